@@ -1,0 +1,129 @@
+//! The command line: one file a command. Printing results and deciding the exit code happen here and nowhere else.
+
+mod models;
+mod plan;
+mod run;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config;
+use crate::error::Error;
+use crate::plan::Plan;
+use crate::progress::{Style, Ui};
+use crate::stages::StageId;
+
+/// Turn folders of images into feature tables and classifiers.
+#[derive(Debug, Parser)]
+#[command(name = "featurize", version, max_term_width = 100, propagate_version = true)]
+#[command(after_help = "Example:\n  featurize run pipelines/fruits.yaml\n\nExit codes: 0 done, 1 failed, 2 wrong command line or YAML, 130 \
+                        interrupted (start again to go on).")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a pipeline; what an earlier run has finished is not computed again.
+    #[command(after_help = "Example:\n  featurize run pipelines/fruits.yaml --set reduce.pca.components=0.95 --out /tmp/fruits")]
+    Run {
+        #[command(flatten)]
+        pipeline: PipelineArgs,
+        #[command(flatten)]
+        options: run::RunArgs,
+    },
+    /// Show what a run would do: what is there already, what is not and why. Writes nothing.
+    #[command(after_help = "Example:\n  featurize plan pipelines/fruits.yaml")]
+    Plan {
+        #[command(flatten)]
+        pipeline: PipelineArgs,
+    },
+    /// The networks that can be used.
+    #[command(after_help = "Examples:\n  featurize models list\n  featurize models show efficientnet_lite0")]
+    Models {
+        #[command(subcommand)]
+        command: models::ModelsCommand,
+    },
+}
+
+/// Which pipeline, with which changes.
+#[derive(Debug, Args)]
+struct PipelineArgs {
+    /// The YAML file.
+    file: PathBuf,
+    /// The run's folder, instead of the one that the file names.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Override a key, the value in YAML: `--set extract.batch_size=8`. Paths count from the current folder.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    sets: Vec<String>,
+}
+
+impl PipelineArgs {
+    fn plan(&self) -> Result<Plan, Error> {
+        let pipeline = config::load(&self.file, &self.sets).map_err(Box::new)?;
+        Ok(Plan::new(pipeline, self.out.as_deref())?)
+    }
+}
+
+/// How the log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Log {
+    /// Bars on a terminal, lines elsewhere.
+    Text,
+    /// One JSON object a line, on standard error.
+    Json,
+}
+
+/// The names of the stages, for the command line.
+fn stage(name: &str) -> Result<StageId, String> {
+    StageId::from_name(name).ok_or_else(|| {
+        let names: Vec<&str> = StageId::ALL.iter().map(|stage| stage.name()).collect();
+        format!("the stages are {}", names.join(", "))
+    })
+}
+
+/// Parses the command line, runs the command, says what went wrong.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match cli.command {
+        Command::Run { pipeline, options } => run::run(&pipeline, &options),
+        Command::Plan { pipeline } => plan::run(&pipeline),
+        Command::Models { command } => models::run(&command),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is_interrupted() => ExitCode::from(error.exit_code()),
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+/// The window of a command; Ctrl-C asks it to stop, a second one ends the process.
+fn ui(style: Style) -> Ui {
+    let stop = Arc::new(AtomicBool::new(false));
+    let raised = stop.clone();
+    let handler = ctrlc::set_handler(move || {
+        if raised.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+    });
+    let ui = Ui::new(style, stop);
+    if let Err(error) = handler {
+        ui.warn(&format!("Ctrl-C will end the run at once: {error}"));
+    }
+    ui
+}
+
+/// Writes a result to standard output; whoever closed it does not want it.
+fn print(text: &str) {
+    use std::io::Write;
+    writeln!(std::io::stdout().lock(), "{text}").ok();
+}

@@ -1,0 +1,97 @@
+//! `featurize plan`: what a run would do, without doing it.
+
+use super::{PipelineArgs, print};
+use crate::error::Error;
+use crate::exec::Device;
+use crate::pipeline::Keys;
+use crate::plan::Plan;
+use crate::progress::Ui;
+use crate::stages::scan::{Listing, Split};
+use crate::stages::{StageId, extract, scan};
+use crate::store::Record;
+
+/// Shows the plan.
+pub fn run(arguments: &PipelineArgs) -> Result<(), Error> {
+    let plan = arguments.plan()?;
+    let ui = Ui::silent();
+    let listing = scan::run(&plan, &ui)?;
+    let keys = Keys::of(&plan, &listing)?;
+    let device = Device::open(plan.pipeline.runtime.device)?;
+    print(&describe(&plan, &listing, &device));
+    print("  stages");
+    let mut above: Option<StageId> = None;
+    for stage in keys.stages() {
+        let state = state(&plan, &listing, &keys, stage, above)?;
+        if state.is_some() && stage != StageId::Scan {
+            above = above.or(Some(stage));
+        }
+        let text = state.unwrap_or_else(|| "done".to_string());
+        print(&format!("    {:<9} {text}", stage.name()));
+    }
+    if listing.classes.is_empty() && plan.pipeline.train.is_some() {
+        print("    train     left out: the pictures have no labels");
+    }
+    Ok(())
+}
+
+fn describe(plan: &Plan, listing: &Listing, device: &Device) -> String {
+    let extract = &plan.pipeline.extract;
+    let shape: Vec<String> = plan.feature_shape.dims().iter().map(ToString::to_string).collect();
+    let counts = |split| listing.counts(split).iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+    let classes = match listing.classes.as_slice() {
+        [] => "no labels".to_string(),
+        some if some.len() <= 12 => format!("{} classes ({})", some.len(), some.join(", ")),
+        many => format!("{} classes", many.len()),
+    };
+    let mut lines = vec![
+        format!("{} → {}", plan.pipeline.file.display(), plan.dir.root().display()),
+        format!("  model     {}, weights {}", plan.model.title, plan.weights.describe()),
+        format!("  features  layer {}, {:?} → ({})", plan.layer, extract.features, shape.join(", ")),
+        format!("  recipe    {}", serde_json::json!(plan.recipe)),
+        format!("  device    {} (runtime.device: {})", device.name(), plan.pipeline.runtime.device),
+        format!(
+            "  images    {}: {} train, {} test, {classes}",
+            listing.pictures.len(),
+            listing.len_of(Split::Train),
+            listing.len_of(Split::Test)
+        ),
+    ];
+    if !listing.classes.is_empty() && listing.classes.len() <= 12 {
+        lines.push(format!("            per class: train {}; test {}", counts(Split::Train), counts(Split::Test)));
+    }
+    if !listing.aside.is_empty() {
+        let failed = listing.aside.iter().filter(|aside| aside.failed).count();
+        lines.push(format!("  others    {} skipped, {failed} unreadable", listing.aside.len() - failed));
+    }
+    lines.join("\n")
+}
+
+/// Why a stage would run; none when it is done.
+fn state(
+    plan: &Plan,
+    listing: &Listing,
+    keys: &Keys,
+    stage: StageId,
+    above: Option<StageId>,
+) -> Result<Option<String>, Error> {
+    if stage == StageId::Scan {
+        return Ok(None);
+    }
+    if keys.committed(plan, stage).is_some() && above.is_none() {
+        return Ok(None);
+    }
+    let reason = match (Record::read(&plan.dir, stage), above) {
+        (_, Some(above)) if stage != StageId::Extract => format!("to run, since {} runs", above.name()),
+        (None, _) => "to run: it never finished".to_string(),
+        (Some(record), _) => match (keys.get(stage), record.damaged(&plan.dir)) {
+            (Some((key, _)), Some(file)) if record.fingerprint == key => format!("to run: {} is gone or changed", file.file),
+            (Some((_, settings)), _) if record.settings != *settings => "to run: its settings changed".to_string(),
+            _ => "to run: its input changed".to_string(),
+        },
+    };
+    if stage != StageId::Extract {
+        return Ok(Some(reason));
+    }
+    let (missing, shards, pictures) = extract::missing(plan, listing)?;
+    Ok(Some(format!("{reason}; {missing} of {shards} shards to compute ({pictures} images)")))
+}

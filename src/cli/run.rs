@@ -1,0 +1,119 @@
+//! `featurize run`: the pipeline, and the summary at its end.
+
+use std::time::Instant;
+
+use clap::Args;
+use serde_json::json;
+
+use super::{Log, PipelineArgs, print, stage, ui};
+use crate::error::Error;
+use crate::pipeline::{self, Options, Outcome, peak_memory_mb};
+use crate::plan::Plan;
+use crate::progress::{Style, duration};
+use crate::stages::StageId;
+
+/// What to run and how to show it.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Stop after this stage.
+    #[arg(long, value_name = "STAGE", value_parser = stage)]
+    until: Option<StageId>,
+    /// Compute this stage and what follows even if it is there.
+    #[arg(long, value_name = "STAGE", value_parser = stage)]
+    force: Option<StageId>,
+    /// Try pictures again that could not be read.
+    #[arg(long)]
+    retry_failed: bool,
+    /// No progress and no summary: only warnings and errors.
+    #[arg(short, long)]
+    quiet: bool,
+    /// How the log is written.
+    #[arg(long, value_enum, default_value = "text")]
+    log: Log,
+}
+
+/// Runs the pipeline.
+pub fn run(arguments: &PipelineArgs, options: &RunArgs) -> Result<(), Error> {
+    let start = Instant::now();
+    let style = match (options.log, options.quiet) {
+        (Log::Json, _) => Style::Json,
+        (_, true) => Style::Quiet,
+        _ => Style::Auto,
+    };
+    let ui = ui(style);
+    let plan = arguments.plan()?;
+    let run = Options { until: options.until, force: options.force, retry_failed: options.retry_failed };
+    let outcome = pipeline::run(&plan, &run, &ui);
+    if let Err(error) = &outcome
+        && error.is_interrupted()
+    {
+        let out = arguments.out.as_ref().map_or(String::new(), |out| format!(" --out {}", out.display()));
+        let sets: String = arguments.sets.iter().map(|set| format!(" --set '{set}'")).collect();
+        let file = arguments.file.display();
+        ui.warn(&format!("interrupted; what is finished is kept: `featurize run {file}{out}{sets}` goes on from there"));
+    }
+    let outcome = outcome?;
+    let seconds = start.elapsed().as_secs_f64();
+    match style {
+        Style::Quiet => {}
+        Style::Json => ui.event(json!({"event": "summary", "dir": plan.dir.root(), "computed": outcome.computed,
+            "extract": outcome.extracted, "select": outcome.selected, "reduce": outcome.reduced,
+            "evaluate": outcome.evaluated, "peak_memory_mb": peak_memory_mb(), "seconds": seconds})),
+        Style::Auto => print(&summary(&plan, &outcome, seconds)),
+    }
+    Ok(())
+}
+
+fn summary(plan: &Plan, outcome: &Outcome, seconds: f64) -> String {
+    let name = &plan.pipeline.name;
+    let mut lines = vec![if outcome.computed.is_empty() {
+        format!("{name}: everything is there already, nothing to do ({})", duration(seconds))
+    } else {
+        format!("{name}: done in {}", duration(seconds))
+    }];
+    let mut line = |key: &str, text: String| lines.push(format!("  {key:<11} {text}"));
+    match &outcome.extracted {
+        Some(done) => {
+            let kinds: Vec<String> = done.failed_by_kind.iter().map(|(kind, n)| format!("{n} {kind}")).collect();
+            let kinds = if kinds.is_empty() { String::new() } else { format!(" ({})", kinds.join(", ")) };
+            line("images", format!("{} ok, {} failed{kinds}, {} skipped", done.ok, done.failed, done.skipped));
+            let layer = format!("{}, layer {}", plan.model.title, plan.layer);
+            line("features", format!("{} per image ({layer})", done.width));
+            if done.timing.pictures > 0 && outcome.computed.contains(&StageId::Extract) {
+                let rate = done.timing.pictures as f64 / done.timing.wall.max(1e-9);
+                line("speed", format!("{rate:.1} images/s on {} ({} threads)", done.device, done.threads));
+            }
+        }
+        None => line("images", format!("{} listed", outcome.listing.pictures.len())),
+    }
+    if let Some(done) = &outcome.selected {
+        line("kept", format!("{} of {} columns (variance > {})", done.kept, done.of, done.threshold));
+    }
+    if let Some(done) = &outcome.reduced {
+        let percent = 100.0 * done.explained;
+        line("components", format!("{}, explaining {percent:.1} % of the variance", done.components));
+    }
+    if let Some(done) = &outcome.evaluated {
+        match done.test_accuracy {
+            Some(accuracy) => line("accuracy", format!("{:.2} % on {} test images", 100.0 * accuracy, done.test_rows)),
+            None => line("accuracy", format!("{:.2} % on the train split (there is no test split)", 100.0 * done.train_accuracy)),
+        }
+    }
+    if let Some(memory) = peak_memory_mb().filter(|_| !outcome.computed.is_empty()) {
+        line("memory", format!("{memory} MB at most"));
+    }
+    line("files", files(plan, outcome));
+    if plan.dir.report().is_file() && plan.pipeline.report.is_some() {
+        line("report", plan.dir.report().display().to_string());
+    }
+    lines.join("\n")
+}
+
+fn files(plan: &Plan, outcome: &Outcome) -> String {
+    let mut names = vec!["manifest.parquet"];
+    names.extend(outcome.extracted.as_ref().map(|_| "features/part-*.parquet"));
+    names.extend(outcome.reduced.as_ref().map(|_| "reduced.parquet"));
+    names.extend(outcome.evaluated.as_ref().map(|_| "predictions.parquet, metrics.json"));
+    names.extend(outcome.trained.as_ref().map(|_| "classifier/"));
+    format!("{}: {}", plan.dir.root().display(), names.join(", "))
+}

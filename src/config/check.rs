@@ -1,0 +1,273 @@
+//! What types cannot say: ranges, combinations, names. Turns what was written into the checked [`Pipeline`].
+
+use std::path::Path;
+
+use globset::Glob;
+
+use super::pipeline::{Extract, Input, Label, LimitPerClass, Output, Pipeline, Runtime, Select, Split, Weights};
+use super::source::Source;
+use super::train::Mlp;
+use super::{ConfigError, VERSION, raw};
+
+type Checked<T = ()> = Result<T, ConfigError>;
+
+/// Checks the whole pipeline, in the order of the reference.
+pub fn pipeline(raw: raw::Pipeline, source: Source) -> Checked<Pipeline> {
+    if raw.version != VERSION {
+        let message = format!("this featurize reads version {VERSION}, found version {}", raw.version);
+        return Err(ConfigError::at_key(&source, "version", message));
+    }
+    let name = name(raw.name, &source)?;
+    let input = input(raw.input, &source)?;
+    let extract = extract(raw.extract, &source)?;
+    if let Some(select) = &raw.select {
+        check_select(select, &source)?;
+    }
+    if let Some(train) = &raw.train {
+        check_mlp(&train.mlp, &source)?;
+        if input.label == Label::None && !matches!(input.split, Split::Csv { .. }) {
+            let message =
+                "`train` needs classes, and `input.label` is `none`; write `label: folder` or leave `train` out";
+            return Err(ConfigError::at_key(&source, "input.label", message));
+        }
+    }
+    let output = output(raw.output, &source)?;
+    let runtime = runtime(raw.runtime, &extract, &source)?;
+    let file = source.file().to_owned();
+    Ok(Pipeline {
+        file,
+        name,
+        input,
+        extract,
+        select: raw.select,
+        reduce: raw.reduce,
+        train: raw.train,
+        report: raw.report,
+        output,
+        runtime,
+        source,
+    })
+}
+
+/// "`key`: expected …, found `…`", at the value of `key`.
+fn expected<T>(source: &Source, key: &str, wanted: &str, found: impl std::fmt::Display) -> Checked<T> {
+    Err(ConfigError::at_key(source, key, format!("`{key}`: expected {wanted}, found `{found}`")))
+}
+
+fn name(written: Option<String>, source: &Source) -> Checked<String> {
+    let from_file = written.is_none();
+    let name = match written {
+        Some(name) => name,
+        None => source.file().file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default(),
+    };
+    // what Windows refuses is refused everywhere: runs are copied between machines
+    let refused = |c: char| c.is_control() || "/\\:*?\"<>|\u{fffd}".contains(c);
+    let usable = !name.is_empty()
+        && name.len() <= 200
+        && !name.contains(refused)
+        && !name.starts_with([' ', '.'])
+        && !name.ends_with([' ', '.']);
+    if usable {
+        return Ok(name);
+    }
+    let wanted = "a name usable for a folder (no / \\ : * ? \" < > |, no space or dot at either end)";
+    if from_file {
+        let message = format!("the file's name `{name}` is not {wanted}; write `name: NAME` in the pipeline");
+        return Err(ConfigError::at_key(source, "name", message));
+    }
+    expected(source, "name", wanted, name)
+}
+
+fn input(raw: raw::Input, source: &Source) -> Checked<Input> {
+    let root = path("input.root", &raw.root, source)?;
+    let split = split(raw.split, source)?;
+    if let Some(classes) = &raw.classes {
+        check_classes(classes, source)?;
+        if raw.label == Label::None && !matches!(split, Split::Csv { .. }) {
+            let message = "`input.classes` chooses classes, and `input.label` is `none`; leave one of them out";
+            return Err(ConfigError::at_key(source, "input.classes", message));
+        }
+    }
+    if let Some(LimitPerClass { train: Some(0), .. }) = raw.limit_per_class {
+        return expected(source, "input.limit_per_class.train", "a whole number of at least 1", 0);
+    }
+    if !(0.0..=1.0).contains(&raw.max_bad_fraction) {
+        return expected(source, "input.max_bad_fraction", "a number from 0 to 1", raw.max_bad_fraction);
+    }
+    Ok(Input {
+        root,
+        split,
+        label: raw.label,
+        classes: raw.classes,
+        limit_per_class: raw.limit_per_class,
+        max_bad_fraction: raw.max_bad_fraction,
+        follow_links: raw.follow_links,
+    })
+}
+
+fn split(raw: Option<raw::Split>, source: &Source) -> Checked<Split> {
+    let Some(raw) = raw else {
+        return Ok(Split::None);
+    };
+    let wrong = |key: &str, message: &str| {
+        let ways = "write `{train: GLOB, test: GLOB}`, `{fraction: 0.25}` or `{csv: FILE}`, or leave `split` out";
+        Err(ConfigError::at_key(source, key, format!("{message}; {ways}")))
+    };
+    if let Some(fraction) = raw.fraction
+        && !(fraction > 0.0 && fraction < 1.0)
+    {
+        return expected(source, "input.split.fraction", "a number between 0 and 1", fraction);
+    }
+    if raw.seed.is_some() && raw.fraction.is_none() {
+        return wrong("input.split.seed", "`input.split.seed` is the seed of `fraction`, which is not there");
+    }
+    let seed = raw.seed.unwrap_or(0);
+    match (raw.train, raw.test, raw.fraction, raw.csv) {
+        (Some(train), Some(test), None, None) => {
+            check_glob("input.split.train", &train, source)?;
+            check_glob("input.split.test", &test, source)?;
+            if train == test {
+                return wrong("input.split.test", "`train` and `test` of `input.split` are the same pictures");
+            }
+            Ok(Split::Folders { train, test })
+        }
+        (None, None, Some(fraction), None) => Ok(Split::Fraction { fraction, seed }),
+        (None, None, fraction, Some(csv)) => {
+            Ok(Split::Csv { path: path("input.split.csv", &csv, source)?, fraction, seed })
+        }
+        (Some(_), None, None, None) => wrong("input.split.train", "`input.split` has `train` but no `test`"),
+        (None, Some(_), None, None) => wrong("input.split.test", "`input.split` has `test` but no `train`"),
+        (None, None, None, None) => wrong("input.split", "`input.split` is empty"),
+        (_, _, _, Some(_)) => wrong("input.split.csv", "`csv` of `input.split` does not go with `train` and `test`"),
+        (_, _, Some(_), None) => {
+            wrong("input.split.fraction", "`fraction` of `input.split` does not go with `train` and `test`")
+        }
+    }
+}
+
+fn check_glob(key: &str, glob: &str, source: &Source) -> Checked {
+    if glob.is_empty() {
+        return expected(source, key, "a glob such as `Training/**`", glob);
+    }
+    match Glob::new(glob) {
+        Ok(_) => Ok(()),
+        Err(error) => {
+            let message = format!("`{key}`: `{glob}` is no glob: {}", error.kind());
+            Err(ConfigError::at_key(source, key, message))
+        }
+    }
+}
+
+fn check_classes(classes: &[String], source: &Source) -> Checked {
+    if classes.is_empty() {
+        let message = "`input.classes`: expected at least one class, found an empty list; leave it out for all classes";
+        return Err(ConfigError::at_key(source, "input.classes", message));
+    }
+    for (i, class) in classes.iter().enumerate() {
+        let key = format!("input.classes[{i}]");
+        if class.is_empty() {
+            return expected(source, &key, "the name of a class", class);
+        }
+        if classes[..i].contains(class) {
+            return Err(ConfigError::at_key(source, &key, format!("`input.classes` has `{class}` twice")));
+        }
+    }
+    Ok(())
+}
+
+fn extract(mut extract: Extract, source: &Source) -> Checked<Extract> {
+    if let Weights::Path(file) = &extract.weights {
+        extract.weights = Weights::Path(source.resolve("extract.weights", file));
+    }
+    if let Some(rows @ (0 | 1_000_001..)) = extract.shard_rows {
+        return expected(source, "extract.shard_rows", "a whole number from 1 to 1000000", rows);
+    }
+    if extract.batch_size == Some(0) {
+        return expected(source, "extract.batch_size", "a whole number of at least 1", 0);
+    }
+    for (key, text) in [("extract.model", Some(&extract.model)), ("extract.layer", extract.layer.as_ref())] {
+        if text.is_some_and(String::is_empty) {
+            return Err(ConfigError::at_key(source, key, format!("`{key}`: expected a name, found an empty text")));
+        }
+    }
+    Ok(extract)
+}
+
+fn check_select(select: &Select, source: &Source) -> Checked {
+    let threshold = select.variance_threshold;
+    if threshold.is_finite() && threshold >= 0.0 {
+        return Ok(());
+    }
+    expected(source, "select.variance_threshold", "a number of at least 0", threshold)
+}
+
+/// The ranges of scikit-learn's `_parameter_constraints` of `MLPClassifier`.
+fn check_mlp(mlp: &Mlp, source: &Source) -> Checked {
+    let at_least_0: fn(f64) -> bool = |v| v >= 0.0;
+    let above_0: fn(f64) -> bool = |v| v > 0.0;
+    let from_0_to_1: fn(f64) -> bool = |v| (0.0..=1.0).contains(&v);
+    let from_0_below_1: fn(f64) -> bool = |v| (0.0..1.0).contains(&v);
+    for (key, value, holds, wanted) in [
+        ("alpha", mlp.alpha, at_least_0, "a number of at least 0"),
+        ("learning_rate_init", mlp.learning_rate_init, above_0, "a number greater than 0"),
+        ("power_t", mlp.power_t, at_least_0, "a number of at least 0"),
+        ("tol", mlp.tol, at_least_0, "a number of at least 0"),
+        ("momentum", mlp.momentum, from_0_to_1, "a number from 0 to 1"),
+        ("validation_fraction", mlp.validation_fraction, from_0_below_1, "a number of at least 0 and less than 1"),
+        ("beta_1", mlp.beta_1, from_0_below_1, "a number of at least 0 and less than 1"),
+        ("beta_2", mlp.beta_2, from_0_below_1, "a number of at least 0 and less than 1"),
+        ("epsilon", mlp.epsilon, above_0, "a number greater than 0"),
+    ] {
+        if !(value.is_finite() && holds(value)) {
+            return expected(source, &format!("train.mlp.{key}"), wanted, value);
+        }
+    }
+    for (key, value) in [("max_iter", mlp.max_iter), ("n_iter_no_change", mlp.n_iter_no_change)] {
+        if value == 0 {
+            return expected(source, &format!("train.mlp.{key}"), "a whole number of at least 1", value);
+        }
+    }
+    if let Some(i) = mlp.hidden.iter().position(|units| *units == 0) {
+        // whichever name it was written under
+        let written = if source.has("train.mlp.hidden") { "hidden" } else { "hidden_layer_sizes" };
+        return expected(source, &format!("train.mlp.{written}[{i}]"), "a whole number of at least 1", 0);
+    }
+    if mlp.early_stopping && mlp.validation_fraction == 0.0 {
+        let message =
+            "`train.mlp.early_stopping` watches the validation rows; `validation_fraction` has to be greater than 0";
+        return Err(ConfigError::at_key(source, "train.mlp.validation_fraction", message));
+    }
+    Ok(())
+}
+
+fn output(mut output: Output, source: &Source) -> Checked<Output> {
+    if let Some(dir) = &output.dir {
+        output.dir = Some(path("output.dir", dir, source)?);
+    }
+    Ok(output)
+}
+
+fn runtime(mut runtime: Runtime, extract: &Extract, source: &Source) -> Checked<Runtime> {
+    if runtime.batch_size == 0 {
+        return expected(source, "runtime.batch_size", "a whole number of at least 1", 0);
+    }
+    if let Some(rows) = extract.batch_size {
+        if source.has("runtime.batch_size") && rows != runtime.batch_size {
+            let message = format!(
+                "`extract.batch_size` is {rows} and `runtime.batch_size` is {}, and both are the same setting; \
+                 leave one out",
+                runtime.batch_size
+            );
+            return Err(ConfigError::at_key(source, "extract.batch_size", message));
+        }
+        runtime.batch_size = rows;
+    }
+    Ok(runtime)
+}
+
+fn path(key: &str, written: &Path, source: &Source) -> Checked<std::path::PathBuf> {
+    if written.as_os_str().is_empty() {
+        return Err(ConfigError::at_key(source, key, format!("`{key}`: expected a path, found an empty text")));
+    }
+    Ok(source.resolve(key, written))
+}

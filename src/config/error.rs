@@ -1,0 +1,195 @@
+//! What is wrong with a pipeline, where, and what to write instead.
+
+use std::fmt::Write;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::string::FromUtf8Error;
+
+use thiserror::Error;
+
+use super::source::{Place, Source, Span};
+
+/// A pipeline that cannot be run as it is written.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// The file cannot be opened or read.
+    #[error("{}: cannot read the pipeline: {source}", file.display())]
+    Read {
+        /// The YAML file, as it was given.
+        file: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The file is no UTF-8 text.
+    #[error("{}:{line}: not UTF-8 text; save the pipeline as UTF-8", file.display())]
+    NotUtf8 {
+        /// The YAML file, as it was given.
+        file: PathBuf,
+        /// Where the first byte stands that is no UTF-8, from 1.
+        line: usize,
+    },
+    /// Something that is written there, or is missing there, is wrong.
+    #[error("{place}: {message}{excerpt}")]
+    Invalid {
+        /// `pipelines/fruits.yaml:12:5`, the file alone where nothing is written, or `--set reduce.pca=3`.
+        place: String,
+        /// What is wrong and what to write.
+        message: String,
+        /// The line with a caret below, each line after a line feed; empty where there is no line.
+        excerpt: String,
+    },
+}
+
+impl ConfigError {
+    /// An error at the value of `key` (`extract.model`), at the nearest section around it where the key is not written.
+    pub fn at_key(source: &Source, key: &str, message: impl Into<String>) -> Self {
+        match source.place(key) {
+            Some(place) => Self::at(source, place, message),
+            None => Self::Invalid {
+                place: source.file().display().to_string(),
+                message: message.into(),
+                excerpt: String::new(),
+            },
+        }
+    }
+
+    pub(super) fn at(source: &Source, place: Place, message: impl Into<String>) -> Self {
+        let message = message.into();
+        match place {
+            Place::File(span) => Self::Invalid {
+                place: format!("{}:{}:{}", source.file().display(), span.line, span.column),
+                message,
+                excerpt: excerpt(source.text(), span),
+            },
+            Place::Set(n) => {
+                let set = source.sets().get(n).map_or("", String::as_str);
+                Self::Invalid { place: format!("--set {set}"), message, excerpt: String::new() }
+            }
+        }
+    }
+
+    pub(super) fn not_utf8(file: &Path, error: &FromUtf8Error) -> Self {
+        let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = 1 + valid.iter().filter(|byte| **byte == b'\n').count();
+        Self::NotUtf8 { file: file.to_owned(), line }
+    }
+}
+
+/// The longest piece of a line that is shown.
+const SHOWN: usize = 110;
+
+/// The line of `span` with carets below it, as the lines to follow a message.
+fn excerpt(text: &str, span: Span) -> String {
+    let Some(line) = text.lines().nth(span.line - 1) else {
+        return String::new();
+    };
+    // a byte order mark takes no column
+    let line = line.strip_prefix('\u{feff}').unwrap_or(line);
+    // a long line is shown from shortly before the place; one column per character, or the carets would stray
+    let skipped = if span.column + span.len > SHOWN { span.column.saturating_sub(SHOWN / 2) } else { 0 };
+    let shown: String = line.chars().skip(skipped).take(SHOWN).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let before = span.column - 1 - skipped;
+    let carets = span.len.min(shown.chars().count().saturating_sub(before)).max(1);
+    let number = span.line.to_string();
+    let margin = " ".repeat(number.len());
+    let mut out = String::new();
+    // writing to a String cannot fail
+    let _ = write!(
+        out,
+        "\n{margin} |\n{number} | {}\n{margin} | {}{}",
+        shown.trim_end(),
+        " ".repeat(before),
+        "^".repeat(carets)
+    );
+    out
+}
+
+/// The candidate that `word` was probably meant to be, if one is near.
+///
+/// Near is: the same but for case and `-` for `_`; up to a third of the letters wrong; the same beginning and most of
+/// the rest (Jaro and Winkler's measure from 0.9); or one the beginning of the other, of three letters or more. The
+/// nearest wins, the first among equals.
+pub fn suggest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<String> {
+    let plain = |s: &str| s.to_lowercase().replace('-', "_");
+    let word = plain(word);
+    let letters = word.chars().count();
+    let mut nearest: Option<(usize, &str)> = None;
+    for candidate in candidates {
+        let other = plain(candidate);
+        let longer = letters.max(other.chars().count());
+        let mut distance = strsim::osa_distance(&word, &other);
+        if distance == longer {
+            // not one letter in common
+            continue;
+        }
+        if distance > (longer / 3).max(1) && strsim::jaro_winkler(&word, &other) < 0.9 {
+            let beginning = letters >= 3 && other.starts_with(&word) || other.len() >= 3 && word.starts_with(&other);
+            if !beginning {
+                continue;
+            }
+            // the beginning of a word is a guess: after every word that is near
+            distance += longer;
+        }
+        if nearest.is_none_or(|(best, _)| distance < best) {
+            nearest = Some((distance, candidate));
+        }
+    }
+    nearest.map(|(_, candidate)| candidate.to_owned())
+}
+
+/// `a`, `b` or `c`: the words in backticks, with `last` before the last one.
+pub(super) fn list(words: &[&str], last: &str) -> String {
+    let quoted: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
+    match quoted.split_last() {
+        None => String::new(),
+        Some((only, [])) => only.clone(),
+        Some((end, rest)) => format!("{} {last} {end}", rest.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn suggests_what_is_near_and_only_that() {
+        let models = ["efficientnet_lite0", "resnet50", "resnet18", "vgg16", "mobilenet_v2"];
+        for (word, meant) in [
+            ("resnet5", Some("resnet50")),
+            ("ResNet-50", Some("resnet50")),
+            ("resnet", Some("resnet50")),
+            ("efficientnet", Some("efficientnet_lite0")),
+            ("mobilenet-v2", Some("mobilenet_v2")),
+            ("mobile", Some("mobilenet_v2")),
+            ("vg16", Some("vgg16")),
+            ("vgg16_bn_cifar100", Some("vgg16")),
+            ("efficientnet_b7", Some("efficientnet_lite0")),
+            ("convnext", None),
+            ("x", None),
+            ("", None),
+        ] {
+            assert_eq!(suggest(word, models.into_iter()).as_deref(), meant, "{word}");
+        }
+    }
+
+    #[test]
+    fn excerpt_points_at_the_characters() {
+        let span = |line, column, len| Span { line, column, len };
+        assert_eq!(excerpt("a: 1\nkey: wert\n", span(2, 6, 4)), "\n  |\n2 | key: wert\n  |      ^^^^");
+        // characters, not bytes; a tab is one column; carets end with the line
+        assert_eq!(excerpt("é:\tx", span(1, 4, 9)), "\n  |\n1 | é: x\n  |    ^");
+        assert_eq!(excerpt("a", span(7, 1, 1)), "");
+        let long = format!("{}key: 1", "x".repeat(300));
+        let shown = excerpt(&long, span(1, 301, 3));
+        let lines: Vec<&str> = shown.lines().collect();
+        let caret = lines[3].find('^').unwrap();
+        assert_eq!(&lines[2][caret..caret + 3], "key");
+    }
+
+    #[test]
+    fn lists_read_as_english() {
+        assert_eq!(list(&[], "or"), "");
+        assert_eq!(list(&["a"], "or"), "`a`");
+        assert_eq!(list(&["a", "b", "c"], "or"), "`a`, `b` or `c`");
+    }
+}

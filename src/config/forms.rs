@@ -1,0 +1,207 @@
+//! Values that may be written in more than one way: a number or a word, one number or a list, a number or keys.
+//!
+//! Visitors by hand: serde's untagged enums would take the place and the text of an error away.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Unexpected, Visitor};
+use serde::{Serialize, Serializer};
+
+use super::pipeline::{Components, Device, LimitPerClass, Weights};
+use super::train::BatchSize;
+
+/// A section that is there, even with nothing in it: `report:`.
+pub fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
+/// `auto` (`None`) or a whole number of at least 1.
+pub fn auto_or_whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {
+    struct AutoOrWhole;
+
+    impl Visitor<'_> for AutoOrWhole {
+        type Value = Option<usize>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a whole number of at least 1, or `auto`")
+        }
+
+        fn visit_u64<E: Error>(self, v: u64) -> Result<Self::Value, E> {
+            at_least_1(v, &self).map(Some)
+        }
+
+        fn visit_str<E: Error>(self, v: &str) -> Result<Self::Value, E> {
+            if v == "auto" { Ok(None) } else { Err(E::invalid_value(Unexpected::Str(v), &self)) }
+        }
+    }
+
+    deserializer.deserialize_any(AutoOrWhole)
+}
+
+/// A list of whole numbers, or one.
+pub fn whole_or_list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<usize>, D::Error> {
+    struct WholeOrList;
+
+    impl<'de> Visitor<'de> for WholeOrList {
+        type Value = Vec<usize>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list of whole numbers of at least 1")
+        }
+
+        fn visit_u64<E: Error>(self, v: u64) -> Result<Self::Value, E> {
+            at_least_1(v, &self).map(|v| vec![v])
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+            let mut list = Vec::new();
+            while let Some(item) = items.next_element()? {
+                list.push(item);
+            }
+            Ok(list)
+        }
+    }
+
+    deserializer.deserialize_any(WholeOrList)
+}
+
+fn at_least_1<E: Error>(v: u64, expected: &dyn serde::de::Expected) -> Result<usize, E> {
+    match usize::try_from(v) {
+        Ok(v) if v > 0 => Ok(v),
+        _ => Err(E::invalid_value(Unexpected::Unsigned(v), expected)),
+    }
+}
+
+impl<'de> Deserialize<'de> for BatchSize {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(auto_or_whole(deserializer)?.map_or(Self::Auto, Self::Rows))
+    }
+}
+
+impl<'de> Deserialize<'de> for Components {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct CountOrFraction;
+
+        impl Visitor<'_> for CountOrFraction {
+            type Value = Components;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(
+                    "how many components (a whole number of at least 1), or how much of the variance (between 0 and 1)",
+                )
+            }
+
+            fn visit_u64<E: Error>(self, v: u64) -> Result<Components, E> {
+                at_least_1(v, &self).map(Components::Count)
+            }
+
+            fn visit_f64<E: Error>(self, v: f64) -> Result<Components, E> {
+                if v > 0.0 && v < 1.0 {
+                    Ok(Components::Fraction(v))
+                } else if v == 1.0 {
+                    let message = "1.0 can be read in two ways; write `1` for one component, `0.999` for nearly all of \
+                                   the variance, or leave `reduce` out to keep every column";
+                    Err(E::custom(message))
+                } else {
+                    Err(E::invalid_value(Unexpected::Float(v), &self))
+                }
+            }
+        }
+
+        deserializer.deserialize_any(CountOrFraction)
+    }
+}
+
+impl<'de> Deserialize<'de> for LimitPerClass {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Each {
+            train: Option<usize>,
+            test: Option<usize>,
+        }
+
+        struct OneOrEach;
+
+        impl<'de> Visitor<'de> for OneOrEach {
+            type Value = LimitPerClass;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a whole number of at least 1, or `{train: …, test: …}`")
+            }
+
+            fn visit_u64<E: Error>(self, v: u64) -> Result<LimitPerClass, E> {
+                at_least_1(v, &self).map(|v| LimitPerClass { train: Some(v), test: Some(v) })
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<LimitPerClass, A::Error> {
+                let Each { train, test } = Each::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(LimitPerClass { train, test })
+            }
+        }
+
+        deserializer.deserialize_any(OneOrEach)
+    }
+}
+
+impl<'de> Deserialize<'de> for Weights {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        match text.as_str() {
+            "" => Err(D::Error::invalid_value(Unexpected::Str(""), &"`bundled`, `random` or a file")),
+            "default" => Ok(Self::Default),
+            "bundled" => Ok(Self::Bundled),
+            "random" => Ok(Self::Random),
+            _ if text.starts_with("hf:") || text.contains("://") => Err(D::Error::custom(format!(
+                "expected `bundled`, `random` or a file, found `{text}`; download it and give the file"
+            ))),
+            _ => Ok(Self::Path(PathBuf::from(text))),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Device {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(|_| match text.as_str() {
+            // `cpu` is nearest by letters and farthest from what is meant
+            "gpu" | "GPU" => D::Error::custom(format!(
+                "{UnknownDevice}, found `{text}`; write `auto` to use a GPU where there is one"
+            )),
+            _ => D::Error::unknown_variant(&text, &DEVICES),
+        })
+    }
+}
+
+/// The words of `runtime.device`.
+const DEVICES: [&str; 5] = ["auto", "cpu", "cuda", "cuda:N", "metal"];
+
+impl std::str::FromStr for Device {
+    type Err = UnknownDevice;
+
+    fn from_str(text: &str) -> Result<Self, UnknownDevice> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "cpu" => Ok(Self::Cpu),
+            "cuda" => Ok(Self::Cuda(0)),
+            "metal" => Ok(Self::Metal),
+            _ => {
+                let number = text.strip_prefix("cuda:").and_then(|number| number.parse().ok());
+                number.map(Self::Cuda).ok_or(UnknownDevice)
+            }
+        }
+    }
+}
+
+/// The text names no device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected `auto`, `cpu`, `cuda`, `cuda:N` or `metal`")]
+pub struct UnknownDevice;
+
+impl Serialize for Device {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}

@@ -1,0 +1,127 @@
+//! Every section and its keys, asked of the structs themselves: for "did you mean" and "belongs under".
+
+use std::fmt;
+
+use serde::de::value::Error;
+use serde::de::{Deserialize, Deserializer, Error as _, Visitor};
+use serde::forward_to_deserialize_any;
+
+use super::error::{list, suggest};
+use super::pipeline::{Extract, Output, Pca, Reduce, Report, Runtime, Select};
+use super::raw;
+use super::train::{Mlp, Train};
+use crate::image::RecipeOverrides;
+
+/// The sections that switch a stage on by being there, even with nothing in them.
+pub const STAGES: [&str; 6] = ["select", "reduce", "reduce.pca", "train", "train.mlp", "report"];
+
+/// The dotted path of each section with its keys, in the order of the reference; the top level is "".
+pub fn sections() -> Vec<(&'static str, &'static [&'static str])> {
+    vec![
+        ("", keys::<raw::Pipeline>()),
+        ("input", keys::<raw::Input>()),
+        ("input.split", keys::<raw::Split>()),
+        ("extract", keys::<Extract>()),
+        ("extract.recipe", keys::<RecipeOverrides>()),
+        ("select", keys::<Select>()),
+        ("reduce", keys::<Reduce>()),
+        ("reduce.pca", keys::<Pca>()),
+        ("train", keys::<Train>()),
+        ("train.mlp", keys::<Mlp>()),
+        ("report", keys::<Report>()),
+        ("output", keys::<Output>()),
+        ("runtime", keys::<Runtime>()),
+    ]
+}
+
+/// "unknown key …", with the key that was probably meant, the section that has such a key, or the keys there are.
+pub fn unknown(section: &str, key: &str, known: &[&str]) -> String {
+    let place = if section.is_empty() { "at the top level".to_owned() } else { format!("in `{section}`") };
+    let mut message = format!("unknown key `{key}` {place}");
+    let meant = suggest(key, known.iter().copied());
+    let homes: Vec<&str> = sections()
+        .into_iter()
+        .filter(|(path, keys)| *path != section && !path.is_empty() && keys.contains(&key))
+        .map(|(path, _)| path)
+        .collect();
+    if let Some(meant) = &meant {
+        message.push_str(&format!("; did you mean `{meant}`?"));
+    }
+    if !homes.is_empty() {
+        message.push_str(&format!("; `{key}` belongs under {}", list(&homes, "or")));
+    } else if sections()[0].1.contains(&key) {
+        message.push_str(&format!("; `{key}` belongs at the top level"));
+    } else if meant.is_none() {
+        match elsewhere(key) {
+            Some((path, meant)) => message.push_str(&format!("; did you mean `{meant}` under `{path}`?")),
+            None => message.push_str(&format!("; the keys there are {}", list(known, "and"))),
+        }
+    }
+    message
+}
+
+/// A key of any section that `key` was probably meant to be, misspelt and in the wrong section.
+fn elsewhere(key: &str) -> Option<(&'static str, String)> {
+    if key.chars().count() < 4 {
+        return None;
+    }
+    let mut below_top = sections().into_iter().filter(|(path, _)| !path.is_empty());
+    below_top.find_map(|(path, keys)| Some((path, suggest(key, keys.iter().copied())?)))
+}
+
+/// "missing key …", with what to write.
+pub fn missing(section: &str, key: &str) -> String {
+    let write = match (section, key) {
+        ("", "version") => "; begin the pipeline with `version: 1`",
+        ("", "input") => "; write `input: {root: FOLDER}` with the folder of the pictures",
+        ("input", "root") => "; write `root: FOLDER` with the folder of the pictures",
+        ("reduce", "pca") => "; write `reduce: {pca: {}}`, or leave `reduce` out",
+        ("train", "mlp") => "; write `train: {mlp: {}}`, or leave `train` out",
+        _ => "",
+    };
+    if section.is_empty() {
+        format!("missing key `{key}`{write}")
+    } else {
+        format!("missing key `{key}` in `{section}`{write}")
+    }
+}
+
+/// The keys of a struct, as serde knows them; none where it is no struct.
+fn keys<'de, T: Deserialize<'de>>() -> &'static [&'static str] {
+    let mut keys: &'static [&'static str] = &[];
+    // always an error: there is nothing to fill it with
+    let _ = T::deserialize(Asking(&mut keys));
+    keys
+}
+
+/// Takes note of the keys that a struct asks for.
+struct Asking<'a>(&'a mut &'static [&'static str]);
+
+impl<'de> Deserializer<'de> for Asking<'_> {
+    type Error = Error;
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        fields: &'static [&'static str],
+        _: V,
+    ) -> Result<V::Value, Error> {
+        *self.0 = fields;
+        Err(Error::custom(name))
+    }
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        struct What<V>(V);
+        impl<'de, V: Visitor<'de>> fmt::Display for What<V> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.expecting(f)
+            }
+        }
+        Err(Error::custom(What(visitor)))
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
+        newtype_struct seq tuple tuple_struct map enum identifier ignored_any
+    }
+}

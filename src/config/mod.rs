@@ -1,0 +1,65 @@
+//! The configuration: one YAML file, typed, checked, with errors that show the line.
+//!
+//! The way of the text: `tree` reads YAML into a tree that knows where each key stands, `sets` lays the `--set`
+//! overrides over it, `de` fills the structs of `pipeline`, `train` and `raw` from it, `check` tests what
+//! types cannot say. What comes out is a [`Pipeline`]. The YAML crate is used in `tree` alone.
+
+mod check;
+mod de;
+mod error;
+mod forms;
+mod keys;
+mod pipeline;
+mod raw;
+mod sets;
+mod source;
+mod train;
+mod tree;
+
+use std::fs;
+use std::path::Path;
+
+pub use error::{ConfigError, suggest};
+pub use forms::UnknownDevice;
+pub use pipeline::{
+    Components, Device, Extract, Features, Input, Label, Layout, LimitPerClass, Output, Pca, Pipeline, Precision,
+    Reduce, Report, Runtime, Select, Split, Weights,
+};
+pub use source::Source;
+pub use train::{Activation, BatchSize, LearningRate, Mlp, Solver, Train};
+
+/// The version of the YAML that is read.
+pub const VERSION: u64 = 1;
+
+/// Reads, overrides and checks the pipeline in `file`.
+///
+/// `sets` are `key.path=value` texts, the value in YAML: `reduce.pca.components=8`, `input.classes=[a, b]`; `null`
+/// removes the key. Paths in the file count from the file's folder, paths in `sets` from the current folder.
+///
+/// # Errors
+/// The file cannot be read, is not UTF-8 or not YAML, or a key or value is wrong: with the line and what to write
+/// instead.
+pub fn load(file: &Path, sets: &[String]) -> Result<Pipeline, ConfigError> {
+    let bytes = fs::read(file).map_err(|source| ConfigError::Read { file: file.to_owned(), source })?;
+    let text = String::from_utf8(bytes).map_err(|e| ConfigError::not_utf8(file, &e))?;
+    parse(&text, file, sets)
+}
+
+/// [`load`] with the text of the file at hand; `file` names it in errors and is the place that its paths count from.
+///
+/// # Errors
+/// As [`load`], but for reading.
+pub fn parse(text: &str, file: &Path, sets: &[String]) -> Result<Pipeline, ConfigError> {
+    let mut source = Source::new(file, text, sets);
+    let mut tree = tree::read(&source)?;
+    sets::apply(&mut tree, &source)?;
+    tree.drop_notes();
+    source.index(&tree);
+    let raw = de::fill::<raw::Pipeline>(&tree, &source)?;
+    check::pipeline(raw, source)
+}
+
+#[cfg(test)]
+mod error_tests;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,347 @@
+//! The checked pipeline: what the stages read, and where every default of the YAML stands.
+//!
+//! Structs with `Deserialize` are written by the user as they stand here; the doc comment of a field is its reference:
+//! meaning, unit, range, default. `input` is written as [`raw::Input`](super::raw) and checked into [`Input`]. Every
+//! section is `Serialize`: its canonical JSON is what a stage's fingerprint covers and what `run.json` stores.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::ConfigError;
+use super::forms;
+use super::source::Source;
+use super::train::Train;
+use crate::image::RecipeOverrides;
+
+/// A pipeline that has passed every check that needs no picture, no weights and no device.
+///
+/// Paths are resolved: those of the YAML count from its folder, those of `--set` from the current one.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Pipeline {
+    /// The YAML file, as it was given.
+    pub file: PathBuf,
+    /// The name of the run, usable as a folder name.
+    pub name: String,
+    /// Which pictures, which classes, which split.
+    pub input: Input,
+    /// Which network, and what of it becomes features.
+    pub extract: Extract,
+    /// Drop columns without variance; `None`: the stage is not run.
+    pub select: Option<Select>,
+    /// Reduce the columns; `None`: the stage is not run.
+    pub reduce: Option<Reduce>,
+    /// Train a classifier; `None`: the stage is not run.
+    pub train: Option<Train>,
+    /// Write a report; `None`: the stage is not run.
+    pub report: Option<Report>,
+    /// Where the files go.
+    pub output: Output,
+    /// Speed settings: they change no number of the result and no fingerprint.
+    pub runtime: Runtime,
+    /// The YAML text and the place of every key in it, for errors found later; see [`ConfigError::at_key`].
+    #[serde(skip)]
+    pub source: Source,
+}
+
+impl Pipeline {
+    /// Pictures per forward pass; the check has put `extract.batch_size` into `runtime`.
+    pub fn batch_size(&self) -> usize {
+        self.runtime.batch_size
+    }
+
+    /// An error at the value of `key` (`extract.model`), shown as an error of the YAML itself.
+    pub fn error_at(&self, key: &str, message: impl Into<String>) -> ConfigError {
+        ConfigError::at_key(&self.source, key, message)
+    }
+}
+
+/// `input`, checked.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Input {
+    /// The folder with the pictures, resolved.
+    pub root: PathBuf,
+    /// How pictures are told into train and test.
+    pub split: Split,
+    /// Where the class of a picture is read from.
+    pub label: Label,
+    /// Only these classes, in this order; `None`: all that are found.
+    pub classes: Option<Vec<String>>,
+    /// At most so many pictures of each class.
+    pub limit_per_class: Option<LimitPerClass>,
+    /// The run fails when a larger part of the pictures than this cannot be read, in 0..=1.
+    pub max_bad_fraction: f64,
+    /// Follow symbolic links below `root`.
+    pub follow_links: bool,
+}
+
+/// How pictures are told into train and test.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Split {
+    /// Everything is train.
+    None,
+    /// By two globs over the path below `root`.
+    Folders {
+        /// Glob of the train pictures.
+        train: String,
+        /// Glob of the test pictures.
+        test: String,
+    },
+    /// By lot, class by class.
+    Fraction {
+        /// The part of each class that becomes test, in (0, 1).
+        fraction: f64,
+        /// Seed of the lot.
+        seed: u64,
+    },
+    /// By a table.
+    Csv {
+        /// The table, resolved.
+        path: PathBuf,
+        /// The part that becomes test when the table has no column `split`.
+        fraction: Option<f64>,
+        /// Seed of the lot.
+        seed: u64,
+    },
+}
+
+/// Where the class of a picture is read from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Label {
+    /// The first folder below the root, or below the literal beginning of the split's glob.
+    #[default]
+    Folder,
+    /// The folder that the picture lies in.
+    Parent,
+    /// There are no classes.
+    None,
+}
+
+/// At most so many pictures of each class, in sorted order; `None`: all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct LimitPerClass {
+    /// Of the train split.
+    pub train: Option<usize>,
+    /// Of the test split.
+    pub test: Option<usize>,
+}
+
+/// `extract`: run a pretrained network and keep one of its layers as features.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Extract {
+    /// Name of the network, see `featurize models list`. Default: `efficientnet_lite0`.
+    pub model: String,
+    /// `bundled` (in the binary), `random` (drawn from `seed`, for trials), or a file, counted from the YAML file's
+    /// folder. Default: the model's own.
+    pub weights: Weights,
+    /// Seed of random weights. Default: 0.
+    pub seed: u64,
+    /// What is kept of the layer's map: `avg` or `max` over the positions, `flatten` (one long row) or `map` (height ×
+    /// width × channels). Default: `avg`.
+    pub features: Features,
+    /// Name of the layer, see `featurize models show NAME`. Default: the last feature map (what Keras calls
+    /// `include_top=False`).
+    pub layer: Option<String>,
+    /// Number format of the forward pass; there is `f32`. Default: `f32`.
+    pub precision: Precision,
+    /// Keys that override the preprocessing recipe of the weights. Default: the recipe that the weights were trained
+    /// with.
+    pub recipe: Option<RecipeOverrides>,
+    /// Pictures per Parquet file, 1 to 1000000. Default: by the number of columns.
+    pub shard_rows: Option<usize>,
+    /// Pictures per forward pass, at least 1; the same as `runtime.batch_size`. Default: that.
+    // a speed setting: the features are the same, so it stays out of the fingerprint
+    #[serde(skip_serializing)]
+    pub batch_size: Option<usize>,
+}
+
+impl Default for Extract {
+    fn default() -> Self {
+        Self {
+            model: "efficientnet_lite0".to_owned(),
+            weights: Weights::Default,
+            seed: 0,
+            features: Features::Avg,
+            layer: None,
+            precision: Precision::F32,
+            recipe: None,
+            shard_rows: None,
+            batch_size: None,
+        }
+    }
+}
+
+/// Where the weights of the network come from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Weights {
+    /// The model's own.
+    #[default]
+    Default,
+    /// Those inside the binary.
+    Bundled,
+    /// Drawn from `extract.seed`.
+    Random,
+    /// A file, resolved.
+    Path(PathBuf),
+}
+
+/// What is kept of the feature map of a layer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Features {
+    /// Mean over the positions: one number per channel.
+    #[default]
+    Avg,
+    /// Maximum over the positions: one number per channel.
+    Max,
+    /// The whole map as one row of height × width × channels numbers.
+    Flatten,
+    /// The whole map, its shape kept.
+    Map,
+}
+
+/// Number format of the forward pass.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Precision {
+    /// 32-bit floating point.
+    #[default]
+    F32,
+}
+
+/// `select`: drop the columns that do not vary over the train split.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Select {
+    /// A column stays when its variance is greater than this, at least 0. Default: 0.0 (drops constant columns).
+    pub variance_threshold: f64,
+}
+
+/// `reduce`: fewer columns.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reduce {
+    /// Principal components, fitted on the train split. `{}`: with its defaults.
+    pub pca: Pca,
+}
+
+/// `reduce.pca`: principal components, fitted on the train split.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Pca {
+    /// How many components (a whole number, at least 1), or how much of the variance they explain (between 0 and 1).
+    /// Default: 64.
+    pub components: Components,
+    /// Scale every component to variance 1. Default: false.
+    pub whiten: bool,
+}
+
+/// How many principal components are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Components {
+    /// So many, at least 1.
+    Count(usize),
+    /// As many as explain this part of the variance, in (0, 1).
+    Fraction(f64),
+}
+
+impl Default for Components {
+    fn default() -> Self {
+        Self::Count(64)
+    }
+}
+
+/// `report`: one HTML file about the run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Report {
+    /// Heading of the report. Default: the name of the run.
+    pub title: Option<String>,
+    /// Test pictures drawn with their prediction; 0: none. Default: 24.
+    pub samples: usize,
+}
+
+impl Default for Report {
+    fn default() -> Self {
+        Self { title: None, samples: 24 }
+    }
+}
+
+/// `output`: where the files go, and how the tables are laid out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Output {
+    /// The run's folder, counted from the YAML file's folder. Default: `runs/<name>` under the current folder.
+    pub dir: Option<PathBuf>,
+    /// `wide` (one column per feature) or `array` (one column holding fixed-size lists). Default: `wide`.
+    pub layout: Layout,
+}
+
+impl Output {
+    /// The run's folder: `dir`, or `runs/<name>` under the current folder.
+    pub fn dir_for(&self, name: &str) -> PathBuf {
+        self.dir.clone().unwrap_or_else(|| Path::new("runs").join(name))
+    }
+}
+
+/// How a feature table is laid out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Layout {
+    /// One column per feature.
+    #[default]
+    Wide,
+    /// One column of fixed-size lists.
+    Array,
+}
+
+/// `runtime`: speed settings; they change no number of the result.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Runtime {
+    /// `auto` (a GPU where this build and machine have one, else the CPU), `cpu`, `cuda`, `cuda:N` or `metal`. Default:
+    /// `auto`.
+    pub device: Device,
+    /// Pictures per forward pass, at least 1. Default: 32.
+    pub batch_size: usize,
+    /// Threads for decoding and for the CPU's forward pass, at least 1, or `auto` (all cores). Default: `auto`.
+    #[serde(deserialize_with = "forms::auto_or_whole")]
+    pub threads: Option<usize>,
+}
+
+impl Default for Runtime {
+    fn default() -> Self {
+        Self { device: Device::Auto, batch_size: 32, threads: None }
+    }
+}
+
+/// What the forward pass runs on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Device {
+    /// A GPU where there is one, else the CPU.
+    #[default]
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// An NVIDIA GPU by its number, from 0.
+    Cuda(usize),
+    /// An Apple GPU.
+    Metal,
+}
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Cpu => f.write_str("cpu"),
+            Self::Cuda(n) => write!(f, "cuda:{n}"),
+            Self::Metal => f.write_str("metal"),
+        }
+    }
+}

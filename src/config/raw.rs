@@ -1,0 +1,92 @@
+//! The sections whose written form differs from the checked one: the top level and `input`.
+//!
+//! The doc comment of a field is its reference in the YAML; the other sections stand in [`pipeline`](super::pipeline)
+//! and [`train`](super::train).
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use super::forms::present;
+use super::pipeline::{Extract, Label, LimitPerClass, Output, Reduce, Report, Runtime, Select};
+use super::train::Train;
+
+/// The top level of the YAML. Keys that begin with `x-` are not read: room for what anchors (`&name`) stand on.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pipeline {
+    /// The version of this format: 1. Required.
+    pub version: u64,
+    /// Name of the run, usable as a folder name. Default: the YAML file's name without its ending.
+    pub name: Option<String>,
+    /// Which pictures. Required.
+    pub input: Input,
+    /// Which network, and what of it becomes features. Default: the bundled EfficientNet-Lite0, averaged.
+    #[serde(default)]
+    pub extract: Extract,
+    /// Drop columns without variance. Left out: the stage is not run.
+    #[serde(default, deserialize_with = "present")]
+    pub select: Option<Select>,
+    /// Reduce the columns. Left out: the stage is not run.
+    #[serde(default, deserialize_with = "present")]
+    pub reduce: Option<Reduce>,
+    /// Train a classifier. Left out: the stage is not run.
+    #[serde(default, deserialize_with = "present")]
+    pub train: Option<Train>,
+    /// Write a report. Left out: the stage is not run.
+    #[serde(default, deserialize_with = "present")]
+    pub report: Option<Report>,
+    /// Where the files go.
+    #[serde(default)]
+    pub output: Output,
+    /// Speed settings.
+    #[serde(default)]
+    pub runtime: Runtime,
+}
+
+/// `input`: which pictures, which classes, which split.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Input {
+    /// The folder with the pictures, counted from the YAML file's folder. Required.
+    pub root: PathBuf,
+    /// How pictures are told into train and test. Default: everything is train.
+    pub split: Option<Split>,
+    /// Where the class of a picture is read from: `folder` (the first folder below the root, or below the literal
+    /// beginning of the split's glob), `parent` (the folder that the picture lies in) or `none` (no classes). Default:
+    /// `folder`.
+    #[serde(default)]
+    pub label: Label,
+    /// Only these classes, in this order. Default: all that are found, sorted.
+    pub classes: Option<Vec<String>>,
+    /// At most so many pictures of each class, in sorted order: one number for train and test each, or `{train: 10,
+    /// test: 1}`. Default: all.
+    pub limit_per_class: Option<LimitPerClass>,
+    /// The run fails when a larger part of the pictures than this cannot be read, 0 to 1. Default: 0.1.
+    #[serde(default = "max_bad_fraction")]
+    pub max_bad_fraction: f64,
+    /// Follow symbolic links below the root. Default: false.
+    #[serde(default)]
+    pub follow_links: bool,
+}
+
+fn max_bad_fraction() -> f64 {
+    0.1
+}
+
+/// `input.split`: `{train, test}`, `{fraction[, seed]}` or `{csv[, fraction[, seed]]}`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Split {
+    /// Glob of the train pictures over the path below the root, `Training/**`; goes with `test`.
+    pub train: Option<String>,
+    /// Glob of the test pictures; goes with `train`.
+    pub test: Option<String>,
+    /// The part of each class that becomes test, between 0 and 1.
+    pub fraction: Option<f64>,
+    /// Seed of the lot that `fraction` draws. Default: 0.
+    pub seed: Option<u64>,
+    /// A CSV table that names the pictures, counted from the YAML file's folder; `fraction` splits it when it has no
+    /// column `split`.
+    pub csv: Option<PathBuf>,
+}

@@ -1,0 +1,346 @@
+//! What a right pipeline reads as: defaults, forms, overrides, paths; and that the reference in the doc comments is
+//! complete and true.
+
+use std::path::Path;
+
+use proptest::prelude::*;
+
+use super::*;
+
+const LEAST: &str = "version: 1\ninput: {root: ../data/fruits}\n";
+
+fn parsed(text: &str, sets: &[&str]) -> Pipeline {
+    let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
+    parse(text, Path::new("pipelines/fruits.yaml"), &sets).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// A pipeline with `below` under the least there is.
+fn with(below: &str) -> Pipeline {
+    parsed(&format!("{LEAST}{below}\n"), &[])
+}
+
+/// A pipeline whose `input` holds `below` as well.
+fn with_input(below: &str) -> Input {
+    parsed(&format!("version: 1\ninput:\n  root: d\n  {below}\n"), &[]).input
+}
+
+#[test]
+fn the_least_pipeline_has_the_documented_defaults() {
+    let pipeline = parsed(LEAST, &[]);
+    assert_eq!(pipeline.name, "fruits");
+    assert_eq!(
+        pipeline.input,
+        Input {
+            root: "data/fruits".into(),
+            split: Split::None,
+            label: Label::Folder,
+            classes: None,
+            limit_per_class: None,
+            max_bad_fraction: 0.1,
+            follow_links: false,
+        }
+    );
+    assert_eq!(pipeline.extract, Extract::default());
+    assert_eq!(pipeline.extract.model, "efficientnet_lite0");
+    assert_eq!((pipeline.select, pipeline.reduce, pipeline.train, pipeline.report), (None, None, None, None));
+    assert_eq!(pipeline.output.dir_for(&pipeline.name), Path::new("runs/fruits"));
+    assert_eq!(pipeline.runtime, Runtime { device: Device::Auto, batch_size: 32, threads: None });
+}
+
+#[test]
+fn the_pipeline_of_the_design() {
+    let text = r#"
+version: 1
+name: fruits
+input:
+  root: ../data/fruits                       # relative to this file
+  split: {train: "Training/**", test: "Test/**"}
+  classes: [Banana, Strawberry]
+  limit_per_class: 10
+  max_bad_fraction: 0.1
+extract:
+  model: efficientnet_lite0
+  weights: bundled
+  features: avg
+  precision: f32
+select: {variance_threshold: 0.0}
+reduce: {pca: {components: 64}}
+train: {mlp: {hidden: [100, 10], seed: 7}}
+report: {}
+output: {dir: ../runs/fruits, layout: wide}
+runtime: {device: auto, batch_size: 32, threads: auto}
+"#;
+    let pipeline = parsed(text, &[]);
+    assert_eq!(pipeline.input.split, Split::Folders { train: "Training/**".into(), test: "Test/**".into() });
+    assert_eq!(pipeline.input.classes, Some(vec!["Banana".into(), "Strawberry".into()]));
+    assert_eq!(pipeline.input.limit_per_class, Some(LimitPerClass { train: Some(10), test: Some(10) }));
+    assert_eq!(pipeline.extract, Extract { weights: Weights::Bundled, ..Extract::default() });
+    assert_eq!(pipeline.select, Some(Select::default()));
+    assert_eq!(pipeline.reduce, Some(Reduce { pca: Pca::default() }));
+    assert_eq!(pipeline.train, Some(Train { mlp: Mlp { seed: 7, ..Mlp::default() } }));
+    assert_eq!(pipeline.report, Some(Report::default()));
+    assert_eq!(pipeline.output.dir_for("fruits"), Path::new("runs/fruits"));
+}
+
+#[test]
+fn a_section_is_on_when_it_is_there() {
+    for below in ["report:", "report: {}", "report: ~", "report: null"] {
+        assert_eq!(with(below).report, Some(Report { title: None, samples: 24 }), "{below}");
+    }
+    for below in ["select:", "select: {}", "select:\n  # nothing"] {
+        assert_eq!(with(below).select, Some(Select { variance_threshold: 0.0 }), "{below}");
+    }
+    for below in ["reduce: {pca: {}}", "reduce:\n  pca:"] {
+        let pca = Pca { components: Components::Count(64), whiten: false };
+        assert_eq!(with(below).reduce, Some(Reduce { pca }), "{below}");
+    }
+    assert_eq!(with("train:\n  mlp:").train, Some(Train { mlp: Mlp::default() }));
+    assert_eq!(
+        with("extract:\noutput:\nruntime:"),
+        Pipeline { source: with("extract:\noutput:\nruntime:").source, ..with("") }
+    );
+}
+
+#[test]
+fn null_is_left_out() {
+    let pipeline =
+        with("name: ~\nextract: {model: ~, layer: null, batch_size: , recipe: ~}\nruntime: {threads: ~, device: ~}");
+    assert_eq!(pipeline.name, "fruits");
+    assert_eq!(pipeline.extract, Extract::default());
+    assert_eq!(pipeline.runtime, Runtime::default());
+    assert_eq!(with("train: {mlp: {alpha: ~}}").train, Some(Train { mlp: Mlp::default() }));
+    assert_eq!(with_input("split: ~").split, Split::None);
+}
+
+#[test]
+fn splits() {
+    for (below, split) in [
+        ("split: {fraction: 0.25}", Split::Fraction { fraction: 0.25, seed: 0 }),
+        ("split: {fraction: 25e-2, seed: 7}", Split::Fraction { fraction: 0.25, seed: 7 }),
+        ("split: {csv: a.csv}", Split::Csv { path: "pipelines/a.csv".into(), fraction: None, seed: 0 }),
+        (
+            "split: {csv: a.csv, fraction: 0.5, seed: 3}",
+            Split::Csv { path: "pipelines/a.csv".into(), fraction: Some(0.5), seed: 3 },
+        ),
+    ] {
+        assert_eq!(with_input(below).split, split, "{below}");
+    }
+    // a table may bring the classes
+    assert_eq!(with("train: {mlp: {}}\n").input.label, Label::Folder);
+    assert_eq!(with_input("label: none\n  split: {csv: a.csv}\ntrain: {mlp: {}}").label, Label::None);
+}
+
+#[test]
+fn values_that_have_more_than_one_form() {
+    let limit = |below: &str| with_input(&format!("limit_per_class: {below}")).limit_per_class;
+    assert_eq!(limit("{train: 10, test: 1}"), Some(LimitPerClass { train: Some(10), test: Some(1) }));
+    assert_eq!(limit("{train: 10}"), Some(LimitPerClass { train: Some(10), test: None }));
+    let components =
+        |text: &str| with(&format!("reduce: {{pca: {{components: {text}}}}}")).reduce.unwrap().pca.components;
+    assert_eq!(components("1"), Components::Count(1));
+    assert_eq!(components("0.95"), Components::Fraction(0.95));
+    let mlp = |text: &str| with(&format!("train: {{mlp: {{{text}}}}}")).train.unwrap().mlp;
+    assert_eq!(mlp("hidden: 50").hidden, [50]);
+    assert_eq!(mlp("hidden: []").hidden, [0; 0]);
+    let other_names = mlp("hidden_layer_sizes: [7], random_state: 3, nesterovs_momentum: no");
+    assert_eq!(other_names, Mlp { hidden: vec![7], seed: 3, nesterov: false, ..Mlp::default() });
+    assert_eq!(mlp("alpha: 1e-5, batch_size: 8").alpha, 1e-5);
+    assert_eq!(mlp("batch_size: 8").batch_size, BatchSize::Rows(8));
+    assert_eq!((BatchSize::Auto.of(1000), BatchSize::Auto.of(3), BatchSize::Rows(8).of(0)), (200, 3, 1));
+    for (text, device) in
+        [("cuda", Device::Cuda(0)), ("cuda:3", Device::Cuda(3)), ("metal", Device::Metal), ("cpu", Device::Cpu)]
+    {
+        assert_eq!(with(&format!("runtime: {{device: {text}}}")).runtime.device, device);
+    }
+    assert_eq!(with("runtime: {threads: 3}").runtime.threads, Some(3));
+}
+
+#[test]
+fn texts_are_kept_as_written() {
+    let input = with_input("classes: [007, 1.50, on, 'null', \"a b\", 2024-01-01]");
+    assert_eq!(input.classes.unwrap(), ["007", "1.50", "on", "null", "a b", "2024-01-01"]);
+    assert_eq!(with("name: 2024").name, "2024");
+    assert_eq!(with("name: >-\n  two\n  lines").name, "two lines");
+}
+
+#[test]
+fn anchors_and_merges() {
+    let text = "version: 1
+x-shared: &shared {seed: 5, batch_size: 4}
+input: {root: d, split: {train: &glob 'a/**', test: 'b/**'}}
+extract: {<<: *shared, seed: 6}
+train: {mlp: {<<: *shared}}
+report: {title: *glob}
+";
+    let pipeline = parsed(text, &[]);
+    assert_eq!((pipeline.extract.seed, pipeline.batch_size()), (6, 4));
+    assert_eq!(pipeline.train.unwrap().mlp.seed, 5);
+    assert_eq!(pipeline.report.unwrap().title.as_deref(), Some("a/**"));
+}
+
+#[test]
+fn batch_size_has_two_names() {
+    assert_eq!(with("extract: {batch_size: 4}").batch_size(), 4);
+    assert_eq!(with("extract: {batch_size: 4}\nruntime: {batch_size: 4}").batch_size(), 4);
+    assert_eq!(with("runtime: {batch_size: 8}").batch_size(), 8);
+    // and none of them is in the fingerprint of the features
+    let json = |below: &str| serde_json::to_string(&with(below).extract).unwrap();
+    assert_eq!(json("extract: {batch_size: 4}"), json(""));
+}
+
+#[test]
+fn sets_override_add_and_remove() {
+    let text = "version: 1\ninput: {root: d}\nextract: {model: vgg16, features: max}\nreport: {}\n";
+    let pipeline = parsed(
+        text,
+        &[
+            "extract.model=resnet50",
+            "reduce.pca.components=8",
+            "train={mlp: {hidden: [5]}}",
+            "train.mlp.seed=3",
+            "report=null",
+        ],
+    );
+    assert_eq!((pipeline.extract.model.as_str(), pipeline.extract.features), ("resnet50", Features::Max));
+    assert_eq!(pipeline.reduce.unwrap().pca.components, Components::Count(8));
+    assert_eq!(pipeline.train.unwrap().mlp, Mlp { hidden: vec![5], seed: 3, ..Mlp::default() });
+    assert_eq!(pipeline.report, None);
+    // the last one counts; removing what is not there is nothing; a value may hold `=`
+    let pipeline = parsed(text, &["name=a", "name=b=c", "select.variance_threshold=null", "extract.features=~"]);
+    assert_eq!((pipeline.name.as_str(), pipeline.select, pipeline.extract.features), ("b=c", None, Features::Avg));
+    // into a section that is there without keys
+    let pipeline = parsed("version: 1\ninput: {root: d}\nreport:\n", &["report.samples=3"]);
+    assert_eq!(pipeline.report.unwrap().samples, 3);
+}
+
+#[test]
+fn paths_count_from_the_file_or_from_the_current_folder() {
+    let text = "version: 1\ninput: {root: ../data, split: {csv: l.csv}}\nextract: {weights: w/a.pth}\noutput: {dir: ../../out}\n";
+    let pipeline = parsed(text, &[]);
+    assert_eq!(pipeline.input.root, Path::new("data"));
+    assert_eq!(pipeline.input.split, Split::Csv { path: "pipelines/l.csv".into(), fraction: None, seed: 0 });
+    assert_eq!(pipeline.extract.weights, Weights::Path("pipelines/w/a.pth".into()));
+    assert_eq!(pipeline.output.dir, Some("../out".into()));
+    let pipeline = parsed(text, &["input.root=data", "output={dir: out}", "extract.weights=/w/a.pth"]);
+    assert_eq!(pipeline.input.root, Path::new("data"));
+    assert_eq!(pipeline.output.dir, Some("out".into()));
+    assert_eq!(pipeline.extract.weights, Weights::Path("/w/a.pth".into()));
+    // a file in the current folder
+    let here = parse("version: 1\ninput: {root: .}\n", Path::new("p.yaml"), &[]).unwrap();
+    assert_eq!(here.input.root, Path::new("."));
+}
+
+#[test]
+fn sections_have_one_canonical_json() {
+    let pipeline = with("reduce: {pca: {components: 0.5}}\nruntime: {device: cuda:1}");
+    let json = |value: &dyn erased::Json| value.json();
+    assert_eq!(json(&pipeline.reduce), r#"{"pca":{"components":{"fraction":0.5},"whiten":false}}"#);
+    assert_eq!(json(&pipeline.runtime), r#"{"device":"cuda:1","batch_size":32,"threads":null}"#);
+    assert_eq!(
+        json(&pipeline.extract),
+        r#"{"model":"efficientnet_lite0","weights":"default","seed":0,"features":"avg","layer":null,"precision":"f32","recipe":null,"shard_rows":null}"#
+    );
+    assert!(json(&pipeline).starts_with(
+        r#"{"file":"pipelines/fruits.yaml","name":"fruits","input":{"root":"data/fruits","split":"none""#
+    ));
+}
+
+mod erased {
+    pub trait Json {
+        fn json(&self) -> String;
+    }
+    impl<T: serde::Serialize> Json for T {
+        fn json(&self) -> String {
+            serde_json::to_string(self).unwrap()
+        }
+    }
+}
+
+/// The doc comments of the fields of each struct in `source`, in order: struct, field, text.
+fn documented(source: &str) -> Vec<(String, String, String)> {
+    let (mut all, mut of, mut doc) = (Vec::new(), String::new(), String::new());
+    for line in source.lines() {
+        let line = line.trim();
+        if let Some(text) = line.strip_prefix("///") {
+            doc.push_str(text);
+        } else if let Some(name) = line.strip_prefix("pub struct ").and_then(|rest| rest.strip_suffix(" {")) {
+            of = name.to_owned();
+            doc.clear();
+        } else if let Some((field, _)) = line.strip_prefix("pub ").and_then(|rest| rest.split_once(": ")) {
+            all.push((of.clone(), field.to_owned(), std::mem::take(&mut doc)));
+        } else if !line.starts_with("#[") && !line.starts_with("//") {
+            doc.clear();
+        }
+    }
+    all
+}
+
+/// The sections that this folder documents, with the struct and the text of the file it stands in.
+const REFERENCE: [(&str, &str, &str); 12] = [
+    ("", "Pipeline", include_str!("raw.rs")),
+    ("input", "Input", include_str!("raw.rs")),
+    ("input.split", "Split", include_str!("raw.rs")),
+    ("extract", "Extract", include_str!("pipeline.rs")),
+    ("select", "Select", include_str!("pipeline.rs")),
+    ("reduce", "Reduce", include_str!("pipeline.rs")),
+    ("reduce.pca", "Pca", include_str!("pipeline.rs")),
+    ("train", "Train", include_str!("train.rs")),
+    ("train.mlp", "Mlp", include_str!("train.rs")),
+    ("report", "Report", include_str!("pipeline.rs")),
+    ("output", "Output", include_str!("pipeline.rs")),
+    ("runtime", "Runtime", include_str!("pipeline.rs")),
+];
+
+#[test]
+fn every_key_is_documented() {
+    for (section, keys) in keys::sections() {
+        let Some((_, name, source)) = REFERENCE.iter().find(|(path, ..)| *path == section) else {
+            assert_eq!(section, "extract.recipe", "a section without a reference");
+            continue;
+        };
+        let docs = documented(source);
+        assert!(!keys.is_empty(), "{section}");
+        for key in keys {
+            let own = docs.iter().any(|(of, field, doc)| of == name && field == key && doc.len() > 15);
+            let other_name =
+                docs.iter().any(|(of, _, doc)| of == name && doc.contains(&format!("Also written `{key}`")));
+            assert!(own || other_name, "`{key}` of `{section}` has no doc comment");
+        }
+    }
+}
+
+#[test]
+fn the_documented_defaults_are_true() {
+    let stages = "select: {}\nreduce: {pca: {}}\ntrain: {mlp: {}}\nreport: {}\n";
+    let plain = parsed(&format!("{LEAST}{stages}"), &[]);
+    let mut tried = 0;
+    for (section, name, source) in REFERENCE {
+        for (_, field, doc) in documented(source).into_iter().filter(|(of, ..)| of == name) {
+            let Some((_, default)) = doc.split_once("Default: ") else { continue };
+            let default = default.split(". ").next().unwrap_or_default().trim_end_matches('.');
+            let default = default.split(" (").next().unwrap_or_default();
+            let value = default.trim_matches('`');
+            let literal = default.starts_with('`') || value.parse::<f64>().is_ok() || value.parse::<bool>().is_ok();
+            // what is no value but a sentence, or a rule
+            if !literal || value.contains('<') || section == "input.split" {
+                continue;
+            }
+            let set = format!("{}={value}", source::join(section, &field));
+            let set_so = parsed(&format!("{LEAST}{stages}"), &[&set]);
+            assert_eq!(Pipeline { source: plain.source.clone(), ..set_so }, plain, "{set}");
+            tried += 1;
+        }
+    }
+    assert!(tried >= 30, "only {tried} defaults found");
+}
+
+proptest! {
+    /// No text makes the reader panic, and no error is without a message.
+    #[test]
+    fn any_text_is_read_or_refused(text in "([a-e:{}\\[\\],&*<>!|'\"#~\t é-]|\n|version: 1\n|input:|root: d|  ){0,40}") {
+        if let Err(error) = parse(&text, Path::new("p.yaml"), &[]) {
+            prop_assert!(error.to_string().len() > 10);
+        }
+        let _ = parse(LEAST, Path::new("p.yaml"), &[format!("name={text}"), text]);
+    }
+}

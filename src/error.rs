@@ -1,0 +1,82 @@
+//! Every error of a run, and the exit code that it ends with.
+
+use thiserror::Error;
+
+use crate::config::ConfigError;
+use crate::exec::ExecError;
+use crate::io::IoError;
+use crate::models::GraphError;
+use crate::plan::PlanError;
+use crate::progress::Interrupted;
+use crate::stages::evaluate::EvaluateError;
+use crate::stages::extract::ExtractError;
+use crate::stages::reduce::ReduceError;
+use crate::stages::report::ReportError;
+use crate::stages::scan::ScanError;
+use crate::stages::select::SelectError;
+use crate::stages::train::TrainError;
+use crate::store::StoreError;
+
+/// A run failed.
+#[derive(Debug, Error)]
+pub enum Error {
+    #[error(transparent)]
+    Config(#[from] Box<ConfigError>),
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Io(#[from] IoError),
+    #[error(transparent)]
+    Exec(#[from] ExecError),
+    #[error(transparent)]
+    Scan(#[from] ScanError),
+    #[error(transparent)]
+    Extract(#[from] ExtractError),
+    #[error(transparent)]
+    Select(#[from] SelectError),
+    #[error(transparent)]
+    Reduce(#[from] ReduceError),
+    #[error(transparent)]
+    Train(#[from] TrainError),
+    #[error(transparent)]
+    Evaluate(#[from] EvaluateError),
+    #[error(transparent)]
+    Report(#[from] ReportError),
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+    #[error("{0}")]
+    UnknownModel(String),
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    #[error("a record cannot be put into JSON: {0}")]
+    Json(#[from] serde_json::Error),
+}
+
+impl Error {
+    /// 2 for what the user wrote, 130 for an interrupted run, else 1.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Error::Config(_) | Error::UnknownModel(_) => 2,
+            Error::Plan(PlanError::Config(_)) | Error::Scan(ScanError::Config(_)) => 2,
+            error if error.is_interrupted() => 130,
+            _ => 1,
+        }
+    }
+
+    /// True when somebody stopped the run.
+    pub fn is_interrupted(&self) -> bool {
+        matches!(
+            self,
+            Error::Interrupted(_)
+                | Error::Scan(ScanError::Interrupted(_))
+                | Error::Extract(ExtractError::Interrupted(_))
+                | Error::Select(SelectError::Interrupted(_))
+                | Error::Reduce(ReduceError::Interrupted(_))
+                | Error::Train(TrainError::Interrupted(_))
+                | Error::Evaluate(EvaluateError::Interrupted(_))
+                | Error::Report(ReportError::Interrupted(_))
+        )
+    }
+}

@@ -1,0 +1,59 @@
+//! The picture room: bytes become pixels ([`decode`]), pixels become the size and the numbers that a network wants ([`Recipe`]).
+//!
+//! Nothing outside this folder knows a picture format or a resampling filter. What leaves it is an [`RgbImage`], or `f32` in the caller's
+//! buffer. The reference is Pillow, which Keras, timm and torchvision all read pictures with: resampling agrees with it bit for bit, decoding
+//! as closely as the decoders allow (see [`decode`]).
+
+mod decode;
+mod jpeg;
+mod recipe;
+mod resize;
+mod thumbnail;
+#[cfg(test)]
+mod tests;
+
+pub use decode::{DecodeError, DecodeErrorKind, DecodeOptions, decode, dimensions};
+pub use recipe::{ChannelOrder, Fit, Layout, Recipe, RecipeError, RecipeOverrides};
+pub use resize::{Filter, resize, resize_box, resize_crop};
+
+/// What shows through transparent pixels and fills the border of padded pictures.
+pub const WHITE: [u8; 3] = [255; 3];
+
+/// A picture of 8-bit RGB pixels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RgbImage {
+    /// Columns.
+    pub width: usize,
+    /// Rows.
+    pub height: usize,
+    /// `height` × `width` × 3 bytes, row-major, R G B in each pixel.
+    pub data: Vec<u8>,
+}
+
+impl RgbImage {
+    /// A picture of one colour.
+    pub fn filled(width: usize, height: usize, colour: [u8; 3]) -> Self {
+        Self { width, height, data: colour.repeat(width * height) }
+    }
+
+    /// The picture whose pixel at column `x`, row `y` is `colour(x, y)`.
+    pub fn from_fn(width: usize, height: usize, colour: impl Fn(usize, usize) -> [u8; 3]) -> Self {
+        let colour = &colour;
+        let data = (0..height).flat_map(|y| (0..width).flat_map(move |x| colour(x, y))).collect();
+        Self { width, height, data }
+    }
+
+    /// The bytes of row `y`, `width` × 3 of them; panics when there is no such row.
+    pub fn row(&self, y: usize) -> &[u8] {
+        &self.data[y * self.width * 3..(y + 1) * self.width * 3]
+    }
+
+    /// Copies `other` into this picture with its upper left corner at column `left`, row `top`; panics when it does not fit.
+    pub(crate) fn paste(&mut self, other: &RgbImage, left: usize, top: usize) {
+        let stride = self.width * 3;
+        for y in 0..other.height {
+            let start = (top + y) * stride + left * 3;
+            self.data[start..start + other.width * 3].copy_from_slice(other.row(y));
+        }
+    }
+}

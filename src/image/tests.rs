@@ -1,0 +1,328 @@
+//! Against Pillow, torchvision and timm: the numbers and files are made by `tests/golden/image.py`.
+
+use super::*;
+use proptest::prelude::*;
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+use std::path::PathBuf;
+
+fn golden(name: &str) -> Vec<u8> {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+    std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+fn rows<T: for<'de> Deserialize<'de>>(name: &str) -> Vec<T> {
+    serde_json::from_slice(&golden(name)).expect("golden rows")
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// `pattern` of `image.py`.
+fn pattern(width: usize, height: usize) -> RgbImage {
+    RgbImage::from_fn(width, height, |x, y| {
+        std::array::from_fn(|c| {
+            let i = ((y * width + x) * 3 + c) as u64;
+            let noise = (i * 2_654_435_761 % (1 << 32)) >> 16;
+            let level = (x * (c + 2) + y * (3 - c) + (x / 8 + y / 8) % 2 * 60) as u64 + noise % 32;
+            (level % 256) as u8
+        })
+    })
+}
+
+fn crop(image: &RgbImage, left: usize, top: usize, width: usize, height: usize) -> RgbImage {
+    RgbImage::from_fn(width, height, |x, y| {
+        let at = ((top + y) * image.width + left + x) * 3;
+        [image.data[at], image.data[at + 1], image.data[at + 2]]
+    })
+}
+
+#[test]
+fn resizing_is_pillows_to_the_bit() {
+    #[derive(Deserialize)]
+    struct Case {
+        source: [usize; 2],
+        filter: Filter,
+        size: [usize; 2],
+        r#box: Option<[f64; 4]>,
+        sha256: String,
+        first: Vec<u8>,
+    }
+    let cases: Vec<Case> = rows("image_resize.json");
+    assert!(cases.len() > 100, "{} cases", cases.len());
+    for case in cases {
+        let source = pattern(case.source[0], case.source[1]);
+        let [width, height] = case.size;
+        let out = match case.r#box {
+            Some(bounds) => resize_box(&source, bounds, width, height, case.filter),
+            None => resize(&source, width, height, case.filter),
+        };
+        let what = format!("{:?} {:?} to {:?}, box {:?}", case.filter, case.source, case.size, case.r#box);
+        assert_eq!((out.width, out.height, out.data.len()), (width, height, width * height * 3), "{what}");
+        assert!(out.data.starts_with(&case.first), "{what}: {:?}, not {:?}", &out.data[..case.first.len()], case.first);
+        assert_eq!(sha256(&out.data), case.sha256, "{what}");
+    }
+}
+
+#[test]
+fn recipes_are_timms_and_keras_to_the_bit() {
+    #[derive(Deserialize)]
+    struct Case {
+        source: [usize; 2],
+        recipe: Recipe,
+        levels: String,
+        values: String,
+        first: Vec<f32>,
+    }
+    let cases: Vec<Case> = rows("image_recipe.json");
+    assert!(cases.len() > 50, "{} cases", cases.len());
+    for Case { source, recipe, levels, values, first } in cases {
+        let image = pattern(source[0], source[1]);
+        assert_eq!(recipe.check(), Ok(()));
+        assert_eq!(sha256(&recipe.levels(&image).data), levels, "levels of {source:?}, {recipe:?}");
+        let mut out = vec![f32::NAN; recipe.len()];
+        recipe.apply(&image, Layout::Chw, &mut out);
+        assert_eq!(&out[..first.len()], first, "first values of {source:?}, {recipe:?}");
+        let bytes: Vec<u8> = out.iter().flat_map(|v| v.to_le_bytes()).collect();
+        assert_eq!(sha256(&bytes), values, "values of {source:?}, {recipe:?}");
+    }
+}
+
+#[derive(Deserialize)]
+struct File {
+    file: String,
+    what: String,
+    /// Lossless formats: width and height, and the hash of the pixels.
+    size: Option<[usize; 2]>,
+    sha256: Option<String>,
+    /// Lossy formats: the file with Pillow's pixels.
+    pixels: Option<String>,
+}
+
+#[test]
+fn lossless_files_give_pillows_pixels() {
+    let files: Vec<File> = rows("image_files.json");
+    let mut seen = 0;
+    for file in &files {
+        let (Some([width, height]), Some(hash)) = (file.size, &file.sha256) else { continue };
+        let bytes = golden(&file.file);
+        assert_eq!(dimensions(&bytes), Some((width, height)), "{}", file.file);
+        let image = decode(&bytes, &DecodeOptions::default()).unwrap_or_else(|e| panic!("{}: {e}", file.file));
+        assert_eq!((image.width, image.height), (width, height), "{}", file.file);
+        assert_eq!(&sha256(&image.data), hash, "{} ({})", file.file, file.what);
+        seen += 1;
+    }
+    assert!(seen >= 15, "{seen} files");
+}
+
+/// The largest and the mean difference that a lossy file may have from Pillow's pixels.
+fn tolerance(file: &str) -> (u8, f64) {
+    match file {
+        "image_grey.jpg" | "image_cmyk.jpg" | "image_rgb.jpg" | "image_444.jpg" => (1, 0.05),
+        "image_lossy.webp" => (0, 0.0),
+        _ => (4, 0.6),
+    }
+}
+
+#[test]
+fn lossy_files_give_nearly_pillows_pixels() {
+    let files: Vec<File> = rows("image_files.json");
+    let mut report = Vec::new();
+    let mut good = true;
+    for file in &files {
+        let Some(pixels) = &file.pixels else { continue };
+        let bytes = golden(&file.file);
+        let image = decode(&bytes, &DecodeOptions::default()).unwrap_or_else(|e| panic!("{}: {e}", file.file));
+        let wanted = decode(&golden(pixels), &DecodeOptions::default()).expect("a PNG");
+        assert_eq!((image.width, image.height), (wanted.width, wanted.height), "{}", file.file);
+        assert_eq!(dimensions(&bytes), Some((wanted.width, wanted.height)), "{}", file.file);
+        let differences = || image.data.iter().zip(&wanted.data).map(|(a, b)| a.abs_diff(*b));
+        let largest = differences().max().unwrap_or(0);
+        let mean = differences().map(f64::from).sum::<f64>() / image.data.len() as f64;
+        let (most, mean_most) = tolerance(&file.file);
+        good &= largest <= most && mean <= mean_most;
+        report.push(format!("{} ({}): at most {largest}, {mean:.3} in the mean", file.file, file.what));
+    }
+    assert!(report.len() >= 15 && good, "differences from Pillow:\n{}", report.join("\n"));
+}
+
+fn kind(bytes: &[u8]) -> Option<DecodeErrorKind> {
+    decode(bytes, &DecodeOptions::default()).err().map(|e| e.kind)
+}
+
+#[test]
+fn a_file_that_ends_early_is_truncated() {
+    for name in ["420.jpg", "444.jpg", "progressive.jpg", "restart.jpg", "cmyk.jpg", "rgb.png", "lzw.tif", "rgb.bmp"] {
+        let bytes = golden(&format!("image_{name}"));
+        for eighth in 1..8 {
+            let end = bytes.len() * eighth / 8;
+            assert_eq!(kind(&bytes[..end]), Some(DecodeErrorKind::Truncated), "{name}, {eighth}/8");
+        }
+    }
+    let jpeg = golden("image_420.jpg");
+    for missing in 1..=40 {
+        assert_eq!(kind(&jpeg[..jpeg.len() - missing]), Some(DecodeErrorKind::Truncated), "{missing} bytes missing");
+    }
+}
+
+#[test]
+fn no_cut_of_any_file_gives_a_picture_or_a_panic() {
+    for file in rows::<File>("image_files.json") {
+        let bytes = golden(&file.file);
+        for end in (0..bytes.len() / 2).step_by(7) {
+            let found = kind(&bytes[..end]);
+            assert!(
+                found.is_some_and(|k| k != DecodeErrorKind::Panicked),
+                "{} cut to {end} bytes: {found:?}",
+                file.file
+            );
+        }
+    }
+}
+
+#[test]
+fn harmless_oddities_of_a_jpeg_decode_as_in_pillow() {
+    let clean = golden("image_420.jpg");
+    let expected = decode(&clean, &DecodeOptions::default()).expect("the file itself");
+    let table = clean.windows(2).position(|w| w == [0xff, 0xdb]).expect("a quantisation table");
+    let with = |at: usize, junk: &[u8]| [&clean[..at], junk, &clean[at..]].concat();
+    let odd = [
+        ("bytes after the end", with(clean.len(), b"trailing bytes\xff\xd8\xff")),
+        ("bytes before a marker", with(table, b"\x01\x02\x03\x04\x05\x06\x07")),
+        ("fill bytes", with(table, &[0xff; 5])),
+        ("bytes before the end marker", with(clean.len() - 2, b"\x12\x34\x56")),
+        ("a broken EXIF segment", with(2, b"\xff\xe1\x00\x0cExif\0\0\xff\xff\xff\xff")),
+        ("an unknown segment", with(2, b"\xff\xf3\x00\x04ab")),
+    ];
+    for (what, bytes) in odd {
+        assert_eq!(decode(&bytes, &DecodeOptions::default()).as_ref(), Ok(&expected), "{what}");
+    }
+}
+
+#[test]
+fn unread_variants_of_jpeg_are_named() {
+    let clean = golden("image_444.jpg");
+    let frame = clean.windows(2).position(|w| w == [0xff, 0xc0]).expect("a frame header");
+    let with = |offset: usize, value: u8| {
+        let mut bytes = clean.clone();
+        bytes[frame + offset] = value;
+        decode(&bytes, &DecodeOptions::default()).expect_err("refused")
+    };
+    for (offset, value, text) in [(1, 0xc3, "lossless"), (1, 0xc9, "arithmetic-coded"), (4, 12, "12 bits")] {
+        let error = with(offset, value);
+        assert_eq!(error.kind, DecodeErrorKind::Unsupported);
+        assert!(error.detail.contains(text), "{error}");
+    }
+}
+
+#[test]
+fn what_is_no_picture_is_told_apart() {
+    use DecodeErrorKind::*;
+    let cases: [(&[u8], DecodeErrorKind, &str); 12] = [
+        (b"", Empty, "empty"),
+        (b"just some text\n", NotAnImage, "text"),
+        (b"\n<!DOCTYPE html><html>404", NotAnImage, "HTML"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00", NotAnImage, "git lfs pull"),
+        (b"PK\x03\x04\x14\0\0\0", NotAnImage, "zip"),
+        (b"\0\0\0\x18ftypmp42\0\0\0\0", NotAnImage, "video"),
+        (b"\x93\x12\xfe\x00\x01\x02", NotAnImage, "93 12 fe 00"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0", Unsupported, "HEIC is not supported; convert it to JPEG or PNG"),
+        (b"\0\0\0\x1cftypavif\0\0\0\0", Unsupported, "AVIF"),
+        (b"%PDF-1.7\n", Unsupported, "PDF"),
+        (b"8BPS\0\x01", Unsupported, "PSD"),
+        (b"<?xml version='1.0'?>\n<svg xmlns='http://www.w3.org/2000/svg'/>", Unsupported, "SVG"),
+    ];
+    for (bytes, kind, text) in cases {
+        let error = decode(bytes, &DecodeOptions::default()).expect_err("no picture");
+        assert_eq!(error.kind, kind, "{error}");
+        assert!(error.to_string().contains(text), "{error}");
+        assert_eq!(dimensions(bytes), None);
+    }
+}
+
+#[test]
+fn a_header_that_promises_too_much_is_refused_unread() {
+    let mut png = golden("image_rgb.png");
+    png[16..20].copy_from_slice(&60_000u32.to_be_bytes());
+    png[20..24].copy_from_slice(&60_000u32.to_be_bytes());
+    // the checksum of the header, so that the size is believed
+    let crc = !png[12..29].iter().fold(!0u32, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |c, _| if c & 1 == 1 { c >> 1 ^ 0xedb8_8320 } else { c >> 1 })
+    });
+    png[29..33].copy_from_slice(&crc.to_be_bytes());
+    assert_eq!(dimensions(&png), Some((60_000, 60_000)));
+    assert_eq!(kind(&png), Some(DecodeErrorKind::TooLarge));
+
+    let mut jpeg = golden("image_444.jpg");
+    let frame = jpeg.windows(2).position(|w| w == [0xff, 0xc0]).expect("a frame header");
+    jpeg[frame + 5..frame + 9].fill(0xff);
+    assert_eq!(dimensions(&jpeg), Some((65_535, 65_535)));
+    assert_eq!(kind(&jpeg), Some(DecodeErrorKind::TooLarge));
+
+    let small = DecodeOptions { max_pixels: 45 * 35 - 1, ..DecodeOptions::default() };
+    let error = decode(&golden("image_420.jpg"), &small).expect_err("one pixel too many");
+    assert_eq!((error.kind, error.kind.as_str()), (DecodeErrorKind::TooLarge, "too_large"));
+}
+
+#[test]
+fn transparency_shows_the_background() {
+    let alpha = golden("image_alpha.png");
+    let white = decode(&alpha, &DecodeOptions::default()).expect("a PNG");
+    let black = DecodeOptions { background: [0; 3], ..DecodeOptions::default() };
+    let black = decode(&alpha, &black).expect("a PNG");
+    assert_ne!(white, black);
+    assert!(white.data.iter().zip(&black.data).all(|(w, b)| w >= b));
+}
+
+fn filters() -> impl Strategy<Value = Filter> {
+    use Filter::*;
+    prop::sample::select(vec![Nearest, Box, Bilinear, Hamming, Bicubic, Lanczos])
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
+
+    #[test]
+    fn a_window_of_the_result_is_cut_out_of_it(
+        source in (1usize..80, 1usize..80), full in (1usize..120, 1usize..120), filter in filters(),
+        at in (0.0..1.0, 0.0..1.0, 0.0..1.0, 0.0..1.0),
+    ) {
+        let image = pattern(source.0, source.1);
+        let part = |share: f64, of: usize| (share * of as f64) as usize;
+        let (left, top) = (part(at.0, full.0), part(at.1, full.1));
+        let (width, height) = (1 + part(at.2, full.0 - left - 1), 1 + part(at.3, full.1 - top - 1));
+        let window = resize_crop(&image, full.0, full.1, filter, left, top, width, height);
+        let whole = resize(&image, full.0, full.1, filter);
+        prop_assert_eq!(window, crop(&whole, left, top, width, height));
+    }
+
+    #[test]
+    fn any_bytes_never_panic(head in prop::sample::select(HEADS.to_vec()), bytes: Vec<u8>) {
+        prop_assert_ne!(kind(&[head, &bytes].concat()), Some(DecodeErrorKind::Panicked));
+    }
+
+    #[test]
+    fn a_changed_byte_never_panics(file in 0usize..35, at in 0.0..1.0, value: u8) {
+        let files: Vec<File> = rows("image_files.json");
+        let mut bytes = golden(&files[file % files.len()].file);
+        let at = (at * bytes.len() as f64) as usize;
+        bytes[at] = value;
+        let small = DecodeOptions { max_pixels: 1 << 20, ..DecodeOptions::default() };
+        let found = decode(&bytes, &small).err().map(|e| e.kind);
+        prop_assert_ne!(found, Some(DecodeErrorKind::Panicked), "{} at {}", files[file % files.len()].file, at);
+    }
+}
+
+/// What the formats begin with, so that random bytes get past the door.
+const HEADS: [&[u8]; 9] = [
+    b"",
+    b"\xff\xd8\xff",
+    b"\xff\xd8\xff\xc0\x00\x0b\x08\x00\x10\x00\x10\x01\x01\x11\x00\xff\xda\x00\x08\x01\x01\x00\x00\x3f\x00",
+    b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR",
+    b"GIF89a\x10\0\x10\0\x80\0\0",
+    b"RIFF\x40\0\0\0WEBPVP8 ",
+    b"BM",
+    b"II*\0\x08\0\0\0",
+    b"P6\n4 4\n255\n",
+];

@@ -1,0 +1,82 @@
+//! Small JPEGs for pages: what a picture looks like, not what a network sees.
+
+use image::ExtendedColorType;
+use image::codecs::jpeg::JpegEncoder;
+use thiserror::Error;
+
+use super::{Filter, RgbImage, resize};
+
+/// JPEG quality, 1 to 100: no visible blocks at the size of a thumbnail.
+const QUALITY: u8 = 82;
+
+/// A picture cannot become a thumbnail.
+#[derive(Debug, Error)]
+pub enum ThumbnailError {
+    #[error("a picture of {width} × {height} pixels has nothing to show")]
+    Empty { width: usize, height: usize },
+    #[error("cannot encode a thumbnail as JPEG: {0}")]
+    Encode(#[from] image::ImageError),
+}
+
+/// The bytes of a JPEG of `image` whose longer side has `longest` pixels at most; a smaller picture keeps its size.
+pub fn thumbnail(image: &RgbImage, longest: usize) -> Result<Vec<u8>, ThumbnailError> {
+    let (width, height) = fit(image.width, image.height, longest);
+    let small;
+    let shown = if (width, height) == (image.width, image.height) {
+        image
+    } else {
+        small = resize(image, width, height, Filter::Lanczos);
+        &small
+    };
+    let (Ok(w), Ok(h)) = (u32::try_from(width), u32::try_from(height)) else {
+        return Err(ThumbnailError::Empty { width, height });
+    };
+    if w == 0 || h == 0 || shown.data.len() != width * height * 3 {
+        return Err(ThumbnailError::Empty { width, height });
+    }
+    let mut bytes = Vec::new();
+    JpegEncoder::new_with_quality(&mut bytes, QUALITY).encode(&shown.data, w, h, ExtendedColorType::Rgb8)?;
+    Ok(bytes)
+}
+
+/// Width and height of the thumbnail: the shape kept, no side under one pixel.
+fn fit(width: usize, height: usize, longest: usize) -> (usize, usize) {
+    let long = width.max(height);
+    if long <= longest {
+        return (width, height);
+    }
+    let side = |n: usize| ((n * longest + long / 2) / long).max(1);
+    (side(width), side(height))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::{DecodeOptions, decode};
+
+    #[test]
+    fn the_shape_is_kept_and_small_pictures_are_left_alone() {
+        assert_eq!(fit(400, 300, 160), (160, 120));
+        assert_eq!(fit(300, 400, 160), (120, 160));
+        assert_eq!(fit(100, 80, 160), (100, 80));
+        assert_eq!(fit(10_000, 3, 160), (160, 1));
+    }
+
+    #[test]
+    fn a_thumbnail_is_a_jpeg_that_looks_like_the_picture() {
+        let picture = RgbImage::from_fn(640, 480, |x, _| if x < 320 { [200, 30, 30] } else { [20, 60, 220] });
+        let bytes = thumbnail(&picture, 160).expect("encoded");
+        assert!(bytes.starts_with(&[0xff, 0xd8, 0xff]));
+        let back = decode(&bytes, &DecodeOptions::default()).expect("a JPEG");
+        assert_eq!((back.width, back.height), (160, 120));
+        let pixel = |x: usize| [0, 1, 2].map(|c| i32::from(back.row(60)[x * 3 + c]));
+        for (x, colour) in [(20, [200, 30, 30]), (140, [20, 60, 220])] {
+            assert!(pixel(x).iter().zip(colour).all(|(a, b)| (a - b).abs() < 12), "{:?} at {x}", pixel(x));
+        }
+    }
+
+    #[test]
+    fn a_picture_without_pixels_is_refused() {
+        assert!(matches!(thumbnail(&RgbImage::filled(0, 5, [0; 3]), 160), Err(ThumbnailError::Empty { .. })));
+    }
+}

@@ -1,0 +1,38 @@
+//! Files: atomic writes, Parquet. The only room of polars, arrow and parquet.
+
+pub mod atomic;
+pub mod columns;
+pub mod features;
+pub mod table;
+pub mod tensors;
+
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+/// A file could not be read or written.
+#[derive(Debug, Error)]
+pub enum IoError {
+    #[error("cannot write {path}: {error}")]
+    Write { path: PathBuf, error: std::io::Error },
+    #[error("cannot read {path}: {error}")]
+    Read { path: PathBuf, error: std::io::Error },
+    #[error("cannot write the table {path}: {reason}")]
+    WriteTable { path: PathBuf, reason: String },
+    #[error("{path} is not the table that was expected: {reason}; delete it and run again")]
+    Table { path: PathBuf, reason: String },
+    #[error("cannot put {path} into JSON: {error}")]
+    Json { path: PathBuf, error: serde_json::Error },
+}
+
+impl IoError {
+    /// For `map_err` while writing `path`.
+    pub fn write(path: &Path) -> impl Fn(std::io::Error) -> IoError + '_ {
+        |error| IoError::Write { path: path.to_path_buf(), error }
+    }
+
+    /// For `map_err` while reading `path`.
+    pub fn read(path: &Path) -> impl Fn(std::io::Error) -> IoError + '_ {
+        |error| IoError::Read { path: path.to_path_buf(), error }
+    }
+}

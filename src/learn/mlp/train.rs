@@ -1,0 +1,298 @@
+//! The training loop: first weights, validation split, epochs of batches, and when to stop.
+
+use candle_core::{Device, Tensor};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{RngCore, SeedableRng};
+
+use super::network::Network;
+use super::optimizer::Optimizer;
+use super::{Activation, Dense, Epoch, Mlp, MlpError, MlpParams, OnEpoch, Order};
+use crate::table::FeatureMatrix;
+
+/// Rows of a batch when none are asked for.
+const AUTO_BATCH: usize = 200;
+
+/// What randomness is for: each has a stream of its own, so that one does not shift the others.
+#[derive(Clone, Copy)]
+enum Stream {
+    Weights = 0,
+    Order = 1,
+    Validation = 2,
+}
+
+fn random(seed: u64, stream: Stream) -> ChaCha8Rng {
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    random.set_stream(stream as u64);
+    random
+}
+
+/// Shuffles by Fisher and Yates. Written out, so that no version of a library changes what a seed means.
+pub struct Shuffler(ChaCha8Rng);
+
+impl Shuffler {
+    /// The order of samples that belongs to a seed.
+    pub fn new(seed: u64) -> Self {
+        Self(random(seed, Stream::Order))
+    }
+
+    /// Another order.
+    pub fn shuffle(&mut self, items: &mut [usize]) {
+        for last in (1..items.len()).rev() {
+            // the high bits of a product: even to 2⁻⁶⁴ times the length
+            let other = (u128::from(self.0.next_u64()) * (last as u128 + 1)) >> 64;
+            items.swap(last, other as usize);
+        }
+    }
+}
+
+/// scikit-learn's first weights and biases: uniform in ±√(6 / (inputs + outputs)), with 2 for the logistic activation (Glorot
+/// and Bengio, "Understanding the difficulty of training deep feedforward neural networks", 2010).
+pub fn first_layers(params: &MlpParams, features: usize, classes: usize) -> Vec<Dense> {
+    let mut random = random(params.seed, Stream::Weights);
+    let factor = if params.activation == Activation::Logistic { 2.0 } else { 6.0 };
+    let widths = widths(params, features, classes);
+    let mut layers = Vec::with_capacity(widths.len() - 1);
+    for pair in widths.windows(2) {
+        let (inputs, outputs) = (pair[0], pair[1]);
+        let bound = (factor / (inputs + outputs) as f64).sqrt();
+        let mut draw = |count: usize| -> Vec<f32> {
+            let unit = |word: u64| (word >> 11) as f64 / (1_u64 << 53) as f64; // [0, 1)
+            (0..count).map(|_| (bound * (2.0 * unit(random.next_u64()) - 1.0)) as f32).collect()
+        };
+        layers.push(Dense { inputs, outputs, weights: draw(inputs * outputs), bias: draw(outputs) });
+    }
+    layers
+}
+
+/// Widths from the features to the output: two classes need one output only.
+fn widths(params: &MlpParams, features: usize, classes: usize) -> Vec<usize> {
+    let outputs = if classes == 2 { 1 } else { classes };
+    [&[features], params.hidden.as_slice(), &[outputs]].concat()
+}
+
+/// Rows and the class of each.
+#[derive(Clone, Copy)]
+pub struct Labelled<'a> {
+    /// (n, d)
+    pub x: &'a FeatureMatrix,
+    /// (n)
+    pub y: &'a [usize],
+    /// Classes there are.
+    pub classes: usize,
+}
+
+impl Labelled<'_> {
+    fn check(&self) -> Result<(), MlpError> {
+        let Self { x, y, classes } = *self;
+        let (rows, features) = (x.rows(), x.cols());
+        if rows == 0 || features == 0 {
+            return Err(MlpError::Empty { rows, features });
+        }
+        if y.len() != rows {
+            return Err(MlpError::Labels { labels: y.len(), rows });
+        }
+        if let Some((row, &class)) = y.iter().enumerate().find(|&(_, &class)| class >= classes) {
+            return Err(MlpError::Class { row, class, classes });
+        }
+        if y.iter().all(|&class| class == y[0]) {
+            return Err(MlpError::OneClass { rows });
+        }
+        match x.as_slice().iter().position(|value| !value.is_finite()) {
+            Some(at) => Err(MlpError::NotFinite { row: at / features, column: at % features }),
+            None => Ok(()),
+        }
+    }
+
+    /// The named rows as a batch (rows, d) and their classes.
+    fn batch(&self, rows: &[usize]) -> candle_core::Result<(Tensor, Vec<usize>)> {
+        let cols = self.x.cols();
+        let mut values = Vec::with_capacity(rows.len() * cols);
+        rows.iter().for_each(|&row| values.extend_from_slice(self.x.row(row)));
+        let batch = Tensor::from_vec(values, (rows.len(), cols), &Device::Cpu)?;
+        Ok((batch, rows.iter().map(|&row| self.y[row]).collect()))
+    }
+}
+
+/// Held-out rows, and the best weights by their accuracy.
+struct Validation {
+    rows: FeatureMatrix,
+    y: Vec<usize>,
+    best_score: f64,
+    best: Vec<Dense>,
+}
+
+/// Trains `start` on the data until it stops improving, `max_iter` is reached or `on_epoch` breaks.
+pub fn train(
+    params: &MlpParams,
+    data: Labelled,
+    start: Vec<Dense>,
+    order: Order,
+    on_epoch: OnEpoch,
+) -> Result<Mlp, MlpError> {
+    params.check()?;
+    data.check()?;
+    let mut model = Mlp {
+        layers: start,
+        activation: params.activation,
+        classes: data.classes,
+        loss_curve: Vec::new(),
+        validation_scores: Vec::new(),
+        n_iter: 0,
+        converged: false,
+    };
+    check_start(params, &model, data)?;
+    let (samples, mut validation) = hold_out(params, data, &model)?;
+    let network = Network::new(&model.layers, params.activation, params.alpha)?;
+    let mut optimizer = Optimizer::new(params, network.parameters()?)?;
+    let mut patience = Patience { params, best_loss: f64::INFINITY, not_better: 0 };
+    let mut places: Vec<usize> = (0..samples.len()).collect();
+
+    while model.n_iter < params.max_iter && !model.converged {
+        order(model.n_iter, &mut places);
+        let rows: Vec<usize> = places.iter().map(|&place| samples[place]).collect();
+        let loss = epoch(&network, &mut optimizer, data, &rows, params.batch_size)?;
+        model.n_iter += 1;
+        model.loss_curve.push(loss);
+        if !loss.is_finite() {
+            return Err(MlpError::Diverged { epoch: model.n_iter });
+        }
+        let score = validation.as_mut().map(|held| held.score(&mut model, &network, params.tol)).transpose()?;
+        optimizer.epoch_ends(model.n_iter * samples.len());
+        model.converged = patience.is_over(loss, score.map(|(_, better)| better), &mut optimizer);
+        let validation_score = score.map(|(score, _)| score);
+        let told = Epoch { number: model.n_iter, max_iter: params.max_iter, loss, validation_score };
+        if on_epoch(&told).is_break() {
+            return Err(MlpError::Interrupted);
+        }
+    }
+    model.layers = validation.map_or_else(|| network.to_layers(), |held| Ok(held.best))?;
+    if model.layers.iter().any(|layer| layer.weights.iter().chain(&layer.bias).any(|value| !value.is_finite())) {
+        return Err(MlpError::Diverged { epoch: model.n_iter });
+    }
+    Ok(model)
+}
+
+/// How long training has gone without getting better.
+struct Patience<'a> {
+    params: &'a MlpParams,
+    best_loss: f64,
+    not_better: usize,
+}
+
+impl Patience<'_> {
+    /// Whether training is over after an epoch of this loss; `better` is the validation's word on it, where there is one.
+    fn is_over(&mut self, loss: f64, better: Option<bool>, optimizer: &mut Optimizer) -> bool {
+        let better = better.unwrap_or(loss <= self.best_loss - self.params.tol);
+        self.best_loss = self.best_loss.min(loss);
+        self.not_better = if better { 0 } else { self.not_better + 1 };
+        if self.not_better <= self.params.n_iter_no_change {
+            return false;
+        }
+        self.not_better = 0;
+        optimizer.gives_up()
+    }
+}
+
+/// One pass over `rows`, and the mean loss of a row.
+fn epoch(
+    network: &Network,
+    optimizer: &mut Optimizer,
+    data: Labelled,
+    rows: &[usize],
+    batch_size: Option<usize>,
+) -> Result<f64, MlpError> {
+    let mut sum = 0.0;
+    for batch in rows.chunks(batch_size.unwrap_or(AUTO_BATCH)) {
+        let (x, y) = data.batch(batch)?;
+        let (loss, gradients) = network.backward(x, &y)?;
+        optimizer.step(&gradients)?;
+        sum += loss * batch.len() as f64;
+    }
+    Ok(sum / rows.len() as f64)
+}
+
+fn check_start(params: &MlpParams, start: &Mlp, data: Labelled) -> Result<(), MlpError> {
+    start.check()?;
+    let found: Vec<usize> = start
+        .layers
+        .first()
+        .map(|layer| layer.inputs)
+        .into_iter()
+        .chain(start.layers.iter().map(|l| l.outputs))
+        .collect();
+    let expected = widths(params, data.x.cols(), data.classes);
+    if found != expected {
+        return Err(MlpError::Layers { what: format!("layers of {found:?} to start from, {expected:?} expected") });
+    }
+    Ok(())
+}
+
+/// Splits off the validation rows, by class; without early stopping all rows train.
+fn hold_out(params: &MlpParams, data: Labelled, start: &Mlp) -> Result<(Vec<usize>, Option<Validation>), MlpError> {
+    let rows = data.y.len();
+    if !params.early_stopping {
+        return Ok(((0..rows).collect(), None));
+    }
+    let fail = |need: String| MlpError::Validation { need, rows };
+    let mut by_class = vec![Vec::new(); data.classes];
+    data.y.iter().enumerate().for_each(|(row, &class)| by_class[class].push(row));
+    if let Some(class) = by_class.iter().position(|members| members.len() == 1) {
+        return Err(fail(format!("at least 2 pictures of each class, class {class} has 1")));
+    }
+    let present = by_class.iter().filter(|members| !members.is_empty()).count();
+    let wanted = (params.validation_fraction * rows as f64).ceil() as usize;
+    let least = present.max(2);
+    if wanted < least {
+        return Err(fail(format!("a validation split of {least} or more, validation_fraction makes it {wanted}")));
+    }
+    if rows - wanted < present {
+        return Err(fail(format!(
+            "{present} or more pictures left to train on, validation_fraction leaves {}",
+            rows - wanted
+        )));
+    }
+    let mut held = Vec::with_capacity(wanted);
+    let mut shuffler = Shuffler(random(params.seed, Stream::Validation));
+    let sizes: Vec<usize> = by_class.iter().map(Vec::len).collect();
+    for (members, share) in by_class.iter_mut().zip(shares(&sizes, wanted)) {
+        shuffler.shuffle(members);
+        held.extend_from_slice(&members[..share]);
+    }
+    held.sort_unstable();
+    let samples = (0..rows).filter(|row| held.binary_search(row).is_err()).collect();
+    let validation = Validation {
+        rows: data.x.select_rows(&held),
+        y: held.iter().map(|&row| data.y[row]).collect(),
+        best_score: f64::NEG_INFINITY,
+        best: start.layers.clone(),
+    };
+    Ok((samples, Some(validation)))
+}
+
+/// Divides `wanted` among classes in proportion to their sizes: the whole parts, then the largest remainders.
+fn shares(sizes: &[usize], wanted: usize) -> Vec<usize> {
+    let total: usize = sizes.iter().sum();
+    let mut shares: Vec<usize> = sizes.iter().map(|size| size * wanted / total).collect();
+    let mut by_remainder: Vec<usize> = (0..sizes.len()).collect();
+    by_remainder.sort_by_key(|&class| std::cmp::Reverse(sizes[class] * wanted % total));
+    let missing = wanted - shares.iter().sum::<usize>();
+    by_remainder.into_iter().take(missing).for_each(|class| shares[class] += 1);
+    shares
+}
+
+impl Validation {
+    /// Accuracy of the network now, and whether it is better by `tol`; keeps the weights when it is the best so far.
+    fn score(&mut self, model: &mut Mlp, network: &Network, tol: f64) -> Result<(f64, bool), MlpError> {
+        model.layers = network.to_layers()?;
+        let predicted = model.predict(&self.rows)?;
+        let right = predicted.iter().zip(&self.y).filter(|(predicted, class)| predicted == class).count();
+        let score = right as f64 / self.y.len() as f64;
+        let better = score >= self.best_score + tol;
+        if score > self.best_score {
+            self.best_score = score;
+            self.best.clone_from(&model.layers);
+        }
+        model.validation_scores.push(score);
+        Ok((score, better))
+    }
+}

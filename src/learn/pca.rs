@@ -1,0 +1,240 @@
+//! Principal component analysis as a linfa model, solved exactly by faer.
+//!
+//! linfa's own `Pca` is not used: its variances are divided by the wrong count, its ratios are taken over the kept
+//! components only, and its iterative solver returns unconverged results as good ones. The traits are linfa's
+//! ([`Pca::params`] → checked → fitted → [`Transformer`](linfa::traits::Transformer)); the numbers are those of
+//! `sklearn.decomposition.PCA(svd_solver="full")`, signs included.
+//!
+//! Two exact routes, both accumulating in `f64` on centred data:
+//! * [`Route::Covariance`], rows ≥ features: the d × d covariance, collected while rows stream by;
+//! * [`Route::Gram`], rows < features: the n × n products of pictures, for a flattened VGG16 of 100,352 features.
+
+mod covariance;
+mod eigen;
+mod gram;
+mod linfa_model;
+mod project;
+#[cfg(test)]
+mod tests;
+
+pub use covariance::CovarianceAccumulator;
+pub use linfa_model::{PcaParams, PcaValidParams, valid_params};
+
+use thiserror::Error;
+
+use crate::table::FeatureMatrix;
+
+/// How many components to keep.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Components {
+    /// This many.
+    Count(usize),
+    /// The fewest whose share of the total variance is above this, in (0, 1).
+    Fraction(f64),
+}
+
+/// A fitted PCA: plain numbers, so that a stage can store them and read them back to the bit.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pca {
+    /// Features of a row, d.
+    pub features: usize,
+    /// Mean of each feature (d).
+    pub mean: Vec<f64>,
+    /// Orthonormal directions (k, d), row-major, by falling variance. The entry of largest magnitude of each is positive.
+    pub components: Vec<f32>,
+    /// Variance along each component (k), divided by n - 1. Exactly 0 beyond the rank of the table.
+    pub explained_variance: Vec<f64>,
+    /// Share of the total variance of the table (k).
+    pub explained_variance_ratio: Vec<f64>,
+    /// Singular values of the centred table (k).
+    pub singular_values: Vec<f64>,
+    /// Mean variance of the directions left out, 0 when none is (Bishop, "Pattern Recognition and Machine Learning", 12.46).
+    pub noise_variance: f64,
+    /// Variance of the table over all features.
+    pub total_variance: f64,
+    /// Rows it was fitted on, n.
+    pub rows: u64,
+    /// Whether projections are scaled to unit variance.
+    pub whiten: bool,
+}
+
+/// Why there is no PCA, or no projection.
+#[derive(Debug, Error)]
+pub enum PcaError {
+    /// Zero components are asked for.
+    #[error("pca: 0 components asked: ask for at least 1")]
+    NoComponents,
+    /// The fraction is not inside (0, 1).
+    #[error("pca: a fraction of the variance must lie between 0 and 1, both excluded, not {fraction}")]
+    Fraction {
+        /// What was asked.
+        fraction: f64,
+    },
+    /// More components than the table can have, and no leave to clamp.
+    #[error(
+        "pca: {asked} components asked, but {rows} pictures of {features} features have at most {most}: ask for {most} or fewer"
+    )]
+    TooMany {
+        /// What was asked.
+        asked: usize,
+        /// min(rows, features).
+        most: usize,
+        /// Rows of the table.
+        rows: u64,
+        /// Columns of the table.
+        features: usize,
+    },
+    /// Fewer than two rows, or no columns.
+    #[error(
+        "pca: {rows} pictures of {features} features have no variance to analyse: at least 2 pictures and 1 feature are needed"
+    )]
+    TooSmall {
+        /// Rows of the table.
+        rows: u64,
+        /// Columns of the table.
+        features: usize,
+    },
+    /// All rows are the same, so no share of their variance can be kept.
+    #[error("pca: all {rows} pictures have the same features, so no fraction of their variance can be kept")]
+    Constant {
+        /// Rows of the table.
+        rows: u64,
+    },
+    /// A value is NaN or infinite.
+    #[error(
+        "pca: feature {column} has values that are NaN or infinite: check the weights and the precision of the model"
+    )]
+    NotFinite {
+        /// The first such column.
+        column: usize,
+    },
+    /// Neither route fits into memory.
+    #[error(
+        "pca: {rows} pictures of {features} features need a {side} × {side} matrix, more than {limit} × {limit}: keep fewer features (features: avg, select.variance_threshold) or fit on fewer pictures"
+    )]
+    TooLarge {
+        /// Rows of the table; 0 when they are not known yet.
+        rows: u64,
+        /// Columns of the table.
+        features: usize,
+        /// Side of the matrix.
+        side: usize,
+        /// Largest side that is tried.
+        limit: usize,
+    },
+    /// A block does not hold rows of the right width.
+    #[error("pca: {found} values do not make rows of {features} features")]
+    Width {
+        /// Columns, or values of the block.
+        found: usize,
+        /// Columns expected.
+        features: usize,
+    },
+    /// A stored PCA contradicts itself.
+    #[error("pca: the stored {field} has {found} values where {expected} are expected, or values that are not finite")]
+    Stored {
+        /// Which numbers.
+        field: &'static str,
+        /// Their count.
+        found: usize,
+        /// What it should be.
+        expected: usize,
+    },
+    /// The eigenvalue iteration did not end, or memory ran out.
+    #[error("pca: the eigenvalues of a {side} × {side} matrix could not be computed ({reason})")]
+    Solver {
+        /// Side of the matrix.
+        side: usize,
+        /// What went wrong.
+        reason: &'static str,
+    },
+    /// Raised by linfa's traits.
+    #[error(transparent)]
+    Linfa(#[from] linfa::Error),
+}
+
+/// The largest matrix whose eigenvectors are computed: 2 GB of `f64`, some four times that while solving.
+const MAX_SIDE: usize = 16_384;
+
+/// Which exact solution suits a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// Rows ≥ features: stream the rows through a [`CovarianceAccumulator`], d² × 8 bytes.
+    Covariance,
+    /// Rows < features: hold the whole table and call [`fit_rows`], n² × 8 bytes.
+    Gram,
+}
+
+/// The route for a table of this shape.
+pub fn route(rows: usize, features: usize) -> Route {
+    if rows < features { Route::Gram } else { Route::Covariance }
+}
+
+/// Fits a PCA on a table held in memory (n, d), by the route that suits its shape.
+pub fn fit_rows(table: &FeatureMatrix, params: &PcaValidParams) -> Result<Pca, PcaError> {
+    fit_slice(table.as_slice(), table.cols(), params)
+}
+
+/// The same on row-major values of either precision.
+fn fit_slice<F: Copy + Into<f64> + Sync>(
+    data: &[F],
+    features: usize,
+    params: &PcaValidParams,
+) -> Result<Pca, PcaError> {
+    if features == 0 {
+        return Err(PcaError::TooSmall { rows: 0, features });
+    }
+    match route(data.len() / features, features) {
+        Route::Gram => gram::fit(data, features, params),
+        Route::Covariance => {
+            let mut covariance = CovarianceAccumulator::new(features)?;
+            covariance.update_values(data)?;
+            covariance.finish(params)
+        }
+    }
+}
+
+impl Pca {
+    /// The hyperparameters of a PCA that keeps `components`.
+    pub fn params(components: Components) -> PcaParams {
+        PcaParams::new(components)
+    }
+
+    /// Number of components, k: what was asked, clamped to min(n, d), or what the fraction of variance came to.
+    pub fn k(&self) -> usize {
+        self.explained_variance.len()
+    }
+
+    /// Projects rows (n, d) on the components: (n, k).
+    ///
+    /// The result for a row depends, to the bit, on that row alone: not on its neighbours, nor on the number of threads.
+    /// A whitened component without variance gives 0, where scikit-learn divides rounding noise by its own size.
+    pub fn transform(&self, block: &FeatureMatrix) -> Result<FeatureMatrix, PcaError> {
+        if block.cols() != self.features {
+            return Err(PcaError::Width { found: block.cols(), features: self.features });
+        }
+        let mut out = FeatureMatrix::zeros(block.rows(), self.k());
+        project::project(self, block.as_slice(), out.as_mut_slice());
+        Ok(out)
+    }
+
+    /// Whether the numbers agree with each other. To be asked of a PCA that was read from a file.
+    pub fn check(&self) -> Result<(), PcaError> {
+        let (k, d) = (self.k(), self.features);
+        let wide = self.components.len();
+        if Some(wide) != k.checked_mul(d) || k == 0 || !self.components.iter().all(|v| v.is_finite()) {
+            return Err(PcaError::Stored { field: "components", found: wide, expected: k.saturating_mul(d) });
+        }
+        for (field, values, expected) in [
+            ("mean", &self.mean, d),
+            ("explained_variance", &self.explained_variance, k),
+            ("explained_variance_ratio", &self.explained_variance_ratio, k),
+            ("singular_values", &self.singular_values, k),
+        ] {
+            if values.len() != expected || !values.iter().all(|v| v.is_finite()) {
+                return Err(PcaError::Stored { field, found: values.len(), expected });
+            }
+        }
+        Ok(())
+    }
+}

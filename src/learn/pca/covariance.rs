@@ -1,0 +1,139 @@
+//! Rows ≥ features: the covariance matrix, collected while blocks of rows stream by, and its eigenvectors.
+
+use faer::linalg::matmul::triangular::{self, BlockStructure};
+use faer::{Accum, Mat, MatRef};
+
+use super::eigen::{Eigen, Spectrum, parallelism};
+use super::{MAX_SIDE, Pca, PcaError, PcaValidParams};
+
+/// Rows that are multiplied at a time. Fixed, so that the bits of the result do not depend on how rows arrive.
+const BLOCK: usize = 512;
+
+/// Collects the covariance of rows of d features: d² × 8 bytes and a block of 512 rows, however many rows come.
+///
+/// Rows are shifted by the mean of the first block before they are multiplied, so that a large mean does not eat the digits
+/// of a small variance; what the shift misses of the true mean is taken out at the end. All sums are `f64`.
+#[derive(Clone, Debug)]
+pub struct CovarianceAccumulator {
+    features: usize,
+    rows: u64,
+    /// Mean of the first block; empty until there is one.
+    shift: Vec<f64>,
+    /// Σ (x - shift), (d)
+    sum: Vec<f64>,
+    /// Σ (x - shift)(x - shift)ᵀ, lower triangle, (d, d)
+    products: Mat<f64>,
+    /// Rows that wait to be multiplied, row-major; shifted already unless the shift is still unknown.
+    waiting: Vec<f64>,
+}
+
+impl CovarianceAccumulator {
+    /// An accumulator for rows of `features` values. Fails when features² would not fit into memory.
+    pub fn new(features: usize) -> Result<Self, PcaError> {
+        if features == 0 {
+            return Err(PcaError::TooSmall { rows: 0, features });
+        }
+        if features > MAX_SIDE {
+            return Err(PcaError::TooLarge { rows: 0, features, side: features, limit: MAX_SIDE });
+        }
+        Ok(Self {
+            features,
+            rows: 0,
+            shift: Vec::new(),
+            sum: vec![0.0; features],
+            products: Mat::zeros(features, features),
+            waiting: Vec::with_capacity(BLOCK * features),
+        })
+    }
+
+    /// Takes a row-major block of any number of whole rows.
+    pub fn update(&mut self, rows: &[f32]) -> Result<(), PcaError> {
+        self.update_values(rows)
+    }
+
+    /// [`update`](Self::update) for either precision.
+    pub(super) fn update_values<F: Copy + Into<f64>>(&mut self, rows: &[F]) -> Result<(), PcaError> {
+        let features = self.features;
+        if rows.len() % features != 0 {
+            return Err(PcaError::Width { found: rows.len(), features });
+        }
+        for row in rows.chunks_exact(features) {
+            let values = row.iter().map(|&value| value.into());
+            if self.shift.is_empty() {
+                self.waiting.extend(values);
+            } else {
+                self.waiting.extend(values.zip(&self.shift).map(|(value, shift)| value - shift));
+            }
+            if self.waiting.len() == BLOCK * features {
+                self.multiply()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the waiting rows to the sums.
+    fn multiply(&mut self) -> Result<(), PcaError> {
+        let features = self.features;
+        let count = self.waiting.len() / features;
+        if self.shift.is_empty() {
+            self.shift = column_sums(&self.waiting, features);
+            self.shift.iter_mut().for_each(|sum| *sum /= count as f64);
+            for row in self.waiting.chunks_exact_mut(features) {
+                row.iter_mut().zip(&self.shift).for_each(|(value, shift)| *value -= shift);
+            }
+        }
+        let sums = column_sums(&self.waiting, features);
+        if let Some(column) = sums.iter().position(|sum| !sum.is_finite()) {
+            return Err(PcaError::NotFinite { column });
+        }
+        self.sum.iter_mut().zip(&sums).for_each(|(total, sum)| *total += sum);
+        let block = MatRef::from_row_major_slice(&self.waiting, count, features); // (rows, d)
+        triangular::matmul(
+            self.products.as_mut(),
+            BlockStructure::TriangularLower,
+            Accum::Add,
+            block.transpose(),
+            BlockStructure::Rectangular,
+            block,
+            BlockStructure::Rectangular,
+            1.0,
+            parallelism(),
+        );
+        self.rows += count as u64;
+        self.waiting.clear();
+        Ok(())
+    }
+
+    /// Solves for the components of all rows seen.
+    pub fn finish(mut self, params: &PcaValidParams) -> Result<Pca, PcaError> {
+        if !self.waiting.is_empty() {
+            self.multiply()?;
+        }
+        let Self { features, rows, shift, sum, products: mut covariance, .. } = self;
+        if rows < 2 {
+            return Err(PcaError::TooSmall { rows, features });
+        }
+        let n = rows as f64;
+        for j in 0..features {
+            for i in j..features {
+                covariance[(i, j)] = (covariance[(i, j)] - sum[i] * (sum[j] / n)) / (n - 1.0);
+            }
+        }
+        let mean = shift.iter().zip(&sum).map(|(shift, sum)| shift + sum / n).collect();
+        let most = features.min(usize::try_from(rows).unwrap_or(usize::MAX));
+        let eigen = Eigen::of(covariance, features.max(BLOCK))?;
+        let spectrum = Spectrum { rows, mean, variances: eigen.values[..most].to_vec() };
+        let k = spectrum.k(params)?;
+        let components = (0..k).flat_map(|i| eigen.vector(i).map(|value| value as f32)).collect(); // (k, d)
+        Ok(spectrum.into_pca(components, params.whiten()))
+    }
+}
+
+/// Sum of each column of row-major rows.
+fn column_sums(rows: &[f64], features: usize) -> Vec<f64> {
+    let mut sums = vec![0.0; features];
+    for row in rows.chunks_exact(features) {
+        sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
+    }
+    sums
+}

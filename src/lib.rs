@@ -1,0 +1,44 @@
+//! featurize: folders of pictures → feature tables and a classifier, from one YAML file.
+//!
+//! ```text
+//! YAML --config--> Pipeline --plan--> Plan
+//!
+//! scan ──> extract ───────────────────────────> select ──> reduce ──> train ──> evaluate ──> report
+//! listing [decode ▸ recipe ▸ forward ▸ write]   columns     PCA        MLP       metrics      html
+//!    └────────── each stage commits its result to the run store; what is committed is not computed again ──────────┘
+//! ```
+//!
+//! Read [`pipeline`] first: it is the main path. The rooms of the house:
+//!
+//! * [`config`]: what the user wrote, checked, with line and column; [`plan`]: what follows from it.
+//! * [`stages`]: one function a stage, `run(plan, …, ui) -> (result, files)`; a stage never calls a stage.
+//! * [`image`]: bytes → pixels → the network's input; the only preprocessing there is.
+//! * [`models`]: networks as data ([`models::graph`]), and the registry of models and their weights.
+//! * [`weights`]: where weights come from, read strictly. [`exec`]: running a network: lowered once, executed by candle with our own kernels
+//!   where candle has none; the only `unsafe` code is in [`exec::cpu`].
+//! * [`learn`]: variance, PCA, perceptron, metrics; the only room of linfa, ndarray and faer.
+//! * [`io`]: atomic files, Parquet; the only room of polars, arrow and parquet. [`store`]: what a run has committed, fingerprints, the lock.
+//! * [`progress`]: what the user sees. [`cli`]: the commands.
+//!
+//! Everything fitted is fitted on the train split only. The ecosystems meet only as [`table::FeatureMatrix`].
+
+#![deny(unsafe_code)]
+#![warn(missing_debug_implementations)]
+
+pub mod cli;
+pub mod config;
+pub mod error;
+pub mod exec;
+pub mod image;
+pub mod io;
+pub mod learn;
+pub mod models;
+pub mod pipeline;
+pub mod plan;
+pub mod progress;
+pub mod stages;
+pub mod store;
+pub mod table;
+pub mod weights;
+
+pub use error::Error;

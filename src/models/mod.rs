@@ -1,0 +1,10 @@
+//! The networks, as data: [`graph`] is the language, one file a family speaks it, [`registry`] lists what there is.
+
+pub mod efficientnet;
+pub mod graph;
+pub mod registry;
+pub mod spec;
+
+pub use graph::{Graph, GraphError, LayerId, Shape};
+pub use registry::{MODELS, find};
+pub use spec::{BuildOptions, ModelSpec, WeightsSpec};

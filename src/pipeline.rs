@@ -1,0 +1,263 @@
+//! The main path: seven stages in order. What is committed under the fingerprint of now is not computed again.
+
+use std::time::Instant;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::error::Error;
+use crate::io::atomic;
+use crate::plan::Plan;
+use crate::progress::Ui;
+use crate::stages::evaluate::{self, Evaluated};
+use crate::stages::extract::{self, Extracted};
+use crate::stages::reduce::{self, Reduced};
+use crate::stages::rows::Source;
+use crate::stages::scan::{self, Listing};
+use crate::stages::select::{self, Selected};
+use crate::stages::train::{self, Trained};
+use crate::stages::{StageId, report};
+use crate::store::{Lock, OutputFile, Record, StoreError, fingerprint};
+
+/// What the command line adds to a plan.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// The last stage to run.
+    pub until: Option<StageId>,
+    /// Compute this stage and what follows even if it is there.
+    pub force: Option<StageId>,
+    /// Try pictures again that could not be read.
+    pub retry_failed: bool,
+}
+
+/// What a run has, and what it had to do.
+#[derive(Debug)]
+pub struct Outcome {
+    pub listing: Listing,
+    pub extracted: Option<Extracted>,
+    pub selected: Option<Selected>,
+    pub reduced: Option<Reduced>,
+    pub trained: Option<Trained>,
+    pub evaluated: Option<Evaluated>,
+    /// The stages that were computed now.
+    pub computed: Vec<StageId>,
+    /// Seconds of each stage when it was last computed.
+    pub seconds: Vec<(StageId, f64)>,
+}
+
+/// Runs the plan.
+pub fn run(plan: &Plan, options: &Options, ui: &Ui) -> Result<Outcome, Error> {
+    let _lock = Lock::take(&plan.dir)?;
+    let listing = scan::run(plan, ui)?;
+    let keys = Keys::of(plan, &listing)?;
+    let mut run = Run { plan, options, ui, keys, computed: Vec::new(), seconds: Vec::new() };
+    run.forget_what_is_not_asked_for(&listing)?;
+    run.scan(&listing)?;
+    let config = &plan.pipeline;
+
+    let extracted = run.stage(StageId::Extract, || extract::run(plan, &listing, options, ui))?;
+    let (shards, train_rows) = extracted.as_ref().map_or((0, 0), |done| (done.shards, done.train_rows));
+    let selected = match &config.select {
+        Some(settings) => run.stage(StageId::Select, || select::run(plan, settings, shards, ui))?,
+        None => None,
+    };
+    let kept = selected.as_ref().map(|_| select::kept(&plan.dir)).transpose()?;
+    let kept = kept.as_deref();
+    let reduced = match &config.reduce {
+        Some(settings) => {
+            let input = reduce::Input { shards, train_rows, kept, classes: &listing.classes };
+            run.stage(StageId::Reduce, || reduce::run(plan, settings, input, ui))?
+        }
+        None => None,
+    };
+    let source = Source { dir: &plan.dir, shards, kept, reduced: reduced.is_some() };
+    let trained = match &config.train {
+        Some(settings) => run.stage(StageId::Train, || train::run(plan, &settings.mlp, source, &listing.classes, ui))?,
+        None => None,
+    };
+    let evaluated = match &trained {
+        Some(trained) => {
+            run.stage(StageId::Evaluate, || evaluate::run(plan, source, &listing.classes, trained, ui))?
+        }
+        None => None,
+    };
+    let (computed, seconds) = (run.computed.clone(), run.seconds.clone());
+    let mut outcome = Outcome { listing, extracted, selected, reduced, trained, evaluated, computed, seconds };
+    if let Some(settings) = &config.report {
+        run.stage(StageId::Report, || report::run(plan, settings, &outcome, ui))?;
+    }
+    (outcome.computed, outcome.seconds) = (run.computed.clone(), run.seconds.clone());
+    if !outcome.computed.is_empty() {
+        run.write_run_json(&outcome)?;
+    }
+    Ok(outcome)
+}
+
+/// The fingerprint of every stage, known before anything is computed.
+#[derive(Debug)]
+pub struct Keys {
+    keys: Vec<(StageId, String, Value)>,
+}
+
+impl Keys {
+    /// Fingerprints for the pictures of `listing`; each stage's covers its settings and what it reads.
+    pub fn of(plan: &Plan, listing: &Listing) -> Result<Self, Error> {
+        let config = &plan.pipeline;
+        let scanned = listing.fingerprint();
+        let mut keys = vec![(StageId::Scan, scanned.clone(), Value::Null)];
+        let mut above = scanned;
+        for &stage in plan.stages.iter().filter(|&&stage| stage != StageId::Scan) {
+            if matches!(stage, StageId::Train | StageId::Evaluate) && listing.classes.is_empty() {
+                continue;
+            }
+            let settings = match stage {
+                StageId::Extract => json!({"extract": plan.extract_settings(), "layout": config.output.layout,
+                    "shard_rows": plan.shard_rows(), "max_bad_fraction": config.input.max_bad_fraction}),
+                StageId::Select => json!(config.select),
+                StageId::Reduce => json!(config.reduce),
+                StageId::Train => json!(config.train),
+                StageId::Report => json!({"report": config.report, "name": config.name}),
+                StageId::Scan | StageId::Evaluate => Value::Null,
+            };
+            let key = fingerprint(stage.name(), &settings, &[&above])?;
+            above.clone_from(&key);
+            keys.push((stage, key, settings));
+        }
+        Ok(Self { keys })
+    }
+
+    /// The stages that will be run, in order.
+    pub fn stages(&self) -> impl Iterator<Item = StageId> + '_ {
+        self.keys.iter().map(|(stage, ..)| *stage)
+    }
+
+    /// Fingerprint and settings of a stage; none when it is not asked for.
+    pub fn get(&self, stage: StageId) -> Option<(&str, &Value)> {
+        let found = self.keys.iter().find(|(other, ..)| *other == stage);
+        found.map(|(_, key, settings)| (key.as_str(), settings))
+    }
+
+    /// The committed record of a stage, when it is the one of now and its files are there.
+    pub fn committed(&self, plan: &Plan, stage: StageId) -> Option<Record> {
+        let (key, _) = self.get(stage)?;
+        Record::read(&plan.dir, stage).filter(|record| record.fingerprint == key && record.damaged(&plan.dir).is_none())
+    }
+}
+
+struct Run<'a> {
+    plan: &'a Plan,
+    options: &'a Options,
+    ui: &'a Ui,
+    keys: Keys,
+    computed: Vec<StageId>,
+    seconds: Vec<(StageId, f64)>,
+}
+
+impl Run<'_> {
+    /// Opens what the stage has committed, or computes and commits it. None when the stage is not asked for.
+    fn stage<T, E>(
+        &mut self,
+        stage: StageId,
+        work: impl FnOnce() -> Result<(T, Vec<OutputFile>), E>,
+    ) -> Result<Option<T>, Error>
+    where
+        T: Serialize + DeserializeOwned,
+        Error: From<E>,
+    {
+        let Some((key, settings)) = self.keys.get(stage).map(|(key, settings)| (key.to_string(), settings.clone())) else {
+            return Ok(None);
+        };
+        if self.options.until.is_some_and(|until| stage > until) {
+            return Ok(None);
+        }
+        let forced = self.options.force.is_some_and(|force| stage >= force)
+            || self.options.retry_failed && stage == StageId::Extract;
+        if !forced
+            && let Some(record) = self.keys.committed(self.plan, stage)
+            && let Ok(result) = serde_json::from_value(record.result)
+        {
+            self.seconds.push((stage, record.seconds));
+            return Ok(Some(result));
+        }
+        self.ui.check()?;
+        let path = self.plan.dir.record(stage);
+        if path.exists() {
+            // the files are about to change: from here on they are nobody's until they are committed again
+            std::fs::remove_file(&path).map_err(crate::io::IoError::write(&path)).map_err(StoreError::from)?;
+        }
+        let start = Instant::now();
+        let (result, files) = work()?;
+        let seconds = start.elapsed().as_secs_f64();
+        let (stage_name, value) = (stage.name().to_string(), serde_json::to_value(&result)?);
+        let record = Record { stage: stage_name, fingerprint: key, settings, files, result: value, seconds };
+        record.write(&self.plan.dir, stage).map_err(StoreError::from)?;
+        self.computed.push(stage);
+        self.seconds.push((stage, seconds));
+        Ok(Some(result))
+    }
+
+    /// Before the pictures are read, the manifest says which were found.
+    fn scan(&mut self, listing: &Listing) -> Result<(), Error> {
+        let plan = self.plan;
+        let manifest = plan.dir.manifest();
+        let extracted = self.keys.committed(plan, StageId::Extract).is_some();
+        let until = self.options.until;
+        let options = Options { force: None, retry_failed: false, until };
+        if extracted || manifest.exists() && self.keys.committed(plan, StageId::Scan).is_some() {
+            return Ok(());
+        }
+        let mut quiet = Run { plan, options: &options, ui: self.ui, keys: Keys::of(plan, listing)?, computed: vec![], seconds: vec![] };
+        quiet.stage(StageId::Scan, || extract::manifest(&plan.dir, listing, None).map(|()| (Value::Null, Vec::new())))?;
+        Ok(())
+    }
+
+    /// Removes the files of stages that the configuration no longer has.
+    fn forget_what_is_not_asked_for(&self, listing: &Listing) -> Result<(), Error> {
+        if listing.classes.is_empty() && self.plan.pipeline.train.is_some() {
+            self.ui.note("no labels: the run ends after reduce; put each class in a folder of its own to train");
+        }
+        let gone = StageId::ALL.into_iter().filter(|&stage| self.keys.get(stage).is_none());
+        for stage in gone {
+            let Some(record) = Record::read(&self.plan.dir, stage) else { continue };
+            let path = self.plan.dir.record(stage);
+            std::fs::remove_file(&path).map_err(crate::io::IoError::write(&path)).map_err(StoreError::from)?;
+            for output in record.files {
+                std::fs::remove_file(self.plan.dir.root().join(output.file)).ok();
+            }
+        }
+        Ok(())
+    }
+
+    fn write_run_json(&self, outcome: &Outcome) -> Result<(), Error> {
+        let plan = self.plan;
+        let by_stage = |value: &dyn Fn(StageId) -> Option<Value>| -> Value {
+            self.keys.stages().filter_map(|stage| Some((stage.name().to_string(), value(stage)?))).collect()
+        };
+        let fingerprints = by_stage(&|stage| self.keys.get(stage).map(|(key, _)| json!(key)));
+        let seconds = by_stage(&|stage| self.seconds.iter().find(|(s, _)| *s == stage).map(|(_, t)| json!(t)));
+        let document = json!({
+            "featurize": env!("CARGO_PKG_VERSION"),
+            "name": plan.pipeline.name,
+            "config": plan.pipeline,
+            "recipe": plan.recipe,
+            "weights": plan.weights.describe(),
+            "weights_sha256": plan.weights_id,
+            "fingerprints": fingerprints,
+            "seconds": seconds,
+            "peak_memory_mb": peak_memory_mb(),
+            "extract": outcome.extracted,
+            "select": outcome.selected,
+            "reduce": outcome.reduced,
+            "evaluate": outcome.evaluated,
+        });
+        Ok(atomic::write_json(&plan.dir.run_json(), &document)?)
+    }
+}
+
+/// The most memory that this process has held, in MB; where the system tells it.
+pub fn peak_memory_mb() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kb| kb / 1024)
+}

@@ -1,0 +1,232 @@
+//! What the user sees while a run works: one line a stage, on a terminal as a bar, elsewhere as plain lines or JSON; and the wish to stop.
+
+use std::io::{IsTerminal, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::json;
+
+use crate::stages::StageId;
+
+/// Seconds between two plain progress lines.
+const EVERY: Duration = Duration::from_secs(5);
+
+/// How the run is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style {
+    /// Bars on a terminal, plain lines elsewhere.
+    Auto,
+    /// Only errors and the result.
+    Quiet,
+    /// One JSON object a line on standard error.
+    Json,
+}
+
+/// The run was asked to stop (Ctrl-C).
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("interrupted")]
+pub struct Interrupted;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    Bars,
+    Plain,
+    Quiet,
+    Json,
+}
+
+/// The user's window on a run.
+#[derive(Clone, Debug)]
+pub struct Ui {
+    mode: Mode,
+    bars: MultiProgress,
+    stop: Arc<AtomicBool>,
+    start: Instant,
+}
+
+impl Ui {
+    /// Shows a run in `style`; `stop` is raised by whoever wants it to end.
+    pub fn new(style: Style, stop: Arc<AtomicBool>) -> Self {
+        let mode = match style {
+            Style::Quiet => Mode::Quiet,
+            Style::Json => Mode::Json,
+            Style::Auto if std::io::stderr().is_terminal() => Mode::Bars,
+            Style::Auto => Mode::Plain,
+        };
+        let target = if mode == Mode::Bars { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        Self { mode, bars: MultiProgress::with_draw_target(target), stop, start: Instant::now() }
+    }
+
+    /// For tests and for the library: shows nothing, never stops.
+    pub fn silent() -> Self {
+        Self::new(Style::Quiet, Arc::default())
+    }
+
+    /// True once somebody wants the run to end.
+    pub fn stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// An error once somebody wants the run to end.
+    pub fn check(&self) -> Result<(), Interrupted> {
+        if self.stopped() { Err(Interrupted) } else { Ok(()) }
+    }
+
+    /// Something worth knowing.
+    pub fn note(&self, text: &str) {
+        self.say("note", text);
+    }
+
+    /// Something that the user should look at.
+    pub fn warn(&self, text: &str) {
+        self.say("warning", text);
+    }
+
+    fn say(&self, level: &str, text: &str) {
+        match self.mode {
+            Mode::Quiet if level != "warning" => {}
+            Mode::Json => self.json(json!({"level": level, "message": text})),
+            _ => self.line(&if level == "note" { text.to_string() } else { format!("{level}: {text}") }),
+        }
+    }
+
+    /// A record for machines: shown with `--log json` only.
+    pub fn event(&self, fields: serde_json::Value) {
+        if self.mode == Mode::Json {
+            self.json(fields);
+        }
+    }
+
+    fn json(&self, mut fields: serde_json::Value) {
+        if let Some(object) = fields.as_object_mut() {
+            object.insert("elapsed_s".into(), json!((self.start.elapsed().as_secs_f64() * 1e3).round() / 1e3));
+        }
+        self.line(&fields.to_string());
+    }
+
+    fn line(&self, text: &str) {
+        // standard error may be closed; there is nobody left to tell
+        self.bars.suspend(|| writeln!(std::io::stderr().lock(), "{text}").ok());
+    }
+
+    /// Begins a stage of `total` units (`images`, `epochs`), or of unknown length.
+    pub fn stage(&self, stage: StageId, total: Option<u64>, unit: &'static str) -> StageLine {
+        let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::hidden());
+        let bar = if self.mode == Mode::Bars { self.bars.add(bar) } else { bar };
+        let template = match total {
+            Some(_) => "{prefix:9} {bar:28} {pos}/{len} {unit} {rate} {eta_text} {msg}",
+            None => "{prefix:9} {spinner} {msg}",
+        };
+        let template = template.replace("{unit}", unit).replace("{rate}", "{per_sec}").replace("{eta_text}", "ETA {eta}");
+        if let Ok(style) = ProgressStyle::with_template(&template) {
+            bar.set_style(style.progress_chars("━╸ ").with_key(
+                "per_sec",
+                move |state: &indicatif::ProgressState, out: &mut dyn std::fmt::Write| {
+                    write!(out, "{:.1} {unit}/s", state.per_sec()).ok();
+                },
+            ));
+        }
+        bar.set_prefix(stage.name());
+        self.event(json!({"event": "stage_started", "stage": stage.name(), "total": total, "unit": unit}));
+        let shown = Mutex::new(Instant::now());
+        StageLine { ui: self.clone(), stage, bar, unit, total, done: AtomicU64::new(0), shown, start: Instant::now() }
+    }
+}
+
+/// The line of one stage; shared by its threads.
+#[derive(Debug)]
+pub struct StageLine {
+    ui: Ui,
+    stage: StageId,
+    bar: ProgressBar,
+    unit: &'static str,
+    total: Option<u64>,
+    done: AtomicU64,
+    shown: Mutex<Instant>,
+    start: Instant,
+}
+
+impl StageLine {
+    /// `n` more units are done.
+    pub fn inc(&self, n: u64) {
+        let done = self.done.fetch_add(n, Ordering::Relaxed) + n;
+        self.bar.inc(n);
+        if matches!(self.ui.mode, Mode::Plain | Mode::Json) {
+            self.maybe_print(done);
+        }
+    }
+
+    /// A few words at the end of the line.
+    pub fn message(&self, text: String) {
+        self.bar.set_message(text);
+    }
+
+    /// The window that this line is in.
+    pub fn ui(&self) -> &Ui {
+        &self.ui
+    }
+
+    fn maybe_print(&self, done: u64) {
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        if shown.elapsed() < EVERY {
+            return;
+        }
+        *shown = Instant::now();
+        let rate = done as f64 / self.start.elapsed().as_secs_f64();
+        let left = self.total.map(|total| (total.saturating_sub(done)) as f64 / rate);
+        let (stage, unit) = (self.stage.name(), self.unit);
+        if self.ui.mode == Mode::Json {
+            let fields = json!({"event": "progress", "stage": stage, "done": done, "total": self.total, "unit": unit,
+                "per_s": rate, "eta_s": left});
+            return self.ui.json(fields);
+        }
+        let of = self.total.map_or(String::new(), |total| format!("/{total}"));
+        let eta = left.map_or(String::new(), |seconds| format!(", {} left", duration(seconds)));
+        self.ui.line(&format!("{stage:9} {done}{of} {unit}, {rate:.1} {unit}/s{eta}"));
+    }
+
+    /// The stage is done: `text` says what came out.
+    pub fn finish(self, text: &str) {
+        let seconds = self.start.elapsed().as_secs_f64();
+        self.bar.finish_and_clear();
+        match self.ui.mode {
+            Mode::Quiet => {}
+            Mode::Json => self.ui.json(json!({"event": "stage_done", "stage": self.stage.name(), "seconds": seconds,
+                "result": text})),
+            _ => self.ui.line(&format!("{:9} {text} ({})", self.stage.name(), duration(seconds))),
+        }
+    }
+}
+
+/// `0.4 s`, `12 s`, `3 min 05 s`, `2 h 10 min`.
+pub fn duration(seconds: f64) -> String {
+    match seconds {
+        s if s < 9.95 => format!("{s:.1} s"),
+        s if s < 59.5 => format!("{s:.0} s"),
+        s if s < 3599.5 => format!("{} min {:02} s", s.round() as u64 / 60, s.round() as u64 % 60),
+        s => format!("{} h {:02} min", s as u64 / 3600, s as u64 % 3600 / 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_read_well() {
+        let texts = [0.04, 9.94, 9.96, 59.4, 59.6, 185.0, 7800.0].map(duration);
+        assert_eq!(texts, ["0.0 s", "9.9 s", "10 s", "59 s", "1 min 00 s", "3 min 05 s", "2 h 10 min"]);
+    }
+
+    #[test]
+    fn a_raised_flag_stops_the_run() {
+        let stop = Arc::new(AtomicBool::new(false));
+        let ui = Ui::new(Style::Quiet, stop.clone());
+        assert!(ui.check().is_ok());
+        stop.store(true, Ordering::Relaxed);
+        assert!(ui.check().is_err());
+    }
+}

@@ -1,0 +1,152 @@
+//! `evaluate`: what the classifier says of every picture, and how often it is right on the test split.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use thiserror::Error;
+
+use crate::io::features::{KEYS, Key};
+use crate::io::table::Table;
+use crate::io::{IoError, atomic};
+use crate::learn::metrics::{self, Metrics, MetricsError};
+use crate::learn::mlp::{MlpError, argmax};
+use crate::plan::Plan;
+use crate::progress::{Interrupted, Ui};
+use crate::stages::rows::Source;
+use crate::stages::scan::Split;
+use crate::stages::train::Trained;
+use crate::stages::{StageId, train};
+use crate::store::OutputFile;
+use crate::table::FeatureMatrix;
+
+/// What `evaluate` commits; all scores stand in `metrics.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Evaluated {
+    /// None without a test split.
+    pub test_accuracy: Option<f64>,
+    pub test_rows: usize,
+    pub train_accuracy: f64,
+}
+
+/// The classifier cannot be measured.
+#[derive(Debug, Error)]
+pub enum EvaluateError {
+    #[error(transparent)]
+    Io(#[from] IoError),
+    #[error("evaluate: {0}")]
+    Learn(#[from] MlpError),
+    #[error("evaluate: {0}")]
+    Metrics(#[from] MetricsError),
+    #[error(transparent)]
+    Train(#[from] train::TrainError),
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+}
+
+/// Predicts every row of `source`, writes `predictions.parquet` and `metrics.json`.
+pub fn run(
+    plan: &Plan,
+    source: Source,
+    classes: &[String],
+    trained: &Trained,
+    ui: &Ui,
+) -> Result<(Evaluated, Vec<OutputFile>), EvaluateError> {
+    let line = ui.stage(StageId::Evaluate, None, "rows");
+    let (mlp, known) = train::open(&plan.dir)?;
+    let (keys, rows) = source.rows::<EvaluateError>(ui)?;
+    let probabilities = widen(&mlp.predict_proba(&rows)?, &known, classes);
+    let predicted: Vec<usize> = probabilities.iter_rows().map(argmax).collect();
+    write(plan, &keys, &probabilities, &predicted, classes)?;
+    let scores = |split: Split| score(&keys, &probabilities, &predicted, classes, split);
+    let (test, train) = (scores(Split::Test)?, scores(Split::Train)?);
+    let path = plan.dir.metrics();
+    atomic::write_json(&path, &document(classes, trained, test.as_ref(), train.as_ref())?)?;
+    let evaluated = Evaluated {
+        test_accuracy: test.as_ref().map(|test| test.accuracy),
+        test_rows: test.as_ref().map_or(0, |test| test.support),
+        train_accuracy: train.map_or(f64::NAN, |train| train.accuracy),
+    };
+    line.finish(&match evaluated.test_accuracy {
+        Some(accuracy) => format!("accuracy {:.2} % on {} test images", 100.0 * accuracy, evaluated.test_rows),
+        None => format!("no test split; accuracy {:.2} % on the train split", 100.0 * evaluated.train_accuracy),
+    });
+    let files = [plan.dir.predictions(), path];
+    let files = files.iter().map(|path| OutputFile::of(&plan.dir, path)).collect::<Result<_, _>>()?;
+    Ok((evaluated, files))
+}
+
+/// Columns for all classes: those that were not in the train split have probability 0.
+fn widen(probabilities: &FeatureMatrix, known: &[String], classes: &[String]) -> FeatureMatrix {
+    let place: Vec<Option<usize>> = known.iter().map(|class| classes.iter().position(|other| other == class)).collect();
+    let mut wide = FeatureMatrix::with_cols(classes.len());
+    for row in probabilities.iter_rows() {
+        let mut all = vec![0.0; classes.len()];
+        for (&p, place) in row.iter().zip(&place) {
+            if let Some(place) = place {
+                all[*place] = p;
+            }
+        }
+        wide.push_row(&all);
+    }
+    wide
+}
+
+/// Scores of one split; none when it has no rows.
+fn score(
+    keys: &[Key],
+    probabilities: &FeatureMatrix,
+    predicted: &[usize],
+    classes: &[String],
+    split: Split,
+) -> Result<Option<Metrics>, EvaluateError> {
+    let in_split = |key: &Key| key.split.as_deref() == Some(split.word());
+    let class_of = |key: &Key| classes.iter().position(|class| key.label.as_ref() == Some(class));
+    let rows = (0..keys.len()).filter(|&i| in_split(&keys[i]));
+    let rows: Vec<(usize, usize)> = rows.filter_map(|i| Some((i, class_of(&keys[i])?))).collect();
+    if rows.is_empty() {
+        return Ok(None);
+    }
+    let (rows, truth): (Vec<usize>, Vec<usize>) = rows.into_iter().unzip();
+    let predicted: Vec<usize> = rows.iter().map(|&i| predicted[i]).collect();
+    let top: Vec<usize> = [3, 5].into_iter().filter(|&k| k < classes.len()).collect();
+    let probabilities = probabilities.select_rows(&rows);
+    Ok(Some(metrics::evaluate(&truth, &predicted, &probabilities, classes.len(), &top)?))
+}
+
+fn document(
+    classes: &[String],
+    trained: &Trained,
+    test: Option<&Metrics>,
+    train: Option<&Metrics>,
+) -> Result<Value, serde_json::Error> {
+    Ok(json!({
+        "classes": classes,
+        "test": serde_json::to_value(test)?,
+        "train": serde_json::to_value(train)?,
+        "epochs": trained.epochs,
+        "converged": trained.converged,
+        "loss_curve": trained.loss_curve,
+        "validation_scores": trained.validation_scores,
+    }))
+}
+
+fn write(
+    plan: &Plan,
+    keys: &[Key],
+    probabilities: &FeatureMatrix,
+    predicted: &[usize],
+    classes: &[String],
+) -> Result<(), IoError> {
+    let [path, label, split] = KEYS;
+    let columns: Vec<String> = classes.iter().map(|class| format!("p_{class}")).collect();
+    let confidence = predicted.iter().zip(probabilities.iter_rows()).map(|(&class, row)| row[class]).collect();
+    Table::new(keys.len())
+        .text(path, keys.iter().map(|key| Some(key.path.as_str())))
+        .category(label, classes, keys.iter().map(|key| key.label.as_deref()))
+        .category(split, &Split::WORDS.map(String::from), keys.iter().map(|key| key.split.as_deref()))
+        .category("predicted", classes, predicted.iter().map(|&class| Some(classes[class].as_str())))
+        .floats("confidence", confidence)
+        .wide(&columns, probabilities)
+        .write(&plan.dir.predictions(), &plan.metadata())
+}

@@ -1,0 +1,246 @@
+//! `extract`: pictures → features, shard by shard.
+//!
+//! A shard is a run of the sorted listing, cut where the hash of a path says so: a new or changed picture changes its own shard and leaves the
+//! others as they are. A shard whose table is there with the right id is not computed again; one whose labels or split alone have changed is
+//! written anew from its own numbers. Decoding and the network run in `work`; memory holds two shards at most, whatever the number of pictures.
+
+mod shard;
+mod work;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+pub use shard::Outcome;
+pub use work::Timing;
+
+use shard::{Shard, ShardFile};
+
+use crate::exec::{Device, ExecError};
+use crate::io::table::Table;
+use crate::io::{IoError, atomic};
+use crate::pipeline::Options;
+use crate::plan::Plan;
+use crate::progress::{Interrupted, Ui};
+use crate::stages::StageId;
+use crate::stages::scan::{Listing, Split};
+use crate::store::{OutputFile, RunDir};
+
+/// What `extract` commits.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Extracted {
+    /// Pictures with features.
+    pub ok: usize,
+    /// Pictures that could not be read, those that the scan could not read included.
+    pub failed: usize,
+    /// Files left out by a rule.
+    pub skipped: usize,
+    /// Rows that may be fitted on.
+    pub train_rows: usize,
+    /// Features of a picture.
+    pub width: usize,
+    pub shards: usize,
+    /// Shards that were there already.
+    pub reused: usize,
+    pub device: String,
+    pub threads: usize,
+    /// Failed pictures by kind.
+    pub failed_by_kind: BTreeMap<String, usize>,
+    pub timing: Timing,
+}
+
+/// The features cannot be extracted.
+#[derive(Debug, Error)]
+pub enum ExtractError {
+    #[error(transparent)]
+    Io(#[from] IoError),
+    #[error(transparent)]
+    Exec(#[from] ExecError),
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+    #[error(
+        "{failed} of {of} pictures cannot be read, more than `input.max_bad_fraction: {limit}` allows:{list}\nsee {manifest} for all of \
+         them; mend or remove them, or raise the limit"
+    )]
+    TooManyBad { failed: usize, of: usize, limit: f64, list: String, manifest: PathBuf },
+    #[error("a worker thread died; this is a fault of featurize")]
+    Worker,
+}
+
+/// Extracts what is not there yet; all of it when the stage is forced.
+pub fn run(
+    plan: &Plan,
+    listing: &Listing,
+    options: &Options,
+    ui: &Ui,
+) -> Result<(Extracted, Vec<OutputFile>), ExtractError> {
+    let dir = &plan.dir;
+    let mut shards = shard::cut(plan, listing)?;
+    let mut files = shard::find(dir);
+    if options.force.is_some_and(|force| force <= StageId::Extract) {
+        files.clear();
+    }
+    if options.retry_failed {
+        files.retain(|id, _| !shard::outcomes(dir, id).iter().flatten().any(Outcome::is_failed));
+    }
+    let device = Device::open(plan.pipeline.runtime.device)?;
+    let threads = plan.pipeline.runtime.threads;
+    let threads = threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+    shard::place(dir, &mut shards, &files)?;
+    let missing: Vec<&Shard> = shards.iter().filter(|shard| shard.file == ShardFile::Missing).collect();
+    let pictures: usize = missing.iter().map(|shard| shard.rows.len()).sum();
+    let line = ui.stage(StageId::Extract, Some(listing.pictures.len() as u64), "images");
+    line.inc((listing.pictures.len() - pictures) as u64);
+    let reused = shards.len() - missing.len();
+    if reused > 0 && !missing.is_empty() {
+        ui.note(&format!("extract   {reused} of {} shards are there already", shards.len()));
+    }
+    let timing = if missing.is_empty() { Timing::default() } else { work::run(plan, listing, &missing, &device, threads, &line)? };
+    for shard in shards.iter().filter(|shard| shard.file == ShardFile::Relabel) {
+        shard::relabel(plan, listing, shard)?;
+    }
+    let outputs = commit(plan, listing, &shards)?;
+    let mut done = outputs.0;
+    (done.device, done.threads, done.reused, done.timing) = (device.name().to_string(), threads, reused, timing);
+    check_bad(plan, listing, &shards, &done)?;
+    line.finish(&describe(&done));
+    Ok((done, outputs.1))
+}
+
+/// How many shards of the listing would have to be computed.
+pub fn missing(plan: &Plan, listing: &Listing) -> Result<(usize, usize, usize), ExtractError> {
+    let mut shards = shard::cut(plan, listing)?;
+    shard::judge(&plan.dir, &mut shards, &shard::find(&plan.dir));
+    let missing: Vec<_> = shards.iter().filter(|shard| shard.file == ShardFile::Missing).collect();
+    Ok((missing.len(), shards.len(), missing.iter().map(|shard| shard.rows.len()).sum()))
+}
+
+/// Counts what became of the pictures, writes the manifest and removes what belongs to no shard.
+fn commit(plan: &Plan, listing: &Listing, shards: &[Shard]) -> Result<(Extracted, Vec<OutputFile>), ExtractError> {
+    let dir = &plan.dir;
+    let mut outcomes = Vec::with_capacity(listing.pictures.len());
+    let mut files = Vec::with_capacity(shards.len() + 1);
+    for shard in shards {
+        let read = shard::outcomes(dir, &shard.id).filter(|read| read.len() == shard.rows.len());
+        let path = dir.outcomes(&shard.id);
+        let reason = "it does not fit its shard".to_string();
+        outcomes.extend(read.ok_or(IoError::Table { path, reason })?);
+        files.push(OutputFile::of(dir, &dir.shard(shard.number))?);
+    }
+    let mut done = Extracted {
+        ok: outcomes.iter().filter(|outcome| !outcome.is_failed()).count(),
+        failed: 0,
+        skipped: listing.aside.iter().filter(|aside| !aside.failed).count(),
+        train_rows: 0,
+        width: plan.width(),
+        shards: shards.len(),
+        reused: 0,
+        device: String::new(),
+        threads: 0,
+        failed_by_kind: BTreeMap::new(),
+        timing: Timing::default(),
+    };
+    for (picture, outcome) in listing.pictures.iter().zip(&outcomes) {
+        match outcome {
+            Outcome::Ok { .. } if picture.split == Split::Train => done.train_rows += 1,
+            Outcome::Ok { .. } => {}
+            Outcome::Failed { kind, .. } => *done.failed_by_kind.entry(kind.clone()).or_default() += 1,
+        }
+    }
+    let unreadable = listing.aside.iter().filter(|aside| aside.failed).count();
+    if unreadable > 0 {
+        *done.failed_by_kind.entry(UNREADABLE.into()).or_default() += unreadable;
+    }
+    done.failed = done.failed_by_kind.values().sum();
+    manifest(dir, listing, Some(&outcomes))?;
+    files.push(OutputFile::of(dir, &dir.manifest())?);
+    shard::sweep(dir, shards);
+    Ok((done, files))
+}
+
+/// The kind of a file that cannot be opened.
+pub const UNREADABLE: &str = "unreadable";
+
+/// Writes `manifest.parquet`: every file met, sorted by path. Without outcomes the pictures are `listed`.
+pub fn manifest(dir: &RunDir, listing: &Listing, outcomes: Option<&[Outcome]>) -> Result<(), IoError> {
+    struct Line<'a> {
+        path: &'a str,
+        label: Option<&'a str>,
+        split: Option<&'a str>,
+        bytes: Option<u64>,
+        size: [Option<u64>; 2],
+        status: &'a str,
+        error: Option<String>,
+    }
+    let pictures = listing.pictures.iter().enumerate().map(|(i, picture)| {
+        let (size, status, error) = match outcomes.and_then(|outcomes| outcomes.get(i)) {
+            None => ([None; 2], "listed", None),
+            Some(Outcome::Ok { width, height }) => ([Some(*width), Some(*height)], "ok", None),
+            Some(Outcome::Failed { kind, error }) => ([None; 2], "failed", Some(format!("{kind}: {error}"))),
+        };
+        let (label, split) = (picture.label.as_deref(), Some(picture.split.word()));
+        Line { path: &picture.path, label, split, bytes: Some(picture.bytes), size, status, error }
+    });
+    let aside = listing.aside.iter().map(|aside| {
+        let (status, error) = match aside.failed {
+            true => ("failed", format!("{UNREADABLE}: {}", aside.reason)),
+            false => ("skipped", aside.reason.clone()),
+        };
+        let size = [None; 2];
+        Line { path: &aside.path, label: None, split: None, bytes: aside.bytes, size, status, error: Some(error) }
+    });
+    let mut lines: Vec<Line> = pictures.chain(aside).collect();
+    lines.sort_by(|a, b| a.path.cmp(b.path));
+    let splits = Split::WORDS.map(String::from);
+    let statuses = ["ok", "skipped", "failed", "listed"].map(String::from);
+    Table::new(lines.len())
+        .text("path", lines.iter().map(|line| Some(line.path)))
+        .category("label", &listing.classes, lines.iter().map(|line| line.label))
+        .category("split", &splits, lines.iter().map(|line| line.split))
+        .counts("bytes", lines.iter().map(|line| line.bytes))
+        .counts("width", lines.iter().map(|line| line.size[0]))
+        .counts("height", lines.iter().map(|line| line.size[1]))
+        .category("status", &statuses, lines.iter().map(|line| Some(line.status)))
+        .text("error", lines.iter().map(|line| line.error.as_deref()))
+        .write(&dir.manifest(), &[("featurize.version".into(), env!("CARGO_PKG_VERSION").into())])
+}
+
+fn check_bad(plan: &Plan, listing: &Listing, shards: &[Shard], done: &Extracted) -> Result<(), ExtractError> {
+    const SHOWN: usize = 10;
+    let (failed, of) = (done.failed, done.ok + done.failed);
+    let limit = plan.pipeline.input.max_bad_fraction;
+    if done.ok > 0 && failed as f64 <= limit * of as f64 {
+        return Ok(());
+    }
+    let mut lines = Vec::new();
+    for shard in shards {
+        let outcomes = shard::outcomes(&plan.dir, &shard.id).into_iter().flatten();
+        for (picture, outcome) in listing.pictures[shard.rows.clone()].iter().zip(outcomes) {
+            if let Outcome::Failed { kind, error } = outcome {
+                lines.push(format!("\n  {}: {kind}: {error}", picture.path));
+            }
+        }
+    }
+    let aside = listing.aside.iter().filter(|aside| aside.failed);
+    lines.extend(aside.map(|aside| format!("\n  {}: {UNREADABLE}: {}", aside.path, aside.reason)));
+    let rest = lines.len().saturating_sub(SHOWN);
+    lines.truncate(SHOWN);
+    if rest > 0 {
+        lines.push(format!("\n  … and {rest} more"));
+    }
+    Err(ExtractError::TooManyBad { failed, of, limit, list: lines.concat(), manifest: plan.dir.manifest() })
+}
+
+fn describe(done: &Extracted) -> String {
+    let failed = if done.failed > 0 { format!(", {} failed", done.failed) } else { String::new() };
+    format!("{} images × {} features on {}{failed}", done.ok, done.width, done.device)
+}
+
+/// Writes the outcomes of a shard.
+fn write_outcomes(path: &Path, outcomes: &[Outcome]) -> Result<(), IoError> {
+    atomic::write_json(path, &outcomes)
+}

@@ -1,0 +1,274 @@
+//! Shards: how the listing is cut, which tables are there already, and how one is written.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::ExtractError;
+use crate::io::features::{ARRAY, FeatureFile};
+use crate::io::table::Table;
+use crate::io::{IoError, features};
+use crate::plan::Plan;
+use crate::stages::scan::{Listing, Picture, Split};
+use crate::store::{RunDir, fingerprint};
+use crate::table::FeatureMatrix;
+
+/// Key of the metadata that says which pictures, with which settings, a table is of.
+const ID: &str = "featurize.shard";
+/// Key of the metadata that says with which labels, splits and layout it was written.
+const FORM: &str = "featurize.form";
+
+/// What became of a picture.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Its size in pixels.
+    Ok { width: u64, height: u64 },
+    Failed { kind: String, error: String },
+}
+
+impl Outcome {
+    /// True when there are no features.
+    pub fn is_failed(&self) -> bool {
+        matches!(self, Outcome::Failed { .. })
+    }
+}
+
+/// What of a shard is there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ShardFile {
+    /// Nothing: it must be computed.
+    Missing,
+    /// Its features, under other labels, splits or in another layout.
+    Relabel,
+    Done,
+}
+
+/// A run of the listing that becomes one table.
+#[derive(Clone, Debug)]
+pub struct Shard {
+    /// Its number: `features/part-<number>.parquet`.
+    pub number: usize,
+    /// Which pictures of the listing.
+    pub rows: Range<usize>,
+    /// Hash of the settings and of the pictures' paths, sizes and times.
+    pub id: String,
+    /// Hash of labels, splits and layout.
+    pub form: String,
+    pub file: ShardFile,
+}
+
+/// A table that was found, by the id in its metadata.
+#[derive(Clone, Debug)]
+pub struct Existing {
+    path: PathBuf,
+    form: String,
+}
+
+/// Cuts the listing into shards.
+pub fn cut(plan: &Plan, listing: &Listing) -> Result<Vec<Shard>, ExtractError> {
+    let settings = fingerprint("extract", &plan.extract_settings(), &[])?;
+    let form = fingerprint("form", &(plan.pipeline.output.layout, plan.columns().first(), &listing.classes), &[])?;
+    let ranges = ranges(&listing.pictures, plan.shard_rows());
+    let shards = ranges.into_iter().enumerate().map(|(number, rows)| {
+        let pictures = &listing.pictures[rows.clone()];
+        let (id, form) = (id(&settings, pictures), form_of(&form, pictures));
+        Shard { number, rows, id, form, file: ShardFile::Missing }
+    });
+    Ok(shards.collect())
+}
+
+/// Borders after a path whose hash is 0 modulo half of `most`, never before half of `most` rows, always at `most`.
+fn ranges(pictures: &[Picture], most: usize) -> Vec<Range<usize>> {
+    let least = most.div_ceil(2);
+    let mut ranges = Vec::new();
+    let mut start = 0;
+    for (i, picture) in pictures.iter().enumerate() {
+        let rows = i + 1 - start;
+        let hash = blake3::hash(picture.path.as_bytes());
+        let hash = u64::from_le_bytes(std::array::from_fn(|i| hash.as_bytes()[i]));
+        if rows >= most || rows >= least && hash.is_multiple_of(least as u64) {
+            ranges.push(start..i + 1);
+            start = i + 1;
+        }
+    }
+    if start < pictures.len() {
+        ranges.push(start..pictures.len());
+    }
+    ranges
+}
+
+fn id(settings: &str, pictures: &[Picture]) -> String {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(settings.as_bytes());
+    for picture in pictures {
+        hasher.update(&(picture.path.len() as u64).to_le_bytes());
+        hasher.update(picture.path.as_bytes());
+        hasher.update(&picture.bytes.to_le_bytes()).update(&picture.modified.to_le_bytes());
+    }
+    hasher.finalize().to_hex()[..32].to_string()
+}
+
+fn form_of(base: &str, pictures: &[Picture]) -> String {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(base.as_bytes());
+    for picture in pictures {
+        let label = picture.label.as_deref().unwrap_or("");
+        hasher.update(&(label.len() as u64).to_le_bytes());
+        hasher.update(label.as_bytes()).update(picture.split.word().as_bytes());
+    }
+    hasher.finalize().to_hex()[..32].to_string()
+}
+
+/// Every sound table of the run, by its id.
+pub fn find(dir: &RunDir) -> BTreeMap<String, Existing> {
+    let mut found = BTreeMap::new();
+    let store = dir.moving("x");
+    let folders = [Some(dir.features()), store.parent().map(PathBuf::from)];
+    for folder in folders.into_iter().flatten() {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.extension().is_none_or(|extension| extension != "parquet") {
+                continue;
+            }
+            let Ok(file) = FeatureFile::open(&path) else { continue };
+            let mut metadata = file.metadata();
+            if let (Some(id), Some(form)) = (metadata.remove(ID), metadata.remove(FORM)) {
+                found.insert(id, Existing { path, form });
+            }
+        }
+    }
+    found
+}
+
+/// What became of each picture of a shard, if it was written.
+pub fn outcomes(dir: &RunDir, id: &str) -> Option<Vec<Outcome>> {
+    serde_json::from_slice(&std::fs::read(dir.outcomes(id)).ok()?).ok()
+}
+
+/// Says of each shard what is there.
+pub fn judge(dir: &RunDir, shards: &mut [Shard], files: &BTreeMap<String, Existing>) {
+    for shard in shards {
+        let known = outcomes(dir, &shard.id).is_some_and(|outcomes| outcomes.len() == shard.rows.len());
+        shard.file = match files.get(&shard.id) {
+            Some(existing) if known && existing.form == shard.form => ShardFile::Done,
+            Some(_) if known => ShardFile::Relabel,
+            _ => ShardFile::Missing,
+        };
+    }
+}
+
+/// Brings the tables that are there to their numbers. What stands on another number goes through the store, so that a crash between two
+/// renames loses nothing: tables are known by their id, not by their name.
+pub fn place(dir: &RunDir, shards: &mut [Shard], files: &BTreeMap<String, Existing>) -> Result<(), IoError> {
+    judge(dir, shards, files);
+    let kept = shards.iter().filter(|shard| shard.file != ShardFile::Missing);
+    let misplaced = kept.filter_map(|shard| {
+        let existing = files.get(&shard.id)?;
+        (existing.path != dir.shard(shard.number)).then_some((shard, &existing.path))
+    });
+    let misplaced: Vec<_> = misplaced.collect();
+    for folder in dir.folders() {
+        std::fs::create_dir_all(&folder).map_err(IoError::write(&folder))?;
+    }
+    for (shard, path) in &misplaced {
+        let target = dir.moving(&shard.id);
+        std::fs::rename(path, &target).map_err(IoError::write(&target))?;
+    }
+    for (shard, _) in &misplaced {
+        let target = dir.shard(shard.number);
+        std::fs::rename(dir.moving(&shard.id), &target).map_err(IoError::write(&target))?;
+    }
+    let kept: BTreeSet<PathBuf> =
+        shards.iter().filter(|shard| shard.file != ShardFile::Missing).map(|shard| dir.shard(shard.number)).collect();
+    for entry in std::fs::read_dir(dir.features()).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.extension().is_some_and(|extension| extension == "parquet") && !kept.contains(&path) {
+            std::fs::remove_file(&path).map_err(IoError::write(&path))?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes what became of the pictures, then the table: `matrix` has a row for each picture that is not failed.
+pub fn write(
+    plan: &Plan,
+    listing: &Listing,
+    shard: &Shard,
+    outcomes: &[Outcome],
+    matrix: &FeatureMatrix,
+) -> Result<(), ExtractError> {
+    super::write_outcomes(&plan.dir.outcomes(&shard.id), outcomes)?;
+    let pictures = listing.pictures[shard.rows.clone()].iter().zip(outcomes);
+    let pictures: Vec<&Picture> = pictures.filter(|(_, outcome)| !outcome.is_failed()).map(|(picture, _)| picture).collect();
+    let [path, label, split] = features::KEYS;
+    let table = Table::new(pictures.len())
+        .text(path, pictures.iter().map(|picture| Some(picture.path.as_str())))
+        .category(label, &listing.classes, pictures.iter().map(|picture| picture.label.as_deref()))
+        .category(split, &Split::WORDS.map(String::from), pictures.iter().map(|picture| Some(picture.split.word())));
+    let table = if plan.is_wide() { table.wide(&plan.columns(), matrix) } else { table.array(ARRAY, matrix) };
+    let mut metadata = plan.metadata();
+    metadata.extend([(ID.to_string(), shard.id.clone()), (FORM.to_string(), shard.form.clone())]);
+    Ok(table.write(&plan.dir.shard(shard.number), &metadata)?)
+}
+
+/// Writes a table anew with the labels, splits and layout of now, from the numbers that it holds.
+pub fn relabel(plan: &Plan, listing: &Listing, shard: &Shard) -> Result<(), ExtractError> {
+    let path = plan.dir.shard(shard.number);
+    let (_, matrix) = FeatureFile::open(&path)?.read()?;
+    let outcomes = outcomes(&plan.dir, &shard.id).unwrap_or_default();
+    if outcomes.iter().filter(|outcome| !outcome.is_failed()).count() != matrix.rows() {
+        let reason = "it has not the rows that were written".to_string();
+        return Err(IoError::Table { path, reason }.into());
+    }
+    write(plan, listing, shard, &outcomes, &matrix)
+}
+
+/// Removes the outcomes of shards that are no more.
+pub fn sweep(dir: &RunDir, shards: &[Shard]) {
+    let known: BTreeSet<PathBuf> = shards.iter().map(|shard| dir.outcomes(&shard.id)).collect();
+    let folder = dir.outcomes("x");
+    let entries = folder.parent().map(std::fs::read_dir).into_iter().flatten().flatten().flatten();
+    for entry in entries.filter(|entry| !known.contains(&entry.path())) {
+        std::fs::remove_file(entry.path()).ok();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pictures(names: impl Iterator<Item = String>) -> Vec<Picture> {
+        let picture = |path| Picture { path, raw: None, label: None, split: Split::Train, bytes: 1, modified: 1 };
+        names.map(picture).collect()
+    }
+
+    #[test]
+    fn shards_cover_everything_and_keep_their_limits() {
+        for most in [1, 2, 7, 100] {
+            let all = pictures((0..1000).map(|i| format!("{i:04}.jpg")));
+            let ranges = ranges(&all, most);
+            assert_eq!(ranges.first().map(|r| r.start), Some(0));
+            assert_eq!(ranges.last().map(|r| r.end), Some(1000));
+            assert!(ranges.windows(2).all(|pair| pair[0].end == pair[1].start));
+            assert!(ranges.iter().all(|r| r.len() <= most));
+            assert!(ranges.iter().rev().skip(1).all(|r| r.len() >= most.div_ceil(2)));
+        }
+        assert!(ranges(&[], 10).is_empty());
+    }
+
+    #[test]
+    fn a_new_picture_leaves_most_shards_alone() {
+        let names = |extra: bool| (0..2000).map(|i| format!("{i:04}.jpg")).chain(extra.then(|| "0100b.jpg".to_string()));
+        let ids = |extra: bool| -> BTreeSet<String> {
+            let mut all = pictures(names(extra));
+            all.sort_by(|a, b| a.path.cmp(&b.path));
+            ranges(&all, 100).into_iter().map(|rows| id("s", &all[rows])).collect()
+        };
+        let (before, after) = (ids(false), ids(true));
+        assert!(before.difference(&after).count() <= 4, "{} of {} changed", before.difference(&after).count(), before.len());
+        assert!(after.difference(&before).count() >= 1);
+    }
+}

@@ -1,0 +1,276 @@
+//! The threads of `extract`. On the CPU every worker takes a picture through read, decode, recipe and network by itself, so there is no barrier
+//! between layers and no picture depends on another. For a GPU workers stop after the recipe and this thread runs whole batches on the device.
+//! Either way results come back over a bounded channel, and this thread writes a shard as soon as its last picture is in.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Instant;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::shard::{self, Outcome, Shard};
+use super::{ExtractError, UNREADABLE};
+use crate::exec::{self, Device, ExecError, Network};
+use crate::image::{self, DecodeOptions, Layout};
+use crate::plan::Plan;
+use crate::progress::StageLine;
+use crate::stages::scan::{Listing, Picture};
+use crate::table::FeatureMatrix;
+
+/// Seconds of work, summed over the threads; `wall` is what the clock says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Timing {
+    pub read: f64,
+    pub decode: f64,
+    pub prepare: f64,
+    pub forward: f64,
+    pub write: f64,
+    pub wall: f64,
+    /// Pictures computed.
+    pub pictures: usize,
+}
+
+#[derive(Default)]
+struct Clock {
+    read: AtomicU64,
+    decode: AtomicU64,
+    prepare: AtomicU64,
+    forward: AtomicU64,
+    write: AtomicU64,
+}
+
+/// Runs `work` and adds its nanoseconds to `sum`.
+fn timed<T>(sum: &AtomicU64, work: impl FnOnce() -> T) -> T {
+    let start = Instant::now();
+    let result = work();
+    sum.fetch_add(start.elapsed().as_nanos() as u64, Ordering::Relaxed);
+    result
+}
+
+/// Values that one picture left behind: features, or on a GPU's way the network's input.
+enum Payload {
+    Features(Vec<f32>),
+    Input(Vec<f32>),
+    None,
+}
+
+struct Done {
+    /// Index in the jobs.
+    job: usize,
+    outcome: Outcome,
+    payload: Payload,
+}
+
+struct Context<'a> {
+    plan: &'a Plan,
+    listing: &'a Listing,
+    network: &'a Network,
+    /// Index of each picture to compute, shard after shard.
+    jobs: &'a [usize],
+    next: AtomicUsize,
+    abort: AtomicBool,
+    clock: Clock,
+}
+
+/// Computes the `missing` shards and writes them.
+pub fn run(
+    plan: &Plan,
+    listing: &Listing,
+    missing: &[&Shard],
+    device: &Device,
+    threads: usize,
+    line: &StageLine,
+) -> Result<Timing, ExtractError> {
+    let start = Instant::now();
+    let network = load(plan, device)?;
+    let jobs: Vec<usize> = missing.iter().flat_map(|shard| shard.rows.clone()).collect();
+    let (next, abort, clock) = (AtomicUsize::new(0), AtomicBool::new(false), Clock::default());
+    let context = Context { plan, listing, network: &network, jobs: &jobs, next, abort, clock };
+    let room = if device.is_cpu() { threads * 2 } else { plan.pipeline.batch_size() * 2 };
+    let (sender, receiver) = bounded(room.max(1));
+    let result = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads.max(1))
+            .map(|_| {
+                let (context, sender) = (&context, sender.clone());
+                scope.spawn(move || work(context, &sender))
+            })
+            .collect();
+        drop(sender);
+        let result = collect(&context, missing, receiver, line);
+        context.abort.store(true, Ordering::Relaxed);
+        let results = workers.into_iter().map(|worker| worker.join().unwrap_or(Err(ExtractError::Worker)));
+        result.and(results.collect())
+    });
+    let seconds = |sum: &AtomicU64| sum.load(Ordering::Relaxed) as f64 / 1e9;
+    let clock = &context.clock;
+    let timing = Timing {
+        read: seconds(&clock.read),
+        decode: seconds(&clock.decode),
+        prepare: seconds(&clock.prepare),
+        forward: seconds(&clock.forward),
+        write: seconds(&clock.write),
+        wall: start.elapsed().as_secs_f64(),
+        pictures: jobs.len(),
+    };
+    line.ui().event(json!({"event": "extract_timing", "device": device.name(), "threads": threads, "seconds": timing}));
+    result.map(|()| timing)
+}
+
+fn load(plan: &Plan, device: &Device) -> Result<Network, ExecError> {
+    let weights = plan.weights.load(&plan.graph, plan.model.logits_layer)?;
+    let program = exec::lower::lower(&plan.graph, &weights, &[plan.tap])?;
+    Network::new(program, device)
+}
+
+/// One worker: picture after picture until there is none left, or somebody wants to stop.
+fn work(context: &Context, sender: &Sender<Done>) -> Result<(), ExtractError> {
+    // candle spreads a layer over the current pool: here pictures are spread over threads, so this pool is of one
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).use_current_thread().build().ok();
+    let mut input = vec![0.0; context.network.input_shape().len()];
+    while !context.abort.load(Ordering::Relaxed) {
+        let job = context.next.fetch_add(1, Ordering::Relaxed);
+        let Some(&index) = context.jobs.get(job) else { break };
+        let outcome = prepare(context, &context.listing.pictures[index], &mut input);
+        let payload = match &outcome {
+            Outcome::Failed { .. } => Payload::None,
+            Outcome::Ok { .. } if context.network.device().is_cpu() => {
+                let compute = || timed(&context.clock.forward, || features(context, &input));
+                Payload::Features(pool.as_ref().map_or_else(compute, |pool| pool.install(compute))?)
+            }
+            Outcome::Ok { .. } => Payload::Input(input.clone()),
+        };
+        // the other end is gone only when the run has failed
+        if sender.send(Done { job, outcome, payload }).is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Reads, decodes and prepares one picture into `input`.
+fn prepare(context: &Context, picture: &Picture, input: &mut [f32]) -> Outcome {
+    let failed = |kind: &str, error: String| Outcome::Failed { kind: kind.to_string(), error };
+    let clock = &context.clock;
+    let bytes = match timed(&clock.read, || read(context, picture)) {
+        Ok(bytes) => bytes,
+        Err(error) => return failed(UNREADABLE, format!("cannot be read: {error}")),
+    };
+    if bytes.len() as u64 != picture.bytes {
+        return failed("changed", "its size changed while the run was at work; run again".to_string());
+    }
+    let image = match timed(&clock.decode, || image::decode(&bytes, &DecodeOptions::default())) {
+        Ok(image) => image,
+        Err(error) => return failed(error.kind.as_str(), error.detail),
+    };
+    timed(&clock.prepare, || context.plan.recipe.apply(&image, Layout::Chw, input));
+    Outcome::Ok { width: image.width as u64, height: image.height as u64 }
+}
+
+/// At most one byte more than the scan saw: a file that grows without end is not followed.
+fn read(context: &Context, picture: &Picture) -> std::io::Result<Vec<u8>> {
+    let file = std::fs::File::open(picture.location(&context.plan.pipeline.input.root))?;
+    let mut bytes = Vec::with_capacity(picture.bytes as usize + 1);
+    file.take(picture.bytes + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Runs the network on one prepared picture and pools its output.
+fn features(context: &Context, input: &[f32]) -> Result<Vec<f32>, ExecError> {
+    let taps = context.network.forward(input, 1)?;
+    Ok(pooled(context.plan, taps.first().map_or(&[], Vec::as_slice)))
+}
+
+fn pooled(plan: &Plan, values: &[f32]) -> Vec<f32> {
+    let mut out = vec![0.0; plan.width()];
+    exec::pool(plan.pipeline.extract.features, plan.graph.layer(plan.tap).shape, values, &mut out);
+    out
+}
+
+/// A shard that is being filled.
+struct Open {
+    outcomes: Vec<Option<Outcome>>,
+    rows: Vec<Option<Vec<f32>>>,
+    left: usize,
+}
+
+/// Takes results in any order, fills shards, and writes each when it is full.
+fn collect(context: &Context, missing: &[&Shard], results: Receiver<Done>, line: &StageLine) -> Result<(), ExtractError> {
+    let mut starts = Vec::with_capacity(missing.len());
+    missing.iter().fold(0, |start, shard| {
+        starts.push(start);
+        start + shard.rows.len()
+    });
+    let mut shards: BTreeMap<usize, Open> = BTreeMap::new();
+    let mut batch: Vec<Done> = Vec::new();
+    let mut received = 0;
+    while received < context.jobs.len() {
+        line.ui().check()?;
+        // a worker that stops early has failed; its error is told by who joins it
+        let Ok(done) = results.recv() else { return Ok(()) };
+        received += 1;
+        match done.payload {
+            Payload::Input(_) => batch.push(done),
+            _ => settle(context, missing, &starts, &mut shards, done, line)?,
+        }
+        if batch.len() >= context.plan.pipeline.batch_size() || received == context.jobs.len() {
+            for done in forward_batch(context, std::mem::take(&mut batch))? {
+                settle(context, missing, &starts, &mut shards, done, line)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Runs a batch on the device.
+fn forward_batch(context: &Context, mut batch: Vec<Done>) -> Result<Vec<Done>, ExecError> {
+    if batch.is_empty() {
+        return Ok(batch);
+    }
+    let mut input = Vec::with_capacity(batch.len() * context.network.input_shape().len());
+    for done in &batch {
+        if let Payload::Input(values) = &done.payload {
+            input.extend_from_slice(values);
+        }
+    }
+    let taps = timed(&context.clock.forward, || context.network.forward(&input, batch.len()))?;
+    let values = taps.first().map_or(&[][..], Vec::as_slice);
+    let each = (values.len() / batch.len()).max(1);
+    for (done, values) in batch.iter_mut().zip(values.chunks_exact(each)) {
+        done.payload = Payload::Features(pooled(context.plan, values));
+    }
+    Ok(batch)
+}
+
+fn settle(
+    context: &Context,
+    missing: &[&Shard],
+    starts: &[usize],
+    shards: &mut BTreeMap<usize, Open>,
+    done: Done,
+    line: &StageLine,
+) -> Result<(), ExtractError> {
+    let which = starts.partition_point(|&start| start <= done.job) - 1;
+    let (shard, row) = (missing[which], done.job - starts[which]);
+    let rows = shard.rows.len();
+    let open = shards.entry(which).or_insert_with(|| Open { outcomes: vec![None; rows], rows: vec![None; rows], left: rows });
+    open.outcomes[row] = Some(done.outcome);
+    if let Payload::Features(values) = done.payload {
+        open.rows[row] = Some(values);
+    }
+    open.left -= 1;
+    line.inc(1);
+    if open.left > 0 {
+        return Ok(());
+    }
+    let Some(full) = shards.remove(&which) else { return Ok(()) };
+    line.ui().check()?;
+    timed(&context.clock.write, || {
+        let outcomes: Vec<Outcome> = full.outcomes.into_iter().flatten().collect();
+        let mut matrix = FeatureMatrix::with_cols(context.plan.width());
+        full.rows.into_iter().flatten().for_each(|row| matrix.push_row(&row));
+        shard::write(context.plan, context.listing, shard, &outcomes, &matrix)
+    })
+}

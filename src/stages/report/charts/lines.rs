@@ -1,0 +1,69 @@
+//! One value over the epochs of a training.
+
+use std::fmt::Write;
+
+use super::{Axis, Frame, coordinate, escape};
+
+const HEIGHT: f64 = 280.0;
+/// Points of a curve at most: more than there are pixels tell nothing.
+const MOST: usize = 800;
+
+/// A curve over epochs 1, 2, …; `name` is the vertical axis, `percent` writes it in percent. None without a finite value.
+pub fn draw(values: &[f64], title: &str, name: &str, percent: bool) -> Option<String> {
+    let stride = values.len().div_ceil(MOST).max(1);
+    let all = values.iter().enumerate().map(|(i, &value)| ((i + 1) as f64, value));
+    let points: Vec<(f64, f64)> = all.filter(|(_, value)| value.is_finite()).collect();
+    let &last = points.last()?;
+    // the last point is always drawn
+    let drawn = points.iter().copied().enumerate().filter(|(i, point)| i % stride == 0 || *point == last);
+    let drawn: Vec<(f64, f64)> = drawn.map(|(_, point)| point).collect();
+    let highest = points.iter().map(|point| point.1).fold(f64::MIN, f64::max);
+    let lowest = points.iter().map(|point| point.1).fold(f64::MAX, f64::min);
+    let y = if percent {
+        Axis::round(lowest.clamp(0.0, 0.99), 1.0, 4).percent()
+    } else {
+        Axis::round(lowest.min(0.0), highest, 4)
+    };
+    let frame = Frame::new(Axis::whole(1.0, (values.len() as f64).max(2.0), 6), y, HEIGHT);
+    let mut marks = String::new();
+    if drawn.len() > 1 {
+        marks.push_str("<path class=\"line\" d=\"");
+        for (i, &(x, y)) in drawn.iter().enumerate() {
+            let (x, y) = frame.place(x, y);
+            let command = if i == 0 { 'M' } else { 'L' };
+            write!(marks, "{command}{} {}", coordinate(x), coordinate(y)).ok();
+        }
+        marks.push_str("\"/>");
+    }
+    let (x, y) = frame.place(last.0, last.1);
+    let [_, _, top, _] = frame.edges();
+    // above the point, or below it where there is no room
+    let text = if y - top > 16.0 { y - 10.0 } else { y + 18.0 };
+    let label = if percent { crate::stages::report::words::percent(last.1) } else { crate::stages::report::words::number(last.1) };
+    let (cx, cy, text) = (coordinate(x), coordinate(y), coordinate(text));
+    write!(marks, "<circle class=\"end\" cx=\"{cx}\" cy=\"{cy}\" r=\"3.5\"/>").ok();
+    let anchor = if drawn.len() > 1 { "e" } else { "s" };
+    write!(marks, "<text class=\"value {anchor}\" x=\"{cx}\" y=\"{text}\">{}</text>", escape(&label)).ok();
+    Some(frame.draw(title, ["epoch", name], &marks))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_gives_no_chart() {
+        assert!(draw(&[], "t", "loss", false).is_none());
+        assert!(draw(&[f64::NAN, f64::INFINITY], "t", "loss", false).is_none());
+    }
+
+    #[test]
+    fn one_epoch_is_a_point_and_long_trainings_are_thinned() {
+        let one = draw(&[0.7], "t", "loss", false).expect("a chart");
+        assert!(one.contains("<circle") && !one.contains("class=\"line\""), "{one}");
+        let values: Vec<f64> = (0..10_000).map(|i| 1.0 / (1.0 + f64::from(i))).collect();
+        let long = draw(&values, "t", "loss", false).expect("a chart");
+        assert!(long.len() < 20_000 && long.contains("1.00e-4"), "{} bytes", long.len());
+        assert!(!long.contains("NaN"));
+    }
+}

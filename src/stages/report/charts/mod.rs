@@ -1,0 +1,225 @@
+//! Charts as inline SVG: no script, colours by the page's style sheet, so that they follow light and dark.
+//!
+//! A chart returns `None` when there is nothing to draw: an empty frame tells nobody anything. Text goes through [`escape`] only.
+
+pub mod lines;
+pub mod matrix;
+pub mod scatter;
+pub mod spectrum;
+
+use std::fmt::Write;
+
+/// Width of every chart in its own units: about a column of the page, so that text keeps its size.
+pub const WIDTH: f64 = 480.0;
+/// Width of a digit of the charts' text.
+const DIGIT: f64 = 6.8;
+
+/// Text for HTML and SVG, inside elements and inside quoted attributes.
+pub fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// A coordinate with one decimal at most.
+pub fn coordinate(value: f64) -> String {
+    let text = format!("{value:.1}");
+    let text = text.strip_suffix(".0").unwrap_or(&text);
+    if text == "-0" { "0".into() } else { text.into() }
+}
+
+/// A range with round ticks.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Axis {
+    pub min: f64,
+    pub max: f64,
+    pub ticks: Vec<f64>,
+    decimals: usize,
+    percent: bool,
+}
+
+impl Axis {
+    /// About `count` steps of 1, 2 or 5 times a power of ten, the range widened to whole steps.
+    pub fn round(min: f64, max: f64, count: usize) -> Self {
+        let (min, max) = widened(min, max);
+        let step = step(max - min, count);
+        // the last bits of a quotient must not cost a step
+        let (first, last) = ((min / step + 1e-9).floor(), (max / step - 1e-9).ceil());
+        Self::from_steps(first * step, last * step, first as i64, last as i64, step)
+    }
+
+    /// The range as it is, ticks inside it only; steps are whole numbers.
+    pub fn whole(min: f64, max: f64, count: usize) -> Self {
+        let (min, max) = widened(min, max);
+        let step = step(max - min, count).max(1.0);
+        let (first, last) = ((min / step).ceil(), (max / step).floor());
+        Self::from_steps(min, max, first as i64, last as i64, step)
+    }
+
+    fn from_steps(min: f64, max: f64, first: i64, last: i64, step: f64) -> Self {
+        let decimals = (-(step.log10() + 1e-9).floor()).clamp(0.0, 12.0) as usize;
+        let ticks = (first..=last).map(|i| i as f64 * step).collect();
+        Self { min, max, ticks, decimals, percent: false }
+    }
+
+    /// The same with ticks in percent: 0.25 is written 25 %.
+    pub fn percent(mut self) -> Self {
+        self.percent = true;
+        self.decimals = self.decimals.saturating_sub(2);
+        self
+    }
+
+    /// The text of a tick.
+    pub fn label(&self, tick: f64) -> String {
+        // no minus before zero
+        let tick = tick + 0.0;
+        let decimals = self.decimals;
+        if self.percent { format!("{:.decimals$}\u{202f}%", 100.0 * tick) } else { format!("{tick:.decimals$}") }
+    }
+
+    /// Where `value` lies in the range: 0 to 1.
+    fn share(&self, value: f64) -> f64 {
+        (value - self.min) / (self.max - self.min)
+    }
+}
+
+/// A range of some width around what may be a single value.
+fn widened(min: f64, max: f64) -> (f64, f64) {
+    if min < max {
+        return (min, max);
+    }
+    let margin = if min == 0.0 { 0.5 } else { min.abs() * 0.1 };
+    (min - margin, max + margin)
+}
+
+/// 1, 2 or 5 times a power of ten, so that `range` has about `count` of them.
+fn step(range: f64, count: usize) -> f64 {
+    let rough = range / count.max(1) as f64;
+    let power = 10f64.powi(rough.log10().floor() as i32);
+    let factor = match rough / power {
+        r if r < 1.5 => 1.0,
+        r if r < 3.5 => 2.0,
+        r if r < 7.5 => 5.0,
+        _ => 10.0,
+    };
+    factor * power
+}
+
+/// The area of a chart between its axes.
+#[derive(Clone, Debug)]
+pub struct Frame {
+    pub x: Axis,
+    pub y: Axis,
+    height: f64,
+    left: f64,
+}
+
+impl Frame {
+    const TOP: f64 = 26.0;
+    const RIGHT: f64 = 14.0;
+    const BOTTOM: f64 = 42.0;
+
+    /// A chart of `height` units.
+    pub fn new(x: Axis, y: Axis, height: f64) -> Self {
+        let longest = y.ticks.iter().map(|&tick| y.label(tick).chars().count()).max().unwrap_or(0);
+        Self { x, y, height, left: 12.0 + DIGIT * longest as f64 }
+    }
+
+    /// Left edge, right edge, top and bottom of the plot.
+    pub fn edges(&self) -> [f64; 4] {
+        [self.left, WIDTH - Self::RIGHT, Self::TOP, self.height - Self::BOTTOM]
+    }
+
+    /// The place of a value pair.
+    pub fn place(&self, x: f64, y: f64) -> (f64, f64) {
+        let [left, right, top, bottom] = self.edges();
+        (left + (right - left) * self.x.share(x), bottom - (bottom - top) * self.y.share(y))
+    }
+
+    /// The whole SVG: axes named `x` and `y` under `marks`; `title` is what a screen reader says.
+    pub fn draw(&self, title: &str, [x, y]: [&str; 2], marks: &str) -> String {
+        let mut out = open(WIDTH, self.height, title);
+        let [left, right, top, bottom] = self.edges();
+        let [l, r, b] = [left, right, bottom].map(coordinate);
+        out.push_str("<g class=\"axes\" aria-hidden=\"true\">");
+        for &tick in &self.y.ticks {
+            let at = self.place(self.x.min, tick).1;
+            let class = if (at - bottom).abs() < 0.5 { " class=\"base\"" } else { "" };
+            let (line, text) = (coordinate(at), coordinate(at + 4.0));
+            let (end, label) = (coordinate(left - 7.0), self.y.label(tick));
+            write!(out, "<path{class} d=\"M{l} {line}H{r}\"/><text class=\"e\" x=\"{end}\" y=\"{text}\">{label}</text>").ok();
+        }
+        let below = coordinate(bottom + 17.0);
+        for &tick in &self.x.ticks {
+            let at = self.place(tick, self.y.min).0;
+            // a label at the very edge is moved in, so that it is not cut off
+            let half = DIGIT * self.x.label(tick).chars().count() as f64 / 2.0;
+            let (mark, text) = (coordinate(at), coordinate(at.min(WIDTH - half - 1.0)));
+            let label = self.x.label(tick);
+            write!(out, "<path class=\"base\" d=\"M{mark} {b}v4\"/><text class=\"m\" x=\"{text}\" y=\"{below}\">{label}</text>").ok();
+        }
+        let (name, last) = (coordinate(top - 12.0), coordinate(self.height - 5.0));
+        write!(out, "<text class=\"name\" x=\"2\" y=\"{name}\">{}</text>", escape(y)).ok();
+        write!(out, "<text class=\"name e\" x=\"{r}\" y=\"{last}\">{}</text></g>", escape(x)).ok();
+        out + marks + "</svg>"
+    }
+}
+
+/// The beginning of an SVG that fills its column.
+pub fn open(width: f64, height: f64, title: &str) -> String {
+    let (w, h, title) = (coordinate(width), coordinate(height), escape(title));
+    format!("<svg class=\"chart\" viewBox=\"0 0 {w} {h}\" role=\"img\" aria-label=\"{title}\">")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_are_round_and_cover_the_range() {
+        let axis = Axis::round(0.0, 0.87, 5);
+        assert_eq!((axis.min, axis.max), (0.0, 1.0));
+        let labels: Vec<String> = axis.ticks.iter().map(|&t| axis.label(t)).collect();
+        assert_eq!(labels, ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]);
+        let labels = |axis: Axis| axis.ticks.iter().map(|&t| axis.label(t)).collect::<Vec<_>>();
+        assert_eq!(labels(Axis::round(-3.2, 12.0, 4)), ["-5", "0", "5", "10", "15"]);
+        assert_eq!(labels(Axis::round(0.0, 1.0, 5).percent()), ["0", "20", "40", "60", "80", "100"].map(|t| format!("{t}\u{202f}%")));
+        assert_eq!(labels(Axis::round(0.0, 0.03, 3).percent()), ["0", "1", "2", "3"].map(|t| format!("{t}\u{202f}%")));
+        assert_eq!(labels(Axis::round(0.0, 0.6, 3)), ["0.0", "0.2", "0.4", "0.6"]);
+        assert_eq!(labels(Axis::whole(1.0, 87.0, 5)), ["20", "40", "60", "80"]);
+        assert_eq!(labels(Axis::whole(1.0, 3.0, 5)), ["1", "2", "3"]);
+    }
+
+    #[test]
+    fn a_single_value_has_a_range_around_it() {
+        for value in [0.0, 5.0, -2.0, 1e-9, 1e12] {
+            let axis = Axis::round(value, value, 4);
+            assert!(axis.min < axis.max && axis.min <= value && value <= axis.max, "{axis:?}");
+            assert!((2..=12).contains(&axis.ticks.len()), "{axis:?}");
+        }
+    }
+
+    #[test]
+    fn text_cannot_leave_its_place() {
+        assert_eq!(escape("<script>alert(\"x\")</script> & 'y'"), "&lt;script&gt;alert(&quot;x&quot;)&lt;/script&gt; &amp; &#39;y&#39;");
+        let svg = Frame::new(Axis::round(0.0, 1.0, 4), Axis::round(0.0, 1.0, 4), 200.0).draw("a\"<b>", ["<x>", "'y'"], "");
+        assert!(svg.contains("aria-label=\"a&quot;&lt;b&gt;\"") && svg.contains("&lt;x&gt;") && !svg.contains("<x>"), "{svg}");
+    }
+
+    #[test]
+    fn corners_of_the_range_are_corners_of_the_plot() {
+        let frame = Frame::new(Axis::round(0.0, 10.0, 5), Axis::round(0.0, 1.0, 5), 300.0);
+        let [left, right, top, bottom] = frame.edges();
+        assert_eq!(frame.place(0.0, 0.0), (left, bottom));
+        assert_eq!(frame.place(10.0, 1.0), (right, top));
+    }
+}

@@ -1,0 +1,257 @@
+//! What the report is about: read from the run folder and from the outcome, before any choice of words and colours.
+
+use std::path::Path;
+
+use serde::Deserialize;
+
+use super::{ReportError, words};
+use crate::config;
+use crate::io::IoError;
+use crate::io::columns::Columns;
+use crate::io::features::FeatureFile;
+use crate::pipeline::Outcome;
+use crate::plan::Plan;
+use crate::stages::StageId;
+use crate::stages::extract::Extracted;
+use crate::stages::reduce::Reduced;
+use crate::stages::scan::Split;
+use crate::stages::select::Selected;
+use crate::stages::train::Trained;
+
+/// Everything that the page tells.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    pub title: String,
+    /// What ran, in words: name and value.
+    pub ran: Vec<(&'static str, String)>,
+    pub classes: Vec<String>,
+    /// Pictures of each class: train, test.
+    pub counts: Vec<[usize; 2]>,
+    /// Pictures of each split: train, test.
+    pub sizes: [usize; 2],
+    pub extracted: Option<Extracted>,
+    pub selected: Option<Selected>,
+    pub reduced: Option<Reduced>,
+    pub trained: Option<Trained>,
+    /// Scores of the test split.
+    pub test: Option<Scores>,
+    pub train_accuracy: Option<f64>,
+    /// What the classifier says of the test pictures.
+    pub predictions: Vec<Prediction>,
+    /// Every row on the first two components.
+    pub points: Vec<Point>,
+    /// Files without features.
+    pub troubles: Vec<Trouble>,
+    pub seconds: Vec<(StageId, f64)>,
+    pub samples: usize,
+}
+
+/// The scores of one split, as they stand in `metrics.json`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Scores {
+    pub support: usize,
+    pub accuracy: f64,
+    pub accuracy_interval_95: [f64; 2],
+    pub balanced_accuracy: f64,
+    pub log_loss: f64,
+    #[serde(default)]
+    pub top_k_accuracy: Vec<TopK>,
+    pub per_class: Vec<ClassScores>,
+    pub macro_avg: Average,
+    pub weighted_avg: Average,
+    /// Pictures by `[truth][predicted]`.
+    pub confusion_matrix: Vec<Vec<u64>>,
+}
+
+/// Accuracy when one of `k` classes may be the true one.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct TopK {
+    pub k: usize,
+    pub accuracy: f64,
+}
+
+/// Scores of one class.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct ClassScores {
+    pub precision: f64,
+    pub recall: f64,
+    pub f1_score: f64,
+    pub support: u64,
+}
+
+/// A mean over the classes.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct Average {
+    pub precision: f64,
+    pub recall: f64,
+    pub f1_score: f64,
+}
+
+/// What the classifier says of a picture.
+#[derive(Clone, Debug)]
+pub struct Prediction {
+    pub path: String,
+    pub label: String,
+    pub predicted: String,
+    pub confidence: f64,
+}
+
+/// A row on the first two components.
+#[derive(Clone, Debug)]
+pub struct Point {
+    pub path: String,
+    pub at: [f64; 2],
+    /// Number of its class; none without labels.
+    pub class: Option<usize>,
+    pub test: bool,
+}
+
+/// A file without features.
+#[derive(Clone, Debug)]
+pub struct Trouble {
+    pub path: String,
+    /// True for what should have been a picture; false for what a rule left out.
+    pub failed: bool,
+    pub reason: String,
+}
+
+impl Facts {
+    /// Reads what the stages have committed.
+    pub fn read(plan: &Plan, settings: &config::Report, outcome: &Outcome) -> Result<Self, ReportError> {
+        let listing = &outcome.listing;
+        let [train, test] = [Split::Train, Split::Test].map(|split| listing.counts(split));
+        let mut facts = Facts {
+            title: settings.title.clone().unwrap_or_else(|| plan.pipeline.name.clone()),
+            ran: ran(plan, outcome),
+            classes: listing.classes.clone(),
+            counts: train.into_iter().zip(test).map(|(train, test)| [train, test]).collect(),
+            sizes: [Split::Train, Split::Test].map(|split| listing.len_of(split)),
+            extracted: outcome.extracted.clone(),
+            selected: outcome.selected.clone(),
+            reduced: outcome.reduced.clone(),
+            trained: outcome.trained.clone(),
+            train_accuracy: outcome.evaluated.as_ref().map(|evaluated| evaluated.train_accuracy),
+            seconds: outcome.seconds.clone(),
+            samples: settings.samples,
+            ..Facts::default()
+        };
+        if outcome.evaluated.is_some() {
+            facts.test = scores(&plan.dir.metrics())?;
+            facts.predictions = predictions(&plan.dir.predictions())?;
+        }
+        if outcome.reduced.is_some() {
+            facts.points = points(&plan.dir.reduced(), &facts.classes)?;
+        }
+        facts.troubles = troubles(&plan.dir.manifest())?;
+        Ok(facts)
+    }
+}
+
+fn scores(path: &Path) -> Result<Option<Scores>, IoError> {
+    #[derive(Deserialize)]
+    struct Document {
+        test: Option<Scores>,
+    }
+    let text = std::fs::read(path).map_err(IoError::read(path))?;
+    let document: Result<Document, _> = serde_json::from_slice(&text);
+    let wrong = |error: serde_json::Error| IoError::Table { path: path.to_path_buf(), reason: error.to_string() };
+    Ok(document.map_err(wrong)?.test)
+}
+
+fn predictions(path: &Path) -> Result<Vec<Prediction>, IoError> {
+    let table = Columns::read(path, &["path", "label", "split", "predicted", "confidence"])?;
+    let [paths, labels, splits, predicted] = ["path", "label", "split", "predicted"].map(|name| table.texts(name));
+    let (paths, labels, splits, predicted) = (paths?, labels?, splits?, predicted?);
+    let rows = paths.into_iter().zip(labels).zip(splits).zip(predicted.into_iter().zip(table.reals("confidence")?));
+    let test = rows.filter(|(((_, _), split), _)| split.as_deref() == Some(Split::Test.word()));
+    let read = test.filter_map(|(((path, label), _), (predicted, confidence))| {
+        Some(Prediction { path: path?, label: label?, predicted: predicted?, confidence })
+    });
+    Ok(read.collect())
+}
+
+/// Empty when there is one component only.
+fn points(path: &Path, classes: &[String]) -> Result<Vec<Point>, IoError> {
+    let (keys, matrix) = FeatureFile::open(path)?.read()?;
+    let rows = keys.into_iter().zip(matrix.iter_rows());
+    let points = rows.filter_map(|(key, row)| {
+        let &[x, y, ..] = row else { return None };
+        let class = key.label.and_then(|label| classes.iter().position(|class| *class == label));
+        let test = key.split.as_deref() == Some(Split::Test.word());
+        Some(Point { path: key.path, at: [x, y].map(f64::from), class, test })
+    });
+    Ok(points.collect())
+}
+
+fn troubles(path: &Path) -> Result<Vec<Trouble>, IoError> {
+    let table = Columns::read(path, &["path", "status", "error"])?;
+    let rows = table.texts("path")?.into_iter().zip(table.texts("status")?).zip(table.texts("error")?);
+    let troubles = rows.filter_map(|((path, status), error)| {
+        let failed = match status?.as_str() {
+            "failed" => true,
+            "skipped" => false,
+            _ => return None,
+        };
+        Some(Trouble { path: path?, failed, reason: error.unwrap_or_default() })
+    });
+    Ok(troubles.collect())
+}
+
+/// The settings, one line each.
+fn ran(plan: &Plan, outcome: &Outcome) -> Vec<(&'static str, String)> {
+    let kind = match plan.pipeline.extract.features {
+        config::Features::Avg => "mean over the positions",
+        config::Features::Max => "maximum over the positions",
+        config::Features::Flatten => "the whole map in one row",
+        config::Features::Map => "the whole map",
+    };
+    let (from, to) = (plan.graph.layer(plan.tap).shape.dims(), words::count(plan.width()));
+    let mut rows = vec![
+        ("Model", format!("{} ({})", plan.model.title, plan.model.name)),
+        ("Weights", weights(&plan.weights.describe(), &plan.weights_id)),
+        ("Preprocessing", words::recipe(&plan.recipe)),
+        ("Layer", format!("{}, {}", plan.layer, words::size(&from))),
+        ("Features", format!("{kind}: {to} columns")),
+    ];
+    if let Some(settings) = &plan.pipeline.select {
+        rows.push(("Select", format!("columns whose variance is above {}", words::number(settings.variance_threshold))));
+    }
+    if let Some(settings) = &plan.pipeline.reduce {
+        let components = match settings.pca.components {
+            config::Components::Count(n) => words::plural(n, "component"),
+            config::Components::Fraction(f) => format!("as many components as hold {} of the variance", words::percent(f)),
+        };
+        rows.push(("Reduce", format!("PCA, {components}{}", if settings.pca.whiten { ", whitened" } else { "" })));
+    }
+    if let (Some(settings), Some(trained)) = (&plan.pipeline.train, &outcome.trained) {
+        rows.push(("Classifier", classifier(&settings.mlp, trained)));
+    }
+    if let Some(extracted) = &outcome.extracted {
+        rows.push(("Device", format!("{}, {}", extracted.device, words::plural(extracted.threads, "thread"))));
+    }
+    rows
+}
+
+/// A file's hash is told by its first figures; a seed is in the description.
+fn weights(described: &str, id: &str) -> String {
+    match id.get(..12) {
+        Some(start) if id.len() == 64 => format!("{described}, SHA-256 {start}…"),
+        _ => described.to_string(),
+    }
+}
+
+fn classifier(settings: &config::Mlp, trained: &Trained) -> String {
+    let layers = [trained.inputs].into_iter().chain(settings.hidden.iter().copied()).chain([trained.classes.len()]);
+    let layers: Vec<String> = layers.map(words::count).collect();
+    let activation = match settings.activation {
+        config::Activation::Identity => "identity",
+        config::Activation::Logistic => "logistic",
+        config::Activation::Tanh => "tanh",
+        config::Activation::Relu => "ReLU",
+    };
+    let solver = match settings.solver {
+        config::Solver::Adam => "Adam",
+        config::Solver::Sgd => "SGD",
+    };
+    format!("multi-layer perceptron {}, {activation}, {solver}, seed {}", layers.join(" → "), settings.seed)
+}

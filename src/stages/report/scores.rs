@@ -1,0 +1,194 @@
+//! How often the classifier is right: the numbers, the confusion matrix, the pairs it mixes up, the scores of each class.
+
+use serde::Serialize;
+
+use super::charts::matrix;
+use super::facts::{Facts, Scores};
+use super::words::{count, number, percent, plural};
+
+/// Classes up to which the matrix is a table with numbers, and every class has its row at once.
+const FEW: usize = 25;
+/// Rows of the lists that stand for a large table.
+const LISTED: usize = 15;
+
+/// The section.
+#[derive(Clone, Debug, Serialize)]
+pub struct Section {
+    pub summary: String,
+    pub numbers: Vec<Number>,
+    /// The matrix as a table, for few classes.
+    pub table: Option<Vec<Row>>,
+    /// The matrix as a chart, for many.
+    pub chart: Option<String>,
+    pub names: Vec<String>,
+    pub pairs: Vec<Pair>,
+    /// True when `pairs` is not all of them.
+    pub more_pairs: bool,
+    pub classes: Vec<Class>,
+    /// The classes of the lowest F1, where there are many.
+    pub hardest: Vec<Class>,
+    pub averages: Vec<Class>,
+}
+
+/// A score with its name.
+#[derive(Clone, Debug, Serialize)]
+pub struct Number {
+    pub name: String,
+    pub value: String,
+    pub note: String,
+}
+
+/// A row of the confusion matrix.
+#[derive(Clone, Debug, Serialize)]
+pub struct Row {
+    pub name: String,
+    pub cells: Vec<Cell>,
+}
+
+/// A cell of the confusion matrix.
+#[derive(Clone, Debug, Serialize)]
+pub struct Cell {
+    pub count: String,
+    pub share: String,
+    /// Strength of the shade, 0 to 1.
+    pub shade: String,
+    pub kind: &'static str,
+    pub strong: bool,
+    pub tip: String,
+}
+
+/// Two classes that are mixed up.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Pair {
+    pub truth: String,
+    pub predicted: String,
+    pub count: String,
+    pub share: String,
+}
+
+/// The scores of a class, or their mean.
+#[derive(Clone, Debug, Serialize)]
+pub struct Class {
+    pub name: String,
+    pub precision: String,
+    pub recall: String,
+    pub f1: String,
+    /// Width of the bar of F1, 0 to 100.
+    pub bar: String,
+    pub support: String,
+}
+
+/// The section of a run; none without scores of a test split.
+pub fn section(facts: &Facts) -> Option<Section> {
+    let scores = facts.test.as_ref().filter(|scores| scores.support > 0)?;
+    let few = facts.classes.len() <= FEW;
+    let title = format!("Confusion matrix of {} classes: rows are the truth, columns the prediction", facts.classes.len());
+    let classes = classes(scores, &facts.classes);
+    let mut pairs = pairs(scores, &facts.classes);
+    let more_pairs = pairs.len() > LISTED;
+    pairs.truncate(LISTED);
+    Some(Section {
+        summary: summary(scores),
+        numbers: numbers(scores, facts.train_accuracy),
+        table: few.then(|| table(scores, &facts.classes)),
+        chart: if few { None } else { matrix::draw(&scores.confusion_matrix, &facts.classes, &title) },
+        names: if few { facts.classes.clone() } else { Vec::new() },
+        pairs,
+        more_pairs,
+        hardest: if few { Vec::new() } else { hardest(scores, &classes) },
+        classes,
+        averages: averages(scores),
+    })
+}
+
+fn summary(scores: &Scores) -> String {
+    let largest = scores.per_class.iter().map(|class| class.support).max().unwrap_or(0);
+    let guess = percent(largest as f64 / scores.support as f64);
+    let [low, high] = scores.accuracy_interval_95.map(percent);
+    let (accuracy, rows) = (percent(scores.accuracy), plural(scores.support, "test image"));
+    format!(
+        "{accuracy} of {rows} were classified correctly; with 95 % confidence the true rate lies between {low} and {high}. \
+         Always naming the most frequent class would be right for {guess}."
+    )
+}
+
+fn numbers(scores: &Scores, train_accuracy: Option<f64>) -> Vec<Number> {
+    let one = |name: &str, value: String, note: &str| Number { name: name.into(), value, note: note.into() };
+    let mut all = vec![
+        one("Accuracy", percent(scores.accuracy), "share of images whose class was named"),
+        one("Balanced accuracy", percent(scores.balanced_accuracy), "every class counts the same"),
+    ];
+    let top = scores.top_k_accuracy.iter();
+    all.extend(top.map(|top| Number {
+        name: format!("Top-{} accuracy", top.k),
+        value: percent(top.accuracy),
+        note: format!("the class is among the {} most probable", top.k),
+    }));
+    all.push(one("Log loss", number(scores.log_loss), "0 would be certain and right every time"));
+    if let Some(accuracy) = train_accuracy.filter(|accuracy| accuracy.is_finite()) {
+        all.push(one("Train accuracy", percent(accuracy), "far above the test accuracy: learned by heart"));
+    }
+    all
+}
+
+fn table(scores: &Scores, classes: &[String]) -> Vec<Row> {
+    let rows = scores.confusion_matrix.iter().zip(classes).enumerate().map(|(truth, (counts, name))| {
+        let total: u64 = counts.iter().sum();
+        let cells = counts.iter().zip(classes).enumerate().map(|(predicted, (&n, other))| {
+            let share = if total == 0 { 0.0 } else { n as f64 / total as f64 };
+            let shown = if n == 0 { String::new() } else { percent(share) };
+            Cell {
+                count: count(n as usize),
+                tip: format!("{name}, predicted {other}: {}", if n == 0 { "none".into() } else { format!("{n} ({shown})") }),
+                // one decimal is for the tip: a cell is small
+                share: if n == 0 { String::new() } else { format!("{:.0}\u{202f}%", 100.0 * share) },
+                shade: if n == 0 { "0".into() } else { format!("{:.2}", 0.08 + 0.92 * share) },
+                kind: if n == 0 { "none" } else if truth == predicted { "hit" } else { "miss" },
+                strong: share > 0.5,
+            }
+        });
+        Row { name: name.clone(), cells: cells.collect() }
+    });
+    rows.collect()
+}
+
+/// Every pair that was mixed up, the most frequent first; among equals the larger share of the class, then the order of the classes.
+fn pairs(scores: &Scores, classes: &[String]) -> Vec<Pair> {
+    let mut found = Vec::new();
+    for (truth, row) in scores.confusion_matrix.iter().enumerate() {
+        let total: u64 = row.iter().sum();
+        let wrong = row.iter().enumerate().filter(|&(predicted, &n)| predicted != truth && n > 0);
+        found.extend(wrong.map(|(predicted, &n)| (n, n as f64 / total as f64, truth, predicted)));
+    }
+    found.sort_by(|a, b| b.0.cmp(&a.0).then(b.1.total_cmp(&a.1)).then((a.2, a.3).cmp(&(b.2, b.3))));
+    let name = |class: usize| classes.get(class).cloned().unwrap_or_default();
+    let pair = |(n, share, truth, predicted): (u64, f64, usize, usize)| Pair {
+        truth: name(truth),
+        predicted: name(predicted),
+        count: count(n as usize),
+        share: percent(share),
+    };
+    found.into_iter().map(pair).collect()
+}
+
+fn class(name: &str, precision: f64, recall: f64, f1: f64, support: usize) -> Class {
+    let [p, r, f] = [precision, recall, f1].map(|score| format!("{score:.3}"));
+    Class { name: name.into(), precision: p, recall: r, f1: f, bar: format!("{:.0}", 100.0 * f1), support: count(support) }
+}
+
+fn classes(scores: &Scores, names: &[String]) -> Vec<Class> {
+    let rows = names.iter().zip(&scores.per_class);
+    rows.map(|(name, s)| class(name, s.precision, s.recall, s.f1_score, s.support as usize)).collect()
+}
+
+/// Classes with pictures, by rising F1.
+fn hardest(scores: &Scores, classes: &[Class]) -> Vec<Class> {
+    let mut order: Vec<usize> = (0..classes.len().min(scores.per_class.len())).filter(|&i| scores.per_class[i].support > 0).collect();
+    order.sort_by(|&a, &b| scores.per_class[a].f1_score.total_cmp(&scores.per_class[b].f1_score).then(a.cmp(&b)));
+    order.into_iter().take(LISTED).map(|i| classes[i].clone()).collect()
+}
+
+fn averages(scores: &Scores) -> Vec<Class> {
+    let means = [("Mean of the classes", scores.macro_avg), ("Weighted by images", scores.weighted_avg)];
+    means.map(|(name, mean)| class(name, mean.precision, mean.recall, mean.f1_score, scores.support)).to_vec()
+}

@@ -1,0 +1,163 @@
+//! Where the time went: the stages, the steps of the extraction, and what would make it faster.
+
+use serde::Serialize;
+
+use super::facts::Facts;
+use super::words::{count, percent, plural};
+use crate::progress::duration;
+use crate::stages::extract::{Extracted, Timing};
+
+/// The section.
+#[derive(Clone, Debug, Serialize)]
+pub struct Section {
+    pub total: String,
+    pub stages: Vec<Part>,
+    pub extraction: Option<Extraction>,
+    /// Why there is no extraction to speak of.
+    pub note: Option<&'static str>,
+}
+
+/// A stage or a step with its part of the whole.
+#[derive(Clone, Debug, Serialize)]
+pub struct Part {
+    pub name: &'static str,
+    pub time: String,
+    pub share: String,
+    /// Width of the bar, 0 to 100.
+    pub bar: String,
+}
+
+/// The steps of the extraction.
+#[derive(Clone, Debug, Serialize)]
+pub struct Extraction {
+    pub summary: String,
+    pub steps: Vec<Part>,
+    pub verdict: String,
+}
+
+/// The section of a run; none when no stage has a time.
+pub fn section(facts: &Facts) -> Option<Section> {
+    let total: f64 = facts.seconds.iter().map(|(_, seconds)| seconds).sum();
+    if facts.seconds.is_empty() {
+        return None;
+    }
+    let stages: Vec<(&'static str, f64)> = facts.seconds.iter().map(|(stage, seconds)| (stage.name(), *seconds)).collect();
+    let extraction = facts.extracted.as_ref().and_then(extraction);
+    let reused = facts.extracted.is_some() && extraction.is_none();
+    Some(Section {
+        total: duration(total),
+        stages: parts(&stages),
+        note: reused.then_some("Every feature was there already: no picture had to be read."),
+        extraction,
+    })
+}
+
+fn parts(all: &[(&'static str, f64)]) -> Vec<Part> {
+    let total: f64 = all.iter().map(|(_, seconds)| seconds).sum();
+    let part = |&(name, seconds): &(&'static str, f64)| {
+        let share = if total > 0.0 { seconds / total } else { 0.0 };
+        Part { name, time: duration(seconds), share: percent(share), bar: format!("{:.2}", 100.0 * share) }
+    };
+    all.iter().map(part).collect()
+}
+
+/// The steps in their order.
+fn steps(timing: &Timing) -> [(&'static str, f64); 5] {
+    [
+        ("read", timing.read),
+        ("decode", timing.decode),
+        ("prepare", timing.prepare),
+        ("forward", timing.forward),
+        ("write", timing.write),
+    ]
+}
+
+fn extraction(extracted: &Extracted) -> Option<Extraction> {
+    let timing = &extracted.timing;
+    let steps = steps(timing);
+    let work: f64 = steps.iter().map(|(_, seconds)| seconds).sum();
+    if timing.pictures == 0 || timing.wall <= 0.0 || work <= 0.0 {
+        return None;
+    }
+    let rate = timing.pictures as f64 / timing.wall;
+    let rate = if rate < 100.0 { format!("{rate:.1}") } else { count(rate.round() as usize) };
+    let (images, threads) = (plural(timing.pictures, "image"), plural(extracted.threads, "thread"));
+    let wall = duration(timing.wall);
+    Some(Extraction {
+        summary: format!("{images} in {wall}: {rate} images/s on {} with {threads}.", extracted.device),
+        verdict: verdict(extracted, &steps, work),
+        steps: parts(&steps),
+    })
+}
+
+/// One sentence: what bounds the extraction, and what would help.
+fn verdict(extracted: &Extracted, steps: &[(&'static str, f64)], work: f64) -> String {
+    let timing = &extracted.timing;
+    let cpu = extracted.device.starts_with("cpu");
+    if !cpu {
+        // one thread feeds the device: the clock tells how long it was idle
+        let busy = (timing.forward / timing.wall).min(1.0);
+        if busy >= 0.8 {
+            return format!("The device was busy {} of the time: the network is the bottleneck.", percent(busy));
+        }
+        let slowest = slowest(steps.iter().filter(|(name, _)| matches!(*name, "read" | "decode" | "prepare")));
+        let idle = percent(1.0 - busy);
+        return format!("The device waited {idle} of the time, mostly for `{slowest}`: more threads would help most.");
+    }
+    let name = slowest(steps.iter());
+    let seconds = steps.iter().find(|(other, _)| *other == name).map_or(0.0, |(_, seconds)| *seconds);
+    let share = percent(seconds / work);
+    match name {
+        "forward" => format!("The network takes {share} of the work: a GPU or a smaller model would help most."),
+        "decode" => format!("Decoding takes {share} of the work: smaller picture files would help most."),
+        "read" => format!("Reading files takes {share} of the work: a faster or nearer disk would help most."),
+        "prepare" => format!("Resizing takes {share} of the work: smaller pictures or a simpler filter would help most."),
+        _ => format!("Writing tables takes {share} of the work: `output.layout: array` writes wide features faster."),
+    }
+}
+
+fn slowest<'a>(steps: impl Iterator<Item = &'a (&'static str, f64)>) -> &'static str {
+    steps.max_by(|a, b| a.1.total_cmp(&b.1)).map_or("", |(name, _)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn extracted(device: &str, timing: Timing) -> Extracted {
+        Extracted {
+            ok: 10,
+            failed: 0,
+            skipped: 0,
+            train_rows: 5,
+            width: 4,
+            shards: 1,
+            reused: 0,
+            device: device.into(),
+            threads: 2,
+            failed_by_kind: BTreeMap::new(),
+            timing,
+        }
+    }
+
+    #[test]
+    fn the_verdict_names_what_takes_longest() {
+        let timing = Timing { read: 0.1, decode: 1.0, prepare: 0.2, forward: 8.0, write: 0.7, wall: 6.0, pictures: 10 };
+        let told = |device: &str, timing| extraction(&extracted(device, timing)).map(|e| e.verdict).unwrap_or_default();
+        assert!(told("cpu", timing).starts_with("The network takes 80.0"));
+        assert!(told("cpu", Timing { read: 90.0, ..timing }).starts_with("Reading"));
+        assert!(told("cuda:0", Timing { forward: 5.9, ..timing }).contains("busy"));
+        assert!(told("cuda:0", Timing { forward: 3.0, ..timing }).contains("waited 50.0\u{202f}% of the time, mostly for `decode`"));
+    }
+
+    #[test]
+    fn what_was_there_already_has_no_speed() {
+        assert!(extraction(&extracted("cpu", Timing::default())).is_none());
+        let facts = Facts { extracted: Some(extracted("cpu", Timing::default())), ..Facts::default() };
+        assert!(section(&facts).is_none());
+        let facts = Facts { seconds: vec![(crate::stages::StageId::Extract, 2.0)], ..facts };
+        assert!(section(&facts).is_some_and(|section| section.note.is_some() && section.extraction.is_none()));
+    }
+}

@@ -1,0 +1,143 @@
+//! Numbers and settings as a reader wants them.
+
+use crate::image::{ChannelOrder, Filter, Fit, Recipe};
+
+/// `12,345`.
+pub fn count(n: usize) -> String {
+    let digits = n.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// `1 image`, `2,000 images`.
+pub fn plural(n: usize, unit: &str) -> String {
+    let ending = match unit {
+        _ if n == 1 => "",
+        _ if unit.ends_with("ss") => "es",
+        _ => "s",
+    };
+    format!("{} {unit}{ending}", count(n))
+}
+
+/// A share of 1 as `93.5 %`; what is not all is never shown as 100 %, what is not nothing never as 0 %.
+pub fn percent(share: f64) -> String {
+    let percent = 100.0 * share;
+    match format!("{percent:.1}").as_str() {
+        _ if !share.is_finite() => "–".into(),
+        "100.0" if share < 1.0 => "> 99.9\u{202f}%".into(),
+        "0.0" if share > 0.0 => "< 0.1\u{202f}%".into(),
+        text => format!("{text}\u{202f}%"),
+    }
+}
+
+/// Three or so figures: `0.0123`, `1.5`, `120`.
+pub fn number(value: f64) -> String {
+    let size = value.abs();
+    if size != 0.0 && !(1e-3..1e6).contains(&size) {
+        return format!("{value:.2e}");
+    }
+    let decimals = if size >= 100.0 { 0 } else { 3 };
+    let text = format!("{value:.decimals$}");
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_string() } else { text }
+}
+
+/// `224 × 224`.
+pub fn size(sides: &[usize]) -> String {
+    let sides: Vec<String> = sides.iter().map(|&side| count(side)).collect();
+    sides.join(" × ")
+}
+
+/// What happens to a picture before the network sees it.
+pub fn recipe(recipe: &Recipe) -> String {
+    let [height, width] = recipe.size;
+    let filter = match recipe.filter {
+        Filter::Nearest => "nearest",
+        Filter::Box => "box",
+        Filter::Bilinear => "bilinear",
+        Filter::Hamming => "Hamming",
+        Filter::Bicubic => "bicubic",
+        Filter::Lanczos => "Lanczos",
+    };
+    let input = format!("{width} × {height} px");
+    let shape = match recipe.fit {
+        Fit::Stretch => format!("stretched to {input} ({filter})"),
+        Fit::Crop if width == height => {
+            let short = (width as f64 / recipe.crop_pct).floor();
+            format!("short side resized to {short} px ({filter}), centre {input} cut out")
+        }
+        Fit::Crop => format!("resized to cover {input} / {} ({filter}), centre cut out", number(recipe.crop_pct)),
+        Fit::Pad => format!("fitted into {input} ({filter}) on white"),
+    };
+    let channels = match recipe.channels {
+        ChannelOrder::Rgb => "RGB",
+        ChannelOrder::Bgr => "BGR",
+    };
+    let mut steps = vec![shape, channels.to_string()];
+    if recipe.divisor != 1.0 {
+        steps.push(format!("divided by {}", recipe.divisor));
+    }
+    if recipe.mean != [0.0; 3] {
+        steps.push(format!("less {}", channel_values(recipe.mean)));
+    }
+    if recipe.std != [1.0; 3] {
+        steps.push(format!("divided by {}", channel_values(recipe.std)));
+    }
+    steps.join(", ")
+}
+
+/// One number when the channels agree, else the three.
+fn channel_values(values: [f32; 3]) -> String {
+    let [a, b, c] = values;
+    if a == b && b == c { a.to_string() } else { format!("({a}, {b}, {c})") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_read_well() {
+        assert_eq!([0, 999, 1000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!([0, 1, 2].map(|n| plural(n, "class")), ["0 classes", "1 class", "2 classes"]);
+        assert_eq!(plural(1001, "image"), "1,001 images");
+        assert_eq!([0.0, 1.0, 1234.5, 0.25, -0.03, 1e-5].map(number), ["0", "1", "1234", "0.25", "-0.03", "1.00e-5"]);
+    }
+
+    #[test]
+    fn nothing_and_all_are_said_of_nothing_and_all_only() {
+        let shares = [0.0, 0.0001, 0.5, 0.9999, 1.0, f64::NAN].map(percent);
+        assert_eq!(shares, ["0.0 %", "< 0.1 %", "50.0 %", "> 99.9 %", "100.0 %", "–"].map(|t| t.replace(" %", "\u{202f}%")));
+    }
+
+    #[test]
+    fn a_recipe_is_told_step_by_step() {
+        let lite = Recipe {
+            size: [224, 224],
+            fit: Fit::Crop,
+            filter: Filter::Bicubic,
+            crop_pct: 0.875,
+            channels: ChannelOrder::Rgb,
+            divisor: 255.0,
+            mean: [0.5; 3],
+            std: [0.5; 3],
+        };
+        let text = "short side resized to 256 px (bicubic), centre 224 × 224 px cut out, RGB, divided by 255, less 0.5, divided by 0.5";
+        assert_eq!(recipe(&lite), text);
+        let caffe = Recipe {
+            fit: Fit::Stretch,
+            filter: Filter::Nearest,
+            channels: ChannelOrder::Bgr,
+            divisor: 1.0,
+            mean: [103.939, 116.779, 123.68],
+            std: [1.0; 3],
+            ..lite
+        };
+        assert_eq!(recipe(&caffe), "stretched to 224 × 224 px (nearest), BGR, less (103.939, 116.779, 123.68)");
+    }
+}

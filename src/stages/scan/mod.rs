@@ -1,0 +1,174 @@
+//! `scan`: which pictures there are, what class each has, and which split it is in. The split is fixed here for every later stage.
+//!
+//! Every file met ends in the listing: as a picture, or aside with the reason. The listing is sorted by path, so that the same folder gives
+//! the same tables whatever the order of the file system.
+
+mod labels;
+mod list;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::config::{self, ConfigError, Input};
+use crate::plan::Plan;
+use crate::progress::{Interrupted, Ui};
+use crate::stages::StageId;
+
+/// Fitted on, or only measured with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Split {
+    Train,
+    Test,
+}
+
+impl Split {
+    /// The words of the column `split`, in the order of the variants.
+    pub const WORDS: [&str; 2] = ["train", "test"];
+
+    /// The word in tables.
+    pub fn word(self) -> &'static str {
+        Self::WORDS[self as usize]
+    }
+}
+
+/// A picture to extract.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Picture {
+    /// Relative to the root, with `/`; bytes that are not UTF-8 are written `\xNN`.
+    pub path: String,
+    /// The name on the disk, where `path` had to be escaped.
+    pub raw: Option<PathBuf>,
+    pub label: Option<String>,
+    pub split: Split,
+    pub bytes: u64,
+    /// Time of the last change, nanoseconds since 1970.
+    pub modified: u64,
+}
+
+impl Picture {
+    /// Where it lies.
+    pub fn location(&self, root: &Path) -> PathBuf {
+        root.join(self.raw.as_deref().unwrap_or(Path::new(&self.path)))
+    }
+}
+
+/// Why a file is not among the pictures.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Aside {
+    pub path: String,
+    pub bytes: Option<u64>,
+    /// True for what should have been a picture and cannot be read; false for what is left out by a rule.
+    pub failed: bool,
+    pub reason: String,
+}
+
+/// All that was met below the root.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// Sorted by path.
+    pub pictures: Vec<Picture>,
+    /// Sorted by path.
+    pub aside: Vec<Aside>,
+    /// The classes: as the configuration orders them, else sorted.
+    pub classes: Vec<String>,
+}
+
+impl Listing {
+    /// Hash of everything that later stages depend on.
+    pub fn fingerprint(&self) -> String {
+        let mut hasher = blake3::Hasher::new();
+        for picture in &self.pictures {
+            let label = picture.label.as_deref().unwrap_or("");
+            for text in [picture.path.as_str(), label, picture.split.word()] {
+                hasher.update(&(text.len() as u64).to_le_bytes());
+                hasher.update(text.as_bytes());
+            }
+            hasher.update(&picture.bytes.to_le_bytes());
+            hasher.update(&picture.modified.to_le_bytes());
+        }
+        for aside in &self.aside {
+            hasher.update(aside.path.as_bytes());
+            hasher.update(aside.reason.as_bytes());
+        }
+        self.classes.iter().for_each(|class| {
+            hasher.update(class.as_bytes());
+            hasher.update(&[0]);
+        });
+        hasher.finalize().to_hex()[..32].to_string()
+    }
+
+    /// Number of pictures of each class in a split, in the order of the classes.
+    pub fn counts(&self, split: Split) -> Vec<usize> {
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        for picture in self.pictures.iter().filter(|picture| picture.split == split) {
+            *counts.entry(picture.label.as_deref().unwrap_or("")).or_default() += 1;
+        }
+        self.classes.iter().map(|class| counts.get(class.as_str()).copied().unwrap_or(0)).collect()
+    }
+
+    /// How many pictures are in a split.
+    pub fn len_of(&self, split: Split) -> usize {
+        self.pictures.iter().filter(|picture| picture.split == split).count()
+    }
+}
+
+/// The pictures cannot be listed.
+#[derive(Debug, Error)]
+pub enum ScanError {
+    #[error(transparent)]
+    Config(#[from] Box<ConfigError>),
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+}
+
+/// Lists the pictures of the plan.
+pub fn run(plan: &Plan, ui: &Ui) -> Result<Listing, ScanError> {
+    let line = ui.stage(StageId::Scan, None, "files");
+    let input = &plan.pipeline.input;
+    let at = |key: &str, message: String| ScanError::Config(Box::new(plan.pipeline.error_at(key, message)));
+    if !input.root.is_dir() {
+        return Err(at("input.root", format!("there is no folder {}", input.root.display())));
+    }
+    let mut found = match &input.split {
+        config::Split::Csv { path, .. } => list::from_csv(&input.root, path).map_err(|text| at("input.split.csv", text))?,
+        _ => list::walk(input, plan.dir.root(), &line)?,
+    };
+    labels::assign(input, &mut found).map_err(|wrong| at(wrong.key, wrong.message))?;
+    let listing = labels::choose(input, found).map_err(|wrong| at(wrong.key, wrong.message))?;
+    if listing.pictures.is_empty() {
+        return Err(at("input.root", nothing(input, &listing)));
+    }
+    line.finish(&describe(&listing));
+    Ok(listing)
+}
+
+fn nothing(input: &Input, listing: &Listing) -> String {
+    let mut text = format!("no picture is left of {}", input.root.display());
+    let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
+    listing.aside.iter().for_each(|aside| *reasons.entry(&aside.reason).or_default() += 1);
+    if reasons.is_empty() {
+        text += ": the folder is empty";
+    }
+    for (reason, count) in reasons {
+        text += &format!("\n  {count} × {reason}");
+    }
+    text
+}
+
+fn describe(listing: &Listing) -> String {
+    let (train, test) = (listing.len_of(Split::Train), listing.len_of(Split::Test));
+    let classes = match listing.classes.len() {
+        0 => "no labels".to_string(),
+        1 => "1 class".to_string(),
+        n => format!("{n} classes"),
+    };
+    let aside = match listing.aside.len() {
+        0 => String::new(),
+        n => format!(", {n} other files"),
+    };
+    format!("{} images: {train} train, {test} test, {classes}{aside}", listing.pictures.len())
+}

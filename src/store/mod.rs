@@ -1,0 +1,63 @@
+//! The run store: what the stages have committed, where it lies, and who may write to it.
+//!
+//! A stage's files are written first and its record last; a record counts while its fingerprint is the one that the plan asks for and its files
+//! are there. So a run that was killed anywhere goes on with what was committed.
+
+mod layout;
+mod lock;
+mod record;
+
+pub use layout::RunDir;
+pub use lock::Lock;
+pub use record::{OutputFile, Record};
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+use thiserror::Error;
+
+use crate::io::IoError;
+
+/// Part of every fingerprint: raised when the meaning of the store's files changes, so that old runs are computed anew.
+pub const FORMAT: u32 = 1;
+
+/// The run folder cannot be used.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    #[error("another featurize is at work in {0}; wait for it, or choose another folder with `--out`")]
+    Locked(PathBuf),
+    #[error(transparent)]
+    Io(#[from] IoError),
+}
+
+/// Hash of what a result depends on: `what` it is, its settings as canonical JSON, and the fingerprints of its inputs.
+pub fn fingerprint(what: &str, settings: &impl Serialize, inputs: &[&str]) -> Result<String, serde_json::Error> {
+    let mut hasher = blake3::Hasher::new();
+    let settings = serde_json::to_string(settings)?;
+    let format = FORMAT.to_string();
+    let parts = [what, &format, &settings].into_iter().chain(inputs.iter().copied());
+    for part in parts {
+        hasher.update(&(part.len() as u64).to_le_bytes());
+        hasher.update(part.as_bytes());
+    }
+    Ok(hasher.finalize().to_hex()[..32].to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fingerprint_depends_on_each_part_and_its_borders() {
+        let base = fingerprint("reduce", &64, &["ab", "c"]).expect("JSON");
+        assert_eq!(base, fingerprint("reduce", &64, &["ab", "c"]).expect("JSON"));
+        for other in [
+            fingerprint("select", &64, &["ab", "c"]),
+            fingerprint("reduce", &65, &["ab", "c"]),
+            fingerprint("reduce", &64, &["a", "bc"]),
+            fingerprint("reduce", &64, &["ab"]),
+        ] {
+            assert_ne!(base, other.expect("JSON"));
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! The one table that the ecosystems meet in: features as row-major `f32`, one picture a row.
+//!
+//! polars, arrow, linfa and candle each have a matrix of their own; none of them leaves its room. What passes between stages is this.
+
+use thiserror::Error;
+
+/// Rows × columns of `f32`, row-major and contiguous: row `i` is `data[i * cols..(i + 1) * cols]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FeatureMatrix {
+    rows: usize,
+    cols: usize,
+    data: Vec<f32>,
+}
+
+/// The numbers do not make a rows × columns rectangle.
+#[derive(Debug, Error)]
+#[error("{len} values do not fill {rows} rows of {cols} columns")]
+pub struct ShapeError {
+    rows: usize,
+    cols: usize,
+    len: usize,
+}
+
+impl FeatureMatrix {
+    /// A matrix of `rows` × `cols` zeros.
+    pub fn zeros(rows: usize, cols: usize) -> Self {
+        Self { rows, cols, data: vec![0.0; rows * cols] }
+    }
+
+    /// An empty matrix of `cols` columns, to be filled by [`push_row`](Self::push_row).
+    pub fn with_cols(cols: usize) -> Self {
+        Self { rows: 0, cols, data: Vec::new() }
+    }
+
+    /// Takes row-major `data` of exactly `rows * cols` values.
+    pub fn from_vec(rows: usize, cols: usize, data: Vec<f32>) -> Result<Self, ShapeError> {
+        if rows.checked_mul(cols) != Some(data.len()) {
+            return Err(ShapeError { rows, cols, len: data.len() });
+        }
+        Ok(Self { rows, cols, data })
+    }
+
+    /// Number of pictures.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Number of features.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// All values, row-major.
+    pub fn as_slice(&self) -> &[f32] {
+        &self.data
+    }
+
+    /// All values, row-major.
+    pub fn as_mut_slice(&mut self) -> &mut [f32] {
+        &mut self.data
+    }
+
+    /// The features of picture `i`; panics when there is no such row.
+    pub fn row(&self, i: usize) -> &[f32] {
+        &self.data[i * self.cols..(i + 1) * self.cols]
+    }
+
+    /// Row by row, in order.
+    pub fn iter_rows(&self) -> impl ExactSizeIterator<Item = &[f32]> {
+        (0..self.rows).map(|i| self.row(i))
+    }
+
+    /// Appends one row; panics when it has not `cols` values.
+    pub fn push_row(&mut self, row: &[f32]) {
+        assert_eq!(row.len(), self.cols, "a row of {} values for {} columns", row.len(), self.cols);
+        self.data.extend_from_slice(row);
+        self.rows += 1;
+    }
+
+    /// Appends the rows of `other`; panics when it has not as many columns.
+    pub fn append(&mut self, other: &FeatureMatrix) {
+        assert_eq!(other.cols, self.cols, "{} columns beside {}", other.cols, self.cols);
+        self.data.extend_from_slice(&other.data);
+        self.rows += other.rows;
+    }
+
+    /// Only the columns named by `keep` (ascending or not), in that order.
+    pub fn select_cols(&self, keep: &[usize]) -> FeatureMatrix {
+        let data = self.iter_rows().flat_map(|row| keep.iter().map(|&j| row[j])).collect();
+        Self { rows: self.rows, cols: keep.len(), data }
+    }
+
+    /// Only the rows named by `keep`, in that order.
+    pub fn select_rows(&self, keep: &[usize]) -> FeatureMatrix {
+        let mut out = Self { rows: 0, cols: self.cols, data: Vec::with_capacity(keep.len() * self.cols) };
+        keep.iter().for_each(|&i| out.push_row(self.row(i)));
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_number_of_values_is_refused() {
+        assert!(FeatureMatrix::from_vec(2, 3, vec![0.0; 5]).is_err());
+        assert!(FeatureMatrix::from_vec(usize::MAX, 2, vec![]).is_err());
+    }
+
+    #[test]
+    fn columns_and_rows_are_taken_in_the_order_asked() {
+        let m = FeatureMatrix::from_vec(2, 3, vec![0., 1., 2., 10., 11., 12.]).expect("2 × 3");
+        assert_eq!(m.select_cols(&[2, 0]).as_slice(), &[2., 0., 12., 10.]);
+        assert_eq!(m.select_rows(&[1]).as_slice(), &[10., 11., 12.]);
+    }
+}
