@@ -1,12 +1,13 @@
 //! Executor over candle tensors, channels first: CUDA, Metal, and the CPU as the reference that every other executor is tested against.
 //!
-//! On the CPU a picture goes through alone, so that its features do not depend on its neighbours: 1 × 1 convolutions are a plain matrix
-//! product, depthwise ones run in [`super::cpu::depthwise`], since candle's grouped path makes one convolution of every channel. On a GPU the
-//! whole batch goes through cuDNN or its like, and depthwise is a sum of shifted products.
+//! On the CPU a picture goes through alone, on the calling thread, so that its features do not depend on its neighbours: convolutions run in
+//! [`super::cpu`], since candle's grouped path makes one convolution of every channel and its matrix product one queue of all threads. On a GPU
+//! the whole batch goes through cuDNN or its like, and depthwise is a sum of shifted products.
 
-use candle_core::{CpuStorage, CustomOp3, D, InplaceOp2, Layout, Shape as Dims, Tensor};
+use candle_core::{CpuStorage, CustomOp2, CustomOp3, D, Layout, Shape as Dims, Tensor};
 
 use super::ExecError;
+use super::cpu::conv;
 use super::cpu::depthwise::{self, Geometry};
 use super::lower::{Kernel, Program, Step};
 use crate::config;
@@ -185,12 +186,16 @@ fn compute(step: &Step, tensors: Option<&(Tensor, Tensor)>, inputs: &[Tensor]) -
     match &step.kernel {
         Kernel::Conv { window, activation, .. } => {
             let (weight, bias) = weights()?;
+            if x.device().is_cpu() {
+                let op = Fused { kernel: conv::run, window: *window, out: step.out_shape, activation: *activation };
+                return Ok(x.contiguous()?.apply_op3_no_bwd(weight, bias, &op)?);
+            }
             finish(convolve(x, weight, *window)?, bias, *activation)
         }
         Kernel::Depthwise { window, activation, .. } => {
             let (weight, bias) = weights()?;
             if x.device().is_cpu() {
-                let op = Depthwise { window: *window, out: step.out_shape, activation: *activation };
+                let op = Fused { kernel: depthwise::run, window: *window, out: step.out_shape, activation: *activation };
                 return Ok(x.contiguous()?.apply_op3_no_bwd(weight, bias, &op)?);
             }
             finish(depthwise_by_shifts(x, weight, *window, step.out_shape)?, bias, *activation)
@@ -201,7 +206,13 @@ fn compute(step: &Step, tensors: Option<&(Tensor, Tensor)>, inputs: &[Tensor]) -
             Ok(x.broadcast_mul(&by_channel(scale)?)?.broadcast_add(&by_channel(shift)?)?)
         }
         Kernel::Activation(activation) => activate(x, *activation),
-        Kernel::Add => Ok((x + inputs.get(1).ok_or_else(|| wrong("it has one input"))?)?),
+        Kernel::Add => {
+            let y = inputs.get(1).ok_or_else(|| wrong("it has one input"))?;
+            if x.device().is_cpu() {
+                return Ok(x.contiguous()?.apply_op2_no_bwd(&y.contiguous()?, &Sum)?);
+            }
+            Ok((x + y)?)
+        }
         Kernel::GlobalAvgPool => Ok(x.mean((2, 3))?), // (n, c)
         Kernel::Dense { .. } => {
             let (weight, bias) = weights()?;
@@ -212,12 +223,6 @@ fn compute(step: &Step, tensors: Option<&(Tensor, Tensor)>, inputs: &[Tensor]) -
 
 /// (n, in, h, w) → (n, out, oh, ow)
 fn convolve(x: &Tensor, weight: &Tensor, window: Window) -> Result<Tensor, ExecError> {
-    let (n, channels, h, w) = x.dims4()?;
-    let out = weight.dim(0)?;
-    if x.device().is_cpu() && n == 1 && window.kernel == [1, 1] && window.stride == [1, 1] && window.pad.is_zero() {
-        let product = weight.reshape((out, channels))?.matmul(&x.reshape((channels, h * w))?)?;
-        return Ok(product.reshape((1, out, h, w))?);
-    }
     let pad = window.pad;
     let even = pad.top == pad.bottom && pad.left == pad.right && pad.top == pad.left;
     if even {
@@ -229,11 +234,6 @@ fn convolve(x: &Tensor, weight: &Tensor, window: Window) -> Result<Tensor, ExecE
 
 /// Adds the bias of each channel and applies the activation.
 fn finish(x: Tensor, bias: &Tensor, activation: Option<Activation>) -> Result<Tensor, ExecError> {
-    if x.device().is_cpu() {
-        let x = x.contiguous()?;
-        x.inplace_op2(bias, &BiasActivation { activation })?;
-        return Ok(x);
-    }
     let x = x.broadcast_add(&bias.reshape((1, bias.elem_count(), 1, 1))?)?;
     activation.map_or(Ok(x.clone()), |activation| activate(&x, activation))
 }
@@ -276,39 +276,20 @@ fn depthwise_by_shifts(x: &Tensor, weight: &Tensor, window: Window, out: Shape) 
     sum.ok_or_else(|| ExecError::Layer { layer: "depthwise".into(), reason: "its kernel is empty".into() })
 }
 
-/// x += bias by channel, then the activation, in place: (1, c, h, w).
-struct BiasActivation {
-    activation: Option<Activation>,
-}
+/// One picture of our own kernels: geometry, input, weights, bias, activation, output.
+type CpuKernel = fn(&Geometry, &[f32], &[f32], &[f32], Option<Activation>, &mut [f32]);
 
-impl InplaceOp2 for BiasActivation {
-    fn name(&self) -> &'static str {
-        "bias-activation"
-    }
-
-    fn cpu_fwd(&self, x: &mut CpuStorage, _: &Layout, bias: &CpuStorage, _: &Layout) -> candle_core::Result<()> {
-        let (CpuStorage::F32(x), CpuStorage::F32(bias)) = (x, bias) else {
-            candle_core::bail!("bias-activation takes f32");
-        };
-        let plane = x.len() / bias.len();
-        for (values, &b) in x.chunks_exact_mut(plane).zip(bias.iter().cycle()) {
-            values.iter_mut().for_each(|v| *v += b);
-        }
-        depthwise::apply(self.activation, x);
-        Ok(())
-    }
-}
-
-/// The fused depthwise kernel as a candle operation: x (1, c, h, w), weight (c, kh, kw), bias (c).
-struct Depthwise {
+/// A kernel of ours as a candle operation: x (n, c, h, w), weight, bias (filters).
+struct Fused {
+    kernel: CpuKernel,
     window: Window,
     out: Shape,
     activation: Option<Activation>,
 }
 
-impl CustomOp3 for Depthwise {
+impl CustomOp3 for Fused {
     fn name(&self) -> &'static str {
-        "depthwise"
+        "fused-convolution"
     }
 
     fn cpu_fwd(
@@ -321,17 +302,42 @@ impl CustomOp3 for Depthwise {
         _: &Layout,
     ) -> candle_core::Result<(CpuStorage, Dims)> {
         let (CpuStorage::F32(x), CpuStorage::F32(weight), CpuStorage::F32(bias)) = (x, weight, bias) else {
-            candle_core::bail!("depthwise takes f32");
+            candle_core::bail!("a fused convolution takes f32");
         };
         let (n, channels, h, w) = layout.shape().dims4()?;
-        let Shape::Map { h: oh, w: ow, .. } = self.out else { candle_core::bail!("depthwise gives a map") };
+        let Shape::Map { c: filters, h: oh, w: ow } = self.out else { candle_core::bail!("a convolution gives a map") };
         let geometry = Geometry { channels, input: [h, w], output: [oh, ow], window: self.window };
         let x = &x[layout.start_offset()..][..n * channels * h * w];
-        let mut out = vec![0.0; n * channels * oh * ow];
-        for (x, out) in x.chunks_exact(channels * h * w).zip(out.chunks_exact_mut(channels * oh * ow)) {
-            depthwise::run(&geometry, x, weight, bias, self.activation, out);
+        let mut out = vec![0.0; n * filters * oh * ow];
+        for (x, out) in x.chunks_exact(channels * h * w).zip(out.chunks_exact_mut(filters * oh * ow)) {
+            (self.kernel)(&geometry, x, weight, bias, self.activation, out);
         }
-        Ok((CpuStorage::F32(out), Dims::from((n, channels, oh, ow))))
+        Ok((CpuStorage::F32(out), Dims::from((n, filters, oh, ow))))
+    }
+}
+
+/// x + y on the calling thread: candle's own sum of large tensors waits for the pool of the whole process.
+struct Sum;
+
+impl CustomOp2 for Sum {
+    fn name(&self) -> &'static str {
+        "sum"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        y: &CpuStorage,
+        y_layout: &Layout,
+    ) -> candle_core::Result<(CpuStorage, Dims)> {
+        let (CpuStorage::F32(x), CpuStorage::F32(y)) = (x, y) else {
+            candle_core::bail!("a sum takes f32");
+        };
+        let (x, y) = (&x[x_layout.start_offset()..], &y[y_layout.start_offset()..]);
+        let len = x_layout.shape().elem_count();
+        let sum = x.iter().zip(y).take(len).map(|(x, y)| x + y).collect();
+        Ok((CpuStorage::F32(sum), x_layout.shape().clone()))
     }
 }
 
@@ -356,10 +362,31 @@ mod tests {
             let taps: Vec<f32> = (0..4 * kernel * kernel).map(|i| ((i * 13) % 29) as f32 / 14.0 - 1.0).collect();
             let weight = Tensor::from_vec(taps, (4, kernel, kernel), &cpu).expect("weight");
             let bias = Tensor::zeros(4, candle_core::DType::F32, &cpu).expect("bias");
-            let op = Depthwise { window, out, activation: None };
+            let op = Fused { kernel: depthwise::run, window, out, activation: None };
             let ours = x.apply_op3_no_bwd(&weight, &bias, &op).expect("kernel");
             let shifts = depthwise_by_shifts(&x, &weight, window, out).expect("shifts");
             let difference = (ours - shifts).and_then(|d| d.abs()?.max_all()?.to_scalar::<f32>()).expect("compared");
+            assert!(difference < 1e-5, "{difference}");
+        }
+    }
+
+    #[test]
+    fn our_convolution_gives_what_candle_gives() {
+        let cpu = candle_core::Device::Cpu;
+        for (kernel, stride, pad) in [(1, 1, 0), (3, 2, 1), (5, 1, 2), (1, 2, 0)] {
+            let pads = Pad { top: pad, bottom: pad, left: pad, right: pad };
+            let window = Window { kernel: [kernel; 2], stride: [stride; 2], pad: pads };
+            let side = |n: usize| (n + 2 * pad - kernel) / stride + 1;
+            let out = Shape::Map { c: 5, h: side(9), w: side(11) };
+            let values: Vec<f32> = (0..4 * 9 * 11).map(|i| ((i * 37) % 101) as f32 / 50.0 - 1.0).collect();
+            let x = Tensor::from_vec(values, (1, 4, 9, 11), &cpu).expect("input");
+            let taps: Vec<f32> = (0..20 * kernel * kernel).map(|i| ((i * 13) % 29) as f32 / 14.0 - 1.0).collect();
+            let weight = Tensor::from_vec(taps, (5, 4, kernel, kernel), &cpu).expect("weight");
+            let bias = Tensor::from_vec(vec![0.5f32, 0.0, -0.25, 1.0, 2.0], 5, &cpu).expect("bias");
+            let op = Fused { kernel: conv::run, window, out, activation: Some(Activation::Relu6) };
+            let ours = x.apply_op3_no_bwd(&weight, &bias, &op).expect("kernel");
+            let theirs = finish(convolve(&x, &weight, window).expect("conv"), &bias, Some(Activation::Relu6)).expect("bias");
+            let difference = (ours - theirs).and_then(|d| d.abs()?.max_all()?.to_scalar::<f32>()).expect("compared");
             assert!(difference < 1e-5, "{difference}");
         }
     }

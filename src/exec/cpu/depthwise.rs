@@ -89,9 +89,11 @@ impl Plan {
                 plane[start + pad.left..][..line.len()].copy_from_slice(line);
                 continue;
             }
-            for (x, &value) in line.iter().enumerate() {
-                let x = x + pad.left;
-                plane[start + (x % step) * self.row + x / step] = value;
+            for phase in 0..step {
+                // the first column that falls into this phase once the padding stands before it
+                let first = (phase + step - pad.left % step) % step;
+                let target = &mut plane[start + phase * self.row + (first + pad.left) / step..];
+                target.iter_mut().zip(line.iter().skip(first).step_by(step)).for_each(|(t, &value)| *t = value);
             }
         }
     }

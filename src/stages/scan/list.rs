@@ -179,15 +179,15 @@ pub fn from_csv(root: &Path, table: &Path) -> Result<Found, String> {
         if !seen.insert(path.clone()) {
             return Err(format!("{place}, line {number}: {path} is named a second time"));
         }
+        let (label, split) = (field(label_column), field(split_column));
+        if split_column.is_some() && !split.is_some_and(|word| super::Split::WORDS.contains(&word)) {
+            let word = split.unwrap_or("");
+            return Err(format!("{place}, line {number}: the split is `{word}`; it is `train` or `test`"));
+        }
         let before = found.candidates.len();
         add(&mut found, &root.join(&path), path, None);
         if let Some(candidate) = found.candidates.get_mut(before) {
-            candidate.label = field(label_column).map(str::to_string);
-            candidate.split = field(split_column).map(str::to_string);
-            if split_column.is_some() && !candidate.split.as_deref().is_some_and(|word| super::Split::WORDS.contains(&word)) {
-                let word = candidate.split.as_deref().unwrap_or("");
-                return Err(format!("{place}, line {number}: the split is `{word}`; it is `train` or `test`"));
-            }
+            (candidate.label, candidate.split) = (label.map(str::to_string), split.map(str::to_string));
         }
     }
     found.candidates.sort_by(|a, b| a.path.cmp(&b.path));

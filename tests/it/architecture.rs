@@ -1,0 +1,115 @@
+//! The walls of the house: which file may use what. See the list in `src/lib.rs`.
+
+use std::path::{Path, PathBuf};
+
+use crate::support::project;
+
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("src") {
+        let path = entry.expect("entry").path();
+        if path.is_dir() {
+            files.extend(sources(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    files
+}
+
+/// Each source file by its path below `src/`, and its lines that are not comments.
+fn code() -> Vec<(String, Vec<String>)> {
+    let src = project().join("src");
+    let read = |path: PathBuf| {
+        let name = path.strip_prefix(&src).expect("below").to_string_lossy().replace('\\', "/");
+        let text = std::fs::read_to_string(&path).expect("read");
+        let lines = text.lines().map(|line| line.split("//").next().unwrap_or_default().to_string()).collect();
+        (name, lines)
+    };
+    sources(&src).into_iter().map(read).collect()
+}
+
+/// Where a crate may be named: prefixes of paths below `src/`.
+const ROOMS: &[(&[&str], &[&str])] = &[
+    (&["polars", "arrow", "parquet"], &["io/"]),
+    (&["linfa", "ndarray", "faer"], &["learn/"]),
+    (&["candle_core", "candle_nn"], &["exec/", "weights/", "learn/mlp"]),
+    (&["image", "zune_jpeg", "turbojpeg"], &["image/"]),
+    (&["serde_saphyr"], &["config/"]),
+    (&["clap", "ctrlc"], &["cli/", "main.rs"]),
+    (&["walkdir", "globset", "csv"], &["stages/scan/", "config/"]),
+    (&["indicatif"], &["progress.rs"]),
+    (&["minijinja"], &["stages/report/"]),
+];
+
+#[test]
+fn crates_stay_in_their_rooms() {
+    let mut wrong = Vec::new();
+    for (file, lines) in code() {
+        for (crates, rooms) in ROOMS {
+            if rooms.iter().any(|room| file.starts_with(room)) {
+                continue;
+            }
+            for name in *crates {
+                let (path, import) = (format!("{name}::"), format!("use {name}"));
+                for line in &lines {
+                    let line = line.trim();
+                    let imports = line.strip_prefix("pub ").unwrap_or(line).starts_with(&import)
+                        && line.split(&import).nth(1).is_some_and(|rest| rest.starts_with([':', ';']));
+                    let mut names = line.match_indices(&path).map(|(at, _)| line[..at].chars().next_back());
+                    let named = names.any(|before| before.is_none_or(|c| !c.is_alphanumeric() && !"_:".contains(c)));
+                    // our own room is called `image`, too: `image::` after `use crate::…` is ours
+                    if imports || named && *name != "image" {
+                        wrong.push(format!("{file}: {line}"));
+                    }
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn unsafe_lives_with_the_kernels_alone() {
+    for (file, lines) in code() {
+        let found = lines.iter().any(|line| line.contains("unsafe ") || line.contains("unsafe{"));
+        assert!(!found || file.starts_with("exec/cpu/"), "{file}");
+    }
+}
+
+#[test]
+fn a_stage_never_calls_a_stage() {
+    for (file, lines) in code() {
+        let Some(own) = file.strip_prefix("stages/").map(|name| name.split(['/', '.']).next().unwrap_or_default()) else {
+            continue;
+        };
+        for other in ["scan", "extract", "select", "reduce", "train", "evaluate", "report"] {
+            let call = format!("{other}::run(");
+            assert!(other == own || !lines.iter().any(|line| line.contains(&call)), "{file} calls {call}");
+        }
+    }
+}
+
+#[test]
+fn files_say_what_they_are_for_and_stay_short() {
+    for path in sources(&project().join("src")) {
+        let text = std::fs::read_to_string(&path).expect("read");
+        assert!(text.starts_with("//!"), "{} does not begin with //!", path.display());
+        let lines = text.lines().count();
+        assert!(lines <= 480, "{} has {lines} lines", path.display());
+    }
+}
+
+#[test]
+fn only_the_command_line_prints_and_exits() {
+    for (file, lines) in code() {
+        if file.starts_with("cli/") || file == "main.rs" || file.ends_with("tests.rs") {
+            continue;
+        }
+        for word in ["println!", "eprintln!", "print!(", "process::exit"] {
+            let mut code = lines.iter().take_while(|line| line.trim() != "#[cfg(test)]");
+            assert!(!code.any(|line| line.contains(word)), "{file} says {word}");
+        }
+    }
+}

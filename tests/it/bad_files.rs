@@ -1,0 +1,101 @@
+//! One bad file loses itself and nothing else.
+
+use featurize::io::columns::Columns;
+use featurize::io::features::FeatureFile;
+
+use crate::support::Workspace;
+
+/// path → (status, error)
+fn manifest(workspace: &Workspace, out: &str) -> Vec<(String, String, String)> {
+    let columns = Columns::read(&workspace.path(out).join("manifest.parquet"), &["path", "status", "error"]).expect("read");
+    let text = |name: &str| columns.texts(name).expect("text").into_iter().map(Option::unwrap_or_default);
+    text("path").zip(text("status")).zip(text("error")).map(|((path, status), error)| (path, status, error)).collect()
+}
+
+#[test]
+fn each_bad_file_is_a_row_with_its_reason() {
+    let workspace = Workspace::with_fruits(8, 2);
+    let good = std::fs::read_dir(workspace.path("pictures/Training/Lemon")).expect("lemons");
+    let good = std::fs::read(good.map(|entry| entry.expect("entry").path()).min().expect("a lemon")).expect("read");
+    let at = |name: &str| format!("pictures/Training/Lemon/{name}");
+    workspace.write(&at("a_empty.jpg"), b"");
+    workspace.write(&at("b_truncated.jpg"), &good[..good.len() / 2]);
+    workspace.write(&at("c_text.jpg"), b"this is no picture\n");
+    workspace.write(&at("d_README.md"), b"# no picture\n");
+    workspace.write(&at("._e.jpg"), b"\0\x05\x16\x07");
+    workspace.write(&at("f right in content.png"), &good); // a JPEG with another extension
+    #[cfg(unix)]
+    std::os::unix::fs::symlink("nowhere.jpg", workspace.path(&at("g_dangling.jpg"))).expect("link");
+    let run = workspace.run("out", &["--set", "input.max_bad_fraction=0.5"]).ok();
+    let rows = manifest(&workspace, "out");
+    let row = |name: &str| {
+        let found = rows.iter().find(|(path, ..)| path.ends_with(name));
+        found.map(|(_, status, error)| (status.as_str(), error.as_str())).unwrap_or_else(|| panic!("{name} has no row"))
+    };
+    assert_eq!(row("a_empty.jpg").0, "failed");
+    assert!(row("a_empty.jpg").1.starts_with("empty"), "{:?}", row("a_empty.jpg"));
+    assert!(row("b_truncated.jpg").1.starts_with("truncated"), "{:?}", row("b_truncated.jpg"));
+    assert!(row("c_text.jpg").1.starts_with("not_an_image"), "{:?}", row("c_text.jpg"));
+    assert_eq!(row("d_README.md").0, "skipped");
+    assert_eq!(row("._e.jpg").0, "skipped");
+    assert_eq!(row("f right in content.png"), ("ok", ""));
+    #[cfg(unix)]
+    assert!(row("g_dangling.jpg").0 == "failed" && row("g_dangling.jpg").1.starts_with("unreadable"));
+    let done = run.event("summary")["extract"].clone();
+    let failed = if cfg!(unix) { 4 } else { 3 };
+    assert_eq!((done["ok"].as_u64(), done["failed"].as_u64(), done["skipped"].as_u64()), (Some(31), Some(failed), Some(2)));
+    // the tables hold the good ones only, each under its own name
+    let dir = workspace.path("out/features");
+    let mut paths: Vec<String> = std::fs::read_dir(dir)
+        .expect("features")
+        .flat_map(|entry| FeatureFile::open(&entry.expect("entry").path()).and_then(|file| file.read_keys()).expect("read"))
+        .map(|key| key.path)
+        .collect();
+    paths.sort();
+    let ok: Vec<String> = rows.iter().filter(|(_, status, _)| status == "ok").map(|(path, ..)| path.clone()).collect();
+    assert_eq!(paths, ok);
+}
+
+#[test]
+fn neighbours_of_a_bad_file_keep_their_features() {
+    let workspace = Workspace::with_fruits(4, 2);
+    workspace.run("clean", &["--set", "extract.shard_rows=100"]).ok();
+    workspace.write("pictures/Training/Banana/00_bad.jpg", b"no picture");
+    workspace.run("dirty", &["--set", "extract.shard_rows=100", "--set", "input.max_bad_fraction=0.5"]).ok();
+    let read = |out: &str| FeatureFile::open(&workspace.path(out).join("features/part-00000.parquet")).and_then(|file| file.read());
+    assert!(read("clean").expect("read") == read("dirty").expect("read"));
+}
+
+#[test]
+fn too_many_bad_files_fail_the_run_with_the_list() {
+    let workspace = Workspace::with_fruits(2, 1);
+    for i in 0..3 {
+        workspace.write(&format!("pictures/Training/Lemon/bad_{i}.jpg"), b"");
+    }
+    let run = workspace.run("out", &[]);
+    assert_eq!(run.code, Some(1));
+    assert!(run.stderr.contains("3 of 12 pictures cannot be read"), "{}", run.stderr);
+    assert!(run.stderr.contains("Training/Lemon/bad_1.jpg: empty"), "{}", run.stderr);
+    let raised = workspace.run("out", &["--set", "input.max_bad_fraction=0.3"]).ok();
+    assert_eq!(raised.event("summary")["extract"]["timing"]["pictures"], 0, "nothing is computed twice");
+}
+
+#[test]
+fn what_failed_can_be_tried_again() {
+    let workspace = Workspace::with_fruits(3, 1);
+    let path = workspace.path("pictures/Training/Lemon/zz_late.jpg");
+    #[cfg(unix)]
+    std::os::unix::fs::symlink(workspace.path("late.jpg"), &path).expect("link");
+    #[cfg(not(unix))]
+    std::fs::write(&path, b"").expect("written");
+    let run = workspace.run("out", &[]).ok();
+    assert_eq!(run.event("summary")["extract"]["failed"], 1);
+    let picture = std::fs::read_dir(workspace.path("pictures/Test/Lemon")).expect("lemons").next().expect("one").expect("entry");
+    #[cfg(unix)]
+    std::fs::copy(picture.path(), workspace.path("late.jpg")).expect("copied");
+    #[cfg(not(unix))]
+    std::fs::copy(picture.path(), &path).expect("copied");
+    let run = workspace.run("out", &["--retry-failed"]).ok();
+    assert_eq!(run.event("summary")["extract"]["failed"], 0);
+    assert_eq!(run.event("summary")["extract"]["ok"], 13);
+}

@@ -1,0 +1,119 @@
+//! The command line: what it prints, where, and how it ends.
+
+use crate::support::{Run, Workspace, featurize};
+
+fn call(arguments: &[&str]) -> Run {
+    Run::of(featurize().args(arguments).output().expect("started"))
+}
+
+#[test]
+fn every_command_has_help_with_an_example() {
+    for command in [&["run"][..], &["plan"], &["models"], &[]] {
+        let run = call(&[command, &["--help"]].concat()).ok();
+        assert!(run.stdout.contains("Example") && run.stdout.contains("featurize "), "{command:?}: {}", run.stdout);
+    }
+}
+
+#[test]
+fn a_wrong_command_line_ends_with_2() {
+    assert_eq!(call(&["rnu"]).code, Some(2));
+    let run = call(&["run", "x.yaml", "--until", "nothing"]);
+    assert_eq!(run.code, Some(2));
+    assert!(run.stderr.contains("scan, extract, select"), "{}", run.stderr);
+    let run = call(&["run", "no such file.yaml"]);
+    assert_eq!(run.code, Some(2));
+    assert!(run.stderr.contains("no such file.yaml"), "{}", run.stderr);
+}
+
+#[test]
+fn errors_of_the_yaml_name_line_column_and_a_hint() {
+    let workspace = Workspace::with_fruits(1, 1);
+    let cases = [
+        ("extract:\n  model: efficientnet_lit0\n", ":4:10", "did you mean `efficientnet_lite0`?"),
+        ("extract:\n  modle: x\n", ":4:3", "did you mean `model`?"),
+        ("extract:\n  layer: bn22\n", ":4:10", "did you mean `bn2`?"),
+        ("extract:\n  shard_rows: many\n", ":4:15", "shard_rows"),
+        ("extract:\n  weights: gone.safetensors\n", ":4:12", "there is no file"),
+    ];
+    for (text, place, hint) in cases {
+        let yaml = format!("version: 1\ninput: {{root: pictures}}\n{text}");
+        workspace.write("pipeline.yaml", yaml.as_bytes());
+        let run = workspace.run("out", &[]);
+        assert_eq!(run.code, Some(2), "{text}{}", run.stderr);
+        assert!(run.stderr.contains(&format!("pipeline.yaml{place}")), "{text}{}", run.stderr);
+        assert!(run.stderr.contains(hint), "{text}{}", run.stderr);
+    }
+}
+
+#[test]
+fn plan_says_what_is_there_and_why_the_rest_is_not() {
+    let workspace = Workspace::with_fruits(3, 1);
+    let plan = |sets: &[&str]| {
+        let mut command = featurize();
+        command.arg("plan").arg(workspace.path("pipeline.yaml")).arg("--out").arg(workspace.path("out"));
+        sets.iter().for_each(|set| {
+            command.args(["--set", set]);
+        });
+        Run::of(command.output().expect("started")).ok().stdout
+    };
+    let before = plan(&[]);
+    assert!(before.contains("2 of 2 shards to compute (12 images)"), "{before}");
+    assert!(!workspace.path("out").exists(), "plan writes nothing");
+    workspace.run("out", &[]).ok();
+    let line = |text: &str, stage: &str| {
+        let found = text.lines().find(|line| line.trim_start().starts_with(stage));
+        found.unwrap_or_else(|| panic!("no {stage} in {text}")).to_string()
+    };
+    let after = plan(&[]);
+    for stage in ["extract ", "select ", "reduce ", "train ", "evaluate ", "report "] {
+        assert!(line(&after, stage).ends_with("done"), "{after}");
+    }
+    let changed = plan(&["reduce.pca.components=3"]);
+    assert!(line(&changed, "extract ").ends_with("done"), "{changed}");
+    assert!(line(&changed, "reduce ").contains("its settings changed"), "{changed}");
+    assert!(line(&changed, "train ").contains("since reduce runs"), "{changed}");
+    std::fs::remove_file(workspace.path("out/metrics.json")).expect("removed");
+    assert!(line(&plan(&[]), "evaluate ").contains("metrics.json is gone or changed"));
+    workspace.write("pictures/Training/Lemon/zz.jpg", b"new");
+    let new = plan(&[]);
+    assert!(line(&new, "extract ").contains("its input changed"), "{new}");
+}
+
+#[test]
+fn quiet_is_quiet_and_plain_lines_are_plain() {
+    let workspace = Workspace::with_fruits(2, 1);
+    let run = |more: &[&str]| {
+        let mut command = featurize();
+        command.arg("run").arg(workspace.path("pipeline.yaml")).arg("--out").arg(workspace.path("out")).args(more);
+        Run::of(command.output().expect("started")).ok()
+    };
+    let quiet = run(&["-q"]);
+    assert_eq!((quiet.stdout.as_str(), quiet.stderr.contains("extract")), ("", false), "{}", quiet.stderr);
+    let plain = run(&["--force", "extract"]);
+    assert!(plain.stderr.contains("extract   9 images × 1280 features"), "{}", plain.stderr);
+    assert!(!plain.stderr.contains('\x1b') && !plain.stdout.contains('\x1b'));
+    let json = run(&["--log", "json"]);
+    assert!(json.stderr.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()), "{}", json.stderr);
+}
+
+#[test]
+fn models_are_listed_and_shown() {
+    let list = call(&["models", "list"]).ok().stdout;
+    assert!(list.contains("efficientnet_lite0") && list.contains("4.65 M") && list.contains("Apache-2.0"), "{list}");
+    let show = call(&["models", "show", "efficientnet_lite0"]).ok().stdout;
+    assert!(show.contains("blocks.6.0.conv_pwl") && show.contains("7×7×1280"), "{show}");
+    let wrong = call(&["models", "show", "efficientnet_lite"]);
+    assert_eq!(wrong.code, Some(2));
+    assert!(wrong.stderr.contains("did you mean"), "{}", wrong.stderr);
+}
+
+#[test]
+fn a_device_that_is_not_there_is_an_error() {
+    if cfg!(any(feature = "cuda", feature = "metal")) {
+        return;
+    }
+    let workspace = Workspace::with_fruits(1, 1);
+    let run = workspace.run("out", &["--set", "runtime.device=cuda:0"]);
+    assert_eq!(run.code, Some(1));
+    assert!(run.stderr.contains("cuda:0") && run.stderr.contains("--features cuda"), "{}", run.stderr);
+}

@@ -1,0 +1,11 @@
+//! All integration tests in one binary: they run the program as a user does, on pictures that ship with the project.
+
+mod architecture;
+mod bad_files;
+mod cli;
+mod inputs;
+mod models;
+mod pipelines;
+mod resume;
+mod support;
+mod tables;

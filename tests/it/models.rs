@@ -1,0 +1,145 @@
+//! The numbers of the reference: timm's `tf_efficientnet_lite0` with the same rounded weights, in float64 (`tests/golden/efficientnet_lite0.py`).
+
+use std::collections::BTreeMap;
+
+use featurize::config::Features;
+use featurize::exec::{self, Device, Network};
+use featurize::image::{self, DecodeOptions, Layout, RgbImage};
+use featurize::models::{self, BuildOptions, Graph};
+use featurize::weights::Source;
+use safetensors::SafeTensors;
+
+use crate::support::project;
+
+/// ‖ours − reference‖ / ‖reference‖ that is allowed. The reference's own f32 run is 1e-6 away from its f64 run.
+const TOLERANCE: f64 = 1e-5;
+
+fn golden() -> BTreeMap<String, Vec<f32>> {
+    let bytes = std::fs::read(project().join("tests/golden/efficientnet_lite0.safetensors")).expect("golden file");
+    let file = SafeTensors::deserialize(&bytes).expect("safetensors");
+    let floats = |data: &[u8]| data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+    file.iter().map(|(name, view)| (name.to_string(), floats(view.data()))).collect()
+}
+
+fn error(ours: &[f32], reference: &[f32]) -> f64 {
+    assert_eq!(ours.len(), reference.len());
+    let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
+    let difference = norm(&mut ours.iter().zip(reference).map(|(&a, &b)| f64::from(a) - f64::from(b)));
+    difference / norm(&mut reference.iter().map(|&b| f64::from(b)))
+}
+
+/// The stored input, by its formula.
+fn input() -> Vec<f32> {
+    let mut chw = vec![0.0; 3 * 224 * 224];
+    for (y, x, c) in (0..224usize).flat_map(|y| (0..224).flat_map(move |x| (0..3).map(move |c| (y, x, c)))) {
+        let i = ((y * 224 + x) * 3 + c) as u64;
+        let noise = (((i * 2_654_435_761) % (1 << 32)) >> 16) as usize;
+        let level = (x * (c + 2) + y * (3 - c) + noise % 64) % 256;
+        chw[(c * 224 + y) * 224 + x] = (level as f32 / 255.0 - 0.5) / 0.5;
+    }
+    chw
+}
+
+fn lite0() -> (Graph, featurize::weights::WeightSet) {
+    let spec = models::find("efficientnet_lite0").expect("registered");
+    let weights = spec.weights("bundled").expect("bundled");
+    let graph = (spec.build)(&BuildOptions { channels: 3, size: [224, 224], classes: 1000 }).expect("built");
+    let set = Source::Bundled(weights).load(&graph, spec.logits_layer).expect("loaded");
+    (graph, set)
+}
+
+fn network(taps: &[&str]) -> (Graph, Network) {
+    let (graph, set) = lite0();
+    let taps: Vec<_> = taps.iter().map(|tap| graph.find(tap).unwrap_or_else(|| panic!("{tap}"))).collect();
+    let program = exec::lower::lower(&graph, &set, &taps).expect("lowered");
+    (graph, Network::new(program, &Device::cpu()).expect("loaded"))
+}
+
+fn pooled(graph: &Graph, layer: &str, kind: Features, values: &[f32]) -> Vec<f32> {
+    let shape = graph.layer(graph.find(layer).expect("layer")).shape;
+    let mut out = vec![0.0; exec::feature_shape(kind, shape).len()];
+    exec::pool(kind, shape, values, &mut out);
+    out
+}
+
+/// The golden's order is timm's (c, h, w); ours is Keras' (h, w, c).
+fn channels_first(graph: &Graph, layer: &str, values: &[f32]) -> Vec<f32> {
+    let dims = graph.layer(graph.find(layer).expect("layer")).shape.dims();
+    let (positions, c) = (dims[0] * dims[1], dims[2]);
+    (0..c).flat_map(|k| (0..positions).map(move |p| values[p * c + k])).collect()
+}
+
+#[test]
+fn efficientnet_lite0_gives_the_numbers_of_timm() {
+    let golden = golden();
+    let input = input();
+    assert_eq!(&input[..64], &golden["input.first"][..], "the formula of the input");
+    let layers = ["bn1", "blocks.2.1", "bn2", "classifier"];
+    let (graph, network) = network(&layers);
+    let taps = network.forward(&input, 1).expect("forward");
+    let stem = channels_first(&graph, "bn1", &taps[0]);
+    let block = channels_first(&graph, "blocks.2.1", &taps[1]);
+    let measured = [
+        ("stem.first", error(&stem[..256], &golden["input.stem.first"])),
+        ("stem.mean", error(&pooled(&graph, "bn1", Features::Avg, &taps[0]), &golden["input.stem.mean"])),
+        ("blocks.2.1.first", error(&block[..256], &golden["input.blocks.2.1.first"])),
+        ("blocks.2.1.mean", error(&pooled(&graph, "blocks.2.1", Features::Avg, &taps[1]), &golden["input.blocks.2.1.mean"])),
+        ("avg", error(&pooled(&graph, "bn2", Features::Avg, &taps[2]), &golden["input.avg"])),
+        ("max", error(&pooled(&graph, "bn2", Features::Max, &taps[2]), &golden["input.max"])),
+        ("logits", error(&taps[3], &golden["input.logits"])),
+    ];
+    println!("{measured:?}");
+    for (name, error) in measured {
+        assert!(error <= TOLERANCE, "{name}: relative error {error:e}");
+    }
+}
+
+#[test]
+fn a_tap_gives_the_same_whatever_else_is_tapped() {
+    let input = input();
+    let (_, alone) = network(&["bn2"]);
+    let (_, among) = network(&["blocks.3.0.conv_dw", "blocks.3.0.bn2.drop", "bn2", "blocks.5.1"]);
+    let (alone, among) = (alone.forward(&input, 1).expect("forward"), among.forward(&input, 1).expect("forward"));
+    // a tap between a convolution and its batch norm keeps them apart, which rounds differently
+    let difference = error(&among[2], &alone[0]);
+    assert!(difference <= TOLERANCE, "{difference:e}");
+    // between them nothing but batch norm: what is asked for by name is what stands there
+    assert!(error(&among[0], &among[1]) > 0.1);
+}
+
+#[test]
+fn a_batch_gives_what_its_pictures_give_alone() {
+    let (_, network) = network(&["bn2"]);
+    let one = input();
+    let two: Vec<f32> = one.iter().rev().copied().collect();
+    let both = network.forward(&[one.clone(), two.clone()].concat(), 2).expect("forward").remove(0);
+    let alone = [one, two].map(|picture| network.forward(&picture, 1).expect("forward").remove(0)).concat();
+    assert!(both == alone, "bit for bit");
+}
+
+#[test]
+fn from_a_file_to_features_as_timm_and_pillow_do_it() {
+    let golden = golden();
+    let recipe = models::find("efficientnet_lite0").expect("registered").weights[0].recipe.clone();
+    let (graph, network) = network(&["bn2", "classifier"]);
+    for name in ["wide", "small", "tall"] {
+        let bytes = std::fs::read(project().join(format!("tests/golden/pictures/{name}.png"))).expect("picture");
+        let picture: RgbImage = image::decode(&bytes, &DecodeOptions::default()).expect("decoded");
+        let mut input = vec![0.0; 3 * 224 * 224];
+        recipe.apply(&picture, Layout::Chw, &mut input);
+        let level = |v: f32| ((v * 0.5 + 0.5) * 255.0).round() as i32;
+        let same = |ours: &[f32], key: &str| {
+            let reference = &golden[&format!("{name}.{key}")];
+            assert_eq!(ours.len(), reference.len());
+            ours.iter().zip(reference).all(|(&a, &b)| level(a) == level(b))
+        };
+        assert!(same(&input[..256], "pixels.first"), "{name}: the first pixels");
+        let row: Vec<f32> = (0..3).flat_map(|c| input[(c * 224 + 112) * 224..][..224].to_vec()).collect();
+        assert!(same(&row, "pixels.row"), "{name}: the middle row");
+        let taps = network.forward(&input, 1).expect("forward");
+        let features = pooled(&graph, "bn2", Features::Avg, &taps[0]);
+        let measured = (error(&features, &golden[&format!("{name}.avg")]), error(&taps[1], &golden[&format!("{name}.logits")]));
+        println!("{name}: features {:e}, logits {:e}", measured.0, measured.1);
+        assert!(measured.0 <= TOLERANCE && measured.1 <= TOLERANCE, "{name}: {measured:?}");
+    }
+}

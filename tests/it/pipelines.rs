@@ -1,0 +1,56 @@
+//! Every shipped pipeline is planned; fruits.yaml is run whole.
+
+use serde_json::Value;
+
+use crate::support::{Run, Workspace, featurize, project};
+
+#[test]
+fn every_shipped_pipeline_can_be_planned() {
+    let mut count = 0;
+    for entry in std::fs::read_dir(project().join("pipelines")).expect("pipelines") {
+        let path = entry.expect("entry").path();
+        let name = path.file_name().expect("name").to_string_lossy().into_owned();
+        let data_ships = name == "fruits.yaml" || name == "unlabeled.yaml";
+        let run = Run::of(featurize().arg("plan").arg(&path).output().expect("started"));
+        if data_ships {
+            let run = run.ok();
+            assert!(run.stdout.contains("extract"), "{}", run.stdout);
+        } else {
+            // its pictures are the user's: everything but their folder must be right
+            assert!(run.code == Some(0) || run.stderr.contains("there is no folder"), "{name}: {}", run.stderr);
+        }
+        count += 1;
+    }
+    assert!(count >= 1);
+}
+
+#[test]
+fn fruits_from_pictures_to_report() {
+    let workspace = Workspace::new();
+    let out = workspace.path("fruits");
+    let run = Run::of(featurize().args(["run", "pipelines/fruits.yaml", "--out"]).arg(&out).output().expect("started")).ok();
+    for file in [
+        "manifest.parquet",
+        "features/part-00000.parquet",
+        "reduced.parquet",
+        "predictions.parquet",
+        "classifier/columns.parquet",
+        "classifier/pca.safetensors",
+        "classifier/mlp.safetensors",
+        "classifier/classifier.json",
+        "metrics.json",
+        "report.html",
+        "run.json",
+    ] {
+        assert!(out.join(file).is_file(), "{file}");
+    }
+    for line in ["images", "features", "kept", "components", "accuracy", "files", "report"] {
+        assert!(run.stdout.contains(&format!("\n  {line}")), "{line} in:\n{}", run.stdout);
+    }
+    let metrics: Value = serde_json::from_slice(&workspace.read("fruits/metrics.json")).expect("JSON");
+    let accuracy = metrics["test"]["accuracy"].as_f64().expect("a number");
+    assert!(accuracy >= 0.95, "accuracy {accuracy} on the shipped fruits");
+    let run: Value = serde_json::from_slice(&workspace.read("fruits/run.json")).expect("JSON");
+    assert_eq!(run["weights_sha256"].as_str().map(str::len), Some(64));
+    assert_eq!(run["extract"]["width"], 1280);
+}

@@ -1,0 +1,146 @@
+//! Killed, interrupted, changed: a run goes on with what is there and ends with the bytes of an undisturbed one.
+
+use std::process::Child;
+use std::time::{Duration, Instant};
+
+use crate::support::{Run, Workspace};
+
+const TRAIN: usize = 12;
+const TEST: usize = 4;
+const ALL: u64 = 3 * (TRAIN + TEST) as u64;
+
+/// Waits until `done` holds or the child has ended.
+fn wait(child: &mut Child, mut done: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !done() && child.try_wait().expect("a child").is_none() {
+        assert!(start.elapsed() < Duration::from_secs(120), "the run hangs");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn shards(workspace: &Workspace, out: &str) -> usize {
+    let entries = std::fs::read_dir(workspace.path(out).join("features")).into_iter().flatten().flatten();
+    entries.filter(|entry| entry.file_name().to_string_lossy().starts_with("part-")).count()
+}
+
+#[test]
+fn killed_at_any_moment_it_ends_with_the_same_bytes() {
+    let workspace = Workspace::with_fruits(TRAIN, TEST);
+    workspace.run("whole", &[]).ok();
+    let whole = workspace.results("whole");
+    assert!(whole.len() >= 9, "{:?}", whole.keys());
+    // after each number of shards, then as soon as each later file appears
+    for count in [1, 2, 4] {
+        let mut child = workspace.command("killed", &[]).spawn().expect("started");
+        wait(&mut child, || shards(&workspace, "killed") >= count);
+        child.kill().expect("killed");
+        child.wait().expect("ended");
+    }
+    for file in ["classifier/columns.parquet", "reduced.parquet", "classifier/mlp.safetensors", "metrics.json"] {
+        let mut child = workspace.command("killed", &[]).spawn().expect("started");
+        wait(&mut child, || workspace.path("killed").join(file).exists());
+        child.kill().expect("killed");
+        child.wait().expect("ended");
+    }
+    workspace.run("killed", &[]).ok();
+    let killed = workspace.results("killed");
+    assert_eq!(killed.keys().collect::<Vec<_>>(), whole.keys().collect::<Vec<_>>());
+    for (name, bytes) in &whole {
+        assert!(killed[name] == *bytes, "{name} differs");
+    }
+}
+
+#[test]
+fn a_finished_run_does_nothing_and_says_so() {
+    let workspace = Workspace::with_fruits(4, 2);
+    workspace.run("out", &[]).ok();
+    let before = workspace.read("out/run.json");
+    let start = Instant::now();
+    let again = workspace.run("out", &[]).ok();
+    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+    assert!(again.computed().is_empty());
+    assert_eq!(before, workspace.read("out/run.json"));
+    let mut command = crate::support::featurize();
+    command.arg("run").arg(workspace.path("pipeline.yaml")).arg("--out").arg(workspace.path("out"));
+    let text = Run::of(command.output().expect("started")).ok().stdout;
+    assert!(text.contains("nothing to do"), "{text}");
+}
+
+#[test]
+fn a_changed_section_runs_its_stage_and_what_follows() {
+    let workspace = Workspace::with_fruits(4, 2);
+    assert_eq!(
+        workspace.run("out", &[]).ok().computed(),
+        ["extract", "select", "reduce", "train", "evaluate", "report"]
+    );
+    let features = workspace.read("out/features/part-00000.parquet");
+    let run = workspace.run("out", &["--set", "reduce.pca.components=4"]).ok();
+    assert_eq!(run.computed(), ["reduce", "train", "evaluate", "report"]);
+    assert_eq!(features, workspace.read("out/features/part-00000.parquet"));
+    let run = workspace.run("out", &["--set", "reduce.pca.components=4", "--set", "train.mlp.seed=2"]).ok();
+    assert_eq!(run.computed(), ["train", "evaluate", "report"]);
+    // a stage taken out takes its files with it
+    let run = workspace.run("out", &["--set", "reduce=null"]).ok();
+    assert_eq!(run.computed(), ["train", "evaluate", "report"]);
+    assert!(!workspace.path("out/reduced.parquet").exists());
+    // speed settings change nothing
+    let run = workspace.run("out", &["--set", "reduce=null", "--set", "extract.batch_size=2", "--set", "runtime.threads=1"]);
+    assert!(run.ok().computed().is_empty());
+}
+
+#[test]
+fn a_changed_and_a_new_picture_touch_only_their_shards() {
+    let workspace = Workspace::with_fruits(TRAIN, TEST);
+    let first = workspace.run("out", &[]).ok();
+    assert_eq!(first.extracted(), ALL);
+    let lemons = std::fs::read_dir(workspace.path("pictures/Test/Lemon")).expect("lemons");
+    let lemon = lemons.map(|entry| entry.expect("entry").path()).next().expect("a lemon");
+    let bytes = std::fs::read(lemon).expect("read");
+    workspace.write("pictures/Training/Banana/zz_new.jpg", &bytes);
+    let run = workspace.run("out", &[]).ok();
+    let again = run.extracted();
+    assert!(again >= 1 && again <= 24, "{again} of {ALL} pictures again");
+    // as if it had been computed at once
+    workspace.run("fresh", &[]).ok();
+    let (out, fresh) = (workspace.results("out"), workspace.results("fresh"));
+    assert_eq!(out.keys().collect::<Vec<_>>(), fresh.keys().collect::<Vec<_>>());
+    assert!(out.iter().all(|(name, bytes)| fresh[name] == *bytes));
+}
+
+#[test]
+fn another_split_moves_labels_and_computes_no_picture() {
+    let workspace = Workspace::with_fruits(4, 2);
+    workspace.run("out", &[]).ok();
+    let split = ["--set", "input.split={fraction: 0.5, seed: 3}", "--set", "input.label=parent"];
+    let run = workspace.run("out", &split).ok();
+    assert_eq!(run.event("summary")["extract"]["timing"]["pictures"], 0);
+    workspace.run("fresh", &split).ok();
+    assert!(workspace.results("out") == workspace.results("fresh"));
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_ends_with_130_and_a_line_that_says_how_to_go_on() {
+    let workspace = Workspace::with_fruits(TRAIN, TEST);
+    let mut child = workspace.command("out", &[]).spawn().expect("started");
+    wait(&mut child, || shards(&workspace, "out") >= 1);
+    let pid = child.id().to_string();
+    std::process::Command::new("kill").args(["-INT", &pid]).status().expect("signalled");
+    let run = Run::of(child.wait_with_output().expect("ended"));
+    assert_eq!(run.code, Some(130), "{}", run.stderr);
+    assert!(run.stderr.contains("goes on from there"), "{}", run.stderr);
+    workspace.run("out", &[]).ok();
+    workspace.run("whole", &[]).ok();
+    assert!(workspace.results("out") == workspace.results("whole"));
+}
+
+#[test]
+fn two_runs_in_one_folder_do_not_meet() {
+    let workspace = Workspace::with_fruits(TRAIN, TEST);
+    let mut child = workspace.command("out", &[]).spawn().expect("started");
+    wait(&mut child, || shards(&workspace, "out") >= 1);
+    let second = workspace.run("out", &[]);
+    assert_eq!(second.code, Some(1));
+    assert!(second.stderr.contains("another featurize is at work"), "{}", second.stderr);
+    assert_eq!(child.wait().expect("ended").code(), Some(0));
+}

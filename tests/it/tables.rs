@@ -1,0 +1,83 @@
+//! The tables: columns, metadata, layouts, kinds of features.
+
+use featurize::io::features::FeatureFile;
+
+use crate::support::Workspace;
+
+fn open(workspace: &Workspace, out: &str) -> FeatureFile {
+    FeatureFile::open(&workspace.path(out).join("features/part-00000.parquet")).expect("opened")
+}
+
+#[test]
+fn metadata_says_how_the_numbers_came_about() {
+    let workspace = Workspace::with_fruits(1, 1);
+    workspace.run("out", &["--until", "extract"]).ok();
+    let metadata = open(&workspace, "out").metadata();
+    let get = |key: &str| metadata.get(&format!("featurize.{key}")).unwrap_or_else(|| panic!("{key}")).as_str();
+    assert_eq!(get("model"), "efficientnet_lite0");
+    assert_eq!(get("weights_sha256").len(), 64);
+    assert_eq!((get("features"), get("shape"), get("layer")), ("avg", "1280", "bn2"));
+    assert_eq!(get("version"), env!("CARGO_PKG_VERSION"));
+    let recipe: serde_json::Value = serde_json::from_str(get("recipe")).expect("JSON");
+    assert_eq!(recipe["size"], serde_json::json!([224, 224]));
+}
+
+#[test]
+fn every_kind_of_features_has_its_width_and_agrees_with_the_map() {
+    let workspace = Workspace::with_fruits(1, 1);
+    let read = |kind: &str, layout: &str| {
+        let out = format!("{kind}-{layout}");
+        let (kind, layout) = (format!("extract.features={kind}"), format!("output.layout={layout}"));
+        let small = ["--set", "extract.recipe.size=64", "--set", "extract.shard_rows=100", "--until", "extract"];
+        workspace.run(&out, &[&["--set", &kind, "--set", &layout][..], &small].concat()).ok();
+        open(&workspace, &out).read().expect("read").1
+    };
+    let (map, flat) = (read("map", "array"), read("flatten", "wide"));
+    assert_eq!((map.rows(), map.cols()), (6, 2 * 2 * 1280));
+    assert!(map == flat, "flatten is the map row by row, in the order (h, w, c)");
+    let (avg, max) = (read("avg", "wide"), read("max", "array"));
+    for (i, row) in map.iter_rows().enumerate() {
+        for c in (0..1280).step_by(97) {
+            let values: Vec<f32> = (0..4).map(|position| row[position * 1280 + c]).collect();
+            let mean = values.iter().sum::<f32>() / 4.0;
+            assert!((avg.row(i)[c] - mean).abs() <= 1e-6 * mean.abs().max(1.0));
+            assert_eq!(max.row(i)[c], values.iter().copied().fold(f32::MIN, f32::max));
+        }
+    }
+}
+
+#[test]
+fn another_layout_is_written_from_the_numbers_that_are_there() {
+    let workspace = Workspace::with_fruits(2, 1);
+    workspace.run("out", &["--until", "extract"]).ok();
+    let wide = open(&workspace, "out").read().expect("read");
+    let run = workspace.run("out", &["--until", "extract", "--set", "output.layout=array"]).ok();
+    assert_eq!(run.event("summary")["extract"]["timing"]["pictures"], 0);
+    assert!(open(&workspace, "out").read().expect("read") == wide);
+}
+
+#[test]
+fn threads_change_nothing() {
+    let workspace = Workspace::with_fruits(4, 2);
+    workspace.run("one", &["--set", "runtime.threads=1"]).ok();
+    workspace.run("five", &["--set", "runtime.threads=5", "--set", "runtime.batch_size=3"]).ok();
+    assert!(workspace.results("one") == workspace.results("five"), "bit for bit");
+}
+
+#[test]
+fn a_layer_by_its_name() {
+    let workspace = Workspace::with_fruits(1, 1);
+    workspace.run("out", &["--until", "extract", "--set", "extract.layer=blocks.2.1"]).ok();
+    let file = open(&workspace, "out");
+    assert_eq!((file.rows(), file.width()), (6, 40));
+    assert_eq!(file.metadata()["featurize.layer"], "blocks.2.1");
+}
+
+#[test]
+fn random_weights_say_so() {
+    let workspace = Workspace::with_fruits(1, 1);
+    let random = ["--until", "extract", "--set", "extract.weights=random", "--set", "extract.recipe.size=64"];
+    workspace.run("out", &random).ok();
+    let metadata = open(&workspace, "out").metadata();
+    assert_eq!(metadata["featurize.weights"], "random (seed 0)");
+}
