@@ -73,13 +73,13 @@ pub fn run(plan: &Plan, options: &Options, ui: &Ui) -> Result<Outcome, Error> {
     };
     let source = Source { dir: &plan.dir, shards, kept, reduced: reduced.is_some() };
     let trained = match &config.train {
-        Some(settings) => run.stage(StageId::Train, || train::run(plan, &settings.mlp, source, &listing.classes, ui))?,
+        Some(settings) => {
+            run.stage(StageId::Train, || train::run(plan, &settings.mlp, source, &listing.classes, ui))?
+        }
         None => None,
     };
     let evaluated = match &trained {
-        Some(trained) => {
-            run.stage(StageId::Evaluate, || evaluate::run(plan, source, &listing.classes, trained, ui))?
-        }
+        Some(trained) => run.stage(StageId::Evaluate, || evaluate::run(plan, source, &listing.classes, trained, ui))?,
         None => None,
     };
     let (computed, seconds) = (run.computed.clone(), run.seconds.clone());
@@ -165,7 +165,8 @@ impl Run<'_> {
         T: Serialize + DeserializeOwned,
         Error: From<E>,
     {
-        let Some((key, settings)) = self.keys.get(stage).map(|(key, settings)| (key.to_string(), settings.clone())) else {
+        let Some((key, settings)) = self.keys.get(stage).map(|(key, settings)| (key.to_string(), settings.clone()))
+        else {
             return Ok(None);
         };
         if self.options.until.is_some_and(|until| stage > until) {
@@ -207,8 +208,16 @@ impl Run<'_> {
         if extracted || manifest.exists() && self.keys.committed(plan, StageId::Scan).is_some() {
             return Ok(());
         }
-        let mut quiet = Run { plan, options: &options, ui: self.ui, keys: Keys::of(plan, listing)?, computed: vec![], seconds: vec![] };
-        quiet.stage(StageId::Scan, || extract::manifest(&plan.dir, listing, None).map(|()| (Value::Null, Vec::new())))?;
+        let mut quiet = Run {
+            plan,
+            options: &options,
+            ui: self.ui,
+            keys: Keys::of(plan, listing)?,
+            computed: vec![],
+            seconds: vec![],
+        };
+        quiet
+            .stage(StageId::Scan, || extract::manifest(&plan.dir, listing, None).map(|()| (Value::Null, Vec::new())))?;
         Ok(())
     }
 

@@ -120,7 +120,8 @@ impl Ui {
             Some(_) => "{prefix:9} {bar:28} {pos}/{len} {unit} {rate} {eta_text} {msg}",
             None => "{prefix:9} {spinner} {msg}",
         };
-        let template = template.replace("{unit}", unit).replace("{rate}", "{per_sec}").replace("{eta_text}", "ETA {eta}");
+        let template =
+            template.replace("{unit}", unit).replace("{rate}", "{per_sec}").replace("{eta_text}", "ETA {eta}");
         if let Ok(style) = ProgressStyle::with_template(&template) {
             bar.set_style(style.progress_chars("━╸ ").with_key(
                 "per_sec",

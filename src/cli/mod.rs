@@ -20,8 +20,10 @@ use crate::stages::StageId;
 /// Turn folders of images into feature tables and classifiers.
 #[derive(Debug, Parser)]
 #[command(name = "featurize", version, max_term_width = 100, propagate_version = true)]
-#[command(after_help = "Example:\n  featurize run pipelines/fruits.yaml\n\nExit codes: 0 done, 1 failed, 2 wrong command line or YAML, 130 \
-                        interrupted (start again to go on).")]
+#[command(
+    after_help = "Example:\n  featurize run pipelines/fruits.yaml\n\nExit codes: 0 done, 1 failed, 2 wrong command line or YAML, 130 \
+                        interrupted (start again to go on)."
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -30,7 +32,9 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run a pipeline; what an earlier run has finished is not computed again.
-    #[command(after_help = "Example:\n  featurize run pipelines/fruits.yaml --set reduce.pca.components=0.95 --out /tmp/fruits")]
+    #[command(
+        after_help = "Example:\n  featurize run pipelines/fruits.yaml --set reduce.pca.components=0.95 --out /tmp/fruits"
+    )]
     Run {
         #[command(flatten)]
         pipeline: PipelineArgs,

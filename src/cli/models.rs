@@ -41,11 +41,15 @@ fn build(model: &ModelSpec) -> Result<Option<Graph>, GraphError> {
 }
 
 fn list() -> Result<(), Error> {
-    print(&format!("{:<20} {:>9} {:>8} {:>9} {:>8}  weights (licence)", "model", "parameters", "MACs", "input", "features"));
+    print(&format!(
+        "{:<20} {:>9} {:>8} {:>9} {:>8}  weights (licence)",
+        "model", "parameters", "MACs", "input", "features"
+    ));
     for model in MODELS {
         let Some(graph) = build(model)? else { continue };
         let macs: u64 = graph.layers().iter().map(|layer| graph.macs_of(layer)).sum();
-        let width = graph.find(model.feature_layer).map_or(0, |id| graph.layer(id).shape.dims().last().copied().unwrap_or(0));
+        let width =
+            graph.find(model.feature_layer).map_or(0, |id| graph.layer(id).shape.dims().last().copied().unwrap_or(0));
         let input = graph.layers().first().map_or(String::new(), |layer| dims(layer));
         let weights: Vec<String> = model.weights.iter().map(|w| format!("{} ({})", w.name, w.licence)).collect();
         print(&format!(

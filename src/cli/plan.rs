@@ -84,7 +84,9 @@ fn state(
         (_, Some(above)) if stage != StageId::Extract => format!("to run, since {} runs", above.name()),
         (None, _) => "to run: it never finished".to_string(),
         (Some(record), _) => match (keys.get(stage), record.damaged(&plan.dir)) {
-            (Some((key, _)), Some(file)) if record.fingerprint == key => format!("to run: {} is gone or changed", file.file),
+            (Some((key, _)), Some(file)) if record.fingerprint == key => {
+                format!("to run: {} is gone or changed", file.file)
+            }
             (Some((_, settings)), _) if record.settings != *settings => "to run: its settings changed".to_string(),
             _ => "to run: its input changed".to_string(),
         },

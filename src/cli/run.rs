@@ -50,7 +50,9 @@ pub fn run(arguments: &PipelineArgs, options: &RunArgs) -> Result<(), Error> {
         let out = arguments.out.as_ref().map_or(String::new(), |out| format!(" --out {}", out.display()));
         let sets: String = arguments.sets.iter().map(|set| format!(" --set '{set}'")).collect();
         let file = arguments.file.display();
-        ui.warn(&format!("interrupted; what is finished is kept: `featurize run {file}{out}{sets}` goes on from there"));
+        ui.warn(&format!(
+            "interrupted; what is finished is kept: `featurize run {file}{out}{sets}` goes on from there"
+        ));
     }
     let outcome = outcome?;
     let seconds = start.elapsed().as_secs_f64();
@@ -96,7 +98,10 @@ fn summary(plan: &Plan, outcome: &Outcome, seconds: f64) -> String {
     if let Some(done) = &outcome.evaluated {
         match done.test_accuracy {
             Some(accuracy) => line("accuracy", format!("{:.2} % on {} test images", 100.0 * accuracy, done.test_rows)),
-            None => line("accuracy", format!("{:.2} % on the train split (there is no test split)", 100.0 * done.train_accuracy)),
+            None => line(
+                "accuracy",
+                format!("{:.2} % on the train split (there is no test split)", 100.0 * done.train_accuracy),
+            ),
         }
     }
     if let Some(memory) = peak_memory_mb().filter(|_| !outcome.computed.is_empty()) {

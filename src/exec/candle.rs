@@ -195,7 +195,8 @@ fn compute(step: &Step, tensors: Option<&(Tensor, Tensor)>, inputs: &[Tensor]) -
         Kernel::Depthwise { window, activation, .. } => {
             let (weight, bias) = weights()?;
             if x.device().is_cpu() {
-                let op = Fused { kernel: depthwise::run, window: *window, out: step.out_shape, activation: *activation };
+                let op =
+                    Fused { kernel: depthwise::run, window: *window, out: step.out_shape, activation: *activation };
                 return Ok(x.contiguous()?.apply_op3_no_bwd(weight, bias, &op)?);
             }
             finish(depthwise_by_shifts(x, weight, *window, step.out_shape)?, bias, *activation)
@@ -385,7 +386,8 @@ mod tests {
             let bias = Tensor::from_vec(vec![0.5f32, 0.0, -0.25, 1.0, 2.0], 5, &cpu).expect("bias");
             let op = Fused { kernel: conv::run, window, out, activation: Some(Activation::Relu6) };
             let ours = x.apply_op3_no_bwd(&weight, &bias, &op).expect("kernel");
-            let theirs = finish(convolve(&x, &weight, window).expect("conv"), &bias, Some(Activation::Relu6)).expect("bias");
+            let theirs =
+                finish(convolve(&x, &weight, window).expect("conv"), &bias, Some(Activation::Relu6)).expect("bias");
             let difference = (ours - theirs).and_then(|d| d.abs()?.max_all()?.to_scalar::<f32>()).expect("compared");
             assert!(difference < 1e-5, "{difference}");
         }

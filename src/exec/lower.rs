@@ -9,16 +9,32 @@ use crate::weights::{WeightError, WeightSet};
 #[derive(Clone, Debug)]
 pub enum Kernel {
     /// `weight` `(out, in, kh, kw)`, a bias a filter.
-    Conv { window: Window, weight: Vec<f32>, bias: Vec<f32>, activation: Option<Activation> },
+    Conv {
+        window: Window,
+        weight: Vec<f32>,
+        bias: Vec<f32>,
+        activation: Option<Activation>,
+    },
     /// `weight` `(channels, kh, kw)`, a bias a channel.
-    Depthwise { window: Window, weight: Vec<f32>, bias: Vec<f32>, activation: Option<Activation> },
+    Depthwise {
+        window: Window,
+        weight: Vec<f32>,
+        bias: Vec<f32>,
+        activation: Option<Activation>,
+    },
     /// x · scale + shift, by channel.
-    Scale { scale: Vec<f32>, shift: Vec<f32> },
+    Scale {
+        scale: Vec<f32>,
+        shift: Vec<f32>,
+    },
     Activation(Activation),
     Add,
     GlobalAvgPool,
     /// `weight` `(out, in)`.
-    Dense { weight: Vec<f32>, bias: Vec<f32> },
+    Dense {
+        weight: Vec<f32>,
+        bias: Vec<f32>,
+    },
 }
 
 /// One step: reads the values `inputs`, writes value `output`.
@@ -146,8 +162,7 @@ impl<'a> Lowering<'a> {
         let (mean, variance) = (self.tensor(id, "running_mean")?, self.tensor(id, "running_var")?);
         let scale: Vec<f64> =
             gamma.iter().zip(&variance).map(|(&g, &v)| f64::from(g) / (f64::from(v) + eps).sqrt()).collect();
-        let shift =
-            scale.iter().zip(&beta).zip(&mean).map(|((s, &b), &m)| f64::from(b) - f64::from(m) * s).collect();
+        let shift = scale.iter().zip(&beta).zip(&mean).map(|((s, &b), &m)| f64::from(b) - f64::from(m) * s).collect();
         Ok((scale, shift))
     }
 

@@ -12,7 +12,10 @@ use super::IoError;
 pub const TEMPORARY: &str = ".writing-";
 
 /// Writes `path` by `fill`; creates its folder. On an error nothing is left behind and an older file stays as it was.
-pub fn write<E: From<IoError>>(path: &Path, fill: impl FnOnce(&mut BufWriter<&File>) -> Result<(), E>) -> Result<(), E> {
+pub fn write<E: From<IoError>>(
+    path: &Path,
+    fill: impl FnOnce(&mut BufWriter<&File>) -> Result<(), E>,
+) -> Result<(), E> {
     let folder = path.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder).map_err(IoError::write(path))?;
     let mut builder = tempfile::Builder::new();
@@ -36,7 +39,8 @@ pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<(), IoError> {
 
 /// Writes `value` as indented JSON.
 pub fn write_json(path: &Path, value: &impl Serialize) -> Result<(), IoError> {
-    let mut text = serde_json::to_vec_pretty(value).map_err(|error| IoError::Json { path: path.to_path_buf(), error })?;
+    let mut text =
+        serde_json::to_vec_pretty(value).map_err(|error| IoError::Json { path: path.to_path_buf(), error })?;
     text.push(b'\n');
     write_bytes(path, &text)
 }

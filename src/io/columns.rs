@@ -25,7 +25,8 @@ impl Columns {
         let file = File::open(path).map_err(IoError::read(path))?;
         let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| wrong(error.to_string()))?;
         let fields = builder.schema().fields().iter().enumerate();
-        let wanted: Vec<usize> = fields.filter(|(_, field)| names.contains(&field.name().as_str())).map(|(i, _)| i).collect();
+        let wanted: Vec<usize> =
+            fields.filter(|(_, field)| names.contains(&field.name().as_str())).map(|(i, _)| i).collect();
         let mask = ProjectionMask::roots(builder.parquet_schema(), wanted);
         let reader = builder.with_projection(mask).build().map_err(|error| wrong(error.to_string()))?;
         let batches = reader.collect::<Result<_, _>>().map_err(|error| wrong(error.to_string()))?;

@@ -104,7 +104,8 @@ impl FeatureFile {
     fn keys_of(&self, batch: &RecordBatch) -> Result<Vec<Key>, IoError> {
         let [paths, labels, splits] = KEYS.map(|name| self.text_of(batch, name));
         let (paths, labels, splits) = (paths?, labels?, splits?);
-        let at = |column: &ArrayRef, i: usize| column.is_valid(i).then(|| column.as_string::<i32>().value(i).to_string());
+        let at =
+            |column: &ArrayRef, i: usize| column.is_valid(i).then(|| column.as_string::<i32>().value(i).to_string());
         (0..batch.num_rows())
             .map(|i| {
                 let path = at(&paths, i).ok_or_else(|| self.wrong("a row has no path"))?;
@@ -128,7 +129,8 @@ impl FeatureFile {
             && let Some(list) = column.as_fixed_size_list_opt()
         {
             let width = usize::try_from(list.value_length()).unwrap_or(0);
-            let values = list.values().as_primitive_opt::<Float32Type>().ok_or_else(|| self.wrong("it is not of f32"))?;
+            let values =
+                list.values().as_primitive_opt::<Float32Type>().ok_or_else(|| self.wrong("it is not of f32"))?;
             return FeatureMatrix::from_vec(rows, width, values.values().to_vec()).map_err(|error| self.wrong(error));
         }
         let mut matrix = FeatureMatrix::zeros(rows, features.len());
@@ -190,7 +192,11 @@ mod tests {
         for array in [false, true] {
             let empty = FeatureMatrix::with_cols(3);
             let table = base(&[]);
-            let table = if array { table.array(ARRAY, &empty) } else { table.wide(&["a".into(), "b".into(), "c".into()], &empty) };
+            let table = if array {
+                table.array(ARRAY, &empty)
+            } else {
+                table.wide(&["a".into(), "b".into(), "c".into()], &empty)
+            };
             table.write(&path, &[]).expect("written");
             let (keys, matrix) = FeatureFile::open(&path).and_then(|file| file.read()).expect("read");
             assert_eq!((keys.len(), matrix.rows(), matrix.cols()), (0, 0, 3));

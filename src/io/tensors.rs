@@ -54,11 +54,13 @@ impl Tensors {
             let data = view.data();
             match view.dtype() {
                 Dtype::F32 => {
-                    let values = data.chunks_exact(4).map(|b| f32::from_le_bytes(std::array::from_fn(|i| b[i]))).collect();
+                    let values =
+                        data.chunks_exact(4).map(|b| f32::from_le_bytes(std::array::from_fn(|i| b[i]))).collect();
                     all.f32s.insert(name.to_string(), values);
                 }
                 Dtype::F64 => {
-                    let values = data.chunks_exact(8).map(|b| f64::from_le_bytes(std::array::from_fn(|i| b[i]))).collect();
+                    let values =
+                        data.chunks_exact(8).map(|b| f64::from_le_bytes(std::array::from_fn(|i| b[i]))).collect();
                     all.f64s.insert(name.to_string(), values);
                 }
                 other => return Err(wrong(format!("tensor `{name}` is of type {other:?}"))),

@@ -63,11 +63,11 @@ pub fn table(formula: &Value) -> FeatureMatrix {
     let grain = draws(seed + 2, rows * cols, -(noise as i64), noise as i64);
     let mean = draws(seed + 3, cols, -900, 900);
     let mut data = Vec::with_capacity(rows * cols);
-    for i in 0..rows {
-        for j in 0..cols {
-            let product: i64 =
-                (0..rank).map(|r| left[i * rank + r] * 4 * (rank - r) as i64 * right[r * cols + j]).sum();
-            data.push((product + grain[i * cols + j] + 16 * mean[j]) as f32 / 16.0);
+    for (left, grain) in left.chunks(rank).zip(grain.chunks(cols)) {
+        for (j, (grain, mean)) in grain.iter().zip(&mean).enumerate() {
+            let weighted = |(r, left): (usize, &i64)| left * 4 * (rank - r) as i64 * right[r * cols + j];
+            let product: i64 = left.iter().enumerate().map(weighted).sum();
+            data.push((product + grain + 16 * mean) as f32 / 16.0);
         }
     }
     FeatureMatrix::from_vec(rows, cols, data).expect("rows × cols values")

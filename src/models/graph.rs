@@ -185,7 +185,9 @@ pub struct Parameter {
 /// A network could not be built for the input asked for, or a name is not in it.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
 pub enum GraphError {
-    #[error("layer `{layer}`: a {kernel:?} window does not fit its {height}×{width} input; the picture size of the recipe is too small")]
+    #[error(
+        "layer `{layer}`: a {kernel:?} window does not fit its {height}×{width} input; the picture size of the recipe is too small"
+    )]
     TooSmall { layer: String, kernel: [usize; 2], height: usize, width: usize },
     #[error("layer `{layer}`: {reason}")]
     Invalid { layer: String, reason: String },

@@ -33,7 +33,9 @@ pub enum Source {
 /// Weights cannot be had, or are not those of the network.
 #[derive(Debug, Error)]
 pub enum WeightError {
-    #[error("this featurize was built without its bundled weights (cargo feature `bundled`); give `extract.weights` a file")]
+    #[error(
+        "this featurize was built without its bundled weights (cargo feature `bundled`); give `extract.weights` a file"
+    )]
     NotBundled,
     #[error("cannot read the weights {path}: {error}")]
     Read { path: PathBuf, error: std::io::Error },
@@ -84,17 +86,17 @@ impl WeightSet {
             match self.tensors.get(&parameter.name) {
                 None if parameter.name.starts_with(&format!("{optional}.")) => {}
                 None => list.push(format!("missing `{}` {:?}", parameter.name, parameter.shape)),
-                Some(tensor) if tensor.shape != parameter.shape => list.push(format!(
-                    "`{}` is {:?}, expected {:?}",
-                    parameter.name, tensor.shape, parameter.shape
-                )),
+                Some(tensor) if tensor.shape != parameter.shape => {
+                    list.push(format!("`{}` is {:?}, expected {:?}", parameter.name, tensor.shape, parameter.shape))
+                }
                 Some(_) => {}
             }
         }
         // PyTorch counts the batches that trained a batch norm; inference has no use for it
-        let unexpected = self.tensors.iter().filter(|(name, _)| {
-            !known.contains(name.as_str()) && !name.ends_with("num_batches_tracked")
-        });
+        let unexpected = self
+            .tensors
+            .iter()
+            .filter(|(name, _)| !known.contains(name.as_str()) && !name.ends_with("num_batches_tracked"));
         list.extend(unexpected.map(|(name, tensor)| format!("unexpected `{name}` {:?}", tensor.shape)));
         if list.is_empty() {
             return Ok(());

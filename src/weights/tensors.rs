@@ -8,7 +8,10 @@ use super::{Tensor, WeightError, WeightSet};
 /// Reads every floating-point tensor of a safetensors file held in memory; `place` names it in messages. Integer tensors (counters) are kept
 /// as their value in f32 so that a strict check can name them.
 pub fn read(bytes: &[u8], place: &str) -> Result<WeightSet, WeightError> {
-    let wrong = |error: safetensors::SafeTensorError| WeightError::Format { place: place.to_string(), reason: error.to_string() };
+    let wrong = |error: safetensors::SafeTensorError| WeightError::Format {
+        place: place.to_string(),
+        reason: error.to_string(),
+    };
     let file = SafeTensors::deserialize(bytes).map_err(wrong)?;
     let mut set = WeightSet::default();
     for (name, view) in file.iter() {

@@ -81,7 +81,8 @@ fn unsafe_lives_with_the_kernels_alone() {
 #[test]
 fn a_stage_never_calls_a_stage() {
     for (file, lines) in code() {
-        let Some(own) = file.strip_prefix("stages/").map(|name| name.split(['/', '.']).next().unwrap_or_default()) else {
+        let Some(own) = file.strip_prefix("stages/").map(|name| name.split(['/', '.']).next().unwrap_or_default())
+        else {
             continue;
         };
         for other in ["scan", "extract", "select", "reduce", "train", "evaluate", "report"] {

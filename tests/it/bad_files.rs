@@ -7,7 +7,8 @@ use crate::support::Workspace;
 
 /// path → (status, error)
 fn manifest(workspace: &Workspace, out: &str) -> Vec<(String, String, String)> {
-    let columns = Columns::read(&workspace.path(out).join("manifest.parquet"), &["path", "status", "error"]).expect("read");
+    let columns =
+        Columns::read(&workspace.path(out).join("manifest.parquet"), &["path", "status", "error"]).expect("read");
     let text = |name: &str| columns.texts(name).expect("text").into_iter().map(Option::unwrap_or_default);
     text("path").zip(text("status")).zip(text("error")).map(|((path, status), error)| (path, status, error)).collect()
 }
@@ -43,12 +44,17 @@ fn each_bad_file_is_a_row_with_its_reason() {
     assert!(row("g_dangling.jpg").0 == "failed" && row("g_dangling.jpg").1.starts_with("unreadable"));
     let done = run.event("summary")["extract"].clone();
     let failed = if cfg!(unix) { 4 } else { 3 };
-    assert_eq!((done["ok"].as_u64(), done["failed"].as_u64(), done["skipped"].as_u64()), (Some(31), Some(failed), Some(2)));
+    assert_eq!(
+        (done["ok"].as_u64(), done["failed"].as_u64(), done["skipped"].as_u64()),
+        (Some(31), Some(failed), Some(2))
+    );
     // the tables hold the good ones only, each under its own name
     let dir = workspace.path("out/features");
     let mut paths: Vec<String> = std::fs::read_dir(dir)
         .expect("features")
-        .flat_map(|entry| FeatureFile::open(&entry.expect("entry").path()).and_then(|file| file.read_keys()).expect("read"))
+        .flat_map(|entry| {
+            FeatureFile::open(&entry.expect("entry").path()).and_then(|file| file.read_keys()).expect("read")
+        })
         .map(|key| key.path)
         .collect();
     paths.sort();
@@ -62,7 +68,9 @@ fn neighbours_of_a_bad_file_keep_their_features() {
     workspace.run("clean", &["--set", "extract.shard_rows=100"]).ok();
     workspace.write("pictures/Training/Banana/00_bad.jpg", b"no picture");
     workspace.run("dirty", &["--set", "extract.shard_rows=100", "--set", "input.max_bad_fraction=0.5"]).ok();
-    let read = |out: &str| FeatureFile::open(&workspace.path(out).join("features/part-00000.parquet")).and_then(|file| file.read());
+    let read = |out: &str| {
+        FeatureFile::open(&workspace.path(out).join("features/part-00000.parquet")).and_then(|file| file.read())
+    };
     assert!(read("clean").expect("read") == read("dirty").expect("read"));
 }
 
@@ -90,7 +98,8 @@ fn what_failed_can_be_tried_again() {
     std::fs::write(&path, b"").expect("written");
     let run = workspace.run("out", &[]).ok();
     assert_eq!(run.event("summary")["extract"]["failed"], 1);
-    let picture = std::fs::read_dir(workspace.path("pictures/Test/Lemon")).expect("lemons").next().expect("one").expect("entry");
+    let picture =
+        std::fs::read_dir(workspace.path("pictures/Test/Lemon")).expect("lemons").next().expect("one").expect("entry");
     #[cfg(unix)]
     std::fs::copy(picture.path(), workspace.path("late.jpg")).expect("copied");
     #[cfg(not(unix))]

@@ -83,7 +83,10 @@ fn efficientnet_lite0_gives_the_numbers_of_timm() {
         ("stem.first", error(&stem[..256], &golden["input.stem.first"])),
         ("stem.mean", error(&pooled(&graph, "bn1", Features::Avg, &taps[0]), &golden["input.stem.mean"])),
         ("blocks.2.1.first", error(&block[..256], &golden["input.blocks.2.1.first"])),
-        ("blocks.2.1.mean", error(&pooled(&graph, "blocks.2.1", Features::Avg, &taps[1]), &golden["input.blocks.2.1.mean"])),
+        (
+            "blocks.2.1.mean",
+            error(&pooled(&graph, "blocks.2.1", Features::Avg, &taps[1]), &golden["input.blocks.2.1.mean"]),
+        ),
         ("avg", error(&pooled(&graph, "bn2", Features::Avg, &taps[2]), &golden["input.avg"])),
         ("max", error(&pooled(&graph, "bn2", Features::Max, &taps[2]), &golden["input.max"])),
         ("logits", error(&taps[3], &golden["input.logits"])),
@@ -138,7 +141,8 @@ fn from_a_file_to_features_as_timm_and_pillow_do_it() {
         assert!(same(&row, "pixels.row"), "{name}: the middle row");
         let taps = network.forward(&input, 1).expect("forward");
         let features = pooled(&graph, "bn2", Features::Avg, &taps[0]);
-        let measured = (error(&features, &golden[&format!("{name}.avg")]), error(&taps[1], &golden[&format!("{name}.logits")]));
+        let measured =
+            (error(&features, &golden[&format!("{name}.avg")]), error(&taps[1], &golden[&format!("{name}.logits")]));
         println!("{name}: features {:e}, logits {:e}", measured.0, measured.1);
         assert!(measured.0 <= TOLERANCE && measured.1 <= TOLERANCE, "{name}: {measured:?}");
     }

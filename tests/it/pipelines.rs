@@ -28,7 +28,8 @@ fn every_shipped_pipeline_can_be_planned() {
 fn fruits_from_pictures_to_report() {
     let workspace = Workspace::new();
     let out = workspace.path("fruits");
-    let run = Run::of(featurize().args(["run", "pipelines/fruits.yaml", "--out"]).arg(&out).output().expect("started")).ok();
+    let run =
+        Run::of(featurize().args(["run", "pipelines/fruits.yaml", "--out"]).arg(&out).output().expect("started")).ok();
     for file in [
         "manifest.parquet",
         "features/part-00000.parquet",

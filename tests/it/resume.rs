@@ -84,7 +84,8 @@ fn a_changed_section_runs_its_stage_and_what_follows() {
     assert_eq!(run.computed(), ["train", "evaluate", "report"]);
     assert!(!workspace.path("out/reduced.parquet").exists());
     // speed settings change nothing
-    let run = workspace.run("out", &["--set", "reduce=null", "--set", "extract.batch_size=2", "--set", "runtime.threads=1"]);
+    let run =
+        workspace.run("out", &["--set", "reduce=null", "--set", "extract.batch_size=2", "--set", "runtime.threads=1"]);
     assert!(run.ok().computed().is_empty());
 }
 

@@ -69,7 +69,13 @@ impl Workspace {
     /// `featurize run pipeline.yaml --out out --log json …`, not started.
     pub fn command(&self, out: &str, more: &[&str]) -> Command {
         let mut command = featurize();
-        command.arg("run").arg(self.path("pipeline.yaml")).arg("--out").arg(self.path(out)).args(["--log", "json"]).args(more);
+        command
+            .arg("run")
+            .arg(self.path("pipeline.yaml"))
+            .arg("--out")
+            .arg(self.path(out))
+            .args(["--log", "json"])
+            .args(more);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }

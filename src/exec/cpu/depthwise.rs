@@ -201,7 +201,8 @@ mod tests {
             for (oy, ox) in (0..oh).flat_map(|y| (0..ow).map(move |x| (y, x))) {
                 let mut sum = f64::from(bias[c]);
                 for (ky, kx) in (0..kernel[0]).flat_map(|y| (0..kernel[1]).map(move |x| (y, x))) {
-                    let (y, x) = ((oy * stride[0] + ky).wrapping_sub(pad.top), (ox * stride[1] + kx).wrapping_sub(pad.left));
+                    let (y, x) =
+                        ((oy * stride[0] + ky).wrapping_sub(pad.top), (ox * stride[1] + kx).wrapping_sub(pad.left));
                     if y < h && x < w {
                         let tap = weight[(c * kernel[0] + ky) * kernel[1] + kx];
                         sum += f64::from(tap) * f64::from(input[(c * h + y) * w + x]);

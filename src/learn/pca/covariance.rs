@@ -54,7 +54,7 @@ impl CovarianceAccumulator {
     /// [`update`](Self::update) for either precision.
     pub(super) fn update_values<F: Copy + Into<f64>>(&mut self, rows: &[F]) -> Result<(), PcaError> {
         let features = self.features;
-        if rows.len() % features != 0 {
+        if !rows.len().is_multiple_of(features) {
             return Err(PcaError::Width { found: rows.len(), features });
         }
         for row in rows.chunks_exact(features) {
@@ -114,9 +114,9 @@ impl CovarianceAccumulator {
             return Err(PcaError::TooSmall { rows, features });
         }
         let n = rows as f64;
-        for j in 0..features {
-            for i in j..features {
-                covariance[(i, j)] = (covariance[(i, j)] - sum[i] * (sum[j] / n)) / (n - 1.0);
+        for (j, sum_j) in sum.iter().enumerate() {
+            for (i, sum_i) in sum.iter().enumerate().skip(j) {
+                covariance[(i, j)] = (covariance[(i, j)] - sum_i * (sum_j / n)) / (n - 1.0);
             }
         }
         let mean = shift.iter().zip(&sum).map(|(shift, sum)| shift + sum / n).collect();

@@ -2,9 +2,9 @@
 
 use std::num::NonZeroUsize;
 
+use faer::diag::Diag;
 use faer::dyn_stack::{MemBuffer, MemStack};
 use faer::linalg::evd::{self, ComputeEigenvectors};
-use faer::diag::Diag;
 use faer::{Mat, Par};
 
 use super::{Components, Pca, PcaError, PcaValidParams};

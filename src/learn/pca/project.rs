@@ -1,21 +1,24 @@
 //! Projection of rows on components: one order of sums per row, whatever rows stand beside it.
 //!
 //! A general matrix product cuts its sums according to the shape of the whole product, so a picture's numbers would change
-//! with the size of its batch. Here each (row, component) pair is a dot product of fixed order: `LANES` partial sums in
-//! `f32` over `CHUNK` features, the chunks added up in `f64`. Pairs are computed in tiles only for speed.
+//! with the size of its batch. Here every (row, component) pair is summed in one fixed order: `CHUNK` features one after the
+//! other in `f32`, the chunks in `f64`. Speed comes from tiles of `ROWS` × `COMPONENTS` pairs that go through their features
+//! side by side, in the widest registers that the machine has; places of a tile that nothing fills hold zeros. The width of
+//! the registers does not change the result, because products and sums are rounded one by one.
 
+use faer::traits::pulp::{Arch, NullaryFnOnce};
 use rayon::prelude::*;
 
 use super::Pca;
 
-/// Partial sums of a dot product: one SIMD register.
-const LANES: usize = 4;
-/// Features summed in `f32` before they are added in `f64`: keeps 100,352 features as exact as 1,024.
-const CHUNK: usize = 1024;
-/// Rows that share one reading of the components.
-const GROUP: usize = 32;
-/// Rows and components of a tile.
-const TILE: (usize, usize) = (4, 2);
+/// Rows of a tile.
+const ROWS: usize = 4;
+/// Components of a tile.
+const COMPONENTS: usize = 8;
+/// Features summed in `f32` before they are added in `f64`: keeps 100,352 features as exact as 512.
+const CHUNK: usize = 512;
+/// Rows that share one packing of the components.
+const GROUP: usize = 64;
 
 /// Fills `out` (n, k) from `rows` (n, d), both row-major.
 pub fn project(pca: &Pca, rows: &[f32], out: &mut [f32]) {
@@ -24,8 +27,9 @@ pub fn project(pca: &Pca, rows: &[f32], out: &mut [f32]) {
         return;
     }
     let scale: Option<Vec<f64>> = pca.whiten.then(|| pca.explained_variance.iter().map(whitening).collect());
+    let arch = Arch::new();
     out.par_chunks_mut(GROUP * k).zip(rows.par_chunks(GROUP * d)).for_each(|(out, rows)| {
-        let sums = project_group(pca, rows, rows.len() / d);
+        let sums = arch.dispatch(Group { pca, rows });
         for (at, (out, sum)) in out.iter_mut().zip(sums).enumerate() {
             *out = scale.as_ref().map_or(sum, |scale| sum * scale[at % k]) as f32;
         }
@@ -37,86 +41,75 @@ fn whitening(variance: &f64) -> f64 {
     if *variance > 0.0 { variance.sqrt().recip() } else { 0.0 }
 }
 
+/// Up to `GROUP` rows to project.
+struct Group<'a> {
+    pca: &'a Pca,
+    rows: &'a [f32],
+}
+
+impl NullaryFnOnce for Group<'_> {
+    type Output = Vec<f64>;
+
+    /// Always inlined, to be compiled once for each width of registers that `dispatch` chooses from.
+    #[inline(always)]
+    fn call(self) -> Vec<f64> {
+        project_group(self.pca, self.rows)
+    }
+}
+
 /// Projections (rows, k) of up to `GROUP` rows.
-fn project_group(pca: &Pca, rows: &[f32], count: usize) -> Vec<f64> {
+#[inline(always)]
+fn project_group(pca: &Pca, rows: &[f32]) -> Vec<f64> {
     let (d, k) = (pca.features, pca.k());
+    let count = rows.len() / d;
     let mut sums = vec![0.0; count * k];
-    let mut centred = vec![0.0_f32; GROUP * CHUNK];
+    let mut left: Vec<Vec<[f32; ROWS]>> = vec![Vec::with_capacity(CHUNK); count.div_ceil(ROWS)];
+    let mut right: Vec<[f32; COMPONENTS]> = Vec::with_capacity(CHUNK);
     for start in (0..d).step_by(CHUNK) {
         let width = CHUNK.min(d - start);
         let mean = &pca.mean[start..start + width];
-        for (i, row) in rows.chunks_exact(d).enumerate() {
-            let target = &mut centred[i * CHUNK..i * CHUNK + width];
-            let values = row[start..start + width].iter().zip(mean);
-            target.iter_mut().zip(values).for_each(|(t, (&x, mean))| *t = (f64::from(x) - mean) as f32);
-        }
-        let row = |i: usize| &centred[i * CHUNK..i * CHUNK + width];
-        let component = |c: usize| &pca.components[c * d + start..c * d + start + width];
-        let mut c = 0;
-        while c < k {
-            let two = c + TILE.1 <= k;
-            let mut i = 0;
-            while i < count {
-                let four = i + TILE.0 <= count;
-                match (four, two) {
-                    (true, true) => add::<4, 2>(i, c, k, row, component, &mut sums),
-                    (true, false) => add::<4, 1>(i, c, k, row, component, &mut sums),
-                    (false, true) => add::<1, 2>(i, c, k, row, component, &mut sums),
-                    (false, false) => add::<1, 1>(i, c, k, row, component, &mut sums),
-                }
-                i += if four { TILE.0 } else { 1 };
+        for (panel, rows) in left.iter_mut().zip(rows.chunks(ROWS * d)) {
+            pack(panel, width, rows, d, start);
+            for (values, mean) in panel.iter_mut().zip(mean) {
+                values.iter_mut().for_each(|value| *value = (f64::from(*value) - mean) as f32);
             }
-            c += if two { TILE.1 } else { 1 };
+        }
+        for (c, components) in pca.components.chunks(COMPONENTS * d).enumerate() {
+            pack(&mut right, width, components, d, start);
+            for (i, panel) in left.iter().enumerate() {
+                add(&tile(panel, &right), (i * ROWS, c * COMPONENTS), k, &mut sums);
+            }
         }
     }
     sums
 }
 
-/// Adds one chunk's dot products of R rows from `i` and C components from `c` to `sums` (rows, k).
-fn add<'a, const R: usize, const C: usize>(
-    i: usize,
-    c: usize,
-    k: usize,
-    row: impl Fn(usize) -> &'a [f32],
-    component: impl Fn(usize) -> &'a [f32],
-    sums: &mut [f64],
-) {
-    let rows: [&[f32]; R] = std::array::from_fn(|r| row(i + r));
-    let components: [&[f32]; C] = std::array::from_fn(|j| component(c + j));
-    let products = dots(rows, components);
-    for (r, products) in products.iter().enumerate() {
-        for (j, product) in products.iter().enumerate() {
-            sums[(i + r) * k + c + j] += f64::from(*product);
-        }
+/// Features `start..start + width` of up to `N` rows of `d`, side by side.
+fn pack<const N: usize>(panel: &mut Vec<[f32; N]>, width: usize, rows: &[f32], d: usize, start: usize) {
+    panel.clear();
+    panel.resize(width, [0.0; N]);
+    for (lane, row) in rows.chunks_exact(d).enumerate() {
+        panel.iter_mut().zip(&row[start..start + width]).for_each(|(values, &value)| values[lane] = value);
     }
 }
 
-/// Dot products of every row with every component. The order of sums within a pair is the same for every R and C.
-fn dots<const R: usize, const C: usize>(rows: [&[f32]; R], components: [&[f32]; C]) -> [[f32; C]; R] {
-    let mut lanes = [[[0.0_f32; LANES]; C]; R];
-    let rows = rows.map(|row| row.as_chunks::<LANES>());
-    let components = components.map(|component| component.as_chunks::<LANES>());
-    let steps = rows[0].0.len();
-    let row_steps = rows.map(|(steps_of_row, _)| &steps_of_row[..steps]);
-    let component_steps = components.map(|(steps_of_component, _)| &steps_of_component[..steps]);
-    for step in 0..steps {
-        let x = row_steps.map(|row| row[step]);
-        let y = component_steps.map(|component| component[step]);
-        for r in 0..R {
-            for c in 0..C {
-                for lane in 0..LANES {
-                    lanes[r][c][lane] += x[r][lane] * y[c][lane];
-                }
+/// Sums over the features of a panel of rows and a panel of components, one feature after the other.
+#[inline(always)]
+fn tile(left: &[[f32; ROWS]], right: &[[f32; COMPONENTS]]) -> [[f32; COMPONENTS]; ROWS] {
+    let mut sums = [[0.0; COMPONENTS]; ROWS];
+    for (x, y) in left.iter().zip(right) {
+        for (sums, x) in sums.iter_mut().zip(x) {
+            for (sum, y) in sums.iter_mut().zip(y) {
+                *sum += x * y;
             }
         }
     }
-    let mut out = [[0.0; C]; R];
-    for r in 0..R {
-        for c in 0..C {
-            let rest: f32 = rows[r].1.iter().zip(components[c].1).map(|(x, y)| x * y).sum();
-            let [a, b, e, f] = lanes[r][c];
-            out[r][c] = (a + b) + (e + f) + rest;
-        }
+    sums
+}
+
+/// Adds a tile, as far as there are rows and components, to `sums` (rows, k) from a row and a component on.
+fn add(tile: &[[f32; COMPONENTS]; ROWS], (row, component): (usize, usize), k: usize, sums: &mut [f64]) {
+    for (sums, tile) in sums.chunks_exact_mut(k).skip(row).zip(tile) {
+        sums[component..].iter_mut().zip(tile).for_each(|(sum, &part)| *sum += f64::from(part));
     }
-    out
 }

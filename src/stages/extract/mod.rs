@@ -17,6 +17,7 @@ pub use shard::Outcome;
 pub use work::Timing;
 
 use shard::{Shard, ShardFile};
+use work::Mode;
 
 use crate::exec::{Device, ExecError};
 use crate::io::table::Table;
@@ -99,7 +100,11 @@ pub fn run(
     if reused > 0 && !missing.is_empty() {
         ui.note(&format!("extract   {reused} of {} shards are there already", shards.len()));
     }
-    let timing = if missing.is_empty() { Timing::default() } else { work::run(plan, listing, &missing, &device, threads, &line)? };
+    let timing = if missing.is_empty() {
+        Timing::default()
+    } else {
+        work::run(plan, listing, &missing, (&device, Mode::of(&device), threads), &line)?
+    };
     for shard in shards.iter().filter(|shard| shard.file == ShardFile::Relabel) {
         shard::relabel(plan, listing, shard)?;
     }

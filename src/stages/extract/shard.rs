@@ -25,8 +25,14 @@ const FORM: &str = "featurize.form";
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// Its size in pixels.
-    Ok { width: u64, height: u64 },
-    Failed { kind: String, error: String },
+    Ok {
+        width: u64,
+        height: u64,
+    },
+    Failed {
+        kind: String,
+        error: String,
+    },
 }
 
 impl Outcome {
@@ -202,7 +208,8 @@ pub fn write(
 ) -> Result<(), ExtractError> {
     super::write_outcomes(&plan.dir.outcomes(&shard.id), outcomes)?;
     let pictures = listing.pictures[shard.rows.clone()].iter().zip(outcomes);
-    let pictures: Vec<&Picture> = pictures.filter(|(_, outcome)| !outcome.is_failed()).map(|(picture, _)| picture).collect();
+    let pictures: Vec<&Picture> =
+        pictures.filter(|(_, outcome)| !outcome.is_failed()).map(|(picture, _)| picture).collect();
     let [path, label, split] = features::KEYS;
     let table = Table::new(pictures.len())
         .text(path, pictures.iter().map(|picture| Some(picture.path.as_str())))
@@ -261,14 +268,20 @@ mod tests {
 
     #[test]
     fn a_new_picture_leaves_most_shards_alone() {
-        let names = |extra: bool| (0..2000).map(|i| format!("{i:04}.jpg")).chain(extra.then(|| "0100b.jpg".to_string()));
+        let names =
+            |extra: bool| (0..2000).map(|i| format!("{i:04}.jpg")).chain(extra.then(|| "0100b.jpg".to_string()));
         let ids = |extra: bool| -> BTreeSet<String> {
             let mut all = pictures(names(extra));
             all.sort_by(|a, b| a.path.cmp(&b.path));
             ranges(&all, 100).into_iter().map(|rows| id("s", &all[rows])).collect()
         };
         let (before, after) = (ids(false), ids(true));
-        assert!(before.difference(&after).count() <= 4, "{} of {} changed", before.difference(&after).count(), before.len());
+        assert!(
+            before.difference(&after).count() <= 4,
+            "{} of {} changed",
+            before.difference(&after).count(),
+            before.len()
+        );
         assert!(after.difference(&before).count() >= 1);
     }
 }

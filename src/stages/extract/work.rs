@@ -64,8 +64,25 @@ struct Done {
     payload: Payload,
 }
 
+/// Who runs the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Every worker, one picture at a time: the CPU.
+    Workers,
+    /// This thread, whole batches on the device: a GPU.
+    Batches,
+}
+
+impl Mode {
+    /// What suits a device.
+    pub fn of(device: &Device) -> Self {
+        if device.is_cpu() { Mode::Workers } else { Mode::Batches }
+    }
+}
+
 struct Context<'a> {
     plan: &'a Plan,
+    mode: Mode,
     listing: &'a Listing,
     network: &'a Network,
     /// Index of each picture to compute, shard after shard.
@@ -80,16 +97,18 @@ pub fn run(
     plan: &Plan,
     listing: &Listing,
     missing: &[&Shard],
-    device: &Device,
-    threads: usize,
+    (device, mode, threads): (&Device, Mode, usize),
     line: &StageLine,
 ) -> Result<Timing, ExtractError> {
     let start = Instant::now();
     let network = load(plan, device)?;
     let jobs: Vec<usize> = missing.iter().flat_map(|shard| shard.rows.clone()).collect();
     let (next, abort, clock) = (AtomicUsize::new(0), AtomicBool::new(false), Clock::default());
-    let context = Context { plan, listing, network: &network, jobs: &jobs, next, abort, clock };
-    let room = if device.is_cpu() { threads * 2 } else { plan.pipeline.batch_size() * 2 };
+    let context = Context { plan, mode, listing, network: &network, jobs: &jobs, next, abort, clock };
+    let room = match mode {
+        Mode::Workers => threads * 2,
+        Mode::Batches => plan.pipeline.batch_size() * 2,
+    };
     let (sender, receiver) = bounded(room.max(1));
     let result = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads.max(1))
@@ -136,7 +155,7 @@ fn work(context: &Context, sender: &Sender<Done>) -> Result<(), ExtractError> {
         let outcome = prepare(context, &context.listing.pictures[index], &mut input);
         let payload = match &outcome {
             Outcome::Failed { .. } => Payload::None,
-            Outcome::Ok { .. } if context.network.device().is_cpu() => {
+            Outcome::Ok { .. } if context.mode == Mode::Workers => {
                 let compute = || timed(&context.clock.forward, || features(context, &input));
                 Payload::Features(pool.as_ref().map_or_else(compute, |pool| pool.install(compute))?)
             }
@@ -197,7 +216,12 @@ struct Open {
 }
 
 /// Takes results in any order, fills shards, and writes each when it is full.
-fn collect(context: &Context, missing: &[&Shard], results: Receiver<Done>, line: &StageLine) -> Result<(), ExtractError> {
+fn collect(
+    context: &Context,
+    missing: &[&Shard],
+    results: Receiver<Done>,
+    line: &StageLine,
+) -> Result<(), ExtractError> {
     let mut starts = Vec::with_capacity(missing.len());
     missing.iter().fold(0, |start, shard| {
         starts.push(start);
@@ -255,7 +279,8 @@ fn settle(
     let which = starts.partition_point(|&start| start <= done.job) - 1;
     let (shard, row) = (missing[which], done.job - starts[which]);
     let rows = shard.rows.len();
-    let open = shards.entry(which).or_insert_with(|| Open { outcomes: vec![None; rows], rows: vec![None; rows], left: rows });
+    let open =
+        shards.entry(which).or_insert_with(|| Open { outcomes: vec![None; rows], rows: vec![None; rows], left: rows });
     open.outcomes[row] = Some(done.outcome);
     if let Payload::Features(values) = done.payload {
         open.rows[row] = Some(values);
@@ -273,4 +298,44 @@ fn settle(
         full.rows.into_iter().flatten().for_each(|row| matrix.push_row(&row));
         shard::write(context.plan, context.listing, shard, &outcomes, &matrix)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+    use crate::progress::Ui;
+    use crate::stages::{StageId, scan};
+    use std::collections::BTreeMap;
+    use std::path::Path;
+
+    /// Runs the shipped bananas and the tables that come out, by name.
+    fn tables(mode: Mode, batch: usize) -> BTreeMap<String, Vec<u8>> {
+        let out = tempfile::tempdir().expect("folder");
+        let yaml = format!(
+            "version: 1\ninput: {{root: data/fruits, split: {{train: 'Training/**', test: 'Test/**'}}, classes: [Banana], \
+             limit_per_class: 5}}\nextract: {{shard_rows: 4, batch_size: {batch}, recipe: {{size: 64}}}}\n"
+        );
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("test.yaml");
+        let pipeline = config::parse(&yaml, &file, &[]).expect("a sound pipeline");
+        let plan = Plan::new(pipeline, Some(out.path())).expect("a plan");
+        let ui = Ui::silent();
+        let listing = scan::run(&plan, &ui).expect("bananas");
+        let shards = shard::cut(&plan, &listing).expect("shards");
+        let all: Vec<&Shard> = shards.iter().collect();
+        let line = ui.stage(StageId::Extract, None, "images");
+        let timing = run(&plan, &listing, &all, (&Device::cpu(), mode, 3), &line).expect("extracted");
+        assert_eq!(timing.pictures, 10);
+        let name = |shard: &Shard| plan.dir.shard(shard.number);
+        shards.iter().map(|shard| (shard.id.clone(), std::fs::read(name(shard)).expect("written"))).collect()
+    }
+
+    #[test]
+    fn batches_on_the_device_give_the_tables_of_the_workers() {
+        let workers = tables(Mode::Workers, 1);
+        assert!(workers.len() >= 3);
+        for batch in [1, 3, 64] {
+            assert!(tables(Mode::Batches, batch) == workers, "batches of {batch}");
+        }
+    }
 }

@@ -68,8 +68,7 @@ impl Pattern {
 fn by_folder(input: &Input, patterns: &[Pattern], found: &mut Found) -> Result<(), Wrong> {
     let candidates = std::mem::take(&mut found.candidates);
     for mut candidate in candidates {
-        let hits: Vec<usize> =
-            (0..patterns.len()).filter(|&i| patterns[i].matcher.is_match(&candidate.path)).collect();
+        let hits: Vec<usize> = (0..patterns.len()).filter(|&i| patterns[i].matcher.is_match(&candidate.path)).collect();
         let depth = match hits.as_slice() {
             [] if patterns.is_empty() => 0,
             [] => {

@@ -12,8 +12,8 @@ use crate::progress::{Interrupted, StageLine};
 
 /// What is taken for a picture by its name; what it is, its content decides. A name without extension is looked at, too.
 const EXTENSIONS: [&str; 26] = [
-    "jpg", "jpeg", "jpe", "jfif", "png", "apng", "gif", "bmp", "dib", "tif", "tiff", "webp", "pnm", "pbm", "pgm", "ppm", "pam", "ico",
-    "qoi", "avif", "heic", "heif", "jxl", "jp2", "tga", "psd",
+    "jpg", "jpeg", "jpe", "jfif", "png", "apng", "gif", "bmp", "dib", "tif", "tiff", "webp", "pnm", "pbm", "pgm",
+    "ppm", "pam", "ico", "qoi", "avif", "heic", "heif", "jxl", "jp2", "tga", "psd",
 ];
 /// Files that systems leave in folders of pictures.
 const LITTER: [&str; 3] = ["thumbs.db", "desktop.ini", "ehthumbs.db"];
@@ -160,7 +160,8 @@ pub fn from_csv(root: &Path, table: &Path) -> Result<Found, String> {
     let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_path(table);
     let reader = reader.as_mut().map_err(|error| format!("cannot read the table {place}: {error}"))?;
     let headers = reader.headers().map_err(|error| format!("cannot read the table {place}: {error}"))?.clone();
-    let column = |name: &str| headers.iter().position(|header| header.trim_start_matches('\u{feff}').eq_ignore_ascii_case(name));
+    let column =
+        |name: &str| headers.iter().position(|header| header.trim_start_matches('\u{feff}').eq_ignore_ascii_case(name));
     let Some(path_column) = column("path") else {
         let have: Vec<&str> = headers.iter().collect();
         return Err(format!("the table {place} has no column `path`; its header is `{}`", have.join(",")));

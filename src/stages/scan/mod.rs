@@ -134,7 +134,9 @@ pub fn run(plan: &Plan, ui: &Ui) -> Result<Listing, ScanError> {
         return Err(at("input.root", format!("there is no folder {}", input.root.display())));
     }
     let mut found = match &input.split {
-        config::Split::Csv { path, .. } => list::from_csv(&input.root, path).map_err(|text| at("input.split.csv", text))?,
+        config::Split::Csv { path, .. } => {
+            list::from_csv(&input.root, path).map_err(|text| at("input.split.csv", text))?
+        }
         _ => list::walk(input, plan.dir.root(), &line)?,
     };
     labels::assign(input, &mut found).map_err(|wrong| at(wrong.key, wrong.message))?;
