@@ -196,8 +196,12 @@ fn translate(error: ImageError) -> DecodeError {
 }
 
 /// Whether the end of the file lies at the bottom of an error.
-fn ended_early(error: &(dyn Error + 'static)) -> bool {
-    let mut next = Some(error);
+fn ended_early(error: &ImageError) -> bool {
+    // an I/O error stands for itself here: its `source` begins one step below it
+    let mut next: Option<&(dyn Error + 'static)> = match error {
+        ImageError::IoError(e) => Some(e),
+        other => other.source(),
+    };
     while let Some(current) = next {
         if current.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::UnexpectedEof) {
             return true;
@@ -294,4 +298,25 @@ fn text_start(bytes: &[u8]) -> Option<String> {
     let control = |c: char| c.is_control() && !c.is_whitespace();
     let text = text.trim_start_matches('\u{feff}').trim_start();
     (!text.is_empty() && !text.contains(control)).then(|| text.to_ascii_lowercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_becomes_an_error_that_keeps_its_message() {
+        let failed = guarded::<()>(|| panic!("row {} of {}", 7, 6)).expect_err("it panics");
+        assert_eq!(failed.kind, DecodeErrorKind::Panicked);
+        assert!(failed.detail.contains("row 7 of 6"), "{failed}");
+    }
+
+    #[test]
+    fn sixteen_bits_keep_the_upper_byte_and_alpha_is_blended_as_pillow_blends() {
+        assert_eq!(upper(0x12ff), 0x12);
+        assert_eq!(over([0, 100, 255], 0, [9, 9, 9]), [9, 9, 9]);
+        assert_eq!(over([0, 100, 255], 255, [9, 9, 9]), [0, 100, 255]);
+        // Image.new("RGB", (1, 1), (255, 255, 255)).paste((0, 100, 254), mask=Image.new("L", (1, 1), 128))
+        assert_eq!(over([0, 100, 254], 128, WHITE), [127, 177, 254]);
+    }
 }

@@ -6,15 +6,17 @@
 
 mod decode;
 mod jpeg;
+mod passes;
 mod recipe;
 mod resize;
-mod thumbnail;
 #[cfg(test)]
 mod tests;
+mod thumbnail;
 
 pub use decode::{DecodeError, DecodeErrorKind, DecodeOptions, decode, dimensions};
 pub use recipe::{ChannelOrder, Fit, Layout, Recipe, RecipeError, RecipeOverrides};
 pub use resize::{Filter, resize, resize_box, resize_crop};
+pub use thumbnail::{ThumbnailError, thumbnail};
 
 /// What shows through transparent pixels and fills the border of padded pictures.
 pub const WHITE: [u8; 3] = [255; 3];
