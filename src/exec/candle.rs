@@ -1,14 +1,11 @@
-//! Executor over candle tensors, channels first: CUDA, Metal, and the CPU as the reference that every other executor is tested against.
+//! Executor over candle tensors, channels first: CUDA, Metal, and the CPU as the reference that our own executor is tested against.
 //!
-//! On the CPU a picture goes through alone, on the calling thread, so that its features do not depend on its neighbours: convolutions run in
-//! [`super::cpu`], since candle's grouped path makes one convolution of every channel and its matrix product one queue of all threads. On a GPU
-//! the whole batch goes through cuDNN or its like, and depthwise is a sum of shifted products.
+//! A whole batch goes through cuDNN or its like at once. A depthwise convolution is a sum of shifted products: candle's grouped path makes one
+//! convolution of every channel.
 
-use candle_core::{CpuStorage, CustomOp2, CustomOp3, D, Layout, Shape as Dims, Tensor};
+use candle_core::{D, Tensor};
 
 use super::ExecError;
-use super::cpu::conv;
-use super::cpu::depthwise::{self, Geometry};
 use super::lower::{Kernel, Program, Step};
 use crate::config;
 use crate::models::Shape;
@@ -73,7 +70,7 @@ impl Device {
     }
 }
 
-/// A network with its weights on a device, ready to run; shared by all threads.
+/// A network with its weights on a device, ready to run.
 #[derive(Debug)]
 pub struct Network {
     program: Program,
@@ -90,31 +87,8 @@ impl Network {
         Ok(Self { program, tensors, device: device.clone() })
     }
 
-    /// Shape of a picture at the input.
-    pub fn input_shape(&self) -> Shape {
-        self.program.input_shape
-    }
-
-    /// The device that it runs on.
-    pub fn device(&self) -> &Device {
-        &self.device
-    }
-
     /// Runs `n` pictures, `pictures` being `(n, c, h, w)`; gives for each tap its values for all pictures, maps in Keras' order `(n, h, w, c)`.
     pub fn forward(&self, pictures: &[f32], n: usize) -> Result<Vec<Vec<f32>>, ExecError> {
-        if !self.device.is_cpu() {
-            return self.run(pictures, n);
-        }
-        let mut taps = vec![Vec::new(); self.program.taps.len()];
-        for picture in pictures.chunks_exact(self.input_shape().len()).take(n) {
-            for (all, one) in taps.iter_mut().zip(self.run(picture, 1)?) {
-                all.extend(one);
-            }
-        }
-        Ok(taps)
-    }
-
-    fn run(&self, pictures: &[f32], n: usize) -> Result<Vec<Vec<f32>>, ExecError> {
         let dims = batch_dims(self.program.input_shape, n);
         let mut values: Vec<Option<Tensor>> = vec![None; self.program.last_use.len()];
         values[0] = Some(Tensor::from_slice(pictures, dims, &self.device.inner)?);
@@ -186,20 +160,11 @@ fn compute(step: &Step, tensors: Option<&(Tensor, Tensor)>, inputs: &[Tensor]) -
     match &step.kernel {
         Kernel::Conv { window, activation, .. } => {
             let (weight, bias) = weights()?;
-            if x.device().is_cpu() {
-                let op = Fused { kernel: conv::run, window: *window, out: step.out_shape, activation: *activation };
-                return Ok(x.contiguous()?.apply_op3_no_bwd(weight, bias, &op)?);
-            }
             finish(convolve(x, weight, *window)?, bias, *activation)
         }
         Kernel::Depthwise { window, activation, .. } => {
             let (weight, bias) = weights()?;
-            if x.device().is_cpu() {
-                let op =
-                    Fused { kernel: depthwise::run, window: *window, out: step.out_shape, activation: *activation };
-                return Ok(x.contiguous()?.apply_op3_no_bwd(weight, bias, &op)?);
-            }
-            finish(depthwise_by_shifts(x, weight, *window, step.out_shape)?, bias, *activation)
+            finish(depthwise(x, weight, *window, step.out_shape)?, bias, *activation)
         }
         Kernel::Scale { .. } => {
             let (scale, shift) = weights()?;
@@ -207,13 +172,7 @@ fn compute(step: &Step, tensors: Option<&(Tensor, Tensor)>, inputs: &[Tensor]) -
             Ok(x.broadcast_mul(&by_channel(scale)?)?.broadcast_add(&by_channel(shift)?)?)
         }
         Kernel::Activation(activation) => activate(x, *activation),
-        Kernel::Add => {
-            let y = inputs.get(1).ok_or_else(|| wrong("it has one input"))?;
-            if x.device().is_cpu() {
-                return Ok(x.contiguous()?.apply_op2_no_bwd(&y.contiguous()?, &Sum)?);
-            }
-            Ok((x + y)?)
-        }
+        Kernel::Add => Ok((x + inputs.get(1).ok_or_else(|| wrong("it has one input"))?)?),
         Kernel::GlobalAvgPool => Ok(x.mean((2, 3))?), // (n, c)
         Kernel::Dense { .. } => {
             let (weight, bias) = weights()?;
@@ -249,7 +208,7 @@ fn activate(x: &Tensor, activation: Activation) -> Result<Tensor, ExecError> {
 
 /// Depthwise without grouped convolution: for every tap the input shifted, times the tap's weight of each channel. Strides are taken by
 /// cutting rows and columns into groups of the stride and keeping the first of each.
-fn depthwise_by_shifts(x: &Tensor, weight: &Tensor, window: Window, out: Shape) -> Result<Tensor, ExecError> {
+fn depthwise(x: &Tensor, weight: &Tensor, window: Window, out: Shape) -> Result<Tensor, ExecError> {
     let (n, c, _, _) = x.dims4()?;
     let Shape::Map { h: oh, w: ow, .. } = out else {
         return Err(ExecError::Layer { layer: "depthwise".into(), reason: "its output is not a map".into() });
@@ -277,121 +236,9 @@ fn depthwise_by_shifts(x: &Tensor, weight: &Tensor, window: Window, out: Shape) 
     sum.ok_or_else(|| ExecError::Layer { layer: "depthwise".into(), reason: "its kernel is empty".into() })
 }
 
-/// One picture of our own kernels: geometry, input, weights, bias, activation, output.
-type CpuKernel = fn(&Geometry, &[f32], &[f32], &[f32], Option<Activation>, &mut [f32]);
-
-/// A kernel of ours as a candle operation: x (n, c, h, w), weight, bias (filters).
-struct Fused {
-    kernel: CpuKernel,
-    window: Window,
-    out: Shape,
-    activation: Option<Activation>,
-}
-
-impl CustomOp3 for Fused {
-    fn name(&self) -> &'static str {
-        "fused-convolution"
-    }
-
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        layout: &Layout,
-        weight: &CpuStorage,
-        _: &Layout,
-        bias: &CpuStorage,
-        _: &Layout,
-    ) -> candle_core::Result<(CpuStorage, Dims)> {
-        let (CpuStorage::F32(x), CpuStorage::F32(weight), CpuStorage::F32(bias)) = (x, weight, bias) else {
-            candle_core::bail!("a fused convolution takes f32");
-        };
-        let (n, channels, h, w) = layout.shape().dims4()?;
-        let Shape::Map { c: filters, h: oh, w: ow } = self.out else { candle_core::bail!("a convolution gives a map") };
-        let geometry = Geometry { channels, input: [h, w], output: [oh, ow], window: self.window };
-        let x = &x[layout.start_offset()..][..n * channels * h * w];
-        let mut out = vec![0.0; n * filters * oh * ow];
-        for (x, out) in x.chunks_exact(channels * h * w).zip(out.chunks_exact_mut(filters * oh * ow)) {
-            (self.kernel)(&geometry, x, weight, bias, self.activation, out);
-        }
-        Ok((CpuStorage::F32(out), Dims::from((n, filters, oh, ow))))
-    }
-}
-
-/// x + y on the calling thread: candle's own sum of large tensors waits for the pool of the whole process.
-struct Sum;
-
-impl CustomOp2 for Sum {
-    fn name(&self) -> &'static str {
-        "sum"
-    }
-
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        x_layout: &Layout,
-        y: &CpuStorage,
-        y_layout: &Layout,
-    ) -> candle_core::Result<(CpuStorage, Dims)> {
-        let (CpuStorage::F32(x), CpuStorage::F32(y)) = (x, y) else {
-            candle_core::bail!("a sum takes f32");
-        };
-        let (x, y) = (&x[x_layout.start_offset()..], &y[y_layout.start_offset()..]);
-        let len = x_layout.shape().elem_count();
-        let sum = x.iter().zip(y).take(len).map(|(x, y)| x + y).collect();
-        Ok((CpuStorage::F32(sum), x_layout.shape().clone()))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::models::graph::Pad;
-
-    #[test]
-    fn the_path_of_the_gpu_gives_what_the_kernel_gives() {
-        let cpu = candle_core::Device::Cpu;
-        for (kernel, stride, pad) in [(3, 1, 1), (5, 2, 2), (3, 2, 0)] {
-            let window = Window {
-                kernel: [kernel; 2],
-                stride: [stride; 2],
-                pad: Pad { top: pad, bottom: pad + 1, left: pad, right: pad },
-            };
-            let side = |n: usize, extra: usize| (n + 2 * pad + extra - kernel) / stride + 1;
-            let out = Shape::Map { c: 4, h: side(9, 1), w: side(11, 0) };
-            let values: Vec<f32> = (0..4 * 9 * 11).map(|i| ((i * 37) % 101) as f32 / 50.0 - 1.0).collect();
-            let x = Tensor::from_vec(values, (1, 4, 9, 11), &cpu).expect("input");
-            let taps: Vec<f32> = (0..4 * kernel * kernel).map(|i| ((i * 13) % 29) as f32 / 14.0 - 1.0).collect();
-            let weight = Tensor::from_vec(taps, (4, kernel, kernel), &cpu).expect("weight");
-            let bias = Tensor::zeros(4, candle_core::DType::F32, &cpu).expect("bias");
-            let op = Fused { kernel: depthwise::run, window, out, activation: None };
-            let ours = x.apply_op3_no_bwd(&weight, &bias, &op).expect("kernel");
-            let shifts = depthwise_by_shifts(&x, &weight, window, out).expect("shifts");
-            let difference = (ours - shifts).and_then(|d| d.abs()?.max_all()?.to_scalar::<f32>()).expect("compared");
-            assert!(difference < 1e-5, "{difference}");
-        }
-    }
-
-    #[test]
-    fn our_convolution_gives_what_candle_gives() {
-        let cpu = candle_core::Device::Cpu;
-        for (kernel, stride, pad) in [(1, 1, 0), (3, 2, 1), (5, 1, 2), (1, 2, 0)] {
-            let pads = Pad { top: pad, bottom: pad, left: pad, right: pad };
-            let window = Window { kernel: [kernel; 2], stride: [stride; 2], pad: pads };
-            let side = |n: usize| (n + 2 * pad - kernel) / stride + 1;
-            let out = Shape::Map { c: 5, h: side(9), w: side(11) };
-            let values: Vec<f32> = (0..4 * 9 * 11).map(|i| ((i * 37) % 101) as f32 / 50.0 - 1.0).collect();
-            let x = Tensor::from_vec(values, (1, 4, 9, 11), &cpu).expect("input");
-            let taps: Vec<f32> = (0..20 * kernel * kernel).map(|i| ((i * 13) % 29) as f32 / 14.0 - 1.0).collect();
-            let weight = Tensor::from_vec(taps, (5, 4, kernel, kernel), &cpu).expect("weight");
-            let bias = Tensor::from_vec(vec![0.5f32, 0.0, -0.25, 1.0, 2.0], 5, &cpu).expect("bias");
-            let op = Fused { kernel: conv::run, window, out, activation: Some(Activation::Relu6) };
-            let ours = x.apply_op3_no_bwd(&weight, &bias, &op).expect("kernel");
-            let theirs =
-                finish(convolve(&x, &weight, window).expect("conv"), &bias, Some(Activation::Relu6)).expect("bias");
-            let difference = (ours - theirs).and_then(|d| d.abs()?.max_all()?.to_scalar::<f32>()).expect("compared");
-            assert!(difference < 1e-5, "{difference}");
-        }
-    }
 
     #[test]
     fn a_device_that_is_not_there_is_an_error_and_auto_finds_the_cpu() {

@@ -1,4 +1,4 @@
-//! Running a network: lowered once ([`lower`]), executed by candle ([`candle`]) with our own kernels ([`cpu`]) where candle has none.
+//! Running a network: lowered once ([`lower`]), then executed by our own kernels on the CPU ([`cpu`]) or by candle on a GPU ([`candle`]).
 
 pub mod candle;
 pub mod cpu;
@@ -6,9 +6,10 @@ pub mod lower;
 
 use thiserror::Error;
 
-pub use candle::{Device, Network};
+pub use candle::Device;
 
 use crate::config::Features;
+use crate::image::Layout;
 use crate::models::Shape;
 use crate::weights::WeightError;
 
@@ -23,6 +24,63 @@ pub enum ExecError {
     Layer { layer: String, reason: String },
     #[error("the tensor library failed: {0}")]
     Tensor(#[from] candle_core::Error),
+}
+
+/// A network on the executor that suits its device; shared by all threads, each with a [`Session`] of its own.
+#[derive(Debug)]
+pub enum Network {
+    Cpu(cpu::Network),
+    Candle(candle::Network),
+}
+
+/// What one thread needs to run a network.
+#[derive(Debug)]
+pub struct Session {
+    scratch: Option<cpu::Scratch>,
+}
+
+impl Network {
+    /// Packs or uploads the weights of `program`.
+    pub fn new(program: lower::Program, device: &Device) -> Result<Self, ExecError> {
+        if device.is_cpu() {
+            return Ok(Network::Cpu(cpu::Network::new(program)?));
+        }
+        Ok(Network::Candle(candle::Network::new(program, device)?))
+    }
+
+    /// The order of a picture's values at the input.
+    pub fn layout(&self) -> Layout {
+        match self {
+            Network::Cpu(_) => Layout::Hwc,
+            Network::Candle(_) => Layout::Chw,
+        }
+    }
+
+    /// Buffers for one thread.
+    pub fn session(&self) -> Session {
+        let scratch = match self {
+            Network::Cpu(network) => Some(network.scratch()),
+            Network::Candle(_) => None,
+        };
+        Session { scratch }
+    }
+
+    /// Runs `n` pictures in the order of [`layout`](Self::layout); gives for each tap its values for all pictures, maps in Keras' order
+    /// `(n, h, w, c)`. On the CPU a picture's bits do not depend on its neighbours.
+    pub fn forward(&self, session: &mut Session, pictures: &[f32], n: usize) -> Result<Vec<Vec<f32>>, ExecError> {
+        let network = match self {
+            Network::Candle(network) => return network.forward(pictures, n),
+            Network::Cpu(network) => network,
+        };
+        let scratch = session.scratch.get_or_insert_with(|| network.scratch());
+        let mut taps: Vec<Vec<f32>> = Vec::new();
+        for picture in pictures.chunks_exact((pictures.len() / n.max(1)).max(1)) {
+            let one = network.forward(scratch, picture);
+            taps.resize(one.len(), Vec::new());
+            taps.iter_mut().zip(one).for_each(|(all, one)| all.extend(one));
+        }
+        Ok(taps)
+    }
 }
 
 /// Shape of the features that `kind` makes of a layer's output: as Keras' `pooling=` and `flatten()`.

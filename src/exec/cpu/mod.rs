@@ -1,7 +1,28 @@
-//! Our own kernels. The only room where `unsafe` is allowed, and there only to enter code compiled for CPU features found at run time
-//! and to call the matrix product.
+//! Our own executor for the CPU: channels last, weights packed once, batch norm folded, bias, activation and residual joined to the
+//! convolution before them, every buffer planned once.
+//!
+//! The only room where `unsafe` is allowed: vectors ([`simd`]) and the two kernels over them ([`matmul`], [`depthwise`]). Both check every
+//! place that they are given before they begin. [`network`] is safe code.
 
 #![allow(unsafe_code)]
 
-pub mod conv;
 pub mod depthwise;
+pub mod matmul;
+pub mod network;
+pub mod simd;
+#[cfg(test)]
+mod tests;
+
+pub use network::{Network, Scratch};
+
+use crate::models::graph::Activation;
+
+/// An activation that only cuts off, as its lower and upper limit.
+fn limits(activation: Option<Activation>) -> [f32; 2] {
+    match activation {
+        Some(Activation::Relu) => [0.0, f32::INFINITY],
+        Some(Activation::Relu6) => [0.0, 6.0],
+        // softmax is never joined to a convolution
+        None | Some(Activation::Softmax) => [f32::NEG_INFINITY, f32::INFINITY],
+    }
+}

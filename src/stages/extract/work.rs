@@ -13,8 +13,8 @@ use serde_json::json;
 
 use super::shard::{self, Outcome, Shard};
 use super::{ExtractError, UNREADABLE};
-use crate::exec::{self, Device, ExecError, Network};
-use crate::image::{self, DecodeOptions, Layout};
+use crate::exec::{self, Device, ExecError, Network, Session};
+use crate::image::{self, DecodeOptions};
 use crate::plan::Plan;
 use crate::progress::StageLine;
 use crate::stages::scan::{Listing, Picture};
@@ -146,9 +146,8 @@ fn load(plan: &Plan, device: &Device) -> Result<Network, ExecError> {
 
 /// One worker: picture after picture until there is none left, or somebody wants to stop.
 fn work(context: &Context, sender: &Sender<Done>) -> Result<(), ExtractError> {
-    // candle spreads a layer over the current pool: here pictures are spread over threads, so this pool is of one
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).use_current_thread().build().ok();
-    let mut input = vec![0.0; context.network.input_shape().len()];
+    let mut session = context.network.session();
+    let mut input = vec![0.0; context.plan.recipe.input_len()];
     while !context.abort.load(Ordering::Relaxed) {
         let job = context.next.fetch_add(1, Ordering::Relaxed);
         let Some(&index) = context.jobs.get(job) else { break };
@@ -156,8 +155,7 @@ fn work(context: &Context, sender: &Sender<Done>) -> Result<(), ExtractError> {
         let payload = match &outcome {
             Outcome::Failed { .. } => Payload::None,
             Outcome::Ok { .. } if context.mode == Mode::Workers => {
-                let compute = || timed(&context.clock.forward, || features(context, &input));
-                Payload::Features(pool.as_ref().map_or_else(compute, |pool| pool.install(compute))?)
+                Payload::Features(timed(&context.clock.forward, || features(context, &mut session, &input))?)
             }
             Outcome::Ok { .. } => Payload::Input(input.clone()),
         };
@@ -184,7 +182,7 @@ fn prepare(context: &Context, picture: &Picture, input: &mut [f32]) -> Outcome {
         Ok(image) => image,
         Err(error) => return failed(error.kind.as_str(), error.detail),
     };
-    timed(&clock.prepare, || context.plan.recipe.apply(&image, Layout::Chw, input));
+    timed(&clock.prepare, || context.plan.recipe.apply(&image, context.network.layout(), input));
     Outcome::Ok { width: image.width as u64, height: image.height as u64 }
 }
 
@@ -197,8 +195,8 @@ fn read(context: &Context, picture: &Picture) -> std::io::Result<Vec<u8>> {
 }
 
 /// Runs the network on one prepared picture and pools its output.
-fn features(context: &Context, input: &[f32]) -> Result<Vec<f32>, ExecError> {
-    let taps = context.network.forward(input, 1)?;
+fn features(context: &Context, session: &mut Session, input: &[f32]) -> Result<Vec<f32>, ExecError> {
+    let taps = context.network.forward(session, input, 1)?;
     Ok(pooled(context.plan, taps.first().map_or(&[], Vec::as_slice)))
 }
 
@@ -228,6 +226,7 @@ fn collect(
         start + shard.rows.len()
     });
     let mut shards: BTreeMap<usize, Open> = BTreeMap::new();
+    let mut session = context.network.session();
     let mut batch: Vec<Done> = Vec::new();
     let mut received = 0;
     while received < context.jobs.len() {
@@ -240,7 +239,7 @@ fn collect(
             _ => settle(context, missing, &starts, &mut shards, done, line)?,
         }
         if batch.len() >= context.plan.pipeline.batch_size() || received == context.jobs.len() {
-            for done in forward_batch(context, std::mem::take(&mut batch))? {
+            for done in forward_batch(context, &mut session, std::mem::take(&mut batch))? {
                 settle(context, missing, &starts, &mut shards, done, line)?;
             }
         }
@@ -249,17 +248,17 @@ fn collect(
 }
 
 /// Runs a batch on the device.
-fn forward_batch(context: &Context, mut batch: Vec<Done>) -> Result<Vec<Done>, ExecError> {
+fn forward_batch(context: &Context, session: &mut Session, mut batch: Vec<Done>) -> Result<Vec<Done>, ExecError> {
     if batch.is_empty() {
         return Ok(batch);
     }
-    let mut input = Vec::with_capacity(batch.len() * context.network.input_shape().len());
+    let mut input = Vec::with_capacity(batch.len() * context.plan.recipe.input_len());
     for done in &batch {
         if let Payload::Input(values) = &done.payload {
             input.extend_from_slice(values);
         }
     }
-    let taps = timed(&context.clock.forward, || context.network.forward(&input, batch.len()))?;
+    let taps = timed(&context.clock.forward, || context.network.forward(session, &input, batch.len()))?;
     let values = taps.first().map_or(&[][..], Vec::as_slice);
     let each = (values.len() / batch.len()).max(1);
     for (done, values) in batch.iter_mut().zip(values.chunks_exact(each)) {

@@ -1,0 +1,251 @@
+//! Convolutions as a matrix product without copying patches: maps are channels last, weights are packed once, a tile of output positions ×
+//! filters stays in registers while the window runs over the input.
+//!
+//! For each output position the values that one row of the kernel sees lie side by side in memory, kernel width × channels of them; the rows
+//! of the kernel are a row of the padded map apart. So position p, kernel row y, value i is read at `start(p) + y · row + i`, and the whole
+//! convolution is Σ over (y, i) of a broadcast input times a vector of packed weights. A 1 × 1 convolution and a dense layer are the same
+//! with a kernel of one row. The sum of a position runs in one fixed order, whatever its neighbours: its bits depend on nothing else.
+
+#[cfg(target_arch = "x86_64")]
+use super::simd::{Avx2, Avx512};
+use super::simd::{Isa, Portable, Simd};
+use crate::models::graph::Activation;
+
+/// Weights in the order in which the kernel reads them: panels of two vectors of filters; in a panel, for each kernel row and value, one
+/// weight for each of its filters, zeros behind the last.
+#[derive(Clone, Debug)]
+pub struct Packed {
+    isa: Isa,
+    filters: usize,
+    /// Kernel rows, and values in each.
+    rows: usize,
+    depth: usize,
+    values: Vec<f32>,
+    /// A bias a filter, zeros behind the last.
+    bias: Vec<f32>,
+}
+
+/// Where a product reads and writes, in elements.
+#[derive(Clone, Copy, Debug)]
+pub struct Places<'a> {
+    /// For each output position where its window begins in the input.
+    pub starts: &'a [u32],
+    /// From one kernel row to the next in the input.
+    pub row: usize,
+    /// For each output position where its filters begin in the output.
+    pub outs: &'a [u32],
+    /// For each output position where the values to add begin.
+    pub adds: Option<&'a [u32]>,
+}
+
+impl Packed {
+    /// Packs weights `(filters, rows, depth)`, row-major, for the vectors of `isa`.
+    pub fn new(isa: Isa, weight: &[f32], bias: &[f32], rows: usize, depth: usize) -> Self {
+        let (filters, panel) = (bias.len(), 2 * isa.lanes());
+        let panels = filters.div_ceil(panel);
+        let mut values = vec![0.0; panels * panel * rows * depth];
+        for (f, filter) in weight.chunks_exact(rows * depth).enumerate() {
+            let target = &mut values[f / panel * panel * rows * depth..];
+            filter.iter().enumerate().for_each(|(i, &w)| target[i * panel + f % panel] = w);
+        }
+        let mut padded = bias.to_vec();
+        padded.resize(panels * panel, 0.0);
+        Self { isa, filters, rows, depth, values, bias: padded }
+    }
+
+    /// Number of filters.
+    pub fn filters(&self) -> usize {
+        self.filters
+    }
+
+    /// output[outs[p] + f] = activation(bias[f] + Σ weight[f, y, i] · input[starts[p] + y · row + i] (+ adds[...] of `added`)).
+    ///
+    /// Panics when a place lies outside its slice.
+    pub fn run(
+        &self,
+        places: &Places,
+        input: &[f32],
+        added: &[f32],
+        activation: Option<Activation>,
+        output: &mut [f32],
+    ) {
+        let within = |all: &[u32], span: usize, len: usize| all.iter().all(|&at| at as usize + span <= len);
+        let span = (self.rows - 1) * places.row + self.depth;
+        assert!(within(places.starts, span, input.len()), "a window lies outside the input");
+        assert!(within(places.outs, self.filters, output.len()), "a position lies outside the output");
+        assert!(places.outs.len() == places.starts.len(), "as many outputs as windows");
+        if let Some(adds) = places.adds {
+            assert!(adds.len() == places.outs.len() && within(adds, self.filters, added.len()), "nothing to add");
+        }
+        let limits = super::limits(activation);
+        let (input, added, output) = (input.as_ptr(), added.as_ptr(), output.as_mut_ptr());
+        // SAFETY: the instruction set was detected; every window, output and addend lies within its slice, as asserted, and the output is
+        // borrowed alone.
+        unsafe {
+            match self.isa {
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx512 => run_avx512(self, places, input, added, limits, output),
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx2 => run_avx2(self, places, input, added, limits, output),
+                Isa::Portable => panels::<Portable>(self, places, input, added, limits, output),
+            }
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+unsafe fn run_avx512(w: &Packed, p: &Places, input: *const f32, added: *const f32, limits: [f32; 2], output: *mut f32) {
+    // SAFETY: as the caller's.
+    unsafe { panels::<Avx512>(w, p, input, added, limits, output) }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn run_avx2(w: &Packed, p: &Places, input: *const f32, added: *const f32, limits: [f32; 2], output: *mut f32) {
+    // SAFETY: as the caller's.
+    unsafe { panels::<Avx2>(w, p, input, added, limits, output) }
+}
+
+/// Panel after panel of filters, over all positions: the panel's weights stay in the cache.
+#[inline(always)]
+unsafe fn panels<S: Simd>(
+    w: &Packed,
+    places: &Places,
+    input: *const f32,
+    added: *const f32,
+    limits: [f32; 2],
+    output: *mut f32,
+) {
+    let panel = 2 * S::W;
+    for first in (0..w.filters).step_by(panel) {
+        let filters = panel.min(w.filters - first);
+        let tile = Tile {
+            rows: w.rows,
+            depth: w.depth,
+            step: places.row,
+            weight: w.values[first * w.rows * w.depth..].as_ptr(),
+            bias: w.bias[first..].as_ptr(),
+            filters,
+            limits,
+        };
+        let mut at = 0;
+        while at < places.starts.len() {
+            let n = S::ROWS.min(places.starts.len() - at);
+            let spot = Spot {
+                input,
+                starts: &places.starts[at..at + n],
+                output: output.wrapping_add(first),
+                outs: &places.outs[at..at + n],
+                added: added.wrapping_add(first),
+                adds: places.adds.map(|adds| &adds[at..at + n]),
+            };
+            // SAFETY: as the caller's; `n` is at most `ROWS`.
+            unsafe { dispatch::<S>(&tile, &spot, n) };
+            at += n;
+        }
+    }
+}
+
+/// The weights of a tile.
+struct Tile {
+    rows: usize,
+    depth: usize,
+    step: usize,
+    weight: *const f32,
+    bias: *const f32,
+    filters: usize,
+    limits: [f32; 2],
+}
+
+/// The positions of a tile.
+struct Spot<'a> {
+    input: *const f32,
+    starts: &'a [u32],
+    output: *mut f32,
+    outs: &'a [u32],
+    added: *const f32,
+    adds: Option<&'a [u32]>,
+}
+
+/// The kernel for `n` positions, one or two vectors of filters.
+#[inline(always)]
+unsafe fn dispatch<S: Simd>(tile: &Tile, spot: &Spot, n: usize) {
+    macro_rules! rows {
+        ($($n:literal)*) => {
+            match (n, tile.filters > S::W) {
+                // SAFETY: as the caller's; `n` positions are there.
+                $(($n, true) => unsafe { kernel::<S, $n, 2>(tile, spot) },
+                  ($n, false) => unsafe { kernel::<S, $n, 1>(tile, spot) },)*
+                _ => {}
+            }
+        };
+    }
+    rows!(1 2 3 4 5 6 7 8 9 10 11 12 13 14);
+}
+
+/// `M` positions × `N` vectors of filters, all sums in registers.
+///
+/// Plain loops and no closures: those are functions of their own, without the vector features, and keep the sums from staying in registers.
+#[inline(always)]
+#[allow(clippy::needless_range_loop)]
+unsafe fn kernel<S: Simd, const M: usize, const N: usize>(tile: &Tile, spot: &Spot) {
+    // SAFETY: the caller answers for every address below: windows, weights (packed with zeros behind the last filter), outputs.
+    unsafe {
+        let zero = S::splat(0.0);
+        let mut sums = [[zero; N]; M];
+        let mut w = [zero; N];
+        for j in 0..N {
+            w[j] = S::load(tile.bias.add(j * S::W));
+        }
+        for i in 0..M {
+            sums[i] = w;
+        }
+        let mut weight = tile.weight;
+        let mut from = [spot.input; M];
+        for i in 0..M {
+            from[i] = spot.input.add(*spot.starts.get_unchecked(i) as usize);
+        }
+        for _ in 0..tile.rows {
+            for k in 0..tile.depth {
+                for j in 0..N {
+                    w[j] = S::load(weight.add(j * S::W));
+                }
+                for i in 0..M {
+                    let x = S::splat(*from[i].add(k));
+                    for j in 0..N {
+                        sums[i][j] = S::mul_add(x, w[j], sums[i][j]);
+                    }
+                }
+                weight = weight.add(2 * S::W);
+            }
+            for i in 0..M {
+                from[i] = from[i].wrapping_add(tile.step);
+            }
+        }
+        // a copy for the loop below, which indexes at run time: the sums themselves must never need an address
+        let mut done = [[zero; N]; M];
+        for i in 0..M {
+            for j in 0..N {
+                done[i][j] = sums[i][j];
+            }
+        }
+        let (low, high) = (S::splat(tile.limits[0]), S::splat(tile.limits[1]));
+        for i in 0..M {
+            for j in 0..N {
+                let sum = done[i][j];
+                let lanes = S::W.min(tile.filters - j * S::W);
+                let sum = match spot.adds {
+                    Some(adds) => {
+                        let from = spot.added.add(*adds.get_unchecked(i) as usize + j * S::W);
+                        S::add(sum, S::load_part(from, lanes))
+                    }
+                    None => sum,
+                };
+                let out = spot.output.add(*spot.outs.get_unchecked(i) as usize + j * S::W);
+                // in this order a NaN stays one
+                S::store_part(out, lanes, S::min(high, S::max(low, sum)));
+            }
+        }
+    }
+}
