@@ -130,7 +130,7 @@ impl Facts {
             selected: outcome.selected.clone(),
             reduced: outcome.reduced.clone(),
             trained: outcome.trained.clone(),
-            train_accuracy: outcome.evaluated.as_ref().map(|evaluated| evaluated.train_accuracy),
+            train_accuracy: outcome.evaluated.as_ref().and_then(|evaluated| evaluated.train_accuracy),
             seconds: outcome.seconds.clone(),
             samples: settings.samples,
             ..Facts::default()
@@ -214,12 +214,17 @@ fn ran(plan: &Plan, outcome: &Outcome) -> Vec<(&'static str, String)> {
         ("Features", format!("{kind}: {to} columns")),
     ];
     if let Some(settings) = &plan.pipeline.select {
-        rows.push(("Select", format!("columns whose variance is above {}", words::number(settings.variance_threshold))));
+        rows.push((
+            "Select",
+            format!("columns whose variance is above {}", words::number(settings.variance_threshold)),
+        ));
     }
     if let Some(settings) = &plan.pipeline.reduce {
         let components = match settings.pca.components {
             config::Components::Count(n) => words::plural(n, "component"),
-            config::Components::Fraction(f) => format!("as many components as hold {} of the variance", words::percent(f)),
+            config::Components::Fraction(f) => {
+                format!("as many components as hold {} of the variance", words::percent(f))
+            }
         };
         rows.push(("Reduce", format!("PCA, {components}{}", if settings.pca.whiten { ", whitened" } else { "" })));
     }

@@ -48,14 +48,18 @@ struct Choice {
 pub fn groups<E>(
     predictions: &[Prediction],
     count: usize,
-    picture: &mut dyn FnMut(&str) -> Result<Option<Vec<u8>>, E>,
+    mut picture: impl FnMut(&str) -> Result<Option<Vec<u8>>, E>,
 ) -> Result<Vec<Group>, E> {
     let choice = choose(predictions, count);
     let wrong = predictions.iter().filter(|one| !one.is_right()).count();
     let notes = [
-        format!("{} of {} wrong, the most confident first", words::count(wrong), words::plural(predictions.len(), "test image")),
+        format!(
+            "{} of {} wrong, the most confident first",
+            words::count(wrong),
+            words::plural(predictions.len(), "test image")
+        ),
         "right, with the least confidence".to_string(),
-        "drawn from every class".to_string(),
+        "drawn from the classes in turn".to_string(),
     ];
     let titles = ["Mistakes", "Close calls", "Right"];
     let members = [choice.wrong, choice.uncertain, choice.right];
@@ -95,15 +99,17 @@ impl Prediction {
 
 /// Half of the room for mistakes, a quarter for close calls, the rest for others; room that one does not need, the next may take.
 fn choose(predictions: &[Prediction], count: usize) -> Choice {
-    let (mut right, mut wrong): (Vec<usize>, Vec<usize>) = (0..predictions.len()).partition(|&i| predictions[i].is_right());
-    let by_confidence = |a: &usize, b: &usize| predictions[*a].confidence.total_cmp(&predictions[*b].confidence).then(a.cmp(b));
+    let (mut right, mut wrong): (Vec<usize>, Vec<usize>) =
+        (0..predictions.len()).partition(|&i| predictions[i].is_right());
+    let by_confidence =
+        |a: &usize, b: &usize| predictions[*a].confidence.total_cmp(&predictions[*b].confidence).then(a.cmp(b));
     wrong.sort_by(|a, b| by_confidence(b, a));
     right.sort_by(by_confidence);
     let half = count.div_ceil(2);
     let for_right = (count - half).min(right.len());
     wrong.truncate(count - for_right);
     let room = (count - wrong.len()).min(right.len());
-    let close = if room < right.len() || room > 1 { room.div_ceil(2).min(count.div_ceil(4)) } else { 0 };
+    let close = room.div_ceil(2).min(count.div_ceil(4));
     let uncertain: Vec<usize> = right.iter().take(close).copied().collect();
     let others = spread(predictions, &right[uncertain.len()..], room - uncertain.len());
     Choice { wrong, uncertain, right: others }
@@ -114,7 +120,8 @@ fn spread(predictions: &[Prediction], among: &[usize], count: usize) -> Vec<usiz
     let classes: BTreeSet<&str> = among.iter().map(|&i| predictions[i].label.as_str()).collect();
     let queues = classes.into_iter().map(|class| {
         let members = among.iter().copied().filter(|&i| predictions[i].label == class);
-        let mut members: Vec<_> = members.map(|i| (*blake3::hash(predictions[i].path.as_bytes()).as_bytes(), i)).collect();
+        let mut members: Vec<_> =
+            members.map(|i| (*blake3::hash(predictions[i].path.as_bytes()).as_bytes(), i)).collect();
         members.sort_unstable();
         members.into_iter().map(|(_, i)| i).collect::<Vec<usize>>()
     });
@@ -169,13 +176,24 @@ mod tests {
 
     #[test]
     fn room_is_used_up_and_nothing_is_shown_twice() {
-        for (n, wrong_every, count) in [(100, 3, 24), (100, 50, 24), (100, 1000, 24), (100, 1, 24), (10, 2, 24), (100, 3, 1), (100, 3, 0), (0, 1, 24)] {
+        for (n, wrong_every, count) in [
+            (100, 3, 24),
+            (100, 50, 24),
+            (100, 1000, 24),
+            (100, 1, 24),
+            (10, 2, 24),
+            (100, 3, 1),
+            (100, 3, 0),
+            (0, 1, 24),
+        ] {
             let all = predictions(n, wrong_every);
             let Choice { wrong, uncertain, right } = choose(&all, count);
             let shown: BTreeSet<usize> = [&wrong, &uncertain, &right].into_iter().flatten().copied().collect();
             assert_eq!(shown.len(), wrong.len() + uncertain.len() + right.len());
             assert_eq!(shown.len(), count.min(n), "{n} {wrong_every} {count}");
-            assert!(wrong.iter().all(|&i| !all[i].is_right()) && uncertain.iter().chain(&right).all(|&i| all[i].is_right()));
+            assert!(
+                wrong.iter().all(|&i| !all[i].is_right()) && uncertain.iter().chain(&right).all(|&i| all[i].is_right())
+            );
         }
     }
 
@@ -194,7 +212,7 @@ mod tests {
     fn an_unreadable_picture_is_left_out() {
         let all = predictions(8, 1000);
         let mut asked = 0;
-        let groups = groups::<()>(&all, 8, &mut |path| {
+        let groups = groups::<()>(&all, 8, |path| {
             asked += 1;
             Ok((path != "003.jpg").then(|| vec![1, 2, 3]))
         });

@@ -10,6 +10,8 @@ use super::words::{count, number, percent, plural};
 const FEW: usize = 25;
 /// Rows of the lists that stand for a large table.
 const LISTED: usize = 15;
+/// Rows of the list beside a matrix that shows every pair already.
+const BESIDE: usize = 8;
 
 /// The section.
 #[derive(Clone, Debug, Serialize)]
@@ -82,11 +84,18 @@ pub struct Class {
 pub fn section(facts: &Facts) -> Option<Section> {
     let scores = facts.test.as_ref().filter(|scores| scores.support > 0)?;
     let few = facts.classes.len() <= FEW;
-    let title = format!("Confusion matrix of {} classes: rows are the truth, columns the prediction", facts.classes.len());
+    let title =
+        format!("Confusion matrix of {} classes: rows are the truth, columns the prediction", facts.classes.len());
     let classes = classes(scores, &facts.classes);
     let mut pairs = pairs(scores, &facts.classes);
-    let more_pairs = pairs.len() > LISTED;
-    pairs.truncate(LISTED);
+    // the matrix of two classes has both pairs in plain sight
+    let listed = match facts.classes.len() {
+        0..=2 => 0,
+        3..=FEW => BESIDE,
+        _ => LISTED,
+    };
+    let more_pairs = pairs.len() > listed;
+    pairs.truncate(listed);
     Some(Section {
         summary: summary(scores),
         numbers: numbers(scores, facts.train_accuracy),
@@ -105,17 +114,22 @@ fn summary(scores: &Scores) -> String {
     let largest = scores.per_class.iter().map(|class| class.support).max().unwrap_or(0);
     let guess = percent(largest as f64 / scores.support as f64);
     let [low, high] = scores.accuracy_interval_95.map(percent);
-    let (accuracy, rows) = (percent(scores.accuracy), plural(scores.support, "test image"));
+    let rows = plural(scores.support, "test image");
+    let right = if scores.accuracy == 1.0 {
+        format!("All of {rows}")
+    } else {
+        format!("{} of {rows}", percent(scores.accuracy))
+    };
     format!(
-        "{accuracy} of {rows} were classified correctly; with 95 % confidence the true rate lies between {low} and {high}. \
-         Always naming the most frequent class would be right for {guess}."
+        "{right} were classified correctly; with 95\u{202f}% confidence the true rate lies between {low} and {high}. Always naming the most \
+         frequent class would be right for {guess}."
     )
 }
 
 fn numbers(scores: &Scores, train_accuracy: Option<f64>) -> Vec<Number> {
     let one = |name: &str, value: String, note: &str| Number { name: name.into(), value, note: note.into() };
     let mut all = vec![
-        one("Accuracy", percent(scores.accuracy), "share of images whose class was named"),
+        one("Accuracy", percent(scores.accuracy), "images classified correctly"),
         one("Balanced accuracy", percent(scores.balanced_accuracy), "every class counts the same"),
     ];
     let top = scores.top_k_accuracy.iter();
@@ -126,7 +140,7 @@ fn numbers(scores: &Scores, train_accuracy: Option<f64>) -> Vec<Number> {
     }));
     all.push(one("Log loss", number(scores.log_loss), "0 would be certain and right every time"));
     if let Some(accuracy) = train_accuracy.filter(|accuracy| accuracy.is_finite()) {
-        all.push(one("Train accuracy", percent(accuracy), "far above the test accuracy: learned by heart"));
+        all.push(one("Train accuracy", percent(accuracy), "much above the test accuracy: overfitted"));
     }
     all
 }
@@ -139,12 +153,21 @@ fn table(scores: &Scores, classes: &[String]) -> Vec<Row> {
             let shown = if n == 0 { String::new() } else { percent(share) };
             Cell {
                 count: count(n as usize),
-                tip: format!("{name}, predicted {other}: {}", if n == 0 { "none".into() } else { format!("{n} ({shown})") }),
+                tip: format!(
+                    "{name}, predicted {other}: {}",
+                    if n == 0 { "none".into() } else { format!("{n} ({shown})") }
+                ),
                 // one decimal is for the tip: a cell is small
                 share: if n == 0 { String::new() } else { format!("{:.0}\u{202f}%", 100.0 * share) },
                 shade: if n == 0 { "0".into() } else { format!("{:.2}", 0.08 + 0.92 * share) },
-                kind: if n == 0 { "none" } else if truth == predicted { "hit" } else { "miss" },
-                strong: share > 0.5,
+                kind: if n == 0 {
+                    "none"
+                } else if truth == predicted {
+                    "hit"
+                } else {
+                    "miss"
+                },
+                strong: share > 0.85,
             }
         });
         Row { name: name.clone(), cells: cells.collect() }
@@ -173,7 +196,14 @@ fn pairs(scores: &Scores, classes: &[String]) -> Vec<Pair> {
 
 fn class(name: &str, precision: f64, recall: f64, f1: f64, support: usize) -> Class {
     let [p, r, f] = [precision, recall, f1].map(|score| format!("{score:.3}"));
-    Class { name: name.into(), precision: p, recall: r, f1: f, bar: format!("{:.0}", 100.0 * f1), support: count(support) }
+    Class {
+        name: name.into(),
+        precision: p,
+        recall: r,
+        f1: f,
+        bar: format!("{:.0}", 100.0 * f1),
+        support: count(support),
+    }
 }
 
 fn classes(scores: &Scores, names: &[String]) -> Vec<Class> {
@@ -183,7 +213,8 @@ fn classes(scores: &Scores, names: &[String]) -> Vec<Class> {
 
 /// Classes with pictures, by rising F1.
 fn hardest(scores: &Scores, classes: &[Class]) -> Vec<Class> {
-    let mut order: Vec<usize> = (0..classes.len().min(scores.per_class.len())).filter(|&i| scores.per_class[i].support > 0).collect();
+    let mut order: Vec<usize> =
+        (0..classes.len().min(scores.per_class.len())).filter(|&i| scores.per_class[i].support > 0).collect();
     order.sort_by(|&a, &b| scores.per_class[a].f1_score.total_cmp(&scores.per_class[b].f1_score).then(a.cmp(&b)));
     order.into_iter().take(LISTED).map(|i| classes[i].clone()).collect()
 }

@@ -41,7 +41,8 @@ pub fn section(facts: &Facts) -> Option<Section> {
     if facts.seconds.is_empty() {
         return None;
     }
-    let stages: Vec<(&'static str, f64)> = facts.seconds.iter().map(|(stage, seconds)| (stage.name(), *seconds)).collect();
+    let stages: Vec<(&'static str, f64)> =
+        facts.seconds.iter().map(|(stage, seconds)| (stage.name(), *seconds)).collect();
     let extraction = facts.extracted.as_ref().and_then(extraction);
     let reused = facts.extracted.is_some() && extraction.is_none();
     Some(Section {
@@ -111,7 +112,9 @@ fn verdict(extracted: &Extracted, steps: &[(&'static str, f64)], work: f64) -> S
         "forward" => format!("The network takes {share} of the work: a GPU or a smaller model would help most."),
         "decode" => format!("Decoding takes {share} of the work: smaller picture files would help most."),
         "read" => format!("Reading files takes {share} of the work: a faster or nearer disk would help most."),
-        "prepare" => format!("Resizing takes {share} of the work: smaller pictures or a simpler filter would help most."),
+        "prepare" => {
+            format!("Resizing takes {share} of the work: smaller pictures or a simpler filter would help most.")
+        }
         _ => format!("Writing tables takes {share} of the work: `output.layout: array` writes wide features faster."),
     }
 }
@@ -149,7 +152,10 @@ mod tests {
         assert!(told("cpu", timing).starts_with("The network takes 80.0"));
         assert!(told("cpu", Timing { read: 90.0, ..timing }).starts_with("Reading"));
         assert!(told("cuda:0", Timing { forward: 5.9, ..timing }).contains("busy"));
-        assert!(told("cuda:0", Timing { forward: 3.0, ..timing }).contains("waited 50.0\u{202f}% of the time, mostly for `decode`"));
+        assert!(
+            told("cuda:0", Timing { forward: 3.0, ..timing })
+                .contains("waited 50.0\u{202f}% of the time, mostly for `decode`")
+        );
     }
 
     #[test]

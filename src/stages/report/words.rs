@@ -25,15 +25,17 @@ pub fn plural(n: usize, unit: &str) -> String {
     format!("{} {unit}{ending}", count(n))
 }
 
-/// A share of 1 as `93.5 %`; what is not all is never shown as 100 %, what is not nothing never as 0 %.
+/// A share of 1 as `93.5 %`; only all is `100 %` and only nothing is `0 %`.
 pub fn percent(share: f64) -> String {
-    let percent = 100.0 * share;
-    match format!("{percent:.1}").as_str() {
-        _ if !share.is_finite() => "–".into(),
-        "100.0" if share < 1.0 => "> 99.9\u{202f}%".into(),
-        "0.0" if share > 0.0 => "< 0.1\u{202f}%".into(),
-        text => format!("{text}\u{202f}%"),
-    }
+    let text = match format!("{:.1}", 100.0 * share).as_str() {
+        _ if !share.is_finite() => return "–".into(),
+        _ if share == 1.0 => "100".to_string(),
+        _ if share == 0.0 => "0".to_string(),
+        "100.0" if share < 1.0 => "> 99.9".to_string(),
+        "0.0" => "< 0.1".to_string(),
+        text => text.to_string(),
+    };
+    text + "\u{202f}%"
 }
 
 /// Three or so figures: `0.0123`, `1.5`, `120`.
@@ -112,7 +114,10 @@ mod tests {
     #[test]
     fn nothing_and_all_are_said_of_nothing_and_all_only() {
         let shares = [0.0, 0.0001, 0.5, 0.9999, 1.0, f64::NAN].map(percent);
-        assert_eq!(shares, ["0.0 %", "< 0.1 %", "50.0 %", "> 99.9 %", "100.0 %", "–"].map(|t| t.replace(" %", "\u{202f}%")));
+        assert_eq!(
+            shares,
+            ["0 %", "< 0.1 %", "50.0 %", "> 99.9 %", "100 %", "–"].map(|t| t.replace(" %", "\u{202f}%"))
+        );
     }
 
     #[test]

@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use super::{Axis, Frame, coordinate, escape};
+use super::{Axis, Frame, coordinate};
+use crate::stages::report::words;
 
 const HEIGHT: f64 = 280.0;
 /// Points of a curve at most: more than there are pixels tell nothing.
@@ -25,25 +26,16 @@ pub fn draw(values: &[f64], title: &str, name: &str, percent: bool) -> Option<St
         Axis::round(lowest.min(0.0), highest, 4)
     };
     let frame = Frame::new(Axis::whole(1.0, (values.len() as f64).max(2.0), 6), y, HEIGHT);
-    let mut marks = String::new();
-    if drawn.len() > 1 {
-        marks.push_str("<path class=\"line\" d=\"");
-        for (i, &(x, y)) in drawn.iter().enumerate() {
-            let (x, y) = frame.place(x, y);
-            let command = if i == 0 { 'M' } else { 'L' };
-            write!(marks, "{command}{} {}", coordinate(x), coordinate(y)).ok();
-        }
-        marks.push_str("\"/>");
-    }
+    let mut marks = frame.line(&drawn);
     let (x, y) = frame.place(last.0, last.1);
     let [_, _, top, _] = frame.edges();
     // above the point, or below it where there is no room
     let text = if y - top > 16.0 { y - 10.0 } else { y + 18.0 };
-    let label = if percent { crate::stages::report::words::percent(last.1) } else { crate::stages::report::words::number(last.1) };
+    let label = if percent { words::percent(last.1) } else { words::number(last.1) };
     let (cx, cy, text) = (coordinate(x), coordinate(y), coordinate(text));
     write!(marks, "<circle class=\"end\" cx=\"{cx}\" cy=\"{cy}\" r=\"3.5\"/>").ok();
     let anchor = if drawn.len() > 1 { "e" } else { "s" };
-    write!(marks, "<text class=\"value {anchor}\" x=\"{cx}\" y=\"{text}\">{}</text>", escape(&label)).ok();
+    write!(marks, "<text class=\"value {anchor}\" x=\"{cx}\" y=\"{text}\">{label}</text>").ok();
     Some(frame.draw(title, ["epoch", name], &marks))
 }
 

@@ -10,6 +10,8 @@ const SIDE: f64 = 480.0;
 const MARGIN: f64 = 22.0;
 /// Classes up to which a cell tells its numbers when pointed at.
 const NAMED: usize = 120;
+/// Side of a cell at least: a smaller one would hardly be seen, so it grows over its neighbours.
+const LEAST: f64 = 2.2;
 /// Steps of shading: cells of one step are one path where there are too many for one element each.
 const SHADES: usize = 8;
 
@@ -22,7 +24,11 @@ pub fn draw(counts: &[Vec<u64>], classes: &[String], title: &str) -> Option<Stri
     let cell = (SIDE - MARGIN) / n as f64;
     let mut out = open(SIDE, SIDE, title);
     let far = coordinate(SIDE - 1.0);
-    write!(out, "<g class=\"axes\" aria-hidden=\"true\"><text class=\"name\" x=\"{MARGIN}\" y=\"14\">predicted →</text>").ok();
+    write!(
+        out,
+        "<g class=\"axes\" aria-hidden=\"true\"><text class=\"name\" x=\"{MARGIN}\" y=\"14\">predicted →</text>"
+    )
+    .ok();
     write!(out, "<text class=\"name e\" transform=\"translate(14 {MARGIN}) rotate(-90)\">← truth</text>").ok();
     write!(out, "<path class=\"base\" d=\"M{MARGIN} {MARGIN}H{far}V{far}H{MARGIN}z\"/></g>").ok();
     if n <= NAMED {
@@ -45,9 +51,14 @@ fn cells(counts: &[Vec<u64>]) -> impl Iterator<Item = (usize, usize, u64, f64)> 
 fn named(out: &mut String, counts: &[Vec<u64>], classes: &[String], cell: f64) {
     let name = |class: usize| escape(classes.get(class).map_or("", String::as_str));
     for (truth, predicted, count, share) in cells(counts) {
-        let [x, y, side] = [MARGIN + predicted as f64 * cell, MARGIN + truth as f64 * cell, cell].map(|v| format!("{v:.2}"));
-        let (kind, opacity) = (kind(truth, predicted), format!("{:.2}", 0.15 + 0.85 * share));
-        write!(out, "<rect class=\"{kind}\" x=\"{x}\" y=\"{y}\" width=\"{side}\" height=\"{side}\" fill-opacity=\"{opacity}\">").ok();
+        let [x, y, side] =
+            [MARGIN + predicted as f64 * cell, MARGIN + truth as f64 * cell, cell].map(|v| format!("{v:.2}"));
+        let (kind, opacity) = (kind(truth, predicted), format!("{:.2}", 0.25 + 0.75 * share));
+        write!(
+            out,
+            "<rect class=\"{kind}\" x=\"{x}\" y=\"{y}\" width=\"{side}\" height=\"{side}\" fill-opacity=\"{opacity}\">"
+        )
+        .ok();
         let (truth, predicted, share) = (name(truth), name(predicted), percent(share));
         write!(out, "<title>{truth}, predicted {predicted}: {count} ({share})</title></rect>").ok();
     }
@@ -55,15 +66,16 @@ fn named(out: &mut String, counts: &[Vec<u64>], classes: &[String], cell: f64) {
 
 fn shades(out: &mut String, counts: &[Vec<u64>], cell: f64) {
     let mut paths = vec![String::new(); 2 * SHADES];
+    let side = cell.max(LEAST);
+    let place = |i: usize| (MARGIN + (i as f64 + 0.5) * cell - side / 2.0).clamp(MARGIN, SIDE - side);
     for (truth, predicted, _, share) in cells(counts) {
         let shade = ((share * SHADES as f64) as usize).min(SHADES - 1);
         let path = &mut paths[usize::from(truth != predicted) * SHADES + shade];
-        let (x, y) = (MARGIN + predicted as f64 * cell, MARGIN + truth as f64 * cell);
-        write!(path, "M{x:.2} {y:.2}h{cell:.2}v{cell:.2}h-{cell:.2}z").ok();
+        write!(path, "M{:.1} {:.1}h{side:.1}v{side:.1}h-{side:.1}z", place(predicted), place(truth)).ok();
     }
     for (i, path) in paths.iter().enumerate().filter(|(_, path)| !path.is_empty()) {
         let (kind, shade) = (kind(0, i / SHADES), i % SHADES);
-        let opacity = 0.15 + 0.85 * (shade as f64 + 0.5) / SHADES as f64;
+        let opacity = 0.25 + 0.75 * (shade as f64 + 0.5) / SHADES as f64;
         write!(out, "<path class=\"{kind}\" fill-opacity=\"{opacity:.2}\" d=\"{path}\"/>").ok();
     }
 }

@@ -145,6 +145,19 @@ impl Frame {
         (left + (right - left) * self.x.share(x), bottom - (bottom - top) * self.y.share(y))
     }
 
+    /// A line through value pairs; one pair makes none.
+    pub fn line(&self, points: &[(f64, f64)]) -> String {
+        if points.len() < 2 {
+            return String::new();
+        }
+        let steps = points.iter().map(|&(x, y)| {
+            let (x, y) = self.place(x, y);
+            format!("{} {}", coordinate(x), coordinate(y))
+        });
+        let steps: Vec<String> = steps.collect();
+        format!("<path class=\"line\" d=\"M{}\"/>", steps.join("L"))
+    }
+
     /// The whole SVG: axes named `x` and `y` under `marks`; `title` is what a screen reader says.
     pub fn draw(&self, title: &str, [x, y]: [&str; 2], marks: &str) -> String {
         let mut out = open(WIDTH, self.height, title);
@@ -156,7 +169,11 @@ impl Frame {
             let class = if (at - bottom).abs() < 0.5 { " class=\"base\"" } else { "" };
             let (line, text) = (coordinate(at), coordinate(at + 4.0));
             let (end, label) = (coordinate(left - 7.0), self.y.label(tick));
-            write!(out, "<path{class} d=\"M{l} {line}H{r}\"/><text class=\"e\" x=\"{end}\" y=\"{text}\">{label}</text>").ok();
+            write!(
+                out,
+                "<path{class} d=\"M{l} {line}H{r}\"/><text class=\"e\" x=\"{end}\" y=\"{text}\">{label}</text>"
+            )
+            .ok();
         }
         let below = coordinate(bottom + 17.0);
         for &tick in &self.x.ticks {
@@ -165,7 +182,11 @@ impl Frame {
             let half = DIGIT * self.x.label(tick).chars().count() as f64 / 2.0;
             let (mark, text) = (coordinate(at), coordinate(at.min(WIDTH - half - 1.0)));
             let label = self.x.label(tick);
-            write!(out, "<path class=\"base\" d=\"M{mark} {b}v4\"/><text class=\"m\" x=\"{text}\" y=\"{below}\">{label}</text>").ok();
+            write!(
+                out,
+                "<path class=\"base\" d=\"M{mark} {b}v4\"/><text class=\"m\" x=\"{text}\" y=\"{below}\">{label}</text>"
+            )
+            .ok();
         }
         let (name, last) = (coordinate(top - 12.0), coordinate(self.height - 5.0));
         write!(out, "<text class=\"name\" x=\"2\" y=\"{name}\">{}</text>", escape(y)).ok();
@@ -192,7 +213,10 @@ mod tests {
         assert_eq!(labels, ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]);
         let labels = |axis: Axis| axis.ticks.iter().map(|&t| axis.label(t)).collect::<Vec<_>>();
         assert_eq!(labels(Axis::round(-3.2, 12.0, 4)), ["-5", "0", "5", "10", "15"]);
-        assert_eq!(labels(Axis::round(0.0, 1.0, 5).percent()), ["0", "20", "40", "60", "80", "100"].map(|t| format!("{t}\u{202f}%")));
+        assert_eq!(
+            labels(Axis::round(0.0, 1.0, 5).percent()),
+            ["0", "20", "40", "60", "80", "100"].map(|t| format!("{t}\u{202f}%"))
+        );
         assert_eq!(labels(Axis::round(0.0, 0.03, 3).percent()), ["0", "1", "2", "3"].map(|t| format!("{t}\u{202f}%")));
         assert_eq!(labels(Axis::round(0.0, 0.6, 3)), ["0.0", "0.2", "0.4", "0.6"]);
         assert_eq!(labels(Axis::whole(1.0, 87.0, 5)), ["20", "40", "60", "80"]);
@@ -210,9 +234,16 @@ mod tests {
 
     #[test]
     fn text_cannot_leave_its_place() {
-        assert_eq!(escape("<script>alert(\"x\")</script> & 'y'"), "&lt;script&gt;alert(&quot;x&quot;)&lt;/script&gt; &amp; &#39;y&#39;");
-        let svg = Frame::new(Axis::round(0.0, 1.0, 4), Axis::round(0.0, 1.0, 4), 200.0).draw("a\"<b>", ["<x>", "'y'"], "");
-        assert!(svg.contains("aria-label=\"a&quot;&lt;b&gt;\"") && svg.contains("&lt;x&gt;") && !svg.contains("<x>"), "{svg}");
+        assert_eq!(
+            escape("<script>alert(\"x\")</script> & 'y'"),
+            "&lt;script&gt;alert(&quot;x&quot;)&lt;/script&gt; &amp; &#39;y&#39;"
+        );
+        let svg =
+            Frame::new(Axis::round(0.0, 1.0, 4), Axis::round(0.0, 1.0, 4), 200.0).draw("a\"<b>", ["<x>", "'y'"], "");
+        assert!(
+            svg.contains("aria-label=\"a&quot;&lt;b&gt;\"") && svg.contains("&lt;x&gt;") && !svg.contains("<x>"),
+            "{svg}"
+        );
     }
 
     #[test]

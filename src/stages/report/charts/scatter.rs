@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::{Axis, Frame, coordinate, escape};
 use crate::stages::report::facts::Point;
+use crate::stages::report::words::percent;
 
 const HEIGHT: f64 = 400.0;
 /// Points drawn at most.
@@ -41,14 +42,18 @@ impl Mark {
     /// A small picture of the mark for the legend.
     pub fn icon(self) -> String {
         let path = self.path(6.0, 6.0);
-        format!("<svg class=\"icon\" viewBox=\"0 0 12 12\" aria-hidden=\"true\"><path class=\"k{} test\" d=\"{path}\"/></svg>", self.colour)
+        format!(
+            "<svg class=\"icon\" viewBox=\"0 0 12 12\" aria-hidden=\"true\"><path class=\"k{} test\" d=\"{path}\"/></svg>",
+            self.colour
+        )
     }
 }
 
 /// The points of `points` that are drawn: all, or as many as there is room for, by the hash of their paths.
 fn drawn(points: &[Point]) -> Vec<&Point> {
     let finite = points.iter().filter(|point| point.at.iter().all(|v| v.is_finite()));
-    let mut hashed: Vec<([u8; 32], &Point)> = finite.map(|p| (*blake3::hash(p.path.as_bytes()).as_bytes(), p)).collect();
+    let mut hashed: Vec<([u8; 32], &Point)> =
+        finite.map(|p| (*blake3::hash(p.path.as_bytes()).as_bytes(), p)).collect();
     // the order of drawing, too: no class lies on top of all others
     hashed.sort_by_key(|(hash, _)| *hash);
     hashed.truncate(MOST);
@@ -75,10 +80,11 @@ pub fn draw(points: &[Point], classes: &[String], ratio: [f64; 2], title: &str) 
         let mark = Mark::of(point.class.unwrap_or(0));
         let (colour, path) = (mark.colour, mark.path(x, y));
         let class = point.class.and_then(|class| classes.get(class)).map(|name| format!("{}, ", escape(name)));
-        let (kind, class, file) = (if point.test { "test" } else { "train" }, class.unwrap_or_default(), escape(&point.path));
+        let (kind, class, file) =
+            (if point.test { "test" } else { "train" }, class.unwrap_or_default(), escape(&point.path));
         write!(marks, "<path class=\"k{colour} {kind}\" d=\"{path}\"><title>{class}{kind}: {file}</title></path>").ok();
     }
-    let [x, y] = [0, 1].map(|i| format!("component {} ({})", i + 1, crate::stages::report::words::percent(ratio[i])));
+    let [x, y] = [0, 1].map(|i| format!("component {} ({})", i + 1, percent(ratio[i])));
     Some(frame.draw(title, [&x, &y], &marks))
 }
 

@@ -5,7 +5,8 @@ use std::fmt::Write;
 use super::{Axis, Frame, coordinate};
 use crate::stages::report::words::percent;
 
-const HEIGHT: f64 = 320.0;
+/// That of the scatter plot, which stands beside it.
+const HEIGHT: f64 = 400.0;
 /// Components up to which every bar tells its number when pointed at.
 const NAMED: usize = 120;
 
@@ -40,15 +41,8 @@ pub fn draw(ratio: &[f64], title: &str) -> Option<String> {
         }
     }
     marks.push_str("</g>");
-    if sums.len() > 1 {
-        marks.push_str("<path class=\"line\" d=\"");
-        for (i, &sum) in sums.iter().enumerate() {
-            let (x, y) = frame.place(i as f64 + 1.0, sum);
-            let command = if i == 0 { 'M' } else { 'L' };
-            write!(marks, "{command}{} {}", coordinate(x), coordinate(y)).ok();
-        }
-        marks.push_str("\"/>");
-    }
+    let steps: Vec<(f64, f64)> = sums.iter().enumerate().map(|(i, &sum)| (i as f64 + 1.0, sum)).collect();
+    marks.push_str(&frame.line(&steps));
     let (x, y) = frame.place(ratio.len() as f64, total);
     let [cx, cy, text] = [x, y, y - 9.0].map(coordinate);
     let end = coordinate(right);
@@ -79,7 +73,10 @@ mod tests {
         assert!(draw(&[], "t").is_none());
         let svg = draw(&[0.5, 0.25, 0.125], "t").expect("a chart");
         assert_eq!(svg.matches("<rect").count(), 3);
-        assert!(svg.contains("87.5\u{202f}%") && svg.contains("component 2: 25.0\u{202f}%, up to here 75.0\u{202f}%"), "{svg}");
+        assert!(
+            svg.contains("87.5\u{202f}%") && svg.contains("component 2: 25.0\u{202f}%, up to here 75.0\u{202f}%"),
+            "{svg}"
+        );
         let many = draw(&vec![1.0 / 512.0; 512], "t").expect("a chart");
         assert!(!many.contains("<title>") && many.len() < 60_000, "{} bytes", many.len());
         assert!(draw(&[1.0], "t").expect("a chart").contains("<rect"));

@@ -1,0 +1,318 @@
+//! The page as the template sees it: every section with its words, numbers and charts, or none where the run has nothing to say.
+//!
+//! A new section is a field here, its title in [`Page::links`], and a block of the same id in `report.html`.
+
+use serde::Serialize;
+
+use super::charts::{lines, scatter, spectrum};
+use super::facts::Facts;
+use super::samples::Group;
+use super::words::{count, number, percent, plural};
+use super::{files, scores, timing};
+
+/// Classes up to which they are listed at once; more are folded away.
+const OPEN: usize = 40;
+
+/// All that stands on the page.
+#[derive(Clone, Debug, Serialize)]
+pub struct Page {
+    pub title: String,
+    pub version: &'static str,
+    pub lead: String,
+    /// What the run does not have, and why.
+    pub notes: Vec<String>,
+    pub links: Vec<Link>,
+    pub tiles: Vec<Tile>,
+    pub ran: Vec<Fact>,
+    pub counts: Counts,
+    pub samples: Vec<Group>,
+    pub scores: Option<scores::Section>,
+    pub training: Option<Training>,
+    pub components: Option<Components>,
+    pub columns: Option<Columns>,
+    pub files: Option<files::Section>,
+    pub timing: Option<timing::Section>,
+}
+
+/// A way to a section.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Link {
+    pub id: &'static str,
+    pub title: &'static str,
+}
+
+/// A key figure.
+#[derive(Clone, Debug, Serialize)]
+pub struct Tile {
+    pub label: &'static str,
+    pub value: String,
+    pub note: String,
+    /// The one that the reader came for.
+    pub main: bool,
+}
+
+/// A setting with its name.
+#[derive(Clone, Debug, Serialize)]
+pub struct Fact {
+    pub name: &'static str,
+    pub value: String,
+}
+
+/// Pictures by class and split.
+#[derive(Clone, Debug, Serialize)]
+pub struct Counts {
+    pub title: &'static str,
+    pub summary: String,
+    pub rows: Vec<CountRow>,
+    pub folded: bool,
+}
+
+/// Pictures of a class.
+#[derive(Clone, Debug, Serialize)]
+pub struct CountRow {
+    pub name: String,
+    pub train: String,
+    pub test: String,
+    /// Widths of the bars, 0 to 100.
+    pub bars: [String; 2],
+}
+
+/// How the training went.
+#[derive(Clone, Debug, Serialize)]
+pub struct Training {
+    pub facts: Vec<Fact>,
+    pub loss: Option<String>,
+    pub validation: Option<String>,
+}
+
+/// The principal components.
+#[derive(Clone, Debug, Serialize)]
+pub struct Components {
+    pub summary: String,
+    pub scatter: Option<String>,
+    pub thinned: Option<String>,
+    pub legend: Vec<Entry>,
+    pub folded: bool,
+    pub has_test: bool,
+    pub spectrum: Option<String>,
+}
+
+/// A class with its mark.
+#[derive(Clone, Debug, Serialize)]
+pub struct Entry {
+    pub icon: String,
+    pub name: String,
+}
+
+/// What the variance filter did.
+#[derive(Clone, Debug, Serialize)]
+pub struct Columns {
+    pub summary: String,
+    /// Widths of the bars of kept and dropped, 0 to 100.
+    pub bars: [String; 2],
+    pub kept: String,
+    pub dropped: String,
+}
+
+impl Page {
+    /// Puts the facts into words; `samples` are the pictures to show.
+    pub fn new(facts: &Facts, samples: Vec<Group>) -> Self {
+        let mut page = Page {
+            title: facts.title.clone(),
+            version: env!("CARGO_PKG_VERSION"),
+            lead: lead(facts),
+            notes: notes(facts, &samples),
+            links: Vec::new(),
+            tiles: tiles(facts),
+            ran: facts.ran.iter().map(|(name, value)| Fact { name, value: value.clone() }).collect(),
+            counts: counts(facts),
+            samples,
+            scores: scores::section(facts),
+            training: training(facts),
+            components: components(facts),
+            columns: columns(facts),
+            files: files::section(facts),
+            timing: timing::section(facts),
+        };
+        page.links = page.links();
+        page
+    }
+
+    /// The sections that are there, in the order of the page.
+    fn links(&self) -> Vec<Link> {
+        let all = [
+            ("ran", "What ran", true),
+            ("samples", "Test pictures", !self.samples.is_empty()),
+            ("scores", "Scores", self.scores.is_some()),
+            ("training", "Training", self.training.is_some()),
+            ("components", "Components", self.components.is_some()),
+            ("columns", "Columns", self.columns.is_some()),
+            ("files", "Left out", self.files.is_some()),
+            ("timing", "Time", self.timing.is_some()),
+        ];
+        all.into_iter().filter(|(.., there)| *there).map(|(id, title, _)| Link { id, title }).collect()
+    }
+}
+
+fn lead(facts: &Facts) -> String {
+    let images = facts.extracted.as_ref().map_or(facts.sizes.iter().sum(), |extracted| extracted.ok);
+    let classes = match facts.classes.len() {
+        0 => String::new(),
+        n => format!(" of {}", plural(n, "class")),
+    };
+    let what = format!("{}{classes}", plural(images, "image"));
+    match &facts.test {
+        Some(test) => {
+            let right = if test.accuracy == 1.0 { "all".to_string() } else { percent(test.accuracy) };
+            format!(
+                "{what}. The classifier was right for {right} of {} that it had not seen.",
+                plural(test.support, "test image")
+            )
+        }
+        None => format!("{what}."),
+    }
+}
+
+fn notes(facts: &Facts, samples: &[Group]) -> Vec<String> {
+    let mut notes = Vec::new();
+    if facts.trained.is_none() {
+        notes.push(match facts.classes.is_empty() {
+            true => "No labels, so no classifier was trained and nothing is scored.".into(),
+            false => "No classifier was trained in this run, so nothing is scored.".to_string(),
+        });
+    } else if facts.test.is_none() {
+        notes.push("No test split, so the classifier is not scored on pictures that it has not seen.".into());
+    } else if samples.is_empty() && facts.samples > 0 && !facts.predictions.is_empty() {
+        notes.push("None of the test pictures could be read again, so none is shown.".into());
+    }
+    if facts.reduced.as_ref().is_some_and(|reduced| reduced.components == 1) {
+        notes.push("There is one principal component only, so the pictures are not drawn on a plane.".into());
+    }
+    notes
+}
+
+fn tiles(facts: &Facts) -> Vec<Tile> {
+    let tile = |label, value: String, note: String| Tile { label, value, note, main: false };
+    let mut tiles = Vec::new();
+    if let Some(test) = &facts.test {
+        let [low, high] = test.accuracy_interval_95.map(percent);
+        let note = format!("95\u{202f}% interval {low} to {high}");
+        tiles.push(Tile { main: true, ..tile("Test accuracy", percent(test.accuracy), note) });
+        tiles.push(tile("Test images", count(test.support), plural(facts.classes.len(), "class")));
+    }
+    if let Some(extracted) = &facts.extracted {
+        let note = format!("{} skipped, {} failed", count(extracted.skipped), count(extracted.failed));
+        tiles.push(tile("Images", count(extracted.ok), note));
+        tiles.push(tile("Features", count(extracted.width), "of each image".into()));
+    }
+    if let Some(selected) = &facts.selected {
+        tiles.push(tile("Columns kept", count(selected.kept), format!("of {}", count(selected.of))));
+    }
+    if let Some(reduced) = &facts.reduced {
+        let note = format!("hold {} of the variance", percent(reduced.explained));
+        tiles.push(tile("Components", count(reduced.components), note));
+    }
+    tiles
+}
+
+fn counts(facts: &Facts) -> Counts {
+    let all = [("all images".to_string(), facts.sizes)];
+    let rows: Vec<(String, [usize; 2])> = match facts.classes.is_empty() {
+        true => all.to_vec(),
+        false => facts.classes.iter().cloned().zip(facts.counts.iter().copied()).collect(),
+    };
+    let most = rows.iter().map(|(_, [train, test])| train + test).max().unwrap_or(0).max(1);
+    let width = |n: usize| format!("{:.2}", 100.0 * n as f64 / most as f64);
+    let [train, test] = facts.sizes.map(count);
+    Counts {
+        title: if facts.classes.is_empty() { "Images" } else { "Images by class" },
+        summary: format!("{train} train and {test} test images were found."),
+        folded: rows.len() > OPEN,
+        rows: rows
+            .into_iter()
+            .map(|(name, [train, test])| CountRow {
+                name,
+                train: count(train),
+                test: count(test),
+                bars: [train, test].map(width),
+            })
+            .collect(),
+    }
+}
+
+fn training(facts: &Facts) -> Option<Training> {
+    let trained = facts.trained.as_ref()?;
+    let end = match (trained.converged, trained.validation_scores.is_empty()) {
+        (true, true) => "the loss no longer fell",
+        (true, false) => "the validation accuracy no longer rose",
+        (false, _) => "train.mlp.max_iter was reached before convergence: more epochs may help",
+    };
+    let mut facts = vec![
+        ("Train images", count(trained.rows)),
+        ("Inputs", plural(trained.inputs, "column")),
+        ("Classes", count(trained.classes.len())),
+        ("Epochs", count(trained.epochs)),
+        ("Ended because", end.to_string()),
+    ];
+    facts.extend(trained.loss_curve.last().map(|&loss| ("Last loss", number(loss))));
+    let best = trained.validation_scores.iter().copied().reduce(f64::max);
+    facts.extend(best.map(|best| ("Best validation accuracy", percent(best))));
+    Some(Training {
+        facts: facts.into_iter().map(|(name, value)| Fact { name, value }).collect(),
+        loss: lines::draw(&trained.loss_curve, "Training loss by epoch", "loss", false),
+        validation: lines::draw(
+            &trained.validation_scores,
+            "Validation accuracy by epoch",
+            "validation accuracy",
+            true,
+        ),
+    })
+}
+
+fn components(facts: &Facts) -> Option<Components> {
+    let reduced = facts.reduced.as_ref()?;
+    let ratio: [f64; 2] = [0, 1].map(|i| reduced.ratio.get(i).copied().unwrap_or(0.0));
+    let needed = spectrum::needed(&reduced.ratio, &[0.5, 0.8, 0.9, 0.95, 0.99]);
+    let needed: Vec<String> =
+        needed.iter().map(|(n, share)| format!("{n} hold {:.0}\u{202f}%", 100.0 * share)).collect();
+    let (k, columns, explained) =
+        (plural(reduced.components, "component"), count(reduced.columns), percent(reduced.explained));
+    let needed = if needed.is_empty() { String::new() } else { format!(" The first {}.", needed.join(", ")) };
+    let scatter = scatter::draw(&facts.points, &facts.classes, ratio, "Images on the first two principal components");
+    let entries = facts.classes.iter().enumerate();
+    let legend = entries.map(|(i, name)| Entry { icon: scatter::Mark::of(i).icon(), name: name.clone() });
+    let drawn = scatter.is_some();
+    Some(Components {
+        summary: format!("{k} of {columns} columns hold {explained} of the variance of the train images.{needed}"),
+        thinned: (facts.points.len() > scatter::MOST)
+            .then(|| format!("{} of {} images are drawn.", count(scatter::MOST), count(facts.points.len()))),
+        legend: if drawn { legend.collect() } else { Vec::new() },
+        folded: facts.classes.len() > OPEN,
+        has_test: facts.points.iter().any(|point| point.test),
+        scatter,
+        spectrum: spectrum::draw(&reduced.ratio, "Share of the variance by principal component, and its sum"),
+    })
+}
+
+fn columns(facts: &Facts) -> Option<Columns> {
+    let selected = facts.selected.as_ref()?;
+    let dropped = selected.of.saturating_sub(selected.kept);
+    let width = |n: usize| format!("{:.2}", 100.0 * n as f64 / selected.of.max(1) as f64);
+    let rule = match selected.threshold {
+        0.0 => "are the same number for every train image".to_string(),
+        threshold => format!("vary by no more than {} over the train images", number(threshold)),
+    };
+    let (of, n) = (plural(selected.of, "column"), count(dropped));
+    Some(Columns {
+        summary: match dropped {
+            0 => format!(
+                "All {of} vary over the train images by more than {}; none was dropped.",
+                number(selected.threshold)
+            ),
+            _ => format!("{n} of {of} were dropped: they {rule}."),
+        },
+        bars: [selected.kept, dropped].map(width),
+        kept: count(selected.kept),
+        dropped: n,
+    })
+}

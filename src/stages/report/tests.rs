@@ -1,0 +1,254 @@
+//! The whole page on made-up runs.
+
+use std::collections::BTreeMap;
+
+use super::facts::{Average, ClassScores, Facts, Point, Prediction, Scores, TopK, Trouble};
+use super::samples::groups;
+use super::{Page, render};
+use crate::image::{RgbImage, thumbnail};
+use crate::stages::StageId;
+use crate::stages::extract::{Extracted, Timing};
+use crate::stages::reduce::Reduced;
+use crate::stages::select::Selected;
+use crate::stages::train::Trained;
+
+/// Numbers in [0, 1) that are the same every time.
+fn noise(seed: usize) -> f64 {
+    let hash = blake3::hash(&seed.to_le_bytes());
+    f64::from(u32::from_le_bytes(std::array::from_fn(|i| hash.as_bytes()[i]))) / 4_294_967_296.0
+}
+
+/// Scores of a confusion matrix; the parts that the page only prints need not be true.
+fn scores(confusion_matrix: Vec<Vec<u64>>) -> Scores {
+    let support: u64 = confusion_matrix.iter().flatten().sum();
+    let right: u64 = (0..confusion_matrix.len()).map(|i| confusion_matrix[i][i]).sum();
+    let accuracy = right as f64 / support as f64;
+    let per_class = confusion_matrix.iter().enumerate().map(|(i, row)| {
+        let support: u64 = row.iter().sum();
+        let recall = row[i] as f64 / support.max(1) as f64;
+        ClassScores { precision: recall, recall, f1_score: recall, support }
+    });
+    let mean = Average { precision: accuracy, recall: accuracy, f1_score: accuracy };
+    Scores {
+        support: support as usize,
+        accuracy,
+        accuracy_interval_95: [accuracy - 0.03, accuracy + 0.02],
+        balanced_accuracy: accuracy,
+        log_loss: 0.314,
+        top_k_accuracy: vec![TopK { k: 3, accuracy: 0.99 }],
+        per_class: per_class.collect(),
+        macro_avg: mean,
+        weighted_avg: mean,
+        confusion_matrix,
+    }
+}
+
+fn extracted(ok: usize) -> Extracted {
+    Extracted {
+        ok,
+        failed: 2,
+        skipped: 61,
+        train_rows: ok / 2,
+        width: 1280,
+        shards: 1,
+        reused: 0,
+        device: "cpu".into(),
+        threads: 8,
+        failed_by_kind: BTreeMap::from([("truncated".to_string(), 2)]),
+        timing: Timing { read: 0.4, decode: 3.1, prepare: 2.2, forward: 61.0, write: 0.2, wall: 8.6, pictures: ok },
+    }
+}
+
+/// A run over `classes` with `each` test pictures a class, of which a share of `wrong` is taken for the next class.
+fn run(classes: &[&str], each: usize, wrong: f64) -> Facts {
+    let n = classes.len();
+    let mut confusion = vec![vec![0u64; n]; n];
+    let (mut predictions, mut points) = (Vec::new(), Vec::new());
+    for class in 0..n {
+        for i in 0..3 * each {
+            let (test, seed) = (i < each, class * 1000 + i);
+            let place = |axis: usize| {
+                12.0 * noise(class * 2 + axis + 7777) + noise(seed * 2 + axis) + noise(seed * 2 + axis + 99_999)
+            };
+            let path = format!("{}/{}/{i:03}.jpg", if test { "Test" } else { "Training" }, classes[class]);
+            points.push(Point { path: path.clone(), at: [place(0), place(1) - 4.0], class: Some(class), test });
+            if test {
+                let predicted = if noise(seed) < wrong { (class + 1 + seed % 3) % n } else { class };
+                confusion[class][predicted] += 1;
+                let [label, predicted] = [class, predicted].map(|c| classes[c].to_string());
+                predictions.push(Prediction { path, label, predicted, confidence: 0.4 + 0.6 * noise(seed + 5) });
+            }
+        }
+    }
+    let ratio: Vec<f64> = (0..64).map(|i| 0.13 * 0.86f64.powi(i) + 0.0004).collect();
+    let total = n * each;
+    Facts {
+        title: "fruits".into(),
+        ran: vec![
+            ("Model", "EfficientNet-Lite0 (efficientnet_lite0)".into()),
+            ("Weights", "bundled, SHA-256 ba17497f3374…".into()),
+        ],
+        classes: classes.iter().map(ToString::to_string).collect(),
+        counts: (0..n).map(|i| [2 * each - i % 7, each]).collect(),
+        sizes: [2 * total, total],
+        extracted: Some(extracted(3 * total)),
+        selected: Some(Selected { kept: 1214, of: 1280, threshold: 0.0 }),
+        reduced: Some(Reduced { components: 64, columns: 1214, explained: ratio.iter().sum(), ratio }),
+        trained: Some(Trained {
+            classes: classes.iter().map(ToString::to_string).collect(),
+            rows: 2 * total,
+            inputs: 64,
+            epochs: 87,
+            converged: true,
+            loss_curve: (0..87).map(|i| 2.1 * (-0.06 * f64::from(i)).exp() + 0.01).collect(),
+            validation_scores: (0..87).map(|i| 0.97 - 0.5 * (-0.1 * f64::from(i)).exp()).collect(),
+        }),
+        test: (total > 0).then(|| scores(confusion)),
+        train_accuracy: Some(1.0),
+        predictions,
+        points,
+        troubles: troubles(),
+        seconds: StageId::ALL.into_iter().skip(1).zip([8.7, 0.1, 0.4, 1.3, 0.1]).collect(),
+        samples: 24,
+    }
+}
+
+fn troubles() -> Vec<Trouble> {
+    let skipped = (0..61).map(|i| Trouble {
+        path: format!("notes/{i:02}.txt"),
+        failed: false,
+        reason: "not a picture by its extension .txt".into(),
+    });
+    let failed = ["a", "b"].map(|name| Trouble {
+        path: format!("Training/Kiwi/{name}.jpg"),
+        failed: true,
+        reason: "truncated: the file ends in the middle of the picture".into(),
+    });
+    skipped.chain(failed).collect()
+}
+
+/// The page of `facts`, every picture a coloured square; also written to the folder that `FEATURIZE_REPORTS` names, to be looked at.
+fn page(facts: &Facts, name: &str) -> String {
+    let picture = |path: &str| {
+        let seed = path.len() * 31 + usize::from(*path.as_bytes().last().unwrap_or(&0));
+        let hue = |c: usize| (80.0 + 160.0 * noise(seed + c + path.bytes().map(usize::from).sum::<usize>())) as u8;
+        let picture = RgbImage::filled(120, if seed.is_multiple_of(2) { 90 } else { 120 }, [hue(0), hue(1), hue(2)]);
+        Ok::<_, ()>(thumbnail(&picture, 160).ok())
+    };
+    let samples = groups(&facts.predictions, facts.samples, picture).expect("no error");
+    let html = render(&Page::new(facts, samples)).expect("rendered");
+    if let Some(folder) = std::env::var_os("FEATURIZE_REPORTS") {
+        std::fs::write(std::path::Path::new(&folder).join(format!("{name}.html")), &html).expect("written");
+    }
+    assert!(!html.contains("NaN") && !html.contains("undefined"), "a number is missing in {name}");
+    assert!(!html.contains("<script") && !html.contains("http://") && !html.contains("https://"), "{name} reaches out");
+    assert_eq!(html.matches("<section").count(), html.matches("</section>").count());
+    html
+}
+
+/// Ids of the sections, in order.
+fn sections(html: &str) -> Vec<&str> {
+    html.split("<section id=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect()
+}
+
+const FRUITS: [&str; 10] =
+    ["Banana", "Cherry", "Grape", "Kiwi", "Lemon", "Orange", "Pear", "Plum", "Strawberry", "Tomato Cherry Red"];
+
+#[test]
+fn a_whole_run_has_every_section() {
+    let facts = run(&FRUITS, 30, 0.1);
+    let html = page(&facts, "fruits");
+    assert_eq!(sections(&html), ["ran", "samples", "scores", "training", "components", "columns", "files", "timing"]);
+    assert_eq!(html.matches("<figure").count(), 24);
+    assert_eq!(html.matches("<svg class=\"chart\"").count(), 4);
+    assert!(html.contains("Predicted:"));
+    assert!(html.contains("and 13 more"), "50 of 63 files are listed");
+    assert!(html.contains("66 of 1,280 columns were dropped"));
+    // the same run gives the same page
+    assert_eq!(html, page(&facts, "fruits"));
+}
+
+#[test]
+fn two_classes_and_many_classes_fit() {
+    let html = page(&run(&["cat", "dog"], 12, 0.2), "two");
+    assert!(html.contains("class=\"matrix\""));
+    let names: Vec<String> = (0..60).map(|i| format!("Species number {i}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let html = page(&run(&names, 56, 0.15), "sixty");
+    assert!(!html.contains("class=\"matrix\"") && html.contains("Hardest classes"));
+    assert!(html.contains("2,000 of 10,080 images are drawn."));
+    assert!(html.len() < 1_500_000, "{} bytes for 10,080 pictures", html.len());
+    let names: Vec<String> = (0..1000).map(|i| format!("Species number {i}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let html = page(&run(&names, 3, 0.3), "thousand");
+    assert!(html.len() < 3_000_000, "{} bytes for 1,000 classes", html.len());
+}
+
+#[test]
+fn without_labels_there_is_nothing_to_score() {
+    let facts = run(&FRUITS, 8, 0.1);
+    let points = facts.points.iter().map(|point| Point { class: None, ..point.clone() }).collect();
+    let facts = Facts {
+        classes: vec![],
+        counts: vec![],
+        trained: None,
+        test: None,
+        train_accuracy: None,
+        predictions: vec![],
+        points,
+        ..facts
+    };
+    let html = page(&facts, "unlabelled");
+    assert_eq!(sections(&html), ["ran", "components", "columns", "files", "timing"]);
+    assert!(html.contains("No labels, so no classifier was trained"));
+}
+
+#[test]
+fn without_test_split_the_page_says_so() {
+    let mut facts = run(&FRUITS, 8, 0.1);
+    facts.points.retain(|point| !point.test);
+    let facts = Facts { test: None, predictions: vec![], sizes: [160, 0], ..facts };
+    let html = page(&facts, "untested");
+    assert_eq!(sections(&html), ["ran", "training", "components", "columns", "files", "timing"]);
+    assert!(html.contains("No test split") && !html.contains("test filled"));
+}
+
+#[test]
+fn an_extraction_alone_is_a_page() {
+    let facts = run(&FRUITS, 8, 0.1);
+    let facts = Facts {
+        selected: None,
+        reduced: None,
+        trained: None,
+        test: None,
+        train_accuracy: None,
+        predictions: vec![],
+        points: vec![],
+        troubles: vec![],
+        ..facts
+    };
+    assert_eq!(sections(&page(&facts, "bare")), ["ran", "timing"]);
+    page(&Facts::default(), "nothing");
+}
+
+#[test]
+fn a_classifier_that_is_always_wrong_shows_its_mistakes() {
+    let facts = run(&FRUITS, 8, 2.0);
+    let html = page(&facts, "wrong");
+    assert_eq!(html.matches("<figure class=\"wrong\"").count(), 24);
+    assert!(!html.contains("Close calls") && html.contains(">0\u{202f}%<"));
+}
+
+#[test]
+fn names_cannot_break_out() {
+    let script = "<script>alert(\"x\")</script>";
+    let names = [script, "O'Brien & \"Söhne\"", "a{{ 7*7 }}b", "x</title></style></svg>"];
+    let mut facts = run(&names, 8, 0.3);
+    facts.title = script.into();
+    facts.troubles[0].path = format!("a/{script}.jpg");
+    facts.troubles[1].reason = format!("\" onload=\"{script}");
+    let html = page(&facts, "names");
+    assert!(!html.contains("<script") && html.contains("&lt;script&gt;"));
+    assert!(!html.contains("</svg>\"") && !html.contains("x</title>") && html.contains("a{{ 7*7 }}b"));
+    assert!(!html.contains("O'Brien & ") && !html.contains("\" onload=\""));
+}
