@@ -49,11 +49,13 @@ pub struct Outcome {
 /// Runs the plan.
 pub fn run(plan: &Plan, options: &Options, ui: &Ui) -> Result<Outcome, Error> {
     let _lock = Lock::take(&plan.dir)?;
+    let start = Instant::now();
     let listing = scan::run(plan, ui)?;
+    let scanned = start.elapsed().as_secs_f64();
     let keys = Keys::of(plan, &listing)?;
     let mut run = Run { plan, options, ui, keys, computed: Vec::new(), seconds: Vec::new() };
     run.forget_what_is_not_asked_for(&listing)?;
-    run.scan(&listing)?;
+    run.list(&listing, scanned)?;
     let config = &plan.pipeline;
 
     let extracted = run.stage(StageId::Extract, || extract::run(plan, &listing, options, ui))?;
@@ -117,7 +119,9 @@ impl Keys {
                 StageId::Select => json!(config.select),
                 StageId::Reduce => json!(config.reduce),
                 StageId::Train => json!(config.train),
-                StageId::Report => json!({"report": config.report, "name": config.name}),
+                StageId::Report => {
+                    json!({"report": config.report, "name": config.name, "version": env!("CARGO_PKG_VERSION")})
+                }
                 StageId::Scan | StageId::Evaluate => Value::Null,
             };
             let key = fingerprint(stage.name(), &settings, &[&above])?;
@@ -172,8 +176,8 @@ impl Run<'_> {
         if self.options.until.is_some_and(|until| stage > until) {
             return Ok(None);
         }
-        let forced = self.options.force.is_some_and(|force| stage >= force)
-            || self.options.retry_failed && stage == StageId::Extract;
+        // what can be read now may change everything that is computed from it
+        let forced = self.options.force.is_some_and(|force| stage >= force) || self.options.retry_failed;
         if !forced
             && let Some(record) = self.keys.committed(self.plan, stage)
             && let Ok(result) = serde_json::from_value(record.result)
@@ -190,7 +194,8 @@ impl Run<'_> {
         let start = Instant::now();
         let (result, files) = work()?;
         let seconds = start.elapsed().as_secs_f64();
-        let (stage_name, value) = (stage.name().to_string(), serde_json::to_value(&result)?);
+        let value = serde_json::to_value(&result)?;
+        let stage_name = stage.name().to_string();
         let record = Record { stage: stage_name, fingerprint: key, settings, files, result: value, seconds };
         record.write(&self.plan.dir, stage).map_err(StoreError::from)?;
         self.computed.push(stage);
@@ -199,26 +204,18 @@ impl Run<'_> {
     }
 
     /// Before the pictures are read, the manifest says which were found.
-    fn scan(&mut self, listing: &Listing) -> Result<(), Error> {
-        let plan = self.plan;
-        let manifest = plan.dir.manifest();
-        let extracted = self.keys.committed(plan, StageId::Extract).is_some();
-        let until = self.options.until;
-        let options = Options { force: None, retry_failed: false, until };
-        if extracted || manifest.exists() && self.keys.committed(plan, StageId::Scan).is_some() {
+    fn list(&mut self, listing: &Listing, seconds: f64) -> Result<(), Error> {
+        let dir = &self.plan.dir;
+        self.seconds.push((StageId::Scan, seconds));
+        let known = |stage| self.keys.committed(self.plan, stage).is_some();
+        if known(StageId::Extract) || known(StageId::Scan) && dir.manifest().exists() {
             return Ok(());
         }
-        let mut quiet = Run {
-            plan,
-            options: &options,
-            ui: self.ui,
-            keys: Keys::of(plan, listing)?,
-            computed: vec![],
-            seconds: vec![],
-        };
-        quiet
-            .stage(StageId::Scan, || extract::manifest(&plan.dir, listing, None).map(|()| (Value::Null, Vec::new())))?;
-        Ok(())
+        extract::manifest(dir, listing, None)?;
+        let (stage, fingerprint) = (StageId::Scan.name().to_string(), listing.fingerprint());
+        let (settings, files, result) = (Value::Null, Vec::new(), Value::Null);
+        let record = Record { stage, fingerprint, settings, files, result, seconds };
+        Ok(record.write(dir, StageId::Scan).map_err(StoreError::from)?)
     }
 
     /// Removes the files of stages that the configuration no longer has.

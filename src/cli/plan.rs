@@ -6,6 +6,7 @@ use crate::exec::Device;
 use crate::pipeline::Keys;
 use crate::plan::Plan;
 use crate::progress::Ui;
+use crate::stages::report::words;
 use crate::stages::scan::{Listing, Split};
 use crate::stages::{StageId, extract, scan};
 use crate::store::Record;
@@ -47,7 +48,7 @@ fn describe(plan: &Plan, listing: &Listing, device: &Device) -> String {
         format!("{} → {}", plan.pipeline.file.display(), plan.dir.root().display()),
         format!("  model     {}, weights {}", plan.model.title, plan.weights.describe()),
         format!("  features  layer {}, {:?} → ({})", plan.layer, extract.features, shape.join(", ")),
-        format!("  recipe    {}", serde_json::json!(plan.recipe)),
+        format!("  recipe    {}", words::recipe(&plan.recipe)),
         format!("  device    {} (runtime.device: {})", device.name(), plan.pipeline.runtime.device),
         format!(
             "  images    {}: {} train, {} test, {classes}",

@@ -96,13 +96,7 @@ fn summary(plan: &Plan, outcome: &Outcome, seconds: f64) -> String {
         line("components", format!("{}, explaining {percent:.1} % of the variance", done.components));
     }
     if let Some(done) = &outcome.evaluated {
-        match done.test_accuracy {
-            Some(accuracy) => line("accuracy", format!("{:.2} % on {} test images", 100.0 * accuracy, done.test_rows)),
-            None => line(
-                "accuracy",
-                format!("{:.2} % on the train split (there is no test split)", 100.0 * done.train_accuracy),
-            ),
-        }
+        line("result", done.describe());
     }
     if let Some(memory) = peak_memory_mb().filter(|_| !outcome.computed.is_empty()) {
         line("memory", format!("{memory} MB at most"));

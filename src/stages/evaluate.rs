@@ -24,7 +24,20 @@ pub struct Evaluated {
     /// None without a test split.
     pub test_accuracy: Option<f64>,
     pub test_rows: usize,
-    pub train_accuracy: f64,
+    pub train_accuracy: Option<f64>,
+}
+
+impl Evaluated {
+    /// The accuracy, and on what it was measured.
+    pub fn describe(&self) -> String {
+        match (self.test_accuracy, self.train_accuracy) {
+            (Some(test), _) => format!("accuracy {:.2} % on {} test images", 100.0 * test, self.test_rows),
+            (None, Some(train)) => {
+                format!("accuracy {:.2} % on the train split: there is no test split", 100.0 * train)
+            }
+            (None, None) => "there are no labelled images to measure on".to_string(),
+        }
+    }
 }
 
 /// The classifier cannot be measured.
@@ -65,12 +78,9 @@ pub fn run(
     let evaluated = Evaluated {
         test_accuracy: test.as_ref().map(|test| test.accuracy),
         test_rows: test.as_ref().map_or(0, |test| test.support),
-        train_accuracy: train.map_or(f64::NAN, |train| train.accuracy),
+        train_accuracy: train.as_ref().map(|train| train.accuracy),
     };
-    line.finish(&match evaluated.test_accuracy {
-        Some(accuracy) => format!("accuracy {:.2} % on {} test images", 100.0 * accuracy, evaluated.test_rows),
-        None => format!("no test split; accuracy {:.2} % on the train split", 100.0 * evaluated.train_accuracy),
-    });
+    line.finish(&evaluated.describe());
     let files = [plan.dir.predictions(), path];
     let files = files.iter().map(|path| OutputFile::of(&plan.dir, path)).collect::<Result<_, _>>()?;
     Ok((evaluated, files))

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use featurize::config::Features;
-use featurize::exec::{self, Device, Network};
+use featurize::exec::{self, Device, Network, candle};
 use featurize::image::{self, DecodeOptions, Layout, RgbImage};
 use featurize::models::{self, BuildOptions, Graph};
 use featurize::weights::Source;
@@ -28,7 +28,7 @@ fn error(ours: &[f32], reference: &[f32]) -> f64 {
     difference / norm(&mut reference.iter().map(|&b| f64::from(b)))
 }
 
-/// The stored input, by its formula.
+/// The stored input, by its formula, channels first as timm has it.
 fn input() -> Vec<f32> {
     let mut chw = vec![0.0; 3 * 224 * 224];
     for (y, x, c) in (0..224usize).flat_map(|y| (0..224).flat_map(move |x| (0..3).map(move |c| (y, x, c)))) {
@@ -48,11 +48,27 @@ fn lite0() -> (Graph, featurize::weights::WeightSet) {
     (graph, set)
 }
 
-fn network(taps: &[&str]) -> (Graph, Network) {
+fn program(taps: &[&str]) -> (Graph, exec::lower::Program) {
     let (graph, set) = lite0();
     let taps: Vec<_> = taps.iter().map(|tap| graph.find(tap).unwrap_or_else(|| panic!("{tap}"))).collect();
     let program = exec::lower::lower(&graph, &set, &taps).expect("lowered");
+    (graph, program)
+}
+
+fn network(taps: &[&str]) -> (Graph, Network) {
+    let (graph, program) = program(taps);
     (graph, Network::new(program, &Device::cpu()).expect("loaded"))
+}
+
+/// Runs pictures that are given channels first.
+fn forward(network: &Network, chw: &[f32], n: usize) -> Vec<Vec<f32>> {
+    assert!(network.layout() == Layout::Hwc);
+    let hwc = |picture: &[f32]| -> Vec<f32> {
+        let plane = picture.len() / 3;
+        (0..plane).flat_map(|p| (0..3).map(move |c| picture[c * plane + p])).collect()
+    };
+    let pictures: Vec<f32> = chw.chunks_exact(chw.len() / n).flat_map(hwc).collect();
+    network.forward(&mut network.session(), &pictures, n).expect("forward")
 }
 
 fn pooled(graph: &Graph, layer: &str, kind: Features, values: &[f32]) -> Vec<f32> {
@@ -75,20 +91,26 @@ fn efficientnet_lite0_gives_the_numbers_of_timm() {
     let input = input();
     assert_eq!(&input[..64], &golden["input.first"][..], "the formula of the input");
     let layers = ["bn1", "blocks.2.1", "bn2", "classifier"];
-    let (graph, network) = network(&layers);
-    let taps = network.forward(&input, 1).expect("forward");
-    let stem = channels_first(&graph, "bn1", &taps[0]);
-    let block = channels_first(&graph, "blocks.2.1", &taps[1]);
+    let (graph, program) = program(&layers);
+    let reference = candle::Network::new(program.clone(), &Device::cpu()).expect("loaded");
+    check(&graph, &reference.forward(&input, 1).expect("forward"), &golden);
+    let ours = Network::new(program, &Device::cpu()).expect("loaded");
+    check(&graph, &forward(&ours, &input, 1), &golden);
+}
+
+fn check(graph: &Graph, taps: &[Vec<f32>], golden: &BTreeMap<String, Vec<f32>>) {
+    let stem = channels_first(graph, "bn1", &taps[0]);
+    let block = channels_first(graph, "blocks.2.1", &taps[1]);
     let measured = [
         ("stem.first", error(&stem[..256], &golden["input.stem.first"])),
-        ("stem.mean", error(&pooled(&graph, "bn1", Features::Avg, &taps[0]), &golden["input.stem.mean"])),
+        ("stem.mean", error(&pooled(graph, "bn1", Features::Avg, &taps[0]), &golden["input.stem.mean"])),
         ("blocks.2.1.first", error(&block[..256], &golden["input.blocks.2.1.first"])),
         (
             "blocks.2.1.mean",
-            error(&pooled(&graph, "blocks.2.1", Features::Avg, &taps[1]), &golden["input.blocks.2.1.mean"]),
+            error(&pooled(graph, "blocks.2.1", Features::Avg, &taps[1]), &golden["input.blocks.2.1.mean"]),
         ),
-        ("avg", error(&pooled(&graph, "bn2", Features::Avg, &taps[2]), &golden["input.avg"])),
-        ("max", error(&pooled(&graph, "bn2", Features::Max, &taps[2]), &golden["input.max"])),
+        ("avg", error(&pooled(graph, "bn2", Features::Avg, &taps[2]), &golden["input.avg"])),
+        ("max", error(&pooled(graph, "bn2", Features::Max, &taps[2]), &golden["input.max"])),
         ("logits", error(&taps[3], &golden["input.logits"])),
     ];
     println!("{measured:?}");
@@ -102,7 +124,7 @@ fn a_tap_gives_the_same_whatever_else_is_tapped() {
     let input = input();
     let (_, alone) = network(&["bn2"]);
     let (_, among) = network(&["blocks.3.0.conv_dw", "blocks.3.0.bn2.drop", "bn2", "blocks.5.1"]);
-    let (alone, among) = (alone.forward(&input, 1).expect("forward"), among.forward(&input, 1).expect("forward"));
+    let (alone, among) = (forward(&alone, &input, 1), forward(&among, &input, 1));
     // a tap between a convolution and its batch norm keeps them apart, which rounds differently
     let difference = error(&among[2], &alone[0]);
     assert!(difference <= TOLERANCE, "{difference:e}");
@@ -115,8 +137,8 @@ fn a_batch_gives_what_its_pictures_give_alone() {
     let (_, network) = network(&["bn2"]);
     let one = input();
     let two: Vec<f32> = one.iter().rev().copied().collect();
-    let both = network.forward(&[one.clone(), two.clone()].concat(), 2).expect("forward").remove(0);
-    let alone = [one, two].map(|picture| network.forward(&picture, 1).expect("forward").remove(0)).concat();
+    let both = forward(&network, &[one.clone(), two.clone()].concat(), 2).remove(0);
+    let alone = [one, two].map(|picture| forward(&network, &picture, 1).remove(0)).concat();
     assert!(both == alone, "bit for bit");
 }
 
@@ -139,7 +161,7 @@ fn from_a_file_to_features_as_timm_and_pillow_do_it() {
         assert!(same(&input[..256], "pixels.first"), "{name}: the first pixels");
         let row: Vec<f32> = (0..3).flat_map(|c| input[(c * 224 + 112) * 224..][..224].to_vec()).collect();
         assert!(same(&row, "pixels.row"), "{name}: the middle row");
-        let taps = network.forward(&input, 1).expect("forward");
+        let taps = forward(&network, &input, 1);
         let features = pooled(&graph, "bn2", Features::Avg, &taps[0]);
         let measured =
             (error(&features, &golden[&format!("{name}.avg")]), error(&taps[1], &golden[&format!("{name}.logits")]));

@@ -45,7 +45,7 @@ fn fruits_from_pictures_to_report() {
     ] {
         assert!(out.join(file).is_file(), "{file}");
     }
-    for line in ["images", "features", "kept", "components", "accuracy", "files", "report"] {
+    for line in ["images", "features", "kept", "components", "result", "files", "report"] {
         assert!(run.stdout.contains(&format!("\n  {line}")), "{line} in:\n{}", run.stdout);
     }
     let metrics: Value = serde_json::from_slice(&workspace.read("fruits/metrics.json")).expect("JSON");
