@@ -1,6 +1,6 @@
 //! Bytes become RGB pixels, or a reason why not.
 //!
-//! What a file is, is read from its content, never from its name. JPEG has its own road (`jpeg.rs`); PNG, WebP, GIF, BMP, TIFF, PNM, ICO and
+//! What a file is, is read from its content, never from its name. JPEG has its own decoder (`jpeg/`); PNG, WebP, GIF, BMP, TIFF, PNM, ICO and
 //! QOI go through the `image` crate. The rules, the same for all:
 //!
 //! * the first frame of an animation, the first page of a document;
@@ -13,6 +13,7 @@
 
 use super::{RgbImage, WHITE, jpeg};
 use image::{ColorType, DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
+use std::cell::Cell;
 use std::error::Error;
 use std::io::{self, Cursor};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -115,9 +116,21 @@ pub(super) fn check_size(width: u64, height: u64, max_pixels: u64) -> Result<(),
     Ok(())
 }
 
+thread_local! {
+    static DECODING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// True while this thread is inside a decoder, where a panic is caught and told as [`DecodeErrorKind::Panicked`]: a panic hook need not print it.
+pub fn is_decoding() -> bool {
+    DECODING.get()
+}
+
 /// Runs a decoder; its panic becomes an error.
 fn guarded<T>(decoder: impl FnOnce() -> Result<T, DecodeError>) -> Result<T, DecodeError> {
-    catch_unwind(AssertUnwindSafe(decoder)).unwrap_or_else(|panic| {
+    DECODING.set(true);
+    let result = catch_unwind(AssertUnwindSafe(decoder));
+    DECODING.set(false);
+    result.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
         let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
         Err(DecodeError::new(DecodeErrorKind::Panicked, format!("the decoder panicked: {text}")))

@@ -1,8 +1,8 @@
 //! The picture room: bytes become pixels ([`decode`]), pixels become the size and the numbers that a network wants ([`Recipe`]).
 //!
 //! Nothing outside this folder knows a picture format or a resampling filter. What leaves it is an [`RgbImage`], or `f32` in the caller's
-//! buffer. The reference is Pillow, which Keras, timm and torchvision all read pictures with: resampling agrees with it bit for bit, decoding
-//! as closely as the decoders allow (see [`decode`]).
+//! buffer. The reference is Pillow, which Keras, timm and torchvision all read pictures with: it agrees with it bit
+//! for bit, in JPEG files (our own decoder gives libjpeg-turbo's pixels) as in resampling; the few exceptions stand in `jpeg/mod.rs`.
 
 mod decode;
 mod jpeg;
@@ -13,7 +13,7 @@ mod resize;
 mod tests;
 mod thumbnail;
 
-pub use decode::{DecodeError, DecodeErrorKind, DecodeOptions, decode, dimensions};
+pub use decode::{DecodeError, DecodeErrorKind, DecodeOptions, decode, dimensions, is_decoding};
 pub use recipe::{ChannelOrder, Fit, Layout, Recipe, RecipeError, RecipeOverrides};
 pub use resize::{Filter, resize, resize_box, resize_crop};
 pub use thumbnail::{ThumbnailError, thumbnail};

@@ -193,7 +193,7 @@ fn to_words<const BYTES: usize, const WORDS: usize>(bytes: &[u8; BYTES]) -> [u64
 /// Transposes blocks of 8 × 8 bytes, one in each lane: byte `i` of word `j` changes places with byte `j` of word `i`. Quarters are exchanged
 /// first, then the quarters of quarters (Hacker's Delight, 7-3).
 #[inline(always)]
-fn transpose<const N: usize>(words: &mut [[u64; N]; 8]) {
+pub(super) fn transpose<const N: usize>(words: &mut [[u64; N]; 8]) {
     const STEPS: [(usize, u32, u64); 3] =
         [(4, 32, 0x0000_0000_ffff_ffff), (2, 16, 0x0000_ffff_0000_ffff), (1, 8, 0x00ff_00ff_00ff_00ff)];
     for (distance, shift, mask) in STEPS {

@@ -17,21 +17,23 @@ Written:
     image_resize.json    `Image.resize` of patterns: source size, filter, size, box, sha256 of the RGB bytes, the first of them
     image_recipe.json    timm's evaluation transform and Keras' `preprocess_input` on patterns: sha256 of the bytes before
                          normalising and of the F32 (little endian) after it
-    image_files.json     for each picture file: what it is, and either the sha256 of Pillow's pixels (lossless formats) or the
-                         PNG that holds them
+    image_files.json     for each picture file: what it is, its size, sha256 of Pillow's pixels
     image_*.jpg ...      the picture files
+    image_grid.json      the same for JPEGs of many samplings and sizes, with the place of each one in
+    image_grid.bin       their bytes, one after the other
 
-    pip install pillow numpy torch torchvision timm
+    pip install pillow numpy torch torchvision timm       # a Pillow with libjpeg-turbo, as all its wheels
     python image.py                                       # writes beside itself
 """
 
 import hashlib
 import io
 import json
+import random
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, features
 from timm.data.transforms_factory import transforms_imagenet_eval
 
 HERE = Path(__file__).resolve().parent
@@ -168,6 +170,7 @@ def resampled(data, factors, width, height):
 
 def lossy_files():
     """(name, what, bytes): Pillow's own decoder is the reference."""
+    assert features.check_feature("libjpeg_turbo"), "another libjpeg rounds otherwise"
     odd, even = smooth(45, 35), smooth(48, 32)
     yield "444.jpg", "4:4:4, odd size", encoded(odd, "JPEG", quality=90, subsampling="4:4:4")
     yield "422.jpg", "4:2:2, odd size", encoded(odd, "JPEG", quality=90, subsampling="4:2:2")
@@ -186,6 +189,138 @@ def lossy_files():
     yield "rgb.jpg", "RGB, Adobe", adobe_rgb(encoded(odd, "JPEG", quality=90, subsampling="4:4:4"))
     yield "q30.jpg", "4:2:0, strong compression", encoded(pattern(64, 48), "JPEG", quality=30)
     yield "lossy.webp", "lossy WebP", encoded(odd, "WEBP", quality=80)
+
+
+STANDARD = {}  # Huffman tables as Pillow writes them, by their number in DHT: for each symbol its code and the code's length
+
+
+def read_standard():
+    data = encoded(Image.new("RGB", (8, 8)), "JPEG")
+    at = 2
+    while data[at + 1] != 0xDA:
+        end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        if data[at + 1] == 0xC4:
+            counts, symbols, code, codes = data[at + 5 : at + 21], iter(data[at + 21 : end]), 0, {}
+            for length, count in enumerate(counts, 1):
+                for _ in range(count):
+                    codes[next(symbols)] = (code, length)
+                    code += 1
+                code *= 2
+            STANDARD[data[at + 4]] = codes
+        at = end
+
+
+def coded(rng, number, before):
+    """A block of random coefficients as a string of bits, and its DC coefficient; `before` is that of the block before."""
+    dc = rng.randint(-60, 60)
+    inside = rng.choice([(), range(1, 10), range(1, 64)])
+    places = sorted(rng.sample(inside, rng.randint(1, 6))) if inside else []
+    bits, last = "", 0
+
+    def put(table, symbol, value, size):
+        code, length = table[symbol]
+        value = value if value >= 0 else value + (1 << size) - 1
+        return format(code, f"0{length}b") + (format(value, f"0{size}b") if size else "")
+
+    size = abs(dc - before).bit_length()
+    bits += put(STANDARD[number], size, dc - before, size)
+    for place in places:
+        value, zeros = rng.randint(1, 40) * rng.choice((1, -1)), place - last - 1
+        bits += put(STANDARD[16 + number], 0xF0, 0, 0) * (zeros // 16)
+        size = abs(value).bit_length()
+        bits += put(STANDARD[16 + number], zeros % 16 << 4 | size, value, size)
+        last = place
+    return bits + (put(STANDARD[16 + number], 0, 0, 0) if last < 63 else ""), dc
+
+
+def random_jpeg(rng, width, height, factors, scans, interval=0, wide=False, before=b"", ids=(1, 2, 3, 4)):
+    """A baseline JPEG of any sampling `factors`, its components in `scans`, with the standard Huffman tables, which are left out."""
+
+    def segment(marker, body):
+        return bytes([0xFF, marker]) + (len(body) + 2).to_bytes(2, "big") + body
+
+    across, down = max(h for h, _ in factors), max(v for _, v in factors)
+    out = b"\xff\xd8" + before
+    for number in (0, 1):
+        steps = [rng.randint(1, 40) for _ in range(64)]
+        out += segment(0xDB, bytes([wide << 4 | number]) + b"".join(s.to_bytes(1 + wide, "big") for s in steps))
+    parts = b"".join(bytes([i, h << 4 | v, i != ids[0]]) for i, (h, v) in zip(ids, factors))
+    out += segment(0xC0, b"\x08" + height.to_bytes(2, "big") + width.to_bytes(2, "big") + bytes([len(factors)]) + parts)
+    out += segment(0xDD, interval.to_bytes(2, "big"))
+    for scan in scans:
+        parts = b"".join(bytes([ids[i], 0x11 if i else 0]) for i in scan)
+        out += segment(0xDA, bytes([len(scan)]) + parts + b"\x00\x3f\x00")
+        if len(scan) == 1:
+            h, v = factors[scan[0]]
+            mcus, blocks = -(-(-(-width * h // across)) // 8) * -(-(-(-height * v // down)) // 8), [scan[0]]
+        else:
+            mcus = -(-width // (8 * across)) * -(-height // (8 * down))
+            blocks = [i for i in scan for _ in range(factors[i][0] * factors[i][1])]
+        bits, dc = "", [0] * 4
+        for mcu in range(mcus):
+            if interval and mcu and mcu % interval == 0:
+                out += stuffed(bits) + bytes([0xFF, 0xD0 + (mcu // interval - 1) % 8])
+                bits, dc = "", [0] * 4
+            for i in blocks:
+                more, dc[i] = coded(rng, min(i, 1), dc[i])
+                bits += more
+        out += stuffed(bits)
+    return out + b"\xff\xd9"
+
+
+def stuffed(bits):
+    bits += "1" * (-len(bits) % 8)
+    return bytes(int(bits[i : i + 8], 2) for i in range(0, len(bits), 8)).replace(b"\xff", b"\xff\x00")
+
+
+def grid_files():
+    """(what, bytes): all samplings that may be, at sizes around those of blocks and MCUs."""
+    rng = random.Random(1)
+    read_standard()
+    factors = [[(1, 1)], [(2, 2)], [(1, 1)] * 3, [(1, 1)] * 4]
+    for luma in [(2, 1), (1, 2), (2, 2), (4, 1), (1, 4), (4, 2), (2, 4), (3, 1), (1, 3), (3, 2)]:
+        factors.append([luma, (1, 1), (1, 1)])
+    factors += [[(2, 2), (2, 1), (1, 2)], [(1, 1), (2, 2), (1, 2)], [(4, 1), (2, 1), (1, 1)], [(1, 4), (1, 2), (1, 1)]]
+    factors += [[(2, 2), (1, 1), (1, 1), (2, 2)], [(2, 1), (1, 1), (2, 1), (1, 1)]]
+    for these in factors:
+        name = " ".join(f"{h}x{v}" for h, v in these)
+        all_in_one = [list(range(len(these)))]
+        for number in range(12):
+            width, height = rng.choice([(0, 0), (0, 16), (16, 0), (30, 30)])
+            width, height = width + rng.randint(1, 17), height + rng.randint(1, 17)
+            scans = rng.choice([all_in_one, [[i] for i in range(len(these))], [[0], all_in_one[0][1:]]])
+            scans = all_in_one if number < 6 or not scans[-1] else scans
+            interval = rng.choice([0, 0, 1, 3])
+            data = random_jpeg(rng, width, height, these, scans, interval, wide=number % 4 == 3)
+            yield f"{name}, {width} x {height}, scans {scans}, interval {interval}", data
+    jfif = b"\xff\xe0\0\x10JFIF\0\1\1\0\0\1\0\1\0\0"
+    for adobe in (None, 0, 1, 2):
+        mark = b"" if adobe is None else b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0" + bytes([adobe])
+        for before in (mark, jfif + mark):
+            for ids in (b"\1\2\3\4", b"RGBA", b"\0\1\2\3"):
+                for count in (3, 4):
+                    data = random_jpeg(rng, 9, 5, [(1, 1)] * count, [list(range(count))], before=before, ids=ids)
+                    yield f"{count} components {list(ids)}, JFIF {before != mark}, Adobe {adobe}", data
+    for number in range(48):
+        width, height = rng.randint(1, 40), rng.randint(1, 40)
+        quality, reduced = rng.choice([1, 30, 75, 95, 100]), ("4:4:4", "4:2:2", "4:2:0")[number % 3]
+        more = {"restart_marker_blocks": rng.randint(1, 3)} if number % 5 == 0 else {}
+        image = smooth(width, height) if number % 2 else pattern(width, height)
+        image = image.convert("CMYK") if number % 12 == 0 else image
+        data = encoded(image, "JPEG", quality=quality, subsampling=reduced, progressive=True, **more)
+        yield f"progressive {reduced}, {width} x {height}, {image.mode}, quality {quality}, {more}", data
+
+
+def grid():
+    rows, place = [], 0
+    with open(HERE / "image_grid.bin", "wb") as out:
+        for what, data in grid_files():
+            out.write(data)
+            pixels = Image.open(io.BytesIO(data)).convert("RGB")
+            row = {"what": what, "bytes": [place, place + len(data)], "size": pixels.size}
+            rows.append(row | {"sha256": sha256(pixels.tobytes())})
+            place += len(data)
+    return rows
 
 
 def on_white(image):
@@ -221,14 +356,8 @@ def lossless_files():
 
 def files():
     listed = []
-    for name, what, data in lossy_files():
-        path = HERE / f"image_{name}"
-        path.write_bytes(data)
-        pixels = Image.open(io.BytesIO(data)).convert("RGB")
-        png = path.with_name(path.name.replace(".", "_") + ".png")
-        pixels.save(png, optimize=True)
-        listed.append({"file": path.name, "what": what, "pixels": png.name})
-    for name, what, data, pixels in lossless_files():
+    lossy = [(name, what, data, Image.open(io.BytesIO(data)).convert("RGB")) for name, what, data in lossy_files()]
+    for name, what, data, pixels in [*lossy, *lossless_files()]:
         path = HERE / f"image_{name}"
         path.write_bytes(data)
         listed.append({"file": path.name, "what": what, "size": pixels.size, "sha256": sha256(pixels.tobytes())})
@@ -238,7 +367,7 @@ def files():
 def main():
     for stale in HERE.glob("image_*"):
         stale.unlink()
-    for name, rows in [("resize", resizes()), ("recipe", recipes()), ("files", files())]:
+    for name, rows in [("resize", resizes()), ("recipe", recipes()), ("files", files()), ("grid", grid())]:
         lines = ",\n".join(json.dumps(row) for row in rows)
         (HERE / f"image_{name}.json").write_text(f"[\n{lines}\n]\n")
 

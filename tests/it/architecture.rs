@@ -36,7 +36,7 @@ const ROOMS: &[(&[&str], &[&str])] = &[
     (&["polars", "arrow", "parquet"], &["io/"]),
     (&["linfa", "ndarray", "faer"], &["learn/"]),
     (&["candle_core", "candle_nn"], &["exec/", "weights/", "learn/mlp"]),
-    (&["image", "zune_jpeg", "turbojpeg"], &["image/"]),
+    (&["image"], &["image/"]),
     (&["serde_saphyr"], &["config/"]),
     (&["clap", "ctrlc"], &["cli/", "main.rs"]),
     (&["walkdir", "globset", "csv"], &["stages/scan/", "config/"]),

@@ -1,0 +1,131 @@
+//! The file from marker to marker (ITU-T T.81, annex B).
+//!
+//! The verdicts are libjpeg's as Pillow uses it: a file without its end-of-image marker is truncated; bytes between segments, fill bytes and
+//! unknown segments do no harm.
+
+use super::{DecodeError, corrupt, truncated};
+
+/// Marker codes (T.81, table B.1) that are told apart.
+pub const TEM: u8 = 0x01;
+pub const DHT: u8 = 0xc4;
+pub const JPG: u8 = 0xc8;
+pub const DAC: u8 = 0xcc;
+pub const RST0: u8 = 0xd0;
+pub const RST7: u8 = 0xd7;
+pub const SOI: u8 = 0xd8;
+pub const EOI: u8 = 0xd9;
+pub const SOS: u8 = 0xda;
+pub const DQT: u8 = 0xdb;
+pub const DRI: u8 = 0xdd;
+pub const APP0: u8 = 0xe0;
+pub const APP14: u8 = 0xee;
+
+/// Whether the marker opens a frame (SOF0 to SOF15).
+pub fn is_frame(code: u8) -> bool {
+    (0xc0..=0xcf).contains(&code) && ![DHT, JPG, DAC].contains(&code)
+}
+
+/// A marker and what belongs to it.
+pub struct Segment<'a> {
+    pub marker: u8,
+    /// What the segment's length covers, less the two bytes of the length.
+    pub body: &'a [u8],
+}
+
+/// Goes through a file from marker to marker.
+pub struct Segments<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Segments<'a> {
+    /// `bytes` begin with the start-of-image marker.
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, at: 2 }
+    }
+
+    /// The next segment; the last one is the end-of-image marker, and a file without it is truncated.
+    pub fn next(&mut self) -> Result<Segment<'a>, DecodeError> {
+        loop {
+            let marker = self.next_marker()?;
+            match marker {
+                TEM | RST0..=RST7 => continue,
+                SOI | EOI => return Ok(Segment { marker, body: &[] }),
+                _ => {}
+            }
+            let length = self.bytes.get(self.at..).and_then(|rest| rest.first_chunk());
+            let length = usize::from(u16::from_be_bytes(*length.ok_or_else(truncated)?));
+            if length < 2 {
+                return Err(corrupt(format!("a segment of type {marker:02x} with a length of {length}")));
+            }
+            let body = self.bytes.get(self.at + 2..self.at + length).ok_or_else(truncated)?;
+            self.at += length;
+            return Ok(Segment { marker, body });
+        }
+    }
+
+    /// Skips to the next marker and over it.
+    fn next_marker(&mut self) -> Result<u8, DecodeError> {
+        let mut seen_ff = false;
+        while let Some(&byte) = self.bytes.get(self.at) {
+            self.at += 1;
+            match byte {
+                0xff => seen_ff = true,
+                0 => seen_ff = false,
+                code if seen_ff => return Ok(code),
+                _ => {}
+            }
+        }
+        Err(truncated())
+    }
+
+    /// After a start of scan: the entropy-coded data up to the next marker that is not a restart marker.
+    pub fn entropy(&mut self, data: &mut EntropyData) -> Result<(), DecodeError> {
+        data.bytes.clear();
+        data.restarts.clear();
+        loop {
+            let rest = &self.bytes[self.at..];
+            let clear = distance_to_ff(rest).ok_or_else(truncated)?;
+            data.bytes.extend_from_slice(&rest[..clear]);
+            self.at += clear;
+            match rest.get(clear + 1) {
+                Some(0) => {
+                    data.bytes.push(0xff);
+                    self.at += 2;
+                }
+                Some(code @ RST0..=RST7) => {
+                    data.restarts.push(Restart { at: data.bytes.len(), number: code - RST0 });
+                    self.at += 2;
+                }
+                // fill bytes
+                Some(0xff) => self.at += 1,
+                Some(_) => return Ok(()),
+                None => return Err(truncated()),
+            }
+        }
+    }
+}
+
+/// The data of one scan without what keeps it apart from the markers.
+#[derive(Default)]
+pub struct EntropyData {
+    /// The bytes with the stuffing and the restart markers taken out.
+    pub bytes: Vec<u8>,
+    pub restarts: Vec<Restart>,
+}
+
+/// A restart marker.
+#[derive(Clone, Copy)]
+pub struct Restart {
+    /// Where it stood in [`EntropyData::bytes`].
+    pub at: usize,
+    /// 0 to 7.
+    pub number: u8,
+}
+
+/// Where the first 0xff is; sixteen bytes are looked at in one step.
+fn distance_to_ff(bytes: &[u8]) -> Option<usize> {
+    let (chunks, _) = bytes.as_chunks::<16>();
+    let clear = chunks.iter().take_while(|c| !c.iter().fold(false, |found, b| found | (*b == 0xff))).count() * 16;
+    bytes[clear..].iter().position(|b| *b == 0xff).map(|p| clear + p)
+}

@@ -1,0 +1,186 @@
+//! JPEG, with the pixels of libjpeg-turbo to the bit: Pillow, TensorFlow and OpenCV read pictures with it, and networks were trained on what
+//! it gives.
+//!
+//! The standard (ITU-T T.81) leaves the rounding of the cosine transform open, and says nothing on how reduced colour is brought to the
+//! picture's size. libjpeg-turbo's defaults are followed in both: `idct.rs`, `upsample.rs` and `colour.rs` say how. Read are 8-bit baseline,
+//! extended sequential and progressive files of one, three and four components.
+//!
+//! Where entropy-coded data make no sense libjpeg warns and goes on; here the file is corrupt. Where a progressive file stops short of its
+//! last bits and says that this is its end, libjpeg smooths what it has; here it is taken as it is.
+//!
+//! `markers.rs` takes the file apart, `frame.rs` and `tables.rs` read the headers, `huffman.rs` the bits, `sequential.rs` and
+//! `progressive.rs` the blocks, `scan.rs` their order; `picture.rs` puts the pixels together.
+
+mod colour;
+mod frame;
+mod huffman;
+mod idct;
+mod markers;
+mod picture;
+mod progressive;
+mod scan;
+mod sequential;
+mod tables;
+mod upsample;
+
+use super::RgbImage;
+use super::decode::{DecodeError, DecodeErrorKind, check_size};
+use frame::{Frame, Scan};
+use markers::{EntropyData, Segments};
+use picture::{Band, Picture};
+use scan::Store;
+use tables::Tables;
+
+/// Scans that a file may have. Encoders write about ten; each one may cost a visit to all blocks for a few bytes.
+const MAX_SCANS: usize = 500;
+
+/// Decodes a JPEG of at most `max_pixels` pixels.
+pub(super) fn decode(bytes: &[u8], max_pixels: u64) -> Result<RgbImage, DecodeError> {
+    let mut segments = Segments::new(bytes);
+    let mut decoder = Decoder::default();
+    loop {
+        let segment = segments.next()?;
+        match segment.marker {
+            markers::EOI => return decoder.finish(),
+            markers::SOS => {
+                segments.entropy(&mut decoder.data)?;
+                decoder.scan(segment.body)?;
+            }
+            code if markers::is_frame(code) => decoder.frame(code, segment.body, max_pixels)?,
+            code => decoder.segment(code, segment.body)?,
+        }
+    }
+}
+
+/// Width and height, from the frame header.
+pub(super) fn dimensions(bytes: &[u8]) -> Result<(usize, usize), DecodeError> {
+    let mut segments = Segments::new(bytes);
+    loop {
+        let segment = segments.next()?;
+        match segment.marker {
+            code if markers::is_frame(code) => {
+                let frame = Frame::read(code, segment.body)?;
+                return Ok((frame.width, frame.height));
+            }
+            markers::EOI => return Err(corrupt("no frame header")),
+            _ => {}
+        }
+    }
+}
+
+/// What has been read of a file.
+#[derive(Default)]
+struct Decoder {
+    tables: Tables,
+    frame: Option<Frame>,
+    /// MCUs between restart markers; 0 for none.
+    interval: usize,
+    jfif: bool,
+    /// The colour transform in Adobe's APP14 segment.
+    adobe: Option<u8>,
+    scans: usize,
+    /// The coded data of the last scan.
+    data: EntropyData,
+    output: Option<Output>,
+}
+
+/// The picture, from the first scan on.
+struct Output {
+    picture: Picture,
+    bands: Vec<Band>,
+    /// For pictures that come in more than one scan.
+    store: Option<Store>,
+}
+
+impl Decoder {
+    /// Reads a segment that is neither a frame nor a scan.
+    fn segment(&mut self, code: u8, body: &[u8]) -> Result<(), DecodeError> {
+        match code {
+            markers::SOI => return Err(corrupt("a second picture begins inside the first")),
+            markers::DQT => self.tables.read_quantisation(body)?,
+            markers::DHT => self.tables.read_huffman(body)?,
+            markers::DRI => match *body {
+                [high, low] => self.interval = usize::from(u16::from_be_bytes([high, low])),
+                _ => return Err(corrupt(format!("a restart interval of {} bytes", body.len()))),
+            },
+            markers::APP0 => self.jfif |= body.starts_with(b"JFIF\0") && body.len() >= 14,
+            markers::APP14 if body.starts_with(b"Adobe") => self.adobe = body.get(11).copied().or(self.adobe),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn frame(&mut self, code: u8, body: &[u8], max_pixels: u64) -> Result<(), DecodeError> {
+        if !(0xc0..=0xc2).contains(&code) {
+            return Err(unsupported(format!("{} JPEG", frame::process(code))));
+        }
+        let frame = Frame::read(code, body)?;
+        frame.check(max_pixels)?;
+        match self.frame.replace(frame) {
+            Some(_) => Err(corrupt("it has two frame headers")),
+            None => Ok(()),
+        }
+    }
+
+    /// Decodes the scan whose header is `body` and whose coded data have been read.
+    fn scan(&mut self, body: &[u8]) -> Result<(), DecodeError> {
+        let frame = self.frame.as_mut().ok_or_else(|| corrupt("a scan without a frame header"))?;
+        let scan = Scan::read(body, frame)?;
+        self.scans += 1;
+        if self.scans > MAX_SCANS {
+            return Err(corrupt(format!("it has more than {MAX_SCANS} scans")));
+        }
+        self.tables.complete()?;
+        for component in &scan.components {
+            let component = &mut frame.components[component.index];
+            if component.quantisation.is_none() {
+                component.quantisation = Some(self.tables.quantisation(component.table)?);
+            }
+        }
+        let whole = !frame.progressive && scan.components.len() == frame.components.len();
+        let output = match &mut self.output {
+            Some(Output { store: None, .. }) => return Err(corrupt("a scan after the last one")),
+            Some(output) => output,
+            None => {
+                let bands = Band::all(frame);
+                let picture = Picture::new(frame, frame.colours(self.jfif, self.adobe), &bands);
+                let store = (!whole).then(|| Store::new(frame));
+                self.output.insert(Output { picture, bands, store })
+            }
+        };
+        let (tables, data, interval) = (&self.tables, &self.data, self.interval);
+        match &mut output.store {
+            Some(store) => store.decode(frame, &scan, tables, data, interval),
+            None => scan::decode_whole(frame, &scan, tables, data, interval, &mut output.picture, &mut output.bands),
+        }
+    }
+
+    /// The picture, at the end of the file.
+    fn finish(self) -> Result<RgbImage, DecodeError> {
+        let (Some(frame), Some(mut output)) = (self.frame, self.output) else {
+            return Err(corrupt("no picture between the start and end markers"));
+        };
+        if let Some(component) = frame.components.iter().find(|c| c.quantisation.is_none()) {
+            return Err(corrupt(format!("no scan holds the component {}", component.id)));
+        }
+        if let Some(store) = output.store {
+            store.finish(&frame, &mut output.picture, &mut output.bands);
+        }
+        let Picture { width, height, data, .. } = output.picture;
+        Ok(RgbImage { width, height, data })
+    }
+}
+
+fn corrupt(detail: impl AsRef<str>) -> DecodeError {
+    let detail = format!("the JPEG is corrupt: {}", detail.as_ref());
+    DecodeError::new(DecodeErrorKind::Corrupt, detail)
+}
+
+fn truncated() -> DecodeError {
+    DecodeError::new(DecodeErrorKind::Truncated, "the file ends early (no end-of-image marker)")
+}
+
+fn unsupported(what: impl AsRef<str>) -> DecodeError {
+    let detail = format!("{} is not supported; convert it to a usual JPEG or PNG", what.as_ref());
+    DecodeError::new(DecodeErrorKind::Unsupported, detail)
+}
