@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 
+use crate::chain::ChainError;
 use crate::config::ConfigError;
 use crate::exec::ExecError;
 use crate::io::IoError;
@@ -46,6 +47,8 @@ pub enum Error {
     Report(#[from] ReportError),
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
+    #[error(transparent)]
+    Chain(#[from] ChainError),
     #[error("{0}")]
     UnknownModel(String),
     #[error(transparent)]
@@ -59,6 +62,7 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Error::Config(_) | Error::UnknownModel(_) => 2,
+            Error::Chain(ChainError::NoRun { .. }) => 2,
             Error::Plan(PlanError::Config(_)) | Error::Scan(ScanError::Config(_)) => 2,
             error if error.is_interrupted() => 130,
             _ => 1,

@@ -18,6 +18,7 @@
 //!   where candle has none; the only `unsafe` code is in [`exec::cpu`].
 //! * [`learn`]: variance, PCA, perceptron, metrics; the only room of linfa, ndarray and faer.
 //! * [`io`]: atomic files, Parquet; the only room of polars, arrow and parquet. [`store`]: what a run has committed, fingerprints, the lock.
+//! * [`chain`]: what a run has learnt, or a network knows, applied to any picture.
 //! * [`progress`]: what the user sees. [`cli`]: the commands.
 //!
 //! Everything fitted is fitted on the train split only. The ecosystems meet only as [`table::FeatureMatrix`].
@@ -25,6 +26,7 @@
 #![deny(unsafe_code)]
 #![warn(missing_debug_implementations)]
 
+pub mod chain;
 pub mod cli;
 pub mod config;
 pub mod error;

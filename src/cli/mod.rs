@@ -1,8 +1,11 @@
 //! The command line: one file a command. Printing results and deciding the exit code happen here and nowhere else.
 
+mod classify;
 mod models;
 mod plan;
+mod predict;
 mod run;
+mod top;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -13,6 +16,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config;
 use crate::error::Error;
+use crate::image;
+use crate::models::{MODELS, ModelSpec, find};
 use crate::plan::Plan;
 use crate::progress::{Style, Ui};
 use crate::stages::StageId;
@@ -47,6 +52,25 @@ enum Command {
         #[command(flatten)]
         pipeline: PipelineArgs,
     },
+    /// Classify new pictures with what a run has learnt.
+    ///
+    /// Every picture goes through the chain that the run saved: recipe, network, kept columns, components, perceptron. The run's own pictures
+    /// get the probabilities of its predictions.parquet again. Needs the run's folder and nothing else of the run: no YAML, no pictures. Runs
+    /// on the CPU.
+    ///
+    /// A picture that cannot be read is told on standard error (with --json in its own line) and the others go on; then the exit code is 1.
+    #[command(
+        after_help = "Examples:\n  featurize predict runs/fruits photo.jpg more/pictures\n  find . -name '*.jpg' | featurize predict \
+                            runs/fruits - --top 1 --csv > labels.csv"
+    )]
+    Predict(predict::PredictArgs),
+    /// Classify pictures with a network's own ImageNet classifier; needs no run.
+    ///
+    /// A picture that cannot be read is told on standard error (with --json in its own line) and the others go on; then the exit code is 1.
+    #[command(
+        after_help = "Examples:\n  featurize classify photo.jpg\n  featurize classify --top 5 --json my/pictures"
+    )]
+    Classify(classify::ClassifyArgs),
     /// The networks that can be used.
     #[command(after_help = "Examples:\n  featurize models list\n  featurize models show efficientnet_lite0")]
     Models {
@@ -84,6 +108,15 @@ enum Log {
     Json,
 }
 
+/// The model called `name`, or what was probably meant.
+fn find_model(name: &str) -> Result<&'static ModelSpec, Error> {
+    find(name).ok_or_else(|| {
+        let names = MODELS.iter().map(|model| model.name);
+        let close = config::suggest(name, names).map_or(String::new(), |close| format!("; did you mean `{close}`?"));
+        Error::UnknownModel(format!("there is no model `{name}`{close}"))
+    })
+}
+
 /// The names of the stages, for the command line.
 fn stage(name: &str) -> Result<StageId, String> {
     StageId::from_name(name).ok_or_else(|| {
@@ -94,10 +127,13 @@ fn stage(name: &str) -> Result<StageId, String> {
 
 /// Parses the command line, runs the command, says what went wrong.
 pub fn main() -> ExitCode {
+    quiet_decoders();
     let cli = Cli::parse();
     let result = match cli.command {
         Command::Run { pipeline, options } => run::run(&pipeline, &options),
         Command::Plan { pipeline } => plan::run(&pipeline),
+        Command::Predict(arguments) => predict::run(&arguments),
+        Command::Classify(arguments) => classify::run(&arguments),
         Command::Models { command } => models::run(&command),
     };
     match result {
@@ -108,6 +144,16 @@ pub fn main() -> ExitCode {
             ExitCode::from(error.exit_code())
         }
     }
+}
+
+/// A decoder that panics loses its picture, which the manifest says; the terminal need not.
+fn quiet_decoders() {
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if !image::is_decoding() {
+            print(panic);
+        }
+    }));
 }
 
 /// The window of a command; Ctrl-C asks it to stop, a second one ends the process.

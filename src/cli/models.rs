@@ -2,11 +2,10 @@
 
 use clap::Subcommand;
 
-use super::print;
-use crate::config::suggest;
+use super::{find_model, print};
 use crate::error::Error;
 use crate::models::graph::{GraphError, Layer, Op};
-use crate::models::{BuildOptions, Graph, MODELS, ModelSpec, find};
+use crate::models::{BuildOptions, Graph, MODELS, ModelSpec};
 
 #[derive(Debug, Subcommand)]
 pub enum ModelsCommand {
@@ -23,14 +22,7 @@ pub enum ModelsCommand {
 pub fn run(command: &ModelsCommand) -> Result<(), Error> {
     match command {
         ModelsCommand::List => list(),
-        ModelsCommand::Show { name } => {
-            let model = find(name).ok_or_else(|| {
-                let names = MODELS.iter().map(|model| model.name);
-                let close = suggest(name, names).map_or(String::new(), |close| format!("; did you mean `{close}`?"));
-                Error::UnknownModel(format!("there is no model `{name}`{close}"))
-            })?;
-            show(model)
-        }
+        ModelsCommand::Show { name } => show(find_model(name)?),
     }
 }
 
@@ -50,7 +42,7 @@ fn list() -> Result<(), Error> {
         let macs: u64 = graph.layers().iter().map(|layer| graph.macs_of(layer)).sum();
         let width =
             graph.find(model.feature_layer).map_or(0, |id| graph.layer(id).shape.dims().last().copied().unwrap_or(0));
-        let input = graph.layers().first().map_or(String::new(), |layer| dims(layer));
+        let input = graph.layers().first().map_or(String::new(), dims);
         let weights: Vec<String> = model.weights.iter().map(|w| format!("{} ({})", w.name, w.licence)).collect();
         print(&format!(
             "{:<20} {:>8.2} M {:>6.2} G {:>9} {:>8}  {}",

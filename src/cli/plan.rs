@@ -36,7 +36,6 @@ pub fn run(arguments: &PipelineArgs) -> Result<(), Error> {
 }
 
 fn describe(plan: &Plan, listing: &Listing, device: &Device) -> String {
-    let extract = &plan.pipeline.extract;
     let shape: Vec<String> = plan.feature_shape.dims().iter().map(ToString::to_string).collect();
     let counts = |split| listing.counts(split).iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
     let classes = match listing.classes.as_slice() {
@@ -47,7 +46,7 @@ fn describe(plan: &Plan, listing: &Listing, device: &Device) -> String {
     let mut lines = vec![
         format!("{} → {}", plan.pipeline.file.display(), plan.dir.root().display()),
         format!("  model     {}, weights {}", plan.model.title, plan.weights.describe()),
-        format!("  features  layer {}, {:?} → ({})", plan.layer, extract.features, shape.join(", ")),
+        format!("  features  layer {}, {} → ({})", plan.layer, plan.features_word(), shape.join(", ")),
         format!("  recipe    {}", words::recipe(&plan.recipe)),
         format!("  device    {} (runtime.device: {})", device.name(), plan.pipeline.runtime.device),
         format!(

@@ -2,6 +2,7 @@
 
 pub mod efficientnet;
 pub mod graph;
+pub mod imagenet;
 pub mod registry;
 pub mod spec;
 

@@ -6,6 +6,7 @@ mod cli;
 mod inputs;
 mod models;
 mod pipelines;
+mod predict;
 mod resume;
 mod support;
 mod tables;

@@ -100,7 +100,7 @@ fn a_changed_and_a_new_picture_touch_only_their_shards() {
     workspace.write("pictures/Training/Banana/zz_new.jpg", &bytes);
     let run = workspace.run("out", &[]).ok();
     let again = run.extracted();
-    assert!(again >= 1 && again <= 24, "{again} of {ALL} pictures again");
+    assert!((1..=24).contains(&again), "{again} of {ALL} pictures again");
     // as if it had been computed at once
     workspace.run("fresh", &[]).ok();
     let (out, fresh) = (workspace.results("out"), workspace.results("fresh"));

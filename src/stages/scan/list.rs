@@ -7,8 +7,8 @@ use std::time::UNIX_EPOCH;
 use walkdir::{DirEntry, WalkDir};
 
 use super::Aside;
-use crate::config::Input;
-use crate::progress::{Interrupted, StageLine};
+use crate::progress::{Interrupted, StageLine, Ui};
+use crate::stages::StageId;
 
 /// What is taken for a picture by its name; what it is, its content decides. A name without extension is looked at, too.
 const EXTENSIONS: [&str; 26] = [
@@ -43,24 +43,24 @@ impl Found {
     }
 }
 
-/// Everything below `input.root`, the run's own folder left out.
-pub fn walk(input: &Input, run_dir: &Path, line: &StageLine) -> Result<Found, Interrupted> {
+/// Everything below `root`, the run's own folder left out.
+pub fn walk(root: &Path, follow_links: bool, run_dir: Option<&Path>, line: &StageLine) -> Result<Found, Interrupted> {
     let mut found = Found::default();
-    let own = std::fs::canonicalize(run_dir).ok();
+    let own = run_dir.and_then(|dir| std::fs::canonicalize(dir).ok());
     let is_own = |entry: &DirEntry| {
         own.is_some() && entry.file_type().is_dir() && std::fs::canonicalize(entry.path()).ok() == own
     };
-    let mut entries = WalkDir::new(&input.root).follow_links(input.follow_links).min_depth(1).into_iter();
+    let mut entries = WalkDir::new(root).follow_links(follow_links).min_depth(1).into_iter();
     while let Some(entry) = entries.next() {
         let entry = match entry {
             Ok(entry) => entry,
             Err(error) => {
-                let (path, _) = relative(error.path().unwrap_or(&input.root), &input.root);
+                let (path, _) = relative(error.path().unwrap_or(root), root);
                 found.leave(path, None, true, unreadable(&error));
                 continue;
             }
         };
-        let (path, raw) = relative(entry.path(), &input.root);
+        let (path, raw) = relative(entry.path(), root);
         let hidden = entry.file_name().to_string_lossy().starts_with('.');
         if entry.file_type().is_dir() {
             if hidden || is_own(&entry) {
@@ -82,6 +82,38 @@ pub fn walk(input: &Input, run_dir: &Path, line: &StageLine) -> Result<Found, In
     }
     found.candidates.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(found)
+}
+
+/// A file that a command was given to look at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedFile {
+    /// As the user would write it; bytes that are not UTF-8 are written `\xNN`.
+    pub path: String,
+    /// Where it lies, or why it cannot be read.
+    pub location: Result<PathBuf, String>,
+}
+
+/// The pictures that `path` stands for: a folder for those below it by the rules of `scan`, sorted; anything else for itself.
+pub fn named(path: &Path) -> Result<Vec<NamedFile>, Interrupted> {
+    let shown = escape(path.as_os_str().as_encoded_bytes());
+    if !path.is_dir() {
+        return Ok(vec![NamedFile { path: shown, location: Ok(path.to_path_buf()) }]);
+    }
+    let line = Ui::silent().stage(StageId::Scan, None, "files");
+    let found = walk(path, false, None, &line)?;
+    let below = |relative: &str| match relative {
+        "" => shown.clone(),
+        relative => format!("{}/{relative}", shown.trim_end_matches('/')),
+    };
+    let pictures = found.candidates.iter().map(|one| {
+        let location = path.join(one.raw.as_deref().unwrap_or(Path::new(&one.path)));
+        NamedFile { path: below(&one.path), location: Ok(location) }
+    });
+    let failed = found.aside.iter().filter(|aside| aside.failed);
+    let failed = failed.map(|aside| NamedFile { path: below(&aside.path), location: Err(aside.reason.clone()) });
+    let mut all: Vec<NamedFile> = pictures.chain(failed).collect();
+    all.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(all)
 }
 
 /// The rule by which a name is no picture.
@@ -207,6 +239,26 @@ mod tests {
         for name in ["._a.jpg", ".hidden.png", "Thumbs.db", "notes.txt", "a.jpg.part"] {
             assert!(left_out(name).is_some(), "{name}");
         }
+    }
+
+    #[test]
+    fn a_folder_stands_for_its_pictures_and_a_file_for_itself() {
+        let dir = tempfile::tempdir().expect("folder");
+        let at = |name: &str| dir.path().join(name);
+        std::fs::create_dir_all(at("b/.hidden")).expect("folders");
+        for name in ["z.jpg", "b/a.png", "b/.hidden/c.jpg", "b/notes.txt", "a.jpg"] {
+            std::fs::write(at(name), b"x").expect("written");
+        }
+        #[cfg(unix)]
+        std::os::unix::fs::symlink("nowhere", at("m.jpg")).expect("link");
+        let root = format!("{}/", dir.path().display());
+        let found = named(Path::new(&root)).expect("not interrupted");
+        let names: Vec<&str> = found.iter().filter_map(|one| one.path.strip_prefix(&root)).collect();
+        let expected = ["a.jpg", "b/a.png", "m.jpg", "z.jpg"];
+        assert_eq!(names, if cfg!(unix) { &expected[..] } else { &["a.jpg", "b/a.png", "z.jpg"] });
+        assert!(found.iter().all(|one| one.location.is_err() == one.path.ends_with("m.jpg")), "{found:?}");
+        let notes = NamedFile { path: "b/notes.txt".into(), location: Ok("b/notes.txt".into()) };
+        assert_eq!(named(Path::new("b/notes.txt")).expect("not interrupted"), [notes]);
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod list;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+pub use list::{NamedFile, named};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -137,7 +138,7 @@ pub fn run(plan: &Plan, ui: &Ui) -> Result<Listing, ScanError> {
         config::Split::Csv { path, .. } => {
             list::from_csv(&input.root, path).map_err(|text| at("input.split.csv", text))?
         }
-        _ => list::walk(input, plan.dir.root(), &line)?,
+        _ => list::walk(&input.root, input.follow_links, Some(plan.dir.root()), &line)?,
     };
     labels::assign(input, &mut found).map_err(|wrong| at(wrong.key, wrong.message))?;
     let listing = labels::choose(input, found).map_err(|wrong| at(wrong.key, wrong.message))?;

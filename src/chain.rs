@@ -1,0 +1,268 @@
+//! A picture in, the probability of every class out: what a run has learnt, or the classifier that a network was trained with.
+//!
+//! ```text
+//! file ──> Extractor (decode ▸ recipe ▸ forward ▸ pool) ──> kept columns ──> PCA ──> MLP      a run's folder: `predict`
+//!                                                     └──> softmax                            a network's own: `classify`
+//! ```
+//!
+//! Every step is the one that the stages take, and none of them looks at a picture's neighbours: a run's own pictures get the probabilities of
+//! its `predictions.parquet`, bit for bit on the same kind of machine. Nothing is read but the folder `classifier/` and the weights, so a run
+//! may be moved.
+
+mod extractor;
+mod saved;
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use thiserror::Error;
+
+pub use extractor::{Extractor, Failure, Worker};
+
+use crate::config::Features;
+use crate::exec::ExecError;
+use crate::image::RecipeError;
+use crate::io::IoError;
+use crate::learn::mlp::Mlp;
+use crate::learn::pca::Pca;
+use crate::models::{GraphError, ModelSpec, imagenet};
+use crate::stages::reduce::ReduceError;
+use crate::stages::scan::NamedFile;
+use crate::stages::train::TrainError;
+use crate::store::RunDir;
+use crate::table::FeatureMatrix;
+use crate::weights::{Source, WeightError};
+
+/// Results that a thread may be ahead of the picture that is handed over.
+const AHEAD: usize = 16;
+
+/// The chain cannot be opened, or not every picture went through it.
+#[derive(Debug, Error)]
+pub enum ChainError {
+    #[error(transparent)]
+    Io(#[from] IoError),
+    #[error(transparent)]
+    Reduce(#[from] ReduceError),
+    #[error(transparent)]
+    Train(#[from] TrainError),
+    #[error(transparent)]
+    Exec(#[from] ExecError),
+    #[error(transparent)]
+    Weights(#[from] WeightError),
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    #[error(transparent)]
+    Recipe(#[from] RecipeError),
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+    #[error("{dir} is no folder of a run: {reason}")]
+    NoRun { dir: PathBuf, reason: String },
+    #[error("{dir} holds no classifier; `featurize run` a pipeline with the section `train` to its end")]
+    NoClassifier { dir: PathBuf },
+    #[error("the classifier in {dir} is not whole: {reason}; `featurize run` the pipeline again to its end")]
+    Unfinished { dir: PathBuf, reason: String },
+    #[error(
+        "the classifier in {dir} was made by featurize {version} with {what}, which this version does not have; use that version, or run \
+         the pipeline again"
+    )]
+    Unknown { dir: PathBuf, version: String, what: String },
+    #[error(
+        "the weights that the run used are missing: `{weights}` of featurize {version}, sha256 {sha256}, is neither in this program nor a \
+         file here; give the file with `--weights FILE`, or run the pipeline again"
+    )]
+    MissingWeights { weights: String, version: String, sha256: String },
+    #[error(
+        "{path} is another version of the weights that the run used: its sha256 is {found}, the run's was {expected}; give the file that \
+         was used with `--weights FILE`, or run the pipeline again"
+    )]
+    OtherWeights { path: PathBuf, found: String, expected: String },
+    #[error("{model} has no layer `{layer}`")]
+    NoLayer { model: &'static str, layer: String },
+    #[error(
+        "no picture in {0}: give picture files, folders with pictures, or `-` and a list of paths on standard input"
+    )]
+    NoPictures(String),
+    #[error("{failed} of {of} pictures could not be read")]
+    Failed { failed: usize, of: usize },
+    #[error("a worker thread died; this is a fault of featurize")]
+    Worker,
+}
+
+/// An extractor and the classifier on top of it.
+#[derive(Debug)]
+pub struct Chain {
+    extractor: Extractor,
+    head: Head,
+    classes: Vec<String>,
+}
+
+/// What makes probabilities of features.
+#[derive(Debug)]
+enum Head {
+    /// The features are the logits of the network's own classifier.
+    Softmax,
+    Fitted(Box<Fitted>),
+}
+
+/// What a run has fitted.
+#[derive(Debug)]
+struct Fitted {
+    /// The columns that `select` kept, ascending.
+    kept: Option<Vec<usize>>,
+    pca: Option<Pca>,
+    mlp: Mlp,
+}
+
+impl Chain {
+    /// The chain that a run has saved; `weights` is a file to read the network's weights from, instead of where the run found them. Whatever
+    /// the file, its bytes must be those that the run used.
+    pub fn of_run(dir: &RunDir, weights: Option<&Path>) -> Result<Self, ChainError> {
+        saved::open(dir, weights)
+    }
+
+    /// A network with the ImageNet classifier that it was trained with: its classes are [`imagenet::classes`].
+    pub fn of_network(model: &'static ModelSpec, weights: Option<&Path>) -> Result<Self, ChainError> {
+        let missing = || ChainError::Weights(WeightError::NotBundled);
+        let default = model.weights.first().ok_or_else(missing)?;
+        let (source, recipe) = match weights {
+            None => (Source::Bundled(default), &default.recipe),
+            Some(path) => {
+                let source = Source::File(path.to_path_buf());
+                let sha256 = source.fingerprint()?;
+                let known = model.weights.iter().find(|spec| spec.sha256 == sha256);
+                (source, &known.unwrap_or(default).recipe)
+            }
+        };
+        let extractor = Extractor::new(model, &source, recipe, model.logits_layer, Features::Flatten)?;
+        let classes = imagenet::classes().iter().map(|class| class.label.to_string()).collect();
+        Ok(Self { extractor, head: Head::Softmax, classes })
+    }
+
+    /// The classes, in the order of the probabilities.
+    pub fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    /// Probability of every class for the features of one picture.
+    pub fn probabilities(&self, features: Vec<f32>) -> Result<Vec<f32>, Failure> {
+        match &self.head {
+            Head::Softmax => Ok(softmax(&features)),
+            Head::Fitted(fitted) => fitted.probabilities(features),
+        }
+    }
+
+    /// Predicts every picture, a picture a thread, and hands the results over in the order of `pictures` until `take` breaks. Memory does not
+    /// grow with the number of pictures.
+    pub fn predict_all(
+        &self,
+        pictures: &[NamedFile],
+        threads: usize,
+        mut take: impl FnMut(&NamedFile, Result<Vec<f32>, Failure>) -> ControlFlow<()>,
+    ) -> Result<(), ChainError> {
+        // thread `lane` takes every `threads`th picture, so results come in order by asking the threads in turn
+        let threads = threads.clamp(1, pictures.len().max(1));
+        std::thread::scope(|scope| {
+            let (mut lanes, mut workers): (Vec<Receiver<_>>, Vec<_>) = (Vec::new(), Vec::new());
+            for lane in 0..threads {
+                let (sender, receiver) = sync_channel(AHEAD);
+                let pictures = pictures.iter().skip(lane).step_by(threads);
+                workers.push(scope.spawn(move || self.work(pictures, &sender)));
+                lanes.push(receiver);
+            }
+            for (i, picture) in pictures.iter().enumerate() {
+                // a lane that ends early has died
+                let Ok(result) = lanes[i % threads].recv() else { break };
+                if take(picture, result).is_break() {
+                    break;
+                }
+            }
+            drop(lanes); // wakes the threads that wait to send
+            let ends: Vec<_> = workers.into_iter().map(|worker| worker.join()).collect();
+            if ends.iter().any(Result::is_err) { Err(ChainError::Worker) } else { Ok(()) }
+        })
+    }
+
+    fn work<'a>(&self, pictures: impl Iterator<Item = &'a NamedFile>, sender: &SyncSender<Result<Vec<f32>, Failure>>) {
+        let mut worker = self.extractor.worker();
+        for picture in pictures {
+            let features = match &picture.location {
+                Ok(path) => worker.extract_file(path),
+                Err(reason) => Err(Failure::unreadable(reason)),
+            };
+            // the other end is gone when nobody wants more
+            if sender.send(features.and_then(|features| self.probabilities(features))).is_err() {
+                break;
+            }
+        }
+    }
+}
+
+impl Fitted {
+    fn probabilities(&self, features: Vec<f32>) -> Result<Vec<f32>, Failure> {
+        let failed = |error: &dyn std::fmt::Display| Failure { kind: "classifier", reason: error.to_string() };
+        let mut row = FeatureMatrix::with_cols(features.len());
+        row.push_row(&features);
+        if let Some(kept) = self.kept.as_ref().filter(|kept| kept.len() < features.len()) {
+            row = row.select_cols(kept);
+        }
+        if let Some(pca) = &self.pca {
+            row = pca.transform(&row).map_err(|error| failed(&error))?;
+        }
+        let probabilities = self.mlp.predict_proba(&row).map_err(|error| failed(&error))?;
+        Ok(probabilities.as_slice().to_vec())
+    }
+}
+
+/// The `k` most probable classes with their probabilities, the lowest of equals first.
+pub fn top(probabilities: &[f32], k: usize) -> Vec<(usize, f32)> {
+    let mut ranked: Vec<(usize, f32)> = probabilities.iter().copied().enumerate().collect();
+    ranked.sort_by(|a, b| b.1.total_cmp(&a.1)); // stable
+    ranked.truncate(k);
+    ranked
+}
+
+fn softmax(logits: &[f32]) -> Vec<f32> {
+    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let powers: Vec<f64> = logits.iter().map(|&logit| f64::from(logit - largest).exp()).collect();
+    let sum: f64 = powers.iter().sum();
+    powers.into_iter().map(|power| (power / sum) as f32).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_most_probable_come_first_and_equals_by_their_place() {
+        assert_eq!(top(&[0.1, 0.4, 0.1, 0.4], 3), [(1, 0.4), (3, 0.4), (0, 0.1)]);
+        assert_eq!(top(&[0.25, 0.75], 9), [(1, 0.75), (0, 0.25)]);
+    }
+
+    #[test]
+    fn softmax_bears_large_logits() {
+        let p = softmax(&[1000.0, 1000.0 + 3f32.ln(), -1000.0]);
+        assert!((p[0] - 0.25).abs() < 1e-4 && (p[1] - 0.75).abs() < 1e-4 && p[2] == 0.0, "{p:?}");
+    }
+
+    #[cfg(feature = "bundled")]
+    #[test]
+    fn results_come_in_order_whatever_the_threads_and_stop_when_asked() {
+        let model = crate::models::find("efficientnet_lite0").expect("registered");
+        let chain = Chain::of_network(model, None).expect("opened");
+        let name = |i: usize| NamedFile { path: i.to_string(), location: Err(format!("reason {i}")) };
+        let pictures: Vec<NamedFile> = (0..100).map(name).collect();
+        for (threads, end) in [(1, 100), (7, 100), (3, 40), (1000, 1)] {
+            let mut seen = Vec::new();
+            let done = chain.predict_all(&pictures, threads, |picture, result| {
+                let reason = result.expect_err("there is no file").reason;
+                assert_eq!(reason, format!("reason {}", picture.path));
+                seen.push(picture.path.clone());
+                if seen.len() == end { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            });
+            done.expect("no thread died");
+            assert_eq!(seen, (0..end).map(|i| i.to_string()).collect::<Vec<_>>(), "{threads} threads");
+        }
+        chain.predict_all(&[], 4, |_, _| ControlFlow::Continue(())).expect("nothing to do");
+    }
+}

@@ -1,0 +1,152 @@
+//! `classifier/` read back: the card says what the tensors mean, the weights are found and checked, and every part must fit the next.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::{Chain, ChainError, Extractor, Fitted, Head};
+use crate::config::Features;
+use crate::image::Recipe;
+use crate::io::IoError;
+use crate::models::{self, ModelSpec};
+use crate::stages::{StageId, reduce, select, train};
+use crate::store::{Record, RunDir, fingerprint};
+use crate::weights::Source;
+
+/// `classifier.json`, as `train` writes it.
+#[derive(Debug, Deserialize)]
+struct Card {
+    /// Version of the program.
+    featurize: String,
+    model: String,
+    /// Where the run found the weights.
+    weights: String,
+    /// Their hash, or `random-<seed>`.
+    weights_sha256: String,
+    layer: String,
+    features: Features,
+    shape: Vec<usize>,
+    recipe: Recipe,
+    select: Option<String>,
+    reduce: Option<String>,
+}
+
+/// Opens what the run in `dir` has saved.
+pub fn open(dir: &RunDir, weights: Option<&Path>) -> Result<Chain, ChainError> {
+    let card = card(dir)?;
+    committed(dir, &card)?;
+    let unknown = |what: String| {
+        let (dir, version) = (dir.root().to_path_buf(), card.featurize.clone());
+        ChainError::Unknown { dir, version, what }
+    };
+    let model = models::find(&card.model).ok_or_else(|| unknown(format!("the model `{}`", card.model)))?;
+    let source = source(&card, model, weights)?;
+    let extractor = Extractor::new(model, &source, &card.recipe, &card.layer, card.features)?;
+    if extractor.shape().dims() != card.shape {
+        return Err(unknown(format!("{:?} features of layer `{}`", card.shape, card.layer)));
+    }
+    let kept = card.select.is_some().then(|| select::kept(dir)).transpose()?;
+    let pca = card.reduce.is_some().then(|| reduce::open(dir)).transpose()?;
+    let (mlp, classes) = train::open(dir)?;
+    let fitted = Fitted { kept, pca, mlp };
+    fitted.check(extractor.shape().len()).map_err(|reason| unfinished(dir, reason))?;
+    Ok(Chain { extractor, head: Head::Fitted(Box::new(fitted)), classes })
+}
+
+fn unfinished(dir: &RunDir, reason: String) -> ChainError {
+    ChainError::Unfinished { dir: dir.root().to_path_buf(), reason }
+}
+
+fn card(dir: &RunDir) -> Result<Card, ChainError> {
+    let root = dir.root();
+    let no_run = |reason: &str| ChainError::NoRun { dir: root.to_path_buf(), reason: reason.to_string() };
+    let path = dir.card();
+    if !path.is_file() {
+        return Err(match std::fs::metadata(root) {
+            Err(error) => no_run(&format!("{error}; give the folder that `featurize run` wrote")),
+            Ok(found) if found.is_file() => no_run("it is a file; give the folder that `featurize run` wrote"),
+            Ok(_) if dir.manifest().is_file() => ChainError::NoClassifier { dir: root.to_path_buf() },
+            Ok(_) => no_run("it has no classifier/classifier.json; give the folder that `featurize run` wrote"),
+        });
+    }
+    let text = std::fs::read(&path).map_err(IoError::read(&path))?;
+    let wrong = |error: serde_json::Error| IoError::Table { path: path.clone(), reason: error.to_string() };
+    Ok(serde_json::from_slice(&text).map_err(wrong)?)
+}
+
+/// A run that was interrupted while it learnt anew has new and old files side by side; its records tell. A classifier that was copied without
+/// its records is taken as it is.
+fn committed(dir: &RunDir, card: &Card) -> Result<(), ChainError> {
+    if !dir.store().is_dir() {
+        return Ok(());
+    }
+    let there = [(StageId::Select, card.select.is_some()), (StageId::Reduce, card.reduce.is_some())];
+    let stages = there.into_iter().filter(|(_, there)| *there).map(|(stage, _)| stage).chain([StageId::Train]);
+    let mut above: Option<String> = None;
+    for stage in stages {
+        let name = stage.name();
+        let record = Record::read(dir, stage).ok_or_else(|| unfinished(dir, format!("`{name}` was interrupted")))?;
+        if let Some(damaged) = record.damaged(dir) {
+            return Err(unfinished(dir, format!("{} is gone or changed", damaged.file)));
+        }
+        if let Some(above) = &above
+            && record.fingerprint != fingerprint(name, &record.settings, &[above])?
+        {
+            return Err(unfinished(dir, format!("`{name}` has not run since its input changed")));
+        }
+        above = Some(record.fingerprint);
+    }
+    Ok(())
+}
+
+/// The weights that the run used: drawn anew, from this program, or from a file with the same bytes.
+fn source(card: &Card, model: &'static ModelSpec, given: Option<&Path>) -> Result<Source, ChainError> {
+    let expected = &card.weights_sha256;
+    let of_file = |path: &Path| {
+        let source = Source::File(path.to_path_buf());
+        let found = source.fingerprint()?;
+        if found == *expected {
+            return Ok(source);
+        }
+        Err(ChainError::OtherWeights { path: path.to_path_buf(), found, expected: expected.clone() })
+    };
+    if let Some(path) = given {
+        return of_file(path);
+    }
+    if let Some(seed) = expected.strip_prefix("random-").and_then(|seed| seed.parse().ok()) {
+        return Ok(Source::Random(seed));
+    }
+    if let Some(spec) = model.weights.iter().find(|spec| spec.sha256 == expected) {
+        return Ok(Source::Bundled(spec));
+    }
+    let path = PathBuf::from(&card.weights);
+    if path.is_file() {
+        return of_file(&path);
+    }
+    let (weights, version, sha256) = (card.weights.clone(), card.featurize.clone(), expected.clone());
+    Err(ChainError::MissingWeights { weights, version, sha256 })
+}
+
+impl Fitted {
+    /// Whether each part takes what the one before gives, from `width` features on.
+    fn check(&self, width: usize) -> Result<(), String> {
+        let mut columns = width;
+        if let Some(kept) = &self.kept {
+            if kept.last().is_some_and(|&last| last >= width) {
+                return Err(format!("columns.parquet is not of {width} columns"));
+            }
+            columns = kept.len();
+        }
+        if let Some(pca) = &self.pca {
+            if pca.features != columns {
+                return Err(format!("pca.safetensors takes {} columns, {columns} are kept", pca.features));
+            }
+            columns = pca.k();
+        }
+        let inputs = self.mlp.layers.first().map_or(0, |layer| layer.inputs);
+        if inputs != columns {
+            return Err(format!("mlp.safetensors takes {inputs} columns, {columns} come in"));
+        }
+        Ok(())
+    }
+}

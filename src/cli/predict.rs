@@ -1,0 +1,29 @@
+//! `featurize predict`: what a run has learnt, asked about new pictures.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::top::{self, TopArgs};
+use crate::chain::Chain;
+use crate::error::Error;
+use crate::store::RunDir;
+
+/// Which run, and which pictures.
+#[derive(Debug, Args)]
+pub struct PredictArgs {
+    /// The run's folder, as `featurize run` wrote it; it may have been moved.
+    #[arg(value_name = "RUN_DIR")]
+    run: PathBuf,
+    #[command(flatten)]
+    pictures: TopArgs,
+    /// The network's weights, where they are not in the program and no longer where the run found them.
+    #[arg(long, value_name = "FILE")]
+    weights: Option<PathBuf>,
+}
+
+/// Opens the run's chain and predicts.
+pub fn run(arguments: &PredictArgs) -> Result<(), Error> {
+    let chain = Chain::of_run(&RunDir::new(&arguments.run), arguments.weights.as_deref())?;
+    top::run(&chain, &arguments.pictures, &[])
+}
