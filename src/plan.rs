@@ -103,18 +103,23 @@ impl Plan {
 
     /// The name of each feature column: `<model>_<features>_<index>`, with the layer's name where it is not the model's own.
     pub fn columns(&self) -> Vec<String> {
-        let kind = match self.pipeline.extract.features {
-            Features::Avg => "avg",
-            Features::Max => "max",
-            Features::Flatten => "flatten",
-            Features::Map => "map",
-        };
+        let kind = self.features_word();
         let stem = match &self.pipeline.extract.layer {
             None => format!("{}_{kind}", self.model.name),
             Some(layer) => format!("{}_{}_{kind}", self.model.name, word(layer)),
         };
         let digits = self.width().saturating_sub(1).to_string().len().max(4);
         (0..self.width()).map(|i| format!("{stem}_{i:0digits$}")).collect()
+    }
+
+    /// The word of `extract.features`.
+    pub fn features_word(&self) -> &'static str {
+        match self.pipeline.extract.features {
+            Features::Avg => "avg",
+            Features::Max => "max",
+            Features::Flatten => "flatten",
+            Features::Map => "map",
+        }
     }
 
     /// What the features depend on beside the pictures: the settings that their fingerprint covers.
@@ -132,14 +137,13 @@ impl Plan {
     /// Written into every table: how its numbers came about.
     pub fn metadata(&self) -> Vec<(String, String)> {
         let shape: Vec<String> = self.feature_shape.dims().iter().map(ToString::to_string).collect();
-        let kind = json!(self.pipeline.extract.features);
         let pairs = [
             ("version", env!("CARGO_PKG_VERSION").to_string()),
             ("model", self.model.name.to_string()),
             ("weights", self.weights.describe()),
             ("weights_sha256", self.weights_id.clone()),
             ("layer", self.layer.clone()),
-            ("features", kind.as_str().unwrap_or_default().to_string()),
+            ("features", self.features_word().to_string()),
             ("shape", shape.join(",")),
             ("precision", "f32".to_string()),
             ("recipe", json!(self.recipe).to_string()),

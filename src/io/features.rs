@@ -156,7 +156,7 @@ mod tests {
     }
 
     fn keys() -> Vec<Key> {
-        let label = |i: usize| (i % 3 != 0).then(|| format!("class {}", i % 3));
+        let label = |i: usize| (!i.is_multiple_of(3)).then(|| format!("class {}", i % 3));
         (0..70).map(|i| Key { path: format!("a/ü {i}.jpg"), label: label(i), split: Some("train".into()) }).collect()
     }
 

@@ -94,11 +94,11 @@ pub fn run(
     shard::place(dir, &mut shards, &files)?;
     let missing: Vec<&Shard> = shards.iter().filter(|shard| shard.file == ShardFile::Missing).collect();
     let pictures: usize = missing.iter().map(|shard| shard.rows.len()).sum();
-    let line = ui.stage(StageId::Extract, Some(listing.pictures.len() as u64), "images");
-    line.inc((listing.pictures.len() - pictures) as u64);
+    // rate and ETA are of what is computed now
+    let line = ui.stage(StageId::Extract, Some(pictures as u64), "images");
     let reused = shards.len() - missing.len();
     if reused > 0 && !missing.is_empty() {
-        ui.note(&format!("extract   {reused} of {} shards are there already", shards.len()));
+        ui.note(&format!("extract   {reused} of {} shards are there already, {pictures} images to go", shards.len()));
     }
     let timing = if missing.is_empty() {
         Timing::default()
