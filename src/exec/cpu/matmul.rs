@@ -58,7 +58,7 @@ impl Packed {
         self.filters
     }
 
-    /// output[outs[p] + f] = activation(bias[f] + Σ weight[f, y, i] · input[starts[p] + y · row + i] (+ adds[...] of `added`)).
+    /// `output[outs[p] + f] = activation(bias[f] + Σ weight[f, y, i] · input[starts[p] + y · row + i] + added[adds[p] + f])`.
     ///
     /// Panics when a place lies outside its slice.
     pub fn run(

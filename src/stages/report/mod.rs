@@ -1,6 +1,6 @@
 //! `report`: one HTML file about the run, without script and without network.
 //!
-//! [`facts`] reads what the stages have committed, [`page`] puts it into words, numbers and [`charts`], `report.html` lays it out.
+//! `facts` reads what the stages have committed, `page` puts it into words, numbers and `charts`, `report.html` lays it out.
 
 mod charts;
 mod facts;
