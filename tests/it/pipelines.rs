@@ -55,3 +55,22 @@ fn fruits_from_pictures_to_report() {
     assert_eq!(run["weights_sha256"].as_str().map(str::len), Some(64));
     assert_eq!(run["extract"]["width"], 1280);
 }
+
+#[test]
+fn the_yaml_of_the_readme_is_a_pipeline_with_every_section() {
+    let readme = std::fs::read_to_string(project().join("README.md")).expect("README");
+    let yaml = readme.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a YAML block");
+    let file = project().join("pipelines/readme.yaml");
+    let pipeline = featurize::config::parse(yaml, &file, &[]).unwrap_or_else(|error| panic!("{error}"));
+    let defaults = featurize::config::parse("version: 1\ninput: {root: x}\n", &file, &[]).expect("the least there is");
+    assert!(pipeline.select.is_some() && pipeline.reduce.is_some() && pipeline.report.is_some());
+    // what the README gives as the value of a key is its default
+    let mlp = serde_json::to_value(&pipeline.train.as_ref().expect("train").mlp).expect("JSON");
+    let plain =
+        featurize::config::parse("version: 1\ninput: {root: x}\ntrain: {mlp: {}}\n", &file, &[]).expect("plain");
+    assert_eq!(mlp, serde_json::to_value(&plain.train.expect("train").mlp).expect("JSON"));
+    assert_eq!(pipeline.runtime, defaults.runtime);
+    let plan = featurize::plan::Plan::new(pipeline, None).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(plan.recipe, featurize::models::find("efficientnet_lite0").expect("registered").weights[0].recipe);
+    assert_eq!(plan.width(), 1280);
+}
