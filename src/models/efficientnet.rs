@@ -2,7 +2,8 @@
 //! for devices (github.com/tensorflow/tpu, `efficientnet/lite`). Layer names, block strings and constants are those of timm's
 //! `tf_efficientnet_lite0` (timm/models/efficientnet.py, `_gen_efficientnet_lite`): TensorFlow's `SAME` padding, batch-norm eps 1e-3.
 
-use super::graph::{Activation, Builder, Conv, Graph, GraphError, LayerId};
+use super::builder::{Builder, Conv};
+use super::graph::{Activation, Graph, GraphError, LayerId};
 use super::spec::BuildOptions;
 
 /// Batch-norm epsilon of the TensorFlow originals.

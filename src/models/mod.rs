@@ -1,5 +1,6 @@
-//! The networks, as data: [`graph`] is the language, one file a family speaks it, [`registry`] lists what there is.
+//! The networks, as data: [`graph`] is the language, one file a family speaks it through [`builder`], [`registry`] lists what there is.
 
+pub mod builder;
 pub mod efficientnet;
 pub mod graph;
 pub mod imagenet;

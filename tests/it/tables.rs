@@ -81,3 +81,22 @@ fn random_weights_say_so() {
     let metadata = open(&workspace, "out").metadata();
     assert_eq!(metadata["featurize.weights"], "random (seed 0)");
 }
+
+#[test]
+fn the_layer_input_is_the_prepared_picture() {
+    use featurize::image::{DecodeOptions, Layout, decode};
+    let workspace = Workspace::with_fruits(1, 1);
+    let sets = ["extract.layer=input", "extract.features=map", "output.layout=array"];
+    let more: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).chain(["--until", "extract"]).collect();
+    workspace.run("out", &more).ok();
+    let file = open(&workspace, "out");
+    assert_eq!(file.metadata()["featurize.shape"], "224,224,3");
+    let (keys, rows) = file.read().expect("read");
+    let recipe = &featurize::models::find("efficientnet_lite0").expect("registered").weights[0].recipe;
+    for (key, row) in keys.iter().zip(rows.iter_rows()) {
+        let bytes = workspace.read(&format!("pictures/{}", key.path));
+        let mut input = vec![0.0; recipe.input_len()];
+        recipe.apply(&decode(&bytes, &DecodeOptions::default()).expect("decoded"), Layout::Hwc, &mut input);
+        assert!(row == input.as_slice(), "{}", key.path);
+    }
+}

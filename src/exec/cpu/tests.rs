@@ -6,7 +6,8 @@ use super::network::Network;
 use super::simd::Isa;
 use crate::exec::lower::lower;
 use crate::exec::{Device, candle};
-use crate::models::graph::{Activation, Builder, Conv, Graph};
+use crate::models::builder::{Builder, Conv};
+use crate::models::graph::{Activation, Graph};
 use crate::models::{BuildOptions, LayerId, find};
 use crate::weights::{Source, WeightSet};
 
