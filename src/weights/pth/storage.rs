@@ -1,0 +1,107 @@
+//! Where the bytes of a storage lie, and how the tensors that are laid over it are read.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+
+use flate2::read::DeflateDecoder;
+
+use crate::weights::tensors::Element;
+
+/// A range of bytes of the file.
+#[derive(Clone, Copy, Debug)]
+pub struct Storage {
+    /// The first byte in the file.
+    pub start: u64,
+    /// Bytes, once unpacked.
+    pub length: u64,
+    pub packing: Packing,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Packing {
+    Stored,
+    /// Deflated to so many bytes.
+    Deflated {
+        bytes: u64,
+    },
+}
+
+impl Storage {
+    /// Reads the storage from its beginning.
+    pub fn open<'a>(&self, file: &'a mut File) -> io::Result<Box<dyn Read + 'a>> {
+        file.seek(SeekFrom::Start(self.start))?;
+        Ok(match self.packing {
+            Packing::Stored => Box::new(file.take(self.length)),
+            Packing::Deflated { bytes } => Box::new(DeflateDecoder::new(file.take(bytes)).take(self.length)),
+        })
+    }
+
+    /// Reads the storage from its byte `offset` on.
+    fn open_at<'a>(&self, file: &'a mut File, offset: u64) -> io::Result<Box<dyn Read + 'a>> {
+        if self.packing == Packing::Stored {
+            let (start, length) = (self.start + offset, self.length - offset);
+            return Self { start, length, packing: Packing::Stored }.open(file);
+        }
+        let mut reader = self.open(file)?;
+        io::copy(&mut reader.by_ref().take(offset), &mut io::sink())?;
+        Ok(reader)
+    }
+}
+
+/// A tensor laid over a storage; whoever makes one has checked that all its elements lie in it.
+#[derive(Debug)]
+pub struct View {
+    pub storage: Storage,
+    pub element: Element,
+    /// Elements of the storage before the tensor's first.
+    pub first: u64,
+    /// Values of the tensor.
+    pub count: usize,
+    /// Shape and strides, and the elements from the first to the last, when they do not lie in the storage in the tensor's order.
+    pub strided: Option<Strided>,
+}
+
+/// Elements that lie elsewhere than one after the other.
+#[derive(Debug)]
+pub struct Strided {
+    pub shape: Vec<usize>,
+    /// Elements from one index to the next, by dimension.
+    pub strides: Vec<usize>,
+    /// Elements of the storage from the tensor's first to its last, both included.
+    pub span: usize,
+}
+
+impl View {
+    /// The values, row-major. A strided tensor needs its span of the storage in memory beside them.
+    pub fn read(&self, file: &mut File) -> io::Result<Vec<f32>> {
+        let mut reader = self.storage.open_at(file, self.first * self.element.size() as u64)?;
+        match &self.strided {
+            None => self.element.read(&mut reader, self.count),
+            Some(strided) => {
+                let span = self.element.read(&mut reader, strided.span)?;
+                Ok(strided.gather(&span, self.count))
+            }
+        }
+    }
+}
+
+impl Strided {
+    fn gather(&self, span: &[f32], count: usize) -> Vec<f32> {
+        let mut values = Vec::with_capacity(count);
+        let mut index = vec![0; self.shape.len()];
+        let mut at = 0;
+        while values.len() < count {
+            values.push(span[at]);
+            for dim in (0..index.len()).rev() {
+                index[dim] += 1;
+                at += self.strides[dim];
+                if index[dim] < self.shape[dim] {
+                    break;
+                }
+                at -= self.strides[dim] * self.shape[dim];
+                index[dim] = 0;
+            }
+        }
+        values
+    }
+}
