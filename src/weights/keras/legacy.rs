@@ -1,0 +1,111 @@
+//! Keras' older HDF5 files: those that `keras.applications` downloads, and whole models saved as `.h5`.
+//!
+//! The attribute `layer_names` lists the layers in the order of `model.layers`; each has a group whose attribute `weight_names` lists its
+//! variables. In whole models both stand in the group `model_weights`. The layout is that of `legacy_h5_format.py` in Keras.
+
+use std::collections::BTreeMap;
+
+use hdf5_reader::Attribute;
+use hdf5_reader::error::Error;
+use hdf5_reader::group::Group;
+
+use super::variable::Variable;
+use super::{FileLayer, Format, MOST_VARIABLES, too_many};
+
+/// More variables than one layer of any network here has: behind such a name stands a whole model, kept as one layer of another.
+const MOST_OF_A_LAYER: usize = 4;
+
+/// The group that holds the layers, when the file is of this kind.
+pub(super) fn root(root: Group) -> Result<Option<Group>, Error> {
+    if names(&root.attributes()?, "layer_names")?.is_some() {
+        return Ok(Some(root));
+    }
+    match root.group("model_weights") {
+        Ok(group) => Ok(Some(group)),
+        Err(Error::GroupNotFound(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The layers that have weights, in the file's order.
+pub(super) fn layers(root: &Group) -> Result<Vec<FileLayer>, Error> {
+    let wrong = |reason: String| Error::InvalidData(reason);
+    let names_of_layers = names(&root.attributes()?, "layer_names")?
+        .ok_or_else(|| wrong("`model_weights` has no attribute `layer_names`".to_string()))?;
+    let mut layers = Vec::new();
+    let mut budget = MOST_VARIABLES;
+    for name in names_of_layers {
+        let group = descend(root, &name).map_err(|error| wrong(format!("layer `{name}`: {error}")))?;
+        let mut variables =
+            variables(&group, &mut budget).map_err(|error| wrong(format!("layer `{name}`: {error}")))?;
+        if !variables.iter().any(Variable::is_weight) {
+            continue;
+        }
+        variables.retain(|variable| !variable.shape.is_empty());
+        match variables.len() {
+            0..=MOST_OF_A_LAYER => layers.push(FileLayer::new(Format::Legacy, name.clone(), Some(name), variables)),
+            _ => layers.extend(inner_layers(&name, variables)),
+        }
+    }
+    Ok(layers)
+}
+
+fn variables(group: &Group, budget: &mut usize) -> Result<Vec<Variable>, Error> {
+    let names = names(&group.attributes()?, "weight_names")?.unwrap_or_default();
+    // a layer without variables counts too
+    *budget = budget.checked_sub(names.len().max(1)).ok_or_else(too_many)?;
+    names
+        .into_iter()
+        .map(|name| {
+            let dataset = match name.rsplit_once('/') {
+                Some((path, last)) => descend(group, path)?.dataset(last)?,
+                None => group.dataset(&name)?,
+            };
+            Variable::new(name, dataset, group.storage().len())
+        })
+        .collect()
+}
+
+/// The layers of a model that another model holds as one layer: its variables are called `<layer>/<variable>`, and all that are trained come
+/// before all that are not.
+fn inner_layers(model: &str, variables: Vec<Variable>) -> Vec<FileLayer> {
+    let mut layers: Vec<FileLayer> = Vec::new();
+    let mut places = BTreeMap::new();
+    for variable in variables {
+        let path = variable.name.rsplit_once('/').map_or("", |(path, _)| path).to_string();
+        let place = *places.entry(path.clone()).or_insert_with(|| {
+            let name = path.rsplit('/').next().unwrap_or(&path).to_string();
+            layers.push(FileLayer::new(Format::Legacy, model.to_string(), Some(name), Vec::new()));
+            layers.len() - 1
+        });
+        layers[place].variables.push(variable);
+    }
+    layers
+}
+
+/// A group below another; names of layers may hold slashes.
+fn descend(group: &Group, path: &str) -> Result<Group, Error> {
+    path.split('/').filter(|part| !part.is_empty()).try_fold(group.clone(), |group, part| group.group(part))
+}
+
+/// A list of names in an attribute, or in `<attribute>0`, `<attribute>1`, … where it was too long for one.
+fn names(attributes: &[Attribute], attribute: &str) -> Result<Option<Vec<String>>, Error> {
+    let find = |name: &str| attributes.iter().find(|candidate| candidate.name == name);
+    if let Some(whole) = find(attribute) {
+        return strings(whole).map(Some);
+    }
+    let mut all = None;
+    for part in 0.. {
+        let Some(part) = find(&format!("{attribute}{part}")) else { break };
+        all.get_or_insert_with(Vec::new).extend(strings(part)?);
+    }
+    Ok(all)
+}
+
+fn strings(attribute: &Attribute) -> Result<Vec<String>, Error> {
+    // numpy makes an empty list one of floats
+    match attribute.num_elements()? {
+        0 => Ok(Vec::new()),
+        _ => attribute.read_strings(),
+    }
+}

@@ -1,0 +1,158 @@
+//! Weight files of Keras, matched to a network as Keras matches them: the older `.h5` that `keras.applications` downloads ([`legacy`]), Keras
+//! 3's `.weights.h5`, and the `.keras` file that holds one ([`native`]).
+//!
+//! [`index`] lists layers and variables and reads no values; [`File::match_to`] gives the tensors under the names and in the layout of a graph
+//! that is built after Keras. What the file lacks is left out, what the network lacks stays under the file's own names, so that the strict
+//! check of the weights tells both.
+
+mod legacy;
+mod names;
+mod native;
+mod network;
+mod pairs;
+mod storage;
+#[cfg(test)]
+mod tests;
+mod variable;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use self::names::numbered;
+use self::network::{Network, Slot, Weighted};
+use self::storage::Opened;
+use self::variable::Variable;
+use super::{Tensor, WeightError};
+use crate::models::graph::Graph;
+
+/// Variables that a file may list: twenty times those of the largest network here. A small file can name one of them over and over.
+const MOST_VARIABLES: usize = 20_000;
+
+/// Whether the file at `path` is HDF5, or a zip that holds `model.weights.h5`.
+pub fn is_keras(path: &Path) -> bool {
+    storage::is_keras(path)
+}
+
+/// Opens a weight file of Keras and lists its layers. Fails where it cannot be read, is damaged, or holds no layer with weights.
+pub fn index(path: &Path) -> Result<File, WeightError> {
+    let unsound = |reason: String| WeightError::Format { place: path.display().to_string(), reason };
+    let Opened { hdf5, config } = storage::open(path)?;
+    let layers = read_layers(&hdf5, config.as_deref()).map_err(|error| unsound(error.to_string()))?;
+    if layers.is_empty() {
+        return Err(unsound(
+            "it holds no layer with weights; expected the attribute `layer_names` of Keras' older files, or groups `layers/…/vars`"
+                .to_string(),
+        ));
+    }
+    Ok(File { path: path.to_path_buf(), layers: layers.into_iter().map(Arc::new).collect() })
+}
+
+fn too_many() -> hdf5_reader::error::Error {
+    hdf5_reader::error::Error::InvalidData(format!("more than {MOST_VARIABLES} variables are listed"))
+}
+
+fn read_layers(
+    hdf5: &hdf5_reader::Hdf5File,
+    config: Option<&[u8]>,
+) -> Result<Vec<FileLayer>, hdf5_reader::error::Error> {
+    match legacy::root(hdf5.root_group()?)? {
+        Some(root) => legacy::layers(&root),
+        None => native::layers(&hdf5.root_group()?, config),
+    }
+}
+
+/// An open weight file of Keras.
+pub struct File {
+    path: PathBuf,
+    layers: Vec<Arc<FileLayer>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Legacy,
+    Native,
+}
+
+/// A layer with weights.
+struct FileLayer {
+    format: Format,
+    /// Where it is in the file.
+    path: String,
+    /// Its name in the model, where the file tells it.
+    name: Option<String>,
+    /// In the order in which Keras stores them.
+    variables: Vec<Variable>,
+}
+
+impl FileLayer {
+    fn new(format: Format, path: String, name: Option<String>, variables: Vec<Variable>) -> Self {
+        Self { format, path, name, variables }
+    }
+
+    /// What the layer is in one order with: all layers of an older file, those of its class in a newer one, where its group is called after it.
+    fn lane(&self) -> Option<&str> {
+        match self.format {
+            Format::Legacy => None,
+            Format::Native => Some(numbered(self.path.rsplit('/').next().unwrap_or(&self.path)).0),
+        }
+    }
+
+    /// A variable's name in the file.
+    fn full_name(&self, variable: &Variable) -> String {
+        let Self { path, .. } = self;
+        match variable.name.strip_prefix(path.as_str()) {
+            Some(rest) if rest.starts_with('/') => variable.name.clone(),
+            _ => format!("{path}/{}", variable.name),
+        }
+    }
+}
+
+impl Slot {
+    /// The shape of a Keras array in the tensor's layout, when it has as many axes.
+    fn turned(&self, shape: &[usize]) -> Option<Vec<usize>> {
+        (shape.len() == self.axes.len()).then(|| self.axes.iter().map(|&axis| shape[axis]).collect())
+    }
+}
+
+impl File {
+    /// The tensors of the file for `graph`, which must be built after Keras: PyTorch's layout under the graph's names where the layers match,
+    /// misshapen ones too; what has no place in the graph in Keras' layout under the file's names.
+    pub fn match_to(&self, graph: &Graph) -> Result<BTreeMap<String, Tensor>, WeightError> {
+        let network = Network::of(graph);
+        let mut tensors = BTreeMap::new();
+        for (layer, index) in self.layers.iter().zip(pairs::pair(&self.layers, &network)) {
+            let expected = index.map(|index| &network.layers[index]);
+            for number in 0..layer.variables.len() {
+                let (name, tensor) = self.tensor(layer, number, expected);
+                if tensors.contains_key(&name) {
+                    let (name, tensor) = self.tensor(layer, number, None);
+                    tensors.insert(name, tensor);
+                } else {
+                    tensors.insert(name, tensor);
+                }
+            }
+        }
+        Ok(tensors)
+    }
+
+    /// A variable as the tensor of the layer that it belongs to, or under its own name.
+    fn tensor(&self, layer: &Arc<FileLayer>, number: usize, expected: Option<&Weighted>) -> (String, Tensor) {
+        let variable = &layer.variables[number];
+        let slot = expected
+            .filter(|expected| expected.slots.len() == layer.variables.len())
+            .map(|expected| &expected.slots[number])
+            .and_then(|slot| Some((slot.tensor.clone(), slot.turned(&variable.shape)?, slot.axes.to_vec())));
+        let own = || (layer.full_name(variable), variable.shape.clone(), (0..variable.shape.len()).collect());
+        let (name, shape, axes) = slot.unwrap_or_else(own);
+        let (layer, place) = (layer.clone(), self.path.display().to_string());
+        (name, Tensor::later(shape, move || layer.variables[number].values(&axes, &place)))
+    }
+}
+
+impl fmt::Debug for File {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "keras::File({}, {} layers)", self.path.display(), self.layers.len())
+    }
+}

@@ -1,0 +1,177 @@
+//! A graph as Keras counts it: one layer where the graph has several, the variables that each layer owns, and the order in which Keras lists
+//! the layers.
+//!
+//! Older files hold the layers in that order and `.weights.h5` files number them by it, class by class. Keras sorts by depth, the longest way
+//! to the model's output, and among equals by the order in which a walk from the output meets them (`map_graph` in `keras/src/ops/function.py`).
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use crate::models::graph::{Graph, Layer, LayerId, Op};
+
+/// The Keras classes whose layers have weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Class {
+    Conv2d,
+    DepthwiseConv2d,
+    SeparableConv2d,
+    BatchNormalization,
+    Dense,
+}
+
+impl Class {
+    pub(super) const ALL: [Self; 5] =
+        [Self::Conv2d, Self::DepthwiseConv2d, Self::SeparableConv2d, Self::BatchNormalization, Self::Dense];
+
+    /// The class' name as Keras writes it in configurations.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Conv2d => "Conv2D",
+            Self::DepthwiseConv2d => "DepthwiseConv2D",
+            Self::SeparableConv2d => "SeparableConv2D",
+            Self::BatchNormalization => "BatchNormalization",
+            Self::Dense => "Dense",
+        }
+    }
+
+    /// The class' name as it begins automatic layer names and the groups of `.weights.h5` files.
+    pub(super) fn prefix(self) -> &'static str {
+        match self {
+            Self::Conv2d => "conv2d",
+            Self::DepthwiseConv2d => "depthwise_conv2d",
+            Self::SeparableConv2d => "separable_conv2d",
+            Self::BatchNormalization => "batch_normalization",
+            Self::Dense => "dense",
+        }
+    }
+}
+
+/// A variable of a Keras layer and the tensor of the graph that it becomes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Slot {
+    /// The tensor's name in the graph.
+    pub(super) tensor: String,
+    /// The tensor's shape in the graph, PyTorch's layout.
+    pub(super) shape: Vec<usize>,
+    /// For each axis of the tensor the axis of Keras' array that it is.
+    pub(super) axes: &'static [usize],
+}
+
+/// A layer with weights, as Keras has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Weighted {
+    pub(super) name: String,
+    pub(super) class: Class,
+    /// In the order in which Keras stores the variables.
+    pub(super) slots: Vec<Slot>,
+}
+
+struct Node<'a> {
+    name: &'a str,
+    parts: Vec<&'a Layer>,
+    inputs: Vec<usize>,
+}
+
+/// The layers with weights, in the order in which the family's code makes them, and Keras' orders of them.
+pub(super) struct Network {
+    pub(super) layers: Vec<Weighted>,
+    /// Indices into `layers` as `model.layers` has them: of the whole model, and of that with `include_top=False`.
+    pub(super) orders: [Vec<usize>; 2],
+}
+
+impl Network {
+    pub(super) fn of(graph: &Graph) -> Self {
+        let (nodes, node_of) = contract(graph);
+        let mut layers = Vec::new();
+        let weighted: Vec<Option<usize>> = nodes
+            .iter()
+            .map(|node| {
+                layers.push(weighted(graph, node)?);
+                Some(layers.len() - 1)
+            })
+            .collect();
+        let order = |output: LayerId| {
+            let all = listed(&nodes, node_of[output.0]);
+            all.into_iter().filter_map(|node| weighted[node]).collect()
+        };
+        Self { orders: [order(graph.logits()), order(graph.features())], layers }
+    }
+}
+
+/// One node a Keras layer, and the node that each layer of the graph belongs to.
+fn contract(graph: &Graph) -> (Vec<Node<'_>>, Vec<usize>) {
+    let mut nodes: Vec<Node> = Vec::new();
+    let mut by_name = BTreeMap::new();
+    let mut node_of = Vec::with_capacity(graph.layers().len());
+    for layer in graph.layers() {
+        let name = layer.name.split('/').next().unwrap_or(&layer.name);
+        let index = *by_name.entry(name).or_insert_with(|| {
+            nodes.push(Node { name, parts: Vec::new(), inputs: Vec::new() });
+            nodes.len() - 1
+        });
+        let outside = layer.inputs.iter().map(|input| node_of[input.0]).filter(|&input| input != index);
+        nodes[index].inputs.extend(outside);
+        nodes[index].parts.push(layer);
+        node_of.push(index);
+    }
+    (nodes, node_of)
+}
+
+/// `model.layers` of the model that ends in `output`.
+fn listed(nodes: &[Node], output: usize) -> Vec<usize> {
+    let mut met = vec![output];
+    let mut seen = vec![false; nodes.len()];
+    seen[output] = true;
+    let mut finished = Vec::new();
+    let mut stack = vec![(output, 0)];
+    while let Some((node, next)) = stack.pop() {
+        let Some(&input) = nodes[node].inputs.get(next) else {
+            finished.push(node);
+            continue;
+        };
+        stack.push((node, next + 1));
+        if !seen[input] {
+            seen[input] = true;
+            met.push(input);
+            stack.push((input, 0));
+        }
+    }
+    let mut depth = vec![0; nodes.len()];
+    for &node in finished.iter().rev() {
+        for &input in &nodes[node].inputs {
+            depth[input] = depth[input].max(depth[node] + 1);
+        }
+    }
+    met.sort_by_key(|&node| Reverse(depth[node]));
+    met
+}
+
+fn weighted(graph: &Graph, node: &Node) -> Option<Weighted> {
+    let slots: Vec<Slot> = node.parts.iter().flat_map(|layer| slots(graph, layer)).collect();
+    let convolutions = node.parts.iter().filter(|layer| matches!(layer.op, Op::Conv { .. })).count();
+    let class = node.parts.iter().find_map(|layer| match layer.op {
+        Op::Conv { .. } if convolutions > 1 => Some(Class::SeparableConv2d),
+        Op::Conv { groups, .. } if groups > 1 => Some(Class::DepthwiseConv2d),
+        Op::Conv { .. } => Some(Class::Conv2d),
+        Op::BatchNorm { .. } => Some(Class::BatchNormalization),
+        Op::Dense { .. } => Some(Class::Dense),
+        _ => None,
+    })?;
+    Some(Weighted { name: node.name.to_string(), class, slots })
+}
+
+fn slots(graph: &Graph, layer: &Layer) -> Vec<Slot> {
+    let kernel: &'static [usize] = match layer.op {
+        // (kh, kw, channels, 1)
+        Op::Conv { groups, .. } if groups > 1 => &[2, 3, 0, 1],
+        // (kh, kw, in, out)
+        Op::Conv { .. } => &[3, 2, 0, 1],
+        // (in, out)
+        _ => &[1, 0],
+    };
+    let slot = |tensor: String, shape: Vec<usize>| {
+        let axes = if shape.len() == 1 { &[0] } else { kernel };
+        Slot { tensor, shape, axes }
+    };
+    graph.parameters_of(layer).into_iter().map(|parameter| slot(parameter.name, parameter.shape)).collect()
+}

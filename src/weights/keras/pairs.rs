@@ -1,0 +1,123 @@
+//! Which layer of a file is which of the network.
+//!
+//! Chosen names say it themselves (today's, or those of the first ResNets). Names that Keras made up depend on what its session had built
+//! before, so they are never compared: as Keras does, the layers are taken in the order of `model.layers` instead, when their number and all
+//! shapes agree, and by the rank of their numbers when they do not.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::network::{Class, Network, Slot, Weighted};
+use super::variable::Variable;
+use super::{FileLayer, names};
+
+/// For each layer of the file the index of the network's layer, where it has one.
+pub(super) fn pair(file: &[Arc<FileLayer>], network: &Network) -> Vec<Option<usize>> {
+    let named = by_name(file, network);
+    let mut pairs = named.clone();
+    // older files have one order for all layers, newer ones an order for each class
+    let lanes: BTreeMap<Option<&str>, Vec<usize>> = (0..file.len()).fold(BTreeMap::new(), |mut lanes, layer| {
+        lanes.entry(file[layer].lane()).or_default().push(layer);
+        lanes
+    });
+    for (lane, members) in lanes {
+        let ordered = network.orders.iter().find_map(|order| in_order(file, network, (lane, &members), order, &named));
+        match ordered {
+            Some(ordered) => members.iter().zip(ordered).for_each(|(&layer, index)| pairs[layer] = Some(index)),
+            None => by_number(file, network, &members, &mut pairs),
+        }
+    }
+    last_of_a_class(file, network, &mut pairs);
+    pairs
+}
+
+fn by_name(file: &[Arc<FileLayer>], network: &Network) -> Vec<Option<usize>> {
+    let chosen = |name: &str| names::automatic(name).is_none();
+    let index: BTreeMap<&str, usize> = network
+        .layers
+        .iter()
+        .enumerate()
+        .filter(|(_, layer)| chosen(&layer.name))
+        .map(|(index, layer)| (layer.name.as_str(), index))
+        .collect();
+    let mut taken = vec![false; network.layers.len()];
+    let find = |layer: &Arc<FileLayer>| {
+        let name = layer.name.as_deref().filter(|name| chosen(name))?;
+        let found = index.get(name).or_else(|| index.get(names::modern(name)?.as_str())).copied()?;
+        (!std::mem::replace(&mut taken[found], true)).then_some(found)
+    };
+    file.iter().map(find).collect()
+}
+
+/// The network's layers for all `members` of a lane, when those of one of Keras' orders agree with them in number, in shapes and with the names.
+fn in_order(
+    file: &[Arc<FileLayer>],
+    network: &Network,
+    (lane, members): (Option<&str>, &[usize]),
+    order: &[usize],
+    named: &[Option<usize>],
+) -> Option<Vec<usize>> {
+    let in_lane = |&index: &usize| lane.is_none_or(|lane| network.layers[index].class.prefix() == lane);
+    let order: Vec<usize> = order.iter().copied().filter(in_lane).collect();
+    let agree = |(&layer, &index): (&usize, &usize)| {
+        fits(&file[layer], &network.layers[index]) && named[layer].is_none_or(|name| name == index)
+    };
+    (order.len() == members.len() && members.iter().zip(&order).all(agree)).then_some(order)
+}
+
+/// Whether a layer of the file has the variables of a layer of the network.
+fn fits(layer: &FileLayer, expected: &Weighted) -> bool {
+    let same =
+        |(variable, slot): (&Variable, &Slot)| slot.turned(&variable.shape).is_some_and(|shape| shape == slot.shape);
+    layer.variables.len() == expected.slots.len() && layer.variables.iter().zip(&expected.slots).all(same)
+}
+
+/// The k-th number of a class in the file is the k-th in the network, when there are as many.
+fn by_number(file: &[Arc<FileLayer>], network: &Network, members: &[usize], pairs: &mut [Option<usize>]) {
+    let mut taken = vec![false; network.layers.len()];
+    pairs.iter().flatten().for_each(|&index| taken[index] = true);
+    for class in Class::ALL {
+        let number = |name: &str| names::automatic(name).filter(|(found, _)| *found == class).map(|(_, number)| number);
+        let mut theirs: Vec<(u64, usize)> = members
+            .iter()
+            .filter(|&&layer| pairs[layer].is_none())
+            .filter_map(|&layer| Some((number(file[layer].name.as_deref()?)?, layer)))
+            .collect();
+        if theirs.is_empty() {
+            continue;
+        }
+        let mut ours: Vec<(u64, usize)> = network
+            .layers
+            .iter()
+            .enumerate()
+            .filter(|(index, _)| !taken[*index])
+            .filter_map(|(index, layer)| Some((number(&layer.name)?, index)))
+            .collect();
+        if ours.len() != theirs.len() {
+            continue;
+        }
+        ours.sort_unstable();
+        theirs.sort_unstable();
+        theirs.iter().zip(&ours).for_each(|((_, layer), (_, index))| pairs[*layer] = Some(*index));
+    }
+}
+
+/// A classifier of other classes has no name that says so in some files. Where one layer of a class is left over on either side they are
+/// taken for each other, so that the error tells both shapes.
+fn last_of_a_class(file: &[Arc<FileLayer>], network: &Network, pairs: &mut [Option<usize>]) {
+    let mut taken = vec![false; network.layers.len()];
+    pairs.iter().flatten().for_each(|&index| taken[index] = true);
+    for class in Class::ALL {
+        let of_class = |layer: &FileLayer| {
+            layer.lane() == Some(class.prefix())
+                || layer.name.as_deref().and_then(names::automatic).is_some_and(|(found, _)| found == class)
+        };
+        let left = |index: &usize| network.layers[*index].class == class && !taken[*index];
+        let ours: Vec<usize> = (0..network.layers.len()).filter(left).collect();
+        let theirs: Vec<usize> =
+            (0..file.len()).filter(|&layer| pairs[layer].is_none() && of_class(&file[layer])).collect();
+        if let (&[index], &[layer]) = (&ours[..], &theirs[..]) {
+            pairs[layer] = Some(index);
+        }
+    }
+}
