@@ -1,0 +1,275 @@
+//! `featurize weights`: which weights are on this machine, fetched, brought, checked.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::{find_model, print, ui};
+use crate::error::Error;
+use crate::models::spec::Hash;
+use crate::models::{MODELS, ModelSpec, WeightsSpec};
+use crate::progress::{Style, bytes};
+use crate::weights::store::{Checked, Listed, State, Store, Wanted, guess, shown_in};
+
+#[derive(Debug, Subcommand)]
+pub enum WeightsCommand {
+    /// Which weights there are, and where they lie on this machine.
+    List(ListArgs),
+    /// Download weights, unless they are here, and print where they lie.
+    ///
+    /// A broken or killed download goes on where it ended. Files of the caches of Hugging Face, torch hub and Keras are used where they lie.
+    #[command(after_help = "Examples:\n  featurize weights fetch vgg16 --source keras\n  featurize weights fetch \
+                            hf:timm/resnet50.a1_in1k/model.safetensors")]
+    Fetch(FetchArgs),
+    /// Copy a file into the store, after checking that it is what is published.
+    #[command(
+        after_help = "Example:\n  featurize weights import Downloads/vgg16_weights_tf_dim_ordering_tf_kernels.h5"
+    )]
+    Import(ImportArgs),
+    /// Read every file of the store through and tell whether it is what it was; the exit code is 1 when one is not.
+    Verify(VerifyArgs),
+    /// Print where weights lie. Downloads nothing; the exit code is 1 when they are not here.
+    #[command(after_help = "Example:\n  featurize weights path vgg16 --source keras")]
+    Path(PathArgs),
+}
+
+/// Where the store is.
+#[derive(Debug, Args)]
+pub struct StoreArgs {
+    /// The folder of weights, instead of FEATURIZE_WEIGHTS or the platform's folder for caches.
+    #[arg(long, value_name = "DIR")]
+    weights_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    #[command(flatten)]
+    store: StoreArgs,
+    /// Only those of this model.
+    #[arg(long, value_name = "NAME")]
+    model: Option<String>,
+    /// One JSON object a file and line.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct FetchArgs {
+    #[command(flatten)]
+    store: StoreArgs,
+    /// A model (see `featurize models list`), `hf:owner/repo/file[@revision]`, or a URL, perhaps with `#sha256=…` behind it.
+    #[arg(value_name = "WHAT")]
+    what: String,
+    #[command(flatten)]
+    row: RowArgs,
+    /// Download nothing: find or fail.
+    #[arg(long)]
+    offline: bool,
+    /// Only errors and the path.
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+/// Which weights of a model.
+#[derive(Debug, Args)]
+pub struct RowArgs {
+    /// Whose weights: `keras`, `torchvision` or `timm`; the model's default when left out.
+    #[arg(long, value_name = "SOURCE")]
+    source: Option<String>,
+    /// A file without the classifier on top will do.
+    #[arg(long)]
+    no_top: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    #[command(flatten)]
+    store: StoreArgs,
+    /// The file.
+    file: PathBuf,
+    /// The model that it is for; found out from the file's name or hash when left out.
+    #[arg(long, value_name = "NAME")]
+    model: Option<String>,
+    /// Whose weights they are: `keras`, `torchvision` or `timm`.
+    #[arg(long, value_name = "SOURCE", requires = "model")]
+    source: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    #[command(flatten)]
+    store: StoreArgs,
+    /// Only the files of this model.
+    #[arg(value_name = "MODEL")]
+    model: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct PathArgs {
+    #[command(flatten)]
+    store: StoreArgs,
+    /// A model, `hf:owner/repo/file[@revision]`, or a URL.
+    #[arg(value_name = "WHAT")]
+    what: String,
+    #[command(flatten)]
+    row: RowArgs,
+}
+
+impl StoreArgs {
+    fn open(&self, offline: bool) -> Result<Store, Error> {
+        Ok(Store::open(self.weights_dir.as_deref(), offline)?)
+    }
+}
+
+/// Runs one of the commands.
+pub fn run(command: &WeightsCommand) -> Result<(), Error> {
+    match command {
+        WeightsCommand::List(arguments) => list(arguments),
+        WeightsCommand::Fetch(arguments) => fetch(arguments),
+        WeightsCommand::Import(arguments) => import(arguments),
+        WeightsCommand::Verify(arguments) => verify(arguments),
+        WeightsCommand::Path(arguments) => path(arguments),
+    }
+}
+
+fn list(arguments: &ListArgs) -> Result<(), Error> {
+    let store = arguments.store.open(false)?;
+    let only = arguments.model.as_deref().map(find_model).transpose()?;
+    let models: Vec<&'static ModelSpec> = only.map_or_else(|| MODELS.iter().collect(), |model| vec![model]);
+    if !arguments.json {
+        print(&format!("{:<20} {:<12} {:>6} {:>9}  file, licence, where it lies", "model", "source", "top-1", "size"));
+    }
+    for (model, weights) in models.into_iter().flat_map(|model| model.weights.iter().map(move |row| (model, row))) {
+        let files = store.list(model, weights);
+        if files.is_empty() {
+            show(arguments.json, model, weights, None);
+        }
+        files.iter().for_each(|file| show(arguments.json, model, weights, Some(file)));
+    }
+    if !arguments.json {
+        print(&format!(
+            "the store is {}; files of other programs' caches are used where they lie",
+            store.dir().display()
+        ));
+    }
+    Ok(())
+}
+
+/// A line of the list; without a file for weights inside the binary.
+fn show(json: bool, model: &ModelSpec, weights: &WeightsSpec, listed: Option<&Listed>) {
+    let lies = listed.and_then(|listed| listed.lies.as_ref());
+    if json {
+        let hash = listed.and_then(|listed| match listed.file.hash {
+            Hash::Sha256(digits) => Some(format!("sha256:{digits}")),
+            Hash::Md5(digits) => Some(format!("md5:{digits}")),
+            Hash::Unknown => None,
+        });
+        // the shortest digits of the f32, not those of its f64
+        let top1: Option<f64> = weights.top1.and_then(|top1| top1.to_string().parse().ok());
+        let line = json!({"model": model.name, "source": weights.name, "licence": weights.licence, "top1": top1,
+            "classes": weights.classes, "about": weights.about, "bundled": listed.is_none(),
+            "file": listed.map(|listed| listed.file.name), "top": listed.map(|listed| listed.file.top),
+            "url": listed.map(|listed| listed.file.url), "hash": hash,
+            "path": lies.map(|(_, path, _)| path), "bytes": lies.map(|(.., length)| length),
+            "place": lies.map(|(place, ..)| place.to_string())});
+        return print(&line.to_string());
+    }
+    let file = listed.map_or("", |listed| listed.file.name);
+    let place = match (listed, lies) {
+        (None, _) => "inside the binary".to_string(),
+        (Some(_), None) => "not here".to_string(),
+        (Some(_), Some((place, path, _))) => format!("{place}: {}", path.display()),
+    };
+    let top1 = weights.top1.map_or(String::new(), |top1| format!("{top1:.1}"));
+    let size = lies.map_or(String::new(), |(.., length)| bytes(*length));
+    let words = [file, weights.licence, &place].into_iter().filter(|word| !word.is_empty());
+    let words = words.collect::<Vec<_>>().join(", ");
+    print(&format!("{:<20} {:<12} {top1:>6} {size:>9}  {words}", model.name, weights.name));
+}
+
+fn fetch(arguments: &FetchArgs) -> Result<(), Error> {
+    let store = arguments.store.open(arguments.offline)?;
+    let ui = ui(if arguments.quiet { Style::Quiet } else { Style::Auto });
+    let wanted = wanted(&arguments.what, &arguments.row)?;
+    if let Wanted::Known { weights, .. } = &wanted
+        && weights.files.is_empty()
+    {
+        ui.note(&format!("{wanted} lie inside the binary: there is nothing to fetch"));
+        return Ok(());
+    }
+    let mut show = shown_in(&ui);
+    let found = store.get(&wanted, &mut show)?;
+    // the bar goes before the path comes
+    drop(show);
+    print(&found.path.display().to_string());
+    Ok(())
+}
+
+fn import(arguments: &ImportArgs) -> Result<(), Error> {
+    let store = arguments.store.open(false)?;
+    let (model, weights) = row_of(MODELS, arguments)?;
+    let found = store.import(&arguments.file, &Wanted::Known { model, weights, top: false })?;
+    print(&found.path.display().to_string());
+    Ok(())
+}
+
+/// The row that a file is imported for.
+fn row_of(
+    models: &'static [ModelSpec],
+    arguments: &ImportArgs,
+) -> Result<(&'static ModelSpec, &'static WeightsSpec), Error> {
+    let Some(name) = &arguments.model else { return Ok(guess(models, &arguments.file)?) };
+    let model = find_model(name)?;
+    match &arguments.source {
+        Some(source) => Ok((model, row(model, Some(source))?)),
+        None => Ok(guess(std::slice::from_ref(model), &arguments.file)?),
+    }
+}
+
+fn verify(arguments: &VerifyArgs) -> Result<(), Error> {
+    let store = arguments.store.open(false)?;
+    let only = arguments.model.as_deref().map(find_model).transpose()?;
+    let mut tell = |checked: &Checked| {
+        let path: &Path = checked.path.strip_prefix(store.dir()).unwrap_or(&checked.path);
+        let path = path.display();
+        print(&match &checked.state {
+            State::Sound { sha256 } => format!("sound    {path} ({sha256})"),
+            State::Unknown { sha256 } => format!("unknown  {path} ({sha256}): nothing is known to compare it with"),
+            State::Damaged { reason } => format!("damaged  {path}: {reason}"),
+        });
+    };
+    Ok(store.verify(MODELS, only, &mut tell)?)
+}
+
+fn path(arguments: &PathArgs) -> Result<(), Error> {
+    let store = arguments.store.open(false)?;
+    let wanted = wanted(&arguments.what, &arguments.row)?;
+    let ui = ui(Style::Auto);
+    let found = store.find(&wanted, &mut shown_in(&ui))?.ok_or_else(|| store.not_here(&wanted))?;
+    print(&found.path.display().to_string());
+    Ok(())
+}
+
+/// What the words of the command line ask for.
+fn wanted(what: &str, row_args: &RowArgs) -> Result<Wanted, Error> {
+    if let Some(wanted) = Wanted::parse(what)? {
+        if row_args.source.is_some() || row_args.no_top {
+            return Err(Error::UnknownModel(format!("--source and --no-top go with a model; `{what}` is a file")));
+        }
+        return Ok(wanted);
+    }
+    let model = find_model(what)?;
+    let weights = row(model, row_args.source.as_deref())?;
+    Ok(Wanted::Known { model, weights, top: !row_args.no_top })
+}
+
+/// The weights called `source`, or the model's default.
+fn row(model: &'static ModelSpec, source: Option<&str>) -> Result<&'static WeightsSpec, Error> {
+    let found = source.map_or(model.weights.first(), |source| model.weights(source));
+    found.ok_or_else(|| {
+        let names: Vec<&str> = model.weights.iter().map(|weights| weights.name).collect();
+        let source = source.unwrap_or("default");
+        Error::UnknownModel(format!("{} has no weights `{source}`; it has {}", model.name, names.join(", ")))
+    })
+}

@@ -1,0 +1,210 @@
+//! A tiny HTTP server on this machine that can do everything wrong that servers do.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+/// The version of every file.
+pub const ETAG: &str = "\"version-1\"";
+
+/// What a client asked.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub method: String,
+    pub path: String,
+    /// Names in lower case.
+    pub headers: BTreeMap<String, String>,
+    /// How many requests came before.
+    pub number: usize,
+}
+
+impl Request {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(String::as_str)
+    }
+}
+
+/// What is answered.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    body: Vec<u8>,
+    /// Bytes that are sent before the connection is cut.
+    cut: Option<usize>,
+    chunked: bool,
+    /// Before each piece of 4 KiB.
+    pause: Duration,
+}
+
+impl Reply {
+    pub fn new(status: u16, body: &[u8]) -> Self {
+        let headers = vec![("content-length".to_string(), body.len().to_string())];
+        Self { status, headers, body: body.to_vec(), cut: None, chunked: false, pause: Duration::ZERO }
+    }
+
+    /// The file as servers give it: the part that is asked for, if it is of the version that is asked for.
+    pub fn file(request: &Request, bytes: &[u8]) -> Self {
+        let version = request.header("if-range").is_none_or(|version| version == ETAG);
+        let from = request.header("range").filter(|_| version).and_then(|range| range.strip_prefix("bytes="));
+        let from: Option<usize> = from.and_then(|range| range.strip_suffix('-')).and_then(|from| from.parse().ok());
+        let reply = match from {
+            None => Self::new(200, bytes),
+            Some(from) if from >= bytes.len() => {
+                Self::new(416, b"").with("content-range", &format!("bytes */{}", bytes.len()))
+            }
+            Some(from) => {
+                let range = format!("bytes {from}-{}/{}", bytes.len() - 1, bytes.len());
+                Self::new(206, &bytes[from..]).with("content-range", &range)
+            }
+        };
+        reply.with("etag", ETAG).with("content-type", "application/octet-stream")
+    }
+
+    pub fn redirect(location: &str) -> Self {
+        Self::new(302, b"elsewhere").with("location", location)
+    }
+
+    /// With a header; another of that name goes.
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self = self.without(name);
+        self.headers.push((name.to_string(), value.to_string()));
+        self
+    }
+
+    pub fn without(mut self, name: &str) -> Self {
+        self.headers.retain(|(other, _)| other != name);
+        self
+    }
+
+    /// The connection is cut after so many bytes.
+    pub fn cut(mut self, bytes: usize) -> Self {
+        self.cut = Some(bytes);
+        self
+    }
+
+    pub fn chunked(mut self) -> Self {
+        self.chunked = true;
+        self.without("content-length").with("transfer-encoding", "chunked")
+    }
+
+    pub fn slow(mut self, pause: Duration) -> Self {
+        self.pause = pause;
+        self
+    }
+
+    fn send(&self, stream: &mut TcpStream) -> std::io::Result<()> {
+        let mut head = format!("HTTP/1.1 {} Whatever\r\nconnection: close\r\n", self.status);
+        for (name, value) in &self.headers {
+            head += &format!("{name}: {value}\r\n");
+        }
+        stream.write_all((head + "\r\n").as_bytes())?;
+        let end = self.cut.unwrap_or(self.body.len()).min(self.body.len());
+        for piece in self.body[..end].chunks(4096) {
+            thread::sleep(self.pause);
+            if self.chunked {
+                write!(stream, "{:x}\r\n", piece.len())?;
+                stream.write_all(piece)?;
+                stream.write_all(b"\r\n")?;
+            } else {
+                stream.write_all(piece)?;
+            }
+        }
+        if self.chunked && self.cut.is_none() {
+            stream.write_all(b"0\r\n\r\n")?;
+        }
+        stream.flush()
+    }
+}
+
+type Answer = dyn Fn(&Request) -> Reply + Send + Sync;
+
+/// Listens until it is dropped.
+pub struct Server {
+    address: SocketAddr,
+    requests: Arc<Mutex<Vec<Request>>>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Server {
+    /// Answers every request by `answer`.
+    pub fn new(answer: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let (requests, stop) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
+        let answer: Arc<Answer> = Arc::new(answer);
+        let (seen, stopped) = (requests.clone(), stop.clone());
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                if stopped.load(Ordering::Relaxed) {
+                    break;
+                }
+                let (seen, answer) = (seen.clone(), answer.clone());
+                // a client that hangs up is none of the server's business
+                thread::spawn(move || serve(stream, &seen, &*answer).ok());
+            }
+        });
+        Self { address, requests, stop }
+    }
+
+    /// Serves `bytes` under every path.
+    pub fn of_file(bytes: &[u8]) -> Self {
+        let bytes = bytes.to_vec();
+        Self::new(move |request| Reply::file(request, &bytes))
+    }
+
+    /// Its address and `path`.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// Every request so far.
+    pub fn requests(&self) -> Vec<Request> {
+        locked(&self.requests).clone()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        TcpStream::connect(self.address).ok();
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn serve(mut stream: TcpStream, seen: &Mutex<Vec<Request>>, answer: &Answer) -> std::io::Result<()> {
+    let mut reader = BufReader::new(stream.try_clone()?);
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line)?;
+        let mut words = line.split_whitespace().map(str::to_string);
+        let (Some(method), Some(path)) = (words.next(), words.next()) else { return Ok(()) };
+        let mut headers = BTreeMap::new();
+        loop {
+            let mut line = String::new();
+            reader.read_line(&mut line)?;
+            let Some((name, value)) = line.trim_end().split_once(": ") else { break };
+            headers.insert(name.to_ascii_lowercase(), value.to_string());
+        }
+        let request = {
+            let mut seen = locked(seen);
+            let request = Request { method, path, headers, number: seen.len() };
+            seen.push(request.clone());
+            request
+        };
+        if request.method == "CONNECT" {
+            // a proxy: what follows is for another server, which we play
+            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n")?;
+            continue;
+        }
+        answer(&request).send(&mut stream)?;
+        return stream.shutdown(Shutdown::Both);
+    }
+}

@@ -1,0 +1,235 @@
+//! What is asked for: a row of the registry, a file on the Hugging Face hub, or a URL; and the files that would do.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use sha2::{Digest, Sha256};
+
+use super::StoreError;
+use super::digest::{Expected, hex};
+use crate::models::spec::FileSpec;
+use crate::models::{ModelSpec, Source, WeightsSpec};
+
+/// The hub's own address; `HF_ENDPOINT` names another.
+pub(super) const HUB: &str = "https://huggingface.co";
+
+/// Endings of the store's own files; a published file must not look like one of them.
+pub(super) const RECORD: &str = ".record.json";
+pub(super) const PART: &str = ".part";
+pub(super) const PART_RECORD: &str = ".part.json";
+pub(super) const LOCK: &str = ".lock";
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub enum Wanted {
+    /// Weights of the registry. A file without the classifier on top will do, and is what is downloaded where there is one, unless `top`.
+    Known { model: &'static ModelSpec, weights: &'static WeightsSpec, top: bool },
+    /// A file on the Hugging Face hub.
+    Hub(HubFile),
+    /// Any address, perhaps with the SHA-256 that its file must have.
+    Url { url: String, sha256: Option<String> },
+}
+
+/// A file on the Hugging Face hub.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HubFile {
+    /// User or organisation.
+    pub owner: String,
+    /// Name of the repository.
+    pub repo: String,
+    /// Path of the file in it, with `/`.
+    pub file: String,
+    /// Branch, tag or commit.
+    pub revision: String,
+}
+
+/// A file that would do: where it is published, where it lies in the store, what it is called elsewhere, what it must hold.
+#[derive(Clone, Debug)]
+pub(super) struct Item {
+    /// Where it is published.
+    pub url: String,
+    /// The same on the hub.
+    pub hub: Option<HubFile>,
+    /// Its place below the store's folder.
+    pub place: PathBuf,
+    /// Whose cache may have it, under which name.
+    pub cached: Option<(Source, &'static str)>,
+    /// What is known of its hash.
+    pub expected: Expected,
+    /// Whether it holds the classifier on top.
+    pub top: bool,
+}
+
+impl fmt::Display for Wanted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Known { model, weights, .. } => write!(f, "the weights `{}` of {}", weights.name, model.name),
+            Self::Hub(hub) => write!(f, "{hub}"),
+            Self::Url { url, .. } => f.write_str(url),
+        }
+    }
+}
+
+impl fmt::Display for HubFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "hf:{}/{}/{}@{}", self.owner, self.repo, self.file, self.revision)
+    }
+}
+
+impl Wanted {
+    /// Reads `hf:owner/repo/path/file[@revision]`, `https://…` or `http://…`, the last two perhaps with `#sha256=…`; `None` when `text` is of none of
+    /// these kinds, an error when it is of one but not sound.
+    pub fn parse(text: &str) -> Result<Option<Self>, StoreError> {
+        let wrong = |reason| StoreError::Spec { text: text.to_string(), reason };
+        if let Some(rest) = text.strip_prefix("hf:") {
+            let hub = HubFile::parse(rest);
+            return hub.map(|hub| Some(Self::Hub(hub))).ok_or_else(|| wrong("expected hf:owner/repo/file[@revision]"));
+        }
+        let Some((scheme, _)) = text.split_once("://") else { return Ok(None) };
+        if !["https", "http"].contains(&scheme) {
+            return Err(wrong("weights are fetched by https"));
+        }
+        let (url, fragment) = text.split_once('#').unwrap_or((text, ""));
+        let address = url.parse::<ureq::http::Uri>().ok().filter(|uri| uri.host().is_some_and(|host| !host.is_empty()));
+        let address = address.ok_or_else(|| wrong("this is no address"))?;
+        if address.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+            return Err(wrong("a user name or a password does not belong into an address"));
+        }
+        let sha256 = match fragment.strip_prefix("sha256=") {
+            Some(digits) if is_sha256(digits) => Some(digits.to_ascii_lowercase()),
+            Some(_) => return Err(wrong("`#sha256=` wants 64 hexadecimal digits")),
+            None => None,
+        };
+        match HubFile::of_url(url) {
+            Some(hub) if sha256.is_none() => Ok(Some(Self::Hub(hub))),
+            _ => Ok(Some(Self::Url { url: url.to_string(), sha256 })),
+        }
+    }
+
+    /// The files that would do, the one to download first; none where the weights are inside the binary.
+    pub(super) fn items(&self) -> Vec<Item> {
+        match self {
+            Self::Known { model, weights, top } => {
+                let items = weights.files.iter().enumerate().map(|(i, file)| known(model, weights, i, file));
+                let mut items: Vec<Item> = items.filter(|item| item.top || !top).collect();
+                // stable: without its classifier on top a file is smaller
+                items.sort_by_key(|item| item.top);
+                items
+            }
+            Self::Hub(hub) => vec![Item {
+                url: hub.url(HUB),
+                place: hub.place(),
+                hub: Some(hub.clone()),
+                cached: None,
+                expected: Expected::default(),
+                top: true,
+            }],
+            Self::Url { url, sha256 } => vec![Item {
+                url: url.clone(),
+                hub: HubFile::of_url(url),
+                place: place_of_url(url),
+                cached: None,
+                expected: Expected { sha256: sha256.clone(), md5: None },
+                top: true,
+            }],
+        }
+    }
+}
+
+impl HubFile {
+    /// `owner/repo/path/file[@revision]`.
+    fn parse(text: &str) -> Option<Self> {
+        let (path, revision) = text.rsplit_once('@').unwrap_or((text, "main"));
+        let mut parts = path.splitn(3, '/');
+        let hub = Self {
+            owner: parts.next()?.to_string(),
+            repo: parts.next()?.to_string(),
+            file: parts.next()?.to_string(),
+            revision: revision.to_string(),
+        };
+        hub.is_sound().then_some(hub)
+    }
+
+    /// The file behind an address of the hub.
+    pub(super) fn of_url(url: &str) -> Option<Self> {
+        let path = url.strip_prefix(HUB)?.strip_prefix('/')?;
+        let path = path.split(['?', '#']).next()?;
+        let [owner, repo, "resolve", revision, file] = path.splitn(5, '/').collect::<Vec<_>>()[..] else { return None };
+        let [owner, repo, file, revision] = [owner, repo, file, revision].map(str::to_string);
+        let hub = Self { owner, repo, file, revision };
+        hub.is_sound().then_some(hub)
+    }
+
+    /// No part may be empty, climb out of its folder or need quoting in an address.
+    fn is_sound(&self) -> bool {
+        let plain = |part: &str| {
+            let allowed = |c: char| c.is_ascii_alphanumeric() || "._-+=".contains(c);
+            !part.is_empty() && !part.starts_with("..") && part != "." && part.chars().all(allowed)
+        };
+        let path = |text: &str| text.split('/').all(plain);
+        plain(&self.owner) && plain(&self.repo) && path(&self.file) && path(&self.revision)
+    }
+
+    /// Its address at `endpoint`.
+    pub(super) fn url(&self, endpoint: &str) -> String {
+        let Self { owner, repo, file, revision } = self;
+        let revision = revision.replace('/', "%2F");
+        format!("{endpoint}/{owner}/{repo}/resolve/{revision}/{file}")
+    }
+
+    fn place(&self) -> PathBuf {
+        let mut place: PathBuf = ["hf", &self.owner, &self.repo].iter().collect();
+        place.push(self.revision.replace('/', "--"));
+        let mut segments: Vec<&str> = self.file.split('/').collect();
+        let name = segments.pop().map(safe_name).unwrap_or_default();
+        place.extend(segments);
+        place.join(name)
+    }
+}
+
+fn known(model: &ModelSpec, weights: &WeightsSpec, i: usize, file: &'static FileSpec) -> Item {
+    let full = if i == 0 { weights.sha256 } else { None };
+    let mut expected = Expected::from(file.hash);
+    if let Some(full) = full {
+        expected.sha256 = Some(full.to_string());
+    }
+    let place = [model.name, weights.source.word(), &safe_name(file.name)].iter().collect();
+    let cached = Some((weights.source, file.name));
+    Item { url: file.url.to_string(), hub: HubFile::of_url(file.url), place, cached, expected, top: file.top }
+}
+
+fn place_of_url(url: &str) -> PathBuf {
+    let digest = hex(&Sha256::digest(url));
+    let path = url.split(['?', '#']).next().unwrap_or_default();
+    let path = path.split_once("://").map_or("", |(_, rest)| rest);
+    let name = path.split_once('/').map_or("", |(_, path)| path.rsplit('/').next().unwrap_or_default());
+    ["url", &digest[..16], &safe_name(name)].iter().collect()
+}
+
+/// `name` with nothing in it that means something to a file system or to the store.
+fn safe_name(name: &str) -> String {
+    const LONGEST: usize = 150;
+    let safe = |c: char| if c.is_ascii_alphanumeric() || "._-+=".contains(c) { c } else { '_' };
+    let mut name: String = name.chars().map(safe).collect();
+    // the end says what kind of file it is
+    name = name.split_off(name.len().saturating_sub(LONGEST));
+    if name.is_empty() {
+        name = "weights".into();
+    }
+    if name.starts_with('.') {
+        name.replace_range(..1, "_");
+    }
+    if [RECORD, PART, PART_RECORD, LOCK].iter().any(|ending| name.ends_with(ending)) {
+        name.push('_');
+    }
+    name
+}
+
+fn is_sha256(digits: &str) -> bool {
+    digits.len() == 64 && digits.chars().all(|c| c.is_ascii_hexdigit())
+}
+
+/// `text` in lower case, when it is a SHA-256 in hexadecimal.
+pub(super) fn as_sha256(text: &str) -> Option<String> {
+    is_sha256(text).then(|| text.to_ascii_lowercase())
+}
