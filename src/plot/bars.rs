@@ -1,0 +1,255 @@
+//! The layout of a figure: a grid of cells, in each the name of a picture, the picture, and a bar for each of its most probable classes.
+
+use super::canvas::{Area, Colour};
+use super::{Cell, font};
+use crate::image::RgbImage;
+
+/// White around the figure, and between its cells.
+const MARGIN: f32 = 28.0;
+const GUTTER: f32 = 32.0;
+const ROW_GUTTER: f32 = 34.0;
+/// Width of a cell, and most height of its picture.
+pub(super) const BOX: usize = 256;
+/// Least height that a row has for pictures: a reason why there is none needs it.
+const LEAST_BOX: f32 = 108.0;
+/// From a picture to the baseline of its name, and to the text of its first bar.
+const TITLE: f32 = 18.0;
+const BELOW: f32 = 33.0;
+/// Room below the baseline of the name where no bars follow.
+const DESCENT: f32 = 4.0;
+/// From a bar to the next, from the top of its text to the bar, and the bar's own height.
+const PITCH: f32 = 34.0;
+const BAR_TOP: f32 = 16.0;
+const BAR: f32 = 8.0;
+/// How far the marks of the axis stand out above and below a bar.
+const TICK: f32 = 2.0;
+/// Height of the numbers under the last bar.
+const AXIS: f32 = 14.0;
+
+/// Ems in points.
+const NAME_SIZE: f32 = 12.0;
+const TITLE_SIZE: f32 = 11.0;
+const AXIS_SIZE: f32 = 9.0;
+
+const INK: Colour = [0x1d, 0x21, 0x27];
+const SOFT: Colour = [0x5b, 0x63, 0x6e];
+const FAINT: Colour = [0x8a, 0x91, 0x9b];
+const LINE: Colour = [0xcd, 0xd1, 0xd6];
+const TRACK: Colour = [0xee, 0xf0, 0xf2];
+const GROUND: Colour = [0xf5, 0xf6, 0xf7];
+/// Two blues of one hue that differ in lightness: told apart without seeing colours, and in print.
+pub(super) const FIRST: Colour = [0x00, 0x72, 0xb2];
+pub(super) const OTHERS: Colour = [0x8f, 0xc3, 0xe4];
+
+/// A figure as it will be drawn; lengths in points.
+#[derive(Debug)]
+pub(super) struct Figure<'a> {
+    pub width: f32,
+    pub height: f32,
+    /// Pixels of a point.
+    pub scale: usize,
+    pub cells: Vec<Drawn<'a>>,
+}
+
+/// A cell as it will be drawn.
+#[derive(Debug)]
+pub(super) struct Drawn<'a> {
+    /// All of it in one line, for those who hear it.
+    pub words: String,
+    /// What comes later is drawn over what came before.
+    pub marks: Vec<Mark<'a>>,
+}
+
+/// What there is to draw.
+#[derive(Debug)]
+pub(super) enum Mark<'a> {
+    Fill { area: Area, colour: Colour },
+    Text(Text),
+    Picture { area: Area, image: &'a RgbImage },
+}
+
+/// A line of text.
+#[derive(Debug)]
+pub(super) struct Text {
+    pub text: String,
+    pub anchor: Anchor,
+    /// Where its anchor is.
+    pub x: f32,
+    pub baseline: f32,
+    /// Em.
+    pub size: f32,
+    pub colour: Colour,
+    /// What it may be wide, in any font.
+    pub room: f32,
+}
+
+/// Which part of a text stands at its `x`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Anchor {
+    Start,
+    Middle,
+    End,
+}
+
+/// Cells side by side in a figure of `count`.
+pub(super) fn columns(count: usize) -> usize {
+    match count {
+        0..=4 => count.max(1),
+        5 | 6 | 9 => 3,
+        _ => 4,
+    }
+}
+
+/// Width and height in pixels of a picture as a figure shows it: as large as its box allows, the shape kept, no side under one pixel.
+pub(super) fn size(width: usize, height: usize, scale: usize) -> (usize, usize) {
+    let (side, long) = (BOX * scale, width.max(height).max(1));
+    let part = |n: usize| ((n * side + long / 2) / long).max(1);
+    (part(width), part(height))
+}
+
+/// The figure of `cells`, with `scale` pixels a point.
+pub(super) fn lay_out<'a>(cells: &[Cell<'a>], scale: usize) -> Figure<'a> {
+    let across = columns(cells.len());
+    let mut drawn = Vec::with_capacity(cells.len());
+    let mut top = MARGIN;
+    for row in cells.chunks(across) {
+        let picture = row.iter().map(|cell| picture_height(cell, scale)).fold(LEAST_BOX, f32::max);
+        for (column, cell) in row.iter().enumerate() {
+            let left = MARGIN + column as f32 * (BOX as f32 + GUTTER);
+            drawn.push(draw(cell, Area { left, top, width: BOX as f32, height: picture }, scale));
+        }
+        let bars = row.iter().map(|cell| shown_bars(cell).len()).max().unwrap_or(0);
+        top += picture + below(bars) + ROW_GUTTER;
+    }
+    let width = 2.0 * MARGIN + across as f32 * (BOX as f32 + GUTTER) - GUTTER;
+    Figure { width, height: top - ROW_GUTTER + MARGIN, scale, cells: drawn }
+}
+
+/// Height of a cell's picture in whole points.
+fn picture_height(cell: &Cell, scale: usize) -> f32 {
+    cell.picture.map_or(0.0, |image| size(image.width, image.height, scale).1.div_ceil(scale) as f32)
+}
+
+/// Height below a picture that its name, `count` bars and their axis need.
+fn below(count: usize) -> f32 {
+    if count == 0 { TITLE + DESCENT } else { BELOW + (count - 1) as f32 * PITCH + BAR_TOP + BAR + TICK + AXIS }
+}
+
+fn shown_bars<'c, 'a>(cell: &'c Cell<'a>) -> &'c [(&'a str, f32)] {
+    if cell.picture.is_ok() { &cell.bars } else { &[] }
+}
+
+/// A cell whose picture has the place `frame`.
+fn draw<'a>(cell: &Cell<'a>, frame: Area, scale: usize) -> Drawn<'a> {
+    let title = font::clean(cell.title);
+    let mut marks = vec![Mark::Text(Text {
+        text: font::shorten_middle(&title, TITLE_SIZE, frame.width).into_owned(),
+        anchor: Anchor::Start,
+        x: frame.left,
+        baseline: frame.bottom() + TITLE,
+        size: TITLE_SIZE,
+        colour: SOFT,
+        room: frame.width,
+    })];
+    let words = match cell.picture {
+        Ok(image) => {
+            marks.push(picture(image, frame, scale));
+            let names: Vec<(String, f32)> = cell.bars.iter().map(|&(name, p)| (class(name), p)).collect();
+            bars(&names, frame, &mut marks);
+            names.iter().map(|(name, p)| format!("{name} {}", percent(*p))).collect::<Vec<_>>().join(", ")
+        }
+        Err(reason) => {
+            let reason = font::clean(reason);
+            failed(&reason, frame, &mut marks);
+            format!("no prediction: {reason}")
+        }
+    };
+    Drawn { words: format!("{title}: {words}"), marks }
+}
+
+/// The name of a class as people write it.
+fn class(name: &str) -> String {
+    font::clean(name).replace('_', " ")
+}
+
+/// `97.3 %`; what is neither nothing nor certain is never written as if it were.
+pub(super) fn percent(probability: f32) -> String {
+    let percent = 100.0 * f64::from(probability);
+    match probability {
+        p if p > 0.0 && percent < 0.05 => "< 0.1 %".into(),
+        p if p < 1.0 && percent >= 99.95 => "> 99.9 %".into(),
+        _ => format!("{percent:.1} %"),
+    }
+}
+
+/// The picture in the middle of the lower end of its place, on whole pixels.
+fn picture(image: &RgbImage, frame: Area, scale: usize) -> Mark<'_> {
+    let (width, height) = size(image.width, image.height, scale);
+    let points = |pixels: usize| pixels as f32 / scale as f32;
+    let beside = (BOX * scale).saturating_sub(width);
+    let area = Area {
+        left: frame.left + points(beside / 2),
+        top: frame.bottom() - points(height),
+        width: points(width),
+        height: points(height),
+    };
+    Mark::Picture { area, image }
+}
+
+/// For each class its name and probability and below them its bar, under the last one the axis.
+fn bars(classes: &[(String, f32)], frame: Area, marks: &mut Vec<Mark>) {
+    let ticks = [(0.0, "0", Anchor::Start), (0.5, "50 %", Anchor::Middle), (1.0, "100 %", Anchor::End)];
+    for (rank, (name, probability)) in classes.iter().enumerate() {
+        let top = frame.bottom() + BELOW + rank as f32 * PITCH;
+        let (colour, ink) = if rank == 0 { (FIRST, INK) } else { (OTHERS, SOFT) };
+        let percent = percent(*probability);
+        let percent_room = font::width(&percent, NAME_SIZE) * 1.2;
+        let room = frame.width - percent_room - 10.0;
+        let text = |text: String, anchor: Anchor, x: f32, room: f32| {
+            Mark::Text(Text { text, anchor, x, baseline: top + 10.0, size: NAME_SIZE, colour: ink, room })
+        };
+        marks.push(text(font::shorten_end(name, NAME_SIZE, room).into_owned(), Anchor::Start, frame.left, room));
+        marks.push(text(percent, Anchor::End, frame.right(), percent_room));
+        let bar = Area { left: frame.left, top: top + BAR_TOP, width: frame.width, height: BAR };
+        marks.push(Mark::Fill { area: bar, colour: TRACK });
+        for (at, _, _) in ticks {
+            let left = frame.left + (at * (f64::from(frame.width) - 1.0)).floor() as f32;
+            let line = Area { left, top: bar.top - TICK, width: 1.0, height: BAR + 2.0 * TICK };
+            marks.push(Mark::Fill { area: line, colour: LINE });
+        }
+        let length = frame.width * if probability.is_nan() { 0.0 } else { probability.clamp(0.0, 1.0) };
+        marks.push(Mark::Fill { area: Area { width: length, ..bar }, colour });
+    }
+    if classes.is_empty() {
+        return;
+    }
+    let baseline = frame.bottom() + below(classes.len()) - 4.0;
+    for (at, text, anchor) in ticks {
+        let x = frame.left + at as f32 * frame.width;
+        let (text, room) = (text.to_string(), frame.width / 3.0);
+        marks.push(Mark::Text(Text { text, anchor, x, baseline, size: AXIS_SIZE, colour: FAINT, room }));
+    }
+}
+
+/// Instead of a picture: why there is none.
+fn failed(reason: &str, frame: Area, marks: &mut Vec<Mark>) {
+    const LINE_HEIGHT: f32 = 17.0;
+    const PADDING: f32 = 16.0;
+    marks.push(Mark::Fill { area: frame, colour: GROUND });
+    let room = frame.width - 2.0 * PADDING;
+    let most = ((frame.height - 2.0 * PADDING) / LINE_HEIGHT) as usize;
+    let lines = font::wrap(reason, NAME_SIZE, room, most.saturating_sub(1));
+    let first = frame.top + (frame.height - (lines.len() + 1) as f32 * LINE_HEIGHT) / 2.0;
+    let heading = std::iter::once("No prediction".to_string());
+    for (i, text) in heading.chain(lines).enumerate() {
+        marks.push(Mark::Text(Text {
+            text,
+            anchor: Anchor::Middle,
+            x: frame.left + frame.width / 2.0,
+            baseline: (first + i as f32 * LINE_HEIGHT + 12.0).round(),
+            size: NAME_SIZE,
+            colour: if i == 0 { INK } else { SOFT },
+            room,
+        }));
+    }
+}

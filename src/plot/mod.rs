@@ -1,0 +1,112 @@
+//! A figure of pictures with their most probable classes: what `featurize classify --plot` writes.
+//!
+//! `bars` lays the figure out as marks (areas, texts, pictures); `raster` draws the marks on a [`canvas`] with our [`font`], `svg` writes
+//! them as elements. Lengths of the layout are in points; a point is one unit of the SVG, and one or two pixels of the PNG.
+
+mod bars;
+pub mod canvas;
+pub mod font;
+mod raster;
+mod svg;
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use crate::image::{Filter, RgbImage, ThumbnailError, png, resize};
+use crate::io::{IoError, atomic};
+
+pub use canvas::label;
+
+/// Most pictures of a figure.
+pub const MOST_PICTURES: usize = 200;
+/// Most bars below a picture.
+pub const MOST_BARS: usize = 20;
+/// From this many pictures on a point has one pixel instead of two: the figure would be too large to open.
+const MANY_PICTURES: usize = 61;
+
+/// What is shown of one picture.
+#[derive(Clone, Debug)]
+pub struct Cell<'a> {
+    /// Its file name.
+    pub title: &'a str,
+    /// The picture, best as [`fitted`] gives it, or the reason why there is none.
+    pub picture: Result<&'a RgbImage, &'a str>,
+    /// Class names and probabilities (0 to 1), the most probable first; not shown where there is no picture.
+    pub bars: Vec<(&'a str, f32)>,
+}
+
+/// How a figure is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    Png,
+    Svg,
+}
+
+impl Form {
+    /// The form that the extension of `path` asks for, in capitals or not.
+    pub fn of(path: &Path) -> Result<Self, PlotError> {
+        let extension = path.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase());
+        match extension.as_deref() {
+            Some("png") => Ok(Form::Png),
+            Some("svg") => Ok(Form::Svg),
+            _ => Err(PlotError::Extension { path: path.to_path_buf() }),
+        }
+    }
+}
+
+/// A figure cannot be written.
+#[derive(Debug, Error)]
+pub enum PlotError {
+    #[error("cannot tell how to write the figure {path}: give it a name that ends in .png or .svg")]
+    Extension { path: PathBuf },
+    #[error("a figure needs at least one picture")]
+    Empty,
+    #[error("a figure shows at most {most} pictures, not {pictures}: name fewer, or ask for a table instead")]
+    TooManyPictures { pictures: usize, most: usize },
+    #[error("a figure shows at most {most} classes below a picture, not {bars}: ask for fewer")]
+    TooManyBars { bars: usize, most: usize },
+    #[error("cannot write the figure {path}: {error}")]
+    Encode { path: PathBuf, error: ThumbnailError },
+    #[error(transparent)]
+    Io(#[from] IoError),
+}
+
+/// Whether `pictures` pictures with `bars` bars each fit into a figure: to be asked before they are classified.
+pub fn check(pictures: usize, bars: usize) -> Result<(), PlotError> {
+    match (pictures, bars) {
+        (0, _) => Err(PlotError::Empty),
+        (1..=MOST_PICTURES, 0..=MOST_BARS) => Ok(()),
+        (1..=MOST_PICTURES, _) => Err(PlotError::TooManyBars { bars, most: MOST_BARS }),
+        _ => Err(PlotError::TooManyPictures { pictures, most: MOST_PICTURES }),
+    }
+}
+
+/// `image` no larger than a figure of `pictures` pictures shows it (512 × 512 pixels, 256 × 256 where there are many); one that is smaller
+/// stays as it is. What a caller keeps of each picture until the figure is written.
+pub fn fitted(image: &RgbImage, pictures: usize) -> RgbImage {
+    let (width, height) = bars::size(image.width, image.height, scale(pictures));
+    if image.width <= width && image.height <= height {
+        return image.clone();
+    }
+    resize(image, width, height, Filter::Lanczos)
+}
+
+/// Pixels of a point in a figure of so many pictures.
+fn scale(pictures: usize) -> usize {
+    if pictures < MANY_PICTURES { 2 } else { 1 }
+}
+
+/// Writes the figure of `cells`, in their order, to `path`: whole or not at all.
+pub fn write(path: &Path, form: Form, cells: &[Cell]) -> Result<(), PlotError> {
+    check(cells.len(), cells.iter().map(|cell| cell.bars.len()).max().unwrap_or(0))?;
+    let figure = bars::lay_out(cells, scale(cells.len()));
+    let bytes = match form {
+        Form::Png => png(&raster::draw(&figure)),
+        Form::Svg => svg::text(&figure).map(String::into_bytes),
+    };
+    let bytes = bytes.map_err(|error| PlotError::Encode { path: path.to_path_buf(), error })?;
+    Ok(atomic::write_bytes(path, &bytes)?)
+}

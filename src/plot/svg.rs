@@ -1,0 +1,136 @@
+//! A figure as SVG: shapes, text in the reader's own sans-serif font, pictures as JPEG inside the file.
+
+use std::fmt::Write;
+
+use super::bars::{Anchor, BOX, Drawn, Figure, Mark, Text};
+use super::canvas::{Area, Colour};
+use super::font;
+use crate::image::{RgbImage, ThumbnailError, thumbnail};
+
+/// The font that the layout was measured in, then those that systems have.
+const FONTS: &str =
+    "Inter, system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', 'Noto Sans', Arial, sans-serif";
+/// A text that fills this part of its room could be too wide in another font: it is given the width that it has in ours.
+const TIGHT: f32 = 0.85;
+
+/// The file's text. Errors: a picture that cannot be encoded.
+pub(super) fn text(figure: &Figure) -> Result<String, ThumbnailError> {
+    let [width, height] = [figure.width, figure.height].map(number);
+    let title = match figure.cells.len() {
+        1 => "The most probable classes of a picture".to_string(),
+        count => format!("The most probable classes of {count} pictures"),
+    };
+    let words: Vec<String> = figure.cells.iter().map(|cell| escaped(&cell.words)).collect();
+    let mut out = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\" \
+         role=\"img\" aria-labelledby=\"title about\" font-family=\"{FONTS}\">\n\
+         <title id=\"title\">{title}</title>\n<desc id=\"about\">{}</desc>\n\
+         <rect width=\"{width}\" height=\"{height}\" fill=\"#ffffff\"/>\n",
+        words.join("\n")
+    );
+    for cell in &figure.cells {
+        group(&mut out, cell, figure.scale)?;
+    }
+    out.push_str("</svg>\n");
+    Ok(out)
+}
+
+/// A cell; what it says shows where a mouse rests on it.
+fn group(out: &mut String, cell: &Drawn, scale: usize) -> Result<(), ThumbnailError> {
+    push(out, format_args!("<g>\n<title>{}</title>\n", escaped(&cell.words)));
+    for mark in &cell.marks {
+        match mark {
+            Mark::Fill { area, colour } => {
+                push(out, format_args!("<rect {} fill=\"{}\"/>\n", place(area), hex(*colour)));
+            }
+            Mark::Text(text) => line(out, text),
+            Mark::Picture { area, image } if image.width > 0 && image.height > 0 => {
+                let source = data(image, BOX * scale)?;
+                let place = place(area);
+                push(out, format_args!("<image {place} preserveAspectRatio=\"none\" href=\"{source}\"/>\n"));
+            }
+            Mark::Picture { .. } => {}
+        }
+    }
+    out.push_str("</g>\n");
+    Ok(())
+}
+
+fn line(out: &mut String, text: &Text) {
+    let anchor = match text.anchor {
+        Anchor::Start => "",
+        Anchor::Middle => " text-anchor=\"middle\"",
+        Anchor::End => " text-anchor=\"end\"",
+    };
+    let width = font::width(&text.text, text.size);
+    let length = if width > TIGHT * text.room {
+        format!(" textLength=\"{}\" lengthAdjust=\"spacingAndGlyphs\"", number(width))
+    } else {
+        String::new()
+    };
+    let [x, y, size] = [text.x, text.baseline, text.size].map(number);
+    let (colour, text) = (hex(text.colour), escaped(&text.text));
+    push(
+        out,
+        format_args!(
+            "<text x=\"{x}\" y=\"{y}\" font-size=\"{size}\" fill=\"{colour}\"{anchor}{length}>{text}</text>\n"
+        ),
+    );
+}
+
+/// The attributes of a rectangle.
+fn place(area: &Area) -> String {
+    let [x, y, width, height] = [area.left, area.top, area.width, area.height].map(number);
+    format!("x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\"")
+}
+
+/// A picture as a `data:` address, its longer side of `longest` pixels at most.
+fn data(image: &RgbImage, longest: usize) -> Result<String, ThumbnailError> {
+    Ok(format!("data:image/jpeg;base64,{}", base64(&thumbnail(image, longest)?)))
+}
+
+fn push(out: &mut String, text: std::fmt::Arguments) {
+    // writing to a string cannot fail
+    let _ = out.write_fmt(text);
+}
+
+fn hex([red, green, blue]: Colour) -> String {
+    format!("#{red:02x}{green:02x}{blue:02x}")
+}
+
+/// At most two decimals, none that say nothing.
+fn number(value: f32) -> String {
+    let text = format!("{value:.2}");
+    text.trim_end_matches('0').trim_end_matches('.').to_string()
+}
+
+/// Text as XML, inside an element or an attribute.
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            _ => out.push(character),
+        }
+    }
+    out
+}
+
+/// RFC 4648, with padding.
+pub(crate) fn base64(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let byte = |i: usize| u32::from(chunk.get(i).copied().unwrap_or(0));
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for i in 0..4 {
+            let six = (bits >> (18 - 6 * i)) & 63;
+            out.push(if i <= chunk.len() { char::from(ALPHABET[six as usize]) } else { '=' });
+        }
+    }
+    out
+}
