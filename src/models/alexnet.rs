@@ -1,0 +1,133 @@
+//! AlexNet as torchvision has it: the one-tower network of "One weird trick for parallelizing convolutional neural networks" (Krizhevsky 2014,
+//! arXiv:1404.5997), without the local response normalisation and the two towers of the paper of 2012. Layer names and constants are those of
+//! torchvision/models/alexnet.py. Blocks are also found by the names of the Caffe model, each after its ReLU: `conv1` … `conv5`, `pool1`,
+//! `pool2`, `pool5`, `fc6`, `fc7`.
+
+use super::builder::{Builder, Conv, Pool};
+use super::graph::{FlattenOrder, Graph, GraphError, LayerId};
+use super::spec::{BuildOptions, Source};
+
+/// Values of the two hidden dense layers.
+const HIDDEN: usize = 4096;
+/// Height and width of the map that the classifier takes, whatever the picture's size.
+const GRID: usize = 6;
+
+/// A convolution with the ReLU behind it, and the max pooling (3 × 3, stride 2) behind that, when there is one.
+struct Block {
+    conv: Conv,
+    caffe: &'static str,
+    pool: Option<&'static str>,
+}
+
+fn blocks() -> [Block; 5] {
+    let same = |out, kernel: usize| Conv::new(out).kernel(kernel).pad(kernel / 2).bias();
+    [
+        Block { conv: Conv::new(64).kernel(11).stride(4).pad(2).bias(), caffe: "conv1", pool: Some("pool1") }, // (27, 27, 64)
+        Block { conv: same(192, 5), caffe: "conv2", pool: Some("pool2") }, // (13, 13, 192)
+        Block { conv: same(384, 3), caffe: "conv3", pool: None },
+        Block { conv: same(256, 3), caffe: "conv4", pool: None },
+        Block { conv: same(256, 3), caffe: "conv5", pool: Some("pool5") }, // (6, 6, 256)
+    ]
+}
+
+/// torchvision's AlexNet: 61.1 M parameters, 0.71 G multiply-accumulates at 224 × 224; feature map `features.12` of 256 channels. Pictures
+/// smaller than 63 × 63 do not fit. Only torchvision has it.
+pub fn alexnet(options: &BuildOptions) -> Result<Graph, GraphError> {
+    if options.source != Source::Torchvision {
+        let reason = format!("{} has no AlexNet; take torchvision's", options.source);
+        return Err(GraphError::Invalid { layer: "input".into(), reason });
+    }
+    let [h, w] = options.size;
+    let (mut g, mut x) = Builder::new(options.channels, h, w); // (224, 224, 3)
+    let mut index = 0;
+    let mut next = || {
+        index += 1;
+        format!("features.{}", index - 1)
+    };
+    for block in blocks() {
+        x = g.conv(&next(), x, block.conv);
+        x = g.relu(&next(), x);
+        g.alias(block.caffe, x);
+        if let Some(pool) = block.pool {
+            x = g.pool(&next(), x, Pool::max(3).stride(2));
+            g.alias(pool, x);
+        }
+    }
+    g.alias("features", x);
+    let logits = classifier(&mut g, x, options.classes);
+    g.finish(x, logits)
+}
+
+/// Dropout does nothing when a network is only run, so that its modules are further names of what goes into them.
+fn classifier(g: &mut Builder, x: LayerId, classes: usize) -> LayerId {
+    let x = g.adaptive_avg_pool("avgpool", x, GRID); // (6, 6, 256)
+    let x = g.flatten("flatten", x, FlattenOrder::ChannelsFirst); // (9216,)
+    g.alias("classifier.0", x);
+    let x = g.dense("classifier.1", x, HIDDEN);
+    let x = g.relu("classifier.2", x); // (4096,)
+    g.alias("classifier.3", x);
+    g.alias("fc6", x);
+    let x = g.dense("classifier.4", x, HIDDEN);
+    let x = g.relu("classifier.5", x); // (4096,)
+    g.alias("fc7", x);
+    let x = g.dense("classifier.6", x, classes);
+    g.alias("classifier", x);
+    x
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::models::graph::Shape;
+
+    fn build(channels: usize, size: usize) -> Result<Graph, GraphError> {
+        alexnet(&BuildOptions { channels, size: [size, size], classes: 1000, source: Source::Torchvision })
+    }
+
+    fn shape(g: &Graph, name: &str) -> Shape {
+        g.layer(g.find(name).unwrap_or_else(|| panic!("{name}"))).shape
+    }
+
+    #[test]
+    fn it_has_the_size_that_torchvision_publishes() {
+        let g = build(3, 224).expect("alexnet");
+        let stored: usize = g.parameters().iter().map(|p| p.shape.iter().product::<usize>()).sum();
+        assert_eq!(stored, 61_100_840); // AlexNet_Weights.meta["num_params"]
+        let macs: u64 = g.layers().iter().map(|layer| g.macs_of(layer)).sum();
+        assert_eq!(macs / 1_000_000, 714); // AlexNet_Weights.meta["_ops"] is 0.714
+    }
+
+    #[test]
+    fn modules_are_found_by_torchvision_and_caffe_names() {
+        let g = build(3, 224).expect("alexnet");
+        assert_eq!(shape(&g, "features.0"), Shape::Map { c: 64, h: 55, w: 55 });
+        assert_eq!(shape(&g, "features.2"), Shape::Map { c: 64, h: 27, w: 27 });
+        assert_eq!(shape(&g, "conv5"), Shape::Map { c: 256, h: 13, w: 13 });
+        assert_eq!(g.find("pool5"), g.find("features.12"));
+        assert_eq!(g.find("fc6"), g.find("classifier.2"));
+        assert_eq!(g.find("fc7"), g.find("classifier.5"));
+        assert_eq!(g.features(), g.find("features").expect("features"));
+        assert_eq!(shape(&g, "classifier.6"), Shape::Vector(1000));
+        let names: Vec<_> = g.parameters().into_iter().map(|p| (p.name, p.shape)).collect();
+        assert_eq!(names[2], ("features.3.weight".to_string(), vec![192, 64, 5, 5]));
+        assert_eq!(names[10], ("classifier.1.weight".to_string(), vec![4096, 9216]));
+    }
+
+    #[test]
+    fn the_classifier_takes_any_map() {
+        let g = build(3, 299).expect("a larger picture");
+        assert_eq!(g.layer(g.features()).shape, Shape::Map { c: 256, h: 8, w: 8 });
+        assert_eq!(shape(&g, "avgpool"), Shape::Map { c: 256, h: 6, w: 6 });
+        let g = build(1, 63).expect("the smallest picture, grey");
+        assert_eq!(g.layer(g.features()).shape, Shape::Map { c: 256, h: 1, w: 1 });
+        assert_eq!(shape(&g, "flatten"), Shape::Vector(9216));
+        assert_eq!(g.parameters()[0].shape, [64, 1, 11, 11]);
+        assert!(matches!(build(3, 62), Err(GraphError::TooSmall { layer, .. }) if layer == "features.12"));
+    }
+
+    #[test]
+    fn other_libraries_have_none() {
+        let options = BuildOptions { channels: 3, size: [224, 224], classes: 1000, source: Source::Keras };
+        assert!(alexnet(&options).is_err_and(|error| error.to_string().contains("keras has no AlexNet")));
+    }
+}

@@ -1,0 +1,210 @@
+//! MobileNet v2 (Sandler et al. 2018, arXiv:1801.04381), width 1.0. Keras after keras/applications/mobilenet_v2.py, torchvision after
+//! torchvision/models/mobilenetv2.py: they differ in names, in padding (TensorFlow's and symmetric) and in the epsilon.
+
+use super::builder::{Builder, Conv};
+use super::graph::{Activation, Graph, GraphError, LayerId, Shape};
+use super::spec::{BuildOptions, Source};
+
+/// Channels after the stem and before the classifier.
+const STEM: usize = 32;
+const HEAD: usize = 1280;
+/// Inverted residuals, table 2 of the paper: (expansion, output channels, repeats, stride of the first).
+const STAGES: [(usize, usize, usize, usize); 7] =
+    [(1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)];
+
+/// MobileNet v2: 3.5 M parameters, 0.3 G multiply-accumulates at 224 × 224; feature map `out_relu` (`features.18`) of 1280 channels.
+///
+/// Keras' names are known in torchvision's network too, save `predictions` and the `block_1_pad` that it does not have.
+pub fn mobilenet_v2(options: &BuildOptions) -> Result<Graph, GraphError> {
+    let eps = match options.source {
+        Source::Keras => 1e-3,
+        Source::Torchvision => 1e-5,
+        Source::Timm => {
+            let reason = "MobileNet v2 of timm is not here; take keras or torchvision".to_string();
+            return Err(GraphError::Invalid { layer: "input".into(), reason });
+        }
+    };
+    let [h, w] = options.size;
+    let (g, x) = Builder::new(options.channels, h, w); // (224, 224, 3)
+    let mut net = Net { g, keras: options.source == Source::Keras, eps };
+    let stem = Conv::new(STEM).kernel(3).stride(2);
+    let stem = if net.keras { stem.same() } else { stem.pad(1) };
+    let mut x = net.conv(["Conv1", "bn_Conv1", "Conv1_relu"], "features.0", x, stem); // (112, 112, 32)
+    let mut k = 0;
+    for (expand, out, repeats, stride) in STAGES {
+        for i in 0..repeats {
+            x = net.block(k, x, expand, out, if i == 0 { stride } else { 1 });
+            k += 1;
+        }
+    }
+    let features = net.conv(["Conv_1", "Conv_1_bn", "out_relu"], "features.18", x, Conv::new(HEAD)); // (7, 7, 1280)
+    net.top(features, options.classes)
+}
+
+/// The network while it is built.
+struct Net {
+    g: Builder,
+    keras: bool,
+    eps: f64,
+}
+
+impl Net {
+    /// A layer of its own name in each library; Keras' is known in torchvision's network too.
+    fn named(&mut self, keras: &str, torch: &str, layer: impl FnOnce(&mut Builder, &str) -> LayerId) -> LayerId {
+        let x = layer(&mut self.g, if self.keras { keras } else { torch });
+        if !self.keras {
+            self.g.alias(keras, x);
+        }
+        x
+    }
+
+    /// The name of a torchvision module of several layers, for the last of them.
+    fn module(&mut self, torch: &str, x: LayerId) {
+        if !self.keras {
+            self.g.alias(torch, x);
+        }
+    }
+
+    /// Convolution, batch norm and ReLU6: three layers of Keras, or torchvision's module `torch` with three parts.
+    fn conv(&mut self, keras: [&str; 3], torch: &str, x: LayerId, conv: Conv) -> LayerId {
+        let eps = self.eps;
+        let x = self.named(keras[0], &format!("{torch}.0"), |g, name| g.conv(name, x, conv));
+        let x = self.named(keras[1], &format!("{torch}.1"), |g, name| g.batch_norm(name, x, eps));
+        let x = self.named(keras[2], &format!("{torch}.2"), |g, name| g.activation(name, x, Activation::Relu6));
+        self.module(torch, x);
+        x
+    }
+
+    /// Inverted residual `k`: expand 1 × 1 → depthwise 3 × 3 → project 1 × 1 (linear), and the input added where the shapes agree.
+    fn block(&mut self, k: usize, input: LayerId, expand: usize, out: usize, stride: usize) -> LayerId {
+        let torch = format!("features.{}", k + 1);
+        let keras = |part: &str| if k == 0 { format!("expanded_conv_{part}") } else { format!("block_{k}_{part}") };
+        let three = |part: &str| [keras(part), keras(&format!("{part}_BN")), keras(&format!("{part}_relu"))];
+        let (mut x, mut module) = (input, 0);
+        if expand > 1 {
+            let Shape::Map { c, .. } = self.g.shape(input) else { return input };
+            let names = three("expand");
+            x = self.conv(names.each_ref().map(String::as_str), &format!("{torch}.conv.0"), x, Conv::new(c * expand));
+            module = 1;
+        }
+        let depthwise = Conv::depthwise().kernel(3).stride(stride);
+        let depthwise = if self.keras && stride == 2 {
+            x = self.pad(&keras("pad"), x);
+            depthwise
+        } else {
+            depthwise.pad(1)
+        };
+        let names = three("depthwise");
+        x = self.conv(names.each_ref().map(String::as_str), &format!("{torch}.conv.{module}"), x, depthwise);
+        let (eps, [project, norm]) = (self.eps, [1, 2].map(|i| format!("{torch}.conv.{}", module + i)));
+        x = self.named(&keras("project"), &project, |g, name| g.conv(name, x, Conv::new(out)));
+        x = self.named(&keras("project_BN"), &norm, |g, name| g.batch_norm(name, x, eps));
+        self.module(&format!("{torch}.conv"), x);
+        if self.g.shape(x) == self.g.shape(input) {
+            return self.named(&keras("add"), &torch, |g, name| g.add(name, input, x));
+        }
+        self.module(&torch, x);
+        x
+    }
+
+    /// Keras' `correct_pad` for a 3 × 3 window of stride 2: nothing above a map of even height, nor left of one of even width.
+    fn pad(&mut self, name: &str, x: LayerId) -> LayerId {
+        let Shape::Map { h, w, .. } = self.g.shape(x) else { return x };
+        self.g.zero_pad(name, x, [h % 2, 1, w % 2, 1])
+    }
+
+    /// The mean of the map and the classifier; the pool has no name of its own in either library.
+    fn top(mut self, features: LayerId, classes: usize) -> Result<Graph, GraphError> {
+        let x = self.g.global_avg_pool("global_average_pooling2d", features); // (1280,)
+        self.g.alias("avg_pool", x);
+        let logits = if self.keras {
+            self.g.dense_act("predictions", x, classes, Activation::Softmax).0
+        } else {
+            self.g.alias("features", features);
+            let logits = self.g.dense("classifier.1", x, classes);
+            self.g.alias("classifier", logits);
+            logits
+        };
+        self.g.finish(features, logits)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::models::graph::{Op, Pad};
+
+    fn build(source: Source, channels: usize, size: [usize; 2]) -> Graph {
+        mobilenet_v2(&BuildOptions { channels, size, classes: 1000, source }).expect("mobilenet_v2")
+    }
+
+    fn shape(g: &Graph, name: &str) -> Shape {
+        g.layer(g.find(name).unwrap_or_else(|| panic!("{name}"))).shape
+    }
+
+    fn count(g: &Graph, kept: impl Fn(&str) -> bool) -> usize {
+        g.parameters().iter().filter(|p| kept(&p.name)).map(|p| p.shape.iter().product::<usize>()).sum()
+    }
+
+    #[test]
+    fn it_has_the_parameters_of_each_library() {
+        assert_eq!(count(&build(Source::Keras, 3, [224, 224]), |_| true), 3_538_984); // count_params()
+        let g = build(Source::Torchvision, 3, [224, 224]);
+        assert_eq!(count(&g, |name| !name.contains("running_")), 3_504_872);
+        let macs: u64 = g.layers().iter().map(|layer| g.macs_of(layer)).sum();
+        assert_eq!(macs / 1_000_000, 300); // torchvision publishes 0.301 G
+    }
+
+    #[test]
+    fn layers_are_found_by_their_names() {
+        let g = build(Source::Keras, 3, [224, 224]);
+        assert_eq!(shape(&g, "expanded_conv_project_BN"), Shape::Map { c: 16, h: 112, w: 112 });
+        assert_eq!(shape(&g, "block_13_expand_relu"), Shape::Map { c: 576, h: 14, w: 14 });
+        assert_eq!(shape(&g, "block_15_add"), Shape::Map { c: 160, h: 7, w: 7 });
+        assert_eq!((g.find("block_16_add"), g.find("expanded_conv_expand")), (None, None));
+        assert_eq!(g.find("out_relu"), Some(g.features()));
+        let g = build(Source::Torchvision, 3, [224, 224]);
+        assert_eq!(g.find("block_2_add"), g.find("features.3"));
+        assert_eq!(g.find("block_3_project_BN"), g.find("features.4"));
+        assert_eq!(g.find("block_2_project"), g.find("features.3.conv.2"));
+        assert_eq!(g.find("block_2_project_BN"), g.find("features.3.conv"));
+        assert_eq!(g.find("bn_Conv1"), g.find("features.0.1"));
+        assert_eq!(g.find("block_13_expand_relu"), g.find("features.14.conv.0.2"));
+        assert_eq!(g.find("out_relu"), Some(g.features()));
+        assert_eq!(shape(&g, "features.18"), Shape::Map { c: 1280, h: 7, w: 7 });
+        let tensor = |name: &str| g.parameters().into_iter().find(|p| p.name == name).map(|p| p.shape);
+        assert_eq!(tensor("features.1.conv.0.0.weight"), Some(vec![32, 1, 3, 3]));
+        assert_eq!(tensor("features.1.conv.1.weight"), Some(vec![16, 32, 1, 1]));
+        assert_eq!(tensor("features.17.conv.3.running_var"), Some(vec![320]));
+        assert_eq!(tensor("classifier.1.weight"), Some(vec![1000, 1280]));
+    }
+
+    #[test]
+    fn keras_pads_by_the_parity_of_the_map() {
+        let pad = |size: [usize; 2]| {
+            let g = build(Source::Keras, 3, size);
+            match g.layer(g.find("block_1_pad").expect("a pad")).op {
+                Op::ZeroPad(pad) => (pad, shape(&g, "block_1_depthwise")),
+                op => panic!("{op:?}"),
+            }
+        };
+        let even = Pad { top: 0, bottom: 1, left: 0, right: 1 };
+        assert_eq!(pad([224, 224]), (even, Shape::Map { c: 96, h: 56, w: 56 }));
+        assert_eq!(pad([225, 224]), (Pad { top: 1, ..even }, Shape::Map { c: 96, h: 57, w: 56 }));
+    }
+
+    #[test]
+    fn other_sizes_and_one_channel() {
+        for source in [Source::Keras, Source::Torchvision] {
+            let g = build(source, 1, [225, 300]);
+            assert_eq!(shape(&g, "out_relu"), Shape::Map { c: 1280, h: 8, w: 10 });
+            assert_eq!(g.parameters()[0].shape, [32, 1, 3, 3]);
+        }
+    }
+
+    #[test]
+    fn timms_is_another_network() {
+        let options = BuildOptions { channels: 3, size: [224, 224], classes: 1000, source: Source::Timm };
+        assert!(matches!(mobilenet_v2(&options), Err(GraphError::Invalid { .. })));
+    }
+}

@@ -1,0 +1,368 @@
+#!/usr/bin/env python3
+"""Makes `zoo.safetensors`: what Keras, torchvision and timm give for each of their networks that featurize builds.
+
+No network is trained: each is filled with weights of an integer formula, gets one input of another formula, and is run
+in float64. What it gives is stored as F32, so the numbers are the true ones to the last digit or so and do not depend
+on the machine; the script prints how far the library's own F32 run is from them.
+
+Weights. A tensor of PyTorch's layout (convolution (out, in, kh, kw), depthwise (c, 1, kh, kw), dense (out, in)) with a
+name that is
+
+    torchvision, timm    the name in the `state_dict`
+    Keras                `<layer>.weight`, `.bias`, `.running_mean`, `.running_var`; of a SeparableConv2D
+                         `<layer>/depthwise.weight` and `<layer>/pointwise.weight`. Layers without a name of their own
+                         are counted from a fresh session: `conv2d`, `conv2d_1`, ...
+
+has as value number i, in memory order (all modulo 2^64):
+
+    h = FNV-1a of the name's bytes, 64 bits
+    x = h + i + 0x9E3779B97F4A7C15
+    x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9
+    x = (x ^ x >> 27) * 0x94D049BB133111EB
+    u = ((x ^ x >> 31) >> 40) / 2^24                      in [0, 1)
+
+    weight of two or more dimensions                      (2 u - 1) * (gain * sqrt(6 / fan_in))
+                                                          fan_in: the product of all dimensions but the first
+    bias of such a layer                                  0.2 u - 0.1
+    batch norm (a layer that has a running_mean)          weight, running_var 0.5 + u; bias, running_mean 0.4 u - 0.2
+
+all in float64, as the brackets say, and rounded once to F32. The gain is 1, or what GAINS says: with He's weights and
+batch norms that do not normalise, networks with residual sums grow from block to block (Xception's to 10^7), until the
+biases are lost in the rounding; MobileNet v2 would sit at the six of its ReLU6.
+
+Input, as in `efficientnet_lite0.py`, for the side S that the network was trained with (224 or 299); all products modulo
+2^32:
+
+    i     = (y * S + x) * 3 + c                           y, x in 0..S, c in 0..3 (R, G, B)
+    noise = ((i * 2654435761) mod 2^32) >> 16
+    level = (x * (c + 2) + y * (3 - c) + noise mod 64) mod 256
+    value = (level / 255 - 0.5) / 0.5                     in F32
+
+whatever recipe the library's own weights want. Tensors (F32), for each pair of MODEL and SOURCE:
+
+    MODEL.SOURCE.avg         (channels,)   the last feature map, mean over the positions (include_top=False in Keras;
+                                           in torch the map that is pooled or flattened for the classifier)
+    MODEL.SOURCE.logits      (1000,)       before the softmax
+    MODEL.SOURCE.tap.first   (128,)        an inner layer: the first values in the library's own order, (h, w, c) of
+                                           Keras, (c, h, w) of torch
+    MODEL.SOURCE.tap.mean    (channels,)   and the mean of each channel
+
+and to tell a wrong formula from a wrong network
+
+    formula.weight           (64, 3, 3, 3) the weights of `features.0.weight`, gain 1
+    formula.bias             (64,)         the values of `features.0.bias`, not of a batch norm
+    formula.input            (64,)         the first values of the input for S = 224, in the order (h, w, c)
+
+The file's metadata has `MODEL.SOURCE.tap`, the layer's name in the library, `MODEL.SOURCE.size`, the side of the input,
+and `MODEL.SOURCE.gain`.
+
+torchvision's networks are those that its published weights are for: with auxiliary heads, which do nothing in
+evaluation, and with the `transform_input` of GoogLeNet and Inception v3.
+
+    pip install torch torchvision timm keras tensorflow-cpu numpy safetensors
+    python zoo.py                                         # writes beside itself
+    python zoo.py resnet50.keras vgg16.timm               # prints the distances of these alone, writes nothing
+"""
+
+# ruff: noqa: E402, I001
+import gc
+import os
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+os.environ["KERAS_BACKEND"] = "tensorflow"
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+# torch before TensorFlow: both carry an LLVM, and in the other order the process is aborted
+import torch
+import torchvision
+import timm
+import keras
+import numpy as np
+from safetensors.numpy import save
+
+OUTPUT = Path(__file__).resolve().with_suffix(".safetensors")
+MASK = 2**64 - 1
+
+
+class Pair(NamedTuple):
+    """A network of a library."""
+
+    model: str
+    source: str
+    builder: str  # what the library calls it
+    tap: str  # the inner layer that is stored, by the library's name
+    last: str = ""  # torchvision: the module that gives the last feature map
+    size: int = 224
+
+    @property
+    def key(self):
+        return f"{self.model}.{self.source}"
+
+
+# the end of the third stage, or its last convolution where the first channel is nearly dead at the end; with batch
+# norm, the last norm of that stage
+VGG_TAPS = {
+    "vgg11": "features.8",
+    "vgg13": "features.14",
+    "vgg16": "features.16",
+    "vgg19": "features.16",
+    "vgg11_bn": "features.12",
+    "vgg13_bn": "features.18",
+    "vgg16_bn": "features.21",
+    "vgg19_bn": "features.24",
+}
+
+PAIRS = [
+    Pair("alexnet", "torchvision", "alexnet", "features.8", "features"),
+    *(Pair(model, "torchvision", model, tap, "features") for model, tap in VGG_TAPS.items()),
+    *(Pair(model, "timm", model, VGG_TAPS[model]) for model in ("vgg16", "vgg19", "vgg16_bn")),
+    Pair("vgg16", "keras", "VGG16", "block3_conv2"),
+    Pair("vgg19", "keras", "VGG19", "block3_conv3"),
+    Pair("googlenet", "torchvision", "googlenet", "inception4c", "inception5b"),
+    Pair("inception_v3", "keras", "InceptionV3", "mixed4", size=299),
+    Pair("inception_v3", "torchvision", "inception_v3", "Mixed_6b", "Mixed_7c", 299),
+    Pair("inception_v3", "timm", "inception_v3", "Mixed_6b", size=299),
+    *(Pair(f"resnet{d}", "torchvision", f"resnet{d}", "layer2.1", "layer4") for d in (18, 50, 101, 152)),
+    Pair("resnet34", "torchvision", "resnet34", "layer2.1.bn2", "layer4"),
+    *(Pair(f"resnet{d}", "timm", f"resnet{d}", "layer2.1") for d in (18, 50)),
+    *(Pair(f"resnet{d}", "keras", f"ResNet{d}", "conv3_block2_out") for d in (50, 101, 152)),
+    *(Pair(f"resnet{d}v2", "keras", f"ResNet{d}V2", "conv3_block2_out") for d in (50, 101, 152)),
+    Pair("xception", "keras", "Xception", "block5_sepconv2", size=299),
+    Pair("xception", "timm", "legacy_xception", "block4.rep.4", size=299),
+    Pair("mobilenet_v2", "keras", "MobileNetV2", "block_5_add"),
+    Pair("mobilenet_v2", "torchvision", "mobilenet_v2", "features.5", "features"),
+    *(Pair(f"densenet{d}", "keras", f"DenseNet{d}", "conv3_block4_concat") for d in (121, 169, 201)),
+    *(
+        Pair(f"densenet{d}", "torchvision", f"densenet{d}", "features.transition1.pool", "features")
+        for d in (121, 169, 201)
+    ),
+]
+
+# exact in binary, so that no language rounds them otherwise
+GAINS = {"resnet": 0.625, "mobilenet": 0.875, "xception": 0.75}
+
+
+def gain_of(model):
+    """The factor of a network's weights."""
+    return next((gain for prefix, gain in GAINS.items() if model.startswith(prefix)), 1.0)
+
+
+def fnv1a(name):
+    """FNV-1a, 64 bits, of the name's UTF-8 bytes."""
+    h = 0xCBF29CE484222325
+    for byte in name.encode():
+        h = (h ^ byte) * 0x100000001B3 & MASK
+    return h
+
+
+def uniform(name, start, count):
+    """Values `start..start + count` of u for a tensor's name, float64."""
+    x = np.arange(start, start + count, dtype=np.uint64)
+    x += np.uint64((fnv1a(name) + 0x9E3779B97F4A7C15) & MASK)
+    x = (x ^ x >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ x >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
+    x ^= x >> np.uint64(31)
+    return (x >> np.uint64(40)).astype(np.float64) / 2.0**24
+
+
+def formula_tensor(name, shape, norm, gain):
+    """The F32 tensor of a name and shape, PyTorch's layout; `norm`: of a batch norm."""
+    kind = name.rsplit(".", 1)[1]
+    if len(shape) >= 2:
+        bound = gain * np.sqrt(6.0 / np.prod(shape[1:]))
+        rule = lambda u: (2.0 * u - 1.0) * bound
+    elif not norm:
+        rule = lambda u: 0.2 * u - 0.1
+    elif kind in ("weight", "running_var"):
+        rule = lambda u: 0.5 + u
+    else:
+        rule = lambda u: 0.4 * u - 0.2
+    out, step = np.empty(int(np.prod(shape)), np.float32), 1 << 22
+    for start in range(0, out.size, step):
+        part = out[start : start + step]
+        part[:] = rule(uniform(name, start, part.size))
+    return out.reshape(shape)
+
+
+def formula_levels(size):
+    """The levels of the formula above, (size, size, 3), in 0..256."""
+    y, x, c = np.meshgrid(np.arange(size), np.arange(size), np.arange(3), indexing="ij")
+    i = ((y * size + x) * 3 + c).astype(np.uint64)
+    noise = ((i * 2654435761) % 2**32 >> 16).astype(np.int64)
+    return (x * (c + 2) + y * (3 - c) + noise % 64) % 256
+
+
+def values_of(levels):
+    """The network's input for such levels, F32."""
+    return (levels.astype(np.float32) / np.float32(255) - np.float32(0.5)) / np.float32(0.5)
+
+
+# torch
+
+
+def torch_model(pair):
+    """The network of torchvision or timm in evaluation mode, with the formula's weights, in F32."""
+    if pair.source == "timm":
+        model = timm.create_model(pair.builder, pretrained=False)
+    else:
+        aux = {"aux_logits": True, "transform_input": True, "init_weights": False}
+        more = aux if pair.model in ("googlenet", "inception_v3") else {}
+        model = getattr(torchvision.models, pair.builder)(weights=None, **more)
+    state = model.state_dict()
+    for name, tensor in state.items():
+        if not name.endswith("num_batches_tracked"):
+            norm = f"{name.rsplit('.', 1)[0]}.running_mean" in state
+            tensor.copy_(torch.from_numpy(formula_tensor(name, tuple(tensor.shape), norm, gain_of(pair.model))))
+    return model.eval()
+
+
+def torch_outputs(pair, model, batch):
+    """For (n, size, size, 3): `map` and `tap` (n, c, h, w) and `logits` (n, 1000), in the precision of the model."""
+    kept = {}
+
+    def keep(name):
+        # a copy: the next module may be a ReLU in place
+        return lambda _module, _inputs, output: kept.update({name: output.clone()})
+
+    hooks = [model.get_submodule(pair.tap).register_forward_hook(keep("tap"))]
+    if pair.source == "torchvision":
+        hooks.append(model.get_submodule(pair.last).register_forward_hook(keep("map")))
+    values = torch.from_numpy(batch.transpose(0, 3, 1, 2).copy()).to(next(model.parameters()).dtype)
+    with torch.inference_mode():
+        if pair.source == "timm":
+            kept["map"] = model.forward_features(values)
+            logits = model.forward_head(kept["map"].clone())
+        else:
+            logits = model(values)
+    for hook in hooks:
+        hook.remove()
+    if pair.model.startswith("densenet"):
+        kept["map"] = kept["map"].relu()  # a function in torchvision, not a module
+    return {"map": kept["map"].numpy(), "tap": kept["tap"].numpy(), "logits": logits.numpy()}
+
+
+# Keras
+
+
+def canonical(layer):
+    """(name, variable, to PyTorch's axes, batch norm?) of each variable of a Keras layer."""
+    kind, named = type(layer).__name__, {v.name: v for v in layer.weights}
+    conv, depthwise, dense = (3, 2, 0, 1), (2, 3, 0, 1), (1, 0)
+    if kind == "SeparableConv2D":
+        rows = [("/depthwise.weight", "depthwise_kernel", depthwise), ("/pointwise.weight", "pointwise_kernel", conv)]
+    elif kind == "BatchNormalization":
+        words = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
+        rows = [(f".{word}", keras, (0,)) for keras, word in words.items() if keras in named]
+    else:
+        axes = {"Conv2D": conv, "DepthwiseConv2D": depthwise, "Dense": dense}[kind] if named else None
+        rows = [(".weight", "kernel", axes), (".bias", "bias", (0,))]
+        rows = [row for row in rows if row[1] in named]
+    if len(rows) != len(named):
+        raise SystemExit(f"{layer.name}: a {kind} with {sorted(named)}")
+    return [(layer.name + name, named[keras], axes, kind == "BatchNormalization") for name, keras, axes in rows]
+
+
+def keras_model(pair, dtype, fill=True, **options):
+    """The network of keras.applications, with the formula's weights; names are counted anew."""
+    keras.backend.clear_session()
+    keras.config.set_floatx(dtype)
+    keras.config.set_dtype_policy(dtype)
+    keras.config.set_image_data_format("channels_last")
+    model = getattr(keras.applications, pair.builder)(weights=None, **options)
+    for layer in model.layers if fill else []:
+        for name, variable, axes, norm in canonical(layer):
+            shape = tuple(variable.shape[axis] for axis in axes)
+            values = formula_tensor(name, shape, norm, gain_of(pair.model))
+            variable.assign(values.transpose(np.argsort(axes)))
+    return model
+
+
+def keras_outputs(pair, dtype, batch):
+    """For (n, size, size, 3): `map` and `tap` (n, h, w, c) and `logits` (n, 1000)."""
+    last = keras_model(pair, dtype, False, include_top=False, input_shape=(pair.size, pair.size, 3)).layers[-1].name
+    model = keras_model(pair, dtype, include_top=True, classifier_activation=None)
+    taps = keras.Model(model.input, [model.get_layer(last).output, model.get_layer(pair.tap).output, model.output])
+    names = ("map", "tap", "logits")
+    outputs = dict(zip(names, (np.asarray(v) for v in taps(batch.astype(dtype), training=False))))
+    if any(str(values.dtype) != dtype for values in outputs.values()):
+        raise SystemExit(f"{pair.key}: asked for {dtype}, got {[v.dtype for v in outputs.values()]}")
+    return outputs
+
+
+# both
+
+
+def outputs(pair, batch):
+    """The outputs in F32 and in float64."""
+    if pair.source == "keras":
+        return tuple(keras_outputs(pair, dtype, batch) for dtype in ("float32", "float64"))
+    model = torch_model(pair)
+    return torch_outputs(pair, model, batch), torch_outputs(pair, model.double(), batch)
+
+
+def stored(pair, result):
+    """What is stored of the outputs for the first picture."""
+    positions = (0, 1) if pair.source == "keras" else (1, 2)
+    tap = result["tap"][0]
+    return {
+        "avg": result["map"][0].mean(positions),
+        "logits": result["logits"][0],
+        "tap.first": tap.reshape(-1)[:128],
+        "tap.mean": tap.mean(positions),
+    }
+
+
+def distance(a, b):
+    """|a - b| / |b|."""
+    return np.linalg.norm(a.astype(np.float64) - b) / np.linalg.norm(b)
+
+
+def run(pair):
+    """The stored tensors of a pair; prints what tells whether they are worth comparing with."""
+    levels = formula_levels(pair.size)
+    batch = values_of(np.stack([levels, levels[::-1]]))
+    single, double = outputs(pair, batch)
+    a, b = stored(pair, single), stored(pair, double)
+    apart = " ".join(f"{name} {distance(a[name], b[name]):.0e}" for name in b)
+    logits, last = double["logits"], double["map"][0]
+    print(
+        f"{pair.key:<25} |f32 - f64|: {apart};  logits std {logits[0].std():.3g} mean {logits[0].mean():.3g},"
+        f" last map rms {np.sqrt((last**2).mean()):.3g} zeros {(last == 0).mean():.2f} sixes {(last == 6).mean():.2f},"
+        f" upside down: logits {distance(logits[1], logits[0]):.2g},"
+        f" tap rms {np.sqrt((double['tap'][0] ** 2).mean()):.3g}",
+        flush=True,
+    )
+    return b
+
+
+def formula_samples():
+    """A little of each formula."""
+    return {
+        "formula.weight": formula_tensor("features.0.weight", (64, 3, 3, 3), False, 1.0),
+        "formula.bias": formula_tensor("features.0.bias", (64,), False, 1.0),
+        "formula.input": values_of(formula_levels(224)).reshape(-1)[:64],
+    }
+
+
+def main():
+    asked = sys.argv[1:]
+    golden, metadata = formula_samples(), {"made_by": Path(__file__).name}
+    for pair in PAIRS:
+        if asked and pair.key not in asked:
+            continue
+        golden.update({f"{pair.key}.{part}": values for part, values in run(pair).items()})
+        metadata[f"{pair.key}.tap"] = pair.tap
+        metadata[f"{pair.key}.size"] = str(pair.size)
+        metadata[f"{pair.key}.gain"] = str(gain_of(pair.model))
+        gc.collect()
+    if asked:
+        return
+    arrays = {name: np.ascontiguousarray(values.astype(np.float32)) for name, values in golden.items()}
+    OUTPUT.write_bytes(save(arrays, metadata=metadata))
+    print(f"{OUTPUT.name}: {len(arrays)} tensors, {OUTPUT.stat().st_size} bytes")
+
+
+if __name__ == "__main__":
+    main()

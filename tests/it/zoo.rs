@@ -1,0 +1,205 @@
+//! Every network against its library, in full width: `tests/golden/zoo.py` fills the networks of Keras, torchvision and timm with weights of a
+//! formula and stores what they give in float64; here the same weights go through the same networks on both executors.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use featurize::config::Features;
+use featurize::exec::lower::lower;
+use featurize::exec::{self, Device, Network, candle};
+use featurize::models::{self, BuildOptions, Graph, LayerId, Shape, Source};
+use featurize::weights::{Tensor, WeightSet};
+use safetensors::SafeTensors;
+
+use crate::support::project;
+
+/// ‖ours − reference‖ / ‖reference‖ that is allowed.
+const TOLERANCE: f64 = 1e-5;
+
+struct Golden {
+    tensors: BTreeMap<String, Vec<f32>>,
+    notes: BTreeMap<String, String>,
+}
+
+fn golden() -> Golden {
+    let bytes = std::fs::read(project().join("tests/golden/zoo.safetensors")).expect("golden file");
+    let file = SafeTensors::deserialize(&bytes).expect("safetensors");
+    let floats = |data: &[u8]| data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+    let tensors = file.iter().map(|(name, view)| (name.to_string(), floats(view.data()))).collect();
+    let (_, header) = SafeTensors::read_metadata(&bytes).expect("a header");
+    let notes = header.metadata().as_ref().expect("notes").clone();
+    Golden { tensors, notes: notes.into_iter().collect() }
+}
+
+fn fnv(name: &str) -> u64 {
+    name.bytes().fold(0xcbf2_9ce4_8422_2325, |h, byte| (h ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
+}
+
+/// Value `i` of the tensor whose name has the hash `h`, in [0, 1).
+fn uniform(h: u64, i: usize) -> f64 {
+    let x = h.wrapping_add(i as u64).wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let x = (x ^ x >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    ((x ^ x >> 31) >> 40) as f64 / f64::from(1 << 24)
+}
+
+/// The weights of the formula.
+fn weights(graph: &Graph, gain: f64) -> WeightSet {
+    let parameters = graph.parameters();
+    let owner = |name: &str| name.rsplit_once('.').map(|(owner, _)| owner.to_string()).unwrap_or_default();
+    let norms: BTreeSet<String> =
+        parameters.iter().filter(|p| p.name.ends_with(".running_mean")).map(|p| owner(&p.name)).collect();
+    let tensor = |parameter: models::graph::Parameter| {
+        let (name, shape) = (parameter.name, parameter.shape);
+        let (h, len) = (fnv(&name), shape.iter().product::<usize>());
+        let word = name.rsplit('.').next().unwrap_or_default();
+        let value: Box<dyn Fn(f64) -> f64> = match word {
+            _ if shape.len() > 1 => {
+                let fan_in = shape[1..].iter().product::<usize>() as f64;
+                let bound = gain * (6.0 / fan_in).sqrt();
+                Box::new(move |u| (2.0 * u - 1.0) * bound)
+            }
+            "weight" | "running_var" => Box::new(|u| 0.5 + u),
+            "running_mean" => Box::new(|u| 0.4 * u - 0.2),
+            _ if norms.contains(&owner(&name)) => Box::new(|u| 0.4 * u - 0.2),
+            _ => Box::new(|u| 0.2 * u - 0.1),
+        };
+        let values = (0..len).map(|i| value(uniform(h, i)) as f32).collect();
+        (name, Tensor::ready(shape, values))
+    };
+    parameters.into_iter().map(tensor).collect::<BTreeMap<_, _>>().into()
+}
+
+/// The stored input, by its formula, (h, w, c).
+fn input(side: usize) -> Vec<f32> {
+    let places = (0..side).flat_map(|y| (0..side).flat_map(move |x| (0..3usize).map(move |c| (y, x, c))));
+    let value = |(y, x, c): (usize, usize, usize)| {
+        let i = ((y * side + x) * 3 + c) as u64;
+        let noise = (((i * 2_654_435_761) % (1 << 32)) >> 16) as usize;
+        let level = (x * (c + 2) + y * (3 - c) + noise % 64) % 256;
+        (level as f32 / 255.0 - 0.5) / 0.5
+    };
+    places.map(value).collect()
+}
+
+fn channels_first(values: &[f32], shape: Shape) -> Vec<f32> {
+    let Shape::Map { c, h, w } = shape else { return values.to_vec() };
+    (0..c).flat_map(|k| (0..h * w).map(move |p| values[p * c + k])).collect()
+}
+
+fn error(ours: &[f32], reference: &[f32]) -> f64 {
+    assert_eq!(ours.len(), reference.len());
+    let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
+    let difference = norm(&mut ours.iter().zip(reference).map(|(&a, &b)| f64::from(a) - f64::from(b)));
+    difference / norm(&mut reference.iter().map(|&b| f64::from(b)))
+}
+
+fn pooled(values: &[f32], shape: Shape) -> Vec<f32> {
+    let mut out = vec![0.0; exec::feature_shape(Features::Avg, shape).len()];
+    exec::pool(Features::Avg, shape, values, &mut out);
+    out
+}
+
+/// The relative errors of pooled features, logits and the inner layer.
+fn errors(golden: &Golden, key: &str, graph: &Graph, source: Source, taps: &[Vec<f32>], ids: &[LayerId]) -> [f64; 4] {
+    let stored = |what: &str| &golden.tensors[&format!("{key}.{what}")];
+    let shapes: Vec<Shape> = ids.iter().map(|&id| graph.layer(id).shape).collect();
+    let inner = if source == Source::Keras { taps[2].clone() } else { channels_first(&taps[2], shapes[2]) };
+    let first = stored("tap.first");
+    [
+        error(&pooled(&taps[0], shapes[0]), stored("avg")),
+        error(&taps[1], stored("logits")),
+        error(&inner[..first.len()], first),
+        error(&pooled(&taps[2], shapes[2]), stored("tap.mean")),
+    ]
+}
+
+/// Every library's network of the models that begin with `prefix`.
+fn check(prefix: &str) {
+    let golden = golden();
+    let mut seen = 0;
+    for model in models::MODELS.iter().filter(|model| model.name.starts_with(prefix)) {
+        for row in model.weights.iter().filter(|row| row.name != "bundled") {
+            let key = format!("{}.{}", model.name, row.source);
+            let note =
+                |what: &str| golden.notes.get(&format!("{key}.{what}")).unwrap_or_else(|| panic!("{key}.{what}"));
+            let side: usize = note("size").parse().expect("a side");
+            let options = BuildOptions { channels: 3, size: [side; 2], classes: 1000, source: row.source };
+            let graph = (model.build)(&options).unwrap_or_else(|error| panic!("{key}: {error}"));
+            let tap = graph.find(note("tap")).unwrap_or_else(|| panic!("{key}: no layer {}", note("tap")));
+            let taps = [graph.features(), graph.logits(), tap];
+            let set = weights(&graph, note("gain").parse().expect("a gain"));
+            set.check(&graph, &taps, &key).expect("all there");
+            let program = lower(&graph, &set, &taps).expect("lowered");
+            drop(set);
+            let hwc = input(side);
+            let chw = channels_first(&hwc, Shape::Map { c: 3, h: side, w: side });
+            let reference = candle::Network::new(program.clone(), &Device::cpu()).expect("uploaded");
+            let by_candle = reference.forward(&chw, 1).expect("candle");
+            drop(reference);
+            let network = Network::new(program, &Device::cpu()).expect("planned");
+            let by_us = network.forward(&mut network.session(), &hwc, 1).expect("forward");
+            for (executor, values) in [("candle", by_candle), ("cpu", by_us)] {
+                let errors = errors(&golden, &key, &graph, row.source, &values, &taps);
+                println!("{key:<24} {executor:<7} {errors:?}");
+                assert!(errors.iter().all(|&error| error <= TOLERANCE), "{key} by {executor}: {errors:?}");
+            }
+            seen += 1;
+        }
+    }
+    assert!(seen > 0, "no model begins with {prefix}");
+}
+
+macro_rules! families {
+    ($($name:ident: $prefix:literal,)*) => {
+        $(#[test]
+        fn $name() {
+            check($prefix);
+        })*
+
+        #[test]
+        fn every_model_is_compared() {
+            for model in models::MODELS.iter().filter(|model| model.weights[0].name != "bundled") {
+                assert!([$($prefix),*].iter().any(|prefix| model.name.starts_with(prefix)), "{}", model.name);
+            }
+        }
+    };
+}
+
+families! {
+    alexnet_gives_the_numbers_of_its_libraries: "alexnet",
+    vgg_gives_the_numbers_of_its_libraries: "vgg",
+    googlenet_gives_the_numbers_of_its_libraries: "googlenet",
+    inception_gives_the_numbers_of_its_libraries: "inception",
+    resnet_gives_the_numbers_of_its_libraries: "resnet",
+    xception_gives_the_numbers_of_its_libraries: "xception",
+    mobilenet_gives_the_numbers_of_its_libraries: "mobilenet",
+    densenet_gives_the_numbers_of_its_libraries: "densenet",
+}
+
+#[test]
+fn eight_pictures_together_give_what_each_gives_alone() {
+    for (name, source) in
+        [("googlenet", Source::Torchvision), ("resnet18", Source::Torchvision), ("mobilenet_v2", Source::Keras)]
+    {
+        let model = models::find(name).expect("registered");
+        let options = BuildOptions { channels: 3, size: [96; 2], classes: 10, source };
+        let graph = (model.build)(&options).expect("built");
+        let taps = [graph.features(), graph.logits()];
+        let program = lower(&graph, &weights(&graph, 1.0), &taps).expect("lowered");
+        let picture = |k: usize| -> Vec<f32> {
+            let mut picture = input(96);
+            picture.rotate_left(k * 1000);
+            picture
+        };
+        let all: Vec<f32> = (0..8).flat_map(picture).collect();
+        let network = Network::new(program, &Device::cpu()).expect("planned");
+        let mut session = network.session();
+        let together = network.forward(&mut session, &all, 8).expect("forward");
+        for k in 0..8 {
+            let alone = network.forward(&mut session, &picture(k), 1).expect("forward");
+            for (together, alone) in together.iter().zip(&alone) {
+                assert!(together[k * alone.len()..(k + 1) * alone.len()] == alone[..], "{name}: picture {k}");
+            }
+        }
+    }
+}
