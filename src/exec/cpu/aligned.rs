@@ -1,0 +1,57 @@
+//! Floats that begin at a cache line, so that no vector of them lies across two.
+
+use std::ops::{Deref, DerefMut};
+
+/// Floats in a cache line.
+pub const LINE: usize = 16;
+
+#[repr(C, align(64))]
+#[derive(Clone, Copy, Debug)]
+struct Line([f32; LINE]);
+
+/// A slice of f32 on the heap that begins at a cache line; its length is fixed.
+#[derive(Clone, Debug)]
+pub struct Aligned {
+    lines: Vec<Line>,
+    len: usize,
+}
+
+impl Aligned {
+    /// `len` zeros.
+    pub fn zeros(len: usize) -> Self {
+        Self { lines: vec![Line([0.0; LINE]); len.div_ceil(LINE)], len }
+    }
+}
+
+impl Deref for Aligned {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        // SAFETY: a line is sixteen f32 and nothing else; the lines hold at least `len` of them.
+        unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.len) }
+    }
+}
+
+impl DerefMut for Aligned {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        // SAFETY: as above; the lines are borrowed alone.
+        unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.len) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn begins_at_a_line_and_keeps_its_values() {
+        for len in [0, 1, 16, 17, 1000] {
+            let mut values = Aligned::zeros(len);
+            assert!(values.len() == len && values.iter().all(|&v| v == 0.0));
+            assert_eq!(values.as_ptr() as usize % 64, 0);
+            values.iter_mut().enumerate().for_each(|(i, v)| *v = i as f32);
+            let copy = values.clone();
+            assert!(copy.iter().enumerate().all(|(i, &v)| v == i as f32));
+        }
+    }
+}

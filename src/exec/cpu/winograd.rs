@@ -1,0 +1,334 @@
+//! Convolutions of 3 × 3 with stride 1 by Winograd's F(6 × 6, 3 × 3) and F(4 × 4, 3 × 3): 64 products for 36 outputs instead of 324, or 36 for 16
+//! instead of 144.
+//!
+//! Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks" (2015). The output is cut into tiles. The inputs that a tile sees are
+//! transformed, channel by channel, to as many places; at each place tiles × channels are multiplied by channels × filters; the sums of a tile
+//! and a filter are transformed back to its outputs. The weights are transformed once. A tile's bits depend on its own inputs only, never on
+//! how many tiles or pictures are computed together.
+
+mod cut;
+mod product;
+#[cfg(test)]
+mod tests;
+mod transform;
+
+pub use self::cut::{Grid, Places};
+
+use self::cut::Spot;
+use self::product::Block;
+use self::transform::{HALF, MOST_OUT, Window};
+use super::aligned::{Aligned, LINE};
+#[cfg(target_arch = "x86_64")]
+use super::simd::{Avx2, Avx512};
+use super::simd::{Isa, Portable, Simd};
+use crate::models::graph::Activation;
+
+/// Transformed weights, in the order in which the kernel reads them: for each place panels of two vectors of filters; in a panel, for each
+/// channel, one weight for each of its filters, zeros behind the last.
+#[derive(Clone, Debug)]
+pub struct Packed {
+    isa: Isa,
+    tile: Tile,
+    filters: usize,
+    c: usize,
+    values: Aligned,
+    /// A bias a filter, zeros behind the last.
+    bias: Aligned,
+}
+
+/// Outputs of a tile, in each dimension.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tile {
+    Four,
+    Six,
+}
+
+impl Tile {
+    /// The tile for a convolution of `c` channels by `filters` whose output has `size` (height, width); none where the direct convolution is
+    /// faster.
+    ///
+    /// Depends on the shape alone, never on how many pictures are there, so that the bits of a picture do not either. The limits are
+    /// measured, with one to eight pictures.
+    pub fn choose(c: usize, filters: usize, size: [usize; 2]) -> Option<Self> {
+        // the transforms take longer than they save when few channels share them, or few tiles the weights
+        let area = size[0] * size[1];
+        if c.min(filters) < 16 || size[0].min(size[1]) < 4 || area < 25 {
+            return None;
+        }
+        let products = |tile: Tile| size.iter().map(|&n| tile.points(n)).product::<usize>();
+        // tiles of six have 64 weights to read for the 36 of tiles of four
+        let few = area < 100 && c * filters > 64 * 64;
+        let six = !few && products(Tile::Six) * 10 < products(Tile::Four) * 9;
+        Some(if six { Tile::Six } else { Tile::Four })
+    }
+
+    /// Points taken by the tiles along a side of `n` outputs.
+    fn points(self, n: usize) -> usize {
+        let (whole, rest) = (n / self.outputs(), n % self.outputs());
+        whole * (self.outputs() + 2) + if rest > 0 { 2 * rest.div_ceil(2) + 2 } else { 0 }
+    }
+
+    fn pairs(self) -> usize {
+        match self {
+            Tile::Four => 2,
+            Tile::Six => 3,
+        }
+    }
+
+    fn outputs(self) -> usize {
+        2 * self.pairs()
+    }
+
+    fn places(self) -> usize {
+        (self.outputs() + 2).pow(2)
+    }
+}
+
+impl Packed {
+    /// Transforms and packs weights `(filters, c, 3, 3)`, row-major, for the vectors of `isa`.
+    ///
+    /// Panics when there are not `bias.len() · c · 9` weights.
+    pub fn new(isa: Isa, tile: Tile, weight: &[f32], bias: &[f32], c: usize) -> Self {
+        let (filters, panel) = (bias.len(), 2 * isa.lanes());
+        assert!(c > 0 && weight.len() == filters * c * 9, "weights are (filters, c, 3, 3)");
+        let padded = filters.next_multiple_of(panel);
+        let mut values = Aligned::zeros(tile.places() * padded * c);
+        // the filters of a panel innermost: they share the cache lines that are written
+        for first in (0..filters).step_by(panel) {
+            for k in 0..c {
+                for f in first..filters.min(first + panel) {
+                    let at = first * c + k * panel + f - first;
+                    let kernel = &weight[(f * c + k) * 9..][..9];
+                    transform::weight(tile.pairs(), kernel, |place, w| values[place * padded * c + at] = w);
+                }
+            }
+        }
+        let mut padded_bias = Aligned::zeros(padded);
+        padded_bias[..filters].copy_from_slice(bias);
+        Self { isa, tile, filters, c, values, bias: padded_bias }
+    }
+
+    /// Number of filters.
+    pub fn filters(&self) -> usize {
+        self.filters
+    }
+
+    /// Floats of scratch that [`Packed::run`] wants.
+    pub fn scratch_len(&self, places: &Places) -> usize {
+        if places.is_empty() {
+            return 0;
+        }
+        let block = self.block(places);
+        // what it takes to begin at a cache line
+        HALF * self.isa.lanes() + self.tile.places() * (block.input_place + block.sum_place) + LINE
+    }
+
+    /// The first block of tiles; no other is larger.
+    fn block(&self, places: &Places) -> Block {
+        // an odd number of cache lines from one to the next, so that neighbours do not compete for the same sets of the cache
+        let odd = |n: usize| (n.div_ceil(LINE) | 1) * LINE;
+        let (input_tile, sum_tile) = (odd(self.c), odd(self.filters.next_multiple_of(2 * self.isa.lanes())));
+        let all = places.pictures * places.cut(self.tile).count();
+        let tiles = block_tiles(self.tile.places() * (input_tile + sum_tile), self.values.len(), all);
+        let (input_place, sum_place) = (odd(tiles * input_tile), odd(tiles * sum_tile));
+        let (c, filters) = (self.c, self.filters);
+        Block { begin: 0, tiles, c, filters, input_tile, input_place, sum_tile, sum_place }
+    }
+
+    /// `output(y, x, f) = activation(bias[f] + Σ weight[f, c, i, j] · input(y + i, x + j, c) + added(y, x, f))` for every picture.
+    ///
+    /// `scratch` may hold anything. Panics when a place lies outside its slice, or when the scratch is shorter than [`Packed::scratch_len`].
+    pub fn run(
+        &self,
+        places: &Places,
+        input: &[f32],
+        added: &[f32],
+        activation: Option<Activation>,
+        output: &mut [f32],
+        scratch: &mut [f32],
+    ) {
+        if places.is_empty() || self.filters == 0 {
+            return;
+        }
+        let (pictures, size) = (places.pictures, places.size);
+        let read = size.map(|n| n + 2);
+        assert!(places.input.within(pictures, read, self.c, input.len()), "a window lies outside the input");
+        assert!(places.output.within(pictures, size, self.filters, output.len()), "a position lies outside the output");
+        if let Some(grid) = &places.added {
+            assert!(grid.within(pictures, size, self.filters, added.len()), "nothing to add");
+        }
+        assert!(scratch.len() >= self.scratch_len(places), "the scratch is too short");
+        let start = scratch.as_ptr().align_offset(LINE * size_of::<f32>()).min(LINE);
+        let work = Work {
+            packed: self,
+            places,
+            input: input.as_ptr(),
+            added: added.as_ptr(),
+            limits: super::limits(activation),
+            output: output.as_mut_ptr(),
+            scratch: scratch[start..].as_mut_ptr(),
+        };
+        // SAFETY: the instruction set was detected; everything that is read or written lies within its slice, as asserted; output and scratch
+        // are borrowed alone.
+        unsafe {
+            match self.isa {
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx512 => run_avx512(&work),
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx2 => run_avx2(&work),
+                Isa::Portable => of_tile::<Portable>(&work),
+            }
+        }
+    }
+}
+
+/// Tiles in a block, of `all`, where a tile takes `tile` floats of the scratch: as many as stay near the core, but enough to use each of
+/// `weights` a few times, the more the farther away they are.
+fn block_tiles(tile: usize, weights: usize, all: usize) -> usize {
+    const NEAR: usize = (700 << 10) / size_of::<f32>();
+    const FAR: usize = (8 << 20) / size_of::<f32>();
+    let enough = if weights > FAR { 42 } else { 14 };
+    let most = (NEAR / tile).max(enough);
+    all.div_ceil(all.div_ceil(most))
+}
+
+/// What a run works on.
+struct Work<'a> {
+    packed: &'a Packed,
+    places: &'a Places,
+    input: *const f32,
+    added: *const f32,
+    limits: [f32; 2],
+    output: *mut f32,
+    scratch: *mut f32,
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+unsafe fn run_avx512(work: &Work) {
+    // SAFETY: as the caller's.
+    unsafe { of_tile::<Avx512>(work) }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn run_avx2(work: &Work) {
+    // SAFETY: as the caller's.
+    unsafe { of_tile::<Avx2>(work) }
+}
+
+#[inline(always)]
+unsafe fn of_tile<S: Simd>(work: &Work) {
+    // SAFETY: as the caller's.
+    unsafe {
+        match work.packed.tile {
+            Tile::Four => blocks::<S, 2>(work),
+            Tile::Six => blocks::<S, 3>(work),
+        }
+    }
+}
+
+/// Block after block of tiles through the three steps.
+#[inline(always)]
+unsafe fn blocks<S: Simd, const F: usize>(work: &Work) {
+    let (packed, places) = (work.packed, work.places);
+    let cut = places.cut(packed.tile);
+    let all = places.pictures * cut.count();
+    let largest = packed.block(places);
+    let weights = packed.values.len() / packed.tile.places();
+    for begin in (0..all).step_by(largest.tiles) {
+        let block = Block { begin, tiles: largest.tiles.min(all - begin), ..largest };
+        let (spots, ends) = cut.spots(&block);
+        // SAFETY: as the caller's; inputs and sums lie one behind the other in the scratch.
+        unsafe {
+            let input = work.scratch.add(HALF * S::W);
+            let sums = input.add(packed.tile.places() * block.input_place);
+            inputs::<S, F>(work, &block, &spots, input);
+            for place in 0..packed.tile.places() {
+                let weight = packed.values.as_ptr().add(place * weights);
+                let (from, to) = (input.add(place * block.input_place), sums.add(place * block.sum_place));
+                product::product::<S>(&block, cut.part(ends, place), weight, from, to);
+            }
+            outputs::<S, F>(work, &block, &spots, sums);
+        }
+    }
+}
+
+/// Transforms the inputs of a block.
+#[inline(always)]
+unsafe fn inputs<S: Simd, const F: usize>(work: &Work, block: &Block, spots: &[Spot], to: *mut f32) {
+    let grid = &work.places.input;
+    for (i, spot) in spots.iter().enumerate() {
+        let there = spot.there.map(|n| n + 2);
+        let whole = [0, 1].iter().all(|&d| there[d] >= 2 * spot.pairs[d] + 2);
+        for c in (0..block.c).step_by(S::W) {
+            let lanes = S::W.min(block.c - c);
+            // SAFETY: as the caller's: rows and columns that are there can be read, and the block has room for all its tiles.
+            unsafe {
+                let from = work.input.add(grid.at(spot) + c);
+                let window = Window { from, row: grid.row, pixel: grid.pixel, pairs: spot.pairs, there };
+                let to = to.add(i * block.input_tile + c);
+                if whole && lanes == S::W {
+                    transform::input::<S, F, true>(&window, lanes, work.scratch, to, block.input_place);
+                } else {
+                    transform::input::<S, F, false>(&window, lanes, work.scratch, to, block.input_place);
+                }
+            }
+        }
+    }
+}
+
+/// Transforms the sums of a block back and writes its outputs.
+#[inline(always)]
+unsafe fn outputs<S: Simd, const F: usize>(work: &Work, block: &Block, spots: &[Spot], sums: *const f32) {
+    for (i, spot) in spots.iter().enumerate() {
+        for f in (0..block.filters).step_by(S::W) {
+            // SAFETY: as the caller's.
+            unsafe {
+                let from = sums.add(i * block.sum_tile + f);
+                transform::output_columns::<S, F>(from, block.sum_place, spot.pairs, work.scratch);
+                if f + S::W <= block.filters {
+                    finish::<S, F, true>(work, spot, f);
+                } else {
+                    finish::<S, F, false>(work, spot, f);
+                }
+            }
+        }
+    }
+}
+
+/// The outputs of a tile for the vector of filters that begins at `f`: bias, addend, activation; `FULL` when all its lanes are filters.
+#[inline(always)]
+#[allow(clippy::needless_range_loop)]
+unsafe fn finish<S: Simd, const F: usize, const FULL: bool>(work: &Work, spot: &Spot, f: usize) {
+    let lanes = S::W.min(work.packed.filters - f);
+    let grid = &work.places.output;
+    // SAFETY: as the caller's: rows and columns that are there can be read and written.
+    unsafe {
+        let to = work.output.add(grid.at(spot) + f);
+        let added = work.places.added.map(|grid| (work.added.wrapping_add(grid.at(spot) + f), grid));
+        let bias = S::load(work.packed.bias.as_ptr().add(f));
+        let (low, high) = (S::splat(work.limits[0]), S::splat(work.limits[1]));
+        for y in 0..spot.there[0] {
+            let row = transform::output_row::<S, F>(work.scratch, y, spot.pairs[1]);
+            for x in 0..MOST_OUT {
+                if x >= spot.there[1] {
+                    break;
+                }
+                let mut v = S::add(row[x], bias);
+                if let Some((added, grid)) = added {
+                    let added = added.add(y * grid.row + x * grid.pixel);
+                    v = S::add(v, if FULL { S::load(added) } else { S::load_part(added, lanes) });
+                }
+                // in this order a NaN stays one
+                let v = S::min(high, S::max(low, v));
+                let to = to.add(y * grid.row + x * grid.pixel);
+                if FULL {
+                    S::store(to, v);
+                } else {
+                    S::store_part(to, lanes, v);
+                }
+            }
+        }
+    }
+}
