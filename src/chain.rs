@@ -9,7 +9,6 @@
 //! its `predictions.parquet`, bit for bit on the same kind of machine. Nothing is read but the folder `classifier/` and the weights, so a run
 //! may be moved.
 
-mod extractor;
 mod saved;
 
 use std::ops::ControlFlow;
@@ -18,21 +17,21 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use thiserror::Error;
 
-pub use extractor::{Extractor, Failure, Worker};
-
-use crate::config::Features;
-use crate::exec::ExecError;
-use crate::image::RecipeError;
+use crate::backbone::{self, Backbone, BackboneError};
+use crate::exec::{Device, ExecError};
+use crate::extractor::Extractor;
+pub use crate::extractor::Failure;
 use crate::io::IoError;
 use crate::learn::mlp::Mlp;
 use crate::learn::pca::Pca;
-use crate::models::{GraphError, ModelSpec, imagenet};
+use crate::models::{ModelSpec, Source, imagenet};
 use crate::stages::reduce::ReduceError;
 use crate::stages::scan::NamedFile;
 use crate::stages::train::TrainError;
 use crate::store::RunDir;
 use crate::table::FeatureMatrix;
-use crate::weights::{Source, WeightError};
+use crate::weights::store::StoreError;
+use crate::weights::{Origin, WeightError};
 
 /// Results that a thread may be ahead of the picture that is handed over.
 const AHEAD: usize = 16;
@@ -51,9 +50,9 @@ pub enum ChainError {
     #[error(transparent)]
     Weights(#[from] WeightError),
     #[error(transparent)]
-    Graph(#[from] GraphError),
+    Backbone(#[from] BackboneError),
     #[error(transparent)]
-    Recipe(#[from] RecipeError),
+    Store(#[from] StoreError),
     #[error(transparent)]
     Json(#[from] serde_json::Error),
     #[error("{dir} is no folder of a run: {reason}")]
@@ -77,8 +76,6 @@ pub enum ChainError {
          was used with `--weights FILE`, or run the pipeline again"
     )]
     OtherWeights { path: PathBuf, found: String, expected: String },
-    #[error("{model} has no layer `{layer}`")]
-    NoLayer { model: &'static str, layer: String },
     #[error(
         "no picture in {0}: give picture files, folders with pictures, or `-` and a list of paths on standard input"
     )]
@@ -121,20 +118,12 @@ impl Chain {
         saved::open(dir, weights)
     }
 
-    /// A network with the ImageNet classifier that it was trained with: its classes are [`imagenet::classes`].
-    pub fn of_network(model: &'static ModelSpec, weights: Option<&Path>) -> Result<Self, ChainError> {
-        let missing = || ChainError::Weights(WeightError::NotBundled);
-        let default = model.weights.first().ok_or_else(missing)?;
-        let (source, recipe) = match weights {
-            None => (Source::Bundled(default), &default.recipe),
-            Some(path) => {
-                let source = Source::File(path.to_path_buf());
-                let sha256 = source.fingerprint()?;
-                let known = model.weights.iter().find(|spec| spec.sha256 == sha256);
-                (source, &known.unwrap_or(default).recipe)
-            }
-        };
-        let extractor = Extractor::new(model, &source, recipe, model.logits_layer, Features::Flatten)?;
+    /// A network with the ImageNet classifier that it was trained with: its classes are [`imagenet::classes`]. `source` is whose numerics and
+    /// recipe go with the weights; none: the one that fits them.
+    pub fn of_network(model: &'static ModelSpec, weights: Origin, source: Option<Source>) -> Result<Self, ChainError> {
+        let row = backbone::row(model, &weights, source)?;
+        let backbone = Backbone::classifier(model, row, weights, row.recipe.clone())?;
+        let extractor = Extractor::open(&backbone, &Device::cpu())?;
         let classes = imagenet::classes().iter().map(|class| class.label.to_string()).collect();
         Ok(Self { extractor, head: Head::Softmax, classes })
     }
@@ -184,10 +173,10 @@ impl Chain {
     }
 
     fn work<'a>(&self, pictures: impl Iterator<Item = &'a NamedFile>, sender: &SyncSender<Result<Vec<f32>, Failure>>) {
-        let mut worker = self.extractor.worker();
+        let mut session = self.extractor.session();
         for picture in pictures {
             let features = match &picture.location {
-                Ok(path) => worker.extract_file(path),
+                Ok(path) => self.extractor.extract_file(&mut session, path),
                 Err(reason) => Err(Failure::unreadable(reason)),
             };
             // the other end is gone when nobody wants more
@@ -249,7 +238,8 @@ mod tests {
     #[test]
     fn results_come_in_order_whatever_the_threads_and_stop_when_asked() {
         let model = crate::models::find("efficientnet_lite0").expect("registered");
-        let chain = Chain::of_network(model, None).expect("opened");
+        let weights = Origin::Bundled(&model.weights[0]);
+        let chain = Chain::of_network(model, weights, None).expect("opened");
         let name = |i: usize| NamedFile { path: i.to_string(), location: Err(format!("reason {i}")) };
         let pictures: Vec<NamedFile> = (0..100).map(name).collect();
         for (threads, end) in [(1, 100), (7, 100), (3, 40), (1000, 1)] {

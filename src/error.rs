@@ -2,12 +2,14 @@
 
 use thiserror::Error;
 
+use crate::backbone::BackboneError;
 use crate::chain::ChainError;
 use crate::config::ConfigError;
 use crate::exec::ExecError;
 use crate::io::IoError;
 use crate::models::GraphError;
 use crate::plan::PlanError;
+use crate::plot::PlotError;
 use crate::progress::Interrupted;
 use crate::stages::evaluate::EvaluateError;
 use crate::stages::extract::ExtractError;
@@ -17,6 +19,8 @@ use crate::stages::scan::ScanError;
 use crate::stages::select::SelectError;
 use crate::stages::train::TrainError;
 use crate::store::StoreError;
+use crate::weights::WeightError;
+use crate::weights::store::StoreError as WeightStoreError;
 
 /// A run failed.
 #[derive(Debug, Error)]
@@ -52,6 +56,14 @@ pub enum Error {
     #[error("{0}")]
     UnknownModel(String),
     #[error(transparent)]
+    Weights(#[from] WeightError),
+    #[error(transparent)]
+    WeightStore(#[from] WeightStoreError),
+    #[error(transparent)]
+    Plot(#[from] PlotError),
+    #[error(transparent)]
+    Backbone(#[from] BackboneError),
+    #[error(transparent)]
     Graph(#[from] GraphError),
     #[error("a record cannot be put into JSON: {0}")]
     Json(#[from] serde_json::Error),
@@ -62,6 +74,10 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Error::Config(_) | Error::UnknownModel(_) => 2,
+            Error::WeightStore(WeightStoreError::Spec { .. }) => 2,
+            Error::Plot(
+                PlotError::Extension { .. } | PlotError::TooManyPictures { .. } | PlotError::TooManyBars { .. },
+            ) => 2,
             Error::Chain(ChainError::NoRun { .. }) => 2,
             Error::Plan(PlanError::Config(_)) | Error::Scan(ScanError::Config(_)) => 2,
             error if error.is_interrupted() => 130,
@@ -74,6 +90,8 @@ impl Error {
         matches!(
             self,
             Error::Interrupted(_)
+                | Error::WeightStore(WeightStoreError::Interrupted(_))
+                | Error::Plan(PlanError::Store(WeightStoreError::Interrupted(_)))
                 | Error::Scan(ScanError::Interrupted(_))
                 | Error::Extract(ExtractError::Interrupted(_))
                 | Error::Select(SelectError::Interrupted(_))

@@ -26,17 +26,20 @@
 #![deny(unsafe_code)]
 #![warn(missing_debug_implementations)]
 
+pub mod backbone;
 pub mod chain;
 pub mod cli;
 pub mod config;
 pub mod error;
 pub mod exec;
+pub mod extractor;
 pub mod image;
 pub mod io;
 pub mod learn;
 pub mod models;
 pub mod pipeline;
 pub mod plan;
+pub mod plot;
 pub mod progress;
 pub mod stages;
 pub mod store;

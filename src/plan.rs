@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use thiserror::Error;
 
-use crate::config::{self, ConfigError, Features, Layout, Pipeline, suggest};
-use crate::exec;
-use crate::image::Recipe;
-use crate::models::{self, BuildOptions, Graph, LayerId, ModelSpec, Shape};
+use crate::backbone::{self, Backbone, BackboneError, Fetch, Tap};
+use crate::config::{self, Channels, ConfigError, Features, Layout, Pipeline, suggest};
+use crate::image::ChannelOrder;
+use crate::models;
 use crate::stages::StageId;
 use crate::store::RunDir;
-use crate::weights::{Source, WeightError};
+use crate::weights::WeightError;
+use crate::weights::store::StoreError;
 
 /// Bytes of features that a shard may hold in memory.
 const SHARD_BYTES: usize = 128 << 20;
@@ -25,18 +26,9 @@ const SHARD_ROWS: [usize; 2] = [256, 2048];
 pub struct Plan {
     pub pipeline: Pipeline,
     pub dir: RunDir,
-    pub model: &'static ModelSpec,
-    pub weights: Source,
+    pub backbone: Backbone,
     /// SHA-256 of the weights, or the seed that they are drawn from.
     pub weights_id: String,
-    pub recipe: Recipe,
-    pub graph: Graph,
-    /// The layer whose output becomes features.
-    pub tap: LayerId,
-    /// Its name as it was asked for.
-    pub layer: String,
-    /// Shape of the features of one picture.
-    pub feature_shape: Shape,
     pub stages: Vec<StageId>,
 }
 
@@ -47,45 +39,24 @@ pub enum PlanError {
     Config(#[from] Box<ConfigError>),
     #[error(transparent)]
     Weights(#[from] WeightError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 impl Plan {
-    /// Decides everything that needs no picture; `out` overrides the run's folder.
-    pub fn new(pipeline: Pipeline, out: Option<&Path>) -> Result<Self, PlanError> {
-        let at = |key: &str, message: String| PlanError::Config(Box::new(pipeline.error_at(key, message)));
-        let extract = &pipeline.extract;
-        let model = models::find(&extract.model).ok_or_else(|| at("extract.model", unknown_model(&extract.model)))?;
-        let default = model.weights.first().ok_or_else(|| at("extract.model", "this model has no weights".into()))?;
-        let (weights, spec) = match &extract.weights {
-            config::Weights::Default => (Source::Bundled(default), default),
-            config::Weights::Bundled => match model.weights("bundled") {
-                Some(spec) => (Source::Bundled(spec), spec),
-                None => return Err(at("extract.weights", format!("the binary carries no weights for {}", model.name))),
-            },
-            config::Weights::Random => (Source::Random(extract.seed), default),
-            config::Weights::Path(path) if !path.is_file() => {
-                return Err(at("extract.weights", format!("there is no file {}", path.display())));
-            }
-            config::Weights::Path(path) => (Source::File(path.clone()), default),
-        };
-        let overrides = extract.recipe.clone().unwrap_or_default();
-        let recipe = spec.recipe.with(&overrides);
-        recipe.check().map_err(|error| at("extract.recipe", error.to_string()))?;
-        let options = BuildOptions { channels: 3, size: recipe.size, classes: spec.classes };
-        let graph = (model.build)(&options).map_err(|error| at("extract.recipe", error.to_string()))?;
-        let layer = extract.layer.clone().unwrap_or_else(|| model.feature_layer.to_string());
-        let tap = graph.find(&layer).ok_or_else(|| at("extract.layer", unknown_layer(&layer, model, &graph)))?;
-        let feature_shape = exec::feature_shape(extract.features, graph.layer(tap).shape);
-        let weights_id = weights.fingerprint()?;
+    /// Decides everything that needs no picture; `out` overrides the run's folder, published weights come by `fetch`.
+    pub fn new(pipeline: Pipeline, out: Option<&Path>, fetch: &mut Fetch<'_>) -> Result<Self, PlanError> {
+        let backbone = backbone(&pipeline, fetch)?;
+        let weights_id = backbone.weights.fingerprint()?;
         let dir = out.map(PathBuf::from).or_else(|| pipeline.output.dir.clone());
         let dir = RunDir::new(dir.unwrap_or_else(|| Path::new("runs").join(&pipeline.name)));
         let stages = stages(&pipeline);
-        Ok(Self { pipeline, dir, model, weights, weights_id, recipe, graph, tap, layer, feature_shape, stages })
+        Ok(Self { pipeline, dir, backbone, weights_id, stages })
     }
 
     /// Number of features of one picture.
     pub fn width(&self) -> usize {
-        self.feature_shape.len()
+        self.backbone.width()
     }
 
     /// Most pictures in one feature table.
@@ -93,9 +64,7 @@ impl Plan {
         if let Some(rows) = self.pipeline.extract.shard_rows {
             return rows;
         }
-        let needed = self.graph.needed_for(&[self.tap]);
-        let layers = self.graph.layers().iter().zip(needed).filter(|(_, needed)| *needed);
-        let macs: u64 = layers.map(|(layer, _)| self.graph.macs_of(layer)).sum();
+        let macs = self.backbone.macs();
         let by_cost = usize::try_from(SHARD_MACS / macs.max(1)).unwrap_or(usize::MAX);
         let by_bytes = SHARD_BYTES / (self.width() * 4).max(1);
         by_cost.clamp(SHARD_ROWS[0], SHARD_ROWS[1]).min(by_bytes).max(1)
@@ -103,13 +72,15 @@ impl Plan {
 
     /// The name of each feature column: `<model>_<features>_<index>`, with the layer's name where it is not the model's own.
     pub fn columns(&self) -> Vec<String> {
-        let kind = self.features_word();
-        let stem = match &self.pipeline.extract.layer {
-            None => format!("{}_{kind}", self.model.name),
-            Some(layer) => format!("{}_{}_{kind}", self.model.name, word(layer)),
+        let (model, kind) = (self.backbone.model.name, self.features_word());
+        let named = !self.pipeline.extract.layers().is_empty();
+        let column = |tap: &Tap| {
+            let stem = if named { format!("{model}_{}_{kind}", word(&tap.name)) } else { format!("{model}_{kind}") };
+            let width = tap.shape.len();
+            let digits = width.saturating_sub(1).to_string().len().max(4);
+            (0..width).map(move |i| format!("{stem}_{i:0digits$}"))
         };
-        let digits = self.width().saturating_sub(1).to_string().len().max(4);
-        (0..self.width()).map(|i| format!("{stem}_{i:0digits$}")).collect()
+        self.backbone.taps.iter().flat_map(column).collect()
     }
 
     /// The word of `extract.features`.
@@ -125,28 +96,31 @@ impl Plan {
     /// What the features depend on beside the pictures: the settings that their fingerprint covers.
     pub fn extract_settings(&self) -> Value {
         json!({
-            "model": self.model.name,
+            "model": self.backbone.model.name,
+            "source": self.backbone.source,
             "weights": self.weights_id,
-            "layer": self.layer,
+            "layer": self.backbone.layers(),
             "features": self.pipeline.extract.features,
             "precision": self.pipeline.extract.precision,
-            "recipe": self.recipe,
+            "recipe": self.backbone.recipe,
         })
     }
 
     /// Written into every table: how its numbers came about.
     pub fn metadata(&self) -> Vec<(String, String)> {
-        let shape: Vec<String> = self.feature_shape.dims().iter().map(ToString::to_string).collect();
+        let backbone = &self.backbone;
+        let shape: Vec<String> = backbone.shape().dims().iter().map(ToString::to_string).collect();
         let pairs = [
             ("version", env!("CARGO_PKG_VERSION").to_string()),
-            ("model", self.model.name.to_string()),
-            ("weights", self.weights.describe()),
+            ("model", backbone.model.name.to_string()),
+            ("source", backbone.source.to_string()),
+            ("weights", backbone.weights.describe()),
             ("weights_sha256", self.weights_id.clone()),
-            ("layer", self.layer.clone()),
+            ("layer", backbone.layers()),
             ("features", self.features_word().to_string()),
             ("shape", shape.join(",")),
             ("precision", "f32".to_string()),
-            ("recipe", json!(self.recipe).to_string()),
+            ("recipe", json!(backbone.recipe).to_string()),
         ];
         pairs.into_iter().map(|(key, value)| (format!("featurize.{key}"), value)).collect()
     }
@@ -155,6 +129,40 @@ impl Plan {
     pub fn is_wide(&self) -> bool {
         self.pipeline.output.layout == Layout::Wide
     }
+}
+
+/// The network that `extract` asks for; what cannot be is told at its key.
+fn backbone(pipeline: &Pipeline, fetch: &mut Fetch<'_>) -> Result<Backbone, PlanError> {
+    let at = |key: &str, message: String| PlanError::Config(Box::new(pipeline.error_at(key, message)));
+    let extract = &pipeline.extract;
+    let model = models::find(&extract.model).ok_or_else(|| at("extract.model", unknown_model(&extract.model)))?;
+    if let config::Weights::Path(path) = &extract.weights
+        && !path.is_file()
+    {
+        return Err(at("extract.weights", format!("there is no file {}", path.display())));
+    }
+    let key_of = |error: &BackboneError| match error {
+        BackboneError::NoSource { .. } if extract.source.is_some() => "extract.source",
+        BackboneError::NoSource { .. } | BackboneError::NotInside { .. } => "extract.weights",
+        BackboneError::NoLayer(_) if extract.layers.is_some() => "extract.layers",
+        BackboneError::NoLayer(_) => "extract.layer",
+        BackboneError::Graph(_) | BackboneError::Recipe(_) => "extract.recipe",
+        BackboneError::Weights(_) | BackboneError::Store(_) => "extract.weights",
+    };
+    let wrong = |error: BackboneError| match error {
+        BackboneError::Weights(error) => PlanError::Weights(error),
+        BackboneError::Store(error) => PlanError::Store(error),
+        error => at(key_of(&error), error.to_string()),
+    };
+    // a layer that is asked for by name may stand above the last feature map
+    let asked = (extract.seed, !extract.layers().is_empty());
+    let weights = backbone::origin(model, &extract.weights, asked, fetch).map_err(wrong)?;
+    let row = backbone::row(model, &weights, extract.source).map_err(wrong)?;
+    let mut recipe = row.recipe.with(&extract.recipe.clone().unwrap_or_default());
+    if extract.channels == Channels::One {
+        recipe.channels = ChannelOrder::Grey;
+    }
+    Backbone::new(model, row, weights, recipe, &extract.layers(), extract.features).map_err(wrong)
 }
 
 fn stages(pipeline: &Pipeline) -> Vec<StageId> {
@@ -178,15 +186,5 @@ fn unknown_model(name: &str) -> String {
     match suggest(name, names.iter().copied()) {
         Some(close) => format!("there is no model `{name}`; did you mean `{close}`?"),
         None => format!("there is no model `{name}`; there are: {}", names.join(", ")),
-    }
-}
-
-fn unknown_layer(name: &str, model: &ModelSpec, graph: &Graph) -> String {
-    match suggest(name, graph.names()) {
-        Some(close) => format!("{} has no layer `{name}`; did you mean `{close}`?", model.name),
-        None => {
-            let hint = format!("`featurize models show {}` lists them", model.name);
-            format!("{} has no layer `{name}`; {hint}", model.name)
-        }
     }
 }

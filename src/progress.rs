@@ -135,6 +135,60 @@ impl Ui {
         let shown = Mutex::new(Instant::now());
         StageLine { ui: self.clone(), stage, bar, unit, total, done: AtomicU64::new(0), shown, start: Instant::now() }
     }
+
+    /// Begins to show how a file called `name` comes here; ends when it is dropped.
+    pub fn transfer(&self, name: &str) -> Transfer {
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
+        let bar = if self.mode == Mode::Bars { self.bars.add(bar) } else { bar };
+        let template = "{prefix} {bar:28} {bytes}/{total_bytes} {bytes_per_sec} ETA {eta}";
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style.progress_chars("━╸ "));
+        }
+        bar.set_prefix(name.to_string());
+        Transfer { ui: self.clone(), bar, name: name.to_string(), start: None, shown: Instant::now() }
+    }
+}
+
+/// The line of a file on its way here.
+#[derive(Debug)]
+pub struct Transfer {
+    ui: Ui,
+    bar: ProgressBar,
+    name: String,
+    /// When the first bytes were told, and how many there were already.
+    start: Option<(Instant, u64)>,
+    shown: Instant,
+}
+
+impl Transfer {
+    /// `done` bytes of `total` are here.
+    pub fn at(&mut self, done: u64, total: Option<u64>) {
+        let (start, before) = *self.start.get_or_insert_with(|| (Instant::now(), done));
+        if let Some(total) = total {
+            self.bar.set_length(total);
+        }
+        self.bar.set_position(done);
+        if !matches!(self.ui.mode, Mode::Plain | Mode::Json) || self.shown.elapsed() < EVERY {
+            return;
+        }
+        self.shown = Instant::now();
+        let rate = done.saturating_sub(before) as f64 / start.elapsed().as_secs_f64();
+        let left = total.map(|total| total.saturating_sub(done) as f64 / rate).filter(|left| left.is_finite());
+        if self.ui.mode == Mode::Json {
+            let fields = json!({"event": "download", "name": self.name, "done": done, "total": total, "unit": "bytes",
+                "per_s": rate, "eta_s": left});
+            return self.ui.json(fields);
+        }
+        let of = total.map_or(String::new(), |total| format!(" of {}", bytes(total)));
+        let eta = left.map_or(String::new(), |seconds| format!(", {} left", duration(seconds)));
+        self.ui.line(&format!("{}: {}{of}, {}/s{eta}", self.name, bytes(done), bytes(rate as u64)));
+    }
+}
+
+impl Drop for Transfer {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
 }
 
 /// The line of one stage; shared by its threads.
@@ -202,6 +256,16 @@ impl StageLine {
     }
 }
 
+/// `999 B`, `1.5 kB`, `553.5 MB`, `1.2 GB`.
+pub fn bytes(n: u64) -> String {
+    match n {
+        n if n < 1000 => format!("{n} B"),
+        n if n < 1_000_000 => format!("{:.1} kB", n as f64 / 1e3),
+        n if n < 1_000_000_000 => format!("{:.1} MB", n as f64 / 1e6),
+        n => format!("{:.1} GB", n as f64 / 1e9),
+    }
+}
+
 /// `0.4 s`, `12 s`, `3 min 05 s`, `2 h 10 min`.
 pub fn duration(seconds: f64) -> String {
     match seconds {
@@ -220,6 +284,14 @@ mod tests {
     fn durations_read_well() {
         let texts = [0.04, 9.94, 9.96, 59.4, 59.6, 185.0, 7800.0].map(duration);
         assert_eq!(texts, ["0.0 s", "9.9 s", "10 s", "59 s", "1 min 00 s", "3 min 05 s", "2 h 10 min"]);
+    }
+
+    #[test]
+    fn lengths_read_well() {
+        assert_eq!(
+            [0, 999, 1500, 553_467_096, 1_230_000_000].map(bytes),
+            ["0 B", "999 B", "1.5 kB", "553.5 MB", "1.2 GB"]
+        );
     }
 
     #[test]

@@ -1,17 +1,22 @@
 //! `classifier/` read back: the card says what the tensors mean, the weights are found and checked, and every part must fit the next.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::{Chain, ChainError, Extractor, Fitted, Head};
+use super::{Chain, ChainError, Fitted, Head};
+use crate::backbone::{self, Backbone};
 use crate::config::Features;
+use crate::exec::Device;
+use crate::extractor::Extractor;
 use crate::image::Recipe;
 use crate::io::IoError;
-use crate::models::{self, ModelSpec};
+use crate::models::{self, ModelSpec, Source, WeightsSpec};
 use crate::stages::{StageId, reduce, select, train};
 use crate::store::{Record, RunDir, fingerprint};
-use crate::weights::Source;
+use crate::weights::Origin;
+use crate::weights::store::{Found, Store, Wanted};
 
 /// `classifier.json`, as `train` writes it.
 #[derive(Debug, Deserialize)]
@@ -23,6 +28,8 @@ struct Card {
     weights: String,
     /// Their hash, or `random-<seed>`.
     weights_sha256: String,
+    source: Source,
+    /// Names of the layers, with commas between.
     layer: String,
     features: Features,
     shape: Vec<usize>,
@@ -40,16 +47,19 @@ pub fn open(dir: &RunDir, weights: Option<&Path>) -> Result<Chain, ChainError> {
         ChainError::Unknown { dir, version, what }
     };
     let model = models::find(&card.model).ok_or_else(|| unknown(format!("the model `{}`", card.model)))?;
-    let source = source(&card, model, weights)?;
-    let extractor = Extractor::new(model, &source, &card.recipe, &card.layer, card.features)?;
-    if extractor.shape().dims() != card.shape {
+    let origin = origin(&card, model, weights)?;
+    let row = backbone::row(model, &origin, Some(card.source))?;
+    let layers: Vec<String> = card.layer.split(',').map(String::from).collect();
+    let backbone = Backbone::new(model, row, origin, card.recipe.clone(), &layers, card.features)?;
+    if backbone.shape().dims() != card.shape {
         return Err(unknown(format!("{:?} features of layer `{}`", card.shape, card.layer)));
     }
+    let extractor = Extractor::open(&backbone, &Device::cpu())?;
     let kept = card.select.is_some().then(|| select::kept(dir)).transpose()?;
     let pca = card.reduce.is_some().then(|| reduce::open(dir)).transpose()?;
     let (mlp, classes) = train::open(dir)?;
     let fitted = Fitted { kept, pca, mlp };
-    fitted.check(extractor.shape().len()).map_err(|reason| unfinished(dir, reason))?;
+    fitted.check(extractor.width()).map_err(|reason| unfinished(dir, reason))?;
     Ok(Chain { extractor, head: Head::Fitted(Box::new(fitted)), classes })
 }
 
@@ -100,13 +110,13 @@ fn committed(dir: &RunDir, card: &Card) -> Result<(), ChainError> {
 }
 
 /// The weights that the run used: drawn anew, from this program, or from a file with the same bytes.
-fn source(card: &Card, model: &'static ModelSpec, given: Option<&Path>) -> Result<Source, ChainError> {
+fn origin(card: &Card, model: &'static ModelSpec, given: Option<&Path>) -> Result<Origin, ChainError> {
     let expected = &card.weights_sha256;
     let of_file = |path: &Path| {
-        let source = Source::File(path.to_path_buf());
-        let found = source.fingerprint()?;
+        let origin = Origin::file(path);
+        let found = origin.fingerprint()?;
         if found == *expected {
-            return Ok(source);
+            return Ok(origin);
         }
         Err(ChainError::OtherWeights { path: path.to_path_buf(), found, expected: expected.clone() })
     };
@@ -114,14 +124,26 @@ fn source(card: &Card, model: &'static ModelSpec, given: Option<&Path>) -> Resul
         return of_file(path);
     }
     if let Some(seed) = expected.strip_prefix("random-").and_then(|seed| seed.parse().ok()) {
-        return Ok(Source::Random(seed));
+        return Ok(Origin::Random(seed));
     }
-    if let Some(spec) = model.weights.iter().find(|spec| spec.sha256 == expected) {
-        return Ok(Source::Bundled(spec));
+    let inside = |row: &&WeightsSpec| row.files.is_empty() && row.sha256 == Some(expected);
+    if let Some(row) = model.weights.iter().find(inside) {
+        return Ok(Origin::Bundled(row));
     }
     let path = PathBuf::from(&card.weights);
     if path.is_file() {
         return of_file(&path);
+    }
+    // on another machine they may lie elsewhere
+    let store = Store::open(None, true)?;
+    for row in model.weights.iter().filter(|row| row.source == card.source) {
+        for top in [false, true] {
+            let wanted = Wanted::Known { model, weights: row, top };
+            let found = store.find(&wanted, &mut |_| ControlFlow::Continue(()))?;
+            if let Some(Found { path, sha256, .. }) = found.filter(|found| found.sha256 == *expected) {
+                return Ok(Origin::File { path, sha256: Some(sha256) });
+            }
+        }
     }
     let (weights, version, sha256) = (card.weights.clone(), card.featurize.clone(), expected.clone());
     Err(ChainError::MissingWeights { weights, version, sha256 })

@@ -1,14 +1,15 @@
 //! `featurize classify`: a network with the ImageNet classifier that it was trained with.
 
-use std::path::PathBuf;
-
 use clap::Args;
 
-use super::find_model;
 use super::top::{self, TopArgs};
+use super::{FetchArgs, find_model, source, ui};
+use crate::backbone;
 use crate::chain::Chain;
+use crate::config::Weights;
 use crate::error::Error;
-use crate::models::imagenet;
+use crate::models::{Source, imagenet};
+use crate::progress::Style;
 
 /// Which network, and which pictures.
 #[derive(Debug, Args)]
@@ -18,14 +19,28 @@ pub struct ClassifyArgs {
     /// The network: see `featurize models list`.
     #[arg(long, value_name = "NAME", default_value = "efficientnet_lite0")]
     model: String,
-    /// A safetensors file with the network's weights and its classifier on top, instead of its own.
-    #[arg(long, value_name = "FILE")]
-    weights: Option<PathBuf>,
+    /// `keras`, `torchvision` or `timm` (what these publish), a file with the network's weights and its classifier on top (safetensors, PyTorch or
+    /// Keras), `hf:owner/repo/file` or a URL. Default: the model's own.
+    #[arg(long, value_name = "WEIGHTS", value_parser = weights)]
+    weights: Option<Weights>,
+    /// Whose numerics and preprocessing go with a file: `keras`, `torchvision` or `timm`. Default: recognised from the file.
+    #[arg(long, value_name = "SOURCE", value_parser = source)]
+    source: Option<Source>,
+    #[command(flatten)]
+    fetching: FetchArgs,
+}
+
+fn weights(text: &str) -> Result<Weights, String> {
+    text.parse().map_err(|expected| format!("expected {expected}"))
 }
 
 /// Opens the network and classifies.
 pub fn run(arguments: &ClassifyArgs) -> Result<(), Error> {
-    let chain = Chain::of_network(find_model(&arguments.model)?, arguments.weights.as_deref())?;
+    let model = find_model(&arguments.model)?;
+    let weights = arguments.weights.clone().unwrap_or_default();
+    let ui = ui(Style::Auto);
+    let weights = backbone::origin(model, &weights, (0, true), &mut arguments.fetching.fetch(&ui))?;
+    let chain = Chain::of_network(model, weights, arguments.source)?;
     let wnids: Vec<&str> = imagenet::classes().iter().map(|class| class.wnid).collect();
     top::run(&chain, &arguments.pictures, &wnids)
 }

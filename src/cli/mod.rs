@@ -6,6 +6,7 @@ mod plan;
 mod predict;
 mod run;
 mod top;
+mod weights;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -17,10 +18,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::config;
 use crate::error::Error;
 use crate::image;
-use crate::models::{MODELS, ModelSpec, find};
+use crate::models::{MODELS, ModelSpec, Source, find};
 use crate::plan::Plan;
 use crate::progress::{Style, Ui};
 use crate::stages::StageId;
+use crate::weights::store::{Found, Store, StoreError, Wanted, shown_in};
 
 /// Turn folders of images into feature tables and classifiers.
 #[derive(Debug, Parser)]
@@ -46,11 +48,14 @@ enum Command {
         #[command(flatten)]
         options: run::RunArgs,
     },
-    /// Show what a run would do: what is there already, what is not and why. Writes nothing.
+    /// Show what a run would do: what is there already, what is not and why. Writes and downloads nothing.
     #[command(after_help = "Example:\n  featurize plan pipelines/fruits.yaml")]
     Plan {
         #[command(flatten)]
         pipeline: PipelineArgs,
+        /// The folder of weights, instead of FEATURIZE_WEIGHTS or the platform's folder for caches.
+        #[arg(long, value_name = "DIR")]
+        weights_dir: Option<PathBuf>,
     },
     /// Classify new pictures with what a run has learnt.
     ///
@@ -77,6 +82,12 @@ enum Command {
         #[command(subcommand)]
         command: models::ModelsCommand,
     },
+    /// Trained weights: which are on this machine, fetch, import, verify them.
+    #[command(after_help = "Examples:\n  featurize weights list\n  featurize weights fetch vgg16 --source keras")]
+    Weights {
+        #[command(subcommand)]
+        command: weights::WeightsCommand,
+    },
 }
 
 /// Which pipeline, with which changes.
@@ -93,9 +104,28 @@ struct PipelineArgs {
 }
 
 impl PipelineArgs {
-    fn plan(&self) -> Result<Plan, Error> {
+    /// What the file asks for; published weights that are not here are fetched, and told of in `ui`.
+    fn plan(&self, fetching: &FetchArgs, ui: &Ui) -> Result<Plan, Error> {
         let pipeline = config::load(&self.file, &self.sets).map_err(Box::new)?;
-        Ok(Plan::new(pipeline, self.out.as_deref())?)
+        Ok(Plan::new(pipeline, self.out.as_deref(), &mut fetching.fetch(ui))?)
+    }
+}
+
+/// Where published weights lie, and whether they may be downloaded.
+#[derive(Debug, Args)]
+struct FetchArgs {
+    /// The folder of weights, instead of FEATURIZE_WEIGHTS or the platform's folder for caches.
+    #[arg(long, value_name = "DIR")]
+    weights_dir: Option<PathBuf>,
+    /// Download nothing: weights are here, or the command fails.
+    #[arg(long)]
+    offline: bool,
+}
+
+impl FetchArgs {
+    fn fetch(&self, ui: &Ui) -> impl FnMut(&Wanted) -> Result<Found, StoreError> {
+        let (dir, offline, ui) = (self.weights_dir.clone(), self.offline, ui.clone());
+        move |wanted| Store::open(dir.as_deref(), offline)?.get(wanted, &mut shown_in(&ui))
     }
 }
 
@@ -117,6 +147,12 @@ fn find_model(name: &str) -> Result<&'static ModelSpec, Error> {
     })
 }
 
+/// The libraries whose networks there are, for the command line.
+fn source(name: &str) -> Result<Source, String> {
+    let words = || Source::ALL.map(Source::word).join(", ");
+    Source::ALL.into_iter().find(|source| source.word() == name).ok_or_else(|| format!("the sources are {}", words()))
+}
+
 /// The names of the stages, for the command line.
 fn stage(name: &str) -> Result<StageId, String> {
     StageId::from_name(name).ok_or_else(|| {
@@ -131,10 +167,11 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
         Command::Run { pipeline, options } => run::run(&pipeline, &options),
-        Command::Plan { pipeline } => plan::run(&pipeline),
+        Command::Plan { pipeline, weights_dir } => plan::run(&pipeline, FetchArgs { weights_dir, offline: true }),
         Command::Predict(arguments) => predict::run(&arguments),
         Command::Classify(arguments) => classify::run(&arguments),
         Command::Models { command } => models::run(&command),
+        Command::Weights { command } => weights::run(&command),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -2,80 +2,137 @@
 
 use clap::Subcommand;
 
-use super::{find_model, print};
+use serde_json::json;
+
+use super::{find_model, print, source};
+use crate::backbone;
 use crate::error::Error;
-use crate::models::graph::{GraphError, Layer, Op};
-use crate::models::{BuildOptions, Graph, MODELS, ModelSpec};
+use crate::models::graph::{GraphError, Layer, Op, Pooling};
+use crate::models::{BuildOptions, Graph, LayerId, MODELS, ModelSpec, Source, WeightsSpec};
+use crate::weights::Origin;
 
 #[derive(Debug, Subcommand)]
 pub enum ModelsCommand {
-    /// One line a model.
-    List,
+    /// One line a model: size, cost, and the weights that are known with their ImageNet top-1 accuracy and licence.
+    List {
+        /// One JSON object a model and line.
+        #[arg(long)]
+        json: bool,
+    },
     /// The layers of a model, as Keras' `summary()` shows them.
     Show {
         /// Its name.
         name: String,
+        /// Whose network: `keras`, `torchvision` or `timm`; layers are called as they are there. Default: the first of `models list`.
+        #[arg(long, value_name = "SOURCE", value_parser = source)]
+        source: Option<Source>,
+        /// A drawing for Graphviz instead: `featurize models show resnet50 --dot | dot -Tsvg > resnet50.svg`.
+        #[arg(long)]
+        dot: bool,
     },
 }
 
 /// Lists the models, or shows one.
 pub fn run(command: &ModelsCommand) -> Result<(), Error> {
     match command {
-        ModelsCommand::List => list(),
-        ModelsCommand::Show { name } => show(find_model(name)?),
+        ModelsCommand::List { json } => list(*json),
+        ModelsCommand::Show { name, source, dot } => {
+            let model = find_model(name)?;
+            let row = backbone::row(model, &Origin::Random(0), *source)?;
+            let graph = build(model, row)?;
+            if *dot {
+                print(&drawing(model, &graph))
+            } else {
+                show(model, row, &graph)
+            }
+            Ok(())
+        }
     }
 }
 
-fn build(model: &ModelSpec) -> Result<Option<Graph>, GraphError> {
-    let Some(weights) = model.weights.first() else { return Ok(None) };
-    let options = BuildOptions { channels: 3, size: weights.recipe.size, classes: weights.classes };
-    (model.build)(&options).map(Some)
+fn build(model: &ModelSpec, row: &WeightsSpec) -> Result<Graph, GraphError> {
+    let (size, classes, source) = (row.recipe.size, row.classes, row.source);
+    (model.build)(&BuildOptions { channels: 3, size, classes, source })
 }
 
-fn list() -> Result<(), Error> {
-    print(&format!(
-        "{:<20} {:>9} {:>8} {:>9} {:>8}  weights (licence)",
-        "model", "parameters", "MACs", "input", "features"
-    ));
-    for model in MODELS {
-        let Some(graph) = build(model)? else { continue };
-        let macs: u64 = graph.layers().iter().map(|layer| graph.macs_of(layer)).sum();
-        let width =
-            graph.find(model.feature_layer).map_or(0, |id| graph.layer(id).shape.dims().last().copied().unwrap_or(0));
-        let input = graph.layers().first().map_or(String::new(), dims);
-        let weights: Vec<String> = model.weights.iter().map(|w| format!("{} ({})", w.name, w.licence)).collect();
+fn list(as_json: bool) -> Result<(), Error> {
+    if !as_json {
         print(&format!(
-            "{:<20} {:>8.2} M {:>6.2} G {:>9} {:>8}  {}",
+            "{:<18} {:>10} {:>8} {:>9} {:>8}  weights: top-1 (licence)",
+            "model", "parameters", "MACs", "input", "features"
+        ));
+    }
+    for model in MODELS {
+        let Some(row) = model.weights.first() else { continue };
+        let graph = build(model, row)?;
+        let macs: u64 = graph.layers().iter().map(|layer| graph.macs_of(layer)).sum();
+        let width = graph.layer(graph.features()).shape.dims().last().copied().unwrap_or(0);
+        if as_json {
+            let weights = |row: &WeightsSpec| {
+                let urls: Vec<&str> = row.files.iter().map(|file| file.url).collect();
+                json!({"name": row.name, "source": row.source, "top1": row.top1, "licence": row.licence, "urls": urls, "recipe": row.recipe})
+            };
+            let weights: Vec<_> = model.weights.iter().map(weights).collect();
+            print(
+                &json!({"name": model.name, "title": model.title, "parameters": trained(&graph), "macs": macs,
+                    "input": row.recipe.size, "features": width, "weights": weights})
+                .to_string(),
+            );
+            continue;
+        }
+        let weights = |row: &WeightsSpec| match row.top1 {
+            Some(top1) => format!("{} {top1:.1} % ({})", row.name, row.licence),
+            None => format!("{} ({})", row.name, row.licence),
+        };
+        print(&format!(
+            "{:<18} {:>8.2} M {:>6.2} G {:>9} {:>8}  {}",
             model.name,
             trained(&graph) as f64 / 1e6,
             macs as f64 / 1e9,
-            input,
+            graph.layers().first().map_or(String::new(), dims),
             width,
-            weights.join(", ")
+            model.weights.iter().map(weights).collect::<Vec<_>>().join(", ")
         ));
     }
     Ok(())
 }
 
-fn show(model: &ModelSpec) -> Result<(), Error> {
-    let Some(graph) = build(model)? else { return Ok(()) };
-    print(&format!("{} ({})", model.title, model.name));
-    print(&format!("{:<32} {:<16} {:>16} {:>12} {:>14}", "layer", "kind", "output", "parameters", "MACs"));
+fn show(model: &ModelSpec, row: &WeightsSpec, graph: &Graph) {
+    print(&format!("{} ({}), after {}", model.title, model.name, row.source));
+    print(&format!(
+        "{:<36} {:<18} {:>14} {:>11} {:>13}  {}",
+        "layer", "kind", "output", "parameters", "MACs", "inputs"
+    ));
+    let mut above = None;
     for layer in graph.layers() {
         let parameters: usize = graph.parameters_of(layer).iter().map(|p| p.shape.iter().product::<usize>()).sum();
-        print(&format!(
-            "{:<32} {:<16} {:>16} {:>12} {:>14}",
-            layer.name,
-            kind(layer),
-            dims(layer),
-            parameters,
-            graph.macs_of(layer)
-        ));
+        let inputs: Vec<&str> = layer.inputs.iter().map(|&id| graph.layer(id).name.as_str()).collect();
+        // a chain needs no words
+        let inputs = if inputs.as_slice() == above.as_slice() { String::new() } else { inputs.join(", ") };
+        let (output, macs) = (dims(layer), graph.macs_of(layer));
+        let line = format!("{:<36} {:<18} {output:>14} {parameters:>11} {macs:>13}  {inputs}", layer.name, kind(layer));
+        print(line.trim_end());
+        above = Some(layer.name.as_str());
     }
     let macs: u64 = graph.layers().iter().map(|layer| graph.macs_of(layer)).sum();
-    print(&format!("{} trained parameters, {macs} multiply-accumulates per image", trained(&graph)));
-    print(&format!("features are taken from layer {}", model.feature_layer));
-    Ok(())
+    print(&format!("{} trained parameters, {macs} multiply-accumulates per image", trained(graph)));
+    print(&format!("features are taken from layer {}", graph.title(graph.features())));
+}
+
+/// The network in Graphviz' language, from the picture down.
+fn drawing(model: &ModelSpec, graph: &Graph) -> String {
+    let mut lines = vec![
+        format!("digraph {} {{", model.name),
+        "  node [shape=box, style=\"rounded,filled\", fillcolor=white, fontname=\"sans-serif\", fontsize=10];"
+            .to_string(),
+    ];
+    for (i, layer) in graph.layers().iter().enumerate() {
+        let fill = if LayerId(i) == graph.features() { ", fillcolor=lightblue" } else { "" };
+        lines.push(format!("  n{i} [label=\"{}\\n{} → {}\"{fill}];", layer.name, kind(layer), dims(layer)));
+        lines.extend(layer.inputs.iter().map(|input| format!("  n{} -> n{i};", input.0)));
+    }
+    lines.push("}".to_string());
+    lines.join("\n")
 }
 
 /// Parameters that training sets: the running statistics of batch norm are not.
@@ -98,7 +155,16 @@ fn kind(layer: &Layer) -> String {
             let stride = if window.stride == [1, 1] { String::new() } else { format!(" /{}", window.stride[0]) };
             format!("{name} {h}×{w}{stride}")
         }
+        Op::ZeroPad(_) => "zero pad".into(),
         Op::BatchNorm { .. } => "batch norm".into(),
+        Op::Rescale { .. } => "rescale".into(),
+        Op::Concat => "concat".into(),
+        Op::Pool { pooling, window } => {
+            let name = if pooling == Pooling::Max { "max pool" } else { "avg pool" };
+            format!("{name} {}×{} /{}", window.kernel[0], window.kernel[1], window.stride[0])
+        }
+        Op::AdaptiveAvgPool(_) => "adaptive avg pool".into(),
+        Op::Flatten(_) => "flatten".into(),
         Op::Activation(activation) => format!("{activation:?}").to_lowercase(),
         Op::Add => "add".into(),
         Op::GlobalAvgPool => "global avg pool".into(),

@@ -1,6 +1,6 @@
 //! `featurize plan`: what a run would do, without doing it.
 
-use super::{PipelineArgs, print};
+use super::{FetchArgs, PipelineArgs, print};
 use crate::error::Error;
 use crate::exec::Device;
 use crate::pipeline::Keys;
@@ -12,9 +12,9 @@ use crate::stages::{StageId, extract, scan};
 use crate::store::Record;
 
 /// Shows the plan.
-pub fn run(arguments: &PipelineArgs) -> Result<(), Error> {
-    let plan = arguments.plan()?;
+pub fn run(arguments: &PipelineArgs, fetching: FetchArgs) -> Result<(), Error> {
     let ui = Ui::silent();
+    let plan = arguments.plan(&fetching, &ui)?;
     let listing = scan::run(&plan, &ui)?;
     let keys = Keys::of(&plan, &listing)?;
     let device = Device::open(plan.pipeline.runtime.device)?;
@@ -36,7 +36,8 @@ pub fn run(arguments: &PipelineArgs) -> Result<(), Error> {
 }
 
 fn describe(plan: &Plan, listing: &Listing, device: &Device) -> String {
-    let shape: Vec<String> = plan.feature_shape.dims().iter().map(ToString::to_string).collect();
+    let backbone = &plan.backbone;
+    let shape: Vec<String> = backbone.shape().dims().iter().map(ToString::to_string).collect();
     let counts = |split| listing.counts(split).iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
     let classes = match listing.classes.as_slice() {
         [] => "no labels".to_string(),
@@ -45,9 +46,14 @@ fn describe(plan: &Plan, listing: &Listing, device: &Device) -> String {
     };
     let mut lines = vec![
         format!("{} → {}", plan.pipeline.file.display(), plan.dir.root().display()),
-        format!("  model     {}, weights {}", plan.model.title, plan.weights.describe()),
-        format!("  features  layer {}, {} → ({})", plan.layer, plan.features_word(), shape.join(", ")),
-        format!("  recipe    {}", words::recipe(&plan.recipe)),
+        format!(
+            "  model     {}, weights {}, after {}",
+            backbone.model.title,
+            backbone.weights.describe(),
+            backbone.source
+        ),
+        format!("  features  layer {}, {} → ({})", backbone.layers(), plan.features_word(), shape.join(", ")),
+        format!("  recipe    {}", words::recipe(&backbone.recipe)),
         format!("  device    {} (runtime.device: {})", device.name(), plan.pipeline.runtime.device),
         format!(
             "  images    {}: {} train, {} test, {classes}",

@@ -5,7 +5,7 @@ use std::time::Instant;
 use clap::Args;
 use serde_json::json;
 
-use super::{Log, PipelineArgs, print, stage, ui};
+use super::{FetchArgs, Log, PipelineArgs, print, stage, ui};
 use crate::error::Error;
 use crate::pipeline::{self, Options, Outcome, peak_memory_mb};
 use crate::plan::Plan;
@@ -30,6 +30,8 @@ pub struct RunArgs {
     /// How the log is written.
     #[arg(long, value_enum, default_value = "text")]
     log: Log,
+    #[command(flatten)]
+    fetching: FetchArgs,
 }
 
 /// Runs the pipeline.
@@ -41,7 +43,7 @@ pub fn run(arguments: &PipelineArgs, options: &RunArgs) -> Result<(), Error> {
         _ => Style::Auto,
     };
     let ui = ui(style);
-    let plan = arguments.plan()?;
+    let plan = arguments.plan(&options.fetching, &ui)?;
     let run = Options { until: options.until, force: options.force, retry_failed: options.retry_failed };
     let outcome = pipeline::run(&plan, &run, &ui);
     if let Err(error) = &outcome
@@ -79,7 +81,7 @@ fn summary(plan: &Plan, outcome: &Outcome, seconds: f64) -> String {
             let kinds: Vec<String> = done.failed_by_kind.iter().map(|(kind, n)| format!("{n} {kind}")).collect();
             let kinds = if kinds.is_empty() { String::new() } else { format!(" ({})", kinds.join(", ")) };
             line("images", format!("{} ok, {} failed{kinds}, {} skipped", done.ok, done.failed, done.skipped));
-            let layer = format!("{}, layer {}", plan.model.title, plan.layer);
+            let layer = format!("{}, layer {}", plan.backbone.model.title, plan.backbone.layers());
             line("features", format!("{} per image ({layer})", done.width));
             if done.timing.pictures > 0 && outcome.computed.contains(&StageId::Extract) {
                 let rate = done.timing.pictures as f64 / done.timing.wall.max(1e-9);

@@ -10,7 +10,9 @@ use serde::Serialize;
 
 use crate::chain::{Chain, ChainError, Failure, top};
 use crate::error::Error;
+use crate::image::{self, DecodeOptions, RgbImage};
 use crate::io::IoError;
+use crate::plot::{self, Cell, PlotError};
 use crate::stages::scan::{NamedFile, named};
 
 /// Most characters that a column of the plain table is widened to; what is longer pushes the rest of its line.
@@ -32,6 +34,9 @@ pub struct TopArgs {
     /// A table with a row for each picture and class.
     #[arg(long)]
     csv: bool,
+    /// Also draw the pictures with bars of their most probable classes into this file, as PNG or SVG by its ending; up to 200 pictures.
+    #[arg(long, value_name = "FILE")]
+    plot: Option<PathBuf>,
     /// Pictures at a time; all cores by default.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
@@ -43,19 +48,79 @@ pub fn run(chain: &Chain, arguments: &TopArgs, wnids: &[&str]) -> Result<(), Err
     let pictures = pictures(&arguments.paths)?;
     let threads = arguments.threads.map(usize::from);
     let threads = threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+    let mut figure =
+        arguments.plot.as_deref().map(|path| Figure::new(path, pictures.len(), arguments.top)).transpose()?;
     let mut writer = Writer::new(chain, arguments, wnids, &pictures);
     let mut failed = 0;
     let mut open = writer.header();
     chain.predict_all(&pictures, threads, |picture, result| {
         failed += usize::from(result.is_err());
+        if let Some(figure) = &mut figure {
+            figure.add(picture, &result, chain.classes());
+        }
         open = open.and_then(|()| writer.line(&picture.path, &result));
         // whoever closed standard output wants no more
         if open.is_some() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })?;
+    if let Some(figure) = figure {
+        figure.write()?;
+    }
     if failed > 0 {
         return Err(ChainError::Failed { failed, of: pictures.len() }.into());
     }
     Ok(())
+}
+
+/// What `--plot` draws, collected picture by picture.
+struct Figure<'a> {
+    path: &'a Path,
+    form: plot::Form,
+    pictures: usize,
+    top: usize,
+    panels: Vec<Panel<'a>>,
+}
+
+/// A picture of the figure, or why there is none.
+struct Panel<'a> {
+    title: String,
+    picture: Result<RgbImage, String>,
+    bars: Vec<(&'a str, f32)>,
+}
+
+impl Panel<'_> {
+    fn cell(&self) -> Cell<'_> {
+        let picture = self.picture.as_ref().map_err(String::as_str);
+        Cell { title: &self.title, picture, bars: self.bars.clone() }
+    }
+}
+
+impl<'a> Figure<'a> {
+    /// Refuses what cannot be drawn before the first picture is classified.
+    fn new(path: &'a Path, pictures: usize, top: u16) -> Result<Self, PlotError> {
+        let form = plot::Form::of(path)?;
+        plot::check(pictures, top.into())?;
+        Ok(Self { path, form, pictures, top: top.into(), panels: Vec::new() })
+    }
+
+    fn add(&mut self, picture: &NamedFile, result: &Result<Vec<f32>, Failure>, classes: &'a [String]) {
+        let title = picture.path.rsplit('/').next().unwrap_or(&picture.path).to_string();
+        let drawn = match (result, &picture.location) {
+            (Err(failure), _) => Err(failure.to_string()),
+            (Ok(_), Err(reason)) => Err(reason.clone()),
+            (Ok(_), Ok(path)) => std::fs::read(path).map_err(|error| error.to_string()).and_then(|bytes| {
+                let image = image::decode(&bytes, &DecodeOptions::default()).map_err(|error| error.detail)?;
+                Ok(plot::fitted(&image, self.pictures))
+            }),
+        };
+        let name = |(class, probability): (usize, f32)| (classes.get(class).map_or("", String::as_str), probability);
+        let bars = result.iter().flat_map(|probabilities| top(probabilities, self.top)).map(name).collect();
+        self.panels.push(Panel { title, picture: drawn, bars });
+    }
+
+    fn write(self) -> Result<(), PlotError> {
+        let cells: Vec<Cell> = self.panels.iter().map(Panel::cell).collect();
+        plot::write(self.path, self.form, &cells)
+    }
 }
 
 /// Every picture that was asked for, in the order of the command line.

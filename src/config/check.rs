@@ -185,12 +185,24 @@ fn extract(mut extract: Extract, source: &Source) -> Checked<Extract> {
     if extract.batch_size == Some(0) {
         return expected(source, "extract.batch_size", "a whole number of at least 1", 0);
     }
-    for (key, text) in [("extract.model", Some(&extract.model)), ("extract.layer", extract.layer.as_ref())] {
-        if text.is_some_and(String::is_empty) {
-            return Err(ConfigError::at_key(source, key, format!("`{key}`: expected a name, found an empty text")));
+    let layers = extract.layers.iter().flatten().map(|layer| ("extract.layers", layer));
+    let names = [("extract.model", &extract.model)].into_iter();
+    for (key, text) in names.chain(extract.layer.iter().map(|layer| ("extract.layer", layer))).chain(layers) {
+        if text.is_empty() || text.contains(',') {
+            return expected(source, key, "a name", format!("`{text}`"));
         }
     }
-    Ok(extract)
+    match &extract.layers {
+        Some(_) if extract.layer.is_some() => {
+            Err(ConfigError::at_key(source, "extract.layers", "`extract.layers` and `extract.layer` name layers both"))
+        }
+        Some(layers) if layers.is_empty() => expected(source, "extract.layers", "at least one layer", "none"),
+        Some(_) if extract.features == super::Features::Map => {
+            let message = "`features: map` keeps the shape of one layer; take `flatten` for several";
+            Err(ConfigError::at_key(source, "extract.features", message))
+        }
+        _ => Ok(extract),
+    }
 }
 
 fn check_select(select: &Select, source: &Source) -> Checked {

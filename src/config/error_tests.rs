@@ -166,8 +166,8 @@ fn wrong_types_and_words() {
         ),
         (
             "extract: resnet50",
-            "3:10: `extract`: expected keys and values (`model`, `weights`, `seed`, `features`, `layer`, \
-           `precision`, `recipe`, `shard_rows` or `batch_size`), found `resnet50`",
+            "3:10: `extract`: expected keys and values (`model`, `weights`, `seed`, `features`, `layer`, `layers`, `source`, \
+           `channels`, `precision`, `recipe`, `shard_rows` or `batch_size`), found `resnet50`",
         ),
         (
             "report:\n  samples:3",
@@ -233,17 +233,25 @@ fn values_out_of_range() {
             "name: a/b",
             "3:7: `name`: expected a name usable for a folder (no / \\ : * ? \" < > |, no space or dot at either end), found `a/b`",
         ),
+        ("extract: {weights: 'hf:a/b'}", "3:20: `extract.weights`: expected `hf:owner/repo/file`, found `hf:a/b`"),
         (
-            "extract: {weights: 'hf:a/b'}",
-            "3:20: `extract.weights`: expected `bundled`, `random` or a file, found `hf:a/b`; download it and give the file",
+            "extract: {weights: 'ftp://a/b.pth'}",
+            "3:20: `extract.weights`: expected a URL of http or https, found `ftp://a/b.pth`",
+        ),
+        ("extract: {channels: 2}", "3:21: `extract.channels`: expected 3, or 1 for grey pictures, found `2`"),
+        ("extract: {layers: []}", "3:19: `extract.layers`: expected at least one layer, found `none`"),
+        ("extract: {layer: a, layers: [b]}", "3:29: `extract.layers` and `extract.layer` name layers both"),
+        (
+            "extract: {layers: [a], features: map}",
+            "3:34: `features: map` keeps the shape of one layer; take `flatten` for several",
         ),
         (
-            "extract: {weights: 'https://a/b.pth'}",
-            "3:20: `extract.weights`: expected `bundled`, `random` or a file, found `https://a/b.pth`; download it and give the file",
+            "extract: {source: torch}",
+            "3:19: `extract.source`: expected `keras`, `torchvision` or `timm`, found `torch`; did you mean `torchvision`?",
         ),
         (
             "extract: {weights: ''}",
-            "3:20: `extract.weights`: expected `bundled`, `random` or a file, found an empty text",
+            "3:20: `extract.weights`: expected `bundled`, `keras`, `torchvision`, `timm`, `random`, a file, `hf:owner/repo/file` or a URL, found an empty text",
         ),
         (
             "extract: {shard_rows: 0}",

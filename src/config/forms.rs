@@ -9,8 +9,9 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Unexpected, Visitor};
 use serde::{Serialize, Serializer};
 
-use super::pipeline::{Components, Device, LimitPerClass, Weights};
+use super::pipeline::{Channels, Components, Device, LimitPerClass, Weights};
 use super::train::BatchSize;
+use crate::models::Source;
 
 /// A section that is there, even with nothing in it: `report:`.
 pub fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
@@ -146,18 +147,47 @@ impl<'de> Deserialize<'de> for LimitPerClass {
     }
 }
 
-impl<'de> Deserialize<'de> for Weights {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        match text.as_str() {
-            "" => Err(D::Error::invalid_value(Unexpected::Str(""), &"`bundled`, `random` or a file")),
+/// What `extract.weights` may be.
+const WEIGHTS: &str = "`bundled`, `keras`, `torchvision`, `timm`, `random`, a file, `hf:owner/repo/file` or a URL";
+
+impl std::str::FromStr for Weights {
+    type Err = &'static str;
+
+    /// The error is what was expected.
+    fn from_str(text: &str) -> Result<Self, &'static str> {
+        match text {
+            "" => Err(WEIGHTS),
             "default" => Ok(Self::Default),
             "bundled" => Ok(Self::Bundled),
             "random" => Ok(Self::Random),
-            _ if text.starts_with("hf:") || text.contains("://") => Err(D::Error::custom(format!(
-                "expected `bundled`, `random` or a file, found `{text}`; download it and give the file"
-            ))),
-            _ => Ok(Self::Path(PathBuf::from(text))),
+            hub if hub.starts_with("hf:") && hub.split('/').filter(|part| !part.is_empty()).count() < 3 => {
+                Err("`hf:owner/repo/file`")
+            }
+            far if far.contains("://") && !far.starts_with("https://") && !far.starts_with("http://") => {
+                Err("a URL of http or https")
+            }
+            far if far.starts_with("hf:") || far.contains("://") => Ok(Self::Remote(text.to_string())),
+            word => match Source::ALL.into_iter().find(|source| source.word() == word) {
+                Some(source) => Ok(Self::Published(source)),
+                None => Ok(Self::Path(PathBuf::from(text))),
+            },
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Weights {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(|expected| D::Error::invalid_value(Unexpected::Str(&text), &expected))
+    }
+}
+
+impl<'de> Deserialize<'de> for Channels {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match u64::deserialize(deserializer)? {
+            1 => Ok(Self::One),
+            3 => Ok(Self::Three),
+            other => Err(D::Error::invalid_value(Unexpected::Unsigned(other), &"3, or 1 for grey pictures")),
         }
     }
 }

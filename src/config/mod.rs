@@ -22,8 +22,8 @@ use std::path::Path;
 pub use error::{ConfigError, suggest};
 pub use forms::UnknownDevice;
 pub use pipeline::{
-    Components, Device, Extract, Features, Input, Label, Layout, LimitPerClass, Output, Pca, Pipeline, Precision,
-    Reduce, Report, Runtime, Select, Split, Weights,
+    Channels, Components, Device, Extract, Features, Input, Label, Layout, LimitPerClass, Output, Pca, Pipeline,
+    Precision, Reduce, Report, Runtime, Select, Split, Weights,
 };
 pub use source::Source;
 pub use train::{Activation, BatchSize, LearningRate, Mlp, Solver, Train};

@@ -11,9 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use super::ConfigError;
 use super::forms;
-use super::source::Source;
+use super::source::Source as Text;
 use super::train::Train;
 use crate::image::RecipeOverrides;
+use crate::models::Source;
 
 /// A pipeline that has passed every check that needs no picture, no weights and no device.
 ///
@@ -42,7 +43,7 @@ pub struct Pipeline {
     pub runtime: Runtime,
     /// The YAML text and the place of every key in it, for errors found later; see [`ConfigError::at_key`].
     #[serde(skip)]
-    pub source: Source,
+    pub source: Text,
 }
 
 impl Pipeline {
@@ -135,8 +136,9 @@ pub struct LimitPerClass {
 pub struct Extract {
     /// Name of the network, see `featurize models list`. Default: `efficientnet_lite0`.
     pub model: String,
-    /// `bundled` (in the binary), `random` (drawn from `seed`, for trials), or a file, counted from the YAML file's
-    /// folder. Default: the model's own.
+    /// `bundled` (in the binary), `keras`, `torchvision` or `timm` (what these publish, downloaded once), `random` (drawn
+    /// from `seed`, for trials), a file, counted from the YAML file's folder, `hf:owner/repo/file` or a URL. The model's own
+    /// are those in the binary, else the first that `featurize models list` names. Default: the model's own.
     pub weights: Weights,
     /// Seed of random weights. Default: 0.
     pub seed: u64,
@@ -146,6 +148,13 @@ pub struct Extract {
     /// Name of the layer, see `featurize models show NAME`. Default: the last feature map (what Keras calls
     /// `include_top=False`).
     pub layer: Option<String>,
+    /// Names of several layers, whose features follow one another; instead of `layer`.
+    pub layers: Option<Vec<String>>,
+    /// The library whose network it is: `keras`, `torchvision` or `timm`; names, numerics and recipe are its own. Default:
+    /// recognised from the file of weights.
+    pub source: Option<Source>,
+    /// 3, or 1 to build the network for grey pictures. Default: 3.
+    pub channels: Channels,
     /// Number format of the forward pass; there is `f32`. Default: `f32`.
     pub precision: Precision,
     /// Keys that override the preprocessing recipe of the weights. Default: the recipe that the weights were trained
@@ -167,12 +176,34 @@ impl Default for Extract {
             seed: 0,
             features: Features::Avg,
             layer: None,
+            layers: None,
+            source: None,
+            channels: Channels::Three,
             precision: Precision::F32,
             recipe: None,
             shard_rows: None,
             batch_size: None,
         }
     }
+}
+
+impl Extract {
+    /// The layers that are asked for by name; none: the last feature map.
+    pub fn layers(&self) -> Vec<String> {
+        self.layers.clone().unwrap_or_else(|| self.layer.iter().cloned().collect())
+    }
+}
+
+/// Channels of the pictures.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub enum Channels {
+    /// Grey.
+    #[serde(rename = "1")]
+    One,
+    /// Red, green and blue.
+    #[default]
+    #[serde(rename = "3")]
+    Three,
 }
 
 /// Where the weights of the network come from.
@@ -186,6 +217,10 @@ pub enum Weights {
     Bundled,
     /// Drawn from `extract.seed`.
     Random,
+    /// Those that a library publishes.
+    Published(Source),
+    /// `hf:owner/repo/file` or a URL.
+    Remote(String),
     /// A file, resolved.
     Path(PathBuf),
 }

@@ -238,7 +238,7 @@ fn sections_have_one_canonical_json() {
     assert_eq!(json(&pipeline.runtime), r#"{"device":"cuda:1","batch_size":32,"threads":null}"#);
     assert_eq!(
         json(&pipeline.extract),
-        r#"{"model":"efficientnet_lite0","weights":"default","seed":0,"features":"avg","layer":null,"precision":"f32","recipe":null,"shard_rows":null}"#
+        r#"{"model":"efficientnet_lite0","weights":"default","seed":0,"features":"avg","layer":null,"layers":null,"source":null,"channels":"3","precision":"f32","recipe":null,"shard_rows":null}"#
     );
     assert!(json(&pipeline).starts_with(
         r#"{"file":"pipelines/fruits.yaml","name":"fruits","input":{"root":"data/fruits","split":"none""#

@@ -9,7 +9,7 @@ use super::ExecError;
 use super::lower::{Kernel, Program, Step};
 use crate::config;
 use crate::models::Shape;
-use crate::models::graph::{Activation, Window};
+use crate::models::graph::{Activation, FlattenOrder, Pad, Pooling, Window};
 
 /// Where a network runs.
 #[derive(Clone, Debug)]
@@ -124,7 +124,7 @@ fn batch_dims(shape: Shape, n: usize) -> Vec<usize> {
 /// Moves the weights out of a step into tensors.
 fn upload(step: &mut Step, device: &candle_core::Device) -> Result<Option<(Tensor, Tensor)>, ExecError> {
     let Shape::Map { c: channels, .. } = step.in_shape else {
-        let Kernel::Dense { weight, bias } = &mut step.kernel else { return Ok(None) };
+        let Kernel::Dense { weight, bias, .. } = &mut step.kernel else { return Ok(None) };
         let (out, len) = (bias.len(), step.in_shape.len());
         return Ok(Some((tensor(weight, &[out, len], device)?, tensor(bias, &[out], device)?)));
     };
@@ -142,7 +142,7 @@ fn upload(step: &mut Step, device: &candle_core::Device) -> Result<Option<(Tenso
             let dims = [channels, window.kernel[0], window.kernel[1]];
             Ok(Some((tensor(weight, &dims, device)?, tensor(bias, &[channels], device)?)))
         }
-        Kernel::Scale { scale, shift } => {
+        Kernel::Scale { scale, shift, .. } => {
             Ok(Some((tensor(scale, &[channels], device)?, tensor(shift, &[channels], device)?)))
         }
         _ => Ok(None),
@@ -166,19 +166,95 @@ fn compute(step: &Step, tensors: Option<&(Tensor, Tensor)>, inputs: &[Tensor]) -
             let (weight, bias) = weights()?;
             finish(depthwise(x, weight, *window, step.out_shape)?, bias, *activation)
         }
-        Kernel::Scale { .. } => {
+        Kernel::Scale { activation, .. } => {
             let (scale, shift) = weights()?;
-            let by_channel = |t: &Tensor| t.reshape((1, t.elem_count(), 1, 1));
-            Ok(x.broadcast_mul(&by_channel(scale)?)?.broadcast_add(&by_channel(shift)?)?)
+            finish(x.broadcast_mul(&scale.reshape((1, scale.elem_count(), 1, 1))?)?, shift, *activation)
         }
         Kernel::Activation(activation) => activate(x, *activation),
+        Kernel::ZeroPad(pad) => zero_pad(x, *pad),
         Kernel::Add => Ok((x + inputs.get(1).ok_or_else(|| wrong("it has one input"))?)?),
+        Kernel::Concat => Ok(Tensor::cat(inputs, 1)?),
+        Kernel::Pool { pooling, window, zeros } => pool(x, *pooling, *window, *zeros, step.out_shape),
+        Kernel::AdaptiveAvgPool => adaptive(x, step.out_shape),
         Kernel::GlobalAvgPool => Ok(x.mean((2, 3))?), // (n, c)
-        Kernel::Dense { .. } => {
+        Kernel::Flatten(FlattenOrder::ChannelsLast) if x.rank() == 4 => Ok(x.permute((0, 2, 3, 1))?.flatten_from(1)?),
+        Kernel::Flatten(_) => Ok(x.flatten_from(1)?),
+        Kernel::Dense { activation, .. } => {
             let (weight, bias) = weights()?;
-            Ok(x.matmul(&weight.t()?)?.broadcast_add(bias)?)
+            let x = x.matmul(&weight.t()?)?.broadcast_add(bias)?;
+            activation.map_or(Ok(x.clone()), |activation| activate(&x, activation))
         }
     }
+}
+
+fn zero_pad(x: &Tensor, pad: Pad) -> Result<Tensor, ExecError> {
+    Ok(x.pad_with_zeros(2, pad.top, pad.bottom)?.pad_with_zeros(3, pad.left, pad.right)?)
+}
+
+/// `x` with `value` around it, so much that a window of `window` stands `out` times.
+fn surround(x: &Tensor, window: Window, out: Shape, value: f32) -> Result<Tensor, ExecError> {
+    let (n, c, h, w) = x.dims4()?;
+    let Shape::Map { h: oh, w: ow, .. } = out else {
+        return Err(ExecError::Layer { layer: "pool".into(), reason: "its output is not a map".into() });
+    };
+    let spanned = |out: usize, i: usize| (out - 1) * window.stride[i] + window.kernel[i];
+    let (tall, wide) = (spanned(oh, 0), spanned(ow, 1));
+    let fill = |n: usize, c: usize, h: usize, w: usize| Tensor::full(value, (n, c, h, w), x.device());
+    let (top, left) = (window.pad.top, window.pad.left);
+    let mut x = x.clone();
+    if top > 0 {
+        x = Tensor::cat(&[&fill(n, c, top, w)?, &x], 2)?;
+    }
+    // what the windows do not reach is cut off, what they reach beyond the map is added
+    x = if tall > top + h { Tensor::cat(&[&x, &fill(n, c, tall - top - h, w)?], 2)? } else { x.narrow(2, 0, tall)? };
+    if left > 0 {
+        x = Tensor::cat(&[&fill(n, c, tall, left)?, &x], 3)?;
+    }
+    x = if wide > left + w {
+        Tensor::cat(&[&x, &fill(n, c, tall, wide - left - w)?], 3)?
+    } else {
+        x.narrow(3, 0, wide)?
+    };
+    Ok(x.contiguous()?)
+}
+
+fn pool(x: &Tensor, pooling: Pooling, window: Window, zeros: bool, out: Shape) -> Result<Tensor, ExecError> {
+    let ([kh, kw], [sh, sw]) = (window.kernel, window.stride);
+    if pooling == Pooling::Max {
+        let around = if zeros { 0.0 } else { f32::NEG_INFINITY };
+        return Ok(surround(x, window, out, around)?.max_pool2d_with_stride((kh, kw), (sh, sw))?);
+    }
+    let (_, _, h, w) = x.dims4()?;
+    let sum = surround(x, window, out, 0.0)?.avg_pool2d_with_stride((kh, kw), (sh, sw))?;
+    // the share of each window that counts
+    let counted = match pooling {
+        Pooling::AvgWithPad => {
+            let pad = window.pad;
+            let inside =
+                Tensor::ones((1, 1, h + pad.top + pad.bottom, w + pad.left + pad.right), x.dtype(), x.device())?;
+            surround(&inside, Window { pad: Pad::default(), ..window }, out, 0.0)?
+        }
+        _ => surround(&Tensor::ones((1, 1, h, w), x.dtype(), x.device())?, window, out, 0.0)?,
+    };
+    Ok(sum.broadcast_div(&counted.avg_pool2d_with_stride((kh, kw), (sh, sw))?)?)
+}
+
+/// The mean of each cell; cell i of n covers positions ⌊i·size/n⌋ to ⌈(i+1)·size/n⌉.
+fn adaptive(x: &Tensor, out: Shape) -> Result<Tensor, ExecError> {
+    let (_, _, h, w) = x.dims4()?;
+    let Shape::Map { h: oh, w: ow, .. } = out else {
+        return Err(ExecError::Layer { layer: "adaptive pool".into(), reason: "its output is not a map".into() });
+    };
+    let cells = |size: usize, n: usize| (0..n).map(move |i| (i * size / n, ((i + 1) * size).div_ceil(n)));
+    let mut rows = Vec::with_capacity(oh);
+    for (top, bottom) in cells(h, oh) {
+        let row = x.narrow(2, top, bottom - top)?;
+        let cells: Vec<Tensor> = cells(w, ow)
+            .map(|(left, right)| row.narrow(3, left, right - left)?.mean_keepdim((2, 3)))
+            .collect::<Result<_, _>>()?;
+        rows.push(Tensor::cat(&cells, 3)?);
+    }
+    Ok(Tensor::cat(&rows, 2)?)
 }
 
 /// (n, in, h, w) → (n, out, oh, ow)
@@ -188,7 +264,7 @@ fn convolve(x: &Tensor, weight: &Tensor, window: Window) -> Result<Tensor, ExecE
     if even {
         return Ok(x.conv2d(weight, pad.top, window.stride[0], 1, 1)?);
     }
-    let x = x.pad_with_zeros(2, pad.top, pad.bottom)?.pad_with_zeros(3, pad.left, pad.right)?;
+    let x = zero_pad(x, pad)?;
     Ok(x.conv2d(weight, 0, window.stride[0], 1, 1)?)
 }
 

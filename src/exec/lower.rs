@@ -2,7 +2,7 @@
 //! convolution before it (in f64) and the activation joined to it, unless somebody taps the value between them.
 
 use super::ExecError;
-use crate::models::graph::{Activation, Graph, LayerId, Op, Shape, Window};
+use crate::models::graph::{Activation, FlattenOrder, Graph, LayerId, Op, Pad, Pooling, Shape, Window};
 use crate::weights::{WeightError, WeightSet};
 
 /// What a step computes. Weights are owned, in PyTorch's layout.
@@ -26,15 +26,40 @@ pub enum Kernel {
     Scale {
         scale: Vec<f32>,
         shift: Vec<f32>,
+        activation: Option<Activation>,
     },
     Activation(Activation),
+    ZeroPad(Pad),
     Add,
+    Concat,
+    Pool {
+        pooling: Pooling,
+        window: Window,
+        /// The padding is zeros that count: the largest value of a window of negative ones is then a padded zero.
+        zeros: bool,
+    },
+    AdaptiveAvgPool,
     GlobalAvgPool,
+    Flatten(FlattenOrder),
     /// `weight` `(out, in)`.
     Dense {
         weight: Vec<f32>,
         bias: Vec<f32>,
+        activation: Option<Activation>,
     },
+}
+
+impl Kernel {
+    /// The activation that may be joined to this kernel, where it can take one.
+    fn activation(&mut self) -> Option<&mut Option<Activation>> {
+        match self {
+            Kernel::Conv { activation, .. }
+            | Kernel::Depthwise { activation, .. }
+            | Kernel::Scale { activation, .. }
+            | Kernel::Dense { activation, .. } => Some(activation),
+            _ => None,
+        }
+    }
 }
 
 /// One step: reads the values `inputs`, writes value `output`.
@@ -80,7 +105,8 @@ struct Lowering<'a> {
     /// For each layer the value that holds its output, once computed.
     value: Vec<Option<usize>>,
     steps: Vec<Step>,
-    values: usize,
+    /// Shape of each value.
+    shapes: Vec<Shape>,
 }
 
 impl<'a> Lowering<'a> {
@@ -91,12 +117,13 @@ impl<'a> Lowering<'a> {
         for (layer, _) in graph.layers().iter().zip(&needed).filter(|(_, needed)| **needed) {
             layer.inputs.iter().for_each(|input| readers[input.0] += 1);
         }
-        Self { graph, weights, value: vec![None; needed.len()], needed, readers, steps: Vec::new(), values: 1 }
+        let shapes = graph.layers().first().map(|input| input.shape).into_iter().collect();
+        Self { graph, weights, value: vec![None; needed.len()], needed, readers, steps: Vec::new(), shapes }
     }
 
     fn finish(self, taps: &[LayerId]) -> Program {
         let taps: Vec<usize> = taps.iter().map(|tap| self.value[tap.0].unwrap_or(0)).collect();
-        let mut last_use = vec![0; self.values];
+        let mut last_use = vec![0; self.shapes.len()];
         for (i, step) in self.steps.iter().enumerate() {
             step.inputs.iter().for_each(|&value| last_use[value] = i);
         }
@@ -112,14 +139,14 @@ impl<'a> Lowering<'a> {
                 self.value[id.0] = Some(0);
                 return Ok(());
             }
-            Op::BatchNorm { eps } => {
-                let (scale, shift) = self.batch_norm(id, eps)?;
+            Op::BatchNorm { eps, scale } => {
+                let (scale, shift) = self.batch_norm(id, eps, scale)?;
                 if self.fold(id, &scale, &shift) {
                     return Ok(());
                 }
-                let narrow = |v: Vec<f64>| v.into_iter().map(|x| x as f32).collect();
-                Kernel::Scale { scale: narrow(scale), shift: narrow(shift) }
+                scaling(&scale, &shift)
             }
+            Op::Rescale { scale, shift } => scaling(&scale, &shift),
             Op::Activation(activation) => {
                 if self.join(id, activation) {
                     return Ok(());
@@ -129,22 +156,59 @@ impl<'a> Lowering<'a> {
             Op::Conv { window, out, groups, bias } => {
                 let weight = self.tensor(id, "weight")?;
                 let bias = if bias { self.tensor(id, "bias")? } else { vec![0.0; out] };
+                let window = Window { pad: added(window.pad, self.zeros_before(id)), ..window };
                 match groups {
                     1 => Kernel::Conv { window, weight, bias, activation: None },
                     _ => Kernel::Depthwise { window, weight, bias, activation: None },
                 }
             }
-            Op::Dense { .. } => Kernel::Dense { weight: self.tensor(id, "weight")?, bias: self.tensor(id, "bias")? },
+            Op::Pool { pooling: Pooling::Max, window } if window.pad.is_zero() => {
+                let pad = self.zeros_before(id);
+                Kernel::Pool { pooling: Pooling::Max, window: Window { pad, ..window }, zeros: true }
+            }
+            Op::Pool { pooling, window } => Kernel::Pool { pooling, window, zeros: false },
+            Op::AdaptiveAvgPool(_) | Op::Flatten(_) if self.same(id) => return Ok(()),
+            Op::AdaptiveAvgPool(_) => Kernel::AdaptiveAvgPool,
+            Op::Flatten(order) => Kernel::Flatten(order),
+            Op::ZeroPad(pad) => Kernel::ZeroPad(pad),
+            Op::Dense { .. } => {
+                let (weight, bias) = (self.tensor(id, "weight")?, self.tensor(id, "bias")?);
+                Kernel::Dense { weight, bias, activation: None }
+            }
             Op::Add => Kernel::Add,
+            Op::Concat => Kernel::Concat,
             Op::GlobalAvgPool => Kernel::GlobalAvgPool,
         };
-        let inputs = layer.inputs.iter().filter_map(|input| self.value[input.0]).collect();
-        let (in_shape, out_shape) = (self.graph.input_shape(layer), layer.shape);
-        let output = self.values;
-        self.values += 1;
+        let inputs: Vec<usize> = layer.inputs.iter().filter_map(|input| self.value[input.0]).collect();
+        // zeros that were joined to a window are not there any more
+        let in_shape = inputs.first().map_or(layer.shape, |&value| self.shapes[value]);
+        let output = self.shapes.len();
+        self.shapes.push(layer.shape);
         self.value[id.0] = Some(output);
-        self.steps.push(Step { layer: layer.name.clone(), kernel, inputs, output, in_shape, out_shape });
+        self.steps.push(Step { layer: layer.name.clone(), kernel, inputs, output, in_shape, out_shape: layer.shape });
         Ok(())
+    }
+
+    /// Takes back the zeros that were put around the only input of `id`, when nobody else reads them; afterwards it reads the map within.
+    fn zeros_before(&mut self, id: LayerId) -> Pad {
+        let Some(&Step { kernel: Kernel::ZeroPad(pad), .. }) = self.producer(id).as_deref() else {
+            return Pad::default();
+        };
+        let step = self.steps.pop();
+        let input = self.graph.layer(id).inputs[0];
+        self.value[input.0] = step.and_then(|step| step.inputs.first().copied());
+        pad
+    }
+
+    /// A layer that changes nothing is another name of its input, when it is the only one that reads it.
+    fn same(&mut self, id: LayerId) -> bool {
+        let layer = self.graph.layer(id);
+        let input = layer.inputs[0];
+        if self.graph.layer(input).shape != layer.shape || self.readers[input.0] != 1 {
+            return false;
+        }
+        self.value[id.0] = self.value[input.0];
+        true
     }
 
     fn tensor(&self, id: LayerId, word: &str) -> Result<Vec<f32>, WeightError> {
@@ -153,12 +217,13 @@ impl<'a> Lowering<'a> {
         let parameters = self.graph.parameters_of(layer);
         let expected = parameters.into_iter().find(|parameter| parameter.name == name);
         let expected = expected.ok_or_else(|| WeightError::Missing(name.clone()))?;
-        self.weights.get(&expected).map(<[f32]>::to_vec)
+        self.weights.get(&expected)
     }
 
     /// Batch norm as x · scale + shift, in f64.
-    fn batch_norm(&self, id: LayerId, eps: f64) -> Result<(Vec<f64>, Vec<f64>), WeightError> {
-        let (gamma, beta) = (self.tensor(id, "weight")?, self.tensor(id, "bias")?);
+    fn batch_norm(&self, id: LayerId, eps: f64, scaled: bool) -> Result<(Vec<f64>, Vec<f64>), WeightError> {
+        let beta = self.tensor(id, "bias")?;
+        let gamma = if scaled { self.tensor(id, "weight")? } else { vec![1.0; beta.len()] };
         let (mean, variance) = (self.tensor(id, "running_mean")?, self.tensor(id, "running_var")?);
         let scale: Vec<f64> =
             gamma.iter().zip(&variance).map(|(&g, &v)| f64::from(g) / (f64::from(v) + eps).sqrt()).collect();
@@ -203,15 +268,22 @@ impl<'a> Lowering<'a> {
             return false;
         }
         let Some(step) = self.producer(id) else { return false };
-        let (Kernel::Conv { activation: activation @ None, .. }
-        | Kernel::Depthwise { activation: activation @ None, .. }) = &mut step.kernel
-        else {
-            return false;
-        };
-        *activation = Some(wanted);
+        match step.kernel.activation() {
+            Some(activation @ None) => *activation = Some(wanted),
+            _ => return false,
+        }
         step.layer = name;
         let output = step.output;
         self.value[id.0] = Some(output);
         true
     }
+}
+
+fn scaling(scale: &[f64], shift: &[f64]) -> Kernel {
+    let narrow = |v: &[f64]| v.iter().map(|&x| x as f32).collect();
+    Kernel::Scale { scale: narrow(scale), shift: narrow(shift), activation: None }
+}
+
+fn added(a: Pad, b: Pad) -> Pad {
+    Pad { top: a.top + b.top, bottom: a.bottom + b.bottom, left: a.left + b.left, right: a.right + b.right }
 }

@@ -73,13 +73,15 @@ impl Network {
             Network::Cpu(network) => network,
         };
         let scratch = session.scratch.get_or_insert_with(|| network.scratch());
-        let mut taps: Vec<Vec<f32>> = Vec::new();
-        for picture in pictures.chunks_exact((pictures.len() / n.max(1)).max(1)) {
-            let one = network.forward(scratch, picture);
-            taps.resize(one.len(), Vec::new());
-            taps.iter_mut().zip(one).for_each(|(all, one)| all.extend(one));
+        Ok(network.forward(scratch, pictures, n))
+    }
+
+    /// Pictures that a thread takes through the network together.
+    pub fn micro_batch(&self) -> usize {
+        match self {
+            Network::Cpu(_) => cpu::MICRO_BATCH,
+            Network::Candle(_) => 1,
         }
-        Ok(taps)
     }
 }
 

@@ -12,7 +12,7 @@ use thiserror::Error;
 /// The largest side of a network's input.
 const MAX_SIDE: usize = 4096;
 
-/// How a picture of any size becomes the `3 × height × width` values that a network takes.
+/// How a picture of any size becomes the `channels × height × width` values that a network takes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Recipe {
@@ -25,7 +25,7 @@ pub struct Recipe {
     pub filter: Filter,
     /// With [`Fit::Crop`]: the share of the resized picture's side that is kept; other fits keep everything.
     pub crop_pct: f64,
-    /// The order of the three channels.
+    /// The channels and their order.
     pub channels: ChannelOrder,
     /// What the bytes are divided by, before the mean is taken away: 255 (torch), 127.5 (Keras' `tf` mode, with mean and std 1), or 1
     /// (Keras' `caffe` mode). A divisor and not a factor: `v / 255` and `v * (1 / 255)` differ in the last bit.
@@ -57,14 +57,17 @@ pub enum ChannelOrder {
     Rgb,
     /// Blue, green, red: weights that come from Caffe.
     Bgr,
+    /// One channel, Pillow's `convert("L")`: (19595 R + 38470 G + 7471 B) / 65536, rounded. Its mean and standard deviation are the means of the
+    /// three.
+    Grey,
 }
 
 /// The order of the values in a network's input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Layout {
-    /// One plane for each channel: (3, height, width).
+    /// One plane for each channel: (channels, height, width).
     Chw,
-    /// The channels of a pixel together: (height, width, 3).
+    /// The channels of a pixel together: (height, width, channels).
     Hwc,
 }
 
@@ -117,9 +120,14 @@ impl Recipe {
         }
     }
 
-    /// How many values [`apply`](Self::apply) writes: 3 × height × width.
+    /// Channels of the network's input.
+    pub fn depth(&self) -> usize {
+        if self.channels == ChannelOrder::Grey { 1 } else { 3 }
+    }
+
+    /// How many values [`apply`](Self::apply) writes: channels × height × width.
     pub fn input_len(&self) -> usize {
-        3 * self.size[0] * self.size[1]
+        self.depth() * self.size[0] * self.size[1]
     }
 
     /// Writes the network's input for `image` into `out`; panics when `out` does not hold [`input_len`](Self::input_len) values.
@@ -129,6 +137,10 @@ impl Recipe {
         let tables = self.tables();
         let pixels = levels.data.as_chunks::<3>().0;
         match layout {
+            _ if self.channels == ChannelOrder::Grey => {
+                let (source, table) = &tables[0];
+                out.iter_mut().zip(pixels).for_each(|(value, pixel)| *value = table[usize::from(pixel[*source])]);
+            }
             Layout::Hwc => {
                 for (values, pixel) in out.as_chunks_mut::<3>().0.iter_mut().zip(pixels) {
                     for (value, (source, table)) in values.iter_mut().zip(&tables) {
@@ -149,6 +161,8 @@ impl Recipe {
     /// The picture of `size` whose bytes [`apply`](Self::apply) turns into numbers.
     pub fn levels(&self, image: &RgbImage) -> RgbImage {
         let [height, width] = self.size;
+        let grey = (self.channels == ChannelOrder::Grey).then(|| grey(image));
+        let image = grey.as_ref().unwrap_or(image);
         match self.fit {
             Fit::Stretch => resize(image, width, height, self.filter),
             Fit::Crop => {
@@ -202,10 +216,25 @@ impl Recipe {
             let source = match self.channels {
                 ChannelOrder::Rgb => c,
                 ChannelOrder::Bgr => 2 - c,
+                ChannelOrder::Grey => 0,
             };
-            (source, std::array::from_fn(|v| (v as f32 / self.divisor - self.mean[c]) / self.std[c]))
+            let (mean, std) = match self.channels {
+                ChannelOrder::Grey => (self.mean.iter().sum::<f32>() / 3.0, self.std.iter().sum::<f32>() / 3.0),
+                _ => (self.mean[c], self.std[c]),
+            };
+            (source, std::array::from_fn(|v| (v as f32 / self.divisor - mean) / std))
         })
     }
+}
+
+/// The picture in grey, three times the same.
+fn grey(image: &RgbImage) -> RgbImage {
+    let mut out = RgbImage::filled(image.width, image.height, [0; 3]);
+    for (out, pixel) in out.data.as_chunks_mut::<3>().0.iter_mut().zip(image.data.as_chunks::<3>().0) {
+        let [r, g, b] = pixel.map(u32::from);
+        *out = [((r * 19595 + g * 38470 + b * 7471 + 0x8000) >> 16) as u8; 3];
+    }
+    out
 }
 
 /// The margin before `inner` in the middle of `outer`: half of what is left, rounded as Python rounds.
@@ -229,7 +258,7 @@ pub struct RecipeOverrides {
     /// With `fit: crop`, the share of the side that is kept: 0.875 resizes to 256 and cuts out 224.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub crop_pct: Option<f64>,
-    /// `rgb` or `bgr`.
+    /// `rgb`, `bgr` or `grey`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub channels: Option<ChannelOrder>,
     /// What the bytes are divided by first: 255, 127.5 or 1.
@@ -319,6 +348,25 @@ mod tests {
         assert_eq!(out, [9.0, 10.0, 9.0, 9.5, 6.75, 7.0]);
         bgr.apply(&image, Layout::Hwc, &mut out);
         assert_eq!(out, [29.0, 9.0, 1.75, 30.0, 9.5, 2.0]);
+    }
+
+    #[test]
+    fn a_grey_input_is_pillows_luminance_in_one_channel() {
+        let image = RgbImage::from_fn(2, 1, |x, _| if x == 0 { [255, 0, 0] } else { [10, 200, 30] });
+        let recipe = Recipe {
+            size: [1, 2],
+            crop_pct: 1.0,
+            channels: ChannelOrder::Grey,
+            divisor: 1.0,
+            mean: [0.0, 1.0, 5.0],
+            std: [1.0, 2.0, 3.0],
+            ..torchvision()
+        };
+        let mut out = [0.0; 2];
+        recipe.apply(&image, Layout::Hwc, &mut out);
+        // PIL: Image.new("RGB", (1, 1), (255, 0, 0)).convert("L") is 76, (10, 200, 30) is 124
+        assert_eq!(out, [(76.0 - 2.0) / 2.0, (124.0 - 2.0) / 2.0]);
+        assert_eq!(recipe.depth(), 1);
     }
 
     #[test]

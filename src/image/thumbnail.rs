@@ -1,7 +1,8 @@
 //! Small JPEGs for pages: what a picture looks like, not what a network sees.
 
-use image::ExtendedColorType;
 use image::codecs::jpeg::JpegEncoder;
+use image::codecs::png::PngEncoder;
+use image::{ExtendedColorType, ImageEncoder};
 use thiserror::Error;
 
 use super::{Filter, RgbImage, resize};
@@ -14,7 +15,7 @@ const QUALITY: u8 = 82;
 pub enum ThumbnailError {
     #[error("a picture of {width} × {height} pixels has nothing to show")]
     Empty { width: usize, height: usize },
-    #[error("cannot encode a thumbnail as JPEG: {0}")]
+    #[error("cannot encode a picture: {0}")]
     Encode(#[from] image::ImageError),
 }
 
@@ -36,6 +37,20 @@ pub fn thumbnail(image: &RgbImage, longest: usize) -> Result<Vec<u8>, ThumbnailE
     }
     let mut bytes = Vec::new();
     JpegEncoder::new_with_quality(&mut bytes, QUALITY).encode(&shown.data, w, h, ExtendedColorType::Rgb8)?;
+    Ok(bytes)
+}
+
+/// The bytes of a PNG of `image`, every pixel as it is.
+pub fn png(image: &RgbImage) -> Result<Vec<u8>, ThumbnailError> {
+    let (width, height) = (image.width, image.height);
+    let (Ok(w), Ok(h)) = (u32::try_from(width), u32::try_from(height)) else {
+        return Err(ThumbnailError::Empty { width, height });
+    };
+    if w == 0 || h == 0 || image.data.len() != width * height * 3 {
+        return Err(ThumbnailError::Empty { width, height });
+    }
+    let mut bytes = Vec::new();
+    PngEncoder::new(&mut bytes).write_image(&image.data, w, h, ExtendedColorType::Rgb8)?;
     Ok(bytes)
 }
 

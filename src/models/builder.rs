@@ -2,67 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::graph::{Activation, Graph, GraphError, Layer, LayerId, Op, Pad, Shape, Window};
-
-/// How a window is padded, before it is resolved for an input size.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Padding {
-    Fixed(Pad),
-    /// TensorFlow's `SAME`: the output has ceil(input / stride) positions, the odd zero goes to the bottom and the right.
-    Same,
-}
-
-/// A convolution (cross-correlation, as every framework means it) without its weights.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Conv {
-    out: Option<usize>,
-    kernel: [usize; 2],
-    stride: [usize; 2],
-    padding: Padding,
-    bias: bool,
-}
-
-impl Conv {
-    /// `out` filters of 1 × 1, stride 1, no padding, no bias.
-    pub fn new(out: usize) -> Self {
-        Self { out: Some(out), kernel: [1, 1], stride: [1, 1], padding: Padding::Fixed(Pad::default()), bias: false }
-    }
-
-    /// One filter for each input channel.
-    pub fn depthwise() -> Self {
-        Self { out: None, ..Self::new(0) }
-    }
-
-    /// A square kernel.
-    pub fn kernel(mut self, k: usize) -> Self {
-        self.kernel = [k, k];
-        self
-    }
-
-    /// The same stride down and across.
-    pub fn stride(mut self, s: usize) -> Self {
-        self.stride = [s, s];
-        self
-    }
-
-    /// `p` zeros on every side, as PyTorch's `padding=p`.
-    pub fn pad(mut self, p: usize) -> Self {
-        self.padding = Padding::Fixed(Pad { top: p, bottom: p, left: p, right: p });
-        self
-    }
-
-    /// TensorFlow's `padding="same"`.
-    pub fn same(mut self) -> Self {
-        self.padding = Padding::Same;
-        self
-    }
-
-    /// With a bias a filter.
-    pub fn bias(mut self) -> Self {
-        self.bias = true;
-        self
-    }
-}
+use super::graph::{Activation, FlattenOrder, Graph, GraphError, Layer, LayerId, Op, Pad, Shape};
+use super::window::Placed;
+pub use super::window::{Conv, Pool};
 
 /// Builds a [`Graph`] layer by layer. The first mistake is kept and told by [`Builder::finish`], so that a network reads without `?`.
 #[derive(Debug)]
@@ -74,17 +16,25 @@ pub struct Builder {
 impl Builder {
     /// A network of pictures with `c` channels, `h` × `w`; its input layer is called `input`.
     pub fn new(c: usize, h: usize, w: usize) -> (Self, LayerId) {
-        let mut builder = Self { graph: Graph { layers: Vec::new(), names: BTreeMap::new() }, error: None };
+        let (layers, names, dropped) = (Vec::new(), BTreeMap::new(), Vec::new());
+        let graph = Graph { layers, names, features: LayerId(0), logits: LayerId(0), dropped };
+        let mut builder = Self { graph, error: None };
         let input = builder.push("input", Op::Input, &[], Shape::Map { c, h, w });
         (builder, input)
     }
 
-    /// The network, or the first mistake made in it.
-    pub fn finish(self) -> Result<Graph, GraphError> {
+    /// The network, or the first mistake made in it. `features` is its last feature map, `logits` its class scores before softmax.
+    pub fn finish(mut self, features: LayerId, logits: LayerId) -> Result<Graph, GraphError> {
+        (self.graph.features, self.graph.logits) = (features, logits);
         match self.error {
             Some(error) => Err(error),
             None => Ok(self.graph),
         }
+    }
+
+    /// Files hold tensors whose names begin so, for training alone: an auxiliary head.
+    pub fn drop_tensors(&mut self, prefix: &str) {
+        self.graph.dropped.push(prefix.to_string());
     }
 
     /// Shape of a layer built so far.
@@ -96,7 +46,8 @@ impl Builder {
         let Some((c, h, w)) = self.map(name, x) else { return x };
         let out = conv.out.unwrap_or(c);
         let groups = if conv.out.is_none() { c } else { 1 };
-        let Some((window, h, w)) = self.slide(name, conv, h, w) else { return x };
+        let placed = self.slid(name, conv.place([h, w]), conv.kernel, [h, w]);
+        let Some(Placed { window, out: [h, w] }) = placed else { return x };
         self.push(name, Op::Conv { out, window, groups, bias: conv.bias }, &[x], Shape::Map { c: out, h, w })
     }
 
@@ -104,7 +55,81 @@ impl Builder {
         if self.map(name, x).is_none() {
             return x;
         }
-        self.push(name, Op::BatchNorm { eps }, &[x], self.shape(x))
+        self.push(name, Op::BatchNorm { eps, scale: true }, &[x], self.shape(x))
+    }
+
+    /// Batch norm without a weight: Keras' `scale=False`.
+    pub fn batch_norm_unscaled(&mut self, name: &str, x: LayerId, eps: f64) -> LayerId {
+        let norm = self.batch_norm(name, x, eps);
+        if let Op::BatchNorm { scale, .. } = &mut self.graph.layers[norm.0].op {
+            *scale = false;
+        }
+        norm
+    }
+
+    /// Zeros around a map, `[top, bottom, left, right]`: Keras' `ZeroPadding2D`.
+    pub fn zero_pad(&mut self, name: &str, x: LayerId, [top, bottom, left, right]: [usize; 4]) -> LayerId {
+        let Some((c, h, w)) = self.map(name, x) else { return x };
+        let pad = Pad { top, bottom, left, right };
+        self.push(name, Op::ZeroPad(pad), &[x], Shape::Map { c, h: h + top + bottom, w: w + left + right })
+    }
+
+    /// x · scale + shift on each of three channels, constants of the network: torchvision's `transform_input`.
+    pub fn rescale(&mut self, name: &str, x: LayerId, scale: [f64; 3], shift: [f64; 3]) -> LayerId {
+        match self.map(name, x) {
+            Some((3, _, _)) => self.push(name, Op::Rescale { scale, shift }, &[x], self.shape(x)),
+            Some(_) => {
+                let reason = "three channels are rescaled".to_string();
+                self.fail(GraphError::Invalid { layer: name.into(), reason }, x)
+            }
+            None => x,
+        }
+    }
+
+    pub fn relu(&mut self, name: &str, x: LayerId) -> LayerId {
+        self.activation(name, x, Activation::Relu)
+    }
+
+    pub fn pool(&mut self, name: &str, x: LayerId, pool: Pool) -> LayerId {
+        let Some((c, h, w)) = self.map(name, x) else { return x };
+        let placed = self.slid(name, pool.place([h, w]), [pool.kernel; 2], [h, w]);
+        let Some(Placed { window, out: [oh, ow] }) = placed else { return x };
+        self.push(name, Op::Pool { pooling: pool.pooling, window }, &[x], Shape::Map { c, h: oh, w: ow })
+    }
+
+    /// PyTorch's `AdaptiveAvgPool2d(size)`.
+    pub fn adaptive_avg_pool(&mut self, name: &str, x: LayerId, size: usize) -> LayerId {
+        self.adaptive_avg_pool2(name, x, [size, size])
+    }
+
+    /// PyTorch's `AdaptiveAvgPool2d((height, width))`.
+    pub fn adaptive_avg_pool2(&mut self, name: &str, x: LayerId, size: [usize; 2]) -> LayerId {
+        let Some((c, _, _)) = self.map(name, x) else { return x };
+        self.push(name, Op::AdaptiveAvgPool(size), &[x], Shape::Map { c, h: size[0], w: size[1] })
+    }
+
+    /// Maps of equal height and width, channel after channel.
+    pub fn concat(&mut self, name: &str, parts: &[LayerId]) -> LayerId {
+        let Some(&first) = parts.first() else {
+            let reason = "there is nothing to concatenate".to_string();
+            return self.fail(GraphError::Invalid { layer: name.into(), reason }, LayerId(0));
+        };
+        let Some((_, h, w)) = self.map(name, first) else { return first };
+        let mut channels = 0;
+        for &part in parts {
+            match self.shape(part) {
+                Shape::Map { c, h: ph, w: pw } if (ph, pw) == (h, w) => channels += c,
+                other => {
+                    let reason = format!("{other:?} cannot be put beside a map of {h}×{w}");
+                    return self.fail(GraphError::Invalid { layer: name.into(), reason }, first);
+                }
+            }
+        }
+        self.push(name, Op::Concat, parts, Shape::Map { c: channels, h, w })
+    }
+
+    pub fn flatten(&mut self, name: &str, x: LayerId, order: FlattenOrder) -> LayerId {
+        self.push(name, Op::Flatten(order), &[x], Shape::Vector(self.shape(x).len()))
     }
 
     pub fn activation(&mut self, name: &str, x: LayerId, activation: Activation) -> LayerId {
@@ -149,6 +174,29 @@ impl Builder {
         out
     }
 
+    /// A convolution and its activation that Keras holds as one layer `name`: the values before the activation are `name/BiasAdd`.
+    pub fn conv_act(&mut self, name: &str, x: LayerId, conv: Conv, activation: Activation) -> LayerId {
+        let x = self.conv(&format!("{name}/BiasAdd"), x, conv);
+        self.graph.layers[x.0].owner = name.to_string();
+        self.activation(name, x, activation)
+    }
+
+    /// A dense layer and its activation that Keras holds as one layer `name`: the values before the activation are `name/BiasAdd`. Gives both.
+    pub fn dense_act(&mut self, name: &str, x: LayerId, out: usize, activation: Activation) -> (LayerId, LayerId) {
+        let before = self.dense(&format!("{name}/BiasAdd"), x, out);
+        self.graph.layers[before.0].owner = name.to_string();
+        (before, self.activation(name, before, activation))
+    }
+
+    /// Keras' `SeparableConv2D` without bias: depthwise `name/depthwise`, then 1 × 1 to `out` channels; tensors are `name/depthwise.weight` and
+    /// `name/pointwise.weight`.
+    pub fn separable(&mut self, name: &str, x: LayerId, depthwise: Conv, out: usize) -> LayerId {
+        let x = self.conv(&format!("{name}/depthwise"), x, depthwise);
+        let x = self.conv(name, x, Conv::new(out));
+        self.graph.layers[x.0].owner = format!("{name}/pointwise");
+        x
+    }
+
     fn push(&mut self, name: &str, op: Op, inputs: &[LayerId], shape: Shape) -> LayerId {
         let id = LayerId(self.graph.layers.len());
         if self.graph.names.insert(name.to_string(), id).is_some() {
@@ -175,42 +223,19 @@ impl Builder {
         }
     }
 
-    /// Resolves the padding for an input of `h` × `w`; gives the window and the size of the output.
-    fn slide(&mut self, name: &str, conv: Conv, h: usize, w: usize) -> Option<(Window, usize, usize)> {
-        let (kernel, stride) = (conv.kernel, conv.stride);
-        let pad = match conv.padding {
-            Padding::Fixed(pad) => pad,
-            Padding::Same => same_padding([h, w], kernel, stride),
-        };
-        let (tall, wide) = (h + pad.top + pad.bottom, w + pad.left + pad.right);
-        if tall < kernel[0] || wide < kernel[1] {
+    /// The error of a window that does not fit is kept.
+    fn slid(&mut self, name: &str, placed: Option<Placed>, kernel: [usize; 2], [h, w]: [usize; 2]) -> Option<Placed> {
+        if placed.is_none() {
             let error = GraphError::TooSmall { layer: name.into(), kernel, height: h, width: w };
             self.error.get_or_insert(error);
-            return None;
         }
-        let out = [(tall - kernel[0]) / stride[0] + 1, (wide - kernel[1]) / stride[1] + 1];
-        Some((Window { kernel, stride, pad }, out[0], out[1]))
+        placed
     }
-}
-
-/// TensorFlow's `SAME`: in all max((ceil(n / s) − 1) · s + k − n, 0) zeros, the odd one at the end.
-fn same_padding(size: [usize; 2], kernel: [usize; 2], stride: [usize; 2]) -> Pad {
-    let total = |i: usize| ((size[i].div_ceil(stride[i]) - 1) * stride[i] + kernel[i]).saturating_sub(size[i]);
-    let (v, h) = (total(0), total(1));
-    Pad { top: v / 2, bottom: v - v / 2, left: h / 2, right: h - h / 2 }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn same_puts_the_odd_zero_at_the_end() {
-        let pad = same_padding([224, 225], [3, 3], [2, 2]);
-        assert_eq!(pad, Pad { top: 0, bottom: 1, left: 1, right: 1 });
-        assert_eq!(same_padding([7, 7], [5, 5], [1, 1]), Pad { top: 2, bottom: 2, left: 2, right: 2 });
-        assert_eq!(same_padding([8, 8], [1, 1], [2, 2]), Pad::default());
-    }
 
     #[test]
     fn shapes_and_parameters_follow_from_the_layers() {
@@ -219,8 +244,8 @@ mod tests {
         let y = g.conv("dw", x, Conv::depthwise().kernel(3).pad(1).bias());
         let x = g.add("sum", x, y);
         let x = g.global_avg_pool("pool", x);
-        g.dense("fc", x, 10);
-        let g = g.finish().expect("a sound network");
+        let fc = g.dense("fc", x, 10);
+        let g = g.finish(x, fc).expect("a sound network");
         assert_eq!(g.layer(g.find("dw").expect("dw")).shape, Shape::Map { c: 32, h: 112, w: 112 });
         let names: Vec<_> = g.parameters().into_iter().map(|p| (p.name, p.shape)).collect();
         assert_eq!(names[1], ("dw.weight".to_string(), vec![32, 1, 3, 3]));
@@ -234,11 +259,11 @@ mod tests {
         let (mut g, x) = Builder::new(3, 4, 4);
         let y = g.conv("wide", x, Conv::new(8).kernel(7));
         g.add("sum", x, y);
-        let error = g.finish().expect_err("a 7×7 window in a 4×4 picture");
+        let error = g.finish(x, y).expect_err("a 7×7 window in a 4×4 picture");
         assert!(matches!(error, GraphError::TooSmall { .. }), "{error}");
         let (mut g, x) = Builder::new(3, 4, 4);
         g.activation("a", x, Activation::Relu);
         g.activation("a", x, Activation::Relu);
-        assert_eq!(g.finish(), Err(GraphError::DuplicateName("a".into())));
+        assert_eq!(g.finish(x, x), Err(GraphError::DuplicateName("a".into())));
     }
 }

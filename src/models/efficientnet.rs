@@ -51,10 +51,10 @@ pub fn lite0(options: &BuildOptions) -> Result<Graph, GraphError> {
         }
     }
     let x = g.conv("conv_head", x, Conv::new(HEAD)); // (7, 7, 320) → (7, 7, 1280)
-    let x = g.batch_norm_act("bn2", x, EPS, Activation::Relu6);
-    let x = g.global_avg_pool("global_pool", x); // (1280,)
-    g.dense("classifier", x, options.classes);
-    g.finish()
+    let features = g.batch_norm_act("bn2", x, EPS, Activation::Relu6);
+    let x = g.global_avg_pool("global_pool", features); // (1280,)
+    let logits = g.dense("classifier", x, options.classes);
+    g.finish(features, logits)
 }
 
 /// Inverted residual: expand 1×1 → depthwise → project 1×1 (linear), and the input added where the shapes agree. Without expansion it is
@@ -86,9 +86,10 @@ fn block(g: &mut Builder, name: &str, input: LayerId, stage: &Stage, stride: usi
 mod tests {
     use super::*;
     use crate::models::graph::Shape;
+    use crate::models::spec::Source;
 
     fn build(size: usize) -> Graph {
-        lite0(&BuildOptions { channels: 3, size: [size, size], classes: 1000 }).expect("lite0")
+        lite0(&BuildOptions { channels: 3, size: [size, size], classes: 1000, source: Source::Timm }).expect("lite0")
     }
 
     #[test]

@@ -77,10 +77,32 @@ pub enum Activation {
     Softmax,
 }
 
+/// How the values of a map stand in the vector that it is flattened to; weights of the dense layer behind it count on that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FlattenOrder {
+    /// Keras: position by position, (h, w, c).
+    ChannelsLast,
+    /// PyTorch: plane by plane, (c, h, w).
+    ChannelsFirst,
+}
+
+/// What a pooling window makes of its values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pooling {
+    /// The largest; what is padded never wins.
+    Max,
+    /// The mean of the values inside the map: TensorFlow's, PyTorch's with `count_include_pad=False`.
+    Avg,
+    /// The mean over the window with its zeros: PyTorch's `AvgPool2d` by default. What `ceil_mode` adds beyond the padding is not counted.
+    AvgWithPad,
+}
+
 /// What a layer does to its inputs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Op {
     Input,
+    /// Zeros around a map: Keras' `ZeroPadding2D`.
+    ZeroPad(Pad),
     /// Weights `(out, in / groups, kh, kw)`; `groups` is 1 or the number of channels.
     Conv {
         out: usize,
@@ -88,14 +110,30 @@ pub enum Op {
         groups: usize,
         bias: bool,
     },
-    /// (x − mean) / √(variance + eps) · weight + bias, by channel.
+    /// (x − mean) / √(variance + eps) · weight + bias, by channel; without `scale` there is no weight (Keras' `scale=False`).
     BatchNorm {
         eps: f64,
+        scale: bool,
+    },
+    /// x · `scale` + `shift` for each of the first three channels, constants of the network itself: torchvision's `transform_input`.
+    Rescale {
+        scale: [f64; 3],
+        shift: [f64; 3],
     },
     Activation(Activation),
     Add,
+    /// Maps of equal height and width, their channels one after the other.
+    Concat,
+    Pool {
+        pooling: Pooling,
+        window: Window,
+    },
+    /// PyTorch's `AdaptiveAvgPool2d`: cell i of n covers positions ⌊i·size/n⌋ to ⌈(i+1)·size/n⌉.
+    AdaptiveAvgPool([usize; 2]),
     /// Mean over all positions: a map becomes a vector.
     GlobalAvgPool,
+    /// A map becomes a vector.
+    Flatten(FlattenOrder),
     /// Weights `(out, in)` and a bias.
     Dense {
         out: usize,
@@ -105,6 +143,8 @@ pub enum Op {
 /// A named step of the network.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Layer {
+    /// Its name in the library that the network is built after. Where Keras has one layer and this graph has several, the parts before the last
+    /// are called after it with a slash: `block1_conv1/BiasAdd`, then `block1_conv1`.
     pub name: String,
     /// What stands before the dot in the names of its tensors: the layer's name, save where a framework counts two layers as one.
     pub owner: String,
@@ -140,6 +180,9 @@ pub enum GraphError {
 pub struct Graph {
     pub(super) layers: Vec<Layer>,
     pub(super) names: BTreeMap<String, LayerId>,
+    pub(super) features: LayerId,
+    pub(super) logits: LayerId,
+    pub(super) dropped: Vec<String>,
 }
 
 impl Graph {
@@ -153,9 +196,32 @@ impl Graph {
         &self.layers[id.0]
     }
 
+    /// The last feature map: what Keras gives for `include_top=False`.
+    pub fn features(&self) -> LayerId {
+        self.features
+    }
+
+    /// The class scores before softmax.
+    pub fn logits(&self) -> LayerId {
+        self.logits
+    }
+
+    /// Beginnings of the names of tensors that files hold for training alone: auxiliary heads.
+    pub fn dropped(&self) -> &[String] {
+        &self.dropped
+    }
+
     /// The layer called `name`.
     pub fn find(&self, name: &str) -> Option<LayerId> {
         self.names.get(name).copied()
+    }
+
+    /// What a user calls a layer: the module that ends in it where the layer is only its last part (`bn2` for `bn2.act`), else its own name.
+    pub fn title(&self, id: LayerId) -> &str {
+        let own = self.layer(id).name.as_str();
+        let module = |name: &&String| own.strip_prefix(name.as_str()).is_some_and(|rest| rest.starts_with('.'));
+        let modules = self.names.iter().filter(|(_, named)| **named == id).map(|(name, _)| name);
+        modules.filter(module).min_by_key(|name| name.len()).map_or(own, String::as_str)
     }
 
     /// Every name by which a layer is found, sorted.
@@ -192,8 +258,9 @@ impl Graph {
                 }
                 all
             }
-            (Op::BatchNorm { .. }, Shape::Map { c, .. }) => {
-                ["weight", "bias", "running_mean", "running_var"].iter().map(|word| parameter(word, vec![c])).collect()
+            (Op::BatchNorm { scale, .. }, Shape::Map { c, .. }) => {
+                let words = ["weight", "bias", "running_mean", "running_var"];
+                words[usize::from(!scale)..].iter().map(|word| parameter(word, vec![c])).collect()
             }
             (Op::Dense { out }, Shape::Vector(n)) => {
                 vec![parameter("weight", vec![out, n]), parameter("bias", vec![out])]

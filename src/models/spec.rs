@@ -1,7 +1,41 @@
-//! What the registry knows of a model and of a set of weights. The recipe belongs to the weights, not to the architecture.
+//! What the registry knows of a model and of a set of weights. The recipe belongs to the weights, not to the architecture, and so do the
+//! numerics: a network is built after the library whose weights it gets.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
 
 use super::graph::{Graph, GraphError};
 use crate::image::Recipe;
+
+/// The library after which a network is built: names of layers and tensors, strides, paddings, biases, batch-norm epsilon are its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    Keras,
+    Torchvision,
+    Timm,
+}
+
+impl Source {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Keras, Self::Torchvision, Self::Timm];
+
+    /// The word in the YAML.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Keras => "keras",
+            Self::Torchvision => "torchvision",
+            Self::Timm => "timm",
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
 
 /// What a network is built for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,6 +46,8 @@ pub struct BuildOptions {
     pub size: [usize; 2],
     /// Outputs of the classifier on top.
     pub classes: usize,
+    /// Whose network it is.
+    pub source: Source,
 }
 
 /// An architecture.
@@ -21,31 +57,57 @@ pub struct ModelSpec {
     pub name: &'static str,
     /// As its paper writes it.
     pub title: &'static str,
-    /// Builds the network with its classifier on top.
+    /// Builds the network with its classifier on top; called for the sources of `weights` alone.
     pub build: fn(&BuildOptions) -> Result<Graph, GraphError>,
-    /// The last feature map: what Keras gives for `include_top=False`.
-    pub feature_layer: &'static str,
-    /// The layer whose outputs are the class scores before softmax.
-    pub logits_layer: &'static str,
-    /// Known weights, the default first.
+    /// Known weights, the default first; one row at most for each source that is not in the binary.
     pub weights: &'static [WeightsSpec],
 }
 
 /// A set of trained weights.
 #[derive(Debug)]
 pub struct WeightsSpec {
-    /// The word in the YAML.
+    /// The word in the YAML: `bundled`, or the source's.
     pub name: &'static str,
-    /// SHA-256 of the file, in hexadecimal.
-    pub sha256: &'static str,
+    /// Whose network they belong to.
+    pub source: Source,
+    /// What they were trained on, by whom; for people.
+    pub about: &'static str,
+    /// The files that hold them, the one with the classifier on top first; none where they are inside the binary.
+    pub files: &'static [FileSpec],
+    /// SHA-256 in hexadecimal of the file inside the binary, else of the first of `files` where it is published in full.
+    pub sha256: Option<&'static str>,
     /// How pictures were prepared when these weights were trained and measured.
     pub recipe: Recipe,
     /// Classes of the classifier on top.
     pub classes: usize,
-    /// SPDX identifier.
+    /// ImageNet top-1 accuracy in per cent that the source publishes for this recipe.
+    pub top1: Option<f32>,
+    /// SPDX identifier, or the source's own words.
     pub licence: &'static str,
-    /// Where they come from.
-    pub source: &'static str,
+}
+
+/// A published file of weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileSpec {
+    /// Where it is published.
+    pub url: &'static str,
+    /// What the source's own cache calls it.
+    pub name: &'static str,
+    /// What is published of its hash.
+    pub hash: Hash,
+    /// False for a file without the classifier on top.
+    pub top: bool,
+}
+
+/// What is published of a file's hash, in hexadecimal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hash {
+    /// SHA-256, all of it or its beginning (torch hub writes eight digits into the name).
+    Sha256(&'static str),
+    /// MD5 (`keras.applications` of old).
+    Md5(&'static str),
+    /// Nothing.
+    Unknown,
 }
 
 impl ModelSpec {

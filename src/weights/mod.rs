@@ -1,17 +1,25 @@
 //! Trained weights: where they are, how they are read, and whether they are the ones that a network needs.
+//!
+//! Every reader gives lazy [`Tensor`]s by name; [`WeightFile`] tells the formats apart and finds out whose network a file belongs to.
 
+mod file;
+mod keras;
+mod pth;
 mod random;
+pub mod store;
+mod tensor;
 mod tensors;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use crate::models::WeightsSpec;
-use crate::models::graph::{Graph, Parameter};
+pub use file::{WeightFile, sha256};
+pub use tensor::Tensor;
+
+use crate::models::graph::{Graph, LayerId, Parameter};
+use crate::models::{Source, WeightsSpec};
 
 /// The weights inside the binary: EfficientNet-Lite0, half precision, timm's names (see `data/weights/NOTICE`).
 #[cfg(feature = "bundled")]
@@ -21,11 +29,11 @@ const BUNDLED: Option<&[u8]> = None;
 
 /// Where weights come from, once decided.
 #[derive(Clone, Debug)]
-pub enum Source {
+pub enum Origin {
     /// Inside the binary.
     Bundled(&'static WeightsSpec),
-    /// A safetensors file.
-    File(PathBuf),
+    /// A file in any format that [`WeightFile`] opens, and its SHA-256 where that is known already.
+    File { path: PathBuf, sha256: Option<String> },
     /// He-initialised from a seed: for benchmarks, tests and as a baseline.
     Random(u64),
 }
@@ -39,7 +47,7 @@ pub enum WeightError {
     NotBundled,
     #[error("cannot read the weights {path}: {error}")]
     Read { path: PathBuf, error: std::io::Error },
-    #[error("{place} is not a sound safetensors file: {reason}")]
+    #[error("{place} is not a sound weight file: {reason}")]
     Format { place: String, reason: String },
     #[error("tensor `{name}` is of type {dtype}; f16, bf16, f32 and f64 can be read")]
     Dtype { name: String, dtype: String },
@@ -51,124 +59,134 @@ pub enum WeightError {
     Mismatch { place: String, list: String },
 }
 
-/// A tensor read from a file: its shape and its values in f32.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Tensor {
-    pub shape: Vec<usize>,
-    pub values: Vec<f32>,
-}
-
 /// Tensors by name, in PyTorch's layout.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct WeightSet {
     tensors: BTreeMap<String, Tensor>,
 }
 
+impl From<BTreeMap<String, Tensor>> for WeightSet {
+    fn from(tensors: BTreeMap<String, Tensor>) -> Self {
+        Self { tensors }
+    }
+}
+
 impl WeightSet {
-    /// The values of a parameter, when the set has it in the right shape.
-    pub fn get(&self, parameter: &Parameter) -> Result<&[f32], WeightError> {
+    /// Reads the values of a parameter, when the set has it in the right shape.
+    pub fn get(&self, parameter: &Parameter) -> Result<Vec<f32>, WeightError> {
         let name = &parameter.name;
         let tensor = self.tensors.get(name).ok_or_else(|| WeightError::Missing(name.clone()))?;
-        if tensor.shape != parameter.shape {
-            let (found, expected) = (tensor.shape.clone(), parameter.shape.clone());
+        let (found, expected) = (tensor.shape().to_vec(), parameter.shape.clone());
+        if found != expected {
             return Err(WeightError::Shape { name: name.clone(), found, expected });
         }
-        Ok(&tensor.values)
+        tensor.values()
     }
 
-    /// Strict: every tensor of the network is here in its shape and nothing else is. `optional` names the tensors of the classifier on top,
-    /// which a file may leave out.
-    pub fn check(&self, graph: &Graph, optional: &str, place: &str) -> Result<(), WeightError> {
-        let parameters = graph.parameters();
-        let known: BTreeSet<&str> = parameters.iter().map(|parameter| parameter.name.as_str()).collect();
-        let mut list = Vec::new();
-        for parameter in &parameters {
-            match self.tensors.get(&parameter.name) {
-                None if parameter.name.starts_with(&format!("{optional}.")) => {}
-                None => list.push(format!("missing `{}` {:?}", parameter.name, parameter.shape)),
-                Some(tensor) if tensor.shape != parameter.shape => {
-                    list.push(format!("`{}` is {:?}, expected {:?}", parameter.name, tensor.shape, parameter.shape))
-                }
-                Some(_) => {}
-            }
-        }
-        // PyTorch counts the batches that trained a batch norm; inference has no use for it
-        let unexpected = self
-            .tensors
-            .iter()
-            .filter(|(name, _)| !known.contains(name.as_str()) && !name.ends_with("num_batches_tracked"));
-        list.extend(unexpected.map(|(name, tensor)| format!("unexpected `{name}` {:?}", tensor.shape)));
+    /// Strict: every tensor that `taps` need is here in its shape, and nothing is here that the network has not. What lies above the taps and
+    /// above the last feature map may be left out, as files without the classifier on top do.
+    pub fn check(&self, graph: &Graph, taps: &[LayerId], place: &str) -> Result<(), WeightError> {
+        let list = self.faults(graph, taps);
         if list.is_empty() {
             return Ok(());
         }
         let list = list.iter().map(|line| format!("\n  {line}")).collect();
         Err(WeightError::Mismatch { place: place.to_string(), list })
     }
+
+    /// For a network of grey pictures: a convolution over red, green and blue becomes one over grey by the sum of its three weights, as timm does it.
+    fn for_channels(mut self, graph: &Graph) -> Self {
+        for parameter in graph.parameters() {
+            let Some(tensor) = self.tensors.get(&parameter.name) else { continue };
+            let (&[out, 3, kh, kw], [_, 1, _, _]) = (tensor.shape(), parameter.shape.as_slice()) else { continue };
+            let summed = tensor.map(vec![out, 1, kh, kw], move |values| {
+                let filters = values.chunks_exact(3 * kh * kw);
+                filters.flat_map(|f| (0..kh * kw).map(|i| f[i] + f[i + kh * kw] + f[i + 2 * kh * kw])).collect()
+            });
+            self.tensors.insert(parameter.name, summed);
+        }
+        self
+    }
+
+    /// What is missing, misshapen or unexpected, a line each.
+    fn faults(&self, graph: &Graph, taps: &[LayerId]) -> Vec<String> {
+        let needed: Vec<LayerId> = taps.iter().copied().chain([graph.features()]).collect();
+        let needed = graph.needed_for(&needed);
+        let mut list = Vec::new();
+        let mut known = BTreeSet::new();
+        for (layer, needed) in graph.layers().iter().zip(needed) {
+            for parameter in graph.parameters_of(layer) {
+                match self.tensors.get(&parameter.name) {
+                    None if needed => list.push(format!("missing `{}` {:?}", parameter.name, parameter.shape)),
+                    Some(tensor) if tensor.shape() != parameter.shape => {
+                        let (name, found) = (&parameter.name, tensor.shape());
+                        list.push(format!("`{name}` is {found:?}, expected {:?}", parameter.shape))
+                    }
+                    _ => {}
+                }
+                known.insert(parameter.name);
+            }
+        }
+        // PyTorch counts the batches that trained a batch norm; inference has no use for it, nor for auxiliary heads
+        let dropped = |name: &str| {
+            name.ends_with("num_batches_tracked") || graph.dropped().iter().any(|prefix| name.starts_with(prefix))
+        };
+        let unexpected = self.tensors.iter().filter(|(name, _)| !known.contains(*name) && !dropped(name));
+        list.extend(unexpected.map(|(name, tensor)| format!("unexpected `{name}` {:?}", tensor.shape())));
+        list
+    }
 }
 
-impl Source {
+impl Origin {
+    /// The file `path`.
+    pub fn file(path: impl Into<PathBuf>) -> Self {
+        Self::File { path: path.into(), sha256: None }
+    }
+
     /// What is written into tables and messages.
     pub fn describe(&self) -> String {
         match self {
-            Source::Bundled(spec) => spec.name.to_string(),
-            Source::File(path) => path.display().to_string(),
-            Source::Random(seed) => format!("random (seed {seed})"),
+            Origin::Bundled(spec) => spec.name.to_string(),
+            Origin::File { path, .. } => path.display().to_string(),
+            Origin::Random(seed) => format!("random (seed {seed})"),
         }
     }
 
     /// What the features depend on: the hash of the file, or the seed.
     pub fn fingerprint(&self) -> Result<String, WeightError> {
         match self {
-            Source::Bundled(spec) => Ok(spec.sha256.to_string()),
-            Source::File(path) => sha256(path),
-            Source::Random(seed) => Ok(format!("random-{seed}")),
+            Origin::Bundled(spec) => Ok(spec.sha256.unwrap_or(spec.name).to_string()),
+            Origin::File { sha256: Some(known), .. } => Ok(known.clone()),
+            Origin::File { path, sha256: None } => sha256(path),
+            Origin::Random(seed) => Ok(format!("random-{seed}")),
         }
     }
 
-    /// Reads the tensors and checks them against the network.
-    pub fn load(&self, graph: &Graph, top: &str) -> Result<WeightSet, WeightError> {
+    /// Opens the tensors and checks their names and shapes against the network and what is asked of it.
+    pub fn load(&self, graph: &Graph, source: Source, taps: &[LayerId]) -> Result<WeightSet, WeightError> {
         let set = match self {
-            Source::Bundled(spec) => {
+            Origin::Bundled(spec) => {
                 let bytes = BUNDLED.ok_or(WeightError::NotBundled)?;
-                tensors::read(bytes, spec.source)?
+                tensors::read_bytes(bytes, spec.about)?.into()
             }
-            Source::File(path) => {
-                let bytes = read(path)?;
-                tensors::read(&bytes, &path.display().to_string())?
-            }
-            Source::Random(seed) => random::he(graph, *seed),
+            Origin::File { path, .. } => WeightFile::open(path)?.of_network(graph, source)?.for_channels(graph),
+            Origin::Random(seed) => random::he(graph, *seed),
         };
-        set.check(graph, top, &self.describe())?;
+        set.check(graph, taps, &self.describe())?;
         Ok(set)
     }
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, WeightError> {
-    std::fs::read(path).map_err(|error| WeightError::Read { path: path.to_path_buf(), error })
-}
-
-fn sha256(path: &Path) -> Result<String, WeightError> {
-    let wrong = |error| WeightError::Read { path: path.to_path_buf(), error };
-    let mut file = std::fs::File::open(path).map_err(wrong)?;
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        match file.read(&mut buffer).map_err(wrong)? {
-            0 => break,
-            n => hasher.update(&buffer[..n]),
-        }
-    }
-    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::models::{BuildOptions, find};
+    use sha2::{Digest, Sha256};
 
     fn lite0() -> Graph {
         let spec = find("efficientnet_lite0").expect("registered");
-        (spec.build)(&BuildOptions { channels: 3, size: [64, 64], classes: 1000 }).expect("built")
+        let options = BuildOptions { channels: 3, size: [64, 64], classes: 1000, source: Source::Timm };
+        (spec.build)(&options).expect("built")
     }
 
     #[test]
@@ -176,16 +194,19 @@ mod tests {
         let graph = lite0();
         let mut set = random::he(&graph, 0);
         set.tensors.remove("bn1.weight");
-        set.tensors.insert("extra".into(), Tensor { shape: vec![1], values: vec![0.0] });
-        set.tensors.insert("bn1.num_batches_tracked".into(), Tensor { shape: vec![], values: vec![7.0] });
-        set.tensors.insert("bn1.bias".into(), Tensor { shape: vec![2], values: vec![0.0; 2] });
+        set.tensors.insert("extra".into(), Tensor::ready(vec![1], vec![0.0]));
+        set.tensors.insert("bn1.num_batches_tracked".into(), Tensor::ready(vec![], vec![7.0]));
+        set.tensors.insert("bn1.bias".into(), Tensor::ready(vec![2], vec![0.0; 2]));
         set.tensors.remove("classifier.bias");
-        let text = set.check(&graph, "classifier", "w.safetensors").expect_err("wrong").to_string();
+        let text = set.check(&graph, &[], "w.safetensors").expect_err("wrong").to_string();
         assert_eq!(
             text,
             "w.safetensors does not hold the weights of this network:\n  missing `bn1.weight` [32]\n  `bn1.bias` is [2], expected \
              [32]\n  unexpected `extra` [1]"
         );
+        // the classifier may be left out, unless somebody asks for it
+        let text = set.check(&graph, &[graph.logits()], "w").expect_err("wrong").to_string();
+        assert!(text.contains("missing `classifier.bias` [1000]"), "{text}");
     }
 
     #[cfg(feature = "bundled")]
@@ -194,7 +215,8 @@ mod tests {
         let spec = find("efficientnet_lite0").and_then(|spec| spec.weights("bundled")).expect("registered");
         let bytes = BUNDLED.expect("built with the feature");
         let hash: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(hash, spec.sha256);
-        Source::Bundled(spec).load(&lite0(), "classifier").expect("strictly the tensors of the network");
+        assert_eq!(Some(hash.as_str()), spec.sha256);
+        let graph = lite0();
+        Origin::Bundled(spec).load(&graph, spec.source, &[graph.logits()]).expect("strictly the network's tensors");
     }
 }

@@ -10,3 +10,5 @@ mod predict;
 mod resume;
 mod support;
 mod tables;
+mod weights_store;
+mod zoo;

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use featurize::config::Features;
 use featurize::exec::{self, Device, Network, candle};
 use featurize::image::{self, DecodeOptions, Layout, RgbImage};
-use featurize::models::{self, BuildOptions, Graph};
-use featurize::weights::Source;
+use featurize::models::{self, BuildOptions, Graph, Source};
+use featurize::weights::Origin;
 use safetensors::SafeTensors;
 
 use crate::support::project;
@@ -43,8 +43,9 @@ fn input() -> Vec<f32> {
 fn lite0() -> (Graph, featurize::weights::WeightSet) {
     let spec = models::find("efficientnet_lite0").expect("registered");
     let weights = spec.weights("bundled").expect("bundled");
-    let graph = (spec.build)(&BuildOptions { channels: 3, size: [224, 224], classes: 1000 }).expect("built");
-    let set = Source::Bundled(weights).load(&graph, spec.logits_layer).expect("loaded");
+    let graph = (spec.build)(&BuildOptions { channels: 3, size: [224, 224], classes: 1000, source: Source::Timm })
+        .expect("built");
+    let set = Origin::Bundled(weights).load(&graph, Source::Timm, &[graph.logits()]).expect("loaded");
     (graph, set)
 }
 

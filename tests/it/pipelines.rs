@@ -70,7 +70,11 @@ fn the_yaml_of_the_readme_is_a_pipeline_with_every_section() {
         featurize::config::parse("version: 1\ninput: {root: x}\ntrain: {mlp: {}}\n", &file, &[]).expect("plain");
     assert_eq!(mlp, serde_json::to_value(&plain.train.expect("train").mlp).expect("JSON"));
     assert_eq!(pipeline.runtime, defaults.runtime);
-    let plan = featurize::plan::Plan::new(pipeline, None).unwrap_or_else(|error| panic!("{error}"));
-    assert_eq!(plan.recipe, featurize::models::find("efficientnet_lite0").expect("registered").weights[0].recipe);
+    let plan = featurize::plan::Plan::new(pipeline, None, &mut |_| panic!("the weights are inside"))
+        .unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(
+        plan.backbone.recipe,
+        featurize::models::find("efficientnet_lite0").expect("registered").weights[0].recipe
+    );
     assert_eq!(plan.width(), 1280);
 }

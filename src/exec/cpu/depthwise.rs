@@ -30,6 +30,8 @@ pub struct Places {
     pub out: usize,
     /// From one row of outputs to the next.
     pub out_row: usize,
+    /// From one position of the output to the next.
+    pub out_pixel: usize,
     /// Height and width of the output.
     pub output: [usize; 2],
 }
@@ -52,7 +54,10 @@ impl Packed {
         let last = ((oh - 1) * places.stride[0] + self.kernel[0] - 1) * places.row;
         let last = places.start + last + ((ow - 1) * places.stride[1] + self.kernel[1]) * c;
         assert!(last <= input.len(), "a window lies outside the input");
-        assert!(places.out + (oh - 1) * places.out_row + ow * c <= output.len(), "a position lies outside the output");
+        assert!(
+            places.out + (oh - 1) * places.out_row + (ow - 1) * places.out_pixel + c <= output.len(),
+            "a position lies outside the output"
+        );
         let limits = super::limits(activation);
         let (input, output) = (input.as_ptr(), output.as_mut_ptr());
         // SAFETY: the instruction set was detected; every window and output lies within its slice, as asserted, and the output is borrowed
@@ -93,7 +98,7 @@ unsafe fn rows<S: Simd>(w: &Packed, places: &Places, input: *const f32, limits: 
                 let n = TOGETHER.min(ow - x);
                 let start =
                     places.start + y * places.stride[0] * places.row + x * places.stride[1] * w.channels + first;
-                let out = places.out + y * places.out_row + x * w.channels + first;
+                let out = places.out + y * places.out_row + x * places.out_pixel + first;
                 // SAFETY: as the caller's; `n` positions are left in this row.
                 unsafe { dispatch::<S>(w, places, input.add(start), first, n, limits, output.add(out)) };
                 x += n;
@@ -156,7 +161,7 @@ unsafe fn kernel<S: Simd, const N: usize, const FULL: bool>(
         }
         let (low, high) = (S::splat(limits[0]), S::splat(limits[1]));
         for i in 0..N {
-            S::store_part(output.add(i * c), lanes, S::min(high, S::max(low, sums[i])));
+            S::store_part(output.add(i * places.out_pixel), lanes, S::min(high, S::max(low, sums[i])));
         }
     }
 }

@@ -87,7 +87,7 @@ impl Packed {
                 Isa::Avx512 => run_avx512(self, places, input, added, limits, output),
                 #[cfg(target_arch = "x86_64")]
                 Isa::Avx2 => run_avx2(self, places, input, added, limits, output),
-                Isa::Portable => panels::<Portable>(self, places, input, added, limits, output),
+                Isa::Portable => blocks::<Portable>(self, places, input, added, limits, output),
             }
         }
     }
@@ -97,17 +97,52 @@ impl Packed {
 #[target_feature(enable = "avx512f")]
 unsafe fn run_avx512(w: &Packed, p: &Places, input: *const f32, added: *const f32, limits: [f32; 2], output: *mut f32) {
     // SAFETY: as the caller's.
-    unsafe { panels::<Avx512>(w, p, input, added, limits, output) }
+    unsafe { blocks::<Avx512>(w, p, input, added, limits, output) }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
 unsafe fn run_avx2(w: &Packed, p: &Places, input: *const f32, added: *const f32, limits: [f32; 2], output: *mut f32) {
     // SAFETY: as the caller's.
-    unsafe { panels::<Avx2>(w, p, input, added, limits, output) }
+    unsafe { blocks::<Avx2>(w, p, input, added, limits, output) }
 }
 
-/// Panel after panel of filters, over all positions: the panel's weights stay in the cache.
+/// Block after block of positions, over all filters.
+#[inline(always)]
+unsafe fn blocks<S: Simd>(
+    w: &Packed,
+    places: &Places,
+    input: *const f32,
+    added: *const f32,
+    limits: [f32; 2],
+    output: *mut f32,
+) {
+    let mut at = 0;
+    while at < places.starts.len() {
+        let n = block(&places.starts[at..], S::ROWS);
+        let part = Places {
+            starts: &places.starts[at..at + n],
+            row: places.row,
+            outs: &places.outs[at..at + n],
+            adds: places.adds.map(|adds| &adds[at..at + n]),
+        };
+        // SAFETY: as the caller's.
+        unsafe { panels::<S>(w, &part, input, added, limits, output) };
+        at += n;
+    }
+}
+
+/// Positions in the block that begins with `starts`: whole tiles of `rows`, as many as see an input that stays in the second cache, but enough
+/// of them to use each weight a few times.
+fn block(starts: &[u32], rows: usize) -> usize {
+    const NEAR: u32 = (512 << 10) / size_of::<f32>() as u32;
+    const ENOUGH: usize = 4;
+    let near = |tile: &usize| starts[rows * tile].abs_diff(starts[0]) <= NEAR;
+    let tiles = (1..starts.len().div_ceil(rows)).take_while(|tile| *tile < ENOUGH || near(tile)).count() + 1;
+    starts.len().min(tiles * rows)
+}
+
+/// Panel after panel of filters, over the positions of a block: the panel's weights stay in the cache.
 #[inline(always)]
 unsafe fn panels<S: Simd>(
     w: &Packed,
@@ -247,5 +282,33 @@ unsafe fn kernel<S: Simd, const M: usize, const N: usize>(tile: &Tile, spot: &Sp
                 S::store_part(out, lanes, S::min(high, S::max(low, sum)));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Blocks of the positions of maps of `n` × `n`, `pixel` floats from one to the next.
+    fn blocks(n: usize, pixel: u32) -> Vec<usize> {
+        let starts: Vec<u32> = (0..(n * n) as u32).map(|i| i * pixel).collect();
+        let mut left = starts.as_slice();
+        let mut all = Vec::new();
+        while !left.is_empty() {
+            let n = block(left, 14);
+            all.push(n);
+            left = &left[n..];
+        }
+        all
+    }
+
+    #[test]
+    fn a_block_is_whole_tiles_that_stay_in_the_cache() {
+        assert_eq!(blocks(1, 64), [1]);
+        assert_eq!(blocks(7, 2048), [49]);
+        // 512 KiB are 128 positions of 1024 channels: ten tiles begin there
+        assert_eq!(blocks(14, 1024), [140, 56]);
+        // four tiles at least
+        assert_eq!(blocks(12, 8192), [56, 56, 32]);
     }
 }

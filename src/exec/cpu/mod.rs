@@ -1,19 +1,23 @@
 //! Our own executor for the CPU: channels last, weights packed once, batch norm folded, bias, activation and residual joined to the
 //! convolution before them, every buffer planned once.
 //!
-//! The only room where `unsafe` is allowed: vectors ([`simd`]) and the two kernels over them ([`matmul`], [`depthwise`]). Both check every
-//! place that they are given before they begin. [`network`] is safe code.
+//! The only room where `unsafe` is allowed: vectors ([`simd`]) and the kernels over them ([`matmul`], [`depthwise`], [`dense`], [`pool`]). All
+//! check every place that they are given before they begin. [`network`], which runs them, and [`place`], which plans the memory, are safe code.
 
 #![allow(unsafe_code)]
 
+pub mod dense;
 pub mod depthwise;
+mod map;
 pub mod matmul;
 pub mod network;
+mod place;
+pub mod pool;
 pub mod simd;
 #[cfg(test)]
 mod tests;
 
-pub use network::{Network, Scratch};
+pub use network::{MICRO_BATCH, Network, Scratch};
 
 use crate::models::graph::Activation;
 

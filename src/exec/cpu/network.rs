@@ -1,69 +1,25 @@
 //! A program as a list of kernels over planned buffers.
 //!
 //! Every value has a map in memory: `(height, width, channels)`, with as many zeros around it as the windows that read it want, so that no
-//! kernel knows of borders. Values share buffers when their lives do not overlap; which, is decided once.
+//! convolution knows of borders. Where it lies is decided once, in [`place`](super::place).
 
+use super::dense::Dense;
 use super::depthwise;
+use super::map::Map;
 use super::matmul;
+use super::place::{Fused, Places, place};
+use super::pool::{Grid, Pool};
 use super::simd::Isa;
 use crate::exec::ExecError;
-use crate::exec::lower::{Kernel, Program, Step};
-use crate::models::Shape;
-use crate::models::graph::{Activation, Pad, Window};
+use crate::exec::lower::{Kernel, Program};
+use crate::models::graph::{Activation, FlattenOrder, Pad, Window};
 
-/// A map in a buffer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Map {
-    buffer: usize,
-    h: usize,
-    w: usize,
-    c: usize,
-    /// Zeros around it.
-    halo: Pad,
-}
-
-impl Map {
-    fn of(shape: Shape) -> Self {
-        let (c, h, w) = match shape {
-            Shape::Map { c, h, w } => (c, h, w),
-            Shape::Vector(n) => (n, 1, 1),
-        };
-        Self { buffer: 0, h, w, c, halo: Pad::default() }
-    }
-
-    /// Elements from one row to the next.
-    fn row(&self) -> usize {
-        (self.w + self.halo.left + self.halo.right) * self.c
-    }
-
-    fn len(&self) -> usize {
-        (self.h + self.halo.top + self.halo.bottom) * self.row()
-    }
-
-    /// Where position (y, x) begins, counted from `pad` above and left of the map.
-    fn at(&self, y: usize, x: usize, pad: Pad) -> usize {
-        (y + self.halo.top - pad.top) * self.row() + (x + self.halo.left - pad.left) * self.c
-    }
-
-    /// Where each row of the map lies.
-    fn rows(&self) -> impl Iterator<Item = std::ops::Range<usize>> + use<> {
-        let (map, len) = (*self, self.w * self.c);
-        (0..map.h).map(move |y| {
-            let start = map.at(y, 0, Pad::default());
-            start..start + len
-        })
-    }
-
-    /// Where each position begins.
-    fn positions(&self, pad: Pad, stride: [usize; 2], [h, w]: [usize; 2]) -> Vec<u32> {
-        let all = (0..h).flat_map(|y| (0..w).map(move |x| (y * stride[0], x * stride[1])));
-        all.map(|(y, x)| self.at(y, x, pad) as u32).collect()
-    }
-}
+/// Pictures that go through the late layers together.
+pub const MICRO_BATCH: usize = 4;
 
 #[derive(Debug)]
 enum Op {
-    /// A convolution or a dense layer, the values of a third map added to it.
+    /// A convolution, the values of a third map added to it.
     Product {
         packed: matmul::Packed,
         starts: Vec<u32>,
@@ -77,21 +33,23 @@ enum Op {
         places: depthwise::Places,
         activation: Option<Activation>,
     },
+    Dense {
+        dense: Dense,
+        activation: Option<Activation>,
+    },
     Scale {
         scale: Vec<f32>,
         shift: Vec<f32>,
+        activation: Option<Activation>,
     },
     Activation(Activation),
     Add(Option<Activation>),
-    GlobalAvgPool,
-}
-
-/// A step over values, before places are known.
-struct Fused {
-    step: Step,
-    /// For a convolution: the value added to it.
-    added: Option<usize>,
-    activation: Option<Activation>,
+    /// For each term its first channel; none where it was written in place.
+    Concat(Vec<Option<usize>>),
+    Pool(Pool),
+    AdaptiveAvgPool,
+    ZeroPad(Pad),
+    Flatten(FlattenOrder),
 }
 
 #[derive(Debug)]
@@ -99,6 +57,8 @@ struct Planned {
     op: Op,
     inputs: Vec<usize>,
     output: usize,
+    /// Whether the zeros around the output must be written.
+    clears: bool,
 }
 
 /// A network ready to run; shared by all threads, each with a [`Scratch`] of its own.
@@ -109,6 +69,8 @@ pub struct Network {
     taps: Vec<usize>,
     /// Floats in each buffer.
     buffers: Vec<usize>,
+    /// The first step that runs over the whole micro-batch.
+    cut: usize,
 }
 
 /// The buffers of one thread.
@@ -126,25 +88,18 @@ impl Network {
     /// The same for a given instruction set, which this CPU must have.
     pub fn with_isa(program: Program, isa: Isa) -> Result<Self, ExecError> {
         let (taps, values) = (program.taps.clone(), program.last_use.len());
-        let input = Map::of(program.input_shape);
+        let mut maps = vec![Map::of(program.input_shape); values];
         let fused = fuse(program);
-        let mut maps = vec![input; values];
         for fused in &fused {
             maps[fused.step.output] = Map::of(fused.step.out_shape);
         }
-        for fused in &fused {
-            if let Kernel::Conv { window, .. } | Kernel::Depthwise { window, .. } = &fused.step.kernel {
-                let halo = &mut maps[fused.step.inputs[0]].halo;
-                let pad = window.pad;
-                halo.top = halo.top.max(pad.top);
-                halo.bottom = halo.bottom.max(pad.bottom);
-                halo.left = halo.left.max(pad.left);
-                halo.right = halo.right.max(pad.right);
-            }
-        }
-        let buffers = assign(&fused, &taps, &mut maps);
-        let steps = fused.into_iter().map(|fused| plan(fused, &maps, isa)).collect::<Result<_, _>>()?;
-        Ok(Self { steps, maps, taps, buffers })
+        let Places { maps, buffers, cut, clears } = place(&fused, &taps, maps, MICRO_BATCH);
+        let steps = fused.into_iter().zip(clears).enumerate();
+        let steps = steps.map(|(i, (fused, clears))| {
+            let pictures = if i < cut { 1 } else { MICRO_BATCH };
+            plan(fused, &maps, isa, pictures, clears)
+        });
+        Ok(Self { steps: steps.collect::<Result<_, _>>()?, maps, taps, buffers, cut })
     }
 
     /// Buffers for one thread.
@@ -152,29 +107,44 @@ impl Network {
         Scratch { buffers: self.buffers.iter().map(|&len| vec![0.0; len]).collect() }
     }
 
-    /// Runs one picture `(h, w, c)`; gives the values of each tap, maps as `(h, w, c)`.
-    pub fn forward(&self, scratch: &mut Scratch, picture: &[f32]) -> Vec<Vec<f32>> {
-        let input = &self.maps[0];
-        let buffer = &mut scratch.buffers[input.buffer];
-        clear_halo(input, buffer);
-        for (row, line) in input.rows().zip(picture.chunks_exact(input.w * input.c)) {
-            buffer[row].copy_from_slice(line);
+    /// Runs `n` pictures `(n, h, w, c)`; gives the values of each tap for all of them, maps as `(n, h, w, c)`.
+    pub fn forward(&self, scratch: &mut Scratch, pictures: &[f32], n: usize) -> Vec<Vec<f32>> {
+        let each = (self.maps[0].h * self.maps[0].w * self.maps[0].c).max(1);
+        let mut taps: Vec<Vec<f32>> = vec![Vec::new(); self.taps.len()];
+        for group in pictures[..n * each].chunks(MICRO_BATCH * each) {
+            self.micro_batch(scratch, group, group.len() / each, &mut taps);
         }
-        for step in &self.steps {
-            self.step(step, scratch);
-        }
-        let read = |&tap: &usize| {
-            let map = &self.maps[tap];
-            map.rows().flat_map(|row| scratch.buffers[map.buffer][row].iter().copied()).collect()
-        };
-        self.taps.iter().map(read).collect()
+        taps
     }
 
-    fn step(&self, step: &Planned, scratch: &mut Scratch) {
-        let map = self.maps[step.output];
-        // never the buffer of an input: their lives overlap
-        let mut output = std::mem::take(&mut scratch.buffers[map.buffer]);
-        clear_halo(&map, &mut output);
+    fn micro_batch(&self, scratch: &mut Scratch, pictures: &[f32], n: usize, taps: &mut [Vec<f32>]) {
+        let input = self.maps[0];
+        for (p, picture) in pictures.chunks_exact(pictures.len() / n).enumerate() {
+            let buffer = &mut scratch.buffers[input.buffer][input.base(p)..];
+            input.clear_halo(buffer);
+            for (run, line) in input.runs(true).zip(picture.chunks_exact(input.w * input.c)) {
+                buffer[run].copy_from_slice(line);
+            }
+            self.steps[..self.cut].iter().for_each(|step| self.step(step, scratch, p, 1));
+        }
+        self.steps[self.cut..].iter().for_each(|step| self.step(step, scratch, 0, n));
+        for (tap, values) in self.taps.iter().zip(taps) {
+            let map = &self.maps[*tap];
+            for p in 0..n {
+                let buffer = &scratch.buffers[map.buffer][map.base(p)..];
+                map.runs(map.is_dense()).for_each(|run| values.extend_from_slice(&buffer[run]));
+            }
+        }
+    }
+
+    /// Runs a step for `n` pictures from `first` on.
+    fn step(&self, step: &Planned, scratch: &mut Scratch, first: usize, n: usize) {
+        let to = &self.maps[step.output];
+        // never the buffer of an input: see `place`
+        let mut output = std::mem::take(&mut scratch.buffers[to.buffer]);
+        if step.clears {
+            (first..first + n).for_each(|p| to.clear_halo(&mut output[to.base(p)..]));
+        }
         let input = |i: usize| {
             let map = &self.maps[step.inputs[i]];
             (map, scratch.buffers[map.buffer].as_slice())
@@ -182,39 +152,104 @@ impl Network {
         let (from, values) = input(0);
         match &step.op {
             Op::Product { packed, starts, outs, adds, row, activation } => {
-                let added = if adds.is_some() { input(1).1 } else { &[] };
-                let places = matmul::Places { starts, row: *row, outs, adds: adds.as_deref() };
-                packed.run(&places, values, added, *activation, &mut output);
+                let positions = n * to.h * to.w;
+                let (added, adds) = match adds {
+                    Some(adds) => {
+                        let (map, values) = input(1);
+                        (&values[map.base(first)..], Some(&adds[..positions]))
+                    }
+                    None => (&[][..], None),
+                };
+                let places = matmul::Places { starts: &starts[..positions], row: *row, outs: &outs[..positions], adds };
+                packed.run(&places, &values[from.base(first)..], added, *activation, &mut output[to.base(first)..]);
             }
-            Op::Depthwise { packed, places, activation } => packed.run(places, values, *activation, &mut output),
-            Op::Scale { scale, shift } => each_row(&map, &mut output, from, values, |out, x| {
-                for (i, (o, &v)) in out.iter_mut().zip(x).enumerate() {
-                    *o = v * scale[i % scale.len()] + shift[i % shift.len()];
+            Op::Dense { dense, activation } => {
+                let strides = [from.picture(), to.picture()];
+                dense.run(n, strides, &values[from.base(first)..], *activation, &mut output[to.base(first)..]);
+            }
+            op => {
+                for p in first..first + n {
+                    let inputs: Vec<(&Map, &[f32])> = (0..step.inputs.len())
+                        .map(|i| {
+                            let (map, values) = input(i);
+                            // the term of a concatenation that lies in the output already has nothing to give
+                            (map, values.get(map.base(p)..).unwrap_or(&[]))
+                        })
+                        .collect();
+                    one(op, &inputs, to, &mut output[to.base(p)..]);
                 }
-            }),
-            Op::Activation(activation) => each_row(&map, &mut output, from, values, |out, x| {
-                out.copy_from_slice(x);
-                activate(Some(*activation), out);
-            }),
-            Op::Add(activation) => {
-                each_row(&map, &mut output, from, values, |out, x| out.copy_from_slice(x));
-                let (other, more) = input(1);
-                each_row(&map, &mut output, other, more, |out, x| {
-                    out.iter_mut().zip(x).for_each(|(o, v)| *o += v);
-                    activate(*activation, out);
-                });
             }
-            Op::GlobalAvgPool => mean(from, values, &mut output[..map.c]),
         }
-        scratch.buffers[map.buffer] = output;
+        scratch.buffers[to.buffer] = output;
     }
+}
+
+/// Runs for one picture what does not gain by several.
+fn one(op: &Op, inputs: &[(&Map, &[f32])], to: &Map, output: &mut [f32]) {
+    let Some(&(from, values)) = inputs.first() else { return };
+    match op {
+        Op::Depthwise { packed, places, activation } => packed.run(places, values, *activation, output),
+        Op::Scale { scale, shift, activation } => each_run(to, output, from, values, |out, x| {
+            let weights = scale.iter().zip(shift);
+            for (out, x) in out.chunks_exact_mut(scale.len()).zip(x.chunks_exact(scale.len())) {
+                out.iter_mut().zip(x).zip(weights.clone()).for_each(|((o, &v), (s, t))| *o = v * s + t);
+            }
+            activate(*activation, out);
+        }),
+        Op::Activation(activation) => each_run(to, output, from, values, |out, x| {
+            out.copy_from_slice(x);
+            activate(Some(*activation), out);
+        }),
+        Op::Add(activation) => {
+            each_run(to, output, from, values, <[f32]>::copy_from_slice);
+            let Some(&(other, more)) = inputs.get(1) else { return };
+            each_run(to, output, other, more, |out, x| {
+                out.iter_mut().zip(x).for_each(|(o, v)| *o += v);
+                activate(*activation, out);
+            });
+        }
+        Op::Concat(channels) => {
+            for ((term, values), channel) in inputs.iter().zip(channels).filter_map(|(t, c)| Some((t, (*c)?))) {
+                let slot = Map { channel: to.channel + channel, c: term.c, ..*to };
+                each_run(&slot, output, term, values, <[f32]>::copy_from_slice);
+            }
+        }
+        Op::Pool(pool) => pool.run(&grid(from), values, &grid(to), output),
+        Op::AdaptiveAvgPool => cells(from, values, to, output),
+        Op::ZeroPad(pad) => {
+            to.runs(to.is_dense()).for_each(|run| output[run].fill(0.0));
+            let within =
+                (0..from.h).flat_map(|y| (0..from.w).map(move |x| to.at(y + pad.top, x + pad.left, Pad::default())));
+            for (start, run) in within.zip(from.runs(false)) {
+                output[start..start + to.c].copy_from_slice(&values[run]);
+            }
+        }
+        Op::Flatten(FlattenOrder::ChannelsLast) => {
+            let start = to.at(0, 0, Pad::default());
+            for (i, run) in from.runs(false).enumerate() {
+                output[start + i * from.c..start + (i + 1) * from.c].copy_from_slice(&values[run]);
+            }
+        }
+        Op::Flatten(FlattenOrder::ChannelsFirst) => {
+            for (i, run) in from.runs(false).enumerate() {
+                let planes = output.iter_mut().skip(i).step_by(from.h * from.w);
+                planes.zip(&values[run]).for_each(|(o, &v)| *o = v);
+            }
+        }
+        // run for all pictures together
+        Op::Product { .. } | Op::Dense { .. } => {}
+    }
+}
+
+fn grid(map: &Map) -> Grid {
+    Grid { start: map.at(0, 0, Pad::default()), pixel: map.pixel, row: map.row(), size: [map.h, map.w] }
 }
 
 /// Joins a sum to the convolution that computes one of its terms, and an activation to a sum.
 fn fuse(program: Program) -> Vec<Fused> {
     let last_use = program.last_use;
     let mut out: Vec<Fused> = Vec::with_capacity(program.steps.len());
-    for (i, mut step) in program.steps.into_iter().enumerate() {
+    for (i, step) in program.steps.into_iter().enumerate() {
         if let (Kernel::Add, Some(before)) = (&step.kernel, out.last_mut())
             && let Kernel::Conv { activation: None, .. } = before.step.kernel
             && before.added.is_none()
@@ -237,8 +272,11 @@ fn fuse(program: Program) -> Vec<Fused> {
             before.step.output = step.output;
             continue;
         }
-        let activation = match &mut step.kernel {
-            Kernel::Conv { activation, .. } | Kernel::Depthwise { activation, .. } => *activation,
+        let activation = match &step.kernel {
+            Kernel::Conv { activation, .. }
+            | Kernel::Depthwise { activation, .. }
+            | Kernel::Scale { activation, .. }
+            | Kernel::Dense { activation, .. } => *activation,
             _ => None,
         };
         out.push(Fused { step, added: None, activation });
@@ -246,64 +284,30 @@ fn fuse(program: Program) -> Vec<Fused> {
     out
 }
 
-impl Fused {
-    fn inputs(&self) -> Vec<usize> {
-        self.step.inputs.iter().copied().chain(self.added).collect()
-    }
-}
-
-/// Gives every value a buffer, the smallest that is free and large enough, else the largest that is free, grown.
-fn assign(steps: &[Fused], taps: &[usize], maps: &mut [Map]) -> Vec<usize> {
-    let mut last = vec![0; maps.len()];
-    for (i, step) in steps.iter().enumerate() {
-        step.inputs().iter().for_each(|&value| last[value] = i);
-    }
-    taps.iter().for_each(|&value| last[value] = usize::MAX);
-    let mut buffers: Vec<usize> = vec![maps[0].len()];
-    let mut free: Vec<usize> = Vec::new();
-    for (i, step) in steps.iter().enumerate() {
-        let need = maps[step.step.output].len();
-        let fits = free.iter().copied().filter(|&b| buffers[b] >= need).min_by_key(|&b| buffers[b]);
-        let buffer = fits.or_else(|| free.iter().copied().max_by_key(|&b| buffers[b])).unwrap_or(buffers.len());
-        free.retain(|&b| b != buffer);
-        match buffers.get_mut(buffer) {
-            Some(len) => *len = (*len).max(need),
-            None => buffers.push(need),
-        }
-        maps[step.step.output].buffer = buffer;
-        let mut done: Vec<usize> = step.inputs().into_iter().filter(|&value| last[value] == i).collect();
-        done.dedup();
-        free.extend(done.iter().map(|&value| maps[value].buffer));
-    }
-    buffers
-}
-
-fn plan(fused: Fused, maps: &[Map], isa: Isa) -> Result<Planned, ExecError> {
+fn plan(fused: Fused, maps: &[Map], isa: Isa, pictures: usize, clears: bool) -> Result<Planned, ExecError> {
     let inputs = fused.inputs();
     let Fused { step, added, activation } = fused;
     let (from, to) = (maps[inputs[0]], maps[step.output]);
+    if (from.picture() * pictures).max(to.picture() * pictures) > u32::MAX as usize {
+        let reason = "its map has more than 4 G values".to_string();
+        return Err(ExecError::Layer { layer: step.layer, reason });
+    }
     let none = Pad::default();
     let op = match step.kernel {
         Kernel::Conv { window, weight, bias, .. } => {
             let Window { kernel, stride, pad } = window;
             let weight = channels_last(&weight, bias.len(), from.c, kernel);
+            let size = [to.h, to.w];
             Op::Product {
                 packed: matmul::Packed::new(isa, &weight, &bias, kernel[0], kernel[1] * from.c),
-                starts: from.positions(pad, stride, [to.h, to.w]),
-                outs: to.positions(none, [1, 1], [to.h, to.w]),
-                adds: added.map(|value| maps[value].positions(none, [1, 1], [to.h, to.w])),
+                starts: from.positions(pad, stride, size, pictures),
+                outs: to.positions(none, [1, 1], size, pictures),
+                adds: added.map(|value| maps[value].positions(none, [1, 1], size, pictures)),
                 row: from.row(),
                 activation,
             }
         }
-        Kernel::Dense { weight, bias } => Op::Product {
-            packed: matmul::Packed::new(isa, &weight, &bias, 1, from.c),
-            starts: from.positions(none, [1, 1], [1, 1]),
-            outs: to.positions(none, [1, 1], [1, 1]),
-            adds: None,
-            row: from.row(),
-            activation,
-        },
+        Kernel::Dense { weight, bias, .. } => Op::Dense { dense: Dense::new(isa, weight, bias), activation },
         Kernel::Depthwise { window, weight, bias, .. } => Op::Depthwise {
             packed: depthwise::Packed::new(isa, &weight, &bias, window.kernel),
             places: depthwise::Places {
@@ -312,20 +316,34 @@ fn plan(fused: Fused, maps: &[Map], isa: Isa) -> Result<Planned, ExecError> {
                 stride: window.stride,
                 out: to.at(0, 0, none),
                 out_row: to.row(),
+                out_pixel: to.pixel,
                 output: [to.h, to.w],
             },
             activation,
         },
-        Kernel::Scale { scale, shift } => Op::Scale { scale, shift },
+        Kernel::Scale { scale, shift, .. } => Op::Scale { scale, shift, activation },
         Kernel::Activation(activation) => Op::Activation(activation),
+        Kernel::ZeroPad(pad) => Op::ZeroPad(pad),
         Kernel::Add => Op::Add(activation),
-        Kernel::GlobalAvgPool => Op::GlobalAvgPool,
+        Kernel::Concat => Op::Concat(slots(&inputs, maps, step.output)),
+        Kernel::Pool { pooling, window, zeros } => Op::Pool(Pool { isa, pooling, window, zeros, channels: to.c }),
+        Kernel::AdaptiveAvgPool | Kernel::GlobalAvgPool => Op::AdaptiveAvgPool,
+        Kernel::Flatten(order) => Op::Flatten(order),
     };
-    if from.len().max(to.len()) > u32::MAX as usize {
-        let reason = "its map has more than 4 G values".to_string();
-        return Err(ExecError::Layer { layer: step.layer, reason });
-    }
-    Ok(Planned { op, inputs, output: step.output })
+    Ok(Planned { op, inputs, output: step.output, clears })
+}
+
+/// For each term of a concatenation its first channel, none where it lies there already.
+fn slots(terms: &[usize], maps: &[Map], output: usize) -> Vec<Option<usize>> {
+    let to = &maps[output];
+    let mut channel = 0;
+    let slot = |&term: &usize| {
+        let (map, first) = (&maps[term], channel);
+        channel += map.c;
+        let there = map.buffer == to.buffer && map.pixel == to.pixel && map.channel == to.channel + first;
+        (!there).then_some(first)
+    };
+    terms.iter().map(slot).collect()
 }
 
 /// Weights `(filters, c, kh, kw)` → `(filters, kh, kw, c)`.
@@ -338,34 +356,27 @@ fn channels_last(weight: &[f32], filters: usize, c: usize, [kh, kw]: [usize; 2])
     out
 }
 
-/// The zeros around a map, which another value may have used.
-fn clear_halo(map: &Map, buffer: &mut [f32]) {
-    if map.halo.is_zero() {
-        return;
-    }
-    let mut at = 0;
-    for row in map.rows() {
-        buffer[at..row.start].fill(0.0);
-        at = row.end;
-    }
-    buffer[at..map.len()].fill(0.0);
-}
-
-/// Runs `work` on each row of the output and the same row of an input.
-fn each_row(to: &Map, output: &mut [f32], from: &Map, values: &[f32], work: impl Fn(&mut [f32], &[f32])) {
-    for (to, from) in to.rows().zip(from.rows()) {
+/// Runs `work` on each run of the output and the same run of an input.
+fn each_run(to: &Map, output: &mut [f32], from: &Map, values: &[f32], work: impl Fn(&mut [f32], &[f32])) {
+    let whole = to.is_dense() && from.is_dense();
+    for (to, from) in to.runs(whole).zip(from.runs(whole)) {
         work(&mut output[to], &values[from]);
     }
 }
 
-/// Mean over the positions, summed in f64.
-fn mean(from: &Map, values: &[f32], output: &mut [f32]) {
-    let mut sums = vec![0.0f64; from.c];
-    for position in from.rows().flat_map(|row| values[row].chunks_exact(from.c)) {
-        sums.iter_mut().zip(position).for_each(|(sum, &v)| *sum += f64::from(v));
+/// Means over the cells of `to`, summed in f64; cell i of n covers positions ⌊i·size/n⌋ to ⌈(i+1)·size/n⌉.
+fn cells(from: &Map, values: &[f32], to: &Map, output: &mut [f32]) {
+    let cell = |i: usize, size: usize, n: usize| i * size / n..((i + 1) * size).div_ceil(n);
+    for (y, x) in (0..to.h).flat_map(|y| (0..to.w).map(move |x| (y, x))) {
+        let (rows, columns) = (cell(y, from.h, to.h), cell(x, from.w, to.w));
+        let n = (rows.len() * columns.len()) as f64;
+        let mut sums = vec![0.0f64; from.c];
+        for position in rows.flat_map(|y| columns.clone().map(move |x| from.at(y, x, Pad::default()))) {
+            sums.iter_mut().zip(&values[position..position + from.c]).for_each(|(sum, &v)| *sum += f64::from(v));
+        }
+        let start = to.at(y, x, Pad::default());
+        output[start..start + to.c].iter_mut().zip(sums).for_each(|(o, sum)| *o = (sum / n) as f32);
     }
-    let n = (from.h * from.w) as f64;
-    output.iter_mut().zip(sums).for_each(|(o, sum)| *o = (sum / n) as f32);
 }
 
 /// An activation by itself; softmax is over the whole slice.

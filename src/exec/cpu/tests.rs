@@ -6,10 +6,10 @@ use super::network::Network;
 use super::simd::Isa;
 use crate::exec::lower::lower;
 use crate::exec::{Device, candle};
-use crate::models::builder::{Builder, Conv};
-use crate::models::graph::{Activation, Graph};
-use crate::models::{BuildOptions, LayerId, find};
-use crate::weights::{Source, WeightSet};
+use crate::models::builder::{Builder, Conv, Pool};
+use crate::models::graph::{Activation, FlattenOrder, Graph};
+use crate::models::{BuildOptions, LayerId, Source, find};
+use crate::weights::{Origin, WeightSet};
 
 /// Values between -1 and 1 that look random.
 fn values(n: usize, seed: u32) -> Vec<f32> {
@@ -40,10 +40,16 @@ fn compare(graph: &Graph, weights: &WeightSet, taps: &[LayerId], size: [usize; 3
     for isa in Isa::available() {
         let network = Network::with_isa(program.clone(), isa).expect("planned");
         let mut scratch = network.scratch();
-        let first = network.forward(&mut scratch, &hwc);
-        network.forward(&mut scratch, &values(h * w * c, 99));
-        let again = network.forward(&mut scratch, &hwc);
-        assert!(first == again, "{isa:?}: a picture's bits depend on the picture before it");
+        let first = network.forward(&mut scratch, &hwc, 1);
+        // the same picture behind five others: the second of a second micro-batch
+        let crowd: Vec<f32> = values(5 * hwc.len(), 99).into_iter().chain(hwc.iter().copied()).collect();
+        let crowd = network.forward(&mut scratch, &crowd, 6);
+        for (alone, crowd) in first.iter().zip(&crowd) {
+            assert!(
+                crowd.len() == 6 * alone.len() && crowd.ends_with(alone),
+                "{isa:?}: a picture's bits depend on its neighbours"
+            );
+        }
         for (ours, reference) in first.iter().zip(&reference) {
             worst = worst.max(error(ours, reference));
         }
@@ -74,9 +80,9 @@ proptest! {
         let s = g.activation("sum_act", s, Activation::Relu);
         let m = g.global_avg_pool("pool", s);
         let d = g.dense("fc", m, filters + 3);
-        g.activation("soft", d, Activation::Softmax);
-        let Ok(graph) = g.finish() else { return Ok(()) };
-        let weights = Source::Random(seed).load(&graph, "none").expect("random");
+        let soft = g.activation("soft", d, Activation::Softmax);
+        let Ok(graph) = g.finish(s, soft) else { return Ok(()) };
+        let weights = Origin::Random(seed).load(&graph, Source::Timm, &[]).expect("random");
         let tap = |name: &str| graph.find(name).expect("a layer");
         // fused as far as it goes, and with taps between that keep things apart
         let fused = compare(&graph, &weights, &[tap("sum_act"), tap("soft")], [h, w, channels]);
@@ -85,11 +91,56 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(120))]
+
+    #[test]
+    fn branches_pools_and_dense_layers_of_every_shape_give_what_candle_gives(
+        size in prop::array::uniform2(3usize..40), channels in 1usize..20, filters in 1usize..40, kernel in 1usize..4,
+        stride in 1usize..4, pad in 0usize..2, ceil in any::<bool>(), counted in any::<bool>(), last in any::<bool>(), seed in any::<u64>(),
+    ) {
+        let [h, w] = size;
+        let pad = pad.min(kernel / 2);
+        let (mut g, x) = Builder::new(channels, h, w);
+        let of = |pool: Pool| { let pool = pool.stride(stride).pad(pad); if ceil { pool.ceil() } else { pool } };
+        let x = g.batch_norm("first_norm", x, 1e-3);
+        let wide = g.conv("wide", x, Conv::new(filters).kernel2(1, 3).pad2(0, 1));
+        let tall = g.conv("tall", x, Conv::new(filters + 1).kernel2(3, 1).pad2(1, 0));
+        let both = g.concat("both", &[wide, tall]);
+        let kept = g.relu("kept", wide);
+        let inner = g.concat("inner", &[both, x, kept]);
+        let twice = g.concat("twice", &[inner, x, x]);
+        let scaled = g.batch_norm("scaled", twice, 1e-3);
+        let y = g.relu("scaled_relu", scaled);
+        let max = g.pool("max", y, of(Pool::max(kernel)));
+        let avg = g.pool("avg", twice, of(if counted { Pool::avg_with_pad(kernel) } else { Pool::avg(kernel) }));
+        let padded = g.zero_pad("padded", inner, [1, 2, 0, 1]);
+        let zeros = g.pool("zeros", padded, Pool::max(2).stride(1));
+        let again = g.zero_pad("again", zeros, [0, 1, 2, 1]);
+        let conv = g.conv("conv", again, Conv::new(filters).kernel(3).bias());
+        let cells = g.adaptive_avg_pool("cells", conv, 2);
+        let order = if last { FlattenOrder::ChannelsLast } else { FlattenOrder::ChannelsFirst };
+        let flat = g.flatten("flat", cells, order);
+        let hidden = g.dense("hidden", flat, filters + 2);
+        let hidden = g.relu("hidden_relu", hidden);
+        let out = g.dense("out", hidden, 5);
+        let Ok(graph) = g.finish(conv, out) else { return Ok(()) };
+        let weights = Origin::Random(seed).load(&graph, Source::Keras, &[]).expect("random");
+        let tap = |name: &str| graph.find(name).expect("a layer");
+        let all = [max, avg, tap("zeros"), tap("out")];
+        let fused = compare(&graph, &weights, &all, [h, w, channels]);
+        let apart = ["padded", "both", "kept", "inner", "twice", "scaled", "max", "avg", "zeros", "again", "cells", "flat", "hidden", "out"];
+        let apart = compare(&graph, &weights, &apart.map(tap), [h, w, channels]);
+        prop_assert!(fused < 1e-5 && apart < 1e-5, "{fused:e} {apart:e}");
+    }
+}
+
 #[test]
 fn a_whole_network_gives_what_candle_gives() {
     let spec = find("efficientnet_lite0").expect("registered");
-    let graph = (spec.build)(&BuildOptions { channels: 3, size: [97, 130], classes: 10 }).expect("built");
-    let weights = Source::Random(3).load(&graph, "none").expect("random");
+    let graph =
+        (spec.build)(&BuildOptions { channels: 3, size: [97, 130], classes: 10, source: Source::Timm }).expect("built");
+    let weights = Origin::Random(3).load(&graph, Source::Timm, &[]).expect("random");
     let taps: Vec<LayerId> =
         ["bn1", "blocks.2.1", "blocks.5.0", "bn2", "classifier"].iter().filter_map(|name| graph.find(name)).collect();
     let error = compare(&graph, &weights, &taps, [97, 130, 3]);
@@ -101,16 +152,16 @@ fn what_is_not_a_number_stays_one() {
     let (mut g, x) = Builder::new(4, 5, 5);
     let x = g.conv("conv", x, Conv::new(20).kernel(3).pad(1));
     let x = g.activation("relu6", x, Activation::Relu6);
-    g.conv("dw", x, Conv::depthwise().kernel(3).pad(1));
-    let graph = g.finish().expect("built");
-    let weights = Source::Random(1).load(&graph, "none").expect("random");
+    let x = g.conv("dw", x, Conv::depthwise().kernel(3).pad(1));
+    let graph = g.finish(x, x).expect("built");
+    let weights = Origin::Random(1).load(&graph, Source::Timm, &[]).expect("random");
     let taps = ["relu6", "dw"].map(|name| graph.find(name).expect("a layer"));
     let program = lower(&graph, &weights, &taps).expect("lowered");
     for isa in Isa::available() {
         let network = Network::with_isa(program.clone(), isa).expect("planned");
         let mut picture = values(100, 5);
         picture[0] = f32::NAN;
-        let taps = network.forward(&mut network.scratch(), &picture);
+        let taps = network.forward(&mut network.scratch(), &picture, 1);
         for tap in taps {
             assert!(tap[0].is_nan() && !tap[tap.len() - 1].is_nan(), "{isa:?}");
         }

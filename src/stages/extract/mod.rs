@@ -20,6 +20,7 @@ use shard::{Shard, ShardFile};
 use work::Mode;
 
 use crate::exec::{Device, ExecError};
+use crate::extractor::UNREADABLE;
 use crate::io::table::Table;
 use crate::io::{IoError, atomic};
 use crate::pipeline::Options;
@@ -166,9 +167,6 @@ fn commit(plan: &Plan, listing: &Listing, shards: &[Shard]) -> Result<(Extracted
     shard::sweep(dir, shards);
     Ok((done, files))
 }
-
-/// The kind of a file that cannot be opened.
-pub const UNREADABLE: &str = "unreadable";
 
 /// Writes `manifest.parquet`: every file met, sorted by path. Without outcomes the pictures are `listed`.
 pub fn manifest(dir: &RunDir, listing: &Listing, outcomes: Option<&[Outcome]>) -> Result<(), IoError> {

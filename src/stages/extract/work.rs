@@ -11,10 +11,10 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::ExtractError;
 use super::shard::{self, Outcome, Shard};
-use super::{ExtractError, UNREADABLE};
-use crate::exec::{self, Device, ExecError, Network, Session};
-use crate::image::{self, DecodeOptions};
+use crate::exec::{Device, ExecError, Session};
+use crate::extractor::{Extractor, UNREADABLE};
 use crate::plan::Plan;
 use crate::progress::StageLine;
 use crate::stages::scan::{Listing, Picture};
@@ -84,7 +84,9 @@ struct Context<'a> {
     plan: &'a Plan,
     mode: Mode,
     listing: &'a Listing,
-    network: &'a Network,
+    extractor: &'a Extractor,
+    /// Pictures that a worker takes at a time.
+    together: usize,
     /// Index of each picture to compute, shard after shard.
     jobs: &'a [usize],
     next: AtomicUsize,
@@ -101,12 +103,14 @@ pub fn run(
     line: &StageLine,
 ) -> Result<Timing, ExtractError> {
     let start = Instant::now();
-    let network = load(plan, device)?;
+    let extractor = Extractor::open(&plan.backbone, device)?;
     let jobs: Vec<usize> = missing.iter().flat_map(|shard| shard.rows.clone()).collect();
     let (next, abort, clock) = (AtomicUsize::new(0), AtomicBool::new(false), Clock::default());
-    let context = Context { plan, mode, listing, network: &network, jobs: &jobs, next, abort, clock };
+    // few pictures are spread over the threads
+    let together = extractor.micro_batch().min(jobs.len().div_ceil(threads.max(1))).max(1);
+    let context = Context { plan, mode, listing, extractor: &extractor, together, jobs: &jobs, next, abort, clock };
     let room = match mode {
-        Mode::Workers => threads * 2,
+        Mode::Workers => threads * 2 * together,
         Mode::Batches => plan.pipeline.batch_size() * 2,
     };
     let (sender, receiver) = bounded(room.max(1));
@@ -138,30 +142,40 @@ pub fn run(
     result.map(|()| timing)
 }
 
-fn load(plan: &Plan, device: &Device) -> Result<Network, ExecError> {
-    let weights = plan.weights.load(&plan.graph, plan.model.logits_layer)?;
-    let program = exec::lower::lower(&plan.graph, &weights, &[plan.tap])?;
-    Network::new(program, device)
-}
-
-/// One worker: picture after picture until there is none left, or somebody wants to stop.
+/// One worker: a few pictures at a time until there is none left, or somebody wants to stop.
 fn work(context: &Context, sender: &Sender<Done>) -> Result<(), ExtractError> {
-    let mut session = context.network.session();
-    let mut input = vec![0.0; context.plan.recipe.input_len()];
+    let (extractor, each) = (context.extractor, context.extractor.input_len());
+    let mut session = extractor.session();
+    let mut input = vec![0.0; context.together * each];
     while !context.abort.load(Ordering::Relaxed) {
-        let job = context.next.fetch_add(1, Ordering::Relaxed);
-        let Some(&index) = context.jobs.get(job) else { break };
-        let outcome = prepare(context, &context.listing.pictures[index], &mut input);
-        let payload = match &outcome {
-            Outcome::Failed { .. } => Payload::None,
-            Outcome::Ok { .. } if context.mode == Mode::Workers => {
-                Payload::Features(timed(&context.clock.forward, || features(context, &mut session, &input))?)
-            }
-            Outcome::Ok { .. } => Payload::Input(input.clone()),
-        };
-        // the other end is gone only when the run has failed
-        if sender.send(Done { job, outcome, payload }).is_err() {
+        let first = context.next.fetch_add(context.together, Ordering::Relaxed);
+        let jobs = first..(first + context.together).min(context.jobs.len());
+        let mut prepared = 0;
+        let mut outcomes = Vec::with_capacity(jobs.len());
+        for job in jobs.clone() {
+            let picture = &context.listing.pictures[context.jobs[job]];
+            let outcome = prepare(context, picture, &mut input[prepared * each..(prepared + 1) * each]);
+            prepared += usize::from(!outcome.is_failed());
+            outcomes.push(outcome);
+        }
+        if jobs.is_empty() {
             break;
+        }
+        let input = &input[..prepared * each];
+        let mut payloads = match context.mode {
+            Mode::Workers => {
+                let features = timed(&context.clock.forward, || extractor.forward(&mut session, input, prepared))?;
+                features.into_iter().map(Payload::Features).collect::<Vec<_>>()
+            }
+            Mode::Batches => input.chunks_exact(each).map(|input| Payload::Input(input.to_vec())).collect(),
+        }
+        .into_iter();
+        for (job, outcome) in jobs.zip(outcomes) {
+            let payload = if outcome.is_failed() { None } else { payloads.next() };
+            // the other end is gone only when the run has failed
+            if sender.send(Done { job, outcome, payload: payload.unwrap_or(Payload::None) }).is_err() {
+                return Ok(());
+            }
         }
     }
     Ok(())
@@ -178,11 +192,11 @@ fn prepare(context: &Context, picture: &Picture, input: &mut [f32]) -> Outcome {
     if bytes.len() as u64 != picture.bytes {
         return failed("changed", "its size changed while the run was at work; run again".to_string());
     }
-    let image = match timed(&clock.decode, || image::decode(&bytes, &DecodeOptions::default())) {
+    let image = match timed(&clock.decode, || context.extractor.decode(&bytes)) {
         Ok(image) => image,
-        Err(error) => return failed(error.kind.as_str(), error.detail),
+        Err(failure) => return failed(failure.kind, failure.reason),
     };
-    timed(&clock.prepare, || context.plan.recipe.apply(&image, context.network.layout(), input));
+    timed(&clock.prepare, || context.extractor.prepare(&image, input));
     Outcome::Ok { width: image.width as u64, height: image.height as u64 }
 }
 
@@ -192,18 +206,6 @@ fn read(context: &Context, picture: &Picture) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(picture.bytes as usize + 1);
     file.take(picture.bytes + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
-}
-
-/// Runs the network on one prepared picture and pools its output.
-fn features(context: &Context, session: &mut Session, input: &[f32]) -> Result<Vec<f32>, ExecError> {
-    let taps = context.network.forward(session, input, 1)?;
-    Ok(pooled(context.plan, taps.first().map_or(&[], Vec::as_slice)))
-}
-
-fn pooled(plan: &Plan, values: &[f32]) -> Vec<f32> {
-    let mut out = vec![0.0; plan.width()];
-    exec::pool(plan.pipeline.extract.features, plan.graph.layer(plan.tap).shape, values, &mut out);
-    out
 }
 
 /// A shard that is being filled.
@@ -226,7 +228,7 @@ fn collect(
         start + shard.rows.len()
     });
     let mut shards: BTreeMap<usize, Open> = BTreeMap::new();
-    let mut session = context.network.session();
+    let mut session = context.extractor.session();
     let mut batch: Vec<Done> = Vec::new();
     let mut received = 0;
     while received < context.jobs.len() {
@@ -252,17 +254,15 @@ fn forward_batch(context: &Context, session: &mut Session, mut batch: Vec<Done>)
     if batch.is_empty() {
         return Ok(batch);
     }
-    let mut input = Vec::with_capacity(batch.len() * context.plan.recipe.input_len());
+    let mut input = Vec::with_capacity(batch.len() * context.extractor.input_len());
     for done in &batch {
         if let Payload::Input(values) = &done.payload {
             input.extend_from_slice(values);
         }
     }
-    let taps = timed(&context.clock.forward, || context.network.forward(session, &input, batch.len()))?;
-    let values = taps.first().map_or(&[][..], Vec::as_slice);
-    let each = (values.len() / batch.len()).max(1);
-    for (done, values) in batch.iter_mut().zip(values.chunks_exact(each)) {
-        done.payload = Payload::Features(pooled(context.plan, values));
+    let features = timed(&context.clock.forward, || context.extractor.forward(session, &input, batch.len()))?;
+    for (done, features) in batch.iter_mut().zip(features) {
+        done.payload = Payload::Features(features);
     }
     Ok(batch)
 }
@@ -317,7 +317,7 @@ mod tests {
         );
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("test.yaml");
         let pipeline = config::parse(&yaml, &file, &[]).expect("a sound pipeline");
-        let plan = Plan::new(pipeline, Some(out.path())).expect("a plan");
+        let plan = Plan::new(pipeline, Some(out.path()), &mut |_| panic!("the weights are inside")).expect("a plan");
         let ui = Ui::silent();
         let listing = scan::run(&plan, &ui).expect("bananas");
         let shards = shard::cut(&plan, &listing).expect("shards");

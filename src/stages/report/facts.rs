@@ -205,13 +205,15 @@ fn ran(plan: &Plan, outcome: &Outcome) -> Vec<(&'static str, String)> {
         config::Features::Flatten => "the whole map in one row",
         config::Features::Map => "the whole map",
     };
-    let (from, to) = (plan.graph.layer(plan.tap).shape.dims(), words::count(plan.width()));
+    let backbone = &plan.backbone;
+    let layer = |tap: &crate::backbone::Tap| format!("{}, {}", tap.name, words::size(&tap.map.dims()));
+    let layers = backbone.taps.iter().map(layer).collect::<Vec<_>>().join("; ");
     let mut rows = vec![
-        ("Model", format!("{} ({})", plan.model.title, plan.model.name)),
-        ("Weights", weights(&plan.weights.describe(), &plan.weights_id)),
-        ("Preprocessing", words::recipe(&plan.recipe)),
-        ("Layer", format!("{}, {}", plan.layer, words::size(&from))),
-        ("Features", format!("{kind}: {to} columns")),
+        ("Model", format!("{} ({}), after {}", backbone.model.title, backbone.model.name, backbone.source)),
+        ("Weights", weights(&backbone.weights.describe(), &plan.weights_id)),
+        ("Preprocessing", words::recipe(&backbone.recipe)),
+        ("Layer", layers),
+        ("Features", format!("{kind}: {} columns", words::count(plan.width()))),
     ];
     if let Some(settings) = &plan.pipeline.select {
         rows.push((

@@ -79,6 +79,7 @@ pub fn recipe(recipe: &Recipe) -> String {
     let channels = match recipe.channels {
         ChannelOrder::Rgb => "RGB",
         ChannelOrder::Bgr => "BGR",
+        ChannelOrder::Grey => "grey",
     };
     let mut steps = vec![shape, channels.to_string()];
     if recipe.divisor != 1.0 {

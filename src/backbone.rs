@@ -1,0 +1,201 @@
+//! The network of a run, decided upon: which model, built after which library, with which weights, how pictures are prepared for it, and which
+//! of its layers become features. Everything that can be known before the weights are read.
+
+use std::fmt;
+
+use thiserror::Error;
+
+use crate::config::{Features, Weights, suggest};
+use crate::exec;
+use crate::image::{Recipe, RecipeError};
+use crate::models::{BuildOptions, Graph, GraphError, LayerId, ModelSpec, Shape, Source, WeightsSpec};
+use crate::weights::store::{Found, StoreError, Wanted};
+use crate::weights::{Origin, WeightError, WeightFile};
+
+/// A network, its weights, and what is taken from it.
+#[derive(Debug)]
+pub struct Backbone {
+    pub model: &'static ModelSpec,
+    /// The library that it is built after.
+    pub source: Source,
+    pub weights: Origin,
+    pub recipe: Recipe,
+    pub graph: Graph,
+    /// What is kept of each layer's map.
+    pub features: Features,
+    /// The layers that become features, in the order of the columns.
+    pub taps: Vec<Tap>,
+}
+
+/// A layer that becomes features.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tap {
+    pub layer: LayerId,
+    /// Its name as it was asked for.
+    pub name: String,
+    /// What the layer gives.
+    pub map: Shape,
+    /// What is kept of it.
+    pub shape: Shape,
+}
+
+/// A network cannot be built as asked for.
+#[derive(Debug, Error)]
+pub enum BackboneError {
+    #[error(transparent)]
+    Weights(#[from] WeightError),
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    #[error(transparent)]
+    Recipe(#[from] RecipeError),
+    #[error("{0}")]
+    NoLayer(String),
+    #[error("there is no {what} {model} here; there is: {known}")]
+    NoSource { model: &'static str, what: String, known: String },
+    #[error("the binary carries no weights for {model}")]
+    NotInside { model: &'static str },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Finds or fetches a file of weights.
+pub type Fetch<'a> = dyn FnMut(&Wanted) -> Result<Found, StoreError> + 'a;
+
+/// Where the weights that are asked for lie; those that are published come by `fetch`. `top`: with the classifier on top. `seed` is that of random
+/// ones.
+pub fn origin(
+    model: &'static ModelSpec,
+    weights: &Weights,
+    (seed, top): (u64, bool),
+    fetch: &mut Fetch<'_>,
+) -> Result<Origin, BackboneError> {
+    let row = match weights {
+        Weights::Random => return Ok(Origin::Random(seed)),
+        Weights::Path(path) => return Ok(Origin::file(path)),
+        Weights::Remote(text) => {
+            let reason = "expected hf:owner/repo/file or a URL";
+            let wanted = Wanted::parse(text)?.ok_or_else(|| StoreError::Spec { text: text.clone(), reason })?;
+            let Found { path, sha256, .. } = fetch(&wanted)?;
+            return Ok(Origin::File { path, sha256: Some(sha256) });
+        }
+        Weights::Default => model.weights.first(),
+        Weights::Bundled => Some(model.weights("bundled").ok_or(BackboneError::NotInside { model: model.name })?),
+        Weights::Published(source) => model.weights.iter().find(|row| row.source == *source),
+    };
+    let row = row.ok_or_else(|| no_source(model, weights))?;
+    if row.files.is_empty() {
+        return Ok(Origin::Bundled(row));
+    }
+    let Found { path, sha256, .. } = fetch(&Wanted::Known { model, weights: row, top })?;
+    Ok(Origin::File { path, sha256: Some(sha256) })
+}
+
+fn no_source(model: &'static ModelSpec, what: impl fmt::Debug) -> BackboneError {
+    let known: Vec<&str> = model.weights.iter().map(|row| row.source.word()).collect();
+    let what = format!("{what:?}").to_lowercase();
+    BackboneError::NoSource { model: model.name, what, known: known.join(", ") }
+}
+
+/// The row of the registry whose numerics and recipe go with `weights`: that of `source` where it is given, else the one that the file fits, else
+/// the model's default.
+pub fn row(
+    model: &'static ModelSpec,
+    weights: &Origin,
+    source: Option<Source>,
+) -> Result<&'static WeightsSpec, BackboneError> {
+    if let Origin::Bundled(row) = weights {
+        return Ok(row);
+    }
+    if let Some(source) = source {
+        return model.weights.iter().find(|row| row.source == source).ok_or_else(|| no_source(model, source));
+    }
+    let default = || model.weights.first().ok_or_else(|| no_source(model, "any"));
+    match weights {
+        Origin::File { path, .. } => WeightFile::open(path)?.recognise(model).map_or_else(default, Ok),
+        Origin::Bundled(_) | Origin::Random(_) => default(),
+    }
+}
+
+impl Backbone {
+    /// `model` with `weights` as `row` has them, pictures prepared by `recipe`; features are `features` of `layers`, or of the last feature map
+    /// where none is named.
+    pub fn new(
+        model: &'static ModelSpec,
+        row: &WeightsSpec,
+        weights: Origin,
+        recipe: Recipe,
+        layers: &[String],
+        features: Features,
+    ) -> Result<Self, BackboneError> {
+        recipe.check()?;
+        let (source, channels) = (row.source, recipe.depth());
+        let graph = (model.build)(&BuildOptions { channels, size: recipe.size, classes: row.classes, source })?;
+        let tap = |layer: LayerId, name: &str| {
+            let map = graph.layer(layer).shape;
+            Tap { layer, name: name.to_string(), map, shape: exec::feature_shape(features, map) }
+        };
+        let mut taps = Vec::new();
+        for name in layers {
+            let layer = graph.find(name).ok_or_else(|| BackboneError::NoLayer(unknown_layer(name, model, &graph)))?;
+            taps.push(tap(layer, name));
+        }
+        if taps.is_empty() {
+            taps.push(tap(graph.features(), graph.title(graph.features())));
+        }
+        Ok(Self { model, source, weights, recipe, graph, features, taps })
+    }
+
+    /// `model` with its own classifier on top: features are the class scores before softmax.
+    pub fn classifier(
+        model: &'static ModelSpec,
+        row: &WeightsSpec,
+        weights: Origin,
+        recipe: Recipe,
+    ) -> Result<Self, BackboneError> {
+        let mut backbone = Self::new(model, row, weights, recipe, &[], Features::Flatten)?;
+        let layer = backbone.graph.logits();
+        let (name, shape) = (backbone.graph.layer(layer).name.clone(), backbone.graph.layer(layer).shape);
+        backbone.taps = vec![Tap { layer, name, map: shape, shape }];
+        Ok(backbone)
+    }
+
+    /// Number of features of one picture.
+    pub fn width(&self) -> usize {
+        self.taps.iter().map(|tap| tap.shape.len()).sum()
+    }
+
+    /// Shape of the features of one picture: that of the layer, or one row where several layers follow one another.
+    pub fn shape(&self) -> Shape {
+        match self.taps.as_slice() {
+            [tap] => tap.shape,
+            _ => Shape::Vector(self.width()),
+        }
+    }
+
+    /// The names of the layers, with commas between.
+    pub fn layers(&self) -> String {
+        self.taps.iter().map(|tap| tap.name.as_str()).collect::<Vec<_>>().join(",")
+    }
+
+    /// The layers themselves.
+    pub fn layer_ids(&self) -> Vec<LayerId> {
+        self.taps.iter().map(|tap| tap.layer).collect()
+    }
+
+    /// Multiply-accumulates for one picture.
+    pub fn macs(&self) -> u64 {
+        let needed = self.graph.needed_for(&self.layer_ids());
+        let layers = self.graph.layers().iter().zip(needed).filter(|(_, needed)| *needed);
+        layers.map(|(layer, _)| self.graph.macs_of(layer)).sum()
+    }
+}
+
+fn unknown_layer(name: &str, model: &ModelSpec, graph: &Graph) -> String {
+    match suggest(name, graph.names()) {
+        Some(close) => format!("{} has no layer `{name}`; did you mean `{close}`?", model.name),
+        None => {
+            let hint = format!("`featurize models show {}` lists them", model.name);
+            format!("{} has no layer `{name}`; {hint}", model.name)
+        }
+    }
+}

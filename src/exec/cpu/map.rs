@@ -1,0 +1,92 @@
+//! Where a value lies: channels last in a buffer, with zeros around it, alone or as some of the channels of a concatenation.
+
+use std::ops::Range;
+
+use crate::models::Shape;
+use crate::models::graph::Pad;
+
+/// A map in a buffer; a vector is a map of one position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Map {
+    pub buffer: usize,
+    pub h: usize,
+    pub w: usize,
+    pub c: usize,
+    /// Elements from one position to the next: more than `c` inside a concatenation.
+    pub pixel: usize,
+    /// Its first channel among those.
+    pub channel: usize,
+    /// Zeros around it.
+    pub halo: Pad,
+    /// Whether the buffer holds a map for each picture of a micro-batch, or one that every picture uses in its turn.
+    pub batched: bool,
+}
+
+impl Map {
+    /// Alone in a buffer, nothing around it.
+    pub fn of(shape: Shape) -> Self {
+        let (c, h, w) = match shape {
+            Shape::Map { c, h, w } => (c, h, w),
+            Shape::Vector(n) => (n, 1, 1),
+        };
+        Self { buffer: 0, h, w, c, pixel: c, channel: 0, halo: Pad::default(), batched: false }
+    }
+
+    /// True when the channels of neighbouring positions follow one another.
+    pub fn is_dense(&self) -> bool {
+        self.pixel == self.c
+    }
+
+    /// Elements from one row to the next.
+    pub fn row(&self) -> usize {
+        (self.w + self.halo.left + self.halo.right) * self.pixel
+    }
+
+    /// Elements of the buffer that one picture takes.
+    pub fn picture(&self) -> usize {
+        (self.h + self.halo.top + self.halo.bottom) * self.row()
+    }
+
+    /// Elements before the map of picture `p`.
+    pub fn base(&self, p: usize) -> usize {
+        if self.batched { p * self.picture() } else { 0 }
+    }
+
+    /// Where position (y, x) begins, counted from `pad` above and left of the map.
+    pub fn at(&self, y: usize, x: usize, pad: Pad) -> usize {
+        let (y, x) = (y + self.halo.top - pad.top, x + self.halo.left - pad.left);
+        y * self.row() + x * self.pixel + self.channel
+    }
+
+    /// The values of the map in runs without a gap, row by row where it is dense, else position by position.
+    pub fn runs(&self, whole_rows: bool) -> impl Iterator<Item = Range<usize>> + use<> {
+        let map = *self;
+        let (runs, len) = if whole_rows { (1, map.w * map.c) } else { (map.w, map.c) };
+        (0..map.h).flat_map(move |y| {
+            (0..runs).map(move |x| {
+                let start = map.at(y, x, Pad::default());
+                start..start + len
+            })
+        })
+    }
+
+    /// Where each position begins, picture after picture.
+    pub fn positions(&self, pad: Pad, stride: [usize; 2], [h, w]: [usize; 2], pictures: usize) -> Vec<u32> {
+        let all = (0..pictures).flat_map(|p| (0..h).flat_map(move |y| (0..w).map(move |x| (p, y, x))));
+        all.map(|(p, y, x)| (self.base(p) + self.at(y * stride[0], x * stride[1], pad)) as u32).collect()
+    }
+
+    /// Zeros around the map, which another value may have used.
+    pub fn clear_halo(&self, buffer: &mut [f32]) {
+        if self.halo.is_zero() {
+            return;
+        }
+        let mut at = 0;
+        for y in 0..self.h {
+            let start = self.at(y, 0, Pad::default()) - self.channel;
+            buffer[at..start].fill(0.0);
+            at = start + self.w * self.pixel;
+        }
+        buffer[at..self.picture()].fill(0.0);
+    }
+}

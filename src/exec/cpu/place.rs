@@ -1,0 +1,194 @@
+//! Decides where every value lies: which buffer, how many zeros around it, inside which concatenation; and which steps run picture by picture,
+//! which over a whole micro-batch.
+//!
+//! The terms of a concatenation are written where they belong, so that most concatenations cost nothing. Maps that are large run picture by
+//! picture, so that they stay in the cache; from the first small map on a micro-batch goes through every layer together, so that its weights
+//! are read once for all pictures. What is computed for a picture is the same either way.
+
+use super::map::Map;
+use crate::exec::lower::{Kernel, Step};
+use crate::models::graph::{Activation, Pad};
+
+/// Positions of a map up to which a micro-batch goes through a layer together.
+const SMALL: usize = 1300;
+
+/// A step over values, with what was joined to it.
+#[derive(Debug)]
+pub struct Fused {
+    pub step: Step,
+    /// For a convolution: the value added to it.
+    pub added: Option<usize>,
+    pub activation: Option<Activation>,
+}
+
+impl Fused {
+    /// Every value that the step reads.
+    pub fn inputs(&self) -> Vec<usize> {
+        self.step.inputs.iter().copied().chain(self.added).collect()
+    }
+}
+
+/// Where everything lies.
+#[derive(Debug)]
+pub struct Places {
+    /// For each value.
+    pub maps: Vec<Map>,
+    /// Floats in each buffer.
+    pub buffers: Vec<usize>,
+    /// The first step that runs over the whole micro-batch.
+    pub cut: usize,
+    /// For each step whether it is the first that writes into its buffer's map, whose halo it clears.
+    pub clears: Vec<bool>,
+}
+
+/// Places the values of `steps`; `maps` has the sizes of all of them, value 0 is the picture.
+pub fn place(steps: &[Fused], taps: &[usize], mut maps: Vec<Map>, micro_batch: usize) -> Places {
+    let parents = in_place(steps, &maps);
+    let roots: Vec<usize> = (0..maps.len()).map(|value| root(&parents, value)).collect();
+    halos(steps, &roots, &mut maps);
+    for value in 0..maps.len() {
+        let (halo, pixel) = (maps[roots[value]].halo, maps[roots[value]].pixel);
+        let mut at = value;
+        while let Some((parent, channel)) = parents[at] {
+            maps[value].channel += channel;
+            at = parent;
+        }
+        (maps[value].halo, maps[value].pixel) = (halo, pixel);
+    }
+    let cut = steps.iter().position(|fused| small(&maps[fused.step.output]));
+    // a step within a concatenation that is written before it is small by itself
+    let cut = cut.unwrap_or(steps.len());
+    for value in batched(steps, taps, cut) {
+        maps[roots[value]].batched = true;
+    }
+    let (buffers, clears) = assign(steps, taps, &roots, &mut maps, cut, micro_batch);
+    for value in 0..maps.len() {
+        (maps[value].buffer, maps[value].batched) = (maps[roots[value]].buffer, maps[roots[value]].batched);
+    }
+    Places { maps, buffers, cut, clears }
+}
+
+fn small(map: &Map) -> bool {
+    map.h * map.w <= SMALL
+}
+
+/// For each value the concatenation that it is written into, and its first channel there.
+fn in_place(steps: &[Fused], maps: &[Map]) -> Vec<Option<(usize, usize)>> {
+    let mut parents = vec![None; maps.len()];
+    let mut whole = vec![false; maps.len()];
+    whole[0] = true;
+    for fused in steps {
+        if needs_whole_rows(&fused.step.kernel) {
+            whole[fused.step.inputs[0]] = true;
+        }
+    }
+    for Fused { step, .. } in steps.iter().filter(|fused| matches!(fused.step.kernel, Kernel::Concat)) {
+        let mut channel = 0;
+        for &term in &step.inputs {
+            let once = step.inputs.iter().filter(|&&other| other == term).count() == 1;
+            if once && parents[term].is_none() && !whole[term] {
+                parents[term] = Some((step.output, channel));
+            }
+            channel += maps[term].c;
+        }
+    }
+    // no step may read and write one buffer
+    while let Some(value) = steps.iter().find_map(|fused| conflict(fused, &parents)) {
+        parents[value] = None;
+    }
+    parents
+}
+
+/// A value that must leave its concatenation, because a step would read and write one buffer.
+fn conflict(fused: &Fused, parents: &[Option<(usize, usize)>]) -> Option<usize> {
+    let output = fused.step.output;
+    let own = root(parents, output);
+    let is_concat = matches!(fused.step.kernel, Kernel::Concat);
+    let there = |value: usize| is_concat && parents[value].is_some_and(|(parent, _)| parent == output);
+    let shared = fused.inputs().into_iter().find(|&value| !there(value) && root(parents, value) == own)?;
+    Some(if parents[output].is_some() { output } else { shared })
+}
+
+/// Kernels that take the values of neighbouring positions as one run.
+fn needs_whole_rows(kernel: &Kernel) -> bool {
+    match kernel {
+        Kernel::Conv { window, .. } => window.kernel[1] > 1,
+        Kernel::Depthwise { .. } => true,
+        _ => false,
+    }
+}
+
+fn root(parents: &[Option<(usize, usize)>], mut value: usize) -> usize {
+    while let Some((parent, _)) = parents[value] {
+        value = parent;
+    }
+    value
+}
+
+/// As many zeros around each map as the windows that run over it want.
+fn halos(steps: &[Fused], roots: &[usize], maps: &mut [Map]) {
+    for fused in steps {
+        if let Kernel::Conv { window, .. } | Kernel::Depthwise { window, .. } = &fused.step.kernel {
+            let halo = &mut maps[roots[fused.step.inputs[0]]].halo;
+            let Pad { top, bottom, left, right } = window.pad;
+            halo.top = halo.top.max(top);
+            halo.bottom = halo.bottom.max(bottom);
+            halo.left = halo.left.max(left);
+            halo.right = halo.right.max(right);
+        }
+    }
+}
+
+/// Values of which each picture of a micro-batch has its own: those from the cut on, those that cross it, and the taps.
+fn batched(steps: &[Fused], taps: &[usize], cut: usize) -> Vec<usize> {
+    let after = steps[cut..].iter().flat_map(|fused| fused.inputs().into_iter().chain([fused.step.output]));
+    after.chain(taps.iter().copied()).collect()
+}
+
+/// Gives every root a buffer, the smallest that is free and large enough, else the largest that is free, grown.
+fn assign(
+    steps: &[Fused],
+    taps: &[usize],
+    roots: &[usize],
+    maps: &mut [Map],
+    cut: usize,
+    micro_batch: usize,
+) -> (Vec<usize>, Vec<bool>) {
+    let mut last = vec![0; maps.len()];
+    for (i, fused) in steps.iter().enumerate() {
+        fused.inputs().iter().chain([&fused.step.output]).for_each(|&value| last[roots[value]] = i);
+    }
+    taps.iter().for_each(|&value| last[roots[value]] = usize::MAX);
+    let need = |map: &Map| map.picture() * if map.batched { micro_batch } else { 1 };
+    let mut buffers: Vec<usize> = vec![need(&maps[0])];
+    let mut placed = vec![false; maps.len()];
+    placed[0] = true;
+    let (mut free, mut clears): (Vec<usize>, _) = (Vec::new(), Vec::with_capacity(steps.len()));
+    // what every picture has its own of before the cut shares with nobody: the next picture still runs through the steps before
+    let early = |value: usize, first: usize, maps: &[Map]| first < cut && maps[value].batched;
+    let mut first = vec![0; maps.len()];
+    for (i, fused) in steps.iter().enumerate() {
+        let value = roots[fused.step.output];
+        clears.push(!placed[value]);
+        if !placed[value] {
+            (placed[value], first[value]) = (true, i);
+            let need = need(&maps[value]);
+            let alone = early(value, i, maps);
+            let fits = free.iter().copied().filter(|&b| buffers[b] >= need).min_by_key(|&b| buffers[b]);
+            let buffer = fits.or_else(|| free.iter().copied().max_by_key(|&b| buffers[b])).filter(|_| !alone);
+            let buffer = buffer.unwrap_or(buffers.len());
+            free.retain(|&b| b != buffer);
+            match buffers.get_mut(buffer) {
+                Some(len) => *len = (*len).max(need),
+                None => buffers.push(need),
+            }
+            maps[value].buffer = buffer;
+        }
+        let mut done: Vec<usize> = fused.inputs().into_iter().chain([fused.step.output]).map(|v| roots[v]).collect();
+        done.sort_unstable();
+        done.dedup();
+        done.retain(|&root| last[root] == i && !(early(root, first[root], maps) && i < cut));
+        free.extend(done.iter().map(|&root| maps[root].buffer));
+    }
+    (buffers, clears)
+}

@@ -1,0 +1,118 @@
+//! Pooling windows, channels last: a vector of channels of one output position at a time. Positions outside the map are passed over, so that a
+//! map needs no zeros around it.
+
+#[cfg(target_arch = "x86_64")]
+use super::simd::{Avx2, Avx512};
+use super::simd::{Isa, Portable, Simd};
+use crate::models::graph::{Pooling, Window};
+
+/// What is pooled.
+#[derive(Clone, Copy, Debug)]
+pub struct Pool {
+    pub isa: Isa,
+    pub pooling: Pooling,
+    pub window: Window,
+    /// Padded zeros take part in a maximum.
+    pub zeros: bool,
+    pub channels: usize,
+}
+
+/// A map of one picture: its first element, elements to the next position and the next row, height and width.
+#[derive(Clone, Copy, Debug)]
+pub struct Grid {
+    pub start: usize,
+    pub pixel: usize,
+    pub row: usize,
+    pub size: [usize; 2],
+}
+
+impl Grid {
+    /// One past the last element that is touched, `channels` at each position.
+    fn end(&self, channels: usize) -> usize {
+        let [h, w] = self.size;
+        if h == 0 || w == 0 { self.start } else { self.start + (h - 1) * self.row + (w - 1) * self.pixel + channels }
+    }
+}
+
+impl Pool {
+    /// Pools the map `from` of `input` into the map `to` of `output`. Panics when a map lies outside its slice.
+    pub fn run(&self, from: &Grid, input: &[f32], to: &Grid, output: &mut [f32]) {
+        assert!(from.end(self.channels) <= input.len(), "the map lies outside the input");
+        assert!(to.end(self.channels) <= output.len(), "the map lies outside the output");
+        let (input, output) = (input.as_ptr(), output.as_mut_ptr());
+        // SAFETY: the instruction set was detected; both maps lie within their slices, as asserted, windows are cut to the map, and the output
+        // is borrowed alone.
+        unsafe {
+            match self.isa {
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx512 => run_avx512(self, from, input, to, output),
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx2 => run_avx2(self, from, input, to, output),
+                Isa::Portable => positions::<Portable>(self, from, input, to, output),
+            }
+        }
+    }
+
+    /// The part of the window of output `i` that lies inside, and how many of its positions count, along one side.
+    fn span(&self, side: usize, i: usize, size: usize) -> (usize, usize, usize) {
+        let Window { kernel, stride, pad } = self.window;
+        let (before, after) = if side == 0 { (pad.top, pad.bottom) } else { (pad.left, pad.right) };
+        // counted from the first padded position
+        let (start, end) = (i * stride[side], i * stride[side] + kernel[side]);
+        let (first, last) = (start.max(before) - before, end.min(before + size).max(before) - before);
+        let counted = match self.pooling {
+            Pooling::AvgWithPad => end.min(before + size + after) - start,
+            Pooling::Max | Pooling::Avg => last.saturating_sub(first),
+        };
+        (first, last, counted)
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+unsafe fn run_avx512(pool: &Pool, from: &Grid, input: *const f32, to: &Grid, output: *mut f32) {
+    // SAFETY: as the caller's.
+    unsafe { positions::<Avx512>(pool, from, input, to, output) }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn run_avx2(pool: &Pool, from: &Grid, input: *const f32, to: &Grid, output: *mut f32) {
+    // SAFETY: as the caller's.
+    unsafe { positions::<Avx2>(pool, from, input, to, output) }
+}
+
+#[inline(always)]
+unsafe fn positions<S: Simd>(pool: &Pool, from: &Grid, input: *const f32, to: &Grid, output: *mut f32) {
+    let [kh, kw] = pool.window.kernel;
+    for y in 0..to.size[0] {
+        let (top, bottom, tall) = pool.span(0, y, from.size[0]);
+        for x in 0..to.size[1] {
+            let (left, right, wide) = pool.span(1, x, from.size[1]);
+            let cut = (bottom - top.min(bottom)) * (right - left.min(right)) < kh * kw;
+            let (first, factor) = match pool.pooling {
+                Pooling::Max if cut && pool.zeros => (0.0, 1.0),
+                Pooling::Max => (f32::NEG_INFINITY, 1.0),
+                Pooling::Avg | Pooling::AvgWithPad => (0.0, 1.0 / (tall * wide) as f32),
+            };
+            for channel in (0..pool.channels).step_by(S::W) {
+                let lanes = S::W.min(pool.channels - channel);
+                // SAFETY: rows and columns are cut to the map, `lanes` channels are left at each of them and at the output.
+                unsafe {
+                    let mut sum = S::splat(first);
+                    for row in top..bottom {
+                        let line = input.add(from.start + row * from.row + channel);
+                        for column in left..right {
+                            let v = S::load_part(line.add(column * from.pixel), lanes);
+                            sum = if pool.pooling == Pooling::Max { S::max(sum, v) } else { S::add(sum, v) };
+                        }
+                    }
+                    if pool.pooling != Pooling::Max {
+                        sum = S::mul_add(sum, S::splat(factor), S::splat(0.0));
+                    }
+                    S::store_part(output.add(to.start + y * to.row + x * to.pixel + channel), lanes, sum);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! A tensor of a weight file: its shape is known when the file is opened, its values are read when they are asked for, so that a file of half a
+//! gigabyte never stands in memory beside what is made of it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::WeightError;
+
+/// Reads the values of a tensor, row-major.
+type Read = dyn Fn() -> Result<Vec<f32>, WeightError> + Send + Sync;
+
+/// A tensor in f32; cheap to clone.
+#[derive(Clone)]
+pub struct Tensor {
+    shape: Vec<usize>,
+    data: Data,
+}
+
+#[derive(Clone)]
+enum Data {
+    Ready(Arc<Vec<f32>>),
+    Later(Arc<Read>),
+}
+
+impl Tensor {
+    /// A tensor whose values are at hand.
+    pub fn ready(shape: Vec<usize>, values: Vec<f32>) -> Self {
+        Self { shape, data: Data::Ready(Arc::new(values)) }
+    }
+
+    /// A tensor whose values `read` gives, row-major, as many as `shape` says.
+    pub fn later(shape: Vec<usize>, read: impl Fn() -> Result<Vec<f32>, WeightError> + Send + Sync + 'static) -> Self {
+        Self { shape, data: Data::Later(Arc::new(read)) }
+    }
+
+    /// Its sizes; empty for a single value.
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// Its values, row-major.
+    pub fn values(&self) -> Result<Vec<f32>, WeightError> {
+        match &self.data {
+            Data::Ready(values) => Ok(values.to_vec()),
+            Data::Later(read) => read(),
+        }
+    }
+
+    /// The tensor of `shape` whose values `change` makes of this one's, when they are asked for.
+    pub fn map(&self, shape: Vec<usize>, change: impl Fn(Vec<f32>) -> Vec<f32> + Send + Sync + 'static) -> Self {
+        let source = self.clone();
+        Self::later(shape, move || Ok(change(source.values()?)))
+    }
+}
+
+impl fmt::Debug for Tensor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tensor{:?}", self.shape)
+    }
+}
