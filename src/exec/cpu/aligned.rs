@@ -10,7 +10,7 @@ pub const LINE: usize = 16;
 struct Line([f32; LINE]);
 
 /// A slice of f32 on the heap that begins at a cache line; its length is fixed.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Aligned {
     lines: Vec<Line>,
     len: usize,

@@ -10,6 +10,8 @@ use crate::models::graph::Activation;
 const ROWS: usize = 4;
 /// Pictures that are computed together.
 const PICTURES: usize = 4;
+/// Vectors that are summed before their sum is added to the others.
+const RUN: usize = 32;
 /// Lanes of the widest vector.
 const LANES: usize = 16;
 
@@ -120,7 +122,7 @@ unsafe fn dispatch<S: Simd>(
     }
 }
 
-/// `ROWS` rows × `N` pictures. A product is summed lane by lane, then over the lanes: its order depends on nothing but the length.
+/// `ROWS` rows × `N` pictures. A product is summed lane by lane in short runs, then over the lanes: its order depends on nothing but the length.
 #[inline(always)]
 #[allow(clippy::needless_range_loop)]
 unsafe fn dot<S: Simd, const N: usize>(
@@ -135,18 +137,28 @@ unsafe fn dot<S: Simd, const N: usize>(
         let mut all = [[S::splat(0.0); ROWS]; N];
         let mut at = 0;
         while at < len {
-            let lanes = S::W.min(len - at);
-            let mut row = [S::splat(0.0); ROWS];
-            for i in 0..ROWS {
-                row[i] = S::load_part(w[i].add(at), lanes);
+            // a sum of sums of short runs rounds less than one long sum
+            let end = len.min(at + RUN * S::W);
+            let mut run = [[S::splat(0.0); ROWS]; N];
+            while at < end {
+                let lanes = S::W.min(len - at);
+                let mut row = [S::splat(0.0); ROWS];
+                for i in 0..ROWS {
+                    row[i] = S::load_part(w[i].add(at), lanes);
+                }
+                for p in 0..N {
+                    let v = S::load_part(x.add(p * stride + at), lanes);
+                    for i in 0..ROWS {
+                        run[p][i] = S::mul_add(v, row[i], run[p][i]);
+                    }
+                }
+                at += S::W;
             }
             for p in 0..N {
-                let v = S::load_part(x.add(p * stride + at), lanes);
                 for i in 0..ROWS {
-                    all[p][i] = S::mul_add(v, row[i], all[p][i]);
+                    all[p][i] = S::add(all[p][i], run[p][i]);
                 }
             }
-            at += S::W;
         }
         for p in 0..N {
             for i in 0..ROWS {

@@ -1,11 +1,12 @@
 //! Our own executor for the CPU: channels last, weights packed once, batch norm folded, bias, activation and residual joined to the
 //! convolution before them, every buffer planned once.
 //!
-//! The only room where `unsafe` is allowed: vectors ([`simd`]) and the kernels over them ([`matmul`], [`depthwise`], [`dense`], [`pool`]). All
+//! The only room where `unsafe` is allowed: vectors ([`simd`]) and the kernels over them ([`matmul`], [`winograd`], [`depthwise`], [`dense`], [`pool`]). All
 //! check every place that they are given before they begin. [`network`], which runs them, and [`place`], which plans the memory, are safe code.
 
 #![allow(unsafe_code)]
 
+pub mod aligned;
 pub mod dense;
 pub mod depthwise;
 mod map;
@@ -16,6 +17,7 @@ pub mod pool;
 pub mod simd;
 #[cfg(test)]
 mod tests;
+pub mod winograd;
 
 pub use network::{MICRO_BATCH, Network, Scratch};
 

@@ -3,13 +3,15 @@
 //! Every value has a map in memory: `(height, width, channels)`, with as many zeros around it as the windows that read it want, so that no
 //! convolution knows of borders. Where it lies is decided once, in [`place`](super::place).
 
+use super::aligned::Aligned;
 use super::dense::Dense;
 use super::depthwise;
 use super::map::Map;
 use super::matmul;
-use super::place::{Fused, Places, place};
+use super::place::{Fused, Places, place, tile};
 use super::pool::{Grid, Pool};
 use super::simd::Isa;
+use super::winograd;
 use crate::exec::ExecError;
 use crate::exec::lower::{Kernel, Program};
 use crate::models::graph::{Activation, FlattenOrder, Pad, Window};
@@ -26,6 +28,12 @@ enum Op {
         outs: Vec<u32>,
         adds: Option<Vec<u32>>,
         row: usize,
+        activation: Option<Activation>,
+    },
+    /// A 3 × 3 convolution with fewer multiplications, the values of a third map added to it.
+    Winograd {
+        packed: winograd::Packed,
+        places: winograd::Places,
         activation: Option<Activation>,
     },
     Depthwise {
@@ -71,12 +79,16 @@ pub struct Network {
     buffers: Vec<usize>,
     /// The first step that runs over the whole micro-batch.
     cut: usize,
+    /// Floats that the transforms of Winograd's convolutions need.
+    tiles: usize,
 }
 
 /// The buffers of one thread.
 #[derive(Debug)]
 pub struct Scratch {
-    buffers: Vec<Vec<f32>>,
+    buffers: Vec<Aligned>,
+    /// For the transforms of [`winograd`].
+    tiles: Aligned,
 }
 
 impl Network {
@@ -99,12 +111,19 @@ impl Network {
             let pictures = if i < cut { 1 } else { MICRO_BATCH };
             plan(fused, &maps, isa, pictures, clears)
         });
-        Ok(Self { steps: steps.collect::<Result<_, _>>()?, maps, taps, buffers, cut })
+        let steps = steps.collect::<Result<Vec<_>, _>>()?;
+        let tiles = steps.iter().map(|step| match &step.op {
+            Op::Winograd { packed, places, .. } => packed.scratch_len(places),
+            _ => 0,
+        });
+        let tiles = tiles.max().unwrap_or(0);
+        Ok(Self { steps, maps, taps, buffers, cut, tiles })
     }
 
     /// Buffers for one thread.
     pub fn scratch(&self) -> Scratch {
-        Scratch { buffers: self.buffers.iter().map(|&len| vec![0.0; len]).collect() }
+        let buffers = self.buffers.iter().map(|&len| Aligned::zeros(len)).collect();
+        Scratch { buffers, tiles: Aligned::zeros(self.tiles) }
     }
 
     /// Runs `n` pictures `(n, h, w, c)`; gives the values of each tap for all of them, maps as `(n, h, w, c)`.
@@ -147,7 +166,7 @@ impl Network {
         }
         let input = |i: usize| {
             let map = &self.maps[step.inputs[i]];
-            (map, scratch.buffers[map.buffer].as_slice())
+            (map, &scratch.buffers[map.buffer][..])
         };
         let (from, values) = input(0);
         match &step.op {
@@ -162,6 +181,12 @@ impl Network {
                 };
                 let places = matmul::Places { starts: &starts[..positions], row: *row, outs: &outs[..positions], adds };
                 packed.run(&places, &values[from.base(first)..], added, *activation, &mut output[to.base(first)..]);
+            }
+            Op::Winograd { packed, places, activation } => {
+                let places = winograd::Places { pictures: n, ..*places };
+                let added = if places.added.is_some() { &input(1).1[input(1).0.base(first)..] } else { &[] };
+                let (values, output) = (&values[from.base(first)..], &mut output[to.base(first)..]);
+                packed.run(&places, values, added, *activation, output, &mut scratch.tiles);
             }
             Op::Dense { dense, activation } => {
                 let strides = [from.picture(), to.picture()];
@@ -237,7 +262,7 @@ fn one(op: &Op, inputs: &[(&Map, &[f32])], to: &Map, output: &mut [f32]) {
             }
         }
         // run for all pictures together
-        Op::Product { .. } | Op::Dense { .. } => {}
+        Op::Product { .. } | Op::Winograd { .. } | Op::Dense { .. } => {}
     }
 }
 
@@ -293,7 +318,27 @@ fn plan(fused: Fused, maps: &[Map], isa: Isa, pictures: usize, clears: bool) -> 
         return Err(ExecError::Layer { layer: step.layer, reason });
     }
     let none = Pad::default();
+    let tile = tile(&step);
     let op = match step.kernel {
+        Kernel::Conv { window, weight, bias, .. } if let Some(tile) = tile => {
+            let grid = |map: &Map, pad: Pad| winograd::Grid {
+                start: map.at(0, 0, pad),
+                pixel: map.pixel,
+                row: map.row(),
+                picture: if map.batched { map.picture() } else { 0 },
+            };
+            Op::Winograd {
+                packed: winograd::Packed::new(isa, tile, &weight, &bias, from.c),
+                places: winograd::Places {
+                    pictures,
+                    input: grid(&from, window.pad),
+                    output: grid(&to, none),
+                    added: added.map(|value| grid(&maps[value], none)),
+                    size: [to.h, to.w],
+                },
+                activation,
+            }
+        }
         Kernel::Conv { window, weight, bias, .. } => {
             let Window { kernel, stride, pad } = window;
             let weight = channels_last(&weight, bias.len(), from.c, kernel);

@@ -5,8 +5,11 @@
 //! picture, so that they stay in the cache; from the first small map on a micro-batch goes through every layer together, so that its weights
 //! are read once for all pictures. What is computed for a picture is the same either way.
 
+use super::aligned::LINE;
 use super::map::Map;
+use super::winograd::Tile;
 use crate::exec::lower::{Kernel, Step};
+use crate::models::Shape;
 use crate::models::graph::{Activation, Pad};
 
 /// Positions of a map up to which a micro-batch goes through a layer together.
@@ -46,6 +49,7 @@ pub fn place(steps: &[Fused], taps: &[usize], mut maps: Vec<Map>, micro_batch: u
     let parents = in_place(steps, &maps);
     let roots: Vec<usize> = (0..maps.len()).map(|value| root(&parents, value)).collect();
     halos(steps, &roots, &mut maps);
+    pitches(steps, &roots, &mut maps);
     for value in 0..maps.len() {
         let (halo, pixel) = (maps[roots[value]].halo, maps[roots[value]].pixel);
         let mut at = value;
@@ -78,7 +82,7 @@ fn in_place(steps: &[Fused], maps: &[Map]) -> Vec<Option<(usize, usize)>> {
     let mut whole = vec![false; maps.len()];
     whole[0] = true;
     for fused in steps {
-        if needs_whole_rows(&fused.step.kernel) {
+        if needs_whole_rows(&fused.step) {
             whole[fused.step.inputs[0]] = true;
         }
     }
@@ -110,12 +114,20 @@ fn conflict(fused: &Fused, parents: &[Option<(usize, usize)>]) -> Option<usize> 
 }
 
 /// Kernels that take the values of neighbouring positions as one run.
-fn needs_whole_rows(kernel: &Kernel) -> bool {
-    match kernel {
-        Kernel::Conv { window, .. } => window.kernel[1] > 1,
+fn needs_whole_rows(step: &Step) -> bool {
+    match &step.kernel {
+        Kernel::Conv { window, .. } => window.kernel[1] > 1 && tile(step).is_none(),
         Kernel::Depthwise { .. } => true,
         _ => false,
     }
+}
+
+/// The Winograd tile of a step that is computed so.
+pub fn tile(step: &Step) -> Option<Tile> {
+    let (Kernel::Conv { window, .. }, Shape::Map { c, .. }) = (&step.kernel, step.in_shape) else { return None };
+    let Shape::Map { c: filters, h, w } = step.out_shape else { return None };
+    let fits = window.kernel == [3, 3] && window.stride == [1, 1];
+    if fits { Tile::choose(c, filters, [h, w]) } else { None }
 }
 
 fn root(parents: &[Option<(usize, usize)>], mut value: usize) -> usize {
@@ -135,6 +147,23 @@ fn halos(steps: &[Fused], roots: &[usize], maps: &mut [Map]) {
             halo.bottom = halo.bottom.max(bottom);
             halo.left = halo.left.max(left);
             halo.right = halo.right.max(right);
+        }
+    }
+}
+
+/// Rows of positions a power of two apart fall into the same few sets of the first cache; a line between them spreads them.
+fn pitches(steps: &[Fused], roots: &[usize], maps: &mut [Map]) {
+    const APART: usize = 512;
+    let mut whole = vec![false; maps.len()];
+    whole[0] = true;
+    steps
+        .iter()
+        .filter(|fused| needs_whole_rows(&fused.step))
+        .for_each(|fused| whole[roots[fused.step.inputs[0]]] = true);
+    for value in (0..maps.len()).filter(|&value| roots[value] == value && !whole[value]) {
+        let map = &mut maps[value];
+        if map.c % APART == 0 && map.h * map.w > 1 {
+            map.pixel = map.c + LINE;
         }
     }
 }
