@@ -1,5 +1,6 @@
 //! The command line: one file a command. Printing results and deciding the exit code happen here and nowhere else.
 
+mod bench;
 mod classify;
 mod models;
 mod plan;
@@ -82,6 +83,11 @@ enum Command {
         #[command(subcommand)]
         command: models::ModelsCommand,
     },
+    /// How fast a network runs on this machine, and where its time goes.
+    #[command(
+        after_help = "Examples:\n  featurize bench --model resnet50 --layers\n  featurize bench --model vgg16 --images my/pictures"
+    )]
+    Bench(bench::BenchArgs),
     /// Trained weights: which are on this machine, fetch, import, verify them.
     #[command(after_help = "Examples:\n  featurize weights list\n  featurize weights fetch vgg16 --source keras")]
     Weights {
@@ -171,6 +177,7 @@ pub fn main() -> ExitCode {
         Command::Predict(arguments) => predict::run(&arguments),
         Command::Classify(arguments) => classify::run(&arguments),
         Command::Models { command } => models::run(&command),
+        Command::Bench(arguments) => bench::run(&arguments),
         Command::Weights { command } => weights::run(&command),
     };
     match result {

@@ -84,7 +84,7 @@ fn summary(plan: &Plan, outcome: &Outcome, seconds: f64) -> String {
             let layer = format!("{}, layer {}", plan.backbone.model.title, plan.backbone.layers());
             line("features", format!("{} per image ({layer})", done.width));
             if done.timing.pictures > 0 && outcome.computed.contains(&StageId::Extract) {
-                let rate = done.timing.pictures as f64 / done.timing.wall.max(1e-9);
+                let rate = done.timing.rate();
                 line("speed", format!("{rate:.1} images/s on {} ({} threads)", done.device, done.threads));
             }
         }

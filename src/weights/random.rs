@@ -2,28 +2,40 @@
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use sha2::{Digest, Sha256};
 
 use super::{Tensor, WeightSet};
-use crate::models::graph::Graph;
+use crate::models::graph::{Graph, Parameter};
 
-/// He-initialised weights for every tensor of `graph`; the same seed gives the same bits on every machine.
+/// He-initialised weights for every tensor of `graph`, drawn when they are asked for; the same seed gives the same bits on every machine, and a
+/// tensor's do not depend on which others there are.
 pub fn he(graph: &Graph, seed: u64) -> WeightSet {
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut set = WeightSet::default();
-    for parameter in graph.parameters() {
-        let len = parameter.shape.iter().product();
-        let values = match parameter.name.rsplit('.').next() {
-            Some("weight") if parameter.shape.len() > 1 => {
-                let fan_in: usize = parameter.shape[1..].iter().product();
-                let std = (2.0 / fan_in as f64).sqrt();
-                (0..len).map(|_| (normal(&mut rng) * std) as f32).collect()
+    for Parameter { name, shape } in graph.parameters() {
+        let len: usize = shape.iter().product();
+        let tensor = match name.rsplit('.').next() {
+            Some("weight") if shape.len() > 1 => {
+                let fan_in: usize = shape[1..].iter().product();
+                let (std, seed) = ((2.0 / fan_in as f64).sqrt(), seed_of(&name, seed));
+                Tensor::later(shape, move || {
+                    let mut rng = ChaCha8Rng::from_seed(seed);
+                    Ok((0..len).map(|_| (normal(&mut rng) * std) as f32).collect())
+                })
             }
-            Some("weight" | "running_var") => vec![1.0; len],
-            _ => vec![0.0; len],
+            Some("weight" | "running_var") => Tensor::ready(shape, vec![1.0; len]),
+            _ => Tensor::ready(shape, vec![0.0; len]),
         };
-        set.tensors.insert(parameter.name, Tensor::ready(parameter.shape, values));
+        set.tensors.insert(name, tensor);
     }
     set
+}
+
+/// The seed of one tensor.
+fn seed_of(name: &str, seed: u64) -> [u8; 32] {
+    let mut hasher = Sha256::new();
+    hasher.update(seed.to_le_bytes());
+    hasher.update(name.as_bytes());
+    hasher.finalize().into()
 }
 
 /// A standard normal by Marsaglia's polar method, without the second value of the pair.

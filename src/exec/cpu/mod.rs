@@ -12,14 +12,16 @@ pub mod depthwise;
 mod map;
 pub mod matmul;
 pub mod network;
+pub mod peak;
 mod place;
 pub mod pool;
 pub mod simd;
+mod steps;
 #[cfg(test)]
 mod tests;
 pub mod winograd;
 
-pub use network::{MICRO_BATCH, Network, Scratch};
+pub use network::{MICRO_BATCH, Network, Scratch, StepTime};
 
 use crate::models::graph::Activation;
 

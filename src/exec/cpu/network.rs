@@ -3,65 +3,41 @@
 //! Every value has a map in memory: `(height, width, channels)`, with as many zeros around it as the windows that read it want, so that no
 //! convolution knows of borders. Where it lies is decided once, in [`place`](super::place).
 
+use std::time::Instant;
+
 use super::aligned::Aligned;
 use super::dense::Dense;
 use super::depthwise;
 use super::map::Map;
 use super::matmul;
 use super::place::{Fused, Places, place, tile};
-use super::pool::{Grid, Pool};
+use super::pool::Pool;
 use super::simd::Isa;
+use super::steps::{Op, one};
 use super::winograd;
 use crate::exec::ExecError;
-use crate::exec::lower::{Kernel, Program};
-use crate::models::graph::{Activation, FlattenOrder, Pad, Window};
+use crate::exec::lower::{Kernel, Program, Step};
+use crate::models::graph::{Activation, Pad, Window};
 
 /// Pictures that go through the late layers together.
 pub const MICRO_BATCH: usize = 4;
 
-#[derive(Debug)]
-enum Op {
-    /// A convolution, the values of a third map added to it.
-    Product {
-        packed: matmul::Packed,
-        starts: Vec<u32>,
-        outs: Vec<u32>,
-        adds: Option<Vec<u32>>,
-        row: usize,
-        activation: Option<Activation>,
-    },
-    /// A 3 × 3 convolution with fewer multiplications, the values of a third map added to it.
-    Winograd {
-        packed: winograd::Packed,
-        places: winograd::Places,
-        activation: Option<Activation>,
-    },
-    Depthwise {
-        packed: depthwise::Packed,
-        places: depthwise::Places,
-        activation: Option<Activation>,
-    },
-    Dense {
-        dense: Dense,
-        activation: Option<Activation>,
-    },
-    Scale {
-        scale: Vec<f32>,
-        shift: Vec<f32>,
-        activation: Option<Activation>,
-    },
-    Activation(Activation),
-    Add(Option<Activation>),
-    /// For each term its first channel; none where it was written in place.
-    Concat(Vec<Option<usize>>),
-    Pool(Pool),
-    AdaptiveAvgPool,
-    ZeroPad(Pad),
-    Flatten(FlattenOrder),
+/// What a step took.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StepTime {
+    /// The last layer that it covers.
+    pub layer: String,
+    /// How it is computed.
+    pub kernel: &'static str,
+    /// Multiply-accumulates for one picture, as the definition counts them.
+    pub macs: u64,
+    pub seconds: f64,
 }
 
 #[derive(Debug)]
 struct Planned {
+    layer: String,
+    macs: u64,
     op: Op,
     inputs: Vec<usize>,
     output: usize,
@@ -131,12 +107,19 @@ impl Network {
         let each = (self.maps[0].h * self.maps[0].w * self.maps[0].c).max(1);
         let mut taps: Vec<Vec<f32>> = vec![Vec::new(); self.taps.len()];
         for group in pictures[..n * each].chunks(MICRO_BATCH * each) {
-            self.micro_batch(scratch, group, group.len() / each, &mut taps);
+            self.micro_batch(scratch, group, group.len() / each, &mut taps, &mut |_, _| {});
         }
         taps
     }
 
-    fn micro_batch(&self, scratch: &mut Scratch, pictures: &[f32], n: usize, taps: &mut [Vec<f32>]) {
+    fn micro_batch(
+        &self,
+        scratch: &mut Scratch,
+        pictures: &[f32],
+        n: usize,
+        taps: &mut [Vec<f32>],
+        tell: &mut dyn FnMut(usize, f64),
+    ) {
         let input = self.maps[0];
         for (p, picture) in pictures.chunks_exact(pictures.len() / n).enumerate() {
             let buffer = &mut scratch.buffers[input.buffer][input.base(p)..];
@@ -144,9 +127,17 @@ impl Network {
             for (run, line) in input.runs(true).zip(picture.chunks_exact(input.w * input.c)) {
                 buffer[run].copy_from_slice(line);
             }
-            self.steps[..self.cut].iter().for_each(|step| self.step(step, scratch, p, 1));
+            for i in 0..self.cut {
+                let start = Instant::now();
+                self.step(&self.steps[i], scratch, p, 1);
+                tell(i, start.elapsed().as_secs_f64());
+            }
         }
-        self.steps[self.cut..].iter().for_each(|step| self.step(step, scratch, 0, n));
+        for i in self.cut..self.steps.len() {
+            let start = Instant::now();
+            self.step(&self.steps[i], scratch, 0, n);
+            tell(i, start.elapsed().as_secs_f64());
+        }
         for (tap, values) in self.taps.iter().zip(taps) {
             let map = &self.maps[*tap];
             for p in 0..n {
@@ -154,6 +145,26 @@ impl Network {
                 map.runs(map.is_dense()).for_each(|run| values.extend_from_slice(&buffer[run]));
             }
         }
+    }
+
+    /// Runs `n` pictures `rounds` times and gives for each step the last layer that it covers, how it is computed, and the least seconds that all
+    /// pictures took in it.
+    pub fn profile(&self, scratch: &mut Scratch, pictures: &[f32], n: usize, rounds: usize) -> Vec<StepTime> {
+        let each = (self.maps[0].h * self.maps[0].w * self.maps[0].c).max(1);
+        let times = |step: &Planned| {
+            let (layer, kernel, macs) = (step.layer.clone(), step.op.word(), step.macs);
+            StepTime { layer, kernel, macs, seconds: f64::INFINITY }
+        };
+        let mut best: Vec<StepTime> = self.steps.iter().map(times).collect();
+        for _ in 0..rounds {
+            let mut round = vec![0.0; self.steps.len()];
+            for group in pictures[..n * each].chunks(MICRO_BATCH * each) {
+                let mut taps = vec![Vec::new(); self.taps.len()];
+                self.micro_batch(scratch, group, group.len() / each, &mut taps, &mut |i, seconds| round[i] += seconds);
+            }
+            best.iter_mut().zip(round).for_each(|(best, seconds)| best.seconds = best.seconds.min(seconds));
+        }
+        best
     }
 
     /// Runs a step for `n` pictures from `first` on.
@@ -209,67 +220,6 @@ impl Network {
     }
 }
 
-/// Runs for one picture what does not gain by several.
-fn one(op: &Op, inputs: &[(&Map, &[f32])], to: &Map, output: &mut [f32]) {
-    let Some(&(from, values)) = inputs.first() else { return };
-    match op {
-        Op::Depthwise { packed, places, activation } => packed.run(places, values, *activation, output),
-        Op::Scale { scale, shift, activation } => each_run(to, output, from, values, |out, x| {
-            let weights = scale.iter().zip(shift);
-            for (out, x) in out.chunks_exact_mut(scale.len()).zip(x.chunks_exact(scale.len())) {
-                out.iter_mut().zip(x).zip(weights.clone()).for_each(|((o, &v), (s, t))| *o = v * s + t);
-            }
-            activate(*activation, out);
-        }),
-        Op::Activation(activation) => each_run(to, output, from, values, |out, x| {
-            out.copy_from_slice(x);
-            activate(Some(*activation), out);
-        }),
-        Op::Add(activation) => {
-            each_run(to, output, from, values, <[f32]>::copy_from_slice);
-            let Some(&(other, more)) = inputs.get(1) else { return };
-            each_run(to, output, other, more, |out, x| {
-                out.iter_mut().zip(x).for_each(|(o, v)| *o += v);
-                activate(*activation, out);
-            });
-        }
-        Op::Concat(channels) => {
-            for ((term, values), channel) in inputs.iter().zip(channels).filter_map(|(t, c)| Some((t, (*c)?))) {
-                let slot = Map { channel: to.channel + channel, c: term.c, ..*to };
-                each_run(&slot, output, term, values, <[f32]>::copy_from_slice);
-            }
-        }
-        Op::Pool(pool) => pool.run(&grid(from), values, &grid(to), output),
-        Op::AdaptiveAvgPool => cells(from, values, to, output),
-        Op::ZeroPad(pad) => {
-            to.runs(to.is_dense()).for_each(|run| output[run].fill(0.0));
-            let within =
-                (0..from.h).flat_map(|y| (0..from.w).map(move |x| to.at(y + pad.top, x + pad.left, Pad::default())));
-            for (start, run) in within.zip(from.runs(false)) {
-                output[start..start + to.c].copy_from_slice(&values[run]);
-            }
-        }
-        Op::Flatten(FlattenOrder::ChannelsLast) => {
-            let start = to.at(0, 0, Pad::default());
-            for (i, run) in from.runs(false).enumerate() {
-                output[start + i * from.c..start + (i + 1) * from.c].copy_from_slice(&values[run]);
-            }
-        }
-        Op::Flatten(FlattenOrder::ChannelsFirst) => {
-            for (i, run) in from.runs(false).enumerate() {
-                let planes = output.iter_mut().skip(i).step_by(from.h * from.w);
-                planes.zip(&values[run]).for_each(|(o, &v)| *o = v);
-            }
-        }
-        // run for all pictures together
-        Op::Product { .. } | Op::Winograd { .. } | Op::Dense { .. } => {}
-    }
-}
-
-fn grid(map: &Map) -> Grid {
-    Grid { start: map.at(0, 0, Pad::default()), pixel: map.pixel, row: map.row(), size: [map.h, map.w] }
-}
-
 /// Joins a sum to the convolution that computes one of its terms, and an activation to a sum.
 fn fuse(program: Program) -> Vec<Fused> {
     let last_use = program.last_use;
@@ -318,7 +268,7 @@ fn plan(fused: Fused, maps: &[Map], isa: Isa, pictures: usize, clears: bool) -> 
         return Err(ExecError::Layer { layer: step.layer, reason });
     }
     let none = Pad::default();
-    let tile = tile(&step);
+    let (tile, macs) = (tile(&step), macs(&step));
     let op = match step.kernel {
         Kernel::Conv { window, weight, bias, .. } if let Some(tile) = tile => {
             let grid = |map: &Map, pad: Pad| winograd::Grid {
@@ -375,7 +325,7 @@ fn plan(fused: Fused, maps: &[Map], isa: Isa, pictures: usize, clears: bool) -> 
         Kernel::AdaptiveAvgPool | Kernel::GlobalAvgPool => Op::AdaptiveAvgPool,
         Kernel::Flatten(order) => Op::Flatten(order),
     };
-    Ok(Planned { op, inputs, output: step.output, clears })
+    Ok(Planned { layer: step.layer, macs, op, inputs, output: step.output, clears })
 }
 
 /// For each term of a concatenation its first channel, none where it lies there already.
@@ -401,40 +351,12 @@ fn channels_last(weight: &[f32], filters: usize, c: usize, [kh, kw]: [usize; 2])
     out
 }
 
-/// Runs `work` on each run of the output and the same run of an input.
-fn each_run(to: &Map, output: &mut [f32], from: &Map, values: &[f32], work: impl Fn(&mut [f32], &[f32])) {
-    let whole = to.is_dense() && from.is_dense();
-    for (to, from) in to.runs(whole).zip(from.runs(whole)) {
-        work(&mut output[to], &values[from]);
-    }
-}
-
-/// Means over the cells of `to`, summed in f64; cell i of n covers positions ⌊i·size/n⌋ to ⌈(i+1)·size/n⌉.
-fn cells(from: &Map, values: &[f32], to: &Map, output: &mut [f32]) {
-    let cell = |i: usize, size: usize, n: usize| i * size / n..((i + 1) * size).div_ceil(n);
-    for (y, x) in (0..to.h).flat_map(|y| (0..to.w).map(move |x| (y, x))) {
-        let (rows, columns) = (cell(y, from.h, to.h), cell(x, from.w, to.w));
-        let n = (rows.len() * columns.len()) as f64;
-        let mut sums = vec![0.0f64; from.c];
-        for position in rows.flat_map(|y| columns.clone().map(move |x| from.at(y, x, Pad::default()))) {
-            sums.iter_mut().zip(&values[position..position + from.c]).for_each(|(sum, &v)| *sum += f64::from(v));
-        }
-        let start = to.at(y, x, Pad::default());
-        output[start..start + to.c].iter_mut().zip(sums).for_each(|(o, sum)| *o = (sum / n) as f32);
-    }
-}
-
-/// An activation by itself; softmax is over the whole slice.
-fn activate(activation: Option<Activation>, values: &mut [f32]) {
-    match activation {
-        Some(Activation::Softmax) => {
-            let max = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            values.iter_mut().for_each(|v| *v = (*v - max).exp());
-            let sum: f32 = values.iter().sum();
-            values.iter_mut().for_each(|v| *v /= sum);
-        }
-        Some(Activation::Relu) => values.iter_mut().for_each(|v| *v = if *v < 0.0 { 0.0 } else { *v }),
-        Some(Activation::Relu6) => values.iter_mut().for_each(|v| *v = v.clamp(0.0, 6.0)),
-        None => {}
-    }
+fn macs(step: &Step) -> u64 {
+    let each = match &step.kernel {
+        Kernel::Conv { weight, bias, .. }
+        | Kernel::Depthwise { weight, bias, .. }
+        | Kernel::Dense { weight, bias, .. } => weight.len() / bias.len().max(1),
+        _ => 0,
+    };
+    (each * step.out_shape.len()) as u64
 }

@@ -28,6 +28,9 @@ pub struct Timing {
     pub prepare: f64,
     pub forward: f64,
     pub write: f64,
+    /// Reading and packing the weights, before the first picture; part of `wall`.
+    #[serde(default)]
+    pub load: f64,
     pub wall: f64,
     /// Pictures computed.
     pub pictures: usize,
@@ -62,6 +65,13 @@ struct Done {
     job: usize,
     outcome: Outcome,
     payload: Payload,
+}
+
+impl Timing {
+    /// Pictures a second, once the weights were there.
+    pub fn rate(&self) -> f64 {
+        self.pictures as f64 / (self.wall - self.load).max(1e-9)
+    }
 }
 
 /// Who runs the network.
@@ -104,6 +114,7 @@ pub fn run(
 ) -> Result<Timing, ExtractError> {
     let start = Instant::now();
     let extractor = Extractor::open(&plan.backbone, device)?;
+    let load = start.elapsed().as_secs_f64();
     let jobs: Vec<usize> = missing.iter().flat_map(|shard| shard.rows.clone()).collect();
     let (next, abort, clock) = (AtomicUsize::new(0), AtomicBool::new(false), Clock::default());
     // few pictures are spread over the threads
@@ -135,6 +146,7 @@ pub fn run(
         prepare: seconds(&clock.prepare),
         forward: seconds(&clock.forward),
         write: seconds(&clock.write),
+        load,
         wall: start.elapsed().as_secs_f64(),
         pictures: jobs.len(),
     };

@@ -1,0 +1,201 @@
+//! `featurize bench`: how fast a network runs here, and where its time goes.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use clap::Args;
+use serde_json::json;
+
+use super::{find_model, print, source};
+use crate::backbone::{self, Backbone};
+use crate::chain::ChainError;
+use crate::config::Features;
+use crate::error::Error;
+use crate::exec::Device;
+use crate::exec::cpu::simd::Isa;
+use crate::exec::cpu::{MICRO_BATCH, Network, StepTime, peak};
+use crate::exec::lower::lower;
+use crate::extractor::Extractor;
+use crate::models::Source;
+use crate::stages::scan::named;
+use crate::weights::Origin;
+
+/// What to run, and how long.
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    /// The network: see `featurize models list`. Its weights are random: speed does not depend on them.
+    #[arg(long, value_name = "NAME", default_value = "efficientnet_lite0")]
+    model: String,
+    /// After which library it is built: `keras`, `torchvision` or `timm`.
+    #[arg(long, value_name = "SOURCE", value_parser = source)]
+    source: Option<Source>,
+    /// Pictures, or a folder of them, to measure decoding and the whole way from the file to the features, too.
+    #[arg(long, value_name = "PATH")]
+    images: Option<PathBuf>,
+    /// Threads; all cores by default.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    threads: Option<u16>,
+    /// Seconds for each measurement.
+    #[arg(long, value_name = "S", default_value_t = 3.0)]
+    seconds: f64,
+    /// The time of every layer, on one thread, a micro-batch at a time.
+    #[arg(long)]
+    layers: bool,
+    /// One JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Measures and prints.
+pub fn run(arguments: &BenchArgs) -> Result<(), Error> {
+    let model = find_model(&arguments.model)?;
+    let weights = Origin::Random(0);
+    let row = backbone::row(model, &weights, arguments.source)?;
+    let backbone = Backbone::new(model, row, weights, row.recipe.clone(), &[], Features::Avg)?;
+    let threads = arguments.threads.map(usize::from);
+    let threads = threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+    let isa = Isa::detect();
+    let peak = together(threads, || peak::flops(isa, arguments.seconds.min(0.5))).iter().sum::<f64>();
+    let extractor = Extractor::open(&backbone, &Device::cpu())?;
+    let forward = forward(&extractor, threads, arguments.seconds)?;
+    let gflops = 2e-9 * backbone.macs() as f64 * forward;
+    let files = arguments.images.as_deref().map(|path| files(&extractor, path, threads)).transpose()?;
+    let steps = if arguments.layers { profile(&backbone, arguments.seconds)? } else { Vec::new() };
+    if arguments.json {
+        let layers: Vec<_> = steps
+            .iter()
+            .map(|s| json!({"layer": s.layer, "kernel": s.kernel, "macs": s.macs, "ms": s.seconds * 1e3}))
+            .collect();
+        let (decode, whole) = files.map_or((None, None), |[decode, whole]| (Some(decode), Some(whole)));
+        print(&json!({"model": model.name, "source": row.source, "isa": format!("{isa:?}"), "threads": threads, "peak_gflops": peak / 1e9,
+            "forward_images_per_s": forward, "gflops": gflops, "share_of_peak": gflops * 1e9 / peak, "decode_images_per_s": decode,
+            "images_per_s": whole, "layers": layers}).to_string());
+        return Ok(());
+    }
+    print(&format!("{} after {}, {isa:?}, {threads} threads", model.title, row.source));
+    print(&format!("  peak      {:.0} GFLOP/s of multiply-adds, measured", peak / 1e9));
+    print(&format!(
+        "  forward   {forward:.1} images/s, {gflops:.0} GFLOP/s as the definition counts them, {:.0} % of the peak",
+        gflops * 1e11 / peak
+    ));
+    if let Some([decode, whole]) = files {
+        print(&format!("  decode    {decode:.1} images/s, with the recipe"));
+        print(&format!("  together  {whole:.1} images/s from files to features"));
+    }
+    if !steps.is_empty() {
+        table(&steps, peak / threads as f64);
+    }
+    Ok(())
+}
+
+/// Runs `work` on so many threads at once.
+fn together<T: Send>(threads: usize, work: impl Fn() -> T + Sync) -> Vec<T> {
+    std::thread::scope(|scope| {
+        let all: Vec<_> = (0..threads).map(|_| scope.spawn(&work)).collect();
+        all.into_iter().filter_map(|thread| thread.join().ok()).collect()
+    })
+}
+
+/// Pictures a second of the network alone.
+fn forward(extractor: &Extractor, threads: usize, seconds: f64) -> Result<f64, Error> {
+    let n = extractor.micro_batch();
+    let input = noise(n * extractor.input_len());
+    let results = together(threads, || {
+        let mut session = extractor.session();
+        extractor.forward(&mut session, &input, n)?;
+        let (start, mut pictures) = (Instant::now(), 0);
+        while start.elapsed().as_secs_f64() < seconds {
+            extractor.forward(&mut session, &input, n)?;
+            pictures += n;
+        }
+        Ok(pictures as f64 / start.elapsed().as_secs_f64())
+    });
+    results.into_iter().sum()
+}
+
+/// Pictures a second that are decoded and prepared, and that go the whole way.
+fn files(extractor: &Extractor, path: &std::path::Path, threads: usize) -> Result<[f64; 2], Error> {
+    let pictures: Vec<PathBuf> = named(path)?.into_iter().filter_map(|picture| picture.location.ok()).collect();
+    if pictures.is_empty() {
+        return Err(ChainError::NoPictures(path.display().to_string()).into());
+    }
+    let rate = |forward: bool| -> Result<f64, Error> {
+        let start = Instant::now();
+        let lanes = std::sync::atomic::AtomicUsize::new(0);
+        let counts = together(threads, || {
+            let lane = lanes.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let (mut session, n) = (extractor.session(), extractor.micro_batch());
+            let (mut input, mut count) = (Vec::new(), 0);
+            for chunk in pictures.iter().skip(lane).step_by(threads).collect::<Vec<_>>().chunks(n) {
+                input.clear();
+                for path in chunk {
+                    let image = std::fs::read(path).ok().and_then(|bytes| extractor.decode(&bytes).ok());
+                    let Some(image) = image else { continue };
+                    let at = input.len();
+                    input.resize(at + extractor.input_len(), 0.0);
+                    extractor.prepare(&image, &mut input[at..]);
+                }
+                let prepared = input.len() / extractor.input_len();
+                if forward {
+                    extractor.forward(&mut session, &input, prepared)?;
+                }
+                count += prepared;
+            }
+            Ok(count)
+        });
+        let counts = counts.into_iter().collect::<Result<Vec<usize>, Error>>()?;
+        Ok(counts.iter().sum::<usize>() as f64 / start.elapsed().as_secs_f64())
+    };
+    Ok([rate(false)?, rate(true)?])
+}
+
+/// The time of each step for one picture, on one thread.
+fn profile(backbone: &Backbone, seconds: f64) -> Result<Vec<StepTime>, Error> {
+    let layers = backbone.layer_ids();
+    let weights =
+        backbone.weights.load(&backbone.graph, backbone.source, &layers).map_err(crate::exec::ExecError::from)?;
+    let network = Network::new(lower(&backbone.graph, &weights, &layers)?)?;
+    let mut scratch = network.scratch();
+    let input = noise(MICRO_BATCH * backbone.recipe.input_len());
+    let start = Instant::now();
+    network.profile(&mut scratch, &input, MICRO_BATCH, 1);
+    let rounds = (seconds / start.elapsed().as_secs_f64().max(1e-3)).ceil().clamp(1.0, 1000.0) as usize;
+    let mut steps = network.profile(&mut scratch, &input, MICRO_BATCH, rounds);
+    steps.iter_mut().for_each(|step| step.seconds /= MICRO_BATCH as f64);
+    Ok(steps)
+}
+
+fn table(steps: &[StepTime], peak: f64) {
+    let all: f64 = steps.iter().map(|step| step.seconds).sum();
+    print(&format!(
+        "{:<40} {:<10} {:>9} {:>9} {:>9} {:>7} {:>7}",
+        "layer", "kernel", "MACs", "ms", "GFLOP/s", "peak", "time"
+    ));
+    for step in steps {
+        let flops = 2.0 * step.macs as f64 / step.seconds;
+        print(&format!(
+            "{:<40} {:<10} {:>7.1} M {:>9.3} {:>9.1} {:>5.0} % {:>5.1} %",
+            step.layer,
+            step.kernel,
+            step.macs as f64 / 1e6,
+            step.seconds * 1e3,
+            flops / 1e9,
+            100.0 * flops / peak,
+            100.0 * step.seconds / all
+        ));
+    }
+    let mut kinds: std::collections::BTreeMap<&str, f64> = std::collections::BTreeMap::new();
+    steps.iter().for_each(|step| *kinds.entry(step.kernel).or_default() += step.seconds);
+    let kinds: Vec<String> = kinds.iter().map(|(kind, s)| format!("{kind} {:.0} %", 100.0 * s / all)).collect();
+    print(&format!("{:.2} ms for one picture on one thread: {}", all * 1e3, kinds.join(", ")));
+}
+
+/// Values between -1 and 1 that look random.
+fn noise(n: usize) -> Vec<f32> {
+    let mut state = 1u32;
+    let next = |_| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as f32 / (1 << 23) as f32 - 1.0
+    };
+    (0..n).map(next).collect()
+}

@@ -1,0 +1,170 @@
+//! What a step computes, and the small steps in plain Rust: sums, copies, scales, means. They take a few per cent of the time; the compiler
+//! turns them into vectors of the least instruction set.
+
+use super::dense::Dense;
+use super::depthwise;
+use super::map::Map;
+use super::matmul;
+use super::pool::{Grid, Pool};
+use super::winograd;
+use crate::models::graph::{Activation, FlattenOrder, Pad};
+
+/// A step over planned buffers.
+#[derive(Debug)]
+pub enum Op {
+    /// A convolution, the values of a third map added to it.
+    Product {
+        packed: matmul::Packed,
+        starts: Vec<u32>,
+        outs: Vec<u32>,
+        adds: Option<Vec<u32>>,
+        row: usize,
+        activation: Option<Activation>,
+    },
+    /// A 3 × 3 convolution with fewer multiplications, the values of a third map added to it.
+    Winograd {
+        packed: winograd::Packed,
+        places: winograd::Places,
+        activation: Option<Activation>,
+    },
+    Depthwise {
+        packed: depthwise::Packed,
+        places: depthwise::Places,
+        activation: Option<Activation>,
+    },
+    Dense {
+        dense: Dense,
+        activation: Option<Activation>,
+    },
+    Scale {
+        scale: Vec<f32>,
+        shift: Vec<f32>,
+        activation: Option<Activation>,
+    },
+    Activation(Activation),
+    Add(Option<Activation>),
+    /// For each term its first channel; none where it was written in place.
+    Concat(Vec<Option<usize>>),
+    Pool(Pool),
+    AdaptiveAvgPool,
+    ZeroPad(Pad),
+    Flatten(FlattenOrder),
+}
+
+impl Op {
+    /// How a step is computed, in a word.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Op::Product { .. } => "direct",
+            Op::Winograd { .. } => "winograd",
+            Op::Depthwise { .. } => "depthwise",
+            Op::Dense { .. } => "dense",
+            Op::Scale { .. } => "scale",
+            Op::Activation(_) => "activation",
+            Op::Add(_) => "add",
+            Op::Concat(_) => "concat",
+            Op::Pool(_) | Op::AdaptiveAvgPool => "pool",
+            Op::ZeroPad(_) => "zero pad",
+            Op::Flatten(_) => "flatten",
+        }
+    }
+}
+
+/// Runs for one picture what does not gain by several.
+pub fn one(op: &Op, inputs: &[(&Map, &[f32])], to: &Map, output: &mut [f32]) {
+    let Some(&(from, values)) = inputs.first() else { return };
+    match op {
+        Op::Depthwise { packed, places, activation } => packed.run(places, values, *activation, output),
+        Op::Scale { scale, shift, activation } => each_run(to, output, from, values, |out, x| {
+            let weights = scale.iter().zip(shift);
+            for (out, x) in out.chunks_exact_mut(scale.len()).zip(x.chunks_exact(scale.len())) {
+                out.iter_mut().zip(x).zip(weights.clone()).for_each(|((o, &v), (s, t))| *o = v * s + t);
+            }
+            activate(*activation, out);
+        }),
+        Op::Activation(activation) => each_run(to, output, from, values, |out, x| {
+            out.copy_from_slice(x);
+            activate(Some(*activation), out);
+        }),
+        Op::Add(activation) => {
+            each_run(to, output, from, values, <[f32]>::copy_from_slice);
+            let Some(&(other, more)) = inputs.get(1) else { return };
+            each_run(to, output, other, more, |out, x| {
+                out.iter_mut().zip(x).for_each(|(o, v)| *o += v);
+                activate(*activation, out);
+            });
+        }
+        Op::Concat(channels) => {
+            for ((term, values), channel) in inputs.iter().zip(channels).filter_map(|(t, c)| Some((t, (*c)?))) {
+                let slot = Map { channel: to.channel + channel, c: term.c, ..*to };
+                each_run(&slot, output, term, values, <[f32]>::copy_from_slice);
+            }
+        }
+        Op::Pool(pool) => pool.run(&grid(from), values, &grid(to), output),
+        Op::AdaptiveAvgPool => cells(from, values, to, output),
+        Op::ZeroPad(pad) => {
+            to.runs(to.is_dense()).for_each(|run| output[run].fill(0.0));
+            let within =
+                (0..from.h).flat_map(|y| (0..from.w).map(move |x| to.at(y + pad.top, x + pad.left, Pad::default())));
+            for (start, run) in within.zip(from.runs(false)) {
+                output[start..start + to.c].copy_from_slice(&values[run]);
+            }
+        }
+        Op::Flatten(FlattenOrder::ChannelsLast) => {
+            let start = to.at(0, 0, Pad::default());
+            for (i, run) in from.runs(false).enumerate() {
+                output[start + i * from.c..start + (i + 1) * from.c].copy_from_slice(&values[run]);
+            }
+        }
+        Op::Flatten(FlattenOrder::ChannelsFirst) => {
+            for (i, run) in from.runs(false).enumerate() {
+                let planes = output.iter_mut().skip(i).step_by(from.h * from.w);
+                planes.zip(&values[run]).for_each(|(o, &v)| *o = v);
+            }
+        }
+        // run for all pictures together
+        Op::Product { .. } | Op::Winograd { .. } | Op::Dense { .. } => {}
+    }
+}
+
+fn grid(map: &Map) -> Grid {
+    Grid { start: map.at(0, 0, Pad::default()), pixel: map.pixel, row: map.row(), size: [map.h, map.w] }
+}
+
+/// Runs `work` on each run of the output and the same run of an input.
+fn each_run(to: &Map, output: &mut [f32], from: &Map, values: &[f32], work: impl Fn(&mut [f32], &[f32])) {
+    let whole = to.is_dense() && from.is_dense();
+    for (to, from) in to.runs(whole).zip(from.runs(whole)) {
+        work(&mut output[to], &values[from]);
+    }
+}
+
+/// Means over the cells of `to`, summed in f64; cell i of n covers positions ⌊i·size/n⌋ to ⌈(i+1)·size/n⌉.
+fn cells(from: &Map, values: &[f32], to: &Map, output: &mut [f32]) {
+    let cell = |i: usize, size: usize, n: usize| i * size / n..((i + 1) * size).div_ceil(n);
+    for (y, x) in (0..to.h).flat_map(|y| (0..to.w).map(move |x| (y, x))) {
+        let (rows, columns) = (cell(y, from.h, to.h), cell(x, from.w, to.w));
+        let n = (rows.len() * columns.len()) as f64;
+        let mut sums = vec![0.0f64; from.c];
+        for position in rows.flat_map(|y| columns.clone().map(move |x| from.at(y, x, Pad::default()))) {
+            sums.iter_mut().zip(&values[position..position + from.c]).for_each(|(sum, &v)| *sum += f64::from(v));
+        }
+        let start = to.at(y, x, Pad::default());
+        output[start..start + to.c].iter_mut().zip(sums).for_each(|(o, sum)| *o = (sum / n) as f32);
+    }
+}
+
+/// An activation by itself; softmax is over the whole slice.
+fn activate(activation: Option<Activation>, values: &mut [f32]) {
+    match activation {
+        Some(Activation::Softmax) => {
+            let max = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            values.iter_mut().for_each(|v| *v = (*v - max).exp());
+            let sum: f32 = values.iter().sum();
+            values.iter_mut().for_each(|v| *v /= sum);
+        }
+        Some(Activation::Relu) => values.iter_mut().for_each(|v| *v = if *v < 0.0 { 0.0 } else { *v }),
+        Some(Activation::Relu6) => values.iter_mut().for_each(|v| *v = v.clamp(0.0, 6.0)),
+        None => {}
+    }
+}
