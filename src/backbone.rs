@@ -129,7 +129,13 @@ impl Backbone {
     ) -> Result<Self, BackboneError> {
         recipe.check()?;
         let (source, channels) = (row.source, recipe.depth());
-        let graph = (model.build)(&BuildOptions { channels, size: recipe.size, classes: row.classes, source })?;
+        let options = BuildOptions { channels, size: recipe.size, classes: row.classes, source };
+        let mut graph = (model.build)(&options)?;
+        if let Origin::File { path, .. } = &weights
+            && let Some(classes) = WeightFile::open(path)?.classes(&graph).filter(|&classes| classes != row.classes)
+        {
+            graph = (model.build)(&BuildOptions { classes, ..options })?;
+        }
         let tap = |layer: LayerId, name: &str| {
             let map = graph.layer(layer).shape;
             Tap { layer, name: name.to_string(), map, shape: exec::feature_shape(features, map) }

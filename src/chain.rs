@@ -118,13 +118,16 @@ impl Chain {
         saved::open(dir, weights)
     }
 
-    /// A network with the ImageNet classifier that it was trained with: its classes are [`imagenet::classes`]. `source` is whose numerics and
+    /// A network with the classifier that it was trained with: its classes are [`imagenet::classes`], or numbers where they are others. `source` is whose numerics and
     /// recipe go with the weights; none: the one that fits them.
     pub fn of_network(model: &'static ModelSpec, weights: Origin, source: Option<Source>) -> Result<Self, ChainError> {
         let row = backbone::row(model, &weights, source)?;
         let backbone = Backbone::classifier(model, row, weights, row.recipe.clone())?;
         let extractor = Extractor::open(&backbone, &Device::cpu())?;
-        let classes = imagenet::classes().iter().map(|class| class.label.to_string()).collect();
+        let known: Vec<String> = imagenet::classes().iter().map(|class| class.label.to_string()).collect();
+        // the names of other classes are not in a file of weights
+        let own = || (0..extractor.width()).map(|i| format!("class {i}")).collect();
+        let classes = if known.len() == extractor.width() { known } else { own() };
         Ok(Self { extractor, head: Head::Softmax, classes })
     }
 

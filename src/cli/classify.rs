@@ -41,6 +41,8 @@ pub fn run(arguments: &ClassifyArgs) -> Result<(), Error> {
     let ui = ui(Style::Auto);
     let weights = backbone::origin(model, &weights, (0, true), &mut arguments.fetching.fetch(&ui))?;
     let chain = Chain::of_network(model, weights, arguments.source)?;
-    let wnids: Vec<&str> = imagenet::classes().iter().map(|class| class.wnid).collect();
+    let imagenet = imagenet::classes();
+    let known = chain.classes().len() == imagenet.len();
+    let wnids: Vec<&str> = imagenet.iter().filter(|_| known).map(|class| class.wnid).collect();
     top::run(&chain, &arguments.pictures, &wnids)
 }

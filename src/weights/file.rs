@@ -52,6 +52,16 @@ impl WeightFile {
         }
     }
 
+    /// Outputs of the classifier on top that the file holds for `graph`, where it has one: a network that was trained on has as many as its
+    /// classes. Of a file of Keras only those that the graph has are known.
+    pub fn classes(&self, graph: &Graph) -> Option<usize> {
+        let Content::Named(tensors) = &self.content else { return None };
+        let weight = graph.parameters_of(graph.layer(graph.logits())).into_iter().next()?;
+        let found = tensors.get(&weight.name)?.shape();
+        // the first size is that of the outputs, in dense layers as in convolutions
+        (found.len() == weight.shape.len() && found[1..] == weight.shape[1..]).then(|| found[0])
+    }
+
     /// Whose network the file holds: the row of `model` whose names and shapes fit best, the first of equals.
     pub fn recognise(&self, model: &'static ModelSpec) -> Option<&'static WeightsSpec> {
         let faults = |spec: &&'static WeightsSpec| {

@@ -5,6 +5,7 @@ mod bad_files;
 mod cli;
 mod inputs;
 mod models;
+mod networks;
 mod pipelines;
 mod predict;
 mod resume;

@@ -55,7 +55,16 @@ fn extracted(ok: usize) -> Extracted {
         device: "cpu".into(),
         threads: 8,
         failed_by_kind: BTreeMap::from([("truncated".to_string(), 2)]),
-        timing: Timing { read: 0.4, decode: 3.1, prepare: 2.2, forward: 61.0, write: 0.2, wall: 8.6, pictures: ok },
+        timing: Timing {
+            read: 0.4,
+            decode: 3.1,
+            prepare: 2.2,
+            forward: 61.0,
+            write: 0.2,
+            load: 0.0,
+            wall: 8.6,
+            pictures: ok,
+        },
     }
 }
 

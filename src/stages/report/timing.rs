@@ -80,7 +80,7 @@ fn extraction(extracted: &Extracted) -> Option<Extraction> {
     if timing.pictures == 0 || timing.wall <= 0.0 || work <= 0.0 {
         return None;
     }
-    let rate = timing.pictures as f64 / timing.wall;
+    let rate = timing.rate();
     let rate = if rate < 100.0 { format!("{rate:.1}") } else { count(rate.round() as usize) };
     let (images, threads) = (plural(timing.pictures, "image"), plural(extracted.threads, "thread"));
     let wall = duration(timing.wall);
@@ -147,7 +147,16 @@ mod tests {
 
     #[test]
     fn the_verdict_names_what_takes_longest() {
-        let timing = Timing { read: 0.1, decode: 1.0, prepare: 0.2, forward: 8.0, write: 0.7, wall: 6.0, pictures: 10 };
+        let timing = Timing {
+            read: 0.1,
+            decode: 1.0,
+            prepare: 0.2,
+            forward: 8.0,
+            write: 0.7,
+            load: 0.0,
+            wall: 6.0,
+            pictures: 10,
+        };
         let told = |device: &str, timing| extraction(&extracted(device, timing)).map(|e| e.verdict).unwrap_or_default();
         assert!(told("cpu", timing).starts_with("The network takes 80.0"));
         assert!(told("cpu", Timing { read: 90.0, ..timing }).starts_with("Reading"));

@@ -1,0 +1,198 @@
+//! Networks other than the bundled one as a user takes them: weights from a file, layers by name, grey pictures, `classify` with a figure.
+
+use std::path::{Path, PathBuf};
+
+use featurize::io::columns::Columns;
+use featurize::io::features::FeatureFile;
+use featurize::models::{self, BuildOptions, Graph, Source};
+use featurize::weights::{Origin, WeightFile};
+use safetensors::tensor::{Dtype, TensorView};
+use serde_json::Value;
+
+use crate::support::{Run, Workspace, featurize};
+
+fn call(arguments: &[&str], dir: &Path) -> Run {
+    Run::of(featurize().current_dir(dir).args(arguments).output().expect("started"))
+}
+
+fn graph(model: &str, source: Source, classes: usize) -> Graph {
+    let spec = models::find(model).expect("registered");
+    (spec.build)(&BuildOptions { channels: 3, size: [64; 2], classes, source }).expect("built")
+}
+
+/// A safetensors file with the seeded weights of a network, some of its tensors left out or renamed.
+fn weights(path: &Path, graph: &Graph, source: Source, rename: impl Fn(&str) -> Option<String>) {
+    let set = Origin::Random(5).load(graph, source, &[]).expect("random");
+    let tensors: Vec<(String, Vec<usize>, Vec<u8>)> = graph
+        .parameters()
+        .into_iter()
+        .filter_map(|parameter| {
+            let bytes = set.get(&parameter).expect("drawn").iter().flat_map(|v| v.to_le_bytes()).collect();
+            Some((rename(&parameter.name)?, parameter.shape, bytes))
+        })
+        .collect();
+    let views = tensors.iter().map(|(name, shape, bytes)| {
+        (name.as_str(), TensorView::new(Dtype::F32, shape.clone(), bytes).expect("as many bytes"))
+    });
+    safetensors::serialize_to_file(views, None, path).expect("written");
+}
+
+/// Runs up to `extract` with pictures of 64 × 64.
+fn extract(workspace: &Workspace, out: &str, sets: &[&str]) -> Run {
+    let mut arguments =
+        vec!["--until", "extract", "--set", "extract.recipe.size=64", "--set", "extract.shard_rows=100"];
+    sets.iter().for_each(|set| arguments.extend(["--set", set]));
+    workspace.run(out, &arguments)
+}
+
+fn features(workspace: &Workspace, out: &str) -> FeatureFile {
+    FeatureFile::open(&first(workspace, out)).expect("opened")
+}
+
+fn first(workspace: &Workspace, out: &str) -> PathBuf {
+    workspace.path(out).join("features/part-00000.parquet")
+}
+
+#[test]
+fn a_file_is_recognised_and_gives_what_the_same_weights_give_without_it() {
+    let workspace = Workspace::with_fruits(2, 1);
+    let graph = graph("mobilenet_v2", Source::Torchvision, 1000);
+    let file = workspace.path("w.safetensors");
+    weights(&file, &graph, Source::Torchvision, |name| Some(name.to_string()));
+    let recognised =
+        WeightFile::open(&file).expect("opened").recognise(models::find("mobilenet_v2").expect("registered"));
+    assert_eq!(recognised.map(|row| row.source), Some(Source::Torchvision));
+    let set = format!("extract.weights={}", file.display());
+    extract(&workspace, "file", &["extract.model=mobilenet_v2", &set]).ok();
+    let seeded =
+        ["extract.model=mobilenet_v2", "extract.weights=random", "extract.seed=5", "extract.source=torchvision"];
+    extract(&workspace, "seed", &seeded).ok();
+    let [file, seed] = ["file", "seed"].map(|out| features(&workspace, out).read().expect("read"));
+    assert!(file.1.rows() == 9 && file.1.cols() == 1280 && file == seed);
+}
+
+#[test]
+fn a_file_of_another_network_is_refused_with_the_list() {
+    let workspace = Workspace::with_fruits(1, 1);
+    let file = workspace.path("w.safetensors");
+    weights(&file, &graph("mobilenet_v2", Source::Torchvision, 1000), Source::Torchvision, |name| match name {
+        "features.1.conv.0.0.weight" => None,
+        "features.18.0.weight" => Some("features.18.0.kernel".to_string()),
+        name => Some(name.to_string()),
+    });
+    let set = format!("extract.weights={}", file.display());
+    let run = extract(&workspace, "out", &["extract.model=mobilenet_v2", &set]);
+    assert_eq!(run.code, Some(1));
+    for part in ["missing `features.1.conv.0.0.weight` [32, 1, 3, 3]", "unexpected `features.18.0.kernel`"] {
+        assert!(run.stderr.contains(part), "{}", run.stderr);
+    }
+    std::fs::write(&file, b"\x80\x02garbage").expect("written");
+    let run = extract(&workspace, "out", &["extract.model=mobilenet_v2", &set]);
+    assert_eq!(run.code, Some(1));
+    assert!(run.stderr.contains("w.safetensors") && run.stderr.contains("not a sound weight file"), "{}", run.stderr);
+}
+
+#[test]
+fn a_network_that_was_trained_on_has_as_many_classes_as_its_file() {
+    let workspace = Workspace::with_fruits(1, 1);
+    let file = workspace.path("tuned.safetensors");
+    weights(&file, &graph("resnet18", Source::Torchvision, 7), Source::Torchvision, |name| Some(name.to_string()));
+    let file = file.display().to_string();
+    let said = call(
+        &["classify", "--model", "resnet18", "--weights", &file, "--json", "--top", "9", "pictures"],
+        &workspace.path(""),
+    )
+    .ok();
+    let first: Value = serde_json::from_str(said.stdout.lines().next().expect("a line")).expect("JSON");
+    let top = first["top"].as_array().expect("a list");
+    assert_eq!(top.len(), 7);
+    assert!(top.iter().all(|guess| guess["label"].as_str().expect("a label").starts_with("class ")));
+    let set = format!("extract.weights={file}");
+    extract(&workspace, "out", &["extract.model=resnet18", &set]).ok();
+}
+
+#[test]
+fn several_layers_follow_one_another_and_keep_their_names() {
+    let workspace = Workspace::with_fruits(1, 1);
+    let base = ["extract.model=resnet18", "extract.weights=random", "extract.source=torchvision"];
+    // names of Keras are known in the network of torchvision, too
+    let both = [&base[..], &["extract.layers=[layer2.1,conv5_block2_out]"]].concat();
+    extract(&workspace, "both", &both).ok();
+    assert_eq!(features(&workspace, "both").width(), 128 + 512);
+    let names = ["resnet18_layer2_1_avg_0127", "resnet18_conv5_block2_out_avg_0511"];
+    let columns = Columns::read(&first(&workspace, "both"), &names).expect("both are there");
+    assert_eq!(columns.reals(names[1]).map(|values| values.len()).expect("numbers"), 6);
+    let wrong = [&base[..], &["extract.layers=[layer2.7]"]].concat();
+    let run = extract(&workspace, "wrong", &wrong);
+    assert_eq!(run.code, Some(2));
+    assert!(run.stderr.contains("resnet18 has no layer `layer2.7`"), "{}", run.stderr);
+}
+
+#[test]
+fn a_network_for_grey_pictures_takes_the_weights_of_one_for_colours() {
+    let workspace = Workspace::with_fruits(1, 1);
+    let file = workspace.path("w.safetensors");
+    weights(&file, &graph("resnet18", Source::Torchvision, 1000), Source::Torchvision, |name| Some(name.to_string()));
+    let set = format!("extract.weights={}", file.display());
+    extract(&workspace, "grey", &["extract.model=resnet18", &set, "extract.channels=1"]).ok();
+    // the notebook's VGG16 on (224, 224, 1)
+    let vgg = [
+        "extract.model=vgg16",
+        "extract.weights=random",
+        "extract.channels=1",
+        "extract.layer=input",
+        "extract.features=flatten",
+    ];
+    extract(&workspace, "input", &vgg).ok();
+    assert_eq!(features(&workspace, "input").width(), 64 * 64);
+}
+
+#[test]
+fn a_figure_is_drawn_of_what_is_classified() {
+    let workspace = Workspace::with_fruits(1, 1);
+    workspace.write("pictures/Test/broken.jpg", b"\xff\xd8\xff\xe0 no more");
+    for file in ["top.png", "top.svg"] {
+        let run = call(&["classify", "--plot", file, "pictures/Test"], &workspace.path(""));
+        assert_eq!(run.code, Some(1), "one picture is broken: {}", run.stderr);
+        let bytes = workspace.read(file);
+        if file.ends_with("svg") {
+            let text = String::from_utf8(bytes).expect("text");
+            assert!(text.starts_with("<svg") || text.starts_with("<?xml"));
+            assert!(text.contains("broken.jpg") && text.contains("data:image/"), "the broken and a sound one");
+        } else {
+            let (width, height) = featurize::image::dimensions(&bytes).expect("a PNG");
+            assert!(width > 200 && height > 200);
+        }
+    }
+    let run = call(&["classify", "--plot", "top.pdf", "pictures/Test"], &workspace.path(""));
+    assert_eq!(run.code, Some(2));
+    assert!(run.stderr.contains(".png or .svg"), "{}", run.stderr);
+}
+
+#[test]
+fn models_are_listed_and_shown() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let listed = call(&["models", "list", "--json"], dir).ok();
+    let names: Vec<Value> = listed.stdout.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(names.len(), models::MODELS.len());
+    let resnet = names.iter().find(|model| model["name"] == "resnet50").expect("resnet50");
+    assert_eq!((resnet["features"].as_u64(), resnet["weights"].as_array().map(Vec::len)), (Some(2048), Some(3)));
+    assert!(call(&["models", "list"], dir).ok().stdout.contains("vgg16"));
+    let shown = call(&["models", "show", "resnet50", "--source", "keras"], dir).ok();
+    assert!(shown.stdout.contains("conv4_block6_out") && shown.stdout.contains("25583592 trained parameters"));
+    let drawn = call(&["models", "show", "resnet50", "--source", "torchvision", "--dot"], dir).ok();
+    assert!(drawn.stdout.starts_with("digraph resnet50 {") && drawn.stdout.contains("layer4.2.conv3"));
+}
+
+#[test]
+fn a_short_benchmark_tells_speed_and_layers() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let run =
+        call(&["bench", "--seconds", "0.1", "--layers", "--json", "--images", "data/fruits/Test/Banana"], dir).ok();
+    let told: Value = serde_json::from_str(&run.stdout).expect("JSON");
+    for key in ["peak_gflops", "forward_images_per_s", "gflops", "share_of_peak", "decode_images_per_s", "images_per_s"]
+    {
+        assert!(told[key].as_f64().is_some_and(|v| v > 0.0), "{key}: {told}");
+    }
+    assert!(told["layers"].as_array().is_some_and(|layers| layers.len() > 40));
+}
