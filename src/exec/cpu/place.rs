@@ -162,7 +162,7 @@ fn pitches(steps: &[Fused], roots: &[usize], maps: &mut [Map]) {
         .for_each(|fused| whole[roots[fused.step.inputs[0]]] = true);
     for value in (0..maps.len()).filter(|&value| roots[value] == value && !whole[value]) {
         let map = &mut maps[value];
-        if map.c % APART == 0 && map.h * map.w > 1 {
+        if map.c.is_multiple_of(APART) && map.h * map.w > 1 {
             map.pixel = map.c + LINE;
         }
     }

@@ -1,5 +1,6 @@
 //! Hashes of files: what is expected of one, what it has, and a small record beside it so that it need not be read through every time.
 
+use std::fmt;
 use std::fs::{File, Metadata};
 use std::io::Read;
 use std::path::Path;
@@ -41,10 +42,19 @@ pub(super) struct Digests {
 
 /// A hash that is not what it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Mismatch {
+pub struct Mismatch {
+    /// Which hash.
     pub kind: &'static str,
+    /// What is published, in hexadecimal.
     pub expected: String,
+    /// What the file has.
     pub found: String,
+}
+
+impl fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "its {} is {}, expected {}", self.kind, self.found, self.expected)
+    }
 }
 
 impl Expected {
@@ -157,9 +167,9 @@ pub fn verify(path: &Path, hash: Hash) -> Result<String, StoreError> {
     let digests = expected.digest(path).map_err(StoreError::read(path))?;
     match expected.compare(&digests) {
         Ok(()) => Ok(digests.sha256),
-        Err(Mismatch { kind, expected, found }) => {
+        Err(mismatch) => {
             let (place, hint) = (path.display().to_string(), "delete it or fetch it again".to_string());
-            Err(StoreError::Hash { place, kind, found, expected, hint })
+            Err(StoreError::Hash { place, mismatch: mismatch.into(), hint })
         }
     }
 }

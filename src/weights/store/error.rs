@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use super::digest::Mismatch;
 use crate::io::IoError;
 use crate::progress::Interrupted;
 
@@ -20,8 +21,8 @@ pub enum StoreError {
     NotHere { what: String, looked: String, hint: String },
     #[error("cannot download {url} to {path}: {reason}\n{hint}")]
     Download { url: String, path: PathBuf, reason: String, hint: String },
-    #[error("{place} is not the published file: its {kind} is {found}, expected {expected}; {hint}")]
-    Hash { place: String, kind: &'static str, found: String, expected: String, hint: String },
+    #[error("{place} is not the published file: {mismatch}; {hint}")]
+    Hash { place: String, mismatch: Box<Mismatch>, hint: String },
     #[error("{url} is not fetched over plain http: take https, or tell what is expected with `{url}#sha256=…`")]
     Insecure { url: String },
     #[error("{path} is not a known file of weights: {reason}")]

@@ -278,9 +278,8 @@ impl<'a> Download<'a> {
     }
 
     fn mismatch(&self, mismatch: Mismatch, hint: &str) -> StoreError {
-        let Mismatch { kind, expected, found } = mismatch;
         let hint = format!("what came was thrown away, nothing is at {}\n{hint}", self.path.display());
-        StoreError::Hash { place: self.url.to_string(), kind, found, expected, hint }
+        StoreError::Hash { place: self.url.to_string(), mismatch: mismatch.into(), hint }
     }
 }
 

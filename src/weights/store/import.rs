@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::digest::{Digests, Mismatch, Record, digest};
+use super::digest::{Digests, Record, digest};
 use super::wanted::{Item, RECORD};
 use super::{Found, Place, Store, StoreError, Wanted, beside};
 use crate::io::{IoError, atomic};
@@ -48,9 +48,10 @@ fn chosen<'a>(file: &Path, items: &'a [Item], digests: &Digests) -> Result<&'a I
     };
     match item.expected.compare(digests) {
         Ok(()) => Ok(item),
-        Err(Mismatch { kind, expected, found }) => {
+        Err(mismatch) => {
             let hint = "download it again, or give `extract.weights` the file itself if it holds weights of your own";
-            Err(StoreError::Hash { place: file.display().to_string(), kind, found, expected, hint: hint.into() })
+            let place = file.display().to_string();
+            Err(StoreError::Hash { place, mismatch: mismatch.into(), hint: hint.into() })
         }
     }
 }

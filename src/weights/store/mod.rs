@@ -33,7 +33,7 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-pub use digest::verify;
+pub use digest::{Mismatch, verify};
 pub use error::StoreError;
 pub use import::guess;
 pub use places::{Env, Place, Token};
@@ -41,7 +41,7 @@ pub use verify::{Checked, Listed, State};
 pub use wanted::{HubFile, Wanted};
 
 use crate::progress::{Transfer, Ui};
-use digest::{Mismatch, Record, hex};
+use digest::{Record, hex};
 use fetch::{Download, go_on, pause_for};
 use http::{Client, Patience};
 use wanted::{Item, LOCK, RECORD};
