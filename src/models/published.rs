@@ -205,7 +205,10 @@ pub const RESNET18: &[WeightsSpec] = &[
     timm("ImageNet-1k, ResNet Strikes Back A1", &[timm!("resnet18.a1_in1k")], TIMM_A1, None, "Apache-2.0"),
 ];
 
-pub const RESNET34: &[WeightsSpec] = &[torchvision(&[torchvision!("resnet34", "b627a593")], TORCHVISION, 73.314)];
+pub const RESNET34: &[WeightsSpec] = &[
+    torchvision(&[torchvision!("resnet34", "b627a593")], TORCHVISION, 73.314),
+    timm("ImageNet-1k, ResNet Strikes Back A1", &[timm!("resnet34.a1_in1k")], TIMM_A1, None, "Apache-2.0"),
+];
 
 pub const RESNET50: &[WeightsSpec] = &[
     keras(

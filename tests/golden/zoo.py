@@ -126,7 +126,7 @@ PAIRS = [
     Pair("inception_v3", "timm", "inception_v3", "Mixed_6b", size=299),
     *(Pair(f"resnet{d}", "torchvision", f"resnet{d}", "layer2.1", "layer4") for d in (18, 50, 101, 152)),
     Pair("resnet34", "torchvision", "resnet34", "layer2.1.bn2", "layer4"),
-    *(Pair(f"resnet{d}", "timm", f"resnet{d}", "layer2.1") for d in (18, 50)),
+    *(Pair(f"resnet{d}", "timm", f"resnet{d}", "layer2.1") for d in (18, 34, 50)),
     *(Pair(f"resnet{d}", "keras", f"ResNet{d}", "conv3_block2_out") for d in (50, 101, 152)),
     *(Pair(f"resnet{d}v2", "keras", f"ResNet{d}V2", "conv3_block2_out") for d in (50, 101, 152)),
     Pair("xception", "keras", "Xception", "block5_sepconv2", size=299),
