@@ -1,8 +1,6 @@
 //! The network of a run, decided upon: which model, built after which library, with which weights, how pictures are prepared for it, and which
 //! of its layers become features. Everything that can be known before the weights are read.
 
-use std::fmt;
-
 use thiserror::Error;
 
 use crate::config::{Features, Weights, suggest};
@@ -50,10 +48,10 @@ pub enum BackboneError {
     Recipe(#[from] RecipeError),
     #[error("{0}")]
     NoLayer(String),
-    #[error("there is no {what} {model} here; there is: {known}")]
-    NoSource { model: &'static str, what: String, known: String },
-    #[error("the binary carries no weights for {model}")]
-    NotInside { model: &'static str },
+    #[error("there are no {what} weights of {model}; there are those of {known}")]
+    NoSource { model: &'static str, what: &'static str, known: String },
+    #[error("the binary carries no weights for {model}; take those of {known}, a file, or random ones")]
+    NotInside { model: &'static str, known: String },
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -79,10 +77,13 @@ pub fn origin(
             return Ok(Origin::File { path, sha256: Some(sha256) });
         }
         Weights::Default => model.weights.first(),
-        Weights::Bundled => Some(model.weights("bundled").ok_or(BackboneError::NotInside { model: model.name })?),
+        Weights::Bundled => Some(
+            model.weights("bundled").ok_or(BackboneError::NotInside { model: model.name, known: sources(model) })?,
+        ),
         Weights::Published(source) => model.weights.iter().find(|row| row.source == *source),
     };
-    let row = row.ok_or_else(|| no_source(model, weights))?;
+    let word = if let Weights::Published(source) = weights { source.word() } else { "default" };
+    let row = row.ok_or_else(|| no_source(model, word))?;
     if row.files.is_empty() {
         return Ok(Origin::Bundled(row));
     }
@@ -90,10 +91,12 @@ pub fn origin(
     Ok(Origin::File { path, sha256: Some(sha256) })
 }
 
-fn no_source(model: &'static ModelSpec, what: impl fmt::Debug) -> BackboneError {
-    let known: Vec<&str> = model.weights.iter().map(|row| row.source.word()).collect();
-    let what = format!("{what:?}").to_lowercase();
-    BackboneError::NoSource { model: model.name, what, known: known.join(", ") }
+fn no_source(model: &'static ModelSpec, what: &'static str) -> BackboneError {
+    BackboneError::NoSource { model: model.name, what, known: sources(model) }
+}
+
+fn sources(model: &ModelSpec) -> String {
+    model.weights.iter().map(|row| row.source.word()).collect::<Vec<_>>().join(", ")
 }
 
 /// The row of the registry whose numerics and recipe go with `weights`: that of `source` where it is given, else the one that the file fits, else
@@ -107,7 +110,7 @@ pub fn row(
         return Ok(row);
     }
     if let Some(source) = source {
-        return model.weights.iter().find(|row| row.source == source).ok_or_else(|| no_source(model, source));
+        return model.weights.iter().find(|row| row.source == source).ok_or_else(|| no_source(model, source.word()));
     }
     let default = || model.weights.first().ok_or_else(|| no_source(model, "any"));
     match weights {
