@@ -13,13 +13,15 @@
 //! * [`config`]: what the user wrote, checked, with line and column; [`plan`]: what follows from it.
 //! * [`stages`]: one function a stage, `run(plan, …, ui) -> (result, files)`; a stage never calls a stage.
 //! * [`image`]: bytes → pixels → the network's input; the only preprocessing there is.
-//! * [`models`]: networks as data ([`models::graph`]), and the registry of models and their weights.
-//! * [`weights`]: where weights come from, read strictly. [`exec`]: running a network: lowered once, executed by candle with our own kernels
-//!   where candle has none; the only `unsafe` code is in [`exec::cpu`].
+//! * [`models`]: networks as data ([`models::graph`]), each built after the library whose weights it gets, and the registry of models and weights.
+//! * [`weights`]: files of every library, read strictly and only when a tensor is asked for; [`weights::store`] finds or downloads them.
+//! * [`exec`]: running a network: lowered once, executed on the CPU by kernels of our own ([`exec::cpu`], the only `unsafe` code) and on a GPU by
+//!   candle, which is the reference, too.
+//! * [`backbone`]: the network of a run, decided upon: model, weights, recipe, layers. [`extractor`]: the one way of a picture through it.
 //! * [`learn`]: variance, PCA, perceptron, metrics; the only room of linfa, ndarray and faer.
 //! * [`io`]: atomic files, Parquet; the only room of polars, arrow and parquet. [`store`]: what a run has committed, fingerprints, the lock.
 //! * [`chain`]: what a run has learnt, or a network knows, applied to any picture.
-//! * [`progress`]: what the user sees. [`cli`]: the commands.
+//! * [`plot`]: figures of classified pictures. [`progress`]: what the user sees. [`cli`]: the commands.
 //!
 //! Everything fitted is fitted on the train split only. The ecosystems meet only as [`table::FeatureMatrix`].
 
