@@ -2,7 +2,7 @@
 //! convolution before them, every buffer planned once.
 //!
 //! The only room where `unsafe` is allowed: vectors ([`simd`]) and the kernels over them ([`matmul`], [`winograd`], [`depthwise`], [`dense`], [`pool`]). All
-//! check every place that they are given before they begin. [`network`], which runs them, and [`place`], which plans the memory, are safe code.
+//! check every place that they are given before they begin. [`network`], which runs them, and `place`, which plans the memory, are safe code.
 
 #![allow(unsafe_code)]
 

@@ -1,7 +1,7 @@
 //! A program as a list of kernels over planned buffers.
 //!
 //! Every value has a map in memory: `(height, width, channels)`, with as many zeros around it as the windows that read it want, so that no
-//! convolution knows of borders. Where it lies is decided once, in [`place`](super::place).
+//! convolution knows of borders. Where it lies is decided once, in `place`.
 
 use std::time::Instant;
 
