@@ -164,7 +164,9 @@ impl<'a> Lowering<'a> {
             }
             Op::Pool { pooling: Pooling::Max, window } if window.pad.is_zero() => {
                 let pad = self.zeros_before(id);
-                Kernel::Pool { pooling: Pooling::Max, window: Window { pad, ..window }, zeros: true }
+                // what a last window hangs over is not zeros
+                let zeros = !pad.is_zero();
+                Kernel::Pool { pooling: Pooling::Max, window: Window { pad, ..window }, zeros }
             }
             Op::Pool { pooling, window } => Kernel::Pool { pooling, window, zeros: false },
             Op::AdaptiveAvgPool(_) | Op::Flatten(_) if self.same(id) => return Ok(()),

@@ -205,14 +205,12 @@ impl Network {
             }
             op => {
                 for p in first..first + n {
-                    let inputs: Vec<(&Map, &[f32])> = (0..step.inputs.len())
-                        .map(|i| {
-                            let (map, values) = input(i);
-                            // the term of a concatenation that lies in the output already has nothing to give
-                            (map, values.get(map.base(p)..).unwrap_or(&[]))
-                        })
-                        .collect();
-                    one(op, &inputs, to, &mut output[to.base(p)..]);
+                    let of_picture = |i: usize| {
+                        let (map, values) = input(i);
+                        // the term of a concatenation that lies in the output already has nothing to give
+                        (map, values.get(map.base(p)..).unwrap_or(&[]))
+                    };
+                    one(op, of_picture, to, &mut output[to.base(p)..]);
                 }
             }
         }

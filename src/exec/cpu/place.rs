@@ -46,10 +46,11 @@ pub struct Places {
 
 /// Places the values of `steps`; `maps` has the sizes of all of them, value 0 is the picture.
 pub fn place(steps: &[Fused], taps: &[usize], mut maps: Vec<Map>, micro_batch: usize) -> Places {
-    let parents = in_place(steps, &maps);
+    let whole = read_whole(steps, maps.len());
+    let parents = in_place(steps, &maps, &whole);
     let roots: Vec<usize> = (0..maps.len()).map(|value| root(&parents, value)).collect();
     halos(steps, &roots, &mut maps);
-    pitches(steps, &roots, &mut maps);
+    pitches(&roots, &whole, &mut maps);
     for value in 0..maps.len() {
         let (halo, pixel) = (maps[roots[value]].halo, maps[roots[value]].pixel);
         let mut at = value;
@@ -76,16 +77,18 @@ fn small(map: &Map) -> bool {
     map.h * map.w <= SMALL
 }
 
-/// For each value the concatenation that it is written into, and its first channel there.
-fn in_place(steps: &[Fused], maps: &[Map]) -> Vec<Option<(usize, usize)>> {
-    let mut parents = vec![None; maps.len()];
-    let mut whole = vec![false; maps.len()];
+/// For each value whether somebody takes its rows as one run: the picture is copied so, some kernels read so.
+fn read_whole(steps: &[Fused], values: usize) -> Vec<bool> {
+    let mut whole = vec![false; values];
     whole[0] = true;
-    for fused in steps {
-        if needs_whole_rows(&fused.step) {
-            whole[fused.step.inputs[0]] = true;
-        }
-    }
+    let readers = steps.iter().filter(|fused| needs_whole_rows(&fused.step));
+    readers.for_each(|fused| whole[fused.step.inputs[0]] = true);
+    whole
+}
+
+/// For each value the concatenation that it is written into, and its first channel there.
+fn in_place(steps: &[Fused], maps: &[Map], whole: &[bool]) -> Vec<Option<(usize, usize)>> {
+    let mut parents = vec![None; maps.len()];
     for Fused { step, .. } in steps.iter().filter(|fused| matches!(fused.step.kernel, Kernel::Concat)) {
         let mut channel = 0;
         for &term in &step.inputs {
@@ -152,14 +155,9 @@ fn halos(steps: &[Fused], roots: &[usize], maps: &mut [Map]) {
 }
 
 /// Rows of positions a power of two apart fall into the same few sets of the first cache; a line between them spreads them.
-fn pitches(steps: &[Fused], roots: &[usize], maps: &mut [Map]) {
+fn pitches(roots: &[usize], whole: &[bool], maps: &mut [Map]) {
     const APART: usize = 512;
-    let mut whole = vec![false; maps.len()];
-    whole[0] = true;
-    steps
-        .iter()
-        .filter(|fused| needs_whole_rows(&fused.step))
-        .for_each(|fused| whole[roots[fused.step.inputs[0]]] = true);
+    // what lies inside a concatenation is read position by position: `in_place` sees to it
     for value in (0..maps.len()).filter(|&value| roots[value] == value && !whole[value]) {
         let map = &mut maps[value];
         if map.c.is_multiple_of(APART) && map.h * map.w > 1 {

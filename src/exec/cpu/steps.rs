@@ -71,8 +71,8 @@ impl Op {
 }
 
 /// Runs for one picture what does not gain by several.
-pub fn one(op: &Op, inputs: &[(&Map, &[f32])], to: &Map, output: &mut [f32]) {
-    let Some(&(from, values)) = inputs.first() else { return };
+pub fn one<'a>(op: &Op, input: impl Fn(usize) -> (&'a Map, &'a [f32]), to: &Map, output: &mut [f32]) {
+    let (from, values) = input(0);
     match op {
         Op::Depthwise { packed, places, activation } => packed.run(places, values, *activation, output),
         Op::Scale { scale, shift, activation } => each_run(to, output, from, values, |out, x| {
@@ -88,14 +88,15 @@ pub fn one(op: &Op, inputs: &[(&Map, &[f32])], to: &Map, output: &mut [f32]) {
         }),
         Op::Add(activation) => {
             each_run(to, output, from, values, <[f32]>::copy_from_slice);
-            let Some(&(other, more)) = inputs.get(1) else { return };
+            let (other, more) = input(1);
             each_run(to, output, other, more, |out, x| {
                 out.iter_mut().zip(x).for_each(|(o, v)| *o += v);
                 activate(*activation, out);
             });
         }
         Op::Concat(channels) => {
-            for ((term, values), channel) in inputs.iter().zip(channels).filter_map(|(t, c)| Some((t, (*c)?))) {
+            for (i, channel) in channels.iter().enumerate().filter_map(|(i, channel)| Some((i, (*channel)?))) {
+                let (term, values) = input(i);
                 let slot = Map { channel: to.channel + channel, c: term.c, ..*to };
                 each_run(&slot, output, term, values, <[f32]>::copy_from_slice);
             }

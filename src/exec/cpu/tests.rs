@@ -12,7 +12,7 @@ use crate::models::{BuildOptions, LayerId, Source, find};
 use crate::weights::{Origin, WeightSet};
 
 /// Values between -1 and 1 that look random.
-fn values(n: usize, seed: u32) -> Vec<f32> {
+pub fn values(n: usize, seed: u32) -> Vec<f32> {
     let mut state = seed;
     let next = |_| {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -132,6 +132,26 @@ proptest! {
         let apart = ["padded", "both", "kept", "inner", "twice", "scaled", "max", "avg", "zeros", "again", "cells", "flat", "hidden", "out"];
         let apart = compare(&graph, &weights, &apart.map(tap), [h, w, channels]);
         prop_assert!(fused < 1e-5 && apart < 1e-5, "{fused:e} {apart:e}");
+    }
+}
+
+#[test]
+fn a_window_that_hangs_over_the_edge_sees_no_zeros_and_one_over_padded_zeros_does() {
+    let (mut g, x) = Builder::new(1, 3, 3);
+    let ceil = g.pool("ceil", x, Pool::max(2).ceil());
+    let padded = g.zero_pad("padded", x, [0, 1, 0, 1]);
+    let zeros = g.pool("zeros", padded, Pool::max(2));
+    let graph = g.finish(ceil, zeros).expect("built");
+    let weights = Origin::Random(0).load(&graph, Source::Timm, &[]).expect("there are none");
+    let program = lower(&graph, &weights, &[ceil, zeros]).expect("lowered");
+    let picture: Vec<f32> = (1..=9).map(|v| -(v as f32)).collect();
+    // torch.nn.functional.max_pool2d(x, 2, ceil_mode=True), and of x with zeros below and to the right
+    let expected = [vec![-1.0, -3.0, -7.0, -9.0], vec![-1.0, 0.0, 0.0, 0.0]];
+    let reference = candle::Network::new(program.clone(), &Device::cpu()).expect("uploaded");
+    assert_eq!(reference.forward(&picture, 1).expect("candle"), expected);
+    for isa in Isa::available() {
+        let network = Network::with_isa(program.clone(), isa).expect("planned");
+        assert_eq!(network.forward(&mut network.scratch(), &picture, 1), expected, "{isa:?}");
     }
 }
 

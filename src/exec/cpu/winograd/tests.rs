@@ -2,17 +2,8 @@
 
 use proptest::prelude::*;
 
+use super::super::tests::values;
 use super::*;
-
-/// Values between -1 and 1 that look random.
-fn values(n: usize, seed: u32) -> Vec<f32> {
-    let mut state = seed;
-    let next = |_| {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (state >> 8) as f32 / (1 << 23) as f32 - 1.0
-    };
-    (0..n).map(next).collect()
-}
 
 /// A layer and where it lies: pixels a few values longer than their channels, rows longer than their pixels, as other maps may lie between.
 #[derive(Clone, Debug)]
