@@ -8,7 +8,7 @@ use crate::exec;
 use crate::image::{Recipe, RecipeError};
 use crate::models::{BuildOptions, Graph, GraphError, LayerId, ModelSpec, Shape, Source, WeightsSpec};
 use crate::weights::store::{Found, StoreError, Wanted};
-use crate::weights::{Origin, WeightError, WeightFile};
+use crate::weights::{Origin, WeightError};
 
 /// A network, its weights, and what is taken from it.
 #[derive(Debug)]
@@ -69,12 +69,12 @@ pub fn origin(
 ) -> Result<Origin, BackboneError> {
     let row = match weights {
         Weights::Random => return Ok(Origin::Random(seed)),
-        Weights::Path(path) => return Ok(Origin::file(path)),
+        Weights::Path(path) => return Ok(Origin::file(path, None)),
         Weights::Remote(text) => {
             let reason = "expected hf:owner/repo/file or a URL";
             let wanted = Wanted::parse(text)?.ok_or_else(|| StoreError::Spec { text: text.clone(), reason })?;
             let Found { path, sha256, .. } = fetch(&wanted)?;
-            return Ok(Origin::File { path, sha256: Some(sha256) });
+            return Ok(Origin::file(path, Some(sha256)));
         }
         Weights::Default => model.weights.first(),
         Weights::Bundled => Some(
@@ -88,7 +88,7 @@ pub fn origin(
         return Ok(Origin::Bundled(row));
     }
     let Found { path, sha256, .. } = fetch(&Wanted::Known { model, weights: row, top })?;
-    Ok(Origin::File { path, sha256: Some(sha256) })
+    Ok(Origin::file(path, Some(sha256)))
 }
 
 fn no_source(model: &'static ModelSpec, what: &'static str) -> BackboneError {
@@ -114,7 +114,7 @@ pub fn row(
     }
     let default = || model.weights.first().ok_or_else(|| no_source(model, "any"));
     match weights {
-        Origin::File { path, .. } => WeightFile::open(path)?.recognise(model).map_or_else(default, Ok),
+        Origin::File(file) => file.open()?.recognise(model).map_or_else(default, Ok),
         Origin::Bundled(_) | Origin::Random(_) => default(),
     }
 }
@@ -134,8 +134,8 @@ impl Backbone {
         let (source, channels) = (row.source, recipe.depth());
         let options = BuildOptions { channels, size: recipe.size, classes: row.classes, source };
         let mut graph = (model.build)(&options)?;
-        if let Origin::File { path, .. } = &weights
-            && let Some(classes) = WeightFile::open(path)?.classes(&graph).filter(|&classes| classes != row.classes)
+        if let Origin::File(file) = &weights
+            && let Some(classes) = file.open()?.classes(&graph).filter(|&classes| classes != row.classes)
         {
             graph = (model.build)(&BuildOptions { classes, ..options })?;
         }

@@ -28,7 +28,7 @@ pub enum Error {
     #[error(transparent)]
     Config(#[from] Box<ConfigError>),
     #[error(transparent)]
-    Plan(#[from] PlanError),
+    Plan(PlanError),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -62,11 +62,33 @@ pub enum Error {
     #[error(transparent)]
     Plot(#[from] PlotError),
     #[error(transparent)]
-    Backbone(#[from] BackboneError),
+    Backbone(BackboneError),
     #[error(transparent)]
     Graph(#[from] GraphError),
     #[error("a record cannot be put into JSON: {0}")]
     Json(#[from] serde_json::Error),
+}
+
+/// What the weights or the store have to say is their own, whoever asked them.
+impl From<BackboneError> for Error {
+    fn from(error: BackboneError) -> Self {
+        match error {
+            BackboneError::Store(error) => Error::WeightStore(error),
+            BackboneError::Weights(error) => Error::Weights(error),
+            BackboneError::Graph(error) => Error::Graph(error),
+            error => Error::Backbone(error),
+        }
+    }
+}
+
+impl From<PlanError> for Error {
+    fn from(error: PlanError) -> Self {
+        match error {
+            PlanError::Store(error) => Error::WeightStore(error),
+            PlanError::Weights(error) => Error::Weights(error),
+            error => Error::Plan(error),
+        }
+    }
 }
 
 impl Error {
@@ -75,6 +97,7 @@ impl Error {
         match self {
             Error::Config(_) | Error::UnknownModel(_) => 2,
             Error::WeightStore(WeightStoreError::Spec { .. }) => 2,
+            Error::Backbone(BackboneError::NoSource { .. } | BackboneError::NotInside { .. }) => 2,
             Error::Plot(
                 PlotError::Extension { .. } | PlotError::TooManyPictures { .. } | PlotError::TooManyBars { .. },
             ) => 2,
@@ -91,7 +114,6 @@ impl Error {
             self,
             Error::Interrupted(_)
                 | Error::WeightStore(WeightStoreError::Interrupted(_))
-                | Error::Plan(PlanError::Store(WeightStoreError::Interrupted(_)))
                 | Error::Scan(ScanError::Interrupted(_))
                 | Error::Extract(ExtractError::Interrupted(_))
                 | Error::Select(SelectError::Interrupted(_))

@@ -151,7 +151,7 @@ fn backbone(pipeline: &Pipeline, fetch: &mut Fetch<'_>) -> Result<Backbone, Plan
     };
     let wrong = |error: BackboneError| match error {
         BackboneError::Weights(error) => PlanError::Weights(error),
-        BackboneError::Store(error) => PlanError::Store(error),
+        BackboneError::Store(error) if !matches!(error, StoreError::Spec { .. }) => PlanError::Store(error),
         error => at(key_of(&error), error.to_string()),
     };
     // a layer that is asked for by name may stand above the last feature map

@@ -140,7 +140,7 @@ impl Ui {
     pub fn transfer(&self, name: &str) -> Transfer {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
         let bar = if self.mode == Mode::Bars { self.bars.add(bar) } else { bar };
-        let template = "{prefix} {bar:28} {bytes}/{total_bytes} {bytes_per_sec} ETA {eta}";
+        let template = "{prefix} {bar:28} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} ETA {eta}";
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style.progress_chars("━╸ "));
         }
@@ -163,11 +163,16 @@ pub struct Transfer {
 impl Transfer {
     /// `done` bytes of `total` are here.
     pub fn at(&mut self, done: u64, total: Option<u64>) {
+        let first = self.start.is_none();
         let (start, before) = *self.start.get_or_insert_with(|| (Instant::now(), done));
         if let Some(total) = total {
             self.bar.set_length(total);
         }
         self.bar.set_position(done);
+        if first {
+            // what was here already came with no speed
+            self.bar.reset_eta();
+        }
         if !matches!(self.ui.mode, Mode::Plain | Mode::Json) || self.shown.elapsed() < EVERY {
             return;
         }

@@ -113,7 +113,7 @@ fn committed(dir: &RunDir, card: &Card) -> Result<(), ChainError> {
 fn origin(card: &Card, model: &'static ModelSpec, given: Option<&Path>) -> Result<Origin, ChainError> {
     let expected = &card.weights_sha256;
     let of_file = |path: &Path| {
-        let origin = Origin::file(path);
+        let origin = Origin::file(path, None);
         let found = origin.fingerprint()?;
         if found == *expected {
             return Ok(origin);
@@ -141,7 +141,7 @@ fn origin(card: &Card, model: &'static ModelSpec, given: Option<&Path>) -> Resul
             let wanted = Wanted::Known { model, weights: row, top };
             let found = store.find(&wanted, &mut |_| ControlFlow::Continue(()))?;
             if let Some(Found { path, sha256, .. }) = found.filter(|found| found.sha256 == *expected) {
-                return Ok(Origin::File { path, sha256: Some(sha256) });
+                return Ok(Origin::file(path, Some(sha256)));
             }
         }
     }

@@ -38,8 +38,8 @@ fn weights(text: &str) -> Result<Weights, String> {
 pub fn run(arguments: &ClassifyArgs) -> Result<(), Error> {
     let model = find_model(&arguments.model)?;
     let weights = arguments.weights.clone().unwrap_or_default();
-    let ui = ui(Style::Auto);
-    let weights = backbone::origin(model, &weights, (0, true), &mut arguments.fetching.fetch(&ui))?;
+    let (ui, fetching) = (ui(Style::Auto), &arguments.fetching);
+    let weights = backbone::origin(model, &weights, (0, true), &mut fetching.store.fetch(fetching.offline, &ui))?;
     let chain = Chain::of_network(model, weights, arguments.source)?;
     let imagenet = imagenet::classes();
     let known = chain.classes().len() == imagenet.len();

@@ -54,9 +54,8 @@ enum Command {
     Plan {
         #[command(flatten)]
         pipeline: PipelineArgs,
-        /// The folder of weights, instead of FEATURIZE_WEIGHTS or the platform's folder for caches.
-        #[arg(long, value_name = "DIR")]
-        weights_dir: Option<PathBuf>,
+        #[command(flatten)]
+        store: StoreArgs,
     },
     /// Classify new pictures with what a run has learnt.
     ///
@@ -110,29 +109,41 @@ struct PipelineArgs {
 }
 
 impl PipelineArgs {
-    /// What the file asks for; published weights that are not here are fetched, and told of in `ui`.
-    fn plan(&self, fetching: &FetchArgs, ui: &Ui) -> Result<Plan, Error> {
+    /// What the file asks for; published weights that are not here are fetched unless `offline`, and told of in `ui`.
+    fn plan(&self, store: &StoreArgs, offline: bool, ui: &Ui) -> Result<Plan, Error> {
         let pipeline = config::load(&self.file, &self.sets).map_err(Box::new)?;
-        Ok(Plan::new(pipeline, self.out.as_deref(), &mut fetching.fetch(ui))?)
+        Ok(Plan::new(pipeline, self.out.as_deref(), &mut store.fetch(offline, ui))?)
+    }
+}
+
+/// Where the store of weights is.
+#[derive(Debug, Args)]
+struct StoreArgs {
+    /// The folder of weights, instead of FEATURIZE_WEIGHTS or the platform's folder for caches.
+    #[arg(long, value_name = "DIR")]
+    weights_dir: Option<PathBuf>,
+}
+
+impl StoreArgs {
+    fn open(&self, offline: bool) -> Result<Store, StoreError> {
+        Store::open(self.weights_dir.as_deref(), offline)
+    }
+
+    /// Finds published weights, or downloads them unless `offline`, and tells of it in `ui`.
+    fn fetch(&self, offline: bool, ui: &Ui) -> impl FnMut(&Wanted) -> Result<Found, StoreError> {
+        let ui = ui.clone();
+        move |wanted| self.open(offline)?.get(wanted, &mut shown_in(&ui))
     }
 }
 
 /// Where published weights lie, and whether they may be downloaded.
 #[derive(Debug, Args)]
 struct FetchArgs {
-    /// The folder of weights, instead of FEATURIZE_WEIGHTS or the platform's folder for caches.
-    #[arg(long, value_name = "DIR")]
-    weights_dir: Option<PathBuf>,
+    #[command(flatten)]
+    store: StoreArgs,
     /// Download nothing: weights are here, or the command fails.
     #[arg(long)]
     offline: bool,
-}
-
-impl FetchArgs {
-    fn fetch(&self, ui: &Ui) -> impl FnMut(&Wanted) -> Result<Found, StoreError> {
-        let (dir, offline, ui) = (self.weights_dir.clone(), self.offline, ui.clone());
-        move |wanted| Store::open(dir.as_deref(), offline)?.get(wanted, &mut shown_in(&ui))
-    }
 }
 
 /// How the log is written.
@@ -173,7 +184,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
         Command::Run { pipeline, options } => run::run(&pipeline, &options),
-        Command::Plan { pipeline, weights_dir } => plan::run(&pipeline, FetchArgs { weights_dir, offline: true }),
+        Command::Plan { pipeline, store } => plan::run(&pipeline, &store),
         Command::Predict(arguments) => predict::run(&arguments),
         Command::Classify(arguments) => classify::run(&arguments),
         Command::Models { command } => models::run(&command),

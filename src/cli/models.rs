@@ -2,11 +2,12 @@
 
 use clap::Subcommand;
 
-use serde_json::json;
+use serde::Serialize;
 
 use super::{find_model, print, source};
 use crate::backbone;
 use crate::error::Error;
+use crate::image::Recipe;
 use crate::models::graph::{GraphError, Layer, Op, Pooling};
 use crate::models::{BuildOptions, Graph, LayerId, MODELS, ModelSpec, Source, WeightsSpec};
 use crate::weights::Origin;
@@ -55,6 +56,36 @@ fn build(model: &ModelSpec, row: &WeightsSpec) -> Result<Graph, GraphError> {
     (model.build)(&BuildOptions { channels: 3, size, classes, source })
 }
 
+/// A line of `models list --json`; serialised as it stands, so that an f32 has the fewest digits that give it again.
+#[derive(Serialize)]
+struct ModelLine {
+    name: &'static str,
+    title: &'static str,
+    parameters: usize,
+    macs: u64,
+    input: [usize; 2],
+    features: usize,
+    weights: Vec<WeightsLine>,
+}
+
+#[derive(Serialize)]
+struct WeightsLine {
+    name: &'static str,
+    source: Source,
+    top1: Option<f64>,
+    licence: &'static str,
+    urls: Vec<&'static str>,
+    recipe: &'static Recipe,
+}
+
+impl WeightsLine {
+    fn of(row: &'static WeightsSpec) -> Self {
+        let urls = row.files.iter().map(|file| file.url).collect();
+        let WeightsSpec { name, source, top1, licence, recipe, .. } = row;
+        Self { name, source: *source, top1: *top1, licence, urls, recipe }
+    }
+}
+
 fn list(as_json: bool) -> Result<(), Error> {
     if !as_json {
         print(&format!(
@@ -68,16 +99,11 @@ fn list(as_json: bool) -> Result<(), Error> {
         let macs: u64 = graph.layers().iter().map(|layer| graph.macs_of(layer)).sum();
         let width = graph.layer(graph.features()).shape.dims().last().copied().unwrap_or(0);
         if as_json {
-            let weights = |row: &WeightsSpec| {
-                let urls: Vec<&str> = row.files.iter().map(|file| file.url).collect();
-                json!({"name": row.name, "source": row.source, "top1": row.top1, "licence": row.licence, "urls": urls, "recipe": row.recipe})
-            };
-            let weights: Vec<_> = model.weights.iter().map(weights).collect();
-            print(
-                &json!({"name": model.name, "title": model.title, "parameters": trained(&graph), "macs": macs,
-                    "input": row.recipe.size, "features": width, "weights": weights})
-                .to_string(),
-            );
+            let (input, parameters) = (row.recipe.size, trained(&graph));
+            let weights = model.weights.iter().map(WeightsLine::of).collect();
+            let line =
+                ModelLine { name: model.name, title: model.title, parameters, macs, input, features: width, weights };
+            print(&serde_json::to_string(&line)?);
             continue;
         }
         let weights = |row: &WeightsSpec| match row.top1 {

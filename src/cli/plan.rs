@@ -1,6 +1,6 @@
 //! `featurize plan`: what a run would do, without doing it.
 
-use super::{FetchArgs, PipelineArgs, print};
+use super::{PipelineArgs, StoreArgs, print};
 use crate::error::Error;
 use crate::exec::Device;
 use crate::pipeline::Keys;
@@ -12,9 +12,9 @@ use crate::stages::{StageId, extract, scan};
 use crate::store::Record;
 
 /// Shows the plan.
-pub fn run(arguments: &PipelineArgs, fetching: FetchArgs) -> Result<(), Error> {
+pub fn run(arguments: &PipelineArgs, store: &StoreArgs) -> Result<(), Error> {
     let ui = Ui::silent();
-    let plan = arguments.plan(&fetching, &ui)?;
+    let plan = arguments.plan(store, true, &ui)?;
     let listing = scan::run(&plan, &ui)?;
     let keys = Keys::of(&plan, &listing)?;
     let device = Device::open(plan.pipeline.runtime.device)?;

@@ -43,7 +43,7 @@ pub fn run(arguments: &PipelineArgs, options: &RunArgs) -> Result<(), Error> {
         _ => Style::Auto,
     };
     let ui = ui(style);
-    let plan = arguments.plan(&options.fetching, &ui)?;
+    let plan = arguments.plan(&options.fetching.store, options.fetching.offline, &ui)?;
     let run = Options { until: options.until, force: options.force, retry_failed: options.retry_failed };
     let outcome = pipeline::run(&plan, &run, &ui);
     if let Err(error) = &outcome

@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::{find_model, print, ui};
+use super::{StoreArgs, find_model, print, source, ui};
+use crate::backbone;
 use crate::error::Error;
 use crate::models::spec::Hash;
-use crate::models::{MODELS, ModelSpec, WeightsSpec};
+use crate::models::{MODELS, ModelSpec, Source, WeightsSpec};
 use crate::progress::{Style, bytes};
-use crate::weights::store::{Checked, Listed, State, Store, Wanted, guess, shown_in};
+use crate::weights::Origin;
+use crate::weights::store::{Checked, Listed, State, Wanted, guess, shown_in};
 
 #[derive(Debug, Subcommand)]
 pub enum WeightsCommand {
@@ -32,14 +34,6 @@ pub enum WeightsCommand {
     /// Print where weights lie. Downloads nothing; the exit code is 1 when they are not here.
     #[command(after_help = "Example:\n  featurize weights path vgg16 --source keras")]
     Path(PathArgs),
-}
-
-/// Where the store is.
-#[derive(Debug, Args)]
-pub struct StoreArgs {
-    /// The folder of weights, instead of FEATURIZE_WEIGHTS or the platform's folder for caches.
-    #[arg(long, value_name = "DIR")]
-    weights_dir: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -75,8 +69,8 @@ pub struct FetchArgs {
 #[derive(Debug, Args)]
 pub struct RowArgs {
     /// Whose weights: `keras`, `torchvision` or `timm`; the model's default when left out.
-    #[arg(long, value_name = "SOURCE")]
-    source: Option<String>,
+    #[arg(long, value_name = "SOURCE", value_parser = source)]
+    source: Option<Source>,
     /// A file without the classifier on top will do.
     #[arg(long)]
     no_top: bool,
@@ -92,8 +86,8 @@ pub struct ImportArgs {
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
     /// Whose weights they are: `keras`, `torchvision` or `timm`.
-    #[arg(long, value_name = "SOURCE", requires = "model")]
-    source: Option<String>,
+    #[arg(long, value_name = "SOURCE", requires = "model", value_parser = source)]
+    source: Option<Source>,
 }
 
 #[derive(Debug, Args)]
@@ -114,12 +108,6 @@ pub struct PathArgs {
     what: String,
     #[command(flatten)]
     row: RowArgs,
-}
-
-impl StoreArgs {
-    fn open(&self, offline: bool) -> Result<Store, Error> {
-        Ok(Store::open(self.weights_dir.as_deref(), offline)?)
-    }
 }
 
 /// Runs one of the commands.
@@ -165,9 +153,7 @@ fn show(json: bool, model: &ModelSpec, weights: &WeightsSpec, listed: Option<&Li
             Hash::Md5(digits) => Some(format!("md5:{digits}")),
             Hash::Unknown => None,
         });
-        // the shortest digits of the f32, not those of its f64
-        let top1: Option<f64> = weights.top1.and_then(|top1| top1.to_string().parse().ok());
-        let line = json!({"model": model.name, "source": weights.name, "licence": weights.licence, "top1": top1,
+        let line = json!({"model": model.name, "source": weights.name, "licence": weights.licence, "top1": weights.top1,
             "classes": weights.classes, "about": weights.about, "bundled": listed.is_none(),
             "file": listed.map(|listed| listed.file.name), "top": listed.map(|listed| listed.file.top),
             "url": listed.map(|listed| listed.file.url), "hash": hash,
@@ -221,8 +207,8 @@ fn row_of(
 ) -> Result<(&'static ModelSpec, &'static WeightsSpec), Error> {
     let Some(name) = &arguments.model else { return Ok(guess(models, &arguments.file)?) };
     let model = find_model(name)?;
-    match &arguments.source {
-        Some(source) => Ok((model, row(model, Some(source))?)),
+    match arguments.source {
+        Some(source) => Ok((model, backbone::row(model, &Origin::Random(0), Some(source))?)),
         None => Ok(guess(std::slice::from_ref(model), &arguments.file)?),
     }
 }
@@ -260,16 +246,6 @@ fn wanted(what: &str, row_args: &RowArgs) -> Result<Wanted, Error> {
         return Ok(wanted);
     }
     let model = find_model(what)?;
-    let weights = row(model, row_args.source.as_deref())?;
+    let weights = backbone::row(model, &Origin::Random(0), row_args.source)?;
     Ok(Wanted::Known { model, weights, top: !row_args.no_top })
-}
-
-/// The weights called `source`, or the model's default.
-fn row(model: &'static ModelSpec, source: Option<&str>) -> Result<&'static WeightsSpec, Error> {
-    let found = source.map_or(model.weights.first(), |source| model.weights(source));
-    found.ok_or_else(|| {
-        let names: Vec<&str> = model.weights.iter().map(|weights| weights.name).collect();
-        let source = source.unwrap_or("default");
-        Error::UnknownModel(format!("{} has no weights `{source}`; it has {}", model.name, names.join(", ")))
-    })
 }

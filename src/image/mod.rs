@@ -16,7 +16,7 @@ mod thumbnail;
 pub use decode::{DecodeError, DecodeErrorKind, DecodeOptions, decode, dimensions, is_decoding};
 pub use recipe::{ChannelOrder, Fit, Layout, Recipe, RecipeError, RecipeOverrides};
 pub use resize::{Filter, resize, resize_box, resize_crop};
-pub use thumbnail::{ThumbnailError, png, thumbnail};
+pub use thumbnail::{ThumbnailError, data_uri, png, thumbnail};
 
 /// What shows through transparent pixels and fills the border of padded pictures.
 pub const WHITE: [u8; 3] = [255; 3];

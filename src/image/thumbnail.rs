@@ -1,5 +1,6 @@
 //! Small JPEGs for pages: what a picture looks like, not what a network sees.
 
+use base64::prelude::{BASE64_STANDARD, Engine};
 use image::codecs::jpeg::JpegEncoder;
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder};
@@ -62,6 +63,11 @@ fn fit(width: usize, height: usize, longest: usize) -> (usize, usize) {
     }
     let side = |n: usize| ((n * longest + long / 2) / long).max(1);
     (side(width), side(height))
+}
+
+/// A [`thumbnail`] as the address of itself, for a page or a drawing that holds its pictures.
+pub fn data_uri(jpeg: &[u8]) -> String {
+    format!("data:image/jpeg;base64,{}", BASE64_STANDARD.encode(jpeg))
 }
 
 #[cfg(test)]

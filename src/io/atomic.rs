@@ -46,7 +46,7 @@ pub fn write_json(path: &Path, value: &impl Serialize) -> Result<(), IoError> {
 }
 
 /// Makes a rename in `folder` durable; file systems that cannot do it are left to their own ways.
-fn sync_folder(folder: &Path) {
+pub fn sync_folder(folder: &Path) {
     if let Ok(folder) = File::open(folder) {
         folder.sync_all().ok();
     }

@@ -34,8 +34,7 @@ fn blocks() -> [Block; 5] {
 /// smaller than 63 × 63 do not fit. Only torchvision has it.
 pub fn alexnet(options: &BuildOptions) -> Result<Graph, GraphError> {
     if options.source != Source::Torchvision {
-        let reason = format!("{} has no AlexNet; take torchvision's", options.source);
-        return Err(GraphError::Invalid { layer: "input".into(), reason });
+        return Err(options.refuse("AlexNet"));
     }
     let [h, w] = options.size;
     let (mut g, mut x) = Builder::new(options.channels, h, w); // (224, 224, 3)
@@ -84,10 +83,6 @@ mod tests {
         alexnet(&BuildOptions { channels, size: [size, size], classes: 1000, source: Source::Torchvision })
     }
 
-    fn shape(g: &Graph, name: &str) -> Shape {
-        g.layer(g.find(name).unwrap_or_else(|| panic!("{name}"))).shape
-    }
-
     #[test]
     fn it_has_the_size_that_torchvision_publishes() {
         let g = build(3, 224).expect("alexnet");
@@ -100,14 +95,14 @@ mod tests {
     #[test]
     fn modules_are_found_by_torchvision_and_caffe_names() {
         let g = build(3, 224).expect("alexnet");
-        assert_eq!(shape(&g, "features.0"), Shape::Map { c: 64, h: 55, w: 55 });
-        assert_eq!(shape(&g, "features.2"), Shape::Map { c: 64, h: 27, w: 27 });
-        assert_eq!(shape(&g, "conv5"), Shape::Map { c: 256, h: 13, w: 13 });
+        assert_eq!(g.shape_of("features.0"), Shape::Map { c: 64, h: 55, w: 55 });
+        assert_eq!(g.shape_of("features.2"), Shape::Map { c: 64, h: 27, w: 27 });
+        assert_eq!(g.shape_of("conv5"), Shape::Map { c: 256, h: 13, w: 13 });
         assert_eq!(g.find("pool5"), g.find("features.12"));
         assert_eq!(g.find("fc6"), g.find("classifier.2"));
         assert_eq!(g.find("fc7"), g.find("classifier.5"));
         assert_eq!(g.features(), g.find("features").expect("features"));
-        assert_eq!(shape(&g, "classifier.6"), Shape::Vector(1000));
+        assert_eq!(g.shape_of("classifier.6"), Shape::Vector(1000));
         let names: Vec<_> = g.parameters().into_iter().map(|p| (p.name, p.shape)).collect();
         assert_eq!(names[2], ("features.3.weight".to_string(), vec![192, 64, 5, 5]));
         assert_eq!(names[10], ("classifier.1.weight".to_string(), vec![4096, 9216]));
@@ -117,10 +112,10 @@ mod tests {
     fn the_classifier_takes_any_map() {
         let g = build(3, 299).expect("a larger picture");
         assert_eq!(g.layer(g.features()).shape, Shape::Map { c: 256, h: 8, w: 8 });
-        assert_eq!(shape(&g, "avgpool"), Shape::Map { c: 256, h: 6, w: 6 });
+        assert_eq!(g.shape_of("avgpool"), Shape::Map { c: 256, h: 6, w: 6 });
         let g = build(1, 63).expect("the smallest picture, grey");
         assert_eq!(g.layer(g.features()).shape, Shape::Map { c: 256, h: 1, w: 1 });
-        assert_eq!(shape(&g, "flatten"), Shape::Vector(9216));
+        assert_eq!(g.shape_of("flatten"), Shape::Vector(9216));
         assert_eq!(g.parameters()[0].shape, [64, 1, 11, 11]);
         assert!(matches!(build(3, 62), Err(GraphError::TooSmall { layer, .. }) if layer == "features.12"));
     }

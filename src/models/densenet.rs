@@ -1,9 +1,10 @@
 //! DenseNet-BC (Huang et al. 2016, arXiv:1608.06993), growth 32. Keras after keras/applications/densenet.py, whose weights are torchvision's of
 //! old; torchvision after torchvision/models/densenet.py. They differ in names and in the epsilon.
 
-use super::builder::{Builder, Conv, Pool};
-use super::graph::{Activation, Graph, GraphError, LayerId, Shape};
+use super::builder::{Conv, Pool};
+use super::graph::{Graph, GraphError, LayerId, Shape};
 use super::spec::{BuildOptions, Source};
+use super::twin::Twin;
 
 /// Channels that each layer adds.
 const GROWTH: usize = 32;
@@ -35,84 +36,49 @@ fn densenet(options: &BuildOptions, blocks: [usize; 4]) -> Result<Graph, GraphEr
     let eps = match options.source {
         Source::Keras => 1.001e-5,
         Source::Torchvision => 1e-5,
-        Source::Timm => {
-            let reason = "DenseNet of timm is not here; take keras or torchvision".to_string();
-            return Err(GraphError::Invalid { layer: "input".into(), reason });
-        }
+        Source::Timm => return Err(options.refuse("DenseNet")),
     };
-    let [h, w] = options.size;
-    let (g, x) = Builder::new(options.channels, h, w); // (224, 224, 3)
-    let mut net = Net { g, keras: options.source == Source::Keras, eps };
+    let (twin, x) = Twin::new(options, eps); // (224, 224, 3)
+    let mut net = Net { twin };
     let mut x = net.stem(x); // (56, 56, 64)
     for (block, layers) in (1..).zip(blocks) {
         for layer in 1..=layers {
             x = net.layer(block, layer, x);
         }
-        net.module(&format!("features.denseblock{block}"), x);
+        net.twin.module(&format!("features.denseblock{block}"), x);
         if block < blocks.len() {
             x = net.transition(block, x);
         }
     }
-    let x = net.norm("bn", "features.norm5", x);
-    net.module("features", x);
-    let features = net.g.relu("relu", x); // (7, 7, 1024) for 121
+    let x = net.twin.norm("bn", "features.norm5", x);
+    net.twin.module("features", x);
+    let features = net.twin.g.relu("relu", x); // (7, 7, 1024) for 121
     net.top(features, options.classes)
 }
 
 /// The network while it is built.
 struct Net {
-    g: Builder,
-    keras: bool,
-    eps: f64,
+    twin: Twin,
 }
 
 impl Net {
-    /// A layer of its own name in each library; Keras' is known in torchvision's network too.
-    fn named(&mut self, keras: &str, torch: &str, layer: impl FnOnce(&mut Builder, &str) -> LayerId) -> LayerId {
-        let x = layer(&mut self.g, if self.keras { keras } else { torch });
-        if !self.keras {
-            self.g.alias(keras, x);
-        }
-        x
-    }
-
-    fn norm(&mut self, keras: &str, torch: &str, x: LayerId) -> LayerId {
-        let eps = self.eps;
-        self.named(keras, torch, |g, name| g.batch_norm(name, x, eps))
-    }
-
-    fn relu(&mut self, keras: &str, torch: &str, x: LayerId) -> LayerId {
-        self.named(keras, torch, |g, name| g.relu(name, x))
-    }
-
-    fn conv(&mut self, keras: &str, torch: &str, x: LayerId, conv: Conv) -> LayerId {
-        self.named(keras, torch, |g, name| g.conv(name, x, conv))
-    }
-
-    /// The name of a torchvision module of several layers, for the last of them.
-    fn module(&mut self, torch: &str, x: LayerId) {
-        if !self.keras {
-            self.g.alias(torch, x);
-        }
-    }
-
     /// 7 × 7 and a max pool, each of stride 2. Keras pads by layers of their own; the zeros before the pool stand behind a ReLU, so that none
     /// beats a value.
     fn stem(&mut self, mut x: LayerId) -> LayerId {
         let mut conv = Conv::new(STEM).kernel(7).stride(2);
         let mut pool = Pool::max(3).stride(2);
-        if self.keras {
-            x = self.g.zero_pad("zero_padding2d", x, [3; 4]);
+        if self.twin.keras {
+            x = self.twin.g.zero_pad("zero_padding2d", x, [3; 4]);
         } else {
             (conv, pool) = (conv.pad(3), pool.pad(1));
         }
-        x = self.conv("conv1_conv", "features.conv0", x, conv);
-        x = self.norm("conv1_bn", "features.norm0", x);
-        x = self.relu("conv1_relu", "features.relu0", x);
-        if self.keras {
-            x = self.g.zero_pad("zero_padding2d_1", x, [1; 4]);
+        x = self.twin.conv("conv1_conv", "features.conv0", x, conv);
+        x = self.twin.norm("conv1_bn", "features.norm0", x);
+        x = self.twin.relu("conv1_relu", "features.relu0", x);
+        if self.twin.keras {
+            x = self.twin.g.zero_pad("zero_padding2d_1", x, [1; 4]);
         }
-        self.named("pool1", "features.pool0", |g, name| g.pool(name, x, pool))
+        self.twin.named("pool1", "features.pool0", |g, name| g.pool(name, x, pool))
     }
 
     /// Norm, ReLU, 1 × 1, norm, ReLU, 3 × 3; what comes out is put behind the input. The pile has no module in torchvision: it is called as in
@@ -121,38 +87,34 @@ impl Net {
         let keras = format!("conv{}_block{layer}", block + 1);
         let torch = format!("features.denseblock{block}.denselayer{layer}");
         let (k, t) = (|part: &str| format!("{keras}_{part}"), |part: &str| format!("{torch}.{part}"));
-        let x = self.norm(&k("0_bn"), &t("norm1"), input);
-        let x = self.relu(&k("0_relu"), &t("relu1"), x);
-        let x = self.conv(&k("1_conv"), &t("conv1"), x, Conv::new(BOTTLENECK));
-        let x = self.norm(&k("1_bn"), &t("norm2"), x);
-        let x = self.relu(&k("1_relu"), &t("relu2"), x);
-        let x = self.conv(&k("2_conv"), &t("conv2"), x, Conv::new(GROWTH).kernel(3).pad(1));
-        self.module(&torch, x);
-        self.g.concat(&k("concat"), &[input, x])
+        let x = self.twin.norm(&k("0_bn"), &t("norm1"), input);
+        let x = self.twin.relu(&k("0_relu"), &t("relu1"), x);
+        let x = self.twin.conv(&k("1_conv"), &t("conv1"), x, Conv::new(BOTTLENECK));
+        let x = self.twin.norm(&k("1_bn"), &t("norm2"), x);
+        let x = self.twin.relu(&k("1_relu"), &t("relu2"), x);
+        let x = self.twin.conv(&k("2_conv"), &t("conv2"), x, Conv::new(GROWTH).kernel(3).pad(1));
+        self.twin.module(&torch, x);
+        self.twin.g.concat(&k("concat"), &[input, x])
     }
 
     /// Half the channels, half the size.
     fn transition(&mut self, block: usize, x: LayerId) -> LayerId {
-        let Shape::Map { c, .. } = self.g.shape(x) else { return x };
+        let Shape::Map { c, .. } = self.twin.g.shape(x) else { return x };
         let (keras, torch) = (format!("pool{}", block + 1), format!("features.transition{block}"));
         let (k, t) = (|part: &str| format!("{keras}_{part}"), |part: &str| format!("{torch}.{part}"));
-        let x = self.norm(&k("bn"), &t("norm"), x);
-        let x = self.relu(&k("relu"), &t("relu"), x);
-        let x = self.conv(&k("conv"), &t("conv"), x, Conv::new(c / 2));
-        let x = self.named(&k("pool"), &t("pool"), |g, name| g.pool(name, x, Pool::avg(2)));
-        self.module(&torch, x);
+        let x = self.twin.norm(&k("bn"), &t("norm"), x);
+        let x = self.twin.relu(&k("relu"), &t("relu"), x);
+        let x = self.twin.conv(&k("conv"), &t("conv"), x, Conv::new(c / 2));
+        let x = self.twin.named(&k("pool"), &t("pool"), |g, name| g.pool(name, x, Pool::avg(2)));
+        self.twin.module(&torch, x);
         x
     }
 
     /// The mean of the map and the classifier.
     fn top(mut self, features: LayerId, classes: usize) -> Result<Graph, GraphError> {
-        let x = self.g.global_avg_pool("avg_pool", features); // (1024,) for 121
-        let logits = if self.keras {
-            self.g.dense_act("predictions", x, classes, Activation::Softmax).0
-        } else {
-            self.g.dense("classifier", x, classes)
-        };
-        self.g.finish(features, logits)
+        let x = self.twin.g.global_avg_pool("avg_pool", features); // (1024,) for 121
+        let logits = self.twin.classifier("classifier", x, classes);
+        self.twin.g.finish(features, logits)
     }
 }
 
@@ -166,10 +128,6 @@ mod tests {
 
     fn build(source: Source, channels: usize, size: [usize; 2]) -> Graph {
         densenet121(&options(source, channels, size)).expect("densenet121")
-    }
-
-    fn shape(g: &Graph, name: &str) -> Shape {
-        g.layer(g.find(name).unwrap_or_else(|| panic!("{name}"))).shape
     }
 
     #[test]
@@ -197,15 +155,15 @@ mod tests {
     #[test]
     fn layers_are_found_by_their_names() {
         let g = build(Source::Keras, 3, [224, 224]);
-        assert_eq!(shape(&g, "zero_padding2d_1"), Shape::Map { c: 64, h: 114, w: 114 });
-        assert_eq!(shape(&g, "pool2_pool"), Shape::Map { c: 128, h: 28, w: 28 });
-        assert_eq!(shape(&g, "conv4_block24_concat"), Shape::Map { c: 1024, h: 14, w: 14 });
-        assert_eq!(shape(&g, "conv5_block1_1_relu"), Shape::Map { c: 128, h: 7, w: 7 });
+        assert_eq!(g.shape_of("zero_padding2d_1"), Shape::Map { c: 64, h: 114, w: 114 });
+        assert_eq!(g.shape_of("pool2_pool"), Shape::Map { c: 128, h: 28, w: 28 });
+        assert_eq!(g.shape_of("conv4_block24_concat"), Shape::Map { c: 1024, h: 14, w: 14 });
+        assert_eq!(g.shape_of("conv5_block1_1_relu"), Shape::Map { c: 128, h: 7, w: 7 });
         assert_eq!(g.find("relu"), Some(g.features()));
         let g = build(Source::Torchvision, 3, [224, 224]);
         assert_eq!(g.find("conv4_block24_concat"), g.find("features.denseblock3"));
         assert_eq!(g.find("pool2_pool"), g.find("features.transition1"));
-        assert_eq!(shape(&g, "features.denseblock3.denselayer24"), Shape::Map { c: 32, h: 14, w: 14 });
+        assert_eq!(g.shape_of("features.denseblock3.denselayer24"), Shape::Map { c: 32, h: 14, w: 14 });
         assert_eq!(g.find("conv2_block1_1_conv"), g.find("features.denseblock1.denselayer1.conv1"));
         assert_eq!((g.find("features"), g.find("bn")), (g.find("features.norm5"), g.find("features.norm5")));
         assert_eq!(g.find("relu"), Some(g.features()));
@@ -219,13 +177,13 @@ mod tests {
     fn other_sizes_and_one_channel() {
         for source in [Source::Keras, Source::Torchvision] {
             let g = build(source, 1, [225, 300]);
-            assert_eq!(shape(&g, "relu"), Shape::Map { c: 1024, h: 7, w: 9 });
+            assert_eq!(g.shape_of("relu"), Shape::Map { c: 1024, h: 7, w: 9 });
             assert_eq!(g.parameters()[0].shape, [64, 1, 7, 7]);
         }
     }
 
     #[test]
     fn timms_is_not_here() {
-        assert!(matches!(densenet121(&options(Source::Timm, 3, [224, 224])), Err(GraphError::Invalid { .. })));
+        assert!(matches!(densenet121(&options(Source::Timm, 3, [224, 224])), Err(GraphError::NoSource { .. })));
     }
 }

@@ -43,8 +43,7 @@ const STAGE_5: [(&str, Widths); 2] = [
 /// that needs three channels, and is left out for any other number. The auxiliary heads `aux1` and `aux2` are for training alone.
 pub fn googlenet(options: &BuildOptions) -> Result<Graph, GraphError> {
     if options.source != Source::Torchvision {
-        let reason = format!("there is no GoogLeNet of {}; torchvision has one", options.source);
-        return Err(GraphError::Invalid { layer: "input".into(), reason });
+        return Err(options.refuse("GoogLeNet"));
     }
     let [h, w] = options.size;
     let (mut g, mut x) = Builder::new(options.channels, h, w); // (224, 224, 3)
@@ -112,10 +111,6 @@ mod tests {
         googlenet(&options).expect("googlenet")
     }
 
-    fn shape(g: &Graph, name: &str) -> Shape {
-        g.layer(g.find(name).unwrap_or_else(|| panic!("{name}"))).shape
-    }
-
     #[test]
     fn it_has_torchvisions_parameters() {
         let g = build(3, [224, 224]);
@@ -131,20 +126,20 @@ mod tests {
     #[test]
     fn modules_are_found_by_their_names() {
         let g = build(3, [224, 224]);
-        assert_eq!(shape(&g, "conv3"), Shape::Map { c: 192, h: 56, w: 56 });
-        assert_eq!(shape(&g, "inception4d"), Shape::Map { c: 528, h: 14, w: 14 });
-        assert_eq!(shape(&g, "inception4d.branch4"), Shape::Map { c: 64, h: 14, w: 14 });
+        assert_eq!(g.shape_of("conv3"), Shape::Map { c: 192, h: 56, w: 56 });
+        assert_eq!(g.shape_of("inception4d"), Shape::Map { c: 528, h: 14, w: 14 });
+        assert_eq!(g.shape_of("inception4d.branch4"), Shape::Map { c: 64, h: 14, w: 14 });
         assert_eq!(g.find("inception5b"), Some(g.features()));
-        assert_eq!(shape(&g, "inception5b"), Shape::Map { c: 1024, h: 7, w: 7 });
-        assert_eq!(shape(&g, "avg_pool"), Shape::Vector(1024));
+        assert_eq!(g.shape_of("inception5b"), Shape::Map { c: 1024, h: 7, w: 7 });
+        assert_eq!(g.shape_of("avg_pool"), Shape::Vector(1024));
     }
 
     #[test]
     fn other_sizes_follow_ceil_mode() {
         let g = build(3, [225, 300]);
-        assert_eq!(shape(&g, "maxpool1"), Shape::Map { c: 64, h: 56, w: 75 });
-        assert_eq!(shape(&g, "maxpool2"), Shape::Map { c: 192, h: 28, w: 37 });
-        assert_eq!(shape(&g, "inception5b"), Shape::Map { c: 1024, h: 7, w: 9 });
+        assert_eq!(g.shape_of("maxpool1"), Shape::Map { c: 64, h: 56, w: 75 });
+        assert_eq!(g.shape_of("maxpool2"), Shape::Map { c: 192, h: 28, w: 37 });
+        assert_eq!(g.shape_of("inception5b"), Shape::Map { c: 1024, h: 7, w: 9 });
     }
 
     #[test]
@@ -160,6 +155,6 @@ mod tests {
     fn other_libraries_have_none() {
         let options = BuildOptions { channels: 3, size: [224, 224], classes: 1000, source: Source::Keras };
         let error = googlenet(&options).expect_err("keras.applications has no GoogLeNet").to_string();
-        assert!(error.contains("of keras"), "{error}");
+        assert!(error.contains("keras has no GoogLeNet"), "{error}");
     }
 }

@@ -169,6 +169,8 @@ pub enum GraphError {
         "layer `{layer}`: a {kernel:?} window does not fit its {height}×{width} input; the picture size of the recipe is too small"
     )]
     TooSmall { layer: String, kernel: [usize; 2], height: usize, width: usize },
+    #[error("{source_word} has no {network}")]
+    NoSource { source_word: &'static str, network: &'static str },
     #[error("layer `{layer}`: {reason}")]
     Invalid { layer: String, reason: String },
     #[error("two layers are called `{0}`")]
@@ -283,5 +285,19 @@ impl Graph {
             (Op::Dense { out }, shape, _) => (out * shape.len()) as u64,
             _ => 0,
         }
+    }
+}
+
+#[cfg(test)]
+impl Graph {
+    /// Shape of a layer that must be there.
+    pub fn shape_of(&self, name: &str) -> Shape {
+        self.layer(self.find(name).unwrap_or_else(|| panic!("there is no layer {name}"))).shape
+    }
+
+    /// Values in the tensors whose names are `kept`.
+    pub fn count(&self, kept: impl Fn(&str) -> bool) -> usize {
+        let kept = self.parameters().into_iter().filter(|parameter| kept(&parameter.name));
+        kept.map(|parameter| parameter.shape.iter().product::<usize>()).sum()
     }
 }

@@ -250,21 +250,13 @@ mod tests {
         inception_v3(&BuildOptions { channels, size, classes: 1000, source }).expect("inception_v3")
     }
 
-    fn shape(g: &Graph, name: &str) -> Shape {
-        g.layer(g.find(name).unwrap_or_else(|| panic!("{name}"))).shape
-    }
-
-    fn count(g: &Graph, kept: impl Fn(&str) -> bool) -> usize {
-        g.parameters().iter().filter(|p| kept(&p.name)).map(|p| p.shape.iter().product::<usize>()).sum()
-    }
-
     #[test]
     fn it_has_the_parameters_of_each_library() {
         let keras = build(Source::Keras, 3, [299, 299]);
-        assert_eq!(count(&keras, |_| true), 23_851_784); // count_params()
+        assert_eq!(keras.count(|_| true), 23_851_784); // count_params()
         for source in [Source::Torchvision, Source::Timm] {
             let g = build(source, 3, [299, 299]);
-            assert_eq!(count(&g, |name| !name.contains("running_")), 23_834_568, "{source}"); // 27,161,264 with AuxLogits
+            assert_eq!(g.count(|name| !name.contains("running_")), 23_834_568, "{source}"); // 27,161,264 with AuxLogits
             assert_eq!(g.dropped(), ["AuxLogits."]);
         }
         let macs: u64 = keras.layers().iter().map(|layer| keras.macs_of(layer)).sum();
@@ -274,12 +266,12 @@ mod tests {
     #[test]
     fn keras_names_count_from_a_fresh_session() {
         let g = build(Source::Keras, 3, [299, 299]);
-        assert_eq!(shape(&g, "conv2d"), Shape::Map { c: 32, h: 149, w: 149 });
-        assert_eq!(shape(&g, "activation_93"), Shape::Map { c: 192, h: 8, w: 8 });
-        assert_eq!(shape(&g, "average_pooling2d_8"), Shape::Map { c: 2048, h: 8, w: 8 });
-        assert_eq!(shape(&g, "max_pooling2d_3"), Shape::Map { c: 768, h: 8, w: 8 });
-        assert_eq!(shape(&g, "concatenate_1"), Shape::Map { c: 768, h: 8, w: 8 });
-        assert_eq!(shape(&g, "mixed3"), Shape::Map { c: 768, h: 17, w: 17 });
+        assert_eq!(g.shape_of("conv2d"), Shape::Map { c: 32, h: 149, w: 149 });
+        assert_eq!(g.shape_of("activation_93"), Shape::Map { c: 192, h: 8, w: 8 });
+        assert_eq!(g.shape_of("average_pooling2d_8"), Shape::Map { c: 2048, h: 8, w: 8 });
+        assert_eq!(g.shape_of("max_pooling2d_3"), Shape::Map { c: 768, h: 8, w: 8 });
+        assert_eq!(g.shape_of("concatenate_1"), Shape::Map { c: 768, h: 8, w: 8 });
+        assert_eq!(g.shape_of("mixed3"), Shape::Map { c: 768, h: 17, w: 17 });
         assert_eq!(g.find("mixed10"), Some(g.features()));
         assert_eq!(g.find("predictions/BiasAdd"), Some(g.logits()));
         let names: Vec<_> = g.parameters().into_iter().map(|p| p.name).take(4).collect();
@@ -294,8 +286,8 @@ mod tests {
             assert_eq!(g.find("mixed0"), g.find("Mixed_5b"));
             assert_eq!(g.find("mixed9_1"), g.find("Mixed_7c.branch3x3"));
             assert_eq!(g.find("mixed10"), Some(g.features()));
-            assert_eq!(shape(&g, pool), Shape::Map { c: 192, h: 35, w: 35 });
-            assert_eq!(shape(&g, "Mixed_6b.branch7x7dbl_5"), Shape::Map { c: 192, h: 17, w: 17 });
+            assert_eq!(g.shape_of(pool), Shape::Map { c: 192, h: 35, w: 35 });
+            assert_eq!(g.shape_of("Mixed_6b.branch7x7dbl_5"), Shape::Map { c: 192, h: 17, w: 17 });
             let weight = g.parameters().into_iter().find(|p| p.name == "Mixed_6b.branch7x7_2.conv.weight");
             assert_eq!(weight.map(|p| p.shape), Some(vec![128, 128, 1, 7]));
         }
@@ -321,8 +313,8 @@ mod tests {
     fn other_sizes_down_to_75() {
         for source in Source::ALL {
             let g = build(source, 3, [225, 300]);
-            assert_eq!(shape(&g, "mixed10"), Shape::Map { c: 2048, h: 5, w: 8 });
-            assert_eq!(shape(&build(source, 3, [75, 75]), "mixed10"), Shape::Map { c: 2048, h: 1, w: 1 });
+            assert_eq!(g.shape_of("mixed10"), Shape::Map { c: 2048, h: 5, w: 8 });
+            assert_eq!(build(source, 3, [75, 75]).shape_of("mixed10"), Shape::Map { c: 2048, h: 1, w: 1 });
             let small = BuildOptions { channels: 3, size: [74, 74], classes: 1000, source };
             assert!(matches!(inception_v3(&small), Err(GraphError::TooSmall { .. })));
         }

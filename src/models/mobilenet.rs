@@ -1,9 +1,10 @@
 //! MobileNet v2 (Sandler et al. 2018, arXiv:1801.04381), width 1.0. Keras after keras/applications/mobilenet_v2.py, torchvision after
 //! torchvision/models/mobilenetv2.py: they differ in names, in padding (TensorFlow's and symmetric) and in the epsilon.
 
-use super::builder::{Builder, Conv};
+use super::builder::Conv;
 use super::graph::{Activation, Graph, GraphError, LayerId, Shape};
 use super::spec::{BuildOptions, Source};
+use super::twin::Twin;
 
 /// Channels after the stem and before the classifier.
 const STEM: usize = 32;
@@ -19,16 +20,12 @@ pub fn mobilenet_v2(options: &BuildOptions) -> Result<Graph, GraphError> {
     let eps = match options.source {
         Source::Keras => 1e-3,
         Source::Torchvision => 1e-5,
-        Source::Timm => {
-            let reason = "MobileNet v2 of timm is not here; take keras or torchvision".to_string();
-            return Err(GraphError::Invalid { layer: "input".into(), reason });
-        }
+        Source::Timm => return Err(options.refuse("MobileNetV2")),
     };
-    let [h, w] = options.size;
-    let (g, x) = Builder::new(options.channels, h, w); // (224, 224, 3)
-    let mut net = Net { g, keras: options.source == Source::Keras, eps };
+    let (twin, x) = Twin::new(options, eps); // (224, 224, 3)
+    let mut net = Net { twin };
     let stem = Conv::new(STEM).kernel(3).stride(2);
-    let stem = if net.keras { stem.same() } else { stem.pad(1) };
+    let stem = if net.twin.keras { stem.same() } else { stem.pad(1) };
     let mut x = net.conv(["Conv1", "bn_Conv1", "Conv1_relu"], "features.0", x, stem); // (112, 112, 32)
     let mut k = 0;
     for (expand, out, repeats, stride) in STAGES {
@@ -43,35 +40,16 @@ pub fn mobilenet_v2(options: &BuildOptions) -> Result<Graph, GraphError> {
 
 /// The network while it is built.
 struct Net {
-    g: Builder,
-    keras: bool,
-    eps: f64,
+    twin: Twin,
 }
 
 impl Net {
-    /// A layer of its own name in each library; Keras' is known in torchvision's network too.
-    fn named(&mut self, keras: &str, torch: &str, layer: impl FnOnce(&mut Builder, &str) -> LayerId) -> LayerId {
-        let x = layer(&mut self.g, if self.keras { keras } else { torch });
-        if !self.keras {
-            self.g.alias(keras, x);
-        }
-        x
-    }
-
-    /// The name of a torchvision module of several layers, for the last of them.
-    fn module(&mut self, torch: &str, x: LayerId) {
-        if !self.keras {
-            self.g.alias(torch, x);
-        }
-    }
-
     /// Convolution, batch norm and ReLU6: three layers of Keras, or torchvision's module `torch` with three parts.
     fn conv(&mut self, keras: [&str; 3], torch: &str, x: LayerId, conv: Conv) -> LayerId {
-        let eps = self.eps;
-        let x = self.named(keras[0], &format!("{torch}.0"), |g, name| g.conv(name, x, conv));
-        let x = self.named(keras[1], &format!("{torch}.1"), |g, name| g.batch_norm(name, x, eps));
-        let x = self.named(keras[2], &format!("{torch}.2"), |g, name| g.activation(name, x, Activation::Relu6));
-        self.module(torch, x);
+        let x = self.twin.conv(keras[0], &format!("{torch}.0"), x, conv);
+        let x = self.twin.norm(keras[1], &format!("{torch}.1"), x);
+        let x = self.twin.named(keras[2], &format!("{torch}.2"), |g, name| g.activation(name, x, Activation::Relu6));
+        self.twin.module(torch, x);
         x
     }
 
@@ -82,13 +60,13 @@ impl Net {
         let three = |part: &str| [keras(part), keras(&format!("{part}_BN")), keras(&format!("{part}_relu"))];
         let (mut x, mut module) = (input, 0);
         if expand > 1 {
-            let Shape::Map { c, .. } = self.g.shape(input) else { return input };
+            let Shape::Map { c, .. } = self.twin.g.shape(input) else { return input };
             let names = three("expand");
             x = self.conv(names.each_ref().map(String::as_str), &format!("{torch}.conv.0"), x, Conv::new(c * expand));
             module = 1;
         }
         let depthwise = Conv::depthwise().kernel(3).stride(stride);
-        let depthwise = if self.keras && stride == 2 {
+        let depthwise = if self.twin.keras && stride == 2 {
             x = self.pad(&keras("pad"), x);
             depthwise
         } else {
@@ -96,36 +74,31 @@ impl Net {
         };
         let names = three("depthwise");
         x = self.conv(names.each_ref().map(String::as_str), &format!("{torch}.conv.{module}"), x, depthwise);
-        let (eps, [project, norm]) = (self.eps, [1, 2].map(|i| format!("{torch}.conv.{}", module + i)));
-        x = self.named(&keras("project"), &project, |g, name| g.conv(name, x, Conv::new(out)));
-        x = self.named(&keras("project_BN"), &norm, |g, name| g.batch_norm(name, x, eps));
-        self.module(&format!("{torch}.conv"), x);
-        if self.g.shape(x) == self.g.shape(input) {
-            return self.named(&keras("add"), &torch, |g, name| g.add(name, input, x));
+        let [project, norm] = [1, 2].map(|i| format!("{torch}.conv.{}", module + i));
+        x = self.twin.conv(&keras("project"), &project, x, Conv::new(out));
+        x = self.twin.norm(&keras("project_BN"), &norm, x);
+        self.twin.module(&format!("{torch}.conv"), x);
+        if self.twin.g.shape(x) == self.twin.g.shape(input) {
+            return self.twin.named(&keras("add"), &torch, |g, name| g.add(name, input, x));
         }
-        self.module(&torch, x);
+        self.twin.module(&torch, x);
         x
     }
 
     /// Keras' `correct_pad` for a 3 × 3 window of stride 2: nothing above a map of even height, nor left of one of even width.
     fn pad(&mut self, name: &str, x: LayerId) -> LayerId {
-        let Shape::Map { h, w, .. } = self.g.shape(x) else { return x };
-        self.g.zero_pad(name, x, [h % 2, 1, w % 2, 1])
+        let Shape::Map { h, w, .. } = self.twin.g.shape(x) else { return x };
+        self.twin.g.zero_pad(name, x, [h % 2, 1, w % 2, 1])
     }
 
     /// The mean of the map and the classifier; the pool has no name of its own in either library.
     fn top(mut self, features: LayerId, classes: usize) -> Result<Graph, GraphError> {
-        let x = self.g.global_avg_pool("global_average_pooling2d", features); // (1280,)
-        self.g.alias("avg_pool", x);
-        let logits = if self.keras {
-            self.g.dense_act("predictions", x, classes, Activation::Softmax).0
-        } else {
-            self.g.alias("features", features);
-            let logits = self.g.dense("classifier.1", x, classes);
-            self.g.alias("classifier", logits);
-            logits
-        };
-        self.g.finish(features, logits)
+        let x = self.twin.g.global_avg_pool("global_average_pooling2d", features); // (1280,)
+        self.twin.g.alias("avg_pool", x);
+        let logits = self.twin.classifier("classifier.1", x, classes);
+        self.twin.module("features", features);
+        self.twin.module("classifier", logits);
+        self.twin.g.finish(features, logits)
     }
 }
 
@@ -138,19 +111,11 @@ mod tests {
         mobilenet_v2(&BuildOptions { channels, size, classes: 1000, source }).expect("mobilenet_v2")
     }
 
-    fn shape(g: &Graph, name: &str) -> Shape {
-        g.layer(g.find(name).unwrap_or_else(|| panic!("{name}"))).shape
-    }
-
-    fn count(g: &Graph, kept: impl Fn(&str) -> bool) -> usize {
-        g.parameters().iter().filter(|p| kept(&p.name)).map(|p| p.shape.iter().product::<usize>()).sum()
-    }
-
     #[test]
     fn it_has_the_parameters_of_each_library() {
-        assert_eq!(count(&build(Source::Keras, 3, [224, 224]), |_| true), 3_538_984); // count_params()
+        assert_eq!(build(Source::Keras, 3, [224, 224]).count(|_| true), 3_538_984); // count_params()
         let g = build(Source::Torchvision, 3, [224, 224]);
-        assert_eq!(count(&g, |name| !name.contains("running_")), 3_504_872);
+        assert_eq!(g.count(|name| !name.contains("running_")), 3_504_872);
         let macs: u64 = g.layers().iter().map(|layer| g.macs_of(layer)).sum();
         assert_eq!(macs / 1_000_000, 300); // torchvision publishes 0.301 G
     }
@@ -158,9 +123,9 @@ mod tests {
     #[test]
     fn layers_are_found_by_their_names() {
         let g = build(Source::Keras, 3, [224, 224]);
-        assert_eq!(shape(&g, "expanded_conv_project_BN"), Shape::Map { c: 16, h: 112, w: 112 });
-        assert_eq!(shape(&g, "block_13_expand_relu"), Shape::Map { c: 576, h: 14, w: 14 });
-        assert_eq!(shape(&g, "block_15_add"), Shape::Map { c: 160, h: 7, w: 7 });
+        assert_eq!(g.shape_of("expanded_conv_project_BN"), Shape::Map { c: 16, h: 112, w: 112 });
+        assert_eq!(g.shape_of("block_13_expand_relu"), Shape::Map { c: 576, h: 14, w: 14 });
+        assert_eq!(g.shape_of("block_15_add"), Shape::Map { c: 160, h: 7, w: 7 });
         assert_eq!((g.find("block_16_add"), g.find("expanded_conv_expand")), (None, None));
         assert_eq!(g.find("out_relu"), Some(g.features()));
         let g = build(Source::Torchvision, 3, [224, 224]);
@@ -171,7 +136,7 @@ mod tests {
         assert_eq!(g.find("bn_Conv1"), g.find("features.0.1"));
         assert_eq!(g.find("block_13_expand_relu"), g.find("features.14.conv.0.2"));
         assert_eq!(g.find("out_relu"), Some(g.features()));
-        assert_eq!(shape(&g, "features.18"), Shape::Map { c: 1280, h: 7, w: 7 });
+        assert_eq!(g.shape_of("features.18"), Shape::Map { c: 1280, h: 7, w: 7 });
         let tensor = |name: &str| g.parameters().into_iter().find(|p| p.name == name).map(|p| p.shape);
         assert_eq!(tensor("features.1.conv.0.0.weight"), Some(vec![32, 1, 3, 3]));
         assert_eq!(tensor("features.1.conv.1.weight"), Some(vec![16, 32, 1, 1]));
@@ -184,7 +149,7 @@ mod tests {
         let pad = |size: [usize; 2]| {
             let g = build(Source::Keras, 3, size);
             match g.layer(g.find("block_1_pad").expect("a pad")).op {
-                Op::ZeroPad(pad) => (pad, shape(&g, "block_1_depthwise")),
+                Op::ZeroPad(pad) => (pad, g.shape_of("block_1_depthwise")),
                 op => panic!("{op:?}"),
             }
         };
@@ -197,7 +162,7 @@ mod tests {
     fn other_sizes_and_one_channel() {
         for source in [Source::Keras, Source::Torchvision] {
             let g = build(source, 1, [225, 300]);
-            assert_eq!(shape(&g, "out_relu"), Shape::Map { c: 1280, h: 8, w: 10 });
+            assert_eq!(g.shape_of("out_relu"), Shape::Map { c: 1280, h: 8, w: 10 });
             assert_eq!(g.parameters()[0].shape, [32, 1, 3, 3]);
         }
     }
@@ -205,6 +170,6 @@ mod tests {
     #[test]
     fn timms_is_another_network() {
         let options = BuildOptions { channels: 3, size: [224, 224], classes: 1000, source: Source::Timm };
-        assert!(matches!(mobilenet_v2(&options), Err(GraphError::Invalid { .. })));
+        assert!(matches!(mobilenet_v2(&options), Err(GraphError::NoSource { .. })));
     }
 }

@@ -14,6 +14,7 @@ pub mod registry;
 pub mod resnet;
 pub mod resnet_v2;
 pub mod spec;
+mod twin;
 pub mod vgg;
 pub mod window;
 pub mod xception;

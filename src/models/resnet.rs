@@ -129,10 +129,7 @@ fn torch(options: &BuildOptions, stages: [usize; 4], kind: Kind) -> Result<Graph
     let names = match options.source {
         Source::Torchvision => &TORCHVISION,
         Source::Timm => &TIMM,
-        Source::Keras => {
-            let reason = "keras has no ResNet-18 or ResNet-34; take torchvision's or timm's".to_string();
-            return Err(GraphError::Invalid { layer: "input".into(), reason });
-        }
+        Source::Keras => return Err(options.refuse("ResNet-18 or ResNet-34")),
     };
     let [h, w] = options.size;
     let (mut g, x) = Builder::new(options.channels, h, w); // (224, 224, 3)
@@ -208,10 +205,6 @@ mod tests {
         family(&BuildOptions { channels, size, classes: 1000, source }).expect("resnet")
     }
 
-    fn shape(g: &Graph, name: &str) -> Shape {
-        g.layer(g.find(name).unwrap_or_else(|| panic!("{name}"))).shape
-    }
-
     fn mega_macs(g: &Graph) -> u64 {
         let macs: u64 = g.layers().iter().map(|layer| g.macs_of(layer)).sum();
         (macs + 500_000) / 1_000_000
@@ -252,23 +245,23 @@ mod tests {
     #[test]
     fn the_stride_stands_where_the_library_has_it() {
         let g = build(resnet50, Source::Keras, 3, [224, 224]);
-        assert_eq!(shape(&g, "conv3_block1_1_relu"), Shape::Map { c: 128, h: 28, w: 28 });
+        assert_eq!(g.shape_of("conv3_block1_1_relu"), Shape::Map { c: 128, h: 28, w: 28 });
         for (source, relu) in [(Source::Torchvision, "layer2.0.relu"), (Source::Timm, "layer2.0.act1")] {
             let g = build(resnet50, source, 3, [224, 224]);
-            assert_eq!(shape(&g, relu), Shape::Map { c: 128, h: 56, w: 56 });
-            assert_eq!(shape(&g, "layer2.0.bn2"), Shape::Map { c: 128, h: 28, w: 28 });
+            assert_eq!(g.shape_of(relu), Shape::Map { c: 128, h: 56, w: 56 });
+            assert_eq!(g.shape_of("layer2.0.bn2"), Shape::Map { c: 128, h: 28, w: 28 });
         }
     }
 
     #[test]
     fn keras_layers_are_found_by_name() {
         let g = build(resnet50, Source::Keras, 3, [224, 224]);
-        assert_eq!(shape(&g, "conv1_pad"), Shape::Map { c: 3, h: 230, w: 230 });
-        assert_eq!(shape(&g, "pool1_pad"), Shape::Map { c: 64, h: 114, w: 114 });
-        assert_eq!(shape(&g, "conv4_block6_add"), Shape::Map { c: 1024, h: 14, w: 14 });
+        assert_eq!(g.shape_of("conv1_pad"), Shape::Map { c: 3, h: 230, w: 230 });
+        assert_eq!(g.shape_of("pool1_pad"), Shape::Map { c: 64, h: 114, w: 114 });
+        assert_eq!(g.shape_of("conv4_block6_add"), Shape::Map { c: 1024, h: 14, w: 14 });
         assert_eq!(g.features(), g.find("conv5_block3_out").expect("conv5_block3_out"));
         assert_eq!(g.logits(), g.find("predictions/BiasAdd").expect("the logits"));
-        assert_eq!(shape(&g, "predictions"), Shape::Vector(1000));
+        assert_eq!(g.shape_of("predictions"), Shape::Vector(1000));
         let names: Vec<_> = g.parameters().into_iter().map(|p| p.name).collect();
         assert!(names.contains(&"conv2_block1_0_conv.bias".to_string()));
         assert!(!names.iter().any(|name| name.starts_with("conv2_block2_0")));
@@ -288,11 +281,11 @@ mod tests {
             assert!(g.find(keras).is_some(), "{keras}");
         }
         assert_eq!(g.find("layer3.5.relu_2"), g.find("layer3.5"));
-        assert_eq!(shape(&g, "layer4"), Shape::Map { c: 2048, h: 7, w: 7 });
-        assert_eq!(shape(&g, "fc"), Shape::Vector(1000));
+        assert_eq!(g.shape_of("layer4"), Shape::Map { c: 2048, h: 7, w: 7 });
+        assert_eq!(g.shape_of("fc"), Shape::Vector(1000));
         let g = build(resnet34, Source::Timm, 3, [224, 224]);
         assert_eq!(g.find("layer3.5.act2"), g.find("conv4_block6_out"));
-        assert_eq!(shape(&g, "global_pool"), Shape::Vector(512));
+        assert_eq!(g.shape_of("global_pool"), Shape::Vector(512));
         let names: Vec<_> = g.parameters().into_iter().map(|p| p.name).collect();
         assert!(names.contains(&"layer2.0.downsample.1.running_mean".to_string()));
         assert!(!names.iter().any(|name| name.starts_with("layer1.0.downsample") || name == "conv1.bias"));
@@ -302,7 +295,7 @@ mod tests {
     fn odd_sizes_and_grey_pictures_fit() {
         for source in Source::ALL {
             let g = build(resnet50, source, 1, [225, 193]);
-            assert_eq!(shape(&g, "pool1_pool"), Shape::Map { c: 64, h: 57, w: 49 });
+            assert_eq!(g.shape_of("pool1_pool"), Shape::Map { c: 64, h: 57, w: 49 });
             assert_eq!(g.layer(g.features()).shape, Shape::Map { c: 2048, h: 8, w: 7 });
             assert_eq!(g.parameters()[0].shape, [64, 1, 7, 7]);
         }

@@ -28,8 +28,7 @@ pub fn resnet152v2(options: &BuildOptions) -> Result<Graph, GraphError> {
 
 fn keras(options: &BuildOptions, stages: [usize; 4]) -> Result<Graph, GraphError> {
     if options.source != Source::Keras {
-        let reason = format!("the ResNet v2 of {} is another network; take Keras'", options.source);
-        return Err(GraphError::Invalid { layer: "input".into(), reason });
+        return Err(options.refuse("ResNet v2"));
     }
     let [h, w] = options.size;
     let (mut g, x) = Builder::new(options.channels, h, w); // (224, 224, 3)
@@ -102,10 +101,6 @@ mod tests {
         family(&BuildOptions { channels, size, classes: 1000, source: Source::Keras }).expect("resnet v2")
     }
 
-    fn shape(g: &Graph, name: &str) -> Shape {
-        g.layer(g.find(name).unwrap_or_else(|| panic!("{name}"))).shape
-    }
-
     #[test]
     fn they_have_the_sizes_that_keras_counts() {
         // ResNet50V2().count_params() …, which counts running statistics too; multiply-accumulates by the shapes of its layers
@@ -122,12 +117,12 @@ mod tests {
     #[test]
     fn keras_layers_are_found_by_name() {
         let g = build(resnet50v2, 3, [224, 224]);
-        assert_eq!(shape(&g, "pool1_pad"), Shape::Map { c: 64, h: 114, w: 114 });
-        assert_eq!(shape(&g, "conv2_block2_out"), Shape::Map { c: 256, h: 56, w: 56 });
-        assert_eq!(shape(&g, "conv2_block3_2_pad"), Shape::Map { c: 64, h: 58, w: 58 });
-        assert_eq!(shape(&g, "conv2_block3_out"), Shape::Map { c: 256, h: 28, w: 28 });
-        assert_eq!(shape(&g, "max_pooling2d_2"), Shape::Map { c: 1024, h: 7, w: 7 });
-        assert_eq!(shape(&g, "conv5_block3_out"), Shape::Map { c: 2048, h: 7, w: 7 });
+        assert_eq!(g.shape_of("pool1_pad"), Shape::Map { c: 64, h: 114, w: 114 });
+        assert_eq!(g.shape_of("conv2_block2_out"), Shape::Map { c: 256, h: 56, w: 56 });
+        assert_eq!(g.shape_of("conv2_block3_2_pad"), Shape::Map { c: 64, h: 58, w: 58 });
+        assert_eq!(g.shape_of("conv2_block3_out"), Shape::Map { c: 256, h: 28, w: 28 });
+        assert_eq!(g.shape_of("max_pooling2d_2"), Shape::Map { c: 1024, h: 7, w: 7 });
+        assert_eq!(g.shape_of("conv5_block3_out"), Shape::Map { c: 2048, h: 7, w: 7 });
         assert_eq!(g.features(), g.find("post_relu").expect("post_relu"));
         assert_eq!(g.logits(), g.find("predictions/BiasAdd").expect("the logits"));
         let names: Vec<_> = g.parameters().into_iter().map(|p| p.name).collect();
@@ -142,7 +137,7 @@ mod tests {
     #[test]
     fn odd_sizes_and_grey_pictures_fit() {
         let g = build(resnet152v2, 1, [225, 193]);
-        assert_eq!(shape(&g, "conv3_block8_out"), Shape::Map { c: 512, h: 15, w: 13 });
+        assert_eq!(g.shape_of("conv3_block8_out"), Shape::Map { c: 512, h: 15, w: 13 });
         assert_eq!(g.layer(g.features()).shape, Shape::Map { c: 2048, h: 8, w: 7 });
         assert_eq!(g.parameters()[0].shape, [64, 1, 7, 7]);
     }
@@ -151,7 +146,7 @@ mod tests {
     fn it_is_keras_alone() {
         for source in [Source::Torchvision, Source::Timm] {
             let options = BuildOptions { channels: 3, size: [224, 224], classes: 1000, source };
-            assert!(resnet50v2(&options).is_err_and(|error| error.to_string().contains("another network")));
+            assert!(resnet50v2(&options).is_err_and(|error| error.to_string().contains("has no ResNet v2")));
         }
     }
 }

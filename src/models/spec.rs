@@ -50,6 +50,13 @@ pub struct BuildOptions {
     pub source: Source,
 }
 
+impl BuildOptions {
+    /// The library asked for has no such network.
+    pub fn refuse(&self, network: &'static str) -> GraphError {
+        GraphError::NoSource { source_word: self.source.word(), network }
+    }
+}
+
 /// An architecture.
 #[derive(Debug)]
 pub struct ModelSpec {
@@ -74,14 +81,14 @@ pub struct WeightsSpec {
     pub about: &'static str,
     /// The files that hold them, the one with the classifier on top first; none where they are inside the binary.
     pub files: &'static [FileSpec],
-    /// SHA-256 in hexadecimal of the file inside the binary, else of the first of `files` where it is published in full.
+    /// SHA-256 in hexadecimal of the file inside the binary.
     pub sha256: Option<&'static str>,
     /// How pictures were prepared when these weights were trained and measured.
     pub recipe: Recipe,
     /// Classes of the classifier on top.
     pub classes: usize,
     /// ImageNet top-1 accuracy in per cent that the source publishes for this recipe.
-    pub top1: Option<f32>,
+    pub top1: Option<f64>,
     /// SPDX identifier, or the source's own words.
     pub licence: &'static str,
 }

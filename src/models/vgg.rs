@@ -91,17 +91,14 @@ fn keras(options: &BuildOptions, depths: [usize; 5]) -> Result<Graph, GraphError
     g.finish(features, logits)
 }
 
-fn torch(options: &BuildOptions, title: &str, depths: [usize; 5], norm: bool) -> Result<Graph, GraphError> {
+fn torch(options: &BuildOptions, title: &'static str, depths: [usize; 5], norm: bool) -> Result<Graph, GraphError> {
     let [h, w] = options.size;
     let (mut g, x) = Builder::new(options.channels, h, w); // (224, 224, 3)
     let features = torch_features(&mut g, x, depths, norm); // (7, 7, 512)
     let logits = match options.source {
         Source::Torchvision => torchvision_top(&mut g, features, options.classes),
         Source::Timm => timm_top(&mut g, features, options.classes),
-        Source::Keras => {
-            let reason = format!("keras has no {title}; take torchvision's or timm's");
-            return Err(GraphError::Invalid { layer: "input".into(), reason });
-        }
+        Source::Keras => return Err(options.refuse(title)),
     };
     g.finish(features, logits)
 }
@@ -173,10 +170,6 @@ mod tests {
         family(&BuildOptions { channels, size, classes: 1000, source })
     }
 
-    fn shape(g: &Graph, name: &str) -> Shape {
-        g.layer(g.find(name).unwrap_or_else(|| panic!("{name}"))).shape
-    }
-
     /// Without the running statistics, as the libraries count.
     fn trained(g: &Graph) -> usize {
         let learned = g.parameters().into_iter().filter(|p| !p.name.contains(".running_"));
@@ -214,11 +207,11 @@ mod tests {
         for (family, parameters, last) in published {
             let g = build(family, Source::Keras, 3, [224, 224]).expect("vgg");
             assert_eq!(trained(&g), parameters);
-            assert_eq!(shape(&g, last), Shape::Map { c: 512, h: 14, w: 14 });
+            assert_eq!(g.shape_of(last), Shape::Map { c: 512, h: 14, w: 14 });
             assert_eq!(g.features(), g.find("block5_pool").expect("block5_pool"));
-            assert_eq!(shape(&g, "flatten"), Shape::Vector(25_088));
+            assert_eq!(g.shape_of("flatten"), Shape::Vector(25_088));
             assert_eq!(g.logits(), g.find("predictions/BiasAdd").expect("the logits"));
-            assert_eq!(shape(&g, "predictions"), Shape::Vector(1000));
+            assert_eq!(g.shape_of("predictions"), Shape::Vector(1000));
             assert_eq!(g.parameters()[0].name, "block1_conv1.weight");
             assert!(g.parameters().iter().any(|p| p.name == "fc1.weight" && p.shape == [4096, 25_088]));
         }
@@ -237,10 +230,10 @@ mod tests {
             assert_eq!(g.find(keras), g.find(torch), "{keras}");
         }
         assert_eq!(g.features(), g.find("features").expect("features"));
-        assert_eq!(shape(&g, "features.30"), Shape::Map { c: 512, h: 7, w: 7 });
+        assert_eq!(g.shape_of("features.30"), Shape::Map { c: 512, h: 7, w: 7 });
         let g = build(vgg19_bn, Source::Timm, 3, [224, 224]).expect("vgg19_bn");
         assert_eq!(g.find("block5_conv4"), g.find("features.51"));
-        assert_eq!(shape(&g, "fc2"), Shape::Map { c: 4096, h: 1, w: 1 });
+        assert_eq!(g.shape_of("fc2"), Shape::Map { c: 4096, h: 1, w: 1 });
         assert!(g.parameters().iter().any(|p| p.name == "pre_logits.fc1.weight" && p.shape == [4096, 512, 7, 7]));
         assert!(g.parameters().iter().any(|p| p.name == "features.1.running_var" && p.shape == [64]));
         assert!(g.find("pre_logits.adaptive_avg_pool2d").is_none());
@@ -250,14 +243,14 @@ mod tests {
     fn each_library_takes_other_picture_sizes_in_its_own_way() {
         let g = build(vgg16, Source::Keras, 3, [321, 289]).expect("keras");
         assert_eq!(g.layer(g.features()).shape, Shape::Map { c: 512, h: 10, w: 9 });
-        assert_eq!(shape(&g, "flatten"), Shape::Vector(512 * 10 * 9));
+        assert_eq!(g.shape_of("flatten"), Shape::Vector(512 * 10 * 9));
         let g = build(vgg16, Source::Torchvision, 3, [321, 289]).expect("torchvision");
-        assert_eq!(shape(&g, "avgpool"), Shape::Map { c: 512, h: 7, w: 7 });
+        assert_eq!(g.shape_of("avgpool"), Shape::Map { c: 512, h: 7, w: 7 });
         let g = build(vgg16, Source::Timm, 3, [321, 289]).expect("timm");
-        assert_eq!(shape(&g, "pre_logits"), Shape::Map { c: 4096, h: 4, w: 3 });
+        assert_eq!(g.shape_of("pre_logits"), Shape::Map { c: 4096, h: 4, w: 3 });
         let g = build(vgg16, Source::Timm, 3, [160, 289]).expect("timm, a low picture");
-        assert_eq!(shape(&g, "pre_logits.adaptive_avg_pool2d"), Shape::Map { c: 512, h: 7, w: 9 });
-        assert_eq!(shape(&g, "pre_logits"), Shape::Map { c: 4096, h: 1, w: 3 });
+        assert_eq!(g.shape_of("pre_logits.adaptive_avg_pool2d"), Shape::Map { c: 512, h: 7, w: 9 });
+        assert_eq!(g.shape_of("pre_logits"), Shape::Map { c: 4096, h: 1, w: 3 });
         for source in Source::ALL {
             let g = build(vgg19, source, 1, [225, 225]).expect("an odd size, grey");
             assert_eq!(g.layer(g.features()).shape, Shape::Map { c: 512, h: 7, w: 7 });

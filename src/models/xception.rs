@@ -2,10 +2,11 @@
 //! timm/models/xception.py, which got its weights from Keras but pads on all sides where Keras pads as TensorFlow does, and has another
 //! epsilon.
 
-use super::builder::{Builder, Conv, Pool};
-use super::graph::{Activation, Graph, GraphError, LayerId};
+use super::builder::{Conv, Pool};
+use super::graph::{Graph, GraphError, LayerId};
 use super::inception::numbered;
 use super::spec::{BuildOptions, Source};
+use super::twin::Twin;
 
 /// Xception: 22.9 M parameters, 8.4 G multiply-accumulates at 299 × 299; feature map `block14_sepconv2_act` (`act4`) of 2048 channels.
 ///
@@ -15,14 +16,10 @@ pub fn xception(options: &BuildOptions) -> Result<Graph, GraphError> {
     let eps = match options.source {
         Source::Keras => 1e-3,
         Source::Timm => 1e-5,
-        Source::Torchvision => {
-            let reason = "there is no Xception of torchvision; keras and timm have one".to_string();
-            return Err(GraphError::Invalid { layer: "input".into(), reason });
-        }
+        Source::Torchvision => return Err(options.refuse("Xception")),
     };
-    let [h, w] = options.size;
-    let (g, x) = Builder::new(options.channels, h, w); // (299, 299, 3)
-    let mut net = Net { g, keras: options.source == Source::Keras, eps, shortcuts: 0, sums: 0 };
+    let (twin, x) = Twin::new(options, eps); // (299, 299, 3)
+    let mut net = Net { twin, shortcuts: 0, sums: 0 };
     let x = net.stem(1, x, Conv::new(32).kernel(3).stride(2)); // (149, 149, 32)
     let x = net.stem(2, x, Conv::new(64).kernel(3)); // (147, 147, 64)
     let x = net.block(2, x, &[128, 128], true); // (74, 74, 128)
@@ -39,38 +36,18 @@ pub fn xception(options: &BuildOptions) -> Result<Graph, GraphError> {
 
 /// The network while it is built, with what Keras has counted so far.
 struct Net {
-    g: Builder,
-    keras: bool,
-    eps: f64,
+    twin: Twin,
     shortcuts: usize,
     sums: usize,
 }
 
 impl Net {
-    /// A layer of its own name in each library; Keras' is known in timm's network too.
-    fn named(&mut self, keras: &str, timm: &str, layer: impl FnOnce(&mut Builder, &str) -> LayerId) -> LayerId {
-        let x = layer(&mut self.g, if self.keras { keras } else { timm });
-        if !self.keras {
-            self.g.alias(keras, x);
-        }
-        x
-    }
-
-    fn norm(&mut self, keras: &str, timm: &str, x: LayerId) -> LayerId {
-        let eps = self.eps;
-        self.named(keras, timm, |g, name| g.batch_norm(name, x, eps))
-    }
-
-    fn relu(&mut self, keras: &str, timm: &str, x: LayerId) -> LayerId {
-        self.named(keras, timm, |g, name| g.relu(name, x))
-    }
-
     /// The `i`-th of the two plain convolutions at the start.
     fn stem(&mut self, i: usize, x: LayerId, conv: Conv) -> LayerId {
         let keras = format!("block1_conv{i}");
-        let x = self.named(&keras, &format!("conv{i}"), |g, name| g.conv(name, x, conv));
-        let x = self.norm(&format!("{keras}_bn"), &format!("bn{i}"), x);
-        self.relu(&format!("{keras}_act"), &format!("act{i}"), x)
+        let x = self.twin.conv(&keras, &format!("conv{i}"), x, conv);
+        let x = self.twin.norm(&format!("{keras}_bn"), &format!("bn{i}"), x);
+        self.twin.relu(&format!("{keras}_act"), &format!("act{i}"), x)
     }
 
     /// Keras' block `k`: separable convolutions of `outs` channels, each behind a ReLU save the first of all; the input is added, at half the
@@ -90,22 +67,20 @@ impl Net {
         for (i, &out) in (1..).zip(outs) {
             let keras = format!("block{k}_sepconv{i}");
             if k > 2 || i > 1 {
-                x = self.relu(&format!("{keras}_act"), &at(), x);
+                x = self.twin.relu(&format!("{keras}_act"), &at(), x);
             }
             x = self.separable(&keras, &at(), x, out);
-            x = self.norm(&format!("{keras}_bn"), &at(), x);
+            x = self.twin.norm(&format!("{keras}_bn"), &at(), x);
         }
         if shrinks {
             let pool = Pool::max(3).stride(2);
-            let pool = if self.keras { pool.same() } else { pool.pad(1) };
-            x = self.named(&format!("block{k}_pool"), &at(), |g, name| g.pool(name, x, pool));
+            let pool = if self.twin.keras { pool.same() } else { pool.pad(1) };
+            x = self.twin.named(&format!("block{k}_pool"), &at(), |g, name| g.pool(name, x, pool));
         }
-        if !self.keras {
-            self.g.alias(&format!("{timm}.rep"), x);
-        }
+        self.twin.module(&format!("{timm}.rep"), x);
         let sum = numbered("add", self.sums);
         self.sums += 1;
-        self.named(&sum, &timm, |g, name| g.add(name, x, shortcut))
+        self.twin.named(&sum, &timm, |g, name| g.add(name, x, shortcut))
     }
 
     /// The input at half the size, with `out` channels.
@@ -113,20 +88,20 @@ impl Net {
         let n = self.shortcuts;
         self.shortcuts += 1;
         let conv = Conv::new(out).stride(2);
-        let x = self.named(&numbered("conv2d", n), &format!("{timm}.skip"), |g, name| g.conv(name, x, conv));
-        self.norm(&numbered("batch_normalization", n), &format!("{timm}.skipbn"), x)
+        let x = self.twin.conv(&numbered("conv2d", n), &format!("{timm}.skip"), x, conv);
+        self.twin.norm(&numbered("batch_normalization", n), &format!("{timm}.skipbn"), x)
     }
 
     /// Depthwise 3 × 3, then 1 × 1 to `out` channels, without anything between them.
     fn separable(&mut self, keras: &str, timm: &str, x: LayerId, out: usize) -> LayerId {
         let depthwise = Conv::depthwise().kernel(3).pad(1);
-        if self.keras {
-            return self.g.separable(keras, x, depthwise, out);
+        if self.twin.keras {
+            return self.twin.g.separable(keras, x, depthwise, out);
         }
-        let x = self.g.conv(&format!("{timm}.conv1"), x, depthwise);
-        let x = self.g.conv(&format!("{timm}.pointwise"), x, Conv::new(out));
-        self.g.alias(timm, x);
-        self.g.alias(keras, x);
+        let x = self.twin.g.conv(&format!("{timm}.conv1"), x, depthwise);
+        let x = self.twin.g.conv(&format!("{timm}.pointwise"), x, Conv::new(out));
+        self.twin.g.alias(timm, x);
+        self.twin.g.alias(keras, x);
         x
     }
 
@@ -134,19 +109,15 @@ impl Net {
     fn last(&mut self, i: usize, x: LayerId, out: usize) -> LayerId {
         let (keras, n) = (format!("block14_sepconv{i}"), i + 2);
         let x = self.separable(&keras, &format!("conv{n}"), x, out);
-        let x = self.norm(&format!("{keras}_bn"), &format!("bn{n}"), x);
-        self.relu(&format!("{keras}_act"), &format!("act{n}"), x)
+        let x = self.twin.norm(&format!("{keras}_bn"), &format!("bn{n}"), x);
+        self.twin.relu(&format!("{keras}_act"), &format!("act{n}"), x)
     }
 
     /// The mean of the map and the classifier.
     fn top(mut self, features: LayerId, classes: usize) -> Result<Graph, GraphError> {
-        let x = self.named("avg_pool", "global_pool", |g, name| g.global_avg_pool(name, features)); // (2048,)
-        let logits = if self.keras {
-            self.g.dense_act("predictions", x, classes, Activation::Softmax).0
-        } else {
-            self.g.dense("fc", x, classes)
-        };
-        self.g.finish(features, logits)
+        let x = self.twin.named("avg_pool", "global_pool", |g, name| g.global_avg_pool(name, features)); // (2048,)
+        let logits = self.twin.classifier("fc", x, classes);
+        self.twin.g.finish(features, logits)
     }
 }
 
@@ -157,10 +128,6 @@ mod tests {
 
     fn build(source: Source, channels: usize, size: [usize; 2]) -> Graph {
         xception(&BuildOptions { channels, size, classes: 1000, source }).expect("xception")
-    }
-
-    fn shape(g: &Graph, name: &str) -> Shape {
-        g.layer(g.find(name).unwrap_or_else(|| panic!("{name}"))).shape
     }
 
     fn shape_of_tensor(g: &Graph, name: &str) -> Option<Vec<usize>> {
@@ -182,13 +149,13 @@ mod tests {
     #[test]
     fn keras_names_its_layers_and_counts_the_others() {
         let g = build(Source::Keras, 3, [299, 299]);
-        assert_eq!(shape(&g, "block1_conv1"), Shape::Map { c: 32, h: 149, w: 149 });
-        assert_eq!(shape(&g, "conv2d_3"), Shape::Map { c: 1024, h: 10, w: 10 });
-        assert_eq!(shape(&g, "add_11"), Shape::Map { c: 1024, h: 10, w: 10 });
-        assert_eq!(shape(&g, "block5_sepconv3_bn"), Shape::Map { c: 728, h: 19, w: 19 });
+        assert_eq!(g.shape_of("block1_conv1"), Shape::Map { c: 32, h: 149, w: 149 });
+        assert_eq!(g.shape_of("conv2d_3"), Shape::Map { c: 1024, h: 10, w: 10 });
+        assert_eq!(g.shape_of("add_11"), Shape::Map { c: 1024, h: 10, w: 10 });
+        assert_eq!(g.shape_of("block5_sepconv3_bn"), Shape::Map { c: 728, h: 19, w: 19 });
         assert_eq!(g.find("block2_sepconv1_act"), None);
         assert_eq!(g.find("block14_sepconv2_act"), Some(g.features()));
-        assert_eq!(shape(&g, "block14_sepconv2_act"), Shape::Map { c: 2048, h: 10, w: 10 });
+        assert_eq!(g.shape_of("block14_sepconv2_act"), Shape::Map { c: 2048, h: 10, w: 10 });
         assert_eq!(shape_of_tensor(&g, "block13_sepconv2/depthwise.weight"), Some(vec![728, 1, 3, 3]));
         assert_eq!(shape_of_tensor(&g, "block13_sepconv2/pointwise.weight"), Some(vec![1024, 728, 1, 1]));
     }
@@ -204,7 +171,7 @@ mod tests {
         assert_eq!(g.find("block13_sepconv2_bn"), g.find("block12.rep.5"));
         assert_eq!(g.find("add_3"), g.find("block4"));
         assert_eq!(g.find("block14_sepconv2_act"), Some(g.features()));
-        assert_eq!(shape(&g, "conv3"), Shape::Map { c: 1536, h: 10, w: 10 });
+        assert_eq!(g.shape_of("conv3"), Shape::Map { c: 1536, h: 10, w: 10 });
     }
 
     #[test]
@@ -225,7 +192,7 @@ mod tests {
     fn other_sizes_and_one_channel() {
         for source in [Source::Keras, Source::Timm] {
             let g = build(source, 1, [225, 300]);
-            assert_eq!(shape(&g, "block14_sepconv2_act"), Shape::Map { c: 2048, h: 7, w: 10 });
+            assert_eq!(g.shape_of("block14_sepconv2_act"), Shape::Map { c: 2048, h: 7, w: 10 });
             assert_eq!(g.parameters()[0].shape, [32, 1, 3, 3]);
         }
     }
@@ -233,6 +200,6 @@ mod tests {
     #[test]
     fn torchvision_has_none() {
         let options = BuildOptions { channels: 3, size: [299, 299], classes: 1000, source: Source::Torchvision };
-        assert!(matches!(xception(&options), Err(GraphError::Invalid { .. })));
+        assert!(matches!(xception(&options), Err(GraphError::NoSource { .. })));
     }
 }

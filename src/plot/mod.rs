@@ -18,8 +18,6 @@ use thiserror::Error;
 use crate::image::{Filter, RgbImage, ThumbnailError, png, resize};
 use crate::io::{IoError, atomic};
 
-pub use canvas::label;
-
 /// Most pictures of a figure.
 pub const MOST_PICTURES: usize = 200;
 /// Most bars below a picture.
@@ -72,6 +70,22 @@ pub enum PlotError {
     Encode { path: PathBuf, error: ThumbnailError },
     #[error(transparent)]
     Io(#[from] IoError),
+}
+
+/// Text for HTML and SVG, inside elements and inside quoted attributes.
+pub fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            c => out.push(c),
+        }
+    }
+    out
 }
 
 /// Whether `pictures` pictures with `bars` bars each fit into a figure: to be asked before they are classified.

@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use super::bars::{Anchor, BOX, Drawn, Figure, Mark, Text};
 use super::canvas::{Area, Colour};
-use super::font;
-use crate::image::{RgbImage, ThumbnailError, thumbnail};
+use super::{escape, font};
+use crate::image::{RgbImage, ThumbnailError, data_uri, thumbnail};
 
 /// The font that the layout was measured in, then those that systems have.
 const FONTS: &str =
@@ -20,7 +20,7 @@ pub(super) fn text(figure: &Figure) -> Result<String, ThumbnailError> {
         1 => "The most probable classes of a picture".to_string(),
         count => format!("The most probable classes of {count} pictures"),
     };
-    let words: Vec<String> = figure.cells.iter().map(|cell| escaped(&cell.words)).collect();
+    let words: Vec<String> = figure.cells.iter().map(|cell| escape(&cell.words)).collect();
     let mut out = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\" \
          role=\"img\" aria-labelledby=\"title about\" font-family=\"{FONTS}\">\n\
@@ -37,7 +37,7 @@ pub(super) fn text(figure: &Figure) -> Result<String, ThumbnailError> {
 
 /// A cell; what it says shows where a mouse rests on it.
 fn group(out: &mut String, cell: &Drawn, scale: usize) -> Result<(), ThumbnailError> {
-    push(out, format_args!("<g>\n<title>{}</title>\n", escaped(&cell.words)));
+    push(out, format_args!("<g>\n<title>{}</title>\n", escape(&cell.words)));
     for mark in &cell.marks {
         match mark {
             Mark::Fill { area, colour } => {
@@ -69,7 +69,7 @@ fn line(out: &mut String, text: &Text) {
         String::new()
     };
     let [x, y, size] = [text.x, text.baseline, text.size].map(number);
-    let (colour, text) = (hex(text.colour), escaped(&text.text));
+    let (colour, text) = (hex(text.colour), escape(&text.text));
     push(
         out,
         format_args!(
@@ -86,7 +86,7 @@ fn place(area: &Area) -> String {
 
 /// A picture as a `data:` address, its longer side of `longest` pixels at most.
 fn data(image: &RgbImage, longest: usize) -> Result<String, ThumbnailError> {
-    Ok(format!("data:image/jpeg;base64,{}", base64(&thumbnail(image, longest)?)))
+    Ok(data_uri(&thumbnail(image, longest)?))
 }
 
 fn push(out: &mut String, text: std::fmt::Arguments) {
@@ -102,35 +102,4 @@ fn hex([red, green, blue]: Colour) -> String {
 fn number(value: f32) -> String {
     let text = format!("{value:.2}");
     text.trim_end_matches('0').trim_end_matches('.').to_string()
-}
-
-/// Text as XML, inside an element or an attribute.
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            _ => out.push(character),
-        }
-    }
-    out
-}
-
-/// RFC 4648, with padding.
-pub(crate) fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let byte = |i: usize| u32::from(chunk.get(i).copied().unwrap_or(0));
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for i in 0..4 {
-            let six = (bits >> (18 - 6 * i)) & 63;
-            out.push(if i <= chunk.len() { char::from(ALPHABET[six as usize]) } else { '=' });
-        }
-    }
-    out
 }

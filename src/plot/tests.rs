@@ -283,9 +283,3 @@ fn a_text_that_could_be_too_wide_in_another_font_is_given_its_width() {
         "{lines:?}"
     );
 }
-
-#[test]
-fn base64_is_that_of_the_standard() {
-    let texts = ["", "f", "fo", "foo", "foob", "fooba", "foobar"].map(|text| svg::base64(text.as_bytes()));
-    assert_eq!(texts, ["", "Zg==", "Zm8=", "Zm9v", "Zm9vYg==", "Zm9vYmE=", "Zm9vYmFy"]);
-}

@@ -1,11 +1,9 @@
 //! A weight file of any format: told apart by content, its tensors listed, its library found out.
 
 use std::collections::BTreeMap;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
-
+use super::store::digest::digest;
 use super::{Tensor, WeightError, WeightSet, keras, pth, tensors};
 use crate::models::graph::Graph;
 use crate::models::{BuildOptions, ModelSpec, Source, WeightsSpec};
@@ -89,15 +87,6 @@ fn of_today(name: &str) -> String {
 
 /// SHA-256 of a file, in hexadecimal.
 pub fn sha256(path: &Path) -> Result<String, WeightError> {
-    let wrong = |error| WeightError::Read { path: path.to_path_buf(), error };
-    let mut file = std::fs::File::open(path).map_err(wrong)?;
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        match file.read(&mut buffer).map_err(wrong)? {
-            0 => break,
-            n => hasher.update(&buffer[..n]),
-        }
-    }
-    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    let digests = digest(path, false).map_err(|error| WeightError::Read { path: path.to_path_buf(), error })?;
+    Ok(digests.sha256)
 }

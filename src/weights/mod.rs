@@ -12,6 +12,7 @@ mod tensors;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
 
 use thiserror::Error;
 
@@ -32,10 +33,37 @@ const BUNDLED: Option<&[u8]> = None;
 pub enum Origin {
     /// Inside the binary.
     Bundled(&'static WeightsSpec),
-    /// A file in any format that [`WeightFile`] opens, and its SHA-256 where that is known already.
-    File { path: PathBuf, sha256: Option<String> },
+    /// A file in any format that [`WeightFile`] opens.
+    File(Arc<LazyFile>),
     /// He-initialised from a seed: for benchmarks, tests and as a baseline.
     Random(u64),
+}
+
+/// A file of weights that is opened, and hashed, when it is first asked for and then no more.
+#[derive(Debug)]
+pub struct LazyFile {
+    path: PathBuf,
+    sha256: OnceLock<String>,
+    opened: OnceLock<WeightFile>,
+}
+
+impl LazyFile {
+    /// Opens it.
+    pub fn open(&self) -> Result<&WeightFile, WeightError> {
+        if let Some(opened) = self.opened.get() {
+            return Ok(opened);
+        }
+        let opened = WeightFile::open(&self.path)?;
+        Ok(self.opened.get_or_init(|| opened))
+    }
+
+    fn sha256(&self) -> Result<&str, WeightError> {
+        if let Some(known) = self.sha256.get() {
+            return Ok(known);
+        }
+        let found = sha256(&self.path)?;
+        Ok(self.sha256.get_or_init(|| found))
+    }
 }
 
 /// Weights cannot be had, or are not those of the network.
@@ -138,16 +166,20 @@ impl WeightSet {
 }
 
 impl Origin {
-    /// The file `path`.
-    pub fn file(path: impl Into<PathBuf>) -> Self {
-        Self::File { path: path.into(), sha256: None }
+    /// The file `path`, and its SHA-256 where that is known already.
+    pub fn file(path: impl Into<PathBuf>, sha256: Option<String>) -> Self {
+        let known = OnceLock::new();
+        if let Some(sha256) = sha256 {
+            known.get_or_init(|| sha256);
+        }
+        Self::File(Arc::new(LazyFile { path: path.into(), sha256: known, opened: OnceLock::new() }))
     }
 
     /// What is written into tables and messages.
     pub fn describe(&self) -> String {
         match self {
             Origin::Bundled(spec) => spec.name.to_string(),
-            Origin::File { path, .. } => path.display().to_string(),
+            Origin::File(file) => file.path.display().to_string(),
             Origin::Random(seed) => format!("random (seed {seed})"),
         }
     }
@@ -156,8 +188,7 @@ impl Origin {
     pub fn fingerprint(&self) -> Result<String, WeightError> {
         match self {
             Origin::Bundled(spec) => Ok(spec.sha256.unwrap_or(spec.name).to_string()),
-            Origin::File { sha256: Some(known), .. } => Ok(known.clone()),
-            Origin::File { path, sha256: None } => sha256(path),
+            Origin::File(file) => file.sha256().map(String::from),
             Origin::Random(seed) => Ok(format!("random-{seed}")),
         }
     }
@@ -169,7 +200,7 @@ impl Origin {
                 let bytes = BUNDLED.ok_or(WeightError::NotBundled)?;
                 tensors::read_bytes(bytes, spec.about)?.into()
             }
-            Origin::File { path, .. } => WeightFile::open(path)?.of_network(graph, source)?.for_channels(graph),
+            Origin::File(file) => file.open()?.of_network(graph, source)?.for_channels(graph),
             Origin::Random(seed) => random::he(graph, *seed),
         };
         set.check(graph, taps, &self.describe())?;

@@ -7,10 +7,10 @@ use std::path::Path;
 use std::time::UNIX_EPOCH;
 
 use md5::Md5;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::StoreError;
 use crate::io::atomic;
 use crate::models::spec::Hash;
 
@@ -35,7 +35,7 @@ impl From<Hash> for Expected {
 
 /// The hashes of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Digests {
+pub(in crate::weights) struct Digests {
     pub sha256: String,
     pub md5: Option<String>,
 }
@@ -112,19 +112,14 @@ impl Record {
         Self { from: from.to_string(), sha256, md5, bytes, modified, commit: None }
     }
 
-    /// The record at `path`, if there is a sound one.
-    pub fn read(path: &Path) -> Option<Self> {
-        serde_json::from_slice(&std::fs::read(path).ok()?).ok()
-    }
-
     /// Writes it. Without it a file is only read through once more, so that a folder which cannot be written to is no error.
     pub fn write(&self, path: &Path) {
         atomic::write_json(path, self).ok();
     }
 
-    /// True when the file has not been written to since.
+    /// True when the file has not been written to since; unknown where no time is told.
     pub fn is_of(&self, metadata: &Metadata) -> bool {
-        self.bytes == metadata.len() && self.modified == modified(metadata)
+        self.modified != 0 && self.bytes == metadata.len() && self.modified == modified(metadata)
     }
 
     /// The hashes that it holds.
@@ -133,13 +128,18 @@ impl Record {
     }
 }
 
+/// The record at `path`, if there is a sound one.
+pub(super) fn read_record<T: DeserializeOwned>(path: &Path) -> Option<T> {
+    serde_json::from_slice(&std::fs::read(path).ok()?).ok()
+}
+
 fn modified(metadata: &Metadata) -> u64 {
     let since = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
     since.map_or(0, |since| since.as_nanos() as u64)
 }
 
 /// Reads `path` through, for MD5 only where `md5` asks for it.
-pub(super) fn digest(path: &Path, md5: bool) -> std::io::Result<Digests> {
+pub(in crate::weights) fn digest(path: &Path, md5: bool) -> std::io::Result<Digests> {
     let mut file = File::open(path)?;
     let (mut sha256, mut md5) = (Sha256::new(), md5.then(Md5::new));
     let mut buffer = vec![0; 1 << 20];
@@ -157,19 +157,6 @@ pub(super) fn digest(path: &Path, md5: bool) -> std::io::Result<Digests> {
 }
 
 /// Bytes in lower-case hexadecimal.
-pub(super) fn hex(bytes: &[u8]) -> String {
+pub(in crate::weights) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// Reads `path` through and compares it with what is published; gives its SHA-256 in hexadecimal.
-pub fn verify(path: &Path, hash: Hash) -> Result<String, StoreError> {
-    let expected = Expected::from(hash);
-    let digests = expected.digest(path).map_err(StoreError::read(path))?;
-    match expected.compare(&digests) {
-        Ok(()) => Ok(digests.sha256),
-        Err(mismatch) => {
-            let (place, hint) = (path.display().to_string(), "delete it or fetch it again".to_string());
-            Err(StoreError::Hash { place, mismatch: mismatch.into(), hint })
-        }
-    }
 }

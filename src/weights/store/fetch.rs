@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use ureq::http::header;
 
-use super::digest::{Digests, Expected, Mismatch, Record};
+use super::digest::{Digests, Expected, Mismatch, Record, read_record};
 use super::http::{Answer, Client, Failure, Patience, Rest, lasting};
 use super::wanted::{Item, PART, PART_RECORD};
 use super::{Progress, StoreError, Watch, beside};
@@ -63,7 +63,6 @@ impl<'a> Download<'a> {
     /// Downloads, checks, puts the file into its place; gives what is known of it then. `hint` says what else the user can do.
     pub fn run(mut self, hint: &str) -> Result<Record, StoreError> {
         let folder = self.path.parent().unwrap_or(Path::new("."));
-        std::fs::create_dir_all(folder).map_err(StoreError::write(folder))?;
         let part = self.part();
         let mut anew = false;
         let digests = loop {
@@ -81,10 +80,10 @@ impl<'a> Download<'a> {
                 }
             }
         };
-        let commit = Part::read(&beside(self.path, PART_RECORD)).and_then(|part| part.commit);
+        let commit = read_record::<Part>(&beside(self.path, PART_RECORD)).and_then(|part| part.commit);
         std::fs::rename(&part, self.path).map_err(StoreError::write(self.path))?;
         std::fs::remove_file(beside(self.path, PART_RECORD)).ok();
-        sync_folder(folder);
+        atomic::sync_folder(folder);
         let metadata = self.path.metadata().map_err(StoreError::read(self.path))?;
         Ok(Record { commit, ..Record::new(self.url, digests, &metadata) })
     }
@@ -163,7 +162,7 @@ impl<'a> Download<'a> {
         if self.here() == 0 {
             return None;
         }
-        let part = Part::read(&beside(self.path, PART_RECORD)).filter(|part| part.url == self.url);
+        let part = read_record::<Part>(&beside(self.path, PART_RECORD)).filter(|part| part.url == self.url);
         let part = part.unwrap_or_default();
         let told = part.validator.is_some() || part.promised.is_some() || !self.item.expected.is_empty();
         told.then_some(part)
@@ -283,12 +282,6 @@ impl<'a> Download<'a> {
     }
 }
 
-impl Part {
-    fn read(path: &Path) -> Option<Self> {
-        serde_json::from_slice(&std::fs::read(path).ok()?).ok()
-    }
-}
-
 /// First byte and length of the whole from `Content-Range: bytes 10-99/100`; of `bytes */100` the first byte is 0.
 fn range(answer: &Answer) -> Option<(u64, Option<u64>)> {
     let text = answer.header(header::CONTENT_RANGE)?.strip_prefix("bytes ")?;
@@ -333,12 +326,5 @@ pub(super) fn pause_for(pause: Duration, watch: &mut Watch<'_>) -> Result<(), St
             Some(left) => std::thread::sleep(left.min(LOOK)),
             None => return Ok(()),
         }
-    }
-}
-
-/// Makes a rename in `folder` durable; file systems that cannot do it are left to their own ways.
-fn sync_folder(folder: &Path) {
-    if let Ok(folder) = File::open(folder) {
-        folder.sync_all().ok();
     }
 }

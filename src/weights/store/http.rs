@@ -197,7 +197,8 @@ fn resolve(uri: &Uri, location: &str) -> Result<Uri, Failure> {
     let location = location.split('#').next().unwrap_or_default();
     let scheme = uri.scheme_str().unwrap_or("https");
     let authority = uri.authority().map_or("", |authority| authority.as_str());
-    if location.contains("://") {
+    let absolute = location.split(['/', '?']).next().is_some_and(|scheme| scheme.ends_with(':'));
+    if absolute {
         parse(location)
     } else if let Some(rest) = location.strip_prefix("//") {
         parse(&format!("{scheme}://{rest}"))
@@ -265,6 +266,8 @@ mod tests {
             ("//cdn.example/x", "https://cdn.example/x"),
             ("/api/x?y=/z", "https://hub.example:444/api/x?y=/z"),
             ("x.bin", "https://hub.example:444/a/b/x.bin"),
+            ("/x?u=https://e.org/", "https://hub.example:444/x?u=https://e.org/"),
+            ("x?u=https://e.org/", "https://hub.example:444/a/b/x?u=https://e.org/"),
         ];
         for (location, expected) in cases {
             let found = resolve(&uri("https://hub.example:444/a/b/c?d=/e"), location).expect(location);

@@ -1,8 +1,11 @@
 //! Files that the user brings: into the store when they are what is published.
 
+use std::io::Read;
 use std::path::Path;
 
-use super::digest::{Digests, Record, digest};
+use sha2::{Digest, Sha256};
+
+use super::digest::{Digests, Record, digest, hex};
 use super::wanted::{Item, RECORD};
 use super::{Found, Place, Store, StoreError, Wanted, beside};
 use crate::io::{IoError, atomic};
@@ -18,15 +21,33 @@ impl Store {
         let digests = digest(file, true).map_err(StoreError::read(file))?;
         let item = chosen(file, &items, &digests)?;
         let path = self.dir.join(&item.place);
-        let mut source = std::fs::File::open(file).map_err(StoreError::read(file))?;
+        let mut source =
+            Hashing { file: std::fs::File::open(file).map_err(StoreError::read(file))?, sha256: Sha256::new() };
         atomic::write(&path, |out| {
             std::io::copy(&mut source, out).map_err(IoError::write(&path))?;
-            Ok::<_, IoError>(())
+            if hex(&source.sha256.finalize()) == digests.sha256 {
+                return Ok(());
+            }
+            Err(IoError::read(file)(std::io::Error::other("it changed while it was copied")))
         })?;
         let metadata = path.metadata().map_err(StoreError::read(&path))?;
         let sha256 = digests.sha256.clone();
         Record::new(&file.display().to_string(), digests, &metadata).write(&beside(&path, RECORD));
         Ok(Found { path, sha256, place: Place::Store })
+    }
+}
+
+/// A file whose bytes are hashed as they are read.
+struct Hashing {
+    file: std::fs::File,
+    sha256: Sha256,
+}
+
+impl Read for Hashing {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let n = self.file.read(buffer)?;
+        self.sha256.update(&buffer[..n]);
+        Ok(n)
     }
 }
 

@@ -10,10 +10,11 @@
 //! Beside `<file>` lie `<file>.record.json` (where it came from, its SHA-256) and, while it is fetched, `<file>.part`, `<file>.part.json` and
 //! `<file>.lock`. A file is read through when it is new or was written to; `verify` reads all of them through.
 //!
-//! Files in the caches of Hugging Face, torch hub and Keras are used where they lie, when their hash is the published one. What is here is not
+//! Files in the caches of Hugging Face, torch hub and Keras are used where they lie, when their hash is the published one; of Keras' `mobilenet_v2`
+//! none is published, and its name has to do. What is here is not
 //! looked for on the network again: a branch of the hub stays what it was when it was fetched.
 
-mod digest;
+pub(super) mod digest;
 mod error;
 mod fetch;
 mod http;
@@ -33,7 +34,7 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-pub use digest::{Mismatch, verify};
+pub use digest::Mismatch;
 pub use error::StoreError;
 pub use import::guess;
 pub use places::{Env, Place, Token};
@@ -41,7 +42,7 @@ pub use verify::{Checked, Listed, State};
 pub use wanted::{HubFile, Wanted};
 
 use crate::progress::{Transfer, Ui};
-use digest::{Record, hex};
+use digest::{Record, hex, read_record};
 use fetch::{Download, go_on, pause_for};
 use http::{Client, Patience};
 use wanted::{Item, LOCK, RECORD};
@@ -224,7 +225,7 @@ impl Store {
     ) -> Result<Option<Found>, StoreError> {
         let Some(metadata) = path.metadata().ok().filter(|metadata| metadata.is_file()) else { return Ok(None) };
         let record_path = self.record(place, &path);
-        let old = Record::read(&record_path);
+        let old = read_record::<Record>(&record_path);
         let fresh = old.as_ref().filter(|old| old.is_of(&metadata) && item.expected.compare(&old.digests()).is_ok());
         if let Some(record) = fresh {
             return Ok(Some(Found { path, sha256: record.sha256.clone(), place }));
@@ -244,9 +245,8 @@ impl Store {
                 return go_on(watch(Progress::Note(&note))).map(|()| None);
             }
         };
-        if let Err(Mismatch { kind, expected, found }) = expected.compare(&digests) {
-            let path = path.display();
-            let note = format!("{place}: {path} is passed over: its {kind} is {found}, expected {expected}");
+        if let Err(mismatch) = expected.compare(&digests) {
+            let note = format!("{place}: {} is passed over: {mismatch}", path.display());
             return go_on(watch(Progress::Note(&note))).map(|()| None);
         }
         let sha256 = digests.sha256.clone();
@@ -276,9 +276,11 @@ impl Store {
                     told = true;
                     pause_for(Duration::from_millis(200), watch)?;
                 }
-                // a file system without locks: the hash is what is left to trust
-                Err(TryLockError::Error(error)) if error.kind() == std::io::ErrorKind::Unsupported => return Ok(None),
-                Err(TryLockError::Error(error)) => return Err(StoreError::write(&lock)(error)),
+                Err(TryLockError::Error(error)) => {
+                    let lock = lock.display();
+                    let note = format!("this file system gives no lock on {lock} ({error}); going on without");
+                    return go_on(watch(Progress::Note(&note))).map(|()| None);
+                }
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::digest::{Expected, Mismatch, Record};
+use super::digest::{Expected, Record, read_record};
 use super::wanted::{Item, LOCK, PART, PART_RECORD, RECORD};
 use super::{Place, SEEN, Store, StoreError, Wanted, beside};
 use crate::io::atomic;
@@ -117,7 +117,7 @@ impl Store {
 }
 
 fn check(path: &Path, published: Option<&Expected>) -> State {
-    let old = Record::read(&beside(path, RECORD));
+    let old = read_record::<Record>(&beside(path, RECORD));
     let mut expected = published.cloned().unwrap_or_default();
     if expected.is_empty() {
         expected.sha256 = old.as_ref().map(|old| old.sha256.clone());
@@ -127,12 +127,12 @@ fn check(path: &Path, published: Option<&Expected>) -> State {
         Err(error) => return State::Damaged { reason: format!("it cannot be read: {error}") },
     };
     let sha256 = digests.sha256.clone();
-    if let Err(Mismatch { kind, expected, found }) = expected.compare(&digests) {
+    if let Err(mismatch) = expected.compare(&digests) {
         // the time of writing may be the old one: the record must not vouch for the file any more
         if let Some(old) = old {
             Record { modified: 0, ..old }.write(&beside(path, RECORD));
         }
-        return State::Damaged { reason: format!("its {kind} is {found}, expected {expected}") };
+        return State::Damaged { reason: mismatch.to_string() };
     }
     if expected.is_empty() {
         return State::Unknown { sha256 };

@@ -110,7 +110,7 @@ impl Wanted {
     pub(super) fn items(&self) -> Vec<Item> {
         match self {
             Self::Known { model, weights, top } => {
-                let items = weights.files.iter().enumerate().map(|(i, file)| known(model, weights, i, file));
+                let items = weights.files.iter().map(|file| known(model, weights, file));
                 let mut items: Vec<Item> = items.filter(|item| item.top || !top).collect();
                 // stable: without its classifier on top a file is smaller
                 items.sort_by_key(|item| item.top);
@@ -187,15 +187,12 @@ impl HubFile {
     }
 }
 
-fn known(model: &ModelSpec, weights: &WeightsSpec, i: usize, file: &'static FileSpec) -> Item {
-    let full = if i == 0 { weights.sha256 } else { None };
-    let mut expected = Expected::from(file.hash);
-    if let Some(full) = full {
-        expected.sha256 = Some(full.to_string());
-    }
+fn known(model: &ModelSpec, weights: &WeightsSpec, file: &'static FileSpec) -> Item {
     let place = [model.name, weights.source.word(), &safe_name(file.name)].iter().collect();
-    let cached = Some((weights.source, file.name));
-    Item { url: file.url.to_string(), hub: HubFile::of_url(file.url), place, cached, expected, top: file.top }
+    let hub = HubFile::of_url(file.url);
+    // every file of the hub may be called `model.safetensors`: only the hub's own cache tells them apart
+    let cached = hub.is_none().then_some((weights.source, file.name));
+    Item { url: file.url.to_string(), hub, place, cached, expected: file.hash.into(), top: file.top }
 }
 
 fn place_of_url(url: &str) -> PathBuf {

@@ -9,26 +9,12 @@ pub mod spectrum;
 
 use std::fmt::Write;
 
+pub use crate::plot::escape;
+
 /// Width of every chart in its own units: about a column of the page, so that text keeps its size.
 pub const WIDTH: f64 = 480.0;
 /// Width of a digit of the charts' text.
 const DIGIT: f64 = 6.8;
-
-/// Text for HTML and SVG, inside elements and inside quoted attributes.
-pub fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            c => out.push(c),
-        }
-    }
-    out
-}
 
 /// A coordinate with one decimal at most.
 pub fn coordinate(value: f64) -> String {

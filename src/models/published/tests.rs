@@ -1,0 +1,117 @@
+//! The rows hold together: hashes, addresses, recipes.
+
+use super::*;
+
+const ALL: [(&str, &[WeightsSpec]); 24] = [
+    ("alexnet", ALEXNET),
+    ("vgg11", VGG11),
+    ("vgg13", VGG13),
+    ("vgg16", VGG16),
+    ("vgg19", VGG19),
+    ("vgg11_bn", VGG11_BN),
+    ("vgg13_bn", VGG13_BN),
+    ("vgg16_bn", VGG16_BN),
+    ("vgg19_bn", VGG19_BN),
+    ("googlenet", GOOGLENET),
+    ("inception_v3", INCEPTION_V3),
+    ("resnet18", RESNET18),
+    ("resnet34", RESNET34),
+    ("resnet50", RESNET50),
+    ("resnet101", RESNET101),
+    ("resnet152", RESNET152),
+    ("resnet50v2", RESNET50V2),
+    ("resnet101v2", RESNET101V2),
+    ("resnet152v2", RESNET152V2),
+    ("xception", XCEPTION),
+    ("mobilenet_v2", MOBILENET_V2),
+    ("densenet121", DENSENET121),
+    ("densenet169", DENSENET169),
+    ("densenet201", DENSENET201),
+];
+
+fn files() -> impl Iterator<Item = &'static FileSpec> {
+    ALL.iter().flat_map(|(_, rows)| rows.iter().flat_map(|row| row.files))
+}
+
+#[test]
+fn every_row_tells_what_it_must() {
+    for (model, rows) in ALL {
+        assert!(!rows.is_empty(), "{model}");
+        for row in rows {
+            assert_eq!((row.name, row.sha256, row.classes), (row.source.word(), None, 1000), "{model}");
+            assert!(row.recipe.check().is_ok() && !row.licence.is_empty(), "{model}");
+            assert!(row.top1.is_none_or(|top1| (55.0..85.0).contains(&top1)), "{model}: {:?}", row.top1);
+            assert_eq!(row.recipe.fit == Fit::Stretch, row.source == Source::Keras, "{model}");
+            let tops: &[bool] = if row.source == Source::Keras { &[true, false] } else { &[true] };
+            assert!(row.files.iter().map(|file| file.top).eq(tops.iter().copied()), "{model}: with the top first");
+        }
+        let sources: Vec<_> = rows.iter().map(|row| row.source).collect();
+        let mut sorted = sources.clone();
+        sorted.sort();
+        sorted.dedup();
+        assert_eq!(sources, sorted, "{model}: each library once, Keras first");
+    }
+}
+
+#[test]
+fn urls_end_in_the_files_name_and_are_all_different() {
+    let mut seen = std::collections::BTreeSet::new();
+    for FileSpec { url, name, .. } in files() {
+        assert!(url.starts_with("https://") && url.ends_with(&format!("/{name}")), "{url}");
+        assert!(url.bytes().all(|b| b.is_ascii_graphic()) && seen.insert(url), "{url}");
+    }
+}
+
+#[test]
+fn hashes_are_hexadecimal_and_those_of_torch_hub_stand_in_the_name() {
+    let hexadecimal = |text: &str| text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    let mut digests = std::collections::BTreeSet::new();
+    for file in files() {
+        match file.hash {
+            Hash::Sha256(digits) => {
+                assert!(hexadecimal(digits) && file.name.ends_with(&format!("-{digits}.pth")), "{}", file.name);
+                assert!(digits.len() >= 8 && digests.insert(digits), "{}", file.name);
+            }
+            Hash::Md5(digits) => {
+                assert!(hexadecimal(digits) && digits.len() == 32 && digests.insert(digits), "{}", file.name);
+            }
+            Hash::Unknown => assert!(
+                file.url.starts_with("https://huggingface.co/") || file.name.starts_with("mobilenet_v2"),
+                "{}",
+                file.name
+            ),
+        }
+    }
+    assert!(!digests.is_empty());
+}
+
+#[test]
+fn the_short_side_is_resized_as_each_library_says() {
+    let resized = |recipe: &Recipe| (recipe.size[0] as f64 / recipe.crop_pct).floor();
+    let expected = [
+        (&TORCHVISION, 256.0),
+        (&TORCHVISION_299, 342.0),
+        (&TIMM_A1, 235.0),
+        (&TIMM_INCEPTION, 341.0),
+        (&TIMM_XCEPTION, 333.0),
+    ];
+    for (recipe, side) in expected {
+        assert_eq!(resized(recipe), side);
+    }
+}
+
+/// `numpy.frombuffer(preprocess_input(x).tobytes(), "<u4")` of Keras 3.15 for a pixel of the levels 1, 100, 254.
+#[test]
+fn kerass_preprocessing_is_met_to_the_bit() {
+    let picture = crate::image::RgbImage::from_fn(1, 1, |_, _| [1, 100, 254]);
+    let expected = [
+        (&KERAS_CAFFE, [0x43160f9e, 0xc1863b64, 0xc2f55c29]),
+        (&KERAS_TF, [0xbf7dfdfe, 0xbe5cdcdc, 0x3f7dfdfe]),
+        (&KERAS_TORCH, [0xc006732b, 0xbe91ed5a, 0x4027d834]),
+    ];
+    for (recipe, bits) in expected {
+        let mut values = [0.0; 3];
+        Recipe { size: [1; 2], ..recipe.clone() }.apply(&picture, crate::image::Layout::Hwc, &mut values);
+        assert_eq!(values.map(f32::to_bits), bits, "{recipe:?}");
+    }
+}

@@ -1,0 +1,61 @@
+//! A network that Keras and a library of PyTorch both have, layer for layer, each under names of its own.
+
+use super::builder::{Builder, Conv};
+use super::graph::{Activation, LayerId};
+use super::spec::{BuildOptions, Source};
+
+/// Builds the network of one of the two; Keras' names are known in the other's, too.
+#[derive(Debug)]
+pub(super) struct Twin {
+    pub g: Builder,
+    /// Whose network it is.
+    pub keras: bool,
+    /// Batch-norm epsilon.
+    pub eps: f64,
+}
+
+impl Twin {
+    /// A network for `options`, and its input.
+    pub fn new(options: &BuildOptions, eps: f64) -> (Self, LayerId) {
+        let [h, w] = options.size;
+        let (g, x) = Builder::new(options.channels, h, w);
+        (Self { g, keras: options.source == Source::Keras, eps }, x)
+    }
+
+    /// A layer under its name in the library that is built after.
+    pub fn named(&mut self, keras: &str, torch: &str, layer: impl FnOnce(&mut Builder, &str) -> LayerId) -> LayerId {
+        let x = layer(&mut self.g, if self.keras { keras } else { torch });
+        if !self.keras {
+            self.g.alias(keras, x);
+        }
+        x
+    }
+
+    pub fn conv(&mut self, keras: &str, torch: &str, x: LayerId, conv: Conv) -> LayerId {
+        self.named(keras, torch, |g, name| g.conv(name, x, conv))
+    }
+
+    pub fn norm(&mut self, keras: &str, torch: &str, x: LayerId) -> LayerId {
+        let eps = self.eps;
+        self.named(keras, torch, |g, name| g.batch_norm(name, x, eps))
+    }
+
+    pub fn relu(&mut self, keras: &str, torch: &str, x: LayerId) -> LayerId {
+        self.named(keras, torch, |g, name| g.relu(name, x))
+    }
+
+    /// The name of a module of several layers that Keras does not have, for the last of them.
+    pub fn module(&mut self, torch: &str, x: LayerId) {
+        if !self.keras {
+            self.g.alias(torch, x);
+        }
+    }
+
+    /// The classifier, Keras' with its softmax; gives the class scores.
+    pub fn classifier(&mut self, torch: &str, x: LayerId, classes: usize) -> LayerId {
+        if self.keras {
+            return self.g.dense_act("predictions", x, classes, Activation::Softmax).0;
+        }
+        self.g.dense(torch, x, classes)
+    }
+}
