@@ -61,7 +61,7 @@ pub fn run(plan: &Plan, options: &Options, ui: &Ui) -> Result<Outcome, Error> {
     let extracted = run.stage(StageId::Extract, || extract::run(plan, &listing, options, ui))?;
     let (shards, train_rows) = extracted.as_ref().map_or((0, 0), |done| (done.shards, done.train_rows));
     let selected = match &config.select {
-        Some(settings) => run.stage(StageId::Select, || select::run(plan, settings, shards, ui))?,
+        Some(settings) => run.stage(StageId::Select, || select::run(plan, settings, shards, &listing.classes, ui))?,
         None => None,
     };
     let kept = selected.as_ref().map(|_| select::kept(&plan.dir)).transpose()?;

@@ -91,7 +91,8 @@ fn summary(plan: &Plan, outcome: &Outcome, seconds: f64) -> String {
         None => line("images", format!("{} listed", outcome.listing.pictures.len())),
     }
     if let Some(done) = &outcome.selected {
-        line("kept", format!("{} of {} columns (variance > {})", done.kept, done.of, done.threshold));
+        let best = done.score.map_or(String::new(), |score| format!(", the best by {}", score.word()));
+        line("kept", format!("{} of {} columns (variance > {}{best})", done.kept, done.of, done.threshold));
     }
     if let Some(done) = &outcome.reduced {
         let percent = 100.0 * done.explained;

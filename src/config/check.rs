@@ -4,7 +4,7 @@ use std::path::Path;
 
 use globset::Glob;
 
-use super::pipeline::{Extract, Input, Label, LimitPerClass, Output, Pipeline, Runtime, Select, Split, Weights};
+use super::pipeline::{Extract, Input, Label, LimitPerClass, Output, Pipeline, Runtime, Score, Select, Split, Weights};
 use super::source::Source;
 use super::train::Mlp;
 use super::{ConfigError, VERSION, raw};
@@ -21,7 +21,7 @@ pub fn pipeline(raw: raw::Pipeline, source: Source) -> Checked<Pipeline> {
     let input = input(raw.input, &source)?;
     let extract = extract(raw.extract, &source)?;
     if let Some(select) = &raw.select {
-        check_select(select, &source)?;
+        check_select(select, &input, &source)?;
     }
     if let Some(train) = &raw.train {
         check_mlp(&train.mlp, &source)?;
@@ -205,12 +205,23 @@ fn extract(mut extract: Extract, source: &Source) -> Checked<Extract> {
     }
 }
 
-fn check_select(select: &Select, source: &Source) -> Checked {
+fn check_select(select: &Select, input: &Input, source: &Source) -> Checked {
     let threshold = select.variance_threshold;
-    if threshold.is_finite() && threshold >= 0.0 {
-        return Ok(());
+    if !(threshold.is_finite() && threshold >= 0.0) {
+        return expected(source, "select.variance_threshold", "a number of at least 0", threshold);
     }
-    expected(source, "select.variance_threshold", "a number of at least 0", threshold)
+    if select.top_k == Some(0) {
+        return expected(source, "select.top_k", "a whole number of at least 1", 0);
+    }
+    if select.top_k.is_none() && select.score != Score::Variance {
+        let message = "`select.score` ranks the columns for `top_k`, which is not there; write `top_k: 100`";
+        return Err(ConfigError::at_key(source, "select.score", message));
+    }
+    if select.score == Score::FClassif && input.label == Label::None && !matches!(input.split, Split::Csv { .. }) {
+        let message = "`f_classif` compares classes, and `input.label` is `none`; take `score: variance`";
+        return Err(ConfigError::at_key(source, "select.score", message));
+    }
+    Ok(())
 }
 
 /// The ranges of scikit-learn's `_parameter_constraints` of `MLPClassifier`.

@@ -275,6 +275,12 @@ fn values_out_of_range() {
             "select: {variance_threshold: .inf}",
             "3:30: `select.variance_threshold`: expected a number of at least 0, found `inf`",
         ),
+        ("select: {top_k: 0}", "3:17: `select.top_k`: expected a whole number of at least 1, found `0`"),
+        (
+            "select: {score: f_classif}",
+            "3:17: `select.score` ranks the columns for `top_k`, which is not there; write `top_k: 100`",
+        ),
+        ("select: {top_k: 5, score: anova}", "3:27: `select.score`: expected `variance` or `f_classif`, found `anova`"),
         ("reduce: {pca: {components: 0}}", &format!("3:28: `reduce.pca.components`: {components}, found `0`")),
         ("reduce: {pca: {components: -3}}", &format!("3:28: `reduce.pca.components`: {components}, found `-3`")),
         ("reduce: {pca: {components: 1.5}}", &format!("3:28: `reduce.pca.components`: {components}, found `1.5`")),
@@ -356,6 +362,10 @@ fn impossible_combinations() {
         (
             "label: none\ntrain: {mlp: {}}",
             "4:10: `train` needs classes, and `input.label` is `none`; write `label: folder` or leave `train` out",
+        ),
+        (
+            "label: none\nselect: {top_k: 5, score: f_classif}",
+            "5:27: `f_classif` compares classes, and `input.label` is `none`; take `score: variance`",
         ),
         (
             "label: none\n  classes: [a]",

@@ -23,7 +23,7 @@ pub use error::{ConfigError, suggest};
 pub use forms::UnknownDevice;
 pub use pipeline::{
     Channels, Components, Device, Extract, Features, Input, Label, Layout, LimitPerClass, Output, Pca, Pipeline,
-    Precision, Reduce, Report, Runtime, Select, Split, Weights,
+    Precision, Reduce, Report, Runtime, Score, Select, Split, Weights,
 };
 pub use source::Source;
 pub use train::{Activation, BatchSize, LearningRate, Mlp, Solver, Train};

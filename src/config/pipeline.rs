@@ -249,12 +249,39 @@ pub enum Precision {
     F32,
 }
 
-/// `select`: drop the columns that do not vary over the train split.
+/// `select`: which columns are kept: those that vary over the train split, and of them the best.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Select {
     /// A column stays when its variance is greater than this, at least 0. Default: 0.0 (drops constant columns).
     pub variance_threshold: f64,
+    /// Of the columns that vary enough, so many with the highest `score`, at least 1; of equal ones the later, as
+    /// `SelectKBest` does. Default: all.
+    pub top_k: Option<usize>,
+    /// What `top_k` ranks the columns by: `variance`, or `f_classif` (the F of an analysis of variance between the classes
+    /// of the train split). Default: `variance`.
+    pub score: Score,
+}
+
+/// What columns are ranked by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Score {
+    /// Population variance over the train split.
+    #[default]
+    Variance,
+    /// F of the analysis of variance, scikit-learn's `f_classif`.
+    FClassif,
+}
+
+impl Score {
+    /// The word in the YAML.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Variance => "variance",
+            Self::FClassif => "f_classif",
+        }
+    }
 }
 
 /// `reduce`: fewer columns.

@@ -88,7 +88,11 @@ fn a_section_is_on_when_it_is_there() {
         assert_eq!(with(below).report, Some(Report { title: None, samples: 24 }), "{below}");
     }
     for below in ["select:", "select: {}", "select:\n  # nothing"] {
-        assert_eq!(with(below).select, Some(Select { variance_threshold: 0.0 }), "{below}");
+        assert_eq!(
+            with(below).select,
+            Some(Select { variance_threshold: 0.0, top_k: None, score: Score::Variance }),
+            "{below}"
+        );
     }
     for below in ["reduce: {pca: {}}", "reduce:\n  pca:"] {
         let pca = Pca { components: Components::Count(64), whiten: false };
@@ -135,6 +139,10 @@ fn values_that_have_more_than_one_form() {
     let limit = |below: &str| with_input(&format!("limit_per_class: {below}")).limit_per_class;
     assert_eq!(limit("{train: 10, test: 1}"), Some(LimitPerClass { train: Some(10), test: Some(1) }));
     assert_eq!(limit("{train: 10}"), Some(LimitPerClass { train: Some(10), test: None }));
+    assert_eq!(
+        with("select: {top_k: 9, score: f_classif}").select,
+        Some(Select { variance_threshold: 0.0, top_k: Some(9), score: Score::FClassif })
+    );
     let components =
         |text: &str| with(&format!("reduce: {{pca: {{components: {text}}}}}")).reduce.unwrap().pca.components;
     assert_eq!(components("1"), Components::Count(1));

@@ -89,6 +89,24 @@ impl FeatureFile {
         features.map(|field| if let DataType::FixedSizeList(_, n) = field.data_type() { *n as usize } else { 1 }).sum()
     }
 
+    /// Name of feature number `j` of a row: its column's, or `features[j]` where all are one column.
+    pub fn name_of(&self, j: usize) -> String {
+        let features = self.footer.schema().fields().iter().filter(|field| !KEYS.contains(&field.name().as_str()));
+        let names: Vec<&str> = features.map(|field| field.name().as_str()).collect();
+        match names.as_slice() {
+            [list] if self.width() > 1 => format!("{list}[{j}]"),
+            names => names.get(j).map_or_else(|| j.to_string(), ToString::to_string),
+        }
+    }
+
+    /// An error that names the first value that is no number, where there is one.
+    pub fn check_finite(&self, keys: &[Key], matrix: &FeatureMatrix) -> Result<(), IoError> {
+        let Some(at) = matrix.as_slice().iter().position(|value| !value.is_finite()) else { return Ok(()) };
+        let (row, column) = (at / matrix.cols(), self.name_of(at % matrix.cols()));
+        let picture = keys.get(row).map_or_else(|| row.to_string(), |key| key.path.clone());
+        Err(IoError::NotFinite { path: self.path.clone(), picture, column })
+    }
+
     fn wrong(&self, reason: impl ToString) -> IoError {
         IoError::Table { path: self.path.clone(), reason: reason.to_string() }
     }

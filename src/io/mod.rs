@@ -21,6 +21,11 @@ pub enum IoError {
     WriteTable { path: PathBuf, reason: String },
     #[error("{path} is not the table that was expected: {reason}; delete it and run again")]
     Table { path: PathBuf, reason: String },
+    #[error(
+        "{path}: `{column}` of the picture {picture} is NaN or infinite, and nothing can be fitted on that: check the weights of the model, or \
+         leave the picture out"
+    )]
+    NotFinite { path: PathBuf, picture: String, column: String },
     #[error("cannot put {path} into JSON: {error}")]
     Json { path: PathBuf, error: serde_json::Error },
 }

@@ -1,4 +1,4 @@
-//! Reads `tests/golden/sklearn_learn.json`, and repeats in Rust the tables that `tests/golden/sklearn.py` makes by formula.
+//! Reads `sklearn_learn.json` and `select_reduce.json` of `tests/golden/`, and repeats in Rust the tables that `tests/golden/sklearn.py` makes by formula.
 
 use serde_json::Value;
 
@@ -7,6 +7,11 @@ use crate::table::FeatureMatrix;
 /// All cases.
 pub fn load() -> Value {
     serde_json::from_str(include_str!("../../tests/golden/sklearn_learn.json")).expect("the golden file is JSON")
+}
+
+/// All cases of `tests/golden/select_reduce.py`.
+pub fn select_reduce() -> Value {
+    serde_json::from_str(include_str!("../../tests/golden/select_reduce.json")).expect("the golden file is JSON")
 }
 
 /// The entries of an array.

@@ -1,12 +1,13 @@
 //! The learning room: what is fitted on features.
 //!
-//! Variance filter, PCA, multi-layer perceptron and scores, each with the meaning and the numbers of its scikit-learn
+//! Variance filter, analysis of variance, PCA, multi-layer perceptron and scores, each with the meaning and the numbers of its scikit-learn
 //! counterpart, held to them by `tests/golden/sklearn.py`. Features come in and go out as [`FeatureMatrix`] or as
 //! row-major blocks of `f32`; linfa, ndarray, faer and candle stay behind these doors. Nothing here reads files or prints:
 //! what is fitted is plain data with public fields, and the stages store it.
 //!
 //! [`FeatureMatrix`]: crate::table::FeatureMatrix
 
+pub mod anova;
 pub mod metrics;
 pub mod mlp;
 pub mod pca;

@@ -63,6 +63,17 @@ pub enum SelectError {
         /// How many columns the table has.
         total: usize,
     },
+    /// The classes cannot be compared.
+    #[error(
+        "score f_classif: {rows} pictures of {classes} {} are in the train split; it compares two classes or more, one of them with two pictures or more: give more pictures, or take `score: variance`",
+        if *.classes == 1 { "class" } else { "classes" }
+    )]
+    NoClasses {
+        /// Labelled rows of the train split.
+        rows: u64,
+        /// Classes that have such rows.
+        classes: usize,
+    },
     /// Every column is at or below the threshold.
     #[error("no feature meets the variance threshold {threshold:.5} ({rows} rows, largest variance {largest:.5e} of {columns} features): lower the threshold{}", if *.rows == 1 { " or give more than one picture" } else { "" })]
     NoneLeft {

@@ -21,7 +21,8 @@ impl Shards {
         Self { files: (0..count).map(|i| dir.shard(i)).collect() }
     }
 
-    /// Reads shard after shard and hands it over; `keep` are the columns taken, all when there is none.
+    /// Reads shard after shard and hands it over; `keep` are the columns taken, all when there is none. A value that is NaN or
+    /// infinite is an error, whoever asks.
     pub fn for_each<E: From<IoError> + From<Interrupted>>(
         &self,
         keep: Option<&[usize]>,
@@ -30,7 +31,9 @@ impl Shards {
     ) -> Result<(), E> {
         for file in &self.files {
             ui.check()?;
-            let (keys, matrix) = FeatureFile::open(file)?.read()?;
+            let file = FeatureFile::open(file)?;
+            let (keys, matrix) = file.read()?;
+            file.check_finite(&keys, &matrix)?;
             match keep {
                 Some(keep) if keep.len() < matrix.cols() => take(&keys, &matrix.select_cols(keep))?,
                 _ => take(&keys, &matrix)?,
@@ -81,7 +84,10 @@ impl Source<'_> {
     /// Every row.
     pub fn rows<E: From<IoError> + From<Interrupted>>(&self, ui: &Ui) -> Result<(Vec<Key>, FeatureMatrix), E> {
         if self.reduced {
-            return Ok(FeatureFile::open(&self.dir.reduced())?.read()?);
+            let file = FeatureFile::open(&self.dir.reduced())?;
+            let (keys, matrix) = file.read()?;
+            file.check_finite(&keys, &matrix)?;
+            return Ok((keys, matrix));
         }
         Shards::of(self.dir, self.shards).all(self.kept, ui)
     }
@@ -101,4 +107,66 @@ impl Source<'_> {
 /// True for a row that may be fitted on.
 pub fn is_train(key: &Key) -> bool {
     key.split.as_deref() == Some(Split::Train.word())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Layout;
+    use crate::io::table::Table;
+    use crate::progress::Style;
+
+    #[derive(Debug, thiserror::Error)]
+    enum Failed {
+        #[error(transparent)]
+        Io(#[from] IoError),
+        #[error(transparent)]
+        Interrupted(#[from] Interrupted),
+    }
+
+    /// A run of two shards of three columns; the last value is `last`.
+    fn run(layout: Layout, last: f32) -> (tempfile::TempDir, RunDir) {
+        let folder = tempfile::tempdir().expect("folder");
+        let dir = RunDir::new(folder.path());
+        std::fs::create_dir_all(dir.features()).expect("folder");
+        for i in 0..2 {
+            let matrix = FeatureMatrix::from_vec(2, 3, vec![0.0, 1.0, 2.0, 3.0, 4.0, if i == 1 { last } else { 5.0 }]);
+            let matrix = matrix.expect("2 × 3");
+            let paths = [format!("a/{i}.jpg"), format!("b/{i}.jpg")];
+            let text = |value: &'static str| [Some(value), Some(value)].into_iter();
+            let table = Table::new(2).text("path", paths.iter().map(|path| Some(path.as_str())));
+            let table = table.text("label", text("a")).text("split", text("train"));
+            let table = match layout {
+                Layout::Wide => table.wide(&["f_0", "f_1", "f_2"].map(String::from), &matrix),
+                Layout::Array => table.array("features", &matrix),
+            };
+            table.write(&dir.shard(i), &[]).expect("written");
+        }
+        (folder, dir)
+    }
+
+    #[test]
+    fn a_value_that_is_no_number_is_an_error_with_its_picture_and_column() {
+        let ui = Ui::new(Style::Quiet, Default::default());
+        for (layout, value, column) in
+            [(Layout::Wide, f32::NAN, "`f_2`"), (Layout::Array, f32::NEG_INFINITY, "`features[2]`")]
+        {
+            let (_folder, dir) = run(layout, value);
+            let shards = Shards::of(&dir, 2);
+            let source = Source { dir: &dir, shards: 2, kept: None, reduced: false };
+            let train = |keep: Option<&[usize]>| shards.for_each_train::<Failed>(keep, &ui, |_| Ok(()));
+            for error in [
+                train(None).expect_err("select and reduce see it"),
+                train(Some(&[0])).expect_err("whatever columns are kept"),
+                source.train_rows::<Failed>(&ui).expect_err("train sees it"),
+            ] {
+                let error = error.to_string();
+                assert!(error.contains("part-00001.parquet") && error.contains("b/1.jpg"), "{error}");
+                assert!(error.contains(column) && error.contains("NaN or infinite"), "{error}");
+            }
+        }
+        let (_folder, dir) = run(Layout::Wide, 5.0);
+        let (keys, matrix) = Shards::of(&dir, 2).all::<Failed>(Some(&[0, 2]), &ui).expect("numbers all of them");
+        assert_eq!((keys.len(), matrix.row(3)), (4, &[3.0, 5.0][..]));
+    }
 }

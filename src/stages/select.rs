@@ -1,25 +1,34 @@
-//! `select`: drops the columns whose variance over the train split is not above the threshold.
+//! `select`: drops the columns whose variance over the train split is not above the threshold, and of the others all but the best.
+
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::config::Select;
+use crate::config::{Score, Select};
 use crate::io::IoError;
 use crate::io::columns::Columns;
 use crate::io::table::Table;
-use crate::learn::variance::{SelectError as LearnError, VarianceAccumulator, VarianceThreshold};
+use crate::learn::anova::{Anova, AnovaAccumulator, k_best};
+use crate::learn::variance::{ColumnStats, SelectError as LearnError, VarianceAccumulator, VarianceThreshold};
 use crate::plan::Plan;
 use crate::progress::{Interrupted, Ui};
 use crate::stages::StageId;
-use crate::stages::rows::Shards;
+use crate::stages::rows::{Shards, is_train};
 use crate::store::{OutputFile, RunDir};
 
 /// What `select` commits; the columns themselves stand in `classifier/columns.parquet`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Selected {
     pub kept: usize,
     pub of: usize,
     pub threshold: f64,
+    /// Columns that went because their variance is not above the threshold.
+    pub below_threshold: usize,
+    /// Columns that went because others have a higher score.
+    pub outranked: usize,
+    /// What the columns were ranked by; none when all that vary were to stay.
+    pub score: Option<Score>,
 }
 
 /// No columns can be selected.
@@ -33,29 +42,93 @@ pub enum SelectError {
     Interrupted(#[from] Interrupted),
 }
 
-/// Measures every column over the train rows of `shards` tables, and keeps those that vary.
-pub fn run(plan: &Plan, settings: &Select, shards: usize, ui: &Ui) -> Result<(Selected, Vec<OutputFile>), SelectError> {
+/// Measures every column over the train rows of `shards` tables, and keeps those that vary, or the best of them. `classes` are
+/// those of the whole listing.
+pub fn run(
+    plan: &Plan,
+    settings: &Select,
+    shards: usize,
+    classes: &[String],
+    ui: &Ui,
+) -> Result<(Selected, Vec<OutputFile>), SelectError> {
     let line = ui.stage(StageId::Select, None, "rows");
-    let mut statistics = VarianceAccumulator::new(plan.width());
-    Shards::of(&plan.dir, shards).for_each_train::<SelectError>(None, ui, |rows| {
-        statistics.update(rows.as_slice());
-        Ok(())
-    })?;
-    let statistics = statistics.finish();
-    let kept = VarianceThreshold { threshold: settings.variance_threshold }.kept(&statistics)?;
-    let mut flags = vec![false; plan.width()];
-    kept.iter().for_each(|&column| flags[column] = true);
-    let names = plan.columns();
+    let ranking = settings.top_k.map(|_| settings.score);
+    let (statistics, anova) = measure(plan, shards, ranking, classes, ui)?;
+    let varying = VarianceThreshold { threshold: settings.variance_threshold }.kept(&statistics)?;
+    let score = anova.as_ref().map_or(&statistics.variance, |anova| &anova.f);
+    let kept = settings.top_k.map_or_else(|| varying.clone(), |k| k_best(score, &varying, k));
+    if let Some(k) = settings.top_k.filter(|&k| k > varying.len()) {
+        ui.note(&format!("select.top_k is {k}, and {} columns vary enough: all of them are kept", varying.len()));
+    }
+    let selected = Selected {
+        kept: kept.len(),
+        of: plan.width(),
+        threshold: settings.variance_threshold,
+        below_threshold: plan.width() - varying.len(),
+        outranked: varying.len() - kept.len(),
+        score: ranking,
+    };
     let path = plan.dir.columns();
-    Table::new(names.len())
-        .text("column", names.iter().map(|name| Some(name.as_str())))
-        .reals("mean", statistics.mean)
-        .reals("variance", statistics.variance)
-        .flags("kept", flags)
-        .write(&path, &plan.metadata())?;
-    let selected = Selected { kept: kept.len(), of: names.len(), threshold: settings.variance_threshold };
+    write(plan, &path, statistics, ranking.map(|_| anova), &varying, &kept)?;
     line.finish(&format!("{} of {} columns kept", selected.kept, selected.of));
     Ok((selected, vec![OutputFile::of(&plan.dir, &path)?]))
+}
+
+/// One pass over the train rows; the analysis of variance only where columns are ranked by it.
+fn measure(
+    plan: &Plan,
+    shards: usize,
+    ranking: Option<Score>,
+    classes: &[String],
+    ui: &Ui,
+) -> Result<(ColumnStats, Option<Anova>), SelectError> {
+    let mut statistics = VarianceAccumulator::new(plan.width());
+    let mut anova = (ranking == Some(Score::FClassif)).then(|| AnovaAccumulator::new(plan.width(), classes.len()));
+    Shards::of(&plan.dir, shards).for_each::<SelectError>(None, ui, |keys, matrix| {
+        for (key, row) in keys.iter().zip(matrix.iter_rows()).filter(|(key, _)| is_train(key)) {
+            statistics.update(row);
+            let class = classes.iter().position(|class| key.label.as_ref() == Some(class));
+            if let (Some(anova), Some(class)) = (&mut anova, class) {
+                anova.update(row, class);
+            }
+        }
+        Ok(())
+    })?;
+    Ok((statistics.finish(), anova.map(AnovaAccumulator::finish).transpose()?))
+}
+
+/// `columns.parquet`: what is known of every column, whether it stays, and which rule dropped it. With `top_k` there is a
+/// `score`, and a `p_value` where the score has one.
+fn write(
+    plan: &Plan,
+    path: &Path,
+    statistics: ColumnStats,
+    ranking: Option<Option<Anova>>,
+    varying: &[usize],
+    kept: &[usize],
+) -> Result<(), IoError> {
+    let names = plan.columns();
+    let flags = |columns: &[usize]| {
+        let mut flags = vec![false; names.len()];
+        columns.iter().for_each(|&column| flags[column] = true);
+        flags
+    };
+    let (varying, kept) = (flags(varying), flags(kept));
+    let reasons = varying.iter().zip(&kept).map(|(&varies, &kept)| match (varies, kept) {
+        (_, true) => None,
+        (true, false) => Some("top_k"),
+        (false, false) => Some("variance_threshold"),
+    });
+    let mut table = Table::new(names.len())
+        .text("column", names.iter().map(|name| Some(name.as_str())))
+        .reals("mean", statistics.mean)
+        .reals("variance", statistics.variance.clone());
+    table = match ranking {
+        None => table,
+        Some(None) => table.reals("score", statistics.variance),
+        Some(Some(anova)) => table.reals("score", anova.f).reals("p_value", anova.p),
+    };
+    table.flags("kept", kept.clone()).text("reason", reasons).write(path, &plan.metadata())
 }
 
 /// The columns that were kept, ascending.

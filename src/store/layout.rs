@@ -51,7 +51,7 @@ impl RunDir {
         self.root.join("classifier")
     }
 
-    /// Mean and variance of every column over the train split, and whether it was kept.
+    /// Mean, variance and score of every column over the train split, whether it was kept, and why not.
     pub fn columns(&self) -> PathBuf {
         self.classifier().join("columns.parquet")
     }

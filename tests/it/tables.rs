@@ -1,5 +1,6 @@
 //! The tables: columns, metadata, layouts, kinds of features.
 
+use featurize::io::columns::Columns;
 use featurize::io::features::FeatureFile;
 
 use crate::support::Workspace;
@@ -99,4 +100,37 @@ fn the_layer_input_is_the_prepared_picture() {
         recipe.apply(&decode(&bytes, &DecodeOptions::default()).expect("decoded"), Layout::Hwc, &mut input);
         assert!(row == input.as_slice(), "{}", key.path);
     }
+}
+
+#[test]
+fn the_best_columns_are_kept_and_the_table_says_why_the_others_went() {
+    let workspace = Workspace::with_fruits(4, 2);
+    let sets = ["--set", "select={top_k: 30, score: f_classif}", "--set", "reduce=null"];
+    let run = workspace.run("out", &sets).ok();
+    let selected = &run.event("summary")["select"];
+    assert_eq!(
+        (&selected["kept"], &selected["of"], &selected["score"]),
+        (&30.into(), &1280.into(), &"f_classif".into())
+    );
+    let constant = selected["below_threshold"].as_u64().expect("a count");
+    assert_eq!(selected["outranked"], 1280 - 30 - constant);
+    let names = ["column", "variance", "score", "p_value", "kept", "reason"];
+    let table = Columns::read(&workspace.path("out/classifier/columns.parquet"), &names).expect("read");
+    let (score, p, kept) = (table.reals("score"), table.reals("p_value"), table.flags("kept").expect("flags"));
+    let (score, p) = (score.expect("scores"), p.expect("probabilities"));
+    let worst = (0..1280).filter(|&i| kept[i]).map(|i| score[i]).fold(f64::INFINITY, f64::min);
+    let (variance, reason) = (table.reals("variance").expect("reals"), table.texts("reason").expect("texts"));
+    for i in 0..1280 {
+        let rule = match reason[i].as_deref() {
+            None => kept[i] && score[i] >= worst && p[i] < 0.05,
+            Some("top_k") => !kept[i] && score[i] <= worst && variance[i] > 0.0,
+            Some("variance_threshold") => !kept[i] && variance[i] < 1e-12,
+            Some(other) => panic!("{other}"),
+        };
+        assert!(rule, "column {i}: {:?}, score {}, variance {}", reason[i], score[i], variance[i]);
+    }
+    // more than there are: all that vary
+    let all = workspace.run("out", &["--set", "select={top_k: 2000}", "--until", "select"]).ok();
+    assert_eq!(all.event("summary")["select"]["kept"], 1280 - constant);
+    assert!(all.stderr.contains("select.top_k is 2000"), "{}", all.stderr);
 }

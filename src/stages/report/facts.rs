@@ -216,10 +216,10 @@ fn ran(plan: &Plan, outcome: &Outcome) -> Vec<(&'static str, String)> {
         ("Features", format!("{kind}: {} columns", words::count(plan.width()))),
     ];
     if let Some(settings) = &plan.pipeline.select {
-        rows.push((
-            "Select",
-            format!("columns whose variance is above {}", words::number(settings.variance_threshold)),
-        ));
+        let best =
+            settings.top_k.map(|k| format!(", of them the best {} by {}", words::count(k), settings.score.word()));
+        let rule = format!("columns whose variance is above {}", words::number(settings.variance_threshold));
+        rows.push(("Select", rule + &best.unwrap_or_default()));
     }
     if let Some(settings) = &plan.pipeline.reduce {
         let components = match settings.pca.components {

@@ -303,13 +303,20 @@ fn columns(facts: &Facts) -> Option<Columns> {
         threshold => format!("vary by no more than {} over the train images", number(threshold)),
     };
     let (of, n) = (plural(selected.of, "column"), count(dropped));
+    let rule = match selected.score {
+        Some(score) if selected.outranked > 0 => {
+            let (constant, less) = (count(selected.below_threshold), count(selected.outranked));
+            format!("{constant} {rule}; {less} have a lower score, {}, than those that were kept", score.word())
+        }
+        _ => format!("they {rule}"),
+    };
     Some(Columns {
         summary: match dropped {
             0 => format!(
                 "All {of} vary over the train images by more than {}; none was dropped.",
                 number(selected.threshold)
             ),
-            _ => format!("{n} of {of} were dropped: they {rule}."),
+            _ => format!("{n} of {of} were dropped: {rule}."),
         },
         bars: [selected.kept, dropped].map(width),
         kept: count(selected.kept),

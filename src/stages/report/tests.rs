@@ -101,7 +101,7 @@ fn run(classes: &[&str], each: usize, wrong: f64) -> Facts {
         counts: (0..n).map(|i| [2 * each - i % 7, each]).collect(),
         sizes: [2 * total, total],
         extracted: Some(extracted(3 * total)),
-        selected: Some(Selected { kept: 1214, of: 1280, threshold: 0.0 }),
+        selected: Some(Selected { kept: 1214, of: 1280, below_threshold: 66, ..Selected::default() }),
         reduced: Some(Reduced { components: 64, columns: 1214, explained: ratio.iter().sum(), ratio }),
         trained: Some(Trained {
             classes: classes.iter().map(ToString::to_string).collect(),
