@@ -193,12 +193,11 @@ impl<'a> Lowering<'a> {
 
     /// Takes back the zeros that were put around the only input of `id`, when nobody else reads them; afterwards it reads the map within.
     fn zeros_before(&mut self, id: LayerId) -> Pad {
-        let Some(&Step { kernel: Kernel::ZeroPad(pad), .. }) = self.producer(id).as_deref() else {
-            return Pad::default();
-        };
-        let step = self.steps.pop();
+        let Some(at) = self.producer(id) else { return Pad::default() };
+        let Kernel::ZeroPad(pad) = self.steps[at].kernel else { return Pad::default() };
+        let step = self.steps.remove(at);
         let input = self.graph.layer(id).inputs[0];
-        self.value[input.0] = step.and_then(|step| step.inputs.first().copied());
+        self.value[input.0] = step.inputs.first().copied();
         pad
     }
 
@@ -233,19 +232,21 @@ impl<'a> Lowering<'a> {
         Ok((scale, shift))
     }
 
-    /// The step that computes the only input of `id`, when nobody else reads that value.
-    fn producer(&mut self, id: LayerId) -> Option<&mut Step> {
+    /// The step that computes the only input of `id`, when nobody else reads that value. In a residual block the steps of the other branch may
+    /// stand behind it.
+    fn producer(&self, id: LayerId) -> Option<usize> {
         let input = *self.graph.layer(id).inputs.first()?;
         if self.readers[input.0] != 1 {
             return None;
         }
         let value = self.value[input.0]?;
-        self.steps.last_mut().filter(|step| step.output == value)
+        self.steps.iter().rposition(|step| step.output == value)
     }
 
     fn fold(&mut self, id: LayerId, scale: &[f64], shift: &[f64]) -> bool {
         let name = self.graph.layer(id).name.clone();
-        let Some(step) = self.producer(id) else { return false };
+        let Some(at) = self.producer(id) else { return false };
+        let step = &mut self.steps[at];
         let (Kernel::Conv { weight, bias, activation: None, .. }
         | Kernel::Depthwise { weight, bias, activation: None, .. }) = &mut step.kernel
         else {
@@ -269,7 +270,8 @@ impl<'a> Lowering<'a> {
         if wanted == Activation::Softmax {
             return false;
         }
-        let Some(step) = self.producer(id) else { return false };
+        let Some(at) = self.producer(id) else { return false };
+        let step = &mut self.steps[at];
         match step.kernel.activation() {
             Some(activation @ None) => *activation = Some(wanted),
             _ => return false,
