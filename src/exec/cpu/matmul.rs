@@ -236,6 +236,15 @@ unsafe fn kernel<S: Simd, const M: usize, const N: usize>(tile: &Tile, spot: &Sp
         for i in 0..M {
             sums[i] = w;
         }
+        // the sums take long enough for the lines that they meet in the end to arrive
+        for i in 0..M {
+            for j in 0..N {
+                S::prefetch(spot.output.wrapping_add(*spot.outs.get_unchecked(i) as usize + j * S::W));
+                if let Some(adds) = spot.adds {
+                    S::prefetch(spot.added.wrapping_add(*adds.get_unchecked(i) as usize + j * S::W));
+                }
+            }
+        }
         let mut weight = tile.weight;
         let mut from = [spot.input; M];
         for i in 0..M {

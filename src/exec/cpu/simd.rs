@@ -46,6 +46,9 @@ pub trait Simd: Copy {
     /// # Safety
     /// The CPU has the instruction set.
     unsafe fn min(a: Self::V, b: Self::V) -> Self::V;
+    /// Asks for the cache line of an address, which need not be one; a hint, for those that have it.
+    #[inline(always)]
+    fn prefetch(_at: *const f32) {}
 }
 
 /// The instruction sets that kernels are compiled for.
@@ -183,6 +186,12 @@ mod x86 {
         type V = __m512;
 
         #[inline(always)]
+        fn prefetch(at: *const f32) {
+            // SAFETY: a hint, which touches nothing.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+        }
+
+        #[inline(always)]
         unsafe fn splat(value: f32) -> __m512 {
             unsafe { _mm512_set1_ps(value) }
         }
@@ -256,6 +265,12 @@ mod x86 {
         const W: usize = 8;
         const ROWS: usize = 6;
         type V = __m256;
+
+        #[inline(always)]
+        fn prefetch(at: *const f32) {
+            // SAFETY: a hint, which touches nothing.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+        }
 
         #[inline(always)]
         unsafe fn splat(value: f32) -> __m256 {
