@@ -5,7 +5,7 @@ use thiserror::Error;
 
 use crate::config::{Features, Weights, suggest};
 use crate::exec;
-use crate::image::{Recipe, RecipeError};
+use crate::image::{DecodeOptions, Recipe, RecipeError};
 use crate::models::{BuildOptions, Graph, GraphError, LayerId, ModelSpec, Shape, Source, WeightsSpec};
 use crate::weights::store::{Found, StoreError, Wanted};
 use crate::weights::{Origin, WeightError};
@@ -17,6 +17,8 @@ pub struct Backbone {
     /// The library that it is built after.
     pub source: Source,
     pub weights: Origin,
+    /// How files become the pixels that the recipe takes.
+    pub decoding: DecodeOptions,
     pub recipe: Recipe,
     pub graph: Graph,
     /// What is kept of each layer's map.
@@ -151,7 +153,14 @@ impl Backbone {
         if taps.is_empty() {
             taps.push(tap(graph.features(), graph.title(graph.features())));
         }
-        Ok(Self { model, source, weights, recipe, graph, features, taps })
+        let decoding = DecodeOptions::default();
+        Ok(Self { model, source, weights, decoding, recipe, graph, features, taps })
+    }
+
+    /// The same, pictures decoded otherwise than by default.
+    #[must_use]
+    pub fn decoding(self, decoding: DecodeOptions) -> Self {
+        Self { decoding, ..self }
     }
 
     /// `model` with its own classifier on top: features are the class scores before softmax.

@@ -15,6 +15,7 @@ pub const UNREADABLE: &str = "unreadable";
 /// The layers of a network as a function of pictures; shared by all threads.
 #[derive(Debug)]
 pub struct Extractor {
+    decoding: DecodeOptions,
     recipe: Recipe,
     network: Network,
     features: Features,
@@ -51,6 +52,7 @@ impl Extractor {
         let program = exec::lower::lower(&backbone.graph, &weights, &layers)?;
         drop(weights);
         Ok(Self {
+            decoding: backbone.decoding.clone(),
             recipe: backbone.recipe.clone(),
             network: Network::new(program, device)?,
             features: backbone.features,
@@ -81,7 +83,7 @@ impl Extractor {
 
     /// The picture in `bytes`, whatever its format.
     pub fn decode(&self, bytes: &[u8]) -> Result<RgbImage, Failure> {
-        image::decode(bytes, &DecodeOptions::default())
+        image::decode(bytes, &self.decoding)
             .map_err(|error| Failure { kind: error.kind.as_str(), reason: error.detail })
     }
 

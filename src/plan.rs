@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use crate::backbone::{self, Backbone, BackboneError, Fetch, Tap};
 use crate::config::{self, Channels, ConfigError, Features, Layout, Pipeline, suggest};
-use crate::image::ChannelOrder;
+use crate::image::{ChannelOrder, Exif};
 use crate::models;
 use crate::stages::StageId;
 use crate::store::RunDir;
@@ -103,6 +103,7 @@ impl Plan {
             "features": self.pipeline.extract.features,
             "precision": self.pipeline.extract.precision,
             "recipe": self.backbone.recipe,
+            "image": self.backbone.decoding,
         })
     }
 
@@ -121,6 +122,7 @@ impl Plan {
             ("shape", shape.join(",")),
             ("precision", "f32".to_string()),
             ("recipe", json!(backbone.recipe).to_string()),
+            ("image", json!(backbone.decoding).to_string()),
         ];
         pairs.into_iter().map(|(key, value)| (format!("featurize.{key}"), value)).collect()
     }
@@ -162,7 +164,8 @@ fn backbone(pipeline: &Pipeline, fetch: &mut Fetch<'_>) -> Result<Backbone, Plan
     if extract.channels == Channels::One {
         recipe.channels = ChannelOrder::Grey;
     }
-    Backbone::new(model, row, weights, recipe, &extract.layers(), extract.features).map_err(wrong)
+    let backbone = Backbone::new(model, row, weights, recipe, &extract.layers(), extract.features).map_err(wrong)?;
+    Ok(backbone.decoding(pipeline.image.decoding(Exif::Apply)))
 }
 
 fn stages(pipeline: &Pipeline) -> Vec<StageId> {

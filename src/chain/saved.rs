@@ -10,7 +10,7 @@ use crate::backbone::{self, Backbone};
 use crate::config::Features;
 use crate::exec::Device;
 use crate::extractor::Extractor;
-use crate::image::Recipe;
+use crate::image::{DecodeOptions, Recipe};
 use crate::io::IoError;
 use crate::models::{self, ModelSpec, Source, WeightsSpec};
 use crate::stages::{StageId, reduce, select, train};
@@ -34,6 +34,8 @@ struct Card {
     features: Features,
     shape: Vec<usize>,
     recipe: Recipe,
+    #[serde(default = "DecodeOptions::unwritten")]
+    image: DecodeOptions,
     select: Option<String>,
     reduce: Option<String>,
 }
@@ -51,6 +53,7 @@ pub fn open(dir: &RunDir, weights: Option<&Path>) -> Result<Chain, ChainError> {
     let row = backbone::row(model, &origin, Some(card.source))?;
     let layers: Vec<String> = card.layer.split(',').map(String::from).collect();
     let backbone = Backbone::new(model, row, origin, card.recipe.clone(), &layers, card.features)?;
+    let backbone = backbone.decoding(card.image.clone());
     if backbone.shape().dims() != card.shape {
         return Err(unknown(format!("{:?} features of layer `{}`", card.shape, card.layer)));
     }

@@ -53,6 +53,7 @@ fn describe(plan: &Plan, listing: &Listing, device: &Device) -> String {
             backbone.source
         ),
         format!("  features  layer {}, {} → ({})", backbone.layers(), plan.features_word(), shape.join(", ")),
+        format!("  image     {}", words::decoding(&backbone.decoding)),
         format!("  recipe    {}", words::recipe(&backbone.recipe)),
         format!("  device    {} (runtime.device: {})", device.name(), plan.pipeline.runtime.device),
         format!(

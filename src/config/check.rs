@@ -19,6 +19,9 @@ pub fn pipeline(raw: raw::Pipeline, source: Source) -> Checked<Pipeline> {
     }
     let name = name(raw.name, &source)?;
     let input = input(raw.input, &source)?;
+    if raw.image.max_pixels == 0 {
+        return expected(&source, "image.max_pixels", "a whole number of at least 1", 0);
+    }
     let extract = extract(raw.extract, &source)?;
     if let Some(select) = &raw.select {
         check_select(select, &input, &source)?;
@@ -38,6 +41,7 @@ pub fn pipeline(raw: raw::Pipeline, source: Source) -> Checked<Pipeline> {
         file,
         name,
         input,
+        image: raw.image,
         extract,
         select: raw.select,
         reduce: raw.reduce,

@@ -153,6 +153,29 @@ fn unknown_keys() {
 }
 
 #[test]
+fn how_files_become_pixels() {
+    check(&[
+        ("image: {exif: on}", "3:15: `image.exif`: expected `apply` or `ignore`, found `on`"),
+        ("image: {truncated: zero}", "3:20: `image.truncated`: expected `fail` or `pad`, found `zero`"),
+        ("image: {max_pixels: 0}", "3:21: `image.max_pixels`: expected a whole number of at least 1, found `0`"),
+        (
+            "image: {background: red}",
+            "3:21: `image.background`: expected `white`, `black` or three levels from 0 to 255, `[red, green, blue]`, found `red`",
+        ),
+        (
+            "image: {background: [0, 256, 0]}",
+            "3:21: `image.background`: expected `white`, `black` or three levels from 0 to 255, `[red, green, blue]`, found a list of 3",
+        ),
+        (
+            "image: {background: [0, 5]}",
+            "3:21: `image.background`: expected `white`, `black` or three levels from 0 to 255, `[red, green, blue]`, found a list of 2",
+        ),
+        ("image: {exf: apply}", "3:9: unknown key `exf` in `image`; did you mean `exif`?"),
+        ("extract: {exif: apply}", "3:11: unknown key `exif` in `extract`; `exif` belongs under `image`"),
+    ]);
+}
+
+#[test]
 fn wrong_types_and_words() {
     check(&[
         ("extract: {seed: -1}", "3:17: `extract.seed`: expected a whole number, 0 or more, found `-1`"),

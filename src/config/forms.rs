@@ -41,6 +41,39 @@ pub fn auto_or_whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Optio
     deserializer.deserialize_any(AutoOrWhole)
 }
 
+/// `white`, `black` or three levels of red, green and blue.
+pub fn colour<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; 3], D::Error> {
+    struct Colour;
+
+    impl<'de> Visitor<'de> for Colour {
+        type Value = [u8; 3];
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("`white`, `black` or three levels from 0 to 255, `[red, green, blue]`")
+        }
+
+        fn visit_str<E: Error>(self, v: &str) -> Result<[u8; 3], E> {
+            match v {
+                "white" => Ok([255; 3]),
+                "black" => Ok([0; 3]),
+                _ => Err(E::invalid_value(Unexpected::Str(v), &self)),
+            }
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<[u8; 3], A::Error> {
+            let mut levels = Vec::new();
+            while let Some(level) = items.next_element::<u64>()? {
+                let level =
+                    u8::try_from(level).map_err(|_| A::Error::invalid_value(Unexpected::Unsigned(level), &self))?;
+                levels.push(level);
+            }
+            <[u8; 3]>::try_from(levels.as_slice()).map_err(|_| A::Error::invalid_length(levels.len(), &self))
+        }
+    }
+
+    deserializer.deserialize_any(Colour)
+}
+
 /// A list of whole numbers, or one.
 pub fn whole_or_list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<usize>, D::Error> {
     struct WholeOrList;

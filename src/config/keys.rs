@@ -7,6 +7,7 @@ use serde::de::{Deserialize, Deserializer, Error as _, Visitor};
 use serde::forward_to_deserialize_any;
 
 use super::error::{list, suggest};
+use super::image::Image;
 use super::pipeline::{Extract, Output, Pca, Reduce, Report, Runtime, Select};
 use super::raw;
 use super::train::{Mlp, Train};
@@ -21,6 +22,7 @@ pub fn sections() -> Vec<(&'static str, &'static [&'static str])> {
         ("", keys::<raw::Pipeline>()),
         ("input", keys::<raw::Input>()),
         ("input.split", keys::<raw::Split>()),
+        ("image", keys::<Image>()),
         ("extract", keys::<Extract>()),
         ("extract.recipe", keys::<RecipeOverrides>()),
         ("select", keys::<Select>()),

@@ -8,6 +8,7 @@ mod check;
 mod de;
 mod error;
 mod forms;
+mod image;
 mod keys;
 mod pipeline;
 mod raw;
@@ -21,6 +22,7 @@ use std::path::Path;
 
 pub use error::{ConfigError, suggest};
 pub use forms::UnknownDevice;
+pub use image::Image;
 pub use pipeline::{
     Channels, Components, Device, Extract, Features, Input, Label, Layout, LimitPerClass, Output, Pca, Pipeline,
     Precision, Reduce, Report, Runtime, Score, Select, Split, Weights,

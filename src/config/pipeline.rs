@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ConfigError;
 use super::forms;
+use super::image::Image;
 use super::source::Source as Text;
 use super::train::Train;
 use crate::image::RecipeOverrides;
@@ -27,6 +28,8 @@ pub struct Pipeline {
     pub name: String,
     /// Which pictures, which classes, which split.
     pub input: Input,
+    /// How files become pixels.
+    pub image: Image,
     /// Which network, and what of it becomes features.
     pub extract: Extract,
     /// Drop columns without variance; `None`: the stage is not run.

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use super::forms::present;
+use super::image::Image;
 use super::pipeline::{Extract, Label, LimitPerClass, Output, Reduce, Report, Runtime, Select};
 use super::train::Train;
 
@@ -21,6 +22,9 @@ pub struct Pipeline {
     pub name: Option<String>,
     /// Which pictures. Required.
     pub input: Input,
+    /// How files become pixels.
+    #[serde(default)]
+    pub image: Image,
     /// Which network, and what of it becomes features. Default: the bundled EfficientNet-Lite0, averaged.
     #[serde(default)]
     pub extract: Extract,

@@ -6,6 +6,7 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::*;
+use crate::image::{DecodeOptions, Exif, Truncated};
 
 const LEAST: &str = "version: 1\ninput: {root: ../data/fruits}\n";
 
@@ -114,6 +115,27 @@ fn null_is_left_out() {
     assert_eq!(pipeline.runtime, Runtime::default());
     assert_eq!(with("train: {mlp: {alpha: ~}}").train, Some(Train { mlp: Mlp::default() }));
     assert_eq!(with_input("split: ~").split, Split::None);
+}
+
+#[test]
+fn how_files_become_pixels() {
+    let usual = DecodeOptions::default();
+    assert_eq!(with("").image, Image::default());
+    assert_eq!(with("image:").image.decoding(Exif::Apply), usual);
+    assert_eq!(with("image: {}").image.decoding(Exif::Ignore).exif, Exif::Ignore);
+    assert_eq!(with("image: {exif: apply}").image.decoding(Exif::Ignore).exif, Exif::Apply);
+    let all = "image: {exif: ignore, background: [0, 128, 255], truncated: pad, fast_decode: true, max_pixels: 1000}";
+    let told = DecodeOptions {
+        exif: Exif::Ignore,
+        background: [0, 128, 255],
+        truncated: Truncated::Pad,
+        fast_decode: true,
+        max_pixels: 1000,
+    };
+    assert_eq!(with(all).image.decoding(Exif::Apply), told);
+    for (word, colour) in [("white", [255; 3]), ("black", [0; 3])] {
+        assert_eq!(with(&format!("image: {{background: {word}}}")).image.background, colour);
+    }
 }
 
 #[test]
@@ -284,10 +306,11 @@ fn documented(source: &str) -> Vec<(String, String, String)> {
 }
 
 /// The sections that this folder documents, with the struct and the text of the file it stands in.
-const REFERENCE: [(&str, &str, &str); 12] = [
+const REFERENCE: [(&str, &str, &str); 13] = [
     ("", "Pipeline", include_str!("raw.rs")),
     ("input", "Input", include_str!("raw.rs")),
     ("input.split", "Split", include_str!("raw.rs")),
+    ("image", "Image", include_str!("image.rs")),
     ("extract", "Extract", include_str!("pipeline.rs")),
     ("select", "Select", include_str!("pipeline.rs")),
     ("reduce", "Reduce", include_str!("pipeline.rs")),

@@ -6,14 +6,18 @@
 
 mod decode;
 mod jpeg;
+mod options;
+mod orientation;
 mod passes;
 mod recipe;
+mod recognise;
 mod resize;
 #[cfg(test)]
 mod tests;
 mod thumbnail;
 
-pub use decode::{DecodeError, DecodeErrorKind, DecodeOptions, decode, dimensions, is_decoding};
+pub use decode::{DecodeError, DecodeErrorKind, decode, dimensions, is_decoding};
+pub use options::{DecodeOptions, Exif, Truncated};
 pub use recipe::{ChannelOrder, Fit, Layout, Recipe, RecipeError, RecipeOverrides};
 pub use resize::{Filter, resize, resize_box, resize_crop};
 pub use thumbnail::{ThumbnailError, data_uri, png, thumbnail};

@@ -134,6 +134,51 @@ fn jpegs_of_any_sampling_and_size_give_pillows_pixels_to_the_bit() {
     }
 }
 
+/// A picture of `image_decoding.bin`.
+#[derive(Deserialize)]
+struct Told {
+    what: String,
+    bytes: [usize; 2],
+    exif: Exif,
+    truncated: Truncated,
+    size: [usize; 2],
+    sha256: String,
+}
+
+#[test]
+fn orientations_are_applied_and_cut_files_filled_up_as_in_pillow() {
+    let (cases, all) = (rows::<Told>("image_decoding.json"), golden("image_decoding.bin"));
+    assert!(cases.len() > 150, "{} cases", cases.len());
+    let mut wrong = Vec::new();
+    for Told { what, bytes: [start, end], exif, truncated, size, sha256: hash } in cases {
+        let options = DecodeOptions { exif, truncated, ..DecodeOptions::default() };
+        match decode(&all[start..end], &options) {
+            Ok(image) if [image.width, image.height] == size && sha256(&image.data) == hash => {}
+            Ok(image) => wrong.push(format!("{what}: {} x {}, other pixels", image.width, image.height)),
+            Err(error) => wrong.push(format!("{what}: {error}")),
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn a_file_cut_before_its_pixels_is_truncated_whatever_is_asked() {
+    let pad = DecodeOptions { truncated: Truncated::Pad, ..DecodeOptions::default() };
+    for name in ["420.jpg", "rgb.png", "lossy.webp", "rgb.bmp", "lzw.tif"] {
+        let bytes = golden(&format!("image_{name}"));
+        for end in [1, 10, 20, 40] {
+            let error = decode(&bytes[..end], &pad).expect_err("no pixels");
+            assert_ne!(error.kind, DecodeErrorKind::Panicked, "{name}, {end} bytes: {error}");
+        }
+    }
+    // of a progressive file, what there is
+    let progressive = golden("image_progressive.jpg");
+    let whole = decode(&progressive, &pad).expect("the whole file");
+    let part = decode(&progressive[..progressive.len() * 9 / 10], &pad).expect("most of it");
+    let far = whole.data.iter().zip(&part.data).map(|(a, b)| u64::from(a.abs_diff(*b))).sum::<u64>();
+    assert!(far > 0 && far / (whole.data.len() as u64) < 8, "{far} in {} bytes", whole.data.len());
+}
+
 fn kind(bytes: &[u8]) -> Option<DecodeErrorKind> {
     decode(bytes, &DecodeOptions::default()).err().map(|e| e.kind)
 }

@@ -163,6 +163,7 @@ fn card(plan: &Plan, classes: &[String], mlp: &Mlp) -> Result<(), IoError> {
         "features": plan.pipeline.extract.features,
         "shape": plan.backbone.shape().dims(),
         "recipe": plan.backbone.recipe,
+        "image": plan.backbone.decoding,
         "select": stage(plan.pipeline.select.is_some(), "columns.parquet"),
         "reduce": stage(plan.pipeline.reduce.is_some(), "pca.safetensors"),
         "train": "mlp.safetensors",

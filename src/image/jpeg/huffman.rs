@@ -218,6 +218,10 @@ impl<'a> Reader<'a> {
     fn pass_marker(&mut self) -> Result<(), DecodeError> {
         self.check()?;
         let marker = self.data.restarts.get(self.passed);
+        if marker.is_none() && self.data.cut {
+            self.end();
+            return Ok(());
+        }
         let marker = marker.ok_or_else(|| corrupt(format!("the restart marker {} is missing", self.passed)))?;
         if usize::from(marker.number) != self.passed % 8 {
             return Err(corrupt(format!("restart marker {} where {} should be", marker.number, self.passed % 8)));
@@ -228,19 +232,36 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
+    /// To be asked before each MCU: whether a file that ends early has nothing for it.
+    #[inline(always)]
+    pub fn is_at_end(&self) -> bool {
+        self.data.cut && self.passed == self.data.restarts.len() && self.bits.position() > self.data.bytes.len() * 8
+    }
+
+    /// No bits are left.
+    fn end(&mut self) {
+        self.bits = Bits::new(&self.data.bytes, self.data.bytes.len() + 1);
+    }
+
+    /// To be called when bits are no block: an error, but where the file ends early it is the end.
+    #[cold]
+    pub fn refuse(&mut self) -> Result<(), DecodeError> {
+        if self.data.cut && self.passed == self.data.restarts.len() {
+            self.end();
+            return Ok(());
+        }
+        Err(corrupt("coded data that make no sense"))
+    }
+
     /// Whether all bits taken so far were there.
     pub fn check(&self) -> Result<(), DecodeError> {
         let end = self.data.restarts.get(self.passed).map_or(self.data.bytes.len(), |marker| marker.at);
-        if self.bits.position() > end * 8 {
+        let cut = self.data.cut && self.passed == self.data.restarts.len();
+        if self.bits.position() > end * 8 && !cut {
             return Err(corrupt("coded data are missing before a marker"));
         }
         Ok(())
     }
-}
-
-/// The error for bits that are no code.
-pub fn bad_code() -> DecodeError {
-    corrupt("coded data that make no sense")
 }
 
 #[cfg(test)]
@@ -261,7 +282,7 @@ mod tests {
         let digits: Vec<u8> = text.bytes().filter(|b| *b != b' ').map(|b| b - b'0').collect();
         let bytes =
             digits.chunks(8).map(|c| (0..8).fold(0, |byte, i| byte << 1 | c.get(i).copied().unwrap_or(0))).collect();
-        let data = EntropyData { bytes, restarts: vec![] };
+        let data = EntropyData { bytes, restarts: vec![], cut: false };
         let mut reader = Reader::new(&data, 0);
         let table = table();
         for expected in [(0, 0, 0), (0, 3, 5), (0, 3, -5), (1, 2, 3), (2, 1, 1), (15, 0, 0), (0, 15, 32_767)] {
@@ -281,7 +302,8 @@ mod tests {
 
     #[test]
     fn bits_end_at_the_marker_and_go_on_after_it() {
-        let data = EntropyData { bytes: vec![0xa5, 0x3c, 0xff], restarts: vec![Restart { at: 1, number: 0 }] };
+        let data =
+            EntropyData { bytes: vec![0xa5, 0x3c, 0xff], restarts: vec![Restart { at: 1, number: 0 }], cut: false };
         let mut reader = Reader::new(&data, 1);
         assert_eq!(reader.restarts().ok(), Some(false));
         assert_eq!(reader.bits.take(8), 0xa5);

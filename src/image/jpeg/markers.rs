@@ -18,6 +18,7 @@ pub const SOS: u8 = 0xda;
 pub const DQT: u8 = 0xdb;
 pub const DRI: u8 = 0xdd;
 pub const APP0: u8 = 0xe0;
+pub const APP1: u8 = 0xe1;
 pub const APP14: u8 = 0xee;
 
 /// Whether the marker opens a frame (SOF0 to SOF15).
@@ -79,13 +80,23 @@ impl<'a> Segments<'a> {
         Err(truncated())
     }
 
-    /// After a start of scan: the entropy-coded data up to the next marker that is not a restart marker.
-    pub fn entropy(&mut self, data: &mut EntropyData) -> Result<(), DecodeError> {
+    /// After a start of scan: the entropy-coded data up to the next marker that is not a restart marker. With `pad` the end of the file will
+    /// do, too.
+    pub fn entropy(&mut self, data: &mut EntropyData, pad: bool) -> Result<(), DecodeError> {
         data.bytes.clear();
         data.restarts.clear();
+        data.cut = false;
         loop {
             let rest = &self.bytes[self.at..];
-            let clear = distance_to_ff(rest).ok_or_else(truncated)?;
+            let clear = distance_to_ff(rest).filter(|&clear| clear + 1 < rest.len());
+            if clear.is_none() && pad {
+                // a last 0xff would be half of a marker
+                data.bytes.extend_from_slice(rest.strip_suffix(&[0xff]).unwrap_or(rest));
+                data.cut = true;
+                self.at = self.bytes.len();
+                return Ok(());
+            }
+            let clear = clear.ok_or_else(truncated)?;
             data.bytes.extend_from_slice(&rest[..clear]);
             self.at += clear;
             match rest.get(clear + 1) {
@@ -112,6 +123,8 @@ pub struct EntropyData {
     /// The bytes with the stuffing and the restart markers taken out.
     pub bytes: Vec<u8>,
     pub restarts: Vec<Restart>,
+    /// They stop where the file ends.
+    pub cut: bool,
 }
 
 /// A restart marker.

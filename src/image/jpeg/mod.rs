@@ -6,7 +6,8 @@
 //! extended sequential and progressive files of one, three and four components.
 //!
 //! Where entropy-coded data make no sense libjpeg warns and goes on; here the file is corrupt. Where a progressive file stops short of its
-//! last bits and says that this is its end, libjpeg smooths what it has; here it is taken as it is.
+//! last bits and says that this is its end, libjpeg smooths what it has; here it is taken as it is. A file without its end gives, where this
+//! is wanted ([`Truncated::Pad`]), what libjpeg makes of it with an end put there: the last MCU goes on with zero bits, the rest is grey.
 //!
 //! `markers.rs` takes the file apart, `frame.rs` and `tables.rs` read the headers, `huffman.rs` the bits, `sequential.rs` and
 //! `progressive.rs` the blocks, `scan.rs` their order; `picture.rs` puts the pixels together.
@@ -23,8 +24,9 @@ mod sequential;
 mod tables;
 mod upsample;
 
-use super::RgbImage;
 use super::decode::{DecodeError, DecodeErrorKind, check_size};
+use super::options::{DecodeOptions, Exif, Truncated};
+use super::{RgbImage, orientation};
 use frame::{Frame, Scan};
 use markers::{EntropyData, Segments};
 use picture::{Band, Picture};
@@ -34,22 +36,33 @@ use tables::Tables;
 /// Scans that a file may have. Encoders write about ten; each one may cost a visit to all blocks for a few bytes.
 const MAX_SCANS: usize = 500;
 
-/// Decodes a JPEG of at most `max_pixels` pixels.
-pub(super) fn decode(bytes: &[u8], max_pixels: u64) -> Result<RgbImage, DecodeError> {
+/// Decodes a JPEG.
+pub(super) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<RgbImage, DecodeError> {
+    let pad = options.truncated == Truncated::Pad;
     let mut segments = Segments::new(bytes);
     let mut decoder = Decoder::default();
     loop {
-        let segment = segments.next()?;
+        let segment = match segments.next() {
+            // what there is of the picture is all there is
+            Err(end) if pad && end.kind == DecodeErrorKind::Truncated && decoder.output.is_some() => break,
+            segment => segment?,
+        };
         match segment.marker {
-            markers::EOI => return decoder.finish(),
+            markers::EOI => break,
             markers::SOS => {
-                segments.entropy(&mut decoder.data)?;
+                segments.entropy(&mut decoder.data, pad)?;
                 decoder.scan(segment.body)?;
             }
-            code if markers::is_frame(code) => decoder.frame(code, segment.body, max_pixels)?,
+            code if markers::is_frame(code) => decoder.frame(code, segment.body, options.max_pixels)?,
             code => decoder.segment(code, segment.body)?,
         }
     }
+    let exif = decoder.exif.take().filter(|_| options.exif == Exif::Apply);
+    let image = decoder.finish()?;
+    Ok(match exif {
+        Some(block) => orientation::turned(image, orientation::of_exif(&block)),
+        None => image,
+    })
 }
 
 /// Width and height, from the frame header.
@@ -78,6 +91,8 @@ struct Decoder {
     jfif: bool,
     /// The colour transform in Adobe's APP14 segment.
     adobe: Option<u8>,
+    /// The first EXIF block.
+    exif: Option<Vec<u8>>,
     scans: usize,
     /// The coded data of the last scan.
     data: EntropyData,
@@ -105,6 +120,7 @@ impl Decoder {
             },
             markers::APP0 => self.jfif |= body.starts_with(b"JFIF\0") && body.len() >= 14,
             markers::APP14 if body.starts_with(b"Adobe") => self.adobe = body.get(11).copied().or(self.adobe),
+            markers::APP1 if body.starts_with(b"Exif\0\0") && self.exif.is_none() => self.exif = Some(body.to_vec()),
             _ => {}
         }
         Ok(())
@@ -160,7 +176,9 @@ impl Decoder {
         let (Some(frame), Some(mut output)) = (self.frame, self.output) else {
             return Err(corrupt("no picture between the start and end markers"));
         };
-        if let Some(component) = frame.components.iter().find(|c| c.quantisation.is_none()) {
+        if let Some(component) = frame.components.iter().find(|c| c.quantisation.is_none())
+            && !self.data.cut
+        {
             return Err(corrupt(format!("no scan holds the component {}", component.id)));
         }
         if let Some(store) = output.store {

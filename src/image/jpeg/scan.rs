@@ -2,7 +2,7 @@
 //! coefficients, which become samples at the end.
 
 use super::frame::{Component, Frame, Scan};
-use super::huffman::{Huffman, Reader, bad_code};
+use super::huffman::{Huffman, Reader};
 use super::idct::{Group, LANES, idct};
 use super::markers::EntropyData;
 use super::picture::{Band, Picture};
@@ -75,13 +75,18 @@ impl pulp::NullaryFnOnce for WholeRow<'_, '_> {
             if reader.restarts()? {
                 parts.iter_mut().for_each(|part| part.dc = 0);
             }
+            let empty = reader.is_at_end();
             for part in parts.iter_mut() {
                 for (y, group) in part.groups.iter_mut().enumerate() {
                     for x in mcu * part.h..(mcu + 1) * part.h {
                         let lane = x % LANES;
                         let (dc, ac) = (part.dc_table, part.ac_table);
-                        let block = sequential::block(&mut reader.bits, dc, ac, &mut part.dc, group, lane);
-                        block.ok_or_else(bad_code)?;
+                        if !empty {
+                            let block = sequential::block(&mut reader.bits, dc, ac, &mut part.dc, group, lane);
+                            if block.is_none() {
+                                reader.refuse()?;
+                            }
+                        }
                         if lane == LANES - 1 || x == mcus * part.h - 1 {
                             let samples = idct(group, &part.quantisation);
                             bands[part.index].put(row, x - lane, y, &samples, lane + 1);
@@ -219,6 +224,9 @@ impl StoredScan<'_, '_> {
                 if self.reader.restarts()? {
                     carried = Carried::default();
                 }
+                if self.reader.is_at_end() {
+                    return Ok(());
+                }
                 coder.block(&mut self.reader, self.scan, &mut carried, &mut row[x / LANES], x % LANES)?;
             }
             self.reader.check()?;
@@ -236,6 +244,9 @@ impl StoredScan<'_, '_> {
             for mcu in 0..mcus {
                 if self.reader.restarts()? {
                     carried = Default::default();
+                }
+                if self.reader.is_at_end() {
+                    return Ok(());
                 }
                 for ((component, coder), carried) in self.scan.components.iter().zip(self.coders).zip(&mut carried) {
                     let of = &self.frame.components[component.index];
@@ -278,6 +289,6 @@ impl Coder<'_> {
             Self::AcFirst(table) => progressive::ac_first(bits, table, scan, &mut carried.empty, group, lane),
             Self::AcRefine(table) => progressive::ac_refine(bits, table, scan, &mut carried.empty, group, lane),
         };
-        done.ok_or_else(bad_code)
+        if done.is_some() { Ok(()) } else { reader.refuse() }
     }
 }

@@ -211,6 +211,7 @@ fn ran(plan: &Plan, outcome: &Outcome) -> Vec<(&'static str, String)> {
     let mut rows = vec![
         ("Model", format!("{} ({}), after {}", backbone.model.title, backbone.model.name, backbone.source)),
         ("Weights", weights(&backbone.weights.describe(), &plan.weights_id)),
+        ("Pixels", words::decoding(&backbone.decoding)),
         ("Preprocessing", words::recipe(&backbone.recipe)),
         ("Layer", layers),
         ("Features", format!("{kind}: {} columns", words::count(plan.width()))),

@@ -64,7 +64,7 @@ pub fn run(
     let root = &plan.pipeline.input.root;
     let samples = samples::groups::<Interrupted>(&facts.predictions, facts.samples, |path| {
         ui.check()?;
-        Ok(samples::picture(&outcome.listing, root, path))
+        Ok(samples::picture(&outcome.listing, root, path, &plan.backbone.decoding))
     })?;
     let html = render(&Page::new(&facts, samples))?;
     let path = plan.dir.report();

@@ -132,10 +132,10 @@ fn spread(predictions: &[Prediction], among: &[usize], count: usize) -> Vec<usiz
 }
 
 /// The thumbnail of a picture of the listing; none when it is not there or cannot be read any more.
-pub fn picture(listing: &Listing, root: &Path, path: &str) -> Option<Vec<u8>> {
+pub fn picture(listing: &Listing, root: &Path, path: &str, decoding: &DecodeOptions) -> Option<Vec<u8>> {
     let at = listing.pictures.binary_search_by(|picture| picture.path.as_str().cmp(path)).ok()?;
     let bytes = std::fs::read(listing.pictures.get(at)?.location(root)).ok()?;
-    let image = decode(&bytes, &DecodeOptions::default()).ok()?;
+    let image = decode(&bytes, decoding).ok()?;
     thumbnail(&image, LONGEST).ok()
 }
 

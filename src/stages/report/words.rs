@@ -1,6 +1,6 @@
 //! Numbers and settings as a reader wants them.
 
-use crate::image::{ChannelOrder, Filter, Fit, Recipe};
+use crate::image::{ChannelOrder, DecodeOptions, Exif, Filter, Fit, Recipe, Truncated};
 
 /// `12,345`.
 pub fn count(n: usize) -> String {
@@ -53,6 +53,30 @@ pub fn number(value: f64) -> String {
 pub fn size(sides: &[usize]) -> String {
     let sides: Vec<String> = sides.iter().map(|&side| count(side)).collect();
     sides.join(" × ")
+}
+
+/// How a file becomes pixels.
+pub fn decoding(options: &DecodeOptions) -> String {
+    let exif = match options.exif {
+        Exif::Apply => "turned as EXIF says",
+        Exif::Ignore => "EXIF ignored",
+    };
+    let background = match options.background {
+        [255, 255, 255] => "white".to_string(),
+        [0, 0, 0] => "black".to_string(),
+        [r, g, b] => format!("({r}, {g}, {b})"),
+    };
+    let mut words = vec![exif.to_string(), format!("transparent on {background}")];
+    if options.truncated == Truncated::Pad {
+        words.push("truncated files filled up".to_string());
+    }
+    if options.fast_decode {
+        words.push("large JPEGs decoded at reduced size".to_string());
+    }
+    if options.max_pixels != DecodeOptions::default().max_pixels {
+        words.push(format!("at most {} pixels", count(usize::try_from(options.max_pixels).unwrap_or(usize::MAX))));
+    }
+    words.join(", ")
 }
 
 /// What happens to a picture before the network sees it.
@@ -119,6 +143,21 @@ mod tests {
             shares,
             ["0 %", "< 0.1 %", "50.0 %", "> 99.9 %", "100 %", "–"].map(|t| t.replace(" %", "\u{202f}%"))
         );
+    }
+
+    #[test]
+    fn decoding_is_told_with_what_is_unusual() {
+        let usual = DecodeOptions::default();
+        assert_eq!(decoding(&usual), "turned as EXIF says, transparent on white");
+        let other = DecodeOptions {
+            exif: Exif::Ignore,
+            background: [1, 2, 3],
+            truncated: Truncated::Pad,
+            fast_decode: true,
+            max_pixels: 1000,
+        };
+        let text = "EXIF ignored, transparent on (1, 2, 3), truncated files filled up, large JPEGs decoded at reduced size, at most 1,000 pixels";
+        assert_eq!(decoding(&other), text);
     }
 
     #[test]
