@@ -21,7 +21,7 @@
 //! * [`learn`]: variance, PCA, perceptron, metrics; the only room of linfa, ndarray and faer.
 //! * [`io`]: atomic files, Parquet; the only room of polars, arrow and parquet. [`store`]: what a run has committed, fingerprints, the lock.
 //! * [`chain`]: what a run has learnt, or a network knows, applied to any picture.
-//! * [`plot`]: figures of classified pictures. [`progress`]: what the user sees. [`cli`]: the commands.
+//! * [`plot`]: figures of classified pictures. [`progress`]: what the user sees. [`memory`]: how much was held. [`cli`]: the commands.
 //!
 //! Everything fitted is fitted on the train split only. The ecosystems meet only as [`table::FeatureMatrix`].
 
@@ -38,6 +38,7 @@ pub mod extractor;
 pub mod image;
 pub mod io;
 pub mod learn;
+pub mod memory;
 pub mod models;
 pub mod pipeline;
 pub mod plan;

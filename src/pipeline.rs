@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 
 use crate::error::Error;
 use crate::io::atomic;
+use crate::memory;
+pub use crate::memory::peak_mb as peak_memory_mb;
 use crate::plan::Plan;
 use crate::progress::Ui;
 use crate::stages::evaluate::{self, Evaluated};
@@ -44,6 +46,8 @@ pub struct Outcome {
     pub computed: Vec<StageId>,
     /// Seconds of each stage when it was last computed.
     pub seconds: Vec<(StageId, f64)>,
+    /// The most memory that each stage held then, in MB; where the system tells it.
+    pub memory: Vec<(StageId, u64)>,
 }
 
 /// Runs the plan.
@@ -53,7 +57,7 @@ pub fn run(plan: &Plan, options: &Options, ui: &Ui) -> Result<Outcome, Error> {
     let listing = scan::run(plan, ui)?;
     let scanned = start.elapsed().as_secs_f64();
     let keys = Keys::of(plan, &listing)?;
-    let mut run = Run { plan, options, ui, keys, computed: Vec::new(), seconds: Vec::new() };
+    let mut run = Run { plan, options, ui, keys, computed: Vec::new(), seconds: Vec::new(), memory: Vec::new() };
     run.forget_what_is_not_asked_for(&listing)?;
     run.list(&listing, scanned)?;
     let config = &plan.pipeline;
@@ -84,12 +88,13 @@ pub fn run(plan: &Plan, options: &Options, ui: &Ui) -> Result<Outcome, Error> {
         Some(trained) => run.stage(StageId::Evaluate, || evaluate::run(plan, source, &listing.classes, trained, ui))?,
         None => None,
     };
-    let (computed, seconds) = (run.computed.clone(), run.seconds.clone());
-    let mut outcome = Outcome { listing, extracted, selected, reduced, trained, evaluated, computed, seconds };
+    let (computed, seconds, memory) = (run.computed.clone(), run.seconds.clone(), run.memory.clone());
+    let mut outcome = Outcome { listing, extracted, selected, reduced, trained, evaluated, computed, seconds, memory };
     if let Some(settings) = &config.report {
         run.stage(StageId::Report, || report::run(plan, settings, &outcome, ui))?;
     }
     (outcome.computed, outcome.seconds) = (run.computed.clone(), run.seconds.clone());
+    outcome.memory.clone_from(&run.memory);
     if !outcome.computed.is_empty() {
         run.write_run_json(&outcome)?;
     }
@@ -156,6 +161,7 @@ struct Run<'a> {
     keys: Keys,
     computed: Vec<StageId>,
     seconds: Vec<(StageId, f64)>,
+    memory: Vec<(StageId, u64)>,
 }
 
 impl Run<'_> {
@@ -183,6 +189,7 @@ impl Run<'_> {
             && let Ok(result) = serde_json::from_value(record.result)
         {
             self.seconds.push((stage, record.seconds));
+            self.memory.extend(record.peak_memory_mb.map(|peak| (stage, peak)));
             return Ok(Some(result));
         }
         self.ui.check()?;
@@ -191,15 +198,19 @@ impl Run<'_> {
             // the files are about to change: from here on they are nobody's until they are committed again
             std::fs::remove_file(&path).map_err(crate::io::IoError::write(&path)).map_err(StoreError::from)?;
         }
+        memory::restart();
         let start = Instant::now();
         let (result, files) = work()?;
         let seconds = start.elapsed().as_secs_f64();
         let value = serde_json::to_value(&result)?;
         let stage_name = stage.name().to_string();
-        let record = Record { stage: stage_name, fingerprint: key, settings, files, result: value, seconds };
+        let peak_memory_mb = memory::peak_since_restart_mb();
+        let record =
+            Record { stage: stage_name, fingerprint: key, settings, files, result: value, seconds, peak_memory_mb };
         record.write(&self.plan.dir, stage).map_err(StoreError::from)?;
         self.computed.push(stage);
         self.seconds.push((stage, seconds));
+        self.memory.extend(peak_memory_mb.map(|peak| (stage, peak)));
         Ok(Some(result))
     }
 
@@ -214,7 +225,7 @@ impl Run<'_> {
         extract::manifest(dir, listing, None)?;
         let (stage, fingerprint) = (StageId::Scan.name().to_string(), listing.fingerprint());
         let (settings, files, result) = (Value::Null, Vec::new(), Value::Null);
-        let record = Record { stage, fingerprint, settings, files, result, seconds };
+        let record = Record { stage, fingerprint, settings, files, result, seconds, peak_memory_mb: None };
         Ok(record.write(dir, StageId::Scan).map_err(StoreError::from)?)
     }
 
@@ -260,11 +271,4 @@ impl Run<'_> {
         });
         Ok(atomic::write_json(&plan.dir.run_json(), &document)?)
     }
-}
-
-/// The most memory that this process has held, in MB; where the system tells it.
-pub fn peak_memory_mb() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kb| kb / 1024)
 }

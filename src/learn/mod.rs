@@ -10,6 +10,7 @@
 pub mod anova;
 pub mod metrics;
 pub mod mlp;
+pub mod neighbours;
 pub mod pca;
 pub mod variance;
 

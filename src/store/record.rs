@@ -28,6 +28,9 @@ pub struct Record {
     pub result: Value,
     /// Seconds that the stage took when it was last run.
     pub seconds: f64,
+    /// The most memory that the process held meanwhile, in MB; where the system tells it.
+    #[serde(default)]
+    pub peak_memory_mb: Option<u64>,
 }
 
 impl Record {

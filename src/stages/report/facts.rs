@@ -4,6 +4,8 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+use super::blocks::{self, Block};
+use super::charts::network::Step;
 use super::{ReportError, words};
 use crate::config;
 use crate::io::IoError;
@@ -43,6 +45,12 @@ pub struct Facts {
     /// Files without features.
     pub troubles: Vec<Trouble>,
     pub seconds: Vec<(StageId, f64)>,
+    /// The most memory of each stage, in MB.
+    pub memory: Vec<(StageId, u64)>,
+    /// The network, block by block.
+    pub blocks: Vec<Block>,
+    /// What its features go through.
+    pub steps: Vec<Step>,
     pub samples: usize,
 }
 
@@ -132,6 +140,9 @@ impl Facts {
             trained: outcome.trained.clone(),
             train_accuracy: outcome.evaluated.as_ref().and_then(|evaluated| evaluated.train_accuracy),
             seconds: outcome.seconds.clone(),
+            memory: outcome.memory.clone(),
+            blocks: blocks::of(&plan.backbone),
+            steps: steps(plan, outcome),
             samples: settings.samples,
             ..Facts::default()
         };
@@ -197,14 +208,36 @@ fn troubles(path: &Path) -> Result<Vec<Trouble>, IoError> {
     Ok(troubles.collect())
 }
 
-/// The settings, one line each.
-fn ran(plan: &Plan, outcome: &Outcome) -> Vec<(&'static str, String)> {
-    let kind = match plan.pipeline.extract.features {
+/// What the features go through, each step with the numbers that it leaves of a picture.
+fn steps(plan: &Plan, outcome: &Outcome) -> Vec<Step> {
+    let step = |name, detail: String, width| Step { name, detail, width };
+    let mut steps = vec![step("features", feature_kind(plan).into(), plan.width())];
+    if let Some(selected) = &outcome.selected {
+        let dropped = words::plural(selected.of.saturating_sub(selected.kept), "column");
+        steps.push(step("variance filter", format!("{dropped} dropped"), selected.kept));
+    }
+    if let Some(reduced) = &outcome.reduced {
+        let detail = format!("{} of the variance", words::percent(reduced.explained));
+        steps.push(step("principal components", detail, reduced.components));
+    }
+    if let Some(trained) = &outcome.trained {
+        steps.push(step("classifier", "classes".into(), trained.classes.len()));
+    }
+    steps
+}
+
+fn feature_kind(plan: &Plan) -> &'static str {
+    match plan.pipeline.extract.features {
         config::Features::Avg => "mean over the positions",
         config::Features::Max => "maximum over the positions",
         config::Features::Flatten => "the whole map in one row",
         config::Features::Map => "the whole map",
-    };
+    }
+}
+
+/// The settings, one line each.
+fn ran(plan: &Plan, outcome: &Outcome) -> Vec<(&'static str, String)> {
+    let kind = feature_kind(plan);
     let backbone = &plan.backbone;
     let layer = |tap: &crate::backbone::Tap| format!("{}, {}", tap.name, words::size(&tap.map.dims()));
     let layers = backbone.taps.iter().map(layer).collect::<Vec<_>>().join("; ");

@@ -2,6 +2,7 @@
 //!
 //! `facts` reads what the stages have committed, `page` puts it into words, numbers and `charts`, `report.html` lays it out.
 
+mod blocks;
 mod charts;
 mod facts;
 mod files;

@@ -4,7 +4,7 @@
 
 use serde::Serialize;
 
-use super::charts::{lines, scatter, spectrum};
+use super::charts::{lines, network, scatter, spectrum};
 use super::facts::Facts;
 use super::samples::Group;
 use super::words::{count, number, percent, plural};
@@ -24,6 +24,8 @@ pub struct Page {
     pub links: Vec<Link>,
     pub tiles: Vec<Tile>,
     pub ran: Vec<Fact>,
+    /// The drawing of the network and of what follows it.
+    pub network: Option<String>,
     pub counts: Counts,
     pub samples: Vec<Group>,
     pub scores: Option<scores::Section>,
@@ -125,6 +127,7 @@ impl Page {
             links: Vec::new(),
             tiles: tiles(facts),
             ran: facts.ran.iter().map(|(name, value)| Fact { name, value: value.clone() }).collect(),
+            network: network::draw(&facts.blocks, &facts.steps, "The network and what follows it"),
             counts: counts(facts),
             samples,
             scores: scores::section(facts),
@@ -148,7 +151,7 @@ impl Page {
             ("components", "Components", self.components.is_some()),
             ("columns", "Columns", self.columns.is_some()),
             ("files", "Left out", self.files.is_some()),
-            ("timing", "Time", self.timing.is_some()),
+            ("timing", "Time and memory", self.timing.is_some()),
         ];
         all.into_iter().filter(|(.., there)| *there).map(|(id, title, _)| Link { id, title }).collect()
     }

@@ -2,20 +2,32 @@
 
 use std::collections::BTreeMap;
 
+use super::blocks;
+use super::charts::network::Step;
 use super::facts::{Average, ClassScores, Facts, Point, Prediction, Scores, TopK, Trouble};
 use super::samples::groups;
 use super::{Page, render};
+use crate::backbone::Backbone;
+use crate::config::Features;
 use crate::image::{RgbImage, thumbnail};
 use crate::stages::StageId;
 use crate::stages::extract::{Extracted, Timing};
 use crate::stages::reduce::Reduced;
 use crate::stages::select::Selected;
 use crate::stages::train::Trained;
+use crate::weights::Origin;
 
 /// Numbers in [0, 1) that are the same every time.
 fn noise(seed: usize) -> f64 {
     let hash = blake3::hash(&seed.to_le_bytes());
     f64::from(u32::from_le_bytes(std::array::from_fn(|i| hash.as_bytes()[i]))) / 4_294_967_296.0
+}
+
+/// A network with weights of chance.
+fn backbone(model: &str) -> Backbone {
+    let model = crate::models::find(model).expect("registered");
+    let row = &model.weights[0];
+    Backbone::new(model, row, Origin::Random(0), row.recipe.clone(), &[], Features::Avg).expect("built")
 }
 
 /// Scores of a confusion matrix; the parts that the page only prints need not be true.
@@ -118,6 +130,9 @@ fn run(classes: &[&str], each: usize, wrong: f64) -> Facts {
         points,
         troubles: troubles(),
         seconds: StageId::ALL.into_iter().skip(1).zip([8.7, 0.1, 0.4, 1.3, 0.1]).collect(),
+        memory: StageId::ALL.into_iter().skip(1).zip([420, 60, 95, 80, 62]).collect(),
+        blocks: blocks::of(&backbone("efficientnet_lite0")),
+        steps: vec![Step { name: "features", detail: "mean over the positions".into(), width: 1280 }],
         samples: 24,
     }
 }
@@ -169,7 +184,7 @@ fn a_whole_run_has_every_section() {
     let html = page(&facts, "fruits");
     assert_eq!(sections(&html), ["ran", "samples", "scores", "training", "components", "columns", "files", "timing"]);
     assert_eq!(html.matches("<figure").count(), 24);
-    assert_eq!(html.matches("<svg class=\"chart\"").count(), 4);
+    assert_eq!(html.matches("<svg class=\"chart\"").count(), 5);
     assert!(html.contains("Predicted:"));
     assert!(html.contains("and 13 more"), "50 of 63 files are listed");
     assert!(html.contains("66 of 1,280 columns were dropped"));

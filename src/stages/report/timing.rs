@@ -12,6 +12,8 @@ use crate::stages::extract::{Extracted, Timing};
 pub struct Section {
     pub total: String,
     pub stages: Vec<Part>,
+    /// True when the memory of a stage is known.
+    pub memory: bool,
     pub extraction: Option<Extraction>,
     /// Why there is no extraction to speak of.
     pub note: Option<&'static str>,
@@ -25,6 +27,8 @@ pub struct Part {
     pub share: String,
     /// Width of the bar, 0 to 100.
     pub bar: String,
+    /// The most memory, and the width of its bar.
+    pub memory: Option<[String; 2]>,
 }
 
 /// The steps of the extraction.
@@ -43,11 +47,19 @@ pub fn section(facts: &Facts) -> Option<Section> {
     }
     let stages: Vec<(&'static str, f64)> =
         facts.seconds.iter().map(|(stage, seconds)| (stage.name(), *seconds)).collect();
+    let most = facts.memory.iter().map(|(_, peak)| *peak).max().unwrap_or(0).max(1) as f64;
+    let mut stages = parts(&stages);
+    for (part, (stage, _)) in stages.iter_mut().zip(&facts.seconds) {
+        let peak = facts.memory.iter().find(|(other, _)| other == stage).map(|(_, peak)| *peak);
+        part.memory =
+            peak.map(|peak| [format!("{} MB", count(peak as usize)), format!("{:.2}", 100.0 * peak as f64 / most)]);
+    }
     let extraction = facts.extracted.as_ref().and_then(extraction);
     let reused = facts.extracted.is_some() && extraction.is_none();
     Some(Section {
         total: duration(total),
-        stages: parts(&stages),
+        memory: !facts.memory.is_empty(),
+        stages,
         note: reused.then_some("Every feature was there already: no picture had to be read."),
         extraction,
     })
@@ -57,7 +69,13 @@ fn parts(all: &[(&'static str, f64)]) -> Vec<Part> {
     let total: f64 = all.iter().map(|(_, seconds)| seconds).sum();
     let part = |&(name, seconds): &(&'static str, f64)| {
         let share = if total > 0.0 { seconds / total } else { 0.0 };
-        Part { name, time: duration(seconds), share: percent(share), bar: format!("{:.2}", 100.0 * share) }
+        Part {
+            name,
+            time: duration(seconds),
+            share: percent(share),
+            bar: format!("{:.2}", 100.0 * share),
+            memory: None,
+        }
     };
     all.iter().map(part).collect()
 }

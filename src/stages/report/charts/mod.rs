@@ -4,6 +4,7 @@
 
 pub mod lines;
 pub mod matrix;
+pub mod network;
 pub mod scatter;
 pub mod spectrum;
 

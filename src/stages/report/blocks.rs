@@ -1,0 +1,186 @@
+//! The network in a dozen blocks at most: what its layers' names or the sizes of their maps say belongs together.
+//!
+//! Libraries name layers differently: `layer2.0.conv1` (torchvision), `blocks.2.1.bn` (timm), `conv3_block1_1_conv` or `conv2d_17` (Keras). Blocks
+//! are runs of equal beginnings of names where that gives a handful of them, each of about one size of map; else runs of equal size.
+
+use crate::backbone::Backbone;
+use crate::models::graph::Op;
+use crate::models::{Graph, LayerId, Shape};
+
+/// Blocks at most, the input not counted.
+const MOST: usize = 12;
+/// Sizes of maps, in octaves, that a block named by a beginning may pass through.
+const OCTAVES: usize = 3;
+
+/// A run of layers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Block {
+    /// What the names of its layers begin with, or the first and the last of them.
+    pub name: String,
+    /// What it gives for one picture.
+    pub shape: Shape,
+    /// Convolutions and dense layers.
+    pub layers: usize,
+    /// Residual sums.
+    pub sums: usize,
+    /// Concatenations.
+    pub joins: usize,
+    /// Its share of the multiply-accumulates of a picture.
+    pub work: f64,
+    /// True when features are taken from it.
+    pub tapped: bool,
+}
+
+/// A block in the making: its layers and the beginnings of their names.
+struct Run<'a> {
+    first: &'a str,
+    last: &'a str,
+    layers: Vec<LayerId>,
+}
+
+/// The input and the blocks that the features need.
+pub fn of(backbone: &Backbone) -> Vec<Block> {
+    let (graph, taps) = (&backbone.graph, backbone.layer_ids());
+    let needed = graph.needed_for(&taps);
+    let used = (0..graph.layers().len()).filter(|&i| needed[i]).map(LayerId);
+    let (inputs, used): (Vec<LayerId>, Vec<LayerId>) = used.partition(|&id| graph.layer(id).op == Op::Input);
+    let by_name = [2, 1].map(|depth| runs(graph, &used, depth));
+    let fits = |runs: &Vec<Run>| {
+        (3..=MOST).contains(&runs.len()) && runs.iter().all(|run| octaves(graph, &run.layers) <= OCTAVES)
+    };
+    let [fine, coarse] = by_name;
+    let runs = match (fits(&fine), fits(&coarse)) {
+        (true, _) => fine,
+        (false, true) => coarse,
+        (false, false) => by_size(graph, fine),
+    };
+    let total = backbone.macs().max(1) as f64;
+    let block = |name: String, layers: &[LayerId]| {
+        let of = |wanted: fn(&Op) -> bool| layers.iter().filter(|&&id| wanted(&graph.layer(id).op)).count();
+        Block {
+            name,
+            shape: layers.last().map_or(Shape::Vector(0), |&id| graph.layer(id).shape),
+            layers: of(has_weights),
+            sums: of(|op| matches!(op, Op::Add)),
+            joins: of(|op| matches!(op, Op::Concat)),
+            work: layers.iter().map(|&id| graph.macs_of(graph.layer(id)) as f64).sum::<f64>() / total,
+            tapped: layers.iter().any(|id| taps.contains(id)),
+        }
+    };
+    let input = inputs.first().map(|id| block("input".into(), std::slice::from_ref(id)));
+    let blocks = runs.iter().map(|run| {
+        let name = if run.first == run.last { run.first.into() } else { format!("{} … {}", run.first, run.last) };
+        block(name, &run.layers)
+    });
+    input.into_iter().chain(blocks).collect()
+}
+
+fn has_weights(op: &Op) -> bool {
+    matches!(op, Op::Conv { .. } | Op::Dense { .. })
+}
+
+/// The first `depth` parts of a name: 2 of `layer2.0.conv1` is `layer2.0`.
+fn beginning(name: &str, depth: usize) -> &str {
+    let end = name.match_indices(['.', '_', '/']).filter(|&(at, _)| at > 0).nth(depth - 1);
+    &name[..end.map_or(name.len(), |(at, _)| at)]
+}
+
+/// Runs of layers whose names begin alike; what has no weights of its own goes with the run before.
+fn runs<'a>(graph: &'a Graph, layers: &[LayerId], depth: usize) -> Vec<Run<'a>> {
+    let mut alike: Vec<Run> = Vec::new();
+    for &id in layers {
+        let name = beginning(&graph.layer(id).name, depth);
+        match alike.last_mut() {
+            Some(run) if run.last == name => run.layers.push(id),
+            _ => alike.push(Run { first: name, last: name, layers: vec![id] }),
+        }
+    }
+    let mut runs: Vec<Run> = Vec::new();
+    for run in alike {
+        let weighty = |run: &Run| run.layers.iter().any(|&id| has_weights(&graph.layer(id).op));
+        match runs.last_mut() {
+            Some(before) if !weighty(&run) || before.first == run.first => before.layers.extend(run.layers),
+            // a padding before the first convolution
+            Some(before) if !weighty(before) => {
+                before.layers.extend(run.layers);
+                (before.first, before.last) = (run.first, run.last);
+            }
+            _ => runs.push(run),
+        }
+    }
+    runs
+}
+
+/// Longer side of what a layer gives; 1 of a vector.
+fn side(graph: &Graph, id: LayerId) -> usize {
+    match graph.layer(id).shape {
+        Shape::Map { h, w, .. } => h.max(w),
+        Shape::Vector(_) => 1,
+    }
+}
+
+/// How many sizes the maps of some layers have, counted in octaves.
+fn octaves(graph: &Graph, layers: &[LayerId]) -> usize {
+    let mut sizes: Vec<u32> = layers.iter().map(|&id| (side(graph, id) as f64).log2().round() as u32).collect();
+    sizes.sort_unstable();
+    sizes.dedup();
+    sizes.len()
+}
+
+/// Neighbours whose maps are of one octave put together; a branch that is still of the size before belongs to the block that it ends in.
+fn by_size<'a>(graph: &Graph, runs: Vec<Run<'a>>) -> Vec<Run<'a>> {
+    let octave = |run: &Run| run.layers.last().map_or(0, |&id| (side(graph, id) as f64).log2().round() as u32);
+    let mut merged: Vec<(u32, Run)> = Vec::new();
+    for run in runs {
+        let now = octave(&run);
+        match merged.last_mut() {
+            Some((size, before)) if now >= *size => {
+                before.layers.extend(run.layers);
+                before.last = run.last;
+            }
+            _ => merged.push((now, run)),
+        }
+    }
+    merged.into_iter().map(|(_, run)| run).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Features;
+    use crate::models::MODELS;
+    use crate::weights::Origin;
+
+    #[test]
+    fn every_network_of_every_library_is_a_handful_of_blocks() {
+        for model in MODELS {
+            for row in model.weights {
+                let backbone = Backbone::new(model, row, Origin::Random(0), row.recipe.clone(), &[], Features::Avg)
+                    .expect("built");
+                let blocks = of(&backbone);
+                let name = format!("{} after {}", model.name, row.source);
+                assert!((4..=MOST + 1).contains(&blocks.len()), "{name}: {blocks:#?}");
+                assert_eq!(blocks[0].name, "input");
+                assert_eq!(blocks.iter().filter(|block| block.tapped).count(), 1, "{name}");
+                assert!(blocks.last().is_some_and(|last| last.tapped && last.shape == backbone.taps[0].map), "{name}");
+                let work: f64 = blocks.iter().map(|block| block.work).sum();
+                assert!((work - 1.0).abs() < 1e-9, "{name}: {work}");
+                // the maps get smaller, never larger
+                let sides: Vec<usize> = blocks.iter().map(|block| block.shape.dims()[0]).collect();
+                assert!(sides.windows(2).all(|pair| pair[0] >= pair[1]), "{name}: {sides:?}");
+                if std::env::var_os("FEATURIZE_REPORTS").is_some() {
+                    let told = |block: &Block| format!("{} {:?} {}", block.name, block.shape.dims(), block.layers);
+                    println!("{name}: {}", blocks.iter().map(told).collect::<Vec<_>>().join(" | "));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_name_begins_with_its_parts() {
+        assert_eq!(beginning("layer2.0.conv1", 1), "layer2");
+        assert_eq!(beginning("layer2.0.conv1", 2), "layer2.0");
+        assert_eq!(beginning("conv3_block1_1_conv", 2), "conv3_block1");
+        assert_eq!(beginning("relu", 2), "relu");
+    }
+}

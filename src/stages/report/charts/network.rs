@@ -1,0 +1,141 @@
+//! The network from the picture down to the classes: a bar a block, as wide as its map and as high as it has channels, both on a logarithmic scale.
+
+use std::fmt::Write;
+
+use super::{WIDTH, coordinate, escape, open};
+use crate::models::Shape;
+use crate::stages::report::blocks::Block;
+use crate::stages::report::words::{count, percent, plural, size};
+
+/// Height of a row.
+const ROW: f64 = 42.0;
+/// Room for the bars on the left.
+const BARS: f64 = 128.0;
+/// Where a row's text begins.
+const TEXT: f64 = BARS + 16.0;
+/// Characters of a name at most: more would run into the shape.
+const NAME: usize = 30;
+
+/// A step behind the network: its name and how many numbers it gives for a picture.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    pub name: &'static str,
+    pub detail: String,
+    pub width: usize,
+}
+
+/// A row of the drawing.
+struct Row {
+    kind: &'static str,
+    name: String,
+    detail: String,
+    shape: String,
+    /// Width and height of its bar, in units.
+    bar: [f64; 2],
+}
+
+/// The drawing. None without a block.
+pub fn draw(blocks: &[Block], steps: &[Step], title: &str) -> Option<String> {
+    if blocks.is_empty() {
+        return None;
+    }
+    let rows: Vec<Row> = blocks.iter().map(|block| of_block(block, blocks)).chain(steps.iter().map(of_step)).collect();
+    let told: Vec<String> = rows.iter().map(|row| format!("{} {}", row.name, row.shape)).collect();
+    let mut out = open(WIDTH, ROW * rows.len() as f64, &format!("{title}: {}", told.join(", ")));
+    for (i, row) in rows.iter().enumerate() {
+        let middle = ROW * (i as f64 + 0.5);
+        let [width, height] = row.bar;
+        let [x, y, w, h] = [(BARS - width) / 2.0, middle - height / 2.0, width, height].map(coordinate);
+        if i > 0 {
+            let above = ROW * (i as f64 - 0.5) + rows[i - 1].bar[1] / 2.0;
+            let (x, from, to) =
+                (coordinate(BARS / 2.0), coordinate(above + 1.5), coordinate(middle - height / 2.0 - 1.5));
+            write!(out, "<path class=\"flow\" d=\"M{x} {from}V{to}\"/>").ok();
+        }
+        write!(out, "<rect class=\"{}\" x=\"{x}\" y=\"{y}\" width=\"{w}\" height=\"{h}\" rx=\"2.5\"/>", row.kind).ok();
+        let (upper, lower) = (coordinate(middle - 3.0), coordinate(middle + 12.0));
+        let (name, detail, shape) = (escape(&row.name), escape(&row.detail), escape(&row.shape));
+        write!(out, "<text class=\"strong\" x=\"{TEXT}\" y=\"{upper}\">{name}</text>").ok();
+        write!(out, "<text x=\"{TEXT}\" y=\"{lower}\">{detail}</text>").ok();
+        write!(out, "<text class=\"e\" x=\"{}\" y=\"{upper}\">{shape}</text>", coordinate(WIDTH - 1.0)).ok();
+    }
+    Some(out + "</svg>")
+}
+
+fn of_block(block: &Block, all: &[Block]) -> Row {
+    let largest = all.iter().map(|block| sides(block.shape)[0]).fold(1.0, f64::max);
+    let deepest = all.iter().map(|block| sides(block.shape)[1]).fold(1.0, f64::max);
+    let [side, channels] = sides(block.shape);
+    let scaled = |value: f64, most: f64| ((1.0 + value).ln() / (1.0 + most).ln()).clamp(0.0, 1.0);
+    let parts = [
+        (block.layers > 0).then(|| plural(block.layers, "layer")),
+        (block.sums > 0).then(|| plural(block.sums, "sum")),
+        (block.joins > 0).then(|| plural(block.joins, "concatenation")),
+        (block.work > 0.0).then(|| format!("{} of the work", percent(block.work))),
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    Row {
+        kind: if block.tapped { "tap" } else { "map" },
+        name: short(&block.name),
+        detail: if parts.is_empty() { "the prepared picture".into() } else { parts.join(", ") },
+        shape: size(&block.shape.dims()),
+        bar: [BARS * scaled(side, largest).powi(2).max(0.06), 4.0 + 24.0 * scaled(channels, deepest).powi(2)],
+    }
+}
+
+fn of_step(step: &Step) -> Row {
+    Row {
+        kind: "step",
+        name: step.name.into(),
+        detail: step.detail.clone(),
+        shape: count(step.width),
+        bar: [(8.0 * (1.0 + step.width as f64).ln()).clamp(6.0, BARS), 6.0],
+    }
+}
+
+/// Side and channels of a shape.
+fn sides(shape: Shape) -> [f64; 2] {
+    match shape {
+        Shape::Map { c, h, w } => [h.max(w) as f64, c as f64],
+        Shape::Vector(n) => [1.0, n as f64],
+    }
+}
+
+/// A name that fits, its middle left out where it is too long.
+fn short(name: &str) -> String {
+    let letters: Vec<char> = name.chars().collect();
+    if letters.len() <= NAME {
+        return name.into();
+    }
+    let (head, tail) = (NAME / 2, NAME - NAME / 2 - 1);
+    letters[..head].iter().chain(&['…']).chain(&letters[letters.len() - tail..]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn block(name: &str, c: usize, side: usize, tapped: bool) -> Block {
+        let shape = Shape::Map { c, h: side, w: side };
+        Block { name: name.into(), shape, layers: 3, sums: 1, joins: 0, work: 0.5, tapped }
+    }
+
+    #[test]
+    fn every_block_and_step_is_a_row() {
+        assert!(draw(&[], &[], "t").is_none());
+        let blocks = [block("in<put", 3, 224, false), block("conv", 2048, 7, true)];
+        let steps = [Step { name: "features", detail: "mean".into(), width: 2048 }];
+        let svg = draw(&blocks, &steps, "Architecture").expect("a drawing");
+        assert_eq!(svg.matches("<rect").count(), 3);
+        assert_eq!(svg.matches("class=\"tap\"").count(), 1);
+        assert!(svg.contains("in&lt;put") && !svg.contains("in<put") && svg.contains("7 × 7 × 2,048"), "{svg}");
+        assert!(svg.contains("3 layers, 1 sum, 50.0\u{202f}% of the work"), "{svg}");
+    }
+
+    #[test]
+    fn a_long_name_is_cut_in_its_middle() {
+        let long = short(&"x".repeat(80));
+        assert_eq!(long.chars().count(), NAME);
+        assert!(long.contains('…'));
+    }
+}
