@@ -6,6 +6,7 @@ mod models;
 mod plan;
 mod predict;
 mod run;
+mod schema;
 mod top;
 mod weights;
 
@@ -87,6 +88,12 @@ enum Command {
         after_help = "Examples:\n  featurize bench --model resnet50 --layers\n  featurize bench --model vgg16 --images my/pictures"
     )]
     Bench(bench::BenchArgs),
+    /// The JSON Schema of the YAML, for editors.
+    ///
+    /// With the line `# yaml-language-server: $schema=FILE` at the top of a pipeline, an editor that speaks YAML (VS Code, Neovim, IntelliJ, Zed)
+    /// completes keys, shows what they mean and underlines what is wrong.
+    #[command(after_help = "Example:\n  featurize schema > featurize.schema.json")]
+    Schema,
     /// Trained weights: which are on this machine, fetch, import, verify them.
     #[command(after_help = "Examples:\n  featurize weights list\n  featurize weights fetch vgg16 --source keras")]
     Weights {
@@ -189,6 +196,7 @@ pub fn main() -> ExitCode {
         Command::Classify(arguments) => classify::run(&arguments),
         Command::Models { command } => models::run(&command),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Schema => schema::run(),
         Command::Weights { command } => weights::run(&command),
     };
     match result {

@@ -1,12 +1,13 @@
 //! `image`: how files become pixels, before the recipe.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::forms;
+use super::{forms, schema};
 use crate::image::{DecodeOptions, Exif, Truncated};
 
 /// `image`: how files become pixels.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Image {
     /// `apply` (the picture is turned as its EXIF orientation says) or `ignore` (it stays as it is stored, as Keras,
@@ -15,6 +16,7 @@ pub struct Image {
     pub exif: Option<Exif>,
     /// The colour behind transparent pixels: `white`, `black` or three levels from 0 to 255. Default: `white`.
     #[serde(deserialize_with = "forms::colour")]
+    #[schemars(schema_with = "schema::colour", extend("default" = "white"))]
     pub background: [u8; 3],
     /// A file that ends early: `fail` (a row of the manifest, no features) or `pad` (what is missing stays as the decoder
     /// leaves it, as with Pillow's `LOAD_TRUNCATED_IMAGES`). Default: `fail`.
@@ -23,6 +25,7 @@ pub struct Image {
     /// to: faster, with slightly other pixels. Default: false.
     pub fast_decode: bool,
     /// Pictures of more pixels than this fail, at least 1. Default: 178956970, as Pillow.
+    #[schemars(range(min = 1))]
     pub max_pixels: u64,
 }
 

@@ -12,6 +12,7 @@ mod image;
 mod keys;
 mod pipeline;
 mod raw;
+mod schema;
 mod sets;
 mod source;
 mod train;
@@ -27,6 +28,7 @@ pub use pipeline::{
     Channels, Components, Device, Extract, Features, Input, Label, Layout, LimitPerClass, Output, Pca, Pipeline,
     Precision, Reduce, Report, Runtime, Score, Select, Split, Weights,
 };
+pub use schema::schema;
 pub use source::Source;
 pub use train::{Activation, BatchSize, LearningRate, Mlp, Solver, Train};
 

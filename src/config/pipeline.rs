@@ -7,11 +7,13 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::ConfigError;
 use super::forms;
 use super::image::Image;
+use super::schema;
 use super::source::Source as Text;
 use super::train::Train;
 use crate::image::RecipeOverrides;
@@ -112,7 +114,7 @@ pub enum Split {
 }
 
 /// Where the class of a picture is read from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Label {
     /// The first folder below the root, or below the literal beginning of the split's glob.
@@ -134,10 +136,11 @@ pub struct LimitPerClass {
 }
 
 /// `extract`: run a pretrained network and keep one of its layers as features.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Extract {
     /// Name of the network, see `featurize models list`. Default: `efficientnet_lite0`.
+    #[schemars(schema_with = "schema::model")]
     pub model: String,
     /// `bundled` (in the binary), `keras`, `torchvision` or `timm` (what these publish, downloaded once), `random` (drawn
     /// from `seed`, for trials), a file, counted from the YAML file's folder, `hf:owner/repo/file` or a URL. The model's own
@@ -150,13 +153,16 @@ pub struct Extract {
     pub features: Features,
     /// Name of the layer, see `featurize models show NAME`. Default: the last feature map (what Keras calls
     /// `include_top=False`).
+    #[schemars(with = "Option<schema::Text>")]
     pub layer: Option<String>,
     /// Names of several layers, whose features follow one another; instead of `layer`.
+    #[schemars(with = "Option<Vec<schema::Text>>", length(min = 1))]
     pub layers: Option<Vec<String>>,
     /// The library whose network it is: `keras`, `torchvision` or `timm`; names, numerics and recipe are its own. Default:
     /// recognised from the file of weights.
     pub source: Option<Source>,
     /// 3, or 1 to build the network for grey pictures. Default: 3.
+    #[schemars(extend("default" = 3))]
     pub channels: Channels,
     /// Number format of the forward pass; there is `f32`. Default: `f32`.
     pub precision: Precision,
@@ -164,10 +170,12 @@ pub struct Extract {
     /// with.
     pub recipe: Option<RecipeOverrides>,
     /// Pictures per Parquet file, 1 to 1000000. Default: by the number of columns.
+    #[schemars(range(min = 1, max = 1_000_000))]
     pub shard_rows: Option<usize>,
     /// Pictures per forward pass, at least 1; the same as `runtime.batch_size`. Default: that.
     // a speed setting: the features are the same, so it stays out of the fingerprint
     #[serde(skip_serializing)]
+    #[schemars(range(min = 1))]
     pub batch_size: Option<usize>,
 }
 
@@ -229,7 +237,7 @@ pub enum Weights {
 }
 
 /// What is kept of the feature map of a layer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Features {
     /// Mean over the positions: one number per channel.
@@ -244,7 +252,7 @@ pub enum Features {
 }
 
 /// Number format of the forward pass.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Precision {
     /// 32-bit floating point.
@@ -253,13 +261,15 @@ pub enum Precision {
 }
 
 /// `select`: which columns are kept: those that vary over the train split, and of them the best.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Select {
     /// A column stays when its variance is greater than this, at least 0. Default: 0.0 (drops constant columns).
+    #[schemars(range(min = 0))]
     pub variance_threshold: f64,
     /// Of the columns that vary enough, so many with the highest `score`, at least 1; of equal ones the later, as
     /// `SelectKBest` does. Default: all.
+    #[schemars(range(min = 1))]
     pub top_k: Option<usize>,
     /// What `top_k` ranks the columns by: `variance`, or `f_classif` (the F of an analysis of variance between the classes
     /// of the train split). Default: `variance`.
@@ -267,7 +277,7 @@ pub struct Select {
 }
 
 /// What columns are ranked by.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Score {
     /// Population variance over the train split.
@@ -288,7 +298,7 @@ impl Score {
 }
 
 /// `reduce`: fewer columns.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Reduce {
     /// Principal components, fitted on the train split. `{}`: with its defaults.
@@ -296,11 +306,12 @@ pub struct Reduce {
 }
 
 /// `reduce.pca`: principal components, fitted on the train split.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Pca {
     /// How many components (a whole number, at least 1), or how much of the variance they explain (between 0 and 1).
     /// Default: 64.
+    #[schemars(extend("default" = 64))]
     pub components: Components,
     /// Scale every component to variance 1. Default: false.
     pub whiten: bool,
@@ -323,10 +334,11 @@ impl Default for Components {
 }
 
 /// `report`: one HTML file about the run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Report {
     /// Heading of the report. Default: the name of the run.
+    #[schemars(with = "Option<schema::Text>")]
     pub title: Option<String>,
     /// Test pictures drawn with their prediction; 0: none. Default: 24.
     pub samples: usize,
@@ -339,7 +351,7 @@ impl Default for Report {
 }
 
 /// `output`: where the files go, and how the tables are laid out.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Output {
     /// The run's folder, counted from the YAML file's folder. Default: `runs/<name>` under the current folder.
@@ -356,7 +368,7 @@ impl Output {
 }
 
 /// How a feature table is laid out.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Layout {
     /// One column per feature.
@@ -367,16 +379,18 @@ pub enum Layout {
 }
 
 /// `runtime`: speed settings; they change no number of the result.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Runtime {
     /// `auto` (a GPU where this build and machine have one, else the CPU), `cpu`, `cuda`, `cuda:N` or `metal`. Default:
     /// `auto`.
     pub device: Device,
     /// Pictures per forward pass, at least 1. Default: 32.
+    #[schemars(range(min = 1))]
     pub batch_size: usize,
     /// Threads for decoding and for the CPU's forward pass, at least 1, or `auto` (all cores). Default: `auto`.
     #[serde(deserialize_with = "forms::auto_or_whole")]
+    #[schemars(schema_with = "schema::auto_or_whole", extend("default" = "auto"))]
     pub threads: Option<usize>,
 }
 

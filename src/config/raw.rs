@@ -5,20 +5,24 @@
 
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::forms::present;
 use super::image::Image;
 use super::pipeline::{Extract, Label, LimitPerClass, Output, Reduce, Report, Runtime, Select};
+use super::schema;
 use super::train::Train;
 
 /// The top level of the YAML. Keys that begin with `x-` are not read: room for what anchors (`&name`) stand on.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Pipeline {
     /// The version of this format: 1. Required.
+    #[schemars(schema_with = "schema::version")]
     pub version: u64,
     /// Name of the run, usable as a folder name. Default: the YAML file's name without its ending.
+    #[schemars(with = "Option<schema::Text>")]
     pub name: Option<String>,
     /// Which pictures. Required.
     pub input: Input,
@@ -49,7 +53,7 @@ pub struct Pipeline {
 }
 
 /// `input`: which pictures, which classes, which split.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Input {
     /// The folder with the pictures, counted from the YAML file's folder. Required.
@@ -62,12 +66,14 @@ pub struct Input {
     #[serde(default)]
     pub label: Label,
     /// Only these classes, in this order. Default: all that are found, sorted.
+    #[schemars(with = "Option<Vec<schema::Text>>", length(min = 1))]
     pub classes: Option<Vec<String>>,
     /// At most so many pictures of each class, in sorted order: one number for train and test each, or `{train: 10,
     /// test: 1}`. Default: all.
     pub limit_per_class: Option<LimitPerClass>,
     /// The run fails when a larger part of the pictures than this cannot be read, 0 to 1. Default: 0.1.
     #[serde(default = "max_bad_fraction")]
+    #[schemars(range(min = 0, max = 1))]
     pub max_bad_fraction: f64,
     /// Follow symbolic links below the root. Default: false.
     #[serde(default)]
@@ -79,7 +85,7 @@ fn max_bad_fraction() -> f64 {
 }
 
 /// `input.split`: `{train, test}`, `{fraction[, seed]}` or `{csv[, fraction[, seed]]}`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Split {
     /// Glob of the train pictures over the path below the root, `Training/**`; goes with `test`.
@@ -87,6 +93,7 @@ pub struct Split {
     /// Glob of the test pictures; goes with `train`.
     pub test: Option<String>,
     /// The part of each class that becomes test, between 0 and 1.
+    #[schemars(extend("exclusiveMinimum" = 0, "exclusiveMaximum" = 1))]
     pub fraction: Option<f64>,
     /// Seed of the lot that `fraction` draws. Default: 0.
     pub seed: Option<u64>,

@@ -3,12 +3,13 @@
 //! Names, ranges and defaults are those of `sklearn.neural_network.MLPClassifier` (1.9), but for the default of
 //! `hidden`, (100, 10), and of `seed`, 0.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::forms;
+use super::{forms, schema};
 
 /// `train`: a classifier on the columns that are left.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Train {
     /// A multi-layer perceptron. `{}`: with its defaults.
@@ -16,28 +17,35 @@ pub struct Train {
 }
 
 /// `train.mlp`: a multi-layer perceptron by the names and ranges of scikit-learn's `MLPClassifier`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(transform = schema::aliases_of_mlp)]
 pub struct Mlp {
     /// Units of each hidden layer, at least 1 each; one number: one layer; `[]`: none. Default: `[100, 10]`.
     /// Also written `hidden_layer_sizes`.
     #[serde(alias = "hidden_layer_sizes", deserialize_with = "forms::whole_or_list")]
+    #[schemars(schema_with = "schema::whole_or_list")]
     pub hidden: Vec<usize>,
     /// Of the hidden layers: `identity`, `logistic`, `tanh` or `relu`. Default: `relu`.
     pub activation: Activation,
     /// `adam` or `sgd`. Default: `adam`.
     pub solver: Solver,
     /// Strength of the L2 penalty, at least 0. Default: 0.0001.
+    #[schemars(range(min = 0))]
     pub alpha: f64,
     /// Rows per step, at least 1, or `auto` (200, or all rows when there are fewer). Default: `auto`.
+    #[schemars(extend("default" = "auto"))]
     pub batch_size: BatchSize,
     /// Schedule of the learning rate for `sgd`: `constant`, `invscaling` or `adaptive`. Default: `constant`.
     pub learning_rate: LearningRate,
     /// The learning rate at the start, greater than 0. Default: 0.001.
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub learning_rate_init: f64,
     /// Exponent of `invscaling`, at least 0. Default: 0.5.
+    #[schemars(range(min = 0))]
     pub power_t: f64,
     /// Passes over the rows at most, at least 1. Default: 200.
+    #[schemars(range(min = 1))]
     pub max_iter: usize,
     /// Shuffle the rows before each pass. Default: true.
     pub shuffle: bool,
@@ -45,8 +53,10 @@ pub struct Mlp {
     #[serde(alias = "random_state")]
     pub seed: u64,
     /// The loss has to fall by this, at least 0, or a pass counts for `n_iter_no_change`. Default: 0.0001.
+    #[schemars(range(min = 0))]
     pub tol: f64,
     /// Momentum of `sgd`, 0 to 1. Default: 0.9.
+    #[schemars(range(min = 0, max = 1))]
     pub momentum: f64,
     /// Nesterov's momentum for `sgd`. Default: true. Also written `nesterovs_momentum`.
     #[serde(alias = "nesterovs_momentum")]
@@ -54,14 +64,19 @@ pub struct Mlp {
     /// Keep a part of the train rows aside and stop when its accuracy no longer rises. Default: false.
     pub early_stopping: bool,
     /// That part, at least 0 and less than 1. Default: 0.1.
+    #[schemars(range(min = 0), extend("exclusiveMaximum" = 1))]
     pub validation_fraction: f64,
     /// Decay of `adam`'s first moment, at least 0 and less than 1. Default: 0.9.
+    #[schemars(range(min = 0), extend("exclusiveMaximum" = 1))]
     pub beta_1: f64,
     /// Decay of `adam`'s second moment, at least 0 and less than 1. Default: 0.999.
+    #[schemars(range(min = 0), extend("exclusiveMaximum" = 1))]
     pub beta_2: f64,
     /// Keeps `adam` from dividing by zero, greater than 0. Default: 0.00000001.
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub epsilon: f64,
     /// Passes in a row without an improvement of `tol` that end the training, at least 1. Default: 10.
+    #[schemars(range(min = 1))]
     pub n_iter_no_change: usize,
 }
 
@@ -93,7 +108,7 @@ impl Default for Mlp {
 }
 
 /// Activation of the hidden layers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Activation {
     /// x
@@ -107,7 +122,7 @@ pub enum Activation {
 }
 
 /// Optimizer of the perceptron.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Solver {
     /// Kingma and Ba's Adam.
@@ -117,7 +132,7 @@ pub enum Solver {
 }
 
 /// Schedule of the learning rate of `sgd`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LearningRate {
     /// `learning_rate_init` throughout.

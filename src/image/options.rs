@@ -1,10 +1,11 @@
 //! What decoding may be told; a run's settings are those of its section `image:`.
 
 use super::WHITE;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// How files become pixels. What it says is part of a run's numbers, so it is stored with them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DecodeOptions {
     /// What becomes of the orientation that EXIF tells; applied by default.
     pub exif: Exif,
@@ -38,7 +39,7 @@ impl DecodeOptions {
 }
 
 /// What becomes of the orientation that a camera has noted in a picture's EXIF block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Exif {
     /// The picture is turned upright (Pillow's `ImageOps.exif_transpose`).
@@ -48,7 +49,7 @@ pub enum Exif {
 }
 
 /// What becomes of a file that ends early.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Truncated {
     /// It fails.

@@ -5,6 +5,7 @@
 //! order of operations in `f32` to the bit. For Keras' `preprocess_input` see [`Recipe::divisor`].
 
 use super::{Filter, RgbImage, WHITE, resize, resize_crop};
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de};
 use std::fmt;
 use thiserror::Error;
@@ -37,7 +38,7 @@ pub struct Recipe {
 }
 
 /// How a picture's shape becomes the input's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Fit {
     /// Resized to the input's size whatever its shape (Keras' `load_img(target_size=…)`, timm's `squash` at `crop_pct` 1).
@@ -50,7 +51,7 @@ pub enum Fit {
 }
 
 /// The order of a pixel's channels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ChannelOrder {
     /// Red, green, blue.
@@ -243,11 +244,12 @@ fn centred(outer: usize, inner: usize) -> usize {
 }
 
 /// Keys of a recipe that a pipeline wants otherwise than the weights' own; what is left out stays.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RecipeOverrides {
     /// The network's input in pixels: `224`, or `[height, width]`.
     #[serde(deserialize_with = "side_or_sides", skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema_of_size")]
     pub size: Option<[usize; 2]>,
     /// `stretch` ignores the picture's shape, `crop` cuts out the centre, `pad` fills up with white.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -270,6 +272,11 @@ pub struct RecipeOverrides {
     /// Divided by last: three numbers in the order of `channels`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub std: Option<[f32; 3]>,
+}
+
+fn schema_of_size(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    let side = serde_json::json!({"type": "integer", "minimum": 1, "maximum": MAX_SIDE});
+    schemars::json_schema!({"anyOf": [side, {"type": "array", "items": side, "minItems": 2, "maxItems": 2}, {"type": "null"}]})
 }
 
 /// `224` or `[224, 224]`, with an error that points at the value.

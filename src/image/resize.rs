@@ -10,6 +10,7 @@
 
 use super::RgbImage;
 use super::passes::{Horizontal, Vertical, vectorised};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::f64::consts::PI;
 use std::ops::Range;
@@ -20,7 +21,7 @@ pub(super) const PRECISION: u32 = 32 - 8 - 2;
 pub(super) const HALF: i32 = 1 << (PRECISION - 1);
 
 /// How a pixel of the result is made of pixels of the source.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Filter {
     /// The pixel under the centre; Keras' `load_img` by default.

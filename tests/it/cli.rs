@@ -1,6 +1,6 @@
 //! The command line: what it prints, where, and how it ends.
 
-use crate::support::{Run, Workspace, featurize};
+use crate::support::{Run, Workspace, featurize, project};
 
 fn call(arguments: &[&str]) -> Run {
     Run::of(featurize().args(arguments).output().expect("started"))
@@ -12,6 +12,12 @@ fn every_command_has_help_with_an_example() {
         let run = call(&[command, &["--help"]].concat()).ok();
         assert!(run.stdout.contains("Example") && run.stdout.contains("featurize "), "{command:?}: {}", run.stdout);
     }
+}
+
+#[test]
+fn schema_prints_what_ships() {
+    let shipped = std::fs::read_to_string(project().join("pipelines/featurize.schema.json")).expect("shipped");
+    assert!(call(&["schema"]).ok().stdout == shipped, "see the test `the_shipped_schema_is_this_one`");
 }
 
 #[test]

@@ -1,0 +1,204 @@
+//! The schema and the reader agree, key by key and value by value; the files that ship are of the schema.
+
+use std::path::{Path, PathBuf};
+
+use jsonschema::Validator;
+use serde_json::{Value, json};
+
+use super::super::{keys, parse};
+use super::schema;
+
+const SHIPPED: &str = "pipelines/featurize.schema.json";
+/// Every stage, with its defaults.
+const WHOLE: &str = "version: 1\ninput: {root: x}\nselect: {}\nreduce: {pca: {}}\ntrain: {mlp: {}}\nreport: {}\n";
+
+fn project(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+fn validator() -> Validator {
+    jsonschema::draft202012::new(&schema()).expect("a schema")
+}
+
+/// The schema that the section at a dotted path is checked with.
+fn section(root: &Value, path: &str) -> Value {
+    let mut at = root.clone();
+    for key in path.split('.').filter(|key| !key.is_empty()) {
+        at = resolved(root, &at["properties"][key]);
+    }
+    at
+}
+
+/// Follows a reference, or the first of a choice with nothing.
+fn resolved(root: &Value, value: &Value) -> Value {
+    let target = value["anyOf"].as_array().and_then(|any| any.iter().find(|one| one["$ref"].is_string()));
+    match target.unwrap_or(value)["$ref"].as_str() {
+        Some(name) => root.pointer(name.trim_start_matches('#')).expect("defined").clone(),
+        None => value.clone(),
+    }
+}
+
+/// Every key that is no section: its dotted path and its schema.
+fn leaves(root: &Value) -> Vec<(String, Value)> {
+    let mut leaves = Vec::new();
+    for (path, names) in keys::sections() {
+        let section = section(root, path);
+        for name in names {
+            let dotted = if path.is_empty() { (*name).to_string() } else { format!("{path}.{name}") };
+            let key = section["properties"][name].clone();
+            if resolved(root, &key)["type"] != "object" {
+                leaves.push((dotted, key));
+            }
+        }
+    }
+    leaves
+}
+
+#[test]
+fn the_schema_has_the_keys_that_are_read_and_describes_each() {
+    let root = schema();
+    for (path, names) in keys::sections() {
+        let section = section(&root, path);
+        let known = section["properties"].as_object().unwrap_or_else(|| panic!("`{path}` is no section of the schema"));
+        let mut names: Vec<&str> = names.to_vec();
+        names.sort_unstable();
+        assert_eq!(known.keys().map(String::as_str).collect::<Vec<_>>(), names, "{path}");
+        assert_eq!(section["additionalProperties"], false, "{path}");
+        for (name, key) in known {
+            assert!(key["description"].as_str().is_some_and(|text| text.len() > 8), "{path}.{name}: {key}");
+        }
+    }
+}
+
+#[test]
+fn the_shipped_schema_is_this_one() {
+    let text = serde_json::to_string_pretty(&schema()).expect("JSON") + "\n";
+    let file = project(SHIPPED);
+    if std::env::var_os("UPDATE_SCHEMA").is_some() {
+        std::fs::write(&file, &text).expect("written");
+    }
+    let shipped = std::fs::read_to_string(&file).unwrap_or_default();
+    assert!(
+        shipped == text,
+        "{SHIPPED} is not of this version; write it with `UPDATE_SCHEMA=1 cargo test --release --lib schema`, \
+         or with `featurize schema > {SHIPPED}`"
+    );
+}
+
+#[test]
+fn the_shipped_pipelines_and_the_readme_are_of_the_schema() {
+    let validator = validator();
+    let check = |name: &str, yaml: &str| {
+        let value: Value = serde_saphyr::from_str(yaml).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let errors: Vec<String> =
+            validator.iter_errors(&value).map(|error| format!("{}: {error}", error.instance_path())).collect();
+        assert!(errors.is_empty(), "{name}: {errors:?}");
+    };
+    let mut count = 0;
+    for entry in std::fs::read_dir(project("pipelines")).expect("pipelines") {
+        let path = entry.expect("entry").path();
+        if path.extension().is_some_and(|ending| ending == "yaml") {
+            let text = std::fs::read_to_string(&path).expect("read");
+            let line = "# yaml-language-server: $schema=featurize.schema.json\n";
+            assert!(text.starts_with(line), "{} begins with {line}", path.display());
+            check(&path.display().to_string(), &text);
+            count += 1;
+        }
+    }
+    assert!(count >= 1);
+    check("README.md", &readme());
+}
+
+fn readme() -> String {
+    let text = std::fs::read_to_string(project("README.md")).expect("README");
+    text.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a YAML block").to_string()
+}
+
+#[test]
+fn the_readme_names_every_key() {
+    let yaml = readme();
+    for (path, names) in keys::sections() {
+        for name in names {
+            let named = yaml.match_indices(name).any(|(at, _)| {
+                let word = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
+                !word(yaml[..at].chars().next_back()) && !word(yaml[at + name.len()..].chars().next())
+            });
+            assert!(named, "the YAML in README.md lacks `{name}` of `{path}`");
+        }
+    }
+}
+
+#[test]
+fn defaults_of_the_schema_are_those_of_the_reader() {
+    let plain = parse(WHOLE, Path::new("a.yaml"), &[]).expect("plain");
+    for (path, key) in leaves(&schema()) {
+        let Some(default) = key.get("default").filter(|default| !default.is_null()) else { continue };
+        let set = format!("{path}={default}");
+        let same = parse(WHOLE, Path::new("a.yaml"), std::slice::from_ref(&set))
+            .unwrap_or_else(|error| panic!("{set}: {error}"));
+        // the text differs by the set
+        assert_eq!(serde_json::to_value(&same).ok(), serde_json::to_value(&plain).ok(), "{set}");
+    }
+}
+
+#[test]
+fn what_the_schema_takes_is_read_and_what_it_refuses_is_refused() {
+    let root = schema();
+    let validator = validator();
+    let whole: Value = serde_saphyr::from_str(WHOLE).expect("YAML");
+    let values = [
+        json!(-1),
+        json!(0),
+        json!(1),
+        json!(2),
+        json!(0.5),
+        json!(1.5),
+        json!(-0.5),
+        json!(5000),
+        json!(1_000_000_001),
+        json!(true),
+        json!("auto"),
+        json!("nonsense"),
+        json!("relu"),
+        json!("cuda:1"),
+        json!("avg"),
+        json!("f32"),
+        json!([]),
+        json!([1]),
+        json!([32, 33]),
+        json!([0.5, 0.25, 0.125]),
+        json!(["a", "b"]),
+        json!({}),
+        json!({"train": 1}),
+        json!({"none": 1}),
+    ];
+    let (mut compared, mut apart) = (0, Vec::new());
+    for (path, key) in leaves(&root) {
+        let text = matches!(&key["type"], kind if *kind == "string" || *kind == json!(["string", "null"]));
+        // these belong together; a name's letters are no matter of the schema; the plan knows models and sizes
+        if path.starts_with("input.split.") || ["name", "extract.model", "extract.recipe.size"].contains(&path.as_str())
+        {
+            continue;
+        }
+        for value in values.iter().filter(|value| !(text && (value.is_number() || value.is_boolean()))) {
+            let mut tree = whole.clone();
+            let pointer = format!("/{}", path.replace('.', "/"));
+            let (parent, name) = pointer.rsplit_once('/').expect("a key");
+            for (i, _) in pointer.match_indices('/').skip(1) {
+                let (above, section) = pointer[..i].rsplit_once('/').expect("a section");
+                let above = tree.pointer_mut(above).and_then(Value::as_object_mut).expect("a section");
+                above.entry(section).or_insert_with(|| json!({}));
+            }
+            tree.pointer_mut(parent).expect("a section")[name] = value.clone();
+            let read = parse(WHOLE, Path::new("a.yaml"), &[format!("{path}={value}")]);
+            let valid = validator.is_valid(&tree);
+            if read.is_ok() != valid {
+                let said = read.as_ref().err().map(ToString::to_string);
+                apart.push(format!("{path}={value}: the schema says {valid}, the reader says {said:?}"));
+            }
+            compared += 1;
+        }
+    }
+    assert!(apart.is_empty(), "{}", apart.join("\n"));
+    assert!(compared > 500, "{compared}");
+}
