@@ -1,4 +1,4 @@
-//! Reads `sklearn_learn.json` and `select_reduce.json` of `tests/golden/`, and repeats in Rust the tables that `tests/golden/sklearn.py` makes by formula.
+//! Reads `sklearn_learn.json`, `select_reduce.json` and `classifiers.json` of `tests/golden/`, and repeats in Rust the tables that `tests/golden/sklearn.py` makes by formula.
 
 use serde_json::Value;
 
@@ -12,6 +12,11 @@ pub fn load() -> Value {
 /// All cases of `tests/golden/select_reduce.py`.
 pub fn select_reduce() -> Value {
     serde_json::from_str(include_str!("../../tests/golden/select_reduce.json")).expect("the golden file is JSON")
+}
+
+/// All cases of `tests/golden/classifiers.py`.
+pub fn classifiers() -> Value {
+    serde_json::from_str(include_str!("../../tests/golden/classifiers.json")).expect("the golden file is JSON")
 }
 
 /// The entries of an array.

@@ -4,6 +4,12 @@
 //! in the macro average, while the balanced accuracy leaves out classes without pictures. Probabilities are clipped at the
 //! `f32` epsilon before the log loss takes their logarithm, as `sklearn.metrics.log_loss` does with `float32`.
 
+mod auc;
+mod calibration;
+
+pub use auc::RocAuc;
+pub use calibration::Bin;
+
 use serde::Serialize;
 use thiserror::Error;
 
@@ -27,6 +33,12 @@ pub struct Metrics {
     pub log_loss: f64,
     /// Share of pictures whose class is among the k most probable, for every k asked.
     pub top_k_accuracy: Vec<TopK>,
+    /// Area under the ROC curve, each class against the rest; none where no class has pictures and others beside them.
+    pub roc_auc: Option<RocAuc>,
+    /// Expected calibration error: how far confidence and accuracy are apart.
+    pub calibration_error: f64,
+    /// Confidence and accuracy of the predictions by confidence, in ten bins.
+    pub calibration: Vec<Bin>,
     /// Scores of each class, by class number.
     pub per_class: Vec<ClassScores>,
     /// Plain mean of the scores over all classes.
@@ -48,6 +60,8 @@ pub struct ClassScores {
     pub f1_score: f64,
     /// Pictures of this class.
     pub support: u64,
+    /// Area under the ROC curve of this class against the rest; none without pictures of it, or of others.
+    pub roc_auc: Option<f64>,
 }
 
 /// A mean over classes.
@@ -124,7 +138,11 @@ pub fn evaluate(
 ) -> Result<Metrics, MetricsError> {
     check(truth, predicted, probabilities, classes)?;
     let confusion_matrix = confusion(truth, predicted, classes);
-    let per_class = per_class(&confusion_matrix);
+    let areas = auc::by_class(truth, probabilities, classes);
+    let per_class = per_class(&confusion_matrix, &areas);
+    let roc_auc = auc::mean(&areas, per_class.iter().map(|scores| scores.support));
+    let sure = predicted.iter().zip(truth).zip(probabilities.iter_rows()).map(|((&p, &t), row)| (row[p], p == t));
+    let calibration = calibration::bins(sure);
     let support = truth.len();
     let right = (0..classes).map(|c| confusion_matrix[c][c]).sum::<u64>();
     let accuracy = right as f64 / support as f64;
@@ -135,6 +153,9 @@ pub fn evaluate(
         balanced_accuracy: balanced_accuracy(&per_class),
         log_loss: log_loss(truth, probabilities),
         top_k_accuracy: top_k.iter().map(|&k| TopK { k, accuracy: top_k_accuracy(truth, probabilities, k) }).collect(),
+        roc_auc,
+        calibration_error: calibration::expected_error(&calibration),
+        calibration,
         macro_avg: average(&per_class, |_| 1.0),
         weighted_avg: average(&per_class, |scores| scores.support as f64),
         per_class,
@@ -177,7 +198,7 @@ fn share(a: f64, b: f64) -> f64 {
     if b == 0.0 { 0.0 } else { a / b }
 }
 
-fn per_class(confusion: &[Vec<u64>]) -> Vec<ClassScores> {
+fn per_class(confusion: &[Vec<u64>], areas: &[Option<f64>]) -> Vec<ClassScores> {
     let scores = |class: usize| {
         let hits = confusion[class][class] as f64;
         let support: u64 = confusion[class].iter().sum();
@@ -187,6 +208,7 @@ fn per_class(confusion: &[Vec<u64>]) -> Vec<ClassScores> {
             recall: share(hits, support as f64),
             f1_score: share(2.0 * hits, (support + named) as f64),
             support,
+            roc_auc: areas[class],
         }
     };
     (0..confusion.len()).map(scores).collect()
@@ -264,6 +286,39 @@ mod tests {
             let expected: Vec<Vec<u64>> =
                 serde_json::from_value(case["confusion_matrix"].clone()).expect("a matrix of counts");
             assert_eq!(got.confusion_matrix, expected);
+        }
+    }
+
+    #[test]
+    fn areas_and_calibration_are_those_of_scikit_learn() {
+        let golden = golden::classifiers();
+        for case in golden::list(&golden["metrics"]) {
+            let (truth, classes) = (golden::indices(&case["truth"]), golden::count(&case["classes"]));
+            let probabilities =
+                FeatureMatrix::from_vec(truth.len(), classes, golden::vector_f32(&case["probabilities"]))
+                    .expect("shape");
+            let predicted: Vec<usize> = probabilities.iter_rows().map(crate::learn::mlp::argmax).collect();
+            let got = evaluate(&truth, &predicted, &probabilities, classes, &[]).expect("scores");
+            let areas: Vec<Option<f64>> = got.per_class.iter().map(|class| class.roc_auc).collect();
+            let expected: Vec<Option<f64>> = golden::list(&case["roc_auc"]).iter().map(|v| v.as_f64()).collect();
+            assert_eq!(areas.len(), expected.len());
+            for (area, expected) in areas.iter().zip(&expected) {
+                assert_eq!(area.is_some(), expected.is_some(), "{areas:?}");
+                golden::close(&[area.unwrap_or(0.0)], &[expected.unwrap_or(0.0)], 1e-9);
+            }
+            let means = got.roc_auc.map(|auc| [auc.macro_avg, auc.weighted_avg]);
+            match means {
+                Some(means) => golden::close(&means, &golden::vector(&case["roc_auc_mean"]), 1e-9),
+                None => assert!(case["roc_auc_mean"].is_null()),
+            }
+            golden::close(&[got.calibration_error], &[golden::number(&case["calibration_error"])], 1e-9);
+            let counts: Vec<usize> = got.calibration.iter().map(|bin| bin.count).collect();
+            assert_eq!(counts, golden::indices(&case["calibration_counts"]));
+            let full = |of: fn(&Bin) -> Option<f64>| got.calibration.iter().filter_map(of).collect::<Vec<f64>>();
+            golden::close(&full(|bin| bin.confidence), &golden::vector(&case["calibration_confidence"]), 1e-9);
+            golden::close(&full(|bin| bin.accuracy), &golden::vector(&case["calibration_accuracy"]), 1e-9);
+            let json = serde_json::to_string(&got).expect("JSON");
+            assert!(!json.contains("NaN"), "what is undefined is null");
         }
     }
 

@@ -7,7 +7,7 @@ use thiserror::Error;
 use crate::io::features::{KEYS, Key};
 use crate::io::table::Table;
 use crate::io::{IoError, atomic};
-use crate::learn::metrics::{self, Metrics, MetricsError};
+use crate::learn::metrics::{self, Bin, Metrics, MetricsError};
 use crate::learn::mlp::{MlpError, argmax};
 use crate::plan::Plan;
 use crate::progress::{Interrupted, Ui};
@@ -25,6 +25,14 @@ pub struct Evaluated {
     pub test_accuracy: Option<f64>,
     pub test_rows: usize,
     pub train_accuracy: Option<f64>,
+    /// Mean recall of the classes of the test split.
+    pub balanced_accuracy: Option<f64>,
+    /// k, and the share of test pictures whose class is among the k most probable: 1 to 5, below the number of classes.
+    pub top_k: Vec<(usize, f64)>,
+    /// Area under the ROC curve on the test split, the mean of the classes, each against the rest; none where it is undefined.
+    pub roc_auc: Option<f64>,
+    /// Confidence and accuracy on the test split; empty without one.
+    pub calibration: Vec<Bin>,
 }
 
 impl Evaluated {
@@ -73,17 +81,35 @@ pub fn run(
     write(plan, &keys, &probabilities, &predicted, classes)?;
     let scores = |split: Split| score(&keys, &probabilities, &predicted, classes, split);
     let (test, train) = (scores(Split::Test)?, scores(Split::Train)?);
+    warn_of_absent(test.as_ref(), classes, ui);
     let path = plan.dir.metrics();
     atomic::write_json(&path, &document(classes, trained, test.as_ref(), train.as_ref())?)?;
     let evaluated = Evaluated {
         test_accuracy: test.as_ref().map(|test| test.accuracy),
         test_rows: test.as_ref().map_or(0, |test| test.support),
         train_accuracy: train.as_ref().map(|train| train.accuracy),
+        balanced_accuracy: test.as_ref().map(|test| test.balanced_accuracy),
+        top_k: test.iter().flat_map(|test| &test.top_k_accuracy).map(|top| (top.k, top.accuracy)).collect(),
+        roc_auc: test.as_ref().and_then(|test| test.roc_auc).map(|auc| auc.macro_avg),
+        calibration: test.as_ref().map(|test| test.calibration.clone()).unwrap_or_default(),
     };
     line.finish(&evaluated.describe());
     let files = [plan.dir.predictions(), path];
     let files = files.iter().map(|path| OutputFile::of(&plan.dir, path)).collect::<Result<_, _>>()?;
     Ok((evaluated, files))
+}
+
+/// Classes without test pictures count as 0 in the macro averages: the user should know.
+fn warn_of_absent(test: Option<&Metrics>, classes: &[String], ui: &Ui) {
+    let Some(test) = test else { return };
+    let absent = classes.iter().zip(&test.per_class).filter(|(_, scores)| scores.support == 0);
+    let absent: Vec<&str> = absent.map(|(class, _)| class.as_str()).collect();
+    if !absent.is_empty() {
+        ui.warn(&format!(
+            "the test split has no picture of {}; their recall counts as 0 in the macro averages, not in the balanced accuracy",
+            absent.join(", ")
+        ));
+    }
 }
 
 /// Columns for all classes: those that were not in the train split have probability 0.
@@ -119,7 +145,7 @@ fn score(
     }
     let (rows, truth): (Vec<usize>, Vec<usize>) = rows.into_iter().unzip();
     let predicted: Vec<usize> = rows.iter().map(|&i| predicted[i]).collect();
-    let top: Vec<usize> = [3, 5].into_iter().filter(|&k| k < classes.len()).collect();
+    let top: Vec<usize> = (1..=5).filter(|&k| k < classes.len()).collect();
     let probabilities = probabilities.select_rows(&rows);
     Ok(Some(metrics::evaluate(&truth, &predicted, &probabilities, classes.len(), &top)?))
 }
