@@ -1,7 +1,7 @@
 //! A picture in, the probability of every class out: what a run has learnt, or the classifier that a network was trained with.
 //!
 //! ```text
-//! file ──> Extractor (decode ▸ recipe ▸ forward ▸ pool) ──> kept columns ──> PCA ──> MLP      a run's folder: `predict`
+//! file ──> Extractor (decode ▸ recipe ▸ forward ▸ pool) ──> kept columns ──> scale, PCA ──> MLP      a run's folder: `predict`
 //!                                                     └──> softmax                            a network's own: `classify`
 //! ```
 //!
@@ -23,7 +23,7 @@ use crate::extractor::Extractor;
 pub use crate::extractor::Failure;
 use crate::io::IoError;
 use crate::learn::mlp::Mlp;
-use crate::learn::pca::Pca;
+use crate::learn::reduction::Reduction;
 use crate::models::{ModelSpec, Source, imagenet};
 use crate::stages::reduce::ReduceError;
 use crate::stages::scan::NamedFile;
@@ -107,7 +107,7 @@ enum Head {
 struct Fitted {
     /// The columns that `select` kept, ascending.
     kept: Option<Vec<usize>>,
-    pca: Option<Pca>,
+    reduction: Option<Reduction>,
     mlp: Mlp,
 }
 
@@ -198,8 +198,8 @@ impl Fitted {
         if let Some(kept) = self.kept.as_ref().filter(|kept| kept.len() < features.len()) {
             row = row.select_cols(kept);
         }
-        if let Some(pca) = &self.pca {
-            row = pca.transform(&row).map_err(|error| failed(&error))?;
+        if let Some(reduction) = &self.reduction {
+            row = reduction.transform(&row).map_err(|error| failed(&error))?;
         }
         let probabilities = self.mlp.predict_proba(&row).map_err(|error| failed(&error))?;
         Ok(probabilities.as_slice().to_vec())

@@ -59,9 +59,9 @@ pub fn open(dir: &RunDir, weights: Option<&Path>) -> Result<Chain, ChainError> {
     }
     let extractor = Extractor::open(&backbone, &Device::cpu())?;
     let kept = card.select.is_some().then(|| select::kept(dir)).transpose()?;
-    let pca = card.reduce.is_some().then(|| reduce::open(dir)).transpose()?;
+    let reduction = card.reduce.as_deref().map(|file| reduce::open(dir, file)).transpose()?;
     let (mlp, classes) = train::open(dir)?;
-    let fitted = Fitted { kept, pca, mlp };
+    let fitted = Fitted { kept, reduction, mlp };
     fitted.check(extractor.width()).map_err(|reason| unfinished(dir, reason))?;
     Ok(Chain { extractor, head: Head::Fitted(Box::new(fitted)), classes })
 }
@@ -162,11 +162,11 @@ impl Fitted {
             }
             columns = kept.len();
         }
-        if let Some(pca) = &self.pca {
-            if pca.features != columns {
-                return Err(format!("pca.safetensors takes {} columns, {columns} are kept", pca.features));
+        if let Some(reduction) = &self.reduction {
+            if reduction.columns != columns {
+                return Err(format!("what `reduce` saved takes {} columns, {columns} are kept", reduction.columns));
             }
-            columns = pca.k();
+            columns = reduction.outputs();
         }
         let inputs = self.mlp.layers.first().map_or(0, |layer| layer.inputs);
         if inputs != columns {

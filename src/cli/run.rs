@@ -95,8 +95,7 @@ fn summary(plan: &Plan, outcome: &Outcome, seconds: f64) -> String {
         line("kept", format!("{} of {} columns (variance > {}{best})", done.kept, done.of, done.threshold));
     }
     if let Some(done) = &outcome.reduced {
-        let percent = 100.0 * done.explained;
-        line("components", format!("{}, explaining {percent:.1} % of the variance", done.components));
+        line("components", done.describe());
     }
     if let Some(done) = &outcome.evaluated {
         line("result", done.describe());

@@ -4,7 +4,9 @@ use std::path::Path;
 
 use globset::Glob;
 
-use super::pipeline::{Extract, Input, Label, LimitPerClass, Output, Pipeline, Runtime, Score, Select, Split, Weights};
+use super::pipeline::{
+    Extract, Input, Label, LimitPerClass, Output, Pipeline, Reduce, Runtime, Scale, Score, Select, Split, Weights,
+};
 use super::source::Source;
 use super::train::Mlp;
 use super::{ConfigError, VERSION, raw};
@@ -25,6 +27,9 @@ pub fn pipeline(raw: raw::Pipeline, source: Source) -> Checked<Pipeline> {
     let extract = extract(raw.extract, &source)?;
     if let Some(select) = &raw.select {
         check_select(select, &input, &source)?;
+    }
+    if let Some(reduce) = &raw.reduce {
+        check_reduce(reduce, &source)?;
     }
     if let Some(train) = &raw.train {
         check_mlp(&train.mlp, &source)?;
@@ -226,6 +231,17 @@ fn check_select(select: &Select, input: &Input, source: &Source) -> Checked {
         return Err(ConfigError::at_key(source, "select.score", message));
     }
     Ok(())
+}
+
+fn check_reduce(reduce: &Reduce, source: &Source) -> Checked {
+    let (key, message) = match (&reduce.pca, &reduce.svd, reduce.scale) {
+        (Some(_), Some(_), _) => ("reduce.svd", "`reduce` has `pca` and `svd` both; leave one of them out"),
+        (None, None, Scale::None) => {
+            ("reduce", "`reduce` has nothing to do; write `reduce: {pca: {}}`, or leave `reduce` out")
+        }
+        _ => return Ok(()),
+    };
+    Err(ConfigError::at_key(source, key, message))
 }
 
 /// The ranges of scikit-learn's `_parameter_constraints` of `MLPClassifier`.

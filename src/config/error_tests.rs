@@ -135,7 +135,7 @@ fn unknown_keys() {
         ("train: {hidden: [1]}", "3:9: unknown key `hidden` in `train`; `hidden` belongs under `train.mlp`"),
         (
             "reduce: {components: 3}",
-            "3:10: unknown key `components` in `reduce`; `components` belongs under `reduce.pca`",
+            "3:10: unknown key `components` in `reduce`; `components` belongs under `reduce.pca` or `reduce.svd`",
         ),
         ("report: {version: 1}", "3:10: unknown key `version` in `report`; `version` belongs at the top level"),
         ("report: {sample: 3}", "3:10: unknown key `sample` in `report`; did you mean `samples`?"),
@@ -249,8 +249,7 @@ fn wrong_types_and_words() {
 
 #[test]
 fn values_out_of_range() {
-    let components =
-        "expected how many components (a whole number of at least 1), or how much of the variance (between 0 and 1)";
+    let components = "expected how many components (a whole number of at least 1), how much of the variance (between 0 and 1), or `mle`";
     check(&[
         (
             "name: a/b",
@@ -312,7 +311,16 @@ fn values_out_of_range() {
             "3:28: `reduce.pca.components`: 1.0 can be read in two ways; write `1` for one component, `0.999` for nearly all of the \
              variance, or leave `reduce` out to keep every column",
         ),
-        ("reduce:", "3:1: missing key `pca` in `reduce`; write `reduce: {pca: {}}`, or leave `reduce` out"),
+        ("reduce: {pca: {components: all}}", &format!("3:28: `reduce.pca.components`: {components}, found `all`")),
+        (
+            "reduce: {svd: {components: mle}}",
+            "3:28: `reduce.svd.components`: expected how many components (a whole number of at least 1; a share of the variance and \
+             `mle` are for `pca`), found `mle`",
+        ),
+        ("reduce: {pca: {}, svd: {}}", "3:24: `reduce` has `pca` and `svd` both; leave one of them out"),
+        ("reduce: {scale: minmax}", "3:17: `reduce.scale`: expected `none`, `standard` or `l2`, found `minmax`"),
+        ("reduce: {scale: none}", "3:9: `reduce` has nothing to do; write `reduce: {pca: {}}`, or leave `reduce` out"),
+        ("reduce:", "3:1: `reduce` has nothing to do; write `reduce: {pca: {}}`, or leave `reduce` out"),
         ("train: {}", "3:1: missing key `mlp` in `train`; write `train: {mlp: {}}`, or leave `train` out"),
         (
             "train: {mlp: {hidden: [9, 0]}}",

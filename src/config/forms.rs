@@ -101,6 +101,27 @@ pub fn whole_or_list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u
     deserializer.deserialize_any(WholeOrList)
 }
 
+/// How many singular vectors: shares and `mle` are for principal components.
+pub fn svd_components<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+    struct Count;
+
+    impl Visitor<'_> for Count {
+        type Value = usize;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(
+                "how many components (a whole number of at least 1; a share of the variance and `mle` are for `pca`)",
+            )
+        }
+
+        fn visit_u64<E: Error>(self, v: u64) -> Result<usize, E> {
+            at_least_1(v, &self)
+        }
+    }
+
+    deserializer.deserialize_any(Count)
+}
+
 fn at_least_1<E: Error>(v: u64, expected: &dyn serde::de::Expected) -> Result<usize, E> {
     match usize::try_from(v) {
         Ok(v) if v > 0 => Ok(v),
@@ -123,12 +144,16 @@ impl<'de> Deserialize<'de> for Components {
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(
-                    "how many components (a whole number of at least 1), or how much of the variance (between 0 and 1)",
+                    "how many components (a whole number of at least 1), how much of the variance (between 0 and 1), or `mle`",
                 )
             }
 
             fn visit_u64<E: Error>(self, v: u64) -> Result<Components, E> {
                 at_least_1(v, &self).map(Components::Count)
+            }
+
+            fn visit_str<E: Error>(self, v: &str) -> Result<Components, E> {
+                if v == "mle" { Ok(Components::Mle) } else { Err(E::invalid_value(Unexpected::Str(v), &self)) }
             }
 
             fn visit_f64<E: Error>(self, v: f64) -> Result<Components, E> {

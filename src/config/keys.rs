@@ -8,13 +8,13 @@ use serde::forward_to_deserialize_any;
 
 use super::error::{list, suggest};
 use super::image::Image;
-use super::pipeline::{Extract, Output, Pca, Reduce, Report, Runtime, Select};
+use super::pipeline::{Extract, Output, Pca, Reduce, Report, Runtime, Select, Svd};
 use super::raw;
 use super::train::{Mlp, Train};
 use crate::image::RecipeOverrides;
 
 /// The sections that switch a stage on by being there, even with nothing in them.
-pub const STAGES: [&str; 6] = ["select", "reduce", "reduce.pca", "train", "train.mlp", "report"];
+pub const STAGES: [&str; 7] = ["select", "reduce", "reduce.pca", "reduce.svd", "train", "train.mlp", "report"];
 
 /// The dotted path of each section with its keys, in the order of the reference; the top level is "".
 pub fn sections() -> Vec<(&'static str, &'static [&'static str])> {
@@ -28,6 +28,7 @@ pub fn sections() -> Vec<(&'static str, &'static [&'static str])> {
         ("select", keys::<Select>()),
         ("reduce", keys::<Reduce>()),
         ("reduce.pca", keys::<Pca>()),
+        ("reduce.svd", keys::<Svd>()),
         ("train", keys::<Train>()),
         ("train.mlp", keys::<Mlp>()),
         ("report", keys::<Report>()),
@@ -77,7 +78,6 @@ pub fn missing(section: &str, key: &str) -> String {
         ("", "version") => "; begin the pipeline with `version: 1`",
         ("", "input") => "; write `input: {root: FOLDER}` with the folder of the pictures",
         ("input", "root") => "; write `root: FOLDER` with the folder of the pictures",
-        ("reduce", "pca") => "; write `reduce: {pca: {}}`, or leave `reduce` out",
         ("train", "mlp") => "; write `train: {mlp: {}}`, or leave `train` out",
         _ => "",
     };

@@ -26,7 +26,7 @@ pub use forms::UnknownDevice;
 pub use image::Image;
 pub use pipeline::{
     Channels, Components, Device, Extract, Features, Input, Label, Layout, LimitPerClass, Output, Pca, Pipeline,
-    Precision, Reduce, Report, Runtime, Score, Select, Split, Weights,
+    Precision, Reduce, Report, Runtime, Scale, Score, Select, Split, Svd, Weights,
 };
 pub use schema::schema;
 pub use source::Source;

@@ -297,20 +297,67 @@ impl Score {
     }
 }
 
-/// `reduce`: fewer columns.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+/// `reduce`: scaled, or fewer columns; at least one of its keys.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
 pub struct Reduce {
-    /// Principal components, fitted on the train split. `{}`: with its defaults.
-    pub pca: Pca,
+    /// What is done before: `standard` (mean 0 and variance 1 in every column, over the train split), `l2` (length 1 of every
+    /// row) or `none`. Default: `none`.
+    pub scale: Scale,
+    /// Principal components, fitted on the train split; `{}`: with its defaults. Default: none.
+    #[serde(deserialize_with = "forms::present")]
+    pub pca: Option<Pca>,
+    /// Singular vectors of the table as it is, not centred, instead of `pca`; `{}`: with its defaults. Default: none.
+    #[serde(deserialize_with = "forms::present")]
+    pub svd: Option<Svd>,
+}
+
+impl Reduce {
+    /// What makes the new columns; its file in `classifier/` is called after it.
+    pub fn word(&self) -> &'static str {
+        match (&self.pca, &self.svd) {
+            (Some(_), _) => "pca",
+            (None, Some(_)) => "svd",
+            (None, None) => "scale",
+        }
+    }
+}
+
+/// What features are brought to before they are reduced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Scale {
+    /// As they are.
+    #[default]
+    None,
+    /// Every column to mean 0 and variance 1.
+    Standard,
+    /// Every row to length 1.
+    L2,
+}
+
+/// `reduce.svd`: truncated singular value decomposition, fitted on the train split.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Svd {
+    /// How many components, at least 1. Default: 64.
+    #[serde(deserialize_with = "forms::svd_components")]
+    #[schemars(range(min = 1))]
+    pub components: usize,
+}
+
+impl Default for Svd {
+    fn default() -> Self {
+        Self { components: 64 }
+    }
 }
 
 /// `reduce.pca`: principal components, fitted on the train split.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Pca {
-    /// How many components (a whole number, at least 1), or how much of the variance they explain (between 0 and 1).
-    /// Default: 64.
+    /// How many components (a whole number, at least 1), how much of the variance they explain (between 0 and 1), or `mle`
+    /// (the most probable number, by Minka's estimate; needs as many pictures as columns). Default: 64.
     #[schemars(extend("default" = 64))]
     pub components: Components,
     /// Scale every component to variance 1. Default: false.
@@ -325,6 +372,8 @@ pub enum Components {
     Count(usize),
     /// As many as explain this part of the variance, in (0, 1).
     Fraction(f64),
+    /// As many as are most probable.
+    Mle,
 }
 
 impl Default for Components {

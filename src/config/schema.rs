@@ -158,7 +158,8 @@ forms! {
     BatchSize: {"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 1}]}
     Components: {"anyOf": [
         {"type": "integer", "minimum": 1},
-        {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}
+        {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
+        {"const": "mle"}
     ]}
     LimitPerClass: {"anyOf": [
         {"type": "integer", "minimum": 1},

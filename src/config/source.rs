@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::keys::STAGES;
 use super::tree::{Node, Value};
 
 /// Where something was written.
@@ -105,6 +106,9 @@ impl Source {
                     let path = join(path, &key.name);
                     if !matches!(value.value, Value::Null) {
                         self.keys.insert(path.clone(), Written { key: key.place, value: value.place });
+                    } else if STAGES.contains(&path.as_str()) {
+                        // there, with nothing in it
+                        self.keys.insert(path.clone(), Written { key: key.place, value: key.place });
                     }
                     self.index_below(&path, value);
                 }

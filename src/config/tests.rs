@@ -77,7 +77,7 @@ runtime: {device: auto, batch_size: 32, threads: auto}
     assert_eq!(pipeline.input.limit_per_class, Some(LimitPerClass { train: Some(10), test: Some(10) }));
     assert_eq!(pipeline.extract, Extract { weights: Weights::Bundled, ..Extract::default() });
     assert_eq!(pipeline.select, Some(Select::default()));
-    assert_eq!(pipeline.reduce, Some(Reduce { pca: Pca::default() }));
+    assert_eq!(pipeline.reduce, Some(Reduce { pca: Some(Pca::default()), ..Reduce::default() }));
     assert_eq!(pipeline.train, Some(Train { mlp: Mlp { seed: 7, ..Mlp::default() } }));
     assert_eq!(pipeline.report, Some(Report::default()));
     assert_eq!(pipeline.output.dir_for("fruits"), Path::new("runs/fruits"));
@@ -97,7 +97,15 @@ fn a_section_is_on_when_it_is_there() {
     }
     for below in ["reduce: {pca: {}}", "reduce:\n  pca:"] {
         let pca = Pca { components: Components::Count(64), whiten: false };
-        assert_eq!(with(below).reduce, Some(Reduce { pca }), "{below}");
+        assert_eq!(with(below).reduce, Some(Reduce { pca: Some(pca), ..Reduce::default() }), "{below}");
+    }
+    for (below, scale, components) in [
+        ("reduce: {svd: {components: 8}, scale: l2}", Scale::L2, Some(8)),
+        ("reduce:\n  svd:", Scale::None, Some(64)),
+        ("reduce: {scale: standard}", Scale::Standard, None),
+    ] {
+        let svd = components.map(|components| Svd { components });
+        assert_eq!(with(below).reduce, Some(Reduce { scale, pca: None, svd }), "{below}");
     }
     assert_eq!(with("train:\n  mlp:").train, Some(Train { mlp: Mlp::default() }));
     assert_eq!(
@@ -166,9 +174,10 @@ fn values_that_have_more_than_one_form() {
         Some(Select { variance_threshold: 0.0, top_k: Some(9), score: Score::FClassif })
     );
     let components =
-        |text: &str| with(&format!("reduce: {{pca: {{components: {text}}}}}")).reduce.unwrap().pca.components;
+        |text: &str| with(&format!("reduce: {{pca: {{components: {text}}}}}")).reduce.unwrap().pca.unwrap().components;
     assert_eq!(components("1"), Components::Count(1));
     assert_eq!(components("0.95"), Components::Fraction(0.95));
+    assert_eq!(components("mle"), Components::Mle);
     let mlp = |text: &str| with(&format!("train: {{mlp: {{{text}}}}}")).train.unwrap().mlp;
     assert_eq!(mlp("hidden: 50").hidden, [50]);
     assert_eq!(mlp("hidden: []").hidden, [0; 0]);
@@ -232,7 +241,7 @@ fn sets_override_add_and_remove() {
         ],
     );
     assert_eq!((pipeline.extract.model.as_str(), pipeline.extract.features), ("resnet50", Features::Max));
-    assert_eq!(pipeline.reduce.unwrap().pca.components, Components::Count(8));
+    assert_eq!(pipeline.reduce.unwrap().pca.unwrap().components, Components::Count(8));
     assert_eq!(pipeline.train.unwrap().mlp, Mlp { hidden: vec![5], seed: 3, ..Mlp::default() });
     assert_eq!(pipeline.report, None);
     // the last one counts; removing what is not there is nothing; a value may hold `=`
@@ -264,7 +273,10 @@ fn paths_count_from_the_file_or_from_the_current_folder() {
 fn sections_have_one_canonical_json() {
     let pipeline = with("reduce: {pca: {components: 0.5}}\nruntime: {device: cuda:1}");
     let json = |value: &dyn erased::Json| value.json();
-    assert_eq!(json(&pipeline.reduce), r#"{"pca":{"components":{"fraction":0.5},"whiten":false}}"#);
+    assert_eq!(
+        json(&pipeline.reduce),
+        r#"{"scale":"none","pca":{"components":{"fraction":0.5},"whiten":false},"svd":null}"#
+    );
     assert_eq!(json(&pipeline.runtime), r#"{"device":"cuda:1","batch_size":32,"threads":null}"#);
     assert_eq!(
         json(&pipeline.extract),
@@ -306,7 +318,7 @@ fn documented(source: &str) -> Vec<(String, String, String)> {
 }
 
 /// The sections that this folder documents, with the struct and the text of the file it stands in.
-const REFERENCE: [(&str, &str, &str); 13] = [
+const REFERENCE: [(&str, &str, &str); 14] = [
     ("", "Pipeline", include_str!("raw.rs")),
     ("input", "Input", include_str!("raw.rs")),
     ("input.split", "Split", include_str!("raw.rs")),
@@ -315,6 +327,7 @@ const REFERENCE: [(&str, &str, &str); 13] = [
     ("select", "Select", include_str!("pipeline.rs")),
     ("reduce", "Reduce", include_str!("pipeline.rs")),
     ("reduce.pca", "Pca", include_str!("pipeline.rs")),
+    ("reduce.svd", "Svd", include_str!("pipeline.rs")),
     ("train", "Train", include_str!("train.rs")),
     ("train.mlp", "Mlp", include_str!("train.rs")),
     ("report", "Report", include_str!("pipeline.rs")),
@@ -353,7 +366,7 @@ fn the_documented_defaults_are_true() {
             let value = default.trim_matches('`');
             let literal = default.starts_with('`') || value.parse::<f64>().is_ok() || value.parse::<bool>().is_ok();
             // what is no value but a sentence, or a rule
-            if !literal || value.contains('<') || section == "input.split" {
+            if !literal || value.contains('<') || ["input.split", "reduce.svd"].contains(&section) {
                 continue;
             }
             let set = format!("{}={value}", source::join(section, &field));

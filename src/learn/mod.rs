@@ -12,6 +12,8 @@ pub mod metrics;
 pub mod mlp;
 pub mod neighbours;
 pub mod pca;
+pub mod reduction;
+pub mod scale;
 pub mod variance;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Principal component analysis as a linfa model, solved exactly by faer.
+//! Principal component analysis and truncated SVD as linfa models, solved exactly by faer.
 //!
 //! linfa's own `Pca` is not used: its variances are divided by the wrong count, its ratios are taken over the kept
 //! components only, and its iterative solver returns unconverged results as good ones. The traits are linfa's
@@ -13,12 +13,15 @@ mod covariance;
 mod eigen;
 mod gram;
 mod linfa_model;
+mod mle;
 mod project;
+mod svd;
 #[cfg(test)]
 mod tests;
 
 pub use covariance::CovarianceAccumulator;
 pub use linfa_model::{PcaParams, PcaValidParams, valid_params};
+pub use svd::{SvdParams, SvdValidParams, TruncatedSvd, fit_svd, valid_svd_params};
 
 use thiserror::Error;
 
@@ -31,6 +34,8 @@ pub enum Components {
     Count(usize),
     /// The fewest whose share of the total variance is above this, in (0, 1).
     Fraction(f64),
+    /// The most probable number, by Minka's estimate; needs as many rows as features.
+    Mle,
 }
 
 /// A fitted PCA: plain numbers, so that a stage can store them and read them back to the bit.
@@ -62,17 +67,17 @@ pub struct Pca {
 #[derive(Debug, Error)]
 pub enum PcaError {
     /// Zero components are asked for.
-    #[error("pca: 0 components asked: ask for at least 1")]
+    #[error("0 components asked: ask for at least 1")]
     NoComponents,
     /// The fraction is not inside (0, 1).
-    #[error("pca: a fraction of the variance must lie between 0 and 1, both excluded, not {fraction}")]
+    #[error("a fraction of the variance must lie between 0 and 1, both excluded, not {fraction}")]
     Fraction {
         /// What was asked.
         fraction: f64,
     },
     /// More components than the table can have, and no leave to clamp.
     #[error(
-        "pca: {asked} components asked, but {rows} pictures of {features} features have at most {most}: ask for {most} or fewer"
+        "{asked} components asked, but {rows} pictures of {features} features have at most {most}: ask for {most} or fewer"
     )]
     TooMany {
         /// What was asked.
@@ -84,9 +89,19 @@ pub enum PcaError {
         /// Columns of the table.
         features: usize,
     },
+    /// Too few rows for Minka's estimate.
+    #[error(
+        "`components: mle` needs at least as many pictures as features, and there are {rows} pictures of {features} features: give a number or a share such as 0.95, or keep fewer columns (`select.top_k`)"
+    )]
+    MleRows {
+        /// Rows of the table.
+        rows: u64,
+        /// Columns of the table.
+        features: usize,
+    },
     /// Fewer than two rows, or no columns.
     #[error(
-        "pca: {rows} pictures of {features} features have no variance to analyse: at least 2 pictures and 1 feature are needed"
+        "{rows} pictures of {features} features have no variance to analyse: at least 2 pictures and 1 feature are needed"
     )]
     TooSmall {
         /// Rows of the table.
@@ -95,22 +110,20 @@ pub enum PcaError {
         features: usize,
     },
     /// All rows are the same, so no share of their variance can be kept.
-    #[error("pca: all {rows} pictures have the same features, so no fraction of their variance can be kept")]
+    #[error("all {rows} pictures have the same features, so no fraction of their variance can be kept")]
     Constant {
         /// Rows of the table.
         rows: u64,
     },
     /// A value is NaN or infinite.
-    #[error(
-        "pca: feature {column} has values that are NaN or infinite: check the weights and the precision of the model"
-    )]
+    #[error("feature {column} has values that are NaN or infinite: check the weights and the precision of the model")]
     NotFinite {
         /// The first such column.
         column: usize,
     },
     /// Neither route fits into memory.
     #[error(
-        "pca: {rows} pictures of {features} features need a {side} × {side} matrix, more than {limit} × {limit}: keep fewer features (features: avg, select.variance_threshold) or fit on fewer pictures"
+        "{rows} pictures of {features} features need a {side} × {side} matrix, more than {limit} × {limit}: keep fewer features (features: avg, select.variance_threshold) or fit on fewer pictures"
     )]
     TooLarge {
         /// Rows of the table; 0 when they are not known yet.
@@ -123,7 +136,7 @@ pub enum PcaError {
         limit: usize,
     },
     /// A block does not hold rows of the right width.
-    #[error("pca: {found} values do not make rows of {features} features")]
+    #[error("{found} values do not make rows of {features} features")]
     Width {
         /// Columns, or values of the block.
         found: usize,
@@ -131,7 +144,7 @@ pub enum PcaError {
         features: usize,
     },
     /// A stored PCA contradicts itself.
-    #[error("pca: the stored {field} has {found} values where {expected} are expected, or values that are not finite")]
+    #[error("the stored {field} has {found} values where {expected} are expected, or values that are not finite")]
     Stored {
         /// Which numbers.
         field: &'static str,
@@ -141,7 +154,7 @@ pub enum PcaError {
         expected: usize,
     },
     /// The eigenvalue iteration did not end, or memory ran out.
-    #[error("pca: the eigenvalues of a {side} × {side} matrix could not be computed ({reason})")]
+    #[error("the eigenvalues of a {side} × {side} matrix could not be computed ({reason})")]
     Solver {
         /// Side of the matrix.
         side: usize,
@@ -214,27 +227,44 @@ impl Pca {
             return Err(PcaError::Width { found: block.cols(), features: self.features });
         }
         let mut out = FeatureMatrix::zeros(block.rows(), self.k());
-        project::project(self, block.as_slice(), out.as_mut_slice());
+        self.project(block.as_slice(), out.as_mut_slice());
         Ok(out)
+    }
+
+    fn project(&self, rows: &[f32], out: &mut [f32]) {
+        let scale: Option<Vec<f64>> =
+            self.whiten.then(|| self.explained_variance.iter().map(project::whitening).collect());
+        let (features, components, mean) = (self.features, self.components.as_slice(), Some(self.mean.as_slice()));
+        project::project(&project::Directions { features, components, mean }, scale.as_deref(), rows, out);
     }
 
     /// Whether the numbers agree with each other. To be asked of a PCA that was read from a file.
     pub fn check(&self) -> Result<(), PcaError> {
         let (k, d) = (self.k(), self.features);
-        let wide = self.components.len();
-        if Some(wide) != k.checked_mul(d) || k == 0 || !self.components.iter().all(|v| v.is_finite()) {
-            return Err(PcaError::Stored { field: "components", found: wide, expected: k.saturating_mul(d) });
-        }
+        check_directions(&self.components, k, d)?;
         for (field, values, expected) in [
             ("mean", &self.mean, d),
             ("explained_variance", &self.explained_variance, k),
             ("explained_variance_ratio", &self.explained_variance_ratio, k),
             ("singular_values", &self.singular_values, k),
         ] {
-            if values.len() != expected || !values.iter().all(|v| v.is_finite()) {
-                return Err(PcaError::Stored { field, found: values.len(), expected });
-            }
+            check_numbers(field, values, expected)?;
         }
         Ok(())
     }
+}
+
+fn check_directions(components: &[f32], k: usize, d: usize) -> Result<(), PcaError> {
+    let found = components.len();
+    if Some(found) == k.checked_mul(d) && k > 0 && components.iter().all(|value| value.is_finite()) {
+        return Ok(());
+    }
+    Err(PcaError::Stored { field: "components", found, expected: k.saturating_mul(d) })
+}
+
+fn check_numbers(field: &'static str, values: &[f64], expected: usize) -> Result<(), PcaError> {
+    if values.len() == expected && values.iter().all(|value| value.is_finite()) {
+        return Ok(());
+    }
+    Err(PcaError::Stored { field, found: values.len(), expected })
 }

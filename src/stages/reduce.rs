@@ -1,32 +1,84 @@
-//! `reduce`: principal components, fitted on the train split, applied to every row.
+//! `reduce`: columns scaled and projected on fewer, fitted on the train split, applied to every row.
+
+mod stored;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::config::{self, Reduce};
+use crate::config::{self, Reduce, Scale};
 use crate::io::features::Key;
 use crate::io::table::Table;
-use crate::io::tensors::{self, Tensors, Values};
 use crate::io::{IoError, features};
-use crate::learn::pca::{self, Components, CovarianceAccumulator, Pca, PcaError, Route};
+use crate::learn::pca::{self, Components, CovarianceAccumulator, Pca, PcaError, Route, TruncatedSvd};
+use crate::learn::reduction::{Projection, Reduction, ReductionError};
+use crate::learn::scale::{Normalizer, ScaleError, Scaler, StandardScaler};
+use crate::learn::variance::VarianceAccumulator;
 use crate::plan::Plan;
 use crate::progress::{Interrupted, Ui};
 use crate::stages::StageId;
 use crate::stages::rows::Shards;
 use crate::stages::scan::Split;
-use crate::store::{OutputFile, RunDir};
+use crate::store::OutputFile;
 use crate::table::FeatureMatrix;
 
-/// What `reduce` commits; the components stand in `classifier/pca.safetensors`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub use stored::open;
+
+/// What `reduce` commits; the numbers stand in `classifier/<kind>.safetensors`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Reduced {
+    pub kind: Kind,
+    pub scale: Scale,
+    /// Columns that come out.
     pub components: usize,
     /// Of the columns that came in.
     pub columns: usize,
-    /// Share of the train split's variance that the components explain.
+    /// Share of the train split's variance that the components explain; 1 without a projection.
     pub explained: f64,
-    /// The same for each component.
+    /// The same for each component; none without a projection.
     pub ratio: Vec<f64>,
+}
+
+impl Reduced {
+    /// Share of the variance of each component and of all before it.
+    pub fn cumulative(&self) -> Vec<f64> {
+        let sums = self.ratio.iter().scan(0.0, |sum, share| {
+            *sum += share;
+            Some(*sum)
+        });
+        sums.collect()
+    }
+}
+
+/// What makes the new columns of the old.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    #[default]
+    Pca,
+    Svd,
+    /// A scale alone.
+    Scale,
+}
+
+impl Kind {
+    const ALL: [Self; 3] = [Self::Pca, Self::Svd, Self::Scale];
+
+    fn of(reduction: &Reduction) -> Self {
+        match reduction.projection {
+            Some(Projection::Pca(_)) => Self::Pca,
+            Some(Projection::Svd(_)) => Self::Svd,
+            None => Self::Scale,
+        }
+    }
+
+    /// The word in names of files.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Pca => "pca",
+            Self::Svd => "svd",
+            Self::Scale => "scale",
+        }
+    }
 }
 
 /// The table cannot be reduced.
@@ -36,8 +88,16 @@ pub enum ReduceError {
     Io(#[from] IoError),
     #[error("reduce: {0}")]
     Learn(#[from] PcaError),
+    #[error("reduce: {0}")]
+    Scale(#[from] ScaleError),
+    #[error("reduce: {0}")]
+    Reduction(#[from] ReductionError),
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
+    #[error(
+        "reduce: the classifier's card names `{file}`, which this version of featurize does not read; use the one that made it"
+    )]
+    Unknown { file: String },
 }
 
 /// What the stage reads.
@@ -50,53 +110,164 @@ pub struct Input<'a> {
     pub classes: &'a [String],
 }
 
-/// Fits on the train rows, writes the components and `reduced.parquet`.
+/// Fits on the train rows, writes what was fitted and `reduced.parquet`.
 pub fn run(plan: &Plan, settings: &Reduce, input: Input, ui: &Ui) -> Result<(Reduced, Vec<OutputFile>), ReduceError> {
     let line = ui.stage(StageId::Reduce, None, "rows");
-    let pca = fit(plan, &settings.pca, input, ui)?;
-    save(&plan.dir, &pca)?;
-    let (mut keys, mut all): (Vec<Key>, _) = (Vec::new(), FeatureMatrix::with_cols(pca.k()));
+    let reduction = Fitting { plan, input, ui }.reduction(settings)?;
+    let stored = stored::save(&plan.dir, &reduction)?;
+    let (mut keys, mut all): (Vec<Key>, _) = (Vec::new(), FeatureMatrix::with_cols(reduction.outputs()));
     Shards::of(&plan.dir, input.shards).for_each::<ReduceError>(input.kept, ui, |some, rows| {
         keys.extend_from_slice(some);
-        all.append(&pca.transform(rows)?);
+        all.append(&reduction.transform(rows)?);
         Ok(())
     })?;
     let path = plan.dir.reduced();
-    write(plan, &path, &keys, &all, input.classes)?;
+    write(plan, &path, &keys, &all, &names(plan, &reduction, input.kept), input.classes)?;
+    let ratio = reduction.projection.as_ref().map_or(Vec::new(), |projection| projection.ratio().to_vec());
     let reduced = Reduced {
-        components: pca.k(),
-        columns: pca.features,
-        explained: pca.explained_variance_ratio.iter().sum(),
-        ratio: pca.explained_variance_ratio.clone(),
+        kind: Kind::of(&reduction),
+        scale: settings.scale,
+        components: reduction.outputs(),
+        columns: reduction.columns,
+        explained: if reduction.projection.is_some() { ratio.iter().sum() } else { 1.0 },
+        ratio,
     };
-    let percent = 100.0 * reduced.explained;
-    line.finish(&format!("{} components explain {percent:.1} % of the variance", reduced.components));
-    Ok((reduced, vec![OutputFile::of(&plan.dir, &plan.dir.pca())?, OutputFile::of(&plan.dir, &path)?]))
+    line.finish(&reduced.describe());
+    Ok((reduced, vec![OutputFile::of(&plan.dir, &stored)?, OutputFile::of(&plan.dir, &path)?]))
 }
 
-fn fit(plan: &Plan, settings: &config::Pca, input: Input, ui: &Ui) -> Result<Pca, ReduceError> {
-    let components = match settings.components {
-        config::Components::Count(n) => Components::Count(n),
-        config::Components::Fraction(f) => Components::Fraction(f),
-    };
-    let params = pca::valid_params(components, settings.whiten)?;
-    let columns = input.kept.map_or(plan.width(), <[usize]>::len);
-    let shards = Shards::of(&plan.dir, input.shards);
-    match pca::route(input.train_rows, columns) {
-        Route::Covariance => {
-            let mut covariance = CovarianceAccumulator::new(columns)?;
-            shards.for_each_train::<ReduceError>(input.kept, ui, |rows| Ok(covariance.update(rows.as_slice())?))?;
-            Ok(covariance.finish(&params)?)
+impl Reduced {
+    /// One line for the summary.
+    pub fn describe(&self) -> String {
+        let scaled = match self.scale {
+            Scale::None => "",
+            Scale::Standard => "columns scaled to variance 1",
+            Scale::L2 => "rows scaled to length 1",
+        };
+        if self.kind == Kind::Scale {
+            return format!("{}, {scaled}", self.components);
         }
-        Route::Gram => {
-            let mut all = FeatureMatrix::with_cols(columns);
-            shards.for_each_train::<ReduceError>(input.kept, ui, |rows| {
-                all.append(rows);
-                Ok(())
-            })?;
-            Ok(pca::fit_rows(&all, &params)?)
+        let percent = 100.0 * self.explained;
+        let after = if scaled.is_empty() { String::new() } else { format!(" ({scaled} before)") };
+        format!("{}, explaining {percent:.1} % of the variance{after}", self.components)
+    }
+}
+
+/// The train rows, read as often as something is fitted on them.
+struct Fitting<'a> {
+    plan: &'a Plan,
+    input: Input<'a>,
+    ui: &'a Ui,
+}
+
+impl Fitting<'_> {
+    fn reduction(&self, settings: &Reduce) -> Result<Reduction, ReduceError> {
+        let columns = self.columns();
+        let scaler = match settings.scale {
+            Scale::None => None,
+            Scale::Standard => Some(Scaler::Standard(self.standard()?)),
+            Scale::L2 => Some(Scaler::L2(Normalizer)),
+        };
+        let projection = match (&settings.pca, &settings.svd) {
+            (Some(pca), _) => Some(Projection::Pca(self.pca(pca, scaler.as_ref())?)),
+            (None, Some(svd)) => Some(Projection::Svd(self.svd(svd, scaler.as_ref())?)),
+            (None, None) => None,
+        };
+        Ok(Reduction { columns, scaler, projection })
+    }
+
+    fn columns(&self) -> usize {
+        self.input.kept.map_or(self.plan.width(), <[usize]>::len)
+    }
+
+    /// Hands over the train rows, scaled, block by block.
+    fn rows(
+        &self,
+        scaler: Option<&Scaler>,
+        mut take: impl FnMut(&FeatureMatrix) -> Result<(), ReduceError>,
+    ) -> Result<(), ReduceError> {
+        let shards = Shards::of(&self.plan.dir, self.input.shards);
+        shards.for_each_train::<ReduceError>(self.input.kept, self.ui, |rows| match scaler {
+            None => take(rows),
+            Some(scaler) => take(&scaler.transform(rows)?),
+        })
+    }
+
+    fn standard(&self) -> Result<StandardScaler, ReduceError> {
+        let mut statistics = VarianceAccumulator::new(self.columns());
+        self.rows(None, |rows| {
+            statistics.update(rows.as_slice());
+            Ok(())
+        })?;
+        Ok(StandardScaler::of(&statistics.finish())?)
+    }
+
+    fn pca(&self, settings: &config::Pca, scaler: Option<&Scaler>) -> Result<Pca, ReduceError> {
+        let components = match settings.components {
+            config::Components::Count(n) => Components::Count(n),
+            config::Components::Fraction(f) => Components::Fraction(f),
+            config::Components::Mle => Components::Mle,
+        };
+        let params = pca::valid_params(components, settings.whiten)?;
+        params.suits(self.input.train_rows as u64, self.columns())?;
+        if let Components::Count(n) = components {
+            self.warn_of_too_many(n);
+        }
+        match pca::route(self.input.train_rows, self.columns()) {
+            Route::Covariance => Ok(self.covariance(scaler)?.finish(&params)?),
+            Route::Gram => Ok(pca::fit_rows(&self.table(scaler)?, &params)?),
         }
     }
+
+    fn svd(&self, settings: &config::Svd, scaler: Option<&Scaler>) -> Result<TruncatedSvd, ReduceError> {
+        let params = pca::valid_svd_params(settings.components)?;
+        self.warn_of_too_many(settings.components);
+        match pca::route(self.input.train_rows, self.columns()) {
+            Route::Covariance => Ok(self.covariance(scaler)?.finish_svd(&params)?),
+            Route::Gram => Ok(pca::fit_svd(&self.table(scaler)?, &params)?),
+        }
+    }
+
+    /// A table has no more directions than it has rows or columns.
+    fn warn_of_too_many(&self, asked: usize) {
+        let (rows, columns) = (self.input.train_rows, self.columns());
+        let most = rows.min(columns);
+        if asked > most {
+            self.ui.warn(&format!(
+                "reduce: {asked} components are asked for, and {rows} train pictures of {columns} columns have at most {most}: all \
+                 {most} are kept"
+            ));
+        }
+    }
+
+    fn covariance(&self, scaler: Option<&Scaler>) -> Result<CovarianceAccumulator, ReduceError> {
+        let mut covariance = CovarianceAccumulator::new(self.columns())?;
+        self.rows(scaler, |rows| Ok(covariance.update(rows.as_slice())?))?;
+        Ok(covariance)
+    }
+
+    fn table(&self, scaler: Option<&Scaler>) -> Result<FeatureMatrix, ReduceError> {
+        let mut all = FeatureMatrix::with_cols(self.columns());
+        self.rows(scaler, |rows| {
+            all.append(rows);
+            Ok(())
+        })?;
+        Ok(all)
+    }
+}
+
+/// `pc_000` … for principal components, `svd_000` … for singular vectors; a column that is only scaled keeps its name.
+fn names(plan: &Plan, reduction: &Reduction, kept: Option<&[usize]>) -> Vec<String> {
+    let prefix = match reduction.projection {
+        Some(Projection::Pca(_)) => "pc",
+        Some(Projection::Svd(_)) => "svd",
+        None => {
+            let all = plan.columns();
+            return kept.map_or_else(|| all.clone(), |kept| kept.iter().map(|&j| all[j].clone()).collect());
+        }
+    };
+    let digits = reduction.outputs().saturating_sub(1).to_string().len().max(3);
+    (0..reduction.outputs()).map(|i| format!("{prefix}_{i:0digits$}")).collect()
 }
 
 fn write(
@@ -104,55 +275,14 @@ fn write(
     path: &std::path::Path,
     keys: &[Key],
     matrix: &FeatureMatrix,
+    columns: &[String],
     classes: &[String],
 ) -> Result<(), IoError> {
     let [name, label, split] = features::KEYS;
-    let digits = matrix.cols().saturating_sub(1).to_string().len().max(3);
-    let columns: Vec<String> = (0..matrix.cols()).map(|i| format!("pc_{i:0digits$}")).collect();
     Table::new(keys.len())
         .text(name, keys.iter().map(|key| Some(key.path.as_str())))
         .category(label, classes, keys.iter().map(|key| key.label.as_deref()))
         .category(split, &Split::WORDS.map(String::from), keys.iter().map(|key| key.split.as_deref()))
-        .wide(&columns, matrix)
+        .wide(columns, matrix)
         .write(path, &plan.metadata())
-}
-
-fn save(dir: &RunDir, pca: &Pca) -> Result<(), IoError> {
-    let (k, d) = (pca.k(), pca.features);
-    let facts = [pca.noise_variance, pca.total_variance, pca.rows as f64, f64::from(u8::from(pca.whiten))];
-    let tensor = |name: &str, shape: Vec<usize>, values| (name.to_string(), shape, values);
-    tensors::write(
-        &dir.pca(),
-        &[
-            tensor("mean", vec![d], Values::F64(&pca.mean)),
-            tensor("components", vec![k, d], Values::F32(&pca.components)),
-            tensor("explained_variance", vec![k], Values::F64(&pca.explained_variance)),
-            tensor("explained_variance_ratio", vec![k], Values::F64(&pca.explained_variance_ratio)),
-            tensor("singular_values", vec![k], Values::F64(&pca.singular_values)),
-            tensor("noise_variance", vec![1], Values::F64(&facts[..1])),
-            tensor("total_variance", vec![1], Values::F64(&facts[1..2])),
-            tensor("rows", vec![1], Values::F64(&facts[2..3])),
-            tensor("whiten", vec![1], Values::F64(&facts[3..])),
-        ],
-    )
-}
-
-/// The fitted components of a run.
-pub fn open(dir: &RunDir) -> Result<Pca, ReduceError> {
-    let mut file = Tensors::read(&dir.pca())?;
-    let mean = file.f64s("mean")?;
-    let pca = Pca {
-        features: mean.len(),
-        mean,
-        components: file.f32s("components")?,
-        explained_variance: file.f64s("explained_variance")?,
-        explained_variance_ratio: file.f64s("explained_variance_ratio")?,
-        singular_values: file.f64s("singular_values")?,
-        noise_variance: file.f64("noise_variance")?,
-        total_variance: file.f64("total_variance")?,
-        rows: file.f64("rows")? as u64,
-        whiten: file.f64("whiten")? != 0.0,
-    };
-    pca.check()?;
-    Ok(pca)
 }

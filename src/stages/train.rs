@@ -165,7 +165,7 @@ fn card(plan: &Plan, classes: &[String], mlp: &Mlp) -> Result<(), IoError> {
         "recipe": plan.backbone.recipe,
         "image": plan.backbone.decoding,
         "select": stage(plan.pipeline.select.is_some(), "columns.parquet"),
-        "reduce": stage(plan.pipeline.reduce.is_some(), "pca.safetensors"),
+        "reduce": plan.pipeline.reduce.as_ref().map(|reduce| format!("{}.safetensors", reduce.word())),
         "train": "mlp.safetensors",
     });
     atomic::write_json(&plan.dir.card(), &card)

@@ -36,7 +36,7 @@ impl RunDir {
         self.features().join(format!("part-{i:05}.parquet"))
     }
 
-    /// path, label, split and the principal components.
+    /// path, label, split and the columns that `reduce` made.
     pub fn reduced(&self) -> PathBuf {
         self.root.join("reduced.parquet")
     }
@@ -56,9 +56,9 @@ impl RunDir {
         self.classifier().join("columns.parquet")
     }
 
-    /// The fitted PCA.
-    pub fn pca(&self) -> PathBuf {
-        self.classifier().join("pca.safetensors")
+    /// The fitted reduction: `pca`, `svd` or `scale`.
+    pub fn reduction(&self, kind: &str) -> PathBuf {
+        self.classifier().join(format!("{kind}.safetensors"))
     }
 
     /// The layers of the perceptron.

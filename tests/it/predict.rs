@@ -99,6 +99,13 @@ fn any_combination_of_stages_predicts_what_the_run_predicted() {
             yaml(&format!("{small}, features: flatten, layer: blocks.6.0"), "reduce: {pca: {components: 3}}"),
             &ALL,
         ),
+        (
+            "standard",
+            yaml("", "select: {top_k: 200, score: f_classif}\nreduce: {scale: standard, pca: {components: 0.9}}"),
+            &ALL,
+        ),
+        ("l2 and svd", yaml("", "select: {}\nreduce: {scale: l2, svd: {components: 5}}"), &ALL),
+        ("scaled only", yaml("", "reduce: {scale: standard}"), &ALL),
         ("binary", yaml("features: max", "select: {}\nreduce: {pca: {components: 4, whiten: true}}"), &ALL[..2]),
     ];
     for (name, yaml, classes) in cases {

@@ -1,10 +1,12 @@
 //! Rows ≥ features: the covariance matrix, collected while blocks of rows stream by, and its eigenvectors.
 
+use faer::linalg::matmul::matmul;
 use faer::linalg::matmul::triangular::{self, BlockStructure};
 use faer::{Accum, Mat, MatRef};
 
 use super::eigen::{Eigen, Spectrum, parallelism};
-use super::{MAX_SIDE, Pca, PcaError, PcaValidParams};
+use super::svd::Found;
+use super::{MAX_SIDE, Pca, PcaError, PcaValidParams, SvdValidParams, TruncatedSvd};
 
 /// Rows that are multiplied at a time. Fixed, so that the bits of the result do not depend on how rows arrive.
 const BLOCK: usize = 512;
@@ -104,28 +106,75 @@ impl CovarianceAccumulator {
         Ok(())
     }
 
-    /// Solves for the components of all rows seen.
-    pub fn finish(mut self, params: &PcaValidParams) -> Result<Pca, PcaError> {
+    /// The covariance of all rows seen, divided by their count less `less`, lower triangle (d, d); and the mean of each feature.
+    fn centred(mut self, less: f64) -> Result<(Mat<f64>, Vec<f64>), PcaError> {
         if !self.waiting.is_empty() {
             self.multiply()?;
         }
         let Self { features, rows, shift, sum, products: mut covariance, .. } = self;
-        if rows < 2 {
+        let n = rows as f64;
+        if n - less <= 0.0 {
             return Err(PcaError::TooSmall { rows, features });
         }
-        let n = rows as f64;
         for (j, sum_j) in sum.iter().enumerate() {
             for (i, sum_i) in sum.iter().enumerate().skip(j) {
-                covariance[(i, j)] = (covariance[(i, j)] - sum_i * (sum_j / n)) / (n - 1.0);
+                covariance[(i, j)] = (covariance[(i, j)] - sum_i * (sum_j / n)) / (n - less);
             }
         }
         let mean = shift.iter().zip(&sum).map(|(shift, sum)| shift + sum / n).collect();
+        Ok((covariance, mean))
+    }
+
+    /// Rows seen.
+    fn seen(&self) -> u64 {
+        self.rows + (self.waiting.len() / self.features) as u64
+    }
+
+    /// Solves for the components of all rows seen.
+    pub fn finish(self, params: &PcaValidParams) -> Result<Pca, PcaError> {
+        let (features, rows) = (self.features, self.seen());
+        let (covariance, mean) = self.centred(1.0)?;
         let most = features.min(usize::try_from(rows).unwrap_or(usize::MAX));
         let eigen = Eigen::of(covariance, features.max(BLOCK))?;
         let spectrum = Spectrum { rows, mean, variances: eigen.values[..most].to_vec() };
         let k = spectrum.k(params)?;
         let components = (0..k).flat_map(|i| eigen.vector(i).map(|value| value as f32)).collect(); // (k, d)
         Ok(spectrum.into_pca(components, params.whiten()))
+    }
+}
+
+impl CovarianceAccumulator {
+    /// Solves for the right singular vectors of all rows seen, their mean left in.
+    pub fn finish_svd(self, params: &SvdValidParams) -> Result<TruncatedSvd, PcaError> {
+        let (features, rows) = (self.features, self.seen());
+        let (mut covariance, mean) = self.centred(0.0)?;
+        // Xᵀ X / n is the covariance and the products of the means
+        let mut products = covariance.clone();
+        for j in 0..features {
+            for i in j..features {
+                products[(i, j)] += mean[i] * mean[j];
+                covariance[(j, i)] = covariance[(i, j)];
+            }
+        }
+        let k = params.k(usize::try_from(rows).unwrap_or(usize::MAX), features);
+        let eigen = Eigen::of(products, features.max(BLOCK))?;
+        let vectors = Mat::from_fn(features, k, |i, j| eigen.entry(i, j)); // (d, k)
+        let mut spread = Mat::<f64>::zeros(features, k);
+        matmul(spread.as_mut(), Accum::Replace, covariance.as_ref(), vectors.as_ref(), 1.0, parallelism());
+        // vᵀ C v, and not λ - (mean of the projections)², which would subtract two large numbers
+        let along = |j: usize| match eigen.values[j] {
+            0.0 => 0.0,
+            _ => (0..features).map(|i| vectors[(i, j)] * spread[(i, j)]).sum::<f64>().max(0.0),
+        };
+        let found = Found {
+            features,
+            rows,
+            components: (0..k).flat_map(|j| eigen.vector(j).map(|value| value as f32)).collect(),
+            singular_values: eigen.values[..k].iter().map(|value| (value * rows as f64).sqrt()).collect(),
+            explained_variance: (0..k).map(along).collect(),
+            total_variance: (0..features).map(|i| covariance[(i, i)]).sum(),
+        };
+        Ok(found.into_svd())
     }
 }
 

@@ -7,7 +7,7 @@ use faer::dyn_stack::{MemBuffer, MemStack};
 use faer::linalg::evd::{self, ComputeEigenvectors};
 use faer::{Mat, Par};
 
-use super::{Components, Pca, PcaError, PcaValidParams};
+use super::{Components, Pca, PcaError, PcaValidParams, mle};
 
 /// Into how many parts faer cuts its work. Fixed, and not the number of threads, because the cut decides the order of
 /// sums: so the result is the same to the bit on any number of threads. Threads that are free take the parts.
@@ -54,6 +54,11 @@ impl Eigen {
         Ok(Self { values, vectors })
     }
 
+    /// Entry `i` of the eigenvector of `values[j]`.
+    pub fn entry(&self, i: usize, j: usize) -> f64 {
+        self.vectors[(i, self.values.len() - 1 - j)]
+    }
+
     /// The eigenvector of `values[i]`.
     pub fn vector(&self, i: usize) -> impl ExactSizeIterator<Item = f64> {
         self.vectors.col(self.values.len() - 1 - i).iter().copied()
@@ -91,6 +96,10 @@ impl Spectrum {
                 };
                 Ok(self.variances.iter().position(above).map_or(most, |at| at + 1))
             }
+            Components::Mle => {
+                params.suits(self.rows, self.mean.len())?;
+                Ok(mle::dimension(&self.variances, self.rows))
+            }
         }
     }
 
@@ -126,7 +135,7 @@ impl Spectrum {
 }
 
 /// `svd_flip(u_based_decision=False)`: an eigenvector's sign is arbitrary, so the entry of largest magnitude decides.
-fn make_largest_positive(component: &mut [f32]) {
+pub fn make_largest_positive(component: &mut [f32]) {
     let mut largest = 0.0_f32;
     for &value in component.iter() {
         if value.abs() > largest.abs() {

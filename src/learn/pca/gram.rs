@@ -14,7 +14,8 @@ use faer::linalg::triangular_solve::solve_lower_triangular_in_place;
 use faer::{Accum, Mat, MatRef};
 
 use super::eigen::{Eigen, Spectrum, parallelism};
-use super::{MAX_SIDE, Pca, PcaError, PcaValidParams};
+use super::svd::Found;
+use super::{MAX_SIDE, Pca, PcaError, PcaValidParams, SvdValidParams, TruncatedSvd};
 
 /// Values of a column block: 16 MB of `f64`.
 const BLOCK_VALUES: usize = 2 << 20;
@@ -28,32 +29,61 @@ pub fn fit<F: Copy + Into<f64>>(data: &[F], features: usize, params: &PcaValidPa
     if rows < 2 {
         return Err(PcaError::TooSmall { rows: rows as u64, features });
     }
-    if rows > MAX_SIDE {
-        return Err(PcaError::TooLarge { rows: rows as u64, features, side: rows, limit: MAX_SIDE });
-    }
-    let table = Centred::new(data, rows, features)?;
+    let table = Table::new(data, rows, features)?;
     let eigen = Eigen::of(table.gram(), features)?;
     let variances = eigen.values.iter().map(|value| value / (rows - 1) as f64).collect();
     let spectrum = Spectrum { rows: rows as u64, mean: table.mean.clone(), variances };
     let k = spectrum.k(params)?;
-    let rank = eigen.values.iter().take(k).filter(|&&value| value > 0.0).count();
-    let mut directions = table.directions(&eigen, rank); // (rank, d)
-    orthonormalise(&mut directions, rank)?;
-    complete(&mut directions, features, k);
-    let components = directions.into_iter().map(|value| value as f32).collect(); // (k, d)
+    let components = table.components(&eigen, k)?;
     Ok(spectrum.into_pca(components, params.whiten()))
 }
 
-/// A table and the means to take out of it.
-struct Centred<'a, F> {
+/// The same for the table as it is, its mean left in.
+pub fn fit_svd<F: Copy + Into<f64>>(
+    data: &[F],
+    features: usize,
+    params: &SvdValidParams,
+) -> Result<TruncatedSvd, PcaError> {
+    let rows = data.len() / features;
+    if rows * features != data.len() {
+        return Err(PcaError::Width { found: data.len(), features });
+    }
+    let mut table = Table::new(data, rows, features)?;
+    let total_variance = table.variance();
+    table.mean.fill(0.0);
+    let eigen = Eigen::of(table.gram(), features)?;
+    let k = params.k(rows, features);
+    let n = rows as f64;
+    // the projections of the rows on direction i are σ u
+    let along = |i: usize| {
+        let mean = eigen.vector(i).sum::<f64>() / n;
+        eigen.values[i] * eigen.vector(i).map(|u| (u - mean).powi(2)).sum::<f64>() / n
+    };
+    let found = Found {
+        features,
+        rows: rows as u64,
+        components: table.components(&eigen, k)?,
+        singular_values: eigen.values[..k].iter().map(|value| value.sqrt()).collect(),
+        explained_variance: (0..k).map(along).collect(),
+        total_variance,
+    };
+    Ok(found.into_svd())
+}
+
+/// A table and what is taken out of its columns.
+struct Table<'a, F> {
     data: &'a [F],
     rows: usize,
     features: usize,
+    /// The mean of each column; zeros for a table that is not centred.
     mean: Vec<f64>,
 }
 
-impl<'a, F: Copy + Into<f64>> Centred<'a, F> {
+impl<'a, F: Copy + Into<f64>> Table<'a, F> {
     fn new(data: &'a [F], rows: usize, features: usize) -> Result<Self, PcaError> {
+        if rows > MAX_SIDE {
+            return Err(PcaError::TooLarge { rows: rows as u64, features, side: rows, limit: MAX_SIDE });
+        }
         let mut mean = vec![0.0; features];
         for row in data.chunks_exact(features) {
             mean.iter_mut().zip(row).for_each(|(sum, &value)| *sum += value.into());
@@ -65,13 +95,32 @@ impl<'a, F: Copy + Into<f64>> Centred<'a, F> {
         }
     }
 
+    /// The variance of all columns together, divided by n.
+    fn variance(&self) -> f64 {
+        let mut squares = vec![0.0; self.features];
+        for row in self.data.chunks_exact(self.features) {
+            let centred = row.iter().zip(&self.mean).map(|(&value, mean)| value.into() - mean);
+            squares.iter_mut().zip(centred).for_each(|(sum, value)| *sum += value * value);
+        }
+        squares.iter().sum::<f64>() / self.rows as f64
+    }
+
+    /// The first `k` directions (k, d), row-major, of either sign.
+    fn components(&self, eigen: &Eigen, k: usize) -> Result<Vec<f32>, PcaError> {
+        let rank = eigen.values.iter().take(k).filter(|&&value| value > 0.0).count();
+        let mut directions = self.directions(eigen, rank); // (rank, d)
+        orthonormalise(&mut directions, rank)?;
+        complete(&mut directions, self.features, k);
+        Ok(directions.into_iter().map(|value| value as f32).collect())
+    }
+
     /// Ranges of columns, each a block of bounded size.
     fn column_blocks(&self) -> impl Iterator<Item = Range<usize>> + use<F> {
         let (features, step) = (self.features, (BLOCK_VALUES / self.rows).max(64));
         (0..features).step_by(step).map(move |start| start..features.min(start + step))
     }
 
-    /// Centred values of some columns, row-major (n, columns), into `block`.
+    /// Values of some columns, less their mean, row-major (n, columns), into `block`.
     fn read(&self, columns: &Range<usize>, block: &mut Vec<f64>) {
         block.clear();
         let mean = &self.mean[columns.clone()];

@@ -5,7 +5,7 @@ use linfa::traits::{Fit, Transformer};
 use linfa::{Float, ParamGuard};
 use ndarray::{Array2, ArrayBase, Data, Ix2};
 
-use super::{Components, Pca, PcaError, fit_slice, project};
+use super::{Components, Pca, PcaError, fit_slice};
 
 /// Checked hyperparameters of a PCA.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -28,6 +28,15 @@ impl PcaValidParams {
     /// How many components to keep.
     pub fn components(&self) -> Components {
         self.components
+    }
+
+    /// Whether a table of this shape can have what is asked, as far as its shape tells.
+    pub fn suits(&self, rows: u64, features: usize) -> Result<(), PcaError> {
+        match self.components {
+            Components::Mle if rows < features as u64 => Err(PcaError::MleRows { rows, features }),
+            _ if rows < 2 || features == 0 => Err(PcaError::TooSmall { rows, features }),
+            _ => Ok(()),
+        }
     }
 
     /// Whether projections are scaled to unit variance.
@@ -106,7 +115,7 @@ impl<D: Data<Elem = f32>> Transformer<&ArrayBase<D, Ix2>, Array2<f32>> for Pca {
         let mut out = Array2::zeros((records.nrows(), self.k()));
         let rows = records.as_standard_layout();
         if let (Some(rows), Some(out)) = (rows.as_slice(), out.as_slice_mut()) {
-            project::project(self, rows, out);
+            self.project(rows, out);
         }
         out
     }

@@ -9,8 +9,6 @@
 use faer::traits::pulp::{Arch, NullaryFnOnce};
 use rayon::prelude::*;
 
-use super::Pca;
-
 /// Rows of a tile.
 const ROWS: usize = 4;
 /// Components of a tile.
@@ -20,30 +18,41 @@ const CHUNK: usize = 512;
 /// Rows that share one packing of the components.
 const GROUP: usize = 64;
 
-/// Fills `out` (n, k) from `rows` (n, d), both row-major.
-pub fn project(pca: &Pca, rows: &[f32], out: &mut [f32]) {
-    let (d, k) = (pca.features, pca.k());
+/// What rows are projected on.
+#[derive(Clone, Copy)]
+pub struct Directions<'a> {
+    /// Features of a row, d.
+    pub features: usize,
+    /// (k, d), row-major
+    pub components: &'a [f32],
+    /// What is taken out of every row (d); nothing for a decomposition that is not centred.
+    pub mean: Option<&'a [f64]>,
+}
+
+/// Fills `out` (n, k) from `rows` (n, d), both row-major; every component is multiplied by its `scale` (k) where there is one.
+pub fn project(directions: &Directions, scale: Option<&[f64]>, rows: &[f32], out: &mut [f32]) {
+    let d = directions.features;
+    let k = directions.components.len().checked_div(d).unwrap_or(0);
     if d == 0 || k == 0 {
         return;
     }
-    let scale: Option<Vec<f64>> = pca.whiten.then(|| pca.explained_variance.iter().map(whitening).collect());
     let arch = Arch::new();
     out.par_chunks_mut(GROUP * k).zip(rows.par_chunks(GROUP * d)).for_each(|(out, rows)| {
-        let sums = arch.dispatch(Group { pca, rows });
+        let sums = arch.dispatch(Group { directions, rows });
         for (at, (out, sum)) in out.iter_mut().zip(sums).enumerate() {
-            *out = scale.as_ref().map_or(sum, |scale| sum * scale[at % k]) as f32;
+            *out = scale.map_or(sum, |scale| sum * scale[at % k]) as f32;
         }
     });
 }
 
 /// Factor that brings a component to unit variance; none for a component that has no variance.
-fn whitening(variance: &f64) -> f64 {
+pub fn whitening(variance: &f64) -> f64 {
     if *variance > 0.0 { variance.sqrt().recip() } else { 0.0 }
 }
 
 /// Up to `GROUP` rows to project.
 struct Group<'a> {
-    pca: &'a Pca,
+    directions: &'a Directions<'a>,
     rows: &'a [f32],
 }
 
@@ -53,28 +62,30 @@ impl NullaryFnOnce for Group<'_> {
     /// Always inlined, to be compiled once for each width of registers that `dispatch` chooses from.
     #[inline(always)]
     fn call(self) -> Vec<f64> {
-        project_group(self.pca, self.rows)
+        project_group(self.directions, self.rows)
     }
 }
 
 /// Projections (rows, k) of up to `GROUP` rows.
 #[inline(always)]
-fn project_group(pca: &Pca, rows: &[f32]) -> Vec<f64> {
-    let (d, k) = (pca.features, pca.k());
+fn project_group(directions: &Directions, rows: &[f32]) -> Vec<f64> {
+    let d = directions.features;
+    let k = directions.components.len() / d;
     let count = rows.len() / d;
     let mut sums = vec![0.0; count * k];
     let mut left: Vec<Vec<[f32; ROWS]>> = vec![Vec::with_capacity(CHUNK); count.div_ceil(ROWS)];
     let mut right: Vec<[f32; COMPONENTS]> = Vec::with_capacity(CHUNK);
     for start in (0..d).step_by(CHUNK) {
         let width = CHUNK.min(d - start);
-        let mean = &pca.mean[start..start + width];
         for (panel, rows) in left.iter_mut().zip(rows.chunks(ROWS * d)) {
             pack(panel, width, rows, d, start);
-            for (values, mean) in panel.iter_mut().zip(mean) {
-                values.iter_mut().for_each(|value| *value = (f64::from(*value) - mean) as f32);
+            if let Some(mean) = directions.mean {
+                for (values, mean) in panel.iter_mut().zip(&mean[start..start + width]) {
+                    values.iter_mut().for_each(|value| *value = (f64::from(*value) - mean) as f32);
+                }
             }
         }
-        for (c, components) in pca.components.chunks(COMPONENTS * d).enumerate() {
+        for (c, components) in directions.components.chunks(COMPONENTS * d).enumerate() {
             pack(&mut right, width, components, d, start);
             for (i, panel) in left.iter().enumerate() {
                 add(&tile(panel, &right), (i * ROWS, c * COMPONENTS), k, &mut sums);

@@ -107,6 +107,30 @@ fn eleven(case: &Value) -> Value {
     case
 }
 
+/// The table of the notebook, 20 pictures of 100,352 features, and Minka's number of components.
+#[test]
+fn flattened_features_and_the_most_probable_number_are_those_of_scikit_learn() {
+    for case in golden::list(&golden::select_reduce()["pca"]) {
+        let table = golden::table(&case["table"]);
+        let asked = case["n_components"].as_u64().map_or(Components::Mle, |k| Components::Count(k as usize));
+        let pca = fit_rows(&table, &params(asked, false)).expect("a PCA");
+        assert_eq!(pca.k(), golden::list(&case["explained_variance"]).len(), "{}", case["name"]);
+        golden::close(&pca.explained_variance, &golden::vector(&case["explained_variance"]), 1e-9);
+        golden::close(&pca.explained_variance_ratio, &golden::vector(&case["explained_variance_ratio"]), 1e-9);
+        golden::close(&pca.singular_values, &golden::vector(&case["singular_values"]), 1e-9);
+        let at = golden::indices(&case["components"]["at"]);
+        let got: Vec<f32> =
+            (0..pca.k()).flat_map(|i| at.iter().map(move |&j| (i, j))).map(|(i, j)| row_of(&pca, i)[j]).collect();
+        golden::near(&got, &golden::vector_f32(&case["components"]["entries"]), 2e-6);
+        let projected = pca.transform(&table.select_rows(&[0, 1, 2, 3, 4])).expect("of this width");
+        let expected = golden::vector_f32(&case["projected"]);
+        let largest = expected.iter().fold(0.0_f32, |a, b| a.max(b.abs()));
+        golden::near(projected.as_slice(), &expected, 2e-6 * largest);
+    }
+    let error = fit_rows(&waves(5, 9), &params(Components::Mle, false)).expect_err("too few rows").to_string();
+    assert!(error.contains("5 pictures of 9 features"), "{error}");
+}
+
 fn waves(rows: usize, cols: usize) -> FeatureMatrix {
     let value = |at: usize| {
         let (i, j) = ((at / cols) as f32, (at % cols) as f32);

@@ -15,7 +15,7 @@ use crate::pipeline::Outcome;
 use crate::plan::Plan;
 use crate::stages::StageId;
 use crate::stages::extract::Extracted;
-use crate::stages::reduce::Reduced;
+use crate::stages::reduce::{self, Reduced};
 use crate::stages::scan::Split;
 use crate::stages::select::Selected;
 use crate::stages::train::Trained;
@@ -136,7 +136,8 @@ impl Facts {
             sizes: [Split::Train, Split::Test].map(|split| listing.len_of(split)),
             extracted: outcome.extracted.clone(),
             selected: outcome.selected.clone(),
-            reduced: outcome.reduced.clone(),
+            // what is only scaled has no components to be shown
+            reduced: outcome.reduced.clone().filter(|reduced| reduced.kind != reduce::Kind::Scale),
             trained: outcome.trained.clone(),
             train_accuracy: outcome.evaluated.as_ref().and_then(|evaluated| evaluated.train_accuracy),
             seconds: outcome.seconds.clone(),
@@ -150,7 +151,7 @@ impl Facts {
             facts.test = scores(&plan.dir.metrics())?;
             facts.predictions = predictions(&plan.dir.predictions())?;
         }
-        if outcome.reduced.is_some() {
+        if facts.reduced.is_some() {
             facts.points = points(&plan.dir.reduced(), &facts.classes)?;
         }
         facts.troubles = troubles(&plan.dir.manifest())?;
@@ -256,13 +257,7 @@ fn ran(plan: &Plan, outcome: &Outcome) -> Vec<(&'static str, String)> {
         rows.push(("Select", rule + &best.unwrap_or_default()));
     }
     if let Some(settings) = &plan.pipeline.reduce {
-        let components = match settings.pca.components {
-            config::Components::Count(n) => words::plural(n, "component"),
-            config::Components::Fraction(f) => {
-                format!("as many components as hold {} of the variance", words::percent(f))
-            }
-        };
-        rows.push(("Reduce", format!("PCA, {components}{}", if settings.pca.whiten { ", whitened" } else { "" })));
+        rows.push(("Reduce", reduction(settings)));
     }
     if let (Some(settings), Some(trained)) = (&plan.pipeline.train, &outcome.trained) {
         rows.push(("Classifier", classifier(&settings.mlp, trained)));
@@ -271,6 +266,27 @@ fn ran(plan: &Plan, outcome: &Outcome) -> Vec<(&'static str, String)> {
         rows.push(("Device", format!("{}, {}", extracted.device, words::plural(extracted.threads, "thread"))));
     }
     rows
+}
+
+fn reduction(settings: &config::Reduce) -> String {
+    let scale = match settings.scale {
+        config::Scale::None => None,
+        config::Scale::Standard => Some("columns scaled to mean 0 and variance 1".to_string()),
+        config::Scale::L2 => Some("rows scaled to length 1".to_string()),
+    };
+    let pca = settings.pca.as_ref().map(|pca| {
+        let components = match pca.components {
+            config::Components::Count(n) => words::plural(n, "component"),
+            config::Components::Fraction(f) => {
+                format!("as many components as hold {} of the variance", words::percent(f))
+            }
+            config::Components::Mle => "as many components as are most probable (Minka)".to_string(),
+        };
+        format!("PCA, {components}{}", if pca.whiten { ", whitened" } else { "" })
+    });
+    let svd =
+        settings.svd.map(|svd| format!("truncated SVD, not centred, {}", words::plural(svd.components, "component")));
+    scale.into_iter().chain(pca).chain(svd).collect::<Vec<_>>().join("; ")
 }
 
 /// A file's hash is told by its first figures; a seed is in the description.

@@ -114,7 +114,13 @@ fn run(classes: &[&str], each: usize, wrong: f64) -> Facts {
         sizes: [2 * total, total],
         extracted: Some(extracted(3 * total)),
         selected: Some(Selected { kept: 1214, of: 1280, below_threshold: 66, ..Selected::default() }),
-        reduced: Some(Reduced { components: 64, columns: 1214, explained: ratio.iter().sum(), ratio }),
+        reduced: Some(Reduced {
+            components: 64,
+            columns: 1214,
+            explained: ratio.iter().sum(),
+            ratio,
+            ..Reduced::default()
+        }),
         trained: Some(Trained {
             classes: classes.iter().map(ToString::to_string).collect(),
             rows: 2 * total,
