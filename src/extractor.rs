@@ -1,6 +1,8 @@
 //! A picture in, features out: decoded, prepared by the recipe, sent through the network, pooled. The only way that a picture goes, in
 //! `extract` as in `predict` and `classify`.
 
+pub(crate) mod contents;
+
 use std::fmt;
 use std::path::Path;
 
@@ -87,6 +89,11 @@ impl Extractor {
             .map_err(|error| Failure { kind: error.kind.as_str(), reason: error.detail })
     }
 
+    /// The contents of a file that was `seen` to have so many bytes.
+    pub fn read(&self, path: &Path, seen: u64) -> Result<Vec<u8>, Failure> {
+        contents::read(path, Some(seen), &self.decoding)
+    }
+
     /// Writes the network's input for a picture: [`input_len`](Self::input_len) values.
     pub fn prepare(&self, image: &RgbImage, input: &mut [f32]) {
         self.recipe.apply(image, self.network.layout(), input);
@@ -110,7 +117,7 @@ impl Extractor {
 
     /// Features of the picture in the file `path`, one by itself.
     pub fn extract_file(&self, session: &mut Session, path: &Path) -> Result<Vec<f32>, Failure> {
-        let bytes = std::fs::read(path).map_err(|error| Failure::unreadable(format!("cannot be read: {error}")))?;
+        let bytes = contents::read(path, None, &self.decoding)?;
         let mut input = vec![0.0; self.input_len()];
         self.prepare(&self.decode(&bytes)?, &mut input);
         let failed = |reason: String| Failure { kind: "network", reason };

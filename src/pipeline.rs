@@ -125,12 +125,16 @@ impl Keys {
                 StageId::Reduce => json!(config.reduce),
                 StageId::Train => json!(config.train),
                 StageId::Report => {
-                    json!({"report": config.report, "name": config.name, "version": env!("CARGO_PKG_VERSION")})
+                    json!({"report": config.report, "name": config.name, "hash": config.input.hash, "version": env!("CARGO_PKG_VERSION")})
                 }
                 StageId::Scan | StageId::Evaluate => Value::Null,
             };
-            let key = fingerprint(stage.name(), &settings, &[&above])?;
+            let mut key = fingerprint(stage.name(), &settings, &[&above])?;
             above.clone_from(&key);
+            if stage == StageId::Extract && config.input.hash {
+                // the manifest tells more; no number of a later stage comes of it
+                key = fingerprint("hash", &true, &[&key])?;
+            }
             keys.push((stage, key, settings));
         }
         Ok(Self { keys })
@@ -222,7 +226,7 @@ impl Run<'_> {
         if known(StageId::Extract) || known(StageId::Scan) && dir.manifest().exists() {
             return Ok(());
         }
-        extract::manifest(dir, listing, None)?;
+        extract::manifest(dir, listing, None, self.plan.pipeline.input.hash)?;
         let (stage, fingerprint) = (StageId::Scan.name().to_string(), listing.fingerprint());
         let (settings, files, result) = (Value::Null, Vec::new(), Value::Null);
         let record = Record { stage, fingerprint, settings, files, result, seconds, peak_memory_mb: None };

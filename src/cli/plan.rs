@@ -67,8 +67,12 @@ fn describe(plan: &Plan, listing: &Listing, device: &Device) -> String {
         lines.push(format!("            per class: train {}; test {}", counts(Split::Train), counts(Split::Test)));
     }
     if !listing.aside.is_empty() {
-        let failed = listing.aside.iter().filter(|aside| aside.failed).count();
-        lines.push(format!("  others    {} skipped, {failed} unreadable", listing.aside.len() - failed));
+        let told = |failed: bool| {
+            let kinds = listing.kinds(failed);
+            let total: usize = kinds.values().sum();
+            if total == 0 { total.to_string() } else { format!("{total} ({})", scan::counted(kinds.into_iter())) }
+        };
+        lines.push(format!("  others    skipped {}, failed {}", told(false), told(true)));
     }
     lines.join("\n")
 }

@@ -1,5 +1,6 @@
 //! `featurize run`: the pipeline, and the summary at its end.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use clap::Args;
@@ -11,6 +12,7 @@ use crate::pipeline::{self, Options, Outcome, peak_memory_mb};
 use crate::plan::Plan;
 use crate::progress::{Style, duration};
 use crate::stages::StageId;
+use crate::stages::scan::counted;
 
 /// What to run and how to show it.
 #[derive(Debug, Args)]
@@ -78,9 +80,19 @@ fn summary(plan: &Plan, outcome: &Outcome, seconds: f64) -> String {
     let mut line = |key: &str, text: String| lines.push(format!("  {key:<11} {text}"));
     match &outcome.extracted {
         Some(done) => {
-            let kinds: Vec<String> = done.failed_by_kind.iter().map(|(kind, n)| format!("{n} {kind}")).collect();
-            let kinds = if kinds.is_empty() { String::new() } else { format!(" ({})", kinds.join(", ")) };
-            line("images", format!("{} ok, {} failed{kinds}, {} skipped", done.ok, done.failed, done.skipped));
+            let kinds = |kinds: &BTreeMap<String, usize>| match kinds.is_empty() {
+                true => String::new(),
+                false => format!(" ({})", counted(kinds.iter().map(|(kind, n)| (kind.as_str(), *n)))),
+            };
+            let (failed, skipped) = (kinds(&done.failed_by_kind), kinds(&done.skipped_by_kind));
+            line(
+                "images",
+                format!("{} ok, {} failed{failed}, {} skipped{skipped}", done.ok, done.failed, done.skipped),
+            );
+            if let Some(found) = &done.duplicates {
+                let both = format!("{} contents in train and test", found.in_both_splits);
+                line("duplicates", format!("{} copies of {} pictures, {both}", found.copies, found.groups));
+            }
             let layer = format!("{}, layer {}", plan.backbone.model.title, plan.backbone.layers());
             line("features", format!("{} per image ({layer})", done.width));
             if done.timing.pictures > 0 && outcome.computed.contains(&StageId::Extract) {

@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::image::{self, DecodeOptions, RgbImage};
 use crate::io::IoError;
 use crate::plot::{self, Cell, PlotError};
-use crate::stages::scan::{NamedFile, named};
+use crate::stages::scan::{NamedFile, named, printable};
 
 /// Most characters that a column of the plain table is widened to; what is longer pushes the rest of its line.
 const PATH_WIDTH: usize = 100;
@@ -232,7 +232,7 @@ impl<'a> Writer<'a> {
                 return put_json(&Line { path, top: None, error: Some(failure.to_string()) });
             }
             Err(failure) => {
-                eprintln!("{path}: {failure}");
+                eprintln!("{}: {failure}", printable(path));
                 return Some(());
             }
         };
@@ -251,7 +251,7 @@ impl<'a> Writer<'a> {
     fn row(&self, path: &str, guesses: &[Guess]) -> String {
         let [paths, labels] = self.widths;
         let guesses = guesses.iter().map(|guess| format!("  {:labels$} {:.4}", guess.label, guess.probability));
-        format!("{path:paths$}{}", guesses.collect::<String>())
+        format!("{:paths$}{}", printable(path), guesses.collect::<String>())
     }
 }
 

@@ -111,6 +111,7 @@ fn input(raw: raw::Input, source: &Source) -> Checked<Input> {
         limit_per_class: raw.limit_per_class,
         max_bad_fraction: raw.max_bad_fraction,
         follow_links: raw.follow_links,
+        hash: raw.hash,
     })
 }
 

@@ -80,6 +80,8 @@ pub struct Input {
     pub max_bad_fraction: f64,
     /// Follow symbolic links below `root`.
     pub follow_links: bool,
+    /// Hash the contents of every picture.
+    pub hash: bool,
 }
 
 /// How pictures are told into train and test.

@@ -78,6 +78,10 @@ pub struct Input {
     /// Follow symbolic links below the root. Default: false.
     #[serde(default)]
     pub follow_links: bool,
+    /// Put the SHA-256 of every picture's contents into the manifest and tell copies, above all those that train and test share. It
+    /// changes no feature: switched on later, the pictures are read again and not computed again. Default: false.
+    #[serde(default)]
+    pub hash: bool,
 }
 
 fn max_bad_fraction() -> f64 {

@@ -39,6 +39,7 @@ fn the_least_pipeline_has_the_documented_defaults() {
             limit_per_class: None,
             max_bad_fraction: 0.1,
             follow_links: false,
+            hash: false,
         }
     );
     assert_eq!(pipeline.extract, Extract::default());

@@ -73,6 +73,11 @@ impl DecodeErrorKind {
     }
 }
 
+/// Whether a file that begins with `bytes` may be a picture; if not, why.
+pub fn sniff(bytes: &[u8]) -> Result<(), DecodeError> {
+    recognise(bytes).map(|_| ())
+}
+
 /// Decodes one picture of any supported format.
 pub fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<RgbImage, DecodeError> {
     let format = recognise(bytes)?;

@@ -16,7 +16,7 @@ mod resize;
 mod tests;
 mod thumbnail;
 
-pub use decode::{DecodeError, DecodeErrorKind, decode, dimensions, is_decoding};
+pub use decode::{DecodeError, DecodeErrorKind, decode, dimensions, is_decoding, sniff};
 pub use options::{DecodeOptions, Exif, Truncated};
 pub use recipe::{ChannelOrder, Fit, Layout, Recipe, RecipeError, RecipeOverrides};
 pub use resize::{Filter, resize, resize_box, resize_crop};

@@ -3,6 +3,8 @@
 mod architecture;
 mod bad_files;
 mod cli;
+mod duplicates;
+mod hostile_files;
 mod inputs;
 mod models;
 mod networks;

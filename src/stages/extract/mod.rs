@@ -4,6 +4,8 @@
 //! others as they are. A shard whose table is there with the right id is not computed again; one whose labels or split alone have changed is
 //! written anew from its own numbers. Decoding and the network run in `work`; memory holds two shards at most, whatever the number of pictures.
 
+mod duplicates;
+mod manifest;
 mod shard;
 mod work;
 
@@ -13,6 +15,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub use duplicates::{Duplicates, Member, Sha256};
+pub use manifest::write as manifest;
 pub use shard::Outcome;
 pub use work::Timing;
 
@@ -20,15 +24,13 @@ use shard::{Shard, ShardFile};
 use work::Mode;
 
 use crate::exec::{Device, ExecError};
-use crate::extractor::UNREADABLE;
-use crate::io::table::Table;
 use crate::io::{IoError, atomic};
 use crate::pipeline::Options;
 use crate::plan::Plan;
 use crate::progress::{Interrupted, Ui};
 use crate::stages::StageId;
-use crate::stages::scan::{Listing, Split};
-use crate::store::{OutputFile, RunDir};
+use crate::stages::scan::{Aside, Listing, Split, printable};
+use crate::store::OutputFile;
 
 /// What `extract` commits.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -50,6 +52,12 @@ pub struct Extracted {
     pub threads: usize,
     /// Failed pictures by kind.
     pub failed_by_kind: BTreeMap<String, usize>,
+    /// Files left out by kind of rule.
+    #[serde(default)]
+    pub skipped_by_kind: BTreeMap<String, usize>,
+    /// Pictures with the same contents; none without `input.hash`.
+    #[serde(default)]
+    pub duplicates: Option<Duplicates>,
     pub timing: Timing,
 }
 
@@ -109,11 +117,15 @@ pub fn run(
     for shard in shards.iter().filter(|shard| shard.file == ShardFile::Relabel) {
         shard::relabel(plan, listing, shard)?;
     }
+    if plan.pipeline.input.hash {
+        duplicates::complete(plan, listing, &shards, threads, ui)?;
+    }
     let outputs = commit(plan, listing, &shards)?;
     let mut done = outputs.0;
     (done.device, done.threads, done.reused, done.timing) = (device.name().to_string(), threads, reused, timing);
     check_bad(plan, listing, &shards, &done)?;
     line.finish(&describe(&done));
+    done.duplicates.iter().for_each(|duplicates| duplicates.tell(ui));
     Ok((done, outputs.1))
 }
 
@@ -140,14 +152,16 @@ fn commit(plan: &Plan, listing: &Listing, shards: &[Shard]) -> Result<(Extracted
     let mut done = Extracted {
         ok: outcomes.iter().filter(|outcome| !outcome.is_failed()).count(),
         failed: 0,
-        skipped: listing.aside.iter().filter(|aside| !aside.failed).count(),
+        skipped: listing.aside.iter().filter(|aside| !aside.kind.is_failed()).count(),
         train_rows: 0,
         width: plan.width(),
         shards: shards.len(),
         reused: 0,
         device: String::new(),
         threads: 0,
-        failed_by_kind: BTreeMap::new(),
+        failed_by_kind: words(listing.kinds(true)),
+        skipped_by_kind: words(listing.kinds(false)),
+        duplicates: plan.pipeline.input.hash.then(|| Duplicates::among(&listing.pictures, &outcomes)),
         timing: Timing::default(),
     };
     for (picture, outcome) in listing.pictures.iter().zip(&outcomes) {
@@ -157,59 +171,15 @@ fn commit(plan: &Plan, listing: &Listing, shards: &[Shard]) -> Result<(Extracted
             Outcome::Failed { kind, .. } => *done.failed_by_kind.entry(kind.clone()).or_default() += 1,
         }
     }
-    let unreadable = listing.aside.iter().filter(|aside| aside.failed).count();
-    if unreadable > 0 {
-        *done.failed_by_kind.entry(UNREADABLE.into()).or_default() += unreadable;
-    }
     done.failed = done.failed_by_kind.values().sum();
-    manifest(dir, listing, Some(&outcomes))?;
+    manifest::write(dir, listing, Some(&outcomes), plan.pipeline.input.hash)?;
     files.push(OutputFile::of(dir, &dir.manifest())?);
     shard::sweep(dir, shards);
     Ok((done, files))
 }
 
-/// Writes `manifest.parquet`: every file met, sorted by path. Without outcomes the pictures are `listed`.
-pub fn manifest(dir: &RunDir, listing: &Listing, outcomes: Option<&[Outcome]>) -> Result<(), IoError> {
-    struct Line<'a> {
-        path: &'a str,
-        label: Option<&'a str>,
-        split: Option<&'a str>,
-        bytes: Option<u64>,
-        size: [Option<u64>; 2],
-        status: &'a str,
-        error: Option<String>,
-    }
-    let pictures = listing.pictures.iter().enumerate().map(|(i, picture)| {
-        let (size, status, error) = match outcomes.and_then(|outcomes| outcomes.get(i)) {
-            None => ([None; 2], "listed", None),
-            Some(Outcome::Ok { width, height }) => ([Some(*width), Some(*height)], "ok", None),
-            Some(Outcome::Failed { kind, error }) => ([None; 2], "failed", Some(format!("{kind}: {error}"))),
-        };
-        let (label, split) = (picture.label.as_deref(), Some(picture.split.word()));
-        Line { path: &picture.path, label, split, bytes: Some(picture.bytes), size, status, error }
-    });
-    let aside = listing.aside.iter().map(|aside| {
-        let (status, error) = match aside.failed {
-            true => ("failed", format!("{UNREADABLE}: {}", aside.reason)),
-            false => ("skipped", aside.reason.clone()),
-        };
-        let size = [None; 2];
-        Line { path: &aside.path, label: None, split: None, bytes: aside.bytes, size, status, error: Some(error) }
-    });
-    let mut lines: Vec<Line> = pictures.chain(aside).collect();
-    lines.sort_by(|a, b| a.path.cmp(b.path));
-    let splits = Split::WORDS.map(String::from);
-    let statuses = ["ok", "skipped", "failed", "listed"].map(String::from);
-    Table::new(lines.len())
-        .text("path", lines.iter().map(|line| Some(line.path)))
-        .category("label", &listing.classes, lines.iter().map(|line| line.label))
-        .category("split", &splits, lines.iter().map(|line| line.split))
-        .counts("bytes", lines.iter().map(|line| line.bytes))
-        .counts("width", lines.iter().map(|line| line.size[0]))
-        .counts("height", lines.iter().map(|line| line.size[1]))
-        .category("status", &statuses, lines.iter().map(|line| Some(line.status)))
-        .text("error", lines.iter().map(|line| line.error.as_deref()))
-        .write(&dir.manifest(), &[("featurize.version".into(), env!("CARGO_PKG_VERSION").into())])
+fn words(kinds: BTreeMap<&'static str, usize>) -> BTreeMap<String, usize> {
+    kinds.into_iter().map(|(kind, n)| (kind.to_string(), n)).collect()
 }
 
 fn check_bad(plan: &Plan, listing: &Listing, shards: &[Shard], done: &Extracted) -> Result<(), ExtractError> {
@@ -223,13 +193,14 @@ fn check_bad(plan: &Plan, listing: &Listing, shards: &[Shard], done: &Extracted)
     for shard in shards {
         let outcomes = shard::outcomes(&plan.dir, &shard.id).into_iter().flatten();
         for (picture, outcome) in listing.pictures[shard.rows.clone()].iter().zip(outcomes) {
-            if let Outcome::Failed { kind, error } = outcome {
-                lines.push(format!("\n  {}: {kind}: {error}", picture.path));
+            if let Outcome::Failed { kind, error, .. } = outcome {
+                lines.push(format!("\n  {}: {kind}: {error}", printable(&picture.path)));
             }
         }
     }
-    let aside = listing.aside.iter().filter(|aside| aside.failed);
-    lines.extend(aside.map(|aside| format!("\n  {}: {UNREADABLE}: {}", aside.path, aside.reason)));
+    let aside = listing.aside.iter().filter(|aside| aside.kind.is_failed());
+    let line = |aside: &Aside| format!("\n  {}: {}: {}", printable(&aside.path), aside.kind.word(), aside.reason);
+    lines.extend(aside.map(line));
     let rest = lines.len().saturating_sub(SHOWN);
     lines.truncate(SHOWN);
     if rest > 0 {

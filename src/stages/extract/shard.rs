@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::ExtractError;
+use super::duplicates::Sha256;
 use crate::io::features::{ARRAY, FeatureFile};
 use crate::io::table::Table;
 use crate::io::{IoError, features};
@@ -28,10 +29,15 @@ pub enum Outcome {
     Ok {
         width: u64,
         height: u64,
+        /// Of the file's contents, with `input.hash`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        sha256: Option<Sha256>,
     },
     Failed {
         kind: String,
         error: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        sha256: Option<Sha256>,
     },
 }
 
@@ -39,6 +45,18 @@ impl Outcome {
     /// True when there are no features.
     pub fn is_failed(&self) -> bool {
         matches!(self, Outcome::Failed { .. })
+    }
+
+    /// Hash of the contents, where it was asked for.
+    pub fn sha256(&self) -> Option<Sha256> {
+        let (Outcome::Ok { sha256, .. } | Outcome::Failed { sha256, .. }) = self;
+        *sha256
+    }
+
+    /// Notes the hash of the contents.
+    pub fn set_sha256(&mut self, hash: Option<Sha256>) {
+        let (Outcome::Ok { sha256, .. } | Outcome::Failed { sha256, .. }) = self;
+        *sha256 = hash;
     }
 }
 

@@ -3,7 +3,6 @@
 //! Either way results come back over a bounded channel, and this thread writes a shard as soon as its last picture is in.
 
 use std::collections::BTreeMap;
-use std::io::Read;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
@@ -12,9 +11,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::ExtractError;
+use super::duplicates::Sha256;
 use super::shard::{self, Outcome, Shard};
 use crate::exec::{Device, ExecError, Session};
-use crate::extractor::{Extractor, UNREADABLE};
+use crate::extractor::{Extractor, Failure};
 use crate::plan::Plan;
 use crate::progress::StageLine;
 use crate::stages::scan::{Listing, Picture};
@@ -195,29 +195,23 @@ fn work(context: &Context, sender: &Sender<Done>) -> Result<(), ExtractError> {
 
 /// Reads, decodes and prepares one picture into `input`.
 fn prepare(context: &Context, picture: &Picture, input: &mut [f32]) -> Outcome {
-    let failed = |kind: &str, error: String| Outcome::Failed { kind: kind.to_string(), error };
-    let clock = &context.clock;
-    let bytes = match timed(&clock.read, || read(context, picture)) {
-        Ok(bytes) => bytes,
-        Err(error) => return failed(UNREADABLE, format!("cannot be read: {error}")),
+    let failed = |Failure { kind, reason }: Failure, sha256| {
+        let (kind, error) = (kind.to_string(), reason);
+        Outcome::Failed { kind, error, sha256 }
     };
-    if bytes.len() as u64 != picture.bytes {
-        return failed("changed", "its size changed while the run was at work; run again".to_string());
-    }
+    let (clock, settings) = (&context.clock, &context.plan.pipeline.input);
+    let path = picture.location(&settings.root);
+    let bytes = match timed(&clock.read, || context.extractor.read(&path, picture.bytes)) {
+        Ok(bytes) => bytes,
+        Err(failure) => return failed(failure, None),
+    };
+    let sha256 = settings.hash.then(|| timed(&clock.read, || Sha256::of(&bytes)));
     let image = match timed(&clock.decode, || context.extractor.decode(&bytes)) {
         Ok(image) => image,
-        Err(failure) => return failed(failure.kind, failure.reason),
+        Err(failure) => return failed(failure, sha256),
     };
     timed(&clock.prepare, || context.extractor.prepare(&image, input));
-    Outcome::Ok { width: image.width as u64, height: image.height as u64 }
-}
-
-/// At most one byte more than the scan saw: a file that grows without end is not followed.
-fn read(context: &Context, picture: &Picture) -> std::io::Result<Vec<u8>> {
-    let file = std::fs::File::open(picture.location(&context.plan.pipeline.input.root))?;
-    let mut bytes = Vec::with_capacity(picture.bytes as usize + 1);
-    file.take(picture.bytes + 1).read_to_end(&mut bytes)?;
-    Ok(bytes)
+    Outcome::Ok { width: image.width as u64, height: image.height as u64, sha256 }
 }
 
 /// A shard that is being filled.

@@ -1,11 +1,12 @@
 //! Class and split of each picture, and which pictures take part.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use globset::{Glob, GlobBuilder, GlobMatcher};
 
-use super::list::{Candidate, Found};
-use super::{Aside, Listing, Picture, Split};
+use super::list::{Candidate, Found, shared};
+use super::{Aside, Kind, Listing, Picture, Split, printable};
 use crate::config::{self, Input, Label, suggest};
 
 /// A setting that does not fit what was found.
@@ -66,47 +67,45 @@ impl Pattern {
 }
 
 fn by_folder(input: &Input, patterns: &[Pattern], found: &mut Found) -> Result<(), Wrong> {
-    let candidates = std::mem::take(&mut found.candidates);
-    for mut candidate in candidates {
-        let hits: Vec<usize> = (0..patterns.len()).filter(|&i| patterns[i].matcher.is_match(&candidate.path)).collect();
-        let depth = match hits.as_slice() {
-            [] if patterns.is_empty() => 0,
-            [] => {
+    let mut labels = BTreeSet::new();
+    for mut candidate in std::mem::take(&mut found.candidates) {
+        let mut hits = (0..patterns.len()).filter(|&i| patterns[i].matcher.is_match(&candidate.path));
+        let depth = match (hits.next(), hits.next()) {
+            (None, _) if patterns.is_empty() => 0,
+            (None, _) => {
                 let (path, bytes) = (candidate.path, Some(candidate.bytes));
                 let reason = "matches neither `input.split.train` nor `input.split.test`".to_string();
-                found.aside.push(Aside { path, bytes, failed: false, reason });
+                found.aside.push(Aside { path, bytes, kind: Kind::Split, reason });
                 continue;
             }
-            [one] => {
-                candidate.split = Some(Split::WORDS[*one].to_string());
-                patterns[*one].depth
+            (Some(one), None) => {
+                candidate.split = Some(if one == 0 { Split::Train } else { Split::Test });
+                patterns[one].depth
             }
-            _ => {
-                let message = format!("{} matches both `train` and `test`", candidate.path);
+            (Some(_), Some(_)) => {
+                let message = format!("{} matches both `train` and `test`", printable(&candidate.path));
                 return Err(Wrong::new("input.split", message));
             }
         };
-        candidate.label = label_of(&candidate.path, depth, input.label);
+        candidate.label = label_of(&candidate.path, depth, input.label).map(|label| shared(&mut labels, label));
         found.candidates.push(candidate);
     }
     Ok(())
 }
 
 /// The class that a path tells; `depth` folders belong to the split.
-fn label_of(path: &str, depth: usize, rule: Label) -> Option<String> {
-    let folders: Vec<&str> = path.split('/').collect();
-    let folders = &folders[..folders.len() - 1];
-    let label = match rule {
-        Label::Folder => folders.get(depth),
-        Label::Parent => folders.last(),
+fn label_of(path: &str, depth: usize, rule: Label) -> Option<&str> {
+    let mut folders = path.rsplit_once('/')?.0.split('/');
+    match rule {
+        Label::Folder => folders.nth(depth),
+        Label::Parent => folders.next_back(),
         Label::None => None,
-    };
-    label.map(ToString::to_string)
+    }
 }
 
 /// Puts `fraction` of each class into test: those with the smallest hash of seed and path, so that a new picture moves at most one other.
 fn draw(fraction: f64, seed: u64, candidates: &mut [Candidate]) {
-    let mut groups: BTreeMap<Option<String>, Vec<([u8; 32], usize)>> = BTreeMap::new();
+    let mut groups: BTreeMap<Option<Arc<str>>, Vec<([u8; 32], usize)>> = BTreeMap::new();
     for (i, candidate) in candidates.iter().enumerate() {
         let mut hasher = blake3::Hasher::new();
         hasher.update(&seed.to_le_bytes()).update(candidate.path.as_bytes());
@@ -118,7 +117,7 @@ fn draw(fraction: f64, seed: u64, candidates: &mut [Candidate]) {
         let test = ((group.len() as f64 * fraction).round() as usize).clamp(1.min(most), most);
         for (rank, (_, i)) in group.into_iter().enumerate() {
             let split = if rank < test { Split::Test } else { Split::Train };
-            candidates[i].split = Some(split.word().to_string());
+            candidates[i].split = Some(split);
         }
     }
 }
@@ -126,7 +125,10 @@ fn draw(fraction: f64, seed: u64, candidates: &mut [Candidate]) {
 /// Applies `classes` and `limit_per_class`, and makes the listing.
 pub fn choose(input: &Input, found: Found) -> Result<Listing, Wrong> {
     let Found { candidates, mut aside } = found;
-    let labels: BTreeSet<String> = candidates.iter().filter_map(|candidate| candidate.label.clone()).collect();
+    let labels: BTreeSet<String> = {
+        let found: BTreeSet<&str> = candidates.iter().filter_map(|candidate| candidate.label.as_deref()).collect();
+        found.into_iter().map(str::to_string).collect()
+    };
     let classes = match &input.classes {
         None => labels.iter().cloned().collect(),
         Some(wanted) => {
@@ -136,32 +138,32 @@ pub fn choose(input: &Input, found: Found) -> Result<Listing, Wrong> {
             wanted.clone()
         }
     };
-    let known: BTreeSet<&String> = classes.iter().collect();
-    let mut taken: BTreeMap<(Option<String>, Split), usize> = BTreeMap::new();
-    let mut pictures = Vec::with_capacity(candidates.len());
-    for candidate in candidates {
-        let split = if candidate.split.as_deref() == Some(Split::Test.word()) { Split::Test } else { Split::Train };
+    let known: BTreeSet<&str> = classes.iter().map(String::as_str).collect();
+    let mut taken: BTreeMap<(Option<Arc<str>>, Split), usize> = BTreeMap::new();
+    // a chain of adaptors over its own elements: the list of a million is not made a second time
+    let pictures = candidates.into_iter().filter_map(|candidate| {
+        let Candidate { path, raw, bytes, modified, label, split } = candidate;
+        let split = split.unwrap_or(Split::Train);
         let limit = input.limit_per_class.and_then(|limit| match split {
             Split::Train => limit.train,
             Split::Test => limit.test,
         });
-        let count = taken.entry((candidate.label.clone(), split)).or_default();
-        let rule = match &candidate.label {
-            None if !classes.is_empty() => Some("lies in no class folder"),
-            Some(label) if !known.contains(label) => Some("its class is not in `input.classes`"),
-            _ if limit.is_some_and(|limit| *count >= limit) => Some("over `input.limit_per_class`"),
+        let count = taken.entry((label.clone(), split)).or_default();
+        let rule = match &label {
+            None if !classes.is_empty() => Some((Kind::NoClass, "lies in no class folder")),
+            Some(label) if !known.contains(&**label) => Some((Kind::Class, "its class is not in `input.classes`")),
+            _ if limit.is_some_and(|limit| *count >= limit) => Some((Kind::Limit, "over `input.limit_per_class`")),
             _ => None,
         };
-        let Candidate { path, raw, bytes, modified, label, .. } = candidate;
-        match rule {
-            Some(rule) => aside.push(Aside { path, bytes: Some(bytes), failed: false, reason: rule.into() }),
-            None => {
-                *count += 1;
-                pictures.push(Picture { path, raw, label, split, bytes, modified });
-            }
+        if let Some((kind, rule)) = rule {
+            aside.push(Aside { path, bytes: Some(bytes), kind, reason: rule.into() });
+            return None;
         }
-    }
-    aside.sort_by(|a, b| a.path.cmp(&b.path));
+        *count += 1;
+        Some(Picture { path, raw, label, split, bytes, modified })
+    });
+    let pictures = pictures.collect();
+    aside.sort_unstable_by(|a, b| a.path.cmp(&b.path));
     Ok(Listing { pictures, aside, classes })
 }
 
@@ -186,7 +188,7 @@ mod tests {
             raw: None,
             bytes: 1,
             modified: 0,
-            label: label_of(path, 0, Label::Folder),
+            label: label_of(path, 0, Label::Folder).map(Into::into),
             split: None,
         };
         paths.iter().map(one).collect()
@@ -194,8 +196,8 @@ mod tests {
 
     #[test]
     fn the_class_is_the_first_folder_below_the_split() {
-        assert_eq!(label_of("Training/Kiwi/more/a.jpg", 1, Label::Folder).as_deref(), Some("Kiwi"));
-        assert_eq!(label_of("Training/Kiwi/more/a.jpg", 1, Label::Parent).as_deref(), Some("more"));
+        assert_eq!(label_of("Training/Kiwi/more/a.jpg", 1, Label::Folder), Some("Kiwi"));
+        assert_eq!(label_of("Training/Kiwi/more/a.jpg", 1, Label::Parent), Some("more"));
         assert_eq!(label_of("Training/a.jpg", 1, Label::Folder), None);
         assert_eq!(label_of("a.jpg", 0, Label::Parent), None);
         let depth = |text: &str| Pattern::new("k", text).map(|p| p.depth).map_err(|wrong| wrong.message);
@@ -213,7 +215,7 @@ mod tests {
         let tests = |names: &[&str], seed: u64| -> BTreeSet<String> {
             let mut all = candidates(names);
             draw(0.25, seed, &mut all);
-            all.into_iter().filter(|c| c.split.as_deref() == Some("test")).map(|c| c.path).collect()
+            all.into_iter().filter(|c| c.split == Some(Split::Test)).map(|c| c.path).collect()
         };
         let before = tests(&names, 7);
         for class in ["a/", "b/", "c/"] {

@@ -1,12 +1,16 @@
 //! The files themselves: below a folder, or named by a table.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
+use std::fs::Metadata;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use walkdir::{DirEntry, WalkDir};
 
-use super::Aside;
+use super::names::{below, escape, relative, unescape};
+use super::{Aside, Kind, Split};
 use crate::progress::{Interrupted, StageLine, Ui};
 use crate::stages::StageId;
 
@@ -25,9 +29,8 @@ pub struct Candidate {
     pub raw: Option<PathBuf>,
     pub bytes: u64,
     pub modified: u64,
-    pub label: Option<String>,
-    /// The word of the table's column `split`.
-    pub split: Option<String>,
+    pub label: Option<Arc<str>>,
+    pub split: Option<Split>,
 }
 
 /// Candidates and the rest.
@@ -38,8 +41,8 @@ pub struct Found {
 }
 
 impl Found {
-    fn leave(&mut self, path: String, bytes: Option<u64>, failed: bool, reason: impl Into<String>) {
-        self.aside.push(Aside { path, bytes, failed, reason: reason.into() });
+    fn leave(&mut self, path: String, kind: Kind, reason: impl Into<String>) {
+        self.aside.push(Aside { path, bytes: None, kind, reason: reason.into() });
     }
 }
 
@@ -56,7 +59,8 @@ pub fn walk(root: &Path, follow_links: bool, run_dir: Option<&Path>, line: &Stag
             Ok(entry) => entry,
             Err(error) => {
                 let (path, _) = relative(error.path().unwrap_or(root), root);
-                found.leave(path, None, true, unreadable(&error));
+                let (kind, reason) = unreadable(&error);
+                found.leave(path, kind, reason);
                 continue;
             }
         };
@@ -65,13 +69,16 @@ pub fn walk(root: &Path, follow_links: bool, run_dir: Option<&Path>, line: &Stag
         if entry.file_type().is_dir() {
             if hidden || is_own(&entry) {
                 entries.skip_current_dir();
-                let reason = if hidden { "hidden folder" } else { "the folder of this run" };
-                found.leave(path + "/", None, false, reason);
+                let (kind, reason) = match hidden {
+                    true => (Kind::Hidden, "hidden folder"),
+                    false => (Kind::RunFolder, "the folder of this run"),
+                };
+                found.leave(path + "/", kind, reason);
             }
             continue;
         }
-        if let Some(rule) = left_out(&entry.file_name().to_string_lossy()) {
-            found.leave(path, None, false, rule);
+        if let Some((kind, rule)) = left_out(&entry.file_name().to_string_lossy()) {
+            found.leave(path, kind, rule);
             continue;
         }
         add(&mut found, entry.path(), path, raw);
@@ -80,7 +87,7 @@ pub fn walk(root: &Path, follow_links: bool, run_dir: Option<&Path>, line: &Stag
             line.ui().check()?;
         }
     }
-    found.candidates.sort_by(|a, b| a.path.cmp(&b.path));
+    found.candidates.sort_unstable_by(|a, b| a.path.cmp(&b.path));
     Ok(found)
 }
 
@@ -95,7 +102,7 @@ pub struct NamedFile {
 
 /// The pictures that `path` stands for: a folder for those below it by the rules of `scan`, sorted; anything else for itself.
 pub fn named(path: &Path) -> Result<Vec<NamedFile>, Interrupted> {
-    let shown = escape(path.as_os_str().as_encoded_bytes());
+    let shown = escape(path.as_os_str().as_encoded_bytes()).into_owned();
     if !path.is_dir() {
         return Ok(vec![NamedFile { path: shown, location: Ok(path.to_path_buf()) }]);
     }
@@ -109,7 +116,7 @@ pub fn named(path: &Path) -> Result<Vec<NamedFile>, Interrupted> {
         let location = path.join(one.raw.as_deref().unwrap_or(Path::new(&one.path)));
         NamedFile { path: below(&one.path), location: Ok(location) }
     });
-    let failed = found.aside.iter().filter(|aside| aside.failed);
+    let failed = found.aside.iter().filter(|aside| aside.kind.is_failed());
     let failed = failed.map(|aside| NamedFile { path: below(&aside.path), location: Err(aside.reason.clone()) });
     let mut all: Vec<NamedFile> = pictures.chain(failed).collect();
     all.sort_by(|a, b| a.path.cmp(&b.path));
@@ -117,114 +124,167 @@ pub fn named(path: &Path) -> Result<Vec<NamedFile>, Interrupted> {
 }
 
 /// The rule by which a name is no picture.
-fn left_out(name: &str) -> Option<String> {
+fn left_out(name: &str) -> Option<(Kind, String)> {
     let lower = name.to_lowercase();
     if lower.starts_with("._") {
-        return Some("macOS resource fork".into());
+        return Some((Kind::ResourceFork, "macOS resource fork".into()));
     }
     if lower.starts_with('.') {
-        return Some("hidden file".into());
+        return Some((Kind::Hidden, "hidden file".into()));
     }
     if LITTER.contains(&lower.as_str()) {
-        return Some("left by the file manager".into());
+        return Some((Kind::FileManager, "left by the file manager".into()));
     }
-    let extension = Path::new(&lower).extension()?.to_string_lossy().into_owned();
-    if EXTENSIONS.contains(&extension.as_str()) {
+    let extension = Path::new(&lower).extension()?.to_str().unwrap_or_default();
+    if EXTENSIONS.contains(&extension) {
         return None;
     }
-    Some(format!("not a picture by its extension .{extension}"))
+    Some((Kind::Extension, format!("not a picture by its extension .{extension}")))
 }
 
 /// Looks at what the name leads to; links to files are followed always.
 fn add(found: &mut Found, location: &Path, path: String, raw: Option<PathBuf>) {
-    let metadata = match std::fs::metadata(location) {
-        Ok(metadata) => metadata,
-        Err(error) => return found.leave(path, None, true, format!("cannot be read: {error}")),
+    let (kind, reason) = match std::fs::metadata(location) {
+        Ok(metadata) if metadata.is_file() => {
+            let (bytes, modified) = (metadata.len(), modified(&metadata));
+            return found.candidates.push(Candidate { path, raw, bytes, modified, label: None, split: None });
+        }
+        Ok(metadata) if metadata.is_dir() => {
+            (Kind::FolderLink, "link to a folder; `input.follow_links: true` follows it".to_string())
+        }
+        Ok(_) => (Kind::NotAFile, "neither a file nor a folder".to_string()),
+        Err(error) if error.kind() == ErrorKind::NotFound => match location.symlink_metadata() {
+            Ok(_) => (Kind::DanglingLink, "a link to nothing".to_string()),
+            Err(_) => (Kind::Missing, "there is no such file".to_string()),
+        },
+        Err(error) => (Kind::Unreadable, format!("cannot be read: {error}")),
     };
-    if metadata.is_dir() {
-        return found.leave(path, None, false, "link to a folder; `input.follow_links: true` follows it");
-    }
-    if !metadata.is_file() {
-        return found.leave(path, None, false, "neither a file nor a folder");
-    }
-    let since = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-    let modified = since.map_or(0, |time| time.as_nanos() as u64);
-    found.candidates.push(Candidate { path, raw, bytes: metadata.len(), modified, label: None, split: None });
+    found.leave(path, kind, reason);
 }
 
-fn unreadable(error: &walkdir::Error) -> String {
+fn modified(metadata: &Metadata) -> u64 {
+    let since = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    since.map_or(0, |time| time.as_nanos() as u64)
+}
+
+fn unreadable(error: &walkdir::Error) -> (Kind, String) {
     if let Some(ancestor) = error.loop_ancestor() {
-        return format!("link back to {}", ancestor.display());
+        return (Kind::LinkLoop, format!("link back to {}", ancestor.display()));
     }
     match error.io_error() {
-        Some(io) => format!("cannot be read: {io}"),
-        None => error.to_string(),
+        // what was listed a moment ago is a link whose end is not there
+        Some(io) if io.kind() == ErrorKind::NotFound => (Kind::DanglingLink, "a link to nothing".to_string()),
+        Some(io) => (Kind::Unreadable, format!("cannot be read: {io}")),
+        None => (Kind::Unreadable, error.to_string()),
     }
 }
 
-/// The path below the root with `/`, and the true one where it is not UTF-8.
-fn relative(path: &Path, root: &Path) -> (String, Option<PathBuf>) {
-    let path = path.strip_prefix(root).unwrap_or(path);
-    let parts: Vec<_> = path.components().map(|part| part.as_os_str()).collect();
-    let clean: Option<Vec<&str>> = parts.iter().map(|part| part.to_str()).collect();
-    match clean {
-        Some(parts) => (parts.join("/"), None),
-        None => {
-            let parts: Vec<String> = parts.iter().map(|part| escape(part.as_encoded_bytes())).collect();
-            (parts.join("/"), Some(path.to_path_buf()))
-        }
-    }
+/// Columns of a table of pictures, by their place.
+struct Head {
+    path: usize,
+    label: Option<usize>,
+    split: Option<usize>,
 }
 
-fn escape(bytes: &[u8]) -> String {
-    let chunks = bytes.utf8_chunks();
-    chunks
-        .flat_map(|chunk| {
-            let invalid = chunk.invalid().iter().map(|byte| format!("\\x{byte:02x}")).collect::<String>();
-            [chunk.valid().to_string(), invalid]
-        })
-        .collect()
+impl Head {
+    fn of(headers: &csv::ByteRecord, place: &str) -> Result<Self, String> {
+        let names: Vec<String> = headers
+            .iter()
+            .map(|name| String::from_utf8_lossy(name).trim_start_matches('\u{feff}').trim().into())
+            .collect();
+        let column = |wanted: &str| names.iter().position(|name: &String| name.eq_ignore_ascii_case(wanted));
+        let path = column("path")
+            .ok_or_else(|| format!("the table {place} has no column `path`; its header is `{}`", names.join(",")))?;
+        Ok(Self { path, label: column("label"), split: column("split") })
+    }
 }
 
 /// The files named by a table with a header and the columns `path` (below `root`), and, if they are there, `label` and `split`.
 pub fn from_csv(root: &Path, table: &Path) -> Result<Found, String> {
-    let place = table.display();
-    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_path(table);
-    let reader = reader.as_mut().map_err(|error| format!("cannot read the table {place}: {error}"))?;
-    let headers = reader.headers().map_err(|error| format!("cannot read the table {place}: {error}"))?.clone();
-    let column =
-        |name: &str| headers.iter().position(|header| header.trim_start_matches('\u{feff}').eq_ignore_ascii_case(name));
-    let Some(path_column) = column("path") else {
-        let have: Vec<&str> = headers.iter().collect();
-        return Err(format!("the table {place} has no column `path`; its header is `{}`", have.join(",")));
-    };
-    let (label_column, split_column) = (column("label"), column("split"));
+    let place = table.display().to_string();
+    let unreadable = |error: csv::Error| format!("cannot read the table {place}: {error}");
+    let mut reader = csv::ReaderBuilder::new().from_path(table).map_err(unreadable)?;
+    let head = Head::of(reader.byte_headers().map_err(unreadable)?, &place)?;
     let mut found = Found::default();
-    let mut seen = BTreeSet::new();
-    for record in reader.records() {
-        let record = record.map_err(|error| format!("{place}: {error}"))?;
-        let number = record.position().map_or(0, csv::Position::line);
-        let field = |column: Option<usize>| column.and_then(|i| record.get(i)).filter(|text| !text.is_empty());
-        let Some(path) = field(Some(path_column)) else {
-            return Err(format!("{place}, line {number}: the path is empty"));
-        };
-        let (path, _) = relative(Path::new(path), root);
+    let (mut seen, mut labels) = (HashSet::new(), BTreeSet::new());
+    let mut record = csv::ByteRecord::new();
+    loop {
+        let line = reader.position().line();
+        let wrong = |text: String| format!("{place}, line {line}: {text}");
+        if !reader.read_byte_record(&mut record).map_err(|error| wrong(error.to_string()))? {
+            break;
+        }
+        let line = record.position().map_or(line, csv::Position::line);
+        let wrong = |text: String| format!("{place}, line {line}: {text}");
+        let (path, location) = place_of(root, record.get(head.path).unwrap_or_default()).map_err(wrong)?;
+        let (label, split) = words(&head, &record).map_err(wrong)?;
         if !seen.insert(path.clone()) {
-            return Err(format!("{place}, line {number}: {path} is named a second time"));
+            return Err(wrong(format!("{path} is named a second time")));
         }
-        let (label, split) = (field(label_column), field(split_column));
-        if split_column.is_some() && !split.is_some_and(|word| super::Split::WORDS.contains(&word)) {
-            let word = split.unwrap_or("");
-            return Err(format!("{place}, line {number}: the split is `{word}`; it is `train` or `test`"));
-        }
+        let raw = (location.as_os_str() != path.as_str()).then(|| location.clone());
         let before = found.candidates.len();
-        add(&mut found, &root.join(&path), path, None);
+        add(&mut found, &root.join(&location), path, raw);
         if let Some(candidate) = found.candidates.get_mut(before) {
-            (candidate.label, candidate.split) = (label.map(str::to_string), split.map(str::to_string));
+            (candidate.label, candidate.split) = (label.map(|label| shared(&mut labels, label)), split);
         }
     }
-    found.candidates.sort_by(|a, b| a.path.cmp(&b.path));
+    found.candidates.sort_unstable_by(|a, b| a.path.cmp(&b.path));
     Ok(found)
+}
+
+/// One copy of each label.
+pub fn shared(labels: &mut BTreeSet<Arc<str>>, label: &str) -> Arc<str> {
+    match labels.get(label) {
+        Some(known) => known.clone(),
+        None => {
+            let label: Arc<str> = label.into();
+            labels.insert(label.clone());
+            label
+        }
+    }
+}
+
+/// The path of a table's line as it stands in tables, and as it lies on the disk. It may be written as it lies there, or as the manifest writes
+/// it; blanks around it are part of it where there is such a file.
+fn place_of(root: &Path, field: &[u8]) -> Result<(String, PathBuf), String> {
+    if field.trim_ascii().is_empty() {
+        return Err("the path is empty".into());
+    }
+    let literal = unescape(&escape(field));
+    let trimmed = unescape(&escape(field.trim_ascii()));
+    let written = std::str::from_utf8(field.trim_ascii()).map(unescape).unwrap_or_else(|_| trimmed.clone());
+    let there = |name: &&std::ffi::OsString| root.join(name).symlink_metadata().is_ok();
+    let name = match literal == written {
+        true => &literal,
+        false => [&literal, &trimmed, &written].into_iter().find(there).unwrap_or(&trimmed),
+    };
+    let inside = below(Path::new(name), root).filter(|inside| !inside.as_os_str().is_empty());
+    let inside = inside.ok_or_else(|| {
+        format!(
+            "{} lies outside of {}; let `input.root` be a folder that holds every picture of the table",
+            escape(field.trim_ascii()),
+            root.display()
+        )
+    })?;
+    Ok((relative(&inside, Path::new("")).0, inside))
+}
+
+/// Label and split of a table's line.
+fn words<'a>(head: &Head, record: &'a csv::ByteRecord) -> Result<(Option<&'a str>, Option<Split>), String> {
+    let text = |column: Option<usize>, name: &str| -> Result<Option<&'a str>, String> {
+        let field = column.and_then(|column| record.get(column)).map(|field| field.trim_ascii());
+        let text = field.map(std::str::from_utf8).transpose();
+        let text = text.map_err(|_| format!("the {name} is not UTF-8; save the table as UTF-8"))?;
+        Ok(text.filter(|text| !text.is_empty()))
+    };
+    let label = text(head.label, "label")?;
+    let split = match (head.split, text(head.split, "split")?) {
+        (None, _) => None,
+        (_, Some("train")) => Some(Split::Train),
+        (_, Some("test")) => Some(Split::Test),
+        (_, word) => return Err(format!("the split is `{}`; it is `train` or `test`", word.unwrap_or(""))),
+    };
+    Ok((label, split))
 }
 
 #[cfg(test)]
@@ -259,10 +319,5 @@ mod tests {
         assert!(found.iter().all(|one| one.location.is_err() == one.path.ends_with("m.jpg")), "{found:?}");
         let notes = NamedFile { path: "b/notes.txt".into(), location: Ok("b/notes.txt".into()) };
         assert_eq!(named(Path::new("b/notes.txt")).expect("not interrupted"), [notes]);
-    }
-
-    #[test]
-    fn bytes_that_are_not_text_are_escaped() {
-        assert_eq!(escape(b"caf\xe9 \xc3\xa9.jpg"), "caf\\xe9 é.jpg");
     }
 }

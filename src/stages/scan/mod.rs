@@ -3,13 +3,18 @@
 //! Every file met ends in the listing: as a picture, or aside with the reason. The listing is sorted by path, so that the same folder gives
 //! the same tables whatever the order of the file system.
 
+mod kind;
 mod labels;
 mod list;
+mod names;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+pub use kind::Kind;
 pub use list::{NamedFile, named};
+pub use names::printable;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -39,11 +44,12 @@ impl Split {
 /// A picture to extract.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Picture {
-    /// Relative to the root, with `/`; bytes that are not UTF-8 are written `\xNN`.
+    /// Relative to the root, with `/`; bytes that are not UTF-8 are written `\xNN`, see `names`.
     pub path: String,
     /// The name on the disk, where `path` had to be escaped.
     pub raw: Option<PathBuf>,
-    pub label: Option<String>,
+    /// Shared by the pictures of a class.
+    pub label: Option<Arc<str>>,
     pub split: Split,
     pub bytes: u64,
     /// Time of the last change, nanoseconds since 1970.
@@ -62,9 +68,15 @@ impl Picture {
 pub struct Aside {
     pub path: String,
     pub bytes: Option<u64>,
-    /// True for what should have been a picture and cannot be read; false for what is left out by a rule.
-    pub failed: bool,
+    pub kind: Kind,
     pub reason: String,
+}
+
+/// `3 hidden, 1 extension`: the most frequent first.
+pub fn counted<'a>(kinds: impl Iterator<Item = (&'a str, usize)>) -> String {
+    let mut kinds: Vec<(&str, usize)> = kinds.collect();
+    kinds.sort_by_key(|&(kind, n)| (std::cmp::Reverse(n), kind));
+    kinds.iter().map(|(kind, n)| format!("{n} {kind}")).collect::<Vec<_>>().join(", ")
 }
 
 /// All that was met below the root.
@@ -109,6 +121,15 @@ impl Listing {
             *counts.entry(picture.label.as_deref().unwrap_or("")).or_default() += 1;
         }
         self.classes.iter().map(|class| counts.get(class.as_str()).copied().unwrap_or(0)).collect()
+    }
+
+    /// Files that are not among the pictures, by the word of their kind: failed or skipped.
+    pub fn kinds(&self, failed: bool) -> BTreeMap<&'static str, usize> {
+        let mut kinds = BTreeMap::new();
+        for aside in self.aside.iter().filter(|aside| aside.kind.is_failed() == failed) {
+            *kinds.entry(aside.kind.word()).or_default() += 1;
+        }
+        kinds
     }
 
     /// How many pictures are in a split.
@@ -171,7 +192,10 @@ fn describe(listing: &Listing) -> String {
     };
     let aside = match listing.aside.len() {
         0 => String::new(),
-        n => format!(", {n} other files"),
+        n => {
+            let kinds = listing.kinds(true).into_iter().chain(listing.kinds(false));
+            format!(", {n} other files ({})", counted(kinds))
+        }
     };
     format!("{} images: {train} train, {test} test, {classes}{aside}", listing.pictures.len())
 }

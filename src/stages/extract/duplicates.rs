@@ -1,0 +1,236 @@
+//! Pictures with the same contents, byte by byte, by their SHA-256.
+
+use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use sha2::Digest;
+
+use super::shard::{self, Outcome, Shard};
+use super::{ExtractError, write_outcomes};
+use crate::extractor::contents;
+use crate::plan::Plan;
+use crate::progress::Ui;
+use crate::stages::scan::{Listing, Picture, Split, printable};
+
+/// Groups that are listed one by one.
+const LISTED: usize = 20;
+/// Groups that are shown while the run is at work.
+const SHOWN: usize = 5;
+/// Pictures of one split that are listed of a group.
+const MEMBERS: usize = 4;
+
+/// SHA-256 of a file's contents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Sha256([u8; 32]);
+
+impl Sha256 {
+    /// The hash of `bytes`.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(sha2::Sha256::digest(bytes).into())
+    }
+}
+
+impl fmt::Display for Sha256 {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl Serialize for Sha256 {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Sha256 {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let byte = |i: usize| text.get(2 * i..2 * i + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok());
+        let bytes: Option<Vec<u8>> = (0..32).map(byte).collect();
+        let bytes = bytes.filter(|_| text.len() == 64).and_then(|bytes| bytes.try_into().ok());
+        bytes.map(Self).ok_or_else(|| de::Error::custom("not the 64 digits of a SHA-256"))
+    }
+}
+
+/// Pictures that are copies of others.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Duplicates {
+    /// Pictures whose contents another one before them, by path, has already.
+    pub copies: usize,
+    /// Contents that several pictures have.
+    pub groups: usize,
+    /// Of these, contents that are in train and in test.
+    pub in_both_splits: usize,
+    /// Contents that have more than one label.
+    pub with_several_labels: usize,
+    /// The first groups, those in both splits before the others.
+    pub listed: Vec<Vec<Member>>,
+}
+
+/// A picture of a group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    pub path: String,
+    pub label: Option<String>,
+    pub split: Split,
+}
+
+/// For each picture the first one with the same contents, where it is not that one itself. Pictures without features have no copies.
+pub fn first_of_each(outcomes: &[Outcome]) -> Vec<Option<u32>> {
+    let mut first: HashMap<Sha256, u32> = HashMap::new();
+    let of = |(i, outcome): (usize, &Outcome)| match first.entry(outcome.sha256().filter(|_| !outcome.is_failed())?) {
+        Entry::Occupied(entry) => Some(*entry.get()),
+        Entry::Vacant(entry) => {
+            entry.insert(i as u32);
+            None
+        }
+    };
+    outcomes.iter().enumerate().map(of).collect()
+}
+
+impl Duplicates {
+    /// Those among `pictures`.
+    pub fn among(pictures: &[Picture], outcomes: &[Outcome]) -> Self {
+        let mut groups: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+        for (i, first) in first_of_each(outcomes).into_iter().enumerate() {
+            if let Some(first) = first {
+                groups.entry(first).or_insert_with(|| vec![first]).push(i as u32);
+            }
+        }
+        let mut found = Self { groups: groups.len(), ..Self::default() };
+        let mut others = Vec::new();
+        for group in groups.values() {
+            let group: Vec<&Picture> = group.iter().map(|&i| &pictures[i as usize]).collect();
+            found.copies += group.len() - 1;
+            found.with_several_labels += usize::from(group.iter().any(|picture| picture.label != group[0].label));
+            let both = group.iter().any(|picture| picture.split != group[0].split);
+            found.in_both_splits += usize::from(both);
+            let list = if both { &mut found.listed } else { &mut others };
+            if list.len() < LISTED {
+                list.push(members(&group));
+            }
+        }
+        others.truncate(LISTED - found.listed.len());
+        found.listed.append(&mut others);
+        found
+    }
+
+    /// Tells what there is.
+    pub fn tell(&self, ui: &Ui) {
+        if self.groups == 0 {
+            return;
+        }
+        let both = self.in_both_splits.min(self.listed.len());
+        let (leaks, others) = self.listed.split_at(both);
+        let column = "the column `duplicate_of` of manifest.parquet has all of them";
+        if self.in_both_splits > 0 {
+            let (n, list) = (self.in_both_splits, list(leaks));
+            ui.warn(&format!(
+                "train and test share {n} pictures, byte by byte: what is measured on test is too good by them; {column}{list}"
+            ));
+        }
+        if self.with_several_labels > 0 {
+            ui.warn(&format!("{} pictures are there under more than one label; {column}", self.with_several_labels));
+        }
+        let text = format!("{} pictures are copies of another ({} have copies)", self.copies, self.groups);
+        ui.note(&format!("extract   {text}; {column}{}", list(others)));
+    }
+}
+
+fn members(group: &[&Picture]) -> Vec<Member> {
+    let of = |split: Split| group.iter().filter(move |picture| picture.split == split).take(MEMBERS);
+    let member = |picture: &&Picture| Member {
+        path: picture.path.clone(),
+        label: picture.label.as_deref().map(str::to_string),
+        split: picture.split,
+    };
+    of(Split::Train).chain(of(Split::Test)).map(member).collect()
+}
+
+fn list(groups: &[Vec<Member>]) -> String {
+    let line = |group: &Vec<Member>| {
+        let paths: Vec<_> = group.iter().map(|member| printable(&member.path)).collect();
+        format!("\n  {}", paths.join(" = "))
+    };
+    let more = if groups.len() > SHOWN { "\n  …" } else { "" };
+    groups.iter().take(SHOWN).map(line).collect::<String>() + more
+}
+
+/// Hashes the pictures that were extracted before hashes were asked for: they are read again, and neither decoded nor sent through the network.
+pub fn complete(plan: &Plan, listing: &Listing, shards: &[Shard], threads: usize, ui: &Ui) -> Result<(), ExtractError> {
+    for shard in shards {
+        ui.check()?;
+        let mut outcomes = shard::outcomes(&plan.dir, &shard.id).unwrap_or_default();
+        let mut unknown: Vec<(&mut Outcome, &Picture)> = outcomes
+            .iter_mut()
+            .zip(&listing.pictures[shard.rows.clone()])
+            .filter(|(outcome, _)| !outcome.is_failed() && outcome.sha256().is_none())
+            .collect();
+        if unknown.is_empty() {
+            continue;
+        }
+        let part = unknown.len().div_ceil(threads.max(1));
+        std::thread::scope(|scope| {
+            for part in unknown.chunks_mut(part) {
+                scope.spawn(|| {
+                    for (outcome, picture) in part.iter_mut() {
+                        let path = picture.location(&plan.pipeline.input.root);
+                        let bytes = contents::read(&path, Some(picture.bytes), &plan.backbone.decoding);
+                        outcome.set_sha256(bytes.ok().map(|bytes| Sha256::of(&bytes)));
+                    }
+                });
+            }
+        });
+        write_outcomes(&plan.dir.outcomes(&shard.id), &outcomes)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hash_goes_through_json() {
+        let empty = Sha256::of(b"");
+        let text = serde_json::to_string(&empty).expect("JSON");
+        assert_eq!(text, "\"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\"");
+        assert_eq!(serde_json::from_str::<Sha256>(&text).expect("read"), empty);
+        for wrong in ["\"e3b0\"", "\"zz\"", &text.replace("e3", "é")] {
+            assert!(serde_json::from_str::<Sha256>(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn copies_are_grouped_and_those_in_both_splits_come_first() {
+        let picture = |path: &str, label: &str, split| Picture {
+            path: path.into(),
+            raw: None,
+            label: Some(label.into()),
+            split,
+            bytes: 1,
+            modified: 0,
+        };
+        let ok = |bytes: &[u8]| Outcome::Ok { width: 1, height: 1, sha256: Some(Sha256::of(bytes)) };
+        let failed = Outcome::Failed { kind: "empty".into(), error: String::new(), sha256: Some(Sha256::of(b"")) };
+        let pictures = [
+            picture("a", "x", Split::Train),
+            picture("b", "x", Split::Train),
+            picture("c", "x", Split::Train),
+            picture("d", "y", Split::Test),
+            picture("e", "y", Split::Test),
+            picture("f", "y", Split::Test),
+            picture("g", "y", Split::Test),
+        ];
+        let outcomes = [ok(b"1"), ok(b"1"), ok(b"2"), ok(b"2"), ok(b"3"), failed.clone(), failed];
+        let first = [None, Some(0), None, Some(2), None, None, None];
+        assert_eq!(first_of_each(&outcomes), first);
+        let found = Duplicates::among(&pictures, &outcomes);
+        assert_eq!((found.copies, found.groups, found.in_both_splits, found.with_several_labels), (2, 2, 1, 1));
+        let paths = |group: &[Member]| group.iter().map(|member| member.path.clone()).collect::<Vec<_>>();
+        assert_eq!(found.listed.iter().map(|group| paths(group)).collect::<Vec<_>>(), [["c", "d"], ["a", "b"]]);
+    }
+}

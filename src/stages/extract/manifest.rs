@@ -1,0 +1,134 @@
+//! `manifest.parquet`: a row for every file met.
+
+use super::duplicates::first_of_each;
+use super::shard::Outcome;
+use crate::io::IoError;
+use crate::io::table::Table;
+use crate::stages::scan::{Aside, Listing, Picture, Split};
+use crate::store::RunDir;
+
+/// Where the row of a file comes from; the rows themselves are never held.
+#[derive(Clone, Copy)]
+enum Row<'a> {
+    Picture(&'a Picture, Option<&'a Outcome>, Option<u32>),
+    Aside(&'a Aside),
+}
+
+/// Writes the table: every file met, sorted by path. Without outcomes the pictures are `listed`; `hashed` adds what is known of contents.
+pub fn write(dir: &RunDir, listing: &Listing, outcomes: Option<&[Outcome]>, hashed: bool) -> Result<(), IoError> {
+    let firsts = match (hashed, outcomes) {
+        (true, Some(outcomes)) => first_of_each(outcomes),
+        _ => Vec::new(),
+    };
+    let rows = rows(listing, outcomes, &firsts);
+    let each = || rows.iter().copied();
+    let splits = Split::WORDS.map(String::from);
+    let statuses = ["ok", "skipped", "failed", "listed"].map(String::from);
+    let errors: Vec<Option<String>> = each().map(Row::error).collect();
+    let kinds: Vec<Option<&str>> = each().map(Row::kind).collect();
+    let mut words: Vec<String> = kinds.iter().flatten().map(|kind| (*kind).to_string()).collect();
+    words.sort_unstable();
+    words.dedup();
+    let mut table = Table::new(rows.len())
+        .text("path", each().map(|row| Some(row.path())))
+        .category(
+            "label",
+            &listing.classes,
+            each().map(|row| row.picture().and_then(|picture| picture.label.as_deref())),
+        )
+        .category("split", &splits, each().map(|row| row.picture().map(|picture| picture.split.word())))
+        .counts("bytes", each().map(Row::bytes))
+        .counts("width", each().map(|row| row.size().map(|size| size[0])))
+        .counts("height", each().map(|row| row.size().map(|size| size[1])))
+        .category("status", &statuses, each().map(|row| Some(row.status())))
+        .category("kind", &words, kinds.into_iter())
+        .text("error", errors.iter().map(Option::as_deref));
+    if hashed {
+        let sums: Vec<Option<String>> = each().map(|row| row.outcome()?.sha256().map(|sum| sum.to_string())).collect();
+        let originals = each().map(|row| match row {
+            Row::Picture(_, _, Some(first)) => Some(listing.pictures[first as usize].path.as_str()),
+            _ => None,
+        });
+        table = table.text("sha256", sums.iter().map(Option::as_deref)).text("duplicate_of", originals);
+    }
+    table.write(&dir.manifest(), &[("featurize.version".into(), env!("CARGO_PKG_VERSION").into())])
+}
+
+/// Both lists are sorted by path; so are the rows.
+fn rows<'a>(listing: &'a Listing, outcomes: Option<&'a [Outcome]>, firsts: &[Option<u32>]) -> Vec<Row<'a>> {
+    let mut rows = Vec::with_capacity(listing.pictures.len() + listing.aside.len());
+    let mut aside = listing.aside.iter().peekable();
+    for (i, picture) in listing.pictures.iter().enumerate() {
+        while let Some(before) = aside.next_if(|aside| aside.path < picture.path) {
+            rows.push(Row::Aside(before));
+        }
+        let outcome = outcomes.and_then(|outcomes| outcomes.get(i));
+        rows.push(Row::Picture(picture, outcome, firsts.get(i).copied().flatten()));
+    }
+    rows.extend(aside.map(Row::Aside));
+    rows
+}
+
+impl<'a> Row<'a> {
+    fn path(self) -> &'a str {
+        match self {
+            Row::Picture(picture, ..) => &picture.path,
+            Row::Aside(aside) => &aside.path,
+        }
+    }
+
+    fn picture(self) -> Option<&'a Picture> {
+        match self {
+            Row::Picture(picture, ..) => Some(picture),
+            Row::Aside(_) => None,
+        }
+    }
+
+    fn outcome(self) -> Option<&'a Outcome> {
+        match self {
+            Row::Picture(_, outcome, _) => outcome,
+            Row::Aside(_) => None,
+        }
+    }
+
+    fn bytes(self) -> Option<u64> {
+        match self {
+            Row::Picture(picture, ..) => Some(picture.bytes),
+            Row::Aside(aside) => aside.bytes,
+        }
+    }
+
+    fn size(self) -> Option<[u64; 2]> {
+        match self.outcome()? {
+            Outcome::Ok { width, height, .. } => Some([*width, *height]),
+            Outcome::Failed { .. } => None,
+        }
+    }
+
+    fn status(self) -> &'static str {
+        match self {
+            Row::Picture(_, None, _) => "listed",
+            Row::Picture(_, Some(outcome), _) if outcome.is_failed() => "failed",
+            Row::Picture(..) => "ok",
+            Row::Aside(aside) if aside.kind.is_failed() => "failed",
+            Row::Aside(_) => "skipped",
+        }
+    }
+
+    fn kind(self) -> Option<&'a str> {
+        match self {
+            Row::Picture(_, Some(Outcome::Failed { kind, .. }), _) => Some(kind),
+            Row::Picture(..) => None,
+            Row::Aside(aside) => Some(aside.kind.word()),
+        }
+    }
+
+    fn error(self) -> Option<String> {
+        match self {
+            Row::Picture(_, Some(Outcome::Failed { kind, error, .. }), _) => Some(format!("{kind}: {error}")),
+            Row::Picture(..) => None,
+            Row::Aside(aside) if aside.kind.is_failed() => Some(format!("{}: {}", aside.kind.word(), aside.reason)),
+            Row::Aside(aside) => Some(aside.reason.clone()),
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! Why a file met by the scan is not among the pictures.
+
+/// The word of the manifest's column `kind`, for files that never came to be decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// The system does not let it be read.
+    Unreadable,
+    /// A link to nothing.
+    DanglingLink,
+    /// A link to a folder above it.
+    LinkLoop,
+    /// Named by the table and not there.
+    Missing,
+    /// A FIFO, a socket, a device.
+    NotAFile,
+    /// A name that begins with a dot.
+    Hidden,
+    /// What macOS writes beside a file on other file systems: `._name`.
+    ResourceFork,
+    /// `Thumbs.db`, `desktop.ini`.
+    FileManager,
+    /// An extension that no picture has.
+    Extension,
+    /// A link to a folder, while `input.follow_links` is false.
+    FolderLink,
+    /// The folder that the run writes to.
+    RunFolder,
+    /// In no split of `input.split`.
+    Split,
+    /// In no class folder.
+    NoClass,
+    /// Of a class that is not in `input.classes`.
+    Class,
+    /// Over `input.limit_per_class`.
+    Limit,
+}
+
+impl Kind {
+    /// The word in tables.
+    pub fn word(self) -> &'static str {
+        match self {
+            Kind::Unreadable => "unreadable",
+            Kind::DanglingLink => "dangling_link",
+            Kind::LinkLoop => "link_loop",
+            Kind::Missing => "missing",
+            Kind::NotAFile => "not_a_file",
+            Kind::Hidden => "hidden",
+            Kind::ResourceFork => "resource_fork",
+            Kind::FileManager => "file_manager",
+            Kind::Extension => "extension",
+            Kind::FolderLink => "folder_link",
+            Kind::RunFolder => "run_folder",
+            Kind::Split => "split",
+            Kind::NoClass => "no_class",
+            Kind::Class => "class",
+            Kind::Limit => "limit",
+        }
+    }
+
+    /// True for what should have been a picture and cannot be read; false for what is left out by a rule.
+    pub fn is_failed(self) -> bool {
+        matches!(self, Kind::Unreadable | Kind::DanglingLink | Kind::LinkLoop | Kind::Missing)
+    }
+}

@@ -1,0 +1,133 @@
+//! Names of files as text: any bytes, one way to write them everywhere, and back.
+
+use std::borrow::Cow;
+use std::ffi::OsString;
+use std::path::{Component, Path, PathBuf};
+
+/// The path below the root with `/`, and the true one where it had to be escaped.
+pub fn relative(path: &Path, root: &Path) -> (String, Option<PathBuf>) {
+    let path = path.strip_prefix(root).unwrap_or(path);
+    let bytes = path.as_os_str().as_encoded_bytes();
+    if cfg!(unix) {
+        return match escape(bytes) {
+            Cow::Borrowed(text) => (text.to_string(), None),
+            Cow::Owned(text) => (text, Some(path.to_path_buf())),
+        };
+    }
+    let parts: Vec<_> = path.components().map(|part| escape(part.as_os_str().as_encoded_bytes())).collect();
+    let raw = parts.iter().any(|part| matches!(part, Cow::Owned(_))).then(|| path.to_path_buf());
+    (parts.join("/"), raw)
+}
+
+/// Bytes that are not UTF-8 become `\xNN`. So that this cannot be mistaken, the backslash of a name that holds `\xNN` itself becomes `\x5c`:
+/// whoever replaces every `\xNN` by its byte has the name on the disk.
+pub fn escape(bytes: &[u8]) -> Cow<'_, str> {
+    let looks_escaped = |rest: &[u8]| matches!(rest, [b'\\', b'x', high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit());
+    let text = std::str::from_utf8(bytes);
+    if let Ok(text) = text
+        && !text.match_indices("\\x").any(|(i, _)| looks_escaped(&bytes[i..]))
+    {
+        return Cow::Borrowed(text);
+    }
+    let mut escaped = String::with_capacity(bytes.len() + 8);
+    for chunk in bytes.utf8_chunks() {
+        for (i, c) in chunk.valid().char_indices() {
+            // the four bytes may not reach over the end of a chunk: what follows it is no hexadecimal digit
+            match looks_escaped(&chunk.valid().as_bytes()[i..]) {
+                true => escaped.push_str("\\x5c"),
+                false => escaped.push(c),
+            }
+        }
+        chunk.invalid().iter().for_each(|byte| escaped.push_str(&format!("\\x{byte:02x}")));
+    }
+    Cow::Owned(escaped)
+}
+
+/// The name that [`escape`] wrote.
+#[cfg(unix)]
+pub fn unescape(text: &str) -> OsString {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, after @ ..] = rest {
+        let digits = after.get(1..3).filter(|_| *first == b'\\' && after[0] == b'x');
+        let digits = digits.filter(|digits| digits.iter().all(u8::is_ascii_hexdigit));
+        let byte = digits.and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok());
+        (rest, _) = match byte {
+            Some(byte) => (&after[3..], bytes.push(byte)),
+            None => (after, bytes.push(*first)),
+        };
+    }
+    std::os::unix::ffi::OsStringExt::from_vec(bytes)
+}
+
+/// The name that [`escape`] wrote; names that are not Unicode are not told apart here.
+#[cfg(not(unix))]
+pub fn unescape(text: &str) -> OsString {
+    text.into()
+}
+
+/// For a terminal: control characters are spelt out, so that a name can neither begin a line nor move the cursor.
+pub fn printable(text: &str) -> Cow<'_, str> {
+    if !text.contains(char::is_control) {
+        return Cow::Borrowed(text);
+    }
+    let spelt = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    Cow::Owned(text.chars().map(spelt).collect())
+}
+
+/// A path below `root` without `.` and `..`, by its letters alone; none when it leads out of the root.
+pub fn below(path: &Path, root: &Path) -> Option<PathBuf> {
+    let path = if path.is_absolute() { path.strip_prefix(root).ok()? } else { path };
+    let mut inside = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::Normal(part) => inside.push(part),
+            Component::CurDir => {}
+            Component::ParentDir if inside.pop() => {}
+            _ => return None,
+        }
+    }
+    Some(inside)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn bytes_that_are_not_text_are_escaped_and_text_that_looks_so_is_told_apart() {
+        assert_eq!(escape(b"caf\xe9 \xc3\xa9.jpg"), "caf\\xe9 é.jpg");
+        assert_eq!(escape(b"caf\\xe9.jpg"), "caf\\x5cxe9.jpg");
+        assert_eq!(escape(b"a\\xE9\\x"), "a\\x5cxE9\\x");
+        assert!(matches!(escape("plain \\ é\n".as_bytes()), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn control_characters_are_spelt_out() {
+        assert_eq!(printable("a\n\u{1b}[31mb\té<x>"), "a\\n\\u{1b}[31mb\\té<x>");
+    }
+
+    #[test]
+    fn paths_of_a_table_stay_below_the_root() {
+        let below = |path: &str| below(Path::new(path), Path::new("/root")).map(|path| path.display().to_string());
+        assert_eq!(below("./a//b/../c.jpg").as_deref(), Some("a/c.jpg"));
+        assert_eq!(below("/root/a.jpg").as_deref(), Some("a.jpg"));
+        for outside in ["../a.jpg", "a/../../b.jpg", "/rooted/a.jpg", "/"] {
+            assert_eq!(below(outside), None, "{outside}");
+        }
+    }
+
+    #[cfg(unix)]
+    proptest! {
+        #[test]
+        fn every_name_comes_back(parts in prop::collection::vec(prop_oneof![
+            Just(b"\\".to_vec()), Just(b"x".to_vec()), Just(b"5c".to_vec()), Just(b"\xe9".to_vec()), Just("é".as_bytes().to_vec()),
+            prop::collection::vec(any::<u8>(), 0..4),
+        ], 0..12)) {
+            let bytes = parts.concat();
+            let text = escape(&bytes).into_owned();
+            prop_assert_eq!(unescape(&text).as_encoded_bytes(), bytes.as_slice());
+        }
+    }
+}

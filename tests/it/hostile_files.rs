@@ -1,0 +1,210 @@
+//! Names and things that nobody would choose: each is a row with its reason, none stops or hangs the run.
+#![cfg(unix)]
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::process::Command;
+
+use featurize::io::columns::Columns;
+
+use crate::support::{Workspace, featurize};
+
+/// path → (status, kind, error)
+fn manifest(workspace: &Workspace, out: &str) -> Vec<[String; 4]> {
+    let names = ["path", "status", "kind", "error"];
+    let columns = Columns::read(&workspace.path(out).join("manifest.parquet"), &names).expect("read");
+    let [paths, statuses, kinds, errors] = names.map(|name| columns.texts(name).expect("text"));
+    let rows = paths.into_iter().zip(statuses).zip(kinds).zip(errors);
+    rows.map(|(((path, status), kind), error)| [path, status, kind, error].map(Option::unwrap_or_default)).collect()
+}
+
+fn row<'a>(rows: &'a [[String; 4]], path: &str) -> (&'a str, &'a str) {
+    let found = rows.iter().find(|row| row[0] == path);
+    let found = found.unwrap_or_else(|| panic!("{path:?} has no row in {rows:#?}"));
+    (&found[1], &found[2])
+}
+
+fn lemon(workspace: &Workspace) -> Vec<u8> {
+    let folder = std::fs::read_dir(workspace.path("pictures/Training/Lemon")).expect("lemons");
+    std::fs::read(folder.map(|entry| entry.expect("entry").path()).min().expect("a lemon")).expect("read")
+}
+
+#[test]
+fn any_name_is_kept_and_written_the_same_everywhere() {
+    let workspace = Workspace::with_fruits(4, 2);
+    let good = lemon(&workspace);
+    let folder = workspace.path("pictures/Training/Lemon");
+    let long = format!("{}.jpg", "x".repeat(251));
+    let names: [(&[u8], &str); 15] = [
+        ("caf\u{e9}.jpg".as_bytes(), "caf\u{e9}.jpg"),
+        ("cafe\u{301}.jpg".as_bytes(), "cafe\u{301}.jpg"),
+        (b"caf\xe9.jpg", "caf\\xe9.jpg"),
+        (b"caf\\xe9.jpg", "caf\\x5cxe9.jpg"),
+        (b"  two  spaces .jpg", "  two  spaces .jpg"),
+        (b"a\nb\tc\r.jpg", "a\nb\tc\r.jpg"),
+        (b"\x1b[31mred.jpg", "\u{1b}[31mred.jpg"),
+        (b"'single' \"double\".jpg", "'single' \"double\".jpg"),
+        (b"<script>alert(1)<!--.jpg", "<script>alert(1)<!--.jpg"),
+        (b"-rf.jpg", "-rf.jpg"),
+        (b"case.JPG", "case.JPG"),
+        (b"case.jpg", "case.jpg"),
+        (b"case.JPE", "case.JPE"),
+        (b"without_extension", "without_extension"),
+        (long.as_bytes(), &long),
+    ];
+    for (name, _) in names {
+        std::fs::write(folder.join(OsStr::from_bytes(name)), &good).expect("written");
+    }
+    let run = workspace.run("out", &["--set", "input.hash=true"]).ok();
+    assert!(!run.stderr.contains('\u{1b}'), "a name reached the terminal as it is");
+    let rows = manifest(&workspace, "out");
+    for (_, shown) in names {
+        assert_eq!(row(&rows, &format!("Training/Lemon/{shown}")), ("ok", ""));
+    }
+    let report = String::from_utf8(workspace.read("out/report.html")).expect("text");
+    assert!(!report.contains("<script>"), "a name became a part of the page");
+    let predictions = workspace.path("out/predictions.parquet");
+    let predictions = Columns::read(&predictions, &["path"]).and_then(|table| table.texts("path")).expect("read");
+    assert!(predictions.contains(&Some("Training/Lemon/caf\\xe9.jpg".to_string())));
+    // predict: the same names, one line each on the terminal, in quotes where CSV wants them
+    let predict = |form: &[&str]| {
+        let mut command = featurize();
+        command.arg("predict").arg(workspace.path("out")).arg(&folder).args(["--top", "1"]).args(form);
+        let output = command.output().expect("started");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("text")
+    };
+    let json = predict(&["--json"]);
+    let paths: Vec<String> = json
+        .lines()
+        .map(|line| {
+            serde_json::from_str::<serde_json::Value>(line).expect("JSON")["path"].as_str().unwrap().to_string()
+        })
+        .collect();
+    let plain = predict(&[]);
+    assert_eq!(plain.lines().count(), paths.len());
+    assert!(!plain.contains('\u{1b}'));
+    let csv = predict(&["--csv"]);
+    for (_, shown) in names {
+        let path = format!("{}/{shown}", folder.display());
+        assert!(paths.contains(&path), "{path:?}");
+        assert!(csv.contains(&path.replace('"', "\"\"")), "{path:?}");
+    }
+}
+
+#[test]
+fn things_that_are_no_files_are_rows_and_nothing_waits() {
+    let workspace = Workspace::with_fruits(4, 2);
+    let at = |name: &str| workspace.path(&format!("pictures/Training/Lemon/{name}"));
+    assert!(Command::new("mkfifo").arg(at("fifo.jpg")).status().expect("mkfifo").success());
+    let _socket = std::os::unix::net::UnixListener::bind(at("socket.jpg")).expect("bound");
+    std::fs::create_dir_all(at("folder.jpg")).expect("folder");
+    workspace.write("pictures/Training/Lemon/folder.jpg/inside.jpg", &lemon(&workspace));
+    let link = |to: &str, name: &str| std::os::unix::fs::symlink(to, at(name)).expect("link");
+    link("/dev/zero", "zero.jpg");
+    link("nowhere", "dangling.jpg");
+    link("itself.jpg", "itself.jpg");
+    link("..", "up");
+    std::fs::File::create(at("sparse.jpg")).and_then(|file| file.set_len(5 << 30)).expect("a sparse file");
+    std::fs::File::create(at("zeros.jpg")).and_then(|file| file.set_len(1 << 30)).expect("a sparse file");
+    let run = workspace.run("out", &["--set", "input.max_bad_fraction=0.5", "--until", "extract"]).ok();
+    let rows = manifest(&workspace, "out");
+    let row = |name: &str| row(&rows, &format!("Training/Lemon/{name}"));
+    assert_eq!(row("fifo.jpg"), ("skipped", "not_a_file"));
+    assert_eq!(row("socket.jpg"), ("skipped", "not_a_file"));
+    assert_eq!(row("zero.jpg"), ("skipped", "not_a_file"));
+    assert_eq!(row("folder.jpg/inside.jpg"), ("ok", ""));
+    assert_eq!(row("dangling.jpg"), ("failed", "dangling_link"));
+    assert_eq!(row("itself.jpg"), ("failed", "unreadable"));
+    assert_eq!(row("up"), ("skipped", "folder_link"));
+    assert_eq!(row("sparse.jpg"), ("failed", "too_large"));
+    assert_eq!(row("zeros.jpg"), ("failed", "not_an_image"));
+    let done = run.event("summary");
+    assert_eq!(done["extract"]["skipped_by_kind"]["not_a_file"], 3);
+    assert_eq!(done["extract"]["failed_by_kind"]["too_large"], 1);
+    assert!(done["peak_memory_mb"].as_u64().is_none_or(|memory| memory < 900), "{done}");
+    // links are followed into folders where that is asked for, but not in a circle
+    let sets = ["--set", "input.max_bad_fraction=0.5", "--set", "input.follow_links=true", "--until", "extract"];
+    workspace.run("followed", &sets).ok();
+    let rows = manifest(&workspace, "followed");
+    assert_eq!(self::row(&rows, "Training/Lemon/up"), ("failed", "link_loop"));
+}
+
+#[test]
+fn a_folder_deeper_than_a_path_may_be_is_a_row() {
+    let workspace = Workspace::with_fruits(4, 2);
+    let script = "d=$(printf 'd%.0s' $(seq 200)); cd \"$1\"; for i in $(seq 30); do mkdir $d && cd $d || exit 1; done; : > a.jpg";
+    let folder = workspace.path("pictures/Training/Lemon");
+    let made = Command::new("sh").args(["-c", script, "sh"]).arg(&folder).status().expect("sh");
+    assert!(made.success());
+    workspace.run("out", &["--until", "extract"]).ok();
+    let rows = manifest(&workspace, "out");
+    let failed: Vec<_> = rows.iter().filter(|row| row[1] == "failed").collect();
+    assert!(failed.len() == 1 && failed[0][2] == "unreadable" && failed[0][0].len() > 3000, "{failed:?}");
+}
+
+#[test]
+fn what_may_not_be_read_is_a_row() {
+    use std::os::unix::fs::PermissionsExt;
+    let workspace = Workspace::with_fruits(4, 2);
+    workspace.write("pictures/Training/Lemon/closed.jpg", &lemon(&workspace));
+    workspace.write("pictures/Training/Lemon/closed/a.jpg", &lemon(&workspace));
+    let close = |name: &str, mode: u32| {
+        let path = workspace.path(&format!("pictures/Training/Lemon/{name}"));
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("closed");
+    };
+    close("closed.jpg", 0);
+    close("closed", 0);
+    let open_to_all = std::fs::read(workspace.path("pictures/Training/Lemon/closed.jpg")).is_ok();
+    let run = workspace.run("out", &["--until", "extract"]);
+    close("closed", 0o755);
+    if open_to_all {
+        return; // root may read everything
+    }
+    run.ok();
+    let rows = manifest(&workspace, "out");
+    assert_eq!(row(&rows, "Training/Lemon/closed.jpg"), ("failed", "unreadable"));
+    assert_eq!(row(&rows, "Training/Lemon/closed"), ("failed", "unreadable"));
+}
+
+#[test]
+fn a_failed_run_names_ten_and_leaves_the_whole_list() {
+    let workspace = Workspace::with_fruits(2, 1);
+    for i in 0..14 {
+        workspace.write(&format!("pictures/Training/Lemon/bad_{i:02}\n.jpg"), b"");
+    }
+    let run = workspace.run("out", &[]);
+    assert_eq!(run.code, Some(1));
+    assert_eq!(run.stderr.matches(": empty: ").count(), 10, "{}", run.stderr);
+    assert!(run.stderr.contains("bad_09\\n.jpg: empty") && run.stderr.contains("… and 4 more"), "{}", run.stderr);
+    assert!(run.stderr.contains("manifest.parquet"), "{}", run.stderr);
+    let rows = manifest(&workspace, "out");
+    assert_eq!(rows.iter().filter(|row| row[1] == "failed" && row[2] == "empty").count(), 14);
+}
+
+#[test]
+fn a_full_disk_ends_clearly_and_the_run_goes_on_when_there_is_room() {
+    let workspace = Workspace::with_fruits(8, 2);
+    let mount = workspace.path("full");
+    std::fs::create_dir(&mount).expect("folder");
+    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=200k", "tmpfs"]).arg(&mount).output();
+    if !mounted.is_ok_and(|output| output.status.success()) {
+        return; // only root mounts, and not everywhere
+    }
+    struct Mounted<'a>(&'a Path);
+    impl Drop for Mounted<'_> {
+        fn drop(&mut self) {
+            Command::new("umount").arg(self.0).status().ok();
+        }
+    }
+    let _mounted = Mounted(&mount);
+    let run = workspace.run("full/out", &["--until", "extract"]);
+    assert_eq!(run.code, Some(1), "{}", run.stderr);
+    assert!(run.stderr.contains("cannot write") && run.stderr.contains("No space left"), "{}", run.stderr);
+    Command::new("mount").args(["-o", "remount,size=20m"]).arg(&mount).status().expect("mount");
+    let run = workspace.run("full/out", &["--until", "extract"]).ok();
+    assert!(run.extracted() < 30, "shards that were written are kept: {}", run.stderr);
+    workspace.run("whole", &["--until", "extract"]).ok();
+    assert!(workspace.results("full/out") == workspace.results("whole"));
+}
