@@ -175,7 +175,7 @@ pub fn complete(plan: &Plan, listing: &Listing, shards: &[Shard], threads: usize
         let part = unknown.len().div_ceil(threads.max(1));
         std::thread::scope(|scope| {
             for part in unknown.chunks_mut(part) {
-                scope.spawn(|| {
+                scope.spawn(move || {
                     for (outcome, picture) in part.iter_mut() {
                         let path = picture.location(&plan.pipeline.input.root);
                         let bytes = contents::read(&path, Some(picture.bytes), &plan.backbone.decoding);

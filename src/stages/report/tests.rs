@@ -67,6 +67,8 @@ fn extracted(ok: usize) -> Extracted {
         device: "cpu".into(),
         threads: 8,
         failed_by_kind: BTreeMap::from([("truncated".to_string(), 2)]),
+        skipped_by_kind: BTreeMap::new(),
+        duplicates: None,
         timing: Timing {
             read: 0.4,
             decode: 3.1,

@@ -159,6 +159,8 @@ mod tests {
             device: device.into(),
             threads: 2,
             failed_by_kind: BTreeMap::new(),
+            skipped_by_kind: BTreeMap::new(),
+            duplicates: None,
             timing,
         }
     }
