@@ -7,8 +7,8 @@ use thiserror::Error;
 
 use crate::backbone::{self, Backbone, BackboneError, Fetch, Tap};
 use crate::config::{self, Channels, ConfigError, Features, Layout, Pipeline, suggest};
-use crate::image::{ChannelOrder, Exif};
-use crate::models;
+use crate::image::{ChannelOrder, Exif, Preset, Recipe};
+use crate::models::{self, ModelSpec, Source};
 use crate::stages::StageId;
 use crate::store::RunDir;
 use crate::weights::WeightError;
@@ -160,12 +160,37 @@ fn backbone(pipeline: &Pipeline, fetch: &mut Fetch<'_>) -> Result<Backbone, Plan
     let asked = (extract.seed, !extract.layers().is_empty());
     let weights = backbone::origin(model, &extract.weights, asked, fetch).map_err(wrong)?;
     let row = backbone::row(model, &weights, extract.source).map_err(wrong)?;
-    let mut recipe = row.recipe.with(&extract.recipe.clone().unwrap_or_default());
+    let overrides = extract.recipe.clone().unwrap_or_default();
+    let mut recipe = match overrides.preset {
+        None => row.recipe.clone(),
+        Some(preset) => preset_of(model, preset).map_err(|message| at("extract.recipe.preset", message))?,
+    }
+    .with(&overrides);
     if extract.channels == Channels::One {
         recipe.channels = ChannelOrder::Grey;
     }
     let backbone = Backbone::new(model, row, weights, recipe, &extract.layers(), extract.features).map_err(wrong)?;
-    Ok(backbone.decoding(pipeline.image.decoding(Exif::Apply)))
+    // the libraries leave pictures as they are stored
+    let exif = if overrides.preset.is_some() { Exif::Ignore } else { Exif::Apply };
+    Ok(backbone.decoding(pipeline.image.decoding(exif)))
+}
+
+/// The recipe that a library has for its weights of a network.
+pub(crate) fn preset_of(model: &'static ModelSpec, preset: Preset) -> Result<Recipe, String> {
+    let source = match preset {
+        Preset::Keras => Source::Keras,
+        Preset::Torchvision => Source::Torchvision,
+        Preset::Timm => Source::Timm,
+    };
+    let row = model.weights.iter().find(|row| row.source == source).ok_or_else(|| {
+        let known: Vec<&str> = model.weights.iter().map(|row| row.source.word()).collect();
+        let (word, known) = (source.word(), known.join(", "));
+        format!(
+            "{word} has no weights of {} and so no recipe; there are those of {known}, or the keys one by one",
+            model.name
+        )
+    })?;
+    Ok(row.recipe.clone())
 }
 
 fn stages(pipeline: &Pipeline) -> Vec<StageId> {

@@ -13,12 +13,13 @@ mod recipe;
 mod recognise;
 mod resize;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod thumbnail;
 
 pub use decode::{DecodeError, DecodeErrorKind, decode, dimensions, is_decoding, sniff};
 pub use options::{DecodeOptions, Exif, Truncated};
-pub use recipe::{ChannelOrder, Fit, Layout, Recipe, RecipeError, RecipeOverrides};
+pub use recipe::{ChannelOrder, Fit, Layout, Preset, Recipe, RecipeError, RecipeOverrides};
+use resize::bilinear;
 pub use resize::{Filter, resize, resize_box, resize_crop};
 pub use thumbnail::{ThumbnailError, data_uri, png, thumbnail};
 

@@ -176,6 +176,36 @@ fn to_fixed(weight: f64) -> i32 {
     (if weight < 0.0 { scaled - 0.5 } else { scaled + 0.5 }) as i32
 }
 
+/// The window at `from` of `size` pixels of the picture resized to `full` (heights first), bilinear without antialiasing: each pixel is made of
+/// the four around its centre, in the order of TensorFlow's `ResizeBilinear` with half-pixel centres. Levels in (height, width, 3).
+pub(super) fn bilinear(src: &RgbImage, full: [usize; 2], from: [usize; 2], size: [usize; 2]) -> Vec<f32> {
+    let between = |pixels: usize, full: usize, from: usize, size: usize| -> Vec<(usize, usize, f32)> {
+        let scale = pixels as f32 / full as f32;
+        let place = |i: usize| {
+            let at = (i as f32 + 0.5) * scale - 0.5;
+            let (below, last) = (at.floor(), pixels.saturating_sub(1));
+            let next = (below as i64 + 1).clamp(0, last as i64) as usize;
+            ((below.max(0.0) as usize).min(last), next, at - below)
+        };
+        (from..from + size).map(place).collect()
+    };
+    let rows = between(src.height, full[0], from[0], size[0]);
+    let columns = between(src.width, full[1], from[1], size[1]);
+    let mut out = Vec::with_capacity(size[0] * size[1] * 3);
+    for (above, below, down) in rows {
+        let (above, below) = (src.row(above), src.row(below));
+        for &(left, right, across) in &columns {
+            for c in 0..3 {
+                let level = |row: &[u8], x: usize| f32::from(row[x * 3 + c]);
+                let top = level(above, left) + (level(above, right) - level(above, left)) * across;
+                let bottom = level(below, left) + (level(below, right) - level(below, left)) * across;
+                out.push(top + (bottom - top) * down);
+            }
+        }
+    }
+    out
+}
+
 /// The source pixels from `first` on that make one pixel of the result, and the weight of each.
 pub(super) struct Taps {
     pub(super) first: usize,

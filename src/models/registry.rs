@@ -12,6 +12,7 @@ const LITE0_RECIPE: Recipe = Recipe {
     size: [224, 224],
     fit: Fit::Crop,
     filter: Filter::Bicubic,
+    antialias: true,
     crop_pct: 0.875,
     channels: ChannelOrder::Rgb,
     divisor: 255.0,

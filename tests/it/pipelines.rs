@@ -81,3 +81,23 @@ fn the_yaml_of_the_readme_is_a_pipeline_with_every_section() {
     );
     assert_eq!(plan.width(), 1280);
 }
+
+#[test]
+fn a_preset_is_a_librarys_recipe_and_leaves_pictures_as_they_are_stored() {
+    use featurize::image::{Exif, Fit};
+    let file = project().join("pipelines/preset.yaml");
+    let plan = |extract: &str| {
+        let yaml = format!("version: 1\ninput: {{root: ../data/fruits}}\n{extract}\n");
+        let pipeline = featurize::config::parse(&yaml, &file, &[]).expect("a pipeline");
+        featurize::plan::Plan::new(pipeline, None, &mut |_| panic!("nothing is fetched")).map_err(|e| e.to_string())
+    };
+    let own = plan("extract: {model: resnet50, weights: random}").expect("a plan").backbone;
+    let keras = "extract: {model: resnet50, weights: random, recipe: {preset: keras, size: 100}}";
+    let keras = plan(keras).expect("a plan").backbone;
+    assert_eq!((keras.recipe.fit, keras.recipe.size, keras.recipe.mean[0]), (Fit::Stretch, [100; 2], 103.939));
+    assert_eq!((own.decoding.exif, keras.decoding.exif), (Exif::Apply, Exif::Ignore));
+    let told = "image: {exif: apply}\nextract: {model: resnet50, weights: random, recipe: {preset: timm}}";
+    assert_eq!(plan(told).expect("a plan").backbone.decoding.exif, Exif::Apply);
+    let error = plan("extract: {recipe: {preset: torchvision}}").expect_err("no such recipe");
+    assert!(error.contains("torchvision has no weights of efficientnet_lite0 and so no recipe"), "{error}");
+}

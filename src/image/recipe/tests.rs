@@ -1,12 +1,14 @@
 //! What a recipe makes of pictures and of YAML.
 
 use super::*;
+use crate::image::WHITE;
 
 fn torchvision() -> Recipe {
     Recipe {
         size: [224, 224],
         fit: Fit::Crop,
         filter: Filter::Bilinear,
+        antialias: true,
         crop_pct: 0.875,
         channels: ChannelOrder::Rgb,
         divisor: 255.0,
@@ -61,12 +63,13 @@ fn a_strip_of_a_picture_is_cropped_and_padded_without_its_full_size() {
 #[test]
 fn nonsense_is_refused_with_its_key() {
     type Change = fn(&mut Recipe);
-    let cases: [(&str, Change); 8] = [
+    let cases: [(&str, Change); 9] = [
         ("size", |r| r.size = [0, 224]),
         ("size", |r| r.size = [224, 4097]),
         ("crop_pct", |r| r.crop_pct = 0.0),
         ("crop_pct", |r| r.crop_pct = 1.01),
         ("crop_pct", |r| r.crop_pct = f64::NAN),
+        ("antialias", |r| (r.antialias, r.filter) = (false, Filter::Bicubic)),
         ("divisor", |r| r.divisor = 0.0),
         ("mean", |r| r.mean[2] = f32::INFINITY),
         ("std", |r| r.std[1] = 0.0),

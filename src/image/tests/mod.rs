@@ -17,12 +17,18 @@ fn rows<T: for<'de> Deserialize<'de>>(name: &str) -> Vec<T> {
     serde_json::from_slice(&golden(name)).expect("golden rows")
 }
 
-fn sha256(bytes: &[u8]) -> String {
+/// The rows under `key`.
+pub(crate) fn rows_of<T: for<'de> Deserialize<'de>>(name: &str, key: &str) -> Vec<T> {
+    let mut all: serde_json::Value = serde_json::from_slice(&golden(name)).expect("golden rows");
+    serde_json::from_value(all[key].take()).expect("rows")
+}
+
+pub(crate) fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
 }
 
 /// `pattern` of `image.py`.
-fn pattern(width: usize, height: usize) -> RgbImage {
+pub(crate) fn pattern(width: usize, height: usize) -> RgbImage {
     RgbImage::from_fn(width, height, |x, y| {
         std::array::from_fn(|c| {
             let i = ((y * width + x) * 3 + c) as u64;

@@ -90,6 +90,7 @@ pub fn recipe(recipe: &Recipe) -> String {
         Filter::Bicubic => "bicubic",
         Filter::Lanczos => "Lanczos",
     };
+    let filter = if recipe.antialias { filter.to_string() } else { format!("{filter} without antialiasing") };
     let input = format!("{width} × {height} px");
     let shape = match recipe.fit {
         Fit::Stretch => format!("stretched to {input} ({filter})"),
@@ -98,6 +99,8 @@ pub fn recipe(recipe: &Recipe) -> String {
             format!("short side resized to {short} px ({filter}), centre {input} cut out")
         }
         Fit::Crop => format!("resized to cover {input} / {} ({filter}), centre cut out", number(recipe.crop_pct)),
+        Fit::Squash => format!("stretched to {input} / {} ({filter}), centre cut out", number(recipe.crop_pct)),
+        Fit::Border => format!("fitted into {input} / {} ({filter}), centred on the mean", number(recipe.crop_pct)),
         Fit::Pad => format!("fitted into {input} ({filter}) on white"),
     };
     let channels = match recipe.channels {
@@ -166,6 +169,7 @@ mod tests {
             size: [224, 224],
             fit: Fit::Crop,
             filter: Filter::Bicubic,
+            antialias: true,
             crop_pct: 0.875,
             channels: ChannelOrder::Rgb,
             divisor: 255.0,
