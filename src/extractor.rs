@@ -9,7 +9,7 @@ use std::path::Path;
 use crate::backbone::{Backbone, Tap};
 use crate::config::Features;
 use crate::exec::{self, Device, ExecError, Network, Session};
-use crate::image::{self, DecodeOptions, Recipe, RgbImage};
+use crate::image::{self, DecodeOptions, Decoded, Recipe, RgbImage};
 
 /// The kind of a file that cannot be opened.
 pub const UNREADABLE: &str = "unreadable";
@@ -84,8 +84,8 @@ impl Extractor {
     }
 
     /// The picture in `bytes`, whatever its format.
-    pub fn decode(&self, bytes: &[u8]) -> Result<RgbImage, Failure> {
-        image::decode(bytes, &self.decoding)
+    pub fn decode(&self, bytes: &[u8]) -> Result<Decoded, Failure> {
+        image::decode_for(&self.recipe, bytes, &self.decoding)
             .map_err(|error| Failure { kind: error.kind.as_str(), reason: error.detail })
     }
 
@@ -119,7 +119,7 @@ impl Extractor {
     pub fn extract_file(&self, session: &mut Session, path: &Path) -> Result<Vec<f32>, Failure> {
         let bytes = contents::read(path, None, &self.decoding)?;
         let mut input = vec![0.0; self.input_len()];
-        self.prepare(&self.decode(&bytes)?, &mut input);
+        self.prepare(&self.decode(&bytes)?.image, &mut input);
         let failed = |reason: String| Failure { kind: "network", reason };
         let features = self.forward(session, &input, 1).map_err(|error| failed(error.to_string()))?;
         features.into_iter().next().ok_or_else(|| failed("it gave no features".to_string()))

@@ -133,7 +133,7 @@ fn files(extractor: &Extractor, path: &std::path::Path, threads: usize) -> Resul
                     let Some(image) = image else { continue };
                     let at = input.len();
                     input.resize(at + extractor.input_len(), 0.0);
-                    extractor.prepare(&image, &mut input[at..]);
+                    extractor.prepare(&image.image, &mut input[at..]);
                 }
                 let prepared = input.len() / extractor.input_len();
                 if forward {

@@ -14,7 +14,7 @@
 
 use super::options::{DecodeOptions, Exif, Truncated};
 use super::recognise::recognise;
-use super::{RgbImage, jpeg, orientation};
+use super::{Recipe, RgbImage, jpeg, orientation};
 use image::metadata::Orientation;
 use image::{ColorType, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 use std::cell::Cell;
@@ -78,12 +78,35 @@ pub fn sniff(bytes: &[u8]) -> Result<(), DecodeError> {
     recognise(bytes).map(|_| ())
 }
 
+/// A picture the right way up, and the width and height of the file's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decoded {
+    /// Smaller than `width` × `height` where it was decoded at a reduced size.
+    pub image: RgbImage,
+    pub width: usize,
+    pub height: usize,
+}
+
 /// Decodes one picture of any supported format.
 pub fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<RgbImage, DecodeError> {
+    Ok(decode_as(bytes, options, None)?.image)
+}
+
+/// Decodes one picture that is going to be prepared by `recipe`: with [`DecodeOptions::fast_decode`] no larger than it needs to be.
+pub fn decode_for(recipe: &Recipe, bytes: &[u8], options: &DecodeOptions) -> Result<Decoded, DecodeError> {
+    decode_as(bytes, options, Some(recipe))
+}
+
+fn decode_as(bytes: &[u8], options: &DecodeOptions, recipe: Option<&Recipe>) -> Result<Decoded, DecodeError> {
     let format = recognise(bytes)?;
     guarded(|| match format {
-        ImageFormat::Jpeg => jpeg::decode(bytes, options),
-        other => decode_other(bytes, other, options),
+        ImageFormat::Jpeg => jpeg::decode(bytes, options, recipe),
+        other => {
+            let png = png_of_icon(bytes).filter(|_| other == ImageFormat::Ico);
+            let (bytes, other) = png.map_or((bytes, other), |png| (png, ImageFormat::Png));
+            let image = decode_other(bytes, other, options)?;
+            Ok(Decoded { width: image.width, height: image.height, image })
+        }
     })
 }
 
@@ -131,6 +154,20 @@ fn guarded<T>(decoder: impl FnOnce() -> Result<T, DecodeError>) -> Result<T, Dec
     })
 }
 
+/// The PNG that an icon's largest picture is, if it is one: the `image` crate reads none but RGBA there. Of several as large the one with
+/// the fewest colours, as Pillow takes it.
+fn png_of_icon(bytes: &[u8]) -> Option<&[u8]> {
+    let count = usize::from(u16::from_le_bytes(*bytes.get(4..)?.first_chunk()?));
+    let entries = bytes.get(6..)?.as_chunks::<16>().0.iter().take(count);
+    let side = |byte: u8| if byte == 0 { 256 } else { u32::from(byte) };
+    let depth = |e: &[u8; 16]| u16::from_le_bytes([e[6], e[7]]);
+    let entry = entries.min_by_key(|e| (std::cmp::Reverse(side(e[0]) * side(e[1])), depth(e)))?;
+    let [length, start] =
+        [8, 12].map(|at| u32::from_le_bytes([entry[at], entry[at + 1], entry[at + 2], entry[at + 3]]) as usize);
+    let picture = bytes.get(start..start.checked_add(length)?)?;
+    picture.starts_with(b"\x89PNG\r\n\x1a\n").then_some(picture)
+}
+
 /// What the `image` crate reads.
 fn decode_other(bytes: &[u8], format: ImageFormat, options: &DecodeOptions) -> Result<RgbImage, DecodeError> {
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
@@ -143,6 +180,14 @@ fn decode_other(bytes: &[u8], format: ImageFormat, options: &DecodeOptions) -> R
     check_size(width.into(), height.into(), options.max_pixels)?;
     if width == 0 || height == 0 {
         return Err(DecodeError::new(DecodeErrorKind::Corrupt, format!("the picture has {width}x{height} pixels")));
+    }
+    // the png crate panics at it
+    if format == ImageFormat::Png
+        && let Some(palette) = orientation::chunk_of_png(bytes, b"PLTE")
+        && (palette.is_empty() || !palette.len().is_multiple_of(3))
+    {
+        let detail = format!("a palette of {} bytes, which is no number of colours", palette.len());
+        return Err(DecodeError::new(DecodeErrorKind::Corrupt, detail));
     }
     let colour = decoder.color_type();
     if matches!(colour, ColorType::Rgb32F | ColorType::Rgba32F) {

@@ -16,7 +16,7 @@ mod resize;
 pub(crate) mod tests;
 mod thumbnail;
 
-pub use decode::{DecodeError, DecodeErrorKind, decode, dimensions, is_decoding, sniff};
+pub use decode::{DecodeError, DecodeErrorKind, Decoded, decode, decode_for, dimensions, is_decoding, sniff};
 pub use options::{DecodeOptions, Exif, Truncated};
 pub use recipe::{ChannelOrder, Fit, Layout, Preset, Recipe, RecipeError, RecipeOverrides};
 use resize::bilinear;

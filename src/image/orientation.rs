@@ -11,17 +11,22 @@ pub fn of_exif(block: &[u8]) -> Orientation {
 
 /// The orientation in a PNG's `eXIf`, wherever it stands.
 pub fn of_png(bytes: &[u8]) -> Orientation {
+    chunk_of_png(bytes, b"eXIf").map_or(Orientation::NoTransforms, of_exif)
+}
+
+/// The content of a PNG's first chunk of this kind.
+pub fn chunk_of_png<'a>(bytes: &'a [u8], wanted: &[u8; 4]) -> Option<&'a [u8]> {
     let mut rest = bytes.get(8..).unwrap_or(&[]);
     while let Some((&[l3, l2, l1, l0, kind @ ..], after)) = rest.split_first_chunk::<8>() {
         let length = u32::from_be_bytes([l3, l2, l1, l0]) as usize;
         let Some((body, after)) = after.split_at_checked(length) else { break };
-        if &kind == b"eXIf" {
-            return of_exif(body);
+        if &kind == wanted {
+            return Some(body);
         }
         // four bytes of checksum
         rest = after.get(4..).unwrap_or(&[]);
     }
-    Orientation::NoTransforms
+    None
 }
 
 /// Whether width and height change places.

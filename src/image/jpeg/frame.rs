@@ -13,6 +13,8 @@ pub struct Frame {
     precision: u8,
     pub width: usize,
     pub height: usize,
+    /// Pixels across and down that a block of the finest component gives: 8, or less for a picture that is decoded at a reduced size.
+    pub unit: usize,
     /// The largest sampling factors.
     pub max_h: usize,
     pub max_v: usize,
@@ -29,6 +31,8 @@ pub struct Component {
     pub table: u8,
     /// The table's content when the first scan of the component began; later ones change nothing.
     pub quantisation: Option<Quantisation>,
+    /// Samples across and down that a block gives.
+    pub side: usize,
     /// Samples that come from the picture; the rest of the last blocks is filling.
     pub width: usize,
     pub height: usize,
@@ -57,12 +61,36 @@ impl Frame {
         let max_h = components.iter().map(|c| c.h).max().unwrap_or(1);
         let max_v = components.iter().map(|c| c.v).max().unwrap_or(1);
         for component in components.iter_mut().filter(|_| max_h > 0 && max_v > 0) {
-            component.width = (width * component.h).div_ceil(max_h);
-            component.height = (height * component.v).div_ceil(max_v);
-            component.blocks_wide = component.width.div_ceil(8);
-            component.blocks_high = component.height.div_ceil(8);
+            component.blocks_wide = (width * component.h).div_ceil(max_h * 8);
+            component.blocks_high = (height * component.v).div_ceil(max_v * 8);
         }
-        Ok(Self { progressive: marker == 0xc2, precision, width, height, max_h, max_v, components })
+        let progressive = marker == 0xc2;
+        let mut frame = Self { progressive, precision, width, height, unit: 8, max_h, max_v, components };
+        frame.set_unit(8);
+        Ok(frame)
+    }
+
+    /// Has the picture decoded at `unit` / 8 of its size; 8, 4, 2 or 1. Components that are coarser than others are not reduced as much, as
+    /// libjpeg does it (`jpeg_calc_output_dimensions`).
+    pub fn set_unit(&mut self, unit: usize) {
+        self.unit = unit;
+        let (max_h, max_v) = (self.max_h.max(1), self.max_v.max(1));
+        for c in &mut self.components {
+            c.side = unit;
+            let finer = |side: usize| {
+                (max_h * unit).is_multiple_of(c.h * side * 2) && (max_v * unit).is_multiple_of(c.v * side * 2)
+            };
+            while c.side < 8 && c.h > 0 && c.v > 0 && finer(c.side) {
+                c.side *= 2;
+            }
+            c.width = (self.width * c.h * c.side).div_ceil(max_h * 8);
+            c.height = (self.height * c.v * c.side).div_ceil(max_v * 8);
+        }
+    }
+
+    /// Width and height of the picture that is made.
+    pub fn made(&self) -> (usize, usize) {
+        ((self.width * self.unit).div_ceil(8), (self.height * self.unit).div_ceil(8))
     }
 
     pub fn check(&self, max_pixels: u64) -> Result<(), DecodeError> {
@@ -113,7 +141,7 @@ impl Frame {
 impl Component {
     fn new(&[id, factors, table]: &[u8; 3]) -> Self {
         let (h, v) = (usize::from(factors >> 4), usize::from(factors & 15));
-        Self { id, h, v, table, quantisation: None, width: 0, height: 0, blocks_wide: 0, blocks_high: 0 }
+        Self { id, h, v, table, quantisation: None, side: 8, width: 0, height: 0, blocks_wide: 0, blocks_high: 0 }
     }
 }
 

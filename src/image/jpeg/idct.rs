@@ -12,11 +12,11 @@
 use crate::image::passes::transpose;
 
 /// Bits behind the point: of the constants, and of values between the two passes.
-const CONSTANT_BITS: u32 = 13;
-const BETWEEN_BITS: u32 = 2;
+pub(super) const CONSTANT_BITS: u32 = 13;
+pub(super) const BETWEEN_BITS: u32 = 2;
 
 /// `value` with [`CONSTANT_BITS`] behind the point.
-const fn fix(value: f64) -> i32 {
+pub(super) const fn fix(value: f64) -> i32 {
     (value * (1 << CONSTANT_BITS) as f64 + 0.5) as i32
 }
 
@@ -63,6 +63,13 @@ impl Group {
         self.extent |= places;
     }
 
+    /// The coefficients at `place` times their step.
+    #[inline(always)]
+    pub fn dequantised(&self, place: usize, steps: &[i16; 64]) -> [i32; LANES] {
+        let step = steps[place % 64];
+        self.values[place % 64].map(|v| i32::from(v.wrapping_mul(step)))
+    }
+
     /// The coefficient at `place` (modulo 64) of the block `lane` (modulo [`LANES`]).
     #[inline(always)]
     pub fn at(&mut self, lane: usize, place: u8) -> &mut i16 {
@@ -77,6 +84,15 @@ pub struct Samples {
 }
 
 impl Samples {
+    pub const EMPTY: Self = Self { words: [[0; 8]; 8] };
+
+    /// Puts a sample that is empty: `value` is its distance from the middle of the range.
+    #[inline(always)]
+    pub fn set(&mut self, lane: usize, y: usize, x: usize, value: i32) {
+        let level = (value.clamp(-128, 127) + 128) as u64;
+        self.words[lane % 8][y % 8] |= level << (x % 8 * 8);
+    }
+
     /// The row `y` of the block `lane`, from left to right.
     #[inline(always)]
     pub fn row(&self, lane: usize, y: usize) -> [u8; 8] {

@@ -9,6 +9,8 @@
 //! last bits and says that this is its end, libjpeg smooths what it has; here it is taken as it is. A file without its end gives, where this
 //! is wanted ([`Truncated::Pad`]), what libjpeg makes of it with an end put there: the last MCU goes on with zero bits, the rest is grey.
 //!
+//! At a reduced size (`reduced.rs`) the pixels are those of libjpeg's scaled decoding, Pillow's `draft`.
+//!
 //! `markers.rs` takes the file apart, `frame.rs` and `tables.rs` read the headers, `huffman.rs` the bits, `sequential.rs` and
 //! `progressive.rs` the blocks, `scan.rs` their order; `picture.rs` puts the pixels together.
 
@@ -19,15 +21,17 @@ mod idct;
 mod markers;
 mod picture;
 mod progressive;
+mod reduced;
 mod scan;
 mod sequential;
 mod tables;
 mod upsample;
 
-use super::decode::{DecodeError, DecodeErrorKind, check_size};
+use super::decode::{DecodeError, DecodeErrorKind, Decoded, check_size};
 use super::options::{DecodeOptions, Exif, Truncated};
-use super::{RgbImage, orientation};
+use super::{Recipe, RgbImage, orientation};
 use frame::{Frame, Scan};
+use image::metadata::Orientation;
 use markers::{EntropyData, Segments};
 use picture::{Band, Picture};
 use scan::Store;
@@ -36,8 +40,8 @@ use tables::Tables;
 /// Scans that a file may have. Encoders write about ten; each one may cost a visit to all blocks for a few bytes.
 const MAX_SCANS: usize = 500;
 
-/// Decodes a JPEG.
-pub(super) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<RgbImage, DecodeError> {
+/// Decodes a JPEG; for a recipe, at a reduced size where [`DecodeOptions::fast_decode`] allows it.
+pub(super) fn decode(bytes: &[u8], options: &DecodeOptions, recipe: Option<&Recipe>) -> Result<Decoded, DecodeError> {
     let pad = options.truncated == Truncated::Pad;
     let mut segments = Segments::new(bytes);
     let mut decoder = Decoder::default();
@@ -53,16 +57,42 @@ pub(super) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<RgbImage, 
                 segments.entropy(&mut decoder.data, pad)?;
                 decoder.scan(segment.body)?;
             }
-            code if markers::is_frame(code) => decoder.frame(code, segment.body, options.max_pixels)?,
+            code if markers::is_frame(code) => {
+                decoder.frame(code, segment.body, options.max_pixels)?;
+                if let Some(recipe) = recipe.filter(|_| options.fast_decode) {
+                    decoder.reduce(recipe, options.exif);
+                }
+            }
             code => decoder.segment(code, segment.body)?,
         }
     }
-    let exif = decoder.exif.take().filter(|_| options.exif == Exif::Apply);
-    let image = decoder.finish()?;
-    Ok(match exif {
-        Some(block) => orientation::turned(image, orientation::of_exif(&block)),
-        None => image,
-    })
+    let orientation = decoder.orientation(options.exif);
+    let (width, height) = decoder.frame.as_ref().map_or((0, 0), |frame| (frame.width, frame.height));
+    let image = orientation::turned(decoder.finish()?, orientation);
+    let (width, height) = if orientation::is_sideways(orientation) { (height, width) } else { (width, height) };
+    Ok(Decoded { image, width, height })
+}
+
+/// Decodes a JPEG at 1 / `part` of its size.
+#[cfg(test)]
+pub(super) fn decode_part(bytes: &[u8], part: usize) -> Result<RgbImage, DecodeError> {
+    let mut segments = Segments::new(bytes);
+    let mut decoder = Decoder::default();
+    loop {
+        let segment = segments.next()?;
+        match segment.marker {
+            markers::EOI => return decoder.finish(),
+            markers::SOS => {
+                segments.entropy(&mut decoder.data, false)?;
+                decoder.scan(segment.body)?;
+            }
+            code if markers::is_frame(code) => {
+                decoder.frame(code, segment.body, u64::MAX)?;
+                decoder.frame.iter_mut().for_each(|frame| frame.set_unit(8 / part));
+            }
+            code => decoder.segment(code, segment.body)?,
+        }
+    }
 }
 
 /// Width and height, from the frame header.
@@ -135,6 +165,28 @@ impl Decoder {
         match self.frame.replace(frame) {
             Some(_) => Err(corrupt("it has two frame headers")),
             None => Ok(()),
+        }
+    }
+
+    /// Which way up the picture is, by what has been read.
+    fn orientation(&self, exif: Exif) -> Orientation {
+        let block = self.exif.as_ref().filter(|_| exif == Exif::Apply);
+        block.map_or(Orientation::NoTransforms, |block| orientation::of_exif(block))
+    }
+
+    /// Has the picture made at 1/8, 1/4 or 1/2 of its size if both sides are then at least twice those that `recipe` resizes it to (as
+    /// Pillow's `thumbnail` with a `reducing_gap` of 2).
+    fn reduce(&mut self, recipe: &Recipe, exif: Exif) {
+        let sideways = orientation::is_sideways(self.orientation(exif));
+        let Some(frame) = &mut self.frame else { return };
+        let (w, h) = (frame.width, frame.height);
+        let [wanted_h, wanted_w] = match recipe.resized(if sideways { [w, h] } else { [h, w] }) {
+            [a, b] if sideways => [b, a],
+            sides => sides,
+        };
+        let enough = |times: &usize| w / times >= wanted_w * 2 && h / times >= wanted_h * 2;
+        if let Some(times) = [8, 4, 2].iter().find(|times| enough(times)) {
+            frame.set_unit(8 / times);
         }
     }
 

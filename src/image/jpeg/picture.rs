@@ -9,6 +9,8 @@ use super::upsample::Upsampling;
 pub struct Band {
     samples: Vec<u8>,
     stride: usize,
+    /// Samples across and down that a block gives.
+    side: usize,
     /// Rows of samples in it.
     rows: usize,
     /// Of the component: samples that come from the picture.
@@ -24,16 +26,22 @@ impl Band {
     pub fn all(frame: &Frame) -> Vec<Self> {
         let (mcus, _) = frame.mcus();
         let band = |c: &Component| {
-            let (across, down) = (frame.max_h / c.h, frame.max_v / c.v);
-            let (stride, rows) = (mcus * c.h * 8, c.v * 16);
+            let (across, down) = (frame.max_h * frame.unit / (c.h * c.side), frame.max_v * frame.unit / (c.v * c.side));
+            let (stride, rows) = (mcus * c.h * c.side, c.v * c.side * 2);
+            // libjpeg does not interpolate at an eighth of the size
+            let upsampling = match frame.unit {
+                1 if (across, down) != (1, 1) => Upsampling::Repeat(across, down),
+                _ => Upsampling::new(across, down, c.width),
+            };
             Self {
                 samples: vec![0; stride * rows],
+                side: c.side,
                 stride,
                 rows,
                 width: c.width,
                 height: c.height,
                 wide: c.width * across,
-                upsampling: Upsampling::new(across, down, c.width),
+                upsampling,
             }
         };
         frame.components.iter().map(band).collect()
@@ -43,7 +51,16 @@ impl Band {
     /// those that the row `mcu_row` of MCUs has.
     #[inline(always)]
     pub fn put(&mut self, mcu_row: usize, x: usize, y: usize, samples: &Samples, count: usize) {
-        let top = mcu_row % 2 * self.rows / 2 + y * 8;
+        let side = self.side;
+        let top = mcu_row % 2 * self.rows / 2 + y * side;
+        if side < 8 {
+            for (i, row) in self.samples.chunks_exact_mut(self.stride).skip(top).take(side).enumerate() {
+                for (lane, place) in row.chunks_exact_mut(side).skip(x).take(count).enumerate() {
+                    place.copy_from_slice(&samples.row(lane, i)[..side]);
+                }
+            }
+            return;
+        }
         for (i, row) in self.samples.chunks_exact_mut(self.stride).skip(top).take(8).enumerate() {
             for (lane, place) in row.as_chunks_mut::<8>().0.iter_mut().skip(x).take(count).enumerate() {
                 *place = samples.row(lane, i);
@@ -69,20 +86,31 @@ pub struct Picture {
     colours: Colours,
     /// The largest sampling factor down.
     max_v: usize,
+    /// Rows of pixels that a row of MCUs gives.
+    mcu_height: usize,
     /// For each component: a row of the picture's width, and the sums that it is made of.
     rows: Vec<(Vec<u8>, Vec<u16>)>,
 }
 
 impl Picture {
     pub fn new(frame: &Frame, colours: Colours, bands: &[Band]) -> Self {
-        let (width, height) = (frame.width, frame.height);
+        let (width, height) = frame.made();
         let rows = bands.iter().map(|band| (vec![0; band.wide], vec![0; band.width])).collect();
-        Self { width, height, data: vec![0; width * height * 3], done: 0, colours, max_v: frame.max_v, rows }
+        Self {
+            width,
+            height,
+            data: vec![0; width * height * 3],
+            done: 0,
+            colours,
+            max_v: frame.max_v,
+            mcu_height: frame.max_v * frame.unit,
+            rows,
+        }
     }
 
     /// Makes the rows that can be made when `bands` hold the row `mcu_row` of MCUs and the one before it.
     pub fn advance(&mut self, bands: &[Band], mcu_row: usize) {
-        let reached = (mcu_row + 1) * self.max_v * 8;
+        let reached = (mcu_row + 1) * self.mcu_height;
         // the rows at the lower edge wait for their neighbours
         let until = if reached >= self.height { self.height } else { reached - self.max_v };
         pulp::Arch::new().dispatch(Advance { picture: self, bands, until });

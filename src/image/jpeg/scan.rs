@@ -3,17 +3,19 @@
 
 use super::frame::{Component, Frame, Scan};
 use super::huffman::{Huffman, Reader};
-use super::idct::{Group, LANES, idct};
+use super::idct::{Group, LANES};
 use super::markers::EntropyData;
 use super::picture::{Band, Picture};
 use super::tables::{Quantisation, Tables};
-use super::{DecodeError, progressive, sequential};
+use super::{DecodeError, progressive, reduced, sequential};
 
 /// A component's part in a sequential scan that holds the whole picture.
 struct Part<'a> {
     /// Its place in the frame.
     index: usize,
     h: usize,
+    /// Samples across and down that a block gives.
+    side: usize,
     dc_table: &'a Huffman,
     ac_table: &'a Huffman,
     quantisation: Quantisation,
@@ -38,6 +40,7 @@ pub fn decode_whole(
         Ok(Part {
             index: component.index,
             h: of.h,
+            side: of.side,
             dc_table: tables.dc(component.dc)?,
             ac_table: tables.ac(component.ac)?,
             quantisation: of.quantisation.unwrap_or([0; 64]),
@@ -88,7 +91,7 @@ impl pulp::NullaryFnOnce for WholeRow<'_, '_> {
                             }
                         }
                         if lane == LANES - 1 || x == mcus * part.h - 1 {
-                            let samples = idct(group, &part.quantisation);
+                            let samples = reduced::samples(group, &part.quantisation, part.side);
                             bands[part.index].put(row, x - lane, y, &samples, lane + 1);
                             group.clear();
                         }
@@ -147,7 +150,14 @@ impl Store {
                 let steps = component.quantisation.unwrap_or([0; 64]);
                 let rows = all.chunks_exact(groups(component.blocks_wide)).skip(row * component.v);
                 for (y, groups) in rows.take(component.v).enumerate() {
-                    pulp::Arch::new().dispatch(ToSamples { groups, steps: &steps, band, mcu_row: row, y });
+                    pulp::Arch::new().dispatch(ToSamples {
+                        groups,
+                        steps: &steps,
+                        side: component.side,
+                        band,
+                        mcu_row: row,
+                        y,
+                    });
                 }
             }
             picture.advance(bands, row);
@@ -159,6 +169,7 @@ impl Store {
 struct ToSamples<'a> {
     groups: &'a [Group],
     steps: &'a Quantisation,
+    side: usize,
     band: &'a mut Band,
     mcu_row: usize,
     y: usize,
@@ -170,7 +181,8 @@ impl pulp::NullaryFnOnce for ToSamples<'_> {
     #[inline(always)]
     fn call(self) {
         for (i, group) in self.groups.iter().enumerate() {
-            self.band.put(self.mcu_row, i * LANES, self.y, &idct(group, self.steps), LANES);
+            let samples = reduced::samples(group, self.steps, self.side);
+            self.band.put(self.mcu_row, i * LANES, self.y, &samples, LANES);
         }
     }
 }

@@ -112,6 +112,18 @@ fn changed_files_of_every_format_give_a_picture_or_an_error() {
 }
 
 #[test]
+fn a_palette_that_is_cut_is_an_error() {
+    // what an hour of this had found: one of 22 million files
+    let mut bytes = golden("image_palette.png");
+    let at = bytes.windows(4).position(|w| w == b"PLTE").expect("a palette");
+    let length = u32::from_be_bytes(bytes[at - 4..at].try_into().expect("four bytes")) as usize;
+    bytes.splice(at - 4..at + 4 + length, [0, 0, 0, 4, b'P', b'L', b'T', b'E', 7, 7, 7, 7]);
+    believed(&mut bytes);
+    let error = decode(&bytes, &DecodeOptions::default()).expect_err("no palette");
+    assert!(error.kind == DecodeErrorKind::Corrupt && error.detail.contains("a palette of 4 bytes"), "{error}");
+}
+
+#[test]
 #[ignore = "as long as FUZZ_SECONDS says"]
 fn for_as_long_as_wanted() {
     let seconds = std::env::var("FUZZ_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(60);

@@ -176,6 +176,80 @@ fn orientations_are_applied_and_cut_files_filled_up_as_in_pillow() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
+/// A recipe that resizes every picture to so many pixels.
+fn stretched(width: usize, height: usize) -> Recipe {
+    let model = crate::models::find("resnet50").expect("registered");
+    Recipe { size: [height, width], fit: Fit::Stretch, crop_pct: 1.0, ..model.weights[0].recipe.clone() }
+}
+
+#[test]
+fn jpegs_at_a_part_of_their_size_are_pillows_drafts_to_the_bit() {
+    #[derive(Deserialize)]
+    struct Draft {
+        what: String,
+        bytes: Option<[usize; 2]>,
+        file: Option<String>,
+        part: usize,
+        size: [usize; 2],
+        sha256: String,
+    }
+    let (cases, all) = (rows::<Draft>("image_draft.json"), golden("image_grid.bin"));
+    assert!(cases.len() > 150, "{} cases", cases.len());
+    let mut wrong = Vec::new();
+    for Draft { what, bytes, file, part, size: [width, height], sha256: hash } in cases {
+        let data = match (bytes, file) {
+            (Some([start, end]), _) => all[start..end].to_vec(),
+            (None, file) => golden(&file.expect("a file")),
+        };
+        let made = super::jpeg::decode_part(&data, part).unwrap_or_else(|e| panic!("{what}: {e}"));
+        if (made.width, made.height) != (width, height) || sha256(&made.data) != hash {
+            wrong.push(format!("{what}, 1/{part}: {} x {}, not {width} x {height}", made.width, made.height));
+        }
+    }
+    assert!(wrong.is_empty(), "{} of them: {wrong:#?}", wrong.len());
+}
+
+#[test]
+fn fast_decoding_leaves_twice_what_the_recipe_needs_and_keeps_the_size_in_mind() {
+    let picture = RgbImage::from_fn(400, 200, |x, y| [(x * 255 / 400) as u8, y as u8, ((x + y) / 3) as u8]);
+    let jpeg = thumbnail(&picture, 400).expect("encoded");
+    let fast = DecodeOptions { fast_decode: true, ..DecodeOptions::default() };
+    for (side, made) in
+        [(25, (50, 25)), (13, (100, 50)), (12, (50, 25)), (50, (200, 100)), (51, (400, 200)), (100, (400, 200))]
+    {
+        let wanted = if side == 25 { [25, 12] } else { [side * 2, side] };
+        let decoded = decode_for(&stretched(wanted[0], wanted[1]), &jpeg, &fast).expect("a JPEG");
+        assert_eq!((decoded.image.width, decoded.image.height), made, "for {wanted:?}");
+        assert_eq!((decoded.width, decoded.height), (400, 200));
+        let slow = decode_for(&stretched(wanted[0], wanted[1]), &jpeg, &DecodeOptions::default()).expect("a JPEG");
+        assert_eq!((slow.image.width, slow.image.height), (400, 200));
+        // what the network sees is nearly the same
+        let [a, b] = [decoded, slow].map(|d| stretched(wanted[0], wanted[1]).levels(&d.image).data);
+        let far = a.iter().zip(&b).map(|(a, b)| u64::from(a.abs_diff(*b))).sum::<u64>() as f64 / a.len() as f64;
+        assert!(far < 12.0, "{far} levels apart for {wanted:?}");
+    }
+    // sideways: 200 x 400 is wanted of 400 x 200
+    let exif = b"\xff\xe1\x00\x22Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
+    let turned = [&jpeg[..2], exif, &jpeg[2..]].concat();
+    let decoded = decode_for(&stretched(50, 100), &turned, &fast).expect("a JPEG");
+    assert_eq!((decoded.image.width, decoded.image.height, decoded.width, decoded.height), (100, 200, 200, 400));
+    let decoded = decode_for(&stretched(100, 50), &turned, &fast).expect("a JPEG");
+    assert_eq!((decoded.image.width, decoded.image.height), (200, 400), "a side would be too small");
+}
+
+#[test]
+fn an_icon_that_holds_a_png_of_any_kind_is_that_png() {
+    for name in ["rgb", "grey", "palette", "grey16"] {
+        let png = golden(&format!("image_{name}.png"));
+        let mut icon = vec![0, 0, 1, 0, 1, 0, 45, 35, 0, 0, 1, 0, 32, 0];
+        icon.extend((png.len() as u32).to_le_bytes());
+        icon.extend(22u32.to_le_bytes());
+        icon.extend(&png);
+        let options = DecodeOptions::default();
+        assert_eq!(decode(&icon, &options), decode(&png, &options), "{name}");
+    }
+}
+
 #[test]
 fn a_file_cut_before_its_pixels_is_truncated_whatever_is_asked() {
     let pad = DecodeOptions { truncated: Truncated::Pad, ..DecodeOptions::default() };

@@ -206,12 +206,12 @@ fn prepare(context: &Context, picture: &Picture, input: &mut [f32]) -> Outcome {
         Err(failure) => return failed(failure, None),
     };
     let sha256 = settings.hash.then(|| timed(&clock.read, || Sha256::of(&bytes)));
-    let image = match timed(&clock.decode, || context.extractor.decode(&bytes)) {
-        Ok(image) => image,
+    let decoded = match timed(&clock.decode, || context.extractor.decode(&bytes)) {
+        Ok(decoded) => decoded,
         Err(failure) => return failed(failure, sha256),
     };
-    timed(&clock.prepare, || context.extractor.prepare(&image, input));
-    Outcome::Ok { width: image.width as u64, height: image.height as u64, sha256 }
+    timed(&clock.prepare, || context.extractor.prepare(&decoded.image, input));
+    Outcome::Ok { width: decoded.width as u64, height: decoded.height as u64, sha256 }
 }
 
 /// A shard that is being filled.
