@@ -168,12 +168,19 @@ fn png_of_icon(bytes: &[u8]) -> Option<&[u8]> {
     picture.starts_with(b"\x89PNG\r\n\x1a\n").then_some(picture)
 }
 
+/// The pixels that a PNG's header promises.
+fn pixels_of_png(bytes: &[u8]) -> Option<u64> {
+    let side = |at: usize| Some(u64::from(u32::from_be_bytes(*bytes.get(at..)?.first_chunk()?)));
+    Some(side(16)?.saturating_mul(side(20)?))
+}
+
 /// What the `image` crate reads.
 fn decode_other(bytes: &[u8], format: ImageFormat, options: &DecodeOptions) -> Result<RgbImage, DecodeError> {
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     let mut limits = Limits::no_limits();
-    // room for 16-bit RGBA at the limit of pixels, and for the decoder's own tables beside it
-    limits.max_alloc = Some(options.max_pixels.saturating_mul(8).saturating_add(64 << 20));
+    // room for 16-bit RGBA, and for the decoder's own tables beside it: a small PNG must not unpack a profile of a gigabyte
+    let pixels = pixels_of_png(bytes).filter(|_| format == ImageFormat::Png).unwrap_or(options.max_pixels);
+    limits.max_alloc = Some(pixels.min(options.max_pixels).saturating_mul(8).saturating_add(64 << 20));
     reader.limits(limits);
     let mut decoder = reader.into_decoder().map_err(translate)?;
     let (width, height) = decoder.dimensions();

@@ -37,8 +37,11 @@ use picture::{Band, Picture};
 use scan::Store;
 use tables::Tables;
 
-/// Scans that a file may have. Encoders write about ten; each one may cost a visit to all blocks for a few bytes.
+/// Scans that a file may have. Encoders write about ten; each one may cost a visit to all blocks for a few bytes, so large pictures may have
+/// fewer: [`MAX_VISITS`] pixels in all, but [`MIN_SCANS`] at least.
 const MAX_SCANS: usize = 500;
+const MIN_SCANS: usize = 40;
+const MAX_VISITS: usize = 1 << 31;
 
 /// Decodes a JPEG; for a recipe, at a reduced size where [`DecodeOptions::fast_decode`] allows it.
 pub(super) fn decode(bytes: &[u8], options: &DecodeOptions, recipe: Option<&Recipe>) -> Result<Decoded, DecodeError> {
@@ -195,8 +198,9 @@ impl Decoder {
         let frame = self.frame.as_mut().ok_or_else(|| corrupt("a scan without a frame header"))?;
         let scan = Scan::read(body, frame)?;
         self.scans += 1;
-        if self.scans > MAX_SCANS {
-            return Err(corrupt(format!("it has more than {MAX_SCANS} scans")));
+        let most = (MAX_VISITS / (frame.width * frame.height).max(1)).clamp(MIN_SCANS, MAX_SCANS);
+        if self.scans > most {
+            return Err(corrupt(format!("it has more than {most} scans")));
         }
         self.tables.complete()?;
         for component in &scan.components {
