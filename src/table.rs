@@ -2,7 +2,19 @@
 //!
 //! polars, arrow, linfa and candle each have a matrix of their own; none of them leaves its room. What passes between stages is this.
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+/// Number format of stored features.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Dtype {
+    /// 32-bit floating point.
+    #[default]
+    F32,
+    /// 16-bit floating point (IEEE 754): half the bytes, a relative error of at most 2^-11.
+    F16,
+}
 
 /// Rows × columns of `f32`, row-major and contiguous: row `i` is `data[i * cols..(i + 1) * cols]`.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,6 +42,11 @@ impl FeatureMatrix {
     /// An empty matrix of `cols` columns, to be filled by [`push_row`](Self::push_row).
     pub fn with_cols(cols: usize) -> Self {
         Self { rows: 0, cols, data: Vec::new() }
+    }
+
+    /// The same, with room for `rows` rows.
+    pub fn with_capacity(rows: usize, cols: usize) -> Self {
+        Self { rows: 0, cols, data: Vec::with_capacity(rows.saturating_mul(cols)) }
     }
 
     /// Takes row-major `data` of exactly `rows * cols` values.
@@ -88,6 +105,11 @@ impl FeatureMatrix {
     pub fn select_cols(&self, keep: &[usize]) -> FeatureMatrix {
         let data = self.iter_rows().flat_map(|row| keep.iter().map(|&j| row[j])).collect();
         Self { rows: self.rows, cols: keep.len(), data }
+    }
+
+    /// Appends the rows of `other` named by `keep`; panics when it has not as many columns.
+    pub fn append_rows(&mut self, other: &FeatureMatrix, keep: &[usize]) {
+        keep.iter().for_each(|&i| self.push_row(other.row(i)));
     }
 
     /// Only the rows named by `keep`, in that order.

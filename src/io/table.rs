@@ -1,33 +1,47 @@
 //! Tables written by polars: zstd, one row group, key-value metadata, no statistics (they double the footer of a wide table).
+//!
+//! polars would say of text that it is a string view, which pyarrow before 15 and other readers do not know. The bytes are the same, so the
+//! schema that a table carries says plain text; categories keep what polars reads them by.
 
 use std::path::Path;
 
+use arrow::datatypes::{DataType as Kind, Field, Schema};
+use parquet::arrow::{ARROW_SCHEMA_META_KEY, encode_arrow_schema};
 use polars::prelude::{
     Column, DataFrame, DataType, FrozenCategories, IntoColumn, KeyValueMetadata, NamedFrom, ParquetCompression,
-    ParquetWriter, PolarsError, ReshapeDimension, Series, StatisticsOptions,
+    ParquetWriter, PolarsError, Series, StatisticsOptions,
 };
 
 use super::{IoError, atomic};
 use crate::table::FeatureMatrix;
+
+/// Key of a field's metadata by which polars knows the words of an `Enum`.
+const ENUM_WORDS: &str = "_PL_ENUM_VALUES2";
 
 /// A table in the making, column after column, each of the same number of rows.
 #[derive(Debug)]
 pub struct Table {
     rows: usize,
     columns: Vec<Column>,
+    fields: Vec<Field>,
     error: Option<PolarsError>,
 }
 
 impl Table {
     /// A table of `rows` rows.
     pub fn new(rows: usize) -> Self {
-        Self { rows, columns: Vec::new(), error: None }
+        Self { rows, columns: Vec::new(), fields: Vec::new(), error: None }
+    }
+
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.rows
     }
 
     /// Text, null where there is none.
     pub fn text<'a>(self, name: &str, values: impl Iterator<Item = Option<&'a str>>) -> Self {
         let values: Vec<Option<&str>> = values.collect();
-        self.push(Series::new(name.into(), values))
+        self.push(Field::new(name, Kind::Utf8, true), Series::new(name.into(), values))
     }
 
     /// One of `words`, by name; null where there is none. Readers that know them see a categorical with these words in this order.
@@ -37,7 +51,7 @@ impl Table {
         let enumeration = FrozenCategories::new(words.iter().map(String::as_str))
             .and_then(|words| text.strict_cast(&DataType::from_frozen_categories(words)));
         match enumeration {
-            Ok(series) => self.push(series),
+            Ok(series) => self.push(category_field(name, words), series),
             Err(error) => {
                 self.error.get_or_insert(error);
                 self
@@ -48,22 +62,22 @@ impl Table {
     /// Whole numbers, null where there is none.
     pub fn counts(self, name: &str, values: impl Iterator<Item = Option<u64>>) -> Self {
         let values: Vec<Option<u64>> = values.collect();
-        self.push(Series::new(name.into(), values))
+        self.push(Field::new(name, Kind::UInt64, true), Series::new(name.into(), values))
     }
 
     /// f32.
     pub fn floats(self, name: &str, values: Vec<f32>) -> Self {
-        self.push(Series::new(name.into(), values))
+        self.push(Field::new(name, Kind::Float32, true), Series::new(name.into(), values))
     }
 
     /// f64.
     pub fn reals(self, name: &str, values: Vec<f64>) -> Self {
-        self.push(Series::new(name.into(), values))
+        self.push(Field::new(name, Kind::Float64, true), Series::new(name.into(), values))
     }
 
     /// Truth values.
     pub fn flags(self, name: &str, values: Vec<bool>) -> Self {
-        self.push(Series::new(name.into(), values))
+        self.push(Field::new(name, Kind::Boolean, true), Series::new(name.into(), values))
     }
 
     /// Every column of `matrix` as a column of its own.
@@ -72,43 +86,52 @@ impl Table {
         names.iter().zip(columns).fold(self, |table, (name, values)| table.floats(name, values))
     }
 
-    /// Every row of `matrix` as one fixed-size list.
-    pub fn array(mut self, name: &str, matrix: &FeatureMatrix) -> Self {
-        let flat = Series::new(name.into(), matrix.as_slice());
-        let dims = [matrix.rows(), matrix.cols()].map(|n| ReshapeDimension::new(n as i64));
-        match flat.reshape_array(&dims) {
-            Ok(series) => self.push(series),
-            Err(error) => {
-                self.error.get_or_insert(error);
-                self
-            }
-        }
-    }
-
-    fn push(mut self, series: Series) -> Self {
+    fn push(mut self, field: Field, series: Series) -> Self {
         self.columns.push(series.into_column());
+        self.fields.push(field);
         self
     }
 
     /// Writes the table to `path`, whole or not at all.
     pub fn write(self, path: &Path, metadata: &[(String, String)]) -> Result<(), IoError> {
+        atomic::write(path, |file| self.encode(path, metadata, file))
+    }
+
+    /// Writes the table into `to`; errors name `path`.
+    pub(super) fn encode(
+        self,
+        path: &Path,
+        metadata: &[(String, String)],
+        to: impl std::io::Write,
+    ) -> Result<(), IoError> {
         let failed = |error: PolarsError| IoError::WriteTable { path: path.to_path_buf(), reason: error.to_string() };
         if let Some(error) = self.error {
             return Err(failed(error));
         }
-        let rows = self.rows.max(1);
+        let schema = (ARROW_SCHEMA_META_KEY.to_string(), encode_arrow_schema(&Schema::new(self.fields)));
+        let metadata: Vec<_> = std::iter::once(schema).chain(metadata.iter().cloned()).collect();
         let mut frame = DataFrame::new(self.rows, self.columns).map_err(failed)?;
-        atomic::write(path, |file| {
-            ParquetWriter::new(file)
-                .with_compression(ParquetCompression::Zstd(None))
-                .with_statistics(StatisticsOptions::empty())
-                .with_row_group_size(Some(rows))
-                .with_key_value_metadata(Some(KeyValueMetadata::from_static(metadata.to_vec())))
-                .finish(&mut frame)
-                .map(|_| ())
-                .map_err(failed)
-        })
+        ParquetWriter::new(to)
+            .with_compression(ParquetCompression::Zstd(None))
+            .with_statistics(StatisticsOptions::empty())
+            .with_row_group_size(Some(self.rows.max(1)))
+            .with_key_value_metadata(Some(KeyValueMetadata::from_static(metadata)))
+            .finish(&mut frame)
+            .map(|_| ())
+            .map_err(failed)
     }
+}
+
+/// A dictionary of text whose words polars, too, takes for an `Enum`: `<bytes>;<word>` one after the other.
+fn category_field(name: &str, words: &[String]) -> Field {
+    let index = match words.len() {
+        0..=255 => Kind::UInt8,
+        256..=65_535 => Kind::UInt16,
+        _ => Kind::UInt32,
+    };
+    let encoded: String = words.iter().map(|word| format!("{};{word}", word.len())).collect();
+    let metadata = std::collections::HashMap::from([(ENUM_WORDS.to_string(), encoded)]);
+    Field::new(name, Kind::Dictionary(Box::new(index), Box::new(Kind::Utf8)), true).with_metadata(metadata)
 }
 
 /// Row-major → one vector a column, in tiles that stay in the cache.

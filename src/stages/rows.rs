@@ -21,8 +21,8 @@ impl Shards {
         Self { files: (0..count).map(|i| dir.shard(i)).collect() }
     }
 
-    /// Reads shard after shard and hands it over; `keep` are the columns taken, all when there is none. A value that is NaN or
-    /// infinite is an error, whoever asks.
+    /// Reads shard after shard and hands it over; `keep` are the columns taken, all when there is none. A value of
+    /// these that is NaN or infinite is an error, whoever asks.
     pub fn for_each<E: From<IoError> + From<Interrupted>>(
         &self,
         keep: Option<&[usize]>,
@@ -32,12 +32,9 @@ impl Shards {
         for file in &self.files {
             ui.check()?;
             let file = FeatureFile::open(file)?;
-            let (keys, matrix) = file.read()?;
-            file.check_finite(&keys, &matrix)?;
-            match keep {
-                Some(keep) if keep.len() < matrix.cols() => take(&keys, &matrix.select_cols(keep))?,
-                _ => take(&keys, &matrix)?,
-            }
+            let (keys, matrix) = (file.read_keys()?, file.read_features(keep)?);
+            file.check_finite(&keys, &matrix, keep)?;
+            take(&keys, &matrix)?;
         }
         Ok(())
     }
@@ -61,10 +58,27 @@ impl Shards {
         keep: Option<&[usize]>,
         ui: &Ui,
     ) -> Result<(Vec<Key>, FeatureMatrix), E> {
-        let (mut keys, mut all): (Vec<Key>, Option<FeatureMatrix>) = (Vec::new(), None);
+        self.rows(keep, |_| true, ui)
+    }
+
+    /// The rows that are `wanted`, in one matrix: beside it memory holds one shard.
+    fn rows<E: From<IoError> + From<Interrupted>>(
+        &self,
+        keep: Option<&[usize]>,
+        wanted: impl Fn(&Key) -> bool,
+        ui: &Ui,
+    ) -> Result<(Vec<Key>, FeatureMatrix), E> {
+        let mut taken = Vec::with_capacity(self.files.len());
+        for file in &self.files {
+            taken.push(FeatureFile::open(file)?.read_keys()?.iter().filter(|&key| wanted(key)).count());
+        }
+        let rows = taken.iter().sum();
+        let (mut keys, mut all): (Vec<Key>, Option<FeatureMatrix>) = (Vec::with_capacity(rows), None);
         self.for_each(keep, ui, |some, matrix| {
-            keys.extend_from_slice(some);
-            all.get_or_insert_with(|| FeatureMatrix::with_cols(matrix.cols())).append(matrix);
+            let all = all.get_or_insert_with(|| FeatureMatrix::with_capacity(rows, matrix.cols()));
+            let taken: Vec<usize> = (0..some.len()).filter(|&i| wanted(&some[i])).collect();
+            keys.extend(taken.iter().map(|&i| some[i].clone()));
+            all.append_rows(matrix, &taken);
             Ok::<(), E>(())
         })?;
         Ok((keys, all.unwrap_or_else(|| FeatureMatrix::with_cols(0))))
@@ -83,24 +97,22 @@ pub struct Source<'a> {
 impl Source<'_> {
     /// Every row.
     pub fn rows<E: From<IoError> + From<Interrupted>>(&self, ui: &Ui) -> Result<(Vec<Key>, FeatureMatrix), E> {
-        if self.reduced {
-            let file = FeatureFile::open(&self.dir.reduced())?;
-            let (keys, matrix) = file.read()?;
-            file.check_finite(&keys, &matrix)?;
-            return Ok((keys, matrix));
-        }
-        Shards::of(self.dir, self.shards).all(self.kept, ui)
+        let (shards, keep) = self.tables();
+        shards.all(keep, ui)
     }
 
     /// The rows of the train split.
     pub fn train_rows<E: From<IoError> + From<Interrupted>>(&self, ui: &Ui) -> Result<(Vec<Key>, FeatureMatrix), E> {
-        let (keys, matrix) = self.rows::<E>(ui)?;
-        let train: Vec<usize> = (0..keys.len()).filter(|&i| is_train(&keys[i])).collect();
-        if train.len() == keys.len() {
-            return Ok((keys, matrix));
+        let (shards, keep) = self.tables();
+        shards.rows(keep, is_train, ui)
+    }
+
+    /// The tables, and which of their columns are taken.
+    fn tables(&self) -> (Shards, Option<&[usize]>) {
+        if self.reduced {
+            return (Shards { files: vec![self.dir.reduced()] }, None);
         }
-        let matrix = matrix.select_rows(&train);
-        Ok((train.into_iter().map(|i| keys[i].clone()).collect(), matrix))
+        (Shards::of(self.dir, self.shards), self.kept)
     }
 }
 
@@ -113,8 +125,10 @@ pub fn is_train(key: &Key) -> bool {
 mod tests {
     use super::*;
     use crate::config::Layout;
+    use crate::io::features;
     use crate::io::table::Table;
     use crate::progress::Style;
+    use crate::table::Dtype;
 
     #[derive(Debug, thiserror::Error)]
     enum Failed {
@@ -134,13 +148,15 @@ mod tests {
             let matrix = matrix.expect("2 × 3");
             let paths = [format!("a/{i}.jpg"), format!("b/{i}.jpg")];
             let text = |value: &'static str| [Some(value), Some(value)].into_iter();
-            let table = Table::new(2).text("path", paths.iter().map(|path| Some(path.as_str())));
-            let table = table.text("label", text("a")).text("split", text("train"));
-            let table = match layout {
-                Layout::Wide => table.wide(&["f_0", "f_1", "f_2"].map(String::from), &matrix),
-                Layout::Array => table.array("features", &matrix),
+            let keys = Table::new(2).text("path", paths.iter().map(|path| Some(path.as_str())));
+            let keys = keys.text("label", text("a")).text("split", text("train"));
+            let names = ["f_0", "f_1", "f_2"].map(String::from);
+            let layout = match layout {
+                Layout::Wide => features::Layout::Wide(&names),
+                Layout::Array => features::Layout::Array(3),
             };
-            table.write(&dir.shard(i), &[]).expect("written");
+            let rows: Vec<&[f32]> = matrix.iter_rows().collect();
+            features::write(&dir.shard(i), keys, layout, Dtype::F32, &rows, &[]).expect("written");
         }
         (folder, dir)
     }
@@ -157,7 +173,7 @@ mod tests {
             let train = |keep: Option<&[usize]>| shards.for_each_train::<Failed>(keep, &ui, |_| Ok(()));
             for error in [
                 train(None).expect_err("select and reduce see it"),
-                train(Some(&[0])).expect_err("whatever columns are kept"),
+                train(Some(&[2])).expect_err("where the column is kept"),
                 source.train_rows::<Failed>(&ui).expect_err("train sees it"),
             ] {
                 let error = error.to_string();

@@ -8,13 +8,13 @@ use serde::{Deserialize, Serialize};
 
 use super::ExtractError;
 use super::duplicates::Sha256;
-use crate::io::features::{ARRAY, FeatureFile};
+use crate::io::features::{FeatureFile, Layout};
 use crate::io::table::Table;
 use crate::io::{IoError, features};
 use crate::plan::Plan;
 use crate::stages::scan::{Listing, Picture, Split};
 use crate::store::{RunDir, fingerprint};
-use crate::table::FeatureMatrix;
+use crate::table::Dtype;
 
 /// Key of the metadata that says which pictures, with which settings, a table is of.
 const ID: &str = "featurize.shard";
@@ -216,39 +216,40 @@ pub fn place(dir: &RunDir, shards: &mut [Shard], files: &BTreeMap<String, Existi
     Ok(())
 }
 
-/// Writes what became of the pictures, then the table: `matrix` has a row for each picture that is not failed.
+/// Writes what became of the pictures, then the table: `rows` are of the pictures that are not failed.
 pub fn write(
     plan: &Plan,
     listing: &Listing,
     shard: &Shard,
     outcomes: &[Outcome],
-    matrix: &FeatureMatrix,
+    rows: &[&[f32]],
 ) -> Result<(), ExtractError> {
     super::write_outcomes(&plan.dir.outcomes(&shard.id), outcomes)?;
     let pictures = listing.pictures[shard.rows.clone()].iter().zip(outcomes);
     let pictures: Vec<&Picture> =
         pictures.filter(|(_, outcome)| !outcome.is_failed()).map(|(picture, _)| picture).collect();
     let [path, label, split] = features::KEYS;
-    let table = Table::new(pictures.len())
+    let keys = Table::new(pictures.len())
         .text(path, pictures.iter().map(|picture| Some(picture.path.as_str())))
         .category(label, &listing.classes, pictures.iter().map(|picture| picture.label.as_deref()))
         .category(split, &Split::WORDS.map(String::from), pictures.iter().map(|picture| Some(picture.split.word())));
-    let table = if plan.is_wide() { table.wide(&plan.columns(), matrix) } else { table.array(ARRAY, matrix) };
+    let names = plan.columns();
+    let layout = if plan.is_wide() { Layout::Wide(&names) } else { Layout::Array(plan.width()) };
     let mut metadata = plan.metadata();
     metadata.extend([(ID.to_string(), shard.id.clone()), (FORM.to_string(), shard.form.clone())]);
-    Ok(table.write(&plan.dir.shard(shard.number), &metadata)?)
+    Ok(features::write(&plan.dir.shard(shard.number), keys, layout, Dtype::F32, rows, &metadata)?)
 }
 
 /// Writes a table anew with the labels, splits and layout of now, from the numbers that it holds.
 pub fn relabel(plan: &Plan, listing: &Listing, shard: &Shard) -> Result<(), ExtractError> {
     let path = plan.dir.shard(shard.number);
-    let (_, matrix) = FeatureFile::open(&path)?.read()?;
+    let matrix = FeatureFile::open(&path)?.read_features(None)?;
     let outcomes = outcomes(&plan.dir, &shard.id).unwrap_or_default();
     if outcomes.iter().filter(|outcome| !outcome.is_failed()).count() != matrix.rows() {
         let reason = "it has not the rows that were written".to_string();
         return Err(IoError::Table { path, reason }.into());
     }
-    write(plan, listing, shard, &outcomes, &matrix)
+    write(plan, listing, shard, &outcomes, &matrix.iter_rows().collect::<Vec<_>>())
 }
 
 /// Removes the outcomes of shards that are no more.

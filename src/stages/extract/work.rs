@@ -18,7 +18,6 @@ use crate::extractor::{Extractor, Failure};
 use crate::plan::Plan;
 use crate::progress::StageLine;
 use crate::stages::scan::{Listing, Picture};
-use crate::table::FeatureMatrix;
 
 /// Seconds of work, summed over the threads; `wall` is what the clock says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -299,9 +298,8 @@ fn settle(
     line.ui().check()?;
     timed(&context.clock.write, || {
         let outcomes: Vec<Outcome> = full.outcomes.into_iter().flatten().collect();
-        let mut matrix = FeatureMatrix::with_cols(context.plan.width());
-        full.rows.into_iter().flatten().for_each(|row| matrix.push_row(&row));
-        shard::write(context.plan, context.listing, shard, &outcomes, &matrix)
+        let rows: Vec<&[f32]> = full.rows.iter().flatten().map(Vec::as_slice).collect();
+        shard::write(context.plan, context.listing, shard, &outcomes, &rows)
     })
 }
 

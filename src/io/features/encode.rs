@@ -1,0 +1,256 @@
+//! Writing of feature tables: the key columns as polars encodes them, the features column by column.
+//!
+//! A frame of 100,352 columns costs more to build than to write, and a writer for every column of it gigabytes. Here blocks of columns are taken
+//! out of the rows, encoded by all threads and appended one after the other, so that memory holds the rows and a few blocks.
+
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema};
+use bytes::Bytes;
+use half::f16;
+use parquet::arrow::{ARROW_SCHEMA_META_KEY, ArrowSchemaConverter, encode_arrow_schema, parquet_to_arrow_schema};
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::column::writer::ColumnCloseResult;
+use parquet::data_type::{ByteArray, FixedLenByteArray, FixedLenByteArrayType, FloatType};
+use parquet::errors::{ParquetError, Result};
+use parquet::file::metadata::{KeyValue, ParquetMetaData, ParquetMetaDataReader};
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::writer::{SerializedColumnWriter, SerializedFileWriter, SerializedRowGroupWriter};
+use parquet::schema::types::{Type, TypePtr};
+use rayon::prelude::*;
+
+use super::ARRAY;
+use crate::io::table::Table;
+use crate::io::{IoError, atomic};
+use crate::table::Dtype;
+
+/// Columns that a thread encodes at a time.
+const BLOCK: usize = 512;
+/// Columns that are taken out of the rows at a time: a cache line of every row.
+const TILE: usize = 16;
+/// Values of a list column that are handed to its writer at a time.
+const PIECE: usize = 1 << 16;
+
+/// What of the features becomes a column.
+#[derive(Clone, Copy, Debug)]
+pub enum Layout<'a> {
+    /// Each, under its name.
+    Wide(&'a [String]),
+    /// All, as one fixed-size list of so many.
+    Array(usize),
+}
+
+/// Writes the key columns and the features of `rows`, one row each, to `path`, whole or not at all.
+pub fn write(
+    path: &Path,
+    keys: Table,
+    layout: Layout,
+    dtype: Dtype,
+    rows: &[&[f32]],
+    metadata: &[(String, String)],
+) -> std::result::Result<(), IoError> {
+    let failed = |error: ParquetError| IoError::WriteTable { path: path.to_path_buf(), reason: error.to_string() };
+    let width = match layout {
+        Layout::Wide(names) => names.len(),
+        Layout::Array(width) => width,
+    };
+    if keys.rows() != rows.len() || rows.iter().any(|row| row.len() != width) {
+        let reason = format!("{} rows of features for {} rows of keys, {width} wide", rows.len(), keys.rows());
+        return Err(IoError::WriteTable { path: path.to_path_buf(), reason });
+    }
+    let mut encoded = Vec::new();
+    keys.encode(path, &[], &mut encoded)?;
+    let keys = Chunks::open(encoded).map_err(failed)?;
+    let types = Types::new(&keys, layout, dtype).map_err(failed)?;
+    atomic::write(path, |file| {
+        let mut properties = properties();
+        let mut pairs = vec![KeyValue::new(ARROW_SCHEMA_META_KEY.to_string(), types.arrow.clone())];
+        pairs.extend(metadata.iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone())));
+        properties = properties.set_key_value_metadata(Some(pairs));
+        let mut writer =
+            SerializedFileWriter::new(file, types.all.clone(), Arc::new(properties.build())).map_err(failed)?;
+        if !rows.is_empty() {
+            let mut group = writer.next_row_group().map_err(failed)?;
+            keys.append_to(&mut group).map_err(failed)?;
+            match layout {
+                Layout::Wide(_) => wide(&types.features, dtype, rows, &mut group),
+                Layout::Array(_) => array(dtype, rows, &mut group),
+            }
+            .map_err(failed)?;
+            group.close().map_err(failed)?;
+        }
+        writer.close().map(|_| ()).map_err(failed)
+    })
+}
+
+/// zstd as everywhere; no dictionaries, which features do not gain by, and nothing in the footer that is not needed.
+fn properties() -> parquet::file::properties::WriterPropertiesBuilder {
+    WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .set_dictionary_enabled(false)
+        .set_statistics_enabled(EnabledStatistics::None)
+        .set_offset_index_disabled(true)
+        .set_created_by(format!("featurize {}", env!("CARGO_PKG_VERSION")))
+}
+
+/// The types of a file's columns.
+struct Types {
+    all: TypePtr,
+    features: Vec<TypePtr>,
+    /// The same for readers that speak Arrow, as the footer holds it.
+    arrow: String,
+}
+
+impl Types {
+    fn new(keys: &Chunks, layout: Layout, dtype: Dtype) -> Result<Self> {
+        let value = match dtype {
+            Dtype::F32 => DataType::Float32,
+            Dtype::F16 => DataType::Float16,
+        };
+        let fields: Vec<Field> = match layout {
+            Layout::Wide(names) => names.iter().map(|name| Field::new(name, value.clone(), false)).collect(),
+            Layout::Array(width) => {
+                let width = i32::try_from(width).map_err(|error| ParquetError::General(error.to_string()))?;
+                let element = Arc::new(Field::new("element", value, false));
+                vec![Field::new(ARRAY, DataType::FixedSizeList(element, width), false)]
+            }
+        };
+        let features = ArrowSchemaConverter::new().convert(&Schema::new(fields.clone()))?;
+        let features = features.root_schema().get_fields().to_vec();
+        let footer = keys.footer.file_metadata();
+        let known = parquet_to_arrow_schema(footer.schema_descr(), footer.key_value_metadata())?;
+        let every = known.fields().iter().map(|field| field.as_ref().clone()).chain(fields);
+        let arrow = encode_arrow_schema(&Schema::new(every.collect::<Vec<_>>()));
+        let all = footer.schema_descr().root_schema().get_fields().iter().chain(&features).cloned();
+        let all = Arc::new(Type::group_type_builder("schema").with_fields(all.collect()).build()?);
+        Ok(Self { all, features, arrow })
+    }
+}
+
+/// A Parquet file of one row group at most, in memory.
+struct Chunks {
+    bytes: Bytes,
+    footer: ParquetMetaData,
+}
+
+impl Chunks {
+    fn open(bytes: Vec<u8>) -> Result<Self> {
+        let bytes = Bytes::from(bytes);
+        let footer = ParquetMetaDataReader::new().parse_and_finish(&bytes)?;
+        Ok(Self { bytes, footer })
+    }
+
+    /// Appends its columns as they are.
+    fn append_to<W: std::io::Write + Send>(&self, group: &mut SerializedRowGroupWriter<'_, W>) -> Result<()> {
+        for chunks in self.footer.row_groups() {
+            let rows_written = u64::try_from(chunks.num_rows()).unwrap_or(0);
+            for chunk in chunks.columns() {
+                let bytes_written = u64::try_from(chunk.compressed_size()).unwrap_or(0);
+                let (bloom_filter, column_index, offset_index) = (None, None, None);
+                let metadata = chunk.clone();
+                let close = ColumnCloseResult {
+                    bytes_written,
+                    rows_written,
+                    metadata,
+                    bloom_filter,
+                    column_index,
+                    offset_index,
+                };
+                group.append_column(&self.bytes, close)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Writes every feature as a column, as many blocks at a time as there are threads.
+fn wide<W: std::io::Write + Send>(
+    types: &[TypePtr],
+    dtype: Dtype,
+    rows: &[&[f32]],
+    group: &mut SerializedRowGroupWriter<'_, W>,
+) -> Result<()> {
+    let blocks: Vec<Range<usize>> =
+        (0..types.len()).step_by(BLOCK).map(|first| first..types.len().min(first + BLOCK)).collect();
+    for blocks in blocks.chunks(rayon::current_num_threads()) {
+        let encode = |columns: &Range<usize>| block(&types[columns.clone()], columns.start, dtype, rows);
+        let encoded: Vec<Chunks> = blocks.par_iter().map(encode).collect::<Result<_>>()?;
+        encoded.iter().try_for_each(|block| block.append_to(group))?;
+    }
+    Ok(())
+}
+
+/// Encodes the columns of `types`, which are those of the rows from `first` on.
+fn block(types: &[TypePtr], first: usize, dtype: Dtype, rows: &[&[f32]]) -> Result<Chunks> {
+    let schema = Arc::new(Type::group_type_builder("schema").with_fields(types.to_vec()).build()?);
+    let mut bytes = Vec::new();
+    let mut writer = SerializedFileWriter::new(&mut bytes, schema, Arc::new(properties().build()))?;
+    let mut group = writer.next_row_group()?;
+    let mut tile = vec![0.0; rows.len() * TILE];
+    for start in (0..types.len()).step_by(TILE) {
+        let columns = first + start..first + types.len().min(start + TILE);
+        let count = columns.len();
+        for (i, row) in rows.iter().enumerate() {
+            let cells = tile[i..].iter_mut().step_by(rows.len());
+            cells.zip(&row[columns.clone()]).for_each(|(cell, &value)| *cell = value);
+        }
+        for values in tile.chunks_exact(rows.len()).take(count) {
+            let mut column = next_column(&mut group)?;
+            put(&mut column, dtype, values, None)?;
+            column.close()?;
+        }
+    }
+    group.close()?;
+    let footer = writer.close()?;
+    Ok(Chunks { bytes: bytes.into(), footer })
+}
+
+/// Writes every row as one list.
+fn array<W: std::io::Write + Send>(
+    dtype: Dtype,
+    rows: &[&[f32]],
+    group: &mut SerializedRowGroupWriter<'_, W>,
+) -> Result<()> {
+    let width = rows.first().map_or(0, |row| row.len());
+    let together = (PIECE / width.max(1)).max(1);
+    let mut column = next_column(group)?;
+    let (mut values, present) = (Vec::new(), vec![1; together * width]);
+    // 0 where a list begins
+    let begins: Vec<i16> = (0..together * width).map(|i| i16::from(i % width != 0)).collect();
+    for rows in rows.chunks(together) {
+        values.clear();
+        rows.iter().for_each(|row| values.extend_from_slice(row));
+        put(&mut column, dtype, &values, Some((&present[..values.len()], &begins[..values.len()])))?;
+    }
+    column.close()
+}
+
+fn next_column<'a, W: std::io::Write + Send>(
+    group: &'a mut SerializedRowGroupWriter<'_, W>,
+) -> Result<SerializedColumnWriter<'a>> {
+    let none = || ParquetError::General("there are more features than columns".to_string());
+    group.next_column()?.ok_or_else(none)
+}
+
+/// Hands values to their column, with definition and repetition levels for those of lists.
+fn put(
+    column: &mut SerializedColumnWriter<'_>,
+    dtype: Dtype,
+    values: &[f32],
+    levels: Option<(&[i16], &[i16])>,
+) -> Result<()> {
+    let (definition, repetition) = levels.unzip();
+    match dtype {
+        Dtype::F32 => column.typed::<FloatType>().write_batch(values, definition, repetition)?,
+        Dtype::F16 => {
+            let bytes: Vec<u8> = values.iter().flat_map(|&value| f16::from_f32(value).to_le_bytes()).collect();
+            let bytes = Bytes::from(bytes);
+            let value = |i: usize| FixedLenByteArray::from(ByteArray::from(bytes.slice(2 * i..2 * i + 2)));
+            let values: Vec<FixedLenByteArray> = (0..values.len()).map(value).collect();
+            column.typed::<FixedLenByteArrayType>().write_batch(&values, definition, repetition)?
+        }
+    };
+    Ok(())
+}
