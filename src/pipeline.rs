@@ -12,14 +12,15 @@ use crate::memory;
 pub use crate::memory::peak_mb as peak_memory_mb;
 use crate::plan::Plan;
 use crate::progress::Ui;
+use crate::stages::StageId;
 use crate::stages::evaluate::{self, Evaluated};
 use crate::stages::extract::{self, Extracted};
 use crate::stages::reduce::{self, Reduced};
+use crate::stages::report::{self, Reported};
 use crate::stages::rows::Source;
 use crate::stages::scan::{self, Listing};
 use crate::stages::select::{self, Selected};
 use crate::stages::train::{self, Trained};
-use crate::stages::{StageId, report};
 use crate::store::{Lock, OutputFile, Record, StoreError, fingerprint};
 
 /// What the command line adds to a plan.
@@ -42,6 +43,7 @@ pub struct Outcome {
     pub reduced: Option<Reduced>,
     pub trained: Option<Trained>,
     pub evaluated: Option<Evaluated>,
+    pub reported: Option<Reported>,
     /// The stages that were computed now.
     pub computed: Vec<StageId>,
     /// Seconds of each stage when it was last computed.
@@ -89,9 +91,20 @@ pub fn run(plan: &Plan, options: &Options, ui: &Ui) -> Result<Outcome, Error> {
         None => None,
     };
     let (computed, seconds, memory) = (run.computed.clone(), run.seconds.clone(), run.memory.clone());
-    let mut outcome = Outcome { listing, extracted, selected, reduced, trained, evaluated, computed, seconds, memory };
+    let mut outcome = Outcome {
+        listing,
+        extracted,
+        selected,
+        reduced,
+        trained,
+        evaluated,
+        reported: None,
+        computed,
+        seconds,
+        memory,
+    };
     if let Some(settings) = &config.report {
-        run.stage(StageId::Report, || report::run(plan, settings, &outcome, ui))?;
+        outcome.reported = run.stage(StageId::Report, || report::run(plan, settings, &outcome, ui))?;
     }
     (outcome.computed, outcome.seconds) = (run.computed.clone(), run.seconds.clone());
     outcome.memory.clone_from(&run.memory);
@@ -272,6 +285,7 @@ impl Run<'_> {
             "select": outcome.selected,
             "reduce": outcome.reduced,
             "evaluate": outcome.evaluated,
+            "quality": outcome.reported.and_then(|reported| reported.quality),
         });
         Ok(atomic::write_json(&plan.dir.run_json(), &document)?)
     }

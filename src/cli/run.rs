@@ -112,6 +112,9 @@ fn summary(plan: &Plan, outcome: &Outcome, seconds: f64) -> String {
     if let Some(done) = &outcome.evaluated {
         line("result", done.describe());
     }
+    if let Some(quality) = outcome.reported.and_then(|reported| reported.quality) {
+        line("quality", quality.describe());
+    }
     if let Some(memory) = peak_memory_mb().filter(|_| !outcome.computed.is_empty()) {
         line("memory", format!("{memory} MB at most"));
     }
@@ -128,5 +131,6 @@ fn files(plan: &Plan, outcome: &Outcome) -> String {
     names.extend(outcome.reduced.as_ref().map(|_| "reduced.parquet"));
     names.extend(outcome.evaluated.as_ref().map(|_| "predictions.parquet, metrics.json"));
     names.extend(outcome.trained.as_ref().map(|_| "classifier/"));
+    names.extend(outcome.reported.and_then(|reported| reported.quality).map(|_| "quality.parquet"));
     format!("{}: {}", plan.dir.root().display(), names.join(", "))
 }

@@ -194,9 +194,12 @@ fn wrong_types_and_words() {
         ),
         (
             "report:\n  samples:3",
-            "4:3: `report`: expected keys and values (`title` or `samples`), a space after each colon, found `samples:3`",
+            "4:3: `report`: expected keys and values (`title`, `samples` or `quality`), a space after each colon, found `samples:3`",
         ),
-        ("report: []", "3:9: `report`: expected keys and values (`title` or `samples`), found an empty list"),
+        (
+            "report: []",
+            "3:9: `report`: expected keys and values (`title`, `samples` or `quality`), found an empty list",
+        ),
         (
             "train: {mlp: {activation: realu}}",
             "3:27: `train.mlp.activation`: expected `identity`, `logistic`, `tanh` or `relu`, found `realu`; did you mean `relu`?",

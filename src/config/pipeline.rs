@@ -393,11 +393,14 @@ pub struct Report {
     pub title: Option<String>,
     /// Test pictures drawn with their prediction; 0: none. Default: 24.
     pub samples: usize,
+    /// Compare the features of all pictures: copies (also of test pictures in train), labels in doubt, outliers; written to `quality.parquet`.
+    /// Default: true.
+    pub quality: bool,
 }
 
 impl Default for Report {
     fn default() -> Self {
-        Self { title: None, samples: 24 }
+        Self { title: None, samples: 24, quality: true }
     }
 }
 

@@ -12,6 +12,7 @@ pub mod metrics;
 pub mod mlp;
 pub mod neighbours;
 pub mod pca;
+pub mod quality;
 pub mod reduction;
 pub mod scale;
 pub mod variance;

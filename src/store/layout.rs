@@ -76,6 +76,11 @@ impl RunDir {
         self.root.join("metrics.json")
     }
 
+    /// What the neighbours of each picture tell of it: copies, labels in doubt, outliers.
+    pub fn quality(&self) -> PathBuf {
+        self.root.join("quality.parquet")
+    }
+
     /// The report.
     pub fn report(&self) -> PathBuf {
         self.root.join("report.html")

@@ -3,10 +3,13 @@
 //! `facts` reads what the stages have committed, `page` puts it into words, numbers and `charts`, `report.html` lays it out.
 
 mod blocks;
+mod calibration;
 mod charts;
+mod doubts;
 mod facts;
 mod files;
 mod page;
+mod quality;
 mod samples;
 mod scores;
 #[cfg(test)]
@@ -27,19 +30,25 @@ use crate::plan::Plan;
 use crate::progress::{Interrupted, Ui};
 use crate::stages::StageId;
 use crate::store::OutputFile;
+use crate::table::ShapeError;
 
 use facts::Facts;
 use page::Page;
+pub use quality::Summary;
 
 /// The page; everything put into it is escaped because of its name.
 const TEMPLATE: (&str, &str) = ("report.html", include_str!("report.html"));
 /// Its looks.
 const STYLE: (&str, &str) = ("report.css", include_str!("report.css"));
 
-/// What `report` commits: the size of `report.html`.
+/// What `report` commits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reported {
+    /// The size of `report.html`.
     pub bytes: u64,
+    /// What comparing the pictures has found; none when they were not compared.
+    #[serde(default)]
+    pub quality: Option<Summary>,
 }
 
 /// The report cannot be written.
@@ -49,6 +58,8 @@ pub enum ReportError {
     Io(#[from] IoError),
     #[error("report: the page cannot be filled: {0}")]
     Template(#[from] minijinja::Error),
+    #[error("report: the features cannot be compared: {0}")]
+    Shape(#[from] ShapeError),
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
 }
@@ -62,17 +73,36 @@ pub fn run(
 ) -> Result<(Reported, Vec<OutputFile>), ReportError> {
     let line = ui.stage(StageId::Report, None, "pages");
     let facts = Facts::read(plan, settings, outcome)?;
+    let mut files = Vec::new();
+    let quality = if settings.quality { quality::run(plan, outcome, ui)? } else { None };
+    if quality.is_none() {
+        // that of a run before says nothing of this one
+        std::fs::remove_file(plan.dir.quality()).ok();
+    }
     let root = &plan.pipeline.input.root;
-    let samples = samples::groups::<Interrupted>(&facts.predictions, facts.samples, |path| {
+    let picture = |path: &str, longest: usize| -> Result<_, ReportError> {
         ui.check()?;
-        Ok(samples::picture(&outcome.listing, root, path, &plan.backbone.decoding))
-    })?;
-    let html = render(&Page::new(&facts, samples))?;
+        Ok(samples::picture(&outcome.listing, root, path, (&plan.backbone.decoding, longest)))
+    };
+    let samples = samples::groups(&facts.predictions, facts.samples, |path| picture(path, samples::LONGEST))?;
+    let (doubts, summary) = match quality {
+        None => (None, None),
+        Some((found, file)) => {
+            files.push(file);
+            (Some(doubts::section(&found, |path| picture(path, doubts::LONGEST))?), Some(found.summary))
+        }
+    };
+    if let Some(warning) = summary.as_ref().and_then(doubts::leak) {
+        ui.warn(&warning);
+    }
+    let html = render(&Page::new(&facts, samples, doubts))?;
     let path = plan.dir.report();
     atomic::write_bytes(&path, html.as_bytes())?;
     let file = OutputFile::of(&plan.dir, &path)?;
     line.finish(&format!("report.html, {} kB", file.bytes.div_ceil(1000)));
-    Ok((Reported { bytes: file.bytes }, vec![file]))
+    let bytes = file.bytes;
+    files.push(file);
+    Ok((Reported { bytes, quality: summary }, files))
 }
 
 /// The page as HTML.

@@ -8,7 +8,7 @@ use super::charts::{lines, network, scatter, spectrum};
 use super::facts::Facts;
 use super::samples::Group;
 use super::words::{count, number, percent, plural};
-use super::{files, scores, timing};
+use super::{calibration, doubts, files, scores, timing};
 
 /// Classes up to which they are listed at once; more are folded away.
 const OPEN: usize = 40;
@@ -29,9 +29,11 @@ pub struct Page {
     pub counts: Counts,
     pub samples: Vec<Group>,
     pub scores: Option<scores::Section>,
+    pub calibration: Option<calibration::Section>,
     pub training: Option<Training>,
     pub components: Option<Components>,
     pub columns: Option<Columns>,
+    pub quality: Option<doubts::Section>,
     pub files: Option<files::Section>,
     pub timing: Option<timing::Section>,
 }
@@ -117,8 +119,8 @@ pub struct Columns {
 }
 
 impl Page {
-    /// Puts the facts into words; `samples` are the pictures to show.
-    pub fn new(facts: &Facts, samples: Vec<Group>) -> Self {
+    /// Puts the facts into words; `samples` are the pictures to show, `quality` is what comparing them has found.
+    pub fn new(facts: &Facts, samples: Vec<Group>, quality: Option<doubts::Section>) -> Self {
         let mut page = Page {
             title: facts.title.clone(),
             version: env!("CARGO_PKG_VERSION"),
@@ -131,12 +133,15 @@ impl Page {
             counts: counts(facts),
             samples,
             scores: scores::section(facts),
+            calibration: facts.test.as_ref().and_then(|_| calibration::section(&facts.predictions)),
             training: training(facts),
             components: components(facts),
             columns: columns(facts),
+            quality,
             files: files::section(facts),
             timing: timing::section(facts),
         };
+        page.notes.extend(page.quality.as_ref().and_then(|quality| quality.warning.clone()));
         page.links = page.links();
         page
     }
@@ -150,6 +155,7 @@ impl Page {
             ("training", "Training", self.training.is_some()),
             ("components", "Components", self.components.is_some()),
             ("columns", "Columns", self.columns.is_some()),
+            ("quality", "Data quality", self.quality.is_some()),
             ("files", "Left out", self.files.is_some()),
             ("timing", "Time and memory", self.timing.is_some()),
         ];

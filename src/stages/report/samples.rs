@@ -11,7 +11,7 @@ use crate::image::{DecodeOptions, data_uri, decode, thumbnail};
 use crate::stages::scan::Listing;
 
 /// Longer side of a picture in the page, in pixels.
-const LONGEST: usize = 160;
+pub const LONGEST: usize = 160;
 
 /// Pictures that are shown for the same reason.
 #[derive(Clone, Debug, Serialize)]
@@ -131,12 +131,17 @@ fn spread(predictions: &[Prediction], among: &[usize], count: usize) -> Vec<usiz
     turns.take(count).collect()
 }
 
-/// The thumbnail of a picture of the listing; none when it is not there or cannot be read any more.
-pub fn picture(listing: &Listing, root: &Path, path: &str, decoding: &DecodeOptions) -> Option<Vec<u8>> {
+/// The thumbnail of a picture of the listing, its longer side `longest` pixels at most; none when it is not there or cannot be read any more.
+pub fn picture(
+    listing: &Listing,
+    root: &Path,
+    path: &str,
+    (decoding, longest): (&DecodeOptions, usize),
+) -> Option<Vec<u8>> {
     let at = listing.pictures.binary_search_by(|picture| picture.path.as_str().cmp(path)).ok()?;
     let bytes = std::fs::read(listing.pictures.get(at)?.location(root)).ok()?;
     let image = decode(&bytes, decoding).ok()?;
-    thumbnail(&image, LONGEST).ok()
+    thumbnail(&image, longest).ok()
 }
 
 #[cfg(test)]

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::blocks;
 use super::charts::network::Step;
 use super::facts::{Average, ClassScores, Facts, Point, Prediction, Scores, TopK, Trouble};
+use super::quality::{Group, Outlier, Quality, Suspect};
 use super::samples::groups;
 use super::{Page, render};
+use super::{Summary, blocks, doubts};
 use crate::backbone::Backbone;
 use crate::config::Features;
 use crate::image::{RgbImage, thumbnail};
@@ -159,16 +160,57 @@ fn troubles() -> Vec<Trouble> {
     skipped.chain(failed).collect()
 }
 
+/// What might be found of the points of `facts`.
+fn quality(facts: &Facts) -> Option<Quality> {
+    let picture = |point: &Point| super::quality::Picture {
+        path: point.path.clone(),
+        label: point.class.map(|class| facts.classes[class].clone()),
+        test: point.test,
+    };
+    let pictures: Vec<_> = facts.points.iter().map(picture).collect();
+    if pictures.len() < 20 {
+        return None;
+    }
+    let member = |i: usize, similarity: f32| (pictures[i].clone(), similarity);
+    let test = pictures.iter().position(|picture| picture.test);
+    let mut groups = vec![Group { members: (8..17).map(|i| member(i, 0.95)).collect() }];
+    groups.extend(test.map(|test| Group { members: vec![member(test, 1.0), member(pictures.len() - 1, 1.0)] }));
+    let suspect = |i: usize| {
+        let (picture, witness) = (pictures[i].clone(), pictures[pictures.len() - 1 - i].clone());
+        Some(Suspect { suggested: witness.label.clone()?, picture, votes: 9, of: 10, witness })
+    };
+    let outlier = |i: usize| Outlier { picture: pictures[i].clone(), score: 5.5, similarity: 0.21 };
+    let leaks = usize::from(test.is_some());
+    let tests = pictures.iter().filter(|picture| picture.test).count();
+    Some(Quality {
+        summary: Summary {
+            asked: pictures.len(),
+            of: pictures.len(),
+            tests,
+            suspects: 14,
+            copies: 1,
+            near_copies: 9,
+            leaks,
+            exact_leaks: leaks,
+            outliers: 2,
+        },
+        suspects: (0..14).filter_map(suspect).collect(),
+        groups,
+        outliers: [3, 4].map(outlier).to_vec(),
+    })
+}
+
 /// The page of `facts`, every picture a coloured square; also written to the folder that `FEATURIZE_REPORTS` names, to be looked at.
 fn page(facts: &Facts, name: &str) -> String {
-    let picture = |path: &str| {
+    let picture = |path: &str| -> Result<_, ()> {
         let seed = path.len() * 31 + usize::from(*path.as_bytes().last().unwrap_or(&0));
         let hue = |c: usize| (80.0 + 160.0 * noise(seed + c + path.bytes().map(usize::from).sum::<usize>())) as u8;
         let picture = RgbImage::filled(120, if seed.is_multiple_of(2) { 90 } else { 120 }, [hue(0), hue(1), hue(2)]);
-        Ok::<_, ()>(thumbnail(&picture, 160).ok())
+        Ok(thumbnail(&picture, 112).ok())
     };
     let samples = groups(&facts.predictions, facts.samples, picture).expect("no error");
-    let html = render(&Page::new(facts, samples)).expect("rendered");
+    let doubts = quality(facts).map(|found| doubts::section(&found, picture).expect("no error"));
+    let html = render(&Page::new(facts, samples, doubts)).expect("rendered");
     if let Some(folder) = std::env::var_os("FEATURIZE_REPORTS") {
         std::fs::write(std::path::Path::new(&folder).join(format!("{name}.html")), &html).expect("written");
     }
@@ -190,9 +232,17 @@ const FRUITS: [&str; 10] =
 fn a_whole_run_has_every_section() {
     let facts = run(&FRUITS, 30, 0.1);
     let html = page(&facts, "fruits");
-    assert_eq!(sections(&html), ["ran", "samples", "scores", "training", "components", "columns", "files", "timing"]);
-    assert_eq!(html.matches("<figure").count(), 24);
-    assert_eq!(html.matches("<svg class=\"chart\"").count(), 5);
+    assert_eq!(
+        sections(&html),
+        ["ran", "samples", "scores", "training", "components", "columns", "quality", "files", "timing"]
+    );
+    // 24 predictions, 12 labels in doubt, 2 and 6 copies, 2 outliers
+    assert_eq!(html.matches("<figure").count(), 24 + 12 + 2 + 6 + 2);
+    assert!(html.contains("and 2 more in quality.parquet") && html.contains("(and 3 more)"));
+    assert!(
+        html.contains("1 of 300 test images (0.3\u{202f}%) has a copy or a near copy among the train images (1 exact)")
+    );
+    assert_eq!(html.matches("<svg class=\"chart\"").count(), 6);
     assert!(html.contains("Predicted:"));
     assert!(html.contains("and 13 more"), "50 of 63 files are listed");
     assert!(html.contains("66 of 1,280 columns were dropped"));
@@ -231,7 +281,7 @@ fn without_labels_there_is_nothing_to_score() {
         ..facts
     };
     let html = page(&facts, "unlabelled");
-    assert_eq!(sections(&html), ["ran", "components", "columns", "files", "timing"]);
+    assert_eq!(sections(&html), ["ran", "components", "columns", "quality", "files", "timing"]);
     assert!(html.contains("No labels, so no classifier was trained"));
 }
 
@@ -241,7 +291,7 @@ fn without_test_split_the_page_says_so() {
     facts.points.retain(|point| !point.test);
     let facts = Facts { test: None, predictions: vec![], sizes: [160, 0], ..facts };
     let html = page(&facts, "untested");
-    assert_eq!(sections(&html), ["ran", "training", "components", "columns", "files", "timing"]);
+    assert_eq!(sections(&html), ["ran", "training", "components", "columns", "quality", "files", "timing"]);
     assert!(html.contains("No test split") && !html.contains("test filled"));
 }
 
@@ -267,7 +317,8 @@ fn an_extraction_alone_is_a_page() {
 fn a_classifier_that_is_always_wrong_shows_its_mistakes() {
     let facts = run(&FRUITS, 8, 2.0);
     let html = page(&facts, "wrong");
-    assert_eq!(html.matches("<figure class=\"wrong\"").count(), 24);
+    assert_eq!(html.matches("<figcaption><span class=\"soft\">Predicted:").count(), 24);
+    assert_eq!(html.matches("✗ truth:").count(), 24);
     assert!(!html.contains("Close calls") && html.contains(">0\u{202f}%<"));
 }
 

@@ -2,6 +2,7 @@
 //!
 //! A chart returns `None` when there is nothing to draw: an empty frame tells nobody anything. Text goes through [`escape`] only.
 
+pub mod calibration;
 pub mod lines;
 pub mod matrix;
 pub mod network;

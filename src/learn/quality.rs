@@ -1,0 +1,155 @@
+//! What the neighbours of pictures tell of the data: wrong labels, copies, pictures that are like no other.
+//!
+//! Everything here is counting and sorting over [`Neighbours`]; the thresholds are the caller's.
+
+use super::neighbours::{Near, Neighbours};
+
+/// Votes that are needed for a verdict on a label.
+pub const FEWEST_VOTES: usize = 3;
+/// Pictures that are needed to say which of them are unlike the others.
+pub const FEWEST_ROWS: usize = 20;
+/// 1 / Φ⁻¹(3/4): makes the median absolute deviation of a normal distribution its standard deviation.
+const MAD_TO_DEVIATION: f64 = 1.482_602_218_505_602;
+
+/// How the neighbours of a picture vote on its label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Vote {
+    /// The class of most neighbours; of equals the lowest.
+    pub class: usize,
+    /// Neighbours of that class.
+    pub votes: usize,
+    /// Neighbours of the picture's own class.
+    pub own: usize,
+    /// Neighbours asked.
+    pub of: usize,
+}
+
+/// Asks the nearest labelled rows of `nearest` for the class of a picture whose own is `class`, with `members` pictures in all. As many are asked
+/// as the class could fill, `most` at most; copies of the picture itself (`same` and more) have no vote. None without enough votes.
+pub fn vote(
+    nearest: &[Near],
+    labels: &[Option<usize>],
+    (class, members): (usize, usize),
+    most: usize,
+    same: f32,
+) -> Option<Vote> {
+    let of = most.min(members.saturating_sub(1));
+    let asked = nearest.iter().filter(|near| near.similarity < same);
+    let votes: Vec<usize> = asked.filter_map(|near| labels.get(near.row).copied().flatten()).take(of).collect();
+    if votes.len() < FEWEST_VOTES || votes.len() < of {
+        return None;
+    }
+    let count = |class: usize| votes.iter().filter(|&&vote| vote == class).count();
+    let winner = votes.iter().copied().max_by_key(|&class| (count(class), std::cmp::Reverse(class)))?;
+    Some(Vote { class: winner, votes: count(winner), own: count(class), of: votes.len() })
+}
+
+/// Mean distance (1 − similarity) to the `k` nearest rows; NaN without any.
+pub fn isolation(neighbours: &Neighbours, k: usize) -> f64 {
+    let near = &neighbours.nearest[..neighbours.nearest.len().min(k)];
+    near.iter().map(|near| 1.0 - f64::from(near.similarity)).sum::<f64>() / near.len() as f64
+}
+
+/// How many robust standard deviations (from the median absolute deviation) each value lies above the median of all, on a logarithmic scale:
+/// distances are skewed to the right, their logarithms hardly. Zeros where the values do not spread, or are too few.
+///
+/// Source: Iglewicz and Hoaglin, "How to Detect and Handle Outliers", 1993, where more than 3.5 counts as an outlier.
+pub fn robust_scores(values: &[f64]) -> Vec<f64> {
+    let logs: Vec<f64> = values.iter().map(|&value| value.max(1e-9).ln()).collect();
+    let finite: Vec<f64> = logs.iter().copied().filter(|log| log.is_finite()).collect();
+    let Some(centre) = median(finite.clone()).filter(|_| finite.len() >= FEWEST_ROWS) else {
+        return vec![0.0; values.len()];
+    };
+    let deviation = median(finite.iter().map(|log| (log - centre).abs()).collect()).unwrap_or(0.0) * MAD_TO_DEVIATION;
+    let score = |log: f64| if deviation > 1e-9 && log.is_finite() { (log - centre) / deviation } else { 0.0 };
+    logs.into_iter().map(score).collect()
+}
+
+fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_unstable_by(f64::total_cmp);
+    let half = values.len() / 2;
+    match values.len() {
+        0 => None,
+        n if n % 2 == 1 => Some(values[half]),
+        _ => Some((values[half - 1] + values[half]) / 2.0),
+    }
+}
+
+/// For each of `n` rows the lowest row that it hangs together with by `pairs`, over however many steps.
+pub fn components(n: usize, pairs: impl Iterator<Item = (usize, usize)>) -> Vec<usize> {
+    let mut parent: Vec<usize> = (0..n).collect();
+    for (a, b) in pairs {
+        let (a, b) = (root(&mut parent, a), root(&mut parent, b));
+        parent[a.max(b)] = a.min(b);
+    }
+    (0..n).map(|row| root(&mut parent, row)).collect()
+}
+
+fn root(parent: &mut [usize], mut row: usize) -> usize {
+    while parent[row] != row {
+        parent[row] = parent[parent[row]];
+        row = parent[row];
+    }
+    row
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn near(rows: &[usize]) -> Vec<Near> {
+        rows.iter().enumerate().map(|(i, &row)| Near { row, similarity: 0.9 - 0.01 * i as f32 }).collect()
+    }
+
+    #[test]
+    fn the_class_of_most_neighbours_wins() {
+        let labels = [0, 1, 1, 1, 0, 1].map(Some);
+        let all = near(&[1, 2, 4, 3, 5]);
+        let vote_of = |members, most| vote(&all, &labels, (0, members), most, 0.99);
+        assert_eq!(vote_of(100, 5), Some(Vote { class: 1, votes: 4, own: 1, of: 5 }));
+        assert_eq!(
+            vote_of(4, 5),
+            Some(Vote { class: 1, votes: 2, own: 1, of: 3 }),
+            "a class of four fills three places"
+        );
+        assert_eq!(vote_of(3, 5), None, "two votes are no verdict");
+        assert_eq!(vote_of(100, 6), None, "six were to be asked, five answer");
+        // of equals the lowest class
+        assert_eq!(vote(&near(&[1, 4, 2, 0]), &labels, (1, 9), 4, 0.99).map(|vote| vote.class), Some(0));
+    }
+
+    #[test]
+    fn copies_and_rows_without_label_have_no_vote() {
+        let labels = [Some(0), Some(1), None, Some(1), Some(1)];
+        let mut all = near(&[0, 1, 2, 3, 4]);
+        all[0].similarity = 1.0;
+        assert_eq!(vote(&all, &labels, (0, 4), 3, 0.999), Some(Vote { class: 1, votes: 3, own: 0, of: 3 }));
+    }
+
+    #[test]
+    fn what_is_far_from_all_stands_out() {
+        let mut values: Vec<f64> = (0..99).map(|i| 0.2 + 0.001 * f64::from(i)).collect();
+        values.push(0.9);
+        let scores = robust_scores(&values);
+        assert!(scores[99] > 3.5 && scores[..99].iter().all(|score| score.abs() < 3.5), "{:?}", &scores[95..]);
+        // scipy.stats.median_abs_deviation(log(x), scale="normal") of these hundred values is 0.148160788, np.median(log(x)) −1.388298372
+        assert!((scores[99] - 8.659_091_714_97).abs() < 1e-9, "{}", scores[99]);
+        assert_eq!(robust_scores(&[0.5; 50]), [0.0; 50]);
+        assert_eq!(robust_scores(&[0.1, 0.9]), [0.0; 2]);
+        assert_eq!(robust_scores(&[f64::NAN; 30]), [0.0; 30]);
+    }
+
+    #[test]
+    fn pairs_hang_together_over_steps() {
+        assert_eq!(components(7, [(4, 2), (6, 4), (1, 5)].into_iter()), [0, 1, 2, 3, 2, 1, 2]);
+        let long = components(1000, (0..999).map(|i| (i + 1, i)));
+        assert!(long.iter().all(|&row| row == 0));
+    }
+
+    #[test]
+    fn isolation_is_the_mean_distance() {
+        let some = Neighbours { nearest: near(&[1, 2, 3]), across: None };
+        assert!((isolation(&some, 2) - 0.105).abs() < 1e-6);
+        assert!(isolation(&Neighbours::default(), 2).is_nan());
+    }
+}

@@ -1,0 +1,373 @@
+//! `report.quality`: wrong labels, copies and outliers, found by comparing the features of every picture with those of every other.
+//!
+//! Features are centred (the mean picture is subtracted) and compared by cosine, exactly. Where that would take too long, the pictures asked are a
+//! sample, the test pictures first; the page and `quality.parquet` say so. See `learn::neighbours` and `learn::quality` for the arithmetic.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::ReportError;
+use crate::io::features::Key;
+use crate::io::table::Table;
+use crate::learn::neighbours::{Directions, Near, Neighbours};
+use crate::learn::quality::{self as judge, Vote};
+use crate::pipeline::Outcome;
+use crate::plan::Plan;
+use crate::progress::Ui;
+use crate::stages::rows::Shards;
+use crate::stages::scan::Split;
+use crate::store::OutputFile;
+use crate::table::FeatureMatrix;
+
+/// Similarity from which two pictures are the same to the network: what rounding leaves of 1.
+pub const SAME: f32 = 1.0 - 2e-6;
+/// Similarity from which one picture is a near copy of another; measured, see the README.
+pub const NEAR: f32 = 0.9;
+/// Neighbours that vote on a label.
+const VOTERS: usize = 10;
+/// Share of the votes for another class that makes a label suspicious.
+const MAJORITY: f64 = 0.7;
+/// Neighbours that tell how far from all others a picture is.
+const ISOLATION: usize = 5;
+/// Robust standard deviations from which a picture is an outlier.
+const OUTLIER: f64 = 3.5;
+/// Neighbours kept of each picture: voters, and room for copies, which have no vote.
+const KEPT: usize = 2 * VOTERS;
+/// Bytes of features that are compared with one another; of more, a sample is.
+const BYTES: usize = 1 << 30;
+/// Multiply-accumulates that the comparison may take: about a minute on two cores.
+const WORK: usize = 2_000_000_000_000;
+
+/// What was found, in numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Summary {
+    /// Pictures that were compared with the others.
+    pub asked: usize,
+    /// Pictures with features.
+    pub of: usize,
+    /// Test pictures among those asked.
+    pub tests: usize,
+    /// Labels that the neighbours contradict.
+    pub suspects: usize,
+    /// Pictures that are the same as another one before them.
+    pub copies: usize,
+    /// Pictures that are nearly the same as another one.
+    pub near_copies: usize,
+    /// Test pictures that have a copy or a near copy in train.
+    pub leaks: usize,
+    /// Those of them whose copy is exact.
+    pub exact_leaks: usize,
+    pub outliers: usize,
+}
+
+impl Summary {
+    /// One line for the terminal.
+    pub fn describe(&self) -> String {
+        let parts = [
+            (self.suspects, "labels in doubt"),
+            (self.copies, "copies"),
+            (self.near_copies, "near copies"),
+            (self.leaks, "test images with a copy in train"),
+            (self.outliers, "outliers"),
+        ];
+        let parts: Vec<String> =
+            parts.into_iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
+        if parts.is_empty() { "nothing found".into() } else { parts.join(", ") }
+    }
+}
+
+/// What was found, picture by picture.
+#[derive(Clone, Debug, Default)]
+pub struct Quality {
+    pub summary: Summary,
+    /// The most certain first.
+    pub suspects: Vec<Suspect>,
+    /// Those across train and test first, then those with several labels, then the largest.
+    pub groups: Vec<Group>,
+    /// The farthest first.
+    pub outliers: Vec<Outlier>,
+}
+
+/// A picture of a run, as far as the page tells of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Picture {
+    pub path: String,
+    pub label: Option<String>,
+    pub test: bool,
+}
+
+/// A label that the neighbours contradict.
+#[derive(Clone, Debug)]
+pub struct Suspect {
+    pub picture: Picture,
+    pub suggested: String,
+    pub votes: usize,
+    pub of: usize,
+    /// The nearest picture of the suggested class.
+    pub witness: Picture,
+}
+
+/// Pictures that are copies or near copies of one another, over however many steps.
+#[derive(Clone, Debug)]
+pub struct Group {
+    /// With the similarity to the most similar other one.
+    pub members: Vec<(Picture, f32)>,
+}
+
+/// A picture unlike all others.
+#[derive(Clone, Debug)]
+pub struct Outlier {
+    pub picture: Picture,
+    /// Robust standard deviations above the median distance.
+    pub score: f64,
+    /// Similarity to the nearest picture.
+    pub similarity: f32,
+}
+
+/// The rows that are compared, and what is known of them.
+struct Rows {
+    keys: Vec<Key>,
+    labels: Vec<Option<usize>>,
+    /// 1 of a test picture.
+    groups: Vec<u8>,
+    directions: Directions,
+    /// The rows asked.
+    queries: Vec<usize>,
+}
+
+/// What is known of a picture asked.
+struct Verdict {
+    row: usize,
+    nearest: Option<Near>,
+    /// The first picture that it is the same as.
+    copy_of: Option<usize>,
+    near_copy_of: Option<usize>,
+    /// Of a test picture the copy or near copy in train.
+    leak: Option<Near>,
+    vote: Option<Vote>,
+    suspected: bool,
+    score: f64,
+}
+
+/// Compares the pictures and writes `quality.parquet`; none of fewer than two pictures.
+pub fn run(plan: &Plan, outcome: &Outcome, ui: &Ui) -> Result<Option<(Quality, OutputFile)>, ReportError> {
+    let Some(extracted) = outcome.extracted.as_ref().filter(|extracted| extracted.ok > 1) else { return Ok(None) };
+    let rows = Rows::read(plan, outcome, extracted.ok, ui)?;
+    let found = rows.directions.search(&rows.queries, KEPT, &rows.groups, |_| ui.check())?;
+    let verdicts = rows.judge(&found);
+    let path = plan.dir.quality();
+    rows.write(&verdicts, &outcome.listing.classes, &path, &plan.metadata())?;
+    let quality = rows.tell(&found, &verdicts, &outcome.listing.classes, extracted.ok);
+    Ok(Some((quality, OutputFile::of(&plan.dir, &path)?)))
+}
+
+/// The beginning of the hash of a path: an order that is neither the folder's nor chance.
+fn hash(path: &str) -> u64 {
+    let hash = blake3::hash(path.as_bytes());
+    u64::from_le_bytes(std::array::from_fn(|i| hash.as_bytes()[i]))
+}
+
+impl Rows {
+    fn read(plan: &Plan, outcome: &Outcome, ok: usize, ui: &Ui) -> Result<Self, ReportError> {
+        let (width, shards) = (plan.width(), outcome.extracted.as_ref().map_or(0, |extracted| extracted.shards));
+        let room = (BYTES / (4 * width.max(1))).max(2);
+        let share = (room as f64 / ok as f64).min(1.0);
+        let taken = |key: &Key| share >= 1.0 || (hash(&key.path) as f64) < share * u64::MAX as f64;
+        let (mut keys, mut data) = (Vec::new(), Vec::with_capacity(width * ok.min(room + room / 16)));
+        Shards::of(&plan.dir, shards).for_each::<ReportError>(None, ui, |some, matrix| {
+            for (key, row) in some.iter().zip(matrix.iter_rows()).filter(|(key, _)| taken(key)) {
+                keys.push(key.clone());
+                data.extend_from_slice(row);
+            }
+            Ok(())
+        })?;
+        centre(&mut data, width);
+        let numbers: BTreeMap<&str, usize> =
+            outcome.listing.classes.iter().enumerate().map(|(i, name)| (name.as_str(), i)).collect();
+        let labels = keys.iter().map(|key| numbers.get(key.label.as_deref()?).copied()).collect();
+        let groups: Vec<u8> =
+            keys.iter().map(|key| u8::from(key.split.as_deref() == Some(Split::Test.word()))).collect();
+        let most = (WORK / (keys.len() * width).max(1)).max(1);
+        let mut queries: Vec<usize> = (0..keys.len()).collect();
+        if queries.len() > most {
+            queries.sort_by_cached_key(|&row| (groups[row] == 0, hash(&keys[row].path)));
+            queries.truncate(most);
+            queries.sort_unstable();
+        }
+        let matrix = FeatureMatrix::from_vec(keys.len(), width, data)?;
+        Ok(Self { keys, labels, groups, directions: Directions::of(matrix), queries })
+    }
+
+    fn judge(&self, found: &[Neighbours]) -> Vec<Verdict> {
+        let n = self.keys.len();
+        let asked = || self.queries.iter().copied().zip(found);
+        let pairs = |least: f32| {
+            asked().flat_map(move |(row, found)| {
+                found.nearest.iter().filter(move |near| near.similarity >= least).map(move |near| (row, near.row))
+            })
+        };
+        let firsts = judge::components(n, pairs(SAME));
+        let scores =
+            judge::robust_scores(&found.iter().map(|one| judge::isolation(one, ISOLATION)).collect::<Vec<_>>());
+        let mut members = BTreeMap::new();
+        self.labels.iter().flatten().for_each(|&class| *members.entry(class).or_insert(0usize) += 1);
+        let verdict = |((row, found), score): ((usize, &Neighbours), f64)| {
+            let vote = self.labels[row].and_then(|class| {
+                let members = members.get(&class).copied().unwrap_or(0);
+                judge::vote(&found.nearest, &self.labels, (class, members), VOTERS, SAME)
+            });
+            let nearly = |near: &&Near| (NEAR..SAME).contains(&near.similarity);
+            Verdict {
+                row,
+                nearest: found.nearest.first().copied(),
+                copy_of: (firsts[row] != row).then_some(firsts[row]),
+                near_copy_of: found.nearest.iter().find(nearly).map(|near| near.row),
+                leak: found.across.filter(|near| self.groups[row] == 1 && near.similarity >= NEAR),
+                suspected: vote.is_some_and(|vote| {
+                    Some(vote.class) != self.labels[row] && vote.votes as f64 >= MAJORITY * vote.of as f64
+                }),
+                vote,
+                score,
+            }
+        };
+        asked().zip(scores).map(verdict).collect()
+    }
+
+    fn write(
+        &self,
+        verdicts: &[Verdict],
+        classes: &[String],
+        path: &std::path::Path,
+        metadata: &[(String, String)],
+    ) -> Result<(), ReportError> {
+        let key = |row: usize| &self.keys[row];
+        let own = || verdicts.iter().map(|one| key(one.row));
+        let nearest = || verdicts.iter().map(|one| one.nearest.map(|near| key(near.row)));
+        let paths = |of: fn(&Verdict) -> Option<usize>| {
+            verdicts.iter().map(move |one| of(one).map(|row| self.keys[row].path.as_str()))
+        };
+        let vote = |one: &Verdict| one.vote.filter(|_| one.suspected);
+        let splits = Split::WORDS.map(String::from);
+        Table::new(verdicts.len())
+            .text("path", own().map(|key| Some(key.path.as_str())))
+            .category("label", classes, own().map(|key| key.label.as_deref()))
+            .category("split", &splits, own().map(|key| key.split.as_deref()))
+            .text("nearest_path", nearest().map(|key| Some(key?.path.as_str())))
+            .category("nearest_label", classes, nearest().map(|key| key?.label.as_deref()))
+            .category("nearest_split", &splits, nearest().map(|key| key?.split.as_deref()))
+            .floats(
+                "similarity",
+                verdicts.iter().map(|one| one.nearest.map_or(f32::NAN, |near| near.similarity)).collect(),
+            )
+            .text("duplicate_of", paths(|one| one.copy_of))
+            .text("near_duplicate_of", paths(|one| one.near_copy_of))
+            .text("duplicate_in_train", paths(|one| one.leak.map(|near| near.row)))
+            .category(
+                "suspected_label",
+                classes,
+                verdicts.iter().map(|one| classes.get(vote(one)?.class).map(String::as_str)),
+            )
+            .counts("votes", verdicts.iter().map(|one| Some(vote(one)?.votes as u64)))
+            .counts("voters", verdicts.iter().map(|one| Some(one.vote?.of as u64)))
+            .counts("votes_for_label", verdicts.iter().map(|one| Some(one.vote?.own as u64)))
+            .floats("outlier_score", verdicts.iter().map(|one| one.score as f32).collect())
+            .flags("outlier", verdicts.iter().map(|one| one.score > OUTLIER).collect())
+            .write(path, metadata)?;
+        Ok(())
+    }
+
+    fn picture(&self, row: usize) -> Picture {
+        let key = &self.keys[row];
+        Picture { path: key.path.clone(), label: key.label.clone(), test: self.groups[row] == 1 }
+    }
+
+    fn tell(&self, found: &[Neighbours], verdicts: &[Verdict], classes: &[String], of: usize) -> Quality {
+        let count = |holds: &dyn Fn(&Verdict) -> bool| verdicts.iter().filter(|one| holds(one)).count();
+        let summary = Summary {
+            asked: verdicts.len(),
+            of,
+            tests: count(&|one| self.groups[one.row] == 1),
+            suspects: count(&|one| one.suspected),
+            copies: count(&|one| one.copy_of.is_some()),
+            near_copies: count(&|one| one.near_copy_of.is_some()),
+            leaks: count(&|one| one.leak.is_some()),
+            exact_leaks: count(&|one| one.leak.is_some_and(|near| near.similarity >= SAME)),
+            outliers: count(&|one| one.score > OUTLIER),
+        };
+        let mut suspects: Vec<(f64, f32, Suspect)> =
+            verdicts.iter().zip(found).filter_map(|(one, found)| self.suspect(one, found, classes)).collect();
+        suspects.sort_by(|a, b| {
+            b.0.total_cmp(&a.0).then(b.1.total_cmp(&a.1)).then(a.2.picture.path.cmp(&b.2.picture.path))
+        });
+        let mut far: Vec<&Verdict> = verdicts.iter().filter(|one| one.score > OUTLIER).collect();
+        far.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.row.cmp(&b.row)));
+        let outlier = |one: &&Verdict| Outlier {
+            picture: self.picture(one.row),
+            score: one.score,
+            similarity: one.nearest.map_or(f32::NAN, |near| near.similarity),
+        };
+        Quality {
+            summary,
+            suspects: suspects.into_iter().map(|(.., suspect)| suspect).collect(),
+            groups: self.groups_of(verdicts, found),
+            outliers: far.iter().map(outlier).collect(),
+        }
+    }
+
+    /// With the lead of the votes and the similarity of the witness, to sort by.
+    fn suspect(&self, one: &Verdict, found: &Neighbours, classes: &[String]) -> Option<(f64, f32, Suspect)> {
+        let vote = one.vote.filter(|_| one.suspected)?;
+        let witness = found.nearest.iter().find(|near| self.labels[near.row] == Some(vote.class))?;
+        let suspect = Suspect {
+            picture: self.picture(one.row),
+            suggested: classes.get(vote.class)?.clone(),
+            votes: vote.votes,
+            of: vote.of,
+            witness: self.picture(witness.row),
+        };
+        Some(((vote.votes as f64 - vote.own as f64) / vote.of as f64, witness.similarity, suspect))
+    }
+
+    fn groups_of(&self, verdicts: &[Verdict], found: &[Neighbours]) -> Vec<Group> {
+        let asked = || verdicts.iter().zip(found);
+        let pairs = asked().flat_map(|(one, found)| {
+            // the copy in train may be farther than all that are kept
+            let near = found.nearest.iter().chain(&one.leak).filter(|near| near.similarity >= NEAR);
+            near.map(|near| (one.row, near.row))
+        });
+        let firsts = judge::components(self.keys.len(), pairs);
+        let mut best = vec![0f32; self.keys.len()];
+        for (one, found) in asked() {
+            for near in found.nearest.iter().chain(&one.leak) {
+                for row in [one.row, near.row] {
+                    best[row] = best[row].max(near.similarity);
+                }
+            }
+        }
+        let mut groups: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        (0..self.keys.len()).for_each(|row| groups.entry(firsts[row]).or_default().push(row));
+        let mut groups: Vec<Vec<usize>> = groups.into_values().filter(|rows| rows.len() > 1).collect();
+        groups.sort_by_key(|rows| {
+            let mixed = |differ: &dyn Fn(usize) -> bool| !rows.iter().any(|&row| differ(row));
+            let one_split = mixed(&|row| self.groups[row] != self.groups[rows[0]]);
+            let one_label = mixed(&|row| self.labels[row] != self.labels[rows[0]]);
+            (one_split, one_label, std::cmp::Reverse(rows.len()), rows[0])
+        });
+        let member = |row: usize| (self.picture(row), best[row]);
+        groups.into_iter().map(|rows| Group { members: rows.into_iter().map(member).collect() }).collect()
+    }
+}
+
+/// Subtracts the mean of each column.
+fn centre(data: &mut [f32], width: usize) {
+    let rows = (data.len() / width.max(1)).max(1) as f64;
+    let mut mean = vec![0f64; width];
+    for row in data.chunks_exact(width.max(1)) {
+        mean.iter_mut().zip(row).for_each(|(sum, &value)| *sum += f64::from(value));
+    }
+    let mean: Vec<f32> = mean.into_iter().map(|sum| (sum / rows) as f32).collect();
+    for row in data.chunks_exact_mut(width.max(1)) {
+        row.iter_mut().zip(&mean).for_each(|(value, mean)| *value -= mean);
+    }
+}
