@@ -194,11 +194,11 @@ fn wrong_types_and_words() {
         ),
         (
             "report:\n  samples:3",
-            "4:3: `report`: expected keys and values (`title`, `samples` or `quality`), a space after each colon, found `samples:3`",
+            "4:3: `report`: expected keys and values (`title`, `samples`, `quality` or `figures`), a space after each colon, found `samples:3`",
         ),
         (
             "report: []",
-            "3:9: `report`: expected keys and values (`title`, `samples` or `quality`), found an empty list",
+            "3:9: `report`: expected keys and values (`title`, `samples`, `quality` or `figures`), found an empty list",
         ),
         (
             "train: {mlp: {activation: realu}}",

@@ -396,11 +396,13 @@ pub struct Report {
     /// Compare the features of all pictures: copies (also of test pictures in train), labels in doubt, outliers; written to `quality.parquet`.
     /// Default: true.
     pub quality: bool,
+    /// Write the charts as SVG files to `figures/`, too. Default: false.
+    pub figures: bool,
 }
 
 impl Default for Report {
     fn default() -> Self {
-        Self { title: None, samples: 24, quality: true }
+        Self { title: None, samples: 24, quality: true, figures: false }
     }
 }
 

@@ -87,7 +87,11 @@ runtime: {device: auto, batch_size: 32, threads: auto}
 #[test]
 fn a_section_is_on_when_it_is_there() {
     for below in ["report:", "report: {}", "report: ~", "report: null"] {
-        assert_eq!(with(below).report, Some(Report { title: None, samples: 24, quality: true }), "{below}");
+        assert_eq!(
+            with(below).report,
+            Some(Report { title: None, samples: 24, quality: true, figures: false }),
+            "{below}"
+        );
     }
     for below in ["select:", "select: {}", "select:\n  # nothing"] {
         assert_eq!(

@@ -81,6 +81,11 @@ impl RunDir {
         self.root.join("quality.parquet")
     }
 
+    /// The charts of the report as files.
+    pub fn figures(&self) -> PathBuf {
+        self.root.join("figures")
+    }
+
     /// The report.
     pub fn report(&self) -> PathBuf {
         self.root.join("report.html")

@@ -38,7 +38,7 @@ pub fn section(predictions: &[Prediction]) -> Option<Section> {
 }
 
 /// The predictions by their confidence.
-fn bins(predictions: &[Prediction]) -> Vec<Bin> {
+pub fn bins(predictions: &[Prediction]) -> Vec<Bin> {
     let of = |one: &Prediction| ((one.confidence * BINS as f64).ceil() as usize).clamp(1, BINS) - 1;
     let bin = |i: usize| {
         let members = || predictions.iter().filter(move |one| one.confidence.is_finite() && of(one) == i);

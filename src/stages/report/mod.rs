@@ -7,6 +7,7 @@ mod calibration;
 mod charts;
 mod doubts;
 mod facts;
+mod figures;
 mod files;
 mod page;
 mod quality;
@@ -94,6 +95,11 @@ pub fn run(
     };
     if let Some(warning) = summary.as_ref().and_then(doubts::leak) {
         ui.warn(&warning);
+    }
+    if settings.figures {
+        files.extend(figures::write(plan, &facts)?);
+    } else {
+        figures::clear(plan);
     }
     let html = render(&Page::new(&facts, samples, doubts))?;
     let path = plan.dir.report();

@@ -7,7 +7,7 @@ use super::facts::{Average, ClassScores, Facts, Point, Prediction, Scores, TopK,
 use super::quality::{Group, Outlier, Quality, Suspect};
 use super::samples::groups;
 use super::{Page, render};
-use super::{Summary, blocks, doubts};
+use super::{Summary, blocks, doubts, figures};
 use crate::backbone::Backbone;
 use crate::config::Features;
 use crate::image::{RgbImage, thumbnail};
@@ -334,4 +334,13 @@ fn names_cannot_break_out() {
     assert!(!html.contains("<script") && html.contains("&lt;script&gt;"));
     assert!(!html.contains("</svg>\"") && !html.contains("x</title>") && html.contains("a{{ 7*7 }}b"));
     assert!(!html.contains("O'Brien & ") && !html.contains("\" onload=\""));
+}
+
+#[test]
+fn every_chart_of_a_whole_run_is_a_figure() {
+    let facts = run(&FRUITS, 30, 0.1);
+    let names: Vec<&str> = figures::charts(&facts).into_iter().map(|(name, _)| name).collect();
+    let all = ["network", "confusion_matrix", "calibration", "loss", "validation", "components", "variance_explained"];
+    assert_eq!(names, all);
+    assert!(figures::charts(&Facts::default()).is_empty());
 }

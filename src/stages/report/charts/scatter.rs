@@ -39,13 +39,14 @@ impl Mark {
         }
     }
 
+    /// The mark at (x, y).
+    pub fn drawn(self, x: f64, y: f64) -> String {
+        format!("<path class=\"k{} test\" d=\"{}\"/>", self.colour, self.path(x, y))
+    }
+
     /// A small picture of the mark for the legend.
     pub fn icon(self) -> String {
-        let path = self.path(6.0, 6.0);
-        format!(
-            "<svg class=\"icon\" viewBox=\"0 0 12 12\" aria-hidden=\"true\"><path class=\"k{} test\" d=\"{path}\"/></svg>",
-            self.colour
-        )
+        format!("<svg class=\"icon\" viewBox=\"0 0 12 12\" aria-hidden=\"true\">{}</svg>", self.drawn(6.0, 6.0))
     }
 }
 
