@@ -101,3 +101,25 @@ fn a_preset_is_a_librarys_recipe_and_leaves_pictures_as_they_are_stored() {
     let error = plan("extract: {recipe: {preset: torchvision}}").expect_err("no such recipe");
     assert!(error.contains("torchvision has no weights of efficientnet_lite0 and so no recipe"), "{error}");
 }
+
+/// The pipelines whose pictures do not ship, planned over folders like theirs.
+#[test]
+fn pipelines_without_their_pictures_are_planned_over_folders_like_theirs() {
+    let workspace = Workspace::new();
+    let picture = std::fs::read(project().join("data/fruits/Test/Apple/0_0_100.jpg")).expect("a picture");
+    for (name, folder, classes) in [
+        ("dogs-vs-cats", "dogs-vs-cats", &["cat", "dog"][..]),
+        ("flowers", "flower_photos", &["daisy", "dandelion", "roses", "sunflowers", "tulips"]),
+    ] {
+        for class in classes {
+            (0..8).for_each(|i| workspace.write(&format!("data/{folder}/{class}/{i}.jpg"), &picture));
+        }
+        let file = format!("pipelines/{name}.yaml");
+        workspace.write(&file, &std::fs::read(project().join(&file)).expect("shipped"));
+        let run = Run::of(featurize().arg("plan").arg(workspace.path(&file)).output().expect("started")).ok();
+        let images = format!("images    {}:", 8 * classes.len());
+        for told in [images.as_str(), "extract ", "reduce ", "train ", "report "] {
+            assert!(run.stdout.contains(told), "{name}: {told} in\n{}", run.stdout);
+        }
+    }
+}
