@@ -55,6 +55,9 @@ pub enum Error {
     Chain(#[from] ChainError),
     #[error("{0}")]
     UnknownModel(String),
+    /// A command was given what it cannot work on.
+    #[error("{0}")]
+    Usage(String),
     #[error(transparent)]
     Weights(#[from] WeightError),
     #[error(transparent)]
@@ -95,7 +98,7 @@ impl Error {
     /// 2 for what the user wrote, 130 for an interrupted run, else 1.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Error::Config(_) | Error::UnknownModel(_) => 2,
+            Error::Config(_) | Error::UnknownModel(_) | Error::Usage(_) => 2,
             Error::WeightStore(WeightStoreError::Spec { .. }) => 2,
             Error::Backbone(BackboneError::NoSource { .. } | BackboneError::NotInside { .. }) => 2,
             Error::Plot(

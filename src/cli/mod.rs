@@ -2,11 +2,16 @@
 
 mod bench;
 mod classify;
+mod clean;
+mod completions;
+mod init;
 mod models;
 mod plan;
 mod predict;
 mod run;
+mod runs;
 mod schema;
+mod show;
 mod top;
 mod weights;
 
@@ -77,6 +82,28 @@ enum Command {
         after_help = "Examples:\n  featurize classify photo.jpg\n  featurize classify --top 5 --json my/pictures"
     )]
     Classify(classify::ClassifyArgs),
+    /// Look at a folder of pictures and write a pipeline for it.
+    ///
+    /// Finds class folders, Training/Test or train/val/test, a CSV table beside the pictures with the column path, or a flat heap, and says what it
+    /// found.
+    #[command(
+        after_help = "Examples:\n  featurize init my/pictures\n  featurize init my/pictures -o pets.yaml --force"
+    )]
+    Init(init::InitArgs),
+    /// A run in a few lines, or what is in a Parquet file.
+    #[command(
+        after_help = "Examples:\n  featurize show runs/fruits\n  featurize show runs/fruits/reduced.parquet -n 10"
+    )]
+    Show(show::ShowArgs),
+    /// The runs below a folder: name, date, model, pictures, accuracy, size.
+    #[command(after_help = "Examples:\n  featurize runs\n  featurize runs elsewhere/runs --json")]
+    Runs(runs::RunsArgs),
+    /// Two runs side by side: settings, accuracy, classes, time.
+    #[command(after_help = "Example:\n  featurize diff runs/fruits runs/fruits-resnet50")]
+    Diff(runs::DiffArgs),
+    /// Delete what a run has written; without --yes it only tells what would go.
+    #[command(after_help = "Examples:\n  featurize clean runs/fruits\n  featurize clean runs/fruits --features --yes")]
+    Clean(clean::CleanArgs),
     /// The networks that can be used.
     #[command(after_help = "Examples:\n  featurize models list\n  featurize models show efficientnet_lite0")]
     Models {
@@ -94,6 +121,23 @@ enum Command {
     /// completes keys, shows what they mean and underlines what is wrong.
     #[command(after_help = "Example:\n  featurize schema > featurize.schema.json")]
     Schema,
+    /// Completions of the command line for a shell.
+    #[command(
+        after_help = "Examples:\n  featurize completions bash > ~/.local/share/bash-completion/completions/featurize\n  featurize \
+                            completions zsh > ~/.zfunc/_featurize\n  featurize completions fish > ~/.config/fish/completions/featurize.fish"
+    )]
+    Completions {
+        /// The shell.
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+    /// The manual page; with a folder, those of every command.
+    #[command(after_help = "Examples:\n  featurize man | man -l -\n  featurize man ~/.local/share/man/man1")]
+    Man {
+        /// Where to write a page for each command.
+        #[arg(value_name = "DIR")]
+        folder: Option<PathBuf>,
+    },
     /// Trained weights: which are on this machine, fetch, import, verify them.
     #[command(after_help = "Examples:\n  featurize weights list\n  featurize weights fetch vgg16 --source keras")]
     Weights {
@@ -196,6 +240,16 @@ pub fn main() -> ExitCode {
         Command::Classify(arguments) => classify::run(&arguments),
         Command::Models { command } => models::run(&command),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Init(arguments) => init::run(&arguments),
+        Command::Show(arguments) => show::run(&arguments),
+        Command::Runs(arguments) => runs::list(&arguments),
+        Command::Diff(arguments) => runs::diff(&arguments),
+        Command::Clean(arguments) => clean::run(&arguments),
+        Command::Completions { shell } => {
+            completions::completions(shell);
+            Ok(())
+        }
+        Command::Man { folder } => completions::man(folder.as_deref()),
         Command::Schema => schema::run(),
         Command::Weights { command } => weights::run(&command),
     };

@@ -3,6 +3,7 @@
 pub mod atomic;
 pub mod columns;
 pub mod features;
+pub mod preview;
 pub mod table;
 pub mod tensors;
 
@@ -26,6 +27,8 @@ pub enum IoError {
          leave the picture out"
     )]
     NotFinite { path: PathBuf, picture: String, column: String },
+    #[error("{path} is no Parquet file that can be read: {reason}")]
+    NoTable { path: PathBuf, reason: String },
     #[error("cannot put {path} into JSON: {error}")]
     Json { path: PathBuf, error: serde_json::Error },
 }

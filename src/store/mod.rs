@@ -6,10 +6,12 @@
 mod layout;
 mod lock;
 mod record;
+mod summary;
 
 pub use layout::RunDir;
 pub use lock::Lock;
 pub use record::{OutputFile, Record};
+pub use summary::{ClassScore, Summary};
 
 use std::path::PathBuf;
 

@@ -8,7 +8,22 @@ fn call(arguments: &[&str]) -> Run {
 
 #[test]
 fn every_command_has_help_with_an_example() {
-    for command in [&["run"][..], &["plan"], &["models"], &[]] {
+    let commands = [
+        "init",
+        "show",
+        "runs",
+        "diff",
+        "clean",
+        "schema",
+        "completions",
+        "man",
+        "predict",
+        "classify",
+        "bench",
+        "weights",
+    ];
+    let commands = commands.iter().map(std::slice::from_ref);
+    for command in [&["run"][..], &["plan"], &["models"], &[]].into_iter().chain(commands) {
         let run = call(&[command, &["--help"]].concat()).ok();
         assert!(run.stdout.contains("Example") && run.stdout.contains("featurize "), "{command:?}: {}", run.stdout);
     }

@@ -3,6 +3,7 @@
 mod architecture;
 mod bad_files;
 mod cli;
+mod commands;
 mod duplicates;
 mod hostile_files;
 mod inputs;

@@ -1,0 +1,183 @@
+//! `featurize show`: a run in a few lines, or what is in a Parquet file.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde_json::json;
+
+use super::print;
+use crate::chain::ChainError;
+use crate::error::Error;
+use crate::io::preview::{Preview, preview};
+use crate::progress::{bytes, duration};
+use crate::store::{RunDir, Summary};
+
+/// Columns of a wide table that are named: the first and the last.
+const NAMED: [usize; 2] = [6, 2];
+/// Most characters of a cell.
+const CELL: usize = 40;
+
+/// What to show.
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    /// A run's folder, or a Parquet file.
+    #[arg(value_name = "RUN|FILE")]
+    path: PathBuf,
+    /// Rows of a Parquet file.
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 5)]
+    rows: usize,
+    /// One JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// The run in a folder, or an error that says what a run is.
+pub fn summary(dir: &Path) -> Result<Summary, Error> {
+    let reason = match std::fs::metadata(dir) {
+        Err(error) => format!("{error}; give the folder that `featurize run` wrote"),
+        Ok(_) => match Summary::read(&RunDir::new(dir))? {
+            Some(summary) => return Ok(summary),
+            None => "it has no run.json; give the folder that `featurize run` wrote to its end".to_string(),
+        },
+    };
+    Err(ChainError::NoRun { dir: dir.to_path_buf(), reason }.into())
+}
+
+/// Shows it.
+pub fn run(arguments: &ShowArgs) -> Result<(), Error> {
+    if arguments.path.is_file() {
+        let table = preview(&arguments.path, arguments.rows, NAMED)?;
+        print(&if arguments.json { table_json(&table) } else { table_text(&arguments.path, &table) });
+        return Ok(());
+    }
+    let summary = summary(&arguments.path)?;
+    print(&if arguments.json { run_json(&summary) } else { run_text(&summary) });
+    Ok(())
+}
+
+fn run_json(summary: &Summary) -> String {
+    let files: Vec<_> =
+        summary.files().into_iter().map(|(file, bytes)| json!({"file": file, "bytes": bytes})).collect();
+    json!({"dir": summary.dir.root(), "name": summary.name(), "run": summary.run, "metrics": summary.metrics, "files": files})
+        .to_string()
+}
+
+fn run_text(summary: &Summary) -> String {
+    let run = &summary.run;
+    let mut lines = vec![format!("{} in {}", summary.name(), summary.dir.root().display())];
+    let mut line = |key: &str, text: String| lines.push(format!("  {key:<11} {text}"));
+    line("version", format!("featurize {}", run["featurize"].as_str().unwrap_or("?")));
+    line("weights", run["weights"].as_str().unwrap_or("?").to_string());
+    let (ok, failed) = summary.pictures();
+    line("images", format!("{ok} ok, {failed} failed, {} skipped", run["extract"]["skipped"].as_u64().unwrap_or(0)));
+    let layer = run["config"]["extract"]["layer"].as_str().map_or(String::new(), |layer| format!(", layer {layer}"));
+    let device = run["extract"]["device"].as_str().unwrap_or("?");
+    line("features", format!("{} per image ({}{layer}) on {device}", run["extract"]["width"], summary.model()));
+    if let Some(kept) = run["select"]["kept"].as_u64() {
+        line("kept", format!("{kept} of {} columns", run["select"]["of"]));
+    }
+    if let Some(components) = run["reduce"]["components"].as_u64() {
+        let explained = 100.0 * run["reduce"]["explained"].as_f64().unwrap_or(0.0);
+        line("components", format!("{components}, explaining {explained:.1} % of the variance"));
+    }
+    if let Some((accuracy, split)) = summary.accuracy() {
+        let rows = &summary.metrics[split]["support"];
+        line("result", format!("accuracy {:.2} % on {rows} {split} images", 100.0 * accuracy));
+        let mut worst: Vec<_> = summary.classes().into_iter().filter(|(_, score)| score.support > 0).collect();
+        worst.sort_by(|a, b| a.1.recall.total_cmp(&b.1.recall).then(a.0.cmp(&b.0)));
+        let worst = worst.iter().filter(|(_, score)| score.recall < 1.0).take(5);
+        let worst: Vec<String> = worst.map(|(class, score)| format!("{class} {:.0} %", 100.0 * score.recall)).collect();
+        if !worst.is_empty() {
+            line("weakest", format!("{} (recall)", worst.join(", ")));
+        }
+    }
+    let times = summary.seconds();
+    let all: f64 = times.iter().map(|(_, seconds)| seconds).sum();
+    let each: Vec<String> =
+        times.iter().map(|(stage, seconds)| format!("{} {}", stage.name(), duration(*seconds))).collect();
+    line("time", format!("{} ({})", duration(all), each.join(", ")));
+    let settings = summary.settings();
+    let train: Vec<String> = settings
+        .iter()
+        .filter(|(key, _)| key.starts_with("select.") || key.starts_with("reduce.") || key.starts_with("train."))
+        .filter(|(key, _)| {
+            ["variance_threshold", "components", "hidden", "activation", "solver", "max_iter", "seed"]
+                .iter()
+                .any(|end| key.contains(end))
+        })
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+    line("settings", train.join(" "));
+    let files = summary.files();
+    let size: u64 = files.iter().map(|(_, bytes)| bytes).sum();
+    line("files", format!("{} in {} files", bytes(size), files.len()));
+    let parts: (usize, u64) = files
+        .iter()
+        .filter(|(file, _)| file.starts_with("features/"))
+        .fold((0, 0), |(n, sum), (_, bytes)| (n + 1, sum + bytes));
+    line("", format!("{:>10}  features/ ({} files)", bytes(parts.1), parts.0));
+    for (file, size) in files.iter().filter(|(file, _)| !file.starts_with("features/")) {
+        line("", format!("{:>10}  {file}", bytes(*size)));
+    }
+    lines.join("\n")
+}
+
+fn table_json(table: &Preview) -> String {
+    let columns: Vec<_> = table.columns.iter().map(|(name, kind)| json!({"name": name, "type": kind})).collect();
+    let rows: Vec<serde_json::Map<_, _>> = table
+        .head
+        .iter()
+        .map(|row| table.shown.iter().cloned().zip(row.iter().map(|cell| json!(cell))).collect())
+        .collect();
+    json!({"rows": table.rows, "row_groups": table.row_groups, "columns": columns, "metadata": table.metadata, "head": rows})
+        .to_string()
+}
+
+fn table_text(path: &Path, table: &Preview) -> String {
+    let size = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
+    let mut lines = vec![format!(
+        "{}: {} rows × {} columns, {} row groups, {}",
+        path.display(),
+        table.rows,
+        table.columns.len(),
+        table.row_groups,
+        bytes(size)
+    )];
+    lines.push("columns".into());
+    let [first, last] = NAMED;
+    let n = table.columns.len();
+    let widest = table.columns.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0).min(CELL);
+    for (i, (name, kind)) in table.columns.iter().enumerate() {
+        if n > first + last + 1 && i == first {
+            lines.push(format!("  … {} more", n - first - last));
+        }
+        if n <= first + last + 1 || i < first || i >= n - last {
+            lines.push(format!("  {name:widest$}  {kind}"));
+        }
+    }
+    if !table.metadata.is_empty() {
+        lines.push("metadata".into());
+        let widest = table.metadata.keys().map(String::len).max().unwrap_or(0);
+        lines.extend(table.metadata.iter().map(|(key, value)| format!("  {key:widest$}  {}", cut(value, 100))));
+    }
+    if !table.head.is_empty() {
+        lines.push("rows".into());
+        let width = |j: usize| {
+            let cells = table.head.iter().map(|row| row[j].chars().count()).chain([table.shown[j].chars().count()]);
+            cells.max().unwrap_or(0).min(CELL)
+        };
+        let widths: Vec<usize> = (0..table.shown.len()).map(width).collect();
+        for row in std::iter::once(&table.shown).chain(&table.head) {
+            let cells = row.iter().zip(&widths).map(|(cell, &width)| format!("{:width$}", cut(cell, CELL)));
+            lines.push(format!("  {}", cells.collect::<Vec<_>>().join("  ")).trim_end().to_string());
+        }
+    }
+    lines.join("\n")
+}
+
+fn cut(text: &str, most: usize) -> String {
+    if text.chars().count() <= most {
+        return text.to_string();
+    }
+    text.chars().take(most - 1).chain(['…']).collect()
+}

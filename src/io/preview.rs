@@ -1,0 +1,87 @@
+//! What is in a Parquet file of any kind: its columns, its metadata, its first rows.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::Path;
+
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+use super::IoError;
+
+/// A look into a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Preview {
+    pub rows: usize,
+    pub row_groups: usize,
+    /// Names and types.
+    pub columns: Vec<(String, String)>,
+    /// Key-value metadata, the schema of arrow left out.
+    pub metadata: BTreeMap<String, String>,
+    /// The columns that `head` has: all, or the first and the last.
+    pub shown: Vec<String>,
+    /// The first rows as text.
+    pub head: Vec<Vec<String>>,
+}
+
+/// Looks into `path`: its first `rows` rows, and of more columns than `ends` says only the first and the last.
+pub fn preview(path: &Path, rows: usize, ends: [usize; 2]) -> Result<Preview, IoError> {
+    let wrong = |reason: String| IoError::NoTable { path: path.to_path_buf(), reason };
+    let file = File::open(path).map_err(IoError::read(path))?;
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| wrong(error.to_string()))?;
+    let about = builder.metadata().file_metadata();
+    let pairs = about.key_value_metadata().into_iter().flatten();
+    let metadata = pairs
+        .filter(|pair| pair.key != "ARROW:schema")
+        .map(|pair| (pair.key.clone(), pair.value.clone().unwrap_or_default()))
+        .collect();
+    let all = usize::try_from(about.num_rows()).unwrap_or(0);
+    let row_groups = builder.metadata().num_row_groups();
+    let fields = builder.schema().fields().clone();
+    let columns: Vec<(String, String)> =
+        fields.iter().map(|field| (field.name().clone(), field.data_type().to_string())).collect();
+    let n = columns.len();
+    let [first, last] = ends;
+    let few = n <= first + last + 1;
+    let chosen: Vec<usize> = (0..n).filter(|&i| few || i < first || i >= n - last).collect();
+    let mask = ProjectionMask::roots(builder.parquet_schema(), chosen.iter().copied());
+    let reader = builder.with_projection(mask).with_limit(rows).build().map_err(|error| wrong(error.to_string()))?;
+    let mut head = Vec::new();
+    for batch in reader {
+        let batch = batch.map_err(|error| wrong(error.to_string()))?;
+        let options = FormatOptions::default().with_null("");
+        let cells: Result<Vec<_>, _> =
+            batch.columns().iter().map(|column| ArrayFormatter::try_new(column.as_ref(), &options)).collect();
+        let cells = cells.map_err(|error| wrong(error.to_string()))?;
+        head.extend((0..batch.num_rows()).map(|i| cells.iter().map(|column| column.value(i).to_string()).collect()));
+    }
+    let shown = chosen.iter().map(|&i| columns[i].0.clone()).collect();
+    Ok(Preview { rows: all, row_groups, columns, metadata, shown, head })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::table::Table;
+    use crate::table::FeatureMatrix;
+
+    #[test]
+    fn a_wide_table_is_folded_and_what_is_none_is_told() {
+        let dir = tempfile::tempdir().expect("folder");
+        let path = dir.path().join("wide.parquet");
+        let names: Vec<String> = (0..500).map(|i| format!("f_{i}")).collect();
+        let matrix = FeatureMatrix::from_vec(3, 500, (0..1500).map(|i| i as f32 / 4.0).collect()).expect("3 × 500");
+        let table = Table::new(3).text("path", [Some("a"), None, Some("ü")].into_iter()).wide(&names, &matrix);
+        table.write(&path, &[("featurize.model".into(), "m".into())]).expect("written");
+        let seen = preview(&path, 2, [2, 1]).expect("read");
+        assert_eq!((seen.rows, seen.columns.len(), seen.metadata["featurize.model"].as_str()), (3, 501, "m"));
+        assert_eq!(seen.columns[1], ("f_0".to_string(), "Float32".to_string()));
+        assert_eq!(seen.shown, ["path", "f_0", "f_499"]);
+        assert_eq!(seen.head, [["a", "0.0", "124.75"], ["", "125.0", "249.75"]]);
+        let none = dir.path().join("none.parquet");
+        std::fs::write(&none, b"no table at all").expect("written");
+        let error = preview(&none, 2, [2, 1]).expect_err("no table").to_string();
+        assert!(error.contains("none.parquet") && error.contains("no Parquet"), "{error}");
+    }
+}

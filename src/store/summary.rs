@@ -1,0 +1,137 @@
+//! What `run.json` and `metrics.json` tell of a finished run, read back for `show`, `runs` and `diff`; keys that an older or newer version
+//! does not have are simply not there.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use serde_json::Value;
+
+use super::RunDir;
+use crate::io::IoError;
+use crate::stages::StageId;
+
+/// A finished run.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    pub dir: RunDir,
+    /// `run.json`.
+    pub run: Value,
+    /// `metrics.json`; null where nothing was measured.
+    pub metrics: Value,
+    /// When `run.json` was written.
+    pub written: Option<SystemTime>,
+}
+
+/// How well one class is recognised.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ClassScore {
+    pub recall: f64,
+    pub precision: f64,
+    pub support: u64,
+}
+
+impl Summary {
+    /// The run in `dir`; none where there is no `run.json` of ours.
+    pub fn read(dir: &RunDir) -> Result<Option<Self>, IoError> {
+        let path = dir.run_json();
+        let written = match std::fs::metadata(&path) {
+            Ok(metadata) => metadata.modified().ok(),
+            Err(_) => return Ok(None),
+        };
+        let run = json(&path)?;
+        if !run["featurize"].is_string() {
+            return Ok(None);
+        }
+        let metrics = dir.metrics();
+        let metrics = if metrics.is_file() { json(&metrics)? } else { Value::Null };
+        Ok(Some(Self { dir: dir.clone(), run, metrics, written }))
+    }
+
+    /// Its name; that of the folder where there is none.
+    pub fn name(&self) -> String {
+        let folder = || self.dir.root().file_name().map_or(String::new(), |name| name.to_string_lossy().into_owned());
+        self.run["name"].as_str().map_or_else(folder, str::to_string)
+    }
+
+    pub fn model(&self) -> &str {
+        self.run["config"]["extract"]["model"].as_str().unwrap_or("?")
+    }
+
+    /// Pictures with features, and pictures that failed.
+    pub fn pictures(&self) -> (u64, u64) {
+        let count = |key: &str| self.run["extract"][key].as_u64().unwrap_or(0);
+        (count("ok"), count("failed"))
+    }
+
+    /// On the test split, or on the train split where there is no other.
+    pub fn accuracy(&self) -> Option<(f64, &'static str)> {
+        let of = |split: &'static str| Some((self.metrics[split]["accuracy"].as_f64()?, split));
+        of("test").or_else(|| of("train"))
+    }
+
+    /// Class by class, on the split of [`accuracy`](Self::accuracy).
+    pub fn classes(&self) -> BTreeMap<String, ClassScore> {
+        let split = self.accuracy().map_or("test", |(_, split)| split);
+        let names = self.metrics["classes"].as_array().into_iter().flatten();
+        let scores = self.metrics[split]["per_class"].as_array().into_iter().flatten();
+        let score = |value: &Value| ClassScore {
+            recall: value["recall"].as_f64().unwrap_or(0.0),
+            precision: value["precision"].as_f64().unwrap_or(0.0),
+            support: value["support"].as_u64().unwrap_or(0),
+        };
+        names.zip(scores).map(|(name, value)| (name.as_str().unwrap_or("?").to_string(), score(value))).collect()
+    }
+
+    /// Seconds of every stage, in their order.
+    pub fn seconds(&self) -> Vec<(StageId, f64)> {
+        let of = |stage: StageId| Some((stage, self.run["seconds"][stage.name()].as_f64()?));
+        StageId::ALL.into_iter().filter_map(of).collect()
+    }
+
+    /// Every setting under its dotted key.
+    pub fn settings(&self) -> BTreeMap<String, String> {
+        let mut settings = BTreeMap::new();
+        flatten("", &self.run["config"], &mut settings);
+        // where the file lay is no setting
+        settings.remove("file");
+        settings
+    }
+
+    /// The files of the run with their sizes, sorted; the store's left out.
+    pub fn files(&self) -> Vec<(String, u64)> {
+        let mut files = Vec::new();
+        for entry in walkdir::WalkDir::new(self.dir.root()).into_iter().flatten() {
+            let path = entry.path().strip_prefix(self.dir.root()).unwrap_or(entry.path());
+            if entry.file_type().is_file() && !path.starts_with(".store") {
+                let bytes = entry.metadata().map_or(0, |metadata| metadata.len());
+                files.push((path.to_string_lossy().replace('\\', "/"), bytes));
+            }
+        }
+        files.sort();
+        files
+    }
+}
+
+fn flatten(path: &str, value: &Value, into: &mut BTreeMap<String, String>) {
+    match value {
+        Value::Object(map) if !map.is_empty() => {
+            for (key, inner) in map {
+                let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                flatten(&path, inner, into);
+            }
+        }
+        Value::String(text) => {
+            into.insert(path.to_string(), text.clone());
+        }
+        other => {
+            into.insert(path.to_string(), other.to_string());
+        }
+    }
+}
+
+fn json(path: &Path) -> Result<Value, IoError> {
+    let bytes = std::fs::read(path).map_err(IoError::read(path))?;
+    serde_json::from_slice(&bytes)
+        .map_err(|error| IoError::Table { path: PathBuf::from(path), reason: error.to_string() })
+}

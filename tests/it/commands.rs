@@ -1,0 +1,196 @@
+//! Commands around a run: init, show, runs, diff, clean, completions, man.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::support::{Run, Workspace, featurize, project};
+
+fn call(folder: &Path, arguments: &[&str]) -> Run {
+    Run::of(featurize().current_dir(folder).args(arguments).output().expect("started"))
+}
+
+/// Shipped pictures of two classes, under the names that `place` gives for (class, split, number).
+fn lay(workspace: &Workspace, place: impl Fn(&str, &str, usize) -> Option<String>) {
+    for (split, count) in [("Training", 6), ("Test", 2)] {
+        for class in ["Banana", "Lemon"] {
+            let from = project().join("data/fruits").join(split).join(class);
+            let mut files: Vec<_> =
+                std::fs::read_dir(&from).expect("shipped").map(|one| one.expect("entry").path()).collect();
+            files.sort();
+            for (i, file) in files[..count].iter().enumerate() {
+                if let Some(name) = place(class, split, i) {
+                    workspace.write(&format!("pictures/{name}"), &std::fs::read(file).expect("read"));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn init_writes_a_pipeline_that_runs_for_every_shape_of_folder() {
+    type Place = fn(&str, &str, usize) -> Option<String>;
+    let shapes: [(&str, &str, Place); 7] = [
+        ("class folders", "16 pictures, 2 classes; a folder for each class", |c, s, i| Some(format!("{c}/{s}{i}.jpg"))),
+        ("splits", "split by folder into Training/** (12) and Test/**", |c, s, i| Some(format!("{s}/{c}/{i}.jpg"))),
+        ("one more folder", "split by folder into train/** (12) and test/**", |c, s, i| {
+            Some(format!("images/{}/{c}/{i}.jpg", if s == "Test" { "test" } else { "train" }))
+        }),
+        ("three splits", "left out: val, of neither split", |c, s, i| {
+            Some(format!(
+                "{}/{c}/{i}.jpg",
+                if s == "Test" {
+                    "test"
+                } else if i == 5 {
+                    "val"
+                } else {
+                    "train"
+                }
+            ))
+        }),
+        ("classes above splits", "split by folder into */train/** (12) and */test/**", |c, s, i| {
+            Some(format!("{c}/{}/{i}.jpg", if s == "Test" { "test" } else { "train" }))
+        }),
+        ("flat", "no classifier", |c, s, i| Some(format!("{c}{s}{i}.jpg"))),
+        ("quotes", "2 classes", |c, s, i| Some(format!("{c}'s \"#1\": [x]/{s}{i}.jpg"))),
+    ];
+    for (shape, said, place) in shapes {
+        let workspace = Workspace::new();
+        lay(&workspace, place);
+        let run = call(&workspace.path(""), &["init", "pictures"]).ok();
+        assert!(run.stdout.contains(said), "{shape}: {}", run.stdout);
+        let run = call(&workspace.path(""), &["run", "pictures.yaml", "--log", "json"]).ok();
+        let pictures = if shape == "three splits" { 14 } else { 16 };
+        assert_eq!(run.event("summary")["extract"]["ok"], pictures, "{shape}");
+        assert_eq!(run.event("summary")["evaluate"].is_null(), shape == "flat", "{shape}");
+    }
+}
+
+#[test]
+fn init_finds_a_table_and_overwrites_nothing() {
+    let workspace = Workspace::new();
+    lay(&workspace, |c, s, i| Some(format!("{c}_{s}_{i}.jpg")));
+    let mut table = "path,label\n".to_string();
+    for class in ["Banana", "Lemon"] {
+        (0..6).for_each(|i| table += &format!("{class}_Training_{i}.jpg,{class}\n"));
+    }
+    workspace.write("pictures/labels.csv", table.as_bytes());
+    let init =
+        |more: &[&str]| call(&workspace.path(""), &[&["init", "pictures", "-o", "below/my.yaml"], more].concat());
+    let run = init(&[]).ok();
+    assert!(run.stdout.contains("12 pictures, 2 classes; named by"), "{}", run.stdout);
+    assert!(run.stdout.contains("4 pictures take no part"), "{}", run.stdout);
+    let run = call(&workspace.path(""), &["run", "below/my.yaml", "--log", "json"]).ok();
+    assert_eq!(run.event("summary")["extract"]["ok"], 12);
+    workspace.write("below/my.yaml", b"mine");
+    let again = init(&[]);
+    assert_eq!((again.code, workspace.read("below/my.yaml").as_slice()), (Some(2), &b"mine"[..]));
+    assert!(again.stderr.contains("--force"), "{}", again.stderr);
+    init(&["--force"]).ok();
+    assert_ne!(workspace.read("below/my.yaml"), b"mine");
+    assert_eq!(call(&workspace.path(""), &["init", "gone"]).code, Some(2));
+    std::fs::create_dir(workspace.path("empty")).expect("created");
+    let empty = call(&workspace.path(""), &["init", "empty"]);
+    assert_eq!(empty.code, Some(2));
+    assert!(empty.stderr.contains("no picture below"), "{}", empty.stderr);
+}
+
+#[test]
+fn runs_are_shown_listed_and_compared() {
+    let workspace = Workspace::with_fruits(4, 2);
+    workspace.run("runs/one", &[]).ok();
+    workspace.run("runs/deep/two", &["--set", "reduce.pca.components=3"]).ok();
+    workspace.write("runs/no run/run.json", b"{}");
+    let at = workspace.path("");
+    let shown = call(&at, &["show", "runs/one"]).ok().stdout;
+    for part in
+        ["three in runs/one", "18 ok, 0 failed", "1280 per image", "on 6 test images", "features/ (", "mlp.safetensors"]
+    {
+        assert!(shown.contains(part), "{part} in {shown}");
+    }
+    let json: Value = serde_json::from_str(&call(&at, &["show", "runs/one", "--json"]).ok().stdout).expect("JSON");
+    assert_eq!((json["name"].as_str(), json["run"]["extract"]["ok"].as_u64()), (Some("three"), Some(18)));
+    let table = call(&at, &["show", "runs/one/features/part-00000.parquet", "-n", "1"]).ok().stdout;
+    for part in ["1283 columns", "… 1275 more", "featurize.model", "efficientnet_lite0_avg_1279  Float32"] {
+        assert!(table.contains(part), "{part} in {table}");
+    }
+    let list = call(&at, &["runs", "--json"]).ok().stdout;
+    let runs: Vec<Value> = list.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let folders: Vec<&str> = runs.iter().filter_map(|run| run["dir"].as_str()).collect();
+    assert_eq!(folders, ["runs/deep/two", "runs/one"], "the newest first");
+    assert!(runs.iter().all(|run| run["images"] == 18 && run["accuracy"].is_f64()), "{list}");
+    assert!(call(&at, &["runs"]).ok().stdout.contains("runs/deep/two"));
+    let diff = call(&at, &["diff", "runs/one", "runs/deep/two"]).ok().stdout;
+    assert!(diff.contains("reduce.pca.components.count: 6 → 3\nresult"), "{diff}");
+    let same = call(&at, &["diff", "runs/one", "runs/one"]).ok().stdout;
+    assert!(same.contains("  the same") && same.contains("(+0.00 points, on test)"), "{same}");
+    let diff = call(&at, &["diff", "runs/one", "runs/deep/two", "--json"]).ok().stdout;
+    let diff: Value = serde_json::from_str(&diff).expect("JSON");
+    assert_eq!(diff["settings"][0]["after"], "3");
+    for wrong in [
+        &["show", "gone"][..],
+        &["show", "pictures"],
+        &["diff", "runs/one", "pictures"],
+        &["runs", "gone"],
+        &["clean", "pictures"],
+    ] {
+        let run = call(&at, wrong);
+        assert_eq!(run.code, Some(2), "{wrong:?}: {}", run.stderr);
+    }
+}
+
+#[test]
+fn clean_tells_first_and_deletes_only_what_is_the_runs_own() {
+    let workspace = Workspace::with_fruits(3, 1);
+    workspace.run("out", &[]).ok();
+    let at = workspace.path("");
+    let told = call(&at, &["clean", "out", "--all"]).ok().stdout;
+    assert!(told.contains("would go; `--yes` deletes them"), "{told}");
+    assert!(workspace.path("out/features/part-00000.parquet").is_file());
+    workspace.write("out/features/mine.parquet", b"mine");
+    workspace.write("elsewhere.txt", b"kept");
+    // a record that was tampered with leads nowhere else
+    let record = String::from_utf8(workspace.read("out/.store/report.json")).expect("text");
+    workspace.write("out/.store/report.json", record.replace("report.html", "../elsewhere.txt").as_bytes());
+    call(&at, &["clean", "out", "--features", "--yes"]).ok();
+    assert!(!workspace.path("out/features/part-00000.parquet").exists());
+    let predicted = call(&at, &["predict", "out", "pictures/Test/Banana", "--top", "1"]).ok().stdout;
+    assert!(predicted.contains(".jpg"), "the classifier is still there: {predicted}");
+    call(&at, &["clean", "out", "--all", "--yes"]).ok();
+    let left: Vec<_> = walk(&workspace.path("out"));
+    assert_eq!(left, ["features/mine.parquet"]);
+    assert!(workspace.path("elsewhere.txt").is_file() && workspace.path("pictures/Test/Banana").is_dir());
+}
+
+fn walk(root: &Path) -> Vec<String> {
+    let mut files = Vec::new();
+    let mut folders = vec![root.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("folder") {
+            let path = entry.expect("entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                files.push(path.strip_prefix(root).expect("below").to_string_lossy().into_owned());
+            }
+        }
+    }
+    files.sort();
+    files
+}
+
+#[test]
+fn shells_and_man_are_told_of_every_command() {
+    let workspace = Workspace::new();
+    let at = workspace.path("");
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let text = call(&at, &["completions", shell]).ok().stdout;
+        assert!(text.contains("predict") && text.contains("retry-failed"), "{shell}");
+    }
+    assert!(call(&at, &["man"]).ok().stdout.contains(".TH featurize 1"));
+    call(&at, &["man", "man1"]).ok();
+    for (page, part) in [("featurize-run.1", "retry\\-failed"), ("featurize-weights-fetch.1", "vgg16")] {
+        let text = String::from_utf8(workspace.read(&format!("man1/{page}"))).expect("text");
+        assert!(text.contains(part), "{page}: {text}");
+    }
+}
