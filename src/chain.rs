@@ -13,7 +13,6 @@ mod saved;
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use thiserror::Error;
 
@@ -32,9 +31,7 @@ use crate::store::RunDir;
 use crate::table::FeatureMatrix;
 use crate::weights::store::StoreError;
 use crate::weights::{Origin, WeightError};
-
-/// Results that a thread may be ahead of the picture that is handed over.
-const AHEAD: usize = 16;
+pub use saved::of_features;
 
 /// The chain cannot be opened, or not every picture went through it.
 #[derive(Debug, Error)]
@@ -82,8 +79,6 @@ pub enum ChainError {
     NoPictures(String),
     #[error("{failed} of {of} pictures could not be read")]
     Failed { failed: usize, of: usize },
-    #[error("a worker thread died; this is a fault of featurize")]
-    Worker,
 }
 
 /// An extractor and the classifier on top of it.
@@ -144,49 +139,15 @@ impl Chain {
         }
     }
 
-    /// Predicts every picture, a picture a thread, and hands the results over in the order of `pictures` until `take` breaks. Memory does not
-    /// grow with the number of pictures.
+    /// Predicts every picture, a micro-batch a thread, and hands the results over in the order of `pictures` until `take` breaks. Memory does
+    /// not grow with the number of pictures.
     pub fn predict_all(
         &self,
         pictures: &[NamedFile],
         threads: usize,
-        mut take: impl FnMut(&NamedFile, Result<Vec<f32>, Failure>) -> ControlFlow<()>,
+        take: impl FnMut(&NamedFile, Result<Vec<f32>, Failure>) -> ControlFlow<()>,
     ) -> Result<(), ChainError> {
-        // thread `lane` takes every `threads`th picture, so results come in order by asking the threads in turn
-        let threads = threads.clamp(1, pictures.len().max(1));
-        std::thread::scope(|scope| {
-            let (mut lanes, mut workers): (Vec<Receiver<_>>, Vec<_>) = (Vec::new(), Vec::new());
-            for lane in 0..threads {
-                let (sender, receiver) = sync_channel(AHEAD);
-                let pictures = pictures.iter().skip(lane).step_by(threads);
-                workers.push(scope.spawn(move || self.work(pictures, &sender)));
-                lanes.push(receiver);
-            }
-            for (i, picture) in pictures.iter().enumerate() {
-                // a lane that ends early has died
-                let Ok(result) = lanes[i % threads].recv() else { break };
-                if take(picture, result).is_break() {
-                    break;
-                }
-            }
-            drop(lanes); // wakes the threads that wait to send
-            let ends: Vec<_> = workers.into_iter().map(|worker| worker.join()).collect();
-            if ends.iter().any(Result::is_err) { Err(ChainError::Worker) } else { Ok(()) }
-        })
-    }
-
-    fn work<'a>(&self, pictures: impl Iterator<Item = &'a NamedFile>, sender: &SyncSender<Result<Vec<f32>, Failure>>) {
-        let mut session = self.extractor.session();
-        for picture in pictures {
-            let features = match &picture.location {
-                Ok(path) => self.extractor.extract_file(&mut session, path),
-                Err(reason) => Err(Failure::unreadable(reason)),
-            };
-            // the other end is gone when nobody wants more
-            if sender.send(features.and_then(|features| self.probabilities(features))).is_err() {
-                break;
-            }
-        }
+        Ok(self.extractor.extract_all(pictures, threads, |features| self.probabilities(features), take)?)
     }
 }
 

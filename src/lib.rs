@@ -23,6 +23,24 @@
 //! * [`chain`]: what a run has learnt, or a network knows, applied to any picture.
 //! * [`plot`]: figures of classified pictures. [`progress`]: what the user sees. [`memory`]: how much was held. [`cli`]: the commands.
 //!
+//! Features of a picture from another program:
+//!
+//! ```
+//! use featurize::{config, exec::Device, extractor::Extractor, image::RgbImage, plan::Plan};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let pipeline = config::parse("version: 1\ninput: {root: .}\n", "pipeline.yaml".as_ref(), &[])?;
+//! let plan = Plan::new(pipeline, None, &mut |_| unreachable!("its weights are inside the library"))?;
+//! let extractor = Extractor::open(&plan.backbone, &Device::cpu())?;
+//! let picture = RgbImage::from_fn(320, 240, |x, y| [x as u8, y as u8, 128]); // or extractor.decode(bytes of a file)
+//! let mut input = vec![0.0; extractor.input_len()];
+//! extractor.prepare(&picture, &mut input);
+//! let features = extractor.forward(&mut extractor.session(), &input, 1)?;
+//! assert_eq!(features[0].len(), 1280);
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! Everything fitted is fitted on the train split only. The ecosystems meet only as [`table::FeatureMatrix`].
 
 #![deny(unsafe_code)]

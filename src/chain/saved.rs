@@ -1,9 +1,11 @@
 //! `classifier/` read back: the card says what the tensors mean, the weights are found and checked, and every part must fit the next.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use serde_json::json;
 
 use super::{Chain, ChainError, Fitted, Head};
 use crate::backbone::{self, Backbone};
@@ -18,9 +20,17 @@ use crate::store::{Record, RunDir, fingerprint};
 use crate::weights::Origin;
 use crate::weights::store::{Found, Store, Wanted};
 
-/// `classifier.json`, as `train` writes it.
+/// `classifier.json`, as `train` writes it: the stages between the features and the perceptron; the rest of it is [`Described`]. Read apart,
+/// since serde's `flatten` would read an f32 as an f64.
 #[derive(Debug, Deserialize)]
 struct Card {
+    select: Option<String>,
+    reduce: Option<String>,
+}
+
+/// What made the features.
+#[derive(Debug, Deserialize)]
+struct Described {
     /// Version of the program.
     featurize: String,
     model: String,
@@ -36,28 +46,64 @@ struct Card {
     recipe: Recipe,
     #[serde(default = "DecodeOptions::unwritten")]
     image: DecodeOptions,
-    select: Option<String>,
-    reduce: Option<String>,
+}
+
+impl Described {
+    /// The network with its weights, wherever they lie now.
+    fn open(&self, weights: Option<&Path>, unknown: &dyn Fn(String) -> ChainError) -> Result<Extractor, ChainError> {
+        let model = models::find(&self.model).ok_or_else(|| unknown(format!("the model `{}`", self.model)))?;
+        let origin = origin(self, model, weights)?;
+        let row = backbone::row(model, &origin, Some(self.source))?;
+        let layers: Vec<String> = self.layer.split(',').map(String::from).collect();
+        let backbone = Backbone::new(model, row, origin, self.recipe.clone(), &layers, self.features)?;
+        let backbone = backbone.decoding(self.image.clone());
+        if backbone.shape().dims() != self.shape {
+            return Err(unknown(format!("{:?} features of layer `{}`", self.shape, self.layer)));
+        }
+        Ok(Extractor::open(&backbone, &Device::cpu())?)
+    }
+}
+
+/// What made the features of a table, by its metadata: new pictures get features that may be compared with them.
+pub fn of_features(
+    table: &Path,
+    metadata: &BTreeMap<String, String>,
+    weights: Option<&Path>,
+) -> Result<Extractor, ChainError> {
+    let text = |key: &str| metadata.get(&format!("featurize.{key}")).cloned().unwrap_or_default();
+    let image = metadata.get("featurize.image");
+    let described = || -> Result<Described, serde_json::Error> {
+        Ok(Described {
+            featurize: text("version"),
+            model: text("model"),
+            weights: text("weights"),
+            weights_sha256: text("weights_sha256"),
+            source: serde_json::from_value(json!(text("source")))?,
+            layer: text("layer"),
+            features: serde_json::from_value(json!(text("features")))?,
+            shape: text("shape").split(',').filter_map(|side| side.parse().ok()).collect(),
+            recipe: serde_json::from_str(&text("recipe"))?,
+            image: image.map_or_else(|| Ok(DecodeOptions::unwritten()), |image| serde_json::from_str(image))?,
+        })
+    };
+    let described = described().map_err(|error| {
+        let reason = format!("its metadata does not tell what made its features: {error}");
+        IoError::Table { path: table.to_path_buf(), reason }
+    })?;
+    let unknown =
+        |what: String| ChainError::Unknown { dir: table.to_path_buf(), version: described.featurize.clone(), what };
+    described.open(weights, &unknown)
 }
 
 /// Opens what the run in `dir` has saved.
 pub fn open(dir: &RunDir, weights: Option<&Path>) -> Result<Chain, ChainError> {
-    let card = card(dir)?;
+    let (network, card) = card(dir)?;
     committed(dir, &card)?;
     let unknown = |what: String| {
-        let (dir, version) = (dir.root().to_path_buf(), card.featurize.clone());
+        let (dir, version) = (dir.root().to_path_buf(), network.featurize.clone());
         ChainError::Unknown { dir, version, what }
     };
-    let model = models::find(&card.model).ok_or_else(|| unknown(format!("the model `{}`", card.model)))?;
-    let origin = origin(&card, model, weights)?;
-    let row = backbone::row(model, &origin, Some(card.source))?;
-    let layers: Vec<String> = card.layer.split(',').map(String::from).collect();
-    let backbone = Backbone::new(model, row, origin, card.recipe.clone(), &layers, card.features)?;
-    let backbone = backbone.decoding(card.image.clone());
-    if backbone.shape().dims() != card.shape {
-        return Err(unknown(format!("{:?} features of layer `{}`", card.shape, card.layer)));
-    }
-    let extractor = Extractor::open(&backbone, &Device::cpu())?;
+    let extractor = network.open(weights, &unknown)?;
     let kept = card.select.is_some().then(|| select::kept(dir)).transpose()?;
     let reduction = card.reduce.as_deref().map(|file| reduce::open(dir, file)).transpose()?;
     let (mlp, classes) = train::open(dir)?;
@@ -70,7 +116,7 @@ fn unfinished(dir: &RunDir, reason: String) -> ChainError {
     ChainError::Unfinished { dir: dir.root().to_path_buf(), reason }
 }
 
-fn card(dir: &RunDir) -> Result<Card, ChainError> {
+fn card(dir: &RunDir) -> Result<(Described, Card), ChainError> {
     let root = dir.root();
     let no_run = |reason: &str| ChainError::NoRun { dir: root.to_path_buf(), reason: reason.to_string() };
     let path = dir.card();
@@ -84,7 +130,8 @@ fn card(dir: &RunDir) -> Result<Card, ChainError> {
     }
     let text = std::fs::read(&path).map_err(IoError::read(&path))?;
     let wrong = |error: serde_json::Error| IoError::Table { path: path.clone(), reason: error.to_string() };
-    Ok(serde_json::from_slice(&text).map_err(wrong)?)
+    let network = serde_json::from_slice(&text).map_err(wrong)?;
+    Ok((network, serde_json::from_slice(&text).map_err(wrong)?))
 }
 
 /// A run that was interrupted while it learnt anew has new and old files side by side; its records tell. A classifier that was copied without
@@ -113,7 +160,7 @@ fn committed(dir: &RunDir, card: &Card) -> Result<(), ChainError> {
 }
 
 /// The weights that the run used: drawn anew, from this program, or from a file with the same bytes.
-fn origin(card: &Card, model: &'static ModelSpec, given: Option<&Path>) -> Result<Origin, ChainError> {
+fn origin(card: &Described, model: &'static ModelSpec, given: Option<&Path>) -> Result<Origin, ChainError> {
     let expected = &card.weights_sha256;
     let of_file = |path: &Path| {
         let origin = Origin::file(path, None);

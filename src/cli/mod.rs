@@ -4,6 +4,7 @@ mod bench;
 mod classify;
 mod clean;
 mod completions;
+mod embed;
 mod init;
 mod models;
 mod plan;
@@ -12,6 +13,7 @@ mod run;
 mod runs;
 mod schema;
 mod show;
+mod similar;
 mod top;
 mod weights;
 
@@ -104,6 +106,21 @@ enum Command {
     /// Delete what a run has written; without --yes it only tells what would go.
     #[command(after_help = "Examples:\n  featurize clean runs/fruits\n  featurize clean runs/fruits --features --yes")]
     Clean(clean::CleanArgs),
+    /// Features of pictures without a YAML: the numbers that a run writes, in one Parquet file.
+    ///
+    /// The features of all pictures are held in memory until the file is written; for more than fit there, write a pipeline. A picture that cannot
+    /// be read is told on standard error and the others go on; then the exit code is 1.
+    #[command(
+        after_help = "Examples:\n  featurize embed my/pictures -o features.parquet\n  find . -name '*.png' | featurize embed - -o f.parquet \
+                            --model resnet50 --weights torchvision --features max"
+    )]
+    Embed(embed::EmbedArgs),
+    /// The pictures of a run that are nearest to others, by the cosine of their features.
+    #[command(
+        after_help = "Examples:\n  featurize similar runs/fruits photo.jpg -k 5\n  featurize similar runs/fruits photo.jpg --sheet \
+                            similar.png --split train"
+    )]
+    Similar(similar::SimilarArgs),
     /// The networks that can be used.
     #[command(after_help = "Examples:\n  featurize models list\n  featurize models show efficientnet_lite0")]
     Models {
@@ -240,6 +257,8 @@ pub fn main() -> ExitCode {
         Command::Classify(arguments) => classify::run(&arguments),
         Command::Models { command } => models::run(&command),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Embed(arguments) => embed::run(&arguments),
+        Command::Similar(arguments) => similar::run(&arguments),
         Command::Init(arguments) => init::run(&arguments),
         Command::Show(arguments) => show::run(&arguments),
         Command::Runs(arguments) => runs::list(&arguments),

@@ -46,8 +46,7 @@ pub struct TopArgs {
 /// read are told and do not stop the others, but the command fails at its end.
 pub fn run(chain: &Chain, arguments: &TopArgs, wnids: &[&str]) -> Result<(), Error> {
     let pictures = pictures(&arguments.paths)?;
-    let threads = arguments.threads.map(usize::from);
-    let threads = threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+    let threads = threads(arguments.threads);
     let mut figure =
         arguments.plot.as_deref().map(|path| Figure::new(path, pictures.len(), arguments.top)).transpose()?;
     let mut writer = Writer::new(chain, arguments, wnids, &pictures);
@@ -123,8 +122,13 @@ impl<'a> Figure<'a> {
     }
 }
 
+/// So many threads, or one a core.
+pub fn threads(asked: Option<u16>) -> usize {
+    asked.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from)
+}
+
 /// Every picture that was asked for, in the order of the command line.
-fn pictures(paths: &[PathBuf]) -> Result<Vec<NamedFile>, Error> {
+pub fn pictures(paths: &[PathBuf]) -> Result<Vec<NamedFile>, Error> {
     let mut pictures = Vec::new();
     for path in paths {
         if path.as_os_str() == "-" {

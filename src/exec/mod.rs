@@ -16,6 +16,8 @@ use crate::weights::WeightError;
 /// A network cannot be run.
 #[derive(Debug, Error)]
 pub enum ExecError {
+    #[error("a worker thread died; this is a fault of featurize")]
+    Worker,
     #[error(transparent)]
     Weights(#[from] WeightError),
     #[error("the device `{device}` was asked for, but {reason}")]

@@ -8,6 +8,7 @@
 //! [`FeatureMatrix`]: crate::table::FeatureMatrix
 
 pub mod anova;
+pub mod cosine;
 pub mod metrics;
 pub mod mlp;
 pub mod neighbours;

@@ -9,6 +9,8 @@ fn call(arguments: &[&str]) -> Run {
 #[test]
 fn every_command_has_help_with_an_example() {
     let commands = [
+        "embed",
+        "similar",
         "init",
         "show",
         "runs",

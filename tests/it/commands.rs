@@ -76,7 +76,7 @@ fn init_finds_a_table_and_overwrites_nothing() {
     }
     workspace.write("pictures/labels.csv", table.as_bytes());
     let init =
-        |more: &[&str]| call(&workspace.path(""), &[&["init", "pictures", "-o", "below/my.yaml"], more].concat());
+        |more: &[&str]| call(&workspace.path(""), &[&["init", "pictures", "-o", "below/my.yaml"][..], more].concat());
     let run = init(&[]).ok();
     assert!(run.stdout.contains("12 pictures, 2 classes; named by"), "{}", run.stdout);
     assert!(run.stdout.contains("4 pictures take no part"), "{}", run.stdout);
@@ -193,4 +193,67 @@ fn shells_and_man_are_told_of_every_command() {
         let text = String::from_utf8(workspace.read(&format!("man1/{page}"))).expect("text");
         assert!(text.contains(part), "{page}: {text}");
     }
+}
+
+#[test]
+fn embed_writes_the_numbers_of_a_run_and_the_good_pictures_of_bad_ones() {
+    let workspace = Workspace::with_fruits(3, 1);
+    workspace.run("out", &["--until", "extract", "--set", "extract.shard_rows=100"]).ok();
+    workspace.write("pictures/broken.jpg", b"no picture");
+    let at = workspace.path("");
+    for (layout, threads) in [("wide", "1"), ("array", "3")] {
+        let arguments = ["embed", "pictures", "-o", "e.parquet", "--layout", layout, "--threads", threads];
+        let run = call(&at, &arguments);
+        assert_eq!(run.code, Some(1), "{}", run.stderr);
+        assert!(run.stderr.contains("pictures/broken.jpg: not_an_image"), "{}", run.stderr);
+        let shown = |file: &str| -> Value {
+            serde_json::from_str(&call(&at, &["show", file, "-n", "99", "--json"]).ok().stdout).expect("JSON")
+        };
+        let (ours, theirs) = (shown("e.parquet"), shown("out/features/part-00000.parquet"));
+        assert_eq!(ours["rows"], 12);
+        if layout == "wide" {
+            let rows = ours["head"].as_array().expect("rows").iter().zip(theirs["head"].as_array().expect("rows"));
+            for (a, b) in rows {
+                for column in ["efficientnet_lite0_avg_0001", "efficientnet_lite0_avg_1279"] {
+                    assert_eq!(a[column], b[column], "{}", a["path"]);
+                }
+                assert_eq!(a["path"], format!("pictures/{}", b["path"].as_str().expect("a path")));
+            }
+        }
+        assert_eq!(ours["metadata"]["featurize.recipe"], theirs["metadata"]["featurize.recipe"]);
+    }
+    let wrong = call(&at, &["embed", "pictures", "-o", "x.parquet", "--layer", "bn22"]);
+    assert_eq!(wrong.code, Some(2));
+    assert!(wrong.stderr.contains("did you mean `bn2`"), "{}", wrong.stderr);
+}
+
+#[test]
+fn similar_finds_the_kind_and_not_the_picture_itself() {
+    let workspace = Workspace::with_fruits(4, 2);
+    workspace.run("out", &["--until", "extract"]).ok();
+    let at = workspace.path("");
+    let mut names: Vec<_> = std::fs::read_dir(workspace.path("pictures/Test/Lemon"))
+        .expect("folder")
+        .map(|one| one.expect("entry").path())
+        .collect();
+    names.sort();
+    let query = names[0].to_string_lossy().into_owned();
+    let run = call(&at, &["similar", "out", &query, "-k", "3", "--json", "--sheet", "s.png"]).ok();
+    let found: Value = serde_json::from_str(&run.stdout).expect("JSON");
+    let found = found["similar"].as_array().expect("a list");
+    assert_eq!(found.len(), 3);
+    for one in found {
+        assert_eq!(one["label"], "Lemon", "{}", run.stdout);
+        assert!(!query.ends_with(one["path"].as_str().expect("a path")), "{}", run.stdout);
+        assert!((0.5..=1.0).contains(&one["cosine"].as_f64().expect("a number")));
+    }
+    assert!(workspace.read("s.png").starts_with(b"\x89PNG"));
+    // a copy of a picture of the run is that picture
+    workspace.write("copy.jpg", &std::fs::read(&query).expect("read"));
+    let copy = call(&at, &["similar", "out", "copy.jpg", "-k", "1", "--split", "test"]).ok().stdout;
+    assert!(copy.contains("1.0000  Lemon  Test/Lemon/"), "{copy}");
+    let bad = call(&at, &["similar", "out", "copy.jpg", "pipeline.yaml", "-k", "1", "--split", "train"]);
+    assert_eq!(bad.code, Some(1));
+    assert!(bad.stdout.contains("Training/") && bad.stderr.contains("not_an_image"), "{}{}", bad.stdout, bad.stderr);
+    assert_eq!(call(&at, &["similar", "pictures", "copy.jpg"]).code, Some(2));
 }
