@@ -5,6 +5,7 @@ pub(crate) mod contents;
 
 use std::fmt;
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use crate::backbone::{Backbone, Tap};

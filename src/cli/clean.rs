@@ -20,7 +20,7 @@ pub struct CleanArgs {
     /// The feature tables: the run stays usable by `predict`, and another `run` computes them again.
     #[arg(long)]
     features: bool,
-    /// The other tables: manifest, reduced, predictions.
+    /// The other tables: manifest, reduced, predictions, quality.
     #[arg(long)]
     tables: bool,
     /// Everything that the run has written.
@@ -41,8 +41,9 @@ pub fn run(arguments: &CleanArgs) -> Result<(), Error> {
     let all = own(&dir);
     let chosen = |path: &Path| {
         let feature = path.starts_with("features") || path.starts_with(".store/shards");
-        let table =
-            ["manifest.parquet", "reduced.parquet", "predictions.parquet"].iter().any(|name| path == Path::new(name));
+        let table = ["manifest.parquet", "reduced.parquet", "predictions.parquet", "quality.parquet"]
+            .iter()
+            .any(|name| path == Path::new(name));
         arguments.all || arguments.features && feature || arguments.tables && table
     };
     let asked = arguments.all || arguments.features || arguments.tables;
@@ -98,10 +99,11 @@ fn own(dir: &RunDir) -> Vec<(PathBuf, u64)> {
             paths.insert(path.to_path_buf());
         }
     };
-    for path in [dir.manifest(), dir.reduced(), dir.predictions(), dir.columns(), dir.pca(), dir.mlp(), dir.card()] {
+    for path in [dir.manifest(), dir.reduced(), dir.predictions(), dir.columns(), dir.mlp(), dir.card()] {
         add(path);
     }
-    for path in [dir.metrics(), dir.report(), dir.run_json(), dir.lock()] {
+    ["scale", "pca", "svd"].into_iter().for_each(|kind| add(dir.reduction(kind)));
+    for path in [dir.metrics(), dir.quality(), dir.report(), dir.run_json(), dir.lock()] {
         add(path);
     }
     for stage in StageId::ALL {

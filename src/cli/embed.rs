@@ -11,11 +11,11 @@ use crate::config;
 use crate::error::Error;
 use crate::exec::Device;
 use crate::extractor::Extractor;
-use crate::io::features::ARRAY;
+use crate::io::features::{self, Layout};
 use crate::io::table::Table;
 use crate::plan::Plan;
 use crate::progress::Style;
-use crate::table::FeatureMatrix;
+use crate::table::{Dtype, FeatureMatrix};
 
 /// Which pictures, and which features of them.
 #[derive(Debug, Args)]
@@ -99,8 +99,10 @@ pub fn run(arguments: &EmbedArgs) -> Result<(), Error> {
     ui.check()?;
     all?;
     let table = Table::new(paths.len()).text("path", paths.iter().copied().map(Some));
-    let table = if plan.is_wide() { table.wide(&plan.columns(), &rows) } else { table.array(ARRAY, &rows) };
-    table.write(&arguments.out, &plan.metadata())?;
+    let names = plan.columns();
+    let layout = if plan.is_wide() { Layout::Wide(&names) } else { Layout::Array(plan.width()) };
+    let rows: Vec<&[f32]> = rows.iter_rows().collect();
+    features::write(&arguments.out, table, layout, Dtype::F32, &rows, &plan.metadata())?;
     if failed > 0 {
         return Err(ChainError::Failed { failed, of: pictures.len() }.into());
     }
