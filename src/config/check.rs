@@ -266,7 +266,9 @@ fn check_mlp(mlp: &Mlp, source: &Source) -> Checked {
             return expected(source, &format!("train.mlp.{key}"), wanted, value);
         }
     }
-    for (key, value) in [("max_iter", mlp.max_iter), ("n_iter_no_change", mlp.n_iter_no_change)] {
+    for (key, value) in
+        [("max_iter", mlp.max_iter), ("max_fun", mlp.max_fun), ("n_iter_no_change", mlp.n_iter_no_change)]
+    {
         if value == 0 {
             return expected(source, &format!("train.mlp.{key}"), "a whole number of at least 1", value);
         }
@@ -275,6 +277,11 @@ fn check_mlp(mlp: &Mlp, source: &Source) -> Checked {
         // whichever name it was written under
         let written = if source.has("train.mlp.hidden") { "hidden" } else { "hidden_layer_sizes" };
         return expected(source, &format!("train.mlp.{written}[{i}]"), "a whole number of at least 1", 0);
+    }
+    if mlp.early_stopping && mlp.solver == super::Solver::Lbfgs {
+        let message =
+            "`train.mlp.early_stopping` goes with `solver: adam` or `sgd`; `lbfgs` has no passes to stop after";
+        return Err(ConfigError::at_key(source, "train.mlp.early_stopping", message));
     }
     if mlp.early_stopping && mlp.validation_fraction == 0.0 {
         let message =

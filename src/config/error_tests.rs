@@ -209,7 +209,10 @@ fn wrong_types_and_words() {
             "3:30: `train.mlp.learning_rate`: expected `constant`, `invscaling` or `adaptive`, found `0.01`; the number goes into \
              `learning_rate_init`",
         ),
-        ("train: {mlp: {solver: lbfgs}}", "3:23: `train.mlp.solver`: expected `adam` or `sgd`, found `lbfgs`"),
+        (
+            "train: {mlp: {solver: rmsprop}}",
+            "3:23: `train.mlp.solver`: expected `adam`, `sgd` or `lbfgs`, found `rmsprop`",
+        ),
         (
             "train: {mlp: {alpha: '1'}}",
             "3:22: `train.mlp.alpha`: expected a number, found the text \"1\"; write it without quotes",
@@ -343,6 +346,11 @@ fn values_out_of_range() {
         (
             "train: {mlp: {beta_1: 1}}",
             "3:23: `train.mlp.beta_1`: expected a number of at least 0 and less than 1, found `1`",
+        ),
+        ("train: {mlp: {max_fun: 0}}", "3:24: `train.mlp.max_fun`: expected a whole number of at least 1, found `0`"),
+        (
+            "train: {mlp: {solver: lbfgs, early_stopping: true}}",
+            "3:46: `train.mlp.early_stopping` goes with `solver: adam` or `sgd`; `lbfgs` has no passes to stop after",
         ),
         ("train: {mlp: {max_iter: 0}}", "3:25: `train.mlp.max_iter`: expected a whole number of at least 1, found `0`"),
         (

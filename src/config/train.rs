@@ -28,7 +28,7 @@ pub struct Mlp {
     pub hidden: Vec<usize>,
     /// Of the hidden layers: `identity`, `logistic`, `tanh` or `relu`. Default: `relu`.
     pub activation: Activation,
-    /// `adam` or `sgd`. Default: `adam`.
+    /// `adam`, `sgd` or `lbfgs` (all rows at every step; good for few rows). Default: `adam`.
     pub solver: Solver,
     /// Strength of the L2 penalty, at least 0. Default: 0.0001.
     #[schemars(range(min = 0))]
@@ -47,6 +47,8 @@ pub struct Mlp {
     /// Passes over the rows at most, at least 1. Default: 200.
     #[schemars(range(min = 1))]
     pub max_iter: usize,
+    /// Evaluations of the loss at most for `lbfgs`, at least 1. Default: 15000.
+    pub max_fun: usize,
     /// Shuffle the rows before each pass. Default: true.
     pub shuffle: bool,
     /// Seed of the weights, the shuffling and the validation part. Default: 0. Also written `random_state`.
@@ -92,6 +94,7 @@ impl Default for Mlp {
             learning_rate_init: 1e-3,
             power_t: 0.5,
             max_iter: 200,
+            max_fun: 15_000,
             shuffle: true,
             seed: 0,
             tol: 1e-4,
@@ -129,6 +132,8 @@ pub enum Solver {
     Adam,
     /// Stochastic gradient descent with momentum.
     Sgd,
+    /// Limited-memory BFGS.
+    Lbfgs,
 }
 
 /// Schedule of the learning rate of `sgd`.

@@ -5,6 +5,7 @@
 //! in scikit-learn's form. Given the same first weights and order of samples it follows the same loss curve; its own come from
 //! ChaCha8 and the seed. Source: scikit-learn 1.9, `_multilayer_perceptron.py` and `_stochastic_optimizers.py`.
 
+mod full_batch;
 mod network;
 mod optimizer;
 mod predict;
@@ -12,7 +13,9 @@ mod predict;
 mod tests;
 mod train;
 
+pub use full_batch::FullBatch;
 pub use predict::argmax;
+pub use train::check_rows;
 
 use std::ops::ControlFlow;
 
@@ -62,6 +65,8 @@ pub enum Solver {
     Adam,
     /// Stochastic gradient descent with (Nesterov's) momentum.
     Sgd,
+    /// Limited-memory BFGS: all rows at every step, in `f64`.
+    Lbfgs,
 }
 
 /// How the learning rate of [`Solver::Sgd`] changes: scikit-learn's `learning_rate`.
@@ -97,6 +102,8 @@ pub struct MlpParams {
     pub power_t: f64,
     /// Most epochs.
     pub max_iter: usize,
+    /// Most evaluations of the loss; for [`Solver::Lbfgs`] only.
+    pub max_fun: usize,
     /// Whether each epoch visits the samples in a new order.
     pub shuffle: bool,
     /// Seed of the first weights, of the order of samples and of the validation split.
@@ -133,6 +140,7 @@ impl Default for MlpParams {
             learning_rate_init: 1e-3,
             power_t: 0.5,
             max_iter: 200,
+            max_fun: 15_000,
             shuffle: true,
             seed: 0,
             tol: 1e-4,
@@ -318,6 +326,7 @@ impl MlpParams {
         for (name, value) in [
             ("batch_size", self.batch_size.unwrap_or(1)),
             ("max_iter", self.max_iter),
+            ("max_fun", self.max_fun),
             ("n_iter_no_change", self.n_iter_no_change),
         ] {
             if value == 0 {
@@ -332,6 +341,19 @@ impl MlpParams {
     /// The same inputs and seed give the same classifier. `on_epoch` is called after every epoch; when it breaks, training ends
     /// with [`MlpError::Interrupted`].
     pub fn fit(&self, x: &FeatureMatrix, y: &[usize], classes: usize, on_epoch: OnEpoch) -> Result<Mlp, MlpError> {
+        let rows: Vec<usize> = (0..x.rows()).collect();
+        self.fit_rows(x, y, &rows, classes, on_epoch)
+    }
+
+    /// [`MlpParams::fit`] on some rows of a table: they are picked batch by batch, so the table is not copied. `y` has a class for every row of it.
+    pub fn fit_rows(
+        &self,
+        x: &FeatureMatrix,
+        y: &[usize],
+        rows: &[usize],
+        classes: usize,
+        on_epoch: OnEpoch,
+    ) -> Result<Mlp, MlpError> {
         let start = train::first_layers(self, x.cols(), classes);
         let mut order = train::Shuffler::new(self.seed);
         let shuffle = self.shuffle;
@@ -340,7 +362,7 @@ impl MlpParams {
                 order.shuffle(samples);
             }
         };
-        train::train(self, train::Labelled { x, y, classes }, start, &mut order, on_epoch)
+        train::train(self, train::Labelled { x, y, rows, classes }, start, &mut order, on_epoch)
     }
 
     /// Trains from given layers, visiting samples in a given order: for going on, and for following scikit-learn step by step.
@@ -353,6 +375,7 @@ impl MlpParams {
         order: Order,
         on_epoch: OnEpoch,
     ) -> Result<Mlp, MlpError> {
-        train::train(self, train::Labelled { x, y, classes }, start, order, on_epoch)
+        let rows: Vec<usize> = (0..x.rows()).collect();
+        train::train(self, train::Labelled { x, y, rows: &rows, classes }, start, order, on_epoch)
     }
 }

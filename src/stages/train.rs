@@ -110,6 +110,7 @@ fn params(settings: &config::Mlp) -> MlpParams {
         solver: match settings.solver {
             config::Solver::Adam => Solver::Adam,
             config::Solver::Sgd => Solver::Sgd,
+            config::Solver::Lbfgs => Solver::Lbfgs,
         },
         alpha: settings.alpha,
         batch_size: match settings.batch_size {
@@ -124,6 +125,7 @@ fn params(settings: &config::Mlp) -> MlpParams {
         learning_rate_init: settings.learning_rate_init,
         power_t: settings.power_t,
         max_iter: settings.max_iter,
+        max_fun: settings.max_fun,
         shuffle: settings.shuffle,
         seed: settings.seed,
         tol: settings.tol,

@@ -91,7 +91,7 @@ impl Optimizer {
             Solver::Adam => {
                 Rule::Adam { beta_1: params.beta_1, beta_2: params.beta_2, epsilon: params.epsilon, step: 0 }
             }
-            Solver::Sgd => Rule::Sgd { momentum: params.momentum, nesterov: params.nesterovs_momentum },
+            Solver::Sgd | Solver::Lbfgs => Rule::Sgd { momentum: params.momentum, nesterov: params.nesterovs_momentum },
         };
         let adam = params.solver == Solver::Adam;
         let memory = |parameter: Tensor| {

@@ -20,7 +20,11 @@ fn params(given: &Value) -> MlpParams {
     MlpParams {
         hidden: golden::indices(&given["hidden_layer_sizes"]),
         activation: Activation::from_name(text(given, "activation", "relu")).expect("an activation"),
-        solver: if text(given, "solver", "adam") == "sgd" { Solver::Sgd } else { Solver::Adam },
+        solver: match text(given, "solver", "adam") {
+            "sgd" => Solver::Sgd,
+            "lbfgs" => Solver::Lbfgs,
+            _ => Solver::Adam,
+        },
         learning_rate: match text(given, "learning_rate", "constant") {
             "invscaling" => Schedule::InvScaling,
             "adaptive" => Schedule::Adaptive,
@@ -67,6 +71,36 @@ fn loss_curves_are_those_of_scikit_learn() {
         assert_eq!(mlp.converged, mlp.n_iter < params.max_iter, "{name}");
         let probabilities = mlp.predict_proba(&x.select_rows(&[0, 1, 2, 3, 4, 5])).expect("probabilities");
         golden::near(probabilities.as_slice(), &golden::vector_f32(&case["probabilities"]), 2e-4);
+    }
+}
+
+#[test]
+fn lbfgs_ends_where_scikit_learn_does() {
+    let golden = golden::classifiers();
+    for case in golden::list(&golden["mlp_lbfgs"]) {
+        let (x, y, classes) = golden::labelled(&case["labelled"]);
+        let params = params(&case["params"]);
+        let mlp = params.fit_from(&x, &y, classes, start(case), &mut |_, _| {}, &mut go_on).expect("a classifier");
+        let loss = mlp.loss_curve.last().copied().expect("an iteration");
+        let expected = golden::number(&case["loss"]);
+        println!(
+            "{}: {} iterations, loss {loss}, scikit-learn {} and {expected}",
+            case["name"], mlp.n_iter, case["n_iter"]
+        );
+        let values = golden::vector(&case["values"]);
+        golden::close(&mlp.loss_curve[..values.len()], &values, 1e-6);
+        golden::close(&[loss], &[expected], 1e-4);
+        let predicted = mlp.predict(&x).expect("predictions");
+        let right = predicted.iter().zip(&y).filter(|(p, y)| p == y).count();
+        golden::close(&[right as f64 / y.len() as f64], &[golden::number(&case["accuracy"])], 1e-12);
+        // a part of a table is trained on as if it were the table
+        let rows: Vec<usize> = (0..x.rows()).step_by(2).collect();
+        let half: Vec<usize> = rows.iter().map(|&row| y[row]).collect();
+        for solver in [Solver::Lbfgs, Solver::Adam] {
+            let params = MlpParams { solver, max_iter: 5, ..params.clone() };
+            let part = params.fit_rows(&x, &y, &rows, classes, &mut go_on).expect("a classifier");
+            assert_eq!(part, params.fit(&x.select_rows(&rows), &half, classes, &mut go_on).expect("a classifier"));
+        }
     }
 }
 

@@ -4,13 +4,17 @@ use candle_core::{Device, Tensor};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
+use super::full_batch::FullBatch;
 use super::network::Network;
 use super::optimizer::Optimizer;
-use super::{Activation, Dense, Epoch, Mlp, MlpError, MlpParams, OnEpoch, Order};
+use super::{Activation, Dense, Epoch, Mlp, MlpError, MlpParams, OnEpoch, Order, Solver};
+use crate::learn::lbfgs::{End, Limits, minimize};
 use crate::table::FeatureMatrix;
 
 /// Rows of a batch when none are asked for.
 const AUTO_BATCH: usize = 200;
+/// scipy's default of `ftol`, which scikit-learn leaves as it is.
+const SCIPY_FTOL: f64 = 2.220_446_049_250_313e-9;
 
 /// What randomness is for: each has a stream of its own, so that one does not shift the others.
 #[derive(Clone, Copy)]
@@ -77,28 +81,36 @@ pub struct Labelled<'a> {
     pub x: &'a FeatureMatrix,
     /// (n)
     pub y: &'a [usize],
+    /// The rows trained on.
+    pub rows: &'a [usize],
     /// Classes there are.
     pub classes: usize,
 }
 
+/// Whether the named rows of `x` with the classes `y` can be trained on.
+pub fn check_rows(x: &FeatureMatrix, y: &[usize], rows: &[usize], classes: usize) -> Result<(), MlpError> {
+    Labelled { x, y, rows, classes }.check()
+}
+
 impl Labelled<'_> {
     fn check(&self) -> Result<(), MlpError> {
-        let Self { x, y, classes } = *self;
-        let (rows, features) = (x.rows(), x.cols());
+        let Self { x, y, rows: named, classes } = *self;
+        let (rows, features) = (named.len(), x.cols());
         if rows == 0 || features == 0 {
             return Err(MlpError::Empty { rows, features });
         }
-        if y.len() != rows {
-            return Err(MlpError::Labels { labels: y.len(), rows });
+        if y.len() != x.rows() {
+            return Err(MlpError::Labels { labels: y.len(), rows: x.rows() });
         }
         if let Some((row, &class)) = y.iter().enumerate().find(|&(_, &class)| class >= classes) {
             return Err(MlpError::Class { row, class, classes });
         }
-        if y.iter().all(|&class| class == y[0]) {
+        if named.iter().all(|&row| y[row] == y[named[0]]) {
             return Err(MlpError::OneClass { rows });
         }
-        match x.as_slice().iter().position(|value| !value.is_finite()) {
-            Some(at) => Err(MlpError::NotFinite { row: at / features, column: at % features }),
+        let torn = |&row: &usize| Some((row, x.row(row).iter().position(|value| !value.is_finite())?));
+        match named.iter().find_map(torn) {
+            Some((row, column)) => Err(MlpError::NotFinite { row, column }),
             None => Ok(()),
         }
     }
@@ -141,6 +153,9 @@ pub fn train(
         converged: false,
     };
     check_start(params, &model, data)?;
+    if params.solver == Solver::Lbfgs {
+        return lbfgs(params, data, model, on_epoch);
+    }
     let (samples, mut validation) = hold_out(params, data, &model)?;
     let network = Network::new(&model.layers, params.activation, params.alpha)?;
     let mut optimizer = Optimizer::new(params, network.parameters()?)?;
@@ -169,6 +184,28 @@ pub fn train(
     if model.layers.iter().any(|layer| layer.weights.iter().chain(&layer.bias).any(|value| !value.is_finite())) {
         return Err(MlpError::Diverged { epoch: model.n_iter });
     }
+    Ok(model)
+}
+
+/// scikit-learn's `solver="lbfgs"`: iterations are counted as epochs; batches, orders and early stopping mean nothing to it.
+fn lbfgs(params: &MlpParams, data: Labelled, mut model: Mlp, on_epoch: OnEpoch) -> Result<Mlp, MlpError> {
+    let Labelled { x, y, rows, classes } = data;
+    let widths = widths(params, x.cols(), classes);
+    let (activation, alpha) = (params.activation, params.alpha);
+    let batch = FullBatch { x, y, rows, weights: None, activation, widths, alpha, intercept: true };
+    let (max_iter, max_fun) = (params.max_iter, params.max_fun);
+    let limits = Limits { max_iter, max_fun, max_line_search: 20, gtol: params.tol, ftol: SCIPY_FTOL };
+    let mut heard = |number: usize, loss: f64| {
+        model.loss_curve.push(loss);
+        on_epoch(&Epoch { number, max_iter, loss, validation_score: None }).map_break(|()| MlpError::Interrupted)
+    };
+    let start = FullBatch::pack(&model.layers);
+    let found = minimize(start, limits, &mut |at, gradient| Ok(batch.loss(at, gradient)), &mut heard)?;
+    if !found.value.is_finite() {
+        return Err(MlpError::Diverged { epoch: found.iterations });
+    }
+    (model.n_iter, model.converged) = (found.iterations, found.end != End::Limit);
+    model.layers = batch.unpack(&found.x);
     Ok(model)
 }
 
@@ -229,13 +266,13 @@ fn check_start(params: &MlpParams, start: &Mlp, data: Labelled) -> Result<(), Ml
 
 /// Splits off the validation rows, by class; without early stopping all rows train.
 fn hold_out(params: &MlpParams, data: Labelled, start: &Mlp) -> Result<(Vec<usize>, Option<Validation>), MlpError> {
-    let rows = data.y.len();
+    let rows = data.rows.len();
     if !params.early_stopping {
-        return Ok(((0..rows).collect(), None));
+        return Ok((data.rows.to_vec(), None));
     }
     let fail = |need: String| MlpError::Validation { need, rows };
     let mut by_class = vec![Vec::new(); data.classes];
-    data.y.iter().enumerate().for_each(|(row, &class)| by_class[class].push(row));
+    data.rows.iter().for_each(|&row| by_class[data.y[row]].push(row));
     if let Some(class) = by_class.iter().position(|members| members.len() == 1) {
         return Err(fail(format!("at least 2 pictures of each class, class {class} has 1")));
     }
@@ -259,7 +296,7 @@ fn hold_out(params: &MlpParams, data: Labelled, start: &Mlp) -> Result<(Vec<usiz
         held.extend_from_slice(&members[..share]);
     }
     held.sort_unstable();
-    let samples = (0..rows).filter(|row| held.binary_search(row).is_err()).collect();
+    let samples = data.rows.iter().copied().filter(|row| held.binary_search(row).is_err()).collect();
     let validation = Validation {
         rows: data.x.select_rows(&held),
         y: held.iter().map(|&row| data.y[row]).collect(),

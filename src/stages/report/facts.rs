@@ -309,6 +309,7 @@ fn classifier(settings: &config::Mlp, trained: &Trained) -> String {
     let solver = match settings.solver {
         config::Solver::Adam => "Adam",
         config::Solver::Sgd => "SGD",
+        config::Solver::Lbfgs => "L-BFGS",
     };
     format!("multi-layer perceptron {}, {activation}, {solver}, seed {}", layers.join(" → "), settings.seed)
 }

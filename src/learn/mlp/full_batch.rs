@@ -1,0 +1,170 @@
+//! Loss and gradient of all rows at once in `f64`, for L-BFGS: of the perceptron, and of logistic regression, which is one without hidden
+//! layers. The `f32` table is widened a block of rows at a time, never as a whole.
+
+use faer::linalg::matmul::matmul;
+use faer::{Accum, MatMut, MatRef, get_global_parallelism};
+
+use super::{Activation, Dense};
+use crate::table::FeatureMatrix;
+
+/// Rows that are widened at a time.
+const BLOCK: usize = 512;
+
+/// What the loss is made of.
+#[derive(Debug)]
+pub struct FullBatch<'a> {
+    pub x: &'a FeatureMatrix,
+    pub y: &'a [usize],
+    /// The rows trained on.
+    pub rows: &'a [usize],
+    /// Weight of a row of each class.
+    pub weights: Option<&'a [f64]>,
+    pub activation: Activation,
+    /// Inputs, hidden layers, outputs.
+    pub widths: Vec<usize>,
+    /// The L2 penalty is half of this times the squared weights, over the sum of the rows' weights.
+    pub alpha: f64,
+    /// False: the biases stay as they are.
+    pub intercept: bool,
+}
+
+impl FullBatch<'_> {
+    /// All parameters in a row: weights (inputs, outputs), then biases, layer by layer.
+    pub fn pack(layers: &[Dense]) -> Vec<f64> {
+        layers.iter().flat_map(|layer| layer.weights.iter().chain(&layer.bias)).map(|&v| f64::from(v)).collect()
+    }
+
+    /// [`FullBatch::pack`] backwards.
+    pub fn unpack(&self, packed: &[f64]) -> Vec<Dense> {
+        let (mut layers, mut rest) = (Vec::new(), packed);
+        for pair in self.widths.windows(2) {
+            let (weights, after) = rest.split_at(pair[0] * pair[1]);
+            let (bias, after) = after.split_at(pair[1]);
+            rest = after;
+            let narrow = |values: &[f64]| values.iter().map(|&v| v as f32).collect();
+            layers.push(Dense { inputs: pair[0], outputs: pair[1], weights: narrow(weights), bias: narrow(bias) });
+        }
+        layers
+    }
+
+    /// The loss at `packed`; its gradient goes into `gradient`.
+    pub fn loss(&self, packed: &[f64], gradient: &mut [f64]) -> f64 {
+        gradient.fill(0.0);
+        let (mut loss, mut weight) = (0.0, 0.0);
+        for rows in self.rows.chunks(BLOCK) {
+            let (own, own_weight) = self.block(rows, packed, gradient);
+            (loss, weight) = (loss + own, weight + own_weight);
+        }
+        loss /= weight;
+        gradient.iter_mut().for_each(|g| *g /= weight);
+        let mut at = 0;
+        for pair in self.widths.windows(2) {
+            let weights = at..at + pair[0] * pair[1];
+            let squares: f64 = packed[weights.clone()].iter().map(|w| w * w).sum();
+            loss += 0.5 * self.alpha * squares / weight;
+            gradient[weights.clone()]
+                .iter_mut()
+                .zip(&packed[weights.clone()])
+                .for_each(|(g, w)| *g += self.alpha * w / weight);
+            at = weights.end + pair[1];
+            if !self.intercept {
+                gradient[weights.end..at].fill(0.0);
+            }
+        }
+        loss
+    }
+
+    /// Adds the loss of some rows, and their gradient; returns the loss and the sum of their weights.
+    fn block(&self, rows: &[usize], packed: &[f64], gradient: &mut [f64]) -> (f64, f64) {
+        let (n, layers) = (rows.len(), self.widths.len() - 1);
+        let x = rows.iter().flat_map(|&row| self.x.row(row)).map(|&v| f64::from(v)).collect();
+        let mut values: Vec<Vec<f64>> = vec![x]; // (n, width) of every layer
+        let (mut at, mut places) = (0, Vec::with_capacity(layers));
+        for (layer, pair) in self.widths.windows(2).enumerate() {
+            let bias = at + pair[0] * pair[1];
+            let mut sums: Vec<f64> = packed[bias..bias + pair[1]].iter().copied().cycle().take(n * pair[1]).collect();
+            let (left, right) = (&values[layer], &packed[at..bias]);
+            product(&mut sums, (n, pair[1]), row_major(left, n, pair[0]), row_major(right, pair[0], pair[1]));
+            if layer + 1 < layers {
+                sums.iter_mut().for_each(|value| *value = self.activation.of_f64(*value));
+            }
+            values.push(sums);
+            places.push((at, bias));
+            at = bias + pair[1];
+        }
+        let mut delta = values.pop().unwrap_or_default();
+        let (loss, weight) = self.deltas(rows, &mut delta);
+        for layer in (0..layers).rev() {
+            let (inputs, outputs) = (self.widths[layer], self.widths[layer + 1]);
+            let ((at, bias), value) = (places[layer], &values[layer]);
+            for row in delta.chunks_exact(outputs) {
+                gradient[bias..bias + outputs].iter_mut().zip(row).for_each(|(g, d)| *g += d);
+            }
+            let left = row_major(value, n, inputs).transpose();
+            product(&mut gradient[at..bias], (inputs, outputs), left, row_major(&delta, n, outputs));
+            if layer > 0 {
+                let mut back = vec![0.0; n * inputs];
+                let weights = row_major(&packed[at..bias], inputs, outputs).transpose();
+                product(&mut back, (n, inputs), row_major(&delta, n, outputs), weights);
+                back.iter_mut().zip(value).for_each(|(d, &v)| *d *= self.activation.slope_f64(v));
+                delta = back;
+            }
+        }
+        (loss, weight)
+    }
+
+    /// Turns the last sums into weighted probability minus truth; the summed loss and weight.
+    fn deltas(&self, rows: &[usize], sums: &mut [f64]) -> (f64, f64) {
+        let outputs = sums.len() / rows.len();
+        let (mut loss, mut total) = (0.0, 0.0);
+        for (row, &at) in sums.chunks_exact_mut(outputs).zip(rows) {
+            let class = self.y[at];
+            let weight = self.weights.map_or(1.0, |weights| weights[class]);
+            total += weight;
+            if outputs == 1 {
+                // ln(1 + eᶻ) − y z
+                let (z, y) = (row[0], class as f64);
+                loss += weight * (z.max(0.0) + (-z.abs()).exp().ln_1p() - y * z);
+                row[0] = weight * (1.0 / (1.0 + (-z).exp()) - y);
+                continue;
+            }
+            let largest = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            let sum: f64 = row.iter().map(|z| (z - largest).exp()).sum();
+            loss += weight * (sum.ln() + largest - row[class]);
+            row.iter_mut().for_each(|z| *z = weight * (*z - largest).exp() / sum);
+            row[class] -= weight;
+        }
+        (loss, total)
+    }
+}
+
+fn row_major(values: &[f64], rows: usize, cols: usize) -> MatRef<'_, f64> {
+    MatRef::from_row_major_slice(values, rows, cols)
+}
+
+/// out += left right
+fn product(out: &mut [f64], (rows, cols): (usize, usize), left: MatRef<'_, f64>, right: MatRef<'_, f64>) {
+    let out = MatMut::from_row_major_slice_mut(out, rows, cols);
+    matmul(out, Accum::Add, left, right, 1.0, get_global_parallelism());
+}
+
+impl Activation {
+    fn of_f64(self, x: f64) -> f64 {
+        match self {
+            Self::Identity => x,
+            Self::Logistic => 1.0 / (1.0 + (-x).exp()),
+            Self::Tanh => x.tanh(),
+            Self::Relu => x.max(0.0),
+        }
+    }
+
+    /// The derivative, told from the value.
+    fn slope_f64(self, value: f64) -> f64 {
+        match self {
+            Self::Identity => 1.0,
+            Self::Logistic => value * (1.0 - value),
+            Self::Tanh => 1.0 - value * value,
+            Self::Relu => f64::from(value > 0.0),
+        }
+    }
+}
