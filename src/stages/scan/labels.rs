@@ -103,9 +103,12 @@ fn label_of(path: &str, depth: usize, rule: Label) -> Option<&str> {
     }
 }
 
+/// The hash that a candidate draws, and the candidate.
+type Lot = ([u8; 32], usize);
+
 /// Puts `fraction` of each class into test: those with the smallest hash of seed and path, so that a new picture moves at most one other.
 fn draw(fraction: f64, seed: u64, candidates: &mut [Candidate]) {
-    let mut groups: BTreeMap<Option<Arc<str>>, Vec<([u8; 32], usize)>> = BTreeMap::new();
+    let mut groups: BTreeMap<Option<Arc<str>>, Vec<Lot>> = BTreeMap::new();
     for (i, candidate) in candidates.iter().enumerate() {
         let mut hasher = blake3::Hasher::new();
         hasher.update(&seed.to_le_bytes()).update(candidate.path.as_bytes());
