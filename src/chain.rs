@@ -21,7 +21,7 @@ use crate::exec::{Device, ExecError};
 use crate::extractor::Extractor;
 pub use crate::extractor::Failure;
 use crate::io::IoError;
-use crate::learn::mlp::Mlp;
+use crate::learn::classifier::Classifier;
 use crate::learn::reduction::Reduction;
 use crate::models::{ModelSpec, Source, imagenet};
 use crate::stages::reduce::ReduceError;
@@ -103,7 +103,7 @@ struct Fitted {
     /// The columns that `select` kept, ascending.
     kept: Option<Vec<usize>>,
     reduction: Option<Reduction>,
-    mlp: Mlp,
+    classifier: Classifier,
 }
 
 impl Chain {
@@ -162,7 +162,7 @@ impl Fitted {
         if let Some(reduction) = &self.reduction {
             row = reduction.transform(&row).map_err(|error| failed(&error))?;
         }
-        let probabilities = self.mlp.predict_proba(&row).map_err(|error| failed(&error))?;
+        let probabilities = self.classifier.predict_proba(&row).map_err(|error| failed(&error))?;
         Ok(probabilities.as_slice().to_vec())
     }
 }

@@ -81,9 +81,7 @@ pub fn run(plan: &Plan, options: &Options, ui: &Ui) -> Result<Outcome, Error> {
     };
     let source = Source { dir: &plan.dir, shards, kept, reduced: reduced.is_some() };
     let trained = match &config.train {
-        Some(settings) => {
-            run.stage(StageId::Train, || train::run(plan, &settings.mlp, source, &listing.classes, ui))?
-        }
+        Some(settings) => run.stage(StageId::Train, || train::run(plan, settings, source, &listing.classes, ui))?,
         None => None,
     };
     let evaluated = match &trained {

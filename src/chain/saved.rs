@@ -106,8 +106,8 @@ pub fn open(dir: &RunDir, weights: Option<&Path>) -> Result<Chain, ChainError> {
     let extractor = network.open(weights, &unknown)?;
     let kept = card.select.is_some().then(|| select::kept(dir)).transpose()?;
     let reduction = card.reduce.as_deref().map(|file| reduce::open(dir, file)).transpose()?;
-    let (mlp, classes) = train::open(dir)?;
-    let fitted = Fitted { kept, reduction, mlp };
+    let (classifier, classes) = train::open(dir)?;
+    let fitted = Fitted { kept, reduction, classifier };
     fitted.check(extractor.width()).map_err(|reason| unfinished(dir, reason))?;
     Ok(Chain { extractor, head: Head::Fitted(Box::new(fitted)), classes })
 }
@@ -215,9 +215,9 @@ impl Fitted {
             }
             columns = reduction.outputs();
         }
-        let inputs = self.mlp.layers.first().map_or(0, |layer| layer.inputs);
+        let inputs = self.classifier.inputs();
         if inputs != columns {
-            return Err(format!("mlp.safetensors takes {inputs} columns, {columns} come in"));
+            return Err(format!("the classifier takes {inputs} columns, {columns} come in"));
         }
         Ok(())
     }

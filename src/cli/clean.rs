@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::io::IoError;
 use crate::progress::bytes;
 use crate::stages::StageId;
+use crate::stages::train::KINDS;
 use crate::store::{Lock, Record, RunDir};
 
 #[derive(Debug, Args)]
@@ -99,10 +100,11 @@ fn own(dir: &RunDir) -> Vec<(PathBuf, u64)> {
             paths.insert(path.to_path_buf());
         }
     };
-    for path in [dir.manifest(), dir.reduced(), dir.predictions(), dir.columns(), dir.mlp(), dir.card()] {
+    for path in [dir.manifest(), dir.reduced(), dir.predictions(), dir.columns(), dir.card()] {
         add(path);
     }
     ["scale", "pca", "svd"].into_iter().for_each(|kind| add(dir.reduction(kind)));
+    KINDS.into_iter().for_each(|kind| add(dir.classifier_file(kind)));
     for path in [dir.metrics(), dir.quality(), dir.report(), dir.run_json(), dir.lock()] {
         add(path);
     }

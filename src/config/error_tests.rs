@@ -327,7 +327,25 @@ fn values_out_of_range() {
         ("reduce: {scale: minmax}", "3:17: `reduce.scale`: expected `none`, `standard` or `l2`, found `minmax`"),
         ("reduce: {scale: none}", "3:9: `reduce` has nothing to do; write `reduce: {pca: {}}`, or leave `reduce` out"),
         ("reduce:", "3:1: `reduce` has nothing to do; write `reduce: {pca: {}}`, or leave `reduce` out"),
-        ("train: {}", "3:1: missing key `mlp` in `train`; write `train: {mlp: {}}`, or leave `train` out"),
+        (
+            "train: {}",
+            "3:8: `train` names no classifier; write `train: {mlp: {}}`, `logistic` or `knn`, or leave `train` out",
+        ),
+        ("train: {mlp: {}, cv: 1}", "3:22: `train.cv`: expected a whole number of at least 2, found `1`"),
+        ("train: {knn: {k: 0}}", "3:18: `train.knn.k`: expected a whole number of at least 1, found `0`"),
+        ("train: {logistic: {c: 0}}", "3:23: `train.logistic.c`: expected a number greater than 0, found `0`"),
+        (
+            "train: [{mlp: {}}, {knn: {k: 0}}]",
+            "3:30: `train[1].knn.k`: expected a whole number of at least 1, found `0`",
+        ),
+        (
+            "train: [{mlp: {}, knn: {}}]",
+            "3:9: `train[0]`: expected one of `mlp`, `logistic` and `knn`, found `2 of them`",
+        ),
+        (
+            "train: {knn: {}, group_by: a}",
+            "3:28: `train.group_by` keeps pictures in one fold, and there are no folds; write `cv: 5`",
+        ),
         (
             "train: {mlp: {hidden: [9, 0]}}",
             "3:27: `train.mlp.hidden[1]`: expected a whole number of at least 1, found `0`",

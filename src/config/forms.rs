@@ -10,12 +10,43 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Unexpect
 use serde::{Serialize, Serializer};
 
 use super::pipeline::{Channels, Components, Device, LimitPerClass, Weights};
-use super::train::BatchSize;
+use super::train::{BatchSize, Train};
 use crate::models::Source;
 
 /// A section that is there, even with nothing in it: `report:`.
 pub fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
+}
+
+/// `train`: keys and values, or a list of classifiers to compare.
+pub fn train<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Train>, D::Error> {
+    struct KeysOrList;
+
+    impl<'de> Visitor<'de> for KeysOrList {
+        type Value = Option<Train>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("keys and values (`mlp`, `logistic`, `knn`, `candidates`, `cv` or `group_by`), or a list of classifiers")
+        }
+
+        fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
+            Ok(Some(Train::default()))
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+            let mut candidates = Vec::new();
+            while let Some(item) = items.next_element()? {
+                candidates.push(item);
+            }
+            Ok(Some(Train { candidates, ..Train::default() }))
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+            Train::deserialize(MapAccessDeserializer::new(map)).map(Some)
+        }
+    }
+
+    deserializer.deserialize_any(KeysOrList)
 }
 
 /// `auto` (`None`) or a whole number of at least 1.

@@ -10,11 +10,12 @@ use super::error::{list, suggest};
 use super::image::Image;
 use super::pipeline::{Extract, Output, Pca, Reduce, Report, Runtime, Select, Svd};
 use super::raw;
-use super::train::{Mlp, Train};
+use super::train::{Knn, Logistic, Mlp, Train};
 use crate::image::RecipeOverrides;
 
 /// The sections that switch a stage on by being there, even with nothing in them.
-pub const STAGES: [&str; 7] = ["select", "reduce", "reduce.pca", "reduce.svd", "train", "train.mlp", "report"];
+pub const STAGES: [&str; 9] =
+    ["select", "reduce", "reduce.pca", "reduce.svd", "train", "train.mlp", "train.logistic", "train.knn", "report"];
 
 /// The dotted path of each section with its keys, in the order of the reference; the top level is "".
 pub fn sections() -> Vec<(&'static str, &'static [&'static str])> {
@@ -31,6 +32,8 @@ pub fn sections() -> Vec<(&'static str, &'static [&'static str])> {
         ("reduce.svd", keys::<Svd>()),
         ("train", keys::<Train>()),
         ("train.mlp", keys::<Mlp>()),
+        ("train.logistic", keys::<Logistic>()),
+        ("train.knn", keys::<Knn>()),
         ("report", keys::<Report>()),
         ("output", keys::<Output>()),
         ("runtime", keys::<Runtime>()),
@@ -78,7 +81,6 @@ pub fn missing(section: &str, key: &str) -> String {
         ("", "version") => "; begin the pipeline with `version: 1`",
         ("", "input") => "; write `input: {root: FOLDER}` with the folder of the pictures",
         ("input", "root") => "; write `root: FOLDER` with the folder of the pictures",
-        ("train", "mlp") => "; write `train: {mlp: {}}`, or leave `train` out",
         _ => "",
     };
     if section.is_empty() {

@@ -30,7 +30,10 @@ pub use pipeline::{
 };
 pub use schema::schema;
 pub use source::Source;
-pub use train::{Activation, BatchSize, LearningRate, Mlp, Solver, Train};
+pub use train::{
+    Activation, BatchSize, Candidate, ClassWeight, Classifier, Knn, LearningRate, Logistic, Metric, Mlp, Solver, Train,
+    Weighting,
+};
 
 /// The version of the YAML that is read.
 pub const VERSION: u64 = 1;

@@ -38,8 +38,9 @@ pub struct Pipeline {
     /// Reduce the columns. Left out: the stage is not run.
     #[serde(default, deserialize_with = "present")]
     pub reduce: Option<Reduce>,
-    /// Train a classifier. Left out: the stage is not run.
-    #[serde(default, deserialize_with = "present")]
+    /// Train a classifier, or the best of several. Left out: the stage is not run.
+    #[serde(default, deserialize_with = "super::forms::train")]
+    #[schemars(schema_with = "super::schema::train")]
     pub train: Option<Train>,
     /// Write a report. Left out: the stage is not run.
     #[serde(default, deserialize_with = "present")]

@@ -9,7 +9,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
 
 use super::pipeline::{Channels, Components, Device, LimitPerClass, Weights};
-use super::train::BatchSize;
+use super::train::{BatchSize, Candidate, Train};
 use super::{VERSION, raw};
 use crate::models::MODELS;
 
@@ -23,6 +23,12 @@ pub fn schema() -> Value {
     // room for what anchors stand on
     schema["patternProperties"] = json!({"^x-": true});
     sorted(schema)
+}
+
+/// `train`: keys and values, or a list of classifiers.
+pub fn train(generator: &mut SchemaGenerator) -> Schema {
+    let (keys, one) = (generator.subschema_for::<Train>(), generator.subschema_for::<Candidate>());
+    json_schema!({"anyOf": [keys, {"type": "array", "items": one}]})
 }
 
 /// The definitions that are sections: keys and values.

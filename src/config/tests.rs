@@ -79,7 +79,7 @@ runtime: {device: auto, batch_size: 32, threads: auto}
     assert_eq!(pipeline.extract, Extract { weights: Weights::Bundled, ..Extract::default() });
     assert_eq!(pipeline.select, Some(Select::default()));
     assert_eq!(pipeline.reduce, Some(Reduce { pca: Some(Pca::default()), ..Reduce::default() }));
-    assert_eq!(pipeline.train, Some(Train { mlp: Mlp { seed: 7, ..Mlp::default() } }));
+    assert_eq!(pipeline.train, Some(Train { mlp: Some(Mlp { seed: 7, ..Mlp::default() }), ..Train::default() }));
     assert_eq!(pipeline.report, Some(Report::default()));
     assert_eq!(pipeline.output.dir_for("fruits"), Path::new("runs/fruits"));
 }
@@ -112,7 +112,7 @@ fn a_section_is_on_when_it_is_there() {
         let svd = components.map(|components| Svd { components });
         assert_eq!(with(below).reduce, Some(Reduce { scale, pca: None, svd }), "{below}");
     }
-    assert_eq!(with("train:\n  mlp:").train, Some(Train { mlp: Mlp::default() }));
+    assert_eq!(with("train:\n  mlp:").train, Some(Train { mlp: Some(Mlp::default()), ..Train::default() }));
     assert_eq!(
         with("extract:\noutput:\nruntime:"),
         Pipeline { source: with("extract:\noutput:\nruntime:").source, ..with("") }
@@ -126,7 +126,7 @@ fn null_is_left_out() {
     assert_eq!(pipeline.name, "fruits");
     assert_eq!(pipeline.extract, Extract::default());
     assert_eq!(pipeline.runtime, Runtime::default());
-    assert_eq!(with("train: {mlp: {alpha: ~}}").train, Some(Train { mlp: Mlp::default() }));
+    assert_eq!(with("train: {mlp: {alpha: ~}}").train, Some(Train { mlp: Some(Mlp::default()), ..Train::default() }));
     assert_eq!(with_input("split: ~").split, Split::None);
 }
 
@@ -183,7 +183,7 @@ fn values_that_have_more_than_one_form() {
     assert_eq!(components("1"), Components::Count(1));
     assert_eq!(components("0.95"), Components::Fraction(0.95));
     assert_eq!(components("mle"), Components::Mle);
-    let mlp = |text: &str| with(&format!("train: {{mlp: {{{text}}}}}")).train.unwrap().mlp;
+    let mlp = |text: &str| with(&format!("train: {{mlp: {{{text}}}}}")).train.unwrap().mlp.unwrap();
     assert_eq!(mlp("hidden: 50").hidden, [50]);
     assert_eq!(mlp("hidden: []").hidden, [0; 0]);
     let other_names = mlp("hidden_layer_sizes: [7], random_state: 3, nesterovs_momentum: no");
@@ -218,7 +218,7 @@ report: {title: *glob}
 ";
     let pipeline = parsed(text, &[]);
     assert_eq!((pipeline.extract.seed, pipeline.batch_size()), (6, 4));
-    assert_eq!(pipeline.train.unwrap().mlp.seed, 5);
+    assert_eq!(pipeline.train.unwrap().mlp.unwrap().seed, 5);
     assert_eq!(pipeline.report.unwrap().title.as_deref(), Some("a/**"));
 }
 
@@ -247,7 +247,7 @@ fn sets_override_add_and_remove() {
     );
     assert_eq!((pipeline.extract.model.as_str(), pipeline.extract.features), ("resnet50", Features::Max));
     assert_eq!(pipeline.reduce.unwrap().pca.unwrap().components, Components::Count(8));
-    assert_eq!(pipeline.train.unwrap().mlp, Mlp { hidden: vec![5], seed: 3, ..Mlp::default() });
+    assert_eq!(pipeline.train.unwrap().mlp.unwrap(), Mlp { hidden: vec![5], seed: 3, ..Mlp::default() });
     assert_eq!(pipeline.report, None);
     // the last one counts; removing what is not there is nothing; a value may hold `=`
     let pipeline = parsed(text, &["name=a", "name=b=c", "select.variance_threshold=null", "extract.features=~"]);
@@ -323,7 +323,7 @@ fn documented(source: &str) -> Vec<(String, String, String)> {
 }
 
 /// The sections that this folder documents, with the struct and the text of the file it stands in.
-const REFERENCE: [(&str, &str, &str); 14] = [
+const REFERENCE: [(&str, &str, &str); 16] = [
     ("", "Pipeline", include_str!("raw.rs")),
     ("input", "Input", include_str!("raw.rs")),
     ("input.split", "Split", include_str!("raw.rs")),
@@ -335,10 +335,26 @@ const REFERENCE: [(&str, &str, &str); 14] = [
     ("reduce.svd", "Svd", include_str!("pipeline.rs")),
     ("train", "Train", include_str!("train.rs")),
     ("train.mlp", "Mlp", include_str!("train.rs")),
+    ("train.logistic", "Logistic", include_str!("train.rs")),
+    ("train.knn", "Knn", include_str!("train.rs")),
     ("report", "Report", include_str!("pipeline.rs")),
     ("output", "Output", include_str!("pipeline.rs")),
     ("runtime", "Runtime", include_str!("pipeline.rs")),
 ];
+
+#[test]
+fn classifiers_are_written_as_keys_or_as_a_list() {
+    let train = |text: &str| with(text).train.expect("there");
+    let names = |train: &Train| train.classifiers().into_iter().map(|one| one.name()).collect::<Vec<_>>();
+    let three = train("train: {knn: {k: 3}, mlp: {}, logistic:, candidates: [{knn: {}}, {mlp: {hidden: 5}}]}");
+    assert_eq!(names(&three), ["mlp", "logistic", "knn", "knn", "mlp"]);
+    assert_eq!((three.folds(), three.knn.map(|knn| knn.k)), (Some(5), Some(3)));
+    let list = train("train: [{logistic: {C: 2}}, {knn: {n_neighbors: 7}}]");
+    assert_eq!(names(&list), ["logistic", "knn"]);
+    assert_eq!(list.candidates[0].logistic.as_ref().map(|one| one.c), Some(2.0));
+    assert_eq!(train("train: {knn: {}}").folds(), None);
+    assert_eq!(train("train: {knn: {}, cv: 3}").folds(), Some(3));
+}
 
 #[test]
 fn every_key_is_documented() {
@@ -360,7 +376,7 @@ fn every_key_is_documented() {
 
 #[test]
 fn the_documented_defaults_are_true() {
-    let stages = "select: {}\nreduce: {pca: {}}\ntrain: {mlp: {}}\nreport: {}\n";
+    let stages = "select: {}\nreduce: {pca: {}}\ntrain: {mlp: {}, logistic: {}, knn: {}}\nreport: {}\n";
     let plain = parsed(&format!("{LEAST}{stages}"), &[]);
     let mut tried = 0;
     for (section, name, source) in REFERENCE {

@@ -8,12 +8,186 @@ use serde::{Deserialize, Serialize};
 
 use super::{forms, schema};
 
-/// `train`: a classifier on the columns that are left.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+/// `train`: a classifier on the columns that are left, or several, of which the best by cross-validation is kept.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
 pub struct Train {
     /// A multi-layer perceptron. `{}`: with its defaults.
-    pub mlp: Mlp,
+    #[serde(deserialize_with = "forms::present", skip_serializing_if = "Option::is_none")]
+    pub mlp: Option<Mlp>,
+    /// Multinomial logistic regression. `{}`: with its defaults.
+    #[serde(deserialize_with = "forms::present", skip_serializing_if = "Option::is_none")]
+    pub logistic: Option<Logistic>,
+    /// The classes of the nearest train pictures. `{}`: with its defaults.
+    #[serde(deserialize_with = "forms::present", skip_serializing_if = "Option::is_none")]
+    pub knn: Option<Knn>,
+    /// More of them, one each: `[{mlp: {hidden: 50}}, {knn: {k: 3}}]`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub candidates: Vec<Candidate>,
+    /// Folds of a stratified cross-validation, at least 2. Default: 5 to compare several classifiers, none for one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cv: Option<usize>,
+    /// A regular expression over the path: pictures with the same first group, or match, are kept in one fold. Default: each on its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group_by: Option<String>,
+}
+
+/// One of the classifiers that are compared.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Candidate {
+    /// A multi-layer perceptron.
+    #[serde(deserialize_with = "forms::present", skip_serializing_if = "Option::is_none")]
+    pub mlp: Option<Mlp>,
+    /// Multinomial logistic regression.
+    #[serde(deserialize_with = "forms::present", skip_serializing_if = "Option::is_none")]
+    pub logistic: Option<Logistic>,
+    /// The classes of the nearest train pictures.
+    #[serde(deserialize_with = "forms::present", skip_serializing_if = "Option::is_none")]
+    pub knn: Option<Knn>,
+}
+
+/// The settings of one classifier.
+#[derive(Clone, Copy, Debug)]
+pub enum Classifier<'a> {
+    Mlp(&'a Mlp),
+    Logistic(&'a Logistic),
+    Knn(&'a Knn),
+}
+
+impl Train {
+    /// All that are asked for, in the order of the reference.
+    pub fn classifiers(&self) -> Vec<Classifier<'_>> {
+        let own = each(&self.mlp, &self.logistic, &self.knn);
+        own.into_iter().chain(self.candidates.iter().flat_map(Candidate::classifiers)).collect()
+    }
+
+    /// Folds to validate by, where it is to be done.
+    pub fn folds(&self) -> Option<usize> {
+        self.cv.or_else(|| (self.classifiers().len() > 1).then_some(5))
+    }
+}
+
+impl Candidate {
+    /// The one that it should be.
+    pub fn classifiers(&self) -> Vec<Classifier<'_>> {
+        each(&self.mlp, &self.logistic, &self.knn)
+    }
+}
+
+fn each<'a>(mlp: &'a Option<Mlp>, logistic: &'a Option<Logistic>, knn: &'a Option<Knn>) -> Vec<Classifier<'a>> {
+    let all = [
+        mlp.as_ref().map(Classifier::Mlp),
+        logistic.as_ref().map(Classifier::Logistic),
+        knn.as_ref().map(Classifier::Knn),
+    ];
+    all.into_iter().flatten().collect()
+}
+
+impl Classifier<'_> {
+    /// Its key in the YAML.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Mlp(_) => "mlp",
+            Self::Logistic(_) => "logistic",
+            Self::Knn(_) => "knn",
+        }
+    }
+
+    /// Most epochs or iterations, where there are any.
+    pub fn max_iter(self) -> Option<usize> {
+        match self {
+            Self::Mlp(mlp) => Some(mlp.max_iter),
+            Self::Logistic(logistic) => Some(logistic.max_iter),
+            Self::Knn(_) => None,
+        }
+    }
+
+    /// What tells it from others, in a few words.
+    pub fn describe(self) -> String {
+        match self {
+            Self::Mlp(mlp) => {
+                let solver = match mlp.solver {
+                    Solver::Adam => "adam",
+                    Solver::Sgd => "sgd",
+                    Solver::Lbfgs => "lbfgs",
+                };
+                format!("mlp {:?}, {solver}", mlp.hidden)
+            }
+            Self::Logistic(logistic) => format!("logistic, C {}", logistic.c),
+            Self::Knn(knn) => format!("knn, k {}", knn.k),
+        }
+    }
+}
+
+/// `train.logistic`: multinomial logistic regression by the names and ranges of scikit-learn's `LogisticRegression`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Logistic {
+    /// Inverse strength of the L2 penalty, greater than 0. Default: 1.0. Also written `C`.
+    #[serde(alias = "C")]
+    pub c: f64,
+    /// `balanced`: every class weighs the same, whatever its number of pictures. Default: every picture weighs the same.
+    pub class_weight: Option<ClassWeight>,
+    /// Iterations at most, at least 1. Default: 100.
+    pub max_iter: usize,
+    /// It ends when no component of the gradient is larger, greater than 0. Default: 0.0001.
+    pub tol: f64,
+    /// Fit a constant for each class. Default: true.
+    pub fit_intercept: bool,
+}
+
+impl Default for Logistic {
+    fn default() -> Self {
+        Self { c: 1.0, class_weight: None, max_iter: 100, tol: 1e-4, fit_intercept: true }
+    }
+}
+
+/// Weights of the classes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ClassWeight {
+    /// rows / (classes × rows of the class)
+    Balanced,
+}
+
+/// `train.knn`: the nearest train pictures, by the names of scikit-learn's `KNeighborsClassifier`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Knn {
+    /// Neighbours that vote, at least 1. Default: 5. Also written `n_neighbors`.
+    #[serde(alias = "n_neighbors")]
+    pub k: usize,
+    /// `cosine` or `euclidean`. Default: `cosine`.
+    pub metric: Metric,
+    /// What a vote counts: `uniform` or `distance` (1 / distance). Default: `uniform`.
+    pub weights: Weighting,
+}
+
+impl Default for Knn {
+    fn default() -> Self {
+        Self { k: 5, metric: Metric::Cosine, weights: Weighting::Uniform }
+    }
+}
+
+/// How far pictures are apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Metric {
+    /// 1 − cos
+    Cosine,
+    /// Length of the difference.
+    Euclidean,
+}
+
+/// What a neighbour's vote counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Weighting {
+    /// 1
+    Uniform,
+    /// 1 / distance
+    Distance,
 }
 
 /// `train.mlp`: a multi-layer perceptron by the names and ranges of scikit-learn's `MLPClassifier`.

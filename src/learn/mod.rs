@@ -8,6 +8,7 @@
 //! [`FeatureMatrix`]: crate::table::FeatureMatrix
 
 pub mod anova;
+pub mod classifier;
 pub mod cosine;
 pub mod folds;
 pub mod knn;

@@ -7,8 +7,9 @@ use thiserror::Error;
 use crate::io::features::{KEYS, Key};
 use crate::io::table::Table;
 use crate::io::{IoError, atomic};
+use crate::learn::classifier::ClassifierError;
 use crate::learn::metrics::{self, Bin, Metrics, MetricsError};
-use crate::learn::mlp::{MlpError, argmax};
+use crate::learn::mlp::argmax;
 use crate::plan::Plan;
 use crate::progress::{Interrupted, Ui};
 use crate::stages::rows::Source;
@@ -54,7 +55,7 @@ pub enum EvaluateError {
     #[error(transparent)]
     Io(#[from] IoError),
     #[error("evaluate: {0}")]
-    Learn(#[from] MlpError),
+    Learn(#[from] ClassifierError),
     #[error("evaluate: {0}")]
     Metrics(#[from] MetricsError),
     #[error(transparent)]
@@ -74,9 +75,9 @@ pub fn run(
     ui: &Ui,
 ) -> Result<(Evaluated, Vec<OutputFile>), EvaluateError> {
     let line = ui.stage(StageId::Evaluate, None, "rows");
-    let (mlp, known) = train::open(&plan.dir)?;
+    let (classifier, known) = train::open(&plan.dir)?;
     let (keys, rows) = source.rows::<EvaluateError>(ui)?;
-    let probabilities = widen(&mlp.predict_proba(&rows)?, &known, classes);
+    let probabilities = widen(&classifier.predict_proba(&rows)?, &known, classes);
     let predicted: Vec<usize> = probabilities.iter_rows().map(argmax).collect();
     write(plan, &keys, &probabilities, &predicted, classes)?;
     let scores = |split: Split| score(&keys, &probabilities, &predicted, classes, split);
@@ -160,6 +161,8 @@ fn document(
         "classes": classes,
         "test": serde_json::to_value(test)?,
         "train": serde_json::to_value(train)?,
+        "classifier": trained.kind,
+        "cross_validation": trained.candidates.iter().map(|c| json!({"classifier": c.name, "mean": c.mean, "sd": c.sd, "folds": c.folds})).collect::<Vec<Value>>(),
         "epochs": trained.epochs,
         "converged": trained.converged,
         "loss_curve": trained.loss_curve,

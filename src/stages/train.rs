@@ -1,35 +1,63 @@
-//! `train`: the classifier, fitted on the train split, and the card that says what its numbers mean.
+//! `train`: the classifier, fitted on the train split, and the card that says what its numbers mean. Of several the best by
+//! cross-validation is kept.
 
-use std::ops::ControlFlow;
+mod fit;
+mod saved;
 
+use regex::Regex;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use thiserror::Error;
 
-use crate::config::{self, BatchSize, LearningRate};
-use crate::io::tensors::{self, Tensors, Values};
-use crate::io::{IoError, atomic};
-use crate::learn::mlp::{Activation, Dense, Mlp, MlpError, MlpParams, Schedule, Solver};
+use crate::config;
+use crate::io::IoError;
+use crate::io::features::Key;
+use crate::learn::classifier::{Classifier, ClassifierError};
+use crate::learn::folds::{self, FoldError};
 use crate::plan::Plan;
 use crate::progress::{Interrupted, Ui};
 use crate::stages::StageId;
 use crate::stages::rows::Source;
-use crate::store::{OutputFile, RunDir};
+use crate::store::OutputFile;
 
-/// What `train` commits; the layers stand in `classifier/mlp.safetensors`.
+use fit::Labelled;
+pub use saved::{KINDS, open};
+
+/// What `train` commits; what was fitted stands in `classifier/`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Trained {
     /// The classes that the train split has, in the order of the classifier's outputs.
     pub classes: Vec<String>,
+    /// `mlp`, `logistic` or `knn`.
+    pub kind: String,
+    /// The classifier in words.
+    pub description: String,
     /// Rows trained on.
     pub rows: usize,
     /// Columns that go in.
     pub inputs: usize,
+    /// Epochs or iterations; 0 where there are none.
     pub epochs: usize,
     /// False when training ended at `max_iter`.
     pub converged: bool,
     pub loss_curve: Vec<f64>,
     pub validation_scores: Vec<f64>,
+    /// Every classifier that was cross-validated, in the order of the YAML.
+    pub candidates: Vec<Scored>,
+}
+
+/// A classifier with its cross-validated accuracy.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Scored {
+    /// The classifier in words.
+    pub name: String,
+    /// Mean accuracy of the folds.
+    pub mean: f64,
+    /// Its standard deviation over the folds.
+    pub sd: f64,
+    /// Accuracy on every fold.
+    pub folds: Vec<f64>,
+    /// Time of all folds.
+    pub seconds: f64,
 }
 
 /// No classifier can be trained.
@@ -38,164 +66,134 @@ pub enum TrainError {
     #[error(transparent)]
     Io(#[from] IoError),
     #[error("train: {0}")]
-    Learn(#[from] MlpError),
+    Learn(#[from] ClassifierError),
+    #[error("train: {0}")]
+    Folds(#[from] FoldError),
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
     #[error("train: {0}")]
     Classes(String),
+    #[error("train: {0}")]
+    Groups(String),
 }
 
 /// Trains on the train rows of `source`; `classes` are those of the whole listing.
 pub fn run(
     plan: &Plan,
-    settings: &config::Mlp,
+    settings: &config::Train,
     source: Source,
     classes: &[String],
     ui: &Ui,
 ) -> Result<(Trained, Vec<OutputFile>), TrainError> {
-    let (keys, rows) = source.train_rows::<TrainError>(ui)?;
+    let (keys, x) = source.train_rows::<TrainError>(ui)?;
+    let known = known(&keys, classes, ui)?;
+    let y: Vec<usize> =
+        keys.iter().filter_map(|key| known.iter().position(|class| key.label.as_ref() == Some(class))).collect();
+    let data = Labelled { x: &x, y: &y, classes: known.len() };
+    let all = settings.classifiers();
+    let candidates = match settings.folds() {
+        Some(folds) => compare(settings, data, &keys, &known, folds, ui)?,
+        None => Vec::new(),
+    };
+    let best =
+        (1..candidates.len()).fold(0, |best, i| if candidates[i].mean > candidates[best].mean { i } else { best });
+    let chosen = all[best];
+    let line = ui.stage(StageId::Train, chosen.max_iter().map(|most| most as u64), "epochs");
+    let rows: Vec<usize> = (0..x.rows()).collect();
+    let classifier = fit::fit(chosen, data, &rows, ui, &mut |_, loss| {
+        line.inc(1);
+        line.message(format!("loss {loss:.4}"));
+    })?;
+    let files = saved::save(plan, chosen.name(), &classifier, &known)?;
+    let (epochs, converged, loss_curve, validation_scores) = match classifier {
+        Classifier::Layers(mlp) => (mlp.n_iter, mlp.converged, mlp.loss_curve, mlp.validation_scores),
+        Classifier::Neighbours(_) => (0, true, Vec::new(), Vec::new()),
+    };
+    let (kind, description) = (chosen.name().to_string(), chosen.describe());
+    let (rows, inputs) = (x.rows(), x.cols());
+    let trained = Trained {
+        classes: known,
+        kind,
+        description,
+        rows,
+        inputs,
+        epochs,
+        converged,
+        loss_curve,
+        validation_scores,
+        candidates,
+    };
+    let end = trained.loss_curve.last().map(|loss| format!(", {} epochs, loss {loss:.4}", trained.epochs));
+    let which = if trained.candidates.len() > 1 { format!("{}: ", trained.description) } else { String::new() };
+    line.finish(&format!("{which}{} rows{}", trained.rows, end.unwrap_or_default()));
+    if !trained.converged {
+        let most = chosen.max_iter().unwrap_or_default();
+        ui.warn(&format!("training ended at `train.{}.max_iter: {most}` and had not converged", trained.kind));
+    }
+    let files = files.iter().map(|path| OutputFile::of(&plan.dir, path)).collect::<Result<_, _>>()?;
+    Ok((trained, files))
+}
+
+/// The classes that the train split has: two at least.
+fn known(keys: &[Key], classes: &[String], ui: &Ui) -> Result<Vec<String>, TrainError> {
     let present = |class: &&String| keys.iter().any(|key| key.label.as_ref() == Some(class));
     let known: Vec<String> = classes.iter().filter(present).cloned().collect();
     let absent: Vec<&str> = classes.iter().filter(|class| !known.contains(class)).map(String::as_str).collect();
     if !absent.is_empty() {
         ui.warn(&format!("the train split has no picture of {}; they cannot be predicted", absent.join(", ")));
     }
-    if let [only] = known.as_slice() {
-        let text = format!("every train picture is of class `{only}`; a classifier needs at least two classes");
-        return Err(TrainError::Classes(text));
+    match known.as_slice() {
+        [only] => {
+            let text = format!("every train picture is of class `{only}`; a classifier needs at least two classes");
+            Err(TrainError::Classes(text))
+        }
+        _ => Ok(known),
     }
-    let truth: Vec<usize> =
-        keys.iter().filter_map(|key| known.iter().position(|class| key.label.as_ref() == Some(class))).collect();
-    let params = params(settings);
-    let line = ui.stage(StageId::Train, Some(params.max_iter as u64), "epochs");
-    let fitted = params.fit(&rows, &truth, known.len(), &mut |epoch| {
-        line.inc(1);
-        line.message(format!("loss {:.4}", epoch.loss));
-        if ui.stopped() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    });
-    let mlp = match fitted {
-        Err(MlpError::Interrupted) => return Err(Interrupted.into()),
-        other => other?,
+}
+
+/// Cross-validates every classifier on the same folds.
+fn compare(
+    settings: &config::Train,
+    data: Labelled,
+    keys: &[Key],
+    known: &[String],
+    folds: usize,
+    ui: &Ui,
+) -> Result<Vec<Scored>, TrainError> {
+    let fold = match &settings.group_by {
+        Some(pattern) => folds::grouped(data.y, &groups(pattern, keys)?, data.classes, folds)?,
+        None => folds::stratified(data.y, data.classes, folds)?,
     };
-    save(&plan.dir, &mlp)?;
-    card(plan, &known, &mlp)?;
-    let trained = Trained {
-        classes: known,
-        rows: rows.rows(),
-        inputs: rows.cols(),
-        epochs: mlp.n_iter,
-        converged: mlp.converged,
-        loss_curve: mlp.loss_curve,
-        validation_scores: mlp.validation_scores,
+    let scarce: Vec<&str> =
+        folds::scarce(data.y, data.classes, folds).into_iter().map(|class| known[class].as_str()).collect();
+    if !scarce.is_empty() {
+        ui.warn(&format!("there are fewer train pictures of {} than the {folds} folds", scarce.join(", ")));
+    }
+    let mut all = Vec::new();
+    for classifier in settings.classifiers() {
+        let scored = fit::cross_validate(classifier, data, &fold, folds, ui)?;
+        let [mean, sd] = [scored.mean, scored.sd].map(|share| 100.0 * share);
+        ui.note(&format!("{}: {mean:.2} % ± {sd:.2} in {folds} folds, {:.1} s", scored.name, scored.seconds));
+        all.push(scored);
+    }
+    Ok(all)
+}
+
+/// Number of the group of every picture, in the order of their names: the first group of the pattern in its path, or the whole match.
+fn groups(pattern: &str, keys: &[Key]) -> Result<Vec<usize>, TrainError> {
+    let regex = Regex::new(pattern).map_err(|error| TrainError::Groups(error.to_string()))?;
+    let name = |key: &Key| {
+        let found = regex.captures(&key.path)?;
+        found.get(1).or_else(|| found.get(0)).map(|part| part.as_str().to_string())
     };
-    let loss = trained.loss_curve.last().copied().unwrap_or(f64::NAN);
-    line.finish(&format!("{} rows, {} epochs, loss {loss:.4}", trained.rows, trained.epochs));
-    if !trained.converged {
-        ui.warn(&format!("training ended at `train.mlp.max_iter: {}` and had not converged", params.max_iter));
+    let mut of_each = Vec::with_capacity(keys.len());
+    for key in keys {
+        of_each.push(name(key).ok_or_else(|| {
+            TrainError::Groups(format!("`train.group_by` matches nothing in {}: pattern `{pattern}`", key.path))
+        })?);
     }
-    let files = [plan.dir.mlp(), plan.dir.card()];
-    let files = files.iter().map(|path| OutputFile::of(&plan.dir, path)).collect::<Result<_, _>>()?;
-    Ok((trained, files))
-}
-
-fn params(settings: &config::Mlp) -> MlpParams {
-    MlpParams {
-        hidden: settings.hidden.clone(),
-        activation: match settings.activation {
-            config::Activation::Identity => Activation::Identity,
-            config::Activation::Logistic => Activation::Logistic,
-            config::Activation::Tanh => Activation::Tanh,
-            config::Activation::Relu => Activation::Relu,
-        },
-        solver: match settings.solver {
-            config::Solver::Adam => Solver::Adam,
-            config::Solver::Sgd => Solver::Sgd,
-            config::Solver::Lbfgs => Solver::Lbfgs,
-        },
-        alpha: settings.alpha,
-        batch_size: match settings.batch_size {
-            BatchSize::Auto => None,
-            BatchSize::Rows(rows) => Some(rows),
-        },
-        learning_rate: match settings.learning_rate {
-            LearningRate::Constant => Schedule::Constant,
-            LearningRate::Invscaling => Schedule::InvScaling,
-            LearningRate::Adaptive => Schedule::Adaptive,
-        },
-        learning_rate_init: settings.learning_rate_init,
-        power_t: settings.power_t,
-        max_iter: settings.max_iter,
-        max_fun: settings.max_fun,
-        shuffle: settings.shuffle,
-        seed: settings.seed,
-        tol: settings.tol,
-        momentum: settings.momentum,
-        nesterovs_momentum: settings.nesterov,
-        early_stopping: settings.early_stopping,
-        validation_fraction: settings.validation_fraction,
-        beta_1: settings.beta_1,
-        beta_2: settings.beta_2,
-        epsilon: settings.epsilon,
-        n_iter_no_change: settings.n_iter_no_change,
-    }
-}
-
-fn save(dir: &RunDir, mlp: &Mlp) -> Result<(), IoError> {
-    let mut all = Vec::with_capacity(mlp.layers.len() * 2);
-    for (i, layer) in mlp.layers.iter().enumerate() {
-        let shape = vec![layer.inputs, layer.outputs];
-        all.push((format!("layers.{i}.weight"), shape, Values::F32(&layer.weights)));
-        all.push((format!("layers.{i}.bias"), vec![layer.outputs], Values::F32(&layer.bias)));
-    }
-    tensors::write(&dir.mlp(), &all)
-}
-
-/// `classifier.json`: everything that a picture goes through, in words.
-fn card(plan: &Plan, classes: &[String], mlp: &Mlp) -> Result<(), IoError> {
-    let stage = |there: bool, file: &str| there.then(|| file.to_string());
-    let card = json!({
-        "featurize": env!("CARGO_PKG_VERSION"),
-        "classes": classes,
-        "activation": mlp.activation.name(),
-        "model": plan.backbone.model.name,
-        "weights": plan.backbone.weights.describe(),
-        "weights_sha256": plan.weights_id,
-        "source": plan.backbone.source,
-        "layer": plan.backbone.layers(),
-        "features": plan.pipeline.extract.features,
-        "shape": plan.backbone.shape().dims(),
-        "recipe": plan.backbone.recipe,
-        "image": plan.backbone.decoding,
-        "select": stage(plan.pipeline.select.is_some(), "columns.parquet"),
-        "reduce": plan.pipeline.reduce.as_ref().map(|reduce| format!("{}.safetensors", reduce.word())),
-        "train": "mlp.safetensors",
-    });
-    atomic::write_json(&plan.dir.card(), &card)
-}
-
-/// The fitted classifier of a run.
-pub fn open(dir: &RunDir) -> Result<(Mlp, Vec<String>), TrainError> {
-    #[derive(Deserialize)]
-    struct Card {
-        classes: Vec<String>,
-        activation: String,
-    }
-    let path = dir.card();
-    let wrong = |reason: String| IoError::Table { path: path.clone(), reason };
-    let text = std::fs::read(&path).map_err(IoError::read(&path))?;
-    let card: Card = serde_json::from_slice(&text).map_err(|error| wrong(error.to_string()))?;
-    let activation = Activation::from_name(&card.activation);
-    let activation = activation.ok_or_else(|| wrong(format!("unknown activation `{}`", card.activation)))?;
-    let mut file = Tensors::read(&dir.mlp())?;
-    let mut layers = Vec::new();
-    while let Some(&[inputs, outputs]) = file.shape(&format!("layers.{}.weight", layers.len())) {
-        let i = layers.len();
-        let weights = file.f32s(&format!("layers.{i}.weight"))?;
-        layers.push(Dense { inputs, outputs, weights, bias: file.f32s(&format!("layers.{i}.bias"))? });
-    }
-    let classes = card.classes.len();
-    let (loss_curve, validation_scores) = (Vec::new(), Vec::new());
-    let mlp = Mlp { layers, activation, classes, loss_curve, validation_scores, n_iter: 0, converged: true };
-    mlp.check()?;
-    Ok((mlp, card.classes))
+    let mut names = of_each.clone();
+    names.sort_unstable();
+    names.dedup();
+    Ok(of_each.iter().map(|name| names.partition_point(|other| other < name)).collect())
 }

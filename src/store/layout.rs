@@ -61,9 +61,9 @@ impl RunDir {
         self.classifier().join(format!("{kind}.safetensors"))
     }
 
-    /// The layers of the perceptron.
-    pub fn mlp(&self) -> PathBuf {
-        self.classifier().join("mlp.safetensors")
+    /// What was fitted, by the kind of the classifier: `mlp`, `logistic` or `knn`.
+    pub fn classifier_file(&self, kind: &str) -> PathBuf {
+        self.classifier().join(format!("{kind}.safetensors"))
     }
 
     /// Classes, model, weights, recipe: what the tensors mean.

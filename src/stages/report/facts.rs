@@ -260,7 +260,7 @@ fn ran(plan: &Plan, outcome: &Outcome) -> Vec<(&'static str, String)> {
         rows.push(("Reduce", reduction(settings)));
     }
     if let (Some(settings), Some(trained)) = (&plan.pipeline.train, &outcome.trained) {
-        rows.push(("Classifier", classifier(&settings.mlp, trained)));
+        rows.push(("Classifier", classifier(settings, trained)));
     }
     if let Some(extracted) = &outcome.extracted {
         rows.push(("Device", format!("{}, {}", extracted.device, words::plural(extracted.threads, "thread"))));
@@ -297,7 +297,16 @@ fn weights(described: &str, id: &str) -> String {
     }
 }
 
-fn classifier(settings: &config::Mlp, trained: &Trained) -> String {
+/// The classifier that was kept; of several, what tells it from the others.
+fn classifier(settings: &config::Train, trained: &Trained) -> String {
+    match settings.classifiers().as_slice() {
+        [config::Classifier::Mlp(mlp)] => perceptron(mlp, trained),
+        [_] => trained.description.clone(),
+        several => format!("{}, the best of {}", trained.description, several.len()),
+    }
+}
+
+fn perceptron(settings: &config::Mlp, trained: &Trained) -> String {
     let layers = [trained.inputs].into_iter().chain(settings.hidden.iter().copied()).chain([trained.classes.len()]);
     let layers: Vec<String> = layers.map(words::count).collect();
     let activation = match settings.activation {

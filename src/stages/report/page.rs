@@ -260,9 +260,13 @@ fn training(facts: &Facts) -> Option<Training> {
         ("Train images", count(trained.rows)),
         ("Inputs", plural(trained.inputs, "column")),
         ("Classes", count(trained.classes.len())),
-        ("Epochs", count(trained.epochs)),
-        ("Ended because", end.to_string()),
     ];
+    if !trained.loss_curve.is_empty() {
+        facts.extend([("Epochs", count(trained.epochs)), ("Ended because", end.to_string())]);
+    }
+    let validated = trained.candidates.iter();
+    facts
+        .extend(validated.map(|c| ("Cross-validated", format!("{}: {} ± {}", c.name, percent(c.mean), percent(c.sd)))));
     facts.extend(trained.loss_curve.last().map(|&loss| ("Last loss", number(loss))));
     let best = trained.validation_scores.iter().copied().reduce(f64::max);
     facts.extend(best.map(|best| ("Best validation accuracy", percent(best))));

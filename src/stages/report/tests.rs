@@ -126,6 +126,9 @@ fn run(classes: &[&str], each: usize, wrong: f64) -> Facts {
         }),
         trained: Some(Trained {
             classes: classes.iter().map(ToString::to_string).collect(),
+            kind: "mlp".into(),
+            description: "mlp [100, 10], adam".into(),
+            candidates: Vec::new(),
             rows: 2 * total,
             inputs: 64,
             epochs: 87,

@@ -1,0 +1,138 @@
+//! Fitting one classifier as its settings say, and comparing several by cross-validation.
+
+use std::ops::ControlFlow;
+use std::time::Instant;
+
+use super::{Scored, TrainError};
+use crate::config::{self, BatchSize, LearningRate};
+use crate::learn::classifier::{Classifier, ClassifierError};
+use crate::learn::knn::{self, Knn};
+use crate::learn::logistic::{LogisticParams, balanced};
+use crate::learn::mlp::{Activation, MlpError, MlpParams, Schedule, Solver, argmax};
+use crate::progress::{Interrupted, Ui};
+use crate::table::FeatureMatrix;
+
+/// The train split.
+#[derive(Clone, Copy, Debug)]
+pub struct Labelled<'a> {
+    /// (n, d)
+    pub x: &'a FeatureMatrix,
+    /// (n)
+    pub y: &'a [usize],
+    pub classes: usize,
+}
+
+/// Fits on the named rows; `heard` gets every epoch or iteration with its loss.
+pub fn fit(
+    settings: config::Classifier,
+    data: Labelled,
+    rows: &[usize],
+    ui: &Ui,
+    heard: &mut dyn FnMut(usize, f64),
+) -> Result<Classifier, TrainError> {
+    let Labelled { x, y, classes } = data;
+    let mut heard = |number: usize, loss: f64| {
+        heard(number, loss);
+        if ui.stopped() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    let fitted = match settings {
+        config::Classifier::Mlp(mlp) => {
+            params(mlp).fit_rows(x, y, rows, classes, &mut |epoch| heard(epoch.number, epoch.loss))
+        }
+        config::Classifier::Logistic(logistic) => {
+            let class_weight = logistic.class_weight.map(|config::ClassWeight::Balanced| balanced(y, rows, classes));
+            let (c, tol, max_iter, fit_intercept) =
+                (logistic.c, logistic.tol, logistic.max_iter, logistic.fit_intercept);
+            let params = LogisticParams { c, tol, max_iter, fit_intercept, class_weight };
+            params.fit(x, y, rows, classes, &mut heard)
+        }
+        config::Classifier::Knn(settings) => {
+            let knn = Knn {
+                k: settings.k,
+                metric: match settings.metric {
+                    config::Metric::Cosine => knn::Metric::Cosine,
+                    config::Metric::Euclidean => knn::Metric::Euclidean,
+                },
+                weights: match settings.weights {
+                    config::Weighting::Uniform => knn::Weights::Uniform,
+                    config::Weighting::Distance => knn::Weights::Distance,
+                },
+                classes,
+                x: x.select_rows(rows),
+                y: rows.iter().map(|&row| y[row]).collect(),
+            };
+            knn.check().map_err(ClassifierError::from)?;
+            return Ok(Classifier::Neighbours(knn));
+        }
+    };
+    match fitted {
+        Err(MlpError::Interrupted) => Err(Interrupted.into()),
+        other => Ok(Classifier::Layers(other.map_err(ClassifierError::from)?)),
+    }
+}
+
+/// Accuracy of one classifier on every fold, trained on the others; `fold` is that of each row.
+pub fn cross_validate(
+    settings: config::Classifier,
+    data: Labelled,
+    fold: &[usize],
+    folds: usize,
+    ui: &Ui,
+) -> Result<Scored, TrainError> {
+    let start = Instant::now();
+    let mut scores = Vec::with_capacity(folds);
+    for held in 0..folds {
+        let (test, train): (Vec<usize>, Vec<usize>) = (0..fold.len()).partition(|&row| fold[row] == held);
+        let fitted = fit(settings, data, &train, ui, &mut |_, _| ())?;
+        let probabilities = fitted.predict_proba(&data.x.select_rows(&test))?;
+        let right = probabilities.iter_rows().zip(&test).filter(|(row, at)| argmax(row) == data.y[**at]).count();
+        scores.push(right as f64 / test.len().max(1) as f64);
+        ui.check()?;
+    }
+    let mean = scores.iter().sum::<f64>() / folds as f64;
+    let sd = (scores.iter().map(|score| (score - mean).powi(2)).sum::<f64>() / folds as f64).sqrt();
+    let (name, seconds) = (settings.describe(), start.elapsed().as_secs_f64());
+    Ok(Scored { name, mean, sd, folds: scores, seconds })
+}
+
+fn params(settings: &config::Mlp) -> MlpParams {
+    MlpParams {
+        hidden: settings.hidden.clone(),
+        activation: match settings.activation {
+            config::Activation::Identity => Activation::Identity,
+            config::Activation::Logistic => Activation::Logistic,
+            config::Activation::Tanh => Activation::Tanh,
+            config::Activation::Relu => Activation::Relu,
+        },
+        solver: match settings.solver {
+            config::Solver::Adam => Solver::Adam,
+            config::Solver::Sgd => Solver::Sgd,
+            config::Solver::Lbfgs => Solver::Lbfgs,
+        },
+        alpha: settings.alpha,
+        batch_size: match settings.batch_size {
+            BatchSize::Auto => None,
+            BatchSize::Rows(rows) => Some(rows),
+        },
+        learning_rate: match settings.learning_rate {
+            LearningRate::Constant => Schedule::Constant,
+            LearningRate::Invscaling => Schedule::InvScaling,
+            LearningRate::Adaptive => Schedule::Adaptive,
+        },
+        learning_rate_init: settings.learning_rate_init,
+        power_t: settings.power_t,
+        max_iter: settings.max_iter,
+        max_fun: settings.max_fun,
+        shuffle: settings.shuffle,
+        seed: settings.seed,
+        tol: settings.tol,
+        momentum: settings.momentum,
+        nesterovs_momentum: settings.nesterov,
+        early_stopping: settings.early_stopping,
+        validation_fraction: settings.validation_fraction,
+        beta_1: settings.beta_1,
+        beta_2: settings.beta_2,
+        epsilon: settings.epsilon,
+        n_iter_no_change: settings.n_iter_no_change,
+    }
+}

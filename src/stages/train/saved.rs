@@ -1,0 +1,141 @@
+//! The classifier on disk: its tensors, and the card that says what they mean.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use serde_json::json;
+
+use super::TrainError;
+use crate::io::tensors::{self, Tensors, Values};
+use crate::io::{IoError, atomic};
+use crate::learn::classifier::{Classifier, ClassifierError};
+use crate::learn::knn::{Knn, Metric, Weights};
+use crate::learn::mlp::{Activation, Dense, Mlp};
+use crate::plan::Plan;
+use crate::store::RunDir;
+use crate::table::FeatureMatrix;
+
+/// Every kind that is saved, `mlp` first: the one of cards without a kind.
+pub const KINDS: [&str; 3] = ["mlp", "logistic", "knn"];
+
+/// Writes the tensors of a classifier of this kind, and its card; removes those of another kind. Returns the files.
+pub fn save(
+    plan: &Plan,
+    kind: &'static str,
+    classifier: &Classifier,
+    classes: &[String],
+) -> Result<[PathBuf; 2], IoError> {
+    let path = plan.dir.classifier_file(kind);
+    match classifier {
+        Classifier::Layers(mlp) => layers(mlp, &path)?,
+        Classifier::Neighbours(knn) => table(knn, &path)?,
+    }
+    for other in KINDS.iter().filter(|other| **other != kind) {
+        let path = plan.dir.classifier_file(other);
+        if path.exists() {
+            std::fs::remove_file(&path).map_err(IoError::write(&path))?;
+        }
+    }
+    card(plan, kind, classifier, classes)?;
+    Ok([path, plan.dir.card()])
+}
+
+fn layers(mlp: &Mlp, path: &std::path::Path) -> Result<(), IoError> {
+    let mut all = Vec::with_capacity(mlp.layers.len() * 2);
+    for (i, layer) in mlp.layers.iter().enumerate() {
+        let shape = vec![layer.inputs, layer.outputs];
+        all.push((format!("layers.{i}.weight"), shape, Values::F32(&layer.weights)));
+        all.push((format!("layers.{i}.bias"), vec![layer.outputs], Values::F32(&layer.bias)));
+    }
+    tensors::write(path, &all)
+}
+
+fn table(knn: &Knn, path: &std::path::Path) -> Result<(), IoError> {
+    // whole numbers of f64 are exact
+    let y: Vec<f64> = knn.y.iter().map(|&class| class as f64).collect();
+    let x = ("x".to_string(), vec![knn.x.rows(), knn.x.cols()], Values::F32(knn.x.as_slice()));
+    tensors::write(path, &[x, ("y".to_string(), vec![y.len()], Values::F64(&y))])
+}
+
+/// `classifier.json`: everything that a picture goes through, in words.
+fn card(plan: &Plan, kind: &str, classifier: &Classifier, classes: &[String]) -> Result<(), IoError> {
+    let mut card = json!({
+        "featurize": env!("CARGO_PKG_VERSION"),
+        "classes": classes,
+        "kind": kind,
+        "model": plan.backbone.model.name,
+        "weights": plan.backbone.weights.describe(),
+        "weights_sha256": plan.weights_id,
+        "source": plan.backbone.source,
+        "layer": plan.backbone.layers(),
+        "features": plan.pipeline.extract.features,
+        "shape": plan.backbone.shape().dims(),
+        "recipe": plan.backbone.recipe,
+        "image": plan.backbone.decoding,
+        "select": plan.pipeline.select.is_some().then_some("columns.parquet"),
+        "reduce": plan.pipeline.reduce.as_ref().map(|reduce| format!("{}.safetensors", reduce.word())),
+        "train": format!("{kind}.safetensors"),
+    });
+    match classifier {
+        Classifier::Layers(mlp) => card["activation"] = json!(mlp.activation.name()),
+        Classifier::Neighbours(knn) => {
+            card["knn"] = json!({"k": knn.k, "metric": knn.metric.name(), "weights": knn.weights.name()});
+        }
+    }
+    atomic::write_json(&plan.dir.card(), &card)
+}
+
+/// The fitted classifier of a run, and its classes.
+pub fn open(dir: &RunDir) -> Result<(Classifier, Vec<String>), TrainError> {
+    #[derive(Deserialize)]
+    struct Card {
+        classes: Vec<String>,
+        kind: Option<String>,
+        activation: Option<String>,
+        knn: Option<Neighbours>,
+    }
+    #[derive(Deserialize)]
+    struct Neighbours {
+        k: usize,
+        metric: String,
+        weights: String,
+    }
+    let path = dir.card();
+    let wrong = |reason: String| IoError::Table { path: path.clone(), reason };
+    let text = std::fs::read(&path).map_err(IoError::read(&path))?;
+    let card: Card = serde_json::from_slice(&text).map_err(|error| wrong(error.to_string()))?;
+    let kind = card.kind.as_deref().unwrap_or(KINDS[0]);
+    if !KINDS.contains(&kind) {
+        return Err(wrong(format!("a classifier of kind `{kind}` is not known to this version")).into());
+    }
+    let mut file = Tensors::read(&dir.classifier_file(kind))?;
+    let classes = card.classes.len();
+    let classifier = if let Some(asked) = card.knn {
+        let unknown = || wrong(format!("unknown metric `{}` or weights `{}`", asked.metric, asked.weights));
+        let metric = [Metric::Cosine, Metric::Euclidean].into_iter().find(|metric| metric.name() == asked.metric);
+        let weights = [Weights::Uniform, Weights::Distance].into_iter().find(|way| way.name() == asked.weights);
+        let (metric, weights) = (metric.ok_or_else(unknown)?, weights.ok_or_else(unknown)?);
+        let &[rows, cols] = file.shape("x").unwrap_or_default() else {
+            return Err(wrong("the table of knn.safetensors has no two dimensions".into()).into());
+        };
+        let x = FeatureMatrix::from_vec(rows, cols, file.f32s("x")?).map_err(|error| wrong(error.to_string()))?;
+        let y = file.f64s("y")?.into_iter().map(|class| class as usize).collect();
+        let knn = Knn { k: asked.k, metric, weights, classes, x, y };
+        knn.check().map_err(ClassifierError::from)?;
+        Classifier::Neighbours(knn)
+    } else {
+        let word = card.activation.unwrap_or_default();
+        let activation = Activation::from_name(&word).ok_or_else(|| wrong(format!("unknown activation `{word}`")))?;
+        let mut layers = Vec::new();
+        while let Some(&[inputs, outputs]) = file.shape(&format!("layers.{}.weight", layers.len())) {
+            let i = layers.len();
+            let weights = file.f32s(&format!("layers.{i}.weight"))?;
+            layers.push(Dense { inputs, outputs, weights, bias: file.f32s(&format!("layers.{i}.bias"))? });
+        }
+        let (loss_curve, validation_scores) = (Vec::new(), Vec::new());
+        let mlp = Mlp { layers, activation, classes, loss_curve, validation_scores, n_iter: 0, converged: true };
+        mlp.check().map_err(ClassifierError::from)?;
+        Classifier::Layers(mlp)
+    };
+    Ok((classifier, card.classes))
+}

@@ -1,0 +1,97 @@
+//! The classifiers beside the perceptron, and the choice between several, as users run them.
+
+use std::path::Path;
+
+use featurize::io::columns::Columns;
+use serde_json::Value;
+
+use crate::support::{Run, Workspace, featurize};
+
+fn json(workspace: &Workspace, name: &str) -> Value {
+    serde_json::from_slice(&workspace.read(name)).expect("JSON")
+}
+
+/// Probabilities of `predict` for the test pictures against those of the run's own table, bit for bit.
+fn predict_agrees(workspace: &Workspace, out: &str) {
+    let run = workspace.path(out);
+    let arguments = ["predict", run.to_str().expect("text"), "pictures/Test", "--json", "--top", "3"];
+    let said = featurize().current_dir(workspace.path("")).args(arguments).output().expect("started");
+    let said = Run::of(said).ok().stdout;
+    let table = predictions(&run);
+    let mut compared = 0;
+    for line in said.lines() {
+        let one: Value = serde_json::from_str(line).expect("JSON");
+        let path = one["path"].as_str().expect("a path").trim_start_matches("pictures/");
+        for guess in one["top"].as_array().expect("a list") {
+            let name = guess["label"].as_str().expect("a label");
+            let p = guess["probability"].as_f64().expect("a number") as f32;
+            let (_, _, own) = table.iter().find(|(of, class, _)| of == path && class == name).expect("a row");
+            assert_eq!(p.to_bits(), own.to_bits(), "{path} {name}");
+            compared += 1;
+        }
+    }
+    assert_eq!(compared, 3 * 3 * 4);
+}
+
+fn predictions(run: &Path) -> Vec<(String, String, f32)> {
+    let classes = ["Banana", "Lemon", "Strawberry"];
+    let names = classes.map(|class| format!("p_{class}"));
+    let columns: Vec<&str> = names.iter().map(String::as_str).chain(["path"]).collect();
+    let table = Columns::read(&run.join("predictions.parquet"), &columns).expect("read");
+    let paths: Vec<String> = table.texts("path").expect("paths").iter().map(|p| p.clone().expect("a path")).collect();
+    let mut all = Vec::new();
+    for (class, name) in classes.iter().zip(&names) {
+        let column = table.reals(name).expect("probabilities");
+        all.extend(paths.iter().zip(column).map(|(path, p)| (path.clone(), class.to_string(), p as f32)));
+    }
+    all
+}
+
+#[test]
+fn each_kind_is_trained_measured_saved_and_loaded_again() {
+    let workspace = Workspace::with_fruits(6, 4);
+    for (set, kind) in [("train={logistic: {}}", "logistic"), ("train={knn: {k: 3, weights: distance}}", "knn")] {
+        workspace.run("out", &["--set", set]).ok();
+        let metrics = json(&workspace, "out/metrics.json");
+        assert_eq!(metrics["classifier"], kind);
+        assert!(metrics["test"]["accuracy"].as_f64().expect("scored") > 0.8, "{kind}: {}", metrics["test"]["accuracy"]);
+        assert_eq!(json(&workspace, "out/classifier/classifier.json")["kind"], kind);
+        let files =
+            ["mlp", "logistic", "knn"].map(|kind| workspace.path(&format!("out/classifier/{kind}.safetensors")));
+        assert_eq!(files.iter().filter(|file| file.exists()).count(), 1, "only what belongs to it");
+        predict_agrees(&workspace, "out");
+    }
+}
+
+#[test]
+fn the_best_of_several_is_kept_and_every_score_told() {
+    let workspace = Workspace::with_fruits(6, 4);
+    // one epoch of one neuron cannot win
+    let set = "train={candidates: [{mlp: {hidden: [1], max_iter: 1}}, {logistic: {}}, {knn: {k: 1}}], cv: 3}";
+    workspace.run("out", &["--set", set]).ok();
+    let metrics = json(&workspace, "out/metrics.json");
+    let scored = metrics["cross_validation"].as_array().expect("a list");
+    assert_eq!(scored.len(), 3);
+    assert!(scored.iter().all(|one| one["folds"].as_array().is_some_and(|folds| folds.len() == 3)));
+    let means: Vec<f64> = scored.iter().map(|one| one["mean"].as_f64().expect("a mean")).collect();
+    assert!(means[0] < means[1], "{means:?}");
+    assert_ne!(metrics["classifier"], "mlp");
+    predict_agrees(&workspace, "out");
+    let again = workspace.run("out", &["--set", set]).ok();
+    assert_eq!(again.computed(), [""; 0], "nothing is computed twice");
+}
+
+#[test]
+fn folds_that_cannot_be_made_are_errors_that_say_why() {
+    let workspace = Workspace::with_fruits(4, 2);
+    for (train, expected) in [
+        ("{knn: {}, cv: 9}", "9 folds are asked for, and the largest class has 4 train pictures"),
+        ("{knn: {k: 1}, cv: 2, group_by: 'no such'}", "`train.group_by` matches nothing in Training/Banana/"),
+        ("{knn: {k: 1}, cv: 2, group_by: 'Training'}", "makes 1 group(s)"),
+        ("{knn: {k: 100}}", "100 neighbours are asked for, and there are 12 train pictures"),
+    ] {
+        let run = workspace.run("out", &["--set", &format!("train={train}")]);
+        assert_eq!(run.code, Some(1), "{train}");
+        assert!(run.stderr.contains(expected), "{train}: {}", run.stderr);
+    }
+}
