@@ -130,13 +130,25 @@ pub fn whole_or_list(_: &mut SchemaGenerator) -> Schema {
 
 /// scikit-learn's own names are read, too.
 pub fn aliases_of_mlp(schema: &mut Schema) {
+    aliases(schema, &[("hidden_layer_sizes", "hidden"), ("random_state", "seed"), ("nesterovs_momentum", "nesterov")]);
+}
+
+/// scikit-learn's other name of logistic regression's key.
+pub fn aliases_of_logistic(schema: &mut Schema) {
+    aliases(schema, &[("C", "c")]);
+}
+
+/// scikit-learn's other name of the neighbours' key.
+pub fn aliases_of_knn(schema: &mut Schema) {
+    aliases(schema, &[("n_neighbors", "k")]);
+}
+
+fn aliases(schema: &mut Schema, names: &[(&str, &str)]) {
     let Some(Value::Object(keys)) = schema.get_mut("properties") else { return };
-    for (alias, name) in
-        [("hidden_layer_sizes", "hidden"), ("random_state", "seed"), ("nesterovs_momentum", "nesterov")]
-    {
-        if let Some(mut key) = keys.get(name).cloned() {
+    for (alias, name) in names {
+        if let Some(mut key) = keys.get(*name).cloned() {
             key["description"] = json!(format!("The same as `{name}`."));
-            keys.insert(alias.into(), key);
+            keys.insert((*alias).into(), key);
         }
     }
 }

@@ -25,6 +25,7 @@ pub struct Train {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub candidates: Vec<Candidate>,
     /// Folds of a stratified cross-validation, at least 2. Default: 5 to compare several classifiers, none for one.
+    #[schemars(range(min = 2))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cv: Option<usize>,
     /// A regular expression over the path: pictures with the same first group, or match, are kept in one fold. Default: each on its own.
@@ -123,15 +124,19 @@ impl Classifier<'_> {
 /// `train.logistic`: multinomial logistic regression by the names and ranges of scikit-learn's `LogisticRegression`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(transform = schema::aliases_of_logistic)]
 pub struct Logistic {
     /// Inverse strength of the L2 penalty, greater than 0. Default: 1.0. Also written `C`.
     #[serde(alias = "C")]
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub c: f64,
     /// `balanced`: every class weighs the same, whatever its number of pictures. Default: every picture weighs the same.
     pub class_weight: Option<ClassWeight>,
     /// Iterations at most, at least 1. Default: 100.
+    #[schemars(range(min = 1))]
     pub max_iter: usize,
     /// It ends when no component of the gradient is larger, greater than 0. Default: 0.0001.
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub tol: f64,
     /// Fit a constant for each class. Default: true.
     pub fit_intercept: bool,
@@ -154,9 +159,11 @@ pub enum ClassWeight {
 /// `train.knn`: the nearest train pictures, by the names of scikit-learn's `KNeighborsClassifier`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(transform = schema::aliases_of_knn)]
 pub struct Knn {
     /// Neighbours that vote, at least 1. Default: 5. Also written `n_neighbors`.
     #[serde(alias = "n_neighbors")]
+    #[schemars(range(min = 1))]
     pub k: usize,
     /// `cosine` or `euclidean`. Default: `cosine`.
     pub metric: Metric,
@@ -222,6 +229,7 @@ pub struct Mlp {
     #[schemars(range(min = 1))]
     pub max_iter: usize,
     /// Evaluations of the loss at most for `lbfgs`, at least 1. Default: 15000.
+    #[schemars(range(min = 1))]
     pub max_fun: usize,
     /// Shuffle the rows before each pass. Default: true.
     pub shuffle: bool,

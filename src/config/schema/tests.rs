@@ -12,9 +12,13 @@ const SHIPPED: &str = "pipelines/featurize.schema.json";
 /// Every stage, with its defaults.
 const WHOLE: &str = "version: 1\ninput: {root: x}\nselect: {}\nreduce: {pca: {}}\ntrain: {mlp: {}}\nreport: {}\n";
 
-/// The pipeline to try the key at `path` in: `reduce` has `pca` or `svd`, not both.
+/// The pipeline to try the key at `path` in: `reduce` has `pca` or `svd`, not both; a classifier is there when it is asked for.
 fn whole(path: &str) -> String {
-    if path.starts_with("reduce.svd") { WHOLE.replace("pca", "svd") } else { WHOLE.to_string() }
+    match path.split('.').take(2).collect::<Vec<_>>()[..] {
+        ["reduce", "svd"] => WHOLE.replace("pca", "svd"),
+        ["train", kind @ ("logistic" | "knn")] => WHOLE.replace("mlp", kind),
+        _ => WHOLE.to_string(),
+    }
 }
 
 fn project(name: &str) -> PathBuf {
@@ -181,8 +185,8 @@ fn what_the_schema_takes_is_read_and_what_it_refuses_is_refused() {
     for (path, key) in leaves(&root) {
         let text = matches!(&key["type"], kind if *kind == "string" || *kind == json!(["string", "null"]));
         // these belong together; a name's letters are no matter of the schema; the plan knows models and sizes
-        if path.starts_with("input.split.") || ["name", "extract.model", "extract.recipe.size"].contains(&path.as_str())
-        {
+        let skipped = ["name", "extract.model", "extract.recipe.size", "train.group_by"];
+        if path.starts_with("input.split.") || skipped.contains(&path.as_str()) {
             continue;
         }
         let text_of_whole = whole(&path);

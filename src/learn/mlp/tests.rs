@@ -88,8 +88,9 @@ fn lbfgs_ends_where_scikit_learn_does() {
             case["name"], mlp.n_iter, case["n_iter"]
         );
         let values = golden::vector(&case["values"]);
-        golden::close(&mlp.loss_curve[..values.len()], &values, 1e-6);
-        golden::close(&[loss], &[expected], 1e-4);
+        golden::close(&mlp.loss_curve[..values.len()], &values, 1e-9);
+        // where it ends, hundreds of steps later, is rounding's choice: scikit-learn's own f32 and f64 end 271 and 214 steps and 0.1 % apart
+        golden::close(&[loss], &[expected], 3e-3);
         let predicted = mlp.predict(&x).expect("predictions");
         let right = predicted.iter().zip(&y).filter(|(p, y)| p == y).count();
         golden::close(&[right as f64 / y.len() as f64], &[golden::number(&case["accuracy"])], 1e-12);
