@@ -5,8 +5,9 @@ use std::path::Path;
 use globset::Glob;
 
 use super::pipeline::{
-    Extract, Input, Label, LimitPerClass, Output, Pipeline, Reduce, Runtime, Scale, Score, Select, Split, Weights,
+    Extract, Input, Label, LimitPerClass, Output, Pipeline, Reduce, Scale, Score, Select, Split, Weights,
 };
+use super::runtime::Runtime;
 use super::source::Source;
 use super::train::{Classifier, Knn, Logistic, Mlp, Train};
 use super::{ConfigError, VERSION, raw};

@@ -9,7 +9,8 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Unexpected, Visitor};
 use serde::{Serialize, Serializer};
 
-use super::pipeline::{Channels, Components, Device, LimitPerClass, Weights};
+use super::pipeline::{Channels, Components, LimitPerClass, Weights};
+use super::runtime::Device;
 use super::train::{BatchSize, Train};
 use crate::models::Source;
 

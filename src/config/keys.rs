@@ -8,8 +8,9 @@ use serde::forward_to_deserialize_any;
 
 use super::error::{list, suggest};
 use super::image::Image;
-use super::pipeline::{Extract, Output, Pca, Reduce, Report, Runtime, Select, Svd};
+use super::pipeline::{Extract, Output, Pca, Reduce, Report, Select, Svd};
 use super::raw;
+use super::runtime::Runtime;
 use super::train::{Knn, Logistic, Mlp, Train};
 use crate::image::RecipeOverrides;
 

@@ -12,6 +12,7 @@ mod image;
 mod keys;
 mod pipeline;
 mod raw;
+mod runtime;
 mod schema;
 mod sets;
 mod source;
@@ -21,13 +22,14 @@ mod tree;
 use std::fs;
 use std::path::Path;
 
+pub use self::image::Image;
 pub use error::{ConfigError, suggest};
 pub use forms::UnknownDevice;
-pub use image::Image;
 pub use pipeline::{
-    Channels, Components, Device, Extract, Features, Input, Label, Layout, LimitPerClass, Output, Pca, Pipeline,
-    Precision, Reduce, Report, Runtime, Scale, Score, Select, Split, Svd, Weights,
+    Channels, Components, Extract, Features, Input, Label, Layout, LimitPerClass, Output, Pca, Pipeline, Precision,
+    Reduce, Report, Scale, Score, Select, Split, Svd, Weights,
 };
+pub use runtime::{Device, Runtime};
 pub use schema::schema;
 pub use source::Source;
 pub use train::{

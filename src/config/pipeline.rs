@@ -4,7 +4,6 @@
 //! meaning, unit, range, default. `input` is written as [`raw::Input`](super::raw) and checked into [`Input`]. Every
 //! section is `Serialize`: its canonical JSON is what a stage's fingerprint covers and what `run.json` stores.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
@@ -13,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::ConfigError;
 use super::forms;
 use super::image::Image;
+use super::runtime::Runtime;
 use super::schema;
 use super::source::Source as Text;
 use super::train::Train;
@@ -432,51 +432,4 @@ pub enum Layout {
     Wide,
     /// One column of fixed-size lists.
     Array,
-}
-
-/// `runtime`: speed settings; they change no number of the result.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Runtime {
-    /// `auto` (a GPU where this build and machine have one, else the CPU), `cpu`, `cuda`, `cuda:N` or `metal`. Default:
-    /// `auto`.
-    pub device: Device,
-    /// Pictures per forward pass, at least 1. Default: 32.
-    #[schemars(range(min = 1))]
-    pub batch_size: usize,
-    /// Threads for decoding and for the CPU's forward pass, at least 1, or `auto` (all cores). Default: `auto`.
-    #[serde(deserialize_with = "forms::auto_or_whole")]
-    #[schemars(schema_with = "schema::auto_or_whole", extend("default" = "auto"))]
-    pub threads: Option<usize>,
-}
-
-impl Default for Runtime {
-    fn default() -> Self {
-        Self { device: Device::Auto, batch_size: 32, threads: None }
-    }
-}
-
-/// What the forward pass runs on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Device {
-    /// A GPU where there is one, else the CPU.
-    #[default]
-    Auto,
-    /// The CPU.
-    Cpu,
-    /// An NVIDIA GPU by its number, from 0.
-    Cuda(usize),
-    /// An Apple GPU.
-    Metal,
-}
-
-impl fmt::Display for Device {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Auto => f.write_str("auto"),
-            Self::Cpu => f.write_str("cpu"),
-            Self::Cuda(n) => write!(f, "cuda:{n}"),
-            Self::Metal => f.write_str("metal"),
-        }
-    }
 }

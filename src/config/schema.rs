@@ -8,7 +8,8 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
 
-use super::pipeline::{Channels, Components, Device, LimitPerClass, Weights};
+use super::pipeline::{Channels, Components, LimitPerClass, Weights};
+use super::runtime::Device;
 use super::train::{BatchSize, Candidate, Train};
 use super::{VERSION, raw};
 use crate::models::MODELS;

@@ -339,7 +339,7 @@ const REFERENCE: [(&str, &str, &str); 16] = [
     ("train.knn", "Knn", include_str!("train.rs")),
     ("report", "Report", include_str!("pipeline.rs")),
     ("output", "Output", include_str!("pipeline.rs")),
-    ("runtime", "Runtime", include_str!("pipeline.rs")),
+    ("runtime", "Runtime", include_str!("runtime.rs")),
 ];
 
 #[test]

@@ -43,7 +43,9 @@ const ROOMS: &[(&[&str], &[&str])] = &[
     (&["ab_glyph"], &["plot/"]),
     (&["base64"], &["image/"]),
     (&["ureq"], &["weights/store/"]),
-    (&["walkdir", "globset", "csv"], &["stages/scan/", "config/"]),
+    (&["globset"], &["stages/scan/", "config/"]),
+    (&["csv"], &["stages/scan/", "cli/init/"]),
+    (&["walkdir"], &["stages/scan/", "store/", "cli/"]),
     (&["indicatif"], &["progress.rs"]),
     (&["minijinja"], &["stages/report/"]),
 ];

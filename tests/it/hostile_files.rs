@@ -134,10 +134,13 @@ fn things_that_are_no_files_are_rows_and_nothing_waits() {
 #[test]
 fn a_folder_deeper_than_a_path_may_be_is_a_row() {
     let workspace = Workspace::with_fruits(4, 2);
-    let script = "d=$(printf 'd%.0s' $(seq 200)); cd \"$1\"; for i in $(seq 30); do mkdir $d && cd $d || exit 1; done; : > a.jpg";
-    let folder = workspace.path("pictures/Training/Lemon");
-    let made = Command::new("sh").args(["-c", script, "sh"]).arg(&folder).status().expect("sh");
-    assert!(made.success());
+    // two halves, each of which has a path; one is moved to the bottom of the other
+    let half = ["d".repeat(200).as_str(); 15].join("/");
+    let (upper, lower) = (workspace.path(&format!("pictures/Training/Lemon/{half}")), workspace.path("lower"));
+    std::fs::create_dir_all(&upper).expect("folders");
+    std::fs::create_dir_all(lower.join(&half)).expect("folders");
+    std::fs::write(lower.join(&half).join("a.jpg"), b"").expect("a file");
+    std::fs::rename(&lower, upper.join("lower")).expect("moved");
     workspace.run("out", &["--until", "extract"]).ok();
     let rows = manifest(&workspace, "out");
     let failed: Vec<_> = rows.iter().filter(|row| row[1] == "failed").collect();
@@ -188,7 +191,7 @@ fn a_full_disk_ends_clearly_and_the_run_goes_on_when_there_is_room() {
     let workspace = Workspace::with_fruits(8, 2);
     let mount = workspace.path("full");
     std::fs::create_dir(&mount).expect("folder");
-    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=120k", "tmpfs"]).arg(&mount).output();
+    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=400k", "tmpfs"]).arg(&mount).output();
     if !mounted.is_ok_and(|output| output.status.success()) {
         return; // only root mounts, and not everywhere
     }

@@ -129,7 +129,7 @@ fn a_bad_picture_is_told_and_the_others_go_on() {
     assert_eq!(plain.stdout.lines().count(), 2, "{plain:?}");
     let told: Vec<&str> = plain.stderr.lines().collect();
     assert!(told[0].starts_with("pictures/Test/Banana/a_text.jpg: not_an_image: "), "{plain:?}");
-    assert!(told[1].starts_with("gone.jpg: unreadable: cannot be read: "), "{plain:?}");
+    assert!(told[1].starts_with("gone.jpg: vanished: "), "{plain:?}");
     assert_eq!(told[2..], ["error: 2 of 4 pictures could not be read"]);
     let json_run = call("predict", &[&arguments[..], &["--json"]].concat(), &workspace.path(""));
     assert_eq!((json_run.code, json_run.stderr.lines().count()), (Some(1), 1), "{json_run:?}");
@@ -208,7 +208,7 @@ fn a_folder_that_cannot_predict_says_why() {
     workspace.run("out", &["--set", "reduce.pca.components=5", "--until", "reduce"]).ok();
     refused(predict("out"), 1, &["not whole: `train` has not run since its input changed", "again to its end"]);
     std::fs::remove_dir_all(workspace.path("out/.store")).expect("removed");
-    refused(predict("out"), 1, &["mlp.safetensors takes 6 columns, 5 come in"]);
+    refused(predict("out"), 1, &["the classifier takes 6 columns, 5 come in"]);
     workspace.run("out", &[]).ok();
     std::fs::remove_file(workspace.path("out/.store/train.json")).expect("removed");
     refused(predict("out"), 1, &["`train` was interrupted"]);
