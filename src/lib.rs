@@ -18,7 +18,7 @@
 //! * [`exec`]: running a network: lowered once, executed on the CPU by kernels of our own ([`exec::cpu`], the only `unsafe` code) and on a GPU by
 //!   candle, which is the reference, too.
 //! * [`backbone`]: the network of a run, decided upon: model, weights, recipe, layers. [`extractor`]: the one way of a picture through it.
-//! * [`learn`]: variance, PCA, perceptron, metrics; the only room of linfa, ndarray and faer.
+//! * [`learn`]: selection, reduction, classifiers, folds, neighbours, metrics; the only room of linfa, ndarray and faer.
 //! * [`io`]: atomic files, Parquet; the only room of polars, arrow and parquet. [`store`]: what a run has committed, fingerprints, the lock.
 //! * [`chain`]: what a run has learnt, or a network knows, applied to any picture.
 //! * [`plot`]: figures of classified pictures. [`progress`]: what the user sees. [`memory`]: how much was held. [`cli`]: the commands.
