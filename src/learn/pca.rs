@@ -7,7 +7,9 @@
 //!
 //! Two exact routes, both accumulating in `f64` on centred data:
 //! * [`Route::Covariance`], rows ≥ features: the d × d covariance, collected while rows stream by;
-//! * [`Route::Gram`], rows < features: the n × n products of pictures, for a flattened VGG16 of 100,352 features.
+//! * [`Route::Gram`], rows < features: the n × n products of pictures, for a flattened ResNet-50 of 100,352 features.
+//!
+//! Where both sides are above 16,384, [`Subspace`] finds the leading components by streamed passes, to 1e-6 of their variances.
 
 mod covariance;
 mod eigen;
@@ -15,12 +17,14 @@ mod gram;
 mod linfa_model;
 mod mle;
 mod project;
+mod randomised;
 mod svd;
 #[cfg(test)]
 mod tests;
 
 pub use covariance::CovarianceAccumulator;
 pub use linfa_model::{PcaParams, PcaValidParams, valid_params};
+pub use randomised::Subspace;
 pub use svd::{SvdParams, SvdValidParams, TruncatedSvd, fit_svd, valid_svd_params};
 
 use thiserror::Error;
@@ -99,6 +103,16 @@ pub enum PcaError {
         /// Columns of the table.
         features: usize,
     },
+    /// More than a count of components is asked of a table that has no exact solution here.
+    #[error(
+        "a share of the variance and `mle` need the variances of all directions, and {rows} pictures of {features} features are too many for that: give `components` as a number, or keep fewer columns (`select.top_k`)"
+    )]
+    NeedsCount {
+        /// Rows of the table.
+        rows: u64,
+        /// Columns of the table.
+        features: usize,
+    },
     /// Fewer than two rows, or no columns.
     #[error(
         "{rows} pictures of {features} features have no variance to analyse: at least 2 pictures and 1 feature are needed"
@@ -169,18 +183,24 @@ pub enum PcaError {
 /// The largest matrix whose eigenvectors are computed: 2 GB of `f64`, some four times that while solving.
 const MAX_SIDE: usize = 16_384;
 
-/// Which exact solution suits a table.
+/// Which solution suits a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Route {
     /// Rows ≥ features: stream the rows through a [`CovarianceAccumulator`], d² × 8 bytes.
     Covariance,
     /// Rows < features: hold the whole table and call [`fit_rows`], n² × 8 bytes.
     Gram,
+    /// Both above 16,384: stream the rows through a [`Subspace`] until its variances stand.
+    Randomised,
 }
 
 /// The route for a table of this shape.
 pub fn route(rows: usize, features: usize) -> Route {
-    if rows < features { Route::Gram } else { Route::Covariance }
+    match () {
+        () if rows.min(features) > MAX_SIDE => Route::Randomised,
+        () if rows < features => Route::Gram,
+        () => Route::Covariance,
+    }
 }
 
 /// Fits a PCA on a table held in memory (n, d), by the route that suits its shape.
@@ -199,7 +219,8 @@ fn fit_slice<F: Copy + Into<f64> + Sync>(
     }
     match route(data.len() / features, features) {
         Route::Gram => gram::fit(data, features, params),
-        Route::Covariance => {
+        // whoever has such a table streams it; here it is refused with its sides
+        Route::Covariance | Route::Randomised => {
             let mut covariance = CovarianceAccumulator::new(features)?;
             covariance.update_values(data)?;
             covariance.finish(params)

@@ -9,10 +9,12 @@ use crate::config::{self, Reduce, Scale};
 use crate::io::features::Key;
 use crate::io::table::Table;
 use crate::io::{IoError, features};
-use crate::learn::pca::{self, Components, CovarianceAccumulator, Pca, PcaError, Route, TruncatedSvd};
+use crate::learn::pca::{
+    self, Components, CovarianceAccumulator, Pca, PcaError, PcaValidParams, Route, Subspace, TruncatedSvd,
+};
 use crate::learn::reduction::{Projection, Reduction, ReductionError};
 use crate::learn::scale::{Normalizer, ScaleError, Scaler, StandardScaler};
-use crate::learn::variance::VarianceAccumulator;
+use crate::learn::variance::{ColumnStats, VarianceAccumulator};
 use crate::plan::Plan;
 use crate::progress::{Interrupted, Ui};
 use crate::stages::StageId;
@@ -165,7 +167,7 @@ impl Fitting<'_> {
         let columns = self.columns();
         let scaler = match settings.scale {
             Scale::None => None,
-            Scale::Standard => Some(Scaler::Standard(self.standard()?)),
+            Scale::Standard => Some(Scaler::Standard(StandardScaler::of(&self.statistics(None)?)?)),
             Scale::L2 => Some(Scaler::L2(Normalizer)),
         };
         let projection = match (&settings.pca, &settings.svd) {
@@ -193,13 +195,29 @@ impl Fitting<'_> {
         })
     }
 
-    fn standard(&self) -> Result<StandardScaler, ReduceError> {
+    fn statistics(&self, scaler: Option<&Scaler>) -> Result<ColumnStats, ReduceError> {
         let mut statistics = VarianceAccumulator::new(self.columns());
-        self.rows(None, |rows| {
+        self.rows(scaler, |rows| {
             statistics.update(rows.as_slice());
             Ok(())
         })?;
-        Ok(StandardScaler::of(&statistics.finish())?)
+        Ok(statistics.finish())
+    }
+
+    fn randomised(&self, params: &PcaValidParams, scaler: Option<&Scaler>) -> Result<Pca, ReduceError> {
+        let mut subspace = Subspace::new(&self.statistics(scaler)?, params)?;
+        loop {
+            self.rows(scaler, |rows| Ok(subspace.update(rows.as_slice())?))?;
+            if subspace.turn()? {
+                break;
+            }
+        }
+        let (passes, change) = subspace.accuracy();
+        self.ui.note(&format!(
+            "reduce: the table is too large for an exact PCA; {passes} passes of a randomised one, the variances changed by {change:.0e} \
+             in the last"
+        ));
+        Ok(subspace.finish(params))
     }
 
     fn pca(&self, settings: &config::Pca, scaler: Option<&Scaler>) -> Result<Pca, ReduceError> {
@@ -216,6 +234,7 @@ impl Fitting<'_> {
         match pca::route(self.input.train_rows, self.columns()) {
             Route::Covariance => Ok(self.covariance(scaler)?.finish(&params)?),
             Route::Gram => Ok(pca::fit_rows(&self.table(scaler)?, &params)?),
+            Route::Randomised => self.randomised(&params, scaler),
         }
     }
 
@@ -223,7 +242,7 @@ impl Fitting<'_> {
         let params = pca::valid_svd_params(settings.components)?;
         self.warn_of_too_many(settings.components);
         match pca::route(self.input.train_rows, self.columns()) {
-            Route::Covariance => Ok(self.covariance(scaler)?.finish_svd(&params)?),
+            Route::Covariance | Route::Randomised => Ok(self.covariance(scaler)?.finish_svd(&params)?),
             Route::Gram => Ok(pca::fit_svd(&self.table(scaler)?, &params)?),
         }
     }
@@ -247,6 +266,12 @@ impl Fitting<'_> {
     }
 
     fn table(&self, scaler: Option<&Scaler>) -> Result<FeatureMatrix, ReduceError> {
+        let gigabytes = self.input.train_rows as f64 * self.columns() as f64 * 4e-9;
+        if gigabytes > 2.0 {
+            self.ui.warn(&format!(
+                "reduce: the train table is held in memory, {gigabytes:.1} GB; where that is too much, keep fewer columns with `select.top_k`"
+            ));
+        }
         let mut all = FeatureMatrix::with_cols(self.columns());
         self.rows(scaler, |rows| {
             all.append(rows);

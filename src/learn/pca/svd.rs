@@ -89,7 +89,7 @@ fn fit_slice<F: Copy + Into<f64> + Sync>(
     }
     match route(data.len() / features, features) {
         Route::Gram => gram::fit_svd(data, features, params),
-        Route::Covariance => {
+        Route::Covariance | Route::Randomised => {
             let mut covariance = CovarianceAccumulator::new(features)?;
             covariance.update_values(data)?;
             covariance.finish_svd(params)
