@@ -210,6 +210,10 @@ impl Run<'_> {
         self.ui.check()?;
         let path = self.plan.dir.record(stage);
         if path.exists() {
+            // what this stage wrote under other settings may not be written again; extract keeps the shards that are still good
+            if let Some(record) = Record::read(&self.plan.dir, stage).filter(|_| stage != StageId::Extract) {
+                record.delete_files(&self.plan.dir);
+            }
             // the files are about to change: from here on they are nobody's until they are committed again
             std::fs::remove_file(&path).map_err(crate::io::IoError::write(&path)).map_err(StoreError::from)?;
         }
@@ -252,11 +256,9 @@ impl Run<'_> {
         let gone = StageId::ALL.into_iter().filter(|&stage| self.keys.get(stage).is_none());
         for stage in gone {
             let Some(record) = Record::read(&self.plan.dir, stage) else { continue };
+            record.delete_files(&self.plan.dir);
             let path = self.plan.dir.record(stage);
             std::fs::remove_file(&path).map_err(crate::io::IoError::write(&path)).map_err(StoreError::from)?;
-            for output in record.files {
-                std::fs::remove_file(self.plan.dir.root().join(output.file)).ok();
-            }
         }
         Ok(())
     }

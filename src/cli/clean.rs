@@ -1,7 +1,7 @@
 //! `featurize clean`: what of a run can go, with its size; nothing is deleted without `--yes`, and nothing that is not the run's own.
 
 use std::collections::BTreeSet;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -11,7 +11,7 @@ use crate::io::IoError;
 use crate::progress::bytes;
 use crate::stages::StageId;
 use crate::stages::train::KINDS;
-use crate::store::{Lock, Record, RunDir};
+use crate::store::{Lock, OutputFile, Record, RunDir};
 
 #[derive(Debug, Args)]
 pub struct CleanArgs {
@@ -110,11 +110,7 @@ fn own(dir: &RunDir) -> Vec<(PathBuf, u64)> {
     }
     for stage in StageId::ALL {
         let files = Record::read(dir, stage).map_or(Vec::new(), |record| record.files);
-        files
-            .into_iter()
-            .map(|output| output.file)
-            .filter(|file| is_inside(file))
-            .for_each(|file| add(root.join(file)));
+        files.into_iter().filter(OutputFile::is_inside).for_each(|output| add(root.join(output.file)));
         add(dir.record(stage));
     }
     for folder in [dir.features(), dir.store().join("shards")] {
@@ -142,11 +138,6 @@ fn is_part(path: &Path) -> bool {
     let number = stem.strip_prefix("part-").is_some_and(|n| n.len() >= 5 && n.bytes().all(|b| b.is_ascii_digit()));
     let hash = stem.len() == 32 && stem.bytes().all(|b| b.is_ascii_hexdigit());
     number && ending == "parquet" || hash && (ending == "json" || ending == "parquet")
-}
-
-/// A path of a record that does not lead out of the run.
-fn is_inside(file: &str) -> bool {
-    Path::new(file).components().all(|part| matches!(part, Component::Normal(_)))
 }
 
 /// Files by folder, those at the top by themselves.

@@ -67,7 +67,7 @@ enum Command {
     },
     /// Classify new pictures with what a run has learnt.
     ///
-    /// Every picture goes through the chain that the run saved: recipe, network, kept columns, components, perceptron. The run's own pictures
+    /// Every picture goes through the chain that the run saved: recipe, network, kept columns, components, classifier. The run's own pictures
     /// get the probabilities of its predictions.parquet again. Needs the run's folder and nothing else of the run: no YAML, no pictures. Runs
     /// on the CPU.
     ///

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use serde::Deserialize;
 use serde_json::json;
 
 use super::print;
@@ -10,6 +11,7 @@ use crate::chain::ChainError;
 use crate::error::Error;
 use crate::io::preview::{Preview, preview};
 use crate::progress::{bytes, duration};
+use crate::stages::reduce::Reduced;
 use crate::store::{RunDir, Summary};
 
 /// Columns of a wide table that are named: the first and the last.
@@ -76,9 +78,8 @@ fn run_text(summary: &Summary) -> String {
     if let Some(kept) = run["select"]["kept"].as_u64() {
         line("kept", format!("{kept} of {} columns", run["select"]["of"]));
     }
-    if let Some(components) = run["reduce"]["components"].as_u64() {
-        let explained = 100.0 * run["reduce"]["explained"].as_f64().unwrap_or(0.0);
-        line("components", format!("{components}, explaining {explained:.1} % of the variance"));
+    if let Ok(reduced) = Reduced::deserialize(&run["reduce"]) {
+        line("components", reduced.describe());
     }
     if let Some((accuracy, split)) = summary.accuracy() {
         let rows = &summary.metrics[split]["support"];

@@ -13,7 +13,7 @@ use crate::extractor::Extractor;
 use crate::image::{self, DecodeOptions, RgbImage};
 use crate::io::IoError;
 use crate::io::features::{FeatureFile, Key};
-use crate::learn::cosine::Cosine;
+use crate::learn::neighbours::{Directions, Near};
 use crate::plot::{self, Cell};
 use crate::stages::scan::{NamedFile, Split};
 use crate::store::RunDir;
@@ -56,7 +56,7 @@ fn split(word: &str) -> Result<Split, String> {
 /// A run's pictures and the network that they went through.
 struct Gallery {
     keys: Vec<Key>,
-    index: Cosine,
+    index: Directions,
     extractor: Extractor,
     /// Where the pictures lay.
     root: Option<PathBuf>,
@@ -90,7 +90,7 @@ impl Gallery {
         };
         let root = show::summary(dir.root()).ok();
         let root = root.and_then(|run| run.run["config"]["input"]["root"].as_str().map(PathBuf::from));
-        Ok(Self { keys, index: Cosine::new(rows), extractor, root })
+        Ok(Self { keys, index: Directions::of(rows), extractor, root })
     }
 
     /// The file of a row, where it is still there.
@@ -99,7 +99,7 @@ impl Gallery {
     }
 
     /// The `k` nearest to a picture's features; not the picture itself.
-    fn nearest(&self, picture: &NamedFile, features: &[f32], arguments: &SimilarArgs) -> Vec<(usize, f32)> {
+    fn nearest(&self, picture: &NamedFile, features: &[f32], arguments: &SimilarArgs) -> Vec<Near> {
         let itself = picture.location.as_ref().ok().and_then(|path| std::fs::canonicalize(path).ok());
         let root = self.root.as_ref().and_then(|root| std::fs::canonicalize(root).ok());
         let own = itself.zip(root).and_then(|(path, root)| {
@@ -159,12 +159,12 @@ pub fn run(arguments: &SimilarArgs) -> Result<(), Error> {
     Ok(())
 }
 
-fn tell(gallery: &Gallery, picture: &NamedFile, found: &Result<Vec<(usize, f32)>, Failure>, as_json: bool) {
+fn tell(gallery: &Gallery, picture: &NamedFile, found: &Result<Vec<Near>, Failure>, as_json: bool) {
     match found {
         Err(failure) if as_json => print(&json!({"path": picture.path, "error": failure.to_string()}).to_string()),
         Err(failure) => eprintln!("{}: {failure}", picture.path),
         Ok(found) if as_json => {
-            let one = |&(row, cosine): &(usize, f32)| {
+            let one = |&Near { row, similarity: cosine }: &Near| {
                 let Key { path, label, split } = &gallery.keys[row];
                 json!({"path": path, "label": label, "split": split, "cosine": cosine})
             };
@@ -173,8 +173,8 @@ fn tell(gallery: &Gallery, picture: &NamedFile, found: &Result<Vec<(usize, f32)>
         Ok(found) => {
             print(&picture.path);
             let label = |row: usize| gallery.keys[row].label.as_deref().unwrap_or("-");
-            let widest = found.iter().map(|(row, _)| label(*row).chars().count()).max().unwrap_or(0);
-            for &(row, cosine) in found {
+            let widest = found.iter().map(|near| label(near.row).chars().count()).max().unwrap_or(0);
+            for &Near { row, similarity: cosine } in found {
                 print(&format!("  {cosine:.4}  {:widest$}  {}", label(row), gallery.keys[row].path));
             }
         }
@@ -185,12 +185,7 @@ fn tell(gallery: &Gallery, picture: &NamedFile, found: &Result<Vec<(usize, f32)>
 type Panel = (String, Result<RgbImage, String>, Option<(String, f32)>);
 
 /// A picture and, after it, those that are near.
-fn sheet(
-    gallery: &Gallery,
-    picture: &NamedFile,
-    found: &Result<Vec<(usize, f32)>, Failure>,
-    shown: usize,
-) -> Vec<Panel> {
+fn sheet(gallery: &Gallery, picture: &NamedFile, found: &Result<Vec<Near>, Failure>, shown: usize) -> Vec<Panel> {
     let name = |path: &str| path.rsplit('/').next().unwrap_or(path).to_string();
     let read = |path: Result<PathBuf, String>| -> Result<RgbImage, String> {
         let bytes = std::fs::read(path?).map_err(|error| error.to_string())?;
@@ -199,7 +194,7 @@ fn sheet(
     };
     let itself = found.as_ref().map_err(ToString::to_string).and_then(|_| read(picture.location.clone()));
     let mut panels = vec![(format!("like {}", name(&picture.path)), itself, None)];
-    for &(row, cosine) in found.iter().flatten() {
+    for &Near { row, similarity: cosine } in found.iter().flatten() {
         let key = &gallery.keys[row];
         let place = gallery.file(row).ok_or_else(|| "the picture is no longer there".to_string());
         let label = key.label.clone().unwrap_or_else(|| "cosine".to_string());

@@ -5,6 +5,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use super::{forms, schema};
 
@@ -104,20 +105,23 @@ impl Classifier<'_> {
         }
     }
 
-    /// What tells it from others, in a few words.
+    /// What tells it from others, in a few words: its kind, its size, and every setting that is not the default.
     pub fn describe(self) -> String {
-        match self {
-            Self::Mlp(mlp) => {
-                let solver = match mlp.solver {
-                    Solver::Adam => "adam",
-                    Solver::Sgd => "sgd",
-                    Solver::Lbfgs => "lbfgs",
-                };
-                format!("mlp {:?}, {solver}", mlp.hidden)
-            }
-            Self::Logistic(logistic) => format!("logistic, C {}", logistic.c),
-            Self::Knn(knn) => format!("knn, k {}", knn.k),
-        }
+        let (own, default, told) = match self {
+            Self::Mlp(mlp) => (json!(mlp), json!(Mlp::default()), &["hidden", "solver"][..]),
+            Self::Logistic(logistic) => (json!(logistic), json!(Logistic::default()), &["c"][..]),
+            Self::Knn(knn) => (json!(knn), json!(Knn::default()), &["k"][..]),
+        };
+        let keys = own
+            .as_object()
+            .into_iter()
+            .flatten()
+            .filter(|(key, value)| told.contains(&key.as_str()) || default[key] != **value);
+        let setting = |(key, value): (&String, &Value)| match value {
+            Value::String(word) => format!("{key} {word}"),
+            value => format!("{key} {value}"),
+        };
+        format!("{} ({})", self.name(), keys.map(setting).collect::<Vec<_>>().join(", "))
     }
 }
 

@@ -80,7 +80,10 @@ impl FeatureFile {
             let mut all = FeatureMatrix::zeros(rows, width);
             let leaf = *leaves.first().ok_or_else(|| self.wrong("it has no features"))?;
             decode::lists(file, footer, leaf, &mut all).map_err(|error| self.wrong(error))?;
-            return Ok(keep.map_or_else(|| all.clone(), |keep| all.select_cols(keep)));
+            return Ok(match keep {
+                Some(keep) => all.select_cols(keep),
+                None => all,
+            });
         }
         let leaf = |&column: &usize| leaves.get(column).copied();
         let leaves = keep.map_or(Some(leaves.clone()), |keep| keep.iter().map(leaf).collect());

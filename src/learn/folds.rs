@@ -1,4 +1,4 @@
-//! Folds for cross-validation: scikit-learn's `StratifiedKFold` and `StratifiedGroupKFold` without shuffling, or shuffled by a seed.
+//! Folds for cross-validation: scikit-learn's `StratifiedKFold` and `StratifiedGroupKFold` without shuffling.
 
 use thiserror::Error;
 

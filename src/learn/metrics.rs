@@ -5,7 +5,7 @@
 //! `f32` epsilon before the log loss takes their logarithm, as `sklearn.metrics.log_loss` does with `float32`.
 
 mod auc;
-mod calibration;
+pub mod calibration;
 
 pub use auc::RocAuc;
 pub use calibration::Bin;

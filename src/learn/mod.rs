@@ -9,7 +9,6 @@
 
 pub mod anova;
 pub mod classifier;
-pub mod cosine;
 pub mod folds;
 pub mod knn;
 pub mod lbfgs;

@@ -16,6 +16,9 @@ const QUERIES: usize = 256;
 /// Rows that it compares them with at a time: the product stays in the cache.
 const ROWS: usize = 512;
 
+/// Sums that run side by side in a dot product: two vectors of eight.
+const LANES: usize = 16;
+
 /// A row near another one.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Near {
@@ -43,12 +46,7 @@ impl Directions {
     /// Takes `rows` and scales each of them to length 1.
     pub fn of(mut rows: FeatureMatrix) -> Self {
         let cols = rows.cols().max(1);
-        rows.as_mut_slice().par_chunks_mut(cols).for_each(|row| {
-            let squares: f64 = row.iter().map(|&value| f64::from(value) * f64::from(value)).sum();
-            let scale = if squares.is_finite() && squares > 0.0 { 1.0 / squares.sqrt() } else { 0.0 };
-            row.iter_mut()
-                .for_each(|value| *value = if scale == 0.0 { 0.0 } else { (f64::from(*value) * scale) as f32 });
-        });
+        rows.as_mut_slice().par_chunks_mut(cols).for_each(to_length_one);
         Self { rows }
     }
 
@@ -78,6 +76,20 @@ impl Directions {
         });
         let blocks: Vec<Vec<Neighbours>> = blocks.collect::<Result<_, E>>()?;
         Ok(blocks.into_iter().flatten().collect())
+    }
+
+    /// The `k` rows nearest to a row that need not be among them, of those that `keep` takes; on `threads` threads, which change no bit.
+    pub fn nearest(&self, row: &[f32], k: usize, threads: usize, keep: impl Fn(usize) -> bool + Sync) -> Vec<Near> {
+        assert_eq!(row.len(), self.rows.cols(), "a row of {} values beside {}", row.len(), self.rows.cols());
+        let mut row = row.to_vec();
+        to_length_one(&mut row);
+        let part = self.len().div_ceil(threads.max(1)).max(1);
+        let of = |start: usize| {
+            let rows = (start..self.len().min(start + part)).filter(|&i| keep(i));
+            best(rows.map(|i| Near { row: i, similarity: dot(self.rows.row(i), &row) }).collect(), k)
+        };
+        let starts: Vec<usize> = (0..self.len()).step_by(part).collect();
+        best(starts.par_iter().flat_map_iter(|&start| of(start)).collect(), k)
     }
 
     fn block(&self, queries: &[usize], k: usize, groups: &[u8]) -> Vec<Neighbours> {
@@ -124,6 +136,34 @@ impl Neighbours {
             self.across = Some(near);
         }
     }
+}
+
+fn to_length_one(row: &mut [f32]) {
+    let squares: f64 = row.iter().map(|&value| f64::from(value) * f64::from(value)).sum();
+    let scale = if squares.is_finite() && squares > 0.0 { 1.0 / squares.sqrt() } else { 0.0 };
+    row.iter_mut().for_each(|value| *value = if scale == 0.0 { 0.0 } else { (f64::from(*value) * scale) as f32 });
+}
+
+/// The first `k` in their order.
+fn best(mut found: Vec<Near>, k: usize) -> Vec<Near> {
+    if k == 0 {
+        return Vec::new();
+    }
+    if found.len() > k {
+        found.select_nth_unstable_by(k - 1, order);
+        found.truncate(k);
+    }
+    found.sort_unstable_by(order);
+    found
+}
+
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
+    let mut sums = [0.0f32; LANES];
+    for (a, b) in a.iter().zip(b) {
+        sums.iter_mut().zip(a.iter().zip(b)).for_each(|(sum, (a, b))| *sum += a * b);
+    }
+    sums.iter().sum::<f32>() + a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum::<f32>()
 }
 
 /// The nearer first; of equals the row of the lower number.
@@ -202,5 +242,38 @@ mod tests {
         let queries: Vec<usize> = (0..600).collect();
         let ended = Directions::of(rows).search(&queries, 3, &[0; 600], |_| Err("stop"));
         assert_eq!(ended, Err("stop"));
+    }
+
+    #[test]
+    fn the_nearest_to_a_row_from_elsewhere_are_those_of_the_plain_formula_whatever_the_threads() {
+        let rows = FeatureMatrix::from_vec(203, 37, noise(203 * 37)).expect("203 × 37");
+        let query = noise(40 * 37)[39 * 37..].iter().map(|v| v + 0.1).collect::<Vec<_>>();
+        let cosine = |a: &[f32], b: &[f32]| {
+            let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum::<f64>();
+            dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
+        };
+        let mut expected: Vec<(usize, f64)> =
+            rows.iter_rows().map(|row| cosine(row, &query)).enumerate().filter(|(i, _)| i % 3 != 0).collect();
+        expected.sort_by(|a, b| b.1.total_cmp(&a.1));
+        let index = Directions::of(rows);
+        let one = index.nearest(&query, 9, 1, |i| i % 3 != 0);
+        assert_eq!(one.len(), 9);
+        for (found, expected) in one.iter().zip(&expected) {
+            assert_eq!(found.row, expected.0);
+            assert!((f64::from(found.similarity) - expected.1).abs() < 1e-6, "{found:?} {expected:?}");
+        }
+        for threads in [2, 5, 1000] {
+            assert_eq!(index.nearest(&query, 9, threads, |i| i % 3 != 0), one);
+        }
+    }
+
+    #[test]
+    fn length_does_not_count_and_nothing_is_asked_of_no_neighbours() {
+        let rows = FeatureMatrix::from_vec(4, 2, vec![0.0, 0.0, 1.0, 0.0, 0.0, 5.0, f32::NAN, 1.0]).expect("4 × 2");
+        let index = Directions::of(rows);
+        let found = index.nearest(&[3e30, 0.0], 9, 2, |_| true);
+        let found: Vec<_> = found.iter().map(|near| (near.row, near.similarity)).collect();
+        assert_eq!(found, [(1, 1.0), (0, 0.0), (2, 0.0), (3, 0.0)]);
+        assert!(index.nearest(&[1.0, 0.0], 0, 2, |_| true).is_empty());
     }
 }

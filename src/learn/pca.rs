@@ -9,7 +9,7 @@
 //! * [`Route::Covariance`], rows ≥ features: the d × d covariance, collected while rows stream by;
 //! * [`Route::Gram`], rows < features: the n × n products of pictures, for a flattened ResNet-50 of 100,352 features.
 //!
-//! Where both sides are above 16,384, [`Subspace`] finds the leading components by streamed passes, to 1e-6 of their variances.
+//! Where both sides are above 16,384, [`Subspace`] finds the leading components by streamed passes, until no variance changes by more than 1e-6.
 
 mod covariance;
 mod eigen;

@@ -72,10 +72,10 @@ pub enum PlotError {
     Io(#[from] IoError),
 }
 
-/// Text for HTML and SVG, inside elements and inside quoted attributes.
+/// Text for HTML and SVG, inside elements and inside quoted attributes; what has no place in XML becomes U+FFFD.
 pub fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
+    for c in font::clean(text).chars() {
         match c {
             '&' => out.push_str("&amp;"),
             '<' => out.push_str("&lt;"),

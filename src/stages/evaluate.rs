@@ -8,7 +8,7 @@ use crate::io::features::{KEYS, Key};
 use crate::io::table::Table;
 use crate::io::{IoError, atomic};
 use crate::learn::classifier::ClassifierError;
-use crate::learn::metrics::{self, Bin, Metrics, MetricsError};
+use crate::learn::metrics::{self, Metrics, MetricsError};
 use crate::learn::mlp::argmax;
 use crate::plan::Plan;
 use crate::progress::{Interrupted, Ui};
@@ -28,12 +28,10 @@ pub struct Evaluated {
     pub train_accuracy: Option<f64>,
     /// Mean recall of the classes of the test split.
     pub balanced_accuracy: Option<f64>,
-    /// k, and the share of test pictures whose class is among the k most probable: 1 to 5, below the number of classes.
+    /// k, and the share of test pictures whose class is among the k most probable: 2 to 5, below the number of classes.
     pub top_k: Vec<(usize, f64)>,
     /// Area under the ROC curve on the test split, the mean of the classes, each against the rest; none where it is undefined.
     pub roc_auc: Option<f64>,
-    /// Confidence and accuracy on the test split; empty without one.
-    pub calibration: Vec<Bin>,
 }
 
 impl Evaluated {
@@ -92,7 +90,6 @@ pub fn run(
         balanced_accuracy: test.as_ref().map(|test| test.balanced_accuracy),
         top_k: test.iter().flat_map(|test| &test.top_k_accuracy).map(|top| (top.k, top.accuracy)).collect(),
         roc_auc: test.as_ref().and_then(|test| test.roc_auc).map(|auc| auc.macro_avg),
-        calibration: test.as_ref().map(|test| test.calibration.clone()).unwrap_or_default(),
     };
     line.finish(&evaluated.describe());
     let files = [plan.dir.predictions(), path];
@@ -146,7 +143,7 @@ fn score(
     }
     let (rows, truth): (Vec<usize>, Vec<usize>) = rows.into_iter().unzip();
     let predicted: Vec<usize> = rows.iter().map(|&i| predicted[i]).collect();
-    let top: Vec<usize> = (1..=5).filter(|&k| k < classes.len()).collect();
+    let top: Vec<usize> = (2..=5).filter(|&k| k < classes.len()).collect();
     let probabilities = probabilities.select_rows(&rows);
     Ok(Some(metrics::evaluate(&truth, &predicted, &probabilities, classes.len(), &top)?))
 }

@@ -28,7 +28,9 @@ pub use stored::open;
 /// What `reduce` commits; the numbers stand in `classifier/<kind>.safetensors`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Reduced {
+    #[serde(default)]
     pub kind: Kind,
+    #[serde(default)]
     pub scale: Scale,
     /// Columns that come out.
     pub components: usize,

@@ -8,7 +8,7 @@ use regex::Regex;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::config;
+use crate::config::{self, Score};
 use crate::io::IoError;
 use crate::io::features::Key;
 use crate::learn::classifier::{Classifier, ClassifierError};
@@ -92,7 +92,7 @@ pub fn run(
     let data = Labelled { x: &x, y: &y, classes: known.len() };
     let all = settings.classifiers();
     let candidates = match settings.folds() {
-        Some(folds) => compare(settings, data, &keys, &known, folds, ui)?,
+        Some(folds) => compare(settings, data, &keys, &known, folds, plan.pipeline.select.as_ref(), ui)?,
         None => Vec::new(),
     };
     let best =
@@ -158,6 +158,7 @@ fn compare(
     keys: &[Key],
     known: &[String],
     folds: usize,
+    select: Option<&config::Select>,
     ui: &Ui,
 ) -> Result<Vec<Scored>, TrainError> {
     let fold = match &settings.group_by {
@@ -168,6 +169,9 @@ fn compare(
         folds::scarce(data.y, data.classes, folds).into_iter().map(|class| known[class].as_str()).collect();
     if !scarce.is_empty() {
         ui.warn(&format!("there are fewer train pictures of {} than the {folds} folds", scarce.join(", ")));
+    }
+    if select.is_some_and(|select| select.top_k.is_some() && select.score == Score::FClassif) {
+        ui.warn("`select` chose the columns by the classes of all train pictures, those of a held-out fold too: the folds' scores are too good");
     }
     let mut all = Vec::new();
     for classifier in settings.classifiers() {

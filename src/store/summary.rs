@@ -44,7 +44,9 @@ impl Summary {
             return Ok(None);
         }
         let metrics = dir.metrics();
-        let metrics = if metrics.is_file() { json(&metrics)? } else { Value::Null };
+        // those of settings before say nothing of this run
+        let scored = !run["evaluate"].is_null() && metrics.is_file();
+        let metrics = if scored { json(&metrics)? } else { Value::Null };
         Ok(Some(Self { dir: dir.clone(), run, metrics, written }))
     }
 

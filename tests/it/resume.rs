@@ -90,6 +90,30 @@ fn a_changed_section_runs_its_stage_and_what_follows() {
 }
 
 #[test]
+fn other_settings_leave_no_file_of_those_before_and_every_file_of_the_user() {
+    let workspace = Workspace::with_fruits(4, 2);
+    workspace.run("out", &["--set", "report={figures: true}"]).ok();
+    assert!(workspace.path("out/figures/loss.svg").is_file() && workspace.path("out/quality.parquet").is_file());
+    workspace.write("out/figures/mine.svg", b"mine");
+    let sets = ["reduce={svd: {components: 4}}", "train={knn: {k: 1}}", "report={quality: false}"];
+    let sets: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).collect();
+    workspace.run("out", &sets).ok();
+    let names = |folder: &str| {
+        let entries = std::fs::read_dir(workspace.path(folder)).expect("folder");
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.expect("entry").file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names("out/classifier"), ["classifier.json", "columns.parquet", "knn.safetensors", "svd.safetensors"]);
+    assert_eq!(names("out/figures"), ["mine.svg"]);
+    assert!(!workspace.path("out/quality.parquet").exists());
+    // from the start they are the same
+    workspace.run("fresh", &sets).ok();
+    assert!(workspace.results("out") == workspace.results("fresh"));
+}
+
+#[test]
 fn a_changed_and_a_new_picture_touch_only_their_shards() {
     let workspace = Workspace::with_fruits(TRAIN, TEST);
     let first = workspace.run("out", &[]).ok();

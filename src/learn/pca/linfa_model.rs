@@ -108,16 +108,26 @@ where
     }
 }
 
+/// What `project` makes of records (n, d): (n, k); panics when d is not `features`, as linfa's models do.
+pub(super) fn projected<D: Data<Elem = f32>>(
+    records: &ArrayBase<D, Ix2>,
+    features: usize,
+    k: usize,
+    project: impl Fn(&[f32], &mut [f32]),
+) -> Array2<f32> {
+    assert_eq!(records.ncols(), features, "a model of {features} features on {}", records.ncols());
+    let mut out = Array2::zeros((records.nrows(), k));
+    let rows = records.as_standard_layout();
+    if let (Some(rows), Some(out)) = (rows.as_slice(), out.as_slice_mut()) {
+        project(rows, out);
+    }
+    out
+}
+
 impl<D: Data<Elem = f32>> Transformer<&ArrayBase<D, Ix2>, Array2<f32>> for Pca {
     /// Projects records (n, d) to (n, k); panics when d is not the d it was fitted on, as linfa's models do.
     fn transform(&self, records: &ArrayBase<D, Ix2>) -> Array2<f32> {
-        assert_eq!(records.ncols(), self.features, "a PCA of {} features on {}", self.features, records.ncols());
-        let mut out = Array2::zeros((records.nrows(), self.k()));
-        let rows = records.as_standard_layout();
-        if let (Some(rows), Some(out)) = (rows.as_slice(), out.as_slice_mut()) {
-            self.project(rows, out);
-        }
-        out
+        projected(records, self.features, self.k(), |rows, out| self.project(rows, out))
     }
 }
 

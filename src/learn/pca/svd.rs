@@ -9,6 +9,7 @@ use linfa::{Float, ParamGuard};
 use ndarray::{Array2, ArrayBase, Data, Ix2};
 
 use super::eigen::make_largest_positive;
+use super::linfa_model::projected;
 use super::{CovarianceAccumulator, PcaError, Route, gram, project, route};
 use crate::table::FeatureMatrix;
 
@@ -179,13 +180,7 @@ where
 impl<D: Data<Elem = f32>> Transformer<&ArrayBase<D, Ix2>, Array2<f32>> for TruncatedSvd {
     /// Projects records (n, d) to (n, k); panics when d is not the d it was fitted on, as linfa's models do.
     fn transform(&self, records: &ArrayBase<D, Ix2>) -> Array2<f32> {
-        assert_eq!(records.ncols(), self.features, "an SVD of {} features on {}", self.features, records.ncols());
-        let mut out = Array2::zeros((records.nrows(), self.k()));
-        let rows = records.as_standard_layout();
-        if let (Some(rows), Some(out)) = (rows.as_slice(), out.as_slice_mut()) {
-            self.project(rows, out);
-        }
-        out
+        projected(records, self.features, self.k(), |rows, out| self.project(rows, out))
     }
 }
 

@@ -15,12 +15,9 @@ fn path(dir: &RunDir, kind: Kind) -> PathBuf {
     dir.reduction(kind.word())
 }
 
-/// Writes `reduction`, and removes what another kind of reduction has left behind.
+/// Writes `reduction`.
 pub fn save(dir: &RunDir, reduction: &Reduction) -> Result<PathBuf, IoError> {
     let kind = Kind::of(reduction);
-    for other in Kind::ALL.into_iter().filter(|&other| other != kind) {
-        std::fs::remove_file(path(dir, other)).ok();
-    }
     let path = path(dir, kind);
     let number = |value: f64| vec![value];
     let facts = match &reduction.projection {
@@ -135,7 +132,7 @@ mod tests {
     use crate::table::FeatureMatrix;
 
     #[test]
-    fn every_kind_comes_back_to_the_bit_and_leaves_no_other() {
+    fn every_kind_comes_back_to_the_bit() {
         let folder = tempfile::tempdir().expect("folder");
         let dir = RunDir::new(folder.path());
         std::fs::create_dir_all(dir.classifier()).expect("folder");
@@ -160,7 +157,6 @@ mod tests {
             let back = open(&dir, file).expect("read");
             assert_eq!((&back, back.outputs()), (&reduction, outputs));
             assert_eq!(back.transform(&table).expect("rows"), reduction.transform(&table).expect("rows"));
-            assert_eq!(std::fs::read_dir(dir.classifier()).expect("folder").count(), 1, "{file}");
         }
         assert!(matches!(open(&dir, "umap.safetensors"), Err(ReduceError::Unknown { .. })));
     }

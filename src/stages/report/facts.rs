@@ -11,11 +11,12 @@ use crate::config;
 use crate::io::IoError;
 use crate::io::columns::Columns;
 use crate::io::features::FeatureFile;
+use crate::learn::metrics::Bin;
 use crate::pipeline::Outcome;
 use crate::plan::Plan;
 use crate::stages::StageId;
 use crate::stages::extract::Extracted;
-use crate::stages::reduce::{self, Reduced};
+use crate::stages::reduce::{self, Kind, Reduced};
 use crate::stages::scan::Split;
 use crate::stages::select::Selected;
 use crate::stages::train::Trained;
@@ -64,6 +65,11 @@ pub struct Scores {
     pub log_loss: f64,
     #[serde(default)]
     pub top_k_accuracy: Vec<TopK>,
+    /// Confidence and accuracy, bin by bin, and how far they are apart in the mean.
+    #[serde(default)]
+    pub calibration: Vec<Bin>,
+    #[serde(default)]
+    pub calibration_error: f64,
     pub per_class: Vec<ClassScores>,
     pub macro_avg: Average,
     pub weighted_avg: Average,
@@ -215,11 +221,17 @@ fn steps(plan: &Plan, outcome: &Outcome) -> Vec<Step> {
     let mut steps = vec![step("features", feature_kind(plan).into(), plan.width())];
     if let Some(selected) = &outcome.selected {
         let dropped = words::plural(selected.of.saturating_sub(selected.kept), "column");
-        steps.push(step("variance filter", format!("{dropped} dropped"), selected.kept));
+        let name = if selected.outranked > 0 { "column selection" } else { "variance filter" };
+        steps.push(step(name, format!("{dropped} dropped"), selected.kept));
     }
     if let Some(reduced) = &outcome.reduced {
-        let detail = format!("{} of the variance", words::percent(reduced.explained));
-        steps.push(step("principal components", detail, reduced.components));
+        let share = || format!("{} of the variance", words::percent(reduced.explained));
+        let (name, detail) = match reduced.kind {
+            Kind::Pca => ("principal components", share()),
+            Kind::Svd => ("singular vectors", share()),
+            Kind::Scale => ("scale", "columns or rows scaled".to_string()),
+        };
+        steps.push(step(name, detail, reduced.components));
     }
     if let Some(trained) = &outcome.trained {
         steps.push(step("classifier", "classes".into(), trained.classes.len()));

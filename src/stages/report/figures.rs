@@ -2,7 +2,7 @@
 
 use super::charts::{WIDTH, calibration, lines, matrix, network, scatter, spectrum};
 use super::facts::Facts;
-use super::{ReportError, STYLE, calibration as trust};
+use super::{ReportError, STYLE};
 use crate::io::atomic;
 use crate::plan::Plan;
 use crate::store::OutputFile;
@@ -16,9 +16,8 @@ const COLUMNS: usize = 3;
 const ROW: f64 = 18.0;
 const NAMED: usize = 60;
 
-/// Writes every chart that the run has to `figures/`, and removes those of a run before.
+/// Writes every chart that the run has to `figures/`.
 pub fn write(plan: &Plan, facts: &Facts) -> Result<Vec<OutputFile>, ReportError> {
-    clear(plan);
     let style = style(STYLE.1);
     let mut files = Vec::new();
     for (name, chart) in charts(facts) {
@@ -27,15 +26,6 @@ pub fn write(plan: &Plan, facts: &Facts) -> Result<Vec<OutputFile>, ReportError>
         files.push(OutputFile::of(&plan.dir, &path)?);
     }
     Ok(files)
-}
-
-/// Removes the figures that a run before has written, and nothing else.
-pub fn clear(plan: &Plan) {
-    for name in NAMES {
-        std::fs::remove_file(plan.dir.figures().join(format!("{name}.svg"))).ok();
-    }
-    // only when nothing of the user's is in it
-    std::fs::remove_dir(plan.dir.figures()).ok();
 }
 
 /// The names of the files.
@@ -54,12 +44,12 @@ pub fn charts(facts: &Facts) -> Vec<(&'static str, String)> {
     let all = [
         network::draw(&facts.blocks, &facts.steps, "The network and what follows it"),
         scored.and_then(|test| matrix::draw(&test.confusion_matrix, classes, "Confusion matrix")),
-        scored.and_then(|_| calibration::draw(&trust::bins(&facts.predictions), "Right predictions by confidence")),
+        scored.and_then(|test| calibration::draw(&test.calibration, "Right predictions by confidence")),
         curve(trained.map(|trained| &trained.loss_curve), "Training loss by epoch", "loss", false),
         curve(trained.map(|trained| &trained.validation_scores), "Validation accuracy", "validation accuracy", true),
         scatter::draw(&facts.points, classes, shares, "Images on the first two components")
             .map(|chart| with_legend(&chart, classes)),
-        spectrum::draw(ratio, "Variance by principal component, and its sum"),
+        spectrum::draw(ratio, "Variance by component, and its sum"),
     ];
     NAMES.into_iter().zip(all).filter_map(|(name, chart)| Some((name, chart?))).collect()
 }

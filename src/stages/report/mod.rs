@@ -76,10 +76,6 @@ pub fn run(
     let facts = Facts::read(plan, settings, outcome)?;
     let mut files = Vec::new();
     let quality = if settings.quality { quality::run(plan, outcome, ui)? } else { None };
-    if quality.is_none() {
-        // that of a run before says nothing of this one
-        std::fs::remove_file(plan.dir.quality()).ok();
-    }
     let root = &plan.pipeline.input.root;
     let picture = |path: &str, longest: usize| -> Result<_, ReportError> {
         ui.check()?;
@@ -98,8 +94,6 @@ pub fn run(
     }
     if settings.figures {
         files.extend(figures::write(plan, &facts)?);
-    } else {
-        figures::clear(plan);
     }
     let html = render(&Page::new(&facts, samples, doubts))?;
     let path = plan.dir.report();

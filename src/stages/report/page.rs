@@ -89,7 +89,7 @@ pub struct Training {
     pub validation: Option<String>,
 }
 
-/// The principal components.
+/// The components.
 #[derive(Clone, Debug, Serialize)]
 pub struct Components {
     pub summary: String,
@@ -133,7 +133,7 @@ impl Page {
             counts: counts(facts),
             samples,
             scores: scores::section(facts),
-            calibration: facts.test.as_ref().and_then(|_| calibration::section(&facts.predictions)),
+            calibration: facts.test.as_ref().and_then(calibration::section),
             training: training(facts),
             components: components(facts),
             columns: columns(facts),
@@ -195,7 +195,7 @@ fn notes(facts: &Facts, samples: &[Group]) -> Vec<String> {
         notes.push("None of the test pictures could be read again, so none is shown.".into());
     }
     if facts.reduced.as_ref().is_some_and(|reduced| reduced.components == 1) {
-        notes.push("There is one principal component only, so the pictures are not drawn on a plane.".into());
+        notes.push("There is one component only, so the pictures are not drawn on a plane.".into());
     }
     notes
 }
@@ -254,15 +254,16 @@ fn training(facts: &Facts) -> Option<Training> {
     let end = match (trained.converged, trained.validation_scores.is_empty()) {
         (true, true) => "the loss no longer fell",
         (true, false) => "the validation accuracy no longer rose",
-        (false, _) => "train.mlp.max_iter was reached before convergence: more epochs may help",
+        (false, _) => "the limit of iterations was reached before convergence: more of them may help",
     };
+    let steps = if trained.kind == "logistic" { "Iterations" } else { "Epochs" };
     let mut facts = vec![
         ("Train images", count(trained.rows)),
         ("Inputs", plural(trained.inputs, "column")),
         ("Classes", count(trained.classes.len())),
     ];
     if !trained.loss_curve.is_empty() {
-        facts.extend([("Epochs", count(trained.epochs)), ("Ended because", end.to_string())]);
+        facts.extend([(steps, count(trained.epochs)), ("Ended because", end.to_string())]);
     }
     let validated = trained.candidates.iter();
     facts
@@ -272,7 +273,7 @@ fn training(facts: &Facts) -> Option<Training> {
     facts.extend(best.map(|best| ("Best validation accuracy", percent(best))));
     Some(Training {
         facts: facts.into_iter().map(|(name, value)| Fact { name, value }).collect(),
-        loss: lines::draw(&trained.loss_curve, "Training loss by epoch", "loss", false),
+        loss: lines::draw(&trained.loss_curve, "Training loss", "loss", false),
         validation: lines::draw(
             &trained.validation_scores,
             "Validation accuracy by epoch",
@@ -291,7 +292,7 @@ fn components(facts: &Facts) -> Option<Components> {
     let (k, columns, explained) =
         (plural(reduced.components, "component"), count(reduced.columns), percent(reduced.explained));
     let needed = if needed.is_empty() { String::new() } else { format!(" The first {}.", needed.join(", ")) };
-    let scatter = scatter::draw(&facts.points, &facts.classes, ratio, "Images on the first two principal components");
+    let scatter = scatter::draw(&facts.points, &facts.classes, ratio, "Images on the first two components");
     let entries = facts.classes.iter().enumerate();
     let legend = entries.map(|(i, name)| Entry { icon: scatter::Mark::of(i).icon(), name: name.clone() });
     let drawn = scatter.is_some();
@@ -303,7 +304,7 @@ fn components(facts: &Facts) -> Option<Components> {
         folded: facts.classes.len() > OPEN,
         has_test: facts.points.iter().any(|point| point.test),
         scatter,
-        spectrum: spectrum::draw(&reduced.ratio, "Share of the variance by principal component, and its sum"),
+        spectrum: spectrum::draw(&reduced.ratio, "Share of the variance by component, and its sum"),
     })
 }
 

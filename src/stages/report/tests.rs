@@ -11,6 +11,7 @@ use super::{Summary, blocks, doubts, figures};
 use crate::backbone::Backbone;
 use crate::config::Features;
 use crate::image::{RgbImage, thumbnail};
+use crate::learn::metrics::calibration;
 use crate::stages::StageId;
 use crate::stages::extract::{Extracted, Timing};
 use crate::stages::reduce::Reduced;
@@ -32,7 +33,7 @@ fn backbone(model: &str) -> Backbone {
 }
 
 /// Scores of a confusion matrix; the parts that the page only prints need not be true.
-fn scores(confusion_matrix: Vec<Vec<u64>>) -> Scores {
+fn scores(confusion_matrix: Vec<Vec<u64>>, predictions: &[Prediction]) -> Scores {
     let support: u64 = confusion_matrix.iter().flatten().sum();
     let right: u64 = (0..confusion_matrix.len()).map(|i| confusion_matrix[i][i]).sum();
     let accuracy = right as f64 / support as f64;
@@ -41,6 +42,8 @@ fn scores(confusion_matrix: Vec<Vec<u64>>) -> Scores {
         let recall = row[i] as f64 / support.max(1) as f64;
         ClassScores { precision: recall, recall, f1_score: recall, support }
     });
+    let sure = predictions.iter().map(|one| (one.confidence as f32, one.is_right()));
+    let calibration = calibration::bins(sure);
     let mean = Average { precision: accuracy, recall: accuracy, f1_score: accuracy };
     Scores {
         support: support as usize,
@@ -49,6 +52,8 @@ fn scores(confusion_matrix: Vec<Vec<u64>>) -> Scores {
         balanced_accuracy: accuracy,
         log_loss: 0.314,
         top_k_accuracy: vec![TopK { k: 3, accuracy: 0.99 }],
+        calibration_error: calibration::expected_error(&calibration),
+        calibration,
         per_class: per_class.collect(),
         macro_avg: mean,
         weighted_avg: mean,
@@ -136,7 +141,7 @@ fn run(classes: &[&str], each: usize, wrong: f64) -> Facts {
             loss_curve: (0..87).map(|i| 2.1 * (-0.06 * f64::from(i)).exp() + 0.01).collect(),
             validation_scores: (0..87).map(|i| 0.97 - 0.5 * (-0.1 * f64::from(i)).exp()).collect(),
         }),
-        test: (total > 0).then(|| scores(confusion)),
+        test: (total > 0).then(|| scores(confusion, &predictions)),
         train_accuracy: Some(1.0),
         predictions,
         points,

@@ -110,10 +110,10 @@ mod tests {
 
     #[test]
     fn paths_of_a_table_stay_below_the_root() {
-        let below = |path: &str| below(Path::new(path), Path::new("/root")).map(|path| path.display().to_string());
+        let below = |path: &str| below(Path::new(path), Path::new("/pictures")).map(|path| path.display().to_string());
         assert_eq!(below("./a//b/../c.jpg").as_deref(), Some("a/c.jpg"));
-        assert_eq!(below("/root/a.jpg").as_deref(), Some("a.jpg"));
-        for outside in ["../a.jpg", "a/../../b.jpg", "/rooted/a.jpg", "/"] {
+        assert_eq!(below("/pictures/a.jpg").as_deref(), Some("a.jpg"));
+        for outside in ["../a.jpg", "a/../../b.jpg", "/pictures2/a.jpg", "/"] {
             assert_eq!(below(outside), None, "{outside}");
         }
     }

@@ -18,7 +18,7 @@ use crate::table::FeatureMatrix;
 /// Every kind that is saved, `mlp` first: the one of cards without a kind.
 pub const KINDS: [&str; 3] = ["mlp", "logistic", "knn"];
 
-/// Writes the tensors of a classifier of this kind, and its card; removes those of another kind. Returns the files.
+/// Writes the tensors of a classifier of this kind, and its card. Returns the files.
 pub fn save(
     plan: &Plan,
     kind: &'static str,
@@ -29,12 +29,6 @@ pub fn save(
     match classifier {
         Classifier::Layers(mlp) => layers(mlp, &path)?,
         Classifier::Neighbours(knn) => table(knn, &path)?,
-    }
-    for other in KINDS.iter().filter(|other| **other != kind) {
-        let path = plan.dir.classifier_file(other);
-        if path.exists() {
-            std::fs::remove_file(&path).map_err(IoError::write(&path))?;
-        }
     }
     card(plan, kind, classifier, classes)?;
     Ok([path, plan.dir.card()])

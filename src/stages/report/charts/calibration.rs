@@ -3,21 +3,10 @@
 use std::fmt::Write;
 
 use super::{Axis, Frame, coordinate};
+use crate::learn::metrics::Bin;
 use crate::stages::report::words::{percent, plural};
 
 const HEIGHT: f64 = 320.0;
-
-/// Predictions of about the same confidence.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Bin {
-    /// Where the bin begins and ends.
-    pub range: [f64; 2],
-    pub count: usize,
-    /// Mean confidence.
-    pub confidence: f64,
-    /// Share that is right.
-    pub accuracy: f64,
-}
 
 /// Bars of accuracy over confidence, and the line on which a classifier lies that knows how sure it may be. None without a prediction.
 pub fn draw(bins: &[Bin], title: &str) -> Option<String> {
@@ -29,9 +18,10 @@ pub fn draw(bins: &[Bin], title: &str) -> Option<String> {
     let frame = Frame::new(axis(), axis(), HEIGHT);
     let [_, _, _, bottom] = frame.edges();
     let mut marks = String::from("<g class=\"bars\">");
-    for bin in bins.iter().filter(|bin| bin.count > 0) {
-        let [from, to] = bin.range;
-        let ((x, y), (end, _)) = (frame.place(from, bin.accuracy), frame.place(to, 0.0));
+    let filled = || bins.iter().filter_map(|bin| Some((bin, bin.confidence?, bin.accuracy?)));
+    for (bin, confidence, accuracy) in filled() {
+        let (from, to) = (bin.low, bin.high);
+        let ((x, y), (end, _)) = (frame.place(from, accuracy), frame.place(to, 0.0));
         let [x, y, w, h] = [x + 1.0, y, (end - x - 2.0).max(1.0), (bottom - y).max(0.5)].map(coordinate);
         // few pictures prove little: their bar is pale
         let opacity = 0.3 + 0.7 * (bin.count as f64 / 10.0).min(1.0);
@@ -39,9 +29,9 @@ pub fn draw(bins: &[Bin], title: &str) -> Option<String> {
             "confidence {} to {}: {} right of {}, mean confidence {}",
             percent(from),
             percent(to),
-            percent(bin.accuracy),
+            percent(accuracy),
             plural(bin.count, "test image"),
-            percent(bin.confidence)
+            percent(confidence)
         );
         write!(marks, "<rect x=\"{x}\" y=\"{y}\" width=\"{w}\" height=\"{h}\" fill-opacity=\"{opacity:.2}\"><title>{told}</title></rect>")
             .ok();
@@ -50,8 +40,8 @@ pub fn draw(bins: &[Bin], title: &str) -> Option<String> {
     let ((x1, y1), (x2, y2)) = (frame.place(0.0, 0.0), frame.place(1.0, 1.0));
     let [x1, y1, x2, y2] = [x1, y1, x2, y2].map(coordinate);
     write!(marks, "<path class=\"ideal\" d=\"M{x1} {y1}L{x2} {y2}\"/>").ok();
-    for bin in bins.iter().filter(|bin| bin.count > 0) {
-        let (x, y) = frame.place(bin.confidence, bin.accuracy);
+    for (_, confidence, accuracy) in filled() {
+        let (x, y) = frame.place(confidence, accuracy);
         write!(marks, "<circle class=\"end\" cx=\"{}\" cy=\"{}\" r=\"3.5\"/>", coordinate(x), coordinate(y)).ok();
     }
     Some(frame.draw(title, ["confidence", "share that is right"], &marks))
@@ -63,10 +53,9 @@ mod tests {
 
     #[test]
     fn only_bins_with_predictions_are_bars() {
-        let bin =
-            |from: f64, count, confidence, accuracy| Bin { range: [from, from + 0.1], count, confidence, accuracy };
-        assert!(draw(&[bin(0.1, 0, f64::NAN, f64::NAN)], "t").is_none());
-        let svg = draw(&[bin(0.1, 0, f64::NAN, f64::NAN), bin(0.9, 40, 0.97, 1.0)], "t").expect("a chart");
+        let bin = |low: f64, count, confidence, accuracy| Bin { low, high: low + 0.1, count, confidence, accuracy };
+        assert!(draw(&[bin(0.1, 0, None, None)], "t").is_none());
+        let svg = draw(&[bin(0.1, 0, None, None), bin(0.9, 40, Some(0.97), Some(1.0))], "t").expect("a chart");
         assert_eq!((svg.matches("<rect").count(), svg.matches("<circle").count()), (1, 1));
         assert!(!svg.contains("NaN") && svg.contains("100\u{202f}% right of 40 test images"), "{svg}");
     }

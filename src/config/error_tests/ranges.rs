@@ -1,0 +1,184 @@
+//! Values outside of their range, and keys that do not go together.
+
+use super::*;
+
+#[test]
+fn values_out_of_range() {
+    let components = "expected how many components (a whole number of at least 1), how much of the variance (between 0 and 1), or `mle`";
+    check(&[
+        (
+            "name: a/b",
+            "3:7: `name`: expected a name usable for a folder (no / \\ : * ? \" < > |, no space or dot at either end), found `a/b`",
+        ),
+        ("extract: {weights: 'hf:a/b'}", "3:20: `extract.weights`: expected `hf:owner/repo/file`, found `hf:a/b`"),
+        (
+            "extract: {weights: 'ftp://a/b.pth'}",
+            "3:20: `extract.weights`: expected a URL of http or https, found `ftp://a/b.pth`",
+        ),
+        ("extract: {channels: 2}", "3:21: `extract.channels`: expected 3, or 1 for grey pictures, found `2`"),
+        ("extract: {layers: []}", "3:19: `extract.layers`: expected at least one layer, found `none`"),
+        ("extract: {layer: a, layers: [b]}", "3:29: `extract.layers` and `extract.layer` name layers both"),
+        (
+            "extract: {layers: [a], features: map}",
+            "3:34: `features: map` keeps the shape of one layer; take `flatten` for several",
+        ),
+        (
+            "extract: {source: torch}",
+            "3:19: `extract.source`: expected `keras`, `torchvision` or `timm`, found `torch`; did you mean `torchvision`?",
+        ),
+        (
+            "extract: {weights: ''}",
+            "3:20: `extract.weights`: expected `bundled`, `keras`, `torchvision`, `timm`, `random`, a file, `hf:owner/repo/file` or a URL, found an empty text",
+        ),
+        (
+            "extract: {shard_rows: 0}",
+            "3:23: `extract.shard_rows`: expected a whole number from 1 to 1000000, found `0`",
+        ),
+        (
+            "extract: {shard_rows: 1000001}",
+            "3:23: `extract.shard_rows`: expected a whole number from 1 to 1000000, found `1000001`",
+        ),
+        ("extract: {batch_size: 0}", "3:23: `extract.batch_size`: expected a whole number of at least 1, found `0`"),
+        (
+            "extract: {batch_size: 4}\nruntime: {batch_size: 8}",
+            "3:23: `extract.batch_size` is 4 and `runtime.batch_size` is 8, and both are the same setting; leave one out",
+        ),
+        ("runtime: {batch_size: 0}", "3:23: `runtime.batch_size`: expected a whole number of at least 1, found `0`"),
+        (
+            "select: {variance_threshold: -1}",
+            "3:30: `select.variance_threshold`: expected a number of at least 0, found `-1`",
+        ),
+        (
+            "select: {variance_threshold: .inf}",
+            "3:30: `select.variance_threshold`: expected a number of at least 0, found `inf`",
+        ),
+        ("select: {top_k: 0}", "3:17: `select.top_k`: expected a whole number of at least 1, found `0`"),
+        (
+            "select: {score: f_classif}",
+            "3:17: `select.score` ranks the columns for `top_k`, which is not there; write `top_k: 100`",
+        ),
+        ("select: {top_k: 5, score: anova}", "3:27: `select.score`: expected `variance` or `f_classif`, found `anova`"),
+        ("reduce: {pca: {components: 0}}", &format!("3:28: `reduce.pca.components`: {components}, found `0`")),
+        ("reduce: {pca: {components: -3}}", &format!("3:28: `reduce.pca.components`: {components}, found `-3`")),
+        ("reduce: {pca: {components: 1.5}}", &format!("3:28: `reduce.pca.components`: {components}, found `1.5`")),
+        (
+            "reduce: {pca: {components: 1.0}}",
+            "3:28: `reduce.pca.components`: 1.0 can be read in two ways; write `1` for one component, `0.999` for nearly all of the \
+             variance, or leave `reduce` out to keep every column",
+        ),
+        ("reduce: {pca: {components: all}}", &format!("3:28: `reduce.pca.components`: {components}, found `all`")),
+        (
+            "reduce: {svd: {components: mle}}",
+            "3:28: `reduce.svd.components`: expected how many components (a whole number of at least 1; a share of the variance and \
+             `mle` are for `pca`), found `mle`",
+        ),
+        ("reduce: {pca: {}, svd: {}}", "3:24: `reduce` has `pca` and `svd` both; leave one of them out"),
+        ("reduce: {scale: minmax}", "3:17: `reduce.scale`: expected `none`, `standard` or `l2`, found `minmax`"),
+        ("reduce: {scale: none}", "3:9: `reduce` has nothing to do; write `reduce: {pca: {}}`, or leave `reduce` out"),
+        ("reduce:", "3:1: `reduce` has nothing to do; write `reduce: {pca: {}}`, or leave `reduce` out"),
+        (
+            "train: {}",
+            "3:8: `train` names no classifier; write `train: {mlp: {}}`, `logistic` or `knn`, or leave `train` out",
+        ),
+        ("train: {mlp: {}, cv: 1}", "3:22: `train.cv`: expected a whole number of at least 2, found `1`"),
+        ("train: {knn: {k: 0}}", "3:18: `train.knn.k`: expected a whole number of at least 1, found `0`"),
+        ("train: {logistic: {c: 0}}", "3:23: `train.logistic.c`: expected a number greater than 0, found `0`"),
+        (
+            "train: [{mlp: {}}, {knn: {k: 0}}]",
+            "3:30: `train[1].knn.k`: expected a whole number of at least 1, found `0`",
+        ),
+        (
+            "train: [{mlp: {}, knn: {}}]",
+            "3:9: `train[0]`: expected one of `mlp`, `logistic` and `knn`, found `2 of them`",
+        ),
+        (
+            "train: {knn: {}, group_by: a}",
+            "3:28: `train.group_by` keeps pictures in one fold, and there are no folds; write `cv: 5`",
+        ),
+        (
+            "train: {mlp: {hidden: [9, 0]}}",
+            "3:27: `train.mlp.hidden[1]`: expected a whole number of at least 1, found `0`",
+        ),
+        (
+            "train: {mlp: {hidden_layer_sizes: [0]}}",
+            "3:36: `train.mlp.hidden_layer_sizes[0]`: expected a whole number of at least 1, found `0`",
+        ),
+        ("train: {mlp: {alpha: -1}}", "3:22: `train.mlp.alpha`: expected a number of at least 0, found `-1`"),
+        ("train: {mlp: {alpha: .nan}}", "3:22: `train.mlp.alpha`: expected a number of at least 0, found `NaN`"),
+        (
+            "train: {mlp: {learning_rate_init: 0}}",
+            "3:35: `train.mlp.learning_rate_init`: expected a number greater than 0, found `0`",
+        ),
+        ("train: {mlp: {momentum: 1.1}}", "3:25: `train.mlp.momentum`: expected a number from 0 to 1, found `1.1`"),
+        (
+            "train: {mlp: {beta_1: 1}}",
+            "3:23: `train.mlp.beta_1`: expected a number of at least 0 and less than 1, found `1`",
+        ),
+        ("train: {mlp: {max_fun: 0}}", "3:24: `train.mlp.max_fun`: expected a whole number of at least 1, found `0`"),
+        (
+            "train: {mlp: {solver: lbfgs, early_stopping: true}}",
+            "3:46: `train.mlp.early_stopping` goes with `solver: adam` or `sgd`; `lbfgs` has no passes to stop after",
+        ),
+        ("train: {mlp: {max_iter: 0}}", "3:25: `train.mlp.max_iter`: expected a whole number of at least 1, found `0`"),
+        (
+            "train: {mlp: {early_stopping: true, validation_fraction: 0}}",
+            "3:58: `train.mlp.early_stopping` watches the validation rows; `validation_fraction` has to be greater than 0",
+        ),
+        ("output: {dir: ''}", "3:15: `output.dir`: expected a path, found an empty text"),
+    ]);
+    check_input(&[
+        ("max_bad_fraction: 2", "4:21: `input.max_bad_fraction`: expected a number from 0 to 1, found `2`"),
+        (
+            "classes: []",
+            "4:12: `input.classes`: expected at least one class, found an empty list; leave it out for all classes",
+        ),
+        ("classes: [a, b, a]", "4:19: `input.classes` has `a` twice"),
+        (
+            "limit_per_class: {train: 0}",
+            "4:28: `input.limit_per_class.train`: expected a whole number of at least 1, found `0`",
+        ),
+    ]);
+}
+
+#[test]
+fn impossible_combinations() {
+    let ways = "write `{train: GLOB, test: GLOB}`, `{fraction: 0.25}` or `{csv: FILE}`, or leave `split` out";
+    check_input(&[
+        ("split: {train: a}", &format!("4:18: `input.split` has `train` but no `test`; {ways}")),
+        ("split: {test: a}", &format!("4:17: `input.split` has `test` but no `train`; {ways}")),
+        ("split: {}", &format!("4:10: `input.split` is empty; {ways}")),
+        (
+            "split: {seed: 1}",
+            &format!("4:17: `input.split.seed` is the seed of `fraction`, which is not there; {ways}"),
+        ),
+        ("split: {fraction: 1}", "4:21: `input.split.fraction`: expected a number between 0 and 1, found `1`"),
+        (
+            "split: {train: a, test: b, csv: c}",
+            &format!("4:35: `csv` of `input.split` does not go with `train` and `test`; {ways}"),
+        ),
+        (
+            "split: {train: a, test: b, fraction: 0.5}",
+            &format!("4:40: `fraction` of `input.split` does not go with `train` and `test`; {ways}"),
+        ),
+        (
+            "split: {train: a, test: a}",
+            &format!("4:27: `train` and `test` of `input.split` are the same pictures; {ways}"),
+        ),
+        (
+            "split: {train: 'a/[', test: b}",
+            "4:18: `input.split.train`: `a/[` is no glob: unclosed character class; missing ']'",
+        ),
+        (
+            "label: none\ntrain: {mlp: {}}",
+            "4:10: `train` needs classes, and `input.label` is `none`; write `label: folder` or leave `train` out",
+        ),
+        (
+            "label: none\nselect: {top_k: 5, score: f_classif}",
+            "5:27: `f_classif` compares classes, and `input.label` is `none`; take `score: variance`",
+        ),
+        (
+            "label: none\n  classes: [a]",
+            "5:12: `input.classes` chooses classes, and `input.label` is `none`; leave one of them out",
+        ),
+    ]);
+}
