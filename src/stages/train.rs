@@ -165,6 +165,17 @@ fn compare(
         Some(pattern) => folds::grouped(data.y, &groups(pattern, keys)?, data.classes, folds)?,
         None => folds::stratified(data.y, data.classes, folds)?,
     };
+    let beside =
+        |held: usize| data.y.iter().zip(&fold).filter(move |(_, other)| **other != held).map(|(class, _)| class);
+    if let Some(class) =
+        (0..folds).find_map(|held| beside(held).next().filter(|first| beside(held).all(|c| c == *first)))
+    {
+        let text = format!(
+            "without one of the {folds} folds only `{}` is left to train on: write fewer folds in `train.cv`, or give more pictures",
+            known[*class]
+        );
+        return Err(TrainError::Classes(text));
+    }
     let scarce: Vec<&str> =
         folds::scarce(data.y, data.classes, folds).into_iter().map(|class| known[class].as_str()).collect();
     if !scarce.is_empty() {

@@ -88,6 +88,7 @@ fn folds_that_cannot_be_made_are_errors_that_say_why() {
         ("{knn: {}, cv: 9}", "9 folds are asked for, and the largest class has 4 train pictures"),
         ("{knn: {k: 1}, cv: 2, group_by: 'no such'}", "`train.group_by` matches nothing in Training/Banana/"),
         ("{knn: {k: 1}, cv: 2, group_by: 'Training'}", "makes 1 group(s)"),
+        (r"{knn: {k: 1}, cv: 2, group_by: 'Training/(\w+)'}", "without one of the 2 folds only `"),
         ("{knn: {k: 100}}", "100 neighbours are asked for, and there are 12 train pictures"),
     ] {
         let run = workspace.run("out", &["--set", &format!("train={train}")]);

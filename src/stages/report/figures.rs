@@ -45,7 +45,7 @@ pub fn charts(facts: &Facts) -> Vec<(&'static str, String)> {
         network::draw(&facts.blocks, &facts.steps, "The network and what follows it"),
         scored.and_then(|test| matrix::draw(&test.confusion_matrix, classes, "Confusion matrix")),
         scored.and_then(|test| calibration::draw(&test.calibration, "Right predictions by confidence")),
-        curve(trained.map(|trained| &trained.loss_curve), "Training loss by epoch", "loss", false),
+        curve(trained.map(|trained| &trained.loss_curve), "Training loss", "loss", false),
         curve(trained.map(|trained| &trained.validation_scores), "Validation accuracy", "validation accuracy", true),
         scatter::draw(&facts.points, classes, shares, "Images on the first two components")
             .map(|chart| with_legend(&chart, classes)),

@@ -274,12 +274,7 @@ fn training(facts: &Facts) -> Option<Training> {
     Some(Training {
         facts: facts.into_iter().map(|(name, value)| Fact { name, value }).collect(),
         loss: lines::draw(&trained.loss_curve, "Training loss", "loss", false),
-        validation: lines::draw(
-            &trained.validation_scores,
-            "Validation accuracy by epoch",
-            "validation accuracy",
-            true,
-        ),
+        validation: lines::draw(&trained.validation_scores, "Validation accuracy", "validation accuracy", true),
     })
 }
 

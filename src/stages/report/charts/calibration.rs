@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
-use super::{Axis, Frame, coordinate};
+use super::{Axis, Frame, coordinate, percent};
 use crate::learn::metrics::Bin;
-use crate::stages::report::words::{percent, plural};
+use crate::stages::report::words::plural;
 
 const HEIGHT: f64 = 320.0;
 

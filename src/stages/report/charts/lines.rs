@@ -9,7 +9,7 @@ const HEIGHT: f64 = 280.0;
 /// Points of a curve at most: more than there are pixels tell nothing.
 const MOST: usize = 800;
 
-/// A curve over epochs 1, 2, …; `name` is the vertical axis, `percent` writes it in percent. None without a finite value.
+/// A curve over iterations (epochs, where there are any) 1, 2, …; `name` is the vertical axis, `percent` writes it in percent. None without a finite value.
 pub fn draw(values: &[f64], title: &str, name: &str, percent: bool) -> Option<String> {
     let stride = values.len().div_ceil(MOST).max(1);
     let all = values.iter().enumerate().map(|(i, &value)| ((i + 1) as f64, value));
@@ -31,12 +31,12 @@ pub fn draw(values: &[f64], title: &str, name: &str, percent: bool) -> Option<St
     let [_, _, top, _] = frame.edges();
     // above the point, or below it where there is no room
     let text = if y - top > 16.0 { y - 10.0 } else { y + 18.0 };
-    let label = if percent { words::percent(last.1) } else { words::number(last.1) };
+    let label = if percent { super::percent(last.1) } else { words::number(last.1) };
     let (cx, cy, text) = (coordinate(x), coordinate(y), coordinate(text));
     write!(marks, "<circle class=\"end\" cx=\"{cx}\" cy=\"{cy}\" r=\"3.5\"/>").ok();
     let anchor = if drawn.len() > 1 { "e" } else { "s" };
     write!(marks, "<text class=\"value {anchor}\" x=\"{cx}\" y=\"{text}\">{label}</text>").ok();
-    Some(frame.draw(title, ["epoch", name], &marks))
+    Some(frame.draw(title, ["iteration", name], &marks))
 }
 
 #[cfg(test)]

@@ -2,8 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{coordinate, escape, open};
-use crate::stages::report::words::percent;
+use super::{coordinate, escape, open, percent};
 
 const SIDE: f64 = 480.0;
 /// Room for the names of the two directions.

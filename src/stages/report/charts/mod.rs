@@ -12,6 +12,7 @@ pub mod spectrum;
 use std::fmt::Write;
 
 pub use crate::plot::escape;
+use crate::stages::report::words;
 
 /// Width of every chart in its own units: about a column of the page, so that text keeps its size.
 pub const WIDTH: f64 = 480.0;
@@ -181,6 +182,11 @@ impl Frame {
         write!(out, "<text class=\"name e\" x=\"{r}\" y=\"{last}\">{}</text></g>", escape(x)).ok();
         out + marks + "</svg>"
     }
+}
+
+/// A share in words, for a text inside a chart: a small one is `< 0.1 %`.
+pub fn percent(share: f64) -> String {
+    escape(&words::percent(share))
 }
 
 /// The beginning of an SVG that fills its column.

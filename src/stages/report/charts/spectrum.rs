@@ -1,9 +1,8 @@
-//! What share of the variance each principal component holds, and all up to it together.
+//! What share of the variance each component holds, and all up to it together.
 
 use std::fmt::Write;
 
-use super::{Axis, Frame, coordinate};
-use crate::stages::report::words::percent;
+use super::{Axis, Frame, coordinate, percent};
 
 /// That of the scatter plot, which stands beside it.
 const HEIGHT: f64 = 400.0;
