@@ -28,7 +28,7 @@ use crate::stages::reduce::ReduceError;
 use crate::stages::scan::NamedFile;
 use crate::stages::train::TrainError;
 use crate::store::RunDir;
-use crate::table::FeatureMatrix;
+use crate::table::{Dtype, FeatureMatrix};
 use crate::weights::store::StoreError;
 use crate::weights::{Origin, WeightError};
 pub use saved::of_features;
@@ -100,6 +100,8 @@ enum Head {
 /// What a run has fitted.
 #[derive(Debug)]
 struct Fitted {
+    /// The features are rounded as those were that it was fitted on.
+    dtype: Dtype,
     /// The columns that `select` kept, ascending.
     kept: Option<Vec<usize>>,
     reduction: Option<Reduction>,
@@ -156,6 +158,7 @@ impl Fitted {
         let failed = |error: &dyn std::fmt::Display| Failure { kind: "classifier", reason: error.to_string() };
         let mut row = FeatureMatrix::with_cols(features.len());
         row.push_row(&features);
+        row.round_to(self.dtype);
         if let Some(kept) = self.kept.as_ref().filter(|kept| kept.len() < features.len()) {
             row = row.select_cols(kept);
         }

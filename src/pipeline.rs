@@ -142,9 +142,13 @@ impl Keys {
             };
             let mut key = fingerprint(stage.name(), &settings, &[&above])?;
             above.clone_from(&key);
-            if stage == StageId::Extract && config.input.hash {
-                // the manifest tells more; no number of a later stage comes of it
-                key = fingerprint("hash", &true, &[&key])?;
+            if stage == StageId::Extract {
+                // the manifest tells more, the numbers stand in one file more; no number of a later stage comes of it
+                for (name, _) in
+                    [("hash", config.input.hash), ("npy", config.output.npy)].iter().filter(|asked| asked.1)
+                {
+                    key = fingerprint(name, &true, &[&key])?;
+                }
             }
             keys.push((stage, key, settings));
         }

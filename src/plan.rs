@@ -102,6 +102,7 @@ impl Plan {
             "layer": self.backbone.layers(),
             "features": self.pipeline.extract.features,
             "precision": self.pipeline.extract.precision,
+            "dtype": self.pipeline.output.dtype,
             "recipe": self.backbone.recipe,
             "image": self.backbone.decoding,
         })

@@ -2,11 +2,13 @@
 //!
 //! polars, arrow, linfa and candle each have a matrix of their own; none of them leaves its room. What passes between stages is this.
 
+use half::f16;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// Number format of stored features.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Dtype {
     /// 32-bit floating point.
@@ -85,6 +87,13 @@ impl FeatureMatrix {
     /// Row by row, in order.
     pub fn iter_rows(&self) -> impl ExactSizeIterator<Item = &[f32]> {
         (0..self.rows).map(|i| self.row(i))
+    }
+
+    /// Every value as it is when it has been stored as `dtype`.
+    pub fn round_to(&mut self, dtype: Dtype) {
+        if dtype == Dtype::F16 {
+            self.data.iter_mut().for_each(|value| *value = f16::from_f32(*value).to_f32());
+        }
     }
 
     /// Appends one row; panics when it has not `cols` values.

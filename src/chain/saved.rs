@@ -17,6 +17,7 @@ use crate::io::IoError;
 use crate::models::{self, ModelSpec, Source, WeightsSpec};
 use crate::stages::{StageId, reduce, select, train};
 use crate::store::{Record, RunDir, fingerprint};
+use crate::table::Dtype;
 use crate::weights::Origin;
 use crate::weights::store::{Found, Store, Wanted};
 
@@ -24,6 +25,9 @@ use crate::weights::store::{Found, Store, Wanted};
 /// since serde's `flatten` would read an f32 as an f64.
 #[derive(Debug, Deserialize)]
 struct Card {
+    /// How the features were stored that the rest was fitted on.
+    #[serde(default)]
+    dtype: Dtype,
     select: Option<String>,
     reduce: Option<String>,
 }
@@ -107,7 +111,7 @@ pub fn open(dir: &RunDir, weights: Option<&Path>) -> Result<Chain, ChainError> {
     let kept = card.select.is_some().then(|| select::kept(dir)).transpose()?;
     let reduction = card.reduce.as_deref().map(|file| reduce::open(dir, file)).transpose()?;
     let (classifier, classes) = train::open(dir)?;
-    let fitted = Fitted { kept, reduction, classifier };
+    let fitted = Fitted { dtype: card.dtype, kept, reduction, classifier };
     fitted.check(extractor.width()).map_err(|reason| unfinished(dir, reason))?;
     Ok(Chain { extractor, head: Head::Fitted(Box::new(fitted)), classes })
 }

@@ -143,7 +143,10 @@ fn unknown_keys() {
         ("report: {sample: 3}", "3:10: unknown key `sample` in `report`; did you mean `samples`?"),
         ("extract: {batch-size: 3}", "3:11: unknown key `batch-size` in `extract`; did you mean `batch_size`?"),
         ("output: {directory: x}", "3:10: unknown key `directory` in `output`; did you mean `dir`?"),
-        ("output: {to: x}", "3:10: unknown key `to` in `output`; the keys there are `dir` and `layout`"),
+        (
+            "output: {to: x}",
+            "3:10: unknown key `to` in `output`; the keys there are `dir`, `layout`, `dtype` and `npy`",
+        ),
         ("extract: {recipe: {resiz: 3}}", "3:20: unknown key `resiz` in `extract.recipe`; did you mean `resize`?"),
         // a key without a value is no key left out when there is no such key
         ("extract: {modle: }", "3:11: unknown key `modle` in `extract`; did you mean `model`?"),

@@ -3,6 +3,7 @@
 pub mod atomic;
 pub mod columns;
 pub mod features;
+pub mod npy;
 pub mod preview;
 pub mod table;
 pub mod tensors;

@@ -36,6 +36,16 @@ impl RunDir {
         self.features().join(format!("part-{i:05}.parquet"))
     }
 
+    /// Every feature in one array for numpy.
+    pub fn npy(&self) -> PathBuf {
+        self.root.join("features.npy")
+    }
+
+    /// path, label and split of the rows of the array.
+    pub fn index(&self) -> PathBuf {
+        self.root.join("index.parquet")
+    }
+
     /// path, label, split and the columns that `reduce` made.
     pub fn reduced(&self) -> PathBuf {
         self.root.join("reduced.parquet")

@@ -14,7 +14,12 @@ fn every_shipped_pipeline_can_be_planned() {
         }
         let name = path.file_name().expect("name").to_string_lossy().into_owned();
         let data_ships = name == "fruits.yaml" || name == "unlabeled.yaml";
-        let run = Run::of(featurize().arg("plan").arg(&path).output().expect("started"));
+        let mut plan = featurize();
+        plan.arg("plan").arg(&path);
+        if name == "resnet50-flatten.yaml" {
+            plan.args(["--set", "extract.weights=random"]); // Keras' own may not be on this machine
+        }
+        let run = Run::of(plan.output().expect("started"));
         if data_ships {
             let run = run.ok();
             assert!(run.stdout.contains("extract"), "{}", run.stdout);

@@ -24,6 +24,30 @@ fn shards(workspace: &Workspace, out: &str) -> usize {
 }
 
 #[test]
+fn killed_while_the_array_is_written_it_ends_with_the_same_bytes() {
+    let workspace = Workspace::with_fruits(4, 2);
+    let array = ["--set", "output.npy=true", "--until", "extract"];
+    workspace.run("whole", &array).ok();
+    // the tables are there, the array is on its way or just done
+    for pause in [0, 1, 3, 10] {
+        let _ = std::fs::remove_file(workspace.path("killed/features.npy"));
+        let mut child = workspace.command("killed", &array).spawn().expect("started");
+        wait(&mut child, || {
+            let files = std::fs::read_dir(workspace.path("killed")).into_iter().flatten().flatten();
+            shards(&workspace, "killed") >= 2
+                && files
+                    .map(|file| file.file_name())
+                    .any(|name| name == "features.npy" || name.to_string_lossy().starts_with(".writing-"))
+        });
+        std::thread::sleep(Duration::from_millis(pause));
+        child.kill().expect("killed");
+        child.wait().expect("ended");
+    }
+    workspace.run("killed", &array).ok();
+    assert!(workspace.results("killed") == workspace.results("whole"));
+}
+
+#[test]
 fn killed_at_any_moment_it_ends_with_the_same_bytes() {
     let workspace = Workspace::with_fruits(TRAIN, TEST);
     workspace.run("whole", &[]).ok();

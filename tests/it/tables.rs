@@ -24,6 +24,39 @@ fn metadata_says_how_the_numbers_came_about() {
 }
 
 #[test]
+fn halves_and_an_array_for_numpy() {
+    let workspace = Workspace::with_fruits(2, 1);
+    let half = ["--set", "output.dtype=f16", "--set", "output.npy=true"];
+    workspace.run("full", &[]).ok();
+    workspace.run("half", &half).ok();
+    assert!(!workspace.path("full").join("features.npy").exists());
+    let read = |out: &str| open(&workspace, out).read().expect("read");
+    let ((keys, full), (_, rounded)) = (read("full"), read("half"));
+    assert!(rounded != full);
+    let near = |(a, b): (&f32, &f32)| (a - b).abs() <= b.abs() / 2048.0 + 1e-7;
+    assert!(rounded.as_slice().iter().zip(full.as_slice()).all(near));
+    // the array has the rows of the tables, in order, behind a header of 128 bytes
+    let array = workspace.read("half/features.npy");
+    assert_eq!(array.len(), 128 + 9 * 1280 * 2);
+    let first: Vec<u8> = rounded.row(0).iter().flat_map(|value| half::f16::from_f32(*value).to_le_bytes()).collect();
+    assert_eq!(&array[128..128 + first.len()], first);
+    let index = Columns::read(&workspace.path("half/index.parquet"), &["path"]).expect("read");
+    assert_eq!(index.texts("path").expect("text")[0].as_deref(), Some(keys[0].path.as_str()));
+    // predicted from the picture as from the table
+    let picture = workspace.path("pictures").join(&keys[0].path);
+    let predict =
+        crate::support::featurize().arg("predict").arg(workspace.path("half")).arg(picture).arg("--json").output();
+    let said: serde_json::Value = serde_json::from_slice(&predict.expect("started").stdout).expect("JSON");
+    let table = Columns::read(&workspace.path("half/predictions.parquet"), &["confidence"]).expect("read");
+    let confidence = table.reals("confidence").expect("numbers")[0] as f32;
+    assert_eq!(said["top"][0]["probability"].as_f64().map(|p| p as f32), Some(confidence));
+    // no longer asked for, it goes, and nothing is learnt anew
+    let run = workspace.run("half", &half[..2]).ok();
+    assert_eq!(run.computed(), ["extract"]);
+    assert!(!workspace.path("half").join("features.npy").exists());
+}
+
+#[test]
 fn every_kind_of_features_has_its_width_and_agrees_with_the_map() {
     let workspace = Workspace::with_fruits(1, 1);
     let read = |kind: &str, layout: &str| {

@@ -394,6 +394,25 @@ def main():
 
         check("wide and array hold the same features", alike)
 
+        halves = run("half", "output.dtype=f16", "output.npy=true", "output.layout=array", "train=null", "report=null")
+
+        def half(read):
+            expected = matrix(runs["wide"].tables["features"]).astype(np.float16)
+            expect(np.array_equal(read(), expected), "other values than numpy's float16 of them")
+
+        folder16 = halves.folder / "features"
+        check("f16: numpy maps features.npy", lambda: half(lambda: np.load(halves.folder / "features.npy", mmap_mode="r")))
+        check("f16: pyarrow", lambda: half(lambda: np.stack(pq.read_table(folder16)["features"].to_numpy())))
+        check("f16: polars", lambda: half(lambda: pl.read_parquet(folder16 / "*.parquet")["features"].to_numpy()))
+        glob = f"SELECT features FROM '{folder16}/*.parquet'"
+        check("f16: DuckDB, as f32", lambda: half(lambda: np.stack(list(duckdb.sql(glob).fetchnumpy()["features"]))))
+
+        def index():
+            frame = pd.read_parquet(halves.folder / "index.parquet")
+            return frame["path"].to_list() == runs["wide"].tables["features"]["path"]
+
+        check("index.parquet names the rows of features.npy", index)
+
         unlabelled = run("none", "input.label=none", "train=null", "report=null")
         if check_readers(check, "no classes", unlabelled):
             check_types(check, "no classes", unlabelled, [])

@@ -245,6 +245,10 @@ fn put(
     match dtype {
         Dtype::F32 => column.typed::<FloatType>().write_batch(values, definition, repetition)?,
         Dtype::F16 => {
+            if let Some(value) = values.iter().find(|value| value.is_finite() && !f16::from_f32(**value).is_finite()) {
+                let text = format!("the feature {value} does not fit into f16; set `output.dtype: f32`");
+                return Err(ParquetError::General(text));
+            }
             let bytes: Vec<u8> = values.iter().flat_map(|&value| f16::from_f32(value).to_le_bytes()).collect();
             let bytes = Bytes::from(bytes);
             let value = |i: usize| FixedLenByteArray::from(ByteArray::from(bytes.slice(2 * i..2 * i + 2)));

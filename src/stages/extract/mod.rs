@@ -5,6 +5,7 @@
 //! written anew from its own numbers. Decoding and the network run in `work`; memory holds two shards at most, whatever the number of pictures.
 
 mod duplicates;
+mod export;
 mod manifest;
 mod shard;
 mod work;
@@ -31,6 +32,9 @@ use crate::progress::{Interrupted, Ui};
 use crate::stages::StageId;
 use crate::stages::scan::{Aside, Listing, Split, printable};
 use crate::store::OutputFile;
+
+/// Columns of a table, which has one row group, from which on its footer costs more than is good.
+const MANY_CHUNKS: usize = 50_000;
 
 /// What `extract` commits.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -100,6 +104,10 @@ pub fn run(
     let device = Device::open(plan.pipeline.runtime.device)?;
     let threads = plan.pipeline.runtime.threads;
     let threads = threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+    if plan.is_wide() && plan.width() > MANY_CHUNKS {
+        let advice = "one column each makes them slow to open everywhere; `output.layout: array` is read at once";
+        ui.warn(&format!("every table has {} columns of features: {advice}", plan.width()));
+    }
     shard::place(dir, &mut shards, &files)?;
     let missing: Vec<&Shard> = shards.iter().filter(|shard| shard.file == ShardFile::Missing).collect();
     let pictures: usize = missing.iter().map(|shard| shard.rows.len()).sum();
@@ -124,9 +132,11 @@ pub fn run(
     let mut done = outputs.0;
     (done.device, done.threads, done.reused, done.timing) = (device.name().to_string(), threads, reused, timing);
     check_bad(plan, listing, &shards, &done)?;
+    let mut files = outputs.1;
+    files.extend(export::run(plan, listing, &done, ui)?);
     line.finish(&describe(&done));
     done.duplicates.iter().for_each(|duplicates| duplicates.tell(ui));
-    Ok((done, outputs.1))
+    Ok((done, files))
 }
 
 /// How many shards of the listing would have to be computed.

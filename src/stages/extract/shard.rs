@@ -14,7 +14,6 @@ use crate::io::{IoError, features};
 use crate::plan::Plan;
 use crate::stages::scan::{Listing, Picture, Split};
 use crate::store::{RunDir, fingerprint};
-use crate::table::Dtype;
 
 /// Key of the metadata that says which pictures, with which settings, a table is of.
 const ID: &str = "featurize.shard";
@@ -237,7 +236,7 @@ pub fn write(
     let layout = if plan.is_wide() { Layout::Wide(&names) } else { Layout::Array(plan.width()) };
     let mut metadata = plan.metadata();
     metadata.extend([(ID.to_string(), shard.id.clone()), (FORM.to_string(), shard.form.clone())]);
-    Ok(features::write(&plan.dir.shard(shard.number), keys, layout, Dtype::F32, rows, &metadata)?)
+    Ok(features::write(&plan.dir.shard(shard.number), keys, layout, plan.pipeline.output.dtype, rows, &metadata)?)
 }
 
 /// Writes a table anew with the labels, splits and layout of now, from the numbers that it holds.

@@ -63,6 +63,7 @@ fn card(plan: &Plan, kind: &str, classifier: &Classifier, classes: &[String]) ->
         "source": plan.backbone.source,
         "layer": plan.backbone.layers(),
         "features": plan.pipeline.extract.features,
+        "dtype": plan.pipeline.output.dtype,
         "shape": plan.backbone.shape().dims(),
         "recipe": plan.backbone.recipe,
         "image": plan.backbone.decoding,

@@ -1,0 +1,41 @@
+//! The features once more, in the form of other programs: `output.npy`.
+
+use std::path::PathBuf;
+
+use super::{ExtractError, Extracted};
+use crate::io::features::{KEYS, Key};
+use crate::io::table::Table;
+use crate::io::{IoError, npy};
+use crate::plan::Plan;
+use crate::progress::Ui;
+use crate::stages::rows::Shards;
+use crate::stages::scan::{Listing, Split};
+use crate::store::OutputFile;
+
+/// Writes the array and its index from the tables, shard by shard, or removes those that are no longer asked for.
+pub fn run(plan: &Plan, listing: &Listing, done: &Extracted, ui: &Ui) -> Result<Vec<OutputFile>, ExtractError> {
+    let dir = &plan.dir;
+    let paths: [PathBuf; 2] = [dir.npy(), dir.index()];
+    if !plan.pipeline.output.npy {
+        for path in paths.iter().filter(|path| path.exists()) {
+            std::fs::remove_file(path).map_err(IoError::write(path))?;
+        }
+        return Ok(Vec::new());
+    }
+    let mut keys: Vec<Key> = Vec::with_capacity(done.ok);
+    let size = (done.ok, plan.width());
+    npy::write::<ExtractError>(&paths[0], size, plan.pipeline.output.dtype, |put| {
+        Shards::of(dir, done.shards).for_each(None, ui, |some, matrix| {
+            keys.extend_from_slice(some);
+            Ok::<(), ExtractError>(put(matrix)?)
+        })
+    })?;
+    let [path, label, split] = KEYS;
+    Table::new(keys.len())
+        .counts("row", (0..keys.len() as u64).map(Some))
+        .text(path, keys.iter().map(|key| Some(key.path.as_str())))
+        .category(label, &listing.classes, keys.iter().map(|key| key.label.as_deref()))
+        .category(split, &Split::WORDS.map(String::from), keys.iter().map(|key| key.split.as_deref()))
+        .write(&paths[1], &plan.metadata())?;
+    Ok(paths.iter().map(|path| OutputFile::of(dir, path)).collect::<Result<_, _>>()?)
+}
