@@ -17,7 +17,7 @@ use crate::stages::evaluate::{self, Evaluated};
 use crate::stages::extract::{self, Extracted};
 use crate::stages::reduce::{self, Reduced};
 use crate::stages::report::{self, Reported};
-use crate::stages::rows::Source;
+use crate::stages::rows::{Shards, Source};
 use crate::stages::scan::{self, Listing};
 use crate::stages::select::{self, Selected};
 use crate::stages::train::{self, Trained};
@@ -65,7 +65,8 @@ pub fn run(plan: &Plan, options: &Options, ui: &Ui) -> Result<Outcome, Error> {
     let config = &plan.pipeline;
 
     let extracted = run.stage(StageId::Extract, || extract::run(plan, &listing, options, ui))?;
-    let (shards, train_rows) = extracted.as_ref().map_or((0, 0), |done| (done.shards, done.train_rows));
+    let (count, train_rows) = extracted.as_ref().map_or((0, 0), |done| (done.shards, done.train_rows));
+    let shards = &Shards::of(&plan.dir, count);
     let selected = match &config.select {
         Some(settings) => run.stage(StageId::Select, || select::run(plan, settings, shards, &listing.classes, ui))?,
         None => None,
@@ -79,7 +80,8 @@ pub fn run(plan: &Plan, options: &Options, ui: &Ui) -> Result<Outcome, Error> {
         }
         None => None,
     };
-    let source = Source { dir: &plan.dir, shards, kept, reduced: reduced.is_some() };
+    let table = reduced.as_ref().map(|_| plan.dir.reduced());
+    let source = Source { shards, kept, reduced: table.as_deref() };
     let trained = match &config.train {
         Some(settings) => run.stage(StageId::Train, || train::run(plan, settings, source, &listing.classes, ui))?,
         None => None,

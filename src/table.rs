@@ -112,7 +112,8 @@ impl FeatureMatrix {
 
     /// Only the columns named by `keep` (ascending or not), in that order.
     pub fn select_cols(&self, keep: &[usize]) -> FeatureMatrix {
-        let data = self.iter_rows().flat_map(|row| keep.iter().map(|&j| row[j])).collect();
+        let mut data = Vec::with_capacity(self.rows * keep.len());
+        self.iter_rows().for_each(|row| data.extend(keep.iter().map(|&j| row[j])));
         Self { rows: self.rows, cols: keep.len(), data }
     }
 

@@ -164,7 +164,7 @@ enum Command {
 }
 
 /// Which pipeline, with which changes.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 struct PipelineArgs {
     /// The YAML file.
     file: PathBuf,

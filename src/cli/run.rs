@@ -26,6 +26,9 @@ pub struct RunArgs {
     /// Try pictures again that could not be read.
     #[arg(long)]
     retry_failed: bool,
+    /// Write the features in this form, too: `npy` is features.npy and index.parquet. The same as `output.npy: true`.
+    #[arg(long, value_enum, value_name = "FORM")]
+    export: Option<Export>,
     /// No progress and no summary: only warnings and errors.
     #[arg(short, long)]
     quiet: bool,
@@ -36,8 +39,16 @@ pub struct RunArgs {
     fetching: FetchArgs,
 }
 
+/// A form of the features beside Parquet.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Export {
+    Npy,
+}
+
 /// Runs the pipeline.
 pub fn run(arguments: &PipelineArgs, options: &RunArgs) -> Result<(), Error> {
+    let mut arguments = arguments.clone();
+    arguments.sets.extend(options.export.map(|Export::Npy| "output.npy=true".to_string()));
     let start = Instant::now();
     let style = match (options.log, options.quiet) {
         (Log::Json, _) => Style::Json,
@@ -128,6 +139,7 @@ fn summary(plan: &Plan, outcome: &Outcome, seconds: f64) -> String {
 fn files(plan: &Plan, outcome: &Outcome) -> String {
     let mut names = vec!["manifest.parquet"];
     names.extend(outcome.extracted.as_ref().map(|_| "features/part-*.parquet"));
+    names.extend(plan.pipeline.output.npy.then_some("features.npy, index.parquet"));
     names.extend(outcome.reduced.as_ref().map(|_| "reduced.parquet"));
     names.extend(outcome.evaluated.as_ref().map(|_| "predictions.parquet, metrics.json"));
     names.extend(outcome.trained.as_ref().map(|_| "classifier/"));

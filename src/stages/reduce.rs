@@ -107,7 +107,7 @@ pub enum ReduceError {
 /// What the stage reads.
 #[derive(Clone, Copy, Debug)]
 pub struct Input<'a> {
-    pub shards: usize,
+    pub shards: &'a Shards,
     pub train_rows: usize,
     /// The columns that `select` kept.
     pub kept: Option<&'a [usize]>,
@@ -120,7 +120,7 @@ pub fn run(plan: &Plan, settings: &Reduce, input: Input, ui: &Ui) -> Result<(Red
     let reduction = Fitting { plan, input, ui }.reduction(settings)?;
     let stored = stored::save(&plan.dir, &reduction)?;
     let (mut keys, mut all): (Vec<Key>, _) = (Vec::new(), FeatureMatrix::with_cols(reduction.outputs()));
-    Shards::of(&plan.dir, input.shards).for_each::<ReduceError>(input.kept, ui, |some, rows| {
+    input.shards.for_each::<ReduceError>(input.kept, ui, |some, rows| {
         keys.extend_from_slice(some);
         all.append(&reduction.transform(rows)?);
         Ok(())
@@ -190,8 +190,7 @@ impl Fitting<'_> {
         scaler: Option<&Scaler>,
         mut take: impl FnMut(&FeatureMatrix) -> Result<(), ReduceError>,
     ) -> Result<(), ReduceError> {
-        let shards = Shards::of(&self.plan.dir, self.input.shards);
-        shards.for_each_train::<ReduceError>(self.input.kept, self.ui, |rows| match scaler {
+        self.input.shards.for_each_train::<ReduceError>(self.input.kept, self.ui, |rows| match scaler {
             None => take(rows),
             Some(scaler) => take(&scaler.transform(rows)?),
         })

@@ -1,6 +1,9 @@
 //! The feature tables of a run, read back shard by shard: what the learning stages stand on.
 
-use std::path::PathBuf;
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::io::IoError;
 use crate::io::features::{FeatureFile, Key};
@@ -9,16 +12,39 @@ use crate::stages::scan::Split;
 use crate::store::RunDir;
 use crate::table::FeatureMatrix;
 
-/// The committed shards, in order.
+/// Bytes of features that stay in memory from one stage to the next: a small table of 100,000 columns takes longer to open than to use.
+const HELD: usize = 64 << 20;
+
+/// The committed shards, in order. Those that fit into a small share of the memory are read once for all stages.
 #[derive(Debug)]
 pub struct Shards {
-    files: Vec<PathBuf>,
+    files: Vec<Shard>,
+    /// Bytes that may still be held.
+    room: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct Shard {
+    path: PathBuf,
+    held: OnceLock<Rows>,
+}
+
+type Rows = (Vec<Key>, FeatureMatrix);
+
+enum Table<'a> {
+    Held(&'a Rows),
+    File(FeatureFile),
 }
 
 impl Shards {
     /// The first `count` shards of a run.
     pub fn of(dir: &RunDir, count: usize) -> Self {
-        Self { files: (0..count).map(|i| dir.shard(i)).collect() }
+        Self::new((0..count).map(|i| dir.shard(i)), HELD)
+    }
+
+    fn new(files: impl IntoIterator<Item = PathBuf>, room: usize) -> Self {
+        let files = files.into_iter().map(|path| Shard { path, held: OnceLock::new() }).collect();
+        Self { files, room: AtomicUsize::new(room) }
     }
 
     /// Reads shard after shard and hands it over; `keep` are the columns taken, all when there is none. A value of
@@ -29,14 +55,39 @@ impl Shards {
         ui: &Ui,
         mut take: impl FnMut(&[Key], &FeatureMatrix) -> Result<(), E>,
     ) -> Result<(), E> {
-        for file in &self.files {
+        for shard in &self.files {
             ui.check()?;
-            let file = FeatureFile::open(file)?;
-            let (keys, matrix) = (file.read_keys()?, file.read_features(keep)?);
-            file.check_finite(&keys, &matrix, keep)?;
-            take(&keys, &matrix)?;
+            match self.open(shard)? {
+                Table::Held((keys, all)) => {
+                    let matrix = keep.map_or(Cow::Borrowed(all), |keep| Cow::Owned(all.select_cols(keep)));
+                    if matrix.as_slice().iter().any(|value| !value.is_finite()) {
+                        FeatureFile::open(&shard.path)?.check_finite(keys, &matrix, keep)?;
+                    }
+                    take(keys, &matrix)?;
+                }
+                Table::File(file) => {
+                    let (keys, matrix) = (file.read_keys()?, file.read_features(keep)?);
+                    file.check_finite(&keys, &matrix, keep)?;
+                    take(&keys, &matrix)?;
+                }
+            }
         }
         Ok(())
+    }
+
+    /// The table of a shard: from memory where it is, or fits.
+    fn open<'a>(&self, shard: &'a Shard) -> Result<Table<'a>, IoError> {
+        if let Some(rows) = shard.held.get() {
+            return Ok(Table::Held(rows));
+        }
+        let file = FeatureFile::open(&shard.path)?;
+        let bytes = file.rows() * file.width() * size_of::<f32>();
+        let fits = self.room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |room| room.checked_sub(bytes)).is_ok();
+        if !fits {
+            return Ok(Table::File(file));
+        }
+        let rows = file.read()?;
+        Ok(Table::Held(shard.held.get_or_init(|| rows)))
     }
 
     /// The same, with the rows of the train split only.
@@ -52,67 +103,61 @@ impl Shards {
         })
     }
 
-    /// Every row of every shard.
-    pub fn all<E: From<IoError> + From<Interrupted>>(
-        &self,
-        keep: Option<&[usize]>,
-        ui: &Ui,
-    ) -> Result<(Vec<Key>, FeatureMatrix), E> {
-        self.rows(keep, |_| true, ui)
-    }
-
     /// The rows that are `wanted`, in one matrix: beside it memory holds one shard.
     fn rows<E: From<IoError> + From<Interrupted>>(
         &self,
         keep: Option<&[usize]>,
         wanted: impl Fn(&Key) -> bool,
         ui: &Ui,
-    ) -> Result<(Vec<Key>, FeatureMatrix), E> {
-        let mut taken = Vec::with_capacity(self.files.len());
-        for file in &self.files {
-            taken.push(FeatureFile::open(file)?.read_keys()?.iter().filter(|&key| wanted(key)).count());
+    ) -> Result<Rows, E> {
+        let mut rows = 0;
+        for shard in &self.files {
+            let count = |keys: &[Key]| keys.iter().filter(|&key| wanted(key)).count();
+            rows += match self.open(shard)? {
+                Table::Held((keys, _)) => count(keys),
+                Table::File(file) => count(&file.read_keys()?),
+            };
         }
-        let rows = taken.iter().sum();
-        let (mut keys, mut all): (Vec<Key>, Option<FeatureMatrix>) = (Vec::with_capacity(rows), None);
+        let (mut keys, mut all): Rows = (Vec::with_capacity(rows), FeatureMatrix::with_cols(0));
         self.for_each(keep, ui, |some, matrix| {
-            let all = all.get_or_insert_with(|| FeatureMatrix::with_capacity(rows, matrix.cols()));
+            if keys.is_empty() {
+                all = FeatureMatrix::with_capacity(rows, matrix.cols());
+            }
             let taken: Vec<usize> = (0..some.len()).filter(|&i| wanted(&some[i])).collect();
             keys.extend(taken.iter().map(|&i| some[i].clone()));
             all.append_rows(matrix, &taken);
             Ok::<(), E>(())
         })?;
-        Ok((keys, all.unwrap_or_else(|| FeatureMatrix::with_cols(0))))
+        Ok((keys, all))
     }
 }
 
 /// What the classifier stands on: the components where the run has them, else the columns that were kept.
 #[derive(Clone, Copy, Debug)]
 pub struct Source<'a> {
-    pub dir: &'a RunDir,
-    pub shards: usize,
+    pub shards: &'a Shards,
+    /// The columns that are taken of them; all when there is none.
     pub kept: Option<&'a [usize]>,
-    pub reduced: bool,
+    /// The table that takes the place of the shards: one of components.
+    pub reduced: Option<&'a Path>,
 }
 
 impl Source<'_> {
     /// Every row.
-    pub fn rows<E: From<IoError> + From<Interrupted>>(&self, ui: &Ui) -> Result<(Vec<Key>, FeatureMatrix), E> {
-        let (shards, keep) = self.tables();
-        shards.all(keep, ui)
+    pub fn rows<E: From<IoError> + From<Interrupted>>(&self, ui: &Ui) -> Result<Rows, E> {
+        self.wanted(|_| true, ui)
     }
 
     /// The rows of the train split.
-    pub fn train_rows<E: From<IoError> + From<Interrupted>>(&self, ui: &Ui) -> Result<(Vec<Key>, FeatureMatrix), E> {
-        let (shards, keep) = self.tables();
-        shards.rows(keep, is_train, ui)
+    pub fn train_rows<E: From<IoError> + From<Interrupted>>(&self, ui: &Ui) -> Result<Rows, E> {
+        self.wanted(is_train, ui)
     }
 
-    /// The tables, and which of their columns are taken.
-    fn tables(&self) -> (Shards, Option<&[usize]>) {
-        if self.reduced {
-            return (Shards { files: vec![self.dir.reduced()] }, None);
+    fn wanted<E: From<IoError> + From<Interrupted>>(&self, wanted: impl Fn(&Key) -> bool, ui: &Ui) -> Result<Rows, E> {
+        match self.reduced {
+            Some(table) => Shards::new([table.to_path_buf()], 0).rows(None, wanted, ui),
+            None => self.shards.rows(self.kept, wanted, ui),
         }
-        (Shards::of(self.dir, self.shards), self.kept)
     }
 }
 
@@ -162,6 +207,25 @@ mod tests {
     }
 
     #[test]
+    fn what_is_held_is_what_is_read_and_is_read_once() {
+        let ui = Ui::new(Style::Quiet, Default::default());
+        let (_folder, dir) = run(Layout::Wide, 5.0);
+        let of = |room: usize| Shards::new((0..2).map(|i| dir.shard(i)), room);
+        let read = |shards: &Shards, keep: Option<&[usize]>| shards.rows::<Failed>(keep, |_| true, &ui).expect("read");
+        // room for none, for one of two, and for both
+        let all = [of(0), of(24), of(48)];
+        for keep in [None, Some(&[2, 0][..])] {
+            let [none, one, both] = all.each_ref().map(|shards| read(shards, keep));
+            assert!(none == one && none == both && none.0.len() == 4);
+        }
+        (0..2).for_each(|i| std::fs::remove_file(dir.shard(i)).expect("removed"));
+        assert_eq!(read(&all[2], None).1.row(3), [3.0, 4.0, 5.0]);
+        for shards in &all[..2] {
+            assert!(shards.rows::<Failed>(None, |_| true, &ui).is_err());
+        }
+    }
+
+    #[test]
     fn a_value_that_is_no_number_is_an_error_with_its_picture_and_column() {
         let ui = Ui::new(Style::Quiet, Default::default());
         for (layout, value, column) in
@@ -169,7 +233,7 @@ mod tests {
         {
             let (_folder, dir) = run(layout, value);
             let shards = Shards::of(&dir, 2);
-            let source = Source { dir: &dir, shards: 2, kept: None, reduced: false };
+            let source = Source { shards: &shards, kept: None, reduced: None };
             let train = |keep: Option<&[usize]>| shards.for_each_train::<Failed>(keep, &ui, |_| Ok(()));
             for error in [
                 train(None).expect_err("select and reduce see it"),
@@ -182,7 +246,8 @@ mod tests {
             }
         }
         let (_folder, dir) = run(Layout::Wide, 5.0);
-        let (keys, matrix) = Shards::of(&dir, 2).all::<Failed>(Some(&[0, 2]), &ui).expect("numbers all of them");
+        let (keys, matrix) =
+            Shards::of(&dir, 2).rows::<Failed>(Some(&[0, 2]), |_| true, &ui).expect("numbers all of them");
         assert_eq!((keys.len(), matrix.row(3)), (4, &[3.0, 5.0][..]));
     }
 }

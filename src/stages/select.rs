@@ -47,7 +47,7 @@ pub enum SelectError {
 pub fn run(
     plan: &Plan,
     settings: &Select,
-    shards: usize,
+    shards: &Shards,
     classes: &[String],
     ui: &Ui,
 ) -> Result<(Selected, Vec<OutputFile>), SelectError> {
@@ -77,14 +77,14 @@ pub fn run(
 /// One pass over the train rows; the analysis of variance only where columns are ranked by it.
 fn measure(
     plan: &Plan,
-    shards: usize,
+    shards: &Shards,
     ranking: Option<Score>,
     classes: &[String],
     ui: &Ui,
 ) -> Result<(ColumnStats, Option<Anova>), SelectError> {
     let mut statistics = VarianceAccumulator::new(plan.width());
     let mut anova = (ranking == Some(Score::FClassif)).then(|| AnovaAccumulator::new(plan.width(), classes.len()));
-    Shards::of(&plan.dir, shards).for_each::<SelectError>(None, ui, |keys, matrix| {
+    shards.for_each::<SelectError>(None, ui, |keys, matrix| {
         for (key, row) in keys.iter().zip(matrix.iter_rows()).filter(|(key, _)| is_train(key)) {
             statistics.update(row);
             let class = classes.iter().position(|class| key.label.as_ref() == Some(class));

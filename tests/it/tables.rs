@@ -29,6 +29,8 @@ fn halves_and_an_array_for_numpy() {
     let half = ["--set", "output.dtype=f16", "--set", "output.npy=true"];
     workspace.run("full", &[]).ok();
     workspace.run("half", &half).ok();
+    // asked for in the command it is the same run
+    assert!(workspace.run("half", &["--set", "output.dtype=f16", "--export", "npy"]).ok().computed().is_empty());
     assert!(!workspace.path("full").join("features.npy").exists());
     let read = |out: &str| open(&workspace, out).read().expect("read");
     let ((keys, full), (_, rounded)) = (read("full"), read("half"));
