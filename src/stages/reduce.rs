@@ -21,7 +21,7 @@ use crate::stages::StageId;
 use crate::stages::rows::Shards;
 use crate::stages::scan::Split;
 use crate::store::OutputFile;
-use crate::table::FeatureMatrix;
+use crate::table::{Dtype, FeatureMatrix};
 
 pub use stored::open;
 
@@ -305,10 +305,10 @@ fn write(
     classes: &[String],
 ) -> Result<(), IoError> {
     let [name, label, split] = features::KEYS;
-    Table::new(keys.len())
+    let keys = Table::new(keys.len())
         .text(name, keys.iter().map(|key| Some(key.path.as_str())))
         .category(label, classes, keys.iter().map(|key| key.label.as_deref()))
-        .category(split, &Split::WORDS.map(String::from), keys.iter().map(|key| key.split.as_deref()))
-        .wide(columns, matrix)
-        .write(path, &plan.metadata())
+        .category(split, &Split::WORDS.map(String::from), keys.iter().map(|key| key.split.as_deref()));
+    let rows: Vec<&[f32]> = matrix.iter_rows().collect();
+    features::write(path, keys, features::Layout::Wide(columns), Dtype::F32, &rows, &plan.metadata())
 }

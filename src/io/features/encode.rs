@@ -26,8 +26,10 @@ use crate::io::table::Table;
 use crate::io::{IoError, atomic};
 use crate::table::Dtype;
 
-/// Columns that a thread encodes at a time.
+/// Columns that a thread encodes at a time, at most.
 const BLOCK: usize = 512;
+/// Values that it encodes at a time, where there are so many rows that fewer columns do: 8 MB.
+const BLOCK_VALUES: usize = 1 << 21;
 /// Columns that are taken out of the rows at a time: a cache line of every row.
 const TILE: usize = 16;
 /// Values of a list column that are handed to its writer at a time.
@@ -172,8 +174,9 @@ fn wide<W: std::io::Write + Send>(
     rows: &[&[f32]],
     group: &mut SerializedRowGroupWriter<'_, W>,
 ) -> Result<()> {
+    let most = (BLOCK_VALUES / rows.len().max(1)).clamp(TILE, BLOCK);
     let blocks: Vec<Range<usize>> =
-        (0..types.len()).step_by(BLOCK).map(|first| first..types.len().min(first + BLOCK)).collect();
+        (0..types.len()).step_by(most).map(|first| first..types.len().min(first + most)).collect();
     for blocks in blocks.chunks(rayon::current_num_threads()) {
         let encode = |columns: &Range<usize>| block(&types[columns.clone()], columns.start, dtype, rows);
         let encoded: Vec<Chunks> = blocks.par_iter().map(encode).collect::<Result<_>>()?;
