@@ -58,6 +58,9 @@ pub fn run(plan: &Plan, options: &Options, ui: &Ui) -> Result<Outcome, Error> {
     let start = Instant::now();
     let listing = scan::run(plan, ui)?;
     let scanned = start.elapsed().as_secs_f64();
+    if let Some(settings) = plan.pipeline.train.as_ref().filter(|_| !listing.classes.is_empty()) {
+        train::check_class_weights(&plan.pipeline, settings, &listing.classes)?; // before hours of extraction
+    }
     let keys = Keys::of(plan, &listing)?;
     let mut run = Run { plan, options, ui, keys, computed: Vec::new(), seconds: Vec::new(), memory: Vec::new() };
     run.forget_what_is_not_asked_for(&listing)?;

@@ -9,8 +9,9 @@ use super::pipeline::{
 };
 use super::runtime::Runtime;
 use super::source::Source;
-use super::train::{Classifier, Knn, Logistic, Mlp, Train};
 use super::{ConfigError, VERSION, raw};
+
+mod train;
 
 type Checked<T = ()> = Result<T, ConfigError>;
 
@@ -33,7 +34,7 @@ pub fn pipeline(raw: raw::Pipeline, source: Source) -> Checked<Pipeline> {
         check_reduce(reduce, &source)?;
     }
     if let Some(train) = &raw.train {
-        check_train(train, &source)?;
+        train::check(train, &source)?;
         if input.label == Label::None && !matches!(input.split, Split::Csv { .. }) {
             let message =
                 "`train` needs classes, and `input.label` is `none`; write `label: folder` or leave `train` out";
@@ -244,107 +245,6 @@ fn check_reduce(reduce: &Reduce, source: &Source) -> Checked {
         _ => return Ok(()),
     };
     Err(ConfigError::at_key(source, key, message))
-}
-
-fn check_train(train: &Train, source: &Source) -> Checked {
-    if train.classifiers().is_empty() {
-        let message =
-            "`train` names no classifier; write `train: {mlp: {}}`, `logistic` or `knn`, or leave `train` out";
-        return Err(ConfigError::at_key(source, "train", message));
-    }
-    if let Some(cv @ (0 | 1)) = train.cv {
-        return expected(source, "train.cv", "a whole number of at least 2", cv);
-    }
-    if let Some(pattern) = &train.group_by {
-        if let Err(error) = regex::Regex::new(pattern) {
-            let message = format!("`train.group_by`: `{pattern}` is no regular expression: {error}");
-            return Err(ConfigError::at_key(source, "train.group_by", message));
-        }
-        if train.folds().is_none() {
-            let message = "`train.group_by` keeps pictures in one fold, and there are no folds; write `cv: 5`";
-            return Err(ConfigError::at_key(source, "train.group_by", message));
-        }
-    }
-    let own = train.classifiers();
-    let listed: usize = train.candidates.iter().map(|candidate| candidate.classifiers().len()).sum();
-    own[..own.len() - listed].iter().try_for_each(|classifier| check_classifier(*classifier, "train", source))?;
-    for (i, candidate) in train.candidates.iter().enumerate() {
-        let list = if source.has("train.candidates") { "train.candidates" } else { "train" };
-        let key = format!("{list}[{i}]");
-        match candidate.classifiers().as_slice() {
-            [one] => check_classifier(*one, &key, source)?,
-            all => {
-                return expected(source, &key, "one of `mlp`, `logistic` and `knn`", format!("{} of them", all.len()));
-            }
-        }
-    }
-    Ok(())
-}
-
-fn check_classifier(classifier: Classifier, key: &str, source: &Source) -> Checked {
-    let key = format!("{key}.{}", classifier.name());
-    match classifier {
-        Classifier::Mlp(mlp) => check_mlp(mlp, &key, source),
-        Classifier::Logistic(Logistic { c, tol, max_iter, .. }) => {
-            for (name, value) in [("c", *c), ("tol", *tol)] {
-                if !(value.is_finite() && value > 0.0) {
-                    return expected(source, &format!("{key}.{name}"), "a number greater than 0", value);
-                }
-            }
-            if *max_iter == 0 {
-                return expected(source, &format!("{key}.max_iter"), "a whole number of at least 1", 0);
-            }
-            Ok(())
-        }
-        Classifier::Knn(Knn { k: 0, .. }) => expected(source, &format!("{key}.k"), "a whole number of at least 1", 0),
-        Classifier::Knn(_) => Ok(()),
-    }
-}
-
-/// The ranges of scikit-learn's `_parameter_constraints` of `MLPClassifier`.
-fn check_mlp(mlp: &Mlp, section: &str, source: &Source) -> Checked {
-    let at_least_0: fn(f64) -> bool = |v| v >= 0.0;
-    let above_0: fn(f64) -> bool = |v| v > 0.0;
-    let from_0_to_1: fn(f64) -> bool = |v| (0.0..=1.0).contains(&v);
-    let from_0_below_1: fn(f64) -> bool = |v| (0.0..1.0).contains(&v);
-    for (key, value, holds, wanted) in [
-        ("alpha", mlp.alpha, at_least_0, "a number of at least 0"),
-        ("learning_rate_init", mlp.learning_rate_init, above_0, "a number greater than 0"),
-        ("power_t", mlp.power_t, at_least_0, "a number of at least 0"),
-        ("tol", mlp.tol, at_least_0, "a number of at least 0"),
-        ("momentum", mlp.momentum, from_0_to_1, "a number from 0 to 1"),
-        ("validation_fraction", mlp.validation_fraction, from_0_below_1, "a number of at least 0 and less than 1"),
-        ("beta_1", mlp.beta_1, from_0_below_1, "a number of at least 0 and less than 1"),
-        ("beta_2", mlp.beta_2, from_0_below_1, "a number of at least 0 and less than 1"),
-        ("epsilon", mlp.epsilon, above_0, "a number greater than 0"),
-    ] {
-        if !(value.is_finite() && holds(value)) {
-            return expected(source, &format!("{section}.{key}"), wanted, value);
-        }
-    }
-    for (key, value) in
-        [("max_iter", mlp.max_iter), ("max_fun", mlp.max_fun), ("n_iter_no_change", mlp.n_iter_no_change)]
-    {
-        if value == 0 {
-            return expected(source, &format!("{section}.{key}"), "a whole number of at least 1", value);
-        }
-    }
-    if let Some(i) = mlp.hidden.iter().position(|units| *units == 0) {
-        // whichever name it was written under
-        let written = if source.has(&format!("{section}.hidden")) { "hidden" } else { "hidden_layer_sizes" };
-        return expected(source, &format!("{section}.{written}[{i}]"), "a whole number of at least 1", 0);
-    }
-    if mlp.early_stopping && mlp.solver == super::Solver::Lbfgs {
-        let message =
-            "`train.mlp.early_stopping` goes with `solver: adam` or `sgd`; `lbfgs` has no passes to stop after";
-        return Err(ConfigError::at_key(source, &format!("{section}.early_stopping"), message));
-    }
-    if mlp.early_stopping && mlp.validation_fraction == 0.0 {
-        let message =
-            "`train.mlp.early_stopping` watches the validation rows; `validation_fraction` has to be greater than 0";
-        return Err(ConfigError::at_key(source, &format!("{section}.validation_fraction"), message));
-    }
-    Ok(())
 }
 
 fn output(mut output: Output, source: &Source) -> Checked<Output> {

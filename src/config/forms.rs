@@ -2,6 +2,7 @@
 //!
 //! Visitors by hand: serde's untagged enums would take the place and the text of an error away.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -11,7 +12,7 @@ use serde::{Serialize, Serializer};
 
 use super::pipeline::{Channels, Components, LimitPerClass, Weights};
 use super::runtime::Device;
-use super::train::{BatchSize, Train};
+use super::train::{BatchSize, ClassWeight, Train};
 use crate::models::Source;
 
 /// A section that is there, even with nothing in it: `report:`.
@@ -164,6 +165,34 @@ fn at_least_1<E: Error>(v: u64, expected: &dyn serde::de::Expected) -> Result<us
 impl<'de> Deserialize<'de> for BatchSize {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Ok(auto_or_whole(deserializer)?.map_or(Self::Auto, Self::Rows))
+    }
+}
+
+impl<'de> Deserialize<'de> for ClassWeight {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct BalancedOrClasses;
+
+        impl<'de> Visitor<'de> for BalancedOrClasses {
+            type Value = ClassWeight;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("`balanced`, or weights of classes, `{Banana: 2.0}`")
+            }
+
+            fn visit_str<E: Error>(self, v: &str) -> Result<ClassWeight, E> {
+                if v == "balanced" {
+                    Ok(ClassWeight::Balanced)
+                } else {
+                    Err(E::invalid_value(Unexpected::Str(v), &self))
+                }
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<ClassWeight, A::Error> {
+                BTreeMap::deserialize(MapAccessDeserializer::new(map)).map(ClassWeight::Classes)
+            }
+        }
+
+        deserializer.deserialize_any(BalancedOrClasses)
     }
 }
 

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::pipeline::{Channels, Components, LimitPerClass, Weights};
 use super::runtime::Device;
-use super::train::{BatchSize, Candidate, Train};
+use super::train::{BatchSize, Candidate, ClassWeight, Train};
 use super::{VERSION, raw};
 use crate::models::MODELS;
 
@@ -186,6 +186,11 @@ forms! {
             "train": {"type": "integer", "minimum": 1},
             "test": {"type": "integer", "minimum": 0}
         }}
+    ]}
+    ClassWeight: {"anyOf": [
+        {"const": "balanced"},
+        {"type": "object", "minProperties": 1, "additionalProperties": {"type": "number", "exclusiveMinimum": 0}},
+        {"type": "null"}
     ]}
     Channels: {"enum": [1, 3]}
     Device: {"anyOf": [{"enum": ["auto", "cpu", "cuda", "metal"]}, {"type": "string", "pattern": "^cuda:[0-9]+$"}]}

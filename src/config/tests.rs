@@ -186,6 +186,11 @@ fn values_that_have_more_than_one_form() {
     let mlp = |text: &str| with(&format!("train: {{mlp: {{{text}}}}}")).train.unwrap().mlp.unwrap();
     assert_eq!(mlp("hidden: 50").hidden, [50]);
     assert_eq!(mlp("hidden: []").hidden, [0; 0]);
+    assert_eq!(mlp("class_weight: balanced").class_weight, Some(ClassWeight::Balanced));
+    let weights = ClassWeight::Classes([("1".to_string(), 2.0), ("a b".to_string(), 0.5)].into());
+    let weighted = mlp("class_weight: {1: 2, a b: 0.5}");
+    assert_eq!(weighted.class_weight, Some(weights));
+    assert_eq!(serde_json::from_value::<Mlp>(serde_json::json!(weighted)).unwrap(), weighted);
     let other_names = mlp("hidden_layer_sizes: [7], random_state: 3, nesterovs_momentum: no");
     assert_eq!(other_names, Mlp { hidden: vec![7], seed: 3, nesterov: false, ..Mlp::default() });
     assert_eq!(mlp("alpha: 1e-5, batch_size: 8").alpha, 1e-5);

@@ -7,7 +7,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+mod values;
+
 use super::{forms, schema};
+pub use values::{Activation, BatchSize, ClassWeight, LearningRate, Metric, Solver, Weighting};
 
 /// `train`: a classifier on the columns that are left, or several, of which the best by cross-validation is kept.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -62,6 +65,16 @@ impl Train {
     pub fn classifiers(&self) -> Vec<Classifier<'_>> {
         let own = each(&self.mlp, &self.logistic, &self.knn);
         own.into_iter().chain(self.candidates.iter().flat_map(Candidate::classifiers)).collect()
+    }
+
+    /// The same with the key of each in the YAML: `train.mlp`, `train.candidates[0].knn`.
+    pub fn keyed(&self) -> Vec<(String, Classifier<'_>)> {
+        let own =
+            each(&self.mlp, &self.logistic, &self.knn).into_iter().map(|one| (format!("train.{}", one.name()), one));
+        let listed = self.candidates.iter().enumerate().flat_map(|(i, candidate)| {
+            candidate.classifiers().into_iter().map(move |one| (format!("train.candidates[{i}].{}", one.name()), one))
+        });
+        own.chain(listed).collect()
     }
 
     /// Folds to validate by, where it is to be done.
@@ -134,7 +147,8 @@ pub struct Logistic {
     #[serde(alias = "C")]
     #[schemars(extend("exclusiveMinimum" = 0))]
     pub c: f64,
-    /// `balanced`: every class weighs the same, whatever its number of pictures. Default: every picture weighs the same.
+    /// `balanced`: every class weighs the same, whatever its number of pictures; or what a picture of a class weighs, greater than 0:
+    /// `{Banana: 2.0}`, 1 for those that are not named. Default: every picture weighs the same.
     pub class_weight: Option<ClassWeight>,
     /// Iterations at most, at least 1. Default: 100.
     #[schemars(range(min = 1))]
@@ -150,14 +164,6 @@ impl Default for Logistic {
     fn default() -> Self {
         Self { c: 1.0, class_weight: None, max_iter: 100, tol: 1e-4, fit_intercept: true }
     }
-}
-
-/// Weights of the classes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ClassWeight {
-    /// rows / (classes × rows of the class)
-    Balanced,
 }
 
 /// `train.knn`: the nearest train pictures, by the names of scikit-learn's `KNeighborsClassifier`.
@@ -179,26 +185,6 @@ impl Default for Knn {
     fn default() -> Self {
         Self { k: 5, metric: Metric::Cosine, weights: Weighting::Uniform }
     }
-}
-
-/// How far pictures are apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Metric {
-    /// 1 − cos
-    Cosine,
-    /// Length of the difference.
-    Euclidean,
-}
-
-/// What a neighbour's vote counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Weighting {
-    /// 1
-    Uniform,
-    /// 1 / distance
-    Distance,
 }
 
 /// `train.mlp`: a multi-layer perceptron by the names and ranges of scikit-learn's `MLPClassifier`.
@@ -266,6 +252,16 @@ pub struct Mlp {
     /// Passes in a row without an improvement of `tol` that end the training, at least 1. Default: 10.
     #[schemars(range(min = 1))]
     pub n_iter_no_change: usize,
+    /// `balanced`: every class weighs the same, whatever its number of pictures; or what a picture of a class weighs, greater than 0:
+    /// `{Banana: 2.0}`, 1 for those that are not named. Default: every picture weighs the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub class_weight: Option<ClassWeight>,
+    /// Share of the hidden units that each picture is trained without, at least 0 and less than 1; not for `lbfgs`. Default: 0.
+    #[schemars(range(min = 0), extend("exclusiveMaximum" = 1))]
+    pub dropout: f64,
+    /// Share of a picture's truth that is spread evenly over all classes, at least 0 and less than 1. Default: 0.
+    #[schemars(range(min = 0), extend("exclusiveMaximum" = 1))]
+    pub label_smoothing: f64,
 }
 
 impl Default for Mlp {
@@ -292,65 +288,9 @@ impl Default for Mlp {
             beta_2: 0.999,
             epsilon: 1e-8,
             n_iter_no_change: 10,
+            class_weight: None,
+            dropout: 0.0,
+            label_smoothing: 0.0,
         }
-    }
-}
-
-/// Activation of the hidden layers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Activation {
-    /// x
-    Identity,
-    /// 1 / (1 + exp(-x))
-    Logistic,
-    /// tanh(x)
-    Tanh,
-    /// max(0, x)
-    Relu,
-}
-
-/// Optimizer of the perceptron.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Solver {
-    /// Kingma and Ba's Adam.
-    Adam,
-    /// Stochastic gradient descent with momentum.
-    Sgd,
-    /// Limited-memory BFGS.
-    Lbfgs,
-}
-
-/// Schedule of the learning rate of `sgd`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum LearningRate {
-    /// `learning_rate_init` throughout.
-    Constant,
-    /// `learning_rate_init / t.powf(power_t)` after `t` rows.
-    Invscaling,
-    /// Divided by 5 whenever two passes in a row bring no improvement of `tol`.
-    Adaptive,
-}
-
-/// Rows per step of the optimizer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum BatchSize {
-    /// min(200, rows).
-    Auto,
-    /// So many, at least 1.
-    Rows(usize),
-}
-
-impl BatchSize {
-    /// Rows per step when there are `rows` of them: never more than there are, never 0.
-    pub fn of(self, rows: usize) -> usize {
-        let wanted = match self {
-            Self::Auto => 200,
-            Self::Rows(n) => n,
-        };
-        wanted.min(rows).max(1)
     }
 }

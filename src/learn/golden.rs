@@ -19,6 +19,11 @@ pub fn classifiers() -> Value {
     serde_json::from_str(include_str!("../../tests/golden/classifiers.json")).expect("the golden file is JSON")
 }
 
+/// All cases of `tests/golden/mlp.py`.
+pub fn mlp() -> Value {
+    serde_json::from_str(include_str!("../../tests/golden/mlp.json")).expect("the golden file is JSON")
+}
+
 /// The entries of an array.
 pub fn list(value: &Value) -> &[Value] {
     value.as_array().expect("an array")

@@ -48,6 +48,7 @@ impl LogisticParams {
             y,
             rows,
             weights: self.class_weight.as_deref(),
+            label_smoothing: 0.0,
             activation: Activation::Identity,
             widths: vec![x.cols(), outputs],
             alpha: 1.0 / self.c,

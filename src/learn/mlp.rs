@@ -5,6 +5,7 @@
 //! in scikit-learn's form. Given the same first weights and order of samples it follows the same loss curve; its own come from
 //! ChaCha8 and the seed. Source: scikit-learn 1.9, `_multilayer_perceptron.py` and `_stochastic_optimizers.py`.
 
+mod error;
 mod full_batch;
 mod network;
 mod optimizer;
@@ -13,13 +14,12 @@ mod predict;
 mod tests;
 mod train;
 
+pub use error::MlpError;
 pub use full_batch::FullBatch;
 pub use predict::argmax;
 pub use train::check_rows;
 
 use std::ops::ControlFlow;
-
-use thiserror::Error;
 
 use crate::table::FeatureMatrix;
 
@@ -81,7 +81,8 @@ pub enum Schedule {
     Adaptive,
 }
 
-/// Hyperparameters, named as scikit-learn's. The defaults are scikit-learn's too, but for two hidden layers of (100, 10).
+/// Hyperparameters, named as scikit-learn's, and three that torch and Keras have. The defaults are scikit-learn's too, but for two hidden
+/// layers of (100, 10).
 #[derive(Clone, Debug, PartialEq)]
 pub struct MlpParams {
     /// Neurons of each hidden layer; empty for plain logistic regression.
@@ -126,6 +127,12 @@ pub struct MlpParams {
     pub epsilon: f64,
     /// Training stops after more than this many epochs in a row that are not better.
     pub n_iter_no_change: usize,
+    /// Weight of a row of each class, as scikit-learn's `sample_weight`; none: all alike.
+    pub class_weight: Option<Vec<f64>>,
+    /// Share of the hidden neurons that each row of a batch is trained without; not for [`Solver::Lbfgs`].
+    pub dropout: f64,
+    /// Share of a row's truth that is spread evenly over all classes.
+    pub label_smoothing: f64,
 }
 
 impl Default for MlpParams {
@@ -152,6 +159,9 @@ impl Default for MlpParams {
             beta_2: 0.999,
             epsilon: 1e-8,
             n_iter_no_change: 10,
+            class_weight: None,
+            dropout: 0.0,
+            label_smoothing: 0.0,
         }
     }
 }
@@ -201,93 +211,6 @@ pub struct Mlp {
     pub converged: bool,
 }
 
-/// Why there is no classifier, or no prediction.
-#[derive(Debug, Error)]
-pub enum MlpError {
-    /// The caller asked to stop.
-    #[error("training interrupted")]
-    Interrupted,
-    /// A hyperparameter is out of range.
-    #[error("mlp: {name} must be {range}, not {value}")]
-    Parameter {
-        /// Its name.
-        name: &'static str,
-        /// What it may be.
-        range: &'static str,
-        /// What it is.
-        value: String,
-    },
-    /// No rows, or no features.
-    #[error("mlp: {rows} pictures of {features} features are nothing to train on")]
-    Empty {
-        /// Rows.
-        rows: usize,
-        /// Columns.
-        features: usize,
-    },
-    /// Not one class per row.
-    #[error("mlp: {labels} labels for {rows} pictures")]
-    Labels {
-        /// Labels.
-        labels: usize,
-        /// Rows.
-        rows: usize,
-    },
-    /// A class number is too large.
-    #[error("mlp: picture {row} has class {class}, but there are {classes} classes")]
-    Class {
-        /// The row.
-        row: usize,
-        /// Its class.
-        class: usize,
-        /// Number of classes.
-        classes: usize,
-    },
-    /// All rows are of one class.
-    #[error(
-        "mlp: all {rows} pictures are of one class: a classifier needs at least two, check input.classes and the split"
-    )]
-    OneClass {
-        /// Rows.
-        rows: usize,
-    },
-    /// A feature is NaN or infinite.
-    #[error("mlp: feature {column} of picture {row} is NaN or infinite")]
-    NotFinite {
-        /// The row.
-        row: usize,
-        /// The column.
-        column: usize,
-    },
-    /// The validation split cannot be made.
-    #[error(
-        "mlp: early_stopping needs {need}, there are {rows} pictures: give more pictures, raise validation_fraction or turn early_stopping off"
-    )]
-    Validation {
-        /// What is missing.
-        need: String,
-        /// Rows.
-        rows: usize,
-    },
-    /// The loss left the numbers.
-    #[error(
-        "mlp: training diverged, the loss of epoch {epoch} is not finite: scale the features (reduce.pca.whiten) or lower train.mlp.learning_rate_init"
-    )]
-    Diverged {
-        /// 1 for the first.
-        epoch: usize,
-    },
-    /// Layers do not fit together, or not to the features.
-    #[error("mlp: {what}")]
-    Layers {
-        /// What does not fit.
-        what: String,
-    },
-    /// The tensor library failed.
-    #[error("mlp: {0}")]
-    Candle(#[from] candle_core::Error),
-}
-
 /// Puts the samples of an epoch (0-based) into their order; finds them in the order of the epoch before.
 pub type Order<'a> = &'a mut dyn FnMut(usize, &mut [usize]);
 
@@ -313,9 +236,13 @@ impl MlpParams {
                 return fail(name, "0 or more", value.to_string());
             }
         }
-        for (name, value) in
-            [("beta_1", self.beta_1), ("beta_2", self.beta_2), ("validation_fraction", self.validation_fraction)]
-        {
+        for (name, value) in [
+            ("beta_1", self.beta_1),
+            ("beta_2", self.beta_2),
+            ("validation_fraction", self.validation_fraction),
+            ("dropout", self.dropout),
+            ("label_smoothing", self.label_smoothing),
+        ] {
             if !(0.0..1.0).contains(&value) {
                 return fail(name, "at least 0 and below 1", value.to_string());
             }
@@ -332,6 +259,12 @@ impl MlpParams {
             if value == 0 {
                 return fail(name, "1 or more", value.to_string());
             }
+        }
+        if let Some(weight) = self.class_weight.iter().flatten().copied().find(|weight| !positive(*weight)) {
+            return fail("class_weight", "above 0", weight.to_string());
+        }
+        if self.dropout > 0.0 && self.solver == Solver::Lbfgs {
+            return fail("dropout", "0 with lbfgs", self.dropout.to_string());
         }
         Ok(())
     }

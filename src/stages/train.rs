@@ -20,6 +20,7 @@ use crate::stages::rows::Source;
 use crate::store::OutputFile;
 
 use fit::Labelled;
+pub use fit::check_class_weights;
 pub use saved::{KINDS, open};
 
 /// What `train` commits; what was fitted stands in `classifier/`.
@@ -89,10 +90,10 @@ pub fn run(
     let known = known(&keys, classes, ui)?;
     let y: Vec<usize> =
         keys.iter().filter_map(|key| known.iter().position(|class| key.label.as_ref() == Some(class))).collect();
-    let data = Labelled { x: &x, y: &y, classes: known.len() };
+    let data = Labelled { x: &x, y: &y, classes: &known };
     let all = settings.classifiers();
     let candidates = match settings.folds() {
-        Some(folds) => compare(settings, data, &keys, &known, folds, plan.pipeline.select.as_ref(), ui)?,
+        Some(folds) => compare(settings, data, &keys, folds, plan.pipeline.select.as_ref(), ui)?,
         None => Vec::new(),
     };
     let best =
@@ -156,14 +157,13 @@ fn compare(
     settings: &config::Train,
     data: Labelled,
     keys: &[Key],
-    known: &[String],
     folds: usize,
     select: Option<&config::Select>,
     ui: &Ui,
 ) -> Result<Vec<Scored>, TrainError> {
     let fold = match &settings.group_by {
-        Some(pattern) => folds::grouped(data.y, &groups(pattern, keys)?, data.classes, folds)?,
-        None => folds::stratified(data.y, data.classes, folds)?,
+        Some(pattern) => folds::grouped(data.y, &groups(pattern, keys)?, data.classes.len(), folds)?,
+        None => folds::stratified(data.y, data.classes.len(), folds)?,
     };
     let beside =
         |held: usize| data.y.iter().zip(&fold).filter(move |(_, other)| **other != held).map(|(class, _)| class);
@@ -172,12 +172,14 @@ fn compare(
     {
         let text = format!(
             "without one of the {folds} folds only `{}` is left to train on: write fewer folds in `train.cv`, or give more pictures",
-            known[*class]
+            data.classes[*class]
         );
         return Err(TrainError::Classes(text));
     }
-    let scarce: Vec<&str> =
-        folds::scarce(data.y, data.classes, folds).into_iter().map(|class| known[class].as_str()).collect();
+    let scarce: Vec<&str> = folds::scarce(data.y, data.classes.len(), folds)
+        .into_iter()
+        .map(|class| data.classes[class].as_str())
+        .collect();
     if !scarce.is_empty() {
         ui.warn(&format!("there are fewer train pictures of {} than the {folds} folds", scarce.join(", ")));
     }

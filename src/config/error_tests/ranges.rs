@@ -119,6 +119,30 @@ fn values_out_of_range() {
             "train: {mlp: {solver: lbfgs, early_stopping: true}}",
             "3:46: `train.mlp.early_stopping` goes with `solver: adam` or `sgd`; `lbfgs` has no passes to stop after",
         ),
+        (
+            "train: {mlp: {solver: lbfgs, dropout: 0.2}}",
+            "3:39: `train.mlp.dropout` goes with `solver: adam` or `sgd`; `lbfgs` needs the same loss at every step",
+        ),
+        (
+            "train: {mlp: {dropout: 1}}",
+            "3:24: `train.mlp.dropout`: expected a number of at least 0 and less than 1, found `1`",
+        ),
+        (
+            "train: {mlp: {label_smoothing: -0.1}}",
+            "3:32: `train.mlp.label_smoothing`: expected a number of at least 0 and less than 1, found `-0.1`",
+        ),
+        (
+            "train: {mlp: {class_weight: {a: 1, b: 0}}}",
+            "3:39: `train.mlp.class_weight.b`: expected a number greater than 0, found `0`",
+        ),
+        (
+            "train: {mlp: {class_weight: {}}}",
+            "3:29: `train.mlp.class_weight`: expected `balanced`, or weights of classes, found `none`",
+        ),
+        (
+            "train: [{logistic: {class_weight: even}}]",
+            "3:35: `train[0].logistic.class_weight`: expected `balanced`, or weights of classes, `{Banana: 2.0}`, found `even`",
+        ),
         ("train: {mlp: {max_iter: 0}}", "3:25: `train.mlp.max_iter`: expected a whole number of at least 1, found `0`"),
         (
             "train: {mlp: {early_stopping: true, validation_fraction: 0}}",

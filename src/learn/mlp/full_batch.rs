@@ -19,6 +19,8 @@ pub struct FullBatch<'a> {
     pub rows: &'a [usize],
     /// Weight of a row of each class.
     pub weights: Option<&'a [f64]>,
+    /// Share of a row's truth that is spread evenly over all classes.
+    pub label_smoothing: f64,
     pub activation: Activation,
     /// Inputs, hidden layers, outputs.
     pub widths: Vec<usize>,
@@ -117,22 +119,25 @@ impl FullBatch<'_> {
     fn deltas(&self, rows: &[usize], sums: &mut [f64]) -> (f64, f64) {
         let outputs = sums.len() / rows.len();
         let (mut loss, mut total) = (0.0, 0.0);
+        let truth = 1.0 - self.label_smoothing;
+        let share = self.label_smoothing / outputs.max(2) as f64; // of every class
         for (row, &at) in sums.chunks_exact_mut(outputs).zip(rows) {
             let class = self.y[at];
             let weight = self.weights.map_or(1.0, |weights| weights[class]);
             total += weight;
             if outputs == 1 {
                 // ln(1 + eᶻ) − y z
-                let (z, y) = (row[0], class as f64);
+                let (z, y) = (row[0], truth * class as f64 + share);
                 loss += weight * (z.max(0.0) + (-z.abs()).exp().ln_1p() - y * z);
                 row[0] = weight * (1.0 / (1.0 + (-z).exp()) - y);
                 continue;
             }
             let largest = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             let sum: f64 = row.iter().map(|z| (z - largest).exp()).sum();
-            loss += weight * (sum.ln() + largest - row[class]);
-            row.iter_mut().for_each(|z| *z = weight * (*z - largest).exp() / sum);
-            row[class] -= weight;
+            let spread: f64 = if share > 0.0 { share * row.iter().sum::<f64>() } else { 0.0 };
+            loss += weight * (sum.ln() + largest - truth * row[class] - spread);
+            row.iter_mut().for_each(|z| *z = weight * ((*z - largest).exp() / sum - share));
+            row[class] -= weight * truth;
         }
         (loss, total)
     }

@@ -4,7 +4,7 @@ use candle_core::{Device, Result, Tensor};
 use candle_nn::{Linear, Module, ops};
 
 use super::optimizer::Each2;
-use super::{Activation, Dense};
+use super::{Activation, Dense, MlpParams};
 
 /// The layers while they are trained. Each holds its weights as (inputs, outputs) behind a transposed view, because
 /// `Linear` wants (outputs, inputs).
@@ -13,7 +13,13 @@ pub struct Network {
     activation: Activation,
     /// Strength of the L2 penalty.
     alpha: f64,
+    /// Weight of a row of each class.
+    class_weight: Option<Vec<f64>>,
+    label_smoothing: f64,
 }
+
+/// What the values of a hidden layer are multiplied by, so many of them: 0 for a neuron that is left out, else 1 / (1 − dropout).
+pub type Factors<'a> = &'a mut dyn FnMut(usize) -> Vec<f32>;
 
 /// Gradients of one layer, shaped as its parameters.
 pub struct Gradients {
@@ -33,13 +39,19 @@ pub struct Parameters {
 
 impl Network {
     /// Takes layers that fit together.
-    pub fn new(layers: &[Dense], activation: Activation, alpha: f64) -> Result<Self> {
+    pub fn new(layers: &[Dense], params: &MlpParams) -> Result<Self> {
         let linear = |layer: &Dense| {
             let weights = Tensor::from_slice(&layer.weights, (layer.inputs, layer.outputs), &Device::Cpu)?;
             let bias = Tensor::from_slice(&layer.bias, layer.outputs, &Device::Cpu)?;
             Ok(Linear::new(weights.t()?, Some(bias)))
         };
-        Ok(Self { layers: layers.iter().map(linear).collect::<Result<_>>()?, activation, alpha })
+        Ok(Self {
+            layers: layers.iter().map(linear).collect::<Result<_>>()?,
+            activation: params.activation,
+            alpha: params.alpha,
+            class_weight: params.class_weight.clone(),
+            label_smoothing: params.label_smoothing,
+        })
     }
 
     /// The parameters, from the first layer to the last, for an optimizer to change in place.
@@ -61,37 +73,48 @@ impl Network {
         self.parameters()?.into_iter().map(dense).collect()
     }
 
-    /// Loss of a batch (n, d) with class numbers `y` (n), penalty included, and the gradients of every layer.
-    pub fn backward(&self, x: Tensor, y: &[usize]) -> Result<(f64, Vec<Gradients>)> {
-        let rows = y.len() as f64;
-        let mut inputs = vec![x];
-        let mut output = None;
-        for (at, layer) in self.layers.iter().enumerate() {
-            let sums = layer.forward(&inputs[at])?;
-            if at + 1 < self.layers.len() {
-                inputs.push(self.activate(sums)?);
-            } else {
-                output = Some(sums);
-            }
-        }
-        let sums = output.ok_or_else(|| candle_core::Error::Msg("a network without layers".into()))?;
-        let (mut loss, mut delta) = loss_and_delta(&sums, y)?; // (n, outputs)
+    /// Loss of a batch (n, d) with class numbers `y` (n), penalty included, and the gradients of every layer. `dropout` makes the factors of
+    /// hidden layers, from the first to the last.
+    pub fn backward(&self, x: Tensor, y: &[usize], dropout: Option<Factors>) -> Result<(f64, Vec<Gradients>)> {
+        let pass = self.forward(x, dropout)?;
+        let (mut loss, mut delta, weight) = self.loss_and_delta(&pass.sums, y)?; // (n, outputs)
         let mut gradients = Vec::with_capacity(self.layers.len());
         for at in (0..self.layers.len()).rev() {
             let weights = self.layers[at].weight().t()?; // (inputs, outputs)
-            let slope = inputs[at].t()?.matmul(&delta)?; // (inputs, outputs)
-            let (alpha, scale) = (self.alpha as f32, rows as f32);
+            let slope = pass.inputs[at].t()?.matmul(&delta)?; // (inputs, outputs)
+            let (alpha, scale) = (self.alpha as f32, weight as f32);
             slope
                 .inplace_op2(&weights, &Each2(move |slope: &mut f32, w: f32| *slope = (*slope + alpha * w) / scale))?;
-            gradients.push(Gradients { weights: slope, bias: (delta.sum(0)? / rows)? });
-            loss += 0.5 * self.alpha * squared_length(&weights)? / rows;
-            if at > 0 {
+            gradients.push(Gradients { weights: slope, bias: (delta.sum(0)? / weight)? });
+            loss += 0.5 * self.alpha * squared_length(&weights)? / weight;
+            if let Some(hidden) = at.checked_sub(1).map(|hidden| &pass.hidden[hidden]) {
                 delta = delta.matmul(&weights.t()?)?; // (n, inputs)
-                self.times_derivative(&delta, &inputs[at])?;
+                if let Some(factors) = &hidden.factors {
+                    delta.inplace_op2(factors, &Each2(|d: &mut f32, factor| *d *= factor))?;
+                }
+                self.times_derivative(&delta, &hidden.value)?;
             }
         }
         gradients.reverse();
         Ok((loss, gradients))
+    }
+
+    fn forward(&self, x: Tensor, mut dropout: Option<Factors>) -> Result<Pass> {
+        let (mut inputs, mut hidden) = (vec![x], Vec::with_capacity(self.layers.len()));
+        for (at, layer) in self.layers.iter().enumerate() {
+            let sums = layer.forward(&inputs[at])?;
+            if at + 1 == self.layers.len() {
+                return Ok(Pass { inputs, hidden, sums });
+            }
+            let value = self.activate(sums)?;
+            let factors = match &mut dropout {
+                Some(factors) => Some(Tensor::from_vec(factors(value.elem_count()), value.shape(), &Device::Cpu)?),
+                None => None,
+            };
+            inputs.push(factors.as_ref().map_or_else(|| Ok(value.clone()), |factors| value.mul(factors))?);
+            hidden.push(Hidden { value, factors });
+        }
+        Err(candle_core::Error::Msg("a network without layers".into()))
     }
 
     fn activate(&self, sums: Tensor) -> Result<Tensor> {
@@ -114,32 +137,65 @@ impl Network {
             }
         }
     }
+
+    /// Mean log loss of a batch, its gradient by the last sums times the sum of the rows' weights, (n, outputs), and that sum.
+    ///
+    /// One output is the logit of class 1, more are softmaxed. Probabilities are clipped at the `f32` epsilon for the loss, as
+    /// scikit-learn does, not for the gradient.
+    fn loss_and_delta(&self, sums: &Tensor, y: &[usize]) -> Result<(f64, Tensor, f64)> {
+        let (rows, outputs) = sums.dims2()?;
+        let probabilities = if outputs == 1 { ops::sigmoid(sums)? } else { ops::softmax_last_dim(sums)? };
+        let mut delta: Vec<f32> = probabilities.flatten_all()?.to_vec1()?;
+        let (mut loss, mut total) = (0.0, 0.0);
+        let log = |p: f32| f64::from(p.clamp(f32::EPSILON, 1.0 - f32::EPSILON)).ln();
+        let other = |p: f32| f64::from(1.0 - p.clamp(f32::EPSILON, 1.0 - f32::EPSILON)).ln();
+        let smoothing = self.label_smoothing;
+        for (row, &class) in delta.chunks_exact_mut(outputs).zip(y) {
+            let weight = self.class_weight.as_ref().map_or(1.0, |weights| weights[class]);
+            total += weight;
+            let right = match (outputs, class) {
+                (1, 0) => other(row[0]),
+                (_, class) => log(row[if outputs == 1 { 0 } else { class }]),
+            };
+            loss -= weight * (1.0 - smoothing) * right;
+            if smoothing > 0.0 {
+                let all = if outputs == 1 { 0.5 * (log(row[0]) + other(row[0])) } else { mean(row, log) };
+                loss -= weight * smoothing * all;
+                let share = smoothing / outputs.max(2) as f64;
+                row.iter_mut().for_each(|p| *p -= share as f32);
+            }
+            let truth = (1.0 - smoothing) as f32;
+            match outputs {
+                1 => row[0] -= truth * class as f32,
+                _ => row[class] -= truth,
+            }
+            if self.class_weight.is_some() {
+                row.iter_mut().for_each(|d| *d *= weight as f32);
+            }
+        }
+        Ok((loss / total, Tensor::from_vec(delta, (rows, outputs), &Device::Cpu)?, total))
+    }
 }
 
-/// Mean log loss of a batch, and its gradient by the last sums times n: probability minus truth, (n, outputs).
-///
-/// One output is the logit of class 1, more are softmaxed. Probabilities are clipped at the `f32` epsilon for the loss, as
-/// scikit-learn does, not for the gradient.
-fn loss_and_delta(sums: &Tensor, y: &[usize]) -> Result<(f64, Tensor)> {
-    let (rows, outputs) = sums.dims2()?;
-    let probabilities = if outputs == 1 { ops::sigmoid(sums)? } else { ops::softmax_last_dim(sums)? };
-    let mut delta: Vec<f32> = probabilities.flatten_all()?.to_vec1()?;
-    let mut loss = 0.0;
-    for (row, &class) in delta.chunks_exact_mut(outputs).zip(y) {
-        let clipped = |p: f32| p.clamp(f32::EPSILON, 1.0 - f32::EPSILON);
-        let right = match (outputs, class) {
-            (1, 0) => 1.0 - clipped(row[0]),
-            (1, _) => clipped(row[0]),
-            (_, class) => clipped(row[class]),
-        };
-        loss -= f64::from(right).ln();
-        if outputs == 1 {
-            row[0] -= class as f32;
-        } else {
-            row[class] -= 1.0;
-        }
-    }
-    Ok((loss / rows as f64, Tensor::from_vec(delta, (rows, outputs), &Device::Cpu)?))
+/// What a batch comes to on its way forward.
+struct Pass {
+    /// What goes into each layer.
+    inputs: Vec<Tensor>,
+    /// One less than layers.
+    hidden: Vec<Hidden>,
+    /// (n, outputs)
+    sums: Tensor,
+}
+
+struct Hidden {
+    /// The activations, before any is left out.
+    value: Tensor,
+    /// What they are multiplied by.
+    factors: Option<Tensor>,
+}
+
+fn mean(row: &[f32], of: impl Fn(f32) -> f64) -> f64 {
+    row.iter().map(|&p| of(p)).sum::<f64>() / row.len() as f64
 }
 
 fn squared_length(weights: &Tensor) -> Result<f64> {

@@ -1,5 +1,7 @@
 //! The MLP against scikit-learn's loss curves, and what it promises beside them.
 
+mod batch;
+
 use serde_json::Value;
 
 use super::*;
@@ -52,8 +54,8 @@ fn start(case: &Value) -> Vec<Dense> {
 
 #[test]
 fn loss_curves_are_those_of_scikit_learn() {
-    let golden = golden::load();
-    for case in golden::list(&golden["mlp"]) {
+    let (golden, weighted) = (golden::load(), golden::mlp());
+    for case in golden::list(&golden["mlp"]).iter().chain(golden::list(&weighted["weighted"])) {
         let name = &case["name"];
         let (x, y, classes) = golden::labelled(&case["labelled"]);
         let orders = golden::list(&case["orders"]);
@@ -62,7 +64,8 @@ fn loss_curves_are_those_of_scikit_learn() {
                 samples.copy_from_slice(&golden::indices(order));
             }
         };
-        let params = params(&case["params"]);
+        let class_weight = case["class_weight"].is_array().then(|| golden::vector(&case["class_weight"]));
+        let params = MlpParams { class_weight, ..params(&case["params"]) };
         let mlp = params.fit_from(&x, &y, classes, start(case), &mut order, &mut go_on).expect("a classifier");
         let worst = mlp.loss_curve.iter().zip(golden::vector(&case["loss_curve"])).map(|(g, e)| (g / e - 1.0).abs());
         println!("{name}: largest relative difference {:.1e}", worst.fold(0.0, f64::max));
@@ -177,6 +180,24 @@ fn early_stopping_holds_out_by_class_and_keeps_the_best() {
 }
 
 #[test]
+fn the_held_out_rows_are_weighted_as_the_others() {
+    let (x, y) = three();
+    let params = MlpParams { early_stopping: true, validation_fraction: 0.25, max_iter: 1, ..quick() };
+    // a class that weighs next to everything: the score is its recall
+    for class in 0..3 {
+        let mut weights = vec![1e-9; 3];
+        weights[class] = 1.0;
+        let weighted = MlpParams { class_weight: Some(weights), ..params.clone() };
+        let held = train::held_out(&weighted, &y, &(0..x.rows()).collect::<Vec<_>>(), 3).expect("held out");
+        let mlp = weighted.fit(&x, &y, 3, &mut go_on).expect("a classifier");
+        let own: Vec<usize> = held.into_iter().filter(|&row| y[row] == class).collect();
+        let predicted = mlp.predict(&x.select_rows(&own)).expect("predictions");
+        let recall = predicted.iter().filter(|other| **other == class).count() as f64 / own.len() as f64;
+        assert!((mlp.validation_scores[0] - recall).abs() < 1e-6, "{class}: {:?} {recall}", mlp.validation_scores);
+    }
+}
+
+#[test]
 fn training_can_be_interrupted() {
     let (x, y) = three();
     let mut stop = |epoch: &Epoch| if epoch.number == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
@@ -213,6 +234,12 @@ fn failures_name_what_is_wrong() {
     assert!(fail(MlpParams { hidden: vec![8, 0], ..quick() }, &x, &y).contains("hidden must be"));
     assert!(fail(MlpParams { alpha: f64::NAN, ..quick() }, &x, &y).contains("alpha must be 0 or more"));
     assert!(fail(MlpParams { beta_1: 1.0, ..quick() }, &x, &y).contains("beta_1"));
+    assert!(fail(MlpParams { dropout: 1.0, ..quick() }, &x, &y).contains("dropout must be at least 0 and below 1"));
+    assert!(fail(MlpParams { label_smoothing: -0.1, ..quick() }, &x, &y).contains("label_smoothing"));
+    assert!(fail(MlpParams { dropout: 0.1, solver: Solver::Lbfgs, ..quick() }, &x, &y).contains("0 with lbfgs"));
+    let weights = |weights: &[f64]| MlpParams { class_weight: Some(weights.to_vec()), ..quick() };
+    assert!(fail(weights(&[1.0, 0.0, 1.0]), &x, &y).contains("class_weight must be above 0"));
+    assert!(fail(weights(&[1.0, 1.0]), &x, &y).contains("2 class weights for 3 classes"));
     let other = quick().fit_from(&x, &y, 3, train::first_layers(&quick(), 9, 3), &mut |_, _| {}, &mut go_on);
     assert!(other.expect_err("9 features").to_string().contains("[9, 16, 3]"));
 }

@@ -5,7 +5,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
 use super::full_batch::FullBatch;
-use super::network::Network;
+use super::network::{Factors, Network};
 use super::optimizer::Optimizer;
 use super::{Activation, Dense, Epoch, Mlp, MlpError, MlpParams, OnEpoch, Order, Solver};
 use crate::learn::lbfgs::{End, Limits, minimize};
@@ -22,6 +22,7 @@ enum Stream {
     Weights = 0,
     Order = 1,
     Validation = 2,
+    Dropout = 3,
 }
 
 fn random(seed: u64, stream: Stream) -> ChaCha8Rng {
@@ -153,11 +154,23 @@ pub fn train(
         converged: false,
     };
     check_start(params, &model, data)?;
+    if let Some(weights) = params.class_weight.as_ref().filter(|weights| weights.len() != data.classes) {
+        let what = format!("{} class weights for {} classes", weights.len(), data.classes);
+        return Err(MlpError::Layers { what });
+    }
     if params.solver == Solver::Lbfgs {
         return lbfgs(params, data, model, on_epoch);
     }
-    let (samples, mut validation) = hold_out(params, data, &model)?;
-    let network = Network::new(&model.layers, params.activation, params.alpha)?;
+    let held = held_out(params, data.y, data.rows, data.classes)?;
+    let samples: Vec<usize> = data.rows.iter().copied().filter(|row| held.binary_search(row).is_err()).collect();
+    let mut validation = (!held.is_empty()).then(|| Validation {
+        rows: data.x.select_rows(&held),
+        y: held.iter().map(|&row| data.y[row]).collect(),
+        best_score: f64::NEG_INFINITY,
+        best: model.layers.clone(),
+    });
+    let network = Network::new(&model.layers, params)?;
+    let mut dropout = Dropout::new(params);
     let mut optimizer = Optimizer::new(params, network.parameters()?)?;
     let mut patience = Patience { params, best_loss: f64::INFINITY, not_better: 0 };
     let mut places: Vec<usize> = (0..samples.len()).collect();
@@ -165,13 +178,13 @@ pub fn train(
     while model.n_iter < params.max_iter && !model.converged {
         order(model.n_iter, &mut places);
         let rows: Vec<usize> = places.iter().map(|&place| samples[place]).collect();
-        let loss = epoch(&network, &mut optimizer, data, &rows, params.batch_size)?;
+        let loss = epoch(&network, &mut optimizer, dropout.as_mut(), data, &rows, params.batch_size)?;
         model.n_iter += 1;
         model.loss_curve.push(loss);
         if !loss.is_finite() {
             return Err(MlpError::Diverged { epoch: model.n_iter });
         }
-        let score = validation.as_mut().map(|held| held.score(&mut model, &network, params.tol)).transpose()?;
+        let score = validation.as_mut().map(|held| held.score(&mut model, &network, params)).transpose()?;
         optimizer.epoch_ends(model.n_iter * samples.len());
         model.converged = patience.is_over(loss, score.map(|(_, better)| better), &mut optimizer);
         let validation_score = score.map(|(score, _)| score);
@@ -192,7 +205,8 @@ fn lbfgs(params: &MlpParams, data: Labelled, mut model: Mlp, on_epoch: OnEpoch) 
     let Labelled { x, y, rows, classes } = data;
     let widths = widths(params, x.cols(), classes);
     let (activation, alpha) = (params.activation, params.alpha);
-    let batch = FullBatch { x, y, rows, weights: None, activation, widths, alpha, intercept: true };
+    let (weights, label_smoothing) = (params.class_weight.as_deref(), params.label_smoothing);
+    let batch = FullBatch { x, y, rows, weights, label_smoothing, activation, widths, alpha, intercept: true };
     let (max_iter, max_fun) = (params.max_iter, params.max_fun);
     let limits = Limits { max_iter, max_fun, max_line_search: 20, gtol: params.tol, ftol: SCIPY_FTOL };
     let mut heard = |number: usize, loss: f64| {
@@ -207,6 +221,25 @@ fn lbfgs(params: &MlpParams, data: Labelled, mut model: Mlp, on_epoch: OnEpoch) 
     (model.n_iter, model.converged) = (found.iterations, found.end != End::Limit);
     model.layers = batch.unpack(&found.x);
     Ok(model)
+}
+
+/// Draws the neurons that are left out.
+pub(super) struct Dropout {
+    random: ChaCha8Rng,
+    rate: f64,
+}
+
+impl Dropout {
+    pub(super) fn new(params: &MlpParams) -> Option<Self> {
+        let random = || random(params.seed, Stream::Dropout);
+        (params.dropout > 0.0).then(|| Self { random: random(), rate: params.dropout })
+    }
+
+    /// 0 with the probability of the rate, else what keeps the mean.
+    pub(super) fn factors(&mut self, count: usize) -> Vec<f32> {
+        let (limit, kept) = ((self.rate * f64::from(u32::MAX)) as u32, (1.0 / (1.0 - self.rate)) as f32);
+        (0..count).map(|_| if self.random.next_u32() < limit { 0.0 } else { kept }).collect()
+    }
 }
 
 /// How long training has gone without getting better.
@@ -234,6 +267,7 @@ impl Patience<'_> {
 fn epoch(
     network: &Network,
     optimizer: &mut Optimizer,
+    mut dropout: Option<&mut Dropout>,
     data: Labelled,
     rows: &[usize],
     batch_size: Option<usize>,
@@ -241,7 +275,9 @@ fn epoch(
     let mut sum = 0.0;
     for batch in rows.chunks(batch_size.unwrap_or(AUTO_BATCH)) {
         let (x, y) = data.batch(batch)?;
-        let (loss, gradients) = network.backward(x, &y)?;
+        let mut factors = dropout.as_mut().map(|dropout| |count| dropout.factors(count));
+        let factors = factors.as_mut().map(|factors| factors as Factors);
+        let (loss, gradients) = network.backward(x, &y, factors)?;
         optimizer.step(&gradients)?;
         sum += loss * batch.len() as f64;
     }
@@ -264,29 +300,26 @@ fn check_start(params: &MlpParams, start: &Mlp, data: Labelled) -> Result<(), Ml
     Ok(())
 }
 
-/// Splits off the validation rows, by class; without early stopping all rows train.
-fn hold_out(params: &MlpParams, data: Labelled, start: &Mlp) -> Result<(Vec<usize>, Option<Validation>), MlpError> {
-    let rows = data.rows.len();
+/// The validation rows, ascending: of every class the same share. None without early stopping.
+pub fn held_out(params: &MlpParams, y: &[usize], rows: &[usize], classes: usize) -> Result<Vec<usize>, MlpError> {
     if !params.early_stopping {
-        return Ok((data.rows.to_vec(), None));
+        return Ok(Vec::new());
     }
-    let fail = |need: String| MlpError::Validation { need, rows };
-    let mut by_class = vec![Vec::new(); data.classes];
-    data.rows.iter().for_each(|&row| by_class[data.y[row]].push(row));
+    let fail = |need: String| MlpError::Validation { need, rows: rows.len() };
+    let mut by_class = vec![Vec::new(); classes];
+    rows.iter().for_each(|&row| by_class[y[row]].push(row));
     if let Some(class) = by_class.iter().position(|members| members.len() == 1) {
         return Err(fail(format!("at least 2 pictures of each class, class {class} has 1")));
     }
     let present = by_class.iter().filter(|members| !members.is_empty()).count();
-    let wanted = (params.validation_fraction * rows as f64).ceil() as usize;
+    let wanted = (params.validation_fraction * rows.len() as f64).ceil() as usize;
     let least = present.max(2);
     if wanted < least {
         return Err(fail(format!("a validation split of {least} or more, validation_fraction makes it {wanted}")));
     }
-    if rows - wanted < present {
-        return Err(fail(format!(
-            "{present} or more pictures left to train on, validation_fraction leaves {}",
-            rows - wanted
-        )));
+    if rows.len() - wanted < present {
+        let left = rows.len() - wanted;
+        return Err(fail(format!("{present} or more pictures left to train on, validation_fraction leaves {left}")));
     }
     let mut held = Vec::with_capacity(wanted);
     let mut shuffler = Shuffler(random(params.seed, Stream::Validation));
@@ -296,14 +329,7 @@ fn hold_out(params: &MlpParams, data: Labelled, start: &Mlp) -> Result<(Vec<usiz
         held.extend_from_slice(&members[..share]);
     }
     held.sort_unstable();
-    let samples = data.rows.iter().copied().filter(|row| held.binary_search(row).is_err()).collect();
-    let validation = Validation {
-        rows: data.x.select_rows(&held),
-        y: held.iter().map(|&row| data.y[row]).collect(),
-        best_score: f64::NEG_INFINITY,
-        best: start.layers.clone(),
-    };
-    Ok((samples, Some(validation)))
+    Ok(held)
 }
 
 /// Divides `wanted` among classes in proportion to their sizes: the whole parts, then the largest remainders.
@@ -319,12 +345,15 @@ fn shares(sizes: &[usize], wanted: usize) -> Vec<usize> {
 
 impl Validation {
     /// Accuracy of the network now, and whether it is better by `tol`; keeps the weights when it is the best so far.
-    fn score(&mut self, model: &mut Mlp, network: &Network, tol: f64) -> Result<(f64, bool), MlpError> {
+    fn score(&mut self, model: &mut Mlp, network: &Network, params: &MlpParams) -> Result<(f64, bool), MlpError> {
+        let class_weight = params.class_weight.as_deref();
         model.layers = network.to_layers()?;
         let predicted = model.predict(&self.rows)?;
-        let right = predicted.iter().zip(&self.y).filter(|(predicted, class)| predicted == class).count();
-        let score = right as f64 / self.y.len() as f64;
-        let better = score >= self.best_score + tol;
+        let weight = |class: usize| class_weight.map_or(1.0, |weights| weights[class]);
+        let right = predicted.iter().zip(&self.y).filter(|(predicted, class)| predicted == class);
+        let right: f64 = right.map(|(_, &class)| weight(class)).sum();
+        let score = right / self.y.iter().map(|&class| weight(class)).sum::<f64>();
+        let better = score >= self.best_score + params.tol;
         if score > self.best_score {
             self.best_score = score;
             self.best.clone_from(&model.layers);

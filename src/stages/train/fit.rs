@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::time::Instant;
 
 use super::{Scored, TrainError};
-use crate::config::{self, BatchSize, LearningRate};
+use crate::config::{self, BatchSize, ClassWeight, ConfigError, LearningRate, suggest};
 use crate::learn::classifier::{Classifier, ClassifierError};
 use crate::learn::knn::{self, Knn};
 use crate::learn::logistic::{LogisticParams, balanced};
@@ -19,7 +19,42 @@ pub struct Labelled<'a> {
     pub x: &'a FeatureMatrix,
     /// (n)
     pub y: &'a [usize],
-    pub classes: usize,
+    pub classes: &'a [String],
+}
+
+impl Labelled<'_> {
+    /// The weight of every class, where they are weighted; those that balance count the named rows.
+    fn weights(&self, asked: Option<&ClassWeight>, rows: &[usize]) -> Option<Vec<f64>> {
+        Some(match asked? {
+            ClassWeight::Balanced => balanced(self.y, rows, self.classes.len()),
+            ClassWeight::Classes(own) => {
+                self.classes.iter().map(|class| own.get(class).copied().unwrap_or(1.0)).collect()
+            }
+        })
+    }
+}
+
+/// An error at the key of the YAML where a class is weighted that is not among `classes`, those of the whole listing.
+pub fn check_class_weights(
+    pipeline: &config::Pipeline,
+    settings: &config::Train,
+    classes: &[String],
+) -> Result<(), Box<ConfigError>> {
+    for (key, classifier) in settings.keyed() {
+        let asked = match classifier {
+            config::Classifier::Mlp(mlp) => mlp.class_weight.as_ref(),
+            config::Classifier::Logistic(logistic) => logistic.class_weight.as_ref(),
+            config::Classifier::Knn(_) => None,
+        };
+        let Some(ClassWeight::Classes(weights)) = asked else { continue };
+        let Some(class) = weights.keys().find(|class| !classes.contains(class)) else { continue };
+        let key = format!("{key}.class_weight");
+        let meant = suggest(class, classes.iter().map(String::as_str));
+        let meant = meant.map_or_else(String::new, |meant| format!("did you mean `{meant}`? "));
+        let message = format!("`{key}`: there is no class `{class}`; {meant}the classes are {}", classes.join(", "));
+        return Err(Box::new(pipeline.error_at(&format!("{key}.{class}"), message)));
+    }
+    Ok(())
 }
 
 /// Fits on the named rows; `heard` gets every epoch or iteration with its loss.
@@ -30,17 +65,18 @@ pub fn fit(
     ui: &Ui,
     heard: &mut dyn FnMut(usize, f64),
 ) -> Result<Classifier, TrainError> {
-    let Labelled { x, y, classes } = data;
+    let (Labelled { x, y, .. }, classes) = (data, data.classes.len());
     let mut heard = |number: usize, loss: f64| {
         heard(number, loss);
         if ui.stopped() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
     let fitted = match settings {
         config::Classifier::Mlp(mlp) => {
-            params(mlp).fit_rows(x, y, rows, classes, &mut |epoch| heard(epoch.number, epoch.loss))
+            let class_weight = data.weights(mlp.class_weight.as_ref(), rows);
+            params(mlp, class_weight).fit_rows(x, y, rows, classes, &mut |epoch| heard(epoch.number, epoch.loss))
         }
         config::Classifier::Logistic(logistic) => {
-            let class_weight = logistic.class_weight.map(|config::ClassWeight::Balanced| balanced(y, rows, classes));
+            let class_weight = data.weights(logistic.class_weight.as_ref(), rows);
             let (c, tol, max_iter, fit_intercept) =
                 (logistic.c, logistic.tol, logistic.max_iter, logistic.fit_intercept);
             let params = LogisticParams { c, tol, max_iter, fit_intercept, class_weight };
@@ -95,7 +131,7 @@ pub fn cross_validate(
     Ok(Scored { name, mean, sd, folds: scores, seconds })
 }
 
-fn params(settings: &config::Mlp) -> MlpParams {
+fn params(settings: &config::Mlp, class_weight: Option<Vec<f64>>) -> MlpParams {
     MlpParams {
         hidden: settings.hidden.clone(),
         activation: match settings.activation {
@@ -134,5 +170,8 @@ fn params(settings: &config::Mlp) -> MlpParams {
         beta_2: settings.beta_2,
         epsilon: settings.epsilon,
         n_iter_no_change: settings.n_iter_no_change,
+        class_weight,
+        dropout: settings.dropout,
+        label_smoothing: settings.label_smoothing,
     }
 }
