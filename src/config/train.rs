@@ -22,13 +22,14 @@ pub struct Train {
     /// Multinomial logistic regression. `{}`: with its defaults.
     #[serde(deserialize_with = "forms::present", skip_serializing_if = "Option::is_none")]
     pub logistic: Option<Logistic>,
-    /// The classes of the nearest train pictures. `{}`: with its defaults.
+    /// The classes of the nearest train pictures; its scores on train leave each picture itself out. `{}`: with its defaults.
     #[serde(deserialize_with = "forms::present", skip_serializing_if = "Option::is_none")]
     pub knn: Option<Knn>,
     /// More of them, one each: `[{mlp: {hidden: 50}}, {knn: {k: 3}}]`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub candidates: Vec<Candidate>,
-    /// Folds of a stratified cross-validation, at least 2. Default: 5 to compare several classifiers, none for one.
+    /// Folds of a stratified cross-validation of the classifiers, at least 2; `select` and `reduce` are fitted once, on all train
+    /// pictures. Default: 5 to compare several classifiers, none for one.
     #[schemars(range(min = 2))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cv: Option<usize>,

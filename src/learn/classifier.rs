@@ -33,6 +33,14 @@ impl Classifier {
         }
     }
 
+    /// What a classifier that remembers its train rows says of each without it, in their order; none for one that does not.
+    pub fn leave_one_out(&self) -> Result<Option<FeatureMatrix>, ClassifierError> {
+        match self {
+            Self::Layers(_) => Ok(None),
+            Self::Neighbours(knn) => Ok(Some(knn.leave_one_out()?)),
+        }
+    }
+
     /// Probability of every class for rows (n, d): (n, classes). A row's result does not depend on the rows beside it.
     pub fn predict_proba(&self, x: &FeatureMatrix) -> Result<FeatureMatrix, ClassifierError> {
         Ok(match self {

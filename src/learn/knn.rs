@@ -52,6 +52,14 @@ impl Weights {
     }
 }
 
+/// How the table is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked {
+    pub k: usize,
+    pub metric: Metric,
+    pub weights: Weights,
+}
+
 /// The train table and how it is asked.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Knn {
@@ -63,6 +71,8 @@ pub struct Knn {
     pub x: FeatureMatrix,
     /// (n)
     pub y: Vec<usize>,
+    /// (n): lengths of the rows.
+    lengths: Vec<f64>,
 }
 
 /// No neighbours can be asked.
@@ -80,33 +90,43 @@ pub enum KnnError {
 }
 
 impl Knn {
-    /// Whether the parts fit together: to be asked before anything else.
-    pub fn check(&self) -> Result<(), KnnError> {
-        let rows = self.x.rows();
-        if self.k == 0 || self.k > rows {
-            return Err(KnnError::Few { k: self.k, rows });
+    /// Takes a train table (n, d) and a class number below `classes` for each row, if they fit together.
+    pub fn new(asked: Asked, x: FeatureMatrix, y: Vec<usize>, classes: usize) -> Result<Self, KnnError> {
+        let (Asked { k, metric, weights }, rows) = (asked, x.rows());
+        if k == 0 || k > rows {
+            return Err(KnnError::Few { k, rows });
         }
-        if self.y.len() != rows || self.y.iter().any(|&class| class >= self.classes) || self.x.cols() == 0 {
-            let text = format!("{} labels for {rows} pictures of {} classes", self.y.len(), self.classes);
-            return Err(KnnError::Shape(text));
+        if y.len() != rows || y.iter().any(|&class| class >= classes) || x.cols() == 0 {
+            return Err(KnnError::Shape(format!("{} labels for {rows} pictures of {classes} classes", y.len())));
         }
-        finite(&self.x)
+        finite(&x)?;
+        let lengths = x.as_slice().par_chunks(x.cols()).map(length).collect();
+        Ok(Self { k, metric, weights, classes, x, y, lengths })
     }
 
     /// Share of every class among the neighbours of every row of `x`: (n, classes).
     pub fn predict_proba(&self, x: &FeatureMatrix) -> Result<FeatureMatrix, KnnError> {
+        self.shares(x, false)
+    }
+
+    /// The same for the rows of the train table, none of which is a neighbour of itself.
+    pub fn leave_one_out(&self) -> Result<FeatureMatrix, KnnError> {
+        self.shares(&self.x, true)
+    }
+
+    /// `own`: row i of `x` is row i of the table, and does not vote.
+    fn shares(&self, x: &FeatureMatrix, own: bool) -> Result<FeatureMatrix, KnnError> {
         let (rows, cols) = (self.x.rows(), self.x.cols());
         if x.cols() != cols {
             return Err(KnnError::Shape(format!("{} features where {cols} are expected", x.cols())));
         }
         finite(x)?;
-        let lengths: Vec<f64> = self.x.as_slice().par_chunks(cols).map(length).collect();
         let step = (HELD / rows).clamp(1, 256);
         let mut out = FeatureMatrix::zeros(x.rows(), self.classes);
         let mut products = vec![0.0_f32; step * rows];
         let train = MatRef::from_row_major_slice(self.x.as_slice(), rows, cols).transpose();
         let blocks = out.as_mut_slice().chunks_mut(step * self.classes).zip(x.as_slice().chunks(step * cols));
-        for (out, queries) in blocks {
+        for (block, (out, queries)) in blocks.enumerate() {
             let n = queries.len() / cols;
             let products = &mut products[..n * rows];
             let left = MatRef::from_row_major_slice(queries, n, cols);
@@ -114,13 +134,17 @@ impl Knn {
             matmul(place, Accum::Replace, left, train, 1.0, get_global_parallelism());
             let each =
                 out.par_chunks_mut(self.classes).zip(queries.par_chunks(cols)).zip(products.par_chunks_mut(rows));
-            each.for_each(|((out, query), products)| self.vote(&self.nearest(query, products, &lengths), out));
+            each.enumerate().for_each(|(i, ((out, query), products))| {
+                let own = own.then_some(block * step + i);
+                self.vote(&self.nearest(query, products, own), out);
+            });
         }
         Ok(out)
     }
 
-    /// The k nearest rows with their distances, nearest first. `products` are the query's with every row.
-    fn nearest(&self, query: &[f32], products: &mut [f32], lengths: &[f64]) -> Vec<(f64, usize)> {
+    /// The k nearest rows but `own` with their distances, nearest first. `products` are the query's with every row.
+    fn nearest(&self, query: &[f32], products: &mut [f32], own_row: Option<usize>) -> Vec<(f64, usize)> {
+        let lengths = &self.lengths;
         let own = length(query);
         // a product of d terms is at most d ε ‖a‖ ‖b‖ off
         let rounding = 2.0 * (query.len() as f64 + 4.0) * f64::from(f32::EPSILON);
@@ -137,14 +161,20 @@ impl Knn {
             };
             *product = far as f32;
         }
+        if let Some(row) = own_row {
+            products[row] = f32::INFINITY;
+        }
+        let others = products.len() - usize::from(own_row.is_some());
+        let k = self.k.min(others);
+        let Some(last) = k.checked_sub(1) else { return Vec::new() };
         let mut sorted = products.to_vec();
-        let (_, &mut kth, _) = sorted.select_nth_unstable_by(self.k - 1, f32::total_cmp);
+        let (_, &mut kth, _) = sorted.select_nth_unstable_by(last, f32::total_cmp);
         let limit = f64::from(kth) + slack;
         let near = products.iter().enumerate().filter(|(_, far)| f64::from(**far) <= limit);
         let mut near: Vec<(f64, usize)> =
             near.map(|(row, _)| (self.distance(query, own, self.x.row(row), lengths[row]), row)).collect();
         near.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-        near.truncate(self.k);
+        near.truncate(k);
         near
     }
 
@@ -200,9 +230,8 @@ mod tests {
             let (train, test): (Vec<usize>, Vec<usize>) = (0..x.rows()).partition(|&row| row < split);
             let metric = if case["metric"] == "cosine" { Metric::Cosine } else { Metric::Euclidean };
             let weights = if case["weights"] == "uniform" { Weights::Uniform } else { Weights::Distance };
-            let table = x.select_rows(&train);
-            let knn = Knn { k: golden::count(&case["k"]), metric, weights, classes, x: table, y: y[..split].to_vec() };
-            knn.check().expect("a classifier");
+            let asked = Asked { k: golden::count(&case["k"]), metric, weights };
+            let knn = Knn::new(asked, x.select_rows(&train), y[..split].to_vec(), classes).expect("a classifier");
             let test = x.select_rows(&test);
             let got = knn.predict_proba(&test).expect("probabilities");
             golden::near(got.as_slice(), &golden::vector_f32(&case["probabilities"]), 1e-5);
@@ -216,18 +245,39 @@ mod tests {
     #[test]
     fn a_row_of_the_table_decides_for_itself_and_zeros_are_far() {
         let x = FeatureMatrix::from_vec(3, 2, vec![1.0, 0.0, 0.0, 1.0, 0.0, 0.0]).expect("3 × 2");
-        let knn = |k| Knn {
-            k,
-            metric: Metric::Cosine,
-            weights: Weights::Distance,
-            classes: 2,
-            x: x.clone(),
-            y: vec![0, 1, 1],
-        };
+        let asked = |k| Asked { k, metric: Metric::Cosine, weights: Weights::Distance };
+        let knn = |k| Knn::new(asked(k), x.clone(), vec![0, 1, 1], 2);
         let same = FeatureMatrix::from_vec(1, 2, vec![3.0, 0.0]).expect("1 × 2");
-        assert_eq!(knn(3).predict_proba(&same).expect("probabilities").as_slice(), [1.0, 0.0]);
-        assert!(matches!(knn(4).check(), Err(KnnError::Few { k: 4, rows: 3 })));
+        assert_eq!(knn(3).expect("a classifier").predict_proba(&same).expect("probabilities").as_slice(), [1.0, 0.0]);
+        assert!(matches!(knn(4), Err(KnnError::Few { k: 4, rows: 3 })));
         let torn = FeatureMatrix::from_vec(1, 2, vec![3.0, f32::NAN]).expect("1 × 2");
-        assert!(matches!(knn(1).predict_proba(&torn), Err(KnnError::NotFinite { row: 0, column: 1 })));
+        assert!(matches!(
+            knn(1).expect("a classifier").predict_proba(&torn),
+            Err(KnnError::NotFinite { row: 0, column: 1 })
+        ));
+    }
+    #[test]
+    fn left_out_a_row_is_asked_of_the_table_without_it() {
+        let golden = golden::classifiers();
+        for case in golden::list(&golden["knn"]) {
+            let (x, y, classes) = golden::labelled(&case["labelled"]);
+            let metric = if case["metric"] == "cosine" { Metric::Cosine } else { Metric::Euclidean };
+            let weights = if case["weights"] == "uniform" { Weights::Uniform } else { Weights::Distance };
+            let asked = Asked { k: golden::count(&case["k"]), metric, weights };
+            let whole = Knn::new(asked, x.clone(), y.clone(), classes).expect("a classifier");
+            let left_out = whole.leave_one_out().expect("probabilities");
+            for row in (0..x.rows()).step_by(37) {
+                let others: Vec<usize> = (0..x.rows()).filter(|&other| other != row).collect();
+                let classes_of: Vec<usize> = others.iter().map(|&other| y[other]).collect();
+                let knn = Knn::new(asked, x.select_rows(&others), classes_of, classes).expect("a classifier");
+                let alone = knn.predict_proba(&x.select_rows(&[row])).expect("probabilities");
+                assert_eq!(alone.as_slice(), left_out.row(row), "{row}");
+            }
+        }
+        // two rows with as many neighbours asked for: the other one alone is left
+        let x = FeatureMatrix::from_vec(2, 1, vec![1.0, 2.0]).expect("2 × 1");
+        let asked = Asked { k: 2, metric: Metric::Euclidean, weights: Weights::Uniform };
+        let knn = Knn::new(asked, x, vec![0, 1], 2).expect("a classifier");
+        assert_eq!(knn.leave_one_out().expect("probabilities").as_slice(), [0.0, 1.0, 1.0, 0.0]);
     }
 }

@@ -34,9 +34,11 @@ pub struct Limits {
 pub enum End {
     /// By `gtol` or `ftol`.
     Converged,
-    /// By `max_iter` or `max_fun`.
-    Limit,
-    /// No point along the gradient is better: the numbers have no more digits.
+    /// By `max_iter`.
+    MaxIter,
+    /// By `max_fun`.
+    MaxFun,
+    /// No point along the gradient is better: the numbers have no more digits. scipy's "abnormal termination", no success there, either.
     Stuck,
 }
 
@@ -78,8 +80,11 @@ pub fn minimize<E>(
         if largest(&gradient) <= limits.gtol {
             break End::Converged;
         }
-        if iterations >= limits.max_iter || evaluations > limits.max_fun {
-            break End::Limit;
+        if iterations >= limits.max_iter {
+            break End::MaxIter;
+        }
+        if evaluations > limits.max_fun {
+            break End::MaxFun;
         }
         let direction = direction(&gradient, &memory);
         let first = if iterations == 0 { (1.0 / dot(&direction, &direction).sqrt()).min(1.0e10) } else { 1.0 };
@@ -260,7 +265,10 @@ mod tests {
         let limits = Limits { max_iter: 3, max_fun: 15_000, max_line_search: 20, gtol: 1e-6, ftol: 1e-12 };
         let found = minimize(vec![-1.2, 1.0], limits, &mut rosen, &mut |_, _| ControlFlow::Continue(()));
         let found = found.expect("an end");
-        assert_eq!((found.end, found.iterations), (End::Limit, 3));
+        assert_eq!((found.end, found.iterations), (End::MaxIter, 3));
+        let few = Limits { max_iter: 100, max_fun: 5, ..limits };
+        let found = minimize(vec![-1.2, 1.0], few, &mut rosen, &mut |_, _| ControlFlow::Continue(())).expect("an end");
+        assert_eq!(found.end, End::MaxFun);
         let stopped = minimize(vec![-1.2, 1.0], limits, &mut rosen, &mut |at, _| {
             if at == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });

@@ -5,7 +5,7 @@
 
 use std::ops::ControlFlow;
 
-use super::lbfgs::{End, Limits, minimize};
+use super::lbfgs::{Limits, minimize};
 use super::mlp::{Activation, Dense, FullBatch, Mlp, MlpError};
 use crate::table::FeatureMatrix;
 
@@ -76,7 +76,7 @@ impl LogisticParams {
             loss_curve,
             validation_scores: Vec::new(),
             n_iter: found.iterations,
-            converged: found.end != End::Limit,
+            end: found.end,
         })
     }
 }
@@ -110,7 +110,7 @@ mod tests {
             };
             let model =
                 params.fit(&x, &y, &rows, classes, &mut |_, _| ControlFlow::Continue(())).expect("a classifier");
-            assert!(model.converged);
+            assert!(model.converged());
             let scale = golden::vector(&case["coef"]).iter().fold(0.0_f64, |most, c| most.max(c.abs()));
             let near = |got: &[f32], expected: &[f64]| {
                 assert_eq!(got.len(), expected.len());

@@ -19,6 +19,8 @@ pub use full_batch::FullBatch;
 pub use predict::argmax;
 pub use train::check_rows;
 
+pub use crate::learn::lbfgs::End;
+
 use std::ops::ControlFlow;
 
 use crate::table::FeatureMatrix;
@@ -207,8 +209,15 @@ pub struct Mlp {
     pub validation_scores: Vec<f64>,
     /// Epochs run.
     pub n_iter: usize,
-    /// Whether training stopped by itself before `max_iter`.
-    pub converged: bool,
+    /// How training ended.
+    pub end: End,
+}
+
+impl Mlp {
+    /// Whether training stopped by itself, before a limit.
+    pub fn converged(&self) -> bool {
+        self.end == End::Converged
+    }
 }
 
 /// Puts the samples of an epoch (0-based) into their order; finds them in the order of the epoch before.

@@ -12,7 +12,7 @@ use crate::learn::metrics::{self, Metrics, MetricsError};
 use crate::learn::mlp::argmax;
 use crate::plan::Plan;
 use crate::progress::{Interrupted, Ui};
-use crate::stages::rows::Source;
+use crate::stages::rows::{Source, is_train};
 use crate::stages::scan::Split;
 use crate::stages::train::Trained;
 use crate::stages::{StageId, train};
@@ -78,8 +78,14 @@ pub fn run(
     let probabilities = widen(&classifier.predict_proba(&rows)?, &known, classes);
     let predicted: Vec<usize> = probabilities.iter_rows().map(argmax).collect();
     write(plan, &keys, &probabilities, &predicted, classes)?;
-    let scores = |split: Split| score(&keys, &probabilities, &predicted, classes, split);
-    let (test, train) = (scores(Split::Test)?, scores(Split::Train)?);
+    let test = score(&keys, &probabilities, &predicted, classes, Split::Test)?;
+    let left_out = match classifier.leave_one_out()? {
+        Some(own) => Some(without_themselves(&keys, &probabilities, &widen(&own, &known, classes))),
+        None => None,
+    };
+    let own: Option<Vec<usize>> = left_out.as_ref().map(|left_out| left_out.iter_rows().map(argmax).collect());
+    let (own, left_out) = (own.as_ref().unwrap_or(&predicted), left_out.as_ref().unwrap_or(&probabilities));
+    let train = score(&keys, left_out, own, classes, Split::Train)?;
     warn_of_absent(test.as_ref(), classes, ui);
     let path = plan.dir.metrics();
     atomic::write_json(&path, &document(classes, trained, test.as_ref(), train.as_ref())?)?;
@@ -95,6 +101,18 @@ pub fn run(
     let files = [plan.dir.predictions(), path];
     let files = files.iter().map(|path| OutputFile::of(&plan.dir, path)).collect::<Result<_, _>>()?;
     Ok((evaluated, files))
+}
+
+/// The probabilities with those of the train rows, which come in order, put in their place: a row of the train table is its own nearest
+/// neighbour, and a train score that counts it would say nothing.
+fn without_themselves(keys: &[Key], probabilities: &FeatureMatrix, left_out: &FeatureMatrix) -> FeatureMatrix {
+    let mut all = probabilities.clone();
+    let train = (0..keys.len()).filter(|&i| is_train(&keys[i]));
+    for (i, row) in train.zip(left_out.iter_rows()) {
+        let cols = row.len();
+        all.as_mut_slice()[i * cols..(i + 1) * cols].copy_from_slice(row);
+    }
+    all
 }
 
 /// Classes without test pictures count as 0 in the macro averages: the user should know.
@@ -159,9 +177,11 @@ fn document(
         "test": serde_json::to_value(test)?,
         "train": serde_json::to_value(train)?,
         "classifier": trained.kind,
+        "cross_validation_fitted_on_all_folds": trained.fitted_on_all_folds,
         "cross_validation": trained.candidates.iter().map(|c| json!({"classifier": c.name, "mean": c.mean, "sd": c.sd, "folds": c.folds})).collect::<Vec<Value>>(),
         "epochs": trained.epochs,
         "converged": trained.converged,
+        "ended_by": trained.ended_by,
         "loss_curve": trained.loss_curve,
         "validation_scores": trained.validation_scores,
     }))

@@ -13,6 +13,7 @@ use crate::io::IoError;
 use crate::io::features::Key;
 use crate::learn::classifier::{Classifier, ClassifierError};
 use crate::learn::folds::{self, FoldError};
+use crate::learn::mlp::End;
 use crate::plan::Plan;
 use crate::progress::{Interrupted, Ui};
 use crate::stages::StageId;
@@ -38,12 +39,18 @@ pub struct Trained {
     pub inputs: usize,
     /// Epochs or iterations; 0 where there are none.
     pub epochs: usize,
-    /// False when training ended at `max_iter`.
+    /// False when training ended at a limit, or got stuck.
     pub converged: bool,
+    /// What ended training that had not converged: `max_iter`, `max_fun` or `line_search`.
+    #[serde(default)]
+    pub ended_by: Option<String>,
     pub loss_curve: Vec<f64>,
     pub validation_scores: Vec<f64>,
     /// Every classifier that was cross-validated, in the order of the YAML.
     pub candidates: Vec<Scored>,
+    /// Stages that were fitted once on all train rows, those of a held-out fold too, while the classifiers were cross-validated.
+    #[serde(default)]
+    pub fitted_on_all_folds: Vec<String>,
 }
 
 /// A classifier with its cross-validated accuracy.
@@ -93,25 +100,28 @@ pub fn run(
     let data = Labelled { x: &x, y: &y, classes: &known };
     let all = settings.classifiers();
     let candidates = match settings.folds() {
-        Some(folds) => compare(settings, data, &keys, folds, plan.pipeline.select.as_ref(), ui)?,
+        Some(folds) => compare(plan, settings, data, &keys, folds, ui)?,
         None => Vec::new(),
     };
     let best =
         (1..candidates.len()).fold(0, |best, i| if candidates[i].mean > candidates[best].mean { i } else { best });
     let chosen = all[best];
     let line = ui.stage(StageId::Train, chosen.max_iter().map(|most| most as u64), "epochs");
-    let rows: Vec<usize> = (0..x.rows()).collect();
-    let classifier = fit::fit(chosen, data, &rows, ui, &mut |_, loss| {
-        line.inc(1);
-        line.message(format!("loss {loss:.4}"));
-    })?;
+    let (rows, inputs) = (x.rows(), x.cols());
+    let all_rows: Vec<usize> = (0..rows).collect();
+    let classifier = match chosen {
+        config::Classifier::Knn(settings) => fit::neighbours(settings, x, y, known.len())?,
+        _ => fit::fit(chosen, data, &all_rows, ui, &mut |_, loss| {
+            line.inc(1);
+            line.message(format!("loss {loss:.4}"));
+        })?,
+    };
     let files = saved::save(plan, chosen.name(), &classifier, &known)?;
-    let (epochs, converged, loss_curve, validation_scores) = match classifier {
-        Classifier::Layers(mlp) => (mlp.n_iter, mlp.converged, mlp.loss_curve, mlp.validation_scores),
-        Classifier::Neighbours(_) => (0, true, Vec::new(), Vec::new()),
+    let (epochs, end, loss_curve, validation_scores) = match classifier {
+        Classifier::Layers(mlp) => (mlp.n_iter, mlp.end, mlp.loss_curve, mlp.validation_scores),
+        Classifier::Neighbours(_) => (0, End::Converged, Vec::new(), Vec::new()),
     };
     let (kind, description) = (chosen.name().to_string(), chosen.describe());
-    let (rows, inputs) = (x.rows(), x.cols());
     let trained = Trained {
         classes: known,
         kind,
@@ -119,20 +129,52 @@ pub fn run(
         rows,
         inputs,
         epochs,
-        converged,
+        converged: end == End::Converged,
+        ended_by: ended_by(end).map(String::from),
         loss_curve,
         validation_scores,
+        fitted_on_all_folds: if candidates.is_empty() { Vec::new() } else { above(plan) },
         candidates,
     };
-    let end = trained.loss_curve.last().map(|loss| format!(", {} epochs, loss {loss:.4}", trained.epochs));
+    let last = trained.loss_curve.last().map(|loss| format!(", {} epochs, loss {loss:.4}", trained.epochs));
     let which = if trained.candidates.len() > 1 { format!("{}: ", trained.description) } else { String::new() };
-    line.finish(&format!("{which}{} rows{}", trained.rows, end.unwrap_or_default()));
-    if !trained.converged {
-        let most = chosen.max_iter().unwrap_or_default();
-        ui.warn(&format!("training ended at `train.{}.max_iter: {most}` and had not converged", trained.kind));
+    line.finish(&format!("{which}{} rows{}", trained.rows, last.unwrap_or_default()));
+    if let Some(text) = unfinished(chosen, end) {
+        ui.warn(&text);
     }
     let files = files.iter().map(|path| OutputFile::of(&plan.dir, path)).collect::<Result<_, _>>()?;
     Ok((trained, files))
+}
+
+/// The stages whose fit the classifier stands on.
+fn above(plan: &Plan) -> Vec<String> {
+    let there = [(StageId::Select, plan.pipeline.select.is_some()), (StageId::Reduce, plan.pipeline.reduce.is_some())];
+    there.into_iter().filter(|(_, there)| *there).map(|(stage, _)| stage.name().to_string()).collect()
+}
+
+/// The word for an end before convergence.
+fn ended_by(end: End) -> Option<&'static str> {
+    match end {
+        End::Converged => None,
+        End::MaxIter => Some("max_iter"),
+        End::MaxFun => Some("max_fun"),
+        End::Stuck => Some("line_search"),
+    }
+}
+
+/// What to tell of training that had not converged.
+fn unfinished(classifier: config::Classifier, end: End) -> Option<String> {
+    let key = format!("train.{}", classifier.name());
+    let limit = |name: &str, most: usize| format!("training ended at `{key}.{name}: {most}` and had not converged");
+    Some(match (end, classifier) {
+        (End::Converged, _) => return None,
+        (End::MaxIter, _) => limit("max_iter", classifier.max_iter().unwrap_or_default()),
+        (End::MaxFun, config::Classifier::Mlp(mlp)) => limit("max_fun", mlp.max_fun),
+        (End::MaxFun, _) => "training ended after 15000 evaluations of the loss and had not converged".to_string(),
+        (End::Stuck, _) => format!(
+            "training ended where no step lowered the loss further, before the gradient was as small as `{key}.tol` asks:              scale the columns (`reduce.scale: standard`), or raise `tol`"
+        ),
+    })
 }
 
 /// The classes that the train split has: two at least.
@@ -154,11 +196,11 @@ fn known(keys: &[Key], classes: &[String], ui: &Ui) -> Result<Vec<String>, Train
 
 /// Cross-validates every classifier on the same folds.
 fn compare(
+    plan: &Plan,
     settings: &config::Train,
     data: Labelled,
     keys: &[Key],
     folds: usize,
-    select: Option<&config::Select>,
     ui: &Ui,
 ) -> Result<Vec<Scored>, TrainError> {
     let fold = match &settings.group_by {
@@ -182,6 +224,14 @@ fn compare(
         .collect();
     if !scarce.is_empty() {
         ui.warn(&format!("there are fewer train pictures of {} than the {folds} folds", scarce.join(", ")));
+    }
+    let select = plan.pipeline.select.as_ref();
+    let above = above(plan);
+    if !above.is_empty() {
+        ui.note(&format!(
+            "cross-validation is of the classifiers alone: {} was fitted once, on all train pictures",
+            above.join(" and ")
+        ));
     }
     if select.is_some_and(|select| select.top_k.is_some() && select.score == Score::FClassif) {
         ui.warn("`select` chose the columns by the classes of all train pictures, those of a held-out fold too: the folds' scores are too good");

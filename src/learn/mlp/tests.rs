@@ -71,7 +71,7 @@ fn loss_curves_are_those_of_scikit_learn() {
         println!("{name}: largest relative difference {:.1e}", worst.fold(0.0, f64::max));
         golden::close(&mlp.loss_curve, &golden::vector(&case["loss_curve"]), 1e-4);
         assert_eq!(mlp.n_iter, golden::count(&case["n_iter"]), "{name}");
-        assert_eq!(mlp.converged, mlp.n_iter < params.max_iter, "{name}");
+        assert_eq!(mlp.converged(), mlp.n_iter < params.max_iter, "{name}");
         let probabilities = mlp.predict_proba(&x.select_rows(&[0, 1, 2, 3, 4, 5])).expect("probabilities");
         golden::near(probabilities.as_slice(), &golden::vector_f32(&case["probabilities"]), 2e-4);
     }
@@ -171,7 +171,7 @@ fn early_stopping_holds_out_by_class_and_keeps_the_best() {
     };
     let mlp = params.fit(&x, &y, 3, &mut listen).expect("a classifier");
     assert_eq!(mlp.validation_scores, told);
-    assert!(mlp.converged && mlp.n_iter < 200, "{} epochs", mlp.n_iter);
+    assert!(mlp.converged() && mlp.n_iter < 200, "{} epochs", mlp.n_iter);
     let best = told.iter().copied().fold(0.0, f64::max);
     let first_best = told.iter().position(|&score| score == best).expect("a best") + 1;
     // the same training cut off at its best epoch ends with the same weights

@@ -151,7 +151,7 @@ pub fn train(
         loss_curve: Vec::new(),
         validation_scores: Vec::new(),
         n_iter: 0,
-        converged: false,
+        end: End::MaxIter,
     };
     check_start(params, &model, data)?;
     if let Some(weights) = params.class_weight.as_ref().filter(|weights| weights.len() != data.classes) {
@@ -175,7 +175,7 @@ pub fn train(
     let mut patience = Patience { params, best_loss: f64::INFINITY, not_better: 0 };
     let mut places: Vec<usize> = (0..samples.len()).collect();
 
-    while model.n_iter < params.max_iter && !model.converged {
+    while model.n_iter < params.max_iter && !model.converged() {
         order(model.n_iter, &mut places);
         let rows: Vec<usize> = places.iter().map(|&place| samples[place]).collect();
         let loss = epoch(&network, &mut optimizer, dropout.as_mut(), data, &rows, params.batch_size)?;
@@ -186,7 +186,9 @@ pub fn train(
         }
         let score = validation.as_mut().map(|held| held.score(&mut model, &network, params)).transpose()?;
         optimizer.epoch_ends(model.n_iter * samples.len());
-        model.converged = patience.is_over(loss, score.map(|(_, better)| better), &mut optimizer);
+        if patience.is_over(loss, score.map(|(_, better)| better), &mut optimizer) {
+            model.end = End::Converged;
+        }
         let validation_score = score.map(|(score, _)| score);
         let told = Epoch { number: model.n_iter, max_iter: params.max_iter, loss, validation_score };
         if on_epoch(&told).is_break() {
@@ -218,7 +220,7 @@ fn lbfgs(params: &MlpParams, data: Labelled, mut model: Mlp, on_epoch: OnEpoch) 
     if !found.value.is_finite() {
         return Err(MlpError::Diverged { epoch: found.iterations });
     }
-    (model.n_iter, model.converged) = (found.iterations, found.end != End::Limit);
+    (model.n_iter, model.end) = (found.iterations, found.end);
     model.layers = batch.unpack(&found.x);
     Ok(model)
 }

@@ -251,10 +251,12 @@ fn counts(facts: &Facts) -> Counts {
 
 fn training(facts: &Facts) -> Option<Training> {
     let trained = facts.trained.as_ref()?;
-    let end = match (trained.converged, trained.validation_scores.is_empty()) {
-        (true, true) => "the loss no longer fell",
-        (true, false) => "the validation accuracy no longer rose",
-        (false, _) => "the limit of iterations was reached before convergence: more of them may help",
+    let end = match (trained.ended_by.as_deref(), trained.validation_scores.is_empty()) {
+        (Some("line_search"), _) => "no step lowered the loss further, before convergence",
+        (Some("max_fun"), _) => "the limit of evaluations was reached before convergence: more of them may help",
+        _ if !trained.converged => "the limit of iterations was reached before convergence: more of them may help",
+        (_, true) => "the loss no longer fell",
+        (_, false) => "the validation accuracy no longer rose",
     };
     let steps = if trained.kind == "logistic" { "Iterations" } else { "Epochs" };
     let mut facts = vec![
@@ -268,6 +270,9 @@ fn training(facts: &Facts) -> Option<Training> {
     let validated = trained.candidates.iter();
     facts
         .extend(validated.map(|c| ("Cross-validated", format!("{}: {} ± {}", c.name, percent(c.mean), percent(c.sd)))));
+    if !trained.fitted_on_all_folds.is_empty() {
+        facts.push(("Fitted on all folds", trained.fitted_on_all_folds.join(", ")));
+    }
     facts.extend(trained.loss_curve.last().map(|&loss| ("Last loss", number(loss))));
     let best = trained.validation_scores.iter().copied().reduce(f64::max);
     facts.extend(best.map(|best| ("Best validation accuracy", percent(best))));

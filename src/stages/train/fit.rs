@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::{Scored, TrainError};
 use crate::config::{self, BatchSize, ClassWeight, ConfigError, LearningRate, suggest};
 use crate::learn::classifier::{Classifier, ClassifierError};
-use crate::learn::knn::{self, Knn};
+use crate::learn::knn::{self, Asked, Knn};
 use crate::learn::logistic::{LogisticParams, balanced};
 use crate::learn::mlp::{Activation, MlpError, MlpParams, Schedule, Solver, argmax};
 use crate::progress::{Interrupted, Ui};
@@ -83,28 +83,35 @@ pub fn fit(
             params.fit(x, y, rows, classes, &mut heard)
         }
         config::Classifier::Knn(settings) => {
-            let knn = Knn {
-                k: settings.k,
-                metric: match settings.metric {
-                    config::Metric::Cosine => knn::Metric::Cosine,
-                    config::Metric::Euclidean => knn::Metric::Euclidean,
-                },
-                weights: match settings.weights {
-                    config::Weighting::Uniform => knn::Weights::Uniform,
-                    config::Weighting::Distance => knn::Weights::Distance,
-                },
-                classes,
-                x: x.select_rows(rows),
-                y: rows.iter().map(|&row| y[row]).collect(),
-            };
-            knn.check().map_err(ClassifierError::from)?;
-            return Ok(Classifier::Neighbours(knn));
+            let own = rows.iter().map(|&row| y[row]).collect();
+            return neighbours(settings, x.select_rows(rows), own, classes);
         }
     };
     match fitted {
         Err(MlpError::Interrupted) => Err(Interrupted.into()),
         other => Ok(Classifier::Layers(other.map_err(ClassifierError::from)?)),
     }
+}
+
+/// The neighbours that a table has; it is kept, not copied.
+pub fn neighbours(
+    settings: &config::Knn,
+    x: FeatureMatrix,
+    y: Vec<usize>,
+    classes: usize,
+) -> Result<Classifier, TrainError> {
+    let asked = Asked {
+        k: settings.k,
+        metric: match settings.metric {
+            config::Metric::Cosine => knn::Metric::Cosine,
+            config::Metric::Euclidean => knn::Metric::Euclidean,
+        },
+        weights: match settings.weights {
+            config::Weighting::Uniform => knn::Weights::Uniform,
+            config::Weighting::Distance => knn::Weights::Distance,
+        },
+    };
+    Ok(Classifier::Neighbours(Knn::new(asked, x, y, classes).map_err(ClassifierError::from)?))
 }
 
 /// Accuracy of one classifier on every fold, trained on the others; `fold` is that of each row.

@@ -9,8 +9,8 @@ use super::TrainError;
 use crate::io::tensors::{self, Tensors, Values};
 use crate::io::{IoError, atomic};
 use crate::learn::classifier::{Classifier, ClassifierError};
-use crate::learn::knn::{Knn, Metric, Weights};
-use crate::learn::mlp::{Activation, Dense, Mlp};
+use crate::learn::knn::{Asked, Knn, Metric, Weights};
+use crate::learn::mlp::{Activation, Dense, End, Mlp};
 use crate::plan::Plan;
 use crate::store::RunDir;
 use crate::table::FeatureMatrix;
@@ -115,9 +115,8 @@ pub fn open(dir: &RunDir) -> Result<(Classifier, Vec<String>), TrainError> {
         };
         let x = FeatureMatrix::from_vec(rows, cols, file.f32s("x")?).map_err(|error| wrong(error.to_string()))?;
         let y = file.f64s("y")?.into_iter().map(|class| class as usize).collect();
-        let knn = Knn { k: asked.k, metric, weights, classes, x, y };
-        knn.check().map_err(ClassifierError::from)?;
-        Classifier::Neighbours(knn)
+        let asked = Asked { k: asked.k, metric, weights };
+        Classifier::Neighbours(Knn::new(asked, x, y, classes).map_err(ClassifierError::from)?)
     } else {
         let word = card.activation.unwrap_or_default();
         let activation = Activation::from_name(&word).ok_or_else(|| wrong(format!("unknown activation `{word}`")))?;
@@ -128,7 +127,7 @@ pub fn open(dir: &RunDir) -> Result<(Classifier, Vec<String>), TrainError> {
             layers.push(Dense { inputs, outputs, weights, bias: file.f32s(&format!("layers.{i}.bias"))? });
         }
         let (loss_curve, validation_scores) = (Vec::new(), Vec::new());
-        let mlp = Mlp { layers, activation, classes, loss_curve, validation_scores, n_iter: 0, converged: true };
+        let mlp = Mlp { layers, activation, classes, loss_curve, validation_scores, n_iter: 0, end: End::Converged };
         mlp.check().map_err(ClassifierError::from)?;
         Classifier::Layers(mlp)
     };
