@@ -397,7 +397,7 @@ pub struct Report {
     /// Compare the features of all pictures: copies (also of test pictures in train), labels in doubt, outliers; written to `quality.parquet`.
     /// Default: true.
     pub quality: bool,
-    /// Write the charts as SVG files to `figures/`, too. Default: false.
+    /// Write the charts as SVG and PNG files to `figures/`, too. Default: false.
     pub figures: bool,
 }
 

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 use ab_glyph::{Font, FontRef, GlyphId, PxScale, ScaleFont, point};
 
-const BYTES: &[u8] = include_bytes!("../../data/fonts/inter-subset.ttf");
+pub(super) const BYTES: &[u8] = include_bytes!("../../data/fonts/inter-subset.ttf");
 
 /// What stands for what was left out.
 const ELLIPSIS: char = '…';

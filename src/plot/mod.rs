@@ -1,4 +1,4 @@
-//! A figure of pictures with their most probable classes: what `featurize classify --plot` writes.
+//! Figures as files: of pictures with their most probable classes, what `featurize classify --plot` writes, and [`png_of_svg`] for charts.
 //!
 //! `bars` lays the figure out as marks (areas, texts, pictures); `raster` draws the marks on a [`canvas`] with our [`font`], `svg` writes
 //! them as elements. Lengths of the layout are in points; a point is one unit of the SVG, and one or two pixels of the PNG.
@@ -10,6 +10,7 @@ mod raster;
 mod svg;
 #[cfg(test)]
 mod tests;
+mod vector;
 
 use std::path::{Path, PathBuf};
 
@@ -70,6 +71,24 @@ pub enum PlotError {
     Encode { path: PathBuf, error: ThumbnailError },
     #[error(transparent)]
     Io(#[from] IoError),
+}
+
+/// A chart cannot become pixels.
+#[derive(Debug, Error)]
+pub enum VectorError {
+    #[error("a chart cannot be drawn: {0}")]
+    Svg(String),
+    #[error("a chart cannot be written: {0}")]
+    Encode(#[from] ThumbnailError),
+}
+
+/// Fonts of an SVG: the one that layouts are measured in, then those that systems have.
+pub const FONTS: &str =
+    "Inter, system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', 'Noto Sans', Arial, sans-serif";
+
+/// The PNG of an SVG, on white, `scale` pixels for each of its own.
+pub fn png_of_svg(svg: &str, scale: f32) -> Result<Vec<u8>, VectorError> {
+    Ok(png(&vector::draw(svg, scale)?)?)
 }
 
 /// Text for HTML and SVG, inside elements and inside quoted attributes; what has no place in XML becomes U+FFFD.

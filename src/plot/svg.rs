@@ -4,12 +4,9 @@ use std::fmt::Write;
 
 use super::bars::{Anchor, BOX, Drawn, Figure, Mark, Text};
 use super::canvas::{Area, Colour};
-use super::{escape, font};
+use super::{FONTS, escape, font};
 use crate::image::{RgbImage, ThumbnailError, data_uri, thumbnail};
 
-/// The font that the layout was measured in, then those that systems have.
-const FONTS: &str =
-    "Inter, system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', 'Noto Sans', Arial, sans-serif";
 /// A text that fills this part of its room could be too wide in another font: it is given the width that it has in ours.
 const TIGHT: f32 = 0.85;
 

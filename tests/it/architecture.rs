@@ -40,7 +40,7 @@ const ROOMS: &[(&[&str], &[&str])] = &[
     (&["image"], &["image/"]),
     (&["serde_saphyr"], &["config/"]),
     (&["clap", "ctrlc"], &["cli/", "main.rs"]),
-    (&["ab_glyph"], &["plot/"]),
+    (&["ab_glyph", "resvg"], &["plot/"]),
     (&["base64"], &["image/"]),
     (&["ureq"], &["weights/store/"]),
     (&["globset"], &["stages/scan/", "config/"]),

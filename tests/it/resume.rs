@@ -117,7 +117,8 @@ fn a_changed_section_runs_its_stage_and_what_follows() {
 fn other_settings_leave_no_file_of_those_before_and_every_file_of_the_user() {
     let workspace = Workspace::with_fruits(4, 2);
     workspace.run("out", &["--set", "report={figures: true}"]).ok();
-    assert!(workspace.path("out/figures/loss.svg").is_file() && workspace.path("out/quality.parquet").is_file());
+    assert!(workspace.path("out/figures/loss.svg").is_file() && workspace.path("out/figures/loss.png").is_file());
+    assert!(workspace.path("out/quality.parquet").is_file());
     workspace.write("out/figures/mine.svg", b"mine");
     let sets = ["reduce={svd: {components: 4}}", "train={knn: {k: 1}}", "report={quality: false}"];
     let sets: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).collect();

@@ -29,6 +29,6 @@ pub fn section(test: &Scores) -> Option<Section> {
         summary: format!(
             "The classifier is sure by {mean} on average and right for {right}: {verdict}. Expected calibration error: {error}."
         ),
-        chart,
+        chart: chart.inline(),
     })
 }

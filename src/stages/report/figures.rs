@@ -1,28 +1,36 @@
-//! `report.figures`: the charts of the page as SVG files of their own, for slides and papers: light, with the style and the legend inside.
+//! `report.figures`: the charts of the page as SVG and PNG files of their own, for slides and papers: light, with style and legend inside.
 
-use super::charts::{WIDTH, calibration, lines, matrix, network, scatter, spectrum};
+use super::charts::{Chart, WIDTH, calibration, colours, escape, lines, matrix, network, scatter, spectrum};
 use super::facts::Facts;
-use super::{ReportError, STYLE};
+use super::{CHART_STYLE, ReportError};
 use crate::io::atomic;
 use crate::plan::Plan;
+use crate::plot::{self, font};
+use crate::progress::Ui;
 use crate::store::OutputFile;
 
-/// Rules of the style sheet that a chart needs.
-const RULES: [&str; 4] = [".chart", ".train", ".test", ".k"];
-/// How much larger than its own units a chart is shown.
+/// How much larger than its own units a chart is shown, and pixels of the PNG for each of what is shown then.
 const SCALE: f64 = 1.5;
-/// Columns of the legend, the height of its rows, and classes that it has room for.
+const PIXELS: f32 = 2.0;
+/// White around a chart.
+const MARGIN: f64 = 12.0;
+/// Columns of the legend, the height of its rows, classes that it has room for, and the size of its letters.
 const COLUMNS: usize = 3;
 const ROW: f64 = 18.0;
 const NAMED: usize = 60;
+const LETTERS: f32 = 12.0;
 
 /// Writes every chart that the run has to `figures/`.
-pub fn write(plan: &Plan, facts: &Facts) -> Result<Vec<OutputFile>, ReportError> {
-    let style = style(STYLE.1);
+pub fn write(plan: &Plan, facts: &Facts, ui: &Ui) -> Result<Vec<OutputFile>, ReportError> {
     let mut files = Vec::new();
     for (name, chart) in charts(facts) {
+        ui.check()?;
+        let svg = standalone(&chart);
         let path = plan.dir.figures().join(format!("{name}.svg"));
-        atomic::write_bytes(&path, standalone(&chart, &style).as_bytes())?;
+        atomic::write_bytes(&path, svg.as_bytes())?;
+        files.push(OutputFile::of(&plan.dir, &path)?);
+        let path = path.with_extension("png");
+        atomic::write_bytes(&path, &plot::png_of_svg(&svg, PIXELS)?)?;
         files.push(OutputFile::of(&plan.dir, &path)?);
     }
     Ok(files)
@@ -32,7 +40,7 @@ pub fn write(plan: &Plan, facts: &Facts) -> Result<Vec<OutputFile>, ReportError>
 const NAMES: [&str; 7] =
     ["network", "confusion_matrix", "calibration", "loss", "validation", "components", "variance_explained"];
 
-pub fn charts(facts: &Facts) -> Vec<(&'static str, String)> {
+pub fn charts(facts: &Facts) -> Vec<(&'static str, Chart)> {
     let classes = &facts.classes;
     let ratio = facts.reduced.as_ref().map_or(&[][..], |reduced| &reduced.ratio);
     let shares = [0, 1].map(|i| ratio.get(i).copied().unwrap_or(0.0));
@@ -48,93 +56,85 @@ pub fn charts(facts: &Facts) -> Vec<(&'static str, String)> {
         curve(trained.map(|trained| &trained.loss_curve), "Training loss", "loss", false),
         curve(trained.map(|trained| &trained.validation_scores), "Validation accuracy", "validation accuracy", true),
         scatter::draw(&facts.points, classes, shares, "Images on the first two components")
-            .map(|chart| with_legend(&chart, classes)),
+            .map(|chart| with_legend(chart, classes)),
         spectrum::draw(ratio, "Variance by component, and its sum"),
     ];
     NAMES.into_iter().zip(all).filter_map(|(name, chart)| Some((name, chart?))).collect()
 }
 
 /// The marks of the classes below a chart.
-fn with_legend(chart: &str, classes: &[String]) -> String {
-    let Some((open, height)) = view(chart) else { return chart.to_string() };
+fn with_legend(mut chart: Chart, classes: &[String]) -> Chart {
     let shown = &classes[..classes.len().min(NAMED)];
-    let rows = shown.len().div_ceil(COLUMNS);
-    let mut marks = String::new();
+    let wide = chart.width / COLUMNS as f64;
     for (i, name) in shown.iter().enumerate() {
-        let x = 8.0 + (i % COLUMNS) as f64 * WIDTH / COLUMNS as f64;
-        let y = height + 14.0 + (i / COLUMNS) as f64 * ROW;
-        let short: String = name.chars().take(22).collect();
-        let (mark, text) = (scatter::Mark::of(i).drawn(x, y), super::charts::escape(&short));
-        marks += &format!("{mark}<text x=\"{}\" y=\"{}\">{text}</text>", x + 9.0, y + 4.0);
+        let x = 8.0 + (i % COLUMNS) as f64 * wide;
+        let y = chart.height + 14.0 + (i / COLUMNS) as f64 * ROW;
+        let name = font::clean(name);
+        let short = font::shorten_middle(&name, LETTERS, (wide - 22.0) as f32);
+        let (mark, text) = (scatter::Mark::of(i).drawn(x, y), escape(&short));
+        chart.marks += &format!("{mark}<text x=\"{}\" y=\"{}\">{text}</text>", x + 9.0, y + 4.0);
     }
-    let taller = format!("viewBox=\"0 0 {WIDTH} {}\"", height + 10.0 + ROW * rows as f64);
-    chart.replacen(open, &taller, 1).replacen("</svg>", &format!("{marks}</svg>"), 1)
-}
-
-/// The `viewBox` of a chart as it is written, and its height.
-fn view(chart: &str) -> Option<(&str, f64)> {
-    let from = chart.find("viewBox=\"")?;
-    let until = from + 9 + chart[from + 9..].find('"')? + 1;
-    let open = &chart[from..until];
-    let height = open.trim_end_matches('"').rsplit(' ').next()?.parse().ok()?;
-    Some((open, height))
+    let mut rows = shown.len().div_ceil(COLUMNS);
+    if classes.len() > shown.len() {
+        rows += 1;
+        let y = chart.height + 18.0 + (rows - 1) as f64 * ROW;
+        chart.marks += &format!("<text x=\"4\" y=\"{y}\">and {} more classes</text>", classes.len() - shown.len());
+    }
+    if rows > 0 {
+        chart.height += 10.0 + ROW * rows as f64;
+    }
+    chart
 }
 
 /// The chart as a file: its namespace, its size, its style, a white ground.
-fn standalone(chart: &str, style: &str) -> String {
-    let height = view(chart).map_or(WIDTH, |(_, height)| height);
-    let (w, h) = (WIDTH + 24.0, height + 24.0);
-    let size = format!("width=\"{}\" height=\"{}\"", w * SCALE, h * SCALE);
-    let ground = format!("<rect width=\"{w}\" height=\"{h}\" fill=\"#ffffff\"/>");
-    let inner = chart.replacen("<svg ", &format!("<svg x=\"12\" y=\"12\" width=\"{WIDTH}\" height=\"{height}\" "), 1);
+fn standalone(chart: &Chart) -> String {
+    let Chart { width, height, title, marks } = chart;
+    let (w, h) = (WIDTH.max(*width) + 2.0 * MARGIN, height + 2.0 * MARGIN);
+    let (wide, high, title) = ((w * SCALE).round(), (h * SCALE).round(), escape(title));
+    let style = colours::without_variables(CHART_STYLE.1);
     format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" {size} viewBox=\"0 0 {w} {h}\" \
-         font-family=\"Inter, system-ui, 'Segoe UI', Roboto, 'Noto Sans', Arial, sans-serif\">\n<style>{style}</style>\n{ground}\n{inner}\n</svg>\n"
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{wide}\" height=\"{high}\" viewBox=\"0 0 {w} {h}\" role=\"img\" \
+         font-family=\"{}\">\n<title>{title}</title>\n<style>\n{style}</style>\n<rect width=\"{w}\" height=\"{h}\" fill=\"#ffffff\"/>\n\
+         <g class=\"chart\" transform=\"translate({MARGIN} {MARGIN})\">\n{marks}\n</g>\n</svg>\n",
+        plot::FONTS
     )
-}
-
-/// The rules for charts with the colours of the light page in place of its variables: not every program that reads SVG knows variables.
-fn style(css: &str) -> String {
-    let root = css.split('{').nth(1).and_then(|rest| rest.split('}').next()).unwrap_or_default();
-    let variables: Vec<(&str, String)> = root
-        .split(';')
-        .filter_map(|pair| pair.split_once(':'))
-        .map(|(name, value)| {
-            let value = value.trim();
-            let numbers = value.split(' ').all(|part| part.parse::<u8>().is_ok());
-            (name.trim(), if numbers { value.replace(' ', ",") } else { value.to_string() })
-        })
-        .collect();
-    let rules = css.lines().take_while(|line| !line.starts_with("@media screen and (max-width"));
-    let mut rules: String = rules.filter(|line| RULES.iter().any(|rule| line.starts_with(rule))).collect();
-    for (name, value) in &variables {
-        rules = rules.replace(&format!("var({name})"), value);
-    }
-    rules
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::image::{DecodeOptions, decode};
 
-    #[test]
-    fn the_style_of_a_file_has_colours_and_no_variables() {
-        let style = style(STYLE.1);
-        assert!(
-            style.contains(".chart .line") && style.contains(".k7 {") && style.contains("rgb(0,114,178)"),
-            "{style}"
-        );
-        assert!(!style.contains("var("), "{style}");
+    fn chart(marks: &str) -> Chart {
+        Chart { width: WIDTH, height: 400.0, title: "a & b".into(), marks: marks.into() }
     }
 
     #[test]
-    fn a_file_is_one_whole_svg_with_its_legend() {
-        let chart = super::super::charts::open(WIDTH, 400.0, "t") + "</svg>";
-        let classes = ["<a>", "b", "c", "d"].map(String::from);
-        let file = standalone(&with_legend(&chart, &classes), &style(STYLE.1));
+    fn a_file_is_one_whole_svg_with_its_legend_and_no_variables() {
+        let classes = ["<a>", "b", "a name that is much too long for its column", "d"].map(String::from);
+        let file = standalone(&with_legend(chart(""), &classes));
         assert!(file.starts_with("<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"756\" height=\"705\""), "{file}");
-        assert_eq!(file.matches("<svg").count(), file.matches("</svg>").count());
-        assert!(file.contains("&lt;a&gt;") && !file.contains("<a>"), "{file}");
+        assert!(file.contains("&lt;a&gt;") && !file.contains("<a>") && file.contains("<title>a &amp; b</title>"));
+        assert!(file.contains('…') && !file.contains("var("), "{file}");
         assert_eq!(file.matches("<text").count(), 4);
+        let many: Vec<String> = (0..100).map(|i| i.to_string()).collect();
+        let file = standalone(&with_legend(chart(""), &many));
+        assert!(file.contains("and 40 more classes"), "{file}");
+    }
+
+    #[test]
+    fn a_png_has_the_marks_of_its_svg_in_their_colours() {
+        let marks = "<path class=\"k3 test\" d=\"M100 100h40v40h-40z\"/><text class=\"strong\" x=\"200\" y=\"130\">Ångström → 5 %</text>";
+        let bytes = plot::png_of_svg(&standalone(&chart(marks)), PIXELS).expect("a picture");
+        let image = decode(&bytes, &DecodeOptions::default()).expect("a PNG");
+        // (480 + 24) × (400 + 24) units, 1.5 × 2 pixels each
+        assert_eq!((image.width, image.height), (1512, 1272));
+        let pixel =
+            |x: usize, y: usize| -> [u8; 3] { std::array::from_fn(|c| image.row(3 * (y + 12))[9 * (x + 12) + c]) };
+        assert_eq!(pixel(120, 120), [0xd5, 0x5e, 0x00]);
+        assert_eq!(pixel(10, 10), [255; 3]);
+        let dark =
+            (200..300).flat_map(|x| (118..134).map(move |y| (x, y))).filter(|&(x, y)| pixel(x, y)[0] < 100).count();
+        assert!((80..900).contains(&dark), "{dark} dark points where the text stands");
     }
 }

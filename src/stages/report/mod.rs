@@ -28,6 +28,7 @@ use crate::config;
 use crate::io::{IoError, atomic};
 use crate::pipeline::Outcome;
 use crate::plan::Plan;
+use crate::plot::VectorError;
 use crate::progress::{Interrupted, Ui};
 use crate::stages::StageId;
 use crate::store::OutputFile;
@@ -39,8 +40,9 @@ pub use quality::Summary;
 
 /// The page; everything put into it is escaped because of its name.
 const TEMPLATE: (&str, &str) = ("report.html", include_str!("report.html"));
-/// Its looks.
+/// Its looks, and those of the charts, which are files of their own, too.
 const STYLE: (&str, &str) = ("report.css", include_str!("report.css"));
+const CHART_STYLE: (&str, &str) = ("chart.css", include_str!("charts/chart.css"));
 
 /// What `report` commits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,6 +63,8 @@ pub enum ReportError {
     Template(#[from] minijinja::Error),
     #[error("report: the features cannot be compared: {0}")]
     Shape(#[from] ShapeError),
+    #[error("report: {0}")]
+    Figure(#[from] VectorError),
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
 }
@@ -93,7 +97,7 @@ pub fn run(
         ui.warn(&warning);
     }
     if settings.figures {
-        files.extend(figures::write(plan, &facts)?);
+        files.extend(figures::write(plan, &facts, ui)?);
     }
     let html = render(&Page::new(&facts, samples, doubts))?;
     let path = plan.dir.report();
@@ -110,7 +114,7 @@ fn render(page: &Page) -> Result<String, minijinja::Error> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
-    for (name, source) in [TEMPLATE, STYLE] {
+    for (name, source) in [TEMPLATE, STYLE, CHART_STYLE] {
         environment.add_template(name, source)?;
     }
     environment.get_template(TEMPLATE.0)?.render(Serde(page))

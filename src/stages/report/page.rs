@@ -4,7 +4,7 @@
 
 use serde::Serialize;
 
-use super::charts::{lines, network, scatter, spectrum};
+use super::charts::{Chart, colours, lines, network, scatter, spectrum};
 use super::facts::Facts;
 use super::samples::Group;
 use super::words::{count, number, percent, plural};
@@ -18,6 +18,7 @@ const OPEN: usize = 40;
 pub struct Page {
     pub title: String,
     pub version: &'static str,
+    pub colours: Colours,
     pub lead: String,
     /// What the run does not have, and why.
     pub notes: Vec<String>,
@@ -36,6 +37,13 @@ pub struct Page {
     pub quality: Option<doubts::Section>,
     pub files: Option<files::Section>,
     pub timing: Option<timing::Section>,
+}
+
+/// The colours of the light page and of the dark one, as variables of the style sheet.
+#[derive(Clone, Debug, Serialize)]
+pub struct Colours {
+    pub light: String,
+    pub dark: String,
 }
 
 /// A way to a section.
@@ -121,15 +129,17 @@ pub struct Columns {
 impl Page {
     /// Puts the facts into words; `samples` are the pictures to show, `quality` is what comparing them has found.
     pub fn new(facts: &Facts, samples: Vec<Group>, quality: Option<doubts::Section>) -> Self {
+        let [light, dark] = colours::variables();
         let mut page = Page {
             title: facts.title.clone(),
             version: env!("CARGO_PKG_VERSION"),
+            colours: Colours { light, dark },
             lead: lead(facts),
             notes: notes(facts, &samples),
             links: Vec::new(),
             tiles: tiles(facts),
             ran: facts.ran.iter().map(|(name, value)| Fact { name, value: value.clone() }).collect(),
-            network: network::draw(&facts.blocks, &facts.steps, "The network and what follows it"),
+            network: inline(network::draw(&facts.blocks, &facts.steps, "The network and what follows it")),
             counts: counts(facts),
             samples,
             scores: scores::section(facts),
@@ -161,6 +171,10 @@ impl Page {
         ];
         all.into_iter().filter(|(.., there)| *there).map(|(id, title, _)| Link { id, title }).collect()
     }
+}
+
+fn inline(chart: Option<Chart>) -> Option<String> {
+    chart.map(|chart| chart.inline())
 }
 
 fn lead(facts: &Facts) -> String {
@@ -278,8 +292,8 @@ fn training(facts: &Facts) -> Option<Training> {
     facts.extend(best.map(|best| ("Best validation accuracy", percent(best))));
     Some(Training {
         facts: facts.into_iter().map(|(name, value)| Fact { name, value }).collect(),
-        loss: lines::draw(&trained.loss_curve, "Training loss", "loss", false),
-        validation: lines::draw(&trained.validation_scores, "Validation accuracy", "validation accuracy", true),
+        loss: inline(lines::draw(&trained.loss_curve, "Training loss", "loss", false)),
+        validation: inline(lines::draw(&trained.validation_scores, "Validation accuracy", "validation accuracy", true)),
     })
 }
 
@@ -303,8 +317,8 @@ fn components(facts: &Facts) -> Option<Components> {
         legend: if drawn { legend.collect() } else { Vec::new() },
         folded: facts.classes.len() > OPEN,
         has_test: facts.points.iter().any(|point| point.test),
-        scatter,
-        spectrum: spectrum::draw(&reduced.ratio, "Share of the variance by component, and its sum"),
+        scatter: inline(scatter),
+        spectrum: inline(spectrum::draw(&reduced.ratio, "Share of the variance by component, and its sum")),
     })
 }
 

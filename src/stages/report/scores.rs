@@ -55,7 +55,6 @@ pub struct Cell {
     /// Strength of the shade, 0 to 1.
     pub shade: String,
     pub kind: &'static str,
-    pub strong: bool,
     pub tip: String,
 }
 
@@ -100,7 +99,11 @@ pub fn section(facts: &Facts) -> Option<Section> {
         summary: summary(scores),
         numbers: numbers(scores, facts.train_accuracy),
         table: few.then(|| table(scores, &facts.classes)),
-        chart: if few { None } else { matrix::draw(&scores.confusion_matrix, &facts.classes, &title) },
+        chart: if few {
+            None
+        } else {
+            matrix::draw(&scores.confusion_matrix, &facts.classes, &title).map(|chart| chart.inline())
+        },
         names: if few { facts.classes.clone() } else { Vec::new() },
         pairs,
         more_pairs,
@@ -145,6 +148,11 @@ fn numbers(scores: &Scores, train_accuracy: Option<f64>) -> Vec<Number> {
     all
 }
 
+/// Strength of the colour of a cell, 0 to 1: the numbers on the strongest can still be read.
+pub fn shade(share: f64) -> f64 {
+    0.06 + 0.58 * share
+}
+
 fn table(scores: &Scores, classes: &[String]) -> Vec<Row> {
     let rows = scores.confusion_matrix.iter().zip(classes).enumerate().map(|(truth, (counts, name))| {
         let total: u64 = counts.iter().sum();
@@ -159,7 +167,7 @@ fn table(scores: &Scores, classes: &[String]) -> Vec<Row> {
                 ),
                 // one decimal is for the tip: a cell is small
                 share: if n == 0 { String::new() } else { format!("{:.0}\u{202f}%", 100.0 * share) },
-                shade: if n == 0 { "0".into() } else { format!("{:.2}", 0.08 + 0.92 * share) },
+                shade: if n == 0 { "0".into() } else { format!("{:.2}", shade(share)) },
                 kind: if n == 0 {
                     "none"
                 } else if truth == predicted {
@@ -167,7 +175,6 @@ fn table(scores: &Scores, classes: &[String]) -> Vec<Row> {
                 } else {
                     "miss"
                 },
-                strong: share > 0.85,
             }
         });
         Row { name: name.clone(), cells: cells.collect() }

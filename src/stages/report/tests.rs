@@ -351,7 +351,7 @@ fn every_chart_of_a_whole_run_is_a_figure() {
     let facts = run(&FRUITS, 30, 0.1);
     let charts = figures::charts(&facts);
     // the last component holds less than a tenth of a per cent
-    assert!(charts.iter().all(|(_, svg)| !svg.contains("< ")) && charts[6].1.contains("&lt; 0.1"));
+    assert!(charts.iter().all(|(_, chart)| !chart.marks.contains("< ")) && charts[6].1.marks.contains("&lt; 0.1"));
     let names: Vec<&str> = charts.into_iter().map(|(name, _)| name).collect();
     let all = ["network", "confusion_matrix", "calibration", "loss", "validation", "components", "variance_explained"];
     assert_eq!(names, all);

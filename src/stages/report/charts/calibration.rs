@@ -2,14 +2,14 @@
 
 use std::fmt::Write;
 
-use super::{Axis, Frame, coordinate, percent};
+use super::{Axis, Chart, Frame, coordinate, percent};
 use crate::learn::metrics::Bin;
 use crate::stages::report::words::plural;
 
 const HEIGHT: f64 = 320.0;
 
 /// Bars of accuracy over confidence, and the line on which a classifier lies that knows how sure it may be. None without a prediction.
-pub fn draw(bins: &[Bin], title: &str) -> Option<String> {
+pub fn draw(bins: &[Bin], title: &str) -> Option<Chart> {
     let total: usize = bins.iter().map(|bin| bin.count).sum();
     if total == 0 {
         return None;
@@ -55,7 +55,7 @@ mod tests {
     fn only_bins_with_predictions_are_bars() {
         let bin = |low: f64, count, confidence, accuracy| Bin { low, high: low + 0.1, count, confidence, accuracy };
         assert!(draw(&[bin(0.1, 0, None, None)], "t").is_none());
-        let svg = draw(&[bin(0.1, 0, None, None), bin(0.9, 40, Some(0.97), Some(1.0))], "t").expect("a chart");
+        let svg = draw(&[bin(0.1, 0, None, None), bin(0.9, 40, Some(0.97), Some(1.0))], "t").expect("a chart").inline();
         assert_eq!((svg.matches("<rect").count(), svg.matches("<circle").count()), (1, 1));
         assert!(!svg.contains("NaN") && svg.contains("100\u{202f}% right of 40 test images"), "{svg}");
     }

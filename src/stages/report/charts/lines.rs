@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Axis, Frame, coordinate};
+use super::{Axis, Chart, Frame, coordinate};
 use crate::stages::report::words;
 
 const HEIGHT: f64 = 280.0;
@@ -10,7 +10,7 @@ const HEIGHT: f64 = 280.0;
 const MOST: usize = 800;
 
 /// A curve over iterations (epochs, where there are any) 1, 2, …; `name` is the vertical axis, `percent` writes it in percent. None without a finite value.
-pub fn draw(values: &[f64], title: &str, name: &str, percent: bool) -> Option<String> {
+pub fn draw(values: &[f64], title: &str, name: &str, percent: bool) -> Option<Chart> {
     let stride = values.len().div_ceil(MOST).max(1);
     let all = values.iter().enumerate().map(|(i, &value)| ((i + 1) as f64, value));
     let points: Vec<(f64, f64)> = all.filter(|(_, value)| value.is_finite()).collect();
@@ -51,10 +51,10 @@ mod tests {
 
     #[test]
     fn one_epoch_is_a_point_and_long_trainings_are_thinned() {
-        let one = draw(&[0.7], "t", "loss", false).expect("a chart");
+        let one = draw(&[0.7], "t", "loss", false).expect("a chart").inline();
         assert!(one.contains("<circle") && !one.contains("class=\"line\""), "{one}");
         let values: Vec<f64> = (0..10_000).map(|i| 1.0 / (1.0 + f64::from(i))).collect();
-        let long = draw(&values, "t", "loss", false).expect("a chart");
+        let long = draw(&values, "t", "loss", false).expect("a chart").inline();
         assert!(long.len() < 20_000 && long.contains("1.00e-4"), "{} bytes", long.len());
         assert!(!long.contains("NaN"));
     }

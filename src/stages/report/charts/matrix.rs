@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
-use super::{coordinate, escape, open, percent};
+use super::{Chart, WIDTH, coordinate, escape, percent};
 
-const SIDE: f64 = 480.0;
+const SIDE: f64 = WIDTH;
 /// Room for the names of the two directions.
 const MARGIN: f64 = 22.0;
 /// Classes up to which a cell tells its numbers when pointed at.
@@ -15,13 +15,13 @@ const LEAST: f64 = 2.2;
 const SHADES: usize = 8;
 
 /// The counts `[truth][predicted]`, shaded by their share of the row. None without a picture.
-pub fn draw(counts: &[Vec<u64>], classes: &[String], title: &str) -> Option<String> {
+pub fn draw(counts: &[Vec<u64>], classes: &[String], title: &str) -> Option<Chart> {
     let n = counts.len();
     if n == 0 || counts.iter().flatten().all(|&count| count == 0) {
         return None;
     }
     let cell = (SIDE - MARGIN) / n as f64;
-    let mut out = open(SIDE, SIDE, title);
+    let mut out = String::new();
     let far = coordinate(SIDE - 1.0);
     write!(
         out,
@@ -35,7 +35,7 @@ pub fn draw(counts: &[Vec<u64>], classes: &[String], title: &str) -> Option<Stri
     } else {
         shades(&mut out, counts, cell);
     }
-    Some(out + "</svg>")
+    Some(Chart { width: SIDE, height: SIDE, title: title.into(), marks: out })
 }
 
 /// The cells that are not empty: truth, predicted, count, share of the row.
@@ -92,7 +92,7 @@ mod tests {
         let classes = ["<a>", "b"].map(String::from);
         assert!(draw(&[], &[], "t").is_none());
         assert!(draw(&[vec![0, 0], vec![0, 0]], &classes, "t").is_none());
-        let svg = draw(&[vec![3, 1], vec![0, 2]], &classes, "t").expect("a chart");
+        let svg = draw(&[vec![3, 1], vec![0, 2]], &classes, "t").expect("a chart").inline();
         assert_eq!((svg.matches("<rect").count(), svg.matches("class=\"miss\"").count()), (3, 1));
         assert!(svg.contains("&lt;a&gt;, predicted b: 1 (25.0\u{202f}%)"), "{svg}");
     }
@@ -106,7 +106,7 @@ mod tests {
             (1..3).for_each(|j| counts[i][(i * 7 + j * 31) % n] += 1);
         });
         let classes: Vec<String> = (0..n).map(|i| i.to_string()).collect();
-        let svg = draw(&counts, &classes, "t").expect("a chart");
+        let svg = draw(&counts, &classes, "t").expect("a chart").inline();
         assert!(svg.len() < 150_000, "{} bytes", svg.len());
     }
 }

@@ -1,8 +1,9 @@
-//! Charts as inline SVG: no script, colours by the page's style sheet, so that they follow light and dark.
+//! Charts as SVG: no script, looks by `chart.css` and the [`colours`], so that they follow light and dark.
 //!
-//! A chart returns `None` when there is nothing to draw: an empty frame tells nobody anything. Text goes through [`escape`] only.
+//! What draws returns `None` when there is nothing to draw: an empty frame tells nobody anything. Text goes through [`escape`] only.
 
 pub mod calibration;
+pub mod colours;
 pub mod lines;
 pub mod matrix;
 pub mod network;
@@ -18,6 +19,25 @@ use crate::stages::report::words;
 pub const WIDTH: f64 = 480.0;
 /// Width of a digit of the charts' text.
 const DIGIT: f64 = 6.8;
+
+/// A chart: what it shows, in units of its own from the upper left corner.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Chart {
+    pub width: f64,
+    pub height: f64,
+    /// What a screen reader says.
+    pub title: String,
+    /// The elements.
+    pub marks: String,
+}
+
+impl Chart {
+    /// The SVG inside a page: it fills its column.
+    pub fn inline(&self) -> String {
+        let ([w, h], title, marks) = ([self.width, self.height].map(coordinate), escape(&self.title), &self.marks);
+        format!("<svg class=\"chart\" viewBox=\"0 0 {w} {h}\" role=\"img\" aria-label=\"{title}\">{marks}</svg>")
+    }
+}
 
 /// A coordinate with one decimal at most.
 pub fn coordinate(value: f64) -> String {
@@ -147,9 +167,9 @@ impl Frame {
         format!("<path class=\"line\" d=\"M{}\"/>", steps.join("L"))
     }
 
-    /// The whole SVG: axes named `x` and `y` under `marks`; `title` is what a screen reader says.
-    pub fn draw(&self, title: &str, [x, y]: [&str; 2], marks: &str) -> String {
-        let mut out = open(WIDTH, self.height, title);
+    /// The whole chart: axes named `x` and `y` under `marks`; `title` is what a screen reader says.
+    pub fn draw(&self, title: &str, [x, y]: [&str; 2], marks: &str) -> Chart {
+        let mut out = String::new();
         let [left, right, top, bottom] = self.edges();
         let [l, r, b] = [left, right, bottom].map(coordinate);
         out.push_str("<g class=\"axes\" aria-hidden=\"true\">");
@@ -180,19 +200,13 @@ impl Frame {
         let (name, last) = (coordinate(top - 12.0), coordinate(self.height - 5.0));
         write!(out, "<text class=\"name\" x=\"2\" y=\"{name}\">{}</text>", escape(y)).ok();
         write!(out, "<text class=\"name e\" x=\"{r}\" y=\"{last}\">{}</text></g>", escape(x)).ok();
-        out + marks + "</svg>"
+        Chart { width: WIDTH, height: self.height, title: title.into(), marks: out + marks }
     }
 }
 
 /// A share in words, for a text inside a chart: a small one is `< 0.1 %`.
 pub fn percent(share: f64) -> String {
     escape(&words::percent(share))
-}
-
-/// The beginning of an SVG that fills its column.
-pub fn open(width: f64, height: f64, title: &str) -> String {
-    let (w, h, title) = (coordinate(width), coordinate(height), escape(title));
-    format!("<svg class=\"chart\" viewBox=\"0 0 {w} {h}\" role=\"img\" aria-label=\"{title}\">")
 }
 
 #[cfg(test)]
@@ -232,8 +246,9 @@ mod tests {
             escape("<script>alert(\"x\")</script> & 'y'"),
             "&lt;script&gt;alert(&quot;x&quot;)&lt;/script&gt; &amp; &#39;y&#39;"
         );
-        let svg =
-            Frame::new(Axis::round(0.0, 1.0, 4), Axis::round(0.0, 1.0, 4), 200.0).draw("a\"<b>", ["<x>", "'y'"], "");
+        let svg = Frame::new(Axis::round(0.0, 1.0, 4), Axis::round(0.0, 1.0, 4), 200.0)
+            .draw("a\"<b>", ["<x>", "'y'"], "")
+            .inline();
         assert!(
             svg.contains("aria-label=\"a&quot;&lt;b&gt;\"") && svg.contains("&lt;x&gt;") && !svg.contains("<x>"),
             "{svg}"

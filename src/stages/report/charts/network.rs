@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{WIDTH, coordinate, escape, open};
+use super::{Chart, WIDTH, coordinate, escape};
 use crate::models::Shape;
 use crate::stages::report::blocks::Block;
 use crate::stages::report::words::{count, percent, plural, size};
@@ -35,13 +35,13 @@ struct Row {
 }
 
 /// The drawing. None without a block.
-pub fn draw(blocks: &[Block], steps: &[Step], title: &str) -> Option<String> {
+pub fn draw(blocks: &[Block], steps: &[Step], title: &str) -> Option<Chart> {
     if blocks.is_empty() {
         return None;
     }
     let rows: Vec<Row> = blocks.iter().map(|block| of_block(block, blocks)).chain(steps.iter().map(of_step)).collect();
     let told: Vec<String> = rows.iter().map(|row| format!("{} {}", row.name, row.shape)).collect();
-    let mut out = open(WIDTH, ROW * rows.len() as f64, &format!("{title}: {}", told.join(", ")));
+    let mut out = String::new();
     for (i, row) in rows.iter().enumerate() {
         let middle = ROW * (i as f64 + 0.5);
         let [width, height] = row.bar;
@@ -59,7 +59,8 @@ pub fn draw(blocks: &[Block], steps: &[Step], title: &str) -> Option<String> {
         write!(out, "<text x=\"{TEXT}\" y=\"{lower}\">{detail}</text>").ok();
         write!(out, "<text class=\"e\" x=\"{}\" y=\"{upper}\">{shape}</text>", coordinate(WIDTH - 1.0)).ok();
     }
-    Some(out + "</svg>")
+    let title = format!("{title}: {}", told.join(", "));
+    Some(Chart { width: WIDTH, height: ROW * rows.len() as f64, title, marks: out })
 }
 
 fn of_block(block: &Block, all: &[Block]) -> Row {
@@ -125,7 +126,7 @@ mod tests {
         assert!(draw(&[], &[], "t").is_none());
         let blocks = [block("in<put", 3, 224, false), block("conv", 2048, 7, true)];
         let steps = [Step { name: "features", detail: "mean".into(), width: 2048 }];
-        let svg = draw(&blocks, &steps, "Architecture").expect("a drawing");
+        let svg = draw(&blocks, &steps, "Architecture").expect("a drawing").inline();
         assert_eq!(svg.matches("<rect").count(), 3);
         assert_eq!(svg.matches("class=\"tap\"").count(), 1);
         assert!(svg.contains("in&lt;put") && !svg.contains("in<put") && svg.contains("7 × 7 × 2,048"), "{svg}");

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Axis, Frame, coordinate, escape};
+use super::{Axis, Chart, Frame, coordinate, escape};
 use crate::stages::report::facts::Point;
 use crate::stages::report::words::percent;
 
@@ -64,7 +64,7 @@ fn drawn(points: &[Point]) -> Vec<&Point> {
 }
 
 /// The chart; `ratio` are the shares of the variance of both axes. None without a point.
-pub fn draw(points: &[Point], classes: &[String], ratio: [f64; 2], title: &str) -> Option<String> {
+pub fn draw(points: &[Point], classes: &[String], ratio: [f64; 2], title: &str) -> Option<Chart> {
     let drawn = drawn(points);
     if drawn.is_empty() {
         return None;
@@ -107,11 +107,11 @@ mod tests {
     fn points_are_thinned_the_same_way_every_time() {
         let classes = ["a", "b", "c"].map(String::from);
         assert!(draw(&[], &classes, [0.5, 0.2], "t").is_none());
-        let svg = draw(&points(5000), &classes, [0.5, 0.2], "t").expect("a chart");
+        let svg = draw(&points(5000), &classes, [0.5, 0.2], "t").expect("a chart").inline();
         assert_eq!(svg.matches("<title>").count(), MOST);
         let mut backwards = points(5000);
         backwards.reverse();
-        assert_eq!(Some(svg), draw(&backwards, &classes, [0.5, 0.2], "t"));
+        assert_eq!(Some(svg), draw(&backwards, &classes, [0.5, 0.2], "t").map(|chart| chart.inline()));
     }
 
     #[test]
@@ -119,7 +119,7 @@ mod tests {
         let mut some = points(3);
         some[0].at = [f64::NAN, 0.0];
         some[1].path = "<a>&\".jpg".into();
-        let svg = draw(&some, &["<b>".into(), "<i>".into(), "c".into()], [0.5, 0.2], "t").expect("a chart");
+        let svg = draw(&some, &["<b>".into(), "<i>".into(), "c".into()], [0.5, 0.2], "t").expect("a chart").inline();
         assert_eq!(svg.matches("<title>").count(), 2);
         assert!(!svg.contains("<i>") && !svg.contains("<a>") && !svg.contains("NaN"), "{svg}");
     }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Axis, Frame, coordinate, percent};
+use super::{Axis, Chart, Frame, coordinate, percent};
 
 /// That of the scatter plot, which stands beside it.
 const HEIGHT: f64 = 400.0;
@@ -10,7 +10,7 @@ const HEIGHT: f64 = 400.0;
 const NAMED: usize = 120;
 
 /// Bars of `ratio` and the line of its sums. None without a component.
-pub fn draw(ratio: &[f64], title: &str) -> Option<String> {
+pub fn draw(ratio: &[f64], title: &str) -> Option<Chart> {
     if ratio.is_empty() || ratio.iter().any(|share| !share.is_finite()) {
         return None;
     }
@@ -70,15 +70,15 @@ mod tests {
     #[test]
     fn bars_are_as_many_as_components_and_the_sum_is_told() {
         assert!(draw(&[], "t").is_none());
-        let svg = draw(&[0.5, 0.25, 0.125], "t").expect("a chart");
+        let svg = draw(&[0.5, 0.25, 0.125], "t").expect("a chart").inline();
         assert_eq!(svg.matches("<rect").count(), 3);
         assert!(
             svg.contains("87.5\u{202f}%") && svg.contains("component 2: 25.0\u{202f}%, up to here 75.0\u{202f}%"),
             "{svg}"
         );
-        let many = draw(&vec![1.0 / 512.0; 512], "t").expect("a chart");
+        let many = draw(&vec![1.0 / 512.0; 512], "t").expect("a chart").inline();
         assert!(!many.contains("<title>") && many.len() < 60_000, "{} bytes", many.len());
-        assert!(draw(&[1.0], "t").expect("a chart").contains("<rect"));
+        assert!(draw(&[1.0], "t").expect("a chart").inline().contains("<rect"));
     }
 
     #[test]
