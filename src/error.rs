@@ -11,6 +11,7 @@ use crate::models::GraphError;
 use crate::plan::PlanError;
 use crate::plot::PlotError;
 use crate::progress::Interrupted;
+use crate::stages::compare::CompareError;
 use crate::stages::evaluate::EvaluateError;
 use crate::stages::extract::ExtractError;
 use crate::stages::reduce::ReduceError;
@@ -47,6 +48,8 @@ pub enum Error {
     Train(#[from] TrainError),
     #[error(transparent)]
     Evaluate(#[from] EvaluateError),
+    #[error(transparent)]
+    Compare(#[from] CompareError),
     #[error(transparent)]
     Report(#[from] ReportError),
     #[error(transparent)]
@@ -123,6 +126,7 @@ impl Error {
                 | Error::Reduce(ReduceError::Interrupted(_))
                 | Error::Train(TrainError::Interrupted(_))
                 | Error::Evaluate(EvaluateError::Interrupted(_))
+                | Error::Compare(CompareError::Interrupted(_))
                 | Error::Report(ReportError::Interrupted(_))
         )
     }

@@ -5,6 +5,7 @@
 //!
 //! scan ──> extract ───────────────────────────> select ──> reduce ──> train ──> evaluate ──> report
 //! listing [decode ▸ recipe ▸ forward ▸ write]   columns     PCA        MLP       metrics      html
+//!               └──> compare (copies, labels in doubt, outliers) ───────────────────────────────┘
 //!    └────────── each stage commits its result to the run store; what is committed is not computed again ──────────┘
 //! ```
 //!

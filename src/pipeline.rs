@@ -1,4 +1,4 @@
-//! The main path: seven stages in order. What is committed under the fingerprint of now is not computed again.
+//! The main path: eight stages in order. What is committed under the fingerprint of now is not computed again.
 
 use std::time::Instant;
 
@@ -13,6 +13,7 @@ pub use crate::memory::peak_mb as peak_memory_mb;
 use crate::plan::Plan;
 use crate::progress::Ui;
 use crate::stages::StageId;
+use crate::stages::compare::{self, Compared};
 use crate::stages::evaluate::{self, Evaluated};
 use crate::stages::extract::{self, Extracted};
 use crate::stages::reduce::{self, Reduced};
@@ -43,6 +44,7 @@ pub struct Outcome {
     pub reduced: Option<Reduced>,
     pub trained: Option<Trained>,
     pub evaluated: Option<Evaluated>,
+    pub compared: Option<Compared>,
     pub reported: Option<Reported>,
     /// The stages that were computed now.
     pub computed: Vec<StageId>,
@@ -93,6 +95,10 @@ pub fn run(plan: &Plan, options: &Options, ui: &Ui) -> Result<Outcome, Error> {
         Some(trained) => run.stage(StageId::Evaluate, || evaluate::run(plan, source, &listing.classes, trained, ui))?,
         None => None,
     };
+    let compared = match &extracted {
+        Some(extracted) => run.stage(StageId::Compare, || compare::run(plan, &listing, extracted, ui))?,
+        None => None,
+    };
     let (computed, seconds, memory) = (run.computed.clone(), run.seconds.clone(), run.memory.clone());
     let mut outcome = Outcome {
         listing,
@@ -101,6 +107,7 @@ pub fn run(plan: &Plan, options: &Options, ui: &Ui) -> Result<Outcome, Error> {
         reduced,
         trained,
         evaluated,
+        compared,
         reported: None,
         computed,
         seconds,
@@ -130,6 +137,7 @@ impl Keys {
         let scanned = listing.fingerprint();
         let mut keys = vec![(StageId::Scan, scanned.clone(), Value::Null)];
         let mut above = scanned;
+        let (mut features, mut compared) = (String::new(), None);
         for &stage in plan.stages.iter().filter(|&&stage| stage != StageId::Scan) {
             if matches!(stage, StageId::Train | StageId::Evaluate) && listing.classes.is_empty() {
                 continue;
@@ -143,11 +151,24 @@ impl Keys {
                 StageId::Report => {
                     json!({"report": config.report, "name": config.name, "hash": config.input.hash, "version": env!("CARGO_PKG_VERSION")})
                 }
+                StageId::Compare => compare::settings(),
                 StageId::Scan | StageId::Evaluate => Value::Null,
             };
-            let mut key = fingerprint(stage.name(), &settings, &[&above])?;
+            if stage == StageId::Compare {
+                // of the features, whatever is learnt of them
+                let key = fingerprint(stage.name(), &settings, &[&features])?;
+                compared = Some(key.clone());
+                keys.push((stage, key, settings));
+                continue;
+            }
+            let inputs: Vec<&str> = match (stage, &compared) {
+                (StageId::Report, Some(compared)) => vec![&above, compared],
+                _ => vec![&above],
+            };
+            let mut key = fingerprint(stage.name(), &settings, &inputs)?;
             above.clone_from(&key);
             if stage == StageId::Extract {
+                features.clone_from(&key);
                 // the manifest tells more, the numbers stand in one file more; no number of a later stage comes of it
                 for (name, _) in
                     [("hash", config.input.hash), ("npy", config.output.npy)].iter().filter(|asked| asked.1)
@@ -207,7 +228,8 @@ impl Run<'_> {
             return Ok(None);
         }
         // what can be read now may change everything that is computed from it
-        let forced = self.options.force.is_some_and(|force| stage >= force) || self.options.retry_failed;
+        let forced =
+            self.options.force.is_some_and(|force| stage == force || stage.follows(force)) || self.options.retry_failed;
         if !forced
             && let Some(record) = self.keys.committed(self.plan, stage)
             && let Ok(result) = serde_json::from_value(record.result)
@@ -220,7 +242,11 @@ impl Run<'_> {
         let path = self.plan.dir.record(stage);
         if path.exists() {
             // what this stage wrote under other settings may not be written again; extract keeps the shards that are still good
-            if let Some(record) = Record::read(&self.plan.dir, stage).filter(|_| stage != StageId::Extract) {
+            if let Some(mut record) = Record::read(&self.plan.dir, stage).filter(|_| stage != StageId::Extract) {
+                // what another stage has written since, as `compare` writes a table that was the report's, is not this one's any more
+                let others = StageId::ALL.into_iter().filter(|&other| other != stage);
+                let others: Vec<Record> = others.filter_map(|other| Record::read(&self.plan.dir, other)).collect();
+                record.files.retain(|file| !others.iter().flat_map(|other| &other.files).any(|o| o.file == file.file));
                 record.delete_files(&self.plan.dir);
             }
             // the files are about to change: from here on they are nobody's until they are committed again

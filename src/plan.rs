@@ -200,6 +200,7 @@ fn stages(pipeline: &Pipeline) -> Vec<StageId> {
         StageId::Select => pipeline.select.is_some(),
         StageId::Reduce => pipeline.reduce.is_some(),
         StageId::Train | StageId::Evaluate => pipeline.train.is_some(),
+        StageId::Compare => pipeline.report.as_ref().is_some_and(|report| report.quality),
         StageId::Report => pipeline.report.is_some(),
     };
     StageId::ALL.into_iter().filter(asked).collect()

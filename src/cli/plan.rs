@@ -88,6 +88,7 @@ fn state(
     if stage == StageId::Scan {
         return Ok(None);
     }
+    let above = above.filter(|&above| stage.follows(above));
     if keys.committed(plan, stage).is_some() && above.is_none() {
         return Ok(None);
     }

@@ -1,5 +1,6 @@
 //! The stages: units of work that are committed, fingerprinted and resumed. A stage never calls another; [`crate::pipeline`] does.
 
+pub mod compare;
 pub mod evaluate;
 pub mod extract;
 pub mod reduce;
@@ -22,18 +23,21 @@ pub enum StageId {
     Reduce,
     Train,
     Evaluate,
+    /// Of the features alone; after the classifier, for which nobody should wait longer.
+    Compare,
     Report,
 }
 
 impl StageId {
     /// All of them, in order.
-    pub const ALL: [StageId; 7] = [
+    pub const ALL: [StageId; 8] = [
         StageId::Scan,
         StageId::Extract,
         StageId::Select,
         StageId::Reduce,
         StageId::Train,
         StageId::Evaluate,
+        StageId::Compare,
         StageId::Report,
     ];
 
@@ -46,8 +50,14 @@ impl StageId {
             StageId::Reduce => "reduce",
             StageId::Train => "train",
             StageId::Evaluate => "evaluate",
+            StageId::Compare => "compare",
             StageId::Report => "report",
         }
+    }
+
+    /// True when this stage reads what `other` has made, or what was made of that.
+    pub fn follows(self, other: StageId) -> bool {
+        other < self && (self != StageId::Compare || other <= StageId::Extract)
     }
 
     /// The stage of that name.

@@ -88,7 +88,7 @@ fn plan_says_what_is_there_and_why_the_rest_is_not() {
         found.unwrap_or_else(|| panic!("no {stage} in {text}")).to_string()
     };
     let after = plan(&[]);
-    for stage in ["extract ", "select ", "reduce ", "train ", "evaluate ", "report "] {
+    for stage in ["extract ", "select ", "reduce ", "train ", "evaluate ", "compare ", "report "] {
         assert!(line(&after, stage).ends_with("done"), "{after}");
     }
     let changed = plan(&["reduce.pca.components=3"]);

@@ -95,7 +95,7 @@ fn a_changed_section_runs_its_stage_and_what_follows() {
     let workspace = Workspace::with_fruits(4, 2);
     assert_eq!(
         workspace.run("out", &[]).ok().computed(),
-        ["extract", "select", "reduce", "train", "evaluate", "report"]
+        ["extract", "select", "reduce", "train", "evaluate", "compare", "report"]
     );
     let features = workspace.read("out/features/part-00000.parquet");
     let run = workspace.run("out", &["--set", "reduce.pca.components=4"]).ok();

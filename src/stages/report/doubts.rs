@@ -2,18 +2,13 @@
 
 use serde::Serialize;
 
-use super::quality::{Group, NEAR, Outlier, Picture, Quality, SAME, Summary, Suspect};
 use super::scores::Number;
 use super::words::{count, percent, plural};
 use crate::image::data_uri;
+use crate::stages::compare::{Compared, GROUPS, Group, NEAR, Outlier, Picture, SAME, SHOWN, Summary, Suspect};
 
 /// Longer side of a picture here, in pixels: there are many of them.
 pub const LONGEST: usize = 112;
-/// Labels in doubt and outliers shown at most.
-const SHOWN: usize = 12;
-/// Groups of copies shown at most, and pictures of each.
-const GROUPS: usize = 8;
-const MEMBERS: usize = 6;
 
 /// The section.
 #[derive(Clone, Debug, Serialize)]
@@ -52,47 +47,42 @@ pub struct Copies {
 }
 
 /// Puts what was found into words; `picture` gives the JPEG of a path, none when it cannot be read any more.
-pub fn section<E>(
-    quality: &Quality,
-    mut picture: impl FnMut(&str) -> Result<Option<Vec<u8>>, E>,
-) -> Result<Section, E> {
+pub fn section<E>(found: &Compared, mut picture: impl FnMut(&str) -> Result<Option<Vec<u8>>, E>) -> Result<Section, E> {
     let mut card = |of: &Picture, head: String, note: String| {
         let source = picture(&of.path)?.map(|jpeg| data_uri(&jpeg));
         Ok(Card { path: of.path.clone(), source, head, note, witness: None })
     };
     let mut suspects = Vec::new();
-    for Suspect { picture, suggested, votes, of, witness } in quality.suspects.iter().take(SHOWN) {
+    for Suspect { picture, suggested, votes, of, witness } in &found.suspects {
         let head = format!("{}, or {suggested}?", label(picture));
         let mut one = card(picture, head, format!("{votes} of {of} neighbours are {suggested}"))?;
         one.witness = Some(Box::new(card(witness, label(witness), "the nearest of them".into())?));
         suspects.push(one);
     }
     let mut groups = Vec::new();
-    for group in quality.groups.iter().take(GROUPS) {
+    for group in &found.groups {
         let mut cards = Vec::new();
-        for (picture, similarity) in group.members.iter().take(MEMBERS) {
+        for (picture, similarity) in &group.members {
             let split = if picture.test { "test" } else { "train" };
             cards.push(card(picture, label(picture), format!("{split}, {}", told(*similarity)))?);
         }
-        let more = group.members.len().saturating_sub(MEMBERS);
+        let more = group.size.saturating_sub(group.members.len());
         let (title, bad) = title(group);
         groups.push(Copies { title, bad, cards, more: (more > 0).then(|| format!("and {} more", count(more))) });
     }
     let mut outliers = Vec::new();
-    for Outlier { picture, score, similarity } in quality.outliers.iter().take(SHOWN) {
+    for Outlier { picture, score, similarity } in &found.outliers {
         let note = format!("{score:.1} deviations; nearest: {similarity:.2}");
         outliers.push(card(picture, label(picture), note)?);
     }
-    let found = [quality.suspects.len(), quality.groups.len(), quality.outliers.len()];
-    let shown = [SHOWN, GROUPS, SHOWN].into_iter().zip(found);
-    let more: Vec<Option<String>> = shown
-        .map(|(shown, found)| (found > shown).then(|| format!("and {} more in quality.parquet", count(found - shown))))
-        .collect();
-    let more = std::array::from_fn(|i| more.get(i).cloned().flatten());
+    let summary = &found.summary;
+    let all = [(summary.suspects, SHOWN), (summary.groups, GROUPS), (summary.outliers, SHOWN)];
+    let more =
+        all.map(|(all, shown)| (all > shown).then(|| format!("and {} more in quality.parquet", count(all - shown))));
     Ok(Section {
-        summary: summary(&quality.summary),
-        warning: leak(&quality.summary),
-        numbers: numbers(&quality.summary, quality.suspects.len()),
+        summary: described(summary),
+        warning: leak(summary),
+        numbers: numbers(summary),
         suspects,
         groups,
         outliers,
@@ -110,17 +100,14 @@ fn told(similarity: f32) -> String {
 
 /// What the copies of a group have in common, and whether that is a fault.
 fn title(group: &Group) -> (String, bool) {
-    let pictures = plural(group.members.len(), "picture");
-    let tests = group.members.iter().filter(|(picture, _)| picture.test).count();
-    let mut labels: Vec<&str> = group.members.iter().filter_map(|(picture, _)| picture.label.as_deref()).collect();
-    labels.sort_unstable();
-    labels.dedup();
+    let Group { size, tests, labels, .. } = group;
+    let pictures = plural(*size, "picture");
     let place = match tests {
         0 => "in train",
-        n if n == group.members.len() => "in test",
+        n if n == size => "in test",
         _ => "in train and in test",
     };
-    let across = tests > 0 && tests < group.members.len();
+    let across = *tests > 0 && tests < size;
     let under = match labels.len() {
         0 | 1 => String::new(),
         n => format!(", under {n} labels: {}", labels[..n.min(4)].join(", ")),
@@ -128,7 +115,7 @@ fn title(group: &Group) -> (String, bool) {
     (format!("{pictures} {place}{under}"), across || labels.len() > 1)
 }
 
-fn summary(found: &Summary) -> String {
+fn described(found: &Summary) -> String {
     let asked = if found.asked == found.of {
         format!("The features of all {} were compared with one another", plural(found.of, "picture"))
     } else {
@@ -161,11 +148,11 @@ pub fn leak(found: &Summary) -> Option<String> {
     ))
 }
 
-fn numbers(found: &Summary, suspects: usize) -> Vec<Number> {
+fn numbers(found: &Summary) -> Vec<Number> {
     let one =
         |name: &str, value: usize, note: &str| Number { name: name.into(), value: count(value), note: note.into() };
     vec![
-        one("Labels in doubt", suspects, "most neighbours are of one other class"),
+        one("Labels in doubt", found.suspects, "most neighbours are of one other class"),
         one("Copies", found.copies, "the same as another picture before them"),
         one("Near copies", found.near_copies, "nearly the same as another picture"),
         one("Test images with a copy in train", found.leaks, "what is tested was learnt"),

@@ -10,7 +10,6 @@ mod facts;
 mod figures;
 mod files;
 mod page;
-mod quality;
 mod samples;
 mod scores;
 #[cfg(test)]
@@ -31,12 +30,11 @@ use crate::plan::Plan;
 use crate::plot::VectorError;
 use crate::progress::{Interrupted, Ui};
 use crate::stages::StageId;
+use crate::stages::compare::Summary;
 use crate::store::OutputFile;
-use crate::table::ShapeError;
 
 use facts::Facts;
 use page::Page;
-pub use quality::Summary;
 
 /// The page; everything put into it is escaped because of its name.
 const TEMPLATE: (&str, &str) = ("report.html", include_str!("report.html"));
@@ -61,8 +59,6 @@ pub enum ReportError {
     Io(#[from] IoError),
     #[error("report: the page cannot be filled: {0}")]
     Template(#[from] minijinja::Error),
-    #[error("report: the features cannot be compared: {0}")]
-    Shape(#[from] ShapeError),
     #[error("report: {0}")]
     Figure(#[from] VectorError),
     #[error(transparent)]
@@ -79,20 +75,15 @@ pub fn run(
     let line = ui.stage(StageId::Report, None, "pages");
     let facts = Facts::read(plan, settings, outcome)?;
     let mut files = Vec::new();
-    let quality = if settings.quality { quality::run(plan, outcome, ui)? } else { None };
     let root = &plan.pipeline.input.root;
     let picture = |path: &str, longest: usize| -> Result<_, ReportError> {
         ui.check()?;
         Ok(samples::picture(&outcome.listing, root, path, (&plan.backbone.decoding, longest)))
     };
     let samples = samples::groups(&facts.predictions, facts.samples, |path| picture(path, samples::LONGEST))?;
-    let (doubts, summary) = match quality {
-        None => (None, None),
-        Some((found, file)) => {
-            files.push(file);
-            (Some(doubts::section(&found, |path| picture(path, doubts::LONGEST))?), Some(found.summary))
-        }
-    };
+    let compared = outcome.compared.as_ref().filter(|compared| compared.summary.asked > 0);
+    let doubts = compared.map(|found| doubts::section(found, |path| picture(path, doubts::LONGEST))).transpose()?;
+    let summary = compared.map(|found| found.summary);
     if let Some(warning) = summary.as_ref().and_then(doubts::leak) {
         ui.warn(&warning);
     }

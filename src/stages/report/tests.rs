@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 
 use super::charts::network::Step;
 use super::facts::{Average, ClassScores, Facts, Point, Prediction, Scores, TopK, Trouble};
-use super::quality::{Group, Outlier, Quality, Suspect};
 use super::samples::groups;
 use super::{Page, render};
-use super::{Summary, blocks, doubts, figures};
+use super::{blocks, doubts, figures};
 use crate::backbone::Backbone;
 use crate::config::Features;
 use crate::image::{RgbImage, thumbnail};
 use crate::learn::metrics::calibration;
 use crate::stages::StageId;
+use crate::stages::compare::{Compared, GROUPS, Group, MEMBERS, Outlier, Picture, SHOWN, Summary, Suspect};
 use crate::stages::extract::{Extracted, Timing};
 use crate::stages::reduce::Reduced;
 use crate::stages::select::Selected;
@@ -171,8 +171,8 @@ fn troubles() -> Vec<Trouble> {
 }
 
 /// What might be found of the points of `facts`.
-fn quality(facts: &Facts) -> Option<Quality> {
-    let picture = |point: &Point| super::quality::Picture {
+fn quality(facts: &Facts) -> Option<Compared> {
+    let picture = |point: &Point| Picture {
         path: point.path.clone(),
         label: point.class.map(|class| facts.classes[class].clone()),
         test: point.test,
@@ -183,8 +183,13 @@ fn quality(facts: &Facts) -> Option<Quality> {
     }
     let member = |i: usize, similarity: f32| (pictures[i].clone(), similarity);
     let test = pictures.iter().position(|picture| picture.test);
-    let mut groups = vec![Group { members: (8..17).map(|i| member(i, 0.95)).collect() }];
-    groups.extend(test.map(|test| Group { members: vec![member(test, 1.0), member(pictures.len() - 1, 1.0)] }));
+    let members: Vec<_> = (8..17).map(|i| member(i, 0.95)).take(MEMBERS).collect();
+    let mut groups = vec![Group { size: 9, tests: 0, labels: Vec::new(), members }];
+    groups.extend(test.map(|test| {
+        let members = vec![member(test, 1.0), member(pictures.len() - 1, 1.0)];
+        Group { size: 2, tests: 1, labels: Vec::new(), members }
+    }));
+    assert!(groups.len() <= GROUPS);
     let suspect = |i: usize| {
         let (picture, witness) = (pictures[i].clone(), pictures[pictures.len() - 1 - i].clone());
         Some(Suspect { suggested: witness.label.clone()?, picture, votes: 9, of: 10, witness })
@@ -192,7 +197,7 @@ fn quality(facts: &Facts) -> Option<Quality> {
     let outlier = |i: usize| Outlier { picture: pictures[i].clone(), score: 5.5, similarity: 0.21 };
     let leaks = usize::from(test.is_some());
     let tests = pictures.iter().filter(|picture| picture.test).count();
-    Some(Quality {
+    Some(Compared {
         summary: Summary {
             asked: pictures.len(),
             of: pictures.len(),
@@ -203,8 +208,9 @@ fn quality(facts: &Facts) -> Option<Quality> {
             leaks,
             exact_leaks: leaks,
             outliers: 2,
+            groups: groups.len(),
         },
-        suspects: (0..14).filter_map(suspect).collect(),
+        suspects: (0..SHOWN).filter_map(suspect).collect(),
         groups,
         outliers: [3, 4].map(outlier).to_vec(),
     })

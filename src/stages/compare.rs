@@ -1,24 +1,29 @@
-//! `report.quality`: wrong labels, copies and outliers, found by comparing the features of every picture with those of every other.
+//! `compare`: wrong labels, copies and outliers, found by comparing the features of every picture with those of every other.
+//!
+//! A stage of its own, switched by `report.quality`: another title, split of the components or classifier compares nothing again.
 //!
 //! Features are centred (the mean picture is subtracted) and compared by cosine, exactly. Where that would take too long, the pictures asked are a
 //! sample, the test pictures first; the page and `quality.parquet` say so. See `learn::neighbours` and `learn::quality` for the arithmetic.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use thiserror::Error;
 
-use super::ReportError;
+use crate::io::IoError;
 use crate::io::features::Key;
 use crate::io::table::Table;
 use crate::learn::neighbours::{Directions, Near, Neighbours};
 use crate::learn::quality::{self as judge, Vote};
-use crate::pipeline::Outcome;
 use crate::plan::Plan;
-use crate::progress::Ui;
+use crate::progress::{Interrupted, Ui};
+use crate::stages::StageId;
+use crate::stages::extract::Extracted;
 use crate::stages::rows::Shards;
-use crate::stages::scan::Split;
+use crate::stages::scan::{Listing, Split};
 use crate::store::OutputFile;
-use crate::table::FeatureMatrix;
+use crate::table::{FeatureMatrix, ShapeError};
 
 /// Similarity from which two pictures are the same to the network: what rounding leaves of 1.
 pub const SAME: f32 = 1.0 - 2e-6;
@@ -38,6 +43,28 @@ const KEPT: usize = 2 * VOTERS;
 const BYTES: usize = 1 << 30;
 /// Multiply-accumulates that the comparison may take: about a minute on two cores.
 const WORK: usize = 2_000_000_000_000;
+
+/// Labels in doubt and outliers told of at most; the table has all.
+pub const SHOWN: usize = 12;
+/// Groups of copies told of at most, and pictures of each.
+pub const GROUPS: usize = 8;
+pub const MEMBERS: usize = 6;
+
+/// The pictures cannot be compared.
+#[derive(Debug, Error)]
+pub enum CompareError {
+    #[error(transparent)]
+    Io(#[from] IoError),
+    #[error("compare: {0}")]
+    Shape(#[from] ShapeError),
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+}
+
+/// What the comparison depends on beside the features.
+pub fn settings() -> Value {
+    json!({"near": NEAR, "voters": VOTERS, "majority": MAJORITY, "outlier": OUTLIER})
+}
 
 /// What was found, in numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,6 +86,9 @@ pub struct Summary {
     /// Those of them whose copy is exact.
     pub exact_leaks: usize,
     pub outliers: usize,
+    /// Groups of pictures that are copies of one another, over however many steps.
+    #[serde(default)]
+    pub groups: usize,
 }
 
 impl Summary {
@@ -77,20 +107,20 @@ impl Summary {
     }
 }
 
-/// What was found, picture by picture.
-#[derive(Clone, Debug, Default)]
-pub struct Quality {
+/// What `compare` commits: the numbers, and the worst of what was found; `quality.parquet` has all.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Compared {
     pub summary: Summary,
-    /// The most certain first.
+    /// The most certain first, [`SHOWN`] at most.
     pub suspects: Vec<Suspect>,
-    /// Those across train and test first, then those with several labels, then the largest.
+    /// Those across train and test first, then those with several labels, then the largest; [`GROUPS`] at most.
     pub groups: Vec<Group>,
-    /// The farthest first.
+    /// The farthest first, [`SHOWN`] at most.
     pub outliers: Vec<Outlier>,
 }
 
 /// A picture of a run, as far as the page tells of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Picture {
     pub path: String,
     pub label: Option<String>,
@@ -98,7 +128,7 @@ pub struct Picture {
 }
 
 /// A label that the neighbours contradict.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Suspect {
     pub picture: Picture,
     pub suggested: String,
@@ -109,14 +139,19 @@ pub struct Suspect {
 }
 
 /// Pictures that are copies or near copies of one another, over however many steps.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Group {
-    /// With the similarity to the most similar other one.
+    /// How many pictures it has, and how many of them are in test.
+    pub size: usize,
+    pub tests: usize,
+    /// The classes that they are said to be of, sorted.
+    pub labels: Vec<String>,
+    /// [`MEMBERS`] of them at most, with the similarity to the most similar other one.
     pub members: Vec<(Picture, f32)>,
 }
 
 /// A picture unlike all others.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Outlier {
     pub picture: Picture,
     /// Robust standard deviations above the median distance.
@@ -150,16 +185,25 @@ struct Verdict {
     score: f64,
 }
 
-/// Compares the pictures and writes `quality.parquet`; none of fewer than two pictures.
-pub fn run(plan: &Plan, outcome: &Outcome, ui: &Ui) -> Result<Option<(Quality, OutputFile)>, ReportError> {
-    let Some(extracted) = outcome.extracted.as_ref().filter(|extracted| extracted.ok > 1) else { return Ok(None) };
-    let rows = Rows::read(plan, outcome, extracted.ok, ui)?;
+/// Compares the pictures and writes `quality.parquet`; of fewer than two pictures nothing is said.
+pub fn run(
+    plan: &Plan,
+    listing: &Listing,
+    extracted: &Extracted,
+    ui: &Ui,
+) -> Result<(Compared, Vec<OutputFile>), CompareError> {
+    if extracted.ok < 2 {
+        return Ok((Compared::default(), Vec::new()));
+    }
+    let line = ui.stage(StageId::Compare, None, "images");
+    let rows = Rows::read(plan, &listing.classes, extracted, ui)?;
     let found = rows.directions.search(&rows.queries, KEPT, &rows.groups, |_| ui.check())?;
     let verdicts = rows.judge(&found);
     let path = plan.dir.quality();
-    rows.write(&verdicts, &outcome.listing.classes, &path, &plan.metadata())?;
-    let quality = rows.tell(&found, &verdicts, &outcome.listing.classes, extracted.ok);
-    Ok(Some((quality, OutputFile::of(&plan.dir, &path)?)))
+    rows.write(&verdicts, &listing.classes, &path, &plan.metadata())?;
+    let compared = rows.tell(&found, &verdicts, &listing.classes, extracted.ok);
+    line.finish(&compared.summary.describe());
+    Ok((compared, vec![OutputFile::of(&plan.dir, &path)?]))
 }
 
 /// The beginning of the hash of a path: an order that is neither the folder's nor chance.
@@ -169,13 +213,13 @@ fn hash(path: &str) -> u64 {
 }
 
 impl Rows {
-    fn read(plan: &Plan, outcome: &Outcome, ok: usize, ui: &Ui) -> Result<Self, ReportError> {
-        let (width, shards) = (plan.width(), outcome.extracted.as_ref().map_or(0, |extracted| extracted.shards));
+    fn read(plan: &Plan, classes: &[String], extracted: &Extracted, ui: &Ui) -> Result<Self, CompareError> {
+        let (width, shards, ok) = (plan.width(), extracted.shards, extracted.ok);
         let room = (BYTES / (4 * width.max(1))).max(2);
         let share = (room as f64 / ok as f64).min(1.0);
         let taken = |key: &Key| share >= 1.0 || (hash(&key.path) as f64) < share * u64::MAX as f64;
         let (mut keys, mut data) = (Vec::new(), Vec::with_capacity(width * ok.min(room + room / 16)));
-        Shards::of(&plan.dir, shards).for_each::<ReportError>(None, ui, |some, matrix| {
+        Shards::of(&plan.dir, shards).for_each::<CompareError>(None, ui, |some, matrix| {
             for (key, row) in some.iter().zip(matrix.iter_rows()).filter(|(key, _)| taken(key)) {
                 keys.push(key.clone());
                 data.extend_from_slice(row);
@@ -183,8 +227,7 @@ impl Rows {
             Ok(())
         })?;
         centre(&mut data, width);
-        let numbers: BTreeMap<&str, usize> =
-            outcome.listing.classes.iter().enumerate().map(|(i, name)| (name.as_str(), i)).collect();
+        let numbers: BTreeMap<&str, usize> = classes.iter().enumerate().map(|(i, name)| (name.as_str(), i)).collect();
         let labels = keys.iter().map(|key| numbers.get(key.label.as_deref()?).copied()).collect();
         let groups: Vec<u8> =
             keys.iter().map(|key| u8::from(key.split.as_deref() == Some(Split::Test.word()))).collect();
@@ -240,7 +283,7 @@ impl Rows {
         classes: &[String],
         path: &std::path::Path,
         metadata: &[(String, String)],
-    ) -> Result<(), ReportError> {
+    ) -> Result<(), IoError> {
         let key = |row: usize| &self.keys[row];
         let own = || verdicts.iter().map(|one| key(one.row));
         let nearest = || verdicts.iter().map(|one| one.nearest.map(|near| key(near.row)));
@@ -273,8 +316,7 @@ impl Rows {
             .counts("votes_for_label", verdicts.iter().map(|one| Some(one.vote?.own as u64)))
             .floats("outlier_score", verdicts.iter().map(|one| one.score as f32).collect())
             .flags("outlier", verdicts.iter().map(|one| one.score > OUTLIER).collect())
-            .write(path, metadata)?;
-        Ok(())
+            .write(path, metadata)
     }
 
     fn picture(&self, row: usize) -> Picture {
@@ -282,8 +324,9 @@ impl Rows {
         Picture { path: key.path.clone(), label: key.label.clone(), test: self.groups[row] == 1 }
     }
 
-    fn tell(&self, found: &[Neighbours], verdicts: &[Verdict], classes: &[String], of: usize) -> Quality {
+    fn tell(&self, found: &[Neighbours], verdicts: &[Verdict], classes: &[String], of: usize) -> Compared {
         let count = |holds: &dyn Fn(&Verdict) -> bool| verdicts.iter().filter(|one| holds(one)).count();
+        let groups = self.groups_of(verdicts, found);
         let summary = Summary {
             asked: verdicts.len(),
             of,
@@ -294,6 +337,7 @@ impl Rows {
             leaks: count(&|one| one.leak.is_some()),
             exact_leaks: count(&|one| one.leak.is_some_and(|near| near.similarity >= SAME)),
             outliers: count(&|one| one.score > OUTLIER),
+            groups: groups.len(),
         };
         let mut suspects: Vec<(f64, f32, Suspect)> =
             verdicts.iter().zip(found).filter_map(|(one, found)| self.suspect(one, found, classes)).collect();
@@ -302,15 +346,16 @@ impl Rows {
         });
         let mut far: Vec<&Verdict> = verdicts.iter().filter(|one| one.score > OUTLIER).collect();
         far.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.row.cmp(&b.row)));
+        far.truncate(SHOWN);
         let outlier = |one: &&Verdict| Outlier {
             picture: self.picture(one.row),
             score: one.score,
-            similarity: one.nearest.map_or(f32::NAN, |near| near.similarity),
+            similarity: one.nearest.map_or(0.0, |near| near.similarity),
         };
-        Quality {
+        Compared {
             summary,
-            suspects: suspects.into_iter().map(|(.., suspect)| suspect).collect(),
-            groups: self.groups_of(verdicts, found),
+            suspects: suspects.into_iter().take(SHOWN).map(|(.., suspect)| suspect).collect(),
+            groups: groups.iter().take(GROUPS).map(|(rows, best)| self.group(rows, best)).collect(),
             outliers: far.iter().map(outlier).collect(),
         }
     }
@@ -329,7 +374,8 @@ impl Rows {
         Some(((vote.votes as f64 - vote.own as f64) / vote.of as f64, witness.similarity, suspect))
     }
 
-    fn groups_of(&self, verdicts: &[Verdict], found: &[Neighbours]) -> Vec<Group> {
+    /// The rows of each group, and how similar each is to the most similar other one; the worst group first.
+    fn groups_of(&self, verdicts: &[Verdict], found: &[Neighbours]) -> Vec<(Vec<usize>, Vec<f32>)> {
         let asked = || verdicts.iter().zip(found);
         let pairs = asked().flat_map(|(one, found)| {
             // the copy in train may be farther than all that are kept
@@ -354,8 +400,19 @@ impl Rows {
             let one_label = mixed(&|row| self.labels[row] != self.labels[rows[0]]);
             (one_split, one_label, std::cmp::Reverse(rows.len()), rows[0])
         });
-        let member = |row: usize| (self.picture(row), best[row]);
-        groups.into_iter().map(|rows| Group { members: rows.into_iter().map(member).collect() }).collect()
+        let similar = |rows: &[usize]| rows.iter().map(|&row| best[row]).collect();
+        groups.into_iter().map(|rows| (rows.clone(), similar(&rows))).collect()
+    }
+
+    fn group(&self, rows: &[usize], similarities: &[f32]) -> Group {
+        let labels: BTreeSet<&str> = rows.iter().filter_map(|&row| self.keys[row].label.as_deref()).collect();
+        let members = rows.iter().zip(similarities).take(MEMBERS);
+        Group {
+            size: rows.len(),
+            tests: rows.iter().filter(|&&row| self.groups[row] == 1).count(),
+            labels: labels.into_iter().map(String::from).collect(),
+            members: members.map(|(&row, &similarity)| (self.picture(row), similarity)).collect(),
+        }
     }
 }
 
