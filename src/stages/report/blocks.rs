@@ -17,6 +17,8 @@ const OCTAVES: usize = 3;
 pub struct Block {
     /// What the names of its layers begin with, or the first and the last of them.
     pub name: String,
+    /// True of the picture that the network is given.
+    pub is_input: bool,
     /// What it gives for one picture.
     pub shape: Shape,
     /// Convolutions and dense layers.
@@ -59,6 +61,7 @@ pub fn of(backbone: &Backbone) -> Vec<Block> {
         let of = |wanted: fn(&Op) -> bool| layers.iter().filter(|&&id| wanted(&graph.layer(id).op)).count();
         Block {
             name,
+            is_input: layers.iter().all(|&id| graph.layer(id).op == Op::Input),
             shape: layers.last().map_or(Shape::Vector(0), |&id| graph.layer(id).shape),
             layers: of(has_weights),
             sums: of(|op| matches!(op, Op::Add)),
@@ -160,7 +163,7 @@ mod tests {
                 let blocks = of(&backbone);
                 let name = format!("{} after {}", model.name, row.source);
                 assert!((4..=MOST + 1).contains(&blocks.len()), "{name}: {blocks:#?}");
-                assert_eq!(blocks[0].name, "input");
+                assert!(blocks[0].name == "input" && blocks[0].is_input && !blocks[1].is_input);
                 assert_eq!(blocks.iter().filter(|block| block.tapped).count(), 1, "{name}");
                 assert!(blocks.last().is_some_and(|last| last.tapped && last.shape == backbone.taps[0].map), "{name}");
                 let work: f64 = blocks.iter().map(|block| block.work).sum();

@@ -5,6 +5,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::blocks::{self, Block};
+use super::charts::histogram::Scored;
 use super::charts::network::Step;
 use super::{ReportError, words};
 use crate::config;
@@ -34,6 +35,8 @@ pub struct Facts {
     pub sizes: [usize; 2],
     pub extracted: Option<Extracted>,
     pub selected: Option<Selected>,
+    /// What the selection went by, column by column, and whether it was kept.
+    pub columns: Vec<Scored>,
     pub reduced: Option<Reduced>,
     pub trained: Option<Trained>,
     /// Scores of the test split.
@@ -65,6 +68,8 @@ pub struct Scores {
     pub log_loss: f64,
     #[serde(default)]
     pub top_k_accuracy: Vec<TopK>,
+    #[serde(default)]
+    pub roc_auc: Option<Auc>,
     /// Confidence and accuracy, bin by bin, and how far they are apart in the mean.
     #[serde(default)]
     pub calibration: Vec<Bin>,
@@ -75,6 +80,12 @@ pub struct Scores {
     pub weighted_avg: Average,
     /// Pictures by `[truth][predicted]`.
     pub confusion_matrix: Vec<Vec<u64>>,
+}
+
+/// Area under the ROC curve, each class against the rest.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct Auc {
+    pub macro_avg: f64,
 }
 
 /// Accuracy when one of `k` classes may be the true one.
@@ -126,6 +137,8 @@ pub struct Trouble {
     pub path: String,
     /// True for what should have been a picture; false for what a rule left out.
     pub failed: bool,
+    /// The word of the manifest for what is wrong with it.
+    pub kind: String,
     pub reason: String,
 }
 
@@ -161,7 +174,20 @@ impl Facts {
             facts.points = points(&plan.dir.reduced(), &facts.classes)?;
         }
         facts.troubles = troubles(&plan.dir.manifest())?;
+        if let Some(selected) = &outcome.selected {
+            let score = if selected.score.is_some() { "score" } else { "variance" };
+            let table = Columns::read(&plan.dir.columns(), &[score, "kept"])?;
+            facts.columns = table.reals(score)?.into_iter().zip(table.flags("kept")?).collect();
+        }
         Ok(facts)
+    }
+
+    /// What the selection went by, in a word.
+    pub fn score_name(&self) -> &'static str {
+        match self.selected.as_ref().and_then(|selected| selected.score) {
+            Some(config::Score::FClassif) => "F",
+            Some(config::Score::Variance) | None => "variance",
+        }
     }
 }
 
@@ -202,15 +228,16 @@ fn points(path: &Path, classes: &[String]) -> Result<Vec<Point>, IoError> {
 }
 
 fn troubles(path: &Path) -> Result<Vec<Trouble>, IoError> {
-    let table = Columns::read(path, &["path", "status", "error"])?;
-    let rows = table.texts("path")?.into_iter().zip(table.texts("status")?).zip(table.texts("error")?);
-    let troubles = rows.filter_map(|((path, status), error)| {
+    let table = Columns::read(path, &["path", "status", "kind", "error"])?;
+    let rows = table.texts("path")?.into_iter().zip(table.texts("status")?);
+    let rows = rows.zip(table.texts("kind")?).zip(table.texts("error")?);
+    let troubles = rows.filter_map(|(((path, status), kind), error)| {
         let failed = match status?.as_str() {
             "failed" => true,
             "skipped" => false,
             _ => return None,
         };
-        Some(Trouble { path: path?, failed, reason: error.unwrap_or_default() })
+        Some(Trouble { path: path?, failed, kind: kind.unwrap_or_default(), reason: error.unwrap_or_default() })
     });
     Ok(troubles.collect())
 }

@@ -1,6 +1,6 @@
 //! `report.figures`: the charts of the page as SVG and PNG files of their own, for slides and papers: light, with style and legend inside.
 
-use super::charts::{Chart, WIDTH, calibration, colours, escape, lines, matrix, network, scatter, spectrum};
+use super::charts::{Chart, WIDTH, calibration, colours, escape, histogram, lines, matrix, network, scatter, spectrum};
 use super::facts::Facts;
 use super::{CHART_STYLE, ReportError};
 use crate::io::atomic;
@@ -37,8 +37,8 @@ pub fn write(plan: &Plan, facts: &Facts, ui: &Ui) -> Result<Vec<OutputFile>, Rep
 }
 
 /// The names of the files.
-const NAMES: [&str; 7] =
-    ["network", "confusion_matrix", "calibration", "loss", "validation", "components", "variance_explained"];
+const NAMES: [&str; 8] =
+    ["network", "confusion_matrix", "calibration", "loss", "validation", "components", "variance_explained", "columns"];
 
 pub fn charts(facts: &Facts) -> Vec<(&'static str, Chart)> {
     let classes = &facts.classes;
@@ -57,9 +57,20 @@ pub fn charts(facts: &Facts) -> Vec<(&'static str, Chart)> {
         curve(trained.map(|trained| &trained.validation_scores), "Validation accuracy", "validation accuracy", true),
         scatter::draw(&facts.points, classes, shares, "Images on the first two components")
             .map(|chart| with_legend(chart, classes)),
-        spectrum::draw(ratio, "Variance by component, and its sum"),
+        facts.reduced.as_ref().and_then(|reduced| spectrum::draw(reduced, "Variance by component, and its sum")),
+        histogram(facts),
     ];
     NAMES.into_iter().zip(all).filter_map(|(name, chart)| Some((name, chart?))).collect()
+}
+
+/// What the selection went by.
+pub fn histogram(facts: &Facts) -> Option<Chart> {
+    let selected = facts.selected.as_ref()?;
+    let name = facts.score_name();
+    let title = format!("Columns by {name}: kept and dropped");
+    // the threshold is one of the variance
+    let least = (name == "variance").then_some(selected.threshold);
+    histogram::draw(&facts.columns, least, name, &title)
 }
 
 /// The marks of the classes below a chart.

@@ -7,9 +7,14 @@ use serde::Serialize;
 
 use super::facts::{Facts, Trouble};
 use super::words::{count, plural};
+use crate::image::data_uri;
 
 /// Files listed one by one.
 const LISTED: usize = 50;
+/// Longer side of a picture here, in pixels: twice what is shown.
+pub const LONGEST: usize = 96;
+/// The kind of files that have a part to show.
+const TRUNCATED: &str = "truncated";
 
 /// The section.
 #[derive(Clone, Debug, Serialize)]
@@ -21,11 +26,12 @@ pub struct Section {
     pub more: Option<String>,
 }
 
-/// Files by the reason why they have no features.
+/// Files by the kind of reason why they have no features.
 #[derive(Clone, Debug, Serialize)]
 pub struct Reason {
     pub status: &'static str,
-    pub reason: String,
+    pub kind: String,
+    pub meaning: String,
     pub count: String,
 }
 
@@ -35,42 +41,59 @@ pub struct Row {
     pub status: &'static str,
     pub path: String,
     pub reason: String,
+    /// What there is of the picture, as a `data:` address.
+    pub source: Option<String>,
 }
 
-/// The section of a run; none when every file has features.
-pub fn section(facts: &Facts) -> Option<Section> {
+fn status(failed: bool) -> &'static str {
+    if failed { "failed" } else { "skipped" }
+}
+
+/// The section of a run; none when every file has features. `picture` gives the JPEG of what can be decoded of a path.
+pub fn section<E>(
+    facts: &Facts,
+    mut picture: impl FnMut(&str) -> Result<Option<Vec<u8>>, E>,
+) -> Result<Option<Section>, E> {
     if facts.troubles.is_empty() {
-        return None;
+        return Ok(None);
     }
-    let status = |failed: bool| if failed { "failed" } else { "skipped" };
-    let mut reasons: BTreeMap<(bool, &str), usize> = BTreeMap::new();
-    for trouble in &facts.troubles {
-        *reasons.entry((!trouble.failed, kind(trouble.failed, &trouble.reason))).or_default() += 1;
-    }
-    let mut reasons: Vec<((bool, &str), usize)> = reasons.into_iter().collect();
-    reasons.sort_by_key(|&((skipped, _), n)| (skipped, Reverse(n)));
     let mut rows: Vec<_> = facts.troubles.iter().collect();
     rows.sort_by_key(|trouble| !trouble.failed);
     let failed = rows.iter().filter(|trouble| trouble.failed).count();
     let rest = rows.len().saturating_sub(LISTED);
-    let row = |trouble: &&Trouble| Row {
-        status: status(trouble.failed),
-        path: trouble.path.clone(),
-        reason: trouble.reason.clone(),
+    let mut row = |trouble: &&Trouble| {
+        let shown = if trouble.kind == TRUNCATED { picture(&trouble.path)? } else { None };
+        Ok(Row {
+            status: status(trouble.failed),
+            path: trouble.path.clone(),
+            reason: trouble.reason.clone(),
+            source: shown.map(|jpeg| data_uri(&jpeg)),
+        })
     };
-    Some(Section {
+    Ok(Some(Section {
         summary: summary(failed, rows.len() - failed),
-        reasons: reasons
-            .into_iter()
-            .map(|((skipped, reason), n)| Reason {
-                status: status(!skipped),
-                reason: reason.to_string(),
-                count: count(n),
-            })
-            .collect(),
-        rows: rows.iter().take(LISTED).map(row).collect(),
+        reasons: reasons(&facts.troubles),
+        rows: rows.iter().take(LISTED).map(&mut row).collect::<Result<_, E>>()?,
         more: (rest > 0).then(|| count(rest)),
-    })
+    }))
+}
+
+/// What failed before what was skipped, the most frequent kind first.
+fn reasons(troubles: &[Trouble]) -> Vec<Reason> {
+    let mut kinds: BTreeMap<(bool, &str), (usize, &str)> = BTreeMap::new();
+    for trouble in troubles {
+        let (n, _) = kinds.entry((!trouble.failed, &trouble.kind)).or_insert((0, &trouble.reason));
+        *n += 1;
+    }
+    let mut kinds: Vec<_> = kinds.into_iter().collect();
+    kinds.sort_by_key(|&((skipped, _), (n, _))| (skipped, Reverse(n)));
+    let reason = |((skipped, kind), (n, example)): ((bool, &str), (usize, &str))| Reason {
+        status: status(!skipped),
+        kind: kind.to_string(),
+        meaning: meaning(kind).map_or_else(|| format!("such as: {example}"), String::from),
+        count: count(n),
+    };
+    kinds.into_iter().map(reason).collect()
 }
 
 fn summary(failed: usize, skipped: usize) -> String {
@@ -81,10 +104,83 @@ fn summary(failed: usize, skipped: usize) -> String {
     format!("{}. The table manifest.parquet lists every file.", parts.join(", "))
 }
 
-/// What files are counted by: `truncated: …` for pictures that failed, the whole rule for files that were left out.
-fn kind(failed: bool, reason: &str) -> &str {
-    match reason.split_once(':') {
-        Some((kind, _)) if failed => kind,
-        _ => reason,
+/// What a kind of the manifest means; none of one that has come since.
+fn meaning(kind: &str) -> Option<&'static str> {
+    Some(match kind {
+        "empty" => "no bytes in the file",
+        "not_an_image" => "the bytes are no picture of a format that is known",
+        "unsupported" => "a format, or a form of one, that is not read",
+        "truncated" => "the file ends before the picture does",
+        "corrupt" => "the bytes contradict their format",
+        "too_large" => "more pixels than `image.max_pixels`, or far more bytes than pixels need",
+        "panicked" => "the decoder gave up on it",
+        "unreadable" => "the system does not let it be read",
+        "dangling_link" => "a link to nothing",
+        "link_loop" => "a link to a folder above it",
+        "missing" => "named by the table and not there",
+        "not_a_file" => "a FIFO, a socket or a device",
+        "vanished" => "gone since it was listed",
+        "changed" => "changed since it was listed",
+        "hidden" => "a name that begins with a dot",
+        "resource_fork" => "what macOS writes beside a file",
+        "file_manager" => "what a file manager writes",
+        "extension" => "an extension that no picture has",
+        "folder_link" => "a link to a folder, and `input.follow_links` is false",
+        "run_folder" => "in the folder that the run writes to",
+        "split" => "in no split of `input.split`",
+        "no_class" => "in no class folder",
+        "class" => "of a class that is not in `input.classes`",
+        "limit" => "over `input.limit_per_class`",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trouble(path: &str, failed: bool, kind: &str) -> Trouble {
+        Trouble { path: path.into(), failed, kind: kind.into(), reason: format!("{kind}: why") }
+    }
+
+    #[test]
+    fn kinds_are_counted_and_only_what_is_cut_off_is_shown() {
+        let mut troubles = vec![trouble("a.txt", false, "extension"), trouble("b.jpg", true, "truncated")];
+        troubles.extend([trouble("c.jpg", true, "corrupt"), trouble("d.jpg", true, "truncated")]);
+        troubles.push(trouble("e", true, "new"));
+        let facts = Facts { troubles, ..Facts::default() };
+        let mut asked = Vec::new();
+        let section = section::<()>(&facts, |path| {
+            asked.push(path.to_string());
+            Ok((path == "b.jpg").then(|| vec![1, 2, 3]))
+        });
+        let section = section.expect("no error").expect("a section");
+        assert_eq!(asked, ["b.jpg", "d.jpg"]);
+        let told: Vec<_> =
+            section.reasons.iter().map(|one| (one.status, one.kind.as_str(), one.count.as_str())).collect();
+        assert_eq!(
+            told,
+            [
+                ("failed", "truncated", "2"),
+                ("failed", "corrupt", "1"),
+                ("failed", "new", "1"),
+                ("skipped", "extension", "1")
+            ]
+        );
+        assert_eq!(section.reasons[2].meaning, "such as: new: why");
+        let shown: Vec<_> = section.rows.iter().map(|row| (row.path.as_str(), row.source.is_some())).collect();
+        assert_eq!(shown, [("b.jpg", true), ("c.jpg", false), ("d.jpg", false), ("e", false), ("a.txt", false)]);
+    }
+
+    #[test]
+    fn every_kind_of_the_scan_and_of_the_decoder_has_a_meaning() {
+        let documented = include_str!("../../../README.md");
+        let table = documented.split("| status  | kind |").nth(1).and_then(|rest| rest.split("\n\n").next());
+        let kinds: Vec<&str> =
+            table.unwrap_or_default().split('`').skip(1).step_by(2).filter(|word| !word.contains('.')).collect();
+        assert!(kinds.len() > 20, "{kinds:?}");
+        for kind in kinds {
+            assert!(meaning(kind).is_some(), "{kind}");
+        }
     }
 }

@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::config;
+use crate::image::{DecodeOptions, Truncated};
 use crate::io::{IoError, atomic};
 use crate::pipeline::Outcome;
 use crate::plan::Plan;
@@ -76,21 +77,25 @@ pub fn run(
     let facts = Facts::read(plan, settings, outcome)?;
     let mut files = Vec::new();
     let root = &plan.pipeline.input.root;
-    let picture = |path: &str, longest: usize| -> Result<_, ReportError> {
+    let decoding = &plan.backbone.decoding;
+    let lenient = DecodeOptions { truncated: Truncated::Pad, ..decoding.clone() };
+    let decoded = |path: &str, decoding: &DecodeOptions, longest: usize| -> Result<_, ReportError> {
         ui.check()?;
-        Ok(samples::picture(&outcome.listing, root, path, (&plan.backbone.decoding, longest)))
+        Ok(samples::picture(&outcome.listing, root, path, (decoding, longest)))
     };
+    let picture = |path: &str, longest: usize| decoded(path, decoding, longest);
     let samples = samples::groups(&facts.predictions, facts.samples, |path| picture(path, samples::LONGEST))?;
     let compared = outcome.compared.as_ref().filter(|compared| compared.summary.asked > 0);
     let doubts = compared.map(|found| doubts::section(found, |path| picture(path, doubts::LONGEST))).transpose()?;
     let summary = compared.map(|found| found.summary);
+    let left_out = files::section(&facts, |path| decoded(path, &lenient, files::LONGEST))?;
     if let Some(warning) = summary.as_ref().and_then(doubts::leak) {
         ui.warn(&warning);
     }
     if settings.figures {
         files.extend(figures::write(plan, &facts, ui)?);
     }
-    let html = render(&Page::new(&facts, samples, doubts))?;
+    let html = render(&Page::new(&facts, samples, doubts, left_out))?;
     let path = plan.dir.report();
     atomic::write_bytes(&path, html.as_bytes())?;
     let file = OutputFile::of(&plan.dir, &path)?;

@@ -8,7 +8,7 @@ use super::charts::{Chart, colours, lines, network, scatter, spectrum};
 use super::facts::Facts;
 use super::samples::Group;
 use super::words::{count, number, percent, plural};
-use super::{calibration, doubts, files, scores, timing};
+use super::{calibration, doubts, figures, files, scores, timing};
 
 /// Classes up to which they are listed at once; more are folded away.
 const OPEN: usize = 40;
@@ -124,11 +124,19 @@ pub struct Columns {
     pub bars: [String; 2],
     pub kept: String,
     pub dropped: String,
+    /// How the columns score, and what is to be said of it.
+    pub chart: Option<String>,
+    pub note: String,
 }
 
 impl Page {
-    /// Puts the facts into words; `samples` are the pictures to show, `quality` is what comparing them has found.
-    pub fn new(facts: &Facts, samples: Vec<Group>, quality: Option<doubts::Section>) -> Self {
+    /// Puts the facts into words; `samples` are the pictures to show, `quality` is what comparing them has found, `files` are those left out.
+    pub fn new(
+        facts: &Facts,
+        samples: Vec<Group>,
+        quality: Option<doubts::Section>,
+        files: Option<files::Section>,
+    ) -> Self {
         let [light, dark] = colours::variables();
         let mut page = Page {
             title: facts.title.clone(),
@@ -148,7 +156,7 @@ impl Page {
             components: components(facts),
             columns: columns(facts),
             quality,
-            files: files::section(facts),
+            files,
             timing: timing::section(facts),
         };
         page.notes.extend(page.quality.as_ref().and_then(|quality| quality.warning.clone()));
@@ -300,7 +308,7 @@ fn training(facts: &Facts) -> Option<Training> {
 fn components(facts: &Facts) -> Option<Components> {
     let reduced = facts.reduced.as_ref()?;
     let ratio: [f64; 2] = [0, 1].map(|i| reduced.ratio.get(i).copied().unwrap_or(0.0));
-    let needed = spectrum::needed(&reduced.ratio, &[0.5, 0.8, 0.9, 0.95, 0.99]);
+    let needed = spectrum::needed(reduced, &[0.5, 0.8, 0.9, 0.95, 0.99]);
     let needed: Vec<String> =
         needed.iter().map(|(n, share)| format!("{n} hold {:.0}\u{202f}%", 100.0 * share)).collect();
     let (k, columns, explained) =
@@ -318,7 +326,7 @@ fn components(facts: &Facts) -> Option<Components> {
         folded: facts.classes.len() > OPEN,
         has_test: facts.points.iter().any(|point| point.test),
         scatter: inline(scatter),
-        spectrum: inline(spectrum::draw(&reduced.ratio, "Share of the variance by component, and its sum")),
+        spectrum: inline(spectrum::draw(reduced, "Share of the variance by component, and its sum")),
     })
 }
 
@@ -349,5 +357,29 @@ fn columns(facts: &Facts) -> Option<Columns> {
         bars: [selected.kept, dropped].map(width),
         kept: count(selected.kept),
         dropped: n,
+        chart: inline(figures::histogram(facts)),
+        note: spread(facts),
     })
+}
+
+/// From where to where the scores of the kept columns go, and which columns have no place in the histogram.
+fn spread(facts: &Facts) -> String {
+    let mut kept: Vec<f64> =
+        facts.columns.iter().filter(|(score, kept)| *kept && score.is_finite()).map(|one| one.0).collect();
+    kept.sort_unstable_by(f64::total_cmp);
+    let name = facts.score_name();
+    let mut told = match kept.as_slice() {
+        [] => String::new(),
+        [one] => format!("The {name} of the column that was kept is {}.", number(*one)),
+        [least, .., most] => {
+            let middle = kept[kept.len() / 2];
+            let [least, middle, most] = [*least, middle, *most].map(number);
+            format!("The {name} of the columns that were kept goes from {least} to {most}, {middle} in the middle.")
+        }
+    };
+    let zero = facts.columns.iter().filter(|(score, _)| *score <= 0.0).count();
+    if zero > 0 {
+        told += &format!(" {} of {name} 0 {} not drawn.", plural(zero, "column"), if zero == 1 { "is" } else { "are" });
+    }
+    told
 }

@@ -141,6 +141,11 @@ fn numbers(scores: &Scores, train_accuracy: Option<f64>) -> Vec<Number> {
         value: percent(top.accuracy),
         note: format!("the class is among the {} most probable", top.k),
     }));
+    all.extend(
+        scores
+            .roc_auc
+            .map(|auc| one("ROC AUC", format!("{:.3}", auc.macro_avg), "each class against the rest; 0.5 is chance")),
+    );
     all.push(one("Log loss", number(scores.log_loss), "0 would be certain and right every time"));
     if let Some(accuracy) = train_accuracy.filter(|accuracy| accuracy.is_finite()) {
         all.push(one("Train accuracy", percent(accuracy), "much above the test accuracy: overfitted"));

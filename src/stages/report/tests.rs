@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::charts::network::Step;
-use super::facts::{Average, ClassScores, Facts, Point, Prediction, Scores, TopK, Trouble};
+use super::facts::{Auc, Average, ClassScores, Facts, Point, Prediction, Scores, TopK, Trouble};
 use super::samples::groups;
 use super::{Page, render};
-use super::{blocks, doubts, figures};
+use super::{blocks, doubts, figures, files};
 use crate::backbone::Backbone;
 use crate::config::Features;
 use crate::image::{RgbImage, thumbnail};
@@ -52,6 +52,7 @@ fn scores(confusion_matrix: Vec<Vec<u64>>, predictions: &[Prediction]) -> Scores
         balanced_accuracy: accuracy,
         log_loss: 0.314,
         top_k_accuracy: vec![TopK { k: 3, accuracy: 0.99 }],
+        roc_auc: Some(Auc { macro_avg: 0.987 }),
         calibration_error: calibration::expected_error(&calibration),
         calibration,
         per_class: per_class.collect(),
@@ -121,6 +122,9 @@ fn run(classes: &[&str], each: usize, wrong: f64) -> Facts {
         counts: (0..n).map(|i| [2 * each - i % 7, each]).collect(),
         sizes: [2 * total, total],
         extracted: Some(extracted(3 * total)),
+        columns: (0..1280)
+            .map(|i| (if i < 66 { 0.0 } else { 10f64.powf(3.0 * noise(i) + noise(i + 5000) - 3.0) }, i >= 66))
+            .collect(),
         selected: Some(Selected { kept: 1214, of: 1280, below_threshold: 66, ..Selected::default() }),
         reduced: Some(Reduced {
             components: 64,
@@ -160,11 +164,13 @@ fn troubles() -> Vec<Trouble> {
     let skipped = (0..61).map(|i| Trouble {
         path: format!("notes/{i:02}.txt"),
         failed: false,
+        kind: "extension".into(),
         reason: "not a picture by its extension .txt".into(),
     });
     let failed = ["a", "b"].map(|name| Trouble {
         path: format!("Training/Kiwi/{name}.jpg"),
         failed: true,
+        kind: "truncated".into(),
         reason: "truncated: the file ends in the middle of the picture".into(),
     });
     skipped.chain(failed).collect()
@@ -226,7 +232,8 @@ fn page(facts: &Facts, name: &str) -> String {
     };
     let samples = groups(&facts.predictions, facts.samples, picture).expect("no error");
     let doubts = quality(facts).map(|found| doubts::section(&found, picture).expect("no error"));
-    let html = render(&Page::new(facts, samples, doubts)).expect("rendered");
+    let files = files::section(facts, picture).expect("no error");
+    let html = render(&Page::new(facts, samples, doubts, files)).expect("rendered");
     if let Some(folder) = std::env::var_os("FEATURIZE_REPORTS") {
         std::fs::write(std::path::Path::new(&folder).join(format!("{name}.html")), &html).expect("written");
     }
@@ -258,7 +265,10 @@ fn a_whole_run_has_every_section() {
     assert!(
         html.contains("1 of 300 test images (0.3\u{202f}%) has a copy or a near copy among the train images (1 exact)")
     );
-    assert_eq!(html.matches("<svg class=\"chart\"").count(), 6);
+    assert_eq!(html.matches("<svg class=\"chart\"").count(), 7);
+    assert!(
+        html.contains("ROC AUC") && html.contains(">0.987<") && html.contains("66 columns of variance 0 are not drawn")
+    );
     assert!(html.contains("Predicted:"));
     assert!(html.contains("and 13 more"), "50 of 63 files are listed");
     assert!(html.contains("66 of 1,280 columns were dropped"));
@@ -359,7 +369,16 @@ fn every_chart_of_a_whole_run_is_a_figure() {
     // the last component holds less than a tenth of a per cent
     assert!(charts.iter().all(|(_, chart)| !chart.marks.contains("< ")) && charts[6].1.marks.contains("&lt; 0.1"));
     let names: Vec<&str> = charts.into_iter().map(|(name, _)| name).collect();
-    let all = ["network", "confusion_matrix", "calibration", "loss", "validation", "components", "variance_explained"];
+    let all = [
+        "network",
+        "confusion_matrix",
+        "calibration",
+        "loss",
+        "validation",
+        "components",
+        "variance_explained",
+        "columns",
+    ];
     assert_eq!(names, all);
     assert!(figures::charts(&Facts::default()).is_empty());
 }

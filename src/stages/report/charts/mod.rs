@@ -4,6 +4,7 @@
 
 pub mod calibration;
 pub mod colours;
+pub mod histogram;
 pub mod lines;
 pub mod matrix;
 pub mod network;
@@ -54,6 +55,8 @@ pub struct Axis {
     pub ticks: Vec<f64>,
     decimals: usize,
     percent: bool,
+    /// True where a value is the logarithm of what it is called by.
+    decades: bool,
 }
 
 impl Axis {
@@ -77,7 +80,23 @@ impl Axis {
     fn from_steps(min: f64, max: f64, first: i64, last: i64, step: f64) -> Self {
         let decimals = (-(step.log10() + 1e-9).floor()).clamp(0.0, 12.0) as usize;
         let ticks = (first..=last).map(|i| i as f64 * step).collect();
-        Self { min, max, ticks, decimals, percent: false }
+        Self { min, max, ticks, decimals, percent: false, decades: false }
+    }
+
+    /// Powers of ten: values are decimal logarithms, the range is widened to whole ones, ticks are called by what they are logarithms of.
+    pub fn decades(min: f64, max: f64) -> Self {
+        let (first, last) = (min.floor(), max.ceil().max(min.floor() + 1.0));
+        let step = ((last - first) / 8.0).ceil();
+        let last = first + step * ((last - first) / step).ceil();
+        let ticks = (0..=((last - first) / step) as i64).map(|i| first + i as f64 * step).collect();
+        Self { min: first, max: last, ticks, decimals: 0, percent: false, decades: true }
+    }
+
+    /// The same with ticks at whole numbers only.
+    pub fn whole_numbers(mut self) -> Self {
+        self.ticks.retain(|tick| (tick - tick.round()).abs() < 1e-9);
+        self.decimals = 0;
+        self
     }
 
     /// The same with ticks in percent: 0.25 is written 25 %.
@@ -91,6 +110,9 @@ impl Axis {
     pub fn label(&self, tick: f64) -> String {
         // no minus before zero
         let tick = tick + 0.0;
+        if self.decades {
+            return words::number(10f64.powf(tick));
+        }
         let decimals = self.decimals;
         if self.percent { format!("{:.decimals$}\u{202f}%", 100.0 * tick) } else { format!("{tick:.decimals$}") }
     }

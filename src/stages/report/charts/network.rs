@@ -78,7 +78,11 @@ fn of_block(block: &Block, all: &[Block]) -> Row {
     Row {
         kind: if block.tapped { "tap" } else { "map" },
         name: short(&block.name),
-        detail: if parts.is_empty() { "the prepared picture".into() } else { parts.join(", ") },
+        detail: match (block.is_input, parts.is_empty()) {
+            (true, _) => "the prepared picture".into(),
+            (false, true) => "without weights".into(),
+            (false, false) => parts.join(", "),
+        },
         shape: size(&block.shape.dims()),
         bar: [BARS * scaled(side, largest).powi(2).max(0.06), 4.0 + 24.0 * scaled(channels, deepest).powi(2)],
     }
@@ -118,7 +122,16 @@ mod tests {
 
     fn block(name: &str, c: usize, side: usize, tapped: bool) -> Block {
         let shape = Shape::Map { c, h: side, w: side };
-        Block { name: name.into(), shape, layers: 3, sums: 1, joins: 0, work: 0.5, tapped }
+        Block {
+            name: name.into(),
+            is_input: name.contains("put"),
+            shape,
+            layers: 3,
+            sums: 1,
+            joins: 0,
+            work: 0.5,
+            tapped,
+        }
     }
 
     #[test]
@@ -131,6 +144,9 @@ mod tests {
         assert_eq!(svg.matches("class=\"tap\"").count(), 1);
         assert!(svg.contains("in&lt;put") && !svg.contains("in<put") && svg.contains("7 × 7 × 2,048"), "{svg}");
         assert!(svg.contains("3 layers, 1 sum, 50.0\u{202f}% of the work"), "{svg}");
+        let pool = Block { layers: 0, sums: 0, work: 0.0, ..block("pool", 2048, 7, false) };
+        let svg = draw(&[blocks[0].clone(), pool], &[], "t").expect("a drawing").inline();
+        assert_eq!((svg.matches("the prepared picture").count(), svg.matches("without weights").count()), (1, 1));
     }
 
     #[test]

@@ -3,24 +3,19 @@
 use std::fmt::Write;
 
 use super::{Axis, Chart, Frame, coordinate, percent};
+use crate::stages::reduce::Reduced;
 
 /// That of the scatter plot, which stands beside it.
 const HEIGHT: f64 = 400.0;
 /// Components up to which every bar tells its number when pointed at.
 const NAMED: usize = 120;
 
-/// Bars of `ratio` and the line of its sums. None without a component.
-pub fn draw(ratio: &[f64], title: &str) -> Option<Chart> {
+/// Bars of the shares of `reduced` and the line of their sums. None without a component.
+pub fn draw(reduced: &Reduced, title: &str) -> Option<Chart> {
+    let (ratio, sums) = (&reduced.ratio, reduced.cumulative());
     if ratio.is_empty() || ratio.iter().any(|share| !share.is_finite()) {
         return None;
     }
-    let sums: Vec<f64> = ratio
-        .iter()
-        .scan(0.0, |sum, share| {
-            *sum += share;
-            Some(*sum)
-        })
-        .collect();
     let total = sums.last().copied().unwrap_or(0.0);
     let x = Axis::whole(0.5, ratio.len() as f64 + 0.5, 6);
     let frame = Frame::new(x, Axis::round(0.0, total.clamp(0.01, 1.0), 5).percent(), HEIGHT);
@@ -51,15 +46,9 @@ pub fn draw(ratio: &[f64], title: &str) -> Option<Chart> {
 }
 
 /// How many components are needed for each of `shares`; those that all of them together do not reach are left out.
-pub fn needed(ratio: &[f64], shares: &[f64]) -> Vec<(usize, f64)> {
-    let reach = |&share: &f64| {
-        let mut sum = 0.0;
-        let at = ratio.iter().position(|part| {
-            sum += part;
-            sum >= share
-        });
-        at.map(|i| (i + 1, share))
-    };
+pub fn needed(reduced: &Reduced, shares: &[f64]) -> Vec<(usize, f64)> {
+    let sums = reduced.cumulative();
+    let reach = |&share: &f64| sums.iter().position(|&sum| sum >= share).map(|i| (i + 1, share));
     shares.iter().filter_map(reach).collect()
 }
 
@@ -67,22 +56,26 @@ pub fn needed(ratio: &[f64], shares: &[f64]) -> Vec<(usize, f64)> {
 mod tests {
     use super::*;
 
+    fn reduced(ratio: &[f64]) -> Reduced {
+        Reduced { ratio: ratio.to_vec(), ..Reduced::default() }
+    }
+
     #[test]
     fn bars_are_as_many_as_components_and_the_sum_is_told() {
-        assert!(draw(&[], "t").is_none());
-        let svg = draw(&[0.5, 0.25, 0.125], "t").expect("a chart").inline();
+        assert!(draw(&reduced(&[]), "t").is_none());
+        let svg = draw(&reduced(&[0.5, 0.25, 0.125]), "t").expect("a chart").inline();
         assert_eq!(svg.matches("<rect").count(), 3);
         assert!(
             svg.contains("87.5\u{202f}%") && svg.contains("component 2: 25.0\u{202f}%, up to here 75.0\u{202f}%"),
             "{svg}"
         );
-        let many = draw(&vec![1.0 / 512.0; 512], "t").expect("a chart").inline();
+        let many = draw(&reduced(&[1.0 / 512.0; 512]), "t").expect("a chart").inline();
         assert!(!many.contains("<title>") && many.len() < 60_000, "{} bytes", many.len());
-        assert!(draw(&[1.0], "t").expect("a chart").inline().contains("<rect"));
+        assert!(draw(&reduced(&[1.0]), "t").expect("a chart").inline().contains("<rect"));
     }
 
     #[test]
     fn the_number_of_components_for_a_share_is_counted() {
-        assert_eq!(needed(&[0.5, 0.25, 0.125], &[0.5, 0.7, 0.9]), [(1, 0.5), (2, 0.7)]);
+        assert_eq!(needed(&reduced(&[0.5, 0.25, 0.125]), &[0.5, 0.7, 0.9]), [(1, 0.5), (2, 0.7)]);
     }
 }
