@@ -85,6 +85,7 @@ pub struct Scores {
 /// Area under the ROC curve, each class against the rest.
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub struct Auc {
+    #[serde(rename = "macro")]
     pub macro_avg: f64,
 }
 

@@ -10,13 +10,14 @@ use super::{blocks, doubts, figures, files};
 use crate::backbone::Backbone;
 use crate::config::Features;
 use crate::image::{RgbImage, thumbnail};
-use crate::learn::metrics::calibration;
+use crate::learn::metrics::{self, calibration};
 use crate::stages::StageId;
 use crate::stages::compare::{Compared, GROUPS, Group, MEMBERS, Outlier, Picture, SHOWN, Summary, Suspect};
 use crate::stages::extract::{Extracted, Timing};
 use crate::stages::reduce::Reduced;
 use crate::stages::select::Selected;
 use crate::stages::train::Trained;
+use crate::table::FeatureMatrix;
 use crate::weights::Origin;
 
 /// Numbers in [0, 1) that are the same every time.
@@ -346,6 +347,16 @@ fn a_classifier_that_is_always_wrong_shows_its_mistakes() {
     assert_eq!(html.matches("<figcaption><span class=\"soft\">Predicted:").count(), 24);
     assert_eq!(html.matches("✗ truth:").count(), 24);
     assert!(!html.contains("Close calls") && html.contains(">0\u{202f}%<"));
+}
+
+#[test]
+fn what_the_metrics_write_is_what_the_page_reads() {
+    let probabilities = FeatureMatrix::from_vec(4, 2, vec![0.9, 0.1, 0.6, 0.4, 0.3, 0.7, 0.8, 0.2]).expect("4 × 2");
+    let metrics = metrics::evaluate(&[0, 0, 1, 1], &[0, 0, 1, 0], &probabilities, 2, &[]).expect("scores");
+    let scores: Scores = serde_json::from_value(serde_json::to_value(&metrics).expect("JSON")).expect("scores");
+    assert_eq!((scores.support, scores.confusion_matrix.clone()), (4, vec![vec![2, 0], vec![1, 1]]));
+    assert_eq!(scores.roc_auc.map(|auc| auc.macro_avg), Some(0.75));
+    assert_eq!(scores.calibration.len(), metrics.calibration.len());
 }
 
 #[test]
