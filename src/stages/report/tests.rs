@@ -323,6 +323,24 @@ fn without_test_split_the_page_says_so() {
 }
 
 #[test]
+fn a_classifier_without_curves_and_a_table_without_components_have_their_sections() {
+    let mut facts = run(&FRUITS, 8, 0.1);
+    let trained = facts.trained.as_mut().expect("trained");
+    (trained.kind, trained.description) = ("knn".into(), "knn, k 5, cosine".into());
+    (trained.loss_curve, trained.validation_scores, trained.epochs) = (vec![], vec![], 0);
+    // a scale alone: nothing to draw on a plane; 25,088 columns: a flattened map
+    (facts.reduced, facts.points) = (None, vec![]);
+    facts.columns = (0..25_088).map(|i| (1e-6 + noise(i), noise(i + 77) > 0.5)).collect();
+    facts.selected = Some(Selected { kept: 12_544, of: 25_088, outranked: 12_544, ..Selected::default() });
+    let html = page(&facts, "curveless");
+    assert_eq!(sections(&html), ["ran", "samples", "scores", "training", "columns", "files", "timing"]);
+    assert!(html.contains("In numbers") && !html.contains("<h3>Loss</h3>") && !html.contains("Ended because"));
+    let charts: Vec<&str> = figures::charts(&facts).into_iter().map(|(name, _)| name).collect();
+    assert_eq!(charts, ["network", "confusion_matrix", "calibration", "columns"]);
+    assert!(html.len() < 1_000_000, "{} bytes", html.len());
+}
+
+#[test]
 fn an_extraction_alone_is_a_page() {
     let facts = run(&FRUITS, 8, 0.1);
     let facts = Facts {
