@@ -341,8 +341,12 @@ fn columns(facts: &Facts) -> Option<Columns> {
     let (of, n) = (plural(selected.of, "column"), count(dropped));
     let rule = match selected.score {
         Some(score) if selected.outranked > 0 => {
-            let (constant, less) = (count(selected.below_threshold), count(selected.outranked));
-            format!("{constant} {rule}; {less} have a lower score, {}, than those that were kept", score.word())
+            let constant = match selected.below_threshold {
+                0 => String::new(),
+                n => format!("{} {rule}; ", count(n)),
+            };
+            let less = count(selected.outranked);
+            format!("{constant}{less} have a lower score, {}, than those that were kept", score.word())
         }
         _ => format!("they {rule}"),
     };

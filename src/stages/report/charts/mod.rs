@@ -111,7 +111,9 @@ impl Axis {
         // no minus before zero
         let tick = tick + 0.0;
         if self.decades {
-            return words::number(10f64.powf(tick));
+            let power = tick.round() as i32;
+            let short = (-3..6).contains(&power);
+            return if short { words::number(10f64.powi(power)) } else { format!("1e{power}") };
         }
         let decimals = self.decimals;
         if self.percent { format!("{:.decimals$}\u{202f}%", 100.0 * tick) } else { format!("{tick:.decimals$}") }
