@@ -3,7 +3,7 @@
 
 use thiserror::Error;
 
-use crate::config::{Features, Weights, suggest};
+use crate::config::{Features, Precision, Weights, suggest};
 use crate::exec;
 use crate::image::{DecodeOptions, Recipe, RecipeError};
 use crate::models::{BuildOptions, Graph, GraphError, LayerId, ModelSpec, Shape, Source, WeightsSpec};
@@ -21,6 +21,8 @@ pub struct Backbone {
     pub decoding: DecodeOptions,
     pub recipe: Recipe,
     pub graph: Graph,
+    /// What its numbers are.
+    pub precision: Precision,
     /// What is kept of each layer's map.
     pub features: Features,
     /// The layers that become features, in the order of the columns.
@@ -154,13 +156,19 @@ impl Backbone {
             taps.push(tap(graph.features(), graph.title(graph.features())));
         }
         let decoding = DecodeOptions::default();
-        Ok(Self { model, source, weights, decoding, recipe, graph, features, taps })
+        Ok(Self { model, source, weights, decoding, recipe, graph, precision: Precision::default(), features, taps })
     }
 
     /// The same, pictures decoded otherwise than by default.
     #[must_use]
     pub fn decoding(self, decoding: DecodeOptions) -> Self {
         Self { decoding, ..self }
+    }
+
+    /// The same, computed with other numbers than f32.
+    #[must_use]
+    pub fn precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
     }
 
     /// `model` with its own classifier on top: features are the class scores before softmax.

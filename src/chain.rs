@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use crate::backbone::{self, Backbone, BackboneError};
+use crate::config::Precision;
 use crate::exec::{Device, ExecError};
 use crate::extractor::Extractor;
 pub use crate::extractor::Failure;
@@ -117,9 +118,14 @@ impl Chain {
 
     /// A network with the classifier that it was trained with: its classes are [`imagenet::classes`], or numbers where they are others. `source` is whose numerics and
     /// recipe go with the weights; none: the one that fits them.
-    pub fn of_network(model: &'static ModelSpec, weights: Origin, source: Option<Source>) -> Result<Self, ChainError> {
+    pub fn of_network(
+        model: &'static ModelSpec,
+        weights: Origin,
+        source: Option<Source>,
+        precision: Precision,
+    ) -> Result<Self, ChainError> {
         let row = backbone::row(model, &weights, source)?;
-        let backbone = Backbone::classifier(model, row, weights, row.recipe.clone())?;
+        let backbone = Backbone::classifier(model, row, weights, row.recipe.clone())?.precision(precision);
         let extractor = Extractor::open(&backbone, &Device::cpu())?;
         let known: Vec<String> = imagenet::classes().iter().map(|class| class.label.to_string()).collect();
         // the names of other classes are not in a file of weights
@@ -206,7 +212,7 @@ mod tests {
     fn results_come_in_order_whatever_the_threads_and_stop_when_asked() {
         let model = crate::models::find("efficientnet_lite0").expect("registered");
         let weights = Origin::Bundled(&model.weights[0]);
-        let chain = Chain::of_network(model, weights, None).expect("opened");
+        let chain = Chain::of_network(model, weights, None, Precision::F32).expect("opened");
         let name = |i: usize| NamedFile { path: i.to_string(), location: Err(format!("reason {i}")) };
         let pictures: Vec<NamedFile> = (0..100).map(name).collect();
         for (threads, end) in [(1, 100), (7, 100), (3, 40), (1000, 1)] {

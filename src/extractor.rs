@@ -62,7 +62,7 @@ impl Extractor {
         Ok(Self {
             decoding: backbone.decoding.clone(),
             recipe: backbone.recipe.clone(),
-            network: Network::new(program, device)?,
+            network: Network::with(program, device, backbone.precision)?,
             features: backbone.features,
             taps: backbone.taps.clone(),
             width: backbone.width(),

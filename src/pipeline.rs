@@ -310,6 +310,7 @@ impl Run<'_> {
             "name": plan.pipeline.name,
             "config": plan.pipeline,
             "recipe": plan.backbone.recipe,
+            "precision": plan.backbone.precision,
             "image": plan.backbone.decoding,
             "weights": plan.backbone.weights.describe(),
             "weights_sha256": plan.weights_id,

@@ -121,7 +121,7 @@ impl Plan {
             ("layer", backbone.layers()),
             ("features", self.features_word().to_string()),
             ("shape", shape.join(",")),
-            ("precision", "f32".to_string()),
+            ("precision", self.backbone.precision.word().to_string()),
             ("recipe", json!(backbone.recipe).to_string()),
             ("image", json!(backbone.decoding).to_string()),
         ];
@@ -173,7 +173,7 @@ fn backbone(pipeline: &Pipeline, fetch: &mut Fetch<'_>) -> Result<Backbone, Plan
     let backbone = Backbone::new(model, row, weights, recipe, &extract.layers(), extract.features).map_err(wrong)?;
     // the libraries leave pictures as they are stored
     let exif = if overrides.preset.is_some() { Exif::Ignore } else { Exif::Apply };
-    Ok(backbone.decoding(pipeline.image.decoding(exif)))
+    Ok(backbone.decoding(pipeline.image.decoding(exif)).precision(extract.precision))
 }
 
 /// The recipe that a library has for its weights of a network.

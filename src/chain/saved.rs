@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::{Chain, ChainError, Fitted, Head};
 use crate::backbone::{self, Backbone};
-use crate::config::Features;
+use crate::config::{Features, Precision};
 use crate::exec::Device;
 use crate::extractor::Extractor;
 use crate::image::{DecodeOptions, Recipe};
@@ -50,6 +50,9 @@ struct Described {
     recipe: Recipe,
     #[serde(default = "DecodeOptions::unwritten")]
     image: DecodeOptions,
+    /// f32 in those of before there was a choice.
+    #[serde(default)]
+    precision: Precision,
 }
 
 impl Described {
@@ -60,7 +63,7 @@ impl Described {
         let row = backbone::row(model, &origin, Some(self.source))?;
         let layers: Vec<String> = self.layer.split(',').map(String::from).collect();
         let backbone = Backbone::new(model, row, origin, self.recipe.clone(), &layers, self.features)?;
-        let backbone = backbone.decoding(self.image.clone());
+        let backbone = backbone.decoding(self.image.clone()).precision(self.precision);
         if backbone.shape().dims() != self.shape {
             return Err(unknown(format!("{:?} features of layer `{}`", self.shape, self.layer)));
         }
@@ -75,7 +78,7 @@ pub fn of_features(
     weights: Option<&Path>,
 ) -> Result<Extractor, ChainError> {
     let text = |key: &str| metadata.get(&format!("featurize.{key}")).cloned().unwrap_or_default();
-    let image = metadata.get("featurize.image");
+    let (image, precision) = (metadata.get("featurize.image"), metadata.get("featurize.precision"));
     let described = || -> Result<Described, serde_json::Error> {
         Ok(Described {
             featurize: text("version"),
@@ -88,6 +91,7 @@ pub fn of_features(
             shape: text("shape").split(',').filter_map(|side| side.parse().ok()).collect(),
             recipe: serde_json::from_str(&text("recipe"))?,
             image: image.map_or_else(|| Ok(DecodeOptions::unwritten()), |image| serde_json::from_str(image))?,
+            precision: precision.map_or(Ok(Precision::F32), |word| serde_json::from_value(json!(word)))?,
         })
     };
     let described = described().map_err(|error| {

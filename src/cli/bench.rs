@@ -6,12 +6,13 @@ use std::time::Instant;
 use clap::Args;
 use serde_json::json;
 
-use super::{find_model, print, source};
+use super::{find_model, precision, print, source};
 use crate::backbone::{self, Backbone};
 use crate::chain::ChainError;
-use crate::config::Features;
+use crate::config::{Features, Precision};
 use crate::error::Error;
 use crate::exec::Device;
+use crate::exec::cpu::bf16::Unit;
 use crate::exec::cpu::simd::Isa;
 use crate::exec::cpu::{MICRO_BATCH, Network, StepTime, peak};
 use crate::exec::lower::lower;
@@ -41,6 +42,9 @@ pub struct BenchArgs {
     /// The time of every layer, on one thread, a micro-batch at a time.
     #[arg(long)]
     layers: bool,
+    /// `f32` or `bf16`.
+    #[arg(long, value_parser = precision, default_value = "f32")]
+    precision: Precision,
     /// One JSON object.
     #[arg(long)]
     json: bool,
@@ -52,6 +56,7 @@ pub fn run(arguments: &BenchArgs) -> Result<(), Error> {
     let weights = Origin::Random(0);
     let row = backbone::row(model, &weights, arguments.source)?;
     let backbone = Backbone::new(model, row, weights, row.recipe.clone(), &[], Features::Avg)?;
+    let backbone = backbone.precision(arguments.precision);
     let threads = arguments.threads.map(usize::from);
     let threads = threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     let isa = Isa::detect();
@@ -67,12 +72,12 @@ pub fn run(arguments: &BenchArgs) -> Result<(), Error> {
             .map(|s| json!({"layer": s.layer, "kernel": s.kernel, "macs": s.macs, "ms": s.seconds * 1e3}))
             .collect();
         let (decode, whole) = files.map_or((None, None), |[decode, whole]| (Some(decode), Some(whole)));
-        print(&json!({"model": model.name, "source": row.source, "isa": format!("{isa:?}"), "threads": threads, "peak_gflops": peak / 1e9,
+        print(&json!({"model": model.name, "source": row.source, "isa": format!("{isa:?}"), "threads": threads, "precision": backbone.precision, "peak_gflops": peak / 1e9,
             "forward_images_per_s": forward, "gflops": gflops, "share_of_peak": gflops * 1e9 / peak, "decode_images_per_s": decode,
             "images_per_s": whole, "layers": layers}).to_string());
         return Ok(());
     }
-    print(&format!("{} after {}, {isa:?}, {threads} threads", model.title, row.source));
+    print(&format!("{} after {}, {isa:?}, {threads} threads, {}", model.title, row.source, backbone.precision.word()));
     print(&format!("  peak      {:.0} GFLOP/s of multiply-adds, measured", peak / 1e9));
     print(&format!(
         "  forward   {forward:.1} images/s, {gflops:.0} GFLOP/s as the definition counts them, {:.0} % of the peak",
@@ -154,7 +159,11 @@ fn profile(backbone: &Backbone, seconds: f64) -> Result<Vec<StepTime>, Error> {
     let layers = backbone.layer_ids();
     let weights =
         backbone.weights.load(&backbone.graph, backbone.source, &layers).map_err(crate::exec::ExecError::from)?;
-    let network = Network::new(lower(&backbone.graph, &weights, &layers)?)?;
+    let program = lower(&backbone.graph, &weights, &layers)?;
+    let network = match backbone.precision {
+        Precision::F32 => Network::new(program)?,
+        Precision::Bf16 => Network::with_unit(program, Unit::detect())?,
+    };
     let mut scratch = network.scratch();
     let input = noise(MICRO_BATCH * backbone.recipe.input_len());
     let start = Instant::now();
@@ -168,13 +177,13 @@ fn profile(backbone: &Backbone, seconds: f64) -> Result<Vec<StepTime>, Error> {
 fn table(steps: &[StepTime], peak: f64) {
     let all: f64 = steps.iter().map(|step| step.seconds).sum();
     print(&format!(
-        "{:<40} {:<10} {:>9} {:>9} {:>9} {:>7} {:>7}",
+        "{:<40} {:<11} {:>9} {:>9} {:>9} {:>7} {:>7}",
         "layer", "kernel", "MACs", "ms", "GFLOP/s", "peak", "time"
     ));
     for step in steps {
         let flops = 2.0 * step.macs as f64 / step.seconds;
         print(&format!(
-            "{:<40} {:<10} {:>7.1} M {:>9.3} {:>9.1} {:>5.0} % {:>5.1} %",
+            "{:<40} {:<11} {:>7.1} M {:>9.3} {:>9.1} {:>5.0} % {:>5.1} %",
             step.layer,
             step.kernel,
             step.macs as f64 / 1e6,

@@ -3,10 +3,10 @@
 use clap::Args;
 
 use super::top::{self, TopArgs};
-use super::{FetchArgs, find_model, source, ui};
+use super::{FetchArgs, find_model, precision, source, ui};
 use crate::backbone;
 use crate::chain::Chain;
-use crate::config::Weights;
+use crate::config::{Precision, Weights};
 use crate::error::Error;
 use crate::models::{Source, imagenet};
 use crate::progress::Style;
@@ -26,6 +26,9 @@ pub struct ClassifyArgs {
     /// Whose numerics and preprocessing go with a file: `keras`, `torchvision` or `timm`. Default: recognised from the file.
     #[arg(long, value_name = "SOURCE", value_parser = source)]
     source: Option<Source>,
+    /// `f32` or `bf16`: see `extract.precision` of the YAML.
+    #[arg(long, value_parser = precision, default_value = "f32")]
+    precision: Precision,
     #[command(flatten)]
     fetching: FetchArgs,
 }
@@ -40,7 +43,7 @@ pub fn run(arguments: &ClassifyArgs) -> Result<(), Error> {
     let weights = arguments.weights.clone().unwrap_or_default();
     let (ui, fetching) = (ui(Style::Auto), &arguments.fetching);
     let weights = backbone::origin(model, &weights, (0, true), &mut fetching.store.fetch(fetching.offline, &ui))?;
-    let chain = Chain::of_network(model, weights, arguments.source)?;
+    let chain = Chain::of_network(model, weights, arguments.source, arguments.precision)?;
     let imagenet = imagenet::classes();
     let known = chain.classes().len() == imagenet.len();
     let wnids: Vec<&str> = imagenet.iter().filter(|_| known).map(|class| class.wnid).collect();

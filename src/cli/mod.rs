@@ -24,7 +24,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::config;
+use crate::config::{self, Precision};
 use crate::error::Error;
 use crate::image;
 use crate::models::{MODELS, ModelSpec, Source, find};
@@ -236,6 +236,12 @@ fn find_model(name: &str) -> Result<&'static ModelSpec, Error> {
 fn source(name: &str) -> Result<Source, String> {
     let words = || Source::ALL.map(Source::word).join(", ");
     Source::ALL.into_iter().find(|source| source.word() == name).ok_or_else(|| format!("the sources are {}", words()))
+}
+
+/// The number formats, for the command line.
+fn precision(word: &str) -> Result<Precision, String> {
+    let all = [Precision::F32, Precision::Bf16];
+    all.into_iter().find(|precision| precision.word() == word).ok_or_else(|| "expected `f32` or `bf16`".to_string())
 }
 
 /// The names of the stages, for the command line.

@@ -1,8 +1,9 @@
 //! `featurize plan`: what a run would do, without doing it.
 
 use super::{PipelineArgs, StoreArgs, print};
+use crate::config::Precision;
 use crate::error::Error;
-use crate::exec::Device;
+use crate::exec::{self, Device};
 use crate::pipeline::Keys;
 use crate::plan::Plan;
 use crate::progress::Ui;
@@ -53,6 +54,7 @@ fn describe(plan: &Plan, listing: &Listing, device: &Device) -> String {
             backbone.source
         ),
         format!("  features  layer {}, {} → ({})", backbone.layers(), plan.features_word(), shape.join(", ")),
+        format!("  precision {}", precision(backbone.precision)),
         format!("  image     {}", words::decoding(&backbone.decoding)),
         format!("  recipe    {}", words::recipe(&backbone.recipe)),
         format!("  device    {} (runtime.device: {})", device.name(), plan.pipeline.runtime.device),
@@ -108,4 +110,10 @@ fn state(
     }
     let (missing, shards, pictures) = extract::missing(plan, listing)?;
     Ok(Some(format!("{reason}; {missing} of {shards} shards to compute ({pictures} images)")))
+}
+
+/// The precision, and what it costs on this CPU.
+fn precision(precision: Precision) -> String {
+    let note = if exec::is_emulated(precision) { " (this CPU has no AVX512-BF16: slower than f32)" } else { "" };
+    format!("{}{note}", precision.word())
 }

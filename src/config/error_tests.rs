@@ -187,7 +187,10 @@ fn wrong_types_and_words() {
         ("extract: {seed: 1.5}", "3:17: `extract.seed`: expected a whole number, 0 or more, found `1.5`"),
         ("extract: {model: [a]}", "3:18: `extract.model`: expected a text, found a list of 1"),
         ("extract: {weights: {a: 1}}", "3:20: `extract.weights`: expected a text, found keys and values"),
-        ("extract: {precision: f16}", "3:22: `extract.precision`: expected `f32`, found `f16`"),
+        (
+            "extract: {precision: f16}",
+            "3:22: `extract.precision`: expected `f32` or `bf16`, found `f16`; did you mean `bf16`?",
+        ),
         (
             "extract: {features: [avg]}",
             "3:21: `extract.features`: expected `avg`, `max`, `flatten` or `map`, found a list of 1",

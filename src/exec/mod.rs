@@ -8,7 +8,7 @@ use thiserror::Error;
 
 pub use candle::Device;
 
-use crate::config::Features;
+use crate::config::{Features, Precision};
 use crate::image::Layout;
 use crate::models::Shape;
 use crate::weights::WeightError;
@@ -22,6 +22,10 @@ pub enum ExecError {
     Weights(#[from] WeightError),
     #[error("the device `{device}` was asked for, but {reason}")]
     Device { device: String, reason: String },
+    #[error(
+        "`extract.precision: bf16` is computed on the CPU only, but the device is `{0}`: set `runtime.device: cpu`, or `f32` as the precision"
+    )]
+    Precision(String),
     #[error("layer `{layer}`: {reason}")]
     Layer { layer: String, reason: String },
     #[error("the tensor library failed: {0}")]
@@ -42,7 +46,18 @@ pub struct Session {
 }
 
 impl Network {
-    /// Packs or uploads the weights of `program`.
+    /// The network of `program`, its maps and weights of that precision.
+    pub fn with(program: lower::Program, device: &Device, precision: Precision) -> Result<Self, ExecError> {
+        match precision {
+            Precision::F32 => Self::new(program, device),
+            Precision::Bf16 if device.is_cpu() => {
+                Ok(Network::Cpu(cpu::Network::with_unit(program, cpu::bf16::Unit::detect())?))
+            }
+            Precision::Bf16 => Err(ExecError::Precision(device.name().to_string())),
+        }
+    }
+
+    /// Packs or uploads the weights of `program`, all f32.
     pub fn new(program: lower::Program, device: &Device) -> Result<Self, ExecError> {
         if device.is_cpu() {
             return Ok(Network::Cpu(cpu::Network::new(program)?));
@@ -85,6 +100,11 @@ impl Network {
             Network::Candle(_) => 1,
         }
     }
+}
+
+/// True when the CPU has no instruction for that precision and computes as if it had: to the same numbers, slower than in f32.
+pub fn is_emulated(precision: Precision) -> bool {
+    precision == Precision::Bf16 && !cpu::bf16::Unit::detect().is_native()
 }
 
 /// Shape of the features that `kind` makes of a layer's output: as Keras' `pooling=` and `flatten()`.

@@ -2,6 +2,8 @@
 
 use std::ops::{Deref, DerefMut};
 
+use half::bf16;
+
 /// Floats in a cache line.
 pub const LINE: usize = 16;
 
@@ -20,6 +22,19 @@ impl Aligned {
     /// `len` zeros.
     pub fn zeros(len: usize) -> Self {
         Self { lines: vec![Line([0.0; LINE]); len.div_ceil(LINE)], len }
+    }
+}
+
+impl Aligned {
+    /// The same memory as values of half the size.
+    pub fn halves(&self) -> &[bf16] {
+        // SAFETY: a bf16 is any 16 bits; two of them lie in each f32.
+        unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), 2 * self.len) }
+    }
+
+    pub fn halves_mut(&mut self) -> &mut [bf16] {
+        // SAFETY: as above, and f32 are any 32 bits; the lines are borrowed alone.
+        unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), 2 * self.len) }
     }
 }
 
@@ -50,6 +65,9 @@ mod tests {
             assert!(values.len() == len && values.iter().all(|&v| v == 0.0));
             assert_eq!(values.as_ptr() as usize % 64, 0);
             values.iter_mut().enumerate().for_each(|(i, v)| *v = i as f32);
+            values.halves_mut().iter_mut().for_each(|v| *v = bf16::from_bits(v.to_bits() ^ 0x8000));
+            assert_eq!(values.halves().len(), 2 * len);
+            values.halves_mut().iter_mut().for_each(|v| *v = bf16::from_bits(v.to_bits() ^ 0x8000));
             let copy = values.clone();
             assert!(copy.iter().enumerate().all(|(i, &v)| v == i as f32));
         }

@@ -77,16 +77,16 @@ impl Map {
     }
 
     /// Zeros around the map, which another value may have used.
-    pub fn clear_halo(&self, buffer: &mut [f32]) {
+    pub fn clear_halo<T: Copy + Default>(&self, buffer: &mut [T]) {
         if self.halo.is_zero() {
             return;
         }
         let mut at = 0;
         for y in 0..self.h {
             let start = self.at(y, 0, Pad::default()) - self.channel;
-            buffer[at..start].fill(0.0);
+            buffer[at..start].fill(T::default());
             at = start + self.w * self.pixel;
         }
-        buffer[at..self.picture()].fill(0.0);
+        buffer[at..self.picture()].fill(T::default());
     }
 }

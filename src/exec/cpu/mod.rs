@@ -1,12 +1,13 @@
 //! Our own executor for the CPU: channels last, weights packed once, batch norm folded, bias, activation and residual joined to the
 //! convolution before them, every buffer planned once.
 //!
-//! The only room where `unsafe` is allowed: vectors ([`simd`]) and the kernels over them ([`matmul`], [`winograd`], [`depthwise`], [`dense`], [`pool`]). All
+//! The only room where `unsafe` is allowed: vectors ([`simd`]) and the kernels over them ([`matmul`], [`bf16`], [`winograd`], [`depthwise`], [`dense`], [`pool`]). All
 //! check every place that they are given before they begin. [`network`], which runs them, and `place`, which plans the memory, are safe code.
 
 #![allow(unsafe_code)]
 
 pub mod aligned;
+pub mod bf16;
 pub mod dense;
 pub mod depthwise;
 mod map;

@@ -3,9 +3,12 @@
 //! Every value has a map in memory: `(height, width, channels)`, with as many zeros around it as the windows that read it want, so that no
 //! convolution knows of borders. Where it lies is decided once, in `place`.
 
+mod bf16;
+
 use std::time::Instant;
 
 use super::aligned::Aligned;
+use super::bf16::{Unit, product as bf16_product};
 use super::dense::Dense;
 use super::depthwise;
 use super::map::Map;
@@ -48,15 +51,19 @@ struct Planned {
 /// A network ready to run; shared by all threads, each with a [`Scratch`] of its own.
 #[derive(Debug)]
 pub struct Network {
+    /// What multiplies bf16, where values are that; none where they are f32.
+    unit: Option<Unit>,
     steps: Vec<Planned>,
     maps: Vec<Map>,
     taps: Vec<usize>,
-    /// Floats in each buffer.
+    /// Values in each buffer.
     buffers: Vec<usize>,
     /// The first step that runs over the whole micro-batch.
     cut: usize,
     /// Floats that the transforms of Winograd's convolutions need.
     tiles: usize,
+    /// Floats of two inputs and an output that are computed in f32 where values are bf16.
+    wide: [usize; 3],
 }
 
 /// The buffers of one thread.
@@ -65,6 +72,8 @@ pub struct Scratch {
     buffers: Vec<Aligned>,
     /// For the transforms of [`winograd`].
     tiles: Aligned,
+    /// Two inputs and an output in f32 where values are bf16.
+    wide: [Aligned; 3],
 }
 
 impl Network {
@@ -75,6 +84,15 @@ impl Network {
 
     /// The same for a given instruction set, which this CPU must have.
     pub fn with_isa(program: Program, isa: Isa) -> Result<Self, ExecError> {
+        Self::planned(program, isa, None)
+    }
+
+    /// The same over bf16, computed by `unit`, which this CPU must have.
+    pub fn with_unit(program: Program, unit: Unit) -> Result<Self, ExecError> {
+        Self::planned(program, unit.isa(), Some(unit))
+    }
+
+    fn planned(program: Program, isa: Isa, unit: Option<Unit>) -> Result<Self, ExecError> {
         let (taps, values) = (program.taps.clone(), program.last_use.len());
         let mut maps = vec![Map::of(program.input_shape); values];
         let fused = fuse(program);
@@ -85,21 +103,23 @@ impl Network {
         let steps = fused.into_iter().zip(clears).enumerate();
         let steps = steps.map(|(i, (fused, clears))| {
             let pictures = if i < cut { 1 } else { MICRO_BATCH };
-            plan(fused, &maps, isa, pictures, clears)
+            plan(fused, &maps, (isa, unit), pictures, clears)
         });
         let steps = steps.collect::<Result<Vec<_>, _>>()?;
+        let wide = unit.map_or([0; 3], |_| bf16::wide(&steps, &maps, cut));
         let tiles = steps.iter().map(|step| match &step.op {
             Op::Winograd { packed, places, .. } => packed.scratch_len(places),
             _ => 0,
         });
         let tiles = tiles.max().unwrap_or(0);
-        Ok(Self { steps, maps, taps, buffers, cut, tiles })
+        Ok(Self { unit, steps, maps, taps, buffers, cut, tiles, wide })
     }
 
     /// Buffers for one thread.
     pub fn scratch(&self) -> Scratch {
-        let buffers = self.buffers.iter().map(|&len| Aligned::zeros(len)).collect();
-        Scratch { buffers, tiles: Aligned::zeros(self.tiles) }
+        let per_float = if self.unit.is_some() { 2 } else { 1 };
+        let buffers = self.buffers.iter().map(|&len| Aligned::zeros(len.div_ceil(per_float))).collect();
+        Scratch { buffers, tiles: Aligned::zeros(self.tiles), wide: self.wide.map(Aligned::zeros) }
     }
 
     /// Runs `n` pictures `(n, h, w, c)`; gives the values of each tap for all of them, maps as `(n, h, w, c)`.
@@ -122,10 +142,10 @@ impl Network {
     ) {
         let input = self.maps[0];
         for (p, picture) in pictures.chunks_exact(pictures.len() / n).enumerate() {
-            let buffer = &mut scratch.buffers[input.buffer][input.base(p)..];
-            input.clear_halo(buffer);
-            for (run, line) in input.runs(true).zip(picture.chunks_exact(input.w * input.c)) {
-                buffer[run].copy_from_slice(line);
+            let buffer = &mut scratch.buffers[input.buffer];
+            match self.unit {
+                Some(unit) => bf16::put(unit, &input, &mut buffer.halves_mut()[input.base(p)..], picture),
+                None => put(&input, &mut buffer[input.base(p)..], picture),
             }
             for i in 0..self.cut {
                 let start = Instant::now();
@@ -141,8 +161,11 @@ impl Network {
         for (tap, values) in self.taps.iter().zip(taps) {
             let map = &self.maps[*tap];
             for p in 0..n {
-                let buffer = &scratch.buffers[map.buffer][map.base(p)..];
-                map.runs(map.is_dense()).for_each(|run| values.extend_from_slice(&buffer[run]));
+                let (buffer, base) = (&scratch.buffers[map.buffer], map.base(p));
+                map.runs(map.is_dense()).for_each(|run| match self.unit {
+                    Some(_) => values.extend(buffer.halves()[base..][run].iter().map(|v| v.to_f32())),
+                    None => values.extend_from_slice(&buffer[base..][run]),
+                });
             }
         }
     }
@@ -169,6 +192,9 @@ impl Network {
 
     /// Runs a step for `n` pictures from `first` on.
     fn step(&self, step: &Planned, scratch: &mut Scratch, first: usize, n: usize) {
+        if let Some(unit) = self.unit {
+            return self.step_bf16(unit, step, scratch, first, n);
+        }
         let to = &self.maps[step.output];
         // never the buffer of an input: see `place`
         let mut output = std::mem::take(&mut scratch.buffers[to.buffer]);
@@ -218,6 +244,14 @@ impl Network {
     }
 }
 
+/// Writes a picture to its map.
+fn put(map: &Map, buffer: &mut [f32], picture: &[f32]) {
+    map.clear_halo(buffer);
+    for (run, line) in map.runs(true).zip(picture.chunks_exact(map.w * map.c)) {
+        buffer[run].copy_from_slice(line);
+    }
+}
+
 /// Joins a sum to the convolution that computes one of its terms, and an activation to a sum.
 fn fuse(program: Program) -> Vec<Fused> {
     let last_use = program.last_use;
@@ -257,7 +291,13 @@ fn fuse(program: Program) -> Vec<Fused> {
     out
 }
 
-fn plan(fused: Fused, maps: &[Map], isa: Isa, pictures: usize, clears: bool) -> Result<Planned, ExecError> {
+fn plan(
+    fused: Fused,
+    maps: &[Map],
+    (isa, unit): (Isa, Option<Unit>),
+    pictures: usize,
+    clears: bool,
+) -> Result<Planned, ExecError> {
     let inputs = fused.inputs();
     let Fused { step, added, activation } = fused;
     let (from, to) = (maps[inputs[0]], maps[step.output]);
@@ -291,15 +331,29 @@ fn plan(fused: Fused, maps: &[Map], isa: Isa, pictures: usize, clears: bool) -> 
             let Window { kernel, stride, pad } = window;
             let weight = channels_last(&weight, bias.len(), from.c, kernel);
             let size = [to.h, to.w];
-            Op::Product {
-                packed: matmul::Packed::new(isa, &weight, &bias, kernel[0], kernel[1] * from.c),
-                starts: from.positions(pad, stride, size, pictures),
-                outs: to.positions(none, [1, 1], size, pictures),
-                adds: added.map(|value| maps[value].positions(none, [1, 1], size, pictures)),
-                row: from.row(),
-                activation,
+            let starts = from.positions(pad, stride, size, pictures);
+            let outs = to.positions(none, [1, 1], size, pictures);
+            let adds = added.map(|value| maps[value].positions(none, [1, 1], size, pictures));
+            let (rows, depth, row) = (kernel[0], kernel[1] * from.c, from.row());
+            match unit {
+                Some(unit) => {
+                    let packed = bf16_product::Packed::new(unit, &weight, &bias, rows, depth);
+                    Op::ProductBf16 { packed, starts, outs, adds, row, activation }
+                }
+                None => {
+                    let packed = matmul::Packed::new(isa, &weight, &bias, rows, depth);
+                    Op::Product { packed, starts, outs, adds, row, activation }
+                }
             }
         }
+        Kernel::Dense { weight, bias, .. } if let Some(unit) = unit => Op::ProductBf16 {
+            packed: bf16_product::Packed::new(unit, &weight, &bias, 1, weight.len() / bias.len().max(1)),
+            starts: from.positions(none, [1, 1], [1, 1], pictures),
+            outs: to.positions(none, [1, 1], [1, 1], pictures),
+            adds: None,
+            row: 0,
+            activation,
+        },
         Kernel::Dense { weight, bias, .. } => Op::Dense { dense: Dense::new(isa, weight, bias), activation },
         Kernel::Depthwise { window, weight, bias, .. } => Op::Depthwise {
             packed: depthwise::Packed::new(isa, &weight, &bias, window.kernel),

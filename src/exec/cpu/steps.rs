@@ -1,6 +1,7 @@
 //! What a step computes, and the small steps in plain Rust: sums, copies, scales, means. They take a few per cent of the time; the compiler
 //! turns them into vectors of the least instruction set.
 
+use super::bf16;
 use super::dense::Dense;
 use super::depthwise;
 use super::map::Map;
@@ -15,6 +16,15 @@ pub enum Op {
     /// A convolution, the values of a third map added to it.
     Product {
         packed: matmul::Packed,
+        starts: Vec<u32>,
+        outs: Vec<u32>,
+        adds: Option<Vec<u32>>,
+        row: usize,
+        activation: Option<Activation>,
+    },
+    /// The same, or a dense layer, over bf16.
+    ProductBf16 {
+        packed: bf16::product::Packed,
         starts: Vec<u32>,
         outs: Vec<u32>,
         adds: Option<Vec<u32>>,
@@ -56,6 +66,7 @@ impl Op {
     pub fn word(&self) -> &'static str {
         match self {
             Op::Product { .. } => "direct",
+            Op::ProductBf16 { .. } => "direct bf16",
             Op::Winograd { .. } => "winograd",
             Op::Depthwise { .. } => "depthwise",
             Op::Dense { .. } => "dense",
@@ -124,7 +135,7 @@ pub fn one<'a>(op: &Op, input: impl Fn(usize) -> (&'a Map, &'a [f32]), to: &Map,
             }
         }
         // run for all pictures together
-        Op::Product { .. } | Op::Winograd { .. } | Op::Dense { .. } => {}
+        Op::Product { .. } | Op::ProductBf16 { .. } | Op::Winograd { .. } | Op::Dense { .. } => {}
     }
 }
 

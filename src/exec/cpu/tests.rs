@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::bf16::Unit;
 use super::network::Network;
 use super::simd::Isa;
 use crate::exec::lower::lower;
@@ -189,4 +190,65 @@ fn what_is_not_a_number_stays_one() {
             assert!(tap[0].is_nan() && !tap[tap.len() - 1].is_nan(), "{isa:?}");
         }
     }
+}
+
+/// Runs a network over bf16 on every unit of this CPU and gives the largest relative error of a tap against f32.
+fn compare_bf16(graph: &Graph, taps: &[LayerId], size: [usize; 3]) -> f64 {
+    let weights = Origin::Random(11).load(graph, Source::Timm, &[]).expect("random");
+    let program = lower(graph, &weights, taps).expect("lowered");
+    let picture = values(size.iter().product(), 7);
+    let reference = Network::new(program.clone()).expect("planned");
+    let reference = reference.forward(&mut reference.scratch(), &picture, 1);
+    let (mut worst, mut first): (f64, Option<Vec<Vec<f32>>>) = (0.0, None);
+    for unit in Unit::available() {
+        let network = Network::with_unit(program.clone(), unit).expect("planned");
+        let mut scratch = network.scratch();
+        let alone = network.forward(&mut scratch, &picture, 1);
+        let crowd: Vec<f32> = values(5 * picture.len(), 99).into_iter().chain(picture.iter().copied()).collect();
+        let crowd = network.forward(&mut scratch, &crowd, 6);
+        if unit.isa() == Isa::detect() {
+            let same = alone.iter().zip(first.get_or_insert_with(|| alone.clone())).all(|(a, b)| a == b);
+            assert!(same, "{unit:?}: other bits than the CPU's own instruction");
+        }
+        for ((alone, crowd), reference) in alone.iter().zip(&crowd).zip(&reference) {
+            assert!(
+                crowd.len() == 6 * alone.len() && crowd.ends_with(alone),
+                "{unit:?}: a picture's bits depend on its neighbours"
+            );
+            worst = worst.max(error(alone, reference));
+        }
+    }
+    worst
+}
+
+#[test]
+fn networks_over_bf16_are_near_those_over_f32() {
+    // every kind of step: depthwise, sums, concatenations in place and not, Winograd, pools, dense layers
+    let (mut g, x) = Builder::new(5, 37, 23);
+    let a = g.conv("a", x, Conv::new(33).kernel(3).stride(2).pad(1).bias());
+    let a = g.relu("a_relu", a);
+    let w = g.conv("w", a, Conv::new(40).kernel(3).pad(1));
+    let tall = g.conv("tall", w, Conv::new(17).kernel2(5, 1).pad2(2, 0));
+    let pooled = g.pool("pooled", a, Pool::avg(3).stride(1).pad(1));
+    let both = g.concat("both", &[tall, pooled, a]);
+    let inner = g.conv("inner", both, Conv::new(20).kernel(3).pad(1));
+    let twice = g.concat("twice", &[both, inner, inner]);
+    let dw = g.conv("dw", twice, Conv::depthwise().kernel(3).stride(2).same());
+    let dw = g.batch_norm("dw_norm", dw, 1e-3);
+    let dw = g.activation("dw_act", dw, Activation::Relu6);
+    let point = g.conv("point", dw, Conv::new(50));
+    let same = g.conv("same", point, Conv::new(50).kernel(3).pad(1));
+    let sum = g.add("sum", same, point);
+    let sum = g.relu("sum_relu", sum);
+    let cells = g.adaptive_avg_pool("cells", sum, 3);
+    let flat = g.flatten("flat", cells, FlattenOrder::ChannelsFirst);
+    let hidden = g.dense("hidden", flat, 70);
+    let out = g.dense("out", hidden, 11);
+    let graph = g.finish(sum, out).expect("built");
+    let tap = |name: &str| graph.find(name).expect("a layer");
+    let fused = compare_bf16(&graph, &[tap("sum_relu"), tap("out")], [37, 23, 5]);
+    let names = ["a", "w", "tall", "pooled", "both", "inner", "twice", "dw", "same", "cells", "flat", "hidden", "out"];
+    let apart = compare_bf16(&graph, &names.map(tap), [37, 23, 5]);
+    // 2⁻⁹ a rounding at most, some ten of them in a row
+    assert!(fused < 2e-2 && apart < 2e-2 && fused > 1e-4, "{fused:e} {apart:e}");
 }

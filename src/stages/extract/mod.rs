@@ -24,7 +24,7 @@ pub use work::Timing;
 use shard::{Shard, ShardFile};
 use work::Mode;
 
-use crate::exec::{Device, ExecError};
+use crate::exec::{self, Device, ExecError};
 use crate::io::{IoError, atomic};
 use crate::pipeline::Options;
 use crate::plan::Plan;
@@ -116,6 +116,9 @@ pub fn run(
     let reused = shards.len() - missing.len();
     if reused > 0 && !missing.is_empty() {
         ui.note(&format!("extract   {reused} of {} shards are there already, {pictures} images to go", shards.len()));
+    }
+    if !missing.is_empty() && exec::is_emulated(plan.backbone.precision) {
+        ui.warn("`extract.precision: bf16`: this CPU has no AVX512-BF16, so that it is slower than f32");
     }
     let timing = if missing.is_empty() {
         Timing::default()

@@ -67,6 +67,7 @@ fn card(plan: &Plan, kind: &str, classifier: &Classifier, classes: &[String]) ->
         "shape": plan.backbone.shape().dims(),
         "recipe": plan.backbone.recipe,
         "image": plan.backbone.decoding,
+        "precision": plan.backbone.precision,
         "select": plan.pipeline.select.is_some().then_some("columns.parquet"),
         "reduce": plan.pipeline.reduce.as_ref().map(|reduce| format!("{}.safetensors", reduce.word())),
         "train": format!("{kind}.safetensors"),

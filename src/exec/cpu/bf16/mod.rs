@@ -1,0 +1,117 @@
+//! bf16: the upper half of an f32. Maps and weights are stored so, which halves what has to be moved; sums are f32.
+//!
+//! A product of two bf16 is exact in f32, so that a sum of products is rounded where an f32 sum is, whatever instruction does it: `VDPBF16PS`
+//! where the CPU has it ([`Unit::Native`], two multiply-adds a lane), else the values are widened first ([`Unit::Widened`], as fast as f32 at
+//! best). Both take the odd value of a pair first, so that they give the same bits; only numbers below 1.2e-38 are zero to the instruction.
+//! What is no matrix product widens its values and is computed in f32.
+
+mod lanes;
+pub mod product;
+#[cfg(test)]
+mod tests;
+
+pub use half::bf16;
+
+use super::simd::Isa;
+
+/// What computes products of bf16.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// AVX-512 with BF16.
+    #[cfg(target_arch = "x86_64")]
+    Native,
+    /// The vectors of f32.
+    Widened(Isa),
+}
+
+impl Unit {
+    /// All that this CPU has, the best first.
+    pub fn available() -> Vec<Self> {
+        let mut all = Vec::new();
+        #[cfg(target_arch = "x86_64")]
+        if is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512vl")
+            && is_x86_feature_detected!("avx512bf16")
+        {
+            all.push(Unit::Native);
+        }
+        all.extend(Isa::available().into_iter().map(Unit::Widened));
+        all
+    }
+
+    /// The best that this CPU has.
+    pub fn detect() -> Self {
+        Self::available().first().copied().unwrap_or(Unit::Widened(Isa::Portable))
+    }
+
+    /// True when the CPU multiplies bf16 itself, so that it is faster than f32.
+    pub fn is_native(self) -> bool {
+        !matches!(self, Unit::Widened(_))
+    }
+
+    /// [`narrow`] with the vectors that there are.
+    pub fn narrow(self, from: &[f32], to: &mut [bf16]) {
+        match self {
+            // SAFETY: the instruction set was detected.
+            #[cfg(target_arch = "x86_64")]
+            Unit::Native => unsafe { narrow_native(from, to) },
+            Unit::Widened(_) => narrow(from, to),
+        }
+    }
+
+    /// [`widen`] with the vectors that there are.
+    pub fn widen(self, from: &[bf16], to: &mut [f32]) {
+        match self {
+            // SAFETY: the instruction set was detected.
+            #[cfg(target_arch = "x86_64")]
+            Unit::Native => unsafe { widen_native(from, to) },
+            Unit::Widened(_) => widen(from, to),
+        }
+    }
+
+    /// The instruction set of everything else.
+    pub fn isa(self) -> Isa {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Unit::Native => Isa::Avx512,
+            Unit::Widened(isa) => isa,
+        }
+    }
+
+    fn lanes(self) -> usize {
+        self.isa().lanes()
+    }
+}
+
+/// Rounds to the nearest bf16, ties to the even one; a NaN stays one.
+#[inline(always)]
+fn rounded(value: f32) -> bf16 {
+    let bits = value.to_bits();
+    let near = ((bits.wrapping_add(0x7fff + (bits >> 16 & 1))) >> 16) as u16;
+    bf16::from_bits(if value.is_nan() { (bits >> 16) as u16 | 0x40 } else { near })
+}
+
+/// Rounds each of `from` into `to`.
+#[inline(always)]
+pub fn narrow(from: &[f32], to: &mut [bf16]) {
+    from.iter().zip(to).for_each(|(&value, to)| *to = rounded(value));
+}
+
+/// Writes the values of `from` to `to`.
+#[inline(always)]
+pub fn widen(from: &[bf16], to: &mut [f32]) {
+    from.iter().zip(to).for_each(|(value, to)| *to = f32::from_bits(u32::from(value.to_bits()) << 16));
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
+fn narrow_native(from: &[f32], to: &mut [bf16]) {
+    narrow(from, to);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
+fn widen_native(from: &[bf16], to: &mut [f32]) {
+    widen(from, to);
+}

@@ -1,0 +1,111 @@
+//! Steps over bf16: products read and write it; everything else widens its inputs, computes in f32 and rounds what comes out.
+
+use super::{Network, Planned, Scratch};
+use crate::exec::cpu::aligned::Aligned;
+use crate::exec::cpu::bf16::{Unit, bf16};
+use crate::exec::cpu::map::Map;
+use crate::exec::cpu::network::MICRO_BATCH;
+use crate::exec::cpu::steps::{Op, one};
+use crate::exec::cpu::{matmul, winograd};
+
+/// Floats of two inputs and an output of the steps that are computed in f32; those from `cut` on may take a whole micro-batch.
+pub fn wide(steps: &[Planned], maps: &[Map], cut: usize) -> [usize; 3] {
+    let mut most = [0; 3];
+    for (i, step) in steps.iter().enumerate() {
+        let pictures = match step.op {
+            Op::ProductBf16 { .. } | Op::Concat(_) => continue,
+            Op::Winograd { .. } if i >= cut => MICRO_BATCH,
+            _ => 1,
+        };
+        let values = step.inputs.iter().take(2).enumerate().chain([(2, &step.output)]);
+        values.for_each(|(slot, &value)| most[slot] = most[slot].max(pictures * maps[value].picture()));
+    }
+    most
+}
+
+/// Writes a picture to its map.
+pub fn put(unit: Unit, map: &Map, buffer: &mut [bf16], picture: &[f32]) {
+    map.clear_halo(buffer);
+    map.runs(true).zip(picture.chunks_exact(map.w * map.c)).for_each(|(run, line)| unit.narrow(line, &mut buffer[run]));
+}
+
+/// Writes the map of a picture to the same places of `to`, zeros around it.
+fn load(unit: Unit, map: &Map, from: &[bf16], to: &mut [f32]) {
+    if map.is_dense() {
+        return unit.widen(&from[..map.picture()], &mut to[..map.picture()]);
+    }
+    map.clear_halo(to);
+    map.runs(false).for_each(|run| unit.widen(&from[run.clone()], &mut to[run]));
+}
+
+/// Rounds the map of a picture to the same places of `to`.
+fn store(unit: Unit, map: &Map, from: &[f32], to: &mut [bf16]) {
+    map.runs(map.is_dense()).for_each(|run| unit.narrow(&from[run.clone()], &mut to[run]));
+}
+
+impl Network {
+    /// Runs a step for `n` pictures from `first` on.
+    pub(super) fn step_bf16(&self, unit: Unit, step: &Planned, scratch: &mut Scratch, first: usize, n: usize) {
+        let to = &self.maps[step.output];
+        // never the buffer of an input: see `place`
+        let mut buffer = std::mem::take(&mut scratch.buffers[to.buffer]);
+        let output = buffer.halves_mut();
+        if step.clears {
+            (first..first + n).for_each(|p| to.clear_halo(&mut output[to.base(p)..]));
+        }
+        let buffers = &scratch.buffers;
+        let input = |i: usize, p: usize| {
+            let map = &self.maps[step.inputs[i]];
+            // the term of a concatenation that lies in the output already has nothing to give
+            (map, buffers[map.buffer].halves().get(map.base(p)..).unwrap_or(&[]))
+        };
+        match &step.op {
+            Op::ProductBf16 { packed, starts, outs, adds, row, activation } => {
+                let positions = n * to.h * to.w;
+                let added = if adds.is_some() { input(1, first).1 } else { &[] };
+                let adds = adds.as_ref().map(|adds| &adds[..positions]);
+                let places = matmul::Places { starts: &starts[..positions], row: *row, outs: &outs[..positions], adds };
+                packed.run(&places, input(0, first).1, added, *activation, &mut output[to.base(first)..]);
+            }
+            Op::Winograd { packed, places, activation } => {
+                let places = winograd::Places { pictures: n, ..*places };
+                let [wide, more, out] = &mut scratch.wide;
+                for p in 0..n {
+                    for (i, wide) in [&mut *wide, &mut *more].into_iter().enumerate().take(step.inputs.len()) {
+                        let (map, values) = input(i, first + p);
+                        load(unit, map, values, &mut wide[p * map.picture()..]);
+                    }
+                }
+                packed.run(&places, wide, more, *activation, out, &mut scratch.tiles);
+                for p in 0..n {
+                    store(unit, to, &out[p * to.picture()..], &mut output[to.base(first + p)..]);
+                }
+            }
+            Op::Concat(channels) => {
+                for p in first..first + n {
+                    for (i, channel) in channels.iter().enumerate().filter_map(|(i, channel)| Some((i, (*channel)?))) {
+                        let (term, values) = input(i, p);
+                        let slot = Map { channel: to.channel + channel, c: term.c, ..*to };
+                        let output = &mut output[to.base(p)..];
+                        slot.runs(false)
+                            .zip(term.runs(false))
+                            .for_each(|(to, from)| output[to].copy_from_slice(&values[from]));
+                    }
+                }
+            }
+            op => {
+                let [wide, more, out] = &mut scratch.wide;
+                for p in first..first + n {
+                    for (i, wide) in [&mut *wide, &mut *more].into_iter().enumerate().take(step.inputs.len()) {
+                        let (map, values) = input(i, p);
+                        load(unit, map, values, wide);
+                    }
+                    let inputs: [&Aligned; 2] = [wide, more];
+                    one(op, |i| (&self.maps[step.inputs[i]], &inputs[i][..]), to, out);
+                    store(unit, to, out, &mut output[to.base(p)..]);
+                }
+            }
+        }
+        scratch.buffers[to.buffer] = buffer;
+    }
+}
