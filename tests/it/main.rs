@@ -11,6 +11,7 @@ mod inputs;
 mod models;
 mod networks;
 mod pipelines;
+mod precision;
 mod predict;
 mod resume;
 mod support;

@@ -45,7 +45,7 @@ fn predictions(run: &Path, classes: &[&str]) -> BTreeMap<String, BTreeMap<String
 }
 
 /// Checks that `predict` gives what the run itself has found of every picture of the test split.
-fn agrees(workspace: &Workspace, run: &Path, classes: &[&str]) {
+pub fn agrees(workspace: &Workspace, run: &Path, classes: &[&str]) {
     let known = predictions(run, classes);
     let top = classes.len().to_string();
     let run = run.to_str().expect("text");
@@ -62,7 +62,7 @@ fn agrees(workspace: &Workspace, run: &Path, classes: &[&str]) {
     }
 }
 
-const ALL: [&str; 3] = ["Banana", "Lemon", "Strawberry"];
+pub const ALL: [&str; 3] = ["Banana", "Lemon", "Strawberry"];
 
 #[test]
 fn a_moved_run_predicts_what_it_predicted_bit_for_bit() {

@@ -1,0 +1,44 @@
+//! `extract.precision: bf16`, as a user meets it.
+
+use crate::support::Workspace;
+use featurize::io::columns::Columns;
+use serde_json::Value;
+
+const BF16: [&str; 2] = ["--set", "extract.precision=bf16"];
+
+/// The features of the first shard, column by column.
+fn features(workspace: &Workspace, out: &str) -> Vec<f64> {
+    let names: Vec<String> = (0..1280).map(|i| format!("efficientnet_lite0_avg_{i:04}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let table = Columns::read(&workspace.path(out).join("features/part-00000.parquet"), &names).expect("read");
+    names.iter().flat_map(|name| table.reals(name).expect("numbers")).collect()
+}
+
+#[test]
+fn bf16_is_near_f32_whatever_the_threads_and_other_features_than_those_of_f32() {
+    let workspace = Workspace::with_fruits(4, 2);
+    workspace.run("f32", &[]).ok();
+    workspace.run("one", &[&BF16[..], &["--set", "runtime.threads=1", "--set", "extract.batch_size=1"]].concat()).ok();
+    workspace.run("two", &[&BF16[..], &["--set", "runtime.threads=2"]].concat()).ok();
+    let tables = |out: &str| {
+        workspace.results(out).into_iter().filter(|(name, _)| name.ends_with("parquet")).collect::<Vec<_>>()
+    };
+    assert_eq!(tables("one"), tables("two"), "the numbers depend on the threads");
+    let (reference, ours) = (features(&workspace, "f32"), features(&workspace, "one"));
+    let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
+    let error = norm(&mut reference.iter().zip(&ours).map(|(a, b)| a - b)) / norm(&mut reference.iter().copied());
+    // 2⁻⁹ a rounding at most, a hundred of them in a row; PyTorch's bf16 is 0.04 away
+    assert!(error > 1e-3 && error < 0.06, "{error:e}");
+    // other features: the stage runs anew, and back again
+    assert_eq!(workspace.run("one", &[]).ok().computed()[0], "extract");
+    assert_eq!(features(&workspace, "one"), reference);
+}
+
+#[test]
+fn the_precision_goes_with_the_classifier() {
+    let workspace = Workspace::with_fruits(4, 2);
+    workspace.run("out", &BF16).ok();
+    let card: Value = serde_json::from_slice(&workspace.read("out/classifier/classifier.json")).expect("JSON");
+    assert_eq!(card["precision"], "bf16");
+    crate::predict::agrees(&workspace, &workspace.path("out"), &crate::predict::ALL);
+}
