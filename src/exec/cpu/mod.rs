@@ -3,6 +3,10 @@
 //!
 //! The only room where `unsafe` is allowed: vectors ([`simd`]) and the kernels over them ([`matmul`], [`bf16`], [`winograd`], [`depthwise`], [`dense`], [`pool`]). All
 //! check every place that they are given before they begin. [`network`], which runs them, and `place`, which plans the memory, are safe code.
+//!
+//! Every kernel has its definition in plain arithmetic beside it (`kernel_tests`, `winograd/tests`, `bf16/tests`) and is compared with it over
+//! random shapes, on every instruction set of the CPU, in slices that end with the last value that may be touched. `.ci/kernels-check` runs
+//! these tests under AddressSanitizer (AVX-512, AVX512-BF16, AVX2, portable), valgrind (AVX2, portable) and Miri (portable).
 
 #![allow(unsafe_code)]
 
@@ -10,6 +14,8 @@ pub mod aligned;
 pub mod bf16;
 pub mod dense;
 pub mod depthwise;
+#[cfg(test)]
+mod kernel_tests;
 mod map;
 pub mod matmul;
 pub mod network;
