@@ -21,6 +21,7 @@ use crate::config::Precision;
 use crate::exec::{Device, ExecError};
 use crate::extractor::Extractor;
 pub use crate::extractor::Failure;
+use crate::image::RgbImage;
 use crate::io::IoError;
 use crate::learn::classifier::Classifier;
 use crate::learn::reduction::Reduction;
@@ -88,6 +89,8 @@ pub struct Chain {
     extractor: Extractor,
     head: Head,
     classes: Vec<String>,
+    /// What tables of its results tell of their making; none for a network's own classifier.
+    metadata: Vec<(String, String)>,
 }
 
 /// What makes probabilities of features.
@@ -131,12 +134,22 @@ impl Chain {
         // the names of other classes are not in a file of weights
         let own = || (0..extractor.width()).map(|i| format!("class {i}")).collect();
         let classes = if known.len() == extractor.width() { known } else { own() };
-        Ok(Self { extractor, head: Head::Softmax, classes })
+        Ok(Self { extractor, head: Head::Softmax, classes, metadata: Vec::new() })
     }
 
     /// The classes, in the order of the probabilities.
     pub fn classes(&self) -> &[String] {
         &self.classes
+    }
+
+    /// The metadata of a table of its results, as the run's own tables have it.
+    pub fn metadata(&self) -> &[(String, String)] {
+        &self.metadata
+    }
+
+    /// The whole picture in a file, to look at.
+    pub fn picture(&self, path: &Path) -> Result<RgbImage, Failure> {
+        self.extractor.picture(path)
     }
 
     /// Probability of every class for the features of one picture.
@@ -147,15 +160,21 @@ impl Chain {
         }
     }
 
-    /// Predicts every picture, a micro-batch a thread, and hands the results over in the order of `pictures` until `take` breaks. Memory does
-    /// not grow with the number of pictures.
-    pub fn predict_all(
+    /// Predicts every picture, a micro-batch a thread, lets `see` look at picture and probabilities on that thread, and hands the results over
+    /// in the order of `pictures` until `take` breaks. Memory does not grow with the number of pictures.
+    pub fn predict_all<'a, T: Send>(
         &self,
-        pictures: &[NamedFile],
+        pictures: &'a [NamedFile],
         threads: usize,
-        take: impl FnMut(&NamedFile, Result<Vec<f32>, Failure>) -> ControlFlow<()>,
+        see: impl Fn(&'a NamedFile, &[f32]) -> T + Sync,
+        take: impl FnMut(&'a NamedFile, Result<(Vec<f32>, T), Failure>) -> ControlFlow<()>,
     ) -> Result<(), ChainError> {
-        Ok(self.extractor.extract_all(pictures, threads, |features| self.probabilities(features), take)?)
+        let finish = |picture, features| {
+            let probabilities = self.probabilities(features)?;
+            let seen = see(picture, &probabilities);
+            Ok((probabilities, seen))
+        };
+        Ok(self.extractor.extract_all(pictures, threads, finish, take)?)
     }
 }
 
@@ -217,15 +236,15 @@ mod tests {
         let pictures: Vec<NamedFile> = (0..100).map(name).collect();
         for (threads, end) in [(1, 100), (7, 100), (3, 40), (1000, 1)] {
             let mut seen = Vec::new();
-            let done = chain.predict_all(&pictures, threads, |picture, result| {
+            let take = |picture: &NamedFile, result: Result<(Vec<f32>, ()), Failure>| {
                 let reason = result.expect_err("there is no file").reason;
                 assert_eq!(reason, format!("reason {}", picture.path));
                 seen.push(picture.path.clone());
                 if seen.len() == end { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-            });
-            done.expect("no thread died");
+            };
+            chain.predict_all(&pictures, threads, |_, _| (), take).expect("no thread died");
             assert_eq!(seen, (0..end).map(|i| i.to_string()).collect::<Vec<_>>(), "{threads} threads");
         }
-        chain.predict_all(&[], 4, |_, _| ControlFlow::Continue(())).expect("nothing to do");
+        chain.predict_all(&[], 4, |_, _| (), |_, _| ControlFlow::Continue(())).expect("nothing to do");
     }
 }

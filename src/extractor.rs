@@ -100,6 +100,13 @@ impl Extractor {
         contents::read(path, Some(seen), &self.decoding)
     }
 
+    /// The whole picture in a file, right way up, as the network's recipe would find it: for people to look at.
+    pub fn picture(&self, path: &Path) -> Result<RgbImage, Failure> {
+        let bytes = contents::read(path, None, &self.decoding)?;
+        image::decode(&bytes, &self.decoding)
+            .map_err(|error| Failure { kind: error.kind.as_str(), reason: error.detail })
+    }
+
     /// Writes the network's input for a picture: [`input_len`](Self::input_len) values.
     pub fn prepare(&self, image: &RgbImage, input: &mut [f32]) {
         self.recipe.apply(image, self.network.layout(), input);
@@ -121,14 +128,14 @@ impl Extractor {
         Ok(all)
     }
 
-    /// Sends every picture through the network, `finish` makes of its features what is wanted, and `take` gets the results in the order of
+    /// Sends every picture through the network, `finish` makes of its features what is wanted (on the thread that computed them), and `take` gets the results in the order of
     /// `pictures` until it breaks. Every thread takes a micro-batch at a time, which changes no bit on the CPU; memory does not grow with the
     /// number of pictures.
     pub fn extract_all<'a, T: Send>(
         &self,
         pictures: &'a [NamedFile],
         threads: usize,
-        finish: impl Fn(Vec<f32>) -> Result<T, Failure> + Sync,
+        finish: impl Fn(&'a NamedFile, Vec<f32>) -> Result<T, Failure> + Sync,
         mut take: impl FnMut(&'a NamedFile, Result<T, Failure>) -> ControlFlow<()>,
     ) -> Result<(), ExecError> {
         // thread `lane` takes every `threads`th batch, so results come in order by asking the threads in turn
@@ -162,14 +169,15 @@ impl Extractor {
     fn work<'a, T>(
         &self,
         batches: impl Iterator<Item = &'a [NamedFile]>,
-        finish: &impl Fn(Vec<f32>) -> Result<T, Failure>,
+        finish: &impl Fn(&'a NamedFile, Vec<f32>) -> Result<T, Failure>,
         sender: &SyncSender<Vec<Result<T, Failure>>>,
     ) {
         let mut session = self.session();
         for batch in batches {
-            let results = self.extract_batch(&mut session, batch).into_iter();
+            let results = batch.iter().zip(self.extract_batch(&mut session, batch));
+            let finished = results.map(|(picture, features)| finish(picture, features?));
             // the other end is gone when nobody wants more
-            if sender.send(results.map(|features| features.and_then(finish)).collect()).is_err() {
+            if sender.send(finished.collect()).is_err() {
                 break;
             }
         }

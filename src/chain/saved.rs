@@ -56,6 +56,26 @@ struct Described {
 }
 
 impl Described {
+    /// As `Plan::metadata` writes it into the tables of the run.
+    fn metadata(&self) -> Vec<(String, String)> {
+        let shape: Vec<String> = self.shape.iter().map(ToString::to_string).collect();
+        let word = |value: serde_json::Value| value.as_str().unwrap_or_default().to_string();
+        let pairs = [
+            ("version", env!("CARGO_PKG_VERSION").to_string()),
+            ("model", self.model.clone()),
+            ("source", self.source.to_string()),
+            ("weights", self.weights.clone()),
+            ("weights_sha256", self.weights_sha256.clone()),
+            ("layer", self.layer.clone()),
+            ("features", word(json!(self.features))),
+            ("shape", shape.join(",")),
+            ("precision", "f32".to_string()),
+            ("recipe", json!(self.recipe).to_string()),
+            ("image", json!(self.image).to_string()),
+        ];
+        pairs.into_iter().map(|(key, value)| (format!("featurize.{key}"), value)).collect()
+    }
+
     /// The network with its weights, wherever they lie now.
     fn open(&self, weights: Option<&Path>, unknown: &dyn Fn(String) -> ChainError) -> Result<Extractor, ChainError> {
         let model = models::find(&self.model).ok_or_else(|| unknown(format!("the model `{}`", self.model)))?;
@@ -117,7 +137,7 @@ pub fn open(dir: &RunDir, weights: Option<&Path>) -> Result<Chain, ChainError> {
     let (classifier, classes) = train::open(dir)?;
     let fitted = Fitted { dtype: card.dtype, kept, reduction, classifier };
     fitted.check(extractor.width()).map_err(|reason| unfinished(dir, reason))?;
-    Ok(Chain { extractor, head: Head::Fitted(Box::new(fitted)), classes })
+    Ok(Chain { extractor, head: Head::Fitted(Box::new(fitted)), classes, metadata: network.metadata() })
 }
 
 fn unfinished(dir: &RunDir, reason: String) -> ChainError {

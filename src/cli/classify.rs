@@ -47,5 +47,5 @@ pub fn run(arguments: &ClassifyArgs) -> Result<(), Error> {
     let imagenet = imagenet::classes();
     let known = chain.classes().len() == imagenet.len();
     let wnids: Vec<&str> = imagenet.iter().filter(|_| known).map(|class| class.wnid).collect();
-    top::run(&chain, &arguments.pictures, &wnids)
+    top::run(&chain, &arguments.pictures, &wnids, None, &ui)
 }

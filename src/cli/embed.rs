@@ -83,19 +83,24 @@ pub fn run(arguments: &EmbedArgs) -> Result<(), Error> {
     let mut paths: Vec<&str> = Vec::new();
     let mut rows = FeatureMatrix::with_cols(extractor.width());
     let mut failed = 0;
-    let all = extractor.extract_all(&pictures, top::threads(arguments.threads), Ok, |picture, result| {
-        match result {
-            Ok(features) => {
-                paths.push(&picture.path);
-                rows.push_row(&features);
+    let all = extractor.extract_all(
+        &pictures,
+        top::threads(arguments.threads),
+        |_, features| Ok(features),
+        |picture, result| {
+            match result {
+                Ok(features) => {
+                    paths.push(&picture.path);
+                    rows.push_row(&features);
+                }
+                Err(failure) => {
+                    failed += 1;
+                    ui.warn(&format!("{}: {failure}", picture.path));
+                }
             }
-            Err(failure) => {
-                failed += 1;
-                ui.warn(&format!("{}: {failure}", picture.path));
-            }
-        }
-        if ui.check().is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-    });
+            if ui.check().is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        },
+    );
     ui.check()?;
     all?;
     let table = Table::new(paths.len()).text("path", paths.iter().copied().map(Some));

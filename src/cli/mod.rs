@@ -12,6 +12,7 @@ mod predict;
 mod run;
 mod runs;
 mod schema;
+mod sheet;
 mod show;
 mod similar;
 mod top;
@@ -74,7 +75,7 @@ enum Command {
     /// A picture that cannot be read is told on standard error (with --json in its own line) and the others go on; then the exit code is 1.
     #[command(
         after_help = "Examples:\n  featurize predict runs/fruits photo.jpg more/pictures\n  find . -name '*.jpg' | featurize predict \
-                            runs/fruits - --top 1 --csv > labels.csv"
+                            runs/fruits - --top 1 --csv > labels.csv\n  featurize predict runs/fruits more/pictures --annotate labelled\n  featurize predict runs/fruits more/pictures --parquet predictions.parquet"
     )]
     Predict(predict::PredictArgs),
     /// Classify pictures with a network's own ImageNet classifier; needs no run.

@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::top::{self, TopArgs};
+use super::ui;
 use crate::chain::Chain;
 use crate::error::Error;
+use crate::progress::Style;
 use crate::store::RunDir;
 
 /// Which run, and which pictures.
@@ -17,6 +19,10 @@ pub struct PredictArgs {
     run: PathBuf,
     #[command(flatten)]
     pictures: TopArgs,
+    /// Instead of printing, write a Parquet file with the columns of the run's predictions.parquet: a row for each picture that could be read,
+    /// `label` and `split` null.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["json", "csv"])]
+    parquet: Option<PathBuf>,
     /// The network's weights, where they are not in the program and no longer where the run found them.
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
@@ -25,5 +31,5 @@ pub struct PredictArgs {
 /// Opens the run's chain and predicts.
 pub fn run(arguments: &PredictArgs) -> Result<(), Error> {
     let chain = Chain::of_run(&RunDir::new(&arguments.run), arguments.weights.as_deref())?;
-    top::run(&chain, &arguments.pictures, &[])
+    top::run(&chain, &arguments.pictures, &[], arguments.parquet.as_deref(), &ui(Style::Auto))
 }

@@ -6,16 +6,17 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
+use super::sheet::{Panel, Sheet, title};
 use super::{print, show, top};
 use crate::chain::{ChainError, Failure, of_features};
 use crate::error::Error;
 use crate::extractor::Extractor;
-use crate::image::{self, DecodeOptions, RgbImage};
+use crate::image::RgbImage;
 use crate::io::IoError;
 use crate::io::features::{FeatureFile, Key};
 use crate::learn::neighbours::{Directions, Near};
-use crate::plot::{self, Cell};
-use crate::stages::scan::{NamedFile, Split};
+use crate::plot::{self, Share};
+use crate::stages::scan::{NamedFile, Split, relative, unescape};
 use crate::store::RunDir;
 use crate::table::FeatureMatrix;
 
@@ -58,7 +59,7 @@ struct Gallery {
     keys: Vec<Key>,
     index: Directions,
     extractor: Extractor,
-    /// Where the pictures lay.
+    /// Where the pictures lay, links resolved.
     root: Option<PathBuf>,
 }
 
@@ -89,24 +90,20 @@ impl Gallery {
             );
         };
         let root = show::summary(dir.root()).ok();
-        let root = root.and_then(|run| run.run["config"]["input"]["root"].as_str().map(PathBuf::from));
+        let root = root.and_then(|run| std::fs::canonicalize(run.run["config"]["input"]["root"].as_str()?).ok());
         Ok(Self { keys, index: Directions::of(rows), extractor, root })
     }
 
     /// The file of a row, where it is still there.
     fn file(&self, row: usize) -> Option<PathBuf> {
-        Some(self.root.as_ref()?.join(&self.keys[row].path)).filter(|path| path.is_file())
+        Some(self.root.as_ref()?.join(unescape(&self.keys[row].path))).filter(|path| path.is_file())
     }
 
     /// The `k` nearest to a picture's features; not the picture itself.
     fn nearest(&self, picture: &NamedFile, features: &[f32], arguments: &SimilarArgs) -> Vec<Near> {
         let itself = picture.location.as_ref().ok().and_then(|path| std::fs::canonicalize(path).ok());
-        let root = self.root.as_ref().and_then(|root| std::fs::canonicalize(root).ok());
-        let own = itself.zip(root).and_then(|(path, root)| {
-            let parts: Vec<String> =
-                path.strip_prefix(root).ok()?.iter().map(|part| part.to_string_lossy().into_owned()).collect();
-            Some(parts.join("/"))
-        });
+        let own = itself.as_ref().zip(self.root.as_ref());
+        let own = own.filter(|(path, root)| path.starts_with(root)).map(|(path, root)| relative(path, root).0);
         let split = arguments.split.map(Split::word);
         let keep = |i: usize| {
             let key = &self.keys[i];
@@ -120,38 +117,29 @@ impl Gallery {
 pub fn run(arguments: &SimilarArgs) -> Result<(), Error> {
     let pictures = top::pictures(&arguments.paths)?;
     let shown = pictures.len() * (1 + usize::from(arguments.k));
-    let form = arguments.sheet.as_deref().map(plot::Form::of).transpose()?;
-    if form.is_some() {
-        plot::check(shown, 1)?;
-    }
+    let mut sheet = arguments.sheet.as_deref().map(|path| Sheet::new(path, shown, 1)).transpose()?;
     let gallery = Gallery::open(&RunDir::new(&arguments.run), arguments.weights.as_deref())?;
-    let (mut failed, mut panels) = (0, Vec::new());
+    let mut failed = 0;
     let threads = top::threads(arguments.threads);
     gallery
         .extractor
-        .extract_all(&pictures, threads, Ok, |picture, result| {
-            let found = result.map(|features| gallery.nearest(picture, &features, arguments));
-            failed += usize::from(found.is_err());
-            tell(&gallery, picture, &found, arguments.json);
-            if form.is_some() {
-                panels.extend(sheet(&gallery, picture, &found, shown));
-            }
-            ControlFlow::Continue(())
-        })
+        .extract_all(
+            &pictures,
+            threads,
+            |_, features| Ok(features),
+            |picture, result| {
+                let found = result.map(|features| gallery.nearest(picture, &features, arguments));
+                failed += usize::from(found.is_err());
+                tell(&gallery, picture, &found, arguments.json);
+                if let Some(sheet) = &mut sheet {
+                    draw(sheet, &gallery, picture, &found);
+                }
+                ControlFlow::Continue(())
+            },
+        )
         .map_err(ChainError::from)?;
-    if let (Some(form), Some(path)) = (form, &arguments.sheet) {
-        let cell = |panel: &Panel| panel.0.clone();
-        let titles: Vec<String> = panels.iter().map(cell).collect();
-        let cells: Vec<Cell> = panels
-            .iter()
-            .zip(&titles)
-            .map(|((_, picture, bar), title)| Cell {
-                title,
-                picture: picture.as_ref().map_err(String::as_str),
-                bars: bar.iter().map(|(name, cosine)| (name.as_str(), *cosine)).collect(),
-            })
-            .collect();
-        plot::write(path, form, &cells)?;
+    if let Some(sheet) = sheet {
+        sheet.write(Share::Cosine)?;
     }
     if failed > 0 {
         return Err(ChainError::Failed { failed, of: pictures.len() }.into());
@@ -181,24 +169,22 @@ fn tell(gallery: &Gallery, picture: &NamedFile, found: &Result<Vec<Near>, Failur
     }
 }
 
-/// Title, picture and bar of a cell.
-type Panel = (String, Result<RgbImage, String>, Option<(String, f32)>);
-
-/// A picture and, after it, those that are near.
-fn sheet(gallery: &Gallery, picture: &NamedFile, found: &Result<Vec<Near>, Failure>, shown: usize) -> Vec<Panel> {
-    let name = |path: &str| path.rsplit('/').next().unwrap_or(path).to_string();
-    let read = |path: Result<PathBuf, String>| -> Result<RgbImage, String> {
-        let bytes = std::fs::read(path?).map_err(|error| error.to_string())?;
-        let image = image::decode(&bytes, &DecodeOptions::default()).map_err(|error| error.detail)?;
-        Ok(plot::fitted(&image, shown))
+/// Puts a picture on the sheet and, after it, those that are near.
+fn draw(sheet: &mut Sheet, gallery: &Gallery, picture: &NamedFile, found: &Result<Vec<Near>, Failure>) {
+    let pictures = sheet.pictures();
+    let read = |path: Result<&Path, String>| -> Result<RgbImage, String> {
+        let image = gallery.extractor.picture(path?).map_err(|failure| failure.to_string())?;
+        Ok(plot::fitted(&image, pictures))
     };
-    let itself = found.as_ref().map_err(ToString::to_string).and_then(|_| read(picture.location.clone()));
-    let mut panels = vec![(format!("like {}", name(&picture.path)), itself, None)];
+    let panel = |title, picture, bars| Panel { title, picture, label: None, bars };
+    let location = picture.location.as_deref().map_err(Clone::clone);
+    let itself = found.as_ref().map_err(ToString::to_string).and_then(|_| read(location));
+    sheet.add(panel(format!("like {}", title(&picture.path)), itself, Vec::new()));
     for &Near { row, similarity: cosine } in found.iter().flatten() {
         let key = &gallery.keys[row];
         let place = gallery.file(row).ok_or_else(|| "the picture is no longer there".to_string());
         let label = key.label.clone().unwrap_or_else(|| "cosine".to_string());
-        panels.push((name(&key.path), read(place), Some((label, cosine.clamp(0.0, 1.0)))));
+        let bars = vec![(label, cosine.clamp(0.0, 1.0))];
+        sheet.add(panel(title(&key.path), read(place.as_deref().map_err(Clone::clone)), bars));
     }
-    panels
 }

@@ -21,7 +21,7 @@ pub use options::{DecodeOptions, Exif, Truncated};
 pub use recipe::{ChannelOrder, Fit, Layout, Preset, Recipe, RecipeError, RecipeOverrides};
 use resize::bilinear;
 pub use resize::{Filter, resize, resize_box, resize_crop};
-pub use thumbnail::{ThumbnailError, data_uri, png, thumbnail};
+pub use thumbnail::{ThumbnailError, data_uri, jpeg, png, thumbnail};
 
 /// What shows through transparent pixels and fills the border of padded pictures.
 pub const WHITE: [u8; 3] = [255; 3];

@@ -1,4 +1,4 @@
-//! Small JPEGs for pages: what a picture looks like, not what a network sees.
+//! Pictures as files: small JPEGs for pages, PNGs and JPEGs of whole pictures. What people look at, not what a network sees.
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 use image::codecs::jpeg::JpegEncoder;
@@ -30,29 +30,32 @@ pub fn thumbnail(image: &RgbImage, longest: usize) -> Result<Vec<u8>, ThumbnailE
         small = resize(image, width, height, Filter::Lanczos);
         &small
     };
-    let (Ok(w), Ok(h)) = (u32::try_from(width), u32::try_from(height)) else {
-        return Err(ThumbnailError::Empty { width, height });
-    };
-    if w == 0 || h == 0 || shown.data.len() != width * height * 3 {
-        return Err(ThumbnailError::Empty { width, height });
-    }
+    jpeg(shown, QUALITY)
+}
+
+/// The bytes of a JPEG of `image`; `quality` is 1 to 100.
+pub fn jpeg(image: &RgbImage, quality: u8) -> Result<Vec<u8>, ThumbnailError> {
+    let (width, height) = sides(image)?;
     let mut bytes = Vec::new();
-    JpegEncoder::new_with_quality(&mut bytes, QUALITY).encode(&shown.data, w, h, ExtendedColorType::Rgb8)?;
+    JpegEncoder::new_with_quality(&mut bytes, quality).encode(&image.data, width, height, ExtendedColorType::Rgb8)?;
     Ok(bytes)
 }
 
 /// The bytes of a PNG of `image`, every pixel as it is.
 pub fn png(image: &RgbImage) -> Result<Vec<u8>, ThumbnailError> {
-    let (width, height) = (image.width, image.height);
-    let (Ok(w), Ok(h)) = (u32::try_from(width), u32::try_from(height)) else {
-        return Err(ThumbnailError::Empty { width, height });
-    };
-    if w == 0 || h == 0 || image.data.len() != width * height * 3 {
-        return Err(ThumbnailError::Empty { width, height });
-    }
+    let (width, height) = sides(image)?;
     let mut bytes = Vec::new();
-    PngEncoder::new(&mut bytes).write_image(&image.data, w, h, ExtendedColorType::Rgb8)?;
+    PngEncoder::new(&mut bytes).write_image(&image.data, width, height, ExtendedColorType::Rgb8)?;
     Ok(bytes)
+}
+
+/// Width and height of a picture that has something to show.
+fn sides(image: &RgbImage) -> Result<(u32, u32), ThumbnailError> {
+    let (width, height) = (image.width, image.height);
+    match (u32::try_from(width), u32::try_from(height)) {
+        (Ok(w), Ok(h)) if w > 0 && h > 0 && image.data.len() == width * height * 3 => Ok((w, h)),
+        _ => Err(ThumbnailError::Empty { width, height }),
+    }
 }
 
 /// Width and height of the thumbnail: the shape kept, no side under one pixel.

@@ -1,7 +1,7 @@
 //! The layout of a figure: a grid of cells, in each the name of a picture, the picture, and a bar for each of its most probable classes.
 
 use super::canvas::{Area, Colour};
-use super::{Cell, font};
+use super::{Cell, Share, font};
 use crate::image::RgbImage;
 
 /// White around the figure, and between its cells.
@@ -25,6 +25,10 @@ const BAR: f32 = 8.0;
 const TICK: f32 = 2.0;
 /// Height of the numbers under the last bar.
 const AXIS: f32 = 14.0;
+/// Height of a label on a picture, from its lower edge to the baseline of its text, and from its sides to the text.
+const BAND: f32 = 22.0;
+const BAND_DESCENT: f32 = 7.0;
+const BAND_SIDE: f32 = 7.0;
 
 /// Ems in points.
 const NAME_SIZE: f32 = 12.0;
@@ -37,6 +41,8 @@ const FAINT: Colour = [0x8a, 0x91, 0x9b];
 const LINE: Colour = [0xcd, 0xd1, 0xd6];
 const TRACK: Colour = [0xee, 0xf0, 0xf2];
 const GROUND: Colour = [0xf5, 0xf6, 0xf7];
+pub(super) const BAND_GROUND: Colour = [0x16, 0x1a, 0x1f];
+pub(super) const BAND_INK: Colour = [0xff, 0xff, 0xff];
 /// Two blues of one hue that differ in lightness: told apart without seeing colours, and in print.
 pub(super) const FIRST: Colour = [0x00, 0x72, 0xb2];
 pub(super) const OTHERS: Colour = [0x8f, 0xc3, 0xe4];
@@ -153,15 +159,17 @@ fn draw<'a>(cell: &Cell<'a>, frame: Area, scale: usize) -> Drawn<'a> {
     })];
     let words = match cell.picture {
         Ok(image) => {
-            marks.push(picture(image, frame, scale));
+            let label = cell.label.as_deref().map(font::clean);
+            place(image, label.as_deref(), frame, scale, &mut marks);
             let names: Vec<(String, f32)> = cell.bars.iter().map(|&(name, p)| (class(name), p)).collect();
-            bars(&names, frame, &mut marks);
-            names.iter().map(|(name, p)| format!("{name} {}", percent(*p))).collect::<Vec<_>>().join(", ")
+            bars(&names, cell.share, frame, &mut marks);
+            let bars = names.iter().map(|(name, share)| format!("{name} {}", cell.share.text(*share)));
+            label.into_iter().chain(bars).collect::<Vec<_>>().join(", ")
         }
         Err(reason) => {
-            let reason = font::clean(reason);
-            failed(&reason, frame, &mut marks);
-            format!("no prediction: {reason}")
+            let (heading, reason) = (cell.share.nothing(), font::clean(reason));
+            failed(heading, &reason, frame, &mut marks);
+            format!("{}: {reason}", heading.to_lowercase())
         }
     };
     Drawn { words: format!("{title}: {words}"), marks }
@@ -170,6 +178,32 @@ fn draw<'a>(cell: &Cell<'a>, frame: Area, scale: usize) -> Drawn<'a> {
 /// The name of a class as people write it.
 fn class(name: &str) -> String {
     font::clean(name).replace('_', " ")
+}
+
+impl Share {
+    /// `97.3 %` or `0.97`.
+    fn text(self, share: f32) -> String {
+        match self {
+            Share::Probability => percent(share),
+            Share::Cosine => format!("{share:.2}"),
+        }
+    }
+
+    /// The numbers of the axis.
+    fn ticks(self) -> [&'static str; 3] {
+        match self {
+            Share::Probability => ["0", "50 %", "100 %"],
+            Share::Cosine => ["0", "0.5", "1"],
+        }
+    }
+
+    /// Instead of a picture that cannot be shown.
+    fn nothing(self) -> &'static str {
+        match self {
+            Share::Probability => "No prediction",
+            Share::Cosine => "No picture",
+        }
+    }
 }
 
 /// `97.3 %`; what is neither nothing nor certain is never written as if it were.
@@ -182,34 +216,48 @@ pub(super) fn percent(probability: f32) -> String {
     }
 }
 
-/// The picture in the middle of the lower end of its place, on whole pixels.
-fn picture(image: &RgbImage, frame: Area, scale: usize) -> Mark<'_> {
+/// The picture in the middle of the lower end of its place, on whole pixels, and its label: over its lower edge, or below it where it is too flat.
+fn place<'a>(image: &'a RgbImage, label: Option<&str>, frame: Area, scale: usize, marks: &mut Vec<Mark<'a>>) {
     let (width, height) = size(image.width, image.height, scale);
     let points = |pixels: usize| pixels as f32 / scale as f32;
     let beside = (BOX * scale).saturating_sub(width);
+    let flat = label.is_some() && points(height) < 3.0 * BAND;
     let area = Area {
         left: frame.left + points(beside / 2),
-        top: frame.bottom() - points(height),
+        top: frame.bottom() - points(height) - if flat { BAND } else { 0.0 },
         width: points(width),
         height: points(height),
     };
-    Mark::Picture { area, image }
+    marks.push(Mark::Picture { area, image });
+    let Some(label) = label else { return };
+    marks.push(Mark::Fill { area: Area { top: frame.bottom() - BAND, height: BAND, ..frame }, colour: BAND_GROUND });
+    let room = frame.width - 2.0 * BAND_SIDE;
+    marks.push(Mark::Text(Text {
+        text: font::shorten_middle(label, NAME_SIZE, room).into_owned(),
+        anchor: Anchor::Start,
+        x: frame.left + BAND_SIDE,
+        baseline: frame.bottom() - BAND_DESCENT,
+        size: NAME_SIZE,
+        colour: BAND_INK,
+        room,
+    }));
 }
 
 /// For each class its name and probability and below them its bar, under the last one the axis.
-fn bars(classes: &[(String, f32)], frame: Area, marks: &mut Vec<Mark>) {
-    let ticks = [(0.0, "0", Anchor::Start), (0.5, "50 %", Anchor::Middle), (1.0, "100 %", Anchor::End)];
+fn bars(classes: &[(String, f32)], share: Share, frame: Area, marks: &mut Vec<Mark>) {
+    let [none, half, all] = share.ticks();
+    let ticks = [(0.0, none, Anchor::Start), (0.5, half, Anchor::Middle), (1.0, all, Anchor::End)];
     for (rank, (name, probability)) in classes.iter().enumerate() {
         let top = frame.bottom() + BELOW + rank as f32 * PITCH;
         let (colour, ink) = if rank == 0 { (FIRST, INK) } else { (OTHERS, SOFT) };
-        let percent = percent(*probability);
-        let percent_room = font::width(&percent, NAME_SIZE) * 1.2;
-        let room = frame.width - percent_room - 10.0;
+        let number = share.text(*probability);
+        let number_room = font::width(&number, NAME_SIZE) * 1.2;
+        let room = frame.width - number_room - 10.0;
         let text = |text: String, anchor: Anchor, x: f32, room: f32| {
             Mark::Text(Text { text, anchor, x, baseline: top + 10.0, size: NAME_SIZE, colour: ink, room })
         };
         marks.push(text(font::shorten_end(name, NAME_SIZE, room).into_owned(), Anchor::Start, frame.left, room));
-        marks.push(text(percent, Anchor::End, frame.right(), percent_room));
+        marks.push(text(number, Anchor::End, frame.right(), number_room));
         let bar = Area { left: frame.left, top: top + BAR_TOP, width: frame.width, height: BAR };
         marks.push(Mark::Fill { area: bar, colour: TRACK });
         for (at, _, _) in ticks {
@@ -232,7 +280,7 @@ fn bars(classes: &[(String, f32)], frame: Area, marks: &mut Vec<Mark>) {
 }
 
 /// Instead of a picture: why there is none.
-fn failed(reason: &str, frame: Area, marks: &mut Vec<Mark>) {
+fn failed(heading: &str, reason: &str, frame: Area, marks: &mut Vec<Mark>) {
     const LINE_HEIGHT: f32 = 17.0;
     const PADDING: f32 = 16.0;
     marks.push(Mark::Fill { area: frame, colour: GROUND });
@@ -240,8 +288,7 @@ fn failed(reason: &str, frame: Area, marks: &mut Vec<Mark>) {
     let most = ((frame.height - 2.0 * PADDING) / LINE_HEIGHT) as usize;
     let lines = font::wrap(reason, NAME_SIZE, room, most.saturating_sub(1));
     let first = frame.top + (frame.height - (lines.len() + 1) as f32 * LINE_HEIGHT) / 2.0;
-    let heading = std::iter::once("No prediction".to_string());
-    for (i, text) in heading.chain(lines).enumerate() {
+    for (i, text) in std::iter::once(heading.to_string()).chain(lines).enumerate() {
         marks.push(Mark::Text(Text {
             text,
             anchor: Anchor::Middle,

@@ -44,6 +44,11 @@ pub fn width(text: &str, size: f32) -> f32 {
     set(text, size, |_, _, _, _| {})
 }
 
+/// True when the font has every letter of `text`.
+pub fn has(text: &str) -> bool {
+    font().is_some_and(|font| text.chars().all(|character| font.glyph_id(character) != GlyphId(0)))
+}
+
 /// Calls `ink` with column, row and coverage (0 to 1) of every pixel that `text` touches, its first letter at `x`, its letters on `baseline`.
 pub fn draw(text: &str, size: f32, x: f32, baseline: f32, mut ink: impl FnMut(i64, i64, f32)) {
     set(text, size, |font, scale, glyph, at| {

@@ -1,11 +1,13 @@
-//! Figures as files: of pictures with their most probable classes, what `featurize classify --plot` writes, and [`png_of_svg`] for charts.
+//! Pictures with what was found of them: sheets with labels and bars (`--plot`, `--annotate`, `--sheet`), and single [`labelled`] pictures; and
+//! [`png_of_svg`] for charts.
 //!
-//! `bars` lays the figure out as marks (areas, texts, pictures); `raster` draws the marks on a [`canvas`] with our [`font`], `svg` writes
+//! `bars` lays a sheet out as marks (areas, texts, pictures); `raster` draws the marks on a [`canvas`] with our [`font`], `svg` writes
 //! them as elements. Lengths of the layout are in points; a point is one unit of the SVG, and one or two pixels of the PNG.
 
 mod bars;
 pub mod canvas;
 pub mod font;
+mod label;
 mod raster;
 mod svg;
 #[cfg(test)]
@@ -14,6 +16,7 @@ mod vector;
 
 use std::path::{Path, PathBuf};
 
+pub use label::{labelled, prediction};
 use thiserror::Error;
 
 use crate::image::{Filter, RgbImage, ThumbnailError, png, resize};
@@ -33,8 +36,21 @@ pub struct Cell<'a> {
     pub title: &'a str,
     /// The picture, best as [`fitted`] gives it, or the reason why there is none.
     pub picture: Result<&'a RgbImage, &'a str>,
-    /// Class names and probabilities (0 to 1), the most probable first; not shown where there is no picture.
+    /// A line that is drawn over the lower edge of the picture.
+    pub label: Option<String>,
+    /// Names and shares (0 to 1), the greatest first; not shown where there is no picture.
     pub bars: Vec<(&'a str, f32)>,
+    /// What the shares are.
+    pub share: Share,
+}
+
+/// What the length of a bar says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Share {
+    /// How probable a class is: `97.3 %`.
+    Probability,
+    /// How near a picture is, the cosine of two vectors: `0.97`.
+    Cosine,
 }
 
 /// How a figure is written.

@@ -14,8 +14,8 @@ const TIGHT: f32 = 0.85;
 pub(super) fn text(figure: &Figure) -> Result<String, ThumbnailError> {
     let [width, height] = [figure.width, figure.height].map(number);
     let title = match figure.cells.len() {
-        1 => "The most probable classes of a picture".to_string(),
-        count => format!("The most probable classes of {count} pictures"),
+        1 => "A picture and what was found of it".to_string(),
+        count => format!("{count} pictures and what was found of them"),
     };
     let words: Vec<String> = figure.cells.iter().map(|cell| escape(&cell.words)).collect();
     let mut out = format!(

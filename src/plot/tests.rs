@@ -10,7 +10,11 @@ use crate::image::{DecodeOptions, decode};
 const GREEN: [u8; 3] = [10, 140, 60];
 
 fn cell<'a>(title: &'a str, image: &'a RgbImage, bars: &[(&'a str, f32)]) -> Cell<'a> {
-    Cell { title, picture: Ok(image), bars: bars.to_vec() }
+    Cell { title, picture: Ok(image), label: None, bars: bars.to_vec(), share: Share::Probability }
+}
+
+fn failed<'a>(title: &'a str, reason: &'a str, bars: &[(&'a str, f32)]) -> Cell<'a> {
+    Cell { title, picture: Err(reason), label: None, bars: bars.to_vec(), share: Share::Probability }
 }
 
 fn fruit() -> [(&'static str, f32); 3] {
@@ -172,8 +176,9 @@ fn nothing_leaves_its_cell_and_all_text_leaves_ink() {
     let pictures = [RgbImage::filled(300, 40, GREEN), RgbImage::filled(31, 300, GREEN), RgbImage::filled(3, 3, GREEN)];
     let long = "a name that is far too long_".repeat(9);
     let mut cells: Vec<Cell> = pictures.iter().map(|image| cell(&long, image, &[(&long, 0.5), ("b", 0.25)])).collect();
-    cells.push(Cell { title: &long, picture: Err(&long), bars: Vec::new() });
-    cells.push(Cell { title: "x", picture: Err("gone"), bars: vec![("never shown", 1.0)] });
+    cells.iter_mut().for_each(|cell| cell.label = Some(format!("Predicted: {long} 0.50")));
+    cells.push(failed(&long, &long, &[]));
+    cells.push(failed("x", "gone", &[("never shown", 1.0)]));
     let figure = lay_out(&cells, 1);
     let drawn = raster::draw(&figure);
     for (i, cell) in figure.cells.iter().enumerate() {
@@ -202,7 +207,7 @@ fn nothing_leaves_its_cell_and_all_text_leaves_ink() {
 #[test]
 fn a_failed_picture_shows_its_reason_and_no_bars() {
     let image = RgbImage::filled(50, 50, GREEN);
-    let failed = Cell { title: "b.jpg", picture: Err("the file is empty"), bars: fruit().to_vec() };
+    let failed = failed("b.jpg", "the file is empty", &fruit());
     let figure = lay_out(&[cell("a.jpg", &image, &fruit()), failed], 2);
     let texts: Vec<&str> = figure.cells[1]
         .marks
@@ -218,7 +223,7 @@ fn a_failed_picture_shows_its_reason_and_no_bars() {
 #[test]
 fn a_png_is_the_drawn_figure() {
     let image = RgbImage::from_fn(90, 60, |x, y| [x as u8 * 2, y as u8 * 3, 90]);
-    let cells = [cell("a.jpg", &image, &fruit()), Cell { title: "b", picture: Err("gone"), bars: Vec::new() }];
+    let cells = [cell("a.jpg", &image, &fruit()), failed("b", "gone", &[])];
     let (_folder, path) = tempfile("a.png");
     write(&path, Form::of(&path).expect("PNG"), &cells).expect("written");
     let bytes = std::fs::read(&path).expect("there");
@@ -254,8 +259,7 @@ fn elements(xml: &str) -> Vec<&str> {
 fn an_svg_is_xml_with_the_pictures_inside() {
     let image = RgbImage::filled(90, 60, GREEN);
     let bars = [("<i>&amp;\"c\"", 0.75), ("Granny_Smith", 0.125)];
-    let cells =
-        [cell("a<b>&\"'\u{1}.jpg", &image, &bars), Cell { title: "b", picture: Err("1 < 2"), bars: Vec::new() }];
+    let cells = [cell("a<b>&\"'\u{1}.jpg", &image, &bars), failed("b", "1 < 2", &[])];
     let (_folder, path) = tempfile("a.svg");
     write(&path, Form::of(&path).expect("SVG"), &cells).expect("written");
     let xml = std::fs::read_to_string(&path).expect("UTF-8");
@@ -282,4 +286,23 @@ fn a_text_that_could_be_too_wide_in_another_font_is_given_its_width() {
         lines.iter().any(|line| line.contains("a-file-name")) && !lines.iter().any(|line| line.contains("banana")),
         "{lines:?}"
     );
+}
+
+#[test]
+fn a_label_lies_on_its_picture_and_below_a_flat_one() {
+    let (square, flat) = (RgbImage::filled(100, 100, GREEN), RgbImage::filled(1000, 100, GREEN));
+    let labelled = |image| Cell { label: Some("Predicted: banana 0.98".into()), ..cell("a.jpg", image, &[]) };
+    let cells = [labelled(&square), labelled(&flat)];
+    let figure = lay_out(&cells, 2);
+    let pictures: Vec<Area> = figure.cells.iter().map(|cell| extent(&cell.marks[1])).collect();
+    let bands = fills(&figure, bars::BAND_GROUND);
+    assert_eq!(bands.iter().map(|band| (band.top, band.width)).collect::<Vec<_>>(), [(262.0, 256.0); 2]);
+    assert_eq!((pictures[0].bottom(), pictures[1].bottom()), (284.0, 262.0));
+    assert_eq!(figure.cells[0].words, "a.jpg: Predicted: banana 0.98");
+    let svg = svg::text(&figure).expect("SVG");
+    assert!(elements(&svg).contains(&"image") && svg.contains(">Predicted: banana 0.98</text>"));
+    let near = Cell { share: Share::Cosine, ..cell("a.jpg", &square, &[("Lemon", 0.967)]) };
+    let words = |cell: &Cell| lay_out(std::slice::from_ref(cell), 2).cells[0].words.clone();
+    assert_eq!(words(&near), "a.jpg: Lemon 0.97");
+    assert_eq!(words(&Cell { picture: Err("gone"), ..near }), "a.jpg: no picture: gone");
 }

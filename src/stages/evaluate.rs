@@ -77,7 +77,7 @@ pub fn run(
     let (keys, rows) = source.rows::<EvaluateError>(ui)?;
     let probabilities = widen(&classifier.predict_proba(&rows)?, &known, classes);
     let predicted: Vec<usize> = probabilities.iter_rows().map(argmax).collect();
-    write(plan, &keys, &probabilities, &predicted, classes)?;
+    table(&keys, &probabilities, classes).write(&plan.dir.predictions(), &plan.metadata())?;
     let test = score(&keys, &probabilities, &predicted, classes, Split::Test)?;
     let left_out = match classifier.leave_one_out()? {
         Some(own) => Some(without_themselves(&keys, &probabilities, &widen(&own, &known, classes))),
@@ -187,15 +187,11 @@ fn document(
     }))
 }
 
-fn write(
-    plan: &Plan,
-    keys: &[Key],
-    probabilities: &FeatureMatrix,
-    predicted: &[usize],
-    classes: &[String],
-) -> Result<(), IoError> {
+/// `predictions.parquet`: key columns, the most probable class, and the probability of each of `classes` for every row.
+pub fn table(keys: &[Key], probabilities: &FeatureMatrix, classes: &[String]) -> Table {
     let [path, label, split] = KEYS;
     let columns: Vec<String> = classes.iter().map(|class| format!("p_{class}")).collect();
+    let predicted: Vec<usize> = probabilities.iter_rows().map(argmax).collect();
     let confidence = predicted.iter().zip(probabilities.iter_rows()).map(|(&class, row)| row[class]).collect();
     Table::new(keys.len())
         .text(path, keys.iter().map(|key| Some(key.path.as_str())))
@@ -204,5 +200,4 @@ fn write(
         .category("predicted", classes, predicted.iter().map(|&class| Some(classes[class].as_str())))
         .floats("confidence", confidence)
         .wide(&columns, probabilities)
-        .write(&plan.dir.predictions(), &plan.metadata())
 }

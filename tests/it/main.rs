@@ -5,6 +5,7 @@ mod bad_files;
 mod classifiers;
 mod cli;
 mod commands;
+mod drawn;
 mod duplicates;
 mod hostile_files;
 mod inputs;

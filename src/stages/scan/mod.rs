@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 pub use kind::Kind;
 pub use list::{NamedFile, named};
-pub use names::printable;
+pub use names::{printable, relative, unescape};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 

@@ -1,0 +1,144 @@
+//! Annotated copies of pictures: where each goes, and how it is written.
+
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsString;
+use std::path::{Component, Path, PathBuf};
+
+use crate::error::Error;
+use crate::image::{RgbImage, jpeg, png};
+use crate::io::atomic;
+use crate::plot::{PlotError, labelled};
+use crate::stages::scan::NamedFile;
+
+/// JPEG quality of a copy, 1 to 100: no difference to see.
+const QUALITY: u8 = 92;
+
+/// A folder of copies: the tree that the pictures lie in, from the innermost folder on that holds them all.
+#[derive(Debug)]
+pub struct Copies {
+    /// The place of each copy by that of its picture.
+    places: HashMap<PathBuf, PathBuf>,
+}
+
+impl Copies {
+    /// Decides upon every name in `folder`. A picture that lies there itself is refused: it could be overwritten, and the copies of last time
+    /// would be labelled again.
+    pub fn new(folder: &Path, pictures: &[NamedFile]) -> Result<Self, Error> {
+        let real = std::fs::canonicalize(folder).ok();
+        let locations = pictures.iter().filter_map(|picture| picture.location.as_deref().ok());
+        if let Some(real) = &real
+            && let Some(inside) = locations.clone().find(|path| is_inside(path, real))
+        {
+            return Err(Error::Usage(format!(
+                "the annotated copies cannot go to {}, where {} lies; name another folder",
+                folder.display(),
+                inside.display()
+            )));
+        }
+        let paths: Vec<(&Path, Vec<OsString>)> = locations.map(|path| (path, parts(path))).collect();
+        let above = shared(&paths);
+        let (mut places, mut taken) = (HashMap::new(), HashSet::new());
+        for (path, parts) in &paths {
+            if !places.contains_key(*path) {
+                let place = parts[above..].iter().collect::<PathBuf>();
+                places.insert(path.to_path_buf(), folder.join(free(&place, &mut taken)));
+            }
+        }
+        Ok(Self { places })
+    }
+
+    /// Writes the copy of the picture at `path`, with `text` drawn in.
+    pub fn write(&self, path: &Path, image: &RgbImage, text: &str) -> Result<(), PlotError> {
+        let Some(place) = self.places.get(path) else { return Ok(()) };
+        let image = labelled(image, text);
+        let bytes = if is_jpeg(place) { jpeg(&image, QUALITY) } else { png(&image) };
+        let bytes = bytes.map_err(|error| PlotError::Encode { path: place.clone(), error })?;
+        Ok(atomic::write_bytes(place, &bytes)?)
+    }
+}
+
+fn is_inside(path: &Path, folder: &Path) -> bool {
+    std::fs::canonicalize(path).is_ok_and(|path| path.starts_with(folder))
+}
+
+/// Folders and name of a path, `.` and `..` left out.
+fn parts(path: &Path) -> Vec<OsString> {
+    let normal = |part: Component| if let Component::Normal(part) = part { Some(part.to_os_string()) } else { None };
+    path.components().filter_map(normal).collect()
+}
+
+/// How many folders all paths begin with.
+fn shared(paths: &[(&Path, Vec<OsString>)]) -> usize {
+    let Some((_, first)) = paths.first() else { return 0 };
+    let agree = |parts: &[OsString]| {
+        let folders = parts.len().saturating_sub(1).min(first.len().saturating_sub(1));
+        parts.iter().zip(first).take(folders).take_while(|(a, b)| a == b).count()
+    };
+    paths.iter().map(|(_, parts)| agree(parts)).min().unwrap_or(0)
+}
+
+/// `place` with an ending that is written, and a number where it is taken already. Some file systems do not tell capitals from small letters.
+fn free(place: &Path, taken: &mut HashSet<String>) -> PathBuf {
+    let ending = extension(place);
+    let written = is_jpeg(place) || ending == "png";
+    let stem = if written { place.file_stem() } else { place.file_name() }.unwrap_or_default().to_os_string();
+    let ending = if written { place.extension().unwrap_or_default().to_os_string() } else { "png".into() };
+    for number in 1.. {
+        let mut name = stem.clone();
+        if number > 1 {
+            name.push(format!("-{number}"));
+        }
+        name.push(".");
+        name.push(&ending);
+        let found = place.with_file_name(name);
+        if taken.insert(found.to_string_lossy().to_lowercase()) {
+            return found;
+        }
+    }
+    place.to_path_buf()
+}
+
+fn extension(path: &Path) -> String {
+    path.extension().map_or(String::new(), |extension| extension.to_string_lossy().to_ascii_lowercase())
+}
+
+fn is_jpeg(path: &Path) -> bool {
+    ["jpg", "jpeg", "jpe", "jfif"].contains(&extension(path).as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places(paths: &[&str]) -> Vec<String> {
+        let picture = |path: &&str| NamedFile { path: path.to_string(), location: Ok(PathBuf::from(path)) };
+        let pictures: Vec<NamedFile> = paths.iter().map(picture).collect();
+        let copies = Copies::new(Path::new("no/such/folder"), &pictures).expect("places");
+        let place = |path: &&str| copies.places[Path::new(path)].strip_prefix("no/such/folder").expect("inside");
+        paths.iter().map(place).map(|place| place.to_string_lossy().replace('\\', "/")).collect()
+    }
+
+    #[test]
+    fn copies_lie_as_their_pictures_do_and_none_on_another() {
+        assert_eq!(places(&["my/pictures/a/1.jpg", "my/pictures/b/1.jpg"]), ["a/1.jpg", "b/1.jpg"]);
+        assert_eq!(places(&["my/pictures/a/1.jpg"]), ["1.jpg"]);
+        assert_eq!(places(&["/x/1.PNG", "/y/2.jpeg"]), ["x/1.PNG", "y/2.jpeg"]);
+        assert_eq!(
+            places(&["1.webp", "1.webp.png", "1", "1.gif"]),
+            ["1.webp.png", "1.webp-2.png", "1.png", "1.gif.png"]
+        );
+        assert_eq!(places(&["a/x.jpg", "../a/x.jpg", "a/X.jpg"]), ["x.jpg", "x-2.jpg", "X-3.jpg"]);
+        assert_eq!(places(&["a.jpg", "a.jpg"]), ["a.jpg", "a.jpg"]);
+        assert_eq!(places(&["a/b.jpg", "a/b.jpg/c.jpg"]), ["b.jpg", "b.jpg/c.jpg"]);
+    }
+
+    #[test]
+    fn a_picture_in_the_folder_of_copies_is_refused() {
+        let dir = tempfile::tempdir().expect("folder");
+        let path = dir.path().join("a.jpg");
+        std::fs::write(&path, b"x").expect("written");
+        let error = Copies::new(dir.path(), &[NamedFile { path: "a.jpg".into(), location: Ok(path) }]);
+        let error = error.expect_err("refused").to_string();
+        assert!(error.contains("a.jpg lies; name another folder"), "{error}");
+    }
+}

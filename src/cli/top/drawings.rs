@@ -1,0 +1,127 @@
+//! What `--plot` and `--annotate` draw: each picture is read once more, right after it was predicted and on the same thread.
+
+use std::path::Path;
+
+use super::TopArgs;
+use super::copies::Copies;
+use crate::chain::{Chain, Failure, top};
+use crate::cli::sheet::{Panel, Sheet, title};
+use crate::error::Error;
+use crate::image::RgbImage;
+use crate::plot::{self, Form, PlotError, Share};
+use crate::stages::scan::NamedFile;
+
+/// Where drawings go; shared by the threads that predict.
+pub struct Drawings<'a> {
+    chain: &'a Chain,
+    pictures: usize,
+    copies: Option<Copies>,
+    sheets: bool,
+}
+
+/// The sheets that the drawings are collected on.
+pub struct Sheets {
+    plot: Option<Sheet>,
+    annotated: Option<Sheet>,
+    top: usize,
+}
+
+/// The picture as a sheet shows it, or why there is none any more. An error: the copy cannot be written.
+pub type Seen = Result<Result<Option<RgbImage>, Failure>, PlotError>;
+
+/// Refuses what cannot be drawn before the first picture is classified.
+pub fn open<'a>(
+    chain: &'a Chain,
+    arguments: &TopArgs,
+    pictures: &[NamedFile],
+) -> Result<(Drawings<'a>, Sheets), Error> {
+    let (count, top) = (pictures.len(), usize::from(arguments.top));
+    let plot = arguments.plot.as_deref().map(|path| Sheet::new(path, count, top)).transpose()?;
+    let folder = arguments.annotate.as_deref().filter(|path| is_folder(path));
+    let sheet = arguments.annotate.as_deref().filter(|_| folder.is_none());
+    let annotated = sheet.map(|path| Sheet::new(path, count, 0)).transpose()?;
+    let copies = folder.map(|folder| Copies::new(folder, pictures)).transpose()?;
+    let sheets = plot.is_some() || annotated.is_some();
+    Ok((Drawings { chain, pictures: count, copies, sheets }, Sheets { plot, annotated, top }))
+}
+
+/// Copies go to a folder: what is one, or has no extension of a picture or a document.
+fn is_folder(path: &Path) -> bool {
+    const FILES: [&str; 9] = ["png", "svg", "jpg", "jpeg", "webp", "gif", "bmp", "tif", "pdf"];
+    let extension = path.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase());
+    path.is_dir() || Form::of(path).is_err() && !extension.is_some_and(|extension| FILES.contains(&extension.as_str()))
+}
+
+impl Drawings<'_> {
+    /// Looks at a picture with the probabilities that it got.
+    pub fn see(&self, picture: &NamedFile, probabilities: &[f32]) -> Seen {
+        if self.copies.is_none() && !self.sheets {
+            return Ok(Ok(None));
+        }
+        let Ok(path) = &picture.location else { return Ok(Ok(None)) };
+        let image = match self.chain.picture(path) {
+            Ok(image) => image,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        if let Some(copies) = &self.copies {
+            copies.write(path, &image, &label(probabilities, self.chain.classes()))?;
+        }
+        Ok(Ok(self.sheets.then(|| plot::fitted(&image, self.pictures))))
+    }
+}
+
+/// `Predicted: banana 0.98`.
+fn label(probabilities: &[f32], classes: &[String]) -> String {
+    let best = top(probabilities, 1).into_iter().next();
+    best.map_or(String::new(), |(class, probability)| {
+        plot::prediction(classes.get(class).map_or("", String::as_str), class, probability)
+    })
+}
+
+impl Sheets {
+    /// Puts a picture on the sheets: probabilities and image, or why there are none.
+    pub fn add(
+        &mut self,
+        picture: &NamedFile,
+        result: Result<&(Vec<f32>, Option<RgbImage>), &Failure>,
+        classes: &[String],
+    ) {
+        let gone = || "the picture is no longer there".to_string();
+        let image = || match result {
+            Ok((_, image)) => image.clone().ok_or_else(gone),
+            Err(failure) => Err(failure.to_string()),
+        };
+        let probabilities = result.ok().map(|(probabilities, _)| probabilities.as_slice());
+        let title = title(&picture.path);
+        if let Some(sheet) = &mut self.plot {
+            let name = |(class, p): (usize, f32)| (classes.get(class).cloned().unwrap_or_default(), p);
+            let bars = top(probabilities.unwrap_or_default(), self.top).into_iter().map(name).collect();
+            sheet.add(Panel { title: title.clone(), picture: image(), label: None, bars });
+        }
+        if let Some(sheet) = &mut self.annotated {
+            let label = probabilities.map(|probabilities| label(probabilities, classes));
+            sheet.add(Panel { title, picture: image(), label, bars: Vec::new() });
+        }
+    }
+
+    /// Draws them.
+    pub fn write(&self) -> Result<(), PlotError> {
+        self.plot.iter().chain(&self.annotated).try_for_each(|sheet| sheet.write(Share::Probability))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_tells_a_folder_from_a_sheet() {
+        let dir = tempfile::tempdir().expect("folder");
+        let there = dir.path().join("copies.png");
+        std::fs::create_dir(&there).expect("created");
+        assert!(is_folder(&there));
+        for (path, folder) in [("a", true), ("a.png", false), ("a.SVG", false), ("v1.2", true), ("a.jpg", false)] {
+            assert_eq!(is_folder(Path::new(path)), folder, "{path}");
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! The most probable classes of a picture as a line of text, JSON or CSV.
+
+use std::io::Write;
+
+use serde::Serialize;
+
+use super::TopArgs;
+use crate::chain::{Chain, Failure, top};
+use crate::stages::scan::{NamedFile, printable};
+
+/// Most characters that a column of the plain table is widened to; what is longer pushes the rest of its line.
+const PATH_WIDTH: usize = 100;
+const LABEL_WIDTH: usize = 20;
+
+/// A class of a picture's list.
+#[derive(Debug, Serialize)]
+struct Guess<'a> {
+    label: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wnid: Option<&'a str>,
+    /// f32 itself: it is written in the fewest digits that give the same bits again.
+    probability: f32,
+}
+
+/// A line of `--json`.
+#[derive(Debug, Serialize)]
+struct Line<'a> {
+    path: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    top: Option<&'a [Guess<'a>]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// Only what went wrong.
+    Errors,
+    Plain,
+    Json,
+    Csv,
+}
+
+/// Writes results to standard output as they come. None: standard output is closed.
+pub struct Writer<'a> {
+    form: Form,
+    classes: &'a [String],
+    wnids: &'a [&'a str],
+    top: usize,
+    /// Columns of the plain table: path, label.
+    widths: [usize; 2],
+}
+
+impl<'a> Writer<'a> {
+    /// For `pictures`; `silent` where they go elsewhere.
+    pub fn new(
+        chain: &'a Chain,
+        arguments: &TopArgs,
+        wnids: &'a [&'a str],
+        pictures: &[NamedFile],
+        silent: bool,
+    ) -> Self {
+        let form = match (arguments.json, arguments.csv) {
+            _ if silent => Form::Errors,
+            (true, _) => Form::Json,
+            (_, true) => Form::Csv,
+            _ => Form::Plain,
+        };
+        let widest = |lengths: &mut dyn Iterator<Item = usize>, most: usize| lengths.max().unwrap_or(0).min(most);
+        let paths = widest(&mut pictures.iter().map(|picture| picture.path.chars().count()), PATH_WIDTH);
+        let labels = widest(&mut chain.classes().iter().map(|class| class.chars().count()), LABEL_WIDTH);
+        Self { form, classes: chain.classes(), wnids, top: arguments.top.into(), widths: [paths, labels] }
+    }
+
+    /// What stands before the first line.
+    pub fn header(&self) -> Option<()> {
+        match self.form {
+            Form::Csv if self.wnids.is_empty() => put("path,rank,label,probability"),
+            Form::Csv => put("path,rank,label,probability,wnid"),
+            Form::Errors | Form::Plain | Form::Json => Some(()),
+        }
+    }
+
+    /// What was found of one picture.
+    pub fn line(&mut self, path: &str, result: Result<&[f32], &Failure>) -> Option<()> {
+        let probabilities = match result {
+            Ok(probabilities) => probabilities,
+            Err(failure) if self.form == Form::Json => {
+                return put_json(&Line { path, top: None, error: Some(failure.to_string()) });
+            }
+            Err(failure) => {
+                eprintln!("{}: {failure}", printable(path));
+                return Some(());
+            }
+        };
+        let guess = |(class, probability): (usize, f32)| {
+            let label = self.classes.get(class).map_or("", String::as_str);
+            Guess { label, wnid: self.wnids.get(class).copied(), probability }
+        };
+        let guesses: Vec<Guess> = top(probabilities, self.top).into_iter().map(guess).collect();
+        match self.form {
+            Form::Errors => Some(()),
+            Form::Json => put_json(&Line { path, top: Some(&guesses), error: None }),
+            Form::Csv => put(&csv_rows(path, &guesses)),
+            Form::Plain => put(&self.row(path, &guesses)),
+        }
+    }
+
+    fn row(&self, path: &str, guesses: &[Guess]) -> String {
+        let [paths, labels] = self.widths;
+        let guesses = guesses.iter().map(|guess| format!("  {:labels$} {:.4}", guess.label, guess.probability));
+        format!("{:paths$}{}", printable(path), guesses.collect::<String>())
+    }
+}
+
+fn csv_rows(path: &str, guesses: &[Guess]) -> String {
+    let row = |(i, guess): (usize, &Guess)| {
+        let wnid = guess.wnid.map_or(String::new(), |wnid| format!(",{wnid}"));
+        format!("{},{},{},{}{wnid}", csv_field(path), i + 1, csv_field(guess.label), guess.probability)
+    };
+    guesses.iter().enumerate().map(row).collect::<Vec<_>>().join("\n")
+}
+
+/// A field of RFC 4180: in quotes where it needs them.
+fn csv_field(text: &str) -> String {
+    if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_string() }
+}
+
+fn put_json(line: &Line) -> Option<()> {
+    // numbers and text: there is nothing in it that JSON has not
+    put(&serde_json::to_string(line).ok()?)
+}
+
+fn put(text: &str) -> Option<()> {
+    writeln!(std::io::stdout().lock(), "{text}").ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn csv_quotes_what_it_must_and_keeps_every_bit() {
+        let guess = |label, probability| Guess { label, wnid: None, probability };
+        let third = 1.0f32 / 3.0;
+        let rows = csv_rows("a,\"b\".jpg", &[guess("x", third), guess("y z", 1e-12)]);
+        assert_eq!(rows, "\"a,\"\"b\"\".jpg\",1,x,0.33333334\n\"a,\"\"b\"\".jpg\",2,y z,0.000000000001");
+        assert_eq!("0.33333334".parse::<f32>().map(f32::to_bits), Ok(third.to_bits()));
+    }
+}

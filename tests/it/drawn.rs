@@ -1,0 +1,149 @@
+//! What `predict` and `classify` leave behind beside lines of text: the table, annotated copies, contact sheets.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::Stdio;
+
+use featurize::image::{DecodeOptions, RgbImage, decode};
+use featurize::io::columns::Columns;
+use serde_json::Value;
+
+use crate::support::{Run, Workspace, featurize};
+
+fn call(arguments: &[&str], dir: &Path) -> Run {
+    Run::of(featurize().current_dir(dir).args(arguments).output().expect("started"))
+}
+
+fn image(workspace: &Workspace, name: &str) -> RgbImage {
+    decode(&workspace.read(name), &DecodeOptions::default()).unwrap_or_else(|error| panic!("{name}: {}", error.detail))
+}
+
+/// Columns and metadata of a table.
+fn schema(file: &str, dir: &Path) -> Value {
+    let mut shown: Value = serde_json::from_str(&call(&["show", file, "--json"], dir).ok().stdout).expect("JSON");
+    serde_json::json!({"columns": shown["columns"].take(), "metadata": shown["metadata"].take()})
+}
+
+#[test]
+fn the_table_is_the_runs_own_for_other_pictures() {
+    let workspace = Workspace::with_fruits(5, 3);
+    workspace.run("out", &[]).ok();
+    workspace.write("pictures/Test/broken.jpg", b"no picture");
+    let at = workspace.path("");
+    let run = call(&["predict", "out", "pictures/Test", "--parquet", "to/new.parquet"], &at);
+    assert_eq!((run.code, run.stdout.as_str()), (Some(1), ""), "{run:?}");
+    assert!(run.stderr.contains("pictures/Test/broken.jpg: not_an_image"), "{run:?}");
+    assert_eq!(schema("to/new.parquet", &at), schema("out/predictions.parquet", &at));
+    let names = ["path", "label", "split", "predicted", "p_Banana", "p_Lemon", "p_Strawberry", "confidence"];
+    let read = |file: &str| Columns::read(&workspace.path(file), &names).expect("read");
+    let (new, old) = (read("to/new.parquet"), read("out/predictions.parquet"));
+    let bits = |table: &Columns, name| table.reals(name).expect(name).into_iter().map(f64::to_bits).collect::<Vec<_>>();
+    let rows = old.texts("path").expect("paths").into_iter().enumerate();
+    let rows: Vec<(usize, String)> =
+        rows.filter_map(|(i, path)| Some((i, path?))).filter(|(_, path)| path.starts_with("Test/")).collect();
+    let paths: Vec<_> = rows.iter().map(|(_, path)| Some(format!("pictures/{path}"))).collect();
+    assert_eq!((new.texts("path").expect("paths"), paths.len()), (paths, 9));
+    for name in &names[4..] {
+        let old = bits(&old, name);
+        assert_eq!(bits(&new, name), rows.iter().map(|(i, _)| old[*i]).collect::<Vec<_>>(), "{name}");
+    }
+    let predicted = old.texts("predicted").expect("classes");
+    assert_eq!(
+        new.texts("predicted").expect("classes"),
+        rows.iter().map(|(i, _)| predicted[*i].clone()).collect::<Vec<_>>()
+    );
+    for name in ["label", "split"] {
+        assert!(new.texts(name).expect(name).iter().all(Option::is_none), "nobody said it: {name}");
+    }
+    let both = call(&["predict", "out", "pictures/Test", "--parquet", "x.parquet", "--json"], &at);
+    assert_eq!(both.code, Some(2), "{both:?}");
+}
+
+#[test]
+fn copies_are_the_pictures_with_the_label_drawn_in() {
+    let workspace = Workspace::with_fruits(5, 1);
+    workspace.run("out", &[]).ok();
+    let at = workspace.path("");
+    let at = at.as_path();
+    let lemon = walk(&workspace.path("pictures/Test/Lemon")).remove(0);
+    workspace.write("new/a/it.jpg", &workspace.read(&format!("pictures/Test/Lemon/{lemon}")));
+    workspace.write("new/b/it.jpg", &workspace.read(&format!("pictures/Test/Lemon/{lemon}")));
+    workspace.write("new/b/picture", &workspace.read(&format!("pictures/Test/Lemon/{lemon}")));
+    workspace.write("new/b/bad.png", b"no picture");
+    let list = ["new/a/it.jpg", "new/b/it.jpg", "new/b/picture", "new/b/bad.png"].join("\n");
+    let mut command = featurize();
+    command.current_dir(at).args(["predict", "out", "-", "--annotate", "copies", "--top", "1"]);
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("started");
+    child.stdin.take().expect("piped").write_all(list.as_bytes()).expect("written");
+    let run = Run::of(child.wait_with_output().expect("ended"));
+    assert_eq!((run.code, run.stdout.lines().count()), (Some(1), 3), "{run:?}");
+    assert_eq!(walk(&workspace.path("copies")), ["a/it.jpg", "b/it.jpg", "b/picture.png"]);
+    assert!(workspace.read("copies/a/it.jpg").starts_with(&[0xff, 0xd8]));
+    let (copy, picture) = (image(&workspace, "copies/b/picture.png"), image(&workspace, "new/b/picture"));
+    let factor = 256usize.div_ceil(picture.width.max(picture.height));
+    assert_eq!((copy.width, copy.height), (picture.width * factor, picture.height * factor));
+    let white =
+        |image: &RgbImage, y: usize| image.row(y).chunks(3).filter(|pixel| pixel.iter().all(|&l| l > 200)).count();
+    let dark =
+        |image: &RgbImage, y: usize| image.row(y).chunks(3).filter(|pixel| pixel.iter().all(|&l| l < 90)).count();
+    // the band is dark with light letters in it
+    assert!(dark(&copy, copy.height - 1) == copy.width, "{} of {}", dark(&copy, copy.height - 1), copy.width);
+    assert!((copy.height - 24..copy.height).map(|y| white(&copy, y)).sum::<usize>() > 100);
+    // the same pictures again would be labelled twice
+    let again = call(&["predict", "out", "copies", "--annotate", "copies"], at);
+    assert_eq!(again.code, Some(2), "{again:?}");
+    assert!(again.stderr.contains("name another folder"), "{again:?}");
+    let wrong = call(&["predict", "out", "new", "--annotate", "sheet.jpg"], at);
+    assert!(wrong.code == Some(2) && wrong.stderr.contains(".png or .svg"), "{wrong:?}");
+}
+
+#[test]
+fn a_sheet_has_every_picture_with_its_label() {
+    let workspace = Workspace::with_fruits(5, 1);
+    workspace.run("out", &[]).ok();
+    let at = workspace.path("");
+    let run = call(&["predict", "out", "pictures/Test", "--annotate", "sheet.svg", "--json", "--top", "1"], &at).ok();
+    let svg = String::from_utf8(workspace.read("sheet.svg")).expect("text");
+    for line in run.stdout.lines() {
+        let line: Value = serde_json::from_str(line).expect("JSON");
+        let (label, p) = (line["top"][0]["label"].as_str().expect("a label"), line["top"][0]["probability"].as_f64());
+        let cut = (p.expect("a number") * 100.0 + 1e-6).floor() / 100.0;
+        assert!(svg.contains(&format!(">Predicted: {label} {cut:.2}</text>")), "{line}: {svg}");
+    }
+    call(&["classify", "pictures/Test", "--annotate", "sheet.png", "--plot", "plot.png"], &at).ok();
+    let (sheet, plot) = (image(&workspace, "sheet.png"), image(&workspace, "plot.png"));
+    assert!(sheet.width == plot.width && sheet.height < plot.height, "no bars: {} {}", sheet.height, plot.height);
+}
+
+/// A sheet shows what the network saw: with `exif: ignore` a picture stays as it is stored.
+#[test]
+fn pictures_are_drawn_as_the_run_reads_them() {
+    let workspace = Workspace::with_fruits(5, 1);
+    let lemon = walk(&workspace.path("pictures/Test/Lemon")).remove(0);
+    let bytes = workspace.read(&format!("pictures/Test/Lemon/{lemon}"));
+    // an Exif block with orientation 6 (turn right) after the start of the JPEG
+    let tiff = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0";
+    let mut exif = vec![0xff, 0xe1];
+    exif.extend(u16::try_from(tiff.len() + 8).expect("short").to_be_bytes());
+    exif.extend(b"Exif\0\0");
+    exif.extend(tiff);
+    workspace.write("turned.jpg", &[&bytes[..2], &exif, &bytes[2..]].concat());
+    workspace.write("plain.jpg", &bytes);
+    let at = workspace.path("");
+    for (exif, same) in [("ignore", true), ("apply", false)] {
+        workspace.run(exif, &["--set", &format!("image.exif={exif}")]).ok();
+        for name in ["turned", "plain"] {
+            call(&["predict", exif, &format!("{name}.jpg"), "--annotate", &format!("{exif}-{name}")], &at).ok();
+        }
+        let [turned, plain] = ["turned", "plain"].map(|name| image(&workspace, &format!("{exif}-{name}/{name}.jpg")));
+        let upper = |image: &RgbImage| image.data[..image.data.len() / 2].to_vec();
+        assert_eq!(upper(&turned) == upper(&plain), same, "{exif}");
+    }
+}
+
+fn walk(root: &Path) -> Vec<String> {
+    let entries = walkdir::WalkDir::new(root).sort_by_file_name().into_iter().map(|entry| entry.expect("entry"));
+    let files = entries.filter(|entry| entry.file_type().is_file());
+    files.map(|entry| entry.path().strip_prefix(root).expect("below").to_string_lossy().into_owned()).collect()
+}
