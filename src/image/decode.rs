@@ -1,6 +1,6 @@
 //! Bytes become RGB pixels, or a reason why not.
 //!
-//! What a file is, is read from its content (`recognise.rs`). JPEG has its own decoder (`jpeg/`); PNG, WebP, GIF, BMP, TIFF, PNM, ICO and
+//! What a file is, is read from its content (`recognise.rs`). JPEG has its own decoder (`jpeg/`), AVIF goes through rav1d (`avif/`); PNG, WebP, GIF, BMP, TIFF, PNM, ICO and
 //! QOI go through the `image` crate. The rules, the same for all:
 //!
 //! * the first frame of an animation, the first page of a document;
@@ -14,7 +14,7 @@
 
 use super::options::{DecodeOptions, Exif, Truncated};
 use super::recognise::recognise;
-use super::{Recipe, RgbImage, jpeg, orientation};
+use super::{Recipe, RgbImage, header, jpeg, orientation};
 use image::metadata::Orientation;
 use image::{ColorType, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 use std::cell::Cell;
@@ -101,6 +101,8 @@ fn decode_as(bytes: &[u8], options: &DecodeOptions, recipe: Option<&Recipe>) -> 
     let format = recognise(bytes)?;
     guarded(|| match format {
         ImageFormat::Jpeg => jpeg::decode(bytes, options, recipe),
+        #[cfg(feature = "avif")]
+        ImageFormat::Avif => decode_avif(bytes, options),
         other => {
             let png = png_of_icon(bytes).filter(|_| other == ImageFormat::Ico);
             let (bytes, other) = png.map_or((bytes, other), |png| (png, ImageFormat::Png));
@@ -115,6 +117,8 @@ pub fn dimensions(bytes: &[u8]) -> Option<(usize, usize)> {
     let format = recognise(bytes).ok()?;
     guarded(|| match format {
         ImageFormat::Jpeg => jpeg::dimensions(bytes),
+        #[cfg(feature = "avif")]
+        ImageFormat::Avif => super::avif::dimensions(bytes),
         other => {
             let reader = ImageReader::with_format(Cursor::new(bytes), other);
             let (width, height) = reader.into_dimensions().map_err(translate)?;
@@ -154,32 +158,33 @@ fn guarded<T>(decoder: impl FnOnce() -> Result<T, DecodeError>) -> Result<T, Dec
     })
 }
 
-/// The PNG that an icon's largest picture is, if it is one: the `image` crate reads none but RGBA there. Of several as large the one with
-/// the fewest colours, as Pillow takes it.
+/// The PNG that an icon's largest picture is, if it is one: the `image` crate reads none but RGBA there.
 fn png_of_icon(bytes: &[u8]) -> Option<&[u8]> {
-    let count = usize::from(u16::from_le_bytes(*bytes.get(4..)?.first_chunk()?));
-    let entries = bytes.get(6..)?.as_chunks::<16>().0.iter().take(count);
-    let side = |byte: u8| if byte == 0 { 256 } else { u32::from(byte) };
-    let depth = |e: &[u8; 16]| u16::from_le_bytes([e[6], e[7]]);
-    let entry = entries.min_by_key(|e| (std::cmp::Reverse(side(e[0]) * side(e[1])), depth(e)))?;
-    let [length, start] =
-        [8, 12].map(|at| u32::from_le_bytes([entry[at], entry[at + 1], entry[at + 2], entry[at + 3]]) as usize);
-    let picture = bytes.get(start..start.checked_add(length)?)?;
-    picture.starts_with(b"\x89PNG\r\n\x1a\n").then_some(picture)
+    header::largest_of_icon(bytes).filter(|picture| picture.starts_with(b"\x89PNG\r\n\x1a\n"))
 }
 
-/// The pixels that a PNG's header promises.
-fn pixels_of_png(bytes: &[u8]) -> Option<u64> {
-    let side = |at: usize| Some(u64::from(u32::from_be_bytes(*bytes.get(at..)?.first_chunk()?)));
-    Some(side(16)?.saturating_mul(side(20)?))
+#[cfg(feature = "avif")]
+fn decode_avif(bytes: &[u8], options: &DecodeOptions) -> Result<Decoded, DecodeError> {
+    let super::avif::Decoded { width, height, samples, has_alpha, orientation } =
+        super::avif::decode(bytes, options.max_pixels)?;
+    let colour = if has_alpha { ColorType::Rgba8 } else { ColorType::Rgb8 };
+    let data = to_rgb(colour, samples, options.background)?;
+    let orientation = if options.exif == Exif::Apply { orientation } else { Orientation::NoTransforms };
+    let image = orientation::turned(RgbImage { width, height, data }, orientation);
+    Ok(Decoded { width: image.width, height: image.height, image })
 }
 
 /// What the `image` crate reads.
 fn decode_other(bytes: &[u8], format: ImageFormat, options: &DecodeOptions) -> Result<RgbImage, DecodeError> {
+    let promised = header::promised(bytes, format);
+    if let Some([width, height]) = promised {
+        check_size(width, height, options.max_pixels)?;
+    }
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     let mut limits = Limits::no_limits();
     // room for 16-bit RGBA, and for the decoder's own tables beside it: a small PNG must not unpack a profile of a gigabyte
-    let pixels = pixels_of_png(bytes).filter(|_| format == ImageFormat::Png).unwrap_or(options.max_pixels);
+    let pixels =
+        promised.filter(|_| format == ImageFormat::Png).map_or(options.max_pixels, |[w, h]| w.saturating_mul(h));
     limits.max_alloc = Some(pixels.min(options.max_pixels).saturating_mul(8).saturating_add(64 << 20));
     reader.limits(limits);
     let mut decoder = reader.into_decoder().map_err(translate)?;

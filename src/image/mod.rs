@@ -4,7 +4,10 @@
 //! buffer. The reference is Pillow, which Keras, timm and torchvision all read pictures with: it agrees with it bit
 //! for bit, in JPEG files (our own decoder gives libjpeg-turbo's pixels) as in resampling; the few exceptions stand in `jpeg/mod.rs`.
 
+#[cfg(feature = "avif")]
+mod avif;
 mod decode;
+mod header;
 mod jpeg;
 mod options;
 mod orientation;

@@ -8,6 +8,9 @@ pub(super) fn recognise(bytes: &[u8]) -> Result<ImageFormat, DecodeError> {
     if bytes.is_empty() {
         return Err(DecodeError::new(DecodeErrorKind::Empty, "the file is empty"));
     }
+    if cfg!(feature = "avif") && is_avif(bytes) {
+        return Ok(ImageFormat::Avif);
+    }
     if let Some(name) = foreign_picture(bytes) {
         let detail = format!("{name} is not supported; convert it to JPEG or PNG");
         return Err(DecodeError::new(DecodeErrorKind::Unsupported, detail));
@@ -42,14 +45,26 @@ fn foreign_picture(bytes: &[u8]) -> Option<&'static str> {
     }
     // ISO media files: the four letters after "ftyp" name the brand
     if bytes.get(4..8) == Some(b"ftyp") {
+        if is_avif(bytes) {
+            return Some("AVIF (the feature `avif` is off in this build)");
+        }
         return match bytes.get(8..12)? {
-            b"avif" | b"avis" => Some("AVIF"),
             b"heic" | b"heix" | b"hevc" | b"hevx" | b"heim" | b"heis" | b"mif1" | b"msf1" => Some("HEIC"),
             b"crx " => Some("CR3 raw"),
             _ => None,
         };
     }
     text_start(bytes).filter(|text| text.contains("<svg")).map(|_| "SVG")
+}
+
+/// Whether AVIF is among the brands of an ISO media file: the major one, or one that it is compatible with.
+fn is_avif(bytes: &[u8]) -> bool {
+    let Some((length, _)) = bytes.split_first_chunk().filter(|_| bytes.get(4..8) == Some(b"ftyp")) else {
+        return false;
+    };
+    // behind the major brand stands a version
+    let brands = bytes[..bytes.len().min(u32::from_be_bytes(*length) as usize)].as_chunks::<4>().0.iter();
+    brands.enumerate().any(|(at, brand)| at >= 2 && at != 3 && (brand == b"avif" || brand == b"avis"))
 }
 
 /// What often lies among pictures and is none.

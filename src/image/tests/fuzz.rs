@@ -23,6 +23,14 @@ fn corpus() -> Vec<Vec<u8>> {
     files.extend(grid.iter().step_by(17).map(|case| all[case.bytes[0]..case.bytes[1]].to_vec()));
     let (told, all) = (rows::<Told>("image_decoding.json"), golden("image_decoding.bin"));
     files.extend(told.iter().step_by(5).map(|case| all[case.bytes[0]..case.bytes[1]].to_vec()));
+    if cfg!(feature = "avif") {
+        #[derive(Deserialize)]
+        struct Place {
+            bytes: [usize; 2],
+        }
+        let (cases, all) = (rows::<Place>("image_avif.json"), golden("image_avif.bin"));
+        files.extend(cases.iter().step_by(3).map(|case| all[case.bytes[0]..case.bytes[1]].to_vec()));
+    }
     files
 }
 

@@ -6,6 +6,8 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use std::path::PathBuf;
 
+#[cfg(feature = "avif")]
+mod avif;
 mod fuzz;
 mod refused;
 

@@ -125,7 +125,7 @@ fn what_is_no_picture_is_told_apart() {
         (b"\0\0\0\x18ftypmp42\0\0\0\0", NotAnImage, "video"),
         (b"\x93\x12\xfe\x00\x01\x02", NotAnImage, "93 12 fe 00"),
         (b"\0\0\0\x18ftypheic\0\0\0\0", Unsupported, "HEIC is not supported; convert it to JPEG or PNG"),
-        (b"\0\0\0\x1cftypavif\0\0\0\0", Unsupported, "AVIF"),
+        (b"\0\0\0\x10ftypmif1\0\0\0\0", Unsupported, "HEIC"),
         (b"%PDF-1.7\n", Unsupported, "PDF"),
         (b"8BPS\0\x01", Unsupported, "PSD"),
         (b"<?xml version='1.0'?>\n<svg xmlns='http://www.w3.org/2000/svg'/>", Unsupported, "SVG"),
@@ -158,6 +158,31 @@ fn a_header_that_promises_too_much_is_refused_unread() {
     let small = DecodeOptions { max_pixels: 45 * 35 - 1, ..DecodeOptions::default() };
     let error = decode(&golden("image_420.jpg"), &small).expect_err("one pixel too many");
     assert_eq!((error.kind, error.kind.as_str()), (DecodeErrorKind::TooLarge, "too_large"));
+}
+
+#[test]
+fn a_bitmap_of_a_hundred_thousand_squared_is_too_large_and_not_corrupt() {
+    let side = 100_000u32;
+    let mut files: Vec<(&str, Vec<u8>)> = Vec::new();
+    for (name, at) in [("rgb.bmp", 18), ("rgb.qoi", 4), ("rgb.png", 16)] {
+        let mut bytes = golden(&format!("image_{name}"));
+        let number = if name == "rgb.bmp" { side.to_le_bytes() } else { side.to_be_bytes() };
+        bytes[at..at + 8].copy_from_slice(&[number, number].concat());
+        files.push((name, bytes));
+    }
+    // rows from the top
+    let mut bmp = golden("image_rgb.bmp");
+    bmp[18..26].copy_from_slice(&[100_000i32, -100_000].map(i32::to_le_bytes).concat());
+    files.push(("a BMP from the top", bmp));
+    // of a bitmap inside an icon the height counts twice
+    let dib =
+        [&40u32.to_le_bytes()[..], &side.to_le_bytes(), &(2 * side).to_le_bytes(), &[1, 0, 32, 0], &[0; 200]].concat();
+    let entry = [&[0, 0, 0, 0, 1, 0, 32, 0][..], &(dib.len() as u32).to_le_bytes(), &22u32.to_le_bytes()].concat();
+    files.push(("an icon", [&[0, 0, 1, 0, 1, 0][..], &entry, &dib].concat()));
+    for (name, bytes) in files {
+        let error = decode(&bytes, &DecodeOptions::default()).expect_err("too large");
+        assert!(error.kind == DecodeErrorKind::TooLarge && error.detail.contains("100000x100000"), "{name}: {error:?}");
+    }
 }
 
 #[test]
