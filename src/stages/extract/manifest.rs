@@ -6,6 +6,7 @@ use crate::io::IoError;
 use crate::io::table::Table;
 use crate::stages::scan::{Aside, Listing, Picture, Split};
 use crate::store::RunDir;
+use std::collections::BTreeSet;
 
 /// Where the row of a file comes from; the rows themselves are never held.
 #[derive(Clone, Copy)]
@@ -21,15 +22,15 @@ pub fn write(dir: &RunDir, listing: &Listing, outcomes: Option<&[Outcome]>, hash
         _ => Vec::new(),
     };
     let rows = rows(listing, outcomes, &firsts);
-    let each = || rows.iter().copied();
+    let each = || rows.clone();
     let splits = Split::WORDS.map(String::from);
     let statuses = ["ok", "skipped", "failed", "listed"].map(String::from);
-    let errors: Vec<Option<String>> = each().map(Row::error).collect();
-    let kinds: Vec<Option<&str>> = each().map(Row::kind).collect();
-    let mut words: Vec<String> = kinds.iter().flatten().map(|kind| (*kind).to_string()).collect();
-    words.sort_unstable();
-    words.dedup();
-    let mut table = Table::new(rows.len())
+    // of a million rows hardly any has one
+    let errors: Vec<String> = each().filter_map(Row::error).collect();
+    let mut next_error = errors.iter();
+    let words: BTreeSet<&str> = each().filter_map(Row::kind).collect();
+    let words: Vec<String> = words.into_iter().map(String::from).collect();
+    let mut table = Table::new(listing.pictures.len() + listing.aside.len())
         .text("path", each().map(|row| Some(row.path())))
         .category(
             "label",
@@ -41,8 +42,8 @@ pub fn write(dir: &RunDir, listing: &Listing, outcomes: Option<&[Outcome]>, hash
         .counts("width", each().map(|row| row.size().map(|size| size[0])))
         .counts("height", each().map(|row| row.size().map(|size| size[1])))
         .category("status", &statuses, each().map(|row| Some(row.status())))
-        .category("kind", &words, kinds.into_iter())
-        .text("error", errors.iter().map(Option::as_deref));
+        .category("kind", &words, each().map(Row::kind))
+        .text("error", each().map(|row| row.kind().and_then(|_| next_error.next()).map(String::as_str)));
     if hashed {
         let sums: Vec<Option<String>> = each().map(|row| row.outcome()?.sha256().map(|sum| sum.to_string())).collect();
         let originals = each().map(|row| match row {
@@ -54,19 +55,22 @@ pub fn write(dir: &RunDir, listing: &Listing, outcomes: Option<&[Outcome]>, hash
     table.write(&dir.manifest(), &[("featurize.version".into(), env!("CARGO_PKG_VERSION").into())])
 }
 
-/// Both lists are sorted by path; so are the rows.
-fn rows<'a>(listing: &'a Listing, outcomes: Option<&'a [Outcome]>, firsts: &[Option<u32>]) -> Vec<Row<'a>> {
-    let mut rows = Vec::with_capacity(listing.pictures.len() + listing.aside.len());
+/// Both lists are sorted by path; so are the rows. They are made anew for each column: a million of them held would be the most of the memory.
+fn rows<'a>(
+    listing: &'a Listing,
+    outcomes: Option<&'a [Outcome]>,
+    firsts: &'a [Option<u32>],
+) -> impl Iterator<Item = Row<'a>> + Clone {
+    let mut pictures = listing.pictures.iter().enumerate().peekable();
     let mut aside = listing.aside.iter().peekable();
-    for (i, picture) in listing.pictures.iter().enumerate() {
-        while let Some(before) = aside.next_if(|aside| aside.path < picture.path) {
-            rows.push(Row::Aside(before));
-        }
-        let outcome = outcomes.and_then(|outcomes| outcomes.get(i));
-        rows.push(Row::Picture(picture, outcome, firsts.get(i).copied().flatten()));
-    }
-    rows.extend(aside.map(Row::Aside));
-    rows
+    std::iter::from_fn(move || match (pictures.peek(), aside.peek()) {
+        (Some((_, picture)), Some(before)) if before.path < picture.path => aside.next().map(Row::Aside),
+        (Some(_), _) => pictures.next().map(|(i, picture)| {
+            let outcome = outcomes.and_then(|outcomes| outcomes.get(i));
+            Row::Picture(picture, outcome, firsts.get(i).copied().flatten())
+        }),
+        (None, _) => aside.next().map(Row::Aside),
+    })
 }
 
 impl<'a> Row<'a> {
@@ -123,6 +127,7 @@ impl<'a> Row<'a> {
         }
     }
 
+    /// Of those that have a kind.
     fn error(self) -> Option<String> {
         match self {
             Row::Picture(_, Some(Outcome::Failed { kind, error, .. }), _) => Some(format!("{kind}: {error}")),

@@ -68,15 +68,18 @@ impl Pattern {
 
 fn by_folder(input: &Input, patterns: &[Pattern], found: &mut Found) -> Result<(), Wrong> {
     let mut labels = BTreeSet::new();
-    for mut candidate in std::mem::take(&mut found.candidates) {
+    let mut wrong = None;
+    let Found { candidates, aside } = found;
+    // in its place: the list of a million is not made a second time
+    candidates.retain_mut(|candidate| {
         let mut hits = (0..patterns.len()).filter(|&i| patterns[i].matcher.is_match(&candidate.path));
         let depth = match (hits.next(), hits.next()) {
             (None, _) if patterns.is_empty() => 0,
             (None, _) => {
-                let (path, bytes) = (candidate.path, Some(candidate.bytes));
+                let (path, bytes) = (std::mem::take(&mut candidate.path), Some(candidate.bytes));
                 let reason = "matches neither `input.split.train` nor `input.split.test`".to_string();
-                found.aside.push(Aside { path, bytes, kind: Kind::Split, reason });
-                continue;
+                aside.push(Aside { path, bytes, kind: Kind::Split, reason });
+                return false;
             }
             (Some(one), None) => {
                 candidate.split = Some(if one == 0 { Split::Train } else { Split::Test });
@@ -84,13 +87,14 @@ fn by_folder(input: &Input, patterns: &[Pattern], found: &mut Found) -> Result<(
             }
             (Some(_), Some(_)) => {
                 let message = format!("{} matches both `train` and `test`", printable(&candidate.path));
-                return Err(Wrong::new("input.split", message));
+                wrong.get_or_insert_with(|| Wrong::new("input.split", message));
+                return true;
             }
         };
         candidate.label = label_of(&candidate.path, depth, input.label).map(|label| shared(&mut labels, label));
-        found.candidates.push(candidate);
-    }
-    Ok(())
+        true
+    });
+    wrong.map_or(Ok(()), Err)
 }
 
 /// The class that a path tells; `depth` folders belong to the split.
