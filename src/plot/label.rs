@@ -71,7 +71,7 @@ mod tests {
         assert_eq!(prediction("banana", 0, 0.9876), "Predicted: banana 0.98");
         assert_eq!(prediction("Granny_Smith", 0, 0.999_99), "Predicted: Granny Smith 0.99");
         assert_eq!(prediction("a", 0, 1.0), "Predicted: a 1.00");
-        assert_eq!(prediction("a\n\u{1b}[1m", 7, 0.29), "Predicted: a\u{fffd}\u{fffd}[1m 0.29");
+        assert_eq!(prediction("a\n\u{1b}[1m", 7, 0.29), "Predicted: a\u{fffd}\u{fffd}[1m #7 0.29");
         assert_eq!(prediction("苹果", 3, 0.5), "Predicted: 苹果 #3 0.50");
         assert_ne!(
             labelled(&RgbImage::filled(300, 300, GREEN), &prediction("苹", 3, 0.5)),
