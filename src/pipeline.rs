@@ -197,6 +197,25 @@ impl Keys {
         let (key, _) = self.get(stage)?;
         Record::read(&plan.dir, stage).filter(|record| record.fingerprint == key && record.damaged(&plan.dir).is_none())
     }
+
+    /// Why a stage has to run; `above` is the first stage before it that has to. None when what it has committed is good.
+    pub fn why(&self, plan: &Plan, stage: StageId, above: Option<StageId>) -> Option<String> {
+        let above = above.filter(|&above| stage.follows(above));
+        if self.committed(plan, stage).is_some() && above.is_none() {
+            return None;
+        }
+        Some(match (Record::read(&plan.dir, stage), above) {
+            (_, Some(above)) if stage != StageId::Extract => format!("to run, since {} runs", above.name()),
+            (None, _) => "to run: it never finished".to_string(),
+            (Some(record), _) => match (self.get(stage), record.damaged(&plan.dir)) {
+                (Some((key, _)), Some(file)) if record.fingerprint == key => {
+                    format!("to run: {} is gone or changed", file.file)
+                }
+                (Some((_, settings)), _) if record.settings != *settings => "to run: its settings changed".to_string(),
+                _ => "to run: its input changed".to_string(),
+            },
+        })
+    }
 }
 
 struct Run<'a> {
@@ -236,8 +255,13 @@ impl Run<'_> {
         {
             self.seconds.push((stage, record.seconds));
             self.memory.extend(record.peak_memory_mb.map(|peak| (stage, peak)));
+            self.ui
+                .detail(&format!("{:9} reused: settings, input and files are those that it committed", stage.name()));
             return Ok(Some(result));
         }
+        let why = self.keys.why(self.plan, stage, self.computed.iter().copied().find(|&above| stage.follows(above)));
+        let why = why.unwrap_or_else(|| "to run: `--force` or `--retry-failed` asks for it".to_string());
+        self.ui.detail(&format!("{:9} {why}", stage.name()));
         self.ui.check()?;
         let path = self.plan.dir.record(stage);
         if path.exists() {

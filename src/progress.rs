@@ -1,5 +1,7 @@
 //! What the user sees while a run works: one line a stage, on a terminal as a bar, elsewhere as plain lines or JSON; and the wish to stop.
 
+mod pace;
+
 use std::io::{IsTerminal, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,6 +12,8 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 
 use crate::stages::StageId;
+use crate::terminal::{Colours, printable_json, printable_lines};
+use pace::Pace;
 
 /// Seconds between two plain progress lines.
 const EVERY: Duration = Duration::from_secs(5);
@@ -45,6 +49,8 @@ pub struct Ui {
     bars: MultiProgress,
     stop: Arc<AtomicBool>,
     start: Instant,
+    colours: Colours,
+    details: bool,
 }
 
 impl Ui {
@@ -57,7 +63,19 @@ impl Ui {
             Style::Auto => Mode::Plain,
         };
         let target = if mode == Mode::Bars { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-        Self { mode, bars: MultiProgress::with_draw_target(target), stop, start: Instant::now() }
+        Self {
+            mode,
+            bars: MultiProgress::with_draw_target(target),
+            stop,
+            start: Instant::now(),
+            colours: Colours::of_stderr(),
+            details: false,
+        }
+    }
+
+    /// The same window, which shows [`detail`](Self::detail)s, too, if they are `wanted`.
+    pub fn with_details(self, wanted: bool) -> Self {
+        Self { details: wanted, ..self }
     }
 
     /// For tests and for the library: shows nothing, never stops.
@@ -75,6 +93,13 @@ impl Ui {
         if self.stopped() { Err(Interrupted) } else { Ok(()) }
     }
 
+    /// What was decided and why, for those who asked to be told.
+    pub fn detail(&self, text: &str) {
+        if self.details {
+            self.say("detail", text);
+        }
+    }
+
     /// Something worth knowing.
     pub fn note(&self, text: &str) {
         self.say("note", text);
@@ -89,7 +114,14 @@ impl Ui {
         match self.mode {
             Mode::Quiet if level != "warning" => {}
             Mode::Json => self.json(json!({"level": level, "message": text})),
-            _ => self.line(&if level == "note" { text.to_string() } else { format!("{level}: {text}") }),
+            _ => {
+                let text = printable_lines(text);
+                self.line(&match level {
+                    "note" => text.into_owned(),
+                    "detail" => self.colours.faint(&text).into_owned(),
+                    level => format!("{}: {text}", self.colours.warn(level)),
+                });
+            }
         }
     }
 
@@ -104,7 +136,7 @@ impl Ui {
         if let Some(object) = fields.as_object_mut() {
             object.insert("elapsed_s".into(), json!((self.start.elapsed().as_secs_f64() * 1e3).round() / 1e3));
         }
-        self.line(&fields.to_string());
+        self.line(&printable_json(&fields.to_string()));
     }
 
     fn line(&self, text: &str) {
@@ -117,23 +149,22 @@ impl Ui {
         let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::hidden());
         let bar = if self.mode == Mode::Bars { self.bars.add(bar) } else { bar };
         let template = match total {
-            Some(_) => "{prefix:9} {bar:28} {pos}/{len} {unit} {rate} {eta_text} {msg}",
+            Some(_) => "{prefix:9} {bar:28} {pos}/{len} {unit}{pace} {msg}",
             None => "{prefix:9} {spinner} {msg}",
         };
-        let template =
-            template.replace("{unit}", unit).replace("{rate}", "{per_sec}").replace("{eta_text}", "ETA {eta}");
-        if let Ok(style) = ProgressStyle::with_template(&template) {
-            bar.set_style(style.progress_chars("━╸ ").with_key(
-                "per_sec",
-                move |state: &indicatif::ProgressState, out: &mut dyn std::fmt::Write| {
-                    write!(out, "{:.1} {unit}/s", state.per_sec()).ok();
-                },
-            ));
+        let pace = Arc::new(Mutex::new(Pace::default()));
+        if let Ok(style) = ProgressStyle::with_template(&template.replace("{unit}", unit)) {
+            let pace = pace.clone();
+            let told = move |_: &indicatif::ProgressState, out: &mut dyn std::fmt::Write| {
+                out.write_str(&pace_text(&pace.lock().unwrap_or_else(PoisonError::into_inner), total, unit)).ok();
+            };
+            bar.set_style(style.progress_chars("━╸ ").with_key("pace", told));
         }
         bar.set_prefix(stage.name());
         self.event(json!({"event": "stage_started", "stage": stage.name(), "total": total, "unit": unit}));
         let shown = Mutex::new(Instant::now());
-        StageLine { ui: self.clone(), stage, bar, unit, total, done: AtomicU64::new(0), shown, start: Instant::now() }
+        let (done, start) = (AtomicU64::new(0), Instant::now());
+        StageLine { ui: self.clone(), stage, bar, unit, total, done, pace, shown, start }
     }
 
     /// Begins to show how a file called `name` comes here; ends when it is dropped.
@@ -205,6 +236,7 @@ pub struct StageLine {
     unit: &'static str,
     total: Option<u64>,
     done: AtomicU64,
+    pace: Arc<Mutex<Pace>>,
     shown: Mutex<Instant>,
     start: Instant,
 }
@@ -213,6 +245,7 @@ impl StageLine {
     /// `n` more units are done.
     pub fn inc(&self, n: u64) {
         let done = self.done.fetch_add(n, Ordering::Relaxed) + n;
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner).at(Instant::now(), done);
         self.bar.inc(n);
         if matches!(self.ui.mode, Mode::Plain | Mode::Json) {
             self.maybe_print(done);
@@ -235,17 +268,20 @@ impl StageLine {
             return;
         }
         *shown = Instant::now();
-        let rate = done as f64 / self.start.elapsed().as_secs_f64();
-        let left = self.total.map(|total| (total.saturating_sub(done)) as f64 / rate);
+        let pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
         let (stage, unit) = (self.stage.name(), self.unit);
         if self.ui.mode == Mode::Json {
             let fields = json!({"event": "progress", "stage": stage, "done": done, "total": self.total, "unit": unit,
-                "per_s": rate, "eta_s": left});
+                "per_s": pace.rate(), "eta_s": self.total.and_then(|total| pace.left(total))});
             return self.ui.json(fields);
         }
         let of = self.total.map_or(String::new(), |total| format!("/{total}"));
-        let eta = left.map_or(String::new(), |seconds| format!(", {} left", duration(seconds)));
-        self.ui.line(&format!("{stage:9} {done}{of} {unit}, {rate:.1} {unit}/s{eta}"));
+        let head = format!("{stage:9}");
+        self.ui.line(&format!(
+            "{} {done}{of} {unit}{}",
+            self.ui.colours.head(&head),
+            pace_text(&pace, self.total, unit)
+        ));
     }
 
     /// The stage is done: `text` says what came out.
@@ -256,9 +292,19 @@ impl StageLine {
             Mode::Quiet => {}
             Mode::Json => self.ui.json(json!({"event": "stage_done", "stage": self.stage.name(), "seconds": seconds,
                 "result": text})),
-            _ => self.ui.line(&format!("{:9} {text} ({})", self.stage.name(), duration(seconds))),
+            _ => {
+                let (head, text) = (format!("{:9}", self.stage.name()), printable_lines(text));
+                self.ui.line(&format!("{} {text} ({})", self.ui.colours.head(&head), duration(seconds)));
+            }
         }
     }
+}
+
+/// `, 203.1 images/s, 12 s left`, as far as it is known.
+fn pace_text(pace: &Pace, total: Option<u64>, unit: &str) -> String {
+    let rate = pace.rate().map_or(String::new(), |rate| format!(", {rate:.1} {unit}/s"));
+    let left = total.and_then(|total| pace.left(total)).map(duration);
+    left.map_or(rate.clone(), |left| format!("{rate}, {left} left"))
 }
 
 /// `999 B`, `1.5 kB`, `553.5 MB`, `1.2 GB`.

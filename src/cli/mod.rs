@@ -32,6 +32,7 @@ use crate::models::{MODELS, ModelSpec, Source, find};
 use crate::plan::Plan;
 use crate::progress::{Style, Ui};
 use crate::stages::StageId;
+use crate::terminal::{Colours, printable_json, printable_lines};
 use crate::weights::store::{Found, Store, StoreError, Wanted, shown_in};
 
 /// Turn folders of images into feature tables and classifiers.
@@ -283,7 +284,8 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is_interrupted() => ExitCode::from(error.exit_code()),
         Err(error) => {
-            eprintln!("error: {error}");
+            let text = error.to_string();
+            eprintln!("{}: {}", Colours::of_stderr().bad("error"), printable_lines(&text));
             ExitCode::from(error.exit_code())
         }
     }
@@ -315,8 +317,9 @@ fn ui(style: Style) -> Ui {
     ui
 }
 
-/// Writes a result to standard output; whoever closed it does not want it.
+/// Writes a result, text or an object of JSON, to standard output; whoever closed it does not want it. Nothing in it steers a terminal.
 fn print(text: &str) {
     use std::io::Write;
+    let text = if text.starts_with('{') { printable_json(text) } else { printable_lines(text) };
     writeln!(std::io::stdout().lock(), "{text}").ok();
 }

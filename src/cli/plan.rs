@@ -10,7 +10,6 @@ use crate::progress::Ui;
 use crate::stages::report::words;
 use crate::stages::scan::{Listing, Split};
 use crate::stages::{StageId, extract, scan};
-use crate::store::Record;
 
 /// Shows the plan.
 pub fn run(arguments: &PipelineArgs, store: &StoreArgs) -> Result<(), Error> {
@@ -90,21 +89,7 @@ fn state(
     if stage == StageId::Scan {
         return Ok(None);
     }
-    let above = above.filter(|&above| stage.follows(above));
-    if keys.committed(plan, stage).is_some() && above.is_none() {
-        return Ok(None);
-    }
-    let reason = match (Record::read(&plan.dir, stage), above) {
-        (_, Some(above)) if stage != StageId::Extract => format!("to run, since {} runs", above.name()),
-        (None, _) => "to run: it never finished".to_string(),
-        (Some(record), _) => match (keys.get(stage), record.damaged(&plan.dir)) {
-            (Some((key, _)), Some(file)) if record.fingerprint == key => {
-                format!("to run: {} is gone or changed", file.file)
-            }
-            (Some((_, settings)), _) if record.settings != *settings => "to run: its settings changed".to_string(),
-            _ => "to run: its input changed".to_string(),
-        },
-    };
+    let Some(reason) = keys.why(plan, stage, above) else { return Ok(None) };
     if stage != StageId::Extract {
         return Ok(Some(reason));
     }

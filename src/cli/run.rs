@@ -32,6 +32,9 @@ pub struct RunArgs {
     /// No progress and no summary: only warnings and errors.
     #[arg(short, long)]
     quiet: bool,
+    /// Also what is decided and why: device, threads, kernels, tables, and which stage is reused or not.
+    #[arg(short, long, conflicts_with = "quiet")]
+    verbose: bool,
     /// How the log is written.
     #[arg(long, value_enum, default_value = "text")]
     log: Log,
@@ -55,7 +58,7 @@ pub fn run(arguments: &PipelineArgs, options: &RunArgs) -> Result<(), Error> {
         (_, true) => Style::Quiet,
         _ => Style::Auto,
     };
-    let ui = ui(style);
+    let ui = ui(style).with_details(options.verbose);
     let plan = arguments.plan(&options.fetching.store, options.fetching.offline, &ui)?;
     let run = Options { until: options.until, force: options.force, retry_failed: options.retry_failed };
     let outcome = pipeline::run(&plan, &run, &ui);

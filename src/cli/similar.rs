@@ -19,6 +19,7 @@ use crate::plot::{self, Share};
 use crate::stages::scan::{NamedFile, Split, relative, unescape};
 use crate::store::RunDir;
 use crate::table::FeatureMatrix;
+use crate::terminal::printable;
 
 /// Which run, which pictures, how many of the run's.
 #[derive(Debug, Args)]
@@ -150,7 +151,7 @@ pub fn run(arguments: &SimilarArgs) -> Result<(), Error> {
 fn tell(gallery: &Gallery, picture: &NamedFile, found: &Result<Vec<Near>, Failure>, as_json: bool) {
     match found {
         Err(failure) if as_json => print(&json!({"path": picture.path, "error": failure.to_string()}).to_string()),
-        Err(failure) => eprintln!("{}: {failure}", picture.path),
+        Err(failure) => eprintln!("{}: {failure}", printable(&picture.path)),
         Ok(found) if as_json => {
             let one = |&Near { row, similarity: cosine }: &Near| {
                 let Key { path, label, split } = &gallery.keys[row];
@@ -159,11 +160,11 @@ fn tell(gallery: &Gallery, picture: &NamedFile, found: &Result<Vec<Near>, Failur
             print(&json!({"path": picture.path, "similar": found.iter().map(one).collect::<Vec<_>>()}).to_string());
         }
         Ok(found) => {
-            print(&picture.path);
-            let label = |row: usize| gallery.keys[row].label.as_deref().unwrap_or("-");
+            print(&printable(&picture.path));
+            let label = |row: usize| printable(gallery.keys[row].label.as_deref().unwrap_or("-"));
             let widest = found.iter().map(|near| label(near.row).chars().count()).max().unwrap_or(0);
             for &Near { row, similarity: cosine } in found {
-                print(&format!("  {cosine:.4}  {:widest$}  {}", label(row), gallery.keys[row].path));
+                print(&format!("  {cosine:.4}  {:widest$}  {}", label(row), printable(&gallery.keys[row].path)));
             }
         }
     }

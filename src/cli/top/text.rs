@@ -1,12 +1,13 @@
 //! The most probable classes of a picture as a line of text, JSON or CSV.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 
 use serde::Serialize;
 
 use super::TopArgs;
 use crate::chain::{Chain, Failure, top};
-use crate::stages::scan::{NamedFile, printable};
+use crate::stages::scan::NamedFile;
+use crate::terminal::{printable, printable_json, printable_lines};
 
 /// Most characters that a column of the plain table is widened to; what is longer pushes the rest of its line.
 const PATH_WIDTH: usize = 100;
@@ -101,6 +102,8 @@ impl<'a> Writer<'a> {
         match self.form {
             Form::Errors => Some(()),
             Form::Json => put_json(&Line { path, top: Some(&guesses), error: None }),
+            // programs get every byte of a name
+            Form::Csv if std::io::stdout().is_terminal() => put(&printable_lines(&csv_rows(path, &guesses))),
             Form::Csv => put(&csv_rows(path, &guesses)),
             Form::Plain => put(&self.row(path, &guesses)),
         }
@@ -108,7 +111,8 @@ impl<'a> Writer<'a> {
 
     fn row(&self, path: &str, guesses: &[Guess]) -> String {
         let [paths, labels] = self.widths;
-        let guesses = guesses.iter().map(|guess| format!("  {:labels$} {:.4}", guess.label, guess.probability));
+        let guesses =
+            guesses.iter().map(|guess| format!("  {:labels$} {:.4}", printable(guess.label), guess.probability));
         format!("{:paths$}{}", printable(path), guesses.collect::<String>())
     }
 }
@@ -128,7 +132,7 @@ fn csv_field(text: &str) -> String {
 
 fn put_json(line: &Line) -> Option<()> {
     // numbers and text: there is nothing in it that JSON has not
-    put(&serde_json::to_string(line).ok()?)
+    put(&printable_json(&serde_json::to_string(line).ok()?))
 }
 
 fn put(text: &str) -> Option<()> {

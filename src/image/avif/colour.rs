@@ -114,7 +114,7 @@ impl Planes {
             return Err(corrupt("tiles of different kinds"));
         }
         let (across, down) = halves(self.layout);
-        let inner = tile.width * column % across != 0 || tile.height * row % down != 0;
+        let inner = !(tile.width * column).is_multiple_of(across) || !(tile.height * row).is_multiple_of(down);
         for (plane, (whole, part)) in self.planes.iter_mut().zip(&tile.planes).enumerate() {
             if plane > 0 && inner {
                 return Err(corrupt("tiles of odd sizes"));
@@ -146,7 +146,7 @@ impl Planes {
         if across == 1 {
             return out.copy_from_slice(near);
         }
-        let other = if y % 2 == 0 { (y / 2).saturating_sub(1) } else { (y / 2 + 1).min(rows - 1) };
+        let other = if y.is_multiple_of(2) { (y / 2).saturating_sub(1) } else { (y / 2 + 1).min(rows - 1) };
         let far = if down == 1 { near } else { plane.row(other) };
         let last = out.len() - 1;
         for (x, out) in out.iter_mut().enumerate() {

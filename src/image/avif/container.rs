@@ -59,6 +59,9 @@ pub struct Colours {
 /// A field after the other, big-endian.
 struct Fields<'a>(&'a [u8]);
 
+/// Name and content of a box.
+type NamedBox<'a> = ([u8; 4], &'a [u8]);
+
 impl<'a> Fields<'a> {
     fn bytes(&mut self, count: usize) -> Result<&'a [u8], DecodeError> {
         let (head, rest) = self.0.split_at_checked(count).ok_or_else(|| corrupt("a box is too short"))?;
@@ -86,7 +89,7 @@ impl<'a> Fields<'a> {
     }
 
     /// The next box: its name and content; none at the end. With `cut`, a box that is longer than what is left means a cut file.
-    fn next(&mut self, cut: bool) -> Result<Option<([u8; 4], &'a [u8])>, DecodeError> {
+    fn next(&mut self, cut: bool) -> Result<Option<NamedBox<'a>>, DecodeError> {
         if self.0.is_empty() || cut && self.0.len() < 8 {
             return Ok(None);
         }

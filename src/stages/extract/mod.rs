@@ -24,6 +24,7 @@ pub use work::Timing;
 use shard::{Shard, ShardFile};
 use work::Mode;
 
+use crate::exec::cpu::simd::Isa;
 use crate::exec::{self, Device, ExecError};
 use crate::io::{IoError, atomic};
 use crate::pipeline::Options;
@@ -108,6 +109,7 @@ pub fn run(
         let advice = "one column each makes them slow to open everywhere; `output.layout: array` is read at once";
         ui.warn(&format!("every table has {} columns of features: {advice}", plan.width()));
     }
+    tell(plan, &device, threads, ui);
     shard::place(dir, &mut shards, &files)?;
     let missing: Vec<&Shard> = shards.iter().filter(|shard| shard.file == ShardFile::Missing).collect();
     let pictures: usize = missing.iter().map(|shard| shard.rows.len()).sum();
@@ -140,6 +142,19 @@ pub fn run(
     line.finish(&describe(&done));
     done.duplicates.iter().for_each(|duplicates| duplicates.tell(ui));
     Ok((done, files))
+}
+
+/// On what the network runs and how the tables are cut, for those who want to know.
+fn tell(plan: &Plan, device: &Device, threads: usize, ui: &Ui) {
+    let runtime = &plan.pipeline.runtime;
+    let kernels = if device.is_cpu() { format!(", {:?} kernels", Isa::detect()) } else { String::new() };
+    let asked = runtime.threads.map_or("auto".to_string(), |threads| threads.to_string());
+    let (device, wanted) = (device.name(), runtime.device);
+    ui.detail(&format!(
+        "extract   on {device} (runtime.device: {wanted}){kernels}, {threads} threads (runtime.threads: {asked})"
+    ));
+    let why = if plan.pipeline.extract.shard_rows.is_some() { "extract.shard_rows" } else { "by width and cost" };
+    ui.detail(&format!("extract   tables of up to {} rows ({why}), {} features", plan.shard_rows(), plan.width()));
 }
 
 /// How many shards of the listing would have to be computed.

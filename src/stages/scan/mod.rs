@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use kind::Kind;
-pub use list::{NamedFile, named};
-pub use names::{printable, relative, unescape};
+pub use list::{NamedFile, from_csv, named};
+pub use names::{relative, unescape};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -22,6 +22,7 @@ use crate::config::{self, ConfigError, Input};
 use crate::plan::Plan;
 use crate::progress::{Interrupted, Ui};
 use crate::stages::StageId;
+pub use crate::terminal::printable;
 
 /// Fitted on, or only measured with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -66,15 +66,6 @@ pub fn unescape(text: &str) -> OsString {
     text.into()
 }
 
-/// For a terminal: control characters are spelt out, so that a name can neither begin a line nor move the cursor.
-pub fn printable(text: &str) -> Cow<'_, str> {
-    if !text.contains(char::is_control) {
-        return Cow::Borrowed(text);
-    }
-    let spelt = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
-    Cow::Owned(text.chars().map(spelt).collect())
-}
-
 /// A path below `root` without `.` and `..`, by its letters alone; none when it leads out of the root.
 pub fn below(path: &Path, root: &Path) -> Option<PathBuf> {
     let path = if path.is_absolute() { path.strip_prefix(root).ok()? } else { path };
@@ -101,11 +92,6 @@ mod tests {
         assert_eq!(escape(b"caf\\xe9.jpg"), "caf\\x5cxe9.jpg");
         assert_eq!(escape(b"a\\xE9\\x"), "a\\x5cxE9\\x");
         assert!(matches!(escape("plain \\ é\n".as_bytes()), Cow::Borrowed(_)));
-    }
-
-    #[test]
-    fn control_characters_are_spelt_out() {
-        assert_eq!(printable("a\n\u{1b}[31mb\té<x>"), "a\\n\\u{1b}[31mb\\té<x>");
     }
 
     #[test]
