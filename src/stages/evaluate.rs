@@ -79,8 +79,8 @@ pub fn run(
     let predicted: Vec<usize> = probabilities.iter_rows().map(argmax).collect();
     table(&keys, &probabilities, classes).write(&plan.dir.predictions(), &plan.metadata())?;
     let test = score(&keys, &probabilities, &predicted, classes, Split::Test)?;
-    let left_out = classifier.leave_one_out()?;
-    let left_out = left_out.map(|own| without_themselves(&keys, &probabilities, &widen(&own, &known, classes)));
+    let own = classifier.leave_one_out()?;
+    let left_out = own.map(|own| without_themselves(&keys, &probabilities, &widen(&own, &known, classes)));
     let own: Option<Vec<usize>> = left_out.as_ref().map(|left_out| left_out.iter_rows().map(argmax).collect());
     let (own, left_out) = (own.as_ref().unwrap_or(&predicted), left_out.as_ref().unwrap_or(&probabilities));
     let train = score(&keys, left_out, own, classes, Split::Train)?;

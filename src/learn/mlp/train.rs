@@ -154,21 +154,12 @@ pub fn train(
         end: End::MaxIter,
     };
     check_start(params, &model, data)?;
-    if let Some(weights) = params.class_weight.as_ref().filter(|weights| weights.len() != data.classes) {
-        let what = format!("{} class weights for {} classes", weights.len(), data.classes);
-        return Err(MlpError::Layers { what });
-    }
     if params.solver == Solver::Lbfgs {
         return lbfgs(params, data, model, on_epoch);
     }
     let held = held_out(params, data.y, data.rows, data.classes)?;
     let samples: Vec<usize> = data.rows.iter().copied().filter(|row| held.binary_search(row).is_err()).collect();
-    let mut validation = (!held.is_empty()).then(|| Validation {
-        rows: data.x.select_rows(&held),
-        y: held.iter().map(|&row| data.y[row]).collect(),
-        best_score: f64::NEG_INFINITY,
-        best: model.layers.clone(),
-    });
+    let mut validation = (!held.is_empty()).then(|| Validation::new(data, &held, &model.layers));
     let network = Network::new(&model.layers, params)?;
     let mut dropout = Dropout::new(params);
     let mut optimizer = Optimizer::new(params, network.parameters()?)?;
@@ -288,6 +279,10 @@ fn epoch(
 
 fn check_start(params: &MlpParams, start: &Mlp, data: Labelled) -> Result<(), MlpError> {
     start.check()?;
+    if let Some(weights) = params.class_weight.as_ref().filter(|weights| weights.len() != data.classes) {
+        let what = format!("{} class weights for {} classes", weights.len(), data.classes);
+        return Err(MlpError::Layers { what });
+    }
     let found: Vec<usize> = start
         .layers
         .first()
@@ -346,6 +341,11 @@ fn shares(sizes: &[usize], wanted: usize) -> Vec<usize> {
 }
 
 impl Validation {
+    fn new(data: Labelled, held: &[usize], start: &[Dense]) -> Self {
+        let y = held.iter().map(|&row| data.y[row]).collect();
+        Self { rows: data.x.select_rows(held), y, best_score: f64::NEG_INFINITY, best: start.to_vec() }
+    }
+
     /// Accuracy of the network now, and whether it is better by `tol`; keeps the weights when it is the best so far.
     fn score(&mut self, model: &mut Mlp, network: &Network, params: &MlpParams) -> Result<(f64, bool), MlpError> {
         let class_weight = params.class_weight.as_deref();
