@@ -211,3 +211,44 @@ fn a_full_disk_ends_clearly_and_the_run_goes_on_when_there_is_room() {
     workspace.run("whole", &["--until", "extract"]).ok();
     assert!(workspace.results("full/out") == workspace.results("whole"));
 }
+
+#[test]
+fn what_changes_between_scan_and_decode_is_a_row_and_nothing_waits() {
+    use std::io::{BufRead, BufReader, Read};
+    let workspace = Workspace::with_fruits(4, 2);
+    let at = |name: &str| workspace.path(&format!("pictures/Training/Lemon/{name}"));
+    let good = lemon(&workspace);
+    for name in ["zz_fifo.jpg", "zz_gone.jpg", "zz_longer.jpg", "zz_shorter.jpg"] {
+        std::fs::write(at(name), &good).expect("written");
+    }
+    // before them in order: what keeps the only thread busy for a second, while the four are changed
+    let large = featurize::image::RgbImage::from_fn(3000, 2000, |x, y| [x as u8, y as u8, (x * y) as u8]);
+    std::fs::write(at("a_000.png"), featurize::image::png(&large).expect("a PNG")).expect("written");
+    for number in 1..24 {
+        std::fs::hard_link(at("a_000.png"), at(&format!("a_{number:03}.png"))).expect("linked");
+    }
+    let sets = ["--set", "runtime.threads=1", "--set", "input.max_bad_fraction=0.5", "--until", "extract"];
+    let mut child = workspace.command("out", &sets).spawn().expect("started");
+    let mut said = BufReader::new(child.stderr.take().expect("standard error"));
+    let mut line = String::new();
+    // the last line of the scan
+    while !(line.contains("\"scan\"") && line.contains("images")) {
+        line.clear();
+        assert!(said.read_line(&mut line).expect("text") > 0, "the scan did not end");
+    }
+    std::fs::remove_file(at("zz_gone.jpg")).expect("removed");
+    std::fs::remove_file(at("zz_fifo.jpg")).expect("removed");
+    assert!(Command::new("mkfifo").arg(at("zz_fifo.jpg")).status().expect("mkfifo").success());
+    std::fs::write(at("zz_longer.jpg"), [&good[..], b"more"].concat()).expect("written");
+    std::fs::write(at("zz_shorter.jpg"), &good[..good.len() / 2]).expect("written");
+    let mut rest = String::new();
+    said.read_to_string(&mut rest).expect("text");
+    assert!(child.wait().expect("ended").success(), "{rest}");
+    let rows = manifest(&workspace, "out");
+    let row = |name: &str| row(&rows, &format!("Training/Lemon/{name}"));
+    assert_eq!(row("zz_gone.jpg"), ("failed", "vanished"));
+    assert_eq!(row("zz_fifo.jpg"), ("failed", "not_a_file"));
+    assert_eq!(row("zz_longer.jpg"), ("failed", "changed"));
+    assert_eq!(row("zz_shorter.jpg"), ("failed", "changed"));
+    assert_eq!(row("a_023.png"), ("ok", ""));
+}

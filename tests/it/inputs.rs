@@ -80,6 +80,59 @@ fn by_table() {
 }
 
 #[test]
+fn tables_as_programs_write_them() {
+    let workspace = Workspace::with_fruits(2, 1);
+    let folder = workspace.path("pictures/Training/Banana");
+    let mut names: Vec<String> = std::fs::read_dir(&folder)
+        .expect("folder")
+        .map(|entry| entry.expect("entry").file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    let (a, b) = (format!("Training/Banana/{}", names[0]), format!("Training/Banana/{}", names[1]));
+    let split = format!("input.split={{csv: {}}}", workspace.path("labels.csv").display());
+    let absolute = folder.join(&names[1]).display().to_string();
+    let row =
+        |path: &str, label: Option<&str>, split: &str| (path.to_string(), label.map(String::from), split.to_string());
+    let both = [row(&a, Some("x, \"y\""), "train"), row(&b, Some("z"), "test")];
+    let good = [
+        ("of a spreadsheet", format!("\u{feff}Path,Label,Split\r\n{a},\"x, \"\"y\"\"\",train\r\n{b},z,test\r\n")),
+        ("other columns and order", format!("id,split,label,path\n1,train,\"x, \"\"y\"\"\",./{a}\n2,test,z,{b}\n")),
+        ("absolute, no last line end", format!("path,label,split\n{a},\"x, \"\"y\"\"\",train\n{absolute},z,test")),
+        ("blanks, an empty line", format!("path , label, split\n {a} ,\"x, \"\"y\"\"\", train\n\n{b}, z ,test\n")),
+    ];
+    for (number, (what, table)) in good.iter().enumerate() {
+        workspace.write("labels.csv", table.as_bytes());
+        let out = format!("out{number}");
+        scan(&workspace, &out, &[&split]).ok();
+        let mut found = rows(&workspace, &out);
+        found.sort();
+        let mut both = both.to_vec();
+        both.sort();
+        assert_eq!(found, both, "{what}");
+    }
+    // without labels and splits everything is train
+    workspace.write("labels.csv", format!("path\n{a}\n{b}\n").as_bytes());
+    scan(&workspace, "plain", &[&split]).ok();
+    assert!(rows(&workspace, "plain").iter().all(|(_, label, split)| label.is_none() && split == "train"));
+    let bad = [
+        ("twice", format!("path,label\n{a},x\n./{a},x\n"), "line 3: "),
+        ("twice, absolute", format!("path,label\n{b},x\n{absolute},x\n"), "named a second time"),
+        ("a field too many", format!("path,label\n{a},x,y\n"), "labels.csv"),
+        ("outside", "path,label\n../a.jpg,x\n".to_string(), "outside"),
+        ("no path", format!("path,label\n{a},x\n,x\n"), "the path is empty"),
+        ("nothing", String::new(), "has no column `path`"),
+        ("with semicolons", format!("path;label\n{a};x\n"), "its header is `path;label`"),
+        ("a word for the split", format!("path,split\n{a},Train\n"), "the split is `Train`"),
+    ];
+    for (what, table, text) in bad {
+        workspace.write("labels.csv", table.as_bytes());
+        let run = scan(&workspace, "bad", &[&split]);
+        assert_eq!(run.code, Some(2), "{what}: {}", run.stderr);
+        assert!(run.stderr.contains(text), "{what}: {}", run.stderr);
+    }
+}
+
+#[test]
 fn some_classes_and_a_few_pictures_of_each() {
     let workspace = Workspace::with_fruits(4, 3);
     scan(&workspace, "out", &["input.classes=[Lemon, Banana]", "input.limit_per_class={train: 2, test: 1}"]).ok();

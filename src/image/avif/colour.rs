@@ -5,6 +5,10 @@ use super::super::decode::DecodeError;
 use super::container::Colours;
 use super::{corrupt, unsupported};
 use re_rav1d::dav1d::{Picture, PixelLayout, PlanarImageComponent, pixel};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// The matrix that no standard defines (ISO/IEC 23091-2).
+const RESERVED: u16 = 3;
 
 /// A decoded frame.
 pub struct Planes {
@@ -45,13 +49,10 @@ impl Planes {
         let (width, height) = (picture.width() as usize, picture.height() as usize);
         let bits = picture.bits_per_component().map_or(0, |bits| bits.0 as u32);
         let layout = picture.pixel_layout();
-        let colours = Colours {
-            matrix: match picture.matrix_coefficients() {
-                pixel::MatrixCoefficients::Unspecified => 2,
-                other => other as u16,
-            },
-            full_range: picture.color_range() == pixel::YUVRange::Full,
-        };
+        // the one number that is reserved makes it panic
+        let matrix = catch_unwind(AssertUnwindSafe(|| picture.matrix_coefficients() as u16));
+        let colours =
+            Colours { matrix: matrix.unwrap_or(RESERVED), full_range: picture.color_range() == pixel::YUVRange::Full };
         let (across, down) = halves(layout);
         let count = if layout == PixelLayout::I400 { 1 } else { 3 };
         let planes = (0..count).map(|plane| {
