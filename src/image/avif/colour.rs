@@ -155,7 +155,7 @@ impl Planes {
             // the outermost pixels have the outermost samples, where the width is odd, too
             let b = match x {
                 x if x == 0 || x == last => a,
-                x if x % 2 == 0 => a - 1,
+                x if x.is_multiple_of(2) => a - 1,
                 _ => a + 1,
             };
             let [na, nb, fa, fb] = [near[a], near[b], far[a], far[b]].map(u32::from);

@@ -15,7 +15,7 @@ pub struct Container<'a> {
     primary: Option<u32>,
     items: BTreeMap<u32, Item>,
     /// By their place: the name and the content.
-    properties: Vec<([u8; 4], &'a [u8])>,
+    properties: Vec<Named<'a>>,
     references: Vec<Reference>,
     /// Data inside the meta box.
     idat: &'a [u8],
@@ -56,6 +56,9 @@ pub struct Colours {
     pub full_range: bool,
 }
 
+/// A box: its name and its content.
+type Named<'a> = ([u8; 4], &'a [u8]);
+
 /// A field after the other, big-endian.
 struct Fields<'a>(&'a [u8]);
 
@@ -89,7 +92,7 @@ impl<'a> Fields<'a> {
     }
 
     /// The next box: its name and content; none at the end. With `cut`, a box that is longer than what is left means a cut file.
-    fn next(&mut self, cut: bool) -> Result<Option<NamedBox<'a>>, DecodeError> {
+    fn next(&mut self, cut: bool) -> Result<Option<Named<'a>>, DecodeError> {
         if self.0.is_empty() || cut && self.0.len() < 8 {
             return Ok(None);
         }
