@@ -62,9 +62,6 @@ type Named<'a> = ([u8; 4], &'a [u8]);
 /// A field after the other, big-endian.
 struct Fields<'a>(&'a [u8]);
 
-/// Name and content of a box.
-type NamedBox<'a> = ([u8; 4], &'a [u8]);
-
 impl<'a> Fields<'a> {
     fn bytes(&mut self, count: usize) -> Result<&'a [u8], DecodeError> {
         let (head, rest) = self.0.split_at_checked(count).ok_or_else(|| corrupt("a box is too short"))?;
