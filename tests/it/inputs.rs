@@ -153,7 +153,7 @@ fn without_labels_the_run_ends_after_reduce() {
     }
     let root = format!("input.root={}", workspace.path("flat").display());
     let run = workspace.run("out", &["--set", &root, "--set", "input.split=null"]).ok();
-    assert_eq!(run.computed(), ["extract", "select", "reduce", "report"]);
+    assert_eq!(run.computed(), ["extract", "select", "reduce", "compare", "report"]);
     assert!(run.stderr.contains("no labels"), "{}", run.stderr);
     assert!(workspace.path("out/reduced.parquet").is_file());
     assert!(!workspace.path("out/predictions.parquet").exists());
