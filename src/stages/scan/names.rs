@@ -43,7 +43,7 @@ pub fn escape(bytes: &[u8]) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
-/// The name that [`escape`] wrote.
+/// The name that `escape` wrote.
 #[cfg(unix)]
 pub fn unescape(text: &str) -> OsString {
     let mut bytes = Vec::with_capacity(text.len());
