@@ -72,8 +72,10 @@ fn the_yaml_of_the_readme_is_a_pipeline_with_every_section() {
     let pipeline = featurize::config::parse(yaml, &file, &[]).unwrap_or_else(|error| panic!("{error}"));
     let defaults = featurize::config::parse("version: 1\ninput: {root: x}\n", &file, &[]).expect("the least there is");
     assert!(pipeline.select.is_some() && pipeline.reduce.is_some() && pipeline.report.is_some());
-    // what the README gives as the value of a key is its default
-    let mlp = serde_json::to_value(&pipeline.train.as_ref().expect("train").mlp).expect("JSON");
+    // what the README gives as the value of a key is its default, but for the one key whose default is to be absent
+    let mut mlp = serde_json::to_value(&pipeline.train.as_ref().expect("train").mlp).expect("JSON");
+    let weight = mlp.as_object_mut().and_then(|mlp| mlp.remove("class_weight"));
+    assert_eq!(weight, Some(serde_json::json!({"Banana": 2.0})));
     let plain =
         featurize::config::parse("version: 1\ninput: {root: x}\ntrain: {mlp: {}}\n", &file, &[]).expect("plain");
     assert_eq!(mlp, serde_json::to_value(&plain.train.expect("train").mlp).expect("JSON"));
