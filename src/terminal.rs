@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::io::IsTerminal;
+use std::path::Path;
 
 /// True for what is spelt out: control characters, and marks that turn the direction or break the line.
 fn is_spelt(c: char) -> bool {
@@ -13,17 +14,21 @@ fn is_spelt(c: char) -> bool {
 
 /// A name in a line: what is spelt out becomes `\n`, `\u{1b}`.
 pub fn printable(text: &str) -> Cow<'_, str> {
-    if !text.contains(is_spelt) {
-        return Cow::Borrowed(text);
-    }
-    let spelt = |c: char| if is_spelt(c) { c.escape_default().to_string() } else { c.to_string() };
-    Cow::Owned(text.chars().map(spelt).collect())
+    spelt(text, is_spelt)
+}
+
+/// A path in a line.
+pub fn printable_path(path: &Path) -> String {
+    printable(&path.to_string_lossy()).into_owned()
 }
 
 /// The same for lines: their ends and tabs stay.
 pub fn printable_lines(text: &str) -> Cow<'_, str> {
-    let is_spelt = |c: char| !matches!(c, '\n' | '\t') && is_spelt(c);
-    if !text.contains(is_spelt) {
+    spelt(text, |c| !matches!(c, '\n' | '\t') && is_spelt(c))
+}
+
+fn spelt(text: &str, is_spelt: impl Fn(char) -> bool) -> Cow<'_, str> {
+    if !text.contains(&is_spelt) {
         return Cow::Borrowed(text);
     }
     let spelt = |c: char| if is_spelt(c) { c.escape_default().to_string() } else { c.to_string() };

@@ -11,6 +11,7 @@ use super::print;
 use crate::config;
 use crate::error::Error;
 use crate::io::{IoError, atomic};
+use crate::terminal::{printable, printable_path};
 use folder::Found;
 
 /// Which folder, and where the pipeline goes.
@@ -49,9 +50,9 @@ pub fn run(arguments: &InitArgs) -> Result<(), Error> {
         std::fs::create_dir_all(parent).map_err(IoError::write(parent))?;
     }
     atomic::write_bytes(&out, text.as_bytes())?;
-    print(&format!("{}: {}", dir.display(), found.describe()));
-    found.remarks().iter().for_each(|remark| print(&format!("  {remark}")));
-    let out = out.display();
+    print(&format!("{}: {}", printable_path(dir), printable(&found.describe())));
+    found.remarks().iter().for_each(|remark| print(&format!("  {}", printable(remark))));
+    let out = printable_path(&out);
     print(&format!("wrote {out}; look at it, then\n  featurize plan {out}\n  featurize run {out}"));
     Ok(())
 }

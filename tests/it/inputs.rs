@@ -73,7 +73,7 @@ fn by_table() {
     workspace.write("labels.csv", b"path,label,split\na.jpg,x,train\nb.jpg,x,tset\n");
     let run = scan(&workspace, "out", &[&split]);
     assert_eq!(run.code, Some(2));
-    assert!(run.stderr.contains("line 3") || run.stderr.contains("tset"), "{}", run.stderr);
+    assert!(run.stderr.contains("line 3: the split is `tset`"), "{}", run.stderr);
     workspace.write("labels.csv", b"file,label\na.jpg,x\n");
     let run = scan(&workspace, "out", &[&split]);
     assert!(run.stderr.contains("has no column `path`"), "{}", run.stderr);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
-use crate::stages::scan::named;
+use crate::stages::scan::{Split, TableError, from_csv, named};
 
 /// What the folders of the two splits are called, in the order of preference.
 const TRAIN: [&str; 3] = ["train", "training", "train_set"];
@@ -25,6 +25,8 @@ pub struct Found {
     pub aside: usize,
     /// Folders below the classes.
     pub deeper: bool,
+    /// Tables that could name the pictures but for what is wrong in them.
+    pub refused: Vec<String>,
 }
 
 /// How splits and classes are told.
@@ -52,9 +54,11 @@ impl Found {
             let text = format!("there is no picture below {}; give the folder that holds them", dir.display());
             return Err(Error::Usage(text));
         }
-        if let Some(found) = Self::by_table(&root, &paths) {
-            return Ok(found);
+        let mut refused = Vec::new();
+        if let Some(found) = Self::by_table(&root, &paths, &mut refused) {
+            return Ok(Self { refused, ..found });
         }
+        let given = root.clone();
         // data/images/<classes>: one folder more than it needs
         while let Some(only) = only_folder(&paths) {
             root.push(only);
@@ -62,39 +66,41 @@ impl Found {
                 path.remove(0);
             });
         }
-        let found = Self::by_table(&root, &paths).or_else(|| Self::by_split(&root, &paths));
-        Ok(found.unwrap_or_else(|| Self::by_class(&root, &paths)))
+        let table = if root == given { None } else { Self::by_table(&root, &paths, &mut refused) };
+        let found = table.or_else(|| Self::by_split(&root, &paths));
+        Ok(Self { refused, ..found.unwrap_or_else(|| Self::by_class(&root, &paths)) })
     }
 
-    fn by_table(root: &Path, paths: &[Vec<&str>]) -> Option<Self> {
+    /// The first table of the folder, by name, that a run could take its pictures from, read by the run's own rules. A table with the column
+    /// `path` that breaks them is told of.
+    fn by_table(root: &Path, paths: &[Vec<&str>], refused: &mut Vec<String>) -> Option<Self> {
         let there: BTreeSet<String> = paths.iter().map(|path| path.join("/")).collect();
         let mut tables: Vec<PathBuf> = std::fs::read_dir(root).ok()?.flatten().map(|entry| entry.path()).collect();
         tables.retain(|path| path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("csv")));
         tables.sort();
         tables.into_iter().find_map(|csv| {
-            let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_path(&csv).ok()?;
-            let headers = reader.headers().ok()?.clone();
-            let column = |name: &str| {
-                headers.iter().position(|header| header.trim_start_matches('\u{feff}').eq_ignore_ascii_case(name))
+            let named = match from_csv(root, &csv) {
+                Ok(named) => named.candidates,
+                Err(TableError::NoPath(_)) => return None,
+                Err(TableError::Wrong(reason)) => {
+                    refused.push(format!("not used: {reason}"));
+                    return None;
+                }
             };
-            let (path, label, split) = (column("path")?, column("label"), column("split"));
-            let (mut classes, mut rows, mut train) = (BTreeMap::new(), 0, 0);
-            for record in reader.records() {
-                let record = record.ok()?;
-                if !there.contains(record.get(path)?) {
-                    continue;
-                }
-                rows += 1;
-                train += usize::from(split.and_then(|i| record.get(i)) == Some("train"));
-                if let Some(class) = label.and_then(|i| record.get(i)).filter(|class| !class.is_empty()) {
-                    *classes.entry(class.to_string()).or_insert(0) += 1;
-                }
-            }
-            let shape = Shape::Table { csv, label: label.is_some(), split: split.is_some() };
-            let train = if split.is_some() { train } else { rows - rows / 4 };
-            let aside = paths.len() - rows.min(paths.len());
-            let (root, pictures) = (root.to_path_buf(), rows);
-            (rows > 0).then_some(Self { root, pictures, shape, classes, train, aside, deeper: false })
+            let rows: Vec<_> = named.into_iter().filter(|row| there.contains(&row.path)).collect();
+            let mut classes = BTreeMap::new();
+            rows.iter()
+                .flat_map(|row| &row.label)
+                .for_each(|class| *classes.entry(class.to_string()).or_insert(0) += 1);
+            let split = rows.iter().any(|row| row.split.is_some());
+            let train = match split {
+                true => rows.iter().filter(|row| row.split == Some(Split::Train)).count(),
+                false => rows.len() - rows.len() / 4,
+            };
+            let shape = Shape::Table { csv, label: !classes.is_empty(), split };
+            let (root, pictures, aside) = (root.to_path_buf(), rows.len(), paths.len() - rows.len());
+            let found = Self { root, pictures, shape, classes, train, aside, deeper: false, refused: Vec::new() };
+            (pictures > 0).then_some(found)
         })
     }
 
@@ -126,6 +132,7 @@ impl Found {
                 train: of_train,
                 aside: paths.len() - split.len(),
                 deeper: split.iter().any(|path| path.len() > 3),
+                refused: Vec::new(),
             })
         })
     }
@@ -141,7 +148,7 @@ impl Found {
         let deeper = shape == Shape::Classes && inside.iter().any(|path| path.len() > 2);
         let aside = if shape == Shape::Classes { paths.len() - inside.len() } else { 0 };
         let (root, pictures) = (root.to_path_buf(), paths.len());
-        Self { root, pictures, shape, classes, train: pictures - pictures / 4, aside, deeper }
+        Self { root, pictures, shape, classes, train: pictures - pictures / 4, aside, deeper, refused: Vec::new() }
     }
 
     /// Whether a classifier can be trained: two classes or more.
@@ -170,7 +177,7 @@ impl Found {
 
     /// What a reader of the pipeline should know.
     pub fn remarks(&self) -> Vec<String> {
-        let mut remarks = Vec::new();
+        let mut remarks = self.refused.clone();
         if let Shape::Splits { others, .. } = &self.shape
             && !others.is_empty()
         {

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::folder::{Found, Shape};
+use crate::terminal::{printable, printable_path};
 
 /// Components of a table that is large enough.
 const COMPONENTS: usize = 64;
@@ -10,9 +11,9 @@ const COMPONENTS: usize = 64;
 /// The YAML for `found`; `from` names a path as the file `out` has to.
 pub fn text(found: &Found, name: &str, from: &dyn Fn(&Path) -> String, out: &Path) -> String {
     let mut lines = vec![
-        format!("# {}", found.describe()),
+        format!("# {}", printable(&found.describe())),
         "#".to_string(),
-        format!("#   featurize run {}", out.display()),
+        format!("#   featurize run {}", printable_path(out)),
         "#".to_string(),
         "# All keys and what they mean: the section \"The YAML\" of the README, or `featurize schema`.".to_string(),
         "version: 1".to_string(),
@@ -45,9 +46,9 @@ fn split(found: &Found, from: &dyn Fn(&Path) -> String) -> Vec<String> {
     const LOT: &str = "  split: {fraction: 0.25, seed: 0}    # a quarter of each class is the test, by lot";
     match &found.shape {
         Shape::Splits { train, test, others } => {
-            let rest = if others.is_empty() { String::new() } else { format!("    # not {}", others.join(", ")) };
-            let globs =
-                format!("  split: {{train: {}, test: {}}}{}", quoted(train), quoted(test), rest.replace('\n', " "));
+            let rest =
+                if others.is_empty() { String::new() } else { format!("    # not {}", printable(&others.join(", "))) };
+            let globs = format!("  split: {{train: {}, test: {}}}{rest}", quoted(train), quoted(test));
             vec![globs, label(found, "the first folder that the globs leave open")]
         }
         Shape::Classes => vec![LOT.into(), label(found, "the first folder below root")],

@@ -180,7 +180,7 @@ fn absent_class(absent: &str, labels: &BTreeSet<String>) -> String {
         message += &format!("; did you mean `{close}`?");
     } else if !labels.is_empty() {
         let some: Vec<&str> = labels.iter().take(12).map(String::as_str).collect();
-        message += &format!("; found: {}{}", some.join(", "), if labels.len() > 12 { ", …" } else { "" });
+        message += &format!("; found: {}{}", printable(&some.join(", ")), if labels.len() > 12 { ", …" } else { "" });
     }
     message
 }

@@ -1,12 +1,13 @@
 //! The files themselves: below a folder, or named by a table.
 
 use std::collections::{BTreeSet, HashSet};
-use std::fs::Metadata;
-use std::io::ErrorKind;
+use std::fs::{File, Metadata};
+use std::io::{BufReader, ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
+use thiserror::Error;
 use walkdir::{DirEntry, WalkDir};
 
 use super::names::{below, escape, relative, unescape};
@@ -187,35 +188,45 @@ struct Head {
 }
 
 impl Head {
-    fn of(headers: &csv::ByteRecord, place: &str) -> Result<Self, String> {
+    fn of(headers: &csv::ByteRecord, place: &str) -> Result<Self, TableError> {
         let names: Vec<String> = headers
             .iter()
             .map(|name| String::from_utf8_lossy(name).trim_start_matches('\u{feff}').trim().into())
             .collect();
         let column = |wanted: &str| names.iter().position(|name: &String| name.eq_ignore_ascii_case(wanted));
         let path = column("path")
-            .ok_or_else(|| format!("the table {place} has no column `path`; its header is `{}`", names.join(",")))?;
+            .ok_or_else(|| format!("the table {place} has no column `path`; its header is `{}`", names.join(",")))
+            .map_err(TableError::NoPath)?;
         Ok(Self { path, label: column("label"), split: column("split") })
     }
 }
 
+/// A table does not name pictures.
+#[derive(Debug, Error)]
+pub enum TableError {
+    /// It is a table of something else.
+    #[error("{0}")]
+    NoPath(String),
+    /// What is wrong, and in which line.
+    #[error("{0}")]
+    Wrong(String),
+}
+
 /// The files named by a table with a header and the columns `path` (below `root`), and, if they are there, `label` and `split`.
-pub fn from_csv(root: &Path, table: &Path) -> Result<Found, String> {
+pub fn from_csv(root: &Path, table: &Path) -> Result<Found, TableError> {
     let place = table.display().to_string();
-    let unreadable = |error: csv::Error| format!("cannot read the table {place}: {error}");
+    let unreadable = |error: csv::Error| TableError::Wrong(format!("cannot read the table {place}: {error}"));
     let mut reader = csv::ReaderBuilder::new().from_path(table).map_err(unreadable)?;
     let head = Head::of(reader.byte_headers().map_err(unreadable)?, &place)?;
     let mut found = Found::default();
     let (mut seen, mut labels) = (HashSet::new(), BTreeSet::new());
     let mut record = csv::ByteRecord::new();
     loop {
-        let line = reader.position().line();
-        let wrong = |text: String| format!("{place}, line {line}: {text}");
-        if !reader.read_byte_record(&mut record).map_err(|error| wrong(error.to_string()))? {
+        let start = reader.position().clone();
+        let wrong = |text: String| TableError::Wrong(format!("{place}, line {}: {text}", line_at(table, &start)));
+        if !reader.read_byte_record(&mut record).map_err(|error| wrong(unequal(&error)))? {
             break;
         }
-        let line = record.position().map_or(line, csv::Position::line);
-        let wrong = |text: String| format!("{place}, line {line}: {text}");
         let (path, location) = place_of(root, record.get(head.path).unwrap_or_default()).map_err(wrong)?;
         let (label, split) = words(&head, &record).map_err(wrong)?;
         if !seen.insert(path.clone()) {
@@ -230,6 +241,33 @@ pub fn from_csv(root: &Path, table: &Path) -> Result<Found, String> {
     }
     found.candidates.sort_unstable_by(|a, b| a.path.cmp(&b.path));
     Ok(found)
+}
+
+/// The line of a record that begins at `start`: the reader has not yet read the `\n` of the `\r\n` before it, nor the empty lines.
+fn line_at(table: &Path, start: &csv::Position) -> u64 {
+    let ends = || -> std::io::Result<u64> {
+        let mut file = File::open(table)?;
+        file.seek(SeekFrom::Start(start.byte()))?;
+        let mut ends = 0;
+        for byte in BufReader::new(file).bytes() {
+            match byte? {
+                b'\n' => ends += 1,
+                b'\r' => {}
+                _ => break,
+            }
+        }
+        Ok(ends)
+    };
+    start.line() + ends().unwrap_or(0)
+}
+
+fn unequal(error: &csv::Error) -> String {
+    match error.kind() {
+        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
+            format!("it has {len} fields, the header has {expected_len}")
+        }
+        _ => error.to_string(),
+    }
 }
 
 /// One copy of each label.

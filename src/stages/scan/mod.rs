@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use kind::Kind;
-pub use list::{NamedFile, from_csv, named};
+pub use list::{NamedFile, TableError, from_csv, named};
 pub use names::{relative, unescape};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -158,7 +158,7 @@ pub fn run(plan: &Plan, ui: &Ui) -> Result<Listing, ScanError> {
     }
     let mut found = match &input.split {
         config::Split::Csv { path, .. } => {
-            list::from_csv(&input.root, path).map_err(|text| at("input.split.csv", text))?
+            list::from_csv(&input.root, path).map_err(|error| at("input.split.csv", error.to_string()))?
         }
         _ => list::walk(&input.root, input.follow_links, Some(plan.dir.root()), &line)?,
     };
