@@ -69,7 +69,7 @@ impl Described {
             ("layer", self.layer.clone()),
             ("features", word(json!(self.features))),
             ("shape", shape.join(",")),
-            ("precision", "f32".to_string()),
+            ("precision", self.precision.word().to_string()),
             ("recipe", json!(self.recipe).to_string()),
             ("image", json!(self.image).to_string()),
         ];

@@ -12,6 +12,7 @@ use crate::progress::bytes;
 use crate::stages::StageId;
 use crate::stages::train::KINDS;
 use crate::store::{Lock, OutputFile, Record, RunDir};
+use crate::terminal::{printable, printable_path};
 
 #[derive(Debug, Args)]
 pub struct CleanArgs {
@@ -39,6 +40,9 @@ pub fn run(arguments: &CleanArgs) -> Result<(), Error> {
         // an error that says what a run is, or a run without the folder that resuming needs
         show::summary(&arguments.run)?;
     }
+    let asked = arguments.all || arguments.features || arguments.tables;
+    // a run that is going on would write on while its files are listed
+    let lock = (asked && arguments.yes).then(|| Lock::take(&dir)).transpose()?;
     let all = own(&dir);
     let chosen = |path: &Path| {
         let feature = path.starts_with("features") || path.starts_with(".store/shards");
@@ -47,17 +51,17 @@ pub fn run(arguments: &CleanArgs) -> Result<(), Error> {
             .any(|name| path == Path::new(name));
         arguments.all || arguments.features && feature || arguments.tables && table
     };
-    let asked = arguments.all || arguments.features || arguments.tables;
     let files: Vec<&(PathBuf, u64)> = all.iter().filter(|(path, _)| !asked || chosen(path)).collect();
     let size: u64 = files.iter().map(|(_, bytes)| bytes).sum();
     for (group, count, size) in groups(&files) {
         print(&format!(
-            "{:>10}  {group}{}",
+            "{:>10}  {}{}",
             bytes(size),
+            printable(&group),
             if count > 1 { format!(" ({count} files)") } else { String::new() }
         ));
     }
-    let told = format!("{} in {} files of {}", bytes(size), files.len(), arguments.run.display());
+    let told = format!("{} in {} files of {}", bytes(size), files.len(), printable_path(&arguments.run));
     if !asked {
         print(&format!("{told}; `--features`, `--tables` or `--all` says what goes"));
         return Ok(());
@@ -66,7 +70,6 @@ pub fn run(arguments: &CleanArgs) -> Result<(), Error> {
         print(&format!("{told} would go; `--yes` deletes them"));
         return Ok(());
     }
-    let lock = Lock::take(&dir)?;
     for (path, _) in &files {
         let path = dir.root().join(path);
         // the lock itself goes last
@@ -86,7 +89,7 @@ pub fn run(arguments: &CleanArgs) -> Result<(), Error> {
     }
     print(&format!("deleted {told}"));
     if dir.root().exists() && arguments.all {
-        print(&format!("{} holds files that are not the run's; they stay", arguments.run.display()));
+        print(&format!("{} holds files that are not the run's; they stay", printable_path(&arguments.run)));
     }
     Ok(())
 }

@@ -15,7 +15,11 @@ use crate::io::features::{self, Layout};
 use crate::io::table::Table;
 use crate::plan::Plan;
 use crate::progress::Style;
-use crate::table::{Dtype, FeatureMatrix};
+use crate::table::FeatureMatrix;
+use crate::terminal::printable;
+
+/// What of a pipeline says how features are computed and written; the command computes on the CPU, and the rest of a pipeline is not there.
+const TAKEN: [&str; 4] = ["extract.", "image.", "output.layout", "output.dtype"];
 
 /// Which pictures, and which features of them.
 #[derive(Debug, Args)]
@@ -44,7 +48,7 @@ pub struct EmbedArgs {
     /// `wide` (a column for each feature) or `array` (one column of lists).
     #[arg(long, value_name = "LAYOUT")]
     layout: Option<String>,
-    /// Any other key of `extract` or `image`, the value in YAML: `--set extract.recipe.size=160`.
+    /// Any other key of `extract` or `image`, `output.layout` or `output.dtype`, the value in YAML: `--set extract.recipe.size=160`.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     sets: Vec<String>,
     /// Threads; all cores by default.
@@ -75,7 +79,14 @@ impl EmbedArgs {
 pub fn run(arguments: &EmbedArgs) -> Result<(), Error> {
     // the same way as a run's: what is wrong is told by the same words, and the numbers are the same
     let text = "version: 1\nname: embed\ninput: {root: .}\n";
-    let pipeline = config::parse(text, Path::new("embed"), &arguments.sets()).map_err(Box::new)?;
+    let sets = arguments.sets();
+    let foreign = |set: &&String| !TAKEN.iter().any(|key| set.starts_with(key));
+    if let Some(set) = sets.iter().find(foreign) {
+        let key = set.split('=').next().unwrap_or_default();
+        let text = format!("`--set {key}` means nothing to `embed`: it takes the keys of {}", TAKEN.join(", "));
+        return Err(Error::Usage(text));
+    }
+    let pipeline = config::parse(text, Path::new("embed"), &sets).map_err(Box::new)?;
     let (ui, fetching) = (ui(Style::Auto), &arguments.fetching);
     let plan = Plan::new(pipeline, None, &mut fetching.store.fetch(fetching.offline, &ui))?;
     let pictures = top::pictures(&arguments.paths)?;
@@ -95,7 +106,7 @@ pub fn run(arguments: &EmbedArgs) -> Result<(), Error> {
                 }
                 Err(failure) => {
                     failed += 1;
-                    ui.warn(&format!("{}: {failure}", picture.path));
+                    ui.warn(&format!("{}: {failure}", printable(&picture.path)));
                 }
             }
             if ui.check().is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
@@ -107,7 +118,7 @@ pub fn run(arguments: &EmbedArgs) -> Result<(), Error> {
     let names = plan.columns();
     let layout = if plan.is_wide() { Layout::Wide(&names) } else { Layout::Array(plan.width()) };
     let rows: Vec<&[f32]> = rows.iter_rows().collect();
-    features::write(&arguments.out, table, layout, Dtype::F32, &rows, &plan.metadata())?;
+    features::write(&arguments.out, table, layout, plan.pipeline.output.dtype, &rows, &plan.metadata())?;
     if failed > 0 {
         return Err(ChainError::Failed { failed, of: pictures.len() }.into());
     }

@@ -10,6 +10,7 @@ use crate::progress::Ui;
 use crate::stages::report::words;
 use crate::stages::scan::{Listing, Split};
 use crate::stages::{StageId, extract, scan};
+use crate::terminal::{printable, printable_path};
 
 /// Shows the plan.
 pub fn run(arguments: &PipelineArgs, store: &StoreArgs) -> Result<(), Error> {
@@ -41,11 +42,11 @@ fn describe(plan: &Plan, listing: &Listing, device: &Device) -> String {
     let counts = |split| listing.counts(split).iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
     let classes = match listing.classes.as_slice() {
         [] => "no labels".to_string(),
-        some if some.len() <= 12 => format!("{} classes ({})", some.len(), some.join(", ")),
+        some if some.len() <= 12 => format!("{} classes ({})", some.len(), printable(&some.join(", "))),
         many => format!("{} classes", many.len()),
     };
     let mut lines = vec![
-        format!("{} → {}", plan.pipeline.file.display(), plan.dir.root().display()),
+        format!("{} → {}", printable_path(&plan.pipeline.file), printable_path(plan.dir.root())),
         format!(
             "  model     {}, weights {}, after {}",
             backbone.model.title,

@@ -13,6 +13,7 @@ use crate::plan::Plan;
 use crate::progress::{Style, duration};
 use crate::stages::StageId;
 use crate::stages::scan::counted;
+use crate::terminal::{printable, printable_path};
 
 /// What to run and how to show it.
 #[derive(Debug, Args)]
@@ -85,7 +86,7 @@ pub fn run(arguments: &PipelineArgs, options: &RunArgs) -> Result<(), Error> {
 }
 
 fn summary(plan: &Plan, outcome: &Outcome, seconds: f64) -> String {
-    let name = &plan.pipeline.name;
+    let name = printable(&plan.pipeline.name);
     let mut lines = vec![if outcome.computed.is_empty() {
         format!("{name}: everything is there already, nothing to do ({})", duration(seconds))
     } else {
@@ -134,7 +135,7 @@ fn summary(plan: &Plan, outcome: &Outcome, seconds: f64) -> String {
     }
     line("files", files(plan, outcome));
     if plan.dir.report().is_file() && plan.pipeline.report.is_some() {
-        line("report", plan.dir.report().display().to_string());
+        line("report", printable_path(&plan.dir.report()));
     }
     lines.join("\n")
 }
@@ -147,5 +148,5 @@ fn files(plan: &Plan, outcome: &Outcome) -> String {
     names.extend(outcome.evaluated.as_ref().map(|_| "predictions.parquet, metrics.json"));
     names.extend(outcome.trained.as_ref().map(|_| "classifier/"));
     names.extend(outcome.reported.and_then(|reported| reported.quality).map(|_| "quality.parquet"));
-    format!("{}: {}", plan.dir.root().display(), names.join(", "))
+    format!("{}: {}", printable_path(plan.dir.root()), names.join(", "))
 }

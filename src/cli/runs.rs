@@ -11,6 +11,7 @@ use super::{print, show};
 use crate::error::Error;
 use crate::progress::{bytes, duration};
 use crate::store::{RunDir, Summary};
+use crate::terminal::{printable, printable_path};
 
 /// How deep below the folder runs are looked for.
 const DEPTH: usize = 3;
@@ -72,7 +73,7 @@ pub fn list(arguments: &RunsArgs) -> Result<(), Error> {
         return Ok(());
     }
     if runs.is_empty() {
-        print(&format!("no run in {}", dir.display()));
+        print(&format!("no run in {}", printable_path(dir)));
         return Ok(());
     }
     let widest = |text: &dyn Fn(&Summary) -> usize, least: usize| runs.iter().map(text).max().unwrap_or(0).max(least);
@@ -88,9 +89,10 @@ pub fn list(arguments: &RunsArgs) -> Result<(), Error> {
             format!("{:.2} %{}", 100.0 * share, if split == "test" { "" } else { "*" })
         });
         let date = run.written.map_or_else(String::new, date);
-        let (name_of, images, dir) = (run.name(), run.pictures().0, run.dir.root().display());
+        let (name_of, images, dir) = (run.name(), run.pictures().0, printable_path(run.dir.root()));
         print(&format!(
-            "{name_of:name$}  {date:16}  {:model$}  {images:>8}  {accuracy:>9}  {:>10}  {dir}",
+            "{:name$}  {date:16}  {:model$}  {images:>8}  {accuracy:>9}  {:>10}  {dir}",
+            printable(&name_of),
             run.model(),
             bytes(size)
         ));
@@ -120,7 +122,7 @@ pub fn diff(arguments: &DiffArgs) -> Result<(), Error> {
         print(&json!({"before": of(&a), "after": of(&b), "settings": settings, "classes": classes}).to_string());
         return Ok(());
     }
-    print(&format!("{} → {}", a.dir.root().display(), b.dir.root().display()));
+    print(&format!("{} → {}", printable_path(a.dir.root()), printable_path(b.dir.root())));
     print("settings");
     if settings.is_empty() {
         print("  the same");
@@ -128,8 +130,8 @@ pub fn diff(arguments: &DiffArgs) -> Result<(), Error> {
     for (key, before, after) in &settings {
         print(&format!(
             "  {key}: {} → {}",
-            before.as_deref().unwrap_or("(none)"),
-            after.as_deref().unwrap_or("(none)")
+            printable(before.as_deref().unwrap_or("(none)")),
+            printable(after.as_deref().unwrap_or("(none)"))
         ));
     }
     result(&a, &b);
@@ -168,7 +170,7 @@ fn result(a: &Summary, b: &Summary) {
     let changes = classes(a, b);
     for (class, before, after) in &changes {
         let of = |share: &Option<f64>| share.map_or("-".to_string(), |share| format!("{:.1} %", 100.0 * share));
-        print(&format!("  recall of {class}: {} → {}", of(before), of(after)));
+        print(&format!("  recall of {}: {} → {}", printable(class), of(before), of(after)));
     }
     if changes.is_empty() {
         print("  no class has changed");

@@ -8,11 +8,13 @@ use serde_json::json;
 
 use super::print;
 use crate::chain::ChainError;
+use crate::config;
 use crate::error::Error;
 use crate::io::preview::{Preview, preview};
 use crate::progress::{bytes, duration};
 use crate::stages::reduce::Reduced;
-use crate::store::{RunDir, Summary};
+use crate::store::{RunDir, Summary, flat};
+use crate::terminal::{printable, printable_path};
 
 /// Columns of a wide table that are named: the first and the last.
 const NAMED: [usize; 2] = [6, 2];
@@ -66,10 +68,10 @@ fn run_json(summary: &Summary) -> String {
 
 fn run_text(summary: &Summary) -> String {
     let run = &summary.run;
-    let mut lines = vec![format!("{} in {}", summary.name(), summary.dir.root().display())];
+    let mut lines = vec![format!("{} in {}", printable(&summary.name()), printable_path(summary.dir.root()))];
     let mut line = |key: &str, text: String| lines.push(format!("  {key:<11} {text}"));
     line("version", format!("featurize {}", run["featurize"].as_str().unwrap_or("?")));
-    line("weights", run["weights"].as_str().unwrap_or("?").to_string());
+    line("weights", printable(run["weights"].as_str().unwrap_or("?")).into_owned());
     let (ok, failed) = summary.pictures();
     line("images", format!("{ok} ok, {failed} failed, {} skipped", run["extract"]["skipped"].as_u64().unwrap_or(0)));
     let layer = run["config"]["extract"]["layer"].as_str().map_or(String::new(), |layer| format!(", layer {layer}"));
@@ -87,7 +89,8 @@ fn run_text(summary: &Summary) -> String {
         let mut worst: Vec<_> = summary.classes().into_iter().filter(|(_, score)| score.support > 0).collect();
         worst.sort_by(|a, b| a.1.recall.total_cmp(&b.1.recall).then(a.0.cmp(&b.0)));
         let worst = worst.iter().filter(|(_, score)| score.recall < 1.0).take(5);
-        let worst: Vec<String> = worst.map(|(class, score)| format!("{class} {:.0} %", 100.0 * score.recall)).collect();
+        let worst: Vec<String> =
+            worst.map(|(class, score)| format!("{} {:.0} %", printable(class), 100.0 * score.recall)).collect();
         if !worst.is_empty() {
             line("weakest", format!("{} (recall)", worst.join(", ")));
         }
@@ -97,18 +100,10 @@ fn run_text(summary: &Summary) -> String {
     let each: Vec<String> =
         times.iter().map(|(stage, seconds)| format!("{} {}", stage.name(), duration(*seconds))).collect();
     line("time", format!("{} ({})", duration(all), each.join(", ")));
-    let settings = summary.settings();
-    let train: Vec<String> = settings
-        .iter()
-        .filter(|(key, _)| key.starts_with("select.") || key.starts_with("reduce.") || key.starts_with("train."))
-        .filter(|(key, _)| {
-            ["variance_threshold", "components", "hidden", "activation", "solver", "max_iter", "seed"]
-                .iter()
-                .any(|end| key.contains(end))
-        })
-        .map(|(key, value)| format!("{key}={value}"))
-        .collect();
-    line("settings", train.join(" "));
+    if let Some(kind) = summary.metrics["classifier"].as_str() {
+        line("classifier", kind.to_string());
+    }
+    line("settings", chosen(summary).join(" "));
     let files = summary.files();
     let size: u64 = files.iter().map(|(_, bytes)| bytes).sum();
     line("files", format!("{} in {} files", bytes(size), files.len()));
@@ -118,9 +113,24 @@ fn run_text(summary: &Summary) -> String {
         .fold((0, 0), |(n, sum), (_, bytes)| (n + 1, sum + bytes));
     line("", format!("{:>10}  features/ ({} files)", bytes(parts.1), parts.0));
     for (file, size) in files.iter().filter(|(file, _)| !file.starts_with("features/")) {
-        line("", format!("{:>10}  {file}", bytes(*size)));
+        line("", format!("{:>10}  {}", bytes(*size), printable(file)));
     }
     lines.join("\n")
+}
+
+/// The settings that are not the default, `key=value`; where the run lies and how it is called is told elsewhere.
+fn chosen(summary: &Summary) -> Vec<String> {
+    const PLAIN: &str = "{version: 1, input: {root: .}, select: {}, reduce: {pca: {}, svd: {}}, train: {mlp: {}, logistic: {}, knn: {}}}";
+    let plain = |text: &str| config::parse(text, Path::new("defaults"), &[]).ok();
+    // of reduce there can be one only
+    let defaults = [PLAIN.replace("pca: {}, ", ""), PLAIN.replace(", svd: {}", "")];
+    let defaults: Vec<_> =
+        defaults.iter().filter_map(|text| plain(text).map(|pipeline| flat(&json!(pipeline)))).collect();
+    let told = ["name", "input.root", "output.dir", "report.title"];
+    let chosen = summary.settings().into_iter().filter(|(key, value)| {
+        !told.contains(&key.as_str()) && value != "null" && !defaults.iter().any(|plain| plain.get(key) == Some(value))
+    });
+    chosen.map(|(key, value)| format!("{key}={}", printable(&value))).collect()
 }
 
 fn table_json(table: &Preview) -> String {
@@ -138,7 +148,7 @@ fn table_text(path: &Path, table: &Preview) -> String {
     let size = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
     let mut lines = vec![format!(
         "{}: {} rows × {} columns, {} row groups, {}",
-        path.display(),
+        printable_path(path),
         table.rows,
         table.columns.len(),
         table.row_groups,
@@ -153,7 +163,7 @@ fn table_text(path: &Path, table: &Preview) -> String {
             lines.push(format!("  … {} more", n - first - last));
         }
         if n <= first + last + 1 || i < first || i >= n - last {
-            lines.push(format!("  {name:widest$}  {kind}"));
+            lines.push(format!("  {:widest$}  {kind}", printable(name)));
         }
     }
     if !table.metadata.is_empty() {
@@ -177,6 +187,7 @@ fn table_text(path: &Path, table: &Preview) -> String {
 }
 
 fn cut(text: &str, most: usize) -> String {
+    let text = &*printable(text);
     if text.chars().count() <= most {
         return text.to_string();
     }

@@ -18,6 +18,7 @@ use crate::stages::train::Trained;
 use crate::stages::{StageId, train};
 use crate::store::OutputFile;
 use crate::table::FeatureMatrix;
+use crate::terminal::printable;
 
 /// What `evaluate` commits; all scores stand in `metrics.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -121,7 +122,7 @@ fn warn_of_absent(test: Option<&Metrics>, classes: &[String], ui: &Ui) {
     if !absent.is_empty() {
         ui.warn(&format!(
             "the test split has no picture of {}; their recall counts as 0 in the macro averages, not in the balanced accuracy",
-            absent.join(", ")
+            printable(&absent.join(", "))
         ));
     }
 }

@@ -20,6 +20,7 @@ use crate::stages::StageId;
 use crate::stages::rows::Source;
 use crate::store::OutputFile;
 
+use crate::terminal::printable;
 use fit::Labelled;
 pub use fit::check_class_weights;
 pub use saved::{KINDS, open};
@@ -183,7 +184,10 @@ fn known(keys: &[Key], classes: &[String], ui: &Ui) -> Result<Vec<String>, Train
     let known: Vec<String> = classes.iter().filter(present).cloned().collect();
     let absent: Vec<&str> = classes.iter().filter(|class| !known.contains(class)).map(String::as_str).collect();
     if !absent.is_empty() {
-        ui.warn(&format!("the train split has no picture of {}; they cannot be predicted", absent.join(", ")));
+        ui.warn(&format!(
+            "the train split has no picture of {}; they cannot be predicted",
+            printable(&absent.join(", "))
+        ));
     }
     match known.as_slice() {
         [only] => {
@@ -223,7 +227,7 @@ fn compare(
         .map(|class| data.classes[class].as_str())
         .collect();
     if !scarce.is_empty() {
-        ui.warn(&format!("there are fewer train pictures of {} than the {folds} folds", scarce.join(", ")));
+        ui.warn(&format!("there are fewer train pictures of {} than the {folds} folds", printable(&scarce.join(", "))));
     }
     let select = plan.pipeline.select.as_ref();
     let above = above(plan);

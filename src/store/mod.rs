@@ -11,7 +11,7 @@ mod summary;
 pub use layout::RunDir;
 pub use lock::Lock;
 pub use record::{OutputFile, Record};
-pub use summary::{ClassScore, Summary};
+pub use summary::{ClassScore, Summary, flat};
 
 use std::path::PathBuf;
 

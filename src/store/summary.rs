@@ -93,8 +93,7 @@ impl Summary {
 
     /// Every setting under its dotted key.
     pub fn settings(&self) -> BTreeMap<String, String> {
-        let mut settings = BTreeMap::new();
-        flatten("", &self.run["config"], &mut settings);
+        let mut settings = flat(&self.run["config"]);
         // where the file lay is no setting
         settings.remove("file");
         settings
@@ -113,6 +112,13 @@ impl Summary {
         files.sort();
         files
     }
+}
+
+/// Every value of a document under its dotted key, as text.
+pub fn flat(value: &Value) -> BTreeMap<String, String> {
+    let mut settings = BTreeMap::new();
+    flatten("", value, &mut settings);
+    settings
 }
 
 fn flatten(path: &str, value: &Value, into: &mut BTreeMap<String, String>) {

@@ -72,14 +72,23 @@ fn init_finds_a_table_and_overwrites_nothing() {
     lay(&workspace, |c, s, i| Some(format!("{c}_{s}_{i}.jpg")));
     let mut table = "path,label\n".to_string();
     for class in ["Banana", "Lemon"] {
-        (0..6).for_each(|i| table += &format!("{class}_Training_{i}.jpg,{class}\n"));
+        (0..6).for_each(|i| table += &format!("./{class}_Training_{i}.jpg , {class}\r\n"));
     }
-    workspace.write("pictures/labels.csv", table.as_bytes());
+    // read by the rules of a run: a mark of UTF-8, blanks, paths from here; what a run would refuse is no table, one of something else is none
+    workspace.write("pictures/labels.csv", format!("\u{feff}{table}").as_bytes());
+    workspace.write("pictures/a.csv", format!("{table}gone.jpg,Lemon,more\n").as_bytes());
+    workspace.write("pictures/b.csv", b"name,price\nLemon,3\n");
     let init =
         |more: &[&str]| call(&workspace.path(""), &[&["init", "pictures", "-o", "below/my.yaml"][..], more].concat());
     let run = init(&[]).ok();
     assert!(run.stdout.contains("12 pictures, 2 classes; named by"), "{}", run.stdout);
     assert!(run.stdout.contains("4 pictures take no part"), "{}", run.stdout);
+    assert!(
+        run.stdout.contains("not used: ") && run.stdout.contains("a.csv, line 14: it has 3 fields, the header has 2"),
+        "{}",
+        run.stdout
+    );
+    assert!(!run.stdout.contains("b.csv"), "{}", run.stdout);
     let run = call(&workspace.path(""), &["run", "below/my.yaml", "--log", "json"]).ok();
     assert_eq!(run.event("summary")["extract"]["ok"], 12);
     workspace.write("below/my.yaml", b"mine");
@@ -103,11 +112,18 @@ fn runs_are_shown_listed_and_compared() {
     workspace.write("runs/no run/run.json", b"{}");
     let at = workspace.path("");
     let shown = call(&at, &["show", "runs/one"]).ok().stdout;
-    for part in
-        ["three in runs/one", "18 ok, 0 failed", "1280 per image", "on 6 test images", "features/ (", "mlp.safetensors"]
-    {
+    for part in [
+        "three in runs/one",
+        "18 ok, 0 failed",
+        "1280 per image",
+        "on 6 test images",
+        "features/ (",
+        "mlp.safetensors",
+        "reduce.pca.components.count=6",
+    ] {
         assert!(shown.contains(part), "{part} in {shown}");
     }
+    assert!(!shown.contains("activation"), "defaults are not told: {shown}");
     let json: Value = serde_json::from_str(&call(&at, &["show", "runs/one", "--json"]).ok().stdout).expect("JSON");
     assert_eq!((json["name"].as_str(), json["run"]["extract"]["ok"].as_u64()), (Some("three"), Some(18)));
     let table = call(&at, &["show", "runs/one/features/part-00000.parquet", "-n", "1"]).ok().stdout;
@@ -225,6 +241,52 @@ fn embed_writes_the_numbers_of_a_run_and_the_good_pictures_of_bad_ones() {
     let wrong = call(&at, &["embed", "pictures", "-o", "x.parquet", "--layer", "bn22"]);
     assert_eq!(wrong.code, Some(2));
     assert!(wrong.stderr.contains("did you mean `bn2`"), "{}", wrong.stderr);
+    let wrong = call(&at, &["embed", "pictures", "-o", "x.parquet", "--set", "runtime.device=cuda:0"]);
+    assert_eq!(wrong.code, Some(2));
+    assert!(wrong.stderr.contains("`--set runtime.device` means nothing to `embed`"), "{}", wrong.stderr);
+    call(&at, &["embed", "pictures/Test", "-o", "h.parquet", "--set", "output.dtype=f16"]).ok();
+    let halves = call(&at, &["show", "h.parquet"]).ok().stdout;
+    assert!(halves.contains("efficientnet_lite0_avg_1279  Float16"), "{halves}");
+}
+
+/// Names of files and classes that would steer a terminal or break a line, through every command that prints names.
+#[cfg(unix)]
+#[test]
+fn no_name_steers_the_terminal() {
+    const CLASS: &str = "Ba\nna\u{1b}[31mna";
+    let workspace = Workspace::with_fruits(3, 1);
+    for split in ["Training", "Test"] {
+        let at = |class: &str| workspace.path(&format!("pictures/{split}/{class}"));
+        std::fs::rename(at("Banana"), at(CLASS)).expect("renamed");
+    }
+    workspace.write("pictures/Test/Lemon/\u{1b}]0;title\u{7}\nbad.jpg", b"no picture");
+    workspace.run("runs/a\n\u{1b}[1mb", &[]).ok();
+    let run = "runs/a\n\u{1b}[1mb";
+    let at = workspace.path("");
+    let features = format!("{run}/features/part-00000.parquet");
+    for arguments in [
+        &["predict", run, "pictures/Test"][..],
+        &["similar", run, "pictures/Test", "-k", "2"],
+        &["embed", "pictures/Test", "-o", "e.parquet"],
+        &["show", run],
+        &["show", &features],
+        &["runs"],
+        &["diff", run, run],
+        &["clean", run, "--all"],
+        &["init", "pictures", "-o", "i.yaml"],
+        &["plan", "pipeline.yaml", "--out", run],
+        &["run", "pipeline.yaml", "--out", run],
+        &["run", "pipeline.yaml", "--out", run, "--force", "scan", "--log", "json"],
+    ] {
+        let run = call(&at, arguments);
+        let text = run.stdout + &run.stderr;
+        assert!(!text.is_empty(), "{arguments:?}");
+        assert!(!text.contains(|c: char| c.is_control() && c != '\n'), "{arguments:?}: {text:?}");
+        assert!(
+            !text.lines().any(|line| ["na\\u", "\\u", "bad.jpg"].iter().any(|rest| line.starts_with(rest))),
+            "{arguments:?}: {text}"
+        );
+    }
 }
 
 #[test]

@@ -11,6 +11,7 @@ use crate::learn::logistic::{LogisticParams, balanced};
 use crate::learn::mlp::{Activation, MlpError, MlpParams, Schedule, Solver, argmax};
 use crate::progress::{Interrupted, Ui};
 use crate::table::FeatureMatrix;
+use crate::terminal::printable;
 
 /// The train split.
 #[derive(Clone, Copy, Debug)]
@@ -51,7 +52,8 @@ pub fn check_class_weights(
         let key = format!("{key}.class_weight");
         let meant = suggest(class, classes.iter().map(String::as_str));
         let meant = meant.map_or_else(String::new, |meant| format!("did you mean `{meant}`? "));
-        let message = format!("`{key}`: there is no class `{class}`; {meant}the classes are {}", classes.join(", "));
+        let message =
+            format!("`{key}`: there is no class `{class}`; {meant}the classes are {}", printable(&classes.join(", ")));
         return Err(Box::new(pipeline.error_at(&format!("{key}.{class}"), message)));
     }
     Ok(())
