@@ -31,6 +31,70 @@ fn every_command_has_help_with_an_example() {
     }
 }
 
+/// The lines of the README's section `name` that are code, as words.
+fn readme_commands(name: &str) -> Vec<Vec<String>> {
+    let readme = std::fs::read_to_string(project().join("README.md")).expect("README");
+    let section = readme.split(&format!("\n## {name}\n")).nth(1).expect("a section");
+    let section = section.split("\n## ").next().expect("its text");
+    let lines = section.lines().filter_map(|line| line.strip_prefix("    featurize "));
+    lines
+        .map(|line| line.split([' ', '[', ']', '|']).filter(|word| !word.is_empty()).map(String::from).collect())
+        .collect()
+}
+
+#[test]
+fn the_commands_of_the_readme_are_those_there_are() {
+    let help = call(&["--help"]).ok().stdout;
+    let listed = help.split("Commands:\n").nth(1).and_then(|rest| rest.split("\n\n").next()).expect("a list");
+    let there: Vec<&str> = listed.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    let lines = readme_commands("Commands");
+    for command in there.iter().filter(|command| **command != "help") {
+        let told = lines.iter().any(|words| words.iter().any(|word| word == command));
+        assert!(told, "the README does not tell of `{command}`");
+    }
+    for words in &lines {
+        // one line may tell of several commands, and some have commands of their own
+        let commands = words.iter().filter(|word| there.contains(&word.as_str()));
+        let mut helps = String::new();
+        for command in commands {
+            let help = call(&[command, "--help"]).ok().stdout;
+            let below = help.split("Commands:\n").nth(1).and_then(|rest| rest.split("\n\n").next()).unwrap_or_default();
+            for below in below.lines().filter_map(|line| line.split_whitespace().next()).filter(|one| *one != "help") {
+                helps += &call(&[command, below, "--help"]).ok().stdout;
+            }
+            helps += &help;
+        }
+        assert!(!helps.is_empty(), "no command in {words:?}");
+        for flag in words.iter().filter(|word| word.starts_with('-') && word.len() > 1) {
+            let known = helps.split([' ', ',', '\n', '[', '=']).any(|word| word == flag);
+            assert!(known, "{flag} of {words:?} is in no help");
+        }
+    }
+}
+
+#[test]
+fn the_keys_beside_the_notebooks_cells_are_keys() {
+    let readme = std::fs::read_to_string(project().join("README.md")).expect("README");
+    let table: Vec<&str> = readme.lines().skip_while(|line| !line.starts_with("| the notebook")).collect();
+    let table = table.into_iter().take_while(|line| line.starts_with('|'));
+    let schema: serde_json::Value = serde_json::from_str(&call(&["schema"]).ok().stdout).expect("JSON");
+    let sections = schema["properties"].as_object().expect("sections");
+    let mut keys = 0;
+    for cell in table.filter_map(|line| line.trim_end_matches('|').rsplit(" | ").next()) {
+        for code in cell.split('`').skip(1).step_by(2) {
+            let Some((section, key)) = code.split(':').next().and_then(|key| key.split_once('.')) else { continue };
+            let Some(section) = sections.get(section) else { continue };
+            let section = match section["$ref"].as_str().or(section["anyOf"][0]["$ref"].as_str()) {
+                Some(reference) => schema.pointer(reference.trim_start_matches('#')).expect("defined"),
+                None => section,
+            };
+            assert!(section["properties"].get(key).is_some(), "{code} is no key");
+            keys += 1;
+        }
+    }
+    assert!(keys >= 5, "{keys} keys found");
+}
+
 #[test]
 fn schema_prints_what_ships() {
     let shipped = std::fs::read_to_string(project().join("pipelines/featurize.schema.json")).expect("shipped");

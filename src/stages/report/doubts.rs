@@ -47,7 +47,12 @@ pub struct Copies {
 }
 
 /// Puts what was found into words; `picture` gives the JPEG of a path, none when it cannot be read any more.
-pub fn section<E>(found: &Compared, mut picture: impl FnMut(&str) -> Result<Option<Vec<u8>>, E>) -> Result<Section, E> {
+/// Labels are spoken of where there are any.
+pub fn section<E>(
+    found: &Compared,
+    labelled: bool,
+    mut picture: impl FnMut(&str) -> Result<Option<Vec<u8>>, E>,
+) -> Result<Section, E> {
     let mut card = |of: &Picture, head: String, note: String| {
         let source = picture(&of.path)?.map(|jpeg| data_uri(&jpeg));
         Ok(Card { path: of.path.clone(), source, head, note, witness: None })
@@ -82,7 +87,7 @@ pub fn section<E>(found: &Compared, mut picture: impl FnMut(&str) -> Result<Opti
     Ok(Section {
         summary: described(summary),
         warning: leak(summary),
-        numbers: numbers(summary),
+        numbers: numbers(summary, labelled),
         suspects,
         groups,
         outliers,
@@ -148,14 +153,16 @@ pub fn leak(found: &Summary) -> Option<String> {
     ))
 }
 
-fn numbers(found: &Summary) -> Vec<Number> {
-    let one =
-        |name: &str, value: usize, note: &str| Number { name: name.into(), value: count(value), note: note.into() };
-    vec![
-        one("Labels in doubt", found.suspects, "most neighbours are of one other class"),
-        one("Copies", found.copies, "the same as another picture before them"),
-        one("Near copies", found.near_copies, "nearly the same as another picture"),
-        one("Test images with a copy in train", found.leaks, "what is tested was learnt"),
-        one("Outliers", found.outliers, "far from every other picture"),
-    ]
+fn numbers(found: &Summary, labelled: bool) -> Vec<Number> {
+    let one = |name: &str, value: usize, note: &str, means: bool| {
+        means.then(|| Number { name: name.into(), value: count(value), note: note.into() })
+    };
+    let all = [
+        one("Labels in doubt", found.suspects, "most neighbours are of one other class", labelled),
+        one("Copies", found.copies, "the same as another picture before them", true),
+        one("Near copies", found.near_copies, "nearly the same as another picture", true),
+        one("Test images with a copy in train", found.leaks, "what is tested was learnt", found.tests > 0),
+        one("Outliers", found.outliers, "far from every other picture", true),
+    ];
+    all.into_iter().flatten().collect()
 }

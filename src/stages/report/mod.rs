@@ -84,9 +84,17 @@ pub fn run(
         Ok(samples::picture(&outcome.listing, root, path, (decoding, longest)))
     };
     let picture = |path: &str, longest: usize| decoded(path, decoding, longest);
-    let samples = samples::groups(&facts.predictions, facts.samples, |path| picture(path, samples::LONGEST))?;
+    let shown = |path: &str| picture(path, samples::LONGEST);
+    let samples = if facts.predictions.is_empty() {
+        let all = outcome.listing.pictures.iter().map(|one| (one.path.as_str(), one.label.as_deref()));
+        samples::gallery(&all.collect::<Vec<_>>(), facts.samples, shown)?
+    } else {
+        samples::predicted(&facts.predictions, facts.samples, shown)?
+    };
     let compared = outcome.compared.as_ref().filter(|compared| compared.summary.asked > 0);
-    let doubts = compared.map(|found| doubts::section(found, |path| picture(path, doubts::LONGEST))).transpose()?;
+    let doubts = compared
+        .map(|found| doubts::section(found, outcome.listing.classes.len() > 1, |path| picture(path, doubts::LONGEST)))
+        .transpose()?;
     let summary = compared.map(|found| found.summary);
     let left_out = files::section(&facts, |path| decoded(path, &lenient, files::LONGEST))?;
     if let Some(warning) = summary.as_ref().and_then(doubts::leak) {

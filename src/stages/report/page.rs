@@ -6,9 +6,8 @@ use serde::Serialize;
 
 use super::charts::{Chart, colours, lines, network, scatter, spectrum};
 use super::facts::Facts;
-use super::samples::Group;
 use super::words::{count, number, percent, plural};
-use super::{calibration, doubts, figures, files, scores, timing};
+use super::{calibration, doubts, figures, files, samples, scores, timing};
 
 /// Classes up to which they are listed at once; more are folded away.
 const OPEN: usize = 40;
@@ -28,7 +27,7 @@ pub struct Page {
     /// The drawing of the network and of what follows it.
     pub network: Option<String>,
     pub counts: Counts,
-    pub samples: Vec<Group>,
+    pub samples: samples::Section,
     pub scores: Option<scores::Section>,
     pub calibration: Option<calibration::Section>,
     pub training: Option<Training>,
@@ -133,7 +132,7 @@ impl Page {
     /// Puts the facts into words; `samples` are the pictures to show, `quality` is what comparing them has found, `files` are those left out.
     pub fn new(
         facts: &Facts,
-        samples: Vec<Group>,
+        samples: samples::Section,
         quality: Option<doubts::Section>,
         files: Option<files::Section>,
     ) -> Self {
@@ -168,7 +167,7 @@ impl Page {
     fn links(&self) -> Vec<Link> {
         let all = [
             ("ran", "What ran", true),
-            ("samples", "Test pictures", !self.samples.is_empty()),
+            ("samples", self.samples.title, !self.samples.groups.is_empty()),
             ("scores", "Scores", self.scores.is_some()),
             ("training", "Training", self.training.is_some()),
             ("components", "Components", self.components.is_some()),
@@ -204,7 +203,7 @@ fn lead(facts: &Facts) -> String {
     }
 }
 
-fn notes(facts: &Facts, samples: &[Group]) -> Vec<String> {
+fn notes(facts: &Facts, samples: &samples::Section) -> Vec<String> {
     let mut notes = Vec::new();
     if facts.trained.is_none() {
         notes.push(match facts.classes.is_empty() {
@@ -213,7 +212,7 @@ fn notes(facts: &Facts, samples: &[Group]) -> Vec<String> {
         });
     } else if facts.test.is_none() {
         notes.push("No test split, so the classifier is not scored on pictures that it has not seen.".into());
-    } else if samples.is_empty() && facts.samples > 0 && !facts.predictions.is_empty() {
+    } else if samples.groups.is_empty() && facts.samples > 0 && !facts.predictions.is_empty() {
         notes.push("None of the test pictures could be read again, so none is shown.".into());
     }
     if facts.reduced.as_ref().is_some_and(|reduced| reduced.components == 1) {

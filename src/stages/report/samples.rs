@@ -1,6 +1,6 @@
-//! Which test pictures are shown with their prediction, and their bytes inside the page.
+//! Which pictures are shown, those of the test split with their prediction, and their bytes inside the page.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Serialize;
@@ -13,6 +13,14 @@ use crate::stages::scan::Listing;
 /// Longer side of a picture in the page, in pixels.
 pub const LONGEST: usize = 160;
 
+/// The pictures of the page; a section without any is left out.
+#[derive(Clone, Debug, Serialize)]
+pub struct Section {
+    pub title: &'static str,
+    pub about: &'static str,
+    pub groups: Vec<Group>,
+}
+
 /// Pictures that are shown for the same reason.
 #[derive(Clone, Debug, Serialize)]
 pub struct Group {
@@ -21,19 +29,26 @@ pub struct Group {
     pub pictures: Vec<Sample>,
 }
 
-/// A test picture with its prediction.
+/// A picture, with what is said of it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Sample {
     pub path: String,
     /// The picture as a `data:` address.
     pub source: String,
+    /// Its class, where there is one.
+    pub label: Option<String>,
+    pub said: Option<Said>,
+}
+
+/// What the classifier says.
+#[derive(Clone, Debug, Serialize)]
+pub struct Said {
     pub predicted: String,
     /// `0.98`.
     pub confidence: String,
     /// Width of the bar, 0 to 100.
     pub bar: String,
-    /// The class, where the prediction is wrong.
-    pub truth: Option<String>,
+    pub right: bool,
 }
 
 /// Indices of predictions by the reason to show them.
@@ -44,12 +59,12 @@ struct Choice {
     right: Vec<usize>,
 }
 
-/// Groups of `count` pictures in all, as far as there are so many; `picture` gives the JPEG of a path, none when it cannot be read any more.
-pub fn groups<E>(
+/// `count` test pictures in all, as far as there are so many; `picture` gives the JPEG of a path, none when it cannot be read any more.
+pub fn predicted<E>(
     predictions: &[Prediction],
     count: usize,
     mut picture: impl FnMut(&str) -> Result<Option<Vec<u8>>, E>,
-) -> Result<Vec<Group>, E> {
+) -> Result<Section, E> {
     let choice = choose(predictions, count);
     let wrong = predictions.iter().filter(|one| !one.is_right()).count();
     let notes = [
@@ -75,19 +90,42 @@ pub fn groups<E>(
             groups.push(Group { title, note, pictures });
         }
     }
-    Ok(groups)
+    let about = "Pictures that the classifier had not seen, with the class that it names and how sure it is.";
+    Ok(Section { title: "Test pictures", about, groups })
+}
+
+/// `count` of all pictures, where no prediction can be shown.
+pub fn gallery<E>(
+    pictures: &[(&str, Option<&str>)],
+    count: usize,
+    mut picture: impl FnMut(&str) -> Result<Option<Vec<u8>>, E>,
+) -> Result<Section, E> {
+    let all: Vec<usize> = (0..pictures.len()).collect();
+    let of = |i: usize| (pictures[i].1.unwrap_or_default(), pictures[i].0);
+    let labelled = pictures.iter().any(|(_, label)| label.is_some());
+    let note = if labelled { "drawn from the classes in turn" } else { "drawn by the hash of the path" };
+    let mut shown = Vec::new();
+    for (path, label) in spread(of, &all, count).into_iter().map(|i| pictures[i]) {
+        if let Some(jpeg) = picture(path)? {
+            let (path, label) = (path.to_string(), label.map(String::from));
+            shown.push(Sample { path, source: data_uri(&jpeg), label, said: None });
+        }
+    }
+    let note = format!("{} of {}, {note}", words::count(shown.len()), words::plural(pictures.len(), "picture"));
+    let groups = if shown.is_empty() { vec![] } else { vec![Group { title: "Some of them", note, pictures: shown }] };
+    Ok(Section { title: "Pictures", about: "As they are read, before they are resized and cut.", groups })
 }
 
 fn sample(prediction: &Prediction, jpeg: &[u8]) -> Sample {
-    Sample {
-        path: prediction.path.clone(),
-        source: data_uri(jpeg),
+    let said = Said {
         predicted: prediction.predicted.clone(),
         // 1.00 is for certainty only
         confidence: format!("{:.2}", (prediction.confidence * 100.0 + 1e-6).floor() / 100.0),
         bar: format!("{:.0}", 100.0 * prediction.confidence),
-        truth: (!prediction.is_right()).then(|| prediction.label.clone()),
-    }
+        right: prediction.is_right(),
+    };
+    let label = Some(prediction.label.clone());
+    Sample { path: prediction.path.clone(), source: data_uri(jpeg), label, said: Some(said) }
 }
 
 impl Prediction {
@@ -111,23 +149,22 @@ fn choose(predictions: &[Prediction], count: usize) -> Choice {
     let room = (count - wrong.len()).min(right.len());
     let close = room.div_ceil(2).min(count.div_ceil(4));
     let uncertain: Vec<usize> = right.iter().take(close).copied().collect();
-    let others = spread(predictions, &right[uncertain.len()..], room - uncertain.len());
+    let of = |i: usize| (predictions[i].label.as_str(), predictions[i].path.as_str());
+    let others = spread(of, &right[uncertain.len()..], room - uncertain.len());
     Choice { wrong, uncertain, right: others }
 }
 
-/// `count` of `among`, class by class in turn; within a class by the hash of the path, which is neither the folder's order nor chance.
-fn spread(predictions: &[Prediction], among: &[usize], count: usize) -> Vec<usize> {
-    let classes: BTreeSet<&str> = among.iter().map(|&i| predictions[i].label.as_str()).collect();
-    let queues = classes.into_iter().map(|class| {
-        let members = among.iter().copied().filter(|&i| predictions[i].label == class);
-        let mut members: Vec<_> =
-            members.map(|i| (*blake3::hash(predictions[i].path.as_bytes()).as_bytes(), i)).collect();
-        members.sort_unstable();
-        members.into_iter().map(|(_, i)| i).collect::<Vec<usize>>()
-    });
-    let queues: Vec<Vec<usize>> = queues.collect();
-    let longest = queues.iter().map(Vec::len).max().unwrap_or(0);
-    let turns = (0..longest).flat_map(|turn| queues.iter().filter_map(move |queue| queue.get(turn).copied()));
+/// `count` of `among`, class by class in turn; within a class by the hash of the path, which is neither the folder's order nor chance. `of` gives
+/// class and path.
+fn spread<'a>(of: impl Fn(usize) -> (&'a str, &'a str), among: &[usize], count: usize) -> Vec<usize> {
+    let mut queues: BTreeMap<&str, Vec<_>> = BTreeMap::new();
+    for &i in among {
+        let (class, path) = of(i);
+        queues.entry(class).or_default().push((*blake3::hash(path.as_bytes()).as_bytes(), i));
+    }
+    queues.values_mut().for_each(|queue| queue.sort_unstable());
+    let longest = queues.values().map(Vec::len).max().unwrap_or(0);
+    let turns = (0..longest).flat_map(|turn| queues.values().filter_map(move |queue| Some(queue.get(turn)?.1)));
     turns.take(count).collect()
 }
 
@@ -147,6 +184,7 @@ pub fn picture(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
 
     fn predictions(n: usize, wrong_every: usize) -> Vec<Prediction> {
         let one = |i: usize| Prediction {
@@ -196,13 +234,25 @@ mod tests {
     fn an_unreadable_picture_is_left_out() {
         let all = predictions(8, 1000);
         let mut asked = 0;
-        let groups = groups::<()>(&all, 8, |path| {
+        let section = predicted::<()>(&all, 8, |path| {
             asked += 1;
             Ok((path != "003.jpg").then(|| vec![1, 2, 3]))
         });
-        let groups = groups.expect("no error");
+        let groups = section.expect("no error").groups;
         let shown: usize = groups.iter().map(|group| group.pictures.len()).sum();
         assert_eq!((asked, shown), (8, 7));
         assert_eq!(groups[0].pictures[0].source, "data:image/jpeg;base64,AQID");
+    }
+
+    #[test]
+    fn a_gallery_takes_the_classes_in_turn() {
+        let names: Vec<String> = (0..40).map(|i| format!("{i:03}.jpg")).collect();
+        let label = |i: usize| Some(["a", "b", "c"][if i < 38 { 0 } else { i - 37 }]);
+        let pictures: Vec<_> = names.iter().enumerate().map(|(i, name)| (name.as_str(), label(i))).collect();
+        let section = gallery::<()>(&pictures, 4, |_| Ok(Some(vec![0]))).expect("no error");
+        let shown: Vec<_> = section.groups[0].pictures.iter().map(|one| one.label.as_deref()).collect();
+        assert_eq!(shown, [Some("a"), Some("b"), Some("c"), Some("a")]);
+        assert_eq!(section.groups[0].note, "4 of 40 pictures, drawn from the classes in turn");
+        assert!(gallery::<()>(&pictures, 4, |_| Ok(None)).expect("no error").groups.is_empty());
     }
 }

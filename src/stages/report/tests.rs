@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 
 use super::charts::network::Step;
 use super::facts::{Auc, Average, ClassScores, Facts, Point, Prediction, Scores, TopK, Trouble};
-use super::samples::groups;
 use super::{Page, render};
-use super::{blocks, doubts, figures, files};
+use super::{blocks, doubts, figures, files, samples};
 use crate::backbone::Backbone;
 use crate::config::Features;
 use crate::image::{RgbImage, thumbnail};
@@ -231,8 +230,16 @@ fn page(facts: &Facts, name: &str) -> String {
         let picture = RgbImage::filled(120, if seed.is_multiple_of(2) { 90 } else { 120 }, [hue(0), hue(1), hue(2)]);
         Ok(thumbnail(&picture, 112).ok())
     };
-    let samples = groups(&facts.predictions, facts.samples, picture).expect("no error");
-    let doubts = quality(facts).map(|found| doubts::section(&found, picture).expect("no error"));
+    let names: Vec<String> = (0..50).map(|i| format!("Training/{i:03}.jpg")).collect();
+    let label = |i: usize| facts.classes.get(i % facts.classes.len().max(1)).map(String::as_str);
+    let pictures: Vec<_> = names.iter().enumerate().map(|(i, name)| (name.as_str(), label(i))).collect();
+    let samples = match facts.predictions.is_empty() {
+        true => samples::gallery(&pictures, facts.samples, picture),
+        false => samples::predicted(&facts.predictions, facts.samples, picture),
+    };
+    let samples = samples.expect("no error");
+    let labelled = !facts.classes.is_empty();
+    let doubts = quality(facts).map(|found| doubts::section(&found, labelled, picture).expect("no error"));
     let files = files::section(facts, picture).expect("no error");
     let html = render(&Page::new(facts, samples, doubts, files)).expect("rendered");
     if let Some(folder) = std::env::var_os("FEATURIZE_REPORTS") {
@@ -308,8 +315,9 @@ fn without_labels_there_is_nothing_to_score() {
         ..facts
     };
     let html = page(&facts, "unlabelled");
-    assert_eq!(sections(&html), ["ran", "components", "columns", "quality", "files", "timing"]);
-    assert!(html.contains("No labels, so no classifier was trained"));
+    assert_eq!(sections(&html), ["ran", "samples", "components", "columns", "quality", "files", "timing"]);
+    assert!(html.contains("No labels, so no classifier was trained") && html.contains("24 of 50 pictures, drawn by"));
+    assert!(!html.contains("Predicted:") && !html.contains("Labels in doubt"));
 }
 
 #[test]
@@ -318,7 +326,8 @@ fn without_test_split_the_page_says_so() {
     facts.points.retain(|point| !point.test);
     let facts = Facts { test: None, predictions: vec![], sizes: [160, 0], ..facts };
     let html = page(&facts, "untested");
-    assert_eq!(sections(&html), ["ran", "training", "components", "columns", "quality", "files", "timing"]);
+    assert_eq!(sections(&html), ["ran", "samples", "training", "components", "columns", "quality", "files", "timing"]);
+    assert!(html.contains("<span class=\"said\">Cherry</span>"));
     assert!(html.contains("No test split") && !html.contains("test filled"));
 }
 
@@ -354,7 +363,7 @@ fn an_extraction_alone_is_a_page() {
         troubles: vec![],
         ..facts
     };
-    assert_eq!(sections(&page(&facts, "bare")), ["ran", "timing"]);
+    assert_eq!(sections(&page(&facts, "bare")), ["ran", "samples", "timing"]);
     page(&Facts::default(), "nothing");
 }
 
