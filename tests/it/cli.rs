@@ -38,17 +38,25 @@ fn readme_commands(name: &str) -> Vec<Vec<String>> {
     let section = section.split("\n## ").next().expect("its text");
     let lines = section.lines().filter_map(|line| line.strip_prefix("    featurize "));
     lines
-        .map(|line| line.split([' ', '[', ']', '|']).filter(|word| !word.is_empty()).map(String::from).collect())
+        .map(|line| {
+            line.split([' ', '[', ']', '|', ',', ';']).filter(|word| !word.is_empty()).map(String::from).collect()
+        })
         .collect()
+}
+
+/// The commands that a help lists, each at the beginning of a line of its own.
+fn subcommands(help: &str) -> Vec<&str> {
+    let list = help.split("Commands:\n").nth(1).and_then(|rest| rest.split("\n\n").next()).unwrap_or_default();
+    let names = list.lines().filter_map(|line| line.strip_prefix("  ").filter(|line| !line.starts_with(' ')));
+    names.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help").collect()
 }
 
 #[test]
 fn the_commands_of_the_readme_are_those_there_are() {
     let help = call(&["--help"]).ok().stdout;
-    let listed = help.split("Commands:\n").nth(1).and_then(|rest| rest.split("\n\n").next()).expect("a list");
-    let there: Vec<&str> = listed.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    let there = subcommands(&help);
     let lines = readme_commands("Commands");
-    for command in there.iter().filter(|command| **command != "help") {
+    for command in &there {
         let told = lines.iter().any(|words| words.iter().any(|word| word == command));
         assert!(told, "the README does not tell of `{command}`");
     }
@@ -58,8 +66,7 @@ fn the_commands_of_the_readme_are_those_there_are() {
         let mut helps = String::new();
         for command in commands {
             let help = call(&[command, "--help"]).ok().stdout;
-            let below = help.split("Commands:\n").nth(1).and_then(|rest| rest.split("\n\n").next()).unwrap_or_default();
-            for below in below.lines().filter_map(|line| line.split_whitespace().next()).filter(|one| *one != "help") {
+            for below in subcommands(&help) {
                 helps += &call(&[command, below, "--help"]).ok().stdout;
             }
             helps += &help;
@@ -82,7 +89,8 @@ fn the_keys_beside_the_notebooks_cells_are_keys() {
     let mut keys = 0;
     for cell in table.filter_map(|line| line.trim_end_matches('|').rsplit(" | ").next()) {
         for code in cell.split('`').skip(1).step_by(2) {
-            let Some((section, key)) = code.split(':').next().and_then(|key| key.split_once('.')) else { continue };
+            let key = code.split(':').next().filter(|key| !key.ends_with(".html"));
+            let Some((section, key)) = key.and_then(|key| key.split_once('.')) else { continue };
             let Some(section) = sections.get(section) else { continue };
             let section = match section["$ref"].as_str().or(section["anyOf"][0]["$ref"].as_str()) {
                 Some(reference) => schema.pointer(reference.trim_start_matches('#')).expect("defined"),
