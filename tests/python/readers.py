@@ -1,13 +1,12 @@
 #!/usr/bin/env python3
-"""Opens every table of a run with pyarrow, pandas, polars and DuckDB, and compares what they read value by value.
+"""Opens every table of a run with pyarrow, pandas, polars, DuckDB and, where it is installed, Spark, and compares what they read value by value.
 
-    pip install numpy pyarrow pandas polars duckdb safetensors
+    pip install numpy pyarrow pandas polars duckdb safetensors        # pyspark, with a Java runtime
     python tests/python/readers.py                        # target/release/featurize on pipelines/fruits.yaml
     python tests/python/readers.py target/debug/featurize --set input.limit_per_class=6 --set extract.shard_rows=16
 
 The pipeline runs three times into a temporary folder: in both layouts, and without classes. One line a check, floats
-compared bit by bit, and at the end "N passed, N failed"; exit code 1 when one failed. pyarrow before 15 cannot open
-the tables (they are written with Arrow's string views, which it does not know).
+compared bit by bit, and at the end "N passed, N failed"; exit code 1 when one failed.
 """
 
 import argparse
@@ -26,11 +25,16 @@ import pyarrow.dataset
 import pyarrow.parquet as pq
 from safetensors.numpy import load_file
 
+try:
+    from pyspark.sql import SparkSession
+except ImportError:
+    SparkSession = None
+
 ROOT = Path(__file__).resolve().parents[2]
 PIPELINE = "pipelines/fruits.yaml"
 PICTURES = ROOT / "data" / "fruits"
 KEYS = ["path", "label", "split"]
-MANIFEST = [*KEYS, "bytes", "width", "height", "status", "error"]
+MANIFEST = [*KEYS, "bytes", "width", "height", "status", "kind", "error"]
 METADATA = ["version", "model", "weights", "weights_sha256", "layer", "features", "shape", "precision", "recipe"]
 CATEGORIES = ("label", "split", "predicted", "status")
 STATUSES = ["ok", "skipped", "failed", "listed"]
@@ -120,7 +124,25 @@ def read_duckdb(paths):
     return columns
 
 
+def read_spark(paths):
+    place = paths[0] if len(paths) == 1 else paths[0].parent
+    spark = SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false").getOrCreate()
+    spark.sparkContext.setLogLevel("ERROR")
+    frame = spark.read.parquet(str(place))
+    # files come in any order; the tables are sorted by path
+    rows = sorted(frame.collect(), key=lambda row: row[0].encode()) if frame.columns[0] == "path" else frame.collect()
+    kinds = {"float": np.float32, "double": np.float64, "array<float>": np.float32}
+    columns = {}
+    for i, (name, kind) in enumerate(frame.dtypes):
+        values = [row[i] for row in rows]
+        whole = kind in kinds and all(value is not None for value in values)
+        columns[name] = plain(np.array(values, dtype=kinds[kind]) if whole else values)
+    return columns
+
+
 READERS = {"pandas": read_pandas, "polars": read_polars, "duckdb": read_duckdb}
+if SparkSession is not None:
+    READERS["spark"] = read_spark
 
 
 def same(ours, theirs):
