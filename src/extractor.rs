@@ -17,6 +17,9 @@ use crate::stages::scan::NamedFile;
 /// Pictures that a thread may be ahead of the one that is handed over.
 const AHEAD: usize = 16;
 
+/// Most threads that share the layers of one picture; where a layer takes a millisecond, more would wait for one another.
+const SHARING: usize = 8;
+
 /// The kind of a file that cannot be opened.
 pub const UNREADABLE: &str = "unreadable";
 
@@ -139,6 +142,8 @@ impl Extractor {
         mut take: impl FnMut(&'a NamedFile, Result<T, Failure>) -> ControlFlow<()>,
     ) -> Result<(), ExecError> {
         // thread `lane` takes every `threads`th batch, so results come in order by asking the threads in turn
+        // threads beyond one a picture share its layers
+        let sharing = (threads / pictures.len().max(1)).clamp(1, SHARING);
         let threads = threads.clamp(1, pictures.len().max(1));
         // few pictures had better keep all threads busy
         let size = self.micro_batch().min(pictures.len().div_ceil(threads)).max(1);
@@ -148,7 +153,7 @@ impl Extractor {
             for lane in 0..threads {
                 let (sender, receiver) = sync_channel(AHEAD.div_ceil(size));
                 let batches = pictures.chunks(size).skip(lane).step_by(threads);
-                workers.push(scope.spawn(move || self.work(batches, finish, &sender)));
+                workers.push(scope.spawn(move || self.work(sharing, batches, finish, &sender)));
                 lanes.push(receiver);
             }
             'all: for (i, batch) in pictures.chunks(size).enumerate() {
@@ -168,11 +173,12 @@ impl Extractor {
 
     fn work<'a, T>(
         &self,
+        sharing: usize,
         batches: impl Iterator<Item = &'a [NamedFile]>,
         finish: &impl Fn(&'a NamedFile, Vec<f32>) -> Result<T, Failure>,
         sender: &SyncSender<Vec<Result<T, Failure>>>,
     ) {
-        let mut session = self.session();
+        let mut session = self.network.shared_session(sharing);
         for batch in batches {
             let results = batch.iter().zip(self.extract_batch(&mut session, batch));
             let finished = results.map(|(picture, features)| finish(picture, features?));

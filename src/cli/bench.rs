@@ -164,7 +164,7 @@ fn profile(backbone: &Backbone, seconds: f64) -> Result<Vec<StepTime>, Error> {
         Precision::F32 => Network::new(program)?,
         Precision::Bf16 => Network::with_unit(program, Unit::detect())?,
     };
-    let mut scratch = network.scratch();
+    let mut scratch = network.scratch(1);
     let input = noise(MICRO_BATCH * backbone.recipe.input_len());
     let start = Instant::now();
     network.profile(&mut scratch, &input, MICRO_BATCH, 1);

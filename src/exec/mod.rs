@@ -39,10 +39,12 @@ pub enum Network {
     Candle(candle::Network),
 }
 
-/// What one thread needs to run a network.
+/// What one thread needs to run a network, or several that share its layers.
 #[derive(Debug)]
 pub struct Session {
     scratch: Option<cpu::Scratch>,
+    /// The threads, where there are several.
+    pool: Option<rayon::ThreadPool>,
 }
 
 impl Network {
@@ -75,11 +77,17 @@ impl Network {
 
     /// Buffers for one thread.
     pub fn session(&self) -> Session {
-        let scratch = match self {
-            Network::Cpu(network) => Some(network.scratch()),
-            Network::Candle(_) => None,
-        };
-        Session { scratch }
+        self.shared_session(1)
+    }
+
+    /// Buffers for `threads` that compute every layer together, for pictures that are fewer than the threads; the bits are the same. A GPU has
+    /// threads of its own.
+    pub fn shared_session(&self, threads: usize) -> Session {
+        let Network::Cpu(network) = self else { return Session { scratch: None, pool: None } };
+        // without threads one does it alone
+        let pool = (threads > 1).then(|| rayon::ThreadPoolBuilder::new().num_threads(threads).build().ok()).flatten();
+        let threads = pool.as_ref().map_or(1, rayon::ThreadPool::current_num_threads);
+        Session { scratch: Some(network.scratch(threads)), pool }
     }
 
     /// Runs `n` pictures in the order of [`layout`](Self::layout); gives for each tap its values for all pictures, maps in Keras' order
@@ -89,8 +97,11 @@ impl Network {
             Network::Candle(network) => return network.forward(pictures, n),
             Network::Cpu(network) => network,
         };
-        let scratch = session.scratch.get_or_insert_with(|| network.scratch());
-        Ok(network.forward(scratch, pictures, n))
+        let scratch = session.scratch.get_or_insert_with(|| network.scratch(1));
+        Ok(match &session.pool {
+            Some(pool) => pool.install(|| network.forward(scratch, pictures, n)),
+            None => network.forward(scratch, pictures, n),
+        })
     }
 
     /// Pictures that a thread takes through the network together.

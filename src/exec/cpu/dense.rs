@@ -1,6 +1,8 @@
 //! Dense layers: every row of weights is read once for all pictures of a micro-batch, since reading them is what costs. Weights stay as they
 //! are, `(out, in)`: there is no second copy of the 400 MB of VGG's first dense layer.
 
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
+
 #[cfg(target_arch = "x86_64")]
 use super::simd::{Avx2, Avx512};
 use super::simd::{Isa, Portable, Simd};
@@ -32,9 +34,10 @@ impl Dense {
     }
 
     /// For each of `pictures` pictures `output = activation(weight · input + bias)`; the vectors of a picture begin `strides` (input, output)
-    /// after those of the one before. Panics when a vector lies outside its slice.
+    /// after those of the one before. Computed by `threads` of the pool that this is called on. Panics when a vector lies outside its slice.
     pub fn run(
         &self,
+        threads: usize,
         pictures: usize,
         strides: [usize; 2],
         input: &[f32],
@@ -48,19 +51,27 @@ impl Dense {
         assert!((pictures - 1) * strides[1] + self.bias.len() <= output.len(), "a vector lies outside the output");
         assert!(self.weight.len() == self.inputs * self.bias.len(), "a weight for each input and output");
         let limits = super::limits(activation);
-        for first in (0..self.bias.len()).step_by(ROWS) {
-            for picture in (0..pictures).step_by(PICTURES) {
-                let n = PICTURES.min(pictures - picture);
-                let sums = self.block(first, n, strides[0], &input[picture * strides[0]..]);
+        let blocks = self.bias.len().div_ceil(ROWS);
+        for picture in (0..pictures).step_by(PICTURES) {
+            let n = PICTURES.min(pictures - picture);
+            let of = |block: usize| self.block(block * ROWS, n, strides[0], &input[picture * strides[0]..]);
+            let mut put = |(block, sums): (usize, Sums)| {
+                let rows = block * ROWS..self.bias.len().min((block + 1) * ROWS);
                 for (p, sums) in sums.iter().enumerate().take(n) {
-                    for (row, sum) in sums.iter().enumerate().take(ROWS.min(self.bias.len() - first)) {
-                        let value = sum + self.bias[first + row];
+                    for (row, sum) in rows.clone().zip(sums) {
+                        let value = sum + self.bias[row];
                         // in this order a NaN stays one
                         let value = if value < limits[0] { limits[0] } else { value };
                         let value = if value > limits[1] { limits[1] } else { value };
-                        output[(picture + p) * strides[1] + first + row] = value;
+                        output[(picture + p) * strides[1] + row] = value;
                     }
                 }
+            };
+            if threads > 1 {
+                let all: Vec<Sums> = (0..blocks).into_par_iter().map(of).collect();
+                all.into_iter().enumerate().for_each(put);
+            } else {
+                (0..blocks).for_each(|block| put((block, of(block))));
             }
         }
     }

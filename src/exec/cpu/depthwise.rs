@@ -1,5 +1,6 @@
 //! Depthwise convolution, channels last: a vector of channels of several output positions stays in registers while the window runs over them.
 
+use super::share;
 #[cfg(target_arch = "x86_64")]
 use super::simd::{Avx2, Avx512};
 use super::simd::{Isa, Portable, Simd};
@@ -44,8 +45,16 @@ impl Packed {
         Self { isa, kernel, channels, values, bias: bias.to_vec() }
     }
 
-    /// output = activation(bias + Σ weight · input) at every position. Panics when a place lies outside its slice.
-    pub fn run(&self, places: &Places, input: &[f32], activation: Option<Activation>, output: &mut [f32]) {
+    /// output = activation(bias + Σ weight · input) at every position, computed by `threads` of the pool that this is called on. Panics when a
+    /// place lies outside its slice, or when several threads would write one output.
+    pub fn run(
+        &self,
+        threads: usize,
+        places: &Places,
+        input: &[f32],
+        activation: Option<Activation>,
+        output: &mut [f32],
+    ) {
         let [oh, ow] = places.output;
         if oh == 0 || ow == 0 {
             return;
@@ -58,38 +67,66 @@ impl Packed {
             places.out + (oh - 1) * places.out_row + (ow - 1) * places.out_pixel + c <= output.len(),
             "a position lies outside the output"
         );
-        let limits = super::limits(activation);
-        let (input, output) = (input.as_ptr(), output.as_mut_ptr());
-        // SAFETY: the instruction set was detected; every window and output lies within its slice, as asserted, and the output is borrowed
-        // alone.
-        unsafe {
-            match self.isa {
-                #[cfg(target_arch = "x86_64")]
-                Isa::Avx512 => run_avx512(self, places, input, limits, output),
-                #[cfg(target_arch = "x86_64")]
-                Isa::Avx2 => run_avx2(self, places, input, limits, output),
-                Isa::Portable => rows::<Portable>(self, places, input, limits, output),
-            }
+        let threads = threads.min(oh);
+        if threads > 1 {
+            assert!((ow - 1) * places.out_pixel + c <= places.out_row, "several threads would write one output");
         }
+        let work = Work {
+            packed: self,
+            input: input.as_ptr(),
+            limits: super::limits(activation),
+            output: output.as_mut_ptr(),
+        };
+        share::share(threads, |i| {
+            // all of it: a closure takes what it names by field
+            let work = &work;
+            let rows = share::range(oh, i, threads);
+            let start = places.start + rows.start * places.stride[0] * places.row;
+            let out = places.out + rows.start * places.out_row;
+            let places = Places { start, out, output: [rows.len(), ow], ..*places };
+            // SAFETY: the instruction set was detected; every window and output lies within its slice, as asserted; the output is borrowed
+            // alone, and every thread writes other rows of it.
+            unsafe {
+                match self.isa {
+                    #[cfg(target_arch = "x86_64")]
+                    Isa::Avx512 => run_avx512(work, &places),
+                    #[cfg(target_arch = "x86_64")]
+                    Isa::Avx2 => run_avx2(work, &places),
+                    Isa::Portable => rows_of::<Portable>(work, &places),
+                }
+            }
+        });
     }
 }
 
+/// What a run works on.
+struct Work<'a> {
+    packed: &'a Packed,
+    input: *const f32,
+    limits: [f32; 2],
+    output: *mut f32,
+}
+
+// SAFETY: the input is only read; what is written is divided among the threads, see `run`.
+unsafe impl Sync for Work<'_> {}
+
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
-unsafe fn run_avx512(w: &Packed, places: &Places, input: *const f32, limits: [f32; 2], output: *mut f32) {
+unsafe fn run_avx512(work: &Work, places: &Places) {
     // SAFETY: as the caller's.
-    unsafe { rows::<Avx512>(w, places, input, limits, output) }
+    unsafe { rows_of::<Avx512>(work, places) }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-unsafe fn run_avx2(w: &Packed, places: &Places, input: *const f32, limits: [f32; 2], output: *mut f32) {
+unsafe fn run_avx2(work: &Work, places: &Places) {
     // SAFETY: as the caller's.
-    unsafe { rows::<Avx2>(w, places, input, limits, output) }
+    unsafe { rows_of::<Avx2>(work, places) }
 }
 
 #[inline(always)]
-unsafe fn rows<S: Simd>(w: &Packed, places: &Places, input: *const f32, limits: [f32; 2], output: *mut f32) {
+unsafe fn rows_of<S: Simd>(work: &Work, places: &Places) {
+    let Work { packed: w, input, limits, output } = *work;
     let [oh, ow] = places.output;
     for y in 0..oh {
         for first in (0..w.channels).step_by(S::W) {

@@ -40,7 +40,7 @@ proptest! {
     #[test]
     fn products_are_their_definition(
         rows in 1usize..4, depth in 1usize..30, filters in 1usize..70, positions in 1usize..33, gap in 0usize..4, add in any::<bool>(),
-        kind in 0usize..3, seed in any::<u32>(),
+        threads in 2usize..5, kind in 0usize..3, seed in any::<u32>(),
     ) {
         let (row, pitch) = (depth + gap, filters + gap);
         let input = values((positions - 1) * (1 + gap) + (rows - 1) * row + depth, seed);
@@ -51,14 +51,15 @@ proptest! {
         let adds: Vec<u32> = (0..positions).map(|p| (p * filters) as u32).collect();
         for isa in Isa::available() {
             let packed = matmul::Packed::new(isa, &weight, &bias, rows, depth);
-            let run = |range: std::ops::Range<usize>| {
+            let run = |threads: usize, range: std::ops::Range<usize>| {
                 let mut output = vec![UNTOUCHED; (positions - 1) * pitch + filters];
                 let adds = add.then_some(&adds[range.clone()]);
                 let places = matmul::Places { starts: &starts[range.clone()], row, outs: &outs[range], adds };
-                packed.run(&places, &input, &added, activation(kind), &mut output);
+                packed.run(threads, &places, &input, &added, activation(kind), &mut output);
                 output
             };
-            let output = run(0..positions);
+            let output = run(1, 0..positions);
+            prop_assert_eq!(&run(threads, 0..positions), &output, "{:?}: {} threads", isa, threads);
             for (p, &out) in outs.iter().enumerate() {
                 let out = out as usize;
                 for (f, &found) in output[out..out + filters].iter().enumerate() {
@@ -73,7 +74,7 @@ proptest! {
                 let beside = output[out + filters..].iter().take(gap);
                 prop_assert!(beside.copied().all(|v| v == UNTOUCHED), "{isa:?} writes beside its filters");
                 // alone it has the same bits
-                prop_assert_eq!(&run(p..p + 1)[out..out + filters], &output[out..out + filters], "{:?}", isa);
+                prop_assert_eq!(&run(1, p..p + 1)[out..out + filters], &output[out..out + filters], "{:?}", isa);
             }
         }
     }
@@ -81,7 +82,7 @@ proptest! {
     #[test]
     fn depthwise_convolutions_are_their_definition(
         kernel in prop::array::uniform2(1usize..6), stride in prop::array::uniform2(1usize..4), output in prop::array::uniform2(1usize..12),
-        channels in 1usize..40, gap in 0usize..4, kind in 0usize..3, seed in any::<u32>(),
+        channels in 1usize..40, gap in 0usize..4, threads in 2usize..5, kind in 0usize..3, seed in any::<u32>(),
     ) {
         let [oh, ow] = output;
         let row = ((ow - 1) * stride[1] + kernel[1]) * channels + gap;
@@ -92,7 +93,11 @@ proptest! {
         let places = depthwise::Places { start: gap, row, stride, out: gap, out_row, out_pixel: pixel, output };
         for isa in Isa::available() {
             let mut found = vec![UNTOUCHED; gap + (oh - 1) * out_row + (ow - 1) * pixel + channels];
-            depthwise::Packed::new(isa, &weight, &bias, kernel).run(&places, &input, activation(kind), &mut found);
+            let packed = depthwise::Packed::new(isa, &weight, &bias, kernel);
+            let mut shared = found.clone();
+            packed.run(1, &places, &input, activation(kind), &mut found);
+            packed.run(threads, &places, &input, activation(kind), &mut shared);
+            prop_assert_eq!(&shared, &found, "{:?}: {} threads", isa, threads);
             for (y, x) in (0..oh).flat_map(|y| (0..ow).map(move |x| (y, x))) {
                 let at = gap + y * out_row + x * pixel;
                 for c in 0..channels {
@@ -118,7 +123,11 @@ proptest! {
         let (weight, bias) = (values(outputs * inputs, seed ^ 1), values(outputs, seed ^ 2));
         for isa in Isa::available() {
             let mut found = vec![UNTOUCHED; (pictures - 1) * strides[1] + outputs];
-            Dense::new(isa, weight.clone(), bias.clone()).run(pictures, strides, &input, activation(kind), &mut found);
+            let dense = Dense::new(isa, weight.clone(), bias.clone());
+            let mut shared = found.clone();
+            dense.run(1, pictures, strides, &input, activation(kind), &mut found);
+            dense.run(3, pictures, strides, &input, activation(kind), &mut shared);
+            prop_assert_eq!(&shared, &found, "{:?}: three threads", isa);
             for (p, o) in (0..pictures).flat_map(|p| (0..outputs).map(move |o| (p, o))) {
                 let terms = input[p * strides[0]..].iter().zip(&weight[o * inputs..][..inputs]);
                 let sum = terms.fold(Sum::default().plus(f64::from(bias[o])), |sum, (&x, &w)| sum.plus(f64::from(x) * f64::from(w)));

@@ -6,6 +6,7 @@
 //! convolution is Σ over (y, i) of a broadcast input times a vector of packed weights. A 1 × 1 convolution and a dense layer are the same
 //! with a kernel of one row. The sum of a position runs in one fixed order, whatever its neighbours: its bits depend on nothing else.
 
+use super::share::{self, Part};
 #[cfg(target_arch = "x86_64")]
 use super::simd::{Avx2, Avx512};
 use super::simd::{Isa, Portable, Simd};
@@ -58,127 +59,130 @@ impl Packed {
         self.filters
     }
 
-    /// `output[outs[p] + f] = activation(bias[f] + Σ weight[f, y, i] · input[starts[p] + y · row + i] + added[adds[p] + f])`.
+    /// `output[outs[p] + f] = activation(bias[f] + Σ weight[f, y, i] · input[starts[p] + y · row + i] + added[adds[p] + f])`, computed by
+    /// `threads` of the pool that this is called on.
     ///
-    /// Panics when a place lies outside its slice.
+    /// Panics when a place lies outside its slice, or when several threads would write one output.
     pub fn run(
         &self,
+        threads: usize,
         places: &Places,
         input: &[f32],
         added: &[f32],
         activation: Option<Activation>,
         output: &mut [f32],
     ) {
-        let within = |all: &[u32], span: usize, len: usize| all.iter().all(|&at| at as usize + span <= len);
-        let span = (self.rows - 1) * places.row + self.depth;
-        assert!(within(places.starts, span, input.len()), "a window lies outside the input");
-        assert!(within(places.outs, self.filters, output.len()), "a position lies outside the output");
-        assert!(places.outs.len() == places.starts.len(), "as many outputs as windows");
-        if let Some(adds) = places.adds {
-            assert!(adds.len() == places.outs.len() && within(adds, self.filters, added.len()), "nothing to add");
+        places.check(self.filters, (self.rows - 1) * places.row + self.depth, [input.len(), added.len(), output.len()]);
+        if threads > 1 {
+            share::assert_apart(places.outs, self.filters);
         }
-        let limits = super::limits(activation);
         let (input, added, output) = (input.as_ptr(), added.as_ptr(), output.as_mut_ptr());
-        // SAFETY: the instruction set was detected; every window, output and addend lies within its slice, as asserted, and the output is
-        // borrowed alone.
-        unsafe {
-            match self.isa {
-                #[cfg(target_arch = "x86_64")]
-                Isa::Avx512 => run_avx512(self, places, input, added, limits, output),
-                #[cfg(target_arch = "x86_64")]
-                Isa::Avx2 => run_avx2(self, places, input, added, limits, output),
-                Isa::Portable => blocks::<Portable>(self, places, input, added, limits, output),
+        let work = Work { packed: self, places, input, added, output, limits: super::limits(activation) };
+        let tile = [self.isa.rows(), 2 * self.isa.lanes()];
+        share::share(threads, |i| {
+            // all of it: a closure takes what it names by field
+            let work = &work;
+            let part = Part::of(i, threads, [places.outs.len(), self.filters], tile);
+            // SAFETY: the instruction set was detected; every window, output and addend lies within its slice, as asserted; the output is
+            // borrowed alone, and no two parts write one value of it.
+            unsafe {
+                match self.isa {
+                    #[cfg(target_arch = "x86_64")]
+                    Isa::Avx512 => run_avx512(work, part),
+                    #[cfg(target_arch = "x86_64")]
+                    Isa::Avx2 => run_avx2(work, part),
+                    Isa::Portable => blocks::<Portable>(work, part),
+                }
             }
+        });
+    }
+}
+
+impl Places<'_> {
+    /// Panics when a place lies outside its slice: windows of `span` values in the input, `filters` values at each output and addend.
+    pub(super) fn check(&self, filters: usize, span: usize, [input, added, output]: [usize; 3]) {
+        let within = |all: &[u32], span: usize, len: usize| all.iter().all(|&at| at as usize + span <= len);
+        assert!(within(self.starts, span, input), "a window lies outside the input");
+        assert!(within(self.outs, filters, output), "a position lies outside the output");
+        assert!(self.outs.len() == self.starts.len(), "as many outputs as windows");
+        if let Some(adds) = self.adds {
+            assert!(adds.len() == self.outs.len() && within(adds, filters, added), "nothing to add");
         }
     }
 }
 
+/// What a run works on.
+struct Work<'a> {
+    packed: &'a Packed,
+    places: &'a Places<'a>,
+    input: *const f32,
+    added: *const f32,
+    output: *mut f32,
+    limits: [f32; 2],
+}
+
+// SAFETY: input and addends are only read; what is written is divided among the threads, see `run`.
+unsafe impl Sync for Work<'_> {}
+
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
-unsafe fn run_avx512(w: &Packed, p: &Places, input: *const f32, added: *const f32, limits: [f32; 2], output: *mut f32) {
+unsafe fn run_avx512(work: &Work, part: Part) {
     // SAFETY: as the caller's.
-    unsafe { blocks::<Avx512>(w, p, input, added, limits, output) }
+    unsafe { blocks::<Avx512>(work, part) }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-unsafe fn run_avx2(w: &Packed, p: &Places, input: *const f32, added: *const f32, limits: [f32; 2], output: *mut f32) {
+unsafe fn run_avx2(work: &Work, part: Part) {
     // SAFETY: as the caller's.
-    unsafe { blocks::<Avx2>(w, p, input, added, limits, output) }
+    unsafe { blocks::<Avx2>(work, part) }
 }
 
-/// Block after block of positions, over all filters.
-#[inline(always)]
-unsafe fn blocks<S: Simd>(
-    w: &Packed,
-    places: &Places,
-    input: *const f32,
-    added: *const f32,
-    limits: [f32; 2],
-    output: *mut f32,
-) {
-    let mut at = 0;
-    while at < places.starts.len() {
-        let n = block(&places.starts[at..], S::ROWS);
-        let part = Places {
-            starts: &places.starts[at..at + n],
-            row: places.row,
-            outs: &places.outs[at..at + n],
-            adds: places.adds.map(|adds| &adds[at..at + n]),
-        };
-        // SAFETY: as the caller's.
-        unsafe { panels::<S>(w, &part, input, added, limits, output) };
-        at += n;
-    }
-}
-
-/// Positions in the block that begins with `starts`: whole tiles of `rows`, as many as see an input that stays in the second cache, but enough
-/// of them to use each weight a few times.
-fn block(starts: &[u32], rows: usize) -> usize {
-    const NEAR: u32 = (512 << 10) / size_of::<f32>() as u32;
+/// Positions in the block that begins with `starts`, of values of `size` bytes: whole tiles of `rows`, as many as see an input that stays in the
+/// second cache, but enough of them to use each weight a few times.
+pub(super) fn block(starts: &[u32], rows: usize, size: usize) -> usize {
     const ENOUGH: usize = 4;
-    let near = |tile: &usize| starts[rows * tile].abs_diff(starts[0]) <= NEAR;
+    let most = ((512 << 10) / size) as u32;
+    let near = |tile: &usize| starts[rows * tile].abs_diff(starts[0]) <= most;
     let tiles = (1..starts.len().div_ceil(rows)).take_while(|tile| *tile < ENOUGH || near(tile)).count() + 1;
     starts.len().min(tiles * rows)
 }
 
-/// Panel after panel of filters, over the positions of a block: the panel's weights stay in the cache.
+/// Block after block of positions; in a block panel after panel of filters, whose weights stay in the cache; in a panel tile after tile.
 #[inline(always)]
-unsafe fn panels<S: Simd>(
-    w: &Packed,
-    places: &Places,
-    input: *const f32,
-    added: *const f32,
-    limits: [f32; 2],
-    output: *mut f32,
-) {
-    let panel = 2 * S::W;
-    for first in (0..w.filters).step_by(panel) {
-        let filters = panel.min(w.filters - first);
-        let tile = Tile {
-            rows: w.rows,
-            depth: w.depth,
-            step: places.row,
-            weight: w.values[first * w.rows * w.depth..].as_ptr(),
-            bias: w.bias[first..].as_ptr(),
-            filters,
-            limits,
-        };
-        let mut at = 0;
-        while at < places.starts.len() {
-            let n = S::ROWS.min(places.starts.len() - at);
-            let spot = Spot {
-                input,
-                starts: &places.starts[at..at + n],
-                output: output.wrapping_add(first),
-                outs: &places.outs[at..at + n],
-                added: added.wrapping_add(first),
-                adds: places.adds.map(|adds| &adds[at..at + n]),
+unsafe fn blocks<S: Simd>(work: &Work, part: Part) {
+    let Work { packed, places, input, added, output, limits } = *work;
+    let Part { positions, filters } = part;
+    let mut begin = positions.start;
+    while begin < positions.end {
+        let end = begin + block(&places.starts[begin..positions.end], S::ROWS, size_of::<f32>());
+        for first in filters.clone().step_by(2 * S::W) {
+            let tile = Tile {
+                rows: packed.rows,
+                depth: packed.depth,
+                step: places.row,
+                weight: packed.values[first * packed.rows * packed.depth..].as_ptr(),
+                bias: packed.bias[first..].as_ptr(),
+                filters: (2 * S::W).min(packed.filters - first),
+                limits,
             };
-            // SAFETY: as the caller's; `n` is at most `ROWS`.
-            unsafe { dispatch::<S>(&tile, &spot, n) };
-            at += n;
+            let mut at = begin;
+            while at < end {
+                let n = S::ROWS.min(end - at);
+                let spot = Spot {
+                    input,
+                    starts: &places.starts[at..at + n],
+                    output: output.wrapping_add(first),
+                    outs: &places.outs[at..at + n],
+                    added: added.wrapping_add(first),
+                    adds: places.adds.map(|adds| &adds[at..at + n]),
+                };
+                // SAFETY: as the caller's; `n` is at most `ROWS`.
+                unsafe { dispatch::<S>(&tile, &spot, n) };
+                at += n;
+            }
         }
+        begin = end;
     }
 }
 
@@ -304,7 +308,7 @@ mod tests {
         let mut left = starts.as_slice();
         let mut all = Vec::new();
         while !left.is_empty() {
-            let n = block(left, 14);
+            let n = block(left, 14, size_of::<f32>());
             all.push(n);
             left = &left[n..];
         }

@@ -22,6 +22,7 @@ pub mod network;
 pub mod peak;
 mod place;
 pub mod pool;
+mod share;
 pub mod simd;
 mod steps;
 #[cfg(test)]

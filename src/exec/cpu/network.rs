@@ -60,15 +60,14 @@ pub struct Network {
     buffers: Vec<usize>,
     /// The first step that runs over the whole micro-batch.
     cut: usize,
-    /// Floats that the transforms of Winograd's convolutions need.
-    tiles: usize,
     /// Floats of two inputs and an output that are computed in f32 where values are bf16.
     wide: [usize; 3],
 }
 
-/// The buffers of one thread.
+/// The buffers of one thread, or of several that share every layer.
 #[derive(Debug)]
 pub struct Scratch {
+    threads: usize,
     buffers: Vec<Aligned>,
     /// For the transforms of [`winograd`].
     tiles: Aligned,
@@ -107,19 +106,19 @@ impl Network {
         });
         let steps = steps.collect::<Result<Vec<_>, _>>()?;
         let wide = unit.map_or([0; 3], |_| bf16::wide(&steps, &maps, cut));
-        let tiles = steps.iter().map(|step| match &step.op {
-            Op::Winograd { packed, places, .. } => packed.scratch_len(places),
-            _ => 0,
-        });
-        let tiles = tiles.max().unwrap_or(0);
-        Ok(Self { unit, steps, maps, taps, buffers, cut, tiles, wide })
+        Ok(Self { unit, steps, maps, taps, buffers, cut, wide })
     }
 
-    /// Buffers for one thread.
-    pub fn scratch(&self) -> Scratch {
+    /// Buffers for one picture or micro-batch at a time, whose layers are shared by `threads`: above one, it must be used on a pool of so many.
+    pub fn scratch(&self, threads: usize) -> Scratch {
         let per_float = if self.unit.is_some() { 2 } else { 1 };
         let buffers = self.buffers.iter().map(|&len| Aligned::zeros(len.div_ceil(per_float))).collect();
-        Scratch { buffers, tiles: Aligned::zeros(self.tiles), wide: self.wide.map(Aligned::zeros) }
+        let tiles = self.steps.iter().map(|step| match &step.op {
+            Op::Winograd { packed, places, .. } => packed.scratch_len(threads, places),
+            _ => 0,
+        });
+        let tiles = Aligned::zeros(tiles.max().unwrap_or(0));
+        Scratch { threads, buffers, tiles, wide: self.wide.map(Aligned::zeros) }
     }
 
     /// Runs `n` pictures `(n, h, w, c)`; gives the values of each tap for all of them, maps as `(n, h, w, c)`.
@@ -205,7 +204,7 @@ impl Network {
             let map = &self.maps[step.inputs[i]];
             (map, &scratch.buffers[map.buffer][..])
         };
-        let (from, values) = input(0);
+        let ((from, values), threads) = (input(0), scratch.threads);
         match &step.op {
             Op::Product { packed, starts, outs, adds, row, activation } => {
                 let positions = n * to.h * to.w;
@@ -217,17 +216,18 @@ impl Network {
                     None => (&[][..], None),
                 };
                 let places = matmul::Places { starts: &starts[..positions], row: *row, outs: &outs[..positions], adds };
-                packed.run(&places, &values[from.base(first)..], added, *activation, &mut output[to.base(first)..]);
+                let input = &values[from.base(first)..];
+                packed.run(threads, &places, input, added, *activation, &mut output[to.base(first)..]);
             }
             Op::Winograd { packed, places, activation } => {
                 let places = winograd::Places { pictures: n, ..*places };
                 let added = if places.added.is_some() { &input(1).1[input(1).0.base(first)..] } else { &[] };
                 let (values, output) = (&values[from.base(first)..], &mut output[to.base(first)..]);
-                packed.run(&places, values, added, *activation, output, &mut scratch.tiles);
+                packed.run(threads, &places, values, added, *activation, output, &mut scratch.tiles);
             }
             Op::Dense { dense, activation } => {
                 let strides = [from.picture(), to.picture()];
-                dense.run(n, strides, &values[from.base(first)..], *activation, &mut output[to.base(first)..]);
+                dense.run(threads, n, strides, &values[from.base(first)..], *activation, &mut output[to.base(first)..]);
             }
             op => {
                 for p in first..first + n {
@@ -236,7 +236,7 @@ impl Network {
                         // the term of a concatenation that lies in the output already has nothing to give
                         (map, values.get(map.base(p)..).unwrap_or(&[]))
                     };
-                    one(op, of_picture, to, &mut output[to.base(p)..]);
+                    one(threads, op, of_picture, to, &mut output[to.base(p)..]);
                 }
             }
         }

@@ -94,6 +94,17 @@ impl Isa {
             Isa::Portable => Portable::W,
         }
     }
+
+    /// Positions of a tile.
+    pub fn rows(self) -> usize {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => Avx512::ROWS,
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => Avx2::ROWS,
+            Isa::Portable => Portable::ROWS,
+        }
+    }
 }
 
 /// Plain Rust.

@@ -81,11 +81,11 @@ impl Op {
     }
 }
 
-/// Runs for one picture what does not gain by several.
-pub fn one<'a>(op: &Op, input: impl Fn(usize) -> (&'a Map, &'a [f32]), to: &Map, output: &mut [f32]) {
+/// Runs for one picture what does not gain by several, the larger steps on `threads` of the pool that this is called on.
+pub fn one<'a>(threads: usize, op: &Op, input: impl Fn(usize) -> (&'a Map, &'a [f32]), to: &Map, output: &mut [f32]) {
     let (from, values) = input(0);
     match op {
-        Op::Depthwise { packed, places, activation } => packed.run(places, values, *activation, output),
+        Op::Depthwise { packed, places, activation } => packed.run(threads, places, values, *activation, output),
         Op::Scale { scale, shift, activation } => each_run(to, output, from, values, |out, x| {
             let weights = scale.iter().zip(shift);
             for (out, x) in out.chunks_exact_mut(scale.len()).zip(x.chunks_exact(scale.len())) {

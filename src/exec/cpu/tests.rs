@@ -43,7 +43,7 @@ fn compare(graph: &Graph, weights: &WeightSet, taps: &[LayerId], size: [usize; 3
     let mut worst: f64 = 0.0;
     for isa in Isa::available() {
         let network = Network::with_isa(program.clone(), isa).expect("planned");
-        let mut scratch = network.scratch();
+        let mut scratch = network.scratch(1);
         let first = network.forward(&mut scratch, &hwc, 1);
         // the same picture behind five others: the second of a second micro-batch
         let crowd: Vec<f32> = values(5 * hwc.len(), 99).into_iter().chain(hwc.iter().copied()).collect();
@@ -53,6 +53,14 @@ fn compare(graph: &Graph, weights: &WeightSet, taps: &[LayerId], size: [usize; 3
                 crowd.len() == 6 * alone.len() && crowd.ends_with(alone),
                 "{isa:?}: a picture's bits depend on its neighbours"
             );
+        }
+        // three threads that share every layer
+        let mut shared = network.scratch(3);
+        for pictures in [&hwc[..], &hwc.repeat(5)] {
+            let (found, n) =
+                (network.forward(&mut shared, pictures, pictures.len() / hwc.len()), pictures.len() / hwc.len());
+            let same = first.iter().zip(&found).all(|(alone, found)| alone.repeat(n) == *found);
+            assert!(same, "{isa:?}: a picture's bits depend on the number of threads");
         }
         for (ours, reference) in first.iter().zip(&reference) {
             worst = worst.max(error(ours, reference));
@@ -155,7 +163,7 @@ fn a_window_that_hangs_over_the_edge_sees_no_zeros_and_one_over_padded_zeros_doe
     assert_eq!(reference.forward(&picture, 1).expect("candle"), expected);
     for isa in Isa::available() {
         let network = Network::with_isa(program.clone(), isa).expect("planned");
-        assert_eq!(network.forward(&mut network.scratch(), &picture, 1), expected, "{isa:?}");
+        assert_eq!(network.forward(&mut network.scratch(1), &picture, 1), expected, "{isa:?}");
     }
 }
 
@@ -185,7 +193,7 @@ fn what_is_not_a_number_stays_one() {
         let network = Network::with_isa(program.clone(), isa).expect("planned");
         let mut picture = values(100, 5);
         picture[0] = f32::NAN;
-        let taps = network.forward(&mut network.scratch(), &picture, 1);
+        let taps = network.forward(&mut network.scratch(1), &picture, 1);
         for tap in taps {
             assert!(tap[0].is_nan() && !tap[tap.len() - 1].is_nan(), "{isa:?}");
         }
@@ -198,11 +206,11 @@ fn compare_bf16(graph: &Graph, taps: &[LayerId], size: [usize; 3]) -> f64 {
     let program = lower(graph, &weights, taps).expect("lowered");
     let picture = values(size.iter().product(), 7);
     let reference = Network::new(program.clone()).expect("planned");
-    let reference = reference.forward(&mut reference.scratch(), &picture, 1);
+    let reference = reference.forward(&mut reference.scratch(1), &picture, 1);
     let (mut worst, mut first): (f64, Option<Vec<Vec<f32>>>) = (0.0, None);
     for unit in Unit::available() {
         let network = Network::with_unit(program.clone(), unit).expect("planned");
-        let mut scratch = network.scratch();
+        let mut scratch = network.scratch(1);
         let alone = network.forward(&mut scratch, &picture, 1);
         let crowd: Vec<f32> = values(5 * picture.len(), 99).into_iter().chain(picture.iter().copied()).collect();
         let crowd = network.forward(&mut scratch, &crowd, 6);

@@ -14,14 +14,16 @@ mod transform;
 
 pub use self::cut::{Grid, Places};
 
-use self::cut::Spot;
+use self::cut::{Cut, Spot};
 use self::product::Block;
 use self::transform::{HALF, MOST_OUT, Window};
 use super::aligned::{Aligned, LINE};
+use super::share;
 #[cfg(target_arch = "x86_64")]
 use super::simd::{Avx2, Avx512};
 use super::simd::{Isa, Portable, Simd};
 use crate::models::graph::Activation;
+use std::ops::Range;
 
 /// Transformed weights, in the order in which the kernel reads them: for each place panels of two vectors of filters; in a panel, for each
 /// channel, one weight for each of its filters, zeros behind the last.
@@ -113,14 +115,14 @@ impl Packed {
         self.filters
     }
 
-    /// Floats of scratch that [`Packed::run`] wants.
-    pub fn scratch_len(&self, places: &Places) -> usize {
+    /// Floats of scratch that [`Packed::run`] wants for `threads`.
+    pub fn scratch_len(&self, threads: usize, places: &Places) -> usize {
         if places.is_empty() {
             return 0;
         }
         let block = self.block(places);
         // what it takes to begin at a cache line
-        HALF * self.isa.lanes() + self.tile.places() * (block.input_place + block.sum_place) + LINE
+        threads * HALF * self.isa.lanes() + self.tile.places() * (block.input_place + block.sum_place) + LINE
     }
 
     /// The first block of tiles; no other is larger.
@@ -135,11 +137,14 @@ impl Packed {
         Block { begin: 0, tiles, c, filters, input_tile, input_place, sum_tile, sum_place }
     }
 
-    /// `output(y, x, f) = activation(bias[f] + Σ weight[f, c, i, j] · input(y + i, x + j, c) + added(y, x, f))` for every picture.
+    /// `output(y, x, f) = activation(bias[f] + Σ weight[f, c, i, j] · input(y + i, x + j, c) + added(y, x, f))` for every picture, computed by
+    /// `threads` of the pool that this is called on.
     ///
     /// `scratch` may hold anything. Panics when a place lies outside its slice, or when the scratch is shorter than [`Packed::scratch_len`].
+    #[allow(clippy::too_many_arguments)]
     pub fn run(
         &self,
+        threads: usize,
         places: &Places,
         input: &[f32],
         added: &[f32],
@@ -157,7 +162,10 @@ impl Packed {
         if let Some(grid) = &places.added {
             assert!(grid.within(pictures, size, self.filters, added.len()), "nothing to add");
         }
-        assert!(scratch.len() >= self.scratch_len(places), "the scratch is too short");
+        assert!(scratch.len() >= self.scratch_len(threads, places), "the scratch is too short");
+        if threads > 1 {
+            assert!(places.output.apart(pictures, size, self.filters), "several threads would write one output");
+        }
         let start = scratch.as_ptr().align_offset(LINE * size_of::<f32>()).min(LINE);
         let work = Work {
             packed: self,
@@ -166,17 +174,41 @@ impl Packed {
             added: added.as_ptr(),
             limits: super::limits(activation),
             output: output.as_mut_ptr(),
+            half: HALF * self.isa.lanes(),
             scratch: scratch[start..].as_mut_ptr(),
+            tiles: scratch[start + threads * HALF * self.isa.lanes()..].as_mut_ptr(),
         };
-        // SAFETY: the instruction set was detected; everything that is read or written lies within its slice, as asserted; output and scratch
-        // are borrowed alone.
+        let cut = places.cut(self.tile);
+        let all = pictures * cut.count();
+        let largest = self.block(places);
+        for begin in (0..all).step_by(largest.tiles) {
+            let block = Block { begin, tiles: largest.tiles.min(all - begin), ..largest };
+            let (spots, ends) = cut.spots(&block);
+            let block = Cutout { block, cut, spots, ends };
+            for phase in [Phase::Inputs, Phase::Products, Phase::Outputs] {
+                let n = if phase == Phase::Products { self.tile.places() } else { block.spots.len() };
+                share::share(threads.min(n), |thread| {
+                    let part = Part { phase, of: share::range(n, thread, threads.min(n)), thread };
+                    // SAFETY: the instruction set was detected; everything that is read or written lies within its slice, as asserted; output
+                    // and scratch are borrowed alone, and in a phase every thread writes other tiles or places, and its own half of a
+                    // transform.
+                    unsafe { self.part(&work, &block, part) }
+                });
+            }
+        }
+    }
+
+    /// # Safety
+    /// The CPU has the instruction set; what `work` points to is there, and nobody else writes what the part does.
+    unsafe fn part(&self, work: &Work, block: &Cutout, part: Part) {
+        // SAFETY: as the caller's.
         unsafe {
             match self.isa {
                 #[cfg(target_arch = "x86_64")]
-                Isa::Avx512 => run_avx512(&work),
+                Isa::Avx512 => run_avx512(work, block, part),
                 #[cfg(target_arch = "x86_64")]
-                Isa::Avx2 => run_avx2(&work),
-                Isa::Portable => of_tile::<Portable>(&work),
+                Isa::Avx2 => run_avx2(work, block, part),
+                Isa::Portable => of_tile::<Portable>(work, block, part),
             }
         }
     }
@@ -200,65 +232,99 @@ struct Work<'a> {
     added: *const f32,
     limits: [f32; 2],
     output: *mut f32,
+    /// Room for half a transform, `half` floats for each thread.
+    half: usize,
     scratch: *mut f32,
+    /// Inputs and sums of a block, one behind the other.
+    tiles: *mut f32,
+}
+
+// SAFETY: input and addends are only read; what is written is divided among the threads, see `run`.
+unsafe impl Sync for Work<'_> {}
+
+/// A block and its tiles.
+struct Cutout {
+    block: Block,
+    cut: Cut,
+    spots: Vec<Spot>,
+    ends: [usize; 4],
+}
+
+/// The three steps; each begins when the one before is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Inputs,
+    Products,
+    Outputs,
+}
+
+/// What a thread does of a step: some of the tiles, or of the places.
+struct Part {
+    phase: Phase,
+    of: Range<usize>,
+    thread: usize,
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
-unsafe fn run_avx512(work: &Work) {
+unsafe fn run_avx512(work: &Work, block: &Cutout, part: Part) {
     // SAFETY: as the caller's.
-    unsafe { of_tile::<Avx512>(work) }
+    unsafe { of_tile::<Avx512>(work, block, part) }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-unsafe fn run_avx2(work: &Work) {
+unsafe fn run_avx2(work: &Work, block: &Cutout, part: Part) {
     // SAFETY: as the caller's.
-    unsafe { of_tile::<Avx2>(work) }
+    unsafe { of_tile::<Avx2>(work, block, part) }
 }
 
 #[inline(always)]
-unsafe fn of_tile<S: Simd>(work: &Work) {
+unsafe fn of_tile<S: Simd>(work: &Work, block: &Cutout, part: Part) {
     // SAFETY: as the caller's.
     unsafe {
         match work.packed.tile {
-            Tile::Four => blocks::<S, 2>(work),
-            Tile::Six => blocks::<S, 3>(work),
+            Tile::Four => steps::<S, 2>(work, block, part),
+            Tile::Six => steps::<S, 3>(work, block, part),
         }
     }
 }
 
-/// Block after block of tiles through the three steps.
 #[inline(always)]
-unsafe fn blocks<S: Simd, const F: usize>(work: &Work) {
-    let (packed, places) = (work.packed, work.places);
-    let cut = places.cut(packed.tile);
-    let all = places.pictures * cut.count();
-    let largest = packed.block(places);
-    let weights = packed.values.len() / packed.tile.places();
-    for begin in (0..all).step_by(largest.tiles) {
-        let block = Block { begin, tiles: largest.tiles.min(all - begin), ..largest };
-        let (spots, ends) = cut.spots(&block);
-        // SAFETY: as the caller's; inputs and sums lie one behind the other in the scratch.
-        unsafe {
-            let input = work.scratch.add(HALF * S::W);
-            let sums = input.add(packed.tile.places() * block.input_place);
-            inputs::<S, F>(work, &block, &spots, input);
-            for place in 0..packed.tile.places() {
-                let weight = packed.values.as_ptr().add(place * weights);
-                let (from, to) = (input.add(place * block.input_place), sums.add(place * block.sum_place));
-                product::product::<S>(&block, cut.part(ends, place), weight, from, to);
+unsafe fn steps<S: Simd, const F: usize>(work: &Work, block: &Cutout, Part { phase, of, thread }: Part) {
+    let Cutout { block, cut, spots, ends } = block;
+    let places = work.packed.tile.places();
+    let weights = work.packed.values.len() / places;
+    // SAFETY: as the caller's; inputs and sums lie one behind the other in the scratch.
+    unsafe {
+        let half = work.scratch.add(thread * work.half);
+        let sums = work.tiles.add(places * block.input_place);
+        match phase {
+            Phase::Inputs => inputs::<S, F>(work, block, (spots, of), half, work.tiles),
+            Phase::Products => {
+                for place in of {
+                    let weight = work.packed.values.as_ptr().add(place * weights);
+                    let (from, to) = (work.tiles.add(place * block.input_place), sums.add(place * block.sum_place));
+                    product::product::<S>(block, cut.part(*ends, place), weight, from, to);
+                }
             }
-            outputs::<S, F>(work, &block, &spots, sums);
+            Phase::Outputs => outputs::<S, F>(work, block, (spots, of), half, sums),
         }
     }
 }
 
 /// Transforms the inputs of a block.
 #[inline(always)]
-unsafe fn inputs<S: Simd, const F: usize>(work: &Work, block: &Block, spots: &[Spot], to: *mut f32) {
+unsafe fn inputs<S: Simd, const F: usize>(
+    work: &Work,
+    block: &Block,
+    (spots, of): (&[Spot], Range<usize>),
+    half: *mut f32,
+    to: *mut f32,
+) {
     let grid = &work.places.input;
-    for (i, spot) in spots.iter().enumerate() {
+    for i in of {
+        let spot = &spots[i];
         let there = spot.there.map(|n| n + 2);
         let whole = [0, 1].iter().all(|&d| there[d] >= 2 * spot.pairs[d] + 2);
         for c in (0..block.c).step_by(S::W) {
@@ -269,9 +335,9 @@ unsafe fn inputs<S: Simd, const F: usize>(work: &Work, block: &Block, spots: &[S
                 let window = Window { from, row: grid.row, pixel: grid.pixel, pairs: spot.pairs, there };
                 let to = to.add(i * block.input_tile + c);
                 if whole && lanes == S::W {
-                    transform::input::<S, F, true>(&window, lanes, work.scratch, to, block.input_place);
+                    transform::input::<S, F, true>(&window, lanes, half, to, block.input_place);
                 } else {
-                    transform::input::<S, F, false>(&window, lanes, work.scratch, to, block.input_place);
+                    transform::input::<S, F, false>(&window, lanes, half, to, block.input_place);
                 }
             }
         }
@@ -280,17 +346,24 @@ unsafe fn inputs<S: Simd, const F: usize>(work: &Work, block: &Block, spots: &[S
 
 /// Transforms the sums of a block back and writes its outputs.
 #[inline(always)]
-unsafe fn outputs<S: Simd, const F: usize>(work: &Work, block: &Block, spots: &[Spot], sums: *const f32) {
-    for (i, spot) in spots.iter().enumerate() {
+unsafe fn outputs<S: Simd, const F: usize>(
+    work: &Work,
+    block: &Block,
+    (spots, of): (&[Spot], Range<usize>),
+    half: *mut f32,
+    sums: *const f32,
+) {
+    for i in of {
+        let spot = &spots[i];
         for f in (0..block.filters).step_by(S::W) {
             // SAFETY: as the caller's.
             unsafe {
                 let from = sums.add(i * block.sum_tile + f);
-                transform::output_columns::<S, F>(from, block.sum_place, spot.pairs, work.scratch);
+                transform::output_columns::<S, F>(from, block.sum_place, spot.pairs, half);
                 if f + S::W <= block.filters {
-                    finish::<S, F, true>(work, spot, f);
+                    finish::<S, F, true>(work, spot, f, half);
                 } else {
-                    finish::<S, F, false>(work, spot, f);
+                    finish::<S, F, false>(work, spot, f, half);
                 }
             }
         }
@@ -300,7 +373,7 @@ unsafe fn outputs<S: Simd, const F: usize>(work: &Work, block: &Block, spots: &[
 /// The outputs of a tile for the vector of filters that begins at `f`: bias, addend, activation; `FULL` when all its lanes are filters.
 #[inline(always)]
 #[allow(clippy::needless_range_loop)]
-unsafe fn finish<S: Simd, const F: usize, const FULL: bool>(work: &Work, spot: &Spot, f: usize) {
+unsafe fn finish<S: Simd, const F: usize, const FULL: bool>(work: &Work, spot: &Spot, f: usize, half: *const f32) {
     let lanes = S::W.min(work.packed.filters - f);
     let grid = &work.places.output;
     // SAFETY: as the caller's: rows and columns that are there can be read and written.
@@ -310,7 +383,7 @@ unsafe fn finish<S: Simd, const F: usize, const FULL: bool>(work: &Work, spot: &
         let bias = S::load(work.packed.bias.as_ptr().add(f));
         let (low, high) = (S::splat(work.limits[0]), S::splat(work.limits[1]));
         for y in 0..spot.there[0] {
-            let row = transform::output_row::<S, F>(work.scratch, y, spot.pairs[1]);
+            let row = transform::output_row::<S, F>(half, y, spot.pairs[1]);
             for x in 0..MOST_OUT {
                 if x >= spot.there[1] {
                     break;

@@ -6,10 +6,12 @@
 use super::lanes::Native;
 use super::lanes::{Pairs, V, Widened};
 use super::{Unit, bf16, rounded};
+use crate::exec::cpu::limits;
+use crate::exec::cpu::matmul::{Places, block};
+use crate::exec::cpu::share::{self, Part};
 #[cfg(target_arch = "x86_64")]
 use crate::exec::cpu::simd::{Avx2, Avx512};
 use crate::exec::cpu::simd::{Isa, Portable, Simd};
-use crate::exec::cpu::{limits, matmul::Places};
 use crate::models::graph::Activation;
 
 /// Weights in the order in which the kernel reads them: panels of two vectors of filters; in a panel, for each kernel row and pair of values, a
@@ -50,40 +52,44 @@ impl Packed {
         Self { unit, filters, rows, depth, values, bias: padded_bias }
     }
 
-    /// `output[outs[p] + f] = activation(bias[f] + Σ weight[f, y, i] · input[starts[p] + y · row + i] + added[adds[p] + f])`, rounded to bf16.
+    /// `output[outs[p] + f] = activation(bias[f] + Σ weight[f, y, i] · input[starts[p] + y · row + i] + added[adds[p] + f])`, rounded to bf16,
+    /// computed by `threads` of the pool that this is called on.
     ///
-    /// Panics when a place lies outside its slice.
+    /// Panics when a place lies outside its slice, or when several threads would write one output.
     pub fn run(
         &self,
+        threads: usize,
         places: &Places,
         input: &[bf16],
         added: &[bf16],
         activation: Option<Activation>,
         output: &mut [bf16],
     ) {
-        let within = |all: &[u32], span: usize, len: usize| all.iter().all(|&at| at as usize + span <= len);
-        let span = (self.rows - 1) * places.row + self.depth;
-        assert!(within(places.starts, span, input.len()), "a window lies outside the input");
-        assert!(within(places.outs, self.filters, output.len()), "a position lies outside the output");
-        assert!(places.outs.len() == places.starts.len(), "as many outputs as windows");
-        if let Some(adds) = places.adds {
-            assert!(adds.len() == places.outs.len() && within(adds, self.filters, added.len()), "nothing to add");
+        places.check(self.filters, (self.rows - 1) * places.row + self.depth, [input.len(), added.len(), output.len()]);
+        if threads > 1 {
+            share::assert_apart(places.outs, self.filters);
         }
         let (input, added, output) = (input.as_ptr(), added.as_ptr(), output.as_mut_ptr());
         let work = Work { packed: self, places, input, added, output, limits: limits(activation) };
-        // SAFETY: the instruction set was detected; every window, output and addend lies within its slice, as asserted, and the output is
-        // borrowed alone.
-        unsafe {
-            match self.unit {
-                #[cfg(target_arch = "x86_64")]
-                Unit::Native => run_native(&work),
-                #[cfg(target_arch = "x86_64")]
-                Unit::Widened(Isa::Avx512) => run_avx512(&work),
-                #[cfg(target_arch = "x86_64")]
-                Unit::Widened(Isa::Avx2) => run_avx2(&work),
-                Unit::Widened(Isa::Portable) => blocks::<Widened<Portable>>(&work),
+        let tile = [self.unit.isa().rows(), 2 * self.unit.lanes()];
+        share::share(threads, |i| {
+            // all of it: a closure takes what it names by field
+            let work = &work;
+            let part = Part::of(i, threads, [places.outs.len(), self.filters], tile);
+            // SAFETY: the instruction set was detected; every window, output and addend lies within its slice, as asserted; the output is
+            // borrowed alone, and no two parts write one value of it.
+            unsafe {
+                match self.unit {
+                    #[cfg(target_arch = "x86_64")]
+                    Unit::Native => run_native(work, part),
+                    #[cfg(target_arch = "x86_64")]
+                    Unit::Widened(Isa::Avx512) => run_avx512(work, part),
+                    #[cfg(target_arch = "x86_64")]
+                    Unit::Widened(Isa::Avx2) => run_avx2(work, part),
+                    Unit::Widened(Isa::Portable) => blocks::<Widened<Portable>>(work, part),
+                }
             }
-        }
+        });
     }
 }
 
@@ -97,49 +103,41 @@ struct Work<'a> {
     limits: [f32; 2],
 }
 
+// SAFETY: input and addends are only read; what is written is divided among the threads, see `run`.
+unsafe impl Sync for Work<'_> {}
+
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
-unsafe fn run_native(work: &Work) {
+unsafe fn run_native(work: &Work, part: Part) {
     // SAFETY: as the caller's.
-    unsafe { blocks::<Native>(work) }
+    unsafe { blocks::<Native>(work, part) }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
-unsafe fn run_avx512(work: &Work) {
+unsafe fn run_avx512(work: &Work, part: Part) {
     // SAFETY: as the caller's.
-    unsafe { blocks::<Widened<Avx512>>(work) }
+    unsafe { blocks::<Widened<Avx512>>(work, part) }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-unsafe fn run_avx2(work: &Work) {
+unsafe fn run_avx2(work: &Work, part: Part) {
     // SAFETY: as the caller's.
-    unsafe { blocks::<Widened<Avx2>>(work) }
-}
-
-/// Positions in the block that begins with `starts`: whole tiles of `rows`, as many as see an input that stays in the second cache, but enough
-/// of them to use each weight a few times.
-fn block(starts: &[u32], rows: usize) -> usize {
-    const NEAR: u32 = (512 << 10) / size_of::<bf16>() as u32;
-    const ENOUGH: usize = 4;
-    let near = |tile: &usize| starts[rows * tile].abs_diff(starts[0]) <= NEAR;
-    let tiles = (1..starts.len().div_ceil(rows)).take_while(|tile| *tile < ENOUGH || near(tile)).count() + 1;
-    starts.len().min(tiles * rows)
+    unsafe { blocks::<Widened<Avx2>>(work, part) }
 }
 
 /// Block after block of positions; in a block panel after panel of filters, whose weights stay in the cache; in a panel tile after tile.
 #[inline(always)]
-unsafe fn blocks<D: Pairs>(work: &Work) {
-    let (rows, panel) = (D::S::ROWS, 2 * D::S::W);
-    let starts = work.places.starts;
-    let mut begin = 0;
-    while begin < starts.len() {
-        let end = begin + block(&starts[begin..], rows);
-        for first in (0..work.packed.filters).step_by(panel) {
+unsafe fn blocks<D: Pairs>(work: &Work, part: Part) {
+    let Part { positions, filters } = part;
+    let mut begin = positions.start;
+    while begin < positions.end {
+        let end = begin + block(&work.places.starts[begin..positions.end], D::S::ROWS, size_of::<bf16>());
+        for first in filters.clone().step_by(2 * D::S::W) {
             let mut at = begin;
             while at < end {
-                let n = rows.min(end - at);
+                let n = D::S::ROWS.min(end - at);
                 // SAFETY: as the caller's; `n` positions from `at` on are there, and at most `ROWS`.
                 unsafe { dispatch::<D>(work, first, at, n) };
                 at += n;

@@ -40,7 +40,7 @@ proptest! {
     #[test]
     fn every_unit_gives_the_bits_of_the_definition(
         rows in 1usize..4, depth in 1usize..70, filters in 1usize..70, positions in 1usize..40, gap in 0usize..5, sum in any::<bool>(),
-        relu6 in any::<bool>(), seed in any::<u32>(),
+        relu6 in any::<bool>(), threads in 2usize..5, seed in any::<u32>(),
     ) {
         let row = depth + gap;
         let input: Vec<bf16> = values(positions * (1 + gap) + rows * row, seed).iter().map(|&v| rounded(v)).collect();
@@ -57,7 +57,11 @@ proptest! {
         for unit in Unit::available() {
             let mark = bf16::from_f32(77.0);
             let mut output = vec![mark; positions * pitch];
-            Packed::new(unit, &weight, &bias, rows, depth).run(&places, &input, &added, activation, &mut output);
+            let packed = Packed::new(unit, &weight, &bias, rows, depth);
+            let mut shared = output.clone();
+            packed.run(1, &places, &input, &added, activation, &mut output);
+            packed.run(threads, &places, &input, &added, activation, &mut shared);
+            prop_assert!(shared.iter().zip(&output).all(|(a, b)| a.to_bits() == b.to_bits()), "{unit:?}: {threads} threads");
             for (p, sums) in sums.iter().enumerate() {
                 let at = outs[p] as usize;
                 for (f, &expected) in sums.iter().enumerate() {
@@ -111,7 +115,7 @@ fn what_is_not_a_number_stays_one_and_touches_no_neighbour() {
         let places = Places { starts: &[0, 7, 14], row: 0, outs: &[0, 20, 40], adds: None };
         let mut output = vec![bf16::ZERO; 60];
         let packed = Packed::new(unit, &[0.5; 20 * 7], &[0.0; 20], 1, 7);
-        packed.run(&places, &input, &[], Some(Activation::Relu6), &mut output);
+        packed.run(1, &places, &input, &[], Some(Activation::Relu6), &mut output);
         let nan = |range: std::ops::Range<usize>| output[range].iter().map(|v| v.is_nan()).collect::<Vec<_>>();
         assert_eq!(
             (nan(0..20), nan(20..40), nan(40..60)),

@@ -53,7 +53,7 @@ impl Network {
         if step.clears {
             (first..first + n).for_each(|p| to.clear_halo(&mut output[to.base(p)..]));
         }
-        let buffers = &scratch.buffers;
+        let (buffers, threads) = (&scratch.buffers, scratch.threads);
         let input = |i: usize, p: usize| {
             let map = &self.maps[step.inputs[i]];
             // the term of a concatenation that lies in the output already has nothing to give
@@ -65,7 +65,7 @@ impl Network {
                 let added = if adds.is_some() { input(1, first).1 } else { &[] };
                 let adds = adds.as_ref().map(|adds| &adds[..positions]);
                 let places = matmul::Places { starts: &starts[..positions], row: *row, outs: &outs[..positions], adds };
-                packed.run(&places, input(0, first).1, added, *activation, &mut output[to.base(first)..]);
+                packed.run(threads, &places, input(0, first).1, added, *activation, &mut output[to.base(first)..]);
             }
             Op::Winograd { packed, places, activation } => {
                 let places = winograd::Places { pictures: n, ..*places };
@@ -76,7 +76,7 @@ impl Network {
                         load(unit, map, values, &mut wide[p * map.picture()..]);
                     }
                 }
-                packed.run(&places, wide, more, *activation, out, &mut scratch.tiles);
+                packed.run(threads, &places, wide, more, *activation, out, &mut scratch.tiles);
                 for p in 0..n {
                     store(unit, to, &out[p * to.picture()..], &mut output[to.base(first + p)..]);
                 }
@@ -101,7 +101,7 @@ impl Network {
                         load(unit, map, values, wide);
                     }
                     let inputs: [&Aligned; 2] = [wide, more];
-                    one(op, |i| (&self.maps[step.inputs[i]], &inputs[i][..]), to, out);
+                    one(threads, op, |i| (&self.maps[step.inputs[i]], &inputs[i][..]), to, out);
                     store(unit, to, out, &mut output[to.base(p)..]);
                 }
             }

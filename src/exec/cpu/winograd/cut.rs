@@ -39,6 +39,13 @@ impl Grid {
         last.and_then(|last| last.checked_add(c)).is_some_and(|end| end <= len)
     }
 
+    /// True when no two of these pixels share a value.
+    pub(super) fn apart(&self, pictures: usize, [h, w]: [usize; 2], c: usize) -> bool {
+        let line = (w - 1) * self.pixel + c;
+        let map = (h - 1) * self.row + line;
+        (w == 1 || self.pixel >= c) && (h == 1 || self.row >= line) && (pictures == 1 || self.picture >= map)
+    }
+
     pub(super) fn at(&self, spot: &Spot) -> usize {
         self.start + spot.picture * self.picture + spot.at[0] * self.row + spot.at[1] * self.pixel
     }

@@ -65,11 +65,16 @@ impl Case {
 
     fn run(&self, isa: Isa, tile: Tile) -> Vec<f32> {
         let packed = Packed::new(isa, tile, &self.weight, &self.bias, self.c);
-        let mut output = self.output.clone();
-        // what was in the scratch must not matter
-        let mut scratch = vec![f32::NAN; packed.scratch_len(&self.places)];
-        packed.run(&self.places, &self.input, &self.added, self.activation, &mut output, &mut scratch);
-        output
+        let [one, three] = [1, 3].map(|threads| {
+            let mut output = self.output.clone();
+            // what was in the scratch must not matter
+            let mut scratch = vec![f32::NAN; packed.scratch_len(threads, &self.places)];
+            packed.run(threads, &self.places, &self.input, &self.added, self.activation, &mut output, &mut scratch);
+            output
+        });
+        let bits = |all: &[f32]| all.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+        assert_eq!(bits(&three), bits(&one), "three threads give other bits than one");
+        one
     }
 
     /// Positions of the output, and of what is added to it.
@@ -199,11 +204,11 @@ fn nothing_is_done_for_no_pictures_and_places_are_checked() {
         let mut output = case.output.clone();
         let (places, scratch) = (case.places, &mut vec![0.0; scratch]);
         std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            packed.run(&places, &case.input, &case.added, None, &mut output, scratch);
+            packed.run(1, &places, &case.input, &case.added, None, &mut output, scratch);
             output
         }))
     };
-    let scratch = packed.scratch_len(&case.places);
+    let scratch = packed.scratch_len(1, &case.places);
     assert!(run(&case, scratch).is_ok());
     assert!(run(&case, scratch - 1).is_err(), "the scratch is too short");
     for grid in 0..3 {
@@ -217,7 +222,7 @@ fn nothing_is_done_for_no_pictures_and_places_are_checked() {
         assert!(run(&wrong, scratch).is_err(), "{:?}", wrong.places);
     }
     case.places.pictures = 0;
-    assert_eq!(packed.scratch_len(&case.places), 0);
+    assert_eq!(packed.scratch_len(1, &case.places), 0);
     assert!(run(&case, 0).is_ok_and(|output| output == case.output));
 }
 
