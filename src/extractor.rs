@@ -92,6 +92,11 @@ impl Extractor {
         self.network.session()
     }
 
+    /// Buffers for so many threads that compute the layers of a picture together; the features are the same. At most eight do.
+    pub fn shared_session(&self, threads: usize) -> Session {
+        self.network.shared_session(threads.clamp(1, SHARING))
+    }
+
     /// The picture in `bytes`, whatever its format.
     pub fn decode(&self, bytes: &[u8]) -> Result<Decoded, Failure> {
         image::decode_for(&self.recipe, bytes, &self.decoding)
@@ -143,7 +148,7 @@ impl Extractor {
     ) -> Result<(), ExecError> {
         // thread `lane` takes every `threads`th batch, so results come in order by asking the threads in turn
         // threads beyond one a picture share its layers
-        let sharing = (threads / pictures.len().max(1)).clamp(1, SHARING);
+        let sharing = threads / pictures.len().max(1);
         let threads = threads.clamp(1, pictures.len().max(1));
         // few pictures had better keep all threads busy
         let size = self.micro_batch().min(pictures.len().div_ceil(threads)).max(1);
@@ -178,7 +183,7 @@ impl Extractor {
         finish: &impl Fn(&'a NamedFile, Vec<f32>) -> Result<T, Failure>,
         sender: &SyncSender<Vec<Result<T, Failure>>>,
     ) {
-        let mut session = self.network.shared_session(sharing);
+        let mut session = self.shared_session(sharing);
         for batch in batches {
             let results = batch.iter().zip(self.extract_batch(&mut session, batch));
             let finished = results.map(|(picture, features)| finish(picture, features?));

@@ -63,6 +63,7 @@ pub fn run(arguments: &BenchArgs) -> Result<(), Error> {
     let peak = together(threads, || peak::flops(isa, arguments.seconds.min(0.5))).iter().sum::<f64>();
     let extractor = Extractor::open(&backbone, &Device::cpu())?;
     let forward = forward(&extractor, threads, arguments.seconds)?;
+    let alone_ms = [alone(&extractor, 1, arguments.seconds)?, alone(&extractor, threads, arguments.seconds)?];
     let gflops = 2e-9 * backbone.macs() as f64 * forward;
     let files = arguments.images.as_deref().map(|path| files(&extractor, path, threads)).transpose()?;
     let steps = if arguments.layers { profile(&backbone, arguments.seconds)? } else { Vec::new() };
@@ -73,7 +74,7 @@ pub fn run(arguments: &BenchArgs) -> Result<(), Error> {
             .collect();
         let (decode, whole) = files.map_or((None, None), |[decode, whole]| (Some(decode), Some(whole)));
         print(&json!({"model": model.name, "source": row.source, "isa": format!("{isa:?}"), "threads": threads, "precision": backbone.precision, "peak_gflops": peak / 1e9,
-            "forward_images_per_s": forward, "gflops": gflops, "share_of_peak": gflops * 1e9 / peak, "decode_images_per_s": decode,
+            "forward_images_per_s": forward, "gflops": gflops, "share_of_peak": gflops * 1e9 / peak, "alone_ms": alone_ms, "decode_images_per_s": decode,
             "images_per_s": whole, "layers": layers}).to_string());
         return Ok(());
     }
@@ -83,6 +84,8 @@ pub fn run(arguments: &BenchArgs) -> Result<(), Error> {
         "  forward   {forward:.1} images/s, {gflops:.0} GFLOP/s as the definition counts them, {:.0} % of the peak",
         gflops * 1e11 / peak
     ));
+    let [one, all] = alone_ms;
+    print(&format!("  alone     {one:.1} ms a picture by one thread, {all:.1} ms by {threads} that share its layers"));
     if let Some([decode, whole]) = files {
         print(&format!("  decode    {decode:.1} images/s, with the recipe"));
         print(&format!("  together  {whole:.1} images/s from files to features"));
@@ -116,6 +119,21 @@ fn forward(extractor: &Extractor, threads: usize, seconds: f64) -> Result<f64, E
         Ok(pictures as f64 / start.elapsed().as_secs_f64())
     });
     results.into_iter().sum()
+}
+
+/// Milliseconds of the network for one picture, its layers shared by `threads`: the median.
+fn alone(extractor: &Extractor, threads: usize, seconds: f64) -> Result<f64, Error> {
+    let input = noise(extractor.input_len());
+    let mut session = extractor.shared_session(threads);
+    extractor.forward(&mut session, &input, 1)?;
+    let (start, mut times) = (Instant::now(), Vec::new());
+    while times.is_empty() || start.elapsed().as_secs_f64() < seconds.min(1.0) {
+        let begin = Instant::now();
+        extractor.forward(&mut session, &input, 1)?;
+        times.push(begin.elapsed().as_secs_f64() * 1e3);
+    }
+    times.sort_by(f64::total_cmp);
+    Ok(times[times.len() / 2])
 }
 
 /// Pictures a second that are decoded and prepared, and that go the whole way.
