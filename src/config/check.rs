@@ -4,9 +4,8 @@ use std::path::Path;
 
 use globset::Glob;
 
-use super::pipeline::{
-    Extract, Input, Label, LimitPerClass, Output, Pipeline, Reduce, Scale, Score, Select, Split, Weights,
-};
+use super::output::Output;
+use super::pipeline::{Extract, Input, Label, LimitPerClass, Pipeline, Reduce, Scale, Score, Select, Split, Weights};
 use super::runtime::Runtime;
 use super::source::Source;
 use super::{ConfigError, VERSION, raw};

@@ -8,7 +8,8 @@ use serde::forward_to_deserialize_any;
 
 use super::error::{list, suggest};
 use super::image::Image;
-use super::pipeline::{Extract, Output, Pca, Reduce, Report, Select, Svd};
+use super::output::Output;
+use super::pipeline::{Extract, Pca, Reduce, Report, Select, Svd};
 use super::raw;
 use super::runtime::Runtime;
 use super::train::{Knn, Logistic, Mlp, Train};

@@ -10,6 +10,7 @@ mod error;
 mod forms;
 mod image;
 mod keys;
+mod output;
 mod pipeline;
 mod raw;
 mod runtime;
@@ -25,9 +26,10 @@ use std::path::Path;
 pub use self::image::Image;
 pub use error::{ConfigError, suggest};
 pub use forms::UnknownDevice;
+pub use output::{Layout, Output};
 pub use pipeline::{
-    Channels, Components, Extract, Features, Input, Label, Layout, LimitPerClass, Output, Pca, Pipeline, Precision,
-    Reduce, Report, Scale, Score, Select, Split, Svd, Weights,
+    Channels, Components, Extract, Features, Input, Label, LimitPerClass, Pca, Pipeline, Precision, Reduce, Report,
+    Scale, Score, Select, Split, Svd, Weights,
 };
 pub use runtime::{Device, Runtime};
 pub use schema::schema;

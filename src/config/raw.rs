@@ -10,7 +10,8 @@ use serde::Deserialize;
 
 use super::forms::present;
 use super::image::Image;
-use super::pipeline::{Extract, Label, LimitPerClass, Output, Reduce, Report, Select};
+use super::output::Output;
+use super::pipeline::{Extract, Label, LimitPerClass, Reduce, Report, Select};
 use super::runtime::Runtime;
 use super::schema;
 use super::train::Train;
