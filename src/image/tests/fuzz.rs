@@ -4,9 +4,12 @@
 //!
 //!     FUZZ_SECONDS=3600 cargo test --release --lib image::tests::fuzz -- --ignored --nocapture
 //!
+//! `FUZZ_FORMAT=avif` takes files of this format alone, `FUZZ_FIRST=N` begins with the changes of number N.
+//!
 //! A file that breaks the rules is written to the folder for temporary files, and named.
 
 use super::*;
+use crate::image::recognise::recognise;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::time::{Duration, Instant};
@@ -136,7 +139,12 @@ fn a_palette_that_is_cut_is_an_error() {
 fn for_as_long_as_wanted() {
     let seconds = std::env::var("FUZZ_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(60);
     let first = std::env::var("FUZZ_FIRST").ok().and_then(|text| text.parse().ok()).unwrap_or(1_000_000);
-    let (corpus, start) = (corpus(), Instant::now());
+    let (mut corpus, start) = (corpus(), Instant::now());
+    if let Ok(format) = std::env::var("FUZZ_FORMAT") {
+        let wanted = |bytes: &[u8]| recognise(bytes).is_ok_and(|f| f.extensions_str().contains(&format.as_str()));
+        corpus.retain(|bytes| wanted(bytes));
+        assert!(!corpus.is_empty(), "no file of the format {format}");
+    }
     let (mut number, mut pictures, mut longest) = (first, 0u64, Duration::ZERO);
     while start.elapsed() < Duration::from_secs(seconds) {
         let before = Instant::now();
