@@ -72,10 +72,10 @@ pub fn run(arguments: &BenchArgs) -> Result<(), Error> {
             .iter()
             .map(|s| json!({"layer": s.layer, "kernel": s.kernel, "macs": s.macs, "ms": s.seconds * 1e3}))
             .collect();
-        let (decode, whole) = files.map_or((None, None), |[decode, whole]| (Some(decode), Some(whole)));
+        let [decode, prepare, whole] = files.map_or([None; 3], |rates| rates.map(Some));
         print(&json!({"model": model.name, "source": row.source, "isa": format!("{isa:?}"), "threads": threads, "precision": backbone.precision, "peak_gflops": peak / 1e9,
             "forward_images_per_s": forward, "gflops": gflops, "share_of_peak": gflops * 1e9 / peak, "alone_ms": alone_ms, "decode_images_per_s": decode,
-            "images_per_s": whole, "layers": layers}).to_string());
+            "prepare_images_per_s": prepare, "images_per_s": whole, "layers": layers}).to_string());
         return Ok(());
     }
     print(&format!("{} after {}, {isa:?}, {threads} threads, {}", model.title, row.source, backbone.precision.word()));
@@ -86,8 +86,8 @@ pub fn run(arguments: &BenchArgs) -> Result<(), Error> {
     ));
     let [one, all] = alone_ms;
     print(&format!("  alone     {one:.1} ms a picture by one thread, {all:.1} ms by {threads} that share its layers"));
-    if let Some([decode, whole]) = files {
-        print(&format!("  decode    {decode:.1} images/s, with the recipe"));
+    if let Some([decode, prepare, whole]) = files {
+        print(&format!("  decode    {decode:.1} images/s; {prepare:.1} with the recipe"));
         print(&format!("  together  {whole:.1} images/s from files to features"));
     }
     if !steps.is_empty() {
@@ -136,13 +136,13 @@ fn alone(extractor: &Extractor, threads: usize, seconds: f64) -> Result<f64, Err
     Ok(times[times.len() / 2])
 }
 
-/// Pictures a second that are decoded and prepared, and that go the whole way.
-fn files(extractor: &Extractor, path: &std::path::Path, threads: usize) -> Result<[f64; 2], Error> {
+/// Pictures a second that are decoded, that are prepared, too, and that go the whole way.
+fn files(extractor: &Extractor, path: &std::path::Path, threads: usize) -> Result<[f64; 3], Error> {
     let pictures: Vec<PathBuf> = named(path)?.into_iter().filter_map(|picture| picture.location.ok()).collect();
     if pictures.is_empty() {
         return Err(ChainError::NoPictures(path.display().to_string()).into());
     }
-    let rate = |forward: bool| -> Result<f64, Error> {
+    let rate = |prepare: bool, forward: bool| -> Result<f64, Error> {
         let start = Instant::now();
         let lanes = std::sync::atomic::AtomicUsize::new(0);
         let counts = together(threads, || {
@@ -154,22 +154,24 @@ fn files(extractor: &Extractor, path: &std::path::Path, threads: usize) -> Resul
                 for path in chunk {
                     let image = std::fs::read(path).ok().and_then(|bytes| extractor.decode(&bytes).ok());
                     let Some(image) = image else { continue };
+                    count += 1;
+                    if !prepare {
+                        continue;
+                    }
                     let at = input.len();
                     input.resize(at + extractor.input_len(), 0.0);
                     extractor.prepare(&image.image, &mut input[at..]);
                 }
-                let prepared = input.len() / extractor.input_len();
                 if forward {
-                    extractor.forward(&mut session, &input, prepared)?;
+                    extractor.forward(&mut session, &input, input.len() / extractor.input_len())?;
                 }
-                count += prepared;
             }
             Ok(count)
         });
         let counts = counts.into_iter().collect::<Result<Vec<usize>, Error>>()?;
         Ok(counts.iter().sum::<usize>() as f64 / start.elapsed().as_secs_f64())
     };
-    Ok([rate(false)?, rate(true)?])
+    Ok([rate(false, false)?, rate(true, false)?, rate(true, true)?])
 }
 
 /// The time of each step for one picture, on one thread.

@@ -212,6 +212,7 @@ impl Origin {
 mod tests {
     use super::*;
     use crate::models::{BuildOptions, find};
+    #[cfg(feature = "bundled")]
     use sha2::{Digest, Sha256};
 
     fn lite0() -> Graph {

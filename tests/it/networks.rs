@@ -190,8 +190,15 @@ fn a_short_benchmark_tells_speed_and_layers() {
     let run =
         call(&["bench", "--seconds", "0.1", "--layers", "--json", "--images", "data/fruits/Test/Banana"], dir).ok();
     let told: Value = serde_json::from_str(&run.stdout).expect("JSON");
-    for key in ["peak_gflops", "forward_images_per_s", "gflops", "share_of_peak", "decode_images_per_s", "images_per_s"]
-    {
+    for key in [
+        "peak_gflops",
+        "forward_images_per_s",
+        "gflops",
+        "share_of_peak",
+        "decode_images_per_s",
+        "prepare_images_per_s",
+        "images_per_s",
+    ] {
         assert!(told[key].as_f64().is_some_and(|v| v > 0.0), "{key}: {told}");
     }
     assert!(told["layers"].as_array().is_some_and(|layers| layers.len() > 40));

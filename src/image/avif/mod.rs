@@ -13,6 +13,7 @@ use colour::Planes;
 use container::{Container, Grid};
 use image::metadata::Orientation;
 use re_rav1d::dav1d::{Decoder, Picture, Settings};
+use std::cell::RefCell;
 
 /// A picture as the file has it: not turned, not put on a background.
 pub struct Decoded {
@@ -26,6 +27,15 @@ pub struct Decoded {
 
 /// Frames that the coded data of one item may have. Still pictures have one; layers of a progressive one are a few more.
 const MAX_FRAMES: usize = 8;
+
+/// A decoder that has decoded a frame of more pixels is not kept, nor what it holds.
+const MAX_KEPT_PIXELS: u64 = 1 << 24;
+
+thread_local! {
+    /// This thread's decoder, between frames, and its limit of pixels. A decoder begins with aligned blocks of a quarter of a megabyte, whose
+    /// places glibc does not find again: with one for each frame, some kilobytes are lost with every file.
+    static DECODER: RefCell<Option<(u32, Decoder)>> = const { RefCell::new(None) };
+}
 
 /// Decodes the still picture of a file.
 pub fn decode(bytes: &[u8], max_pixels: u64) -> Result<Decoded, DecodeError> {
@@ -94,14 +104,30 @@ fn frame(data: Vec<u8>, max_pixels: u64) -> Result<Picture, DecodeError> {
     if data.is_empty() {
         return Err(corrupt("an item without data"));
     }
+    // 0 stands for no limit
+    let limit = u32::try_from(max_pixels).unwrap_or(u32::MAX).max(1);
+    // taken: one that panics is gone
+    let kept = DECODER.take().filter(|(of, _)| *of == limit);
+    let mut decoder = kept.map_or_else(|| new_decoder(limit), |(_, decoder)| Ok(decoder))?;
+    let picture = first_picture(&mut decoder, data);
+    let pixels = picture.as_ref().map_or(0, |picture| u64::from(picture.width()) * u64::from(picture.height()));
+    if pixels <= MAX_KEPT_PIXELS {
+        decoder.flush();
+        DECODER.set(Some((limit, decoder)));
+    }
+    picture
+}
+
+fn new_decoder(limit: u32) -> Result<Decoder, DecodeError> {
     let mut settings = Settings::new();
     settings.set_n_threads(1);
     settings.set_max_frame_delay(1);
-    // 0 stands for no limit
-    settings.set_frame_size_limit(u32::try_from(max_pixels).unwrap_or(u32::MAX).max(1));
+    settings.set_frame_size_limit(limit);
     settings.set_all_layers(false);
-    let refused = |error| corrupt(format!("its AV1 data cannot be decoded ({error})"));
-    let mut decoder = Decoder::with_settings(&settings).map_err(refused)?;
+    Decoder::with_settings(&settings).map_err(refused)
+}
+
+fn first_picture(decoder: &mut Decoder, data: Vec<u8>) -> Result<Picture, DecodeError> {
     match decoder.send_data(data, None, None, None) {
         Err(error) if !error.is_again() => return Err(refused(error)),
         _ => {}
@@ -110,6 +136,10 @@ fn frame(data: Vec<u8>, max_pixels: u64) -> Result<Picture, DecodeError> {
         true => corrupt("its AV1 data hold no picture"),
         false => refused(error),
     })
+}
+
+fn refused(error: re_rav1d::dav1d::Error) -> DecodeError {
+    corrupt(format!("its AV1 data cannot be decoded ({error})"))
 }
 
 /// How many frames a sequence of OBUs begins (AV1, 5.3 and 6.2.1): a decoder would go through all of them that are not shown.

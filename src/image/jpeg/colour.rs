@@ -10,7 +10,8 @@ const CR_RED: i32 = 91_881;
 const CB_GREEN: i32 = -22_554;
 const CR_GREEN: i32 = -46_802;
 const CB_BLUE: i32 = 116_130;
-const HALF: i32 = 1 << 15;
+const ONE: i32 = 1 << 16;
+const HALF: i32 = ONE / 2;
 
 /// One row of pixels into `out` (three bytes each), of as many rows of samples as the colours have components, as long as the row.
 #[inline(always)]
@@ -48,16 +49,12 @@ fn ycc(y: &[u8], cb: &[u8], cr: &[u8], pixels: &mut [[u8; 3]]) {
     let (cb, cb_rest) = cb.as_chunks::<BLOCK>();
     let (cr, cr_rest) = cr.as_chunks::<BLOCK>();
     for (out, ((y, cb), cr)) in blocks.iter_mut().zip(y.iter().zip(cb).zip(cr)) {
-        let mut words = [0; BLOCK];
+        let [mut r, mut g, mut b] = [[0; BLOCK]; 3];
         for i in 0..BLOCK {
-            let [r, g, b] = ycc_to_rgb(y[i], cb[i], cr[i]);
-            words[i] = u32::from(r) | u32::from(g) << 8 | u32::from(b) << 16;
+            [r[i], g[i], b[i]] = ycc_to_rgb(y[i], cb[i], cr[i]);
         }
-        // four pixels are twelve bytes: written one by one they would take longer than all the rest
-        for (out, words) in out.as_flattened_mut().as_chunks_mut::<12>().0.iter_mut().zip(words.as_chunks::<4>().0) {
-            let [a, b, c, d] = words.map(u128::from);
-            let [bytes @ .., _, _, _, _] = (a | b << 24 | c << 48 | d << 72).to_le_bytes();
-            *out = bytes;
+        for (pixel, ((r, g), b)) in out.iter_mut().zip(r.iter().zip(&g).zip(&b)) {
+            *pixel = [*r, *g, *b];
         }
     }
     for (out, ((y, cb), cr)) in rest.iter_mut().zip(y_rest.iter().zip(cb_rest).zip(cr_rest)) {
@@ -65,12 +62,17 @@ fn ycc(y: &[u8], cb: &[u8], cr: &[u8], pixels: &mut [[u8; 3]]) {
     }
 }
 
+/// In sixteen bits where they have room, which doubles what a register holds: of factors that are too large for it, the whole part is left
+/// out and added again.
 #[inline(always)]
 fn ycc_to_rgb(y: u8, cb: u8, cr: u8) -> [u8; 3] {
-    let (y, cb, cr) = (i32::from(y), i32::from(cb) - 128, i32::from(cr) - 128);
-    let red = y + ((CR_RED * cr + HALF) >> 16);
-    let green = y + ((CB_GREEN * cb + CR_GREEN * cr + HALF) >> 16);
-    let blue = y + ((CB_BLUE * cb + HALF) >> 16);
+    let (y, cb, cr) = (i16::from(y), i16::from(cb) - 128, i16::from(cr) - 128);
+    // half of a product by a fraction is rounded in the last bit
+    let rounded = |double: i16, fraction: i32| (((i32::from(double) * fraction) >> 16) as i16 + 1) >> 1;
+    let red = y + cr + rounded(cr * 2, CR_RED - ONE);
+    let blue = y + cb * 2 + rounded(cb * 2, CB_BLUE - ONE * 2);
+    let green = CB_GREEN * i32::from(cb) + (CR_GREEN + ONE) * i32::from(cr) + HALF;
+    let green = y - cr + (green >> 16) as i16;
     [red, green, blue].map(|v| v.clamp(0, 255) as u8)
 }
 
@@ -88,6 +90,18 @@ fn print_to_rgb(inks: [u8; 3], black: u8) -> [u8; 3] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sixteen_bits_give_what_the_factors_say() {
+        for (cb, cr) in (0..=255).flat_map(|cb| (0..=255).map(move |cr| (cb, cr))) {
+            let (b, r) = (i32::from(cb) - 128, i32::from(cr) - 128);
+            let offsets = [CR_RED * r, CB_GREEN * b + CR_GREEN * r, CB_BLUE * b].map(|v| (v + HALF) >> 16);
+            for y in [0, 1, 77, 128, 200, 255] {
+                let expected = offsets.map(|v| (i32::from(y) + v).clamp(0, 255) as u8);
+                assert_eq!(ycc_to_rgb(y, cb, cr), expected, "{y} {cb} {cr}");
+            }
+        }
+    }
 
     #[test]
     fn rows_of_any_length_are_converted_pixel_by_pixel() {

@@ -5,6 +5,8 @@ use super::{DecodeError, corrupt};
 
 /// Codes of up to so many bits are decoded by one look into a table.
 const LOOKUP: usize = 10;
+/// Of longer codes, those in so many of the last 65,536 possible beginnings are decoded by a second one.
+const LONG: usize = 512;
 
 /// A code's length and symbol, in two bytes: the tables share the nearest cache with the coefficients.
 #[derive(Clone, Copy)]
@@ -42,6 +44,9 @@ impl Entry {
 pub struct Huffman {
     /// By the next [`LOOKUP`] bits.
     lookup: [Entry; 1 << LOOKUP],
+    /// By the next 16 bits less where the codes of [`LOOKUP`] bits end: longer codes. They begin with ones, so this is nearly always all of
+    /// them.
+    long: [Entry; LONG],
     /// For each length of code: where the codes of this length end, moved to the upper end of 16 bits.
     ends: [u32; 17],
     /// For each length: what is to be added to a code to give the place of its symbol, modulo 2^32.
@@ -55,6 +60,7 @@ impl Huffman {
     pub fn new(counts: &[u8; 16], symbols: &[u8]) -> Result<Box<Self>, DecodeError> {
         let mut table = Box::new(Self {
             lookup: [Entry::NONE; 1 << LOOKUP],
+            long: [Entry::NONE; LONG],
             ends: [0; 17],
             offsets: [0; 17],
             symbols: [0; 256],
@@ -69,6 +75,10 @@ impl Huffman {
                     let from = (code as usize) << (LOOKUP - length);
                     let places = table.lookup.get_mut(from..from + (1 << (LOOKUP - length)));
                     places.ok_or_else(bad_code_lengths)?.fill(Entry::new(length, *symbol));
+                } else {
+                    let from = ((code as usize) << (16 - length)) - table.ends[LOOKUP] as usize;
+                    let places = table.long.iter_mut().skip(from).take(1 << (16 - length));
+                    places.for_each(|place| *place = Entry::new(length, *symbol));
                 }
                 code += 1;
             }
@@ -94,10 +104,19 @@ impl Huffman {
         if entry.0 == 0 { self.long_entry(buffer) } else { entry }
     }
 
-    #[cold]
-    #[inline(never)]
+    #[inline(always)]
     fn long_entry(&self, buffer: u64) -> Entry {
         let next = (buffer >> 48) as u32;
+        match self.long.get(next.wrapping_sub(self.ends[LOOKUP]) as usize) {
+            Some(entry) if entry.0 != 0 => *entry,
+            _ => self.searched(next),
+        }
+    }
+
+    /// The entry for the code that the 16 bits `next` begin with, by its length.
+    #[cold]
+    #[inline(never)]
+    fn searched(&self, next: u32) -> Entry {
         let Some(length) = (LOOKUP + 1..=16).find(|length| next < self.ends[*length]) else { return Entry::NONE };
         let place = (next >> (16 - length)).wrapping_add(self.offsets[length]);
         Entry::new(length, self.symbols[place as usize & 255])

@@ -9,8 +9,6 @@
 //! [`LANES`] blocks are transformed at a time, one in each lane of the vectors that the compiler makes of the inner loops: so nothing has to
 //! be moved between lanes before the samples are done. Where no block of a group has high frequencies, what would be zero is left out.
 
-use crate::image::passes::transpose;
-
 /// Bits behind the point: of the constants, and of values between the two passes.
 pub(super) const CONSTANT_BITS: u32 = 13;
 pub(super) const BETWEEN_BITS: u32 = 2;
@@ -77,26 +75,26 @@ impl Group {
     }
 }
 
-/// The samples of a group: a word for each row of eight, the first block in the lowest byte.
+/// The samples of a group, as they stand in the picture.
+#[repr(align(64))]
 pub struct Samples {
-    /// By the block and the row.
-    words: [[u64; 8]; 8],
+    /// Rows, in each of them eight samples of each block.
+    rows: [[u8; 8 * LANES]; 8],
 }
 
 impl Samples {
-    pub const EMPTY: Self = Self { words: [[0; 8]; 8] };
+    pub const EMPTY: Self = Self { rows: [[0; 8 * LANES]; 8] };
 
-    /// Puts a sample that is empty: `value` is its distance from the middle of the range.
+    /// Puts a sample: `value` is its distance from the middle of the range.
     #[inline(always)]
     pub fn set(&mut self, lane: usize, y: usize, x: usize, value: i32) {
-        let level = (value.clamp(-128, 127) + 128) as u64;
-        self.words[lane % 8][y % 8] |= level << (x % 8 * 8);
+        self.rows[y % 8][lane % LANES * 8 + x % 8] = (value.clamp(-128, 127) + 128) as u8;
     }
 
-    /// The row `y` of the block `lane`, from left to right.
+    /// The row `y` of all blocks.
     #[inline(always)]
-    pub fn row(&self, lane: usize, y: usize) -> [u8; 8] {
-        self.words[lane % 8][y % 8].to_le_bytes()
+    pub fn row(&self, y: usize) -> &[u8; 8 * LANES] {
+        &self.rows[y % 8]
     }
 }
 
@@ -111,15 +109,14 @@ pub fn idct(group: &Group, steps: &[i16; 64]) -> Samples {
 
 #[inline(always)]
 fn transformed(group: &Group, steps: &[i16; 64]) -> Samples {
-    let mut words = match group.extent {
+    let rows = match group.extent {
         0 => flat(&group.values[0], steps[0]),
         // the first row; the upper left quarter
         1..=7 => passes::<1, 8>(&group.values, steps),
         places if places & 0o44 == 0 => passes::<4, 4>(&group.values, steps),
         _ => passes::<8, 8>(&group.values, steps),
     };
-    transpose(&mut words);
-    Samples { words }
+    Samples { rows }
 }
 
 /// Whether the first row holds what has no room for [`BETWEEN_BITS`] more. Then it matters whether a block has other rows: in libjpeg-turbo's
@@ -141,8 +138,8 @@ fn has_extremes(group: &Group, steps: &[i16; 64]) -> bool {
 #[cold]
 #[inline(never)]
 fn block_by_block(group: &Group, steps: &[i16; 64]) -> Samples {
-    let mut words = [[0; 8]; 8];
-    for (lane, words) in words.iter_mut().enumerate() {
+    let mut samples = Samples::EMPTY;
+    for lane in 0..LANES {
         let mut alone = Group::ZERO;
         for (place, values) in (0..).zip(&group.values) {
             if values[lane] != 0 {
@@ -150,17 +147,22 @@ fn block_by_block(group: &Group, steps: &[i16; 64]) -> Samples {
                 alone.include(place);
             }
         }
-        *words = transformed(&alone, steps).words[lane];
+        for (row, alone) in samples.rows.iter_mut().zip(transformed(&alone, steps).rows) {
+            row[lane * 8..lane * 8 + 8].copy_from_slice(&alone[lane * 8..lane * 8 + 8]);
+        }
     }
-    Samples { words }
+    samples
 }
 
 /// A row of a block's columns, a block in each lane.
 type Columns = [[i16; LANES]; 8];
 
-/// The transform of blocks that have something only in the first `ROWS` and `COLUMNS`: by column, row and block.
+/// The transform of blocks that have something only in the first `ROWS` and `COLUMNS`: rows of samples.
 #[inline(always)]
-fn passes<const ROWS: usize, const COLUMNS: usize>(values: &[[i16; LANES]; 64], steps: &[i16; 64]) -> [[u64; 8]; 8] {
+fn passes<const ROWS: usize, const COLUMNS: usize>(
+    values: &[[i16; LANES]; 64],
+    steps: &[i16; 64],
+) -> [[u8; 8 * LANES]; 8] {
     let mut between: [Columns; 8] = [[[0; LANES]; 8]; 8];
     for column in 0..COLUMNS {
         let mut x = [[0; LANES]; 8];
@@ -177,31 +179,55 @@ fn passes<const ROWS: usize, const COLUMNS: usize>(values: &[[i16; LANES]; 64], 
             row[column] = y;
         }
     }
-    let mut words = [[0; 8]; 8];
-    for (row, x) in between.iter().enumerate() {
-        let y = transform::<{ CONSTANT_BITS + BETWEEN_BITS + 3 }, COLUMNS>(x);
-        for (words, y) in words.iter_mut().zip(&y) {
-            words[row] = to_word(y);
-        }
+    let mut rows = [[0; 8 * LANES]; 8];
+    for (row, x) in rows.iter_mut().zip(&between) {
+        *row = to_row(&transform::<{ CONSTANT_BITS + BETWEEN_BITS + 3 }, COLUMNS>(x));
     }
-    words
+    rows
 }
 
 /// The same of blocks that have no coefficient but the first.
 #[inline(always)]
-fn flat(values: &[i16; LANES], step: i16) -> [[u64; 8]; 8] {
+fn flat(values: &[i16; LANES], step: i16) -> [[u8; 8 * LANES]; 8] {
     const DOWN: u32 = BETWEEN_BITS + 3;
     let value = values.map(|v| {
         let between = i32::from(v.wrapping_mul(step) << BETWEEN_BITS);
         ((between + (1 << (DOWN - 1))) >> DOWN) as i16
     });
-    [[to_word(&value); 8]; 8]
+    [to_row(&[value; 8]); 8]
 }
 
-/// A sample of each block, the first one in the lowest byte.
+/// The samples of a row, block after block.
 #[inline(always)]
-fn to_word(values: &[i16; LANES]) -> u64 {
-    u64::from_le_bytes(values.map(|v| (v.clamp(-128, 127) + 128) as u8))
+fn to_row(columns: &Columns) -> [u8; 8 * LANES] {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(sse2) = pulp::core_arch::x86::Sse2::try_new() {
+        return zipped(sse2, columns);
+    }
+    one_by_one(columns)
+}
+
+#[inline(always)]
+fn one_by_one(columns: &Columns) -> [u8; 8 * LANES] {
+    let sample = |v: i16| (v.clamp(-128, 127) + 128) as u8;
+    std::array::from_fn(|i| sample(columns[i % 8][i / 8]))
+}
+
+/// The same by instructions which every x86-64 has. The compiler does not find them: it moves the samples one by one.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn zipped(sse2: pulp::core_arch::x86::Sse2, columns: &Columns) -> [u8; 8 * LANES] {
+    use std::arch::x86_64::__m128i;
+    // two columns in a vector, narrowed with saturation
+    let pair = |i: usize| sse2._mm_packs_epi16(bytemuck::cast(columns[i]), bytemuck::cast(columns[i + 4]));
+    let zip = |a: __m128i, b: __m128i| [sse2._mm_unpacklo_epi8(a, b), sse2._mm_unpackhi_epi8(a, b)];
+    let ([c01, c45], [c23, c67]) = (zip(pair(0), pair(1)), zip(pair(2), pair(3)));
+    let zip = |a: __m128i, b: __m128i| [sse2._mm_unpacklo_epi16(a, b), sse2._mm_unpackhi_epi16(a, b)];
+    let ([left_0, left_4], [right_0, right_4]) = (zip(c01, c23), zip(c45, c67));
+    let zip = |a: __m128i, b: __m128i| [sse2._mm_unpacklo_epi32(a, b), sse2._mm_unpackhi_epi32(a, b)];
+    let ([b01, b23], [b45, b67]) = (zip(left_0, right_0), zip(left_4, right_4));
+    let up = |blocks: __m128i| sse2._mm_xor_si128(blocks, sse2._mm_set1_epi8(-128));
+    bytemuck::cast([up(b01), up(b23), up(b45), up(b67)])
 }
 
 /// One pass: the transform of eight values of which only the first `COUNT` are not zero, in each lane; the results are rounded, and lose
@@ -291,12 +317,20 @@ mod tests {
                 let samples = idct(&group(&blocks), &[1; 64]);
                 for (lane, block) in blocks.iter().enumerate() {
                     for (i, exact) in exact(block).iter().enumerate() {
-                        let sample = samples.row(lane, i / 8)[i % 8];
+                        let sample = samples.row(i / 8)[lane * 8 + i % 8];
                         let error = (f64::from(sample) - exact.clamp(0.0, 255.0)).abs();
                         assert!(error < 0.6, "{sample} for {exact} at {i} of block {lane}, {rows} x {columns}");
                     }
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_row_is_the_same_by_every_instruction() {
+        for spread in [1, 3, 500] {
+            let columns = std::array::from_fn(|x| std::array::from_fn(|lane| ((x * 8 + lane) as i16 - 30) * spread));
+            assert_eq!(to_row(&columns), one_by_one(&columns));
         }
     }
 
@@ -308,8 +342,8 @@ mod tests {
                 let whole = Group { extent: 63, ..group.clone() };
                 let steps = [step; 64];
                 assert_eq!(
-                    transformed(&group, &steps).words,
-                    transformed(&whole, &steps).words,
+                    transformed(&group, &steps).rows,
+                    transformed(&whole, &steps).rows,
                     "{rows} x {columns}, {step}"
                 );
             }
@@ -328,7 +362,10 @@ mod tests {
                 let mut alone = [[0; 64]; LANES];
                 alone[lane] = *block;
                 let alone = idct(&group(&alone), &steps);
-                assert_eq!(together.words[lane], alone.words[lane], "block {lane}, steps of {step}");
+                for (together, alone) in together.rows.iter().zip(alone.rows) {
+                    let block = lane * 8..lane * 8 + 8;
+                    assert_eq!(together[block.clone()], alone[block], "block {lane}, steps of {step}");
+                }
             }
         }
     }

@@ -84,20 +84,12 @@ impl<'a> Segments<'a> {
     /// do, too.
     pub fn entropy(&mut self, data: &mut EntropyData, pad: bool) -> Result<(), DecodeError> {
         data.bytes.clear();
+        data.bytes.reserve(self.bytes.len() - self.at);
         data.restarts.clear();
         data.cut = false;
         loop {
             let rest = &self.bytes[self.at..];
-            let clear = distance_to_ff(rest).filter(|&clear| clear + 1 < rest.len());
-            if clear.is_none() && pad {
-                // a last 0xff would be half of a marker
-                data.bytes.extend_from_slice(rest.strip_suffix(&[0xff]).unwrap_or(rest));
-                data.cut = true;
-                self.at = self.bytes.len();
-                return Ok(());
-            }
-            let clear = clear.ok_or_else(truncated)?;
-            data.bytes.extend_from_slice(&rest[..clear]);
+            let clear = copy_to_ff(rest, &mut data.bytes);
             self.at += clear;
             match rest.get(clear + 1) {
                 Some(0) => {
@@ -111,6 +103,12 @@ impl<'a> Segments<'a> {
                 // fill bytes
                 Some(0xff) => self.at += 1,
                 Some(_) => return Ok(()),
+                // a last 0xff is half of a marker
+                None if pad => {
+                    data.cut = true;
+                    self.at = self.bytes.len();
+                    return Ok(());
+                }
                 None => return Err(truncated()),
             }
         }
@@ -136,9 +134,42 @@ pub struct Restart {
     pub number: u8,
 }
 
-/// Where the first 0xff is; sixteen bytes are looked at in one step.
-fn distance_to_ff(bytes: &[u8]) -> Option<usize> {
-    let (chunks, _) = bytes.as_chunks::<16>();
-    let clear = chunks.iter().take_while(|c| !c.iter().fold(false, |found, b| found | (*b == 0xff))).count() * 16;
-    bytes[clear..].iter().position(|b| *b == 0xff).map(|p| clear + p)
+/// Appends to `out` what comes before the first 0xff, or everything, and gives its length. Whole words are copied, and what is too much is
+/// taken back: runs between two 0xff are short.
+fn copy_to_ff(bytes: &[u8], out: &mut Vec<u8>) -> usize {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    let (words, rest) = bytes.as_chunks::<8>();
+    for (i, word) in words.iter().enumerate() {
+        out.extend_from_slice(word);
+        // the upper bits of bytes that are 0xff, and perhaps of some after the first of them
+        let inverse = !u64::from_le_bytes(*word);
+        let found = inverse.wrapping_sub(ONES) & !inverse & (ONES << 7);
+        if found != 0 {
+            let clear = (found.trailing_zeros() / 8) as usize;
+            out.truncate(out.len() - (8 - clear));
+            return i * 8 + clear;
+        }
+    }
+    let clear = rest.iter().position(|b| *b == 0xff).unwrap_or(rest.len());
+    out.extend_from_slice(&rest[..clear]);
+    words.len() * 8 + clear
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_copied_up_to_the_first_ff() {
+        for length in 0..40 {
+            for at in 0..=length {
+                let mut bytes: Vec<u8> =
+                    (0..length as u8).map(|i| [0, 1, 0x7f, 0x80, 0xfe][usize::from(i) % 5]).collect();
+                bytes.iter_mut().skip(at).step_by(3).for_each(|byte| *byte = 0xff);
+                let mut out = vec![7];
+                assert_eq!(copy_to_ff(&bytes, &mut out), at, "{bytes:?}");
+                assert_eq!((out[0], &out[1..]), (7, &bytes[..at]), "{bytes:?}");
+            }
+        }
+    }
 }

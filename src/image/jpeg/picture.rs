@@ -2,7 +2,7 @@
 
 use super::colour;
 use super::frame::{Colours, Component, Frame};
-use super::idct::Samples;
+use super::idct::{LANES, Samples};
 use super::upsample::Upsampling;
 
 /// The last two rows of MCUs of a component. Two, because rows are interpolated across the seam.
@@ -27,7 +27,7 @@ impl Band {
         let (mcus, _) = frame.mcus();
         let band = |c: &Component| {
             let (across, down) = (frame.max_h * frame.unit / (c.h * c.side), frame.max_v * frame.unit / (c.v * c.side));
-            let (stride, rows) = (mcus * c.h * c.side, c.v * c.side * 2);
+            let (stride, rows) = ((mcus * c.h).next_multiple_of(LANES) * c.side, c.v * c.side * 2);
             // libjpeg does not interpolate at an eighth of the size
             let upsampling = match frame.unit {
                 1 if (across, down) != (1, 1) => Upsampling::Repeat(across, down),
@@ -47,23 +47,22 @@ impl Band {
         frame.components.iter().map(band).collect()
     }
 
-    /// Puts the samples of the first `count` blocks of a group, whose first is in column `x` of the component's blocks and in row `y` of
-    /// those that the row `mcu_row` of MCUs has.
+    /// Puts the samples of a group, whose first block is in column `x` of the component's blocks and in row `y` of those that the row
+    /// `mcu_row` of MCUs has.
     #[inline(always)]
-    pub fn put(&mut self, mcu_row: usize, x: usize, y: usize, samples: &Samples, count: usize) {
+    pub fn put(&mut self, mcu_row: usize, x: usize, y: usize, samples: &Samples) {
         let side = self.side;
         let top = mcu_row % 2 * self.rows / 2 + y * side;
-        if side < 8 {
-            for (i, row) in self.samples.chunks_exact_mut(self.stride).skip(top).take(side).enumerate() {
-                for (lane, place) in row.chunks_exact_mut(side).skip(x).take(count).enumerate() {
-                    place.copy_from_slice(&samples.row(lane, i)[..side]);
+        for (i, row) in self.samples.chunks_exact_mut(self.stride).skip(top).take(side).enumerate() {
+            let row = &mut row[x * side..];
+            match row.first_chunk_mut() {
+                Some(place) if side == 8 => *place = *samples.row(i),
+                _ => {
+                    let blocks = samples.row(i).as_chunks::<8>().0;
+                    row.chunks_exact_mut(side)
+                        .zip(blocks)
+                        .for_each(|(place, block)| place.copy_from_slice(&block[..side]));
                 }
-            }
-            return;
-        }
-        for (i, row) in self.samples.chunks_exact_mut(self.stride).skip(top).take(8).enumerate() {
-            for (lane, place) in row.as_chunks_mut::<8>().0.iter_mut().skip(x).take(count).enumerate() {
-                *place = samples.row(lane, i);
             }
         }
     }

@@ -25,6 +25,13 @@ struct Part<'a> {
     groups: Vec<Group>,
 }
 
+/// Where a block of an MCU belongs: the part, and column and row among its blocks in the MCU.
+struct Place {
+    part: usize,
+    x: usize,
+    y: usize,
+}
+
 /// Decodes a sequential scan of all components into the picture.
 pub fn decode_whole(
     frame: &Frame,
@@ -49,10 +56,16 @@ pub fn decode_whole(
         })
     });
     let mut parts: Vec<Part> = parts.collect::<Result<_, DecodeError>>()?;
+    let places: Vec<Place> = (parts.iter().enumerate())
+        .flat_map(|(i, part)| {
+            (0..part.groups.len()).flat_map(move |y| (0..part.h).map(move |x| Place { part: i, x, y }))
+        })
+        .collect();
     let (mcus, mcu_rows) = frame.mcus();
     let mut reader = Reader::new(data, interval);
     for row in 0..mcu_rows {
-        pulp::Arch::new().dispatch(WholeRow { reader: &mut reader, parts: &mut parts, bands, row, mcus })?;
+        let (reader, parts, places) = (&mut reader, parts.as_mut_slice(), places.as_slice());
+        pulp::Arch::new().dispatch(WholeRow { reader, parts, places, bands, row, mcus })?;
         reader.check()?;
         picture.advance(bands, row);
     }
@@ -63,6 +76,8 @@ pub fn decode_whole(
 struct WholeRow<'a, 'b> {
     reader: &'a mut Reader<'b>,
     parts: &'a mut [Part<'b>],
+    /// The blocks of an MCU, in their order.
+    places: &'a [Place],
     bands: &'a mut [Band],
     row: usize,
     mcus: usize,
@@ -73,29 +88,27 @@ impl pulp::NullaryFnOnce for WholeRow<'_, '_> {
 
     #[inline(always)]
     fn call(self) -> Self::Output {
-        let Self { reader, parts, bands, row, mcus } = self;
+        let Self { reader, parts, places, bands, row, mcus } = self;
         for mcu in 0..mcus {
             if reader.restarts()? {
                 parts.iter_mut().for_each(|part| part.dc = 0);
             }
             let empty = reader.is_at_end();
-            for part in parts.iter_mut() {
-                for (y, group) in part.groups.iter_mut().enumerate() {
-                    for x in mcu * part.h..(mcu + 1) * part.h {
-                        let lane = x % LANES;
-                        let (dc, ac) = (part.dc_table, part.ac_table);
-                        if !empty {
-                            let block = sequential::block(&mut reader.bits, dc, ac, &mut part.dc, group, lane);
-                            if block.is_none() {
-                                reader.refuse()?;
-                            }
-                        }
-                        if lane == LANES - 1 || x == mcus * part.h - 1 {
-                            let samples = reduced::samples(group, &part.quantisation, part.side);
-                            bands[part.index].put(row, x - lane, y, &samples, lane + 1);
-                            group.clear();
-                        }
+            for &Place { part, x, y } in places {
+                let part = &mut parts[part];
+                let (x, group) = (mcu * part.h + x, &mut part.groups[y]);
+                let lane = x % LANES;
+                if !empty {
+                    let (dc, ac) = (part.dc_table, part.ac_table);
+                    let block = sequential::block(&mut reader.bits, dc, ac, &mut part.dc, group, lane);
+                    if block.is_none() {
+                        reader.refuse()?;
                     }
+                }
+                if lane == LANES - 1 || x == mcus * part.h - 1 {
+                    let samples = reduced::samples(group, &part.quantisation, part.side);
+                    bands[part.index].put(row, x - lane, y, &samples);
+                    group.clear();
                 }
             }
         }
@@ -182,7 +195,7 @@ impl pulp::NullaryFnOnce for ToSamples<'_> {
     fn call(self) {
         for (i, group) in self.groups.iter().enumerate() {
             let samples = reduced::samples(group, self.steps, self.side);
-            self.band.put(self.mcu_row, i * LANES, self.y, &samples, LANES);
+            self.band.put(self.mcu_row, i * LANES, self.y, &samples);
         }
     }
 }

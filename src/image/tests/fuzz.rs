@@ -4,9 +4,12 @@
 //!
 //!     FUZZ_SECONDS=3600 cargo test --release --lib image::tests::fuzz -- --ignored --nocapture
 //!
+//! `FUZZ_FORMAT=avif` takes files of this format alone, `FUZZ_FIRST=N` begins with the changes of number N.
+//!
 //! A file that breaks the rules is written to the folder for temporary files, and named.
 
 use super::*;
+use crate::image::recognise::recognise;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::time::{Duration, Instant};
@@ -15,6 +18,8 @@ use std::time::{Duration, Instant};
 const MAX_PIXELS: u64 = 1 << 20;
 /// Far more than any of them takes, on a busy machine, too.
 const LONGEST: Duration = Duration::from_secs(20);
+/// Memory in MB, with that of the corpus.
+const MOST_MB: u64 = 400;
 
 /// Every file of the goldens; of the many JPEGs, some.
 fn corpus() -> Vec<Vec<u8>> {
@@ -136,13 +141,28 @@ fn a_palette_that_is_cut_is_an_error() {
 fn for_as_long_as_wanted() {
     let seconds = std::env::var("FUZZ_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(60);
     let first = std::env::var("FUZZ_FIRST").ok().and_then(|text| text.parse().ok()).unwrap_or(1_000_000);
-    let (corpus, start) = (corpus(), Instant::now());
+    let (mut corpus, start) = (corpus(), Instant::now());
+    if let Ok(format) = std::env::var("FUZZ_FORMAT") {
+        let wanted = |bytes: &[u8]| recognise(bytes).is_ok_and(|f| f.extensions_str().contains(&format.as_str()));
+        corpus.retain(|bytes| wanted(bytes));
+        assert!(!corpus.is_empty(), "no file of the format {format}");
+    }
+    // a decoder that is kept between files must not let one reach the next
+    let witness = corpus.iter().find_map(|bytes| Some((bytes.clone(), decode(bytes, &DecodeOptions::default()).ok()?)));
+    let (witness, expected) = witness.expect("a file that is a picture");
     let (mut number, mut pictures, mut longest) = (first, 0u64, Duration::ZERO);
     while start.elapsed() < Duration::from_secs(seconds) {
         let before = Instant::now();
         pictures += u64::from(attempt(&corpus, number).is_none());
         longest = longest.max(before.elapsed());
+        if number.is_multiple_of(8) {
+            let again = decode(&witness, &DecodeOptions { max_pixels: MAX_PIXELS, ..DecodeOptions::default() });
+            assert!(again.is_ok_and(|again| again == expected), "another picture after file {number}");
+        }
+        let held = crate::memory::peak_mb().unwrap_or(0);
+        assert!(held < MOST_MB, "file {number} made it {held} MB");
         number += 1;
     }
-    println!("{} files, {pictures} pictures, at most {longest:?} each", number - first);
+    let held = crate::memory::peak_mb().unwrap_or(0);
+    println!("{} files, {pictures} pictures, at most {longest:?} each, {held} MB", number - first);
 }
