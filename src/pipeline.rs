@@ -96,7 +96,7 @@ pub fn run(plan: &Plan, options: &Options, ui: &Ui) -> Result<Outcome, Error> {
         None => None,
     };
     let compared = match &extracted {
-        Some(extracted) => run.stage(StageId::Compare, || compare::run(plan, &listing, extracted, ui))?,
+        Some(extracted) => run.stage(StageId::Compare, || compare::run(plan, &listing, extracted, shards, ui))?,
         None => None,
     };
     let (computed, seconds, memory) = (run.computed.clone(), run.seconds.clone(), run.memory.clone());

@@ -10,6 +10,7 @@ mod full_batch;
 mod network;
 mod optimizer;
 mod predict;
+mod step;
 #[cfg(test)]
 mod tests;
 mod train;
