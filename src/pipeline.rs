@@ -61,7 +61,9 @@ pub fn run(plan: &Plan, options: &Options, ui: &Ui) -> Result<Outcome, Error> {
     let listing = scan::run(plan, ui)?;
     let scanned = start.elapsed().as_secs_f64();
     if let Some(settings) = plan.pipeline.train.as_ref().filter(|_| !listing.classes.is_empty()) {
-        train::check_class_weights(&plan.pipeline, settings, &listing.classes)?; // before hours of extraction
+        // before hours of extraction
+        train::check_class_weights(&plan.pipeline, settings, &listing.classes)?;
+        train::check_start(plan, &listing.classes)?;
     }
     let keys = Keys::of(plan, &listing)?;
     let mut run = Run { plan, options, ui, keys, computed: Vec::new(), seconds: Vec::new(), memory: Vec::new() };
@@ -147,7 +149,7 @@ impl Keys {
                     "shard_rows": plan.shard_rows(), "max_bad_fraction": config.input.max_bad_fraction}),
                 StageId::Select => json!(config.select),
                 StageId::Reduce => json!(config.reduce),
-                StageId::Train => json!(config.train),
+                StageId::Train => train::fingerprinted(config)?,
                 StageId::Report => {
                     json!({"report": config.report, "name": config.name, "hash": config.input.hash, "version": env!("CARGO_PKG_VERSION")})
                 }

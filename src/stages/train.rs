@@ -3,6 +3,9 @@
 
 mod fit;
 mod saved;
+mod warm;
+
+use std::path::PathBuf;
 
 use regex::Regex;
 use serde::{Deserialize, Serialize};
@@ -23,6 +26,7 @@ use crate::store::OutputFile;
 use fit::Labelled;
 pub use fit::check_class_weights;
 pub use saved::{KINDS, open};
+pub use warm::{check as check_start, fingerprinted};
 
 /// What `train` commits; what was fitted stands in `classifier/`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -83,6 +87,8 @@ pub enum TrainError {
     Classes(String),
     #[error("train: {0}")]
     Groups(String),
+    #[error("`train.mlp.warm_start`: the training cannot start from {}: {what}", run.display())]
+    Start { run: PathBuf, what: String },
 }
 
 /// Trains on the train rows of `source`; `classes` are those of the whole listing.
@@ -106,12 +112,16 @@ pub fn run(
     let best =
         (1..candidates.len()).fold(0, |best, i| if candidates[i].mean > candidates[best].mean { i } else { best });
     let chosen = all[best];
+    let start = match chosen {
+        config::Classifier::Mlp(mlp) => warm::start(plan, mlp, source.kept, x.cols(), &known)?,
+        _ => None,
+    };
     let line = ui.stage(StageId::Train, chosen.max_iter().map(|most| most as u64), "epochs");
     let (rows, inputs) = (x.rows(), x.cols());
     let all_rows: Vec<usize> = (0..rows).collect();
     let classifier = match chosen {
         config::Classifier::Knn(settings) => fit::neighbours(settings, x, y, known.len())?,
-        _ => fit::fit(chosen, data, &all_rows, ui, &mut |_, loss| {
+        _ => fit::fit(chosen, data, &all_rows, start, ui, &mut |_, loss| {
             line.inc(1);
             line.message(format!("loss {loss:.4}"));
         })?,
