@@ -75,7 +75,9 @@ pub fn run(plan: &Plan, options: &Options, ui: &Ui) -> Result<Outcome, Error> {
     let (count, train_rows) = extracted.as_ref().map_or((0, 0), |done| (done.shards, done.train_rows));
     let shards = &Shards::of(&plan.dir, count);
     let selected = match &config.select {
-        Some(settings) => run.stage(StageId::Select, || select::run(plan, settings, shards, &listing.classes, ui))?,
+        Some(settings) => {
+            run.stage(StageId::Select, || select::run(plan, settings, (shards, train_rows), &listing.classes, ui))?
+        }
         None => None,
     };
     let kept = selected.as_ref().map(|_| select::kept(&plan.dir)).transpose()?;

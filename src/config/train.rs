@@ -30,8 +30,7 @@ pub struct Train {
     /// More of them, one each: `[{mlp: {hidden: 50}}, {knn: {k: 3}}]`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub candidates: Vec<Candidate>,
-    /// Folds of a stratified cross-validation of the classifiers, at least 2; `select` and `reduce` are fitted once, on all train
-    /// pictures. Default: 5 to compare several classifiers, none for one.
+    /// Folds of a stratified cross-validation, at least 2; `select`, `reduce` and the classifiers are fitted anew without each. Default: 5 to compare several classifiers, none for one.
     #[schemars(range(min = 2))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cv: Option<usize>,

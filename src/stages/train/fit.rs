@@ -1,14 +1,13 @@
-//! Fitting one classifier as its settings say, and comparing several by cross-validation.
+//! Fitting one classifier as its settings say.
 
 use std::ops::ControlFlow;
-use std::time::Instant;
 
-use super::{Scored, TrainError};
+use super::TrainError;
 use crate::config::{self, BatchSize, ClassWeight, ConfigError, LearningRate, suggest};
 use crate::learn::classifier::{Classifier, ClassifierError};
 use crate::learn::knn::{self, Asked, Knn};
 use crate::learn::logistic::{LogisticParams, balanced};
-use crate::learn::mlp::{Activation, Dense, Epoch, MlpError, MlpParams, Schedule, Solver, argmax};
+use crate::learn::mlp::{Activation, Dense, Epoch, MlpError, MlpParams, Schedule, Solver};
 use crate::progress::{Interrupted, Ui};
 use crate::table::FeatureMatrix;
 
@@ -117,30 +116,6 @@ pub fn neighbours(
         },
     };
     Ok(Classifier::Neighbours(Knn::new(asked, x, y, classes).map_err(ClassifierError::from)?))
-}
-
-/// Accuracy of one classifier on every fold, trained on the others; `fold` is that of each row.
-pub fn cross_validate(
-    settings: config::Classifier,
-    data: Labelled,
-    fold: &[usize],
-    folds: usize,
-    ui: &Ui,
-) -> Result<Scored, TrainError> {
-    let start = Instant::now();
-    let mut scores = Vec::with_capacity(folds);
-    for held in 0..folds {
-        let (test, train): (Vec<usize>, Vec<usize>) = (0..fold.len()).partition(|&row| fold[row] == held);
-        let fitted = fit(settings, data, &train, None, ui, &mut |_, _| ())?;
-        let probabilities = fitted.predict_proba(&data.x.select_rows(&test))?;
-        let right = probabilities.iter_rows().zip(&test).filter(|(row, at)| argmax(row) == data.y[**at]).count();
-        scores.push(right as f64 / test.len().max(1) as f64);
-        ui.check()?;
-    }
-    let mean = scores.iter().sum::<f64>() / folds as f64;
-    let sd = (scores.iter().map(|score| (score - mean).powi(2)).sum::<f64>() / folds as f64).sqrt();
-    let (name, seconds) = (settings.describe(), start.elapsed().as_secs_f64());
-    Ok(Scored { name, mean, sd, folds: scores, seconds })
 }
 
 /// The activation that is asked for.

@@ -35,6 +35,10 @@ pub fn fingerprinted(pipeline: &config::Pipeline) -> Result<Value, Box<ConfigErr
             *place = json!(hash.finalize().to_hex().as_str());
         }
     }
+    if pipeline.train.as_ref().is_some_and(|train| train.folds().is_some()) {
+        // their scores were others while `select` and `reduce` were fitted once for all folds
+        value["fitted_without_fold"] = json!(true);
+    }
     Ok(value)
 }
 
