@@ -61,7 +61,9 @@ pub fn run(plan: &Plan, options: &Options, ui: &Ui) -> Result<Outcome, Error> {
     let listing = scan::run(plan, ui)?;
     let scanned = start.elapsed().as_secs_f64();
     if let Some(settings) = plan.pipeline.train.as_ref().filter(|_| !listing.classes.is_empty()) {
-        train::check_class_weights(&plan.pipeline, settings, &listing.classes)?; // before hours of extraction
+        // before hours of extraction
+        train::check_class_weights(&plan.pipeline, settings, &listing.classes)?;
+        train::check_start(plan, &listing.classes)?;
     }
     let keys = Keys::of(plan, &listing)?;
     let mut run = Run { plan, options, ui, keys, computed: Vec::new(), seconds: Vec::new(), memory: Vec::new() };
@@ -73,7 +75,9 @@ pub fn run(plan: &Plan, options: &Options, ui: &Ui) -> Result<Outcome, Error> {
     let (count, train_rows) = extracted.as_ref().map_or((0, 0), |done| (done.shards, done.train_rows));
     let shards = &Shards::of(&plan.dir, count);
     let selected = match &config.select {
-        Some(settings) => run.stage(StageId::Select, || select::run(plan, settings, shards, &listing.classes, ui))?,
+        Some(settings) => {
+            run.stage(StageId::Select, || select::run(plan, settings, (shards, train_rows), &listing.classes, ui))?
+        }
         None => None,
     };
     let kept = selected.as_ref().map(|_| select::kept(&plan.dir)).transpose()?;
@@ -96,7 +100,7 @@ pub fn run(plan: &Plan, options: &Options, ui: &Ui) -> Result<Outcome, Error> {
         None => None,
     };
     let compared = match &extracted {
-        Some(extracted) => run.stage(StageId::Compare, || compare::run(plan, &listing, extracted, ui))?,
+        Some(extracted) => run.stage(StageId::Compare, || compare::run(plan, &listing, extracted, shards, ui))?,
         None => None,
     };
     let (computed, seconds, memory) = (run.computed.clone(), run.seconds.clone(), run.memory.clone());
@@ -147,7 +151,7 @@ impl Keys {
                     "shard_rows": plan.shard_rows(), "max_bad_fraction": config.input.max_bad_fraction}),
                 StageId::Select => json!(config.select),
                 StageId::Reduce => json!(config.reduce),
-                StageId::Train => json!(config.train),
+                StageId::Train => train::fingerprinted(config)?,
                 StageId::Report => {
                     json!({"report": config.report, "name": config.name, "hash": config.input.hash, "version": env!("CARGO_PKG_VERSION")})
                 }

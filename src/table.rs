@@ -122,6 +122,16 @@ impl FeatureMatrix {
         keep.iter().for_each(|&i| self.push_row(other.row(i)));
     }
 
+    /// Drops all rows but those named by `keep`, which is ascending; nothing is copied elsewhere.
+    pub fn retain_rows(&mut self, keep: &[usize]) {
+        let cols = self.cols;
+        for (to, &from) in keep.iter().enumerate() {
+            self.data.copy_within(from * cols..(from + 1) * cols, to * cols);
+        }
+        self.data.truncate(keep.len() * cols);
+        self.rows = keep.len();
+    }
+
     /// Only the rows named by `keep`, in that order.
     pub fn select_rows(&self, keep: &[usize]) -> FeatureMatrix {
         let mut out = Self { rows: 0, cols: self.cols, data: Vec::with_capacity(keep.len() * self.cols) };
@@ -145,5 +155,10 @@ mod tests {
         let m = FeatureMatrix::from_vec(2, 3, vec![0., 1., 2., 10., 11., 12.]).expect("2 × 3");
         assert_eq!(m.select_cols(&[2, 0]).as_slice(), &[2., 0., 12., 10.]);
         assert_eq!(m.select_rows(&[1]).as_slice(), &[10., 11., 12.]);
+        for keep in [&[][..], &[0], &[1], &[0, 1]] {
+            let mut retained = m.clone();
+            retained.retain_rows(keep);
+            assert_eq!(retained, m.select_rows(keep));
+        }
     }
 }

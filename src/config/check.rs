@@ -15,7 +15,7 @@ mod train;
 type Checked<T = ()> = Result<T, ConfigError>;
 
 /// Checks the whole pipeline, in the order of the reference.
-pub fn pipeline(raw: raw::Pipeline, source: Source) -> Checked<Pipeline> {
+pub fn pipeline(mut raw: raw::Pipeline, source: Source) -> Checked<Pipeline> {
     if raw.version != VERSION {
         let message = format!("this featurize reads version {VERSION}, found version {}", raw.version);
         return Err(ConfigError::at_key(&source, "version", message));
@@ -32,7 +32,7 @@ pub fn pipeline(raw: raw::Pipeline, source: Source) -> Checked<Pipeline> {
     if let Some(reduce) = &raw.reduce {
         check_reduce(reduce, &source)?;
     }
-    if let Some(train) = &raw.train {
+    if let Some(train) = &mut raw.train {
         train::check(train, &source)?;
         if input.label == Label::None && !matches!(input.split, Split::Csv { .. }) {
             let message =

@@ -3,6 +3,8 @@
 //! Names, ranges and defaults are those of `sklearn.neural_network.MLPClassifier` (1.9), but for the default of
 //! `hidden`, (100, 10), and of `seed`, 0.
 
+use std::path::PathBuf;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -28,8 +30,7 @@ pub struct Train {
     /// More of them, one each: `[{mlp: {hidden: 50}}, {knn: {k: 3}}]`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub candidates: Vec<Candidate>,
-    /// Folds of a stratified cross-validation of the classifiers, at least 2; `select` and `reduce` are fitted once, on all train
-    /// pictures. Default: 5 to compare several classifiers, none for one.
+    /// Folds of a stratified cross-validation, at least 2; `select`, `reduce` and the classifiers are fitted anew without each. Default: 5 to compare several classifiers, none for one.
     #[schemars(range(min = 2))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cv: Option<usize>,
@@ -76,6 +77,13 @@ impl Train {
             candidate.classifiers().into_iter().map(move |one| (format!("train.candidates[{i}].{}", one.name()), one))
         });
         own.chain(listed).collect()
+    }
+
+    /// Every perceptron, to be changed, with its key in the YAML.
+    pub(super) fn perceptrons(&mut self) -> impl Iterator<Item = (String, &mut Mlp)> {
+        let listed = self.candidates.iter_mut().enumerate();
+        let listed = listed.filter_map(|(i, one)| Some((format!("train.candidates[{i}].mlp"), one.mlp.as_mut()?)));
+        self.mlp.as_mut().map(|mlp| ("train.mlp".to_string(), mlp)).into_iter().chain(listed)
     }
 
     /// Folds to validate by, where it is to be done.
@@ -263,6 +271,10 @@ pub struct Mlp {
     /// Share of a picture's truth that is spread evenly over all classes, at least 0 and less than 1. Default: 0.
     #[schemars(range(min = 0), extend("exclusiveMaximum" = 1))]
     pub label_smoothing: f64,
+    /// The folder of an earlier run whose `mlp` the training starts from, instead of random weights: of the same features, columns, components,
+    /// `hidden`, `activation` and classes. Not with cross-validation: it may have learnt the pictures that are held out. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warm_start: Option<PathBuf>,
 }
 
 impl Default for Mlp {
@@ -292,6 +304,7 @@ impl Default for Mlp {
             class_weight: None,
             dropout: 0.0,
             label_smoothing: 0.0,
+            warm_start: None,
         }
     }
 }

@@ -10,6 +10,7 @@ mod full_batch;
 mod network;
 mod optimizer;
 mod predict;
+mod step;
 #[cfg(test)]
 mod tests;
 mod train;
@@ -297,6 +298,19 @@ impl MlpParams {
         on_epoch: OnEpoch,
     ) -> Result<Mlp, MlpError> {
         let start = train::first_layers(self, x.cols(), classes);
+        self.fit_rows_from(x, y, rows, classes, start, on_epoch)
+    }
+
+    /// The same from given layers: those of an earlier training, which goes on with new averages and the order of the seed.
+    pub fn fit_rows_from(
+        &self,
+        x: &FeatureMatrix,
+        y: &[usize],
+        rows: &[usize],
+        classes: usize,
+        start: Vec<Dense>,
+        on_epoch: OnEpoch,
+    ) -> Result<Mlp, MlpError> {
         let mut order = train::Shuffler::new(self.seed);
         let shuffle = self.shuffle;
         let mut order = |_: usize, samples: &mut [usize]| {
@@ -307,7 +321,7 @@ impl MlpParams {
         train::train(self, train::Labelled { x, y, rows, classes }, start, &mut order, on_epoch)
     }
 
-    /// Trains from given layers, visiting samples in a given order: for going on, and for following scikit-learn step by step.
+    /// Trains from given layers, visiting samples in a given order: for following scikit-learn step by step.
     pub fn fit_from(
         &self,
         x: &FeatureMatrix,

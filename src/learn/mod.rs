@@ -23,4 +23,4 @@ pub mod scale;
 pub mod variance;
 
 #[cfg(test)]
-mod golden;
+pub(crate) mod golden;

@@ -190,13 +190,14 @@ pub fn run(
     plan: &Plan,
     listing: &Listing,
     extracted: &Extracted,
+    shards: &Shards,
     ui: &Ui,
 ) -> Result<(Compared, Vec<OutputFile>), CompareError> {
     if extracted.ok < 2 {
         return Ok((Compared::default(), Vec::new()));
     }
     let line = ui.stage(StageId::Compare, None, "images");
-    let rows = Rows::read(plan, &listing.classes, extracted, ui)?;
+    let rows = Rows::read(plan, &listing.classes, extracted, shards, ui)?;
     let found = rows.directions.search(&rows.queries, KEPT, &rows.groups, |_| ui.check())?;
     let verdicts = rows.judge(&found);
     let path = plan.dir.quality();
@@ -213,13 +214,19 @@ fn hash(path: &str) -> u64 {
 }
 
 impl Rows {
-    fn read(plan: &Plan, classes: &[String], extracted: &Extracted, ui: &Ui) -> Result<Self, CompareError> {
-        let (width, shards, ok) = (plan.width(), extracted.shards, extracted.ok);
+    fn read(
+        plan: &Plan,
+        classes: &[String],
+        extracted: &Extracted,
+        shards: &Shards,
+        ui: &Ui,
+    ) -> Result<Self, CompareError> {
+        let (width, ok) = (plan.width(), extracted.ok);
         let room = (BYTES / (4 * width.max(1))).max(2);
         let share = (room as f64 / ok as f64).min(1.0);
         let taken = |key: &Key| share >= 1.0 || (hash(&key.path) as f64) < share * u64::MAX as f64;
         let (mut keys, mut data) = (Vec::new(), Vec::with_capacity(width * ok.min(room + room / 16)));
-        Shards::of(&plan.dir, shards).for_each::<CompareError>(None, ui, |some, matrix| {
+        shards.for_each::<CompareError>(None, ui, |some, matrix| {
             for (key, row) in some.iter().zip(matrix.iter_rows()).filter(|(key, _)| taken(key)) {
                 keys.push(key.clone());
                 data.extend_from_slice(row);

@@ -75,8 +75,12 @@ pub fn run(
 ) -> Result<(Evaluated, Vec<OutputFile>), EvaluateError> {
     let line = ui.stage(StageId::Evaluate, None, "rows");
     let (classifier, known) = train::open(&plan.dir)?;
-    let (keys, rows) = source.rows::<EvaluateError>(ui)?;
-    let probabilities = widen(&classifier.predict_proba(&rows)?, &known, classes);
+    let (mut keys, mut probabilities): (Vec<Key>, _) = (Vec::new(), FeatureMatrix::with_cols(classes.len()));
+    source.for_each::<EvaluateError>(ui, |some, rows| {
+        keys.extend_from_slice(some);
+        probabilities.append(&widen(&classifier.predict_proba(rows)?, &known, classes));
+        Ok(())
+    })?;
     let predicted: Vec<usize> = probabilities.iter_rows().map(argmax).collect();
     table(&keys, &probabilities, classes).write(&plan.dir.predictions(), &plan.metadata())?;
     let test = score(&keys, &probabilities, &predicted, classes, Split::Test)?;
@@ -176,7 +180,6 @@ fn document(
         "test": serde_json::to_value(test)?,
         "train": serde_json::to_value(train)?,
         "classifier": trained.kind,
-        "cross_validation_fitted_on_all_folds": trained.fitted_on_all_folds,
         "cross_validation": trained.candidates.iter().map(|c| json!({"classifier": c.name, "mean": c.mean, "sd": c.sd, "folds": c.folds})).collect::<Vec<Value>>(),
         "epochs": trained.epochs,
         "converged": trained.converged,

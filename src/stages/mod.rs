@@ -9,6 +9,7 @@ pub mod scan;
 pub mod select;
 pub mod train;
 
+pub mod fitting;
 pub mod rows;
 
 use serde::{Deserialize, Serialize};

@@ -5,20 +5,18 @@ mod stored;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::config::{self, Reduce, Scale};
+use crate::config::{Reduce, Scale};
 use crate::io::features::Key;
 use crate::io::table::Table;
 use crate::io::{IoError, features};
-use crate::learn::pca::{
-    self, Components, CovarianceAccumulator, Pca, PcaError, PcaValidParams, Route, Subspace, TruncatedSvd,
-};
+use crate::learn::pca::PcaError;
 use crate::learn::reduction::{Projection, Reduction, ReductionError};
-use crate::learn::scale::{Normalizer, ScaleError, Scaler, StandardScaler};
-use crate::learn::variance::{ColumnStats, VarianceAccumulator};
+use crate::learn::scale::ScaleError;
 use crate::plan::Plan;
 use crate::progress::{Interrupted, Ui};
 use crate::stages::StageId;
-use crate::stages::rows::Shards;
+use crate::stages::fitting::Fitting;
+use crate::stages::rows::{Shards, TrainRows};
 use crate::stages::scan::Split;
 use crate::store::OutputFile;
 use crate::table::{Dtype, FeatureMatrix};
@@ -117,11 +115,12 @@ pub struct Input<'a> {
 /// Fits on the train rows, writes what was fitted and `reduced.parquet`.
 pub fn run(plan: &Plan, settings: &Reduce, input: Input, ui: &Ui) -> Result<(Reduced, Vec<OutputFile>), ReduceError> {
     let line = ui.stage(StageId::Reduce, None, "rows");
-    let reduction = Fitting { plan, input, ui }.reduction(settings)?;
+    let rows = TrainRows::all(input.shards, input.train_rows);
+    let reduction = Fitting::of_all(rows, plan.width(), ui).reduction(settings, input.kept)?;
     let stored = stored::save(&plan.dir, &reduction)?;
-    let (mut keys, mut all): (Vec<Key>, _) = (Vec::new(), FeatureMatrix::with_cols(reduction.outputs()));
-    input.shards.for_each::<ReduceError>(input.kept, ui, |some, rows| {
-        keys.extend_from_slice(some);
+    let keys = input.shards.keys(|_| true)?;
+    let mut all = FeatureMatrix::with_capacity(keys.len(), reduction.outputs());
+    input.shards.for_each::<ReduceError>(input.kept, ui, |_, rows| {
         all.append(&reduction.transform(rows)?);
         Ok(())
     })?;
@@ -154,131 +153,6 @@ impl Reduced {
         let percent = 100.0 * self.explained;
         let after = if scaled.is_empty() { String::new() } else { format!(" ({scaled} before)") };
         format!("{}, explaining {percent:.1} % of the variance{after}", self.components)
-    }
-}
-
-/// The train rows, read as often as something is fitted on them.
-struct Fitting<'a> {
-    plan: &'a Plan,
-    input: Input<'a>,
-    ui: &'a Ui,
-}
-
-impl Fitting<'_> {
-    fn reduction(&self, settings: &Reduce) -> Result<Reduction, ReduceError> {
-        let columns = self.columns();
-        let scaler = match settings.scale {
-            Scale::None => None,
-            Scale::Standard => Some(Scaler::Standard(StandardScaler::of(&self.statistics(None)?)?)),
-            Scale::L2 => Some(Scaler::L2(Normalizer)),
-        };
-        let projection = match (&settings.pca, &settings.svd) {
-            (Some(pca), _) => Some(Projection::Pca(self.pca(pca, scaler.as_ref())?)),
-            (None, Some(svd)) => Some(Projection::Svd(self.svd(svd, scaler.as_ref())?)),
-            (None, None) => None,
-        };
-        Ok(Reduction { columns, scaler, projection })
-    }
-
-    fn columns(&self) -> usize {
-        self.input.kept.map_or(self.plan.width(), <[usize]>::len)
-    }
-
-    /// Hands over the train rows, scaled, block by block.
-    fn rows(
-        &self,
-        scaler: Option<&Scaler>,
-        mut take: impl FnMut(&FeatureMatrix) -> Result<(), ReduceError>,
-    ) -> Result<(), ReduceError> {
-        self.input.shards.for_each_train::<ReduceError>(self.input.kept, self.ui, |rows| match scaler {
-            None => take(rows),
-            Some(scaler) => take(&scaler.transform(rows)?),
-        })
-    }
-
-    fn statistics(&self, scaler: Option<&Scaler>) -> Result<ColumnStats, ReduceError> {
-        let mut statistics = VarianceAccumulator::new(self.columns());
-        self.rows(scaler, |rows| {
-            statistics.update(rows.as_slice());
-            Ok(())
-        })?;
-        Ok(statistics.finish())
-    }
-
-    fn randomised(&self, params: &PcaValidParams, scaler: Option<&Scaler>) -> Result<Pca, ReduceError> {
-        let mut subspace = Subspace::new(&self.statistics(scaler)?, params)?;
-        loop {
-            self.rows(scaler, |rows| Ok(subspace.update(rows.as_slice())?))?;
-            if subspace.turn()? {
-                break;
-            }
-        }
-        let (passes, change) = subspace.accuracy();
-        self.ui.note(&format!(
-            "reduce: the table is too large for an exact PCA; {passes} passes of a randomised one, the variances changed by {change:.0e} \
-             in the last"
-        ));
-        Ok(subspace.finish(params))
-    }
-
-    fn pca(&self, settings: &config::Pca, scaler: Option<&Scaler>) -> Result<Pca, ReduceError> {
-        let components = match settings.components {
-            config::Components::Count(n) => Components::Count(n),
-            config::Components::Fraction(f) => Components::Fraction(f),
-            config::Components::Mle => Components::Mle,
-        };
-        let params = pca::valid_params(components, settings.whiten)?;
-        params.suits(self.input.train_rows as u64, self.columns())?;
-        if let Components::Count(n) = components {
-            self.warn_of_too_many(n);
-        }
-        match pca::route(self.input.train_rows, self.columns()) {
-            Route::Covariance => Ok(self.covariance(scaler)?.finish(&params)?),
-            Route::Gram => Ok(pca::fit_rows(&self.table(scaler)?, &params)?),
-            Route::Randomised => self.randomised(&params, scaler),
-        }
-    }
-
-    fn svd(&self, settings: &config::Svd, scaler: Option<&Scaler>) -> Result<TruncatedSvd, ReduceError> {
-        let params = pca::valid_svd_params(settings.components)?;
-        self.warn_of_too_many(settings.components);
-        match pca::route(self.input.train_rows, self.columns()) {
-            Route::Covariance | Route::Randomised => Ok(self.covariance(scaler)?.finish_svd(&params)?),
-            Route::Gram => Ok(pca::fit_svd(&self.table(scaler)?, &params)?),
-        }
-    }
-
-    /// A table has no more directions than it has rows or columns.
-    fn warn_of_too_many(&self, asked: usize) {
-        let (rows, columns) = (self.input.train_rows, self.columns());
-        let most = rows.min(columns);
-        if asked > most {
-            self.ui.warn(&format!(
-                "reduce: {asked} components are asked for, and {rows} train pictures of {columns} columns have at most {most}: all \
-                 {most} are kept"
-            ));
-        }
-    }
-
-    fn covariance(&self, scaler: Option<&Scaler>) -> Result<CovarianceAccumulator, ReduceError> {
-        let mut covariance = CovarianceAccumulator::new(self.columns())?;
-        self.rows(scaler, |rows| Ok(covariance.update(rows.as_slice())?))?;
-        Ok(covariance)
-    }
-
-    fn table(&self, scaler: Option<&Scaler>) -> Result<FeatureMatrix, ReduceError> {
-        let gigabytes = self.input.train_rows as f64 * self.columns() as f64 * 4e-9;
-        if gigabytes > 2.0 {
-            self.ui.warn(&format!(
-                "reduce: the train table is held in memory, {gigabytes:.1} GB; where that is too much, keep fewer columns with `select.top_k`"
-            ));
-        }
-        let mut all = FeatureMatrix::with_cols(self.columns());
-        self.rows(scaler, |rows| {
-            all.append(rows);
-            Ok(())
-        })?;
-        Ok(all)
     }
 }
 

@@ -90,17 +90,16 @@ impl Shards {
         Ok(Table::Held(shard.held.get_or_init(|| rows)))
     }
 
-    /// The same, with the rows of the train split only.
-    pub fn for_each_train<E: From<IoError> + From<Interrupted>>(
-        &self,
-        keep: Option<&[usize]>,
-        ui: &Ui,
-        mut take: impl FnMut(&FeatureMatrix) -> Result<(), E>,
-    ) -> Result<(), E> {
-        self.for_each(keep, ui, |keys, matrix| {
-            let train: Vec<usize> = (0..keys.len()).filter(|&i| is_train(&keys[i])).collect();
-            if train.len() == keys.len() { take(matrix) } else { take(&matrix.select_rows(&train)) }
-        })
+    /// Whose the rows are that are `wanted`.
+    pub fn keys(&self, wanted: impl Fn(&Key) -> bool) -> Result<Vec<Key>, IoError> {
+        let mut all = Vec::new();
+        for shard in &self.files {
+            match self.open(shard)? {
+                Table::Held((keys, _)) => all.extend(keys.iter().filter(|&key| wanted(key)).cloned()),
+                Table::File(file) => all.extend(file.read_keys()?.into_iter().filter(&wanted)),
+            }
+        }
+        Ok(all)
     }
 
     /// The rows that are `wanted`, in one matrix: beside it memory holds one shard.
@@ -110,14 +109,19 @@ impl Shards {
         wanted: impl Fn(&Key) -> bool,
         ui: &Ui,
     ) -> Result<Rows, E> {
-        let mut rows = 0;
-        for shard in &self.files {
-            let count = |keys: &[Key]| keys.iter().filter(|&key| wanted(key)).count();
-            rows += match self.open(shard)? {
-                Table::Held((keys, _)) => count(keys),
-                Table::File(file) => count(&file.read_keys()?),
-            };
+        if let [shard] = &self.files[..]
+            && let Table::File(file) = self.open(shard)?
+        {
+            // it may be as large as the memory allows: one copy of it is enough
+            ui.check()?;
+            let (mut keys, mut matrix) = (file.read_keys()?, file.read_features(keep)?);
+            file.check_finite(&keys, &matrix, keep)?;
+            let taken: Vec<usize> = (0..keys.len()).filter(|&i| wanted(&keys[i])).collect();
+            matrix.retain_rows(&taken);
+            keys.retain(&wanted);
+            return Ok((keys, matrix));
         }
+        let rows = self.keys(&wanted)?.len();
         let (mut keys, mut all): Rows = (Vec::with_capacity(rows), FeatureMatrix::with_cols(0));
         self.for_each(keep, ui, |some, matrix| {
             if keys.is_empty() {
@@ -132,6 +136,57 @@ impl Shards {
     }
 }
 
+/// The train rows that something is fitted on: all of them, or those beside a fold.
+#[derive(Clone, Copy, Debug)]
+pub struct TrainRows<'a> {
+    shards: &'a Shards,
+    /// The fold of every train row, in order, and the one that is held out.
+    held_out: Option<(&'a [usize], usize)>,
+    count: usize,
+}
+
+impl<'a> TrainRows<'a> {
+    /// All `count` of them.
+    pub fn all(shards: &'a Shards, count: usize) -> Self {
+        Self { shards, held_out: None, count }
+    }
+
+    /// Those that are not in the fold `held`; `fold` has that of every train row.
+    pub fn beside(shards: &'a Shards, fold: &'a [usize], held: usize) -> Self {
+        Self { shards, held_out: Some((fold, held)), count: fold.iter().filter(|&&fold| fold != held).count() }
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Hands them over shard by shard; `keep` are the columns taken.
+    pub fn for_each<E: From<IoError> + From<Interrupted>>(
+        &self,
+        keep: Option<&[usize]>,
+        ui: &Ui,
+        mut take: impl FnMut(&[Key], &FeatureMatrix) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut number = 0; // of the train row
+        let mut wanted = |key: &Key| {
+            if !is_train(key) {
+                return false;
+            }
+            number += 1;
+            self.held_out.is_none_or(|(fold, held)| fold.get(number - 1) != Some(&held))
+        };
+        self.shards.for_each(keep, ui, |keys, matrix| {
+            let rows: Vec<usize> = (0..keys.len()).filter(|&i| wanted(&keys[i])).collect();
+            if rows.len() == keys.len() {
+                return take(keys, matrix);
+            }
+            let keys: Vec<Key> = rows.iter().map(|&i| keys[i].clone()).collect();
+            take(&keys, &matrix.select_rows(&rows))
+        })
+    }
+}
+
 /// What the classifier stands on: the components where the run has them, else the columns that were kept.
 #[derive(Clone, Copy, Debug)]
 pub struct Source<'a> {
@@ -143,20 +198,31 @@ pub struct Source<'a> {
 }
 
 impl Source<'_> {
-    /// Every row.
-    pub fn rows<E: From<IoError> + From<Interrupted>>(&self, ui: &Ui) -> Result<Rows, E> {
-        self.wanted(|_| true, ui)
+    /// Hands over every row, shard by shard.
+    pub fn for_each<E: From<IoError> + From<Interrupted>>(
+        &self,
+        ui: &Ui,
+        take: impl FnMut(&[Key], &FeatureMatrix) -> Result<(), E>,
+    ) -> Result<(), E> {
+        match self.reduced {
+            Some(table) => Shards::new([table.to_path_buf()], 0).for_each(None, ui, take),
+            None => self.shards.for_each(self.kept, ui, take),
+        }
+    }
+
+    /// Whose the rows of the train split are.
+    pub fn train_keys(&self) -> Result<Vec<Key>, IoError> {
+        match self.reduced {
+            Some(table) => Shards::new([table.to_path_buf()], 0).keys(is_train),
+            None => self.shards.keys(is_train),
+        }
     }
 
     /// The rows of the train split.
     pub fn train_rows<E: From<IoError> + From<Interrupted>>(&self, ui: &Ui) -> Result<Rows, E> {
-        self.wanted(is_train, ui)
-    }
-
-    fn wanted<E: From<IoError> + From<Interrupted>>(&self, wanted: impl Fn(&Key) -> bool, ui: &Ui) -> Result<Rows, E> {
         match self.reduced {
-            Some(table) => Shards::new([table.to_path_buf()], 0).rows(None, wanted, ui),
-            None => self.shards.rows(self.kept, wanted, ui),
+            Some(table) => Shards::new([table.to_path_buf()], 0).rows(None, is_train, ui),
+            None => self.shards.rows(self.kept, is_train, ui),
         }
     }
 }
@@ -218,6 +284,13 @@ mod tests {
             let [none, one, both] = all.each_ref().map(|shards| read(shards, keep));
             assert!(none == one && none == both && none.0.len() == 4);
         }
+        // one file that is not held is read in place
+        for (room, keep) in [(0, None), (24, None), (0, Some(&[1][..])), (24, Some(&[1][..]))] {
+            let second = |key: &Key| key.path.starts_with('b');
+            let one = Shards::new([dir.shard(1)], room).rows::<Failed>(keep, second, &ui).expect("read");
+            assert_eq!((one.0.len(), one.0[0].path.as_str()), (1, "b/1.jpg"));
+            assert_eq!(one.1.as_slice(), if keep.is_some() { &[4.0][..] } else { &[3.0, 4.0, 5.0] });
+        }
         (0..2).for_each(|i| std::fs::remove_file(dir.shard(i)).expect("removed"));
         assert_eq!(read(&all[2], None).1.row(3), [3.0, 4.0, 5.0]);
         for shards in &all[..2] {
@@ -234,7 +307,8 @@ mod tests {
             let (_folder, dir) = run(layout, value);
             let shards = Shards::of(&dir, 2);
             let source = Source { shards: &shards, kept: None, reduced: None };
-            let train = |keep: Option<&[usize]>| shards.for_each_train::<Failed>(keep, &ui, |_| Ok(()));
+            let train =
+                |keep: Option<&[usize]>| TrainRows::all(&shards, 4).for_each::<Failed>(keep, &ui, |_, _| Ok(()));
             for error in [
                 train(None).expect_err("select and reduce see it"),
                 train(Some(&[2])).expect_err("where the column is kept"),

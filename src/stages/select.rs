@@ -9,12 +9,13 @@ use crate::config::{Score, Select};
 use crate::io::IoError;
 use crate::io::columns::Columns;
 use crate::io::table::Table;
-use crate::learn::anova::{Anova, AnovaAccumulator, k_best};
-use crate::learn::variance::{ColumnStats, SelectError as LearnError, VarianceAccumulator, VarianceThreshold};
+use crate::learn::anova::Anova;
+use crate::learn::variance::{ColumnStats, SelectError as LearnError};
 use crate::plan::Plan;
 use crate::progress::{Interrupted, Ui};
 use crate::stages::StageId;
-use crate::stages::rows::{Shards, is_train};
+use crate::stages::fitting::{Choice, Fitting};
+use crate::stages::rows::{Shards, TrainRows};
 use crate::store::{OutputFile, RunDir};
 
 /// What `select` commits; the columns themselves stand in `classifier/columns.parquet`.
@@ -42,21 +43,20 @@ pub enum SelectError {
     Interrupted(#[from] Interrupted),
 }
 
-/// Measures every column over the train rows of `shards` tables, and keeps those that vary, or the best of them. `classes` are
+/// Measures every column over the train rows, of which there are so many in the shards, and keeps those that vary, or the best of them. `classes` are
 /// those of the whole listing.
 pub fn run(
     plan: &Plan,
     settings: &Select,
-    shards: &Shards,
+    (shards, train_rows): (&Shards, usize),
     classes: &[String],
     ui: &Ui,
 ) -> Result<(Selected, Vec<OutputFile>), SelectError> {
     let line = ui.stage(StageId::Select, None, "rows");
     let ranking = settings.top_k.map(|_| settings.score);
-    let (statistics, anova) = measure(plan, shards, ranking, classes, ui)?;
-    let varying = VarianceThreshold { threshold: settings.variance_threshold }.kept(&statistics)?;
-    let score = anova.as_ref().map_or(&statistics.variance, |anova| &anova.f);
-    let kept = settings.top_k.map_or_else(|| varying.clone(), |k| k_best(score, &varying, k));
+    let rows = TrainRows::all(shards, train_rows);
+    let Choice { statistics, anova, varying, kept } =
+        Fitting::of_all(rows, plan.width(), ui).columns(settings, classes)?;
     if let Some(k) = settings.top_k.filter(|&k| k > varying.len()) {
         ui.note(&format!("select.top_k is {k}, and {} columns vary enough: all of them are kept", varying.len()));
     }
@@ -72,29 +72,6 @@ pub fn run(
     write(plan, &path, statistics, ranking.map(|_| anova), &varying, &kept)?;
     line.finish(&format!("{} of {} columns kept", selected.kept, selected.of));
     Ok((selected, vec![OutputFile::of(&plan.dir, &path)?]))
-}
-
-/// One pass over the train rows; the analysis of variance only where columns are ranked by it.
-fn measure(
-    plan: &Plan,
-    shards: &Shards,
-    ranking: Option<Score>,
-    classes: &[String],
-    ui: &Ui,
-) -> Result<(ColumnStats, Option<Anova>), SelectError> {
-    let mut statistics = VarianceAccumulator::new(plan.width());
-    let mut anova = (ranking == Some(Score::FClassif)).then(|| AnovaAccumulator::new(plan.width(), classes.len()));
-    shards.for_each::<SelectError>(None, ui, |keys, matrix| {
-        for (key, row) in keys.iter().zip(matrix.iter_rows()).filter(|(key, _)| is_train(key)) {
-            statistics.update(row);
-            let class = classes.iter().position(|class| key.label.as_ref() == Some(class));
-            if let (Some(anova), Some(class)) = (&mut anova, class) {
-                anova.update(row, class);
-            }
-        }
-        Ok(())
-    })?;
-    Ok((statistics.finish(), anova.map(AnovaAccumulator::finish).transpose()?))
 }
 
 /// `columns.parquet`: what is known of every column, whether it stays, and which rule dropped it. With `top_k` there is a

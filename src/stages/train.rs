@@ -3,12 +3,16 @@
 
 mod fit;
 mod saved;
+mod validate;
+mod warm;
+
+use std::path::PathBuf;
 
 use regex::Regex;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::config::{self, Score};
+use crate::config;
 use crate::io::IoError;
 use crate::io::features::Key;
 use crate::learn::classifier::{Classifier, ClassifierError};
@@ -17,13 +21,16 @@ use crate::learn::mlp::End;
 use crate::plan::Plan;
 use crate::progress::{Interrupted, Ui};
 use crate::stages::StageId;
+use crate::stages::reduce::ReduceError;
 use crate::stages::rows::Source;
+use crate::stages::select::SelectError;
 use crate::store::OutputFile;
 
 use crate::terminal::printable;
 use fit::Labelled;
 pub use fit::check_class_weights;
 pub use saved::{KINDS, open};
+pub use warm::{check as check_start, fingerprinted};
 
 /// What `train` commits; what was fitted stands in `classifier/`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -49,9 +56,6 @@ pub struct Trained {
     pub validation_scores: Vec<f64>,
     /// Every classifier that was cross-validated, in the order of the YAML.
     pub candidates: Vec<Scored>,
-    /// Stages that were fitted once on all train rows, those of a held-out fold too, while the classifiers were cross-validated.
-    #[serde(default)]
-    pub fitted_on_all_folds: Vec<String>,
 }
 
 /// A classifier with its cross-validated accuracy.
@@ -65,7 +69,7 @@ pub struct Scored {
     pub sd: f64,
     /// Accuracy on every fold.
     pub folds: Vec<f64>,
-    /// Time of all folds.
+    /// Time of all folds, without what `select` and `reduce` took.
     pub seconds: f64,
 }
 
@@ -84,6 +88,30 @@ pub enum TrainError {
     Classes(String),
     #[error("train: {0}")]
     Groups(String),
+    #[error("train: without one of the folds of `train.cv`: {0}")]
+    Fold(String),
+    #[error("`train.mlp.warm_start`: the training cannot start from {}: {what}", run.display())]
+    Start { run: PathBuf, what: String },
+}
+
+impl From<SelectError> for TrainError {
+    fn from(error: SelectError) -> Self {
+        match error {
+            SelectError::Io(error) => Self::Io(error),
+            SelectError::Interrupted(error) => Self::Interrupted(error),
+            error => Self::Fold(error.to_string()),
+        }
+    }
+}
+
+impl From<ReduceError> for TrainError {
+    fn from(error: ReduceError) -> Self {
+        match error {
+            ReduceError::Io(error) => Self::Io(error),
+            ReduceError::Interrupted(error) => Self::Interrupted(error),
+            error => Self::Fold(error.to_string()),
+        }
+    }
 }
 
 /// Trains on the train rows of `source`; `classes` are those of the whole listing.
@@ -94,25 +122,36 @@ pub fn run(
     classes: &[String],
     ui: &Ui,
 ) -> Result<(Trained, Vec<OutputFile>), TrainError> {
-    let (keys, x) = source.train_rows::<TrainError>(ui)?;
+    let keys = source.train_keys()?;
     let known = known(&keys, classes, ui)?;
     let y: Vec<usize> =
         keys.iter().filter_map(|key| known.iter().position(|class| key.label.as_ref() == Some(class))).collect();
-    let data = Labelled { x: &x, y: &y, classes: &known };
     let all = settings.classifiers();
     let candidates = match settings.folds() {
-        Some(folds) => compare(plan, settings, data, &keys, folds, ui)?,
+        Some(folds) => {
+            let fold = folds_of(settings, &keys, &y, &known, folds, ui)?;
+            let (select, reduce) = (plan.pipeline.select.as_ref(), plan.pipeline.reduce.as_ref());
+            let (shards, width) = (source.shards, plan.width());
+            let columns = validate::Columns { shards, width, select, reduce };
+            validate::validate(&all, columns, (&y, &known), (&fold, folds), ui)?
+        }
         None => Vec::new(),
     };
     let best =
         (1..candidates.len()).fold(0, |best, i| if candidates[i].mean > candidates[best].mean { i } else { best });
     let chosen = all[best];
+    let (_, x) = source.train_rows::<TrainError>(ui)?;
+    let start = match chosen {
+        config::Classifier::Mlp(mlp) => warm::start(plan, mlp, source.kept, x.cols(), &known)?,
+        _ => None,
+    };
+    let data = Labelled { x: &x, y: &y, classes: &known };
     let line = ui.stage(StageId::Train, chosen.max_iter().map(|most| most as u64), "epochs");
     let (rows, inputs) = (x.rows(), x.cols());
     let all_rows: Vec<usize> = (0..rows).collect();
     let classifier = match chosen {
         config::Classifier::Knn(settings) => fit::neighbours(settings, x, y, known.len())?,
-        _ => fit::fit(chosen, data, &all_rows, ui, &mut |_, loss| {
+        _ => fit::fit(chosen, data, &all_rows, start, ui, &mut |_, loss| {
             line.inc(1);
             line.message(format!("loss {loss:.4}"));
         })?,
@@ -134,7 +173,6 @@ pub fn run(
         ended_by: ended_by(end).map(String::from),
         loss_curve,
         validation_scores,
-        fitted_on_all_folds: if candidates.is_empty() { Vec::new() } else { above(plan) },
         candidates,
     };
     let last = trained.loss_curve.last().map(|loss| format!(", {} epochs, loss {loss:.4}", trained.epochs));
@@ -145,12 +183,6 @@ pub fn run(
     }
     let files = files.iter().map(|path| OutputFile::of(&plan.dir, path)).collect::<Result<_, _>>()?;
     Ok((trained, files))
-}
-
-/// The stages whose fit the classifier stands on.
-fn above(plan: &Plan) -> Vec<String> {
-    let there = [(StageId::Select, plan.pipeline.select.is_some()), (StageId::Reduce, plan.pipeline.reduce.is_some())];
-    there.into_iter().filter(|(_, there)| *there).map(|(stage, _)| stage.name().to_string()).collect()
 }
 
 /// The word for an end before convergence.
@@ -198,56 +230,35 @@ fn known(keys: &[Key], classes: &[String], ui: &Ui) -> Result<Vec<String>, Train
     }
 }
 
-/// Cross-validates every classifier on the same folds.
-fn compare(
-    plan: &Plan,
+/// The fold of every train picture.
+fn folds_of(
     settings: &config::Train,
-    data: Labelled,
     keys: &[Key],
+    y: &[usize],
+    classes: &[String],
     folds: usize,
     ui: &Ui,
-) -> Result<Vec<Scored>, TrainError> {
+) -> Result<Vec<usize>, TrainError> {
     let fold = match &settings.group_by {
-        Some(pattern) => folds::grouped(data.y, &groups(pattern, keys)?, data.classes.len(), folds)?,
-        None => folds::stratified(data.y, data.classes.len(), folds)?,
+        Some(pattern) => folds::grouped(y, &groups(pattern, keys)?, classes.len(), folds)?,
+        None => folds::stratified(y, classes.len(), folds)?,
     };
-    let beside =
-        |held: usize| data.y.iter().zip(&fold).filter(move |(_, other)| **other != held).map(|(class, _)| class);
+    let beside = |held: usize| y.iter().zip(&fold).filter(move |(_, other)| **other != held).map(|(class, _)| class);
     if let Some(class) =
         (0..folds).find_map(|held| beside(held).next().filter(|first| beside(held).all(|c| c == *first)))
     {
         let text = format!(
             "without one of the {folds} folds only `{}` is left to train on: write fewer folds in `train.cv`, or give more pictures",
-            data.classes[*class]
+            classes[*class]
         );
         return Err(TrainError::Classes(text));
     }
-    let scarce: Vec<&str> = folds::scarce(data.y, data.classes.len(), folds)
-        .into_iter()
-        .map(|class| data.classes[class].as_str())
-        .collect();
+    let scarce: Vec<&str> =
+        folds::scarce(y, classes.len(), folds).into_iter().map(|class| classes[class].as_str()).collect();
     if !scarce.is_empty() {
         ui.warn(&format!("there are fewer train pictures of {} than the {folds} folds", printable(&scarce.join(", "))));
     }
-    let select = plan.pipeline.select.as_ref();
-    let above = above(plan);
-    if !above.is_empty() {
-        ui.note(&format!(
-            "cross-validation is of the classifiers alone: {} was fitted once, on all train pictures",
-            above.join(" and ")
-        ));
-    }
-    if select.is_some_and(|select| select.top_k.is_some() && select.score == Score::FClassif) {
-        ui.warn("`select` chose the columns by the classes of all train pictures, those of a held-out fold too: the folds' scores are too good");
-    }
-    let mut all = Vec::new();
-    for classifier in settings.classifiers() {
-        let scored = fit::cross_validate(classifier, data, &fold, folds, ui)?;
-        let [mean, sd] = [scored.mean, scored.sd].map(|share| 100.0 * share);
-        ui.note(&format!("{}: {mean:.2} % ± {sd:.2} in {folds} folds, {:.1} s", scored.name, scored.seconds));
-        all.push(scored);
-    }
-    Ok(all)
+    Ok(fold)
 }
 
 /// Number of the group of every picture, in the order of their names: the first group of the pattern in its path, or the whole match.

@@ -78,8 +78,6 @@ fn the_best_of_several_is_kept_and_every_score_told() {
     let means: Vec<f64> = scored.iter().map(|one| one["mean"].as_f64().expect("a mean")).collect();
     assert!(means[0] < means[1], "{means:?}");
     assert_ne!(metrics["classifier"], "mlp");
-    let fitted_once = metrics["cross_validation_fitted_on_all_folds"].as_array().expect("a list");
-    assert_eq!(fitted_once.len(), 2, "select and reduce: {fitted_once:?}");
     predict_agrees(&workspace, "out");
     let again = workspace.run("out", &["--set", set]).ok();
     assert_eq!(again.computed(), [""; 0], "nothing is computed twice");
@@ -139,4 +137,73 @@ fn weights_of_classes_that_are_not_there_are_errors_before_the_extraction() {
     let confusion = json(&workspace, "out/metrics.json")["test"]["confusion_matrix"].clone();
     let rows = confusion.as_array().expect("a matrix");
     assert!(rows.iter().all(|row| row[1] == 2 && row[0] == 0 && row[2] == 0), "{confusion}");
+}
+
+#[test]
+fn training_goes_on_from_an_earlier_run_where_its_columns_and_classes_are_the_same() {
+    let workspace = Workspace::with_fruits(4, 1);
+    let run = |out: &str, train: &str, more: &[&str]| {
+        let train = format!("train={train}");
+        workspace.run(out, &[&["--set", train.as_str()], more].concat())
+    };
+    let losses = |out: &str| -> Vec<f64> {
+        let curve = json(&workspace, &format!("{out}/metrics.json"))["loss_curve"].clone();
+        curve.as_array().expect("a list").iter().map(|loss| loss.as_f64().expect("a number")).collect()
+    };
+    let folder = |out: &str| workspace.path(out).to_str().expect("text").to_string();
+    let on =
+        |out: &str, more: &str| format!("{{mlp: {{hidden: [16], max_iter: 20, warm_start: '{}'{more}}}}}", folder(out));
+    run("first", "{mlp: {hidden: [16], max_iter: 20, seed: 1}}", &[]).ok();
+    run("second", &on("first", ""), &[]).ok();
+    let (first, second) = (losses("first"), losses("second"));
+    assert!(first[0] - first[19] > 0.1, "it learns something: {first:?}");
+    // a full batch each epoch: the loss before the first step is that after the last one of the earlier run
+    assert!(second[0] < first[19] && second[0] > first[19] - 0.1 * (first[0] - first[19]), "{first:?} {second:?}");
+    assert!(second[19] < second[0]);
+    assert_eq!(run("second", &on("first", ""), &[]).ok().computed(), [""; 0], "nothing has changed");
+    // the same folder with another classifier in it is another start
+    run("first", "{mlp: {hidden: [16], max_iter: 20, seed: 2}}", &[]).ok();
+    assert_eq!(run("second", &on("first", ""), &[]).ok().computed(), ["train", "evaluate", "report"]);
+    assert_ne!(losses("second"), second);
+
+    run("neighbours", "{knn: {k: 1}}", &[]).ok();
+    run("scaled", "{mlp: {hidden: [16], max_iter: 2}}", &["--set", "reduce={scale: standard}"]).ok();
+    let two = ["--set", "input.classes=[Banana, Lemon]"];
+    for (train, more, code, expected) in [
+        (on("first", ", activation: tanh"), &[][..], 1, "its activation is relu, this run's tanh"),
+        (
+            on("first", "").replace("[16]", "[16, 4]"),
+            &[],
+            1,
+            "6 columns and hidden layers of [16], this run 6 and [16, 4]",
+        ),
+        (
+            on("first", ""),
+            &two,
+            2,
+            "knows the classes Banana, Lemon, Strawberry, of which `Strawberry` is not among Banana, Lemon",
+        ),
+        (
+            on("first", ""),
+            &["--set", "extract.layer=blocks.6.0"],
+            2,
+            "was made with layer \"bn2\", this run with \"blocks.6.0\"",
+        ),
+        (on("first", ""), &["--set", "input.limit_per_class=3"], 1, "columns kept, this run with"),
+        (
+            on("first", ""),
+            &["--set", "input.limit_per_class=3", "--set", "select=null"],
+            1,
+            "columns kept, this run with 1280",
+        ),
+        (on("scaled", ""), &[], 1, "the reduction \"scale.safetensors\", this run with \"pca.safetensors\""),
+        (on("neighbours", ""), &[], 2, "is \"knn\", and an mlp is to start from it"),
+        (on("nowhere", ""), &[], 2, "give the folder of a run"),
+        (on("third", ""), &[], 2, "a run cannot start from itself"),
+    ] {
+        let run = run("third", &train, more);
+        assert_eq!(run.code, Some(code), "{train} {more:?}: {}", run.stderr);
+        let said = run.stderr.lines().rev().find(|line| line.contains("`train.mlp.warm_start`")).unwrap_or_default();
+        assert!(said.contains(expected), "{train} {more:?}: {}", run.stderr);
+    }
 }

@@ -5,7 +5,30 @@ use super::super::source::Source;
 use super::super::train::{ClassWeight, Classifier, Knn, Logistic, Mlp, Solver, Train};
 use super::{Checked, expected};
 
-pub fn check(train: &Train, source: &Source) -> Checked {
+/// Checks it, and turns the paths in it into such that count from the current folder.
+pub fn check(train: &mut Train, source: &Source) -> Checked {
+    check_all(train, source)?;
+    let folds = train.folds().is_some();
+    for (key, mlp) in train.perceptrons() {
+        let Some(run) = &mlp.warm_start else { continue };
+        // a list of classifiers may be `train` itself
+        let key = if source.has("train.candidates") { key } else { key.replace("train.candidates[", "train[") };
+        let key = format!("{key}.warm_start");
+        if run.as_os_str().is_empty() {
+            return expected(source, &key, "the folder of a run", "");
+        }
+        if folds {
+            let message = format!(
+                "`{key}` and cross-validation: the earlier run may have learnt the pictures that are held out; leave `cv` and other classifiers out"
+            );
+            return Err(ConfigError::at_key(source, &key, message));
+        }
+        mlp.warm_start = Some(source.resolve(&key, run));
+    }
+    Ok(())
+}
+
+fn check_all(train: &Train, source: &Source) -> Checked {
     if train.classifiers().is_empty() {
         let message =
             "`train` names no classifier; write `train: {mlp: {}}`, `logistic` or `knn`, or leave `train` out";

@@ -143,6 +143,17 @@ fn values_out_of_range() {
             "train: [{logistic: {class_weight: even}}]",
             "3:35: `train[0].logistic.class_weight`: expected `balanced`, or weights of classes, `{Banana: 2.0}`, found `even`",
         ),
+        (
+            "train: {mlp: {warm_start: runs/a}, cv: 3}",
+            "3:27: `train.mlp.warm_start` and cross-validation: the earlier run may have learnt the pictures that are held out; leave `cv` and \
+             other classifiers out",
+        ),
+        (
+            "train: [{mlp: {warm_start: runs/a}}, {knn: {}}]",
+            "3:28: `train[0].mlp.warm_start` and cross-validation: the earlier run may have learnt the pictures that are held out; leave `cv` and \
+             other classifiers out",
+        ),
+        ("train: {mlp: {warm_start: ''}}", "3:27: `train.mlp.warm_start`: expected the folder of a run, found ``"),
         ("train: {mlp: {max_iter: 0}}", "3:25: `train.mlp.max_iter`: expected a whole number of at least 1, found `0`"),
         (
             "train: {mlp: {early_stopping: true, validation_fraction: 0}}",

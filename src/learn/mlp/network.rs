@@ -3,7 +3,7 @@
 use candle_core::{Device, Result, Tensor};
 use candle_nn::{Linear, Module, ops};
 
-use super::optimizer::Each2;
+use super::step::{Each2, Slope};
 use super::{Activation, Dense, MlpParams};
 
 /// The layers while they are trained. Each holds its weights as (inputs, outputs) behind a transposed view, because
@@ -21,13 +21,9 @@ pub struct Network {
 /// What the values of a hidden layer are multiplied by, so many of them: 0 for a neuron that is left out, else 1 / (1 − dropout).
 pub type Factors<'a> = &'a mut dyn FnMut(usize) -> Vec<f32>;
 
-/// Gradients of one layer, shaped as its parameters.
-pub struct Gradients {
-    /// (inputs, outputs)
-    pub weights: Tensor,
-    /// (outputs)
-    pub bias: Tensor,
-}
+/// Hears how the loss changes with each layer, by its number, from the last to the first, and may change its parameters: the pass needs them
+/// no more. Answers with the squared length that the weights had before.
+pub type OnSlope<'a> = &'a mut dyn FnMut(usize, &Slope) -> Result<f64>;
 
 /// The parameters of one layer: tensors that share their storage with the network.
 pub struct Parameters {
@@ -73,30 +69,30 @@ impl Network {
         self.parameters()?.into_iter().map(dense).collect()
     }
 
-    /// Loss of a batch (n, d) with class numbers `y` (n), penalty included, and the gradients of every layer. `dropout` makes the factors of
+    /// Loss of a batch (n, d) with class numbers `y` (n), penalty included; `on_slope` hears of every layer. `dropout` makes the factors of
     /// hidden layers, from the first to the last.
-    pub fn backward(&self, x: Tensor, y: &[usize], dropout: Option<Factors>) -> Result<(f64, Vec<Gradients>)> {
-        let pass = self.forward(x, dropout)?;
+    pub fn backward(&self, x: Tensor, y: &[usize], dropout: Option<Factors>, on_slope: OnSlope) -> Result<f64> {
+        let mut pass = self.forward(x, dropout)?;
         let (mut loss, mut delta, weight) = self.loss_and_delta(&pass.sums, y)?; // (n, outputs)
-        let mut gradients = Vec::with_capacity(self.layers.len());
-        for at in (0..self.layers.len()).rev() {
-            let weights = self.layers[at].weight().t()?; // (inputs, outputs)
-            let slope = pass.inputs[at].t()?.matmul(&delta)?; // (inputs, outputs)
-            let (alpha, scale) = (self.alpha as f32, weight as f32);
-            slope
-                .inplace_op2(&weights, &Each2(move |slope: &mut f32, w: f32| *slope = (*slope + alpha * w) / scale))?;
-            gradients.push(Gradients { weights: slope, bias: (delta.sum(0)? / weight)? });
-            loss += 0.5 * self.alpha * squared_length(&weights)? / weight;
-            if let Some(hidden) = at.checked_sub(1).map(|hidden| &pass.hidden[hidden]) {
-                delta = delta.matmul(&weights.t()?)?; // (n, inputs)
-                if let Some(factors) = &hidden.factors {
-                    delta.inplace_op2(factors, &Each2(|d: &mut f32, factor| *d *= factor))?;
+        while let Some(inputs) = pass.inputs.pop() {
+            let at = pass.inputs.len();
+            let below = match pass.hidden.pop() {
+                Some(hidden) => {
+                    let below = delta.matmul(self.layers[at].weight())?; // (n, inputs)
+                    if let Some(factors) = &hidden.factors {
+                        below.inplace_op2(factors, &Each2(|d: &mut f32, factor| *d *= factor))?;
+                    }
+                    self.times_derivative(&below, &hidden.value)?;
+                    Some(below)
                 }
-                self.times_derivative(&delta, &hidden.value)?;
-            }
+                None => None,
+            };
+            let slope = Slope { inputs, delta, alpha: self.alpha as f32, scale: weight as f32 };
+            loss += 0.5 * self.alpha * on_slope(at, &slope)? / weight;
+            let Some(below) = below else { break };
+            delta = below;
         }
-        gradients.reverse();
-        Ok((loss, gradients))
+        Ok(loss)
     }
 
     fn forward(&self, x: Tensor, mut dropout: Option<Factors>) -> Result<Pass> {
@@ -196,8 +192,4 @@ struct Hidden {
 
 fn mean(row: &[f32], of: impl Fn(f32) -> f64) -> f64 {
     row.iter().map(|&p| of(p)).sum::<f64>() / row.len() as f64
-}
-
-fn squared_length(weights: &Tensor) -> Result<f64> {
-    weights.sqr()?.sum_all()?.to_scalar::<f32>().map(f64::from)
 }

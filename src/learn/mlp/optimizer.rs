@@ -1,154 +1,85 @@
 //! Adam and SGD in scikit-learn's form, changing parameters in place.
 //!
 //! candle's own optimizers do not do: its SGD has no momentum, its AdamW corrects the moments instead of the learning rate
-//! (which moves epsilon) and decays weights on its own. Each rule here is one pass over the numbers.
+//! (which moves epsilon) and decays weights on its own.
 
-use candle_core::{CpuStorage, InplaceOp2, InplaceOp3, Layout, Result, Tensor, bail};
+use candle_core::Result;
 
-use super::network::{Gradients, Parameters};
+use super::network::Parameters;
+use super::step::{Memory, Rule, Slope};
 use super::{MlpParams, Schedule, Solver};
-
-/// `f(&mut a, b)` for every pair of values of two tensors of one shape.
-pub struct Each2<F>(pub F);
-
-/// `f(&mut a, b, c)` for every three values of three tensors of one shape.
-struct Each3<F>(F);
-
-impl<F: Fn(&mut f32, f32)> InplaceOp2 for Each2<F> {
-    fn name(&self) -> &'static str {
-        "each-2"
-    }
-
-    fn cpu_fwd(&self, a: &mut CpuStorage, a_layout: &Layout, b: &CpuStorage, b_layout: &Layout) -> Result<()> {
-        let (a, b) = (values_mut(a, a_layout)?, values(b, b_layout)?);
-        a.iter_mut().zip(b).for_each(|(a, &b)| (self.0)(a, b));
-        Ok(())
-    }
-}
-
-impl<F: Fn(&mut f32, f32, f32)> InplaceOp3 for Each3<F> {
-    fn name(&self) -> &'static str {
-        "each-3"
-    }
-
-    fn cpu_fwd(
-        &self,
-        a: &mut CpuStorage,
-        a_layout: &Layout,
-        b: &CpuStorage,
-        b_layout: &Layout,
-        c: &CpuStorage,
-        c_layout: &Layout,
-    ) -> Result<()> {
-        let (a, b, c) = (values_mut(a, a_layout)?, values(b, b_layout)?, values(c, c_layout)?);
-        a.iter_mut().zip(b).zip(c).for_each(|((a, &b), &c)| (self.0)(a, b, c));
-        Ok(())
-    }
-}
-
-fn values<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
-    match (storage, layout.contiguous_offsets()) {
-        (CpuStorage::F32(values), Some((start, end))) => Ok(&values[start..end]),
-        _ => bail!("expected a contiguous f32 tensor"),
-    }
-}
-
-fn values_mut<'a>(storage: &'a mut CpuStorage, layout: &Layout) -> Result<&'a mut [f32]> {
-    match (storage, layout.contiguous_offsets()) {
-        (CpuStorage::F32(values), Some((start, end))) => Ok(&mut values[start..end]),
-        _ => bail!("expected a contiguous f32 tensor"),
-    }
-}
 
 /// An optimizer and what it remembers of every parameter.
 pub struct Optimizer {
-    rule: Rule,
+    kind: Kind,
     learning_rate: f64,
     learning_rate_init: f64,
     schedule: Schedule,
     power_t: f64,
-    memories: Vec<Memory>,
+    /// Of every layer: its parameters, and what is remembered of weights and biases.
+    layers: Vec<(Parameters, [Memory; 2])>,
 }
 
-enum Rule {
+enum Kind {
     Adam { beta_1: f64, beta_2: f64, epsilon: f64, step: i32 },
     Sgd { momentum: f64, nesterov: bool },
 }
 
-/// One parameter tensor with its running averages of the same shape.
-struct Memory {
-    parameter: Tensor,
-    /// First moment, or velocity.
-    first: Tensor,
-    /// Second moment; Adam only.
-    second: Option<Tensor>,
-}
-
 impl Optimizer {
     /// Starts with empty memories of `parameters`.
-    pub fn new(params: &MlpParams, parameters: Vec<Parameters>) -> Result<Self> {
-        let rule = match params.solver {
-            Solver::Adam => {
-                Rule::Adam { beta_1: params.beta_1, beta_2: params.beta_2, epsilon: params.epsilon, step: 0 }
-            }
-            Solver::Sgd | Solver::Lbfgs => Rule::Sgd { momentum: params.momentum, nesterov: params.nesterovs_momentum },
-        };
+    pub fn new(params: &MlpParams, parameters: Vec<Parameters>) -> Self {
         let adam = params.solver == Solver::Adam;
-        let memory = |parameter: Tensor| {
-            let first = parameter.zeros_like()?;
-            let second = if adam { Some(parameter.zeros_like()?) } else { None };
-            Ok(Memory { parameter, first, second })
+        let kind = if adam {
+            Kind::Adam { beta_1: params.beta_1, beta_2: params.beta_2, epsilon: params.epsilon, step: 0 }
+        } else {
+            Kind::Sgd { momentum: params.momentum, nesterov: params.nesterovs_momentum }
         };
-        Ok(Self {
-            rule,
+        let remembered = |layer: Parameters| {
+            let memories = [&layer.weights, &layer.bias].map(|tensor| Memory::new(tensor.elem_count()));
+            (layer, memories)
+        };
+        Self {
+            kind,
             learning_rate: params.learning_rate_init,
             learning_rate_init: params.learning_rate_init,
             // scikit-learn's Adam knows no schedule
             schedule: if adam { Schedule::Constant } else { params.learning_rate },
             power_t: params.power_t,
-            memories: parameters.into_iter().flat_map(|p| [p.weights, p.bias]).map(memory).collect::<Result<_>>()?,
-        })
+            layers: parameters.into_iter().map(remembered).collect(),
+        }
     }
 
-    /// One step against the gradients, which are in the order of the parameters.
-    pub fn step(&mut self, gradients: &[Gradients]) -> Result<()> {
-        if let Rule::Adam { beta_1, beta_2, step, .. } = &mut self.rule {
+    /// Before the layers of a batch are stepped.
+    pub fn batch_begins(&mut self) {
+        if let Kind::Adam { beta_1, beta_2, step, .. } = &mut self.kind {
             *step += 1;
             self.learning_rate =
                 self.learning_rate_init * (1.0 - beta_2.powi(*step)).sqrt() / (1.0 - beta_1.powi(*step));
         }
-        let gradients = gradients.iter().flat_map(|g| [&g.weights, &g.bias]);
-        self.memories.iter().zip(gradients).try_for_each(|(memory, gradient)| self.update(memory, gradient))
     }
 
-    fn update(&self, memory: &Memory, gradient: &Tensor) -> Result<()> {
-        let Memory { parameter, first, second } = memory;
+    /// Steps one layer down its slope and tells the squared length that its weights had before.
+    pub fn step(&mut self, layer: usize, slope: &Slope) -> Result<f64> {
         let rate = self.learning_rate as f32;
-        match (&self.rule, second) {
-            (Rule::Adam { beta_1, beta_2, epsilon, .. }, Some(second)) => {
-                let (keep, add) = (*beta_1 as f32, (1.0 - beta_1) as f32);
-                first.inplace_op2(gradient, &Each2(move |m: &mut f32, g| *m = keep * *m + add * g))?;
-                let (keep, add) = (*beta_2 as f32, (1.0 - beta_2) as f32);
-                second.inplace_op2(gradient, &Each2(move |v: &mut f32, g| *v = keep * *v + add * (g * g)))?;
-                let epsilon = *epsilon as f32;
-                let rule = Each3(move |p: &mut f32, m, v: f32| *p += -rate * m / (v.sqrt() + epsilon));
-                parameter.inplace_op3(first, second, &rule)
+        match self.kind {
+            Kind::Adam { beta_1, beta_2, epsilon, .. } => {
+                let mean = [beta_1 as f32, (1.0 - beta_1) as f32];
+                let square = [beta_2 as f32, (1.0 - beta_2) as f32];
+                self.follow(layer, slope, Adam { mean, square, rate, epsilon: epsilon as f32 })
             }
-            (Rule::Sgd { momentum, nesterov }, _) => {
-                let momentum = *momentum as f32;
-                first.inplace_op2(gradient, &Each2(move |v: &mut f32, g| *v = momentum * *v - rate * g))?;
-                if *nesterov {
-                    parameter.inplace_op3(
-                        first,
-                        gradient,
-                        &Each3(move |p: &mut f32, v, g| *p += momentum * v - rate * g),
-                    )
-                } else {
-                    parameter.inplace_op2(first, &Each2(|p: &mut f32, v| *p += v))
-                }
+            Kind::Sgd { momentum, nesterov: true } => {
+                self.follow(layer, slope, Nesterov { momentum: momentum as f32, rate })
             }
-            (Rule::Adam { .. }, None) => bail!("adam without second moments"),
+            Kind::Sgd { momentum, nesterov: false } => {
+                self.follow(layer, slope, Momentum { momentum: momentum as f32, rate })
+            }
         }
+    }
+
+    fn follow(&mut self, layer: usize, slope: &Slope, rule: impl Rule) -> Result<f64> {
+        let (parameters, [weights, bias]) = &mut self.layers[layer];
+        slope.step_bias(&parameters.bias, rule, bias)?;
+        slope.step_weights(&parameters.weights, rule, weights)
     }
 
     /// After an epoch; `samples` have been trained on since the beginning.
@@ -165,5 +96,53 @@ impl Optimizer {
         }
         self.learning_rate /= 5.0;
         false
+    }
+}
+
+/// Kingma and Ba's rule; the averages are kept and added to in these shares.
+#[derive(Clone, Copy)]
+struct Adam {
+    mean: [f32; 2],
+    square: [f32; 2],
+    rate: f32,
+    epsilon: f32,
+}
+
+impl Rule for Adam {
+    #[inline(always)]
+    fn apply(self, p: &mut f32, gradient: f32, first: &mut f32, second: &mut f32) {
+        *first = self.mean[0] * *first + self.mean[1] * gradient;
+        *second = self.square[0] * *second + self.square[1] * (gradient * gradient);
+        *p += -self.rate * *first / (second.sqrt() + self.epsilon);
+    }
+}
+
+/// A velocity that falls off.
+#[derive(Clone, Copy)]
+struct Momentum {
+    momentum: f32,
+    rate: f32,
+}
+
+impl Rule for Momentum {
+    #[inline(always)]
+    fn apply(self, p: &mut f32, gradient: f32, velocity: &mut f32, _: &mut f32) {
+        *velocity = self.momentum * *velocity - self.rate * gradient;
+        *p += *velocity;
+    }
+}
+
+/// The same, looking ahead.
+#[derive(Clone, Copy)]
+struct Nesterov {
+    momentum: f32,
+    rate: f32,
+}
+
+impl Rule for Nesterov {
+    #[inline(always)]
+    fn apply(self, p: &mut f32, gradient: f32, velocity: &mut f32, _: &mut f32) {
+        *velocity = self.momentum * *velocity - self.rate * gradient;
+        *p += self.momentum * *velocity - self.rate * gradient;
     }
 }

@@ -162,7 +162,7 @@ pub fn train(
     let mut validation = (!held.is_empty()).then(|| Validation::new(data, &held, &model.layers));
     let network = Network::new(&model.layers, params)?;
     let mut dropout = Dropout::new(params);
-    let mut optimizer = Optimizer::new(params, network.parameters()?)?;
+    let mut optimizer = Optimizer::new(params, network.parameters()?);
     let mut patience = Patience { params, best_loss: f64::INFINITY, not_better: 0 };
     let mut places: Vec<usize> = (0..samples.len()).collect();
 
@@ -270,8 +270,8 @@ fn epoch(
         let (x, y) = data.batch(batch)?;
         let mut factors = dropout.as_mut().map(|dropout| |count| dropout.factors(count));
         let factors = factors.as_mut().map(|factors| factors as Factors);
-        let (loss, gradients) = network.backward(x, &y, factors)?;
-        optimizer.step(&gradients)?;
+        optimizer.batch_begins();
+        let loss = network.backward(x, &y, factors, &mut |layer, slope| optimizer.step(layer, slope))?;
         sum += loss * batch.len() as f64;
     }
     Ok(sum / rows.len() as f64)

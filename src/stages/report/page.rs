@@ -291,9 +291,6 @@ fn training(facts: &Facts) -> Option<Training> {
     let validated = trained.candidates.iter();
     facts
         .extend(validated.map(|c| ("Cross-validated", format!("{}: {} ± {}", c.name, percent(c.mean), percent(c.sd)))));
-    if !trained.fitted_on_all_folds.is_empty() {
-        facts.push(("Fitted on all folds", trained.fitted_on_all_folds.join(", ")));
-    }
     facts.extend(trained.loss_curve.last().map(|&loss| ("Last loss", number(loss))));
     let best = trained.validation_scores.iter().copied().reduce(f64::max);
     facts.extend(best.map(|best| ("Best validation accuracy", percent(best))));

@@ -138,7 +138,6 @@ fn run(classes: &[&str], each: usize, wrong: f64) -> Facts {
             kind: "mlp".into(),
             description: "mlp [100, 10], adam".into(),
             candidates: Vec::new(),
-            fitted_on_all_folds: Vec::new(),
             rows: 2 * total,
             inputs: 64,
             epochs: 87,

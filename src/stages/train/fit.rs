@@ -1,14 +1,13 @@
-//! Fitting one classifier as its settings say, and comparing several by cross-validation.
+//! Fitting one classifier as its settings say.
 
 use std::ops::ControlFlow;
-use std::time::Instant;
 
-use super::{Scored, TrainError};
+use super::TrainError;
 use crate::config::{self, BatchSize, ClassWeight, ConfigError, LearningRate, suggest};
 use crate::learn::classifier::{Classifier, ClassifierError};
 use crate::learn::knn::{self, Asked, Knn};
 use crate::learn::logistic::{LogisticParams, balanced};
-use crate::learn::mlp::{Activation, MlpError, MlpParams, Schedule, Solver, argmax};
+use crate::learn::mlp::{Activation, Dense, Epoch, MlpError, MlpParams, Schedule, Solver};
 use crate::progress::{Interrupted, Ui};
 use crate::table::FeatureMatrix;
 use crate::terminal::printable;
@@ -59,11 +58,12 @@ pub fn check_class_weights(
     Ok(())
 }
 
-/// Fits on the named rows; `heard` gets every epoch or iteration with its loss.
+/// Fits on the named rows, a perceptron from the layers of `start` where there are any; `heard` gets every epoch or iteration with its loss.
 pub fn fit(
     settings: config::Classifier,
     data: Labelled,
     rows: &[usize],
+    start: Option<Vec<Dense>>,
     ui: &Ui,
     heard: &mut dyn FnMut(usize, f64),
 ) -> Result<Classifier, TrainError> {
@@ -75,7 +75,11 @@ pub fn fit(
     let fitted = match settings {
         config::Classifier::Mlp(mlp) => {
             let class_weight = data.weights(mlp.class_weight.as_ref(), rows);
-            params(mlp, class_weight).fit_rows(x, y, rows, classes, &mut |epoch| heard(epoch.number, epoch.loss))
+            let (params, mut heard) = (params(mlp, class_weight), |epoch: &Epoch| heard(epoch.number, epoch.loss));
+            match start {
+                Some(start) => params.fit_rows_from(x, y, rows, classes, start, &mut heard),
+                None => params.fit_rows(x, y, rows, classes, &mut heard),
+            }
         }
         config::Classifier::Logistic(logistic) => {
             let class_weight = data.weights(logistic.class_weight.as_ref(), rows);
@@ -116,39 +120,20 @@ pub fn neighbours(
     Ok(Classifier::Neighbours(Knn::new(asked, x, y, classes).map_err(ClassifierError::from)?))
 }
 
-/// Accuracy of one classifier on every fold, trained on the others; `fold` is that of each row.
-pub fn cross_validate(
-    settings: config::Classifier,
-    data: Labelled,
-    fold: &[usize],
-    folds: usize,
-    ui: &Ui,
-) -> Result<Scored, TrainError> {
-    let start = Instant::now();
-    let mut scores = Vec::with_capacity(folds);
-    for held in 0..folds {
-        let (test, train): (Vec<usize>, Vec<usize>) = (0..fold.len()).partition(|&row| fold[row] == held);
-        let fitted = fit(settings, data, &train, ui, &mut |_, _| ())?;
-        let probabilities = fitted.predict_proba(&data.x.select_rows(&test))?;
-        let right = probabilities.iter_rows().zip(&test).filter(|(row, at)| argmax(row) == data.y[**at]).count();
-        scores.push(right as f64 / test.len().max(1) as f64);
-        ui.check()?;
+/// The activation that is asked for.
+pub(super) fn activation(settings: &config::Mlp) -> Activation {
+    match settings.activation {
+        config::Activation::Identity => Activation::Identity,
+        config::Activation::Logistic => Activation::Logistic,
+        config::Activation::Tanh => Activation::Tanh,
+        config::Activation::Relu => Activation::Relu,
     }
-    let mean = scores.iter().sum::<f64>() / folds as f64;
-    let sd = (scores.iter().map(|score| (score - mean).powi(2)).sum::<f64>() / folds as f64).sqrt();
-    let (name, seconds) = (settings.describe(), start.elapsed().as_secs_f64());
-    Ok(Scored { name, mean, sd, folds: scores, seconds })
 }
 
 fn params(settings: &config::Mlp, class_weight: Option<Vec<f64>>) -> MlpParams {
     MlpParams {
         hidden: settings.hidden.clone(),
-        activation: match settings.activation {
-            config::Activation::Identity => Activation::Identity,
-            config::Activation::Logistic => Activation::Logistic,
-            config::Activation::Tanh => Activation::Tanh,
-            config::Activation::Relu => Activation::Relu,
-        },
+        activation: activation(settings),
         solver: match settings.solver {
             config::Solver::Adam => Solver::Adam,
             config::Solver::Sgd => Solver::Sgd,

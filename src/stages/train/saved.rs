@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::TrainError;
 use crate::io::tensors::{self, Tensors, Values};
@@ -51,12 +51,9 @@ fn table(knn: &Knn, path: &std::path::Path) -> Result<(), IoError> {
     tensors::write(path, &[x, ("y".to_string(), vec![y.len()], Values::F64(&y))])
 }
 
-/// `classifier.json`: everything that a picture goes through, in words.
-fn card(plan: &Plan, kind: &str, classifier: &Classifier, classes: &[String]) -> Result<(), IoError> {
-    let mut card = json!({
-        "featurize": env!("CARGO_PKG_VERSION"),
-        "classes": classes,
-        "kind": kind,
+/// What made the features, as the card tells it.
+pub(super) fn origin(plan: &Plan) -> Value {
+    json!({
         "model": plan.backbone.model.name,
         "weights": plan.backbone.weights.describe(),
         "weights_sha256": plan.weights_id,
@@ -68,10 +65,23 @@ fn card(plan: &Plan, kind: &str, classifier: &Classifier, classes: &[String]) ->
         "recipe": plan.backbone.recipe,
         "image": plan.backbone.decoding,
         "precision": plan.backbone.precision,
+    })
+}
+
+/// `classifier.json`: everything that a picture goes through, in words.
+fn card(plan: &Plan, kind: &str, classifier: &Classifier, classes: &[String]) -> Result<(), IoError> {
+    let mut card = origin(plan);
+    let fitted = json!({
+        "featurize": env!("CARGO_PKG_VERSION"),
+        "classes": classes,
+        "kind": kind,
         "select": plan.pipeline.select.is_some().then_some("columns.parquet"),
         "reduce": plan.pipeline.reduce.as_ref().map(|reduce| format!("{}.safetensors", reduce.word())),
         "train": format!("{kind}.safetensors"),
     });
+    if let (Value::Object(card), Value::Object(fitted)) = (&mut card, fitted) {
+        card.extend(fitted);
+    }
     match classifier {
         Classifier::Layers(mlp) => card["activation"] = json!(mlp.activation.name()),
         Classifier::Neighbours(knn) => {

@@ -3,7 +3,8 @@
 use candle_core::{Device, Tensor};
 
 use super::*;
-use crate::learn::mlp::network::{Factors, Network};
+use crate::learn::mlp::network::{Factors, Network, Parameters};
+use crate::learn::mlp::step::{Memory, Rule, Slope};
 
 fn case_params(case: &Value) -> MlpParams {
     MlpParams {
@@ -21,6 +22,16 @@ fn case_params(case: &Value) -> MlpParams {
 fn expected(case: &Value) -> Vec<f64> {
     let layers = golden::list(&case["gradients"]).iter();
     layers.flat_map(|layer| [golden::vector(&layer["weights"]), golden::vector(&layer["bias"])].concat()).collect()
+}
+
+/// Moves nothing and tells the gradient.
+#[derive(Clone, Copy)]
+struct Told;
+
+impl Rule for Told {
+    fn apply(self, _: &mut f32, gradient: f32, first: &mut f32, _: &mut f32) {
+        *first = gradient;
+    }
 }
 
 fn close_to_the_largest(got: &[f64], expected: &[f64], tolerance: f64) {
@@ -46,10 +57,19 @@ fn a_batch_has_the_loss_and_the_gradients_of_torch() {
         };
         let factors = (params.dropout > 0.0).then_some(&mut factors as Factors);
         let batch = Tensor::from_slice(x.as_slice(), (x.rows(), x.cols()), &Device::Cpu).expect("a batch");
-        let (loss, gradients) = network.backward(batch, &y, factors).expect("gradients");
+        let mut parameters = network.parameters().expect("the layers");
+        let mut gradients = vec![[const { Vec::new() }; 2]; parameters.len()];
+        let mut told = |at: usize, slope: &Slope| {
+            let Parameters { weights, bias } = &mut parameters[at];
+            let [mut of_weights, mut of_bias] = [&*weights, &*bias].map(|tensor| Memory::new(tensor.elem_count()));
+            slope.step_bias(bias, Told, &mut of_bias)?;
+            let squared = slope.step_weights(weights, Told, &mut of_weights)?;
+            gradients[at] = [of_weights.first, of_bias.first];
+            Ok(squared)
+        };
+        let loss = network.backward(batch, &y, factors, &mut told).expect("a loss");
         golden::close(&[loss], &[golden::number(&case["loss"])], 1e-6);
-        let flat = |tensor: &Tensor| tensor.flatten_all().and_then(|flat| flat.to_vec1::<f32>()).expect("numbers");
-        let got = gradients.iter().flat_map(|layer| [flat(&layer.weights), flat(&layer.bias)].concat());
+        let got = gradients.into_iter().flatten().flatten();
         close_to_the_largest(&got.map(f64::from).collect::<Vec<f64>>(), &expected(case), 1e-6);
     }
 }
@@ -103,4 +123,31 @@ fn dropout_leaves_out_its_share_by_the_seed_and_none_when_asked() {
     // what is asked is the whole network: the same answer each time
     let probabilities = |mlp: &Mlp| mlp.predict_proba(&x).expect("probabilities");
     assert_eq!(probabilities(&fit(0.3)), probabilities(&fit(0.3)));
+}
+
+#[test]
+fn a_layer_of_many_blocks_is_stepped_as_one_whatever_the_threads() {
+    let (n, inputs, outputs) = (7, 1500, 61); // three blocks, the last a short one, and rows that no vector divides
+    let wave = |len: usize, pace: f32| (0..len).map(|i| (i as f32 * pace).sin()).collect::<Vec<f32>>();
+    let [x, delta, start] = [(n * inputs, 0.7), (n * outputs, 1.3), (inputs * outputs, 0.11)].map(|(l, p)| wave(l, p));
+    let stepped = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
+        let tensor = |values: &[f32], rows, cols| Tensor::from_slice(values, (rows, cols), &Device::Cpu).expect("full");
+        let (inputs, delta, weights) =
+            (tensor(&x, n, inputs), tensor(&delta, n, outputs), tensor(&start, inputs, outputs));
+        let (slope, mut memory) = (Slope { inputs, delta, alpha: 0.5, scale: 7.0 }, Memory::new(start.len()));
+        let squared = pool.install(|| slope.step_weights(&weights, Told, &mut memory)).expect("stepped");
+        (squared, memory.first)
+    };
+    let (squared, gradient) = stepped(1);
+    golden::close(&[squared], &[start.iter().map(|&w| f64::from(w).powi(2)).sum()], 1e-6);
+    let plain = |i: usize, o: usize| {
+        let sum: f64 = (0..n).map(|row| f64::from(x[row * inputs + i]) * f64::from(delta[row * outputs + o])).sum();
+        (sum + 0.5 * f64::from(start[i * outputs + o])) / 7.0
+    };
+    let expected: Vec<f64> = (0..inputs * outputs).map(|at| plain(at / outputs, at % outputs)).collect();
+    close_to_the_largest(&gradient.iter().map(|&g| f64::from(g)).collect::<Vec<f64>>(), &expected, 1e-6);
+    for threads in [2, 3] {
+        assert_eq!(stepped(threads), (squared, gradient.clone()));
+    }
 }

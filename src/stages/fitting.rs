@@ -1,0 +1,204 @@
+//! What `select` and `reduce` fit: on all train rows in these stages, on those beside a fold in a cross-validation.
+
+use crate::config::{self, Reduce, Scale, Score, Select};
+use crate::learn::anova::{Anova, AnovaAccumulator, k_best};
+use crate::learn::pca::{self, Components, CovarianceAccumulator, Pca, PcaValidParams, Route, Subspace, TruncatedSvd};
+use crate::learn::reduction::{Projection, Reduction};
+use crate::learn::scale::{Normalizer, Scaler, StandardScaler};
+use crate::learn::variance::{ColumnStats, VarianceAccumulator, VarianceThreshold};
+use crate::progress::Ui;
+use crate::stages::reduce::ReduceError;
+use crate::stages::rows::TrainRows;
+use crate::stages::select::SelectError;
+use crate::table::FeatureMatrix;
+
+/// Rows to fit on, read as often as something is fitted.
+#[derive(Clone, Copy, Debug)]
+pub struct Fitting<'a> {
+    rows: TrainRows<'a>,
+    /// Columns of the tables.
+    width: usize,
+    ui: &'a Ui,
+    /// Whether what is odd is told: once is enough.
+    told: bool,
+}
+
+/// What `select` decides.
+#[derive(Debug)]
+pub struct Choice {
+    pub statistics: ColumnStats,
+    /// Where columns are ranked by it.
+    pub anova: Option<Anova>,
+    /// The columns whose variance is above the threshold.
+    pub varying: Vec<usize>,
+    /// Of these the best.
+    pub kept: Vec<usize>,
+}
+
+impl<'a> Fitting<'a> {
+    /// On these rows, of tables of `width` columns.
+    pub fn of_all(rows: TrainRows<'a>, width: usize, ui: &'a Ui) -> Self {
+        Self { rows, width, ui, told: true }
+    }
+
+    /// The same on a part of what was or will be fitted on as a whole.
+    pub fn of_part(rows: TrainRows<'a>, width: usize, ui: &'a Ui) -> Self {
+        Self { told: false, ..Self::of_all(rows, width, ui) }
+    }
+
+    /// The columns to keep; `classes` are what F values tell apart.
+    pub fn columns(&self, settings: &Select, classes: &[String]) -> Result<Choice, SelectError> {
+        let ranked = settings.top_k.is_some() && settings.score == Score::FClassif;
+        let mut statistics = VarianceAccumulator::new(self.width);
+        let mut anova = ranked.then(|| AnovaAccumulator::new(self.width, classes.len()));
+        self.rows.for_each::<SelectError>(None, self.ui, |keys, matrix| {
+            for (key, row) in keys.iter().zip(matrix.iter_rows()) {
+                statistics.update(row);
+                let class = classes.iter().position(|class| key.label.as_ref() == Some(class));
+                if let (Some(anova), Some(class)) = (&mut anova, class) {
+                    anova.update(row, class);
+                }
+            }
+            Ok(())
+        })?;
+        let (statistics, anova) = (statistics.finish(), anova.map(AnovaAccumulator::finish).transpose()?);
+        let varying = VarianceThreshold { threshold: settings.variance_threshold }.kept(&statistics)?;
+        let score = anova.as_ref().map_or(&statistics.variance, |anova| &anova.f);
+        let kept = settings.top_k.map_or_else(|| varying.clone(), |k| k_best(score, &varying, k));
+        Ok(Choice { statistics, anova, varying, kept })
+    }
+
+    /// What is done to the columns that were `kept`.
+    pub fn reduction(&self, settings: &Reduce, kept: Option<&[usize]>) -> Result<Reduction, ReduceError> {
+        Reducing { rows: self.rows, width: self.width, kept, ui: self.ui, told: self.told }.reduction(settings)
+    }
+}
+
+/// The rows of the columns that were kept.
+struct Reducing<'a> {
+    rows: TrainRows<'a>,
+    width: usize,
+    kept: Option<&'a [usize]>,
+    ui: &'a Ui,
+    told: bool,
+}
+
+impl Reducing<'_> {
+    fn reduction(&self, settings: &Reduce) -> Result<Reduction, ReduceError> {
+        let columns = self.columns();
+        let scaler = match settings.scale {
+            Scale::None => None,
+            Scale::Standard => Some(Scaler::Standard(StandardScaler::of(&self.statistics(None)?)?)),
+            Scale::L2 => Some(Scaler::L2(Normalizer)),
+        };
+        let projection = match (&settings.pca, &settings.svd) {
+            (Some(pca), _) => Some(Projection::Pca(self.pca(pca, scaler.as_ref())?)),
+            (None, Some(svd)) => Some(Projection::Svd(self.svd(svd, scaler.as_ref())?)),
+            (None, None) => None,
+        };
+        Ok(Reduction { columns, scaler, projection })
+    }
+
+    fn columns(&self) -> usize {
+        self.kept.map_or(self.width, <[usize]>::len)
+    }
+
+    /// Hands over the train rows, scaled, block by block.
+    fn each(
+        &self,
+        scaler: Option<&Scaler>,
+        mut take: impl FnMut(&FeatureMatrix) -> Result<(), ReduceError>,
+    ) -> Result<(), ReduceError> {
+        self.rows.for_each::<ReduceError>(self.kept, self.ui, |_, rows| match scaler {
+            None => take(rows),
+            Some(scaler) => take(&scaler.transform(rows)?),
+        })
+    }
+
+    fn statistics(&self, scaler: Option<&Scaler>) -> Result<ColumnStats, ReduceError> {
+        let mut statistics = VarianceAccumulator::new(self.columns());
+        self.each(scaler, |rows| {
+            statistics.update(rows.as_slice());
+            Ok(())
+        })?;
+        Ok(statistics.finish())
+    }
+
+    fn randomised(&self, params: &PcaValidParams, scaler: Option<&Scaler>) -> Result<Pca, ReduceError> {
+        let mut subspace = Subspace::new(&self.statistics(scaler)?, params)?;
+        loop {
+            self.each(scaler, |rows| Ok(subspace.update(rows.as_slice())?))?;
+            if subspace.turn()? {
+                break;
+            }
+        }
+        let (passes, change) = subspace.accuracy();
+        if self.told {
+            self.ui.note(&format!(
+                "reduce: the table is too large for an exact PCA; {passes} passes of a randomised one, the variances changed by {change:.0e} \
+                 in the last"
+            ));
+        }
+        Ok(subspace.finish(params))
+    }
+
+    fn pca(&self, settings: &config::Pca, scaler: Option<&Scaler>) -> Result<Pca, ReduceError> {
+        let components = match settings.components {
+            config::Components::Count(n) => Components::Count(n),
+            config::Components::Fraction(f) => Components::Fraction(f),
+            config::Components::Mle => Components::Mle,
+        };
+        let params = pca::valid_params(components, settings.whiten)?;
+        params.suits(self.rows.count() as u64, self.columns())?;
+        if let Components::Count(n) = components {
+            self.warn_of_too_many(n);
+        }
+        match pca::route(self.rows.count(), self.columns()) {
+            Route::Covariance => Ok(self.covariance(scaler)?.finish(&params)?),
+            Route::Gram => Ok(pca::fit_rows(&self.table(scaler)?, &params)?),
+            Route::Randomised => self.randomised(&params, scaler),
+        }
+    }
+
+    fn svd(&self, settings: &config::Svd, scaler: Option<&Scaler>) -> Result<TruncatedSvd, ReduceError> {
+        let params = pca::valid_svd_params(settings.components)?;
+        self.warn_of_too_many(settings.components);
+        match pca::route(self.rows.count(), self.columns()) {
+            Route::Covariance | Route::Randomised => Ok(self.covariance(scaler)?.finish_svd(&params)?),
+            Route::Gram => Ok(pca::fit_svd(&self.table(scaler)?, &params)?),
+        }
+    }
+
+    /// A table has no more directions than it has rows or columns.
+    fn warn_of_too_many(&self, asked: usize) {
+        let (rows, columns) = (self.rows.count(), self.columns());
+        let most = rows.min(columns);
+        if asked > most && self.told {
+            self.ui.warn(&format!(
+                "reduce: {asked} components are asked for, and {rows} train pictures of {columns} columns have at most {most}: all \
+                 {most} are kept"
+            ));
+        }
+    }
+
+    fn covariance(&self, scaler: Option<&Scaler>) -> Result<CovarianceAccumulator, ReduceError> {
+        let mut covariance = CovarianceAccumulator::new(self.columns())?;
+        self.each(scaler, |rows| Ok(covariance.update(rows.as_slice())?))?;
+        Ok(covariance)
+    }
+
+    fn table(&self, scaler: Option<&Scaler>) -> Result<FeatureMatrix, ReduceError> {
+        let gigabytes = self.rows.count() as f64 * self.columns() as f64 * 4e-9;
+        if gigabytes > 2.0 && self.told {
+            self.ui.warn(&format!(
+                "reduce: the train table is held in memory, {gigabytes:.1} GB; where that is too much, keep fewer columns with `select.top_k`"
+            ));
+        }
+        let mut all = FeatureMatrix::with_cols(self.columns());
+        self.each(scaler, |rows| {
+            all.append(rows);
+            Ok(())
+        })?;
+        Ok(all)
+    }
+}

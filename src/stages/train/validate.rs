@@ -1,0 +1,154 @@
+//! Cross-validation of everything that is fitted: without the rows of a fold `select`, `reduce` and the classifiers, then these on the fold.
+//! What scikit-learn's `cross_val_score(make_pipeline(…), …)` does; a scale, components or columns that have seen the fold would flatter it.
+
+use std::borrow::Cow;
+use std::time::Instant;
+
+use super::fit::{self, Labelled};
+use super::{Scored, TrainError};
+use crate::config::{Classifier, Reduce, Select};
+use crate::learn::mlp::argmax;
+use crate::learn::reduction::Reduction;
+use crate::progress::Ui;
+use crate::stages::fitting::Fitting;
+use crate::stages::reduce::ReduceError;
+use crate::stages::rows::{Shards, TrainRows};
+use crate::table::FeatureMatrix;
+
+/// Where the columns come from that a classifier gets.
+#[derive(Clone, Copy, Debug)]
+pub struct Columns<'a> {
+    pub shards: &'a Shards,
+    /// Columns of the shards.
+    pub width: usize,
+    pub select: Option<&'a Select>,
+    pub reduce: Option<&'a Reduce>,
+}
+
+/// Accuracy of every classifier on every fold, fitted on the others. `y` is the class of each train row, `fold` its fold, of so many.
+pub fn validate(
+    classifiers: &[Classifier],
+    columns: Columns,
+    (y, classes): (&[usize], &[String]),
+    (fold, folds): (&[usize], usize),
+    ui: &Ui,
+) -> Result<Vec<Scored>, TrainError> {
+    let (mut scores, mut seconds) = (vec![Vec::with_capacity(folds); classifiers.len()], vec![0.0; classifiers.len()]);
+    for held in 0..folds {
+        let (test, train): (Vec<usize>, Vec<usize>) = (0..y.len()).partition(|&row| fold[row] == held);
+        let of = |rows: &[usize]| rows.iter().map(|&row| y[row]).collect::<Vec<usize>>();
+        let (y_test, y_train) = (of(&test), of(&train));
+        let [x_train, x_test] = columns.split(fold, held, classes, ui)?;
+        let data = Labelled { x: &x_train, y: &y_train, classes };
+        let rows: Vec<usize> = (0..y_train.len()).collect();
+        for (i, classifier) in classifiers.iter().enumerate() {
+            let start = Instant::now();
+            let fitted = fit::fit(*classifier, data, &rows, None, ui, &mut |_, _| ())?;
+            let probabilities = fitted.predict_proba(&x_test)?;
+            let right = probabilities.iter_rows().zip(&y_test).filter(|(row, class)| argmax(row) == **class).count();
+            scores[i].push(right as f64 / y_test.len().max(1) as f64);
+            seconds[i] += start.elapsed().as_secs_f64();
+            ui.check()?;
+        }
+    }
+    let scored = classifiers.iter().zip(scores).zip(seconds).map(|((classifier, folds), seconds)| {
+        let mean = folds.iter().sum::<f64>() / folds.len() as f64;
+        let sd = (folds.iter().map(|score| (score - mean).powi(2)).sum::<f64>() / folds.len() as f64).sqrt();
+        let name = classifier.describe();
+        let (percent, more) = (100.0 * mean, 100.0 * sd);
+        ui.note(&format!("{name}: {percent:.2} % ± {more:.2} in {} folds, {seconds:.1} s", folds.len()));
+        Scored { name, mean, sd, folds, seconds }
+    });
+    Ok(scored.collect())
+}
+
+impl Columns<'_> {
+    /// The train rows beside the fold and those of it, through what was fitted on the first.
+    fn split(
+        &self,
+        fold: &[usize],
+        held: usize,
+        classes: &[String],
+        ui: &Ui,
+    ) -> Result<[FeatureMatrix; 2], TrainError> {
+        let beside = TrainRows::beside(self.shards, fold, held);
+        let fitting = Fitting::of_part(beside, self.width, ui);
+        let kept = self.select.map(|select| fitting.columns(select, classes)).transpose()?.map(|choice| choice.kept);
+        let kept = kept.as_deref();
+        let reduction = self.reduce.map(|reduce| fitting.reduction(reduce, kept)).transpose()?;
+        let given = kept.map_or(self.width, <[usize]>::len);
+        let columns = reduction.as_ref().map_or(given, Reduction::outputs);
+        let rows = [beside.count(), fold.len() - beside.count()];
+        let mut tables = rows.map(|rows| FeatureMatrix::with_capacity(rows, columns));
+        let mut fold = fold.iter();
+        TrainRows::all(self.shards, fold.len()).for_each::<TrainError>(kept, ui, |_, rows| {
+            let made = match &reduction {
+                Some(reduction) => Cow::Owned(reduction.transform(rows).map_err(ReduceError::from)?),
+                None => Cow::Borrowed(rows),
+            };
+            made.iter_rows().zip(&mut fold).for_each(|(row, &fold)| tables[usize::from(fold == held)].push_row(row));
+            Ok(())
+        })?;
+        Ok(tables)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+    use crate::io::features::{self, Layout};
+    use crate::io::table::Table;
+    use crate::learn::{folds, golden};
+    use crate::store::RunDir;
+    use crate::table::Dtype;
+
+    /// The rows in shards of 17, with rows of a test split among them that nothing may be fitted on.
+    fn stored(x: &FeatureMatrix, y: &[usize], classes: &[String]) -> (tempfile::TempDir, RunDir, usize) {
+        let folder = tempfile::tempdir().expect("folder");
+        let dir = RunDir::new(folder.path());
+        std::fs::create_dir_all(dir.features()).expect("folder");
+        let outlier = vec![1e4_f32; x.cols()];
+        let shards = x.rows().div_ceil(17);
+        for shard in 0..shards {
+            let own: Vec<usize> = (17 * shard..x.rows().min(17 * (shard + 1))).collect();
+            let mut rows: Vec<(&[f32], usize, &str)> = own.iter().map(|&i| (x.row(i), y[i], "train")).collect();
+            rows.insert(shard % rows.len(), (&outlier, 0, "test"));
+            let paths: Vec<String> = (0..rows.len()).map(|i| format!("{shard:03}-{i:03}.jpg")).collect();
+            let keys = Table::new(rows.len()).text("path", paths.iter().map(|path| Some(path.as_str())));
+            let keys = keys.text("label", rows.iter().map(|row| Some(classes[row.1].as_str())));
+            let keys = keys.text("split", rows.iter().map(|row| Some(row.2)));
+            let values: Vec<&[f32]> = rows.iter().map(|row| row.0).collect();
+            features::write(&dir.shard(shard), keys, Layout::Array(x.cols()), Dtype::F32, &values, &[])
+                .expect("written");
+        }
+        (folder, dir, shards)
+    }
+
+    #[test]
+    fn folds_score_as_in_scikit_learn_with_everything_fitted_beside_them() {
+        let golden: serde_json::Value =
+            serde_json::from_str(include_str!("../../../tests/golden/cross_validation.json")).expect("JSON");
+        for case in golden::list(&golden["cases"]) {
+            let (x, y, count) = golden::labelled(&case["labelled"]);
+            let classes: Vec<String> = (0..count).map(|class| format!("c{class}")).collect();
+            let (_folder, dir, shards) = stored(&x, &y, &classes);
+            let yaml = format!("version: 1\ninput: {{root: .}}\n{}", case["yaml"].as_str().expect("text"));
+            let pipeline = config::parse(&yaml, "pipeline.yaml".as_ref(), &[]).expect("a pipeline");
+            let train = pipeline.train.as_ref().expect("a classifier");
+            let folds = golden::count(&case["folds"]);
+            let fold = folds::stratified(&y, count, folds).expect("folds");
+            let shards = Shards::of(&dir, shards);
+            let (select, reduce) = (pipeline.select.as_ref(), pipeline.reduce.as_ref());
+            let columns = Columns { shards: &shards, width: x.cols(), select, reduce };
+            let data = (&y[..], &classes[..]);
+            let scored = validate(&train.classifiers(), columns, data, (&fold, folds), &Ui::silent()).expect("scores");
+            for (scored, expected) in scored.iter().zip(golden::list(&case["scores"])) {
+                println!("{}: {:?}, leaky {}", scored.name, scored.folds, case["leaky"]);
+                golden::close(&scored.folds, &golden::vector(expected), 1e-12);
+                golden::close(&[scored.mean], &[scored.folds.iter().sum::<f64>() / folds as f64], 1e-12);
+            }
+            assert_eq!(scored.len(), golden::list(&case["scores"]).len());
+        }
+    }
+}
