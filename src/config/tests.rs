@@ -343,7 +343,7 @@ const REFERENCE: [(&str, &str, &str); 16] = [
     ("train.logistic", "Logistic", include_str!("train.rs")),
     ("train.knn", "Knn", include_str!("train.rs")),
     ("report", "Report", include_str!("pipeline.rs")),
-    ("output", "Output", include_str!("pipeline.rs")),
+    ("output", "Output", include_str!("output.rs")),
     ("runtime", "Runtime", include_str!("runtime.rs")),
 ];
 
