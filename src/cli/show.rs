@@ -120,7 +120,7 @@ fn run_text(summary: &Summary) -> String {
 
 /// The settings that are not the default, `key=value`; where the run lies and how it is called is told elsewhere.
 fn chosen(summary: &Summary) -> Vec<String> {
-    const PLAIN: &str = "{version: 1, input: {root: .}, select: {}, reduce: {pca: {}, svd: {}}, train: {mlp: {}, logistic: {}, knn: {}}}";
+    const PLAIN: &str = "{version: 1, input: {root: .}, select: {}, reduce: {pca: {}, svd: {}}, train: {mlp: {}, logistic: {}, knn: {}}, report: {}}";
     let plain = |text: &str| config::parse(text, Path::new("defaults"), &[]).ok();
     // of reduce there can be one only
     let defaults = [PLAIN.replace("pca: {}, ", ""), PLAIN.replace(", svd: {}", "")];
