@@ -148,7 +148,7 @@ fn numbers(scores: &Scores, train_accuracy: Option<f64>) -> Vec<Number> {
     );
     all.push(one("Log loss", number(scores.log_loss), "0 would be certain and right every time"));
     if let Some(accuracy) = train_accuracy.filter(|accuracy| accuracy.is_finite()) {
-        all.push(one("Train accuracy", percent(accuracy), "much above the test accuracy: overfitted"));
+        all.push(one("Train accuracy", percent(accuracy), "far above the test accuracy it would be overfitted"));
     }
     all
 }
