@@ -2,6 +2,8 @@
 //!
 //! polars, arrow, linfa and candle each have a matrix of their own; none of them leaves its room. What passes between stages is this.
 
+use std::{fmt, io};
+
 use half::f16;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -24,6 +26,21 @@ pub struct FeatureMatrix {
     rows: usize,
     cols: usize,
     data: Vec<f32>,
+}
+
+/// Rows that are asked for a few at a time, wherever the table lies.
+pub trait Rows: fmt::Debug {
+    /// Number of pictures.
+    fn rows(&self) -> usize;
+
+    /// Number of features.
+    fn cols(&self) -> usize;
+
+    /// Appends the features of the pictures named by `wanted` to `out`, in that order.
+    fn pick(&self, wanted: &[usize], out: &mut Vec<f32>) -> io::Result<()>;
+
+    /// The table, where all of it is in memory.
+    fn in_memory(&self) -> Option<&FeatureMatrix>;
 }
 
 /// The numbers do not make a rows × columns rectangle.
@@ -137,6 +154,26 @@ impl FeatureMatrix {
         let mut out = Self { rows: 0, cols: self.cols, data: Vec::with_capacity(keep.len() * self.cols) };
         keep.iter().for_each(|&i| out.push_row(self.row(i)));
         out
+    }
+}
+
+impl Rows for FeatureMatrix {
+    fn rows(&self) -> usize {
+        self.rows
+    }
+
+    fn cols(&self) -> usize {
+        self.cols
+    }
+
+    fn pick(&self, wanted: &[usize], out: &mut Vec<f32>) -> io::Result<()> {
+        out.reserve(wanted.len() * self.cols);
+        wanted.iter().for_each(|&row| out.extend_from_slice(self.row(row)));
+        Ok(())
+    }
+
+    fn in_memory(&self) -> Option<&FeatureMatrix> {
+        Some(self)
     }
 }
 

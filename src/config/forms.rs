@@ -12,7 +12,7 @@ use serde::{Serialize, Serializer};
 
 use super::pipeline::{Channels, Components, LimitPerClass, Weights};
 use super::runtime::Device;
-use super::train::{BatchSize, ClassWeight, Train};
+use super::train::{BatchSize, ClassWeight, InMemory, Train};
 use crate::models::Source;
 
 /// A section that is there, even with nothing in it: `report:`.
@@ -165,6 +165,30 @@ fn at_least_1<E: Error>(v: u64, expected: &dyn serde::de::Expected) -> Result<us
 impl<'de> Deserialize<'de> for BatchSize {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Ok(auto_or_whole(deserializer)?.map_or(Self::Auto, Self::Rows))
+    }
+}
+
+impl<'de> Deserialize<'de> for InMemory {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct AutoOrWhether;
+
+        impl Visitor<'_> for AutoOrWhether {
+            type Value = InMemory;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("`auto`, `true` or `false`")
+            }
+
+            fn visit_bool<E: Error>(self, v: bool) -> Result<InMemory, E> {
+                Ok(InMemory::Always(v))
+            }
+
+            fn visit_str<E: Error>(self, v: &str) -> Result<InMemory, E> {
+                if v == "auto" { Ok(InMemory::Auto) } else { Err(E::invalid_value(Unexpected::Str(v), &self)) }
+            }
+        }
+
+        deserializer.deserialize_any(AutoOrWhether)
     }
 }
 

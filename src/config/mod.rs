@@ -35,8 +35,8 @@ pub use runtime::{Device, Runtime};
 pub use schema::schema;
 pub use source::Source;
 pub use train::{
-    Activation, BatchSize, Candidate, ClassWeight, Classifier, Knn, LearningRate, Logistic, Metric, Mlp, Solver, Train,
-    Weighting,
+    Activation, BatchSize, Candidate, ClassWeight, Classifier, InMemory, Knn, LearningRate, Logistic, Metric, Mlp,
+    Solver, Train, Weighting,
 };
 
 /// The version of the YAML that is read.

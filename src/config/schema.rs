@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::pipeline::{Channels, Components, LimitPerClass, Weights};
 use super::runtime::Device;
-use super::train::{BatchSize, Candidate, ClassWeight, Train};
+use super::train::{BatchSize, Candidate, ClassWeight, InMemory, Train};
 use super::{VERSION, raw};
 use crate::models::MODELS;
 
@@ -175,6 +175,7 @@ macro_rules! forms {
 
 forms! {
     BatchSize: {"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 1}]}
+    InMemory: {"anyOf": [{"const": "auto"}, {"type": "boolean"}]}
     Components: {"anyOf": [
         {"type": "integer", "minimum": 1},
         {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},

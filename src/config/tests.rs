@@ -195,6 +195,11 @@ fn values_that_have_more_than_one_form() {
     assert_eq!(other_names, Mlp { hidden: vec![7], seed: 3, nesterov: false, ..Mlp::default() });
     assert_eq!(mlp("alpha: 1e-5, batch_size: 8").alpha, 1e-5);
     assert_eq!(mlp("batch_size: 8").batch_size, BatchSize::Rows(8));
+    let widths = [511, 512]; // of 2²⁰ rows: below 2 GiB, and 2 GiB
+    for (text, held) in [("", [true, false]), ("in_memory: true", [true; 2]), ("in_memory: false", [false; 2])] {
+        assert_eq!(widths.map(|cols| mlp(text).holds(1 << 20, cols)), held, "{text}");
+    }
+    assert!(mlp("solver: lbfgs").holds(1 << 20, 512), "it needs all rows at once");
     assert_eq!((BatchSize::Auto.of(1000), BatchSize::Auto.of(3), BatchSize::Rows(8).of(0)), (200, 3, 1));
     for (text, device) in
         [("cuda", Device::Cuda(0)), ("cuda:3", Device::Cuda(3)), ("metal", Device::Metal), ("cpu", Device::Cpu)]

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 mod values;
 
 use super::{forms, schema};
-pub use values::{Activation, BatchSize, ClassWeight, LearningRate, Metric, Solver, Weighting};
+pub use values::{Activation, BatchSize, ClassWeight, InMemory, LearningRate, Metric, Solver, Weighting};
 
 /// `train`: a classifier on the columns that are left, or several, of which the best by cross-validation is kept.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -138,7 +138,8 @@ impl Classifier<'_> {
             .as_object()
             .into_iter()
             .flatten()
-            .filter(|(key, value)| told.contains(&key.as_str()) || default[key] != **value);
+            .filter(|(key, value)| told.contains(&key.as_str()) || default[key] != **value)
+            .filter(|(key, _)| *key != "in_memory"); // it is the same classifier
         let setting = |(key, value): (&String, &Value)| match value {
             Value::String(word) => format!("{key} {word}"),
             value => format!("{key} {value}"),
@@ -275,6 +276,12 @@ pub struct Mlp {
     /// `hidden`, `activation` and classes. Not with cross-validation: it may have learnt the pictures that are held out. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub warm_start: Option<PathBuf>,
+    /// Whether the train table is held in memory while `adam` or `sgd` goes over it: `true`, `false`, or `auto` (`false` from 2 GiB on). With
+    /// `false` its rows are copied to a file without a name in `output.dir`, 4 bytes a value, and read from there batch by batch, in the same
+    /// order, so that the classifier is the same; best on an SSD. Where there is `reduce`, its table is held once to be copied. `false` is not
+    /// for cross-validation, whose folds are held. Default: `auto`.
+    #[schemars(extend("default" = "auto"))]
+    pub in_memory: InMemory,
 }
 
 impl Default for Mlp {
@@ -305,6 +312,15 @@ impl Default for Mlp {
             dropout: 0.0,
             label_smoothing: 0.0,
             warm_start: None,
+            in_memory: InMemory::Auto,
         }
+    }
+}
+
+impl Mlp {
+    /// Whether a train table of so many rows and columns is held in memory.
+    pub fn holds(&self, rows: usize, cols: usize) -> bool {
+        let bytes = rows.saturating_mul(cols).saturating_mul(size_of::<f32>());
+        self.solver == Solver::Lbfgs || self.in_memory.of(bytes)
     }
 }

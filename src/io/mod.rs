@@ -1,10 +1,11 @@
-//! Files: atomic writes, Parquet. The only room of polars, arrow and parquet.
+//! Files: atomic writes, Parquet, plain rows. The only room of polars, arrow and parquet.
 
 pub mod atomic;
 pub mod columns;
 pub mod features;
 pub mod npy;
 pub mod preview;
+pub mod row_file;
 pub mod table;
 pub mod tensors;
 

@@ -24,7 +24,7 @@ pub use crate::learn::lbfgs::End;
 
 use std::ops::ControlFlow;
 
-use crate::table::FeatureMatrix;
+use crate::table::Rows;
 
 /// What a hidden neuron does to its sum.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -279,11 +279,12 @@ impl MlpParams {
         Ok(())
     }
 
-    /// Trains on features `x` (n, d) and a class number below `classes` for each row.
+    /// Trains on features `x` (n, d) and a class number below `classes` for each row. A table that is not in memory is read batch by batch, and
+    /// gives the same classifier, to the bit; not for [`Solver::Lbfgs`].
     ///
     /// The same inputs and seed give the same classifier. `on_epoch` is called after every epoch; when it breaks, training ends
     /// with [`MlpError::Interrupted`].
-    pub fn fit(&self, x: &FeatureMatrix, y: &[usize], classes: usize, on_epoch: OnEpoch) -> Result<Mlp, MlpError> {
+    pub fn fit(&self, x: &dyn Rows, y: &[usize], classes: usize, on_epoch: OnEpoch) -> Result<Mlp, MlpError> {
         let rows: Vec<usize> = (0..x.rows()).collect();
         self.fit_rows(x, y, &rows, classes, on_epoch)
     }
@@ -291,7 +292,7 @@ impl MlpParams {
     /// [`MlpParams::fit`] on some rows of a table: they are picked batch by batch, so the table is not copied. `y` has a class for every row of it.
     pub fn fit_rows(
         &self,
-        x: &FeatureMatrix,
+        x: &dyn Rows,
         y: &[usize],
         rows: &[usize],
         classes: usize,
@@ -304,7 +305,7 @@ impl MlpParams {
     /// The same from given layers: those of an earlier training, which goes on with new averages and the order of the seed.
     pub fn fit_rows_from(
         &self,
-        x: &FeatureMatrix,
+        x: &dyn Rows,
         y: &[usize],
         rows: &[usize],
         classes: usize,
@@ -324,7 +325,7 @@ impl MlpParams {
     /// Trains from given layers, visiting samples in a given order: for following scikit-learn step by step.
     pub fn fit_from(
         &self,
-        x: &FeatureMatrix,
+        x: &dyn Rows,
         y: &[usize],
         classes: usize,
         start: Vec<Dense>,

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::io::IoError;
 use crate::io::features::{FeatureFile, Key};
+use crate::io::row_file::{RowFile, RowWriter};
 use crate::progress::{Interrupted, Ui};
 use crate::stages::scan::Split;
 use crate::store::RunDir;
@@ -218,6 +219,29 @@ impl Source<'_> {
         }
     }
 
+    /// How many columns a row has, of tables of `width`.
+    pub fn cols(&self, width: usize) -> Result<usize, IoError> {
+        Ok(match self.reduced {
+            Some(table) => FeatureFile::open(table)?.width(),
+            None => self.kept.map_or(width, <[usize]>::len),
+        })
+    }
+
+    /// The rows of the train split, of `cols` columns, copied to the disk that `folder` is on: memory holds one shard.
+    pub fn train_rows_on_disk<E: From<IoError> + From<Interrupted>>(
+        &self,
+        folder: &Path,
+        cols: usize,
+        ui: &Ui,
+    ) -> Result<RowFile, E> {
+        let mut writer = RowWriter::create(folder, cols)?;
+        self.for_each::<E>(ui, |keys, matrix| {
+            let wanted: Vec<usize> = (0..keys.len()).filter(|&i| is_train(&keys[i])).collect();
+            Ok(writer.append_rows(matrix, &wanted)?)
+        })?;
+        Ok(writer.finish()?)
+    }
+
     /// The rows of the train split.
     pub fn train_rows<E: From<IoError> + From<Interrupted>>(&self, ui: &Ui) -> Result<Rows, E> {
         match self.reduced {
@@ -313,6 +337,7 @@ mod tests {
                 train(None).expect_err("select and reduce see it"),
                 train(Some(&[2])).expect_err("where the column is kept"),
                 source.train_rows::<Failed>(&ui).expect_err("train sees it"),
+                source.train_rows_on_disk::<Failed>(dir.root(), 3, &ui).expect_err("and so it does from disk"),
             ] {
                 let error = error.to_string();
                 assert!(error.contains("part-00001.parquet") && error.contains("b/1.jpg"), "{error}");

@@ -19,7 +19,7 @@ use crate::learn::classifier::{Classifier, ClassifierError};
 use crate::learn::folds::{self, FoldError};
 use crate::learn::mlp::End;
 use crate::plan::Plan;
-use crate::progress::{Interrupted, Ui};
+use crate::progress::{Interrupted, Ui, bytes};
 use crate::stages::StageId;
 use crate::stages::reduce::ReduceError;
 use crate::stages::rows::Source;
@@ -140,22 +140,13 @@ pub fn run(
     let best =
         (1..candidates.len()).fold(0, |best, i| if candidates[i].mean > candidates[best].mean { i } else { best });
     let chosen = all[best];
-    let (_, x) = source.train_rows::<TrainError>(ui)?;
-    let start = match chosen {
-        config::Classifier::Mlp(mlp) => warm::start(plan, mlp, source.kept, x.cols(), &known)?,
-        _ => None,
-    };
-    let data = Labelled { x: &x, y: &y, classes: &known };
     let line = ui.stage(StageId::Train, chosen.max_iter().map(|most| most as u64), "epochs");
-    let (rows, inputs) = (x.rows(), x.cols());
-    let all_rows: Vec<usize> = (0..rows).collect();
-    let classifier = match chosen {
-        config::Classifier::Knn(settings) => fit::neighbours(settings, x, y, known.len())?,
-        _ => fit::fit(chosen, data, &all_rows, start, ui, &mut |_, loss| {
-            line.inc(1);
-            line.message(format!("loss {loss:.4}"));
-        })?,
-    };
+    let rows = y.len();
+    let classifier = fitted(plan, chosen, source, (y, &known), ui, &mut |_, loss| {
+        line.inc(1);
+        line.message(format!("loss {loss:.4}"));
+    })?;
+    let inputs = classifier.inputs();
     let files = saved::save(plan, chosen.name(), &classifier, &known)?;
     let (epochs, end, loss_curve, validation_scores) = match classifier {
         Classifier::Layers(mlp) => (mlp.n_iter, mlp.end, mlp.loss_curve, mlp.validation_scores),
@@ -183,6 +174,40 @@ pub fn run(
     }
     let files = files.iter().map(|path| OutputFile::of(&plan.dir, path)).collect::<Result<_, _>>()?;
     Ok((trained, files))
+}
+
+/// A classifier of all train rows, whose classes are `y`.
+fn fitted(
+    plan: &Plan,
+    chosen: config::Classifier,
+    source: Source,
+    (y, classes): (Vec<usize>, &[String]),
+    ui: &Ui,
+    heard: &mut dyn FnMut(usize, f64),
+) -> Result<Classifier, TrainError> {
+    let rows: Vec<usize> = (0..y.len()).collect();
+    let cols = source.cols(plan.width())?;
+    let start = match chosen {
+        config::Classifier::Mlp(mlp) => warm::start(plan, mlp, source.kept, cols, classes)?,
+        _ => None,
+    };
+    match chosen {
+        config::Classifier::Mlp(mlp) if !mlp.holds(rows.len(), cols) => {
+            let size = bytes((rows.len() * cols * size_of::<f32>()) as u64);
+            let text = "is copied to disk, and its rows are read batch by batch (`train.mlp.in_memory`)";
+            ui.note(&format!("the train table ({size}) {text}"));
+            let table = source.train_rows_on_disk::<TrainError>(plan.dir.root(), cols, ui)?;
+            fit::perceptron(mlp, &table, (&y, classes), (&rows, start), ui, heard)
+        }
+        config::Classifier::Knn(settings) => {
+            let (_, x) = source.train_rows::<TrainError>(ui)?;
+            fit::neighbours(settings, x, y, classes.len())
+        }
+        _ => {
+            let (_, x) = source.train_rows::<TrainError>(ui)?;
+            fit::fit(chosen, Labelled { x: &x, y: &y, classes }, &rows, start, ui, heard)
+        }
+    }
 }
 
 /// The word for an end before convergence.

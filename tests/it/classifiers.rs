@@ -207,3 +207,44 @@ fn training_goes_on_from_an_earlier_run_where_its_columns_and_classes_are_the_sa
         assert!(said.contains(expected), "{train} {more:?}: {}", run.stderr);
     }
 }
+
+#[test]
+fn a_train_table_on_disk_gives_the_results_of_one_in_memory() {
+    let workspace = Workspace::with_fruits(6, 2);
+    let folder = |name: &str| {
+        let entries = std::fs::read_dir(workspace.path(name)).expect("a run");
+        let mut names: Vec<_> = entries.map(|entry| entry.expect("entry").file_name()).collect();
+        names.sort();
+        names
+    };
+    let stopped = "train={mlp: {hidden: [16], max_iter: 60, seed: 1, batch_size: 5, early_stopping: true, validation_fraction: 0.3}}";
+    for (i, more) in [
+        &["--set", "reduce=null"][..], // columns that were selected, out of many shards with test rows among them
+        &["--set", "train.mlp.solver=sgd", "--set", "train.mlp.learning_rate_init=0.05"],
+        &["--set", "reduce=null", "--set", "select=null", "--set", stopped],
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let run = |out: &str, way: &str| {
+            let set = format!("train.mlp.in_memory={way}");
+            workspace.run(out, &[more, &["--set", set.as_str()]].concat()).ok()
+        };
+        let [memory, disk] = ["memory", "disk"].map(|way| format!("{way}-{i}"));
+        let told = |run: &Run| run.stderr.contains("is copied to disk, and its rows are read batch by batch");
+        assert_eq!([run(&memory, "auto"), run(&disk, "false")].map(|run| told(&run)), [false, true]);
+        assert!(workspace.results(&memory) == workspace.results(&disk), "{more:?}");
+        assert_eq!(folder(&memory), folder(&disk), "the rows are gone");
+        assert_eq!(run(&memory, "false").computed(), [""; 0], "where they lie changes nothing");
+        let metrics = json(&workspace, &format!("{disk}/metrics.json"));
+        let losses = metrics["loss_curve"].as_array().expect("a list");
+        let [first, last] = [losses.first(), losses.last()].map(|loss| loss.and_then(Value::as_f64).expect("a loss"));
+        assert!(last < 0.8 * first, "{first} {last}");
+        // three classes, six test pictures: who guesses has five of them right once in 56 times
+        assert!(
+            metrics["test"]["accuracy"].as_f64().expect("scored") > 0.8,
+            "{more:?}: {}",
+            metrics["test"]["accuracy"]
+        );
+    }
+}

@@ -2,7 +2,7 @@
 
 use super::super::ConfigError;
 use super::super::source::Source;
-use super::super::train::{ClassWeight, Classifier, Knn, Logistic, Mlp, Solver, Train};
+use super::super::train::{ClassWeight, Classifier, InMemory, Knn, Logistic, Mlp, Solver, Train};
 use super::{Checked, expected};
 
 /// Checks it, and turns the paths in it into such that count from the current folder.
@@ -10,9 +10,16 @@ pub fn check(train: &mut Train, source: &Source) -> Checked {
     check_all(train, source)?;
     let folds = train.folds().is_some();
     for (key, mlp) in train.perceptrons() {
-        let Some(run) = &mlp.warm_start else { continue };
         // a list of classifiers may be `train` itself
         let key = if source.has("train.candidates") { key } else { key.replace("train.candidates[", "train[") };
+        if folds && mlp.in_memory == InMemory::Always(false) {
+            let key = format!("{key}.in_memory");
+            let message = format!(
+                "`{key}: false` and cross-validation: the folds are held in memory; leave `cv` and other classifiers out"
+            );
+            return Err(ConfigError::at_key(source, &key, message));
+        }
+        let Some(run) = &mlp.warm_start else { continue };
         let key = format!("{key}.warm_start");
         if run.as_os_str().is_empty() {
             return expected(source, &key, "the folder of a run", "");
@@ -124,6 +131,7 @@ fn check_mlp(mlp: &Mlp, section: &str, source: &Source) -> Checked {
     for (key, asked, why) in [
         ("early_stopping", mlp.early_stopping, "`lbfgs` has no passes to stop after"),
         ("dropout", mlp.dropout > 0.0, "`lbfgs` needs the same loss at every step"),
+        ("in_memory", mlp.in_memory == InMemory::Always(false), "`lbfgs` needs all rows at every step"),
     ] {
         if asked && full_batch {
             let key = format!("{section}.{key}");

@@ -124,6 +124,29 @@ fn values_out_of_range() {
             "3:39: `train.mlp.dropout` goes with `solver: adam` or `sgd`; `lbfgs` needs the same loss at every step",
         ),
         (
+            "train: {mlp: {solver: lbfgs, in_memory: false}}",
+            "3:41: `train.mlp.in_memory` goes with `solver: adam` or `sgd`; `lbfgs` needs all rows at every step",
+        ),
+        ("train: {mlp: {in_memory: 2}}", "3:26: `train.mlp.in_memory`: expected `auto`, `true` or `false`, found `2`"),
+        (
+            "train: {mlp: {in_memory: never}}",
+            "3:26: `train.mlp.in_memory`: expected `auto`, `true` or `false`, found `never`",
+        ),
+        (
+            "train: {mlp: {in_memory: false}, cv: 3}",
+            "3:26: `train.mlp.in_memory: false` and cross-validation: the folds are held in memory; \
+             leave `cv` and other classifiers out",
+        ),
+        (
+            "train: [{mlp: {in_memory: false}}, {knn: {}}]",
+            "3:27: `train[0].mlp.in_memory: false` and cross-validation: the folds are held in memory; \
+             leave `cv` and other classifiers out",
+        ),
+        (
+            "train: {logistic: {in_memory: false}}",
+            "3:20: unknown key `in_memory` in `train.logistic`; `in_memory` belongs under `train.mlp`",
+        ),
+        (
             "train: {mlp: {dropout: 1}}",
             "3:24: `train.mlp.dropout`: expected a number of at least 0 and less than 1, found `1`",
         ),

@@ -101,3 +101,34 @@ impl BatchSize {
         wanted.min(rows).max(1)
     }
 }
+
+/// Where a table lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InMemory {
+    /// In memory, if it is small enough.
+    Auto,
+    /// In memory, or on disk.
+    Always(bool),
+}
+
+impl InMemory {
+    /// Bytes from which on a table stays on disk by itself.
+    const LIMIT: usize = 2 << 30;
+
+    /// Whether a table of so many bytes is held.
+    pub fn of(self, bytes: usize) -> bool {
+        match self {
+            Self::Auto => bytes < Self::LIMIT,
+            Self::Always(held) => held,
+        }
+    }
+}
+
+impl Serialize for InMemory {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Auto => serializer.serialize_str("auto"),
+            Self::Always(held) => serializer.serialize_bool(*held),
+        }
+    }
+}

@@ -84,6 +84,9 @@ pub enum MlpError {
         /// What does not fit.
         what: String,
     },
+    /// The rows do not lie in memory and cannot be read.
+    #[error("mlp: the train table on disk cannot be read: {0}")]
+    Rows(#[from] std::io::Error),
     /// The tensor library failed.
     #[error("mlp: {0}")]
     Candle(#[from] candle_core::Error),

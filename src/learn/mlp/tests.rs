@@ -5,7 +5,9 @@ mod batch;
 use serde_json::Value;
 
 use super::*;
+use crate::io::row_file::RowWriter;
 use crate::learn::golden;
+use crate::table::FeatureMatrix;
 
 fn go_on(_: &Epoch) -> ControlFlow<()> {
     ControlFlow::Continue(())
@@ -128,6 +130,35 @@ fn a_seed_is_a_classifier() {
     let predicted = fit(7).predict(&x).expect("predictions");
     let right = predicted.iter().zip(&y).filter(|(p, y)| p == y).count();
     assert!(right >= 100, "{right} of 120 training rows");
+}
+
+#[test]
+fn a_table_on_disk_gives_the_classifier_of_one_in_memory_to_the_bit() {
+    let (x, y) = three();
+    let folder = tempfile::tempdir().expect("folder");
+    let mut writer = RowWriter::create(folder.path(), x.cols()).expect("created");
+    writer.append_rows(&x, &(0..x.rows()).collect::<Vec<usize>>()).expect("written");
+    let disk = writer.finish().expect("a table");
+    let plain = MlpParams { batch_size: Some(32), ..quick() };
+    let stopped = MlpParams { early_stopping: true, validation_fraction: 0.25, ..plain.clone() };
+    let weighted = MlpParams { class_weight: Some(vec![0.5, 2.0, 1.0]), ..stopped.clone() };
+    let in_order = MlpParams { shuffle: false, solver: Solver::Sgd, dropout: 0.2, ..plain.clone() };
+    let part: Vec<usize> = (0..x.rows()).filter(|row| row % 5 != 0).collect();
+    for params in [&plain, &stopped, &weighted, &in_order] {
+        let fit = |x: &dyn Rows| params.fit_rows(x, &y, &part, 3, &mut go_on).expect("a classifier");
+        let (read, held) = (fit(&disk), fit(&x));
+        assert_eq!(read, held);
+        assert!(read.loss_curve.last() < read.loss_curve.first(), "{:?}", read.loss_curve);
+    }
+    let lbfgs = MlpParams { solver: Solver::Lbfgs, ..quick() };
+    let error = lbfgs.fit(&disk, &y, 3, &mut go_on).expect_err("it needs all rows at once").to_string();
+    assert!(error.contains("solver must be adam or sgd for a table on disk, not lbfgs"), "{error}");
+    let mut torn = x.clone();
+    torn.as_mut_slice()[25] = f32::NAN;
+    let mut writer = RowWriter::create(folder.path(), x.cols()).expect("created");
+    writer.append_rows(&torn, &(0..x.rows()).collect::<Vec<usize>>()).expect("written");
+    let error = plain.fit(&writer.finish().expect("a table"), &y, 3, &mut go_on).expect_err("NaN").to_string();
+    assert!(error.contains("feature 5 of picture 2"), "{error}");
 }
 
 #[test]

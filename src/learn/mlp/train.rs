@@ -9,10 +9,12 @@ use super::network::{Factors, Network};
 use super::optimizer::Optimizer;
 use super::{Activation, Dense, Epoch, Mlp, MlpError, MlpParams, OnEpoch, Order, Solver};
 use crate::learn::lbfgs::{End, Limits, minimize};
-use crate::table::FeatureMatrix;
+use crate::table::{FeatureMatrix, Rows};
 
 /// Rows of a batch when none are asked for.
 const AUTO_BATCH: usize = 200;
+/// Numbers of a table that are looked at together where the order does not matter.
+const BLOCK: usize = 1 << 22;
 /// scipy's default of `ftol`, which scikit-learn leaves as it is.
 const SCIPY_FTOL: f64 = 2.220_446_049_250_313e-9;
 
@@ -79,7 +81,7 @@ fn widths(params: &MlpParams, features: usize, classes: usize) -> Vec<usize> {
 #[derive(Clone, Copy)]
 pub struct Labelled<'a> {
     /// (n, d)
-    pub x: &'a FeatureMatrix,
+    pub x: &'a dyn Rows,
     /// (n)
     pub y: &'a [usize],
     /// The rows trained on.
@@ -89,7 +91,7 @@ pub struct Labelled<'a> {
 }
 
 /// Whether the named rows of `x` with the classes `y` can be trained on.
-pub fn check_rows(x: &FeatureMatrix, y: &[usize], rows: &[usize], classes: usize) -> Result<(), MlpError> {
+pub fn check_rows(x: &dyn Rows, y: &[usize], rows: &[usize], classes: usize) -> Result<(), MlpError> {
     Labelled { x, y, rows, classes }.check()
 }
 
@@ -109,27 +111,35 @@ impl Labelled<'_> {
         if named.iter().all(|&row| y[row] == y[named[0]]) {
             return Err(MlpError::OneClass { rows });
         }
-        let torn = |&row: &usize| Some((row, x.row(row).iter().position(|value| !value.is_finite())?));
-        match named.iter().find_map(torn) {
-            Some((row, column)) => Err(MlpError::NotFinite { row, column }),
-            None => Ok(()),
+        let mut values = Vec::new();
+        for rows in self.blocks(named) {
+            values.clear();
+            x.pick(rows, &mut values)?;
+            if let Some(at) = values.iter().position(|value| !value.is_finite()) {
+                return Err(MlpError::NotFinite { row: rows[at / features], column: at % features });
+            }
         }
+        Ok(())
+    }
+
+    /// Some of the named rows at a time: 16 MB, or one.
+    fn blocks<'r>(&self, rows: &'r [usize]) -> impl Iterator<Item = &'r [usize]> {
+        rows.chunks((BLOCK / self.x.cols().max(1)).max(1))
     }
 
     /// The named rows as a batch (rows, d) and their classes.
-    fn batch(&self, rows: &[usize]) -> candle_core::Result<(Tensor, Vec<usize>)> {
-        let cols = self.x.cols();
-        let mut values = Vec::with_capacity(rows.len() * cols);
-        rows.iter().for_each(|&row| values.extend_from_slice(self.x.row(row)));
+    fn batch(&self, rows: &[usize]) -> Result<(Tensor, Vec<usize>), MlpError> {
+        let (cols, mut values) = (self.x.cols(), Vec::new());
+        self.x.pick(rows, &mut values)?;
         let batch = Tensor::from_vec(values, (rows.len(), cols), &Device::Cpu)?;
         Ok((batch, rows.iter().map(|&row| self.y[row]).collect()))
     }
 }
 
 /// Held-out rows, and the best weights by their accuracy.
-struct Validation {
-    rows: FeatureMatrix,
-    y: Vec<usize>,
+struct Validation<'a> {
+    data: Labelled<'a>,
+    held: Vec<usize>,
     best_score: f64,
     best: Vec<Dense>,
 }
@@ -159,7 +169,7 @@ pub fn train(
     }
     let held = held_out(params, data.y, data.rows, data.classes)?;
     let samples: Vec<usize> = data.rows.iter().copied().filter(|row| held.binary_search(row).is_err()).collect();
-    let mut validation = (!held.is_empty()).then(|| Validation::new(data, &held, &model.layers));
+    let mut validation = (!held.is_empty()).then(|| Validation::new(data, held, &model.layers));
     let network = Network::new(&model.layers, params)?;
     let mut dropout = Dropout::new(params);
     let mut optimizer = Optimizer::new(params, network.parameters()?);
@@ -196,6 +206,10 @@ pub fn train(
 /// scikit-learn's `solver="lbfgs"`: iterations are counted as epochs; batches, orders and early stopping mean nothing to it.
 fn lbfgs(params: &MlpParams, data: Labelled, mut model: Mlp, on_epoch: OnEpoch) -> Result<Mlp, MlpError> {
     let Labelled { x, y, rows, classes } = data;
+    let Some(x) = x.in_memory() else {
+        let value = "lbfgs".to_string();
+        return Err(MlpError::Parameter { name: "solver", range: "adam or sgd for a table on disk", value });
+    };
     let widths = widths(params, x.cols(), classes);
     let (activation, alpha) = (params.activation, params.alpha);
     let (weights, label_smoothing) = (params.class_weight.as_deref(), params.label_smoothing);
@@ -340,21 +354,29 @@ fn shares(sizes: &[usize], wanted: usize) -> Vec<usize> {
     shares
 }
 
-impl Validation {
-    fn new(data: Labelled, held: &[usize], start: &[Dense]) -> Self {
-        let y = held.iter().map(|&row| data.y[row]).collect();
-        Self { rows: data.x.select_rows(held), y, best_score: f64::NEG_INFINITY, best: start.to_vec() }
+impl<'a> Validation<'a> {
+    fn new(data: Labelled<'a>, held: Vec<usize>, start: &[Dense]) -> Self {
+        Self { data, held, best_score: f64::NEG_INFINITY, best: start.to_vec() }
     }
 
     /// Accuracy of the network now, and whether it is better by `tol`; keeps the weights when it is the best so far.
     fn score(&mut self, model: &mut Mlp, network: &Network, params: &MlpParams) -> Result<(f64, bool), MlpError> {
         let class_weight = params.class_weight.as_deref();
         model.layers = network.to_layers()?;
-        let predicted = model.predict(&self.rows)?;
         let weight = |class: usize| class_weight.map_or(1.0, |weights| weights[class]);
-        let right = predicted.iter().zip(&self.y).filter(|(predicted, class)| predicted == class);
-        let right: f64 = right.map(|(_, &class)| weight(class)).sum();
-        let score = right / self.y.iter().map(|&class| weight(class)).sum::<f64>();
+        let (mut right, mut all) = (0.0, 0.0);
+        let Labelled { x, y, .. } = self.data;
+        for rows in self.data.blocks(&self.held) {
+            let mut values = Vec::new();
+            x.pick(rows, &mut values)?;
+            let table = FeatureMatrix::from_vec(rows.len(), x.cols(), values);
+            let table = table.map_err(|error| MlpError::Layers { what: error.to_string() })?;
+            for (predicted, &row) in model.predict(&table)?.into_iter().zip(rows) {
+                all += weight(y[row]);
+                right += if predicted == y[row] { weight(y[row]) } else { 0.0 };
+            }
+        }
+        let score = right / all;
         let better = score >= self.best_score + params.tol;
         if score > self.best_score {
             self.best_score = score;

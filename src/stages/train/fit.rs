@@ -7,9 +7,9 @@ use crate::config::{self, BatchSize, ClassWeight, ConfigError, LearningRate, sug
 use crate::learn::classifier::{Classifier, ClassifierError};
 use crate::learn::knn::{self, Asked, Knn};
 use crate::learn::logistic::{LogisticParams, balanced};
-use crate::learn::mlp::{Activation, Dense, Epoch, MlpError, MlpParams, Schedule, Solver};
+use crate::learn::mlp::{Activation, Dense, Epoch, Mlp, MlpError, MlpParams, Schedule, Solver};
 use crate::progress::{Interrupted, Ui};
-use crate::table::FeatureMatrix;
+use crate::table::{FeatureMatrix, Rows};
 use crate::terminal::printable;
 
 /// The train split.
@@ -22,16 +22,12 @@ pub struct Labelled<'a> {
     pub classes: &'a [String],
 }
 
-impl Labelled<'_> {
-    /// The weight of every class, where they are weighted; those that balance count the named rows.
-    fn weights(&self, asked: Option<&ClassWeight>, rows: &[usize]) -> Option<Vec<f64>> {
-        Some(match asked? {
-            ClassWeight::Balanced => balanced(self.y, rows, self.classes.len()),
-            ClassWeight::Classes(own) => {
-                self.classes.iter().map(|class| own.get(class).copied().unwrap_or(1.0)).collect()
-            }
-        })
-    }
+/// The weight of every class, where they are weighted; those that balance count the named rows of `y`.
+fn weights(asked: Option<&ClassWeight>, (y, classes): (&[usize], &[String]), rows: &[usize]) -> Option<Vec<f64>> {
+    Some(match asked? {
+        ClassWeight::Balanced => balanced(y, rows, classes.len()),
+        ClassWeight::Classes(own) => classes.iter().map(|class| own.get(class).copied().unwrap_or(1.0)).collect(),
+    })
 }
 
 /// An error at the key of the YAML where a class is weighted that is not among `classes`, those of the whole listing.
@@ -68,21 +64,14 @@ pub fn fit(
     heard: &mut dyn FnMut(usize, f64),
 ) -> Result<Classifier, TrainError> {
     let (Labelled { x, y, .. }, classes) = (data, data.classes.len());
-    let mut heard = |number: usize, loss: f64| {
-        heard(number, loss);
-        if ui.stopped() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    };
     let fitted = match settings {
-        config::Classifier::Mlp(mlp) => {
-            let class_weight = data.weights(mlp.class_weight.as_ref(), rows);
-            let (params, mut heard) = (params(mlp, class_weight), |epoch: &Epoch| heard(epoch.number, epoch.loss));
-            match start {
-                Some(start) => params.fit_rows_from(x, y, rows, classes, start, &mut heard),
-                None => params.fit_rows(x, y, rows, classes, &mut heard),
-            }
-        }
+        config::Classifier::Mlp(mlp) => return perceptron(mlp, x, (y, data.classes), (rows, start), ui, heard),
         config::Classifier::Logistic(logistic) => {
-            let class_weight = data.weights(logistic.class_weight.as_ref(), rows);
+            let mut heard = |number: usize, loss: f64| {
+                heard(number, loss);
+                go_on(ui)
+            };
+            let class_weight = weights(logistic.class_weight.as_ref(), (y, data.classes), rows);
             let (c, tol, max_iter, fit_intercept) =
                 (logistic.c, logistic.tol, logistic.max_iter, logistic.fit_intercept);
             let params = LogisticParams { c, tol, max_iter, fit_intercept, class_weight };
@@ -93,6 +82,34 @@ pub fn fit(
             return neighbours(settings, x.select_rows(rows), own, classes);
         }
     };
+    layers(fitted)
+}
+
+/// A perceptron on the named rows of a table, wherever that lies, from the layers of `start` where there are any.
+pub fn perceptron(
+    settings: &config::Mlp,
+    x: &dyn Rows,
+    (y, classes): (&[usize], &[String]),
+    (rows, start): (&[usize], Option<Vec<Dense>>),
+    ui: &Ui,
+    heard: &mut dyn FnMut(usize, f64),
+) -> Result<Classifier, TrainError> {
+    let mut heard = |epoch: &Epoch| {
+        heard(epoch.number, epoch.loss);
+        go_on(ui)
+    };
+    let params = params(settings, weights(settings.class_weight.as_ref(), (y, classes), rows));
+    layers(match start {
+        Some(start) => params.fit_rows_from(x, y, rows, classes.len(), start, &mut heard),
+        None => params.fit_rows(x, y, rows, classes.len(), &mut heard),
+    })
+}
+
+fn go_on(ui: &Ui) -> ControlFlow<()> {
+    if ui.stopped() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+}
+
+fn layers(fitted: Result<Mlp, MlpError>) -> Result<Classifier, TrainError> {
     match fitted {
         Err(MlpError::Interrupted) => Err(Interrupted.into()),
         other => Ok(Classifier::Layers(other.map_err(ClassifierError::from)?)),

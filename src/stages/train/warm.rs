@@ -21,6 +21,12 @@ const SAME: [&str; 7] = ["model", "source", "weights_sha256", "layer", "features
 /// The settings that the fingerprint covers: in place of a run's folder stands what its classifier is.
 pub fn fingerprinted(pipeline: &config::Pipeline) -> Result<Value, Box<ConfigError>> {
     let mut value = json!(pipeline.train);
+    for (key, _) in pipeline.train.iter().flat_map(config::Train::keyed) {
+        // where the rows lie does not change what is learnt of them
+        if let Some(settings) = value.pointer_mut(&pointer(&key)).and_then(Value::as_object_mut) {
+            settings.remove("in_memory");
+        }
+    }
     for (key, run) in asked(pipeline) {
         let dir = RunDir::new(run);
         let mut hash = blake3::Hasher::new();
@@ -30,8 +36,7 @@ pub fn fingerprinted(pipeline: &config::Pipeline) -> Result<Value, Box<ConfigErr
             })?;
             hash.update(&bytes);
         }
-        let pointer = key.trim_start_matches("train").replace(['.', '['], "/").replace(']', "");
-        if let Some(place) = value.pointer_mut(&pointer) {
+        if let Some(place) = value.pointer_mut(&pointer(&key)) {
             *place = json!(hash.finalize().to_hex().as_str());
         }
     }
@@ -40,6 +45,11 @@ pub fn fingerprinted(pipeline: &config::Pipeline) -> Result<Value, Box<ConfigErr
         value["fitted_without_fold"] = json!(true);
     }
     Ok(value)
+}
+
+/// The place in the JSON of `train` that a key of the YAML has.
+fn pointer(key: &str) -> String {
+    key.trim_start_matches("train").replace(['.', '['], "/").replace(']', "")
 }
 
 /// The runs to start from, each with its key.
