@@ -13,8 +13,9 @@ use crate::config::{Features, Precision};
 use crate::error::Error;
 use crate::exec::Device;
 use crate::exec::cpu::bf16::Unit;
+use crate::exec::cpu::peak::{self, noise};
 use crate::exec::cpu::simd::Isa;
-use crate::exec::cpu::{MICRO_BATCH, Network, StepTime, peak};
+use crate::exec::cpu::{MICRO_BATCH, Network, StepTime};
 use crate::exec::lower::lower;
 use crate::extractor::Extractor;
 use crate::models::Source;
@@ -107,7 +108,7 @@ fn together<T: Send>(threads: usize, work: impl Fn() -> T + Sync) -> Vec<T> {
 /// Pictures a second of the network alone.
 fn forward(extractor: &Extractor, threads: usize, seconds: f64) -> Result<f64, Error> {
     let n = extractor.micro_batch();
-    let input = noise(n * extractor.input_len());
+    let input = noise(n * extractor.input_len(), 1);
     let results = together(threads, || {
         let mut session = extractor.session();
         extractor.forward(&mut session, &input, n)?;
@@ -123,7 +124,7 @@ fn forward(extractor: &Extractor, threads: usize, seconds: f64) -> Result<f64, E
 
 /// Milliseconds of the network for one picture, its layers shared by `threads`: the median.
 fn alone(extractor: &Extractor, threads: usize, seconds: f64) -> Result<f64, Error> {
-    let input = noise(extractor.input_len());
+    let input = noise(extractor.input_len(), 1);
     let mut session = extractor.shared_session(threads);
     extractor.forward(&mut session, &input, 1)?;
     let (start, mut times) = (Instant::now(), Vec::new());
@@ -185,7 +186,7 @@ fn profile(backbone: &Backbone, seconds: f64) -> Result<Vec<StepTime>, Error> {
         Precision::Bf16 => Network::with_unit(program, Unit::detect())?,
     };
     let mut scratch = network.scratch(1);
-    let input = noise(MICRO_BATCH * backbone.recipe.input_len());
+    let input = noise(MICRO_BATCH * backbone.recipe.input_len(), 1);
     let start = Instant::now();
     network.profile(&mut scratch, &input, MICRO_BATCH, 1);
     let rounds = (seconds / start.elapsed().as_secs_f64().max(1e-3)).ceil().clamp(1.0, 1000.0) as usize;
@@ -217,14 +218,4 @@ fn table(steps: &[StepTime], peak: f64) {
     steps.iter().for_each(|step| *kinds.entry(step.kernel).or_default() += step.seconds);
     let kinds: Vec<String> = kinds.iter().map(|(kind, s)| format!("{kind} {:.0} %", 100.0 * s / all)).collect();
     print(&format!("{:.2} ms for one picture on one thread: {}", all * 1e3, kinds.join(", ")));
-}
-
-/// Values between -1 and 1 that look random.
-fn noise(n: usize) -> Vec<f32> {
-    let mut state = 1u32;
-    let next = |_| {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (state >> 8) as f32 / (1 << 23) as f32 - 1.0
-    };
-    (0..n).map(next).collect()
 }

@@ -120,12 +120,16 @@ fn run_text(summary: &Summary) -> String {
 
 /// The settings that are not the default, `key=value`; where the run lies and how it is called is told elsewhere.
 fn chosen(summary: &Summary) -> Vec<String> {
-    const PLAIN: &str = "{version: 1, input: {root: .}, select: {}, reduce: {pca: {}, svd: {}}, train: {mlp: {}, logistic: {}, knn: {}}, report: {}}";
-    let plain = |text: &str| config::parse(text, Path::new("defaults"), &[]).ok();
-    // of reduce there can be one only
-    let defaults = [PLAIN.replace("pca: {}, ", ""), PLAIN.replace(", svd: {}", "")];
-    let defaults: Vec<_> =
-        defaults.iter().filter_map(|text| plain(text).map(|pipeline| flat(&json!(pipeline)))).collect();
+    // of reductions there can be one
+    let plain = |reduce: &str| {
+        let train = "{mlp: {}, logistic: {}, knn: {}}";
+        let yaml = format!(
+            "{{version: 1, input: {{root: .}}, select: {{}}, reduce: {{{reduce}: {{}}}}, train: {train}, report: {{}}}}"
+        );
+        config::parse(&yaml, Path::new("defaults"), &[])
+            .map_or_else(|_| Default::default(), |pipeline| flat(&json!(pipeline)))
+    };
+    let defaults = ["pca", "svd"].map(plain);
     let told = ["name", "input.root", "output.dir", "report.title"];
     let chosen = summary.settings().into_iter().filter(|(key, value)| {
         !told.contains(&key.as_str()) && value != "null" && !defaults.iter().any(|plain| plain.get(key) == Some(value))

@@ -194,7 +194,7 @@ impl Reducing<'_> {
                 "reduce: the train table is held in memory, {gigabytes:.1} GB; where that is too much, keep fewer columns with `select.top_k`"
             ));
         }
-        let mut all = FeatureMatrix::with_cols(self.columns());
+        let mut all = FeatureMatrix::with_capacity(self.rows.count(), self.columns());
         self.each(scaler, |rows| {
             all.append(rows);
             Ok(())

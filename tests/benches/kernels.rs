@@ -8,8 +8,9 @@
 use std::time::{Duration, Instant};
 
 use featurize::exec::cpu::bf16::{self, Unit, product as bf16_product};
+use featurize::exec::cpu::peak::{self, noise};
 use featurize::exec::cpu::simd::Isa;
-use featurize::exec::cpu::{dense::Dense, depthwise, matmul, peak, winograd};
+use featurize::exec::cpu::{dense::Dense, depthwise, matmul, winograd};
 
 /// Each measurement takes about so long; the fastest of its runs counts, since others may use the core, too.
 const EACH: Duration = Duration::from_millis(400);
@@ -74,8 +75,8 @@ fn main() {
         depthwise_convolution(layer, isa, &tell);
     }
     let (inputs, outputs, pictures) = (25_088, 4096, 4);
-    let dense = Dense::new(isa, values(inputs * outputs), vec![0.0; outputs]);
-    let (input, mut output) = (values(inputs * pictures), vec![0.0; outputs * pictures]);
+    let dense = Dense::new(isa, noise(inputs * outputs, 1), vec![0.0; outputs]);
+    let (input, mut output) = (noise(inputs * pictures, 1), vec![0.0; outputs * pictures]);
     let mut run = || dense.run(1, pictures, [inputs, outputs], &input, None, &mut output);
     tell("vgg16 fc1", "dense", pictures * inputs * outputs, &mut run);
 }
@@ -88,8 +89,8 @@ fn convolution(layer: &Layer, isa: Isa, tell: Tell) {
     let Layer { name, size, channels, filters, kernel, stride } = *layer;
     let side = (size - 1) * stride + kernel;
     let (row, picture) = (side * channels, side * side * channels);
-    let weight = values(filters * channels * kernel * kernel);
-    let (bias, input) = (values(filters), values(PICTURES * picture));
+    let weight = noise(filters * channels * kernel * kernel, 1);
+    let (bias, input) = (noise(filters, 1), noise(PICTURES * picture, 1));
     let mut output = vec![0.0; PICTURES * size * size * filters];
     let positions = || (0..PICTURES).flat_map(|p| (0..size * size).map(move |i| (p, i / size, i % size)));
     let starts: Vec<u32> =
@@ -124,8 +125,8 @@ fn convolution(layer: &Layer, isa: Isa, tell: Tell) {
 fn depthwise_convolution(layer: &Layer, isa: Isa, tell: Tell) {
     let Layer { name, size, channels, kernel, stride, .. } = *layer;
     let side = (size - 1) * stride + kernel;
-    let (input, mut output) = (values(side * side * channels), vec![0.0; size * size * channels]);
-    let packed = depthwise::Packed::new(isa, &values(channels * kernel * kernel), &values(channels), [kernel; 2]);
+    let (input, mut output) = (noise(side * side * channels, 1), vec![0.0; size * size * channels]);
+    let packed = depthwise::Packed::new(isa, &noise(channels * kernel * kernel, 1), &noise(channels, 1), [kernel; 2]);
     let places = depthwise::Places {
         start: 0,
         row: side * channels,
@@ -148,14 +149,4 @@ fn fastest(run: &mut dyn FnMut()) -> f64 {
         best = best.min(start.elapsed().as_secs_f64());
     }
     best
-}
-
-/// Values between -1 and 1 that look random.
-fn values(n: usize) -> Vec<f32> {
-    let mut state = 1u32;
-    let next = |_| {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (state >> 8) as f32 / (1 << 23) as f32 - 1.0
-    };
-    (0..n).map(next).collect()
 }

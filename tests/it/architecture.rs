@@ -120,3 +120,23 @@ fn only_the_command_line_prints_and_exits() {
         }
     }
 }
+
+#[test]
+fn the_fuzz_target_has_the_crates_of_the_project() {
+    let read = |path: &str| std::fs::read_to_string(project().join(path)).expect("read");
+    let dependencies = |text: &str| -> Vec<(String, String)> {
+        let section =
+            text.split("\n[dependencies]\n").nth(1).and_then(|rest| rest.split("\n[").next()).expect("a section");
+        let pair = |line: &str| {
+            let (name, rest) = line.split_once(" = ")?;
+            Some((name.to_string(), rest.split('"').nth(1)?.to_string()))
+        };
+        section.lines().filter_map(pair).collect()
+    };
+    let (own, fuzz) = (dependencies(&read("Cargo.toml")), dependencies(&read("tests/fuzz/Cargo.toml")));
+    let shared: Vec<_> = fuzz.iter().filter(|(name, _)| name != "libfuzzer-sys").collect();
+    assert!(shared.len() > 5, "{fuzz:?}");
+    for pair in shared {
+        assert!(own.contains(pair), "{pair:?} of tests/fuzz is not what the project has");
+    }
+}

@@ -4,9 +4,9 @@
 use proptest::prelude::*;
 
 use super::dense::Dense;
+use super::peak::noise as values;
 use super::pool::{Grid, Pool};
 use super::simd::Isa;
-use super::tests::values;
 use super::{depthwise, matmul};
 use crate::models::graph::{Activation, Pad, Pooling, Window};
 

@@ -72,10 +72,8 @@ impl Packed {
         activation: Option<Activation>,
         output: &mut [f32],
     ) {
-        places.check(self.filters, (self.rows - 1) * places.row + self.depth, [input.len(), added.len(), output.len()]);
-        if threads > 1 {
-            share::assert_apart(places.outs, self.filters);
-        }
+        let span = (self.rows - 1) * places.row + self.depth;
+        places.check(threads, self.filters, span, [input.len(), added.len(), output.len()]);
         let (input, added, output) = (input.as_ptr(), added.as_ptr(), output.as_mut_ptr());
         let work = Work { packed: self, places, input, added, output, limits: super::limits(activation) };
         let tile = [self.isa.rows(), 2 * self.isa.lanes()];
@@ -99,14 +97,18 @@ impl Packed {
 }
 
 impl Places<'_> {
-    /// Panics when a place lies outside its slice: windows of `span` values in the input, `filters` values at each output and addend.
-    pub(super) fn check(&self, filters: usize, span: usize, [input, added, output]: [usize; 3]) {
+    /// Panics when a place lies outside its slice: windows of `span` values in the input, `filters` values at each output and addend; and when
+    /// `threads` would write one output.
+    pub(super) fn check(&self, threads: usize, filters: usize, span: usize, [input, added, output]: [usize; 3]) {
         let within = |all: &[u32], span: usize, len: usize| all.iter().all(|&at| at as usize + span <= len);
         assert!(within(self.starts, span, input), "a window lies outside the input");
         assert!(within(self.outs, filters, output), "a position lies outside the output");
         assert!(self.outs.len() == self.starts.len(), "as many outputs as windows");
         if let Some(adds) = self.adds {
             assert!(adds.len() == self.outs.len() && within(adds, filters, added), "nothing to add");
+        }
+        if threads > 1 {
+            share::assert_apart(self.outs, filters);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The most multiply-adds that a core can do, measured: what the kernels are held against.
+//! The most multiply-adds that a core can do, measured: what the kernels are held against. And values to measure them with.
 
 use std::time::Instant;
 
@@ -10,6 +10,16 @@ use super::simd::{Isa, Portable, Simd};
 const SUMS: usize = 12;
 /// Multiply-adds of each sum in one go.
 const STEPS: usize = 20_000;
+
+/// `n` values between -1 and 1 that look random, always the same for a seed: inputs and weights for measurements and tests.
+pub fn noise(n: usize, seed: u32) -> Vec<f32> {
+    let mut state = seed;
+    let next = |_| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as f32 / (1 << 23) as f32 - 1.0
+    };
+    (0..n).map(next).collect()
+}
 
 /// Floating-point operations a second of this thread, two for a multiply-add, over about `seconds`: the best go, since others may use the
 /// core, too.

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::bf16::Unit;
 use super::network::Network;
+use super::peak::noise as values;
 use super::simd::Isa;
 use crate::exec::lower::lower;
 use crate::exec::{Device, candle};
@@ -11,16 +12,6 @@ use crate::models::builder::{Builder, Conv, Pool};
 use crate::models::graph::{Activation, FlattenOrder, Graph};
 use crate::models::{BuildOptions, LayerId, Source, find};
 use crate::weights::{Origin, WeightSet};
-
-/// Values between -1 and 1 that look random.
-pub fn values(n: usize, seed: u32) -> Vec<f32> {
-    let mut state = seed;
-    let next = |_| {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (state >> 8) as f32 / (1 << 23) as f32 - 1.0
-    };
-    (0..n).map(next).collect()
-}
 
 /// ‖ours − reference‖ / ‖reference‖. Where the terms of a few sums, values of order one, nearly cancel (five outputs of 0.01), both executors'
 /// rounding stands against nothing: a mean size of 0.1 is the least that is divided by.

@@ -14,6 +14,7 @@ use crate::learn::classifier::Classifier;
 use crate::learn::mlp::Dense;
 use crate::plan::Plan;
 use crate::store::RunDir;
+use crate::terminal::printable;
 
 /// What of the card has to be the same for a column to mean the same.
 const SAME: [&str; 7] = ["model", "source", "weights_sha256", "layer", "features", "shape", "recipe"];
@@ -85,7 +86,7 @@ pub fn check(plan: &Plan, classes: &[String]) -> Result<(), Box<ConfigError>> {
         }
         let theirs: Vec<&str> = card["classes"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         if let Some(class) = theirs.iter().find(|class| !classes.iter().any(|own| own == *class)) {
-            let (theirs, ours) = (theirs.join(", "), classes.join(", "));
+            let [theirs, ours] = [theirs.join(", "), classes.join(", ")].map(|names| printable(&names).into_owned());
             let run = run.display();
             return Err(wrong(format!("{run} knows the classes {theirs}, of which `{class}` is not among {ours}")));
         }
@@ -114,8 +115,8 @@ pub fn start(
     if theirs != classes {
         return wrong(format!(
             "it knows the classes {}, this train split has {}",
-            theirs.join(", "),
-            classes.join(", ")
+            printable(&theirs.join(", ")),
+            printable(&classes.join(", "))
         ));
     }
     let shape = |layers: &[Dense]| layers.iter().map(|layer| layer.inputs).collect::<Vec<usize>>();

@@ -65,10 +65,8 @@ impl Packed {
         activation: Option<Activation>,
         output: &mut [bf16],
     ) {
-        places.check(self.filters, (self.rows - 1) * places.row + self.depth, [input.len(), added.len(), output.len()]);
-        if threads > 1 {
-            share::assert_apart(places.outs, self.filters);
-        }
+        let span = (self.rows - 1) * places.row + self.depth;
+        places.check(threads, self.filters, span, [input.len(), added.len(), output.len()]);
         let (input, added, output) = (input.as_ptr(), added.as_ptr(), output.as_mut_ptr());
         let work = Work { packed: self, places, input, added, output, limits: limits(activation) };
         let tile = [self.unit.isa().rows(), 2 * self.unit.lanes()];

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::product::Packed;
 use super::{Unit, bf16, narrow, rounded, widen};
 use crate::exec::cpu::matmul::Places;
-use crate::exec::cpu::tests::values;
+use crate::exec::cpu::peak::noise as values;
 use crate::models::graph::Activation;
 
 /// The definition: a window at a time, the upper value of each pair first.

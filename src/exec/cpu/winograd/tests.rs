@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::super::tests::values;
+use super::super::peak::noise as values;
 use super::*;
 
 /// A layer and where it lies: pixels a few values longer than their channels, rows longer than their pixels, as other maps may lie between.
