@@ -1,4 +1,6 @@
-//! Depthwise convolution, channels last: a vector of channels of several output positions stays in registers while the window runs over them.
+//! Depthwise convolution, channels last: a vector of channels of several output positions stays in registers while the window runs over them;
+//! then the next vector of the same positions, so that memory is read in order. A window of 3 × 3 keeps its weights in registers, too, and
+//! reads each input once for all the outputs that it belongs to. The order of a sum is that of the window, however many are computed together.
 
 use super::share;
 #[cfg(target_arch = "x86_64")]
@@ -6,8 +8,8 @@ use super::simd::{Avx2, Avx512};
 use super::simd::{Isa, Portable, Simd};
 use crate::models::graph::Activation;
 
-/// Output positions computed together.
-const TOGETHER: usize = 8;
+/// Output positions of a row computed together.
+const TOGETHER: usize = 4;
 
 /// Weights as `(kernel rows, kernel columns, channels)`.
 #[derive(Clone, Debug)]
@@ -126,79 +128,216 @@ unsafe fn run_avx2(work: &Work, places: &Places) {
 
 #[inline(always)]
 unsafe fn rows_of<S: Simd>(work: &Work, places: &Places) {
-    let Work { packed: w, input, limits, output } = *work;
-    let [oh, ow] = places.output;
-    for y in 0..oh {
-        for first in (0..w.channels).step_by(S::W) {
-            let mut x = 0;
-            while x < ow {
-                let n = TOGETHER.min(ow - x);
-                let start =
-                    places.start + y * places.stride[0] * places.row + x * places.stride[1] * w.channels + first;
-                let out = places.out + y * places.out_row + x * places.out_pixel + first;
-                // SAFETY: as the caller's; `n` positions are left in this row.
-                unsafe { dispatch::<S>(w, places, input.add(start), first, n, limits, output.add(out)) };
-                x += n;
-            }
+    // SAFETY: as the caller's.
+    unsafe {
+        match (work.packed.kernel, places.stride) {
+            // with sixteen registers two rows would not stay in them
+            ([3, 3], [1, 1]) if S::W == 16 => blocks::<S, 2>(work, places, Block3::<1>),
+            ([3, 3], [1, 1]) => blocks::<S, 1>(work, places, Block3::<1>),
+            ([3, 3], [2, 2]) => blocks::<S, 1>(work, places, Block3::<2>),
+            ([5, 5], [1, 1]) => blocks::<S, 1>(work, places, Block5::<1>),
+            ([5, 5], [2, 2]) => blocks::<S, 1>(work, places, Block5::<2>),
+            _ => blocks::<S, 1>(work, places, AnyBlock),
         }
     }
 }
 
-#[inline(always)]
-unsafe fn dispatch<S: Simd>(
-    w: &Packed,
-    places: &Places,
+/// The positions of a block, one vector of channels.
+struct Spot<'a> {
+    packed: &'a Packed,
+    places: &'a Places,
+    /// The first window and the first output, and the channel that both begin with.
     input: *const f32,
-    first: usize,
-    n: usize,
-    limits: [f32; 2],
     output: *mut f32,
-) {
-    let lanes = S::W.min(w.channels - first);
-    macro_rules! positions {
-        ($($n:literal)*) => {
-            match (n, lanes == S::W) {
-                // SAFETY: as the caller's.
-                $(($n, true) => unsafe { kernel::<S, $n, true>(w, places, input, first, lanes, limits, output) },
-                  ($n, false) => unsafe { kernel::<S, $n, false>(w, places, input, first, lanes, limits, output) },)*
-                _ => {}
-            }
-        };
-    }
-    positions!(1 2 3 4 5 6 7 8);
+    first: usize,
+    limits: [f32; 2],
 }
 
-/// `N` positions of one row, one vector of channels; `FULL` when all its lanes are channels.
+/// A way to compute `R` × `N` positions.
+trait Block: Copy {
+    /// `FULL` when all `lanes` of a vector are channels.
+    ///
+    /// # Safety
+    /// The CPU has the instruction set; every window and output of the block is there.
+    unsafe fn run<S: Simd, const R: usize, const N: usize, const FULL: bool>(spot: &Spot, lanes: usize);
+}
+
+/// Block after block of `R` rows and a few columns, each through all channels.
+#[inline(always)]
+unsafe fn blocks<S: Simd, const R: usize>(work: &Work, places: &Places, block: impl Block) {
+    let Work { packed, input, limits, output } = *work;
+    let [oh, ow] = places.output;
+    let mut y = 0;
+    while y < oh {
+        let rows = if oh - y < R { 1 } else { R };
+        let mut x = 0;
+        while x < ow {
+            let n = TOGETHER.min(ow - x);
+            let start = places.start + y * places.stride[0] * places.row + x * places.stride[1] * packed.channels;
+            let out = places.out + y * places.out_row + x * places.out_pixel;
+            // SAFETY: as the caller's; `rows` rows are left, and `n` positions in each.
+            unsafe {
+                let spot = Spot { packed, places, input: input.add(start), output: output.add(out), first: 0, limits };
+                match (rows, n) {
+                    (1, 1) => channels::<S, 1, 1>(spot, block),
+                    (1, 2) => channels::<S, 1, 2>(spot, block),
+                    (1, 3) => channels::<S, 1, 3>(spot, block),
+                    (1, _) => channels::<S, 1, 4>(spot, block),
+                    (_, 1) => channels::<S, R, 1>(spot, block),
+                    (_, 2) => channels::<S, R, 2>(spot, block),
+                    (_, 3) => channels::<S, R, 3>(spot, block),
+                    _ => channels::<S, R, 4>(spot, block),
+                }
+            }
+            x += n;
+        }
+        y += rows;
+    }
+}
+
+#[inline(always)]
+unsafe fn channels<S: Simd, const R: usize, const N: usize>(spot: Spot, block: impl Block) {
+    /// Only names the type.
+    #[inline(always)]
+    unsafe fn run<B: Block, S: Simd, const R: usize, const N: usize, const FULL: bool>(
+        _: B,
+        spot: &Spot,
+        lanes: usize,
+    ) {
+        // SAFETY: as the caller's.
+        unsafe { B::run::<S, R, N, FULL>(spot, lanes) }
+    }
+    let (all, mut spot) = (spot.packed.channels, spot);
+    // SAFETY: as the caller's.
+    unsafe {
+        while spot.first + S::W <= all {
+            run::<_, S, R, N, true>(block, &spot, S::W);
+            spot.first += S::W;
+            (spot.input, spot.output) = (spot.input.add(S::W), spot.output.add(S::W));
+        }
+        if spot.first < all {
+            run::<_, S, R, N, false>(block, &spot, all - spot.first);
+        }
+    }
+}
+
+/// Windows of 3 × 3 with a stride of `STRIDE` both ways.
+#[derive(Clone, Copy)]
+struct Block3<const STRIDE: usize>;
+
+impl<const STRIDE: usize> Block for Block3<STRIDE> {
+    #[inline(always)]
+    #[allow(clippy::needless_range_loop)]
+    unsafe fn run<S: Simd, const R: usize, const N: usize, const FULL: bool>(spot: &Spot, lanes: usize) {
+        let Spot { packed, places, .. } = *spot;
+        // SAFETY: the caller answers for every address: `lanes` channels at each input of the windows and at each weight.
+        unsafe {
+            let mut sums = [[load::<S, FULL>(packed.bias.as_ptr().add(spot.first), lanes); N]; R];
+            let mut taps = [[sums[0][0]; 3]; 3];
+            for ky in 0..3 {
+                for kx in 0..3 {
+                    let tap = packed.values.as_ptr().add((ky * 3 + kx) * packed.channels + spot.first);
+                    taps[ky][kx] = load::<S, FULL>(tap, lanes);
+                }
+            }
+            // inputs in the order of the window, so that each sum is in that order
+            for y in 0..(R - 1) * STRIDE + 3 {
+                for x in 0..(N - 1) * STRIDE + 3 {
+                    let v = load::<S, FULL>(spot.input.add(y * places.row + x * packed.channels), lanes);
+                    for r in 0..R {
+                        for i in 0..N {
+                            let (ky, kx) = (y.wrapping_sub(r * STRIDE), x.wrapping_sub(i * STRIDE));
+                            if ky < 3 && kx < 3 {
+                                sums[r][i] = S::mul_add(v, taps[ky][kx], sums[r][i]);
+                            }
+                        }
+                    }
+                }
+            }
+            finish::<S, R, N>(spot, lanes, sums);
+        }
+    }
+}
+
+/// Windows of 5 × 5 with a stride of `STRIDE` both ways; the registers hold one row of their weights.
+#[derive(Clone, Copy)]
+struct Block5<const STRIDE: usize>;
+
+impl<const STRIDE: usize> Block for Block5<STRIDE> {
+    #[inline(always)]
+    #[allow(clippy::needless_range_loop)]
+    unsafe fn run<S: Simd, const R: usize, const N: usize, const FULL: bool>(spot: &Spot, lanes: usize) {
+        let Spot { packed, places, .. } = *spot;
+        // SAFETY: the caller answers for every address: `lanes` channels at each input of the windows and at each weight.
+        unsafe {
+            let mut sums = [[load::<S, FULL>(packed.bias.as_ptr().add(spot.first), lanes); N]; R];
+            for ky in 0..5 {
+                let mut taps = [sums[0][0]; 5];
+                for kx in 0..5 {
+                    let tap = packed.values.as_ptr().add((ky * 5 + kx) * packed.channels + spot.first);
+                    taps[kx] = load::<S, FULL>(tap, lanes);
+                }
+                for r in 0..R {
+                    let line = spot.input.add((r * STRIDE + ky) * places.row);
+                    for x in 0..(N - 1) * STRIDE + 5 {
+                        let v = load::<S, FULL>(line.add(x * packed.channels), lanes);
+                        for i in 0..N {
+                            let kx = x.wrapping_sub(i * STRIDE);
+                            if kx < 5 {
+                                sums[r][i] = S::mul_add(v, taps[kx], sums[r][i]);
+                            }
+                        }
+                    }
+                }
+            }
+            finish::<S, R, N>(spot, lanes, sums);
+        }
+    }
+}
+
+/// Windows of any size and stride.
+#[derive(Clone, Copy)]
+struct AnyBlock;
+
+impl Block for AnyBlock {
+    #[inline(always)]
+    #[allow(clippy::needless_range_loop)]
+    unsafe fn run<S: Simd, const R: usize, const N: usize, const FULL: bool>(spot: &Spot, lanes: usize) {
+        let Spot { packed, places, .. } = *spot;
+        let (c, [down, across]) = (packed.channels, places.stride);
+        // SAFETY: the caller answers for every address: `lanes` channels at each input of the windows and at each weight.
+        unsafe {
+            let mut sums = [[load::<S, FULL>(packed.bias.as_ptr().add(spot.first), lanes); N]; R];
+            let mut weight = packed.values.as_ptr().add(spot.first);
+            for ky in 0..packed.kernel[0] {
+                for kx in 0..packed.kernel[1] {
+                    let tap = load::<S, FULL>(weight, lanes);
+                    for r in 0..R {
+                        let line = spot.input.add((r * down + ky) * places.row + kx * c);
+                        for i in 0..N {
+                            sums[r][i] = S::mul_add(load::<S, FULL>(line.add(i * across * c), lanes), tap, sums[r][i]);
+                        }
+                    }
+                    weight = weight.wrapping_add(c);
+                }
+            }
+            finish::<S, R, N>(spot, lanes, sums);
+        }
+    }
+}
+
+/// Writes the sums of a block.
 #[inline(always)]
 #[allow(clippy::needless_range_loop)]
-unsafe fn kernel<S: Simd, const N: usize, const FULL: bool>(
-    w: &Packed,
-    places: &Places,
-    input: *const f32,
-    first: usize,
-    lanes: usize,
-    limits: [f32; 2],
-    output: *mut f32,
-) {
-    let (c, step) = (w.channels, places.stride[1] * w.channels);
-    // SAFETY: the caller answers for every address: `lanes` channels at each tap of `N` windows and at each weight.
+unsafe fn finish<S: Simd, const R: usize, const N: usize>(spot: &Spot, lanes: usize, sums: [[S::V; N]; R]) {
+    // SAFETY: the caller answers for every output.
     unsafe {
-        let mut sums = [load::<S, FULL>(w.bias.as_ptr().add(first), lanes); N];
-        let mut weight = w.values.as_ptr().add(first);
-        for ky in 0..w.kernel[0] {
-            let mut line = input.add(ky * places.row);
-            for _ in 0..w.kernel[1] {
-                let tap = load::<S, FULL>(weight, lanes);
-                for i in 0..N {
-                    sums[i] = S::mul_add(load::<S, FULL>(line.add(i * step), lanes), tap, sums[i]);
-                }
-                line = line.add(c);
-                weight = weight.wrapping_add(c);
+        let (low, high) = (S::splat(spot.limits[0]), S::splat(spot.limits[1]));
+        for r in 0..R {
+            for i in 0..N {
+                let to = spot.output.add(r * spot.places.out_row + i * spot.places.out_pixel);
+                S::store_part(to, lanes, S::min(high, S::max(low, sums[r][i])));
             }
-        }
-        let (low, high) = (S::splat(limits[0]), S::splat(limits[1]));
-        for i in 0..N {
-            S::store_part(output.add(i * places.out_pixel), lanes, S::min(high, S::max(low, sums[i])));
         }
     }
 }
