@@ -25,6 +25,7 @@ pub mod pool;
 mod share;
 pub mod simd;
 mod steps;
+pub mod strassen;
 #[cfg(test)]
 mod tests;
 pub mod winograd;

@@ -16,7 +16,8 @@ use super::matmul;
 use super::place::{Fused, Places, place, tile};
 use super::pool::Pool;
 use super::simd::Isa;
-use super::steps::{Op, one};
+use super::steps::{Op, Product, one};
+use super::strassen::{self, Levels};
 use super::winograd;
 use crate::exec::ExecError;
 use crate::exec::lower::{Kernel, Program, Step};
@@ -69,7 +70,7 @@ pub struct Network {
 pub struct Scratch {
     threads: usize,
     buffers: Vec<Aligned>,
-    /// For the transforms of [`winograd`].
+    /// For the transforms of [`winograd`] and the sums of [`strassen`].
     tiles: Aligned,
     /// Two inputs and an output in f32 where values are bf16.
     wide: [Aligned; 3],
@@ -115,6 +116,7 @@ impl Network {
         let buffers = self.buffers.iter().map(|&len| Aligned::zeros(len.div_ceil(per_float))).collect();
         let tiles = self.steps.iter().map(|step| match &step.op {
             Op::Winograd { packed, places, .. } => packed.scratch_len(threads, places),
+            Op::Product { packed: Product::Strassen(packed), .. } => packed.scratch_len(threads),
             _ => 0,
         });
         let tiles = Aligned::zeros(tiles.max().unwrap_or(0));
@@ -216,8 +218,14 @@ impl Network {
                     None => (&[][..], None),
                 };
                 let places = matmul::Places { starts: &starts[..positions], row: *row, outs: &outs[..positions], adds };
-                let input = &values[from.base(first)..];
-                packed.run(threads, &places, input, added, *activation, &mut output[to.base(first)..]);
+                let (input, output) = (&values[from.base(first)..], &mut output[to.base(first)..]);
+                match packed {
+                    Product::Direct(packed) => packed.run(threads, &places, input, added, *activation, output),
+                    Product::Strassen(packed) => {
+                        let tiles = &mut scratch.tiles;
+                        packed.run(threads, &places, to.h * to.w, input, added, *activation, output, tiles);
+                    }
+                }
             }
             Op::Winograd { packed, places, activation } => {
                 let places = winograd::Places { pictures: n, ..*places };
@@ -341,7 +349,12 @@ fn plan(
                     Op::ProductBf16 { packed, starts, outs, adds, row, activation }
                 }
                 None => {
-                    let packed = matmul::Packed::new(isa, &weight, &bias, rows, depth);
+                    let packed = match Levels::choose(to.h * to.w, rows * depth, bias.len()) {
+                        Some(levels) => {
+                            Product::Strassen(strassen::Packed::new(isa, levels, &weight, &bias, rows, depth))
+                        }
+                        None => Product::Direct(matmul::Packed::new(isa, &weight, &bias, rows, depth)),
+                    };
                     Op::Product { packed, starts, outs, adds, row, activation }
                 }
             }

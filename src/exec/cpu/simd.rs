@@ -49,6 +49,9 @@ pub trait Simd: Copy {
     /// Asks for the cache line of an address, which need not be one; a hint, for those that have it.
     #[inline(always)]
     fn prefetch(_at: *const f32) {}
+    /// The same for the second cache.
+    #[inline(always)]
+    fn prefetch_near(_at: *const f32) {}
 }
 
 /// The instruction sets that kernels are compiled for.
@@ -203,6 +206,12 @@ mod x86 {
         }
 
         #[inline(always)]
+        fn prefetch_near(at: *const f32) {
+            // SAFETY: as above.
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) }
+        }
+
+        #[inline(always)]
         unsafe fn splat(value: f32) -> __m512 {
             unsafe { _mm512_set1_ps(value) }
         }
@@ -281,6 +290,12 @@ mod x86 {
         fn prefetch(at: *const f32) {
             // SAFETY: a hint, which touches nothing.
             unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+        }
+
+        #[inline(always)]
+        fn prefetch_near(at: *const f32) {
+            // SAFETY: as above.
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) }
         }
 
         #[inline(always)]

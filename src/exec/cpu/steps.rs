@@ -7,6 +7,7 @@ use super::depthwise;
 use super::map::Map;
 use super::matmul;
 use super::pool::{Grid, Pool};
+use super::strassen;
 use super::winograd;
 use crate::models::graph::{Activation, FlattenOrder, Pad};
 
@@ -15,7 +16,7 @@ use crate::models::graph::{Activation, FlattenOrder, Pad};
 pub enum Op {
     /// A convolution, the values of a third map added to it.
     Product {
-        packed: matmul::Packed,
+        packed: Product,
         starts: Vec<u32>,
         outs: Vec<u32>,
         adds: Option<Vec<u32>>,
@@ -61,11 +62,20 @@ pub enum Op {
     Flatten(FlattenOrder),
 }
 
+/// How a convolution is computed as a product.
+#[derive(Debug)]
+pub enum Product {
+    Direct(matmul::Packed),
+    /// With fewer multiplications.
+    Strassen(strassen::Packed),
+}
+
 impl Op {
     /// How a step is computed, in a word.
     pub fn word(&self) -> &'static str {
         match self {
-            Op::Product { .. } => "direct",
+            Op::Product { packed: Product::Direct(_), .. } => "direct",
+            Op::Product { packed: Product::Strassen(_), .. } => "strassen",
             Op::ProductBf16 { .. } => "direct bf16",
             Op::Winograd { .. } => "winograd",
             Op::Depthwise { .. } => "depthwise",

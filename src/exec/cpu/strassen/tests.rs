@@ -1,0 +1,149 @@
+//! The products against their definition in f64, over random shapes, and how far rounding goes.
+
+use proptest::prelude::*;
+
+use super::super::peak::noise as values;
+use super::*;
+
+const CASES: u32 = if cfg!(miri) { 3 } else { 60 };
+/// A value that no kernel gives.
+const UNTOUCHED: f32 = 12345.0;
+
+fn activation(kind: usize) -> Option<Activation> {
+    [None, Some(Activation::Relu), Some(Activation::Relu6)][kind]
+}
+
+/// The sum of the sizes of the terms of an output bounds its rounding: each level takes differences of sums of halves.
+fn bound(levels: Levels) -> f64 {
+    match levels {
+        Levels::One => 6e-6,
+        Levels::Two => 2e-5,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(CASES))]
+
+    #[test]
+    fn products_are_their_definition(
+        two in any::<bool>(), rows in 1usize..4, quarters in 1usize..10, vectors in 1usize..4, rest in 0usize..40, map in 1usize..70,
+        pictures in 1usize..4, gap in 0usize..4, add in any::<bool>(), threads in 2usize..5, kind in 0usize..3, seed in any::<u32>(),
+    ) {
+        let levels = if two { Levels::Two } else { Levels::One };
+        let (depth, positions) = (4 * quarters, map * pictures);
+        let row = depth + gap;
+        for isa in Isa::available() {
+            let filters = levels.parts() * vectors * isa.lanes() + rest;
+            let pitch = filters + gap;
+            // windows that lie apart: what is read beyond one would show
+            let window = (rows - 1) * row + depth;
+            let input = values(positions * window, seed);
+            let (weight, bias) = (values(filters * rows * depth, seed ^ 1), values(filters, seed ^ 2));
+            let added = values(positions * filters, seed ^ 3);
+            let starts: Vec<u32> = (0..positions).map(|p| (p * window) as u32).collect();
+            let outs: Vec<u32> = (0..positions).rev().map(|p| (p * pitch) as u32).collect();
+            let adds: Vec<u32> = (0..positions).map(|p| (p * filters) as u32).collect();
+            let packed = Packed::new(isa, levels, &weight, &bias, rows, depth);
+            let run = |threads: usize, range: Range<usize>| {
+                let mut output = vec![UNTOUCHED; (positions - 1) * pitch + filters];
+                let adds = add.then_some(&adds[range.clone()]);
+                let places = Places { starts: &starts[range.clone()], row, outs: &outs[range], adds };
+                // what a former layer left there, infinities and all, counts for nothing
+                let mut scratch = vec![f32::INFINITY; packed.scratch_len(threads)];
+                packed.run(threads, &places, map, &input, &added, activation(kind), &mut output, &mut scratch);
+                output
+            };
+            let output = run(1, 0..positions);
+            prop_assert_eq!(&run(threads, 0..positions), &output, "{:?}: {} threads", isa, threads);
+            let [low, high] = super::super::limits(activation(kind)).map(f64::from);
+            for (p, &out) in outs.iter().enumerate() {
+                let out = out as usize;
+                for (f, &found) in output[out..out + filters].iter().enumerate() {
+                    let (mut sum, mut size) = (f64::from(bias[f]), f64::from(bias[f]).abs());
+                    for (y, i) in (0..rows).flat_map(|y| (0..depth).map(move |i| (y, i))) {
+                        let x = input[starts[p] as usize + y * row + i];
+                        let term = f64::from(x) * f64::from(weight[(f * rows + y) * depth + i]);
+                        (sum, size) = (sum + term, size + term.abs());
+                    }
+                    if add {
+                        sum += f64::from(added[p * filters + f]);
+                        size += f64::from(added[p * filters + f]).abs();
+                    }
+                    // terms of this size everywhere: a sum takes in those of other positions and filters, too
+                    let size = size.max((rows * depth) as f64 * 0.25);
+                    let near = (f64::from(found) - sum.max(low).min(high)).abs() <= bound(levels) * size;
+                    prop_assert!(near, "{isa:?} {levels:?}: position {p}, filter {f}: {found}, not {sum}");
+                }
+                let beside = output[out + filters..].iter().take(gap);
+                prop_assert!(beside.copied().all(|v| v == UNTOUCHED), "{isa:?} writes beside its filters");
+            }
+            // a picture alone has the same bits
+            for p in 0..pictures {
+                let alone = run(1, p * map..(p + 1) * map);
+                for &out in &outs[p * map..(p + 1) * map] {
+                    let of = out as usize..out as usize + filters;
+                    prop_assert_eq!(&alone[of.clone()], &output[of], "{:?}", isa);
+                }
+            }
+        }
+    }
+}
+
+/// ‖found − exact‖ / ‖exact‖ of a layer of the networks: positive inputs, weights of both signs.
+fn error(levels: Option<Levels>, [map, depth, filters]: [usize; 3]) -> f64 {
+    let isa = Isa::detect();
+    let input: Vec<f32> = values(map * depth, 1).into_iter().map(|v| v.max(0.0)).collect();
+    let (weight, bias) = (values(filters * depth, 2), values(filters, 3));
+    let starts: Vec<u32> = (0..map).map(|p| (p * depth) as u32).collect();
+    let outs: Vec<u32> = (0..map).map(|p| (p * filters) as u32).collect();
+    let places = Places { starts: &starts, row: 0, outs: &outs, adds: None };
+    let mut output = vec![0.0; map * filters];
+    match levels {
+        Some(levels) => {
+            let packed = Packed::new(isa, levels, &weight, &bias, 1, depth);
+            let mut scratch = vec![0.0; packed.scratch_len(1)];
+            packed.run(1, &places, map, &input, &[], None, &mut output, &mut scratch);
+        }
+        None => matmul::Packed::new(isa, &weight, &bias, 1, depth).run(1, &places, &input, &[], None, &mut output),
+    }
+    let (mut wrong, mut all) = (0.0, 0.0);
+    for (i, &found) in output.iter().enumerate().step_by(7) {
+        let (p, f) = (i / filters, i % filters);
+        let terms = input[p * depth..][..depth].iter().zip(&weight[f * depth..][..depth]);
+        let exact = terms.fold(f64::from(bias[f]), |sum, (&x, &w)| sum + f64::from(x) * f64::from(w));
+        wrong += (f64::from(found) - exact).powi(2);
+        all += exact * exact;
+    }
+    (wrong / all).sqrt()
+}
+
+#[test]
+fn rounding_grows_by_a_small_factor_a_level() {
+    for shape in [[98, 728, 256], [49, 2048, 192], [60, 256, 512]] {
+        let direct = error(None, shape);
+        let [one, two] = [Levels::One, Levels::Two].map(|levels| error(Some(levels), shape));
+        assert!(direct < 1e-6 && one < 4.0 * direct && two < 8.0 * direct, "{shape:?}: {direct:e}, {one:e}, {two:e}");
+    }
+}
+
+#[test]
+fn groups_cover_a_picture_and_never_two() {
+    for (map, parts, most) in [(361, 4, 14), (49, 2, 14), (196, 4, 14), (1, 4, 6), (25, 4, 4), (3136, 2, 14)] {
+        let groups = Groups::of(map, 3, parts, most);
+        let mut next = 0;
+        for i in 0..groups.count {
+            let Group { first, rows, last } = groups.group(i);
+            assert!(first == next && (1..=most).contains(&rows) && first / map == last / map, "{map}: {i}");
+            next = (first + parts * rows).min(last + 1);
+        }
+        assert_eq!(next, 3 * map);
+    }
+}
+
+#[test]
+fn the_level_is_chosen_by_the_shape() {
+    // ResNet-50: 1 × 1 from 64 to 256 channels, 512 to 128, 1024 to 256; Xception's middle flow; a dense layer
+    let shapes = [(3136, 64, 256), (784, 512, 128), (196, 1024, 256), (361, 728, 728), (1, 2048, 1000)];
+    let chosen = shapes.map(|(positions, depth, filters)| Levels::choose(positions, depth, filters));
+    assert_eq!(chosen, [None, Some(Levels::One), Some(Levels::Two), Some(Levels::Two), None]);
+}
