@@ -1,6 +1,8 @@
 //! Depthwise convolution, channels last: a vector of channels of several output positions stays in registers while the window runs over them.
 
 use super::share;
+#[cfg(target_arch = "aarch64")]
+use super::simd::Neon;
 #[cfg(target_arch = "x86_64")]
 use super::simd::{Avx2, Avx512};
 use super::simd::{Isa, Portable, Simd};
@@ -92,6 +94,8 @@ impl Packed {
                     Isa::Avx512 => run_avx512(work, &places),
                     #[cfg(target_arch = "x86_64")]
                     Isa::Avx2 => run_avx2(work, &places),
+                    #[cfg(target_arch = "aarch64")]
+                    Isa::Neon => rows_of::<Neon>(work, &places),
                     Isa::Portable => rows_of::<Portable>(work, &places),
                 }
             }

@@ -7,6 +7,8 @@
 //! with a kernel of one row. The sum of a position runs in one fixed order, whatever its neighbours: its bits depend on nothing else.
 
 use super::share::{self, Part};
+#[cfg(target_arch = "aarch64")]
+use super::simd::Neon;
 #[cfg(target_arch = "x86_64")]
 use super::simd::{Avx2, Avx512};
 use super::simd::{Isa, Portable, Simd};
@@ -89,6 +91,8 @@ impl Packed {
                     Isa::Avx512 => run_avx512(work, part),
                     #[cfg(target_arch = "x86_64")]
                     Isa::Avx2 => run_avx2(work, part),
+                    #[cfg(target_arch = "aarch64")]
+                    Isa::Neon => blocks::<Neon>(work, part),
                     Isa::Portable => blocks::<Portable>(work, part),
                 }
             }
