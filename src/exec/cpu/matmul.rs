@@ -261,7 +261,9 @@ unsafe fn kernel<S: Simd, const M: usize, const N: usize>(tile: &Tile, spot: &Sp
             from[i] = spot.input.add(*spot.starts.get_unchecked(i) as usize);
         }
         for _ in 0..tile.rows {
-            for k in 0..tile.depth {
+            let taken = S::steps(tile.depth, &from, weight, &mut sums);
+            weight = weight.add(taken * 2 * S::W);
+            for k in taken..tile.depth {
                 for j in 0..N {
                     w[j] = S::load(weight.add(j * S::W));
                 }

@@ -63,6 +63,20 @@ pub trait Simd: Copy {
     /// # Safety
     /// The CPU has the instruction set.
     unsafe fn min(a: Self::V, b: Self::V) -> Self::V;
+    /// The first steps of a product, `sums[i][j] += Σ from[i][k] · weight[k][j]` in the order of k, where an instruction set takes several at a
+    /// time; gives how many of `depth` it took. Where it takes one at a time none: they are left to the caller, as the last ones are.
+    ///
+    /// # Safety
+    /// The CPU has the instruction set; `depth` values can be read from each of `from`, and as many times two vectors of weights.
+    #[inline(always)]
+    unsafe fn steps<const M: usize, const N: usize>(
+        _depth: usize,
+        _from: &[*const f32; M],
+        _weight: *const f32,
+        _sums: &mut [[Self::V; N]; M],
+    ) -> usize {
+        0
+    }
     /// Asks for the cache line of an address, which need not be one; a hint, for those that have it.
     #[inline(always)]
     fn prefetch(_at: *const f32) {}
