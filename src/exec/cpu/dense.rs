@@ -3,6 +3,8 @@
 
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
+#[cfg(target_arch = "aarch64")]
+use super::simd::Neon;
 #[cfg(target_arch = "x86_64")]
 use super::simd::{Avx2, Avx512};
 use super::simd::{Isa, Portable, Simd};
@@ -90,6 +92,8 @@ impl Dense {
                 Isa::Avx512 => run_avx512(rows, self.inputs, input.as_ptr(), stride, n, &mut sums),
                 #[cfg(target_arch = "x86_64")]
                 Isa::Avx2 => run_avx2(rows, self.inputs, input.as_ptr(), stride, n, &mut sums),
+                #[cfg(target_arch = "aarch64")]
+                Isa::Neon => dispatch::<Neon>(rows, self.inputs, input.as_ptr(), stride, n, &mut sums),
                 Isa::Portable => dispatch::<Portable>(rows, self.inputs, input.as_ptr(), stride, n, &mut sums),
             }
         }

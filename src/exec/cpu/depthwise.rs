@@ -3,6 +3,8 @@
 //! reads each input once for all the outputs that it belongs to. The order of a sum is that of the window, however many are computed together.
 
 use super::share;
+#[cfg(target_arch = "aarch64")]
+use super::simd::Neon;
 #[cfg(target_arch = "x86_64")]
 use super::simd::{Avx2, Avx512};
 use super::simd::{Isa, Portable, Simd};
@@ -94,6 +96,8 @@ impl Packed {
                     Isa::Avx512 => run_avx512(work, &places),
                     #[cfg(target_arch = "x86_64")]
                     Isa::Avx2 => run_avx2(work, &places),
+                    #[cfg(target_arch = "aarch64")]
+                    Isa::Neon => rows_of::<Neon>(work, &places),
                     Isa::Portable => rows_of::<Portable>(work, &places),
                 }
             }

@@ -7,6 +7,8 @@
 //! with a kernel of one row. The sum of a position runs in one fixed order, whatever its neighbours: its bits depend on nothing else.
 
 use super::share::{self, Part};
+#[cfg(target_arch = "aarch64")]
+use super::simd::Neon;
 #[cfg(target_arch = "x86_64")]
 use super::simd::{Avx2, Avx512};
 use super::simd::{Isa, Portable, Simd};
@@ -89,6 +91,8 @@ impl Packed {
                     Isa::Avx512 => run_avx512(work, part),
                     #[cfg(target_arch = "x86_64")]
                     Isa::Avx2 => run_avx2(work, part),
+                    #[cfg(target_arch = "aarch64")]
+                    Isa::Neon => blocks::<Neon>(work, part),
                     Isa::Portable => blocks::<Portable>(work, part),
                 }
             }
@@ -257,7 +261,9 @@ unsafe fn kernel<S: Simd, const M: usize, const N: usize>(tile: &Tile, spot: &Sp
             from[i] = spot.input.add(*spot.starts.get_unchecked(i) as usize);
         }
         for _ in 0..tile.rows {
-            for k in 0..tile.depth {
+            let taken = S::steps(tile.depth, &from, weight, &mut sums);
+            weight = weight.add(taken * 2 * S::W);
+            for k in taken..tile.depth {
                 for j in 0..N {
                     w[j] = S::load(weight.add(j * S::W));
                 }

@@ -6,7 +6,8 @@
 //!
 //! Every kernel has its definition in plain arithmetic beside it (`kernel_tests`, `winograd/tests`, `bf16/tests`) and is compared with it over
 //! random shapes, on every instruction set of the CPU, in slices that end with the last value that may be touched. `.ci/kernels-check` runs
-//! these tests under AddressSanitizer (AVX-512, AVX512-BF16, AVX2, portable), valgrind (AVX2, portable) and, where it is installed, Miri (portable).
+//! these tests under AddressSanitizer (AVX-512, AVX512-BF16, AVX2, portable), valgrind (AVX2, portable) and, where they are installed, Miri
+//! (portable) and QEMU (NEON, portable). NEON has run under that emulator only, which says that it is correct and not how fast it is.
 
 #![allow(unsafe_code)]
 

@@ -2,12 +2,14 @@
 
 use std::time::Instant;
 
+#[cfg(target_arch = "aarch64")]
+use super::simd::Neon;
 #[cfg(target_arch = "x86_64")]
 use super::simd::{Avx2, Avx512};
 use super::simd::{Isa, Portable, Simd};
 
-/// Sums that do not wait for one another.
-const SUMS: usize = 12;
+/// Sums that do not wait for one another: more than a CPU has multiply-adds under way, and no more than it has registers.
+const SUMS: usize = if cfg!(target_arch = "aarch64") { 24 } else { 12 };
 /// Multiply-adds of each sum in one go.
 const STEPS: usize = 20_000;
 
@@ -34,6 +36,8 @@ pub fn flops(isa: Isa, seconds: f64) -> f64 {
                 Isa::Avx512 => run_avx512(),
                 #[cfg(target_arch = "x86_64")]
                 Isa::Avx2 => run_avx2(),
+                #[cfg(target_arch = "aarch64")]
+                Isa::Neon => run::<Neon>(),
                 Isa::Portable => run::<Portable>(),
             }
         };
@@ -66,7 +70,8 @@ unsafe fn run<S: Simd>() -> f32 {
         let mut sums = [b; SUMS];
         for _ in 0..STEPS {
             for i in 0..SUMS {
-                sums[i] = S::mul_add(sums[i], a, b);
+                // the addend is what NEON overwrites: any other would be copied first
+                sums[i] = S::mul_add(a, b, sums[i]);
             }
         }
         let mut total = S::splat(0.0);

@@ -1,6 +1,8 @@
 //! Pooling windows, channels last: a vector of channels of one output position at a time. Positions outside the map are passed over, so that a
 //! map needs no zeros around it.
 
+#[cfg(target_arch = "aarch64")]
+use super::simd::Neon;
 #[cfg(target_arch = "x86_64")]
 use super::simd::{Avx2, Avx512};
 use super::simd::{Isa, Portable, Simd};
@@ -48,6 +50,8 @@ impl Pool {
                 Isa::Avx512 => run_avx512(self, from, input, to, output),
                 #[cfg(target_arch = "x86_64")]
                 Isa::Avx2 => run_avx2(self, from, input, to, output),
+                #[cfg(target_arch = "aarch64")]
+                Isa::Neon => positions::<Neon>(self, from, input, to, output),
                 Isa::Portable => positions::<Portable>(self, from, input, to, output),
             }
         }

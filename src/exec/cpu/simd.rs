@@ -1,7 +1,20 @@
 //! Vectors of f32, one trait for every instruction set, and the choice among them at run time.
 //!
 //! Kernels are generic over [`Simd`] and `inline(always)`; each is entered through a function compiled for the features of its vectors, so that
-//! no `RUSTFLAGS` are needed. The features are checked once, by [`Isa::detect`].
+//! no `RUSTFLAGS` are needed. The features are checked once, by [`Isa::available`]; those that every CPU of an architecture has, NEON on aarch64,
+//! need neither: the whole program is compiled for them.
+
+#[cfg(target_arch = "aarch64")]
+mod neon;
+mod portable;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+#[cfg(target_arch = "aarch64")]
+pub use neon::Neon;
+pub use portable::Portable;
+#[cfg(target_arch = "x86_64")]
+pub use x86::{Avx2, Avx512};
 
 /// A vector of `W` f32. Every method needs the instruction set that it is implemented for, and pointers to as many values as it touches.
 pub trait Simd: Copy {
@@ -40,12 +53,30 @@ pub trait Simd: Copy {
     /// # Safety
     /// The CPU has the instruction set.
     unsafe fn sub(a: Self::V, b: Self::V) -> Self::V;
+    /// NaN where `b` is one.
+    ///
     /// # Safety
     /// The CPU has the instruction set.
     unsafe fn max(a: Self::V, b: Self::V) -> Self::V;
+    /// NaN where `b` is one.
+    ///
     /// # Safety
     /// The CPU has the instruction set.
     unsafe fn min(a: Self::V, b: Self::V) -> Self::V;
+    /// The first steps of a product, `sums[i][j] += Σ from[i][k] · weight[k][j]` in the order of k, where an instruction set takes several at a
+    /// time; gives how many of `depth` it took. Where it takes one at a time none: they are left to the caller, as the last ones are.
+    ///
+    /// # Safety
+    /// The CPU has the instruction set; `depth` values can be read from each of `from`, and as many times two vectors of weights.
+    #[inline(always)]
+    unsafe fn steps<const M: usize, const N: usize>(
+        _depth: usize,
+        _from: &[*const f32; M],
+        _weight: *const f32,
+        _sums: &mut [[Self::V; N]; M],
+    ) -> usize {
+        0
+    }
     /// Asks for the cache line of an address, which need not be one; a hint, for those that have it.
     #[inline(always)]
     fn prefetch(_at: *const f32) {}
@@ -61,7 +92,9 @@ pub enum Isa {
     Avx512,
     #[cfg(target_arch = "x86_64")]
     Avx2,
-    /// Plain Rust, eight lanes: SSE2 or NEON as the compiler makes it.
+    #[cfg(target_arch = "aarch64")]
+    Neon,
+    /// Plain Rust, eight lanes: SSE2 or what else the compiler makes of it.
     Portable,
 }
 
@@ -83,6 +116,9 @@ impl Isa {
                 all.push(Isa::Avx2);
             }
         }
+        // part of the base of the architecture: there is nothing to detect
+        #[cfg(target_arch = "aarch64")]
+        all.push(Isa::Neon);
         all.push(Isa::Portable);
         all
     }
@@ -94,6 +130,8 @@ impl Isa {
             Isa::Avx512 => Avx512::W,
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => Avx2::W,
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => Neon::W,
             Isa::Portable => Portable::W,
         }
     }
@@ -105,258 +143,9 @@ impl Isa {
             Isa::Avx512 => Avx512::ROWS,
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => Avx2::ROWS,
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => Neon::ROWS,
             Isa::Portable => Portable::ROWS,
         }
-    }
-}
-
-/// Plain Rust.
-#[derive(Clone, Copy, Debug)]
-pub struct Portable;
-
-impl Simd for Portable {
-    const W: usize = 8;
-    const ROWS: usize = 4;
-    type V = [f32; 8];
-
-    #[inline(always)]
-    unsafe fn splat(value: f32) -> [f32; 8] {
-        [value; 8]
-    }
-
-    #[inline(always)]
-    unsafe fn load(from: *const f32) -> [f32; 8] {
-        // SAFETY: the caller lets eight values be read; f32 arrays have the alignment of f32.
-        unsafe { from.cast::<[f32; 8]>().read() }
-    }
-
-    #[inline(always)]
-    unsafe fn load_part(from: *const f32, n: usize) -> [f32; 8] {
-        let mut v = [0.0; 8];
-        // SAFETY: the caller lets `n` values be read.
-        (0..n).for_each(|i| v[i] = unsafe { from.add(i).read() });
-        v
-    }
-
-    #[inline(always)]
-    unsafe fn store_part(to: *mut f32, n: usize, v: [f32; 8]) {
-        // SAFETY: the caller lets `n` values be written.
-        (0..n).for_each(|i| unsafe { to.add(i).write(v[i]) });
-    }
-
-    #[inline(always)]
-    unsafe fn store(to: *mut f32, v: [f32; 8]) {
-        // SAFETY: the caller lets eight values be written; f32 arrays have the alignment of f32.
-        unsafe { to.cast::<[f32; 8]>().write(v) }
-    }
-
-    #[inline(always)]
-    unsafe fn mul_add(a: [f32; 8], b: [f32; 8], c: [f32; 8]) -> [f32; 8] {
-        std::array::from_fn(|i| a[i] * b[i] + c[i])
-    }
-
-    #[inline(always)]
-    unsafe fn add(a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
-        std::array::from_fn(|i| a[i] + b[i])
-    }
-
-    #[inline(always)]
-    unsafe fn mul(a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
-        std::array::from_fn(|i| a[i] * b[i])
-    }
-
-    #[inline(always)]
-    unsafe fn sub(a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
-        std::array::from_fn(|i| a[i] - b[i])
-    }
-
-    #[inline(always)]
-    unsafe fn max(a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
-        std::array::from_fn(|i| if a[i] > b[i] { a[i] } else { b[i] })
-    }
-
-    #[inline(always)]
-    unsafe fn min(a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
-        std::array::from_fn(|i| if a[i] < b[i] { a[i] } else { b[i] })
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-pub use x86::{Avx2, Avx512};
-
-#[cfg(target_arch = "x86_64")]
-mod x86 {
-    use super::Simd;
-    use std::arch::x86_64::*;
-
-    /// AVX-512F: 32 registers of 16 lanes.
-    #[derive(Clone, Copy, Debug)]
-    pub struct Avx512;
-
-    // SAFETY of every block below: the trait's callers answer for the instruction set and for the pointers.
-    impl Simd for Avx512 {
-        const W: usize = 16;
-        const ROWS: usize = 14;
-        type V = __m512;
-
-        #[inline(always)]
-        fn prefetch(at: *const f32) {
-            // SAFETY: a hint, which touches nothing.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
-        }
-
-        #[inline(always)]
-        fn prefetch_near(at: *const f32) {
-            // SAFETY: as above.
-            unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) }
-        }
-
-        #[inline(always)]
-        unsafe fn splat(value: f32) -> __m512 {
-            unsafe { _mm512_set1_ps(value) }
-        }
-
-        #[inline(always)]
-        unsafe fn load(from: *const f32) -> __m512 {
-            unsafe { _mm512_loadu_ps(from) }
-        }
-
-        #[inline(always)]
-        unsafe fn load_part(from: *const f32, n: usize) -> __m512 {
-            unsafe { _mm512_maskz_loadu_ps(mask(n), from) }
-        }
-
-        #[inline(always)]
-        unsafe fn store_part(to: *mut f32, n: usize, v: __m512) {
-            unsafe { _mm512_mask_storeu_ps(to, mask(n), v) }
-        }
-
-        #[inline(always)]
-        unsafe fn store(to: *mut f32, v: __m512) {
-            unsafe { _mm512_storeu_ps(to, v) }
-        }
-
-        #[inline(always)]
-        unsafe fn mul_add(a: __m512, b: __m512, c: __m512) -> __m512 {
-            unsafe { _mm512_fmadd_ps(a, b, c) }
-        }
-
-        #[inline(always)]
-        unsafe fn add(a: __m512, b: __m512) -> __m512 {
-            unsafe { _mm512_add_ps(a, b) }
-        }
-
-        #[inline(always)]
-        unsafe fn mul(a: __m512, b: __m512) -> __m512 {
-            unsafe { _mm512_mul_ps(a, b) }
-        }
-
-        #[inline(always)]
-        unsafe fn sub(a: __m512, b: __m512) -> __m512 {
-            unsafe { _mm512_sub_ps(a, b) }
-        }
-
-        #[inline(always)]
-        unsafe fn max(a: __m512, b: __m512) -> __m512 {
-            unsafe { _mm512_max_ps(a, b) }
-        }
-
-        #[inline(always)]
-        unsafe fn min(a: __m512, b: __m512) -> __m512 {
-            unsafe { _mm512_min_ps(a, b) }
-        }
-    }
-
-    /// The first `n` of 16 lanes.
-    #[inline(always)]
-    fn mask(n: usize) -> __mmask16 {
-        (((1u32 << n) - 1) & 0xffff) as __mmask16
-    }
-
-    /// AVX2 with FMA: 16 registers of 8 lanes.
-    #[derive(Clone, Copy, Debug)]
-    pub struct Avx2;
-
-    /// Ones, then zeros: a window of eight that begins at `8 - n` masks the first `n` lanes.
-    static LANES: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
-
-    // SAFETY of every block below: as above.
-    impl Simd for Avx2 {
-        const W: usize = 8;
-        const ROWS: usize = 6;
-        type V = __m256;
-
-        #[inline(always)]
-        fn prefetch(at: *const f32) {
-            // SAFETY: a hint, which touches nothing.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
-        }
-
-        #[inline(always)]
-        fn prefetch_near(at: *const f32) {
-            // SAFETY: as above.
-            unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) }
-        }
-
-        #[inline(always)]
-        unsafe fn splat(value: f32) -> __m256 {
-            unsafe { _mm256_set1_ps(value) }
-        }
-
-        #[inline(always)]
-        unsafe fn load(from: *const f32) -> __m256 {
-            unsafe { _mm256_loadu_ps(from) }
-        }
-
-        #[inline(always)]
-        unsafe fn load_part(from: *const f32, n: usize) -> __m256 {
-            unsafe { _mm256_maskload_ps(from, lanes(n)) }
-        }
-
-        #[inline(always)]
-        unsafe fn store_part(to: *mut f32, n: usize, v: __m256) {
-            unsafe { _mm256_maskstore_ps(to, lanes(n), v) }
-        }
-
-        #[inline(always)]
-        unsafe fn store(to: *mut f32, v: __m256) {
-            unsafe { _mm256_storeu_ps(to, v) }
-        }
-
-        #[inline(always)]
-        unsafe fn mul_add(a: __m256, b: __m256, c: __m256) -> __m256 {
-            unsafe { _mm256_fmadd_ps(a, b, c) }
-        }
-
-        #[inline(always)]
-        unsafe fn add(a: __m256, b: __m256) -> __m256 {
-            unsafe { _mm256_add_ps(a, b) }
-        }
-
-        #[inline(always)]
-        unsafe fn mul(a: __m256, b: __m256) -> __m256 {
-            unsafe { _mm256_mul_ps(a, b) }
-        }
-
-        #[inline(always)]
-        unsafe fn sub(a: __m256, b: __m256) -> __m256 {
-            unsafe { _mm256_sub_ps(a, b) }
-        }
-
-        #[inline(always)]
-        unsafe fn max(a: __m256, b: __m256) -> __m256 {
-            unsafe { _mm256_max_ps(a, b) }
-        }
-
-        #[inline(always)]
-        unsafe fn min(a: __m256, b: __m256) -> __m256 {
-            unsafe { _mm256_min_ps(a, b) }
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn lanes(n: usize) -> __m256i {
-        // SAFETY: n ≤ 8, so the window of eight lies within the sixteen.
-        unsafe { _mm256_loadu_si256(LANES.as_ptr().add(8 - n).cast()) }
     }
 }

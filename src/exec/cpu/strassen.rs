@@ -23,6 +23,8 @@ use self::table::STEPS;
 use super::aligned::Aligned;
 use super::matmul::{self, Places};
 use super::share::{self, Part};
+#[cfg(target_arch = "aarch64")]
+use super::simd::Neon;
 #[cfg(target_arch = "x86_64")]
 use super::simd::{Avx2, Avx512};
 use super::simd::{Isa, Portable};
@@ -168,6 +170,8 @@ impl Packed {
                 Isa::Avx512 => run_avx512(work, thread, groups, panels),
                 #[cfg(target_arch = "x86_64")]
                 Isa::Avx2 => run_avx2(work, thread, groups, panels),
+                #[cfg(target_arch = "aarch64")]
+                Isa::Neon => product::groups::<Neon>(work, thread, groups, panels),
                 Isa::Portable => product::groups::<Portable>(work, thread, groups, panels),
             }
         }

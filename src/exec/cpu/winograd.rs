@@ -19,6 +19,8 @@ use self::product::Block;
 use self::transform::{HALF, MOST_OUT, Window};
 use super::aligned::{Aligned, LINE};
 use super::share;
+#[cfg(target_arch = "aarch64")]
+use super::simd::Neon;
 #[cfg(target_arch = "x86_64")]
 use super::simd::{Avx2, Avx512};
 use super::simd::{Isa, Portable, Simd};
@@ -208,6 +210,8 @@ impl Packed {
                 Isa::Avx512 => run_avx512(work, block, part),
                 #[cfg(target_arch = "x86_64")]
                 Isa::Avx2 => run_avx2(work, block, part),
+                #[cfg(target_arch = "aarch64")]
+                Isa::Neon => of_tile::<Neon>(work, block, part),
                 Isa::Portable => of_tile::<Portable>(work, block, part),
             }
         }

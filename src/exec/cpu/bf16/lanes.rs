@@ -75,9 +75,75 @@ impl Pairs for Widened<Portable> {
 
     #[inline(always)]
     unsafe fn narrow(to: *mut bf16, n: usize, v: [f32; 8]) {
-        for (i, v) in v.into_iter().enumerate().take(n) {
-            // SAFETY: see above.
-            unsafe { to.add(i).write(rounded(v)) };
+        // SAFETY: see above.
+        unsafe { write(to, &v[..n]) };
+    }
+}
+
+/// Rounds `values` to where `to` points.
+#[inline(always)]
+unsafe fn write(to: *mut bf16, values: &[f32]) {
+    for (i, &value) in values.iter().enumerate() {
+        // SAFETY: as the caller's.
+        unsafe { to.add(i).write(rounded(value)) };
+    }
+}
+
+#[cfg(target_arch = "aarch64")]
+mod neon {
+    use super::{Pairs, Widened, bf16, write};
+    use crate::exec::cpu::simd::Neon;
+    use std::arch::aarch64::*;
+
+    impl Pairs for Widened<Neon> {
+        type S = Neon;
+        type P = [float32x4_t; 2];
+
+        #[inline(always)]
+        unsafe fn load(from: *const u32) -> [float32x4_t; 2] {
+            unsafe { split(vld1q_u32(from)) }
+        }
+
+        #[inline(always)]
+        unsafe fn splat(pair: u32) -> [float32x4_t; 2] {
+            unsafe { split(vdupq_n_u32(pair)) }
+        }
+
+        #[inline(always)]
+        unsafe fn dot(sum: float32x4_t, a: [float32x4_t; 2], b: [float32x4_t; 2]) -> float32x4_t {
+            unsafe { vfmaq_f32(vfmaq_f32(sum, a[1], b[1]), a[0], b[0]) }
+        }
+
+        #[inline(always)]
+        unsafe fn widen(from: *const bf16, n: usize) -> float32x4_t {
+            let mut values = [bf16::ZERO; 4];
+            unsafe {
+                let from = if n == 4 {
+                    from
+                } else {
+                    std::ptr::copy_nonoverlapping(from, values.as_mut_ptr(), n);
+                    values.as_ptr()
+                };
+                vreinterpretq_f32_u32(vshll_n_u16::<16>(vld1_u16(from.cast())))
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn narrow(to: *mut bf16, n: usize, v: float32x4_t) {
+            let mut values = [0.0f32; 4];
+            unsafe {
+                vst1q_f32(values.as_mut_ptr(), v);
+                write(to, &values[..n]);
+            }
+        }
+    }
+
+    /// The lower values, the upper ones.
+    #[inline(always)]
+    unsafe fn split(pairs: uint32x4_t) -> [float32x4_t; 2] {
+        unsafe {
+            let upper = vandq_u32(pairs, vdupq_n_u32(0xffff_0000));
+            [vreinterpretq_f32_u32(vshlq_n_u32::<16>(pairs)), vreinterpretq_f32_u32(upper)]
         }
     }
 }
@@ -87,7 +153,7 @@ pub use x86::Native;
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::{Pairs, Widened, bf16, rounded};
+    use super::{Pairs, Widened, bf16, write};
     use crate::exec::cpu::simd::{Avx2, Avx512};
     use std::arch::x86_64::*;
 
@@ -189,14 +255,6 @@ mod x86 {
         unsafe {
             let upper = _mm512_and_si512(pairs, _mm512_set1_epi32(0xffff_0000u32.cast_signed()));
             [_mm512_castsi512_ps(_mm512_slli_epi32::<16>(pairs)), _mm512_castsi512_ps(upper)]
-        }
-    }
-
-    /// Rounds `values` to where `to` points.
-    #[inline(always)]
-    unsafe fn write(to: *mut bf16, values: &[f32]) {
-        for (i, &value) in values.iter().enumerate() {
-            unsafe { to.add(i).write(rounded(value)) };
         }
     }
 

@@ -9,6 +9,8 @@ use super::{Unit, bf16, rounded};
 use crate::exec::cpu::limits;
 use crate::exec::cpu::matmul::{Places, block};
 use crate::exec::cpu::share::{self, Part};
+#[cfg(target_arch = "aarch64")]
+use crate::exec::cpu::simd::Neon;
 #[cfg(target_arch = "x86_64")]
 use crate::exec::cpu::simd::{Avx2, Avx512};
 use crate::exec::cpu::simd::{Isa, Portable, Simd};
@@ -84,6 +86,8 @@ impl Packed {
                     Unit::Widened(Isa::Avx512) => run_avx512(work, part),
                     #[cfg(target_arch = "x86_64")]
                     Unit::Widened(Isa::Avx2) => run_avx2(work, part),
+                    #[cfg(target_arch = "aarch64")]
+                    Unit::Widened(Isa::Neon) => blocks::<Widened<Neon>>(work, part),
                     Unit::Widened(Isa::Portable) => blocks::<Widened<Portable>>(work, part),
                 }
             }

@@ -94,7 +94,9 @@ unsafe fn kernel<S: Simd, const M: usize, const N: usize>(call: &Call) {
             for i in 0..M {
                 from[i] = left[i];
             }
-            for k in 0..call.depth {
+            let taken = S::steps(call.depth, &from, weight, &mut sums);
+            weight = weight.add(taken * 2 * S::W);
+            for k in taken..call.depth {
                 for j in 0..N {
                     w[j] = S::load(weight.add(j * S::W));
                 }

@@ -91,7 +91,9 @@ unsafe fn kernel<S: Simd, const M: usize, const N: usize>(c: usize, weight: *con
         for i in 0..M {
             from[i] = spot.input.add(i * spot.input_tile);
         }
-        for k in 0..c {
+        let taken = S::steps(c, &from, weight, &mut sums);
+        weight = weight.add(taken * 2 * S::W);
+        for k in taken..c {
             let mut w = [zero; N];
             for j in 0..N {
                 w[j] = S::load(weight.add(j * S::W));
