@@ -4,6 +4,8 @@
 //! computed in `f64` in a fixed order. So the search is exact, and a row's result does not depend on the rows beside it. Equal distances go
 //! to the earlier row.
 
+use std::sync::Arc;
+
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, get_global_parallelism};
 use rayon::prelude::*;
@@ -67,8 +69,8 @@ pub struct Knn {
     pub metric: Metric,
     pub weights: Weights,
     pub classes: usize,
-    /// (n, d)
-    pub x: FeatureMatrix,
+    /// (n, d); whoever else has the table has the same one.
+    pub x: Arc<FeatureMatrix>,
     /// (n)
     pub y: Vec<usize>,
     /// (n): lengths of the rows.
@@ -79,7 +81,7 @@ pub struct Knn {
 #[derive(Debug, Error)]
 pub enum KnnError {
     /// Fewer rows than neighbours.
-    #[error("knn: {k} neighbours are asked for, and there are {rows} train pictures: lower train.knn.k")]
+    #[error("knn: {k} neighbours are asked for, and there are {rows} train pictures: lower `k`")]
     Few { k: usize, rows: usize },
     /// Another width, or classes that are not there.
     #[error("knn: {0}")]
@@ -91,7 +93,13 @@ pub enum KnnError {
 
 impl Knn {
     /// Takes a train table (n, d) and a class number below `classes` for each row, if they fit together.
-    pub fn new(asked: Asked, x: FeatureMatrix, y: Vec<usize>, classes: usize) -> Result<Self, KnnError> {
+    pub fn new(
+        asked: Asked,
+        x: impl Into<Arc<FeatureMatrix>>,
+        y: Vec<usize>,
+        classes: usize,
+    ) -> Result<Self, KnnError> {
+        let x = x.into();
         let (Asked { k, metric, weights }, rows) = (asked, x.rows());
         if k == 0 || k > rows {
             return Err(KnnError::Few { k, rows });
