@@ -322,7 +322,7 @@ mod tests {
             let asked = Asked { k: golden::count(&case["k"]), metric, weights };
             let whole = Knn::new(asked, x.clone(), y.clone(), classes).expect("a classifier");
             // every third row is asked as a stranger
-            let own = |row: usize| (row % 3 > 0).then_some(row);
+            let own = |row: usize| (!row.is_multiple_of(3)).then_some(row);
             let [shares, left_out] = whole.leave_out(&x, own).expect("probabilities");
             assert_eq!(shares, whole.predict_proba(&x).expect("probabilities"));
             for row in (0..x.rows()).step_by(37) {

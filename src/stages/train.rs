@@ -131,17 +131,10 @@ pub fn run(
     let y: Vec<usize> =
         keys.iter().filter_map(|key| known.iter().position(|class| key.label.as_ref() == Some(class))).collect();
     let all = settings.classifiers();
-    warn_of_size(plan, settings, (y.len(), source.cols(plan.width())?), ui);
-    let candidates = match settings.folds() {
-        Some(folds) => {
-            let fold = folds_of(settings, &keys, &y, &known, folds, ui)?;
-            let (select, reduce) = (plan.pipeline.select.as_ref(), plan.pipeline.reduce.as_ref());
-            let (shards, width) = (source.shards, plan.width());
-            let columns = validate::Columns { shards, width, select, reduce, folder: plan.dir.root() };
-            validate::validate(&all, columns, (&y, &known), (&fold, folds), ui)?
-        }
-        None => Vec::new(),
-    };
+    let size = (y.len(), source.cols(plan.width())?);
+    let dear = settings.keyed().into_iter().find_map(|(key, one)| dear(&plan.pipeline.written(&key), one, size));
+    dear.iter().for_each(|text| ui.warn(text));
+    let candidates = validated(plan, settings, source, (&keys, &y, &known), ui)?;
     let best =
         (1..candidates.len()).fold(0, |best, i| if candidates[i].mean > candidates[best].mean { i } else { best });
     let chosen = all[best];
@@ -180,6 +173,22 @@ pub fn run(
     }
     let files = files.iter().map(|path| OutputFile::of(&plan.dir, path)).collect::<Result<_, _>>()?;
     Ok((trained, files))
+}
+
+/// Every classifier with its scores, where they are cross-validated.
+fn validated(
+    plan: &Plan,
+    settings: &config::Train,
+    source: Source,
+    (keys, y, classes): (&[Key], &[usize], &[String]),
+    ui: &Ui,
+) -> Result<Vec<Scored>, TrainError> {
+    let Some(folds) = settings.folds() else { return Ok(Vec::new()) };
+    let fold = folds_of(settings, keys, y, classes, folds, ui)?;
+    let (select, reduce) = (plan.pipeline.select.as_ref(), plan.pipeline.reduce.as_ref());
+    let (shards, width, folder) = (source.shards, plan.width(), plan.dir.root());
+    let columns = validate::Columns { shards, width, select, reduce, folder };
+    validate::validate(&settings.classifiers(), columns, (y, classes), (&fold, folds), ui)
 }
 
 /// The classifier at `key` of all train rows, whose classes are `y`.
@@ -232,17 +241,17 @@ fn unfinished(key: &str, classifier: config::Classifier, end: End) -> Option<Str
     })
 }
 
-/// The neighbours of a large table are dear: to fit, and to whoever predicts with them.
-fn warn_of_size(plan: &Plan, settings: &config::Train, (rows, cols): (usize, usize), ui: &Ui) {
+/// What to tell, before the work begins, of neighbours among so many rows and columns: they are the table.
+fn dear(key: &str, classifier: config::Classifier, (rows, cols): (usize, usize)) -> Option<String> {
     let size = rows.saturating_mul(cols).saturating_mul(size_of::<f32>());
-    let asked = settings.keyed().into_iter().find(|(_, one)| matches!(one, config::Classifier::Knn(_)));
-    let Some((key, _)) = asked.filter(|_| !config::InMemory::Auto.of(size)) else { return };
-    ui.warn(&format!(
-        "`{}` is the train table itself, {}: training and `featurize predict` hold all of it in memory; where that is too much, keep fewer \
-         columns with `reduce.pca` or `select.top_k`",
-        plan.pipeline.written(&key),
-        bytes(size as u64)
-    ));
+    let large = matches!(classifier, config::Classifier::Knn(_)) && !config::InMemory::Auto.of(size);
+    let size = bytes(size as u64);
+    large.then(|| {
+        format!(
+            "`{key}` is the train table itself, {size}: training and `featurize predict` hold all of it in memory; where that is too much, \
+             keep fewer columns with `reduce.pca` or `select.top_k`"
+        )
+    })
 }
 
 /// The classes that the train split has: two at least.
@@ -313,4 +322,24 @@ fn groups(pattern: &str, keys: &[Key]) -> Result<Vec<usize>, TrainError> {
     names.sort_unstable();
     names.dedup();
     Ok(of_each.iter().map(|name| names.partition_point(|other| other < name)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbours_of_two_gigabytes_are_told_of_by_their_key() {
+        let knn = config::Knn::default();
+        let told = |cols: usize| dear("train[1].knn", config::Classifier::Knn(&knn), (1 << 20, cols));
+        assert_eq!(told(511), None);
+        let text = told(512).expect("two gigabytes");
+        assert!(text.starts_with("`train[1].knn` is the train table itself, 2.1 GB"), "{text}");
+        let mlp = config::Mlp::default();
+        assert_eq!(
+            dear("train.mlp", config::Classifier::Mlp(&mlp), (1 << 20, 9999)),
+            None,
+            "it goes over the rows on disk"
+        );
+    }
 }

@@ -20,7 +20,7 @@ const CHUNKS: usize = 50_000;
 fn group_rows(rows: usize, columns: usize) -> usize {
     let by_bytes = GROUP / (size_of::<f32>() * columns.max(1));
     let groups = (CHUNKS / columns.max(1)).max(1);
-    by_bytes.max(rows.div_ceil(groups)).max(1)
+    by_bytes.max(rows.div_ceil(groups)).min(rows).max(1)
 }
 
 /// Writes every row of `input`, through `reduction`, under `columns`.
@@ -49,7 +49,7 @@ fn in_groups(
 ) -> Result<(), ReduceError> {
     let layout = Layout::Wide(columns);
     features::write_groups(path, table(&[], classes), layout, Dtype::F32, metadata, |write| {
-        let (mut keys, mut rows) = (Vec::new(), FeatureMatrix::with_cols(columns.len()));
+        let (mut keys, mut rows) = (Vec::with_capacity(most), FeatureMatrix::with_capacity(most, columns.len()));
         let mut flush = |keys: &mut Vec<Key>, rows: &mut FeatureMatrix| -> Result<(), IoError> {
             write(table(keys, classes), &rows.iter_rows().collect::<Vec<_>>())?;
             keys.clear();
@@ -87,10 +87,12 @@ mod tests {
     #[test]
     fn groups_are_bounded_and_so_are_the_chunks_of_the_footer() {
         assert_eq!(group_rows(100_000, 2048), 8192);
-        assert_eq!(group_rows(1000, 64), 262_144);
+        assert_eq!(group_rows(1000, 64), 1000);
+        assert_eq!(group_rows(1_000_000, 64), 262_144);
         // twenty-four groups of 2,048 columns, larger than 64 MB
         assert_eq!(group_rows(1_000_000, 2048), 41_667);
-        assert_eq!(group_rows(22, 100_352), 167);
+        assert_eq!(group_rows(22, 100_352), 22);
+        assert_eq!((group_rows(0, 64), group_rows(9, 0)), (1, 9));
         assert_eq!(group_rows(1000, 100_352), 1000);
     }
 
@@ -100,7 +102,7 @@ mod tests {
         let (columns, classes) = (["a", "b", "c"].map(String::from), ["x".to_string()]);
         let key = |i: usize| Key {
             path: format!("{i}.jpg"),
-            label: (i % 3 > 0).then(|| "x".to_string()),
+            label: (!i.is_multiple_of(3)).then(|| "x".to_string()),
             split: Some("train".to_string()),
         };
         let keys: Vec<Key> = (0..23).map(key).collect();
