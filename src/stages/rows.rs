@@ -108,7 +108,11 @@ impl Shards {
 
     /// How many rows there are.
     pub fn count(&self) -> Result<usize, IoError> {
-        self.files.iter().map(|shard| Ok(FeatureFile::open(&shard.path)?.rows())).sum()
+        let rows = |shard: &Shard| match shard.held.get() {
+            Some((keys, _)) => Ok(keys.len()),
+            None => Ok(FeatureFile::open(&shard.path)?.rows()),
+        };
+        self.files.iter().map(rows).sum()
     }
 
     /// The rows that are `wanted`, in one matrix: beside it memory holds one row group.

@@ -52,7 +52,8 @@ impl Table {
 fn read(table: &RowFile, rows: &[usize]) -> Result<FeatureMatrix, TrainError> {
     let mut values = Vec::new();
     table.pick(rows, &mut values).map_err(TrainError::Disk)?;
-    FeatureMatrix::from_vec(rows.len(), table.cols(), values).map_err(|error| TrainError::Classes(error.to_string()))
+    FeatureMatrix::from_vec(rows.len(), table.cols(), values)
+        .map_err(|error| TrainError::Disk(std::io::Error::other(error)))
 }
 
 /// A table in the making.
