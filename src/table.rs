@@ -120,6 +120,12 @@ impl FeatureMatrix {
         self.rows += 1;
     }
 
+    /// Takes all rows out; their room stays.
+    pub fn clear(&mut self) {
+        self.data.clear();
+        self.rows = 0;
+    }
+
     /// Appends the rows of `other`; panics when it has not as many columns.
     pub fn append(&mut self, other: &FeatureMatrix) {
         assert_eq!(other.cols, self.cols, "{} columns beside {}", other.cols, self.cols);

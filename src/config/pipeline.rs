@@ -62,6 +62,11 @@ impl Pipeline {
     pub fn error_at(&self, key: &str, message: impl Into<String>) -> ConfigError {
         ConfigError::at_key(&self.source, key, message)
     }
+
+    /// A key as the user wrote it.
+    pub fn written(&self, key: &str) -> String {
+        self.source.written(key)
+    }
 }
 
 /// `input`, checked.

@@ -68,6 +68,14 @@ impl Source {
         self.keys.contains_key(key)
     }
 
+    /// A key under the name that was written: a list of classifiers may be `train` itself.
+    pub(super) fn written(&self, key: &str) -> String {
+        match key.strip_prefix("train.candidates[") {
+            Some(rest) if !self.has("train.candidates") => format!("train[{rest}"),
+            _ => key.to_string(),
+        }
+    }
+
     /// Where the value of `key` is written; where it is not, the key of the nearest section around it; `None` when none
     /// is written.
     pub(super) fn place(&self, key: &str) -> Option<Place> {

@@ -197,9 +197,13 @@ fn values_that_have_more_than_one_form() {
     assert_eq!(mlp("batch_size: 8").batch_size, BatchSize::Rows(8));
     let widths = [511, 512]; // of 2²⁰ rows: below 2 GiB, and 2 GiB
     for (text, held) in [("", [true, false]), ("in_memory: true", [true; 2]), ("in_memory: false", [false; 2])] {
-        assert_eq!(widths.map(|cols| mlp(text).holds(1 << 20, cols)), held, "{text}");
+        for name in ["mlp", "logistic", "knn"] {
+            let text = if name == "knn" { "" } else { text };
+            let train = with(&format!("train: {{{name}: {{{text}}}}}")).train.unwrap();
+            let held = if name == "knn" { [true; 2] } else { held }; // it is the table
+            assert_eq!(widths.map(|cols| train.classifiers()[0].holds(1 << 20, cols)), held, "{name} {text}");
+        }
     }
-    assert!(mlp("solver: lbfgs").holds(1 << 20, 512), "it needs all rows at once");
     assert_eq!((BatchSize::Auto.of(1000), BatchSize::Auto.of(3), BatchSize::Rows(8).of(0)), (200, 3, 1));
     for (text, device) in
         [("cuda", Device::Cuda(0)), ("cuda:3", Device::Cuda(3)), ("metal", Device::Metal), ("cpu", Device::Cpu)]

@@ -127,6 +127,15 @@ impl Classifier<'_> {
         }
     }
 
+    /// Whether a train table of so many rows and columns is held in memory.
+    pub fn holds(self, rows: usize, cols: usize) -> bool {
+        let bytes = rows.saturating_mul(cols).saturating_mul(size_of::<f32>());
+        match self {
+            Self::Mlp(Mlp { in_memory, .. }) | Self::Logistic(Logistic { in_memory, .. }) => in_memory.of(bytes),
+            Self::Knn(_) => true,
+        }
+    }
+
     /// What tells it from others, in a few words: its kind, its size, and every setting that is not the default.
     pub fn describe(self) -> String {
         let (own, default, told) = match self {
@@ -168,11 +177,16 @@ pub struct Logistic {
     pub tol: f64,
     /// Fit a constant for each class. Default: true.
     pub fit_intercept: bool,
+    /// Whether the train table is held in memory: `true`, `false`, or `auto` (`false` from 2 GiB on). With `false` its rows are copied to a
+    /// file without a name in `output.dir`, 4 bytes a value, and read from there in order at every evaluation of the loss, for the same
+    /// classifier. Of several classifiers that are compared, one that holds the folds has them held for all. Default: `auto`.
+    #[schemars(extend("default" = "auto"))]
+    pub in_memory: InMemory,
 }
 
 impl Default for Logistic {
     fn default() -> Self {
-        Self { c: 1.0, class_weight: None, max_iter: 100, tol: 1e-4, fit_intercept: true }
+        Self { c: 1.0, class_weight: None, max_iter: 100, tol: 1e-4, fit_intercept: true, in_memory: InMemory::Auto }
     }
 }
 
@@ -276,10 +290,10 @@ pub struct Mlp {
     /// `hidden`, `activation` and classes. Not with cross-validation: it may have learnt the pictures that are held out. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub warm_start: Option<PathBuf>,
-    /// Whether the train table is held in memory while `adam` or `sgd` goes over it: `true`, `false`, or `auto` (`false` from 2 GiB on). With
-    /// `false` its rows are copied to a file without a name in `output.dir`, 4 bytes a value, and read from there batch by batch, in the same
-    /// order, so that the classifier is the same; best on an SSD. Where there is `reduce`, its table is held once to be copied. `false` is not
-    /// for cross-validation, whose folds are held. Default: `auto`.
+    /// Whether the train table is held in memory: `true`, `false`, or `auto` (`false` from 2 GiB on). With `false` its rows are copied to a
+    /// file without a name in `output.dir`, 4 bytes a value, and read from there batch by batch, in the same order, so that the classifier
+    /// is the same; best on an SSD. So are the folds of a cross-validation; of several classifiers that are compared, one that holds them
+    /// (`knn` always does) has them held for all. Default: `auto`.
     #[schemars(extend("default" = "auto"))]
     pub in_memory: InMemory,
 }
@@ -314,13 +328,5 @@ impl Default for Mlp {
             warm_start: None,
             in_memory: InMemory::Auto,
         }
-    }
-}
-
-impl Mlp {
-    /// Whether a train table of so many rows and columns is held in memory.
-    pub fn holds(&self, rows: usize, cols: usize) -> bool {
-        let bytes = rows.saturating_mul(cols).saturating_mul(size_of::<f32>());
-        self.solver == Solver::Lbfgs || self.in_memory.of(bytes)
     }
 }

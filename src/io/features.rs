@@ -7,6 +7,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
@@ -14,8 +15,9 @@ use arrow::compute::cast;
 use arrow::datatypes::DataType;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use parquet::file::metadata::RowGroupMetaData;
 
-pub use encode::{Layout, write};
+pub use encode::{Layout, write, write_groups};
 
 use super::IoError;
 use crate::table::FeatureMatrix;
@@ -71,15 +73,41 @@ impl FeatureFile {
         Ok((self.read_keys()?, self.read_features(None)?))
     }
 
+    /// Number of row groups: what can be read at a time.
+    pub fn groups(&self) -> usize {
+        self.footer.metadata().num_row_groups()
+    }
+
+    /// The keys of a row group and its features: those numbered by `keep`, or all.
+    pub fn read_group(&self, group: usize, keep: Option<&[usize]>) -> Result<(Vec<Key>, FeatureMatrix), IoError> {
+        Ok((self.keys_in(group..group + 1)?, self.features_in(group..group + 1, keep)?))
+    }
+
     /// The features alone: those numbered by `keep`, or all.
     pub fn read_features(&self, keep: Option<&[usize]>) -> Result<FeatureMatrix, IoError> {
+        self.features_in(0..self.groups(), keep)
+    }
+
+    /// The keys alone.
+    pub fn read_keys(&self) -> Result<Vec<Key>, IoError> {
+        self.keys_in(0..self.groups())
+    }
+
+    fn row_groups(&self, groups: &Range<usize>) -> Result<(&[RowGroupMetaData], usize), IoError> {
+        let found = self.footer.metadata().row_groups().get(groups.clone());
+        let found = found.ok_or_else(|| self.wrong(format!("it has {} row groups", self.groups())))?;
+        let rows = found.iter().map(|group| usize::try_from(group.num_rows()).unwrap_or(0)).sum();
+        Ok((found, rows))
+    }
+
+    fn features_in(&self, groups: Range<usize>, keep: Option<&[usize]>) -> Result<FeatureMatrix, IoError> {
         let file = File::open(&self.path).map_err(IoError::read(&self.path))?;
-        let (rows, footer) = (self.rows(), self.footer.metadata());
+        let (groups, rows) = self.row_groups(&groups)?;
         let leaves: Vec<usize> = self.features().collect();
         if let Some(width) = self.list() {
             let mut all = FeatureMatrix::zeros(rows, width);
             let leaf = *leaves.first().ok_or_else(|| self.wrong("it has no features"))?;
-            decode::lists(file, footer, leaf, &mut all).map_err(|error| self.wrong(error))?;
+            decode::lists(file, groups, leaf, &mut all).map_err(|error| self.wrong(error))?;
             return Ok(match keep {
                 Some(keep) => all.select_cols(keep),
                 None => all,
@@ -89,17 +117,16 @@ impl FeatureFile {
         let leaves = keep.map_or(Some(leaves.clone()), |keep| keep.iter().map(leaf).collect());
         let leaves = leaves.ok_or_else(|| self.wrong("it has fewer features than were measured"))?;
         let mut all = FeatureMatrix::zeros(rows, leaves.len());
-        decode::columns(file, footer, &leaves, &mut all).map_err(|error| self.wrong(error))?;
+        decode::columns(file, groups, &leaves, &mut all).map_err(|error| self.wrong(error))?;
         Ok(all)
     }
 
-    /// The keys alone.
-    pub fn read_keys(&self) -> Result<Vec<Key>, IoError> {
+    fn keys_in(&self, groups: Range<usize>) -> Result<Vec<Key>, IoError> {
         let is_key = |name: &str| KEYS.contains(&name);
         let fields = self.footer.schema().fields().iter().enumerate();
         let columns: Vec<usize> = fields.filter(|(_, field)| is_key(field.name())).map(|(i, _)| i).collect();
-        let mut keys = Vec::with_capacity(self.rows());
-        for batch in self.batches(&columns)? {
+        let mut keys = Vec::with_capacity(self.row_groups(&groups)?.1);
+        for batch in self.batches(groups, &columns)? {
             keys.extend(self.keys_of(&batch)?);
         }
         Ok(keys)
@@ -143,11 +170,12 @@ impl FeatureFile {
         IoError::Table { path: self.path.clone(), reason: reason.to_string() }
     }
 
-    fn batches(&self, columns: &[usize]) -> Result<Vec<RecordBatch>, IoError> {
+    fn batches(&self, groups: Range<usize>, columns: &[usize]) -> Result<Vec<RecordBatch>, IoError> {
         let file = File::open(&self.path).map_err(IoError::read(&self.path))?;
         let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.footer.clone());
         let mask = ProjectionMask::roots(builder.parquet_schema(), columns.iter().copied());
-        let reader = builder.with_projection(mask).build().map_err(|error| self.wrong(error))?;
+        let builder = builder.with_row_groups(groups.collect()).with_projection(mask);
+        let reader = builder.build().map_err(|error| self.wrong(error))?;
         reader.map(|batch| batch.map_err(|error| self.wrong(error))).collect()
     }
 

@@ -1,18 +1,41 @@
 //! Fitted models on disk: named tensors in safetensors, readable from every language.
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::fs::File;
+use std::io::{Read, Write};
 use std::path::Path;
 
-use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use safetensors::Dtype;
+use safetensors::tensor::{Metadata, TensorInfo};
 
 use super::{IoError, atomic};
+
+/// Values that are turned into bytes, or back, at a time: a tensor may take up a good part of the memory, and is there once.
+const PIECE: usize = 1 << 16;
+/// The header is a multiple of this.
+const ALIGN: usize = 8;
 
 /// A tensor to write.
 #[derive(Clone, Copy, Debug)]
 pub enum Values<'a> {
     F32(&'a [f32]),
     F64(&'a [f64]),
+}
+
+impl Values<'_> {
+    fn dtype(self) -> Dtype {
+        match self {
+            Self::F32(_) => Dtype::F32,
+            Self::F64(_) => Dtype::F64,
+        }
+    }
+
+    fn bytes(self) -> usize {
+        match self {
+            Self::F32(values) => size_of_val(values),
+            Self::F64(values) => size_of_val(values),
+        }
+    }
 }
 
 /// Tensors read back; single precision is kept apart, so that what was written comes back bit for bit.
@@ -24,48 +47,87 @@ pub struct Tensors {
     shapes: BTreeMap<String, Vec<usize>>,
 }
 
-/// Writes tensors with their shapes, in the order given.
+/// Writes tensors with their shapes: the bytes that `safetensors::serialize` gives, but never all of them in memory.
 pub fn write(path: &Path, tensors: &[(String, Vec<usize>, Values)]) -> Result<(), IoError> {
     let wrong = |reason: String| IoError::WriteTable { path: path.to_path_buf(), reason };
-    let bytes: Vec<(&String, Dtype, &Vec<usize>, Vec<u8>)> = tensors
-        .iter()
-        .map(|(name, shape, values)| match values {
-            Values::F32(values) => (name, Dtype::F32, shape, values.iter().flat_map(|v| v.to_le_bytes()).collect()),
-            Values::F64(values) => (name, Dtype::F64, shape, values.iter().flat_map(|v| v.to_le_bytes()).collect()),
-        })
-        .collect();
-    let mut views = Vec::with_capacity(bytes.len());
-    for (name, dtype, shape, data) in &bytes {
-        let view = TensorView::new(*dtype, shape.to_vec(), data).map_err(|error| wrong(format!("{name}: {error}")))?;
-        views.push((name.as_str(), view));
+    let mut tensors: Vec<&(String, Vec<usize>, Values)> = tensors.iter().collect();
+    // the wider numbers first, so that each lies aligned
+    tensors.sort_by(|a, b| b.2.dtype().cmp(&a.2.dtype()).then(a.0.cmp(&b.0)));
+    let mut end = 0;
+    let place = |(name, shape, values): &&(String, Vec<usize>, Values)| {
+        let start = end;
+        end += values.bytes();
+        (name.clone(), TensorInfo { dtype: values.dtype(), shape: shape.clone(), data_offsets: (start, end) })
+    };
+    let places = tensors.iter().map(place).collect();
+    let header = Metadata::new(None, places).map_err(|error| wrong(error.to_string()))?;
+    let mut header = serde_json::to_vec(&header).map_err(|error| wrong(error.to_string()))?;
+    header.resize(header.len().next_multiple_of(ALIGN), b' ');
+    atomic::write(path, |out| {
+        let failed = IoError::write(path);
+        out.write_all(&(header.len() as u64).to_le_bytes()).map_err(&failed)?;
+        out.write_all(&header).map_err(&failed)?;
+        let mut bytes = Vec::new();
+        for (.., values) in tensors {
+            match values {
+                Values::F32(values) => put(out, values, &mut bytes, f32::to_le_bytes),
+                Values::F64(values) => put(out, values, &mut bytes, f64::to_le_bytes),
+            }
+            .map_err(&failed)?;
+        }
+        Ok(())
+    })
+}
+
+fn put<T: Copy, const N: usize>(
+    out: &mut impl Write,
+    values: &[T],
+    bytes: &mut Vec<u8>,
+    encode: fn(T) -> [u8; N],
+) -> std::io::Result<()> {
+    for values in values.chunks(PIECE) {
+        bytes.clear();
+        bytes.extend(values.iter().flat_map(|&value| encode(value)));
+        out.write_all(bytes)?;
     }
-    let file = safetensors::serialize(views, None).map_err(|error| wrong(error.to_string()))?;
-    atomic::write(path, |out| out.write_all(&file).map_err(IoError::write(path)))
+    Ok(())
+}
+
+/// The next `count` values of a file.
+fn take<T, const N: usize>(file: &mut File, count: usize, decode: fn([u8; N]) -> T) -> std::io::Result<Vec<T>> {
+    let (mut values, mut bytes) = (Vec::with_capacity(count), vec![0; N * count.min(PIECE)]);
+    while values.len() < count {
+        let bytes = &mut bytes[..N * PIECE.min(count - values.len())];
+        file.read_exact(bytes)?;
+        values.extend(bytes.as_chunks().0.iter().map(|&bytes| decode(bytes)));
+    }
+    Ok(values)
 }
 
 impl Tensors {
     /// Reads every f32 and f64 tensor of a file.
     pub fn read(path: &Path) -> Result<Self, IoError> {
-        let bytes = std::fs::read(path).map_err(IoError::read(path))?;
         let wrong = |reason: String| IoError::Table { path: path.to_path_buf(), reason };
-        let file = SafeTensors::deserialize(&bytes).map_err(|error| wrong(error.to_string()))?;
+        let mut file = File::open(path).map_err(IoError::read(path))?;
+        let length = file.metadata().map_err(IoError::read(path))?.len();
+        let header = header(&mut file, length).map_err(&wrong)?;
         let mut all = Tensors { path: path.to_path_buf(), ..Self::default() };
-        for (name, view) in file.iter() {
-            let data = view.data();
-            match view.dtype() {
+        // one after the other, as they lie in the file: there are no gaps
+        for name in header.offset_keys() {
+            let Some(TensorInfo { dtype, shape, .. }) = header.info(&name) else { continue };
+            let count = shape.iter().product();
+            match dtype {
                 Dtype::F32 => {
-                    let values =
-                        data.chunks_exact(4).map(|b| f32::from_le_bytes(std::array::from_fn(|i| b[i]))).collect();
-                    all.f32s.insert(name.to_string(), values);
+                    let values = take(&mut file, count, f32::from_le_bytes).map_err(IoError::read(path))?;
+                    all.f32s.insert(name.clone(), values);
                 }
                 Dtype::F64 => {
-                    let values =
-                        data.chunks_exact(8).map(|b| f64::from_le_bytes(std::array::from_fn(|i| b[i]))).collect();
-                    all.f64s.insert(name.to_string(), values);
+                    let values = take(&mut file, count, f64::from_le_bytes).map_err(IoError::read(path))?;
+                    all.f64s.insert(name.clone(), values);
                 }
                 other => return Err(wrong(format!("tensor `{name}` is of type {other:?}"))),
             }
-            all.shapes.insert(name.to_string(), view.shape().to_vec());
+            all.shapes.insert(name, shape.clone());
         }
         Ok(all)
     }
@@ -93,5 +155,90 @@ impl Tensors {
 
     fn missing(&self, name: &str) -> IoError {
         IoError::Table { path: self.path.clone(), reason: format!("it has no tensor `{name}`") }
+    }
+}
+
+/// The header of a file of `length` bytes, of which the tensors fill all that follows.
+fn header(file: &mut File, length: u64) -> Result<Metadata, String> {
+    let mut size = [0; ALIGN];
+    let cut = || "it is cut off".to_string();
+    file.read_exact(&mut size).map_err(|_| cut())?;
+    let size = u64::from_le_bytes(size);
+    let end = size.checked_add(ALIGN as u64).filter(|&end| end <= length).ok_or_else(cut)?;
+    let mut header = vec![0; usize::try_from(size).map_err(|error| error.to_string())?];
+    file.read_exact(&mut header).map_err(|_| cut())?;
+    let header: Metadata = serde_json::from_slice(&header).map_err(|error| format!("its header: {error}"))?;
+    let found = length - end;
+    match header.data_len() as u64 {
+        expected if expected == found => Ok(header),
+        expected => Err(format!("its tensors have {expected} bytes, and {found} are there")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use safetensors::tensor::TensorView;
+
+    use super::*;
+
+    fn bytes<const N: usize>(values: impl Iterator<Item = [u8; N]>) -> Vec<u8> {
+        values.flatten().collect()
+    }
+
+    #[test]
+    fn the_file_is_that_of_the_library_and_comes_back_to_the_bit() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("t.safetensors");
+        // more values than a piece, and not a multiple
+        let x: Vec<f32> = (0..3 * 50_001).map(|i| (i as f32).sin()).collect();
+        let (y, none): (Vec<f64>, [f64; 0]) = ((0..70_000).map(f64::from).collect(), []);
+        let tensors = [
+            ("x".to_string(), vec![3, 50_001], Values::F32(&x)),
+            ("y".to_string(), vec![70_000], Values::F64(&y)),
+            ("b".to_string(), vec![0, 4], Values::F64(&none)),
+            ("a".to_string(), vec![1], Values::F32(&[f32::NAN])),
+        ];
+        write(&path, &tensors).expect("written");
+        let data = [
+            bytes(x.iter().map(|v| v.to_le_bytes())),
+            bytes(y.iter().map(|v| v.to_le_bytes())),
+            Vec::new(),
+            bytes([f32::NAN].iter().map(|v| v.to_le_bytes())),
+        ];
+        let views = tensors.iter().zip(&data).map(|((name, shape, values), data)| {
+            (name, TensorView::new(values.dtype(), shape.clone(), data).expect("a view"))
+        });
+        assert!(std::fs::read(&path).expect("read") == safetensors::serialize(views, None).expect("serialized"));
+        let mut back = Tensors::read(&path).expect("read");
+        assert_eq!((back.shape("x"), back.shape("b")), (Some(&[3, 50_001][..]), Some(&[0, 4][..])));
+        assert!(back.f32s("x").expect("x") == x && back.f64s("y").expect("y") == y);
+        assert!(back.f64s("b").expect("b").is_empty() && back.f32s("a").expect("a")[0].is_nan());
+        assert!(back.f32s("c").is_err());
+    }
+
+    #[test]
+    fn a_file_that_does_not_hold_what_it_says_is_an_error() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("t.safetensors");
+        write(&path, &[("x".to_string(), vec![2, 2], Values::F32(&[1.0, 2.0, 3.0, 4.0]))]).expect("written");
+        let whole = std::fs::read(&path).expect("read");
+        let told = |bytes: &[u8]| {
+            std::fs::write(&path, bytes).expect("written");
+            Tensors::read(&path).expect_err("torn").to_string()
+        };
+        for cut in [0, 5, 8, 20, whole.len() - 1] {
+            let told = told(&whole[..cut]);
+            assert!(told.contains("t.safetensors") && told.contains("delete it and run again"), "{told}");
+        }
+        assert!(told(&[&whole[..], b"x"].concat()).contains("its tensors have 16 bytes, and 17 are there"));
+        let mut far = whole.clone();
+        far[..8].copy_from_slice(&u64::MAX.to_le_bytes());
+        assert!(told(&far).contains("cut off"));
+        // a shape that its bytes do not fill
+        for (from, to) in [("[2,2]", "[2,3]"), ("[2,2]", "[9,9]")] {
+            let text = String::from_utf8_lossy(&whole[8..whole.len() - 16]).replace(from, to);
+            assert!(told(&[&whole[..8], text.as_bytes(), &whole[whole.len() - 16..]].concat()).contains("header"));
+        }
+        assert!(write(&path, &[("x".to_string(), vec![3], Values::F32(&[1.0]))]).is_err());
     }
 }

@@ -33,19 +33,23 @@ impl Classifier {
         }
     }
 
-    /// What a classifier that remembers its train rows says of each without it, in their order; none for one that does not.
-    pub fn leave_one_out(&self) -> Result<Option<FeatureMatrix>, ClassifierError> {
-        match self {
-            Self::Layers(_) => Ok(None),
-            Self::Neighbours(knn) => Ok(Some(knn.leave_one_out()?)),
-        }
-    }
-
     /// Probability of every class for rows (n, d): (n, classes). A row's result does not depend on the rows beside it.
     pub fn predict_proba(&self, x: &FeatureMatrix) -> Result<FeatureMatrix, ClassifierError> {
         Ok(match self {
             Self::Layers(mlp) => mlp.predict_proba(x)?,
             Self::Neighbours(knn) => knn.predict_proba(x)?,
         })
+    }
+
+    /// The same, and, of a classifier that remembers its train rows, what it says without the row asked: row i of `x` is the train row
+    /// `own(i)`, where that is one.
+    pub fn leave_out(
+        &self,
+        x: &FeatureMatrix,
+        own: impl Fn(usize) -> Option<usize> + Sync,
+    ) -> Result<(FeatureMatrix, Option<FeatureMatrix>), ClassifierError> {
+        let Self::Neighbours(knn) = self else { return Ok((self.predict_proba(x)?, None)) };
+        let [shares, left_out] = knn.leave_out(x, own)?;
+        Ok((shares, Some(left_out)))
     }
 }

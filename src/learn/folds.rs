@@ -6,7 +6,9 @@ use thiserror::Error;
 #[derive(Debug, PartialEq, Error)]
 pub enum FoldError {
     /// No class is large enough.
-    #[error("{folds} folds are asked for, and the largest class has {largest} train pictures; lower train.cv")]
+    #[error(
+        "{folds} folds are asked for, and the largest class has {largest} train pictures; lower `train.cv` (for a list of classifiers: `train: {{candidates: […], cv: 2}}`)"
+    )]
     Few { folds: usize, largest: usize },
     /// Too few groups.
     #[error(

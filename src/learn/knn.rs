@@ -4,6 +4,8 @@
 //! computed in `f64` in a fixed order. So the search is exact, and a row's result does not depend on the rows beside it. Equal distances go
 //! to the earlier row.
 
+use std::sync::Arc;
+
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, get_global_parallelism};
 use rayon::prelude::*;
@@ -67,19 +69,21 @@ pub struct Knn {
     pub metric: Metric,
     pub weights: Weights,
     pub classes: usize,
-    /// (n, d)
-    pub x: FeatureMatrix,
+    /// (n, d); whoever else has the table has the same one.
+    pub x: Arc<FeatureMatrix>,
     /// (n)
     pub y: Vec<usize>,
     /// (n): lengths of the rows.
     lengths: Vec<f64>,
+    /// (n): 1 / length, 0 of a row of zeros.
+    inverses: Vec<f64>,
 }
 
 /// No neighbours can be asked.
 #[derive(Debug, Error)]
 pub enum KnnError {
     /// Fewer rows than neighbours.
-    #[error("knn: {k} neighbours are asked for, and there are {rows} train pictures: lower train.knn.k")]
+    #[error("knn: {k} neighbours are asked for, and there are {rows} train pictures: lower `k`")]
     Few { k: usize, rows: usize },
     /// Another width, or classes that are not there.
     #[error("knn: {0}")]
@@ -91,7 +95,13 @@ pub enum KnnError {
 
 impl Knn {
     /// Takes a train table (n, d) and a class number below `classes` for each row, if they fit together.
-    pub fn new(asked: Asked, x: FeatureMatrix, y: Vec<usize>, classes: usize) -> Result<Self, KnnError> {
+    pub fn new(
+        asked: Asked,
+        x: impl Into<Arc<FeatureMatrix>>,
+        y: Vec<usize>,
+        classes: usize,
+    ) -> Result<Self, KnnError> {
+        let x = x.into();
         let (Asked { k, metric, weights }, rows) = (asked, x.rows());
         if k == 0 || k > rows {
             return Err(KnnError::Few { k, rows });
@@ -100,77 +110,89 @@ impl Knn {
             return Err(KnnError::Shape(format!("{} labels for {rows} pictures of {classes} classes", y.len())));
         }
         finite(&x)?;
-        let lengths = x.as_slice().par_chunks(x.cols()).map(length).collect();
-        Ok(Self { k, metric, weights, classes, x, y, lengths })
+        let lengths: Vec<f64> = x.as_slice().par_chunks(x.cols()).map(length).collect();
+        let inverses = lengths.iter().copied().map(inverse).collect();
+        Ok(Self { k, metric, weights, classes, x, y, lengths, inverses })
     }
 
     /// Share of every class among the neighbours of every row of `x`: (n, classes).
     pub fn predict_proba(&self, x: &FeatureMatrix) -> Result<FeatureMatrix, KnnError> {
-        self.shares(x, false)
+        self.shares(x, |_| None).map(|(shares, _)| shares)
     }
 
-    /// The same for the rows of the train table, none of which is a neighbour of itself.
-    pub fn leave_one_out(&self) -> Result<FeatureMatrix, KnnError> {
-        self.shares(&self.x, true)
+    /// The same for rows of which some are in the table, and what their neighbours say without them: row i of `x` is row `own(i)` of the
+    /// table, where that is one. One search answers both.
+    pub fn leave_out(
+        &self,
+        x: &FeatureMatrix,
+        own: impl Fn(usize) -> Option<usize> + Sync,
+    ) -> Result<[FeatureMatrix; 2], KnnError> {
+        let (shares, left_out) = self.shares(x, own)?;
+        Ok([shares, left_out])
     }
 
-    /// `own`: row i of `x` is row i of the table, and does not vote.
-    fn shares(&self, x: &FeatureMatrix, own: bool) -> Result<FeatureMatrix, KnnError> {
+    fn shares(
+        &self,
+        x: &FeatureMatrix,
+        own: impl Fn(usize) -> Option<usize> + Sync,
+    ) -> Result<(FeatureMatrix, FeatureMatrix), KnnError> {
         let (rows, cols) = (self.x.rows(), self.x.cols());
         if x.cols() != cols {
             return Err(KnnError::Shape(format!("{} features where {cols} are expected", x.cols())));
         }
         finite(x)?;
         let step = (HELD / rows).clamp(1, 256);
-        let mut out = FeatureMatrix::zeros(x.rows(), self.classes);
-        let mut products = vec![0.0_f32; step * rows];
+        let longest = self.lengths.iter().copied().fold(0.0, f64::max);
+        let [mut out, mut without] = [(); 2].map(|()| FeatureMatrix::zeros(x.rows(), self.classes));
+        let mut products = vec![0.0_f32; step.min(x.rows()) * rows];
         let train = MatRef::from_row_major_slice(self.x.as_slice(), rows, cols).transpose();
-        let blocks = out.as_mut_slice().chunks_mut(step * self.classes).zip(x.as_slice().chunks(step * cols));
-        for (block, (out, queries)) in blocks.enumerate() {
+        let size = step * self.classes;
+        let places = out.as_mut_slice().chunks_mut(size).zip(without.as_mut_slice().chunks_mut(size));
+        for (block, ((out, without), queries)) in places.zip(x.as_slice().chunks(step * cols)).enumerate() {
             let n = queries.len() / cols;
             let products = &mut products[..n * rows];
             let left = MatRef::from_row_major_slice(queries, n, cols);
             let place = MatMut::from_row_major_slice_mut(&mut *products, n, rows);
             matmul(place, Accum::Replace, left, train, 1.0, get_global_parallelism());
-            let each =
-                out.par_chunks_mut(self.classes).zip(queries.par_chunks(cols)).zip(products.par_chunks_mut(rows));
-            each.enumerate().for_each(|(i, ((out, query), products))| {
-                let own = own.then_some(block * step + i);
-                self.vote(&self.nearest(query, products, own), out);
+            let places = out.par_chunks_mut(self.classes).zip(without.par_chunks_mut(self.classes));
+            let each = places.zip(queries.par_chunks(cols)).zip(products.par_chunks_mut(rows));
+            each.enumerate().for_each(|(i, (((out, without), query), products))| {
+                let own = own(block * step + i);
+                let mut near = self.nearest(query, products, longest, self.k + usize::from(own.is_some()));
+                self.vote(&near[..self.k.min(near.len())], out);
+                near.retain(|(_, row)| Some(*row) != own);
+                self.vote(&near[..self.k.min(near.len())], without);
             });
         }
-        Ok(out)
+        Ok((out, without))
     }
 
-    /// The k nearest rows but `own` with their distances, nearest first. `products` are the query's with every row.
-    fn nearest(&self, query: &[f32], products: &mut [f32], own_row: Option<usize>) -> Vec<(f64, usize)> {
+    /// The `k` nearest rows with their distances, nearest first. `products` are the query's with every row.
+    fn nearest(&self, query: &[f32], products: &mut [f32], longest: f64, k: usize) -> Vec<(f64, usize)> {
         let lengths = &self.lengths;
         let own = length(query);
         // a product of d terms is at most d ε ‖a‖ ‖b‖ off
         let rounding = 2.0 * (query.len() as f64 + 4.0) * f64::from(f32::EPSILON);
-        let longest = lengths.iter().copied().fold(0.0, f64::max);
+        let finite = products.iter().all(|product| product.is_finite());
+        let pairs = products.iter_mut().zip(lengths);
         let slack = match self.metric {
-            Metric::Cosine => 2.0 * rounding,
-            Metric::Euclidean => 4.0 * rounding * (own + longest) * (own + longest),
+            Metric::Cosine => {
+                let own = inverse(own);
+                pairs.zip(&self.inverses).for_each(|((product, _), other)| {
+                    *product = (1.0 - f64::from(*product) * (own * other)) as f32;
+                });
+                2.0 * rounding
+            }
+            Metric::Euclidean => {
+                pairs.for_each(|(product, other)| {
+                    *product = (own * own + other * other - 2.0 * f64::from(*product)) as f32;
+                });
+                4.0 * rounding * (own + longest) * (own + longest)
+            }
         };
-        for (product, &other) in products.iter_mut().zip(lengths) {
-            let far = match self.metric {
-                Metric::Cosine if own == 0.0 || other == 0.0 => 1.0,
-                Metric::Cosine => 1.0 - f64::from(*product) / (own * other),
-                Metric::Euclidean => own * own + other * other - 2.0 * f64::from(*product),
-            };
-            *product = far as f32;
-        }
-        if let Some(row) = own_row {
-            products[row] = f32::INFINITY;
-        }
-        let others = products.len() - usize::from(own_row.is_some());
-        let k = self.k.min(others);
-        let Some(last) = k.checked_sub(1) else { return Vec::new() };
-        let mut sorted = products.to_vec();
-        let (_, &mut kth, _) = sorted.select_nth_unstable_by(last, f32::total_cmp);
-        let limit = f64::from(kth) + slack;
-        let near = products.iter().enumerate().filter(|(_, far)| f64::from(**far) <= limit);
+        // where a product is larger than `f32` holds, every row may be the nearest
+        let limit = if finite { f64::from(kth_smallest(products, k)) + slack } else { f64::INFINITY };
+        let near = products.iter().enumerate().filter(|(_, far)| far.is_nan() || f64::from(**far) <= limit);
         let mut near: Vec<(f64, usize)> =
             near.map(|(row, _)| (self.distance(query, own, self.x.row(row), lengths[row]), row)).collect();
         near.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
@@ -203,6 +225,27 @@ impl Knn {
         let sum: f64 = votes.iter().sum();
         out.iter_mut().zip(votes).for_each(|(out, vote)| *out = (vote / sum) as f32);
     }
+}
+
+/// The k-th smallest of `values`, or the largest where there are fewer; one pass, in which few of many values are moved.
+fn kth_smallest(values: &[f32], k: usize) -> f32 {
+    let (first, rest) = values.split_at(k.min(values.len()));
+    let mut smallest = first.to_vec(); // ascending
+    smallest.sort_unstable_by(f32::total_cmp);
+    let Some(mut last) = smallest.last().copied() else { return f32::NEG_INFINITY };
+    for &value in rest {
+        if value < last {
+            smallest.pop();
+            smallest.insert(smallest.partition_point(|other| *other <= value), value);
+            last = smallest[smallest.len() - 1];
+        }
+    }
+    last
+}
+
+/// 1 / length; a row of zeros has no direction, and its cosine with every row is 0.
+fn inverse(length: f64) -> f64 {
+    if length == 0.0 { 0.0 } else { length.recip() }
 }
 
 fn length(row: &[f32]) -> f64 {
@@ -250,6 +293,19 @@ mod tests {
         let same = FeatureMatrix::from_vec(1, 2, vec![3.0, 0.0]).expect("1 × 2");
         assert_eq!(knn(3).expect("a classifier").predict_proba(&same).expect("probabilities").as_slice(), [1.0, 0.0]);
         assert!(matches!(knn(4), Err(KnnError::Few { k: 4, rows: 3 })));
+        // products that no `f32` holds
+        for metric in [Metric::Cosine, Metric::Euclidean] {
+            let x =
+                FeatureMatrix::from_vec(4, 2, vec![-1e25, 1e25, 1e25, 1e24, 2e25, 1e24, 1e25, -1e25]).expect("4 × 2");
+            let asked = Asked { k: 1, metric, weights: Weights::Uniform };
+            let large = Knn::new(asked, x, vec![0, 1, 2, 3], 4).expect("a classifier");
+            let rows = FeatureMatrix::from_vec(2, 2, vec![1.9e25, 0.9e24, -1e25, 0.9e25]).expect("2 × 2");
+            let shares = large.predict_proba(&rows).expect("probabilities");
+            assert_eq!(
+                shares.iter_rows().map(|row| row.iter().position(|&p| p == 1.0)).collect::<Vec<_>>(),
+                [Some(2), Some(0)]
+            );
+        }
         let torn = FeatureMatrix::from_vec(1, 2, vec![3.0, f32::NAN]).expect("1 × 2");
         assert!(matches!(
             knn(1).expect("a classifier").predict_proba(&torn),
@@ -265,19 +321,38 @@ mod tests {
             let weights = if case["weights"] == "uniform" { Weights::Uniform } else { Weights::Distance };
             let asked = Asked { k: golden::count(&case["k"]), metric, weights };
             let whole = Knn::new(asked, x.clone(), y.clone(), classes).expect("a classifier");
-            let left_out = whole.leave_one_out().expect("probabilities");
+            // every third row is asked as a stranger
+            let own = |row: usize| (!row.is_multiple_of(3)).then_some(row);
+            let [shares, left_out] = whole.leave_out(&x, own).expect("probabilities");
+            assert_eq!(shares, whole.predict_proba(&x).expect("probabilities"));
             for row in (0..x.rows()).step_by(37) {
                 let others: Vec<usize> = (0..x.rows()).filter(|&other| other != row).collect();
                 let classes_of: Vec<usize> = others.iter().map(|&other| y[other]).collect();
                 let knn = Knn::new(asked, x.select_rows(&others), classes_of, classes).expect("a classifier");
                 let alone = knn.predict_proba(&x.select_rows(&[row])).expect("probabilities");
-                assert_eq!(alone.as_slice(), left_out.row(row), "{row}");
+                let expected = if own(row).is_some() { alone.as_slice() } else { shares.row(row) };
+                assert_eq!(left_out.row(row), expected, "{row}");
             }
         }
         // two rows with as many neighbours asked for: the other one alone is left
         let x = FeatureMatrix::from_vec(2, 1, vec![1.0, 2.0]).expect("2 × 1");
         let asked = Asked { k: 2, metric: Metric::Euclidean, weights: Weights::Uniform };
-        let knn = Knn::new(asked, x, vec![0, 1], 2).expect("a classifier");
-        assert_eq!(knn.leave_one_out().expect("probabilities").as_slice(), [0.0, 1.0, 1.0, 0.0]);
+        let knn = Knn::new(asked, x.clone(), vec![0, 1], 2).expect("a classifier");
+        let [shares, left_out] = knn.leave_out(&x, Some).expect("probabilities");
+        assert_eq!((shares.as_slice(), left_out.as_slice()), (&[0.5; 4][..], &[0.0, 1.0, 1.0, 0.0][..]));
+    }
+
+    #[test]
+    fn the_smallest_are_found_in_any_order() {
+        let values: Vec<f32> = (0..200).map(|i| ((i * 73) % 97) as f32 - 40.0).collect();
+        let mut sorted = values.clone();
+        sorted.sort_unstable_by(f32::total_cmp);
+        let reversed: Vec<f32> = sorted.iter().rev().copied().collect();
+        for k in [1, 2, 5, 97, 199, 200] {
+            for values in [&values, &sorted, &reversed] {
+                assert_eq!(kth_smallest(values, k), sorted[k - 1], "{k}");
+            }
+        }
+        assert_eq!(kth_smallest(&values, 300), 56.0);
     }
 }

@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 
 use super::lbfgs::{Limits, minimize};
 use super::mlp::{Activation, Dense, FullBatch, Mlp, MlpError};
-use crate::table::FeatureMatrix;
+use crate::table::Rows;
 
 /// Hyperparameters by scikit-learn's names and defaults.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,7 +35,7 @@ impl LogisticParams {
     /// it breaks, the end is [`MlpError::Interrupted`].
     pub fn fit(
         &self,
-        x: &FeatureMatrix,
+        x: &dyn Rows,
         y: &[usize],
         rows: &[usize],
         classes: usize,
@@ -67,7 +67,7 @@ impl LogisticParams {
             on_iteration(number, loss).map_break(|()| MlpError::Interrupted)
         };
         let start = vec![0.0; (x.cols() + 1) * outputs];
-        let found = minimize(start, limits, &mut |at, gradient| Ok(batch.loss(at, gradient)), &mut heard)?;
+        let found = minimize(start, limits, &mut |at, gradient| batch.loss(at, gradient), &mut heard)?;
         let layers: Vec<Dense> = batch.unpack(&found.x);
         Ok(Mlp {
             layers,

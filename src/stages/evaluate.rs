@@ -20,6 +20,9 @@ use crate::store::OutputFile;
 use crate::table::FeatureMatrix;
 use crate::terminal::printable;
 
+/// Rows that are asked at a time: between them the user may stop it.
+const TOGETHER: usize = 1024;
+
 /// What `evaluate` commits; all scores stand in `metrics.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evaluated {
@@ -76,19 +79,31 @@ pub fn run(
     let line = ui.stage(StageId::Evaluate, None, "rows");
     let (classifier, known) = train::open(&plan.dir)?;
     let (mut keys, mut probabilities): (Vec<Key>, _) = (Vec::new(), FeatureMatrix::with_cols(classes.len()));
+    // a row of the train table is its own nearest neighbour, and a train score that counts it would say nothing
+    let (mut left_out, mut train_rows) = (FeatureMatrix::with_cols(classes.len()), 0..);
     source.for_each::<EvaluateError>(ui, |some, rows| {
-        keys.extend_from_slice(some);
-        probabilities.append(&widen(&classifier.predict_proba(rows)?, &known, classes));
+        for first in (0..rows.rows()).step_by(TOGETHER) {
+            ui.check()?;
+            let some = &some[first..rows.rows().min(first + TOGETHER)];
+            let places: Vec<usize> = (first..first + some.len()).collect();
+            let part = (some.len() < rows.rows()).then(|| rows.select_rows(&places));
+            let mut own = vec![None; some.len()];
+            own.iter_mut().zip(some).filter(|(_, key)| is_train(key)).for_each(|(own, _)| *own = train_rows.next());
+            let (all, without) = classifier.leave_out(part.as_ref().unwrap_or(rows), |i| own[i])?;
+            keys.extend_from_slice(some);
+            probabilities.append(&widen(&all, &known, classes));
+            without.iter().for_each(|without| left_out.append(&widen(without, &known, classes)));
+        }
         Ok(())
     })?;
-    let predicted: Vec<usize> = probabilities.iter_rows().map(argmax).collect();
+    let most_probable = |table: &FeatureMatrix| table.iter_rows().map(argmax).collect::<Vec<usize>>();
+    let predicted = most_probable(&probabilities);
     table(&keys, &probabilities, classes).write(&plan.dir.predictions(), &plan.metadata())?;
     let test = score(&keys, &probabilities, &predicted, classes, Split::Test)?;
-    let own = classifier.leave_one_out()?;
-    let left_out = own.map(|own| without_themselves(&keys, &probabilities, &widen(&own, &known, classes)));
-    let own: Option<Vec<usize>> = left_out.as_ref().map(|left_out| left_out.iter_rows().map(argmax).collect());
-    let (own, left_out) = (own.as_ref().unwrap_or(&predicted), left_out.as_ref().unwrap_or(&probabilities));
-    let train = score(&keys, left_out, own, classes, Split::Train)?;
+    let train = match left_out.rows() {
+        0 => score(&keys, &probabilities, &predicted, classes, Split::Train)?,
+        _ => score(&keys, &left_out, &most_probable(&left_out), classes, Split::Train)?,
+    };
     warn_of_absent(test.as_ref(), classes, ui);
     let path = plan.dir.metrics();
     atomic::write_json(&path, &document(classes, trained, test.as_ref(), train.as_ref())?)?;
@@ -104,18 +119,6 @@ pub fn run(
     let files = [plan.dir.predictions(), path];
     let files = files.iter().map(|path| OutputFile::of(&plan.dir, path)).collect::<Result<_, _>>()?;
     Ok((evaluated, files))
-}
-
-/// The probabilities with those of the train rows, which come in order, put in their place: a row of the train table is its own nearest
-/// neighbour, and a train score that counts it would say nothing.
-fn without_themselves(keys: &[Key], probabilities: &FeatureMatrix, left_out: &FeatureMatrix) -> FeatureMatrix {
-    let mut all = probabilities.clone();
-    let train = (0..keys.len()).filter(|&i| is_train(&keys[i]));
-    for (i, row) in train.zip(left_out.iter_rows()) {
-        let cols = row.len();
-        all.as_mut_slice()[i * cols..(i + 1) * cols].copy_from_slice(row);
-    }
-    all
 }
 
 /// Classes without test pictures count as 0 in the macro averages: the user should know.

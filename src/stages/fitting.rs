@@ -181,13 +181,25 @@ impl Reducing<'_> {
         }
     }
 
+    /// The matrix whose eigenvectors are the components is there some four times while they are computed.
+    fn warn_of_side(&self, side: usize, instead: &str) {
+        let gigabytes = 4.0 * 8e-9 * side as f64 * side as f64;
+        if gigabytes > 2.0 && self.told {
+            self.ui.warn(&format!(
+                "reduce: the components of a {side} × {side} matrix take about {gigabytes:.1} GB of memory; where that is too much, {instead}"
+            ));
+        }
+    }
+
     fn covariance(&self, scaler: Option<&Scaler>) -> Result<CovarianceAccumulator, ReduceError> {
+        self.warn_of_side(self.columns(), "keep fewer columns with `select.top_k`");
         let mut covariance = CovarianceAccumulator::new(self.columns())?;
         self.each(scaler, |rows| Ok(covariance.update(rows.as_slice())?))?;
         Ok(covariance)
     }
 
     fn table(&self, scaler: Option<&Scaler>) -> Result<FeatureMatrix, ReduceError> {
+        self.warn_of_side(self.rows.count(), "fit on fewer pictures (`input.limit_per_class`)");
         let gigabytes = self.rows.count() as f64 * self.columns() as f64 * 4e-9;
         if gigabytes > 2.0 && self.told {
             self.ui.warn(&format!(

@@ -1,14 +1,13 @@
 //! `reduce`: columns scaled and projected on fewer, fitted on the train split, applied to every row.
 
 mod stored;
+mod table;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::config::{Reduce, Scale};
-use crate::io::features::Key;
-use crate::io::table::Table;
-use crate::io::{IoError, features};
+use crate::io::IoError;
 use crate::learn::pca::PcaError;
 use crate::learn::reduction::{Projection, Reduction, ReductionError};
 use crate::learn::scale::ScaleError;
@@ -17,9 +16,7 @@ use crate::progress::{Interrupted, Ui};
 use crate::stages::StageId;
 use crate::stages::fitting::Fitting;
 use crate::stages::rows::{Shards, TrainRows};
-use crate::stages::scan::Split;
 use crate::store::OutputFile;
-use crate::table::{Dtype, FeatureMatrix};
 
 pub use stored::open;
 
@@ -118,14 +115,8 @@ pub fn run(plan: &Plan, settings: &Reduce, input: Input, ui: &Ui) -> Result<(Red
     let rows = TrainRows::all(input.shards, input.train_rows);
     let reduction = Fitting::of_all(rows, plan.width(), ui).reduction(settings, input.kept)?;
     let stored = stored::save(&plan.dir, &reduction)?;
-    let keys = input.shards.keys(|_| true)?;
-    let mut all = FeatureMatrix::with_capacity(keys.len(), reduction.outputs());
-    input.shards.for_each::<ReduceError>(input.kept, ui, |_, rows| {
-        all.append(&reduction.transform(rows)?);
-        Ok(())
-    })?;
     let path = plan.dir.reduced();
-    write(plan, &path, &keys, &all, &names(plan, &reduction, input.kept), input.classes)?;
+    table::write(&path, &input, &reduction, &names(plan, &reduction, input.kept), &plan.metadata(), ui)?;
     let ratio = reduction.projection.as_ref().map_or(Vec::new(), |projection| projection.ratio().to_vec());
     let reduced = Reduced {
         kind: Kind::of(&reduction),
@@ -168,21 +159,4 @@ fn names(plan: &Plan, reduction: &Reduction, kept: Option<&[usize]>) -> Vec<Stri
     };
     let digits = reduction.outputs().saturating_sub(1).to_string().len().max(3);
     (0..reduction.outputs()).map(|i| format!("{prefix}_{i:0digits$}")).collect()
-}
-
-fn write(
-    plan: &Plan,
-    path: &std::path::Path,
-    keys: &[Key],
-    matrix: &FeatureMatrix,
-    columns: &[String],
-    classes: &[String],
-) -> Result<(), IoError> {
-    let [name, label, split] = features::KEYS;
-    let keys = Table::new(keys.len())
-        .text(name, keys.iter().map(|key| Some(key.path.as_str())))
-        .category(label, classes, keys.iter().map(|key| key.label.as_deref()))
-        .category(split, &Split::WORDS.map(String::from), keys.iter().map(|key| key.split.as_deref()));
-    let rows: Vec<&[f32]> = matrix.iter_rows().collect();
-    features::write(path, keys, features::Layout::Wide(columns), Dtype::F32, &rows, &plan.metadata())
 }

@@ -48,7 +48,7 @@ impl Shards {
         Self { files, room: AtomicUsize::new(room) }
     }
 
-    /// Reads shard after shard and hands it over; `keep` are the columns taken, all when there is none. A value of
+    /// Reads row group after row group, of which a shard is one, and hands it over; `keep` are the columns taken, all when there is none. A value of
     /// these that is NaN or infinite is an error, whoever asks.
     pub fn for_each<E: From<IoError> + From<Interrupted>>(
         &self,
@@ -67,9 +67,12 @@ impl Shards {
                     take(keys, &matrix)?;
                 }
                 Table::File(file) => {
-                    let (keys, matrix) = (file.read_keys()?, file.read_features(keep)?);
-                    file.check_finite(&keys, &matrix, keep)?;
-                    take(&keys, &matrix)?;
+                    for group in 0..file.groups() {
+                        ui.check()?;
+                        let (keys, matrix) = file.read_group(group, keep)?;
+                        file.check_finite(&keys, &matrix, keep)?;
+                        take(&keys, &matrix)?;
+                    }
                 }
             }
         }
@@ -103,7 +106,16 @@ impl Shards {
         Ok(all)
     }
 
-    /// The rows that are `wanted`, in one matrix: beside it memory holds one shard.
+    /// How many rows there are.
+    pub fn count(&self) -> Result<usize, IoError> {
+        let rows = |shard: &Shard| match shard.held.get() {
+            Some((keys, _)) => Ok(keys.len()),
+            None => Ok(FeatureFile::open(&shard.path)?.rows()),
+        };
+        self.files.iter().map(rows).sum()
+    }
+
+    /// The rows that are `wanted`, in one matrix: beside it memory holds one row group.
     fn rows<E: From<IoError> + From<Interrupted>>(
         &self,
         keep: Option<&[usize]>,
@@ -112,6 +124,7 @@ impl Shards {
     ) -> Result<Rows, E> {
         if let [shard] = &self.files[..]
             && let Table::File(file) = self.open(shard)?
+            && file.groups() == 1
         {
             // it may be as large as the memory allows: one copy of it is enough
             ui.check()?;
@@ -227,7 +240,7 @@ impl Source<'_> {
         })
     }
 
-    /// The rows of the train split, of `cols` columns, copied to the disk that `folder` is on: memory holds one shard.
+    /// The rows of the train split, of `cols` columns, copied to the disk that `folder` is on: memory holds one row group.
     pub fn train_rows_on_disk<E: From<IoError> + From<Interrupted>>(
         &self,
         folder: &Path,

@@ -3,6 +3,7 @@
 
 mod fit;
 mod saved;
+mod table;
 mod validate;
 mod warm;
 
@@ -30,6 +31,7 @@ use crate::terminal::printable;
 use fit::Labelled;
 pub use fit::check_class_weights;
 pub use saved::{KINDS, open};
+use table::Table;
 pub use warm::{check as check_start, fingerprinted};
 
 /// What `train` commits; what was fitted stands in `classifier/`.
@@ -90,8 +92,10 @@ pub enum TrainError {
     Groups(String),
     #[error("train: without one of the folds of `train.cv`: {0}")]
     Fold(String),
-    #[error("`train.mlp.warm_start`: the training cannot start from {}: {what}", run.display())]
-    Start { run: PathBuf, what: String },
+    #[error("`{key}`: the training cannot start from {}: {what}", run.display())]
+    Start { key: String, run: PathBuf, what: String },
+    #[error("train: cannot read the rows that were copied to disk: {0}")]
+    Disk(std::io::Error),
 }
 
 impl From<SelectError> for TrainError {
@@ -127,22 +131,17 @@ pub fn run(
     let y: Vec<usize> =
         keys.iter().filter_map(|key| known.iter().position(|class| key.label.as_ref() == Some(class))).collect();
     let all = settings.classifiers();
-    let candidates = match settings.folds() {
-        Some(folds) => {
-            let fold = folds_of(settings, &keys, &y, &known, folds, ui)?;
-            let (select, reduce) = (plan.pipeline.select.as_ref(), plan.pipeline.reduce.as_ref());
-            let (shards, width) = (source.shards, plan.width());
-            let columns = validate::Columns { shards, width, select, reduce };
-            validate::validate(&all, columns, (&y, &known), (&fold, folds), ui)?
-        }
-        None => Vec::new(),
-    };
+    let size = (y.len(), source.cols(plan.width())?);
+    let dear = settings.keyed().into_iter().find_map(|(key, one)| dear(&plan.pipeline.written(&key), one, size));
+    dear.iter().for_each(|text| ui.warn(text));
+    let candidates = validated(plan, settings, source, (&keys, &y, &known), ui)?;
     let best =
         (1..candidates.len()).fold(0, |best, i| if candidates[i].mean > candidates[best].mean { i } else { best });
     let chosen = all[best];
+    let key = plan.pipeline.written(&settings.keyed()[best].0);
     let line = ui.stage(StageId::Train, chosen.max_iter().map(|most| most as u64), "epochs");
     let rows = y.len();
-    let classifier = fitted(plan, chosen, source, (y, &known), ui, &mut |_, loss| {
+    let classifier = fitted(plan, (&key, chosen), source, (&y, &known), ui, &mut |_, loss| {
         line.inc(1);
         line.message(format!("loss {loss:.4}"));
     })?;
@@ -169,45 +168,52 @@ pub fn run(
     let last = trained.loss_curve.last().map(|loss| format!(", {} epochs, loss {loss:.4}", trained.epochs));
     let which = if trained.candidates.len() > 1 { format!("{}: ", trained.description) } else { String::new() };
     line.finish(&format!("{which}{} rows{}", trained.rows, last.unwrap_or_default()));
-    if let Some(text) = unfinished(chosen, end) {
+    if let Some(text) = unfinished(&key, chosen, end) {
         ui.warn(&text);
     }
     let files = files.iter().map(|path| OutputFile::of(&plan.dir, path)).collect::<Result<_, _>>()?;
     Ok((trained, files))
 }
 
-/// A classifier of all train rows, whose classes are `y`.
+/// Every classifier with its scores, where they are cross-validated.
+fn validated(
+    plan: &Plan,
+    settings: &config::Train,
+    source: Source,
+    (keys, y, classes): (&[Key], &[usize], &[String]),
+    ui: &Ui,
+) -> Result<Vec<Scored>, TrainError> {
+    let Some(folds) = settings.folds() else { return Ok(Vec::new()) };
+    let fold = folds_of(settings, keys, y, classes, folds, ui)?;
+    let (select, reduce) = (plan.pipeline.select.as_ref(), plan.pipeline.reduce.as_ref());
+    let (shards, width, folder) = (source.shards, plan.width(), plan.dir.root());
+    let columns = validate::Columns { shards, width, select, reduce, folder };
+    validate::validate(&settings.classifiers(), columns, (y, classes), (&fold, folds), ui)
+}
+
+/// The classifier at `key` of all train rows, whose classes are `y`.
 fn fitted(
     plan: &Plan,
-    chosen: config::Classifier,
+    (key, chosen): (&str, config::Classifier),
     source: Source,
-    (y, classes): (Vec<usize>, &[String]),
+    (y, classes): (&[usize], &[String]),
     ui: &Ui,
     heard: &mut dyn FnMut(usize, f64),
 ) -> Result<Classifier, TrainError> {
-    let rows: Vec<usize> = (0..y.len()).collect();
     let cols = source.cols(plan.width())?;
     let start = match chosen {
-        config::Classifier::Mlp(mlp) => warm::start(plan, mlp, source.kept, cols, classes)?,
+        config::Classifier::Mlp(mlp) => warm::start(plan, (key, mlp), source.kept, cols, classes)?,
         _ => None,
     };
-    match chosen {
-        config::Classifier::Mlp(mlp) if !mlp.holds(rows.len(), cols) => {
-            let size = bytes((rows.len() * cols * size_of::<f32>()) as u64);
-            let text = "is copied to disk, and its rows are read batch by batch (`train.mlp.in_memory`)";
-            ui.note(&format!("the train table ({size}) {text}"));
-            let table = source.train_rows_on_disk::<TrainError>(plan.dir.root(), cols, ui)?;
-            fit::perceptron(mlp, &table, (&y, classes), (&rows, start), ui, heard)
-        }
-        config::Classifier::Knn(settings) => {
-            let (_, x) = source.train_rows::<TrainError>(ui)?;
-            fit::neighbours(settings, x, y, classes.len())
-        }
-        _ => {
-            let (_, x) = source.train_rows::<TrainError>(ui)?;
-            fit::fit(chosen, Labelled { x: &x, y: &y, classes }, &rows, start, ui, heard)
-        }
-    }
+    let table = if chosen.holds(y.len(), cols) {
+        Table::Held(source.train_rows::<TrainError>(ui)?.1.into())
+    } else {
+        let size = bytes((y.len() * cols * size_of::<f32>()) as u64);
+        let text = "is copied to disk, and its rows are read batch by batch";
+        ui.note(&format!("the train table ({size}) {text} (`{key}.in_memory`)"));
+        Table::OnDisk(source.train_rows_on_disk::<TrainError>(plan.dir.root(), cols, ui)?)
+    };
+    fit::fit(chosen, Labelled { x: &table, y, classes }, start, ui, heard)
 }
 
 /// The word for an end before convergence.
@@ -220,9 +226,8 @@ fn ended_by(end: End) -> Option<&'static str> {
     }
 }
 
-/// What to tell of training that had not converged.
-fn unfinished(classifier: config::Classifier, end: End) -> Option<String> {
-    let key = format!("train.{}", classifier.name());
+/// What to tell of training, by the settings at `key`, that had not converged.
+fn unfinished(key: &str, classifier: config::Classifier, end: End) -> Option<String> {
     let limit = |name: &str, most: usize| format!("training ended at `{key}.{name}: {most}` and had not converged");
     Some(match (end, classifier) {
         (End::Converged, _) => return None,
@@ -230,8 +235,22 @@ fn unfinished(classifier: config::Classifier, end: End) -> Option<String> {
         (End::MaxFun, config::Classifier::Mlp(mlp)) => limit("max_fun", mlp.max_fun),
         (End::MaxFun, _) => "training ended after 15000 evaluations of the loss and had not converged".to_string(),
         (End::Stuck, _) => format!(
-            "training ended where no step lowered the loss further, before the gradient was as small as `{key}.tol` asks:              scale the columns (`reduce.scale: standard`), or raise `tol`"
+            "training ended where no step lowered the loss further, before the gradient was as small as `{key}.tol` asks: \
+             scale the columns (`reduce.scale: standard`), or raise `tol`"
         ),
+    })
+}
+
+/// What to tell, before the work begins, of neighbours among so many rows and columns: they are the table.
+fn dear(key: &str, classifier: config::Classifier, (rows, cols): (usize, usize)) -> Option<String> {
+    let size = rows.saturating_mul(cols).saturating_mul(size_of::<f32>());
+    let large = matches!(classifier, config::Classifier::Knn(_)) && !config::InMemory::Auto.of(size);
+    let size = bytes(size as u64);
+    large.then(|| {
+        format!(
+            "`{key}` is the train table itself, {size}: training and `featurize predict` hold all of it in memory; where that is too much, \
+             keep fewer columns with `reduce.pca` or `select.top_k`"
+        )
     })
 }
 
@@ -303,4 +322,24 @@ fn groups(pattern: &str, keys: &[Key]) -> Result<Vec<usize>, TrainError> {
     names.sort_unstable();
     names.dedup();
     Ok(of_each.iter().map(|name| names.partition_point(|other| other < name)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbours_of_two_gigabytes_are_told_of_by_their_key() {
+        let knn = config::Knn::default();
+        let told = |cols: usize| dear("train[1].knn", config::Classifier::Knn(&knn), (1 << 20, cols));
+        assert_eq!(told(511), None);
+        let text = told(512).expect("two gigabytes");
+        assert!(text.starts_with("`train[1].knn` is the train table itself, 2.1 GB"), "{text}");
+        let mlp = config::Mlp::default();
+        assert_eq!(
+            dear("train.mlp", config::Classifier::Mlp(&mlp), (1 << 20, 9999)),
+            None,
+            "it goes over the rows on disk"
+        );
+    }
 }

@@ -122,6 +122,7 @@ fn weights_of_classes_that_are_not_there_are_errors_before_the_extraction() {
             "{knn: {k: 1}, candidates: [{logistic: {class_weight: {Bananna: 2}}}]}",
             "train.candidates[0].logistic.class_weight",
         ),
+        ("[{knn: {k: 1}}, {logistic: {class_weight: {Bananna: 2}}}]", "train[1].logistic.class_weight"),
     ] {
         let run = workspace.run("out", &["--set", &format!("train={train}")]);
         assert_eq!(run.code, Some(2), "{}", run.stderr);
@@ -222,12 +223,16 @@ fn a_train_table_on_disk_gives_the_results_of_one_in_memory() {
         &["--set", "reduce=null"][..], // columns that were selected, out of many shards with test rows among them
         &["--set", "train.mlp.solver=sgd", "--set", "train.mlp.learning_rate_init=0.05"],
         &["--set", "reduce=null", "--set", "select=null", "--set", stopped],
+        &["--set", "train.mlp.solver=lbfgs"],
+        &["--set", "reduce={scale: standard}", "--set", "train={logistic: {}}"],
+        &["--set", "reduce=null", "--set", "train={mlp: {hidden: [16], max_iter: 60, seed: 1}, cv: 3}"],
     ]
     .into_iter()
     .enumerate()
     {
         let run = |out: &str, way: &str| {
-            let set = format!("train.mlp.in_memory={way}");
+            let kind = if more.iter().any(|set| set.contains("logistic")) { "logistic" } else { "mlp" };
+            let set = format!("train.{kind}.in_memory={way}");
             workspace.run(out, &[more, &["--set", set.as_str()]].concat()).ok()
         };
         let [memory, disk] = ["memory", "disk"].map(|way| format!("{way}-{i}"));

@@ -2,7 +2,7 @@
 
 use super::super::ConfigError;
 use super::super::source::Source;
-use super::super::train::{ClassWeight, Classifier, InMemory, Knn, Logistic, Mlp, Solver, Train};
+use super::super::train::{ClassWeight, Classifier, Knn, Logistic, Mlp, Solver, Train};
 use super::{Checked, expected};
 
 /// Checks it, and turns the paths in it into such that count from the current folder.
@@ -10,17 +10,8 @@ pub fn check(train: &mut Train, source: &Source) -> Checked {
     check_all(train, source)?;
     let folds = train.folds().is_some();
     for (key, mlp) in train.perceptrons() {
-        // a list of classifiers may be `train` itself
-        let key = if source.has("train.candidates") { key } else { key.replace("train.candidates[", "train[") };
-        if folds && mlp.in_memory == InMemory::Always(false) {
-            let key = format!("{key}.in_memory");
-            let message = format!(
-                "`{key}: false` and cross-validation: the folds are held in memory; leave `cv` and other classifiers out"
-            );
-            return Err(ConfigError::at_key(source, &key, message));
-        }
         let Some(run) = &mlp.warm_start else { continue };
-        let key = format!("{key}.warm_start");
+        let key = source.written(&format!("{key}.warm_start"));
         if run.as_os_str().is_empty() {
             return expected(source, &key, "the folder of a run", "");
         }
@@ -58,8 +49,7 @@ fn check_all(train: &Train, source: &Source) -> Checked {
     let listed: usize = train.candidates.iter().map(|candidate| candidate.classifiers().len()).sum();
     own[..own.len() - listed].iter().try_for_each(|classifier| check_classifier(*classifier, "train", source))?;
     for (i, candidate) in train.candidates.iter().enumerate() {
-        let list = if source.has("train.candidates") { "train.candidates" } else { "train" };
-        let key = format!("{list}[{i}]");
+        let key = source.written(&format!("train.candidates[{i}]"));
         match candidate.classifiers().as_slice() {
             [one] => check_classifier(*one, &key, source)?,
             all => {
@@ -131,7 +121,6 @@ fn check_mlp(mlp: &Mlp, section: &str, source: &Source) -> Checked {
     for (key, asked, why) in [
         ("early_stopping", mlp.early_stopping, "`lbfgs` has no passes to stop after"),
         ("dropout", mlp.dropout > 0.0, "`lbfgs` needs the same loss at every step"),
-        ("in_memory", mlp.in_memory == InMemory::Always(false), "`lbfgs` needs all rows at every step"),
     ] {
         if asked && full_batch {
             let key = format!("{section}.{key}");
@@ -140,8 +129,9 @@ fn check_mlp(mlp: &Mlp, section: &str, source: &Source) -> Checked {
         }
     }
     if mlp.early_stopping && mlp.validation_fraction == 0.0 {
-        let message =
-            "`train.mlp.early_stopping` watches the validation rows; `validation_fraction` has to be greater than 0";
+        let message = format!(
+            "`{section}.early_stopping` watches the validation rows; `validation_fraction` has to be greater than 0"
+        );
         return Err(ConfigError::at_key(source, &format!("{section}.validation_fraction"), message));
     }
     Ok(())

@@ -123,28 +123,22 @@ fn values_out_of_range() {
             "train: {mlp: {solver: lbfgs, dropout: 0.2}}",
             "3:39: `train.mlp.dropout` goes with `solver: adam` or `sgd`; `lbfgs` needs the same loss at every step",
         ),
-        (
-            "train: {mlp: {solver: lbfgs, in_memory: false}}",
-            "3:41: `train.mlp.in_memory` goes with `solver: adam` or `sgd`; `lbfgs` needs all rows at every step",
-        ),
         ("train: {mlp: {in_memory: 2}}", "3:26: `train.mlp.in_memory`: expected `auto`, `true` or `false`, found `2`"),
         (
             "train: {mlp: {in_memory: never}}",
             "3:26: `train.mlp.in_memory`: expected `auto`, `true` or `false`, found `never`",
         ),
         (
-            "train: {mlp: {in_memory: false}, cv: 3}",
-            "3:26: `train.mlp.in_memory: false` and cross-validation: the folds are held in memory; \
-             leave `cv` and other classifiers out",
+            "train: [{knn: {}}, {logistic: {in_memory: 0}}]",
+            "3:43: `train[1].logistic.in_memory`: expected `auto`, `true` or `false`, found `0`",
         ),
         (
-            "train: [{mlp: {in_memory: false}}, {knn: {}}]",
-            "3:27: `train[0].mlp.in_memory: false` and cross-validation: the folds are held in memory; \
-             leave `cv` and other classifiers out",
+            "train: {knn: {in_memory: false}}",
+            "3:15: unknown key `in_memory` in `train.knn`; `in_memory` belongs under `train.mlp` or `train.logistic`",
         ),
         (
-            "train: {logistic: {in_memory: false}}",
-            "3:20: unknown key `in_memory` in `train.logistic`; `in_memory` belongs under `train.mlp`",
+            "train: [{knn: {}}, {mlp: {early_stopping: true, validation_fraction: 0}}]",
+            "3:70: `train[1].mlp.early_stopping` watches the validation rows; `validation_fraction` has to be greater than 0",
         ),
         (
             "train: {mlp: {dropout: 1}}",

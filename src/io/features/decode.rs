@@ -11,7 +11,7 @@ use parquet::basic::Type as Physical;
 use parquet::column::reader::{ColumnReader, get_column_reader};
 use parquet::data_type::{AsBytes, FixedLenByteArray};
 use parquet::errors::{ParquetError, Result};
-use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
+use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::reader::{ChunkReader, Length};
 use parquet::file::serialized_reader::SerializedPageReader;
 use rayon::prelude::*;
@@ -71,12 +71,12 @@ fn place(group: &RowGroupMetaData, leaf: usize, length: u64) -> Result<Range<u64
     Ok(start..end.ok_or_else(|| general("a column ends behind the end of the file"))?)
 }
 
-/// Reads the columns `leaves` of every row: `out` has as many rows as the file and a column for each.
-pub fn columns(mut file: File, footer: &ParquetMetaData, leaves: &[usize], out: &mut FeatureMatrix) -> Result<()> {
+/// Reads the columns `leaves` of every row of `groups`: `out` has as many rows and a column for each.
+pub fn columns(mut file: File, groups: &[RowGroupMetaData], leaves: &[usize], out: &mut FeatureMatrix) -> Result<()> {
     let mut first = 0;
     let width = leaves.len();
     let length = file.metadata()?.len();
-    for group in footer.row_groups() {
+    for group in groups {
         let rows = usize::try_from(group.num_rows()).map_err(general)?;
         if rows == 0 || width == 0 {
             continue;
@@ -145,13 +145,13 @@ fn column(
     Ok(())
 }
 
-/// Reads the list column `leaf` into `out`, whose width is that of the lists.
-pub fn lists(mut file: File, footer: &ParquetMetaData, leaf: usize, out: &mut FeatureMatrix) -> Result<()> {
+/// Reads the list column `leaf` of `groups` into `out`, whose width is that of the lists.
+pub fn lists(mut file: File, groups: &[RowGroupMetaData], leaf: usize, out: &mut FeatureMatrix) -> Result<()> {
     let width = out.cols();
     let together = (PIECE / width.max(1)).max(1);
     let length = file.metadata()?.len();
     let (mut levels, mut values, mut filled) = (Levels::default(), Vec::new(), 0);
-    for group in footer.row_groups() {
+    for group in groups {
         let rows = usize::try_from(group.num_rows()).map_err(general)?;
         let window = Arc::new(Window::read(&mut file, place(group, leaf, length)?)?);
         let mut reader = open(window, group, leaf, rows)?;

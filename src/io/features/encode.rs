@@ -53,38 +53,103 @@ pub fn write(
     rows: &[&[f32]],
     metadata: &[(String, String)],
 ) -> std::result::Result<(), IoError> {
-    let failed = |error: ParquetError| IoError::WriteTable { path: path.to_path_buf(), reason: error.to_string() };
-    let width = match layout {
-        Layout::Wide(names) => names.len(),
-        Layout::Array(width) => width,
-    };
-    if keys.rows() != rows.len() || rows.iter().any(|row| row.len() != width) {
-        let reason = format!("{} rows of features for {} rows of keys, {width} wide", rows.len(), keys.rows());
-        return Err(IoError::WriteTable { path: path.to_path_buf(), reason });
-    }
-    let mut encoded = Vec::new();
+    let (mut encoded, failed) = (Vec::new(), failed(path));
+    let count = keys.rows();
     keys.encode(path, &[], &mut encoded)?;
-    let keys = Chunks::open(encoded).map_err(failed)?;
-    let types = Types::new(&keys, layout, dtype).map_err(failed)?;
+    let keys = Chunks::open(encoded).map_err(&failed)?;
     atomic::write(path, |file| {
-        let mut properties = properties();
-        let mut pairs = vec![KeyValue::new(ARROW_SCHEMA_META_KEY.to_string(), types.arrow.clone())];
-        pairs.extend(metadata.iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone())));
-        properties = properties.set_key_value_metadata(Some(pairs));
-        let mut writer =
-            SerializedFileWriter::new(file, types.all.clone(), Arc::new(properties.build())).map_err(failed)?;
-        if !rows.is_empty() {
-            let mut group = writer.next_row_group().map_err(failed)?;
-            keys.append_to(&mut group).map_err(failed)?;
-            match layout {
-                Layout::Wide(_) => wide(&types.features, dtype, rows, &mut group),
-                Layout::Array(_) => array(dtype, rows, &mut group),
-            }
-            .map_err(failed)?;
-            group.close().map_err(failed)?;
-        }
-        writer.close().map(|_| ()).map_err(failed)
+        let mut groups = Groups::begin(file, path, &keys, (layout, dtype), metadata)?;
+        groups.append_encoded(&keys, count, rows)?;
+        groups.finish()
     })
+}
+
+/// The same for a table that memory need not hold: `fill` hands over one row group after the other, keys and rows. `none` has the key columns
+/// without a row.
+pub fn write_groups<E: From<IoError>>(
+    path: &Path,
+    none: Table,
+    layout: Layout,
+    dtype: Dtype,
+    metadata: &[(String, String)],
+    fill: impl FnOnce(&mut dyn FnMut(Table, &[&[f32]]) -> std::result::Result<(), IoError>) -> std::result::Result<(), E>,
+) -> std::result::Result<(), E> {
+    let mut encoded = Vec::new();
+    none.encode(path, &[], &mut encoded)?;
+    let none = Chunks::open(encoded).map_err(failed(path))?;
+    atomic::write(path, |file| {
+        let mut groups = Groups::begin(file, path, &none, (layout, dtype), metadata)?;
+        fill(&mut |keys, rows| groups.append(keys, rows))?;
+        Ok(groups.finish()?)
+    })
+}
+
+fn failed(path: &Path) -> impl Fn(ParquetError) -> IoError + '_ {
+    |error| IoError::WriteTable { path: path.to_path_buf(), reason: error.to_string() }
+}
+
+/// A table that is being written, row group after row group.
+struct Groups<'a, W: std::io::Write + Send> {
+    writer: SerializedFileWriter<W>,
+    path: &'a Path,
+    layout: Layout<'a>,
+    dtype: Dtype,
+    features: Vec<TypePtr>,
+}
+
+impl<'a, W: std::io::Write + Send> Groups<'a, W> {
+    /// Of key columns like `keys`.
+    fn begin(
+        out: W,
+        path: &'a Path,
+        keys: &Chunks,
+        (layout, dtype): (Layout<'a>, Dtype),
+        metadata: &[(String, String)],
+    ) -> std::result::Result<Self, IoError> {
+        let failed = failed(path);
+        let types = Types::new(keys, layout, dtype).map_err(&failed)?;
+        let mut pairs = vec![KeyValue::new(ARROW_SCHEMA_META_KEY.to_string(), types.arrow)];
+        pairs.extend(metadata.iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone())));
+        let properties = Arc::new(properties().set_key_value_metadata(Some(pairs)).build());
+        let writer = SerializedFileWriter::new(out, types.all, properties).map_err(&failed)?;
+        Ok(Self { writer, path, layout, dtype, features: types.features })
+    }
+
+    fn append(&mut self, keys: Table, rows: &[&[f32]]) -> std::result::Result<(), IoError> {
+        let (mut encoded, count) = (Vec::new(), keys.rows());
+        keys.encode(self.path, &[], &mut encoded)?;
+        self.append_encoded(&Chunks::open(encoded).map_err(failed(self.path))?, count, rows)
+    }
+
+    /// One row group of `count` rows; none where there are none.
+    fn append_encoded(&mut self, keys: &Chunks, count: usize, rows: &[&[f32]]) -> std::result::Result<(), IoError> {
+        let width = match self.layout {
+            Layout::Wide(names) => names.len(),
+            Layout::Array(width) => width,
+        };
+        if count != rows.len() || rows.iter().any(|row| row.len() != width) {
+            let reason = format!("{} rows of features for {count} rows of keys, {width} wide", rows.len());
+            return Err(IoError::WriteTable { path: self.path.to_path_buf(), reason });
+        }
+        if rows.is_empty() {
+            return Ok(());
+        }
+        self.put(keys, rows).map_err(failed(self.path))
+    }
+
+    fn put(&mut self, keys: &Chunks, rows: &[&[f32]]) -> Result<()> {
+        let mut group = self.writer.next_row_group()?;
+        keys.append_to(&mut group)?;
+        match self.layout {
+            Layout::Wide(_) => wide(&self.features, self.dtype, rows, &mut group)?,
+            Layout::Array(_) => array(self.dtype, rows, &mut group)?,
+        }
+        group.close().map(|_| ())
+    }
+
+    fn finish(self) -> std::result::Result<(), IoError> {
+        self.writer.close().map(|_| ()).map_err(failed(self.path))
+    }
 }
 
 /// zstd as everywhere; no dictionaries, which features do not gain by, and nothing in the footer that is not needed.

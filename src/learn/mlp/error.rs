@@ -72,7 +72,7 @@ pub enum MlpError {
     },
     /// The loss left the numbers.
     #[error(
-        "mlp: training diverged, the loss of epoch {epoch} is not finite: scale the features (reduce.pca.whiten) or lower train.mlp.learning_rate_init"
+        "mlp: training diverged, the loss of epoch {epoch} is not finite: scale the features (reduce.pca.whiten) or lower `learning_rate_init`"
     )]
     Diverged {
         /// 1 for the first.

@@ -1,11 +1,11 @@
 //! Loss and gradient of all rows at once in `f64`, for L-BFGS: of the perceptron, and of logistic regression, which is one without hidden
-//! layers. The `f32` table is widened a block of rows at a time, never as a whole.
+//! layers. The `f32` table is widened a block of rows at a time, never as a whole, wherever it lies.
 
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, get_global_parallelism};
 
-use super::{Activation, Dense};
-use crate::table::FeatureMatrix;
+use super::{Activation, Dense, MlpError};
+use crate::table::Rows;
 
 /// Rows that are widened at a time.
 const BLOCK: usize = 512;
@@ -13,7 +13,7 @@ const BLOCK: usize = 512;
 /// What the loss is made of.
 #[derive(Debug)]
 pub struct FullBatch<'a> {
-    pub x: &'a FeatureMatrix,
+    pub x: &'a dyn Rows,
     pub y: &'a [usize],
     /// The rows trained on.
     pub rows: &'a [usize],
@@ -50,11 +50,11 @@ impl FullBatch<'_> {
     }
 
     /// The loss at `packed`; its gradient goes into `gradient`.
-    pub fn loss(&self, packed: &[f64], gradient: &mut [f64]) -> f64 {
+    pub fn loss(&self, packed: &[f64], gradient: &mut [f64]) -> Result<f64, MlpError> {
         gradient.fill(0.0);
         let (mut loss, mut weight) = (0.0, 0.0);
         for rows in self.rows.chunks(BLOCK) {
-            let (own, own_weight) = self.block(rows, packed, gradient);
+            let (own, own_weight) = self.block(rows, packed, gradient)?;
             (loss, weight) = (loss + own, weight + own_weight);
         }
         loss /= weight;
@@ -73,14 +73,23 @@ impl FullBatch<'_> {
                 gradient[weights.end..at].fill(0.0);
             }
         }
-        loss
+        Ok(loss)
+    }
+
+    /// Some rows (n, d), widened.
+    fn widened(&self, rows: &[usize]) -> Result<Vec<f64>, MlpError> {
+        if let Some(table) = self.x.in_memory() {
+            return Ok(rows.iter().flat_map(|&row| table.row(row)).map(|&v| f64::from(v)).collect());
+        }
+        let mut values = Vec::new();
+        self.x.pick(rows, &mut values)?;
+        Ok(values.into_iter().map(f64::from).collect())
     }
 
     /// Adds the loss of some rows, and their gradient; returns the loss and the sum of their weights.
-    fn block(&self, rows: &[usize], packed: &[f64], gradient: &mut [f64]) -> (f64, f64) {
+    fn block(&self, rows: &[usize], packed: &[f64], gradient: &mut [f64]) -> Result<(f64, f64), MlpError> {
         let (n, layers) = (rows.len(), self.widths.len() - 1);
-        let x = rows.iter().flat_map(|&row| self.x.row(row)).map(|&v| f64::from(v)).collect();
-        let mut values: Vec<Vec<f64>> = vec![x]; // (n, width) of every layer
+        let mut values: Vec<Vec<f64>> = vec![self.widened(rows)?]; // (n, width) of every layer
         let (mut at, mut places) = (0, Vec::with_capacity(layers));
         for (layer, pair) in self.widths.windows(2).enumerate() {
             let bias = at + pair[0] * pair[1];
@@ -112,7 +121,7 @@ impl FullBatch<'_> {
                 delta = back;
             }
         }
-        (loss, weight)
+        Ok((loss, weight))
     }
 
     /// Turns the last sums into weighted probability minus truth; the summed loss and weight.

@@ -206,10 +206,6 @@ pub fn train(
 /// scikit-learn's `solver="lbfgs"`: iterations are counted as epochs; batches, orders and early stopping mean nothing to it.
 fn lbfgs(params: &MlpParams, data: Labelled, mut model: Mlp, on_epoch: OnEpoch) -> Result<Mlp, MlpError> {
     let Labelled { x, y, rows, classes } = data;
-    let Some(x) = x.in_memory() else {
-        let value = "lbfgs".to_string();
-        return Err(MlpError::Parameter { name: "solver", range: "adam or sgd for a table on disk", value });
-    };
     let widths = widths(params, x.cols(), classes);
     let (activation, alpha) = (params.activation, params.alpha);
     let (weights, label_smoothing) = (params.class_weight.as_deref(), params.label_smoothing);
@@ -221,7 +217,7 @@ fn lbfgs(params: &MlpParams, data: Labelled, mut model: Mlp, on_epoch: OnEpoch) 
         on_epoch(&Epoch { number, max_iter, loss, validation_score: None }).map_break(|()| MlpError::Interrupted)
     };
     let start = FullBatch::pack(&model.layers);
-    let found = minimize(start, limits, &mut |at, gradient| Ok(batch.loss(at, gradient)), &mut heard)?;
+    let found = minimize(start, limits, &mut |at, gradient| batch.loss(at, gradient), &mut heard)?;
     if !found.value.is_finite() {
         return Err(MlpError::Diverged { epoch: found.iterations });
     }

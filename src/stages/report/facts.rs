@@ -217,7 +217,11 @@ fn predictions(path: &Path) -> Result<Vec<Prediction>, IoError> {
 
 /// Empty when there is one component only.
 fn points(path: &Path, classes: &[String]) -> Result<Vec<Point>, IoError> {
-    let (keys, matrix) = FeatureFile::open(path)?.read()?;
+    let file = FeatureFile::open(path)?;
+    if file.width() < 2 {
+        return Ok(Vec::new());
+    }
+    let (keys, matrix) = (file.read_keys()?, file.read_features(Some(&[0, 1]))?);
     let rows = keys.into_iter().zip(matrix.iter_rows());
     let points = rows.filter_map(|(key, row)| {
         let &[x, y, ..] = row else { return None };

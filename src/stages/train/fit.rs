@@ -3,20 +3,20 @@
 use std::ops::ControlFlow;
 
 use super::TrainError;
+use super::table::Table;
 use crate::config::{self, BatchSize, ClassWeight, ConfigError, LearningRate, suggest};
 use crate::learn::classifier::{Classifier, ClassifierError};
 use crate::learn::knn::{self, Asked, Knn};
 use crate::learn::logistic::{LogisticParams, balanced};
 use crate::learn::mlp::{Activation, Dense, Epoch, Mlp, MlpError, MlpParams, Schedule, Solver};
 use crate::progress::{Interrupted, Ui};
-use crate::table::{FeatureMatrix, Rows};
 use crate::terminal::printable;
 
 /// The train split.
 #[derive(Clone, Copy, Debug)]
 pub struct Labelled<'a> {
     /// (n, d)
-    pub x: &'a FeatureMatrix,
+    pub x: &'a Table,
     /// (n)
     pub y: &'a [usize],
     pub classes: &'a [String],
@@ -44,7 +44,7 @@ pub fn check_class_weights(
         };
         let Some(ClassWeight::Classes(weights)) = asked else { continue };
         let Some(class) = weights.keys().find(|class| !classes.contains(class)) else { continue };
-        let key = format!("{key}.class_weight");
+        let key = pipeline.written(&format!("{key}.class_weight"));
         let meant = suggest(class, classes.iter().map(String::as_str));
         let meant = meant.map_or_else(String::new, |meant| format!("did you mean `{meant}`? "));
         let message =
@@ -54,54 +54,41 @@ pub fn check_class_weights(
     Ok(())
 }
 
-/// Fits on the named rows, a perceptron from the layers of `start` where there are any; `heard` gets every epoch or iteration with its loss.
+/// Fits on all rows, a perceptron from the layers of `start` where there are any; `heard` gets every epoch or iteration with its loss.
 pub fn fit(
     settings: config::Classifier,
     data: Labelled,
-    rows: &[usize],
     start: Option<Vec<Dense>>,
     ui: &Ui,
     heard: &mut dyn FnMut(usize, f64),
 ) -> Result<Classifier, TrainError> {
     let (Labelled { x, y, .. }, classes) = (data, data.classes.len());
-    let fitted = match settings {
-        config::Classifier::Mlp(mlp) => return perceptron(mlp, x, (y, data.classes), (rows, start), ui, heard),
+    let rows: Vec<usize> = (0..y.len()).collect();
+    let weights = |asked: &Option<ClassWeight>| weights(asked.as_ref(), (y, data.classes), &rows);
+    layers(match settings {
+        config::Classifier::Mlp(mlp) => {
+            let mut heard = |epoch: &Epoch| {
+                heard(epoch.number, epoch.loss);
+                go_on(ui)
+            };
+            let params = params(mlp, weights(&mlp.class_weight));
+            match start {
+                Some(start) => params.fit_rows_from(x.rows(), y, &rows, classes, start, &mut heard),
+                None => params.fit_rows(x.rows(), y, &rows, classes, &mut heard),
+            }
+        }
         config::Classifier::Logistic(logistic) => {
             let mut heard = |number: usize, loss: f64| {
                 heard(number, loss);
                 go_on(ui)
             };
-            let class_weight = weights(logistic.class_weight.as_ref(), (y, data.classes), rows);
+            let class_weight = weights(&logistic.class_weight);
             let (c, tol, max_iter, fit_intercept) =
                 (logistic.c, logistic.tol, logistic.max_iter, logistic.fit_intercept);
             let params = LogisticParams { c, tol, max_iter, fit_intercept, class_weight };
-            params.fit(x, y, rows, classes, &mut heard)
+            params.fit(x.rows(), y, &rows, classes, &mut heard)
         }
-        config::Classifier::Knn(settings) => {
-            let own = rows.iter().map(|&row| y[row]).collect();
-            return neighbours(settings, x.select_rows(rows), own, classes);
-        }
-    };
-    layers(fitted)
-}
-
-/// A perceptron on the named rows of a table, wherever that lies, from the layers of `start` where there are any.
-pub fn perceptron(
-    settings: &config::Mlp,
-    x: &dyn Rows,
-    (y, classes): (&[usize], &[String]),
-    (rows, start): (&[usize], Option<Vec<Dense>>),
-    ui: &Ui,
-    heard: &mut dyn FnMut(usize, f64),
-) -> Result<Classifier, TrainError> {
-    let mut heard = |epoch: &Epoch| {
-        heard(epoch.number, epoch.loss);
-        go_on(ui)
-    };
-    let params = params(settings, weights(settings.class_weight.as_ref(), (y, classes), rows));
-    layers(match start {
-        Some(start) => params.fit_rows_from(x, y, rows, classes.len(), start, &mut heard),
-        None => params.fit_rows(x, y, rows, classes.len(), &mut heard),
+        config::Classifier::Knn(settings) => return neighbours(settings, data),
     })
 }
 
@@ -117,12 +104,7 @@ fn layers(fitted: Result<Mlp, MlpError>) -> Result<Classifier, TrainError> {
 }
 
 /// The neighbours that a table has; it is kept, not copied.
-pub fn neighbours(
-    settings: &config::Knn,
-    x: FeatureMatrix,
-    y: Vec<usize>,
-    classes: usize,
-) -> Result<Classifier, TrainError> {
+fn neighbours(settings: &config::Knn, data: Labelled) -> Result<Classifier, TrainError> {
     let asked = Asked {
         k: settings.k,
         metric: match settings.metric {
@@ -134,7 +116,8 @@ pub fn neighbours(
             config::Weighting::Distance => knn::Weights::Distance,
         },
     };
-    Ok(Classifier::Neighbours(Knn::new(asked, x, y, classes).map_err(ClassifierError::from)?))
+    let knn = Knn::new(asked, data.x.held()?, data.y.to_vec(), data.classes.len());
+    Ok(Classifier::Neighbours(knn.map_err(ClassifierError::from)?))
 }
 
 /// The activation that is asked for.

@@ -2,18 +2,19 @@
 //! What scikit-learn's `cross_val_score(make_pipeline(…), …)` does; a scale, components or columns that have seen the fold would flatter it.
 
 use std::borrow::Cow;
+use std::path::Path;
 use std::time::Instant;
 
 use super::fit::{self, Labelled};
+use super::table::{Filling, Table};
 use super::{Scored, TrainError};
 use crate::config::{Classifier, Reduce, Select};
 use crate::learn::mlp::argmax;
 use crate::learn::reduction::Reduction;
-use crate::progress::Ui;
+use crate::progress::{Ui, bytes};
 use crate::stages::fitting::Fitting;
 use crate::stages::reduce::ReduceError;
 use crate::stages::rows::{Shards, TrainRows};
-use crate::table::FeatureMatrix;
 
 /// Where the columns come from that a classifier gets.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +24,8 @@ pub struct Columns<'a> {
     pub width: usize,
     pub select: Option<&'a Select>,
     pub reduce: Option<&'a Reduce>,
+    /// Where the folds lie that are not held in memory.
+    pub folder: &'a Path,
 }
 
 /// Accuracy of every classifier on every fold, fitted on the others. `y` is the class of each train row, `fold` its fold, of so many.
@@ -38,14 +41,18 @@ pub fn validate(
         let (test, train): (Vec<usize>, Vec<usize>) = (0..y.len()).partition(|&row| fold[row] == held);
         let of = |rows: &[usize]| rows.iter().map(|&row| y[row]).collect::<Vec<usize>>();
         let (y_test, y_train) = (of(&test), of(&train));
-        let [x_train, x_test] = columns.split(fold, held, classes, ui)?;
+        let [x_train, x_test] = columns.split(classifiers, fold, held, classes, ui)?;
         let data = Labelled { x: &x_train, y: &y_train, classes };
-        let rows: Vec<usize> = (0..y_train.len()).collect();
         for (i, classifier) in classifiers.iter().enumerate() {
             let start = Instant::now();
-            let fitted = fit::fit(*classifier, data, &rows, None, ui, &mut |_, _| ())?;
-            let probabilities = fitted.predict_proba(&x_test)?;
-            let right = probabilities.iter_rows().zip(&y_test).filter(|(row, class)| argmax(row) == **class).count();
+            let fitted = fit::fit(*classifier, data, None, ui, &mut |_, _| ())?;
+            let (mut right, mut truth) = (0, y_test.iter());
+            x_test.for_each(|rows| {
+                let probabilities = fitted.predict_proba(rows)?;
+                right +=
+                    probabilities.iter_rows().zip(&mut truth).filter(|(row, class)| argmax(row) == **class).count();
+                Ok(ui.check()?)
+            })?;
             scores[i].push(right as f64 / y_test.len().max(1) as f64);
             seconds[i] += start.elapsed().as_secs_f64();
             ui.check()?;
@@ -63,14 +70,15 @@ pub fn validate(
 }
 
 impl Columns<'_> {
-    /// The train rows beside the fold and those of it, through what was fitted on the first.
+    /// The train rows beside the fold and those of it, through what was fitted on the first; in memory where one of `classifiers` has them there.
     fn split(
         &self,
+        classifiers: &[Classifier],
         fold: &[usize],
         held: usize,
         classes: &[String],
         ui: &Ui,
-    ) -> Result<[FeatureMatrix; 2], TrainError> {
+    ) -> Result<[Table; 2], TrainError> {
         let beside = TrainRows::beside(self.shards, fold, held);
         let fitting = Fitting::of_part(beside, self.width, ui);
         let kept = self.select.map(|select| fitting.columns(select, classes)).transpose()?.map(|choice| choice.kept);
@@ -78,18 +86,27 @@ impl Columns<'_> {
         let reduction = self.reduce.map(|reduce| fitting.reduction(reduce, kept)).transpose()?;
         let given = kept.map_or(self.width, <[usize]>::len);
         let columns = reduction.as_ref().map_or(given, Reduction::outputs);
-        let rows = [beside.count(), fold.len() - beside.count()];
-        let mut tables = rows.map(|rows| FeatureMatrix::with_capacity(rows, columns));
+        let in_memory = classifiers.iter().any(|classifier| classifier.holds(fold.len(), columns));
+        if !in_memory && held == 0 {
+            let size = bytes((fold.len() * columns * size_of::<f32>()) as u64);
+            ui.note(&format!("the folds ({size}) are copied to disk, and their rows are read from there"));
+        }
+        let table = |rows: usize| Filling::new(in_memory, self.folder, (rows, columns));
+        let (mut x_train, mut x_test) = (table(beside.count())?, table(fold.len() - beside.count())?);
         let mut fold = fold.iter();
         TrainRows::all(self.shards, fold.len()).for_each::<TrainError>(kept, ui, |_, rows| {
             let made = match &reduction {
                 Some(reduction) => Cow::Owned(reduction.transform(rows).map_err(ReduceError::from)?),
                 None => Cow::Borrowed(rows),
             };
-            made.iter_rows().zip(&mut fold).for_each(|(row, &fold)| tables[usize::from(fold == held)].push_row(row));
+            let numbers = (0..made.rows()).zip(&mut fold);
+            let (test, train): (Vec<(usize, &usize)>, _) = numbers.partition(|(_, fold)| **fold == held);
+            for (table, rows) in [(&mut x_train, train), (&mut x_test, test)] {
+                table.append(&made, &rows.iter().map(|(row, _)| *row).collect::<Vec<_>>())?;
+            }
             Ok(())
         })?;
-        Ok(tables)
+        Ok([x_train.finish()?, x_test.finish()?])
     }
 }
 
@@ -101,7 +118,7 @@ mod tests {
     use crate::io::table::Table;
     use crate::learn::{folds, golden};
     use crate::store::RunDir;
-    use crate::table::Dtype;
+    use crate::table::{Dtype, FeatureMatrix};
 
     /// The rows in shards of 17, with rows of a test split among them that nothing may be fitted on.
     fn stored(x: &FeatureMatrix, y: &[usize], classes: &[String]) -> (tempfile::TempDir, RunDir, usize) {
@@ -129,6 +146,7 @@ mod tests {
     fn folds_score_as_in_scikit_learn_with_everything_fitted_beside_them() {
         let golden: serde_json::Value =
             serde_json::from_str(include_str!("../../../tests/golden/cross_validation.json")).expect("JSON");
+        let mut read_from_disk = false;
         for case in golden::list(&golden["cases"]) {
             let (x, y, count) = golden::labelled(&case["labelled"]);
             let classes: Vec<String> = (0..count).map(|class| format!("c{class}")).collect();
@@ -140,9 +158,22 @@ mod tests {
             let fold = folds::stratified(&y, count, folds).expect("folds");
             let shards = Shards::of(&dir, shards);
             let (select, reduce) = (pipeline.select.as_ref(), pipeline.reduce.as_ref());
-            let columns = Columns { shards: &shards, width: x.cols(), select, reduce };
+            let columns = Columns { shards: &shards, width: x.cols(), select, reduce, folder: dir.root() };
             let data = (&y[..], &classes[..]);
-            let scored = validate(&train.classifiers(), columns, data, (&fold, folds), &Ui::silent()).expect("scores");
+            let scores = |train: &config::Train| {
+                validate(&train.classifiers(), columns, data, (&fold, folds), &Ui::silent()).expect("scores")
+            };
+            let scored = scores(train);
+            // the same folds from disk
+            let mut on_disk = train.clone();
+            let candidates = on_disk.candidates.iter_mut().map(|one| (&mut one.mlp, &mut one.logistic));
+            for (mlp, logistic) in candidates.chain([(&mut on_disk.mlp, &mut on_disk.logistic)]) {
+                mlp.iter_mut().for_each(|mlp| mlp.in_memory = config::InMemory::Always(false));
+                logistic.iter_mut().for_each(|logistic| logistic.in_memory = config::InMemory::Always(false));
+            }
+            let held = on_disk.classifiers().iter().any(|classifier| classifier.holds(1, 1));
+            read_from_disk |= !held;
+            scored.iter().zip(scores(&on_disk)).for_each(|(one, other)| assert_eq!(one.folds, other.folds));
             for (scored, expected) in scored.iter().zip(golden::list(&case["scores"])) {
                 println!("{}: {:?}, leaky {}", scored.name, scored.folds, case["leaky"]);
                 golden::close(&scored.folds, &golden::vector(expected), 1e-12);
@@ -150,5 +181,6 @@ mod tests {
             }
             assert_eq!(scored.len(), golden::list(&case["scores"]).len());
         }
+        assert!(read_from_disk, "every case has a `knn`, which holds the folds");
     }
 }

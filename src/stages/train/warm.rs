@@ -33,6 +33,7 @@ pub fn fingerprinted(pipeline: &config::Pipeline) -> Result<Value, Box<ConfigErr
         let mut hash = blake3::Hasher::new();
         for path in [dir.card(), dir.classifier_file(saved::KINDS[0])] {
             let bytes = std::fs::read(&path).map_err(|error| {
+                let key = pipeline.written(&key);
                 Box::new(pipeline.error_at(&key, format!("`{key}`: cannot read {}: {error}", path.display())))
             })?;
             hash.update(&bytes);
@@ -67,6 +68,7 @@ fn asked(pipeline: &config::Pipeline) -> Vec<(String, &Path)> {
 pub fn check(plan: &Plan, classes: &[String]) -> Result<(), Box<ConfigError>> {
     let pipeline = &plan.pipeline;
     for (key, run) in asked(pipeline) {
+        let key = pipeline.written(&key);
         let wrong = |message: String| Box::new(pipeline.error_at(&key, format!("`{key}`: {message}")));
         let same_folder =
             run.canonicalize().is_ok_and(|run| plan.dir.root().canonicalize().is_ok_and(|own| own == run));
@@ -94,17 +96,17 @@ pub fn check(plan: &Plan, classes: &[String]) -> Result<(), Box<ConfigError>> {
     Ok(())
 }
 
-/// The layers that `settings` start from: of the same columns, components, shape and classes, else it is an error that names both.
+/// The layers that the settings at `key` start from: of the same columns, components, shape and classes, else it is an error that names both.
 pub fn start(
     plan: &Plan,
-    settings: &config::Mlp,
+    (key, settings): (&str, &config::Mlp),
     kept: Option<&[usize]>,
     inputs: usize,
     classes: &[String],
 ) -> Result<Option<Vec<Dense>>, TrainError> {
     let Some(run) = &settings.warm_start else { return Ok(None) };
     let dir = RunDir::new(run);
-    let wrong = |what: String| Err(TrainError::Start { run: run.clone(), what });
+    let wrong = |what: String| Err(TrainError::Start { key: format!("{key}.warm_start"), run: run.clone(), what });
     let card = card(run)?;
     if let Some(differs) = other_features(plan, &card).or(other_columns(plan, &dir, &card, kept)?) {
         return wrong(format!("it was made with {differs}"));
