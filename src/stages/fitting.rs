@@ -181,9 +181,10 @@ impl Reducing<'_> {
         }
     }
 
-    /// The matrix whose eigenvectors are the components is there some four times while they are computed.
+    /// Of the matrix whose eigenvectors are the components there is some four and a half times as much while they are computed: measured,
+    /// 2.35 GB of one of 8,112 columns.
     fn warn_of_side(&self, side: usize, instead: &str) {
-        let gigabytes = 4.0 * 8e-9 * side as f64 * side as f64;
+        let gigabytes = 4.5 * 8e-9 * side as f64 * side as f64;
         if gigabytes > 2.0 && self.told {
             self.ui.warn(&format!(
                 "reduce: the components of a {side} × {side} matrix take about {gigabytes:.1} GB of memory; where that is too much, {instead}"
