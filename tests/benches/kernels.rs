@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use featurize::exec::cpu::bf16::{self, Unit, product as bf16_product};
 use featurize::exec::cpu::peak::{self, noise};
 use featurize::exec::cpu::simd::Isa;
-use featurize::exec::cpu::{dense::Dense, depthwise, matmul, winograd};
+use featurize::exec::cpu::{dense::Dense, depthwise, matmul, strassen, winograd};
 
 /// Each measurement takes about so long; the fastest of its runs counts, since others may use the core, too.
 const EACH: Duration = Duration::from_millis(400);
@@ -83,7 +83,7 @@ fn main() {
 
 type Tell<'a> = &'a dyn Fn(&str, &str, usize, &mut dyn FnMut());
 
-/// Four pictures by the matrix product, over f32 and bf16, and, where it can be, by Winograd.
+/// Four pictures by the matrix product, over f32 and bf16, and, where the networks compute them so, by Strassen or Winograd.
 fn convolution(layer: &Layer, isa: Isa, tell: Tell) {
     const PICTURES: usize = 4;
     let Layer { name, size, channels, filters, kernel, stride } = *layer;
@@ -100,13 +100,19 @@ fn convolution(layer: &Layer, isa: Isa, tell: Tell) {
     let macs = PICTURES * size * size * filters * channels * kernel * kernel;
     let packed = matmul::Packed::new(isa, &weight, &bias, kernel, kernel * channels);
     tell(name, "direct", macs, &mut || packed.run(1, &places, &input, &[], None, &mut output));
+    let winograd = (kernel == 3 && stride == 1).then(|| winograd::Tile::choose(channels, filters, [size; 2])).flatten();
+    if let (None, Some(levels)) = (winograd, strassen::Levels::choose(size * size, kernel * kernel * channels, filters))
+    {
+        let packed = strassen::Packed::new(isa, levels, &weight, &bias, kernel, kernel * channels);
+        let mut scratch = vec![0.0; packed.scratch_len(1)];
+        let run = &mut || packed.run(1, &places, size * size, &input, &[], None, &mut output, &mut scratch);
+        tell(name, "strassen", macs, run);
+    }
     let packed = bf16_product::Packed::new(Unit::detect(), &weight, &bias, kernel, kernel * channels);
     let narrow: Vec<bf16::bf16> = input.iter().map(|&v| bf16::bf16::from_f32(v)).collect();
     let mut half = vec![bf16::bf16::ZERO; output.len()];
     tell(name, "bf16", macs, &mut || packed.run(1, &places, &narrow, &[], None, &mut half));
-    if let Some(tile) =
-        (kernel == 3 && stride == 1).then(|| winograd::Tile::choose(channels, filters, [size; 2])).flatten()
-    {
+    if let Some(tile) = winograd {
         let packed = winograd::Packed::new(isa, tile, &weight, &bias, channels);
         let map =
             |side: usize, c: usize| winograd::Grid { start: 0, pixel: c, row: side * c, picture: side * side * c };

@@ -1,12 +1,13 @@
 //! Our own executor for the CPU: channels last, weights packed once, batch norm folded, bias, activation and residual joined to the
 //! convolution before them, every buffer planned once.
 //!
-//! The only room where `unsafe` is allowed: vectors ([`simd`]) and the kernels over them ([`matmul`], [`bf16`], [`winograd`], [`depthwise`], [`dense`], [`pool`]). All
-//! check every place that they are given before they begin. [`network`], which runs them, and `place`, which plans the memory, are safe code.
+//! The only room where `unsafe` is allowed: vectors ([`simd`]) and the kernels over them ([`matmul`], [`bf16`], [`winograd`], [`strassen`],
+//! [`depthwise`], [`dense`], [`pool`]). All check every place that they are given before they begin. [`network`], which runs them, and
+//! `place`, which plans the memory, are safe code.
 //!
-//! Every kernel has its definition in plain arithmetic beside it (`kernel_tests`, `winograd/tests`, `bf16/tests`) and is compared with it over
-//! random shapes, on every instruction set of the CPU, in slices that end with the last value that may be touched. `.ci/kernels-check` runs
-//! these tests under AddressSanitizer (AVX-512, AVX512-BF16, AVX2, portable), valgrind (AVX2, portable) and, where they are installed, Miri
+//! Every kernel has its definition in plain arithmetic beside it (`kernel_tests`, `winograd/tests`, `strassen/tests`, `bf16/tests`) and is
+//! compared with it over random shapes, on every instruction set of the CPU, in slices that end with the last value that may be touched.
+//! `.ci/kernels-check` runs these tests under AddressSanitizer (AVX-512, AVX512-BF16, AVX2, portable), valgrind (AVX2, portable) and, where they are installed, Miri
 //! (portable) and QEMU (NEON, portable). NEON has run under that emulator only, which says that it is correct and not how fast it is.
 
 #![allow(unsafe_code)]

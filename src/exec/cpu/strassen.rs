@@ -22,7 +22,7 @@ use self::product::Room;
 use self::table::STEPS;
 use super::aligned::Aligned;
 use super::matmul::{self, Places};
-use super::share::{self, Part};
+use super::share;
 #[cfg(target_arch = "aarch64")]
 use super::simd::Neon;
 #[cfg(target_arch = "x86_64")]
@@ -42,12 +42,13 @@ impl Levels {
     ///
     /// Depends on the shape alone, never on how many pictures are there, so that the bits of a picture do not either. The limits are measured.
     pub fn choose(positions: usize, depth: usize, filters: usize) -> Option<Self> {
-        // the sums of inputs serve all filters, those of results all values: with few of either they take longer than they save
+        // the sums of inputs serve all filters, those of results all values, and the weights, which become more, all positions: with few of
+        // either they take longer than they save
         let (few, many) = (depth.min(filters), depth * filters);
-        if positions < 25 || !depth.is_multiple_of(4) {
+        if positions < 100 || !depth.is_multiple_of(4) {
             return None;
         }
-        if depth >= 256 && filters >= 192 {
+        if few >= 256 {
             return Some(Levels::Two);
         }
         (few >= 96 && many >= 40_000).then_some(Levels::One)
@@ -148,8 +149,7 @@ impl Packed {
         share::share(threads, |i| {
             // all of it: a closure takes what it names by field
             let work = &work;
-            let Part { positions: groups, filters: panels } =
-                Part::of(i, threads, [work.groups.count, self.vectors.div_ceil(2)], [1, 1]);
+            let (groups, panels) = part(i, threads, work.groups.count, self.vectors.div_ceil(2));
             // SAFETY: the instruction set was detected; every window, output and addend lies within its slice, as asserted; output and scratch
             // are borrowed alone, no two parts write one value of the output, and each has a scratch of its own.
             unsafe { self.part(work, i, groups, panels) }
@@ -175,6 +175,16 @@ impl Packed {
                 Isa::Portable => product::groups::<Portable>(work, thread, groups, panels),
             }
         }
+    }
+}
+
+/// The groups and panels that thread `i` computes: groups, whose sums it makes alone, or panels where the groups cannot be shared evenly.
+fn part(i: usize, threads: usize, groups: usize, panels: usize) -> (Range<usize>, Range<usize>) {
+    let idle = groups.div_ceil(threads) * threads - groups;
+    if 10 * idle <= groups || panels < threads {
+        (share::range(groups, i, threads), 0..panels)
+    } else {
+        (0..groups, share::range(panels, i, threads))
     }
 }
 

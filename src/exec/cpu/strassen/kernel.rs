@@ -7,6 +7,9 @@ pub const MOST_ROWS: usize = 14;
 /// The most steps of a chain, and the most that becomes of its end.
 pub const MOST_STEPS: usize = 3;
 pub const MOST_THEN: usize = 5;
+/// How far ahead weights are asked for, in floats: they are read for two groups at a time, from far away, and the CPU by itself does not look
+/// beyond a page.
+const AHEAD: usize = 1024;
 
 /// What becomes of the end of a chain.
 #[derive(Clone, Copy)]
@@ -99,6 +102,7 @@ unsafe fn kernel<S: Simd, const M: usize, const N: usize>(call: &Call) {
             for k in taken..call.depth {
                 for j in 0..N {
                     w[j] = S::load(weight.add(j * S::W));
+                    S::prefetch_near(weight.wrapping_add(AHEAD + j * S::W));
                 }
                 for i in 0..M {
                     let x = S::splat(*from[i].add(k));

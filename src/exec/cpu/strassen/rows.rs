@@ -145,14 +145,14 @@ impl Ahead {
     pub fn of<S: Simd>(work: &Work, groups: Range<usize>, times: usize) -> Self {
         let Work { packed, groups: cut, .. } = work;
         let lines = (packed.rows * packed.depth).div_ceil(LINE);
-        let (position, last) = match groups.is_empty() {
+        let (position, last) = match groups.is_empty() || packed.rows > 1 {
             true => (0, 0),
             false => (
                 cut.group(groups.start).first,
                 (cut.group(groups.end - 1).first + cut.parts * S::ROWS).min(work.places.starts.len()),
             ),
         };
-        Self { position, last, line: 0, lines, some: ((last - position) * lines).div_ceil(times) }
+        Self { position, last, line: 0, lines, some: ((last - position) * lines).div_ceil(times.max(1)) }
     }
 
     #[inline(always)]

@@ -142,8 +142,25 @@ fn groups_cover_a_picture_and_never_two() {
 
 #[test]
 fn the_level_is_chosen_by_the_shape() {
-    // ResNet-50: 1 × 1 from 64 to 256 channels, 512 to 128, 1024 to 256; Xception's middle flow; a dense layer
-    let shapes = [(3136, 64, 256), (784, 512, 128), (196, 1024, 256), (361, 728, 728), (1, 2048, 1000)];
+    // ResNet-50: 1 × 1 from 64 to 256 channels, 512 to 128, 1024 to 256, 2048 to 512; Xception's middle flow; a dense layer
+    let shapes =
+        [(3136, 64, 256), (784, 512, 128), (196, 1024, 256), (49, 2048, 512), (361, 728, 728), (1, 2048, 1000)];
     let chosen = shapes.map(|(positions, depth, filters)| Levels::choose(positions, depth, filters));
-    assert_eq!(chosen, [None, Some(Levels::One), Some(Levels::Two), Some(Levels::Two), None]);
+    assert_eq!(chosen, [None, Some(Levels::One), Some(Levels::Two), None, Some(Levels::Two), None]);
+}
+
+#[test]
+fn threads_cover_groups_and_panels_once() {
+    for (groups, panels) in [(4, 2), (7, 6), (1, 1), (28, 4), (2, 8), (5, 1)] {
+        for threads in [1, 2, 3, 8] {
+            let mut seen = vec![0; groups * panels];
+            for i in 0..threads {
+                let (of, through) = part(i, threads, groups, panels);
+                of.for_each(|g| through.clone().for_each(|p| seen[g * panels + p] += 1));
+            }
+            assert!(seen.iter().all(|&n| n == 1), "{groups} × {panels} by {threads}");
+        }
+    }
+    // seven groups would keep one of two threads waiting
+    assert_eq!((part(1, 2, 7, 6), part(1, 2, 4, 2)), ((0..7, 3..6), (2..4, 0..2)));
 }
