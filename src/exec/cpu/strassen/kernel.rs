@@ -94,9 +94,7 @@ unsafe fn kernel<S: Simd, const M: usize, const N: usize>(call: &Call) {
         let mut weight = call.weight;
         for (left, save) in call.left.iter().zip(call.saves) {
             let mut from = [call.weight; M];
-            for i in 0..M {
-                from[i] = left[i];
-            }
+            from.copy_from_slice(&left[..M]);
             let taken = S::steps(call.depth, &from, weight, &mut sums);
             weight = weight.add(taken * 2 * S::W);
             for k in taken..call.depth {
