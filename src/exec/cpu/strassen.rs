@@ -51,7 +51,7 @@ impl Levels {
         if few >= 256 {
             return Some(Levels::Two);
         }
-        (few >= 128 || few >= 96 && many >= 40_000).then_some(Levels::One)
+        (few >= 96 && many >= 40_000).then_some(Levels::One)
     }
 
     /// Into how many parts each side is cut.
