@@ -41,7 +41,7 @@ pub const SAVED: usize = 4;
 /// Steps of all chains.
 pub const STEPS: usize = 7;
 
-/// Sums of quarters of the input as their signs, as `product::sum` computes them.
+/// Sums of quarters of the input as their signs, as `rows::sum` computes them.
 pub const SUMS: [[i8; 4]; 4] = [[-1, 0, 1, 1], [1, 0, -1, 0], [0, 0, 1, 1], [1, 1, -1, -1]];
 
 use Operand::{Quarter, Sum};
