@@ -66,10 +66,9 @@ pub unsafe fn all_sums<S: Simd>(from: Rows, [rows, depth]: [usize; 2], to: *mut 
                 let v = |q: usize| {
                     if lanes == S::W { S::load(from[q].add(k)) } else { S::load_part(from[q].add(k), lanes) }
                 };
-                let (a, b, c, d) = (v(0), v(1), v(2), v(3));
-                let s2 = S::add(c, d);
-                let s0 = S::sub(s2, a);
-                let all = [s0, S::sub(a, c), s2, S::sub(b, s0)];
+                let v = [v(0), v(1), v(2), v(3)];
+                // what they have in common is computed once
+                let all = [sum_of::<S, 0>(v), sum_of::<S, 1>(v), sum_of::<S, 2>(v), sum_of::<S, 3>(v)];
                 for (s, &sum) in all.iter().enumerate() {
                     // the pitch is whole vectors
                     S::store(to.add((s * S::ROWS + i) * pitch + k), sum);
