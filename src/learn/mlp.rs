@@ -280,7 +280,7 @@ impl MlpParams {
     }
 
     /// Trains on features `x` (n, d) and a class number below `classes` for each row. A table that is not in memory is read batch by batch, and
-    /// gives the same classifier, to the bit; not for [`Solver::Lbfgs`].
+    /// gives the same classifier, to the bit.
     ///
     /// The same inputs and seed give the same classifier. `on_epoch` is called after every epoch; when it breaks, training ends
     /// with [`MlpError::Interrupted`].
