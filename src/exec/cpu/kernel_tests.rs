@@ -151,7 +151,7 @@ proptest! {
         prop_assume!(padded[0] >= kernel[0] && padded[1] >= kernel[1]);
         let output = [0, 1].map(|d| (padded[d] - kernel[d]) / stride[d] + 1);
         let input = values(size[0] * size[1] * channels, seed);
-        let dense = |size: [usize; 2]| Grid { start: 0, pixel: channels, row: size[1] * channels, size };
+        let dense = |size: [usize; 2]| Grid { start: 0, pixel: channels, row: size[1] * channels, size, rows: 0..size[0] };
         let pooling = [Pooling::Max, Pooling::Max, Pooling::Avg, Pooling::AvgWithPad][kind];
         for isa in Isa::available() {
             let pool = Pool { isa, pooling, window: Window { kernel, stride, pad }, zeros: kind == 1, channels };

@@ -23,6 +23,11 @@ pub struct Map {
 }
 
 impl Map {
+    /// Its first `h` rows as a map of their own, or as many rows elsewhere.
+    pub fn rows(&self, h: usize) -> Self {
+        Self { h, ..*self }
+    }
+
     /// Alone in a buffer, nothing around it.
     pub fn of(shape: Shape) -> Self {
         let (c, h, w) = match shape {

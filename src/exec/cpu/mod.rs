@@ -13,6 +13,7 @@
 #![allow(unsafe_code)]
 
 pub mod aligned;
+mod bands;
 pub mod bf16;
 pub mod dense;
 pub mod depthwise;

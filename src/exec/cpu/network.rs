@@ -8,6 +8,7 @@ mod bf16;
 use std::time::Instant;
 
 use super::aligned::Aligned;
+use super::bands::{Move, Run, Slice};
 use super::bf16::{Unit, product as bf16_product};
 use super::dense::Dense;
 use super::depthwise;
@@ -47,6 +48,8 @@ struct Planned {
     output: usize,
     /// Whether the zeros around the output must be written.
     clears: bool,
+    /// Rows of the first input from one row of the output to the next; none where the step sees to its rows itself.
+    down: Option<usize>,
 }
 
 /// A network ready to run; shared by all threads, each with a [`Scratch`] of its own.
@@ -61,6 +64,8 @@ pub struct Network {
     buffers: Vec<usize>,
     /// The first step that runs over the whole micro-batch.
     cut: usize,
+    /// Steps before it that go over a picture together.
+    runs: Vec<Run>,
     /// Floats of two inputs and an output that are computed in f32 where values are bf16.
     wide: [usize; 3],
 }
@@ -84,38 +89,44 @@ impl Network {
 
     /// The same for a given instruction set, which this CPU must have.
     pub fn with_isa(program: Program, isa: Isa) -> Result<Self, ExecError> {
-        Self::planned(program, isa, None)
+        Self::planned(program, isa, None, true)
     }
 
     /// The same over bf16, computed by `unit`, which this CPU must have.
     pub fn with_unit(program: Program, unit: Unit) -> Result<Self, ExecError> {
-        Self::planned(program, unit.isa(), Some(unit))
+        Self::planned(program, unit.isa(), Some(unit), false)
     }
 
-    fn planned(program: Program, isa: Isa, unit: Option<Unit>) -> Result<Self, ExecError> {
+    /// The same; with `by_rows` early steps go over a picture together, in f32 only.
+    pub(super) fn planned(program: Program, isa: Isa, unit: Option<Unit>, by_rows: bool) -> Result<Self, ExecError> {
         let (taps, values) = (program.taps.clone(), program.last_use.len());
         let mut maps = vec![Map::of(program.input_shape); values];
         let fused = fuse(program);
         for fused in &fused {
             maps[fused.step.output] = Map::of(fused.step.out_shape);
         }
-        let Places { maps, buffers, cut, clears } = place(&fused, &taps, maps, MICRO_BATCH);
+        let Places { maps, buffers, cut, clears, runs } = place(&fused, &taps, maps, MICRO_BATCH, by_rows);
         let steps = fused.into_iter().zip(clears).enumerate();
         let steps = steps.map(|(i, (fused, clears))| {
             let pictures = if i < cut { 1 } else { MICRO_BATCH };
-            plan(fused, &maps, (isa, unit), pictures, clears)
+            let rows = runs.iter().find(|run| run.steps.contains(&i)).map(|run| run.most(i));
+            plan(fused, &maps, (isa, unit), (pictures, rows), clears)
         });
         let steps = steps.collect::<Result<Vec<_>, _>>()?;
         let wide = unit.map_or([0; 3], |_| bf16::wide(&steps, &maps, cut));
-        Ok(Self { unit, steps, maps, taps, buffers, cut, wide })
+        Ok(Self { unit, steps, maps, taps, buffers, cut, runs, wide })
     }
 
     /// Buffers for one picture or micro-batch at a time, whose layers are shared by `threads`: above one, it must be used on a pool of so many.
     pub fn scratch(&self, threads: usize) -> Scratch {
         let per_float = if self.unit.is_some() { 2 } else { 1 };
         let buffers = self.buffers.iter().map(|&len| Aligned::zeros(len.div_ceil(per_float))).collect();
-        let tiles = self.steps.iter().map(|step| match &step.op {
-            Op::Winograd { packed, places, .. } => packed.scratch_len(threads, places),
+        let tiles = self.steps.iter().enumerate().map(|(i, step)| match &step.op {
+            Op::Winograd { packed, places, .. } => {
+                let rows = |slice: &Slice| winograd::Places { size: [slice.rows.len(), places.size[1]], ..*places };
+                let slices = self.runs.iter().flat_map(|run| run.slices(i)).map(rows);
+                slices.chain([*places]).map(|places| packed.scratch_len(threads, &places)).max().unwrap_or(0)
+            }
             Op::Product { packed: Product::Strassen(packed), .. } => packed.scratch_len(threads),
             _ => 0,
         });
@@ -148,17 +159,18 @@ impl Network {
                 Some(unit) => bf16::put(unit, &input, &mut buffer.halves_mut()[input.base(p)..], picture),
                 None => put(&input, &mut buffer[input.base(p)..], picture),
             }
-            for i in 0..self.cut {
-                let start = Instant::now();
-                self.step(&self.steps[i], scratch, p, 1);
-                tell(i, start.elapsed().as_secs_f64());
+            let mut i = 0;
+            while i < self.cut {
+                if let Some(run) = self.runs.iter().find(|run| run.steps.start == i) {
+                    self.run(run, scratch, p, tell);
+                    i = run.steps.end;
+                    continue;
+                }
+                self.whole(i, scratch, p, 1, tell);
+                i += 1;
             }
         }
-        for i in self.cut..self.steps.len() {
-            let start = Instant::now();
-            self.step(&self.steps[i], scratch, 0, n);
-            tell(i, start.elapsed().as_secs_f64());
-        }
+        (self.cut..self.steps.len()).for_each(|i| self.whole(i, scratch, 0, n, tell));
         for (tap, values) in self.taps.iter().zip(taps) {
             let map = &self.maps[*tap];
             for p in 0..n {
@@ -192,63 +204,121 @@ impl Network {
     }
 
     /// Runs a step for `n` pictures from `first` on.
-    fn step(&self, step: &Planned, scratch: &mut Scratch, first: usize, n: usize) {
+    fn whole(&self, i: usize, scratch: &mut Scratch, first: usize, n: usize, tell: &mut dyn FnMut(usize, f64)) {
+        let start = Instant::now();
+        if self.steps[i].clears {
+            let to = &self.maps[self.steps[i].output];
+            let buffer = &mut scratch.buffers[to.buffer];
+            (first..first + n).for_each(|p| self.clear(buffer, to, p));
+        }
+        self.step(&Slice::whole(i, self.maps[self.steps[i].output].h), scratch, first, n);
+        tell(i, start.elapsed().as_secs_f64());
+    }
+
+    /// Writes the zeros around the map of a picture.
+    fn clear(&self, buffer: &mut Aligned, map: &Map, p: usize) {
+        match self.unit {
+            Some(_) => map.clear_halo(&mut buffer.halves_mut()[map.base(p)..]),
+            None => map.clear_halo(&mut buffer[map.base(p)..]),
+        }
+    }
+
+    /// Runs steps that go over picture `p` together.
+    fn run(&self, run: &Run, scratch: &mut Scratch, p: usize, tell: &mut dyn FnMut(usize, f64)) {
+        for step in &self.steps[run.steps.clone()] {
+            let map = &self.maps[step.output];
+            let buffer = &mut scratch.buffers[map.buffer];
+            match run.held(step.output) {
+                // zeros beside all rows that are held, and above the first ones
+                Some(rows) => {
+                    let halo = Pad { bottom: 0, ..map.halo };
+                    self.clear(buffer, &Map { h: rows - halo.top, halo, ..*map }, p);
+                }
+                None if step.clears => self.clear(buffer, map, p),
+                None => {}
+            }
+        }
+        // what moves rows counts for the step that wants the room
+        let mut start = Instant::now();
+        for m in &run.moves {
+            let rows = |value: &usize| (self.maps[*value].buffer, self.maps[*value].row());
+            match m {
+                Move::Compute(slice) => {
+                    self.step(slice, scratch, p, 1);
+                    tell(slice.step, start.elapsed().as_secs_f64());
+                    start = Instant::now();
+                }
+                Move::Drop { value, rows: n, keep } => {
+                    let (buffer, row) = rows(value);
+                    scratch.buffers[buffer].copy_within(n * row..(n + keep) * row, 0);
+                }
+                Move::Bottom { value, row: first } => {
+                    let (buffer, row) = rows(value);
+                    let n = self.maps[*value].halo.bottom;
+                    scratch.buffers[buffer][first * row..(first + n) * row].fill(0.0);
+                }
+            }
+        }
+    }
+
+    /// Computes rows of a step for `n` pictures from `first` on, all rows if these are several.
+    fn step(&self, slice: &Slice, scratch: &mut Scratch, first: usize, n: usize) {
+        let step = &self.steps[slice.step];
         if let Some(unit) = self.unit {
-            return self.step_bf16(unit, step, scratch, first, n);
+            return self.step_bf16(unit, slice, scratch, first, n);
         }
         let to = &self.maps[step.output];
         // never the buffer of an input: see `place`
         let mut output = std::mem::take(&mut scratch.buffers[to.buffer]);
-        if step.clears {
-            (first..first + n).for_each(|p| to.clear_halo(&mut output[to.base(p)..]));
-        }
-        let input = |i: usize| {
+        let input = |i: usize, p: usize| {
             let map = &self.maps[step.inputs[i]];
-            (map, &scratch.buffers[map.buffer][..])
+            // the term of a concatenation that lies in the output already has nothing to give
+            (map, scratch.buffers[map.buffer].get(map.base(p) + step.skip(slice, i, map)..).unwrap_or(&[]))
         };
-        let ((from, values), threads) = (input(0), scratch.threads);
+        let out = |p: usize| to.base(p) + (slice.rows.start - slice.output) * to.row();
+        let (values, threads, rows) = (input(0, first).1, scratch.threads, slice.rows.len());
         match &step.op {
             Op::Product { packed, starts, outs, adds, row, activation } => {
-                let positions = n * to.h * to.w;
+                let positions = n * rows * to.w;
                 let (added, adds) = match adds {
-                    Some(adds) => {
-                        let (map, values) = input(1);
-                        (&values[map.base(first)..], Some(&adds[..positions]))
-                    }
+                    Some(adds) => (input(1, first).1, Some(&adds[..positions])),
                     None => (&[][..], None),
                 };
                 let places = matmul::Places { starts: &starts[..positions], row: *row, outs: &outs[..positions], adds };
-                let (input, output) = (&values[from.base(first)..], &mut output[to.base(first)..]);
+                let output = &mut output[out(first)..];
                 match packed {
-                    Product::Direct(packed) => packed.run(threads, &places, input, added, *activation, output),
+                    Product::Direct(packed) => packed.run(threads, &places, values, added, *activation, output),
                     Product::Strassen(packed) => {
                         let tiles = &mut scratch.tiles;
-                        packed.run(threads, &places, to.h * to.w, input, added, *activation, output, tiles);
+                        packed.run(threads, &places, rows * to.w, values, added, *activation, output, tiles);
                     }
                 }
             }
             Op::Winograd { packed, places, activation } => {
-                let places = winograd::Places { pictures: n, ..*places };
-                let added = if places.added.is_some() { &input(1).1[input(1).0.base(first)..] } else { &[] };
-                let (values, output) = (&values[from.base(first)..], &mut output[to.base(first)..]);
+                let places = winograd::Places { pictures: n, size: [rows, to.w], ..*places };
+                let added = if places.added.is_some() { input(1, first).1 } else { &[] };
+                let output = &mut output[out(first)..];
                 packed.run(threads, &places, values, added, *activation, output, &mut scratch.tiles);
             }
             Op::Dense { dense, activation } => {
-                let strides = [from.picture(), to.picture()];
-                dense.run(threads, n, strides, &values[from.base(first)..], *activation, &mut output[to.base(first)..]);
+                let strides = [self.maps[step.inputs[0]].picture(), to.picture()];
+                dense.run(threads, n, strides, values, *activation, &mut output[to.base(first)..]);
             }
             op => {
                 for p in first..first + n {
-                    let of_picture = |i: usize| {
-                        let (map, values) = input(i);
-                        // the term of a concatenation that lies in the output already has nothing to give
-                        (map, values.get(map.base(p)..).unwrap_or(&[]))
-                    };
-                    one(threads, op, of_picture, to, &mut output[to.base(p)..]);
+                    one(threads, op, slice, |i| input(i, p), to, &mut output[out(p)..]);
                 }
             }
         }
         scratch.buffers[to.buffer] = output;
+    }
+}
+
+impl Planned {
+    /// Elements of input `i` before those that the first row of `slice` wants.
+    fn skip(&self, slice: &Slice, i: usize, map: &Map) -> usize {
+        let down = if i == 0 { self.down } else { Some(1) };
+        down.map_or(0, |down| (slice.rows.start * down - slice.inputs[i.min(1)]) * map.row())
     }
 }
 
@@ -261,7 +331,7 @@ fn put(map: &Map, buffer: &mut [f32], picture: &[f32]) {
 }
 
 /// Joins a sum to the convolution that computes one of its terms, and an activation to a sum.
-fn fuse(program: Program) -> Vec<Fused> {
+pub(super) fn fuse(program: Program) -> Vec<Fused> {
     let last_use = program.last_use;
     let mut out: Vec<Fused> = Vec::with_capacity(program.steps.len());
     for (i, step) in program.steps.into_iter().enumerate() {
@@ -303,7 +373,7 @@ fn plan(
     fused: Fused,
     maps: &[Map],
     (isa, unit): (Isa, Option<Unit>),
-    pictures: usize,
+    (pictures, rows): (usize, Option<usize>),
     clears: bool,
 ) -> Result<Planned, ExecError> {
     let inputs = fused.inputs();
@@ -315,6 +385,11 @@ fn plan(
     }
     let none = Pad::default();
     let (tile, macs) = (tile(&step), macs(&step));
+    let down = match &step.kernel {
+        Kernel::Conv { window, .. } | Kernel::Depthwise { window, .. } => Some(window.stride[0]),
+        Kernel::Pool { .. } => None,
+        _ => Some(1),
+    };
     let op = match step.kernel {
         Kernel::Conv { window, weight, bias, .. } if let Some(tile) = tile => {
             let grid = |map: &Map, pad: Pad| winograd::Grid {
@@ -338,7 +413,7 @@ fn plan(
         Kernel::Conv { window, weight, bias, .. } => {
             let Window { kernel, stride, pad } = window;
             let weight = channels_last(&weight, bias.len(), from.c, kernel);
-            let size = [to.h, to.w];
+            let size = [rows.unwrap_or(to.h), to.w];
             let starts = from.positions(pad, stride, size, pictures);
             let outs = to.positions(none, [1, 1], size, pictures);
             let adds = added.map(|value| maps[value].positions(none, [1, 1], size, pictures));
@@ -390,7 +465,7 @@ fn plan(
         Kernel::AdaptiveAvgPool | Kernel::GlobalAvgPool => Op::AdaptiveAvgPool,
         Kernel::Flatten(order) => Op::Flatten(order),
     };
-    Ok(Planned { layer: step.layer, macs, op, inputs, output: step.output, clears })
+    Ok(Planned { layer: step.layer, macs, op, inputs, output: step.output, clears, down })
 }
 
 /// For each term of a concatenation its first channel, none where it lies there already.

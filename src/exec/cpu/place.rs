@@ -6,6 +6,7 @@
 //! are read once for all pictures. What is computed for a picture is the same either way.
 
 use super::aligned::LINE;
+use super::bands::{self, Run};
 use super::map::Map;
 use super::winograd::Tile;
 use crate::exec::lower::{Kernel, Step};
@@ -42,10 +43,12 @@ pub struct Places {
     pub cut: usize,
     /// For each step whether it is the first that writes into its buffer's map, whose halo it clears.
     pub clears: Vec<bool>,
+    /// Early steps that go over a picture together.
+    pub runs: Vec<Run>,
 }
 
 /// Places the values of `steps`; `maps` has the sizes of all of them, value 0 is the picture.
-pub fn place(steps: &[Fused], taps: &[usize], mut maps: Vec<Map>, micro_batch: usize) -> Places {
+pub fn place(steps: &[Fused], taps: &[usize], mut maps: Vec<Map>, micro_batch: usize, by_rows: bool) -> Places {
     let whole = read_whole(steps, maps.len());
     let parents = in_place(steps, &maps, &whole);
     let roots: Vec<usize> = (0..maps.len()).map(|value| root(&parents, value)).collect();
@@ -66,11 +69,12 @@ pub fn place(steps: &[Fused], taps: &[usize], mut maps: Vec<Map>, micro_batch: u
     for value in batched(steps, taps, cut) {
         maps[roots[value]].batched = true;
     }
-    let (buffers, clears) = assign(steps, taps, &roots, &mut maps, cut, micro_batch);
+    let runs = if by_rows { bands::plan(steps, taps, &roots, &maps, cut) } else { Vec::new() };
+    let (buffers, clears) = assign(steps, taps, &roots, &mut maps, (cut, &runs), micro_batch);
     for value in 0..maps.len() {
         (maps[value].buffer, maps[value].batched) = (maps[roots[value]].buffer, maps[roots[value]].batched);
     }
-    Places { maps, buffers, cut, clears }
+    Places { maps, buffers, cut, clears, runs }
 }
 
 fn small(map: &Map) -> bool {
@@ -178,16 +182,21 @@ fn assign(
     taps: &[usize],
     roots: &[usize],
     maps: &mut [Map],
-    cut: usize,
+    (cut, runs): (usize, &[Run]),
     micro_batch: usize,
 ) -> (Vec<usize>, Vec<bool>) {
     let mut last = vec![0; maps.len()];
     for (i, fused) in steps.iter().enumerate() {
-        fused.inputs().iter().chain([&fused.step.output]).for_each(|&value| last[roots[value]] = i);
+        // the steps of a run use what they do until its end
+        let end = runs.iter().find(|run| run.steps.contains(&i)).map_or(i, |run| run.steps.end - 1);
+        fused.inputs().iter().chain([&fused.step.output]).for_each(|&value| last[roots[value]] = end);
     }
     taps.iter().for_each(|&value| last[roots[value]] = usize::MAX);
-    let need = |map: &Map| map.picture() * if map.batched { micro_batch } else { 1 };
-    let mut buffers: Vec<usize> = vec![need(&maps[0])];
+    let need = |map: &Map, value: usize| match runs.iter().find_map(|run| run.held(value)) {
+        Some(rows) => rows * map.row(),
+        None => map.picture() * if map.batched { micro_batch } else { 1 },
+    };
+    let mut buffers: Vec<usize> = vec![need(&maps[0], 0)];
     let mut placed = vec![false; maps.len()];
     placed[0] = true;
     let (mut free, mut clears): (Vec<usize>, _) = (Vec::new(), Vec::with_capacity(steps.len()));
@@ -199,7 +208,7 @@ fn assign(
         clears.push(!placed[value]);
         if !placed[value] {
             (placed[value], first[value]) = (true, i);
-            let need = need(&maps[value]);
+            let need = need(&maps[value], value);
             let alone = early(value, i, maps);
             let fits = free.iter().copied().filter(|&b| buffers[b] >= need).min_by_key(|&b| buffers[b]);
             let buffer = fits.or_else(|| free.iter().copied().max_by_key(|&b| buffers[b])).filter(|_| !alone);
@@ -211,10 +220,8 @@ fn assign(
             }
             maps[value].buffer = buffer;
         }
-        let mut done: Vec<usize> = fused.inputs().into_iter().chain([fused.step.output]).map(|v| roots[v]).collect();
-        done.sort_unstable();
-        done.dedup();
-        done.retain(|&root| last[root] == i && !(early(root, first[root], maps) && i < cut));
+        let done = (0..maps.len()).filter(|&value| roots[value] == value && placed[value] && last[value] == i);
+        let done = done.filter(|&root| !(early(root, first[root], maps) && i < cut)).collect::<Vec<_>>();
         free.extend(done.iter().map(|&root| maps[root].buffer));
     }
     (buffers, clears)

@@ -1,6 +1,8 @@
 //! Pooling windows, channels last: a vector of channels of one output position at a time. Positions outside the map are passed over, so that a
 //! map needs no zeros around it.
 
+use std::ops::Range;
+
 #[cfg(target_arch = "aarch64")]
 use super::simd::Neon;
 #[cfg(target_arch = "x86_64")]
@@ -19,28 +21,42 @@ pub struct Pool {
     pub channels: usize,
 }
 
-/// A map of one picture: its first element, elements to the next position and the next row, height and width.
-#[derive(Clone, Copy, Debug)]
+/// A map of one picture: elements to the next position and the next row, height and width.
+#[derive(Clone, Debug)]
 pub struct Grid {
+    /// The first element of the first row that is there.
     pub start: usize,
     pub pixel: usize,
     pub row: usize,
     pub size: [usize; 2],
+    /// The rows that are there.
+    pub rows: Range<usize>,
 }
 
 impl Grid {
-    /// One past the last element that is touched, `channels` at each position.
-    fn end(&self, channels: usize) -> usize {
-        let [h, w] = self.size;
-        if h == 0 || w == 0 { self.start } else { self.start + (h - 1) * self.row + (w - 1) * self.pixel + channels }
+    /// One past the last element of the rows up to `last`, `channels` at each position.
+    fn end(&self, last: usize, channels: usize) -> usize {
+        let (rows, w) = (last.saturating_sub(self.rows.start), self.size[1]);
+        if rows == 0 || w == 0 {
+            self.start
+        } else {
+            self.start + (rows - 1) * self.row + (w - 1) * self.pixel + channels
+        }
     }
 }
 
 impl Pool {
-    /// Pools the map `from` of `input` into the map `to` of `output`. Panics when a map lies outside its slice.
+    /// Pools the map `from` of `input` into the rows of the map `to` of `output`. Panics when a row that is read or written is not there or lies
+    /// outside its slice.
     pub fn run(&self, from: &Grid, input: &[f32], to: &Grid, output: &mut [f32]) {
-        assert!(from.end(self.channels) <= input.len(), "the map lies outside the input");
-        assert!(to.end(self.channels) <= output.len(), "the map lies outside the output");
+        if to.rows.is_empty() {
+            return;
+        }
+        let [first, last] =
+            [self.span(0, to.rows.start, from.size[0]).0, self.span(0, to.rows.end - 1, from.size[0]).1];
+        assert!(from.rows.start <= first && last <= from.rows.end, "a row of the input is not there");
+        assert!(from.end(last, self.channels) <= input.len(), "the map lies outside the input");
+        assert!(to.end(to.rows.end, self.channels) <= output.len(), "the map lies outside the output");
         let (input, output) = (input.as_ptr(), output.as_mut_ptr());
         // SAFETY: the instruction set was detected; both maps lie within their slices, as asserted, windows are cut to the map, and the output
         // is borrowed alone.
@@ -89,7 +105,7 @@ unsafe fn run_avx2(pool: &Pool, from: &Grid, input: *const f32, to: &Grid, outpu
 #[inline(always)]
 unsafe fn positions<S: Simd>(pool: &Pool, from: &Grid, input: *const f32, to: &Grid, output: *mut f32) {
     let [kh, kw] = pool.window.kernel;
-    for y in 0..to.size[0] {
+    for y in to.rows.clone() {
         let (top, bottom, tall) = pool.span(0, y, from.size[0]);
         for x in 0..to.size[1] {
             let (left, right, wide) = pool.span(1, x, from.size[1]);
@@ -105,7 +121,7 @@ unsafe fn positions<S: Simd>(pool: &Pool, from: &Grid, input: *const f32, to: &G
                 unsafe {
                     let mut sum = S::splat(first);
                     for row in top..bottom {
-                        let line = input.add(from.start + row * from.row + channel);
+                        let line = input.add(from.start + (row - from.rows.start) * from.row + channel);
                         for column in left..right {
                             let v = S::load_part(line.add(column * from.pixel), lanes);
                             sum = if pool.pooling == Pooling::Max { S::max(sum, v) } else { S::add(sum, v) };
@@ -114,7 +130,8 @@ unsafe fn positions<S: Simd>(pool: &Pool, from: &Grid, input: *const f32, to: &G
                     if pool.pooling != Pooling::Max {
                         sum = S::mul_add(sum, S::splat(factor), S::splat(0.0));
                     }
-                    S::store_part(output.add(to.start + y * to.row + x * to.pixel + channel), lanes, sum);
+                    let to = output.add(to.start + (y - to.rows.start) * to.row + x * to.pixel + channel);
+                    S::store_part(to, lanes, sum);
                 }
             }
         }

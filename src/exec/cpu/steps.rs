@@ -1,6 +1,9 @@
 //! What a step computes, and the small steps in plain Rust: sums, copies, scales, means. They take a few per cent of the time; the compiler
 //! turns them into vectors of the least instruction set.
 
+use std::ops::Range;
+
+use super::bands::Slice;
 use super::bf16;
 use super::dense::Dense;
 use super::depthwise;
@@ -91,11 +94,23 @@ impl Op {
     }
 }
 
-/// Runs for one picture what does not gain by several, the larger steps on `threads` of the pool that this is called on.
-pub fn one<'a>(threads: usize, op: &Op, input: impl Fn(usize) -> (&'a Map, &'a [f32]), to: &Map, output: &mut [f32]) {
+/// Runs for one picture what does not gain by several, the larger steps on `threads` of the pool that this is called on: the rows of `slice`,
+/// where inputs and output begin, but for the input of a pool, which begins with the first row that is there.
+pub fn one<'a>(
+    threads: usize,
+    op: &Op,
+    slice: &Slice,
+    input: impl Fn(usize) -> (&'a Map, &'a [f32]),
+    to: &Map,
+    output: &mut [f32],
+) {
+    let to = &to.rows(slice.rows.len());
     let (from, values) = input(0);
     match op {
-        Op::Depthwise { packed, places, activation } => packed.run(threads, places, values, *activation, output),
+        Op::Depthwise { packed, places, activation } => {
+            let places = depthwise::Places { output: [to.h, to.w], ..*places };
+            packed.run(threads, &places, values, *activation, output);
+        }
         Op::Scale { scale, shift, activation } => each_run(to, output, from, values, |out, x| {
             let weights = scale.iter().zip(shift);
             for (out, x) in out.chunks_exact_mut(scale.len()).zip(x.chunks_exact(scale.len())) {
@@ -122,7 +137,9 @@ pub fn one<'a>(threads: usize, op: &Op, input: impl Fn(usize) -> (&'a Map, &'a [
                 each_run(&slot, output, term, values, <[f32]>::copy_from_slice);
             }
         }
-        Op::Pool(pool) => pool.run(&grid(from), values, &grid(to), output),
+        Op::Pool(pool) => {
+            pool.run(&grid(from, slice.inputs[0]..from.h), values, &grid(to, slice.rows.clone()), output);
+        }
         Op::AdaptiveAvgPool => cells(from, values, to, output),
         Op::ZeroPad(pad) => {
             to.runs(to.is_dense()).for_each(|run| output[run].fill(0.0));
@@ -149,8 +166,8 @@ pub fn one<'a>(threads: usize, op: &Op, input: impl Fn(usize) -> (&'a Map, &'a [
     }
 }
 
-fn grid(map: &Map) -> Grid {
-    Grid { start: map.at(0, 0, Pad::default()), pixel: map.pixel, row: map.row(), size: [map.h, map.w] }
+fn grid(map: &Map, rows: Range<usize>) -> Grid {
+    Grid { start: map.at(0, 0, Pad::default()), pixel: map.pixel, row: map.row(), size: [map.h, map.w], rows }
 }
 
 /// Runs `work` on each run of the output and the same run of an input.

@@ -138,6 +138,49 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    #[test]
+    fn early_layers_row_by_row_give_the_bits_of_one_go(
+        size in prop::array::uniform2(60usize..130), channels in 16usize..40, filters in 16usize..80, kernels in prop::array::uniform3(1usize..6),
+        strides in prop::array::uniform3(1usize..3), pads in prop::array::uniform3(0usize..3), ceil in any::<bool>(), tapped in any::<bool>(),
+        seed in any::<u64>(),
+    ) {
+        let [h, w] = size;
+        let (mut g, x) = Builder::new(3, h, w);
+        let conv = |i: usize, conv: Conv| conv.kernel(kernels[i]).stride(strides[i]).pad(pads[i].min(kernels[i] / 2));
+        let a = g.conv("a", x, conv(0, Conv::new(channels).bias()));
+        let a = g.relu("a_relu", a);
+        let b = g.conv("b", a, Conv::new(filters).kernel(3).pad(1));
+        let side = g.conv("side", b, Conv::new(filters).stride(strides[2]));
+        let c = g.relu("c", b);
+        let c = g.conv("dw", c, conv(1, Conv::depthwise()));
+        let c = g.batch_norm("norm", c, 1e-3);
+        let c = g.conv("point", c, Conv::new(filters));
+        let d = g.conv("dw2", c, Conv::depthwise().kernel(5).same());
+        let d = g.conv("point2", d, Conv::new(filters));
+        let d = g.add("first_sum", d, c);
+        let d = g.activation("first_relu", d, Activation::Relu6);
+        let of = Pool::max(3).stride(strides[2]).pad(pads[2].min(1));
+        let pooled = g.pool("pooled", b, if ceil { of.ceil() } else { of });
+        let out = g.pool("average", d, Pool::avg(2).stride(1));
+        let Ok(graph) = g.finish(out, out) else { return Ok(()) };
+        let weights = Origin::Random(seed).load(&graph, Source::Timm, &[]).expect("random");
+        let mut taps = vec![out, pooled, side];
+        taps.extend(tapped.then_some(c));
+        let program = lower(&graph, &weights, &taps).expect("lowered");
+        let picture = values(2 * 3 * h * w, 7);
+        for isa in Isa::available() {
+            let by_rows = Network::planned(program.clone(), isa, None, true).expect("planned");
+            let at_once = Network::planned(program.clone(), isa, None, false).expect("planned");
+            let found = by_rows.forward(&mut by_rows.scratch(1), &picture, 2);
+            prop_assert!(found == at_once.forward(&mut at_once.scratch(1), &picture, 2), "{isa:?}");
+            prop_assert!(found == by_rows.forward(&mut by_rows.scratch(3), &picture, 2), "{isa:?}: three threads");
+        }
+    }
+}
+
 #[test]
 fn a_window_that_hangs_over_the_edge_sees_no_zeros_and_one_over_padded_zeros_does() {
     let (mut g, x) = Builder::new(1, 3, 3);

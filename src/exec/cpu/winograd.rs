@@ -79,7 +79,7 @@ impl Tile {
         }
     }
 
-    fn outputs(self) -> usize {
+    pub(super) fn outputs(self) -> usize {
         2 * self.pairs()
     }
 

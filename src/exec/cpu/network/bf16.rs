@@ -2,6 +2,7 @@
 
 use super::{Network, Planned, Scratch};
 use crate::exec::cpu::aligned::Aligned;
+use crate::exec::cpu::bands::Slice;
 use crate::exec::cpu::bf16::{Unit, bf16};
 use crate::exec::cpu::map::Map;
 use crate::exec::cpu::network::MICRO_BATCH;
@@ -45,14 +46,12 @@ fn store(unit: Unit, map: &Map, from: &[f32], to: &mut [bf16]) {
 
 impl Network {
     /// Runs a step for `n` pictures from `first` on.
-    pub(super) fn step_bf16(&self, unit: Unit, step: &Planned, scratch: &mut Scratch, first: usize, n: usize) {
+    pub(super) fn step_bf16(&self, unit: Unit, slice: &Slice, scratch: &mut Scratch, first: usize, n: usize) {
+        let step = &self.steps[slice.step];
         let to = &self.maps[step.output];
         // never the buffer of an input: see `place`
         let mut buffer = std::mem::take(&mut scratch.buffers[to.buffer]);
         let output = buffer.halves_mut();
-        if step.clears {
-            (first..first + n).for_each(|p| to.clear_halo(&mut output[to.base(p)..]));
-        }
         let (buffers, threads) = (&scratch.buffers, scratch.threads);
         let input = |i: usize, p: usize| {
             let map = &self.maps[step.inputs[i]];
@@ -101,7 +100,7 @@ impl Network {
                         load(unit, map, values, wide);
                     }
                     let inputs: [&Aligned; 2] = [wide, more];
-                    one(threads, op, |i| (&self.maps[step.inputs[i]], &inputs[i][..]), to, out);
+                    one(threads, op, slice, |i| (&self.maps[step.inputs[i]], &inputs[i][..]), to, out);
                     store(unit, to, out, &mut output[to.base(p)..]);
                 }
             }

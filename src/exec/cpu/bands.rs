@@ -1,0 +1,375 @@
+//! Runs of early steps that go over a picture together, some rows at a time, so that what one step writes is still near the core when the next
+//! reads it; what nobody else reads is kept for as many rows as its readers have not seen yet.
+//!
+//! The order in which rows are computed is planned once, from the shapes alone. What is computed for a row is the same as in one go, but for
+//! [`super::strassen`], whose groups of positions end with the rows of a step.
+
+use std::ops::Range;
+
+use super::map::Map;
+use super::place::{Fused, tile};
+use crate::exec::lower::Kernel;
+
+/// Bytes of all rows that a run of steps uses at a time. Measured with a second cache of 1 MiB, which not all of them need at once.
+const NEAR: usize = 3 << 19;
+/// Bytes of a map below which it stays in the second cache as a whole.
+const SMALL: usize = 256 << 10;
+/// Bands that find room between two moves of the rows that are still wanted.
+const ROOM: usize = 2;
+
+/// Rows of a step's output, and the rows that the buffers of its values begin with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Slice {
+    pub step: usize,
+    pub rows: Range<usize>,
+    /// Of its first two inputs, zeros above the map counted.
+    pub inputs: [usize; 2],
+    pub output: usize,
+}
+
+impl Slice {
+    /// All rows.
+    pub fn whole(step: usize, h: usize) -> Self {
+        Self { step, rows: 0..h, inputs: [0; 2], output: 0 }
+    }
+}
+
+/// What is done next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Move {
+    Compute(Slice),
+    /// Forgets rows at the beginning of a value's buffer and moves others in their place.
+    Drop {
+        value: usize,
+        rows: usize,
+        keep: usize,
+    },
+    /// Zeros below a map.
+    Bottom {
+        value: usize,
+        row: usize,
+    },
+}
+
+/// Steps that go over a picture together.
+#[derive(Clone, Debug)]
+pub struct Run {
+    pub steps: Range<usize>,
+    pub moves: Vec<Move>,
+    /// Values of which only some rows are held, and how many with zeros above and below.
+    pub held: Vec<(usize, usize)>,
+}
+
+impl Run {
+    /// Rows of the buffer of `value`, where it holds only some.
+    pub fn held(&self, value: usize) -> Option<usize> {
+        self.held.iter().find(|(held, _)| *held == value).map(|(_, rows)| *rows)
+    }
+
+    /// The most rows of a step that are computed at a time.
+    pub fn most(&self, step: usize) -> usize {
+        self.slices(step).map(|slice| slice.rows.len()).max().unwrap_or(0)
+    }
+
+    pub fn slices(&self, step: usize) -> impl Iterator<Item = &Slice> {
+        self.moves.iter().filter_map(move |m| match m {
+            Move::Compute(slice) if slice.step == step => Some(slice),
+            _ => None,
+        })
+    }
+}
+
+/// How the rows of an output hang on those of the first input.
+#[derive(Clone, Copy, Debug)]
+struct Reach {
+    kernel: usize,
+    stride: usize,
+    top: usize,
+    /// Computed in multiples of as many rows.
+    tile: usize,
+}
+
+impl Reach {
+    /// None for steps that are not computed by rows.
+    fn of(fused: &Fused) -> Option<Self> {
+        let same = Self { kernel: 1, stride: 1, top: 0, tile: 1 };
+        match &fused.step.kernel {
+            Kernel::Conv { window, .. } | Kernel::Depthwise { window, .. } | Kernel::Pool { window, .. } => {
+                Some(Self {
+                    kernel: window.kernel[0],
+                    stride: window.stride[0],
+                    top: window.pad.top,
+                    tile: tile(&fused.step).map_or(1, |tile| tile.outputs()),
+                })
+            }
+            Kernel::Scale { .. } | Kernel::Activation(_) | Kernel::Add => Some(same),
+            _ => None,
+        }
+    }
+
+    /// Rows of an input of `h` that the first `rows` of the output want.
+    fn wants(&self, rows: usize, h: usize) -> usize {
+        if rows == 0 { 0 } else { ((rows - 1) * self.stride + self.kernel).saturating_sub(self.top).min(h) }
+    }
+
+    /// The first row of the input that the output wants from its row `next` on, or one above it.
+    fn first(&self, next: usize) -> usize {
+        (next * self.stride).saturating_sub(self.top)
+    }
+}
+
+/// Cuts the steps before `cut` into runs; `roots` names for each value the one whose buffer it lies in.
+pub fn plan(steps: &[Fused], taps: &[usize], roots: &[usize], maps: &[Map], cut: usize) -> Vec<Run> {
+    let (mut runs, mut begin): (Vec<Run>, usize) = (Vec::new(), 0);
+    while begin < cut {
+        let planner = |end: usize| Planner::of(steps, taps, roots, maps, begin..end);
+        let able = steps[begin..cut].iter().take_while(|fused| Reach::of(fused).is_some()).count();
+        let ends = (begin + 2..=begin + able).rev();
+        let fits = |end: usize| planner(end).filter(|planner| planner.bytes(1) <= NEAR);
+        match ends.filter_map(fits).next() {
+            Some(planner) => {
+                let rows = (1..=64).rev().find(|&rows| planner.bytes(rows) <= NEAR).unwrap_or(1);
+                begin = planner.steps.end;
+                runs.push(planner.run(rows));
+            }
+            None => begin += 1,
+        }
+    }
+    runs
+}
+
+/// Plans a run.
+struct Planner<'a> {
+    fused: &'a [Fused],
+    maps: &'a [Map],
+    steps: Range<usize>,
+    reach: Vec<Reach>,
+    /// For each step of the run whether only some rows of its output are held.
+    held: Vec<bool>,
+}
+
+impl<'a> Planner<'a> {
+    /// None where the steps do not belong together: the last one needs no more than the outputs of the others, and all others need it.
+    fn of(fused: &'a [Fused], taps: &[usize], roots: &[usize], maps: &'a [Map], steps: Range<usize>) -> Option<Self> {
+        let reach = fused[steps.clone()].iter().map(Reach::of).collect::<Option<Vec<_>>>()?;
+        let alone = |value: usize| roots.iter().filter(|&&root| root == roots[value]).count() == 1;
+        let outside = |value: usize| {
+            let readers = fused.iter().enumerate().filter(|(_, fused)| fused.inputs().contains(&value));
+            readers.map(|(i, _)| i).any(|i| !steps.contains(&i)) || taps.contains(&value)
+        };
+        let held = |i: usize| alone(fused[i].step.output) && !outside(fused[i].step.output);
+        let held: Vec<bool> = steps.clone().map(held).collect();
+        let planner = Self { fused, maps, steps, reach, held };
+        // every output but the last is held, which says that it is read here, and one of them is large
+        let (last, others) = planner.held.split_last()?;
+        let large = planner.steps.clone().zip(others).any(|(i, _)| 4 * planner.map(i).picture() > SMALL);
+        (!last && others.iter().all(|held| *held) && large).then_some(planner)
+    }
+
+    fn map(&self, step: usize) -> &Map {
+        &self.maps[self.fused[step].step.output]
+    }
+
+    /// The step of the run that computes a value.
+    fn maker(&self, value: usize) -> Option<usize> {
+        self.steps.clone().find(|&i| self.fused[i].step.output == value)
+    }
+
+    /// For each step the rows that must be there when the last has `rows`.
+    fn wanted(&self, rows: usize) -> Vec<usize> {
+        let mut wanted = vec![0; self.steps.len()];
+        if let Some(last) = wanted.last_mut() {
+            *last = rows;
+        }
+        for i in self.steps.clone().rev() {
+            let at = i - self.steps.start;
+            wanted[at] = wanted[at].next_multiple_of(self.reach[at].tile).min(self.map(i).h);
+            for (k, value) in self.fused[i].inputs().into_iter().enumerate() {
+                let Some(maker) = self.maker(value) else { continue };
+                let h = self.map(maker).h;
+                let rows = if k == 0 { self.reach[at].wants(wanted[at], h) } else { wanted[at] };
+                wanted[maker - self.steps.start] = wanted[maker - self.steps.start].max(rows);
+            }
+        }
+        wanted
+    }
+
+    /// The first row of the output of `step` that is still wanted when each step has `done` rows.
+    fn first(&self, step: usize, done: &[usize]) -> usize {
+        let value = self.fused[step].step.output;
+        let mut first = done[step - self.steps.start];
+        for i in self.steps.clone() {
+            let at = i - self.steps.start;
+            for (k, _) in self.fused[i].inputs().iter().enumerate().filter(|(_, input)| **input == value) {
+                first = first.min(if k == 0 { self.reach[at].first(done[at]) } else { done[at] });
+            }
+        }
+        first
+    }
+
+    /// Rows of the buffer of each step's output, with zeros above and below, when the last step computes `rows` at a time and what is not wanted is
+    /// dropped each time.
+    fn least(&self, rows: usize) -> (Vec<usize>, Vec<usize>) {
+        let n = self.steps.len();
+        let (mut done, mut least, mut new) = (vec![0; n], vec![0; n], vec![0; n]);
+        let h = self.map(self.steps.end - 1).h;
+        for last in (rows..h + rows).step_by(rows) {
+            let wanted = self.wanted(last.min(h));
+            for i in self.steps.clone() {
+                let at = i - self.steps.start;
+                let halo = self.map(i).halo;
+                let first = self.first(i, &done);
+                new[at] = new[at].max(wanted[at] - done[at].min(wanted[at]));
+                done[at] = done[at].max(wanted[at]);
+                least[at] = least[at].max(done[at] + halo.top + halo.bottom - first);
+            }
+        }
+        (least, new)
+    }
+
+    /// Bytes of the rows that are in use at a time.
+    fn bytes(&self, rows: usize) -> usize {
+        let (least, _) = self.least(rows);
+        self.steps.clone().zip(least).map(|(i, rows)| 4 * rows * self.map(i).row()).sum()
+    }
+
+    /// The run, the last step `rows` at a time.
+    fn run(&self, rows: usize) -> Run {
+        let n = self.steps.len();
+        let (least, new) = self.least(rows);
+        let all = |i: usize| self.map(i).h + self.map(i).halo.top + self.map(i).halo.bottom;
+        let buffer = |at: usize| (least[at] + (ROOM - 1) * new[at]).min(all(self.steps.start + at));
+        let buffers: Vec<usize> = (0..n).map(buffer).collect();
+        let (mut done, mut base, mut moves) = (vec![0; n], vec![0; n], Vec::new());
+        let h = self.map(self.steps.end - 1).h;
+        for last in (rows..h + rows).step_by(rows) {
+            let wanted = self.wanted(last.min(h));
+            for i in self.steps.clone() {
+                let (at, map, value) = (i - self.steps.start, self.map(i), self.fused[i].step.output);
+                if wanted[at] <= done[at] {
+                    continue;
+                }
+                if self.held[at] && wanted[at] + map.halo.top + map.halo.bottom - base[at] > buffers[at] {
+                    let first = self.first(i, &done);
+                    let (rows, keep) = (first - base[at], done[at] + map.halo.top - first);
+                    moves.push(Move::Drop { value, rows, keep });
+                    base[at] = first;
+                }
+                let input = |k: usize| {
+                    let value = self.fused[i].inputs().get(k).copied();
+                    let maker = value.and_then(|value| self.maker(value));
+                    maker.map_or(0, |maker| base[maker - self.steps.start])
+                };
+                let rows = done[at]..wanted[at];
+                moves.push(Move::Compute(Slice { step: i, rows, inputs: [input(0), input(1)], output: base[at] }));
+                done[at] = wanted[at];
+                if self.held[at] && done[at] == map.h && map.halo.bottom > 0 {
+                    moves.push(Move::Bottom { value, row: map.h + map.halo.top - base[at] });
+                }
+            }
+        }
+        let held = self.steps.clone().zip(&self.held).zip(buffers).filter(|((_, held), _)| **held);
+        let held = held.map(|((i, _), rows)| (self.fused[i].step.output, rows)).collect();
+        Run { steps: self.steps.clone(), moves, held }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exec::cpu::network::fuse;
+    use crate::exec::cpu::place::place;
+    use crate::exec::lower::lower;
+    use crate::models::{BuildOptions, Source, find};
+    use crate::weights::Origin;
+
+    /// What lies in a row of a buffer.
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    enum Row {
+        Unknown,
+        Zeros,
+        Of(usize),
+    }
+
+    /// Follows the moves of every run over buffers of row numbers; gives the steps of each run.
+    fn follow(name: &str, size: [usize; 2]) -> Vec<Range<usize>> {
+        let spec = find(name).expect("registered");
+        let source = spec.weights.first().map_or(Source::Timm, |weights| weights.source);
+        let options = BuildOptions { channels: 3, size, classes: 10, source };
+        let graph = (spec.build)(&options).expect("built");
+        let weights = Origin::Random(1).load(&graph, source, &[]).expect("random");
+        let program = lower(&graph, &weights, &[graph.features()]).expect("lowered");
+        let (taps, mut maps) = (program.taps.clone(), vec![Map::of(program.input_shape); program.last_use.len()]);
+        let steps = fuse(program);
+        steps.iter().for_each(|fused| maps[fused.step.output] = Map::of(fused.step.out_shape));
+        let places = place(&steps, &taps, maps, 4, true);
+        for run in &places.runs {
+            let buffer = |value: usize| {
+                let map = &places.maps[value];
+                let mut rows = vec![Row::Unknown; run.held(value).unwrap_or(map.h + map.halo.top + map.halo.bottom)];
+                rows[..map.halo.top].fill(Row::Zeros);
+                rows
+            };
+            let mut buffers: Vec<Vec<Row>> = (0..places.maps.len()).map(buffer).collect();
+            let outputs: Vec<usize> = run.steps.clone().map(|i| steps[i].step.output).collect();
+            let mut done = vec![0; steps.len()];
+            for m in &run.moves {
+                match m {
+                    Move::Drop { value, rows, keep } => {
+                        buffers[*value].copy_within(*rows..rows + keep, 0);
+                        buffers[*value][*keep..].fill(Row::Unknown);
+                    }
+                    Move::Bottom { value, row } => {
+                        buffers[*value][*row..row + places.maps[*value].halo.bottom].fill(Row::Zeros);
+                    }
+                    Move::Compute(slice) => {
+                        assert_eq!(done[slice.step], slice.rows.start, "{name}: rows in order");
+                        done[slice.step] = slice.rows.end;
+                        let (step, reach) = (&steps[slice.step], Reach::of(&steps[slice.step]).expect("by rows"));
+                        for (k, value) in step.inputs().into_iter().enumerate().filter(|(_, v)| outputs.contains(v)) {
+                            let map = &places.maps[value];
+                            let reach = if k == 0 { reach } else { Reach { kernel: 1, stride: 1, top: 0, tile: 1 } };
+                            let window = |y: usize| (0..reach.kernel).map(move |ky| y * reach.stride + ky);
+                            for y in slice.rows.clone().flat_map(window) {
+                                let there = (reach.top..map.h + reach.top).contains(&y);
+                                if !there && matches!(step.step.kernel, Kernel::Pool { .. }) {
+                                    continue;
+                                }
+                                let expected = if there { Row::Of(y - reach.top) } else { Row::Zeros };
+                                let at = y + map.halo.top - reach.top - slice.inputs[k];
+                                assert_eq!(buffers[value][at], expected, "{name}: {} wants row {y}", step.step.layer);
+                            }
+                        }
+                        let map = &places.maps[step.step.output];
+                        for y in slice.rows.clone() {
+                            buffers[step.step.output][y + map.halo.top - slice.output] = Row::Of(y);
+                        }
+                    }
+                }
+            }
+            run.steps
+                .clone()
+                .for_each(|i| assert_eq!(done[i], places.maps[steps[i].step.output].h, "{name}: all rows"));
+        }
+        places.runs.into_iter().map(|run| run.steps).collect()
+    }
+
+    #[test]
+    fn every_row_is_there_when_it_is_read() {
+        for (name, size) in [
+            ("xception", [299, 299]),
+            ("inception_v3", [299, 299]),
+            ("vgg16", [224, 224]),
+            ("resnet50", [224, 224]),
+            ("efficientnet_lite0", [224, 224]),
+            ("xception", [301, 512]),
+            ("alexnet", [500, 333]),
+        ] {
+            let runs = follow(name, size);
+            assert!(!runs.is_empty(), "{name} has large maps one behind the other");
+            assert!(runs.windows(2).all(|pair| pair[0].end <= pair[1].start), "{runs:?}");
+        }
+        // nothing is large
+        assert!(follow("efficientnet_lite0", [64, 64]).is_empty());
+    }
+}
