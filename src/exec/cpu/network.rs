@@ -7,6 +7,7 @@ mod bf16;
 
 use std::time::Instant;
 
+use super::added::Added;
 use super::aligned::Aligned;
 use super::bf16::{Unit, product as bf16_product};
 use super::dense::Dense;
@@ -197,7 +198,7 @@ impl Network {
             return self.step_bf16(unit, step, scratch, first, n);
         }
         let to = &self.maps[step.output];
-        // never the buffer of an input: see `place`
+        // never the buffer of an input, see `place`, but of what a sum is added onto
         let mut output = std::mem::take(&mut scratch.buffers[to.buffer]);
         if step.clears {
             (first..first + n).for_each(|p| to.clear_halo(&mut output[to.base(p)..]));
@@ -210,13 +211,8 @@ impl Network {
         match &step.op {
             Op::Product { packed, starts, outs, adds, row, activation } => {
                 let positions = n * to.h * to.w;
-                let (added, adds) = match adds {
-                    Some(adds) => {
-                        let (map, values) = input(1);
-                        (&values[map.base(first)..], Some(&adds[..positions]))
-                    }
-                    None => (&[][..], None),
-                };
+                let added = if let Added::At(_) = adds { &input(1).1[input(1).0.base(first)..] } else { &[] };
+                let adds = adds.as_ref().map(|adds| &adds[..positions]);
                 let places = matmul::Places { starts: &starts[..positions], row: *row, outs: &outs[..positions], adds };
                 let (input, output) = (&values[from.base(first)..], &mut output[to.base(first)..]);
                 match packed {
@@ -229,7 +225,7 @@ impl Network {
             }
             Op::Winograd { packed, places, activation } => {
                 let places = winograd::Places { pictures: n, ..*places };
-                let added = if places.added.is_some() { &input(1).1[input(1).0.base(first)..] } else { &[] };
+                let added = if let Added::At(_) = places.added { &input(1).1[input(1).0.base(first)..] } else { &[] };
                 let (values, output) = (&values[from.base(first)..], &mut output[to.base(first)..]);
                 packed.run(threads, &places, values, added, *activation, output, &mut scratch.tiles);
             }
@@ -261,7 +257,7 @@ fn put(map: &Map, buffer: &mut [f32], picture: &[f32]) {
 }
 
 /// Joins a sum to the convolution that computes one of its terms, and an activation to a sum.
-fn fuse(program: Program) -> Vec<Fused> {
+pub(super) fn fuse(program: Program) -> Vec<Fused> {
     let last_use = program.last_use;
     let mut out: Vec<Fused> = Vec::with_capacity(program.steps.len());
     for (i, step) in program.steps.into_iter().enumerate() {
@@ -306,8 +302,13 @@ fn plan(
     pictures: usize,
     clears: bool,
 ) -> Result<Planned, ExecError> {
-    let inputs = fused.inputs();
+    let mut inputs = fused.inputs();
     let Fused { step, added, activation } = fused;
+    let term = |value: usize| added == Some(value) || matches!(step.kernel, Kernel::Add);
+    let under = inputs.iter().position(|&value| term(value) && maps[value] == maps[step.output]);
+    // what the sum is added onto is no input of its own
+    let onto = under.map(|i| inputs.remove(i)).is_some();
+    let added = if onto { Added::Onto } else { Added::at(added) };
     let (from, to) = (maps[inputs[0]], maps[step.output]);
     if (from.picture() * pictures).max(to.picture() * pictures) > u32::MAX as usize {
         let reason = "its map has more than 4 G values".to_string();
@@ -363,7 +364,7 @@ fn plan(
             packed: bf16_product::Packed::new(unit, &weight, &bias, 1, weight.len() / bias.len().max(1)),
             starts: from.positions(none, [1, 1], [1, 1], pictures),
             outs: to.positions(none, [1, 1], [1, 1], pictures),
-            adds: None,
+            adds: Added::Nothing,
             row: 0,
             activation,
         },
@@ -384,7 +385,7 @@ fn plan(
         Kernel::Scale { scale, shift, .. } => Op::Scale { scale, shift, activation },
         Kernel::Activation(activation) => Op::Activation(activation),
         Kernel::ZeroPad(pad) => Op::ZeroPad(pad),
-        Kernel::Add => Op::Add(activation),
+        Kernel::Add => Op::Add { onto, activation },
         Kernel::Concat => Op::Concat(slots(&inputs, maps, step.output)),
         Kernel::Pool { pooling, window, zeros } => Op::Pool(Pool { isa, pooling, window, zeros, channels: to.c }),
         Kernel::AdaptiveAvgPool | Kernel::GlobalAvgPool => Op::AdaptiveAvgPool,

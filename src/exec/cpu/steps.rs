@@ -1,6 +1,7 @@
 //! What a step computes, and the small steps in plain Rust: sums, copies, scales, means. They take a few per cent of the time; the compiler
 //! turns them into vectors of the least instruction set.
 
+use super::added::Added;
 use super::bf16;
 use super::dense::Dense;
 use super::depthwise;
@@ -19,7 +20,7 @@ pub enum Op {
         packed: Product,
         starts: Vec<u32>,
         outs: Vec<u32>,
-        adds: Option<Vec<u32>>,
+        adds: Added<Vec<u32>>,
         row: usize,
         activation: Option<Activation>,
     },
@@ -28,7 +29,7 @@ pub enum Op {
         packed: bf16::product::Packed,
         starts: Vec<u32>,
         outs: Vec<u32>,
-        adds: Option<Vec<u32>>,
+        adds: Added<Vec<u32>>,
         row: usize,
         activation: Option<Activation>,
     },
@@ -53,7 +54,11 @@ pub enum Op {
         activation: Option<Activation>,
     },
     Activation(Activation),
-    Add(Option<Activation>),
+    /// Onto what lies at the output there is one input, else two.
+    Add {
+        onto: bool,
+        activation: Option<Activation>,
+    },
     /// For each term its first channel; none where it was written in place.
     Concat(Vec<Option<usize>>),
     Pool(Pool),
@@ -82,7 +87,7 @@ impl Op {
             Op::Dense { .. } => "dense",
             Op::Scale { .. } => "scale",
             Op::Activation(_) => "activation",
-            Op::Add(_) => "add",
+            Op::Add { .. } => "add",
             Op::Concat(_) => "concat",
             Op::Pool(_) | Op::AdaptiveAvgPool => "pool",
             Op::ZeroPad(_) => "zero pad",
@@ -107,9 +112,14 @@ pub fn one<'a>(threads: usize, op: &Op, input: impl Fn(usize) -> (&'a Map, &'a [
             out.copy_from_slice(x);
             activate(Some(*activation), out);
         }),
-        Op::Add(activation) => {
-            each_run(to, output, from, values, <[f32]>::copy_from_slice);
-            let (other, more) = input(1);
+        Op::Add { onto, activation } => {
+            let (other, more) = match onto {
+                true => (from, values),
+                false => {
+                    each_run(to, output, from, values, <[f32]>::copy_from_slice);
+                    input(1)
+                }
+            };
             each_run(to, output, other, more, |out, x| {
                 out.iter_mut().zip(x).for_each(|(o, v)| *o += v);
                 activate(*activation, out);
