@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use featurize::exec::cpu::bf16::{self, Unit, product as bf16_product};
 use featurize::exec::cpu::peak::{self, noise};
 use featurize::exec::cpu::simd::Isa;
-use featurize::exec::cpu::{dense::Dense, depthwise, matmul, strassen, winograd};
+use featurize::exec::cpu::{Added, dense::Dense, depthwise, matmul, strassen, winograd};
 
 /// Each measurement takes about so long; the fastest of its runs counts, since others may use the core, too.
 const EACH: Duration = Duration::from_millis(400);
@@ -96,7 +96,7 @@ fn convolution(layer: &Layer, isa: Isa, tell: Tell) {
     let starts: Vec<u32> =
         positions().map(|(p, y, x)| (p * picture + y * stride * row + x * stride * channels) as u32).collect();
     let outs: Vec<u32> = (0..PICTURES * size * size).map(|i| (i * filters) as u32).collect();
-    let places = matmul::Places { starts: &starts, row, outs: &outs, adds: None };
+    let places = matmul::Places { starts: &starts, row, outs: &outs, adds: Added::Nothing };
     let macs = PICTURES * size * size * filters * channels * kernel * kernel;
     let packed = matmul::Packed::new(isa, &weight, &bias, kernel, kernel * channels);
     tell(name, "direct", macs, &mut || packed.run(1, &places, &input, &[], None, &mut output));
@@ -120,7 +120,7 @@ fn convolution(layer: &Layer, isa: Isa, tell: Tell) {
             pictures: PICTURES,
             input: map(side, channels),
             output: map(size, filters),
-            added: None,
+            added: Added::Nothing,
             size: [size; 2],
         };
         let mut scratch = vec![0.0; packed.scratch_len(1, &places)];

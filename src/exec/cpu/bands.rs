@@ -125,10 +125,11 @@ pub fn plan(steps: &[Fused], taps: &[usize], roots: &[usize], maps: &[Map], cut:
         let planner = |end: usize| Planner::of(steps, taps, roots, maps, begin..end);
         let able = steps[begin..cut].iter().take_while(|fused| Reach::of(fused).is_some()).count();
         let ends = (begin + 2..=begin + able).rev();
-        let fits = |end: usize| planner(end).filter(|planner| planner.bytes(1) <= NEAR);
+        let near = |planner: &Planner, rows: usize| planner.bytes(rows) <= NEAR && planner.reads_first(rows);
+        let fits = |end: usize| planner(end).filter(|planner| near(planner, 1));
         match ends.filter_map(fits).next() {
             Some(planner) => {
-                let rows = (1..=64).rev().find(|&rows| planner.bytes(rows) <= NEAR).unwrap_or(1);
+                let rows = (1..=64).rev().find(|&rows| near(&planner, rows)).unwrap_or(1);
                 begin = planner.steps.end;
                 runs.push(planner.run(rows));
             }
@@ -141,6 +142,7 @@ pub fn plan(steps: &[Fused], taps: &[usize], roots: &[usize], maps: &[Map], cut:
 /// Plans a run.
 struct Planner<'a> {
     fused: &'a [Fused],
+    roots: &'a [usize],
     maps: &'a [Map],
     steps: Range<usize>,
     reach: Vec<Reach>,
@@ -150,7 +152,13 @@ struct Planner<'a> {
 
 impl<'a> Planner<'a> {
     /// None where the steps do not belong together: the last one needs no more than the outputs of the others, and all others need it.
-    fn of(fused: &'a [Fused], taps: &[usize], roots: &[usize], maps: &'a [Map], steps: Range<usize>) -> Option<Self> {
+    fn of(
+        fused: &'a [Fused],
+        taps: &[usize],
+        roots: &'a [usize],
+        maps: &'a [Map],
+        steps: Range<usize>,
+    ) -> Option<Self> {
         let reach = fused[steps.clone()].iter().map(Reach::of).collect::<Option<Vec<_>>>()?;
         let alone = |value: usize| roots.iter().filter(|&&root| root == roots[value]).count() == 1;
         let outside = |value: usize| {
@@ -159,7 +167,7 @@ impl<'a> Planner<'a> {
         };
         let held = |i: usize| alone(fused[i].step.output) && !outside(fused[i].step.output);
         let held: Vec<bool> = steps.clone().map(held).collect();
-        let planner = Self { fused, maps, steps, reach, held };
+        let planner = Self { fused, roots, maps, steps, reach, held };
         // every output but the last is held, which says that it is read here, and one of them is large
         let (last, others) = planner.held.split_last()?;
         let large = planner.steps.clone().zip(others).any(|(i, _)| 4 * planner.map(i).picture() > SMALL);
@@ -227,6 +235,25 @@ impl<'a> Planner<'a> {
         (least, new)
     }
 
+    /// Whether what the last step writes onto the place of an input has been read by then.
+    fn reads_first(&self, rows: usize) -> bool {
+        let end = self.steps.end - 1;
+        let home = self.roots[self.fused[end].step.output];
+        let mut done = vec![0; self.steps.len()];
+        let h = self.map(end).h;
+        (rows..h + rows).step_by(rows).all(|last| {
+            let wanted = self.wanted(last.min(h));
+            done.iter_mut().zip(&wanted).for_each(|(done, &wanted)| *done = wanted.max(*done));
+            (self.steps.start..end).all(|i| {
+                let at = i - self.steps.start;
+                let there =
+                    self.fused[i].inputs().into_iter().enumerate().filter(|(_, value)| self.roots[*value] == home);
+                let next = there.map(|(k, _)| if k == 0 { self.reach[at].first(done[at]) } else { done[at] });
+                done[at] == self.map(i).h || next.min().is_none_or(|next| next >= last.min(h))
+            })
+        })
+    }
+
     /// Bytes of the rows that are in use at a time.
     fn bytes(&self, rows: usize) -> usize {
         let (least, _) = self.least(rows);
@@ -255,8 +282,11 @@ impl<'a> Planner<'a> {
                     moves.push(Move::Drop { value, rows, keep });
                     base[at] = first;
                 }
+                // but what it is added onto, which lies at the output
+                let inputs = self.fused[i].inputs().into_iter().filter(|&input| self.roots[input] != self.roots[value]);
+                let inputs: Vec<usize> = inputs.collect();
                 let input = |k: usize| {
-                    let value = self.fused[i].inputs().get(k).copied();
+                    let value = inputs.get(k).copied();
                     let maker = value.and_then(|value| self.maker(value));
                     maker.map_or(0, |maker| base[maker - self.steps.start])
                 };
@@ -304,54 +334,84 @@ mod tests {
         steps.iter().for_each(|fused| maps[fused.step.output] = Map::of(fused.step.out_shape));
         let places = place(&steps, &taps, maps, 4, true);
         for run in &places.runs {
-            let buffer = |value: usize| {
-                let map = &places.maps[value];
-                let mut rows = vec![Row::Unknown; run.held(value).unwrap_or(map.h + map.halo.top + map.halo.bottom)];
-                rows[..map.halo.top].fill(Row::Zeros);
-                rows
-            };
-            let mut buffers: Vec<Vec<Row>> = (0..places.maps.len()).map(buffer).collect();
-            let outputs: Vec<usize> = run.steps.clone().map(|i| steps[i].step.output).collect();
             let mut done = vec![0; steps.len()];
+            let mut buffers = Buffers::of(&places.maps, run, &steps);
             for m in &run.moves {
                 match m {
                     Move::Drop { value, rows, keep } => {
-                        buffers[*value].copy_within(*rows..rows + keep, 0);
-                        buffers[*value][*keep..].fill(Row::Unknown);
+                        buffers.rows[*value].copy_within(*rows..rows + keep, 0);
+                        buffers.rows[*value][*keep..].fill(Row::Unknown);
                     }
                     Move::Bottom { value, row } => {
-                        buffers[*value][*row..row + places.maps[*value].halo.bottom].fill(Row::Zeros);
+                        buffers.rows[*value][*row..row + places.maps[*value].halo.bottom].fill(Row::Zeros);
                     }
                     Move::Compute(slice) => {
                         assert_eq!(done[slice.step], slice.rows.start, "{name}: rows in order");
                         done[slice.step] = slice.rows.end;
-                        let (step, reach) = (&steps[slice.step], Reach::of(&steps[slice.step]).expect("by rows"));
-                        for (k, value) in step.inputs().into_iter().enumerate().filter(|(_, v)| outputs.contains(v)) {
-                            let map = &places.maps[value];
-                            let reach = if k == 0 { reach } else { Reach { kernel: 1, stride: 1, top: 0, tile: 1 } };
-                            let window = |y: usize| (0..reach.kernel).map(move |ky| y * reach.stride + ky);
-                            for y in slice.rows.clone().flat_map(window) {
-                                let there = (reach.top..map.h + reach.top).contains(&y);
-                                if !there && matches!(step.step.kernel, Kernel::Pool { .. }) {
-                                    continue;
-                                }
-                                let expected = if there { Row::Of(y - reach.top) } else { Row::Zeros };
-                                let at = y + map.halo.top - reach.top - slice.inputs[k];
-                                assert_eq!(buffers[value][at], expected, "{name}: {} wants row {y}", step.step.layer);
-                            }
-                        }
-                        let map = &places.maps[step.step.output];
-                        for y in slice.rows.clone() {
-                            buffers[step.step.output][y + map.halo.top - slice.output] = Row::Of(y);
-                        }
+                        buffers.compute(&steps[slice.step], slice);
                     }
                 }
             }
-            run.steps
-                .clone()
-                .for_each(|i| assert_eq!(done[i], places.maps[steps[i].step.output].h, "{name}: all rows"));
+            // of the others rows that nobody reads are left out
+            let last = run.steps.end - 1;
+            assert_eq!(done[last], places.maps[steps[last].step.output].h, "{name}: all rows");
         }
         places.runs.into_iter().map(|run| run.steps).collect()
+    }
+
+    /// For each value the rows of its buffer.
+    struct Buffers<'a> {
+        maps: &'a [Map],
+        rows: Vec<Vec<Row>>,
+    }
+
+    impl<'a> Buffers<'a> {
+        /// Before a run: what it does not compute is there.
+        fn of(maps: &'a [Map], run: &Run, steps: &[Fused]) -> Self {
+            let rows = maps.iter().enumerate().map(|(value, map)| {
+                let mut rows = vec![Row::Unknown; run.held(value).unwrap_or(map.h + map.halo.top + map.halo.bottom)];
+                rows[..map.halo.top].fill(Row::Zeros);
+                if !run.steps.clone().any(|i| steps[i].step.output == value) {
+                    rows[map.halo.top + map.h..].fill(Row::Zeros);
+                    (0..map.h).for_each(|y| rows[map.halo.top + y] = Row::Of(y));
+                }
+                rows
+            });
+            Self { maps, rows: rows.collect() }
+        }
+
+        /// Looks for the rows that a slice reads, then writes its own.
+        fn compute(&mut self, fused: &Fused, slice: &Slice) {
+            let (output, layer) = (fused.step.output, &fused.step.layer);
+            let to = &self.maps[output];
+            // but what the output is added onto
+            let inputs: Vec<usize> = fused.inputs().into_iter().filter(|&value| self.maps[value] != *to).collect();
+            for (k, value) in inputs.into_iter().enumerate() {
+                let map = &self.maps[value];
+                assert!(map.buffer != to.buffer, "{layer} writes into what it reads");
+                let elementwise = Reach { kernel: 1, stride: 1, top: 0, tile: 1 };
+                let reach = if k == 0 { Reach::of(fused).expect("computed by rows") } else { elementwise };
+                let window = |y: usize| (0..reach.kernel).map(move |ky| y * reach.stride + ky);
+                for y in slice.rows.clone().flat_map(window) {
+                    let there = (reach.top..map.h + reach.top).contains(&y);
+                    if !there && matches!(fused.step.kernel, Kernel::Pool { .. }) {
+                        continue;
+                    }
+                    let expected = if there { Row::Of(y - reach.top) } else { Row::Zeros };
+                    let found = self.rows[value][y + map.halo.top - reach.top - slice.inputs[k]];
+                    assert_eq!(found, expected, "{layer} wants row {y}");
+                }
+            }
+            for y in slice.rows.clone() {
+                let at = y + to.halo.top - slice.output;
+                for (other, rows) in self.rows.iter_mut().enumerate() {
+                    // what other values had there is gone
+                    if let Some(row) = rows.get_mut(at).filter(|_| self.maps[other].buffer == to.buffer) {
+                        *row = if other == output { Row::Of(y) } else { Row::Unknown };
+                    }
+                }
+            }
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use proptest::prelude::*;
 
+use super::added::Added;
 use super::dense::Dense;
 use super::peak::noise as values;
 use super::pool::{Grid, Pool};
@@ -53,13 +54,22 @@ proptest! {
             let packed = matmul::Packed::new(isa, &weight, &bias, rows, depth);
             let run = |threads: usize, range: std::ops::Range<usize>| {
                 let mut output = vec![UNTOUCHED; (positions - 1) * pitch + filters];
-                let adds = add.then_some(&adds[range.clone()]);
+                let adds = Added::at(add.then_some(&adds[range.clone()]));
                 let places = matmul::Places { starts: &starts[range.clone()], row, outs: &outs[range], adds };
                 packed.run(threads, &places, &input, &added, activation(kind), &mut output);
                 output
             };
             let output = run(1, 0..positions);
             prop_assert_eq!(&run(threads, 0..positions), &output, "{:?}: {} threads", isa, threads);
+            // onto what lies at the output it has the same bits
+            for threads in [1, threads].into_iter().filter(|_| add) {
+                let mut onto = vec![UNTOUCHED; output.len()];
+                let terms = outs.iter().zip(added.chunks_exact(filters));
+                terms.for_each(|(&out, term)| onto[out as usize..][..filters].copy_from_slice(term));
+                let places = matmul::Places { starts: &starts, row, outs: &outs, adds: Added::Onto };
+                packed.run(threads, &places, &input, &[], activation(kind), &mut onto);
+                prop_assert_eq!(&onto, &output, "{:?}: onto the output, {} threads", isa, threads);
+            }
             for (p, &out) in outs.iter().enumerate() {
                 let out = out as usize;
                 for (f, &found) in output[out..out + filters].iter().enumerate() {

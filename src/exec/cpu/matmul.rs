@@ -6,6 +6,7 @@
 //! convolution is Σ over (y, i) of a broadcast input times a vector of packed weights. A 1 × 1 convolution and a dense layer are the same
 //! with a kernel of one row. The sum of a position runs in one fixed order, whatever its neighbours: its bits depend on nothing else.
 
+use super::added::Added;
 use super::share::{self, Part};
 #[cfg(target_arch = "aarch64")]
 use super::simd::Neon;
@@ -38,7 +39,7 @@ pub struct Places<'a> {
     /// For each output position where its filters begin in the output.
     pub outs: &'a [u32],
     /// For each output position where the values to add begin.
-    pub adds: Option<&'a [u32]>,
+    pub adds: Added<&'a [u32]>,
 }
 
 impl Packed {
@@ -62,7 +63,7 @@ impl Packed {
     }
 
     /// `output[outs[p] + f] = activation(bias[f] + Σ weight[f, y, i] · input[starts[p] + y · row + i] + added[adds[p] + f])`, computed by
-    /// `threads` of the pool that this is called on.
+    /// `threads` of the pool that this is called on. What is added may lie at the output, see [`Added::Onto`]; then `added` is not read.
     ///
     /// Panics when a place lies outside its slice, or when several threads would write one output.
     pub fn run(
@@ -76,8 +77,9 @@ impl Packed {
     ) {
         let span = (self.rows - 1) * places.row + self.depth;
         places.check(threads, self.filters, span, [input.len(), added.len(), output.len()]);
-        let (input, added, output) = (input.as_ptr(), added.as_ptr(), output.as_mut_ptr());
-        let work = Work { packed: self, places, input, added, output, limits: super::limits(activation) };
+        let (input, output) = (input.as_ptr(), output.as_mut_ptr());
+        let (adds, added) = places.adds.read(added, places.outs, output);
+        let work = Work { packed: self, places, input, adds, added, output, limits: super::limits(activation) };
         let tile = [self.isa.rows(), 2 * self.isa.lanes()];
         share::share(threads, |i| {
             // all of it: a closure takes what it names by field
@@ -108,7 +110,7 @@ impl Places<'_> {
         assert!(within(self.starts, span, input), "a window lies outside the input");
         assert!(within(self.outs, filters, output), "a position lies outside the output");
         assert!(self.outs.len() == self.starts.len(), "as many outputs as windows");
-        if let Some(adds) = self.adds {
+        if let Added::At(adds) = self.adds {
             assert!(adds.len() == self.outs.len() && within(adds, filters, added), "nothing to add");
         }
         if threads > 1 {
@@ -122,12 +124,14 @@ struct Work<'a> {
     packed: &'a Packed,
     places: &'a Places<'a>,
     input: *const f32,
+    /// Where the values to add lie, of `added`, which may be the output.
+    adds: Option<&'a [u32]>,
     added: *const f32,
     output: *mut f32,
     limits: [f32; 2],
 }
 
-// SAFETY: input and addends are only read; what is written is divided among the threads, see `run`.
+// SAFETY: what is only read nobody writes; what is written, and what is added where it lies, is divided among the threads, see `run`.
 unsafe impl Sync for Work<'_> {}
 
 #[cfg(target_arch = "x86_64")]
@@ -157,7 +161,7 @@ pub(super) fn block(starts: &[u32], rows: usize, size: usize) -> usize {
 /// Block after block of positions; in a block panel after panel of filters, whose weights stay in the cache; in a panel tile after tile.
 #[inline(always)]
 unsafe fn blocks<S: Simd>(work: &Work, part: Part) {
-    let Work { packed, places, input, added, output, limits } = *work;
+    let Work { packed, places, input, adds, added, output, limits } = *work;
     let Part { positions, filters } = part;
     let mut begin = positions.start;
     while begin < positions.end {
@@ -181,7 +185,7 @@ unsafe fn blocks<S: Simd>(work: &Work, part: Part) {
                     output: output.wrapping_add(first),
                     outs: &places.outs[at..at + n],
                     added: added.wrapping_add(first),
-                    adds: places.adds.map(|adds| &adds[at..at + n]),
+                    adds: adds.map(|adds| &adds[at..at + n]),
                 };
                 // SAFETY: as the caller's; `n` is at most `ROWS`.
                 unsafe { dispatch::<S>(&tile, &spot, n) };

@@ -12,6 +12,7 @@
 
 #![allow(unsafe_code)]
 
+pub mod added;
 pub mod aligned;
 mod bands;
 pub mod bf16;
@@ -33,6 +34,7 @@ pub mod strassen;
 mod tests;
 pub mod winograd;
 
+pub use added::Added;
 pub use network::{MICRO_BATCH, Network, Scratch, StepTime};
 
 use crate::models::graph::Activation;

@@ -7,6 +7,7 @@ mod bf16;
 
 use std::time::Instant;
 
+use super::added::Added;
 use super::aligned::Aligned;
 use super::bands::{Move, Run, Slice};
 use super::bf16::{Unit, product as bf16_product};
@@ -268,7 +269,7 @@ impl Network {
             return self.step_bf16(unit, slice, scratch, first, n);
         }
         let to = &self.maps[step.output];
-        // never the buffer of an input: see `place`
+        // never the buffer of an input, see `place`, but of what a sum is added onto
         let mut output = std::mem::take(&mut scratch.buffers[to.buffer]);
         let input = |i: usize, p: usize| {
             let map = &self.maps[step.inputs[i]];
@@ -280,10 +281,8 @@ impl Network {
         match &step.op {
             Op::Product { packed, starts, outs, adds, row, activation } => {
                 let positions = n * rows * to.w;
-                let (added, adds) = match adds {
-                    Some(adds) => (input(1, first).1, Some(&adds[..positions])),
-                    None => (&[][..], None),
-                };
+                let added = if let Added::At(_) = adds { input(1, first).1 } else { &[] };
+                let adds = adds.as_ref().map(|adds| &adds[..positions]);
                 let places = matmul::Places { starts: &starts[..positions], row: *row, outs: &outs[..positions], adds };
                 let output = &mut output[out(first)..];
                 match packed {
@@ -296,7 +295,7 @@ impl Network {
             }
             Op::Winograd { packed, places, activation } => {
                 let places = winograd::Places { pictures: n, size: [rows, to.w], ..*places };
-                let added = if places.added.is_some() { input(1, first).1 } else { &[] };
+                let added = if let Added::At(_) = places.added { input(1, first).1 } else { &[] };
                 let output = &mut output[out(first)..];
                 packed.run(threads, &places, values, added, *activation, output, &mut scratch.tiles);
             }
@@ -376,8 +375,13 @@ fn plan(
     (pictures, rows): (usize, Option<usize>),
     clears: bool,
 ) -> Result<Planned, ExecError> {
-    let inputs = fused.inputs();
+    let mut inputs = fused.inputs();
     let Fused { step, added, activation } = fused;
+    let term = |value: usize| added == Some(value) || matches!(step.kernel, Kernel::Add);
+    let under = inputs.iter().position(|&value| term(value) && maps[value] == maps[step.output]);
+    // what the sum is added onto is no input of its own
+    let onto = under.map(|i| inputs.remove(i)).is_some();
+    let added = if onto { Added::Onto } else { Added::at(added) };
     let (from, to) = (maps[inputs[0]], maps[step.output]);
     if (from.picture() * pictures).max(to.picture() * pictures) > u32::MAX as usize {
         let reason = "its map has more than 4 G values".to_string();
@@ -438,7 +442,7 @@ fn plan(
             packed: bf16_product::Packed::new(unit, &weight, &bias, 1, weight.len() / bias.len().max(1)),
             starts: from.positions(none, [1, 1], [1, 1], pictures),
             outs: to.positions(none, [1, 1], [1, 1], pictures),
-            adds: None,
+            adds: Added::Nothing,
             row: 0,
             activation,
         },
@@ -459,7 +463,7 @@ fn plan(
         Kernel::Scale { scale, shift, .. } => Op::Scale { scale, shift, activation },
         Kernel::Activation(activation) => Op::Activation(activation),
         Kernel::ZeroPad(pad) => Op::ZeroPad(pad),
-        Kernel::Add => Op::Add(activation),
+        Kernel::Add => Op::Add { onto, activation },
         Kernel::Concat => Op::Concat(slots(&inputs, maps, step.output)),
         Kernel::Pool { pooling, window, zeros } => Op::Pool(Pool { isa, pooling, window, zeros, channels: to.c }),
         Kernel::AdaptiveAvgPool | Kernel::GlobalAvgPool => Op::AdaptiveAvgPool,

@@ -1,9 +1,13 @@
 //! Decides where every value lies: which buffer, how many zeros around it, inside which concatenation; and which steps run picture by picture,
 //! which over a whole micro-batch.
 //!
-//! The terms of a concatenation are written where they belong, so that most concatenations cost nothing. Maps that are large run picture by
-//! picture, so that they stay in the cache; from the first small map on a micro-batch goes through every layer together, so that its weights
-//! are read once for all pictures. What is computed for a picture is the same either way.
+//! The terms of a concatenation are written where they belong, so that most concatenations cost nothing. A sum lies where a term of it lay that
+//! nobody reads any more: one map less is fetched from memory, and held. No other step writes into a buffer that it reads. Maps that are large
+//! run picture by picture, so that they stay in the cache; from the first small map on a micro-batch goes through every layer together, so that
+//! its weights are read once for all pictures. What is computed for a picture is the same either way.
+
+#[cfg(test)]
+mod tests;
 
 use super::aligned::LINE;
 use super::bands::{self, Run};
@@ -49,9 +53,13 @@ pub struct Places {
 
 /// Places the values of `steps`; `maps` has the sizes of all of them, value 0 is the picture.
 pub fn place(steps: &[Fused], taps: &[usize], mut maps: Vec<Map>, micro_batch: usize, by_rows: bool) -> Places {
-    let whole = read_whole(steps, maps.len());
-    let parents = in_place(steps, &maps, &whole);
+    let mut whole = read_whole(steps, maps.len());
+    let mut parents = in_place(steps, &maps, &whole);
+    onto(steps, taps, &maps, &mut parents);
     let roots: Vec<usize> = (0..maps.len()).map(|value| root(&parents, value)).collect();
+    for value in 0..maps.len() {
+        whole[roots[value]] |= whole[value];
+    }
     halos(steps, &roots, &mut maps);
     pitches(&roots, &whole, &mut maps);
     for value in 0..maps.len() {
@@ -108,6 +116,44 @@ fn in_place(steps: &[Fused], maps: &[Map], whole: &[bool]) -> Vec<Option<(usize,
         parents[value] = None;
     }
     parents
+}
+
+/// Lets a sum lie where one of its terms lay, if nobody reads that or anything else there after it: the other term is added onto it.
+fn onto(steps: &[Fused], taps: &[usize], maps: &[Map], parents: &mut [Option<(usize, usize)>]) {
+    let last = last_use(steps, taps, maps.len());
+    for (i, fused) in steps.iter().enumerate() {
+        let output = fused.step.output;
+        let terms: Vec<usize> = match fused.step.kernel {
+            Kernel::Add => fused.inputs(),
+            _ => fused.added.into_iter().collect(),
+        };
+        let free = |&term: &usize| {
+            let home = root(parents, term);
+            // all that lies there, and nothing else that this step reads
+            let dead = (0..maps.len()).all(|value| root(parents, value) != home || last[value] <= i);
+            let read = fused.inputs().into_iter().filter(|&value| root(parents, value) == home).count();
+            dead && read == 1 && size(&maps[home]) == size(&maps[output])
+        };
+        if parents[output].is_none()
+            && let Some(term) = terms.into_iter().find(free)
+        {
+            parents[output] = Some((term, 0));
+        }
+    }
+}
+
+fn size(map: &Map) -> [usize; 3] {
+    [map.h, map.w, map.c]
+}
+
+/// For each value the last step that reads or writes it; a tap is read after the end.
+fn last_use(steps: &[Fused], taps: &[usize], values: usize) -> Vec<usize> {
+    let mut last = vec![0; values];
+    for (i, fused) in steps.iter().enumerate() {
+        fused.inputs().iter().chain([&fused.step.output]).for_each(|&value| last[value] = i);
+    }
+    taps.iter().for_each(|&value| last[value] = usize::MAX);
+    last
 }
 
 /// A value that must leave its concatenation, because a step would read and write one buffer.
@@ -186,12 +232,11 @@ fn assign(
     micro_batch: usize,
 ) -> (Vec<usize>, Vec<bool>) {
     let mut last = vec![0; maps.len()];
-    for (i, fused) in steps.iter().enumerate() {
+    for (value, &used) in last_use(steps, taps, maps.len()).iter().enumerate() {
         // the steps of a run use what they do until its end
-        let end = runs.iter().find(|run| run.steps.contains(&i)).map_or(i, |run| run.steps.end - 1);
-        fused.inputs().iter().chain([&fused.step.output]).for_each(|&value| last[roots[value]] = end);
+        let end = runs.iter().find(|run| run.steps.contains(&used)).map_or(used, |run| run.steps.end - 1);
+        last[roots[value]] = last[roots[value]].max(end);
     }
-    taps.iter().for_each(|&value| last[roots[value]] = usize::MAX);
     let need = |map: &Map, value: usize| match runs.iter().find_map(|run| run.held(value)) {
         Some(rows) => rows * map.row(),
         None => map.picture() * if map.batched { micro_batch } else { 1 },

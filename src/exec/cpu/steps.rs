@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 
+use super::added::Added;
 use super::bands::Slice;
 use super::bf16;
 use super::dense::Dense;
@@ -22,7 +23,7 @@ pub enum Op {
         packed: Product,
         starts: Vec<u32>,
         outs: Vec<u32>,
-        adds: Option<Vec<u32>>,
+        adds: Added<Vec<u32>>,
         row: usize,
         activation: Option<Activation>,
     },
@@ -31,7 +32,7 @@ pub enum Op {
         packed: bf16::product::Packed,
         starts: Vec<u32>,
         outs: Vec<u32>,
-        adds: Option<Vec<u32>>,
+        adds: Added<Vec<u32>>,
         row: usize,
         activation: Option<Activation>,
     },
@@ -56,7 +57,11 @@ pub enum Op {
         activation: Option<Activation>,
     },
     Activation(Activation),
-    Add(Option<Activation>),
+    /// Onto what lies at the output there is one input, else two.
+    Add {
+        onto: bool,
+        activation: Option<Activation>,
+    },
     /// For each term its first channel; none where it was written in place.
     Concat(Vec<Option<usize>>),
     Pool(Pool),
@@ -85,7 +90,7 @@ impl Op {
             Op::Dense { .. } => "dense",
             Op::Scale { .. } => "scale",
             Op::Activation(_) => "activation",
-            Op::Add(_) => "add",
+            Op::Add { .. } => "add",
             Op::Concat(_) => "concat",
             Op::Pool(_) | Op::AdaptiveAvgPool => "pool",
             Op::ZeroPad(_) => "zero pad",
@@ -122,9 +127,14 @@ pub fn one<'a>(
             out.copy_from_slice(x);
             activate(Some(*activation), out);
         }),
-        Op::Add(activation) => {
-            each_run(to, output, from, values, <[f32]>::copy_from_slice);
-            let (other, more) = input(1);
+        Op::Add { onto, activation } => {
+            let (other, more) = match onto {
+                true => (from, values),
+                false => {
+                    each_run(to, output, from, values, <[f32]>::copy_from_slice);
+                    input(1)
+                }
+            };
             each_run(to, output, other, more, |out, x| {
                 out.iter_mut().zip(x).for_each(|(o, v)| *o += v);
                 activate(*activation, out);

@@ -20,6 +20,7 @@ use std::ops::Range;
 
 use self::product::Room;
 use self::table::STEPS;
+use super::added::Added;
 use super::aligned::Aligned;
 use super::matmul::{self, Places};
 use super::share;
@@ -135,14 +136,17 @@ impl Packed {
         assert!(scratch.len() >= self.scratch_len(threads), "the scratch is too short");
         let groups = Groups::of(map, positions / map, self.levels.parts(), self.isa.rows());
         let room = Room::of(self);
+        let output_at = output.as_mut_ptr();
+        let (adds, added_at) = places.adds.read(added, places.outs, output_at);
         let work = Work {
             packed: self,
             places,
             groups,
             room,
             input: input.as_ptr(),
-            added: added.as_ptr(),
-            output: output.as_mut_ptr(),
+            adds,
+            added: added_at,
+            output: output_at,
             scratch: scratch.as_mut_ptr(),
             limits: super::limits(activation),
         };
@@ -155,7 +159,7 @@ impl Packed {
             unsafe { self.part(work, i, groups, panels) }
         });
         if let Some(rest) = &self.rest {
-            let added = if places.adds.is_some() { &added[filters..] } else { added };
+            let added = if let Added::At(_) = places.adds { &added[filters..] } else { &[] };
             rest.run(threads, places, input, added, activation, &mut output[filters..]);
         }
     }
@@ -209,13 +213,15 @@ struct Work<'a> {
     groups: Groups,
     room: Room,
     input: *const f32,
+    /// Where the values to add lie, of `added`, which may be the output.
+    adds: Option<&'a [u32]>,
     added: *const f32,
     output: *mut f32,
     scratch: *mut f32,
     limits: [f32; 2],
 }
 
-// SAFETY: input and addends are only read; what is written is divided among the threads, see `run`.
+// SAFETY: what is only read nobody writes; what is written, and what is added where it lies, is divided among the threads, see `run`.
 unsafe impl Sync for Work<'_> {}
 
 /// How the positions of pictures are cut into groups, whose parts go through the steps together.

@@ -17,6 +17,7 @@ pub use self::cut::{Grid, Places};
 use self::cut::{Cut, Spot};
 use self::product::Block;
 use self::transform::{HALF, MOST_OUT, Window};
+use super::added::Added;
 use super::aligned::{Aligned, LINE};
 use super::share;
 #[cfg(target_arch = "aarch64")]
@@ -161,7 +162,7 @@ impl Packed {
         let read = size.map(|n| n + 2);
         assert!(places.input.within(pictures, read, self.c, input.len()), "a window lies outside the input");
         assert!(places.output.within(pictures, size, self.filters, output.len()), "a position lies outside the output");
-        if let Some(grid) = &places.added {
+        if let Added::At(grid) = &places.added {
             assert!(grid.within(pictures, size, self.filters, added.len()), "nothing to add");
         }
         assert!(scratch.len() >= self.scratch_len(threads, places), "the scratch is too short");
@@ -169,13 +170,16 @@ impl Packed {
             assert!(places.output.apart(pictures, size, self.filters), "several threads would write one output");
         }
         let start = scratch.as_ptr().align_offset(LINE * size_of::<f32>()).min(LINE);
+        let output = output.as_mut_ptr();
+        let (adds, added) = places.added.read(added, places.output, output);
         let work = Work {
             packed: self,
             places,
             input: input.as_ptr(),
-            added: added.as_ptr(),
+            adds,
+            added,
             limits: super::limits(activation),
-            output: output.as_mut_ptr(),
+            output,
             half: HALF * self.isa.lanes(),
             scratch: scratch[start..].as_mut_ptr(),
             tiles: scratch[start + threads * HALF * self.isa.lanes()..].as_mut_ptr(),
@@ -233,6 +237,8 @@ struct Work<'a> {
     packed: &'a Packed,
     places: &'a Places,
     input: *const f32,
+    /// Where the values to add lie, of `added`, which may be the output.
+    adds: Option<Grid>,
     added: *const f32,
     limits: [f32; 2],
     output: *mut f32,
@@ -243,7 +249,7 @@ struct Work<'a> {
     tiles: *mut f32,
 }
 
-// SAFETY: input and addends are only read; what is written is divided among the threads, see `run`.
+// SAFETY: what is only read nobody writes; what is written, and what is added where it lies, is divided among the threads, see `run`.
 unsafe impl Sync for Work<'_> {}
 
 /// A block and its tiles.
@@ -383,7 +389,7 @@ unsafe fn finish<S: Simd, const F: usize, const FULL: bool>(work: &Work, spot: &
     // SAFETY: as the caller's: rows and columns that are there can be read and written.
     unsafe {
         let to = work.output.add(grid.at(spot) + f);
-        let added = work.places.added.map(|grid| (work.added.wrapping_add(grid.at(spot) + f), grid));
+        let added = work.adds.map(|grid| (work.added.wrapping_add(grid.at(spot) + f), grid));
         let bias = S::load(work.packed.bias.as_ptr().add(f));
         let (low, high) = (S::splat(work.limits[0]), S::splat(work.limits[1]));
         for y in 0..spot.there[0] {

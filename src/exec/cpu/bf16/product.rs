@@ -55,7 +55,7 @@ impl Packed {
     }
 
     /// `output[outs[p] + f] = activation(bias[f] + Σ weight[f, y, i] · input[starts[p] + y · row + i] + added[adds[p] + f])`, rounded to bf16,
-    /// computed by `threads` of the pool that this is called on.
+    /// computed by `threads` of the pool that this is called on. What is added may lie at the output; then `added` is not read.
     ///
     /// Panics when a place lies outside its slice, or when several threads would write one output.
     pub fn run(
@@ -69,8 +69,9 @@ impl Packed {
     ) {
         let span = (self.rows - 1) * places.row + self.depth;
         places.check(threads, self.filters, span, [input.len(), added.len(), output.len()]);
-        let (input, added, output) = (input.as_ptr(), added.as_ptr(), output.as_mut_ptr());
-        let work = Work { packed: self, places, input, added, output, limits: limits(activation) };
+        let (input, output) = (input.as_ptr(), output.as_mut_ptr());
+        let (adds, added) = places.adds.read(added, places.outs, output);
+        let work = Work { packed: self, places, input, adds, added, output, limits: limits(activation) };
         let tile = [self.unit.isa().rows(), 2 * self.unit.lanes()];
         share::share(threads, |i| {
             // all of it: a closure takes what it names by field
@@ -100,12 +101,14 @@ struct Work<'a> {
     packed: &'a Packed,
     places: &'a Places<'a>,
     input: *const bf16,
+    /// Where the values to add lie, of `added`, which may be the output.
+    adds: Option<&'a [u32]>,
     added: *const bf16,
     output: *mut bf16,
     limits: [f32; 2],
 }
 
-// SAFETY: input and addends are only read; what is written is divided among the threads, see `run`.
+// SAFETY: what is only read nobody writes; what is written, and what is added where it lies, is divided among the threads, see `run`.
 unsafe impl Sync for Work<'_> {}
 
 #[cfg(target_arch = "x86_64")]
@@ -181,7 +184,7 @@ unsafe fn kernel<D: Pairs, const M: usize, const N: usize>(work: &Work, first: u
                 sums[i][j] = D::S::load(packed.bias.as_ptr().add(first + j * lanes));
                 let out = work.output.wrapping_add(*places.outs.get_unchecked(at + i) as usize + first + j * lanes);
                 D::S::prefetch(out.cast());
-                if let Some(adds) = places.adds {
+                if let Some(adds) = work.adds {
                     let added = work.added.wrapping_add(*adds.get_unchecked(at + i) as usize + first + j * lanes);
                     D::S::prefetch(added.cast());
                 }
@@ -248,7 +251,7 @@ unsafe fn finish<D: Pairs, const M: usize, const N: usize>(
                 let filter = first + j * D::S::W;
                 let lanes = D::S::W.min(work.packed.filters - filter);
                 let mut sum = done[i][j];
-                if let Some(adds) = places.adds {
+                if let Some(adds) = work.adds {
                     let added = work.added.add(*adds.get_unchecked(at + i) as usize + filter);
                     sum = D::S::add(sum, D::widen(added, lanes));
                 }

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::product::Packed;
 use super::{Unit, bf16, narrow, rounded, widen};
+use crate::exec::cpu::added::Added;
 use crate::exec::cpu::matmul::Places;
 use crate::exec::cpu::peak::noise as values;
 use crate::models::graph::Activation;
@@ -51,7 +52,7 @@ proptest! {
         let pitch = filters + gap;
         let outs: Vec<u32> = (0..positions as u32).rev().map(|p| p * pitch as u32).collect();
         let adds: Vec<u32> = (0..positions as u32).map(|p| p * filters as u32).collect();
-        let places = Places { starts: &starts, row, outs: &outs, adds: sum.then_some(&adds) };
+        let places = Places { starts: &starts, row, outs: &outs, adds: Added::at(sum.then_some(&adds)) };
         let activation = relu6.then_some(Activation::Relu6);
         let sums = reference(&weight, &bias, [rows, depth], &places, &input);
         for unit in Unit::available() {
@@ -62,6 +63,15 @@ proptest! {
             packed.run(1, &places, &input, &added, activation, &mut output);
             packed.run(threads, &places, &input, &added, activation, &mut shared);
             prop_assert!(shared.iter().zip(&output).all(|(a, b)| a.to_bits() == b.to_bits()), "{unit:?}: {threads} threads");
+            // onto what lies at the output it has the same bits
+            for threads in [1, threads].into_iter().filter(|_| sum) {
+                let mut onto = vec![mark; output.len()];
+                let terms = outs.iter().zip(added.chunks_exact(filters));
+                terms.for_each(|(&out, term)| onto[out as usize..][..filters].copy_from_slice(term));
+                packed.run(threads, &Places { adds: Added::Onto, ..places }, &input, &[], activation, &mut onto);
+                let same = onto.iter().zip(&output).all(|(a, b)| a.to_bits() == b.to_bits());
+                prop_assert!(same, "{unit:?}: onto the output, {threads} threads");
+            }
             for (p, sums) in sums.iter().enumerate() {
                 let at = outs[p] as usize;
                 for (f, &expected) in sums.iter().enumerate() {
@@ -112,7 +122,7 @@ fn what_is_not_a_number_stays_one_and_touches_no_neighbour() {
     for unit in Unit::available() {
         let mut input = vec![bf16::ONE; 3 * 7];
         input[7] = bf16::NAN;
-        let places = Places { starts: &[0, 7, 14], row: 0, outs: &[0, 20, 40], adds: None };
+        let places = Places { starts: &[0, 7, 14], row: 0, outs: &[0, 20, 40], adds: Added::Nothing };
         let mut output = vec![bf16::ZERO; 60];
         let packed = Packed::new(unit, &[0.5; 20 * 7], &[0.0; 20], 1, 7);
         packed.run(1, &places, &input, &[], Some(Activation::Relu6), &mut output);

@@ -1,6 +1,7 @@
 //! Steps over bf16: products read and write it; everything else widens its inputs, computes in f32 and rounds what comes out.
 
 use super::{Network, Planned, Scratch};
+use crate::exec::cpu::added::Added;
 use crate::exec::cpu::aligned::Aligned;
 use crate::exec::cpu::bands::Slice;
 use crate::exec::cpu::bf16::{Unit, bf16};
@@ -49,7 +50,7 @@ impl Network {
     pub(super) fn step_bf16(&self, unit: Unit, slice: &Slice, scratch: &mut Scratch, first: usize, n: usize) {
         let step = &self.steps[slice.step];
         let to = &self.maps[step.output];
-        // never the buffer of an input: see `place`
+        // never the buffer of an input, see `place`, but of what a sum is added onto
         let mut buffer = std::mem::take(&mut scratch.buffers[to.buffer]);
         let output = buffer.halves_mut();
         let (buffers, threads) = (&scratch.buffers, scratch.threads);
@@ -61,7 +62,7 @@ impl Network {
         match &step.op {
             Op::ProductBf16 { packed, starts, outs, adds, row, activation } => {
                 let positions = n * to.h * to.w;
-                let added = if adds.is_some() { input(1, first).1 } else { &[] };
+                let added = if let Added::At(_) = adds { input(1, first).1 } else { &[] };
                 let adds = adds.as_ref().map(|adds| &adds[..positions]);
                 let places = matmul::Places { starts: &starts[..positions], row: *row, outs: &outs[..positions], adds };
                 packed.run(threads, &places, input(0, first).1, added, *activation, &mut output[to.base(first)..]);
@@ -73,6 +74,9 @@ impl Network {
                     for (i, wide) in [&mut *wide, &mut *more].into_iter().enumerate().take(step.inputs.len()) {
                         let (map, values) = input(i, first + p);
                         load(unit, map, values, &mut wide[p * map.picture()..]);
+                    }
+                    if let Added::Onto = places.added {
+                        load(unit, to, &output[to.base(first + p)..], &mut out[p * to.picture()..]);
                     }
                 }
                 packed.run(threads, &places, wide, more, *activation, out, &mut scratch.tiles);
@@ -98,6 +102,9 @@ impl Network {
                     for (i, wide) in [&mut *wide, &mut *more].into_iter().enumerate().take(step.inputs.len()) {
                         let (map, values) = input(i, p);
                         load(unit, map, values, wide);
+                    }
+                    if let Op::Add { onto: true, .. } = op {
+                        load(unit, to, &output[to.base(p)..], out);
                     }
                     let inputs: [&Aligned; 2] = [wide, more];
                     one(threads, op, slice, |i| (&self.maps[step.inputs[i]], &inputs[i][..]), to, out);

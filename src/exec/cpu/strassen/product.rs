@@ -282,10 +282,13 @@ unsafe fn out<S: Simd>(work: &Work, at: &At, [down, right]: [usize; 2], scratch:
                 *out = work.output.add(*work.places.outs.get_unchecked(first + i) as usize + filter);
             }
         }
-        let adds = work.places.adds.map(|places| {
-            let mut adds = [work.added; MOST_ROWS];
+        let adds = work.adds.map(|places| {
+            // a row without a position adds to what nobody reads: not of the output, which it might meet while it is written
+            let mut adds = [scratch.add(work.room.waste).cast_const(); MOST_ROWS];
             for (i, add) in adds.iter_mut().enumerate().take(group.rows) {
-                *add = work.added.add(*places.get_unchecked((first + i).min(group.last)) as usize + filter);
+                if first + i <= group.last {
+                    *add = work.added.add(*places.get_unchecked(first + i) as usize + filter);
+                }
             }
             adds
         });

@@ -46,7 +46,7 @@ proptest! {
             let packed = Packed::new(isa, levels, &weight, &bias, rows, depth);
             let run = |threads: usize, range: Range<usize>| {
                 let mut output = vec![UNTOUCHED; (positions - 1) * pitch + filters];
-                let adds = add.then_some(&adds[range.clone()]);
+                let adds = Added::at(add.then_some(&adds[range.clone()]));
                 let places = Places { starts: &starts[range.clone()], row, outs: &outs[range], adds };
                 // what a former layer left there, infinities and all, counts for nothing
                 let mut scratch = vec![f32::INFINITY; packed.scratch_len(threads)];
@@ -55,6 +55,16 @@ proptest! {
             };
             let output = run(1, 0..positions);
             prop_assert_eq!(&run(threads, 0..positions), &output, "{:?}: {} threads", isa, threads);
+            // onto what lies at the output it has the same bits
+            for threads in [1, threads].into_iter().filter(|_| add) {
+                let mut onto = vec![UNTOUCHED; output.len()];
+                let terms = outs.iter().zip(added.chunks_exact(filters));
+                terms.for_each(|(&out, term)| onto[out as usize..][..filters].copy_from_slice(term));
+                let places = Places { starts: &starts, row, outs: &outs, adds: Added::Onto };
+                let mut scratch = vec![f32::NAN; packed.scratch_len(threads)];
+                packed.run(threads, &places, map, &input, &[], activation(kind), &mut onto, &mut scratch);
+                prop_assert_eq!(&onto, &output, "{:?}: onto the output, {} threads", isa, threads);
+            }
             let [low, high] = super::super::limits(activation(kind)).map(f64::from);
             for (p, &out) in outs.iter().enumerate() {
                 let out = out as usize;
@@ -96,7 +106,7 @@ fn error(levels: Option<Levels>, [map, depth, filters]: [usize; 3]) -> f64 {
     let (weight, bias) = (values(filters * depth, 2), values(filters, 3));
     let starts: Vec<u32> = (0..map).map(|p| (p * depth) as u32).collect();
     let outs: Vec<u32> = (0..map).map(|p| (p * filters) as u32).collect();
-    let places = Places { starts: &starts, row: 0, outs: &outs, adds: None };
+    let places = Places { starts: &starts, row: 0, outs: &outs, adds: Added::Nothing };
     let mut output = vec![0.0; map * filters];
     match levels {
         Some(levels) => {

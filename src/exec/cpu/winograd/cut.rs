@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::super::added::Added;
 use super::Tile;
 use super::product::Block;
 
@@ -26,7 +27,7 @@ pub struct Places {
     pub input: Grid,
     pub output: Grid,
     /// The values to add.
-    pub added: Option<Grid>,
+    pub added: Added<Grid>,
     /// Height and width of the output; two more of each can be read in the input.
     pub size: [usize; 2],
 }

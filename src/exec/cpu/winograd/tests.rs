@@ -33,6 +33,12 @@ fn index(grid: &Grid, p: usize, y: usize, x: usize, k: usize) -> usize {
     grid.start + p * grid.picture + y * grid.row + x * grid.pixel + k
 }
 
+/// Where a layer reads and writes.
+fn grids(places: &mut Places) -> Vec<&mut Grid> {
+    let added = if let Added::At(grid) = &mut places.added { Some(grid) } else { None };
+    [&mut places.input, &mut places.output].into_iter().chain(added).collect()
+}
+
 impl Case {
     fn new(pictures: usize, size: [usize; 2], [c, filters]: [usize; 2], gap: usize, added: bool) -> Self {
         let read = size.map(|n| n + 2);
@@ -51,7 +57,7 @@ impl Case {
             all
         };
         Self {
-            places: Places { pictures, input: from, output: to, added: added.then_some(plus), size },
+            places: Places { pictures, input: from, output: to, added: Added::at(added.then_some(plus)), size },
             c,
             filters,
             activation: None,
@@ -74,6 +80,18 @@ impl Case {
         });
         let bits = |all: &[f32]| all.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
         assert_eq!(bits(&three), bits(&one), "three threads give other bits than one");
+        if let Added::At(grid) = self.places.added {
+            let mut onto = self.output.clone();
+            for [p, y, x, f] in self.positions() {
+                onto[index(&self.places.output, p, y, x, f)] = self.added[index(&grid, p, y, x, f)];
+            }
+            let places = Places { added: Added::Onto, ..self.places };
+            for threads in [1, 3] {
+                let (mut onto, mut scratch) = (onto.clone(), vec![f32::NAN; packed.scratch_len(threads, &places)]);
+                packed.run(threads, &places, &self.input, &[], self.activation, &mut onto, &mut scratch);
+                assert_eq!(bits(&onto), bits(&one), "onto the output it has other bits, {threads} threads");
+            }
+        }
         one
     }
 
@@ -92,7 +110,7 @@ impl Case {
             let input = self.input[index(&self.places.input, p, y + tap / 3, x + tap % 3, k)];
             add(f64::from(input) * f64::from(self.weight[(f * self.c + k) * 9 + tap]));
         }
-        if let Some(grid) = &self.places.added {
+        if let Added::At(grid) = &self.places.added {
             add(f64::from(self.added[index(grid, p, y, x, f)]));
         }
         sum
@@ -138,8 +156,7 @@ proptest! {
                 for p in 0..pictures {
                     let mut alone = case.clone();
                     alone.places.pictures = 1;
-                    let grids = [Some(&mut alone.places.input), Some(&mut alone.places.output), alone.places.added.as_mut()];
-                    grids.into_iter().flatten().for_each(|grid| grid.start += p * grid.picture);
+                    grids(&mut alone.places).into_iter().for_each(|grid| grid.start += p * grid.picture);
                     let alone = alone.run(isa, tile);
                     for [_, y, x, f] in case.positions().filter(|at| at[0] == p) {
                         let at = index(&case.places.output, p, y, x, f);
@@ -213,12 +230,7 @@ fn nothing_is_done_for_no_pictures_and_places_are_checked() {
     assert!(run(&case, scratch - 1).is_err(), "the scratch is too short");
     for grid in 0..3 {
         let mut wrong = case.clone();
-        let places = &mut wrong.places;
-        let grid =
-            [Some(&mut places.input), Some(&mut places.output), places.added.as_mut()].into_iter().flatten().nth(grid);
-        if let Some(grid) = grid {
-            grid.start += 1;
-        }
+        grids(&mut wrong.places)[grid].start += 1;
         assert!(run(&wrong, scratch).is_err(), "{:?}", wrong.places);
     }
     case.places.pictures = 0;
