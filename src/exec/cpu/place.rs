@@ -18,7 +18,7 @@ use crate::models::Shape;
 use crate::models::graph::{Activation, Pad};
 
 /// Positions of a map up to which a micro-batch goes through a layer together.
-const SMALL: usize = 1300;
+const SMALL: usize = 1000;
 
 /// A step over values, with what was joined to it.
 #[derive(Debug)]
