@@ -11,7 +11,7 @@ use super::share::{self, Part};
 use super::simd::Neon;
 #[cfg(target_arch = "x86_64")]
 use super::simd::{Avx2, Avx512};
-use super::simd::{Isa, Portable, Simd};
+use super::simd::{Isa, PREFETCH_EVERY, Portable, Simd, prefetch};
 use crate::models::graph::Activation;
 
 /// Weights in the order in which the kernel reads them: panels of two vectors of filters; in a panel, for each kernel row and value, one
@@ -246,34 +246,38 @@ unsafe fn kernel<S: Simd, const M: usize, const N: usize>(tile: &Tile, spot: &Sp
         for i in 0..M {
             sums[i] = w;
         }
-        // the sums take long enough for the lines that they meet in the end to arrive
-        for i in 0..M {
-            for j in 0..N {
-                S::prefetch(spot.output.wrapping_add(*spot.outs.get_unchecked(i) as usize + j * S::W));
-                if let Some(adds) = spot.adds {
-                    S::prefetch(spot.added.wrapping_add(*adds.get_unchecked(i) as usize + j * S::W));
-                }
-            }
-        }
         let mut weight = tile.weight;
         let mut from = [spot.input; M];
         for i in 0..M {
             from[i] = spot.input.add(*spot.starts.get_unchecked(i) as usize);
         }
+        // rows of results whose lines were asked for
+        let mut asked = 0;
         for _ in 0..tile.rows {
-            let taken = S::steps(tile.depth, &from, weight, &mut sums);
-            weight = weight.add(taken * 2 * S::W);
-            for k in taken..tile.depth {
-                for j in 0..N {
-                    w[j] = S::load(weight.add(j * S::W));
-                }
-                for i in 0..M {
-                    let x = S::splat(*from[i].add(k));
+            let mut k = S::steps(tile.depth, &from, weight, &mut sums);
+            weight = weight.add(k * 2 * S::W);
+            while k < tile.depth {
+                let end = tile.depth.min(k + PREFETCH_EVERY);
+                while k < end {
                     for j in 0..N {
-                        sums[i][j] = S::mul_add(x, w[j], sums[i][j]);
+                        w[j] = S::load(weight.add(j * S::W));
                     }
+                    for i in 0..M {
+                        let x = S::splat(*from[i].add(k));
+                        for j in 0..N {
+                            sums[i][j] = S::mul_add(x, w[j], sums[i][j]);
+                        }
+                    }
+                    weight = weight.add(2 * S::W);
+                    k += 1;
                 }
-                weight = weight.add(2 * S::W);
+                if asked < M {
+                    prefetch::<S, N>(spot.output.wrapping_add(*spot.outs.get_unchecked(asked) as usize));
+                    if let Some(adds) = spot.adds {
+                        prefetch::<S, N>(spot.added.wrapping_add(*adds.get_unchecked(asked) as usize));
+                    }
+                    asked += 1;
+                }
             }
             for i in 0..M {
                 from[i] = from[i].wrapping_add(tile.step);

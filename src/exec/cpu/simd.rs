@@ -85,6 +85,17 @@ pub trait Simd: Copy {
     fn prefetch_near(_at: *const f32) {}
 }
 
+/// After how many values of a product the lines of another row of its results are asked for: all at once they would keep the inputs waiting, later
+/// they would not be there in time.
+pub const PREFETCH_EVERY: usize = 4;
+
+/// Asks for the lines of `N` vectors, the first of which may begin within one.
+#[inline(always)]
+pub fn prefetch<S: Simd, const N: usize>(at: *const f32) {
+    (0..N).for_each(|j| S::prefetch(at.wrapping_add(j * S::W)));
+    S::prefetch(at.wrapping_add(N * S::W - 1));
+}
+
 /// The instruction sets that kernels are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Isa {
