@@ -107,9 +107,9 @@ unsafe fn kernel<S: Simd, const M: usize, const N: usize>(call: &Call) {
                 }
                 if asked < M {
                     if let Some(out) = call.out {
-                        prefetch::<S, N>(out.outs[asked]);
+                        prefetch::<S, N, 0>(out.outs[asked]);
                         if let Some(adds) = &out.adds {
-                            prefetch::<S, N>(adds[asked]);
+                            prefetch::<S, N, 0>(adds[asked]);
                         }
                     }
                     asked += 1;
