@@ -12,7 +12,7 @@ use super::share::{self, Part};
 use super::simd::Neon;
 #[cfg(target_arch = "x86_64")]
 use super::simd::{Avx2, Avx512};
-use super::simd::{Isa, Portable, Simd};
+use super::simd::{Isa, PREFETCH_EVERY, Portable, Simd, prefetch};
 use crate::models::graph::Activation;
 
 /// Weights in the order in which the kernel reads them: panels of two vectors of filters; in a panel, for each kernel row and value, one
@@ -217,15 +217,16 @@ struct Spot<'a> {
     adds: Option<&'a [u32]>,
 }
 
-/// The kernel for `n` positions, one or two vectors of filters.
+/// The kernel for `n` positions and as many vectors of filters as there are: two, one and a half, or one.
 #[inline(always)]
 unsafe fn dispatch<S: Simd>(tile: &Tile, spot: &Spot, n: usize) {
     macro_rules! rows {
         ($($n:literal)*) => {
-            match (n, tile.filters > S::W) {
+            match (n, width::<S>(tile.filters)) {
                 // SAFETY: as the caller's; `n` positions are there.
-                $(($n, true) => unsafe { kernel::<S, $n, 2>(tile, spot) },
-                  ($n, false) => unsafe { kernel::<S, $n, 1>(tile, spot) },)*
+                $(($n, 4) => unsafe { kernel::<S, $n, 2, 0>(tile, spot) },
+                  ($n, 3) if S::HALVES => unsafe { kernel::<S, $n, 1, 1>(tile, spot) },
+                  ($n, 2) => unsafe { kernel::<S, $n, 1, 0>(tile, spot) },)*
                 _ => {}
             }
         };
@@ -233,30 +234,28 @@ unsafe fn dispatch<S: Simd>(tile: &Tile, spot: &Spot, n: usize) {
     rows!(1 2 3 4 5 6 7 8 9 10 11 12 13 14);
 }
 
-/// `M` positions × `N` vectors of filters, all sums in registers.
+/// Halves of a vector that `filters` take, of up to two vectors. A half alone gains nothing: its inputs take as long to load.
+#[inline(always)]
+fn width<S: Simd>(filters: usize) -> usize {
+    if S::HALVES && filters > S::W { filters.div_ceil(S::W / 2) } else { 2 * filters.div_ceil(S::W) }
+}
+
+/// `M` positions × `N` vectors of filters and `H` halves behind them, all sums in registers.
 ///
 /// Plain loops and no closures: those are functions of their own, without the vector features, and keep the sums from staying in registers.
 #[inline(always)]
 #[allow(clippy::needless_range_loop)]
-unsafe fn kernel<S: Simd, const M: usize, const N: usize>(tile: &Tile, spot: &Spot) {
+unsafe fn kernel<S: Simd, const M: usize, const N: usize, const H: usize>(tile: &Tile, spot: &Spot) {
     // SAFETY: the caller answers for every address below: windows, weights (packed with zeros behind the last filter), outputs.
     unsafe {
-        let zero = S::splat(0.0);
-        let mut sums = [[zero; N]; M];
-        let mut w = [zero; N];
-        for j in 0..N {
-            w[j] = S::load(tile.bias.add(j * S::W));
-        }
-        for i in 0..M {
-            sums[i] = w;
-        }
-        // the sums take long enough for the lines that they meet in the end to arrive
+        let mut sums = [[S::splat(0.0); N]; M];
+        let mut halves = [[S::Half::splat(0.0); H]; M];
         for i in 0..M {
             for j in 0..N {
-                S::prefetch(spot.output.wrapping_add(*spot.outs.get_unchecked(i) as usize + j * S::W));
-                if let Some(adds) = spot.adds {
-                    S::prefetch(spot.added.wrapping_add(*adds.get_unchecked(i) as usize + j * S::W));
-                }
+                sums[i][j] = S::load(tile.bias.add(j * S::W));
+            }
+            for j in 0..H {
+                halves[i][j] = S::Half::load(tile.bias.add(N * S::W));
             }
         }
         let mut weight = tile.weight;
@@ -264,27 +263,74 @@ unsafe fn kernel<S: Simd, const M: usize, const N: usize>(tile: &Tile, spot: &Sp
         for i in 0..M {
             from[i] = spot.input.add(*spot.starts.get_unchecked(i) as usize);
         }
+        // rows of results whose lines were asked for
+        let mut asked = 0;
         for _ in 0..tile.rows {
-            let taken = S::steps(tile.depth, &from, weight, &mut sums);
-            weight = weight.add(taken * 2 * S::W);
-            for k in taken..tile.depth {
-                for j in 0..N {
-                    w[j] = S::load(weight.add(j * S::W));
+            let mut k = if H == 0 { S::steps(tile.depth, &from, weight, &mut sums) } else { 0 };
+            weight = weight.add(k * 2 * S::W);
+            while k < tile.depth {
+                let end = tile.depth.min(k + PREFETCH_EVERY);
+                while k < end {
+                    value::<S, M, N, H>(&from, k, weight, &mut sums, &mut halves);
+                    weight = weight.add(2 * S::W);
+                    k += 1;
                 }
-                for i in 0..M {
-                    let x = S::splat(*from[i].add(k));
-                    for j in 0..N {
-                        sums[i][j] = S::mul_add(x, w[j], sums[i][j]);
+                if asked < M {
+                    prefetch::<S, N, H>(spot.output.wrapping_add(*spot.outs.get_unchecked(asked) as usize));
+                    if let Some(adds) = spot.adds {
+                        prefetch::<S, N, H>(spot.added.wrapping_add(*adds.get_unchecked(asked) as usize));
                     }
+                    asked += 1;
                 }
-                weight = weight.add(2 * S::W);
             }
             for i in 0..M {
                 from[i] = from[i].wrapping_add(tile.step);
             }
         }
+        give::<S, M, N>(tile, spot, 0, &sums);
+        give::<S::Half, M, H>(tile, spot, N * S::W, &halves);
+    }
+}
+
+/// One value of the windows by its weights.
+#[inline(always)]
+#[allow(clippy::needless_range_loop)]
+unsafe fn value<S: Simd, const M: usize, const N: usize, const H: usize>(
+    from: &[*const f32; M],
+    k: usize,
+    weight: *const f32,
+    sums: &mut [[S::V; N]; M],
+    halves: &mut [[<S::Half as Simd>::V; H]; M],
+) {
+    // SAFETY: as of the kernel.
+    unsafe {
+        let (mut w, mut half) = ([S::splat(0.0); N], [S::Half::splat(0.0); H]);
+        for j in 0..N {
+            w[j] = S::load(weight.add(j * S::W));
+        }
+        for j in 0..H {
+            half[j] = S::Half::load(weight.add(N * S::W));
+        }
+        for i in 0..M {
+            let x = S::splat(*from[i].add(k));
+            for j in 0..N {
+                sums[i][j] = S::mul_add(x, w[j], sums[i][j]);
+            }
+            for j in 0..H {
+                halves[i][j] = S::Half::mul_add(S::low(x), half[j], halves[i][j]);
+            }
+        }
+    }
+}
+
+/// Adds what is to be added to the sums of filters from `first` on, and writes them.
+#[inline(always)]
+#[allow(clippy::needless_range_loop)]
+unsafe fn give<S: Simd, const M: usize, const N: usize>(tile: &Tile, spot: &Spot, first: usize, sums: &[[S::V; N]; M]) {
+    // SAFETY: as of the kernel.
+    unsafe {
         // a copy for the loop below, which indexes at run time: the sums themselves must never need an address
-        let mut done = [[zero; N]; M];
+        let mut done = [[S::splat(0.0); N]; M];
         for i in 0..M {
             for j in 0..N {
                 done[i][j] = sums[i][j];
@@ -293,16 +339,16 @@ unsafe fn kernel<S: Simd, const M: usize, const N: usize>(tile: &Tile, spot: &Sp
         let (low, high) = (S::splat(tile.limits[0]), S::splat(tile.limits[1]));
         for i in 0..M {
             for j in 0..N {
-                let sum = done[i][j];
-                let lanes = S::W.min(tile.filters - j * S::W);
+                let (sum, at) = (done[i][j], first + j * S::W);
+                let lanes = S::W.min(tile.filters - at);
                 let sum = match spot.adds {
                     Some(adds) => {
-                        let from = spot.added.add(*adds.get_unchecked(i) as usize + j * S::W);
+                        let from = spot.added.add(*adds.get_unchecked(i) as usize + at);
                         S::add(sum, S::load_part(from, lanes))
                     }
                     None => sum,
                 };
-                let out = spot.output.add(*spot.outs.get_unchecked(i) as usize + j * S::W);
+                let out = spot.output.add(*spot.outs.get_unchecked(i) as usize + at);
                 // in this order a NaN stays one
                 S::store_part(out, lanes, S::min(high, S::max(low, sum)));
             }

@@ -23,7 +23,15 @@ pub trait Simd: Copy {
     /// Rows of a tile of the matrix product: as many as the registers hold beside two vectors of weights.
     const ROWS: usize;
     type V: Copy;
+    /// Vectors half as wide, where they take half the time; else the same.
+    type Half: Simd;
+    const HALVES: bool = false;
 
+    /// The lower lanes of a vector, as many as a half has.
+    ///
+    /// # Safety
+    /// The CPU has the instruction set.
+    unsafe fn low(v: Self::V) -> <Self::Half as Simd>::V;
     /// # Safety
     /// The CPU has the instruction set.
     unsafe fn splat(value: f32) -> Self::V;
@@ -83,6 +91,17 @@ pub trait Simd: Copy {
     /// The same for the second cache.
     #[inline(always)]
     fn prefetch_near(_at: *const f32) {}
+}
+
+/// After how many values of a product the lines of another row of its results are asked for: all at once they would keep the inputs waiting, later
+/// they would not be there in time.
+pub const PREFETCH_EVERY: usize = 4;
+
+/// Asks for the lines of `N` vectors and `H` halves, the first of which may begin within one.
+#[inline(always)]
+pub fn prefetch<S: Simd, const N: usize, const H: usize>(at: *const f32) {
+    (0..N + H).for_each(|j| S::prefetch(at.wrapping_add(j * S::W)));
+    S::prefetch(at.wrapping_add(N * S::W + H * S::W / 2 - 1));
 }
 
 /// The instruction sets that kernels are compiled for.

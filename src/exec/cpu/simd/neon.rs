@@ -17,6 +17,12 @@ impl Simd for Neon {
     /// weights, those of four steps, stay beside them, and eight registers for the inputs.
     const ROWS: usize = 8;
     type V = float32x4_t;
+    type Half = Self;
+
+    #[inline(always)]
+    unsafe fn low(v: float32x4_t) -> float32x4_t {
+        v
+    }
 
     #[inline(always)]
     unsafe fn splat(value: f32) -> float32x4_t {

@@ -10,6 +10,12 @@ impl Simd for Portable {
     const W: usize = 8;
     const ROWS: usize = 4;
     type V = [f32; 8];
+    type Half = Self;
+
+    #[inline(always)]
+    unsafe fn low(v: [f32; 8]) -> [f32; 8] {
+        v
+    }
 
     #[inline(always)]
     unsafe fn splat(value: f32) -> [f32; 8] {

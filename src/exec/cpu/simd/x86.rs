@@ -12,6 +12,13 @@ impl Simd for Avx512 {
     const W: usize = 16;
     const ROWS: usize = 14;
     type V = __m512;
+    type Half = Avx2;
+    const HALVES: bool = true;
+
+    #[inline(always)]
+    unsafe fn low(v: __m512) -> __m256 {
+        unsafe { _mm512_castps512_ps256(v) }
+    }
 
     #[inline(always)]
     fn prefetch(at: *const f32) {
@@ -99,6 +106,12 @@ impl Simd for Avx2 {
     const W: usize = 8;
     const ROWS: usize = 6;
     type V = __m256;
+    type Half = Self;
+
+    #[inline(always)]
+    unsafe fn low(v: __m256) -> __m256 {
+        v
+    }
 
     #[inline(always)]
     fn prefetch(at: *const f32) {

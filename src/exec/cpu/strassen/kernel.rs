@@ -1,6 +1,6 @@
 //! The kernel: a chain of products of a tile of positions and filters, all sums in registers.
 
-use super::super::simd::Simd;
+use super::super::simd::{PREFETCH_EVERY, Simd, prefetch};
 
 /// The most positions of a tile, of all instruction sets.
 pub const MOST_ROWS: usize = 14;
@@ -64,16 +64,6 @@ pub unsafe fn dispatch<S: Simd>(call: &Call, n: usize, wide: bool) {
 unsafe fn kernel<S: Simd, const M: usize, const N: usize>(call: &Call) {
     // SAFETY: the caller answers for every address below.
     unsafe {
-        if let Some(out) = call.out {
-            for i in 0..M {
-                for j in 0..N {
-                    S::prefetch(out.outs[i].wrapping_add(j * S::W));
-                    if let Some(adds) = &out.adds {
-                        S::prefetch(adds[i].wrapping_add(j * S::W));
-                    }
-                }
-            }
-        }
         let zero = S::splat(0.0);
         let mut sums = [[zero; N]; M];
         let mut w = [zero; N];
@@ -92,23 +82,38 @@ unsafe fn kernel<S: Simd, const M: usize, const N: usize>(call: &Call) {
             }
         }
         let mut weight = call.weight;
+        // rows of results whose lines were asked for
+        let mut asked = if call.out.is_some() { 0 } else { M };
         for (left, save) in call.left.iter().zip(call.saves) {
             let mut from = [call.weight; M];
             from.copy_from_slice(&left[..M]);
-            let taken = S::steps(call.depth, &from, weight, &mut sums);
-            weight = weight.add(taken * 2 * S::W);
-            for k in taken..call.depth {
-                for j in 0..N {
-                    w[j] = S::load(weight.add(j * S::W));
-                    S::prefetch_near(weight.wrapping_add(AHEAD + j * S::W));
-                }
-                for i in 0..M {
-                    let x = S::splat(*from[i].add(k));
+            let mut k = S::steps(call.depth, &from, weight, &mut sums);
+            weight = weight.add(k * 2 * S::W);
+            while k < call.depth {
+                let end = call.depth.min(k + PREFETCH_EVERY);
+                while k < end {
                     for j in 0..N {
-                        sums[i][j] = S::mul_add(x, w[j], sums[i][j]);
+                        w[j] = S::load(weight.add(j * S::W));
+                        S::prefetch_near(weight.wrapping_add(AHEAD + j * S::W));
                     }
+                    for i in 0..M {
+                        let x = S::splat(*from[i].add(k));
+                        for j in 0..N {
+                            sums[i][j] = S::mul_add(x, w[j], sums[i][j]);
+                        }
+                    }
+                    weight = weight.add(2 * S::W);
+                    k += 1;
                 }
-                weight = weight.add(2 * S::W);
+                if asked < M {
+                    if let Some(out) = call.out {
+                        prefetch::<S, N, 0>(out.outs[asked]);
+                        if let Some(adds) = &out.adds {
+                            prefetch::<S, N, 0>(adds[asked]);
+                        }
+                    }
+                    asked += 1;
+                }
             }
             if let Some(to) = *save {
                 for i in 0..M {
