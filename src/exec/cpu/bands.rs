@@ -4,6 +4,9 @@
 //! The order in which rows are computed is planned once, from the shapes alone. What is computed for a row is the same as in one go, but for
 //! [`super::strassen`], whose groups of positions end with the rows of a step.
 
+#[cfg(test)]
+mod tests;
+
 use std::ops::Range;
 
 use super::map::Map;
@@ -151,7 +154,7 @@ struct Planner<'a> {
 }
 
 impl<'a> Planner<'a> {
-    /// None where the steps do not belong together: the last one needs no more than the outputs of the others, and all others need it.
+    /// None where the steps do not belong together: each but the last is computed for steps of the run alone, and one of these maps is large.
     fn of(
         fused: &'a [Fused],
         taps: &[usize],
@@ -168,7 +171,6 @@ impl<'a> Planner<'a> {
         let held = |i: usize| alone(fused[i].step.output) && !outside(fused[i].step.output);
         let held: Vec<bool> = steps.clone().map(held).collect();
         let planner = Self { fused, roots, maps, steps, reach, held };
-        // every output but the last is held, which says that it is read here, and one of them is large
         let (last, others) = planner.held.split_last()?;
         let large = planner.steps.clone().zip(others).any(|(i, _)| 4 * planner.map(i).picture() > SMALL);
         (!last && others.iter().all(|held| *held) && large).then_some(planner)
@@ -301,135 +303,5 @@ impl<'a> Planner<'a> {
         let held = self.steps.clone().zip(&self.held).zip(buffers).filter(|((_, held), _)| **held);
         let held = held.map(|((i, _), rows)| (self.fused[i].step.output, rows)).collect();
         Run { steps: self.steps.clone(), moves, held }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::exec::cpu::network::fuse;
-    use crate::exec::cpu::place::place;
-    use crate::exec::lower::lower;
-    use crate::models::{BuildOptions, Source, find};
-    use crate::weights::Origin;
-
-    /// What lies in a row of a buffer.
-    #[derive(Clone, Copy, Debug, PartialEq)]
-    enum Row {
-        Unknown,
-        Zeros,
-        Of(usize),
-    }
-
-    /// Follows the moves of every run over buffers of row numbers; gives the steps of each run.
-    fn follow(name: &str, size: [usize; 2]) -> Vec<Range<usize>> {
-        let spec = find(name).expect("registered");
-        let source = spec.weights.first().map_or(Source::Timm, |weights| weights.source);
-        let options = BuildOptions { channels: 3, size, classes: 10, source };
-        let graph = (spec.build)(&options).expect("built");
-        let weights = Origin::Random(1).load(&graph, source, &[]).expect("random");
-        let program = lower(&graph, &weights, &[graph.features()]).expect("lowered");
-        let (taps, mut maps) = (program.taps.clone(), vec![Map::of(program.input_shape); program.last_use.len()]);
-        let steps = fuse(program);
-        steps.iter().for_each(|fused| maps[fused.step.output] = Map::of(fused.step.out_shape));
-        let places = place(&steps, &taps, maps, 4, true);
-        for run in &places.runs {
-            let mut done = vec![0; steps.len()];
-            let mut buffers = Buffers::of(&places.maps, run, &steps);
-            for m in &run.moves {
-                match m {
-                    Move::Drop { value, rows, keep } => {
-                        buffers.rows[*value].copy_within(*rows..rows + keep, 0);
-                        buffers.rows[*value][*keep..].fill(Row::Unknown);
-                    }
-                    Move::Bottom { value, row } => {
-                        buffers.rows[*value][*row..row + places.maps[*value].halo.bottom].fill(Row::Zeros);
-                    }
-                    Move::Compute(slice) => {
-                        assert_eq!(done[slice.step], slice.rows.start, "{name}: rows in order");
-                        done[slice.step] = slice.rows.end;
-                        buffers.compute(&steps[slice.step], slice);
-                    }
-                }
-            }
-            // of the others rows that nobody reads are left out
-            let last = run.steps.end - 1;
-            assert_eq!(done[last], places.maps[steps[last].step.output].h, "{name}: all rows");
-        }
-        places.runs.into_iter().map(|run| run.steps).collect()
-    }
-
-    /// For each value the rows of its buffer.
-    struct Buffers<'a> {
-        maps: &'a [Map],
-        rows: Vec<Vec<Row>>,
-    }
-
-    impl<'a> Buffers<'a> {
-        /// Before a run: what it does not compute is there.
-        fn of(maps: &'a [Map], run: &Run, steps: &[Fused]) -> Self {
-            let rows = maps.iter().enumerate().map(|(value, map)| {
-                let mut rows = vec![Row::Unknown; run.held(value).unwrap_or(map.h + map.halo.top + map.halo.bottom)];
-                rows[..map.halo.top].fill(Row::Zeros);
-                if !run.steps.clone().any(|i| steps[i].step.output == value) {
-                    rows[map.halo.top + map.h..].fill(Row::Zeros);
-                    (0..map.h).for_each(|y| rows[map.halo.top + y] = Row::Of(y));
-                }
-                rows
-            });
-            Self { maps, rows: rows.collect() }
-        }
-
-        /// Looks for the rows that a slice reads, then writes its own.
-        fn compute(&mut self, fused: &Fused, slice: &Slice) {
-            let (output, layer) = (fused.step.output, &fused.step.layer);
-            let to = &self.maps[output];
-            // but what the output is added onto
-            let inputs: Vec<usize> = fused.inputs().into_iter().filter(|&value| self.maps[value] != *to).collect();
-            for (k, value) in inputs.into_iter().enumerate() {
-                let map = &self.maps[value];
-                assert!(map.buffer != to.buffer, "{layer} writes into what it reads");
-                let elementwise = Reach { kernel: 1, stride: 1, top: 0, tile: 1 };
-                let reach = if k == 0 { Reach::of(fused).expect("computed by rows") } else { elementwise };
-                let window = |y: usize| (0..reach.kernel).map(move |ky| y * reach.stride + ky);
-                for y in slice.rows.clone().flat_map(window) {
-                    let there = (reach.top..map.h + reach.top).contains(&y);
-                    if !there && matches!(fused.step.kernel, Kernel::Pool { .. }) {
-                        continue;
-                    }
-                    let expected = if there { Row::Of(y - reach.top) } else { Row::Zeros };
-                    let found = self.rows[value][y + map.halo.top - reach.top - slice.inputs[k]];
-                    assert_eq!(found, expected, "{layer} wants row {y}");
-                }
-            }
-            for y in slice.rows.clone() {
-                let at = y + to.halo.top - slice.output;
-                for (other, rows) in self.rows.iter_mut().enumerate() {
-                    // what other values had there is gone
-                    if let Some(row) = rows.get_mut(at).filter(|_| self.maps[other].buffer == to.buffer) {
-                        *row = if other == output { Row::Of(y) } else { Row::Unknown };
-                    }
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn every_row_is_there_when_it_is_read() {
-        for (name, size) in [
-            ("xception", [299, 299]),
-            ("inception_v3", [299, 299]),
-            ("vgg16", [224, 224]),
-            ("resnet50", [224, 224]),
-            ("efficientnet_lite0", [224, 224]),
-            ("xception", [301, 512]),
-            ("alexnet", [500, 333]),
-        ] {
-            let runs = follow(name, size);
-            assert!(!runs.is_empty(), "{name} has large maps one behind the other");
-            assert!(runs.windows(2).all(|pair| pair[0].end <= pair[1].start), "{runs:?}");
-        }
-        // nothing is large
-        assert!(follow("efficientnet_lite0", [64, 64]).is_empty());
     }
 }

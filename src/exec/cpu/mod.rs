@@ -2,8 +2,8 @@
 //! convolution before them, every buffer planned once.
 //!
 //! The only room where `unsafe` is allowed: vectors ([`simd`]) and the kernels over them ([`matmul`], [`bf16`], [`winograd`], [`strassen`],
-//! [`depthwise`], [`dense`], [`pool`]). All check every place that they are given before they begin. [`network`], which runs them, and
-//! `place`, which plans the memory, are safe code.
+//! [`depthwise`], [`dense`], [`pool`]). All check every place that they are given before they begin. [`network`], which runs them,
+//! `place`, which plans the memory, and `bands`, which lets early layers go over a picture together, are safe code.
 //!
 //! Every kernel has its definition in plain arithmetic beside it (`kernel_tests`, `winograd/tests`, `strassen/tests`, `bf16/tests`) and is
 //! compared with it over random shapes, on every instruction set of the CPU, in slices that end with the last value that may be touched.

@@ -1,0 +1,195 @@
+//! From a program to kernels with packed weights.
+
+use super::Planned;
+use crate::exec::ExecError;
+use crate::exec::cpu::added::Added;
+use crate::exec::cpu::bf16::{Unit, product as bf16_product};
+use crate::exec::cpu::dense::Dense;
+use crate::exec::cpu::depthwise;
+use crate::exec::cpu::map::Map;
+use crate::exec::cpu::matmul;
+use crate::exec::cpu::place::{Fused, tile};
+use crate::exec::cpu::pool::Pool;
+use crate::exec::cpu::simd::Isa;
+use crate::exec::cpu::steps::{Op, Product};
+use crate::exec::cpu::strassen::{self, Levels};
+use crate::exec::cpu::winograd;
+use crate::exec::lower::{Kernel, Program, Step};
+use crate::models::graph::{Activation, Pad, Window};
+
+/// Joins a sum to the convolution that computes one of its terms, and an activation to a sum.
+pub fn fuse(program: Program) -> Vec<Fused> {
+    let last_use = program.last_use;
+    let mut out: Vec<Fused> = Vec::with_capacity(program.steps.len());
+    for (i, step) in program.steps.into_iter().enumerate() {
+        if let (Kernel::Add, Some(before)) = (&step.kernel, out.last_mut())
+            && let Kernel::Conv { activation: None, .. } = before.step.kernel
+            && before.added.is_none()
+            && last_use[before.step.output] == i
+            && let Some(term) = step.inputs.iter().position(|&input| input == before.step.output)
+            && step.inputs[1 - term] != before.step.output
+        {
+            before.added = Some(step.inputs[1 - term]);
+            before.step.output = step.output;
+            continue;
+        }
+        if let (Kernel::Activation(activation), Some(before)) = (&step.kernel, out.last_mut())
+            && *activation != Activation::Softmax
+            && before.activation.is_none()
+            && (before.added.is_some() || matches!(before.step.kernel, Kernel::Add))
+            && step.inputs[0] == before.step.output
+            && last_use[before.step.output] == i
+        {
+            before.activation = Some(*activation);
+            before.step.output = step.output;
+            continue;
+        }
+        let activation = match &step.kernel {
+            Kernel::Conv { activation, .. }
+            | Kernel::Depthwise { activation, .. }
+            | Kernel::Scale { activation, .. }
+            | Kernel::Dense { activation, .. } => *activation,
+            _ => None,
+        };
+        out.push(Fused { step, added: None, activation });
+    }
+    out
+}
+
+/// Packs the weights of a step and writes down where it reads and writes: for `pictures` at a time, `rows` of the output if not all.
+pub fn plan(
+    fused: Fused,
+    maps: &[Map],
+    (isa, unit): (Isa, Option<Unit>),
+    (pictures, rows): (usize, Option<usize>),
+    clears: bool,
+) -> Result<Planned, ExecError> {
+    let mut inputs = fused.inputs();
+    let Fused { step, added, activation } = fused;
+    let term = |value: usize| added == Some(value) || matches!(step.kernel, Kernel::Add);
+    let under = inputs.iter().position(|&value| term(value) && maps[value] == maps[step.output]);
+    // what the sum is added onto is no input of its own
+    let onto = under.map(|i| inputs.remove(i)).is_some();
+    let added = if onto { Added::Onto } else { Added::at(added) };
+    let (from, to) = (maps[inputs[0]], maps[step.output]);
+    if (from.picture() * pictures).max(to.picture() * pictures) > u32::MAX as usize {
+        let reason = "its map has more than 4 G values".to_string();
+        return Err(ExecError::Layer { layer: step.layer, reason });
+    }
+    let none = Pad::default();
+    let (tile, macs) = (tile(&step), macs(&step));
+    let down = match &step.kernel {
+        Kernel::Conv { window, .. } | Kernel::Depthwise { window, .. } => Some(window.stride[0]),
+        Kernel::Pool { .. } => None,
+        _ => Some(1),
+    };
+    let op = match step.kernel {
+        Kernel::Conv { window, weight, bias, .. } if let Some(tile) = tile => {
+            let grid = |map: &Map, pad: Pad| winograd::Grid {
+                start: map.at(0, 0, pad),
+                pixel: map.pixel,
+                row: map.row(),
+                picture: if map.batched { map.picture() } else { 0 },
+            };
+            Op::Winograd {
+                packed: winograd::Packed::new(isa, tile, &weight, &bias, from.c),
+                places: winograd::Places {
+                    pictures,
+                    input: grid(&from, window.pad),
+                    output: grid(&to, none),
+                    added: added.map(|value| grid(&maps[value], none)),
+                    size: [to.h, to.w],
+                },
+                activation,
+            }
+        }
+        Kernel::Conv { window, weight, bias, .. } => {
+            let Window { kernel, stride, pad } = window;
+            let weight = channels_last(&weight, bias.len(), from.c, kernel);
+            let size = [rows.unwrap_or(to.h), to.w];
+            let starts = from.positions(pad, stride, size, pictures);
+            let outs = to.positions(none, [1, 1], size, pictures);
+            let adds = added.map(|value| maps[value].positions(none, [1, 1], size, pictures));
+            let (rows, depth, row) = (kernel[0], kernel[1] * from.c, from.row());
+            match unit {
+                Some(unit) => {
+                    let packed = bf16_product::Packed::new(unit, &weight, &bias, rows, depth);
+                    Op::ProductBf16 { packed, starts, outs, adds, row, activation }
+                }
+                None => {
+                    let packed = match Levels::choose(to.h * to.w, rows * depth, bias.len()) {
+                        Some(levels) => {
+                            Product::Strassen(strassen::Packed::new(isa, levels, &weight, &bias, rows, depth))
+                        }
+                        None => Product::Direct(matmul::Packed::new(isa, &weight, &bias, rows, depth)),
+                    };
+                    Op::Product { packed, starts, outs, adds, row, activation }
+                }
+            }
+        }
+        Kernel::Dense { weight, bias, .. } if let Some(unit) = unit => Op::ProductBf16 {
+            packed: bf16_product::Packed::new(unit, &weight, &bias, 1, weight.len() / bias.len().max(1)),
+            starts: from.positions(none, [1, 1], [1, 1], pictures),
+            outs: to.positions(none, [1, 1], [1, 1], pictures),
+            adds: Added::Nothing,
+            row: 0,
+            activation,
+        },
+        Kernel::Dense { weight, bias, .. } => Op::Dense { dense: Dense::new(isa, weight, bias), activation },
+        Kernel::Depthwise { window, weight, bias, .. } => Op::Depthwise {
+            packed: depthwise::Packed::new(isa, &weight, &bias, window.kernel),
+            places: depthwise::Places {
+                start: from.at(0, 0, window.pad),
+                row: from.row(),
+                stride: window.stride,
+                out: to.at(0, 0, none),
+                out_row: to.row(),
+                out_pixel: to.pixel,
+                output: [to.h, to.w],
+            },
+            activation,
+        },
+        Kernel::Scale { scale, shift, .. } => Op::Scale { scale, shift, activation },
+        Kernel::Activation(activation) => Op::Activation(activation),
+        Kernel::ZeroPad(pad) => Op::ZeroPad(pad),
+        Kernel::Add => Op::Add { onto, activation },
+        Kernel::Concat => Op::Concat(slots(&inputs, maps, step.output)),
+        Kernel::Pool { pooling, window, zeros } => Op::Pool(Pool { isa, pooling, window, zeros, channels: to.c }),
+        Kernel::AdaptiveAvgPool | Kernel::GlobalAvgPool => Op::AdaptiveAvgPool,
+        Kernel::Flatten(order) => Op::Flatten(order),
+    };
+    Ok(Planned { layer: step.layer, macs, op, inputs, output: step.output, clears, down })
+}
+
+/// For each term of a concatenation its first channel, none where it lies there already.
+fn slots(terms: &[usize], maps: &[Map], output: usize) -> Vec<Option<usize>> {
+    let to = &maps[output];
+    let mut channel = 0;
+    let slot = |&term: &usize| {
+        let (map, first) = (&maps[term], channel);
+        channel += map.c;
+        let there = map.buffer == to.buffer && map.pixel == to.pixel && map.channel == to.channel + first;
+        (!there).then_some(first)
+    };
+    terms.iter().map(slot).collect()
+}
+
+/// Weights `(filters, c, kh, kw)` → `(filters, kh, kw, c)`.
+fn channels_last(weight: &[f32], filters: usize, c: usize, [kh, kw]: [usize; 2]) -> Vec<f32> {
+    let taps = kh * kw;
+    let mut out = Vec::with_capacity(weight.len());
+    for filter in weight.chunks_exact(c * taps).take(filters) {
+        out.extend((0..taps).flat_map(|tap| (0..c).map(move |i| filter[i * taps + tap])));
+    }
+    out
+}
+
+fn macs(step: &Step) -> u64 {
+    let each = match &step.kernel {
+        Kernel::Conv { weight, bias, .. }
+        | Kernel::Depthwise { weight, bias, .. }
+        | Kernel::Dense { weight, bias, .. } => weight.len() / bias.len().max(1),
+        _ => 0,
+    };
+    (each * step.out_shape.len()) as u64
+}
