@@ -17,6 +17,8 @@ use crate::exec::lower::Kernel;
 const NEAR: usize = 3 << 19;
 /// Bytes of a map below which it stays in the second cache as a whole.
 const SMALL: usize = 256 << 10;
+/// The most steps of a run that are tried: it bounds the search where pictures are so large that all layers are early.
+const MOST: usize = 16;
 /// Bands that find room between two moves of the rows that are still wanted.
 const ROOM: usize = 2;
 
@@ -124,9 +126,10 @@ impl Reach {
 /// Cuts the steps before `cut` into runs; `roots` names for each value the one whose buffer it lies in.
 pub fn plan(steps: &[Fused], taps: &[usize], roots: &[usize], maps: &[Map], cut: usize) -> Vec<Run> {
     let (mut runs, mut begin): (Vec<Run>, usize) = (Vec::new(), 0);
+    let last_reads = last_reads(steps, taps, roots);
     while begin < cut {
-        let planner = |end: usize| Planner::of(steps, taps, roots, maps, begin..end);
-        let able = steps[begin..cut].iter().take_while(|fused| Reach::of(fused).is_some()).count();
+        let planner = |end: usize| Planner::of(steps, &last_reads, roots, maps, begin..end);
+        let able = steps[begin..cut].iter().take(MOST).take_while(|fused| Reach::of(fused).is_some()).count();
         let ends = (begin + 2..=begin + able).rev();
         let near = |planner: &Planner, rows: usize| planner.bytes(rows) <= NEAR && planner.reads_first(rows);
         let fits = |end: usize| planner(end).filter(|planner| near(planner, 1));
@@ -140,6 +143,19 @@ pub fn plan(steps: &[Fused], taps: &[usize], roots: &[usize], maps: &[Map], cut:
         }
     }
     runs
+}
+
+/// For each value the last step that reads it; the end of time for a tap and what shares its buffer, which must be there as a whole.
+fn last_reads(steps: &[Fused], taps: &[usize], roots: &[usize]) -> Vec<usize> {
+    let mut last = vec![0; roots.len()];
+    for (i, fused) in steps.iter().enumerate() {
+        fused.inputs().into_iter().for_each(|value| last[value] = i);
+    }
+    let mut sharers = vec![0; roots.len()];
+    roots.iter().for_each(|&root| sharers[root] += 1);
+    let whole = (0..roots.len()).filter(|&value| sharers[roots[value]] > 1).chain(taps.iter().copied());
+    whole.for_each(|value| last[value] = usize::MAX);
+    last
 }
 
 /// Plans a run.
@@ -157,19 +173,13 @@ impl<'a> Planner<'a> {
     /// None where the steps do not belong together: each but the last is computed for steps of the run alone, and one of these maps is large.
     fn of(
         fused: &'a [Fused],
-        taps: &[usize],
+        last_reads: &[usize],
         roots: &'a [usize],
         maps: &'a [Map],
         steps: Range<usize>,
     ) -> Option<Self> {
+        let held: Vec<bool> = fused[steps.clone()].iter().map(|f| last_reads[f.step.output] < steps.end).collect();
         let reach = fused[steps.clone()].iter().map(Reach::of).collect::<Option<Vec<_>>>()?;
-        let alone = |value: usize| roots.iter().filter(|&&root| root == roots[value]).count() == 1;
-        let outside = |value: usize| {
-            let readers = fused.iter().enumerate().filter(|(_, fused)| fused.inputs().contains(&value));
-            readers.map(|(i, _)| i).any(|i| !steps.contains(&i)) || taps.contains(&value)
-        };
-        let held = |i: usize| alone(fused[i].step.output) && !outside(fused[i].step.output);
-        let held: Vec<bool> = steps.clone().map(held).collect();
         let planner = Self { fused, roots, maps, steps, reach, held };
         let (last, others) = planner.held.split_last()?;
         let large = planner.steps.clone().zip(others).any(|(i, _)| 4 * planner.map(i).picture() > SMALL);
