@@ -268,8 +268,10 @@ impl<'a> Planner<'a> {
 
     /// Bytes of the rows that are in use at a time.
     fn bytes(&self, rows: usize) -> usize {
-        let (least, _) = self.least(rows);
-        self.steps.clone().zip(least).map(|(i, rows)| 4 * rows * self.map(i).row()).sum()
+        let of = |held: Vec<usize>| self.steps.clone().zip(held).map(|(i, rows)| 4 * rows * self.map(i).row()).sum();
+        // what the first rows want is held at least, and soon found
+        let first = of(self.wanted(rows));
+        if first > NEAR { first } else { of(self.least(rows).0) }
     }
 
     /// The run, the last step `rows` at a time.
