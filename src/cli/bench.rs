@@ -12,10 +12,8 @@ use crate::chain::ChainError;
 use crate::config::{Features, Precision};
 use crate::error::Error;
 use crate::exec::Device;
-use crate::exec::cpu::bf16::Unit;
 use crate::exec::cpu::peak::{self, noise};
-use crate::exec::cpu::simd::Isa;
-use crate::exec::cpu::{MICRO_BATCH, Network, StepTime};
+use crate::exec::cpu::{Engine, MICRO_BATCH, Network, StepTime};
 use crate::exec::lower::lower;
 use crate::extractor::Extractor;
 use crate::models::Source;
@@ -60,8 +58,8 @@ pub fn run(arguments: &BenchArgs) -> Result<(), Error> {
     let backbone = backbone.precision(arguments.precision);
     let threads = arguments.threads.map(usize::from);
     let threads = threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
-    let isa = Isa::detect();
-    let peak = together(threads, || peak::flops(isa, arguments.seconds.min(0.5))).iter().sum::<f64>();
+    let engine = Engine::detect(backbone.precision);
+    let peak = together(threads, || peak::flops(engine.isa(), arguments.seconds.min(0.5))).iter().sum::<f64>();
     let extractor = Extractor::open(&backbone, &Device::cpu())?;
     let forward = forward(&extractor, threads, arguments.seconds)?;
     let alone_ms = [alone(&extractor, 1, arguments.seconds)?, alone(&extractor, threads, arguments.seconds)?];
@@ -74,12 +72,13 @@ pub fn run(arguments: &BenchArgs) -> Result<(), Error> {
             .map(|s| json!({"layer": s.layer, "kernel": s.kernel, "macs": s.macs, "ms": s.seconds * 1e3}))
             .collect();
         let [decode, prepare, whole] = files.map_or([None; 3], |rates| rates.map(Some));
-        print(&json!({"model": model.name, "source": row.source, "isa": format!("{isa:?}"), "threads": threads, "precision": backbone.precision, "peak_gflops": peak / 1e9,
+        print(&json!({"model": model.name, "source": row.source, "isa": format!("{:?}", engine.isa()), "amx": engine.has_tiles(), "threads": threads, "precision": backbone.precision, "peak_gflops": peak / 1e9,
             "forward_images_per_s": forward, "gflops": gflops, "share_of_peak": gflops * 1e9 / peak, "alone_ms": alone_ms, "decode_images_per_s": decode,
             "prepare_images_per_s": prepare, "images_per_s": whole, "layers": layers}).to_string());
         return Ok(());
     }
-    print(&format!("{} after {}, {isa:?}, {threads} threads, {}", model.title, row.source, backbone.precision.word()));
+    let (engine, precision) = (engine.word(), backbone.precision.word());
+    print(&format!("{} after {}, {engine}, {threads} threads, {precision}", model.title, row.source));
     print(&format!("  peak      {:.0} GFLOP/s of multiply-adds, measured", peak / 1e9));
     print(&format!(
         "  forward   {forward:.1} images/s, {gflops:.0} GFLOP/s as the definition counts them, {:.0} % of the peak",
@@ -181,10 +180,7 @@ fn profile(backbone: &Backbone, seconds: f64) -> Result<Vec<StepTime>, Error> {
     let weights =
         backbone.weights.load(&backbone.graph, backbone.source, &layers).map_err(crate::exec::ExecError::from)?;
     let program = lower(&backbone.graph, &weights, &layers)?;
-    let network = match backbone.precision {
-        Precision::F32 => Network::new(program)?,
-        Precision::Bf16 => Network::with_unit(program, Unit::detect())?,
-    };
+    let network = Network::new(program, Engine::detect(backbone.precision))?;
     let mut scratch = network.scratch(1);
     let input = noise(MICRO_BATCH * backbone.recipe.input_len(), 1);
     let start = Instant::now();

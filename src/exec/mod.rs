@@ -50,21 +50,18 @@ pub struct Session {
 impl Network {
     /// The network of `program`, its maps and weights of that precision.
     pub fn with(program: lower::Program, device: &Device, precision: Precision) -> Result<Self, ExecError> {
+        if device.is_cpu() {
+            return Ok(Network::Cpu(cpu::Network::new(program, cpu::Engine::detect(precision))?));
+        }
         match precision {
-            Precision::F32 => Self::new(program, device),
-            Precision::Bf16 if device.is_cpu() => {
-                Ok(Network::Cpu(cpu::Network::with_unit(program, cpu::bf16::Unit::detect())?))
-            }
+            Precision::F32 => Ok(Network::Candle(candle::Network::new(program, device)?)),
             Precision::Bf16 => Err(ExecError::Precision(device.name().to_string())),
         }
     }
 
     /// Packs or uploads the weights of `program`, all f32.
     pub fn new(program: lower::Program, device: &Device) -> Result<Self, ExecError> {
-        if device.is_cpu() {
-            return Ok(Network::Cpu(cpu::Network::new(program)?));
-        }
-        Ok(Network::Candle(candle::Network::new(program, device)?))
+        Self::with(program, device, Precision::F32)
     }
 
     /// The order of a picture's values at the input.

@@ -7,7 +7,9 @@
 
 use std::time::{Duration, Instant};
 
-use featurize::exec::cpu::bf16::{self, Unit, product as bf16_product};
+#[cfg(target_arch = "x86_64")]
+use featurize::exec::cpu::amx;
+use featurize::exec::cpu::bf16::{self, Unit};
 use featurize::exec::cpu::peak::{self, noise};
 use featurize::exec::cpu::simd::Isa;
 use featurize::exec::cpu::{Added, dense::Dense, depthwise, matmul, strassen, winograd};
@@ -108,10 +110,21 @@ fn convolution(layer: &Layer, isa: Isa, tell: Tell) {
         let run = &mut || packed.run(1, &places, size * size, &input, &[], None, &mut output, &mut scratch);
         tell(name, "strassen", macs, run);
     }
-    let packed = bf16_product::Packed::new(Unit::detect(), &weight, &bias, kernel, kernel * channels);
+    #[cfg(target_arch = "x86_64")]
+    if amx::available() {
+        let packed = amx::Packed::<amx::Digits>::new(&weight, &bias, kernel, kernel * channels);
+        let mut scratch = vec![0.0; packed.scratch_len(1)];
+        let run = &mut || packed.run(1, &places, &input, &[], None, &mut output, &mut scratch);
+        tell(name, "digits", macs, run);
+    }
     let narrow: Vec<bf16::bf16> = input.iter().map(|&v| bf16::bf16::from_f32(v)).collect();
     let mut half = vec![bf16::bf16::ZERO; output.len()];
-    tell(name, "bf16", macs, &mut || packed.run(1, &places, &narrow, &[], None, &mut half));
+    for unit in Unit::available().into_iter().filter(|unit| unit.is_native()) {
+        let packed = bf16::Product::new(unit, &weight, &bias, kernel, kernel * channels);
+        let mut scratch = vec![0.0; packed.scratch_len(1)];
+        let run = &mut || packed.run(1, &places, &narrow, &[], None, &mut half, &mut scratch);
+        tell(name, unit.word(), macs, run);
+    }
     if let Some(tile) = winograd {
         let packed = winograd::Packed::new(isa, tile, &weight, &bias, channels);
         let map =

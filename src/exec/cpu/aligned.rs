@@ -32,6 +32,12 @@ impl Aligned {
         unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), 2 * self.len) }
     }
 
+    /// The same memory as bytes.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: every byte of an f32 may be read and be anything; the lines are borrowed alone.
+        unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), 4 * self.len) }
+    }
+
     pub fn halves_mut(&mut self) -> &mut [bf16] {
         // SAFETY: as above, and f32 are any 32 bits; the lines are borrowed alone.
         unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), 2 * self.len) }

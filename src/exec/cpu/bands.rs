@@ -10,7 +10,7 @@ mod tests;
 use std::ops::Range;
 
 use super::map::Map;
-use super::place::{Fused, tile};
+use super::place::Fused;
 use crate::exec::lower::Kernel;
 
 /// Bytes of all rows that a run of steps uses at a time. Measured with a second cache of 1 MiB, which not all of them need at once.
@@ -104,7 +104,7 @@ impl Reach {
                     kernel: window.kernel[0],
                     stride: window.stride[0],
                     top: window.pad.top,
-                    tile: tile(&fused.step).map_or(1, |tile| tile.outputs()),
+                    tile: fused.winograd.map_or(1, |tile| tile.outputs()),
                 })
             }
             Kernel::Scale { .. } | Kernel::Activation(_) | Kernel::Add => Some(same),

@@ -14,10 +14,13 @@
 
 pub mod added;
 pub mod aligned;
+#[cfg(target_arch = "x86_64")]
+pub mod amx;
 mod bands;
 pub mod bf16;
 pub mod dense;
 pub mod depthwise;
+mod engine;
 #[cfg(test)]
 mod kernel_tests;
 mod map;
@@ -35,6 +38,7 @@ mod tests;
 pub mod winograd;
 
 pub use added::Added;
+pub use engine::Engine;
 pub use network::{MICRO_BATCH, Network, Scratch, StepTime};
 
 use crate::models::graph::Activation;

@@ -11,11 +11,10 @@ use std::time::Instant;
 use super::added::Added;
 use super::aligned::Aligned;
 use super::bands::{Move, Run, Slice};
-use super::bf16::Unit;
+use super::engine::Engine;
 use super::map::Map;
 use super::matmul;
 use super::place::{Places, place};
-use super::simd::Isa;
 use super::steps::{Op, Product, one};
 use super::winograd;
 use crate::exec::ExecError;
@@ -57,8 +56,7 @@ struct Planned {
 /// A network ready to run; shared by all threads, each with a [`Scratch`] of its own.
 #[derive(Debug)]
 pub struct Network {
-    /// What multiplies bf16, where values are that; none where they are f32.
-    unit: Option<Unit>,
+    engine: Engine,
     steps: Vec<Planned>,
     maps: Vec<Map>,
     taps: Vec<usize>,
@@ -84,26 +82,16 @@ pub struct Scratch {
 }
 
 impl Network {
-    /// Packs the weights of `program` for the best instruction set of this CPU and plans the buffers.
-    pub fn new(program: Program) -> Result<Self, ExecError> {
-        Self::with_isa(program, Isa::detect())
-    }
-
-    /// The same for a given instruction set, which this CPU must have.
-    pub fn with_isa(program: Program, isa: Isa) -> Result<Self, ExecError> {
-        Self::planned(program, isa, None, true)
-    }
-
-    /// The same over bf16, computed by `unit`, which this CPU must have.
-    pub fn with_unit(program: Program, unit: Unit) -> Result<Self, ExecError> {
-        Self::planned(program, unit.isa(), Some(unit), false)
+    /// Packs the weights of `program` for `engine`, which this CPU must have, and plans the buffers.
+    pub fn new(program: Program, engine: Engine) -> Result<Self, ExecError> {
+        Self::planned(program, engine, engine.unit().is_none())
     }
 
     /// The same; with `by_rows` early steps go over a picture together, in f32 only.
-    pub(super) fn planned(program: Program, isa: Isa, unit: Option<Unit>, by_rows: bool) -> Result<Self, ExecError> {
+    pub(super) fn planned(program: Program, engine: Engine, by_rows: bool) -> Result<Self, ExecError> {
         let (taps, values) = (program.taps.clone(), program.last_use.len());
         let mut maps = vec![Map::of(program.input_shape); values];
-        let fused = fuse(program);
+        let fused = fuse(program, engine);
         for fused in &fused {
             maps[fused.step.output] = Map::of(fused.step.out_shape);
         }
@@ -112,16 +100,16 @@ impl Network {
         let steps = steps.map(|(i, (fused, clears))| {
             let pictures = if i < cut { 1 } else { MICRO_BATCH };
             let rows = runs.iter().find(|run| run.steps.contains(&i)).map(|run| run.most(i));
-            plan(fused, &maps, (isa, unit), (pictures, rows), clears)
+            plan(fused, &maps, engine, (pictures, rows), clears)
         });
         let steps = steps.collect::<Result<Vec<_>, _>>()?;
-        let wide = unit.map_or([0; 3], |_| bf16::wide(&steps, &maps, cut));
-        Ok(Self { unit, steps, maps, taps, buffers, cut, runs, wide })
+        let wide = engine.unit().map_or([0; 3], |_| bf16::wide(&steps, &maps, cut));
+        Ok(Self { engine, steps, maps, taps, buffers, cut, runs, wide })
     }
 
     /// Buffers for one picture or micro-batch at a time, whose layers are shared by `threads`: above one, it must be used on a pool of so many.
     pub fn scratch(&self, threads: usize) -> Scratch {
-        let per_float = if self.unit.is_some() { 2 } else { 1 };
+        let per_float = if self.engine.unit().is_some() { 2 } else { 1 };
         let buffers = self.buffers.iter().map(|&len| Aligned::zeros(len.div_ceil(per_float))).collect();
         let tiles = self.steps.iter().enumerate().map(|(i, step)| match &step.op {
             Op::Winograd { packed, places, .. } => {
@@ -130,6 +118,9 @@ impl Network {
                 slices.chain([*places]).map(|places| packed.scratch_len(threads, &places)).max().unwrap_or(0)
             }
             Op::Product { packed: Product::Strassen(packed), .. } => packed.scratch_len(threads),
+            #[cfg(target_arch = "x86_64")]
+            Op::Product { packed: Product::Digits(packed), .. } => packed.scratch_len(threads),
+            Op::ProductBf16 { packed, .. } => packed.scratch_len(threads),
             _ => 0,
         });
         let tiles = Aligned::zeros(tiles.max().unwrap_or(0));
@@ -157,7 +148,7 @@ impl Network {
         let input = self.maps[0];
         for (p, picture) in pictures.chunks_exact(pictures.len() / n).enumerate() {
             let buffer = &mut scratch.buffers[input.buffer];
-            match self.unit {
+            match self.engine.unit() {
                 Some(unit) => bf16::put(unit, &input, &mut buffer.halves_mut()[input.base(p)..], picture),
                 None => put(&input, &mut buffer[input.base(p)..], picture),
             }
@@ -177,7 +168,7 @@ impl Network {
             let map = &self.maps[*tap];
             for p in 0..n {
                 let (buffer, base) = (&scratch.buffers[map.buffer], map.base(p));
-                map.runs(map.is_dense()).for_each(|run| match self.unit {
+                map.runs(map.is_dense()).for_each(|run| match self.engine.unit() {
                     Some(_) => values.extend(buffer.halves()[base..][run].iter().map(|v| v.to_f32())),
                     None => values.extend_from_slice(&buffer[base..][run]),
                 });
@@ -219,7 +210,7 @@ impl Network {
 
     /// Writes the zeros around the map of a picture.
     fn clear(&self, buffer: &mut Aligned, map: &Map, p: usize) {
-        match self.unit {
+        match self.engine.unit() {
             Some(_) => map.clear_halo(&mut buffer.halves_mut()[map.base(p)..]),
             None => map.clear_halo(&mut buffer[map.base(p)..]),
         }
@@ -266,7 +257,7 @@ impl Network {
     /// Computes rows of a step for `n` pictures from `first` on, all rows if these are several.
     fn step(&self, slice: &Slice, scratch: &mut Scratch, first: usize, n: usize) {
         let step = &self.steps[slice.step];
-        if let Some(unit) = self.unit {
+        if let Some(unit) = self.engine.unit() {
             return self.step_bf16(unit, slice, scratch, first, n);
         }
         let to = &self.maps[step.output];
@@ -291,6 +282,10 @@ impl Network {
                     Product::Strassen(packed) => {
                         let tiles = &mut scratch.tiles;
                         packed.run(threads, &places, rows * to.w, values, added, *activation, output, tiles);
+                    }
+                    #[cfg(target_arch = "x86_64")]
+                    Product::Digits(packed) => {
+                        packed.run(threads, &places, values, added, *activation, output, &mut scratch.tiles);
                     }
                 }
             }

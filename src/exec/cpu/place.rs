@@ -14,7 +14,6 @@ use super::bands::{self, Run};
 use super::map::Map;
 use super::winograd::Tile;
 use crate::exec::lower::{Kernel, Step};
-use crate::models::Shape;
 use crate::models::graph::{Activation, Pad};
 
 /// Positions of a map up to which a micro-batch goes through a layer together.
@@ -27,6 +26,8 @@ pub struct Fused {
     /// For a convolution: the value added to it.
     pub added: Option<usize>,
     pub activation: Option<Activation>,
+    /// The Winograd tile, where it is computed so.
+    pub winograd: Option<Tile>,
 }
 
 impl Fused {
@@ -93,7 +94,7 @@ fn small(map: &Map) -> bool {
 fn read_whole(steps: &[Fused], values: usize) -> Vec<bool> {
     let mut whole = vec![false; values];
     whole[0] = true;
-    let readers = steps.iter().filter(|fused| needs_whole_rows(&fused.step));
+    let readers = steps.iter().filter(|fused| needs_whole_rows(fused));
     readers.for_each(|fused| whole[fused.step.inputs[0]] = true);
     whole
 }
@@ -167,20 +168,12 @@ fn conflict(fused: &Fused, parents: &[Option<(usize, usize)>]) -> Option<usize> 
 }
 
 /// Kernels that take the values of neighbouring positions as one run.
-fn needs_whole_rows(step: &Step) -> bool {
-    match &step.kernel {
-        Kernel::Conv { window, .. } => window.kernel[1] > 1 && tile(step).is_none(),
+fn needs_whole_rows(fused: &Fused) -> bool {
+    match &fused.step.kernel {
+        Kernel::Conv { window, .. } => window.kernel[1] > 1 && fused.winograd.is_none(),
         Kernel::Depthwise { .. } => true,
         _ => false,
     }
-}
-
-/// The Winograd tile of a step that is computed so.
-pub fn tile(step: &Step) -> Option<Tile> {
-    let (Kernel::Conv { window, .. }, Shape::Map { c, .. }) = (&step.kernel, step.in_shape) else { return None };
-    let Shape::Map { c: filters, h, w } = step.out_shape else { return None };
-    let fits = window.kernel == [3, 3] && window.stride == [1, 1];
-    if fits { Tile::choose(c, filters, [h, w]) } else { None }
 }
 
 fn root(parents: &[Option<(usize, usize)>], mut value: usize) -> usize {

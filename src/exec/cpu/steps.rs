@@ -4,6 +4,8 @@
 use std::ops::Range;
 
 use super::added::Added;
+#[cfg(target_arch = "x86_64")]
+use super::amx;
 use super::bands::Slice;
 use super::bf16;
 use super::dense::Dense;
@@ -29,7 +31,7 @@ pub enum Op {
     },
     /// The same, or a dense layer, over bf16.
     ProductBf16 {
-        packed: bf16::product::Packed,
+        packed: bf16::Product,
         starts: Vec<u32>,
         outs: Vec<u32>,
         adds: Added<Vec<u32>>,
@@ -76,6 +78,9 @@ pub enum Product {
     Direct(matmul::Packed),
     /// With fewer multiplications.
     Strassen(strassen::Packed),
+    /// By tiles of integers.
+    #[cfg(target_arch = "x86_64")]
+    Digits(amx::Packed<amx::Digits>),
 }
 
 impl Op {
@@ -84,6 +89,8 @@ impl Op {
         match self {
             Op::Product { packed: Product::Direct(_), .. } => "direct",
             Op::Product { packed: Product::Strassen(_), .. } => "strassen",
+            #[cfg(target_arch = "x86_64")]
+            Op::Product { packed: Product::Digits(_), .. } => "digits",
             Op::ProductBf16 { .. } => "direct bf16",
             Op::Winograd { .. } => "winograd",
             Op::Depthwise { .. } => "depthwise",

@@ -2,10 +2,12 @@
 
 use proptest::prelude::*;
 
+use super::Engine;
 use super::bf16::Unit;
 use super::network::Network;
 use super::peak::noise as values;
 use super::simd::Isa;
+use crate::config::Precision;
 use crate::exec::lower::lower;
 use crate::exec::{Device, candle};
 use crate::models::builder::{Builder, Conv, Pool};
@@ -32,8 +34,8 @@ fn compare(graph: &Graph, weights: &WeightSet, taps: &[LayerId], size: [usize; 3
     let reference = candle::Network::new(program.clone(), &Device::cpu()).expect("uploaded");
     let reference = reference.forward(&chw, 1).expect("candle");
     let mut worst: f64 = 0.0;
-    for isa in Isa::available() {
-        let network = Network::with_isa(program.clone(), isa).expect("planned");
+    for engine in Engine::available(Precision::F32) {
+        let network = Network::new(program.clone(), engine).expect("planned");
         let mut scratch = network.scratch(1);
         let first = network.forward(&mut scratch, &hwc, 1);
         // the same picture behind five others: the second of a second micro-batch
@@ -42,7 +44,7 @@ fn compare(graph: &Graph, weights: &WeightSet, taps: &[LayerId], size: [usize; 3
         for (alone, crowd) in first.iter().zip(&crowd) {
             assert!(
                 crowd.len() == 6 * alone.len() && crowd.ends_with(alone),
-                "{isa:?}: a picture's bits depend on its neighbours"
+                "{engine:?}: a picture's bits depend on its neighbours"
             );
         }
         // three threads that share every layer
@@ -51,7 +53,7 @@ fn compare(graph: &Graph, weights: &WeightSet, taps: &[LayerId], size: [usize; 3
             let (found, n) =
                 (network.forward(&mut shared, pictures, pictures.len() / hwc.len()), pictures.len() / hwc.len());
             let same = first.iter().zip(&found).all(|(alone, found)| alone.repeat(n) == *found);
-            assert!(same, "{isa:?}: a picture's bits depend on the number of threads");
+            assert!(same, "{engine:?}: a picture's bits depend on the number of threads");
         }
         for (ours, reference) in first.iter().zip(&reference) {
             worst = worst.max(error(ours, reference));
@@ -171,12 +173,12 @@ proptest! {
         taps.extend(tapped.then_some(c));
         let program = lower(&graph, &weights, &taps).expect("lowered");
         let picture = values(2 * 3 * h * w, 7);
-        for isa in Isa::available() {
-            let by_rows = Network::planned(program.clone(), isa, None, true).expect("planned");
-            let at_once = Network::planned(program.clone(), isa, None, false).expect("planned");
+        for engine in Engine::available(Precision::F32) {
+            let by_rows = Network::planned(program.clone(), engine, true).expect("planned");
+            let at_once = Network::planned(program.clone(), engine, false).expect("planned");
             let found = by_rows.forward(&mut by_rows.scratch(1), &picture, 2);
-            prop_assert!(found == at_once.forward(&mut at_once.scratch(1), &picture, 2), "{isa:?}");
-            prop_assert!(found == by_rows.forward(&mut by_rows.scratch(3), &picture, 2), "{isa:?}: three threads");
+            prop_assert!(found == at_once.forward(&mut at_once.scratch(1), &picture, 2), "{engine:?}");
+            prop_assert!(found == by_rows.forward(&mut by_rows.scratch(3), &picture, 2), "{engine:?}: three threads");
         }
     }
 }
@@ -195,9 +197,9 @@ fn a_window_that_hangs_over_the_edge_sees_no_zeros_and_one_over_padded_zeros_doe
     let expected = [vec![-1.0, -3.0, -7.0, -9.0], vec![-1.0, 0.0, 0.0, 0.0]];
     let reference = candle::Network::new(program.clone(), &Device::cpu()).expect("uploaded");
     assert_eq!(reference.forward(&picture, 1).expect("candle"), expected);
-    for isa in Isa::available() {
-        let network = Network::with_isa(program.clone(), isa).expect("planned");
-        assert_eq!(network.forward(&mut network.scratch(1), &picture, 1), expected, "{isa:?}");
+    for engine in Engine::available(Precision::F32) {
+        let network = Network::new(program.clone(), engine).expect("planned");
+        assert_eq!(network.forward(&mut network.scratch(1), &picture, 1), expected, "{engine:?}");
     }
 }
 
@@ -223,13 +225,13 @@ fn what_is_not_a_number_stays_one() {
     let weights = Origin::Random(1).load(&graph, Source::Timm, &[]).expect("random");
     let taps = ["relu6", "dw"].map(|name| graph.find(name).expect("a layer"));
     let program = lower(&graph, &weights, &taps).expect("lowered");
-    for isa in Isa::available() {
-        let network = Network::with_isa(program.clone(), isa).expect("planned");
+    for engine in Engine::available(Precision::F32) {
+        let network = Network::new(program.clone(), engine).expect("planned");
         let mut picture = values(100, 5);
         picture[0] = f32::NAN;
         let taps = network.forward(&mut network.scratch(1), &picture, 1);
         for tap in taps {
-            assert!(tap[0].is_nan() && !tap[tap.len() - 1].is_nan(), "{isa:?}");
+            assert!(tap[0].is_nan() && !tap[tap.len() - 1].is_nan(), "{engine:?}");
         }
     }
 }
@@ -239,16 +241,16 @@ fn compare_bf16(graph: &Graph, taps: &[LayerId], size: [usize; 3]) -> f64 {
     let weights = Origin::Random(11).load(graph, Source::Timm, &[]).expect("random");
     let program = lower(graph, &weights, taps).expect("lowered");
     let picture = values(size.iter().product(), 7);
-    let reference = Network::new(program.clone()).expect("planned");
+    let reference = Network::new(program.clone(), Engine::detect(Precision::F32)).expect("planned");
     let reference = reference.forward(&mut reference.scratch(1), &picture, 1);
     let (mut worst, mut first): (f64, Option<Vec<Vec<f32>>>) = (0.0, None);
     for unit in Unit::available() {
-        let network = Network::with_unit(program.clone(), unit).expect("planned");
+        let network = Network::new(program.clone(), Engine::Bf16(unit)).expect("planned");
         let mut scratch = network.scratch(1);
         let alone = network.forward(&mut scratch, &picture, 1);
         let crowd: Vec<f32> = values(5 * picture.len(), 99).into_iter().chain(picture.iter().copied()).collect();
         let crowd = network.forward(&mut scratch, &crowd, 6);
-        if unit.isa() == Isa::detect() {
+        if !Engine::Bf16(unit).has_tiles() && unit.isa() == Isa::detect() {
             let same = alone.iter().zip(first.get_or_insert_with(|| alone.clone())).all(|(a, b)| a == b);
             assert!(same, "{unit:?}: other bits than the CPU's own instruction");
         }

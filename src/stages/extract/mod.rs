@@ -24,7 +24,7 @@ pub use work::Timing;
 use shard::{Shard, ShardFile};
 use work::Mode;
 
-use crate::exec::cpu::simd::Isa;
+use crate::exec::cpu::Engine;
 use crate::exec::{self, Device, ExecError};
 use crate::io::{IoError, atomic};
 use crate::pipeline::Options;
@@ -147,7 +147,8 @@ pub fn run(
 /// On what the network runs and how the tables are cut, for those who want to know.
 fn tell(plan: &Plan, device: &Device, threads: usize, ui: &Ui) {
     let runtime = &plan.pipeline.runtime;
-    let kernels = if device.is_cpu() { format!(", {:?} kernels", Isa::detect()) } else { String::new() };
+    let engine = Engine::detect(plan.backbone.precision);
+    let kernels = if device.is_cpu() { format!(", {} kernels", engine.word()) } else { String::new() };
     let asked = runtime.threads.map_or("auto".to_string(), |threads| threads.to_string());
     let (device, wanted) = (device.name(), runtime.device);
     ui.detail(&format!(

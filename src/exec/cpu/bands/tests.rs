@@ -1,8 +1,10 @@
 //! Follows the plans of whole networks, row by row.
 
 use super::*;
+use crate::exec::cpu::Engine;
 use crate::exec::cpu::network::fuse;
 use crate::exec::cpu::place::place;
+use crate::exec::cpu::simd::Isa;
 use crate::exec::lower::lower;
 use crate::models::{BuildOptions, Source, find};
 use crate::weights::Origin;
@@ -24,7 +26,7 @@ fn follow(name: &str, size: [usize; 2]) -> Vec<Range<usize>> {
     let weights = Origin::Random(1).load(&graph, source, &[]).expect("random");
     let program = lower(&graph, &weights, &[graph.features()]).expect("lowered");
     let (taps, mut maps) = (program.taps.clone(), vec![Map::of(program.input_shape); program.last_use.len()]);
-    let steps = fuse(program);
+    let steps = fuse(program, Engine::Vectors(Isa::Portable));
     steps.iter().for_each(|fused| maps[fused.step.output] = Map::of(fused.step.out_shape));
     let places = place(&steps, &taps, maps, 4, true);
     for run in &places.runs {

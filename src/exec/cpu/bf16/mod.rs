@@ -3,6 +3,7 @@
 //! A product of two bf16 is exact in f32, so that a sum of products is rounded where an f32 sum is, whatever instruction does it: `VDPBF16PS`
 //! where the CPU has it ([`Unit::Native`], two multiply-adds a lane), else the values are widened first ([`Unit::Widened`], as fast as f32 at
 //! best). Both take the odd value of a pair first, so that they give the same bits; only numbers below 1.2e-38 are zero to the instruction.
+//! AMX ([`Unit::Tiles`], sixteen times as fast as f32) adds in an order of its own, see [`amx`](super::amx).
 //! Arm's `BFDOT` rounds otherwise and is not used: with NEON values are widened.
 //! What is no matrix product widens its values and is computed in f32.
 
@@ -13,11 +14,18 @@ mod tests;
 
 pub use half::bf16;
 
+#[cfg(target_arch = "x86_64")]
+use super::amx;
+use super::matmul::Places;
 use super::simd::Isa;
+use crate::models::graph::Activation;
 
 /// What computes products of bf16.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
+    /// AMX, and AVX-512 with BF16 for what is no product.
+    #[cfg(target_arch = "x86_64")]
+    Tiles,
     /// AVX-512 with BF16.
     #[cfg(target_arch = "x86_64")]
     Native,
@@ -35,6 +43,9 @@ impl Unit {
             && is_x86_feature_detected!("avx512vl")
             && is_x86_feature_detected!("avx512bf16")
         {
+            if amx::available() {
+                all.push(Unit::Tiles);
+            }
             all.push(Unit::Native);
         }
         all.extend(Isa::available().into_iter().map(Unit::Widened));
@@ -51,12 +62,21 @@ impl Unit {
         !matches!(self, Unit::Widened(_))
     }
 
+    /// How it is called where it is measured.
+    pub fn word(self) -> &'static str {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Unit::Tiles => "bf16 AMX",
+            _ => "bf16",
+        }
+    }
+
     /// [`narrow`] with the vectors that there are.
     pub fn narrow(self, from: &[f32], to: &mut [bf16]) {
         match self {
             // SAFETY: the instruction set was detected.
             #[cfg(target_arch = "x86_64")]
-            Unit::Native => unsafe { narrow_native(from, to) },
+            Unit::Tiles | Unit::Native => unsafe { narrow_native(from, to) },
             Unit::Widened(_) => narrow(from, to),
         }
     }
@@ -66,7 +86,7 @@ impl Unit {
         match self {
             // SAFETY: the instruction set was detected.
             #[cfg(target_arch = "x86_64")]
-            Unit::Native => unsafe { widen_native(from, to) },
+            Unit::Tiles | Unit::Native => unsafe { widen_native(from, to) },
             Unit::Widened(_) => widen(from, to),
         }
     }
@@ -75,13 +95,64 @@ impl Unit {
     pub fn isa(self) -> Isa {
         match self {
             #[cfg(target_arch = "x86_64")]
-            Unit::Native => Isa::Avx512,
+            Unit::Tiles | Unit::Native => Isa::Avx512,
             Unit::Widened(isa) => isa,
         }
     }
 
     fn lanes(self) -> usize {
         self.isa().lanes()
+    }
+}
+
+/// A convolution or a dense layer over bf16, its weights packed for a unit.
+#[derive(Clone, Debug)]
+pub enum Product {
+    Pairs(product::Packed),
+    #[cfg(target_arch = "x86_64")]
+    Tiles(amx::Packed<amx::Halves>),
+}
+
+impl Product {
+    /// Rounds and packs weights `(filters, rows, depth)`, row-major, for `unit`, which this CPU must have.
+    ///
+    /// Panics when there are not as many.
+    pub fn new(unit: Unit, weight: &[f32], bias: &[f32], rows: usize, depth: usize) -> Self {
+        match unit {
+            #[cfg(target_arch = "x86_64")]
+            Unit::Tiles => Product::Tiles(amx::Packed::new(weight, bias, rows, depth)),
+            unit => Product::Pairs(product::Packed::new(unit, weight, bias, rows, depth)),
+        }
+    }
+
+    /// Floats of scratch that [`Product::run`] wants for `threads`.
+    pub fn scratch_len(&self, threads: usize) -> usize {
+        match self {
+            Product::Pairs(_) => 0,
+            #[cfg(target_arch = "x86_64")]
+            Product::Tiles(packed) => packed.scratch_len(threads),
+        }
+    }
+
+    /// What [`product::Packed::run`] computes; `scratch` may hold anything.
+    ///
+    /// Panics when a place lies outside its slice, when the scratch is too short, or when several threads would write one output.
+    #[allow(clippy::too_many_arguments)]
+    pub fn run(
+        &self,
+        threads: usize,
+        places: &Places,
+        input: &[bf16],
+        added: &[bf16],
+        activation: Option<Activation>,
+        output: &mut [bf16],
+        scratch: &mut [f32],
+    ) {
+        match self {
+            Product::Pairs(packed) => packed.run(threads, places, input, added, activation, output),
+            #[cfg(target_arch = "x86_64")]
+            Product::Tiles(packed) => packed.run(threads, places, input, added, activation, output, scratch),
+        }
     }
 }
 

@@ -82,7 +82,7 @@ impl Packed {
             unsafe {
                 match self.unit {
                     #[cfg(target_arch = "x86_64")]
-                    Unit::Native => run_native(work, part),
+                    Unit::Tiles | Unit::Native => run_native(work, part),
                     #[cfg(target_arch = "x86_64")]
                     Unit::Widened(Isa::Avx512) => run_avx512(work, part),
                     #[cfg(target_arch = "x86_64")]

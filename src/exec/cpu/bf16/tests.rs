@@ -2,37 +2,64 @@
 
 use proptest::prelude::*;
 
-use super::product::Packed;
-use super::{Unit, bf16, narrow, rounded, widen};
+use super::{Product, Unit, bf16, narrow, rounded, widen};
 use crate::exec::cpu::added::Added;
 use crate::exec::cpu::matmul::Places;
 use crate::exec::cpu::peak::noise as values;
 use crate::models::graph::Activation;
 
-/// The definition: a window at a time, the upper value of each pair first.
+/// The sum of a window and a filter, `bias` counted, as vectors add it: the upper value of each pair first.
+fn by_pairs(x: &[bf16], w: &[f32], depth: usize, bias: f32) -> f32 {
+    let rows = x.chunks(depth).zip(w.chunks(depth));
+    let pairs = rows.flat_map(|(x, w)| x.chunks(2).zip(w.chunks(2)));
+    // exact in f32 but for the sum
+    pairs.flat_map(|(x, w)| x.iter().zip(w).rev()).fold(bias, |sum, (x, w)| sum + x.to_f32() * rounded(*w).to_f32())
+}
+
+/// As tiles add it: of 32 values those at even places, those at odd ones, both.
+fn by_tiles(x: &[bf16], w: &[f32], _: usize, bias: f32) -> f32 {
+    let every_other = |x: &[bf16], w: &[f32], first: usize| {
+        let products = x.iter().zip(w).skip(first).step_by(2).map(|(x, w)| x.to_f32() * rounded(*w).to_f32());
+        products.fold(0.0, |sum: f32, product| sum + product)
+    };
+    let steps = x.chunks(32).zip(w.chunks(32)).map(|(x, w)| every_other(x, w, 0) + every_other(x, w, 1));
+    steps.fold(0.0, |sum: f32, step| sum + step) + bias
+}
+
+/// The definition, a window at a time.
 fn reference(
+    unit: Unit,
     weight: &[f32],
     bias: &[f32],
     [rows, depth]: [usize; 2],
     places: &Places,
     input: &[bf16],
 ) -> Vec<Vec<f32>> {
-    let window = |start: usize, filter: &[f32], bias: f32| {
-        let mut sum = bias;
-        for (y, w) in filter.chunks_exact(depth).enumerate() {
-            let x = &input[start + y * places.row..][..depth];
-            for (w, x) in w.chunks(2).zip(x.chunks(2)) {
-                for (w, x) in w.iter().zip(x).rev() {
-                    // exact in f32 but for the sum
-                    sum += rounded(*w).to_f32() * x.to_f32();
-                }
-            }
-        }
-        sum
+    let sum = match unit {
+        #[cfg(target_arch = "x86_64")]
+        Unit::Tiles => by_tiles,
+        _ => by_pairs,
+    };
+    let window = |start: u32| {
+        let rows = (0..rows).flat_map(|y| &input[start as usize + y * places.row..][..depth]);
+        rows.copied().collect::<Vec<bf16>>()
     };
     let filters = || weight.chunks_exact(rows * depth).zip(bias);
-    let starts = places.starts.iter();
-    starts.map(|&start| filters().map(|(w, &b)| window(start as usize, w, b)).collect()).collect()
+    let sums = |x: Vec<bf16>| filters().map(|(w, &b)| sum(&x, w, depth, b)).collect();
+    places.starts.iter().map(|&start| sums(window(start))).collect()
+}
+
+/// Runs a product with a scratch as short as it may be, which holds no numbers.
+fn run(
+    packed: &Product,
+    threads: usize,
+    places: &Places,
+    [input, added]: [&[bf16]; 2],
+    activation: Option<Activation>,
+    output: &mut [bf16],
+) {
+    let mut scratch = vec![f32::NAN; packed.scratch_len(threads)];
+    packed.run(threads, places, input, added, activation, output, &mut scratch);
 }
 
 proptest! {
@@ -54,21 +81,21 @@ proptest! {
         let adds: Vec<u32> = (0..positions as u32).map(|p| p * filters as u32).collect();
         let places = Places { starts: &starts, row, outs: &outs, adds: Added::at(sum.then_some(&adds)) };
         let activation = relu6.then_some(Activation::Relu6);
-        let sums = reference(&weight, &bias, [rows, depth], &places, &input);
         for unit in Unit::available() {
+            let sums = reference(unit, &weight, &bias, [rows, depth], &places, &input);
             let mark = bf16::from_f32(77.0);
             let mut output = vec![mark; positions * pitch];
-            let packed = Packed::new(unit, &weight, &bias, rows, depth);
+            let packed = Product::new(unit, &weight, &bias, rows, depth);
             let mut shared = output.clone();
-            packed.run(1, &places, &input, &added, activation, &mut output);
-            packed.run(threads, &places, &input, &added, activation, &mut shared);
+            run(&packed, 1, &places, [&input, &added], activation, &mut output);
+            run(&packed, threads, &places, [&input, &added], activation, &mut shared);
             prop_assert!(shared.iter().zip(&output).all(|(a, b)| a.to_bits() == b.to_bits()), "{unit:?}: {threads} threads");
             // onto what lies at the output it has the same bits
             for threads in [1, threads].into_iter().filter(|_| sum) {
                 let mut onto = vec![mark; output.len()];
                 let terms = outs.iter().zip(added.chunks_exact(filters));
                 terms.for_each(|(&out, term)| onto[out as usize..][..filters].copy_from_slice(term));
-                packed.run(threads, &Places { adds: Added::Onto, ..places }, &input, &[], activation, &mut onto);
+                run(&packed, threads, &Places { adds: Added::Onto, ..places }, [&input, &[]], activation, &mut onto);
                 let same = onto.iter().zip(&output).all(|(a, b)| a.to_bits() == b.to_bits());
                 prop_assert!(same, "{unit:?}: onto the output, {threads} threads");
             }
@@ -124,8 +151,8 @@ fn what_is_not_a_number_stays_one_and_touches_no_neighbour() {
         input[7] = bf16::NAN;
         let places = Places { starts: &[0, 7, 14], row: 0, outs: &[0, 20, 40], adds: Added::Nothing };
         let mut output = vec![bf16::ZERO; 60];
-        let packed = Packed::new(unit, &[0.5; 20 * 7], &[0.0; 20], 1, 7);
-        packed.run(1, &places, &input, &[], Some(Activation::Relu6), &mut output);
+        let packed = Product::new(unit, &[0.5; 20 * 7], &[0.0; 20], 1, 7);
+        run(&packed, 1, &places, [&input, &[]], Some(Activation::Relu6), &mut output);
         let nan = |range: std::ops::Range<usize>| output[range].iter().map(|v| v.is_nan()).collect::<Vec<_>>();
         assert_eq!(
             (nan(0..20), nan(20..40), nan(40..60)),

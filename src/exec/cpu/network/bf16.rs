@@ -65,7 +65,8 @@ impl Network {
                 let added = if let Added::At(_) = adds { input(1, first).1 } else { &[] };
                 let adds = adds.as_ref().map(|adds| &adds[..positions]);
                 let places = matmul::Places { starts: &starts[..positions], row: *row, outs: &outs[..positions], adds };
-                packed.run(threads, &places, input(0, first).1, added, *activation, &mut output[to.base(first)..]);
+                let output = &mut output[to.base(first)..];
+                packed.run(threads, &places, input(0, first).1, added, *activation, output, &mut scratch.tiles);
             }
             Op::Winograd { packed, places, activation } => {
                 let places = winograd::Places { pictures: n, ..*places };

@@ -3,22 +3,24 @@
 use super::Planned;
 use crate::exec::ExecError;
 use crate::exec::cpu::added::Added;
-use crate::exec::cpu::bf16::{Unit, product as bf16_product};
+#[cfg(target_arch = "x86_64")]
+use crate::exec::cpu::amx;
+use crate::exec::cpu::bf16;
 use crate::exec::cpu::dense::Dense;
 use crate::exec::cpu::depthwise;
+use crate::exec::cpu::engine::Engine;
 use crate::exec::cpu::map::Map;
 use crate::exec::cpu::matmul;
-use crate::exec::cpu::place::{Fused, tile};
+use crate::exec::cpu::place::Fused;
 use crate::exec::cpu::pool::Pool;
-use crate::exec::cpu::simd::Isa;
 use crate::exec::cpu::steps::{Op, Product};
 use crate::exec::cpu::strassen::{self, Levels};
 use crate::exec::cpu::winograd;
 use crate::exec::lower::{Kernel, Program, Step};
 use crate::models::graph::{Activation, Pad, Window};
 
-/// Joins a sum to the convolution that computes one of its terms, and an activation to a sum.
-pub fn fuse(program: Program) -> Vec<Fused> {
+/// Joins a sum to the convolution that computes one of its terms, and an activation to a sum; chooses what is computed by Winograd.
+pub fn fuse(program: Program, engine: Engine) -> Vec<Fused> {
     let last_use = program.last_use;
     let mut out: Vec<Fused> = Vec::with_capacity(program.steps.len());
     for (i, step) in program.steps.into_iter().enumerate() {
@@ -51,7 +53,8 @@ pub fn fuse(program: Program) -> Vec<Fused> {
             | Kernel::Dense { activation, .. } => *activation,
             _ => None,
         };
-        out.push(Fused { step, added: None, activation });
+        let winograd = engine.winograd(&step);
+        out.push(Fused { step, added: None, activation, winograd });
     }
     out
 }
@@ -60,12 +63,13 @@ pub fn fuse(program: Program) -> Vec<Fused> {
 pub fn plan(
     fused: Fused,
     maps: &[Map],
-    (isa, unit): (Isa, Option<Unit>),
+    engine: Engine,
     (pictures, rows): (usize, Option<usize>),
     clears: bool,
 ) -> Result<Planned, ExecError> {
     let mut inputs = fused.inputs();
-    let Fused { step, added, activation } = fused;
+    let Fused { step, added, activation, winograd } = fused;
+    let isa = engine.isa();
     let term = |value: usize| added == Some(value) || matches!(step.kernel, Kernel::Add);
     let under = inputs.iter().position(|&value| term(value) && maps[value] == maps[step.output]);
     // what the sum is added onto is no input of its own
@@ -77,14 +81,14 @@ pub fn plan(
         return Err(ExecError::Layer { layer: step.layer, reason });
     }
     let none = Pad::default();
-    let (tile, macs) = (tile(&step), macs(&step));
+    let macs = macs(&step);
     let down = match &step.kernel {
         Kernel::Conv { window, .. } | Kernel::Depthwise { window, .. } => Some(window.stride[0]),
         Kernel::Pool { .. } => None,
         _ => Some(1),
     };
     let op = match step.kernel {
-        Kernel::Conv { window, weight, bias, .. } if let Some(tile) = tile => {
+        Kernel::Conv { window, weight, bias, .. } if let Some(tile) = winograd => {
             let grid = |map: &Map, pad: Pad| winograd::Grid {
                 start: map.at(0, 0, pad),
                 pixel: map.pixel,
@@ -111,24 +115,25 @@ pub fn plan(
             let outs = to.positions(none, [1, 1], size, pictures);
             let adds = added.map(|value| maps[value].positions(none, [1, 1], size, pictures));
             let (rows, depth, row) = (kernel[0], kernel[1] * from.c, from.row());
-            match unit {
-                Some(unit) => {
-                    let packed = bf16_product::Packed::new(unit, &weight, &bias, rows, depth);
-                    Op::ProductBf16 { packed, starts, outs, adds, row, activation }
-                }
-                None => {
-                    let packed = match Levels::choose(to.h * to.w, rows * depth, bias.len()) {
-                        Some(levels) => {
-                            Product::Strassen(strassen::Packed::new(isa, levels, &weight, &bias, rows, depth))
-                        }
-                        None => Product::Direct(matmul::Packed::new(isa, &weight, &bias, rows, depth)),
-                    };
-                    Op::Product { packed, starts, outs, adds, row, activation }
-                }
+            if let Engine::Bf16(unit) = engine {
+                let packed = bf16::Product::new(unit, &weight, &bias, rows, depth);
+                Op::ProductBf16 { packed, starts, outs, adds, row, activation }
+            } else {
+                let packed = match (engine, Levels::choose(to.h * to.w, rows * depth, bias.len())) {
+                    #[cfg(target_arch = "x86_64")]
+                    (Engine::Digits, _) if rows * depth <= amx::digits::MOST => {
+                        Product::Digits(amx::Packed::new(&weight, &bias, rows, depth))
+                    }
+                    (_, Some(levels)) => {
+                        Product::Strassen(strassen::Packed::new(isa, levels, &weight, &bias, rows, depth))
+                    }
+                    (_, None) => Product::Direct(matmul::Packed::new(isa, &weight, &bias, rows, depth)),
+                };
+                Op::Product { packed, starts, outs, adds, row, activation }
             }
         }
-        Kernel::Dense { weight, bias, .. } if let Some(unit) = unit => Op::ProductBf16 {
-            packed: bf16_product::Packed::new(unit, &weight, &bias, 1, weight.len() / bias.len().max(1)),
+        Kernel::Dense { weight, bias, .. } if let Engine::Bf16(unit) = engine => Op::ProductBf16 {
+            packed: bf16::Product::new(unit, &weight, &bias, 1, weight.len() / bias.len().max(1)),
             starts: from.positions(none, [1, 1], [1, 1], pictures),
             outs: to.positions(none, [1, 1], [1, 1], pictures),
             adds: Added::Nothing,

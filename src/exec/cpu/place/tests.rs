@@ -3,14 +3,15 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::exec::cpu::bf16::Unit;
+use crate::config::Precision;
+use crate::exec::cpu::Engine;
 use crate::exec::cpu::network::{MICRO_BATCH, Network, fuse};
 use crate::exec::cpu::peak::noise;
 use crate::exec::cpu::simd::Isa;
 use crate::exec::lower::{Program, lower};
 use crate::models::builder::{Builder, Conv, Pool};
 use crate::models::graph::Graph;
-use crate::models::{LayerId, Source};
+use crate::models::{LayerId, Shape, Source};
 use crate::weights::Origin;
 
 fn lowered(graph: &Graph, taps: &[LayerId]) -> Program {
@@ -33,7 +34,7 @@ impl Placed {
         let program = lowered(graph, taps);
         let mut maps = vec![Map::of(program.input_shape); program.last_use.len()];
         let taps = program.taps.clone();
-        let steps = fuse(program);
+        let steps = fuse(program, Engine::Vectors(Isa::Portable));
         steps.iter().for_each(|fused| maps[fused.step.output] = Map::of(fused.step.out_shape));
         let places = place(&steps, &taps, maps, MICRO_BATCH, false);
         Self { steps, places, taps }
@@ -241,9 +242,9 @@ fn bits_are_the_same_wherever_a_sum_lies() {
         let pictures = noise(5 * size * size * 3, 9);
         let programs = [&[end][..], &[end, sums[0], sums[1]]].map(|taps| lowered(&graph, taps));
         let networks = |program: &Program| {
-            let f32s = Isa::available().into_iter().map(|isa| Network::with_isa(program.clone(), isa));
-            let halves = Unit::available().into_iter().map(|unit| Network::with_unit(program.clone(), unit));
-            f32s.chain(halves).collect::<Result<Vec<_>, _>>().expect("planned")
+            let engines = [Precision::F32, Precision::Bf16].into_iter().flat_map(Engine::available);
+            let networks = engines.map(|engine| Network::new(program.clone(), engine));
+            networks.collect::<Result<Vec<_>, _>>().expect("planned")
         };
         for (onto, apart) in networks(&programs[0]).iter().zip(&networks(&programs[1])) {
             for threads in [1, 3] {
