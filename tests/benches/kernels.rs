@@ -112,9 +112,10 @@ fn convolution(layer: &Layer, isa: Isa, tell: Tell) {
     }
     #[cfg(target_arch = "x86_64")]
     if amx::available() {
-        let packed = amx::Packed::<amx::Digits>::new(&weight, &bias, kernel, kernel * channels);
+        let shape = amx::Shape { kernel: [kernel; 2], channels, stride };
+        let packed = amx::Packed::<amx::Digits>::new(&weight, &bias, shape);
         let mut scratch = vec![0.0; packed.scratch_len(1)];
-        let run = &mut || packed.run(1, &places, &input, &[], None, &mut output, &mut scratch);
+        let run = &mut || packed.run(1, &places, [size; 2], &input, &[], None, &mut output, &mut scratch);
         tell(name, "digits", macs, run);
     }
     let narrow: Vec<bf16::bf16> = input.iter().map(|&v| bf16::bf16::from_f32(v)).collect();

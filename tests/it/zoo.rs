@@ -3,7 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use featurize::config::Features;
+use featurize::config::{Features, Precision};
+use featurize::exec::cpu::simd::Isa;
+use featurize::exec::cpu::{self, Engine};
 use featurize::exec::lower::lower;
 use featurize::exec::{self, Device, Network, candle};
 use featurize::models::{self, BuildOptions, Graph, LayerId, Shape, Source};
@@ -113,6 +115,12 @@ fn errors(golden: &Golden, key: &str, graph: &Graph, source: Source, taps: &[Vec
     ]
 }
 
+/// What this CPU computes f32 with, and what it would without AMX.
+fn engines() -> Vec<Engine> {
+    let all = Engine::available(Precision::F32).into_iter();
+    all.filter(|engine| engine.has_tiles() || *engine == Engine::Vectors(Isa::detect())).collect()
+}
+
 /// Every library's network of the models that begin with `prefix`.
 fn check(prefix: &str) {
     let golden = golden();
@@ -136,11 +144,14 @@ fn check(prefix: &str) {
             let reference = candle::Network::new(program.clone(), &Device::cpu()).expect("uploaded");
             let by_candle = reference.forward(&chw, 1).expect("candle");
             drop(reference);
-            let network = Network::new(program, &Device::cpu()).expect("planned");
-            let by_us = network.forward(&mut network.session(), &hwc, 1).expect("forward");
-            for (executor, values) in [("candle", by_candle), ("cpu", by_us)] {
+            let mut found = vec![("candle".to_string(), by_candle)];
+            for engine in engines() {
+                let network = cpu::Network::new(program.clone(), engine).expect("planned");
+                found.push((format!("{engine:?}"), network.forward(&mut network.scratch(1), &hwc, 1)));
+            }
+            for (executor, values) in found {
                 let errors = errors(&golden, &key, &graph, row.source, &values, &taps);
-                println!("{key:<24} {executor:<7} {errors:?}");
+                println!("{key:<24} {executor:<16} {errors:?}");
                 assert!(errors.iter().all(|&error| error <= TOLERANCE), "{key} by {executor}: {errors:?}");
             }
             seen += 1;

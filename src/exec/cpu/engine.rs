@@ -76,8 +76,15 @@ impl Engine {
     pub fn winograd(self, step: &Step) -> Option<Tile> {
         let (Kernel::Conv { window, .. }, Shape::Map { c, .. }) = (&step.kernel, step.in_shape) else { return None };
         let Shape::Map { c: filters, h, w } = step.out_shape else { return None };
-        // tiles are faster without it
-        let fits = !self.has_tiles() && window.kernel == [3, 3] && window.stride == [1, 1];
+        let fits = window.kernel == [3, 3] && window.stride == [1, 1];
+        let fits = match self {
+            // tiles are faster without it, but for strips of channels that are no whole lines
+            #[cfg(target_arch = "x86_64")]
+            Engine::Bf16(Unit::Tiles) => false,
+            #[cfg(target_arch = "x86_64")]
+            Engine::Digits => fits && c < 64,
+            _ => fits,
+        };
         if fits { Tile::choose(c, filters, [h, w]) } else { None }
     }
 }

@@ -7,6 +7,7 @@
 //! with a kernel of one row. The sum of a position runs in one fixed order, whatever its neighbours: its bits depend on nothing else.
 
 use super::added::Added;
+use super::aligned::Aligned;
 use super::share::{self, Part};
 #[cfg(target_arch = "aarch64")]
 use super::simd::Neon;
@@ -24,7 +25,7 @@ pub struct Packed {
     /// Kernel rows, and values in each.
     rows: usize,
     depth: usize,
-    values: Vec<f32>,
+    values: Aligned,
     /// A bias a filter, zeros behind the last.
     bias: Vec<f32>,
 }
@@ -47,7 +48,7 @@ impl Packed {
     pub fn new(isa: Isa, weight: &[f32], bias: &[f32], rows: usize, depth: usize) -> Self {
         let (filters, panel) = (bias.len(), 2 * isa.lanes());
         let panels = filters.div_ceil(panel);
-        let mut values = vec![0.0; panels * panel * rows * depth];
+        let mut values = Aligned::zeros(panels * panel * rows * depth);
         for (f, filter) in weight.chunks_exact(rows * depth).enumerate() {
             let target = &mut values[f / panel * panel * rows * depth..];
             filter.iter().enumerate().for_each(|(i, &w)| target[i * panel + f % panel] = w);

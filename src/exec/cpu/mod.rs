@@ -2,12 +2,13 @@
 //! convolution before them, every buffer planned once.
 //!
 //! The only room where `unsafe` is allowed: vectors ([`simd`]) and the kernels over them ([`matmul`], [`bf16`], [`winograd`], [`strassen`],
-//! [`depthwise`], [`dense`], [`pool`]). All check every place that they are given before they begin. [`network`], which runs them,
-//! `place`, which plans the memory, and `bands`, which lets early layers go over a picture together, are safe code.
+//! [`depthwise`], [`dense`], [`pool`]), and matrix units (`amx`). All check every place that they are given before they begin. [`Engine`], which
+//! says what a network is computed with, [`network`], which runs it, `place`, which plans the memory, and `bands`, which lets early layers go over a
+//! picture together, are safe code.
 //!
-//! Every kernel has its definition in plain arithmetic beside it (`kernel_tests`, `winograd/tests`, `strassen/tests`, `bf16/tests`) and is
+//! Every kernel has its definition in plain arithmetic beside it (`kernel_tests`, and `tests` of `winograd`, `strassen`, `bf16`, `amx`) and is
 //! compared with it over random shapes, on every instruction set of the CPU, in slices that end with the last value that may be touched.
-//! `.ci/kernels-check` runs these tests under AddressSanitizer (AVX-512, AVX512-BF16, AVX2, portable), valgrind (AVX2, portable) and, where they are installed, Miri
+//! `.ci/kernels-check` runs these tests under AddressSanitizer (AMX, AVX-512, AVX512-BF16, AVX2, portable), valgrind (AVX2, portable) and, where they are installed, Miri
 //! (portable) and QEMU (NEON, portable). NEON has run under that emulator only, which says that it is correct and not how fast it is.
 
 #![allow(unsafe_code)]

@@ -285,7 +285,8 @@ impl Network {
                     }
                     #[cfg(target_arch = "x86_64")]
                     Product::Digits(packed) => {
-                        packed.run(threads, &places, values, added, *activation, output, &mut scratch.tiles);
+                        let tiles = &mut scratch.tiles;
+                        packed.run(threads, &places, [rows, to.w], values, added, *activation, output, tiles);
                     }
                 }
             }

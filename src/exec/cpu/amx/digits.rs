@@ -18,8 +18,9 @@ use super::{LINE, ROWS, TILE};
 #[derive(Clone, Copy, Debug)]
 pub struct Digits;
 
-/// The most values of a window: the sums of an order, three products of up to 2¹⁴ for each, are 32-bit integers.
-pub const MOST: usize = (i32::MAX / (3 << 14)) as usize;
+/// The values of a window for which digits are worth while: of fewer most of a line would be zeros (measured). Of more the sums of an order, three
+/// products of up to 2¹⁴ for each, would be no 32-bit integers.
+pub const WINDOWS: std::ops::RangeInclusive<usize> = 40..=(i32::MAX / (3 << 14)) as usize;
 
 /// The largest number of three digits, of -128 to 127 each, is a little more: no rounding may go beyond.
 const LARGEST: f32 = (127 * 65_536 + 127 * 256 + 124) as f32;
@@ -62,6 +63,29 @@ const fn places(of: [u8; 2]) -> [u8; 64] {
         i += 1;
     }
     places
+}
+
+/// Writes 64 values as a line of each plane.
+#[inline(always)]
+unsafe fn line([a, b, c, d]: [__m512; 4], scale: __m512, to: *mut u8) {
+    // SAFETY: as the caller's.
+    unsafe {
+        let (half, signs) = (_mm512_set1_epi32(HALF), _mm512_set1_epi8(SIGNS));
+        let two = _mm512_loadu_si512(FIRST_AND_SECOND.as_ptr().cast());
+        let third = _mm512_loadu_si512(THIRD.as_ptr().cast());
+        let a = _mm512_add_epi32(half, _mm512_cvtps_epi32(_mm512_mul_ps(a, scale)));
+        let b = _mm512_add_epi32(half, _mm512_cvtps_epi32(_mm512_mul_ps(b, scale)));
+        let c = _mm512_add_epi32(half, _mm512_cvtps_epi32(_mm512_mul_ps(c, scale)));
+        let d = _mm512_add_epi32(half, _mm512_cvtps_epi32(_mm512_mul_ps(d, scale)));
+        let (ab, cd) = (_mm512_permutex2var_epi8(a, two, b), _mm512_permutex2var_epi8(c, two, d));
+        let (ab3, cd3) = (_mm512_permutex2var_epi8(a, third, b), _mm512_permutex2var_epi8(c, third, d));
+        let first = _mm512_inserti64x4::<1>(ab, _mm512_castsi512_si256(cd));
+        let second = _mm512_shuffle_i64x2::<0b11_10_11_10>(ab, cd);
+        let third = _mm512_inserti64x4::<1>(ab3, _mm512_castsi512_si256(cd3));
+        _mm512_storeu_si512(to.cast(), _mm512_xor_si512(first, signs));
+        _mm512_storeu_si512(to.add(LINE).cast(), _mm512_xor_si512(second, signs));
+        _mm512_storeu_si512(to.add(2 * LINE).cast(), _mm512_xor_si512(third, signs));
+    }
 }
 
 /// The tiles of plane `A` of two groups by those of plane `B` of two tiles of filters.
@@ -136,28 +160,22 @@ impl Values for Digits {
     #[inline(always)]
     unsafe fn lines(from: *const f32, n: usize, unit: f32, to: *mut u8) {
         unsafe {
-            let scale = _mm512_set1_ps(numbers(unit));
-            let (half, signs) = (_mm512_set1_epi32(HALF), _mm512_set1_epi8(SIGNS));
-            let two = _mm512_loadu_si512(FIRST_AND_SECOND.as_ptr().cast());
-            let third = _mm512_loadu_si512(THIRD.as_ptr().cast());
-            for i in (0..n).step_by(Self::STEP) {
-                let [a, b] = Self::load(from.wrapping_add(i), n - i);
-                let [c, d] = Self::load(from.wrapping_add(i + 32), (n - i).saturating_sub(32));
-                let a = _mm512_add_epi32(half, _mm512_cvtps_epi32(_mm512_mul_ps(a, scale)));
-                let b = _mm512_add_epi32(half, _mm512_cvtps_epi32(_mm512_mul_ps(b, scale)));
-                let c = _mm512_add_epi32(half, _mm512_cvtps_epi32(_mm512_mul_ps(c, scale)));
-                let d = _mm512_add_epi32(half, _mm512_cvtps_epi32(_mm512_mul_ps(d, scale)));
-                let (ab, cd) = (_mm512_permutex2var_epi8(a, two, b), _mm512_permutex2var_epi8(c, two, d));
-                let (ab3, cd3) = (_mm512_permutex2var_epi8(a, third, b), _mm512_permutex2var_epi8(c, third, d));
-                let planes = [
-                    _mm512_inserti64x4::<1>(ab, _mm512_castsi512_si256(cd)),
-                    _mm512_shuffle_i64x2::<0b11_10_11_10>(ab, cd),
-                    _mm512_inserti64x4::<1>(ab3, _mm512_castsi512_si256(cd3)),
+            let (scale, mut i, mut to) = (_mm512_set1_ps(numbers(unit)), 0, to);
+            while i + Self::STEP <= n {
+                let from = from.add(i);
+                let load = [
+                    _mm512_loadu_ps(from),
+                    _mm512_loadu_ps(from.add(ROWS)),
+                    _mm512_loadu_ps(from.add(2 * ROWS)),
+                    _mm512_loadu_ps(from.add(3 * ROWS)),
                 ];
-                let to = to.add(i / Self::STEP * 3 * LINE);
-                _mm512_storeu_si512(to.cast(), _mm512_xor_si512(planes[0], signs));
-                _mm512_storeu_si512(to.add(LINE).cast(), _mm512_xor_si512(planes[1], signs));
-                _mm512_storeu_si512(to.add(2 * LINE).cast(), _mm512_xor_si512(planes[2], signs));
+                line(load, scale, to);
+                (i, to) = (i + Self::STEP, to.wrapping_add(3 * LINE));
+            }
+            if i < n {
+                let [a, b] = Self::load(from.add(i), n - i);
+                let [c, d] = Self::load(from.wrapping_add(i + 2 * ROWS), (n - i).saturating_sub(2 * ROWS));
+                line([a, b, c, d], scale, to);
             }
         }
     }
@@ -195,9 +213,19 @@ impl Values for Digits {
         }
     }
 
+    /// Each order is 2⁸ times the next.
     #[inline(always)]
-    unsafe fn sums(from: *const f32, half: usize, orders: usize, unit: f32, units: *const f32) -> [__m512; 2] {
-        unsafe { [combined(from, orders, unit, units), combined(from.add(half), orders, unit, units.add(ROWS))] }
+    unsafe fn sums(from: *const f32, orders: usize, unit: f32, units: __m512, bias: __m512) -> __m512 {
+        unsafe {
+            let order = [
+                _mm512_cvtepi32_ps(_mm512_load_si512(from.cast())),
+                _mm512_cvtepi32_ps(_mm512_load_si512(from.add(orders).cast())),
+                _mm512_cvtepi32_ps(_mm512_load_si512(from.add(2 * orders).cast())),
+            ];
+            let more = _mm512_set1_ps(256.0);
+            let sum = _mm512_fmadd_ps(_mm512_fmadd_ps(order[0], more, order[1]), more, order[2]);
+            _mm512_fmadd_ps(_mm512_mul_ps(sum, _mm512_set1_ps(unit)), units, bias)
+        }
     }
 
     #[inline(always)]
@@ -216,21 +244,5 @@ impl Values for Digits {
             _mm512_mask_storeu_ps(to, mask as __mmask16, v[0]);
             _mm512_mask_storeu_ps(to.wrapping_add(ROWS), (mask >> ROWS) as __mmask16, v[1]);
         }
-    }
-}
-
-/// The sums of three orders, each 2⁸ times the next, in units of the window and the filters.
-#[inline(always)]
-unsafe fn combined(from: *const f32, orders: usize, unit: f32, units: *const f32) -> __m512 {
-    // SAFETY: as the caller's.
-    unsafe {
-        let order = [
-            _mm512_cvtepi32_ps(_mm512_load_si512(from.cast())),
-            _mm512_cvtepi32_ps(_mm512_load_si512(from.add(orders).cast())),
-            _mm512_cvtepi32_ps(_mm512_load_si512(from.add(2 * orders).cast())),
-        ];
-        let more = _mm512_set1_ps(256.0);
-        let sum = _mm512_fmadd_ps(_mm512_fmadd_ps(order[0], more, order[1]), more, order[2]);
-        _mm512_mul_ps(_mm512_mul_ps(sum, _mm512_set1_ps(unit)), _mm512_load_ps(units))
     }
 }

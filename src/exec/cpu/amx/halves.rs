@@ -77,8 +77,8 @@ impl Values for Halves {
     }
 
     #[inline(always)]
-    unsafe fn sums(from: *const f32, half: usize, _: usize, _: f32, _: *const f32) -> [__m512; 2] {
-        unsafe { [_mm512_load_ps(from), _mm512_load_ps(from.add(half))] }
+    unsafe fn sums(from: *const f32, _: usize, _: f32, _: __m512, bias: __m512) -> __m512 {
+        unsafe { _mm512_add_ps(_mm512_load_ps(from), bias) }
     }
 
     #[inline(always)]

@@ -14,7 +14,7 @@ pub mod values;
 
 pub use digits::Digits;
 pub use halves::Halves;
-pub use product::Packed;
+pub use product::{Packed, Shape};
 
 use std::arch::asm;
 use std::arch::x86_64::{__cpuid, __cpuid_count};

@@ -1,13 +1,16 @@
 //! Convolutions as a product of tiles, see [`matmul`](super::super::matmul) for what is computed.
 //!
-//! A tile is 16 rows of 64 bytes as far apart as one likes. Maps of bf16 are read where they lie if the windows of neighbouring positions lie as
-//! far apart as each other: what lies between two rows of the map is computed with them and not written. Other windows are written as lines side
-//! by side first, once for all filters, zeros behind their end: what follows a window in memory may be no number.
+//! A tile is 16 rows of 64 bytes as far apart as one likes: the windows of a group of up to 16 positions. Maps of bf16 are read where they lie if
+//! the windows of neighbouring positions lie as far apart as each other. Other windows are written as lines first, once for all filters: each by
+//! itself, zeros behind its end, since what follows it in memory may be no number; or, where windows share most of their values, the part of the map
+//! that a group sees (a strip), which then is read like the map. What lies between two rows of a map is computed with them and not written.
+
+mod groups;
 
 use std::arch::asm;
 use std::arch::x86_64::*;
-use std::ops::Range;
 
+use self::groups::{Group, Windows};
 use super::values::Values;
 use super::{LINE, ROWS, TILE, configure, release};
 use crate::exec::cpu::aligned::Aligned;
@@ -21,25 +24,27 @@ const PANEL: usize = 2 * ROWS;
 /// Sums of an order of two groups × a panel: four tiles.
 const SUMS: usize = 2 * ROWS * PANEL;
 /// Bytes of the windows of a block: they stay in the second cache, beside the weights of a panel.
-const NEAR: usize = 640 << 10;
+const NEAR: usize = 1200 << 10;
 /// The least and the most groups of positions in a block.
 const LEAST: usize = 4;
 const MOST: usize = 64;
-/// Bytes of weights up to which they stay in the second cache from one block to the next.
-const STAY: usize = 1 << 20;
-/// Positions that are to share weights which do not stay.
-const SHARE: usize = 256;
-/// Bytes of sums that wait in the second cache.
-const WAIT: usize = 768 << 10;
+
+/// The window of a convolution.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    /// Rows and columns of the kernel.
+    pub kernel: [usize; 2],
+    pub channels: usize,
+    /// Columns from one window to the next.
+    pub stride: usize,
+}
 
 /// Weights as tiles: panels of two tiles of filters; in a panel, for each line of values of a window, the two tiles of every plane; zeros behind the
 /// last filter and the last value.
 #[derive(Clone, Debug)]
 pub struct Packed<T> {
     filters: usize,
-    /// Kernel rows, and values in each.
-    rows: usize,
-    depth: usize,
+    shape: Shape,
     values: Aligned,
     /// A bias a filter, zeros behind the last; and what its sums are multiplied by.
     bias: Aligned,
@@ -48,12 +53,12 @@ pub struct Packed<T> {
 }
 
 impl<T: Values> Packed<T> {
-    /// Packs weights `(filters, rows, depth)`, row-major. Only where tiles are [`available`](super::available).
+    /// Packs weights `(filters, kernel rows, kernel columns, channels)`, row-major. Only where tiles are [`available`](super::available).
     ///
     /// Panics when there are not as many.
-    pub fn new(weight: &[f32], bias: &[f32], rows: usize, depth: usize) -> Self {
-        let (filters, window) = (bias.len(), rows * depth);
-        assert!(window > 0 && weight.len() == filters * window, "weights are (filters, rows, depth)");
+    pub fn new(weight: &[f32], bias: &[f32], shape: Shape) -> Self {
+        let (filters, window) = (bias.len(), shape.kernel[0] * shape.kernel[1] * shape.channels);
+        assert!(window > 0 && weight.len() == filters * window, "weights are (filters, rows, columns, channels)");
         let (steps, padded) = (window.div_ceil(T::STEP), filters.next_multiple_of(PANEL));
         let (value, step) = (LINE / T::STEP, T::PLANES * 2 * TILE);
         let mut values = Aligned::zeros(padded / PANEL * steps * step / size_of::<f32>());
@@ -68,50 +73,52 @@ impl<T: Values> Packed<T> {
                 panel[at..at + value].copy_from_slice(bytes);
             });
         }
-        Self { filters, rows, depth, values, bias: padded_bias, units, kind: std::marker::PhantomData }
+        Self { filters, shape, values, bias: padded_bias, units, kind: std::marker::PhantomData }
+    }
+
+    /// Kernel rows, and values in each.
+    fn rows(&self) -> [usize; 2] {
+        [self.shape.kernel[0], self.shape.kernel[1] * self.shape.channels]
     }
 
     /// Steps, lines of values, that lie one behind the other, and how many such rows.
     fn steps(&self) -> [usize; 2] {
-        let Packed { rows, depth, .. } = *self;
+        let [rows, depth] = self.rows();
         if depth.is_multiple_of(T::STEP) { [rows, depth / T::STEP] } else { [1, (rows * depth).div_ceil(T::STEP)] }
     }
 
-    /// Steps whose windows are written at a time: all of them, or as many as [`SHARE`] positions have room for. Sums wait between them, and go on
-    /// as if they had not.
-    fn chunk(&self) -> usize {
-        let [lines, steps] = self.steps();
-        let all = lines * steps;
-        if size_of_val(&self.values[..]) <= STAY || lines < self.rows {
-            return all;
-        }
-        all.div_ceil(all.div_ceil(NEAR / (SHARE * T::PLANES * LINE)))
+    /// Whether groups are written as strips.
+    pub(super) fn has_strips(&self) -> bool {
+        !T::IN_PLACE && self.shape.kernel[1] > self.shape.stride && self.shape.channels.is_multiple_of(T::STEP)
     }
 
     /// Bytes from one window to the next where they are written: an odd number of lines, so that those of a group do not compete for the same sets of
     /// the cache.
     fn pitch(&self) -> usize {
-        (self.chunk() * T::PLANES | 1) * LINE
+        let [rows, steps] = self.steps();
+        (rows * steps * T::PLANES | 1) * LINE
+    }
+
+    /// Bytes of what is written for a group.
+    fn written(&self) -> usize {
+        let Shape { kernel, channels, stride } = self.shape;
+        if self.has_strips() {
+            kernel[0] * ((ROWS - 1) * stride + kernel[1]) * channels / T::STEP * T::PLANES * LINE
+        } else {
+            ROWS * self.pitch()
+        }
     }
 
     /// Groups of a block.
     fn groups(&self) -> usize {
-        (NEAR / (ROWS * self.pitch())).clamp(LEAST, MOST)
+        (NEAR / self.written()).clamp(LEAST, MOST)
     }
 
-    /// Filters whose sums a block has room for.
-    fn filters_at_once(&self) -> usize {
-        let [lines, steps] = self.steps();
-        let panel = self.groups().div_ceil(2) * T::ORDERS * SUMS * size_of::<f32>();
-        if self.chunk() < lines * steps { (WAIT / panel).max(1) * PANEL } else { PANEL }
-    }
-
-    /// Floats of scratch for each thread: sums, the values of a window, and the windows that are written.
+    /// Floats of scratch for each thread: sums, the values of a window, and what is written for a block.
     fn room(&self) -> [usize; 3] {
-        let pairs = if self.filters_at_once() > PANEL { self.groups().div_ceil(2) } else { 1 };
-        let flat = (self.rows * self.depth).next_multiple_of(T::STEP) + T::STEP;
-        let windows = self.groups() * ROWS * self.pitch() / size_of::<f32>();
-        [pairs * self.filters_at_once() / PANEL * T::ORDERS * SUMS, flat, windows]
+        let [rows, depth] = self.rows();
+        let flat = (rows * depth).next_multiple_of(T::STEP) + T::STEP;
+        [T::ORDERS * SUMS, flat, self.groups() * self.written() / size_of::<f32>()]
     }
 
     /// Floats of scratch that [`Packed::run`] wants for `threads`.
@@ -120,33 +127,40 @@ impl<T: Values> Packed<T> {
         threads * self.room().iter().sum::<usize>() + LINE / size_of::<f32>()
     }
 
-    /// What [`matmul::Packed::run`](super::super::matmul::Packed::run) computes.
+    /// What [`matmul::Packed::run`](super::super::matmul::Packed::run) computes, for whole pictures of `map` (height, width) positions each.
     ///
-    /// `scratch` may hold anything. Panics when a place lies outside its slice, when the scratch is shorter than [`Packed::scratch_len`], or when
-    /// several threads would write one output.
+    /// `scratch` may hold anything. Panics when a place lies outside its slice, when the scratch is shorter than [`Packed::scratch_len`], when the
+    /// positions are not whole pictures or not where their shape says, or when several threads would write one output.
     #[allow(clippy::too_many_arguments)]
     pub fn run(
         &self,
         threads: usize,
         places: &Places,
+        map: [usize; 2],
         input: &[T::V],
         added: &[T::V],
         activation: Option<Activation>,
         output: &mut [T::V],
         scratch: &mut [f32],
     ) {
-        let span = (self.rows - 1) * places.row + self.depth;
+        if places.outs.is_empty() {
+            return;
+        }
+        let [rows, depth] = self.rows();
+        let span = (rows - 1) * places.row + depth;
         places.check(threads, self.filters, span, [input.len(), added.len(), output.len()]);
         assert!(scratch.len() >= self.scratch_len(threads), "the scratch is too short");
+        let windows = Windows::of(self, places, map, input);
         let start = scratch.as_ptr().align_offset(LINE);
         let output = output.as_mut_ptr();
         let (adds, added) = places.adds.read(added, places.outs, output);
         let scratch = scratch[start..].as_mut_ptr();
-        let work = Work { packed: self, places, input, adds, added, output, scratch, limits: limits(activation), span };
+        let work =
+            Work { packed: self, windows, outs: places.outs, adds, added, output, scratch, limits: limits(activation) };
         share::share(threads, |i| {
             // all of it: a closure takes what it names by field
             let work = &work;
-            let part = Part::of(i, threads, [places.outs.len(), self.filters], [2 * ROWS, PANEL]);
+            let part = work.windows.part(i, threads, self.filters);
             // SAFETY: tiles are available; every window, output and addend lies within its slice, as asserted; output and scratch are borrowed
             // alone, no two parts write one value of the output, and each has a room of its own.
             unsafe { blocks(work, part, work.scratch.add(i * self.room().iter().sum::<usize>())) }
@@ -157,204 +171,46 @@ impl<T: Values> Packed<T> {
 /// What a run works on.
 struct Work<'a, T: Values> {
     packed: &'a Packed<T>,
-    places: &'a Places<'a>,
-    input: &'a [T::V],
+    windows: Windows<'a, T>,
+    outs: &'a [u32],
     /// Where the values to add lie, of `added`, which may be the output.
     adds: Option<&'a [u32]>,
     added: *const T::V,
     output: *mut T::V,
     scratch: *mut f32,
     limits: [f32; 2],
-    /// Values from the first of a window to behind its last.
-    span: usize,
 }
 
 // SAFETY: what is only read nobody writes; what is written, and what is added where it lies, is divided among the threads, see `run`.
 unsafe impl<T: Values> Sync for Work<'_, T> {}
 
-/// The windows of up to 16 positions, in order.
-#[derive(Clone, Copy, Debug)]
-struct Group {
-    /// Where step 0 of the windows lies, or would lie if it were written.
-    from: *const u8,
-    /// Bytes from one row of a tile to the next, and from one row of the kernel to the next.
-    pitch: usize,
-    row: usize,
-    /// The first position, and which rows of the tile are those from there on.
-    first: usize,
-    rows: u16,
-    /// Whether they lie in the map.
-    in_place: bool,
-    /// What the sums of each position are multiplied by.
-    units: [f32; ROWS],
-}
-
-impl Group {
-    const NONE: Self =
-        Self { from: std::ptr::null(), pitch: 0, row: 0, first: 0, rows: 0, in_place: false, units: [1.0; ROWS] };
-
-    fn positions(&self) -> Range<usize> {
-        self.first..self.first + self.rows.count_ones() as usize
-    }
-}
-
-impl<T: Values> Work<'_, T> {
-    /// The windows from position `first` on, before `end`, where they lie; none if they are few or no whole lines.
-    fn in_place(&self, first: usize, end: usize) -> Option<Group> {
-        let depth = self.packed.depth;
-        let (&base, rest) = self.places.starts[first..end].split_first()?;
-        let step = rest.first()?.checked_sub(base).filter(|&step| step > 0)?;
-        let reach = base as usize + (ROWS - 1) * step as usize + self.span;
-        if !T::IN_PLACE || !depth.is_multiple_of(T::STEP) || reach > self.input.len() {
-            return None;
-        }
-        let (mut rows, mut next) = (1u16, 1);
-        for &start in rest {
-            let Some(far) = start.checked_sub(base) else { break };
-            let row = (far / step) as usize;
-            if !far.is_multiple_of(step) || row >= ROWS || row < next {
-                break;
-            }
-            rows |= 1 << row;
-            next = row + 1;
-        }
-        let enough = rows.count_ones() as usize >= ROWS * 3 / 4;
-        let from = self.input[base as usize..].as_ptr().cast();
-        let bytes = |values: usize| values * size_of::<T::V>();
-        let (pitch, row) = (bytes(step as usize), bytes(self.places.row));
-        enough.then_some(Group { from, pitch, row, first, rows, in_place: true, ..Group::NONE })
-    }
-
-    /// The windows from position `first` on, before `end`, to be written.
-    ///
-    /// # Safety
-    /// The CPU has the instructions; the windows lie within the input.
-    #[inline(always)]
-    unsafe fn to_write(&self, first: usize, end: usize) -> Group {
-        let rows = ((1u32 << ROWS.min(end - first)) - 1) as u16;
-        let row = self.packed.steps()[1] * T::PLANES * LINE;
-        let mut group = Group { pitch: self.packed.pitch(), row, first, rows, ..Group::NONE };
-        for (unit, &start) in group.units.iter_mut().zip(&self.places.starts[group.first..end]) {
-            let mut largest = 0;
-            for y in 0..self.packed.rows {
-                let from = self.input.as_ptr().wrapping_add(start as usize + y * self.places.row);
-                // SAFETY: as the caller's.
-                largest = unsafe { T::largest(from, self.packed.depth, largest) };
-            }
-            *unit = T::unit(largest);
-        }
-        group
-    }
-
-    /// Writes the steps `chunk` of a group's windows to `to`.
-    ///
-    /// # Safety
-    /// The CPU has the instructions; there is room for 16 windows at `to` and for the values of one at `flat`; the windows lie within the input.
-    #[inline(always)]
-    unsafe fn write(&self, group: &mut Group, chunk: Range<usize>, flat: *mut T::V, to: *mut u8) {
-        let Packed { rows, depth, .. } = *self.packed;
-        let [lines, steps] = self.packed.steps();
-        let step = T::PLANES * LINE;
-        for (i, &start) in self.places.starts[group.positions()].iter().enumerate() {
-            let unit = group.units[i];
-            // SAFETY: as the caller's.
-            unsafe {
-                let (from, to) = (self.input.as_ptr().add(start as usize), to.add(i * group.pitch));
-                if lines < rows {
-                    (0..rows).for_each(|y| T::copy(from.add(y * self.places.row), depth, flat.add(y * depth)));
-                    T::lines(flat, rows * depth, unit, to);
-                    continue;
-                }
-                let mut at = chunk.start;
-                while at < chunk.end {
-                    let (y, first) = (at / steps, at % steps);
-                    let n = (steps - first).min(chunk.end - at);
-                    let values = (n * T::STEP).min(depth - first * T::STEP);
-                    let from = from.add(y * self.places.row + first * T::STEP);
-                    T::lines(from, values, unit, to.add((at - chunk.start) * step));
-                    at += n;
-                }
-            }
-        }
-        group.from = to.wrapping_sub(chunk.start * step);
-    }
-
-    /// Asks for the lines that the filters from `first` on of a group are read from and written to.
-    #[inline(always)]
-    fn ask(&self, group: &Group, first: usize) {
-        for position in group.positions() {
-            let at = self.output.wrapping_add(self.places.outs[position] as usize + first);
-            ask(at.cast_const());
-            if let Some(adds) = self.adds {
-                ask(self.added.wrapping_add(adds[position] as usize + first));
-            }
-        }
-    }
-}
-
-/// Asks for the lines of a panel's values.
-#[inline(always)]
-fn ask<V>(at: *const V) {
-    let mut line = at.cast::<i8>();
-    for _ in 0..PANEL * size_of::<V>() / LINE {
-        // SAFETY: a hint, which touches nothing.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(line) };
-        line = line.wrapping_add(LINE);
-    }
-}
-
-/// Block after block of positions; in a block chunk after chunk of windows, if not all at once; then panel after panel of filters; in a panel two
-/// groups at a time.
+/// Block after block of positions; in a block panel after panel of filters; in a panel two groups at a time.
 ///
 /// # Safety
 /// Tiles are available; all that `work` points to is there, nobody else writes what the part does, and the room is its own.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512bf16")]
 unsafe fn blocks<T: Values>(work: &Work<T>, Part { positions, filters }: Part, room: *mut f32) {
     let packed = work.packed;
-    let [lines, steps] = packed.steps();
-    let (all, chunk) = (lines * steps, packed.chunk());
-    // where sums wait, all at once for some filters; else one panel after the other for all of them
-    let slab = if chunk < all { packed.filters_at_once() } else { filters.len().max(1) };
     let [sums, flat, _] = packed.room();
-    // SAFETY: as the caller's; the room holds sums, a window, and the windows of a block.
+    // SAFETY: as the caller's; the room holds sums, a window, and what is written for a block.
     unsafe {
-        let (flat, windows) = (room.add(sums), room.add(sums + flat).cast::<u8>());
+        let (flat, written) = (room.add(sums), room.add(sums + flat).cast::<u8>());
         configure();
         let mut at = positions.start;
         while at < positions.end {
             let (mut groups, mut n) = ([Group::NONE; MOST], 0);
             while at < positions.end && n < packed.groups() {
-                let group = work.in_place(at, positions.end);
-                groups[n] = match group {
-                    Some(group) => group,
-                    None => work.to_write(at, positions.end),
-                };
-                at = groups[n].positions().end;
+                groups[n] = work.windows.group(&mut at, positions.end, flat.cast(), written.add(n * packed.written()));
                 n += 1;
             }
-            for slab in filters.clone().step_by(slab).map(|first| first..filters.end.min(first + slab)) {
-                for begin in (0..all).step_by(chunk) {
-                    let chunk = begin..all.min(begin + chunk);
-                    for (i, group) in groups[..n].iter_mut().enumerate().filter(|(_, group)| !group.in_place) {
-                        work.write(group, chunk.clone(), flat.cast(), windows.add(i * ROWS * packed.pitch()));
-                    }
-                    for first in slab.clone().step_by(PANEL) {
-                        for (i, pair) in groups[..n].chunks(2).enumerate() {
-                            // a group alone is computed twice and written once
-                            let two = [&pair[0], &pair[pair.len() - 1]];
-                            let waits = (first - slab.start) / PANEL * n.div_ceil(2) + i;
-                            let sums = if chunk.len() < all { room.add(waits * T::ORDERS * SUMS) } else { room };
-                            if chunk.end == all {
-                                pair.iter().for_each(|group| work.ask(group, first));
-                            }
-                            multiply(packed, first, two, chunk.clone(), sums);
-                            if chunk.end == all {
-                                give(work, &pair[0], first, sums);
-                                if let [_, group] = pair {
-                                    give(work, group, first, sums.add(SUMS / 2));
-                                }
-                            }
-                        }
+            for first in filters.clone().step_by(PANEL) {
+                for pair in groups[..n].chunks(2) {
+                    pair.iter().for_each(|group| ask(work, group, first));
+                    // a group alone is computed twice and written once
+                    multiply(packed, first, [&pair[0], &pair[pair.len() - 1]], room);
+                    give(work, &pair[0], first, room);
+                    if let [_, group] = pair {
+                        give(work, group, first, room.add(SUMS / 2));
                     }
                 }
             }
@@ -363,47 +219,43 @@ unsafe fn blocks<T: Values>(work: &Work<T>, Part { positions, filters }: Part, r
     }
 }
 
-/// Adds the steps `chunk` to the sums of two groups × the panel that begins with filter `first`, four tiles of each order one behind the other, or begins them.
+/// Asks for the lines that the filters from `first` on of a group are read from and written to.
 #[inline(always)]
-unsafe fn multiply<T: Values>(
-    packed: &Packed<T>,
-    first: usize,
-    [a, b]: [&Group; 2],
-    chunk: Range<usize>,
-    sums: *mut f32,
-) {
+fn ask<T: Values>(work: &Work<T>, group: &Group, first: usize) {
+    let line = |at: *const T::V| {
+        for line in 0..PANEL * size_of::<T::V>() / LINE {
+            // SAFETY: a hint, which touches nothing.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast::<i8>().wrapping_add(line * LINE)) };
+        }
+    };
+    for position in group.positions() {
+        line(work.output.wrapping_add(work.outs[position] as usize + first));
+        if let Some(adds) = work.adds {
+            line(work.added.wrapping_add(adds[position] as usize + first));
+        }
+    }
+}
+
+/// The sums of two groups × the panel that begins with filter `first`, four tiles of each order one behind the other.
+#[inline(always)]
+unsafe fn multiply<T: Values>(packed: &Packed<T>, first: usize, [a, b]: [&Group; 2], sums: *mut f32) {
     let [lines, steps] = packed.steps();
-    let (step, weights) = (T::PLANES * LINE, 2 * T::PLANES * TILE);
+    let weights = steps * T::PLANES * 2 * TILE;
     for order in 0..T::ORDERS {
         // SAFETY: as the caller's.
         unsafe {
-            let sums = sums.add(order * SUMS);
-            if chunk.start == 0 {
-                asm!("tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3", options(nostack, nomem));
-            } else {
-                asm!(
-                    "tileloadd tmm0, [{from} + {line}*1]",
-                    "tileloadd tmm1, [{from} + {line}*1 + 1024]",
-                    "tileloadd tmm2, [{from} + {line}*1 + 2048]",
-                    "tileloadd tmm3, [{from} + {line}*1 + 3072]",
-                    from = in(reg) sums, line = in(reg) LINE, options(nostack, readonly),
-                );
-            }
-            let panel = packed.values.as_ptr().cast::<u8>().add(first / PANEL * lines * steps * weights);
-            let mut at = chunk.start;
-            while at < chunk.end {
-                let (y, before) = (at / steps, at % steps);
-                let n = (steps - before).min(chunk.end - at);
-                let from = |group: &Group| group.from.wrapping_add(y * group.row + before * step);
-                T::multiply(order, [from(a), from(b)], [a.pitch, b.pitch], panel.add(at * weights), n);
-                at += n;
+            asm!("tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3", options(nostack, nomem));
+            let panel = packed.values.as_ptr().cast::<u8>().add(first / PANEL * lines * weights);
+            for y in 0..lines {
+                let from = [a.from.add(y * a.row), b.from.add(y * b.row)];
+                T::multiply(order, from, [a.pitch, b.pitch], panel.add(y * weights), steps);
             }
             asm!(
                 "tilestored [{to} + {line}*1], tmm0",
                 "tilestored [{to} + {line}*1 + 1024], tmm1",
                 "tilestored [{to} + {line}*1 + 2048], tmm2",
                 "tilestored [{to} + {line}*1 + 3072], tmm3",
-                to = in(reg) sums, line = in(reg) LINE, options(nostack),
+                to = in(reg) sums.add(order * SUMS), line = in(reg) LINE, options(nostack),
             );
         }
     }
@@ -412,19 +264,22 @@ unsafe fn multiply<T: Values>(
 /// Bias, addend and activation of a group's sums, two tiles one behind the other, and writes them.
 #[inline(always)]
 unsafe fn give<T: Values>(work: &Work<T>, group: &Group, first: usize, sums: *const f32) {
-    let Work { packed, places, adds, added, output, limits, .. } = *work;
+    let Work { packed, outs, adds, added, output, limits, .. } = *work;
     let n = PANEL.min(packed.filters - first);
     // SAFETY: as the caller's: `n` values can be read and written at each place, a panel of biases is there.
     unsafe {
         let (low, high) = (_mm512_set1_ps(limits[0]), _mm512_set1_ps(limits[1]));
         let (bias, units) = (packed.bias.as_ptr().add(first), packed.units.as_ptr().add(first));
         let bias = [_mm512_load_ps(bias), _mm512_load_ps(bias.add(ROWS))];
+        let units = [_mm512_load_ps(units), _mm512_load_ps(units.add(ROWS))];
         let (mut rows, mut position) = (group.rows, group.first);
         while rows != 0 {
             let row = rows.trailing_zeros() as usize;
-            let unit = group.units[row];
-            let mut v = T::sums(sums.add(row * ROWS), ROWS * ROWS, SUMS, unit, units);
-            v = [_mm512_add_ps(v[0], bias[0]), _mm512_add_ps(v[1], bias[1])];
+            let from = sums.add(row * ROWS);
+            let mut v = [
+                T::sums(from, SUMS, group.units[row], units[0], bias[0]),
+                T::sums(from.add(ROWS * ROWS), SUMS, group.units[row], units[1], bias[1]),
+            ];
             if let Some(adds) = adds {
                 let more = T::load(added.add(*adds.get_unchecked(position) as usize + first), n);
                 v = [_mm512_add_ps(v[0], more[0]), _mm512_add_ps(v[1], more[1])];
@@ -432,7 +287,7 @@ unsafe fn give<T: Values>(work: &Work<T>, group: &Group, first: usize, sums: *co
             // in this order a NaN stays one
             v = [_mm512_max_ps(low, v[0]), _mm512_max_ps(low, v[1])];
             v = [_mm512_min_ps(high, v[0]), _mm512_min_ps(high, v[1])];
-            T::store(output.add(*places.outs.get_unchecked(position) as usize + first), n, v);
+            T::store(output.add(*outs.get_unchecked(position) as usize + first), n, v);
             rows &= rows - 1;
             position += 1;
         }

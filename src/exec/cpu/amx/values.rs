@@ -41,11 +41,11 @@ pub trait Values: Copy + std::fmt::Debug + Send + Sync + 'static {
     /// Tiles are configured, and all of them can be read.
     unsafe fn multiply(order: usize, from: [*const u8; 2], pitch: [usize; 2], weight: *const u8, steps: usize);
 
-    /// The sums of a position and 32 filters: those of an order are `orders` apart, the two halves `half`; `units` are those of the filters.
+    /// The sums of a position and 16 filters, those of an order `orders` apart, in the position's unit and the filters', with their bias.
     ///
     /// # Safety
     /// The CPU has the instructions; all of them can be read.
-    unsafe fn sums(from: *const f32, half: usize, orders: usize, unit: f32, units: *const f32) -> [__m512; 2];
+    unsafe fn sums(from: *const f32, orders: usize, unit: f32, units: __m512, bias: __m512) -> __m512;
 
     /// 32 values, the first `n` of which count.
     ///

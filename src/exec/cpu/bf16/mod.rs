@@ -120,7 +120,10 @@ impl Product {
     pub fn new(unit: Unit, weight: &[f32], bias: &[f32], rows: usize, depth: usize) -> Self {
         match unit {
             #[cfg(target_arch = "x86_64")]
-            Unit::Tiles => Product::Tiles(amx::Packed::new(weight, bias, rows, depth)),
+            Unit::Tiles => {
+                let shape = amx::Shape { kernel: [rows, 1], channels: depth, stride: 1 };
+                Product::Tiles(amx::Packed::new(weight, bias, shape))
+            }
             unit => Product::Pairs(product::Packed::new(unit, weight, bias, rows, depth)),
         }
     }
@@ -138,6 +141,7 @@ impl Product {
     ///
     /// Panics when a place lies outside its slice, when the scratch is too short, or when several threads would write one output.
     #[allow(clippy::too_many_arguments)]
+    #[cfg_attr(not(target_arch = "x86_64"), allow(unused_variables))]
     pub fn run(
         &self,
         threads: usize,
@@ -151,7 +155,10 @@ impl Product {
         match self {
             Product::Pairs(packed) => packed.run(threads, places, input, added, activation, output),
             #[cfg(target_arch = "x86_64")]
-            Product::Tiles(packed) => packed.run(threads, places, input, added, activation, output, scratch),
+            Product::Tiles(packed) => {
+                let map = [1, places.outs.len()];
+                packed.run(threads, places, map, input, added, activation, output, scratch);
+            }
         }
     }
 }

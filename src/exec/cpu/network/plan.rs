@@ -121,8 +121,9 @@ pub fn plan(
             } else {
                 let packed = match (engine, Levels::choose(to.h * to.w, rows * depth, bias.len())) {
                     #[cfg(target_arch = "x86_64")]
-                    (Engine::Digits, _) if rows * depth <= amx::digits::MOST => {
-                        Product::Digits(amx::Packed::new(&weight, &bias, rows, depth))
+                    (Engine::Digits, _) if amx::digits::WINDOWS.contains(&(rows * depth)) => {
+                        let shape = amx::Shape { kernel, channels: from.c, stride: stride[1] };
+                        Product::Digits(amx::Packed::new(&weight, &bias, shape))
                     }
                     (_, Some(levels)) => {
                         Product::Strassen(strassen::Packed::new(isa, levels, &weight, &bias, rows, depth))
