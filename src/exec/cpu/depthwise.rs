@@ -2,6 +2,11 @@
 //! then the next vector of the same positions, so that memory is read in order. A window of 3 × 3 keeps its weights in registers, too, and
 //! reads each input once for all the outputs that it belongs to. The order of a sum is that of the window, however many are computed together.
 
+#[cfg(target_arch = "x86_64")]
+use super::bf16::lanes::Native;
+use super::bf16::lanes::Widened;
+use super::bf16::{Unit, bf16};
+use super::elements::{Elements, Floats};
 use super::share;
 #[cfg(target_arch = "aarch64")]
 use super::simd::Neon;
@@ -59,6 +64,60 @@ impl Packed {
         activation: Option<Activation>,
         output: &mut [f32],
     ) {
+        self.share(threads, places, input, activation, output, |work, places| {
+            // SAFETY: the instruction set was detected; the work is as `share` checks and divides it.
+            unsafe {
+                match self.isa {
+                    #[cfg(target_arch = "x86_64")]
+                    Isa::Avx512 => run_avx512::<Floats<Avx512>>(work, places),
+                    #[cfg(target_arch = "x86_64")]
+                    Isa::Avx2 => run_avx2::<Floats<Avx2>>(work, places),
+                    #[cfg(target_arch = "aarch64")]
+                    Isa::Neon => rows_of::<Floats<Neon>>(work, places),
+                    Isa::Portable => rows_of::<Floats<Portable>>(work, places),
+                }
+            }
+        });
+    }
+
+    /// The same over bf16, in the vectors of `unit`: computed in f32 and rounded.
+    pub fn run_bf16(
+        &self,
+        unit: Unit,
+        threads: usize,
+        places: &Places,
+        input: &[bf16],
+        activation: Option<Activation>,
+        output: &mut [bf16],
+    ) {
+        self.share(threads, places, input, activation, output, |work, places| {
+            // SAFETY: as above.
+            unsafe {
+                match unit {
+                    #[cfg(target_arch = "x86_64")]
+                    Unit::Tiles | Unit::Native => run_native(work, places),
+                    #[cfg(target_arch = "x86_64")]
+                    Unit::Widened(Isa::Avx512) => run_avx512::<Widened<Avx512>>(work, places),
+                    #[cfg(target_arch = "x86_64")]
+                    Unit::Widened(Isa::Avx2) => run_avx2::<Widened<Avx2>>(work, places),
+                    #[cfg(target_arch = "aarch64")]
+                    Unit::Widened(Isa::Neon) => rows_of::<Widened<Neon>>(work, places),
+                    Unit::Widened(Isa::Portable) => rows_of::<Widened<Portable>>(work, places),
+                }
+            }
+        });
+    }
+
+    /// Checks every place and lets `run` compute the rows of each thread.
+    fn share<E: Copy + Sync>(
+        &self,
+        threads: usize,
+        places: &Places,
+        input: &[E],
+        activation: Option<Activation>,
+        output: &mut [E],
+        run: impl Fn(&Work<E>, &Places) + Sync,
+    ) {
         let [oh, ow] = places.output;
         if oh == 0 || ow == 0 {
             return;
@@ -87,72 +146,67 @@ impl Packed {
             let rows = share::range(oh, i, threads);
             let start = places.start + rows.start * places.stride[0] * places.row;
             let out = places.out + rows.start * places.out_row;
-            let places = Places { start, out, output: [rows.len(), ow], ..*places };
-            // SAFETY: the instruction set was detected; every window and output lies within its slice, as asserted; the output is borrowed
-            // alone, and every thread writes other rows of it.
-            unsafe {
-                match self.isa {
-                    #[cfg(target_arch = "x86_64")]
-                    Isa::Avx512 => run_avx512(work, &places),
-                    #[cfg(target_arch = "x86_64")]
-                    Isa::Avx2 => run_avx2(work, &places),
-                    #[cfg(target_arch = "aarch64")]
-                    Isa::Neon => rows_of::<Neon>(work, &places),
-                    Isa::Portable => rows_of::<Portable>(work, &places),
-                }
-            }
+            // every window and output lies within its slice, as asserted; the output is borrowed alone, and every thread writes other rows of it
+            run(work, &Places { start, out, output: [rows.len(), ow], ..*places });
         });
     }
 }
 
 /// What a run works on.
-struct Work<'a> {
+struct Work<'a, E> {
     packed: &'a Packed,
-    input: *const f32,
+    input: *const E,
     limits: [f32; 2],
-    output: *mut f32,
+    output: *mut E,
 }
 
 // SAFETY: the input is only read; what is written is divided among the threads, see `run`.
-unsafe impl Sync for Work<'_> {}
+unsafe impl<E: Sync> Sync for Work<'_, E> {}
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
-unsafe fn run_avx512(work: &Work, places: &Places) {
+unsafe fn run_avx512<M: Elements>(work: &Work<M::E>, places: &Places) {
     // SAFETY: as the caller's.
-    unsafe { rows_of::<Avx512>(work, places) }
+    unsafe { rows_of::<M>(work, places) }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
+unsafe fn run_native(work: &Work<bf16>, places: &Places) {
+    // SAFETY: as the caller's.
+    unsafe { rows_of::<Native>(work, places) }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-unsafe fn run_avx2(work: &Work, places: &Places) {
+unsafe fn run_avx2<M: Elements>(work: &Work<M::E>, places: &Places) {
     // SAFETY: as the caller's.
-    unsafe { rows_of::<Avx2>(work, places) }
+    unsafe { rows_of::<M>(work, places) }
 }
 
 #[inline(always)]
-unsafe fn rows_of<S: Simd>(work: &Work, places: &Places) {
+unsafe fn rows_of<M: Elements>(work: &Work<M::E>, places: &Places) {
     // SAFETY: as the caller's.
     unsafe {
         match (work.packed.kernel, places.stride) {
             // with sixteen registers two rows would not stay in them
-            ([3, 3], [1, 1]) if S::W == 16 => blocks::<S, 2>(work, places, Block3::<1>),
-            ([3, 3], [1, 1]) => blocks::<S, 1>(work, places, Block3::<1>),
-            ([3, 3], [2, 2]) => blocks::<S, 1>(work, places, Block3::<2>),
-            ([5, 5], [1, 1]) => blocks::<S, 1>(work, places, Block5::<1>),
-            ([5, 5], [2, 2]) => blocks::<S, 1>(work, places, Block5::<2>),
-            _ => blocks::<S, 1>(work, places, AnyBlock),
+            ([3, 3], [1, 1]) if M::S::W == 16 => blocks::<M, 2>(work, places, Block3::<1>),
+            ([3, 3], [1, 1]) => blocks::<M, 1>(work, places, Block3::<1>),
+            ([3, 3], [2, 2]) => blocks::<M, 1>(work, places, Block3::<2>),
+            ([5, 5], [1, 1]) => blocks::<M, 1>(work, places, Block5::<1>),
+            ([5, 5], [2, 2]) => blocks::<M, 1>(work, places, Block5::<2>),
+            _ => blocks::<M, 1>(work, places, AnyBlock),
         }
     }
 }
 
 /// The positions of a block, one vector of channels.
-struct Spot<'a> {
+struct Spot<'a, E> {
     packed: &'a Packed,
     places: &'a Places,
     /// The first window and the first output, and the channel that both begin with.
-    input: *const f32,
-    output: *mut f32,
+    input: *const E,
+    output: *mut E,
     first: usize,
     limits: [f32; 2],
 }
@@ -163,12 +217,12 @@ trait Block: Copy {
     ///
     /// # Safety
     /// The CPU has the instruction set; every window and output of the block is there.
-    unsafe fn run<S: Simd, const R: usize, const N: usize, const FULL: bool>(spot: &Spot, lanes: usize);
+    unsafe fn run<M: Elements, const R: usize, const N: usize, const FULL: bool>(spot: &Spot<M::E>, lanes: usize);
 }
 
 /// Block after block of `R` rows and a few columns, each through all channels.
 #[inline(always)]
-unsafe fn blocks<S: Simd, const R: usize>(work: &Work, places: &Places, block: impl Block) {
+unsafe fn blocks<M: Elements, const R: usize>(work: &Work<M::E>, places: &Places, block: impl Block) {
     let Work { packed, input, limits, output } = *work;
     let [oh, ow] = places.output;
     let mut y = 0;
@@ -183,14 +237,14 @@ unsafe fn blocks<S: Simd, const R: usize>(work: &Work, places: &Places, block: i
             unsafe {
                 let spot = Spot { packed, places, input: input.add(start), output: output.add(out), first: 0, limits };
                 match (rows, n) {
-                    (1, 1) => channels::<S, 1, 1>(spot, block),
-                    (1, 2) => channels::<S, 1, 2>(spot, block),
-                    (1, 3) => channels::<S, 1, 3>(spot, block),
-                    (1, _) => channels::<S, 1, 4>(spot, block),
-                    (_, 1) => channels::<S, R, 1>(spot, block),
-                    (_, 2) => channels::<S, R, 2>(spot, block),
-                    (_, 3) => channels::<S, R, 3>(spot, block),
-                    _ => channels::<S, R, 4>(spot, block),
+                    (1, 1) => channels::<M, 1, 1>(spot, block),
+                    (1, 2) => channels::<M, 1, 2>(spot, block),
+                    (1, 3) => channels::<M, 1, 3>(spot, block),
+                    (1, _) => channels::<M, 1, 4>(spot, block),
+                    (_, 1) => channels::<M, R, 1>(spot, block),
+                    (_, 2) => channels::<M, R, 2>(spot, block),
+                    (_, 3) => channels::<M, R, 3>(spot, block),
+                    _ => channels::<M, R, 4>(spot, block),
                 }
             }
             x += n;
@@ -200,27 +254,27 @@ unsafe fn blocks<S: Simd, const R: usize>(work: &Work, places: &Places, block: i
 }
 
 #[inline(always)]
-unsafe fn channels<S: Simd, const R: usize, const N: usize>(spot: Spot, block: impl Block) {
+unsafe fn channels<M: Elements, const R: usize, const N: usize>(spot: Spot<M::E>, block: impl Block) {
     /// Only names the type.
     #[inline(always)]
-    unsafe fn run<B: Block, S: Simd, const R: usize, const N: usize, const FULL: bool>(
+    unsafe fn run<B: Block, M: Elements, const R: usize, const N: usize, const FULL: bool>(
         _: B,
-        spot: &Spot,
+        spot: &Spot<M::E>,
         lanes: usize,
     ) {
         // SAFETY: as the caller's.
-        unsafe { B::run::<S, R, N, FULL>(spot, lanes) }
+        unsafe { B::run::<M, R, N, FULL>(spot, lanes) }
     }
     let (all, mut spot) = (spot.packed.channels, spot);
     // SAFETY: as the caller's.
     unsafe {
-        while spot.first + S::W <= all {
-            run::<_, S, R, N, true>(block, &spot, S::W);
-            spot.first += S::W;
-            (spot.input, spot.output) = (spot.input.add(S::W), spot.output.add(S::W));
+        while spot.first + M::S::W <= all {
+            run::<_, M, R, N, true>(block, &spot, M::S::W);
+            spot.first += M::S::W;
+            (spot.input, spot.output) = (spot.input.add(M::S::W), spot.output.add(M::S::W));
         }
         if spot.first < all {
-            run::<_, S, R, N, false>(block, &spot, all - spot.first);
+            run::<_, M, R, N, false>(block, &spot, all - spot.first);
         }
     }
 }
@@ -232,33 +286,33 @@ struct Block3<const STRIDE: usize>;
 impl<const STRIDE: usize> Block for Block3<STRIDE> {
     #[inline(always)]
     #[allow(clippy::needless_range_loop)]
-    unsafe fn run<S: Simd, const R: usize, const N: usize, const FULL: bool>(spot: &Spot, lanes: usize) {
+    unsafe fn run<M: Elements, const R: usize, const N: usize, const FULL: bool>(spot: &Spot<M::E>, lanes: usize) {
         let Spot { packed, places, .. } = *spot;
         // SAFETY: the caller answers for every address: `lanes` channels at each input of the windows and at each weight.
         unsafe {
-            let mut sums = [[load::<S, FULL>(packed.bias.as_ptr().add(spot.first), lanes); N]; R];
+            let mut sums = [[load::<M::S, FULL>(packed.bias.as_ptr().add(spot.first), lanes); N]; R];
             let mut taps = [[sums[0][0]; 3]; 3];
             for ky in 0..3 {
                 for kx in 0..3 {
                     let tap = packed.values.as_ptr().add((ky * 3 + kx) * packed.channels + spot.first);
-                    taps[ky][kx] = load::<S, FULL>(tap, lanes);
+                    taps[ky][kx] = load::<M::S, FULL>(tap, lanes);
                 }
             }
             // inputs in the order of the window, so that each sum is in that order
             for y in 0..(R - 1) * STRIDE + 3 {
                 for x in 0..(N - 1) * STRIDE + 3 {
-                    let v = load::<S, FULL>(spot.input.add(y * places.row + x * packed.channels), lanes);
+                    let v = value::<M, FULL>(spot.input.add(y * places.row + x * packed.channels), lanes);
                     for r in 0..R {
                         for i in 0..N {
                             let (ky, kx) = (y.wrapping_sub(r * STRIDE), x.wrapping_sub(i * STRIDE));
                             if ky < 3 && kx < 3 {
-                                sums[r][i] = S::mul_add(v, taps[ky][kx], sums[r][i]);
+                                sums[r][i] = M::S::mul_add(v, taps[ky][kx], sums[r][i]);
                             }
                         }
                     }
                 }
             }
-            finish::<S, R, N>(spot, lanes, sums);
+            finish::<M, R, N>(spot, lanes, sums);
         }
     }
 }
@@ -270,31 +324,31 @@ struct Block5<const STRIDE: usize>;
 impl<const STRIDE: usize> Block for Block5<STRIDE> {
     #[inline(always)]
     #[allow(clippy::needless_range_loop)]
-    unsafe fn run<S: Simd, const R: usize, const N: usize, const FULL: bool>(spot: &Spot, lanes: usize) {
+    unsafe fn run<M: Elements, const R: usize, const N: usize, const FULL: bool>(spot: &Spot<M::E>, lanes: usize) {
         let Spot { packed, places, .. } = *spot;
         // SAFETY: the caller answers for every address: `lanes` channels at each input of the windows and at each weight.
         unsafe {
-            let mut sums = [[load::<S, FULL>(packed.bias.as_ptr().add(spot.first), lanes); N]; R];
+            let mut sums = [[load::<M::S, FULL>(packed.bias.as_ptr().add(spot.first), lanes); N]; R];
             for ky in 0..5 {
                 let mut taps = [sums[0][0]; 5];
                 for kx in 0..5 {
                     let tap = packed.values.as_ptr().add((ky * 5 + kx) * packed.channels + spot.first);
-                    taps[kx] = load::<S, FULL>(tap, lanes);
+                    taps[kx] = load::<M::S, FULL>(tap, lanes);
                 }
                 for r in 0..R {
                     let line = spot.input.add((r * STRIDE + ky) * places.row);
                     for x in 0..(N - 1) * STRIDE + 5 {
-                        let v = load::<S, FULL>(line.add(x * packed.channels), lanes);
+                        let v = value::<M, FULL>(line.add(x * packed.channels), lanes);
                         for i in 0..N {
                             let kx = x.wrapping_sub(i * STRIDE);
                             if kx < 5 {
-                                sums[r][i] = S::mul_add(v, taps[kx], sums[r][i]);
+                                sums[r][i] = M::S::mul_add(v, taps[kx], sums[r][i]);
                             }
                         }
                     }
                 }
             }
-            finish::<S, R, N>(spot, lanes, sums);
+            finish::<M, R, N>(spot, lanes, sums);
         }
     }
 }
@@ -306,26 +360,27 @@ struct AnyBlock;
 impl Block for AnyBlock {
     #[inline(always)]
     #[allow(clippy::needless_range_loop)]
-    unsafe fn run<S: Simd, const R: usize, const N: usize, const FULL: bool>(spot: &Spot, lanes: usize) {
+    unsafe fn run<M: Elements, const R: usize, const N: usize, const FULL: bool>(spot: &Spot<M::E>, lanes: usize) {
         let Spot { packed, places, .. } = *spot;
         let (c, [down, across]) = (packed.channels, places.stride);
         // SAFETY: the caller answers for every address: `lanes` channels at each input of the windows and at each weight.
         unsafe {
-            let mut sums = [[load::<S, FULL>(packed.bias.as_ptr().add(spot.first), lanes); N]; R];
+            let mut sums = [[load::<M::S, FULL>(packed.bias.as_ptr().add(spot.first), lanes); N]; R];
             let mut weight = packed.values.as_ptr().add(spot.first);
             for ky in 0..packed.kernel[0] {
                 for kx in 0..packed.kernel[1] {
-                    let tap = load::<S, FULL>(weight, lanes);
+                    let tap = load::<M::S, FULL>(weight, lanes);
                     for r in 0..R {
                         let line = spot.input.add((r * down + ky) * places.row + kx * c);
                         for i in 0..N {
-                            sums[r][i] = S::mul_add(load::<S, FULL>(line.add(i * across * c), lanes), tap, sums[r][i]);
+                            sums[r][i] =
+                                M::S::mul_add(value::<M, FULL>(line.add(i * across * c), lanes), tap, sums[r][i]);
                         }
                     }
                     weight = weight.wrapping_add(c);
                 }
             }
-            finish::<S, R, N>(spot, lanes, sums);
+            finish::<M, R, N>(spot, lanes, sums);
         }
     }
 }
@@ -333,14 +388,18 @@ impl Block for AnyBlock {
 /// Writes the sums of a block.
 #[inline(always)]
 #[allow(clippy::needless_range_loop)]
-unsafe fn finish<S: Simd, const R: usize, const N: usize>(spot: &Spot, lanes: usize, sums: [[S::V; N]; R]) {
+unsafe fn finish<M: Elements, const R: usize, const N: usize>(
+    spot: &Spot<M::E>,
+    lanes: usize,
+    sums: [[<M::S as Simd>::V; N]; R],
+) {
     // SAFETY: the caller answers for every output.
     unsafe {
-        let (low, high) = (S::splat(spot.limits[0]), S::splat(spot.limits[1]));
+        let (low, high) = (M::S::splat(spot.limits[0]), M::S::splat(spot.limits[1]));
         for r in 0..R {
             for i in 0..N {
                 let to = spot.output.add(r * spot.places.out_row + i * spot.places.out_pixel);
-                S::store_part(to, lanes, S::min(high, S::max(low, sums[r][i])));
+                M::store_part(to, lanes, M::S::min(high, M::S::max(low, sums[r][i])));
             }
         }
     }
@@ -350,4 +409,11 @@ unsafe fn finish<S: Simd, const R: usize, const N: usize>(spot: &Spot, lanes: us
 unsafe fn load<S: Simd, const FULL: bool>(from: *const f32, lanes: usize) -> S::V {
     // SAFETY: as the caller's.
     unsafe { if FULL { S::load(from) } else { S::load_part(from, lanes) } }
+}
+
+/// The same of a map.
+#[inline(always)]
+unsafe fn value<M: Elements, const FULL: bool>(from: *const M::E, lanes: usize) -> <M::S as Simd>::V {
+    // SAFETY: as the caller's.
+    unsafe { if FULL { M::load(from) } else { M::load_part(from, lanes) } }
 }

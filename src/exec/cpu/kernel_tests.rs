@@ -4,6 +4,7 @@
 use proptest::prelude::*;
 
 use super::added::Added;
+use super::bf16::{Unit, bf16};
 use super::dense::Dense;
 use super::peak::noise as values;
 use super::pool::{Grid, Pool};
@@ -33,6 +34,17 @@ impl Sum {
 
 fn activation(kind: usize) -> Option<Activation> {
     [None, Some(Activation::Relu), Some(Activation::Relu6)][kind]
+}
+
+/// Values as bf16, and those as f32.
+fn halved(values: &[f32]) -> (Vec<bf16>, Vec<f32>) {
+    let halves: Vec<bf16> = values.iter().map(|&v| bf16::from_f32(v)).collect();
+    let wide = halves.iter().map(|v| v.to_f32()).collect();
+    (halves, wide)
+}
+
+fn same(a: &[bf16], b: &[bf16]) -> bool {
+    a.iter().map(|v| v.to_bits()).eq(b.iter().map(|v| v.to_bits()))
 }
 
 proptest! {
@@ -103,6 +115,15 @@ proptest! {
         let (weight, bias) = (values(channels * taps, seed ^ 1), values(channels, seed ^ 2));
         let out_row = ow * pixel + gap;
         let places = depthwise::Places { start: gap, row, stride, out: gap, out_row, out_pixel: pixel, output };
+        let (halves, wide) = halved(&input);
+        for unit in Unit::available() {
+            let packed = depthwise::Packed::new(unit.isa(), &weight, &bias, kernel);
+            let mut expected = vec![UNTOUCHED; gap + (oh - 1) * out_row + (ow - 1) * pixel + channels];
+            let mut found = halved(&expected).0;
+            packed.run(1, &places, &wide, activation(kind), &mut expected);
+            packed.run_bf16(unit, threads, &places, &halves, activation(kind), &mut found);
+            prop_assert!(same(&halved(&expected).0, &found), "{unit:?}");
+        }
         for isa in Isa::available() {
             let mut found = vec![UNTOUCHED; gap + (oh - 1) * out_row + (ow - 1) * pixel + channels];
             let packed = depthwise::Packed::new(isa, &weight, &bias, kernel);
@@ -163,6 +184,16 @@ proptest! {
         let input = values(size[0] * size[1] * channels, seed);
         let dense = |size: [usize; 2]| Grid { start: 0, pixel: channels, row: size[1] * channels, size, rows: 0..size[0] };
         let pooling = [Pooling::Max, Pooling::Max, Pooling::Avg, Pooling::AvgWithPad][kind];
+        let (halves, wide) = halved(&input);
+        for unit in Unit::available() {
+            let window = Window { kernel, stride, pad };
+            let pool = Pool { isa: unit.isa(), pooling, window, zeros: kind == 1, channels };
+            let mut expected = vec![UNTOUCHED; output[0] * output[1] * channels];
+            let mut found = halved(&expected).0;
+            pool.run(&dense(size), &wide, &dense(output), &mut expected);
+            pool.run_bf16(unit, &dense(size), &halves, &dense(output), &mut found);
+            prop_assert!(same(&halved(&expected).0, &found), "{unit:?}");
+        }
         for isa in Isa::available() {
             let pool = Pool { isa, pooling, window: Window { kernel, stride, pad }, zeros: kind == 1, channels };
             let mut found = vec![UNTOUCHED; output[0] * output[1] * channels];

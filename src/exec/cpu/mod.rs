@@ -21,6 +21,7 @@ mod bands;
 pub mod bf16;
 pub mod dense;
 pub mod depthwise;
+mod elements;
 mod engine;
 #[cfg(test)]
 mod kernel_tests;

@@ -3,11 +3,17 @@
 
 use std::ops::Range;
 
+use super::bf16::lanes::Widened;
+use super::bf16::{Unit, bf16};
+use super::elements::{Elements, Floats};
 #[cfg(target_arch = "aarch64")]
 use super::simd::Neon;
-#[cfg(target_arch = "x86_64")]
-use super::simd::{Avx2, Avx512};
 use super::simd::{Isa, Portable, Simd};
+#[cfg(target_arch = "x86_64")]
+use super::{
+    bf16::lanes::Native,
+    simd::{Avx2, Avx512},
+};
 use crate::models::graph::{Pooling, Window};
 
 /// What is pooled.
@@ -49,28 +55,53 @@ impl Pool {
     /// Pools the map `from` of `input` into the rows of the map `to` of `output`. Panics when a row that is read or written is not there or lies
     /// outside its slice.
     pub fn run(&self, from: &Grid, input: &[f32], to: &Grid, output: &mut [f32]) {
-        if to.rows.is_empty() {
-            return;
-        }
-        let [first, last] =
-            [self.span(0, to.rows.start, from.size[0]).0, self.span(0, to.rows.end - 1, from.size[0]).1];
-        assert!(from.rows.start <= first && last <= from.rows.end, "a row of the input is not there");
-        assert!(from.end(last, self.channels) <= input.len(), "the map lies outside the input");
-        assert!(to.end(to.rows.end, self.channels) <= output.len(), "the map lies outside the output");
+        self.check(from, input.len(), to, output.len());
         let (input, output) = (input.as_ptr(), output.as_mut_ptr());
         // SAFETY: the instruction set was detected; both maps lie within their slices, as asserted, windows are cut to the map, and the output
         // is borrowed alone.
         unsafe {
             match self.isa {
                 #[cfg(target_arch = "x86_64")]
-                Isa::Avx512 => run_avx512(self, from, input, to, output),
+                Isa::Avx512 => run_avx512::<Floats<Avx512>>(self, from, input, to, output),
                 #[cfg(target_arch = "x86_64")]
-                Isa::Avx2 => run_avx2(self, from, input, to, output),
+                Isa::Avx2 => run_avx2::<Floats<Avx2>>(self, from, input, to, output),
                 #[cfg(target_arch = "aarch64")]
-                Isa::Neon => positions::<Neon>(self, from, input, to, output),
-                Isa::Portable => positions::<Portable>(self, from, input, to, output),
+                Isa::Neon => positions::<Floats<Neon>>(self, from, input, to, output),
+                Isa::Portable => positions::<Floats<Portable>>(self, from, input, to, output),
             }
         }
+    }
+
+    /// The same over bf16, in the vectors of `unit`: computed in f32 and rounded.
+    pub fn run_bf16(&self, unit: Unit, from: &Grid, input: &[bf16], to: &Grid, output: &mut [bf16]) {
+        self.check(from, input.len(), to, output.len());
+        let (input, output) = (input.as_ptr(), output.as_mut_ptr());
+        // SAFETY: as above.
+        unsafe {
+            match unit {
+                #[cfg(target_arch = "x86_64")]
+                Unit::Tiles | Unit::Native => run_native(self, from, input, to, output),
+                #[cfg(target_arch = "x86_64")]
+                Unit::Widened(Isa::Avx512) => run_avx512::<Widened<Avx512>>(self, from, input, to, output),
+                #[cfg(target_arch = "x86_64")]
+                Unit::Widened(Isa::Avx2) => run_avx2::<Widened<Avx2>>(self, from, input, to, output),
+                #[cfg(target_arch = "aarch64")]
+                Unit::Widened(Isa::Neon) => positions::<Widened<Neon>>(self, from, input, to, output),
+                Unit::Widened(Isa::Portable) => positions::<Widened<Portable>>(self, from, input, to, output),
+            }
+        }
+    }
+
+    /// Panics when a row that is read or written is not there or lies outside its slice.
+    fn check(&self, from: &Grid, input: usize, to: &Grid, output: usize) {
+        if to.rows.is_empty() {
+            return;
+        }
+        let [first, last] =
+            [self.span(0, to.rows.start, from.size[0]).0, self.span(0, to.rows.end - 1, from.size[0]).1];
+        assert!(from.rows.start <= first && last <= from.rows.end, "a row of the input is not there");
+        assert!(from.end(last, self.channels) <= input, "the map lies outside the input");
+        assert!(to.end(to.rows.end, self.channels) <= output, "the map lies outside the output");
     }
 
     /// The part of the window of output `i` that lies inside, and how many of its positions count, along one side.
@@ -90,20 +121,27 @@ impl Pool {
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
-unsafe fn run_avx512(pool: &Pool, from: &Grid, input: *const f32, to: &Grid, output: *mut f32) {
+unsafe fn run_avx512<M: Elements>(pool: &Pool, from: &Grid, input: *const M::E, to: &Grid, output: *mut M::E) {
     // SAFETY: as the caller's.
-    unsafe { positions::<Avx512>(pool, from, input, to, output) }
+    unsafe { positions::<M>(pool, from, input, to, output) }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
+unsafe fn run_native(pool: &Pool, from: &Grid, input: *const bf16, to: &Grid, output: *mut bf16) {
+    // SAFETY: as the caller's.
+    unsafe { positions::<Native>(pool, from, input, to, output) }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-unsafe fn run_avx2(pool: &Pool, from: &Grid, input: *const f32, to: &Grid, output: *mut f32) {
+unsafe fn run_avx2<M: Elements>(pool: &Pool, from: &Grid, input: *const M::E, to: &Grid, output: *mut M::E) {
     // SAFETY: as the caller's.
-    unsafe { positions::<Avx2>(pool, from, input, to, output) }
+    unsafe { positions::<M>(pool, from, input, to, output) }
 }
 
 #[inline(always)]
-unsafe fn positions<S: Simd>(pool: &Pool, from: &Grid, input: *const f32, to: &Grid, output: *mut f32) {
+unsafe fn positions<M: Elements>(pool: &Pool, from: &Grid, input: *const M::E, to: &Grid, output: *mut M::E) {
     let [kh, kw] = pool.window.kernel;
     for y in to.rows.clone() {
         let (top, bottom, tall) = pool.span(0, y, from.size[0]);
@@ -115,23 +153,23 @@ unsafe fn positions<S: Simd>(pool: &Pool, from: &Grid, input: *const f32, to: &G
                 Pooling::Max => (f32::NEG_INFINITY, 1.0),
                 Pooling::Avg | Pooling::AvgWithPad => (0.0, 1.0 / (tall * wide) as f32),
             };
-            for channel in (0..pool.channels).step_by(S::W) {
-                let lanes = S::W.min(pool.channels - channel);
+            for channel in (0..pool.channels).step_by(M::S::W) {
+                let lanes = M::S::W.min(pool.channels - channel);
                 // SAFETY: rows and columns are cut to the map, `lanes` channels are left at each of them and at the output.
                 unsafe {
-                    let mut sum = S::splat(first);
+                    let mut sum = M::S::splat(first);
                     for row in top..bottom {
                         let line = input.add(from.start + (row - from.rows.start) * from.row + channel);
                         for column in left..right {
-                            let v = S::load_part(line.add(column * from.pixel), lanes);
-                            sum = if pool.pooling == Pooling::Max { S::max(sum, v) } else { S::add(sum, v) };
+                            let v = M::load_part(line.add(column * from.pixel), lanes);
+                            sum = if pool.pooling == Pooling::Max { M::S::max(sum, v) } else { M::S::add(sum, v) };
                         }
                     }
                     if pool.pooling != Pooling::Max {
-                        sum = S::mul_add(sum, S::splat(factor), S::splat(0.0));
+                        sum = M::S::mul_add(sum, M::S::splat(factor), M::S::splat(0.0));
                     }
                     let to = output.add(to.start + (y - to.rows.start) * to.row + x * to.pixel + channel);
-                    S::store_part(to, lanes, sum);
+                    M::store_part(to, lanes, sum);
                 }
             }
         }

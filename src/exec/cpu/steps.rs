@@ -183,7 +183,7 @@ pub fn one<'a>(
     }
 }
 
-fn grid(map: &Map, rows: Range<usize>) -> Grid {
+pub fn grid(map: &Map, rows: Range<usize>) -> Grid {
     Grid { start: map.at(0, 0, Pad::default()), pixel: map.pixel, row: map.row(), size: [map.h, map.w], rows }
 }
 

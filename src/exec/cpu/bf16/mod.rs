@@ -7,7 +7,7 @@
 //! Arm's `BFDOT` rounds otherwise and is not used: with NEON values are widened.
 //! What is no matrix product widens its values and is computed in f32.
 
-mod lanes;
+pub(super) mod lanes;
 pub mod product;
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@ use crate::exec::cpu::bands::Slice;
 use crate::exec::cpu::bf16::{Unit, bf16};
 use crate::exec::cpu::map::Map;
 use crate::exec::cpu::network::MICRO_BATCH;
-use crate::exec::cpu::steps::{Op, one};
+use crate::exec::cpu::steps::{Op, grid, one};
 use crate::exec::cpu::{matmul, winograd};
 
 /// Floats of two inputs and an output of the steps that are computed in f32; those from `cut` on may take a whole micro-batch.
@@ -15,7 +15,7 @@ pub fn wide(steps: &[Planned], maps: &[Map], cut: usize) -> [usize; 3] {
     let mut most = [0; 3];
     for (i, step) in steps.iter().enumerate() {
         let pictures = match step.op {
-            Op::ProductBf16 { .. } | Op::Concat(_) => continue,
+            Op::ProductBf16 { .. } | Op::Concat(_) | Op::Pool(_) | Op::Depthwise { .. } => continue,
             Op::Winograd { .. } if i >= cut => MICRO_BATCH,
             _ => 1,
         };
@@ -67,6 +67,18 @@ impl Network {
                 let places = matmul::Places { starts: &starts[..positions], row: *row, outs: &outs[..positions], adds };
                 let output = &mut output[to.base(first)..];
                 packed.run(threads, &places, input(0, first).1, added, *activation, output, &mut scratch.tiles);
+            }
+            Op::Pool(pool) => {
+                for p in first..first + n {
+                    let (from, values) = input(0, p);
+                    pool.run_bf16(unit, &grid(from, 0..from.h), values, &grid(to, 0..to.h), &mut output[to.base(p)..]);
+                }
+            }
+            Op::Depthwise { packed, places, activation } => {
+                for p in first..first + n {
+                    let output = &mut output[to.base(p)..];
+                    packed.run_bf16(unit, threads, places, input(0, p).1, *activation, output);
+                }
             }
             Op::Winograd { packed, places, activation } => {
                 let places = winograd::Places { pictures: n, ..*places };
