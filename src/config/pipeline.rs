@@ -172,7 +172,7 @@ pub struct Extract {
     /// 3, or 1 to build the network for grey pictures. Default: 3.
     #[schemars(extend("default" = 3))]
     pub channels: Channels,
-    /// Number format of maps and weights: `f32` or `bf16`, which is faster on a CPU with AVX512-BF16, slower on others, and
+    /// Number format of maps and weights: `f32` or `bf16`, which is faster on a CPU with AMX or AVX512-BF16, slower on others, and
     /// changes features by 0.1 % to 2 %, by the network; only on the CPU. Default: `f32`.
     pub precision: Precision,
     /// Keys that override the preprocessing recipe of the weights. Default: the recipe that the weights were trained

@@ -120,7 +120,7 @@ pub fn run(
         ui.note(&format!("extract   {reused} of {} shards are there already, {pictures} images to go", shards.len()));
     }
     if !missing.is_empty() && exec::is_emulated(plan.backbone.precision) {
-        ui.warn("`extract.precision: bf16`: this CPU has no AVX512-BF16, so that it is slower than f32");
+        ui.warn("`extract.precision: bf16`: this CPU has neither AMX nor AVX512-BF16, so that it is slower than f32");
     }
     let timing = if missing.is_empty() {
         Timing::default()
