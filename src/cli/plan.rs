@@ -100,6 +100,7 @@ fn state(
 
 /// The precision, and what it costs on this CPU.
 fn precision(precision: Precision) -> String {
-    let note = if exec::is_emulated(precision) { " (this CPU has neither AMX nor AVX512-BF16: slower than f32)" } else { "" };
+    let note =
+        if exec::is_emulated(precision) { " (this CPU has neither AMX nor AVX512-BF16: slower than f32)" } else { "" };
     format!("{}{note}", precision.word())
 }

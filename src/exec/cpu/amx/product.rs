@@ -96,7 +96,7 @@ impl<T: Values> Packed<T> {
     /// the cache.
     fn pitch(&self) -> usize {
         let [rows, steps] = self.steps();
-        (rows * steps * T::PLANES | 1) * LINE
+        ((rows * steps * T::PLANES) | 1) * LINE
     }
 
     /// Bytes of what is written for a group.
