@@ -68,8 +68,14 @@ impl Engine {
     }
 
     /// The instructions in words.
-    pub fn word(self) -> String {
-        if self.has_tiles() { format!("AMX and {:?}", self.isa()) } else { format!("{:?}", self.isa()) }
+    pub fn word(self) -> &'static str {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Engine::Digits | Engine::Bf16(Unit::Tiles) => "AMX and AVX-512",
+            #[cfg(target_arch = "x86_64")]
+            Engine::Bf16(Unit::Native) => "AVX512-BF16",
+            _ => self.isa().word(),
+        }
     }
 
     /// The Winograd tile of a step that is computed so.

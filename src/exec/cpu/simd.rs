@@ -142,6 +142,19 @@ impl Isa {
         all
     }
 
+    /// As its makers call it.
+    pub fn word(self) -> &'static str {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => "AVX-512",
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => "AVX2",
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => "NEON",
+            Isa::Portable => "portable",
+        }
+    }
+
     /// Lanes of a vector.
     pub fn lanes(self) -> usize {
         match self {

@@ -54,6 +54,9 @@ pub struct Extracted {
     /// Shards that were there already.
     pub reused: usize,
     pub device: String,
+    /// The instructions that computed the network, where the device is the CPU: features are the same bits on one kind of it.
+    #[serde(default)]
+    pub kernels: Option<String>,
     pub threads: usize,
     /// Failed pictures by kind.
     pub failed_by_kind: BTreeMap<String, usize>,
@@ -136,6 +139,7 @@ pub fn run(
     let outputs = commit(plan, listing, &shards)?;
     let mut done = outputs.0;
     (done.device, done.threads, done.reused, done.timing) = (device.name().to_string(), threads, reused, timing);
+    done.kernels = kernels(plan, &device);
     check_bad(plan, listing, &shards, &done)?;
     let mut files = outputs.1;
     files.extend(export::run(plan, listing, &done, ui)?);
@@ -147,8 +151,7 @@ pub fn run(
 /// On what the network runs and how the tables are cut, for those who want to know.
 fn tell(plan: &Plan, device: &Device, threads: usize, ui: &Ui) {
     let runtime = &plan.pipeline.runtime;
-    let engine = Engine::detect(plan.backbone.precision);
-    let kernels = if device.is_cpu() { format!(", {} kernels", engine.word()) } else { String::new() };
+    let kernels = kernels(plan, device).map_or(String::new(), |kernels| format!(", {kernels} kernels"));
     let asked = runtime.threads.map_or("auto".to_string(), |threads| threads.to_string());
     let (device, wanted) = (device.name(), runtime.device);
     ui.detail(&format!(
@@ -156,6 +159,10 @@ fn tell(plan: &Plan, device: &Device, threads: usize, ui: &Ui) {
     ));
     let why = if plan.pipeline.extract.shard_rows.is_some() { "extract.shard_rows" } else { "by width and cost" };
     ui.detail(&format!("extract   tables of up to {} rows ({why}), {} features", plan.shard_rows(), plan.width()));
+}
+
+fn kernels(plan: &Plan, device: &Device) -> Option<String> {
+    device.is_cpu().then(|| Engine::detect(plan.backbone.precision).word().to_string())
 }
 
 /// How many shards of the listing would have to be computed.
@@ -187,6 +194,7 @@ fn commit(plan: &Plan, listing: &Listing, shards: &[Shard]) -> Result<(Extracted
         shards: shards.len(),
         reused: 0,
         device: String::new(),
+        kernels: None,
         threads: 0,
         failed_by_kind: words(listing.kinds(true)),
         skipped_by_kind: words(listing.kinds(false)),

@@ -307,7 +307,9 @@ fn ran(plan: &Plan, outcome: &Outcome) -> Vec<(&'static str, String)> {
         rows.push(("Classifier", classifier(settings, trained)));
     }
     if let Some(extracted) = &outcome.extracted {
-        rows.push(("Device", format!("{}, {}", extracted.device, words::plural(extracted.threads, "thread"))));
+        let kernels = extracted.kernels.as_ref().map_or(String::new(), |kernels| format!(" with {kernels}"));
+        let threads = words::plural(extracted.threads, "thread");
+        rows.push(("Device", format!("{}{kernels}, {threads}", extracted.device)));
     }
     rows
 }

@@ -72,6 +72,7 @@ fn extracted(ok: usize) -> Extracted {
         shards: 1,
         reused: 0,
         device: "cpu".into(),
+        kernels: Some("AVX2".into()),
         threads: 8,
         failed_by_kind: BTreeMap::from([("truncated".to_string(), 2)]),
         skipped_by_kind: BTreeMap::new(),

@@ -157,6 +157,7 @@ mod tests {
             shards: 1,
             reused: 0,
             device: device.into(),
+            kernels: None,
             threads: 2,
             failed_by_kind: BTreeMap::new(),
             skipped_by_kind: BTreeMap::new(),

@@ -89,7 +89,8 @@ impl<'a, T: Values> Windows<'a, T> {
                 rows.all(|(row, next)| Some(next[0] as usize) == down.map(|down| row[0] as usize + down))
             };
             let even = places.starts.chunks_exact(each).all(even) && places.row.is_multiple_of(T::STEP);
-            let apart = down.filter(|down| even && down.is_multiple_of(step)).map(|down| down / step);
+            let whole = |down: &usize| down.is_multiple_of(step) && down.is_multiple_of(places.row);
+            let apart = down.filter(|down| even && whole(down)).map(|down| down / step);
             Cut::of(map, apart)
         });
         Self { packed, places, input, cut }
@@ -183,7 +184,7 @@ impl<'a, T: Values> Windows<'a, T> {
         group
     }
 
-    /// What a group sees of its map, written in a unit.
+    /// What a group sees of its map, written in one unit: where any of it is no number, none of the group's sums is.
     ///
     /// # Safety
     /// As of [`Self::group`].
