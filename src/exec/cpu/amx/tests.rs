@@ -60,9 +60,10 @@ impl Defined for Digits {
     }
 }
 
-/// How far a sum by digits may be from the exact one, of `n` values and weights of up to 1. Each product may be wrong by half a unit of both its terms,
-/// a quarter more of the value, which becomes a number in f32, and by the products of lower digits that are left out; these errors are independent, so that eight roots of `n` are not met in a lifetime.
-/// Then orders, units and bias are joined, and the units themselves are rounded: six roundings of the sum.
+/// How far a sum by digits may be from the exact one, of `n` values and weights of up to 1. Each product may be wrong by half a unit of both its
+/// terms, by a quarter more of the value, which becomes a number in f32, and by the products of lower digits that are left out; these errors are
+/// independent, so that eight roots of `n` are not met in a lifetime. Then orders, units and bias are joined, and the units themselves are rounded:
+/// six roundings of the sum.
 fn allowed(n: usize, sum: f64) -> f64 {
     let unit = 1.0 / f64::from(127 * 65_536 + 127 * 256 + 124);
     let each = 1.25 * unit + f64::from(2 * 128 * 128 * 256 + 128 * 128) * unit * unit;
