@@ -6,7 +6,7 @@
 //!
 //! With the first digits at 2¹⁶, the products of two digits stand at 2³², 2²⁴, 2¹⁶, 2⁸ and 1. The six at 2¹⁶ and above are summed, an order each
 //! power; the three below are left out. The unit is the largest value of the window over 2²³: a value loses half of it at most, where f32 keeps 24
-//! bits of each value, and what is left out is of the same size. `tests` bounds the error by that of f32.
+//! bits of each value, and what is left out is of the same size. `tests` derives what both may come to, and holds sums to it.
 
 use std::arch::asm;
 use std::arch::x86_64::*;

@@ -3,7 +3,7 @@
 //! A product of two bf16 is exact in f32, so that a sum of products is rounded where an f32 sum is, whatever instruction does it: `VDPBF16PS`
 //! where the CPU has it ([`Unit::Native`], two multiply-adds a lane), else the values are widened first ([`Unit::Widened`], as fast as f32 at
 //! best). Both take the odd value of a pair first, so that they give the same bits; only numbers below 1.2e-38 are zero to the instruction.
-//! AMX ([`Unit::Tiles`], ten times as fast as f32) adds in an order of its own, see `exec::cpu::amx`.
+//! AMX ([`Unit::Tiles`], three to ten times as fast as f32) adds in an order of its own, see `exec::cpu::amx`.
 //! Arm's `BFDOT` rounds otherwise and is not used: with NEON values are widened.
 //! What is no matrix product widens its values and is computed in f32.
 
