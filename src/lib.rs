@@ -44,7 +44,7 @@
 //!
 //! Everything fitted is fitted on the train split only. The ecosystems meet only as [`table::FeatureMatrix`].
 
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 #![warn(missing_debug_implementations)]
 
 pub mod backbone;
@@ -54,9 +54,7 @@ pub mod config;
 pub mod error;
 pub mod exec;
 pub mod extractor;
-pub mod image;
 pub mod io;
-pub mod learn;
 pub mod memory;
 pub mod models;
 pub mod pipeline;
@@ -65,8 +63,9 @@ pub mod plot;
 pub mod progress;
 pub mod stages;
 pub mod store;
-pub mod table;
 pub mod terminal;
 pub mod weights;
 
 pub use error::Error;
+pub use featurize_image as image;
+pub use featurize_learn::{self as learn, table};

@@ -218,3 +218,6 @@ fn unknown_model(name: &str) -> String {
         None => format!("there is no model `{name}`; there are: {}", names.join(", ")),
     }
 }
+
+#[cfg(test)]
+mod preset_tests;

@@ -12,13 +12,13 @@ use crate::chain::ChainError;
 use crate::config::{Features, Precision};
 use crate::error::Error;
 use crate::exec::Device;
-use crate::exec::cpu::peak::{self, noise};
 use crate::exec::cpu::{Engine, MICRO_BATCH, Network, StepTime};
 use crate::exec::lower::lower;
 use crate::extractor::Extractor;
 use crate::models::Source;
 use crate::stages::scan::named;
 use crate::weights::Origin;
+use featurize_kernels::peak::{self, noise};
 
 /// What to run, and how long.
 #[derive(Debug, Args)]

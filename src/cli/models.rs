@@ -192,6 +192,7 @@ fn kind(layer: &Layer) -> String {
         Op::AdaptiveAvgPool(_) => "adaptive avg pool".into(),
         Op::Flatten(_) => "flatten".into(),
         Op::Activation(activation) => format!("{activation:?}").to_lowercase(),
+        Op::Softmax => "softmax".into(),
         Op::Add => "add".into(),
         Op::GlobalAvgPool => "global avg pool".into(),
         Op::Dense { .. } => "dense".into(),

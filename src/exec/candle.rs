@@ -171,6 +171,7 @@ fn compute(step: &Step, tensors: Option<&(Tensor, Tensor)>, inputs: &[Tensor]) -
             finish(x.broadcast_mul(&scale.reshape((1, scale.elem_count(), 1, 1))?)?, shift, *activation)
         }
         Kernel::Activation(activation) => activate(x, *activation),
+        Kernel::Softmax => Ok(candle_nn::ops::softmax(x, D::Minus1)?),
         Kernel::ZeroPad(pad) => zero_pad(x, *pad),
         Kernel::Add => Ok((x + inputs.get(1).ok_or_else(|| wrong("it has one input"))?)?),
         Kernel::Concat => Ok(Tensor::cat(inputs, 1)?),
@@ -278,7 +279,6 @@ fn activate(x: &Tensor, activation: Activation) -> Result<Tensor, ExecError> {
     match activation {
         Activation::Relu => Ok(x.relu()?),
         Activation::Relu6 => Ok(x.clamp(0f32, 6f32)?),
-        Activation::Softmax => Ok(candle_nn::ops::softmax(x, D::Minus1)?),
     }
 }
 

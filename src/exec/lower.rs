@@ -29,6 +29,7 @@ pub enum Kernel {
         activation: Option<Activation>,
     },
     Activation(Activation),
+    Softmax,
     ZeroPad(Pad),
     Add,
     Concat,
@@ -153,6 +154,7 @@ impl<'a> Lowering<'a> {
                 }
                 Kernel::Activation(activation)
             }
+            Op::Softmax => Kernel::Softmax,
             Op::Conv { window, out, groups, bias } => {
                 let weight = self.tensor(id, "weight")?;
                 let bias = if bias { self.tensor(id, "bias")? } else { vec![0.0; out] };
@@ -267,9 +269,6 @@ impl<'a> Lowering<'a> {
 
     fn join(&mut self, id: LayerId, wanted: Activation) -> bool {
         let name = self.graph.layer(id).name.clone();
-        if wanted == Activation::Softmax {
-            return false;
-        }
         let Some(at) = self.producer(id) else { return false };
         let step = &mut self.steps[at];
         match step.kernel.activation() {

@@ -136,6 +136,10 @@ impl Builder {
         self.push(name, Op::Activation(activation), &[x], self.shape(x))
     }
 
+    pub fn softmax(&mut self, name: &str, x: LayerId) -> LayerId {
+        self.push(name, Op::Softmax, &[x], self.shape(x))
+    }
+
     pub fn add(&mut self, name: &str, a: LayerId, b: LayerId) -> LayerId {
         if self.shape(a) != self.shape(b) {
             let reason = format!("{:?} cannot be added to {:?}", self.shape(a), self.shape(b));
@@ -181,11 +185,24 @@ impl Builder {
         self.activation(name, x, activation)
     }
 
-    /// A dense layer and its activation that Keras holds as one layer `name`: the values before the activation are `name/BiasAdd`. Gives both.
-    pub fn dense_act(&mut self, name: &str, x: LayerId, out: usize, activation: Activation) -> (LayerId, LayerId) {
+    /// A dense layer and its activation that Keras holds as one layer `name`: the values before the activation are `name/BiasAdd`.
+    pub fn dense_act(&mut self, name: &str, x: LayerId, out: usize, activation: Activation) -> LayerId {
+        let before = self.dense_before(name, x, out);
+        self.activation(name, before, activation)
+    }
+
+    /// A dense layer and its softmax that Keras holds as one layer `name`. Gives the class scores, `name/BiasAdd`, from which the softmax is
+    /// computed.
+    pub fn dense_softmax(&mut self, name: &str, x: LayerId, out: usize) -> LayerId {
+        let scores = self.dense_before(name, x, out);
+        self.softmax(name, scores);
+        scores
+    }
+
+    fn dense_before(&mut self, name: &str, x: LayerId, out: usize) -> LayerId {
         let before = self.dense(&format!("{name}/BiasAdd"), x, out);
         self.graph.layers[before.0].owner = name.to_string();
-        (before, self.activation(name, before, activation))
+        before
     }
 
     /// Keras' `SeparableConv2D` without bias: depthwise `name/depthwise`, then 1 × 1 to `out` channels; tensors are `name/depthwise.weight` and

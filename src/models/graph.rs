@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+pub use featurize_kernels::{Activation, Pad, Pooling, Window};
 use thiserror::Error;
 
 /// Index of a layer in its graph.
@@ -43,40 +44,6 @@ impl Shape {
     }
 }
 
-/// Zeros put around a map before a window runs over it: top, bottom, left, right.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Pad {
-    pub top: usize,
-    pub bottom: usize,
-    pub left: usize,
-    pub right: usize,
-}
-
-impl Pad {
-    /// True when nothing is added.
-    pub fn is_zero(self) -> bool {
-        self == Pad::default()
-    }
-}
-
-/// A sliding window: kernel and stride in (height, width), and the zeros around the input.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Window {
-    pub kernel: [usize; 2],
-    pub stride: [usize; 2],
-    pub pad: Pad,
-}
-
-/// What is done to each value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Activation {
-    Relu,
-    /// min(max(x, 0), 6)
-    Relu6,
-    /// Over the whole vector.
-    Softmax,
-}
-
 /// How the values of a map stand in the vector that it is flattened to; weights of the dense layer behind it count on that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FlattenOrder {
@@ -84,17 +51,6 @@ pub enum FlattenOrder {
     ChannelsLast,
     /// PyTorch: plane by plane, (c, h, w).
     ChannelsFirst,
-}
-
-/// What a pooling window makes of its values.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pooling {
-    /// The largest; what is padded never wins.
-    Max,
-    /// The mean of the values inside the map: TensorFlow's, PyTorch's with `count_include_pad=False`.
-    Avg,
-    /// The mean over the window with its zeros: PyTorch's `AvgPool2d` by default. What `ceil_mode` adds beyond the padding is not counted.
-    AvgWithPad,
 }
 
 /// What a layer does to its inputs.
@@ -121,6 +77,8 @@ pub enum Op {
         shift: [f64; 3],
     },
     Activation(Activation),
+    /// exp(x) / Σ exp(x) over the channels.
+    Softmax,
     Add,
     /// Maps of equal height and width, their channels one after the other.
     Concat,

@@ -222,7 +222,7 @@ impl Net {
         };
         let x = self.g.global_avg_pool(name, features); // (2048,)
         let logits = if self.source == Source::Keras {
-            self.g.dense_act("predictions", x, classes, Activation::Softmax).0
+            self.g.dense_softmax("predictions", x, classes)
         } else {
             self.g.alias("avg_pool", x);
             self.g.dense("fc", x, classes)

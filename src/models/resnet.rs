@@ -12,7 +12,7 @@
 //! `avg_pool`.
 
 use super::builder::{Builder, Conv, Pool};
-use super::graph::{Activation, Graph, GraphError, LayerId, Shape};
+use super::graph::{Graph, GraphError, LayerId, Shape};
 use super::spec::{BuildOptions, Source};
 
 /// Batch-norm epsilon of `keras.applications`.
@@ -80,7 +80,7 @@ fn keras(options: &BuildOptions, stages: [usize; 4]) -> Result<Graph, GraphError
     }
     let features = x; // (7, 7, 2048)
     let x = g.global_avg_pool("avg_pool", features); // (2048,)
-    let (logits, _) = g.dense_act("predictions", x, options.classes, Activation::Softmax);
+    let logits = g.dense_softmax("predictions", x, options.classes);
     g.finish(features, logits)
 }
 

@@ -7,7 +7,7 @@
 //! before the first pooling, so that the zeros around its input do win where values are negative.
 
 use super::builder::{Builder, Conv, Pool};
-use super::graph::{Activation, Graph, GraphError, LayerId};
+use super::graph::{Graph, GraphError, LayerId};
 use super::resnet::{EXPANSION, KERAS_EPS, STAGES_50, STAGES_101, STAGES_152, WIDTHS};
 use super::spec::{BuildOptions, Source};
 
@@ -50,7 +50,7 @@ fn keras(options: &BuildOptions, stages: [usize; 4]) -> Result<Graph, GraphError
     let x = g.batch_norm("post_bn", x, KERAS_EPS);
     let features = g.relu("post_relu", x); // (7, 7, 2048)
     let x = g.global_avg_pool("avg_pool", features); // (2048,)
-    let (logits, _) = g.dense_act("predictions", x, options.classes, Activation::Softmax);
+    let logits = g.dense_softmax("predictions", x, options.classes);
     g.finish(features, logits)
 }
 

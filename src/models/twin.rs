@@ -1,7 +1,7 @@
 //! A network that Keras and a library of PyTorch both have, layer for layer, each under names of its own.
 
 use super::builder::{Builder, Conv};
-use super::graph::{Activation, LayerId};
+use super::graph::LayerId;
 use super::spec::{BuildOptions, Source};
 
 /// Builds the network of one of the two; Keras' names are known in the other's, too.
@@ -54,7 +54,7 @@ impl Twin {
     /// The classifier, Keras' with its softmax; gives the class scores.
     pub fn classifier(&mut self, torch: &str, x: LayerId, classes: usize) -> LayerId {
         if self.keras {
-            return self.g.dense_act("predictions", x, classes, Activation::Softmax).0;
+            return self.g.dense_softmax("predictions", x, classes);
         }
         self.g.dense(torch, x, classes)
     }

@@ -85,9 +85,9 @@ fn keras(options: &BuildOptions, depths: [usize; 5]) -> Result<Graph, GraphError
     }
     let features = x; // (7, 7, 512)
     let x = g.flatten("flatten", features, FlattenOrder::ChannelsLast); // (25088,)
-    let (_, x) = g.dense_act("fc1", x, HIDDEN, Activation::Relu); // (4096,)
-    let (_, x) = g.dense_act("fc2", x, HIDDEN, Activation::Relu); // (4096,)
-    let (logits, _) = g.dense_act("predictions", x, options.classes, Activation::Softmax);
+    let x = g.dense_act("fc1", x, HIDDEN, Activation::Relu); // (4096,)
+    let x = g.dense_act("fc2", x, HIDDEN, Activation::Relu); // (4096,)
+    let logits = g.dense_softmax("predictions", x, options.classes);
     g.finish(features, logits)
 }
 

@@ -4,12 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use featurize::config::{Features, Precision};
-use featurize::exec::cpu::simd::Isa;
 use featurize::exec::cpu::{self, Engine};
 use featurize::exec::lower::lower;
 use featurize::exec::{self, Device, Network, candle};
 use featurize::models::{self, BuildOptions, Graph, LayerId, Shape, Source};
 use featurize::weights::{Tensor, WeightSet};
+use featurize_kernels::simd::Isa;
 use safetensors::SafeTensors;
 
 use crate::support::project;

@@ -2,7 +2,7 @@
 //! reads it; what nobody else reads is kept for as many rows as its readers have not seen yet.
 //!
 //! The order in which rows are computed is planned once, from the shapes alone. What is computed for a row is the same as in one go, but for
-//! [`super::strassen`], whose groups of positions end with the rows of a step.
+//! [`featurize_kernels::strassen`], whose groups of positions end with the rows of a step.
 
 #[cfg(test)]
 mod tests;

@@ -1,13 +1,13 @@
 //! What a network is computed with: what its maps hold, and the instructions that multiply them.
 
-#[cfg(target_arch = "x86_64")]
-use super::amx;
-use super::bf16::Unit;
-use super::simd::Isa;
-use super::winograd::Tile;
 use crate::config::Precision;
 use crate::exec::lower::{Kernel, Step};
 use crate::models::Shape;
+#[cfg(target_arch = "x86_64")]
+use featurize_kernels::amx;
+use featurize_kernels::bf16::Unit;
+use featurize_kernels::simd::Isa;
+use featurize_kernels::winograd::Tile;
 
 /// What maps hold, and what multiplies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

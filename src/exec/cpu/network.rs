@@ -8,18 +8,18 @@ mod plan;
 
 use std::time::Instant;
 
-use super::added::Added;
-use super::aligned::Aligned;
 use super::bands::{Move, Run, Slice};
 use super::engine::Engine;
 use super::map::Map;
-use super::matmul;
 use super::place::{Places, place};
 use super::steps::{Op, Product, one};
-use super::winograd;
 use crate::exec::ExecError;
 use crate::exec::lower::Program;
 use crate::models::graph::Pad;
+use featurize_kernels::added::Added;
+use featurize_kernels::aligned::Aligned;
+use featurize_kernels::matmul;
+use featurize_kernels::winograd;
 
 pub(super) use self::plan::fuse;
 

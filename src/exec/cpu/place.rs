@@ -9,12 +9,12 @@
 #[cfg(test)]
 mod tests;
 
-use super::aligned::LINE;
 use super::bands::{self, Run};
 use super::map::Map;
-use super::winograd::Tile;
 use crate::exec::lower::{Kernel, Step};
 use crate::models::graph::{Activation, Pad};
+use featurize_kernels::aligned::LINE;
+use featurize_kernels::winograd::Tile;
 
 /// Positions of a map up to which a micro-batch goes through a layer together.
 const SMALL: usize = 1000;

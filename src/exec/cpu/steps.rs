@@ -3,19 +3,19 @@
 
 use std::ops::Range;
 
-use super::added::Added;
-#[cfg(target_arch = "x86_64")]
-use super::amx;
 use super::bands::Slice;
-use super::bf16;
-use super::dense::Dense;
-use super::depthwise;
 use super::map::Map;
-use super::matmul;
-use super::pool::{Grid, Pool};
-use super::strassen;
-use super::winograd;
 use crate::models::graph::{Activation, FlattenOrder, Pad};
+use featurize_kernels::added::Added;
+#[cfg(target_arch = "x86_64")]
+use featurize_kernels::amx;
+use featurize_kernels::bf16;
+use featurize_kernels::dense::Dense;
+use featurize_kernels::depthwise;
+use featurize_kernels::matmul;
+use featurize_kernels::pool::{Grid, Pool};
+use featurize_kernels::strassen;
+use featurize_kernels::winograd;
 
 /// A step over planned buffers.
 #[derive(Debug)]
@@ -59,6 +59,7 @@ pub enum Op {
         activation: Option<Activation>,
     },
     Activation(Activation),
+    Softmax,
     /// Onto what lies at the output there is one input, else two.
     Add {
         onto: bool,
@@ -96,7 +97,7 @@ impl Op {
             Op::Depthwise { .. } => "depthwise",
             Op::Dense { .. } => "dense",
             Op::Scale { .. } => "scale",
-            Op::Activation(_) => "activation",
+            Op::Activation(_) | Op::Softmax => "activation",
             Op::Add { .. } => "add",
             Op::Concat(_) => "concat",
             Op::Pool(_) | Op::AdaptiveAvgPool => "pool",
@@ -133,6 +134,12 @@ pub fn one<'a>(
         Op::Activation(activation) => each_run(to, output, from, values, |out, x| {
             out.copy_from_slice(x);
             activate(Some(*activation), out);
+        }),
+        Op::Softmax => each_run(to, output, from, values, |out, x| {
+            let max = x.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            out.iter_mut().zip(x).for_each(|(o, &v)| *o = (v - max).exp());
+            let sum: f32 = out.iter().sum();
+            out.iter_mut().for_each(|v| *v /= sum);
         }),
         Op::Add { onto, activation } => {
             let (other, more) = match onto {
@@ -210,15 +217,9 @@ fn cells(from: &Map, values: &[f32], to: &Map, output: &mut [f32]) {
     }
 }
 
-/// An activation by itself; softmax is over the whole slice.
+/// An activation by itself.
 fn activate(activation: Option<Activation>, values: &mut [f32]) {
     match activation {
-        Some(Activation::Softmax) => {
-            let max = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            values.iter_mut().for_each(|v| *v = (*v - max).exp());
-            let sum: f32 = values.iter().sum();
-            values.iter_mut().for_each(|v| *v /= sum);
-        }
         Some(Activation::Relu) => values.iter_mut().for_each(|v| *v = if *v < 0.0 { 0.0 } else { *v }),
         Some(Activation::Relu6) => values.iter_mut().for_each(|v| *v = v.clamp(0.0, 6.0)),
         None => {}

@@ -3,10 +3,7 @@
 use proptest::prelude::*;
 
 use super::Engine;
-use super::bf16::Unit;
 use super::network::Network;
-use super::peak::noise as values;
-use super::simd::Isa;
 use crate::config::Precision;
 use crate::exec::lower::lower;
 use crate::exec::{Device, candle};
@@ -14,6 +11,9 @@ use crate::models::builder::{Builder, Conv, Pool};
 use crate::models::graph::{Activation, FlattenOrder, Graph};
 use crate::models::{BuildOptions, LayerId, Source, find};
 use crate::weights::{Origin, WeightSet};
+use featurize_kernels::bf16::Unit;
+use featurize_kernels::peak::noise as values;
+use featurize_kernels::simd::Isa;
 
 /// ‖ours − reference‖ / ‖reference‖. Where the terms of a few sums, values of order one, nearly cancel (five outputs of 0.01), both executors'
 /// rounding stands against nothing: a mean size of 0.1 is the least that is divided by.
@@ -85,7 +85,7 @@ proptest! {
         let s = g.activation("sum_act", s, Activation::Relu);
         let m = g.global_avg_pool("pool", s);
         let d = g.dense("fc", m, filters + 3);
-        let soft = g.activation("soft", d, Activation::Softmax);
+        let soft = g.softmax("soft", d);
         let Ok(graph) = g.finish(s, soft) else { return Ok(()) };
         let weights = Origin::Random(seed).load(&graph, Source::Timm, &[]).expect("random");
         let tap = |name: &str| graph.find(name).expect("a layer");

@@ -116,7 +116,7 @@ mod tests {
     use crate::config;
     use crate::io::features::{self, Layout};
     use crate::io::table::Table;
-    use crate::learn::{folds, golden};
+    use crate::learn::folds;
     use crate::store::RunDir;
     use crate::table::{Dtype, FeatureMatrix};
 
@@ -142,20 +142,43 @@ mod tests {
         (folder, dir, shards)
     }
 
+    fn count(value: &serde_json::Value) -> usize {
+        value.as_u64().expect("a count") as usize
+    }
+
+    /// `labelled(seed, rows, cols, classes)` of `tests/golden/sklearn.py`: the table, the class of each row, how many classes there are.
+    fn labelled(formula: &serde_json::Value) -> (FeatureMatrix, Vec<usize>, usize) {
+        let [seed, rows, cols, classes] = ["seed", "rows", "cols", "classes"].map(|key| count(&formula[key]));
+        let draws = |seed: usize, count: usize, low: i64, high: i64| -> Vec<i64> {
+            let mut state = seed as u64;
+            let next = |_| {
+                state = (state * 1_664_525 + 1_013_904_223) % (1 << 32);
+                low + (state >> 16) as i64 % (high - low + 1)
+            };
+            (0..count).map(next).collect()
+        };
+        let mut y: Vec<usize> = draws(seed, rows, 0, classes as i64 - 1).into_iter().map(|c| c as usize).collect();
+        (0..classes).for_each(|c| y[c] = c);
+        let (centres, grain) = (draws(seed + 1, classes * cols, -8, 8), draws(seed + 2, rows * cols, -24, 24));
+        let value = |i: usize, j: usize| (centres[y[i] * cols + j] + grain[i * cols + j]) as f32 / 16.0;
+        let data = (0..rows * cols).map(|at| value(at / cols, at % cols)).collect();
+        (FeatureMatrix::from_vec(rows, cols, data).expect("rows × cols values"), y, classes)
+    }
+
     #[test]
     fn folds_score_as_in_scikit_learn_with_everything_fitted_beside_them() {
         let golden: serde_json::Value =
             serde_json::from_str(include_str!("../../../tests/golden/cross_validation.json")).expect("JSON");
         let mut read_from_disk = false;
-        for case in golden::list(&golden["cases"]) {
-            let (x, y, count) = golden::labelled(&case["labelled"]);
-            let classes: Vec<String> = (0..count).map(|class| format!("c{class}")).collect();
+        for case in golden["cases"].as_array().expect("cases") {
+            let (x, y, class_count) = labelled(&case["labelled"]);
+            let classes: Vec<String> = (0..class_count).map(|class| format!("c{class}")).collect();
             let (_folder, dir, shards) = stored(&x, &y, &classes);
             let yaml = format!("version: 1\ninput: {{root: .}}\n{}", case["yaml"].as_str().expect("text"));
             let pipeline = config::parse(&yaml, "pipeline.yaml".as_ref(), &[]).expect("a pipeline");
             let train = pipeline.train.as_ref().expect("a classifier");
-            let folds = golden::count(&case["folds"]);
-            let fold = folds::stratified(&y, count, folds).expect("folds");
+            let folds = count(&case["folds"]);
+            let fold = folds::stratified(&y, class_count, folds).expect("folds");
             let shards = Shards::of(&dir, shards);
             let (select, reduce) = (pipeline.select.as_ref(), pipeline.reduce.as_ref());
             let columns = Columns { shards: &shards, width: x.cols(), select, reduce, folder: dir.root() };
@@ -174,12 +197,15 @@ mod tests {
             let held = on_disk.classifiers().iter().any(|classifier| classifier.holds(1, 1));
             read_from_disk |= !held;
             scored.iter().zip(scores(&on_disk)).for_each(|(one, other)| assert_eq!(one.folds, other.folds));
-            for (scored, expected) in scored.iter().zip(golden::list(&case["scores"])) {
-                println!("{}: {:?}, leaky {}", scored.name, scored.folds, case["leaky"]);
-                golden::close(&scored.folds, &golden::vector(expected), 1e-12);
-                golden::close(&[scored.mean], &[scored.folds.iter().sum::<f64>() / folds as f64], 1e-12);
+            let expected: Vec<Vec<f64>> = serde_json::from_value(case["scores"].clone()).expect("scores");
+            assert_eq!(scored.len(), expected.len());
+            for (scored, expected) in scored.iter().zip(expected) {
+                let told = format!("{}: {:?}, scikit-learn has {expected:?}", scored.name, scored.folds);
+                assert_eq!(scored.folds.len(), expected.len(), "{told}");
+                let mean = expected.iter().sum::<f64>() / folds as f64;
+                let pairs = scored.folds.iter().zip(&expected).chain([(&scored.mean, &mean)]);
+                pairs.for_each(|(found, expected)| assert!((found - expected).abs() <= 1e-12 * expected, "{told}"));
             }
-            assert_eq!(scored.len(), golden::list(&case["scores"]).len());
         }
         assert!(read_from_disk, "every case has a `knn`, which holds the folds");
     }

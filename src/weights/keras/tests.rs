@@ -45,8 +45,8 @@ fn named(name: impl Fn(&str) -> String) -> Graph {
     let x = g.separable("sep", x, Conv::depthwise().kernel(3).stride(2).same(), 5);
     let features = x;
     let x = g.flatten("flatten", x, FlattenOrder::ChannelsLast);
-    let (_, x) = g.dense_act("fc1", x, 6, Activation::Relu);
-    let (logits, _) = g.dense_act(&name("predictions"), x, 3, Activation::Softmax);
+    let x = g.dense_act("fc1", x, 6, Activation::Relu);
+    let logits = g.dense_softmax(&name("predictions"), x, 3);
     g.finish(features, logits).expect("a sound network")
 }
 

@@ -1,11 +1,7 @@
 //! Any bytes: a picture of the size that it says, or an error; as it stands, and at reduced scale with what is missing filled.
 #![no_main]
-#![allow(dead_code, unused_imports)]
 
-#[path = "../../../src/image/mod.rs"]
-mod image;
-
-use image::{ChannelOrder, DecodeOptions, Filter, Fit, Layout, Recipe, Truncated};
+use featurize_image::{self as image, ChannelOrder, DecodeOptions, Filter, Fit, Layout, Recipe, Truncated};
 use libfuzzer_sys::fuzz_target;
 
 /// Small, so that JPEGs of any size are reduced.

@@ -4,10 +4,10 @@ use super::*;
 use crate::exec::cpu::Engine;
 use crate::exec::cpu::network::fuse;
 use crate::exec::cpu::place::place;
-use crate::exec::cpu::simd::Isa;
 use crate::exec::lower::lower;
 use crate::models::{BuildOptions, Source, find};
 use crate::weights::Origin;
+use featurize_kernels::simd::Isa;
 
 /// What lies in a row of a buffer.
 #[derive(Clone, Copy, Debug, PartialEq)]

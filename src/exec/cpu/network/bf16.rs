@@ -1,14 +1,14 @@
 //! Steps over bf16: products read and write it; everything else widens its inputs, computes in f32 and rounds what comes out.
 
 use super::{Network, Planned, Scratch};
-use crate::exec::cpu::added::Added;
-use crate::exec::cpu::aligned::Aligned;
 use crate::exec::cpu::bands::Slice;
-use crate::exec::cpu::bf16::{Unit, bf16};
 use crate::exec::cpu::map::Map;
 use crate::exec::cpu::network::MICRO_BATCH;
 use crate::exec::cpu::steps::{Op, grid, one};
-use crate::exec::cpu::{matmul, winograd};
+use featurize_kernels::added::Added;
+use featurize_kernels::aligned::Aligned;
+use featurize_kernels::bf16::{Unit, bf16};
+use featurize_kernels::{matmul, winograd};
 
 /// Floats of two inputs and an output of the steps that are computed in f32; those from `cut` on may take a whole micro-batch.
 pub fn wide(steps: &[Planned], maps: &[Map], cut: usize) -> [usize; 3] {

@@ -2,22 +2,22 @@
 
 use super::Planned;
 use crate::exec::ExecError;
-use crate::exec::cpu::added::Added;
-#[cfg(target_arch = "x86_64")]
-use crate::exec::cpu::amx;
-use crate::exec::cpu::bf16;
-use crate::exec::cpu::dense::Dense;
-use crate::exec::cpu::depthwise;
 use crate::exec::cpu::engine::Engine;
 use crate::exec::cpu::map::Map;
-use crate::exec::cpu::matmul;
 use crate::exec::cpu::place::Fused;
-use crate::exec::cpu::pool::Pool;
 use crate::exec::cpu::steps::{Op, Product};
-use crate::exec::cpu::strassen::{self, Levels};
-use crate::exec::cpu::winograd;
 use crate::exec::lower::{Kernel, Program, Step};
-use crate::models::graph::{Activation, Pad, Window};
+use crate::models::graph::{Pad, Window};
+use featurize_kernels::added::Added;
+#[cfg(target_arch = "x86_64")]
+use featurize_kernels::amx;
+use featurize_kernels::bf16;
+use featurize_kernels::dense::Dense;
+use featurize_kernels::depthwise;
+use featurize_kernels::matmul;
+use featurize_kernels::pool::Pool;
+use featurize_kernels::strassen::{self, Levels};
+use featurize_kernels::winograd;
 
 /// Joins a sum to the convolution that computes one of its terms, and an activation to a sum; chooses what is computed by Winograd.
 pub fn fuse(program: Program, engine: Engine) -> Vec<Fused> {
@@ -36,7 +36,6 @@ pub fn fuse(program: Program, engine: Engine) -> Vec<Fused> {
             continue;
         }
         if let (Kernel::Activation(activation), Some(before)) = (&step.kernel, out.last_mut())
-            && *activation != Activation::Softmax
             && before.activation.is_none()
             && (before.added.is_some() || matches!(before.step.kernel, Kernel::Add))
             && step.inputs[0] == before.step.output
@@ -157,6 +156,7 @@ pub fn plan(
         },
         Kernel::Scale { scale, shift, .. } => Op::Scale { scale, shift, activation },
         Kernel::Activation(activation) => Op::Activation(activation),
+        Kernel::Softmax => Op::Softmax,
         Kernel::ZeroPad(pad) => Op::ZeroPad(pad),
         Kernel::Add => Op::Add { onto, activation },
         Kernel::Concat => Op::Concat(slots(&inputs, maps, step.output)),

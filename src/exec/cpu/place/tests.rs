@@ -6,13 +6,13 @@ use super::*;
 use crate::config::Precision;
 use crate::exec::cpu::Engine;
 use crate::exec::cpu::network::{MICRO_BATCH, Network, fuse};
-use crate::exec::cpu::peak::noise;
-use crate::exec::cpu::simd::Isa;
 use crate::exec::lower::{Program, lower};
 use crate::models::builder::{Builder, Conv, Pool};
 use crate::models::graph::Graph;
 use crate::models::{LayerId, Shape, Source};
 use crate::weights::Origin;
+use featurize_kernels::peak::noise;
+use featurize_kernels::simd::Isa;
 
 fn lowered(graph: &Graph, taps: &[LayerId]) -> Program {
     let weights = Origin::Random(1).load(graph, Source::Timm, &[]).expect("random");

@@ -1,0 +1,145 @@
+//! What a pipeline says of its recipe, and how a recipe's numbers are written.
+
+use super::{ChannelOrder, Filter, Fit, MAX_SIDE, Recipe};
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize, de};
+use std::fmt;
+
+/// A library whose way with pictures is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Preset {
+    /// `load_img(target_size=…)` and the network's `preprocess_input`.
+    Keras,
+    /// The `transforms()` of the network's default weights.
+    Torchvision,
+    /// `create_transform` of the network's `pretrained_cfg`.
+    Timm,
+}
+
+impl Recipe {
+    /// This recipe with the keys that `overrides` gives; its preset says which recipe is this one.
+    pub fn with(&self, overrides: &RecipeOverrides) -> Recipe {
+        Recipe {
+            size: overrides.size.unwrap_or(self.size),
+            fit: overrides.fit.unwrap_or(self.fit),
+            filter: overrides.filter.unwrap_or(self.filter),
+            antialias: overrides.antialias.unwrap_or(self.antialias),
+            crop_pct: overrides.crop_pct.unwrap_or(self.crop_pct),
+            channels: overrides.channels.unwrap_or(self.channels),
+            divisor: overrides.divisor.unwrap_or(self.divisor),
+            mean: overrides.mean.unwrap_or(self.mean),
+            std: overrides.std.unwrap_or(self.std),
+        }
+    }
+}
+
+/// Keys of a recipe that a pipeline wants otherwise than the weights' own; what is left out stays.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RecipeOverrides {
+    /// `keras`, `torchvision` or `timm`: what this library does to pictures for this network, whosever the weights are; other keys override it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preset: Option<Preset>,
+    /// The network's input in pixels: `224`, or `[height, width]`.
+    #[serde(deserialize_with = "side_or_sides", skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema_of_size")]
+    pub size: Option<[usize; 2]>,
+    /// `stretch` ignores the picture's shape, `crop` cuts out the centre, `pad` fills up with white, `squash` stretches and cuts out the
+    /// centre, `border` fits the longer side and fills up with the mean.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fit: Option<Fit>,
+    /// The filter, as in Pillow: `nearest`, `box`, `bilinear`, `hamming`, `bicubic` or `lanczos`.
+    #[serde(rename = "resize", skip_serializing_if = "Option::is_none")]
+    pub filter: Option<Filter>,
+    /// False: bilinear without widening the filter, in floating point, as TensorFlow's `tf.image.resize` and so Keras'
+    /// `image_dataset_from_directory`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub antialias: Option<bool>,
+    /// With `fit: crop`, `squash` and `border`, the share of the side that is kept: 0.875 resizes to 256 and cuts out 224.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub crop_pct: Option<f64>,
+    /// `rgb`, `bgr` or `grey`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub channels: Option<ChannelOrder>,
+    /// What the bytes are divided by first: 255, 127.5 or 1.
+    #[serde(serialize_with = "decimal::maybe", skip_serializing_if = "Option::is_none")]
+    pub divisor: Option<f32>,
+    /// Taken away next: three numbers in the order of `channels`, in units of `byte / divisor`.
+    #[serde(serialize_with = "decimal::maybe_three", skip_serializing_if = "Option::is_none")]
+    pub mean: Option<[f32; 3]>,
+    /// Divided by last: three numbers in the order of `channels`.
+    #[serde(serialize_with = "decimal::maybe_three", skip_serializing_if = "Option::is_none")]
+    pub std: Option<[f32; 3]>,
+}
+
+fn schema_of_size(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    let side = serde_json::json!({"type": "integer", "minimum": 1, "maximum": MAX_SIDE});
+    schemars::json_schema!({"anyOf": [side, {"type": "array", "items": side, "minItems": 2, "maxItems": 2}, {"type": "null"}]})
+}
+
+/// `224` or `[224, 224]`, with an error that points at the value.
+fn side_or_sides<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<[usize; 2]>, D::Error> {
+    struct Sides;
+    impl<'de> de::Visitor<'de> for Sides {
+        type Value = Option<[usize; 2]>;
+
+        fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+            f.write_str("a side in pixels, as 224, or [height, width]")
+        }
+
+        fn visit_u64<E: de::Error>(self, side: u64) -> Result<Self::Value, E> {
+            let side = usize::try_from(side).map_err(|_| E::invalid_value(de::Unexpected::Unsigned(side), &self))?;
+            Ok(Some([side, side]))
+        }
+
+        fn visit_i64<E: de::Error>(self, side: i64) -> Result<Self::Value, E> {
+            let unsigned = u64::try_from(side).map_err(|_| E::invalid_value(de::Unexpected::Signed(side), &self))?;
+            self.visit_u64(unsigned)
+        }
+
+        fn visit_seq<A: de::SeqAccess<'de>>(self, mut sides: A) -> Result<Self::Value, A::Error> {
+            let height = sides.next_element()?.ok_or_else(|| de::Error::invalid_length(0, &self))?;
+            let width = sides.next_element()?.ok_or_else(|| de::Error::invalid_length(1, &self))?;
+            match sides.next_element::<de::IgnoredAny>()? {
+                Some(_) => Err(de::Error::invalid_length(3, &self)),
+                None => Ok(Some([height, width])),
+            }
+        }
+
+        fn visit_none<E: de::Error>(self) -> Result<Self::Value, E> {
+            Ok(None)
+        }
+
+        fn visit_unit<E: de::Error>(self) -> Result<Self::Value, E> {
+            Ok(None)
+        }
+    }
+    deserializer.deserialize_any(Sides)
+}
+
+/// Numbers of 32 bits as people write them: 0.485 and not 0.48500001430511475, which is the same number with 64 bits. Read back they have
+/// their bits.
+pub(super) mod decimal {
+    use serde::{Serialize, Serializer};
+
+    fn widened(value: f32) -> f64 {
+        value.to_string().parse().unwrap_or(f64::from(value))
+    }
+
+    pub(crate) fn one<S: Serializer>(value: &f32, serializer: S) -> Result<S::Ok, S::Error> {
+        widened(*value).serialize(serializer)
+    }
+
+    pub(crate) fn three<S: Serializer>(values: &[f32; 3], serializer: S) -> Result<S::Ok, S::Error> {
+        values.map(widened).serialize(serializer)
+    }
+
+    pub(crate) fn maybe<S: Serializer>(value: &Option<f32>, serializer: S) -> Result<S::Ok, S::Error> {
+        value.map(widened).serialize(serializer)
+    }
+
+    pub(crate) fn maybe_three<S: Serializer>(values: &Option<[f32; 3]>, serializer: S) -> Result<S::Ok, S::Error> {
+        values.map(|values| values.map(widened)).serialize(serializer)
+    }
+}

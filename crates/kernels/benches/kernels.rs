@@ -1,0 +1,172 @@
+//! The CPU kernels on layers of the networks, one thread: time, multiply-adds a second as the definition counts them, share of what the core was
+//! measured to do.
+//!
+//!     cargo bench -p featurize-kernels [-- NAME]
+//!
+//! NAME: only layers whose line holds it. `README.md` beside this file has the numbers of one machine, and those of the peers.
+
+use std::time::{Duration, Instant};
+
+#[cfg(target_arch = "x86_64")]
+use featurize_kernels::amx;
+use featurize_kernels::bf16::{self, Unit};
+use featurize_kernels::peak::{self, noise};
+use featurize_kernels::simd::Isa;
+use featurize_kernels::{Added, dense::Dense, depthwise, matmul, strassen, winograd};
+
+/// Each measurement takes about so long; the fastest of its runs counts, since others may use the core, too.
+const EACH: Duration = Duration::from_millis(400);
+
+/// A convolution over a map of `size` × `size` outputs.
+struct Layer {
+    name: &'static str,
+    size: usize,
+    channels: usize,
+    filters: usize,
+    kernel: usize,
+    stride: usize,
+}
+
+const fn layer(
+    name: &'static str,
+    size: usize,
+    channels: usize,
+    filters: usize,
+    kernel: usize,
+    stride: usize,
+) -> Layer {
+    Layer { name, size, channels, filters, kernel, stride }
+}
+
+const CONVOLUTIONS: [Layer; 9] = [
+    layer("resnet50 conv1", 112, 3, 64, 7, 2),
+    layer("resnet50 layer1 1x1", 56, 256, 64, 1, 1),
+    layer("resnet50 layer1 3x3", 56, 64, 64, 3, 1),
+    layer("resnet50 layer2 3x3", 28, 128, 128, 3, 1),
+    layer("resnet50 layer3 1x1", 14, 1024, 256, 1, 1),
+    layer("resnet50 layer4 3x3", 7, 512, 512, 3, 1),
+    layer("resnet50 layer4 1x1", 7, 512, 2048, 1, 1),
+    layer("vgg16 conv3", 56, 256, 256, 3, 1),
+    layer("xception block5 1x1", 19, 728, 728, 1, 1),
+];
+
+const DEPTHWISE: [Layer; 3] = [
+    layer("xception block5 depthwise", 19, 728, 728, 3, 1),
+    layer("efficientnet_lite0 blocks.1 depthwise", 56, 96, 96, 3, 2),
+    layer("efficientnet_lite0 blocks.5 depthwise", 7, 1152, 1152, 5, 1),
+];
+
+fn main() {
+    let wanted = std::env::args().skip(1).find(|argument| !argument.starts_with('-')).unwrap_or_default();
+    let isa = Isa::detect();
+    let peak = peak::flops(isa, 0.5);
+    println!("{isa:?}, {:.0} GFLOP/s of f32 multiply-adds on one core, measured; pictures: 4", peak / 1e9);
+    println!("{:<40} {:<10} {:>9} {:>9} {:>6}", "layer", "kernel", "ms", "GFLOP/s", "peak");
+    let tell = |name: &str, kernel: &str, macs: usize, run: &mut dyn FnMut()| {
+        if name.contains(&wanted) || kernel.contains(&wanted) {
+            let seconds = fastest(run);
+            let flops = 2.0 * macs as f64 / seconds;
+            let share = 100.0 * flops / peak;
+            println!("{name:<40} {kernel:<10} {:>9.3} {:>9.1} {share:>4.0} %", seconds * 1e3, flops / 1e9);
+        }
+    };
+    for layer in &CONVOLUTIONS {
+        convolution(layer, isa, &tell);
+    }
+    for layer in &DEPTHWISE {
+        depthwise_convolution(layer, isa, &tell);
+    }
+    let (inputs, outputs, pictures) = (25_088, 4096, 4);
+    let dense = Dense::new(isa, noise(inputs * outputs, 1), vec![0.0; outputs]);
+    let (input, mut output) = (noise(inputs * pictures, 1), vec![0.0; outputs * pictures]);
+    let mut run = || dense.run(1, pictures, [inputs, outputs], &input, None, &mut output);
+    tell("vgg16 fc1", "dense", pictures * inputs * outputs, &mut run);
+}
+
+type Tell<'a> = &'a dyn Fn(&str, &str, usize, &mut dyn FnMut());
+
+/// Four pictures by the matrix product, over f32 and bf16, and, where the networks compute them so, by Strassen or Winograd.
+fn convolution(layer: &Layer, isa: Isa, tell: Tell) {
+    const PICTURES: usize = 4;
+    let Layer { name, size, channels, filters, kernel, stride } = *layer;
+    let side = (size - 1) * stride + kernel;
+    let (row, picture) = (side * channels, side * side * channels);
+    let weight = noise(filters * channels * kernel * kernel, 1);
+    let (bias, input) = (noise(filters, 1), noise(PICTURES * picture, 1));
+    let mut output = vec![0.0; PICTURES * size * size * filters];
+    let positions = || (0..PICTURES).flat_map(|p| (0..size * size).map(move |i| (p, i / size, i % size)));
+    let starts: Vec<u32> =
+        positions().map(|(p, y, x)| (p * picture + y * stride * row + x * stride * channels) as u32).collect();
+    let outs: Vec<u32> = (0..PICTURES * size * size).map(|i| (i * filters) as u32).collect();
+    let places = matmul::Places { starts: &starts, row, outs: &outs, adds: Added::Nothing };
+    let macs = PICTURES * size * size * filters * channels * kernel * kernel;
+    let packed = matmul::Packed::new(isa, &weight, &bias, kernel, kernel * channels);
+    tell(name, "direct", macs, &mut || packed.run(1, &places, &input, &[], None, &mut output));
+    let winograd = (kernel == 3 && stride == 1).then(|| winograd::Tile::choose(channels, filters, [size; 2])).flatten();
+    if let (None, Some(levels)) = (winograd, strassen::Levels::choose(size * size, kernel * kernel * channels, filters))
+    {
+        let packed = strassen::Packed::new(isa, levels, &weight, &bias, kernel, kernel * channels);
+        let mut scratch = vec![0.0; packed.scratch_len(1)];
+        let run = &mut || packed.run(1, &places, size * size, &input, &[], None, &mut output, &mut scratch);
+        tell(name, "strassen", macs, run);
+    }
+    #[cfg(target_arch = "x86_64")]
+    if amx::available() {
+        let shape = amx::Shape { kernel: [kernel; 2], channels, stride };
+        let packed = amx::Packed::<amx::Digits>::new(&weight, &bias, shape);
+        let mut scratch = vec![0.0; packed.scratch_len(1)];
+        let run = &mut || packed.run(1, &places, [size; 2], &input, &[], None, &mut output, &mut scratch);
+        tell(name, "digits", macs, run);
+    }
+    let narrow: Vec<bf16::bf16> = input.iter().map(|&v| bf16::bf16::from_f32(v)).collect();
+    let mut half = vec![bf16::bf16::ZERO; output.len()];
+    for unit in Unit::available().into_iter().filter(|unit| unit.is_native()) {
+        let packed = bf16::Product::new(unit, &weight, &bias, kernel, kernel * channels);
+        let mut scratch = vec![0.0; packed.scratch_len(1)];
+        let run = &mut || packed.run(1, &places, &narrow, &[], None, &mut half, &mut scratch);
+        tell(name, unit.word(), macs, run);
+    }
+    if let Some(tile) = winograd {
+        let packed = winograd::Packed::new(isa, tile, &weight, &bias, channels);
+        let map =
+            |side: usize, c: usize| winograd::Grid { start: 0, pixel: c, row: side * c, picture: side * side * c };
+        let places = winograd::Places {
+            pictures: PICTURES,
+            input: map(side, channels),
+            output: map(size, filters),
+            added: Added::Nothing,
+            size: [size; 2],
+        };
+        let mut scratch = vec![0.0; packed.scratch_len(1, &places)];
+        tell(name, "winograd", macs, &mut || packed.run(1, &places, &input, &[], None, &mut output, &mut scratch));
+    }
+}
+
+fn depthwise_convolution(layer: &Layer, isa: Isa, tell: Tell) {
+    let Layer { name, size, channels, kernel, stride, .. } = *layer;
+    let side = (size - 1) * stride + kernel;
+    let (input, mut output) = (noise(side * side * channels, 1), vec![0.0; size * size * channels]);
+    let packed = depthwise::Packed::new(isa, &noise(channels * kernel * kernel, 1), &noise(channels, 1), [kernel; 2]);
+    let places = depthwise::Places {
+        start: 0,
+        row: side * channels,
+        stride: [stride; 2],
+        out: 0,
+        out_row: size * channels,
+        out_pixel: channels,
+        output: [size; 2],
+    };
+    let macs = size * size * channels * kernel * kernel;
+    tell(name, "depthwise", macs, &mut || packed.run(1, &places, &input, None, &mut output));
+}
+
+/// Seconds of the fastest run.
+fn fastest(run: &mut dyn FnMut()) -> f64 {
+    let (begin, mut best) = (Instant::now(), f64::INFINITY);
+    while begin.elapsed() < EACH {
+        let start = Instant::now();
+        run();
+        best = best.min(start.elapsed().as_secs_f64());
+    }
+    best
+}

@@ -1,0 +1,163 @@
+//! The products of bf16 against their definition in plain f32 arithmetic, and rounding against the crate `half`.
+
+use proptest::prelude::*;
+
+use super::{Product, Unit, bf16, narrow, rounded, widen};
+use crate::Activation;
+use crate::added::Added;
+use crate::matmul::Places;
+use crate::peak::noise as values;
+
+/// The sum of a window and a filter, `bias` counted, as vectors add it: the upper value of each pair first.
+fn by_pairs(x: &[bf16], w: &[f32], depth: usize, bias: f32) -> f32 {
+    let rows = x.chunks(depth).zip(w.chunks(depth));
+    let pairs = rows.flat_map(|(x, w)| x.chunks(2).zip(w.chunks(2)));
+    // exact in f32 but for the sum
+    pairs.flat_map(|(x, w)| x.iter().zip(w).rev()).fold(bias, |sum, (x, w)| sum + x.to_f32() * rounded(*w).to_f32())
+}
+
+/// As tiles add it: of 32 values those at even places, those at odd ones, both.
+fn by_tiles(x: &[bf16], w: &[f32], _: usize, bias: f32) -> f32 {
+    let every_other = |x: &[bf16], w: &[f32], first: usize| {
+        let products = x.iter().zip(w).skip(first).step_by(2).map(|(x, w)| x.to_f32() * rounded(*w).to_f32());
+        products.fold(0.0, |sum: f32, product| sum + product)
+    };
+    let steps = x.chunks(32).zip(w.chunks(32)).map(|(x, w)| every_other(x, w, 0) + every_other(x, w, 1));
+    steps.fold(0.0, |sum: f32, step| sum + step) + bias
+}
+
+/// The definition, a window at a time.
+fn reference(
+    unit: Unit,
+    weight: &[f32],
+    bias: &[f32],
+    [rows, depth]: [usize; 2],
+    places: &Places,
+    input: &[bf16],
+) -> Vec<Vec<f32>> {
+    let sum = match unit {
+        #[cfg(target_arch = "x86_64")]
+        Unit::Tiles => by_tiles,
+        _ => by_pairs,
+    };
+    let window = |start: u32| {
+        let rows = (0..rows).flat_map(|y| &input[start as usize + y * places.row..][..depth]);
+        rows.copied().collect::<Vec<bf16>>()
+    };
+    let filters = || weight.chunks_exact(rows * depth).zip(bias);
+    let sums = |x: Vec<bf16>| filters().map(|(w, &b)| sum(&x, w, depth, b)).collect();
+    places.starts.iter().map(|&start| sums(window(start))).collect()
+}
+
+/// Runs a product with a scratch as short as it may be, which holds no numbers.
+fn run(
+    packed: &Product,
+    threads: usize,
+    places: &Places,
+    [input, added]: [&[bf16]; 2],
+    activation: Option<Activation>,
+    output: &mut [bf16],
+) {
+    let mut scratch = vec![f32::NAN; packed.scratch_len(threads)];
+    packed.run(threads, places, input, added, activation, output, &mut scratch);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 3 } else { 300 }))]
+
+    #[test]
+    fn every_unit_gives_the_bits_of_the_definition(
+        rows in 1usize..4, depth in 1usize..70, filters in 1usize..70, positions in 1usize..40, gap in 0usize..5, sum in any::<bool>(),
+        relu6 in any::<bool>(), threads in 2usize..5, seed in any::<u32>(),
+    ) {
+        let row = depth + gap;
+        let input: Vec<bf16> = values(positions * (1 + gap) + rows * row, seed).iter().map(|&v| rounded(v)).collect();
+        let weight = values(filters * rows * depth, seed ^ 1);
+        let bias = values(filters, seed ^ 2);
+        let added: Vec<bf16> = values(positions * filters, seed ^ 3).iter().map(|&v| rounded(v)).collect();
+        let starts: Vec<u32> = (0..positions as u32).map(|p| p * (1 + gap as u32)).collect();
+        let pitch = filters + gap;
+        let outs: Vec<u32> = (0..positions as u32).rev().map(|p| p * pitch as u32).collect();
+        let adds: Vec<u32> = (0..positions as u32).map(|p| p * filters as u32).collect();
+        let places = Places { starts: &starts, row, outs: &outs, adds: Added::at(sum.then_some(&adds)) };
+        let activation = relu6.then_some(Activation::Relu6);
+        for unit in Unit::available() {
+            let sums = reference(unit, &weight, &bias, [rows, depth], &places, &input);
+            let mark = bf16::from_f32(77.0);
+            let mut output = vec![mark; positions * pitch];
+            let packed = Product::new(unit, &weight, &bias, rows, depth);
+            let mut shared = output.clone();
+            run(&packed, 1, &places, [&input, &added], activation, &mut output);
+            run(&packed, threads, &places, [&input, &added], activation, &mut shared);
+            prop_assert!(shared.iter().zip(&output).all(|(a, b)| a.to_bits() == b.to_bits()), "{unit:?}: {threads} threads");
+            // onto what lies at the output it has the same bits
+            for threads in [1, threads].into_iter().filter(|_| sum) {
+                let mut onto = vec![mark; output.len()];
+                let terms = outs.iter().zip(added.chunks_exact(filters));
+                terms.for_each(|(&out, term)| onto[out as usize..][..filters].copy_from_slice(term));
+                run(&packed, threads, &Places { adds: Added::Onto, ..places }, [&input, &[]], activation, &mut onto);
+                let same = onto.iter().zip(&output).all(|(a, b)| a.to_bits() == b.to_bits());
+                prop_assert!(same, "{unit:?}: onto the output, {threads} threads");
+            }
+            for (p, sums) in sums.iter().enumerate() {
+                let at = outs[p] as usize;
+                for (f, &expected) in sums.iter().enumerate() {
+                    let expected = if sum { expected + added[p * filters + f].to_f32() } else { expected };
+                    let expected = if relu6 { expected.clamp(0.0, 6.0) } else { expected };
+                    prop_assert_eq!(output[at + f].to_f32(), rounded(expected).to_f32(), "{:?}: {} {}", unit, p, f);
+                }
+                prop_assert!(output[at + filters..at + pitch].iter().all(|&v| v == mark), "{unit:?} writes beside its filters");
+            }
+        }
+    }
+}
+
+#[test]
+fn rounding_is_to_the_nearest_and_ties_to_even() {
+    let found = [1.0 + 1.0 / 256.0, 1.0 + 3.0 / 256.0, -3.4e38, f32::INFINITY, 3.4e38, 1e-30, -0.0]
+        .map(|v| rounded(v).to_f32());
+    assert_eq!(
+        found,
+        [1.0, 1.015_625, f32::NEG_INFINITY, f32::INFINITY, f32::INFINITY, 1e-30f32, -0.0]
+            .map(|v| bf16::from_f32(v).to_f32())
+    );
+    assert!(rounded(f32::NAN).is_nan() && rounded(f32::from_bits(0x7f80_0001)).is_nan());
+    for bits in (0..=u32::MAX).step_by(if cfg!(miri) { 90_001_357 } else { 9_973 }) {
+        let value = f32::from_bits(bits);
+        assert!(rounded(value).to_bits() == bf16::from_f32(value).to_bits() || value.is_nan(), "{value:e}");
+    }
+}
+
+#[test]
+fn every_unit_rounds_whole_maps_alike() {
+    let from: Vec<f32> = values(1000, 5).into_iter().chain([f32::NAN, f32::INFINITY, -0.0]).collect();
+    let mut expected = vec![bf16::ZERO; from.len()];
+    narrow(&from, &mut expected);
+    let mut wide = vec![0.0; from.len()];
+    widen(&expected, &mut wide);
+    for unit in Unit::available() {
+        let (mut half, mut back) = (vec![bf16::ZERO; from.len()], vec![0.0; from.len()]);
+        unit.narrow(&from, &mut half);
+        unit.widen(&half, &mut back);
+        assert!(half.iter().zip(&expected).all(|(a, b)| a.to_bits() == b.to_bits()), "{unit:?}");
+        assert!(back.iter().zip(&wide).all(|(a, b)| a.to_bits() == b.to_bits()), "{unit:?}");
+    }
+}
+
+#[test]
+fn what_is_not_a_number_stays_one_and_touches_no_neighbour() {
+    for unit in Unit::available() {
+        let mut input = vec![bf16::ONE; 3 * 7];
+        input[7] = bf16::NAN;
+        let places = Places { starts: &[0, 7, 14], row: 0, outs: &[0, 20, 40], adds: Added::Nothing };
+        let mut output = vec![bf16::ZERO; 60];
+        let packed = Product::new(unit, &[0.5; 20 * 7], &[0.0; 20], 1, 7);
+        run(&packed, 1, &places, [&input, &[]], Some(Activation::Relu6), &mut output);
+        let nan = |range: std::ops::Range<usize>| output[range].iter().map(|v| v.is_nan()).collect::<Vec<_>>();
+        assert_eq!(
+            (nan(0..20), nan(20..40), nan(40..60)),
+            (vec![false; 20], vec![true; 20], vec![false; 20]),
+            "{unit:?}"
+        );
+    }
+}

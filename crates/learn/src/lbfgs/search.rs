@@ -1,0 +1,206 @@
+//! A step length that lowers the function enough and flattens its slope: Moré and Thuente, "Line search algorithms with guaranteed sufficient
+//! decrease", 1994, in the form of MINPACK-2's `dcsrch` and `dcstep` with the constants of L-BFGS-B.
+
+/// Sufficient decrease.
+const FTOL: f64 = 1e-3;
+/// Curvature.
+const GTOL: f64 = 0.9;
+/// Relative width of an interval that is not worth searching.
+const XTOL: f64 = 0.1;
+const LONGEST: f64 = 1e10;
+
+/// A length with the value and the slope there.
+#[derive(Clone, Copy, Debug)]
+struct At {
+    length: f64,
+    value: f64,
+    slope: f64,
+}
+
+/// The search so far.
+#[derive(Debug)]
+pub(super) struct LineSearch {
+    start: At,
+    /// The best so far, one end of the interval.
+    best: At,
+    other: At,
+    bracketed: bool,
+    /// While no length has lowered the modified function with a slope upwards.
+    first_stage: bool,
+    widths: [f64; 2],
+    low: f64,
+    high: f64,
+}
+
+/// What the search says of a length.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Told {
+    /// It is good enough, or the best there is.
+    Done,
+    /// Try this one.
+    Try(f64),
+}
+
+impl LineSearch {
+    /// From a point of this value and (negative) slope; `first` is the first length that will be tried.
+    pub(super) fn new(value: f64, slope: f64, first: f64) -> Self {
+        let start = At { length: 0.0, value, slope };
+        Self {
+            start,
+            best: start,
+            other: start,
+            bracketed: false,
+            first_stage: true,
+            widths: [LONGEST, 2.0 * LONGEST],
+            low: 0.0,
+            high: first + 4.0 * first,
+        }
+    }
+
+    /// What to do after `length` came to this value and slope.
+    pub(super) fn tell(&mut self, length: f64, value: f64, slope: f64) -> Told {
+        let tested = FTOL * self.start.slope;
+        let allowed = self.start.value + length * tested;
+        if self.first_stage && value <= allowed && slope >= 0.0 {
+            self.first_stage = false;
+        }
+        let rounding = self.bracketed && (length <= self.low || length >= self.high);
+        let narrow = self.bracketed && self.high - self.low <= XTOL * self.high;
+        let longest = length == LONGEST && value <= allowed && slope <= tested;
+        let shortest = length == 0.0 && (value > allowed || slope >= tested);
+        let converged = value <= allowed && slope.abs() <= GTOL * -self.start.slope;
+        if rounding || narrow || longest || shortest || converged {
+            return Told::Done;
+        }
+        let here = At { length, value, slope };
+        let next = if self.first_stage && value <= self.best.value && value > allowed {
+            // the function without what is asked of it at least
+            let less = |at: At| At { value: at.value - at.length * tested, slope: at.slope - tested, ..at };
+            let more = |at: At| At { value: at.value + at.length * tested, slope: at.slope + tested, ..at };
+            (self.best, self.other) = (less(self.best), less(self.other));
+            let next = self.step(less(here));
+            (self.best, self.other) = (more(self.best), more(self.other));
+            next
+        } else {
+            self.step(here)
+        };
+        Told::Try(self.narrow(next))
+    }
+
+    /// Keeps the next length inside the interval, and the interval shrinking.
+    fn narrow(&mut self, mut next: f64) -> f64 {
+        let (best, other) = (self.best.length, self.other.length);
+        if self.bracketed {
+            if (other - best).abs() >= 0.66 * self.widths[1] {
+                next = best + 0.5 * (other - best);
+            }
+            self.widths = [(other - best).abs(), self.widths[0]];
+            (self.low, self.high) = (best.min(other), best.max(other));
+        } else {
+            (self.low, self.high) = (next + 1.1 * (next - best), next + 4.0 * (next - best));
+        }
+        next = next.clamp(0.0, LONGEST);
+        let hopeless = next <= self.low || next >= self.high || self.high - self.low <= XTOL * self.high;
+        if self.bracketed && hopeless { best } else { next }
+    }
+
+    /// `dcstep`: the minimum of a cubic or a straight line through what is known, and the interval around it.
+    fn step(&mut self, here: At) -> f64 {
+        let (best, other) = (self.best, self.other);
+        let opposite = here.slope * (best.slope / best.slope.abs()) < 0.0;
+        let next = if here.value > best.value {
+            self.bracketed = true;
+            higher(best, here)
+        } else if opposite {
+            self.bracketed = true;
+            let (cubic, secant) = (cubic(here, best), secant(best, here));
+            if (cubic - here.length).abs() > (secant - here.length).abs() { cubic } else { secant }
+        } else if here.slope.abs() < best.slope.abs() {
+            self.flatter(here)
+        } else if self.bracketed {
+            cubic(here, other)
+        } else if here.length > best.length {
+            self.high
+        } else {
+            self.low
+        };
+        if here.value > best.value {
+            self.other = here;
+        } else {
+            if opposite {
+                self.other = best;
+            }
+            self.best = here;
+        }
+        next
+    }
+
+    /// The third case: lower, same direction, and less steep. The cubic may have no minimum beyond.
+    fn flatter(&self, here: At) -> f64 {
+        let best = self.best;
+        let theta = 3.0 * (best.value - here.value) / (here.length - best.length) + best.slope + here.slope;
+        let s = theta.abs().max(best.slope.abs()).max(here.slope.abs());
+        let under = (theta / s).powi(2) - (best.slope / s) * (here.slope / s);
+        let mut gamma = s * under.max(0.0).sqrt();
+        if here.length > best.length {
+            gamma = -gamma;
+        }
+        let p = (gamma - here.slope) + theta;
+        let q = (gamma + (best.slope - here.slope)) + gamma;
+        let r = p / q;
+        let cubic = if r < 0.0 && gamma != 0.0 {
+            here.length + r * (best.length - here.length)
+        } else if here.length > best.length {
+            self.high
+        } else {
+            self.low
+        };
+        let secant = secant(best, here);
+        let (cubic_off, secant_off) = ((cubic - here.length).abs(), (secant - here.length).abs());
+        if self.bracketed {
+            let next = if cubic_off < secant_off { cubic } else { secant };
+            let bound = here.length + 0.66 * (self.other.length - here.length);
+            if here.length > best.length { next.min(bound) } else { next.max(bound) }
+        } else {
+            let next = if cubic_off > secant_off { cubic } else { secant };
+            next.clamp(self.low, self.high)
+        }
+    }
+}
+
+/// The first case: a higher value, so a minimum lies between.
+fn higher(best: At, here: At) -> f64 {
+    let theta = 3.0 * (best.value - here.value) / (here.length - best.length) + best.slope + here.slope;
+    let s = theta.abs().max(best.slope.abs()).max(here.slope.abs());
+    let mut gamma = s * ((theta / s).powi(2) - (best.slope / s) * (here.slope / s)).max(0.0).sqrt();
+    if here.length < best.length {
+        gamma = -gamma;
+    }
+    let r = ((gamma - best.slope) + theta) / (((gamma - best.slope) + gamma) + here.slope);
+    let cubic = best.length + r * (here.length - best.length);
+    let quadratic = best.length
+        + ((best.slope / ((best.value - here.value) / (here.length - best.length) + best.slope)) / 2.0)
+            * (here.length - best.length);
+    if (cubic - best.length).abs() < (quadratic - best.length).abs() {
+        cubic
+    } else {
+        cubic + (quadratic - cubic) / 2.0
+    }
+}
+
+/// The minimum of the cubic through two points, seen from `here`.
+fn cubic(here: At, from: At) -> f64 {
+    let theta = 3.0 * (here.value - from.value) / (from.length - here.length) + from.slope + here.slope;
+    let s = theta.abs().max(from.slope.abs()).max(here.slope.abs());
+    let mut gamma = s * ((theta / s).powi(2) - (from.slope / s) * (here.slope / s)).max(0.0).sqrt();
+    if here.length > from.length {
+        gamma = -gamma;
+    }
+    let r = ((gamma - here.slope) + theta) / (((gamma - here.slope) + gamma) + from.slope);
+    here.length + r * (from.length - here.length)
+}
+
+/// Where the slope would be 0 if it changed evenly.
+fn secant(best: At, here: At) -> f64 {
+    here.length + (here.slope / (here.slope - best.slope)) * (best.length - here.length)
+}

@@ -1,0 +1,211 @@
+//! One step of a layer: gradient, penalty and update in one pass over its weights.
+//!
+//! A layer of 100,352 × 100 weights is 40 MB, and so are the gradient and each running average: a step is as fast as the memory is, so each
+//! number is read and written once. The gradient is made block by block, small enough for the cache, and used up where it stands. The blocks
+//! depend on the layer's shape alone, and the numbers on nothing else: any number of threads gets the same.
+
+use std::cell::{Cell, RefCell};
+
+use candle_core::{CpuStorage, InplaceOp2, InplaceOp3, Layout, Result, Tensor, bail};
+use faer::linalg::matmul::matmul;
+use faer::{Accum, MatMut, MatRef, Par};
+use rayon::prelude::*;
+
+/// Weights in a block.
+const BLOCK: usize = 1 << 15;
+/// Numbers that are worked on side by side.
+const LANES: usize = 16;
+
+/// How a parameter follows its gradient; the two others are what is remembered of it.
+pub(super) trait Rule: Copy + Sync {
+    /// One step of one number. To be inlined always.
+    fn apply(self, parameter: &mut f32, gradient: f32, first: &mut f32, second: &mut f32);
+}
+
+/// What is remembered of every number of a tensor: running averages, zeros at first. One that a rule never touches takes no memory.
+#[derive(Debug)]
+pub(super) struct Memory {
+    /// First moment, or velocity.
+    pub first: Vec<f32>,
+    /// Second moment.
+    pub second: Vec<f32>,
+}
+
+impl Memory {
+    /// Of `len` numbers.
+    pub(super) fn new(len: usize) -> Self {
+        Self { first: vec![0.0; len], second: vec![0.0; len] }
+    }
+}
+
+/// How a batch's loss changes with one layer: all that the gradients of its parameters are made of.
+#[derive(Debug)]
+pub(super) struct Slope {
+    /// What went into the layer: (n, inputs).
+    pub inputs: Tensor,
+    /// Gradient by what came out, times `scale`: (n, outputs).
+    pub delta: Tensor,
+    /// Strength of the L2 penalty on the weights.
+    pub alpha: f32,
+    /// What sums over the rows are divided by.
+    pub scale: f32,
+}
+
+impl Slope {
+    /// Steps the weights (inputs, outputs) and tells the squared length that they had before.
+    pub(super) fn step_weights(&self, weights: &Tensor, rule: impl Rule, memory: &mut Memory) -> Result<f64> {
+        let (alpha, scale) = (self.alpha, self.scale);
+        let step = Step { rule, alpha, scale, memory: RefCell::new(memory), squared: Cell::new(0.0) };
+        weights.inplace_op3(&self.inputs, &self.delta, &step)?;
+        Ok(step.squared.get())
+    }
+
+    /// Steps the biases (outputs), which have no penalty.
+    pub(super) fn step_bias(&self, bias: &Tensor, rule: impl Rule, memory: &mut Memory) -> Result<()> {
+        let step = Step { rule, alpha: 0.0, scale: self.scale, memory: RefCell::new(memory), squared: Cell::new(0.0) };
+        bias.inplace_op2(&self.delta.sum(0)?, &step)
+    }
+}
+
+struct Step<'a, R> {
+    rule: R,
+    alpha: f32,
+    scale: f32,
+    memory: RefCell<&'a mut Memory>,
+    squared: Cell<f64>,
+}
+
+/// Biases and the sums of the deltas.
+impl<R: Rule> InplaceOp2 for Step<'_, R> {
+    fn name(&self) -> &'static str {
+        "step-bias"
+    }
+
+    fn cpu_fwd(&self, bias: &mut CpuStorage, to: &Layout, slope: &CpuStorage, from: &Layout) -> Result<()> {
+        let (parameters, slope) = (values_mut(bias, to)?, values(slope, from)?);
+        let memory = &mut *self.memory.borrow_mut();
+        let Memory { first, second } = &mut **memory;
+        self.squared.set(pass(self.rule, (self.alpha, self.scale), slope, Block { parameters, first, second }));
+        Ok(())
+    }
+}
+
+/// Weights (inputs, outputs), what went into the layer, and the deltas.
+impl<R: Rule> InplaceOp3 for Step<'_, R> {
+    fn name(&self) -> &'static str {
+        "step-weights"
+    }
+
+    fn cpu_fwd(
+        &self,
+        weights: &mut CpuStorage,
+        to: &Layout,
+        inputs: &CpuStorage,
+        inputs_layout: &Layout,
+        delta: &CpuStorage,
+        delta_layout: &Layout,
+    ) -> Result<()> {
+        let (width, (rows, outputs)) = (to.dims()[0], delta_layout.shape().dims2()?);
+        let (weights, inputs) = (values_mut(weights, to)?, values(inputs, inputs_layout)?);
+        let delta = MatRef::from_row_major_slice(values(delta, delta_layout)?, rows, outputs);
+        let lines = (BLOCK / outputs).max(1);
+        let memory = &mut *self.memory.borrow_mut();
+        let memory = memory.first.chunks_mut(lines * outputs).zip(memory.second.chunks_mut(lines * outputs));
+        let blocks = weights.chunks_mut(lines * outputs).zip(memory);
+        let blocks: Vec<(usize, Block)> = blocks
+            .map(|(parameters, (first, second))| Block { parameters, first, second })
+            .enumerate()
+            .map(|(i, block)| (i * lines, block))
+            .collect();
+        let (rule, alpha, scale) = (self.rule, self.alpha, self.scale);
+        let step = |slope: &mut Vec<f32>, (start, block): (usize, Block)| {
+            let lines = block.parameters.len() / outputs;
+            slope.resize(lines * outputs, 0.0);
+            let inputs = MatRef::from_row_major_slice_with_stride(&inputs[start..], rows, lines, width);
+            let out = MatMut::from_row_major_slice_mut(slope, lines, outputs);
+            matmul(out, Accum::Replace, inputs.transpose(), delta, 1.0, Par::Seq);
+            pass(rule, (alpha, scale), slope, block)
+        };
+        let squared: Vec<f64> = match blocks.len() {
+            1 => blocks.into_iter().map(|block| step(&mut Vec::new(), block)).collect(),
+            _ => blocks.into_par_iter().map_init(Vec::new, step).collect(),
+        };
+        self.squared.set(squared.iter().sum());
+        Ok(())
+    }
+}
+
+/// Numbers of one tensor that stand side by side.
+struct Block<'a> {
+    parameters: &'a mut [f32],
+    first: &'a mut [f32],
+    second: &'a mut [f32],
+}
+
+/// Steps a block and tells the squared length that its parameters had before; `slope` is their gradient without penalty and scale.
+fn pass<R: Rule>(rule: R, (alpha, scale): (f32, f32), slope: &[f32], block: Block) -> f64 {
+    pulp::Arch::new().dispatch(Pass { rule, alpha, scale, slope, block })
+}
+
+struct Pass<'a, R> {
+    rule: R,
+    alpha: f32,
+    scale: f32,
+    slope: &'a [f32],
+    block: Block<'a>,
+}
+
+impl<R: Rule> pulp::NullaryFnOnce for Pass<'_, R> {
+    type Output = f64;
+
+    #[inline(always)]
+    fn call(self) -> f64 {
+        let Self { rule, alpha, scale, slope, block: Block { parameters, first, second } } = self;
+        let mut squared = [0.0_f32; LANES];
+        let (slope, slope_rest) = slope.as_chunks::<LANES>();
+        let (parameters, parameters_rest) = parameters.as_chunks_mut::<LANES>();
+        let (first, first_rest) = first.as_chunks_mut::<LANES>();
+        let (second, second_rest) = second.as_chunks_mut::<LANES>();
+        let step = |p: &mut f32, slope: f32, first: &mut f32, second: &mut f32, squared: &mut f32| {
+            *squared += *p * *p;
+            rule.apply(p, (slope + alpha * *p) / scale, first, second);
+        };
+        for (((p, slope), first), second) in parameters.iter_mut().zip(slope).zip(first).zip(second) {
+            for lane in 0..LANES {
+                step(&mut p[lane], slope[lane], &mut first[lane], &mut second[lane], &mut squared[lane]);
+            }
+        }
+        let rest = parameters_rest.iter_mut().zip(slope_rest).zip(first_rest).zip(second_rest).zip(&mut squared);
+        rest.for_each(|((((p, slope), first), second), squared)| step(p, *slope, first, second, squared));
+        squared.iter().map(|&lane| f64::from(lane)).sum()
+    }
+}
+
+/// `f(&mut a, b)` for every pair of values of two tensors of one shape.
+pub(super) struct Each2<F>(pub F);
+
+impl<F: Fn(&mut f32, f32)> InplaceOp2 for Each2<F> {
+    fn name(&self) -> &'static str {
+        "each-2"
+    }
+
+    fn cpu_fwd(&self, a: &mut CpuStorage, a_layout: &Layout, b: &CpuStorage, b_layout: &Layout) -> Result<()> {
+        let (a, b) = (values_mut(a, a_layout)?, values(b, b_layout)?);
+        a.iter_mut().zip(b).for_each(|(a, &b)| (self.0)(a, b));
+        Ok(())
+    }
+}
+
+fn values<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
+    match (storage, layout.contiguous_offsets()) {
+        (CpuStorage::F32(values), Some((start, end))) => Ok(&values[start..end]),
+        _ => bail!("expected a contiguous f32 tensor"),
+    }
+}
+
+fn values_mut<'a>(storage: &'a mut CpuStorage, layout: &Layout) -> Result<&'a mut [f32]> {
+    match (storage, layout.contiguous_offsets()) {
+        (CpuStorage::F32(values), Some((start, end))) => Ok(&mut values[start..end]),
+        _ => bail!("expected a contiguous f32 tensor"),
+    }
+}

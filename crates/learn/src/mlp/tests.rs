@@ -1,0 +1,305 @@
+//! The MLP against scikit-learn's loss curves, and what it promises beside them.
+
+mod batch;
+
+use serde_json::Value;
+
+use super::*;
+use crate::golden;
+use crate::table::FeatureMatrix;
+
+fn go_on(_: &Epoch) -> ControlFlow<()> {
+    ControlFlow::Continue(())
+}
+
+fn text<'a>(value: &'a Value, key: &str, default: &'a str) -> &'a str {
+    value[key].as_str().unwrap_or(default)
+}
+
+fn params(given: &Value) -> MlpParams {
+    let plain = MlpParams::default();
+    let number = |key: &str, default: f64| given[key].as_f64().unwrap_or(default);
+    let count = |key: &str| given[key].as_u64().map(|count| count as usize);
+    MlpParams {
+        hidden: golden::indices(&given["hidden_layer_sizes"]),
+        activation: Activation::from_name(text(given, "activation", "relu")).expect("an activation"),
+        solver: match text(given, "solver", "adam") {
+            "sgd" => Solver::Sgd,
+            "lbfgs" => Solver::Lbfgs,
+            _ => Solver::Adam,
+        },
+        learning_rate: match text(given, "learning_rate", "constant") {
+            "invscaling" => Schedule::InvScaling,
+            "adaptive" => Schedule::Adaptive,
+            _ => Schedule::Constant,
+        },
+        batch_size: count("batch_size"),
+        max_iter: count("max_iter").expect("max_iter"),
+        n_iter_no_change: count("n_iter_no_change").unwrap_or(plain.n_iter_no_change),
+        learning_rate_init: number("learning_rate_init", plain.learning_rate_init),
+        power_t: number("power_t", plain.power_t),
+        alpha: number("alpha", plain.alpha),
+        tol: number("tol", plain.tol),
+        nesterovs_momentum: given["nesterovs_momentum"].as_bool().unwrap_or(true),
+        ..plain
+    }
+}
+
+fn start(case: &Value) -> Vec<Dense> {
+    let dense = |layer: &Value| {
+        let (weights, bias) = (golden::vector_f32(&layer["weights"]), golden::vector_f32(&layer["bias"]));
+        Dense { inputs: weights.len() / bias.len(), outputs: bias.len(), weights, bias }
+    };
+    golden::list(&case["start"]).iter().map(dense).collect()
+}
+
+#[test]
+fn loss_curves_are_those_of_scikit_learn() {
+    let (golden, weighted) = (golden::load(), golden::mlp());
+    for case in golden::list(&golden["mlp"]).iter().chain(golden::list(&weighted["weighted"])) {
+        let name = &case["name"];
+        let (x, y, classes) = golden::labelled(&case["labelled"]);
+        let orders = golden::list(&case["orders"]);
+        let mut order = |epoch: usize, samples: &mut [usize]| {
+            if let Some(order) = orders.get(epoch) {
+                samples.copy_from_slice(&golden::indices(order));
+            }
+        };
+        let class_weight = case["class_weight"].is_array().then(|| golden::vector(&case["class_weight"]));
+        let params = MlpParams { class_weight, ..params(&case["params"]) };
+        let mlp = params.fit_from(&x, &y, classes, start(case), &mut order, &mut go_on).expect("a classifier");
+        let worst = mlp.loss_curve.iter().zip(golden::vector(&case["loss_curve"])).map(|(g, e)| (g / e - 1.0).abs());
+        println!("{name}: largest relative difference {:.1e}", worst.fold(0.0, f64::max));
+        golden::close(&mlp.loss_curve, &golden::vector(&case["loss_curve"]), 1e-4);
+        assert_eq!(mlp.n_iter, golden::count(&case["n_iter"]), "{name}");
+        assert_eq!(mlp.converged(), mlp.n_iter < params.max_iter, "{name}");
+        let probabilities = mlp.predict_proba(&x.select_rows(&[0, 1, 2, 3, 4, 5])).expect("probabilities");
+        golden::near(probabilities.as_slice(), &golden::vector_f32(&case["probabilities"]), 2e-4);
+    }
+}
+
+#[test]
+fn lbfgs_ends_where_scikit_learn_does() {
+    let golden = golden::classifiers();
+    for case in golden::list(&golden["mlp_lbfgs"]) {
+        let (x, y, classes) = golden::labelled(&case["labelled"]);
+        let params = params(&case["params"]);
+        let mlp = params.fit_from(&x, &y, classes, start(case), &mut |_, _| {}, &mut go_on).expect("a classifier");
+        let loss = mlp.loss_curve.last().copied().expect("an iteration");
+        let expected = golden::number(&case["loss"]);
+        println!(
+            "{}: {} iterations, loss {loss}, scikit-learn {} and {expected}",
+            case["name"], mlp.n_iter, case["n_iter"]
+        );
+        let values = golden::vector(&case["values"]);
+        golden::close(&mlp.loss_curve[..values.len()], &values, 1e-9);
+        // where it ends, hundreds of steps later, is rounding's choice: scikit-learn's own f32 and f64 end 271 and 214 steps and 0.1 % apart
+        golden::close(&[loss], &[expected], 3e-3);
+        let predicted = mlp.predict(&x).expect("predictions");
+        let right = predicted.iter().zip(&y).filter(|(p, y)| p == y).count();
+        golden::close(&[right as f64 / y.len() as f64], &[golden::number(&case["accuracy"])], 1e-12);
+        // a part of a table is trained on as if it were the table
+        let rows: Vec<usize> = (0..x.rows()).step_by(2).collect();
+        let half: Vec<usize> = rows.iter().map(|&row| y[row]).collect();
+        for solver in [Solver::Lbfgs, Solver::Adam] {
+            let params = MlpParams { solver, max_iter: 5, ..params.clone() };
+            let part = params.fit_rows(&x, &y, &rows, classes, &mut go_on).expect("a classifier");
+            assert_eq!(part, params.fit(&x.select_rows(&rows), &half, classes, &mut go_on).expect("a classifier"));
+        }
+    }
+}
+
+/// Three classes around their centres, easy to tell apart.
+fn three() -> (FeatureMatrix, Vec<usize>) {
+    let formula = serde_json::json!({"seed": 5, "rows": 120, "cols": 10, "classes": 3});
+    let (x, y, _) = golden::labelled(&formula);
+    (x, y)
+}
+
+fn quick() -> MlpParams {
+    MlpParams { hidden: vec![16], learning_rate_init: 0.02, max_iter: 40, seed: 7, ..MlpParams::default() }
+}
+
+#[test]
+fn a_seed_is_a_classifier() {
+    let (x, y) = three();
+    let fit = |seed| MlpParams { seed, ..quick() }.fit(&x, &y, 3, &mut go_on).expect("a classifier");
+    assert_eq!(fit(7), fit(7));
+    assert_ne!(fit(7).layers, fit(8).layers);
+    let predicted = fit(7).predict(&x).expect("predictions");
+    let right = predicted.iter().zip(&y).filter(|(p, y)| p == y).count();
+    assert!(right >= 100, "{right} of 120 training rows");
+}
+
+/// A table whose rows can only be asked for, as one on disk.
+#[derive(Debug)]
+struct Elsewhere(FeatureMatrix);
+
+impl Rows for Elsewhere {
+    fn rows(&self) -> usize {
+        self.0.rows()
+    }
+
+    fn cols(&self) -> usize {
+        self.0.cols()
+    }
+
+    fn pick(&self, wanted: &[usize], out: &mut Vec<f32>) -> std::io::Result<()> {
+        self.0.pick(wanted, out)
+    }
+
+    fn in_memory(&self) -> Option<&FeatureMatrix> {
+        None
+    }
+}
+
+#[test]
+fn a_table_that_is_read_row_by_row_gives_the_classifier_of_one_in_memory_to_the_bit() {
+    let (x, y) = three();
+    let disk = Elsewhere(x.clone());
+    let plain = MlpParams { batch_size: Some(32), ..quick() };
+    let stopped = MlpParams { early_stopping: true, validation_fraction: 0.25, ..plain.clone() };
+    let weighted = MlpParams { class_weight: Some(vec![0.5, 2.0, 1.0]), ..stopped.clone() };
+    let in_order = MlpParams { shuffle: false, solver: Solver::Sgd, dropout: 0.2, ..plain.clone() };
+    let part: Vec<usize> = (0..x.rows()).filter(|row| row % 5 != 0).collect();
+    let lbfgs = MlpParams { solver: Solver::Lbfgs, ..quick() };
+    for params in [&plain, &stopped, &weighted, &in_order, &lbfgs] {
+        let fit = |x: &dyn Rows| params.fit_rows(x, &y, &part, 3, &mut go_on).expect("a classifier");
+        let (read, held) = (fit(&disk), fit(&x));
+        assert_eq!(read, held);
+        assert!(read.loss_curve.last() < read.loss_curve.first(), "{:?}", read.loss_curve);
+    }
+    let mut torn = x.clone();
+    torn.as_mut_slice()[25] = f32::NAN;
+    let error = plain.fit(&Elsewhere(torn), &y, 3, &mut go_on).expect_err("NaN").to_string();
+    assert!(error.contains("feature 5 of picture 2"), "{error}");
+}
+
+#[test]
+fn first_weights_fill_the_interval_of_glorot() {
+    for (activation, factor) in [(Activation::Relu, 6.0_f32), (Activation::Logistic, 2.0)] {
+        let params = MlpParams { activation, ..MlpParams::default() };
+        let layers = train::first_layers(&params, 300, 4);
+        let shapes: Vec<(usize, usize)> = layers.iter().map(|layer| (layer.inputs, layer.outputs)).collect();
+        assert_eq!(shapes, [(300, 100), (100, 10), (10, 4)]);
+        let bound = (factor / 400.0).sqrt();
+        let weights = &layers[0].weights;
+        assert!(weights.iter().chain(&layers[0].bias).all(|w| w.abs() <= bound));
+        let mean = weights.iter().sum::<f32>() / weights.len() as f32;
+        let square = weights.iter().map(|w| w * w).sum::<f32>() / weights.len() as f32;
+        assert!(mean.abs() < 0.02 * bound, "{mean}");
+        assert!((square / (bound * bound / 3.0) - 1.0).abs() < 0.02, "{square}");
+    }
+    assert_eq!(train::first_layers(&MlpParams::default(), 5, 2)[2].outputs, 1, "two classes share one output");
+}
+
+#[test]
+fn probabilities_do_not_depend_on_neighbours() {
+    let (x, y) = three();
+    let mlp = quick().fit(&x, &y, 3, &mut go_on).expect("a classifier");
+    let whole = mlp.predict_proba(&x).expect("probabilities");
+    for i in [0, 57, 119] {
+        let alone = mlp.predict_proba(&x.select_rows(&[i])).expect("probabilities");
+        assert_eq!(alone.as_slice(), whole.row(i));
+        assert!((alone.as_slice().iter().sum::<f32>() - 1.0).abs() < 1e-6);
+    }
+}
+
+#[test]
+fn early_stopping_holds_out_by_class_and_keeps_the_best() {
+    let (x, y) = three();
+    let params = MlpParams { early_stopping: true, validation_fraction: 0.25, max_iter: 200, ..quick() };
+    let mut told = Vec::new();
+    let mut listen = |epoch: &Epoch| {
+        told.push(epoch.validation_score.expect("a score"));
+        ControlFlow::Continue(())
+    };
+    let mlp = params.fit(&x, &y, 3, &mut listen).expect("a classifier");
+    assert_eq!(mlp.validation_scores, told);
+    assert!(mlp.converged() && mlp.n_iter < 200, "{} epochs", mlp.n_iter);
+    let best = told.iter().copied().fold(0.0, f64::max);
+    let first_best = told.iter().position(|&score| score == best).expect("a best") + 1;
+    // the same training cut off at its best epoch ends with the same weights
+    let cut = MlpParams { max_iter: first_best, ..params }.fit(&x, &y, 3, &mut go_on).expect("a classifier");
+    assert_eq!(cut.layers, mlp.layers);
+}
+
+#[test]
+fn the_held_out_rows_are_weighted_as_the_others() {
+    let (x, y) = three();
+    let params = MlpParams { early_stopping: true, validation_fraction: 0.25, max_iter: 1, ..quick() };
+    // a class that weighs next to everything: the score is its recall
+    for class in 0..3 {
+        let mut weights = vec![1e-9; 3];
+        weights[class] = 1.0;
+        let weighted = MlpParams { class_weight: Some(weights), ..params.clone() };
+        let held = train::held_out(&weighted, &y, &(0..x.rows()).collect::<Vec<_>>(), 3).expect("held out");
+        let mlp = weighted.fit(&x, &y, 3, &mut go_on).expect("a classifier");
+        let own: Vec<usize> = held.into_iter().filter(|&row| y[row] == class).collect();
+        let predicted = mlp.predict(&x.select_rows(&own)).expect("predictions");
+        let recall = predicted.iter().filter(|other| **other == class).count() as f64 / own.len() as f64;
+        assert!((mlp.validation_scores[0] - recall).abs() < 1e-6, "{class}: {:?} {recall}", mlp.validation_scores);
+    }
+}
+
+#[test]
+fn training_can_be_interrupted() {
+    let (x, y) = three();
+    let mut stop = |epoch: &Epoch| if epoch.number == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+    assert!(matches!(quick().fit(&x, &y, 3, &mut stop), Err(MlpError::Interrupted)));
+}
+
+#[test]
+fn a_class_without_pictures_is_allowed_one_class_alone_is_not() {
+    let (x, y) = three();
+    let without: Vec<usize> = y.iter().map(|&class| if class == 1 { 3 } else { class }).collect();
+    let mlp = quick().fit(&x, &without, 4, &mut go_on).expect("a classifier");
+    assert_eq!(mlp.predict_proba(&x).expect("probabilities").cols(), 4);
+    let one = quick().fit(&x, &[2; 120], 3, &mut go_on);
+    assert!(matches!(one, Err(MlpError::OneClass { rows: 120 })));
+}
+
+#[test]
+fn failures_name_what_is_wrong() {
+    let (x, y) = three();
+    let fail = |params: MlpParams, x: &FeatureMatrix, y: &[usize]| {
+        params.fit(x, y, 3, &mut go_on).expect_err("not to be trained").to_string()
+    };
+    assert!(fail(quick(), &FeatureMatrix::with_cols(4), &[]).contains("0 pictures of 4 features"));
+    assert!(fail(quick(), &x, &y[1..]).contains("119 labels for 120 pictures"));
+    assert!(fail(quick(), &x, &[vec![3], y[1..].to_vec()].concat()).contains("picture 0 has class 3"));
+    let mut torn = x.clone();
+    torn.as_mut_slice()[25] = f32::NAN;
+    assert!(fail(quick(), &torn, &y).contains("feature 5 of picture 2"));
+    let held = MlpParams { early_stopping: true, ..quick() };
+    assert!(fail(held.clone(), &x.select_rows(&[0, 1, 2, 3]), &[0, 1, 1, 1]).contains("class 0 has 1"));
+    assert!(fail(held, &x.select_rows(&[0, 1, 2, 3]), &[0, 0, 1, 1]).contains("validation split of 2 or more"));
+    let wild = MlpParams { solver: Solver::Sgd, learning_rate_init: 1e6, ..quick() };
+    assert!(fail(wild, &x, &y).contains("diverged"));
+    assert!(fail(MlpParams { hidden: vec![8, 0], ..quick() }, &x, &y).contains("hidden must be"));
+    assert!(fail(MlpParams { alpha: f64::NAN, ..quick() }, &x, &y).contains("alpha must be 0 or more"));
+    assert!(fail(MlpParams { beta_1: 1.0, ..quick() }, &x, &y).contains("beta_1"));
+    assert!(fail(MlpParams { dropout: 1.0, ..quick() }, &x, &y).contains("dropout must be at least 0 and below 1"));
+    assert!(fail(MlpParams { label_smoothing: -0.1, ..quick() }, &x, &y).contains("label_smoothing"));
+    assert!(fail(MlpParams { dropout: 0.1, solver: Solver::Lbfgs, ..quick() }, &x, &y).contains("0 with lbfgs"));
+    let weights = |weights: &[f64]| MlpParams { class_weight: Some(weights.to_vec()), ..quick() };
+    assert!(fail(weights(&[1.0, 0.0, 1.0]), &x, &y).contains("class_weight must be above 0"));
+    assert!(fail(weights(&[1.0, 1.0]), &x, &y).contains("2 class weights for 3 classes"));
+    let other = quick().fit_from(&x, &y, 3, train::first_layers(&quick(), 9, 3), &mut |_, _| {}, &mut go_on);
+    assert!(other.expect_err("9 features").to_string().contains("[9, 16, 3]"));
+}
+
+#[test]
+fn stored_layers_that_do_not_fit_are_refused() {
+    let (x, y) = three();
+    let mlp = quick().fit(&x, &y, 3, &mut go_on).expect("a classifier");
+    let broken = |change: fn(&mut Mlp)| {
+        let mut mlp = mlp.clone();
+        change(&mut mlp);
+        mlp.predict(&x).expect_err("layers that do not fit").to_string()
+    };
+    assert!(broken(|mlp| mlp.classes = 2).contains("1 outputs of 2 classes"));
+    assert!(broken(|mlp| mlp.layers[0].weights.truncate(3)).contains("layer 0 has 3 weights"));
+    assert!(broken(|mlp| drop(mlp.layers.remove(0))).contains("10 features where 16 are expected"));
+    assert!(broken(|mlp| mlp.layers.clear()).contains("last layer"));
+}

@@ -1,0 +1,148 @@
+//! Eigenvectors of a symmetric matrix, and the choices every PCA makes once they are known: rank, k, signs, shares.
+
+use std::num::NonZeroUsize;
+
+use faer::diag::Diag;
+use faer::dyn_stack::{MemBuffer, MemStack};
+use faer::linalg::evd::{self, ComputeEigenvectors};
+use faer::{Mat, Par};
+
+use super::{Components, Pca, PcaError, PcaValidParams, mle};
+
+/// Into how many parts faer cuts its work. Fixed, and not the number of threads, because the cut decides the order of
+/// sums: so the result is the same to the bit on any number of threads. Threads that are free take the parts.
+const PARTS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(7);
+
+/// faer's parallelism for all of PCA.
+pub(super) fn parallelism() -> Par {
+    Par::Rayon(PARTS)
+}
+
+/// Eigenvalues of a centred covariance or Gram matrix, and their vectors.
+pub(super) struct Eigen {
+    /// By falling size; negative ones and those below the rounding error of the largest are 0.
+    pub values: Vec<f64>,
+    /// Column j belongs to value `values.len() - 1 - j`: faer sorts them upwards.
+    vectors: Mat<f64>,
+}
+
+impl Eigen {
+    /// Solves for all eigenvalues of a symmetric positive semi-definite matrix, of which the lower triangle is read.
+    /// `size` is the larger side of the table it came from.
+    pub(super) fn of(matrix: Mat<f64>, size: usize) -> Result<Self, PcaError> {
+        let side = matrix.nrows();
+        let fail = |reason| PcaError::Solver { side, reason };
+        let par = parallelism();
+        let mut values = Diag::<f64>::zeros(side);
+        let mut vectors = Mat::<f64>::zeros(side, side);
+        let need = evd::self_adjoint_evd_scratch::<f64>(side, ComputeEigenvectors::Yes, par, Default::default());
+        let mut memory = MemBuffer::try_new(need).map_err(|_| fail("out of memory"))?;
+        evd::self_adjoint_evd(
+            matrix.as_ref(),
+            values.as_mut(),
+            Some(vectors.as_mut()),
+            par,
+            MemStack::new(&mut memory),
+            Default::default(),
+        )
+        .map_err(|_| fail("no convergence"))?;
+        let mut values: Vec<f64> = values.column_vector().iter().rev().copied().collect();
+        let largest = values.first().copied().unwrap_or(0.0);
+        let noise = largest * size as f64 * f64::EPSILON;
+        // what is left of a zero eigenvalue after rounding is not a variance
+        values.iter_mut().filter(|value| **value <= noise).for_each(|value| *value = 0.0);
+        Ok(Self { values, vectors })
+    }
+
+    /// Entry `i` of the eigenvector of `values[j]`.
+    pub(super) fn entry(&self, i: usize, j: usize) -> f64 {
+        self.vectors[(i, self.values.len() - 1 - j)]
+    }
+
+    /// The eigenvector of `values[i]`.
+    pub(super) fn vector(&self, i: usize) -> impl ExactSizeIterator<Item = f64> {
+        self.vectors.col(self.values.len() - 1 - i).iter().copied()
+    }
+}
+
+/// What is known of a table when its components are asked for.
+pub(super) struct Spectrum {
+    /// n
+    pub rows: u64,
+    /// Mean of each feature (d).
+    pub mean: Vec<f64>,
+    /// Variances of all min(n, d) directions, falling.
+    pub variances: Vec<f64>,
+}
+
+impl Spectrum {
+    /// How many components the parameters come to for this table.
+    pub(super) fn k(&self, params: &PcaValidParams) -> Result<usize, PcaError> {
+        let most = self.variances.len();
+        match params.components() {
+            Components::Count(asked) if asked > most && !params.clamp() => {
+                Err(PcaError::TooMany { asked, most, rows: self.rows, features: self.mean.len() })
+            }
+            Components::Count(asked) => Ok(asked.min(most)),
+            Components::Fraction(fraction) => {
+                let total = self.total();
+                if total == 0.0 {
+                    return Err(PcaError::Constant { rows: self.rows });
+                }
+                let mut sum = 0.0;
+                let above = |variance: &f64| {
+                    sum += variance / total;
+                    sum > fraction
+                };
+                Ok(self.variances.iter().position(above).map_or(most, |at| at + 1))
+            }
+            Components::Mle => {
+                params.suits(self.rows, self.mean.len())?;
+                Ok(mle::dimension(&self.variances, self.rows))
+            }
+        }
+    }
+
+    fn total(&self) -> f64 {
+        self.variances.iter().sum()
+    }
+
+    /// Puts the fitted model together from the first k directions (k, d), row-major, of either sign.
+    pub(super) fn into_pca(self, mut components: Vec<f32>, whiten: bool) -> Pca {
+        let features = self.mean.len();
+        components.chunks_exact_mut(features).for_each(make_largest_positive);
+        let (total, k) = (self.total(), components.len() / features);
+        let (kept, left_out) = self.variances.split_at(k);
+        let share = |variance: &f64| if total > 0.0 { variance / total } else { 0.0 };
+        let spread = self.rows as f64 - 1.0;
+        Pca {
+            features,
+            components,
+            explained_variance: kept.to_vec(),
+            explained_variance_ratio: kept.iter().map(share).collect(),
+            singular_values: kept.iter().map(|variance| (variance * spread).sqrt()).collect(),
+            noise_variance: if left_out.is_empty() {
+                0.0
+            } else {
+                left_out.iter().sum::<f64>() / left_out.len() as f64
+            },
+            total_variance: total,
+            rows: self.rows,
+            whiten,
+            mean: self.mean,
+        }
+    }
+}
+
+/// `svd_flip(u_based_decision=False)`: an eigenvector's sign is arbitrary, so the entry of largest magnitude decides.
+pub(super) fn make_largest_positive(component: &mut [f32]) {
+    let mut largest = 0.0_f32;
+    for &value in component.iter() {
+        if value.abs() > largest.abs() {
+            largest = value;
+        }
+    }
+    if largest < 0.0 {
+        component.iter_mut().for_each(|value| *value = -*value);
+    }
+}

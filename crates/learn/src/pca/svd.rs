@@ -1,0 +1,257 @@
+//! Truncated singular value decomposition: the directions of the table as it is, without taking the mean out.
+//!
+//! The numbers are those of `sklearn.decomposition.TruncatedSVD(algorithm="arpack")`, signs included: its variances are divided
+//! by n, not by n − 1 as those of a PCA, and do not fall: the first direction of a table far from 0 is its mean.
+
+use linfa::dataset::DatasetBase;
+use linfa::traits::{Fit, Transformer};
+use linfa::{Float, ParamGuard};
+use ndarray::{Array2, ArrayBase, Data, Ix2};
+
+use super::eigen::make_largest_positive;
+use super::linfa_model::projected;
+use super::{CovarianceAccumulator, PcaError, Route, gram, project, route};
+use crate::table::FeatureMatrix;
+
+/// A fitted decomposition: plain numbers, so that a stage can store them and read them back to the bit.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TruncatedSvd {
+    /// Features of a row, d.
+    pub features: usize,
+    /// Right singular vectors (k, d), row-major, by falling singular value. The entry of largest magnitude of each is positive.
+    pub components: Vec<f32>,
+    /// Variance of the rows along each component (k), divided by n.
+    pub explained_variance: Vec<f64>,
+    /// Share of the variance of the table (k).
+    pub explained_variance_ratio: Vec<f64>,
+    /// Singular values of the table (k). Exactly 0 beyond its rank.
+    pub singular_values: Vec<f64>,
+    /// Variance of the table over all features, divided by n.
+    pub total_variance: f64,
+    /// Rows it was fitted on, n.
+    pub rows: u64,
+}
+
+/// Checked hyperparameters of a [`TruncatedSvd`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SvdValidParams {
+    components: usize,
+}
+
+/// Hyperparameters of a [`TruncatedSvd`], to be checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SvdParams(SvdValidParams);
+
+impl SvdParams {
+    /// Keeps `components`, at least 1; a count above min(n, d) is clamped to it.
+    pub fn new(components: usize) -> Self {
+        Self(SvdValidParams { components })
+    }
+}
+
+impl SvdValidParams {
+    /// How many components a table of this shape gets.
+    pub(super) fn k(&self, rows: usize, features: usize) -> usize {
+        self.components.min(rows).min(features)
+    }
+}
+
+impl ParamGuard for SvdParams {
+    type Checked = SvdValidParams;
+    type Error = PcaError;
+
+    fn check_ref(&self) -> Result<&Self::Checked, Self::Error> {
+        if self.0.components == 0 { Err(PcaError::NoComponents) } else { Ok(&self.0) }
+    }
+
+    fn check(self) -> Result<Self::Checked, Self::Error> {
+        self.check_ref()?;
+        Ok(self.0)
+    }
+}
+
+/// Checked hyperparameters for callers that do not speak linfa.
+pub fn valid_svd_params(components: usize) -> Result<SvdValidParams, PcaError> {
+    SvdParams::new(components).check()
+}
+
+/// Decomposes a table held in memory (n, d), by the route that suits its shape.
+pub fn fit_svd(table: &FeatureMatrix, params: &SvdValidParams) -> Result<TruncatedSvd, PcaError> {
+    fit_slice(table.as_slice(), table.cols(), params)
+}
+
+fn fit_slice<F: Copy + Into<f64> + Sync>(
+    data: &[F],
+    features: usize,
+    params: &SvdValidParams,
+) -> Result<TruncatedSvd, PcaError> {
+    if features == 0 || data.is_empty() {
+        return Err(PcaError::TooSmall { rows: 0, features });
+    }
+    match route(data.len() / features, features) {
+        Route::Gram => gram::fit_svd(data, features, params),
+        Route::Covariance | Route::Randomised => {
+            let mut covariance = CovarianceAccumulator::new(features)?;
+            covariance.update_values(data)?;
+            covariance.finish_svd(params)
+        }
+    }
+}
+
+/// What a route finds out; the signs and the shares are the same for all.
+pub(super) struct Found {
+    pub features: usize,
+    pub rows: u64,
+    /// (k, d), row-major, of either sign
+    pub components: Vec<f32>,
+    pub singular_values: Vec<f64>,
+    pub explained_variance: Vec<f64>,
+    pub total_variance: f64,
+}
+
+impl Found {
+    pub(super) fn into_svd(mut self) -> TruncatedSvd {
+        self.components.chunks_exact_mut(self.features).for_each(make_largest_positive);
+        let total = self.total_variance;
+        let share = |variance: &f64| if total > 0.0 { variance / total } else { 0.0 };
+        TruncatedSvd {
+            features: self.features,
+            components: self.components,
+            explained_variance_ratio: self.explained_variance.iter().map(share).collect(),
+            explained_variance: self.explained_variance,
+            singular_values: self.singular_values,
+            total_variance: total,
+            rows: self.rows,
+        }
+    }
+}
+
+impl TruncatedSvd {
+    /// Number of components, k.
+    pub fn k(&self) -> usize {
+        self.singular_values.len()
+    }
+
+    /// Projects rows (n, d) on the components: (n, k). The result for a row depends, to the bit, on that row alone.
+    pub fn transform(&self, block: &FeatureMatrix) -> Result<FeatureMatrix, PcaError> {
+        if block.cols() != self.features {
+            return Err(PcaError::Width { found: block.cols(), features: self.features });
+        }
+        let mut out = FeatureMatrix::zeros(block.rows(), self.k());
+        self.project(block.as_slice(), out.as_mut_slice());
+        Ok(out)
+    }
+
+    fn project(&self, rows: &[f32], out: &mut [f32]) {
+        let components = project::Directions { features: self.features, components: &self.components, mean: None };
+        project::project(&components, None, rows, out);
+    }
+
+    /// Whether the numbers agree with each other. To be asked of one that was read from a file.
+    pub fn check(&self) -> Result<(), PcaError> {
+        let (k, d) = (self.k(), self.features);
+        super::check_directions(&self.components, k, d)?;
+        for (field, values) in [
+            ("explained_variance", &self.explained_variance),
+            ("explained_variance_ratio", &self.explained_variance_ratio),
+            ("singular_values", &self.singular_values),
+        ] {
+            super::check_numbers(field, values, k)?;
+        }
+        Ok(())
+    }
+}
+
+impl<F, D, T> Fit<ArrayBase<D, Ix2>, T, PcaError> for SvdValidParams
+where
+    F: Float + Into<f64>,
+    D: Data<Elem = F>,
+{
+    type Object = TruncatedSvd;
+
+    /// Fits on records (n, d) of either precision; targets are not looked at.
+    fn fit(&self, dataset: &DatasetBase<ArrayBase<D, Ix2>, T>) -> Result<TruncatedSvd, PcaError> {
+        let records = dataset.records();
+        let rows = records.as_standard_layout();
+        fit_slice(rows.as_slice().unwrap_or_default(), records.ncols(), self)
+    }
+}
+
+impl<D: Data<Elem = f32>> Transformer<&ArrayBase<D, Ix2>, Array2<f32>> for TruncatedSvd {
+    /// Projects records (n, d) to (n, k); panics when d is not the d it was fitted on, as linfa's models do.
+    fn transform(&self, records: &ArrayBase<D, Ix2>) -> Array2<f32> {
+        projected(records, self.features, self.k(), |rows, out| self.project(rows, out))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::golden;
+
+    fn params(components: usize) -> SvdValidParams {
+        valid_svd_params(components).expect("valid parameters")
+    }
+
+    fn assert_golden(svd: &TruncatedSvd, table: &FeatureMatrix, case: &Value) {
+        svd.check().expect("in order");
+        assert_eq!(svd.k(), golden::count(&case["n_components"]), "{}", case["name"]);
+        golden::close(&svd.singular_values, &golden::vector(&case["singular_values"]), 1e-9);
+        golden::close(&svd.explained_variance, &golden::vector(&case["explained_variance"]), 1e-7);
+        golden::close(&svd.explained_variance_ratio, &golden::vector(&case["explained_variance_ratio"]), 1e-7);
+        let at = golden::indices(&case["components"]["at"]);
+        let got: Vec<f32> = svd.components.chunks(svd.features).flat_map(|row| at.iter().map(|&j| row[j])).collect();
+        golden::near(&got, &golden::vector_f32(&case["components"]["entries"]), 2e-6);
+        let projected = svd.transform(&table.select_rows(&[0, 1, 2, 3, 4])).expect("of this width");
+        let expected = golden::vector_f32(&case["projected"]);
+        let largest = expected.iter().fold(0.0_f32, |a, b| a.max(b.abs()));
+        golden::near(projected.as_slice(), &expected, 2e-6 * largest);
+    }
+
+    #[test]
+    fn numbers_and_signs_are_those_of_scikit_learn() {
+        for case in golden::list(&golden::select_reduce()["svd"]) {
+            let table = golden::table(&case["table"]);
+            let svd = fit_svd(&table, &params(golden::count(&case["n_components"]))).expect("an SVD");
+            assert_golden(&svd, &table, case);
+        }
+    }
+
+    #[test]
+    fn both_routes_find_the_same_and_nothing_beyond_the_rank() {
+        let table = golden::table(&golden::select_reduce()["svd"][2]["table"]);
+        let values = table.as_slice();
+        let mut covariance = CovarianceAccumulator::new(table.cols()).expect("small");
+        values.chunks(7 * table.cols()).for_each(|block| covariance.update(block).expect("whole rows"));
+        let by_columns = covariance.finish_svd(&params(9)).expect("an SVD");
+        let by_rows = gram::fit_svd(values, table.cols(), &params(9)).expect("an SVD");
+        let rank = 5; // four directions and the mean
+        for svd in [&by_columns, &by_rows] {
+            assert!(svd.singular_values[rank..].iter().all(|&value| value == 0.0), "{:?}", svd.singular_values);
+            assert!(svd.explained_variance[rank..].iter().all(|&value| value == 0.0), "{:?}", svd.explained_variance);
+        }
+        golden::close(&by_columns.singular_values[..rank], &by_rows.singular_values[..rank], 1e-9);
+        golden::near(&by_columns.components[..rank * table.cols()], &by_rows.components[..rank * table.cols()], 1e-6);
+    }
+
+    #[test]
+    fn linfa_sees_the_same_and_counts_are_clamped_or_refused() {
+        let table = golden::table(&golden::select_reduce()["svd"][0]["table"]);
+        let fitted = fit_svd(&table, &params(99)).expect("an SVD");
+        assert_eq!(fitted.k(), table.cols());
+        let records = Array2::from_shape_vec((table.rows(), table.cols()), table.as_slice().to_vec()).expect("whole");
+        assert_eq!(SvdParams::new(99).fit(&DatasetBase::from(records.clone())).expect("an SVD"), fitted);
+        let projected = Transformer::transform(&fitted, &records);
+        assert_eq!(projected.as_slice(), Some(fitted.transform(&table).expect("projected").as_slice()));
+        assert!(matches!(valid_svd_params(0), Err(PcaError::NoComponents)));
+        assert!(matches!(fit_svd(&FeatureMatrix::with_cols(3), &params(2)), Err(PcaError::TooSmall { .. })));
+        assert!(fitted.transform(&FeatureMatrix::zeros(1, 3)).is_err());
+        let one =
+            fit_svd(&FeatureMatrix::from_vec(1, 2, vec![3.0, -4.0]).expect("1 × 2"), &params(2)).expect("one row");
+        assert_eq!((one.k(), one.explained_variance_ratio[0]), (1, 0.0));
+        golden::near(&one.components, &[-0.6, 0.8], 1e-6);
+        golden::close(&one.singular_values, &[5.0], 1e-12);
+    }
+}

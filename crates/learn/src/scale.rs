@@ -1,0 +1,241 @@
+//! Columns or rows brought to one scale before anything is fitted on them, as linfa models.
+//!
+//! [`StandardScaler`] takes the mean out of every column and divides by its deviation over the train split, with the numbers of
+//! `sklearn.preprocessing.StandardScaler`, a column without variance included: it is centred and not divided. [`Normalizer`]
+//! divides every row by its length, as `Normalizer(norm="l2")` does. Both compute in `f64` and round once; a row's result
+//! depends on that row alone.
+
+use linfa::Float;
+use linfa::dataset::DatasetBase;
+use linfa::traits::{Fit, Transformer};
+use ndarray::{Array2, ArrayBase, Data, Ix2};
+use thiserror::Error;
+
+use super::variance::{ColumnStats, VarianceAccumulator};
+use crate::table::FeatureMatrix;
+
+/// What a column or a row is brought to.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Scaler {
+    Standard(StandardScaler),
+    L2(Normalizer),
+}
+
+/// Mean and deviation of every column.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StandardScaler {
+    /// (d)
+    pub mean: Vec<f64>,
+    /// What is divided by (d): the population deviation, 1 for a column that does not vary.
+    pub scale: Vec<f64>,
+}
+
+/// Divides a row by its Euclidean length; a row of zeros stays one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Normalizer;
+
+/// The hyperparameters of a [`StandardScaler`]: there are none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StandardParams;
+
+/// No scale can be fitted or applied.
+#[derive(Debug, Error)]
+pub enum ScaleError {
+    /// The table is empty.
+    #[error("no rows to fit `scale: standard` on: it needs at least one picture in the train split")]
+    NoRows,
+    /// A column has no mean.
+    #[error("column {column} has values that are NaN or infinite: check the weights and the precision of the model")]
+    NotFinite {
+        /// The first such column.
+        column: usize,
+    },
+    /// Rows are not as wide as those that were fitted on.
+    #[error("the scale of {expected} columns does not fit rows of {found}")]
+    Width {
+        /// Columns that came.
+        found: usize,
+        /// Columns that were fitted on.
+        expected: usize,
+    },
+    /// A stored scale contradicts itself.
+    #[error("the stored scale has {means} means and {scales} deviations, or numbers that cannot be divided by")]
+    Stored {
+        /// Count of means.
+        means: usize,
+        /// Count of deviations.
+        scales: usize,
+    },
+    /// Raised by linfa's traits.
+    #[error(transparent)]
+    Linfa(#[from] linfa::Error),
+}
+
+impl StandardScaler {
+    /// The scaler of a table of which the columns have been measured.
+    pub fn of(stats: &ColumnStats) -> Result<Self, ScaleError> {
+        if stats.count == 0 {
+            return Err(ScaleError::NoRows);
+        }
+        let moments = stats.mean.iter().zip(&stats.variance);
+        if let Some(column) = moments.clone().position(|(mean, variance)| !(mean + variance).is_finite()) {
+            return Err(ScaleError::NotFinite { column });
+        }
+        let rows = stats.count as f64;
+        // `_is_constant_feature`: what rounding may leave of a variance of 0, by the analysis of the two-pass algorithm
+        let constant = |mean: f64, variance: f64| {
+            variance <= rows * f64::EPSILON * variance + (rows * mean * f64::EPSILON).powi(2)
+        };
+        let scale = moments.map(|(&m, &v)| if constant(m, v) { 1.0 } else { v.sqrt() }).collect();
+        Ok(Self { mean: stats.mean.clone(), scale })
+    }
+
+    fn scale_rows(&self, rows: &mut [f32]) {
+        for row in rows.chunks_exact_mut(self.mean.len().max(1)) {
+            for ((value, mean), scale) in row.iter_mut().zip(&self.mean).zip(&self.scale) {
+                *value = ((f64::from(*value) - mean) / scale) as f32;
+            }
+        }
+    }
+}
+
+impl Normalizer {
+    fn scale_rows(self, rows: &mut [f32], cols: usize) {
+        for row in rows.chunks_exact_mut(cols.max(1)) {
+            let length = row.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>().sqrt();
+            // `_handle_zeros_in_scale`
+            let length = if length < 10.0 * f64::EPSILON { 1.0 } else { length };
+            row.iter_mut().for_each(|value| *value = (f64::from(*value) / length) as f32);
+        }
+    }
+}
+
+impl Scaler {
+    /// Columns of a row, where the scale knows them.
+    pub fn columns(&self) -> Option<usize> {
+        match self {
+            Self::Standard(standard) => Some(standard.mean.len()),
+            Self::L2(_) => None,
+        }
+    }
+
+    /// The rows of `block` (n, d), scaled.
+    pub fn transform(&self, block: &FeatureMatrix) -> Result<FeatureMatrix, ScaleError> {
+        if let Some(expected) = self.columns().filter(|&columns| columns != block.cols()) {
+            return Err(ScaleError::Width { found: block.cols(), expected });
+        }
+        let mut out = block.clone();
+        match self {
+            Self::Standard(standard) => standard.scale_rows(out.as_mut_slice()),
+            Self::L2(l2) => l2.scale_rows(out.as_mut_slice(), block.cols()),
+        }
+        Ok(out)
+    }
+
+    /// Whether the numbers agree with each other. To be asked of a scaler that was read from a file.
+    pub fn check(&self) -> Result<(), ScaleError> {
+        let Self::Standard(StandardScaler { mean, scale }) = self else { return Ok(()) };
+        let right = mean.len() == scale.len()
+            && mean.iter().all(|mean| mean.is_finite())
+            && scale.iter().all(|&scale| scale.is_finite() && scale > 0.0);
+        if right { Ok(()) } else { Err(ScaleError::Stored { means: mean.len(), scales: scale.len() }) }
+    }
+}
+
+impl<D: Data<Elem = f32>, T> Fit<ArrayBase<D, Ix2>, T, ScaleError> for StandardParams {
+    type Object = StandardScaler;
+
+    /// Fits on records (n, d); targets are not looked at.
+    fn fit(&self, dataset: &DatasetBase<ArrayBase<D, Ix2>, T>) -> Result<StandardScaler, ScaleError> {
+        let records = dataset.records();
+        let rows = records.as_standard_layout();
+        let mut statistics = VarianceAccumulator::new(records.ncols());
+        statistics.update(rows.as_slice().unwrap_or_default());
+        StandardScaler::of(&statistics.finish())
+    }
+}
+
+/// Scales an array of any layout; panics when its width is not the one that was fitted on, as linfa's models do.
+fn scaled<F: Float>(mut records: Array2<F>, scale: impl Fn(&mut [F])) -> Array2<F> {
+    if !records.is_standard_layout() {
+        records = records.as_standard_layout().into_owned();
+    }
+    if let Some(values) = records.as_slice_mut() {
+        scale(values);
+    }
+    records
+}
+
+impl Transformer<Array2<f32>, Array2<f32>> for StandardScaler {
+    fn transform(&self, records: Array2<f32>) -> Array2<f32> {
+        let (found, expected) = (records.ncols(), self.mean.len());
+        assert_eq!(found, expected, "a scale of {expected} columns on {found}");
+        scaled(records, |values| self.scale_rows(values))
+    }
+}
+
+impl Transformer<Array2<f32>, Array2<f32>> for Normalizer {
+    fn transform(&self, records: Array2<f32>) -> Array2<f32> {
+        let columns = records.ncols();
+        scaled(records, |values| self.scale_rows(values, columns))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::golden;
+
+    fn standard(table: &FeatureMatrix) -> Scaler {
+        let mut statistics = VarianceAccumulator::new(table.cols());
+        statistics.update(table.as_slice());
+        Scaler::Standard(StandardScaler::of(&statistics.finish()).expect("rows of numbers"))
+    }
+
+    #[test]
+    fn scaled_tables_are_those_of_scikit_learn() {
+        let golden = golden::select_reduce();
+        let case = &golden["scale"];
+        let table = golden::matrix(&case["x"]);
+        let scaler = standard(&table);
+        let Scaler::Standard(fitted) = &scaler else { unreachable!() };
+        golden::close(&fitted.mean, &golden::vector(&case["mean"]), 1e-12);
+        golden::close(&fitted.scale, &golden::vector(&case["scale"]), 1e-9);
+        for (scaler, key) in [(&scaler, "standard"), (&Scaler::L2(Normalizer), "l2")] {
+            let scaled = scaler.transform(&table).expect("of this width");
+            for (got, expected) in scaled.as_slice().iter().zip(golden::vector(&case[key])) {
+                assert!((f64::from(*got) - expected).abs() <= 1e-6 * expected.abs() + 1e-12, "{key}: {got} {expected}");
+            }
+            scaler.check().expect("in order");
+        }
+    }
+
+    #[test]
+    fn a_row_depends_on_itself_alone_and_linfa_sees_the_same() {
+        let table = FeatureMatrix::from_vec(4, 3, (0..12).map(|i| (i as f32).sin() * 9.0).collect()).expect("4 × 3");
+        let records = Array2::from_shape_vec((4, 3), table.as_slice().to_vec()).expect("4 × 3");
+        let fitted = StandardParams.fit(&DatasetBase::from(records.clone())).expect("fitted");
+        let by_linfa = [fitted.transform(records.clone()), Normalizer.transform(records)];
+        for (scaler, by_linfa) in [Scaler::Standard(fitted), Scaler::L2(Normalizer)].iter().zip(by_linfa) {
+            let all = scaler.transform(&table).expect("scaled");
+            let one = scaler.transform(&table.select_rows(&[2])).expect("scaled");
+            assert_eq!((one.row(0), by_linfa.as_slice()), (all.row(2), Some(all.as_slice())));
+        }
+        let zeros = FeatureMatrix::zeros(1, 3);
+        assert_eq!(Scaler::L2(Normalizer).transform(&zeros).expect("scaled"), zeros);
+    }
+
+    #[test]
+    fn what_cannot_be_scaled_is_told() {
+        let empty = StandardScaler::of(&VarianceAccumulator::new(2).finish()).expect_err("no rows").to_string();
+        assert!(empty.contains("at least one picture"), "{empty}");
+        let mut statistics = VarianceAccumulator::new(2);
+        statistics.update(&[1.0, f32::NAN]);
+        assert!(matches!(StandardScaler::of(&statistics.finish()), Err(ScaleError::NotFinite { column: 1 })));
+        let one = FeatureMatrix::from_vec(1, 2, vec![3.0, 4.0]).expect("1 × 2");
+        assert_eq!(standard(&one).transform(&one).expect("one row is its own mean").as_slice(), [0.0, 0.0]);
+        assert!(standard(&one).transform(&FeatureMatrix::zeros(1, 3)).is_err());
+        let zero = Scaler::Standard(StandardScaler { mean: vec![0.0], scale: vec![0.0] });
+        assert!(matches!(zero.check(), Err(ScaleError::Stored { .. })));
+    }
+}
