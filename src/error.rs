@@ -7,6 +7,7 @@ use crate::chain::ChainError;
 use crate::config::ConfigError;
 use crate::exec::ExecError;
 use crate::io::IoError;
+use crate::io::output::OutputError;
 use crate::models::GraphError;
 use crate::plan::PlanError;
 use crate::plot::PlotError;
@@ -34,6 +35,8 @@ pub enum Error {
     Store(#[from] StoreError),
     #[error(transparent)]
     Io(#[from] IoError),
+    #[error(transparent)]
+    Output(OutputError),
     #[error(transparent)]
     Exec(#[from] ExecError),
     #[error(transparent)]
@@ -66,7 +69,7 @@ pub enum Error {
     #[error(transparent)]
     WeightStore(#[from] WeightStoreError),
     #[error(transparent)]
-    Plot(#[from] PlotError),
+    Plot(PlotError),
     #[error(transparent)]
     Backbone(BackboneError),
     #[error(transparent)]
@@ -97,15 +100,37 @@ impl From<PlanError> for Error {
     }
 }
 
+impl From<OutputError> for Error {
+    fn from(error: OutputError) -> Self {
+        match error {
+            OutputError::Io(error) => Error::Io(error),
+            error => Error::Output(error),
+        }
+    }
+}
+
+impl From<PlotError> for Error {
+    fn from(error: PlotError) -> Self {
+        match error {
+            PlotError::Output(error) => error.into(),
+            PlotError::Io(error) => Error::Io(error),
+            error => Error::Plot(error),
+        }
+    }
+}
+
 impl Error {
     /// 2 for what the user wrote, 130 for an interrupted run, else 1.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Error::Config(_) | Error::UnknownModel(_) | Error::Usage(_) => 2,
+            Error::Config(_) | Error::UnknownModel(_) | Error::Usage(_) | Error::Output(_) => 2,
             Error::WeightStore(WeightStoreError::Spec { .. }) => 2,
             Error::Backbone(BackboneError::NoSource { .. } | BackboneError::NotInside { .. }) => 2,
             Error::Plot(
-                PlotError::Extension { .. } | PlotError::TooManyPictures { .. } | PlotError::TooManyBars { .. },
+                PlotError::Extension { .. }
+                | PlotError::TooManyPictures { .. }
+                | PlotError::TooManyBars { .. }
+                | PlotError::TooManyNear { .. },
             ) => 2,
             Error::Chain(ChainError::NoRun { .. }) => 2,
             Error::Plan(PlanError::Config(_)) | Error::Scan(ScanError::Config(_)) => 2,

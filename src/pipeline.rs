@@ -39,6 +39,8 @@ pub struct Options {
 #[derive(Debug)]
 pub struct Outcome {
     pub listing: Listing,
+    /// The manifest of what was listed was written anew.
+    pub listed: bool,
     pub extracted: Option<Extracted>,
     pub selected: Option<Selected>,
     pub reduced: Option<Reduced>,
@@ -66,7 +68,8 @@ pub fn run(plan: &Plan, options: &Options, ui: &Ui) -> Result<Outcome, Error> {
         train::check_start(plan, &listing.classes)?;
     }
     let keys = Keys::of(plan, &listing)?;
-    let mut run = Run { plan, options, ui, keys, computed: Vec::new(), seconds: Vec::new(), memory: Vec::new() };
+    let mut run =
+        Run { plan, options, ui, keys, listed: false, computed: Vec::new(), seconds: Vec::new(), memory: Vec::new() };
     run.forget_what_is_not_asked_for(&listing)?;
     run.list(&listing, scanned)?;
     let config = &plan.pipeline;
@@ -106,6 +109,7 @@ pub fn run(plan: &Plan, options: &Options, ui: &Ui) -> Result<Outcome, Error> {
     let (computed, seconds, memory) = (run.computed.clone(), run.seconds.clone(), run.memory.clone());
     let mut outcome = Outcome {
         listing,
+        listed: run.listed,
         extracted,
         selected,
         reduced,
@@ -227,6 +231,8 @@ struct Run<'a> {
     options: &'a Options,
     ui: &'a Ui,
     keys: Keys,
+    /// The manifest was written anew.
+    listed: bool,
     computed: Vec<StageId>,
     seconds: Vec<(StageId, f64)>,
     memory: Vec<(StageId, u64)>,
@@ -308,7 +314,9 @@ impl Run<'_> {
         let (stage, fingerprint) = (StageId::Scan.name().to_string(), listing.fingerprint());
         let (settings, files, result) = (Value::Null, Vec::new(), Value::Null);
         let record = Record { stage, fingerprint, settings, files, result, seconds, peak_memory_mb: None };
-        Ok(record.write(dir, StageId::Scan).map_err(StoreError::from)?)
+        record.write(dir, StageId::Scan).map_err(StoreError::from)?;
+        self.listed = true;
+        Ok(())
     }
 
     /// Removes the files of stages that the configuration no longer has.

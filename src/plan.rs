@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use thiserror::Error;
 
 use crate::backbone::{self, Backbone, BackboneError, Fetch, Tap};
-use crate::config::{self, Channels, ConfigError, Features, Layout, Pipeline, suggest};
+use crate::config::{self, Channels, ConfigError, Features, Layout, Pipeline, near};
 use crate::image::{ChannelOrder, Exif, Preset, Recipe};
 use crate::models::{self, ModelSpec, Source};
 use crate::stages::StageId;
@@ -211,12 +211,12 @@ fn word(layer: &str) -> String {
     layer.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
 }
 
-fn unknown_model(name: &str) -> String {
-    let names: Vec<&str> = models::MODELS.iter().map(|model| model.name).collect();
-    match suggest(name, names.iter().copied()) {
-        Some(close) => format!("there is no model `{name}`; did you mean `{close}`?"),
-        None => format!("there is no model `{name}`; there are: {}", names.join(", ")),
-    }
+/// That there is no model called `name`, those that may be meant, and where all of them stand.
+pub(crate) fn unknown_model(name: &str) -> String {
+    const MOST: usize = 3;
+    let near: Vec<String> = near(name, models::MODELS.iter().map(|model| model.name)).into_iter().take(MOST).collect();
+    let hint = if near.is_empty() { String::new() } else { format!("; did you mean `{}`?", near.join("`, `")) };
+    format!("there is no model `{name}`{hint}; `featurize models list` shows all of them")
 }
 
 #[cfg(test)]

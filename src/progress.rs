@@ -144,8 +144,23 @@ impl Ui {
         self.bars.suspend(|| writeln!(std::io::stderr().lock(), "{text}").ok());
     }
 
+    /// A line on standard error, however the rest is shown.
+    pub fn tell(&self, text: &str) {
+        self.line(&printable_lines(text));
+    }
+
+    /// Runs `print`, which may write to the terminal that the bars are on.
+    pub fn beside_bars<T>(&self, print: impl FnOnce() -> T) -> T {
+        self.bars.suspend(print)
+    }
+
     /// Begins a stage of `total` units (`images`, `epochs`), or of unknown length.
     pub fn stage(&self, stage: StageId, total: Option<u64>, unit: &'static str) -> StageLine {
+        self.work(stage.name(), total, unit)
+    }
+
+    /// The same for a command that is no stage of a run.
+    pub fn work(&self, stage: &'static str, total: Option<u64>, unit: &'static str) -> StageLine {
         let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::hidden());
         let bar = if self.mode == Mode::Bars { self.bars.add(bar) } else { bar };
         let template = match total {
@@ -160,8 +175,8 @@ impl Ui {
             };
             bar.set_style(style.progress_chars("━╸ ").with_key("pace", told));
         }
-        bar.set_prefix(stage.name());
-        self.event(json!({"event": "stage_started", "stage": stage.name(), "total": total, "unit": unit}));
+        bar.set_prefix(stage);
+        self.event(json!({"event": "stage_started", "stage": stage, "total": total, "unit": unit}));
         let shown = Mutex::new(Instant::now());
         let (done, start) = (AtomicU64::new(0), Instant::now());
         StageLine { ui: self.clone(), stage, bar, unit, total, done, pace, shown, start }
@@ -231,7 +246,7 @@ impl Drop for Transfer {
 #[derive(Debug)]
 pub struct StageLine {
     ui: Ui,
-    stage: StageId,
+    stage: &'static str,
     bar: ProgressBar,
     unit: &'static str,
     total: Option<u64>,
@@ -269,7 +284,7 @@ impl StageLine {
         }
         *shown = Instant::now();
         let pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
-        let (stage, unit) = (self.stage.name(), self.unit);
+        let (stage, unit) = (self.stage, self.unit);
         if self.ui.mode == Mode::Json {
             let fields = json!({"event": "progress", "stage": stage, "done": done, "total": self.total, "unit": unit,
                 "per_s": pace.rate(), "eta_s": self.total.and_then(|total| pace.left(total))});
@@ -290,13 +305,20 @@ impl StageLine {
         self.bar.finish_and_clear();
         match self.ui.mode {
             Mode::Quiet => {}
-            Mode::Json => self.ui.json(json!({"event": "stage_done", "stage": self.stage.name(), "seconds": seconds,
+            Mode::Json => self.ui.json(json!({"event": "stage_done", "stage": self.stage, "seconds": seconds,
                 "result": text})),
             _ => {
-                let (head, text) = (format!("{:9}", self.stage.name()), printable_lines(text));
+                let (head, text) = (format!("{:9}", self.stage), printable_lines(text));
                 self.ui.line(&format!("{} {text} ({})", self.ui.colours.head(&head), duration(seconds)));
             }
         }
+    }
+}
+
+/// What ends without a result leaves no bar.
+impl Drop for StageLine {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
     }
 }
 
@@ -314,6 +336,21 @@ pub fn bytes(n: u64) -> String {
         n if n < 1_000_000 => format!("{:.1} kB", n as f64 / 1e3),
         n if n < 1_000_000_000 => format!("{:.1} MB", n as f64 / 1e6),
         n => format!("{:.1} GB", n as f64 / 1e9),
+    }
+}
+
+/// `1 image`, `2000 images`.
+pub fn plural(n: usize, unit: &str) -> String {
+    format!("{n} {}", units(n, unit))
+}
+
+/// The word for `n` of a unit: `image`, `images`; `class`, `classes`; `copy`, `copies`.
+pub fn units(n: usize, unit: &str) -> String {
+    match unit.strip_suffix('y') {
+        _ if n == 1 => unit.to_string(),
+        Some(stem) => format!("{stem}ies"),
+        None if unit.ends_with("ss") => format!("{unit}es"),
+        None => format!("{unit}s"),
     }
 }
 
@@ -343,6 +380,13 @@ mod tests {
             [0, 999, 1500, 553_467_096, 1_230_000_000].map(bytes),
             ["0 B", "999 B", "1.5 kB", "553.5 MB", "1.2 GB"]
         );
+    }
+
+    #[test]
+    fn one_is_not_many() {
+        let texts = [(0, "image"), (1, "test image"), (2000, "row group"), (2, "class"), (2, "copy")];
+        let texts = texts.map(|(n, unit)| plural(n, unit));
+        assert_eq!(texts, ["0 images", "1 test image", "2000 row groups", "2 classes", "2 copies"]);
     }
 
     #[test]

@@ -16,6 +16,7 @@ use crate::exec::cpu::{Engine, MICRO_BATCH, Network, StepTime};
 use crate::exec::lower::lower;
 use crate::extractor::Extractor;
 use crate::models::Source;
+use crate::progress::plural;
 use crate::stages::scan::named;
 use crate::weights::Origin;
 use featurize_kernels::peak::{self, noise};
@@ -74,24 +75,25 @@ pub fn run(arguments: &BenchArgs) -> Result<(), Error> {
         let [decode, prepare, whole] = files.map_or([None; 3], |rates| rates.map(Some));
         print(&json!({"model": model.name, "source": row.source, "isa": format!("{:?}", engine.isa()), "amx": engine.has_tiles(), "threads": threads, "precision": backbone.precision, "peak_gflops": peak / 1e9,
             "forward_images_per_s": forward, "gflops": gflops, "share_of_peak": gflops * 1e9 / peak, "alone_ms": alone_ms, "decode_images_per_s": decode,
-            "prepare_images_per_s": prepare, "images_per_s": whole, "layers": layers}).to_string());
+            "prepare_images_per_s": prepare, "images_per_s": whole, "layers": layers}).to_string())?;
         return Ok(());
     }
     let (engine, precision) = (engine.word(), backbone.precision.word());
-    print(&format!("{} after {}, {engine}, {threads} threads, {precision}", model.title, row.source));
-    print(&format!("  peak      {:.0} GFLOP/s of multiply-adds, measured", peak / 1e9));
+    let of_threads = plural(threads, "thread");
+    print(&format!("{} after {}, {engine}, {of_threads}, {precision}", model.title, row.source))?;
+    print(&format!("  peak      {:.0} GFLOP/s of multiply-adds, measured", peak / 1e9))?;
     print(&format!(
         "  forward   {forward:.1} images/s, {gflops:.0} GFLOP/s as the definition counts them, {:.0} % of the peak",
         gflops * 1e11 / peak
-    ));
+    ))?;
     let [one, all] = alone_ms;
-    print(&format!("  alone     {one:.1} ms a picture by one thread, {all:.1} ms by {threads} that share its layers"));
+    print(&format!("  alone     {one:.1} ms a picture by one thread, {all:.1} ms by {threads} that share its layers"))?;
     if let Some([decode, prepare, whole]) = files {
-        print(&format!("  decode    {decode:.1} images/s; {prepare:.1} with the recipe"));
-        print(&format!("  together  {whole:.1} images/s from files to features"));
+        print(&format!("  decode    {decode:.1} images/s; {prepare:.1} with the recipe"))?;
+        print(&format!("  together  {whole:.1} images/s from files to features"))?;
     }
     if !steps.is_empty() {
-        table(&steps, peak / threads as f64);
+        table(&steps, peak / threads as f64)?;
     }
     Ok(())
 }
@@ -191,12 +193,12 @@ fn profile(backbone: &Backbone, seconds: f64) -> Result<Vec<StepTime>, Error> {
     Ok(steps)
 }
 
-fn table(steps: &[StepTime], peak: f64) {
+fn table(steps: &[StepTime], peak: f64) -> Result<(), Error> {
     let all: f64 = steps.iter().map(|step| step.seconds).sum();
     print(&format!(
         "{:<40} {:<11} {:>9} {:>9} {:>9} {:>7} {:>7}",
         "layer", "kernel", "MACs", "ms", "GFLOP/s", "peak", "time"
-    ));
+    ))?;
     for step in steps {
         let flops = 2.0 * step.macs as f64 / step.seconds;
         print(&format!(
@@ -208,10 +210,10 @@ fn table(steps: &[StepTime], peak: f64) {
             flops / 1e9,
             100.0 * flops / peak,
             100.0 * step.seconds / all
-        ));
+        ))?;
     }
     let mut kinds: std::collections::BTreeMap<&str, f64> = std::collections::BTreeMap::new();
     steps.iter().for_each(|step| *kinds.entry(step.kernel).or_default() += step.seconds);
     let kinds: Vec<String> = kinds.iter().map(|(kind, s)| format!("{kind} {:.0} %", 100.0 * s / all)).collect();
-    print(&format!("{:.2} ms for one picture on one thread: {}", all * 1e3, kinds.join(", ")));
+    print(&format!("{:.2} ms for one picture on one thread: {}", all * 1e3, kinds.join(", ")))
 }

@@ -8,8 +8,8 @@ use crate::backbone;
 use crate::chain::Chain;
 use crate::config::{Precision, Weights};
 use crate::error::Error;
+use crate::io::output::Inputs;
 use crate::models::{Source, imagenet};
-use crate::progress::Style;
 
 /// Which network, and which pictures.
 #[derive(Debug, Args)]
@@ -41,11 +41,15 @@ fn weights(text: &str) -> Result<Weights, String> {
 pub fn run(arguments: &ClassifyArgs) -> Result<(), Error> {
     let model = find_model(&arguments.model)?;
     let weights = arguments.weights.clone().unwrap_or_default();
-    let (ui, fetching) = (ui(Style::Auto), &arguments.fetching);
+    let (ui, fetching) = (ui(arguments.pictures.style()), &arguments.fetching);
     let weights = backbone::origin(model, &weights, (0, true), &mut fetching.store.fetch(fetching.offline, &ui))?;
     let chain = Chain::of_network(model, weights, arguments.source, arguments.precision)?;
     let imagenet = imagenet::classes();
     let known = chain.classes().len() == imagenet.len();
     let wnids: Vec<&str> = imagenet.iter().filter(|_| known).map(|class| class.wnid).collect();
-    top::run(&chain, &arguments.pictures, &wnids, None, &ui)
+    let mut read = Inputs::default();
+    if let Some(Weights::Path(path)) = &arguments.weights {
+        read.files.push(path.clone());
+    }
+    top::run(&chain, &arguments.pictures, top::Asked { name: "classify", wnids: &wnids, parquet: None, read }, &ui)
 }

@@ -8,7 +8,7 @@ use clap::Args;
 use super::{print, show};
 use crate::error::Error;
 use crate::io::IoError;
-use crate::progress::bytes;
+use crate::progress::{bytes, plural};
 use crate::stages::StageId;
 use crate::stages::train::KINDS;
 use crate::store::{Lock, OutputFile, Record, RunDir};
@@ -59,15 +59,15 @@ pub fn run(arguments: &CleanArgs) -> Result<(), Error> {
             bytes(size),
             printable(&group),
             if count > 1 { format!(" ({count} files)") } else { String::new() }
-        ));
+        ))?;
     }
-    let told = format!("{} in {} files of {}", bytes(size), files.len(), printable_path(&arguments.run));
+    let told = format!("{} in {} of {}", bytes(size), plural(files.len(), "file"), printable_path(&arguments.run));
     if !asked {
-        print(&format!("{told}; `--features`, `--tables` or `--all` says what goes"));
+        print(&format!("{told}; `--features`, `--tables` or `--all` says what goes"))?;
         return Ok(());
     }
     if !arguments.yes {
-        print(&format!("{told} would go; `--yes` deletes them"));
+        print(&format!("{told} would go; `--yes` deletes them"))?;
         return Ok(());
     }
     for (path, _) in &files {
@@ -87,9 +87,9 @@ pub fn run(arguments: &CleanArgs) -> Result<(), Error> {
     for folder in folders.iter().rev() {
         std::fs::remove_dir(dir.root().join(folder)).ok();
     }
-    print(&format!("deleted {told}"));
+    print(&format!("deleted {told}"))?;
     if dir.root().exists() && arguments.all {
-        print(&format!("{} holds files that are not the run's; they stay", printable_path(&arguments.run)));
+        print(&format!("{} holds files that are not the run's; they stay", printable_path(&arguments.run)))?;
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! `featurize completions` and `featurize man`: the command line told to shells and to `man`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::CommandFactory;
 use clap_complete::Shell;
@@ -8,39 +8,43 @@ use clap_mangen::Man;
 
 use super::{Cli, print};
 use crate::error::Error;
-use crate::io::{IoError, atomic};
+use crate::io::IoError;
+use crate::io::output::{Inputs, Kind, Output, Rules};
+use crate::terminal::printable_path;
 
 /// Prints the completions for a shell.
-pub fn completions(shell: Shell) {
+pub fn completions(shell: Shell) -> Result<(), Error> {
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "featurize", &mut text);
-    print(String::from_utf8_lossy(&text).trim_end());
+    print(String::from_utf8_lossy(&text).trim_end())
 }
 
 /// Prints the manual page of the program, or writes those of every command into a folder.
-pub fn man(folder: Option<&Path>) -> Result<(), Error> {
+pub fn man(folder: Option<&Path>, overwrite: bool) -> Result<(), Error> {
     let mut command = Cli::command().disable_help_subcommand(true);
     command.build();
     let Some(folder) = folder else {
-        print(page(command, "featurize")?.trim_end());
-        return Ok(());
+        return print(page(command, "featurize")?.trim_end());
     };
     std::fs::create_dir_all(folder).map_err(IoError::write(folder))?;
-    for path in write(&command, "featurize", folder)? {
-        print(&path.display().to_string());
+    let mut pages = Vec::new();
+    collect(&command, "featurize", &mut pages)?;
+    let inputs = Inputs::default();
+    let rules = Rules::new(&inputs, overwrite);
+    let place = |name: &String| Output::new(&folder.join(format!("{name}.1")), Kind::Manual, rules);
+    // all of them are looked at before the first is written
+    let outputs: Vec<Output> = pages.iter().map(|(name, _)| place(name)).collect::<Result<_, _>>()?;
+    for (output, (_, page)) in outputs.iter().zip(&pages) {
+        output.write_bytes(page.as_bytes())?;
+        print(&printable_path(output.path()))?;
     }
     Ok(())
 }
 
-/// The page of a command and, after it, those of its subcommands.
-fn write(command: &clap::Command, name: &str, folder: &Path) -> Result<Vec<PathBuf>, Error> {
-    let path = folder.join(format!("{name}.1"));
-    atomic::write_bytes(&path, page(command.clone(), name)?.as_bytes())?;
-    let mut pages = vec![path];
-    for inner in command.get_subcommands() {
-        pages.extend(write(inner, &format!("{name}-{}", inner.get_name()), folder)?);
-    }
-    Ok(pages)
+/// Name and text of a command's page and, after it, of those of its subcommands.
+fn collect(command: &clap::Command, name: &str, pages: &mut Vec<(String, String)>) -> Result<(), Error> {
+    pages.push((name.to_string(), page(command.clone(), name)?));
+    command.get_subcommands().try_for_each(|inner| collect(inner, &format!("{name}-{}", inner.get_name()), pages))
 }
 
 fn page(command: clap::Command, name: &str) -> Result<String, Error> {

@@ -1,5 +1,6 @@
 //! `featurize embed`: features of pictures without a YAML.
 
+use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
@@ -12,9 +13,12 @@ use crate::error::Error;
 use crate::exec::Device;
 use crate::extractor::Extractor;
 use crate::io::features::{self, Layout};
+use crate::io::output::{Inputs, Kind, Output, Rules, is_stream};
 use crate::io::table::Table;
+use crate::io::{IoError, csv};
 use crate::plan::Plan;
-use crate::progress::Style;
+use crate::progress::Ui;
+use crate::stages::scan::NamedFile;
 use crate::table::FeatureMatrix;
 use crate::terminal::printable;
 
@@ -27,9 +31,13 @@ pub struct EmbedArgs {
     /// Pictures, folders (searched to the bottom), or `-`: a list of either on standard input, one a line.
     #[arg(value_name = "PATH", required = true)]
     paths: Vec<PathBuf>,
-    /// The Parquet file to write: a row for each picture that could be read, `path` and the features.
+    /// The table to write, Parquet or CSV by its ending: a row for each picture that could be read, `path` and the features. `-` is Parquet on
+    /// standard output.
     #[arg(short, long, value_name = "FILE")]
     out: PathBuf,
+    /// Replace the file even if it is read here or is of another kind.
+    #[arg(long)]
+    overwrite: bool,
     /// The network: see `featurize models list`.
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
@@ -54,6 +62,9 @@ pub struct EmbedArgs {
     /// Threads; all cores by default.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
+    /// No progress: only warnings and errors.
+    #[arg(short, long)]
+    quiet: bool,
     #[command(flatten)]
     fetching: FetchArgs,
 }
@@ -75,6 +86,30 @@ impl EmbedArgs {
     }
 }
 
+/// How the features are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Parquet,
+    Csv,
+}
+
+impl Form {
+    /// The form that the name's ending asks for; Parquet where there is none, as for pipes.
+    fn of(path: &Path) -> Result<Self, Error> {
+        let extension = path.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase());
+        match extension.as_deref() {
+            Some("csv") => Ok(Self::Csv),
+            None | Some("parquet" | "pq") => Ok(Self::Parquet),
+            _ if is_stream(path) => Ok(Self::Parquet),
+            Some(other) => {
+                let path = path.display();
+                let text = format!("cannot tell how to write {path}: `.{other}` is neither `.parquet` nor `.csv`");
+                Err(Error::Usage(text))
+            }
+        }
+    }
+}
+
 /// Computes and writes.
 pub fn run(arguments: &EmbedArgs) -> Result<(), Error> {
     // the same way as a run's: what is wrong is told by the same words, and the numbers are the same
@@ -86,41 +121,130 @@ pub fn run(arguments: &EmbedArgs) -> Result<(), Error> {
         let text = format!("`--set {key}` means nothing to `embed`: it takes the keys of {}", TAKEN.join(", "));
         return Err(Error::Usage(text));
     }
+    let form = Form::of(&arguments.out)?;
     let pipeline = config::parse(text, Path::new("embed"), &sets).map_err(Box::new)?;
-    let (ui, fetching) = (ui(Style::Auto), &arguments.fetching);
+    if form == Form::Csv && pipeline.output.layout == config::Layout::Array {
+        let text = "CSV has no column of lists: leave `--layout array` out, or name a Parquet file";
+        return Err(Error::Usage(text.into()));
+    }
+    let (ui, fetching) = (ui(top::style(arguments.quiet)), &arguments.fetching);
     let plan = Plan::new(pipeline, None, &mut fetching.store.fetch(fetching.offline, &ui))?;
     let pictures = top::pictures(&arguments.paths)?;
+    let mut inputs = Inputs::of_pictures(pictures.iter().filter_map(|picture| picture.location.clone().ok()));
+    inputs.files.extend(plan.backbone.weights.path().map(Path::to_path_buf));
+    let kind = if form == Form::Csv { Kind::Csv } else { Kind::Parquet };
+    let output = Output::new(&arguments.out, kind, Rules::new(&inputs, arguments.overwrite))?;
     let extractor = Extractor::open(&plan.backbone, &Device::cpu())?;
-    let mut paths: Vec<&str> = Vec::new();
-    let mut rows = FeatureMatrix::with_cols(extractor.width());
+    let job = Job { plan: &plan, pictures: &pictures, extractor: &extractor, threads: arguments.threads, ui: &ui };
     let mut failed = 0;
-    let all = extractor.extract_all(
-        &pictures,
-        top::threads(arguments.threads),
-        |_, features| Ok(features),
-        |picture, result| {
-            match result {
-                Ok(features) => {
-                    paths.push(&picture.path);
-                    rows.push_row(&features);
-                }
-                Err(failure) => {
-                    failed += 1;
-                    ui.warn(&format!("{}: {failure}", printable(&picture.path)));
-                }
-            }
-            if ui.check().is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        },
-    );
-    ui.check()?;
-    all?;
-    let table = Table::new(paths.len()).text("path", paths.iter().copied().map(Some));
-    let names = plan.columns();
-    let layout = if plan.is_wide() { Layout::Wide(&names) } else { Layout::Array(plan.width()) };
-    let rows: Vec<&[f32]> = rows.iter_rows().collect();
-    features::write(&arguments.out, table, layout, plan.pipeline.output.dtype, &rows, &plan.metadata())?;
+    output.write::<Error>(|to| {
+        failed = match form {
+            Form::Parquet => job.parquet(to, output.path()),
+            Form::Csv => job.csv(to, output.path()),
+        }?;
+        Ok(())
+    })?;
     if failed > 0 {
         return Err(ChainError::Failed { failed, of: pictures.len() }.into());
     }
     Ok(())
+}
+
+/// What is computed.
+struct Job<'a> {
+    plan: &'a Plan,
+    pictures: &'a [NamedFile],
+    extractor: &'a Extractor,
+    threads: Option<u16>,
+    ui: &'a Ui,
+}
+
+impl Job<'_> {
+    /// Writes a row group after the other; the number of pictures that failed.
+    fn parquet(&self, to: &mut (dyn Write + Send), path: &Path) -> Result<usize, Error> {
+        let plan = self.plan;
+        let names = plan.columns();
+        let layout = if plan.is_wide() { Layout::Wide(&names) } else { Layout::Array(plan.width()) };
+        let form = (layout, plan.pipeline.output.dtype);
+        let keys = |paths: &[&str]| Table::new(paths.len()).text("path", paths.iter().copied().map(Some));
+        let mut failed = 0;
+        features::groups_into::<Error>(to, path, keys(&[]), form, &plan.metadata(), |append| {
+            let mut put = |paths: &[&str], rows: &FeatureMatrix| {
+                let rows: Vec<&[f32]> = rows.iter_rows().collect();
+                append(keys(paths), &rows)
+            };
+            failed = self.compute(&mut put)?;
+            Ok(())
+        })?;
+        Ok(failed)
+    }
+
+    /// The same as text.
+    fn csv(&self, to: &mut (dyn Write + Send), path: &Path) -> Result<usize, Error> {
+        csv::write_header(to, &self.plan.columns()).map_err(IoError::write(path))?;
+        self.compute(&mut |paths, rows| {
+            let mut rows = rows.clone();
+            rows.round_to(self.plan.pipeline.output.dtype);
+            csv::write_rows(to, paths, &rows).map_err(IoError::write(path))
+        })
+    }
+
+    /// Sends every picture through the network and hands the features over, as many rows at a time as a run's tables have.
+    fn compute(&self, put: &mut Put) -> Result<usize, Error> {
+        let together = self.plan.shard_rows();
+        let line = self.ui.work("embed", Some(self.pictures.len() as u64), "images");
+        let (mut paths, mut rows) = (Vec::new(), FeatureMatrix::with_cols(self.extractor.width()));
+        let (mut failed, mut end) = (0, Ok(()));
+        let extracted = self.extractor.extract_all(
+            self.pictures,
+            top::threads(self.threads),
+            |_, features| Ok(features),
+            |picture, result| {
+                match result {
+                    Ok(features) => {
+                        paths.push(picture.path.as_str());
+                        rows.push_row(&features);
+                    }
+                    Err(failure) => {
+                        failed += 1;
+                        self.ui.warn(&format!("{}: {failure}", printable(&picture.path)));
+                    }
+                }
+                if paths.len() == together {
+                    end = put(&paths, &rows);
+                    paths.clear();
+                    rows = FeatureMatrix::with_cols(rows.cols());
+                }
+                line.inc(1);
+                if end.is_ok() && !self.ui.stopped() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            },
+        );
+        self.ui.check()?;
+        end?;
+        extracted?;
+        if !paths.is_empty() {
+            put(&paths, &rows)?;
+        }
+        Ok(failed)
+    }
+}
+
+/// Takes rows: the paths of pictures and their features.
+type Put<'a> = dyn FnMut(&[&str], &FeatureMatrix) -> Result<(), IoError> + 'a;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ending_says_the_form() {
+        for (name, form) in
+            [("a.parquet", Form::Parquet), ("b.PQ", Form::Parquet), ("c", Form::Parquet), ("-", Form::Parquet)]
+        {
+            assert_eq!(Form::of(Path::new(name)).ok(), Some(form), "{name}");
+        }
+        assert_eq!(Form::of(Path::new("x.y.CSV")).ok(), Some(Form::Csv));
+        let error = Form::of(Path::new("a.npy")).expect_err("unknown").to_string();
+        assert!(error.contains(".npy") && error.contains(".parquet") && error.contains(".csv"), "{error}");
+    }
 }

@@ -10,7 +10,9 @@ use clap::Args;
 use super::print;
 use crate::config;
 use crate::error::Error;
-use crate::io::{IoError, atomic};
+use crate::io::output::{Inputs, Kind, Output, Rules};
+use crate::progress::Ui;
+use crate::stages::scan::named;
 use crate::terminal::{printable, printable_path};
 use folder::Found;
 
@@ -20,12 +22,15 @@ pub struct InitArgs {
     /// The folder with the pictures.
     #[arg(value_name = "DIR")]
     dir: PathBuf,
-    /// The pipeline to write, instead of <name of the folder>.yaml in the current folder.
+    /// The pipeline to write, instead of <name of the folder>.yaml in the current folder; `-` is standard output.
     #[arg(short, long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Overwrite the file.
+    /// Write another pipeline over the one that is there.
     #[arg(long)]
     force: bool,
+    /// Replace the file even if it is a picture, a table, or anything else.
+    #[arg(long)]
+    overwrite: bool,
 }
 
 /// Looks, writes, says what it found.
@@ -38,7 +43,11 @@ pub fn run(arguments: &InitArgs) -> Result<(), Error> {
     let found = Found::look(dir)?;
     let name = name(dir);
     let out = arguments.out.clone().unwrap_or_else(|| PathBuf::from(format!("{name}.yaml")));
-    if out.exists() && !arguments.force {
+    let pictures = named(dir)?.into_iter().filter_map(|picture| picture.location.ok());
+    let inputs = Inputs::of_pictures(pictures);
+    let rules = Rules::new(&inputs, arguments.overwrite);
+    let output = Output::new(&out, Kind::Yaml, rules)?;
+    if output.replaces() && !arguments.force && !arguments.overwrite {
         let text = format!("{} is there already; `--force` overwrites it, `-o FILE` writes another", out.display());
         return Err(Error::Usage(text));
     }
@@ -46,15 +55,16 @@ pub fn run(arguments: &InitArgs) -> Result<(), Error> {
     let text = yaml::text(&found, &name, &from, &out);
     // what was written must be what is read
     config::parse(&text, &out, &[]).map_err(Box::new)?;
-    if let Some(parent) = out.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        std::fs::create_dir_all(parent).map_err(IoError::write(parent))?;
+    output.write_bytes(text.as_bytes())?;
+    let mut lines = vec![format!("{}: {}", printable_path(dir), printable(&found.describe()))];
+    lines.extend(found.remarks().iter().map(|remark| format!("  {}", printable(remark))));
+    if output.is_stdout() {
+        lines.iter().for_each(|line| Ui::silent().tell(line));
+        return Ok(());
     }
-    atomic::write_bytes(&out, text.as_bytes())?;
-    print(&format!("{}: {}", printable_path(dir), printable(&found.describe())));
-    found.remarks().iter().for_each(|remark| print(&format!("  {}", printable(remark))));
+    lines.iter().try_for_each(|line| print(line))?;
     let out = printable_path(&out);
-    print(&format!("wrote {out}; look at it, then\n  featurize plan {out}\n  featurize run {out}"));
-    Ok(())
+    print(&format!("wrote {out}; look at it, then\n  featurize plan {out}\n  featurize run {out}"))
 }
 
 /// The folder's name, as the name of a run may be.

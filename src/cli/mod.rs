@@ -18,18 +18,23 @@ mod similar;
 mod top;
 mod weights;
 
-use std::path::PathBuf;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde_json::json;
 
 use crate::config::{self, Precision};
 use crate::error::Error;
 use crate::image;
-use crate::models::{MODELS, ModelSpec, Source, find};
-use crate::plan::Plan;
+use crate::io::IoError;
+use crate::io::output::STDOUT;
+use crate::models::{ModelSpec, Source, find};
+use crate::plan::{Plan, unknown_model};
 use crate::progress::{Style, Ui};
 use crate::stages::StageId;
 use crate::terminal::{Colours, printable_json, printable_lines};
@@ -108,13 +113,13 @@ enum Command {
     /// Delete what a run has written; without --yes it only tells what would go.
     #[command(after_help = "Examples:\n  featurize clean runs/fruits\n  featurize clean runs/fruits --features --yes")]
     Clean(clean::CleanArgs),
-    /// Features of pictures without a YAML: the numbers that a run writes, in one Parquet file.
+    /// Features of pictures without a YAML: the numbers that a run writes, in one Parquet or CSV file.
     ///
-    /// The features of all pictures are held in memory until the file is written; for more than fit there, write a pipeline. A picture that cannot
-    /// be read is told on standard error and the others go on; then the exit code is 1.
+    /// Memory does not grow with the number of pictures. A picture that cannot be read is told on standard error and the others go on; then the
+    /// exit code is 1.
     #[command(
-        after_help = "Examples:\n  featurize embed my/pictures -o features.parquet\n  find . -name '*.png' | featurize embed - -o f.parquet \
-                            --model resnet50 --weights torchvision --features max"
+        after_help = "Examples:\n  featurize embed my/pictures -o features.parquet\n  featurize embed my/pictures -o features.csv\n  \
+                            find . -name '*.png' | featurize embed - -o f.parquet --model resnet50 --weights torchvision --features max"
     )]
     Embed(embed::EmbedArgs),
     /// The pictures of a run that are nearest to others, by the cosine of their features.
@@ -156,6 +161,9 @@ enum Command {
         /// Where to write a page for each command.
         #[arg(value_name = "DIR")]
         folder: Option<PathBuf>,
+        /// Replace files in it that are no manual pages, too.
+        #[arg(long, requires = "folder")]
+        overwrite: bool,
     },
     /// Trained weights: which are on this machine, fetch, import, verify them.
     #[command(after_help = "Examples:\n  featurize weights list\n  featurize weights fetch vgg16 --source keras")]
@@ -227,11 +235,7 @@ enum Log {
 
 /// The model called `name`, or what was probably meant.
 fn find_model(name: &str) -> Result<&'static ModelSpec, Error> {
-    find(name).ok_or_else(|| {
-        let names = MODELS.iter().map(|model| model.name);
-        let close = config::suggest(name, names).map_or(String::new(), |close| format!("; did you mean `{close}`?"));
-        Error::UnknownModel(format!("there is no model `{name}`{close}"))
-    })
+    find(name).ok_or_else(|| Error::UnknownModel(unknown_model(name)))
 }
 
 /// The libraries whose networks there are, for the command line.
@@ -257,8 +261,32 @@ fn stage(name: &str) -> Result<StageId, String> {
 /// Parses the command line, runs the command, says what went wrong.
 pub fn main() -> ExitCode {
     quiet_decoders();
-    let cli = Cli::parse();
-    let result = match cli.command {
+    let start = Instant::now();
+    let result = match Cli::try_parse() {
+        Ok(cli) => run(cli.command),
+        // help is a result like others
+        Err(help) if !help.use_stderr() => help.print().map_err(unwritten),
+        Err(wrong) if !wants_json() => {
+            wrong.print().ok();
+            return ExitCode::from(2);
+        }
+        Err(wrong) => Err(Error::Usage(wrong.render().to_string().trim_start_matches("error: ").to_string())),
+    };
+    // what is still in the buffer may find no room
+    let result = result.and_then(|()| std::io::stdout().flush().map_err(unwritten));
+    let Err(error) = result else { return ExitCode::SUCCESS };
+    // whoever closed standard output wants no more of it
+    if is_closed(&error) {
+        return ExitCode::SUCCESS;
+    }
+    if !error.is_interrupted() {
+        tell(&error, start);
+    }
+    ExitCode::from(error.exit_code())
+}
+
+fn run(command: Command) -> Result<(), Error> {
+    match command {
         Command::Run { pipeline, options } => run::run(&pipeline, &options),
         Command::Plan { pipeline, store } => plan::run(&pipeline, &store),
         Command::Predict(arguments) => predict::run(&arguments),
@@ -272,23 +300,42 @@ pub fn main() -> ExitCode {
         Command::Runs(arguments) => runs::list(&arguments),
         Command::Diff(arguments) => runs::diff(&arguments),
         Command::Clean(arguments) => clean::run(&arguments),
-        Command::Completions { shell } => {
-            completions::completions(shell);
-            Ok(())
-        }
-        Command::Man { folder } => completions::man(folder.as_deref()),
+        Command::Completions { shell } => completions::completions(shell),
+        Command::Man { folder, overwrite } => completions::man(folder.as_deref(), overwrite),
         Command::Schema => schema::run(),
         Command::Weights { command } => weights::run(&command),
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) if error.is_interrupted() => ExitCode::from(error.exit_code()),
-        Err(error) => {
-            let text = error.to_string();
-            eprintln!("{}: {}", Colours::of_stderr().bad("error"), printable_lines(&text));
-            ExitCode::from(error.exit_code())
-        }
     }
+}
+
+/// Says on standard error why the command failed.
+fn tell(error: &Error, start: Instant) {
+    let text = error.to_string();
+    let line = if wants_json() {
+        let elapsed_s = (start.elapsed().as_secs_f64() * 1e3).round() / 1e3;
+        let event = json!({"level": "error", "message": text, "exit_code": error.exit_code(), "elapsed_s": elapsed_s});
+        printable_json(&event.to_string()).into_owned()
+    } else {
+        format!("{}: {}", Colours::of_stderr().bad("error"), printable_lines(&text))
+    };
+    // standard error may be closed; there is nobody left to tell
+    writeln!(std::io::stderr().lock(), "{line}").ok();
+}
+
+/// Whether the command line says `--log json`, even where it says something wrong, too.
+fn wants_json() -> bool {
+    let words: Vec<_> = std::env::args_os().collect();
+    words.iter().any(|word| word == "--log=json") || words.windows(2).any(|two| two[0] == "--log" && two[1] == "json")
+}
+
+/// Standard output could not be written.
+fn unwritten(error: std::io::Error) -> Error {
+    IoError::write(Path::new(STDOUT))(error).into()
+}
+
+/// Whether the reader of standard output has left.
+fn is_closed(error: &Error) -> bool {
+    matches!(error, Error::Io(IoError::Write { path, error })
+        if path == Path::new(STDOUT) && error.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 /// A decoder that panics loses its picture, which the manifest says; the terminal need not.
@@ -317,9 +364,12 @@ fn ui(style: Style) -> Ui {
     ui
 }
 
-/// Writes a result, text or an object of JSON, to standard output; whoever closed it does not want it. Nothing in it steers a terminal.
-fn print(text: &str) {
-    use std::io::Write;
-    let text = if text.starts_with('{') { printable_json(text) } else { printable_lines(text) };
-    writeln!(std::io::stdout().lock(), "{text}").ok();
+/// Writes a result, text or an object of JSON, to standard output. Nothing in it steers a terminal.
+fn print(text: &str) -> Result<(), Error> {
+    put(&if text.starts_with('{') { printable_json(text) } else { printable_lines(text) })
+}
+
+/// Writes a line to standard output as it is.
+fn put(line: &str) -> Result<(), Error> {
+    writeln!(std::io::stdout().lock(), "{line}").map_err(unwritten)
 }

@@ -41,12 +41,7 @@ pub fn run(command: &ModelsCommand) -> Result<(), Error> {
             let model = find_model(name)?;
             let row = backbone::row(model, &Origin::Random(0), *source)?;
             let graph = build(model, row)?;
-            if *dot {
-                print(&drawing(model, &graph))
-            } else {
-                show(model, row, &graph)
-            }
-            Ok(())
+            if *dot { print(&drawing(model, &graph)) } else { show(model, row, &graph) }
         }
     }
 }
@@ -91,7 +86,7 @@ fn list(as_json: bool) -> Result<(), Error> {
         print(&format!(
             "{:<18} {:>10} {:>8} {:>9} {:>8}  weights: top-1 (licence)",
             "model", "parameters", "MACs", "input", "features"
-        ));
+        ))?;
     }
     for model in MODELS {
         let Some(row) = model.weights.first() else { continue };
@@ -103,7 +98,7 @@ fn list(as_json: bool) -> Result<(), Error> {
             let weights = model.weights.iter().map(WeightsLine::of).collect();
             let line =
                 ModelLine { name: model.name, title: model.title, parameters, macs, input, features: width, weights };
-            print(&serde_json::to_string(&line)?);
+            print(&serde_json::to_string(&line)?)?;
             continue;
         }
         let weights = |row: &WeightsSpec| match row.top1 {
@@ -118,17 +113,17 @@ fn list(as_json: bool) -> Result<(), Error> {
             graph.layers().first().map_or(String::new(), dims),
             width,
             model.weights.iter().map(weights).collect::<Vec<_>>().join(", ")
-        ));
+        ))?;
     }
     Ok(())
 }
 
-fn show(model: &ModelSpec, row: &WeightsSpec, graph: &Graph) {
-    print(&format!("{} ({}), after {}", model.title, model.name, row.source));
+fn show(model: &ModelSpec, row: &WeightsSpec, graph: &Graph) -> Result<(), Error> {
+    print(&format!("{} ({}), after {}", model.title, model.name, row.source))?;
     print(&format!(
         "{:<36} {:<18} {:>14} {:>11} {:>13}  {}",
         "layer", "kind", "output", "parameters", "MACs", "inputs"
-    ));
+    ))?;
     let mut above = None;
     for layer in graph.layers() {
         let parameters: usize = graph.parameters_of(layer).iter().map(|p| p.shape.iter().product::<usize>()).sum();
@@ -137,12 +132,12 @@ fn show(model: &ModelSpec, row: &WeightsSpec, graph: &Graph) {
         let inputs = if inputs.as_slice() == above.as_slice() { String::new() } else { inputs.join(", ") };
         let (output, macs) = (dims(layer), graph.macs_of(layer));
         let line = format!("{:<36} {:<18} {output:>14} {parameters:>11} {macs:>13}  {inputs}", layer.name, kind(layer));
-        print(line.trim_end());
+        print(line.trim_end())?;
         above = Some(layer.name.as_str());
     }
     let macs: u64 = graph.layers().iter().map(|layer| graph.macs_of(layer)).sum();
-    print(&format!("{} trained parameters, {macs} multiply-accumulates per image", trained(graph)));
-    print(&format!("features are taken from layer {}", graph.title(graph.features())));
+    print(&format!("{} trained parameters, {macs} multiply-accumulates per image", trained(graph)))?;
+    print(&format!("features are taken from layer {}", graph.title(graph.features())))
 }
 
 /// The network in Graphviz' language, from the picture down.

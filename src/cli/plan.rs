@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::exec::{self, Device};
 use crate::pipeline::Keys;
 use crate::plan::Plan;
-use crate::progress::Ui;
+use crate::progress::{Ui, plural};
 use crate::stages::report::words;
 use crate::stages::scan::{Listing, Split};
 use crate::stages::{StageId, extract, scan};
@@ -19,8 +19,8 @@ pub fn run(arguments: &PipelineArgs, store: &StoreArgs) -> Result<(), Error> {
     let listing = scan::run(&plan, &ui)?;
     let keys = Keys::of(&plan, &listing)?;
     let device = Device::open(plan.pipeline.runtime.device)?;
-    print(&describe(&plan, &listing, &device));
-    print("  stages");
+    print(&describe(&plan, &listing, &device))?;
+    print("  stages")?;
     let mut above: Option<StageId> = None;
     for stage in keys.stages() {
         let state = state(&plan, &listing, &keys, stage, above)?;
@@ -28,10 +28,10 @@ pub fn run(arguments: &PipelineArgs, store: &StoreArgs) -> Result<(), Error> {
             above = above.or(Some(stage));
         }
         let text = state.unwrap_or_else(|| "done".to_string());
-        print(&format!("    {:<9} {text}", stage.name()));
+        print(&format!("    {:<9} {text}", stage.name()))?;
     }
     if listing.classes.is_empty() && plan.pipeline.train.is_some() {
-        print("    train     left out: the pictures have no labels");
+        print("    train     left out: the pictures have no labels")?;
     }
     Ok(())
 }
@@ -42,8 +42,10 @@ fn describe(plan: &Plan, listing: &Listing, device: &Device) -> String {
     let counts = |split| listing.counts(split).iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
     let classes = match listing.classes.as_slice() {
         [] => "no labels".to_string(),
-        some if some.len() <= 12 => format!("{} classes ({})", some.len(), printable(&some.join(", "))),
-        many => format!("{} classes", many.len()),
+        some if some.len() <= 12 => {
+            format!("{} ({})", plural(some.len(), "class"), printable(&some.join(", ")))
+        }
+        many => plural(many.len(), "class"),
     };
     let mut lines = vec![
         format!("{} → {}", printable_path(&plan.pipeline.file), printable_path(plan.dir.root())),
@@ -95,7 +97,7 @@ fn state(
         return Ok(Some(reason));
     }
     let (missing, shards, pictures) = extract::missing(plan, listing)?;
-    Ok(Some(format!("{reason}; {missing} of {shards} shards to compute ({pictures} images)")))
+    Ok(Some(format!("{reason}; {missing} of {} to compute ({})", plural(shards, "shard"), plural(pictures, "image"))))
 }
 
 /// The precision, and what it costs on this CPU.

@@ -8,7 +8,7 @@ use super::top::{self, TopArgs};
 use super::ui;
 use crate::chain::Chain;
 use crate::error::Error;
-use crate::progress::Style;
+use crate::io::output::Inputs;
 use crate::store::RunDir;
 
 /// Which run, and which pictures.
@@ -20,7 +20,7 @@ pub struct PredictArgs {
     #[command(flatten)]
     pictures: TopArgs,
     /// Instead of printing, write a Parquet file with the columns of the run's predictions.parquet: a row for each picture that could be read,
-    /// `label` and `split` null.
+    /// `label` and `split` null. `-` is standard output.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["json", "csv"])]
     parquet: Option<PathBuf>,
     /// The network's weights, where they are not in the program and no longer where the run found them.
@@ -31,5 +31,9 @@ pub struct PredictArgs {
 /// Opens the run's chain and predicts.
 pub fn run(arguments: &PredictArgs) -> Result<(), Error> {
     let chain = Chain::of_run(&RunDir::new(&arguments.run), arguments.weights.as_deref())?;
-    top::run(&chain, &arguments.pictures, &[], arguments.parquet.as_deref(), &ui(Style::Auto))
+    let mut read = Inputs::default();
+    read.files.extend(arguments.weights.clone());
+    read.folders.push(arguments.run.clone());
+    let asked = top::Asked { name: "predict", wnids: &[], parquet: arguments.parquet.as_deref(), read };
+    top::run(&chain, &arguments.pictures, asked, &ui(arguments.pictures.style()))
 }

@@ -10,9 +10,9 @@ use super::{FetchArgs, Log, PipelineArgs, print, stage, ui};
 use crate::error::Error;
 use crate::pipeline::{self, Options, Outcome, peak_memory_mb};
 use crate::plan::Plan;
-use crate::progress::{Style, duration};
+use crate::progress::{Style, duration, plural};
 use crate::stages::StageId;
-use crate::stages::scan::counted;
+use crate::stages::scan::{counted, counts};
 use crate::terminal::{printable, printable_path};
 
 /// What to run and how to show it.
@@ -80,14 +80,16 @@ pub fn run(arguments: &PipelineArgs, options: &RunArgs) -> Result<(), Error> {
         Style::Json => ui.event(json!({"event": "summary", "dir": plan.dir.root(), "computed": outcome.computed,
             "extract": outcome.extracted, "select": outcome.selected, "reduce": outcome.reduced,
             "evaluate": outcome.evaluated, "peak_memory_mb": peak_memory_mb(), "seconds": seconds})),
-        Style::Auto => print(&summary(&plan, &outcome, seconds)),
+        Style::Auto => print(&summary(&plan, &outcome, seconds))?,
     }
     Ok(())
 }
 
 fn summary(plan: &Plan, outcome: &Outcome, seconds: f64) -> String {
     let name = printable(&plan.pipeline.name);
-    let mut lines = vec![if outcome.computed.is_empty() {
+    let mut lines = vec![if outcome.computed.is_empty() && outcome.listed {
+        format!("{name}: listed in {}", duration(seconds))
+    } else if outcome.computed.is_empty() {
         format!("{name}: everything is there already, nothing to do ({})", duration(seconds))
     } else {
         format!("{name}: done in {}", duration(seconds))
@@ -105,17 +107,18 @@ fn summary(plan: &Plan, outcome: &Outcome, seconds: f64) -> String {
                 format!("{} ok, {} failed{failed}, {} skipped{skipped}", done.ok, done.failed, done.skipped),
             );
             if let Some(found) = &done.duplicates {
-                let both = format!("{} contents in train and test", found.in_both_splits);
-                line("duplicates", format!("{} copies of {} pictures, {both}", found.copies, found.groups));
+                let both = format!("{} in train and test", plural(found.in_both_splits, "content"));
+                let (copies, groups) = (plural(found.copies, "copy"), plural(found.groups, "picture"));
+                line("duplicates", format!("{copies} of {groups}, {both}"));
             }
             let layer = format!("{}, layer {}", plan.backbone.model.title, plan.backbone.layers());
             line("features", format!("{} per image ({layer})", done.width));
             if done.timing.pictures > 0 && outcome.computed.contains(&StageId::Extract) {
                 let rate = done.timing.rate();
-                line("speed", format!("{rate:.1} images/s on {} ({} threads)", done.device, done.threads));
+                line("speed", format!("{rate:.1} images/s on {} ({})", done.device, plural(done.threads, "thread")));
             }
         }
-        None => line("images", format!("{} listed", outcome.listing.pictures.len())),
+        None => line("images", format!("{} listed: {}", outcome.listing.pictures.len(), counts(&outcome.listing))),
     }
     if let Some(done) = &outcome.selected {
         let best = done.score.map_or(String::new(), |score| format!(", the best by {}", score.word()));

@@ -68,12 +68,12 @@ pub fn list(arguments: &RunsArgs) -> Result<(), Error> {
             let (ok, failed) = run.pictures();
             let (accuracy, split) = run.accuracy().unzip();
             print(&json!({"dir": run.dir.root(), "name": run.name(), "date": run.written.map(date), "model": run.model(), "images": ok,
-                "failed": failed, "accuracy": accuracy, "split": split, "bytes": size}).to_string());
+                "failed": failed, "accuracy": accuracy, "split": split, "bytes": size}).to_string())?;
         }
         return Ok(());
     }
     if runs.is_empty() {
-        print(&format!("no run in {}", printable_path(dir)));
+        print(&format!("no run in {}", printable_path(dir)))?;
         return Ok(());
     }
     let widest = |text: &dyn Fn(&Summary) -> usize, least: usize| runs.iter().map(text).max().unwrap_or(0).max(least);
@@ -82,7 +82,7 @@ pub fn list(arguments: &RunsArgs) -> Result<(), Error> {
     print(&format!(
         "{:name$}  {:16}  {:model$}  {:>8}  {:>9}  {:>10}  folder",
         "name", "date (UTC)", "model", "images", "accuracy", "size"
-    ));
+    ))?;
     for run in &runs {
         let size: u64 = run.files().iter().map(|(_, bytes)| bytes).sum();
         let accuracy = run.accuracy().map_or("-".to_string(), |(share, split)| {
@@ -95,10 +95,10 @@ pub fn list(arguments: &RunsArgs) -> Result<(), Error> {
             printable(&name_of),
             run.model(),
             bytes(size)
-        ));
+        ))?;
     }
     if runs.iter().any(|run| run.accuracy().is_some_and(|(_, split)| split == "train")) {
-        print("* on the train split: there is no test split");
+        print("* on the train split: there is no test split")?;
     }
     Ok(())
 }
@@ -119,37 +119,37 @@ pub fn diff(arguments: &DiffArgs) -> Result<(), Error> {
             .iter()
             .map(|(class, a, b)| json!({"class": class, "recall_before": a, "recall_after": b}))
             .collect();
-        print(&json!({"before": of(&a), "after": of(&b), "settings": settings, "classes": classes}).to_string());
+        print(&json!({"before": of(&a), "after": of(&b), "settings": settings, "classes": classes}).to_string())?;
         return Ok(());
     }
-    print(&format!("{} → {}", printable_path(a.dir.root()), printable_path(b.dir.root())));
-    print("settings");
+    print(&format!("{} → {}", printable_path(a.dir.root()), printable_path(b.dir.root())))?;
+    print("settings")?;
     if settings.is_empty() {
-        print("  the same");
+        print("  the same")?;
     }
     for (key, before, after) in &settings {
         print(&format!(
             "  {key}: {} → {}",
             printable(before.as_deref().unwrap_or("(none)")),
             printable(after.as_deref().unwrap_or("(none)"))
-        ));
+        ))?;
     }
-    result(&a, &b);
-    print("time");
+    result(&a, &b)?;
+    print("time")?;
     let stages: BTreeSet<_> = a.seconds().into_iter().chain(b.seconds()).map(|(stage, _)| stage).collect();
     for stage in stages {
         let of = |run: &Summary| {
             let found = run.seconds().into_iter().find(|(other, _)| *other == stage);
             found.map_or("-".to_string(), |(_, seconds)| duration(seconds))
         };
-        print(&format!("  {:<9} {:>9} → {:>9}", stage.name(), of(&a), of(&b)));
+        print(&format!("  {:<9} {:>9} → {:>9}", stage.name(), of(&a), of(&b)))?;
     }
     Ok(())
 }
 
-fn result(a: &Summary, b: &Summary) {
-    print("result");
-    print(&format!("  images    {} → {}", a.pictures().0, b.pictures().0));
+fn result(a: &Summary, b: &Summary) -> Result<(), Error> {
+    print("result")?;
+    print(&format!("  images    {} → {}", a.pictures().0, b.pictures().0))?;
     match (a.accuracy(), b.accuracy()) {
         (Some((before, split)), Some((after, other))) => {
             let splits = if split == other { format!("on {split}") } else { format!("{split}, then {other}") };
@@ -158,23 +158,24 @@ fn result(a: &Summary, b: &Summary) {
                 "  accuracy  {:.2} % → {:.2} % ({change:+.2} points, {splits})",
                 100.0 * before,
                 100.0 * after
-            ));
+            ))?;
         }
         (before, after) => {
             let of = |found: Option<(f64, _)>| {
                 found.map_or("none".to_string(), |(share, _): (f64, &str)| format!("{:.2} %", 100.0 * share))
             };
-            print(&format!("  accuracy  {} → {}", of(before), of(after)));
+            print(&format!("  accuracy  {} → {}", of(before), of(after)))?;
         }
     }
     let changes = classes(a, b);
     for (class, before, after) in &changes {
         let of = |share: &Option<f64>| share.map_or("-".to_string(), |share| format!("{:.1} %", 100.0 * share));
-        print(&format!("  recall of {}: {} → {}", printable(class), of(before), of(after)));
+        print(&format!("  recall of {}: {} → {}", printable(class), of(before), of(after)))?;
     }
     if changes.is_empty() {
-        print("  no class has changed");
+        print("  no class has changed")?;
     }
+    Ok(())
 }
 
 /// Settings that are not the same, by key.

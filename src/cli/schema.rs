@@ -6,6 +6,5 @@ use crate::error::Error;
 
 /// Prints it.
 pub fn run() -> Result<(), Error> {
-    print(&serde_json::to_string_pretty(&config::schema())?);
-    Ok(())
+    print(&serde_json::to_string_pretty(&config::schema())?)
 }

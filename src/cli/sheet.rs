@@ -1,52 +1,126 @@
-//! A contact sheet in the making: pictures one after the other, then one file.
+//! Contact sheets in the making: pictures one after the other, then a file; or rows of pictures, and a file whenever a sheet is full.
 
 use std::path::{Path, PathBuf};
 
+use crate::error::Error;
 use crate::image::RgbImage;
-use crate::plot::{self, Cell, Form, PlotError, Share};
+use crate::io::output::{Output, OutputError, Rules, is_stream};
+use crate::plot::{self, Cell, Form, PlotError, Rows, Share};
 
 /// Pictures that will be drawn on one sheet.
 #[derive(Debug)]
 pub struct Sheet {
-    path: PathBuf,
+    output: Output,
     form: Form,
-    /// How many there will be.
-    pictures: usize,
     panels: Vec<Panel>,
 }
 
-/// A picture of the sheet, or why there is none.
+/// A picture of a sheet, or why there is none.
 #[derive(Debug)]
 pub struct Panel {
     pub title: String,
-    /// Best as [`Sheet::fitted`] gives it.
+    /// Best as [`plot::fitted`] gives it.
     pub picture: Result<RgbImage, String>,
     pub label: Option<String>,
     pub bars: Vec<(String, f32)>,
+    pub marked: bool,
 }
 
 impl Sheet {
-    /// A sheet of `pictures` pictures with `bars` bars each; what cannot be drawn is refused before anything is computed.
-    pub fn new(path: &Path, pictures: usize, bars: usize) -> Result<Self, PlotError> {
+    /// A sheet of `pictures` pictures with `bars` bars each; what cannot be drawn or written is refused before anything is computed.
+    pub fn new(path: &Path, pictures: usize, bars: usize, rules: Rules) -> Result<Self, PlotError> {
         let form = Form::of(path)?;
         plot::check(pictures, bars)?;
-        Ok(Self { path: path.to_path_buf(), form, pictures, panels: Vec::new() })
+        Ok(Self { output: Output::new(path, form.kind(), rules)?, form, panels: Vec::new() })
     }
 
-    /// How many pictures there will be on it.
-    pub fn pictures(&self) -> usize {
-        self.pictures
+    /// The file.
+    pub fn output(&self) -> &Output {
+        &self.output
     }
 
     pub fn add(&mut self, panel: Panel) {
         self.panels.push(panel);
     }
 
-    /// Draws it; `share` is what the bars are of.
-    pub fn write(&self, share: Share) -> Result<(), PlotError> {
-        let cells: Vec<Cell> = self.panels.iter().map(|panel| panel.cell(share)).collect();
-        plot::write(&self.path, self.form, &cells)
+    /// Draws it.
+    pub fn write(&self) -> Result<(), PlotError> {
+        plot::write(&self.output, self.form, &cells(&self.panels, Share::Probability))
     }
+}
+
+/// Sheets of rows: a picture, and those that are like it.
+#[derive(Debug)]
+pub struct RowSheets {
+    shape: Rows,
+    form: Form,
+    /// One for each sheet, the next one first.
+    outputs: std::vec::IntoIter<Output>,
+    rows: Vec<Vec<Panel>>,
+}
+
+impl RowSheets {
+    /// Sheets of `pictures` rows with `near` pictures behind the first: `sheet.png`, `sheet-2.png`, …
+    pub fn new(path: &Path, pictures: usize, near: usize, rules: Rules) -> Result<Self, Error> {
+        let (form, shape) = (Form::of(path)?, Rows::new(near)?);
+        let sheets = pictures.div_ceil(shape.on_a_sheet());
+        if sheets > 1 && is_stream(path) {
+            let text = format!(
+                "{pictures} pictures take {sheets} sheets, and {} takes one: give a file's name, or {} pictures at most",
+                path.display(),
+                shape.on_a_sheet()
+            );
+            return Err(Error::Usage(text));
+        }
+        let output = |number| Output::new(&numbered(path, number), form.kind(), rules);
+        let outputs: Vec<Output> = (1..=sheets).map(output).collect::<Result<_, OutputError>>()?;
+        Ok(Self { shape, form, outputs: outputs.into_iter(), rows: Vec::new() })
+    }
+
+    /// True where the sheet goes to standard output.
+    pub fn is_stdout(&self) -> bool {
+        self.outputs.as_slice().iter().any(Output::is_stdout)
+    }
+
+    /// `image` as a sheet shows it.
+    pub fn fitted(&self, image: &RgbImage) -> RgbImage {
+        self.shape.fitted(image)
+    }
+
+    /// Adds a row, and draws the sheet that it fills.
+    pub fn add(&mut self, row: Vec<Panel>) -> Result<(), PlotError> {
+        self.rows.push(row);
+        if self.rows.len() == self.shape.on_a_sheet() { self.write() } else { Ok(()) }
+    }
+
+    /// Draws the rows that fill no sheet.
+    pub fn finish(mut self) -> Result<(), PlotError> {
+        if self.rows.is_empty() { Ok(()) } else { self.write() }
+    }
+
+    fn write(&mut self) -> Result<(), PlotError> {
+        let rows = std::mem::take(&mut self.rows);
+        let cells: Vec<Vec<Cell>> = rows.iter().map(|row| cells(row, Share::Cosine)).collect();
+        self.outputs.next().map_or(Ok(()), |output| self.shape.write(&output, self.form, &cells))
+    }
+}
+
+/// `sheet.png`, `sheet-2.png`, `sheet-3.png`.
+fn numbered(path: &Path, number: usize) -> PathBuf {
+    if number == 1 {
+        return path.to_path_buf();
+    }
+    let mut name = path.file_stem().unwrap_or_default().to_os_string();
+    name.push(format!("-{number}"));
+    if let Some(extension) = path.extension() {
+        name.push(".");
+        name.push(extension);
+    }
+    path.with_file_name(name)
+}
+
+fn cells(panels: &[Panel], share: Share) -> Vec<Cell<'_>> {
+    panels.iter().map(|panel| panel.cell(share)).collect()
 }
 
 impl Panel {
@@ -57,6 +131,7 @@ impl Panel {
             label: self.label.clone(),
             bars: self.bars.iter().map(|(name, length)| (name.as_str(), *length)).collect(),
             share,
+            marked: self.marked,
         }
     }
 }
@@ -64,4 +139,15 @@ impl Panel {
 /// The last part of a path, as the title of its picture.
 pub fn title(path: &str) -> String {
     path.rsplit('/').next().unwrap_or(path).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sheets_after_the_first_are_numbered() {
+        let names = [1, 2, 11].map(|number| numbered(Path::new("a.b/s.x.png"), number));
+        assert_eq!(names, ["a.b/s.x.png", "a.b/s.x-2.png", "a.b/s.x-11.png"].map(PathBuf::from));
+    }
 }

@@ -11,7 +11,7 @@ use crate::chain::ChainError;
 use crate::config;
 use crate::error::Error;
 use crate::io::preview::{Preview, preview};
-use crate::progress::{bytes, duration};
+use crate::progress::{bytes, duration, plural};
 use crate::stages::reduce::Reduced;
 use crate::store::{RunDir, Summary, flat};
 use crate::terminal::{printable, printable_path};
@@ -51,12 +51,10 @@ pub fn summary(dir: &Path) -> Result<Summary, Error> {
 pub fn run(arguments: &ShowArgs) -> Result<(), Error> {
     if arguments.path.is_file() {
         let table = preview(&arguments.path, arguments.rows, NAMED)?;
-        print(&if arguments.json { table_json(&table) } else { table_text(&arguments.path, &table) });
-        return Ok(());
+        return print(&if arguments.json { table_json(&table) } else { table_text(&arguments.path, &table) });
     }
     let summary = summary(&arguments.path)?;
-    print(&if arguments.json { run_json(&summary) } else { run_text(&summary) });
-    Ok(())
+    print(&if arguments.json { run_json(&summary) } else { run_text(&summary) })
 }
 
 fn run_json(summary: &Summary) -> String {
@@ -85,7 +83,8 @@ fn run_text(summary: &Summary) -> String {
     }
     if let Some((accuracy, split)) = summary.accuracy() {
         let rows = &summary.metrics[split]["support"];
-        line("result", format!("accuracy {:.2} % on {rows} {split} images", 100.0 * accuracy));
+        let rows = plural(rows.as_u64().map_or(0, |rows| rows as usize), &format!("{split} image"));
+        line("result", format!("accuracy {:.2} % on {rows}", 100.0 * accuracy));
         let mut worst: Vec<_> = summary.classes().into_iter().filter(|(_, score)| score.support > 0).collect();
         worst.sort_by(|a, b| a.1.recall.total_cmp(&b.1.recall).then(a.0.cmp(&b.0)));
         let worst = worst.iter().filter(|(_, score)| score.recall < 1.0).take(5);
@@ -106,12 +105,12 @@ fn run_text(summary: &Summary) -> String {
     line("settings", chosen(summary).join(" "));
     let files = summary.files();
     let size: u64 = files.iter().map(|(_, bytes)| bytes).sum();
-    line("files", format!("{} in {} files", bytes(size), files.len()));
+    line("files", format!("{} in {}", bytes(size), plural(files.len(), "file")));
     let parts: (usize, u64) = files
         .iter()
         .filter(|(file, _)| file.starts_with("features/"))
         .fold((0, 0), |(n, sum), (_, bytes)| (n + 1, sum + bytes));
-    line("", format!("{:>10}  features/ ({} files)", bytes(parts.1), parts.0));
+    line("", format!("{:>10}  features/ ({})", bytes(parts.1), plural(parts.0, "file")));
     for (file, size) in files.iter().filter(|(file, _)| !file.starts_with("features/")) {
         line("", format!("{:>10}  {}", bytes(*size), printable(file)));
     }
@@ -151,11 +150,11 @@ fn table_json(table: &Preview) -> String {
 fn table_text(path: &Path, table: &Preview) -> String {
     let size = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
     let mut lines = vec![format!(
-        "{}: {} rows × {} columns, {} row groups, {}",
+        "{}: {} × {}, {}, {}",
         printable_path(path),
-        table.rows,
-        table.columns.len(),
-        table.row_groups,
+        plural(table.rows, "row"),
+        plural(table.columns.len(), "column"),
+        plural(table.row_groups, "row group"),
         bytes(size)
     )];
     lines.push("columns".into());

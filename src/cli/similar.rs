@@ -6,16 +6,16 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
-use super::sheet::{Panel, Sheet, title};
-use super::{print, show, top};
+use super::sheet::{Panel, RowSheets, title};
+use super::{is_closed, print, show, top, ui};
 use crate::chain::{ChainError, Failure, of_features};
 use crate::error::Error;
 use crate::extractor::Extractor;
 use crate::image::RgbImage;
 use crate::io::IoError;
 use crate::io::features::{FeatureFile, Key};
+use crate::io::output::{Inputs, Rules};
 use crate::learn::neighbours::{Directions, Near};
-use crate::plot::{self, Share};
 use crate::stages::scan::{NamedFile, Split, relative, unescape};
 use crate::store::RunDir;
 use crate::table::FeatureMatrix;
@@ -39,15 +39,22 @@ pub struct SimilarArgs {
     /// One JSON object a picture and line.
     #[arg(long)]
     json: bool,
-    /// Also draw every picture before its nearest ones into this file, as PNG or SVG by its ending; up to 200 pictures in all.
+    /// Also draw every picture and, in its row, its nearest ones into this file, as PNG or SVG by its ending (`-`: PNG to standard output, and
+    /// nothing is printed). What does not fit goes on sheet-2.png, sheet-3.png, …
     #[arg(long, value_name = "FILE")]
     sheet: Option<PathBuf>,
+    /// Replace the sheet's file even if it is read here or is of another kind.
+    #[arg(long)]
+    overwrite: bool,
     /// Threads; all cores by default.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
     /// The network's weights, where they are not in the program and no longer where the run found them.
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
+    /// No progress: only results, warnings and errors.
+    #[arg(short, long)]
+    quiet: bool,
 }
 
 fn split(word: &str) -> Result<Split, String> {
@@ -100,6 +107,16 @@ impl Gallery {
         Some(self.root.as_ref()?.join(unescape(&self.keys[row].path))).filter(|path| path.is_file())
     }
 
+    /// Everything that the command reads.
+    fn inputs(&self, pictures: &[NamedFile], arguments: &SimilarArgs) -> Inputs {
+        let own = self.root.iter().flat_map(|root| self.keys.iter().map(|key| root.join(unescape(&key.path))));
+        let asked = pictures.iter().filter_map(|picture| picture.location.clone().ok());
+        let mut inputs = Inputs::of_pictures(asked.chain(own));
+        inputs.files.extend(arguments.weights.clone());
+        inputs.folders.push(arguments.run.clone());
+        inputs
+    }
+
     /// The `k` nearest to a picture's features; not the picture itself.
     fn nearest(&self, picture: &NamedFile, features: &[f32], arguments: &SimilarArgs) -> Vec<Near> {
         let itself = picture.location.as_ref().ok().and_then(|path| std::fs::canonicalize(path).ok());
@@ -117,30 +134,51 @@ impl Gallery {
 /// Finds and prints.
 pub fn run(arguments: &SimilarArgs) -> Result<(), Error> {
     let pictures = top::pictures(&arguments.paths)?;
-    let shown = pictures.len() * (1 + usize::from(arguments.k));
-    let mut sheet = arguments.sheet.as_deref().map(|path| Sheet::new(path, shown, 1)).transpose()?;
     let gallery = Gallery::open(&RunDir::new(&arguments.run), arguments.weights.as_deref())?;
-    let mut failed = 0;
+    let inputs = gallery.inputs(&pictures, arguments);
+    let rules = Rules::new(&inputs, arguments.overwrite);
+    let new = |path: &PathBuf| RowSheets::new(path, pictures.len(), arguments.k.into(), rules);
+    let mut sheets = arguments.sheet.as_ref().map(new).transpose()?;
+    let mut silent = sheets.as_ref().is_some_and(RowSheets::is_stdout);
+    // until here nothing is lost by an end at once
+    let ui = ui(top::style(arguments.quiet));
+    let line = ui.work("similar", Some(pictures.len() as u64), "images");
+    let (mut failed, mut end) = (0, Ok(()));
+    let mut one = |picture: &NamedFile, result: Result<Vec<f32>, Failure>| -> Result<(), Error> {
+        let found = result.map(|features| gallery.nearest(picture, &features, arguments));
+        failed += usize::from(found.is_err());
+        if let Err(failure) = &found
+            && (silent || !arguments.json)
+        {
+            ui.tell(&format!("{}: {failure}", printable(&picture.path)));
+        } else if !silent {
+            match ui.beside_bars(|| tell(&gallery, picture, &found, arguments.json)) {
+                // whoever closed standard output may still want the sheets
+                Err(error) if is_closed(&error) && sheets.is_some() => silent = true,
+                told => told?,
+            }
+        }
+        if let Some(sheets) = &mut sheets {
+            let row = row(sheets, &gallery, picture, &found);
+            sheets.add(row)?;
+        }
+        line.inc(1);
+        Ok(ui.check()?)
+    };
     let threads = top::threads(arguments.threads);
-    gallery
-        .extractor
-        .extract_all(
-            &pictures,
-            threads,
-            |_, features| Ok(features),
-            |picture, result| {
-                let found = result.map(|features| gallery.nearest(picture, &features, arguments));
-                failed += usize::from(found.is_err());
-                tell(&gallery, picture, &found, arguments.json);
-                if let Some(sheet) = &mut sheet {
-                    draw(sheet, &gallery, picture, &found);
-                }
-                ControlFlow::Continue(())
-            },
-        )
-        .map_err(ChainError::from)?;
-    if let Some(sheet) = sheet {
-        sheet.write(Share::Cosine)?;
+    let extracted = gallery.extractor.extract_all(
+        &pictures,
+        threads,
+        |_, features| Ok(features),
+        |picture, result| {
+            end = one(picture, result);
+            if end.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        },
+    );
+    end?;
+    extracted.map_err(ChainError::from)?;
+    if let Some(sheets) = sheets {
+        sheets.finish()?;
     }
     if failed > 0 {
         return Err(ChainError::Failed { failed, of: pictures.len() }.into());
@@ -148,44 +186,51 @@ pub fn run(arguments: &SimilarArgs) -> Result<(), Error> {
     Ok(())
 }
 
-fn tell(gallery: &Gallery, picture: &NamedFile, found: &Result<Vec<Near>, Failure>, as_json: bool) {
+/// Prints what was found of a picture.
+fn tell(
+    gallery: &Gallery,
+    picture: &NamedFile,
+    found: &Result<Vec<Near>, Failure>,
+    as_json: bool,
+) -> Result<(), Error> {
     match found {
-        Err(failure) if as_json => print(&json!({"path": picture.path, "error": failure.to_string()}).to_string()),
-        Err(failure) => eprintln!("{}: {failure}", printable(&picture.path)),
+        Err(failure) => print(&json!({"path": picture.path, "error": failure.to_string()}).to_string()),
         Ok(found) if as_json => {
             let one = |&Near { row, similarity: cosine }: &Near| {
                 let Key { path, label, split } = &gallery.keys[row];
                 json!({"path": path, "label": label, "split": split, "cosine": cosine})
             };
-            print(&json!({"path": picture.path, "similar": found.iter().map(one).collect::<Vec<_>>()}).to_string());
+            print(&json!({"path": picture.path, "similar": found.iter().map(one).collect::<Vec<_>>()}).to_string())
         }
         Ok(found) => {
-            print(&printable(&picture.path));
+            print(&printable(&picture.path))?;
             let label = |row: usize| printable(gallery.keys[row].label.as_deref().unwrap_or("-"));
             let widest = found.iter().map(|near| label(near.row).chars().count()).max().unwrap_or(0);
             for &Near { row, similarity: cosine } in found {
-                print(&format!("  {cosine:.4}  {:widest$}  {}", label(row), printable(&gallery.keys[row].path)));
+                print(&format!("  {cosine:.4}  {:widest$}  {}", label(row), printable(&gallery.keys[row].path)))?;
             }
+            Ok(())
         }
     }
 }
 
-/// Puts a picture on the sheet and, after it, those that are near.
-fn draw(sheet: &mut Sheet, gallery: &Gallery, picture: &NamedFile, found: &Result<Vec<Near>, Failure>) {
-    let pictures = sheet.pictures();
+/// A row of the sheet: the picture and, after it, those that are near.
+fn row(sheets: &RowSheets, gallery: &Gallery, picture: &NamedFile, found: &Result<Vec<Near>, Failure>) -> Vec<Panel> {
     let read = |path: Result<&Path, String>| -> Result<RgbImage, String> {
         let image = gallery.extractor.picture(path?).map_err(|failure| failure.to_string())?;
-        Ok(plot::fitted(&image, pictures))
+        Ok(sheets.fitted(&image))
     };
-    let panel = |title, picture, bars| Panel { title, picture, label: None, bars };
     let location = picture.location.as_deref().map_err(Clone::clone);
     let itself = found.as_ref().map_err(ToString::to_string).and_then(|_| read(location));
-    sheet.add(panel(format!("like {}", title(&picture.path)), itself, Vec::new()));
-    for &Near { row, similarity: cosine } in found.iter().flatten() {
-        let key = &gallery.keys[row];
-        let place = gallery.file(row).ok_or_else(|| "the picture is no longer there".to_string());
+    let (name, label) = (title(&picture.path), Some("Query".to_string()));
+    let mut row = vec![Panel { title: name, picture: itself, label, bars: Vec::new(), marked: true }];
+    for near in found.iter().flatten() {
+        let (key, cosine) = (&gallery.keys[near.row], near.similarity);
+        let place = gallery.file(near.row).ok_or_else(|| "the picture is no longer there".to_string());
         let label = key.label.clone().unwrap_or_else(|| "cosine".to_string());
         let bars = vec![(label, cosine.clamp(0.0, 1.0))];
-        sheet.add(panel(title(&key.path), read(place.as_deref().map_err(Clone::clone)), bars));
+        let picture = read(place.as_deref().map_err(Clone::clone));
+        row.push(Panel { title: title(&key.path), picture, label: None, bars, marked: false });
     }
+    row
 }

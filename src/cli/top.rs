@@ -11,11 +11,13 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::is_closed;
 use crate::chain::{Chain, ChainError};
 use crate::error::Error;
 use crate::io::IoError;
 use crate::io::features::Key;
-use crate::progress::Ui;
+use crate::io::output::{Inputs, Kind, Output, Rules, check_stdout};
+use crate::progress::{Style, Ui};
 use crate::stages::evaluate;
 use crate::stages::scan::{NamedFile, named};
 use crate::table::FeatureMatrix;
@@ -36,27 +38,65 @@ pub struct TopArgs {
     /// A table with a row for each picture and class.
     #[arg(long)]
     csv: bool,
-    /// Also draw the pictures with bars of their most probable classes into this file, as PNG or SVG by its ending; up to 200 pictures.
+    /// Also draw the pictures with bars of their most probable classes into this file, as PNG or SVG by its ending (`-`: PNG to standard output,
+    /// and nothing is printed); up to 200 pictures.
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
     /// Also draw `Predicted: banana 0.98` on the pictures: on copies in this folder, or on one sheet if the name ends in .png or .svg (up to 200
     /// pictures).
     #[arg(long, value_name = "DIR|FILE")]
     annotate: Option<PathBuf>,
+    /// Replace the files that are named even if they are read here or are of another kind.
+    #[arg(long)]
+    overwrite: bool,
     /// Pictures at a time; all cores by default.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
+    /// No progress: only results, warnings and errors.
+    #[arg(short, long)]
+    quiet: bool,
 }
 
-/// Sends every picture through `chain` and writes its top classes, or the table `out`; `wnids` are their WordNet ids, where they have any.
-/// Pictures that cannot be read are told and do not stop the others, but the command fails at its end.
-pub fn run(chain: &Chain, arguments: &TopArgs, wnids: &[&str], out: Option<&Path>, ui: &Ui) -> Result<(), Error> {
+impl TopArgs {
+    /// How progress is shown.
+    pub fn style(&self) -> Style {
+        style(self.quiet)
+    }
+}
+
+/// How progress is shown where the user may have asked for quiet.
+pub fn style(quiet: bool) -> Style {
+    if quiet { Style::Quiet } else { Style::Auto }
+}
+
+/// What one of the commands adds.
+#[derive(Debug)]
+pub struct Asked<'a> {
+    /// The command.
+    pub name: &'static str,
+    /// WordNet ids of the classes, where they have any.
+    pub wnids: &'a [&'a str],
+    /// The table to write instead of printing.
+    pub parquet: Option<&'a Path>,
+    /// Everything that is read beside the pictures.
+    pub read: Inputs,
+}
+
+/// Sends every picture through `chain` and writes its top classes, or a table. Pictures that cannot be read are told and do not stop the others,
+/// but the command fails at its end.
+pub fn run(chain: &Chain, arguments: &TopArgs, asked: Asked, ui: &Ui) -> Result<(), Error> {
     let pictures = pictures(&arguments.paths)?;
-    let (drawings, mut sheets) = drawings::open(chain, arguments, &pictures)?;
-    let mut writer = Writer::new(chain, arguments, wnids, &pictures, out.is_some());
-    let mut rows = out.map(|_| (Vec::new(), FeatureMatrix::with_cols(chain.classes().len())));
-    let (mut failed, mut end) = (0, Ok(()));
-    let mut open = writer.header();
+    let Asked { name, wnids, parquet, mut read } = asked;
+    read.pictures = pictures.iter().filter_map(|picture| picture.location.clone().ok()).collect();
+    let rules = Rules::new(&read, arguments.overwrite);
+    let out = parquet.map(|path| Output::new(path, Kind::Parquet, rules)).transpose()?;
+    let (drawings, mut sheets) = drawings::open(chain, arguments, &pictures, rules)?;
+    check_stdout(out.iter().chain(sheets.outputs()))?;
+    let silent = out.is_some() || sheets.outputs().any(Output::is_stdout);
+    let mut writer = Writer::new(chain, arguments, wnids, &pictures, silent);
+    let mut rows = out.as_ref().map(|_| (Vec::new(), FeatureMatrix::with_cols(chain.classes().len())));
+    let line = ui.work(name, Some(pictures.len() as u64), "images");
+    let (mut failed, mut end) = (0, writer.header());
     let see = |picture, probabilities: &[f32]| drawings.see(picture, probabilities);
     chain.predict_all(&pictures, threads(arguments.threads), see, |picture, result| {
         let result = match result.map(|(probabilities, seen)| (probabilities, seen.map_err(Error::from))) {
@@ -74,15 +114,22 @@ pub fn run(chain: &Chain, arguments: &TopArgs, wnids: &[&str], out: Option<&Path
             matrix.push_row(probabilities);
         }
         sheets.add(picture, result.as_ref(), chain.classes());
-        // whoever closed standard output wants no more
-        open = open.and_then(|()| writer.line(&picture.path, probabilities));
-        if open.is_some() && !ui.stopped() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        if end.is_ok() {
+            end = writer.line(&picture.path, probabilities, ui);
+        }
+        line.inc(1);
+        // whoever closed standard output may still want the drawings
+        let over = end.as_ref().is_err_and(|error| !is_closed(error) || !drawings.are_wanted());
+        if over || ui.stopped() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
-    end?;
+    if !drawings.are_wanted() || !end.as_ref().is_err_and(is_closed) {
+        end?;
+    }
     ui.check()?;
+    drop(line);
     sheets.write()?;
-    if let (Some(path), Some((keys, matrix))) = (out, rows) {
-        evaluate::table(&keys, &matrix, chain.classes()).write(path, chain.metadata())?;
+    if let (Some(out), Some((keys, matrix))) = (out, rows) {
+        evaluate::table(&keys, &matrix, chain.classes()).write_to(&out, chain.metadata())?;
     }
     if failed > 0 {
         return Err(ChainError::Failed { failed, of: pictures.len() }.into());

@@ -1,5 +1,6 @@
 //! `featurize weights`: which weights are on this machine, fetched, brought, checked.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
@@ -8,8 +9,9 @@ use serde_json::json;
 use super::{StoreArgs, find_model, print, source, ui};
 use crate::backbone;
 use crate::error::Error;
+use crate::models::graph::GraphError;
 use crate::models::spec::Hash;
-use crate::models::{MODELS, ModelSpec, Source, WeightsSpec};
+use crate::models::{BuildOptions, MODELS, ModelSpec, Source, WeightsSpec};
 use crate::progress::{Style, bytes};
 use crate::weights::Origin;
 use crate::weights::store::{Checked, Listed, State, Wanted, guess, shown_in};
@@ -126,27 +128,31 @@ fn list(arguments: &ListArgs) -> Result<(), Error> {
     let only = arguments.model.as_deref().map(find_model).transpose()?;
     let models: Vec<&'static ModelSpec> = only.map_or_else(|| MODELS.iter().collect(), |model| vec![model]);
     if !arguments.json {
-        print(&format!("{:<20} {:<12} {:>6} {:>9}  file, licence, where it lies", "model", "source", "top-1", "size"));
+        print(&format!(
+            "{:<20} {:<12} {:>6} {:>10}  file, licence, where it lies",
+            "model", "source", "top-1", "size"
+        ))?;
     }
     for (model, weights) in models.into_iter().flat_map(|model| model.weights.iter().map(move |row| (model, row))) {
         let files = store.list(model, weights);
         if files.is_empty() {
-            show(arguments.json, model, weights, None);
+            show(arguments.json, model, weights, None)?;
         }
-        files.iter().for_each(|file| show(arguments.json, model, weights, Some(file)));
+        files.iter().try_for_each(|file| show(arguments.json, model, weights, Some(file)))?;
     }
     if !arguments.json {
         print(&format!(
             "the store is {}; files of other programs' caches are used where they lie",
             store.dir().display()
-        ));
+        ))?;
     }
     Ok(())
 }
 
 /// A line of the list; without a file for weights inside the binary.
-fn show(json: bool, model: &ModelSpec, weights: &WeightsSpec, listed: Option<&Listed>) {
+fn show(json: bool, model: &ModelSpec, weights: &WeightsSpec, listed: Option<&Listed>) -> Result<(), Error> {
     let lies = listed.and_then(|listed| listed.lies.as_ref());
+    let about = about_bytes(model, weights, listed.is_none_or(|listed| listed.file.top))?;
     if json {
         let hash = listed.and_then(|listed| match listed.file.hash {
             Hash::Sha256(digits) => Some(format!("sha256:{digits}")),
@@ -158,6 +164,7 @@ fn show(json: bool, model: &ModelSpec, weights: &WeightsSpec, listed: Option<&Li
             "file": listed.map(|listed| listed.file.name), "top": listed.map(|listed| listed.file.top),
             "url": listed.map(|listed| listed.file.url), "hash": hash,
             "path": lies.map(|(_, path, _)| path), "bytes": lies.map(|(.., length)| length),
+            "about_bytes": about,
             "place": lies.map(|(place, ..)| place.to_string())});
         return print(&line.to_string());
     }
@@ -168,10 +175,21 @@ fn show(json: bool, model: &ModelSpec, weights: &WeightsSpec, listed: Option<&Li
         (Some(_), Some((place, path, _))) => format!("{place}: {}", path.display()),
     };
     let top1 = weights.top1.map_or(String::new(), |top1| format!("{top1:.1}"));
-    let size = lies.map_or(String::new(), |(.., length)| bytes(*length));
+    let size = lies.map_or_else(|| format!("~{}", bytes(about)), |(.., length)| bytes(*length));
     let words = [file, weights.licence, &place].into_iter().filter(|word| !word.is_empty());
     let words = words.collect::<Vec<_>>().join(", ");
-    print(&format!("{:<20} {:<12} {top1:>6} {size:>9}  {words}", model.name, weights.name));
+    print(&format!("{:<20} {:<12} {top1:>6} {size:>10}  {words}", model.name, weights.name))
+}
+
+/// About as many bytes as a file of weights has: the numbers of the network in four bytes each, in two where they are inside the binary.
+fn about_bytes(model: &ModelSpec, weights: &WeightsSpec, top: bool) -> Result<u64, GraphError> {
+    let (size, classes, source) = (weights.recipe.size, weights.classes, weights.source);
+    let graph = (model.build)(&BuildOptions { channels: 3, size, classes, source })?;
+    let last = if top { graph.logits() } else { graph.features() };
+    let layers = graph.layers().iter().zip(graph.needed_for(&[last])).filter(|(_, needed)| *needed);
+    let numbers: usize =
+        layers.flat_map(|(layer, _)| graph.parameters_of(layer)).map(|p| p.shape.iter().product::<usize>()).sum();
+    Ok(numbers as u64 * if weights.files.is_empty() { 2 } else { 4 })
 }
 
 fn fetch(arguments: &FetchArgs) -> Result<(), Error> {
@@ -188,7 +206,7 @@ fn fetch(arguments: &FetchArgs) -> Result<(), Error> {
     let found = store.get(&wanted, &mut show)?;
     // the bar goes before the path comes
     drop(show);
-    print(&found.path.display().to_string());
+    print(&found.path.display().to_string())?;
     Ok(())
 }
 
@@ -196,7 +214,7 @@ fn import(arguments: &ImportArgs) -> Result<(), Error> {
     let store = arguments.store.open(false)?;
     let (model, weights) = row_of(MODELS, arguments)?;
     let found = store.import(&arguments.file, &Wanted::Known { model, weights, top: false })?;
-    print(&found.path.display().to_string());
+    print(&found.path.display().to_string())?;
     Ok(())
 }
 
@@ -216,16 +234,21 @@ fn row_of(
 fn verify(arguments: &VerifyArgs) -> Result<(), Error> {
     let store = arguments.store.open(false)?;
     let only = arguments.model.as_deref().map(find_model).transpose()?;
+    let mut told = Ok(());
     let mut tell = |checked: &Checked| {
         let path: &Path = checked.path.strip_prefix(store.dir()).unwrap_or(&checked.path);
         let path = path.display();
-        print(&match &checked.state {
+        let line = match &checked.state {
             State::Sound { sha256 } => format!("sound    {path} ({sha256})"),
             State::Unknown { sha256 } => format!("unknown  {path} ({sha256}): nothing is known to compare it with"),
             State::Damaged { reason } => format!("damaged  {path}: {reason}"),
-        });
+        };
+        told = print(&line);
+        if told.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     };
-    Ok(store.verify(MODELS, only, &mut tell)?)
+    let verified = store.verify(MODELS, only, &mut tell);
+    told?;
+    Ok(verified?)
 }
 
 fn path(arguments: &PathArgs) -> Result<(), Error> {
@@ -233,7 +256,7 @@ fn path(arguments: &PathArgs) -> Result<(), Error> {
     let wanted = wanted(&arguments.what, &arguments.row)?;
     let ui = ui(Style::Auto);
     let found = store.find(&wanted, &mut shown_in(&ui))?.ok_or_else(|| store.not_here(&wanted))?;
-    print(&found.path.display().to_string());
+    print(&found.path.display().to_string())?;
     Ok(())
 }
 

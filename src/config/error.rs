@@ -110,10 +110,15 @@ fn excerpt(text: &str, span: Span) -> String {
 /// the rest (Jaro and Winkler's measure from 0.9); or one the beginning of the other, of three letters or more. The
 /// nearest wins, the first among equals.
 pub fn suggest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<String> {
+    near(word, candidates).into_iter().next()
+}
+
+/// Every candidate that `word` may stand for, the nearest first.
+pub fn near<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Vec<String> {
     let plain = |s: &str| s.to_lowercase().replace('-', "_");
     let word = plain(word);
     let letters = word.chars().count();
-    let mut nearest: Option<(usize, &str)> = None;
+    let mut found: Vec<(usize, &str)> = Vec::new();
     for candidate in candidates {
         let other = plain(candidate);
         let longer = letters.max(other.chars().count());
@@ -130,11 +135,10 @@ pub fn suggest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Opt
             // the beginning of a word is a guess: after every word that is near
             distance += longer;
         }
-        if nearest.is_none_or(|(best, _)| distance < best) {
-            nearest = Some((distance, candidate));
-        }
+        found.push((distance, candidate));
     }
-    nearest.map(|(_, candidate)| candidate.to_owned())
+    found.sort_by_key(|(distance, _)| *distance);
+    found.into_iter().map(|(_, candidate)| candidate.to_owned()).collect()
 }
 
 /// `a`, `b` or `c`: the words in backticks, with `last` before the last one.

@@ -24,7 +24,7 @@ use std::fs;
 use std::path::Path;
 
 pub use self::image::Image;
-pub use error::{ConfigError, suggest};
+pub use error::{ConfigError, near, suggest};
 pub use forms::UnknownDevice;
 pub use output::{Layout, Output};
 pub use pipeline::{

@@ -12,7 +12,10 @@ const HEAD: u64 = 1 << 16;
 
 /// Reads the file `path`; `seen` is its length when it was listed.
 pub fn read(path: &Path, seen: Option<u64>, options: &DecodeOptions) -> Result<Vec<u8>, Failure> {
-    let file = open(path).map_err(failure)?;
+    let file = open(path).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => absent(path, seen),
+        _ => failure(error),
+    })?;
     // asked of what is open: the name may lead somewhere else by now
     let metadata = file.metadata().map_err(failure)?;
     if !metadata.is_file() {
@@ -52,13 +55,22 @@ fn contents(file: impl Read, length: u64) -> Result<Vec<u8>, Failure> {
     Ok(bytes)
 }
 
+/// A file that is not there: what was listed is gone, what was only named may never have been.
+fn absent(path: &Path, seen: Option<u64>) -> Failure {
+    let (kind, reason) = match seen {
+        Some(_) => ("vanished", "it is not there any more"),
+        None if path.is_symlink() => ("dangling_link", "a link to nothing"),
+        None => ("missing", "there is no such file"),
+    };
+    Failure { kind, reason: reason.to_string() }
+}
+
 fn changed() -> Failure {
     Failure { kind: "changed", reason: "its size changed while the run was at work; run again".to_string() }
 }
 
 fn failure(error: std::io::Error) -> Failure {
     match error.kind() {
-        ErrorKind::NotFound => Failure { kind: "vanished", reason: "it is not there any more".to_string() },
         ErrorKind::PermissionDenied => Failure { kind: UNREADABLE, reason: format!("cannot be read: {error}") },
         // a disk or a network may think better of it
         _ => Failure {
@@ -134,8 +146,12 @@ mod tests {
         assert_eq!(kind(read(&path, None, &options)), "too_large");
         assert_eq!(kind(read(&path, None, &DecodeOptions::default())), "too_large");
         assert_eq!(kind(read(&path, Some(7), &options)), "changed");
-        assert_eq!(kind(read(&dir.path().join("none.jpg"), None, &options)), "vanished");
-        if cfg!(unix) {
+        assert_eq!(kind(read(&dir.path().join("none.jpg"), Some(7), &options)), "vanished");
+        assert_eq!(kind(read(&dir.path().join("none.jpg"), None, &options)), "missing");
+        #[cfg(unix)]
+        {
+            std::os::unix::fs::symlink("nowhere", dir.path().join("link.jpg")).expect("link");
+            assert_eq!(kind(read(&dir.path().join("link.jpg"), None, &options)), "dangling_link");
             assert_eq!(kind(read(dir.path(), None, &options)), "not_a_file");
             assert_eq!(kind(read(Path::new("/dev/zero"), None, &options)), "not_a_file");
         }

@@ -1,7 +1,7 @@
 //! A file is there whole or not at all: written under a temporary name in its own folder, synced, renamed, the folder synced.
 
-use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::fs::{File, Metadata};
+use std::io::{BufWriter, ErrorKind, Write};
 use std::path::Path;
 
 use serde::Serialize;
@@ -16,6 +16,22 @@ pub fn write<E: From<IoError>>(
     path: &Path,
     fill: impl FnOnce(&mut BufWriter<&File>) -> Result<(), E>,
 ) -> Result<(), E> {
+    write_like(path, None, fill)
+}
+
+/// The same for a file that belongs to the user: the new one has the rights and the owner of the old one.
+pub(super) fn replace<E: From<IoError>>(
+    path: &Path,
+    fill: impl FnOnce(&mut BufWriter<&File>) -> Result<(), E>,
+) -> Result<(), E> {
+    write_like(path, std::fs::metadata(path).ok(), fill)
+}
+
+fn write_like<E: From<IoError>>(
+    path: &Path,
+    old: Option<Metadata>,
+    fill: impl FnOnce(&mut BufWriter<&File>) -> Result<(), E>,
+) -> Result<(), E> {
     let folder = path.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder).map_err(IoError::write(path))?;
     let mut builder = tempfile::Builder::new();
@@ -26,10 +42,33 @@ pub fn write<E: From<IoError>>(
     fill(&mut buffer)?;
     buffer.flush().map_err(IoError::write(path))?;
     drop(buffer);
+    let is_there = old.is_some();
+    if let Some(old) = old {
+        keep_rights(temporary.as_file(), &old).map_err(IoError::write(path))?;
+    }
     temporary.as_file().sync_all().map_err(IoError::write(path))?;
-    temporary.persist(path).map_err(|error| IoError::write(path)(error.error))?;
+    if let Err(error) = temporary.persist(path) {
+        // a file that is mounted by itself, as into a container, cannot be renamed over
+        if !is_there || error.error.kind() != ErrorKind::ResourceBusy {
+            return Err(IoError::write(path)(error.error).into());
+        }
+        std::fs::copy(error.file.path(), path).map_err(IoError::write(path))?;
+    }
     sync_folder(folder);
     Ok(())
+}
+
+/// Gives `file` the rights of an `old` one, and its owner where the system lets us.
+fn keep_rights(file: &File, old: &Metadata) -> std::io::Result<()> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{MetadataExt, fchown};
+        let new = file.metadata()?;
+        if (new.uid(), new.gid()) != (old.uid(), old.gid()) {
+            fchown(file, Some(old.uid()), Some(old.gid())).ok();
+        }
+    }
+    file.set_permissions(old.permissions())
 }
 
 /// Writes bytes.

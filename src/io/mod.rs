@@ -1,9 +1,11 @@
-//! Files: atomic writes, Parquet, plain rows. The only room of polars, arrow and parquet.
+//! Files: atomic writes, outputs that the user names, Parquet, plain rows. The only room of polars, arrow and parquet.
 
 pub mod atomic;
 pub mod columns;
+pub mod csv;
 pub mod features;
 pub mod npy;
+pub mod output;
 pub mod preview;
 pub mod row_file;
 pub mod table;

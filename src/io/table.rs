@@ -12,6 +12,7 @@ use polars::prelude::{
     ParquetWriter, PolarsError, Series, StatisticsOptions,
 };
 
+use super::output::Output;
 use super::{IoError, atomic};
 use crate::table::FeatureMatrix;
 
@@ -95,6 +96,11 @@ impl Table {
     /// Writes the table to `path`, whole or not at all.
     pub fn write(self, path: &Path, metadata: &[(String, String)]) -> Result<(), IoError> {
         atomic::write(path, |file| self.encode(path, metadata, file))
+    }
+
+    /// Writes the table to a file that the user named.
+    pub fn write_to(self, output: &Output, metadata: &[(String, String)]) -> Result<(), IoError> {
+        output.write(|to| self.encode(output.path(), metadata, to))
     }
 
     /// Writes the table into `to`; errors name `path`.

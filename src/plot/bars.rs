@@ -21,6 +21,8 @@ const DESCENT: f32 = 4.0;
 const PITCH: f32 = 34.0;
 const BAR_TOP: f32 = 16.0;
 const BAR: f32 = 8.0;
+/// Width of the frame of a marked cell.
+const FRAME: f32 = 5.0;
 /// How far the marks of the axis stand out above and below a bar.
 const TICK: f32 = 2.0;
 /// Height of the numbers under the last bar.
@@ -116,12 +118,30 @@ pub(super) fn size(width: usize, height: usize, scale: usize) -> (usize, usize) 
 /// The figure of `cells`, with `scale` pixels a point.
 pub(super) fn lay_out<'a>(cells: &[Cell<'a>], scale: usize) -> Figure<'a> {
     let across = columns(cells.len());
-    let mut drawn = Vec::with_capacity(cells.len());
+    let lines = cells.chunks(across).map(|cells| Line { first: 0, cells });
+    lay_out_lines(lines, across, scale)
+}
+
+/// Cells side by side.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Line<'c, 'a> {
+    /// The column of the first of them.
+    pub first: usize,
+    pub cells: &'c [Cell<'a>],
+}
+
+/// The figure of lines with `across` columns.
+pub(super) fn lay_out_lines<'c, 'a: 'c>(
+    lines: impl Iterator<Item = Line<'c, 'a>>,
+    across: usize,
+    scale: usize,
+) -> Figure<'a> {
+    let mut drawn = Vec::new();
     let mut top = MARGIN;
-    for row in cells.chunks(across) {
+    for Line { first, cells: row } in lines {
         let picture = row.iter().map(|cell| picture_height(cell, scale)).fold(LEAST_BOX, f32::max);
         for (column, cell) in row.iter().enumerate() {
-            let left = MARGIN + column as f32 * (BOX as f32 + GUTTER);
+            let left = MARGIN + (first + column) as f32 * (BOX as f32 + GUTTER);
             drawn.push(draw(cell, Area { left, top, width: BOX as f32, height: picture }, scale));
         }
         let bars = row.iter().map(|cell| shown_bars(cell).len()).max().unwrap_or(0);
@@ -172,6 +192,14 @@ fn draw<'a>(cell: &Cell<'a>, frame: Area, scale: usize) -> Drawn<'a> {
             format!("{}: {reason}", heading.to_lowercase())
         }
     };
+    if cell.marked {
+        let (top, left) = (frame.top - FRAME, frame.left - FRAME);
+        let (width, height) = (frame.width + 2.0 * FRAME, frame.height + 2.0 * FRAME);
+        let across = Area { left, top, width, height: FRAME };
+        let along = Area { left, top, width: FRAME, height };
+        let sides = [across, Area { top: frame.bottom(), ..across }, along, Area { left: frame.right(), ..along }];
+        marks.extend(sides.map(|area| Mark::Fill { area, colour: FIRST }));
+    }
     Drawn { words: format!("{title}: {words}"), marks }
 }
 

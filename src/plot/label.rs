@@ -25,12 +25,7 @@ const ALPHA: f32 = 0.82;
 pub fn prediction(name: &str, class: usize, probability: f32) -> String {
     let name = font::clean(name);
     let number = if font::has(&name) { String::new() } else { format!(" #{class}") };
-    format!("Predicted: {}{number} {}", name.replace('_', " "), two_digits(probability))
-}
-
-/// Two digits; 1.00 is for certainty only.
-fn two_digits(share: f32) -> String {
-    format!("{:.2}", (f64::from(share) * 100.0 + 1e-6).floor() / 100.0)
+    format!("Predicted: {}{number} {probability:.2}", name.replace('_', " "))
 }
 
 /// `image` with `text` in a band over its lower edge; below it, where the picture is flat. A small picture is enlarged, a narrow one gets margins.
@@ -68,8 +63,9 @@ mod tests {
 
     #[test]
     fn a_label_says_class_and_probability() {
-        assert_eq!(prediction("banana", 0, 0.9876), "Predicted: banana 0.98");
-        assert_eq!(prediction("Granny_Smith", 0, 0.999_99), "Predicted: Granny Smith 0.99");
+        assert_eq!(prediction("banana", 0, 0.9876), "Predicted: banana 0.99");
+        assert_eq!(prediction("banana", 0, 0.9849), "Predicted: banana 0.98");
+        assert_eq!(prediction("Granny_Smith", 0, 0.999_99), "Predicted: Granny Smith 1.00");
         assert_eq!(prediction("a", 0, 1.0), "Predicted: a 1.00");
         assert_eq!(prediction("a\n\u{1b}[1m", 7, 0.29), "Predicted: a\u{fffd}\u{fffd}[1m #7 0.29");
         assert_eq!(prediction("苹果", 3, 0.5), "Predicted: 苹果 #3 0.50");

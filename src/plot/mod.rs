@@ -9,6 +9,8 @@ pub mod canvas;
 pub mod font;
 mod label;
 mod raster;
+mod rows;
+mod signature;
 mod svg;
 #[cfg(test)]
 mod tests;
@@ -17,10 +19,13 @@ mod vector;
 use std::path::{Path, PathBuf};
 
 pub use label::{labelled, prediction};
+pub use rows::Rows;
+pub use signature::signed;
 use thiserror::Error;
 
 use crate::image::{Filter, RgbImage, ThumbnailError, png, resize};
-use crate::io::{IoError, atomic};
+use crate::io::IoError;
+use crate::io::output::{Kind, Output, OutputError, is_stream};
 
 /// Most pictures of a figure.
 pub const MOST_PICTURES: usize = 200;
@@ -42,6 +47,8 @@ pub struct Cell<'a> {
     pub bars: Vec<(&'a str, f32)>,
     /// What the shares are.
     pub share: Share,
+    /// Framed: the picture that others are like.
+    pub marked: bool,
 }
 
 /// What the length of a bar says.
@@ -61,13 +68,22 @@ pub enum Form {
 }
 
 impl Form {
-    /// The form that the extension of `path` asks for, in capitals or not.
+    /// The form that the extension of `path` asks for, in capitals or not; PNG where it is a pipe, a device or standard output.
     pub fn of(path: &Path) -> Result<Self, PlotError> {
         let extension = path.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase());
         match extension.as_deref() {
             Some("png") => Ok(Form::Png),
             Some("svg") => Ok(Form::Svg),
+            _ if is_stream(path) => Ok(Form::Png),
             _ => Err(PlotError::Extension { path: path.to_path_buf() }),
+        }
+    }
+
+    /// The kind of its files.
+    pub fn kind(self) -> Kind {
+        match self {
+            Form::Png => Kind::Png,
+            Form::Svg => Kind::Svg,
         }
     }
 }
@@ -83,8 +99,14 @@ pub enum PlotError {
     TooManyPictures { pictures: usize, most: usize },
     #[error("a figure shows at most {most} classes below a picture, not {bars}: ask for fewer")]
     TooManyBars { bars: usize, most: usize },
+    #[error(
+        "a sheet shows at most {most} pictures that are like another, not {near}: ask for fewer, or for a table instead"
+    )]
+    TooManyNear { near: usize, most: usize },
     #[error("cannot write the figure {path}: {error}")]
     Encode { path: PathBuf, error: ThumbnailError },
+    #[error(transparent)]
+    Output(#[from] OutputError),
     #[error(transparent)]
     Io(#[from] IoError),
 }
@@ -136,7 +158,11 @@ pub fn check(pictures: usize, bars: usize) -> Result<(), PlotError> {
 /// `image` no larger than a figure of `pictures` pictures shows it (512 × 512 pixels, 256 × 256 where there are many); one that is smaller
 /// stays as it is. What a caller keeps of each picture until the figure is written.
 pub fn fitted(image: &RgbImage, pictures: usize) -> RgbImage {
-    let (width, height) = bars::size(image.width, image.height, scale(pictures));
+    fitted_to(image, scale(pictures))
+}
+
+fn fitted_to(image: &RgbImage, scale: usize) -> RgbImage {
+    let (width, height) = bars::size(image.width, image.height, scale);
     if image.width <= width && image.height <= height {
         return image.clone();
     }
@@ -148,14 +174,17 @@ fn scale(pictures: usize) -> usize {
     if pictures < MANY_PICTURES { 2 } else { 1 }
 }
 
-/// Writes the figure of `cells`, in their order, to `path`: whole or not at all.
-pub fn write(path: &Path, form: Form, cells: &[Cell]) -> Result<(), PlotError> {
+/// Writes the figure of `cells`, in their order, to `output`.
+pub fn write(output: &Output, form: Form, cells: &[Cell]) -> Result<(), PlotError> {
     check(cells.len(), cells.iter().map(|cell| cell.bars.len()).max().unwrap_or(0))?;
-    let figure = bars::lay_out(cells, scale(cells.len()));
+    save(output, form, &bars::lay_out(cells, scale(cells.len())))
+}
+
+fn save(output: &Output, form: Form, figure: &bars::Figure) -> Result<(), PlotError> {
     let bytes = match form {
-        Form::Png => png(&raster::draw(&figure)),
-        Form::Svg => svg::text(&figure).map(String::into_bytes),
+        Form::Png => png(&raster::draw(figure)).map(signed),
+        Form::Svg => svg::text(figure).map(String::into_bytes),
     };
-    let bytes = bytes.map_err(|error| PlotError::Encode { path: path.to_path_buf(), error })?;
-    Ok(atomic::write_bytes(path, &bytes)?)
+    let bytes = bytes.map_err(|error| PlotError::Encode { path: output.path().to_path_buf(), error })?;
+    Ok(output.write_bytes(&bytes)?)
 }

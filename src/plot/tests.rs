@@ -6,15 +6,16 @@ use super::bars::{Anchor, BOX, FIRST, Figure, Mark, OTHERS, columns, lay_out, pe
 use super::canvas::Area;
 use super::*;
 use crate::image::{DecodeOptions, decode};
+use crate::io::output::{Inputs, Rules};
 
 const GREEN: [u8; 3] = [10, 140, 60];
 
 fn cell<'a>(title: &'a str, image: &'a RgbImage, bars: &[(&'a str, f32)]) -> Cell<'a> {
-    Cell { title, picture: Ok(image), label: None, bars: bars.to_vec(), share: Share::Probability }
+    Cell { title, picture: Ok(image), label: None, bars: bars.to_vec(), share: Share::Probability, marked: false }
 }
 
 fn failed<'a>(title: &'a str, reason: &'a str, bars: &[(&'a str, f32)]) -> Cell<'a> {
-    Cell { title, picture: Err(reason), label: None, bars: bars.to_vec(), share: Share::Probability }
+    Cell { title, picture: Err(reason), label: None, bars: bars.to_vec(), share: Share::Probability, marked: false }
 }
 
 fn fruit() -> [(&'static str, f32); 3] {
@@ -57,6 +58,12 @@ fn tempfile(name: &str) -> (tempfile::TempDir, PathBuf) {
     (folder, path)
 }
 
+fn output(path: &Path, form: Form) -> Output {
+    let inputs = Inputs::default();
+    let rules = Rules::new(&inputs, false);
+    Output::new(path, form.kind(), rules).expect("nothing is there")
+}
+
 #[test]
 fn the_extension_says_the_form() {
     assert_eq!(Form::of(Path::new("a/b.png")).ok(), Some(Form::Png));
@@ -76,7 +83,7 @@ fn a_figure_has_limits_and_says_them() {
     let error = check(2, 21).expect_err("too many").to_string();
     assert!(error.contains("20") && error.contains("21"), "{error}");
     let (_folder, path) = tempfile("a.png");
-    assert!(matches!(write(&path, Form::Png, &[]), Err(PlotError::Empty)));
+    assert!(matches!(write(&output(&path, Form::Png), Form::Png, &[]), Err(PlotError::Empty)));
     assert!(!path.exists());
 }
 
@@ -225,7 +232,7 @@ fn a_png_is_the_drawn_figure() {
     let image = RgbImage::from_fn(90, 60, |x, y| [x as u8 * 2, y as u8 * 3, 90]);
     let cells = [cell("a.jpg", &image, &fruit()), failed("b", "gone", &[])];
     let (_folder, path) = tempfile("a.png");
-    write(&path, Form::of(&path).expect("PNG"), &cells).expect("written");
+    write(&output(&path, Form::Png), Form::of(&path).expect("PNG"), &cells).expect("written");
     let bytes = std::fs::read(&path).expect("there");
     let back = decode(&bytes, &DecodeOptions::default()).expect("a PNG");
     assert!(bytes.starts_with(b"\x89PNG") && back == raster::draw(&lay_out(&cells, 2)));
@@ -261,7 +268,7 @@ fn an_svg_is_xml_with_the_pictures_inside() {
     let bars = [("<i>&amp;\"c\"", 0.75), ("Granny_Smith", 0.125)];
     let cells = [cell("a<b>&\"'\u{1}.jpg", &image, &bars), failed("b", "1 < 2", &[])];
     let (_folder, path) = tempfile("a.svg");
-    write(&path, Form::of(&path).expect("SVG"), &cells).expect("written");
+    write(&output(&path, Form::Svg), Form::of(&path).expect("SVG"), &cells).expect("written");
     let xml = std::fs::read_to_string(&path).expect("UTF-8");
     let elements = elements(&xml);
     let count = |name: &str| elements.iter().filter(|&&element| element == name).count();

@@ -11,7 +11,7 @@ use crate::learn::classifier::ClassifierError;
 use crate::learn::metrics::{self, Metrics, MetricsError};
 use crate::learn::mlp::argmax;
 use crate::plan::Plan;
-use crate::progress::{Interrupted, Ui};
+use crate::progress::{Interrupted, Ui, plural};
 use crate::stages::rows::{Source, is_train};
 use crate::stages::scan::Split;
 use crate::stages::train::Trained;
@@ -42,7 +42,7 @@ impl Evaluated {
     /// The accuracy, and on what it was measured.
     pub fn describe(&self) -> String {
         match (self.test_accuracy, self.train_accuracy) {
-            (Some(test), _) => format!("accuracy {:.2} % on {} test images", 100.0 * test, self.test_rows),
+            (Some(test), _) => format!("accuracy {:.2} % on {}", 100.0 * test, plural(self.test_rows, "test image")),
             (None, Some(train)) => {
                 format!("accuracy {:.2} % on the train split: there is no test split", 100.0 * train)
             }
@@ -205,4 +205,23 @@ pub fn table(keys: &[Key], probabilities: &FeatureMatrix, classes: &[String]) ->
         .category("predicted", classes, predicted.iter().map(|&class| Some(classes[class].as_str())))
         .floats("confidence", confidence)
         .wide(&columns, probabilities)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_test_image_is_not_many() {
+        let evaluated = |test_rows| Evaluated {
+            test_accuracy: Some(0.5),
+            test_rows,
+            train_accuracy: None,
+            balanced_accuracy: None,
+            top_k: Vec::new(),
+            roc_auc: None,
+        };
+        assert_eq!(evaluated(1).describe(), "accuracy 50.00 % on 1 test image");
+        assert_eq!(evaluated(2).describe(), "accuracy 50.00 % on 2 test images");
+    }
 }

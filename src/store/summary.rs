@@ -114,11 +114,30 @@ impl Summary {
     }
 }
 
-/// Every value of a document under its dotted key, as text.
+/// Beginnings of keys where the record names a choice that the YAML does not, and what the YAML has instead.
+const CHOICES: [(&str, &str); 9] = [
+    ("input.split.folders.", "input.split."),
+    ("input.split.fraction.", "input.split."),
+    ("input.split.csv.path", "input.split.csv"),
+    ("input.split.csv.", "input.split."),
+    ("extract.weights.published", "extract.weights"),
+    ("extract.weights.remote", "extract.weights"),
+    ("extract.weights.path", "extract.weights"),
+    ("reduce.pca.components.count", "reduce.pca.components"),
+    ("reduce.pca.components.fraction", "reduce.pca.components"),
+];
+
+/// Every value of a configuration under the dotted key that the YAML has for it, as text.
 pub fn flat(value: &Value) -> BTreeMap<String, String> {
     let mut settings = BTreeMap::new();
     flatten("", value, &mut settings);
-    settings
+    settings.into_iter().map(|(key, value)| (written(key), value)).collect()
+}
+
+/// The key as the YAML has it.
+fn written(key: String) -> String {
+    let choice = CHOICES.iter().find_map(|(recorded, yaml)| Some((yaml, key.strip_prefix(recorded)?)));
+    choice.map_or(key.clone(), |(yaml, rest)| format!("{yaml}{rest}"))
 }
 
 fn flatten(path: &str, value: &Value, into: &mut BTreeMap<String, String>) {
@@ -142,4 +161,31 @@ fn json(path: &Path) -> Result<Value, IoError> {
     let bytes = std::fs::read(path).map_err(IoError::read(path))?;
     serde_json::from_slice(&bytes)
         .map_err(|error| IoError::Table { path: PathBuf::from(path), reason: error.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+
+    #[test]
+    fn settings_have_the_keys_of_the_yaml() {
+        for (yaml, keys) in [
+            ("split: {fraction: 0.3, seed: 7}", &[("input.split.fraction", "0.3"), ("input.split.seed", "7")][..]),
+            ("split: {train: 'a/**', test: 'b/**'}", &[("input.split.train", "a/**"), ("input.split.test", "b/**")]),
+            ("split: {csv: /t.csv, fraction: 0.5}", &[("input.split.csv", "/t.csv"), ("input.split.fraction", "0.5")]),
+        ] {
+            for (components, text) in [("6", "6"), ("0.95", "0.95"), ("mle", "mle")] {
+                let yaml = format!(
+                    "version: 1\ninput: {{root: ., {yaml}}}\nextract: {{weights: keras, model: vgg16}}\nreduce: {{pca: {{components: {components}}}}}\n"
+                );
+                let pipeline = config::parse(&yaml, "pipeline.yaml".as_ref(), &[]).expect("sound");
+                let found = flat(&serde_json::json!(pipeline));
+                let more = [("reduce.pca.components", text), ("extract.weights", "keras")];
+                for (key, value) in keys.iter().chain(&more) {
+                    assert_eq!(found.get(*key).map(String::as_str), Some(*value), "{key} in {found:?}");
+                }
+            }
+        }
+    }
 }

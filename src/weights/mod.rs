@@ -11,7 +11,7 @@ mod tensor;
 mod tensors;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use thiserror::Error;
@@ -166,6 +166,11 @@ impl WeightSet {
 }
 
 impl Origin {
+    /// The file, where they lie in one.
+    pub fn path(&self) -> Option<&Path> {
+        if let Self::File(file) = self { Some(&file.path) } else { None }
+    }
+
     /// The file `path`, and its SHA-256 where that is known already.
     pub fn file(path: impl Into<PathBuf>, sha256: Option<String>) -> Self {
         let known = OnceLock::new();

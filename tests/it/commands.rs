@@ -119,7 +119,7 @@ fn runs_are_shown_listed_and_compared() {
         "on 6 test images",
         "features/ (",
         "mlp.safetensors",
-        "reduce.pca.components.count=6",
+        "reduce.pca.components=6",
     ] {
         assert!(shown.contains(part), "{part} in {shown}");
     }
@@ -137,7 +137,7 @@ fn runs_are_shown_listed_and_compared() {
     assert!(runs.iter().all(|run| run["images"] == 18 && run["accuracy"].is_f64()), "{list}");
     assert!(call(&at, &["runs"]).ok().stdout.contains("runs/deep/two"));
     let diff = call(&at, &["diff", "runs/one", "runs/deep/two"]).ok().stdout;
-    assert!(diff.contains("reduce.pca.components.count: 6 → 3\nresult"), "{diff}");
+    assert!(diff.contains("reduce.pca.components: 6 → 3\nresult"), "{diff}");
     let same = call(&at, &["diff", "runs/one", "runs/one"]).ok().stdout;
     assert!(same.contains("  the same") && same.contains("(+0.00 points, on test)"), "{same}");
     let diff = call(&at, &["diff", "runs/one", "runs/deep/two", "--json"]).ok().stdout;

@@ -180,7 +180,7 @@ fn a_failed_run_names_ten_and_leaves_the_whole_list() {
     let run = workspace.run("out", &[]);
     assert_eq!(run.code, Some(1));
     assert_eq!(run.stderr.matches(": empty: ").count(), 10, "{}", run.stderr);
-    assert!(run.stderr.contains("bad_09\\n.jpg: empty") && run.stderr.contains("… and 4 more"), "{}", run.stderr);
+    assert!(run.error().contains("bad_09\\n.jpg: empty") && run.stderr.contains("… and 4 more"), "{}", run.stderr);
     assert!(run.stderr.contains("manifest.parquet"), "{}", run.stderr);
     let rows = manifest(&workspace, "out");
     assert_eq!(rows.iter().filter(|row| row[1] == "failed" && row[2] == "empty").count(), 14);

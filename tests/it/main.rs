@@ -11,6 +11,7 @@ mod hostile_files;
 mod inputs;
 mod models;
 mod networks;
+mod outputs;
 mod pipelines;
 mod precision;
 mod predict;

@@ -129,7 +129,7 @@ fn a_bad_picture_is_told_and_the_others_go_on() {
     assert_eq!(plain.stdout.lines().count(), 2, "{plain:?}");
     let told: Vec<&str> = plain.stderr.lines().collect();
     assert!(told[0].starts_with("pictures/Test/Banana/a_text.jpg: not_an_image: "), "{plain:?}");
-    assert!(told[1].starts_with("gone.jpg: vanished: "), "{plain:?}");
+    assert!(told[1].starts_with("gone.jpg: missing: there is no such file"), "{plain:?}");
     assert_eq!(told[2..], ["error: 2 of 4 pictures could not be read"]);
     let json_run = call("predict", &[&arguments[..], &["--json"]].concat(), &workspace.path(""));
     assert_eq!((json_run.code, json_run.stderr.lines().count()), (Some(1), 1), "{json_run:?}");

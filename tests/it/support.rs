@@ -146,6 +146,13 @@ impl Run {
         found.next_back().unwrap_or_else(|| panic!("no event {name} in:\n{}", self.stderr))
     }
 
+    /// The message of the error that ended it, with `--log json`.
+    pub fn error(&self) -> String {
+        let lines = self.stderr.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let message = lines.filter(|line| line["level"] == "error").last().map(|line| line["message"].clone());
+        message.and_then(|text| text.as_str().map(str::to_string)).unwrap_or_default()
+    }
+
     /// The stages that were computed.
     pub fn computed(&self) -> Vec<String> {
         let stages = self.event("summary")["computed"].clone();

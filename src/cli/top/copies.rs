@@ -1,29 +1,32 @@
 //! Annotated copies of pictures: where each goes, and how it is written.
 
 use std::collections::{HashMap, HashSet};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Component, Path, PathBuf};
 
 use crate::error::Error;
 use crate::image::{RgbImage, jpeg, png};
-use crate::io::atomic;
-use crate::plot::{PlotError, labelled};
+use crate::io::output::{Kind, Output, Rules};
+use crate::plot::{PlotError, labelled, signed};
 use crate::stages::scan::NamedFile;
 
 /// JPEG quality of a copy, 1 to 100: no difference to see.
 const QUALITY: u8 = 92;
 
+/// Most bytes of a name that file systems take; a copy may have a longer ending than its picture.
+const LONGEST: usize = 255;
+
 /// A folder of copies: the tree that the pictures lie in, from the innermost folder on that holds them all.
 #[derive(Debug)]
 pub struct Copies {
     /// The place of each copy by that of its picture.
-    places: HashMap<PathBuf, PathBuf>,
+    places: HashMap<PathBuf, Output>,
 }
 
 impl Copies {
     /// Decides upon every name in `folder`. A picture that lies there itself is refused: it could be overwritten, and the copies of last time
     /// would be labelled again.
-    pub fn new(folder: &Path, pictures: &[NamedFile]) -> Result<Self, Error> {
+    pub fn new(folder: &Path, pictures: &[NamedFile], rules: Rules) -> Result<Self, Error> {
         let real = std::fs::canonicalize(folder).ok();
         let locations = pictures.iter().filter_map(|picture| picture.location.as_deref().ok());
         if let Some(real) = &real
@@ -41,7 +44,8 @@ impl Copies {
         for (path, parts) in &paths {
             if !places.contains_key(*path) {
                 let place = parts[above..].iter().collect::<PathBuf>();
-                places.insert(path.to_path_buf(), folder.join(free(&place, &mut taken)));
+                let place = folder.join(free(&place, &mut taken));
+                places.insert(path.to_path_buf(), Output::new(&place, kind(&place), rules)?);
             }
         }
         Ok(Self { places })
@@ -49,12 +53,16 @@ impl Copies {
 
     /// Writes the copy of the picture at `path`, with `text` drawn in.
     pub fn write(&self, path: &Path, image: &RgbImage, text: &str) -> Result<(), PlotError> {
-        let Some(place) = self.places.get(path) else { return Ok(()) };
+        let Some(output) = self.places.get(path) else { return Ok(()) };
         let image = labelled(image, text);
-        let bytes = if is_jpeg(place) { jpeg(&image, QUALITY) } else { png(&image) };
-        let bytes = bytes.map_err(|error| PlotError::Encode { path: place.clone(), error })?;
-        Ok(atomic::write_bytes(place, &bytes)?)
+        let bytes = if is_jpeg(output.path()) { jpeg(&image, QUALITY) } else { png(&image) };
+        let bytes = bytes.map_err(|error| PlotError::Encode { path: output.path().to_path_buf(), error })?;
+        Ok(output.write_bytes(&signed(bytes))?)
     }
+}
+
+fn kind(place: &Path) -> Kind {
+    if is_jpeg(place) { Kind::Jpeg } else { Kind::Png }
 }
 
 fn is_inside(path: &Path, folder: &Path) -> bool {
@@ -84,10 +92,9 @@ fn free(place: &Path, taken: &mut HashSet<String>) -> PathBuf {
     let stem = if written { place.file_stem() } else { place.file_name() }.unwrap_or_default().to_os_string();
     let ending = if written { place.extension().unwrap_or_default().to_os_string() } else { "png".into() };
     for number in 1.. {
-        let mut name = stem.clone();
-        if number > 1 {
-            name.push(format!("-{number}"));
-        }
+        let number = if number > 1 { format!("-{number}") } else { String::new() };
+        let mut name = shortened(&stem, LONGEST.saturating_sub(number.len() + 1 + ending.len()));
+        name.push(number);
         name.push(".");
         name.push(&ending);
         let found = place.with_file_name(name);
@@ -96,6 +103,15 @@ fn free(place: &Path, taken: &mut HashSet<String>) -> PathBuf {
         }
     }
     place.to_path_buf()
+}
+
+/// A name of so many bytes at most.
+fn shortened(name: &OsStr, most: usize) -> OsString {
+    if name.len() <= most {
+        return name.to_os_string();
+    }
+    let text = name.to_string_lossy();
+    text[..text.floor_char_boundary(most)].into()
 }
 
 fn extension(path: &Path) -> String {
@@ -109,12 +125,15 @@ fn is_jpeg(path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::io::output::Inputs;
 
     fn places(paths: &[&str]) -> Vec<String> {
         let picture = |path: &&str| NamedFile { path: path.to_string(), location: Ok(PathBuf::from(path)) };
         let pictures: Vec<NamedFile> = paths.iter().map(picture).collect();
-        let copies = Copies::new(Path::new("no/such/folder"), &pictures).expect("places");
-        let place = |path: &&str| copies.places[Path::new(path)].strip_prefix("no/such/folder").expect("inside");
+        let inputs = Inputs::default();
+        let rules = Rules::new(&inputs, false);
+        let copies = Copies::new(Path::new("no/such/folder"), &pictures, rules).expect("places");
+        let place = |path: &&str| copies.places[Path::new(path)].path().strip_prefix("no/such/folder").expect("inside");
         paths.iter().map(place).map(|place| place.to_string_lossy().replace('\\', "/")).collect()
     }
 
@@ -129,6 +148,10 @@ mod tests {
         );
         assert_eq!(places(&["a/x.jpg", "../a/x.jpg", "a/X.jpg"]), ["x.jpg", "x-2.jpg", "X-3.jpg"]);
         assert_eq!(places(&["a.jpg", "a.jpg"]), ["a.jpg", "a.jpg"]);
+        let long = "é".repeat(125);
+        let places_of_long = places(&[&format!("{long}.webp"), &format!("{long}.webp.png")]);
+        assert!(places_of_long.iter().all(|name| name.len() <= 255 && name.ends_with(".png")), "{places_of_long:?}");
+        assert_ne!(places_of_long[0], places_of_long[1]);
         assert_eq!(places(&["a/b.jpg", "a/b.jpg/c.jpg"]), ["b.jpg", "b.jpg/c.jpg"]);
     }
 
@@ -137,7 +160,9 @@ mod tests {
         let dir = tempfile::tempdir().expect("folder");
         let path = dir.path().join("a.jpg");
         std::fs::write(&path, b"x").expect("written");
-        let error = Copies::new(dir.path(), &[NamedFile { path: "a.jpg".into(), location: Ok(path) }]);
+        let inputs = Inputs::default();
+        let rules = Rules::new(&inputs, false);
+        let error = Copies::new(dir.path(), &[NamedFile { path: "a.jpg".into(), location: Ok(path) }], rules);
         let error = error.expect_err("refused").to_string();
         assert!(error.contains("a.jpg lies; name another folder"), "{error}");
     }

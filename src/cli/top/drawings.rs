@@ -8,7 +8,8 @@ use crate::chain::{Chain, Failure, top};
 use crate::cli::sheet::{Panel, Sheet, title};
 use crate::error::Error;
 use crate::image::RgbImage;
-use crate::plot::{self, Form, PlotError, Share};
+use crate::io::output::{Output, Rules, is_stdout};
+use crate::plot::{self, Form, PlotError};
 use crate::stages::scan::NamedFile;
 
 /// Where drawings go; shared by the threads that predict.
@@ -34,13 +35,15 @@ pub fn open<'a>(
     chain: &'a Chain,
     arguments: &TopArgs,
     pictures: &[NamedFile],
+    rules: Rules,
 ) -> Result<(Drawings<'a>, Sheets), Error> {
     let (count, top) = (pictures.len(), usize::from(arguments.top));
-    let plot = arguments.plot.as_deref().map(|path| Sheet::new(path, count, top)).transpose()?;
+    let plot = arguments.plot.as_deref().map(|path| Sheet::new(path, count, top, rules)).transpose()?;
     let folder = arguments.annotate.as_deref().filter(|path| is_folder(path));
     let sheet = arguments.annotate.as_deref().filter(|_| folder.is_none());
-    let annotated = sheet.map(|path| Sheet::new(path, count, 0)).transpose()?;
-    let copies = folder.map(|folder| Copies::new(folder, pictures)).transpose()?;
+    let annotated = sheet.map(|path| Sheet::new(path, count, 0, rules)).transpose()?;
+    let copies =
+        folder.map(|folder| Copies::new(folder, pictures, Rules { keeps_pictures: true, ..rules })).transpose()?;
     let sheets = plot.is_some() || annotated.is_some();
     Ok((Drawings { chain, pictures: count, copies, sheets }, Sheets { plot, annotated, top }))
 }
@@ -49,13 +52,21 @@ pub fn open<'a>(
 fn is_folder(path: &Path) -> bool {
     const FILES: [&str; 9] = ["png", "svg", "jpg", "jpeg", "webp", "gif", "bmp", "tif", "pdf"];
     let extension = path.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase());
+    if is_stdout(path) {
+        return false;
+    }
     path.is_dir() || Form::of(path).is_err() && !extension.is_some_and(|extension| FILES.contains(&extension.as_str()))
 }
 
 impl Drawings<'_> {
+    /// True where anything is drawn.
+    pub fn are_wanted(&self) -> bool {
+        self.copies.is_some() || self.sheets
+    }
+
     /// Looks at a picture with the probabilities that it got.
     pub fn see(&self, picture: &NamedFile, probabilities: &[f32]) -> Seen {
-        if self.copies.is_none() && !self.sheets {
+        if !self.are_wanted() {
             return Ok(Ok(None));
         }
         let Ok(path) = &picture.location else { return Ok(Ok(None)) };
@@ -96,17 +107,22 @@ impl Sheets {
         if let Some(sheet) = &mut self.plot {
             let name = |(class, p): (usize, f32)| (classes.get(class).cloned().unwrap_or_default(), p);
             let bars = top(probabilities.unwrap_or_default(), self.top).into_iter().map(name).collect();
-            sheet.add(Panel { title: title.clone(), picture: image(), label: None, bars });
+            sheet.add(Panel { title: title.clone(), picture: image(), label: None, bars, marked: false });
         }
         if let Some(sheet) = &mut self.annotated {
             let label = probabilities.map(|probabilities| label(probabilities, classes));
-            sheet.add(Panel { title, picture: image(), label, bars: Vec::new() });
+            sheet.add(Panel { title, picture: image(), label, bars: Vec::new(), marked: false });
         }
+    }
+
+    /// Their files.
+    pub fn outputs(&self) -> impl Iterator<Item = &Output> {
+        self.plot.iter().chain(&self.annotated).map(Sheet::output)
     }
 
     /// Draws them.
     pub fn write(&self) -> Result<(), PlotError> {
-        self.plot.iter().chain(&self.annotated).try_for_each(|sheet| sheet.write(Share::Probability))
+        self.plot.iter().chain(&self.annotated).try_for_each(Sheet::write)
     }
 }
 

@@ -1,11 +1,15 @@
 //! The most probable classes of a picture as a line of text, JSON or CSV.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 
 use serde::Serialize;
 
 use super::TopArgs;
 use crate::chain::{Chain, Failure, top};
+use crate::cli::put;
+use crate::error::Error;
+use crate::io::csv;
+use crate::progress::Ui;
 use crate::stages::scan::NamedFile;
 use crate::terminal::{printable, printable_json, printable_lines};
 
@@ -42,7 +46,7 @@ enum Form {
     Csv,
 }
 
-/// Writes results to standard output as they come. None: standard output is closed.
+/// Writes results to standard output as they come.
 pub struct Writer<'a> {
     form: Form,
     classes: &'a [String],
@@ -74,24 +78,25 @@ impl<'a> Writer<'a> {
     }
 
     /// What stands before the first line.
-    pub fn header(&self) -> Option<()> {
+    pub fn header(&self) -> Result<(), Error> {
         match self.form {
             Form::Csv if self.wnids.is_empty() => put("path,rank,label,probability"),
             Form::Csv => put("path,rank,label,probability,wnid"),
-            Form::Errors | Form::Plain | Form::Json => Some(()),
+            Form::Errors | Form::Plain | Form::Json => Ok(()),
         }
     }
 
     /// What was found of one picture.
-    pub fn line(&mut self, path: &str, result: Result<&[f32], &Failure>) -> Option<()> {
+    pub fn line(&mut self, path: &str, result: Result<&[f32], &Failure>, ui: &Ui) -> Result<(), Error> {
         let probabilities = match result {
             Ok(probabilities) => probabilities,
             Err(failure) if self.form == Form::Json => {
-                return put_json(&Line { path, top: None, error: Some(failure.to_string()) });
+                let line = Line { path, top: None, error: Some(failure.to_string()) };
+                return ui.beside_bars(|| put_json(&line));
             }
             Err(failure) => {
-                eprintln!("{}: {failure}", printable(path));
-                return Some(());
+                ui.tell(&format!("{}: {failure}", printable(path)));
+                return Ok(());
             }
         };
         let guess = |(class, probability): (usize, f32)| {
@@ -99,14 +104,14 @@ impl<'a> Writer<'a> {
             Guess { label, wnid: self.wnids.get(class).copied(), probability }
         };
         let guesses: Vec<Guess> = top(probabilities, self.top).into_iter().map(guess).collect();
-        match self.form {
-            Form::Errors => Some(()),
+        ui.beside_bars(|| match self.form {
+            Form::Errors => Ok(()),
             Form::Json => put_json(&Line { path, top: Some(&guesses), error: None }),
             // programs get every byte of a name
             Form::Csv if std::io::stdout().is_terminal() => put(&printable_lines(&csv_rows(path, &guesses))),
             Form::Csv => put(&csv_rows(path, &guesses)),
             Form::Plain => put(&self.row(path, &guesses)),
-        }
+        })
     }
 
     fn row(&self, path: &str, guesses: &[Guess]) -> String {
@@ -120,23 +125,13 @@ impl<'a> Writer<'a> {
 fn csv_rows(path: &str, guesses: &[Guess]) -> String {
     let row = |(i, guess): (usize, &Guess)| {
         let wnid = guess.wnid.map_or(String::new(), |wnid| format!(",{wnid}"));
-        format!("{},{},{},{}{wnid}", csv_field(path), i + 1, csv_field(guess.label), guess.probability)
+        format!("{},{},{},{}{wnid}", csv::field(path), i + 1, csv::field(guess.label), guess.probability)
     };
     guesses.iter().enumerate().map(row).collect::<Vec<_>>().join("\n")
 }
 
-/// A field of RFC 4180: in quotes where it needs them.
-fn csv_field(text: &str) -> String {
-    if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_string() }
-}
-
-fn put_json(line: &Line) -> Option<()> {
-    // numbers and text: there is nothing in it that JSON has not
-    put(&printable_json(&serde_json::to_string(line).ok()?))
-}
-
-fn put(text: &str) -> Option<()> {
-    writeln!(std::io::stdout().lock(), "{text}").ok()
+fn put_json(line: &Line) -> Result<(), Error> {
+    put(&printable_json(&serde_json::to_string(line)?))
 }
 
 #[cfg(test)]

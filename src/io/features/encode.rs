@@ -72,16 +72,29 @@ pub fn write_groups<E: From<IoError>>(
     layout: Layout,
     dtype: Dtype,
     metadata: &[(String, String)],
-    fill: impl FnOnce(&mut dyn FnMut(Table, &[&[f32]]) -> std::result::Result<(), IoError>) -> std::result::Result<(), E>,
+    fill: impl FnOnce(&mut Append) -> std::result::Result<(), E>,
+) -> std::result::Result<(), E> {
+    atomic::write(path, |file| groups_into(file, path, none, (layout, dtype), metadata, fill))
+}
+
+/// Takes a row group: keys and rows.
+pub type Append<'a> = dyn FnMut(Table, &[&[f32]]) -> std::result::Result<(), IoError> + 'a;
+
+/// The same into `to`; errors name `path`.
+pub fn groups_into<E: From<IoError>>(
+    to: impl std::io::Write + Send,
+    path: &Path,
+    none: Table,
+    form: (Layout, Dtype),
+    metadata: &[(String, String)],
+    fill: impl FnOnce(&mut Append) -> std::result::Result<(), E>,
 ) -> std::result::Result<(), E> {
     let mut encoded = Vec::new();
     none.encode(path, &[], &mut encoded)?;
     let none = Chunks::open(encoded).map_err(failed(path))?;
-    atomic::write(path, |file| {
-        let mut groups = Groups::begin(file, path, &none, (layout, dtype), metadata)?;
-        fill(&mut |keys, rows| groups.append(keys, rows))?;
-        Ok(groups.finish()?)
-    })
+    let mut groups = Groups::begin(to, path, &none, form, metadata)?;
+    fill(&mut |keys, rows| groups.append(keys, rows))?;
+    Ok(groups.finish()?)
 }
 
 fn failed(path: &Path) -> impl Fn(ParquetError) -> IoError + '_ {

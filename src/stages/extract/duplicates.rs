@@ -12,7 +12,7 @@ use super::shard::{self, Outcome, Shard};
 use super::{ExtractError, write_outcomes};
 use crate::extractor::contents;
 use crate::plan::Plan;
-use crate::progress::Ui;
+use crate::progress::{Ui, plural};
 use crate::stages::scan::{Listing, Picture, Split, printable};
 
 /// Groups that are listed one by one.
@@ -127,17 +127,27 @@ impl Duplicates {
         let (leaks, others) = self.listed.split_at(both);
         let column = "the column `duplicate_of` of manifest.parquet has all of them";
         if self.in_both_splits > 0 {
-            let (n, list) = (self.in_both_splits, list(leaks));
+            let (shared, list) = (plural(self.in_both_splits, "picture"), list(leaks));
             ui.warn(&format!(
-                "train and test share {n} pictures, byte by byte: what is measured on test is too good by them; {column}{list}"
+                "train and test share {shared}, byte by byte: what is measured on test is too good by them; {column}{list}"
             ));
         }
         if self.with_several_labels > 0 {
-            ui.warn(&format!("{} pictures are there under more than one label; {column}", self.with_several_labels));
+            let several = are(self.with_several_labels, "there under more than one label");
+            ui.warn(&format!("{several}; {column}"));
         }
-        let text = format!("{} pictures are copies of another ({} have copies)", self.copies, self.groups);
+        let have = if self.groups == 1 { "1 has copies".into() } else { format!("{} have copies", self.groups) };
+        let text = match self.copies {
+            1 => "1 picture is a copy of another".to_string(),
+            n => format!("{} are copies of another ({have})", plural(n, "picture")),
+        };
         ui.note(&format!("extract   {text}; {column}{}", list(others)));
     }
+}
+
+/// `1 picture is …`, `2 pictures are …`.
+fn are(n: usize, what: &str) -> String {
+    format!("{} {} {what}", plural(n, "picture"), if n == 1 { "is" } else { "are" })
 }
 
 fn members(group: &[&Picture]) -> Vec<Member> {

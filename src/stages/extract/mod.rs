@@ -29,7 +29,7 @@ use crate::exec::{self, Device, ExecError};
 use crate::io::{IoError, atomic};
 use crate::pipeline::Options;
 use crate::plan::Plan;
-use crate::progress::{Interrupted, Ui};
+use crate::progress::{Interrupted, Ui, plural};
 use crate::stages::StageId;
 use crate::stages::scan::{Aside, Listing, Split, printable};
 use crate::store::OutputFile;
@@ -120,7 +120,8 @@ pub fn run(
     let line = ui.stage(StageId::Extract, Some(pictures as u64), "images");
     let reused = shards.len() - missing.len();
     if reused > 0 && !missing.is_empty() {
-        ui.note(&format!("extract   {reused} of {} shards are there already, {pictures} images to go", shards.len()));
+        let (of, to_go) = (plural(shards.len(), "shard"), plural(pictures, "image"));
+        ui.note(&format!("extract   {reused} of {of} are there already, {to_go} to go"));
     }
     if !missing.is_empty() && exec::is_emulated(plan.backbone.precision) {
         ui.warn("`extract.precision: bf16`: this CPU has neither AMX nor AVX512-BF16, so that it is slower than f32");
@@ -248,7 +249,8 @@ fn check_bad(plan: &Plan, listing: &Listing, shards: &[Shard], done: &Extracted)
 
 fn describe(done: &Extracted) -> String {
     let failed = if done.failed > 0 { format!(", {} failed", done.failed) } else { String::new() };
-    format!("{} images × {} features on {}{failed}", done.ok, done.width, done.device)
+    let (images, features) = (plural(done.ok, "image"), plural(done.width, "feature"));
+    format!("{images} × {features} on {}{failed}", done.device)
 }
 
 /// Writes the outcomes of a shard.

@@ -119,8 +119,7 @@ pub fn gallery<E>(
 fn sample(prediction: &Prediction, jpeg: &[u8]) -> Sample {
     let said = Said {
         predicted: prediction.predicted.clone(),
-        // 1.00 is for certainty only
-        confidence: format!("{:.2}", (prediction.confidence * 100.0 + 1e-6).floor() / 100.0),
+        confidence: format!("{:.2}", prediction.confidence),
         bar: format!("{:.0}", 100.0 * prediction.confidence),
         right: prediction.is_right(),
     };

@@ -1,6 +1,7 @@
 //! Numbers and settings as a reader wants them.
 
 use crate::image::{ChannelOrder, DecodeOptions, Exif, Filter, Fit, Recipe, Truncated};
+use crate::progress::units;
 
 /// `12,345`.
 pub fn count(n: usize) -> String {
@@ -17,12 +18,7 @@ pub fn count(n: usize) -> String {
 
 /// `1 image`, `2,000 images`.
 pub fn plural(n: usize, unit: &str) -> String {
-    let ending = match unit {
-        _ if n == 1 => "",
-        _ if unit.ends_with("ss") => "es",
-        _ => "s",
-    };
-    format!("{} {unit}{ending}", count(n))
+    format!("{} {}", count(n), units(n, unit))
 }
 
 /// A share of 1 as `93.5 %`; only all is `100 %` and only nothing is `0 %`.

@@ -20,7 +20,7 @@ use thiserror::Error;
 
 use crate::config::{self, ConfigError, Input};
 use crate::plan::Plan;
-use crate::progress::{Interrupted, Ui};
+use crate::progress::{Interrupted, Ui, plural};
 use crate::stages::StageId;
 pub use crate::terminal::printable;
 
@@ -185,6 +185,11 @@ fn nothing(input: &Input, listing: &Listing) -> String {
 }
 
 fn describe(listing: &Listing) -> String {
+    format!("{}: {}", plural(listing.pictures.len(), "image"), counts(listing))
+}
+
+/// Pictures by split, classes, other files.
+pub fn counts(listing: &Listing) -> String {
     let (train, test) = (listing.len_of(Split::Train), listing.len_of(Split::Test));
     let classes = match listing.classes.len() {
         0 => "no labels".to_string(),
@@ -195,8 +200,8 @@ fn describe(listing: &Listing) -> String {
         0 => String::new(),
         n => {
             let kinds = listing.kinds(true).into_iter().chain(listing.kinds(false));
-            format!(", {n} other files ({})", counted(kinds))
+            format!(", {} ({})", plural(n, "other file"), counted(kinds))
         }
     };
-    format!("{} images: {train} train, {test} test, {classes}{aside}", listing.pictures.len())
+    format!("{train} train, {test} test, {classes}{aside}")
 }

@@ -65,7 +65,7 @@ pub fn fit(
     let (Labelled { x, y, .. }, classes) = (data, data.classes.len());
     let rows: Vec<usize> = (0..y.len()).collect();
     let weights = |asked: &Option<ClassWeight>| weights(asked.as_ref(), (y, data.classes), &rows);
-    layers(match settings {
+    let fitted = match settings {
         config::Classifier::Mlp(mlp) => {
             let mut heard = |epoch: &Epoch| {
                 heard(epoch.number, epoch.loss);
@@ -89,16 +89,23 @@ pub fn fit(
             params.fit(x.rows(), y, &rows, classes, &mut heard)
         }
         config::Classifier::Knn(settings) => return neighbours(settings, data),
-    })
+    };
+    layers(fitted, data.classes)
 }
 
 fn go_on(ui: &Ui) -> ControlFlow<()> {
     if ui.stopped() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
 }
 
-fn layers(fitted: Result<Mlp, MlpError>) -> Result<Classifier, TrainError> {
+/// What was fitted; an error about a class gets its name, which only we know.
+fn layers(fitted: Result<Mlp, MlpError>, classes: &[String]) -> Result<Classifier, TrainError> {
     match fitted {
         Err(MlpError::Interrupted) => Err(Interrupted.into()),
+        Err(MlpError::OneOfClass { class }) if class < classes.len() => Err(TrainError::Classes(format!(
+            "`early_stopping` needs at least 2 pictures of each class, and `{}` has 1: give it more, leave it out with `input.classes`, or turn \
+             `early_stopping` off",
+            printable(&classes[class])
+        ))),
         other => Ok(Classifier::Layers(other.map_err(ClassifierError::from)?)),
     }
 }

@@ -1,6 +1,7 @@
 //! Taking stock: what of the registry is on this machine, and whether everything in the store is what it was.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use super::digest::{Expected, Record, read_record};
@@ -66,12 +67,12 @@ impl Store {
         })
     }
 
-    /// Reads every file of the store through, or those of one model, and tells `each`; gives an error when any is damaged.
+    /// Reads every file of the store through, or those of one model, and tells `each` until it breaks; gives an error when any is damaged.
     pub fn verify(
         &self,
         models: &'static [ModelSpec],
         only: Option<&ModelSpec>,
-        each: &mut dyn FnMut(&Checked),
+        each: &mut dyn FnMut(&Checked) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
         let known = self.known(models);
         let root = only.map_or_else(|| self.dir.clone(), |model| self.dir.join(model.name));
@@ -81,7 +82,9 @@ impl Store {
         for path in files {
             let state = check(&path, known.get(&path));
             damaged += usize::from(matches!(state, State::Damaged { .. }));
-            each(&Checked { path, state });
+            if each(&Checked { path, state }).is_break() {
+                break;
+            }
         }
         if damaged > 0 { Err(StoreError::Damaged { damaged, of, dir: root }) } else { Ok(()) }
     }

@@ -70,6 +70,15 @@ pub enum MlpError {
         /// Rows.
         rows: usize,
     },
+    /// The same: a class has one picture, which cannot be in both parts.
+    #[error(
+        "mlp: early_stopping needs at least 2 pictures of each class, and class number {class} has 1: give more pictures or turn \
+         early_stopping off"
+    )]
+    OneOfClass {
+        /// Its number, from 0.
+        class: usize,
+    },
     /// The loss left the numbers.
     #[error(
         "mlp: training diverged, the loss of epoch {epoch} is not finite: scale the features (reduce.pca.whiten) or lower `learning_rate_init`"

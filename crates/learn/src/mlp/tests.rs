@@ -272,7 +272,7 @@ fn failures_name_what_is_wrong() {
     torn.as_mut_slice()[25] = f32::NAN;
     assert!(fail(quick(), &torn, &y).contains("feature 5 of picture 2"));
     let held = MlpParams { early_stopping: true, ..quick() };
-    assert!(fail(held.clone(), &x.select_rows(&[0, 1, 2, 3]), &[0, 1, 1, 1]).contains("class 0 has 1"));
+    assert!(fail(held.clone(), &x.select_rows(&[0, 1, 2, 3]), &[0, 1, 1, 1]).contains("class number 0 has 1"));
     assert!(fail(held, &x.select_rows(&[0, 1, 2, 3]), &[0, 0, 1, 1]).contains("validation split of 2 or more"));
     let wild = MlpParams { solver: Solver::Sgd, learning_rate_init: 1e6, ..quick() };
     assert!(fail(wild, &x, &y).contains("diverged"));

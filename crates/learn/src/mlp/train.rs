@@ -321,7 +321,7 @@ pub(super) fn held_out(
     let mut by_class = vec![Vec::new(); classes];
     rows.iter().for_each(|&row| by_class[y[row]].push(row));
     if let Some(class) = by_class.iter().position(|members| members.len() == 1) {
-        return Err(fail(format!("at least 2 pictures of each class, class {class} has 1")));
+        return Err(MlpError::OneOfClass { class });
     }
     let present = by_class.iter().filter(|members| !members.is_empty()).count();
     let wanted = (params.validation_fraction * rows.len() as f64).ceil() as usize;

@@ -256,7 +256,10 @@ fn rot_is_found_even_where_the_time_stayed() {
     let models = std::slice::from_ref(net);
     let check = |only: Option<&ModelSpec>| {
         let mut states: Vec<Checked> = Vec::new();
-        let result = home.store.verify(models, only, &mut |checked| states.push(checked.clone()));
+        let result = home.store.verify(models, only, &mut |checked| {
+            states.push(checked.clone());
+            ControlFlow::Continue(())
+        });
         (result, states)
     };
     let (result, states) = check(None);

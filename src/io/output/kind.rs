@@ -1,0 +1,120 @@
+//! What an output holds, and what a file that is there already holds, told by its first bytes.
+
+use std::path::Path;
+
+use crate::image;
+
+/// Stands in every PNG and JPEG that is drawn for the user, within its first bytes.
+pub const SIGNATURE: &[u8] = b"drawn by featurize";
+
+/// What an output holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Parquet,
+    Csv,
+    Png,
+    Jpeg,
+    Svg,
+    Yaml,
+    /// A page for `man`.
+    Manual,
+}
+
+/// First bytes of files that nobody wants replaced by a table or a drawing. Pictures are recognised by `image`.
+const BEGINNINGS: [(&[u8], &str); 16] = [
+    (b"PAR1", "a Parquet table"),
+    (b"\x89HDF", "an HDF5 file"),
+    (b"PK\x03\x04", "an archive or a file of weights (zip)"),
+    (b"PK\x05\x06", "an archive (zip)"),
+    (b"\x1f\x8b", "a gzip archive"),
+    (b"BZh", "a bzip2 archive"),
+    (b"\xfd7zXZ", "an xz archive"),
+    (b"\x28\xb5\x2f\xfd", "a zstd archive"),
+    (b"%PDF", "a PDF"),
+    (b"\x93NUMPY", "an array of numpy"),
+    (b"SQLite format 3", "a database"),
+    (b"ARROW1", "an Arrow table"),
+    (b"\x7fELF", "a program"),
+    (b"#!", "a script"),
+    (b"\x80\x02", "a pickle of Python"),
+    (b"\x80\x04", "a pickle of Python"),
+];
+
+impl Kind {
+    /// As it is called, without an article.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Parquet => "Parquet table",
+            Self::Csv => "CSV table",
+            Self::Png => "PNG picture",
+            Self::Jpeg => "JPEG picture",
+            Self::Svg => "SVG drawing",
+            Self::Yaml => "YAML file",
+            Self::Manual => "manual page",
+        }
+    }
+
+    /// Endings of its names, in small letters.
+    fn extensions(self) -> &'static [&'static str] {
+        match self {
+            Self::Parquet => &["parquet", "pq"],
+            Self::Csv => &["csv"],
+            Self::Png => &["png"],
+            Self::Jpeg => &["jpg", "jpeg", "jpe", "jfif", "pjp", "pjpeg"],
+            Self::Svg => &["svg"],
+            Self::Yaml => &["yaml", "yml"],
+            Self::Manual => &["1"],
+        }
+    }
+
+    /// True where a terminal cannot show it.
+    pub(super) fn is_binary(self) -> bool {
+        matches!(self, Self::Parquet | Self::Png | Self::Jpeg)
+    }
+
+    /// True for what may be read as a picture.
+    pub(super) fn is_picture(self) -> bool {
+        matches!(self, Self::Png | Self::Jpeg)
+    }
+
+    /// What a file that begins with `head` is, where it is not of this kind. A file of no kind that is known is of this one by its name.
+    pub(super) fn foreign(self, path: &Path, head: &[u8]) -> Option<String> {
+        let extension = path.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase());
+        let named = extension.is_some_and(|extension| self.extensions().contains(&extension.as_str()));
+        let text = std::str::from_utf8(head).is_ok_and(|text| !text.contains('\0'));
+        let own = match self {
+            Self::Parquet => head.starts_with(b"PAR1"),
+            Self::Png => head.starts_with(b"\x89PNG\r\n\x1a\n"),
+            Self::Jpeg => head.starts_with(b"\xff\xd8\xff"),
+            Self::Svg => has(head, b"<svg"),
+            Self::Manual => has(head, b".TH "),
+            Self::Csv | Self::Yaml => named && text && !has(head, b"<svg") && !head.starts_with(b"#!"),
+        };
+        if own || head.is_empty() {
+            return None;
+        }
+        let known = BEGINNINGS.iter().find(|(beginning, _)| head.starts_with(beginning));
+        let known = known.map(|(_, name)| (*name).to_string()).or_else(|| picture_or_weights(head));
+        known.or_else(|| (!named).then(|| if text { "text".into() } else { "a file of another kind".into() }))
+    }
+}
+
+fn picture_or_weights(head: &[u8]) -> Option<String> {
+    let is_safetensors = head.get(8) == Some(&b'{') && head[4..8] == [0; 4];
+    if is_safetensors {
+        return Some("a file of weights (safetensors)".into());
+    }
+    match image::sniff(head) {
+        Err(error) if error.kind != image::DecodeErrorKind::Unsupported => None,
+        _ => Some("a picture".into()),
+    }
+}
+
+/// True for a picture that was drawn here.
+pub(super) fn is_signed(head: &[u8]) -> bool {
+    has(head, SIGNATURE)
+}
+
+fn has(head: &[u8], part: &[u8]) -> bool {
+    head.windows(part.len()).any(|window| window == part)
+}
