@@ -18,7 +18,7 @@ pub use names::{relative, unescape};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::config::{self, ConfigError, Input};
+use crate::config::{self, ConfigError, Input, Pipeline};
 use crate::plan::Plan;
 use crate::progress::{Interrupted, Ui};
 use crate::stages::StageId;
@@ -169,6 +169,16 @@ pub fn run(plan: &Plan, ui: &Ui) -> Result<Listing, ScanError> {
     }
     line.finish(&describe(&listing));
     Ok(listing)
+}
+
+/// An error where there is no train picture, since everything that is fitted is fitted on them.
+pub fn check_train(pipeline: &Pipeline, listing: &Listing) -> Result<(), ScanError> {
+    if listing.len_of(Split::Train) > 0 {
+        return Ok(());
+    }
+    let text = "no picture is in the train split, and `select`, `reduce` and `train` learn from it; change the split, or leave these \
+                sections out";
+    Err(ScanError::Config(Box::new(pipeline.error_at("input.split", text))))
 }
 
 fn nothing(input: &Input, listing: &Listing) -> String {
