@@ -133,6 +133,75 @@ fn tables_as_programs_write_them() {
 }
 
 #[test]
+fn folders_of_file_managers_are_no_classes() {
+    let workspace = Workspace::with_fruits(4, 0);
+    let picture = std::fs::read_dir(workspace.path("pictures/Training/Lemon")).expect("folder").next();
+    let picture = std::fs::read(picture.expect("a picture").expect("entry").path()).expect("read");
+    let litter =
+        ["@eaDir", "#recycle", "@Recycle", "$RECYCLE.BIN", "lost+found", "System Volume Information", "__MACOSX"];
+    for folder in litter {
+        workspace.write(&format!("pictures/Training/{folder}/cat/thumb.jpg"), &picture);
+        workspace.write(&format!("pictures/Training/Lemon/{folder}/thumb.jpg"), &picture);
+    }
+    workspace.write("pictures/Training/.Trash-1000/a.jpg", &picture);
+    let root = format!("input.root={}", workspace.path("pictures/Training").display());
+    scan(&workspace, "out", &[&root, "input.split=null"]).ok();
+    let rows = rows(&workspace, "out");
+    assert_eq!(rows.len(), 12, "{rows:?}");
+    let columns = Columns::read(&workspace.path("out/manifest.parquet"), &["path", "status", "kind"]).expect("read");
+    let text = |name: &str| columns.texts(name).expect("text").into_iter().map(Option::unwrap_or_default);
+    let all: Vec<((String, String), String)> = text("path").zip(text("status")).zip(text("kind")).collect();
+    for folder in litter {
+        for path in [format!("{folder}/"), format!("Lemon/{folder}/")] {
+            let row = ((path, "skipped".to_string()), "file_manager".to_string());
+            assert!(all.contains(&row), "{row:?} in {all:?}");
+        }
+    }
+    assert!(all.contains(&((".Trash-1000/".into(), "skipped".into()), "hidden".into())));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_class_folder_that_cannot_be_read_is_told_and_not_forgotten() {
+    use std::os::unix::fs::PermissionsExt;
+    let workspace = Workspace::with_fruits(2, 0);
+    let mode = |path: &str, mode: u32| {
+        let permissions = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(workspace.path(path), permissions).expect("mode");
+    };
+    mode("", 0o777);
+    mode("pictures/Training/Lemon", 0);
+    // root reads everything: then somebody else runs it
+    let root = std::fs::read_dir(workspace.path("pictures/Training/Lemon")).is_ok();
+    let other = ["--reuid=65534", "--regid=65534", "--clear-groups"];
+    if root && !std::process::Command::new("setpriv").args(other).arg("true").status().is_ok_and(|s| s.success()) {
+        return;
+    }
+    let scan = |out: &str, sets: &[&str]| {
+        let root_set = format!("input.root={}", workspace.path("pictures/Training").display());
+        let sets = [root_set.as_str(), "input.split=null"]
+            .into_iter()
+            .chain(sets.iter().copied())
+            .flat_map(|set| ["--set", set])
+            .map(String::from);
+        let command = workspace.command(out, &["--until", "scan"]);
+        let mut whole = std::process::Command::new(if root { "setpriv" } else { "env" });
+        whole.args(if root { &other[..] } else { &[] }).arg(command.get_program()).args(command.get_args()).args(sets);
+        Run::of(whole.output().expect("started"))
+    };
+    let run = scan("out", &[]).ok();
+    assert!(run.stderr.contains("Lemon/: the folder cannot be read: Permission denied"), "{}", run.stderr);
+    assert!(run.stderr.contains("\"level\":\"warning\""), "{}", run.stderr);
+    mode("pictures/Training/Strawberry", 0);
+    let run = scan("one", &[]);
+    assert_eq!(run.code, Some(2), "{}", run.stderr);
+    assert!(run.stderr.contains("Lemon/ (and 1 more): the folder cannot be read"), "{}", run.stderr);
+    assert!(run.stderr.contains("only the class `Banana` is left"), "{}", run.stderr);
+    scan("one", &["input.classes=[Banana]"]).ok();
+    ["pictures/Training/Lemon", "pictures/Training/Strawberry"].iter().for_each(|folder| mode(folder, 0o755));
+}
+
+#[test]
 fn some_classes_and_a_few_pictures_of_each() {
     let workspace = Workspace::with_fruits(4, 3);
     scan(&workspace, "out", &["input.classes=[Lemon, Banana]", "input.limit_per_class={train: 2, test: 1}"]).ok();

@@ -123,7 +123,7 @@ fn meaning(kind: &str) -> Option<&'static str> {
         "changed" => "changed since it was listed",
         "hidden" => "a name that begins with a dot",
         "resource_fork" => "what macOS writes beside a file",
-        "file_manager" => "what a file manager writes",
+        "file_manager" => "what a file manager or a system leaves: a file, or a folder with all that is in it",
         "extension" => "an extension that no picture has",
         "folder_link" => "a link to a folder, and `input.follow_links` is false",
         "run_folder" => "in the folder that the run writes to",

@@ -23,6 +23,26 @@ const EXTENSIONS: [&str; 26] = [
 /// Files that systems leave in folders of pictures.
 const LITTER: [&str; 3] = ["thumbs.db", "desktop.ini", "ehthumbs.db"];
 
+/// Folders of their own that file managers, network storage, archives and file systems leave among pictures: bins, thumbnails, what a repair
+/// found.
+const LITTER_FOLDERS: [&str; 15] = [
+    "@eadir",
+    "#recycle",
+    "@recycle",
+    "@recently-snapshot",
+    "#snapshot",
+    "@tmp",
+    "@sharebin",
+    "@__thumb",
+    "$recycle.bin",
+    "system volume information",
+    "lost+found",
+    "lost.dir",
+    "__macosx",
+    "network trash folder",
+    "temporary items",
+];
+
 /// A file that may be a picture, before it has a class and a split.
 #[derive(Clone, Debug)]
 pub struct Candidate {
@@ -59,26 +79,22 @@ pub fn walk(root: &Path, follow_links: bool, run_dir: Option<&Path>, line: &Stag
         let entry = match entry {
             Ok(entry) => entry,
             Err(error) => {
-                let (path, _) = relative(error.path().unwrap_or(root), root);
-                let (kind, reason) = unreadable(&error);
+                let (path, kind, reason) = unreadable(&error, root);
                 found.leave(path, kind, reason);
                 continue;
             }
         };
         let (path, raw) = relative(entry.path(), root);
-        let hidden = entry.file_name().to_string_lossy().starts_with('.');
+        let name = entry.file_name().to_string_lossy();
         if entry.file_type().is_dir() {
-            if hidden || is_own(&entry) {
+            let rule = folder_left_out(&name);
+            if let Some((kind, reason)) = rule.or_else(|| is_own(&entry).then_some((Kind::RunFolder, OWN))) {
                 entries.skip_current_dir();
-                let (kind, reason) = match hidden {
-                    true => (Kind::Hidden, "hidden folder"),
-                    false => (Kind::RunFolder, "the folder of this run"),
-                };
                 found.leave(path + "/", kind, reason);
             }
             continue;
         }
-        if let Some((kind, rule)) = left_out(&entry.file_name().to_string_lossy()) {
+        if let Some((kind, rule)) = left_out(&name) {
             found.leave(path, kind, rule);
             continue;
         }
@@ -90,6 +106,17 @@ pub fn walk(root: &Path, follow_links: bool, run_dir: Option<&Path>, line: &Stag
     }
     found.candidates.sort_unstable_by(|a, b| a.path.cmp(&b.path));
     Ok(found)
+}
+
+const OWN: &str = "the folder of this run";
+
+/// The rule by which a folder is not looked into.
+fn folder_left_out(name: &str) -> Option<(Kind, &'static str)> {
+    if name.starts_with('.') {
+        return Some((Kind::Hidden, "hidden folder"));
+    }
+    let litter = LITTER_FOLDERS.contains(&name.to_lowercase().as_str());
+    litter.then_some((Kind::FileManager, "folder left by a file manager or a system"))
 }
 
 /// A file that a command was given to look at.
@@ -168,15 +195,19 @@ fn modified(metadata: &Metadata) -> u64 {
     since.map_or(0, |time| time.as_nanos() as u64)
 }
 
-fn unreadable(error: &walkdir::Error) -> (Kind, String) {
+/// The row of an entry that the system does not give: a folder's path ends with `/`.
+fn unreadable(error: &walkdir::Error, root: &Path) -> (String, Kind, String) {
+    let whole = error.path().unwrap_or(root);
+    let (path, _) = relative(whole, root);
     if let Some(ancestor) = error.loop_ancestor() {
-        return (Kind::LinkLoop, format!("link back to {}", ancestor.display()));
+        return (path, Kind::LinkLoop, format!("link back to {}", ancestor.display()));
     }
     match error.io_error() {
         // what was listed a moment ago is a link whose end is not there
-        Some(io) if io.kind() == ErrorKind::NotFound => (Kind::DanglingLink, "a link to nothing".to_string()),
-        Some(io) => (Kind::Unreadable, format!("cannot be read: {io}")),
-        None => (Kind::Unreadable, error.to_string()),
+        Some(io) if io.kind() == ErrorKind::NotFound => (path, Kind::DanglingLink, "a link to nothing".to_string()),
+        Some(io) if whole.is_dir() => (path + "/", Kind::Unreadable, format!("the folder cannot be read: {io}")),
+        Some(io) => (path, Kind::Unreadable, format!("cannot be read: {io}")),
+        None => (path, Kind::Unreadable, error.to_string()),
     }
 }
 

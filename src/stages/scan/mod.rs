@@ -167,6 +167,14 @@ pub fn run(plan: &Plan, ui: &Ui) -> Result<Listing, ScanError> {
     if listing.pictures.is_empty() {
         return Err(at("input.root", nothing(input, &listing)));
     }
+    if let Some(warning) = locked(&listing) {
+        if listing.classes.len() == 1 && input.classes.is_none() {
+            let text = format!("{warning}; only the class `{}` is left", printable(&listing.classes[0]));
+            let way = format!("{text}: make it readable, or write `classes` to go on with that one");
+            return Err(at("input.root", way));
+        }
+        ui.warn(&format!("{warning}; its pictures take no part"));
+    }
     line.finish(&describe(&listing));
     Ok(listing)
 }
@@ -192,6 +200,17 @@ fn nothing(input: &Input, listing: &Listing) -> String {
         text += &format!("\n  {count} × {reason}");
     }
     text
+}
+
+/// The folders that cannot be read, the first by name.
+fn locked(listing: &Listing) -> Option<String> {
+    let mut folders = listing.aside.iter().filter(|aside| aside.kind == Kind::Unreadable && aside.path.ends_with('/'));
+    let first = folders.next()?;
+    let more = match folders.count() {
+        0 => String::new(),
+        n => format!(" (and {n} more)"),
+    };
+    Some(format!("{}{more}: {}", printable(&first.path), first.reason))
 }
 
 fn describe(listing: &Listing) -> String {
