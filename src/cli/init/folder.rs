@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use crate::config::Columns;
 use crate::error::Error;
 use crate::stages::scan::{Split, TableError, from_csv, named};
 
@@ -79,9 +80,9 @@ impl Found {
         tables.retain(|path| path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("csv")));
         tables.sort();
         tables.into_iter().find_map(|csv| {
-            let named = match from_csv(root, &csv) {
+            let named = match from_csv(root, &csv, &Columns::default()) {
                 Ok(named) => named.candidates,
-                Err(TableError::NoPath(_)) => return None,
+                Err(TableError::NoColumn { .. }) => return None,
                 Err(TableError::Wrong(reason)) => {
                     refused.push(format!("not used: {reason}"));
                     return None;

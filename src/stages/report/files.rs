@@ -128,7 +128,7 @@ fn meaning(kind: &str) -> Option<&'static str> {
         "folder_link" => "a link to a folder, and `input.follow_links` is false",
         "run_folder" => "in the folder that the run writes to",
         "split" => "in no split of `input.split`",
-        "no_class" => "in no class folder",
+        "no_class" => "in no class folder, or of no class by the pattern of `input.label`",
         "class" => "of a class that is not in `input.classes`",
         "limit" => "over `input.limit_per_class`",
         _ => return None,
