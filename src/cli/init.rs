@@ -1,6 +1,9 @@
 //! `featurize init`: a folder is looked at, and a pipeline for it written.
 
 mod folder;
+mod splits;
+mod table;
+mod words;
 mod yaml;
 
 use std::path::{Path, PathBuf};
@@ -51,7 +54,7 @@ pub fn run(arguments: &InitArgs) -> Result<(), Error> {
     }
     atomic::write_bytes(&out, text.as_bytes())?;
     print(&format!("{}: {}", printable_path(dir), printable(&found.describe())));
-    found.remarks().iter().for_each(|remark| print(&format!("  {}", printable(remark))));
+    found.remarks.iter().for_each(|remark| print(&format!("  {}", printable(remark))));
     let out = printable_path(&out);
     print(&format!("wrote {out}; look at it, then\n  featurize plan {out}\n  featurize run {out}"));
     Ok(())
