@@ -19,7 +19,7 @@ use crate::stages::extract::{self, Extracted};
 use crate::stages::reduce::{self, Reduced};
 use crate::stages::report::{self, Reported};
 use crate::stages::rows::{Shards, Source};
-use crate::stages::scan::{self, Listing};
+use crate::stages::scan::{self, Listing, Split};
 use crate::stages::select::{self, Selected};
 use crate::stages::train::{self, Trained};
 use crate::store::{Lock, OutputFile, Record, StoreError, fingerprint};
@@ -62,11 +62,7 @@ pub fn run(plan: &Plan, options: &Options, ui: &Ui) -> Result<Outcome, Error> {
     let start = Instant::now();
     let listing = scan::run(plan, ui)?;
     let scanned = start.elapsed().as_secs_f64();
-    if let Some(settings) = plan.pipeline.train.as_ref().filter(|_| !listing.classes.is_empty()) {
-        // before hours of extraction
-        train::check_class_weights(&plan.pipeline, settings, &listing.classes)?;
-        train::check_start(plan, &listing.classes)?;
-    }
+    check(plan, &listing, options.until, ui)?;
     let keys = Keys::of(plan, &listing)?;
     let mut run =
         Run { plan, options, ui, keys, listed: false, computed: Vec::new(), seconds: Vec::new(), memory: Vec::new() };
@@ -130,6 +126,30 @@ pub fn run(plan: &Plan, options: &Options, ui: &Ui) -> Result<Outcome, Error> {
         run.write_run_json(&outcome)?;
     }
     Ok(outcome)
+}
+
+/// Whatever is known to fail as soon as the pictures are listed fails here, before hours of extraction; the stages after `until` are not asked for.
+fn check(plan: &Plan, listing: &Listing, until: Option<StageId>, ui: &Ui) -> Result<(), Error> {
+    let config = &plan.pipeline;
+    let asked = |stage| until.is_none_or(|until| stage <= until);
+    let select = config.select.as_ref().filter(|_| asked(StageId::Select));
+    let reduce = config.reduce.as_ref().filter(|_| asked(StageId::Reduce));
+    let train = config.train.as_ref().filter(|_| !listing.classes.is_empty());
+    if let Some(settings) = train {
+        train::check_class_weights(config, settings, &listing.classes)?;
+        train::check_start(plan, &listing.classes)?;
+    }
+    let train = train.filter(|_| asked(StageId::Train));
+    if select.is_some() || reduce.is_some() || train.is_some() {
+        scan::check_train(config, listing)?;
+    }
+    if let Some(settings) = select {
+        select::check_rows(settings, &listing.counts(Split::Train))?;
+    }
+    if let Some(settings) = reduce {
+        reduce::check_rows(settings, listing.len_of(Split::Train), plan.width(), config.select.is_some())?;
+    }
+    train.map_or(Ok(()), |settings| Ok(train::check_rows(settings, listing, ui)?))
 }
 
 /// The fingerprint of every stage, known before anything is computed.

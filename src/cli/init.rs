@@ -1,6 +1,9 @@
 //! `featurize init`: a folder is looked at, and a pipeline for it written.
 
 mod folder;
+mod splits;
+mod table;
+mod words;
 mod yaml;
 
 use std::path::{Path, PathBuf};
@@ -57,7 +60,7 @@ pub fn run(arguments: &InitArgs) -> Result<(), Error> {
     config::parse(&text, &out, &[]).map_err(Box::new)?;
     output.write_bytes(text.as_bytes())?;
     let mut lines = vec![format!("{}: {}", printable_path(dir), printable(&found.describe()))];
-    lines.extend(found.remarks().iter().map(|remark| format!("  {}", printable(remark))));
+    lines.extend(found.remarks.iter().map(|remark| format!("  {}", printable(remark))));
     if output.is_stdout() {
         lines.iter().for_each(|line| Ui::silent().tell(line));
         return Ok(());

@@ -5,7 +5,9 @@ use std::path::Path;
 use globset::Glob;
 
 use super::output::Output;
-use super::pipeline::{Extract, Input, Label, LimitPerClass, Pipeline, Reduce, Scale, Score, Select, Split, Weights};
+use super::pipeline::{
+    Columns, Extract, Input, Label, LimitPerClass, Pipeline, Reduce, Scale, Score, Select, Split, Weights,
+};
 use super::runtime::Runtime;
 use super::source::Source;
 use super::{ConfigError, VERSION, raw};
@@ -91,6 +93,10 @@ fn name(written: Option<String>, source: &Source) -> Checked<String> {
 fn input(raw: raw::Input, source: &Source) -> Checked<Input> {
     let root = path("input.root", &raw.root, source)?;
     let split = split(raw.split, source)?;
+    if let Label::Pattern(pattern) = &raw.label {
+        let key = if source.has("input.label.pattern") { "input.label.pattern" } else { "input.label" };
+        check_pattern(key, pattern, source)?;
+    }
     if let Some(classes) = &raw.classes {
         check_classes(classes, source)?;
         if raw.label == Label::None && !matches!(split, Split::Csv { .. }) {
@@ -133,6 +139,15 @@ fn split(raw: Option<raw::Split>, source: &Source) -> Checked<Split> {
         return wrong("input.split.seed", "`input.split.seed` is the seed of `fraction`, which is not there");
     }
     let seed = raw.seed.unwrap_or(0);
+    let columns = Columns { path: raw.path, label: raw.label, split: raw.split };
+    let named = [("path", &columns.path), ("label", &columns.label), ("split", &columns.split)];
+    if let Some((name, _)) = named.iter().find(|(_, column)| column.is_some() && raw.csv.is_none()) {
+        let message = format!("`input.split.{name}` names a column of the table `csv`, which is not there");
+        return wrong(&format!("input.split.{name}"), &message);
+    }
+    if let Some((name, _)) = named.iter().find(|(_, column)| column.as_ref().is_some_and(String::is_empty)) {
+        return expected(source, &format!("input.split.{name}"), "the name of a column", "");
+    }
     match (raw.train, raw.test, raw.fraction, raw.csv) {
         (Some(train), Some(test), None, None) => {
             check_glob("input.split.train", &train, source)?;
@@ -144,7 +159,7 @@ fn split(raw: Option<raw::Split>, source: &Source) -> Checked<Split> {
         }
         (None, None, Some(fraction), None) => Ok(Split::Fraction { fraction, seed }),
         (None, None, fraction, Some(csv)) => {
-            Ok(Split::Csv { path: path("input.split.csv", &csv, source)?, fraction, seed })
+            Ok(Split::Csv { path: path("input.split.csv", &csv, source)?, columns, fraction, seed })
         }
         (Some(_), None, None, None) => wrong("input.split.train", "`input.split` has `train` but no `test`"),
         (None, Some(_), None, None) => wrong("input.split.test", "`input.split` has `test` but no `train`"),
@@ -152,6 +167,19 @@ fn split(raw: Option<raw::Split>, source: &Source) -> Checked<Split> {
         (_, _, _, Some(_)) => wrong("input.split.csv", "`csv` of `input.split` does not go with `train` and `test`"),
         (_, _, Some(_), None) => {
             wrong("input.split.fraction", "`fraction` of `input.split` does not go with `train` and `test`")
+        }
+    }
+}
+
+fn check_pattern(key: &str, pattern: &str, source: &Source) -> Checked {
+    if pattern.is_empty() {
+        return expected(source, key, "a regular expression such as `(cat|dog)\\.\\d+`", pattern);
+    }
+    match Label::regex(pattern) {
+        Ok(_) => Ok(()),
+        Err(reason) => {
+            let message = format!("`{key}`: `{pattern}` is no regular expression: {reason}");
+            Err(ConfigError::at_key(source, key, message))
         }
     }
 }

@@ -51,7 +51,7 @@ fn an_error_shows_its_line() {
     let text = "version: 1\r\ninput: {root: ä, label: földer}\r\n";
     assert_eq!(
         error_of(text, &[]),
-        "pipelines/fruits.yaml:2:25: `input.label`: expected `folder`, `parent` or `none`, found `földer`; did you mean `folder`?
+        "pipelines/fruits.yaml:2:25: `input.label`: expected `folder`, `parent`, `none` or `{pattern: …}`, found `földer`; did you mean `folder`?
   |
 2 | input: {root: ä, label: földer}
   |                         ^^^^^^"

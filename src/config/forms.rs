@@ -10,7 +10,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Unexpected, Visitor};
 use serde::{Serialize, Serializer};
 
-use super::pipeline::{Channels, Components, LimitPerClass, Weights};
+use super::pipeline::{Channels, Components, Label, LimitPerClass, Weights};
 use super::runtime::Device;
 use super::train::{BatchSize, ClassWeight, InMemory, Train};
 use crate::models::Source;
@@ -287,6 +287,44 @@ impl<'de> Deserialize<'de> for LimitPerClass {
         }
 
         deserializer.deserialize_any(OneOrEach)
+    }
+}
+
+impl<'de> Deserialize<'de> for Label {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Keys {
+            pattern: String,
+        }
+
+        struct WordOrPattern;
+
+        impl<'de> Visitor<'de> for WordOrPattern {
+            type Value = Label;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("`folder`, `parent`, `none` or `{pattern: …}`")
+            }
+
+            fn visit_str<E: Error>(self, v: &str) -> Result<Label, E> {
+                match v {
+                    "folder" => Ok(Label::Folder),
+                    "parent" => Ok(Label::Parent),
+                    "none" => Ok(Label::None),
+                    // no word has a group
+                    pattern if pattern.contains('(') => Ok(Label::Pattern(pattern.to_string())),
+                    _ => Err(E::unknown_variant(v, &["folder", "parent", "none", "{pattern: …}"])),
+                }
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Label, A::Error> {
+                let Keys { pattern } = Keys::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(Label::Pattern(pattern))
+            }
+        }
+
+        deserializer.deserialize_any(WordOrPattern)
     }
 }
 

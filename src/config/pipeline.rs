@@ -6,6 +6,7 @@
 
 use std::path::PathBuf;
 
+use regex::{Regex, RegexBuilder};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -114,6 +115,9 @@ pub enum Split {
     Csv {
         /// The table, resolved.
         path: PathBuf,
+        /// The names of its columns.
+        #[serde(flatten)]
+        columns: Columns,
         /// The part that becomes test when the table has no column `split`.
         fraction: Option<f64>,
         /// Seed of the lot.
@@ -121,8 +125,22 @@ pub enum Split {
     },
 }
 
+/// How the columns of a table of pictures are called; `None`: `path`, and `label` and `split` where they are there.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Columns {
+    /// Of the pictures' paths below the root.
+    #[serde(rename = "path_column", skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// Of the classes.
+    #[serde(rename = "label_column", skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// Of the words `train` and `test`.
+    #[serde(rename = "split_column", skip_serializing_if = "Option::is_none")]
+    pub split: Option<String>,
+}
+
 /// Where the class of a picture is read from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Label {
     /// The first folder below the root, or below the literal beginning of the split's glob.
@@ -132,6 +150,21 @@ pub enum Label {
     Parent,
     /// There are no classes.
     None,
+    /// What a regular expression finds in the path below the root.
+    Pattern(String),
+}
+
+impl Label {
+    /// Bytes that a compiled pattern may take.
+    const PATTERN: usize = 1 << 20;
+
+    /// Compiles the pattern of a class; the error says what is wrong in one line.
+    pub fn regex(pattern: &str) -> Result<Regex, String> {
+        RegexBuilder::new(pattern).size_limit(Self::PATTERN).build().map_err(|error| match error {
+            regex::Error::CompiledTooBig(most) => format!("it takes more than {most} bytes once compiled"),
+            error => error.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ").to_string(),
+        })
+    }
 }
 
 /// At most so many pictures of each class, in sorted order; `None`: all.

@@ -64,8 +64,9 @@ pub struct Input {
     /// How pictures are told into train and test. Default: everything is train.
     pub split: Option<Split>,
     /// Where the class of a picture is read from: `folder` (the first folder below the root, or below the literal
-    /// beginning of the split's glob), `parent` (the folder that the picture lies in) or `none` (no classes). Default:
-    /// `folder`.
+    /// beginning of the split's glob), `parent` (the folder that the picture lies in), `none` (no classes) or
+    /// `{pattern: '(cat|dog)\.\d+'}`, a regular expression over the path below the root: the group `label`, else the
+    /// first group, else the whole match; a text with a group in parentheses is such a pattern, too. Default: `folder`.
     #[serde(default)]
     pub label: Label,
     /// Only these classes, in this order. Default: all that are found, sorted.
@@ -91,7 +92,7 @@ fn max_bad_fraction() -> f64 {
     0.1
 }
 
-/// `input.split`: `{train, test}`, `{fraction[, seed]}` or `{csv[, fraction[, seed]]}`.
+/// `input.split`: `{train, test}`, `{fraction[, seed]}` or `{csv[, path][, label][, split][, fraction[, seed]]}`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Split {
@@ -107,4 +108,14 @@ pub struct Split {
     /// A CSV table that names the pictures, counted from the YAML file's folder; `fraction` splits it when it has no
     /// column `split`.
     pub csv: Option<PathBuf>,
+    /// The column of `csv` with the pictures' paths below the root; a name without ending stands for the picture of
+    /// that name. Default: `path`.
+    #[schemars(with = "Option<schema::Text>")]
+    pub path: Option<String>,
+    /// The column of `csv` with the classes. Default: `label`, where there is one.
+    #[schemars(with = "Option<schema::Text>")]
+    pub label: Option<String>,
+    /// The column of `csv` with the words `train` and `test`. Default: `split`, where there is one.
+    #[schemars(with = "Option<schema::Text>")]
+    pub split: Option<String>,
 }

@@ -8,7 +8,7 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
 
-use super::pipeline::{Channels, Components, LimitPerClass, Weights};
+use super::pipeline::{Channels, Components, Label, LimitPerClass, Weights};
 use super::runtime::Device;
 use super::train::{BatchSize, Candidate, ClassWeight, InMemory, Train};
 use super::{VERSION, raw};
@@ -180,6 +180,13 @@ forms! {
         {"type": "integer", "minimum": 1},
         {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
         {"const": "mle"}
+    ]}
+    Label: {"anyOf": [
+        {"enum": ["folder", "parent", "none"]},
+        {"type": "string", "pattern": "\\("},
+        {"type": "object", "additionalProperties": false, "required": ["pattern"], "properties": {
+            "pattern": {"type": "string", "minLength": 1}
+        }}
     ]}
     LimitPerClass: {"anyOf": [
         {"type": "integer", "minimum": 1},

@@ -156,10 +156,13 @@ fn splits() {
     for (below, split) in [
         ("split: {fraction: 0.25}", Split::Fraction { fraction: 0.25, seed: 0 }),
         ("split: {fraction: 25e-2, seed: 7}", Split::Fraction { fraction: 0.25, seed: 7 }),
-        ("split: {csv: a.csv}", Split::Csv { path: "pipelines/a.csv".into(), fraction: None, seed: 0 }),
+        (
+            "split: {csv: a.csv}",
+            Split::Csv { path: "pipelines/a.csv".into(), columns: Columns::default(), fraction: None, seed: 0 },
+        ),
         (
             "split: {csv: a.csv, fraction: 0.5, seed: 3}",
-            Split::Csv { path: "pipelines/a.csv".into(), fraction: Some(0.5), seed: 3 },
+            Split::Csv { path: "pipelines/a.csv".into(), columns: Columns::default(), fraction: Some(0.5), seed: 3 },
         ),
     ] {
         assert_eq!(with_input(below).split, split, "{below}");
@@ -276,7 +279,10 @@ fn paths_count_from_the_file_or_from_the_current_folder() {
     let text = "version: 1\ninput: {root: ../data, split: {csv: l.csv}}\nextract: {weights: w/a.pth}\noutput: {dir: ../../out}\n";
     let pipeline = parsed(text, &[]);
     assert_eq!(pipeline.input.root, Path::new("data"));
-    assert_eq!(pipeline.input.split, Split::Csv { path: "pipelines/l.csv".into(), fraction: None, seed: 0 });
+    assert_eq!(
+        pipeline.input.split,
+        Split::Csv { path: "pipelines/l.csv".into(), columns: Columns::default(), fraction: None, seed: 0 }
+    );
     assert_eq!(pipeline.extract.weights, Weights::Path("pipelines/w/a.pth".into()));
     assert_eq!(pipeline.output.dir, Some("../out".into()));
     let pipeline = parsed(text, &["input.root=data", "output={dir: out}", "extract.weights=/w/a.pth"]);

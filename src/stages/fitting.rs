@@ -2,7 +2,9 @@
 
 use crate::config::{self, Reduce, Scale, Score, Select};
 use crate::learn::anova::{Anova, AnovaAccumulator, k_best};
-use crate::learn::pca::{self, Components, CovarianceAccumulator, Pca, PcaValidParams, Route, Subspace, TruncatedSvd};
+use crate::learn::pca::{
+    self, Components, CovarianceAccumulator, Pca, PcaError, PcaValidParams, Route, Subspace, TruncatedSvd,
+};
 use crate::learn::reduction::{Projection, Reduction};
 use crate::learn::scale::{Normalizer, Scaler, StandardScaler};
 use crate::learn::variance::{ColumnStats, VarianceAccumulator, VarianceThreshold};
@@ -74,6 +76,16 @@ impl<'a> Fitting<'a> {
     }
 }
 
+/// The settings of a PCA, checked.
+pub fn pca_params(settings: &config::Pca) -> Result<PcaValidParams, PcaError> {
+    let components = match settings.components {
+        config::Components::Count(n) => Components::Count(n),
+        config::Components::Fraction(f) => Components::Fraction(f),
+        config::Components::Mle => Components::Mle,
+    };
+    pca::valid_params(components, settings.whiten)
+}
+
 /// The rows of the columns that were kept.
 struct Reducing<'a> {
     rows: TrainRows<'a>,
@@ -143,14 +155,9 @@ impl Reducing<'_> {
     }
 
     fn pca(&self, settings: &config::Pca, scaler: Option<&Scaler>) -> Result<Pca, ReduceError> {
-        let components = match settings.components {
-            config::Components::Count(n) => Components::Count(n),
-            config::Components::Fraction(f) => Components::Fraction(f),
-            config::Components::Mle => Components::Mle,
-        };
-        let params = pca::valid_params(components, settings.whiten)?;
+        let params = pca_params(settings)?;
         params.suits(self.rows.count() as u64, self.columns())?;
-        if let Components::Count(n) = components {
+        if let config::Components::Count(n) = settings.components {
             self.warn_of_too_many(n);
         }
         match pca::route(self.rows.count(), self.columns()) {

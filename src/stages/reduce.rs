@@ -6,7 +6,7 @@ mod table;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::config::{Reduce, Scale};
+use crate::config::{Components, Reduce, Scale};
 use crate::io::IoError;
 use crate::learn::pca::PcaError;
 use crate::learn::reduction::{Projection, Reduction, ReductionError};
@@ -14,7 +14,7 @@ use crate::learn::scale::ScaleError;
 use crate::plan::Plan;
 use crate::progress::{Interrupted, Ui};
 use crate::stages::StageId;
-use crate::stages::fitting::Fitting;
+use crate::stages::fitting::{self, Fitting};
 use crate::stages::rows::{Shards, TrainRows};
 use crate::store::OutputFile;
 
@@ -107,6 +107,16 @@ pub struct Input<'a> {
     /// The columns that `select` kept.
     pub kept: Option<&'a [usize]>,
     pub classes: &'a [String],
+}
+
+/// An error where so many train pictures of `columns` columns, all or those of which `select` keeps some, cannot be reduced.
+pub fn check_rows(settings: &Reduce, rows: usize, columns: usize, selected: bool) -> Result<(), ReduceError> {
+    match &settings.pca {
+        // as many columns may be left as there are rows
+        Some(pca) if selected && pca.components == Components::Mle && rows > 1 => Ok(()),
+        Some(pca) => Ok(fitting::pca_params(pca)?.suits(rows as u64, columns)?),
+        None => Ok(()),
+    }
 }
 
 /// Fits on the train rows, writes what was fitted and `reduced.parquet`.

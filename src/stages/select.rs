@@ -9,7 +9,7 @@ use crate::config::{Score, Select};
 use crate::io::IoError;
 use crate::io::columns::Columns;
 use crate::io::table::Table;
-use crate::learn::anova::Anova;
+use crate::learn::anova::{self, Anova};
 use crate::learn::variance::{ColumnStats, SelectError as LearnError};
 use crate::plan::Plan;
 use crate::progress::{Interrupted, Ui};
@@ -41,6 +41,15 @@ pub enum SelectError {
     Learn(#[from] LearnError),
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
+}
+
+/// An error where the train pictures of each class, `counts`, are too few for the score.
+pub fn check_rows(settings: &Select, counts: &[usize]) -> Result<(), SelectError> {
+    let ranked = settings.top_k.is_some() && settings.score == Score::FClassif;
+    if ranked {
+        anova::check_rows(counts.iter().map(|&count| count as u64))?;
+    }
+    Ok(())
 }
 
 /// Measures every column over the train rows, of which there are so many in the shards, and keeps those that vary, or the best of them. `classes` are

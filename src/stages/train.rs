@@ -1,12 +1,14 @@
 //! `train`: the classifier, fitted on the train split, and the card that says what its numbers mean. Of several the best by
 //! cross-validation is kept.
 
+mod early;
 mod fit;
 mod saved;
 mod table;
 mod validate;
 mod warm;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use regex::Regex;
@@ -28,6 +30,7 @@ use crate::stages::select::SelectError;
 use crate::store::OutputFile;
 
 use crate::terminal::printable;
+pub use early::check as check_rows;
 use fit::Labelled;
 pub use fit::check_class_weights;
 pub use saved::{KINDS, open};
@@ -127,9 +130,8 @@ pub fn run(
     ui: &Ui,
 ) -> Result<(Trained, Vec<OutputFile>), TrainError> {
     let keys = source.train_keys()?;
-    let known = known(&keys, classes, ui)?;
-    let y: Vec<usize> =
-        keys.iter().filter_map(|key| known.iter().position(|class| key.label.as_ref() == Some(class))).collect();
+    let known = known(&keys, classes)?;
+    let y = numbers(&keys, &known);
     let all = settings.classifiers();
     let size = (y.len(), source.cols(plan.width())?);
     let dear = settings.keyed().into_iter().find_map(|(key, one)| dear(&plan.pipeline.written(&key), one, size));
@@ -184,7 +186,12 @@ fn validated(
     ui: &Ui,
 ) -> Result<Vec<Scored>, TrainError> {
     let Some(folds) = settings.folds() else { return Ok(Vec::new()) };
-    let fold = folds_of(settings, keys, y, classes, folds, ui)?;
+    let fold = folds_of(settings, keys, y, classes, folds)?;
+    let scarce: Vec<&str> =
+        folds::scarce(y, classes.len(), folds).into_iter().map(|class| classes[class].as_str()).collect();
+    if !scarce.is_empty() {
+        ui.warn(&format!("there are fewer train pictures of {} than the {folds} folds", printable(&scarce.join(", "))));
+    }
     let (select, reduce) = (plan.pipeline.select.as_ref(), plan.pipeline.reduce.as_ref());
     let (shards, width, folder) = (source.shards, plan.width(), plan.dir.root());
     let columns = validate::Columns { shards, width, select, reduce, folder };
@@ -255,23 +262,24 @@ fn dear(key: &str, classifier: config::Classifier, (rows, cols): (usize, usize))
 }
 
 /// The classes that the train split has: two at least.
-fn known(keys: &[Key], classes: &[String], ui: &Ui) -> Result<Vec<String>, TrainError> {
-    let present = |class: &&String| keys.iter().any(|key| key.label.as_ref() == Some(class));
-    let known: Vec<String> = classes.iter().filter(present).cloned().collect();
-    let absent: Vec<&str> = classes.iter().filter(|class| !known.contains(class)).map(String::as_str).collect();
-    if !absent.is_empty() {
-        ui.warn(&format!(
-            "the train split has no picture of {}; they cannot be predicted",
-            printable(&absent.join(", "))
-        ));
-    }
+fn known(keys: &[Key], classes: &[String]) -> Result<Vec<String>, TrainError> {
+    let present: BTreeSet<&str> = keys.iter().filter_map(|key| key.label.as_deref()).collect();
+    let known: Vec<String> = classes.iter().filter(|class| present.contains(class.as_str())).cloned().collect();
     match known.as_slice() {
         [only] => {
-            let text = format!("every train picture is of class `{only}`; a classifier needs at least two classes");
+            let text = format!(
+                "every train picture is of class `{only}`; a classifier needs at least two classes: look at `input.label`, \
+                 `input.classes` and `input.split`, or leave `train` out"
+            );
             Err(TrainError::Classes(text))
         }
         _ => Ok(known),
     }
+}
+
+/// The number of the class of every picture that is of one of `classes`.
+fn numbers(keys: &[Key], classes: &[String]) -> Vec<usize> {
+    keys.iter().filter_map(|key| classes.iter().position(|class| key.label.as_ref() == Some(class))).collect()
 }
 
 /// The fold of every train picture.
@@ -281,7 +289,6 @@ fn folds_of(
     y: &[usize],
     classes: &[String],
     folds: usize,
-    ui: &Ui,
 ) -> Result<Vec<usize>, TrainError> {
     let fold = match &settings.group_by {
         Some(pattern) => folds::grouped(y, &groups(pattern, keys)?, classes.len(), folds)?,
@@ -296,11 +303,6 @@ fn folds_of(
             classes[*class]
         );
         return Err(TrainError::Classes(text));
-    }
-    let scarce: Vec<&str> =
-        folds::scarce(y, classes.len(), folds).into_iter().map(|class| classes[class].as_str()).collect();
-    if !scarce.is_empty() {
-        ui.warn(&format!("there are fewer train pictures of {} than the {folds} folds", printable(&scarce.join(", "))));
     }
     Ok(fold)
 }

@@ -100,6 +100,40 @@ fn folds_that_cannot_be_made_are_errors_that_say_why() {
 }
 
 #[test]
+fn what_the_listing_tells_fails_before_the_extraction() {
+    let workspace = Workspace::with_fruits(4, 2);
+    let lemons = "input.split={train: 'Training/Lemon/*', test: 'Test/**'}";
+    let apart = "input.split={train: 'Training/{Lemon,Banana}/*', test: 'Test/Strawberry/*'}";
+    for (code, sets, expected) in [
+        (1, &["input.classes=[Lemon]"][..], "every train picture is of class `Lemon`"),
+        (1, &[lemons, "input.label=parent"], "every train picture is of class `Lemon`"),
+        (2, &["input.split={train: 'nothing/**', test: 'Test/**'}"], "no picture is in the train split"),
+        (1, &[apart, "input.label=parent"], "no class of the test split has a train picture"),
+        (1, &["train={knn: {k: 13}}"], "13 neighbours are asked for, and there are 12 train pictures"),
+        (1, &["train={knn: {k: 10}, cv: 4}"], "10 neighbours are asked for, and there are 9 train pictures"),
+        (1, &["train={knn: {k: 1}, cv: 5}"], "5 folds are asked for, and the largest class has 4 train pictures"),
+        (1, &["train={mlp: {early_stopping: true}}"], "early_stopping needs a validation split of 3 or more"),
+        (1, &["select=null", "reduce={pca: {components: mle}}"], "needs at least as many pictures as features"),
+        (
+            1,
+            &["input.limit_per_class={train: 1}", "select={top_k: 5, score: f_classif}"],
+            "it compares two classes or more, one of them with two pictures or more",
+        ),
+        (1, &[lemons, "input.label=parent", "input.limit_per_class={train: 1}", "train=null"], "at least 2 pictures"),
+    ] {
+        let run = workspace.run("out", &sets.iter().flat_map(|set| ["--set", set]).collect::<Vec<_>>());
+        assert_eq!(run.code, Some(code), "{sets:?}: {}", run.stderr);
+        assert!(run.stderr.contains(expected), "{sets:?}: {}", run.stderr);
+        assert!(!workspace.path("out/features").exists(), "{sets:?}: the extraction began");
+    }
+    // who asks for features alone gets them; a class of the test split alone is told of
+    workspace.run("out", &["--set", "input.classes=[Lemon]", "--until", "extract"]).ok();
+    let more = "input.split={train: 'Training/{Lemon,Banana}/*', test: 'Test/**'}";
+    let run = workspace.run("more", &["--set", more, "--set", "input.label=parent"]).ok();
+    assert!(run.stderr.contains("the train split has no picture of Strawberry; they cannot be predicted"));
+}
+
+#[test]
 fn the_nearest_neighbour_of_a_train_picture_is_another() {
     let workspace = Workspace::with_fruits(4, 2);
     workspace.run("out", &["--set", "train={knn: {k: 12, weights: uniform}}"]).ok();

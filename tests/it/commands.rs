@@ -36,7 +36,7 @@ fn init_writes_a_pipeline_that_runs_for_every_shape_of_folder() {
         ("one more folder", "split by folder into train/** (12) and test/**", |c, s, i| {
             Some(format!("images/{}/{c}/{i}.jpg", if s == "Test" { "test" } else { "train" }))
         }),
-        ("three splits", "left out: val, of neither split", |c, s, i| {
+        ("three splits", "validation: val (2 pictures) is not used", |c, s, i| {
             Some(format!(
                 "{}/{c}/{i}.jpg",
                 if s == "Test" {

@@ -99,6 +99,12 @@ fn tables_as_programs_write_them() {
         ("other columns and order", format!("id,split,label,path\n1,train,\"x, \"\"y\"\"\",./{a}\n2,test,z,{b}\n")),
         ("absolute, no last line end", format!("path,label,split\n{a},\"x, \"\"y\"\"\",train\n{absolute},z,test")),
         ("blanks, an empty line", format!("path , label, split\n {a} ,\"x, \"\"y\"\"\", train\n\n{b}, z ,test\n")),
+        ("semicolons", format!("sep=;\r\npath;label;split\r\n{a};\"x, \"\"y\"\"\";train\r\n{b};z;test\r\n")),
+        ("tabs, backslashes", format!("path\tlabel\tsplit\n{}\tx, \"y\"\ttrain\n{b}\tz\ttest\n", a.replace('/', "\\"))),
+        (
+            "no endings",
+            format!("path,label,split\n{},\"x, \"\"y\"\"\",train\n{b},z,test\n", a.trim_end_matches(".jpg")),
+        ),
     ];
     for (number, (what, table)) in good.iter().enumerate() {
         workspace.write("labels.csv", table.as_bytes());
@@ -121,7 +127,15 @@ fn tables_as_programs_write_them() {
         ("outside", "path,label\n../a.jpg,x\n".to_string(), "outside"),
         ("no path", format!("path,label\n{a},x\n,x\n"), "the path is empty"),
         ("nothing", String::new(), "has no column `path`"),
-        ("with semicolons", format!("path;label\n{a};x\n"), "its header is `path;label`"),
+        ("other columns", format!("id,breed\n{a},x\n"), "its header is `id,breed`; name the columns"),
+        (
+            "too long",
+            format!("path,label\n{a},x\n{b},\"{}\n", "y".repeat(1 << 20)),
+            "line 3: it is longer than 1048576 bytes",
+        ),
+        ("a long label", format!("path,label\n{a},{}\n", "y".repeat(4097)), "line 2: the label has 4097 bytes"),
+        ("a header alone", "path,label\n".to_string(), "labels.csv has no line below its header"),
+        ("no text", "PK\u{3}\u{4}\0\0".to_string(), "save the table as CSV in UTF-8"),
         ("a word for the split", format!("path,split\n{a},Train\n"), "the split is `Train`"),
     ];
     for (what, table, text) in bad {
@@ -129,6 +143,164 @@ fn tables_as_programs_write_them() {
         let run = scan(&workspace, "bad", &[&split]);
         assert_eq!(run.code, Some(2), "{what}: {}", run.stderr);
         assert!(run.stderr.contains(text), "{what}: {}", run.stderr);
+    }
+}
+
+#[test]
+fn columns_of_a_table_have_the_names_that_the_yaml_gives() {
+    let workspace = Workspace::with_fruits(4, 0);
+    let mut table = "\u{feff}id;fold;breed;label\r\n".to_string();
+    let mut wanted = Vec::new();
+    for class in ["Banana", "Lemon"] {
+        let folder = workspace.path(&format!("pictures/Training/{class}"));
+        let names = std::fs::read_dir(folder).expect("folder").map(|one| one.expect("entry").file_name());
+        let mut names: Vec<String> = names.map(|name| name.to_string_lossy().into_owned()).collect();
+        names.sort();
+        for (i, name) in names.iter().enumerate() {
+            let split = if i == 3 { "test" } else { "train" };
+            // the same names lie in three folders
+            table += &format!("Training\\{class}\\{};{split};{class}!;no\r\n", name.trim_end_matches(".jpg"));
+            wanted.push((format!("Training/{class}/{name}"), Some(format!("{class}!")), split.to_string()));
+        }
+    }
+    let utf16: Vec<u8> = table.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    workspace.write("breeds.csv", &utf16);
+    let csv = workspace.path("breeds.csv").display().to_string();
+    let split = format!("input.split={{csv: '{csv}', path: ID, label: breed, split: fold}}");
+    scan(&workspace, "out", &[&split]).ok();
+    assert_eq!(rows(&workspace, "out"), wanted);
+    let run = scan(&workspace, "bad", &[&format!("input.split={{csv: '{csv}', path: id, label: bread}}")]);
+    assert_eq!(run.code, Some(2));
+    assert!(run.stderr.contains("has no column `bread`"), "{}", run.stderr);
+    assert!(run.stderr.contains("did you mean `breed`?"), "{}", run.stderr);
+    // paths that count from the table's folder, names in any folder
+    workspace.write("ids.csv", format!("path,label\npictures/{},x\n", wanted[0].0).as_bytes());
+    let split = format!("input.split={{csv: '{}'}}", workspace.path("ids.csv").display());
+    scan(&workspace, "own", &[&split]).ok();
+    assert_eq!(rows(&workspace, "own"), [(wanted[0].0.clone(), Some("x".into()), "train".into())]);
+    workspace.write("pictures/deep/er/only.v1.jpg", &workspace.read(&format!("pictures/{}", wanted[0].0)));
+    workspace.write("ids.csv", b"path,label\nonly.v1,x\n");
+    scan(&workspace, "own", &[&split]).ok();
+    assert_eq!(rows(&workspace, "own"), [("deep/er/only.v1.jpg".into(), Some("x".into()), "train".into())]);
+    // of one name in several folders none is meant
+    let name = rows(&workspace, "out")[0].0.rsplit('/').next().expect("a name").to_string();
+    workspace.write("ids.csv", format!("path,label\n{name},x\n").as_bytes());
+    let run = scan(&workspace, "bad", &[&split]);
+    assert_eq!(run.code, Some(2));
+    assert!(run.stderr.contains("line 2: `") && run.stderr.contains("` may be Training/Banana/"), "{}", run.stderr);
+}
+
+#[test]
+fn the_class_stands_in_the_path() {
+    let workspace = Workspace::with_fruits(4, 0);
+    for class in ["Banana", "Lemon"] {
+        let folder = workspace.path(&format!("pictures/Training/{class}"));
+        for (i, one) in std::fs::read_dir(folder).expect("folder").enumerate() {
+            let bytes = std::fs::read(one.expect("entry").path()).expect("read");
+            workspace.write(&format!("flat/{}.{i}.jpg", class.to_lowercase()), &bytes);
+        }
+    }
+    workspace.write("flat/other.jpg", &workspace.read("flat/lemon.0.jpg"));
+    let root = format!("input.root={}", workspace.path("flat").display());
+    for label in [r"{pattern: '(banana|lemon)\.\d+'}", r"(banana|lemon)\.\d+"] {
+        let sets = [&root, "input.split={fraction: 0.25}", &format!("input.label={label}")];
+        scan(&workspace, "out", &sets).ok();
+        let rows = rows(&workspace, "out");
+        assert_eq!(rows.len(), 8, "{rows:?}");
+        assert!(rows.iter().all(|(path, class, _)| class.as_deref() == path.split('.').next()), "{rows:?}");
+        assert_eq!(rows.iter().filter(|(.., split)| split == "test").count(), 2);
+    }
+    let manifest = workspace.path("out/manifest.parquet");
+    let columns = Columns::read(&manifest, &["path", "kind", "error"]).expect("read");
+    let at = columns.texts("path").expect("text").iter().position(|path| path.as_deref() == Some("other.jpg"));
+    let at = at.expect("a row");
+    let text = |name: &str| columns.texts(name).expect("text")[at].clone().unwrap_or_default();
+    assert_eq!(text("kind"), "no_class");
+    assert!(text("error").contains("`input.label` finds no class"), "{}", text("error"));
+    let run = scan(&workspace, "bad", &[&root, "input.split=null", "input.label={pattern: 'kiwi'}"]);
+    assert_eq!(run.code, Some(2));
+    assert!(run.stderr.contains("`kiwi` finds a class in no path; the first path is banana.0.jpg"), "{}", run.stderr);
+}
+
+#[test]
+fn folders_of_file_managers_are_no_classes() {
+    let workspace = Workspace::with_fruits(4, 0);
+    let picture = std::fs::read_dir(workspace.path("pictures/Training/Lemon")).expect("folder").next();
+    let picture = std::fs::read(picture.expect("a picture").expect("entry").path()).expect("read");
+    let litter =
+        ["@eaDir", "#recycle", "@Recycle", "$RECYCLE.BIN", "lost+found", "System Volume Information", "__MACOSX"];
+    for folder in litter {
+        workspace.write(&format!("pictures/Training/{folder}/cat/thumb.jpg"), &picture);
+        workspace.write(&format!("pictures/Training/Lemon/{folder}/thumb.jpg"), &picture);
+    }
+    workspace.write("pictures/Training/.Trash-1000/a.jpg", &picture);
+    let root = format!("input.root={}", workspace.path("pictures/Training").display());
+    scan(&workspace, "out", &[&root, "input.split=null"]).ok();
+    let rows = rows(&workspace, "out");
+    assert_eq!(rows.len(), 12, "{rows:?}");
+    let columns = Columns::read(&workspace.path("out/manifest.parquet"), &["path", "status", "kind"]).expect("read");
+    let text = |name: &str| columns.texts(name).expect("text").into_iter().map(Option::unwrap_or_default);
+    let all: Vec<((String, String), String)> = text("path").zip(text("status")).zip(text("kind")).collect();
+    for folder in litter {
+        for path in [format!("{folder}/"), format!("Lemon/{folder}/")] {
+            let row = ((path, "skipped".to_string()), "file_manager".to_string());
+            assert!(all.contains(&row), "{row:?} in {all:?}");
+        }
+    }
+    assert!(all.contains(&((".Trash-1000/".into(), "skipped".into()), "hidden".into())));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_class_folder_that_cannot_be_read_is_told_and_not_forgotten() {
+    use std::os::unix::fs::PermissionsExt;
+    let workspace = Workspace::with_fruits(2, 0);
+    let mode = |path: &str, mode: u32| {
+        let permissions = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(workspace.path(path), permissions).expect("mode");
+    };
+    mode("", 0o777);
+    mode("pictures/Training/Lemon", 0);
+    // root reads everything: then somebody else runs it
+    let root = std::fs::read_dir(workspace.path("pictures/Training/Lemon")).is_ok();
+    let other = ["--reuid=65534", "--regid=65534", "--clear-groups"];
+    if root && !std::process::Command::new("setpriv").args(other).arg("true").status().is_ok_and(|s| s.success()) {
+        return;
+    }
+    let scan = |out: &str, sets: &[&str]| {
+        let root_set = format!("input.root={}", workspace.path("pictures/Training").display());
+        let sets = [root_set.as_str(), "input.split=null"]
+            .into_iter()
+            .chain(sets.iter().copied())
+            .flat_map(|set| ["--set", set])
+            .map(String::from);
+        let command = workspace.command(out, &["--until", "scan"]);
+        let mut whole = std::process::Command::new(if root { "setpriv" } else { "env" });
+        whole.args(if root { &other[..] } else { &[] }).arg(command.get_program()).args(command.get_args()).args(sets);
+        Run::of(whole.output().expect("started"))
+    };
+    let run = scan("out", &[]).ok();
+    assert!(run.stderr.contains("Lemon/: the folder cannot be read: Permission denied"), "{}", run.stderr);
+    assert!(run.stderr.contains("\"level\":\"warning\""), "{}", run.stderr);
+    mode("pictures/Training/Strawberry", 0);
+    let run = scan("one", &[]);
+    assert_eq!(run.code, Some(2), "{}", run.stderr);
+    assert!(run.stderr.contains("Lemon/ (and 1 more): the folder cannot be read"), "{}", run.stderr);
+    assert!(run.stderr.contains("only the class `Banana` is left"), "{}", run.stderr);
+    scan("one", &["input.classes=[Banana]"]).ok();
+    ["pictures/Training/Lemon", "pictures/Training/Strawberry"].iter().for_each(|folder| mode(folder, 0o755));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_table_that_is_no_file_is_refused_at_once() {
+    let workspace = Workspace::with_fruits(1, 1);
+    let fifo = workspace.path("labels.csv");
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().expect("mkfifo").success());
+    for table in [fifo.as_path(), "/dev/zero".as_ref(), workspace.path("pictures").as_path()] {
+        let run = scan(&workspace, "out", &[&format!("input.split={{csv: {}}}", table.display())]);
+        assert_eq!(run.code, Some(2));
+        assert!(run.stderr.contains("it is no regular file"), "{}", run.stderr);
     }
 }
 

@@ -8,6 +8,7 @@ mod commands;
 mod drawn;
 mod duplicates;
 mod hostile_files;
+mod init;
 mod inputs;
 mod models;
 mod networks;

@@ -29,6 +29,15 @@ pub struct Anova {
     pub p: Vec<f64>,
 }
 
+/// An error where classes of so many rows leave no spread to measure by.
+pub fn check_rows(counts: impl Iterator<Item = u64>) -> Result<(), SelectError> {
+    let (mut rows, mut classes) = (0, 0);
+    for count in counts.filter(|&count| count > 0) {
+        (rows, classes) = (rows + count, classes + 1);
+    }
+    if classes < 2 || rows <= classes as u64 { Err(SelectError::NoClasses { rows, classes }) } else { Ok(()) }
+}
+
 impl AnovaAccumulator {
     /// An accumulator for rows of `cols` values that belong to `classes` classes.
     pub fn new(cols: usize, classes: usize) -> Self {
@@ -56,9 +65,7 @@ impl AnovaAccumulator {
         let seen: Vec<usize> = (0..self.counts.len()).filter(|&class| self.counts[class] > 0).collect();
         let rows: u64 = self.counts.iter().sum();
         let classes = seen.len();
-        if classes < 2 || rows <= classes as u64 {
-            return Err(SelectError::NoClasses { rows, classes });
-        }
+        check_rows(self.counts.iter().copied())?;
         let between = self.between(&seen, rows as f64);
         let (df_between, df_within) = ((classes - 1) as f64, (rows - classes as u64) as f64);
         let scores = between.iter().zip(&self.within);

@@ -93,6 +93,11 @@ pub enum KnnError {
     NotFinite { row: usize, column: usize },
 }
 
+/// Whether so many rows have so many neighbours.
+pub fn check_rows(k: usize, rows: usize) -> Result<(), KnnError> {
+    if k == 0 || k > rows { Err(KnnError::Few { k, rows }) } else { Ok(()) }
+}
+
 impl Knn {
     /// Takes a train table (n, d) and a class number below `classes` for each row, if they fit together.
     pub fn new(
@@ -103,9 +108,7 @@ impl Knn {
     ) -> Result<Self, KnnError> {
         let x = x.into();
         let (Asked { k, metric, weights }, rows) = (asked, x.rows());
-        if k == 0 || k > rows {
-            return Err(KnnError::Few { k, rows });
-        }
+        check_rows(k, rows)?;
         if y.len() != rows || y.iter().any(|&class| class >= classes) || x.cols() == 0 {
             return Err(KnnError::Shape(format!("{} labels for {rows} pictures of {classes} classes", y.len())));
         }

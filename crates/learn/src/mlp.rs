@@ -18,7 +18,7 @@ mod train;
 pub use error::MlpError;
 pub use full_batch::FullBatch;
 pub use predict::argmax;
-pub use train::check_rows;
+pub use train::{check_rows, held_out};
 
 pub use crate::lbfgs::End;
 

@@ -1,64 +1,76 @@
 //! What a folder of pictures holds: where the splits and the classes are.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::{splits, table, words};
 use crate::error::Error;
-use crate::stages::scan::{Split, TableError, from_csv, named};
-
-/// What the folders of the two splits are called, in the order of preference.
-const TRAIN: [&str; 3] = ["train", "training", "train_set"];
-const TEST: [&str; 7] = ["test", "testing", "test_set", "val", "valid", "validation", "eval"];
+use crate::stages::scan::{Kind, met};
 
 /// What was found below a folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// The folder that paths count from: the given one, or the only one in it.
+    /// The folder that paths count from: the given one, or one in it.
     pub root: PathBuf,
     pub pictures: usize,
-    pub shape: Shape,
+    pub split: SplitRule,
+    pub label: LabelRule,
     /// Pictures by class.
     pub classes: BTreeMap<String, usize>,
+    /// Whether folders beside the classes are to be left out by naming the classes.
+    pub chosen: bool,
     /// Of these so many are train; with a lot, about so many.
     pub train: usize,
     /// Pictures that no split or class takes.
     pub aside: usize,
-    /// Folders below the classes.
-    pub deeper: bool,
-    /// Tables that could name the pictures but for what is wrong in them.
-    pub refused: Vec<String>,
+    /// What a reader of the pipeline should know.
+    pub remarks: Vec<String>,
 }
 
-/// How splits and classes are told.
+/// How splits are told.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Shape {
-    /// A folder for each split, by two globs; the classes lie below, or the splits below the classes.
-    Splits { train: String, test: String, others: Vec<String> },
-    /// A folder for each class.
-    Classes,
-    /// A table with the column `path`, and perhaps `label` and `split`.
-    Table { csv: PathBuf, label: bool, split: bool },
-    /// Neither.
-    Flat,
+pub enum SplitRule {
+    /// By two globs.
+    Globs { train: String, test: String },
+    /// A table, with the names of its columns where they are not `path`, `label` and `split`; a lot where it has no split.
+    Table { csv: PathBuf, columns: Vec<(&'static str, String)>, split: bool },
+    /// A quarter of each class.
+    Lot,
+    /// Nothing is told: everything is train.
+    None,
 }
+
+/// How classes are told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LabelRule {
+    Folder,
+    /// By a regular expression.
+    Pattern(&'static str),
+    /// By a column of the table.
+    Column,
+    None,
+}
+
+/// A path below the root, folder by folder.
+pub type Parts<'a> = Vec<&'a str>;
 
 impl Found {
     /// Walks `dir` to its bottom by the rules of a run.
     pub fn look(dir: &Path) -> Result<Self, Error> {
-        let mut root = dir.to_path_buf();
-        let prefix = dir.to_string_lossy().trim_end_matches('/').to_string() + "/";
-        let pictures = named(dir)?;
-        let below = pictures.iter().map(|one| one.path.strip_prefix(&prefix).unwrap_or(&one.path));
-        let mut paths: Vec<Vec<&str>> = below.map(|path| path.split('/').collect()).collect();
+        let met = met(dir)?;
+        let mut paths: Vec<Parts> = met.candidates.iter().map(|one| one.path.split('/').collect()).collect();
+        let locked = met.aside.iter().filter(|one| one.kind == Kind::Unreadable);
+        let mut remarks: Vec<String> =
+            locked.map(|one| format!("not looked at: {}: {}", one.path, one.reason)).collect();
         if paths.is_empty() {
-            let text = format!("there is no picture below {}; give the folder that holds them", dir.display());
+            let told = remarks.iter().map(|remark| format!("; {remark}")).collect::<String>();
+            let text = format!("there is no picture below {}; give the folder that holds them{told}", dir.display());
             return Err(Error::Usage(text));
         }
-        let mut refused = Vec::new();
-        if let Some(found) = Self::by_table(&root, &paths, &mut refused) {
-            return Ok(Self { refused, ..found });
+        let mut root = dir.to_path_buf();
+        if let Some(found) = table::look(&root, &paths, &mut remarks) {
+            return Ok(found.with(remarks));
         }
-        let given = root.clone();
         // data/images/<classes>: one folder more than it needs
         while let Some(only) = only_folder(&paths) {
             root.push(only);
@@ -66,89 +78,29 @@ impl Found {
                 path.remove(0);
             });
         }
-        let table = if root == given { None } else { Self::by_table(&root, &paths, &mut refused) };
-        let found = table.or_else(|| Self::by_split(&root, &paths));
-        Ok(Self { refused, ..found.unwrap_or_else(|| Self::by_class(&root, &paths)) })
+        let table = if root == dir { None } else { table::look(&root, &paths, &mut remarks) };
+        let found = table.or_else(|| splits::look(&root, &paths)).unwrap_or_else(|| by_class(&root, &paths));
+        Ok(found.with(remarks))
     }
 
-    /// The first table of the folder, by name, that a run could take its pictures from, read by the run's own rules. A table with the column
-    /// `path` that breaks them is told of.
-    fn by_table(root: &Path, paths: &[Vec<&str>], refused: &mut Vec<String>) -> Option<Self> {
-        let there: BTreeSet<String> = paths.iter().map(|path| path.join("/")).collect();
-        let mut tables: Vec<PathBuf> = std::fs::read_dir(root).ok()?.flatten().map(|entry| entry.path()).collect();
-        tables.retain(|path| path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("csv")));
-        tables.sort();
-        tables.into_iter().find_map(|csv| {
-            let named = match from_csv(root, &csv) {
-                Ok(named) => named.candidates,
-                Err(TableError::NoPath(_)) => return None,
-                Err(TableError::Wrong(reason)) => {
-                    refused.push(format!("not used: {reason}"));
-                    return None;
-                }
-            };
-            let rows: Vec<_> = named.into_iter().filter(|row| there.contains(&row.path)).collect();
-            let mut classes = BTreeMap::new();
-            rows.iter()
-                .flat_map(|row| &row.label)
-                .for_each(|class| *classes.entry(class.to_string()).or_insert(0) += 1);
-            let split = rows.iter().any(|row| row.split.is_some());
-            let train = match split {
-                true => rows.iter().filter(|row| row.split == Some(Split::Train)).count(),
-                false => rows.len() - rows.len() / 4,
-            };
-            let shape = Shape::Table { csv, label: !classes.is_empty(), split };
-            let (root, pictures, aside) = (root.to_path_buf(), rows.len(), paths.len() - rows.len());
-            let found = Self { root, pictures, shape, classes, train, aside, deeper: false, refused: Vec::new() };
-            (pictures > 0).then_some(found)
-        })
-    }
-
-    /// Splits at the top (`train/cat/1.jpg`) or below the classes (`cat/train/1.jpg`).
-    fn by_split(root: &Path, paths: &[Vec<&str>]) -> Option<Self> {
-        [0, 1].into_iter().find_map(|level| {
-            let folders: BTreeSet<&str> = paths.iter().filter(|p| p.len() > level + 1).map(|p| p[level]).collect();
-            let called = |words: &[&str]| {
-                words.iter().find_map(|word| folders.iter().copied().find(|folder| folder.eq_ignore_ascii_case(word)))
-            };
-            let (train, test) = (called(&TRAIN)?, called(&TEST)?);
-            let of = |path: &&Vec<&str>, split: &str| path.len() > level + 1 && path[level] == split;
-            let split: Vec<&Vec<&str>> = paths.iter().filter(|p| of(p, train) || of(p, test)).collect();
-            let mut classes = BTreeMap::new();
-            for path in &split {
-                // the class lies below the split, or above it
-                let class = if level == 1 { Some(path[0]) } else { path.get(1).filter(|_| path.len() > 2).copied() };
-                class.into_iter().for_each(|class| *classes.entry(class.to_string()).or_insert(0) += 1);
-            }
-            let of_train = split.iter().filter(|path| path[level] == train).count();
-            let others = folders.iter().filter(|folder| level == 0 && **folder != train && **folder != test);
-            let others = others.map(ToString::to_string).collect();
-            let glob = |split: &str| if level == 0 { format!("{split}/**") } else { format!("*/{split}/**") };
-            Some(Self {
-                root: root.to_path_buf(),
-                pictures: split.len(),
-                shape: Shape::Splits { train: glob(train), test: glob(test), others },
-                classes,
-                train: of_train,
-                aside: paths.len() - split.len(),
-                deeper: split.iter().any(|path| path.len() > 3),
-                refused: Vec::new(),
-            })
-        })
-    }
-
-    fn by_class(root: &Path, paths: &[Vec<&str>]) -> Self {
-        let inside: Vec<&Vec<&str>> = paths.iter().filter(|path| path.len() > 1).collect();
-        // a few strays beside the folders do not make a folder flat
-        let shape = if inside.len() * 2 > paths.len() { Shape::Classes } else { Shape::Flat };
-        let mut classes = BTreeMap::new();
-        if shape == Shape::Classes {
-            inside.iter().for_each(|path| *classes.entry(path[0].to_string()).or_insert(0) += 1);
+    /// Puts `remarks` before its own, and what follows from its numbers behind them.
+    fn with(mut self, remarks: Vec<String>) -> Self {
+        self.remarks.splice(0..0, remarks);
+        match self.aside {
+            0 => {}
+            1 => self.remarks.push("1 picture takes no part".to_string()),
+            n => self.remarks.push(format!("{n} pictures take no part")),
         }
-        let deeper = shape == Shape::Classes && inside.iter().any(|path| path.len() > 2);
-        let aside = if shape == Shape::Classes { paths.len() - inside.len() } else { 0 };
-        let (root, pictures) = (root.to_path_buf(), paths.len());
-        Self { root, pictures, shape, classes, train: pictures - pictures / 4, aside, deeper, refused: Vec::new() }
+        if let Some((class, n)) = self.classes.iter().min_by_key(|(_, n)| **n)
+            && *n < 4
+            && self.can_train()
+        {
+            self.remarks.push(format!("the smallest class, {class}, has {n} pictures"));
+        }
+        if !self.can_train() {
+            self.remarks.push("no classifier: it needs two classes".to_string());
+        }
+        self
     }
 
     /// Whether a classifier can be trained: two classes or more.
@@ -163,47 +115,101 @@ impl Found {
             1 => "1 class".to_string(),
             n => format!("{n} classes"),
         };
-        let way = match &self.shape {
-            Shape::Splits { train, test, .. } => format!("split by folder into {train} ({}) and {test}", self.train),
-            Shape::Classes => "a folder for each class, no split".to_string(),
-            Shape::Table { csv, split, .. } => {
-                let split = if *split { ", with splits" } else { "" };
-                format!("named by {}{split}", csv.display())
+        let named = match self.label {
+            LabelRule::Pattern(_) => ", the class in each file's name",
+            _ => "",
+        };
+        let way = match (&self.split, &self.label) {
+            (SplitRule::Globs { train, test }, _) => {
+                format!("split by folder into {train} ({}) and {test}{named}", self.train)
             }
-            Shape::Flat => "no folder tells classes or splits".to_string(),
+            (SplitRule::Table { csv, split, .. }, _) => {
+                format!("named by {}{}", csv.display(), if *split { ", with splits" } else { "" })
+            }
+            (_, LabelRule::Folder) => "a folder for each class, no split".to_string(),
+            (_, LabelRule::Pattern(_)) => "the class in each file's name, no split".to_string(),
+            _ => "no folder tells classes or splits".to_string(),
         };
         format!("{} pictures, {classes}; {way}", self.pictures)
     }
+}
 
-    /// What a reader of the pipeline should know.
-    pub fn remarks(&self) -> Vec<String> {
-        let mut remarks = self.refused.clone();
-        if let Shape::Splits { others, .. } = &self.shape
-            && !others.is_empty()
-        {
-            remarks.push(format!("left out: {}, of neither split", others.join(", ")));
-        }
-        if self.aside > 0 {
-            remarks.push(format!("{} pictures take no part", self.aside));
-        }
-        if self.deeper {
-            remarks.push("there are folders below the classes; `label: parent` takes the innermost one".to_string());
-        }
-        if let Some((class, n)) = self.classes.iter().min_by_key(|(_, n)| **n)
-            && *n < 4
-            && self.can_train()
-        {
-            remarks.push(format!("the smallest class, {class}, has {n} pictures"));
-        }
-        if !self.can_train() {
-            remarks.push("no classifier: it needs two classes".to_string());
-        }
-        remarks
+/// A folder for each class, or no order at all.
+fn by_class(root: &Path, paths: &[Parts]) -> Found {
+    let inside: Vec<&Parts> = paths.iter().filter(|path| path.len() > 1).collect();
+    // a few strays beside the folders do not make a folder flat
+    if inside.len() * 2 <= paths.len() {
+        return flat(root, paths);
+    }
+    let mut classes = BTreeMap::new();
+    inside.iter().for_each(|path| *classes.entry(path[0].to_string()).or_insert(0) += 1);
+    let mut remarks = Vec::new();
+    // a test folder without classes is no class
+    let is_flat = |folder: &str| inside.iter().all(|path| path[0] != folder || path.len() == 2);
+    let of_split = |folder: &&String| words::role(folder).is_some_and(|(_, beside)| beside.is_empty());
+    let split: Vec<String> = classes.keys().filter(of_split).cloned().collect();
+    let unlabelled =
+        |folder: &&String| is_flat(folder) && !matches!(words::role(folder), Some((words::Role::Train, _)));
+    let has_train = split.iter().any(|folder| matches!(words::role(folder), Some((words::Role::Train, _))));
+    let left: Vec<String> = match !has_train && classes.len() > split.len() + 1 {
+        true => split.iter().filter(unlabelled).cloned().collect(),
+        false => Vec::new(),
+    };
+    for folder in &left {
+        let n = classes.remove(folder).unwrap_or_default();
+        remarks.push(splits::without_classes(root, folder, n));
+    }
+    let taken: Vec<&str> = split.iter().filter(|folder| !left.contains(folder)).map(String::as_str).collect();
+    if !taken.is_empty() {
+        let text = "named like a split and taken for a class, since folders lie beside it that are none";
+        remarks.push(format!("look at this: {}: {text}", taken.join(", ")));
+    }
+    let pictures: usize = classes.values().sum();
+    if inside.iter().any(|path| path.len() > 2 && classes.contains_key(path[0])) {
+        remarks.push(DEEPER.to_string());
+    }
+    Found {
+        root: root.to_path_buf(),
+        pictures,
+        split: SplitRule::Lot,
+        label: LabelRule::Folder,
+        classes,
+        chosen: !left.is_empty(),
+        train: pictures - pictures / 4,
+        aside: paths.len() - pictures,
+        remarks,
     }
 }
 
+/// The remark on classes whose pictures lie deeper.
+pub const DEEPER: &str = "there are folders below the classes; `label: parent` takes the innermost one";
+
+/// All pictures in one heap; perhaps their names tell the classes.
+fn flat(root: &Path, paths: &[Parts]) -> Found {
+    let names: Vec<&str> = paths.iter().filter_map(|path| path.last().copied()).collect();
+    let (pictures, found) = (paths.len(), words::pattern(&names));
+    let (split, label, classes) = match found {
+        Some((pattern, classes)) => (SplitRule::Lot, LabelRule::Pattern(pattern), classes),
+        None => (SplitRule::None, LabelRule::None, BTreeMap::new()),
+    };
+    let remarks = from_names(&classes).into_iter().collect();
+    let (matched, train) = (classes.values().sum(), pictures - pictures / 4);
+    let pictures = if classes.is_empty() { pictures } else { matched };
+    let aside = paths.len() - pictures;
+    Found { root: root.to_path_buf(), pictures, split, label, classes, chosen: false, train, aside, remarks }
+}
+
+/// The remark on classes that were found in names.
+pub fn from_names(classes: &BTreeMap<String, usize>) -> Option<String> {
+    let some: Vec<&str> = classes.keys().take(8).map(String::as_str).collect();
+    let more = if classes.len() > some.len() { ", …" } else { "" };
+    let text =
+        format!("the names tell these classes: {}{more}; look whether they are the ones you mean", some.join(", "));
+    (!classes.is_empty()).then_some(text)
+}
+
 /// The folder that all pictures lie in, if there is one and it holds folders or a flat heap.
-fn only_folder(paths: &[Vec<&str>]) -> Option<String> {
+pub fn only_folder(paths: &[Parts]) -> Option<String> {
     let first = paths.first().filter(|path| path.len() > 1)?[0];
     paths.iter().all(|path| path.len() > 1 && path[0] == first).then(|| first.to_string())
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::folder::{Found, Shape};
+use super::folder::{Found, LabelRule, SplitRule};
 use crate::terminal::{printable, printable_path};
 
 /// Components of a table that is large enough.
@@ -11,7 +11,13 @@ const COMPONENTS: usize = 64;
 /// The YAML for `found`; `from` names a path as the file `out` has to.
 pub fn text(found: &Found, name: &str, from: &dyn Fn(&Path) -> String, out: &Path) -> String {
     let mut lines = vec![
+        "# yaml-language-server: $schema=featurize.schema.json".to_string(),
+        "# (`featurize schema > featurize.schema.json` beside this file, and an editor completes and explains the keys)".to_string(),
+        "#".to_string(),
         format!("# {}", printable(&found.describe())),
+    ];
+    lines.extend(found.remarks.iter().map(|remark| format!("# {}", printable(remark))));
+    lines.extend([
         "#".to_string(),
         format!("#   featurize run {}", printable_path(out)),
         "#".to_string(),
@@ -20,8 +26,13 @@ pub fn text(found: &Found, name: &str, from: &dyn Fn(&Path) -> String, out: &Pat
         format!("name: {}", quoted(name)),
         "input:".to_string(),
         format!("  root: {}", quoted(&from(&found.root))),
-    ];
+    ]);
     lines.extend(split(found, from));
+    lines.extend(label(found));
+    if found.chosen {
+        let classes: Vec<String> = found.classes.keys().map(|class| quoted(class)).collect();
+        lines.push(format!("  classes: [{}]", classes.join(", ")));
+    }
     lines.extend(
         [
             "extract:",
@@ -42,30 +53,39 @@ pub fn text(found: &Found, name: &str, from: &dyn Fn(&Path) -> String, out: &Pat
     lines.join("\n") + "\n"
 }
 
-fn split(found: &Found, from: &dyn Fn(&Path) -> String) -> Vec<String> {
-    const LOT: &str = "  split: {fraction: 0.25, seed: 0}    # a quarter of each class is the test, by lot";
-    match &found.shape {
-        Shape::Splits { train, test, others } => {
-            let rest =
-                if others.is_empty() { String::new() } else { format!("    # not {}", printable(&others.join(", "))) };
-            let globs = format!("  split: {{train: {}, test: {}}}{rest}", quoted(train), quoted(test));
-            vec![globs, label(found, "the first folder that the globs leave open")]
+fn split(found: &Found, from: &dyn Fn(&Path) -> String) -> Option<String> {
+    match &found.split {
+        SplitRule::Globs { train, test } => {
+            Some(format!("  split: {{train: {}, test: {}}}", quoted(train), quoted(test)))
         }
-        Shape::Classes => vec![LOT.into(), label(found, "the first folder below root")],
-        Shape::Table { csv, label, split } => {
+        SplitRule::Lot => {
+            Some("  split: {fraction: 0.25, seed: 0}    # a quarter of each class is the test, by lot".to_string())
+        }
+        SplitRule::Table { csv, columns, split } => {
+            let named: String = columns.iter().map(|(key, column)| format!(", {key}: {}", quoted(column))).collect();
             let lot = if *split { "" } else { ", fraction: 0.25, seed: 0" };
-            let told = if *label { "path, label" } else { "path" };
-            vec![format!("  split: {{csv: {}{lot}}}    # by its columns {told}", quoted(&from(csv)))]
+            Some(format!(
+                "  split: {{csv: {}{named}{lot}}}    # the table names pictures and classes",
+                quoted(&from(csv))
+            ))
         }
-        Shape::Flat => vec![
-            "  label: none                   # put each class into a folder of its own to train a classifier".into(),
-        ],
+        SplitRule::None => None,
     }
 }
 
-fn label(found: &Found, meaning: &str) -> String {
-    let kind = if found.classes.is_empty() { "none" } else { "folder" };
-    format!("  label: {kind:<22} # folder: {meaning}; parent: the innermost; none")
+fn label(found: &Found) -> Option<String> {
+    let (value, meaning) = match (&found.label, &found.split) {
+        (LabelRule::Column, _) | (_, SplitRule::Table { .. }) => return None,
+        (LabelRule::Pattern(pattern), _) => {
+            return Some(format!("  label: {{pattern: {}}}    # the class is the first group", quoted(pattern)));
+        }
+        (LabelRule::Folder, SplitRule::Globs { .. }) => {
+            ("folder", "folder: the first folder that the globs leave open; parent: the innermost; none")
+        }
+        (LabelRule::Folder, _) => ("folder", "folder: the first folder below root; parent: the innermost; none"),
+        (LabelRule::None, _) => ("none", "put each class into a folder of its own to train a classifier"),
+    };
+    Some(format!("  label: {value:<22} # {meaning}"))
 }
 
 /// So many that the train split can bear them; none where there is too little to reduce.

@@ -17,7 +17,7 @@ pub enum Kind {
     Hidden,
     /// What macOS writes beside a file on other file systems: `._name`.
     ResourceFork,
-    /// `Thumbs.db`, `desktop.ini`.
+    /// `Thumbs.db`, `desktop.ini`, and folders such as `@eaDir` and `$RECYCLE.BIN`.
     FileManager,
     /// An extension that no picture has.
     Extension,

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use globset::{Glob, GlobBuilder, GlobMatcher};
+use regex::Regex;
 
 use super::list::{Candidate, Found, shared};
 use super::{Aside, Kind, Listing, Picture, Split, printable};
@@ -36,6 +37,9 @@ pub fn assign(input: &Input, found: &mut Found) -> Result<(), Wrong> {
             Ok(())
         }
         config::Split::Csv { fraction, seed, .. } => {
+            if let Label::Pattern(_) = &input.label {
+                by_pattern(input, found)?;
+            }
             if let Some(fraction) = fraction {
                 if found.candidates.iter().any(|candidate| candidate.split.is_some()) {
                     let message = "the table has a column `split` already: leave one of the two out";
@@ -58,7 +62,7 @@ impl Pattern {
     fn new(key: &'static str, text: &str) -> Result<Self, Wrong> {
         let glob: Result<Glob, _> = GlobBuilder::new(text).literal_separator(true).build();
         let glob = glob.map_err(|error| Wrong::new(key, format!("`{text}` is not a pattern: {error}")))?;
-        let literal = text.split('/').take_while(|part| !part.contains(['*', '?', '[', '{']));
+        let literal = text.split('/').take_while(|part| is_literal(part));
         let parts = text.split('/').count();
         // the last part is the file's name, even where it is literal
         let depth = literal.count().min(parts.saturating_sub(1));
@@ -66,7 +70,28 @@ impl Pattern {
     }
 }
 
+/// Whether a part of a glob names folders: `train`, or one of `{train,val}`.
+fn is_literal(part: &str) -> bool {
+    let whole = part.matches('{').count() == part.matches('}').count();
+    whole && !part.contains(['*', '?', '['])
+}
+
+/// The classes of pictures that a table names, by their paths.
+fn by_pattern(input: &Input, found: &mut Found) -> Result<(), Wrong> {
+    if found.candidates.iter().any(|candidate| candidate.label.is_some()) {
+        let message = "the table has a column with labels already: leave one of the two out";
+        return Err(Wrong::new("input.label", message));
+    }
+    let rule = Rule::of(&input.label)?;
+    let mut labels = BTreeSet::new();
+    for candidate in &mut found.candidates {
+        candidate.label = rule.label_of(&candidate.path, 0).map(|label| shared(&mut labels, label));
+    }
+    rule.check(&found.candidates)
+}
+
 fn by_folder(input: &Input, patterns: &[Pattern], found: &mut Found) -> Result<(), Wrong> {
+    let rule = Rule::of(&input.label)?;
     let mut labels = BTreeSet::new();
     let mut wrong = None;
     let Found { candidates, aside } = found;
@@ -91,19 +116,57 @@ fn by_folder(input: &Input, patterns: &[Pattern], found: &mut Found) -> Result<(
                 return true;
             }
         };
-        candidate.label = label_of(&candidate.path, depth, input.label).map(|label| shared(&mut labels, label));
+        candidate.label = rule.label_of(&candidate.path, depth).map(|label| shared(&mut labels, label));
         true
     });
-    wrong.map_or(Ok(()), Err)
+    wrong.map_or(Ok(()), Err)?;
+    rule.check(candidates)
 }
 
-/// The class that a path tells; `depth` folders belong to the split.
-fn label_of(path: &str, depth: usize, rule: Label) -> Option<&str> {
-    let mut folders = path.rsplit_once('/')?.0.split('/');
-    match rule {
-        Label::Folder => folders.nth(depth),
-        Label::Parent => folders.next_back(),
-        Label::None => None,
+/// Where the class of a path is read from.
+enum Rule {
+    Folder,
+    Parent,
+    None,
+    Pattern(Regex),
+}
+
+impl Rule {
+    fn of(label: &Label) -> Result<Self, Wrong> {
+        Ok(match label {
+            Label::Folder => Self::Folder,
+            Label::Parent => Self::Parent,
+            Label::None => Self::None,
+            Label::Pattern(pattern) => {
+                Self::Pattern(Label::regex(pattern).map_err(|reason| Wrong::new("input.label", reason))?)
+            }
+        })
+    }
+
+    /// The class that a path tells; `depth` folders belong to the split.
+    fn label_of<'a>(&self, path: &'a str, depth: usize) -> Option<&'a str> {
+        let folders = |path: &'a str| Some(path.rsplit_once('/')?.0.split('/'));
+        match self {
+            Self::Folder => folders(path)?.nth(depth),
+            Self::Parent => folders(path)?.next_back(),
+            Self::None => None,
+            Self::Pattern(regex) => {
+                let found = regex.captures(path)?;
+                let class = found.name("label").or_else(|| found.get(usize::from(regex.captures_len() > 1)))?;
+                Some(class.as_str()).filter(|class| !class.is_empty())
+            }
+        }
+    }
+
+    /// A pattern that no path matches is not the one that was meant.
+    fn check(&self, candidates: &[Candidate]) -> Result<(), Wrong> {
+        match (self, candidates.first()) {
+            (Self::Pattern(regex), Some(first)) if candidates.iter().all(|candidate| candidate.label.is_none()) => {
+                let text = format!("`{regex}` finds a class in no path; the first path is {}", printable(&first.path));
+                Err(Wrong::new("input.label", text))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -157,7 +220,7 @@ pub fn choose(input: &Input, found: Found) -> Result<Listing, Wrong> {
         });
         let count = taken.entry((label.clone(), split)).or_default();
         let rule = match &label {
-            None if !classes.is_empty() => Some((Kind::NoClass, "lies in no class folder")),
+            None if !classes.is_empty() => Some((Kind::NoClass, without_class(&input.label))),
             Some(label) if !known.contains(&**label) => Some((Kind::Class, "its class is not in `input.classes`")),
             _ if limit.is_some_and(|limit| *count >= limit) => Some((Kind::Limit, "over `input.limit_per_class`")),
             _ => None,
@@ -172,6 +235,13 @@ pub fn choose(input: &Input, found: Found) -> Result<Listing, Wrong> {
     let pictures = pictures.collect();
     aside.sort_unstable_by(|a, b| a.path.cmp(&b.path));
     Ok(Listing { pictures, aside, classes })
+}
+
+fn without_class(label: &Label) -> &'static str {
+    match label {
+        Label::Pattern(_) => "`input.label` finds no class in its path",
+        _ => "lies in no class folder",
+    }
 }
 
 fn absent_class(absent: &str, labels: &BTreeSet<String>) -> String {
@@ -195,7 +265,7 @@ mod tests {
             raw: None,
             bytes: 1,
             modified: 0,
-            label: label_of(path, 0, Label::Folder).map(Into::into),
+            label: Rule::Folder.label_of(path, 0).map(Into::into),
             split: None,
         };
         paths.iter().map(one).collect()
@@ -203,16 +273,33 @@ mod tests {
 
     #[test]
     fn the_class_is_the_first_folder_below_the_split() {
-        assert_eq!(label_of("Training/Kiwi/more/a.jpg", 1, Label::Folder), Some("Kiwi"));
-        assert_eq!(label_of("Training/Kiwi/more/a.jpg", 1, Label::Parent), Some("more"));
-        assert_eq!(label_of("Training/a.jpg", 1, Label::Folder), None);
-        assert_eq!(label_of("a.jpg", 0, Label::Parent), None);
+        assert_eq!(Rule::Folder.label_of("Training/Kiwi/more/a.jpg", 1), Some("Kiwi"));
+        assert_eq!(Rule::Parent.label_of("Training/Kiwi/more/a.jpg", 1), Some("more"));
+        assert_eq!(Rule::Folder.label_of("Training/a.jpg", 1), None);
+        assert_eq!(Rule::Parent.label_of("a.jpg", 0), None);
         let depth = |text: &str| Pattern::new("k", text).map(|p| p.depth).map_err(|wrong| wrong.message);
         assert_eq!(depth("Training/**"), Ok(1));
         assert_eq!(depth("a/b/**/*.jpg"), Ok(2));
         assert_eq!(depth("**"), Ok(0));
         assert_eq!(depth("Training/Kiwi/a.jpg"), Ok(2));
+        assert_eq!(depth("{train,val}/**"), Ok(1));
+        assert_eq!(depth("{a/b,c}/**"), Ok(0));
+        assert_eq!(depth("t*/{a,b}/**"), Ok(0));
         assert!(depth("a/[").is_err());
+    }
+
+    #[test]
+    fn a_pattern_finds_the_class_in_the_path() {
+        let class = |pattern: &str, path: &'static str| {
+            Rule::of(&Label::Pattern(pattern.into())).map_err(|wrong| wrong.message).expect(pattern).label_of(path, 1)
+        };
+        assert_eq!(class(r"(cat|dog)\.\d+", "train/cat.0.jpg"), Some("cat"));
+        assert_eq!(class(r"(cat|dog)\.\d+", "train/cow.0.jpg"), None);
+        assert_eq!(class("cat|dog", "train/a dog.jpg"), Some("dog"), "without a group the whole match");
+        assert_eq!(class(r"([a-z]+)/(?<label>\w+?)_\d", "train/Maine_Coon_12.jpg"), Some("Maine_Coon"));
+        assert_eq!(class("train/(x)?", "train/a.jpg"), None, "a group that takes no part");
+        assert_eq!(class("train/(x*)", "train/a.jpg"), None, "an empty class is none");
+        assert!(Rule::of(&Label::Pattern(r"\w{9000}".into())).is_err_and(|wrong| wrong.message.contains("bytes")));
     }
 
     #[test]

@@ -1,16 +1,16 @@
-//! The files themselves: below a folder, or named by a table.
+//! The files themselves: below a folder, or named one by one.
 
-use std::collections::{BTreeSet, HashSet};
-use std::fs::{File, Metadata};
-use std::io::{BufReader, ErrorKind, Read, Seek, SeekFrom};
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::fs::Metadata;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
-use thiserror::Error;
 use walkdir::{DirEntry, WalkDir};
 
-use super::names::{below, escape, relative, unescape};
+use super::names::{escape, relative};
 use super::{Aside, Kind, Split};
 use crate::progress::{Interrupted, StageLine, Ui};
 use crate::stages::StageId;
@@ -22,6 +22,26 @@ const EXTENSIONS: [&str; 26] = [
 ];
 /// Files that systems leave in folders of pictures.
 const LITTER: [&str; 3] = ["thumbs.db", "desktop.ini", "ehthumbs.db"];
+
+/// Folders of their own that file managers, network storage, archives and file systems leave among pictures: bins, thumbnails, what a repair
+/// found.
+const LITTER_FOLDERS: [&str; 15] = [
+    "@eadir",
+    "#recycle",
+    "@recycle",
+    "@recently-snapshot",
+    "#snapshot",
+    "@tmp",
+    "@sharebin",
+    "@__thumb",
+    "$recycle.bin",
+    "system volume information",
+    "lost+found",
+    "lost.dir",
+    "__macosx",
+    "network trash folder",
+    "temporary items",
+];
 
 /// A file that may be a picture, before it has a class and a split.
 #[derive(Clone, Debug)]
@@ -42,7 +62,7 @@ pub struct Found {
 }
 
 impl Found {
-    fn leave(&mut self, path: String, kind: Kind, reason: impl Into<String>) {
+    pub(super) fn leave(&mut self, path: String, kind: Kind, reason: impl Into<String>) {
         self.aside.push(Aside { path, bytes: None, kind, reason: reason.into() });
     }
 }
@@ -59,26 +79,22 @@ pub fn walk(root: &Path, follow_links: bool, run_dir: Option<&Path>, line: &Stag
         let entry = match entry {
             Ok(entry) => entry,
             Err(error) => {
-                let (path, _) = relative(error.path().unwrap_or(root), root);
-                let (kind, reason) = unreadable(&error);
+                let (path, kind, reason) = unreadable(&error, root);
                 found.leave(path, kind, reason);
                 continue;
             }
         };
         let (path, raw) = relative(entry.path(), root);
-        let hidden = entry.file_name().to_string_lossy().starts_with('.');
+        let name = entry.file_name().to_string_lossy();
         if entry.file_type().is_dir() {
-            if hidden || is_own(&entry) {
+            let rule = folder_left_out(&name);
+            if let Some((kind, reason)) = rule.or_else(|| is_own(&entry).then_some((Kind::RunFolder, OWN))) {
                 entries.skip_current_dir();
-                let (kind, reason) = match hidden {
-                    true => (Kind::Hidden, "hidden folder"),
-                    false => (Kind::RunFolder, "the folder of this run"),
-                };
                 found.leave(path + "/", kind, reason);
             }
             continue;
         }
-        if let Some((kind, rule)) = left_out(&entry.file_name().to_string_lossy()) {
+        if let Some((kind, rule)) = left_out(&name) {
             found.leave(path, kind, rule);
             continue;
         }
@@ -92,6 +108,17 @@ pub fn walk(root: &Path, follow_links: bool, run_dir: Option<&Path>, line: &Stag
     Ok(found)
 }
 
+const OWN: &str = "the folder of this run";
+
+/// The rule by which a folder is not looked into.
+fn folder_left_out(name: &str) -> Option<(Kind, &'static str)> {
+    if name.starts_with('.') {
+        return Some((Kind::Hidden, "hidden folder"));
+    }
+    let litter = LITTER_FOLDERS.contains(&name.to_lowercase().as_str());
+    litter.then_some((Kind::FileManager, "folder left by a file manager or a system"))
+}
+
 /// A file that a command was given to look at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamedFile {
@@ -101,14 +128,19 @@ pub struct NamedFile {
     pub location: Result<PathBuf, String>,
 }
 
+/// Everything below a folder by the rules of `scan`.
+pub fn met(folder: &Path) -> Result<Found, Interrupted> {
+    let line = Ui::silent().stage(StageId::Scan, None, "files");
+    walk(folder, false, None, &line)
+}
+
 /// The pictures that `path` stands for: a folder for those below it by the rules of `scan`, sorted; anything else for itself.
 pub fn named(path: &Path) -> Result<Vec<NamedFile>, Interrupted> {
     let shown = escape(path.as_os_str().as_encoded_bytes()).into_owned();
     if !path.is_dir() {
         return Ok(vec![NamedFile { path: shown, location: Ok(path.to_path_buf()) }]);
     }
-    let line = Ui::silent().stage(StageId::Scan, None, "files");
-    let found = walk(path, false, None, &line)?;
+    let found = met(path)?;
     let below = |relative: &str| match relative {
         "" => shown.clone(),
         relative => format!("{}/{relative}", shown.trim_end_matches('/')),
@@ -125,7 +157,7 @@ pub fn named(path: &Path) -> Result<Vec<NamedFile>, Interrupted> {
 }
 
 /// The rule by which a name is no picture.
-fn left_out(name: &str) -> Option<(Kind, String)> {
+pub(super) fn left_out(name: &str) -> Option<(Kind, String)> {
     let lower = name.to_lowercase();
     if lower.starts_with("._") {
         return Some((Kind::ResourceFork, "macOS resource fork".into()));
@@ -137,14 +169,20 @@ fn left_out(name: &str) -> Option<(Kind, String)> {
         return Some((Kind::FileManager, "left by the file manager".into()));
     }
     let extension = Path::new(&lower).extension()?.to_str().unwrap_or_default();
-    if EXTENSIONS.contains(&extension) {
+    if has_ending(lower.as_ref()) {
         return None;
     }
     Some((Kind::Extension, format!("not a picture by its extension .{extension}")))
 }
 
+/// Whether a name ends as pictures do.
+pub(super) fn has_ending(name: &OsStr) -> bool {
+    let extension = Path::new(name).extension().map(OsStr::to_ascii_lowercase);
+    extension.is_some_and(|extension| EXTENSIONS.iter().any(|one| extension == *one))
+}
+
 /// Looks at what the name leads to; links to files are followed always.
-fn add(found: &mut Found, location: &Path, path: String, raw: Option<PathBuf>) {
+pub(super) fn add(found: &mut Found, location: &Path, path: String, raw: Option<PathBuf>) {
     let (kind, reason) = match std::fs::metadata(location) {
         Ok(metadata) if metadata.is_file() => {
             let (bytes, modified) = (metadata.len(), modified(&metadata));
@@ -168,105 +206,19 @@ fn modified(metadata: &Metadata) -> u64 {
     since.map_or(0, |time| time.as_nanos() as u64)
 }
 
-fn unreadable(error: &walkdir::Error) -> (Kind, String) {
+/// The row of an entry that the system does not give: a folder's path ends with `/`.
+fn unreadable(error: &walkdir::Error, root: &Path) -> (String, Kind, String) {
+    let whole = error.path().unwrap_or(root);
+    let (path, _) = relative(whole, root);
     if let Some(ancestor) = error.loop_ancestor() {
-        return (Kind::LinkLoop, format!("link back to {}", ancestor.display()));
+        return (path, Kind::LinkLoop, format!("link back to {}", ancestor.display()));
     }
     match error.io_error() {
         // what was listed a moment ago is a link whose end is not there
-        Some(io) if io.kind() == ErrorKind::NotFound => (Kind::DanglingLink, "a link to nothing".to_string()),
-        Some(io) => (Kind::Unreadable, format!("cannot be read: {io}")),
-        None => (Kind::Unreadable, error.to_string()),
-    }
-}
-
-/// Columns of a table of pictures, by their place.
-struct Head {
-    path: usize,
-    label: Option<usize>,
-    split: Option<usize>,
-}
-
-impl Head {
-    fn of(headers: &csv::ByteRecord, place: &str) -> Result<Self, TableError> {
-        let names: Vec<String> = headers
-            .iter()
-            .map(|name| String::from_utf8_lossy(name).trim_start_matches('\u{feff}').trim().into())
-            .collect();
-        let column = |wanted: &str| names.iter().position(|name: &String| name.eq_ignore_ascii_case(wanted));
-        let path = column("path")
-            .ok_or_else(|| format!("the table {place} has no column `path`; its header is `{}`", names.join(",")))
-            .map_err(TableError::NoPath)?;
-        Ok(Self { path, label: column("label"), split: column("split") })
-    }
-}
-
-/// A table does not name pictures.
-#[derive(Debug, Error)]
-pub enum TableError {
-    /// It is a table of something else.
-    #[error("{0}")]
-    NoPath(String),
-    /// What is wrong, and in which line.
-    #[error("{0}")]
-    Wrong(String),
-}
-
-/// The files named by a table with a header and the columns `path` (below `root`), and, if they are there, `label` and `split`.
-pub fn from_csv(root: &Path, table: &Path) -> Result<Found, TableError> {
-    let place = table.display().to_string();
-    let unreadable = |error: csv::Error| TableError::Wrong(format!("cannot read the table {place}: {error}"));
-    let mut reader = csv::ReaderBuilder::new().from_path(table).map_err(unreadable)?;
-    let head = Head::of(reader.byte_headers().map_err(unreadable)?, &place)?;
-    let mut found = Found::default();
-    let (mut seen, mut labels) = (HashSet::new(), BTreeSet::new());
-    let mut record = csv::ByteRecord::new();
-    loop {
-        let start = reader.position().clone();
-        let wrong = |text: String| TableError::Wrong(format!("{place}, line {}: {text}", line_at(table, &start)));
-        if !reader.read_byte_record(&mut record).map_err(|error| wrong(unequal(&error)))? {
-            break;
-        }
-        let (path, location) = place_of(root, record.get(head.path).unwrap_or_default()).map_err(wrong)?;
-        let (label, split) = words(&head, &record).map_err(wrong)?;
-        if !seen.insert(path.clone()) {
-            return Err(wrong(format!("{path} is named a second time")));
-        }
-        let raw = (location.as_os_str() != path.as_str()).then(|| location.clone());
-        let before = found.candidates.len();
-        add(&mut found, &root.join(&location), path, raw);
-        if let Some(candidate) = found.candidates.get_mut(before) {
-            (candidate.label, candidate.split) = (label.map(|label| shared(&mut labels, label)), split);
-        }
-    }
-    found.candidates.sort_unstable_by(|a, b| a.path.cmp(&b.path));
-    Ok(found)
-}
-
-/// The line of a record that begins at `start`: the reader has not yet read the `\n` of the `\r\n` before it, nor the empty lines.
-fn line_at(table: &Path, start: &csv::Position) -> u64 {
-    let ends = || -> std::io::Result<u64> {
-        let mut file = File::open(table)?;
-        file.seek(SeekFrom::Start(start.byte()))?;
-        let mut ends = 0;
-        for byte in BufReader::new(file).bytes() {
-            match byte? {
-                b'\n' => ends += 1,
-                b'\r' => {}
-                _ => break,
-            }
-        }
-        Ok(ends)
-    };
-    start.line() + ends().unwrap_or(0)
-}
-
-fn unequal(error: &csv::Error) -> String {
-    match error.kind() {
-        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
-            format!("it has {len} fields, the header has {expected_len}")
-        }
-        _ => error.to_string(),
+        Some(io) if io.kind() == ErrorKind::NotFound => (path, Kind::DanglingLink, "a link to nothing".to_string()),
+        Some(io) if whole.is_dir() => (path + "/", Kind::Unreadable, format!("the folder cannot be read: {io}")),
+        Some(io) => (path, Kind::Unreadable, format!("cannot be read: {io}")),
+        None => (path, Kind::Unreadable, error.to_string()),
     }
 }
 
@@ -280,49 +232,6 @@ pub fn shared(labels: &mut BTreeSet<Arc<str>>, label: &str) -> Arc<str> {
             label
         }
     }
-}
-
-/// The path of a table's line as it stands in tables, and as it lies on the disk. It may be written as it lies there, or as the manifest writes
-/// it; blanks around it are part of it where there is such a file.
-fn place_of(root: &Path, field: &[u8]) -> Result<(String, PathBuf), String> {
-    if field.trim_ascii().is_empty() {
-        return Err("the path is empty".into());
-    }
-    let literal = unescape(&escape(field));
-    let trimmed = unescape(&escape(field.trim_ascii()));
-    let written = std::str::from_utf8(field.trim_ascii()).map(unescape).unwrap_or_else(|_| trimmed.clone());
-    let there = |name: &&std::ffi::OsString| root.join(name).symlink_metadata().is_ok();
-    let name = match literal == written {
-        true => &literal,
-        false => [&literal, &trimmed, &written].into_iter().find(there).unwrap_or(&trimmed),
-    };
-    let inside = below(Path::new(name), root).filter(|inside| !inside.as_os_str().is_empty());
-    let inside = inside.ok_or_else(|| {
-        format!(
-            "{} lies outside of {}; let `input.root` be a folder that holds every picture of the table",
-            escape(field.trim_ascii()),
-            root.display()
-        )
-    })?;
-    Ok((relative(&inside, Path::new("")).0, inside))
-}
-
-/// Label and split of a table's line.
-fn words<'a>(head: &Head, record: &'a csv::ByteRecord) -> Result<(Option<&'a str>, Option<Split>), String> {
-    let text = |column: Option<usize>, name: &str| -> Result<Option<&'a str>, String> {
-        let field = column.and_then(|column| record.get(column)).map(|field| field.trim_ascii());
-        let text = field.map(std::str::from_utf8).transpose();
-        let text = text.map_err(|_| format!("the {name} is not UTF-8; save the table as UTF-8"))?;
-        Ok(text.filter(|text| !text.is_empty()))
-    };
-    let label = text(head.label, "label")?;
-    let split = match (head.split, text(head.split, "split")?) {
-        (None, _) => None,
-        (_, Some("train")) => Some(Split::Train),
-        (_, Some("test")) => Some(Split::Test),
-        (_, word) => return Err(format!("the split is `{}`; it is `train` or `test`", word.unwrap_or(""))),
-    };
-    Ok((label, split))
 }
 
 #[cfg(test)]

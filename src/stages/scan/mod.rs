@@ -3,22 +3,26 @@
 //! Every file met ends in the listing: as a picture, or aside with the reason. The listing is sorted by path, so that the same folder gives
 //! the same tables whatever the order of the file system.
 
+mod elsewhere;
 mod kind;
 mod labels;
 mod list;
 mod names;
+mod table;
+mod text;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use kind::Kind;
-pub use list::{NamedFile, TableError, from_csv, named};
+pub use list::{Found, NamedFile, met, named};
 pub use names::{relative, unescape};
 use serde::{Deserialize, Serialize};
+pub use table::{TableError, from_csv, header};
 use thiserror::Error;
 
-use crate::config::{self, ConfigError, Input};
+use crate::config::{self, ConfigError, Input, Pipeline};
 use crate::plan::Plan;
 use crate::progress::{Interrupted, Ui, plural};
 use crate::stages::StageId;
@@ -157,8 +161,8 @@ pub fn run(plan: &Plan, ui: &Ui) -> Result<Listing, ScanError> {
         return Err(at("input.root", format!("there is no folder {}", input.root.display())));
     }
     let mut found = match &input.split {
-        config::Split::Csv { path, .. } => {
-            list::from_csv(&input.root, path).map_err(|error| at("input.split.csv", error.to_string()))?
+        config::Split::Csv { path, columns, .. } => {
+            from_csv(&input.root, path, columns).map_err(|error| at(error.key(), error.to_string()))?
         }
         _ => list::walk(&input.root, input.follow_links, Some(plan.dir.root()), &line)?,
     };
@@ -167,8 +171,26 @@ pub fn run(plan: &Plan, ui: &Ui) -> Result<Listing, ScanError> {
     if listing.pictures.is_empty() {
         return Err(at("input.root", nothing(input, &listing)));
     }
+    if let Some(warning) = locked(&listing) {
+        if listing.classes.len() == 1 && input.classes.is_none() {
+            let text = format!("{warning}; only the class `{}` is left", printable(&listing.classes[0]));
+            let way = format!("{text}: make it readable, or write `classes` to go on with that one");
+            return Err(at("input.root", way));
+        }
+        ui.warn(&format!("{warning}; its pictures take no part"));
+    }
     line.finish(&describe(&listing));
     Ok(listing)
+}
+
+/// An error where there is no train picture, since everything that is fitted is fitted on them.
+pub fn check_train(pipeline: &Pipeline, listing: &Listing) -> Result<(), ScanError> {
+    if listing.len_of(Split::Train) > 0 {
+        return Ok(());
+    }
+    let text = "no picture is in the train split, and `select`, `reduce` and `train` learn from it; change the split, or leave these \
+                sections out";
+    Err(ScanError::Config(Box::new(pipeline.error_at("input.split", text))))
 }
 
 fn nothing(input: &Input, listing: &Listing) -> String {
@@ -176,12 +198,30 @@ fn nothing(input: &Input, listing: &Listing) -> String {
     let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
     listing.aside.iter().for_each(|aside| *reasons.entry(&aside.reason).or_default() += 1);
     if reasons.is_empty() {
-        text += ": the folder is empty";
+        text += &match &input.split {
+            config::Split::Csv { path, .. } => format!(": the table {} has no line below its header", path.display()),
+            _ => ": the folder is empty".to_string(),
+        };
     }
     for (reason, count) in reasons {
         text += &format!("\n  {count} × {reason}");
+        let first = listing.aside.iter().find(|aside| aside.kind == Kind::Missing && aside.reason == reason);
+        if let Some(first) = first {
+            text += &format!("; the first is {}", printable(&input.root.join(&first.path).display().to_string()));
+        }
     }
     text
+}
+
+/// The folders that cannot be read, the first by name.
+fn locked(listing: &Listing) -> Option<String> {
+    let mut folders = listing.aside.iter().filter(|aside| aside.kind == Kind::Unreadable && aside.path.ends_with('/'));
+    let first = folders.next()?;
+    let more = match folders.count() {
+        0 => String::new(),
+        n => format!(" (and {n} more)"),
+    };
+    Some(format!("{}{more}: {}", printable(&first.path), first.reason))
 }
 
 fn describe(listing: &Listing) -> String {

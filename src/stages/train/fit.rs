@@ -8,7 +8,7 @@ use crate::config::{self, BatchSize, ClassWeight, ConfigError, LearningRate, sug
 use crate::learn::classifier::{Classifier, ClassifierError};
 use crate::learn::knn::{self, Asked, Knn};
 use crate::learn::logistic::{LogisticParams, balanced};
-use crate::learn::mlp::{Activation, Dense, Epoch, Mlp, MlpError, MlpParams, Schedule, Solver};
+use crate::learn::mlp::{self, Activation, Dense, Epoch, Mlp, MlpError, MlpParams, Schedule, Solver};
 use crate::progress::{Interrupted, Ui};
 use crate::terminal::printable;
 
@@ -52,6 +52,18 @@ pub fn check_class_weights(
         return Err(Box::new(pipeline.error_at(&format!("{key}.{class}"), message)));
     }
     Ok(())
+}
+
+/// An error where the named rows are too few for the classifier.
+pub fn check_rows(settings: config::Classifier, y: &[usize], rows: &[usize], classes: usize) -> Result<(), TrainError> {
+    let fitting = match settings {
+        config::Classifier::Mlp(mlp) => {
+            mlp::held_out(&params(mlp, None), y, rows, classes).map(drop).map_err(Into::into)
+        }
+        config::Classifier::Logistic(_) => Ok(()),
+        config::Classifier::Knn(knn) => knn::check_rows(knn.k, rows.len()).map_err(Into::into),
+    };
+    fitting.map_err(|error: ClassifierError| error.into())
 }
 
 /// Fits on all rows, a perceptron from the layers of `start` where there are any; `heard` gets every epoch or iteration with its loss.

@@ -1,0 +1,246 @@
+//! Words by which people name splits, columns and pictures.
+
+use std::collections::BTreeMap;
+
+use regex::Regex;
+
+/// What a folder is for, by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    Train,
+    Validation,
+    Test,
+}
+
+const TRAIN: [&str; 3] = ["train", "training", "trn"];
+const VALIDATION: [&str; 7] = ["val", "valid", "validation", "validate", "dev", "eval", "evaluation"];
+const TEST: [&str; 5] = ["test", "testing", "tst", "holdout", "heldout"];
+/// Words beside the split's that say nothing.
+const FILLERS: [&str; 14] = [
+    "set", "sets", "data", "dataset", "image", "images", "img", "imgs", "picture", "pictures", "photos", "pics",
+    "folder", "split",
+];
+
+/// The split that a folder's name tells, and the words beside it: `seg_train` is the train split of `seg`, `Training_Set` that of nothing.
+pub fn role(name: &str) -> Option<(Role, String)> {
+    let mut words = words(name);
+    words.retain(|word| !FILLERS.contains(&word.as_str()));
+    let roles: Vec<Option<Role>> = words.iter().map(|word| role_of(word)).collect();
+    let at = roles.iter().position(Option::is_some)?;
+    let alone = roles.iter().flatten().count() == 1 && (at == 0 || at + 1 == words.len());
+    let role = roles[at].filter(|_| alone)?;
+    words.remove(at);
+    Some((role, words.join(" ")))
+}
+
+fn role_of(word: &str) -> Option<Role> {
+    let plain = FILLERS.iter().find_map(|filler| word.strip_suffix(filler).filter(|rest| rest.len() > 2));
+    [Some(word), plain].into_iter().flatten().find_map(|word| match word {
+        word if TRAIN.contains(&word) => Some(Role::Train),
+        word if VALIDATION.contains(&word) => Some(Role::Validation),
+        word if TEST.contains(&word) => Some(Role::Test),
+        _ => None,
+    })
+}
+
+/// The words of a name in small letters, without the numbers behind them: `Test_Set`, `testSet1` and `test-set` are `test set`.
+fn words(name: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut before = ' ';
+    for c in name.chars() {
+        if !c.is_alphanumeric() || before.is_lowercase() && c.is_uppercase() {
+            words.push(String::new());
+        }
+        if let Some(word) = words.last_mut().filter(|_| c.is_alphanumeric()) {
+            word.extend(c.to_lowercase());
+        }
+        before = c;
+    }
+    let words = words.iter().map(|word| word.trim_end_matches(|c: char| c.is_ascii_digit()));
+    let words: Vec<String> = words.filter(|word| !word.is_empty()).map(String::from).collect();
+    words.join(" ").replace("hold out", "holdout").replace("held out", "heldout").split(' ').map(String::from).collect()
+}
+
+/// Names of columns with the pictures' paths, in the order of preference; letters and digits alone count.
+const PATHS: [&str; 21] = [
+    "path",
+    "filepath",
+    "imagepath",
+    "imgpath",
+    "filename",
+    "file",
+    "fname",
+    "imagename",
+    "imgname",
+    "imagefile",
+    "image",
+    "images",
+    "img",
+    "imageid",
+    "imgid",
+    "picture",
+    "photo",
+    "name",
+    "id",
+    "idcode",
+    "uid",
+];
+/// Names of columns with the classes.
+const LABELS: [&str; 21] = [
+    "label",
+    "labels",
+    "class",
+    "classname",
+    "classlabel",
+    "labelname",
+    "category",
+    "categoryname",
+    "species",
+    "breed",
+    "target",
+    "diagnosis",
+    "dx",
+    "variety",
+    "genus",
+    "family",
+    "type",
+    "tag",
+    "classid",
+    "labelid",
+    "y",
+];
+/// Names of columns with the split.
+const SPLITS: [&str; 6] = ["split", "set", "subset", "partition", "fold", "phase"];
+
+/// The columns that may hold paths, classes and splits, each the likeliest first.
+pub fn columns(header: &[String]) -> [Vec<&str>; 3] {
+    let plain =
+        |name: &str| name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect::<String>();
+    let named = |words: &[&str]| -> Vec<&str> {
+        let of = |word: &&str| header.iter().find(|name| plain(name) == **word);
+        words.iter().filter_map(of).map(String::as_str).collect()
+    };
+    [named(&PATHS), named(&LABELS), named(&SPLITS)]
+}
+
+/// How a class and a number make a file's name: `cat.0.jpg`, `Maine_Coon_101.jpg`, `cat_2020_01.jpg`.
+const PATTERNS: [&str; 2] = [r"([^/]+?)[._ -]+\(?\d+\)?\.\w+$", r"([^/]*?[^/\d._ -])[._ -]+\d[^/]*$"];
+/// Words that cameras and programs put before a number.
+const CAMERAS: [&str; 25] = [
+    "img",
+    "image",
+    "images",
+    "imag",
+    "dsc",
+    "dscn",
+    "dscf",
+    "dscx",
+    "pxl",
+    "mvimg",
+    "pict",
+    "pic",
+    "picture",
+    "photo",
+    "p",
+    "gopr",
+    "wp",
+    "vid",
+    "frame",
+    "scan",
+    "screenshot",
+    "file",
+    "untitled",
+    "unnamed",
+    "download",
+];
+
+/// The pattern that finds the class in nearly all names, and how many pictures each class has; none where no pattern tells two classes.
+pub fn pattern(names: &[&str]) -> Option<(&'static str, BTreeMap<String, usize>)> {
+    PATTERNS.into_iter().find_map(|pattern| {
+        let classes = classes(pattern, names);
+        let found: usize = classes.values().sum();
+        let letters =
+            |class: &str| class.chars().filter(|c| c.is_alphabetic()).flat_map(char::to_lowercase).collect::<String>();
+        let names_of_things = classes.keys().all(|class| {
+            let letters = letters(class);
+            !letters.is_empty() && !CAMERAS.contains(&letters.as_str())
+        });
+        let plausible = classes.len() > 1 && classes.len() * 2 <= names.len() && found * 20 >= names.len() * 19;
+        (plausible && names_of_things).then_some((pattern, classes))
+    })
+}
+
+/// The classes that `pattern` finds in names.
+pub fn classes(pattern: &str, names: &[&str]) -> BTreeMap<String, usize> {
+    let mut classes = BTreeMap::new();
+    let Ok(regex) = Regex::new(pattern) else { return classes };
+    let class = |name: &&str| Some(regex.captures(name)?.get(1)?.as_str().to_string());
+    names.iter().filter_map(class).for_each(|class| *classes.entry(class).or_insert(0) += 1);
+    classes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn splits_are_known_by_their_usual_words() {
+        use Role::{Test, Train, Validation};
+        for (name, known, beside) in [
+            ("train", Train, ""),
+            ("Training_Set", Train, ""),
+            ("TrainImages", Train, ""),
+            ("TRAIN", Train, ""),
+            ("train2017", Train, ""),
+            ("trainset", Train, ""),
+            ("seg_train", Train, "seg"),
+            ("Training Data", Train, ""),
+            ("test1", Test, ""),
+            ("Test_Set", Test, ""),
+            ("hold-out", Test, ""),
+            ("holdout", Test, ""),
+            ("testing", Test, ""),
+            ("dev", Validation, ""),
+            ("val", Validation, ""),
+            ("Validation-set", Validation, ""),
+            ("eval", Validation, ""),
+            ("test tubes", Test, "tubes"),
+        ] {
+            assert_eq!(role(name), Some((known, beside.to_string())), "{name}");
+        }
+        for name in ["cat", "trains", "contest", "a train b", "train test", "validity", "2017", "", "seg_pred"] {
+            assert_eq!(role(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn classes_are_found_in_names_and_cameras_are_none() {
+        let found = |names: &[&str]| pattern(names).map(|(_, classes)| classes.into_keys().collect::<Vec<_>>());
+        assert_eq!(
+            found(&["cat.0.jpg", "cat.1.jpg", "dog.0.jpg", "dog.1.jpg"]),
+            Some(vec!["cat".into(), "dog".into()])
+        );
+        let pets = ["Maine_Coon_1.jpg", "Maine_Coon_102.jpg", "american_bulldog_1.jpg", "american_bulldog_2.jpg"];
+        assert_eq!(found(&pets), Some(vec!["Maine_Coon".into(), "american_bulldog".into()]));
+        let dated = ["cat_2020_01.jpg", "cat_2021_02.jpg", "dog_2020_01.jpg", "dog_2021_07.jpg"];
+        assert_eq!(found(&dated), Some(vec!["cat".into(), "dog".into()]));
+        for none in [
+            &["IMG_1.jpg", "IMG_2.jpg", "DSC_1.jpg", "DSC_2.jpg"][..],
+            &["1.jpg", "2.jpg", "3.jpg", "4.jpg"],
+            &["cat.0.jpg", "cat.1.jpg"],
+            &["25_1_2_2017.jpg", "30_0_1_2017.jpg", "25_1_3_2016.jpg", "30_0_1_2018.jpg"],
+            &["Banana0.jpg", "Lemon0.jpg", "Banana1.jpg", "Lemon1.jpg"],
+            &["a.jpg", "b.jpg", "cat.0.jpg", "dog.0.jpg"],
+        ] {
+            assert_eq!(found(none), None, "{none:?}");
+        }
+    }
+
+    #[test]
+    fn columns_are_known_by_their_usual_names() {
+        let header: Vec<String> = ["lesion_id", "Image ID", "dx", "age", "Set"].map(String::from).into();
+        assert_eq!(columns(&header), [vec!["Image ID"], vec!["dx"], vec!["Set"]]);
+        let header: Vec<String> = ["id", "file_name", "label"].map(String::from).into();
+        assert_eq!(columns(&header), [vec!["file_name", "id"], vec!["label"], vec![]]);
+    }
+}

@@ -1,0 +1,288 @@
+//! Pictures that a table names: its columns, its lines, and the files that they mean.
+
+use std::collections::{BTreeSet, HashSet};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use super::elsewhere::Elsewhere;
+use super::list::{Found, add, shared};
+use super::names::{below, escape, relative, unescape};
+use super::text::Text;
+use super::{Kind, Split};
+use crate::config::{Columns, suggest};
+
+/// The longest path or label, in bytes.
+const FIELD: usize = 4096;
+
+/// A table does not name pictures.
+#[derive(Debug, Error)]
+pub enum TableError {
+    /// It has no column of this name.
+    #[error("{message}")]
+    NoColumn {
+        /// The key that names the column, where one does.
+        key: &'static str,
+        message: String,
+    },
+    /// What is wrong, and in which line.
+    #[error("{0}")]
+    Wrong(String),
+}
+
+impl TableError {
+    /// The key of the YAML that the error belongs to.
+    pub fn key(&self) -> &'static str {
+        match self {
+            Self::NoColumn { key, .. } => key,
+            Self::Wrong(_) => "input.split.csv",
+        }
+    }
+}
+
+/// The places of the columns.
+struct Head {
+    path: usize,
+    label: Option<usize>,
+    split: Option<usize>,
+}
+
+impl Head {
+    /// Finds the columns by the names that were given, else by `path`, `label` and `split`, of which the last two may be missing.
+    fn of(names: &[String], columns: &Columns, table: &Path) -> Result<Self, TableError> {
+        let column = |wanted: &str| {
+            let exact = names.iter().position(|name| name == wanted);
+            exact.or_else(|| names.iter().position(|name| name.eq_ignore_ascii_case(wanted)))
+        };
+        let header = names.join(",");
+        let absent = |key: &'static str, wanted: &str| {
+            let meant = suggest(wanted, names.iter().map(String::as_str));
+            let meant = meant.map_or_else(String::new, |meant| format!("; did you mean `{meant}`?"));
+            let message =
+                format!("the table {} has no column `{wanted}`; its header is `{header}`{meant}", table.display());
+            TableError::NoColumn { key, message }
+        };
+        let named = |key: &'static str, wanted: &Option<String>, default: &str| match wanted {
+            Some(wanted) => column(wanted).map(Some).ok_or_else(|| absent(key, wanted)),
+            None => Ok(column(default)),
+        };
+        let path = named("input.split.path", &columns.path, "path")?.ok_or_else(|| {
+            let message = format!(
+                "the table {} has no column `path`; its header is `{header}`; name the columns, `{{csv: …, path: id, label: breed}}`, or \
+                 rename them",
+                table.display()
+            );
+            TableError::NoColumn { key: "input.split.csv", message }
+        })?;
+        let label = named("input.split.label", &columns.label, "label")?;
+        let split = named("input.split.split", &columns.split, "split")?;
+        Ok(Self { path, label, split })
+    }
+}
+
+/// A line of the table.
+struct Row {
+    start: csv::Position,
+    /// Below the root.
+    inside: PathBuf,
+    label: Option<Arc<str>>,
+    split: Option<Split>,
+}
+
+/// The names of the table's columns.
+pub fn header(table: &Path) -> Result<Vec<String>, TableError> {
+    opened(table).map(|(_, names)| names)
+}
+
+/// A table, with the names of its columns.
+fn opened(table: &Path) -> Result<(Text<'_>, Vec<String>), TableError> {
+    let place = table.display().to_string();
+    let unreadable = |error: std::io::Error| TableError::Wrong(format!("cannot read the table {place}: {error}"));
+    let mut text = Text::open(table).map_err(unreadable)?;
+    let start = text.position();
+    let names = text.header().map_err(|reason| at_line(&place, &text, &start, &reason))?;
+    Ok((text, names))
+}
+
+/// The files named by a table with a header. A path counts from `root`; a name without ending stands for the picture of that name. Where no
+/// path of the table leads to a file, they are looked for below the table's own folder, and names without folder in all folders of the root.
+pub fn from_csv(root: &Path, table: &Path, columns: &Columns) -> Result<Found, TableError> {
+    let place = table.display().to_string();
+    let (mut text, names) = opened(table)?;
+    let head = Head::of(&names, columns, table)?;
+    let mut rows = Rows::new(root, table);
+    let mut record = csv::ByteRecord::new();
+    loop {
+        let start = text.position();
+        let wrong = |text: &Text, reason: String| at_line(&place, text, &start, &reason);
+        if !text.read(&mut record).map_err(|reason| wrong(&text, reason))? {
+            break;
+        }
+        let field = record.get(head.path).unwrap_or_default();
+        rows.take(start.clone(), field, words(&head, &record)).map_err(|reason| wrong(&text, reason))?;
+    }
+    rows.finish().map_err(|(start, reason)| at_line(&place, &text, &start, &reason))
+}
+
+fn at_line(place: &str, text: &Text, start: &csv::Position, reason: &str) -> TableError {
+    TableError::Wrong(format!("{place}, line {}: {reason}", text.line_at(start)))
+}
+
+/// What a line says beside the path.
+type Words<'a> = (Option<&'a str>, Option<Split>);
+
+/// The lines of a table, as they come to stand for files.
+struct Rows<'a> {
+    root: &'a Path,
+    /// The table's folder.
+    folder: PathBuf,
+    found: Found,
+    missed: Vec<Row>,
+    seen: HashSet<String>,
+    labels: BTreeSet<Arc<str>>,
+    elsewhere: Elsewhere,
+}
+
+impl<'a> Rows<'a> {
+    fn new(root: &'a Path, table: &Path) -> Self {
+        let folder = table.parent().unwrap_or(Path::new("")).to_path_buf();
+        let elsewhere = Elsewhere::new(root);
+        let (found, missed, seen, labels) = Default::default();
+        Self { root, folder, found, missed, seen, labels, elsewhere }
+    }
+
+    fn take(&mut self, start: csv::Position, field: &[u8], words: Result<Words, String>) -> Result<(), String> {
+        let inside = self.place_of(field)?;
+        let (label, split) = words?;
+        let label = label.map(|label| shared(&mut self.labels, label));
+        let row = Row { start, inside, label, split };
+        let Some(mut row) = self.add(row)? else { return Ok(()) };
+        match self.elsewhere.beside(&row.inside)? {
+            Some(inside) => {
+                row.inside = inside;
+                self.add(row).map(drop)
+            }
+            None => {
+                self.missed.push(row);
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes the file of a line; gives the line back where there is no such file.
+    fn add(&mut self, row: Row) -> Result<Option<Row>, String> {
+        let (path, raw) = relative(&row.inside, Path::new(""));
+        let before = self.found.candidates.len();
+        add(&mut self.found, &self.root.join(&row.inside), path.clone(), raw);
+        if self.found.candidates.len() == before
+            && self.found.aside.pop_if(|aside| aside.kind == Kind::Missing).is_some()
+        {
+            return Ok(Some(row));
+        }
+        if let Some(candidate) = self.found.candidates.get_mut(before) {
+            (candidate.label, candidate.split) = (row.label, row.split);
+        }
+        self.once(path).map(|()| None)
+    }
+
+    fn once(&mut self, path: String) -> Result<(), String> {
+        let text = format!("{path} is named a second time");
+        if self.seen.insert(path) { Ok(()) } else { Err(text) }
+    }
+
+    /// Looks for the files that were not where their lines say; an error names the line that begins there.
+    fn finish(mut self) -> Result<Found, (csv::Position, String)> {
+        let none_there = self.found.candidates.is_empty();
+        for mut row in std::mem::take(&mut self.missed) {
+            let start = row.start.clone();
+            let wrong = |reason| (start.clone(), reason);
+            if none_there && let Some(inside) = self.another_way(&row.inside).map_err(wrong)? {
+                row.inside = inside;
+                self.add(row).map_err(wrong)?;
+                continue;
+            }
+            let path = relative(&row.inside, Path::new("")).0;
+            let reason = self.elsewhere.nearly(&row.inside).unwrap_or("there is no such file");
+            self.once(path.clone()).map_err(wrong)?;
+            self.found.leave(path, Kind::Missing, reason);
+        }
+        self.found.candidates.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+        Ok(self.found)
+    }
+
+    /// The file of a path that counts from the table's folder, or of a name in any folder.
+    fn another_way(&mut self, inside: &Path) -> Result<Option<PathBuf>, String> {
+        if let Some(inside) = from_folder(self.root, &self.folder.join(inside)) {
+            if self.root.join(&inside).symlink_metadata().is_ok() {
+                return Ok(Some(inside));
+            }
+            if let Some(found) = self.elsewhere.beside(&inside)? {
+                return Ok(Some(found));
+            }
+        }
+        self.elsewhere.anywhere(inside)
+    }
+
+    /// The path of a line below the root. It may be written as it lies on the disk, as the manifest writes it, or with backslashes for
+    /// slashes; blanks around it are part of it where there is such a file.
+    fn place_of(&self, field: &[u8]) -> Result<PathBuf, String> {
+        let trimmed = field.trim_ascii();
+        if trimmed.is_empty() {
+            return Err("the path is empty".into());
+        }
+        if trimmed.len() > FIELD {
+            return Err(format!("the path has {} bytes; it may have {FIELD}", trimmed.len()));
+        }
+        let name = |bytes: &[u8]| unescape(&escape(bytes));
+        let (literal, plain) = (name(field), name(trimmed));
+        let written = std::str::from_utf8(trimmed).map(unescape).unwrap_or_else(|_| plain.clone());
+        let slashed: Vec<u8> = trimmed.iter().map(|&byte| if byte == b'\\' { b'/' } else { byte }).collect();
+        let slashed = name(&slashed);
+        let there = |name: &&OsString| self.root.join(name).symlink_metadata().is_ok();
+        let name = match literal == written && literal == slashed {
+            true => &literal,
+            false => {
+                let otherwise = if written == plain { &slashed } else { &plain };
+                [&literal, &plain, &written, &slashed].into_iter().find(there).unwrap_or(otherwise)
+            }
+        };
+        let inside = below(Path::new(name), self.root).or_else(|| from_folder(self.root, &self.folder.join(name)));
+        inside.filter(|inside| !inside.as_os_str().is_empty()).ok_or_else(|| {
+            format!(
+                "{} lies outside of {}; let `input.root` be a folder that holds every picture of the table",
+                escape(trimmed),
+                self.root.display()
+            )
+        })
+    }
+}
+
+/// A path that does not count from the root, as one below it.
+fn from_folder(root: &Path, path: &Path) -> Option<PathBuf> {
+    let folded = |path: &Path| below(&std::path::absolute(path).ok()?, Path::new("/"));
+    folded(path)?.strip_prefix(folded(root)?).ok().map(Path::to_path_buf)
+}
+
+/// Label and split of a table's line.
+fn words<'a>(head: &Head, record: &'a csv::ByteRecord) -> Result<Words<'a>, String> {
+    let text = |column: Option<usize>, name: &str| -> Result<Option<&'a str>, String> {
+        let field = column.and_then(|column| record.get(column)).map(|field| field.trim_ascii());
+        let text = field.map(std::str::from_utf8).transpose();
+        let text = text.map_err(|_| format!("the {name} is not UTF-8; save the table as UTF-8"))?;
+        match text.map_or(0, str::len) {
+            0 => Ok(None),
+            1..=FIELD => Ok(text),
+            bytes => Err(format!("the {name} has {bytes} bytes; it may have {FIELD}")),
+        }
+    };
+    let label = text(head.label, "label")?;
+    let split = match (head.split, text(head.split, "split")?) {
+        (None, _) => None,
+        (_, Some("train")) => Some(Split::Train),
+        (_, Some("test")) => Some(Split::Test),
+        (_, word) => return Err(format!("the split is `{}`; it is `train` or `test`", word.unwrap_or(""))),
+    };
+    Ok((label, split))
+}
