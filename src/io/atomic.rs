@@ -1,4 +1,5 @@
-//! A file is there whole or not at all: written under a temporary name in its own folder, synced, renamed, the folder synced.
+//! A file is there whole or not at all: written under a temporary name in its own folder, synced, renamed, the folder synced. Its hash is taken
+//! on the way, so that whoever reads it later can tell whether it is still what was written.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -6,34 +7,64 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::IoError;
+use super::{Digest, IoError};
 
 /// How temporary names begin; whatever bears one after a crash may be deleted.
 pub const TEMPORARY: &str = ".writing-";
 
+/// A file in the making.
+pub type Sink<'a> = BufWriter<Hashed<'a>>;
+
+/// A file that is hashed as it is written.
+#[derive(Debug)]
+pub struct Hashed<'a> {
+    file: &'a File,
+    hasher: blake3::Hasher,
+}
+
+impl Write for Hashed<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.hasher.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.file.flush()
+    }
+}
+
 /// Writes `path` by `fill`; creates its folder. On an error nothing is left behind and an older file stays as it was.
-pub fn write<E: From<IoError>>(
+pub fn write<E: From<IoError>>(path: &Path, fill: impl FnOnce(&mut Sink) -> Result<(), E>) -> Result<Digest, E> {
+    write_noted(path, fill, |_| Ok(()))
+}
+
+/// The same; `note` gets the hash before the file takes its name.
+pub fn write_noted<E: From<IoError>>(
     path: &Path,
-    fill: impl FnOnce(&mut BufWriter<&File>) -> Result<(), E>,
-) -> Result<(), E> {
+    fill: impl FnOnce(&mut Sink) -> Result<(), E>,
+    note: impl FnOnce(&Digest) -> Result<(), E>,
+) -> Result<Digest, E> {
     let folder = path.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder).map_err(IoError::write(path))?;
     let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666)); // the umask takes off what it must
     let temporary = builder.prefix(TEMPORARY).tempfile_in(folder).map_err(IoError::write(path))?;
-    let mut buffer = BufWriter::with_capacity(1 << 20, temporary.as_file());
+    let hashed = Hashed { file: temporary.as_file(), hasher: blake3::Hasher::new() };
+    let mut buffer = BufWriter::with_capacity(1 << 20, hashed);
     fill(&mut buffer)?;
-    buffer.flush().map_err(IoError::write(path))?;
-    drop(buffer);
+    let hashed = buffer.into_inner().map_err(|error| IoError::write(path)(error.into_error()))?;
+    let digest = hashed.hasher.finalize().to_hex().to_string();
     temporary.as_file().sync_all().map_err(IoError::write(path))?;
+    note(&digest)?;
     temporary.persist(path).map_err(|error| IoError::write(path)(error.error))?;
     sync_folder(folder);
-    Ok(())
+    Ok(digest)
 }
 
 /// Writes bytes.
-pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<(), IoError> {
+pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<Digest, IoError> {
     write(path, |file| file.write_all(bytes).map_err(IoError::write(path)))
 }
 
@@ -42,7 +73,7 @@ pub fn write_json(path: &Path, value: &impl Serialize) -> Result<(), IoError> {
     let mut text =
         serde_json::to_vec_pretty(value).map_err(|error| IoError::Json { path: path.to_path_buf(), error })?;
     text.push(b'\n');
-    write_bytes(path, &text)
+    write_bytes(path, &text).map(|_| ())
 }
 
 /// Makes a rename in `folder` durable; file systems that cannot do it are left to their own ways.
@@ -61,7 +92,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("folder");
         let path = dir.path().join("a/b.json");
         write_json(&path, &[1, 2]).expect("written");
-        let failed: Result<(), IoError> = write(&path, |file| {
+        let failed: Result<Digest, IoError> = write(&path, |file| {
             file.write_all(b"half").map_err(IoError::write(Path::new("x")))?;
             Err(IoError::Table { path: "x".into(), reason: "stop".into() })
         });

@@ -157,5 +157,6 @@ pub fn write(path: &Path, form: Form, cells: &[Cell]) -> Result<(), PlotError> {
         Form::Svg => svg::text(&figure).map(String::into_bytes),
     };
     let bytes = bytes.map_err(|error| PlotError::Encode { path: path.to_path_buf(), error })?;
-    Ok(atomic::write_bytes(path, &bytes)?)
+    atomic::write_bytes(path, &bytes)?;
+    Ok(())
 }

@@ -9,6 +9,7 @@ mod drawn;
 mod duplicates;
 mod hostile_files;
 mod inputs;
+mod integrity;
 mod models;
 mod networks;
 mod pipelines;

@@ -53,7 +53,8 @@ impl Copies {
         let image = labelled(image, text);
         let bytes = if is_jpeg(place) { jpeg(&image, QUALITY) } else { png(&image) };
         let bytes = bytes.map_err(|error| PlotError::Encode { path: place.clone(), error })?;
-        Ok(atomic::write_bytes(place, &bytes)?)
+        atomic::write_bytes(place, &bytes)?;
+        Ok(())
     }
 }
 

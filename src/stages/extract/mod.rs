@@ -142,7 +142,7 @@ pub fn run(
     done.kernels = kernels(plan, &device);
     check_bad(plan, listing, &shards, &done)?;
     let mut files = outputs.1;
-    files.extend(export::run(plan, listing, &done, ui)?);
+    files.extend(export::run(plan, listing, (&done, &files), ui)?);
     line.finish(&describe(&done));
     done.duplicates.iter().for_each(|duplicates| duplicates.tell(ui));
     Ok((done, files))
@@ -209,8 +209,8 @@ fn commit(plan: &Plan, listing: &Listing, shards: &[Shard]) -> Result<(Extracted
         }
     }
     done.failed = done.failed_by_kind.values().sum();
-    manifest::write(dir, listing, Some(&outcomes), plan.pipeline.input.hash)?;
-    files.push(OutputFile::of(dir, &dir.manifest())?);
+    let digest = manifest::write(dir, listing, Some(&outcomes), plan.pipeline.input.hash)?;
+    files.push(OutputFile::hashed(dir, &dir.manifest(), digest)?);
     shard::sweep(dir, shards);
     Ok((done, files))
 }

@@ -236,7 +236,8 @@ pub fn write(
     let layout = if plan.is_wide() { Layout::Wide(&names) } else { Layout::Array(plan.width()) };
     let mut metadata = plan.metadata();
     metadata.extend([(ID.to_string(), shard.id.clone()), (FORM.to_string(), shard.form.clone())]);
-    Ok(features::write(&plan.dir.shard(shard.number), keys, layout, plan.pipeline.output.dtype, rows, &metadata)?)
+    features::write(&plan.dir.shard(shard.number), keys, layout, plan.pipeline.output.dtype, rows, &metadata)?;
+    Ok(())
 }
 
 /// Writes a table anew with the labels, splits and layout of now, from the numbers that it holds.
