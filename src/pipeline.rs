@@ -100,7 +100,8 @@ fn give_up(plan: &Plan, stage: StageId, path: &Path, ui: &Ui) -> Result<(), Erro
 
 fn attempt(plan: &Plan, options: &Options, ui: &Ui) -> Result<Outcome, Error> {
     let start = Instant::now();
-    let listing = scan::run(plan, ui)?;
+    let mut listing = scan::run(plan, ui)?;
+    extract::resolve(plan, &mut listing, ui)?.remember();
     let scanned = start.elapsed().as_secs_f64();
     if let Some(settings) = plan.pipeline.train.as_ref().filter(|_| !listing.classes.is_empty()) {
         // before hours of extraction
@@ -114,13 +115,18 @@ fn attempt(plan: &Plan, options: &Options, ui: &Ui) -> Result<Outcome, Error> {
     run.list(&listing, scanned)?;
     let config = &plan.pipeline;
 
-    let extracted = run.stage(StageId::Extract, || extract::run(plan, &listing, options, ui))?;
+    let extracted = run.stage(StageId::Extract, |keys| {
+        let done = extract::run(plan, &mut listing, options, ui)?;
+        // of what was read, which is known only now
+        *keys = Keys::of(plan, &listing)?;
+        Ok::<_, Error>(done)
+    })?;
     let (count, train_rows) = extracted.as_ref().map_or((0, 0), |done| (done.shards, done.train_rows));
     let tables = Record::read(&plan.dir, StageId::Extract).map_or_else(Vec::new, |record| record.files);
     let shards = &Shards::of(&plan.dir, count, &tables);
     let selected = match &config.select {
         Some(settings) => {
-            run.stage(StageId::Select, || select::run(plan, settings, (shards, train_rows), &listing.classes, ui))?
+            run.stage(StageId::Select, |_| select::run(plan, settings, (shards, train_rows), &listing.classes, ui))?
         }
         None => None,
     };
@@ -132,22 +138,24 @@ fn attempt(plan: &Plan, options: &Options, ui: &Ui) -> Result<Outcome, Error> {
     let reduced = match &config.reduce {
         Some(settings) => {
             let input = reduce::Input { shards, train_rows, kept, classes: &listing.classes };
-            run.stage(StageId::Reduce, || reduce::run(plan, settings, input, ui))?
+            run.stage(StageId::Reduce, |_| reduce::run(plan, settings, input, ui))?
         }
         None => None,
     };
     let table = reduced.as_ref().map(|_| plan.dir.reduced());
     let source = Source { shards, kept, reduced: table.as_deref() };
     let trained = match &config.train {
-        Some(settings) => run.stage(StageId::Train, || train::run(plan, settings, source, &listing.classes, ui))?,
+        Some(settings) => run.stage(StageId::Train, |_| train::run(plan, settings, source, &listing.classes, ui))?,
         None => None,
     };
     let evaluated = match &trained {
-        Some(trained) => run.stage(StageId::Evaluate, || evaluate::run(plan, source, &listing.classes, trained, ui))?,
+        Some(trained) => {
+            run.stage(StageId::Evaluate, |_| evaluate::run(plan, source, &listing.classes, trained, ui))?
+        }
         None => None,
     };
     let compared = match &extracted {
-        Some(extracted) => run.stage(StageId::Compare, || compare::run(plan, &listing, extracted, shards, ui))?,
+        Some(extracted) => run.stage(StageId::Compare, |_| compare::run(plan, &listing, extracted, shards, ui))?,
         None => None,
     };
     let (computed, seconds, memory) = (run.computed.clone(), run.seconds.clone(), run.memory.clone());
@@ -165,7 +173,7 @@ fn attempt(plan: &Plan, options: &Options, ui: &Ui) -> Result<Outcome, Error> {
         memory,
     };
     if let Some(settings) = &config.report {
-        outcome.reported = run.stage(StageId::Report, || report::run(plan, settings, &outcome, ui))?;
+        outcome.reported = run.stage(StageId::Report, |_| report::run(plan, settings, &outcome, ui))?;
     }
     (outcome.computed, outcome.seconds) = (run.computed.clone(), run.seconds.clone());
     outcome.memory.clone_from(&run.memory);
@@ -299,7 +307,7 @@ impl Run<'_> {
     fn stage<T, E>(
         &mut self,
         stage: StageId,
-        work: impl FnOnce() -> Result<(T, Vec<OutputFile>), E>,
+        work: impl FnOnce(&mut Keys) -> Result<(T, Vec<OutputFile>), E>,
     ) -> Result<Option<T>, Error>
     where
         T: Serialize + DeserializeOwned,
@@ -345,7 +353,8 @@ impl Run<'_> {
         }
         memory::restart();
         let start = Instant::now();
-        let (result, files) = work()?;
+        let (result, files) = work(&mut self.keys)?;
+        let key = self.keys.get(stage).map_or(key, |(key, _)| key.to_string());
         let seconds = start.elapsed().as_secs_f64();
         let value = serde_json::to_value(&result)?;
         let stage_name = stage.name().to_string();

@@ -1,6 +1,7 @@
-//! Files are those that were written: a flipped bit is found where the file is read.
+//! Features are those of the pictures that are there, and files are those that were written: a replaced picture, a flipped bit.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use crate::support::{Run, Workspace, featurize};
 
@@ -18,6 +19,18 @@ fn pictures(workspace: &Workspace) -> Vec<PathBuf> {
     found
 }
 
+/// Writes other bytes into a file and puts its time back.
+fn replace(path: &Path, bytes: &[u8]) {
+    let modified = std::fs::metadata(path).and_then(|metadata| metadata.modified()).expect("a time");
+    std::fs::write(path, bytes).expect("written");
+    touch(path, modified);
+}
+
+fn touch(path: &Path, modified: SystemTime) {
+    let file = std::fs::File::options().append(true).open(path).expect("opened");
+    file.set_modified(modified).expect("set");
+}
+
 /// Flips a bit of a file, at that share of its length.
 fn flip(path: &Path, share: f64) {
     let mut bytes = std::fs::read(path).expect("read");
@@ -26,12 +39,60 @@ fn flip(path: &Path, share: f64) {
     std::fs::write(path, bytes).expect("written");
 }
 
+#[cfg(unix)]
+#[test]
+fn a_picture_replaced_by_one_of_the_same_size_and_time_is_extracted_anew() {
+    let workspace = Workspace::with_fruits(4, 2);
+    let all = pictures(&workspace);
+    let [a, b] = [&all[0], &all[all.len() - 1]];
+    let mut bytes = [a, b].map(|path| std::fs::read(path).expect("read"));
+    let longest = bytes.iter().map(Vec::len).max().expect("two");
+    bytes.iter_mut().for_each(|bytes| bytes.resize(longest, 0));
+    replace(a, &bytes[0]);
+    replace(b, &bytes[1]);
+    workspace.run("out", &[]).ok();
+    replace(a, &bytes[1]);
+    replace(b, &bytes[0]);
+    let run = workspace.run("out", &[]).ok();
+    assert!((2..=16).contains(&run.extracted()), "{} pictures again", run.extracted());
+    workspace.run("fresh", &[]).ok();
+    assert!(workspace.results("out") == workspace.results("fresh"));
+}
+
+#[test]
+fn touched_and_copied_pictures_cost_no_features_and_change_no_byte() {
+    let workspace = Workspace::with_fruits(4, 2);
+    workspace.run("out", &[]).ok();
+    let before = workspace.results("out");
+    let later = SystemTime::now() + Duration::from_secs(3600);
+    pictures(&workspace).iter().for_each(|path| touch(path, later));
+    assert!(workspace.run("out", &[]).ok().computed().is_empty());
+    // other inodes, other times, another folder
+    for path in pictures(&workspace) {
+        let name = path.strip_prefix(workspace.path("pictures")).expect("below").to_string_lossy().into_owned();
+        workspace.write(&format!("copied/{name}"), &std::fs::read(&path).expect("read"));
+    }
+    let root = format!("input.root={}", workspace.path("copied").display());
+    let copied = workspace.run("out", &["--set", &root]).ok();
+    assert!(copied.computed().is_empty(), "{:?}", copied.computed());
+    // and no table tells which times the pictures had
+    workspace.run("fresh", &["--set", &root]).ok();
+    assert!(before == workspace.results("out") && before == workspace.results("fresh"));
+}
+
 #[test]
 fn a_flipped_bit_is_found_where_the_file_is_read_and_the_file_is_made_anew() {
     let workspace = Workspace::with_fruits(4, 2);
     workspace.run("out", &[]).ok();
     let whole = workspace.results("out");
+    let records = std::fs::read_dir(workspace.path("out/.store/shards")).expect("a folder");
+    let mut shards: Vec<String> =
+        records.map(|entry| entry.expect("entry").file_name().to_string_lossy().into()).collect();
+    shards.sort();
+    let shard = format!(".store/shards/{}", shards[0]);
     let cases = [
+        ("features/part-00000.parquet", "select"),
+        ("features/part-00001.parquet", "compare"),
         ("classifier/columns.parquet", "reduce"),
         ("reduced.parquet", "train"),
         ("classifier/mlp.safetensors", "evaluate"),
@@ -42,6 +103,7 @@ fn a_flipped_bit_is_found_where_the_file_is_read_and_the_file_is_made_anew() {
         (".store/extract.json", "report"),
         (".store/select.json", "report"),
         (".store/train.json", "report"),
+        (&shard, "select"),
     ];
     for (i, (file, reader)) in cases.into_iter().enumerate() {
         for share in [0.0, 0.15 + 0.05 * i as f64, 1.0] {

@@ -1,15 +1,15 @@
 //! The files themselves: below a folder, or named by a table.
 
 use std::collections::{BTreeSet, HashSet};
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::io::{BufReader, ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
 
 use thiserror::Error;
 use walkdir::{DirEntry, WalkDir};
 
+use super::contents::{modified, stamp};
 use super::names::{below, escape, relative, unescape};
 use super::{Aside, Kind, Split};
 use crate::progress::{Interrupted, StageLine, Ui};
@@ -30,6 +30,7 @@ pub struct Candidate {
     pub raw: Option<PathBuf>,
     pub bytes: u64,
     pub modified: u64,
+    pub stamp: u64,
     pub label: Option<Arc<str>>,
     pub split: Option<Split>,
 }
@@ -147,8 +148,8 @@ fn left_out(name: &str) -> Option<(Kind, String)> {
 fn add(found: &mut Found, location: &Path, path: String, raw: Option<PathBuf>) {
     let (kind, reason) = match std::fs::metadata(location) {
         Ok(metadata) if metadata.is_file() => {
-            let (bytes, modified) = (metadata.len(), modified(&metadata));
-            return found.candidates.push(Candidate { path, raw, bytes, modified, label: None, split: None });
+            let (bytes, modified, stamp) = (metadata.len(), modified(&metadata), stamp(&metadata));
+            return found.candidates.push(Candidate { path, raw, bytes, modified, stamp, label: None, split: None });
         }
         Ok(metadata) if metadata.is_dir() => {
             (Kind::FolderLink, "link to a folder; `input.follow_links: true` follows it".to_string())
@@ -161,11 +162,6 @@ fn add(found: &mut Found, location: &Path, path: String, raw: Option<PathBuf>) {
         Err(error) => (Kind::Unreadable, format!("cannot be read: {error}")),
     };
     found.leave(path, kind, reason);
-}
-
-fn modified(metadata: &Metadata) -> u64 {
-    let since = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-    since.map_or(0, |time| time.as_nanos() as u64)
 }
 
 fn unreadable(error: &walkdir::Error) -> (Kind, String) {
