@@ -1,7 +1,9 @@
-//! Features are those of the pictures that are there, and files are those that were written: a replaced picture, a flipped bit.
+//! Features are those of the pictures that are there, and files are those that were written: a replaced picture, a flipped bit, a run that was
+//! stopped in the middle of a table.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::process::Child;
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::support::{Run, Workspace, featurize};
 
@@ -145,4 +147,56 @@ fn a_classifier_that_was_copied_away_knows_its_files() {
             }
         }
     }
+}
+
+/// Waits until rows of a table that is not full are in the store.
+fn wait_for_rows(workspace: &Workspace, child: &mut Child) {
+    let start = Instant::now();
+    let rows = || {
+        let entries = std::fs::read_dir(workspace.path("out/.store/shards")).into_iter().flatten().flatten();
+        let mut kept = entries.filter(|entry| entry.path().extension().is_some_and(|extension| extension == "rows"));
+        // it begins with 48 bytes that say which rows follow
+        kept.any(|entry| entry.metadata().is_ok_and(|metadata| metadata.len() > 48))
+    };
+    while !rows() {
+        assert!(child.try_wait().expect("a child").is_none(), "it ended before rows were kept");
+        assert!(start.elapsed() < Duration::from_secs(120), "no rows are kept");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// One table of all pictures, slowly.
+const SLOW: [&str; 6] =
+    ["--set", "extract={shard_rows: 1000, recipe: {size: 512}}", "--set", "runtime.threads=1", "--set", "report=null"];
+
+#[test]
+fn killed_in_the_middle_of_a_table_it_computes_only_the_rest() {
+    let workspace = Workspace::with_fruits(24, 12);
+    let mut child = workspace.command("out", &SLOW).spawn().expect("started");
+    wait_for_rows(&workspace, &mut child);
+    child.kill().expect("killed");
+    child.wait().expect("ended");
+    let run = workspace.run("out", &SLOW).ok();
+    assert!((1..108).contains(&run.extracted()), "{} pictures again", run.extracted());
+    assert!(run.stderr.contains("rows of others are there already"), "{}", run.stderr);
+    let left = std::fs::read_dir(workspace.path("out/.store/shards")).expect("a folder");
+    assert!(left.flatten().all(|entry| entry.path().extension().is_some_and(|extension| extension == "json")));
+    workspace.run("whole", &SLOW).ok();
+    assert!(workspace.results("out") == workspace.results("whole"));
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_in_the_middle_of_a_table_keeps_its_rows() {
+    let workspace = Workspace::with_fruits(24, 12);
+    let mut child = workspace.command("out", &SLOW).spawn().expect("started");
+    wait_for_rows(&workspace, &mut child);
+    std::thread::sleep(Duration::from_millis(300));
+    std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("signalled");
+    let run = Run::of(child.wait_with_output().expect("ended"));
+    assert_eq!(run.code, Some(130), "{}", run.stderr);
+    let run = workspace.run("out", &SLOW).ok();
+    assert!((1..108).contains(&run.extracted()), "{} pictures again", run.extracted());
+    workspace.run("whole", &SLOW).ok();
+    assert!(workspace.results("out") == workspace.results("whole"));
 }

@@ -2,13 +2,14 @@
 //!
 //! A shard is a run of the sorted listing, cut where the hash of a path says so: a new or changed picture changes its own shard and leaves the
 //! others as they are. A shard whose table is there with the right id is not computed again; one whose labels or split alone have changed is
-//! written anew from its own numbers. Decoding and the network run in `work`, tables are filled in `fill`;
-//! memory holds two shards at most, whatever the number of pictures. `notes` tells whether a picture is still the one that was
+//! written anew from its own numbers. Decoding and the network run in `work`, tables are filled in `fill`, and `journal` keeps the rows of those
+//! that are not full; memory holds two shards at most, whatever the number of pictures. `notes` tells whether a picture is still the one that was
 //! extracted.
 
 mod duplicates;
 mod export;
 mod fill;
+mod journal;
 mod manifest;
 mod notes;
 mod shard;
@@ -107,6 +108,7 @@ pub fn run(
     let mut files = shard::find(dir);
     if options.force.is_some_and(|force| force <= StageId::Extract) {
         files.clear();
+        fill::forget(dir)?;
     }
     if options.retry_failed {
         files.retain(|id, _| !shard::outcomes(dir, id).iter().flatten().any(Outcome::is_failed));
@@ -130,7 +132,7 @@ pub fn run(
         }
     }
     let reused = shards.iter().filter(|shard| shard.file != ShardFile::Missing).count();
-    let (timing, line) = compute(plan, listing, &shards, (&device, threads), ui)?;
+    let (timing, line) = compute(plan, listing, &shards, options, (&device, threads), ui)?;
     // by the contents that they turned out to have
     let shards = shard::cut(plan, listing)?;
     if plan.pipeline.input.hash {
@@ -148,22 +150,24 @@ pub fn run(
     Ok((done, files))
 }
 
-/// Computes the shards that are missing.
+/// Computes the shards that are missing, but for the rows of them that an earlier run has kept.
 fn compute(
     plan: &Plan,
     listing: &mut Listing,
     shards: &[Shard],
+    options: &Options,
     (device, threads): (&Device, usize),
     ui: &Ui,
 ) -> Result<(Timing, StageLine), ExtractError> {
     let missing: Vec<&Shard> = shards.iter().filter(|shard| shard.file == ShardFile::Missing).collect();
-    let mut filling = Filling::new(plan, listing, &missing);
-    let left = filling.jobs().len();
+    let mut filling = Filling::new(plan, listing, &missing, !options.retry_failed)?;
+    let (of, left) = (missing.iter().map(|shard| shard.rows.len()).sum::<usize>(), filling.jobs().len());
     // rate and ETA are of what is computed now
     let line = ui.stage(StageId::Extract, Some(left as u64), "images");
-    let reused = shards.len() - missing.len();
-    if reused > 0 && left > 0 {
-        ui.note(&format!("extract   {reused} of {} shards are there already, {left} images to go", shards.len()));
+    let (reused, rows) = (shards.len() - missing.len(), of - left);
+    if reused + rows > 0 && left > 0 {
+        let rows = if rows > 0 { format!(" and {rows} rows of others") } else { String::new() };
+        ui.note(&format!("extract   {reused} of {} shards{rows} are there already, {left} images to go", shards.len()));
     }
     if left > 0 && exec::is_emulated(plan.backbone.precision) {
         ui.warn("`extract.precision: bf16`: this CPU has neither AMX nor AVX512-BF16, so that it is slower than f32");

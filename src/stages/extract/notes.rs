@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use super::journal;
 use super::shard::Kept;
 use crate::extractor::contents;
 use crate::io::sealed;
@@ -63,8 +64,8 @@ pub struct Touched {
     stamps: BTreeMap<PathBuf, BTreeMap<u64, u64>>,
 }
 
-/// A note, and the number of the file that it stands in.
-type Place = (Note, usize);
+/// A note, and the number of the file that it stands in; none for one of a journal.
+type Place = (Note, Option<usize>);
 
 /// Fills in the contents of all pictures that the store knows. Files that may have changed since are read, all threads at once.
 pub fn resolve(plan: &Plan, listing: &mut Listing, ui: &Ui) -> Result<Touched, Interrupted> {
@@ -98,7 +99,7 @@ pub fn resolve(plan: &Plan, listing: &mut Listing, ui: &Ui) -> Result<Touched, I
         picture.contents = contents;
         let mut same = of(path(picture)).filter(|(note, _)| note.contents == contents).peekable();
         changed += usize::from(same.peek().is_none());
-        for file in same.map(|(_, file)| *file) {
+        for file in same.filter_map(|(_, file)| *file) {
             touched.stamps.entry(files[file].clone()).or_default().insert(path(picture), picture.stamp);
         }
     }
@@ -118,9 +119,13 @@ fn read(plan: &Plan) -> (Vec<PathBuf>, Vec<Place>) {
     files.sort();
     let mut notes = Vec::new();
     for (i, path) in files.iter().enumerate() {
-        if path.extension().is_some_and(|extension| extension == "json") {
-            let read = sealed::read::<Notes>(path);
-            notes.extend(read.into_iter().flat_map(|read| read.notes).map(|note| (note, i)));
+        match path.extension().and_then(|extension| extension.to_str()) {
+            Some("json") => {
+                let read = sealed::read::<Notes>(path);
+                notes.extend(read.into_iter().flat_map(|read| read.notes).map(|note| (note, Some(i))));
+            }
+            Some(journal::EXTENSION) => notes.extend(journal::notes(path).into_iter().map(|note| (note, None))),
+            _ => {}
         }
     }
     notes.sort_by_key(|(note, _)| note.path);

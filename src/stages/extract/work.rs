@@ -104,7 +104,7 @@ struct Context<'a> {
     clock: Clock,
 }
 
-/// Computes the pictures that the tables in `filling` lack.
+/// Computes the pictures that the tables in `filling` lack. Whatever ends it early, the rows that have come in are kept.
 pub fn run(
     plan: &Plan,
     listing: &Listing,
@@ -138,6 +138,8 @@ pub fn run(
         drop(sender);
         let result = collect(&context, filling, receiver, line);
         context.abort.store(true, Ordering::Relaxed);
+        // all of them are in tables unless somebody wants to stop, or something has failed
+        filling.keep();
         let results = workers.into_iter().map(|worker| worker.join().unwrap_or(Err(ExtractError::Worker)));
         result.and(results.collect())
     });
@@ -298,7 +300,7 @@ mod tests {
         let shards = shard::cut(&plan, &listing).expect("shards");
         let all: Vec<&Shard> = shards.iter().collect();
         let line = ui.stage(StageId::Extract, None, "images");
-        let mut filling = Filling::new(&plan, &listing, &all);
+        let mut filling = Filling::new(&plan, &listing, &all, true).expect("nothing is there");
         let timing = run(&plan, &listing, &mut filling, (&Device::cpu(), mode, 3), &line).expect("extracted");
         assert_eq!(timing.pictures, 10);
         let name = |shard: &Shard| plan.dir.shard(shard.number);
