@@ -1,5 +1,7 @@
 //! Every error of a run, and the exit code that it ends with.
 
+use std::path::Path;
+
 use thiserror::Error;
 
 use crate::backbone::BackboneError;
@@ -137,6 +139,22 @@ impl Error {
             error if error.is_interrupted() => 130,
             _ => 1,
         }
+    }
+
+    /// The file that is not as it was written, when that is the error.
+    pub fn damaged(&self) -> Option<&Path> {
+        let error = match self {
+            Error::Io(error)
+            | Error::Extract(ExtractError::Io(error))
+            | Error::Select(SelectError::Io(error))
+            | Error::Reduce(ReduceError::Io(error))
+            | Error::Train(TrainError::Io(error))
+            | Error::Evaluate(EvaluateError::Io(error) | EvaluateError::Train(TrainError::Io(error)))
+            | Error::Compare(CompareError::Io(error))
+            | Error::Report(ReportError::Io(error)) => error,
+            _ => return None,
+        };
+        if let IoError::Damaged { path } = error { Some(path) } else { None }
     }
 
     /// True when somebody stopped the run.

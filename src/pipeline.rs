@@ -1,5 +1,7 @@
 //! The main path: eight stages in order. What is committed under the fingerprint of now is not computed again.
 
+use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::Instant;
 
 use serde::Serialize;
@@ -7,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::error::Error;
-use crate::io::atomic;
+use crate::io::{IoError, atomic};
 use crate::memory;
 pub use crate::memory::peak_mb as peak_memory_mb;
 use crate::plan::Plan;
@@ -22,7 +24,8 @@ use crate::stages::rows::{Shards, Source};
 use crate::stages::scan::{self, Listing, Split};
 use crate::stages::select::{self, Selected};
 use crate::stages::train::{self, Trained};
-use crate::store::{Lock, OutputFile, Record, StoreError, fingerprint};
+use crate::store::{Lock, OutputFile, Record, RunDir, StoreError, fingerprint};
+use crate::terminal::printable;
 
 /// What the command line adds to a plan.
 #[derive(Clone, Copy, Debug, Default)]
@@ -56,50 +59,101 @@ pub struct Outcome {
     pub memory: Vec<(StageId, u64)>,
 }
 
-/// Runs the plan.
+/// Runs the plan. A file of the run that is damaged is made anew, once.
 pub fn run(plan: &Plan, options: &Options, ui: &Ui) -> Result<Outcome, Error> {
     let _lock = Lock::take(&plan.dir)?;
+    let mut given_up = BTreeSet::new();
+    loop {
+        let error = match attempt(plan, options, ui) {
+            Err(error) => error,
+            done => return done,
+        };
+        let Some(path) = error.damaged().map(Path::to_path_buf) else { return Err(error) };
+        match owner(&plan.dir, &path) {
+            Some(stage) if given_up.insert(path.clone()) => give_up(plan, stage, &path, ui)?,
+            _ => return Err(error),
+        }
+    }
+}
+
+/// The stage that has written a file of the run.
+fn owner(dir: &RunDir, path: &Path) -> Option<StageId> {
+    let named = |stage: &StageId| Record::read(dir, *stage).is_some_and(|record| record.file(dir, path).is_some());
+    // while `extract` is at work there is no record of it
+    let is_table = path.parent() == Some(&*dir.features());
+    StageId::ALL.into_iter().find(named).or(is_table.then_some(StageId::Extract))
+}
+
+/// Removes a damaged file and the record of its stage, so that the stage makes it anew.
+fn give_up(plan: &Plan, stage: StageId, path: &Path, ui: &Ui) -> Result<(), Error> {
+    let name = path.strip_prefix(plan.dir.root()).unwrap_or(path).display();
+    let text = "is damaged, its contents are not those that were written";
+    ui.warn(&format!("{} {text}: `{}` makes it anew", printable(&name.to_string()), stage.name()));
+    for path in [path, &plan.dir.record(stage)] {
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(IoError::write(path)(error).into());
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn attempt(plan: &Plan, options: &Options, ui: &Ui) -> Result<Outcome, Error> {
     let start = Instant::now();
-    let listing = scan::run(plan, ui)?;
+    let mut listing = scan::run(plan, ui)?;
+    extract::resolve(plan, &mut listing, ui)?.remember();
     let scanned = start.elapsed().as_secs_f64();
     check(plan, &listing, options.until, ui)?;
     let keys = Keys::of(plan, &listing)?;
-    let mut run =
-        Run { plan, options, ui, keys, listed: false, computed: Vec::new(), seconds: Vec::new(), memory: Vec::new() };
+    let (computed, seconds, memory, checked) = (Vec::new(), Vec::new(), Vec::new(), BTreeSet::new());
+    let mut run = Run { plan, options, ui, keys, listed: false, computed, seconds, memory, checked };
     run.forget_what_is_not_asked_for(&listing)?;
     run.list(&listing, scanned)?;
     let config = &plan.pipeline;
 
-    let extracted = run.stage(StageId::Extract, || extract::run(plan, &listing, options, ui))?;
+    let extracted = run.stage(StageId::Extract, |keys| {
+        let done = extract::run(plan, &mut listing, options, ui)?;
+        // of what was read, which is known only now
+        *keys = Keys::of(plan, &listing)?;
+        Ok::<_, Error>(done)
+    })?;
     let (count, train_rows) = extracted.as_ref().map_or((0, 0), |done| (done.shards, done.train_rows));
-    let shards = &Shards::of(&plan.dir, count);
+    let tables = Record::read(&plan.dir, StageId::Extract).map_or_else(Vec::new, |record| record.files);
+    let shards = &Shards::of(&plan.dir, count, &tables);
     let selected = match &config.select {
         Some(settings) => {
-            run.stage(StageId::Select, || select::run(plan, settings, (shards, train_rows), &listing.classes, ui))?
+            run.stage(StageId::Select, |_| select::run(plan, settings, (shards, train_rows), &listing.classes, ui))?
         }
         None => None,
     };
+    if selected.is_some() {
+        run.check(StageId::Select)?;
+    }
     let kept = selected.as_ref().map(|_| select::kept(&plan.dir)).transpose()?;
     let kept = kept.as_deref();
     let reduced = match &config.reduce {
         Some(settings) => {
             let input = reduce::Input { shards, train_rows, kept, classes: &listing.classes };
-            run.stage(StageId::Reduce, || reduce::run(plan, settings, input, ui))?
+            run.stage(StageId::Reduce, |_| reduce::run(plan, settings, input, ui))?
         }
         None => None,
     };
     let table = reduced.as_ref().map(|_| plan.dir.reduced());
     let source = Source { shards, kept, reduced: table.as_deref() };
     let trained = match &config.train {
-        Some(settings) => run.stage(StageId::Train, || train::run(plan, settings, source, &listing.classes, ui))?,
+        Some(settings) => run.stage(StageId::Train, |_| train::run(plan, settings, source, &listing.classes, ui))?,
         None => None,
     };
     let evaluated = match &trained {
-        Some(trained) => run.stage(StageId::Evaluate, || evaluate::run(plan, source, &listing.classes, trained, ui))?,
+        Some(trained) => {
+            run.stage(StageId::Evaluate, |_| evaluate::run(plan, source, &listing.classes, trained, ui))?
+        }
         None => None,
     };
     let compared = match &extracted {
-        Some(extracted) => run.stage(StageId::Compare, || compare::run(plan, &listing, extracted, shards, ui))?,
+        Some(extracted) => run.stage(StageId::Compare, |_| compare::run(plan, &listing, extracted, shards, ui))?,
         None => None,
     };
     let (computed, seconds, memory) = (run.computed.clone(), run.seconds.clone(), run.memory.clone());
@@ -118,7 +172,7 @@ pub fn run(plan: &Plan, options: &Options, ui: &Ui) -> Result<Outcome, Error> {
         memory,
     };
     if let Some(settings) = &config.report {
-        outcome.reported = run.stage(StageId::Report, || report::run(plan, settings, &outcome, ui))?;
+        outcome.reported = run.stage(StageId::Report, |_| report::run(plan, settings, &outcome, ui))?;
     }
     (outcome.computed, outcome.seconds) = (run.computed.clone(), run.seconds.clone());
     outcome.memory.clone_from(&run.memory);
@@ -256,14 +310,29 @@ struct Run<'a> {
     computed: Vec<StageId>,
     seconds: Vec<(StageId, f64)>,
     memory: Vec<(StageId, u64)>,
+    /// Stages whose files are those that they committed.
+    checked: BTreeSet<StageId>,
 }
 
 impl Run<'_> {
+    /// An error when a file of `stage` is not the one that it committed, but for tables of features, which are checked when they are read, and
+    /// what no stage reads.
+    fn check(&mut self, stage: StageId) -> Result<(), IoError> {
+        let dir = &self.plan.dir;
+        let unread = [dir.features(), dir.npy(), dir.index()];
+        let is_read = |file: &&OutputFile| !unread.iter().any(|path| dir.root().join(&file.file).starts_with(path));
+        if self.checked.insert(stage) && !self.computed.contains(&stage) {
+            let files = Record::read(dir, stage).map_or_else(Vec::new, |record| record.files);
+            files.iter().filter(is_read).try_for_each(|file| file.check(dir))?;
+        }
+        Ok(())
+    }
+
     /// Opens what the stage has committed, or computes and commits it. None when the stage is not asked for.
     fn stage<T, E>(
         &mut self,
         stage: StageId,
-        work: impl FnOnce() -> Result<(T, Vec<OutputFile>), E>,
+        work: impl FnOnce(&mut Keys) -> Result<(T, Vec<OutputFile>), E>,
     ) -> Result<Option<T>, Error>
     where
         T: Serialize + DeserializeOwned,
@@ -293,6 +362,7 @@ impl Run<'_> {
         let why = why.unwrap_or_else(|| "to run: `--force` or `--retry-failed` asks for it".to_string());
         self.ui.detail(&format!("{:9} {why}", stage.name()));
         self.ui.check()?;
+        StageId::ALL.into_iter().filter(|&above| stage.follows(above)).try_for_each(|above| self.check(above))?;
         let path = self.plan.dir.record(stage);
         if path.exists() {
             // what this stage wrote under other settings may not be written again; extract keeps the shards that are still good
@@ -304,11 +374,12 @@ impl Run<'_> {
                 record.delete_files(&self.plan.dir);
             }
             // the files are about to change: from here on they are nobody's until they are committed again
-            std::fs::remove_file(&path).map_err(crate::io::IoError::write(&path)).map_err(StoreError::from)?;
+            std::fs::remove_file(&path).map_err(IoError::write(&path)).map_err(StoreError::from)?;
         }
         memory::restart();
         let start = Instant::now();
-        let (result, files) = work()?;
+        let (result, files) = work(&mut self.keys)?;
+        let key = self.keys.get(stage).map_or(key, |(key, _)| key.to_string());
         let seconds = start.elapsed().as_secs_f64();
         let value = serde_json::to_value(&result)?;
         let stage_name = stage.name().to_string();
@@ -349,7 +420,7 @@ impl Run<'_> {
             let Some(record) = Record::read(&self.plan.dir, stage) else { continue };
             record.delete_files(&self.plan.dir);
             let path = self.plan.dir.record(stage);
-            std::fs::remove_file(&path).map_err(crate::io::IoError::write(&path)).map_err(StoreError::from)?;
+            std::fs::remove_file(&path).map_err(IoError::write(&path)).map_err(StoreError::from)?;
         }
         Ok(())
     }

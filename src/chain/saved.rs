@@ -127,6 +127,7 @@ pub fn of_features(
 pub fn open(dir: &RunDir, weights: Option<&Path>) -> Result<Chain, ChainError> {
     let (network, card) = card(dir)?;
     committed(dir, &card)?;
+    train::checked(dir)?;
     let unknown = |what: String| {
         let (dir, version) = (dir.root().to_path_buf(), network.featurize.clone());
         ChainError::Unknown { dir, version, what }

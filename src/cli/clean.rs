@@ -134,13 +134,13 @@ fn own(dir: &RunDir) -> Vec<(PathBuf, u64)> {
     paths.into_iter().filter(|path| !linked(path)).filter_map(size).collect()
 }
 
-/// `part-00000.parquet`, or `<32 hex digits>.json|parquet` of the store.
+/// `part-00000.parquet`, or `<32 hex digits>.json|parquet|rows` of the store.
 fn is_part(path: &Path) -> bool {
     let name = path.file_name().map_or(String::new(), |name| name.to_string_lossy().into_owned());
     let (stem, ending) = name.split_once('.').unwrap_or((&name, ""));
     let number = stem.strip_prefix("part-").is_some_and(|n| n.len() >= 5 && n.bytes().all(|b| b.is_ascii_digit()));
     let hash = stem.len() == 32 && stem.bytes().all(|b| b.is_ascii_hexdigit());
-    number && ending == "parquet" || hash && (ending == "json" || ending == "parquet")
+    number && ending == "parquet" || hash && ["json", "parquet", "rows"].contains(&ending)
 }
 
 /// Files by folder, those at the top by themselves.

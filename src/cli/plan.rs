@@ -16,7 +16,8 @@ use crate::terminal::{printable, printable_path};
 pub fn run(arguments: &PipelineArgs, store: &StoreArgs) -> Result<(), Error> {
     let ui = Ui::silent();
     let plan = arguments.plan(store, true, &ui)?;
-    let listing = scan::run(&plan, &ui)?;
+    let mut listing = scan::run(&plan, &ui)?;
+    extract::resolve(&plan, &mut listing, &ui)?;
     let keys = Keys::of(&plan, &listing)?;
     let device = Device::open(plan.pipeline.runtime.device)?;
     print(&describe(&plan, &listing, &device))?;

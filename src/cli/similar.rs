@@ -16,8 +16,9 @@ use crate::io::IoError;
 use crate::io::features::{FeatureFile, Key};
 use crate::io::output::{Inputs, Rules};
 use crate::learn::neighbours::{Directions, Near};
+use crate::stages::StageId;
 use crate::stages::scan::{NamedFile, Split, relative, unescape};
-use crate::store::RunDir;
+use crate::store::{Record, RunDir};
 use crate::table::FeatureMatrix;
 use crate::terminal::printable;
 
@@ -76,7 +77,11 @@ impl Gallery {
         let none = |reason: &str| ChainError::NoRun { dir: dir.root().to_path_buf(), reason: reason.to_string() };
         let parts = (0..).map(|i| dir.shard(i)).take_while(|path| path.is_file());
         let (mut keys, mut rows, mut extractor) = (Vec::new(), None::<FeatureMatrix>, None);
+        let committed = Record::read(dir, StageId::Extract);
         for path in parts {
+            if let Some(table) = committed.as_ref().and_then(|record| record.file(dir, &path)) {
+                table.check(dir)?;
+            }
             let file = FeatureFile::open(&path)?;
             if extractor.is_none() {
                 extractor = Some(of_features(&path, &file.metadata(), weights)?);

@@ -1,4 +1,5 @@
-//! A file is there whole or not at all: written under a temporary name in its own folder, synced, renamed, the folder synced.
+//! A file is there whole or not at all: written under a temporary name in its own folder, synced, renamed, the folder synced. Its hash is taken
+//! on the way, so that whoever reads it later can tell whether it is still what was written.
 
 use std::fs::{File, Metadata};
 use std::io::{BufWriter, ErrorKind, Write};
@@ -6,47 +7,75 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::IoError;
+use super::{Digest, IoError};
 
 /// How temporary names begin; whatever bears one after a crash may be deleted.
 pub const TEMPORARY: &str = ".writing-";
 
+/// A file in the making.
+pub type Sink<'a> = BufWriter<Hashed<'a>>;
+
+/// A file that is hashed as it is written.
+#[derive(Debug)]
+pub struct Hashed<'a> {
+    file: &'a File,
+    hasher: blake3::Hasher,
+}
+
+impl Write for Hashed<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.hasher.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.file.flush()
+    }
+}
+
 /// Writes `path` by `fill`; creates its folder. On an error nothing is left behind and an older file stays as it was.
-pub fn write<E: From<IoError>>(
+pub fn write<E: From<IoError>>(path: &Path, fill: impl FnOnce(&mut Sink) -> Result<(), E>) -> Result<Digest, E> {
+    write_noted(path, fill, |_| Ok(()))
+}
+
+/// The same; `note` gets the hash before the file takes its name.
+pub fn write_noted<E: From<IoError>>(
     path: &Path,
-    fill: impl FnOnce(&mut BufWriter<&File>) -> Result<(), E>,
-) -> Result<(), E> {
-    write_like(path, None, fill)
+    fill: impl FnOnce(&mut Sink) -> Result<(), E>,
+    note: impl FnOnce(&Digest) -> Result<(), E>,
+) -> Result<Digest, E> {
+    write_like(path, None, fill, note)
 }
 
 /// The same for a file that belongs to the user: the new one has the rights and the owner of the old one.
-pub(super) fn replace<E: From<IoError>>(
-    path: &Path,
-    fill: impl FnOnce(&mut BufWriter<&File>) -> Result<(), E>,
-) -> Result<(), E> {
-    write_like(path, std::fs::metadata(path).ok(), fill)
+pub(super) fn replace<E: From<IoError>>(path: &Path, fill: impl FnOnce(&mut Sink) -> Result<(), E>) -> Result<(), E> {
+    write_like(path, std::fs::metadata(path).ok(), fill, |_| Ok(())).map(|_| ())
 }
 
 fn write_like<E: From<IoError>>(
     path: &Path,
     old: Option<Metadata>,
-    fill: impl FnOnce(&mut BufWriter<&File>) -> Result<(), E>,
-) -> Result<(), E> {
+    fill: impl FnOnce(&mut Sink) -> Result<(), E>,
+    note: impl FnOnce(&Digest) -> Result<(), E>,
+) -> Result<Digest, E> {
     let folder = path.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder).map_err(IoError::write(path))?;
     let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666)); // the umask takes off what it must
     let temporary = builder.prefix(TEMPORARY).tempfile_in(folder).map_err(IoError::write(path))?;
-    let mut buffer = BufWriter::with_capacity(1 << 20, temporary.as_file());
+    let hashed = Hashed { file: temporary.as_file(), hasher: blake3::Hasher::new() };
+    let mut buffer = BufWriter::with_capacity(1 << 20, hashed);
     fill(&mut buffer)?;
-    buffer.flush().map_err(IoError::write(path))?;
-    drop(buffer);
+    let hashed = buffer.into_inner().map_err(|error| IoError::write(path)(error.into_error()))?;
+    let digest = hashed.hasher.finalize().to_hex().to_string();
     let is_there = old.is_some();
     if let Some(old) = old {
         keep_rights(temporary.as_file(), &old).map_err(IoError::write(path))?;
     }
     temporary.as_file().sync_all().map_err(IoError::write(path))?;
+    note(&digest)?;
     if let Err(error) = temporary.persist(path) {
         // a file that is mounted by itself, as into a container, cannot be renamed over
         if !is_there || error.error.kind() != ErrorKind::ResourceBusy {
@@ -55,7 +84,7 @@ fn write_like<E: From<IoError>>(
         std::fs::copy(error.file.path(), path).map_err(IoError::write(path))?;
     }
     sync_folder(folder);
-    Ok(())
+    Ok(digest)
 }
 
 /// Gives `file` the rights of an `old` one, and its owner where the system lets us.
@@ -72,7 +101,7 @@ fn keep_rights(file: &File, old: &Metadata) -> std::io::Result<()> {
 }
 
 /// Writes bytes.
-pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<(), IoError> {
+pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<Digest, IoError> {
     write(path, |file| file.write_all(bytes).map_err(IoError::write(path)))
 }
 
@@ -81,7 +110,7 @@ pub fn write_json(path: &Path, value: &impl Serialize) -> Result<(), IoError> {
     let mut text =
         serde_json::to_vec_pretty(value).map_err(|error| IoError::Json { path: path.to_path_buf(), error })?;
     text.push(b'\n');
-    write_bytes(path, &text)
+    write_bytes(path, &text).map(|_| ())
 }
 
 /// Makes a rename in `folder` durable; file systems that cannot do it are left to their own ways.
@@ -100,7 +129,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("folder");
         let path = dir.path().join("a/b.json");
         write_json(&path, &[1, 2]).expect("written");
-        let failed: Result<(), IoError> = write(&path, |file| {
+        let failed: Result<Digest, IoError> = write(&path, |file| {
             file.write_all(b"half").map_err(IoError::write(Path::new("x")))?;
             Err(IoError::Table { path: "x".into(), reason: "stop".into() })
         });

@@ -17,7 +17,7 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use parquet::file::metadata::RowGroupMetaData;
 
-pub use encode::{Append, Layout, groups_into, write, write_groups};
+pub use encode::{Append, Layout, groups_into, write, write_groups, write_noted};
 
 use super::IoError;
 use crate::table::FeatureMatrix;

@@ -8,12 +8,17 @@ pub mod npy;
 pub mod output;
 pub mod preview;
 pub mod row_file;
+pub mod sealed;
 pub mod table;
 pub mod tensors;
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
+
+/// BLAKE3 of all bytes of a file, as 64 digits.
+pub type Digest = String;
 
 /// A file could not be read or written.
 #[derive(Debug, Error)]
@@ -26,6 +31,10 @@ pub enum IoError {
     WriteTable { path: PathBuf, reason: String },
     #[error("{path} is not the table that was expected: {reason}; delete it and run again")]
     Table { path: PathBuf, reason: String },
+    #[error(
+        "{path} is damaged: its contents are not those that were written; delete it and run again, or copy it anew"
+    )]
+    Damaged { path: PathBuf },
     #[error(
         "{path}: `{column}` of the picture {picture} is NaN or infinite, and nothing can be fitted on that: check the weights of the model, or \
          leave the picture out"
@@ -47,4 +56,17 @@ impl IoError {
     pub fn read(path: &Path) -> impl Fn(std::io::Error) -> IoError + '_ {
         |error| IoError::Read { path: path.to_path_buf(), error }
     }
+}
+
+/// Reads `path` to its end and compares it with the hash that was noted when it was written.
+pub fn check(path: &Path, written: &str) -> Result<(), IoError> {
+    if digest(path)? == written { Ok(()) } else { Err(IoError::Damaged { path: path.to_path_buf() }) }
+}
+
+/// The hash of a file.
+pub fn digest(path: &Path) -> Result<Digest, IoError> {
+    let file = File::open(path).map_err(IoError::read(path))?;
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(file).map_err(IoError::read(path))?;
+    Ok(hasher.finalize().to_hex().to_string())
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use half::f16;
 
-use super::{IoError, atomic};
+use super::{Digest, IoError, atomic};
 use crate::table::{Dtype, FeatureMatrix};
 
 /// Bytes that the header is a multiple of, so that the values lie aligned in a mapped file.
@@ -34,7 +34,7 @@ pub fn write<E: From<IoError>>(
     (rows, width): (usize, usize),
     dtype: Dtype,
     fill: impl FnOnce(&mut dyn FnMut(&FeatureMatrix) -> Result<(), IoError>) -> Result<(), E>,
-) -> Result<(), E> {
+) -> Result<Digest, E> {
     let wrong =
         || IoError::WriteTable { path: path.to_path_buf(), reason: "not as many rows as there should be".into() };
     atomic::write(path, |out| {

@@ -13,7 +13,7 @@ use polars::prelude::{
 };
 
 use super::output::Output;
-use super::{IoError, atomic};
+use super::{Digest, IoError, atomic};
 use crate::table::FeatureMatrix;
 
 /// Key of a field's metadata by which polars knows the words of an `Enum`.
@@ -94,7 +94,7 @@ impl Table {
     }
 
     /// Writes the table to `path`, whole or not at all.
-    pub fn write(self, path: &Path, metadata: &[(String, String)]) -> Result<(), IoError> {
+    pub fn write(self, path: &Path, metadata: &[(String, String)]) -> Result<Digest, IoError> {
         atomic::write(path, |file| self.encode(path, metadata, file))
     }
 

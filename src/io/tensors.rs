@@ -8,7 +8,7 @@ use std::path::Path;
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 
-use super::{IoError, atomic};
+use super::{Digest, IoError, atomic};
 
 /// Values that are turned into bytes, or back, at a time: a tensor may take up a good part of the memory, and is there once.
 const PIECE: usize = 1 << 16;
@@ -48,7 +48,7 @@ pub struct Tensors {
 }
 
 /// Writes tensors with their shapes: the bytes that `safetensors::serialize` gives, but never all of them in memory.
-pub fn write(path: &Path, tensors: &[(String, Vec<usize>, Values)]) -> Result<(), IoError> {
+pub fn write(path: &Path, tensors: &[(String, Vec<usize>, Values)]) -> Result<Digest, IoError> {
     let wrong = |reason: String| IoError::WriteTable { path: path.to_path_buf(), reason };
     let mut tensors: Vec<&(String, Vec<usize>, Values)> = tensors.iter().collect();
     // the wider numbers first, so that each lies aligned

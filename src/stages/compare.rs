@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use thiserror::Error;
 
-use crate::io::IoError;
 use crate::io::features::Key;
 use crate::io::table::Table;
+use crate::io::{Digest, IoError};
 use crate::learn::neighbours::{Directions, Near, Neighbours};
 use crate::learn::quality::{self as judge, Vote};
 use crate::plan::Plan;
@@ -201,10 +201,10 @@ pub fn run(
     let found = rows.directions.search(&rows.queries, KEPT, &rows.groups, |_| ui.check())?;
     let verdicts = rows.judge(&found);
     let path = plan.dir.quality();
-    rows.write(&verdicts, &listing.classes, &path, &plan.metadata())?;
+    let digest = rows.write(&verdicts, &listing.classes, &path, &plan.metadata())?;
     let compared = rows.tell(&found, &verdicts, &listing.classes, extracted.ok);
     line.finish(&compared.summary.describe());
-    Ok((compared, vec![OutputFile::of(&plan.dir, &path)?]))
+    Ok((compared, vec![OutputFile::hashed(&plan.dir, &path, digest)?]))
 }
 
 /// The beginning of the hash of a path: an order that is neither the folder's nor chance.
@@ -290,7 +290,7 @@ impl Rows {
         classes: &[String],
         path: &std::path::Path,
         metadata: &[(String, String)],
-    ) -> Result<(), IoError> {
+    ) -> Result<Digest, IoError> {
         let key = |row: usize| &self.keys[row];
         let own = || verdicts.iter().map(|one| key(one.row));
         let nearest = || verdicts.iter().map(|one| one.nearest.map(|near| key(near.row)));

@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use crate::io::features::{KEYS, Key};
 use crate::io::table::Table;
-use crate::io::{IoError, atomic};
+use crate::io::{IoError, sealed};
 use crate::learn::classifier::ClassifierError;
 use crate::learn::metrics::{self, Metrics, MetricsError};
 use crate::learn::mlp::argmax;
@@ -98,7 +98,9 @@ pub fn run(
     })?;
     let most_probable = |table: &FeatureMatrix| table.iter_rows().map(argmax).collect::<Vec<usize>>();
     let predicted = most_probable(&probabilities);
-    table(&keys, &probabilities, classes).write(&plan.dir.predictions(), &plan.metadata())?;
+    let path = plan.dir.predictions();
+    let digest = table(&keys, &probabilities, classes).write(&path, &plan.metadata())?;
+    let mut files = vec![OutputFile::hashed(&plan.dir, &path, digest)?];
     let test = score(&keys, &probabilities, &predicted, classes, Split::Test)?;
     let train = match left_out.rows() {
         0 => score(&keys, &probabilities, &predicted, classes, Split::Train)?,
@@ -106,7 +108,8 @@ pub fn run(
     };
     warn_of_absent(test.as_ref(), classes, ui);
     let path = plan.dir.metrics();
-    atomic::write_json(&path, &document(classes, trained, test.as_ref(), train.as_ref())?)?;
+    let digest = sealed::write(&path, &document(classes, trained, test.as_ref(), train.as_ref())?)?;
+    files.push(OutputFile::hashed(&plan.dir, &path, digest)?);
     let evaluated = Evaluated {
         test_accuracy: test.as_ref().map(|test| test.accuracy),
         test_rows: test.as_ref().map_or(0, |test| test.support),
@@ -116,8 +119,6 @@ pub fn run(
         roc_auc: test.as_ref().and_then(|test| test.roc_auc).map(|auc| auc.macro_avg),
     };
     line.finish(&evaluated.describe());
-    let files = [plan.dir.predictions(), path];
-    let files = files.iter().map(|path| OutputFile::of(&plan.dir, path)).collect::<Result<_, _>>()?;
     Ok((evaluated, files))
 }
 

@@ -126,7 +126,7 @@ pub fn run(plan: &Plan, settings: &Reduce, input: Input, ui: &Ui) -> Result<(Red
     let reduction = Fitting::of_all(rows, plan.width(), ui).reduction(settings, input.kept)?;
     let stored = stored::save(&plan.dir, &reduction)?;
     let path = plan.dir.reduced();
-    table::write(&path, &input, &reduction, &names(plan, &reduction, input.kept), &plan.metadata(), ui)?;
+    let digest = table::write(&path, &input, &reduction, &names(plan, &reduction, input.kept), &plan.metadata(), ui)?;
     let ratio = reduction.projection.as_ref().map_or(Vec::new(), |projection| projection.ratio().to_vec());
     let reduced = Reduced {
         kind: Kind::of(&reduction),
@@ -137,7 +137,7 @@ pub fn run(plan: &Plan, settings: &Reduce, input: Input, ui: &Ui) -> Result<(Red
         ratio,
     };
     line.finish(&reduced.describe());
-    Ok((reduced, vec![OutputFile::of(&plan.dir, &stored)?, OutputFile::of(&plan.dir, &path)?]))
+    Ok((reduced, vec![stored, OutputFile::hashed(&plan.dir, &path, digest)?]))
 }
 
 impl Reduced {

@@ -1,16 +1,17 @@
 //! The feature tables of a run, read back shard by shard: what the learning stages stand on.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
-use crate::io::IoError;
 use crate::io::features::{FeatureFile, Key};
 use crate::io::row_file::{RowFile, RowWriter};
+use crate::io::{self, Digest, IoError};
 use crate::progress::{Interrupted, Ui};
 use crate::stages::scan::Split;
-use crate::store::RunDir;
+use crate::store::{OutputFile, RunDir};
 use crate::table::FeatureMatrix;
 
 /// Bytes of features that stay in memory from one stage to the next: a small table of 100,000 columns takes longer to open than to use.
@@ -27,6 +28,8 @@ pub struct Shards {
 #[derive(Debug)]
 struct Shard {
     path: PathBuf,
+    /// The hash that its bytes must have; none once they have been found to have it.
+    written: Mutex<Option<Digest>>,
     held: OnceLock<Rows>,
 }
 
@@ -38,14 +41,20 @@ enum Table<'a> {
 }
 
 impl Shards {
-    /// The first `count` shards of a run.
-    pub fn of(dir: &RunDir, count: usize) -> Self {
-        Self::new((0..count).map(|i| dir.shard(i)), HELD)
+    /// The first `count` shards of a run; `tables` are those that it has committed.
+    pub fn of(dir: &RunDir, count: usize, tables: &[OutputFile]) -> Self {
+        let written: BTreeMap<PathBuf, &Option<Digest>> =
+            tables.iter().map(|output| (dir.root().join(&output.file), &output.blake3)).collect();
+        let mut shards = Self::new((0..count).map(|i| dir.shard(i)), HELD);
+        for shard in &mut shards.files {
+            shard.written = Mutex::new(written.get(&shard.path).and_then(|&digest| digest.clone()));
+        }
+        shards
     }
 
     fn new(files: impl IntoIterator<Item = PathBuf>, room: usize) -> Self {
-        let files = files.into_iter().map(|path| Shard { path, held: OnceLock::new() }).collect();
-        Self { files, room: AtomicUsize::new(room) }
+        let shard = |path| Shard { path, written: Mutex::default(), held: OnceLock::new() };
+        Self { files: files.into_iter().map(shard).collect(), room: AtomicUsize::new(room) }
     }
 
     /// Reads row group after row group, of which a shard is one, and hands it over; `keep` are the columns taken, all when there is none. A value of
@@ -84,7 +93,7 @@ impl Shards {
         if let Some(rows) = shard.held.get() {
             return Ok(Table::Held(rows));
         }
-        let file = FeatureFile::open(&shard.path)?;
+        let file = shard.file()?;
         let bytes = file.rows() * file.width() * size_of::<f32>();
         let fits = self.room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |room| room.checked_sub(bytes)).is_ok();
         if !fits {
@@ -110,7 +119,7 @@ impl Shards {
     pub fn count(&self) -> Result<usize, IoError> {
         let rows = |shard: &Shard| match shard.held.get() {
             Some((keys, _)) => Ok(keys.len()),
-            None => Ok(FeatureFile::open(&shard.path)?.rows()),
+            None => Ok(shard.file()?.rows()),
         };
         self.files.iter().map(rows).sum()
     }
@@ -147,6 +156,18 @@ impl Shards {
             Ok::<(), E>(())
         })?;
         Ok((keys, all))
+    }
+}
+
+impl Shard {
+    /// The table, once all of its bytes have been found to be those that were written: whatever is read of it, in whatever order, is sound.
+    fn file(&self) -> Result<FeatureFile, IoError> {
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(digest) = written.as_ref() {
+            io::check(&self.path, digest)?;
+            *written = None;
+        }
+        FeatureFile::open(&self.path)
     }
 }
 
@@ -342,7 +363,7 @@ mod tests {
             [(Layout::Wide, f32::NAN, "`f_2`"), (Layout::Array, f32::NEG_INFINITY, "`features[2]`")]
         {
             let (_folder, dir) = run(layout, value);
-            let shards = Shards::of(&dir, 2);
+            let shards = Shards::of(&dir, 2, &[]);
             let source = Source { shards: &shards, kept: None, reduced: None };
             let train =
                 |keep: Option<&[usize]>| TrainRows::all(&shards, 4).for_each::<Failed>(keep, &ui, |_, _| Ok(()));
@@ -359,7 +380,7 @@ mod tests {
         }
         let (_folder, dir) = run(Layout::Wide, 5.0);
         let (keys, matrix) =
-            Shards::of(&dir, 2).rows::<Failed>(Some(&[0, 2]), |_| true, &ui).expect("numbers all of them");
+            Shards::of(&dir, 2, &[]).rows::<Failed>(Some(&[0, 2]), |_| true, &ui).expect("numbers all of them");
         assert_eq!((keys.len(), matrix.row(3)), (4, &[3.0, 5.0][..]));
     }
 }

@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::config::{Score, Select};
-use crate::io::IoError;
 use crate::io::columns::Columns;
 use crate::io::table::Table;
+use crate::io::{Digest, IoError};
 use crate::learn::anova::{self, Anova};
 use crate::learn::variance::{ColumnStats, SelectError as LearnError};
 use crate::plan::Plan;
@@ -78,9 +78,9 @@ pub fn run(
         score: ranking,
     };
     let path = plan.dir.columns();
-    write(plan, &path, statistics, ranking.map(|_| anova), &varying, &kept)?;
+    let digest = write(plan, &path, statistics, ranking.map(|_| anova), &varying, &kept)?;
     line.finish(&format!("{} of {} columns kept", selected.kept, selected.of));
-    Ok((selected, vec![OutputFile::of(&plan.dir, &path)?]))
+    Ok((selected, vec![OutputFile::hashed(&plan.dir, &path, digest)?]))
 }
 
 /// `columns.parquet`: what is known of every column, whether it stays, and which rule dropped it. With `top_k` there is a
@@ -92,7 +92,7 @@ fn write(
     ranking: Option<Option<Anova>>,
     varying: &[usize],
     kept: &[usize],
-) -> Result<(), IoError> {
+) -> Result<Digest, IoError> {
     let names = plan.columns();
     let flags = |columns: &[usize]| {
         let mut flags = vec![false; names.len()];

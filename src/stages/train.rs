@@ -33,7 +33,7 @@ use crate::terminal::printable;
 pub use early::check as check_rows;
 use fit::Labelled;
 pub use fit::check_class_weights;
-pub use saved::{KINDS, open};
+pub use saved::{KINDS, checked, open};
 use table::Table;
 pub use warm::{check as check_start, fingerprinted};
 
@@ -173,7 +173,6 @@ pub fn run(
     if let Some(text) = unfinished(&key, chosen, end) {
         ui.warn(&text);
     }
-    let files = files.iter().map(|path| OutputFile::of(&plan.dir, path)).collect::<Result<_, _>>()?;
     Ok((trained, files))
 }
 

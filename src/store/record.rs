@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::RunDir;
-use crate::io::{IoError, atomic};
+use crate::io::{self, Digest, IoError, sealed};
 use crate::stages::StageId;
 
 /// A file of a stage, relative to the run folder.
@@ -14,6 +14,9 @@ use crate::stages::StageId;
 pub struct OutputFile {
     pub file: String,
     pub bytes: u64,
+    /// Of its contents; none in records of 0.3.0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blake3: Option<Digest>,
 }
 
 /// Written last, after every file of the stage.
@@ -36,13 +39,18 @@ pub struct Record {
 impl Record {
     /// The record of `stage`, if there is one that can be read.
     pub fn read(dir: &RunDir, stage: StageId) -> Option<Self> {
-        let bytes = std::fs::read(dir.record(stage)).ok()?;
-        serde_json::from_slice(&bytes).ok()
+        sealed::read(&dir.record(stage)).ok()
+    }
+
+    /// What it says of one of its files.
+    pub fn file(&self, dir: &RunDir, path: &Path) -> Option<&OutputFile> {
+        let name = OutputFile::name(dir, path);
+        self.files.iter().find(|output| output.file == name)
     }
 
     /// Commits the record.
     pub fn write(&self, dir: &RunDir, stage: StageId) -> Result<(), IoError> {
-        atomic::write_json(&dir.record(stage), self)
+        sealed::write(&dir.record(stage), self).map(|_| ())
     }
 
     /// Deletes its files and a folder of them that is empty then; what a path would lead to outside of the run stays.
@@ -74,8 +82,21 @@ impl OutputFile {
     /// A file that was just written.
     pub fn of(dir: &RunDir, path: &Path) -> Result<Self, IoError> {
         let bytes = std::fs::metadata(path).map_err(IoError::read(path))?.len();
-        let file = path.strip_prefix(dir.root()).unwrap_or(path);
-        Ok(Self { file: file.to_string_lossy().replace('\\', "/"), bytes })
+        Ok(Self { file: Self::name(dir, path), bytes, blake3: None })
+    }
+
+    /// The same with the hash that writing it gave.
+    pub fn hashed(dir: &RunDir, path: &Path, digest: Digest) -> Result<Self, IoError> {
+        Ok(Self { blake3: Some(digest), ..Self::of(dir, path)? })
+    }
+
+    /// An error when its contents are not those that were written, as far as that can be told.
+    pub fn check(&self, dir: &RunDir) -> Result<(), IoError> {
+        self.blake3.as_ref().map_or(Ok(()), |written| io::check(&dir.root().join(&self.file), written))
+    }
+
+    fn name(dir: &RunDir, path: &Path) -> String {
+        path.strip_prefix(dir.root()).unwrap_or(path).to_string_lossy().replace('\\', "/")
     }
 }
 
@@ -95,7 +116,7 @@ mod tests {
         let absolute = folder.path().join("other.txt").display().to_string();
         let files =
             ["figures/loss.svg", "notes/old.svg", "gone.txt", "../other.txt", "figures/../../other.txt", &absolute];
-        let files = files.iter().map(|file| OutputFile { file: (*file).to_string(), bytes: 1 }).collect();
+        let files = files.iter().map(|file| OutputFile { file: (*file).to_string(), bytes: 1, blake3: None }).collect();
         let (stage, fingerprint, settings, result) = ("report".into(), "f".into(), Value::Null, Value::Null);
         let record = Record { stage, fingerprint, settings, files, result, seconds: 0.0, peak_memory_mb: None };
         record.delete_files(&dir);

@@ -2,13 +2,13 @@
 //! does not have are simply not there.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::SystemTime;
 
 use serde_json::Value;
 
 use super::RunDir;
-use crate::io::IoError;
+use crate::io::{IoError, sealed};
 use crate::stages::StageId;
 
 /// A finished run.
@@ -158,9 +158,7 @@ fn flatten(path: &str, value: &Value, into: &mut BTreeMap<String, String>) {
 }
 
 fn json(path: &Path) -> Result<Value, IoError> {
-    let bytes = std::fs::read(path).map_err(IoError::read(path))?;
-    serde_json::from_slice(&bytes)
-        .map_err(|error| IoError::Table { path: PathBuf::from(path), reason: error.to_string() })
+    sealed::read(path)
 }
 
 #[cfg(test)]

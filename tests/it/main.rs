@@ -10,6 +10,7 @@ mod duplicates;
 mod hostile_files;
 mod init;
 mod inputs;
+mod integrity;
 mod models;
 mod networks;
 mod outputs;

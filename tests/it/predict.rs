@@ -208,6 +208,16 @@ fn a_folder_that_cannot_predict_says_why() {
     workspace.run("out", &["--set", "reduce.pca.components=5", "--until", "reduce"]).ok();
     refused(predict("out"), 1, &["not whole: `train` has not run since its input changed", "again to its end"]);
     std::fs::remove_dir_all(workspace.path("out/.store")).expect("removed");
+    // the card knows the hashes of its files; that of 0.3.0 does not
+    refused(predict("out"), 1, &["pca.safetensors is damaged", "not those that were written"]);
+    let unsealed = |text: &str| {
+        let mut card: Value = serde_json::from_slice(&workspace.read("out/classifier/classifier.json")).expect("JSON");
+        let card = card.as_object_mut().expect("an object");
+        assert!(card.remove("files").is_some() && card.remove("blake3").is_some());
+        let card = serde_json::to_string(card).expect("JSON").replace("efficientnet_lite0", text);
+        workspace.write("out/classifier/classifier.json", card.as_bytes());
+    };
+    unsealed("efficientnet_lite0");
     refused(predict("out"), 1, &["the classifier takes 6 columns, 5 come in"]);
     workspace.run("out", &[]).ok();
     std::fs::remove_file(workspace.path("out/.store/train.json")).expect("removed");
@@ -219,6 +229,9 @@ fn a_folder_that_cannot_predict_says_why() {
     refused(predict("out"), 1, &["classifier/classifier.json is gone or changed"]);
     std::fs::remove_dir_all(workspace.path("out/.store")).expect("removed");
     workspace.write("out/classifier/classifier.json", card.replace("efficientnet_lite0", "lenet").as_bytes());
+    refused(predict("out"), 1, &["classifier.json is damaged"]);
+    workspace.write("out/classifier/classifier.json", card.as_bytes());
+    unsealed("lenet");
     refused(predict("out"), 1, &["the model `lenet`", "use that version"]);
     workspace.write("out/classifier/classifier.json", b"{");
     refused(predict("out"), 1, &["classifier.json is not the table that was expected"]);

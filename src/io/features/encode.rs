@@ -23,7 +23,7 @@ use rayon::prelude::*;
 
 use super::ARRAY;
 use crate::io::table::Table;
-use crate::io::{IoError, atomic};
+use crate::io::{Digest, IoError, atomic};
 use crate::table::Dtype;
 
 /// Columns that a thread encodes at a time, at most.
@@ -52,16 +52,29 @@ pub fn write(
     dtype: Dtype,
     rows: &[&[f32]],
     metadata: &[(String, String)],
-) -> std::result::Result<(), IoError> {
+) -> std::result::Result<Digest, IoError> {
+    write_noted(path, keys, (layout, dtype), rows, metadata, |_| Ok(()))
+}
+
+/// The same; `note` gets the hash of the table before it takes its name.
+pub fn write_noted(
+    path: &Path,
+    keys: Table,
+    (layout, dtype): (Layout, Dtype),
+    rows: &[&[f32]],
+    metadata: &[(String, String)],
+    note: impl FnOnce(&Digest) -> std::result::Result<(), IoError>,
+) -> std::result::Result<Digest, IoError> {
     let (mut encoded, failed) = (Vec::new(), failed(path));
     let count = keys.rows();
     keys.encode(path, &[], &mut encoded)?;
     let keys = Chunks::open(encoded).map_err(&failed)?;
-    atomic::write(path, |file| {
+    let fill = |file: &mut atomic::Sink| {
         let mut groups = Groups::begin(file, path, &keys, (layout, dtype), metadata)?;
         groups.append_encoded(&keys, count, rows)?;
         groups.finish()
-    })
+    };
+    atomic::write_noted(path, fill, note)
 }
 
 /// The same for a table that memory need not hold: `fill` hands over one row group after the other, keys and rows. `none` has the key columns
@@ -73,7 +86,7 @@ pub fn write_groups<E: From<IoError>>(
     dtype: Dtype,
     metadata: &[(String, String)],
     fill: impl FnOnce(&mut Append) -> std::result::Result<(), E>,
-) -> std::result::Result<(), E> {
+) -> std::result::Result<Digest, E> {
     atomic::write(path, |file| groups_into(file, path, none, (layout, dtype), metadata, fill))
 }
 

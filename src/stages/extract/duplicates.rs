@@ -8,12 +8,12 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sha2::Digest;
 
+use super::ExtractError;
 use super::shard::{self, Outcome, Shard};
-use super::{ExtractError, write_outcomes};
 use crate::extractor::contents;
 use crate::plan::Plan;
 use crate::progress::{Ui, plural};
-use crate::stages::scan::{Listing, Picture, Split, printable};
+use crate::stages::scan::{Contents, Listing, Picture, Split, printable};
 
 /// Groups that are listed one by one.
 const LISTED: usize = 20;
@@ -173,8 +173,9 @@ fn list(groups: &[Vec<Member>]) -> String {
 pub fn complete(plan: &Plan, listing: &Listing, shards: &[Shard], threads: usize, ui: &Ui) -> Result<(), ExtractError> {
     for shard in shards {
         ui.check()?;
-        let mut outcomes = shard::outcomes(&plan.dir, &shard.id).unwrap_or_default();
-        let mut unknown: Vec<(&mut Outcome, &Picture)> = outcomes
+        let mut kept = shard::kept(&plan.dir, &shard.id).unwrap_or_default();
+        let mut unknown: Vec<(&mut Outcome, &Picture)> = kept
+            .outcomes
             .iter_mut()
             .zip(&listing.pictures[shard.rows.clone()])
             .filter(|(outcome, _)| !outcome.is_failed() && outcome.sha256().is_none())
@@ -189,12 +190,16 @@ pub fn complete(plan: &Plan, listing: &Listing, shards: &[Shard], threads: usize
                     for (outcome, picture) in part.iter_mut() {
                         let path = picture.location(&plan.pipeline.input.root);
                         let bytes = contents::read(&path, Some(picture.bytes), &plan.backbone.decoding);
-                        outcome.set_sha256(bytes.ok().map(|bytes| Sha256::of(&bytes)));
+                        // a hash of other contents says nothing of the features
+                        let same = |bytes: &Vec<u8>| {
+                            picture.contents == Contents::Unknown || picture.contents == Contents::of(bytes)
+                        };
+                        outcome.set_sha256(bytes.ok().filter(same).map(|bytes| Sha256::of(&bytes)));
                     }
                 });
             }
         });
-        write_outcomes(&plan.dir.outcomes(&shard.id), &outcomes)?;
+        kept.write(&plan.dir, &shard.id)?;
     }
     Ok(())
 }
@@ -223,6 +228,8 @@ mod tests {
             split,
             bytes: 1,
             modified: 0,
+            stamp: 1,
+            contents: Contents::Unknown,
         };
         let ok = |bytes: &[u8]| Outcome::Ok { width: 1, height: 1, sha256: Some(Sha256::of(bytes)) };
         let failed = Outcome::Failed { kind: "empty".into(), error: String::new(), sha256: Some(Sha256::of(b"")) };

@@ -13,7 +13,12 @@ use crate::stages::scan::{Listing, Split};
 use crate::store::OutputFile;
 
 /// Writes the array and its index from the tables, shard by shard, or removes those that are no longer asked for.
-pub fn run(plan: &Plan, listing: &Listing, done: &Extracted, ui: &Ui) -> Result<Vec<OutputFile>, ExtractError> {
+pub fn run(
+    plan: &Plan,
+    listing: &Listing,
+    (done, tables): (&Extracted, &[OutputFile]),
+    ui: &Ui,
+) -> Result<Vec<OutputFile>, ExtractError> {
     let dir = &plan.dir;
     let paths: [PathBuf; 2] = [dir.npy(), dir.index()];
     if !plan.pipeline.output.npy {
@@ -24,18 +29,18 @@ pub fn run(plan: &Plan, listing: &Listing, done: &Extracted, ui: &Ui) -> Result<
     }
     let mut keys: Vec<Key> = Vec::with_capacity(done.ok);
     let size = (done.ok, plan.width());
-    npy::write::<ExtractError>(&paths[0], size, plan.pipeline.output.dtype, |put| {
-        Shards::of(dir, done.shards).for_each(None, ui, |some, matrix| {
+    let array = npy::write::<ExtractError>(&paths[0], size, plan.pipeline.output.dtype, |put| {
+        Shards::of(dir, done.shards, tables).for_each(None, ui, |some, matrix| {
             keys.extend_from_slice(some);
             Ok::<(), ExtractError>(put(matrix)?)
         })
     })?;
     let [path, label, split] = KEYS;
-    Table::new(keys.len())
+    let index = Table::new(keys.len())
         .counts("row", (0..keys.len() as u64).map(Some))
         .text(path, keys.iter().map(|key| Some(key.path.as_str())))
         .category(label, &listing.classes, keys.iter().map(|key| key.label.as_deref()))
         .category(split, &Split::WORDS.map(String::from), keys.iter().map(|key| key.split.as_deref()))
         .write(&paths[1], &plan.metadata())?;
-    Ok(paths.iter().map(|path| OutputFile::of(dir, path)).collect::<Result<_, _>>()?)
+    Ok(vec![OutputFile::hashed(dir, &paths[0], array)?, OutputFile::hashed(dir, &paths[1], index)?])
 }

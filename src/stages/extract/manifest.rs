@@ -2,8 +2,8 @@
 
 use super::duplicates::first_of_each;
 use super::shard::Outcome;
-use crate::io::IoError;
 use crate::io::table::Table;
+use crate::io::{Digest, IoError};
 use crate::stages::scan::{Aside, Listing, Picture, Split};
 use crate::store::RunDir;
 use std::collections::BTreeSet;
@@ -16,7 +16,7 @@ enum Row<'a> {
 }
 
 /// Writes the table: every file met, sorted by path. Without outcomes the pictures are `listed`; `hashed` adds what is known of contents.
-pub fn write(dir: &RunDir, listing: &Listing, outcomes: Option<&[Outcome]>, hashed: bool) -> Result<(), IoError> {
+pub fn write(dir: &RunDir, listing: &Listing, outcomes: Option<&[Outcome]>, hashed: bool) -> Result<Digest, IoError> {
     let firsts = match (hashed, outcomes) {
         (true, Some(outcomes)) => first_of_each(outcomes),
         _ => Vec::new(),

@@ -2,34 +2,41 @@
 //!
 //! A shard is a run of the sorted listing, cut where the hash of a path says so: a new or changed picture changes its own shard and leaves the
 //! others as they are. A shard whose table is there with the right id is not computed again; one whose labels or split alone have changed is
-//! written anew from its own numbers. Decoding and the network run in `work`; memory holds two shards at most, whatever the number of pictures.
+//! written anew from its own numbers. Decoding and the network run in `work`, tables are filled in `fill`, and `journal` keeps the rows of those
+//! that are not full; memory holds two shards at most, whatever the number of pictures. `notes` tells whether a picture is still the one that was
+//! extracted.
 
 mod duplicates;
 mod export;
+mod fill;
+mod journal;
 mod manifest;
+mod notes;
 mod shard;
 mod work;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use duplicates::{Duplicates, Member, Sha256};
 pub use manifest::write as manifest;
+pub use notes::resolve;
 pub use shard::Outcome;
 pub use work::Timing;
 
+use fill::Filling;
 use shard::{Shard, ShardFile};
 use work::Mode;
 
 use crate::exec::cpu::Engine;
 use crate::exec::{self, Device, ExecError};
-use crate::io::{IoError, atomic};
+use crate::io::IoError;
 use crate::pipeline::Options;
 use crate::plan::Plan;
-use crate::progress::{Interrupted, Ui, plural};
+use crate::progress::{Interrupted, StageLine, Ui, plural};
 use crate::stages::StageId;
 use crate::stages::scan::{Aside, Listing, Split, printable};
 use crate::store::OutputFile;
@@ -89,10 +96,10 @@ pub enum ExtractError {
     Worker,
 }
 
-/// Extracts what is not there yet; all of it when the stage is forced.
+/// Extracts what is not there yet; all of it when the stage is forced. The contents of every picture that is extracted are noted in `listing`.
 pub fn run(
     plan: &Plan,
-    listing: &Listing,
+    listing: &mut Listing,
     options: &Options,
     ui: &Ui,
 ) -> Result<(Extracted, Vec<OutputFile>), ExtractError> {
@@ -101,6 +108,7 @@ pub fn run(
     let mut files = shard::find(dir);
     if options.force.is_some_and(|force| force <= StageId::Extract) {
         files.clear();
+        fill::forget(dir)?;
     }
     if options.retry_failed {
         files.retain(|id, _| !shard::outcomes(dir, id).iter().flatten().any(Outcome::is_failed));
@@ -114,26 +122,19 @@ pub fn run(
     }
     tell(plan, &device, threads, ui);
     shard::place(dir, &mut shards, &files)?;
-    let missing: Vec<&Shard> = shards.iter().filter(|shard| shard.file == ShardFile::Missing).collect();
-    let pictures: usize = missing.iter().map(|shard| shard.rows.len()).sum();
-    // rate and ETA are of what is computed now
-    let line = ui.stage(StageId::Extract, Some(pictures as u64), "images");
-    let reused = shards.len() - missing.len();
-    if reused > 0 && !missing.is_empty() {
-        let (of, to_go) = (plural(shards.len(), "shard"), plural(pictures, "image"));
-        ui.note(&format!("extract   {reused} of {of} are there already, {to_go} to go"));
+    for shard in shards.iter_mut().filter(|shard| shard.file == ShardFile::Relabel) {
+        match shard::relabel(plan, listing, shard) {
+            Err(ExtractError::Io(damaged @ IoError::Damaged { .. })) => {
+                ui.warn(&format!("{damaged}; its pictures are extracted again"));
+                shard.file = ShardFile::Missing;
+            }
+            done => done?,
+        }
     }
-    if !missing.is_empty() && exec::is_emulated(plan.backbone.precision) {
-        ui.warn("`extract.precision: bf16`: this CPU has neither AMX nor AVX512-BF16, so that it is slower than f32");
-    }
-    let timing = if missing.is_empty() {
-        Timing::default()
-    } else {
-        work::run(plan, listing, &missing, (&device, Mode::of(&device), threads), &line)?
-    };
-    for shard in shards.iter().filter(|shard| shard.file == ShardFile::Relabel) {
-        shard::relabel(plan, listing, shard)?;
-    }
+    let reused = shards.iter().filter(|shard| shard.file != ShardFile::Missing).count();
+    let (timing, line) = compute(plan, listing, &shards, options, (&device, threads), ui)?;
+    // by the contents that they turned out to have
+    let shards = shard::cut(plan, listing)?;
     if plan.pipeline.input.hash {
         duplicates::complete(plan, listing, &shards, threads, ui)?;
     }
@@ -143,10 +144,43 @@ pub fn run(
     done.kernels = kernels(plan, &device);
     check_bad(plan, listing, &shards, &done)?;
     let mut files = outputs.1;
-    files.extend(export::run(plan, listing, &done, ui)?);
+    files.extend(export::run(plan, listing, (&done, &files), ui)?);
     line.finish(&describe(&done));
     done.duplicates.iter().for_each(|duplicates| duplicates.tell(ui));
     Ok((done, files))
+}
+
+/// Computes the shards that are missing, but for the rows of them that an earlier run has kept.
+fn compute(
+    plan: &Plan,
+    listing: &mut Listing,
+    shards: &[Shard],
+    options: &Options,
+    (device, threads): (&Device, usize),
+    ui: &Ui,
+) -> Result<(Timing, StageLine), ExtractError> {
+    let missing: Vec<&Shard> = shards.iter().filter(|shard| shard.file == ShardFile::Missing).collect();
+    let mut filling = Filling::new(plan, listing, &missing, !options.retry_failed)?;
+    let (of, left) = (missing.iter().map(|shard| shard.rows.len()).sum::<usize>(), filling.jobs().len());
+    // rate and ETA are of what is computed now
+    let line = ui.stage(StageId::Extract, Some(left as u64), "images");
+    let (reused, rows) = (shards.len() - missing.len(), of - left);
+    if reused + rows > 0 && left > 0 {
+        let rows = if rows > 0 { format!(" and {rows} rows of others") } else { String::new() };
+        ui.note(&format!(
+            "extract   {reused} of {}{rows} are there already, {} to go",
+            plural(shards.len(), "shard"),
+            plural(left, "image")
+        ));
+    }
+    if left > 0 && exec::is_emulated(plan.backbone.precision) {
+        ui.warn("`extract.precision: bf16`: this CPU has neither AMX nor AVX512-BF16, so that it is slower than f32");
+    }
+    let timing = work::run(plan, listing, &mut filling, (device, Mode::of(device), threads), &line)?;
+    for (picture, contents) in filling.into_contents() {
+        listing.pictures[picture].contents = contents;
+    }
+    Ok((timing, line))
 }
 
 /// On what the network runs and how the tables are cut, for those who want to know.
@@ -180,11 +214,13 @@ fn commit(plan: &Plan, listing: &Listing, shards: &[Shard]) -> Result<(Extracted
     let mut outcomes = Vec::with_capacity(listing.pictures.len());
     let mut files = Vec::with_capacity(shards.len() + 1);
     for shard in shards {
-        let read = shard::outcomes(dir, &shard.id).filter(|read| read.len() == shard.rows.len());
+        let read = shard::kept(dir, &shard.id).filter(|read| read.outcomes.len() == shard.rows.len());
         let path = dir.outcomes(&shard.id);
         let reason = "it does not fit its shard".to_string();
-        outcomes.extend(read.ok_or(IoError::Table { path, reason })?);
-        files.push(OutputFile::of(dir, &dir.shard(shard.number))?);
+        let kept = read.ok_or(IoError::Table { path, reason })?;
+        outcomes.extend(kept.outcomes);
+        files
+            .push(OutputFile { blake3: kept.tables.last().cloned(), ..OutputFile::of(dir, &dir.shard(shard.number))? });
     }
     let mut done = Extracted {
         ok: outcomes.iter().filter(|outcome| !outcome.is_failed()).count(),
@@ -210,8 +246,8 @@ fn commit(plan: &Plan, listing: &Listing, shards: &[Shard]) -> Result<(Extracted
         }
     }
     done.failed = done.failed_by_kind.values().sum();
-    manifest::write(dir, listing, Some(&outcomes), plan.pipeline.input.hash)?;
-    files.push(OutputFile::of(dir, &dir.manifest())?);
+    let digest = manifest::write(dir, listing, Some(&outcomes), plan.pipeline.input.hash)?;
+    files.push(OutputFile::hashed(dir, &dir.manifest(), digest)?);
     shard::sweep(dir, shards);
     Ok((done, files))
 }
@@ -253,7 +289,53 @@ fn describe(done: &Extracted) -> String {
     format!("{images} × {features} on {}{failed}", done.device)
 }
 
-/// Writes the outcomes of a shard.
-fn write_outcomes(path: &Path, outcomes: &[Outcome]) -> Result<(), IoError> {
-    atomic::write_json(path, &outcomes)
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+    use crate::io::atomic;
+    use crate::io::features::FeatureFile;
+    use crate::stages::scan::{self, Contents};
+    use shard::Filled;
+
+    #[test]
+    fn a_run_of_before_contents_were_noted_is_taken_as_it_is() {
+        let out = tempfile::tempdir().expect("folder");
+        let yaml = "version: 1\ninput: {root: data/fruits, split: {train: 'Training/**', test: 'Test/**'}, classes: [Banana], \
+             limit_per_class: 5}\nextract: {shard_rows: 4, recipe: {size: 64}}\n";
+        let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("test.yaml");
+        let pipeline = config::parse(yaml, &file, &[]).expect("a sound pipeline");
+        let plan = Plan::new(pipeline, Some(out.path()), &mut |_| panic!("the weights are inside")).expect("a plan");
+        let (ui, options) = (Ui::silent(), Options::default());
+        let listed = scan::run(&plan, &ui).expect("bananas");
+        let mut listing = listed.clone();
+        let (done, files) = run(&plan, &mut listing, &options, &ui).expect("extracted");
+        assert_eq!((done.timing.pictures, done.reused), (10, 0));
+        assert!(listing.pictures.iter().all(|picture| matches!(picture.contents, Contents::Hash(_))));
+        assert!(files.iter().all(|file| file.blake3.is_some()));
+        let mut again = listed.clone();
+        resolve(&plan, &mut again, &ui).expect("read").remember();
+        assert_eq!(again, listing);
+        assert_eq!(run(&plan, &mut again, &options, &ui).expect("reused").0.timing.pictures, 0);
+        // the same as 0.3.0 left it: ids of sizes and times, a bare list of outcomes
+        let noted = shard::cut(&plan, &listing).expect("shards");
+        let bare = shard::cut(&plan, &listed).expect("shards");
+        for (noted, shard) in noted.iter().zip(&bare) {
+            assert_ne!(noted.id, shard.id);
+            let outcomes = shard::outcomes(&plan.dir, &noted.id).expect("written");
+            let matrix = FeatureFile::open(&plan.dir.shard(shard.number)).expect("opened").read_features(None);
+            let matrix = matrix.expect("read");
+            let rows: Vec<&[f32]> = matrix.iter_rows().collect();
+            let contents = vec![Contents::Unknown; outcomes.len()];
+            let filled = Filled { outcomes: &outcomes, contents: &contents, rows: &rows };
+            shard::write(&plan, &listed, shard, filled, None).expect("written");
+            atomic::write_json(&plan.dir.outcomes(&shard.id), &outcomes).expect("written");
+        }
+        shard::sweep(&plan.dir, &bare);
+        let mut listing = listed.clone();
+        resolve(&plan, &mut listing, &ui).expect("nothing is noted").remember();
+        let (done, files) = run(&plan, &mut listing, &options, &ui).expect("reused");
+        assert_eq!((done.timing.pictures, done.reused, listing), (0, noted.len(), listed));
+        assert!(files[0].blake3.is_none());
+    }
 }

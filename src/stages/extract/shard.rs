@@ -1,4 +1,7 @@
 //! Shards: how the listing is cut, which tables are there already, and how one is written.
+//!
+//! A table bears the hash of the settings, paths and contents that its numbers come of. Whatever happens to the times of the files, a table is found
+//! again by that, and its bytes are those that any run over the same pictures would write.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -8,11 +11,12 @@ use serde::{Deserialize, Serialize};
 
 use super::ExtractError;
 use super::duplicates::Sha256;
+use super::notes::Note;
 use crate::io::features::{FeatureFile, Layout};
 use crate::io::table::Table;
-use crate::io::{IoError, features};
+use crate::io::{self, Digest, IoError, features, sealed};
 use crate::plan::Plan;
-use crate::stages::scan::{Listing, Picture, Split};
+use crate::stages::scan::{Contents, Listing, Picture, Split, first_eight};
 use crate::store::{RunDir, fingerprint};
 
 /// Key of the metadata that says which pictures, with which settings, a table is of.
@@ -59,6 +63,32 @@ impl Outcome {
     }
 }
 
+/// What the store keeps of a shard.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Kept {
+    pub outcomes: Vec<Outcome>,
+    /// Of each picture; none of 0.3.0.
+    pub notes: Vec<Note>,
+    /// The hash of its table, behind that of the one that it takes the place of; none of 0.3.0.
+    pub tables: Vec<Digest>,
+}
+
+impl Kept {
+    /// The hash of `table`, which is one that was written, or it is an error.
+    fn check(&self, table: &std::path::Path) -> Result<Digest, IoError> {
+        let digest = io::digest(table)?;
+        if self.tables.is_empty() || self.tables.contains(&digest) {
+            return Ok(digest);
+        }
+        Err(IoError::Damaged { path: table.to_path_buf() })
+    }
+
+    /// Writes it under the id of its shard.
+    pub fn write(&self, dir: &RunDir, id: &str) -> Result<(), IoError> {
+        sealed::write_compact(&dir.outcomes(id), self).map(|_| ())
+    }
+}
+
 /// What of a shard is there already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ShardFile {
@@ -76,7 +106,7 @@ pub struct Shard {
     pub number: usize,
     /// Which pictures of the listing.
     pub rows: Range<usize>,
-    /// Hash of the settings and of the pictures' paths, sizes and times.
+    /// Hash of the settings and of the pictures' paths and contents; of sizes and times where contents are unknown.
     pub id: String,
     /// Hash of labels, splits and layout.
     pub form: String,
@@ -92,7 +122,7 @@ pub struct Existing {
 
 /// Cuts the listing into shards.
 pub fn cut(plan: &Plan, listing: &Listing) -> Result<Vec<Shard>, ExtractError> {
-    let settings = fingerprint("extract", &plan.extract_settings(), &[])?;
+    let settings = settings(plan)?;
     let form = fingerprint("form", &(plan.pipeline.output.layout, plan.columns().first(), &listing.classes), &[])?;
     let ranges = ranges(&listing.pictures, plan.shard_rows());
     let shards = ranges.into_iter().enumerate().map(|(number, rows)| {
@@ -103,6 +133,11 @@ pub fn cut(plan: &Plan, listing: &Listing) -> Result<Vec<Shard>, ExtractError> {
     Ok(shards.collect())
 }
 
+/// Hash of the settings that the features depend on.
+pub fn settings(plan: &Plan) -> Result<String, serde_json::Error> {
+    fingerprint("extract", &plan.extract_settings(), &[])
+}
+
 /// Borders after a path whose hash is 0 modulo half of `most`, never before half of `most` rows, always at `most`.
 fn ranges(pictures: &[Picture], most: usize) -> Vec<Range<usize>> {
     let least = most.div_ceil(2);
@@ -110,8 +145,7 @@ fn ranges(pictures: &[Picture], most: usize) -> Vec<Range<usize>> {
     let mut start = 0;
     for (i, picture) in pictures.iter().enumerate() {
         let rows = i + 1 - start;
-        let hash = blake3::hash(picture.path.as_bytes());
-        let hash = u64::from_le_bytes(std::array::from_fn(|i| hash.as_bytes()[i]));
+        let hash = first_eight(&blake3::hash(picture.path.as_bytes()));
         if rows >= most || rows >= least && hash.is_multiple_of(least as u64) {
             ranges.push(start..i + 1);
             start = i + 1;
@@ -129,7 +163,7 @@ fn id(settings: &str, pictures: &[Picture]) -> String {
     for picture in pictures {
         hasher.update(&(picture.path.len() as u64).to_le_bytes());
         hasher.update(picture.path.as_bytes());
-        hasher.update(&picture.bytes.to_le_bytes()).update(&picture.modified.to_le_bytes());
+        picture.hash_version(&mut hasher);
     }
     hasher.finalize().to_hex()[..32].to_string()
 }
@@ -166,9 +200,17 @@ pub fn find(dir: &RunDir) -> BTreeMap<String, Existing> {
     found
 }
 
+/// What is kept of a shard, if it was written and is whole.
+pub fn kept(dir: &RunDir, id: &str) -> Option<Kept> {
+    let path = dir.outcomes(id);
+    let unnoted = || Some(Kept { outcomes: sealed::read(&path).ok()?, ..Kept::default() });
+    let kept = sealed::read::<Kept>(&path).ok().or_else(unnoted)?;
+    Some(kept).filter(|kept| kept.notes.is_empty() || kept.notes.len() == kept.outcomes.len())
+}
+
 /// What became of each picture of a shard, if it was written.
 pub fn outcomes(dir: &RunDir, id: &str) -> Option<Vec<Outcome>> {
-    serde_json::from_slice(&std::fs::read(dir.outcomes(id)).ok()?).ok()
+    Some(kept(dir, id)?.outcomes)
 }
 
 /// Says of each shard what is there.
@@ -215,18 +257,34 @@ pub fn place(dir: &RunDir, shards: &mut [Shard], files: &BTreeMap<String, Existi
     Ok(())
 }
 
-/// Writes what became of the pictures, then the table: `rows` are of the pictures that are not failed.
+/// What a table is written of.
+#[derive(Clone, Copy, Debug)]
+pub struct Filled<'a> {
+    pub outcomes: &'a [Outcome],
+    /// The contents that were extracted, of each picture.
+    pub contents: &'a [Contents],
+    /// Of the pictures that are not failed.
+    pub rows: &'a [&'a [f32]],
+}
+
+/// Writes the table, and before it takes its name what became of the pictures; `old` is the hash of the table that stands there.
 pub fn write(
     plan: &Plan,
     listing: &Listing,
     shard: &Shard,
-    outcomes: &[Outcome],
-    rows: &[&[f32]],
+    filled: Filled,
+    old: Option<Digest>,
 ) -> Result<(), ExtractError> {
-    super::write_outcomes(&plan.dir.outcomes(&shard.id), outcomes)?;
-    let pictures = listing.pictures[shard.rows.clone()].iter().zip(outcomes);
+    let mut pictures = listing.pictures[shard.rows.clone()].to_vec();
+    pictures.iter_mut().zip(filled.contents).for_each(|(picture, &contents)| picture.contents = contents);
+    let id = id(&settings(plan)?, &pictures);
+    // a table of 0.3.0 goes by sizes and times, as it did
+    let noted = !filled.contents.contains(&Contents::Unknown);
+    let notes = pictures.iter().filter(|_| noted).map(|picture| Note::of(picture, picture.contents)).collect();
+    let mut kept = Kept { outcomes: filled.outcomes.to_vec(), notes, tables: Vec::new() };
+    let with = pictures.iter().zip(filled.outcomes);
     let pictures: Vec<&Picture> =
-        pictures.filter(|(_, outcome)| !outcome.is_failed()).map(|(picture, _)| picture).collect();
+        with.filter(|(_, outcome)| !outcome.is_failed()).map(|(picture, _)| picture).collect();
     let [path, label, split] = features::KEYS;
     let keys = Table::new(pictures.len())
         .text(path, pictures.iter().map(|picture| Some(picture.path.as_str())))
@@ -234,21 +292,30 @@ pub fn write(
         .category(split, &Split::WORDS.map(String::from), pictures.iter().map(|picture| Some(picture.split.word())));
     let names = plan.columns();
     let layout = if plan.is_wide() { Layout::Wide(&names) } else { Layout::Array(plan.width()) };
+    let form = (layout, plan.pipeline.output.dtype);
     let mut metadata = plan.metadata();
-    metadata.extend([(ID.to_string(), shard.id.clone()), (FORM.to_string(), shard.form.clone())]);
-    Ok(features::write(&plan.dir.shard(shard.number), keys, layout, plan.pipeline.output.dtype, rows, &metadata)?)
+    metadata.extend([(ID.to_string(), id.clone()), (FORM.to_string(), shard.form.clone())]);
+    features::write_noted(&plan.dir.shard(shard.number), keys, form, filled.rows, &metadata, |digest| {
+        kept.tables = old.into_iter().chain([digest.clone()]).collect();
+        kept.write(&plan.dir, &id)
+    })?;
+    Ok(())
 }
 
 /// Writes a table anew with the labels, splits and layout of now, from the numbers that it holds.
 pub fn relabel(plan: &Plan, listing: &Listing, shard: &Shard) -> Result<(), ExtractError> {
     let path = plan.dir.shard(shard.number);
+    let kept = kept(&plan.dir, &shard.id).unwrap_or_default();
+    let old = kept.check(&path)?;
     let matrix = FeatureFile::open(&path)?.read_features(None)?;
-    let outcomes = outcomes(&plan.dir, &shard.id).unwrap_or_default();
-    if outcomes.iter().filter(|outcome| !outcome.is_failed()).count() != matrix.rows() {
+    if kept.outcomes.iter().filter(|outcome| !outcome.is_failed()).count() != matrix.rows() {
         let reason = "it has not the rows that were written".to_string();
         return Err(IoError::Table { path, reason }.into());
     }
-    write(plan, listing, shard, &outcomes, &matrix.iter_rows().collect::<Vec<_>>())
+    let contents: Vec<Contents> = listing.pictures[shard.rows.clone()].iter().map(|one| one.contents).collect();
+    let rows: Vec<&[f32]> = matrix.iter_rows().collect();
+    let filled = Filled { outcomes: &kept.outcomes, contents: &contents, rows: &rows };
+    write(plan, listing, shard, filled, Some(old))
 }
 
 /// Removes the outcomes of shards that are no more.
@@ -266,7 +333,16 @@ mod tests {
     use super::*;
 
     fn pictures(names: impl Iterator<Item = String>) -> Vec<Picture> {
-        let picture = |path| Picture { path, raw: None, label: None, split: Split::Train, bytes: 1, modified: 1 };
+        let picture = |path| Picture {
+            path,
+            raw: None,
+            label: None,
+            split: Split::Train,
+            bytes: 1,
+            modified: 1,
+            stamp: 1,
+            contents: Contents::Unknown,
+        };
         names.map(picture).collect()
     }
 

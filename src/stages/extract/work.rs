@@ -1,8 +1,7 @@
 //! The threads of `extract`. On the CPU every worker takes a picture through read, decode, recipe and network by itself, so there is no barrier
 //! between layers and no picture depends on another. For a GPU workers stop after the recipe and this thread runs whole batches on the device.
-//! Either way results come back over a bounded channel, and this thread writes a shard as soon as its last picture is in.
+//! Either way results come back over a bounded channel, and this thread fills the tables with them.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
@@ -12,12 +11,13 @@ use serde_json::json;
 
 use super::ExtractError;
 use super::duplicates::Sha256;
-use super::shard::{self, Outcome, Shard};
+use super::fill::{Filling, Settled};
+use super::shard::Outcome;
 use crate::exec::{Device, ExecError, Session};
 use crate::extractor::{Extractor, Failure};
 use crate::plan::Plan;
 use crate::progress::StageLine;
-use crate::stages::scan::{Listing, Picture};
+use crate::stages::scan::{Contents, Listing, Picture};
 
 /// Seconds of work, summed over the threads; `wall` is what the clock says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -63,6 +63,7 @@ struct Done {
     /// Index in the jobs.
     job: usize,
     outcome: Outcome,
+    contents: Contents,
     payload: Payload,
 }
 
@@ -103,18 +104,21 @@ struct Context<'a> {
     clock: Clock,
 }
 
-/// Computes the `missing` shards and writes them.
+/// Computes the pictures that the tables in `filling` lack. Whatever ends it early, the rows that have come in are kept.
 pub fn run(
     plan: &Plan,
     listing: &Listing,
-    missing: &[&Shard],
+    filling: &mut Filling,
     (device, mode, threads): (&Device, Mode, usize),
     line: &StageLine,
 ) -> Result<Timing, ExtractError> {
     let start = Instant::now();
+    let jobs = filling.jobs();
+    if jobs.is_empty() {
+        return Ok(Timing::default());
+    }
     let extractor = Extractor::open(&plan.backbone, device)?;
     let load = start.elapsed().as_secs_f64();
-    let jobs: Vec<usize> = missing.iter().flat_map(|shard| shard.rows.clone()).collect();
     let (next, abort, clock) = (AtomicUsize::new(0), AtomicBool::new(false), Clock::default());
     // few pictures are spread over the threads
     let together = extractor.micro_batch().min(jobs.len().div_ceil(threads.max(1))).max(1);
@@ -132,8 +136,10 @@ pub fn run(
             })
             .collect();
         drop(sender);
-        let result = collect(&context, missing, receiver, line);
+        let result = collect(&context, filling, receiver, line);
         context.abort.store(true, Ordering::Relaxed);
+        // all of them are in tables unless somebody wants to stop, or something has failed
+        filling.keep();
         let results = workers.into_iter().map(|worker| worker.join().unwrap_or(Err(ExtractError::Worker)));
         result.and(results.collect())
     });
@@ -165,9 +171,9 @@ fn work(context: &Context, sender: &Sender<Done>) -> Result<(), ExtractError> {
         let mut outcomes = Vec::with_capacity(jobs.len());
         for job in jobs.clone() {
             let picture = &context.listing.pictures[context.jobs[job]];
-            let outcome = prepare(context, picture, &mut input[prepared * each..(prepared + 1) * each]);
-            prepared += usize::from(!outcome.is_failed());
-            outcomes.push(outcome);
+            let seen = prepare(context, picture, &mut input[prepared * each..(prepared + 1) * each]);
+            prepared += usize::from(!seen.0.is_failed());
+            outcomes.push(seen);
         }
         if jobs.is_empty() {
             break;
@@ -181,10 +187,11 @@ fn work(context: &Context, sender: &Sender<Done>) -> Result<(), ExtractError> {
             Mode::Batches => input.chunks_exact(each).map(|input| Payload::Input(input.to_vec())).collect(),
         }
         .into_iter();
-        for (job, outcome) in jobs.zip(outcomes) {
+        for (job, (outcome, contents)) in jobs.zip(outcomes) {
             let payload = if outcome.is_failed() { None } else { payloads.next() };
             // the other end is gone only when the run has failed
-            if sender.send(Done { job, outcome, payload: payload.unwrap_or(Payload::None) }).is_err() {
+            let payload = payload.unwrap_or(Payload::None);
+            if sender.send(Done { job, outcome, contents, payload }).is_err() {
                 return Ok(());
             }
         }
@@ -192,8 +199,8 @@ fn work(context: &Context, sender: &Sender<Done>) -> Result<(), ExtractError> {
     Ok(())
 }
 
-/// Reads, decodes and prepares one picture into `input`.
-fn prepare(context: &Context, picture: &Picture, input: &mut [f32]) -> Outcome {
+/// Reads, decodes and prepares one picture into `input`. Its contents are those of the very bytes that are decoded.
+fn prepare(context: &Context, picture: &Picture, input: &mut [f32]) -> (Outcome, Contents) {
     let failed = |Failure { kind, reason }: Failure, sha256| {
         let (kind, error) = (kind.to_string(), reason);
         Outcome::Failed { kind, error, sha256 }
@@ -202,37 +209,25 @@ fn prepare(context: &Context, picture: &Picture, input: &mut [f32]) -> Outcome {
     let path = picture.location(&settings.root);
     let bytes = match timed(&clock.read, || context.extractor.read(&path, picture.bytes)) {
         Ok(bytes) => bytes,
-        Err(failure) => return failed(failure, None),
+        Err(failure) => return (failed(failure, None), Contents::Unread),
     };
+    let contents = timed(&clock.read, || Contents::of(&bytes));
     let sha256 = settings.hash.then(|| timed(&clock.read, || Sha256::of(&bytes)));
     let decoded = match timed(&clock.decode, || context.extractor.decode(&bytes)) {
         Ok(decoded) => decoded,
-        Err(failure) => return failed(failure, sha256),
+        Err(failure) => return (failed(failure, sha256), contents),
     };
     timed(&clock.prepare, || context.extractor.prepare(&decoded.image, input));
-    Outcome::Ok { width: decoded.width as u64, height: decoded.height as u64, sha256 }
+    (Outcome::Ok { width: decoded.width as u64, height: decoded.height as u64, sha256 }, contents)
 }
 
-/// A shard that is being filled.
-struct Open {
-    outcomes: Vec<Option<Outcome>>,
-    rows: Vec<Option<Vec<f32>>>,
-    left: usize,
-}
-
-/// Takes results in any order, fills shards, and writes each when it is full.
+/// Takes results in any order until all are there.
 fn collect(
     context: &Context,
-    missing: &[&Shard],
+    filling: &mut Filling,
     results: Receiver<Done>,
     line: &StageLine,
 ) -> Result<(), ExtractError> {
-    let mut starts = Vec::with_capacity(missing.len());
-    missing.iter().fold(0, |start, shard| {
-        starts.push(start);
-        start + shard.rows.len()
-    });
-    let mut shards: BTreeMap<usize, Open> = BTreeMap::new();
     let mut session = context.extractor.session();
     let mut batch: Vec<Done> = Vec::new();
     let mut received = 0;
@@ -243,11 +238,11 @@ fn collect(
         received += 1;
         match done.payload {
             Payload::Input(_) => batch.push(done),
-            _ => settle(context, missing, &starts, &mut shards, done, line)?,
+            _ => settle(context, filling, done, line)?,
         }
         if batch.len() >= context.plan.pipeline.batch_size() || received == context.jobs.len() {
             for done in forward_batch(context, &mut session, std::mem::take(&mut batch))? {
-                settle(context, missing, &starts, &mut shards, done, line)?;
+                settle(context, filling, done, line)?;
             }
         }
     }
@@ -272,35 +267,12 @@ fn forward_batch(context: &Context, session: &mut Session, mut batch: Vec<Done>)
     Ok(batch)
 }
 
-fn settle(
-    context: &Context,
-    missing: &[&Shard],
-    starts: &[usize],
-    shards: &mut BTreeMap<usize, Open>,
-    done: Done,
-    line: &StageLine,
-) -> Result<(), ExtractError> {
-    let which = starts.partition_point(|&start| start <= done.job) - 1;
-    let (shard, row) = (missing[which], done.job - starts[which]);
-    let rows = shard.rows.len();
-    let open =
-        shards.entry(which).or_insert_with(|| Open { outcomes: vec![None; rows], rows: vec![None; rows], left: rows });
-    open.outcomes[row] = Some(done.outcome);
-    if let Payload::Features(values) = done.payload {
-        open.rows[row] = Some(values);
-    }
-    open.left -= 1;
+fn settle(context: &Context, filling: &mut Filling, done: Done, line: &StageLine) -> Result<(), ExtractError> {
+    let Done { job, outcome, contents, payload } = done;
+    let features = if let Payload::Features(values) = payload { Some(values) } else { None };
     line.inc(1);
-    if open.left > 0 {
-        return Ok(());
-    }
-    let Some(full) = shards.remove(&which) else { return Ok(()) };
-    line.ui().check()?;
-    timed(&context.clock.write, || {
-        let outcomes: Vec<Outcome> = full.outcomes.into_iter().flatten().collect();
-        let rows: Vec<&[f32]> = full.rows.iter().flatten().map(Vec::as_slice).collect();
-        shard::write(context.plan, context.listing, shard, &outcomes, &rows)
-    })
+    let settled = Settled { picture: context.jobs[job], outcome, contents, features };
+    timed(&context.clock.write, || filling.settle(settled))
 }
 
 #[cfg(test)]
@@ -308,6 +280,7 @@ mod tests {
     use super::*;
     use crate::config;
     use crate::progress::Ui;
+    use crate::stages::extract::shard::{self, Shard};
     use crate::stages::{StageId, scan};
     use std::collections::BTreeMap;
     use std::path::Path;
@@ -327,7 +300,8 @@ mod tests {
         let shards = shard::cut(&plan, &listing).expect("shards");
         let all: Vec<&Shard> = shards.iter().collect();
         let line = ui.stage(StageId::Extract, None, "images");
-        let timing = run(&plan, &listing, &all, (&Device::cpu(), mode, 3), &line).expect("extracted");
+        let mut filling = Filling::new(&plan, &listing, &all, true).expect("nothing is there");
+        let timing = run(&plan, &listing, &mut filling, (&Device::cpu(), mode, 3), &line).expect("extracted");
         assert_eq!(timing.pictures, 10);
         let name = |shard: &Shard| plan.dir.shard(shard.number);
         shards.iter().map(|shard| (shard.id.clone(), std::fs::read(name(shard)).expect("written"))).collect()

@@ -8,7 +8,7 @@ use crate::io::tensors::{self, Tensors, Values};
 use crate::learn::pca::{Pca, TruncatedSvd};
 use crate::learn::reduction::{Projection, Reduction};
 use crate::learn::scale::{Normalizer, Scaler, StandardScaler};
-use crate::store::RunDir;
+use crate::store::{OutputFile, RunDir};
 
 /// The file of a reduction of that kind.
 fn path(dir: &RunDir, kind: Kind) -> PathBuf {
@@ -16,7 +16,7 @@ fn path(dir: &RunDir, kind: Kind) -> PathBuf {
 }
 
 /// Writes `reduction`.
-pub fn save(dir: &RunDir, reduction: &Reduction) -> Result<PathBuf, IoError> {
+pub fn save(dir: &RunDir, reduction: &Reduction) -> Result<OutputFile, IoError> {
     let kind = Kind::of(reduction);
     let path = path(dir, kind);
     let number = |value: f64| vec![value];
@@ -62,8 +62,8 @@ pub fn save(dir: &RunDir, reduction: &Reduction) -> Result<PathBuf, IoError> {
     for (name, value) in &facts {
         put(name, &[1], Values::F64(value));
     }
-    tensors::write(&path, &all)?;
-    Ok(path)
+    let digest = tensors::write(&path, &all)?;
+    OutputFile::hashed(dir, &path, digest)
 }
 
 const SPECTRUM: [&str; 3] = ["explained_variance", "explained_variance_ratio", "singular_values"];
@@ -152,8 +152,8 @@ mod tests {
             ("pca.safetensors", Some(standard), Some(pca), 3),
         ] {
             let reduction = Reduction { columns: 4, scaler, projection };
-            let path = save(&dir, &reduction).expect("written");
-            assert!(path.ends_with(file), "{}", path.display());
+            let stored = save(&dir, &reduction).expect("written");
+            assert_eq!(stored.file, format!("classifier/{file}"));
             let back = open(&dir, file).expect("read");
             assert_eq!((&back, back.outputs()), (&reduction, outputs));
             assert_eq!(back.transform(&table).expect("rows"), reduction.transform(&table).expect("rows"));

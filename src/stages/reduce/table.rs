@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use super::{Input, ReduceError};
-use crate::io::IoError;
 use crate::io::features::{self, Key, Layout};
 use crate::io::table::Table;
+use crate::io::{Digest, IoError};
 use crate::learn::reduction::Reduction;
 use crate::progress::Ui;
 use crate::stages::scan::Split;
@@ -31,7 +31,7 @@ pub fn write(
     columns: &[String],
     metadata: &[(String, String)],
     ui: &Ui,
-) -> Result<(), ReduceError> {
+) -> Result<Digest, ReduceError> {
     let most = group_rows(input.shards.count()?, columns.len());
     in_groups(path, most, columns, input.classes, metadata, |put| {
         input.shards.for_each::<ReduceError>(input.kept, ui, |keys, rows| put(keys, &reduction.transform(rows)?))
@@ -46,7 +46,7 @@ fn in_groups(
     classes: &[String],
     metadata: &[(String, String)],
     fill: impl FnOnce(&mut dyn FnMut(&[Key], &FeatureMatrix) -> Result<(), ReduceError>) -> Result<(), ReduceError>,
-) -> Result<(), ReduceError> {
+) -> Result<Digest, ReduceError> {
     let layout = Layout::Wide(columns);
     features::write_groups(path, table(&[], classes), layout, Dtype::F32, metadata, |write| {
         let (mut keys, mut rows) = (Vec::with_capacity(most), FeatureMatrix::with_capacity(most, columns.len()));

@@ -27,11 +27,11 @@ pub fn write(plan: &Plan, facts: &Facts, ui: &Ui) -> Result<Vec<OutputFile>, Rep
         ui.check()?;
         let svg = standalone(&chart);
         let path = plan.dir.figures().join(format!("{name}.svg"));
-        atomic::write_bytes(&path, svg.as_bytes())?;
-        files.push(OutputFile::of(&plan.dir, &path)?);
+        let digest = atomic::write_bytes(&path, svg.as_bytes())?;
+        files.push(OutputFile::hashed(&plan.dir, &path, digest)?);
         let path = path.with_extension("png");
-        atomic::write_bytes(&path, &plot::png_of_svg(&svg, PIXELS)?)?;
-        files.push(OutputFile::of(&plan.dir, &path)?);
+        let digest = atomic::write_bytes(&path, &plot::png_of_svg(&svg, PIXELS)?)?;
+        files.push(OutputFile::hashed(&plan.dir, &path, digest)?);
     }
     Ok(files)
 }

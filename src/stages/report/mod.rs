@@ -105,8 +105,8 @@ pub fn run(
     }
     let html = render(&Page::new(&facts, samples, doubts, left_out))?;
     let path = plan.dir.report();
-    atomic::write_bytes(&path, html.as_bytes())?;
-    let file = OutputFile::of(&plan.dir, &path)?;
+    let digest = atomic::write_bytes(&path, html.as_bytes())?;
+    let file = OutputFile::hashed(&plan.dir, &path, digest)?;
     line.finish(&format!("report.html, {} kB", file.bytes.div_ceil(1000)));
     let bytes = file.bytes;
     files.push(file);

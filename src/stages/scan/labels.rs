@@ -7,7 +7,7 @@ use globset::{Glob, GlobBuilder, GlobMatcher};
 use regex::Regex;
 
 use super::list::{Candidate, Found, shared};
-use super::{Aside, Kind, Listing, Picture, Split, printable};
+use super::{Aside, Contents, Kind, Listing, Picture, Split, printable};
 use crate::config::{self, Input, Label, suggest};
 
 /// A setting that does not fit what was found.
@@ -212,7 +212,7 @@ pub fn choose(input: &Input, found: Found) -> Result<Listing, Wrong> {
     let mut taken: BTreeMap<(Option<Arc<str>>, Split), usize> = BTreeMap::new();
     // a chain of adaptors over its own elements: the list of a million is not made a second time
     let pictures = candidates.into_iter().filter_map(|candidate| {
-        let Candidate { path, raw, bytes, modified, label, split } = candidate;
+        let Candidate { path, raw, bytes, modified, stamp, label, split } = candidate;
         let split = split.unwrap_or(Split::Train);
         let limit = input.limit_per_class.and_then(|limit| match split {
             Split::Train => limit.train,
@@ -230,7 +230,7 @@ pub fn choose(input: &Input, found: Found) -> Result<Listing, Wrong> {
             return None;
         }
         *count += 1;
-        Some(Picture { path, raw, label, split, bytes, modified })
+        Some(Picture { path, raw, label, split, bytes, modified, stamp, contents: Contents::Unknown })
     });
     let pictures = pictures.collect();
     aside.sort_unstable_by(|a, b| a.path.cmp(&b.path));
@@ -266,6 +266,7 @@ mod tests {
             bytes: 1,
             modified: 0,
             label: Rule::Folder.label_of(path, 0).map(Into::into),
+            stamp: 1,
             split: None,
         };
         paths.iter().map(one).collect()

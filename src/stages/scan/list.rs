@@ -2,14 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::fs::Metadata;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
 
 use walkdir::{DirEntry, WalkDir};
 
+use super::contents::{modified, stamp};
 use super::names::{escape, relative};
 use super::{Aside, Kind, Split};
 use crate::progress::{Interrupted, StageLine, Ui};
@@ -50,6 +49,7 @@ pub struct Candidate {
     pub raw: Option<PathBuf>,
     pub bytes: u64,
     pub modified: u64,
+    pub stamp: u64,
     pub label: Option<Arc<str>>,
     pub split: Option<Split>,
 }
@@ -185,8 +185,8 @@ pub(super) fn has_ending(name: &OsStr) -> bool {
 pub(super) fn add(found: &mut Found, location: &Path, path: String, raw: Option<PathBuf>) {
     let (kind, reason) = match std::fs::metadata(location) {
         Ok(metadata) if metadata.is_file() => {
-            let (bytes, modified) = (metadata.len(), modified(&metadata));
-            return found.candidates.push(Candidate { path, raw, bytes, modified, label: None, split: None });
+            let (bytes, modified, stamp) = (metadata.len(), modified(&metadata), stamp(&metadata));
+            return found.candidates.push(Candidate { path, raw, bytes, modified, stamp, label: None, split: None });
         }
         Ok(metadata) if metadata.is_dir() => {
             (Kind::FolderLink, "link to a folder; `input.follow_links: true` follows it".to_string())
@@ -199,11 +199,6 @@ pub(super) fn add(found: &mut Found, location: &Path, path: String, raw: Option<
         Err(error) => (Kind::Unreadable, format!("cannot be read: {error}")),
     };
     found.leave(path, kind, reason);
-}
-
-fn modified(metadata: &Metadata) -> u64 {
-    let since = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-    since.map_or(0, |time| time.as_nanos() as u64)
 }
 
 /// The row of an entry that the system does not give: a folder's path ends with `/`.

@@ -3,6 +3,7 @@
 //! Every file met ends in the listing: as a picture, or aside with the reason. The listing is sorted by path, so that the same folder gives
 //! the same tables whatever the order of the file system.
 
+mod contents;
 mod elsewhere;
 mod kind;
 mod labels;
@@ -15,6 +16,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub use contents::{Contents, first_eight};
 pub use kind::Kind;
 pub use list::{Found, NamedFile, met, named};
 pub use names::{relative, unescape};
@@ -59,12 +61,24 @@ pub struct Picture {
     pub bytes: u64,
     /// Time of the last change, nanoseconds since 1970.
     pub modified: u64,
+    /// Hash of everything by which the system tells that a file was changed; see `contents`.
+    pub stamp: u64,
+    pub contents: Contents,
 }
 
 impl Picture {
     /// Where it lies.
     pub fn location(&self, root: &Path) -> PathBuf {
         root.join(self.raw.as_deref().unwrap_or(Path::new(&self.path)))
+    }
+
+    /// Adds to a hash which version of the file it is: its contents, or its time while they are unknown.
+    pub fn hash_version(&self, hasher: &mut blake3::Hasher) {
+        hasher.update(&self.bytes.to_le_bytes());
+        match self.contents {
+            Contents::Unknown => hasher.update(&self.modified.to_le_bytes()),
+            known => hasher.update(b"contents").update(&known.to_bytes()),
+        };
     }
 }
 
@@ -105,8 +119,7 @@ impl Listing {
                 hasher.update(&(text.len() as u64).to_le_bytes());
                 hasher.update(text.as_bytes());
             }
-            hasher.update(&picture.bytes.to_le_bytes());
-            hasher.update(&picture.modified.to_le_bytes());
+            picture.hash_version(&mut hasher);
         }
         for aside in &self.aside {
             hasher.update(aside.path.as_bytes());

@@ -1,18 +1,20 @@
 //! The classifier on disk: its tensors, and the card that says what they mean.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::TrainError;
 use crate::io::tensors::{self, Tensors, Values};
-use crate::io::{IoError, atomic};
+use crate::io::{self, Digest, IoError, sealed};
 use crate::learn::classifier::{Classifier, ClassifierError};
 use crate::learn::knn::{Asked, Knn, Metric, Weights};
 use crate::learn::mlp::{Activation, Dense, End, Mlp};
 use crate::plan::Plan;
-use crate::store::RunDir;
+use crate::stages::StageId;
+use crate::store::{OutputFile, Record, RunDir};
 use crate::table::FeatureMatrix;
 
 /// Every kind that is saved, `mlp` first: the one of cards without a kind.
@@ -24,17 +26,33 @@ pub fn save(
     kind: &'static str,
     classifier: &Classifier,
     classes: &[String],
-) -> Result<[PathBuf; 2], IoError> {
+) -> Result<Vec<OutputFile>, IoError> {
     let path = plan.dir.classifier_file(kind);
-    match classifier {
+    let digest = match classifier {
         Classifier::Layers(mlp) => layers(mlp, &path)?,
         Classifier::Neighbours(knn) => table(knn, &path)?,
-    }
-    card(plan, kind, classifier, classes)?;
-    Ok([path, plan.dir.card()])
+    };
+    let tensors = OutputFile::hashed(&plan.dir, &path, digest)?;
+    let path = plan.dir.card();
+    let digest = card(plan, kind, classifier, classes, &files(plan, &tensors)?)?;
+    Ok(vec![tensors, OutputFile::hashed(&plan.dir, &path, digest)?])
 }
 
-fn layers(mlp: &Mlp, path: &std::path::Path) -> Result<(), IoError> {
+/// Name and hash of each file beside the card: it may be copied to where no record tells them.
+fn files(plan: &Plan, tensors: &OutputFile) -> Result<BTreeMap<String, Digest>, IoError> {
+    let before = [StageId::Select, StageId::Reduce].into_iter().filter_map(|stage| Record::read(&plan.dir, stage));
+    let before: Vec<OutputFile> = before.flat_map(|record| record.files).collect();
+    let mut all = BTreeMap::new();
+    for output in before.iter().chain([tensors]) {
+        let path = plan.dir.root().join(&output.file);
+        let Ok(name) = path.strip_prefix(plan.dir.classifier()) else { continue };
+        let digest = output.blake3.clone().map_or_else(|| io::digest(&path), Ok)?;
+        all.insert(name.to_string_lossy().into_owned(), digest);
+    }
+    Ok(all)
+}
+
+fn layers(mlp: &Mlp, path: &Path) -> Result<Digest, IoError> {
     let mut all = Vec::with_capacity(mlp.layers.len() * 2);
     for (i, layer) in mlp.layers.iter().enumerate() {
         let shape = vec![layer.inputs, layer.outputs];
@@ -44,7 +62,7 @@ fn layers(mlp: &Mlp, path: &std::path::Path) -> Result<(), IoError> {
     tensors::write(path, &all)
 }
 
-fn table(knn: &Knn, path: &std::path::Path) -> Result<(), IoError> {
+fn table(knn: &Knn, path: &Path) -> Result<Digest, IoError> {
     // whole numbers of f64 are exact
     let y: Vec<f64> = knn.y.iter().map(|&class| class as f64).collect();
     let x = ("x".to_string(), vec![knn.x.rows(), knn.x.cols()], Values::F32(knn.x.as_slice()));
@@ -69,7 +87,13 @@ pub(super) fn origin(plan: &Plan) -> Value {
 }
 
 /// `classifier.json`: everything that a picture goes through, in words.
-fn card(plan: &Plan, kind: &str, classifier: &Classifier, classes: &[String]) -> Result<(), IoError> {
+fn card(
+    plan: &Plan,
+    kind: &str,
+    classifier: &Classifier,
+    classes: &[String],
+    files: &BTreeMap<String, Digest>,
+) -> Result<Digest, IoError> {
     let mut card = origin(plan);
     let fitted = json!({
         "featurize": env!("CARGO_PKG_VERSION"),
@@ -78,6 +102,7 @@ fn card(plan: &Plan, kind: &str, classifier: &Classifier, classes: &[String]) ->
         "select": plan.pipeline.select.is_some().then_some("columns.parquet"),
         "reduce": plan.pipeline.reduce.as_ref().map(|reduce| format!("{}.safetensors", reduce.word())),
         "train": format!("{kind}.safetensors"),
+        "files": files,
     });
     if let (Value::Object(card), Value::Object(fitted)) = (&mut card, fitted) {
         card.extend(fitted);
@@ -88,7 +113,18 @@ fn card(plan: &Plan, kind: &str, classifier: &Classifier, classes: &[String]) ->
             card["knn"] = json!({"k": knn.k, "metric": knn.metric.name(), "weights": knn.weights.name()});
         }
     }
-    atomic::write_json(&plan.dir.card(), &card)
+    sealed::write(&plan.dir.card(), &card)
+}
+
+/// The card of a classifier, once it and the files that it names are those that were written.
+pub fn checked(dir: &RunDir) -> Result<Value, IoError> {
+    let card: Value = sealed::read(&dir.card())?;
+    for (name, digest) in card["files"].as_object().into_iter().flatten() {
+        if let (Some(name), Some(digest)) = (Path::new(name).file_name(), digest.as_str()) {
+            io::check(&dir.classifier().join(name), digest)?;
+        }
+    }
+    Ok(card)
 }
 
 /// The fitted classifier of a run, and its classes.

@@ -179,7 +179,7 @@ mod tests {
             let train = pipeline.train.as_ref().expect("a classifier");
             let folds = count(&case["folds"]);
             let fold = folds::stratified(&y, class_count, folds).expect("folds");
-            let shards = Shards::of(&dir, shards);
+            let shards = Shards::of(&dir, shards, &[]);
             let (select, reduce) = (pipeline.select.as_ref(), pipeline.reduce.as_ref());
             let columns = Columns { shards: &shards, width: x.cols(), select, reduce, folder: dir.root() };
             let data = (&y[..], &classes[..]);

@@ -139,9 +139,7 @@ pub fn start(
 }
 
 fn card(run: &Path) -> Result<Value, IoError> {
-    let path = RunDir::new(run).card();
-    let bytes = std::fs::read(&path).map_err(IoError::read(&path))?;
-    serde_json::from_slice(&bytes).map_err(|error| IoError::Table { path: path.clone(), reason: error.to_string() })
+    saved::checked(&RunDir::new(run))
 }
 
 /// The first thing that made other features there, with both values.

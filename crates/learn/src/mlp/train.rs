@@ -308,12 +308,7 @@ fn check_start(params: &MlpParams, start: &Mlp, data: Labelled) -> Result<(), Ml
 }
 
 /// The validation rows, ascending: of every class the same share. None without early stopping.
-pub(super) fn held_out(
-    params: &MlpParams,
-    y: &[usize],
-    rows: &[usize],
-    classes: usize,
-) -> Result<Vec<usize>, MlpError> {
+pub fn held_out(params: &MlpParams, y: &[usize], rows: &[usize], classes: usize) -> Result<Vec<usize>, MlpError> {
     if !params.early_stopping {
         return Ok(Vec::new());
     }

@@ -1,0 +1,210 @@
+//! Tables that are being filled: results come in any order, a table is written when its last picture is in, and meanwhile the store keeps the rows.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::ExtractError;
+use super::journal::{self, Journal, Row};
+use super::notes::Note;
+use super::shard::{self, Filled, Outcome, Shard};
+use crate::io::IoError;
+use crate::plan::Plan;
+use crate::stages::scan::{Contents, Listing};
+use crate::store::{RunDir, fingerprint};
+
+/// Work that a killed run may lose.
+const EVERY: Duration = Duration::from_secs(2);
+/// Keeping rows may take one part of so many of the time.
+const SHARE: u32 = 20;
+
+/// What became of a picture.
+#[derive(Debug)]
+pub struct Settled {
+    /// Its number in the listing.
+    pub picture: usize,
+    pub outcome: Outcome,
+    pub contents: Contents,
+    /// None where it failed.
+    pub features: Option<Vec<f32>>,
+}
+
+/// A table that is not full.
+struct Open {
+    journal: PathBuf,
+    file: Option<Journal>,
+    /// By row.
+    pictures: Vec<Option<(Outcome, Contents)>>,
+    rows: Vec<Option<Vec<f32>>>,
+    left: usize,
+    /// Rows that are not in the journal.
+    fresh: Vec<usize>,
+}
+
+/// The tables that have to be computed.
+pub struct Filling<'a> {
+    plan: &'a Plan,
+    listing: &'a Listing,
+    missing: &'a [&'a Shard],
+    settings: String,
+    open: BTreeMap<usize, Open>,
+    /// The contents of every picture that has come in.
+    contents: Vec<(usize, Contents)>,
+    last: Instant,
+    pause: Duration,
+}
+
+impl<'a> Filling<'a> {
+    /// Of the `missing` shards, with the rows that an earlier run has kept; `failed` says whether pictures that it could not read are among them.
+    pub fn new(
+        plan: &'a Plan,
+        listing: &'a Listing,
+        missing: &'a [&'a Shard],
+        failed: bool,
+    ) -> Result<Self, ExtractError> {
+        let settings = shard::settings(plan)?;
+        let (open, contents) = (BTreeMap::new(), Vec::new());
+        let mut filling = Self { plan, listing, missing, settings, open, contents, last: Instant::now(), pause: EVERY };
+        let mut by_path: BTreeMap<u64, usize> = BTreeMap::new();
+        let files = journals(&plan.dir);
+        if !files.is_empty() {
+            let pictures = missing.iter().flat_map(|shard| shard.rows.clone());
+            by_path.extend(pictures.map(|i| (Note::of(&listing.pictures[i], Contents::Unknown).path, i)));
+        }
+        for path in &files {
+            let kept = journal::read(path, &filling.settings);
+            let end = kept.as_ref().map_or(0, |(_, end)| *end);
+            for Row { note, outcome, features } in kept.into_iter().flat_map(|(rows, _)| rows) {
+                let Some(&picture) = by_path.get(&note.path) else { continue };
+                // what could not be read then may be read now
+                let known = listing.pictures[picture].contents == note.contents && note.contents != Contents::Unread;
+                let row = if outcome.is_failed() { 0 } else { plan.width() };
+                if known && features.len() == row && (failed || !outcome.is_failed()) {
+                    let features = (!outcome.is_failed()).then_some(features);
+                    filling.put(Settled { picture, outcome, contents: note.contents, features }, Some((path, end)));
+                }
+            }
+        }
+        // what was in other files is kept in those of now before they go
+        filling.keep();
+        let is_used = |path: &PathBuf| filling.open.values().any(|open| open.journal == *path);
+        files.iter().filter(|path| !is_used(path)).for_each(|path| drop(std::fs::remove_file(path)));
+        filling.write_full()?;
+        Ok(filling)
+    }
+
+    /// The pictures that have not come in, in order.
+    pub fn jobs(&self) -> Vec<usize> {
+        let known: HashSet<usize> = self.contents.iter().map(|(picture, _)| *picture).collect();
+        let all = self.missing.iter().flat_map(|shard| shard.rows.clone());
+        all.filter(|picture| !known.contains(picture)).collect()
+    }
+
+    /// Takes what became of a picture, and writes its table when that is full. From time to time the rows of all others are kept.
+    pub fn settle(&mut self, settled: Settled) -> Result<(), ExtractError> {
+        self.put(settled, None);
+        self.write_full()?;
+        if self.last.elapsed() >= self.pause {
+            self.keep();
+        }
+        Ok(())
+    }
+
+    /// The contents of every picture that has come in.
+    pub fn into_contents(self) -> Vec<(usize, Contents)> {
+        self.contents
+    }
+
+    /// Keeps every row that is not in the store yet. Where that fails the rows are computed again if they must; nothing else depends on it.
+    pub fn keep(&mut self) {
+        let start = Instant::now();
+        for (which, open) in &mut self.open {
+            open.keep(self.listing, self.missing[*which], &self.settings);
+        }
+        (self.last, self.pause) = (Instant::now(), EVERY.max(start.elapsed() * SHARE));
+    }
+
+    /// `kept` is the journal that it comes from and where that ends.
+    fn put(&mut self, settled: Settled, kept: Option<(&Path, u64)>) {
+        let Settled { picture, outcome, contents, features } = settled;
+        let which = self.missing.partition_point(|shard| shard.rows.start <= picture) - 1;
+        let shard = self.missing[which];
+        let row = picture - shard.rows.start;
+        let (plan, listing, settings) = (self.plan, self.listing, &self.settings);
+        let open = self.open.entry(which).or_insert_with(|| Open::new(plan, listing, shard, settings));
+        if open.pictures[row].is_some() {
+            return;
+        }
+        match kept {
+            Some((path, end)) if path == open.journal => {
+                open.file = open.file.take().or_else(|| Journal::resume(path, end).ok());
+            }
+            _ => open.fresh.push(row),
+        }
+        open.pictures[row] = Some((outcome, contents));
+        open.rows[row] = features;
+        open.left -= 1;
+        self.contents.push((picture, contents));
+    }
+
+    fn write_full(&mut self) -> Result<(), ExtractError> {
+        while let Some(which) = self.open.iter().find(|(_, open)| open.left == 0).map(|(which, _)| *which) {
+            let Some(full) = self.open.remove(&which) else { break };
+            let (outcomes, contents): (Vec<Outcome>, Vec<Contents>) = full.pictures.into_iter().flatten().unzip();
+            let rows: Vec<&[f32]> = full.rows.iter().flatten().map(Vec::as_slice).collect();
+            let filled = Filled { outcomes: &outcomes, contents: &contents, rows: &rows };
+            shard::write(self.plan, self.listing, self.missing[which], filled, None)?;
+            full.file.into_iter().for_each(Journal::remove);
+        }
+        Ok(())
+    }
+}
+
+impl Open {
+    fn new(plan: &Plan, listing: &Listing, shard: &Shard, settings: &str) -> Self {
+        // the first picture stays the first of its table while others come and go behind it
+        let first = &listing.pictures[shard.rows.start].path;
+        let name = fingerprint("rows", &(settings, first), &[]).unwrap_or_default();
+        let rows = shard.rows.len();
+        Self {
+            journal: plan.dir.outcomes(&name).with_extension(journal::EXTENSION),
+            file: None,
+            pictures: vec![None; rows],
+            rows: vec![None; rows],
+            left: rows,
+            fresh: Vec::new(),
+        }
+    }
+
+    fn keep(&mut self, listing: &Listing, shard: &Shard, settings: &str) {
+        if self.fresh.is_empty() {
+            return;
+        }
+        if self.file.is_none() {
+            self.file = Journal::create(&self.journal, settings).ok();
+        }
+        let Some(file) = &mut self.file else { return };
+        for row in self.fresh.drain(..) {
+            let Some((outcome, contents)) = &self.pictures[row] else { continue };
+            let note = Note::of(&listing.pictures[shard.rows.start + row], *contents);
+            file.append(note, outcome, self.rows[row].as_deref().unwrap_or_default()).ok();
+        }
+        file.flush().ok();
+    }
+}
+
+/// Removes every row that was kept.
+pub fn forget(dir: &RunDir) -> Result<(), IoError> {
+    journals(dir).iter().try_for_each(|path| std::fs::remove_file(path).map_err(IoError::write(path)))
+}
+
+/// Every journal of the store, sorted.
+fn journals(dir: &RunDir) -> Vec<PathBuf> {
+    let folder = dir.outcomes("x");
+    let entries = folder.parent().map(std::fs::read_dir).into_iter().flatten().flatten().flatten();
+    let paths = entries.map(|entry| entry.path());
+    let mut files: Vec<PathBuf> =
+        paths.filter(|path| path.extension().is_some_and(|extension| extension == journal::EXTENSION)).collect();
+    files.sort();
+    files
+}

@@ -1,0 +1,197 @@
+//! Which contents the pictures of a run had when they were extracted, and whether they still have them.
+//!
+//! Every shard's record notes, for each picture, the stamp of its file and the hash of its contents. A file with its stamp has its contents. A
+//! file with another stamp is read and hashed: a touched or copied file costs that read, and only other contents cost the features.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use super::journal;
+use super::shard::Kept;
+use crate::extractor::contents;
+use crate::io::sealed;
+use crate::plan::Plan;
+use crate::progress::{Interrupted, StageLine, Ui};
+use crate::stages::StageId;
+use crate::stages::scan::{Contents, Listing, Picture, first_eight};
+
+/// A picture's file when it was extracted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// Hash of its path.
+    pub path: u64,
+    pub stamp: u64,
+    pub contents: Contents,
+}
+
+impl Note {
+    /// Of `picture`, with the contents that were extracted.
+    pub fn of(picture: &Picture, contents: Contents) -> Self {
+        Self { path: path(picture), stamp: picture.stamp, contents }
+    }
+}
+
+fn path(picture: &Picture) -> u64 {
+    first_eight(&blake3::hash(picture.path.as_bytes()))
+}
+
+/// 64 digits: path, stamp, contents.
+impl Serialize for Note {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let contents = u128::from_be_bytes(self.contents.to_bytes());
+        serializer.collect_str(&format_args!("{:016x}{:016x}{contents:032x}", self.path, self.stamp))
+    }
+}
+
+impl<'de> Deserialize<'de> for Note {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let number = |range| text.get(range).and_then(|digits| u128::from_str_radix(digits, 16).ok());
+        let parts = || Some((number(0..16)? as u64, number(16..32)? as u64, number(32..64)?));
+        let (path, stamp, contents) =
+            parts().filter(|_| text.len() == 64).ok_or_else(|| de::Error::custom("not the 64 digits of a note"))?;
+        Ok(Self { path, stamp, contents: Contents::from_bytes(contents.to_be_bytes()) })
+    }
+}
+
+/// Notes whose stamps are no longer those of the files, although the contents are.
+#[derive(Debug, Default)]
+pub struct Touched {
+    /// The new stamp of each path, by the file that the notes are in.
+    stamps: BTreeMap<PathBuf, BTreeMap<u64, u64>>,
+}
+
+/// A note, and the number of the file that it stands in; none for one of a journal.
+type Place = (Note, Option<usize>);
+
+/// Fills in the contents of all pictures that the store knows. Files that may have changed since are read, all threads at once.
+pub fn resolve(plan: &Plan, listing: &mut Listing, ui: &Ui) -> Result<Touched, Interrupted> {
+    let (files, notes) = read(plan);
+    if notes.is_empty() {
+        return Ok(Touched::default());
+    }
+    let of = |path: u64| {
+        let first = notes.partition_point(|(note, _)| note.path < path);
+        notes[first..].iter().take_while(move |(note, _)| note.path == path)
+    };
+    let mut doubtful = Vec::new();
+    for (i, picture) in listing.pictures.iter_mut().enumerate() {
+        let mut known = of(path(picture)).map(|(note, _)| note).peekable();
+        if known.peek().is_none() {
+            continue;
+        }
+        match known.find(|note| note.stamp == picture.stamp && picture.stamp != 0) {
+            Some(note) => picture.contents = note.contents,
+            None => doubtful.push(i),
+        }
+    }
+    if doubtful.is_empty() {
+        return Ok(Touched::default());
+    }
+    let line = ui.stage(StageId::Scan, Some(doubtful.len() as u64), "files");
+    let hashes = hash(plan, listing, &doubtful, &line)?;
+    let (mut touched, mut changed) = (Touched::default(), 0);
+    for (&i, contents) in doubtful.iter().zip(hashes) {
+        let picture = &mut listing.pictures[i];
+        picture.contents = contents;
+        let mut same = of(path(picture)).filter(|(note, _)| note.contents == contents).peekable();
+        changed += usize::from(same.peek().is_none());
+        for file in same.filter_map(|(_, file)| *file) {
+            touched.stamps.entry(files[file].clone()).or_default().insert(path(picture), picture.stamp);
+        }
+    }
+    line.finish(&format!("{} files read again, since they may have changed: {changed} have", doubtful.len()));
+    Ok(touched)
+}
+
+/// Every note of the store, sorted by path, and the files that they are in.
+fn read(plan: &Plan) -> (Vec<PathBuf>, Vec<Place>) {
+    #[derive(Deserialize)]
+    struct Notes {
+        notes: Vec<Note>,
+    }
+    let folder = plan.dir.outcomes("x");
+    let entries = folder.parent().map(std::fs::read_dir).into_iter().flatten().flatten().flatten();
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+    files.sort();
+    let mut notes = Vec::new();
+    for (i, path) in files.iter().enumerate() {
+        match path.extension().and_then(|extension| extension.to_str()) {
+            Some("json") => {
+                let read = sealed::read::<Notes>(path);
+                notes.extend(read.into_iter().flat_map(|read| read.notes).map(|note| (note, Some(i))));
+            }
+            Some(journal::EXTENSION) => notes.extend(journal::notes(path).into_iter().map(|note| (note, None))),
+            _ => {}
+        }
+    }
+    notes.sort_by_key(|(note, _)| note.path);
+    (files, notes)
+}
+
+/// Contents of the pictures `wanted`, read by all threads.
+fn hash(plan: &Plan, listing: &Listing, wanted: &[usize], line: &StageLine) -> Result<Vec<Contents>, Interrupted> {
+    let threads = plan.pipeline.runtime.threads;
+    let threads = threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+    let next = AtomicUsize::new(0);
+    let one = |i: usize| {
+        let picture = &listing.pictures[i];
+        let path = picture.location(&plan.pipeline.input.root);
+        line.inc(1);
+        contents::read(&path, Some(picture.bytes), &plan.backbone.decoding)
+            .map_or(Contents::Unread, |bytes| Contents::of(&bytes))
+    };
+    let work = || {
+        let mut own = Vec::new();
+        while !line.ui().stopped()
+            && let number = next.fetch_add(1, Ordering::Relaxed)
+            && let Some(&i) = wanted.get(number)
+        {
+            own.push((number, one(i)));
+        }
+        own
+    };
+    let mut all = vec![Contents::Unread; wanted.len()];
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads.clamp(1, wanted.len().max(1))).map(|_| scope.spawn(work)).collect();
+        for (number, contents) in workers.into_iter().filter_map(|worker| worker.join().ok()).flatten() {
+            all[number] = contents;
+        }
+    });
+    line.ui().check()?;
+    Ok(all)
+}
+
+impl Touched {
+    /// Notes the new stamps, so that the files need not be read again. On a disk that cannot be written to they are read another time.
+    pub fn remember(&self) {
+        for (path, stamps) in &self.stamps {
+            let Ok(mut kept) = sealed::read::<Kept>(path) else { continue };
+            for note in &mut kept.notes {
+                note.stamp = stamps.get(&note.path).copied().unwrap_or(note.stamp);
+            }
+            sealed::write_compact(path, &kept).ok();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_note_goes_through_its_64_digits() {
+        for contents in [Contents::Unknown, Contents::Unread, Contents::of(b"x")] {
+            let note = Note { path: 1, stamp: u64::MAX, contents };
+            let text = serde_json::to_string(&note).expect("JSON");
+            assert_eq!(text.len(), 66);
+            assert_eq!(serde_json::from_str::<Note>(&text).expect("read"), note);
+        }
+        for wrong in ["\"\"", &format!("\"{}\"", "g".repeat(64)), &format!("\"{}\"", "0".repeat(65))] {
+            assert!(serde_json::from_str::<Note>(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! Features are those of the pictures that are there, and files are those that were written: a replaced picture, a flipped bit, a run that was
+//! stopped in the middle of a table.
+
+use std::path::{Path, PathBuf};
+use std::process::Child;
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::support::{Run, Workspace, featurize};
+
+/// The pictures of a workspace, sorted.
+fn pictures(workspace: &Workspace) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![workspace.path("pictures")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("entry").path();
+            if path.is_dir() { folders.push(path) } else { found.push(path) }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// Writes other bytes into a file and puts its time back.
+fn replace(path: &Path, bytes: &[u8]) {
+    let modified = std::fs::metadata(path).and_then(|metadata| metadata.modified()).expect("a time");
+    std::fs::write(path, bytes).expect("written");
+    touch(path, modified);
+}
+
+fn touch(path: &Path, modified: SystemTime) {
+    let file = std::fs::File::options().append(true).open(path).expect("opened");
+    file.set_modified(modified).expect("set");
+}
+
+/// Flips a bit of a file, at that share of its length.
+fn flip(path: &Path, share: f64) {
+    let mut bytes = std::fs::read(path).expect("read");
+    let at = ((bytes.len() - 1) as f64 * share) as usize;
+    bytes[at] ^= 16;
+    std::fs::write(path, bytes).expect("written");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_picture_replaced_by_one_of_the_same_size_and_time_is_extracted_anew() {
+    let workspace = Workspace::with_fruits(4, 2);
+    let all = pictures(&workspace);
+    let [a, b] = [&all[0], &all[all.len() - 1]];
+    let mut bytes = [a, b].map(|path| std::fs::read(path).expect("read"));
+    let longest = bytes.iter().map(Vec::len).max().expect("two");
+    bytes.iter_mut().for_each(|bytes| bytes.resize(longest, 0));
+    replace(a, &bytes[0]);
+    replace(b, &bytes[1]);
+    workspace.run("out", &[]).ok();
+    replace(a, &bytes[1]);
+    replace(b, &bytes[0]);
+    let run = workspace.run("out", &[]).ok();
+    assert!((2..=16).contains(&run.extracted()), "{} pictures again", run.extracted());
+    workspace.run("fresh", &[]).ok();
+    assert!(workspace.results("out") == workspace.results("fresh"));
+}
+
+#[test]
+fn touched_and_copied_pictures_cost_no_features_and_change_no_byte() {
+    let workspace = Workspace::with_fruits(4, 2);
+    workspace.run("out", &[]).ok();
+    let before = workspace.results("out");
+    let later = SystemTime::now() + Duration::from_secs(3600);
+    pictures(&workspace).iter().for_each(|path| touch(path, later));
+    assert!(workspace.run("out", &[]).ok().computed().is_empty());
+    // other inodes, other times, another folder
+    for path in pictures(&workspace) {
+        let name = path.strip_prefix(workspace.path("pictures")).expect("below").to_string_lossy().into_owned();
+        workspace.write(&format!("copied/{name}"), &std::fs::read(&path).expect("read"));
+    }
+    let root = format!("input.root={}", workspace.path("copied").display());
+    let copied = workspace.run("out", &["--set", &root]).ok();
+    assert!(copied.computed().is_empty(), "{:?}", copied.computed());
+    // and no table tells which times the pictures had
+    workspace.run("fresh", &["--set", &root]).ok();
+    assert!(before == workspace.results("out") && before == workspace.results("fresh"));
+}
+
+#[test]
+fn a_flipped_bit_is_found_where_the_file_is_read_and_the_file_is_made_anew() {
+    let workspace = Workspace::with_fruits(4, 2);
+    workspace.run("out", &[]).ok();
+    let whole = workspace.results("out");
+    let records = std::fs::read_dir(workspace.path("out/.store/shards")).expect("a folder");
+    let mut shards: Vec<String> =
+        records.map(|entry| entry.expect("entry").file_name().to_string_lossy().into()).collect();
+    shards.sort();
+    let shard = format!(".store/shards/{}", shards[0]);
+    let cases = [
+        ("features/part-00000.parquet", "select"),
+        ("features/part-00001.parquet", "compare"),
+        ("classifier/columns.parquet", "reduce"),
+        ("reduced.parquet", "train"),
+        ("classifier/mlp.safetensors", "evaluate"),
+        ("classifier/classifier.json", "evaluate"),
+        ("predictions.parquet", "report"),
+        ("metrics.json", "report"),
+        ("manifest.parquet", "report"),
+        (".store/extract.json", "report"),
+        (".store/select.json", "report"),
+        (".store/train.json", "report"),
+        (&shard, "select"),
+    ];
+    for (i, (file, reader)) in cases.into_iter().enumerate() {
+        for share in [0.0, 0.15 + 0.05 * i as f64, 1.0] {
+            flip(&workspace.path("out").join(file), share);
+            let run = workspace.run("out", &["--force", reader]).ok();
+            if !file.starts_with(".store") {
+                let name = Path::new(file).file_name().expect("a name").to_string_lossy().into_owned();
+                assert!(run.stderr.contains(&name) && run.stderr.contains("is damaged"), "{file}: {}", run.stderr);
+            }
+            assert!(workspace.results("out") == whole, "{file} at {share}");
+        }
+    }
+}
+
+#[test]
+fn a_classifier_that_was_copied_away_knows_its_files() {
+    let workspace = Workspace::with_fruits(4, 2);
+    workspace.run("out", &[]).ok();
+    let picture = pictures(&workspace)[0].clone();
+    let predict = || {
+        let mut command = featurize();
+        command.arg("predict").arg(workspace.path("copy")).arg(&picture).arg("--csv");
+        Run::of(command.output().expect("started"))
+    };
+    for file in ["classifier.json", "columns.parquet", "pca.safetensors", "mlp.safetensors"] {
+        for share in [0.0, 0.3, 0.7, 1.0] {
+            for name in ["classifier.json", "columns.parquet", "pca.safetensors", "mlp.safetensors"] {
+                let name = format!("classifier/{name}");
+                workspace.write(&format!("copy/{name}"), &workspace.read(&format!("out/{name}")));
+            }
+            let whole = predict().ok().stdout;
+            flip(&workspace.path("copy/classifier").join(file), share);
+            let run = predict();
+            // of a flipped seal the card itself is whole
+            if run.code == Some(0) {
+                assert_eq!((file, &run.stdout), ("classifier.json", &whole), "at {share}");
+            } else {
+                assert!(run.code == Some(1) && run.stderr.contains(file), "{file} at {share}: {}", run.stderr);
+            }
+        }
+    }
+}
+
+/// Waits until rows of a table that is not full are in the store.
+fn wait_for_rows(workspace: &Workspace, child: &mut Child) {
+    let start = Instant::now();
+    let rows = || {
+        let entries = std::fs::read_dir(workspace.path("out/.store/shards")).into_iter().flatten().flatten();
+        let mut kept = entries.filter(|entry| entry.path().extension().is_some_and(|extension| extension == "rows"));
+        // it begins with 48 bytes that say which rows follow
+        kept.any(|entry| entry.metadata().is_ok_and(|metadata| metadata.len() > 48))
+    };
+    while !rows() {
+        assert!(child.try_wait().expect("a child").is_none(), "it ended before rows were kept");
+        assert!(start.elapsed() < Duration::from_secs(120), "no rows are kept");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// One table of all pictures, slowly.
+const SLOW: [&str; 6] =
+    ["--set", "extract={shard_rows: 1000, recipe: {size: 512}}", "--set", "runtime.threads=1", "--set", "report=null"];
+
+#[test]
+fn killed_in_the_middle_of_a_table_it_computes_only_the_rest() {
+    let workspace = Workspace::with_fruits(24, 12);
+    let mut child = workspace.command("out", &SLOW).spawn().expect("started");
+    wait_for_rows(&workspace, &mut child);
+    child.kill().expect("killed");
+    child.wait().expect("ended");
+    let run = workspace.run("out", &SLOW).ok();
+    assert!((1..108).contains(&run.extracted()), "{} pictures again", run.extracted());
+    assert!(run.stderr.contains("rows of others are there already"), "{}", run.stderr);
+    let left = std::fs::read_dir(workspace.path("out/.store/shards")).expect("a folder");
+    assert!(left.flatten().all(|entry| entry.path().extension().is_some_and(|extension| extension == "json")));
+    workspace.run("whole", &SLOW).ok();
+    assert!(workspace.results("out") == workspace.results("whole"));
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_in_the_middle_of_a_table_keeps_its_rows() {
+    let workspace = Workspace::with_fruits(24, 12);
+    let mut child = workspace.command("out", &SLOW).spawn().expect("started");
+    wait_for_rows(&workspace, &mut child);
+    std::thread::sleep(Duration::from_millis(300));
+    std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("signalled");
+    let run = Run::of(child.wait_with_output().expect("ended"));
+    assert_eq!(run.code, Some(130), "{}", run.stderr);
+    let run = workspace.run("out", &SLOW).ok();
+    assert!((1..108).contains(&run.extracted()), "{} pictures again", run.extracted());
+    workspace.run("whole", &SLOW).ok();
+    assert!(workspace.results("out") == workspace.results("whole"));
+}
