@@ -319,7 +319,7 @@ fn a_run_until_scan_says_what_it_listed() {
 fn show_has_the_keys_of_the_yaml() {
     let workspace = Workspace::with_fruits(4, 0);
     let split = "input.split={fraction: 0.3, seed: 5}";
-    workspace.run("out", &["--until", "extract", "--set", split]).ok();
+    workspace.run("out", &["--until", "extract", "--set", split, "--set", "input.label=parent"]).ok();
     let shown = call(&workspace.path(""), &["show", "out"]).ok().stdout;
     assert!(shown.contains("input.split.fraction=0.3") && shown.contains("input.split.seed=5"), "{shown}");
     assert!(!shown.contains("fraction.fraction"), "{shown}");
@@ -350,7 +350,10 @@ fn weights_have_a_size_before_they_are_fetched() {
     let workspace = Workspace::new();
     let store = workspace.path("store").to_string_lossy().into_owned();
     let list = |more: &[&str]| {
-        call(&workspace.path(""), &[&["weights", "list", "--weights-dir", &store], more].concat()).ok().stdout
+        let mut command = featurize();
+        command.envs(["HF_HUB_CACHE", "TORCH_HOME", "KERAS_HOME"].map(|name| (name, &store)));
+        let output = command.args(["weights", "list", "--weights-dir", &store]).args(more).output();
+        Run::of(output.expect("started")).ok().stdout
     };
     let lines: Vec<Value> = list(&["--json"]).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     let about = |file: &str| {

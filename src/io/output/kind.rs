@@ -88,14 +88,20 @@ impl Kind {
             Self::Jpeg => head.starts_with(b"\xff\xd8\xff"),
             Self::Svg => has(head, b"<svg"),
             Self::Manual => has(head, b".TH "),
-            Self::Csv | Self::Yaml => named && text && !has(head, b"<svg") && !head.starts_with(b"#!"),
+            Self::Csv | Self::Yaml => false,
         };
         if own || head.is_empty() {
             return None;
         }
-        let known = BEGINNINGS.iter().find(|(beginning, _)| head.starts_with(beginning));
-        let known = known.map(|(_, name)| (*name).to_string()).or_else(|| picture_or_weights(head));
-        known.or_else(|| (!named).then(|| if text { "text".into() } else { "a file of another kind".into() }))
+        if let Some((_, name)) = BEGINNINGS.iter().find(|(beginning, _)| head.starts_with(beginning)) {
+            return Some((*name).to_string());
+        }
+        // the beginning of a text may look like that of a picture (`BM`, `P3`)
+        if matches!(self, Self::Csv | Self::Yaml) && named && text && !has(head, b"<svg") {
+            return None;
+        }
+        picture_or_weights(head)
+            .or_else(|| (!named).then(|| if text { "text".into() } else { "a file of another kind".into() }))
     }
 }
 
