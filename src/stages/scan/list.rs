@@ -211,7 +211,10 @@ fn unreadable(error: &walkdir::Error, root: &Path) -> (String, Kind, String) {
     match error.io_error() {
         // what was listed a moment ago is a link whose end is not there
         Some(io) if io.kind() == ErrorKind::NotFound => (path, Kind::DanglingLink, "a link to nothing".to_string()),
-        Some(io) if whole.is_dir() => (path + "/", Kind::Unreadable, format!("the folder cannot be read: {io}")),
+        // what is no link was to be looked into
+        Some(io) if whole.is_dir() || !whole.is_symlink() => {
+            (path + "/", Kind::Unreadable, format!("the folder cannot be read: {io}"))
+        }
         Some(io) => (path, Kind::Unreadable, format!("cannot be read: {io}")),
         None => (path, Kind::Unreadable, error.to_string()),
     }
