@@ -12,6 +12,7 @@ mod image;
 mod keys;
 mod output;
 mod pipeline;
+mod ranges;
 mod raw;
 mod runtime;
 mod schema;

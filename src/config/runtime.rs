@@ -5,7 +5,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{forms, schema};
+use super::{forms, ranges, schema};
 
 /// `runtime`: speed settings; they change no number of the result.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -14,12 +14,12 @@ pub struct Runtime {
     /// `auto` (a GPU where this build and machine have one, else the CPU), `cpu`, `cuda`, `cuda:N` or `metal`. Default:
     /// `auto`.
     pub device: Device,
-    /// Pictures per forward pass, at least 1. Default: 32.
-    #[schemars(range(min = 1))]
+    /// Pictures per forward pass, 1 to 65536. Default: 32.
+    #[schemars(range(min = 1, max = ranges::BATCH))]
     pub batch_size: usize,
-    /// Threads for decoding and for the CPU's forward pass, at least 1, or `auto` (all cores). Default: `auto`.
+    /// Threads for decoding and for the CPU's forward pass, 1 to 1024, or `auto` (the cores that the process may use). Default: `auto`.
     #[serde(deserialize_with = "forms::auto_or_whole")]
-    #[schemars(schema_with = "schema::auto_or_whole", extend("default" = "auto"))]
+    #[schemars(schema_with = "schema::threads", extend("default" = "auto"))]
     pub threads: Option<usize>,
 }
 
