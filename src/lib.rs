@@ -22,7 +22,7 @@
 //! * [`learn`]: selection, reduction, classifiers, folds, neighbours, metrics; the only room of linfa, ndarray and faer.
 //! * [`io`]: atomic files, Parquet; the only room of polars, arrow and parquet. [`store`]: what a run has committed, fingerprints, the lock.
 //! * [`chain`]: what a run has learnt, or a network knows, applied to any picture.
-//! * [`plot`]: figures of classified pictures. [`progress`]: what the user sees; [`terminal`]: what a terminal may see. [`memory`]: how much was held; [`threads`]: how many
+//! * [`plot`]: figures of classified pictures. [`progress`]: what the user sees; [`terminal`]: what a terminal may see. [`memory`]: how much was held and may be; [`threads`]: how many
 //!   there may be. [`cli`]: the commands.
 //!
 //! Features of a picture from another program:

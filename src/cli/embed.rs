@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::workers::WorkerArgs;
 use super::{FetchArgs, top, ui};
 use crate::chain::ChainError;
 use crate::config;
@@ -51,9 +52,8 @@ pub struct EmbedArgs {
     /// Any other key of `extract` or `image`, `output.layout` or `output.dtype`, the value in YAML: `--set extract.recipe.size=160`.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     sets: Vec<String>,
-    /// Threads; all cores by default.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    threads: Option<u16>,
+    #[command(flatten)]
+    workers: WorkerArgs,
     #[command(flatten)]
     fetching: FetchArgs,
 }
@@ -91,12 +91,13 @@ pub fn run(arguments: &EmbedArgs) -> Result<(), Error> {
     let plan = Plan::new(pipeline, None, &mut fetching.store.fetch(fetching.offline, &ui))?;
     let pictures = top::pictures(&arguments.paths)?;
     let extractor = Extractor::open(&plan.backbone, &Device::cpu())?;
+    let extractor = extractor.with_decode_memory(arguments.workers.decode_memory());
     let mut paths: Vec<&str> = Vec::new();
     let mut rows = FeatureMatrix::with_cols(extractor.width());
     let mut failed = 0;
     let all = extractor.extract_all(
         &pictures,
-        top::threads(arguments.threads),
+        arguments.workers.threads(),
         |_, features| Ok(features),
         |picture, result| {
             match result {

@@ -17,6 +17,7 @@ mod show;
 mod similar;
 mod top;
 mod weights;
+mod workers;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -27,12 +28,14 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::{self, Precision};
 use crate::error::Error;
+use crate::exec::ExecError;
 use crate::image;
 use crate::models::{MODELS, ModelSpec, Source, find};
 use crate::plan::Plan;
 use crate::progress::{Style, Ui};
 use crate::stages::StageId;
 use crate::terminal::{Colours, printable_json, printable_lines};
+use crate::threads;
 use crate::weights::store::{Found, Store, StoreError, Wanted, shown_in};
 
 /// Turn folders of images into feature tables and classifiers.
@@ -258,7 +261,7 @@ fn stage(name: &str) -> Result<StageId, String> {
 pub fn main() -> ExitCode {
     quiet_decoders();
     let cli = Cli::parse();
-    let result = match cli.command {
+    let result = prepare(&cli.command).and_then(|()| match cli.command {
         Command::Run { pipeline, options } => run::run(&pipeline, &options),
         Command::Plan { pipeline, store } => plan::run(&pipeline, &store),
         Command::Predict(arguments) => predict::run(&arguments),
@@ -279,7 +282,7 @@ pub fn main() -> ExitCode {
         Command::Man { folder } => completions::man(folder.as_deref()),
         Command::Schema => schema::run(),
         Command::Weights { command } => weights::run(&command),
-    };
+    });
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is_interrupted() => ExitCode::from(error.exit_code()),
@@ -288,6 +291,14 @@ pub fn main() -> ExitCode {
             eprintln!("{}: {}", Colours::of_stderr().bad("error"), printable_lines(&text));
             ExitCode::from(error.exit_code())
         }
+    }
+}
+
+/// Starts the threads that commands share which compute or read tables.
+fn prepare(command: &Command) -> Result<(), Error> {
+    match command {
+        Command::Completions { .. } | Command::Man { .. } | Command::Schema | Command::Models { .. } => Ok(()),
+        _ => Ok(threads::prepare().map_err(ExecError::from)?),
     }
 }
 

@@ -31,5 +31,6 @@ pub struct PredictArgs {
 /// Opens the run's chain and predicts.
 pub fn run(arguments: &PredictArgs) -> Result<(), Error> {
     let chain = Chain::of_run(&RunDir::new(&arguments.run), arguments.weights.as_deref())?;
+    let chain = chain.with_decode_memory(arguments.pictures.decode_memory());
     top::run(&chain, &arguments.pictures, &[], arguments.parquet.as_deref(), &ui(Style::Auto))
 }

@@ -7,6 +7,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::sheet::{Panel, Sheet, title};
+use super::workers::WorkerArgs;
 use super::{print, show, top};
 use crate::chain::{ChainError, Failure, of_features};
 use crate::error::Error;
@@ -42,9 +43,8 @@ pub struct SimilarArgs {
     /// Also draw every picture before its nearest ones into this file, as PNG or SVG by its ending; up to 200 pictures in all.
     #[arg(long, value_name = "FILE")]
     sheet: Option<PathBuf>,
-    /// Threads; all cores by default.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    threads: Option<u16>,
+    #[command(flatten)]
+    workers: WorkerArgs,
     /// The network's weights, where they are not in the program and no longer where the run found them.
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
@@ -110,7 +110,7 @@ impl Gallery {
             let key = &self.keys[i];
             split.is_none_or(|split| key.split.as_deref() == Some(split)) && own.as_ref() != Some(&key.path)
         };
-        self.index.nearest(features, arguments.k.into(), top::threads(arguments.threads), keep)
+        self.index.nearest(features, arguments.k.into(), arguments.workers.threads(), keep)
     }
 }
 
@@ -119,9 +119,10 @@ pub fn run(arguments: &SimilarArgs) -> Result<(), Error> {
     let pictures = top::pictures(&arguments.paths)?;
     let shown = pictures.len() * (1 + usize::from(arguments.k));
     let mut sheet = arguments.sheet.as_deref().map(|path| Sheet::new(path, shown, 1)).transpose()?;
-    let gallery = Gallery::open(&RunDir::new(&arguments.run), arguments.weights.as_deref())?;
+    let mut gallery = Gallery::open(&RunDir::new(&arguments.run), arguments.weights.as_deref())?;
+    gallery.extractor = gallery.extractor.with_decode_memory(arguments.workers.decode_memory());
     let mut failed = 0;
-    let threads = top::threads(arguments.threads);
+    let threads = arguments.workers.threads();
     gallery
         .extractor
         .extract_all(

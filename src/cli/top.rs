@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::workers::WorkerArgs;
 use crate::chain::{Chain, ChainError};
 use crate::error::Error;
 use crate::io::IoError;
@@ -43,9 +44,15 @@ pub struct TopArgs {
     /// pictures).
     #[arg(long, value_name = "DIR|FILE")]
     annotate: Option<PathBuf>,
-    /// Pictures at a time; all cores by default.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    threads: Option<u16>,
+    #[command(flatten)]
+    workers: WorkerArgs,
+}
+
+impl TopArgs {
+    /// Bytes for pictures that are decoded.
+    pub fn decode_memory(&self) -> u64 {
+        self.workers.decode_memory()
+    }
 }
 
 /// Sends every picture through `chain` and writes its top classes, or the table `out`; `wnids` are their WordNet ids, where they have any.
@@ -58,7 +65,7 @@ pub fn run(chain: &Chain, arguments: &TopArgs, wnids: &[&str], out: Option<&Path
     let (mut failed, mut end) = (0, Ok(()));
     let mut open = writer.header();
     let see = |picture, probabilities: &[f32]| drawings.see(picture, probabilities);
-    chain.predict_all(&pictures, threads(arguments.threads), see, |picture, result| {
+    chain.predict_all(&pictures, arguments.workers.threads(), see, |picture, result| {
         let result = match result.map(|(probabilities, seen)| (probabilities, seen.map_err(Error::from))) {
             Ok((_, Err(error))) => {
                 end = Err(error);
@@ -88,11 +95,6 @@ pub fn run(chain: &Chain, arguments: &TopArgs, wnids: &[&str], out: Option<&Path
         return Err(ChainError::Failed { failed, of: pictures.len() }.into());
     }
     Ok(())
-}
-
-/// So many threads, or one a core.
-pub fn threads(asked: Option<u16>) -> usize {
-    asked.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from)
 }
 
 /// Every picture that was asked for, in the order of the command line.

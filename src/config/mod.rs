@@ -17,6 +17,7 @@ mod raw;
 mod runtime;
 mod schema;
 mod sets;
+mod size;
 mod source;
 mod train;
 mod tree;
@@ -34,6 +35,7 @@ pub use pipeline::{
 };
 pub use runtime::{Device, Runtime};
 pub use schema::schema;
+pub use size::{NoSize, Size};
 pub use source::Source;
 pub use train::{
     Activation, BatchSize, Candidate, ClassWeight, Classifier, InMemory, Knn, LearningRate, Logistic, Metric, Mlp,

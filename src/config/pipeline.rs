@@ -16,9 +16,11 @@ use super::output::Output;
 use super::ranges;
 use super::runtime::Runtime;
 use super::schema;
+use super::size::Size;
 use super::source::Source as Text;
 use super::train::Train;
 use crate::image::RecipeOverrides;
+use crate::memory;
 use crate::models::Source;
 
 /// A pipeline that has passed every check that needs no picture, no weights and no device.
@@ -57,6 +59,11 @@ impl Pipeline {
     /// Pictures per forward pass; the check has put `extract.batch_size` into `runtime`.
     pub fn batch_size(&self) -> usize {
         self.runtime.batch_size
+    }
+
+    /// Bytes that pictures may take together while they are decoded.
+    pub fn decode_memory(&self) -> u64 {
+        self.runtime.decode_memory.map_or_else(memory::for_decoding, Size::bytes)
     }
 
     /// An error at the value of `key` (`extract.model`), shown as an error of the YAML itself.

@@ -5,6 +5,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::size::Size;
 use super::{forms, ranges, schema};
 
 /// `runtime`: speed settings; they change no number of the result.
@@ -21,11 +22,17 @@ pub struct Runtime {
     #[serde(deserialize_with = "forms::auto_or_whole")]
     #[schemars(schema_with = "schema::threads", extend("default" = "auto"))]
     pub threads: Option<usize>,
+    /// Memory that pictures may take together while they are decoded: a size such as `2GiB` or `500MB`, a number of MB, or `auto` (a quarter of
+    /// the machine's memory, or of what the control group of the process allows). A picture that takes more is decoded alone. Default: `auto`.
+    #[serde(deserialize_with = "forms::auto_or_size")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::auto_or_size", extend("default" = "auto"))]
+    pub decode_memory: Option<Size>,
 }
 
 impl Default for Runtime {
     fn default() -> Self {
-        Self { device: Device::Auto, batch_size: 32, threads: None }
+        Self { device: Device::Auto, batch_size: 32, threads: None, decode_memory: None }
     }
 }
 

@@ -117,6 +117,11 @@ pub fn threads(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"anyOf": [{"const": "auto"}, whole, {"type": "null"}]})
 }
 
+pub fn auto_or_size(_: &mut SchemaGenerator) -> Schema {
+    let size = json!({"type": "string", "pattern": "^[0-9.]+ *([MmGgTt][Ii]?[Bb])?$"});
+    json_schema!({"anyOf": [{"const": "auto"}, size, {"type": "integer", "minimum": 1, "maximum": 1_000_000_000}, {"type": "null"}]})
+}
+
 pub fn colour(_: &mut SchemaGenerator) -> Schema {
     let level = json!({"type": "integer", "minimum": 0, "maximum": 255});
     json_schema!({"anyOf": [

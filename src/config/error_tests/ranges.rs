@@ -243,6 +243,7 @@ fn impossible_combinations() {
 
 #[test]
 fn numbers_that_are_too_large() {
+    let size = "a size from 1MB to 1000TB, such as `2GiB` or `500MB`, a number of MB, or `auto`";
     check(&[
         (
             "runtime: {threads: 100000}",
@@ -252,6 +253,10 @@ fn numbers_that_are_too_large() {
             "runtime: {batch_size: 65537}",
             "3:23: `runtime.batch_size`: expected a whole number from 1 to 65536, found `65537`",
         ),
+        ("runtime: {decode_memory: 2g}", &format!("3:26: `runtime.decode_memory`: expected {size}, found `2g`")),
+        ("runtime: {decode_memory: 0}", &format!("3:26: `runtime.decode_memory`: expected {size}, found `0`")),
+        ("runtime: {decode_memory: 0.5MB}", &format!("3:26: `runtime.decode_memory`: expected {size}, found `0.5MB`")),
+        ("runtime: {decode_memory: -1}", &format!("3:26: `runtime.decode_memory`: expected {size}, found `-1`")),
         (
             "extract: {batch_size: 100000}",
             "3:23: `extract.batch_size`: expected a whole number from 1 to 65536, found `100000`",
