@@ -19,9 +19,9 @@ use crate::stages::extract::{self, Extracted};
 use crate::stages::reduce::{self, Reduced};
 use crate::stages::report::{self, Reported};
 use crate::stages::rows::{Shards, Source};
-use crate::stages::scan::{self, Listing};
+use crate::stages::scan::{self, Listing, Split};
 use crate::stages::select::{self, Selected};
-use crate::stages::train::{self, Trained};
+use crate::stages::train::{self, TrainError, Trained};
 use crate::store::{Lock, OutputFile, Record, StoreError, fingerprint};
 
 /// What the command line adds to a plan.
@@ -64,6 +64,8 @@ pub fn run(plan: &Plan, options: &Options, ui: &Ui) -> Result<Outcome, Error> {
         // before hours of extraction
         train::check_class_weights(&plan.pipeline, settings, &listing.classes)?;
         train::check_start(plan, &listing.classes)?;
+        train::check_memory(plan, settings, listing.len_of(Split::Train), listing.classes.len())
+            .map_err(TrainError::from)?;
     }
     let keys = Keys::of(plan, &listing)?;
     let mut run = Run { plan, options, ui, keys, computed: Vec::new(), seconds: Vec::new(), memory: Vec::new() };

@@ -2,6 +2,7 @@
 //! cross-validation is kept.
 
 mod fit;
+mod room;
 mod saved;
 mod table;
 mod validate;
@@ -19,6 +20,7 @@ use crate::io::features::Key;
 use crate::learn::classifier::{Classifier, ClassifierError};
 use crate::learn::folds::{self, FoldError};
 use crate::learn::mlp::End;
+use crate::memory::NoRoom;
 use crate::plan::Plan;
 use crate::progress::{Interrupted, Ui, bytes};
 use crate::stages::StageId;
@@ -30,6 +32,7 @@ use crate::store::OutputFile;
 use crate::terminal::printable;
 use fit::Labelled;
 pub use fit::check_class_weights;
+pub use room::check as check_memory;
 pub use saved::{KINDS, open};
 use table::Table;
 pub use warm::{check as check_start, fingerprinted};
@@ -80,6 +83,8 @@ pub struct Scored {
 pub enum TrainError {
     #[error(transparent)]
     Io(#[from] IoError),
+    #[error(transparent)]
+    NoRoom(#[from] NoRoom),
     #[error("train: {0}")]
     Learn(#[from] ClassifierError),
     #[error("train: {0}")]
@@ -134,6 +139,9 @@ pub fn run(
     let size = (y.len(), source.cols(plan.width())?);
     let dear = settings.keyed().into_iter().find_map(|(key, one)| dear(&plan.pipeline.written(&key), one, size));
     dear.iter().for_each(|text| ui.warn(text));
+    let shape = room::Shape { rows: size.0, cols: size.1, classes: known.len() };
+    let keyed = settings.keyed();
+    keyed.iter().try_for_each(|(key, one)| room::fits(&plan.pipeline.written(key), *one, shape))?;
     let candidates = validated(plan, settings, source, (&keys, &y, &known), ui)?;
     let best =
         (1..candidates.len()).fold(0, |best, i| if candidates[i].mean > candidates[best].mean { i } else { best });

@@ -87,6 +87,20 @@ fn numbers_out_of_range_are_refused_at_once() {
     }
 }
 
+#[test]
+fn more_memory_than_there_is_is_an_error_before_the_first_picture() {
+    if !cfg!(target_os = "linux") {
+        return;
+    }
+    let workspace = Workspace::with_fruits(2, 1);
+    let layers = format!("train.mlp.hidden=[{}65536]", "65536, ".repeat(63));
+    let run = workspace.run("out", &["--set", &layers]);
+    assert_eq!(run.code, Some(1), "{}", run.stderr);
+    let text = "`train.mlp.hidden`: training the layers ";
+    assert!(run.stderr.contains(text) && run.stderr.contains("write fewer units"), "{}", run.stderr);
+    assert!(!workspace.path("out/features").exists(), "it extracted");
+}
+
 /// A process that may start no thread at all, or only few: told, and no panic.
 #[cfg(unix)]
 #[test]
