@@ -208,6 +208,16 @@ impl Backbone {
         self.taps.iter().map(|tap| tap.layer).collect()
     }
 
+    /// Bytes of the weights that its layers need, once they are ready to be computed with.
+    pub fn weights_bytes(&self) -> u64 {
+        let needed = self.graph.needed_for(&self.layer_ids());
+        let layers = self.graph.layers().iter().zip(needed).filter(|(_, needed)| *needed);
+        let parameters = layers.flat_map(|(layer, _)| self.graph.parameters_of(layer));
+        let values: usize = parameters.map(|parameter| parameter.shape.iter().product::<usize>()).sum();
+        let each = if self.precision == Precision::Bf16 { 2 } else { 4 };
+        (values * each) as u64
+    }
+
     /// Multiply-accumulates for one picture.
     pub fn macs(&self) -> u64 {
         let needed = self.graph.needed_for(&self.layer_ids());

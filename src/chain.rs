@@ -19,9 +19,8 @@ use thiserror::Error;
 use crate::backbone::{self, Backbone, BackboneError};
 use crate::config::Precision;
 use crate::exec::{Device, ExecError};
-use crate::extractor::Extractor;
 pub use crate::extractor::Failure;
-use crate::image::RgbImage;
+use crate::extractor::{Extractor, Shown};
 use crate::io::IoError;
 use crate::learn::classifier::Classifier;
 use crate::learn::reduction::Reduction;
@@ -137,6 +136,12 @@ impl Chain {
         Ok(Self { extractor, head: Head::Softmax, classes, metadata: Vec::new() })
     }
 
+    /// The same, with so many bytes for all pictures that threads decode at a time.
+    #[must_use]
+    pub fn with_decode_memory(self, bytes: u64) -> Self {
+        Self { extractor: self.extractor.with_decode_memory(bytes), ..self }
+    }
+
     /// The classes, in the order of the probabilities.
     pub fn classes(&self) -> &[String] {
         &self.classes
@@ -148,7 +153,7 @@ impl Chain {
     }
 
     /// The whole picture in a file, to look at.
-    pub fn picture(&self, path: &Path) -> Result<RgbImage, Failure> {
+    pub fn picture(&self, path: &Path) -> Result<Shown, Failure> {
         self.extractor.picture(path)
     }
 

@@ -2,23 +2,33 @@
 //! `extract` as in `predict` and `classify`.
 
 pub(crate) mod contents;
+mod fitting;
 
 use std::fmt;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Deref};
 use std::path::Path;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use crate::backbone::{Backbone, Tap};
 use crate::config::Features;
 use crate::exec::{self, Device, ExecError, Network, Session};
 use crate::image::{self, DecodeOptions, Decoded, Recipe, RgbImage};
+use crate::memory;
 use crate::stages::scan::NamedFile;
+use crate::threads;
+use contents::{Contents, Room};
+pub use fitting::Needs;
 
 /// Pictures that a thread may be ahead of the one that is handed over.
 const AHEAD: usize = 16;
 
 /// Most threads that share the layers of one picture. Two were measured; a layer of a millisecond is little to share among many.
 const SHARING: usize = 8;
+
+/// Bytes of prepared pictures that a thread holds, where they are small enough to be more than one.
+const INPUTS: usize = 64 << 20;
 
 /// The kind of a file that cannot be opened.
 pub const UNREADABLE: &str = "unreadable";
@@ -32,6 +42,24 @@ pub struct Extractor {
     features: Features,
     taps: Vec<Tap>,
     width: usize,
+    /// Bytes of the weights.
+    weights: u64,
+    room: Room,
+}
+
+/// A picture and its share of the memory for pictures.
+#[derive(Debug)]
+pub struct Shown {
+    image: RgbImage,
+    _contents: Contents,
+}
+
+impl Deref for Shown {
+    type Target = RgbImage;
+
+    fn deref(&self) -> &RgbImage {
+        &self.image
+    }
 }
 
 /// Why a picture has no features.
@@ -58,6 +86,7 @@ impl fmt::Display for Failure {
 impl Extractor {
     /// Reads the weights of `backbone` and puts them on `device`.
     pub fn open(backbone: &Backbone, device: &Device) -> Result<Self, ExecError> {
+        fitting::check_weights(backbone)?;
         let layers = backbone.layer_ids();
         let weights = backbone.weights.load(&backbone.graph, backbone.source, &layers)?;
         let program = exec::lower::lower(&backbone.graph, &weights, &layers)?;
@@ -69,7 +98,16 @@ impl Extractor {
             features: backbone.features,
             taps: backbone.taps.clone(),
             width: backbone.width(),
+            weights: backbone.weights_bytes(),
+            room: Room::new(memory::for_decoding()),
         })
+    }
+
+    /// The same, with so many bytes for all pictures that threads decode at a time, instead of a quarter of the memory. A picture that takes more
+    /// is decoded alone.
+    #[must_use]
+    pub fn with_decode_memory(self, bytes: u64) -> Self {
+        Self { room: Room::new(bytes), ..self }
     }
 
     /// Number of features of one picture.
@@ -84,7 +122,8 @@ impl Extractor {
 
     /// Pictures that a thread had better take through the network together.
     pub fn micro_batch(&self) -> usize {
-        self.network.micro_batch()
+        let each = self.input_len() * size_of::<f32>();
+        self.network.micro_batch().min(INPUTS / each.max(1)).max(1)
     }
 
     /// Buffers for one thread.
@@ -103,16 +142,19 @@ impl Extractor {
             .map_err(|error| Failure { kind: error.kind.as_str(), reason: error.detail })
     }
 
-    /// The contents of a file that was `seen` to have so many bytes.
-    pub fn read(&self, path: &Path, seen: u64) -> Result<Vec<u8>, Failure> {
-        contents::read(path, Some(seen), &self.decoding)
+    /// The contents of a file that was `seen` to have so many bytes, once there is room to decode them; `stop` ends the waiting. A thread drops
+    /// one file's before it asks for another's.
+    pub fn read(&self, path: &Path, seen: Option<u64>, stop: &AtomicBool) -> Result<Contents, Failure> {
+        self.room.read(path, seen, (&self.recipe, &self.decoding), stop)
     }
 
     /// The whole picture in a file, right way up, as the network's recipe would find it: for people to look at.
-    pub fn picture(&self, path: &Path) -> Result<RgbImage, Failure> {
-        let bytes = contents::read(path, None, &self.decoding)?;
-        image::decode(&bytes, &self.decoding)
-            .map_err(|error| Failure { kind: error.kind.as_str(), reason: error.detail })
+    pub fn picture(&self, path: &Path) -> Result<Shown, Failure> {
+        let whole = DecodeOptions { fast_decode: false, ..self.decoding.clone() };
+        let contents = self.room.read(path, None, (&self.recipe, &whole), &AtomicBool::new(false))?;
+        let image = image::decode(&contents, &whole)
+            .map_err(|error| Failure { kind: error.kind.as_str(), reason: error.detail })?;
+        Ok(Shown { image, _contents: contents })
     }
 
     /// Writes the network's input for a picture: [`input_len`](Self::input_len) values.
@@ -148,19 +190,26 @@ impl Extractor {
     ) -> Result<(), ExecError> {
         // thread `lane` takes every `threads`th batch, so results come in order by asking the threads in turn
         // threads beyond one a picture share its layers
+        let threads = self.fitting(threads)?;
         let sharing = threads / pictures.len().max(1);
         let threads = threads.clamp(1, pictures.len().max(1));
         // few pictures had better keep all threads busy
         let size = self.micro_batch().min(pictures.len().div_ceil(threads)).max(1);
-        let finish = &finish;
+        let (finish, stop, started) = (&finish, &AtomicBool::new(false), &OnceLock::new());
         std::thread::scope(|scope| {
-            let (mut lanes, mut workers): (Vec<Receiver<_>>, Vec<_>) = (Vec::new(), Vec::new());
-            for lane in 0..threads {
+            let mut lanes: Vec<Receiver<_>> = Vec::new();
+            let workers = threads::start(scope, threads, |lane| {
                 let (sender, receiver) = sync_channel(AHEAD.div_ceil(size));
-                let batches = pictures.chunks(size).skip(lane).step_by(threads);
-                workers.push(scope.spawn(move || self.work(sharing, batches, finish, &sender)));
                 lanes.push(receiver);
-            }
+                move || {
+                    // there may be fewer threads than were wanted
+                    let batches = pictures.chunks(size).skip(lane).step_by(*started.wait());
+                    self.work(sharing, batches, finish, (&sender, stop));
+                }
+            });
+            let threads = workers.as_ref().map_or(1, Vec::len);
+            started.get_or_init(|| threads);
+            let workers = workers?;
             'all: for (i, batch) in pictures.chunks(size).enumerate() {
                 // a lane that ends early has died
                 let Ok(results) = lanes[i % threads].recv() else { break };
@@ -170,6 +219,7 @@ impl Extractor {
                     }
                 }
             }
+            stop.store(true, Ordering::Relaxed);
             drop(lanes); // wakes the threads that wait to send
             let ends: Vec<_> = workers.into_iter().map(|worker| worker.join()).collect();
             if ends.iter().any(Result::is_err) { Err(ExecError::Worker) } else { Ok(()) }
@@ -181,11 +231,11 @@ impl Extractor {
         sharing: usize,
         batches: impl Iterator<Item = &'a [NamedFile]>,
         finish: &impl Fn(&'a NamedFile, Vec<f32>) -> Result<T, Failure>,
-        sender: &SyncSender<Vec<Result<T, Failure>>>,
+        (sender, stop): (&SyncSender<Vec<Result<T, Failure>>>, &AtomicBool),
     ) {
         let mut session = self.shared_session(sharing);
         for batch in batches {
-            let results = batch.iter().zip(self.extract_batch(&mut session, batch));
+            let results = batch.iter().zip(self.extract_batch(&mut session, batch, stop));
             let finished = results.map(|(picture, features)| finish(picture, features?));
             // the other end is gone when nobody wants more
             if sender.send(finished.collect()).is_err() {
@@ -195,13 +245,18 @@ impl Extractor {
     }
 
     /// Features of a few pictures, which go through the network together.
-    fn extract_batch(&self, session: &mut Session, batch: &[NamedFile]) -> Vec<Result<Vec<f32>, Failure>> {
+    fn extract_batch(
+        &self,
+        session: &mut Session,
+        batch: &[NamedFile],
+        stop: &AtomicBool,
+    ) -> Vec<Result<Vec<f32>, Failure>> {
         let mut input = Vec::new();
         let prepared: Vec<Result<(), Failure>> = batch
             .iter()
             .map(|picture| {
                 let path = picture.location.as_ref().map_err(Failure::unreadable)?;
-                let bytes = contents::read(path, None, &self.decoding)?;
+                let bytes = self.read(path, None, stop)?;
                 let image = self.decode(&bytes)?.image;
                 let start = input.len();
                 input.resize(start + self.input_len(), 0.0);

@@ -22,7 +22,8 @@
 //! * [`learn`]: selection, reduction, classifiers, folds, neighbours, metrics; the only room of linfa, ndarray and faer.
 //! * [`io`]: atomic files, Parquet; the only room of polars, arrow and parquet. [`store`]: what a run has committed, fingerprints, the lock.
 //! * [`chain`]: what a run has learnt, or a network knows, applied to any picture.
-//! * [`plot`]: figures of classified pictures. [`progress`]: what the user sees; [`terminal`]: what a terminal may see. [`memory`]: how much was held. [`cli`]: the commands.
+//! * [`plot`]: figures of classified pictures. [`progress`]: what the user sees; [`terminal`]: what a terminal may see. [`memory`]: how much was held and may be; [`threads`]: how many
+//!   there may be. [`cli`]: the commands.
 //!
 //! Features of a picture from another program:
 //!
@@ -64,6 +65,7 @@ pub mod progress;
 pub mod stages;
 pub mod store;
 pub mod terminal;
+pub mod threads;
 pub mod weights;
 
 pub use error::Error;

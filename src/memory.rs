@@ -1,6 +1,18 @@
-//! How much memory the process has held at most: in all, and since a moment.
+//! How much memory the process has held at most, in all and since a moment; how much it may have ([`limit`]); and memory that threads share
+//! ([`Budget`]).
+
+mod budget;
+mod machine;
 
 use std::sync::atomic::{AtomicU64, Ordering};
+
+pub use budget::{Budget, Share};
+pub use machine::{Limit, NoRoom, limit};
+
+/// The share of the memory that pictures have by default while they are decoded.
+const DECODING: u64 = 4;
+/// Where the system does not tell how much memory there is.
+const UNTOLD: u64 = 1 << 30;
 
 /// The most before the last [`restart`], in MB.
 static BEFORE: AtomicU64 = AtomicU64::new(0);
@@ -22,6 +34,11 @@ pub fn restart() {
     if std::fs::write("/proc/self/clear_refs", "5").is_ok() {
         BEFORE.store(peak, Ordering::Relaxed);
     }
+}
+
+/// Bytes that pictures may take together while they are decoded, unless somebody says otherwise: a quarter of the memory.
+pub fn for_decoding() -> u64 {
+    limit().map_or(UNTOLD, |limit| limit.bytes / DECODING)
 }
 
 fn now() -> Option<u64> {

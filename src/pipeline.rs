@@ -23,7 +23,7 @@ use crate::stages::report::{self, Reported};
 use crate::stages::rows::{Shards, Source};
 use crate::stages::scan::{self, Listing, Split};
 use crate::stages::select::{self, Selected};
-use crate::stages::train::{self, Trained};
+use crate::stages::train::{self, TrainError, Trained};
 use crate::store::{Lock, OutputFile, Record, RunDir, StoreError, fingerprint};
 use crate::terminal::printable;
 
@@ -203,7 +203,11 @@ fn check(plan: &Plan, listing: &Listing, until: Option<StageId>, ui: &Ui) -> Res
     if let Some(settings) = reduce {
         reduce::check_rows(settings, listing.len_of(Split::Train), plan.width(), config.select.is_some())?;
     }
-    train.map_or(Ok(()), |settings| Ok(train::check_rows(settings, listing, ui)?))
+    let Some(settings) = train else { return Ok(()) };
+    train::check_rows(settings, listing, ui)?;
+    train::check_memory(plan, settings, listing.len_of(Split::Train), listing.classes.len())
+        .map_err(TrainError::from)?;
+    Ok(())
 }
 
 /// The fingerprint of every stage, known before anything is computed.

@@ -1,23 +1,26 @@
 //! `featurize bench`: how fast a network runs here, and where its time goes.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use clap::Args;
 use serde_json::json;
 
+use super::workers::WorkerArgs;
 use super::{find_model, precision, print, source};
 use crate::backbone::{self, Backbone};
 use crate::chain::ChainError;
 use crate::config::{Features, Precision};
 use crate::error::Error;
-use crate::exec::Device;
 use crate::exec::cpu::{Engine, MICRO_BATCH, Network, StepTime};
 use crate::exec::lower::lower;
+use crate::exec::{Device, ExecError};
 use crate::extractor::Extractor;
 use crate::models::Source;
 use crate::progress::plural;
 use crate::stages::scan::named;
+use crate::threads;
 use crate::weights::Origin;
 use featurize_kernels::peak::{self, noise};
 
@@ -33,11 +36,10 @@ pub struct BenchArgs {
     /// Pictures, or a folder of them, to measure decoding and the whole way from the file to the features, too.
     #[arg(long, value_name = "PATH")]
     images: Option<PathBuf>,
-    /// Threads; all cores by default.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    threads: Option<u16>,
-    /// Seconds for each measurement.
-    #[arg(long, value_name = "S", default_value_t = 3.0)]
+    #[command(flatten)]
+    workers: WorkerArgs,
+    /// Seconds for each measurement, 0.01 to 3600.
+    #[arg(long, value_name = "S", default_value_t = 3.0, value_parser = seconds)]
     seconds: f64,
     /// The time of every layer, on one thread, a micro-batch at a time.
     #[arg(long)]
@@ -57,11 +59,11 @@ pub fn run(arguments: &BenchArgs) -> Result<(), Error> {
     let row = backbone::row(model, &weights, arguments.source)?;
     let backbone = Backbone::new(model, row, weights, row.recipe.clone(), &[], Features::Avg)?;
     let backbone = backbone.precision(arguments.precision);
-    let threads = arguments.threads.map(usize::from);
-    let threads = threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+    let threads = arguments.workers.threads();
     let engine = Engine::detect(backbone.precision);
-    let peak = together(threads, || peak::flops(engine.isa(), arguments.seconds.min(0.5))).iter().sum::<f64>();
+    let peak = together(threads, || peak::flops(engine.isa(), arguments.seconds.min(0.5)))?.iter().sum::<f64>();
     let extractor = Extractor::open(&backbone, &Device::cpu())?;
+    let extractor = extractor.with_decode_memory(arguments.workers.decode_memory());
     let forward = forward(&extractor, threads, arguments.seconds)?;
     let alone_ms = [alone(&extractor, 1, arguments.seconds)?, alone(&extractor, threads, arguments.seconds)?];
     let gflops = 2e-9 * backbone.macs() as f64 * forward;
@@ -99,11 +101,17 @@ pub fn run(arguments: &BenchArgs) -> Result<(), Error> {
 }
 
 /// Runs `work` on so many threads at once.
-fn together<T: Send>(threads: usize, work: impl Fn() -> T + Sync) -> Vec<T> {
+fn together<T: Send>(threads: usize, work: impl Fn() -> T + Sync) -> Result<Vec<T>, ExecError> {
     std::thread::scope(|scope| {
-        let all: Vec<_> = (0..threads).map(|_| scope.spawn(&work)).collect();
-        all.into_iter().filter_map(|thread| thread.join().ok()).collect()
+        let all = threads::start(scope, threads, |_| &work)?;
+        Ok(all.into_iter().filter_map(|thread| thread.join().ok()).collect())
     })
+}
+
+/// Seconds of a measurement, for the command line.
+fn seconds(text: &str) -> Result<f64, String> {
+    let number: Option<f64> = text.parse().ok();
+    number.filter(|seconds| (0.01..=3600.0).contains(seconds)).ok_or_else(|| "expected 0.01 to 3600".to_string())
 }
 
 /// Pictures a second of the network alone.
@@ -119,7 +127,7 @@ fn forward(extractor: &Extractor, threads: usize, seconds: f64) -> Result<f64, E
             pictures += n;
         }
         Ok(pictures as f64 / start.elapsed().as_secs_f64())
-    });
+    })?;
     results.into_iter().sum()
 }
 
@@ -144,18 +152,19 @@ fn files(extractor: &Extractor, path: &std::path::Path, threads: usize) -> Resul
     if pictures.is_empty() {
         return Err(ChainError::NoPictures(path.display().to_string()).into());
     }
+    let never = AtomicBool::new(false);
     let rate = |prepare: bool, forward: bool| -> Result<f64, Error> {
         let start = Instant::now();
-        let lanes = std::sync::atomic::AtomicUsize::new(0);
+        let lanes = AtomicUsize::new(0);
         let counts = together(threads, || {
-            let lane = lanes.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let lane = lanes.fetch_add(1, Ordering::Relaxed);
             let (mut session, n) = (extractor.session(), extractor.micro_batch());
             let (mut input, mut count) = (Vec::new(), 0);
             for chunk in pictures.iter().skip(lane).step_by(threads).collect::<Vec<_>>().chunks(n) {
                 input.clear();
                 for path in chunk {
-                    let image = std::fs::read(path).ok().and_then(|bytes| extractor.decode(&bytes).ok());
-                    let Some(image) = image else { continue };
+                    let Ok(contents) = extractor.read(path, None, &never) else { continue };
+                    let Ok(image) = extractor.decode(&contents) else { continue };
                     count += 1;
                     if !prepare {
                         continue;
@@ -169,7 +178,7 @@ fn files(extractor: &Extractor, path: &std::path::Path, threads: usize) -> Resul
                 }
             }
             Ok(count)
-        });
+        })?;
         let counts = counts.into_iter().collect::<Result<Vec<usize>, Error>>()?;
         Ok(counts.iter().sum::<usize>() as f64 / start.elapsed().as_secs_f64())
     };

@@ -44,6 +44,7 @@ pub fn run(arguments: &ClassifyArgs) -> Result<(), Error> {
     let (ui, fetching) = (ui(arguments.pictures.style()), &arguments.fetching);
     let weights = backbone::origin(model, &weights, (0, true), &mut fetching.store.fetch(fetching.offline, &ui))?;
     let chain = Chain::of_network(model, weights, arguments.source, arguments.precision)?;
+    let chain = chain.with_decode_memory(arguments.pictures.decode_memory());
     let imagenet = imagenet::classes();
     let known = chain.classes().len() == imagenet.len();
     let wnids: Vec<&str> = imagenet.iter().filter(|_| known).map(|class| class.wnid).collect();

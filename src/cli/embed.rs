@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::workers::WorkerArgs;
 use super::{FetchArgs, top, ui};
 use crate::chain::ChainError;
 use crate::config;
@@ -59,9 +60,8 @@ pub struct EmbedArgs {
     /// Any other key of `extract` or `image`, `output.layout` or `output.dtype`, the value in YAML: `--set extract.recipe.size=160`.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     sets: Vec<String>,
-    /// Threads; all cores by default.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    threads: Option<u16>,
+    #[command(flatten)]
+    workers: WorkerArgs,
     /// No progress: only warnings and errors.
     #[arg(short, long)]
     quiet: bool,
@@ -135,7 +135,9 @@ pub fn run(arguments: &EmbedArgs) -> Result<(), Error> {
     let kind = if form == Form::Csv { Kind::Csv } else { Kind::Parquet };
     let output = Output::new(&arguments.out, kind, Rules::new(&inputs, arguments.overwrite))?;
     let extractor = Extractor::open(&plan.backbone, &Device::cpu())?;
-    let job = Job { plan: &plan, pictures: &pictures, extractor: &extractor, threads: arguments.threads, ui: &ui };
+    let extractor = extractor.with_decode_memory(arguments.workers.decode_memory());
+    let threads = arguments.workers.threads();
+    let job = Job { plan: &plan, pictures: &pictures, extractor: &extractor, threads, ui: &ui };
     let mut failed = 0;
     output.write::<Error>(|to| {
         failed = match form {
@@ -155,7 +157,7 @@ struct Job<'a> {
     plan: &'a Plan,
     pictures: &'a [NamedFile],
     extractor: &'a Extractor,
-    threads: Option<u16>,
+    threads: usize,
     ui: &'a Ui,
 }
 
@@ -197,7 +199,7 @@ impl Job<'_> {
         let (mut failed, mut end) = (0, Ok(()));
         let extracted = self.extractor.extract_all(
             self.pictures,
-            top::threads(self.threads),
+            self.threads,
             |_, features| Ok(features),
             |picture, result| {
                 match result {

@@ -17,6 +17,7 @@ mod show;
 mod similar;
 mod top;
 mod weights;
+mod workers;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -30,6 +31,7 @@ use serde_json::json;
 
 use crate::config::{self, Precision};
 use crate::error::Error;
+use crate::exec::ExecError;
 use crate::image;
 use crate::io::IoError;
 use crate::io::output::STDOUT;
@@ -38,6 +40,7 @@ use crate::plan::{Plan, unknown_model};
 use crate::progress::{Style, Ui};
 use crate::stages::StageId;
 use crate::terminal::{Colours, printable_json, printable_lines};
+use crate::threads;
 use crate::weights::store::{Found, Store, StoreError, Wanted, shown_in};
 
 /// Turn folders of images into feature tables and classifiers.
@@ -263,7 +266,7 @@ pub fn main() -> ExitCode {
     quiet_decoders();
     let start = Instant::now();
     let result = match Cli::try_parse() {
-        Ok(cli) => run(cli.command),
+        Ok(cli) => prepare(&cli.command).and_then(|()| run(cli.command)),
         // help is a result like others
         Err(help) if !help.use_stderr() => help.print().map_err(unwritten),
         Err(wrong) if !wants_json() => {
@@ -336,6 +339,14 @@ fn unwritten(error: std::io::Error) -> Error {
 fn is_closed(error: &Error) -> bool {
     matches!(error, Error::Io(IoError::Write { path, error })
         if path == Path::new(STDOUT) && error.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
+/// Starts the threads that commands share which compute or read tables.
+fn prepare(command: &Command) -> Result<(), Error> {
+    match command {
+        Command::Completions { .. } | Command::Man { .. } | Command::Schema | Command::Models { .. } => Ok(()),
+        _ => Ok(threads::prepare().map_err(ExecError::from)?),
+    }
 }
 
 /// A decoder that panics loses its picture, which the manifest says; the terminal need not.

@@ -31,6 +31,7 @@ pub struct PredictArgs {
 /// Opens the run's chain and predicts.
 pub fn run(arguments: &PredictArgs) -> Result<(), Error> {
     let chain = Chain::of_run(&RunDir::new(&arguments.run), arguments.weights.as_deref())?;
+    let chain = chain.with_decode_memory(arguments.pictures.decode_memory());
     let mut read = Inputs::default();
     read.files.extend(arguments.weights.clone());
     read.folders.push(arguments.run.clone());

@@ -7,6 +7,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::sheet::{Panel, RowSheets, title};
+use super::workers::WorkerArgs;
 use super::{is_closed, print, show, top, ui};
 use crate::chain::{ChainError, Failure, of_features};
 use crate::error::Error;
@@ -47,9 +48,8 @@ pub struct SimilarArgs {
     /// Replace the sheet's file even if it is read here or is of another kind.
     #[arg(long)]
     overwrite: bool,
-    /// Threads; all cores by default.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    threads: Option<u16>,
+    #[command(flatten)]
+    workers: WorkerArgs,
     /// The network's weights, where they are not in the program and no longer where the run found them.
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
@@ -132,14 +132,15 @@ impl Gallery {
             let key = &self.keys[i];
             split.is_none_or(|split| key.split.as_deref() == Some(split)) && own.as_ref() != Some(&key.path)
         };
-        self.index.nearest(features, arguments.k.into(), top::threads(arguments.threads), keep)
+        self.index.nearest(features, arguments.k.into(), arguments.workers.threads(), keep)
     }
 }
 
 /// Finds and prints.
 pub fn run(arguments: &SimilarArgs) -> Result<(), Error> {
     let pictures = top::pictures(&arguments.paths)?;
-    let gallery = Gallery::open(&RunDir::new(&arguments.run), arguments.weights.as_deref())?;
+    let mut gallery = Gallery::open(&RunDir::new(&arguments.run), arguments.weights.as_deref())?;
+    gallery.extractor = gallery.extractor.with_decode_memory(arguments.workers.decode_memory());
     let inputs = gallery.inputs(&pictures, arguments);
     let rules = Rules::new(&inputs, arguments.overwrite);
     let new = |path: &PathBuf| RowSheets::new(path, pictures.len(), arguments.k.into(), rules);
@@ -170,7 +171,7 @@ pub fn run(arguments: &SimilarArgs) -> Result<(), Error> {
         line.inc(1);
         Ok(ui.check()?)
     };
-    let threads = top::threads(arguments.threads);
+    let threads = arguments.workers.threads();
     let extracted = gallery.extractor.extract_all(
         &pictures,
         threads,

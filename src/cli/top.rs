@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::is_closed;
+use super::workers::WorkerArgs;
 use crate::chain::{Chain, ChainError};
 use crate::error::Error;
 use crate::io::IoError;
@@ -49,12 +50,18 @@ pub struct TopArgs {
     /// Replace the files that are named even if they are read here or are of another kind.
     #[arg(long)]
     overwrite: bool,
-    /// Pictures at a time; all cores by default.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    threads: Option<u16>,
+    #[command(flatten)]
+    workers: WorkerArgs,
     /// No progress: only results, warnings and errors.
     #[arg(short, long)]
     quiet: bool,
+}
+
+impl TopArgs {
+    /// Bytes for pictures that are decoded.
+    pub fn decode_memory(&self) -> u64 {
+        self.workers.decode_memory()
+    }
 }
 
 impl TopArgs {
@@ -98,7 +105,7 @@ pub fn run(chain: &Chain, arguments: &TopArgs, asked: Asked, ui: &Ui) -> Result<
     let line = ui.work(name, Some(pictures.len() as u64), "images");
     let (mut failed, mut end) = (0, writer.header());
     let see = |picture, probabilities: &[f32]| drawings.see(picture, probabilities);
-    chain.predict_all(&pictures, threads(arguments.threads), see, |picture, result| {
+    chain.predict_all(&pictures, arguments.workers.threads(), see, |picture, result| {
         let result = match result.map(|(probabilities, seen)| (probabilities, seen.map_err(Error::from))) {
             Ok((_, Err(error))) => {
                 end = Err(error);
@@ -135,11 +142,6 @@ pub fn run(chain: &Chain, arguments: &TopArgs, asked: Asked, ui: &Ui) -> Result<
         return Err(ChainError::Failed { failed, of: pictures.len() }.into());
     }
     Ok(())
-}
-
-/// So many threads, or one a core.
-pub fn threads(asked: Option<u16>) -> usize {
-    asked.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from)
 }
 
 /// Every picture that was asked for, in the order of the command line.

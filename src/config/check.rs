@@ -1,16 +1,20 @@
 //! What types cannot say: ranges, combinations, names. Turns what was written into the checked [`Pipeline`].
 
+use std::fmt::Display;
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use globset::Glob;
 
 use super::output::Output;
 use super::pipeline::{
-    Columns, Extract, Input, Label, LimitPerClass, Pipeline, Reduce, Scale, Score, Select, Split, Weights,
+    Columns, Components, Extract, Input, Label, LimitPerClass, Pca, Pipeline, Reduce, Scale, Score, Select, Split,
+    Weights,
 };
 use super::runtime::Runtime;
 use super::source::Source;
-use super::{ConfigError, VERSION, raw};
+use super::{ConfigError, VERSION, ranges, raw};
+use crate::image::{RecipeError, RecipeOverrides};
 
 mod train;
 
@@ -24,9 +28,7 @@ pub fn pipeline(mut raw: raw::Pipeline, source: Source) -> Checked<Pipeline> {
     }
     let name = name(raw.name, &source)?;
     let input = input(raw.input, &source)?;
-    if raw.image.max_pixels == 0 {
-        return expected(&source, "image.max_pixels", "a whole number of at least 1", 0);
-    }
+    whole(&source, "image.max_pixels", raw.image.max_pixels, 1..=ranges::PIXELS)?;
     let extract = extract(raw.extract, &source)?;
     if let Some(select) = &raw.select {
         check_select(select, &input, &source)?;
@@ -41,6 +43,9 @@ pub fn pipeline(mut raw: raw::Pipeline, source: Source) -> Checked<Pipeline> {
                 "`train` needs classes, and `input.label` is `none`; write `label: folder` or leave `train` out";
             return Err(ConfigError::at_key(&source, "input.label", message));
         }
+    }
+    if let Some(report) = &raw.report {
+        whole(&source, "report.samples", report.samples, 0..=ranges::SAMPLES)?;
     }
     let output = output(raw.output, &source)?;
     let runtime = runtime(raw.runtime, &extract, &source)?;
@@ -62,8 +67,17 @@ pub fn pipeline(mut raw: raw::Pipeline, source: Source) -> Checked<Pipeline> {
 }
 
 /// "`key`: expected …, found `…`", at the value of `key`.
-fn expected<T>(source: &Source, key: &str, wanted: &str, found: impl std::fmt::Display) -> Checked<T> {
+fn expected<T>(source: &Source, key: &str, wanted: &str, found: impl Display) -> Checked<T> {
     Err(ConfigError::at_key(source, key, format!("`{key}`: expected {wanted}, found `{found}`")))
+}
+
+/// An error at the value of `key` unless it is in `range`.
+fn whole<N: PartialOrd + Display>(source: &Source, key: &str, value: N, range: RangeInclusive<N>) -> Checked {
+    if range.contains(&value) {
+        return Ok(());
+    }
+    let wanted = format!("a whole number from {} to {}", range.start(), range.end());
+    expected(source, key, &wanted, value)
 }
 
 fn name(written: Option<String>, source: &Source) -> Checked<String> {
@@ -104,8 +118,13 @@ fn input(raw: raw::Input, source: &Source) -> Checked<Input> {
             return Err(ConfigError::at_key(source, "input.classes", message));
         }
     }
-    if let Some(LimitPerClass { train: Some(0), .. }) = raw.limit_per_class {
-        return expected(source, "input.limit_per_class.train", "a whole number of at least 1", 0);
+    if let Some(LimitPerClass { train, test }) = raw.limit_per_class {
+        for (key, limit, least) in [("train", train, 1), ("test", test, 0)] {
+            // one number stands for both
+            let key = [format!("input.limit_per_class.{key}"), "input.limit_per_class".to_string()];
+            let key = key.iter().find(|key| source.has(key)).unwrap_or(&key[0]);
+            limit.map_or(Ok(()), |limit| whole(source, key, limit, least..=ranges::MANY))?;
+        }
     }
     if !(0.0..=1.0).contains(&raw.max_bad_fraction) {
         return expected(source, "input.max_bad_fraction", "a number from 0 to 1", raw.max_bad_fraction);
@@ -218,11 +237,15 @@ fn extract(mut extract: Extract, source: &Source) -> Checked<Extract> {
     if let Weights::Path(file) = &extract.weights {
         extract.weights = Weights::Path(source.resolve("extract.weights", file));
     }
-    if let Some(rows @ (0 | 1_000_001..)) = extract.shard_rows {
-        return expected(source, "extract.shard_rows", "a whole number from 1 to 1000000", rows);
+    if let Some(rows) = extract.shard_rows {
+        whole(source, "extract.shard_rows", rows, 1..=ranges::SHARD_ROWS)?;
     }
-    if extract.batch_size == Some(0) {
-        return expected(source, "extract.batch_size", "a whole number of at least 1", 0);
+    if let Some(rows) = extract.batch_size {
+        whole(source, "extract.batch_size", rows, 1..=ranges::BATCH)?;
+    }
+    if let Some(Err(RecipeError { key, found, expected: wanted })) = extract.recipe.as_ref().map(RecipeOverrides::check)
+    {
+        return expected(source, &format!("extract.recipe.{key}"), wanted, found);
     }
     let layers = extract.layers.iter().flatten().map(|layer| ("extract.layers", layer));
     let names = [("extract.model", &extract.model)].into_iter();
@@ -249,8 +272,8 @@ fn check_select(select: &Select, input: &Input, source: &Source) -> Checked {
     if !(threshold.is_finite() && threshold >= 0.0) {
         return expected(source, "select.variance_threshold", "a number of at least 0", threshold);
     }
-    if select.top_k == Some(0) {
-        return expected(source, "select.top_k", "a whole number of at least 1", 0);
+    if let Some(top) = select.top_k {
+        whole(source, "select.top_k", top, 1..=ranges::MANY)?;
     }
     if select.top_k.is_none() && select.score != Score::Variance {
         let message = "`select.score` ranks the columns for `top_k`, which is not there; write `top_k: 100`";
@@ -264,6 +287,12 @@ fn check_select(select: &Select, input: &Input, source: &Source) -> Checked {
 }
 
 fn check_reduce(reduce: &Reduce, source: &Source) -> Checked {
+    if let Some(Pca { components: Components::Count(count), .. }) = reduce.pca {
+        whole(source, "reduce.pca.components", count, 1..=ranges::COMPONENTS)?;
+    }
+    if let Some(svd) = reduce.svd {
+        whole(source, "reduce.svd.components", svd.components, 1..=ranges::COMPONENTS)?;
+    }
     let (key, message) = match (&reduce.pca, &reduce.svd, reduce.scale) {
         (Some(_), Some(_), _) => ("reduce.svd", "`reduce` has `pca` and `svd` both; leave one of them out"),
         (None, None, Scale::None) => {
@@ -282,8 +311,9 @@ fn output(mut output: Output, source: &Source) -> Checked<Output> {
 }
 
 fn runtime(mut runtime: Runtime, extract: &Extract, source: &Source) -> Checked<Runtime> {
-    if runtime.batch_size == 0 {
-        return expected(source, "runtime.batch_size", "a whole number of at least 1", 0);
+    whole(source, "runtime.batch_size", runtime.batch_size, 1..=ranges::BATCH)?;
+    if let Some(threads) = runtime.threads {
+        whole(source, "runtime.threads", threads, 1..=ranges::THREADS)?;
     }
     if let Some(rows) = extract.batch_size {
         if source.has("runtime.batch_size") && rows != runtime.batch_size {

@@ -162,7 +162,10 @@ fn how_files_become_pixels() {
     check(&[
         ("image: {exif: on}", "3:15: `image.exif`: expected `apply` or `ignore`, found `on`"),
         ("image: {truncated: zero}", "3:20: `image.truncated`: expected `fail` or `pad`, found `zero`"),
-        ("image: {max_pixels: 0}", "3:21: `image.max_pixels`: expected a whole number of at least 1, found `0`"),
+        (
+            "image: {max_pixels: 0}",
+            "3:21: `image.max_pixels`: expected a whole number from 1 to 10000000000, found `0`",
+        ),
         (
             "image: {background: red}",
             "3:21: `image.background`: expected `white`, `black` or three levels from 0 to 255, `[red, green, blue]`, found `red`",

@@ -12,6 +12,7 @@ use serde::{Serialize, Serializer};
 
 use super::pipeline::{Channels, Components, Label, LimitPerClass, Weights};
 use super::runtime::Device;
+use super::size::Size;
 use super::train::{BatchSize, ClassWeight, InMemory, Train};
 use crate::models::Source;
 
@@ -72,6 +73,32 @@ pub fn auto_or_whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Optio
     }
 
     deserializer.deserialize_any(AutoOrWhole)
+}
+
+/// `auto` (`None`), a size with its unit, or a number of megabytes.
+pub fn auto_or_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Size>, D::Error> {
+    struct AutoOrSize;
+
+    impl Visitor<'_> for AutoOrSize {
+        type Value = Option<Size>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "{}, a number of MB, or `auto`", Size::EXPECTED)
+        }
+
+        fn visit_u64<E: Error>(self, v: u64) -> Result<Self::Value, E> {
+            Size::of_megabytes(v).map(Some).map_err(|_| E::invalid_value(Unexpected::Unsigned(v), &self))
+        }
+
+        fn visit_str<E: Error>(self, v: &str) -> Result<Self::Value, E> {
+            match v {
+                "auto" => Ok(None),
+                v => v.parse().map(Some).map_err(|_| E::invalid_value(Unexpected::Str(v), &self)),
+            }
+        }
+    }
+
+    deserializer.deserialize_any(AutoOrSize)
 }
 
 /// `white`, `black` or three levels of red, green and blue.

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{forms, schema};
+use super::{forms, ranges, schema};
 use crate::image::{DecodeOptions, Exif, Truncated};
 
 /// `image`: how files become pixels.
@@ -24,8 +24,8 @@ pub struct Image {
     /// Decode JPEGs at 1/2, 1/4 or 1/8 of their size where that leaves at least twice the size that the recipe resizes
     /// to: faster, with slightly other pixels. Default: false.
     pub fast_decode: bool,
-    /// Pictures of more pixels than this fail, at least 1. Default: 178956970, as Pillow.
-    #[schemars(range(min = 1))]
+    /// Pictures of more pixels than this fail, 1 to 10000000000. Default: 178956970, as Pillow.
+    #[schemars(range(min = 1, max = ranges::PIXELS))]
     pub max_pixels: u64,
 }
 

@@ -12,10 +12,12 @@ mod image;
 mod keys;
 mod output;
 mod pipeline;
+mod ranges;
 mod raw;
 mod runtime;
 mod schema;
 mod sets;
+mod size;
 mod source;
 mod train;
 mod tree;
@@ -33,6 +35,7 @@ pub use pipeline::{
 };
 pub use runtime::{Device, Runtime};
 pub use schema::schema;
+pub use size::{NoSize, Size};
 pub use source::Source;
 pub use train::{
     Activation, BatchSize, Candidate, ClassWeight, Classifier, InMemory, Knn, LearningRate, Logistic, Metric, Mlp,

@@ -14,11 +14,14 @@ use super::ConfigError;
 use super::forms;
 use super::image::Image;
 use super::output::Output;
+use super::ranges;
 use super::runtime::Runtime;
 use super::schema;
+use super::size::Size;
 use super::source::Source as Text;
 use super::train::Train;
 use crate::image::RecipeOverrides;
+use crate::memory;
 use crate::models::Source;
 
 /// A pipeline that has passed every check that needs no picture, no weights and no device.
@@ -57,6 +60,11 @@ impl Pipeline {
     /// Pictures per forward pass; the check has put `extract.batch_size` into `runtime`.
     pub fn batch_size(&self) -> usize {
         self.runtime.batch_size
+    }
+
+    /// Bytes that pictures may take together while they are decoded.
+    pub fn decode_memory(&self) -> u64 {
+        self.runtime.decode_memory.map_or_else(memory::for_decoding, Size::bytes)
     }
 
     /// An error at the value of `key` (`extract.model`), shown as an error of the YAML itself.
@@ -212,12 +220,12 @@ pub struct Extract {
     /// with.
     pub recipe: Option<RecipeOverrides>,
     /// Pictures per Parquet file, 1 to 1000000. Default: by the number of columns.
-    #[schemars(range(min = 1, max = 1_000_000))]
+    #[schemars(range(min = 1, max = ranges::SHARD_ROWS))]
     pub shard_rows: Option<usize>,
-    /// Pictures per forward pass, at least 1; the same as `runtime.batch_size`. Default: that.
+    /// Pictures per forward pass, 1 to 65536; the same as `runtime.batch_size`. Default: that.
     // a speed setting: the features are the same, so it stays out of the fingerprint
     #[serde(skip_serializing)]
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1, max = ranges::BATCH))]
     pub batch_size: Option<usize>,
 }
 
@@ -320,9 +328,9 @@ pub struct Select {
     /// A column stays when its variance is greater than this, at least 0. Default: 0.0 (drops constant columns).
     #[schemars(range(min = 0))]
     pub variance_threshold: f64,
-    /// Of the columns that vary enough, so many with the highest `score`, at least 1; of equal ones the later, as
+    /// Of the columns that vary enough, so many with the highest `score`, 1 to 1000000000; of equal ones the later, as
     /// `SelectKBest` does. Default: all.
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1, max = ranges::MANY))]
     pub top_k: Option<usize>,
     /// What `top_k` ranks the columns by: `variance`, or `f_classif` (the F of an analysis of variance between the classes
     /// of the train split). Default: `variance`.
@@ -393,9 +401,9 @@ pub enum Scale {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Svd {
-    /// How many components, at least 1. Default: 64.
+    /// How many components, 1 to 1000000. Default: 64.
     #[serde(deserialize_with = "forms::svd_components")]
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1, max = ranges::COMPONENTS))]
     pub components: usize,
 }
 
@@ -409,7 +417,7 @@ impl Default for Svd {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Pca {
-    /// How many components (a whole number, at least 1), how much of the variance they explain (between 0 and 1), or `mle`
+    /// How many components (a whole number, 1 to 1000000), how much of the variance they explain (between 0 and 1), or `mle`
     /// (the most probable number, by Minka's estimate; needs as many pictures as columns). Default: 64.
     #[schemars(extend("default" = 64))]
     pub components: Components,
@@ -442,7 +450,8 @@ pub struct Report {
     /// Heading of the report. Default: the name of the run.
     #[schemars(with = "Option<schema::Text>")]
     pub title: Option<String>,
-    /// Test pictures drawn with their prediction; 0: none. Default: 24.
+    /// Test pictures drawn with their prediction, at most 10000; 0: none. Default: 24.
+    #[schemars(range(max = ranges::SAMPLES))]
     pub samples: usize,
     /// Compare the features of all pictures: copies (also of test pictures in train), labels in doubt, outliers; written to `quality.parquet`.
     /// Default: true.

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use super::pipeline::{Channels, Components, Label, LimitPerClass, Weights};
 use super::runtime::Device;
 use super::train::{BatchSize, Candidate, ClassWeight, InMemory, Train};
-use super::{VERSION, raw};
+use super::{VERSION, ranges, raw};
 use crate::models::MODELS;
 
 /// JSON Schema (draft 2020-12) of a pipeline's YAML; its keys are sorted, so that equal schemas are equal texts.
@@ -112,8 +112,14 @@ pub fn model(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"enum": names})
 }
 
-pub fn auto_or_whole(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 1}, {"type": "null"}]})
+pub fn threads(_: &mut SchemaGenerator) -> Schema {
+    let whole = json!({"type": "integer", "minimum": 1, "maximum": ranges::THREADS});
+    json_schema!({"anyOf": [{"const": "auto"}, whole, {"type": "null"}]})
+}
+
+pub fn auto_or_size(_: &mut SchemaGenerator) -> Schema {
+    let size = json!({"type": "string", "pattern": "^[0-9.]+ *([MmGgTt][Ii]?[Bb])?$"});
+    json_schema!({"anyOf": [{"const": "auto"}, size, {"type": "integer", "minimum": 1, "maximum": 1_000_000_000}, {"type": "null"}]})
 }
 
 pub fn colour(_: &mut SchemaGenerator) -> Schema {
@@ -124,9 +130,9 @@ pub fn colour(_: &mut SchemaGenerator) -> Schema {
     ]})
 }
 
-pub fn whole_or_list(_: &mut SchemaGenerator) -> Schema {
-    let whole = json!({"type": "integer", "minimum": 1});
-    json_schema!({"anyOf": [whole, {"type": "array", "items": whole}]})
+pub fn hidden(_: &mut SchemaGenerator) -> Schema {
+    let whole = json!({"type": "integer", "minimum": 1, "maximum": ranges::UNITS});
+    json_schema!({"anyOf": [whole, {"type": "array", "items": whole, "maxItems": ranges::LAYERS}]})
 }
 
 /// scikit-learn's own names are read, too.
@@ -174,10 +180,10 @@ macro_rules! forms {
 }
 
 forms! {
-    BatchSize: {"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 1}]}
+    BatchSize: {"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 1, "maximum": (ranges::MANY)}]}
     InMemory: {"anyOf": [{"const": "auto"}, {"type": "boolean"}]}
     Components: {"anyOf": [
-        {"type": "integer", "minimum": 1},
+        {"type": "integer", "minimum": 1, "maximum": (ranges::COMPONENTS)},
         {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
         {"const": "mle"}
     ]}
@@ -189,10 +195,10 @@ forms! {
         }}
     ]}
     LimitPerClass: {"anyOf": [
-        {"type": "integer", "minimum": 1},
+        {"type": "integer", "minimum": 1, "maximum": (ranges::MANY)},
         {"type": "object", "additionalProperties": false, "properties": {
-            "train": {"type": "integer", "minimum": 1},
-            "test": {"type": "integer", "minimum": 0}
+            "train": {"type": "integer", "minimum": 1, "maximum": (ranges::MANY)},
+            "test": {"type": "integer", "minimum": 0, "maximum": (ranges::MANY)}
         }}
     ]}
     ClassWeight: {"anyOf": [

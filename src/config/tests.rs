@@ -46,7 +46,7 @@ fn the_least_pipeline_has_the_documented_defaults() {
     assert_eq!(pipeline.extract.model, "efficientnet_lite0");
     assert_eq!((pipeline.select, pipeline.reduce, pipeline.train, pipeline.report), (None, None, None, None));
     assert_eq!(pipeline.output.dir_for(&pipeline.name), Path::new("runs/fruits"));
-    assert_eq!(pipeline.runtime, Runtime { device: Device::Auto, batch_size: 32, threads: None });
+    assert_eq!(pipeline.runtime, Runtime { device: Device::Auto, batch_size: 32, threads: None, decode_memory: None });
 }
 
 #[test]

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 mod values;
 
-use super::{forms, schema};
+use super::{forms, ranges, schema};
 pub use values::{Activation, BatchSize, ClassWeight, InMemory, LearningRate, Metric, Solver, Weighting};
 
 /// `train`: a classifier on the columns that are left, or several, of which the best by cross-validation is kept.
@@ -30,8 +30,8 @@ pub struct Train {
     /// More of them, one each: `[{mlp: {hidden: 50}}, {knn: {k: 3}}]`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub candidates: Vec<Candidate>,
-    /// Folds of a stratified cross-validation, at least 2; `select`, `reduce` and the classifiers are fitted anew without each. Default: 5 to compare several classifiers, none for one.
-    #[schemars(range(min = 2))]
+    /// Folds of a stratified cross-validation, 2 to 10000; `select`, `reduce` and the classifiers are fitted anew without each. Default: 5 to compare several classifiers, none for one.
+    #[schemars(range(min = 2, max = ranges::FOLDS))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cv: Option<usize>,
     /// A regular expression over the path: pictures with the same first group, or match, are kept in one fold. Default: each on its own.
@@ -169,8 +169,8 @@ pub struct Logistic {
     /// `balanced`: every class weighs the same, whatever its number of pictures; or what a picture of a class weighs, greater than 0:
     /// `{Banana: 2.0}`, 1 for those that are not named. Default: every picture weighs the same.
     pub class_weight: Option<ClassWeight>,
-    /// Iterations at most, at least 1. Default: 100.
-    #[schemars(range(min = 1))]
+    /// Iterations at most, 1 to 1000000000. Default: 100.
+    #[schemars(range(min = 1, max = ranges::MANY))]
     pub max_iter: usize,
     /// It ends when no component of the gradient is larger, greater than 0. Default: 0.0001.
     #[schemars(extend("exclusiveMinimum" = 0))]
@@ -195,9 +195,9 @@ impl Default for Logistic {
 #[serde(deny_unknown_fields, default)]
 #[schemars(transform = schema::aliases_of_knn)]
 pub struct Knn {
-    /// Neighbours that vote, at least 1. Default: 5. Also written `n_neighbors`.
+    /// Neighbours that vote, 1 to 1000000. Default: 5. Also written `n_neighbors`.
     #[serde(alias = "n_neighbors")]
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1, max = ranges::NEIGHBOURS))]
     pub k: usize,
     /// `cosine` or `euclidean`. Default: `cosine`.
     pub metric: Metric,
@@ -216,10 +216,10 @@ impl Default for Knn {
 #[serde(deny_unknown_fields, default)]
 #[schemars(transform = schema::aliases_of_mlp)]
 pub struct Mlp {
-    /// Units of each hidden layer, at least 1 each; one number: one layer; `[]`: none. Default: `[100, 10]`.
+    /// Units of each hidden layer, 1 to 65536 each, at most 64 layers; one number: one layer; `[]`: none. Default: `[100, 10]`.
     /// Also written `hidden_layer_sizes`.
     #[serde(alias = "hidden_layer_sizes", deserialize_with = "forms::whole_or_list")]
-    #[schemars(schema_with = "schema::whole_or_list")]
+    #[schemars(schema_with = "schema::hidden")]
     pub hidden: Vec<usize>,
     /// Of the hidden layers: `identity`, `logistic`, `tanh` or `relu`. Default: `relu`.
     pub activation: Activation,
@@ -228,7 +228,7 @@ pub struct Mlp {
     /// Strength of the L2 penalty, at least 0. Default: 0.0001.
     #[schemars(range(min = 0))]
     pub alpha: f64,
-    /// Rows per step, at least 1, or `auto` (200, or all rows when there are fewer). Default: `auto`.
+    /// Rows per step, 1 to 1000000000, or `auto` (200, or all rows when there are fewer). Default: `auto`.
     #[schemars(extend("default" = "auto"))]
     pub batch_size: BatchSize,
     /// Schedule of the learning rate for `sgd`: `constant`, `invscaling` or `adaptive`. Default: `constant`.
@@ -239,11 +239,11 @@ pub struct Mlp {
     /// Exponent of `invscaling`, at least 0. Default: 0.5.
     #[schemars(range(min = 0))]
     pub power_t: f64,
-    /// Passes over the rows at most, at least 1. Default: 200.
-    #[schemars(range(min = 1))]
+    /// Passes over the rows at most, 1 to 1000000000. Default: 200.
+    #[schemars(range(min = 1, max = ranges::MANY))]
     pub max_iter: usize,
-    /// Evaluations of the loss at most for `lbfgs`, at least 1. Default: 15000.
-    #[schemars(range(min = 1))]
+    /// Evaluations of the loss at most for `lbfgs`, 1 to 1000000000. Default: 15000.
+    #[schemars(range(min = 1, max = ranges::MANY))]
     pub max_fun: usize,
     /// Shuffle the rows before each pass. Default: true.
     pub shuffle: bool,
@@ -273,8 +273,8 @@ pub struct Mlp {
     /// Keeps `adam` from dividing by zero, greater than 0. Default: 0.00000001.
     #[schemars(extend("exclusiveMinimum" = 0))]
     pub epsilon: f64,
-    /// Passes in a row without an improvement of `tol` that end the training, at least 1. Default: 10.
-    #[schemars(range(min = 1))]
+    /// Passes in a row without an improvement of `tol` that end the training, 1 to 1000000000. Default: 10.
+    #[schemars(range(min = 1, max = ranges::MANY))]
     pub n_iter_no_change: usize,
     /// `balanced`: every class weighs the same, whatever its number of pictures; or what a picture of a class weighs, greater than 0:
     /// `{Banana: 2.0}`, 1 for those that are not named. Default: every picture weighs the same.

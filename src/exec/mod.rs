@@ -10,7 +10,9 @@ pub use candle::Device;
 
 use crate::config::{Features, Precision};
 use crate::image::Layout;
+use crate::memory::NoRoom;
 use crate::models::Shape;
+use crate::threads::ThreadError;
 use crate::weights::WeightError;
 
 /// A network cannot be run.
@@ -18,6 +20,10 @@ use crate::weights::WeightError;
 pub enum ExecError {
     #[error("a worker thread died; this is a fault of featurize")]
     Worker,
+    #[error(transparent)]
+    Threads(#[from] ThreadError),
+    #[error(transparent)]
+    NoRoom(#[from] NoRoom),
     #[error(transparent)]
     Weights(#[from] WeightError),
     #[error("the device `{device}` was asked for, but {reason}")]
@@ -85,6 +91,14 @@ impl Network {
         let pool = (threads > 1).then(|| rayon::ThreadPoolBuilder::new().num_threads(threads).build().ok()).flatten();
         let threads = pool.as_ref().map_or(1, rayon::ThreadPool::current_num_threads);
         Session { scratch: Some(network.scratch(threads)), pool }
+    }
+
+    /// Bytes of a [`session`](Self::session); a GPU holds none here.
+    pub fn session_bytes(&self) -> u64 {
+        match self {
+            Network::Cpu(network) => network.scratch_bytes(),
+            Network::Candle(_) => 0,
+        }
     }
 
     /// Runs `n` pictures in the order of [`layout`](Self::layout); gives for each tap its values for all pictures, maps in Keras' order

@@ -1,17 +1,80 @@
 //! The bytes of a file that should be a picture: nothing that is no file is waited for, and no more is read than a picture can be.
 
 use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Read};
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
+use std::ops::Deref;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use super::{Failure, UNREADABLE};
-use crate::image::{self, DecodeOptions};
+use crate::image::{self, DecodeOptions, Recipe};
+use crate::memory::{self, Budget, Share};
+use crate::progress;
 
-/// As much as tells what a file is.
-const HEAD: u64 = 1 << 16;
+/// As much as tells what a file is, and of nearly all how large its picture is.
+const HEAD: u64 = 1 << 20;
+
+/// The bytes of a file, and the right to decode them: their share of the memory for pictures, until it is dropped.
+#[derive(Debug)]
+pub struct Contents {
+    bytes: Vec<u8>,
+    _share: Share,
+}
+
+impl Deref for Contents {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// The memory that pictures share while they are decoded.
+#[derive(Clone, Debug)]
+pub struct Room {
+    budget: Arc<Budget>,
+}
+
+impl Room {
+    /// `bytes` for all of them together.
+    pub fn new(bytes: u64) -> Self {
+        Self { budget: Budget::new(bytes) }
+    }
+
+    /// Waits until there is room for the file `path` and its picture, prepared by `recipe`, and reads it; ends early with a failure that nobody
+    /// is to see once `stop` is raised.
+    pub fn read(
+        &self,
+        path: &Path,
+        seen: Option<u64>,
+        (recipe, options): (&Recipe, &DecodeOptions),
+        stop: &AtomicBool,
+    ) -> Result<Contents, Failure> {
+        let (mut file, length) = checked(path, seen, options)?;
+        let bytes = beginning(&mut file, length)?;
+        let rest = bytes.len() as u64;
+        let decoding = image::footprint(&bytes, (rest < length).then_some(&file), recipe, options);
+        let needed = length.saturating_add(decoding);
+        if let Some(limit) = memory::limit().filter(|limit| needed > limit.bytes) {
+            let reason = format!("to decode it takes {}, and there are {limit}", progress::bytes(needed));
+            return Err(Failure { kind: image::DecodeErrorKind::TooLarge.as_str(), reason });
+        }
+        let share = self.budget.take(needed, stop);
+        let share = share.ok_or_else(|| Failure { kind: "interrupted", reason: "the work was stopped".to_string() })?;
+        file.seek(SeekFrom::Start(rest)).map_err(failure)?;
+        Ok(Contents { bytes: completed(bytes, file, length)?, _share: share })
+    }
+}
 
 /// Reads the file `path`; `seen` is its length when it was listed.
 pub fn read(path: &Path, seen: Option<u64>, options: &DecodeOptions) -> Result<Vec<u8>, Failure> {
+    let (file, length) = checked(path, seen, options)?;
+    contents(file, length)
+}
+
+/// Opens the file `path` and tells its length, if it may be a picture.
+fn checked(path: &Path, seen: Option<u64>, options: &DecodeOptions) -> Result<(File, u64), Failure> {
     let file = open(path).map_err(|error| match error.kind() {
         ErrorKind::NotFound => absent(path, seen),
         _ => failure(error),
@@ -30,7 +93,7 @@ pub fn read(path: &Path, seen: Option<u64>, options: &DecodeOptions) -> Result<V
         let reason = format!("{length} bytes are more than the {most} that `image.max_pixels` pixels can take");
         return Err(Failure { kind: image::DecodeErrorKind::TooLarge.as_str(), reason });
     }
-    contents(file, length)
+    Ok((file, length))
 }
 
 /// Most bytes of a picture within the limit of pixels: four samples of 16 bits each, stored as they are, and room for everything else.
@@ -39,16 +102,27 @@ pub fn most_bytes(options: &DecodeOptions) -> u64 {
 }
 
 /// All `length` bytes; a large file that does not begin like a picture is not read to its end.
-fn contents(file: impl Read, length: u64) -> Result<Vec<u8>, Failure> {
+fn contents(mut file: impl Read, length: u64) -> Result<Vec<u8>, Failure> {
+    let bytes = beginning(&mut file, length)?;
+    completed(bytes, file, length)
+}
+
+/// The first bytes, all of a small file; a large file must begin like a picture.
+fn beginning(file: &mut impl Read, length: u64) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::with_capacity(length.min(HEAD) as usize + 1);
-    // one byte more than there should be: a file that grows without end is not followed
-    let mut file = file.take(length.saturating_add(1));
-    file.by_ref().take(HEAD).read_to_end(&mut bytes).map_err(failure)?;
+    file.take(length.min(HEAD)).read_to_end(&mut bytes).map_err(failure)?;
     if length > HEAD {
         image::sniff(&bytes).map_err(|error| Failure { kind: error.kind.as_str(), reason: error.detail })?;
-        bytes.reserve_exact((length - bytes.len() as u64) as usize + 1);
     }
-    file.read_to_end(&mut bytes).map_err(failure)?;
+    Ok(bytes)
+}
+
+/// The first bytes and, after them, what is left of `length` in `file`.
+fn completed(mut bytes: Vec<u8>, file: impl Read, length: u64) -> Result<Vec<u8>, Failure> {
+    let left = length.saturating_sub(bytes.len() as u64);
+    bytes.reserve_exact(left as usize + 1);
+    // one byte more than there should be: a file that grows without end is not followed
+    file.take(left + 1).read_to_end(&mut bytes).map_err(failure)?;
     if bytes.len() as u64 != length {
         return Err(changed());
     }
@@ -95,6 +169,7 @@ pub(crate) fn open(path: &Path) -> std::io::Result<File> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::image::RgbImage;
     use std::io::{self, Cursor};
 
     fn kind(result: Result<Vec<u8>, Failure>) -> &'static str {
@@ -155,5 +230,31 @@ mod tests {
             assert_eq!(kind(read(dir.path(), None, &options)), "not_a_file");
             assert_eq!(kind(read(Path::new("/dev/zero"), None, &options)), "not_a_file");
         }
+    }
+
+    #[test]
+    fn there_is_room_for_one_at_a_time_and_waiting_can_be_stopped() {
+        let dir = tempfile::tempdir().expect("folder");
+        // longer than its beginning
+        let noise = image::tests::pattern(1000, 1000);
+        let noise = RgbImage::from_fn(1000, 1000, |x, y| {
+            let i = (y * 1000 + x) as u32;
+            std::array::from_fn(|c| (i.wrapping_mul(2_654_435_761 + c as u32) >> 13) as u8 ^ noise.data[i as usize])
+        });
+        let path = dir.path().join("noise.png");
+        let bytes = image::png(&noise).expect("a PNG");
+        assert!(bytes.len() as u64 > HEAD);
+        std::fs::write(&path, &bytes).expect("written");
+        let model = crate::models::find("resnet18").expect("registered");
+        let (recipe, options) = (&model.weights[0].recipe, DecodeOptions::default());
+        let room = Room::new(1);
+        let never = AtomicBool::new(false);
+        let first = room.read(&path, Some(bytes.len() as u64), (recipe, &options), &never).expect("alone");
+        assert!(*first == *bytes);
+        let stop = AtomicBool::new(true);
+        let second = room.read(&path, None, (recipe, &options), &stop).map(|contents| contents.to_vec());
+        assert_eq!(kind(second), "interrupted");
+        drop(first);
+        assert!(room.read(&path, None, (recipe, &options), &never).is_ok());
     }
 }

@@ -8,11 +8,15 @@ use crate::learn::pca::{
 use crate::learn::reduction::{Projection, Reduction};
 use crate::learn::scale::{Normalizer, Scaler, StandardScaler};
 use crate::learn::variance::{ColumnStats, VarianceAccumulator, VarianceThreshold};
-use crate::progress::Ui;
+use crate::memory::{self, NoRoom};
+use crate::progress::{Ui, bytes};
 use crate::stages::reduce::ReduceError;
 use crate::stages::rows::TrainRows;
 use crate::stages::select::SelectError;
 use crate::table::FeatureMatrix;
+
+/// Bytes of memory that are told of.
+const TOLD: u64 = 2_000_000_000;
 
 /// Rows to fit on, read as often as something is fitted.
 #[derive(Clone, Copy, Debug)]
@@ -190,30 +194,36 @@ impl Reducing<'_> {
 
     /// Of the matrix whose eigenvectors are the components there is some four and a half times as much while they are computed: measured,
     /// 2.35 GB of one of 8,112 columns.
-    fn warn_of_side(&self, side: usize, instead: &str) {
-        let gigabytes = 4.5 * 8e-9 * side as f64 * side as f64;
-        if gigabytes > 2.0 && self.told {
-            self.ui.warn(&format!(
-                "reduce: the components of a {side} × {side} matrix take about {gigabytes:.1} GB of memory; where that is too much, {instead}"
-            ));
+    fn room_for_side(&self, side: usize, instead: &str) -> Result<(), ReduceError> {
+        let needed = 4.5 * 8.0 * side as f64 * side as f64;
+        self.room_for(&format!("the {side} × {side} matrix of the components"), needed as u64, instead)
+    }
+
+    /// An error where that takes more memory than there is; a lot is told.
+    fn room_for(&self, what: &str, needed: u64, instead: &str) -> Result<(), ReduceError> {
+        if let Some(limit) = memory::limit().filter(|limit| needed > limit.bytes) {
+            let (subject, limit, advice) = (format!("`reduce`: {what}"), limit.clone(), instead.to_string());
+            return Err(NoRoom { subject, needed, limit, advice }.into());
         }
+        if needed > TOLD && self.told {
+            let needed = bytes(needed);
+            let text = format!("reduce: {what} takes about {needed} of memory; where that is too much, {instead}");
+            self.ui.warn(&text);
+        }
+        Ok(())
     }
 
     fn covariance(&self, scaler: Option<&Scaler>) -> Result<CovarianceAccumulator, ReduceError> {
-        self.warn_of_side(self.columns(), "keep fewer columns with `select.top_k`");
+        self.room_for_side(self.columns(), "keep fewer columns with `select.top_k`")?;
         let mut covariance = CovarianceAccumulator::new(self.columns())?;
         self.each(scaler, |rows| Ok(covariance.update(rows.as_slice())?))?;
         Ok(covariance)
     }
 
     fn table(&self, scaler: Option<&Scaler>) -> Result<FeatureMatrix, ReduceError> {
-        self.warn_of_side(self.rows.count(), "fit on fewer pictures (`input.limit_per_class`)");
-        let gigabytes = self.rows.count() as f64 * self.columns() as f64 * 4e-9;
-        if gigabytes > 2.0 && self.told {
-            self.ui.warn(&format!(
-                "reduce: the train table is held in memory, {gigabytes:.1} GB; where that is too much, keep fewer columns with `select.top_k`"
-            ));
-        }
+        self.room_for_side(self.rows.count(), "fit on fewer pictures (`input.limit_per_class`)")?;
+        let table = (self.rows.count() as u64).saturating_mul(self.columns() as u64).saturating_mul(4);
+        self.room_for("the train table in memory", table, "keep fewer columns with `select.top_k`")?;
         let mut all = FeatureMatrix::with_capacity(self.rows.count(), self.columns());
         self.each(scaler, |rows| {
             all.append(rows);

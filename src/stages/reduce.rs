@@ -11,6 +11,7 @@ use crate::io::IoError;
 use crate::learn::pca::PcaError;
 use crate::learn::reduction::{Projection, Reduction, ReductionError};
 use crate::learn::scale::ScaleError;
+use crate::memory::NoRoom;
 use crate::plan::Plan;
 use crate::progress::{Interrupted, Ui};
 use crate::stages::StageId;
@@ -85,6 +86,8 @@ impl Kind {
 pub enum ReduceError {
     #[error(transparent)]
     Io(#[from] IoError),
+    #[error(transparent)]
+    NoRoom(#[from] NoRoom),
     #[error("reduce: {0}")]
     Learn(#[from] PcaError),
     #[error("reduce: {0}")]

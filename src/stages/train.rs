@@ -3,6 +3,7 @@
 
 mod early;
 mod fit;
+mod room;
 mod saved;
 mod table;
 mod validate;
@@ -21,6 +22,7 @@ use crate::io::features::Key;
 use crate::learn::classifier::{Classifier, ClassifierError};
 use crate::learn::folds::{self, FoldError};
 use crate::learn::mlp::End;
+use crate::memory::NoRoom;
 use crate::plan::Plan;
 use crate::progress::{Interrupted, Ui, bytes};
 use crate::stages::StageId;
@@ -33,6 +35,7 @@ use crate::terminal::printable;
 pub use early::check as check_rows;
 use fit::Labelled;
 pub use fit::check_class_weights;
+pub use room::check as check_memory;
 pub use saved::{KINDS, checked, open};
 use table::Table;
 pub use warm::{check as check_start, fingerprinted};
@@ -83,6 +86,8 @@ pub struct Scored {
 pub enum TrainError {
     #[error(transparent)]
     Io(#[from] IoError),
+    #[error(transparent)]
+    NoRoom(#[from] NoRoom),
     #[error("train: {0}")]
     Learn(#[from] ClassifierError),
     #[error("train: {0}")]
@@ -136,6 +141,9 @@ pub fn run(
     let size = (y.len(), source.cols(plan.width())?);
     let dear = settings.keyed().into_iter().find_map(|(key, one)| dear(&plan.pipeline.written(&key), one, size));
     dear.iter().for_each(|text| ui.warn(text));
+    let shape = room::Shape { rows: size.0, cols: size.1, classes: known.len() };
+    let keyed = settings.keyed();
+    keyed.iter().try_for_each(|(key, one)| room::fits(&plan.pipeline.written(key), *one, shape))?;
     let candidates = validated(plan, settings, source, (&keys, &y, &known), ui)?;
     let best =
         (1..candidates.len()).fold(0, |best, i| if candidates[i].mean > candidates[best].mean { i } else { best });

@@ -147,7 +147,7 @@ pub fn is_decoding() -> bool {
 }
 
 /// Runs a decoder; its panic becomes an error.
-fn guarded<T>(decoder: impl FnOnce() -> Result<T, DecodeError>) -> Result<T, DecodeError> {
+pub(super) fn guarded<T>(decoder: impl FnOnce() -> Result<T, DecodeError>) -> Result<T, DecodeError> {
     DECODING.set(true);
     let result = catch_unwind(AssertUnwindSafe(decoder));
     DECODING.set(false);
@@ -159,7 +159,7 @@ fn guarded<T>(decoder: impl FnOnce() -> Result<T, DecodeError>) -> Result<T, Dec
 }
 
 /// The PNG that an icon's largest picture is, if it is one: the `image` crate reads none but RGBA there.
-fn png_of_icon(bytes: &[u8]) -> Option<&[u8]> {
+pub(super) fn png_of_icon(bytes: &[u8]) -> Option<&[u8]> {
     header::largest_of_icon(bytes).filter(|picture| picture.starts_with(b"\x89PNG\r\n\x1a\n"))
 }
 

@@ -16,6 +16,7 @@
 #[cfg(feature = "avif")]
 mod avif;
 mod decode;
+mod footprint;
 mod header;
 mod jpeg;
 mod options;
@@ -29,6 +30,7 @@ pub(crate) mod tests;
 mod thumbnail;
 
 pub use decode::{DecodeError, DecodeErrorKind, Decoded, decode, decode_for, dimensions, is_decoding, sniff};
+pub use footprint::footprint;
 pub use options::{DecodeOptions, Exif, Truncated};
 pub use recipe::{ChannelOrder, Fit, Layout, Preset, Recipe, RecipeError, RecipeOverrides};
 use resize::bilinear;

@@ -112,8 +112,8 @@ impl Recipe {
         if self.size.iter().any(|side| !(1..=MAX_SIDE).contains(side)) {
             return refuse("size", format!("{:?}", self.size), "from 1 to 4096 pixels each way");
         }
-        if !(self.crop_pct > 0.0 && self.crop_pct <= 1.0) {
-            return refuse("crop_pct", self.crop_pct.to_string(), "above 0 and at most 1");
+        if !(0.01..=1.0).contains(&self.crop_pct) {
+            return refuse("crop_pct", self.crop_pct.to_string(), "from 0.01 to 1");
         }
         if !self.antialias && !matches!(self.filter, Filter::Bilinear | Filter::Nearest) {
             return refuse("antialias", "false".to_string(), "true, or `resize` bilinear or nearest");

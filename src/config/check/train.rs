@@ -1,9 +1,9 @@
 //! Ranges and combinations of `train`.
 
-use super::super::ConfigError;
 use super::super::source::Source;
-use super::super::train::{ClassWeight, Classifier, Knn, Logistic, Mlp, Solver, Train};
-use super::{Checked, expected};
+use super::super::train::{BatchSize, ClassWeight, Classifier, Knn, Logistic, Mlp, Solver, Train};
+use super::super::{ConfigError, ranges};
+use super::{Checked, expected, whole};
 
 /// Checks it, and turns the paths in it into such that count from the current folder.
 pub fn check(train: &mut Train, source: &Source) -> Checked {
@@ -32,8 +32,8 @@ fn check_all(train: &Train, source: &Source) -> Checked {
             "`train` names no classifier; write `train: {mlp: {}}`, `logistic` or `knn`, or leave `train` out";
         return Err(ConfigError::at_key(source, "train", message));
     }
-    if let Some(cv @ (0 | 1)) = train.cv {
-        return expected(source, "train.cv", "a whole number of at least 2", cv);
+    if let Some(folds) = train.cv {
+        whole(source, "train.cv", folds, 2..=ranges::FOLDS)?;
     }
     if let Some(pattern) = &train.group_by {
         if let Err(error) = regex::Regex::new(pattern) {
@@ -71,13 +71,13 @@ fn check_classifier(classifier: Classifier, key: &str, source: &Source) -> Check
                     return expected(source, &format!("{key}.{name}"), "a number greater than 0", value);
                 }
             }
-            if *max_iter == 0 {
-                return expected(source, &format!("{key}.max_iter"), "a whole number of at least 1", 0);
-            }
-            Ok(())
+            whole(source, &format!("{key}.max_iter"), *max_iter, 1..=ranges::MANY)
         }
-        Classifier::Knn(Knn { k: 0, .. }) => expected(source, &format!("{key}.k"), "a whole number of at least 1", 0),
-        Classifier::Knn(_) => Ok(()),
+        Classifier::Knn(Knn { k, .. }) => {
+            // whichever name it was written under
+            let name = if source.has(&format!("{key}.n_neighbors")) { "n_neighbors" } else { "k" };
+            whole(source, &format!("{key}.{name}"), *k, 1..=ranges::NEIGHBOURS)
+        }
     }
 }
 
@@ -104,17 +104,25 @@ fn check_mlp(mlp: &Mlp, section: &str, source: &Source) -> Checked {
             return expected(source, &format!("{section}.{key}"), wanted, value);
         }
     }
-    for (key, value) in
-        [("max_iter", mlp.max_iter), ("max_fun", mlp.max_fun), ("n_iter_no_change", mlp.n_iter_no_change)]
-    {
-        if value == 0 {
-            return expected(source, &format!("{section}.{key}"), "a whole number of at least 1", value);
-        }
+    let rows = if let BatchSize::Rows(rows) = mlp.batch_size { rows } else { 1 };
+    for (key, value) in [
+        ("batch_size", rows),
+        ("max_iter", mlp.max_iter),
+        ("max_fun", mlp.max_fun),
+        ("n_iter_no_change", mlp.n_iter_no_change),
+    ] {
+        whole(source, &format!("{section}.{key}"), value, 1..=ranges::MANY)?;
     }
-    if let Some(i) = mlp.hidden.iter().position(|units| *units == 0) {
-        // whichever name it was written under
-        let written = if source.has(&format!("{section}.hidden")) { "hidden" } else { "hidden_layer_sizes" };
-        return expected(source, &format!("{section}.{written}[{i}]"), "a whole number of at least 1", 0);
+    // whichever name it was written under
+    let written = if source.has(&format!("{section}.hidden")) { "hidden" } else { "hidden_layer_sizes" };
+    let written = format!("{section}.{written}");
+    for (i, units) in mlp.hidden.iter().enumerate() {
+        let item = format!("{written}[{i}]");
+        let key = if source.has(&item) { &item } else { &written };
+        whole(source, key, *units, 1..=ranges::UNITS)?;
+    }
+    if mlp.hidden.len() > ranges::LAYERS {
+        return expected(source, &written, &format!("at most {} layers", ranges::LAYERS), mlp.hidden.len());
     }
     check_class_weight(mlp.class_weight.as_ref(), section, source)?;
     let full_batch = mlp.solver == Solver::Lbfgs;

@@ -38,12 +38,12 @@ fn values_out_of_range() {
             "extract: {shard_rows: 1000001}",
             "3:23: `extract.shard_rows`: expected a whole number from 1 to 1000000, found `1000001`",
         ),
-        ("extract: {batch_size: 0}", "3:23: `extract.batch_size`: expected a whole number of at least 1, found `0`"),
+        ("extract: {batch_size: 0}", "3:23: `extract.batch_size`: expected a whole number from 1 to 65536, found `0`"),
         (
             "extract: {batch_size: 4}\nruntime: {batch_size: 8}",
             "3:23: `extract.batch_size` is 4 and `runtime.batch_size` is 8, and both are the same setting; leave one out",
         ),
-        ("runtime: {batch_size: 0}", "3:23: `runtime.batch_size`: expected a whole number of at least 1, found `0`"),
+        ("runtime: {batch_size: 0}", "3:23: `runtime.batch_size`: expected a whole number from 1 to 65536, found `0`"),
         (
             "select: {variance_threshold: -1}",
             "3:30: `select.variance_threshold`: expected a number of at least 0, found `-1`",
@@ -52,7 +52,7 @@ fn values_out_of_range() {
             "select: {variance_threshold: .inf}",
             "3:30: `select.variance_threshold`: expected a number of at least 0, found `inf`",
         ),
-        ("select: {top_k: 0}", "3:17: `select.top_k`: expected a whole number of at least 1, found `0`"),
+        ("select: {top_k: 0}", "3:17: `select.top_k`: expected a whole number from 1 to 1000000000, found `0`"),
         (
             "select: {score: f_classif}",
             "3:17: `select.score` ranks the columns for `top_k`, which is not there; write `top_k: 100`",
@@ -80,12 +80,12 @@ fn values_out_of_range() {
             "train: {}",
             "3:8: `train` names no classifier; write `train: {mlp: {}}`, `logistic` or `knn`, or leave `train` out",
         ),
-        ("train: {mlp: {}, cv: 1}", "3:22: `train.cv`: expected a whole number of at least 2, found `1`"),
-        ("train: {knn: {k: 0}}", "3:18: `train.knn.k`: expected a whole number of at least 1, found `0`"),
+        ("train: {mlp: {}, cv: 1}", "3:22: `train.cv`: expected a whole number from 2 to 10000, found `1`"),
+        ("train: {knn: {k: 0}}", "3:18: `train.knn.k`: expected a whole number from 1 to 1000000, found `0`"),
         ("train: {logistic: {c: 0}}", "3:23: `train.logistic.c`: expected a number greater than 0, found `0`"),
         (
             "train: [{mlp: {}}, {knn: {k: 0}}]",
-            "3:30: `train[1].knn.k`: expected a whole number of at least 1, found `0`",
+            "3:30: `train[1].knn.k`: expected a whole number from 1 to 1000000, found `0`",
         ),
         (
             "train: [{mlp: {}, knn: {}}]",
@@ -97,11 +97,11 @@ fn values_out_of_range() {
         ),
         (
             "train: {mlp: {hidden: [9, 0]}}",
-            "3:27: `train.mlp.hidden[1]`: expected a whole number of at least 1, found `0`",
+            "3:27: `train.mlp.hidden[1]`: expected a whole number from 1 to 65536, found `0`",
         ),
         (
             "train: {mlp: {hidden_layer_sizes: [0]}}",
-            "3:36: `train.mlp.hidden_layer_sizes[0]`: expected a whole number of at least 1, found `0`",
+            "3:36: `train.mlp.hidden_layer_sizes[0]`: expected a whole number from 1 to 65536, found `0`",
         ),
         ("train: {mlp: {alpha: -1}}", "3:22: `train.mlp.alpha`: expected a number of at least 0, found `-1`"),
         ("train: {mlp: {alpha: .nan}}", "3:22: `train.mlp.alpha`: expected a number of at least 0, found `NaN`"),
@@ -114,7 +114,10 @@ fn values_out_of_range() {
             "train: {mlp: {beta_1: 1}}",
             "3:23: `train.mlp.beta_1`: expected a number of at least 0 and less than 1, found `1`",
         ),
-        ("train: {mlp: {max_fun: 0}}", "3:24: `train.mlp.max_fun`: expected a whole number of at least 1, found `0`"),
+        (
+            "train: {mlp: {max_fun: 0}}",
+            "3:24: `train.mlp.max_fun`: expected a whole number from 1 to 1000000000, found `0`",
+        ),
         (
             "train: {mlp: {solver: lbfgs, early_stopping: true}}",
             "3:46: `train.mlp.early_stopping` goes with `solver: adam` or `sgd`; `lbfgs` has no passes to stop after",
@@ -171,7 +174,10 @@ fn values_out_of_range() {
              other classifiers out",
         ),
         ("train: {mlp: {warm_start: ''}}", "3:27: `train.mlp.warm_start`: expected the folder of a run, found ``"),
-        ("train: {mlp: {max_iter: 0}}", "3:25: `train.mlp.max_iter`: expected a whole number of at least 1, found `0`"),
+        (
+            "train: {mlp: {max_iter: 0}}",
+            "3:25: `train.mlp.max_iter`: expected a whole number from 1 to 1000000000, found `0`",
+        ),
         (
             "train: {mlp: {early_stopping: true, validation_fraction: 0}}",
             "3:58: `train.mlp.early_stopping` watches the validation rows; `validation_fraction` has to be greater than 0",
@@ -187,7 +193,7 @@ fn values_out_of_range() {
         ("classes: [a, b, a]", "4:19: `input.classes` has `a` twice"),
         (
             "limit_per_class: {train: 0}",
-            "4:28: `input.limit_per_class.train`: expected a whole number of at least 1, found `0`",
+            "4:28: `input.limit_per_class.train`: expected a whole number from 1 to 1000000000, found `0`",
         ),
     ]);
 }
@@ -232,5 +238,102 @@ fn impossible_combinations() {
             "label: none\n  classes: [a]",
             "5:12: `input.classes` chooses classes, and `input.label` is `none`; leave one of them out",
         ),
+    ]);
+}
+
+#[test]
+fn numbers_that_are_too_large() {
+    let size = "a size from 1MB to 1000TB, such as `2GiB` or `500MB`, a number of MB, or `auto`";
+    check(&[
+        (
+            "runtime: {threads: 100000}",
+            "3:20: `runtime.threads`: expected a whole number from 1 to 1024, found `100000`",
+        ),
+        (
+            "runtime: {batch_size: 65537}",
+            "3:23: `runtime.batch_size`: expected a whole number from 1 to 65536, found `65537`",
+        ),
+        ("runtime: {decode_memory: 2g}", &format!("3:26: `runtime.decode_memory`: expected {size}, found `2g`")),
+        ("runtime: {decode_memory: 0}", &format!("3:26: `runtime.decode_memory`: expected {size}, found `0`")),
+        ("runtime: {decode_memory: 0.5MB}", &format!("3:26: `runtime.decode_memory`: expected {size}, found `0.5MB`")),
+        ("runtime: {decode_memory: -1}", &format!("3:26: `runtime.decode_memory`: expected {size}, found `-1`")),
+        (
+            "extract: {batch_size: 100000}",
+            "3:23: `extract.batch_size`: expected a whole number from 1 to 65536, found `100000`",
+        ),
+        (
+            "extract: {recipe: {size: [4097, 224]}}",
+            "3:26: `extract.recipe.size`: expected from 1 to 4096 pixels each way, found `[4097, 224]`",
+        ),
+        (
+            "extract: {recipe: {crop_pct: 0.001}}",
+            "3:30: `extract.recipe.crop_pct`: expected from 0.01 to 1, found `0.001`",
+        ),
+        ("extract: {recipe: {divisor: 0}}", "3:29: `extract.recipe.divisor`: expected finite and not 0, found `0`"),
+        (
+            "extract: {recipe: {mean: [0, .nan, 0]}}",
+            "3:26: `extract.recipe.mean`: expected three finite numbers, found `[0.0, NaN, 0.0]`",
+        ),
+        (
+            "extract: {recipe: {std: [1, 0, 1]}}",
+            "3:25: `extract.recipe.std`: expected three finite numbers, none of them 0, found `[1.0, 0.0, 1.0]`",
+        ),
+        (
+            "image: {max_pixels: 10000000001}",
+            "3:21: `image.max_pixels`: expected a whole number from 1 to 10000000000, found `10000000001`",
+        ),
+        (
+            "select: {top_k: 1000000001}",
+            "3:17: `select.top_k`: expected a whole number from 1 to 1000000000, found `1000000001`",
+        ),
+        (
+            "reduce: {pca: {components: 1000001}}",
+            "3:28: `reduce.pca.components`: expected a whole number from 1 to 1000000, found `1000001`",
+        ),
+        (
+            "reduce: {svd: {components: 1000001}}",
+            "3:28: `reduce.svd.components`: expected a whole number from 1 to 1000000, found `1000001`",
+        ),
+        (
+            "train: {mlp: {hidden: [1000000000, 10]}}",
+            "3:24: `train.mlp.hidden[0]`: expected a whole number from 1 to 65536, found `1000000000`",
+        ),
+        (
+            "train: {mlp: {hidden: 70000}}",
+            "3:23: `train.mlp.hidden`: expected a whole number from 1 to 65536, found `70000`",
+        ),
+        (
+            "train: {mlp: {batch_size: 1000000001}}",
+            "3:27: `train.mlp.batch_size`: expected a whole number from 1 to 1000000000, found `1000000001`",
+        ),
+        (
+            "train: {mlp: {n_iter_no_change: 1000000001}}",
+            "3:33: `train.mlp.n_iter_no_change`: expected a whole number from 1 to 1000000000, found `1000000001`",
+        ),
+        ("train: {mlp: {tol: .inf}}", "3:20: `train.mlp.tol`: expected a number of at least 0, found `inf`"),
+        ("train: {logistic: {tol: .nan}}", "3:25: `train.logistic.tol`: expected a number greater than 0, found `NaN`"),
+        (
+            "train: {logistic: {max_iter: 1000000001}}",
+            "3:30: `train.logistic.max_iter`: expected a whole number from 1 to 1000000000, found `1000000001`",
+        ),
+        (
+            "train: {knn: {n_neighbors: 1000001}}",
+            "3:28: `train.knn.n_neighbors`: expected a whole number from 1 to 1000000, found `1000001`",
+        ),
+        ("train: {mlp: {}, cv: 10001}", "3:22: `train.cv`: expected a whole number from 2 to 10000, found `10001`"),
+        ("report: {samples: 10001}", "3:19: `report.samples`: expected a whole number from 0 to 10000, found `10001`"),
+    ]);
+    let layers = format!("train: {{mlp: {{hidden: [{}1]}}}}", "1, ".repeat(64));
+    check(&[(layers.as_str(), "3:23: `train.mlp.hidden`: expected at most 64 layers, found `65`")]);
+    check_input(&[
+        (
+            "limit_per_class: 1000000001",
+            "4:20: `input.limit_per_class`: expected a whole number from 1 to 1000000000, found `1000000001`",
+        ),
+        (
+            "limit_per_class: {test: 1000000001}",
+            "4:27: `input.limit_per_class.test`: expected a whole number from 0 to 1000000000, found `1000000001`",
+        ),
+        ("max_bad_fraction: .nan", "4:21: `input.max_bad_fraction`: expected a number from 0 to 1, found `NaN`"),
     ]);
 }

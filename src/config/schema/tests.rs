@@ -184,8 +184,8 @@ fn what_the_schema_takes_is_read_and_what_it_refuses_is_refused() {
     let (mut compared, mut apart) = (0, Vec::new());
     for (path, key) in leaves(&root) {
         let text = matches!(&key["type"], kind if *kind == "string" || *kind == json!(["string", "null"]));
-        // these belong together; a name's letters are no matter of the schema; the plan knows models and sizes
-        let skipped = ["name", "extract.model", "extract.recipe.size", "train.group_by"];
+        // these belong together; a name's letters are no matter of the schema; the plan knows models
+        let skipped = ["name", "extract.model", "train.group_by"];
         if path.starts_with("input.split.") || skipped.contains(&path.as_str()) {
             continue;
         }

@@ -109,8 +109,24 @@ impl Network {
 
     /// Buffers for one picture or micro-batch at a time, whose layers are shared by `threads`: above one, it must be used on a pool of so many.
     pub fn scratch(&self, threads: usize) -> Scratch {
+        let buffers = self.buffer_lens().map(Aligned::zeros).collect();
+        let tiles = Aligned::zeros(self.tiles_len(threads));
+        Scratch { threads, buffers, tiles, wide: self.wide.map(Aligned::zeros) }
+    }
+
+    /// Bytes of a [`scratch`](Self::scratch) for one thread.
+    pub fn scratch_bytes(&self) -> u64 {
+        let floats = self.buffer_lens().sum::<usize>() + self.tiles_len(1) + self.wide.iter().sum::<usize>();
+        (floats * size_of::<f32>()) as u64
+    }
+
+    /// Floats of each buffer; of bf16 there are two in the place of one.
+    fn buffer_lens(&self) -> impl Iterator<Item = usize> {
         let per_float = if self.engine.unit().is_some() { 2 } else { 1 };
-        let buffers = self.buffers.iter().map(|&len| Aligned::zeros(len.div_ceil(per_float))).collect();
+        self.buffers.iter().map(move |len| len.div_ceil(per_float))
+    }
+
+    fn tiles_len(&self, threads: usize) -> usize {
         let tiles = self.steps.iter().enumerate().map(|(i, step)| match &step.op {
             Op::Winograd { packed, places, .. } => {
                 let rows = |slice: &Slice| winograd::Places { size: [slice.rows.len(), places.size[1]], ..*places };
@@ -123,8 +139,7 @@ impl Network {
             Op::ProductBf16 { packed, .. } => packed.scratch_len(threads),
             _ => 0,
         });
-        let tiles = Aligned::zeros(tiles.max().unwrap_or(0));
-        Scratch { threads, buffers, tiles, wide: self.wide.map(Aligned::zeros) }
+        tiles.max().unwrap_or(0)
     }
 
     /// Runs `n` pictures `(n, h, w, c)`; gives the values of each tap for all of them, maps as `(n, h, w, c)`.

@@ -4,16 +4,19 @@ use std::collections::BTreeMap;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fmt;
+use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sha2::Digest;
 
 use super::ExtractError;
 use super::shard::{self, Outcome, Shard};
+use crate::exec::ExecError;
 use crate::extractor::contents;
 use crate::plan::Plan;
 use crate::progress::{Ui, plural};
 use crate::stages::scan::{Contents, Listing, Picture, Split, printable};
+use crate::threads;
 
 /// Groups that are listed one by one.
 const LISTED: usize = 20;
@@ -183,11 +186,13 @@ pub fn complete(plan: &Plan, listing: &Listing, shards: &[Shard], threads: usize
         if unknown.is_empty() {
             continue;
         }
-        let part = unknown.len().div_ceil(threads.max(1));
+        let threads = threads.min(unknown.len());
+        let queue = &Mutex::new(unknown.iter_mut());
+        let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
         std::thread::scope(|scope| {
-            for part in unknown.chunks_mut(part) {
-                scope.spawn(move || {
-                    for (outcome, picture) in part.iter_mut() {
+            let work = |_| {
+                move || {
+                    while let Some((outcome, picture)) = next() {
                         let path = picture.location(&plan.pipeline.input.root);
                         let bytes = contents::read(&path, Some(picture.bytes), &plan.backbone.decoding);
                         // a hash of other contents says nothing of the features
@@ -196,9 +201,11 @@ pub fn complete(plan: &Plan, listing: &Listing, shards: &[Shard], threads: usize
                         };
                         outcome.set_sha256(bytes.ok().filter(same).map(|bytes| Sha256::of(&bytes)));
                     }
-                });
-            }
-        });
+                }
+            };
+            threads::start(scope, threads, work).map(drop)
+        })
+        .map_err(ExecError::from)?;
         kept.write(&plan.dir, &shard.id)?;
     }
     Ok(())

@@ -100,6 +100,11 @@ impl<'a> Filling<'a> {
         all.filter(|picture| !known.contains(picture)).collect()
     }
 
+    /// Rows of the longest table.
+    pub fn longest(&self) -> usize {
+        self.missing.iter().map(|shard| shard.rows.len()).max().unwrap_or(0)
+    }
+
     /// Takes what became of a picture, and writes its table when that is full. From time to time the rows of all others are kept.
     pub fn settle(&mut self, settled: Settled) -> Result<(), ExtractError> {
         self.put(settled, None);

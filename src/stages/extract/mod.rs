@@ -12,6 +12,7 @@ mod fill;
 mod journal;
 mod manifest;
 mod notes;
+mod room;
 mod shard;
 mod work;
 
@@ -36,10 +37,11 @@ use crate::exec::{self, Device, ExecError};
 use crate::io::IoError;
 use crate::pipeline::Options;
 use crate::plan::Plan;
-use crate::progress::{Interrupted, StageLine, Ui, plural};
+use crate::progress::{Interrupted, StageLine, Ui, bytes, plural};
 use crate::stages::StageId;
 use crate::stages::scan::{Aside, Listing, Split, printable};
 use crate::store::OutputFile;
+use crate::threads;
 
 /// Columns of a table, which has one row group, from which on its footer costs more than is good.
 const MANY_CHUNKS: usize = 50_000;
@@ -115,7 +117,7 @@ pub fn run(
     }
     let device = Device::open(plan.pipeline.runtime.device)?;
     let threads = plan.pipeline.runtime.threads;
-    let threads = threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+    let threads = threads.unwrap_or_else(threads::available);
     if plan.is_wide() && plan.width() > MANY_CHUNKS {
         let advice = "one column each makes them slow to open everywhere; `output.layout: array` is read at once";
         ui.warn(&format!("every table has {} columns of features: {advice}", plan.width()));
@@ -192,6 +194,9 @@ fn tell(plan: &Plan, device: &Device, threads: usize, ui: &Ui) {
     ui.detail(&format!(
         "extract   on {device} (runtime.device: {wanted}){kernels}, {threads} threads (runtime.threads: {asked})"
     ));
+    let (room, asked) = (bytes(plan.pipeline.decode_memory()), runtime.decode_memory);
+    let asked = asked.map_or("auto".to_string(), |size| size.to_string());
+    ui.detail(&format!("extract   pictures share {room} while they are decoded (runtime.decode_memory: {asked})"));
     let why = if plan.pipeline.extract.shard_rows.is_some() { "extract.shard_rows" } else { "by width and cost" };
     ui.detail(&format!("extract   tables of up to {} rows ({why}), {} features", plan.shard_rows(), plan.width()));
 }

@@ -3,21 +3,25 @@
 //! Either way results come back over a bounded channel, and this thread fills the tables with them.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::ExtractError;
 use super::duplicates::Sha256;
 use super::fill::{Filling, Settled};
 use super::shard::Outcome;
+use super::{ExtractError, room};
 use crate::exec::{Device, ExecError, Session};
 use crate::extractor::{Extractor, Failure};
 use crate::plan::Plan;
 use crate::progress::StageLine;
 use crate::stages::scan::{Contents, Listing, Picture};
+use crate::threads;
+
+/// How soon it is noticed that somebody wants to stop, where no picture becomes ready.
+const NOTICE: Duration = Duration::from_millis(100);
 
 /// Seconds of work, summed over the threads; `wall` is what the clock says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -117,8 +121,11 @@ pub fn run(
     if jobs.is_empty() {
         return Ok(Timing::default());
     }
-    let extractor = Extractor::open(&plan.backbone, device)?;
+    let extractor = Extractor::open(&plan.backbone, device)?.with_decode_memory(plan.pipeline.decode_memory());
     let load = start.elapsed().as_secs_f64();
+    let threads = threads.min(jobs.len()).max(1);
+    let longest = filling.longest();
+    let threads = room::threads(plan, &extractor, (mode, threads), longest, line.ui()).map_err(ExecError::from)?;
     let (next, abort, clock) = (AtomicUsize::new(0), AtomicBool::new(false), Clock::default());
     // few pictures are spread over the threads
     let together = extractor.micro_batch().min(jobs.len().div_ceil(threads.max(1))).max(1);
@@ -129,13 +136,15 @@ pub fn run(
     };
     let (sender, receiver) = bounded(room.max(1));
     let result = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads.max(1))
-            .map(|_| {
-                let (context, sender) = (&context, sender.clone());
-                scope.spawn(move || work(context, &sender))
-            })
-            .collect();
+        let workers = threads::start(scope, threads, |_| {
+            let (context, sender) = (&context, sender.clone());
+            move || work(context, &sender)
+        });
         drop(sender);
+        let workers = workers.map_err(ExecError::from)?;
+        if workers.len() < threads {
+            line.ui().warn(&format!("the system let only {} of {threads} threads start", workers.len()));
+        }
         let result = collect(&context, filling, receiver, line);
         context.abort.store(true, Ordering::Relaxed);
         // all of them are in tables unless somebody wants to stop, or something has failed
@@ -207,7 +216,7 @@ fn prepare(context: &Context, picture: &Picture, input: &mut [f32]) -> (Outcome,
     };
     let (clock, settings) = (&context.clock, &context.plan.pipeline.input);
     let path = picture.location(&settings.root);
-    let bytes = match timed(&clock.read, || context.extractor.read(&path, picture.bytes)) {
+    let bytes = match timed(&clock.read, || context.extractor.read(&path, Some(picture.bytes), &context.abort)) {
         Ok(bytes) => bytes,
         Err(failure) => return (failed(failure, None), Contents::Unread),
     };
@@ -228,20 +237,29 @@ fn collect(
     results: Receiver<Done>,
     line: &StageLine,
 ) -> Result<(), ExtractError> {
-    let mut session = context.extractor.session();
+    let mut session: Option<Session> = None;
     let mut batch: Vec<Done> = Vec::new();
     let mut received = 0;
     while received < context.jobs.len() {
         line.ui().check()?;
-        // a worker that stops early has failed; its error is told by who joins it
-        let Ok(done) = results.recv() else { return Ok(()) };
+        let done = match results.recv_timeout(NOTICE) {
+            Ok(done) => done,
+            Err(RecvTimeoutError::Timeout) => continue,
+            // a worker that stops early has failed; its error is told by who joins it
+            Err(RecvTimeoutError::Disconnected) => return Ok(()),
+        };
         received += 1;
         match done.payload {
             Payload::Input(_) => batch.push(done),
             _ => settle(context, filling, done, line)?,
         }
+        // workers that compute have sessions of their own
+        if context.mode == Mode::Workers {
+            continue;
+        }
         if batch.len() >= context.plan.pipeline.batch_size() || received == context.jobs.len() {
-            for done in forward_batch(context, &mut session, std::mem::take(&mut batch))? {
+            let session = session.get_or_insert_with(|| context.extractor.session());
+            for done in forward_batch(context, session, std::mem::take(&mut batch))? {
                 settle(context, filling, done, line)?;
             }
         }

@@ -28,6 +28,7 @@ mod tables;
 mod upsample;
 
 use super::decode::{DecodeError, DecodeErrorKind, Decoded, check_size};
+use super::footprint::Promise;
 use super::options::{DecodeOptions, Exif, Truncated};
 use super::{Recipe, RgbImage, orientation};
 use frame::{Frame, Scan};
@@ -114,6 +115,27 @@ pub(super) fn dimensions(bytes: &[u8]) -> Result<(usize, usize), DecodeError> {
     }
 }
 
+/// Size and memory of the picture, from what stands before its first scan.
+pub(super) fn promise(bytes: &[u8], options: &DecodeOptions, recipe: &Recipe) -> Result<Promise, DecodeError> {
+    let mut segments = Segments::new(bytes);
+    let mut decoder = Decoder::default();
+    loop {
+        let segment = segments.next()?;
+        match segment.marker {
+            markers::EOI => return Err(corrupt("no scan")),
+            markers::SOS => {
+                if options.fast_decode {
+                    decoder.reduce(recipe, options.exif);
+                }
+                let scanned = segment.body.first().map_or(0, |count| usize::from(*count));
+                return decoder.promise(scanned, options.exif);
+            }
+            code if markers::is_frame(code) => decoder.frame(code, segment.body, options.max_pixels)?,
+            code => decoder.segment(code, segment.body)?,
+        }
+    }
+}
+
 /// What has been read of a file.
 #[derive(Default)]
 struct Decoder {
@@ -175,6 +197,17 @@ impl Decoder {
     fn orientation(&self, exif: Exif) -> Orientation {
         let block = self.exif.as_ref().filter(|_| exif == Exif::Apply);
         block.map_or(Orientation::NoTransforms, |block| orientation::of_exif(block))
+    }
+
+    /// What the frame header promises, where the first scan has so many components.
+    fn promise(&self, scanned: usize, exif: Exif) -> Result<Promise, DecodeError> {
+        let frame = self.frame.as_ref().ok_or_else(|| corrupt("a scan without a frame header"))?;
+        let (wide, high) = frame.made();
+        let pixels = (wide * high * 3) as u64;
+        let is_whole = !frame.progressive && scanned == frame.components.len();
+        let stored = if is_whole { 0 } else { Store::bytes(frame) };
+        let turned = if self.orientation(exif) == Orientation::NoTransforms { 0 } else { pixels };
+        Ok(Promise { width: frame.width as u64, height: frame.height as u64, bytes: pixels + stored.max(turned) })
     }
 
     /// Has the picture made at 1/8, 1/4 or 1/2 of its size if both sides are then at least twice those that `recipe` resizes it to (as

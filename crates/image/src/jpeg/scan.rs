@@ -132,6 +132,12 @@ impl Store {
         Self { components: frame.components.iter().map(component).collect() }
     }
 
+    /// Bytes that a store for `frame` takes.
+    pub(crate) fn bytes(frame: &Frame) -> u64 {
+        let component = |c: &Component| (groups(c.blocks_wide) * c.blocks_high * size_of::<Group>()) as u64;
+        frame.components.iter().map(component).sum()
+    }
+
     /// Decodes a scan.
     pub(super) fn decode(
         &mut self,

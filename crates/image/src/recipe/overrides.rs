@@ -1,6 +1,6 @@
 //! What a pipeline says of its recipe, and how a recipe's numbers are written.
 
-use super::{ChannelOrder, Filter, Fit, MAX_SIDE, Recipe};
+use super::{ChannelOrder, Filter, Fit, MAX_SIDE, Recipe, RecipeError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de};
 use std::fmt;
@@ -34,6 +34,24 @@ impl Recipe {
     }
 }
 
+impl RecipeOverrides {
+    /// Whether every value makes sense by itself; whether they go together is known with the recipe that they override.
+    pub fn check(&self) -> Result<(), RecipeError> {
+        const PLAIN: Recipe = Recipe {
+            size: [224; 2],
+            fit: Fit::Crop,
+            filter: Filter::Bilinear,
+            antialias: true,
+            crop_pct: 1.0,
+            channels: ChannelOrder::Rgb,
+            divisor: 255.0,
+            mean: [0.0; 3],
+            std: [1.0; 3],
+        };
+        PLAIN.with(self).check()
+    }
+}
+
 /// Keys of a recipe that a pipeline wants otherwise than the weights' own; what is left out stays.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -56,20 +74,23 @@ pub struct RecipeOverrides {
     /// `image_dataset_from_directory`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub antialias: Option<bool>,
-    /// With `fit: crop`, `squash` and `border`, the share of the side that is kept: 0.875 resizes to 256 and cuts out 224.
+    /// With `fit: crop`, `squash` and `border`, the share of the side that is kept, 0.01 to 1: 0.875 resizes to 256 and cuts out 224.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.01, max = 1))]
     pub crop_pct: Option<f64>,
     /// `rgb`, `bgr` or `grey`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub channels: Option<ChannelOrder>,
-    /// What the bytes are divided by first: 255, 127.5 or 1.
+    /// What the bytes are divided by first, not 0: 255, 127.5 or 1.
     #[serde(serialize_with = "decimal::maybe", skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("not" = {"const": 0}))]
     pub divisor: Option<f32>,
     /// Taken away next: three numbers in the order of `channels`, in units of `byte / divisor`.
     #[serde(serialize_with = "decimal::maybe_three", skip_serializing_if = "Option::is_none")]
     pub mean: Option<[f32; 3]>,
-    /// Divided by last: three numbers in the order of `channels`.
+    /// Divided by last: three numbers in the order of `channels`, none of them 0.
     #[serde(serialize_with = "decimal::maybe_three", skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("not" = {"contains": {"const": 0}}))]
     pub std: Option<[f32; 3]>,
 }
 

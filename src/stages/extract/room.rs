@@ -1,0 +1,60 @@
+//! How many threads have room in memory, with the rows of the tables that are being filled.
+
+use super::work::Mode;
+use crate::extractor::{Extractor, Needs};
+use crate::memory::{self, Limit, NoRoom};
+use crate::plan::Plan;
+use crate::progress::{Ui, bytes};
+
+/// As many of `wanted` threads as there is memory for, where `auto` is written; an error where a number of threads is written and does not fit.
+/// The longest table that is filled has `rows`.
+pub fn threads(
+    plan: &Plan,
+    extractor: &Extractor,
+    (mode, wanted): (Mode, usize),
+    rows: usize,
+    ui: &Ui,
+) -> Result<usize, NoRoom> {
+    let Some(limit) = memory::limit() else { return Ok(wanted) };
+    let row = (extractor.width() * size_of::<f32>()) as u64;
+    // one table is filled while another one is written
+    let tables = 2 * row * rows as u64;
+    let batches = match mode {
+        Mode::Workers => 0,
+        Mode::Batches => 3 * plan.pipeline.batch_size() * extractor.input_len() * size_of::<f32>(),
+    };
+    let own = extractor.needs();
+    let under_way = 2 * row * extractor.micro_batch() as u64;
+    let needs = Needs { fixed: own.fixed + tables + batches as u64, each: own.each + under_way };
+    let most = needs.most(limit.bytes);
+    if most >= wanted {
+        return Ok(wanted);
+    }
+    if most > 0 && plan.pipeline.runtime.threads.is_none() {
+        let each = bytes(needs.each);
+        let text = format!("only {most} of {wanted} threads are started: each takes {each} of memory");
+        ui.warn(&format!("{text}, and there are {limit}"));
+        return Ok(most);
+    }
+    Err(refused(extractor, (needs, wanted), limit, (tables, rows)))
+}
+
+/// Which key asks for more than there is.
+fn refused(
+    extractor: &Extractor,
+    (needs, wanted): (Needs, usize),
+    limit: &Limit,
+    (tables, rows): (u64, usize),
+) -> NoRoom {
+    let most = needs.most(limit.bytes);
+    let limit_of = |subject, needed, advice| NoRoom { subject, needed, limit: limit.clone(), advice };
+    if most > 0 {
+        let subject = format!("`runtime.threads`: the network on {wanted} threads");
+        return limit_of(subject, needs.of(wanted), format!("write `threads: {most}`, or `auto`"));
+    }
+    if tables > limit.bytes / 2 {
+        let subject = format!("`extract.shard_rows`: tables of {rows} rows and {} features", extractor.width());
+        return limit_of(subject, tables, "write fewer rows, or leave it out".to_string());
+    }
+    extractor.no_room(needs, limit)
+}

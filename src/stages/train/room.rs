@@ -1,0 +1,148 @@
+//! Whether a classifier fits into the memory there is: asked before the first picture is computed, of what is known then, and again before
+//! it is trained.
+
+use crate::config::{Classifier, Components, InMemory, Mlp, Reduce, Solver, Train};
+use crate::memory::{self, NoRoom};
+use crate::plan::Plan;
+
+/// Bytes that a weight of a perceptron takes while it is trained: itself, its first value, and the two moments of Adam.
+const STEPPED: u64 = 16;
+/// The same with L-BFGS, which looks back on ten steps and has numbers of 64 bits.
+const FULL_BATCH: u64 = 200;
+
+/// What a classifier is trained on.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    pub rows: usize,
+    pub cols: usize,
+    pub classes: usize,
+}
+
+/// An error at the key of a classifier that needs more memory than there is, whatever columns will be left; `rows` are those of the train split.
+pub fn check(plan: &Plan, settings: &Train, rows: usize, classes: usize) -> Result<(), NoRoom> {
+    let shape = Shape { rows, cols: least_columns(plan, rows), classes };
+    settings.keyed().into_iter().try_for_each(|(key, one)| fits(&plan.pipeline.written(&key), one, shape))
+}
+
+/// An error at `key` where training that classifier needs more memory than there is.
+pub fn fits(key: &str, classifier: Classifier, shape: Shape) -> Result<(), NoRoom> {
+    let Some(limit) = memory::limit() else { return Ok(()) };
+    match needs(key, classifier, shape).into_iter().find(|need| need.bytes > limit.bytes) {
+        Some(Need { bytes: needed, subject, advice }) => {
+            Err(NoRoom { subject, needed, limit: limit.clone(), advice: advice.to_string() })
+        }
+        None => Ok(()),
+    }
+}
+
+/// Bytes, what they are for, and what to do where they are too many.
+struct Need {
+    bytes: u64,
+    subject: String,
+    advice: &'static str,
+}
+
+/// All that a classifier takes.
+fn needs(key: &str, classifier: Classifier, shape: Shape) -> Vec<Need> {
+    let Shape { rows, cols, .. } = shape;
+    let mut all = Vec::new();
+    if let Classifier::Mlp(mlp) = classifier {
+        let widths: Vec<String> = widths(mlp, shape).iter().map(ToString::to_string).collect();
+        let subject = format!("`{key}.hidden`: training the layers {}", widths.join(" → "));
+        all.push(Need { bytes: weights(mlp, shape), subject, advice: "write fewer units" });
+        let subject = format!("`{key}.batch_size`: {} rows at a time", mlp.batch_size.of(rows));
+        all.push(Need { bytes: activations(mlp, shape), subject, advice: "write fewer rows" });
+    }
+    let table = (rows as u64).saturating_mul(cols as u64).saturating_mul(4);
+    let held = |word: &str, advice| {
+        let subject = format!("`{key}{word}`: the train table of {rows} rows and {cols} columns in memory");
+        Some(Need { bytes: table, subject, advice })
+    };
+    let always = InMemory::Always(true);
+    all.extend(match classifier {
+        Classifier::Knn(_) => held("", "keep fewer columns with `reduce.pca` or `select.top_k`"),
+        Classifier::Mlp(mlp) if mlp.in_memory == always => held(".in_memory", "write `in_memory: auto`"),
+        Classifier::Logistic(logistic) if logistic.in_memory == always => held(".in_memory", "write `in_memory: auto`"),
+        _ => None,
+    });
+    all
+}
+
+/// Inputs, hidden layers, outputs.
+fn widths(mlp: &Mlp, shape: Shape) -> Vec<usize> {
+    let outputs = if shape.classes == 2 { 1 } else { shape.classes };
+    [&[shape.cols], mlp.hidden.as_slice(), &[outputs]].concat()
+}
+
+fn weights(mlp: &Mlp, shape: Shape) -> u64 {
+    let widths = widths(mlp, shape);
+    let layers = widths.windows(2).map(|pair| (pair[0] as u64 + 1).saturating_mul(pair[1] as u64));
+    let each = if mlp.solver == Solver::Lbfgs { FULL_BATCH } else { STEPPED };
+    layers.fold(0, u64::saturating_add).saturating_mul(each)
+}
+
+/// What every hidden layer gives for a batch, and its slope; L-BFGS goes over its rows in blocks.
+fn activations(mlp: &Mlp, shape: Shape) -> u64 {
+    if mlp.solver == Solver::Lbfgs {
+        return 0;
+    }
+    let units: usize = mlp.hidden.iter().sum();
+    (mlp.batch_size.of(shape.rows) as u64).saturating_mul(units as u64).saturating_mul(8)
+}
+
+/// The fewest columns that can come to the classifier.
+fn least_columns(plan: &Plan, rows: usize) -> usize {
+    let pipeline = &plan.pipeline;
+    // how many columns vary is known later
+    let kept = if pipeline.select.is_some() { 1 } else { plan.width() };
+    let count = match &pipeline.reduce {
+        Some(Reduce { pca: Some(pca), .. }) => match pca.components {
+            Components::Count(count) => count,
+            Components::Fraction(_) | Components::Mle => 1,
+        },
+        Some(Reduce { svd: Some(svd), .. }) => svd.components,
+        _ => return kept,
+    };
+    count.min(kept).min(rows).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::BatchSize;
+
+    const SHAPE: Shape = Shape { rows: 1000, cols: 1280, classes: 3 };
+
+    #[test]
+    fn weights_and_batches_are_counted() {
+        let mlp = Mlp { hidden: vec![100, 10], ..Mlp::default() };
+        assert_eq!(weights(&mlp, SHAPE), 16 * (1281 * 100 + 101 * 10 + 11 * 3));
+        assert_eq!(activations(&mlp, SHAPE), 200 * 110 * 8);
+        let two = Shape { classes: 2, ..SHAPE };
+        assert_eq!(weights(&mlp, two), 16 * (1281 * 100 + 101 * 10 + 11));
+        let full = Mlp { solver: Solver::Lbfgs, ..mlp.clone() };
+        assert_eq!((weights(&full, two), activations(&full, two)), (200 * (1281 * 100 + 101 * 10 + 11), 0));
+        let all = Mlp { batch_size: BatchSize::Rows(1_000_000_000), ..mlp };
+        assert_eq!(activations(&all, SHAPE), 1000 * 110 * 8);
+    }
+
+    #[test]
+    fn more_than_any_machine_has_is_refused_at_its_key() {
+        if memory::limit().is_none() {
+            return;
+        }
+        let mlp = Mlp { hidden: vec![65_536; 64], ..Mlp::default() };
+        let error = fits("train[0].mlp", Classifier::Mlp(&mlp), SHAPE).expect_err("4 TB").to_string();
+        assert!(error.starts_with("`train[0].mlp.hidden`: training the layers 1280 → 65536 → "), "{error}");
+        assert!(error.contains("takes about 4330"), "{error}");
+        assert!(error.ends_with("write fewer units"), "{error}");
+        let rows = Shape { rows: 1 << 40, ..SHAPE };
+        let knn = crate::config::Knn::default();
+        let error = fits("train.knn", Classifier::Knn(&knn), rows).expect_err("5 PB").to_string();
+        assert!(error.starts_with("`train.knn`: the train table of 1099511627776 rows"), "{error}");
+        let mlp = Mlp { in_memory: InMemory::Always(true), ..Mlp::default() };
+        let error = fits("train.mlp", Classifier::Mlp(&mlp), rows).expect_err("5 PB").to_string();
+        assert!(error.starts_with("`train.mlp.in_memory`: "), "{error}");
+        assert_eq!(fits("train.mlp", Classifier::Mlp(&Mlp::default()), SHAPE), Ok(()));
+    }
+}

@@ -1,0 +1,136 @@
+//! Threads and memory: what is too much is refused by its key before it is taken, and pictures share the memory that they are decoded in.
+
+use std::process::Command;
+
+use featurize::image::{RgbImage, png};
+
+use crate::support::{Run, Workspace, featurize};
+
+/// Pictures of one colour: small files, and 39 MB each, which the allocator gives back to the system at once.
+fn large_pictures(count: usize) -> Workspace {
+    let workspace = Workspace::new();
+    for i in 0..count {
+        let picture = png(&RgbImage::filled(3600, 3600, [i as u8, 90, 200])).expect("a PNG");
+        assert!(picture.len() < 500_000);
+        workspace.write(&format!("pictures/{i}.png"), &picture);
+    }
+    workspace.write("pictures/broken.png", b"\x89PNG\r\n\x1a\n");
+    let yaml = "version: 1\ninput: {root: pictures, label: none, max_bad_fraction: 0.5}\nextract: {recipe: {size: 64}}\n\
+                runtime: {threads: 8}\n";
+    workspace.write("pipeline.yaml", yaml.as_bytes());
+    workspace
+}
+
+#[test]
+fn pictures_wait_for_memory_and_give_the_same_features() {
+    let workspace = large_pictures(8);
+    let peak = |out: &str, memory: &str| {
+        let set = format!("runtime.decode_memory={memory}");
+        let run = workspace.run(out, &["--set", &set]).ok();
+        run.event("summary")["peak_memory_mb"].as_u64()
+    };
+    let [many, few, alone] = [("many", "1GiB"), ("few", "90MB"), ("alone", "1")].map(|(out, memory)| peak(out, memory));
+    let features = |out: &str| workspace.read(&format!("{out}/features/part-00000.parquet"));
+    assert_eq!(features("many"), features("few"));
+    assert_eq!(features("many"), features("alone"));
+    if let (Some(few), Some(alone)) = (few, alone) {
+        // how many of those that may were decoded at one time is left to chance
+        assert!(alone + 20 < few && few < alone + 70, "{many:?} MB, {few} MB and {alone} MB");
+    }
+}
+
+#[test]
+fn every_command_that_decodes_has_the_flag() {
+    let workspace = large_pictures(4);
+    let pictures = workspace.path("pictures");
+    let table = workspace.path("features.parquet");
+    workspace.run("out", &[]).ok();
+    let run = |arguments: &[&str], path: Option<&std::path::Path>| {
+        let mut command = featurize();
+        command.args(arguments).args(path).arg(&pictures).args(["--decode-memory", "1MB", "--threads", "4"]);
+        Run::of(command.output().expect("started"))
+    };
+    for (arguments, path) in [
+        (&["classify", "--csv"][..], None),
+        (&["embed", "-o", table.to_str().expect("text")], None),
+        (&["similar"], Some(workspace.path("out"))),
+    ] {
+        let run = run(arguments, path.as_deref());
+        // one is broken
+        assert_eq!(run.code, Some(1), "{arguments:?}: {}", run.stderr);
+        assert!(run.stderr.contains("broken.png"), "{arguments:?}: {}", run.stderr);
+        assert!(run.stderr.contains("1 of 5 pictures could not be read"), "{arguments:?}: {}", run.stderr);
+    }
+}
+
+#[test]
+fn numbers_out_of_range_are_refused_at_once() {
+    let workspace = Workspace::with_fruits(2, 1);
+    for (set, text) in [
+        ("runtime.threads=100000", "expected a whole number from 1 to 1024, found `100000`"),
+        ("train.mlp.hidden=[1000000000, 10]", "expected a whole number from 1 to 65536, found `1000000000`"),
+        ("extract.recipe.size=[5000, 5000]", "expected from 1 to 4096 pixels each way, found `[5000, 5000]`"),
+    ] {
+        let run = workspace.run("out", &["--set", set]);
+        assert_eq!(run.code, Some(2), "{set}: {}", run.stderr);
+        assert!(run.stderr.contains(text), "{set}: {}", run.stderr);
+        assert!(!workspace.path("out").exists());
+    }
+    for arguments in [
+        &["classify", "x.jpg", "--threads", "1025"][..],
+        &["classify", "x.jpg", "--decode-memory", "lots"],
+        &["bench", "--seconds", "inf"],
+        &["bench", "--seconds", "0"],
+    ] {
+        let run = Run::of(featurize().args(arguments).output().expect("started"));
+        assert_eq!(run.code, Some(2), "{arguments:?}: {}", run.stderr);
+    }
+}
+
+#[test]
+fn more_memory_than_there_is_is_an_error_before_the_first_picture() {
+    if !cfg!(target_os = "linux") {
+        return;
+    }
+    let workspace = Workspace::with_fruits(2, 1);
+    let layers = format!("train.mlp.hidden=[{}65536]", "65536, ".repeat(63));
+    let run = workspace.run("out", &["--set", &layers]);
+    assert_eq!(run.code, Some(1), "{}", run.stderr);
+    let text = "`train.mlp.hidden`: training the layers ";
+    assert!(run.stderr.contains(text) && run.stderr.contains("write fewer units"), "{}", run.stderr);
+    assert!(!workspace.path("out/features").exists(), "it extracted");
+}
+
+/// A process that may start no thread at all, or only few: told, and no panic.
+#[cfg(unix)]
+#[test]
+fn a_limit_of_processes_is_an_error_and_no_panic() {
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::process::CommandExt;
+    let workspace = large_pictures(2);
+    std::fs::set_permissions(workspace.path(""), std::fs::Permissions::from_mode(0o777)).expect("permissions");
+    let root = std::process::Command::new("id").arg("-u").output().is_ok_and(|id| id.stdout == b"0\n");
+    for most in [1, 3, 6, 12] {
+        let mut command = Command::new("sh");
+        // dash calls it `p`
+        let script =
+            format!("ulimit -u {most} 2>/dev/null || ulimit -p {most} 2>/dev/null || exit 77; exec \"$0\" \"$@\"");
+        command.args(["-c", &script, env!("CARGO_BIN_EXE_featurize"), "run"]);
+        command.arg(workspace.path("pipeline.yaml")).arg("--out").arg(workspace.path(&format!("out-{most}")));
+        command.args(["--set", "runtime.threads=64"]);
+        if root {
+            // the system keeps no limit for root
+            command.uid(65_534).gid(65_534);
+        }
+        let Ok(output) = command.output() else { continue };
+        let run = Run::of(output);
+        match run.code {
+            // no shell with such a limit, or the program lies where another user may not run it
+            Some(77 | 126 | 127) => {}
+            Some(0) => {}
+            Some(1) => assert!(run.stderr.contains("the system lets this process start"), "{most}: {}", run.stderr),
+            code => panic!("{most} processes: {code:?}\n{}", run.stderr),
+        }
+        assert!(!run.stderr.contains("panicked"), "{most}: {}", run.stderr);
+    }
+}
