@@ -213,3 +213,69 @@ fn journals(dir: &RunDir) -> Vec<PathBuf> {
     files.sort();
     files
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+    use crate::progress::Ui;
+    use crate::stages::scan;
+
+    #[test]
+    fn rows_come_back_to_the_pictures_that_they_are_of_and_to_no_others() {
+        let out = tempfile::tempdir().expect("folder");
+        let yaml = "version: 1\ninput: {root: data/fruits, split: {train: 'Training/**', test: 'Test/**'}, classes: [Banana], \
+             limit_per_class: 5}\nextract: {shard_rows: 100, recipe: {size: 64}}\n";
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("test.yaml");
+        let pipeline = config::parse(yaml, &file, &[]).expect("a sound pipeline");
+        let plan = Plan::new(pipeline, Some(out.path()), &mut |_| panic!("the weights are inside")).expect("a plan");
+        let mut listing = scan::run(&plan, &Ui::silent()).expect("bananas");
+        for folder in plan.dir.folders() {
+            std::fs::create_dir_all(folder).expect("folder");
+        }
+        let contents = |i: usize| Contents::of(&[i as u8]);
+        let settled = |picture: usize| {
+            let features = (picture != 2).then(|| vec![picture as f32; plan.width()]);
+            let failed = Outcome::Failed { kind: "corrupt".into(), error: "bits".into(), sha256: None };
+            let outcome = if picture == 2 { failed } else { Outcome::Ok { width: 1, height: 1, sha256: None } };
+            let contents = if picture == 3 { Contents::Unread } else { contents(picture) };
+            Settled { picture, outcome, contents, features }
+        };
+        let shards = shard::cut(&plan, &listing).expect("one shard");
+        let missing: Vec<&Shard> = shards.iter().collect();
+        assert_eq!((shards.len(), listing.pictures.len()), (1, 10));
+        let mut filling = Filling::new(&plan, &listing, &missing, true).expect("nothing is there");
+        for picture in [0, 1, 2, 3, 5] {
+            filling.settle(settled(picture)).expect("settled");
+        }
+        assert!(journals(&plan.dir).is_empty(), "nothing is kept so soon");
+        filling.keep();
+        drop(filling);
+        assert_eq!(journals(&plan.dir).len(), 1);
+        let jobs =
+            |listing: &Listing, failed: bool| Filling::new(&plan, listing, &missing, failed).expect("read").jobs();
+        // contents that are unknown fit no row
+        assert_eq!(jobs(&listing, true).len(), 10);
+        let mut filling = Filling::new(&plan, &listing, &missing, true).expect("no row is left");
+        [0, 1, 2, 3, 5].map(settled).into_iter().for_each(|one| filling.put(one, None));
+        filling.keep();
+        drop(filling);
+        for (i, picture) in listing.pictures.iter_mut().enumerate() {
+            // picture 5 is another now, and 3 could not be read
+            picture.contents = if i == 3 { Contents::Unread } else { contents(if i == 5 { 50 } else { i }) };
+        }
+        assert_eq!(jobs(&listing, true), [3, 4, 5, 6, 7, 8, 9]);
+        assert_eq!(jobs(&listing, false), [2, 3, 4, 5, 6, 7, 8, 9], "what failed is tried again");
+        // what comes now is appended to what is there
+        let mut filling = Filling::new(&plan, &listing, &missing, true).expect("read");
+        filling.settle(settled(4)).expect("settled");
+        filling.keep();
+        drop(filling);
+        assert_eq!(jobs(&listing, true), [3, 5, 6, 7, 8, 9]);
+        let mut filling = Filling::new(&plan, &listing, &missing, true).expect("read");
+        for picture in [3, 5, 6, 7, 8, 9] {
+            filling.settle(settled(picture)).expect("settled");
+        }
+        assert!(plan.dir.shard(0).is_file() && journals(&plan.dir).is_empty());
+    }
+}

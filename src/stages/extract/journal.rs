@@ -75,7 +75,10 @@ impl Journal {
 
     /// Removes the file: its rows are in a table.
     pub fn remove(self) {
-        std::fs::remove_file(&self.path).ok();
+        let Self { path, file } = self;
+        // some systems do not remove what is open
+        drop(file);
+        std::fs::remove_file(path).ok();
     }
 }
 
