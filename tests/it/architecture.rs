@@ -37,7 +37,7 @@ const ROOMS: &[(&[&str], &[&str])] = &[
     (&["polars", "arrow", "parquet"], &["io/"]),
     (&["linfa", "ndarray", "faer"], &["learn/"]),
     (&["candle_core", "candle_nn"], &["exec/", "weights/", "learn/mlp"]),
-    (&["image", "re_rav1d"], &["image/"]),
+    (&["image", "re_rav1d", "weezl", "fax", "zstd"], &["image/"]),
     (&["serde_saphyr"], &["config/"]),
     (&["clap", "ctrlc"], &["cli/", "main.rs"]),
     (&["ab_glyph", "resvg"], &["plot/"]),

@@ -31,6 +31,8 @@ pub struct Component {
     pub table: u8,
     /// The table's content when the first scan of the component began; later ones change nothing.
     pub quantisation: Option<Quantisation>,
+    /// Of each coefficient: the bits that no scan has told yet.
+    pub missing: [u8; 64],
     /// Samples across and down that a block gives.
     pub side: usize,
     /// Samples that come from the picture; the rest of the last blocks is filling.
@@ -141,7 +143,20 @@ impl Frame {
 impl Component {
     fn new(&[id, factors, table]: &[u8; 3]) -> Self {
         let (h, v) = (usize::from(factors >> 4), usize::from(factors & 15));
-        Self { id, h, v, table, quantisation: None, side: 8, width: 0, height: 0, blocks_wide: 0, blocks_high: 0 }
+        let missing = [u8::MAX; 64];
+        Self {
+            id,
+            h,
+            v,
+            table,
+            quantisation: None,
+            missing,
+            side: 8,
+            width: 0,
+            height: 0,
+            blocks_wide: 0,
+            blocks_high: 0,
+        }
     }
 }
 
@@ -153,6 +168,18 @@ pub enum Colours {
     Rgb,
     Cmyk,
     Ycck,
+    /// CMYK as a TIFF has it: 255 is all of an ink, where Adobe's JPEG has none.
+    Inks,
+}
+
+impl Colours {
+    pub fn count(self) -> usize {
+        match self {
+            Self::Grey => 1,
+            Self::YCbCr | Self::Rgb => 3,
+            Self::Cmyk | Self::Ycck | Self::Inks => 4,
+        }
+    }
 }
 
 /// The coding process of a frame that is not read.

@@ -32,7 +32,7 @@ struct Place {
     y: usize,
 }
 
-/// Decodes a sequential scan of all components into the picture.
+/// Decodes a sequential scan of all components into the picture; says whether its data reached to the end.
 pub fn decode_whole(
     frame: &Frame,
     scan: &Scan,
@@ -41,7 +41,7 @@ pub fn decode_whole(
     interval: usize,
     picture: &mut Picture,
     bands: &mut [Band],
-) -> Result<(), DecodeError> {
+) -> Result<bool, DecodeError> {
     let parts = scan.components.iter().map(|component| {
         let of = &frame.components[component.index];
         Ok(Part {
@@ -69,7 +69,7 @@ pub fn decode_whole(
         reader.check()?;
         picture.advance(bands, row);
     }
-    Ok(())
+    Ok(!reader.is_at_end())
 }
 
 /// A row of MCUs of a scan that holds the whole picture.
@@ -132,7 +132,7 @@ impl Store {
         Self { components: frame.components.iter().map(component).collect() }
     }
 
-    /// Decodes a scan.
+    /// Decodes a scan; says whether its data reached to the end.
     pub fn decode(
         &mut self,
         frame: &Frame,
@@ -140,7 +140,7 @@ impl Store {
         tables: &Tables,
         data: &EntropyData,
         interval: usize,
-    ) -> Result<(), DecodeError> {
+    ) -> Result<bool, DecodeError> {
         let coders = scan.components.iter().map(|component| {
             Ok(match (frame.progressive, scan.first, scan.high) {
                 (false, ..) => Coder::Sequential(tables.dc(component.dc)?, tables.ac(component.ac)?),
@@ -226,15 +226,16 @@ struct StoredScan<'a, 'b> {
 }
 
 impl pulp::NullaryFnOnce for StoredScan<'_, '_> {
-    type Output = Result<(), DecodeError>;
+    type Output = Result<bool, DecodeError>;
 
     #[inline(always)]
     fn call(mut self) -> Self::Output {
         if let ([component], [coder]) = (self.scan.components.as_slice(), self.coders) {
-            self.single(component.index, *coder)
+            self.single(component.index, *coder)?;
         } else {
-            self.interleaved()
+            self.interleaved()?;
         }
+        Ok(!self.reader.is_at_end())
     }
 }
 
