@@ -6,7 +6,7 @@ For each: its name, its place in the `.bin`, the size and the sha256 of the pixe
 that featurize and Pillow read alike.
 
     pip install pillow numpy
-    python image_odd.py                 # writes beside itself
+    JPEGTRAN=jpegtran python image_odd.py                 # of libjpeg-turbo, for arithmetic codes; writes beside itself
 """
 
 import hashlib
@@ -40,6 +40,7 @@ WANTED = [
     r"tiff_(rgb16|black0_16)_(le|be)_(c5|c8)_predictor\.tif", r"tiff_more_strips_1_8\.tif", r"tiff_no_(258|259|262|277)_grey\.tif", r"tiff_jpeg_8_(61|64)\.tif", r"tiff_fax_.*_(1x1|7x5|130x9)\.tif",
     r"tiff_pillow_(RGB|L|CMYK|YCbCr)_jpeg_[02]\.tif", r"tiff_pillow_YCbCr_tiff_lzw_0\.tif", r"tiff_pillow_RGBA?_(zstd|webp)_0\.tif", r"tiff_pillow_1_(group3|group4|tiff_ccitt)_[16]\.tif",
     r"other_webp_frame_4_2_[02].*", r"other_avif_grid_(item|tiles|some_tiles)_444.avif", r"other_jpeg_(RGB|CMYK)_(adobe|jfif).*",
+    r"other_arithmetic_(RGB70|L80)_(33x21|1x1)_.*", r"other_arithmetic_(RGB90|CMYK60)_33x21_(plain|both).*",
 ]  # fmt: skip
 
 

@@ -10,6 +10,8 @@ const MAX_BLOCKS: usize = 10;
 /// The frame header.
 pub struct Frame {
     pub progressive: bool,
+    /// Its scans are arithmetic codes, not Huffman's.
+    pub arithmetic: bool,
     precision: u8,
     pub width: usize,
     pub height: usize,
@@ -66,8 +68,8 @@ impl Frame {
             component.blocks_wide = (width * component.h).div_ceil(max_h * 8);
             component.blocks_high = (height * component.v).div_ceil(max_v * 8);
         }
-        let progressive = marker == 0xc2;
-        let mut frame = Self { progressive, precision, width, height, unit: 8, max_h, max_v, components };
+        let (progressive, arithmetic) = (matches!(marker, 0xc2 | 0xca), matches!(marker, 0xc9 | 0xca));
+        let mut frame = Self { progressive, arithmetic, precision, width, height, unit: 8, max_h, max_v, components };
         frame.set_unit(8);
         Ok(frame)
     }
@@ -187,7 +189,6 @@ pub fn process(code: u8) -> &'static str {
     debug_assert!(![DHT, JPG, DAC].contains(&code));
     match code {
         0xc3 | 0xc7 | 0xcb | 0xcf => "lossless",
-        0xc9 | 0xca => "arithmetic-coded",
         _ => "hierarchical",
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! The standard (ITU-T T.81) leaves the rounding of the cosine transform open, and says nothing on how reduced colour is brought to the
 //! picture's size. libjpeg-turbo's defaults are followed in both: `idct.rs`, `upsample.rs` and `colour.rs` say how. Read are 8-bit baseline,
-//! extended sequential and progressive files of one, three and four components.
+//! extended sequential and progressive files of one, three and four components, of Huffman's codes and of arithmetic ones.
 //!
 //! Where entropy-coded data make no sense libjpeg warns and goes on; here the file is corrupt. Where a progressive file stops short of its
 //! last bits and says that this is its end, libjpeg smooths what it has; here it is taken as it is. A file that lacks nothing but its
@@ -13,8 +13,9 @@
 //! At a reduced size (`reduced.rs`) the pixels are those of libjpeg's scaled decoding, Pillow's `draft`.
 //!
 //! `markers.rs` takes the file apart, `frame.rs` and `tables.rs` read the headers, `huffman.rs` the bits, `sequential.rs` and
-//! `progressive.rs` the blocks, `scan.rs` their order; `picture.rs` puts the pixels together.
+//! `progressive.rs` the blocks, `arithmetic.rs` the other kind of both, `scan.rs` their order; `picture.rs` puts the pixels together.
 
+mod arithmetic;
 mod colour;
 mod frame;
 mod huffman;
@@ -32,6 +33,7 @@ use super::decode::{DecodeError, DecodeErrorKind, Decoded, check_size};
 use super::exif::Metadata;
 use super::options::{DecodeOptions, Exif, Truncated};
 use super::{Recipe, RgbImage, orientation};
+use arithmetic::Conditioning;
 pub(super) use frame::Colours;
 use frame::{Frame, Scan};
 use image::metadata::Orientation;
@@ -163,6 +165,7 @@ pub(super) fn dimensions(bytes: &[u8]) -> Result<(usize, usize), DecodeError> {
 #[derive(Default)]
 struct Decoder {
     tables: Tables,
+    conditioning: Conditioning,
     frame: Option<Frame>,
     /// MCUs between restart markers; 0 for none.
     interval: usize,
@@ -194,6 +197,7 @@ impl Decoder {
             markers::SOI => return Err(corrupt("a second picture begins inside the first")),
             markers::DQT => self.tables.read_quantisation(body)?,
             markers::DHT => self.tables.read_huffman(body)?,
+            markers::DAC => self.conditioning.read(body)?,
             markers::DRI => match *body {
                 [high, low] => self.interval = usize::from(u16::from_be_bytes([high, low])),
                 _ => return Err(corrupt(format!("a restart interval of {} bytes", body.len()))),
@@ -216,7 +220,7 @@ impl Decoder {
     }
 
     fn frame(&mut self, code: u8, body: &[u8], max_pixels: u64) -> Result<(), DecodeError> {
-        if !(0xc0..=0xc2).contains(&code) {
+        if !matches!(code, 0xc0..=0xc2 | 0xc9 | 0xca) {
             return Err(unsupported(format!("{} JPEG", frame::process(code))));
         }
         let frame = Frame::read(code, body)?;
@@ -273,7 +277,7 @@ impl Decoder {
                 component.quantisation = Some(self.tables.quantisation(component.table)?);
             }
         }
-        let whole = !frame.progressive && scan.components.len() == frame.components.len();
+        let whole = !frame.progressive && !frame.arithmetic && scan.components.len() == frame.components.len();
         let output = match &mut self.output {
             Some(Output { store: None, .. }) => return Err(corrupt("a scan after the last one")),
             Some(output) => output,
@@ -287,6 +291,9 @@ impl Decoder {
         };
         let (tables, data, interval) = (&self.tables, &self.data, self.interval);
         let whole = match &mut output.store {
+            Some(store) if frame.arithmetic => {
+                arithmetic::decode(store, frame, &scan, &self.conditioning, data, interval)?
+            }
             Some(store) => store.decode(frame, &scan, tables, data, interval)?,
             None => scan::decode_whole(frame, &scan, tables, data, interval, &mut output.picture, &mut output.bands)?,
         };

@@ -132,6 +132,14 @@ impl Store {
         Self { components: frame.components.iter().map(component).collect() }
     }
 
+    /// The group with the block in column `x` and row `y` of a component; none where it is beyond the last ones.
+    #[inline(always)]
+    pub fn group(&mut self, frame: &Frame, component: usize, x: usize, y: usize) -> Option<&mut Group> {
+        let of = &frame.components[component];
+        let place = y * groups(of.blocks_wide) + x / LANES;
+        self.components[component].get_mut(place).filter(|_| x < of.blocks_wide && y < of.blocks_high)
+    }
+
     /// Decodes a scan; says whether its data reached to the end.
     pub fn decode(
         &mut self,
@@ -278,12 +286,7 @@ impl StoredScan<'_, '_> {
                     let of = &self.frame.components[component.index];
                     for place in 0..of.h * of.v {
                         let (x, y) = (mcu * of.h + place % of.h, row * of.v + place / of.h);
-                        let inside = x < of.blocks_wide && y < of.blocks_high;
-                        let place = y * groups(of.blocks_wide) + x / LANES;
-                        let group = match self.store.components[component.index].get_mut(place) {
-                            Some(group) if inside => group,
-                            _ => &mut filling,
-                        };
+                        let group = self.store.group(self.frame, component.index, x, y).unwrap_or(&mut filling);
                         coder.block(&mut self.reader, self.scan, carried, group, x % LANES)?;
                     }
                 }

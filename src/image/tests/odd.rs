@@ -57,7 +57,7 @@ fn tiffs_of_every_layout_and_compression_are_pillows() {
 
 #[test]
 fn frames_tiles_and_components_are_pillows() {
-    expect_pillows("other", 10);
+    expect_pillows("other", 24);
 }
 
 #[test]

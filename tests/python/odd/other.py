@@ -1,6 +1,11 @@
-"""WebP with and without loss, opacity and a header; AVIF of tiles with opacity; JPEG with odd markers and components."""
+"""WebP with and without loss, opacity and a header; AVIF of tiles with opacity; JPEG with odd markers and components, and of arithmetic codes where
+there is a jpegtran (JPEGTRAN names it)."""
 
+import os
+import shutil
 import struct
+import subprocess
+import tempfile
 
 import numpy as np
 from PIL import Image
@@ -13,6 +18,7 @@ def files():
     yield from webps()
     yield from avifs()
     yield from jpegs()
+    yield from arithmetic()
 
 
 def with_alpha(image):
@@ -81,6 +87,20 @@ def jpegs():
                     yield f"jpeg_{mode}_jfif_adobe{transform}.jpg", data[:start] + adobe + data[start:]
     two = saved(np_image(), format="MPO", save_all=True, append_images=[picture(20, 20)])
     yield "mpo.jpg", two
+
+
+def arithmetic():
+    tool = os.environ.get("JPEGTRAN") or shutil.which("jpegtran")
+    ways = {"plain": [], "progressive": ["-progressive"], "restart": ["-restart", "1"], "both": ["-progressive", "-restart", "1"]}
+    for size in (1, 1), (W, H), (64, 47):
+        for mode, quality, subsampling in ("RGB", 90, 0), ("RGB", 70, 2), ("RGB", 100, 1), ("L", 80, 0), ("CMYK", 60, 0):
+            data = saved(picture(*size).convert(mode), format="JPEG", quality=quality, **({"subsampling": subsampling} if mode == "RGB" else {}))
+            for name, options in ways.items() if tool else ():
+                with tempfile.NamedTemporaryFile(suffix=".jpg") as file:
+                    file.write(data)
+                    file.flush()
+                    made = subprocess.run([tool, "-arithmetic", *options, file.name], capture_output=True, check=True).stdout
+                yield f"arithmetic_{mode}{quality}_{size[0]}x{size[1]}_{name}.jpg", made
 
 
 def np_image():
