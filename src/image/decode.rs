@@ -1,7 +1,8 @@
 //! Bytes become RGB pixels, or a reason why not.
 //!
-//! What a file is, is read from its content (`recognise.rs`). JPEG, TIFF, GIF, BMP, ICO and PNM have readers of their own
-//! (`jpeg/`, `tiff/`, `gif.rs`, `bmp.rs`, `icon.rs`, `pnm.rs`), AVIF goes through rav1d (`avif/`); PNG, WebP, QOI and PAM go through the `image` crate. The rules, the same for all:
+//! What a file is, is read from its content (`recognise.rs`). JPEG, TIFF, GIF, BMP, ICO and PNM have readers of their own (`jpeg/`, `tiff/`,
+//! `gif.rs`, `bmp.rs`, `icon.rs`, `pnm.rs`), AVIF goes through rav1d (`avif/`); PNG, WebP, QOI and PAM go through the `image` crate. The rules,
+//! the same for all:
 //!
 //! * the first frame of an animation, the first page of a document;
 //! * transparent pixels show [`DecodeOptions::background`] (Pillow's `convert('RGB')` would show whatever colour hides under them);
@@ -247,6 +248,10 @@ fn decode_other(bytes: &[u8], format: ImageFormat, options: &DecodeOptions) -> R
         let some = error.kind == DecodeErrorKind::Truncated && samples.iter().any(|&sample| sample != 0);
         if options.truncated == Truncated::Fail || !some {
             return Err(error);
+        }
+        // a decoder that stops early leaves 16 bits in the order of the file
+        if format == ImageFormat::Png && colour.bytes_per_pixel() / colour.channel_count() == 2 {
+            samples.as_chunks_mut().0.iter_mut().for_each(|bytes| *bytes = u16::from_be_bytes(*bytes).to_ne_bytes());
         }
     }
     let data = to_rgb(colour, samples, options.background)?;
