@@ -153,7 +153,7 @@ pub fn decode(
     let (decisions, carried) = (Decisions::new(piece(0), left), Carried::new());
     let mut decoder = Decoder { frame, scan, conditioning, decisions, carried };
     for mcu in 0..across * down {
-        if interval > 0 && mcu > 0 && mcu % interval == 0 {
+        if interval > 0 && mcu > 0 && mcu.is_multiple_of(interval) {
             let number = mcu / interval;
             match data.restarts.get(number - 1) {
                 Some(marker) if usize::from(marker.number) == (number - 1) % 8 => {}

@@ -4,18 +4,18 @@
 use super::*;
 
 /// The files whose name begins so.
-fn odd(beginning: &str) -> impl Iterator<Item = (String, Vec<u8>, [usize; 2], String)> {
+fn odd(beginning: &str) -> impl Iterator<Item = (Case, Vec<u8>)> {
     let (cases, all) = (rows::<Case>("image_odd.json"), golden("image_odd.bin"));
     let wanted = beginning.to_string();
     cases.into_iter().filter(move |case| case.what.starts_with(&wanted)).map(move |case| {
-        let Case { what, bytes: [start, end], size, sha256 } = case;
-        (what, all[start..end].to_vec(), size, sha256)
+        let bytes = all[case.bytes[0]..case.bytes[1]].to_vec();
+        (case, bytes)
     })
 }
 
 fn expect_pillows(beginning: &str, at_least: usize) {
     let (mut count, mut wrong) = (0, Vec::new());
-    for (what, bytes, [width, height], hash) in odd(beginning) {
+    for (Case { what, size: [width, height], sha256: hash, .. }, bytes) in odd(beginning) {
         if what.ends_with(".avif") && !cfg!(feature = "avif") {
             continue;
         }
@@ -62,9 +62,10 @@ fn frames_tiles_and_components_are_pillows() {
 
 #[test]
 fn the_size_is_known_before_the_pixels() {
-    for (what, bytes, size, _) in
-        odd("").filter(|(what, ..)| !what.starts_with("orientation") && !what.ends_with("avif"))
-    {
+    for (Case { what, size, .. }, bytes) in odd("") {
+        if what.starts_with("orientation") || what.ends_with("avif") {
+            continue;
+        }
         // on its side
         let size = if what == "tiff_rgb8_turned.tif" { [size[1], size[0]] } else { size };
         assert_eq!(dimensions(&bytes), Some((size[0], size[1])), "{what}");
@@ -125,7 +126,17 @@ fn tiffs_that_are_not_read_are_named() {
         assert!(error.kind == kind && error.detail.contains(text), "{error}, not {text}");
     }
     let strips = decode(&tiff(&[(258, 8), (262, 1), (278, 0)], &[0; 4]), &DecodeOptions::default());
-    assert!(strips.is_err_and(|error| error.detail.contains("of no size")));
+    assert!(strips.is_err_and(|error| error.detail.contains("strips of no size")));
+}
+
+#[test]
+fn tiles_of_gigabytes_are_refused_before_they_are_made() {
+    let tile = [(258, 16), (262, 2), (277, 3), (259, 8), (322, 60_000), (323, 60_000), (324, 8), (325, 40)];
+    let mut bytes = tiff(&tile, &[0; 40]);
+    // a tile where the builder puts a strip
+    let at = bytes.windows(2).position(|w| w == 273u16.to_le_bytes()).expect("the tag of the strip");
+    bytes[at..at + 2].copy_from_slice(&65_000u16.to_le_bytes());
+    assert_eq!(kind(&bytes), Some(DecodeErrorKind::TooLarge));
 }
 
 #[test]
@@ -136,6 +147,15 @@ fn a_tiff_that_ends_early_is_black_from_there_where_this_is_wanted() {
     assert_eq!(kind(&bytes), Some(DecodeErrorKind::Truncated));
     let pad = DecodeOptions { truncated: Truncated::Pad, ..DecodeOptions::default() };
     assert_eq!(decode(&bytes, &pad).expect("a part").data, [[10; 3], [20; 3], [30; 3], [0; 3]].concat());
+}
+
+#[test]
+fn a_png_of_sixteen_bits_that_ends_early_keeps_their_upper_byte() {
+    let bytes = golden("image_grey16.png");
+    let whole = decode(&bytes, &DecodeOptions::default()).expect("a PNG");
+    let pad = DecodeOptions { truncated: Truncated::Pad, ..DecodeOptions::default() };
+    let part = decode(&bytes[..bytes.len() * 9 / 10], &pad).expect("most of it");
+    assert_eq!((part.row(0), part.row(1)), (whole.row(0), whole.row(1)));
 }
 
 #[test]

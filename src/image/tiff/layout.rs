@@ -1,6 +1,6 @@
 //! How the samples of a TIFF lie in the file, by its tags.
 
-use super::super::decode::DecodeError;
+use super::super::decode::{DecodeError, DecodeErrorKind};
 use super::super::ifd::Directory;
 use super::super::jpeg;
 use super::{check_size, corrupt, truncated, unsupported};
@@ -40,6 +40,9 @@ pub const PACK_BITS: u64 = 32773;
 pub const OLD_DEFLATE: u64 = 32946;
 pub const ZSTD: u64 = 50000;
 pub const WEBP: u64 = 50001;
+
+/// Bytes that a strip or a tile may have beside eight for each pixel of the largest picture.
+const ROOM: u64 = 64 << 20;
 
 /// Samples that a pixel may have, as in Pillow.
 const MAX_SAMPLES: usize = 6;
@@ -139,38 +142,20 @@ impl<'a> Layout<'a> {
         let bits = bits(directory, samples)?;
         let colours = colours(directory, compression, bits, samples)?;
         let alpha = alpha(directory, &colours, samples)?;
-        let jpeg = match (&colours, alpha, tag(PHOTOMETRIC, 0)) {
-            _ if planar || samples == 1 => Some(jpeg::Colours::Grey),
-            (Colours::Rgb, Alpha::None, 6) if samples == 3 => Some(jpeg::Colours::YCbCr),
-            (Colours::Rgb, Alpha::None, _) if samples == 3 => Some(jpeg::Colours::Rgb),
-            (Colours::Cmyk, Alpha::None, _) if samples == 4 => Some(jpeg::Colours::Inks),
-            _ => None,
-        };
+        let jpeg = in_jpeg(directory, &colours, alpha, samples);
         // of inks, the decoder of JPEG makes RGB
         let (colours, samples) = match jpeg {
             Some(jpeg::Colours::Inks) if compression == JPEG => (Colours::Rgb, 3),
             _ => (colours, samples),
         };
-        let differences = match (tag(PREDICTOR, 1), compression) {
-            (2, LZW | DEFLATE | OLD_DEFLATE | ZSTD) if bits < 8 => {
-                return Err(unsupported(format!("differences of {bits}-bit samples")));
-            }
-            (predictor, LZW | DEFLATE | OLD_DEFLATE | ZSTD) if predictor < 3 => predictor == 2,
-            (predictor, LZW | DEFLATE | OLD_DEFLATE | ZSTD) => {
-                return Err(unsupported(format!("the predictor {predictor}")));
-            }
-            _ => false,
-        };
+        let differences = has_differences(directory, compression, bits)?;
         let tiled = !directory.contains(STRIP_OFFSETS);
-        let side = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
-        let tile = match tiled {
-            false => [width, side(tag(ROWS_PER_STRIP, height as u64)).min(height)],
-            true => [side(tag(TILE_WIDTH, 0)), side(tag(TILE_LENGTH, 0))],
-        };
-        if tile.contains(&0) {
-            return Err(corrupt("strips or tiles of no size"));
+        let tile = if tiled { tile(directory)? } else { strip(directory, [width, height])? };
+        let bytes = (tile[0] as u64).saturating_mul(tile[1] as u64).saturating_mul((samples * bits) as u64) / 8;
+        if bytes > max_pixels.saturating_mul(8).saturating_add(ROOM) {
+            let detail = format!("strips or tiles of {bytes} bytes are too large (image.max_pixels)");
+            return Err(DecodeError::new(DecodeErrorKind::TooLarge, detail));
         }
-        check_size(tile[0] as u64, tile[1] as u64, max_pixels)?;
         let (offsets, counts) =
             if tiled { (TILE_OFFSETS, TILE_BYTE_COUNTS) } else { (STRIP_OFFSETS, STRIP_BYTE_COUNTS) };
         let mut layout = Self {
@@ -247,6 +232,48 @@ impl<'a> Layout<'a> {
             Some(count) if self.compression != NONE => Ok(&rest[..count.min(rest.len())]),
             _ => Ok(rest),
         }
+    }
+}
+
+/// Width and height of a tile.
+fn tile(directory: &Directory) -> Result<[usize; 2], DecodeError> {
+    let side = |tag: u16| directory.integer(tag).and_then(|side| usize::try_from(side).ok()).filter(|side| *side > 0);
+    match (side(TILE_WIDTH), side(TILE_LENGTH)) {
+        (Some(width), Some(height)) => Ok([width, height]),
+        _ => Err(corrupt("tiles of no size")),
+    }
+}
+
+/// Width and height of a strip; without a number of rows there is but one.
+fn strip(directory: &Directory, [width, height]: [usize; 2]) -> Result<[usize; 2], DecodeError> {
+    match directory.integer(ROWS_PER_STRIP).map(|rows| usize::try_from(rows).unwrap_or(usize::MAX)) {
+        Some(0) => Err(corrupt("strips of no size")),
+        rows => Ok([width, rows.map_or(height, |rows| rows.min(height))]),
+    }
+}
+
+/// What the components of a JPEG are; none where it cannot have them.
+fn in_jpeg(directory: &Directory, colours: &Colours, alpha: Alpha, samples: usize) -> Option<jpeg::Colours> {
+    let planar = directory.integer(PLANAR_CONFIGURATION) == Some(2);
+    match (colours, alpha, directory.integer(PHOTOMETRIC)) {
+        _ if planar || samples == 1 => Some(jpeg::Colours::Grey),
+        (Colours::Rgb, Alpha::None, Some(6)) if samples == 3 => Some(jpeg::Colours::YCbCr),
+        (Colours::Rgb, Alpha::None, _) if samples == 3 => Some(jpeg::Colours::Rgb),
+        (Colours::Cmyk, Alpha::None, _) if samples == 4 => Some(jpeg::Colours::Inks),
+        _ => None,
+    }
+}
+
+/// Whether samples are the differences to the pixel before; the tag counts with the compressions that it was made for.
+fn has_differences(directory: &Directory, compression: u64, bits: usize) -> Result<bool, DecodeError> {
+    if !matches!(compression, LZW | DEFLATE | OLD_DEFLATE | ZSTD) {
+        return Ok(false);
+    }
+    match directory.integer(PREDICTOR) {
+        None | Some(0 | 1) => Ok(false),
+        Some(2) if bits >= 8 => Ok(true),
+        Some(2) => Err(unsupported(format!("differences of {bits}-bit samples"))),
+        Some(other) => Err(unsupported(format!("the predictor {other}"))),
     }
 }
 

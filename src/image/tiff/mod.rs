@@ -127,8 +127,8 @@ fn inks(inks: [u8; 3], black: u8) -> [u8; 3] {
     })
 }
 
-/// Luma and chroma that are not compressed to RGB, with six bits behind the point, as Pillow's `convert('RGB')`; of its tables, six entries are rounded by hand and
-/// may give the next level.
+/// Luma and chroma that are not compressed to RGB, with six bits behind the point, as Pillow's `convert('RGB')`; of its tables, six entries
+/// are rounded by hand and may give the next level.
 fn ycc([y, cb, cr]: [u8; 3]) -> [u8; 3] {
     let [b, r] = [cb, cr].map(|level| f32::from(level) - 128.0);
     let part = |factor: f32, chroma: f32| (factor * 64.0 * chroma) as i32;
