@@ -1,20 +1,22 @@
 //! Bytes become RGB pixels, or a reason why not.
 //!
-//! What a file is, is read from its content (`recognise.rs`). JPEG has its own decoder (`jpeg/`), AVIF goes through rav1d (`avif/`); PNG, WebP, GIF, BMP, TIFF, PNM, ICO and
-//! QOI go through the `image` crate. The rules, the same for all:
+//! What a file is, is read from its content (`recognise.rs`). JPEG, TIFF, GIF, BMP, ICO and PNM have readers of their own (`jpeg/`, `tiff/`,
+//! `gif.rs`, `bmp.rs`, `icon.rs`, `pnm.rs`), AVIF goes through rav1d (`avif/`); PNG, WebP, QOI and PAM go through the `image` crate. The rules,
+//! the same for all:
 //!
 //! * the first frame of an animation, the first page of a document;
 //! * transparent pixels show [`DecodeOptions::background`] (Pillow's `convert('RGB')` would show whatever colour hides under them);
 //! * 16-bit samples keep their upper byte; grey is repeated in R, G and B;
-//! * the orientation that EXIF tells is applied ([`DecodeOptions::exif`]), as Pillow's `exif_transpose` does it, that of
+//! * the orientation that EXIF or XMP tells is applied ([`DecodeOptions::exif`]), as Pillow's `exif_transpose` does it, that of
 //!   a TIFF always; ICC profiles are ignored;
 //! * a file that ends early is an error, as in Pillow; with [`Truncated::Pad`] it is the picture that Pillow's `LOAD_TRUNCATED_IMAGES` gives;
 //! * nothing is allocated for pixels before the size in the header is known to be within [`DecodeOptions::max_pixels`];
 //! * a decoder that panics loses its one picture.
 
+use super::exif::Metadata;
 use super::options::{DecodeOptions, Exif, Truncated};
 use super::recognise::recognise;
-use super::{Recipe, RgbImage, header, jpeg, orientation};
+use super::{Recipe, RgbImage, bmp, gif, header, icon, jpeg, orientation, png, pnm, tiff, webp};
 use image::metadata::Orientation;
 use image::{ColorType, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 use std::cell::Cell;
@@ -104,9 +106,25 @@ fn decode_as(bytes: &[u8], options: &DecodeOptions, recipe: Option<&Recipe>) -> 
         #[cfg(feature = "avif")]
         ImageFormat::Avif => decode_avif(bytes, options),
         other => {
-            let png = png_of_icon(bytes).filter(|_| other == ImageFormat::Ico);
-            let (bytes, other) = png.map_or((bytes, other), |png| (png, ImageFormat::Png));
-            let image = decode_other(bytes, other, options)?;
+            let image = match other {
+                ImageFormat::Gif => gif::decode(bytes, options)?,
+                ImageFormat::Tiff => tiff::decode(bytes, options)?,
+                ImageFormat::Bmp => bmp::decode(bytes, options)?,
+                ImageFormat::Png => decode_png(bytes, options)?,
+                ImageFormat::Ico => match icon::largest(bytes).ok_or_else(empty_icon)? {
+                    entry if entry.is_png() => decode_png(entry.data, options)?,
+                    entry => entry.decode(options)?,
+                },
+                ImageFormat::Pnm if pnm::begins(bytes) => pnm::decode(bytes, options)?,
+                ImageFormat::WebP => decode_other(&webp::unmixed(bytes), other, options)?,
+                other => decode_other(bytes, other, options)?,
+            };
+            // Pillow turns a TIFF unasked
+            let orientation = match options.exif == Exif::Apply || other == ImageFormat::Tiff {
+                true => Metadata::of(bytes, other).orientation(),
+                false => Orientation::NoTransforms,
+            };
+            let image = orientation::turned(image, orientation);
             Ok(Decoded { width: image.width, height: image.height, image })
         }
     })
@@ -119,6 +137,14 @@ pub fn dimensions(bytes: &[u8]) -> Option<(usize, usize)> {
         ImageFormat::Jpeg => jpeg::dimensions(bytes),
         #[cfg(feature = "avif")]
         ImageFormat::Avif => super::avif::dimensions(bytes),
+        ImageFormat::Bmp => bmp::dimensions(bytes),
+        ImageFormat::Gif => gif::dimensions(bytes),
+        ImageFormat::Ico => match icon::largest(bytes).ok_or_else(empty_icon)? {
+            entry if entry.is_png() => dimensions(entry.data).ok_or_else(empty_icon),
+            entry => entry.dimensions(),
+        },
+        ImageFormat::Pnm if pnm::begins(bytes) => pnm::dimensions(bytes),
+        ImageFormat::Tiff => tiff::dimensions(bytes),
         other => {
             let reader = ImageReader::with_format(Cursor::new(bytes), other);
             let (width, height) = reader.into_dimensions().map_err(translate)?;
@@ -158,9 +184,22 @@ pub(super) fn guarded<T>(decoder: impl FnOnce() -> Result<T, DecodeError>) -> Re
     })
 }
 
-/// The PNG that an icon's largest picture is, if it is one: the `image` crate reads none but RGBA there.
-pub(super) fn png_of_icon(bytes: &[u8]) -> Option<&[u8]> {
-    header::largest_of_icon(bytes).filter(|picture| picture.starts_with(b"\x89PNG\r\n\x1a\n"))
+fn empty_icon() -> DecodeError {
+    DecodeError::new(DecodeErrorKind::Corrupt, "an icon without a picture")
+}
+
+/// A PNG; where something but its pixels is wrong, without that.
+fn decode_png(bytes: &[u8], options: &DecodeOptions) -> Result<RgbImage, DecodeError> {
+    let whole = DecodeOptions { truncated: Truncated::Fail, ..options.clone() };
+    let error = match decode_other(bytes, ImageFormat::Png, &whole) {
+        Err(error) if matches!(error.kind, DecodeErrorKind::Truncated | DecodeErrorKind::Corrupt) => error,
+        result => return result,
+    };
+    match png::mended(bytes).map(|mended| decode_other(&mended, ImageFormat::Png, &whole)) {
+        Some(Ok(image)) => Ok(image),
+        _ if options.truncated == Truncated::Pad => decode_other(bytes, ImageFormat::Png, options),
+        _ => Err(error),
+    }
 }
 
 #[cfg(feature = "avif")]
@@ -187,7 +226,7 @@ fn decode_other(bytes: &[u8], format: ImageFormat, options: &DecodeOptions) -> R
         promised.filter(|_| format == ImageFormat::Png).map_or(options.max_pixels, |[w, h]| w.saturating_mul(h));
     limits.max_alloc = Some(pixels.min(options.max_pixels).saturating_mul(8).saturating_add(64 << 20));
     reader.limits(limits);
-    let mut decoder = reader.into_decoder().map_err(translate)?;
+    let decoder = reader.into_decoder().map_err(translate)?;
     let (width, height) = decoder.dimensions();
     check_size(width.into(), height.into(), options.max_pixels)?;
     if width == 0 || height == 0 {
@@ -195,25 +234,13 @@ fn decode_other(bytes: &[u8], format: ImageFormat, options: &DecodeOptions) -> R
     }
     // the png crate panics at it
     if format == ImageFormat::Png
-        && let Some(palette) = orientation::chunk_of_png(bytes, b"PLTE")
+        && let Some(palette) = png::chunks(bytes).find(|chunk| chunk.kind == b"PLTE").map(|chunk| chunk.body)
         && (palette.is_empty() || !palette.len().is_multiple_of(3))
     {
         let detail = format!("a palette of {} bytes, which is no number of colours", palette.len());
         return Err(DecodeError::new(DecodeErrorKind::Corrupt, detail));
     }
     let colour = decoder.color_type();
-    if matches!(colour, ColorType::Rgb32F | ColorType::Rgba32F) {
-        let detail = "floating-point samples have no fixed range; convert the picture to 8 bits";
-        return Err(DecodeError::new(DecodeErrorKind::Unsupported, detail));
-    }
-    // what is wrong with an orientation is no reason to lose the picture
-    let orientation = match format {
-        // a tag of the format itself, which Pillow applies unasked
-        ImageFormat::Tiff => decoder.orientation().unwrap_or(Orientation::NoTransforms),
-        _ if options.exif == Exif::Ignore => Orientation::NoTransforms,
-        ImageFormat::Png => orientation::of_png(bytes),
-        _ => decoder.orientation().unwrap_or(Orientation::NoTransforms),
-    };
     let len = usize::try_from(decoder.total_bytes())
         .map_err(|_| DecodeError::new(DecodeErrorKind::TooLarge, "more bytes than fit into memory"))?;
     let mut samples = vec![0; len];
@@ -222,13 +249,17 @@ fn decode_other(bytes: &[u8], format: ImageFormat, options: &DecodeOptions) -> R
         if options.truncated == Truncated::Fail || !some {
             return Err(error);
         }
+        // a decoder that stops early leaves 16 bits in the order of the file
+        if format == ImageFormat::Png && colour.bytes_per_pixel() / colour.channel_count() == 2 {
+            samples.as_chunks_mut().0.iter_mut().for_each(|bytes| *bytes = u16::from_be_bytes(*bytes).to_ne_bytes());
+        }
     }
     let data = to_rgb(colour, samples, options.background)?;
-    Ok(orientation::turned(RgbImage { width: width as usize, height: height as usize, data }, orientation))
+    Ok(RgbImage { width: width as usize, height: height as usize, data })
 }
 
 /// Any layout of samples to 8-bit RGB over `background`.
-fn to_rgb(colour: ColorType, samples: Vec<u8>, background: [u8; 3]) -> Result<Vec<u8>, DecodeError> {
+pub(super) fn to_rgb(colour: ColorType, samples: Vec<u8>, background: [u8; 3]) -> Result<Vec<u8>, DecodeError> {
     let wide = |pixel: &[u8]| -> [u8; 4] {
         // the upper byte of samples in the processor's order
         std::array::from_fn(|c| {

@@ -2,10 +2,11 @@
 //!
 //! The bytes of a pixel that a decoder holds beside its result were measured as the peak of the process with pictures of 25 megapixels.
 
-use super::decode::{check_size, guarded, png_of_icon};
+use super::decode::{check_size, dimensions, guarded};
+use super::exif::Metadata;
 use super::options::DecodeOptions;
 use super::recognise::recognise;
-use super::{Recipe, header, jpeg, orientation};
+use super::{Recipe, header, icon, jpeg};
 use image::metadata::Orientation;
 use image::{ColorType, ImageDecoder, ImageFormat, ImageReader, Limits};
 use std::fs::File;
@@ -36,7 +37,7 @@ pub fn footprint(start: &[u8], file: Option<&File>, recipe: &Recipe, options: &D
             #[cfg(feature = "avif")]
             ImageFormat::Avif => super::avif::dimensions(start).ok().map(|size| of_avif(size.0, size.1)),
             ImageFormat::Ico => {
-                let png = png_of_icon(start).map(|png| (png, ImageFormat::Png));
+                let png = icon::largest(start).filter(icon::Entry::is_png).map(|entry| (entry.data, ImageFormat::Png));
                 let (bytes, format) = png.unwrap_or((start, ImageFormat::Ico));
                 of_other(Cursor::new(bytes), format, bytes)
             }
@@ -67,9 +68,10 @@ fn of_other(source: impl BufRead + Seek, format: ImageFormat, start: &[u8]) -> O
     let mut limits = Limits::no_limits();
     limits.max_alloc = Some(MAX_HEADER);
     reader.limits(limits);
-    let Ok(mut decoder) = reader.into_decoder() else {
-        // its decoder wants more room for a row than a header may take, or it is broken
-        let [width, height] = header::promised(start, format)?;
+    let Ok(decoder) = reader.into_decoder() else {
+        // its decoder wants more room for a row than a header may take, only this crate reads the file, or it is broken
+        let own = || dimensions(start).map(|(width, height)| [width as u64, height as u64]);
+        let [width, height] = header::promised(start, format).or_else(own)?;
         return Some(Promise { width, height, bytes: width.saturating_mul(height).saturating_mul(8 + RGB) });
     };
     let (width, height) = decoder.dimensions();
@@ -92,10 +94,7 @@ fn of_other(source: impl BufRead + Seek, format: ImageFormat, start: &[u8]) -> O
         _ => 0,
     };
     let converted = if colour == ColorType::Rgb8 { 0 } else { RGB };
-    let turned = match format {
-        ImageFormat::Png => orientation::of_png(start),
-        _ => decoder.orientation().unwrap_or(Orientation::NoTransforms),
-    };
+    let turned = Metadata::of(start, format).orientation();
     let turned = if turned == Orientation::NoTransforms { 0 } else { 2 * RGB };
     let each = (samples + inside).max(samples + converted).max(turned);
     Some(Promise { width, height, bytes: width.saturating_mul(height).saturating_mul(each) })

@@ -15,19 +15,29 @@
 
 #[cfg(feature = "avif")]
 mod avif;
+mod bmp;
 mod decode;
+mod exif;
 mod footprint;
+mod gif;
 mod header;
+mod icon;
+mod ifd;
 mod jpeg;
+mod lzw;
 mod options;
 mod orientation;
 mod passes;
+mod png;
+mod pnm;
 mod recipe;
 mod recognise;
 mod resize;
 #[cfg(test)]
 pub(crate) mod tests;
 mod thumbnail;
+mod tiff;
+mod webp;
 
 pub use decode::{DecodeError, DecodeErrorKind, Decoded, decode, decode_for, dimensions, is_decoding, sniff};
 pub use footprint::footprint;

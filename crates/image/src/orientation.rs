@@ -1,33 +1,7 @@
-//! The orientation that EXIF tells (tag 274): which way up the camera was held.
+//! Pictures the right way up: turned and mirrored as their orientation says (`exif.rs` finds it).
 
 use super::RgbImage;
 use image::metadata::Orientation;
-
-/// The orientation in a block of EXIF, with or without the six bytes that precede it in a JPEG.
-pub(crate) fn of_exif(block: &[u8]) -> Orientation {
-    let block = block.strip_prefix(b"Exif\0\0").unwrap_or(block);
-    Orientation::from_exif_chunk(block).unwrap_or(Orientation::NoTransforms)
-}
-
-/// The orientation in a PNG's `eXIf`, wherever it stands.
-pub(crate) fn of_png(bytes: &[u8]) -> Orientation {
-    chunk_of_png(bytes, b"eXIf").map_or(Orientation::NoTransforms, of_exif)
-}
-
-/// The content of a PNG's first chunk of this kind.
-pub(crate) fn chunk_of_png<'a>(bytes: &'a [u8], wanted: &[u8; 4]) -> Option<&'a [u8]> {
-    let mut rest = bytes.get(8..).unwrap_or(&[]);
-    while let Some((&[l3, l2, l1, l0, kind @ ..], after)) = rest.split_first_chunk::<8>() {
-        let length = u32::from_be_bytes([l3, l2, l1, l0]) as usize;
-        let Some((body, after)) = after.split_at_checked(length) else { break };
-        if &kind == wanted {
-            return Some(body);
-        }
-        // four bytes of checksum
-        rest = after.get(4..).unwrap_or(&[]);
-    }
-    None
-}
 
 /// Whether width and height change places.
 pub(crate) fn is_sideways(orientation: Orientation) -> bool {

@@ -1,6 +1,7 @@
 //! What a file is, read from its first bytes and never from its name.
 
 use super::decode::{DecodeError, DecodeErrorKind};
+use super::ifd;
 use image::ImageFormat;
 
 /// The format by its first bytes, or what the file is instead of a picture that we read.
@@ -17,6 +18,9 @@ pub(super) fn recognise(bytes: &[u8]) -> Result<ImageFormat, DecodeError> {
     }
     if let Some(name) = no_picture(bytes) {
         return Err(DecodeError::new(DecodeErrorKind::NotAnImage, format!("not a picture but {name}")));
+    }
+    if ifd::begins(bytes) {
+        return Ok(ImageFormat::Tiff);
     }
     image::guess_format(bytes).map_err(|_| {
         let first: Vec<String> = bytes.iter().take(8).map(|b| format!("{b:02x}")).collect();

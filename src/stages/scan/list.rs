@@ -15,9 +15,10 @@ use crate::progress::{Interrupted, StageLine, Ui};
 use crate::stages::StageId;
 
 /// What is taken for a picture by its name; what it is, its content decides. A name without extension is looked at, too.
-const EXTENSIONS: [&str; 26] = [
-    "jpg", "jpeg", "jpe", "jfif", "png", "apng", "gif", "bmp", "dib", "tif", "tiff", "webp", "pnm", "pbm", "pgm",
-    "ppm", "pam", "ico", "qoi", "avif", "heic", "heif", "jxl", "jp2", "tga", "psd",
+const EXTENSIONS: [&str; 33] = [
+    "jpg", "jpeg", "jpe", "jfif", "jfi", "jif", "pjp", "pjpeg", "mpo", "png", "apng", "gif", "bmp", "dib", "tif",
+    "tiff", "webp", "pnm", "pbm", "pgm", "ppm", "pam", "ico", "qoi", "avif", "avifs", "heic", "heif", "hif", "jxl",
+    "jp2", "tga", "psd",
 ];
 /// Files that systems leave in folders of pictures.
 const LITTER: [&str; 3] = ["thumbs.db", "desktop.ini", "ehthumbs.db"];
@@ -238,7 +239,7 @@ mod tests {
 
     #[test]
     fn names_decide_what_is_looked_at() {
-        for name in ["a.JPG", "a.jpe", "b", "x.Tiff", "c.heic"] {
+        for name in ["a.JPG", "a.jpe", "a.pjp", "a.PJPEG", "a.jif", "b", "x.Tiff", "c.heic"] {
             assert_eq!(left_out(name), None, "{name}");
         }
         for name in ["._a.jpg", ".hidden.png", "Thumbs.db", "notes.txt", "a.jpg.part"] {

@@ -1,6 +1,7 @@
 //! The boxes of a HEIF file (ISO/IEC 14496-12 and 23008-12): its items, what is said of them, and where their bytes lie.
 
 use super::super::decode::DecodeError;
+use super::super::exif::Metadata;
 use super::{corrupt, truncated, unsupported};
 use image::metadata::Orientation;
 use std::collections::BTreeMap;
@@ -24,6 +25,8 @@ pub(super) struct Container<'a> {
 #[derive(Default)]
 struct Item {
     kind: [u8; 4],
+    /// Its content type is that of XMP.
+    is_xmp: bool,
     /// Where `extents` count from: 0 the file, 1 `idat`.
     origin: u64,
     /// Start and length; a length of 0 reaches to the end.
@@ -171,7 +174,11 @@ impl<'a> Container<'a> {
                 let protection = entry.small(2)?;
                 let kind = entry.kind()?;
                 // what is encrypted is no picture to us
-                self.items.entry(id).or_default().kind = if protection == 0 { kind } else { *b"prot" };
+                let item = self.items.entry(id).or_default();
+                item.kind = if protection == 0 { kind } else { *b"prot" };
+                // its name, and the type of its content
+                let content = entry.0.split(|byte| *byte == 0).nth(1);
+                item.is_xmp = &item.kind == b"mime" && content == Some(b"application/rdf+xml");
             }
         }
         Ok(())
@@ -281,15 +288,44 @@ impl<'a> Container<'a> {
 
     /// The item that holds the opacity of another, and whether the colours have been multiplied by it.
     pub(super) fn alpha(&self, of: u32) -> Option<(u32, bool)> {
-        const NAMES: [&[u8]; 2] = [b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha\0", b"urn:mpeg:hevc:2015:auxid:1\0"];
-        let is_alpha = |item: u32| {
-            let kind = self.property(item, b"auxC").and_then(|body| body.get(4..));
-            kind.is_some_and(|kind| NAMES.iter().any(|name| kind.starts_with(name)))
-        };
-        let found = self.references.iter().find(|r| &r.kind == b"auxl" && r.to.contains(&of) && is_alpha(r.from))?;
+        let found =
+            self.references.iter().find(|r| &r.kind == b"auxl" && r.to.contains(&of) && self.is_alpha(r.from))?;
         let alpha = found.from;
         let premultiplied = self.references.iter().any(|r| &r.kind == b"prem" && r.from == of && r.to.contains(&alpha));
         Some((alpha, premultiplied))
+    }
+
+    /// The opacity of a picture put together of tiles, each of which has its own.
+    pub(super) fn alpha_of_tiles(&self, grid: &Grid) -> Option<Grid> {
+        let opacities = self.references.iter().filter(|r| &r.kind == b"auxl" && self.is_alpha(r.from));
+        let by_tile: BTreeMap<u32, u32> = opacities.flat_map(|r| r.to.iter().map(|tile| (*tile, r.from))).collect();
+        let tiles = grid.tiles.iter().map(|tile| by_tile.get(tile).copied()).collect::<Option<_>>()?;
+        Some(Grid { tiles, ..*grid })
+    }
+
+    fn is_alpha(&self, item: u32) -> bool {
+        const NAMES: [&[u8]; 2] = [b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha\0", b"urn:mpeg:hevc:2015:auxid:1\0"];
+        let kind = self.property(item, b"auxC").and_then(|body| body.get(4..));
+        kind.is_some_and(|kind| NAMES.iter().any(|name| kind.starts_with(name)))
+    }
+
+    /// EXIF and XMP that describe an item.
+    pub(super) fn metadata(&self, of: u32) -> Metadata<'static> {
+        let mut found = Metadata::default();
+        for reference in self.references.iter().filter(|r| &r.kind == b"cdsc" && r.to.contains(&of)) {
+            match self.items.get(&reference.from) {
+                // before the block stands where in it TIFF begins
+                Some(item) if &item.kind == b"Exif" && found.exif.is_none() => {
+                    let data = self.extents(reference.from).unwrap_or_default();
+                    found.exif = Some(data.get(4..).unwrap_or_default().to_vec().into());
+                }
+                Some(item) if item.is_xmp && found.xmp.is_none() => {
+                    found.xmp = Some(self.extents(reference.from).unwrap_or_default().into());
+                }
+                _ => {}
+            }
+        }
+        found
     }
 
     /// Which way up the picture is: it is turned, and then mirrored.

@@ -3,7 +3,8 @@
 //!
 //! Read are 8, 10 and 12 bits (of which 8 are kept), every sampling, grey, alpha as an auxiliary picture, premultiplied alpha, and
 //! pictures put together of tiles (`grid`). A file of a sequence gives its still picture. The rotation and the mirroring that the container
-//! tells are the orientation; that of EXIF says nothing in this format (ISO/IEC 23008-12). A clean aperture is ignored, as by Pillow.
+//! tells are the orientation; that of EXIF says nothing in this format (ISO/IEC 23008-12). Where neither says anything, Pillow obeys XMP, and
+//! so does this. A clean aperture is ignored, as by Pillow.
 
 mod colour;
 mod container;
@@ -46,14 +47,19 @@ pub(crate) fn decode(bytes: &[u8], max_pixels: u64) -> Result<Decoded, DecodeErr
     let colours = container.colours(primary);
     let planes = planes(&container, primary, max_pixels)?;
     planes.expect_size(width, height)?;
-    let alpha = container.alpha(primary);
+    let (alpha, premultiplied) = match container.alpha(primary) {
+        Some((item, premultiplied)) => (Some(self::planes(&container, item, max_pixels)?), premultiplied),
+        None => (alpha_of_tiles(&container, primary, max_pixels)?, false),
+    };
     let mut samples = colour::to_rgb(&planes.narrowed(alpha.is_some()), colours)?;
-    if let Some((item, premultiplied)) = alpha {
-        let planes = self::planes(&container, item, max_pixels)?;
+    if let Some(planes) = &alpha {
         planes.expect_size(width, height)?;
         samples = colour::with_alpha(&samples, &planes.opacity(), premultiplied);
     }
-    let orientation = container.orientation(primary);
+    let orientation = match container.orientation(primary) {
+        Orientation::NoTransforms => container.metadata(primary).orientation_of_xmp(),
+        told => told,
+    };
     Ok(Decoded { width, height, samples, has_alpha: alpha.is_some(), orientation })
 }
 
@@ -65,9 +71,21 @@ pub(crate) fn dimensions(bytes: &[u8]) -> Result<(usize, usize), DecodeError> {
 
 /// The planes of an item, put together where it is a grid.
 fn planes(container: &Container, item: u32, max_pixels: u64) -> Result<Planes, DecodeError> {
-    let Some(Grid { columns, rows, width, height, tiles }) = container.grid(item)? else {
-        return Planes::of(&frame(container.data(item)?, max_pixels)?);
-    };
+    match container.grid(item)? {
+        Some(grid) => assembled(container, &grid, max_pixels),
+        None => Planes::of(&frame(container.data(item)?, max_pixels)?),
+    }
+}
+
+/// The opacity of a grid that has none itself, of its tiles.
+fn alpha_of_tiles(container: &Container, item: u32, max_pixels: u64) -> Result<Option<Planes>, DecodeError> {
+    let grid = container.grid(item)?.and_then(|grid| container.alpha_of_tiles(&grid));
+    grid.map(|grid| assembled(container, &grid, max_pixels)).transpose()
+}
+
+/// The planes of tiles.
+fn assembled(container: &Container, grid: &Grid, max_pixels: u64) -> Result<Planes, DecodeError> {
+    let &Grid { columns, rows, width, height, ref tiles } = grid;
     check_size(width as u64, height as u64, max_pixels)?;
     let mut whole: Option<Planes> = None;
     let mut coded = 0;

@@ -32,6 +32,12 @@ pub(super) fn row(colours: Colours, samples: &[&[u8]; 4], out: &mut [u8]) {
                 *pixel = print_to_rgb([*c, *m, *y], *k);
             }
         }
+        Colours::Inks => {
+            let inks = first.iter().zip(second).zip(third).zip(fourth);
+            for (pixel, (((c, m), y), k)) in pixels.iter_mut().zip(inks) {
+                *pixel = print_to_rgb([255 - c, 255 - m, 255 - y], 255 - k);
+            }
+        }
         Colours::Ycck => {
             let inks = first.iter().zip(second).zip(third).zip(fourth);
             for (pixel, (((y, cb), cr), k)) in pixels.iter_mut().zip(inks) {

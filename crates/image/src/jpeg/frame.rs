@@ -10,6 +10,8 @@ const MAX_BLOCKS: usize = 10;
 /// The frame header.
 pub(super) struct Frame {
     pub progressive: bool,
+    /// Its scans are arithmetic codes, not Huffman's.
+    pub arithmetic: bool,
     precision: u8,
     pub width: usize,
     pub height: usize,
@@ -31,6 +33,8 @@ pub(super) struct Component {
     pub table: u8,
     /// The table's content when the first scan of the component began; later ones change nothing.
     pub quantisation: Option<Quantisation>,
+    /// Of each coefficient: the bits that no scan has told yet.
+    pub missing: [u8; 64],
     /// Samples across and down that a block gives.
     pub side: usize,
     /// Samples that come from the picture; the rest of the last blocks is filling.
@@ -64,8 +68,8 @@ impl Frame {
             component.blocks_wide = (width * component.h).div_ceil(max_h * 8);
             component.blocks_high = (height * component.v).div_ceil(max_v * 8);
         }
-        let progressive = marker == 0xc2;
-        let mut frame = Self { progressive, precision, width, height, unit: 8, max_h, max_v, components };
+        let (progressive, arithmetic) = (matches!(marker, 0xc2 | 0xca), matches!(marker, 0xc9 | 0xca));
+        let mut frame = Self { progressive, arithmetic, precision, width, height, unit: 8, max_h, max_v, components };
         frame.set_unit(8);
         Ok(frame)
     }
@@ -141,18 +145,43 @@ impl Frame {
 impl Component {
     fn new(&[id, factors, table]: &[u8; 3]) -> Self {
         let (h, v) = (usize::from(factors >> 4), usize::from(factors & 15));
-        Self { id, h, v, table, quantisation: None, side: 8, width: 0, height: 0, blocks_wide: 0, blocks_high: 0 }
+        let missing = [u8::MAX; 64];
+        Self {
+            id,
+            h,
+            v,
+            table,
+            quantisation: None,
+            missing,
+            side: 8,
+            width: 0,
+            height: 0,
+            blocks_wide: 0,
+            blocks_high: 0,
+        }
     }
 }
 
 /// How the components are to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Colours {
+pub(crate) enum Colours {
     Grey,
     YCbCr,
     Rgb,
     Cmyk,
     Ycck,
+    /// CMYK as a TIFF has it: 255 is all of an ink, where Adobe's JPEG has none.
+    Inks,
+}
+
+impl Colours {
+    pub(crate) fn count(self) -> usize {
+        match self {
+            Self::Grey => 1,
+            Self::YCbCr | Self::Rgb => 3,
+            Self::Cmyk | Self::Ycck | Self::Inks => 4,
+        }
+    }
 }
 
 /// The coding process of a frame that is not read.
@@ -160,7 +189,6 @@ pub(super) fn process(code: u8) -> &'static str {
     debug_assert!(![DHT, JPG, DAC].contains(&code));
     match code {
         0xc3 | 0xc7 | 0xcb | 0xcf => "lossless",
-        0xc9 | 0xca => "arithmetic-coded",
         _ => "hierarchical",
     }
 }

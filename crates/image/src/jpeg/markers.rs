@@ -1,6 +1,6 @@
 //! The file from marker to marker (ITU-T T.81, annex B).
 //!
-//! The verdicts are libjpeg's as Pillow uses it: a file without its end-of-image marker is truncated; bytes between segments, fill bytes and
+//! The verdicts are libjpeg's as Pillow uses it: bytes between segments, fill bytes and
 //! unknown segments do no harm.
 
 use super::{DecodeError, corrupt, truncated};
@@ -80,9 +80,9 @@ impl<'a> Segments<'a> {
         Err(truncated())
     }
 
-    /// After a start of scan: the entropy-coded data up to the next marker that is not a restart marker. With `pad` the end of the file will
-    /// do, too.
-    pub(super) fn entropy(&mut self, data: &mut EntropyData, pad: bool) -> Result<(), DecodeError> {
+    /// After a start of scan: the entropy-coded data up to the next marker that is not a restart marker, or to the end of
+    /// the file.
+    pub(super) fn entropy(&mut self, data: &mut EntropyData) {
         data.bytes.clear();
         data.bytes.reserve(self.bytes.len() - self.at);
         data.restarts.clear();
@@ -102,14 +102,13 @@ impl<'a> Segments<'a> {
                 }
                 // fill bytes
                 Some(0xff) => self.at += 1,
-                Some(_) => return Ok(()),
+                Some(_) => return,
                 // a last 0xff is half of a marker
-                None if pad => {
+                None => {
                     data.cut = true;
                     self.at = self.bytes.len();
-                    return Ok(());
+                    return;
                 }
-                None => return Err(truncated()),
             }
         }
     }

@@ -3,17 +3,19 @@
 //!
 //! The standard (ITU-T T.81) leaves the rounding of the cosine transform open, and says nothing on how reduced colour is brought to the
 //! picture's size. libjpeg-turbo's defaults are followed in both: `idct.rs`, `upsample.rs` and `colour.rs` say how. Read are 8-bit baseline,
-//! extended sequential and progressive files of one, three and four components.
+//! extended sequential and progressive files of one, three and four components, of Huffman's codes and of arithmetic ones.
 //!
 //! Where entropy-coded data make no sense libjpeg warns and goes on; here the file is corrupt. Where a progressive file stops short of its
-//! last bits and says that this is its end, libjpeg smooths what it has; here it is taken as it is. A file without its end gives, where this
-//! is wanted ([`Truncated::Pad`]), what libjpeg makes of it with an end put there: the last MCU goes on with zero bits, the rest is grey.
+//! last bits and says that this is its end, libjpeg smooths what it has; here it is taken as it is. A file that lacks nothing but its
+//! end-of-image marker is whole (Pillow calls some of them truncated). One that lacks more gives, where this is wanted ([`Truncated::Pad`]),
+//! what libjpeg makes of it with an end put there: the last MCU goes on with zero bits, the rest is grey.
 //!
 //! At a reduced size (`reduced.rs`) the pixels are those of libjpeg's scaled decoding, Pillow's `draft`.
 //!
 //! `markers.rs` takes the file apart, `frame.rs` and `tables.rs` read the headers, `huffman.rs` the bits, `sequential.rs` and
-//! `progressive.rs` the blocks, `scan.rs` their order; `picture.rs` puts the pixels together.
+//! `progressive.rs` the blocks, `arithmetic.rs` the other kind of both, `scan.rs` their order; `picture.rs` puts the pixels together.
 
+mod arithmetic;
 mod colour;
 mod frame;
 mod huffman;
@@ -28,12 +30,15 @@ mod tables;
 mod upsample;
 
 use super::decode::{DecodeError, DecodeErrorKind, Decoded, check_size};
+use super::exif::Metadata;
 use super::footprint::Promise;
 use super::options::{DecodeOptions, Exif, Truncated};
 use super::{Recipe, RgbImage, orientation};
+use arithmetic::Conditioning;
+pub(super) use frame::Colours;
 use frame::{Frame, Scan};
 use image::metadata::Orientation;
-use markers::{EntropyData, Segments};
+use markers::{EntropyData, Segment, Segments};
 use picture::{Band, Picture};
 use scan::Store;
 use tables::Tables;
@@ -52,14 +57,14 @@ pub(super) fn decode(bytes: &[u8], options: &DecodeOptions, recipe: Option<&Reci
     loop {
         let segment = match segments.next() {
             // what there is of the picture is all there is
-            Err(end) if pad && end.kind == DecodeErrorKind::Truncated && decoder.output.is_some() => break,
+            Err(end) if end.kind == DecodeErrorKind::Truncated && decoder.may_end(pad) => break,
             segment => segment?,
         };
         match segment.marker {
             markers::EOI => break,
             markers::SOS => {
-                segments.entropy(&mut decoder.data, pad)?;
-                decoder.scan(segment.body)?;
+                segments.entropy(&mut decoder.data);
+                decoder.scan(segment.body, pad)?;
             }
             code if markers::is_frame(code) => {
                 decoder.frame(code, segment.body, options.max_pixels)?;
@@ -77,6 +82,48 @@ pub(super) fn decode(bytes: &[u8], options: &DecodeOptions, recipe: Option<&Reci
     Ok(Decoded { image, width, height })
 }
 
+/// Decodes a JPEG that is a part of another file, which says what its components are and may hold its tables.
+pub(super) fn decode_strip(
+    bytes: &[u8],
+    tables: Option<&[u8]>,
+    colours: Colours,
+    max_pixels: u64,
+) -> Result<RgbImage, DecodeError> {
+    let mut decoder = Decoder { colours: Some(colours), ..Decoder::default() };
+    let mut head = tables.map(Segments::new);
+    while let Some(segments) = &mut head {
+        match segments.next()? {
+            Segment { marker: markers::EOI, .. } => head = None,
+            Segment { marker, .. } if marker == markers::SOS || markers::is_frame(marker) => {
+                return Err(corrupt("a picture where there should be tables"));
+            }
+            Segment { marker, body } => decoder.segment(marker, body)?,
+        }
+    }
+    if !bytes.starts_with(&[0xff, markers::SOI]) {
+        return Err(corrupt("a strip that does not begin like a JPEG"));
+    }
+    let mut segments = Segments::new(bytes);
+    loop {
+        let segment = segments.next()?;
+        match segment.marker {
+            markers::EOI => return decoder.finish(),
+            markers::SOS => {
+                segments.entropy(&mut decoder.data);
+                decoder.scan(segment.body, false)?;
+            }
+            code if markers::is_frame(code) => {
+                decoder.frame(code, segment.body, max_pixels)?;
+                let components = decoder.frame.as_ref().map_or(0, |frame| frame.components.len());
+                if components != colours.count() {
+                    return Err(corrupt(format!("{components} components where there should be {}", colours.count())));
+                }
+            }
+            code => decoder.segment(code, segment.body)?,
+        }
+    }
+}
+
 /// Decodes a JPEG at 1 / `part` of its size.
 #[cfg(test)]
 pub(super) fn decode_part(bytes: &[u8], part: usize) -> Result<RgbImage, DecodeError> {
@@ -87,8 +134,8 @@ pub(super) fn decode_part(bytes: &[u8], part: usize) -> Result<RgbImage, DecodeE
         match segment.marker {
             markers::EOI => return decoder.finish(),
             markers::SOS => {
-                segments.entropy(&mut decoder.data, false)?;
-                decoder.scan(segment.body)?;
+                segments.entropy(&mut decoder.data);
+                decoder.scan(segment.body, false)?;
             }
             code if markers::is_frame(code) => {
                 decoder.frame(code, segment.body, u64::MAX)?;
@@ -140,14 +187,17 @@ pub(super) fn promise(bytes: &[u8], options: &DecodeOptions, recipe: &Recipe) ->
 #[derive(Default)]
 struct Decoder {
     tables: Tables,
+    conditioning: Conditioning,
     frame: Option<Frame>,
     /// MCUs between restart markers; 0 for none.
     interval: usize,
     jfif: bool,
     /// The colour transform in Adobe's APP14 segment.
     adobe: Option<u8>,
-    /// The first EXIF block.
-    exif: Option<Vec<u8>>,
+    /// What the components are, where the file around the JPEG says it.
+    colours: Option<Colours>,
+    /// What precedes the first scan: all blocks of EXIF, one behind the other, and the last of XMP.
+    metadata: Metadata<'static>,
     scans: usize,
     /// The coded data of the last scan.
     data: EntropyData,
@@ -169,20 +219,30 @@ impl Decoder {
             markers::SOI => return Err(corrupt("a second picture begins inside the first")),
             markers::DQT => self.tables.read_quantisation(body)?,
             markers::DHT => self.tables.read_huffman(body)?,
+            markers::DAC => self.conditioning.read(body)?,
             markers::DRI => match *body {
                 [high, low] => self.interval = usize::from(u16::from_be_bytes([high, low])),
                 _ => return Err(corrupt(format!("a restart interval of {} bytes", body.len()))),
             },
             markers::APP0 => self.jfif |= body.starts_with(b"JFIF\0") && body.len() >= 14,
             markers::APP14 if body.starts_with(b"Adobe") => self.adobe = body.get(11).copied().or(self.adobe),
-            markers::APP1 if body.starts_with(b"Exif\0\0") && self.exif.is_none() => self.exif = Some(body.to_vec()),
+            markers::APP1 if self.scans == 0 => self.tell(body),
             _ => {}
         }
         Ok(())
     }
 
+    /// Keeps a block of EXIF or XMP.
+    fn tell(&mut self, body: &[u8]) {
+        if let Some(block) = body.strip_prefix(b"Exif\0\0") {
+            self.metadata.exif.get_or_insert_default().to_mut().extend_from_slice(block);
+        } else if let Some(text) = body.strip_prefix(b"http://ns.adobe.com/xap/1.0/\0") {
+            self.metadata.xmp = Some(text.to_vec().into());
+        }
+    }
+
     fn frame(&mut self, code: u8, body: &[u8], max_pixels: u64) -> Result<(), DecodeError> {
-        if !(0xc0..=0xc2).contains(&code) {
+        if !matches!(code, 0xc0..=0xc2 | 0xc9 | 0xca) {
             return Err(unsupported(format!("{} JPEG", frame::process(code))));
         }
         let frame = Frame::read(code, body)?;
@@ -195,8 +255,10 @@ impl Decoder {
 
     /// Which way up the picture is, by what has been read.
     fn orientation(&self, exif: Exif) -> Orientation {
-        let block = self.exif.as_ref().filter(|_| exif == Exif::Apply);
-        block.map_or(Orientation::NoTransforms, |block| orientation::of_exif(block))
+        match exif {
+            Exif::Apply => self.metadata.orientation(),
+            Exif::Ignore => Orientation::NoTransforms,
+        }
     }
 
     /// What the frame header promises, where the first scan has so many components.
@@ -226,8 +288,14 @@ impl Decoder {
         }
     }
 
-    /// Decodes the scan whose header is `body` and whose coded data have been read.
-    fn scan(&mut self, body: &[u8]) -> Result<(), DecodeError> {
+    /// Whether the file may end here, without its end-of-image marker: every bit of the picture is there, or those that are will do.
+    fn may_end(&self, pad: bool) -> bool {
+        let components = self.frame.iter().flat_map(|frame| &frame.components);
+        self.output.is_some() && (pad || components.flat_map(|c| c.missing).all(|bits| bits == 0))
+    }
+
+    /// Decodes the scan whose header is `body` and whose coded data have been read. With `pad` they may stop early.
+    fn scan(&mut self, body: &[u8], pad: bool) -> Result<(), DecodeError> {
         let frame = self.frame.as_mut().ok_or_else(|| corrupt("a scan without a frame header"))?;
         let scan = Scan::read(body, frame)?;
         self.scans += 1;
@@ -242,22 +310,31 @@ impl Decoder {
                 component.quantisation = Some(self.tables.quantisation(component.table)?);
             }
         }
-        let whole = !frame.progressive && scan.components.len() == frame.components.len();
+        let whole = !frame.progressive && !frame.arithmetic && scan.components.len() == frame.components.len();
         let output = match &mut self.output {
             Some(Output { store: None, .. }) => return Err(corrupt("a scan after the last one")),
             Some(output) => output,
             None => {
                 let bands = Band::all(frame);
-                let picture = Picture::new(frame, frame.colours(self.jfif, self.adobe), &bands);
+                let colours = self.colours.unwrap_or_else(|| frame.colours(self.jfif, self.adobe));
+                let picture = Picture::new(frame, colours, &bands);
                 let store = (!whole).then(|| Store::new(frame));
                 self.output.insert(Output { picture, bands, store })
             }
         };
         let (tables, data, interval) = (&self.tables, &self.data, self.interval);
-        match &mut output.store {
-            Some(store) => store.decode(frame, &scan, tables, data, interval),
-            None => scan::decode_whole(frame, &scan, tables, data, interval, &mut output.picture, &mut output.bands),
+        let whole = match &mut output.store {
+            Some(store) if frame.arithmetic => {
+                arithmetic::decode(store, frame, &scan, &self.conditioning, data, interval)?
+            }
+            Some(store) => store.decode(frame, &scan, tables, data, interval)?,
+            None => scan::decode_whole(frame, &scan, tables, data, interval, &mut output.picture, &mut output.bands)?,
+        };
+        let (first, last, low) = if frame.progressive { (scan.first, scan.last, scan.low as u8) } else { (0, 63, 0) };
+        for component in &scan.components {
+            frame.components[component.index].missing[first..=last].fill(low);
         }
+        if whole || pad { Ok(()) } else { Err(truncated()) }
     }
 
     /// The picture, at the end of the file.

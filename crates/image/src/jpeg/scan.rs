@@ -32,7 +32,7 @@ struct Place {
     y: usize,
 }
 
-/// Decodes a sequential scan of all components into the picture.
+/// Decodes a sequential scan of all components into the picture; says whether its data reached to the end.
 pub(super) fn decode_whole(
     frame: &Frame,
     scan: &Scan,
@@ -41,7 +41,7 @@ pub(super) fn decode_whole(
     interval: usize,
     picture: &mut Picture,
     bands: &mut [Band],
-) -> Result<(), DecodeError> {
+) -> Result<bool, DecodeError> {
     let parts = scan.components.iter().map(|component| {
         let of = &frame.components[component.index];
         Ok(Part {
@@ -69,7 +69,7 @@ pub(super) fn decode_whole(
         reader.check()?;
         picture.advance(bands, row);
     }
-    Ok(())
+    Ok(!reader.is_at_end())
 }
 
 /// A row of MCUs of a scan that holds the whole picture.
@@ -138,7 +138,15 @@ impl Store {
         frame.components.iter().map(component).sum()
     }
 
-    /// Decodes a scan.
+    /// The group with the block in column `x` and row `y` of a component; none where it is beyond the last ones.
+    #[inline(always)]
+    pub(super) fn group(&mut self, frame: &Frame, component: usize, x: usize, y: usize) -> Option<&mut Group> {
+        let of = &frame.components[component];
+        let place = y * groups(of.blocks_wide) + x / LANES;
+        self.components[component].get_mut(place).filter(|_| x < of.blocks_wide && y < of.blocks_high)
+    }
+
+    /// Decodes a scan; says whether its data reached to the end.
     pub(super) fn decode(
         &mut self,
         frame: &Frame,
@@ -146,7 +154,7 @@ impl Store {
         tables: &Tables,
         data: &EntropyData,
         interval: usize,
-    ) -> Result<(), DecodeError> {
+    ) -> Result<bool, DecodeError> {
         let coders = scan.components.iter().map(|component| {
             Ok(match (frame.progressive, scan.first, scan.high) {
                 (false, ..) => Coder::Sequential(tables.dc(component.dc)?, tables.ac(component.ac)?),
@@ -232,15 +240,16 @@ struct StoredScan<'a, 'b> {
 }
 
 impl pulp::NullaryFnOnce for StoredScan<'_, '_> {
-    type Output = Result<(), DecodeError>;
+    type Output = Result<bool, DecodeError>;
 
     #[inline(always)]
     fn call(mut self) -> Self::Output {
         if let ([component], [coder]) = (self.scan.components.as_slice(), self.coders) {
-            self.single(component.index, *coder)
+            self.single(component.index, *coder)?;
         } else {
-            self.interleaved()
+            self.interleaved()?;
         }
+        Ok(!self.reader.is_at_end())
     }
 }
 
@@ -283,12 +292,7 @@ impl StoredScan<'_, '_> {
                     let of = &self.frame.components[component.index];
                     for place in 0..of.h * of.v {
                         let (x, y) = (mcu * of.h + place % of.h, row * of.v + place / of.h);
-                        let inside = x < of.blocks_wide && y < of.blocks_high;
-                        let place = y * groups(of.blocks_wide) + x / LANES;
-                        let group = match self.store.components[component.index].get_mut(place) {
-                            Some(group) if inside => group,
-                            _ => &mut filling,
-                        };
+                        let group = self.store.group(self.frame, component.index, x, y).unwrap_or(&mut filling);
                         coder.block(&mut self.reader, self.scan, carried, group, x % LANES)?;
                     }
                 }

@@ -28,6 +28,8 @@ fn corpus() -> Vec<Vec<u8>> {
     files.extend(grid.iter().step_by(17).map(|case| all[case.bytes[0]..case.bytes[1]].to_vec()));
     let (told, all) = (rows::<Told>("image_decoding.json"), golden("image_decoding.bin"));
     files.extend(told.iter().step_by(5).map(|case| all[case.bytes[0]..case.bytes[1]].to_vec()));
+    let (odd, all) = (rows::<Case>("image_odd.json"), golden("image_odd.bin"));
+    files.extend(odd.iter().step_by(3).map(|case| all[case.bytes[0]..case.bytes[1]].to_vec()));
     if cfg!(feature = "avif") {
         #[derive(Deserialize)]
         struct Place {

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 #[cfg(feature = "avif")]
 mod avif;
 mod fuzz;
+mod odd;
 mod refused;
 
 fn golden(name: &str) -> Vec<u8> {

@@ -11,10 +11,30 @@ fn a_file_that_ends_early_is_truncated() {
             assert_eq!(kind(&bytes[..end]), Some(DecodeErrorKind::Truncated), "{name}, {part}/16");
         }
     }
-    let jpeg = golden("image_420.jpg");
-    for missing in 1..=40 {
-        assert_eq!(kind(&jpeg[..jpeg.len() - missing]), Some(DecodeErrorKind::Truncated), "{missing} bytes missing");
+    for name in ["420.jpg", "progressive.jpg", "restart.jpg"] {
+        let jpeg = golden(&format!("image_{name}"));
+        for missing in 3..=40 {
+            let end = jpeg.len() - missing;
+            assert_eq!(kind(&jpeg[..end]), Some(DecodeErrorKind::Truncated), "{name}, {missing} bytes missing");
+        }
     }
+}
+
+#[test]
+fn a_jpeg_that_lacks_nothing_but_its_end_marker_is_whole() {
+    for name in ["420.jpg", "444.jpg", "progressive.jpg", "restart.jpg", "cmyk.jpg", "grey.jpg"] {
+        let jpeg = golden(&format!("image_{name}"));
+        let expected = decode(&jpeg, &DecodeOptions::default());
+        let without = &jpeg[..jpeg.len() - 2];
+        for end in [&b""[..], b"\xff", b"\0\0", b"\0\0\0\0\0\0\0\0\xff", b"\xff\xe1\0\x40cut"] {
+            let bytes = [without, end].concat();
+            assert_eq!(decode(&bytes, &DecodeOptions::default()), expected, "{name} with {end:?}");
+        }
+    }
+    // a scan that refines the picture is missing
+    let progressive = golden("image_progressive.jpg");
+    let last = progressive.windows(2).rposition(|w| w == [0xff, 0xda]).expect("the last scan");
+    assert_eq!(kind(&progressive[..last]), Some(DecodeErrorKind::Truncated));
 }
 
 #[test]
@@ -101,7 +121,7 @@ fn unread_variants_of_jpeg_are_named() {
         bytes[frame + offset] = value;
         decode(&bytes, &DecodeOptions::default()).expect_err("refused")
     };
-    for (offset, value, text) in [(1, 0xc3, "lossless"), (1, 0xc9, "arithmetic-coded"), (4, 12, "12 bits")] {
+    for (offset, value, text) in [(1, 0xc3, "lossless"), (1, 0xcd, "hierarchical"), (4, 12, "12 bits")] {
         let error = with(offset, value);
         assert_eq!(error.kind, DecodeErrorKind::Unsupported);
         assert!(error.detail.contains(text), "{error}");

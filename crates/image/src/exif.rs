@@ -1,0 +1,158 @@
+//! The orientation that a file tells beside its pixels: which way up the camera was held.
+//!
+//! As Pillow's `getexif` finds it: tag 274 of the first directory of EXIF or, where there is no such tag, the attribute `tiff:Orientation` of
+//! XMP. JPEG has both in its segments APP1, PNG in chunks (EXIF in three ways), WebP in chunks that its header announces, TIFF in its own
+//! directory, AVIF as items (`avif/container.rs`).
+
+use super::ifd::Directory;
+use super::{png, webp};
+use flate2::read::ZlibDecoder;
+use image::ImageFormat;
+use image::metadata::Orientation;
+use std::borrow::Cow;
+use std::io::Read;
+
+const ORIENTATION: u16 = 274;
+const XMP: u16 = 700;
+
+/// A text of more bytes is not unpacked, nor are texts that together have more; Pillow's `MAX_TEXT_CHUNK` and `MAX_TEXT_MEMORY`.
+const MAX_TEXT: u64 = 1 << 20;
+const MAX_TEXTS: u64 = 64 << 20;
+
+/// What a file says of itself, as bytes.
+#[derive(Default)]
+pub(crate) struct Metadata<'a> {
+    /// A block of EXIF, with or without `Exif\0\0` before it.
+    pub exif: Option<Cow<'a, [u8]>>,
+    pub xmp: Option<Cow<'a, [u8]>>,
+}
+
+impl<'a> Metadata<'a> {
+    /// What a file of this format says; of JPEG and AVIF, whose decoders come across it, nothing.
+    pub(crate) fn of(bytes: &'a [u8], format: ImageFormat) -> Self {
+        match format {
+            ImageFormat::Png => Self::of_png(bytes),
+            ImageFormat::WebP => Self::of_webp(bytes),
+            ImageFormat::Tiff => Self {
+                exif: Some(bytes.into()),
+                xmp: Directory::first(bytes).and_then(|directory| Some(directory.bytes(XMP)?.into())),
+            },
+            _ => Self::default(),
+        }
+    }
+
+    /// Of several chunks of one kind the last one counts.
+    fn of_png(bytes: &'a [u8]) -> Self {
+        let mut found = Self::default();
+        let (mut profile, mut room) = (None, MAX_TEXTS);
+        for png::Chunk { kind, body, .. } in png::chunks(bytes) {
+            match (kind, text_of_png(kind, body, &mut room)) {
+                (b"eXIf", _) => found.exif = Some(body.into()),
+                (b"tEXt", Some((b"exif", text))) => found.exif = Some(text.into()),
+                (_, Some((b"Raw profile type exif", text))) => profile = from_hex(&text),
+                (_, Some((b"XML:com.adobe.xmp", text))) => found.xmp = Some(text.into()),
+                _ => {}
+            }
+        }
+        found.exif = found.exif.or(profile.map(Cow::Owned));
+        found
+    }
+
+    /// Of several chunks of one kind the first one counts.
+    fn of_webp(bytes: &'a [u8]) -> Self {
+        let mut found = Self::default();
+        let flags = webp::flags(bytes);
+        for webp::Chunk { kind, body, .. } in webp::chunks(bytes) {
+            match kind {
+                b"EXIF" if flags & 8 != 0 => found.exif = found.exif.or(Some(body.into())),
+                b"XMP " if flags & 4 != 0 => found.xmp = found.xmp.or(Some(body.into())),
+                _ => {}
+            }
+        }
+        found
+    }
+
+    /// Which way up the picture is, by EXIF or, where that says nothing, by XMP.
+    pub(crate) fn orientation(&self) -> Orientation {
+        match self.directory() {
+            Some(directory) => oriented(directory.number(ORIENTATION)),
+            None => self.orientation_of_xmp(),
+        }
+    }
+
+    /// Which way up the picture is by XMP alone, where EXIF says nothing.
+    pub(crate) fn orientation_of_xmp(&self) -> Orientation {
+        let xmp = self.xmp.as_deref().filter(|_| self.directory().is_none());
+        oriented(xmp.and_then(of_xmp))
+    }
+
+    /// The directory of EXIF, if it holds an orientation.
+    fn directory(&self) -> Option<Directory<'_>> {
+        let block = self.exif.as_deref()?;
+        let block = (0..2).fold(block, |block, _| block.strip_prefix(b"Exif\0\0").unwrap_or(block));
+        Directory::first(block).filter(|directory| directory.contains(ORIENTATION))
+    }
+}
+
+/// The orientation of this number; none but 1 to 8 mean anything.
+fn oriented(value: Option<f64>) -> Orientation {
+    let value = value.filter(|value| value.fract() == 0.0 && (1.0..=8.0).contains(value));
+    value.and_then(|value| Orientation::from_exif(value as u8)).unwrap_or(Orientation::NoTransforms)
+}
+
+/// `tiff:Orientation`, as an attribute or as an element.
+fn of_xmp(text: &[u8]) -> Option<f64> {
+    const NAME: &[u8] = b"tiff:Orientation";
+    text.windows(NAME.len()).enumerate().filter(|(_, window)| *window == NAME).find_map(|(at, _)| {
+        let rest = &text[at + NAME.len()..];
+        let value = rest.strip_prefix(b"=\"").or_else(|| rest.strip_prefix(b">"))?;
+        value.first().filter(|digit| digit.is_ascii_digit()).map(|digit| f64::from(digit - b'0'))
+    })
+}
+
+/// The keyword and the content of a text chunk, unpacked into the `room` that is left.
+fn text_of_png<'a>(kind: &[u8; 4], body: &'a [u8], room: &mut u64) -> Option<(&'a [u8], Vec<u8>)> {
+    let split = |bytes: &'a [u8]| {
+        let end = bytes.iter().position(|byte| *byte == 0)?;
+        Some((&bytes[..end], &bytes[end + 1..]))
+    };
+    let wanted = |keyword: &[u8]| matches!(keyword, b"exif" | b"Raw profile type exif" | b"XML:com.adobe.xmp");
+    if !matches!(kind, b"tEXt" | b"zTXt" | b"iTXt") {
+        return None;
+    }
+    let (keyword, rest) = split(body).filter(|(keyword, _)| wanted(keyword))?;
+    let text = match (kind, rest) {
+        (b"tEXt", text) => text.to_vec(),
+        (b"zTXt", [0, packed @ ..]) => unpacked(packed, room)?,
+        (b"iTXt", [packed, method, rest @ ..]) => {
+            let (_, rest) = split(rest)?;
+            let (_, text) = split(rest)?;
+            match (packed, method) {
+                (0, _) => text.to_vec(),
+                (_, 0) => unpacked(text, room)?,
+                _ => return None,
+            }
+        }
+        _ => return None,
+    };
+    Some((keyword, text))
+}
+
+fn unpacked(packed: &[u8], room: &mut u64) -> Option<Vec<u8>> {
+    let mut text = Vec::new();
+    let most = MAX_TEXT.min(*room);
+    let done = ZlibDecoder::new(packed).take(most + 1).read_to_end(&mut text);
+    *room = room.saturating_sub(text.len() as u64);
+    done.ok().filter(|len| *len as u64 <= most).map(|_| text)
+}
+
+/// The bytes of a raw profile as ImageMagick writes it: a line of nothing, one with its name, one with its length, then digits.
+fn from_hex(text: &[u8]) -> Option<Vec<u8>> {
+    let lines = text.split(|byte| *byte == b'\n').skip(3).flatten();
+    let digits: Option<Vec<u8>> = lines
+        .filter(|byte| !byte.is_ascii_whitespace())
+        .map(|byte| (*byte as char).to_digit(16).map(|digit| digit as u8))
+        .collect();
+    let (pairs, rest) = digits.as_deref()?.as_chunks::<2>();
+    rest.is_empty().then(|| pairs.iter().map(|[high, low]| high << 4 | low).collect())
+}

@@ -1,0 +1,80 @@
+//! Icons of Windows: the largest picture, a PNG or a bitmap with a mask, as Pillow takes it.
+
+use super::RgbImage;
+use super::bmp::Bitmap;
+use super::decode::{DecodeError, DecodeErrorKind, check_size, to_rgb};
+use super::options::{DecodeOptions, Truncated};
+use image::ColorType;
+use std::cmp::Reverse;
+
+/// One of an icon's pictures.
+pub(crate) struct Entry<'a> {
+    /// The file from where the picture begins.
+    pub data: &'a [u8],
+    /// Bytes of it, by the icon.
+    length: usize,
+    /// Bits of a pixel, by the icon.
+    bits: u16,
+}
+
+/// The largest picture. Of several as large the one with the fewest colours, as Pillow takes it.
+pub(crate) fn largest(bytes: &[u8]) -> Option<Entry<'_>> {
+    let count = usize::from(u16::from_le_bytes(*bytes.get(4..)?.first_chunk()?));
+    let entries = bytes.get(6..)?.as_chunks::<16>().0.iter().take(count);
+    let side = |byte: u8| if byte == 0 { 256 } else { u32::from(byte) };
+    let depth = |e: &[u8; 16]| match (u16::from_le_bytes([e[6], e[7]]), e[2]) {
+        (0, 0 | 1) => 256,
+        (0, colours) => 8 - (colours - 1).leading_zeros() as u16,
+        (bits, _) => bits,
+    };
+    let entry = entries.min_by_key(|e| (Reverse(side(e[0]) * side(e[1])), depth(e)))?;
+    let [length, start] =
+        [8, 12].map(|at| u32::from_le_bytes([entry[at], entry[at + 1], entry[at + 2], entry[at + 3]]) as usize);
+    Some(Entry { data: bytes.get(start..)?, length, bits: u16::from_le_bytes([entry[6], entry[7]]) })
+}
+
+impl Entry<'_> {
+    pub(crate) fn is_png(&self) -> bool {
+        self.data.starts_with(b"\x89PNG\r\n\x1a\n")
+    }
+
+    /// Width and height of a bitmap.
+    pub(crate) fn dimensions(&self) -> Result<(usize, usize), DecodeError> {
+        let bitmap = Bitmap::read(self.data, 0, None)?;
+        Ok((bitmap.width, bitmap.height / 2))
+    }
+
+    /// Decodes a bitmap: colours, and below them a mask of what is transparent. Of 32 bits, the icon says, eight are opacity.
+    pub(crate) fn decode(&self, options: &DecodeOptions) -> Result<RgbImage, DecodeError> {
+        let bitmap = Bitmap::read(self.data, 0, None)?;
+        let (width, height) = (bitmap.width, bitmap.height / 2);
+        check_size(width as u64, height as u64, options.max_pixels)?;
+        if height == 0 {
+            return Err(DecodeError::new(DecodeErrorKind::Corrupt, format!("the picture has {width}x{height} pixels")));
+        }
+        let (colour, samples) = bitmap.samples(height, options.truncated == Truncated::Pad)?;
+        let channels = usize::from(colour.channel_count());
+        let alpha = if self.bits == 32 { self.fourths(&bitmap, height) } else { self.mask(width, height) };
+        let alpha = alpha
+            .ok_or_else(|| DecodeError::new(DecodeErrorKind::Truncated, "the file ends early (the mask of an icon)"))?;
+        let pixels = samples.chunks_exact(channels).zip(alpha);
+        let samples = pixels.flat_map(|(pixel, alpha)| [pixel[0], pixel[1], pixel[2], alpha]).collect();
+        Ok(RgbImage { width, height, data: to_rgb(ColorType::Rgba8, samples, options.background)? })
+    }
+
+    /// Every fourth byte of the pixels, whose rows go up.
+    fn fourths(&self, bitmap: &Bitmap, height: usize) -> Option<Vec<u8>> {
+        let data = self.data.get(bitmap.start..)?.get(..bitmap.width * height * 4)?;
+        let rows = data.chunks_exact(bitmap.width * 4).rev();
+        Some(rows.flat_map(|row| row.iter().skip(3).step_by(4).copied()).collect())
+    }
+
+    /// The mask at the end of the picture, a bit a pixel: 0 is opaque. Its rows go up and are whole words.
+    fn mask(&self, width: usize, height: usize) -> Option<Vec<u8>> {
+        let stride = width.div_ceil(32) * 4;
+        let start = self.length.checked_sub(stride * height)?;
+        let rows = self.data.get(start..)?.get(..stride * height)?.chunks_exact(stride).rev();
+        let opacity = |row: &[u8], x: usize| if row[x / 8] >> (7 - x % 8) & 1 == 0 { 255 } else { 0 };
+        Some(rows.flat_map(|row| (0..width).map(move |x| opacity(row, x))).collect())
+    }
+}
