@@ -14,6 +14,7 @@ mod networks;
 mod pipelines;
 mod precision;
 mod predict;
+mod report;
 mod resume;
 mod support;
 mod tables;
