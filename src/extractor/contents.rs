@@ -236,13 +236,17 @@ mod tests {
     fn there_is_room_for_one_at_a_time_and_waiting_can_be_stopped() {
         let dir = tempfile::tempdir().expect("folder");
         // longer than its beginning
-        let noise = image::RgbImage::from_fn(1000, 1000, |x, y| {
-            std::array::from_fn(|c| (((y * 1000 + x) * 3 + c) as u64 * 2_654_435_761 >> 16) as u8)
-        });
-        let noise = RgbImage::from_fn(1000, 1000, |x, y| {
-            let i = (y * 1000 + x) as u32;
-            std::array::from_fn(|c| (i.wrapping_mul(2_654_435_761 + c as u32) >> 13) as u8 ^ noise.data[i as usize])
-        });
+        let mut state = 1u32;
+        let noise = RgbImage {
+            width: 1000,
+            height: 1000,
+            data: std::iter::repeat_with(|| {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (state >> 24) as u8
+            })
+            .take(3_000_000)
+            .collect(),
+        };
         let path = dir.path().join("noise.png");
         let bytes = image::png(&noise).expect("a PNG");
         assert!(bytes.len() as u64 > HEAD);

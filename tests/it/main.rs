@@ -17,6 +17,7 @@ mod outputs;
 mod pipelines;
 mod precision;
 mod predict;
+mod report;
 mod resources;
 mod resume;
 mod support;

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::scores::Number;
-use super::words::{count, percent, plural};
+use super::words::{count, form, percent, plural};
 use crate::image::data_uri;
 use crate::stages::compare::{Compared, GROUPS, Group, NEAR, Outlier, Picture, SAME, SHOWN, Summary, Suspect};
 
@@ -60,7 +60,11 @@ pub fn section<E>(
     let mut suspects = Vec::new();
     for Suspect { picture, suggested, votes, of, witness } in &found.suspects {
         let head = format!("{}, or {suggested}?", label(picture));
-        let mut one = card(picture, head, format!("{votes} of {of} neighbours are {suggested}"))?;
+        let mut one = card(
+            picture,
+            head,
+            format!("{votes} of {} {} {suggested}", plural(*of, "neighbour"), form(*votes, "is", "are")),
+        )?;
         one.witness = Some(Box::new(card(witness, label(witness), "the nearest of them".into())?));
         suspects.push(one);
     }
@@ -122,12 +126,13 @@ fn title(group: &Group) -> (String, bool) {
 
 fn described(found: &Summary) -> String {
     let asked = if found.asked == found.of {
-        format!("The features of all {} were compared with one another", plural(found.of, "picture"))
+        format!("The features of {} were compared with one another", plural(found.of, "picture"))
     } else {
         format!(
-            "{} of {}, the test pictures first, were compared with the others",
+            "{} of {}, the test pictures first, {} compared with the others",
             count(found.asked),
-            plural(found.of, "picture")
+            plural(found.of, "picture"),
+            form(found.asked, "was", "were")
         )
     };
     format!(
@@ -142,10 +147,10 @@ pub fn leak(found: &Summary) -> Option<String> {
     }
     let share = percent(found.leaks as f64 / found.tests.max(1) as f64);
     let exact = match found.exact_leaks {
-        0 => "near copies all".to_string(),
+        0 => "none exact".to_string(),
         n => format!("{} exact", count(n)),
     };
-    let have = if found.leaks == 1 { "has" } else { "have" };
+    let have = form(found.leaks, "has", "have");
     Some(format!(
         "{} of {} ({share}) {have} a copy or a near copy among the train images ({exact}): the scores are too good for pictures that are really new.",
         count(found.leaks),

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use super::blocks::{self, Block};
 use super::charts::histogram::Scored;
 use super::charts::network::Step;
+use super::provenance::Provenance;
 use super::{ReportError, words};
 use crate::config;
 use crate::io::IoError;
@@ -28,6 +29,8 @@ pub struct Facts {
     pub title: String,
     /// What ran, in words: name and value.
     pub ran: Vec<(&'static str, String)>,
+    /// When that was, and how it is done again.
+    pub provenance: Provenance,
     pub classes: Vec<String>,
     /// Pictures of each class: train, test.
     pub counts: Vec<[usize; 2]>,
@@ -151,6 +154,7 @@ impl Facts {
         let mut facts = Facts {
             title: settings.title.clone().unwrap_or_else(|| plan.pipeline.name.clone()),
             ran: ran(plan, outcome),
+            provenance: Provenance::of(plan, outcome),
             classes: listing.classes.clone(),
             counts: train.into_iter().zip(test).map(|(train, test)| [train, test]).collect(),
             sizes: [Split::Train, Split::Test].map(|split| listing.len_of(split)),
@@ -311,6 +315,8 @@ fn ran(plan: &Plan, outcome: &Outcome) -> Vec<(&'static str, String)> {
         let threads = words::plural(extracted.threads, "thread");
         rows.push(("Device", format!("{}{kernels}, {threads}", extracted.device)));
     }
+    let (system, processor) = (std::env::consts::OS, std::env::consts::ARCH);
+    rows.push(("Version", format!("featurize {} for {system} on {processor}", env!("CARGO_PKG_VERSION"))));
     rows
 }
 
@@ -335,12 +341,9 @@ fn reduction(settings: &config::Reduce) -> String {
     scale.into_iter().chain(pca).chain(svd).collect::<Vec<_>>().join("; ")
 }
 
-/// A file's hash is told by its first figures; a seed is in the description.
+/// A file's hash has 64 figures; a seed is in the description.
 fn weights(described: &str, id: &str) -> String {
-    match id.get(..12) {
-        Some(start) if id.len() == 64 => format!("{described}, SHA-256 {start}…"),
-        _ => described.to_string(),
-    }
+    if id.len() == 64 { format!("{described}, SHA-256 {id}") } else { described.to_string() }
 }
 
 /// The classifier that was kept; of several, what tells it from the others.

@@ -9,7 +9,9 @@ mod doubts;
 mod facts;
 mod figures;
 mod files;
+mod names;
 mod page;
+mod provenance;
 mod samples;
 mod scores;
 #[cfg(test)]
@@ -18,7 +20,7 @@ mod timing;
 pub mod words;
 
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::Serde;
+use minijinja::value::{Serde, Value};
 use minijinja::{Environment, UndefinedBehavior};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -33,6 +35,7 @@ use crate::progress::{Interrupted, Ui};
 use crate::stages::StageId;
 use crate::stages::compare::Summary;
 use crate::store::OutputFile;
+use crate::terminal::printable;
 
 use facts::Facts;
 use page::Page;
@@ -118,6 +121,13 @@ fn render(page: &Page) -> Result<String, minijinja::Error> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
+    // of files and classes: whole, at most so many characters of it, the same in one line, and for an attribute
+    environment.add_filter("name", |name: String| Value::from_safe_string(names::breakable(&name)));
+    environment.add_filter("short", |name: String, most: usize| {
+        Value::from_safe_string(names::breakable(&names::shortened(&name, most)))
+    });
+    environment.add_filter("cut", |name: String, most: usize| printable(&names::shortened(&name, most)).into_owned());
+    environment.add_filter("plain", |name: String| printable(&name).into_owned());
     for (name, source) in [TEMPLATE, STYLE, CHART_STYLE] {
         environment.add_template(name, source)?;
     }

@@ -6,7 +6,8 @@ use serde::Serialize;
 
 use super::charts::{Chart, colours, lines, network, scatter, spectrum};
 use super::facts::Facts;
-use super::words::{count, number, percent, plural};
+use super::provenance::Provenance;
+use super::words::{count, form, number, percent, plural};
 use super::{calibration, doubts, figures, files, samples, scores, timing};
 
 /// Classes up to which they are listed at once; more are folded away.
@@ -23,19 +24,17 @@ pub struct Page {
     pub notes: Vec<String>,
     pub links: Vec<Link>,
     pub tiles: Vec<Tile>,
-    pub ran: Vec<Fact>,
-    /// The drawing of the network and of what follows it.
-    pub network: Option<String>,
-    pub counts: Counts,
     pub samples: samples::Section,
     pub scores: Option<scores::Section>,
     pub calibration: Option<calibration::Section>,
+    pub quality: Option<doubts::Section>,
+    pub files: Option<files::Section>,
+    pub counts: Counts,
     pub training: Option<Training>,
     pub components: Option<Components>,
     pub columns: Option<Columns>,
-    pub quality: Option<doubts::Section>,
-    pub files: Option<files::Section>,
     pub timing: Option<timing::Section>,
+    pub ran: Ran,
 }
 
 /// The colours of the light page and of the dark one, as variables of the style sheet.
@@ -67,6 +66,19 @@ pub struct Tile {
 pub struct Fact {
     pub name: &'static str,
     pub value: String,
+}
+
+/// What ran, and how to run it again: folded away on a screen, open on paper.
+#[derive(Clone, Debug, Serialize)]
+pub struct Ran {
+    pub facts: Vec<Fact>,
+    /// The drawing of the network and of what follows it.
+    pub network: Option<String>,
+    /// `2026-11-24 12:53`, UTC.
+    pub date: String,
+    pub file: String,
+    pub yaml: String,
+    pub command: String,
 }
 
 /// Pictures by class and split.
@@ -145,18 +157,17 @@ impl Page {
             notes: notes(facts, &samples),
             links: Vec::new(),
             tiles: tiles(facts),
-            ran: facts.ran.iter().map(|(name, value)| Fact { name, value: value.clone() }).collect(),
-            network: inline(network::draw(&facts.blocks, &facts.steps, "The network and what follows it")),
-            counts: counts(facts),
             samples,
             scores: scores::section(facts),
             calibration: facts.test.as_ref().and_then(calibration::section),
+            quality,
+            files,
+            counts: counts(facts),
             training: training(facts),
             components: components(facts),
             columns: columns(facts),
-            quality,
-            files,
             timing: timing::section(facts),
+            ran: ran(facts),
         };
         page.notes.extend(page.quality.as_ref().and_then(|quality| quality.warning.clone()));
         page.links = page.links();
@@ -166,15 +177,16 @@ impl Page {
     /// The sections that are there, in the order of the page.
     fn links(&self) -> Vec<Link> {
         let all = [
-            ("ran", "What ran", true),
             ("samples", self.samples.title, !self.samples.groups.is_empty()),
             ("scores", "Scores", self.scores.is_some()),
+            ("quality", "Data quality", self.quality.is_some()),
+            ("files", "Left out", self.files.is_some()),
+            ("counts", self.counts.title, true),
             ("training", "Training", self.training.is_some()),
             ("components", "Components", self.components.is_some()),
             ("columns", "Columns", self.columns.is_some()),
-            ("quality", "Data quality", self.quality.is_some()),
-            ("files", "Left out", self.files.is_some()),
             ("timing", "Time and memory", self.timing.is_some()),
+            ("ran", "What ran", true),
         ];
         all.into_iter().filter(|(.., there)| *there).map(|(id, title, _)| Link { id, title }).collect()
     }
@@ -192,11 +204,15 @@ fn lead(facts: &Facts) -> String {
     };
     let what = format!("{}{classes}", plural(images, "image"));
     match &facts.test {
+        Some(test) if test.support == 1 => {
+            let said = if test.accuracy == 1.0 { "right" } else { "wrong" };
+            format!("{what}. The classifier was {said} about the only test image, which it had not seen.")
+        }
         Some(test) => {
             let right = if test.accuracy == 1.0 { "all".to_string() } else { percent(test.accuracy) };
             format!(
-                "{what}. The classifier was right for {right} of {} that it had not seen.",
-                plural(test.support, "test image")
+                "{what}. The classifier was right for {right} of {} test images that it had not seen.",
+                count(test.support)
             )
         }
         None => format!("{what}."),
@@ -213,7 +229,7 @@ fn notes(facts: &Facts, samples: &samples::Section) -> Vec<String> {
     } else if facts.test.is_none() {
         notes.push("No test split, so the classifier is not scored on pictures that it has not seen.".into());
     } else if samples.groups.is_empty() && facts.samples > 0 && !facts.predictions.is_empty() {
-        notes.push("None of the test pictures could be read again, so none is shown.".into());
+        notes.push("No test picture could be read again, so none is shown.".into());
     }
     if facts.reduced.as_ref().is_some_and(|reduced| reduced.components == 1) {
         notes.push("There is one component only, so the pictures are not drawn on a plane.".into());
@@ -239,10 +255,23 @@ fn tiles(facts: &Facts) -> Vec<Tile> {
         tiles.push(tile("Columns kept", count(selected.kept), format!("of {}", count(selected.of))));
     }
     if let Some(reduced) = &facts.reduced {
-        let note = format!("hold {} of the variance", percent(reduced.explained));
+        let hold = form(reduced.components, "holds", "hold");
+        let note = format!("{hold} {} of the variance", percent(reduced.explained));
         tiles.push(tile("Components", count(reduced.components), note));
     }
     tiles
+}
+
+fn ran(facts: &Facts) -> Ran {
+    let Provenance { date, file, yaml, command } = facts.provenance.clone();
+    Ran {
+        facts: facts.ran.iter().map(|(name, value)| Fact { name, value: value.clone() }).collect(),
+        network: inline(network::draw(&facts.blocks, &facts.steps, "The network and what follows it")),
+        date,
+        file,
+        yaml,
+        command,
+    }
 }
 
 fn counts(facts: &Facts) -> Counts {
@@ -253,10 +282,11 @@ fn counts(facts: &Facts) -> Counts {
     };
     let most = rows.iter().map(|(_, [train, test])| train + test).max().unwrap_or(0).max(1);
     let width = |n: usize| format!("{:.2}", 100.0 * n as f64 / most as f64);
-    let [train, test] = facts.sizes.map(count);
+    let [train, test] = facts.sizes;
+    let found = form(train + test, "was", "were");
     Counts {
         title: if facts.classes.is_empty() { "Images" } else { "Images by class" },
-        summary: format!("{train} train and {test} test images were found."),
+        summary: format!("{} and {} {found} found.", plural(train, "train image"), plural(test, "test image")),
         folded: rows.len() > OPEN,
         rows: rows
             .into_iter()
@@ -305,17 +335,20 @@ fn components(facts: &Facts) -> Option<Components> {
     let reduced = facts.reduced.as_ref()?;
     let ratio: [f64; 2] = [0, 1].map(|i| reduced.ratio.get(i).copied().unwrap_or(0.0));
     let needed = spectrum::needed(reduced, &[0.5, 0.8, 0.9, 0.95, 0.99]);
-    let needed: Vec<String> =
-        needed.iter().map(|(n, share)| format!("{n} hold {:.0}\u{202f}%", 100.0 * share)).collect();
+    let needed: Vec<String> = needed
+        .iter()
+        .map(|(n, share)| format!("{n} {} {:.0}\u{202f}%", form(*n, "holds", "hold"), 100.0 * share))
+        .collect();
     let (k, columns, explained) =
-        (plural(reduced.components, "component"), count(reduced.columns), percent(reduced.explained));
+        (plural(reduced.components, "component"), plural(reduced.columns, "column"), percent(reduced.explained));
+    let hold = form(reduced.components, "holds", "hold");
     let needed = if needed.is_empty() { String::new() } else { format!(" The first {}.", needed.join(", ")) };
     let scatter = scatter::draw(&facts.points, &facts.classes, ratio, "Images on the first two components");
     let entries = facts.classes.iter().enumerate();
     let legend = entries.map(|(i, name)| Entry { icon: scatter::Mark::of(i).icon(), name: name.clone() });
     let drawn = scatter.is_some();
     Some(Components {
-        summary: format!("{k} of {columns} columns hold {explained} of the variance of the train images.{needed}"),
+        summary: format!("{k} of {columns} {hold} {explained} of the variance of the train images.{needed}"),
         thinned: (facts.points.len() > scatter::MOST)
             .then(|| format!("{} of {} images are drawn.", count(scatter::MOST), count(facts.points.len()))),
         legend: if drawn { legend.collect() } else { Vec::new() },
@@ -331,28 +364,28 @@ fn columns(facts: &Facts) -> Option<Columns> {
     let dropped = selected.of.saturating_sub(selected.kept);
     let width = |n: usize| format!("{:.2}", 100.0 * n as f64 / selected.of.max(1) as f64);
     let rule = match selected.threshold {
-        0.0 => "are the same number for every train image".to_string(),
-        threshold => format!("vary by no more than {} over the train images", number(threshold)),
+        0.0 => "the same number for every train image".to_string(),
+        threshold => format!("of a variance of {} at most over the train images", number(threshold)),
     };
     let (of, n) = (plural(selected.of, "column"), count(dropped));
     let rule = match selected.score {
         Some(score) if selected.outranked > 0 => {
             let constant = match selected.below_threshold {
                 0 => String::new(),
-                n => format!("{} {rule}; ", count(n)),
+                n => format!("{} {} {rule}; ", count(n), form(n, "is", "are")),
             };
-            let less = count(selected.outranked);
-            format!("{constant}{less} have a lower score, {}, than those that were kept", score.word())
+            let (less, have) = (count(selected.outranked), form(selected.outranked, "has", "have"));
+            format!("{constant}{less} {have} a lower score, {}, than those that were kept", score.word())
         }
-        _ => format!("they {rule}"),
+        _ => format!("{} {rule}", form(dropped, "it is", "they are")),
     };
     Some(Columns {
         summary: match dropped {
             0 => format!(
-                "All {of} vary over the train images by more than {}; none was dropped.",
+                "Of {of} none was dropped: over the train images every variance is above {}.",
                 number(selected.threshold)
             ),
-            _ => format!("{n} of {of} were dropped: {rule}."),
+            _ => format!("{n} of {of} {} dropped: {rule}.", form(dropped, "was", "were")),
         },
         bars: [selected.kept, dropped].map(width),
         kept: count(selected.kept),
@@ -379,7 +412,7 @@ fn spread(facts: &Facts) -> String {
     };
     let zero = facts.columns.iter().filter(|(score, _)| *score <= 0.0).count();
     if zero > 0 {
-        told += &format!(" {} of {name} 0 {} not drawn.", plural(zero, "column"), if zero == 1 { "is" } else { "are" });
+        told += &format!(" {} of {name} 0 {} not drawn.", plural(zero, "column"), form(zero, "is", "are"));
     }
     told
 }

@@ -44,7 +44,7 @@ pub struct Sample {
 #[derive(Clone, Debug, Serialize)]
 pub struct Said {
     pub predicted: String,
-    /// `0.98`.
+    /// `0.98`, rounded as scikit-learn and pandas print it: 0.9996 is `1.00`.
     pub confidence: String,
     /// Width of the bar, 0 to 100.
     pub bar: String,
@@ -227,6 +227,16 @@ mod tests {
         assert!(uncertain.windows(2).all(|pair| all[pair[0]].confidence <= all[pair[1]].confidence));
         let classes: BTreeSet<&str> = right.iter().map(|&i| all[i].label.as_str()).collect();
         assert_eq!(classes.len(), 5, "every class once before one comes twice");
+    }
+
+    #[test]
+    fn a_confidence_is_rounded() {
+        // as scikit-learn and pandas print it: to the nearest of two decimals, and not to the next below
+        let told = [0.9996, 0.9949, 0.996, 0.5, 0.126, 0.004].map(|confidence| {
+            let one = Prediction { path: "a.jpg".into(), label: "a".into(), predicted: "a".into(), confidence };
+            sample(&one, &[]).said.map(|said| said.confidence).unwrap_or_default()
+        });
+        assert_eq!(told, ["1.00", "0.99", "1.00", "0.50", "0.13", "0.00"]);
     }
 
     #[test]

@@ -4,10 +4,12 @@ use serde::Serialize;
 
 use super::charts::matrix;
 use super::facts::{Facts, Scores};
-use super::words::{count, number, percent, plural};
+use super::words::{count, form, number, percent, plural};
 
 /// Classes up to which the matrix is a table with numbers, and every class has its row at once.
 const FEW: usize = 25;
+/// Classes up to which the cells of that table have their full size.
+const WIDE: usize = 15;
 /// Rows of the lists that stand for a large table.
 const LISTED: usize = 15;
 /// Rows of the list beside a matrix that shows every pair already.
@@ -20,6 +22,9 @@ pub struct Section {
     pub numbers: Vec<Number>,
     /// The matrix as a table, for few classes.
     pub table: Option<Vec<Row>>,
+    /// True where the cells of the table have to be small, and the widest windows, narrow and wide, that cut it, in pixels.
+    pub dense: bool,
+    pub cut: [usize; 2],
     /// The matrix as a chart, for many.
     pub chart: Option<String>,
     pub names: Vec<String>,
@@ -99,6 +104,8 @@ pub fn section(facts: &Facts) -> Option<Section> {
         summary: summary(scores),
         numbers: numbers(scores, facts.train_accuracy),
         table: few.then(|| table(scores, &facts.classes)),
+        dense: facts.classes.len() > WIDE,
+        cut: cut(&facts.classes),
         chart: if few {
             None
         } else {
@@ -113,18 +120,28 @@ pub fn section(facts: &Facts) -> Option<Section> {
     })
 }
 
+/// The widest windows, in pixels, that do not show the whole table: with its cells on a phone, and with those on a screen. The rest of the
+/// width is what the style sheet gives to the names of the rows and to what stands around the table.
+fn cut(classes: &[String]) -> [usize; 2] {
+    let n = classes.len();
+    let longest = classes.iter().map(|name| name.chars().count()).max().unwrap_or(0);
+    let cell = if n > WIDE { 32 } else { 44 };
+    [66 + (7 * longest).min(77) + 23 * n, 120 + (8 * longest).clamp(120, 143) + cell * n]
+}
+
 fn summary(scores: &Scores) -> String {
     let largest = scores.per_class.iter().map(|class| class.support).max().unwrap_or(0);
     let guess = percent(largest as f64 / scores.support as f64);
     let [low, high] = scores.accuracy_interval_95.map(percent);
     let rows = plural(scores.support, "test image");
-    let right = if scores.accuracy == 1.0 {
-        format!("All of {rows}")
-    } else {
-        format!("{} of {rows}", percent(scores.accuracy))
+    let were = form(scores.support, "was", "were");
+    let right = match scores.accuracy {
+        1.0 if scores.support == 1 => "The only test image".to_string(),
+        1.0 => format!("All {rows}"),
+        accuracy => format!("{} of {rows}", percent(accuracy)),
     };
     format!(
-        "{right} were classified correctly; with 95\u{202f}% confidence the true rate lies between {low} and {high}. Always naming the most \
+        "{right} {were} classified correctly; with 95\u{202f}% confidence the true rate lies between {low} and {high}. Always naming the most \
          frequent class would be right for {guess}."
     )
 }

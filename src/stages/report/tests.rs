@@ -1,9 +1,12 @@
 //! The whole page on made-up runs.
 
+mod layout;
+
 use std::collections::BTreeMap;
 
 use super::charts::network::Step;
 use super::facts::{Auc, Average, ClassScores, Facts, Point, Prediction, Scores, TopK, Trouble};
+use super::provenance::Provenance;
 use super::{Page, render};
 use super::{blocks, doubts, figures, files, samples};
 use crate::backbone::Backbone;
@@ -119,6 +122,12 @@ fn run(classes: &[&str], each: usize, wrong: f64) -> Facts {
             ("Model", "EfficientNet-Lite0 (efficientnet_lite0)".into()),
             ("Weights", "bundled, SHA-256 ba17497f3374…".into()),
         ],
+        provenance: Provenance {
+            date: "2026-11-24 12:53".into(),
+            file: "pipelines/fruits.yaml".into(),
+            yaml: "version: 1 # <not> a tag\ninput: {root: ../data/fruits}".into(),
+            command: "featurize run pipelines/fruits.yaml --set 'reduce.pca={components: 64}'".into(),
+        },
         classes: classes.iter().map(ToString::to_string).collect(),
         counts: (0..n).map(|i| [2 * each - i % 7, each]).collect(),
         sizes: [2 * total, total],
@@ -265,10 +274,10 @@ fn a_whole_run_has_every_section() {
     let html = page(&facts, "fruits");
     assert_eq!(
         sections(&html),
-        ["ran", "samples", "scores", "training", "components", "columns", "quality", "files", "timing"]
+        ["samples", "scores", "quality", "files", "counts", "training", "components", "columns", "timing", "ran"]
     );
-    // 24 predictions, 12 labels in doubt, 2 and 6 copies, 2 outliers
-    assert_eq!(html.matches("<figure").count(), 24 + 12 + 2 + 6 + 2);
+    // 24 predictions, 12 labels in doubt, each with a picture beside it, 2 and 6 copies, 2 outliers
+    assert_eq!(html.matches("<figure").count(), 24 + 2 * 12 + 2 + 6 + 2);
     assert!(html.contains("and 2 more in quality.parquet") && html.contains("(and 3 more)"));
     assert!(
         html.contains("1 of 300 test images (0.3\u{202f}%) has a copy or a near copy among the train images (1 exact)")
@@ -315,7 +324,7 @@ fn without_labels_there_is_nothing_to_score() {
         ..facts
     };
     let html = page(&facts, "unlabelled");
-    assert_eq!(sections(&html), ["ran", "samples", "components", "columns", "quality", "files", "timing"]);
+    assert_eq!(sections(&html), ["samples", "quality", "files", "counts", "components", "columns", "timing", "ran"]);
     assert!(html.contains("No labels, so no classifier was trained") && html.contains("24 of 50 pictures, drawn by"));
     assert!(!html.contains("Predicted:") && !html.contains("Labels in doubt"));
 }
@@ -326,8 +335,9 @@ fn without_test_split_the_page_says_so() {
     facts.points.retain(|point| !point.test);
     let facts = Facts { test: None, predictions: vec![], sizes: [160, 0], ..facts };
     let html = page(&facts, "untested");
-    assert_eq!(sections(&html), ["ran", "samples", "training", "components", "columns", "quality", "files", "timing"]);
-    assert!(html.contains("<span class=\"said\">Cherry</span>"));
+    let all = ["samples", "quality", "files", "counts", "training", "components", "columns", "timing", "ran"];
+    assert_eq!(sections(&html), all);
+    assert!(html.contains("<span class=\"said\"><bdi>Cherry</bdi></span>"));
     assert!(html.contains("No test split") && !html.contains("test filled"));
 }
 
@@ -342,7 +352,7 @@ fn a_classifier_without_curves_and_a_table_without_components_have_their_section
     facts.columns = (0..25_088).map(|i| (1e-6 + noise(i), noise(i + 77) > 0.5)).collect();
     facts.selected = Some(Selected { kept: 12_544, of: 25_088, outranked: 12_544, ..Selected::default() });
     let html = page(&facts, "curveless");
-    assert_eq!(sections(&html), ["ran", "samples", "scores", "training", "columns", "files", "timing"]);
+    assert_eq!(sections(&html), ["samples", "scores", "files", "counts", "training", "columns", "timing", "ran"]);
     assert!(html.contains("In numbers") && !html.contains("<h3>Loss</h3>") && !html.contains("Ended because"));
     let charts: Vec<&str> = figures::charts(&facts).into_iter().map(|(name, _)| name).collect();
     assert_eq!(charts, ["network", "confusion_matrix", "calibration", "columns"]);
@@ -363,7 +373,7 @@ fn an_extraction_alone_is_a_page() {
         troubles: vec![],
         ..facts
     };
-    assert_eq!(sections(&page(&facts, "bare")), ["ran", "samples", "timing"]);
+    assert_eq!(sections(&page(&facts, "bare")), ["samples", "counts", "timing", "ran"]);
     page(&Facts::default(), "nothing");
 }
 

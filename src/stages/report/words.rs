@@ -1,5 +1,7 @@
 //! Numbers and settings as a reader wants them.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use crate::image::{ChannelOrder, DecodeOptions, Exif, Filter, Fit, Recipe, Truncated};
 use crate::progress::units;
 
@@ -43,6 +45,27 @@ pub fn number(value: f64) -> String {
     let decimals = if size >= 100.0 { 0 } else { 3 };
     let text = format!("{value:.decimals$}");
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_string() } else { text }
+}
+
+/// The form of a word that goes with `n` things: `was` with one, `were` with others.
+pub fn form<'a>(n: usize, one: &'a str, others: &'a str) -> &'a str {
+    if n == 1 { one } else { others }
+}
+
+/// `2026-11-24 12:53`, UTC.
+pub fn date(time: SystemTime) -> String {
+    let seconds = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let (days, rest) = (seconds / 86_400, seconds % 86_400);
+    // Howard Hinnant's civil_from_days: years begin in March, eras have 400 of them
+    let z = days + 719_468;
+    let (era, day_of_era) = (z / 146_097, z % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * day_of_year + 2) / 153;
+    let (day, month) =
+        (day_of_year - (153 * shifted + 2) / 5 + 1, if shifted < 10 { shifted + 3 } else { shifted - 9 });
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02} {:02}:{:02}", rest / 3600, rest % 3600 / 60)
 }
 
 /// `224 × 224`.
@@ -126,6 +149,7 @@ fn channel_values(values: [f32; 3]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     #[test]
     fn numbers_read_well() {
@@ -133,6 +157,20 @@ mod tests {
         assert_eq!([0, 1, 2].map(|n| plural(n, "class")), ["0 classes", "1 class", "2 classes"]);
         assert_eq!(plural(1001, "image"), "1,001 images");
         assert_eq!([0.0, 1.0, 1234.5, 0.25, -0.03, 1e-5].map(number), ["0", "1", "1234", "0.25", "-0.03", "1.00e-5"]);
+    }
+
+    #[test]
+    fn dates_are_of_the_calendar() {
+        for (seconds, text) in [
+            (0, "1970-01-01 00:00"),
+            (951_782_399, "2000-02-28 23:59"),
+            (951_782_400, "2000-02-29 00:00"),
+            (1_709_251_200, "2024-03-01 00:00"),
+            (4_107_542_399, "2100-02-28 23:59"),
+            (4_107_542_400, "2100-03-01 00:00"),
+        ] {
+            assert_eq!(date(UNIX_EPOCH + Duration::from_secs(seconds)), text);
+        }
     }
 
     #[test]

@@ -87,6 +87,11 @@ mod tests {
                     assert!(found >= 4.5, "{text} on {ground}, dark {dark}: {found:.2}");
                 }
             }
+            // the YAML, and the place of a picture that is gone
+            for text in ["ink", "soft"] {
+                let found = contrast(colour(text), colour("track"));
+                assert!(found >= 4.5, "{text} on track, dark {dark}: {found:.2}");
+            }
             let found = contrast([255.0; 3], colour("main"));
             assert!(found >= 4.5, "white on main, dark {dark}: {found:.2}");
         }

@@ -1,0 +1,86 @@
+//! Where a run comes from: when it was computed, from which YAML, and by which command it is computed again.
+
+use std::path::Path;
+use std::time::SystemTime;
+
+use super::words;
+use crate::pipeline::Outcome;
+use crate::plan::Plan;
+
+/// What it takes to compute a run again.
+#[derive(Clone, Debug, Default)]
+pub struct Provenance {
+    /// `2026-11-24 12:53`, UTC.
+    pub date: String,
+    /// The name of the YAML file, and its whole text.
+    pub file: String,
+    pub yaml: String,
+    /// For a POSIX shell, in the folder where the run was started.
+    pub command: String,
+}
+
+impl Provenance {
+    /// That of the run of `plan`.
+    pub fn of(plan: &Plan, outcome: &Outcome) -> Self {
+        let pipeline = &plan.pipeline;
+        let usual = pipeline.output.dir_for(&pipeline.name);
+        let out = Some(plan.dir.root()).filter(|dir| *dir != usual);
+        Self {
+            date: words::date(computed(plan, outcome)),
+            file: pipeline.file.display().to_string(),
+            yaml: pipeline.source.text().trim_end().to_string(),
+            command: command(&pipeline.file, out, pipeline.source.sets()),
+        }
+    }
+}
+
+/// When the last stage that the page tells of was committed; now, where no record says it.
+fn computed(plan: &Plan, outcome: &Outcome) -> SystemTime {
+    let records = outcome.seconds.iter().map(|(stage, _)| plan.dir.record(*stage));
+    let written = records.filter_map(|record| std::fs::metadata(record).and_then(|file| file.modified()).ok());
+    written.max().unwrap_or_else(SystemTime::now)
+}
+
+/// The command line of a run: its file, its folder where it is not the usual one, and the settings that were overridden.
+fn command(file: &Path, out: Option<&Path>, sets: &[String]) -> String {
+    let mut line = format!("featurize run {}", argument(file));
+    line.extend(out.map(|out| format!(" --out {}", argument(out))));
+    line.extend(sets.iter().map(|set| format!(" --set {}", quoted(set))));
+    line
+}
+
+/// A path that is not taken for an option.
+fn argument(path: &Path) -> String {
+    let text = path.to_string_lossy();
+    if text.starts_with('-') { quoted(&format!("./{text}")) } else { quoted(&text) }
+}
+
+/// One word of a shell.
+fn quoted(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./=:,@%+".contains(c);
+    if !text.is_empty() && text.chars().all(plain) { text.into() } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shell_reads_the_words_that_the_run_was_given() {
+        let told = |file: &str, out: Option<&str>, sets: &[&str]| {
+            let sets: Vec<String> = sets.iter().map(ToString::to_string).collect();
+            command(file.as_ref(), out.map(Path::new), &sets)
+        };
+        assert_eq!(told("pipelines/fruits.yaml", None, &[]), "featurize run pipelines/fruits.yaml");
+        let line =
+            told("my runs/it's.yaml", Some("-out"), &["reduce.pca.components=8", "input.classes=[a, $b]", "name="]);
+        let expected = r"featurize run 'my runs/it'\''s.yaml' --out ./-out --set reduce.pca.components=8 --set 'input.classes=[a, $b]' --set name=";
+        assert_eq!(line, expected);
+        if cfg!(unix) {
+            let line = line.replace("featurize run", "printf '%s\\n'");
+            let output = std::process::Command::new("sh").args(["-c", &line]).output().expect("a shell");
+            let words = "my runs/it's.yaml\n--out\n./-out\n--set\nreduce.pca.components=8\n--set\ninput.classes=[a, $b]\n--set\nname=\n";
+            assert_eq!(String::from_utf8_lossy(&output.stdout), words);
+        }
+    }
+}
