@@ -5,6 +5,7 @@ pub mod columns;
 pub mod features;
 pub mod npy;
 pub mod preview;
+pub mod regular;
 pub mod row_file;
 pub mod table;
 pub mod tensors;
