@@ -89,6 +89,10 @@ pub fn run(arguments: &EmbedArgs) -> Result<(), Error> {
     let pipeline = config::parse(text, Path::new("embed"), &sets).map_err(Box::new)?;
     let (ui, fetching) = (ui(Style::Auto), &arguments.fetching);
     let plan = Plan::new(pipeline, None, &mut fetching.store.fetch(fetching.offline, &ui))?;
+    let taken = &plan.backbone.taken;
+    if let Some(told) = taken.told().filter(|_| !taken.others.is_empty()) {
+        ui.note(&format!("weights {told}"));
+    }
     let pictures = top::pictures(&arguments.paths)?;
     let extractor = Extractor::open(&plan.backbone, &Device::cpu())?;
     let mut paths: Vec<&str> = Vec::new();

@@ -190,6 +190,9 @@ fn extract(mut extract: Extract, source: &Source) -> Checked<Extract> {
     if let Weights::Path(file) = &extract.weights {
         extract.weights = Weights::Path(source.resolve("extract.weights", file));
     }
+    if extract.weights_key.as_deref() == Some("") {
+        return expected(source, "extract.weights_key", "a name", "``");
+    }
     if let Some(rows @ (0 | 1_000_001..)) = extract.shard_rows {
         return expected(source, "extract.shard_rows", "a whole number from 1 to 1000000", rows);
     }
