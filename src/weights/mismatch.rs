@@ -30,7 +30,11 @@ impl WeightSet {
         if list.is_empty() {
             return Ok(());
         }
-        Err(WeightError::Mismatch { place: place.to_string(), list })
+        // Hugging Face's name of one of several files
+        let shard = place
+            .contains("-of-0")
+            .then_some("\n  it looks like one of several shards: give their index, `….index.json`");
+        Err(WeightError::Mismatch { place: place.to_string(), list: list + shard.unwrap_or_default() })
     }
 
     /// How far the set is from being the network's: faults, and tensors that are none and yet not the network's.

@@ -148,7 +148,13 @@ fn an_index_brings_its_shards() {
     assert_eq!(embedded(&workspace, "model.safetensors.index.json", &[]), whole);
     let alone = embed(&workspace, "model-00001-of-00002.safetensors", &[]);
     assert_eq!(alone.code, Some(1));
-    assert!(alone.stderr.contains("more missing") && alone.stderr.lines().count() < 12, "{}", alone.stderr);
+    assert!(
+        alone.stderr.contains("more missing")
+            && alone.stderr.contains("give their index")
+            && alone.stderr.lines().count() < 12,
+        "{}",
+        alone.stderr
+    );
 }
 
 #[test]

@@ -327,8 +327,8 @@ fn pieces(mut body: impl Read + Send + 'static) -> Receiver<std::io::Result<Vec<
                 piece.truncate(n);
                 piece
             });
-            let last = read.as_ref().map_or(true, Vec::is_empty);
-            if read.as_ref().is_ok_and(Vec::is_empty) || sender.send(read).is_err() || last {
+            let (end, broken) = (read.as_ref().is_ok_and(Vec::is_empty), read.is_err());
+            if end || sender.send(read).is_err() || broken {
                 break;
             }
         }
