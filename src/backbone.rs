@@ -8,7 +8,7 @@ use crate::exec;
 use crate::image::{DecodeOptions, Recipe, RecipeError};
 use crate::models::{BuildOptions, Graph, GraphError, LayerId, ModelSpec, Shape, Source, WeightsSpec};
 use crate::weights::store::{Found, StoreError, Wanted};
-use crate::weights::{Origin, WeightError};
+use crate::weights::{Origin, Taken, WeightError};
 
 /// A network, its weights, and what is taken from it.
 #[derive(Debug)]
@@ -17,6 +17,8 @@ pub struct Backbone {
     /// The library that it is built after.
     pub source: Source,
     pub weights: Origin,
+    /// Where in their file the weights lie.
+    pub taken: Taken,
     /// How files become the pixels that the recipe takes.
     pub decoding: DecodeOptions,
     pub recipe: Recipe,
@@ -118,7 +120,7 @@ pub fn row(
     }
     let default = || model.weights.first().ok_or_else(|| no_source(model, "any"));
     match weights {
-        Origin::File(file) => file.open()?.recognise(model).map_or_else(default, Ok),
+        Origin::File(file) => file.recognise(model)?.map_or_else(default, Ok),
         Origin::Bundled(_) | Origin::Random(_) => default(),
     }
 }
@@ -138,11 +140,6 @@ impl Backbone {
         let (source, channels) = (row.source, recipe.depth());
         let options = BuildOptions { channels, size: recipe.size, classes: row.classes, source };
         let mut graph = (model.build)(&options)?;
-        if let Origin::File(file) = &weights
-            && let Some(classes) = file.open()?.classes(&graph).filter(|&classes| classes != row.classes)
-        {
-            graph = (model.build)(&BuildOptions { classes, ..options })?;
-        }
         let tap = |layer: LayerId, name: &str| {
             let map = graph.layer(layer).shape;
             Tap { layer, name: name.to_string(), map, shape: exec::feature_shape(features, map) }
@@ -155,8 +152,19 @@ impl Backbone {
         if taps.is_empty() {
             taps.push(tap(graph.features(), graph.title(graph.features())));
         }
-        let decoding = DecodeOptions::default();
-        Ok(Self { model, source, weights, decoding, recipe, graph, precision: Precision::default(), features, taps })
+        let (mut weights, mut taken) = (weights, Taken::default());
+        if let Origin::File(file) = &weights {
+            let layers: Vec<LayerId> = taps.iter().map(|tap| tap.layer).collect();
+            let (set, found) = file.of_network(&graph, source, &layers)?;
+            if let Some(classes) = set.classes(&graph).filter(|&classes| classes != row.classes) {
+                // layers keep their places, whatever the classes
+                graph = (model.build)(&BuildOptions { classes, ..options })?;
+            }
+            taken = found;
+            weights = weights.with_key(Some(&taken.key))?;
+        }
+        let (decoding, precision) = (DecodeOptions::default(), Precision::default());
+        Ok(Self { model, source, weights, taken, decoding, recipe, graph, precision, features, taps })
     }
 
     /// The same, pictures decoded otherwise than by default.
@@ -196,6 +204,12 @@ impl Backbone {
             [tap] => tap.shape,
             _ => Shape::Vector(self.width()),
         }
+    }
+
+    /// Where in their file the weights lie, as tables and records tell it: nothing where the network is all of the file.
+    pub fn weights_key(&self) -> Option<&str> {
+        let Taken { key, others } = &self.taken;
+        (!key.is_empty() || !others.is_empty()).then_some(key)
     }
 
     /// The names of the layers, with commas between.

@@ -31,7 +31,7 @@ use crate::stages::train::TrainError;
 use crate::store::RunDir;
 use crate::table::{Dtype, FeatureMatrix};
 use crate::weights::store::StoreError;
-use crate::weights::{Origin, WeightError};
+use crate::weights::{Origin, Taken, WeightError};
 pub use saved::of_features;
 
 /// The chain cannot be opened, or not every picture went through it.
@@ -145,6 +145,11 @@ impl Chain {
     /// The classes, in the order of the probabilities.
     pub fn classes(&self) -> &[String] {
         &self.classes
+    }
+
+    /// Where in their file the network's weights lay.
+    pub fn taken(&self) -> &Taken {
+        self.extractor.taken()
     }
 
     /// The metadata of a table of its results, as the run's own tables have it.

@@ -18,6 +18,7 @@ use crate::image::{self, DecodeOptions, Decoded, Recipe, RgbImage};
 use crate::memory;
 use crate::stages::scan::NamedFile;
 use crate::threads;
+use crate::weights::Taken;
 use contents::{Contents, Room};
 pub use fitting::Needs;
 
@@ -45,6 +46,7 @@ pub struct Extractor {
     /// Bytes of the weights.
     weights: u64,
     room: Room,
+    taken: Taken,
 }
 
 /// A picture and its share of the memory for pictures.
@@ -100,6 +102,7 @@ impl Extractor {
             width: backbone.width(),
             weights: backbone.weights_bytes(),
             room: Room::new(memory::for_decoding()),
+            taken: backbone.taken.clone(),
         })
     }
 
@@ -108,6 +111,11 @@ impl Extractor {
     #[must_use]
     pub fn with_decode_memory(self, bytes: u64) -> Self {
         Self { room: Room::new(bytes), ..self }
+    }
+
+    /// Where in their file its weights lay.
+    pub fn taken(&self) -> &Taken {
+        &self.taken
     }
 
     /// Number of features of one picture.
@@ -163,14 +171,18 @@ impl Extractor {
     }
 
     /// Features of `n` prepared pictures, each of [`width`](Self::width) values: layer after layer, maps as (h, w, c). On the CPU a picture's
-    /// bits do not depend on its neighbours.
+    /// bits do not depend on its neighbours. All are finite: [`ExecError::NotFinite`] tells the first picture that has others.
     pub fn forward(&self, session: &mut Session, input: &[f32], n: usize) -> Result<Vec<Vec<f32>>, ExecError> {
         let taps = self.network.forward(session, input, n)?;
         let mut all = vec![vec![0.0; self.width]; n];
         let mut at = 0;
         for (tap, values) in self.taps.iter().zip(&taps) {
             let end = at + tap.shape.len();
-            for (row, values) in all.iter_mut().zip(values.chunks_exact(tap.map.len().max(1))) {
+            for (picture, (row, values)) in all.iter_mut().zip(values.chunks_exact(tap.map.len().max(1))).enumerate() {
+                // of the map, not of what is kept of it: a largest value hides what is no number
+                if let Some((at, value)) = exec::not_finite(values) {
+                    return Err(ExecError::NotFinite { picture, layer: tap.name.clone(), at, value });
+                }
                 exec::pool(self.features, tap.map, values, &mut row[at..end]);
             }
             at = end;
@@ -264,14 +276,28 @@ impl Extractor {
                 Ok(())
             })
             .collect();
-        let failed = |reason: &str| Failure { kind: "network", reason: reason.to_string() };
-        let n = prepared.iter().filter(|one| one.is_ok()).count();
-        let forward = if n == 0 { Ok(Vec::new()) } else { self.forward(session, &input, n) };
-        let (rows, error) = match forward {
-            Ok(rows) => (rows, "it gave no features".to_string()),
-            Err(error) => (Vec::new(), error.to_string()),
-        };
-        let mut rows = rows.into_iter();
-        prepared.into_iter().map(|one| one.and_then(|()| rows.next().ok_or_else(|| failed(&error)))).collect()
+        let mut rows = self.forward_each(session, &input).into_iter();
+        let none = || Err(Failure { kind: "network", reason: "it gave no features".to_string() });
+        prepared.into_iter().map(|one| one.and_then(|()| rows.next().unwrap_or_else(none))).collect()
+    }
+
+    /// The features of every prepared picture, or why it has none.
+    fn forward_each(&self, session: &mut Session, input: &[f32]) -> Vec<Result<Vec<f32>, Failure>> {
+        let each = self.input_len().max(1);
+        let n = input.len() / each;
+        if n == 0 {
+            return Vec::new();
+        }
+        match self.forward(session, input, n) {
+            Ok(rows) => rows.into_iter().map(Ok).collect(),
+            // its neighbours are none the worse
+            Err(ExecError::NotFinite { .. }) if n > 1 => {
+                input.chunks_exact(each).flat_map(|input| self.forward_each(session, input)).collect()
+            }
+            Err(error) => {
+                let kind = if matches!(error, ExecError::NotFinite { .. }) { "not_finite" } else { "network" };
+                vec![Err(Failure { kind, reason: error.to_string() }); n]
+            }
+        }
     }
 }

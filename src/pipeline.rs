@@ -445,6 +445,7 @@ impl Run<'_> {
             "image": plan.backbone.decoding,
             "weights": plan.backbone.weights.describe(),
             "weights_sha256": plan.weights_id,
+            "weights_key": plan.backbone.weights_key(),
             "fingerprints": fingerprints,
             "seconds": seconds,
             "peak_memory_mb": peak_memory_mb(),

@@ -95,7 +95,7 @@ impl Plan {
 
     /// What the features depend on beside the pictures: the settings that their fingerprint covers.
     pub fn extract_settings(&self) -> Value {
-        json!({
+        let mut settings = json!({
             "model": self.backbone.model.name,
             "source": self.backbone.source,
             "weights": self.weights_id,
@@ -105,14 +105,19 @@ impl Plan {
             "dtype": self.pipeline.output.dtype,
             "recipe": self.backbone.recipe,
             "image": self.backbone.decoding,
-        })
+        });
+        // the file says the rest, when it holds the network once
+        if !self.backbone.taken.others.is_empty() {
+            settings["weights_key"] = json!(self.backbone.taken.key);
+        }
+        settings
     }
 
     /// Written into every table: how its numbers came about.
     pub fn metadata(&self) -> Vec<(String, String)> {
         let backbone = &self.backbone;
         let shape: Vec<String> = backbone.shape().dims().iter().map(ToString::to_string).collect();
-        let pairs = [
+        let mut pairs = vec![
             ("version", env!("CARGO_PKG_VERSION").to_string()),
             ("model", backbone.model.name.to_string()),
             ("source", backbone.source.to_string()),
@@ -125,6 +130,7 @@ impl Plan {
             ("recipe", json!(backbone.recipe).to_string()),
             ("image", json!(backbone.decoding).to_string()),
         ];
+        pairs.extend(backbone.weights_key().map(|key| ("weights_key", key.to_string())));
         pairs.into_iter().map(|(key, value)| (format!("featurize.{key}"), value)).collect()
     }
 
@@ -160,6 +166,7 @@ fn backbone(pipeline: &Pipeline, fetch: &mut Fetch<'_>) -> Result<Backbone, Plan
     // a layer that is asked for by name may stand above the last feature map
     let asked = (extract.seed, !extract.layers().is_empty());
     let weights = backbone::origin(model, &extract.weights, asked, fetch).map_err(wrong)?;
+    let weights = weights.with_key(extract.weights_key.as_deref())?;
     let row = backbone::row(model, &weights, extract.source).map_err(wrong)?;
     let overrides = extract.recipe.clone().unwrap_or_default();
     let mut recipe = match overrides.preset {

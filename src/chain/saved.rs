@@ -42,6 +42,9 @@ struct Described {
     weights: String,
     /// Their hash, or `random-<seed>`.
     weights_sha256: String,
+    /// Where in their file the weights were; before there was a choice, nothing.
+    #[serde(default)]
+    weights_key: Option<String>,
     source: Source,
     /// Names of the layers, with commas between.
     layer: String,
@@ -60,7 +63,7 @@ impl Described {
     fn metadata(&self) -> Vec<(String, String)> {
         let shape: Vec<String> = self.shape.iter().map(ToString::to_string).collect();
         let word = |value: serde_json::Value| value.as_str().unwrap_or_default().to_string();
-        let pairs = [
+        let mut pairs = vec![
             ("version", env!("CARGO_PKG_VERSION").to_string()),
             ("model", self.model.clone()),
             ("source", self.source.to_string()),
@@ -73,6 +76,7 @@ impl Described {
             ("recipe", json!(self.recipe).to_string()),
             ("image", json!(self.image).to_string()),
         ];
+        pairs.extend(self.weights_key.clone().map(|key| ("weights_key", key)));
         pairs.into_iter().map(|(key, value)| (format!("featurize.{key}"), value)).collect()
     }
 
@@ -80,9 +84,16 @@ impl Described {
     fn open(&self, weights: Option<&Path>, unknown: &dyn Fn(String) -> ChainError) -> Result<Extractor, ChainError> {
         let model = models::find(&self.model).ok_or_else(|| unknown(format!("the model `{}`", self.model)))?;
         let origin = origin(self, model, weights)?;
+        let origin = match origin {
+            Origin::File(_) => origin.with_key(self.weights_key.as_deref())?,
+            origin => origin,
+        };
         let row = backbone::row(model, &origin, Some(self.source))?;
         let layers: Vec<String> = self.layer.split(',').map(String::from).collect();
         let backbone = Backbone::new(model, row, origin, self.recipe.clone(), &layers, self.features)?;
+        if self.weights_key.is_none() && !backbone.taken.others.is_empty() {
+            return Err(unknown("weights of which the file holds several".to_string()));
+        }
         let backbone = backbone.decoding(self.image.clone()).precision(self.precision);
         if backbone.shape().dims() != self.shape {
             return Err(unknown(format!("{:?} features of layer `{}`", self.shape, self.layer)));
@@ -105,6 +116,7 @@ pub fn of_features(
             model: text("model"),
             weights: text("weights"),
             weights_sha256: text("weights_sha256"),
+            weights_key: metadata.get("featurize.weights_key").cloned(),
             source: serde_json::from_value(json!(text("source")))?,
             layer: text("layer"),
             features: serde_json::from_value(json!(text("features")))?,

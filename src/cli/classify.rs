@@ -23,6 +23,9 @@ pub struct ClassifyArgs {
     /// Keras), `hf:owner/repo/file` or a URL. Default: the model's own.
     #[arg(long, value_name = "WEIGHTS", value_parser = weights)]
     weights: Option<Weights>,
+    /// Where in the file the network lies, when it is there more than once: see `extract.weights_key` of the YAML.
+    #[arg(long, value_name = "KEY")]
+    weights_key: Option<String>,
     /// Whose numerics and preprocessing go with a file: `keras`, `torchvision` or `timm`. Default: recognised from the file.
     #[arg(long, value_name = "SOURCE", value_parser = source)]
     source: Option<Source>,
@@ -43,8 +46,12 @@ pub fn run(arguments: &ClassifyArgs) -> Result<(), Error> {
     let weights = arguments.weights.clone().unwrap_or_default();
     let (ui, fetching) = (ui(arguments.pictures.style()), &arguments.fetching);
     let weights = backbone::origin(model, &weights, (0, true), &mut fetching.store.fetch(fetching.offline, &ui))?;
+    let weights = weights.with_key(arguments.weights_key.as_deref())?;
     let chain = Chain::of_network(model, weights, arguments.source, arguments.precision)?;
     let chain = chain.with_decode_memory(arguments.pictures.decode_memory());
+    if let Some(told) = chain.taken().told().filter(|_| !chain.taken().others.is_empty()) {
+        ui.note(&format!("weights {told}"));
+    }
     let imagenet = imagenet::classes();
     let known = chain.classes().len() == imagenet.len();
     let wnids: Vec<&str> = imagenet.iter().filter(|_| known).map(|class| class.wnid).collect();

@@ -129,6 +129,10 @@ pub fn run(arguments: &EmbedArgs) -> Result<(), Error> {
     }
     let (ui, fetching) = (ui(top::style(arguments.quiet)), &arguments.fetching);
     let plan = Plan::new(pipeline, None, &mut fetching.store.fetch(fetching.offline, &ui))?;
+    let taken = &plan.backbone.taken;
+    if let Some(told) = taken.told().filter(|_| !taken.others.is_empty()) {
+        ui.note(&format!("weights {told}"));
+    }
     let pictures = top::pictures(&arguments.paths)?;
     let mut inputs = Inputs::of_pictures(pictures.iter().filter_map(|picture| picture.location.clone().ok()));
     inputs.files.extend(plan.backbone.weights.path().map(Path::to_path_buf));

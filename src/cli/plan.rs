@@ -11,6 +11,7 @@ use crate::stages::report::words;
 use crate::stages::scan::{Listing, Split};
 use crate::stages::{StageId, extract, scan};
 use crate::terminal::{printable, printable_path};
+use crate::weights::Taken;
 
 /// Shows the plan.
 pub fn run(arguments: &PipelineArgs, store: &StoreArgs) -> Result<(), Error> {
@@ -56,6 +57,7 @@ fn describe(plan: &Plan, listing: &Listing, device: &Device) -> String {
             backbone.weights.describe(),
             backbone.source
         ),
+        weights_key(&backbone.taken),
         format!("  features  layer {}, {} → ({})", backbone.layers(), plan.features_word(), shape.join(", ")),
         format!("  precision {}", precision(backbone.precision)),
         format!("  image     {}", words::decoding(&backbone.decoding)),
@@ -68,6 +70,7 @@ fn describe(plan: &Plan, listing: &Listing, device: &Device) -> String {
             listing.len_of(Split::Test)
         ),
     ];
+    lines.retain(|line| !line.is_empty());
     if !listing.classes.is_empty() && listing.classes.len() <= 12 {
         lines.push(format!("            per class: train {}; test {}", counts(Split::Train), counts(Split::Test)));
     }
@@ -80,6 +83,11 @@ fn describe(plan: &Plan, listing: &Listing, device: &Device) -> String {
         lines.push(format!("  others    skipped {}, failed {}", told(false), told(true)));
     }
     lines.join("\n")
+}
+
+/// Where in their file the weights lie, where there is anything to say.
+fn weights_key(taken: &Taken) -> String {
+    taken.told().map_or(String::new(), |told| format!("            {told}"))
 }
 
 /// Why a stage would run; none when it is done.

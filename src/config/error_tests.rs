@@ -200,7 +200,7 @@ fn wrong_types_and_words() {
         ),
         (
             "extract: resnet50",
-            "3:10: `extract`: expected keys and values (`model`, `weights`, `seed`, `features`, `layer`, `layers`, `source`, \
+            "3:10: `extract`: expected keys and values (`model`, `weights`, `weights_key`, `seed`, `features`, `layer`, `layers`, `source`, \
            `channels`, `precision`, `recipe`, `shard_rows` or `batch_size`), found `resnet50`",
         ),
         (

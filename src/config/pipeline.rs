@@ -195,6 +195,11 @@ pub struct Extract {
     /// from `seed`, for trials), a file, counted from the YAML file's folder, `hf:owner/repo/file` or a URL. The model's own
     /// are those in the binary, else the first that `featurize models list` names. Default: the model's own.
     pub weights: Weights,
+    /// Where in the file of weights the network lies, when it is there more than once: `state_dict`, `student`, `module.encoder_k`. Default: the
+    /// only place, else the one that the field takes: averaged weights (EMA), the teacher, the encoder that is trained.
+    #[schemars(with = "Option<schema::Text>")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weights_key: Option<String>,
     /// Seed of random weights. Default: 0.
     pub seed: u64,
     /// What is kept of the layer's map: `avg` or `max` over the positions, `flatten` (one long row) or `map` (height ×
@@ -234,6 +239,7 @@ impl Default for Extract {
         Self {
             model: "efficientnet_lite0".to_owned(),
             weights: Weights::Default,
+            weights_key: None,
             seed: 0,
             features: Features::Avg,
             layer: None,

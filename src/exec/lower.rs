@@ -1,7 +1,7 @@
 //! From a graph, its weights and the taps asked for to the steps that an executor runs: only what the taps need, batch norm folded into the
 //! convolution before it (in f64) and the activation joined to it, unless somebody taps the value between them.
 
-use super::ExecError;
+use super::{ExecError, not_finite};
 use crate::models::graph::{Activation, FlattenOrder, Graph, LayerId, Op, Pad, Pooling, Shape, Window};
 use crate::weights::{WeightError, WeightSet};
 
@@ -94,6 +94,7 @@ pub fn lower(graph: &Graph, weights: &WeightSet, taps: &[LayerId]) -> Result<Pro
             lowering.layer(LayerId(index))?;
         }
     }
+    lowering.check()?;
     Ok(lowering.finish(taps))
 }
 
@@ -120,6 +121,25 @@ impl<'a> Lowering<'a> {
         }
         let shapes = graph.layers().first().map(|input| input.shape).into_iter().collect();
         Self { graph, weights, value: vec![None; needed.len()], needed, readers, steps: Vec::new(), shapes }
+    }
+
+    /// Batch norm folded into a convolution may make its weights larger than f32 can hold.
+    fn check(&self) -> Result<(), ExecError> {
+        for step in &self.steps {
+            let values: [&[f32]; 2] = match &step.kernel {
+                Kernel::Conv { weight, bias, .. } | Kernel::Depthwise { weight, bias, .. } => [weight, bias],
+                Kernel::Scale { scale, shift, .. } => [scale, shift],
+                _ => continue,
+            };
+            if values.into_iter().any(|values| not_finite(values).is_some()) {
+                let (layer, reason) = (
+                    step.layer.clone(),
+                    "its weights are too large for numbers of 32 bits, once batch norm is part of them",
+                );
+                return Err(ExecError::Layer { layer, reason: reason.to_string() });
+            }
+        }
+        Ok(())
     }
 
     fn finish(self, taps: &[LayerId]) -> Program {
@@ -228,6 +248,10 @@ impl<'a> Lowering<'a> {
         let beta = self.tensor(id, "bias")?;
         let gamma = if scaled { self.tensor(id, "weight")? } else { vec![1.0; beta.len()] };
         let (mean, variance) = (self.tensor(id, "running_mean")?, self.tensor(id, "running_var")?);
+        let name = || format!("{}.running_var", self.graph.layer(id).owner);
+        if let Some((at, &value)) = variance.iter().enumerate().find(|(_, v)| f64::from(**v) + eps <= 0.0) {
+            return Err(WeightError::Variance { name: name(), at, value });
+        }
         let scale: Vec<f64> =
             gamma.iter().zip(&variance).map(|(&g, &v)| f64::from(g) / (f64::from(v) + eps).sqrt()).collect();
         let shift = scale.iter().zip(&beta).zip(&mean).map(|((s, &b), &m)| f64::from(b) - f64::from(m) * s).collect();

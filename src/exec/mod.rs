@@ -34,6 +34,12 @@ pub enum ExecError {
     Precision(String),
     #[error("layer `{layer}`: {reason}")]
     Layer { layer: String, reason: String },
+    /// `picture` counts those that went through the network together, from 0.
+    #[error(
+        "layer `{layer}` gives {value} at place {at}, which is no finite number: values overflow on the way there; are the weights and the recipe \
+         those of this network?"
+    )]
+    NotFinite { picture: usize, layer: String, at: usize, value: f32 },
     #[error("the tensor library failed: {0}")]
     Tensor(#[from] candle_core::Error),
 }
@@ -129,6 +135,16 @@ pub fn is_emulated(precision: Precision) -> bool {
     precision == Precision::Bf16 && !featurize_kernels::bf16::Unit::detect().is_native()
 }
 
+/// The first value that is NaN or infinite, and its place.
+pub fn not_finite(values: &[f32]) -> Option<(usize, f32)> {
+    // without a branch for each value: nearly always there is none
+    let largest = values.iter().fold(0, |largest, value| (value.to_bits() & !(1 << 31)).max(largest));
+    if largest < f32::INFINITY.to_bits() {
+        return None;
+    }
+    values.iter().copied().enumerate().find(|(_, value)| !value.is_finite())
+}
+
 /// Shape of the features that `kind` makes of a layer's output: as Keras' `pooling=` and `flatten()`.
 pub fn feature_shape(kind: Features, shape: Shape) -> Shape {
     match (kind, shape) {
@@ -161,6 +177,14 @@ pub fn pool(kind: Features, shape: Shape, values: &[f32], out: &mut [f32]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_first_value_that_is_no_number_is_found() {
+        assert_eq!(not_finite(&[0.0, -0.0, f32::MAX, f32::MIN, f32::MIN_POSITIVE / 2.0]), None);
+        assert_eq!(not_finite(&[]), None);
+        assert_eq!(not_finite(&[1.0, f32::NEG_INFINITY, f32::NAN]), Some((1, f32::NEG_INFINITY)));
+        assert!(not_finite(&[1.0, 2.0, -f32::NAN]).is_some_and(|(at, value)| at == 2 && value.is_nan()));
+    }
 
     #[test]
     fn pooling_is_over_positions() {

@@ -7,6 +7,7 @@ pub mod features;
 pub mod npy;
 pub mod output;
 pub mod preview;
+pub mod regular;
 pub mod row_file;
 pub mod sealed;
 pub mod table;

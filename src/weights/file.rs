@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::store::digest::digest;
-use super::{Tensor, WeightError, WeightSet, keras, pth, tensors};
-use crate::models::graph::Graph;
+use sha2::{Digest, Sha256};
+
+use super::store::digest::{digest, hex};
+use super::wrapper::{self, Taken};
+use super::{Tensor, WeightError, WeightSet, keras, kinds, pth, shards, tensors};
+use crate::models::graph::{Graph, LayerId};
 use crate::models::{BuildOptions, ModelSpec, Source, WeightsSpec};
 
 /// An open weight file.
@@ -28,65 +31,88 @@ impl WeightFile {
     pub fn open(path: &Path) -> Result<Self, WeightError> {
         let content = match path {
             path if keras::is_keras(path) => Content::Keras(keras::index(path)?),
-            path if pth::is_pth(path)? => Content::Named(pth::read(path)?),
-            path => Content::Named(tensors::read_file(path)?),
+            path => Content::Named(match shards::read(path, &kinds::head(path)?)? {
+                Some(tensors) => tensors,
+                None => named(path)?,
+            }),
         };
         Ok(Self { path: path.to_path_buf(), content })
     }
 
-    /// The tensors under the names of `graph`, which is built after `source`.
-    pub fn of_network(&self, graph: &Graph, source: Source) -> Result<WeightSet, WeightError> {
+    /// The tensors under the names of `graph`, which is built after `source`, and where in the file they lie: below `key`, where it is given,
+    /// or where all is that `taps` need.
+    pub fn of_network(
+        &self,
+        graph: &Graph,
+        source: Source,
+        taps: &[LayerId],
+        key: Option<&str>,
+    ) -> Result<(WeightSet, Taken), WeightError> {
+        let place = self.path.display().to_string();
         match &self.content {
-            Content::Keras(file) if source == Source::Keras => Ok(file.match_to(graph)?.into()),
+            Content::Keras(file) if source == Source::Keras => {
+                let (tensors, taken) = file.match_to(graph, taps, key)?;
+                Ok((tensors.into(), taken))
+            }
             Content::Keras(_) => {
-                let (place, list) =
-                    (self.path.display().to_string(), format!("\n  it is a file of Keras, not of {source}"));
+                let list = format!("\n  it is a file of Keras, not of {source}");
                 Err(WeightError::Mismatch { place, list })
             }
             Content::Named(tensors) => {
-                let renamed = |(name, tensor): (&String, &Tensor)| (of_today(name), tensor.clone());
-                Ok(tensors.iter().map(renamed).collect::<BTreeMap<_, _>>().into())
+                let (tensors, taken) = wrapper::unwrap(tensors, graph, taps, key, &place)?;
+                Ok((tensors.into(), taken))
             }
         }
     }
 
-    /// Outputs of the classifier on top that the file holds for `graph`, where it has one: a network that was trained on has as many as its
-    /// classes. Of a file of Keras only those that the graph has are known.
-    pub fn classes(&self, graph: &Graph) -> Option<usize> {
-        let Content::Named(tensors) = &self.content else { return None };
-        let weight = graph.parameters_of(graph.layer(graph.logits())).into_iter().next()?;
-        let found = tensors.get(&weight.name)?.shape();
-        // the first size is that of the outputs, in dense layers as in convolutions
-        (found.len() == weight.shape.len() && found[1..] == weight.shape[1..]).then(|| found[0])
-    }
-
     /// Whose network the file holds: the row of `model` whose names and shapes fit best, the first of equals.
-    pub fn recognise(&self, model: &'static ModelSpec) -> Option<&'static WeightsSpec> {
+    pub fn recognise(&self, model: &'static ModelSpec, key: Option<&str>) -> Option<&'static WeightsSpec> {
         let faults = |spec: &&'static WeightsSpec| {
             let (classes, source) = (spec.classes, spec.source);
             let options = BuildOptions { channels: 3, size: spec.recipe.size, classes, source };
             let fits = (model.build)(&options).ok().and_then(|graph| {
-                let set = self.of_network(&graph, source).ok()?;
-                Some(set.faults(&graph, &[]).len())
+                let (set, _) = self.of_network(&graph, source, &[], key).ok()?;
+                Some(set.differences(&graph))
             });
-            fits.unwrap_or(usize::MAX)
+            fits.unwrap_or((usize::MAX, usize::MAX))
         };
         model.weights.iter().min_by_key(faults)
     }
 }
 
-/// torchvision's DenseNet files have names of before dots were forbidden in them: `denselayer1.norm.1.weight`, today `denselayer1.norm1.weight`.
-fn of_today(name: &str) -> String {
-    if !name.contains(".denselayer") {
-        return name.to_string();
-    }
-    let old = ["norm.1.", "norm.2.", "conv.1.", "conv.2."];
-    old.iter()
-        .fold(name.to_string(), |name, old| name.replace(&format!(".{old}"), &format!(".{}", old.replacen('.', "", 1))))
+/// The tensors of a file of safetensors or PyTorch, by the names of today.
+pub(super) fn named(path: &Path) -> Result<BTreeMap<String, Tensor>, WeightError> {
+    let tensors = if pth::is_pth(path)? {
+        pth::read(path)?
+    } else if let Some(reason) = kinds::foreign(path, &kinds::head(path)?) {
+        return Err(WeightError::Format { place: path.display().to_string(), reason });
+    } else {
+        tensors::read_file(path)?
+    };
+    Ok(tensors.into_iter().map(|(name, tensor)| (of_today(name), tensor)).collect())
 }
 
-/// SHA-256 of a file, in hexadecimal.
+/// torchvision's DenseNet files have names of before dots were forbidden in them: `denselayer1.norm.1.weight`, today `denselayer1.norm1.weight`.
+fn of_today(name: String) -> String {
+    if !name.contains(".denselayer") {
+        return name;
+    }
+    let old = ["norm.1.", "norm.2.", "conv.1.", "conv.2."];
+    old.iter().fold(name, |name, old| name.replace(&format!(".{old}"), &format!(".{}", old.replacen('.', "", 1))))
+}
+
+/// SHA-256 of a file, in hexadecimal; of an index of shards that of its own hash and theirs.
 pub fn sha256(path: &Path) -> Result<String, WeightError> {
-    let digests = digest(path, false).map_err(|error| WeightError::Read { path: path.to_path_buf(), error })?;
-    Ok(digests.sha256)
+    let of = |path: &Path| {
+        let digests = digest(path, false, &mut || Ok(()));
+        digests.map(|digests| digests.sha256).map_err(|error| WeightError::Read { path: path.to_path_buf(), error })
+    };
+    let own = of(path)?;
+    let Some(files) = shards::files(path, &kinds::head(path)?)? else { return Ok(own) };
+    let mut all = Sha256::new();
+    all.update(own);
+    for file in files {
+        all.update(of(&file)?);
+    }
+    Ok(hex(&all.finalize()))
 }

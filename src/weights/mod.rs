@@ -4,13 +4,17 @@
 
 mod file;
 mod keras;
+mod kinds;
+mod mismatch;
 mod pth;
 mod random;
+mod shards;
 pub mod store;
 mod tensor;
 mod tensors;
+mod wrapper;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -18,9 +22,10 @@ use thiserror::Error;
 
 pub use file::{WeightFile, sha256};
 pub use tensor::Tensor;
+pub use wrapper::Taken;
 
 use crate::models::graph::{Graph, LayerId, Parameter};
-use crate::models::{Source, WeightsSpec};
+use crate::models::{ModelSpec, Source, WeightsSpec};
 
 /// The weights inside the binary: EfficientNet-Lite0, half precision, timm's names (see `data/weights/NOTICE`).
 #[cfg(feature = "bundled")]
@@ -43,8 +48,11 @@ pub enum Origin {
 #[derive(Debug)]
 pub struct LazyFile {
     path: PathBuf,
+    /// The place in it that is asked for.
+    key: Option<String>,
     sha256: OnceLock<String>,
-    opened: OnceLock<WeightFile>,
+    /// Shared by all places of the file.
+    opened: Arc<OnceLock<WeightFile>>,
 }
 
 impl LazyFile {
@@ -55,6 +63,21 @@ impl LazyFile {
         }
         let opened = WeightFile::open(&self.path)?;
         Ok(self.opened.get_or_init(|| opened))
+    }
+
+    /// The tensors of a network and where they were, see [`WeightFile::of_network`].
+    pub fn of_network(
+        &self,
+        graph: &Graph,
+        source: Source,
+        taps: &[LayerId],
+    ) -> Result<(WeightSet, Taken), WeightError> {
+        self.open()?.of_network(graph, source, taps, self.key.as_deref())
+    }
+
+    /// Whose network it holds, see [`WeightFile::recognise`].
+    pub fn recognise(&self, model: &'static ModelSpec) -> Result<Option<&'static WeightsSpec>, WeightError> {
+        Ok(self.open()?.recognise(model, self.key.as_deref()))
     }
 
     fn sha256(&self) -> Result<&str, WeightError> {
@@ -85,6 +108,20 @@ pub enum WeightError {
     Shape { name: String, found: Vec<usize>, expected: Vec<usize> },
     #[error("{place} does not hold the weights of this network:{list}")]
     Mismatch { place: String, list: String },
+    #[error(
+        "{place} holds the weights of this network more than once, under {keys}; say which are meant: `extract.weights_key` of the YAML, \
+         `--weights-key` of `classify`"
+    )]
+    Ambiguous { place: String, keys: String },
+    #[error("`{key}` (`weights_key`) names no place in {place} that holds weights of this network: {known}")]
+    NoKey { place: String, key: String, known: String },
+    #[error(
+        "tensor `{name}` of the weights holds {count} values that are no finite numbers, of {of}; the first is {value} at place {first}: the \
+         training may have diverged, or the file is damaged; take another checkpoint"
+    )]
+    NotFinite { name: String, count: usize, of: usize, first: usize, value: f32 },
+    #[error("tensor `{name}` of the weights is a variance and holds {value} at place {at}; expected positive numbers")]
+    Variance { name: String, at: usize, value: f32 },
 }
 
 /// Tensors by name, in PyTorch's layout.
@@ -108,18 +145,15 @@ impl WeightSet {
         if found != expected {
             return Err(WeightError::Shape { name: name.clone(), found, expected });
         }
-        tensor.values()
+        finite(name, tensor.values()?)
     }
 
-    /// Strict: every tensor that `taps` need is here in its shape, and nothing is here that the network has not. What lies above the taps and
-    /// above the last feature map may be left out, as files without the classifier on top do.
-    pub fn check(&self, graph: &Graph, taps: &[LayerId], place: &str) -> Result<(), WeightError> {
-        let list = self.faults(graph, taps);
-        if list.is_empty() {
-            return Ok(());
-        }
-        let list = list.iter().map(|line| format!("\n  {line}")).collect();
-        Err(WeightError::Mismatch { place: place.to_string(), list })
+    /// Outputs of the classifier on top that the set holds for `graph`, where it has one: a network that was trained on has as many as its classes.
+    pub fn classes(&self, graph: &Graph) -> Option<usize> {
+        let weight = graph.parameters_of(graph.layer(graph.logits())).into_iter().next()?;
+        let found = self.tensors.get(&weight.name)?.shape();
+        // the first size is that of the outputs, in dense layers as in convolutions
+        (found.len() == weight.shape.len() && found[1..] == weight.shape[1..]).then(|| found[0])
     }
 
     /// For a network of grey pictures: a convolution over red, green and blue becomes one over grey by the sum of its three weights, as timm does it.
@@ -135,34 +169,21 @@ impl WeightSet {
         }
         self
     }
+}
 
-    /// What is missing, misshapen or unexpected, a line each.
-    fn faults(&self, graph: &Graph, taps: &[LayerId]) -> Vec<String> {
-        let needed: Vec<LayerId> = taps.iter().copied().chain([graph.features()]).collect();
-        let needed = graph.needed_for(&needed);
-        let mut list = Vec::new();
-        let mut known = BTreeSet::new();
-        for (layer, needed) in graph.layers().iter().zip(needed) {
-            for parameter in graph.parameters_of(layer) {
-                match self.tensors.get(&parameter.name) {
-                    None if needed => list.push(format!("missing `{}` {:?}", parameter.name, parameter.shape)),
-                    Some(tensor) if tensor.shape() != parameter.shape => {
-                        let (name, found) = (&parameter.name, tensor.shape());
-                        list.push(format!("`{name}` is {found:?}, expected {:?}", parameter.shape))
-                    }
-                    _ => {}
-                }
-                known.insert(parameter.name);
-            }
-        }
-        // PyTorch counts the batches that trained a batch norm; inference has no use for it, nor for auxiliary heads
-        let dropped = |name: &str| {
-            name.ends_with("num_batches_tracked") || graph.dropped().iter().any(|prefix| name.starts_with(prefix))
-        };
-        let unexpected = self.tensors.iter().filter(|(name, _)| !known.contains(*name) && !dropped(name));
-        list.extend(unexpected.map(|(name, tensor)| format!("unexpected `{name}` {:?}", tensor.shape())));
-        list
-    }
+/// The values of a tensor, when all are numbers.
+fn finite(name: &str, values: Vec<f32>) -> Result<Vec<f32>, WeightError> {
+    let mut wrong = values.iter().enumerate().filter(|(_, value)| !value.is_finite());
+    let Some((first, &value)) = wrong.next() else { return Ok(values) };
+    Err(WeightError::NotFinite { name: name.to_string(), count: 1 + wrong.count(), of: values.len(), first, value })
+}
+
+/// The tensors that `taps` need, or the last feature map where there is no tap.
+fn needed(graph: &Graph, taps: &[LayerId]) -> Vec<Parameter> {
+    let features = [graph.features()];
+    let needed = graph.needed_for(if taps.is_empty() { &features } else { taps });
+    let layers = graph.layers().iter().zip(needed).filter(|(_, needed)| *needed);
+    layers.flat_map(|(layer, _)| graph.parameters_of(layer)).collect()
 }
 
 impl Origin {
@@ -173,11 +194,29 @@ impl Origin {
 
     /// The file `path`, and its SHA-256 where that is known already.
     pub fn file(path: impl Into<PathBuf>, sha256: Option<String>) -> Self {
-        let known = OnceLock::new();
-        if let Some(sha256) = sha256 {
+        let (path, known) = (path.into(), OnceLock::new());
+        // that of an index says nothing of its shards
+        let index = path.extension().is_some_and(|extension| extension == "json");
+        if let Some(sha256) = sha256.filter(|_| !index) {
             known.get_or_init(|| sha256);
         }
-        Self::File(Arc::new(LazyFile { path: path.into(), sha256: known, opened: OnceLock::new() }))
+        Self::File(Arc::new(LazyFile { path, key: None, sha256: known, opened: Arc::default() }))
+    }
+
+    /// The same weights, taken from the place `key` of their file; of others there is one alone.
+    pub fn with_key(self, key: Option<&str>) -> Result<Self, WeightError> {
+        match (self, key) {
+            (Origin::File(file), Some(key)) => {
+                let (path, sha256, opened) = (file.path.clone(), file.sha256.clone(), Arc::clone(&file.opened));
+                let file = LazyFile { path, key: Some(key.to_string()), sha256, opened };
+                Ok(Origin::File(Arc::new(file)))
+            }
+            (origin, Some(key)) => {
+                let known = "they are not in a file".to_string();
+                Err(WeightError::NoKey { place: origin.describe(), key: key.to_string(), known })
+            }
+            (origin, None) => Ok(origin),
+        }
     }
 
     /// What is written into tables and messages.
@@ -200,15 +239,22 @@ impl Origin {
 
     /// Opens the tensors and checks their names and shapes against the network and what is asked of it.
     pub fn load(&self, graph: &Graph, source: Source, taps: &[LayerId]) -> Result<WeightSet, WeightError> {
+        let mut place = self.describe();
         let set = match self {
             Origin::Bundled(spec) => {
                 let bytes = BUNDLED.ok_or(WeightError::NotBundled)?;
                 tensors::read_bytes(bytes, spec.about)?.into()
             }
-            Origin::File(file) => file.open()?.of_network(graph, source)?.for_channels(graph),
+            Origin::File(file) => {
+                let (set, taken) = file.of_network(graph, source, taps)?;
+                if !taken.key.is_empty() {
+                    place = format!("{place}, under `{}`,", taken.key);
+                }
+                set.for_channels(graph)
+            }
             Origin::Random(seed) => random::he(graph, *seed),
         };
-        set.check(graph, taps, &self.describe())?;
+        set.check(graph, taps, &place)?;
         Ok(set)
     }
 }
@@ -231,7 +277,10 @@ mod tests {
         let graph = lite0();
         let mut set = random::he(&graph, 0);
         set.tensors.remove("bn1.weight");
-        set.tensors.insert("extra".into(), Tensor::ready(vec![1], vec![0.0]));
+        set.tensors.insert("blocks.9.0.extra".into(), Tensor::ready(vec![1], vec![0.0]));
+        // what stands beside the network is no fault
+        set.tensors.insert("head.1.weight".into(), Tensor::ready(vec![1], vec![0.0]));
+        set.tensors.insert("classifier.1.weight".into(), Tensor::ready(vec![1], vec![0.0]));
         set.tensors.insert("bn1.num_batches_tracked".into(), Tensor::ready(vec![], vec![7.0]));
         set.tensors.insert("bn1.bias".into(), Tensor::ready(vec![2], vec![0.0; 2]));
         set.tensors.remove("classifier.bias");
@@ -239,11 +288,42 @@ mod tests {
         assert_eq!(
             text,
             "w.safetensors does not hold the weights of this network:\n  missing `bn1.weight` [32]\n  `bn1.bias` is [2], expected \
-             [32]\n  unexpected `extra` [1]"
+             [32]\n  unexpected `blocks.9.0.extra` [1]"
         );
         // the classifier may be left out, unless somebody asks for it
         let text = set.check(&graph, &[graph.logits()], "w").expect_err("wrong").to_string();
         assert!(text.contains("missing `classifier.bias` [1000]"), "{text}");
+    }
+
+    #[test]
+    fn long_lists_are_grouped_and_end() {
+        let graph = lite0();
+        let text = WeightSet::default().check(&graph, &[], "w").expect_err("empty").to_string();
+        let needed = needed(&graph, &[]).len();
+        assert_eq!(text.lines().count(), 7, "{text}");
+        assert!(text.contains("\n  missing `conv_stem.weight` [32, 3, 3, 3]\n"), "{text}");
+        let rest = format!("\n  … and {} more missing: `blocks` ", needed - 5);
+        assert!(text.contains(&rest) && text.contains("`bn2` 4") && text.ends_with("`conv_head` 1"), "{text}");
+    }
+
+    #[test]
+    fn layers_that_nobody_asked_for_may_be_anything() {
+        let graph = lite0();
+        let mut set = random::he(&graph, 0);
+        set.tensors.retain(|name, _| !name.starts_with("blocks.6"));
+        set.tensors.insert("bn2.bias".into(), Tensor::ready(vec![2], vec![0.0; 2]));
+        set.check(&graph, &[graph.find("blocks.2.1").expect("a block")], "w").expect("all is there up to block 2");
+        assert!(set.check(&graph, &[], "w").is_err());
+    }
+
+    #[test]
+    fn what_is_no_number_is_named_with_its_place() {
+        let mut set = WeightSet::default();
+        let values = vec![1.0, f32::NAN, 0.0, f32::NEG_INFINITY];
+        set.tensors.insert("a.weight".into(), Tensor::ready(vec![4], values));
+        let parameter = Parameter { name: "a.weight".into(), shape: vec![4] };
+        let text = set.get(&parameter).expect_err("not finite").to_string();
+        assert!(text.starts_with("tensor `a.weight` of the weights holds 2 values that are no finite numbers, of 4; the first is NaN at place 1"), "{text}");
     }
 
     #[cfg(feature = "bundled")]

@@ -14,6 +14,7 @@ use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 
 use super::{Tensor, WeightError};
+use crate::io::regular;
 
 /// The bytes that are read and widened at a time; a multiple of every element's size.
 const CHUNK: usize = 1 << 16;
@@ -80,7 +81,7 @@ pub(super) struct SharedFile {
 
 impl SharedFile {
     pub fn open(path: &Path) -> Result<Self, WeightError> {
-        let file = File::open(path).map_err(|error| WeightError::Read { path: path.to_path_buf(), error })?;
+        let file = regular::open(path).map_err(|error| WeightError::Read { path: path.to_path_buf(), error })?;
         Self::new(path, file)
     }
 

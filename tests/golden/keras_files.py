@@ -188,6 +188,23 @@ def main(folder):
     with h5py.File(at("nested.h5"), "w") as file:
         legacy_h5_format.save_weights_to_hdf5_group(file, outer)
 
+    # the network with a head: within a model behind layers that prepare its input, in a row with them, and grown together with it
+    for kind in ["functional", "sequential", "flat"]:
+        base = branches(0, top=False)
+        if kind == "sequential":
+            augment = keras.Sequential([layers.RandomFlip(), layers.Rescaling(1 / 255)])
+            rest = [layers.GlobalAveragePooling2D(), layers.Dense(6), layers.BatchNormalization(), layers.Dense(5)]
+            outer = keras.Sequential([keras.Input((5, 5, 3)), augment, base, *rest])
+        else:
+            image = keras.Input((5, 5, 3))
+            x = base.output if kind == "flat" else base(layers.Normalization()(layers.RandomFlip()(image)), training=False)
+            x = layers.BatchNormalization()(layers.GlobalAveragePooling2D()(x))
+            x = layers.Dense(6, activation="relu")(layers.Dropout(0.2)(x))
+            outer = keras.Model(base.input if kind == "flat" else image, layers.Dense(5, name="predictions")(x))
+        outer.save(at(f"{kind}_head.h5"))
+        outer.save(at(f"{kind}_head.keras"))
+        outer.save_weights(at(f"{kind}_head.weights.h5"))
+
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:

@@ -2,6 +2,7 @@
 
 mod architecture;
 mod bad_files;
+mod checkpoints;
 mod classifiers;
 mod cli;
 mod commands;

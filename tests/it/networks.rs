@@ -60,7 +60,7 @@ fn a_file_is_recognised_and_gives_what_the_same_weights_give_without_it() {
     let file = workspace.path("w.safetensors");
     weights(&file, &graph, Source::Torchvision, |name| Some(name.to_string()));
     let recognised =
-        WeightFile::open(&file).expect("opened").recognise(models::find("mobilenet_v2").expect("registered"));
+        WeightFile::open(&file).expect("opened").recognise(models::find("mobilenet_v2").expect("registered"), None);
     assert_eq!(recognised.map(|row| row.source), Some(Source::Torchvision));
     let set = format!("extract.weights={}", file.display());
     extract(&workspace, "file", &["extract.model=mobilenet_v2", &set]).ok();

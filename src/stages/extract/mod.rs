@@ -94,6 +94,8 @@ pub enum ExtractError {
          them; mend or remove them, or raise the limit"
     )]
     TooManyBad { failed: usize, of: usize, limit: f64, list: String, manifest: PathBuf },
+    #[error("{path}: {error}")]
+    Picture { path: String, error: ExecError },
     #[error("a worker thread died; this is a fault of featurize")]
     Worker,
 }
@@ -187,6 +189,12 @@ fn compute(
 
 /// On what the network runs and how the tables are cut, for those who want to know.
 fn tell(plan: &Plan, device: &Device, threads: usize, ui: &Ui) {
+    let taken = &plan.backbone.taken;
+    match taken.told() {
+        Some(told) if taken.others.is_empty() => ui.detail(&format!("extract   weights {told}")),
+        Some(told) => ui.note(&format!("extract   weights {told}")),
+        None => {}
+    }
     let runtime = &plan.pipeline.runtime;
     let kernels = kernels(plan, device).map_or(String::new(), |kernels| format!(", {kernels} kernels"));
     let asked = runtime.threads.map_or("auto".to_string(), |threads| threads.to_string());

@@ -17,7 +17,7 @@ use crate::exec::{Device, ExecError, Session};
 use crate::extractor::{Extractor, Failure};
 use crate::plan::Plan;
 use crate::progress::StageLine;
-use crate::stages::scan::{Contents, Listing, Picture};
+use crate::stages::scan::{Contents, Listing, Picture, printable};
 use crate::threads;
 
 /// How soon it is noticed that somebody wants to stop, where no picture becomes ready.
@@ -190,7 +190,9 @@ fn work(context: &Context, sender: &Sender<Done>) -> Result<(), ExtractError> {
         let input = &input[..prepared * each];
         let mut payloads = match context.mode {
             Mode::Workers => {
-                let features = timed(&context.clock.forward, || extractor.forward(&mut session, input, prepared))?;
+                let features = timed(&context.clock.forward, || extractor.forward(&mut session, input, prepared));
+                let sound = jobs.clone().zip(&outcomes).filter(|(_, (outcome, _))| !outcome.is_failed());
+                let features = features.map_err(|error| of_picture(context, error, sound.map(|(job, _)| job)))?;
                 features.into_iter().map(Payload::Features).collect::<Vec<_>>()
             }
             Mode::Batches => input.chunks_exact(each).map(|input| Payload::Input(input.to_vec())).collect(),
@@ -206,6 +208,13 @@ fn work(context: &Context, sender: &Sender<Done>) -> Result<(), ExtractError> {
         }
     }
     Ok(())
+}
+
+/// An error of the network, with the picture that it is about, where it is about one of those that went through it as `jobs`.
+fn of_picture(context: &Context, error: ExecError, mut jobs: impl Iterator<Item = usize>) -> ExtractError {
+    let ExecError::NotFinite { picture, .. } = &error else { return error.into() };
+    let Some(job) = jobs.nth(*picture) else { return error.into() };
+    ExtractError::Picture { path: printable(&context.listing.pictures[context.jobs[job]].path).into_owned(), error }
 }
 
 /// Reads, decodes and prepares one picture into `input`. Its contents are those of the very bytes that are decoded.
@@ -268,7 +277,7 @@ fn collect(
 }
 
 /// Runs a batch on the device.
-fn forward_batch(context: &Context, session: &mut Session, mut batch: Vec<Done>) -> Result<Vec<Done>, ExecError> {
+fn forward_batch(context: &Context, session: &mut Session, mut batch: Vec<Done>) -> Result<Vec<Done>, ExtractError> {
     if batch.is_empty() {
         return Ok(batch);
     }
@@ -278,7 +287,8 @@ fn forward_batch(context: &Context, session: &mut Session, mut batch: Vec<Done>)
             input.extend_from_slice(values);
         }
     }
-    let features = timed(&context.clock.forward, || context.extractor.forward(session, &input, batch.len()))?;
+    let features = timed(&context.clock.forward, || context.extractor.forward(session, &input, batch.len()));
+    let features = features.map_err(|error| of_picture(context, error, batch.iter().map(|done| done.job)))?;
     for (done, features) in batch.iter_mut().zip(features) {
         done.payload = Payload::Features(features);
     }

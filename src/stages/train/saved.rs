@@ -71,7 +71,7 @@ fn table(knn: &Knn, path: &Path) -> Result<Digest, IoError> {
 
 /// What made the features, as the card tells it.
 pub(super) fn origin(plan: &Plan) -> Value {
-    json!({
+    let mut origin = json!({
         "model": plan.backbone.model.name,
         "weights": plan.backbone.weights.describe(),
         "weights_sha256": plan.weights_id,
@@ -83,7 +83,11 @@ pub(super) fn origin(plan: &Plan) -> Value {
         "recipe": plan.backbone.recipe,
         "image": plan.backbone.decoding,
         "precision": plan.backbone.precision,
-    })
+    });
+    if let Some(key) = plan.backbone.weights_key() {
+        origin["weights_key"] = json!(key);
+    }
+    origin
 }
 
 /// `classifier.json`: everything that a picture goes through, in words.

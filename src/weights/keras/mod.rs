@@ -15,7 +15,8 @@ mod storage;
 mod tests;
 mod variable;
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,8 +25,8 @@ use self::names::numbered;
 use self::network::{Network, Slot, Weighted};
 use self::storage::Opened;
 use self::variable::Variable;
-use super::{Tensor, WeightError};
-use crate::models::graph::Graph;
+use super::{Taken, Tensor, WeightError, needed};
+use crate::models::graph::{Graph, LayerId, Parameter};
 
 /// Variables that a file may list: twenty times those of the largest network here. A small file can name one of them over and over.
 const MOST_VARIABLES: usize = 20_000;
@@ -99,9 +100,25 @@ impl FileLayer {
         }
     }
 
-    /// A variable's name in the file.
+    /// Where the model is that the layer belongs to; nothing for the file's own.
+    fn model(&self) -> &str {
+        match self.format {
+            // a layer's own path is that of the model which holds it
+            Format::Legacy if self.name.as_ref() != Some(&self.path) => &self.path,
+            Format::Legacy => "",
+            Format::Native => {
+                let model = self.path.rsplit_once('/').map_or("", |(model, _)| model);
+                model.strip_suffix("layers").map_or(model, |model| model.trim_end_matches('/'))
+            }
+        }
+    }
+
+    /// A variable's name in the file, or below the layer's name where that is known.
     fn full_name(&self, variable: &Variable) -> String {
-        let Self { path, .. } = self;
+        let path = match (self.format, &self.name) {
+            (Format::Native, Some(name)) => name,
+            _ => &self.path,
+        };
         match variable.name.strip_prefix(path.as_str()) {
             Some(rest) if rest.starts_with('/') => variable.name.clone(),
             _ => format!("{path}/{}", variable.name),
@@ -118,11 +135,55 @@ impl Slot {
 
 impl File {
     /// The tensors of the file for `graph`, which must be built after Keras: PyTorch's layout under the graph's names where the layers match,
-    /// misshapen ones too; what has no place in the graph in Keras' layout under the file's names.
-    pub fn match_to(&self, graph: &Graph) -> Result<BTreeMap<String, Tensor>, WeightError> {
+    /// misshapen ones too; what has no place in the graph in Keras' layout under the file's names. A model may hold the network as one of its
+    /// layers: it is looked for in the model and in each model within, and taken where most of what `taps` need is, or from `key`.
+    pub fn match_to(
+        &self,
+        graph: &Graph,
+        taps: &[LayerId],
+        key: Option<&str>,
+    ) -> Result<(BTreeMap<String, Tensor>, Taken), WeightError> {
         let network = Network::of(graph);
+        let needed = needed(graph, taps);
+        let mut found: Vec<(Fit, &str, BTreeMap<String, Tensor>)> = Vec::new();
+        let key = key.filter(|key| !key.is_empty());
+        for model in self.models() {
+            let tensors = self.matched(&network, |layer| layer.model() == model);
+            found.push((fit(&tensors, &needed), model, tensors));
+        }
+        // stable: of equals the outermost
+        found.sort_by_key(|(fit, ..)| Reverse(*fit));
+        let place = || self.path.display().to_string();
+        let chosen = found.iter().position(|(_, model, _)| key.is_none_or(|key| key == *model));
+        let Some(chosen) = chosen else {
+            let known = format!("its models are `{}`", self.models().into_iter().collect::<Vec<_>>().join("`, `"));
+            return Err(WeightError::NoKey { place: place(), key: key.unwrap_or_default().to_string(), known });
+        };
+        let (best, model) = (found[chosen].0, found[chosen].1.to_string());
+        let whole = best.0 == needed.len();
+        let equal = |(_, (fit, ..)): &(usize, &(Fit, &str, _))| whole && best.0 > 0 && *fit == best;
+        let others = found.iter().enumerate().filter(equal).filter(|(index, _)| *index != chosen);
+        let others: Vec<String> = others.map(|(_, (_, model, _))| model.to_string()).collect();
+        if key.is_none() && !others.is_empty() {
+            let keys = format!("`{model}`, `{}`", others.join("`, `"));
+            return Err(WeightError::Ambiguous { place: place(), keys });
+        }
+        if whole || key.is_some() || found.len() == 1 {
+            return Ok((found.swap_remove(chosen).2, Taken { key: model, others }));
+        }
+        // in one piece it is nowhere
+        Ok((self.matched(&network, |_| true), Taken::default()))
+    }
+
+    /// The models in the file, the outermost first.
+    fn models(&self) -> BTreeSet<&str> {
+        self.layers.iter().map(|layer| layer.model()).collect()
+    }
+
+    /// The tensors of all layers, those that are `meant` matched to the network.
+    fn matched(&self, network: &Network, meant: impl Fn(&FileLayer) -> bool) -> BTreeMap<String, Tensor> {
         let mut tensors = BTreeMap::new();
-        for (layer, index) in self.layers.iter().zip(pairs::pair(&self.layers, &network)) {
+        for (layer, index) in self.layers.iter().zip(pairs::pair(&self.layers, network, meant)) {
             let expected = index.map(|index| &network.layers[index]);
             for number in 0..layer.variables.len() {
                 let (name, tensor) = self.tensor(layer, number, expected);
@@ -134,7 +195,7 @@ impl File {
                 }
             }
         }
-        Ok(tensors)
+        tensors
     }
 
     /// A variable as the tensor of the layer that it belongs to, or under its own name.
@@ -149,6 +210,25 @@ impl File {
         let (layer, place) = (layer.clone(), self.path.display().to_string());
         (name, Tensor::later(shape, move || layer.variables[number].values(&axes, &place)))
     }
+}
+
+/// How many of the needed tensors are there, and how many of them in the right shape.
+type Fit = (usize, usize);
+
+fn fit(tensors: &BTreeMap<String, Tensor>, needed: &[Parameter]) -> Fit {
+    let there = |parameter: &&Parameter| tensors.contains_key(&parameter.name);
+    let right =
+        |parameter: &&Parameter| tensors.get(&parameter.name).is_some_and(|tensor| tensor.shape() == parameter.shape);
+    (needed.iter().filter(there).count(), needed.iter().filter(right).count())
+}
+
+/// Whether `name`, a name in a file, is that of a layer as the `layers` of a network are: one more of a kind that the network has, and so of
+/// another network. The numbers that Keras makes up say nothing of this kind, nor do layers behind the network.
+pub fn is_one_more(name: &str, layers: &BTreeSet<&str>) -> bool {
+    let pattern =
+        |name: &str| name.split(|c: char| c.is_ascii_digit()).filter(|part| !part.is_empty()).collect::<String>();
+    let kinds: BTreeSet<String> = layers.iter().map(|layer| pattern(layer)).collect();
+    name.split('/').any(|part| names::automatic(part).is_none() && kinds.contains(&pattern(part)))
 }
 
 impl fmt::Debug for File {

@@ -11,19 +11,28 @@ use super::network::{Class, Network, Slot, Weighted};
 use super::variable::Variable;
 use super::{FileLayer, names};
 
-/// For each layer of the file the index of the network's layer, where it has one.
-pub(super) fn pair(file: &[Arc<FileLayer>], network: &Network) -> Vec<Option<usize>> {
-    let named = by_name(file, network);
+/// For each layer of the file the index of the network's layer, where it has one: of the layers that are `meant`, and of a classifier that stands
+/// elsewhere.
+pub(super) fn pair(
+    file: &[Arc<FileLayer>],
+    network: &Network,
+    meant: impl Fn(&FileLayer) -> bool,
+) -> Vec<Option<usize>> {
+    let meant: Vec<bool> = file.iter().map(|layer| meant(layer)).collect();
+    let named = by_name(file, network, &meant);
     let mut pairs = named.clone();
     // older files have one order for all layers, newer ones an order for each class
-    let lanes: BTreeMap<Option<&str>, Vec<usize>> = (0..file.len()).fold(BTreeMap::new(), |mut lanes, layer| {
-        lanes.entry(file[layer].lane()).or_default().push(layer);
-        lanes
-    });
+    let lanes: BTreeMap<Option<&str>, Vec<usize>> =
+        (0..file.len()).filter(|&layer| meant[layer]).fold(BTreeMap::new(), |mut lanes, layer| {
+            lanes.entry(file[layer].lane()).or_default().push(layer);
+            lanes
+        });
     for (lane, members) in lanes {
         let ordered = network.orders.iter().find_map(|order| in_order(file, network, (lane, &members), order, &named));
         match ordered {
-            Some(ordered) => members.iter().zip(ordered).for_each(|(&layer, index)| pairs[layer] = Some(index)),
+            Some(ordered) => {
+                members.iter().zip(ordered).for_each(|(&layer, index)| pairs[layer] = index.or(pairs[layer]))
+            }
             None => by_number(file, network, &members, &mut pairs),
         }
     }
@@ -31,7 +40,7 @@ pub(super) fn pair(file: &[Arc<FileLayer>], network: &Network) -> Vec<Option<usi
     pairs
 }
 
-fn by_name(file: &[Arc<FileLayer>], network: &Network) -> Vec<Option<usize>> {
+fn by_name(file: &[Arc<FileLayer>], network: &Network, meant: &[bool]) -> Vec<Option<usize>> {
     let chosen = |name: &str| names::automatic(name).is_none();
     let index: BTreeMap<&str, usize> = network
         .layers
@@ -41,28 +50,36 @@ fn by_name(file: &[Arc<FileLayer>], network: &Network) -> Vec<Option<usize>> {
         .map(|(index, layer)| (layer.name.as_str(), index))
         .collect();
     let mut taken = vec![false; network.layers.len()];
-    let find = |layer: &Arc<FileLayer>| {
+    let mut find = |layer: &Arc<FileLayer>| {
         let name = layer.name.as_deref().filter(|name| chosen(name))?;
         let found = index.get(name).or_else(|| index.get(names::modern(name)?.as_str())).copied()?;
         (!std::mem::replace(&mut taken[found], true)).then_some(found)
     };
-    file.iter().map(find).collect()
+    file.iter().zip(meant).map(|(layer, meant)| meant.then(|| find(layer)).flatten()).collect()
 }
 
-/// The network's layers for all `members` of a lane, when those of one of Keras' orders agree with them in number, in shapes and with the names.
+/// The network's layers for the `members` of a lane, when those of one of Keras' orders agree with as many that follow one another, in shapes
+/// and with the names.
 fn in_order(
     file: &[Arc<FileLayer>],
     network: &Network,
     (lane, members): (Option<&str>, &[usize]),
     order: &[usize],
     named: &[Option<usize>],
-) -> Option<Vec<usize>> {
+) -> Option<Vec<Option<usize>>> {
     let in_lane = |&index: &usize| lane.is_none_or(|lane| network.layers[index].class.prefix() == lane);
     let order: Vec<usize> = order.iter().copied().filter(in_lane).collect();
     let agree = |(&layer, &index): (&usize, &usize)| {
         fits(&file[layer], &network.layers[index]) && named[layer].is_none_or(|name| name == index)
     };
-    (order.len() == members.len() && members.iter().zip(&order).all(agree)).then_some(order)
+    if order.is_empty() || members.len() < order.len() {
+        return None;
+    }
+    // before the network's layers may stand those that prepare its input, behind them a head
+    let first = (0..=members.len() - order.len()).find(|&first| members[first..].iter().zip(&order).all(agree))?;
+    let before = std::iter::repeat_n(None, first);
+    let found = before.chain(order.into_iter().map(Some)).chain(std::iter::repeat(None));
+    Some(found.take(members.len()).collect())
 }
 
 /// Whether a layer of the file has the variables of a layer of the network.
@@ -72,7 +89,8 @@ fn fits(layer: &FileLayer, expected: &Weighted) -> bool {
     layer.variables.len() == expected.slots.len() && layer.variables.iter().zip(&expected.slots).all(same)
 }
 
-/// The k-th number of a class in the file is the k-th in the network, when there are as many.
+/// The k-th number of a class in the file is the k-th in the network, when there are as many; of more, those that follow one another and have the
+/// shapes of the network's.
 fn by_number(file: &[Arc<FileLayer>], network: &Network, members: &[usize], pairs: &mut [Option<usize>]) {
     let mut taken = vec![false; network.layers.len()];
     pairs.iter().flatten().for_each(|&index| taken[index] = true);
@@ -93,12 +111,20 @@ fn by_number(file: &[Arc<FileLayer>], network: &Network, members: &[usize], pair
             .filter(|(index, _)| !taken[*index])
             .filter_map(|(index, layer)| Some((number(&layer.name)?, index)))
             .collect();
-        if ours.len() != theirs.len() {
+        if ours.is_empty() || theirs.len() < ours.len() {
             continue;
         }
         ours.sort_unstable();
         theirs.sort_unstable();
-        theirs.iter().zip(&ours).for_each(|((_, layer), (_, index))| pairs[*layer] = Some(*index));
+        let fit =
+            |(&(_, layer), &(_, index)): (&(u64, usize), &(u64, usize))| fits(&file[layer], &network.layers[index]);
+        let mut starts = 0..=theirs.len() - ours.len();
+        let first = match theirs.len() == ours.len() {
+            true => Some(0),
+            false => starts.find(|&first| theirs[first..].iter().zip(&ours).all(fit)),
+        };
+        let Some(first) = first else { continue };
+        theirs[first..].iter().zip(&ours).for_each(|((_, layer), (_, index))| pairs[*layer] = Some(*index));
     }
 }
 
@@ -112,10 +138,16 @@ fn last_of_a_class(file: &[Arc<FileLayer>], network: &Network, pairs: &mut [Opti
             layer.lane() == Some(class.prefix())
                 || layer.name.as_deref().and_then(names::automatic).is_some_and(|(found, _)| found == class)
         };
+        // a classifier is that of the network when nothing that has weights stands between
+        let between = |layer: &FileLayer| {
+            let name = layer.lane().or(layer.name.as_deref()).unwrap_or_default();
+            class == Class::Dense && !name.starts_with("normalization")
+        };
         let left = |index: &usize| network.layers[*index].class == class && !taken[*index];
         let ours: Vec<usize> = (0..network.layers.len()).filter(left).collect();
-        let theirs: Vec<usize> =
-            (0..file.len()).filter(|&layer| pairs[layer].is_none() && of_class(&file[layer])).collect();
+        let theirs: Vec<usize> = (0..file.len())
+            .filter(|&layer| pairs[layer].is_none() && (of_class(&file[layer]) || between(&file[layer])))
+            .collect();
         if let (&[index], &[layer]) = (&ours[..], &theirs[..]) {
             pairs[layer] = Some(index);
         }

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use hdf5_reader::{FileStorage, Hdf5File, OpenOptions, Storage, StorageBuffer};
 use zip::{CompressionMethod, ZipArchive};
 
+use crate::io::regular;
 use crate::weights::WeightError;
 
 const SIGNATURE: [u8; 8] = *b"\x89HDF\r\n\x1a\n";
@@ -16,8 +17,10 @@ const WEIGHTS: &str = "model.weights.h5";
 const CONFIG: &str = "config.json";
 /// The largest `config.json` that is read; that of a network of 500 layers has half a megabyte.
 const LARGEST_CONFIG: u64 = 64 << 20;
-/// The largest `model.weights.h5` that is unpacked; VGG19 has 0.6 GB.
-const LARGEST_WEIGHTS: u64 = 4 << 30;
+/// The most bytes that a `model.weights.h5` packed to `length` may unpack to: floats pack badly, zeros of an optimiser well.
+const fn largest_weights(length: u64) -> u64 {
+    length.saturating_mul(4).saturating_add(64 << 20)
+}
 /// The largest piece of a chunked variable: h5py's are a megabyte or so.
 const LARGEST_CHUNK: usize = 256 << 20;
 
@@ -29,7 +32,7 @@ pub(super) struct Opened {
 
 /// Whether a file is HDF5, or a zip with Keras' weights in it.
 pub(super) fn is_keras(path: &Path) -> bool {
-    let Ok(mut file) = fs::File::open(path) else { return false };
+    let Ok(mut file) = regular::open(path) else { return false };
     is_hdf5(&mut file).unwrap_or(false) || ZipArchive::new(file).is_ok_and(|zip| zip.index_for_name(WEIGHTS).is_some())
 }
 
@@ -53,7 +56,7 @@ fn is_hdf5(file: &mut fs::File) -> io::Result<bool> {
 pub(super) fn open(path: &Path) -> Result<Opened, WeightError> {
     let unread = |error| WeightError::Read { path: path.to_path_buf(), error };
     let unsound = |reason: String| WeightError::Format { place: path.display().to_string(), reason };
-    let mut file = fs::File::open(path).map_err(unread)?;
+    let mut file = regular::open(path).map_err(unread)?;
     let (storage, config): (Arc<dyn Storage>, _) = if is_hdf5(&mut file).map_err(unread)? {
         (Arc::new(FileStorage::from_file(file).map_err(|error| unsound(error.to_string()))?), None)
     } else {
@@ -98,11 +101,18 @@ fn unpacked(
         }
         return Ok(Arc::new(Window { file: Mutex::new(file), start, length }));
     }
+    let (packed, most) = (entry.compressed_size(), largest_weights(entry.compressed_size()));
+    let too_large =
+        || unsound(format!("`{WEIGHTS}` unpacks from {packed} bytes to more than {most}, which no weights do"));
+    // what it says of itself need not be true
+    if entry.size() > most {
+        return Err(too_large());
+    }
     let mut file = tempfile::tempfile().map_err(unread)?;
-    let copied = io::copy(&mut entry.take(LARGEST_WEIGHTS), &mut file)
+    let copied = io::copy(&mut entry.take(most + 1), &mut file)
         .map_err(|error| unsound(format!("cannot unpack `{WEIGHTS}`: {error}")))?;
-    if copied == LARGEST_WEIGHTS {
-        return Err(unsound(format!("`{WEIGHTS}` unpacks to more than {LARGEST_WEIGHTS} bytes")));
+    if copied > most {
+        return Err(too_large());
     }
     Ok(Arc::new(FileStorage::from_file(file).map_err(|error| unsound(error.to_string()))?))
 }

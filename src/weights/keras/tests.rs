@@ -30,7 +30,7 @@ fn matched(name: &str, graph: &Graph) -> BTreeMap<String, Tensor> {
     let (_folder, path) = unpacked(name);
     assert!(is_keras(&path), "{name}");
     let file = index(&path).unwrap_or_else(|error| panic!("{name}: {error}"));
-    file.match_to(graph).unwrap_or_else(|error| panic!("{name}: {error}"))
+    file.match_to(graph, &[], None).unwrap_or_else(|error| panic!("{name}: {error}")).0
 }
 
 /// `named()` of the script, its layers called by `name`.
@@ -153,6 +153,54 @@ fn a_network_that_is_a_layer_of_another_model_is_found() {
 }
 
 #[test]
+fn a_network_is_found_below_a_head_of_any_kind() {
+    // in a model behind layers that prepare the input, in one beside them, and grown into one with its head
+    for kind in ["functional", "sequential", "flat"] {
+        for ending in ["h5", "weights.h5", "keras"] {
+            let name = format!("{kind}_head.{ending}");
+            let tensors = matched(&name, &branches());
+            let mut k = 0;
+            for layer in branches().layers().iter().filter(|layer| layer.name != "dense") {
+                for parameter in branches().parameters_of(layer) {
+                    let found = tensors.get(&parameter.name).unwrap_or_else(|| panic!("{name}: no {}", parameter.name));
+                    let values = found.values().expect("read");
+                    assert_eq!(values, expected(layer.op, &parameter.shape, k), "{name}: {}", parameter.name);
+                    k += 1;
+                }
+            }
+            assert_eq!(k, 16);
+            let set = crate::weights::WeightSet::from(tensors);
+            set.check(&branches(), &[], &name).expect("a head is no fault");
+        }
+    }
+}
+
+#[test]
+fn one_more_layer_of_a_kind_is_another_network_and_a_head_is_none() {
+    let layers = ["conv4_block6_1_conv", "conv1_bn", "conv2d_93"].into();
+    for other in ["conv4_block7_1_conv/kernel", "conv12_block7_2_conv/vars/0", "resnet/conv2_bn/gamma"] {
+        assert!(is_one_more(other, &layers), "{other}");
+    }
+    for head in ["dense/vars/0", "conv2d_94/vars/0", "batch_normalization/gamma", "head_conv/kernel", "fc1/kernel"] {
+        assert!(!is_one_more(head, &layers), "{head}");
+    }
+}
+
+#[test]
+fn what_a_zip_promises_to_unpack_to_is_bounded() {
+    let (folder, path) = unpacked("named_packed.keras");
+    assert!(index(&path).is_ok());
+    let bomb = folder.path().join("bomb.keras");
+    let mut zip = zip::ZipWriter::new(fs::File::create(&bomb).expect("made"));
+    let options = zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Deflated);
+    zip.start_file("model.weights.h5", options).expect("started");
+    std::io::copy(&mut std::io::repeat(0).take(70 << 20), &mut zip).expect("packed");
+    zip.finish().expect("written");
+    let error = index(&bomb).expect_err("too large").to_string();
+    assert!(error.contains("`model.weights.h5` unpacks from") && error.contains("which no weights do"), "{error}");
+}
+
+#[test]
 fn the_first_resnets_names_are_known() {
     let today = |name: &str| match name {
         "block1_conv1" => "conv1_conv".to_string(),
@@ -188,7 +236,7 @@ fn what_the_network_lacks_keeps_the_files_names_and_layout() {
     let known: Vec<String> = branches().parameters().into_iter().map(|parameter| parameter.name).collect();
     assert!(tensors.keys().all(|name| !known.contains(name)), "{:?}", tensors.keys());
     let tensors = matched("named_notop.weights.h5", &branches());
-    assert!(tensors.contains_key("layers/depthwise_conv2d/vars/0"), "{:?}", tensors.keys());
+    assert!(tensors.contains_key("dw/vars/0"), "{:?}", tensors.keys());
 }
 
 #[test]

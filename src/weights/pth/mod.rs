@@ -4,7 +4,7 @@
 //! * since PyTorch 1.6 a zip: `<prefix>/data.pkl`, `<prefix>/data/<key>` for each storage (`zip.rs`);
 //! * before, one pickle after the other, then the storages (`legacy.rs`).
 //!
-//! The pickle is read as data (`pickle.rs`, `heap.rs`), the state dict is found in it (`state.rs`), and its tensors are laid over the storages
+//! The pickle is read as data (`pickle.rs`, `heap.rs`), the tensors are found in it (`state.rs`) and laid over the storages
 //! (`storage.rs`). No code of a file is run. A file may be anybody's: lengths are checked before anything is allocated, and what is allocated is
 //! bounded by [`limit`]. The formats are those of `torch/serialization.py` and `torch/_utils.py`.
 
@@ -24,6 +24,7 @@ use std::path::Path;
 
 use super::tensors::SharedFile;
 use super::{Tensor, WeightError};
+use crate::io::regular;
 use heap::{Heap, Value};
 use storage::Storage;
 
@@ -95,18 +96,16 @@ enum Format {
 
 /// Whether the file at `path` was written by `torch.save`, whole or not.
 pub fn is_pth(path: &Path) -> Result<bool, WeightError> {
-    let open = || Ok(format(&mut File::open(path)?)?.is_some());
+    let open = || Ok(format(&mut regular::open(path)?)?.is_some());
     open().map_err(|fault: Fault| fault.of(path))
 }
 
-/// The tensors of the state dict of the file at `path`, under their names in it without the `module.` and `_orig_mod.` that
-/// `DataParallel` and `torch.compile` put before all of them. The state dict is the object that was saved or, in a checkpoint, what stands there under
-/// the first of `state_dict`, `model`, `model_state_dict`, `state_dict_ema`, `model_ema`, `net` and `params` that holds tensors.
+/// The tensors of the file at `path`, each under its way to it: `conv1.weight` in a state dict, `state_dict.module.conv1.weight` in a checkpoint.
 ///
 /// Floats of 16 to 64 bits become f32. Of integers and other types only the shape is kept: their values are a [`WeightError::Dtype`].
 pub fn read(path: &Path) -> Result<BTreeMap<String, Tensor>, WeightError> {
     let content = || {
-        let mut file = File::open(path)?;
+        let mut file = regular::open(path)?;
         let content = match format(&mut file)? {
             Some(Format::Zip) => zip::read(&mut file)?,
             Some(Format::Legacy) => legacy::read(&mut file)?,

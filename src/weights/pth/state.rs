@@ -1,6 +1,7 @@
-//! What the objects of a pickle say of tensors: where the state dict is, and which elements of which storage each of its tensors has.
+//! What the objects of a pickle say of tensors: where they stand, and which elements of which storage each of them has.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::io::ErrorKind;
 use std::sync::Arc;
 
@@ -11,12 +12,12 @@ use super::{Content, Fault, limit};
 use crate::weights::tensors::{Element, SharedFile, unreadable};
 use crate::weights::{Tensor, WeightError};
 
-/// Where checkpoints keep the state dict; the first that holds tensors counts.
-const WRAPPERS: [&str; 7] = ["state_dict", "model", "model_state_dict", "state_dict_ema", "model_ema", "net", "params"];
-/// How deep a state dict may stand in checkpoints.
-const DEPTH: usize = 2;
-/// What `DataParallel` and `torch.compile` put before every name.
-const PREFIXES: [&str; 2] = ["module.", "_orig_mod."];
+/// Dictionaries and lists within one another that are looked into: `checkpoint["model"]["state_dict"]["student"]` and one more.
+const DEPTH: usize = 4;
+/// Tensors, dictionaries and lists that a file may hold, and values of any kind that are looked at on the way: a hundred times those of a network with
+/// its optimiser and a long history of its training. A small file can name one over and over.
+const MOST_TENSORS: usize = 200_000;
+const MOST_VALUES: usize = 20_000_000;
 /// More dimensions than any weight has.
 const MAX_DIMS: usize = 16;
 /// Parameters that hold parameters that hold ... a tensor.
@@ -107,84 +108,97 @@ fn natural(value: Value) -> Option<u64> {
     }
 }
 
-/// Reads the tensors of the state dict.
+/// The tensors of all dictionaries and lists in what was saved, each under its way there: `state_dict.conv1.weight`.
 pub fn tensors(content: &Content, file: SharedFile) -> Result<BTreeMap<String, Tensor>, Fault> {
     let heap = &content.heap;
-    let dict = state_dict(heap, content.top, DEPTH).ok_or_else(|| no_state_dict(heap, content.top))?;
-    let mut named = Vec::new();
-    for &(key, value) in dict {
-        // what is neither named nor a tensor, such as a module's extra state, is none of the network's weights
-        if let (Some(name), Some(call)) = (heap.text(key), rebuilt(heap, value)) {
-            named.push((name, call));
-        }
+    let mut walk = Walk { heap, named: Vec::new(), tensors: MOST_TENSORS, values: MOST_VALUES };
+    walk.value(content.top, "", DEPTH)?;
+    if walk.named.is_empty() {
+        return Err(no_state_dict(heap, content.top));
     }
-    let skipped = common_prefix(&named);
     let file = Arc::new(file);
-    let tensor = |(name, call): (&str, Call<'_>)| {
-        let name = &name[skipped..];
-        let tensor = call.tensor(content, name, &file)?;
-        Ok((name.to_string(), tensor))
+    let tensor = |(name, call): (String, Call<'_>)| {
+        let tensor = call.tensor(content, &name, &file)?;
+        Ok((name, tensor))
     };
-    named.into_iter().map(tensor).collect()
+    walk.named.into_iter().map(tensor).collect()
 }
 
-/// Finds the dictionary of tensors in what was saved, up to `depth` wrappers down.
-fn state_dict(heap: &Heap, value: Value, depth: usize) -> Option<&[(Value, Value)]> {
-    let Some(Node::Dict(pairs)) = heap.node(value) else { return None };
-    if let Some(depth) = depth.checked_sub(1) {
-        let mut found = wrapped(heap, pairs).into_iter().flatten();
-        if let Some(inner) = found.find_map(|value| state_dict(heap, value, depth)) {
-            return Some(inner);
+/// The way through the dictionaries and lists of a file.
+struct Walk<'a> {
+    heap: &'a Heap,
+    named: Vec<(String, Call<'a>)>,
+    /// Tensors and containers, and values, that may still be met.
+    tensors: usize,
+    values: usize,
+}
+
+impl Walk<'_> {
+    /// Looks into `value`, which stands under `path` (with a dot behind it, save at the top), `depth` levels down.
+    fn value(&mut self, value: Value, path: &str, depth: usize) -> Result<(), Fault> {
+        let heap = self.heap;
+        match heap.node(value) {
+            Some(Node::Dict(pairs)) => {
+                for &(key, value) in pairs {
+                    // the numbers of an optimiser's parameters name no weights
+                    if let Some(key) = heap.text(key) {
+                        self.member(value, path, &key, depth)?;
+                    }
+                }
+            }
+            Some(Node::List(items) | Node::Tuple(items)) => {
+                for (index, &value) in items.iter().enumerate() {
+                    self.member(value, path, &index, depth)?;
+                }
+            }
+            _ => {}
         }
+        Ok(())
     }
-    pairs.iter().any(|&(key, value)| heap.text(key).is_some() && rebuilt(heap, value).is_some()).then_some(pairs)
-}
 
-/// What stands under each of the names in [`WRAPPERS`].
-fn wrapped(heap: &Heap, pairs: &[(Value, Value)]) -> [Option<Value>; WRAPPERS.len()] {
-    let mut found = [None; WRAPPERS.len()];
-    for &(key, value) in pairs {
-        let wrapper = heap.text(key).and_then(|key| WRAPPERS.iter().position(|&wrapper| wrapper == key));
-        if let Some(slot) = wrapper.and_then(|wrapper| found.get_mut(wrapper)) {
-            *slot = Some(value);
+    fn member(&mut self, value: Value, path: &str, key: &dyn Display, depth: usize) -> Result<(), Fault> {
+        const MANY: &str = "its dictionaries hold more values than those of any network";
+        self.values = self.values.checked_sub(1).ok_or(MANY)?;
+        let Value::Node(_) = value else { return Ok(()) };
+        self.tensors = self.tensors.checked_sub(1).ok_or(MANY)?;
+        if let Some(call) = rebuilt(self.heap, value) {
+            self.named.push((format!("{path}{key}"), call));
+        } else if let (Some(Node::Dict(_) | Node::List(_) | Node::Tuple(_)), Some(depth)) =
+            (self.heap.node(value), depth.checked_sub(1))
+        {
+            self.value(value, &format!("{path}{key}."), depth)?;
         }
+        Ok(())
     }
-    found
 }
 
-/// Why there is no state dict in what was saved.
+/// Why there are no tensors in what was saved.
 fn no_state_dict(heap: &Heap, top: Value) -> Fault {
     let inner = match heap.node(top) {
-        Some(Node::Dict(pairs)) => wrapped(heap, pairs).into_iter().flatten().collect(),
+        Some(Node::Dict(pairs)) => pairs.iter().map(|&(_, value)| value).collect(),
         _ => Vec::new(),
     };
+    if rebuilt(heap, top).is_some() {
+        return "it holds a single tensor, not a state dict with names".into();
+    }
     for value in [top].into_iter().chain(inner) {
-        if rebuilt(heap, value).is_some() {
-            return "it holds a single tensor, not a state dict with names".into();
-        }
-        if let Some(Node::Call { function, .. }) = heap.node(value) {
-            let class = match heap.global(*function) {
-                Some((module, name)) => format!("`{}.{}`", shown(module), shown(name)),
-                None => "a Python".into(),
-            };
-            let advice = "no code of a file is run; load it in PyTorch and save `model.state_dict()` instead";
-            return format!("it holds a whole {class} object, not its weights: {advice}").into();
-        }
-    }
-    let names = WRAPPERS.map(|name| format!("`{name}`")).join(", ");
-    format!("it holds no dictionary of tensors, neither by itself nor under {names}").into()
-}
-
-/// The bytes that all names start with for no reason of the network's.
-fn common_prefix(named: &[(&str, Call<'_>)]) -> usize {
-    let mut skipped = 0;
-    loop {
-        let all = |prefix: &&str| named.iter().all(|(name, _)| name[skipped..].starts_with(prefix));
-        match PREFIXES.iter().find(|prefix| !named.is_empty() && all(prefix)) {
-            Some(prefix) => skipped += prefix.len(),
-            None => return skipped,
+        let Some(Node::Call { function, .. }) = heap.node(value) else { continue };
+        match heap.global(*function) {
+            Some((module, "_reconstruct")) if module.starts_with("numpy") => {
+                return "it holds arrays of numpy, not tensors; in PyTorch, save `{name: torch.from_numpy(array)}` instead"
+                    .into();
+            }
+            // the options of a training are no model
+            Some((module, _)) if ["argparse", "builtins", "collections", "datetime", "pathlib"].contains(&module) => {}
+            class => {
+                let class = class
+                    .map_or("a Python".to_string(), |(module, name)| format!("`{}.{}`", shown(module), shown(name)));
+                let advice = "no code of a file is run; load it in PyTorch and save `model.state_dict()` instead";
+                return format!("it holds a whole {class} object, not its weights: {advice}").into();
+            }
         }
     }
+    format!("it holds no dictionary of tensors, neither by itself nor {DEPTH} levels down").into()
 }
 
 /// A call that makes a tensor of a storage.

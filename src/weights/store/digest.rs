@@ -1,7 +1,7 @@
 //! Hashes of files: what is expected of one, what it has, and a small record beside it so that it need not be read through every time.
 
 use std::fmt;
-use std::fs::{File, Metadata};
+use std::fs::Metadata;
 use std::io::Read;
 use std::path::Path;
 use std::time::UNIX_EPOCH;
@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::io::atomic;
+use crate::io::{atomic, regular};
 use crate::models::spec::Hash;
 
 /// What is known of a file's hash, in lower-case hexadecimal.
@@ -68,9 +68,9 @@ impl Expected {
         self.sha256.as_ref().is_some_and(|digits| digits.len() == 64)
     }
 
-    /// Reads `path` through.
-    pub fn digest(&self, path: &Path) -> std::io::Result<Digests> {
-        digest(path, self.md5.is_some())
+    /// Reads `path` through; `look` may end that.
+    pub fn digest(&self, path: &Path, look: &mut Look<'_>) -> std::io::Result<Digests> {
+        digest(path, self.md5.is_some(), look)
     }
 
     /// What of `digests` is wrong; an MD5 that was not computed counts as wrong.
@@ -138,9 +138,12 @@ fn modified(metadata: &Metadata) -> u64 {
     since.map_or(0, |since| since.as_nanos() as u64)
 }
 
-/// Reads `path` through, for MD5 only where `md5` asks for it.
-pub(in crate::weights) fn digest(path: &Path, md5: bool) -> std::io::Result<Digests> {
-    let mut file = File::open(path)?;
+/// Asked again and again while a file is read through; its error ends that.
+pub(in crate::weights) type Look<'a> = dyn FnMut() -> std::io::Result<()> + 'a;
+
+/// Reads `path` through, for MD5 only where `md5` asks for it; `look` may end that.
+pub(in crate::weights) fn digest(path: &Path, md5: bool, look: &mut Look<'_>) -> std::io::Result<Digests> {
+    let mut file = regular::open(path)?;
     let (mut sha256, mut md5) = (Sha256::new(), md5.then(Md5::new));
     let mut buffer = vec![0; 1 << 20];
     loop {
@@ -148,6 +151,7 @@ pub(in crate::weights) fn digest(path: &Path, md5: bool) -> std::io::Result<Dige
         if n == 0 {
             break;
         }
+        look()?;
         sha256.update(&buffer[..n]);
         if let Some(md5) = &mut md5 {
             md5.update(&buffer[..n]);

@@ -1,9 +1,13 @@
 //! A download that survives: into a `.part` file that a broken connection or a killed process can go on with, checked, synced, renamed.
+//!
+//! A server may be silent for a while. Threads of their own wait for it, so that the user's wish to stop is seen meanwhile; such a thread is left
+//! behind, and ends with its connection.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -45,6 +49,8 @@ pub(super) struct Download<'a> {
     watch: &'a mut Watch<'a>,
     /// The server has answered once, so that it is there.
     answered: bool,
+    /// When it last gave a sign of life.
+    alive: Instant,
     /// The `.part` file holds bytes of more than one answer.
     patched: bool,
 }
@@ -57,7 +63,7 @@ impl<'a> Download<'a> {
         patience: Patience,
         watch: &'a mut Watch<'a>,
     ) -> Self {
-        Self { item, url, path, client, patience, watch, answered: false, patched: false }
+        Self { item, url, path, client, patience, watch, answered: false, alive: Instant::now(), patched: false }
     }
 
     /// Downloads, checks, puts the file into its place; gives what is known of it then. `hint` says what else the user can do.
@@ -110,9 +116,13 @@ impl<'a> Download<'a> {
                 (furthest, repetitions) = (self.here(), 0);
             }
             repetitions += 1;
-            if repetitions > REPETITIONS {
-                let reason = format!("{reason}; given up after {REPETITIONS} repetitions");
-                return Err(self.error(reason, None, hint));
+            let silent = self.alive.elapsed();
+            if repetitions > REPETITIONS || silent > self.patience.silence {
+                let after = match repetitions > REPETITIONS {
+                    true => format!("{REPETITIONS} repetitions"),
+                    false => format!("{} s without a sign of life", silent.as_secs()),
+                };
+                return Err(self.error(format!("{reason}; given up after {after}"), None, hint));
             }
             let pause = self.patience.pause * 2_u32.pow(repetitions - 1);
             let pause = wait.map_or(pause, |wait| wait.min(LONGEST_PAUSE));
@@ -126,8 +136,13 @@ impl<'a> Download<'a> {
         let mut part = self.resumable();
         let here = if part.is_some() { self.here() } else { 0 };
         let rest = part.as_ref().map(|part| Rest { from: here, validator: part.validator.clone() });
-        let answer = self.client.get(self.item, self.url, rest.as_ref());
+        let resumed = rest.is_some();
+        let (client, item, url) = (self.client.clone(), self.item.clone(), self.url.to_string());
+        let answer = self.answer(move || client.get(&item, &url, rest.as_ref()))?;
         self.answered |= matches!(answer, Ok(_) | Err(Failure::Passing { .. }));
+        if answer.is_ok() {
+            self.alive = Instant::now();
+        }
         let answer = answer?;
         if let (Some(old), Some(new)) = (part.as_ref().and_then(|part| part.promised.as_ref()), &answer.promised)
             && old != new
@@ -137,13 +152,13 @@ impl<'a> Download<'a> {
         }
         let from = match answer.status.as_u16() {
             200 => 0,
-            206 if rest.is_some() && range(&answer).is_some_and(|(from, _)| from == here) => here,
+            206 if resumed && range(&answer).is_some_and(|(from, _)| from == here) => here,
             // all of it was here already, or it is another file
-            416 if rest.is_some() && range(&answer).is_some_and(|(_, total)| total == Some(here)) => {
+            416 if resumed && range(&answer).is_some_and(|(_, total)| total == Some(here)) => {
                 self.patched = true;
                 return Ok(part.and_then(|part| part.promised));
             }
-            206 | 416 if rest.is_some() => {
+            206 | 416 if resumed => {
                 self.discard().map_err(Failure::Own)?;
                 return Err(passing("the server cannot go on where the download ended".into()));
             }
@@ -155,6 +170,28 @@ impl<'a> Download<'a> {
         self.patched = from > 0;
         self.receive(answer, from)?;
         Ok(part.and_then(|part| part.promised))
+    }
+
+    /// What `ask` gives, waited for.
+    fn answer<T: Send + 'static>(&mut self, ask: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
+        let (sender, receiver) = sync_channel(1);
+        // nobody listens any more when the user has stopped
+        std::thread::spawn(move || sender.send(ask()).ok());
+        match self.wait_for(&receiver)? {
+            Some(answer) => Ok(answer),
+            None => Err(lasting("the thread that asked the server died; this is a fault of featurize".into())),
+        }
+    }
+
+    /// The next thing that comes from a thread, or nothing when it has ended; the user may stop the wait.
+    fn wait_for<T>(&mut self, receiver: &Receiver<T>) -> Result<Option<T>, Failure> {
+        loop {
+            match receiver.recv_timeout(LOOK) {
+                Ok(came) => return Ok(Some(came)),
+                Err(RecvTimeoutError::Disconnected) => return Ok(None),
+                Err(RecvTimeoutError::Timeout) => go_on((self.watch)(Progress::Waiting)).map_err(Failure::Own)?,
+            }
+        }
     }
 
     /// What the `.part` file belongs to, when more can be put behind it: the server can tell whether it is the same file still, or the hash will.
@@ -187,21 +224,18 @@ impl<'a> Download<'a> {
         let path = self.part();
         let file = OpenOptions::new().append(true).open(&path);
         let mut file = file.map_err(|error| Failure::Own(StoreError::write(&path)(error)))?;
-        let mut body = answer.body.into_reader();
-        let mut buffer = vec![0; 1 << 18];
+        let pieces = pieces(answer.body.into_reader());
         let mut done = from;
         let mut shown = Instant::now();
         self.show(done, total).map_err(Failure::Own)?;
-        loop {
-            let n = body.read(&mut buffer).map_err(|error| {
+        while let Some(piece) = self.wait_for(&pieces)? {
+            let piece = piece.map_err(|error| {
                 let of = total.map_or(String::new(), |total| format!(" of {total}"));
                 passing(format!("the connection broke after {done}{of} bytes ({error})"))
             })?;
-            if n == 0 {
-                break;
-            }
-            file.write_all(&buffer[..n]).map_err(|error| Failure::Own(StoreError::write(&path)(error)))?;
-            done += n as u64;
+            file.write_all(&piece).map_err(|error| Failure::Own(StoreError::write(&path)(error)))?;
+            done += piece.len() as u64;
+            self.alive = Instant::now();
             if shown.elapsed() >= LOOK {
                 shown = Instant::now();
                 self.show(done, total).map_err(Failure::Own)?;
@@ -241,7 +275,7 @@ impl<'a> Download<'a> {
     /// Reads the `.part` file through.
     fn check(&self, promised: Option<String>) -> Result<Result<Digests, Mismatch>, StoreError> {
         let path = self.part();
-        let digests = self.item.expected.digest(&path).map_err(StoreError::read(&path))?;
+        let digests = self.item.expected.digest(&path, &mut || Ok(())).map_err(StoreError::read(&path))?;
         let promised = Expected { sha256: promised, md5: None };
         let compared = self.item.expected.compare(&digests).and_then(|()| promised.compare(&digests));
         Ok(compared.map(|()| digests))
@@ -280,6 +314,26 @@ impl<'a> Download<'a> {
         let hint = format!("what came was thrown away, nothing is at {}\n{hint}", self.path.display());
         StoreError::Hash { place: self.url.to_string(), mismatch: mismatch.into(), hint }
     }
+}
+
+/// The pieces of a body as they come, read by a thread that ends when nobody takes them any more.
+fn pieces(mut body: impl Read + Send + 'static) -> Receiver<std::io::Result<Vec<u8>>> {
+    const PIECE: usize = 1 << 18;
+    let (sender, receiver) = sync_channel(4);
+    std::thread::spawn(move || {
+        loop {
+            let mut piece = vec![0; PIECE];
+            let read = body.read(&mut piece).map(|n| {
+                piece.truncate(n);
+                piece
+            });
+            let (end, broken) = (read.as_ref().is_ok_and(Vec::is_empty), read.is_err());
+            if end || sender.send(read).is_err() || broken {
+                break;
+            }
+        }
+    });
+    receiver
 }
 
 /// First byte and length of the whole from `Content-Range: bytes 10-99/100`; of `bytes */100` the first byte is 0.

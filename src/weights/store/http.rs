@@ -22,6 +22,8 @@ pub(super) struct Patience {
     pub answer: Duration,
     /// From one piece of the file to the next.
     pub read: Duration,
+    /// From one sign of life to the next, repetitions included.
+    pub silence: Duration,
     /// Before the first repetition; doubled for each one more.
     pub pause: Duration,
 }
@@ -29,7 +31,8 @@ pub(super) struct Patience {
 impl Default for Patience {
     fn default() -> Self {
         let seconds = Duration::from_secs;
-        Self { connect: seconds(20), answer: seconds(60), read: seconds(60), pause: Duration::from_millis(500) }
+        let pause = Duration::from_millis(500);
+        Self { connect: seconds(10), answer: seconds(30), read: seconds(30), silence: seconds(60), pause }
     }
 }
 
@@ -74,8 +77,8 @@ impl Answer {
     }
 }
 
-/// Asks servers; keeps connections open.
-#[derive(Debug)]
+/// Asks servers; keeps connections open. A clone shares them.
+#[derive(Clone, Debug)]
 pub(super) struct Client {
     /// Trusts whom the platform trusts.
     agent: Agent,
@@ -176,6 +179,7 @@ fn agent(proxy: Option<Proxy>, patience: Patience, roots: RootCerts) -> Agent {
         .user_agent(concat!("featurize/", env!("CARGO_PKG_VERSION")))
         // a compressed answer has neither the length nor the hash of the file
         .accept_encoding("identity")
+        .timeout_resolve(Some(patience.connect))
         .timeout_connect(Some(patience.connect))
         .timeout_recv_response(Some(patience.answer))
         .timeout_per_read(Some(patience.read))
@@ -239,6 +243,8 @@ fn failure(error: &ureq::Error) -> Failure {
         ureq::Error::Io(io) if BROKEN.contains(&io.kind()) => Failure::Passing { reason, wait: None },
         // refused, no way there, or a name that nobody knows, which has no kind of its own
         ureq::Error::Io(_) | ureq::Error::HostNotFound => Failure::Unreachable { reason },
+        // a wall that swallows everything, or a proxy that never answers
+        ureq::Error::Timeout(ureq::Timeout::Connect | ureq::Timeout::Resolve) => Failure::Unreachable { reason },
         ureq::Error::Rustls(_) | ureq::Error::Tls(_) => Failure::Lasting { reason, hint: Some(TRUST) },
         ureq::Error::Timeout(_) | ureq::Error::Protocol(_) | ureq::Error::ConnectionFailed => {
             Failure::Passing { reason, wait: None }

@@ -41,7 +41,7 @@ pub use places::{Env, Place, Token};
 pub use verify::{Checked, Listed, State};
 pub use wanted::{HubFile, Wanted};
 
-use crate::progress::{Transfer, Ui};
+use crate::progress::{Interrupted, Transfer, Ui};
 use digest::{Record, hex, read_record};
 use fetch::{Download, go_on, pause_for};
 use http::{Client, Patience};
@@ -238,8 +238,14 @@ impl Store {
                 Place::TorchHub | Place::Keras => None,
             };
         }
-        let digests = match expected.digest(&path) {
+        // a large file on a slow disk is read for a while
+        let mut look = || match watch(Progress::Waiting).is_break() {
+            true => Err(std::io::ErrorKind::Interrupted.into()),
+            false => Ok(()),
+        };
+        let digests = match expected.digest(&path, &mut look) {
             Ok(digests) => digests,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => return Err(Interrupted.into()),
             Err(error) => {
                 let note = format!("{place}: {} cannot be read and is passed over: {error}", path.display());
                 return go_on(watch(Progress::Note(&note))).map(|()| None);

@@ -1,6 +1,6 @@
 //! Taking stock: what of the registry is on this machine, and whether everything in the store is what it was.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
@@ -76,8 +76,8 @@ impl Store {
     ) -> Result<(), StoreError> {
         let known = self.known(models);
         let root = only.map_or_else(|| self.dir.clone(), |model| self.dir.join(model.name));
-        let mut files = Vec::new();
-        self.collect(&root, &mut files).map_err(StoreError::read(&root))?;
+        let (mut files, mut met) = (Vec::new(), BTreeSet::new());
+        self.collect(&root, &mut files, &mut met).map_err(StoreError::read(&root))?;
         let (mut damaged, of) = (0, files.len());
         for path in files {
             let state = check(&path, known.get(&path));
@@ -96,8 +96,12 @@ impl Store {
         items.map(|item| (self.dir.join(item.place), item.expected)).collect()
     }
 
-    /// Files of weights below `folder`, in the order of their names.
-    fn collect(&self, folder: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
+    /// Files of weights below `folder`, in the order of their names. Links may lead in circles: no folder is looked into twice, `met` are those
+    /// that were.
+    fn collect(&self, folder: &Path, files: &mut Vec<PathBuf>, met: &mut BTreeSet<PathBuf>) -> std::io::Result<()> {
+        if folder.canonicalize().is_ok_and(|folder| !met.insert(folder)) {
+            return Ok(());
+        }
         let entries = match std::fs::read_dir(folder) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
             entries => entries?,
@@ -109,7 +113,7 @@ impl Store {
             let own = [RECORD, PART, PART_RECORD, LOCK].iter().any(|ending| name.ends_with(ending));
             if path.is_dir() {
                 if path != self.dir.join(SEEN) {
-                    self.collect(&path, files)?;
+                    self.collect(&path, files, met)?;
                 }
             } else if !own && !name.starts_with(atomic::TEMPORARY) {
                 files.push(path);
@@ -125,7 +129,7 @@ fn check(path: &Path, published: Option<&Expected>) -> State {
     if expected.is_empty() {
         expected.sha256 = old.as_ref().map(|old| old.sha256.clone());
     }
-    let digests = match expected.digest(path) {
+    let digests = match expected.digest(path, &mut || Ok(())) {
         Ok(digests) => digests,
         Err(error) => return State::Damaged { reason: format!("it cannot be read: {error}") },
     };

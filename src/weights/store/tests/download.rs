@@ -239,6 +239,57 @@ fn nobody_there_is_told_without_repetitions() {
     assert!(text.contains(&url) && start.elapsed() < Duration::from_secs(30), "{text}");
 }
 
+/// Accepts connections and never says a word.
+fn silent() -> (std::net::TcpListener, String) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    (listener, url)
+}
+
+#[test]
+fn a_proxy_that_never_answers_is_left_after_one_wait() {
+    let (_listener, proxy) = silent();
+    let mut home = Home::with(|env| env.proxy = ureq::Proxy::new(&proxy).ok());
+    home.store.patience.connect = Duration::from_millis(500);
+    home.store.patience.pause = Duration::from_secs(60);
+    let start = Instant::now();
+    let url = format!("http://weights.invalid/net.h5#sha256={}", "0".repeat(64));
+    let text = home.get(&parsed(&url)).0.expect_err("nobody").to_string();
+    assert!(text.contains("http://weights.invalid/net.h5"), "{text}");
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}: {text}", start.elapsed());
+}
+
+#[test]
+fn a_server_without_a_sign_of_life_is_left_after_a_while() {
+    let (_listener, url) = silent();
+    let mut home = Home::new();
+    home.store.patience.answer = Duration::from_millis(300);
+    home.store.patience.silence = Duration::from_millis(500);
+    let start = Instant::now();
+    let text = home.get(&parsed(&format!("{url}/net.h5"))).0.expect_err("nobody").to_string();
+    assert!(text.contains("without a sign of life"), "{text}");
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+}
+
+#[test]
+fn the_wish_to_stop_is_seen_while_a_server_is_silent() {
+    let stop = |url: &str| {
+        let home = Home::new();
+        let start = Instant::now();
+        let stopped = home.store.get(&parsed(url), &mut |_| match start.elapsed() > Duration::from_millis(300) {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        });
+        assert!(matches!(stopped, Err(StoreError::Interrupted(_))), "{stopped:?}");
+        assert!(start.elapsed() < Duration::from_millis(1500), "{:?}", start.elapsed());
+    };
+    // before its answer, and in the middle of it
+    let (_listener, url) = silent();
+    stop(&format!("{url}/net.h5"));
+    let server = Server::new(|request| Reply::file(request, &[1; 9000]).slow(Duration::from_secs(20)));
+    stop(&server.url("/net.h5"));
+}
+
 #[test]
 fn the_token_goes_to_the_hub_alone_and_its_promise_is_kept() {
     let bytes = noise(9000);

@@ -39,6 +39,7 @@ impl Home {
             connect: Duration::from_secs(5),
             answer: Duration::from_secs(5),
             read: Duration::from_secs(5),
+            silence: Duration::from_secs(30),
             pause: Duration::from_millis(1),
         };
         Self { dir, store }

@@ -1,0 +1,104 @@
+//! Whether a set of tensors is what a network needs, and the list of what is wrong with it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{WeightError, WeightSet, keras, needed};
+use crate::models::graph::{Graph, LayerId};
+
+/// Lines of each kind of fault that a message shows.
+const SHOWN: usize = 5;
+
+/// What is wrong, a line each.
+#[derive(Default)]
+struct Faults {
+    missing: Vec<String>,
+    misshapen: Vec<String>,
+    unexpected: Vec<String>,
+    /// Tensors that the network does not have, where none of its own are needed: heads, projections, other networks.
+    strange: usize,
+}
+
+impl WeightSet {
+    /// Strict: every tensor that `taps` need is here in its shape, and among them is nothing that the network has not. What lies above the taps,
+    /// or above the last feature map where there is no tap, may be missing, and be anything: features do not need it.
+    pub fn check(&self, graph: &Graph, taps: &[LayerId], place: &str) -> Result<(), WeightError> {
+        let Faults { missing, misshapen, unexpected, .. } = self.faults(graph, taps);
+        let list: String = [("missing", missing), ("misshapen", misshapen), ("unexpected", unexpected)]
+            .into_iter()
+            .map(|(kind, lines)| shortened(kind, &lines))
+            .collect();
+        if list.is_empty() {
+            return Ok(());
+        }
+        // Hugging Face's name of one of several files
+        let shard = place
+            .contains("-of-0")
+            .then_some("\n  it looks like one of several shards: give their index, `….index.json`");
+        Err(WeightError::Mismatch { place: place.to_string(), list: list + shard.unwrap_or_default() })
+    }
+
+    /// How far the set is from being the network's: faults, and tensors that are none and yet not the network's.
+    pub(super) fn differences(&self, graph: &Graph) -> (usize, usize) {
+        let faults = self.faults(graph, &[]);
+        (faults.missing.len() + faults.misshapen.len() + faults.unexpected.len(), faults.strange)
+    }
+
+    fn faults(&self, graph: &Graph, taps: &[LayerId]) -> Faults {
+        let mut faults = Faults::default();
+        let needed = needed(graph, taps);
+        for parameter in &needed {
+            let (name, expected) = (&parameter.name, &parameter.shape);
+            match self.tensors.get(name).map(|tensor| tensor.shape()) {
+                None => faults.missing.push(format!("missing `{name}` {expected:?}")),
+                Some(found) if found != expected => {
+                    faults.misshapen.push(format!("`{name}` is {found:?}, expected {expected:?}"));
+                }
+                Some(_) => {}
+            }
+        }
+        let known: BTreeSet<String> = graph.parameters().into_iter().map(|parameter| parameter.name).collect();
+        let modules: BTreeSet<&str> = needed.iter().map(|parameter| module(&parameter.name)).collect();
+        // PyTorch counts the batches that trained a batch norm; inference has no use for it, nor for auxiliary heads
+        let dropped = |name: &str| {
+            name.ends_with("num_batches_tracked") || graph.dropped().iter().any(|prefix| name.starts_with(prefix))
+        };
+        for (name, tensor) in self.tensors.iter().filter(|(name, _)| !known.contains(*name) && !dropped(name)) {
+            // a deeper network of the same family has all that a shallow one needs, and more between
+            let within = match name.contains('/') {
+                true => keras::is_one_more(name, &modules),
+                false => modules.contains(module(name)),
+            };
+            if within {
+                faults.unexpected.push(format!("unexpected `{name}` {:?}", tensor.shape()));
+            } else {
+                faults.strange += 1;
+            }
+        }
+        faults
+    }
+}
+
+/// The part of the network that a tensor belongs to.
+fn module(name: &str) -> &str {
+    name.split(['.', '/']).next().unwrap_or(name)
+}
+
+/// The first lines of a kind, and how many more there are in which parts of the network.
+fn shortened(kind: &str, lines: &[String]) -> String {
+    let mut text: String = lines.iter().take(SHOWN).map(|line| format!("\n  {line}")).collect();
+    let mut parts: BTreeMap<&str, usize> = BTreeMap::new();
+    for line in lines.iter().skip(SHOWN) {
+        let name = line.split('`').nth(1).unwrap_or_default();
+        *parts.entry(module(name)).or_default() += 1;
+    }
+    if !parts.is_empty() {
+        let more = lines.len() - SHOWN;
+        let mut told: Vec<String> = parts.iter().map(|(part, count)| format!("`{part}` {count}")).collect();
+        if told.len() > SHOWN {
+            told.truncate(SHOWN);
+            told.push("…".to_string());
+        }
+        text.push_str(&format!("\n  … and {more} more {kind}: {}", told.join(", ")));
+    }
+    text
+}

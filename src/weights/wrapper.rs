@@ -1,0 +1,301 @@
+//! Where in a file a network lies. A checkpoint keeps the state dict among other things, and whoever wraps a network into another one puts words
+//! before the names of its tensors: `state_dict.module.encoder_q.conv1.weight` is `conv1.weight` of the network. The words are whatever
+//! stands before the names that the network needs; nothing is known of wrappers but which of several networks the field takes:
+//!
+//! * the averaged weights (EMA) before those of the last step: timm's `load_state_dict(use_ema=True)`;
+//! * the teacher of self-distillation: DINO's `eval_linear.py` (`--checkpoint_key teacher`); the online network of BYOL;
+//! * the encoder that is trained before the one that follows it: MoCo's `encoder_q` and `base_encoder`, not `encoder_k` and `momentum_encoder`.
+
+use std::collections::BTreeMap;
+
+use super::{Tensor, WeightError, needed};
+use crate::models::graph::{Graph, LayerId, Op, Parameter};
+
+/// Names that a message shows.
+const SHOWN: usize = 4;
+/// Keys of checkpoints, the one to be taken first: the first four are timm's.
+const KEYS: [&str; 9] =
+    ["state_dict_ema", "model_ema", "state_dict", "model", "model_state_dict", "module", "net", "network", "params"];
+/// Words of the network that the field takes, and of the one that only serves its training.
+const TAKEN: [&str; 3] = ["ema", "teacher", "online"];
+const LEFT: [&str; 5] = ["momentum", "k", "key", "target", "student"];
+
+/// The place that was taken.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// The words before the names, without the last dot; empty where there are none.
+    pub key: String,
+    /// Other places of the file that hold the network, too.
+    pub others: Vec<String>,
+}
+
+impl Taken {
+    /// What a user may want to know of the place; nothing where there are no words before the names.
+    pub fn told(&self) -> Option<String> {
+        let Self { key, others } = self;
+        let place = if key.is_empty() { "the top".to_string() } else { format!("`{key}`") };
+        match others.is_empty() {
+            true if key.is_empty() => None,
+            true => Some(format!("taken from {place} in their file")),
+            false => {
+                let others = listed(others.iter().map(String::as_str));
+                Some(format!(
+                    "taken from {place} in their file, which holds others under {others} (`extract.weights_key`)"
+                ))
+            }
+        }
+    }
+}
+
+/// How much of the network is under some words: names, and those among them whose tensors have the right shape.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Fit {
+    names: usize,
+    shapes: usize,
+}
+
+/// A place where the network may be.
+#[derive(Clone, Debug)]
+struct Place {
+    /// The words, with the last dot.
+    prefix: String,
+    fit: Fit,
+    spelling: usize,
+}
+
+/// The tensors that lie below `key`, or else where most of what `taps` need is, without the words before their names.
+pub(super) fn unwrap(
+    tensors: &BTreeMap<String, Tensor>,
+    graph: &Graph,
+    taps: &[LayerId],
+    key: Option<&str>,
+    file: &str,
+) -> Result<(BTreeMap<String, Tensor>, Taken), WeightError> {
+    let needed = needed(graph, taps);
+    let spellings = Spellings::new(graph, &needed);
+    let all = places(tensors, &needed, &spellings, None);
+    let places = match key {
+        Some(_) => places(tensors, &needed, &spellings, key),
+        None => all.clone(),
+    };
+    if let (Some(key), true) = (key, places.is_empty() && !needed.is_empty()) {
+        let known = places_told(tensors, &needed, &spellings);
+        return Err(WeightError::NoKey { place: file.to_string(), key: key.to_string(), known });
+    }
+    // a few names that are alike by chance are no place
+    let whole = |place: &&Place| 2 * place.fit.names > needed.len() || key.is_some();
+    let Some(first) = places.first().filter(whole) else {
+        if needed.is_empty() {
+            return Ok((tensors.clone(), Taken::default()));
+        }
+        let list = format!("\n  {}", strange(tensors, &needed));
+        return Err(WeightError::Mismatch { place: file.to_string(), list });
+    };
+    let stripped = |place: &Place| -> BTreeMap<String, Tensor> {
+        let below = tensors.iter().filter_map(|(name, tensor)| Some((name.strip_prefix(&place.prefix)?, tensor)));
+        below.map(|(name, tensor)| (spellings.original(place.spelling, name), tensor.clone())).collect()
+    };
+    let found = stripped(first);
+    let equals: Vec<&Place> = places[1..].iter().filter(|place| place.fit == first.fit).collect();
+    let rivals = |place: &&&Place| rank(&place.prefix) == rank(&first.prefix);
+    let same = |place: &&Place| {
+        let other = stripped(place);
+        needed.iter().all(|parameter| alike(&found, &other, parameter))
+    };
+    if first.fit.names == needed.len() && equals.iter().filter(rivals).any(|place| !same(place)) {
+        let keys = listed(places.iter().filter(|place| place.fit == first.fit).map(|place| place.key()));
+        return Err(WeightError::Ambiguous { place: file.to_string(), keys });
+    }
+    // of all, whatever was asked for
+    let other = |place: &&Place| place.fit == first.fit && place.prefix != first.prefix;
+    let others = all.iter().filter(other).map(|place| place.key().to_string()).collect();
+    Ok((found, Taken { key: first.key().to_string(), others }))
+}
+
+impl Place {
+    fn key(&self) -> &str {
+        self.prefix.strip_suffix('.').unwrap_or(&self.prefix)
+    }
+
+    /// Whether `key` names it: all of its words, or some that follow one another.
+    fn is_called(&self, key: &str) -> bool {
+        let words: Vec<&str> = self.key().split('.').collect();
+        let wanted: Vec<&str> = key.split('.').collect();
+        words.windows(wanted.len()).any(|words| words == wanted)
+    }
+}
+
+/// The ways in which files write the names that a network needs.
+struct Spellings {
+    /// The network's modules in their order.
+    modules: Vec<String>,
+    /// The only module that has weights which are needed, where there is only one.
+    only: Option<String>,
+}
+
+impl Spellings {
+    /// As they are, numbered, without the only module.
+    const ALL: [usize; 3] = [0, 1, 2];
+
+    fn new(graph: &Graph, needed: &[Parameter]) -> Self {
+        let mut modules: Vec<String> = Vec::new();
+        for layer in graph.layers().iter().filter(|layer| layer.op != Op::Input) {
+            let module = layer.name.split('.').next().unwrap_or_default();
+            if modules.last().is_none_or(|last| last != module) {
+                modules.push(module.to_string());
+            }
+        }
+        let module = |parameter: &Parameter| parameter.name.split_once('.').map(|(module, _)| module.to_string());
+        let first = needed.first().and_then(module);
+        let only = first.filter(|first| needed.iter().all(|parameter| module(parameter).as_ref() == Some(first)));
+        Self { modules, only }
+    }
+
+    /// The name of a tensor in a spelling, where it has one: `nn.Sequential(*network.children())` numbers the modules, and of `network.features`
+    /// the name of the module is gone.
+    fn spell(&self, spelling: usize, name: &str) -> Option<String> {
+        let (module, rest) = name.split_once('.')?;
+        match spelling {
+            0 => Some(name.to_string()),
+            1 => self.modules.iter().position(|known| known == module).map(|number| format!("{number}.{rest}")),
+            _ => (self.only.as_deref() == Some(module)).then(|| rest.to_string()),
+        }
+    }
+
+    /// The network's name for a tensor that is called `name` in a spelling.
+    fn original(&self, spelling: usize, name: &str) -> String {
+        match (spelling, name.split_once('.'), &self.only) {
+            (1, Some((number, rest)), _) => {
+                match number.parse().ok().and_then(|number: usize| self.modules.get(number)) {
+                    Some(module) => format!("{module}.{rest}"),
+                    None => name.to_string(),
+                }
+            }
+            (2, _, Some(module)) => format!("{module}.{name}"),
+            _ => name.to_string(),
+        }
+    }
+}
+
+/// The places that hold something of what is needed, the one to be taken first; of those with a `key` that is given. The spellings are tried
+/// in their order, until one finds all names.
+fn places(
+    tensors: &BTreeMap<String, Tensor>,
+    needed: &[Parameter],
+    spellings: &Spellings,
+    key: Option<&str>,
+) -> Vec<Place> {
+    let mut best: Vec<Place> = Vec::new();
+    for spelling in Spellings::ALL {
+        let mut places = spelt(tensors, needed, spellings, spelling);
+        if let Some(key) = key {
+            let exact = places.iter().any(|place| place.key() == key);
+            places.retain(|place| if exact { place.key() == key } else { place.is_called(key) });
+        }
+        places.sort_by(|a, b| {
+            let order = |place: &Place| (std::cmp::Reverse(place.fit), rank(&place.prefix), place.prefix.len());
+            order(a).cmp(&order(b)).then_with(|| a.prefix.cmp(&b.prefix))
+        });
+        let fit = |places: &[Place]| places.first().map(|place| place.fit);
+        if fit(&places) > fit(&best) {
+            best = places;
+        }
+        if best.first().is_some_and(|place| place.fit.names == needed.len()) {
+            break;
+        }
+    }
+    best
+}
+
+/// The places of one spelling, by their words.
+fn spelt(
+    tensors: &BTreeMap<String, Tensor>,
+    needed: &[Parameter],
+    spellings: &Spellings,
+    spelling: usize,
+) -> Vec<Place> {
+    let names: BTreeMap<String, &Parameter> =
+        needed.iter().filter_map(|parameter| Some((spellings.spell(spelling, &parameter.name)?, parameter))).collect();
+    let mut fits: BTreeMap<&str, Fit> = BTreeMap::new();
+    for (name, tensor) in tensors {
+        let starts = std::iter::once(0).chain(name.match_indices('.').map(|(dot, _)| dot + 1));
+        for start in starts {
+            let (prefix, rest) = name.split_at(start);
+            if let Some(parameter) = names.get(rest) {
+                let fit = fits.entry(prefix).or_default();
+                fit.names += 1;
+                fit.shapes += usize::from(tensor.shape() == parameter.shape);
+            }
+        }
+    }
+    let place = |(prefix, fit): (&str, Fit)| Place { prefix: prefix.to_string(), fit, spelling };
+    fits.into_iter().map(place).collect()
+}
+
+/// The lower, the sooner a place is taken: by the words of the field, then by the key of the checkpoint. Places of one rank are for the user to
+/// choose from.
+fn rank(prefix: &str) -> (i8, usize) {
+    let is = |words: &[&str]| {
+        let mut all = prefix.split(['.', '_']).map(str::to_ascii_lowercase);
+        all.any(|word| words.contains(&word.as_str()))
+    };
+    let key = prefix.split('.').next().unwrap_or_default();
+    let known = KEYS.iter().position(|known| *known == key).unwrap_or(KEYS.len());
+    (i8::from(is(&LEFT)) - i8::from(is(&TAKEN)), known)
+}
+
+/// Whether two places have the same values of a parameter.
+fn alike(a: &BTreeMap<String, Tensor>, b: &BTreeMap<String, Tensor>, parameter: &Parameter) -> bool {
+    let bits = |tensors: &BTreeMap<String, Tensor>| {
+        let values = tensors.get(&parameter.name)?.values().ok()?;
+        Some(values.into_iter().map(f32::to_bits).collect::<Vec<_>>())
+    };
+    bits(a).is_some_and(|values| bits(b) == Some(values))
+}
+
+/// Words in a message.
+fn listed<'a>(words: impl Iterator<Item = &'a str>) -> String {
+    let quoted = |word: &str| if word.is_empty() { "the top".to_string() } else { format!("`{word}`") };
+    words.map(quoted).collect::<Vec<_>>().join(", ")
+}
+
+/// Where the network is in a file, or what the file has instead.
+fn places_told(tensors: &BTreeMap<String, Tensor>, needed: &[Parameter], spellings: &Spellings) -> String {
+    let all = places(tensors, needed, spellings, None);
+    let whole: Vec<&Place> = all.iter().filter(|place| place.fit.names == needed.len()).collect();
+    match whole.is_empty() {
+        true => strange(tensors, needed),
+        false => format!("they are under {}", listed(whole.into_iter().map(Place::key))),
+    }
+}
+
+/// That the names of a file are not those of the network.
+fn strange(tensors: &BTreeMap<String, Tensor>, needed: &[Parameter]) -> String {
+    let some = |names: &mut dyn Iterator<Item = &str>| {
+        let some: Vec<String> = names.take(SHOWN).map(|name| format!("`{name}`")).collect();
+        some.join(", ")
+    };
+    let has = some(&mut tensors.keys().map(String::as_str));
+    let wants = some(&mut needed.iter().map(|parameter| parameter.name.as_str()));
+    let shared = common(tensors);
+    let shared = if shared.is_empty() { String::new() } else { format!(", all of them under `{shared}`") };
+    let found = needed.iter().filter(|parameter| tensors.contains_key(&parameter.name)).count();
+    format!(
+        "its {} tensors are called {has}, …{shared}; the network has {wants}, …: {found} of the {} that it needs are there",
+        tensors.len(),
+        needed.len()
+    )
+}
+
+/// The words that all names begin with.
+fn common(tensors: &BTreeMap<String, Tensor>) -> String {
+    // sorted: what the first and the last share all share
+    let (Some((first, _)), Some((last, _))) = (tensors.first_key_value(), tensors.last_key_value()) else {
+        return String::new();
+    };
+    let words = first.split('.').zip(last.split('.')).take_while(|(a, b)| a == b).map(|(word, _)| word);
+    words.collect::<Vec<_>>().join(".")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,157 @@
+//! Wrappers of every kind around ResNet-18 and VGG-11, whose tensors all hold one value that tells networks apart.
+
+use super::*;
+use crate::models::{BuildOptions, Source, find};
+
+type Tensors = BTreeMap<String, Tensor>;
+
+fn graph(model: &str) -> Graph {
+    let spec = find(model).expect("registered");
+    let options = BuildOptions { channels: 3, size: [64; 2], classes: 1000, source: Source::Torchvision };
+    (spec.build)(&options).expect("built")
+}
+
+/// The tensors of a network under `prefix`, all of one `value`.
+fn network(graph: &Graph, prefix: &str, value: f32) -> Tensors {
+    let tensor = |parameter: Parameter| {
+        let len = parameter.shape.iter().product();
+        (format!("{prefix}{}", parameter.name), Tensor::later(parameter.shape, move || Ok(vec![value; len])))
+    };
+    graph.parameters().into_iter().map(tensor).collect()
+}
+
+fn together(parts: &[Tensors]) -> Tensors {
+    parts.iter().flatten().map(|(name, tensor)| (name.clone(), tensor.clone())).collect()
+}
+
+fn taken(tensors: &Tensors, graph: &Graph, key: Option<&str>) -> (Taken, f32) {
+    let (found, taken) = unwrap(tensors, graph, &[], key, "w.pth").expect("found");
+    for parameter in needed(graph, &[]) {
+        assert_eq!(found[&parameter.name].shape(), parameter.shape, "{}", parameter.name);
+    }
+    let first = needed(graph, &[]).remove(0).name;
+    (taken, found[&first].values().expect("values")[0])
+}
+
+#[test]
+fn any_words_before_all_names_are_removed_and_told() {
+    let graph = graph("resnet18");
+    let keys = [
+        "",
+        "module",
+        "_orig_mod",
+        "model",
+        "net",
+        "encoder",
+        "backbone",
+        "student",
+        "0",
+        "state_dict.module",
+        "module.encoder_q",
+        "model_state_dict._orig_mod.module.backbone.body",
+        "0.model.whatever.somebody.thought.of",
+    ];
+    for key in keys {
+        let prefix = if key.is_empty() { String::new() } else { format!("{key}.") };
+        let mut tensors = network(&graph, &prefix, 1.0);
+        // a counter, a projection, an optimiser's state and another network's first layer
+        for other in ["bn1.num_batches_tracked", "projection_head.0.weight"] {
+            tensors.insert(format!("{prefix}{other}"), Tensor::ready(vec![], vec![0.0]));
+        }
+        for other in ["optimizer.lr", "head.conv1.weight", "head.bn1.weight"] {
+            tensors.insert(other.to_string(), Tensor::ready(vec![], vec![0.0]));
+        }
+        let (taken, _) = self::taken(&tensors, &graph, None);
+        assert_eq!(taken, Taken { key: key.to_string(), others: vec![] });
+        assert_eq!(taken.told().is_none(), key.is_empty());
+    }
+}
+
+#[test]
+fn of_several_networks_the_fields_choice_is_taken_and_the_others_told() {
+    let graph = graph("resnet18");
+    let cases: [(&str, &[&str]); 11] = [
+        ("state_dict_ema", &["state_dict"]),
+        ("state_dict_ema.module", &["state_dict.module"]),
+        ("state_dict_ema", &["model_ema", "state_dict"]),
+        ("model_ema", &["model"]),
+        ("ema_state_dict", &["state_dict"]),
+        ("state_dict", &["model"]),
+        ("teacher.backbone", &["student.module.backbone"]),
+        ("state_dict.module.encoder_q", &["state_dict.module.encoder_k"]),
+        ("module.base_encoder", &["module.momentum_encoder"]),
+        ("online_network", &["target_network"]),
+        ("backbone", &["backbone_momentum", "momentum_backbone"]),
+    ];
+    for (first, others) in cases {
+        let mut parts = vec![network(&graph, &format!("{first}."), 1.0)];
+        parts.extend(others.iter().map(|other| network(&graph, &format!("{other}."), 2.0)));
+        let tensors = together(&parts);
+        let (taken, value) = self::taken(&tensors, &graph, None);
+        assert_eq!((taken.key.as_str(), value), (first, 1.0));
+        assert_eq!(taken.others, others, "{first}");
+        assert!(taken.told().is_some_and(|told| told.contains(others[0]) && told.contains("weights_key")));
+        // any of them can be asked for, by all of its words or by one that is its own
+        let word = others[0].split('.').find(|word| !first.split('.').any(|other| other == *word)).expect("a word");
+        for key in [others[0], word] {
+            assert_eq!(self::taken(&tensors, &graph, Some(key)).1, 2.0, "{key}");
+        }
+        assert_eq!(self::taken(&tensors, &graph, Some(first)).1, 1.0);
+    }
+}
+
+#[test]
+fn networks_that_nothing_tells_apart_are_asked_for() {
+    let graph = graph("resnet18");
+    let twins = together(&[network(&graph, "left.", 1.0), network(&graph, "right.", 2.0)]);
+    let error = unwrap(&twins, &graph, &[], None, "w.pth").expect_err("two").to_string();
+    assert!(
+        error.contains("more than once, under `left`, `right`; say which are meant: `extract.weights_key`"),
+        "{error}"
+    );
+    assert_eq!(taken(&twins, &graph, Some("right")).1, 2.0);
+    let error = unwrap(&twins, &graph, &[], Some("middle"), "w.pth").expect_err("none").to_string();
+    assert!(error.contains("`middle` (`weights_key`)") && error.contains("they are under `left`, `right`"), "{error}");
+    // one network under two names is no choice
+    let same = together(&[network(&graph, "left.", 1.0), network(&graph, "right.", 1.0)]);
+    assert_eq!(taken(&same, &graph, None).1, 1.0);
+}
+
+#[test]
+fn numbered_modules_and_those_without_their_name_are_known() {
+    let resnet = graph("resnet18");
+    let numbers = [("conv1", 0), ("bn1", 1), ("layer1", 4), ("layer2", 5), ("layer3", 6), ("layer4", 7), ("fc", 9)];
+    let numbered = |name: &str| {
+        let (module, rest) = name.split_once('.').expect("a module");
+        let number = numbers.iter().find(|(known, _)| *known == module).expect("known").1;
+        format!("backbone.{number}.{rest}")
+    };
+    let tensors: Tensors =
+        network(&resnet, "", 1.0).into_iter().map(|(name, tensor)| (numbered(&name), tensor)).collect();
+    assert_eq!(taken(&tensors, &resnet, None).0.key, "backbone");
+    let vgg = graph("vgg11");
+    let inner = network(&vgg, "", 1.0)
+        .into_iter()
+        .filter_map(|(name, tensor)| Some((format!("encoder.{}", name.strip_prefix("features.")?), tensor)));
+    let tensors: Tensors = inner.collect();
+    assert_eq!(taken(&tensors, &vgg, None).0.key, "encoder");
+    assert_eq!(taken(&network(&vgg, "", 1.0), &vgg, None).0.key, "");
+}
+
+#[test]
+fn names_of_something_else_are_told_in_a_few_words() {
+    let graph = graph("resnet18");
+    let tensors: Tensors =
+        (0..200).map(|i| (format!("model.blocks.{i:03}.conv1.weight"), Tensor::ready(vec![], vec![0.0]))).collect();
+    let error = unwrap(&tensors, &graph, &[], None, "w.pth").expect_err("another network").to_string();
+    assert_eq!(error.lines().count(), 2, "{error}");
+    for part in [
+        "w.pth does not hold the weights of this network:",
+        "its 200 tensors are called `model.blocks.000.conv1.weight`, ",
+        "all of them under `model.blocks`",
+        "the network has `conv1.weight`, `bn1.weight`",
+        "0 of the 100 that it needs are there",
+    ] {
+        assert!(error.contains(part), "no {part} in {error}");
+    }
+}
