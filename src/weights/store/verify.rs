@@ -1,6 +1,6 @@
 //! Taking stock: what of the registry is on this machine, and whether everything in the store is what it was.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::digest::{Expected, Record, read_record};
@@ -76,7 +76,7 @@ impl Store {
         let known = self.known(models);
         let root = only.map_or_else(|| self.dir.clone(), |model| self.dir.join(model.name));
         let mut files = Vec::new();
-        self.collect(&root, &mut files).map_err(StoreError::read(&root))?;
+        self.collect(&root, &mut BTreeSet::new(), &mut files).map_err(StoreError::read(&root))?;
         let (mut damaged, of) = (0, files.len());
         for path in files {
             let state = check(&path, known.get(&path));
@@ -93,8 +93,11 @@ impl Store {
         items.map(|item| (self.dir.join(item.place), item.expected)).collect()
     }
 
-    /// Files of weights below `folder`, in the order of their names.
-    fn collect(&self, folder: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
+    /// Files of weights below `folder`, in the order of their names. Links are followed, and a folder is `seen` once: they may lead in circles.
+    fn collect(&self, folder: &Path, seen: &mut BTreeSet<PathBuf>, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
+        if folder.canonicalize().is_ok_and(|real| !seen.insert(real)) {
+            return Ok(());
+        }
         let entries = match std::fs::read_dir(folder) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
             entries => entries?,
@@ -106,7 +109,7 @@ impl Store {
             let own = [RECORD, PART, PART_RECORD, LOCK].iter().any(|ending| name.ends_with(ending));
             if path.is_dir() {
                 if path != self.dir.join(SEEN) {
-                    self.collect(&path, files)?;
+                    self.collect(&path, seen, files)?;
                 }
             } else if !own && !name.starts_with(atomic::TEMPORARY) {
                 files.push(path);
