@@ -15,14 +15,14 @@ use crate::progress::Ui;
 use crate::stages::StageId;
 use crate::stages::compare::{self, Compared};
 use crate::stages::evaluate::{self, Evaluated};
-use crate::stages::extract::{self, Extracted};
+use crate::stages::extract::{self, ExtractError, Extracted};
 use crate::stages::reduce::{self, Reduced};
 use crate::stages::report::{self, Reported};
 use crate::stages::rows::{Shards, Source};
 use crate::stages::scan::{self, Listing};
 use crate::stages::select::{self, Selected};
 use crate::stages::train::{self, Trained};
-use crate::store::{Lock, OutputFile, Record, StoreError, fingerprint};
+use crate::store::{Claims, Lock, OutputFile, Owner, Record, StoreError, Writes, fingerprint};
 
 /// What the command line adds to a plan.
 #[derive(Clone, Copy, Debug, Default)]
@@ -56,7 +56,8 @@ pub struct Outcome {
 
 /// Runs the plan.
 pub fn run(plan: &Plan, options: &Options, ui: &Ui) -> Result<Outcome, Error> {
-    let _lock = Lock::take(&plan.dir)?;
+    let lock = Lock::take(&plan.dir)?;
+    Owner::of(&plan.dir).check_name(&plan.pipeline.name)?;
     let start = Instant::now();
     let listing = scan::run(plan, ui)?;
     let scanned = start.elapsed().as_secs_f64();
@@ -66,12 +67,18 @@ pub fn run(plan: &Plan, options: &Options, ui: &Ui) -> Result<Outcome, Error> {
         train::check_start(plan, &listing.classes)?;
     }
     let keys = Keys::of(plan, &listing)?;
-    let mut run = Run { plan, options, ui, keys, computed: Vec::new(), seconds: Vec::new(), memory: Vec::new() };
+    let (computed, seconds, memory) = (Vec::new(), Vec::new(), Vec::new());
+    let mut run = Run { plan, options, ui, keys, lock, claims: Claims::default(), computed, seconds, memory };
+    run.claim(&listing)?;
     run.forget_what_is_not_asked_for(&listing)?;
     run.list(&listing, scanned)?;
     let config = &plan.pipeline;
 
-    let extracted = run.stage(StageId::Extract, || extract::run(plan, &listing, options, ui))?;
+    let reused = run.claims.reused;
+    let extracted = run.stage(StageId::Extract, || {
+        let (done, files) = extract::run(plan, &listing, options, ui)?;
+        Ok::<_, ExtractError>((Extracted { reused, ..done }, files))
+    })?;
     let (count, train_rows) = extracted.as_ref().map_or((0, 0), |done| (done.shards, done.train_rows));
     let shards = &Shards::of(&plan.dir, count);
     let selected = match &config.select {
@@ -227,12 +234,58 @@ struct Run<'a> {
     options: &'a Options,
     ui: &'a Ui,
     keys: Keys,
+    lock: Lock,
+    claims: Claims,
     computed: Vec<StageId>,
     seconds: Vec<(StageId, f64)>,
     memory: Vec<(StageId, u64)>,
 }
 
 impl Run<'_> {
+    /// The stages that this run is to bring to now, in order.
+    fn asked(&self) -> impl Iterator<Item = StageId> + '_ {
+        self.keys.stages().filter(|stage| self.options.until.is_none_or(|until| *stage <= until))
+    }
+
+    /// True when the stage is to be computed even if it is there: what can be read now may change everything that is computed from it.
+    fn is_forced(&self, stage: StageId) -> bool {
+        self.options.force.is_some_and(|force| stage == force || stage.follows(force)) || self.options.retry_failed
+    }
+
+    /// Says which files will be written, before the first one is. A file of somebody else at one of these names is an error.
+    fn claim(&mut self, listing: &Listing) -> Result<(), Error> {
+        let (plan, owner) = (self.plan, Owner::of(&self.plan.dir));
+        let is_due = |stage: StageId| match stage {
+            StageId::Scan => self.keys.committed(plan, stage).is_none(),
+            _ => self.is_forced(stage) || self.keys.committed(plan, stage).is_none(),
+        };
+        let due: Vec<StageId> = self.asked().filter(|stage| is_due(*stage)).collect();
+        if due.is_empty() && owner.leftovers().is_empty() {
+            return Ok(());
+        }
+        let shards = extract::count(plan, listing);
+        let mut writes: Writes = self.asked().map(|stage| (stage, plan.writes(stage, shards))).collect();
+        owner.check(&writes, &due, &|path| extract::is_table(&plan.dir, path))?;
+        self.lock.writable()?;
+        // what an extraction of before wrote is not found again by its contents, as tables are
+        let before = Record::read(&plan.dir, StageId::Extract).filter(|_| due.contains(&StageId::Extract));
+        for output in before.into_iter().flat_map(|record| record.files) {
+            writes.entry(StageId::Extract).or_default().push(output.file);
+        }
+        writes.values_mut().for_each(|names| names.sort());
+        writes.values_mut().for_each(Vec::dedup);
+        let extraction = self.keys.get(StageId::Extract).map_or("", |(key, _)| key).to_string();
+        let known = owner.claims().filter(|claims| claims.extraction == extraction);
+        let goes_on = owner.in_flight() == Some(StageId::Extract) && !self.is_forced(StageId::Extract);
+        let reused = match known {
+            Some(claims) if goes_on || !due.contains(&StageId::Extract) => claims.reused,
+            _ if due.contains(&StageId::Extract) => extract::reused(plan, listing, self.options)?,
+            _ => 0,
+        };
+        self.claims = Claims { name: plan.pipeline.name.clone(), writes, extraction, reused };
+        Ok(owner.claim(&self.claims).map_err(StoreError::from)?)
+    }
+
     /// Opens what the stage has committed, or computes and commits it. None when the stage is not asked for.
     fn stage<T, E>(
         &mut self,
@@ -250,10 +303,7 @@ impl Run<'_> {
         if self.options.until.is_some_and(|until| stage > until) {
             return Ok(None);
         }
-        // what can be read now may change everything that is computed from it
-        let forced =
-            self.options.force.is_some_and(|force| stage == force || stage.follows(force)) || self.options.retry_failed;
-        if !forced
+        if !self.is_forced(stage)
             && let Some(record) = self.keys.committed(self.plan, stage)
             && let Ok(result) = serde_json::from_value(record.result)
         {
@@ -267,14 +317,20 @@ impl Run<'_> {
         let why = why.unwrap_or_else(|| "to run: `--force` or `--retry-failed` asks for it".to_string());
         self.ui.detail(&format!("{:9} {why}", stage.name()));
         self.ui.check()?;
+        self.lock.writable()?;
         let path = self.plan.dir.record(stage);
         if path.exists() {
-            // what this stage wrote under other settings may not be written again; extract keeps the shards that are still good
-            if let Some(mut record) = Record::read(&self.plan.dir, stage).filter(|_| stage != StageId::Extract) {
+            // what this stage wrote under other settings may not be written again
+            if let Some(mut record) = Record::read(&self.plan.dir, stage) {
                 // what another stage has written since, as `compare` writes a table that was the report's, is not this one's any more
                 let others = StageId::ALL.into_iter().filter(|&other| other != stage);
                 let others: Vec<Record> = others.filter_map(|other| Record::read(&self.plan.dir, other)).collect();
                 record.files.retain(|file| !others.iter().flat_map(|other| &other.files).any(|o| o.file == file.file));
+                if stage == StageId::Extract {
+                    // it keeps the tables that are still good
+                    let stays = self.plan.writes(stage, 0);
+                    record.files.retain(|file| !file.file.starts_with("features/") && !stays.contains(&file.file));
+                }
                 record.delete_files(&self.plan.dir);
             }
             // the files are about to change: from here on they are nobody's until they are committed again
@@ -301,10 +357,13 @@ impl Run<'_> {
         let dir = &self.plan.dir;
         self.seconds.push((StageId::Scan, seconds));
         let known = |stage| self.keys.committed(self.plan, stage).is_some();
-        if known(StageId::Extract) || known(StageId::Scan) && dir.manifest().exists() {
+        if known(StageId::Scan) && (known(StageId::Extract) || dir.manifest().exists()) {
             return Ok(());
         }
-        extract::manifest(dir, listing, None, self.plan.pipeline.input.hash)?;
+        self.lock.writable()?;
+        if !known(StageId::Extract) {
+            extract::manifest(dir, listing, None, self.plan.pipeline.input.hash)?;
+        }
         let (stage, fingerprint) = (StageId::Scan.name().to_string(), listing.fingerprint());
         let (settings, files, result) = (Value::Null, Vec::new(), Value::Null);
         let record = Record { stage, fingerprint, settings, files, result, seconds, peak_memory_mb: None };
@@ -319,6 +378,7 @@ impl Run<'_> {
         let gone = StageId::ALL.into_iter().filter(|&stage| self.keys.get(stage).is_none());
         for stage in gone {
             let Some(record) = Record::read(&self.plan.dir, stage) else { continue };
+            self.lock.writable()?;
             record.delete_files(&self.plan.dir);
             let path = self.plan.dir.record(stage);
             std::fs::remove_file(&path).map_err(crate::io::IoError::write(&path)).map_err(StoreError::from)?;

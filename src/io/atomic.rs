@@ -1,5 +1,6 @@
 //! A file is there whole or not at all: written under a temporary name in its own folder, synced, renamed, the folder synced.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
@@ -10,6 +11,8 @@ use super::IoError;
 
 /// How temporary names begin; whatever bears one after a crash may be deleted.
 pub const TEMPORARY: &str = ".writing-";
+/// Letters and digits after that.
+const RANDOM: usize = 6;
 
 /// Writes `path` by `fill`; creates its folder. On an error nothing is left behind and an older file stays as it was.
 pub fn write<E: From<IoError>>(
@@ -21,7 +24,7 @@ pub fn write<E: From<IoError>>(
     let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666)); // the umask takes off what it must
-    let temporary = builder.prefix(TEMPORARY).tempfile_in(folder).map_err(IoError::write(path))?;
+    let temporary = builder.prefix(TEMPORARY).rand_bytes(RANDOM).tempfile_in(folder).map_err(IoError::write(path))?;
     let mut buffer = BufWriter::with_capacity(1 << 20, temporary.as_file());
     fill(&mut buffer)?;
     buffer.flush().map_err(IoError::write(path))?;
@@ -43,6 +46,12 @@ pub fn write_json(path: &Path, value: &impl Serialize) -> Result<(), IoError> {
         serde_json::to_vec_pretty(value).map_err(|error| IoError::Json { path: path.to_path_buf(), error })?;
     text.push(b'\n');
     write_bytes(path, &text)
+}
+
+/// True for the names that [`write`] gives for a while.
+pub fn is_temporary(name: &OsStr) -> bool {
+    let random = name.to_str().and_then(|name| name.strip_prefix(TEMPORARY));
+    random.is_some_and(|random| random.len() == RANDOM && random.bytes().all(|byte| byte.is_ascii_alphanumeric()))
 }
 
 /// Makes a rename in `folder` durable; file systems that cannot do it are left to their own ways.

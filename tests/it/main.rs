@@ -7,6 +7,7 @@ mod cli;
 mod commands;
 mod drawn;
 mod duplicates;
+mod foreign_files;
 mod hostile_files;
 mod inputs;
 mod models;

@@ -18,10 +18,10 @@ use thiserror::Error;
 
 pub use duplicates::{Duplicates, Member, Sha256};
 pub use manifest::write as manifest;
-pub use shard::Outcome;
+pub use shard::{Outcome, count};
 pub use work::Timing;
 
-use shard::{Shard, ShardFile};
+use shard::{Existing, Shard, ShardFile};
 use work::Mode;
 
 use crate::exec::cpu::Engine;
@@ -32,7 +32,7 @@ use crate::plan::Plan;
 use crate::progress::{Interrupted, Ui};
 use crate::stages::StageId;
 use crate::stages::scan::{Aside, Listing, Split, printable};
-use crate::store::OutputFile;
+use crate::store::{OutputFile, RunDir};
 
 /// Columns of a table, which has one row group, from which on its footer costs more than is good.
 const MANY_CHUNKS: usize = 50_000;
@@ -98,13 +98,8 @@ pub fn run(
 ) -> Result<(Extracted, Vec<OutputFile>), ExtractError> {
     let dir = &plan.dir;
     let mut shards = shard::cut(plan, listing)?;
-    let mut files = shard::find(dir);
-    if options.force.is_some_and(|force| force <= StageId::Extract) {
-        files.clear();
-    }
-    if options.retry_failed {
-        files.retain(|id, _| !shard::outcomes(dir, id).iter().flatten().any(Outcome::is_failed));
-    }
+    let all = shard::find(dir);
+    let files = kept(dir, all.clone(), options);
     let device = Device::open(plan.pipeline.runtime.device)?;
     let threads = plan.pipeline.runtime.threads;
     let threads = threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
@@ -113,7 +108,7 @@ pub fn run(
         ui.warn(&format!("every table has {} columns of features: {advice}", plan.width()));
     }
     tell(plan, &device, threads, ui);
-    shard::place(dir, &mut shards, &files)?;
+    shard::place(dir, &mut shards, &files, &all)?;
     let missing: Vec<&Shard> = shards.iter().filter(|shard| shard.file == ShardFile::Missing).collect();
     let pictures: usize = missing.iter().map(|shard| shard.rows.len()).sum();
     // rate and ETA are of what is computed now
@@ -163,6 +158,34 @@ fn tell(plan: &Plan, device: &Device, threads: usize, ui: &Ui) {
 
 fn kernels(plan: &Plan, device: &Device) -> Option<String> {
     device.is_cpu().then(|| Engine::detect(plan.backbone.precision).word().to_string())
+}
+
+/// Of the tables that are there those that need not be computed again.
+fn kept(dir: &RunDir, mut files: BTreeMap<String, Existing>, options: &Options) -> BTreeMap<String, Existing> {
+    if options.force.is_some_and(|force| force <= StageId::Extract) {
+        files.clear();
+    }
+    if options.retry_failed {
+        files.retain(|id, _| !shard::outcomes(dir, id).iter().flatten().any(Outcome::is_failed));
+    }
+    files
+}
+
+/// How many shards of the listing are there already.
+pub fn reused(plan: &Plan, listing: &Listing, options: &Options) -> Result<usize, ExtractError> {
+    let mut shards = shard::cut(plan, listing)?;
+    shard::judge(&plan.dir, &mut shards, &kept(&plan.dir, shard::find(&plan.dir), options));
+    Ok(shards.iter().filter(|shard| shard.file != ShardFile::Missing).count())
+}
+
+/// The feature tables of a run, whether a record names them or not.
+pub fn tables(dir: &RunDir) -> Vec<PathBuf> {
+    shard::find(dir).into_values().map(|existing| existing.path).collect()
+}
+
+/// True for a feature table of the run in `dir`, though no record may name it yet.
+pub fn is_table(dir: &RunDir, path: &Path) -> bool {
+    path.starts_with(dir.features()) && shard::read_ids(dir, path).is_some()
 }
 
 /// How many shards of the listing would have to be computed.
