@@ -1,5 +1,7 @@
 //! The main path: eight stages in order. What is committed under the fingerprint of now is not computed again.
 
+mod run_json;
+
 use std::time::Instant;
 
 use serde::Serialize;
@@ -7,7 +9,6 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::error::Error;
-use crate::io::atomic;
 use crate::memory;
 pub use crate::memory::peak_mb as peak_memory_mb;
 use crate::plan::Plan;
@@ -129,9 +130,7 @@ pub fn run(plan: &Plan, options: &Options, ui: &Ui) -> Result<Outcome, Error> {
     }
     (outcome.computed, outcome.seconds) = (run.computed.clone(), run.seconds.clone());
     outcome.memory.clone_from(&run.memory);
-    if !outcome.computed.is_empty() {
-        run.write_run_json(&outcome)?;
-    }
+    run.tell()?;
     Ok(outcome)
 }
 
@@ -386,31 +385,14 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn write_run_json(&self, outcome: &Outcome) -> Result<(), Error> {
-        let plan = self.plan;
-        let by_stage = |value: &dyn Fn(StageId) -> Option<Value>| -> Value {
-            self.keys.stages().filter_map(|stage| Some((stage.name().to_string(), value(stage)?))).collect()
-        };
-        let fingerprints = by_stage(&|stage| self.keys.get(stage).map(|(key, _)| json!(key)));
-        let seconds = by_stage(&|stage| self.seconds.iter().find(|(s, _)| *s == stage).map(|(_, t)| json!(t)));
-        let document = json!({
-            "featurize": env!("CARGO_PKG_VERSION"),
-            "name": plan.pipeline.name,
-            "config": plan.pipeline,
-            "recipe": plan.backbone.recipe,
-            "precision": plan.backbone.precision,
-            "image": plan.backbone.decoding,
-            "weights": plan.backbone.weights.describe(),
-            "weights_sha256": plan.weights_id,
-            "fingerprints": fingerprints,
-            "seconds": seconds,
-            "peak_memory_mb": peak_memory_mb(),
-            "extract": outcome.extracted,
-            "select": outcome.selected,
-            "reduce": outcome.reduced,
-            "evaluate": outcome.evaluated,
-            "quality": outcome.reported.and_then(|reported| reported.quality),
-        });
-        Ok(atomic::write_json(&plan.dir.run_json(), &document)?)
+    /// Writes `run.json` where it does not tell what the records tell: after a stage was computed, and after a run that was killed just before.
+    fn tell(&self) -> Result<(), Error> {
+        let document = run_json::document(self.plan, &self.keys);
+        if run_json::fits(&self.plan.dir, &document) {
+            return Ok(());
+        }
+        Owner::of(&self.plan.dir).check(&Writes::new(), &[], &|_| false)?;
+        self.lock.writable()?;
+        Ok(crate::io::atomic::write_json(&self.plan.dir.run_json(), &document)?)
     }
 }

@@ -15,6 +15,7 @@ mod networks;
 mod pipelines;
 mod precision;
 mod predict;
+mod restart;
 mod resume;
 mod support;
 mod tables;
