@@ -229,3 +229,33 @@ fn nothing_is_written_or_deleted_through_a_link() {
     assert!(workspace.path("moved_report.html").is_file());
     assert!(real == contents(&workspace.path("real")));
 }
+
+#[test]
+fn a_run_among_its_pictures_takes_none_of_its_charts_for_one() {
+    let workspace = Workspace::with_fruits(3, 1);
+    let split = ["--set", "input.split={fraction: 0.3, seed: 1}", "--set", "input.label=parent"];
+    let train = ["--set", "train={mlp: {hidden: [4], max_iter: 5}}"];
+    let sets: Vec<&str> = ALL.iter().chain(&split).chain(&train).copied().collect();
+    let ok = |run: &Run| run.event("summary")["extract"]["ok"].as_u64();
+    workspace.write("pictures/figures/lemon.jpg", &workspace.read("pictures/Test/Lemon/0_0_100.jpg"));
+    let first = workspace.run("pictures", &sets).ok();
+    assert_eq!(ok(&first), Some(13), "a picture of the user's beside the charts is one");
+    assert!(workspace.path("pictures/figures/network.png").is_file());
+    let manifest = workspace.read("pictures/manifest.parquet");
+    let again = workspace.run("pictures", &sets).ok();
+    assert!(again.computed().is_empty(), "{:?}", again.computed());
+    let forced: Vec<&str> = sets.iter().chain(&["--force", "extract"]).copied().collect();
+    assert_eq!(ok(&workspace.run("pictures", &forced).ok()), Some(13));
+    assert!(manifest == workspace.read("pictures/manifest.parquet"), "whether the files are there or not");
+    let columns = ["path", "kind"];
+    let table = featurize::io::columns::Columns::read(&workspace.path("pictures/manifest.parquet"), &columns);
+    let table = table.expect("read");
+    let [paths, kinds] = columns.map(|name| table.texts(name).expect("text"));
+    let kind = |path: &str| {
+        let found = paths.iter().position(|one| one.as_deref() == Some(path));
+        kinds[found.unwrap_or_else(|| panic!("{path}"))].clone()
+    };
+    for name in ["figures/", "features/", "manifest.parquet", "run.json"] {
+        assert_eq!(kind(name).as_deref(), Some("run_folder"), "{name}");
+    }
+}
