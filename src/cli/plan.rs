@@ -10,12 +10,14 @@ use crate::progress::Ui;
 use crate::stages::report::words;
 use crate::stages::scan::{Listing, Split};
 use crate::stages::{StageId, extract, scan};
+use crate::store::Owner;
 use crate::terminal::{printable, printable_path};
 
 /// Shows the plan.
 pub fn run(arguments: &PipelineArgs, store: &StoreArgs) -> Result<(), Error> {
     let ui = Ui::silent();
     let plan = arguments.plan(store, true, &ui)?;
+    Owner::of(&plan.dir).check_name(&plan.pipeline.name)?;
     let listing = scan::run(&plan, &ui)?;
     let keys = Keys::of(&plan, &listing)?;
     let device = Device::open(plan.pipeline.runtime.device)?;

@@ -137,15 +137,15 @@ impl Owner {
         // the claims of a version that had none are those of now
         let claimed = self.claims.as_ref().map_or(writes, |claims| &claims.writes);
         let in_flight = self.in_flight_of(claimed).filter(|_| self.is_run());
-        let left: BTreeSet<&String> = in_flight.and_then(|stage| claimed.get(&stage)).into_iter().flatten().collect();
+        let left = in_flight.and_then(|stage| claimed.get(&stage)).into_iter().flatten();
+        let left: BTreeSet<&str> = left.map(String::as_str).collect();
         let mut foreign = Vec::new();
         for stage in stages {
             // a record that cannot be read named files of the stage
             let unreadable = self.is_run() && self.dir.record(*stage).is_file() && !self.records.contains_key(stage);
             for name in writes.get(stage).into_iter().flatten() {
                 let path = self.dir.root().join(name);
-                let own =
-                    |name: &String| self.is_recorded(name) || left.contains(name) || unreadable || is_table(&path);
+                let own = |name: &str| self.is_recorded(name) || left.contains(name) || unreadable || is_table(&path);
                 foreign.extend(self.obstacle(name, &own));
             }
         }
@@ -161,7 +161,7 @@ impl Owner {
     }
 
     /// Where something lies in the way of the file `name`: a file that is not `own`, a link, a folder.
-    fn obstacle(&self, name: &String, own: &dyn Fn(&String) -> bool) -> Option<PathBuf> {
+    fn obstacle(&self, name: &str, own: &dyn Fn(&str) -> bool) -> Option<PathBuf> {
         let path = self.dir.root().join(name);
         let folder = path.parent().filter(|folder| folder.exists() && !folder.is_dir());
         let other = || path.exists() && !(path.is_file() && own(name));

@@ -157,6 +157,13 @@ fn the_run_of_another_pipeline_is_refused_and_an_edited_one_goes_on() {
             assert!(run.stderr.contains(part), "{}", run.stderr);
         }
     }
+    let mut plan = featurize();
+    plan.arg("plan")
+        .arg(workspace.path("pipeline.yaml"))
+        .args(["--set", "name=other", "--out"])
+        .arg(workspace.path("out"));
+    let plan = Run::of(plan.output().expect("started"));
+    assert!(plan.code == Some(1) && plan.stderr.contains("`three`"), "a run would end so: {}", plan.stderr);
     workspace.write("out/.store/owner.json", &before[".store/owner.json"]);
     assert!(before == contents(&workspace.path("out")));
     workspace.run("out", &["--set", "reduce.pca.components=3"]).ok();
