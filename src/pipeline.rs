@@ -1,5 +1,7 @@
 //! The main path: eight stages in order. What is committed under the fingerprint of now is not computed again.
 
+mod run_json;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Instant;
@@ -9,7 +11,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::error::Error;
-use crate::io::{IoError, atomic};
+use crate::io::IoError;
 use crate::memory;
 pub use crate::memory::peak_mb as peak_memory_mb;
 use crate::plan::Plan;
@@ -24,7 +26,7 @@ use crate::stages::rows::{Shards, Source};
 use crate::stages::scan::{self, Listing, Split};
 use crate::stages::select::{self, Selected};
 use crate::stages::train::{self, TrainError, Trained};
-use crate::store::{Lock, OutputFile, Record, RunDir, StoreError, fingerprint};
+use crate::store::{Claims, Lock, OutputFile, Owner, Record, RunDir, StoreError, Writes, fingerprint};
 use crate::terminal::printable;
 
 /// What the command line adds to a plan.
@@ -61,15 +63,16 @@ pub struct Outcome {
 
 /// Runs the plan. A file of the run that is damaged is made anew, once.
 pub fn run(plan: &Plan, options: &Options, ui: &Ui) -> Result<Outcome, Error> {
-    let _lock = Lock::take(&plan.dir)?;
+    let lock = Lock::take(&plan.dir)?;
+    Owner::of(&plan.dir).check_name(&plan.pipeline.name)?;
     let mut given_up = BTreeSet::new();
     loop {
-        let error = match attempt(plan, options, ui) {
+        let error = match attempt(plan, options, &lock, ui) {
             Err(error) => error,
             done => return done,
         };
         let Some(path) = error.damaged().map(Path::to_path_buf) else { return Err(error) };
-        match owner(&plan.dir, &path) {
+        match stage_of(&plan.dir, &path) {
             Some(stage) if given_up.insert(path.clone()) => give_up(plan, stage, &path, ui)?,
             _ => return Err(error),
         }
@@ -77,7 +80,7 @@ pub fn run(plan: &Plan, options: &Options, ui: &Ui) -> Result<Outcome, Error> {
 }
 
 /// The stage that has written a file of the run.
-fn owner(dir: &RunDir, path: &Path) -> Option<StageId> {
+fn stage_of(dir: &RunDir, path: &Path) -> Option<StageId> {
     let named = |stage: &StageId| Record::read(dir, *stage).is_some_and(|record| record.file(dir, path).is_some());
     // while `extract` is at work there is no record of it
     let is_table = path.parent() == Some(&*dir.features());
@@ -100,7 +103,7 @@ fn give_up(plan: &Plan, stage: StageId, path: &Path, ui: &Ui) -> Result<(), Erro
     Ok(())
 }
 
-fn attempt(plan: &Plan, options: &Options, ui: &Ui) -> Result<Outcome, Error> {
+fn attempt(plan: &Plan, options: &Options, lock: &Lock, ui: &Ui) -> Result<Outcome, Error> {
     let start = Instant::now();
     let mut listing = scan::run(plan, ui)?;
     extract::resolve(plan, &mut listing, ui)?.remember();
@@ -108,16 +111,19 @@ fn attempt(plan: &Plan, options: &Options, ui: &Ui) -> Result<Outcome, Error> {
     check(plan, &listing, options.until, ui)?;
     let keys = Keys::of(plan, &listing)?;
     let (computed, seconds, memory, checked) = (Vec::new(), Vec::new(), Vec::new(), BTreeSet::new());
-    let mut run = Run { plan, options, ui, keys, listed: false, computed, seconds, memory, checked };
+    let claims = Claims::default();
+    let mut run = Run { plan, options, ui, keys, lock, claims, listed: false, computed, seconds, memory, checked };
+    run.claim(&listing)?;
     run.forget_what_is_not_asked_for(&listing)?;
     run.list(&listing, scanned)?;
     let config = &plan.pipeline;
 
+    let reused = run.claims.reused;
     let extracted = run.stage(StageId::Extract, |keys| {
-        let done = extract::run(plan, &mut listing, options, ui)?;
+        let (done, files) = extract::run(plan, &mut listing, options, ui)?;
         // of what was read, which is known only now
         *keys = Keys::of(plan, &listing)?;
-        Ok::<_, Error>(done)
+        Ok::<_, Error>((Extracted { reused, ..done }, files))
     })?;
     let (count, train_rows) = extracted.as_ref().map_or((0, 0), |done| (done.shards, done.train_rows));
     let tables = Record::read(&plan.dir, StageId::Extract).map_or_else(Vec::new, |record| record.files);
@@ -176,9 +182,7 @@ fn attempt(plan: &Plan, options: &Options, ui: &Ui) -> Result<Outcome, Error> {
     }
     (outcome.computed, outcome.seconds) = (run.computed.clone(), run.seconds.clone());
     outcome.memory.clone_from(&run.memory);
-    if !outcome.computed.is_empty() {
-        run.write_run_json(&outcome)?;
-    }
+    run.tell()?;
     Ok(outcome)
 }
 
@@ -309,6 +313,8 @@ struct Run<'a> {
     options: &'a Options,
     ui: &'a Ui,
     keys: Keys,
+    lock: &'a Lock,
+    claims: Claims,
     /// The manifest was written anew.
     listed: bool,
     computed: Vec<StageId>,
@@ -319,6 +325,16 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
+    /// The stages that this run is to bring to now, in order.
+    fn asked(&self) -> impl Iterator<Item = StageId> + '_ {
+        self.keys.stages().filter(|stage| self.options.until.is_none_or(|until| *stage <= until))
+    }
+
+    /// True when the stage is to be computed even if it is there: what can be read now may change everything that is computed from it.
+    fn is_forced(&self, stage: StageId) -> bool {
+        self.options.force.is_some_and(|force| stage == force || stage.follows(force)) || self.options.retry_failed
+    }
+
     /// An error when a file of `stage` is not the one that it committed, but for tables of features, which are checked when they are read, and
     /// what no stage reads.
     fn check(&mut self, stage: StageId) -> Result<(), IoError> {
@@ -330,6 +346,40 @@ impl Run<'_> {
             files.iter().filter(is_read).try_for_each(|file| file.check(dir))?;
         }
         Ok(())
+    }
+
+    /// Says which files will be written, before the first one is. A file of somebody else at one of these names is an error.
+    fn claim(&mut self, listing: &Listing) -> Result<(), Error> {
+        let (plan, owner) = (self.plan, Owner::of(&self.plan.dir));
+        let is_due = |stage: StageId| match stage {
+            StageId::Scan => self.keys.committed(plan, stage).is_none(),
+            _ => self.is_forced(stage) || self.keys.committed(plan, stage).is_none(),
+        };
+        let due: Vec<StageId> = self.asked().filter(|stage| is_due(*stage)).collect();
+        if due.is_empty() && owner.leftovers().is_empty() {
+            return Ok(());
+        }
+        let shards = extract::count(plan, listing);
+        let mut writes: Writes = self.asked().map(|stage| (stage, plan.writes(stage, shards))).collect();
+        owner.check(&writes, &due, &|path| extract::is_table(&plan.dir, path))?;
+        self.lock.writable()?;
+        // what an extraction of before wrote is not found again by its contents, as tables are
+        let before = Record::read(&plan.dir, StageId::Extract).filter(|_| due.contains(&StageId::Extract));
+        for output in before.into_iter().flat_map(|record| record.files) {
+            writes.entry(StageId::Extract).or_default().push(output.file);
+        }
+        writes.values_mut().for_each(|names| names.sort());
+        writes.values_mut().for_each(Vec::dedup);
+        let extraction = extract::task(plan, listing)?;
+        let known = owner.claims().filter(|claims| claims.extraction == extraction);
+        let goes_on = owner.in_flight() == Some(StageId::Extract) && !self.is_forced(StageId::Extract);
+        let reused = match known {
+            Some(claims) if goes_on || !due.contains(&StageId::Extract) => claims.reused,
+            _ if due.contains(&StageId::Extract) => extract::reused(plan, listing, self.options)?,
+            _ => 0,
+        };
+        self.claims = Claims { name: plan.pipeline.name.clone(), writes, extraction, reused };
+        Ok(owner.claim(&self.claims).map_err(StoreError::from)?)
     }
 
     /// Opens what the stage has committed, or computes and commits it. None when the stage is not asked for.
@@ -349,10 +399,7 @@ impl Run<'_> {
         if self.options.until.is_some_and(|until| stage > until) {
             return Ok(None);
         }
-        // what can be read now may change everything that is computed from it
-        let forced =
-            self.options.force.is_some_and(|force| stage == force || stage.follows(force)) || self.options.retry_failed;
-        if !forced
+        if !self.is_forced(stage)
             && let Some(record) = self.keys.committed(self.plan, stage)
             && let Ok(result) = serde_json::from_value(record.result)
         {
@@ -367,14 +414,20 @@ impl Run<'_> {
         self.ui.detail(&format!("{:9} {why}", stage.name()));
         self.ui.check()?;
         StageId::ALL.into_iter().filter(|&above| stage.follows(above)).try_for_each(|above| self.check(above))?;
+        self.lock.writable()?;
         let path = self.plan.dir.record(stage);
         if path.exists() {
-            // what this stage wrote under other settings may not be written again; extract keeps the shards that are still good
-            if let Some(mut record) = Record::read(&self.plan.dir, stage).filter(|_| stage != StageId::Extract) {
+            // what this stage wrote under other settings may not be written again
+            if let Some(mut record) = Record::read(&self.plan.dir, stage) {
                 // what another stage has written since, as `compare` writes a table that was the report's, is not this one's any more
                 let others = StageId::ALL.into_iter().filter(|&other| other != stage);
                 let others: Vec<Record> = others.filter_map(|other| Record::read(&self.plan.dir, other)).collect();
                 record.files.retain(|file| !others.iter().flat_map(|other| &other.files).any(|o| o.file == file.file));
+                if stage == StageId::Extract {
+                    // it keeps the tables that are still good
+                    let stays = self.plan.writes(stage, 0);
+                    record.files.retain(|file| !file.file.starts_with("features/") && !stays.contains(&file.file));
+                }
                 record.delete_files(&self.plan.dir);
             }
             // the files are about to change: from here on they are nobody's until they are committed again
@@ -402,10 +455,13 @@ impl Run<'_> {
         let dir = &self.plan.dir;
         self.seconds.push((StageId::Scan, seconds));
         let known = |stage| self.keys.committed(self.plan, stage).is_some();
-        if known(StageId::Extract) || known(StageId::Scan) && dir.manifest().exists() {
+        if known(StageId::Scan) && (known(StageId::Extract) || dir.manifest().exists()) {
             return Ok(());
         }
-        extract::manifest(dir, listing, None, self.plan.pipeline.input.hash)?;
+        self.lock.writable()?;
+        if !known(StageId::Extract) {
+            extract::manifest(dir, listing, None, self.plan.pipeline.input.hash)?;
+        }
         let (stage, fingerprint) = (StageId::Scan.name().to_string(), listing.fingerprint());
         let (settings, files, result) = (Value::Null, Vec::new(), Value::Null);
         let record = Record { stage, fingerprint, settings, files, result, seconds, peak_memory_mb: None };
@@ -422,6 +478,7 @@ impl Run<'_> {
         let gone = StageId::ALL.into_iter().filter(|&stage| self.keys.get(stage).is_none());
         for stage in gone {
             let Some(record) = Record::read(&self.plan.dir, stage) else { continue };
+            self.lock.writable()?;
             record.delete_files(&self.plan.dir);
             let path = self.plan.dir.record(stage);
             std::fs::remove_file(&path).map_err(IoError::write(&path)).map_err(StoreError::from)?;
@@ -429,32 +486,14 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn write_run_json(&self, outcome: &Outcome) -> Result<(), Error> {
-        let plan = self.plan;
-        let by_stage = |value: &dyn Fn(StageId) -> Option<Value>| -> Value {
-            self.keys.stages().filter_map(|stage| Some((stage.name().to_string(), value(stage)?))).collect()
-        };
-        let fingerprints = by_stage(&|stage| self.keys.get(stage).map(|(key, _)| json!(key)));
-        let seconds = by_stage(&|stage| self.seconds.iter().find(|(s, _)| *s == stage).map(|(_, t)| json!(t)));
-        let document = json!({
-            "featurize": env!("CARGO_PKG_VERSION"),
-            "name": plan.pipeline.name,
-            "config": plan.pipeline,
-            "recipe": plan.backbone.recipe,
-            "precision": plan.backbone.precision,
-            "image": plan.backbone.decoding,
-            "weights": plan.backbone.weights.describe(),
-            "weights_sha256": plan.weights_id,
-            "weights_key": plan.backbone.weights_key(),
-            "fingerprints": fingerprints,
-            "seconds": seconds,
-            "peak_memory_mb": peak_memory_mb(),
-            "extract": outcome.extracted,
-            "select": outcome.selected,
-            "reduce": outcome.reduced,
-            "evaluate": outcome.evaluated,
-            "quality": outcome.reported.and_then(|reported| reported.quality),
-        });
-        Ok(atomic::write_json(&plan.dir.run_json(), &document)?)
+    /// Writes `run.json` where it does not tell what the records tell: after a stage was computed, and after a run that was killed just before.
+    fn tell(&self) -> Result<(), Error> {
+        let document = run_json::document(self.plan, &self.keys);
+        if run_json::fits(&self.plan.dir, &document) {
+            return Ok(());
+        }
+        Owner::of(&self.plan.dir).check(&Writes::new(), &[], &|_| false)?;
+        self.lock.writable()?;
+        Ok(crate::io::atomic::write_json(&self.plan.dir.run_json(), &document)?)
     }
 }

@@ -10,7 +10,7 @@ use crate::config::{self, Channels, ConfigError, Features, Layout, Pipeline, nea
 use crate::image::{ChannelOrder, Exif, Preset, Recipe};
 use crate::models::{self, ModelSpec, Source};
 use crate::stages::StageId;
-use crate::store::RunDir;
+use crate::store::{CHARTS, RunDir};
 use crate::weights::WeightError;
 use crate::weights::store::StoreError;
 
@@ -132,6 +132,38 @@ impl Plan {
         ];
         pairs.extend(backbone.weights_key().map(|key| ("weights_key", key.to_string())));
         pairs.into_iter().map(|(key, value)| (format!("featurize.{key}"), value)).collect()
+    }
+
+    /// The names, relative to the run folder, of the files that a stage may write; `shards` is the number of feature tables.
+    pub fn writes(&self, stage: StageId, shards: usize) -> Vec<String> {
+        let (dir, config) = (&self.dir, &self.pipeline);
+        let mut paths = match stage {
+            StageId::Scan => vec![dir.manifest()],
+            StageId::Extract => (0..shards).map(|i| dir.shard(i)).chain([dir.manifest()]).collect(),
+            StageId::Select => vec![dir.columns()],
+            StageId::Reduce => vec![dir.reduced()],
+            StageId::Train => vec![dir.card()],
+            StageId::Evaluate => vec![dir.predictions(), dir.metrics()],
+            StageId::Compare => vec![dir.quality()],
+            StageId::Report => vec![dir.report()],
+        };
+        match stage {
+            StageId::Extract if config.output.npy => paths.extend([dir.npy(), dir.index()]),
+            StageId::Reduce => paths.extend(config.reduce.iter().map(|reduce| dir.reduction(reduce.word()))),
+            StageId::Train => {
+                let all = config.train.iter().flat_map(|train| train.classifiers());
+                paths.extend(all.map(|one| dir.classifier_file(one.name())));
+            }
+            StageId::Report if config.report.as_ref().is_some_and(|report| report.figures) => {
+                let both = |name| ["svg", "png"].map(|ending| dir.figures().join(format!("{name}.{ending}")));
+                paths.extend(CHARTS.iter().flat_map(both));
+            }
+            _ => {}
+        }
+        let mut names: Vec<String> = paths.iter().map(|path| dir.name_of(path)).collect();
+        names.sort();
+        names.dedup();
+        names
     }
 
     /// True when the tables have one column for each feature.

@@ -1,4 +1,4 @@
-//! `featurize clean`: what of a run can go, with its size; nothing is deleted without `--yes`, and nothing that is not the run's own.
+//! `featurize clean`: what of a run can go, with its size; nothing is deleted without `--yes`, and nothing that no record of the run names.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -9,9 +9,8 @@ use super::{print, show};
 use crate::error::Error;
 use crate::io::IoError;
 use crate::progress::{bytes, plural};
-use crate::stages::StageId;
-use crate::stages::train::KINDS;
-use crate::store::{Lock, OutputFile, Record, RunDir};
+use crate::stages::extract;
+use crate::store::{Lock, Owner, RunDir};
 use crate::terminal::{printable, printable_path};
 
 #[derive(Debug, Args)]
@@ -43,7 +42,12 @@ pub fn run(arguments: &CleanArgs) -> Result<(), Error> {
     let asked = arguments.all || arguments.features || arguments.tables;
     // a run that is going on would write on while its files are listed
     let lock = (asked && arguments.yes).then(|| Lock::take(&dir)).transpose()?;
+    lock.iter().try_for_each(Lock::writable)?;
     let all = own(&dir);
+    if all.is_empty() {
+        print(&format!("no record names a file that featurize wrote to {}", printable_path(&arguments.run)))?;
+        return Ok(());
+    }
     let chosen = |path: &Path| {
         let feature = path.starts_with("features") || path.starts_with(".store/shards");
         let table = ["manifest.parquet", "reduced.parquet", "predictions.parquet", "quality.parquet"]
@@ -70,16 +74,15 @@ pub fn run(arguments: &CleanArgs) -> Result<(), Error> {
         print(&format!("{told} would go; `--yes` deletes them"))?;
         return Ok(());
     }
-    for (path, _) in &files {
-        let path = dir.root().join(path);
-        // the lock itself goes last
-        if path != dir.lock() {
-            std::fs::remove_file(&path).map_err(IoError::write(&path))?;
-        }
+    // what says that the others are the run's goes after them, and the lock last
+    let mut paths: Vec<PathBuf> = files.iter().map(|(path, _)| dir.root().join(path)).collect();
+    paths.sort_by_key(|path| (path.starts_with(dir.store()), path.parent() == Some(&*dir.store())));
+    for path in paths.iter().filter(|path| **path != dir.lock()) {
+        std::fs::remove_file(path).map_err(IoError::write(path))?;
     }
     drop(lock);
-    if arguments.all {
-        std::fs::remove_file(dir.lock()).ok();
+    if let Some(lock) = dir.own_file(&dir.name_of(&dir.lock())).filter(|_| arguments.all) {
+        std::fs::remove_file(lock).ok();
     }
     let mut folders: BTreeSet<PathBuf> = BTreeSet::new();
     folders.extend(files.iter().flat_map(|(path, _)| path.ancestors().skip(1).map(Path::to_path_buf)));
@@ -94,53 +97,18 @@ pub fn run(arguments: &CleanArgs) -> Result<(), Error> {
     Ok(())
 }
 
-/// The files that the run has written, relative to it, with their sizes: those that every run has and those that its records name.
+/// The files that the run has written, relative to it, with their sizes: those that its records name, its feature tables and its store.
 fn own(dir: &RunDir) -> Vec<(PathBuf, u64)> {
-    let mut paths: BTreeSet<PathBuf> = BTreeSet::new();
-    let root = dir.root();
-    let mut add = |path: PathBuf| {
-        if let Ok(path) = path.strip_prefix(root) {
-            paths.insert(path.to_path_buf());
-        }
-    };
-    for path in [dir.manifest(), dir.reduced(), dir.predictions(), dir.columns(), dir.card()] {
-        add(path);
+    let owner = Owner::of(dir);
+    if !owner.is_run() {
+        return Vec::new();
     }
-    ["scale", "pca", "svd"].into_iter().for_each(|kind| add(dir.reduction(kind)));
-    KINDS.into_iter().for_each(|kind| add(dir.classifier_file(kind)));
-    for path in [dir.metrics(), dir.quality(), dir.report(), dir.run_json(), dir.lock()] {
-        add(path);
-    }
-    for stage in StageId::ALL {
-        let files = Record::read(dir, stage).map_or(Vec::new(), |record| record.files);
-        files.into_iter().filter(OutputFile::is_inside).for_each(|output| add(root.join(output.file)));
-        add(dir.record(stage));
-    }
-    for folder in [dir.features(), dir.store().join("shards")] {
-        // a link to a folder elsewhere is not the run's
-        let real = std::fs::symlink_metadata(&folder).is_ok_and(|metadata| metadata.is_dir());
-        let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten().filter(|_| real);
-        entries.map(|entry| entry.path()).filter(|path| is_part(path)).for_each(&mut add);
-    }
-    let size = |path: PathBuf| {
-        let metadata = std::fs::symlink_metadata(root.join(&path)).ok().filter(|metadata| metadata.is_file())?;
-        Some((path, metadata.len()))
-    };
-    let linked = |path: &PathBuf| {
-        path.ancestors().skip(1).any(|above| {
-            !above.as_os_str().is_empty() && std::fs::symlink_metadata(root.join(above)).is_ok_and(|m| m.is_symlink())
-        })
-    };
-    paths.into_iter().filter(|path| !linked(path)).filter_map(size).collect()
-}
-
-/// `part-00000.parquet`, or `<32 hex digits>.json|parquet|rows` of the store.
-fn is_part(path: &Path) -> bool {
-    let name = path.file_name().map_or(String::new(), |name| name.to_string_lossy().into_owned());
-    let (stem, ending) = name.split_once('.').unwrap_or((&name, ""));
-    let number = stem.strip_prefix("part-").is_some_and(|n| n.len() >= 5 && n.bytes().all(|b| b.is_ascii_digit()));
-    let hash = stem.len() == 32 && stem.bytes().all(|b| b.is_ascii_hexdigit());
-    number && ending == "parquet" || hash && ["json", "parquet", "rows"].contains(&ending)
+    let mut names = owner.names();
+    let shards = dir.moving("x").parent().map(std::fs::read_dir).into_iter().flatten().flatten().flatten();
+    let found = extract::tables(dir).into_iter().chain(shards.map(|entry| entry.path()));
+    names.extend(found.map(|path| dir.name_of(&path)));
+    let size = |name: String| Some((PathBuf::from(&name), dir.own_file(&name)?.metadata().ok()?.len()));
+    names.into_iter().filter_map(size).collect()
 }
 
 /// Files by folder, those at the top by themselves.

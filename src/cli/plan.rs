@@ -10,6 +10,7 @@ use crate::progress::{Ui, plural};
 use crate::stages::report::words;
 use crate::stages::scan::{Listing, Split};
 use crate::stages::{StageId, extract, scan};
+use crate::store::Owner;
 use crate::terminal::{printable, printable_path};
 use crate::weights::Taken;
 
@@ -17,6 +18,7 @@ use crate::weights::Taken;
 pub fn run(arguments: &PipelineArgs, store: &StoreArgs) -> Result<(), Error> {
     let ui = Ui::silent();
     let plan = arguments.plan(store, true, &ui)?;
+    Owner::of(&plan.dir).check_name(&plan.pipeline.name)?;
     let mut listing = scan::run(&plan, &ui)?;
     extract::resolve(&plan, &mut listing, &ui)?;
     let keys = Keys::of(&plan, &listing)?;

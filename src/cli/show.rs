@@ -41,7 +41,7 @@ pub fn summary(dir: &Path) -> Result<Summary, Error> {
         Err(error) => format!("{error}; give the folder that `featurize run` wrote"),
         Ok(_) => match Summary::read(&RunDir::new(dir))? {
             Some(summary) => return Ok(summary),
-            None => "it has no run.json; give the folder that `featurize run` wrote to its end".to_string(),
+            None => "it has no run.json; give the folder that `featurize run` wrote to its end, or start an interrupted run again".to_string(),
         },
     };
     Err(ChainError::NoRun { dir: dir.to_path_buf(), reason }.into())
@@ -60,14 +60,22 @@ pub fn run(arguments: &ShowArgs) -> Result<(), Error> {
 fn run_json(summary: &Summary) -> String {
     let files: Vec<_> =
         summary.files().into_iter().map(|(file, bytes)| json!({"file": file, "bytes": bytes})).collect();
-    json!({"dir": summary.dir.root(), "name": summary.name(), "run": summary.run, "metrics": summary.metrics, "files": files})
-        .to_string()
+    json!({"dir": summary.dir.root(), "name": summary.name(), "run": summary.run, "metrics": summary.metrics, "files": files,
+        "unfinished": summary.unfinished})
+    .to_string()
 }
 
 fn run_text(summary: &Summary) -> String {
     let run = &summary.run;
     let mut lines = vec![format!("{} in {}", printable(&summary.name()), printable_path(summary.dir.root()))];
     let mut line = |key: &str, text: String| lines.push(format!("  {key:<11} {text}"));
+    if !summary.unfinished.is_empty() {
+        let stages: Vec<&str> = summary.unfinished.iter().map(|stage| stage.name()).collect();
+        line(
+            "interrupted",
+            format!("while it computed {} anew; `featurize run` goes on from there", stages.join(", ")),
+        );
+    }
     line("version", format!("featurize {}", run["featurize"].as_str().unwrap_or("?")));
     line("weights", printable(run["weights"].as_str().unwrap_or("?")).into_owned());
     let (ok, failed) = summary.pictures();

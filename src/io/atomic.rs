@@ -1,6 +1,7 @@
 //! A file is there whole or not at all: written under a temporary name in its own folder, synced, renamed, the folder synced. Its hash is taken
 //! on the way, so that whoever reads it later can tell whether it is still what was written.
 
+use std::ffi::OsStr;
 use std::fs::{File, Metadata};
 use std::io::{BufWriter, ErrorKind, Write};
 use std::path::Path;
@@ -11,6 +12,8 @@ use super::{Digest, IoError};
 
 /// How temporary names begin; whatever bears one after a crash may be deleted.
 pub const TEMPORARY: &str = ".writing-";
+/// Letters and digits after that.
+const RANDOM: usize = 6;
 
 /// A file in the making.
 pub type Sink<'a> = BufWriter<Hashed<'a>>;
@@ -64,7 +67,7 @@ fn write_like<E: From<IoError>>(
     let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666)); // the umask takes off what it must
-    let temporary = builder.prefix(TEMPORARY).tempfile_in(folder).map_err(IoError::write(path))?;
+    let temporary = builder.prefix(TEMPORARY).rand_bytes(RANDOM).tempfile_in(folder).map_err(IoError::write(path))?;
     let hashed = Hashed { file: temporary.as_file(), hasher: blake3::Hasher::new() };
     let mut buffer = BufWriter::with_capacity(1 << 20, hashed);
     fill(&mut buffer)?;
@@ -111,6 +114,12 @@ pub fn write_json(path: &Path, value: &impl Serialize) -> Result<(), IoError> {
         serde_json::to_vec_pretty(value).map_err(|error| IoError::Json { path: path.to_path_buf(), error })?;
     text.push(b'\n');
     write_bytes(path, &text).map(|_| ())
+}
+
+/// True for the names that [`write`] gives for a while.
+pub fn is_temporary(name: &OsStr) -> bool {
+    let random = name.to_str().and_then(|name| name.strip_prefix(TEMPORARY));
+    random.is_some_and(|random| random.len() == RANDOM && random.bytes().all(|byte| byte.is_ascii_alphanumeric()))
 }
 
 /// Makes a rename in `folder` durable; file systems that cannot do it are left to their own ways.

@@ -1,39 +1,105 @@
 //! One process at a time in a run folder.
 
 use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Error, ErrorKind};
+use std::path::{Path, PathBuf};
 
-use super::{RunDir, StoreError};
+use super::{Owner, RunDir, StoreError};
 use crate::io::{IoError, atomic};
 
 /// Held while a run works; the system takes it back when the process dies.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    _file: Option<File>,
+    dir: RunDir,
+    /// The folders and the lock file, as far as they were not there before.
+    created: Vec<PathBuf>,
+    /// Why nothing can be written here.
+    read_only: Option<Error>,
 }
 
 impl Lock {
-    /// Creates the folder, takes the lock and removes what a killed run left half-written.
+    /// Creates the folder, takes the lock and removes what a killed run left half-written. A run in a folder that cannot be written to may still
+    /// be read: see [`writable`](Self::writable).
     pub fn take(dir: &RunDir) -> Result<Self, StoreError> {
+        if let Some(link) = dir.link_to(".store/shards") {
+            return Err(StoreError::Foreign(vec![link]));
+        }
         let path = dir.lock();
-        std::fs::create_dir_all(dir.store()).map_err(IoError::write(&path))?;
-        let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
-        let file = file.map_err(IoError::write(&path))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(StoreError::Locked(dir.root().to_path_buf())),
-            Err(TryLockError::Error(error)) => return Err(IoError::write(&path)(error).into()),
+        let mut created = vec![dir.root().to_path_buf(), dir.store(), path.clone()];
+        created.retain(|path| !path.exists());
+        let (file, read_only) = match open(&path, dir) {
+            Ok(file) => (Some(file), None),
+            Err(error) if is_read_only(&error) && Owner::of(dir).is_run() => (File::open(&path).ok(), Some(error)),
+            Err(error) => return Err(IoError::write(&path)(error).into()),
+        };
+        match file.as_ref().map(File::try_lock) {
+            None | Some(Ok(())) => {}
+            Some(Err(TryLockError::WouldBlock)) => return Err(StoreError::Locked(dir.root().to_path_buf())),
+            Some(Err(TryLockError::Error(error))) => return Err(IoError::write(&path)(error).into()),
+        }
+        if file.as_ref().is_some_and(|file| !is_at(file, &path)) {
+            // whoever held it a moment ago has deleted it
+            return Self::take(dir);
         }
         sweep(dir);
-        Ok(Self { _file: file })
+        Ok(Self { _file: file, dir: dir.clone(), created, read_only })
+    }
+
+    /// An error when nothing can be written to the folder.
+    pub fn writable(&self) -> Result<(), StoreError> {
+        let Some(error) = &self.read_only else { return Ok(()) };
+        let error = error.raw_os_error().map_or_else(|| Error::from(error.kind()), Error::from_raw_os_error);
+        Err(IoError::write(&self.dir.lock())(error).into())
     }
 }
 
-/// Temporary files of a run that was killed: nobody else can own them while the lock is ours.
+/// A run that ended before it wrote anything leaves nothing behind.
+impl Drop for Lock {
+    fn drop(&mut self) {
+        if self.created.contains(&self.dir.lock()) && !Owner::of(&self.dir).is_run() {
+            std::fs::remove_file(self.dir.lock()).ok();
+            for folder in self.created.iter().rev().skip(1) {
+                std::fs::remove_dir(folder).ok();
+            }
+        }
+    }
+}
+
+fn open(path: &Path, dir: &RunDir) -> Result<File, Error> {
+    std::fs::create_dir_all(dir.store())?;
+    OpenOptions::new().create(true).truncate(false).write(true).open(path)
+}
+
+fn is_read_only(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem)
+}
+
+/// True when `file` is still what is called `path`.
+#[cfg(unix)]
+fn is_at(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let id = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
+    file.metadata().map(id).ok() == std::fs::metadata(path).map(id).ok()
+}
+
+#[cfg(not(unix))]
+fn is_at(_: &File, _: &Path) -> bool {
+    true
+}
+
+/// Temporary files of a run that was killed: nobody else can own them while the lock is ours. In a folder without a run they are somebody's.
 fn sweep(dir: &RunDir) {
-    for folder in dir.folders() {
+    let is_run = Owner::of(dir).is_run();
+    for folder in dir.folders().iter().filter(|folder| is_run || **folder == dir.store()) {
+        if folder != dir.root() && folder.is_symlink() {
+            continue;
+        }
         let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-        for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(atomic::TEMPORARY)) {
-            std::fs::remove_file(entry.path()).ok();
+        for entry in entries.filter(|entry| atomic::is_temporary(&entry.file_name())) {
+            if entry.file_type().is_ok_and(|kind| kind.is_file()) {
+                std::fs::remove_file(entry.path()).ok();
+            }
         }
     }
 }
@@ -41,19 +107,55 @@ fn sweep(dir: &RunDir) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Claims;
 
     #[test]
     fn the_second_is_refused_and_leftovers_are_swept() {
         let temp = tempfile::tempdir().expect("folder");
         let dir = RunDir::new(temp.path().join("run"));
-        std::fs::create_dir_all(dir.features()).expect("folder");
-        let left = dir.features().join(".writing-abc");
-        std::fs::write(&left, b"half").expect("written");
+        for folder in dir.folders() {
+            std::fs::create_dir_all(&folder).expect("folder");
+            std::fs::write(folder.join(".writing-aB3xyz"), b"half").expect("written");
+            std::fs::write(folder.join(".writing-mine.txt"), b"mine").expect("written");
+        }
+        let left = || dir.folders().iter().filter(|folder| folder.join(".writing-aB3xyz").exists()).count();
+        drop(Lock::take(&dir).expect("free"));
+        assert_eq!(left(), 5, "in a folder without a run only the store is swept");
+        Owner::of(&dir).claim(&Claims::default()).expect("written");
         let first = Lock::take(&dir).expect("free");
-        assert!(!left.exists());
+        assert_eq!(left(), 0);
+        assert!(dir.folders().iter().all(|folder| folder.join(".writing-mine.txt").exists()));
         let text = Lock::take(&dir).expect_err("held").to_string();
         assert!(text.contains("another featurize is at work"), "{text}");
         drop(first);
         Lock::take(&dir).expect("free again");
+    }
+
+    #[test]
+    fn nothing_is_left_where_nothing_was_written() {
+        let temp = tempfile::tempdir().expect("folder");
+        let dir = RunDir::new(temp.path().join("run"));
+        drop(Lock::take(&dir).expect("free"));
+        assert!(!dir.root().exists());
+        std::fs::create_dir(dir.root()).expect("folder");
+        drop(Lock::take(&dir).expect("free"));
+        assert!(dir.root().is_dir() && !dir.store().exists());
+        let lock = Lock::take(&dir).expect("free");
+        Owner::of(&dir).claim(&Claims::default()).expect("written");
+        drop(lock);
+        assert!(dir.lock().is_file());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn no_lock_is_taken_through_a_link() {
+        let temp = tempfile::tempdir().expect("folder");
+        let dir = RunDir::new(temp.path().join("run"));
+        std::fs::create_dir_all(dir.root()).expect("folder");
+        std::fs::create_dir_all(temp.path().join("other")).expect("folder");
+        std::os::unix::fs::symlink("../other", dir.store()).expect("link");
+        let text = Lock::take(&dir).expect_err("a link").to_string();
+        assert!(text.contains(".store"), "{text}");
+        assert_eq!(std::fs::read_dir(temp.path().join("other")).expect("folder").count(), 0);
     }
 }

@@ -1,15 +1,17 @@
 //! The run store: what the stages have committed, where it lies, and who may write to it.
 //!
 //! A stage's files are written first and its record last; a record counts while its fingerprint is the one that the plan asks for and its files
-//! are there. So a run that was killed anywhere goes on with what was committed.
+//! are there. So a run that was killed anywhere goes on with what was committed. Whose a file is, `owner` knows.
 
 mod layout;
 mod lock;
+mod owner;
 mod record;
 mod summary;
 
-pub use layout::RunDir;
+pub use layout::{CHARTS, RunDir, is_own};
 pub use lock::Lock;
+pub use owner::{Claims, Owner, Writes};
 pub use record::{OutputFile, Record};
 pub use summary::{ClassScore, Summary, flat};
 
@@ -28,8 +30,27 @@ pub const FORMAT: u32 = 1;
 pub enum StoreError {
     #[error("another featurize is at work in {0}; wait for it, or choose another folder with `--out`")]
     Locked(PathBuf),
+    #[error(
+        "{dir} holds the run of another pipeline: it is called `{there}`, this one `{name}`; choose another folder with `--out`, or delete that run \
+         with `featurize clean {dir} --all --yes`"
+    )]
+    OtherPipeline { dir: PathBuf, there: String, name: String },
+    /// What lies where the run would write.
+    #[error(
+        "the run would write to {}, and no record says that featurize has made what is there; move it away, or choose another folder with `--out`",
+        listed(.0)
+    )]
+    Foreign(Vec<PathBuf>),
     #[error(transparent)]
     Io(#[from] IoError),
+}
+
+/// The first few paths, and how many there are beside them.
+fn listed(paths: &[PathBuf]) -> String {
+    const SHOWN: usize = 5;
+    let shown: Vec<String> = paths.iter().take(SHOWN).map(|path| path.display().to_string()).collect();
+    let more = paths.len().saturating_sub(SHOWN);
+    shown.join(", ") + &if more > 0 { format!(" and {more} more") } else { String::new() }
 }
 
 /// Hash of what a result depends on: `what` it is, its settings as canonical JSON, and the fingerprints of its inputs.

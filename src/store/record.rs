@@ -1,6 +1,6 @@
 //! What a stage has committed: its fingerprint, its files, and the numbers that the summary tells.
 
-use std::path::{Component, Path};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -44,7 +44,7 @@ impl Record {
 
     /// What it says of one of its files.
     pub fn file(&self, dir: &RunDir, path: &Path) -> Option<&OutputFile> {
-        let name = OutputFile::name(dir, path);
+        let name = dir.name_of(path);
         self.files.iter().find(|output| output.file == name)
     }
 
@@ -53,10 +53,9 @@ impl Record {
         sealed::write(&dir.record(stage), self).map(|_| ())
     }
 
-    /// Deletes its files and a folder of them that is empty then; what a path would lead to outside of the run stays.
+    /// Deletes its files and a folder of them that is empty then; a file that no run can have written stays, whatever the record says.
     pub fn delete_files(&self, dir: &RunDir) {
-        for output in self.files.iter().filter(|output| output.is_inside()) {
-            let path = dir.root().join(&output.file);
+        for path in self.files.iter().filter_map(|output| dir.own_file(&output.file)) {
             std::fs::remove_file(&path).ok();
             if let Some(folder) = path.parent().filter(|folder| *folder != dir.root()) {
                 std::fs::remove_dir(folder).ok();
@@ -74,15 +73,10 @@ impl Record {
 }
 
 impl OutputFile {
-    /// False for a path that leads out of the run: a record is a file that anybody may have written.
-    pub fn is_inside(&self) -> bool {
-        Path::new(&self.file).components().all(|part| matches!(part, Component::Normal(_)))
-    }
-
     /// A file that was just written.
     pub fn of(dir: &RunDir, path: &Path) -> Result<Self, IoError> {
         let bytes = std::fs::metadata(path).map_err(IoError::read(path))?.len();
-        Ok(Self { file: Self::name(dir, path), bytes, blake3: None })
+        Ok(Self { file: dir.name_of(path), bytes, blake3: None })
     }
 
     /// The same with the hash that writing it gave.
@@ -94,10 +88,6 @@ impl OutputFile {
     pub fn check(&self, dir: &RunDir) -> Result<(), IoError> {
         self.blake3.as_ref().map_or(Ok(()), |written| io::check(&dir.root().join(&self.file), written))
     }
-
-    fn name(dir: &RunDir, path: &Path) -> String {
-        path.strip_prefix(dir.root()).unwrap_or(path).to_string_lossy().replace('\\', "/")
-    }
 }
 
 #[cfg(test)]
@@ -108,20 +98,27 @@ mod tests {
     fn only_its_own_files_are_deleted() {
         let folder = tempfile::tempdir().expect("folder");
         let dir = RunDir::new(folder.path().join("run"));
-        for path in ["run/figures/loss.svg", "run/notes/mine.txt", "run/notes/old.svg", "other.txt"] {
+        for path in ["run/figures/loss.svg", "run/notes/mine.txt", "run/features/mine.parquet", "other.txt"] {
             let path = folder.path().join(path);
             std::fs::create_dir_all(path.parent().expect("a folder")).expect("folder");
             std::fs::write(path, b"x").expect("written");
         }
         let absolute = folder.path().join("other.txt").display().to_string();
-        let files =
-            ["figures/loss.svg", "notes/old.svg", "gone.txt", "../other.txt", "figures/../../other.txt", &absolute];
+        let files = [
+            "figures/loss.svg",
+            "features/mine.parquet",
+            "notes/mine.txt",
+            "report.html",
+            "../other.txt",
+            "figures/../../other.txt",
+            &absolute,
+        ];
         let files = files.iter().map(|file| OutputFile { file: (*file).to_string(), bytes: 1, blake3: None }).collect();
         let (stage, fingerprint, settings, result) = ("report".into(), "f".into(), Value::Null, Value::Null);
         let record = Record { stage, fingerprint, settings, files, result, seconds: 0.0, peak_memory_mb: None };
         record.delete_files(&dir);
         let there = |path: &str| folder.path().join(path).exists();
-        assert!(there("other.txt") && there("run/notes/mine.txt"));
-        assert!(!there("run/figures") && !there("run/notes/old.svg"));
+        assert!(there("other.txt") && there("run/notes/mine.txt") && there("run/features/mine.parquet"));
+        assert!(!there("run/figures"));
     }
 }

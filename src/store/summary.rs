@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use serde_json::Value;
 
-use super::RunDir;
+use super::{Record, RunDir};
 use crate::io::{IoError, sealed};
 use crate::stages::StageId;
 
@@ -21,6 +21,8 @@ pub struct Summary {
     pub metrics: Value,
     /// When `run.json` was written.
     pub written: Option<SystemTime>,
+    /// Stages of which the run has nothing any more: it was interrupted while it computed them anew.
+    pub unfinished: Vec<StageId>,
 }
 
 /// How well one class is recognised.
@@ -39,15 +41,16 @@ impl Summary {
             Ok(metadata) => metadata.modified().ok(),
             Err(_) => return Ok(None),
         };
-        let run = json(&path)?;
+        let mut run = json(&path)?;
         if !run["featurize"].is_string() {
             return Ok(None);
         }
+        let unfinished = bring_to_the_records(dir, &mut run);
         let metrics = dir.metrics();
         // those of settings before say nothing of this run
         let scored = !run["evaluate"].is_null() && metrics.is_file();
         let metrics = if scored { json(&metrics)? } else { Value::Null };
-        Ok(Some(Self { dir: dir.clone(), run, metrics, written }))
+        Ok(Some(Self { dir: dir.clone(), run, metrics, written, unfinished }))
     }
 
     /// Its name; that of the folder where there is none.
@@ -112,6 +115,31 @@ impl Summary {
         files.sort();
         files
     }
+}
+
+/// Lets `run` tell what the records tell, and nothing of the stages whose records are gone or of other settings: they were being computed anew
+/// when the run was killed. A run that was copied without its records is taken as it is.
+fn bring_to_the_records(dir: &RunDir, run: &mut Value) -> Vec<StageId> {
+    if !dir.store().is_dir() {
+        return Vec::new();
+    }
+    let mut unfinished = Vec::new();
+    for stage in StageId::ALL.into_iter().filter(|stage| *stage != StageId::Scan) {
+        let name = stage.name();
+        if !run["seconds"][name].is_number() {
+            continue;
+        }
+        let record = Record::read(dir, stage).filter(|record| run["fingerprints"][name] == record.fingerprint);
+        let result = record.as_ref().map_or(Value::Null, |record| record.result.clone());
+        match stage {
+            StageId::Extract | StageId::Select | StageId::Reduce | StageId::Evaluate => run[name] = result,
+            StageId::Report => run["quality"] = result["quality"].clone(),
+            StageId::Scan | StageId::Train | StageId::Compare => {}
+        }
+        run["seconds"][name] = record.as_ref().map_or(Value::Null, |record| record.seconds.into());
+        unfinished.extend(record.is_none().then_some(stage));
+    }
+    unfinished
 }
 
 /// Beginnings of keys where the record names a choice that the YAML does not, and what the YAML has instead.

@@ -4,15 +4,15 @@ use std::path::PathBuf;
 
 use super::{ExtractError, Extracted};
 use crate::io::features::{KEYS, Key};
+use crate::io::npy;
 use crate::io::table::Table;
-use crate::io::{IoError, npy};
 use crate::plan::Plan;
 use crate::progress::Ui;
 use crate::stages::rows::Shards;
 use crate::stages::scan::{Listing, Split};
 use crate::store::OutputFile;
 
-/// Writes the array and its index from the tables, shard by shard, or removes those that are no longer asked for.
+/// Writes the array and its index from the tables, shard by shard, where they are asked for.
 pub fn run(
     plan: &Plan,
     listing: &Listing,
@@ -22,9 +22,6 @@ pub fn run(
     let dir = &plan.dir;
     let paths: [PathBuf; 2] = [dir.npy(), dir.index()];
     if !plan.pipeline.output.npy {
-        for path in paths.iter().filter(|path| path.exists()) {
-            std::fs::remove_file(path).map_err(IoError::write(path))?;
-        }
         return Ok(Vec::new());
     }
     let mut keys: Vec<Key> = Vec::with_capacity(done.ok);

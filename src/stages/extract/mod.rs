@@ -17,7 +17,7 @@ mod shard;
 mod work;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -25,11 +25,11 @@ use thiserror::Error;
 pub use duplicates::{Duplicates, Member, Sha256};
 pub use manifest::write as manifest;
 pub use notes::resolve;
-pub use shard::Outcome;
+pub use shard::{Outcome, count};
 pub use work::Timing;
 
 use fill::Filling;
-use shard::{Shard, ShardFile};
+use shard::{Existing, Shard, ShardFile};
 use work::Mode;
 
 use crate::exec::cpu::Engine;
@@ -40,7 +40,7 @@ use crate::plan::Plan;
 use crate::progress::{Interrupted, StageLine, Ui, bytes, plural};
 use crate::stages::StageId;
 use crate::stages::scan::{Aside, Listing, Split, printable};
-use crate::store::OutputFile;
+use crate::store::{OutputFile, RunDir};
 use crate::threads;
 
 /// Columns of a table, which has one row group, from which on its footer costs more than is good.
@@ -109,13 +109,10 @@ pub fn run(
 ) -> Result<(Extracted, Vec<OutputFile>), ExtractError> {
     let dir = &plan.dir;
     let mut shards = shard::cut(plan, listing)?;
-    let mut files = shard::find(dir);
+    let all = shard::find(dir);
+    let files = kept(dir, all.clone(), options);
     if options.force.is_some_and(|force| force <= StageId::Extract) {
-        files.clear();
         fill::forget(dir)?;
-    }
-    if options.retry_failed {
-        files.retain(|id, _| !shard::outcomes(dir, id).iter().flatten().any(Outcome::is_failed));
     }
     let device = Device::open(plan.pipeline.runtime.device)?;
     let threads = plan.pipeline.runtime.threads;
@@ -125,7 +122,7 @@ pub fn run(
         ui.warn(&format!("every table has {} columns of features: {advice}", plan.width()));
     }
     tell(plan, &device, threads, ui);
-    shard::place(dir, &mut shards, &files)?;
+    shard::place(dir, &mut shards, &files, &all)?;
     for shard in shards.iter_mut().filter(|shard| shard.file == ShardFile::Relabel) {
         match shard::relabel(plan, listing, shard) {
             Err(ExtractError::Io(damaged @ IoError::Damaged { .. })) => {
@@ -211,6 +208,44 @@ fn tell(plan: &Plan, device: &Device, threads: usize, ui: &Ui) {
 
 fn kernels(plan: &Plan, device: &Device) -> Option<String> {
     device.is_cpu().then(|| Engine::detect(plan.backbone.precision).word().to_string())
+}
+
+/// Hash of which pictures are extracted and how, whatever they hold: their contents are known only when they have been read.
+pub fn task(plan: &Plan, listing: &Listing) -> Result<String, serde_json::Error> {
+    let mut paths = blake3::Hasher::new();
+    for picture in &listing.pictures {
+        paths.update(&(picture.path.len() as u64).to_le_bytes()).update(picture.path.as_bytes());
+    }
+    let settings = (plan.extract_settings(), plan.pipeline.output.layout, plan.shard_rows());
+    crate::store::fingerprint("extraction", &settings, &[&paths.finalize().to_hex()])
+}
+
+/// Of the tables that are there those that need not be computed again.
+fn kept(dir: &RunDir, mut files: BTreeMap<String, Existing>, options: &Options) -> BTreeMap<String, Existing> {
+    if options.force.is_some_and(|force| force <= StageId::Extract) {
+        files.clear();
+    }
+    if options.retry_failed {
+        files.retain(|id, _| !shard::outcomes(dir, id).iter().flatten().any(Outcome::is_failed));
+    }
+    files
+}
+
+/// How many shards of the listing are there already.
+pub fn reused(plan: &Plan, listing: &Listing, options: &Options) -> Result<usize, ExtractError> {
+    let mut shards = shard::cut(plan, listing)?;
+    shard::judge(&plan.dir, &mut shards, &kept(&plan.dir, shard::find(&plan.dir), options));
+    Ok(shards.iter().filter(|shard| shard.file != ShardFile::Missing).count())
+}
+
+/// The feature tables of a run, whether a record names them or not.
+pub fn tables(dir: &RunDir) -> Vec<PathBuf> {
+    shard::find(dir).into_values().map(|existing| existing.path).collect()
+}
+
+/// True for a feature table of the run in `dir`, though no record may name it yet.
+pub fn is_table(dir: &RunDir, path: &Path) -> bool {
+    path.starts_with(dir.features()) && shard::read_ids(dir, path).is_some()
 }
 
 /// How many shards of the listing would have to be computed.

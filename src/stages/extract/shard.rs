@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -16,8 +16,9 @@ use crate::io::features::{FeatureFile, Layout};
 use crate::io::table::Table;
 use crate::io::{self, Digest, IoError, features, sealed};
 use crate::plan::Plan;
+use crate::stages::StageId;
 use crate::stages::scan::{Contents, Listing, Picture, Split, first_eight};
-use crate::store::{RunDir, fingerprint};
+use crate::store::{Owner, RunDir, fingerprint};
 
 /// Key of the metadata that says which pictures, with which settings, a table is of.
 const ID: &str = "featurize.shard";
@@ -116,8 +117,13 @@ pub struct Shard {
 /// A table that was found, by the id in its metadata.
 #[derive(Clone, Debug)]
 pub struct Existing {
-    path: PathBuf,
+    pub path: PathBuf,
     form: String,
+}
+
+/// How many shards the listing is cut into.
+pub fn count(plan: &Plan, listing: &Listing) -> usize {
+    ranges(&listing.pictures, plan.shard_rows()).len()
 }
 
 /// Cuts the listing into shards.
@@ -179,21 +185,15 @@ fn form_of(base: &str, pictures: &[Picture]) -> String {
     hasher.finalize().to_hex()[..32].to_string()
 }
 
-/// Every sound table of the run, by its id.
+/// Every sound table of the run, by its id. A table of another run, or a copy under another name, is the user's.
 pub fn find(dir: &RunDir) -> BTreeMap<String, Existing> {
     let mut found = BTreeMap::new();
     let store = dir.moving("x");
     let folders = [Some(dir.features()), store.parent().map(PathBuf::from)];
     for folder in folders.into_iter().flatten() {
-        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-            let path = entry.path();
-            if path.extension().is_none_or(|extension| extension != "parquet") {
-                continue;
-            }
-            let Ok(file) = FeatureFile::open(&path) else { continue };
-            let mut metadata = file.metadata();
-            if let (Some(id), Some(form)) = (metadata.remove(ID), metadata.remove(FORM)) {
-                found.insert(id, Existing { path, form });
+        for path in own_tables(dir, &folder) {
+            if let Some((id, form)) = read_ids(dir, &path) {
+                found.entry(id).or_insert(Existing { path, form });
             }
         }
     }
@@ -206,6 +206,22 @@ pub fn kept(dir: &RunDir, id: &str) -> Option<Kept> {
     let unnoted = || Some(Kept { outcomes: sealed::read(&path).ok()?, ..Kept::default() });
     let kept = sealed::read::<Kept>(&path).ok().or_else(unnoted)?;
     Some(kept).filter(|kept| kept.notes.is_empty() || kept.notes.len() == kept.outcomes.len())
+}
+
+/// The files of a folder that may be tables of the run by their names, sorted.
+fn own_tables(dir: &RunDir, folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let own = entries.filter_map(|entry| dir.own_file(&dir.name_of(&entry.path())));
+    let mut tables: Vec<PathBuf> = own.filter(|path| path.extension().is_some_and(|end| end == "parquet")).collect();
+    tables.sort();
+    tables
+}
+
+/// The id and the form of a table of this run: what became of its pictures is written before it is.
+pub fn read_ids(dir: &RunDir, path: &Path) -> Option<(String, String)> {
+    let mut metadata = FeatureFile::open(path).ok()?.metadata();
+    let ids = (metadata.remove(ID)?, metadata.remove(FORM)?);
+    dir.outcomes(&ids.0).is_file().then_some(ids)
 }
 
 /// What became of each picture of a shard, if it was written.
@@ -227,7 +243,14 @@ pub fn judge(dir: &RunDir, shards: &mut [Shard], files: &BTreeMap<String, Existi
 
 /// Brings the tables that are there to their numbers. What stands on another number goes through the store, so that a crash between two
 /// renames loses nothing: tables are known by their id, not by their name.
-pub fn place(dir: &RunDir, shards: &mut [Shard], files: &BTreeMap<String, Existing>) -> Result<(), IoError> {
+///
+/// Of `all` tables those go that are not among the `files` to keep, and those that cannot be read though the run has claimed them.
+pub fn place(
+    dir: &RunDir,
+    shards: &mut [Shard],
+    files: &BTreeMap<String, Existing>,
+    all: &BTreeMap<String, Existing>,
+) -> Result<(), IoError> {
     judge(dir, shards, files);
     let kept = shards.iter().filter(|shard| shard.file != ShardFile::Missing);
     let misplaced = kept.filter_map(|shard| {
@@ -235,7 +258,8 @@ pub fn place(dir: &RunDir, shards: &mut [Shard], files: &BTreeMap<String, Existi
         (existing.path != dir.shard(shard.number)).then_some((shard, &existing.path))
     });
     let misplaced: Vec<_> = misplaced.collect();
-    for folder in dir.folders() {
+    let folders = dir.folders().into_iter().filter(|folder| *folder != dir.figures());
+    for folder in folders {
         std::fs::create_dir_all(&folder).map_err(IoError::write(&folder))?;
     }
     for (shard, path) in &misplaced {
@@ -248,11 +272,12 @@ pub fn place(dir: &RunDir, shards: &mut [Shard], files: &BTreeMap<String, Existi
     }
     let kept: BTreeSet<PathBuf> =
         shards.iter().filter(|shard| shard.file != ShardFile::Missing).map(|shard| dir.shard(shard.number)).collect();
-    for entry in std::fs::read_dir(dir.features()).into_iter().flatten().flatten() {
-        let path = entry.path();
-        if path.extension().is_some_and(|extension| extension == "parquet") && !kept.contains(&path) {
-            std::fs::remove_file(&path).map_err(IoError::write(&path))?;
-        }
+    let owner = Owner::of(dir);
+    let claimed = owner.claims().and_then(|claims| claims.writes.get(&StageId::Extract));
+    let found: BTreeSet<&PathBuf> = all.values().map(|existing| &existing.path).collect();
+    let ours = |path: &PathBuf| found.contains(path) || claimed.is_some_and(|all| all.contains(&dir.name_of(path)));
+    for path in own_tables(dir, &dir.features()).iter().filter(|path| !kept.contains(*path) && ours(path)) {
+        std::fs::remove_file(path).map_err(IoError::write(path))?;
     }
     Ok(())
 }
@@ -323,8 +348,9 @@ pub fn sweep(dir: &RunDir, shards: &[Shard]) {
     let known: BTreeSet<PathBuf> = shards.iter().map(|shard| dir.outcomes(&shard.id)).collect();
     let folder = dir.outcomes("x");
     let entries = folder.parent().map(std::fs::read_dir).into_iter().flatten().flatten().flatten();
-    for entry in entries.filter(|entry| !known.contains(&entry.path())) {
-        std::fs::remove_file(entry.path()).ok();
+    let old = entries.map(|entry| entry.path()).filter(|path| !known.contains(path));
+    for path in old.filter_map(|path| dir.own_file(&dir.name_of(&path))) {
+        std::fs::remove_file(path).ok();
     }
 }
 

@@ -7,7 +7,7 @@ use crate::io::atomic;
 use crate::plan::Plan;
 use crate::plot::{self, font};
 use crate::progress::Ui;
-use crate::store::OutputFile;
+use crate::store::{CHARTS, OutputFile};
 
 /// How much larger than its own units a chart is shown, and pixels of the PNG for each of what is shown then.
 const SCALE: f64 = 1.5;
@@ -36,10 +36,6 @@ pub fn write(plan: &Plan, facts: &Facts, ui: &Ui) -> Result<Vec<OutputFile>, Rep
     Ok(files)
 }
 
-/// The names of the files.
-const NAMES: [&str; 8] =
-    ["network", "confusion_matrix", "calibration", "loss", "validation", "components", "variance_explained", "columns"];
-
 pub fn charts(facts: &Facts) -> Vec<(&'static str, Chart)> {
     let classes = &facts.classes;
     let ratio = facts.reduced.as_ref().map_or(&[][..], |reduced| &reduced.ratio);
@@ -60,7 +56,7 @@ pub fn charts(facts: &Facts) -> Vec<(&'static str, Chart)> {
         facts.reduced.as_ref().and_then(|reduced| spectrum::draw(reduced, "Variance by component, and its sum")),
         histogram(facts),
     ];
-    NAMES.into_iter().zip(all).filter_map(|(name, chart)| Some((name, chart?))).collect()
+    CHARTS.into_iter().zip(all).filter_map(|(name, chart)| Some((name, chart?))).collect()
 }
 
 /// What the selection went by.

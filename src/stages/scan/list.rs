@@ -13,6 +13,7 @@ use super::names::{escape, relative};
 use super::{Aside, Kind, Split};
 use crate::progress::{Interrupted, StageLine, Ui};
 use crate::stages::StageId;
+use crate::store::{self, RunDir};
 
 /// What is taken for a picture by its name; what it is, its content decides. A name without extension is looked at, too.
 const EXTENSIONS: [&str; 33] = [
@@ -68,13 +69,18 @@ impl Found {
     }
 }
 
-/// Everything below `root`, the run's own folder left out.
+/// Everything below `root`, the run's own folder left out. A run in `root` itself leaves out the names that it may write, which are in the listing
+/// whether they are there or not: the first run and the next one are to list the same.
 pub fn walk(root: &Path, follow_links: bool, run_dir: Option<&Path>, line: &StageLine) -> Result<Found, Interrupted> {
     let mut found = Found::default();
     let own = run_dir.and_then(|dir| std::fs::canonicalize(dir).ok());
     let is_own = |entry: &DirEntry| {
         own.is_some() && entry.file_type().is_dir() && std::fs::canonicalize(entry.path()).ok() == own
     };
+    let runs_here = own.is_some() && std::fs::canonicalize(root).ok() == own;
+    if runs_here {
+        RunDir::top().into_iter().for_each(|name| found.leave(name, Kind::RunFolder, "written by this run"));
+    }
     let mut entries = WalkDir::new(root).follow_links(follow_links).min_depth(1).into_iter();
     while let Some(entry) = entries.next() {
         let entry = match entry {
@@ -93,6 +99,9 @@ pub fn walk(root: &Path, follow_links: bool, run_dir: Option<&Path>, line: &Stag
                 entries.skip_current_dir();
                 found.leave(path + "/", kind, reason);
             }
+            continue;
+        }
+        if runs_here && store::is_own(&path) {
             continue;
         }
         if let Some((kind, rule)) = left_out(&name) {

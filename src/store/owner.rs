@@ -1,0 +1,289 @@
+//! Whose the files of a run folder are.
+//!
+//! A file is the run's when a record names it. Between the writing of a file and the commit of its record there is `.store/owner.json`: it is
+//! written before the first file of a run and says which names each stage may write, so that a run that was killed knows its own files again.
+//! Only the stage that was at work then can have left files that no record names: the first one without a record.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{Record, RunDir, StoreError};
+use crate::io::{IoError, atomic};
+use crate::stages::StageId;
+
+/// Names, relative to the run folder, that the stages may write.
+pub type Writes = BTreeMap<StageId, Vec<String>>;
+
+/// `owner.json`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claims {
+    /// The name of the pipeline.
+    pub name: String,
+    pub writes: Writes,
+    /// Hash of what is extracted, and how many of its shards were there before it was started for the first time.
+    pub extraction: String,
+    pub reused: usize,
+}
+
+/// What a run folder tells of itself.
+#[derive(Debug)]
+pub struct Owner {
+    dir: RunDir,
+    claims: Option<Claims>,
+    records: BTreeMap<StageId, Record>,
+}
+
+impl Owner {
+    /// Reads the records of `dir` and its `owner.json`, which runs of 0.3.0 do not have.
+    pub fn of(dir: &RunDir) -> Self {
+        let claims = std::fs::read(dir.owner()).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let records = StageId::ALL.into_iter().filter_map(|stage| Some((stage, Record::read(dir, stage)?)));
+        Self { dir: dir.clone(), claims, records: records.collect() }
+    }
+
+    /// True for a folder that a run of featurize has written to.
+    pub fn is_run(&self) -> bool {
+        self.claims.is_some() || !self.records.is_empty()
+    }
+
+    /// The claims of the run that wrote here last.
+    pub fn claims(&self) -> Option<&Claims> {
+        self.claims.as_ref()
+    }
+
+    /// An error when the run of another pipeline is in the folder.
+    pub fn check_name(&self, name: &str) -> Result<(), StoreError> {
+        match self.name().filter(|there| there != name) {
+            None => Ok(()),
+            Some(there) => {
+                Err(StoreError::OtherPipeline { dir: self.dir.root().to_path_buf(), there, name: name.to_string() })
+            }
+        }
+    }
+
+    /// The name of the pipeline whose run it is, as far as it is known: runs of 0.3.0 tell it at their end only.
+    fn name(&self) -> Option<String> {
+        if let Some(claims) = &self.claims {
+            return Some(claims.name.clone());
+        }
+        let report = self.records.get(&StageId::Report).map(|record| record.settings["name"].clone());
+        let run = self.run_json().filter(|_| self.is_run()).map(|run| run["name"].clone());
+        [run, report].into_iter().flatten().find_map(|name| name.as_str().map(str::to_string))
+    }
+
+    /// `run.json`, if featurize wrote it.
+    fn run_json(&self) -> Option<Value> {
+        let run: Value = serde_json::from_slice(&std::fs::read(self.dir.run_json()).ok()?).ok()?;
+        run["featurize"].is_string().then_some(run)
+    }
+
+    /// The stage that was at work when the run ended, and may have left files that no record names.
+    pub fn in_flight(&self) -> Option<StageId> {
+        self.in_flight_of(&self.claims.as_ref()?.writes)
+    }
+
+    fn in_flight_of(&self, writes: &Writes) -> Option<StageId> {
+        writes.keys().copied().find(|stage| !self.records.contains_key(stage))
+    }
+
+    /// True when a record names the file. The record of a scan stands for the manifest, which the extraction writes once more.
+    fn is_recorded(&self, name: &str) -> bool {
+        let manifest = self.records.contains_key(&StageId::Scan) && name == self.dir.name_of(&self.dir.manifest());
+        manifest || self.records.values().flat_map(|record| &record.files).any(|output| output.file == name)
+    }
+
+    /// True when `run.json` is the run's: nothing but a finished run writes it, and no record can name it.
+    fn has_run_json(&self) -> bool {
+        let finished = self.claims.is_some() && self.in_flight().is_none();
+        self.is_run() && (finished || self.run_json().is_some())
+    }
+
+    /// The names of the files that the run has written, as far as records and claims tell; they need not be there.
+    pub fn names(&self) -> BTreeSet<String> {
+        let recorded = self.records.values().flat_map(|record| &record.files).map(|output| output.file.clone());
+        let mut names: BTreeSet<String> = recorded.chain(self.left().into_iter().flatten()).collect();
+        names.extend(self.records.get(&StageId::Scan).map(|_| self.dir.name_of(&self.dir.manifest())));
+        names.extend(self.has_run_json().then(|| self.dir.name_of(&self.dir.run_json())));
+        let store = [self.dir.lock(), self.dir.owner()].into_iter();
+        let store = store.chain(StageId::ALL.map(|stage| self.dir.record(stage)));
+        names.extend(store.map(|path| self.dir.name_of(&path)));
+        names
+    }
+
+    /// The names that the stage may have left that was at work when the run ended.
+    fn left(&self) -> Option<Vec<String>> {
+        let mut names = self.claims.as_ref()?.writes.get(&self.in_flight()?)?.clone();
+        names.retain(|name| !self.is_recorded(name));
+        Some(names)
+    }
+
+    /// The files that a killed stage has left and that no stage will find again; feature tables are known by what they hold.
+    pub fn leftovers(&self) -> Vec<PathBuf> {
+        let left = self.left().into_iter().flatten().filter(|name| !name.starts_with("features/"));
+        left.filter_map(|name| self.dir.own_file(&name)).collect()
+    }
+
+    /// An error when a file that `stages` of `writes` would write, or `run.json`, is somebody else's. `is_table` knows the run's feature tables,
+    /// which need no record.
+    pub fn check(
+        &self,
+        writes: &Writes,
+        stages: &[StageId],
+        is_table: &dyn Fn(&Path) -> bool,
+    ) -> Result<(), StoreError> {
+        // the claims of a version that had none are those of now
+        let claimed = self.claims.as_ref().map_or(writes, |claims| &claims.writes);
+        let in_flight = self.in_flight_of(claimed).filter(|_| self.is_run());
+        let left = in_flight.and_then(|stage| claimed.get(&stage)).into_iter().flatten();
+        let left: BTreeSet<&str> = left.map(String::as_str).collect();
+        let mut foreign = Vec::new();
+        for stage in stages {
+            // a record that cannot be read named files of the stage
+            let unreadable = self.is_run() && self.dir.record(*stage).is_file() && !self.records.contains_key(stage);
+            for name in writes.get(stage).into_iter().flatten() {
+                let path = self.dir.root().join(name);
+                let own = |name: &str| self.is_recorded(name) || left.contains(name) || unreadable || is_table(&path);
+                foreign.extend(self.obstacle(name, &own));
+            }
+        }
+        let run_json = self.dir.name_of(&self.dir.run_json());
+        foreign.extend(self.obstacle(&run_json, &|_| self.has_run_json()));
+        if !self.is_run() {
+            let paths = StageId::ALL.map(|stage| self.dir.record(stage)).into_iter().chain([self.dir.owner()]);
+            foreign.extend(paths.filter_map(|path| self.obstacle(&self.dir.name_of(&path), &|_| false)));
+        }
+        foreign.sort();
+        foreign.dedup();
+        if foreign.is_empty() { Ok(()) } else { Err(StoreError::Foreign(foreign)) }
+    }
+
+    /// Where something lies in the way of the file `name`: a file that is not `own`, a link, a folder.
+    fn obstacle(&self, name: &str, own: &dyn Fn(&str) -> bool) -> Option<PathBuf> {
+        let path = self.dir.root().join(name);
+        let folder = path.parent().filter(|folder| folder.exists() && !folder.is_dir());
+        let other = || path.exists() && !(path.is_file() && own(name));
+        self.dir.link_to(name).or(folder.map(Path::to_path_buf)).or_else(|| other().then(|| path.clone()))
+    }
+
+    /// Deletes what a killed stage has left and writes `owner.json`, before the first file of a run.
+    pub fn claim(&self, claims: &Claims) -> Result<(), IoError> {
+        for path in self.leftovers() {
+            std::fs::remove_file(&path).map_err(IoError::write(&path))?;
+        }
+        if self.claims.as_ref() == Some(claims) {
+            return Ok(());
+        }
+        atomic::write_json(&self.dir.owner(), claims)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::OutputFile;
+
+    struct Folder {
+        dir: RunDir,
+        _temp: tempfile::TempDir,
+    }
+
+    impl Folder {
+        fn with(files: &[&str]) -> Self {
+            let temp = tempfile::tempdir().expect("folder");
+            let folder = Self { dir: RunDir::new(temp.path().join("run")), _temp: temp };
+            files.iter().for_each(|file| folder.write(file, b"x"));
+            folder
+        }
+
+        fn write(&self, file: &str, bytes: &[u8]) {
+            let path = self.dir.root().join(file);
+            std::fs::create_dir_all(path.parent().expect("a folder")).expect("folder");
+            std::fs::write(path, bytes).expect("written");
+        }
+
+        fn record(&self, stage: StageId, files: &[&str]) {
+            let files = files.iter().map(|file| OutputFile::of(&self.dir, &self.dir.root().join(file)).expect("there"));
+            let (name, files) = (stage.name().to_string(), files.collect());
+            let record = serde_json::json!({"stage": name, "fingerprint": "f", "settings": {"name": "one"}, "files": Vec::<u8>::new(),
+                "result": null, "seconds": 0.0});
+            let record = Record { files, ..serde_json::from_value(record).expect("a record") };
+            record.write(&self.dir, stage).expect("written");
+        }
+
+        fn claim(&self, writes: &Writes) {
+            let claims = Claims { name: "one".into(), writes: writes.clone(), ..Claims::default() };
+            Owner::of(&self.dir).claim(&claims).expect("written");
+        }
+
+        fn foreign(&self, writes: &Writes) -> Vec<String> {
+            let stages: Vec<StageId> = writes.keys().copied().collect();
+            match Owner::of(&self.dir).check(writes, &stages, &|_| false) {
+                Ok(()) => Vec::new(),
+                Err(StoreError::Foreign(paths)) => paths.iter().map(|path| self.dir.name_of(path)).collect(),
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    fn writes(all: &[(StageId, &[&str])]) -> Writes {
+        all.iter().map(|(stage, names)| (*stage, names.iter().map(ToString::to_string).collect())).collect()
+    }
+
+    #[test]
+    fn a_file_is_the_runs_when_a_record_names_it() {
+        let all = writes(&[
+            (StageId::Scan, &["manifest.parquet"]),
+            (StageId::Reduce, &["reduced.parquet"]),
+            (StageId::Report, &["report.html", "figures/loss.svg"]),
+        ]);
+        let folder = Folder::with(&["manifest.parquet", "reduced.parquet", "figures/mine.svg", "notes.txt"]);
+        assert_eq!(folder.foreign(&all), ["manifest.parquet", "reduced.parquet"], "nothing says that they are ours");
+        folder.record(StageId::Scan, &[]);
+        folder.record(StageId::Reduce, &["reduced.parquet"]);
+        assert!(folder.foreign(&all).is_empty());
+        folder.write("run.json", b"{}");
+        std::fs::create_dir_all(folder.dir.report()).expect("a folder");
+        assert_eq!(folder.foreign(&all), ["report.html", "run.json"]);
+        folder.write("run.json", b"{\"featurize\": \"0.3.0\", \"name\": \"one\"}");
+        assert_eq!(folder.foreign(&all), ["report.html"]);
+        let owner = Owner::of(&folder.dir);
+        assert!(owner.check_name("one").is_ok());
+        let text = owner.check_name("two").expect_err("another").to_string();
+        assert!(text.contains("`one`") && text.contains("`two`") && text.contains("--out"), "{text}");
+        let names = owner.names();
+        assert!(names.contains("reduced.parquet") && names.contains("run.json") && !names.contains("figures/mine.svg"));
+    }
+
+    #[test]
+    fn only_the_stage_at_work_has_files_that_no_record_names() {
+        let all = writes(&[
+            (StageId::Scan, &["manifest.parquet"]),
+            (StageId::Reduce, &["reduced.parquet"]),
+            (StageId::Report, &["report.html"]),
+        ]);
+        let folder = Folder::with(&[]);
+        assert!(folder.foreign(&all).is_empty());
+        folder.claim(&all);
+        folder.write("manifest.parquet", b"x");
+        assert!(folder.foreign(&all).is_empty(), "killed before the first record");
+        folder.record(StageId::Scan, &[]);
+        folder.write("reduced.parquet", b"x");
+        folder.write("report.html", b"mine");
+        assert_eq!(Owner::of(&folder.dir).in_flight(), Some(StageId::Reduce));
+        assert_eq!(folder.foreign(&all), ["report.html"], "the report was not begun");
+        assert_eq!(Owner::of(&folder.dir).leftovers(), [folder.dir.reduced()]);
+        folder.claim(&writes(&[(StageId::Scan, &["manifest.parquet"])]));
+        assert!(!folder.dir.reduced().exists() && folder.dir.report().exists() && folder.dir.manifest().exists());
+    }
+
+    #[test]
+    fn a_folder_of_somebody_else_stays_as_it_is() {
+        let folder = Folder::with(&[".store/report.json", "features/part-00000.parquet"]);
+        let all = writes(&[(StageId::Extract, &["features/part-00000.parquet"])]);
+        assert_eq!(folder.foreign(&all), [".store/report.json", "features/part-00000.parquet"]);
+        assert!(!Owner::of(&folder.dir).is_run());
+    }
+}
