@@ -1,5 +1,6 @@
 //! The main path: eight stages in order. What is committed under the fingerprint of now is not computed again.
 
+mod keys;
 mod run_json;
 
 use std::collections::BTreeSet;
@@ -8,7 +9,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::error::Error;
 use crate::io::IoError;
@@ -26,8 +27,9 @@ use crate::stages::rows::{Shards, Source};
 use crate::stages::scan::{self, Listing, Split};
 use crate::stages::select::{self, Selected};
 use crate::stages::train::{self, TrainError, Trained};
-use crate::store::{Claims, Lock, OutputFile, Owner, Record, RunDir, StoreError, Writes, fingerprint};
+use crate::store::{Claims, Lock, OutputFile, Owner, Record, RunDir, StoreError, Writes};
 use crate::terminal::printable;
+pub use keys::Keys;
 
 /// What the command line adds to a plan.
 #[derive(Clone, Copy, Debug, Default)]
@@ -125,6 +127,7 @@ fn attempt(plan: &Plan, options: &Options, lock: &Lock, ui: &Ui) -> Result<Outco
         *keys = Keys::of(plan, &listing)?;
         Ok::<_, Error>((Extracted { reused, ..done }, files))
     })?;
+    run.confirm_listing(extracted.is_some())?;
     let (count, train_rows) = extracted.as_ref().map_or((0, 0), |done| (done.shards, done.train_rows));
     let tables = Record::read(&plan.dir, StageId::Extract).map_or_else(Vec::new, |record| record.files);
     let shards = &Shards::of(&plan.dir, count, &tables);
@@ -212,100 +215,6 @@ fn check(plan: &Plan, listing: &Listing, until: Option<StageId>, ui: &Ui) -> Res
     train::check_memory(plan, settings, listing.len_of(Split::Train), listing.classes.len())
         .map_err(TrainError::from)?;
     Ok(())
-}
-
-/// The fingerprint of every stage, known before anything is computed.
-#[derive(Debug)]
-pub struct Keys {
-    keys: Vec<(StageId, String, Value)>,
-}
-
-impl Keys {
-    /// Fingerprints for the pictures of `listing`; each stage's covers its settings and what it reads.
-    pub fn of(plan: &Plan, listing: &Listing) -> Result<Self, Error> {
-        let config = &plan.pipeline;
-        let scanned = listing.fingerprint();
-        let mut keys = vec![(StageId::Scan, scanned.clone(), Value::Null)];
-        let mut above = scanned;
-        let (mut features, mut compared) = (String::new(), None);
-        for &stage in plan.stages.iter().filter(|&&stage| stage != StageId::Scan) {
-            if matches!(stage, StageId::Train | StageId::Evaluate) && listing.classes.is_empty() {
-                continue;
-            }
-            let settings = match stage {
-                StageId::Extract => json!({"extract": plan.extract_settings(), "layout": config.output.layout,
-                    "shard_rows": plan.shard_rows(), "max_bad_fraction": config.input.max_bad_fraction}),
-                StageId::Select => json!(config.select),
-                StageId::Reduce => json!(config.reduce),
-                StageId::Train => train::fingerprinted(config)?,
-                StageId::Report => {
-                    json!({"report": config.report, "name": config.name, "hash": config.input.hash, "version": env!("CARGO_PKG_VERSION")})
-                }
-                StageId::Compare => compare::settings(),
-                StageId::Scan | StageId::Evaluate => Value::Null,
-            };
-            if stage == StageId::Compare {
-                // of the features, whatever is learnt of them
-                let key = fingerprint(stage.name(), &settings, &[&features])?;
-                compared = Some(key.clone());
-                keys.push((stage, key, settings));
-                continue;
-            }
-            let inputs: Vec<&str> = match (stage, &compared) {
-                (StageId::Report, Some(compared)) => vec![&above, compared],
-                _ => vec![&above],
-            };
-            let mut key = fingerprint(stage.name(), &settings, &inputs)?;
-            above.clone_from(&key);
-            if stage == StageId::Extract {
-                features.clone_from(&key);
-                // the manifest tells more, the numbers stand in one file more; no number of a later stage comes of it
-                for (name, _) in
-                    [("hash", config.input.hash), ("npy", config.output.npy)].iter().filter(|asked| asked.1)
-                {
-                    key = fingerprint(name, &true, &[&key])?;
-                }
-            }
-            keys.push((stage, key, settings));
-        }
-        Ok(Self { keys })
-    }
-
-    /// The stages that will be run, in order.
-    pub fn stages(&self) -> impl Iterator<Item = StageId> + '_ {
-        self.keys.iter().map(|(stage, ..)| *stage)
-    }
-
-    /// Fingerprint and settings of a stage; none when it is not asked for.
-    pub fn get(&self, stage: StageId) -> Option<(&str, &Value)> {
-        let found = self.keys.iter().find(|(other, ..)| *other == stage);
-        found.map(|(_, key, settings)| (key.as_str(), settings))
-    }
-
-    /// The committed record of a stage, when it is the one of now and its files are there.
-    pub fn committed(&self, plan: &Plan, stage: StageId) -> Option<Record> {
-        let (key, _) = self.get(stage)?;
-        Record::read(&plan.dir, stage).filter(|record| record.fingerprint == key && record.damaged(&plan.dir).is_none())
-    }
-
-    /// Why a stage has to run; `above` is the first stage before it that has to. None when what it has committed is good.
-    pub fn why(&self, plan: &Plan, stage: StageId, above: Option<StageId>) -> Option<String> {
-        let above = above.filter(|&above| stage.follows(above));
-        if self.committed(plan, stage).is_some() && above.is_none() {
-            return None;
-        }
-        Some(match (Record::read(&plan.dir, stage), above) {
-            (_, Some(above)) if stage != StageId::Extract => format!("to run, since {} runs", above.name()),
-            (None, _) => "to run: it never finished".to_string(),
-            (Some(record), _) => match (self.get(stage), record.damaged(&plan.dir)) {
-                (Some((key, _)), Some(file)) if record.fingerprint == key => {
-                    format!("to run: {} is gone or changed", file.file)
-                }
-                (Some((_, settings)), _) if record.settings != *settings => "to run: its settings changed".to_string(),
-                _ => "to run: its input changed".to_string(),
-            },
-        })
-    }
 }
 
 struct Run<'a> {
@@ -468,6 +377,18 @@ impl Run<'_> {
         record.write(dir, StageId::Scan).map_err(StoreError::from)?;
         self.listed = true;
         Ok(())
+    }
+
+    /// Commits the listing under the contents that the extraction has found in its pictures.
+    fn confirm_listing(&self, extracted: bool) -> Result<(), Error> {
+        let Some((key, _)) = self.keys.get(StageId::Scan).filter(|_| extracted) else { return Ok(()) };
+        match Record::read(&self.plan.dir, StageId::Scan).filter(|record| record.fingerprint != key) {
+            Some(record) => {
+                let record = Record { fingerprint: key.to_string(), ..record };
+                Ok(record.write(&self.plan.dir, StageId::Scan).map_err(StoreError::from)?)
+            }
+            None => Ok(()),
+        }
     }
 
     /// Removes the files of stages that the configuration no longer has.

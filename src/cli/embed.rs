@@ -16,7 +16,7 @@ use crate::extractor::Extractor;
 use crate::io::features::{self, Layout};
 use crate::io::output::{Inputs, Kind, Output, Rules, is_stream};
 use crate::io::table::Table;
-use crate::io::{IoError, csv};
+use crate::io::{IoError, csv_text};
 use crate::plan::Plan;
 use crate::progress::Ui;
 use crate::stages::scan::NamedFile;
@@ -187,11 +187,11 @@ impl Job<'_> {
 
     /// The same as text.
     fn csv(&self, to: &mut (dyn Write + Send), path: &Path) -> Result<usize, Error> {
-        csv::write_header(to, &self.plan.columns()).map_err(IoError::write(path))?;
+        csv_text::write_header(to, &self.plan.columns()).map_err(IoError::write(path))?;
         self.compute(&mut |paths, rows| {
             let mut rows = rows.clone();
             rows.round_to(self.plan.pipeline.output.dtype);
-            csv::write_rows(to, paths, &rows).map_err(IoError::write(path))
+            csv_text::write_rows(to, paths, &rows).map_err(IoError::write(path))
         })
     }
 

@@ -163,6 +163,9 @@ pub fn pictures(paths: &[PathBuf]) -> Result<Vec<NamedFile>, Error> {
     Ok(pictures)
 }
 
+/// How programs begin a text in UTF-8.
+const MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// A path a line; empty lines are nothing.
 fn listed(mut input: impl BufRead) -> Result<Vec<PathBuf>, IoError> {
     let mut paths = Vec::new();
@@ -170,6 +173,10 @@ fn listed(mut input: impl BufRead) -> Result<Vec<PathBuf>, IoError> {
     while input.read_until(b'\n', &mut line).map_err(IoError::read(Path::new("standard input")))? > 0 {
         let end = line.trim_ascii_end().len();
         line.truncate(end);
+        // a byte order mark is no part of the first name, unless a file is called so
+        if paths.is_empty() && line.starts_with(MARK) && !Path::new(&os_string(line.clone())).exists() {
+            line.drain(..MARK.len());
+        }
         if !line.is_empty() {
             paths.push(PathBuf::from(os_string(std::mem::take(&mut line))));
         }
@@ -196,5 +203,6 @@ mod tests {
         let paths = listed(&b"a b.jpg\r\n\nfolder/c.png\n"[..]).expect("read");
         assert_eq!(paths, [Path::new("a b.jpg"), Path::new("folder/c.png")]);
         assert_eq!(listed(&b"last"[..]).expect("read"), [Path::new("last")]);
+        assert_eq!(listed(&b"\xef\xbb\xbfa.jpg\nb.jpg"[..]).expect("read"), [Path::new("a.jpg"), Path::new("b.jpg")]);
     }
 }

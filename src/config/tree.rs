@@ -150,19 +150,23 @@ impl Reading<'_> {
         Ok(Node { place, value })
     }
 
-    fn entries(&self, yaml: Vec<(Spanned<String>, Spanned<Yaml>)>) -> Result<Vec<(Key, Node)>, Fault> {
+    fn entries(&self, yaml: Vec<(Spanned<Option<String>>, Spanned<Yaml>)>) -> Result<Vec<(Key, Node)>, Fault> {
         let mut entries: Vec<(Key, Node)> = Vec::with_capacity(yaml.len());
         for (key, value) in yaml {
             let place = self.place(&key.defined);
-            if let Some((first, _)) = entries.iter().find(|(first, _)| first.name == key.value) {
+            // `null` and `~` are names like others where they stand before a `:`
+            let written = || self.written(&key.defined).filter(|text| ["null", "Null", "NULL", "~"].contains(&&**text));
+            let missing = || Fault { place, message: "a key is missing before this `:`".to_owned() };
+            let name = key.value.clone().or_else(written).ok_or_else(missing)?;
+            if let Some((first, _)) = entries.iter().find(|(first, _)| first.name == name) {
                 let line = match first.place {
                     Place::File(span) => format!("; the first is on line {}", span.line),
                     Place::Set(_) => String::new(),
                 };
-                return Err(Fault { place, message: format!("`{}` is written twice{line}", key.value) });
+                return Err(Fault { place, message: format!("`{name}` is written twice{line}") });
             }
             let replayed = key.referenced != key.defined;
-            entries.push((Key { name: key.value, place }, self.node(value, replayed)?));
+            entries.push((Key { name, place }, self.node(value, replayed)?));
         }
         Ok(entries)
     }
@@ -202,7 +206,6 @@ impl Reading<'_> {
             Error::UnknownAnchor { .. } => {
                 "no anchor of this name above; put quotes around a text that begins with `*`".to_owned()
             }
-            Error::NullIntoString { .. } => "a key is missing before this `:`".to_owned(),
             Error::Unexpected { .. } => "a key has to be a single word".to_owned(),
             _ => {
                 let said = UserMessageFormatter.format_message(error);
@@ -241,7 +244,7 @@ enum Yaml {
     Plain(Kind),
     Text(String),
     List(Vec<Spanned<Yaml>>),
-    Map(Vec<(Spanned<String>, Spanned<Yaml>)>),
+    Map(Vec<(Spanned<Option<String>>, Spanned<Yaml>)>),
 }
 
 impl<'de> Deserialize<'de> for Yaml {

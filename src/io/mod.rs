@@ -2,7 +2,7 @@
 
 pub mod atomic;
 pub mod columns;
-pub mod csv;
+pub mod csv_text;
 pub mod features;
 pub mod npy;
 pub mod output;

@@ -48,7 +48,7 @@ pub fn limit() -> Option<&'static Limit> {
 /// The same, by the files of a system whose root is the folder `root`.
 fn limit_below(root: &Path) -> Option<Limit> {
     let machine = Limit { bytes: of_machine(root)?, group: None };
-    Some(of_groups(root).into_iter().chain([machine]).min_by_key(|limit| limit.bytes)?)
+    of_groups(root).into_iter().chain([machine]).min_by_key(|limit| limit.bytes)
 }
 
 fn of_machine(root: &Path) -> Option<u64> {

@@ -238,8 +238,8 @@ fn training_goes_on_from_an_earlier_run_where_its_columns_and_classes_are_the_sa
     ] {
         let run = run("third", &train, more);
         assert_eq!(run.code, Some(code), "{train} {more:?}: {}", run.stderr);
-        let said = run.stderr.lines().rev().find(|line| line.contains("`train.mlp.warm_start`")).unwrap_or_default();
-        assert!(said.contains(expected), "{train} {more:?}: {}", run.stderr);
+        let said = run.error();
+        assert!(said.contains("`train.mlp.warm_start`") && said.contains(expected), "{train} {more:?}: {said}");
     }
 }
 

@@ -38,7 +38,7 @@ fn copies_are_found_and_a_leak_is_told() {
     let copies: Vec<&str> = rows.iter().filter(|row| row.2.is_some()).map(|row| row.0.as_str()).collect();
     assert_eq!(copies.len(), 2, "{copies:?}");
     assert!(rows.iter().filter_map(|row| row.2.as_deref()).all(|first| first == "Test/Lemon/leaked.jpg"));
-    assert!(run.stderr.contains("train and test share 1 pictures"), "{}", run.stderr);
+    assert!(run.stderr.contains("train and test share 1 picture,"), "{}", run.stderr);
     let found = run.event("summary")["extract"]["duplicates"].clone();
     assert_eq!((found["copies"].as_u64(), found["in_both_splits"].as_u64()), (Some(2), Some(1)));
     let document: serde_json::Value = serde_json::from_slice(&workspace.read("out/run.json")).expect("JSON");

@@ -31,6 +31,8 @@ struct Made {
 impl Made {
     fn of(workspace: &Workspace, folder: &str) -> Self {
         let said = call(workspace, &["init", folder, "-o", "p.yaml", "--force"]).ok().stdout;
+        // a folder holds the run of one pipeline
+        std::fs::remove_dir_all(workspace.path("out")).ok();
         call(workspace, &["run", "p.yaml", "--out", "out", "--until", "scan", "--force", "scan"]).ok();
         let manifest = workspace.path("out/manifest.parquet");
         let columns = Columns::read(&manifest, &["path", "label", "split", "status"]).expect("read");

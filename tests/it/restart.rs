@@ -41,6 +41,19 @@ fn without_timings(value: &mut Value) {
     }
 }
 
+/// The document without the hash of itself, which covers the times, and its notes of pictures without the stamps of their files: a file that was
+/// new when it was listed is looked at once more by the next run.
+fn without_seal(value: &mut Value) {
+    let Some(document) = value.as_object_mut() else { return };
+    document.remove("blake3");
+    let notes = document.get_mut("notes").and_then(Value::as_array_mut);
+    for note in notes.into_iter().flatten() {
+        let text = note.as_str().expect("path, stamp and contents").to_string();
+        assert_eq!(text.len(), 64, "{text}");
+        *note = Value::from(text[..16].to_string() + &text[32..]);
+    }
+}
+
 /// Every file of a run by name: its bytes, or for a document its text without times.
 fn contents(root: &Path) -> BTreeMap<String, Vec<u8>> {
     let contents = |path: PathBuf| {
@@ -53,10 +66,12 @@ fn contents(root: &Path) -> BTreeMap<String, Vec<u8>> {
                     value["result"]["bytes"] = Value::Null;
                 }
                 without_timings(&mut value);
+                without_seal(&mut value);
                 value.to_string().into_bytes()
             }
             (name, Ok(mut value)) if name.starts_with(".store/") => {
                 without_timings(&mut value);
+                without_seal(&mut value);
                 value.to_string().into_bytes()
             }
             _ => bytes,

@@ -125,7 +125,7 @@ mod tests {
     }
 
     fn of(name: &str) -> (u64, u64) {
-        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden").join(name);
         let bytes = std::fs::read(&path).expect("golden");
         let (width, height) = dimensions(&bytes).expect("a size");
         let options = DecodeOptions::default();

@@ -8,7 +8,7 @@ use super::TopArgs;
 use crate::chain::{Chain, Failure, top};
 use crate::cli::put;
 use crate::error::Error;
-use crate::io::csv;
+use crate::io::csv_text;
 use crate::progress::Ui;
 use crate::stages::scan::NamedFile;
 use crate::terminal::{printable, printable_json, printable_lines};
@@ -125,7 +125,7 @@ impl<'a> Writer<'a> {
 fn csv_rows(path: &str, guesses: &[Guess]) -> String {
     let row = |(i, guess): (usize, &Guess)| {
         let wnid = guess.wnid.map_or(String::new(), |wnid| format!(",{wnid}"));
-        format!("{},{},{},{}{wnid}", csv::field(path), i + 1, csv::field(guess.label), guess.probability)
+        format!("{},{},{},{}{wnid}", csv_text::field(path), i + 1, csv_text::field(guess.label), guess.probability)
     };
     guesses.iter().enumerate().map(row).collect::<Vec<_>>().join("\n")
 }

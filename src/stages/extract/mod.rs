@@ -95,7 +95,7 @@ pub enum ExtractError {
     )]
     TooManyBad { failed: usize, of: usize, limit: f64, list: String, manifest: PathBuf },
     #[error("{path}: {error}")]
-    Picture { path: String, error: ExecError },
+    Picture { path: String, error: Box<ExecError> },
     #[error("a worker thread died; this is a fault of featurize")]
     Worker,
 }

@@ -214,7 +214,10 @@ fn work(context: &Context, sender: &Sender<Done>) -> Result<(), ExtractError> {
 fn of_picture(context: &Context, error: ExecError, mut jobs: impl Iterator<Item = usize>) -> ExtractError {
     let ExecError::NotFinite { picture, .. } = &error else { return error.into() };
     let Some(job) = jobs.nth(*picture) else { return error.into() };
-    ExtractError::Picture { path: printable(&context.listing.pictures[context.jobs[job]].path).into_owned(), error }
+    ExtractError::Picture {
+        path: printable(&context.listing.pictures[context.jobs[job]].path).into_owned(),
+        error: Box::new(error),
+    }
 }
 
 /// Reads, decodes and prepares one picture into `input`. Its contents are those of the very bytes that are decoded.

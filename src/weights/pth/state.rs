@@ -189,7 +189,9 @@ fn no_state_dict(heap: &Heap, top: Value) -> Fault {
                     .into();
             }
             // the options of a training are no model
-            Some((module, _)) if ["argparse", "builtins", "collections", "datetime", "pathlib"].contains(&module) => {}
+            Some((module, _))
+                if ["argparse", "builtins", "collections", "datetime", "pathlib", "torch._utils"].contains(&module) => {
+            }
             class => {
                 let class = class
                     .map_or("a Python".to_string(), |(module, name)| format!("`{}.{}`", shown(module), shown(name)));

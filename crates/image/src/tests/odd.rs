@@ -105,8 +105,10 @@ fn grey_that_has_been_multiplied_by_its_opacity_is_divided_by_it() {
 
 #[test]
 fn tiffs_that_are_not_read_are_named() {
+    /// Tags, and what is wrong with them.
+    type Case = (&'static [(u16, u16)], DecodeErrorKind, &'static str);
     let grey = [(258, 8), (262, 1)];
-    let cases: [(&[(u16, u16)], DecodeErrorKind, &str); 12] = [
+    let cases: [Case; 12] = [
         (&[(258, 12), (262, 1)], DecodeErrorKind::Unsupported, "12-bit samples"),
         (&[(258, 32), (262, 1)], DecodeErrorKind::Unsupported, "32-bit samples"),
         (&[(258, 32), (262, 1), (339, 3)], DecodeErrorKind::Unsupported, "floating-point samples"),

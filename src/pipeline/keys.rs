@@ -1,0 +1,103 @@
+//! The fingerprint of each stage: a hash of its settings and of the fingerprints of what it reads.
+
+use serde_json::{Value, json};
+
+use crate::error::Error;
+use crate::plan::Plan;
+use crate::stages::scan::Listing;
+use crate::stages::{StageId, compare, train};
+use crate::store::{Record, fingerprint};
+
+/// The fingerprint of every stage, known before anything is computed.
+#[derive(Debug)]
+pub struct Keys {
+    keys: Vec<(StageId, String, Value)>,
+}
+
+impl Keys {
+    /// Fingerprints for the pictures of `listing`; each stage's covers its settings and what it reads.
+    pub fn of(plan: &Plan, listing: &Listing) -> Result<Self, Error> {
+        let config = &plan.pipeline;
+        let scanned = listing.fingerprint();
+        let mut keys = vec![(StageId::Scan, scanned.clone(), Value::Null)];
+        let mut above = scanned;
+        let (mut features, mut compared) = (String::new(), None);
+        for &stage in plan.stages.iter().filter(|&&stage| stage != StageId::Scan) {
+            if matches!(stage, StageId::Train | StageId::Evaluate) && listing.classes.is_empty() {
+                continue;
+            }
+            let settings = match stage {
+                StageId::Extract => json!({"extract": plan.extract_settings(), "layout": config.output.layout,
+                    "shard_rows": plan.shard_rows(), "max_bad_fraction": config.input.max_bad_fraction}),
+                StageId::Select => json!(config.select),
+                StageId::Reduce => json!(config.reduce),
+                StageId::Train => train::fingerprinted(config)?,
+                StageId::Report => {
+                    json!({"report": config.report, "name": config.name, "hash": config.input.hash, "version": env!("CARGO_PKG_VERSION")})
+                }
+                StageId::Compare => compare::settings(),
+                StageId::Scan | StageId::Evaluate => Value::Null,
+            };
+            if stage == StageId::Compare {
+                // of the features, whatever is learnt of them
+                let key = fingerprint(stage.name(), &settings, &[&features])?;
+                compared = Some(key.clone());
+                keys.push((stage, key, settings));
+                continue;
+            }
+            let inputs: Vec<&str> = match (stage, &compared) {
+                (StageId::Report, Some(compared)) => vec![&above, compared],
+                _ => vec![&above],
+            };
+            let mut key = fingerprint(stage.name(), &settings, &inputs)?;
+            above.clone_from(&key);
+            if stage == StageId::Extract {
+                features.clone_from(&key);
+                // the manifest tells more, the numbers stand in one file more; no number of a later stage comes of it
+                for (name, _) in
+                    [("hash", config.input.hash), ("npy", config.output.npy)].iter().filter(|asked| asked.1)
+                {
+                    key = fingerprint(name, &true, &[&key])?;
+                }
+            }
+            keys.push((stage, key, settings));
+        }
+        Ok(Self { keys })
+    }
+
+    /// The stages that will be run, in order.
+    pub fn stages(&self) -> impl Iterator<Item = StageId> + '_ {
+        self.keys.iter().map(|(stage, ..)| *stage)
+    }
+
+    /// Fingerprint and settings of a stage; none when it is not asked for.
+    pub fn get(&self, stage: StageId) -> Option<(&str, &Value)> {
+        let found = self.keys.iter().find(|(other, ..)| *other == stage);
+        found.map(|(_, key, settings)| (key.as_str(), settings))
+    }
+
+    /// The committed record of a stage, when it is the one of now and its files are there.
+    pub fn committed(&self, plan: &Plan, stage: StageId) -> Option<Record> {
+        let (key, _) = self.get(stage)?;
+        Record::read(&plan.dir, stage).filter(|record| record.fingerprint == key && record.damaged(&plan.dir).is_none())
+    }
+
+    /// Why a stage has to run; `above` is the first stage before it that has to. None when what it has committed is good.
+    pub fn why(&self, plan: &Plan, stage: StageId, above: Option<StageId>) -> Option<String> {
+        let above = above.filter(|&above| stage.follows(above));
+        if self.committed(plan, stage).is_some() && above.is_none() {
+            return None;
+        }
+        Some(match (Record::read(&plan.dir, stage), above) {
+            (_, Some(above)) if stage != StageId::Extract => format!("to run, since {} runs", above.name()),
+            (None, _) => "to run: it never finished".to_string(),
+            (Some(record), _) => match (self.get(stage), record.damaged(&plan.dir)) {
+                (Some((key, _)), Some(file)) if record.fingerprint == key => {
+                    format!("to run: {} is gone or changed", file.file)
+                }
+                (Some((_, settings)), _) if record.settings != *settings => "to run: its settings changed".to_string(),
+                _ => "to run: its input changed".to_string(),
+            },
+        })
+    }
+}
