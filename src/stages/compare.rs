@@ -17,7 +17,7 @@ use crate::io::{Digest, IoError};
 use crate::learn::neighbours::{Directions, Near, Neighbours};
 use crate::learn::quality::{self as judge, Vote};
 use crate::plan::Plan;
-use crate::progress::{Interrupted, Ui};
+use crate::progress::{Interrupted, Ui, plural};
 use crate::stages::StageId;
 use crate::stages::extract::Extracted;
 use crate::stages::rows::Shards;
@@ -95,14 +95,14 @@ impl Summary {
     /// One line for the terminal.
     pub fn describe(&self) -> String {
         let parts = [
-            (self.suspects, "labels in doubt"),
-            (self.copies, "copies"),
-            (self.near_copies, "near copies"),
-            (self.leaks, "test images with a copy in train"),
-            (self.outliers, "outliers"),
+            (self.suspects, "label", " in doubt"),
+            (self.copies, "copy", ""),
+            (self.near_copies, "near copy", ""),
+            (self.leaks, "test image", " with a copy in train"),
+            (self.outliers, "outlier", ""),
         ];
-        let parts: Vec<String> =
-            parts.into_iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
+        let told = |(n, unit, rest): (usize, &str, &str)| (n > 0).then(|| plural(n, unit) + rest);
+        let parts: Vec<String> = parts.into_iter().filter_map(told).collect();
         if parts.is_empty() { "nothing found".into() } else { parts.join(", ") }
     }
 }
@@ -433,5 +433,18 @@ fn centre(data: &mut [f32], width: usize) {
     let mean: Vec<f32> = mean.into_iter().map(|sum| (sum / rows) as f32).collect();
     for row in data.chunks_exact_mut(width.max(1)) {
         row.iter_mut().zip(&mean).for_each(|(value, mean)| *value -= mean);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_of_a_kind_is_told_as_one() {
+        let summary = Summary { suspects: 1, copies: 2, near_copies: 1, leaks: 1, ..Summary::default() };
+        let told = "1 label in doubt, 2 copies, 1 near copy, 1 test image with a copy in train";
+        assert_eq!(summary.describe(), told);
+        assert_eq!(Summary::default().describe(), "nothing found");
     }
 }
