@@ -116,7 +116,7 @@ pub fn write_json(path: &Path, value: &impl Serialize) -> Result<(), IoError> {
     write_bytes(path, &text).map(|_| ())
 }
 
-/// True for the names that [`write`] gives for a while.
+/// True for the names that [`write`](fn@write) gives for a while.
 pub fn is_temporary(name: &OsStr) -> bool {
     let random = name.to_str().and_then(|name| name.strip_prefix(TEMPORARY));
     random.is_some_and(|random| random.len() == RANDOM && random.bytes().all(|byte| byte.is_ascii_alphanumeric()))
