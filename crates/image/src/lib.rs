@@ -6,10 +6,11 @@
 //!    [`Recipe::apply`] writes the values to the caller's buffer; [`decode_for`] may decode a JPEG at a part of its size where the recipe allows it.
 //! 3. [`thumbnail`] and [`data_uri`] make the small pictures of reports.
 //!
-//! The reference is Pillow, with which Keras, timm and torchvision read pictures. Pixels agree with it bit for bit: JPEG files have a
-//! decoder of their own, which gives the pixels of libjpeg-turbo, AVIF files is decoded by rav1d (cargo feature `avif`), all other formats by the crate
-//! `image`. Resampling has Pillow's bits, too. A file that is no picture, is damaged or is too large is a [`DecodeError`] with its kind;
-//! no input makes this crate panic for good, wait or allocate more than its limits.
+//! The reference is Pillow, with which Keras, timm and torchvision read pictures: pixels and resampling agree with it bit for bit. JPEG, GIF, TIFF,
+//! BMP, ICO and PNM files have decoders of their own here (that of JPEG gives the pixels of libjpeg-turbo), AVIF files are decoded by rav1d
+//! (cargo feature `avif`), and PNG, WebP and QOI files by the crate `image`. A file that is no picture, is damaged or is too large is a
+//! [`DecodeError`] with its kind. No file can make this crate wait, allocate more than its limits, or end the program: a panic of a decoder is
+//! caught and becomes an error.
 
 #![forbid(unsafe_code)]
 
