@@ -138,7 +138,14 @@ pub fn run(
     let result = std::thread::scope(|scope| {
         let workers = threads::start(scope, threads, |_| {
             let (context, sender) = (&context, sender.clone());
-            move || work(context, &sender)
+            move || {
+                let result = work(context, &sender);
+                if result.is_err() {
+                    // what fails for one picture may fail for all: nobody waits hours for the error
+                    context.abort.store(true, Ordering::Relaxed);
+                }
+                result
+            }
         });
         drop(sender);
         let workers = workers.map_err(ExecError::from)?;
@@ -184,7 +191,8 @@ fn work(context: &Context, sender: &Sender<Done>) -> Result<(), ExtractError> {
             prepared += usize::from(!seen.0.is_failed());
             outcomes.push(seen);
         }
-        if jobs.is_empty() {
+        // a picture that was not read since the work was stopped has not failed
+        if jobs.is_empty() || context.abort.load(Ordering::Relaxed) {
             break;
         }
         let input = &input[..prepared * each];
