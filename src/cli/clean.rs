@@ -104,8 +104,7 @@ fn own(dir: &RunDir) -> Vec<(PathBuf, u64)> {
         return Vec::new();
     }
     let mut names = owner.names();
-    let shards = dir.moving("x").parent().map(std::fs::read_dir).into_iter().flatten().flatten().flatten();
-    let found = extract::tables(dir).into_iter().chain(shards.map(|entry| entry.path()));
+    let found = extract::tables(dir).into_iter().chain(dir.own_files(&dir.shards()));
     names.extend(found.map(|path| dir.name_of(&path)));
     let size = |name: String| Some((PathBuf::from(&name), dir.own_file(&name)?.metadata().ok()?.len()));
     names.into_iter().filter_map(size).collect()

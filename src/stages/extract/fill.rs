@@ -203,14 +203,10 @@ pub fn forget(dir: &RunDir) -> Result<(), IoError> {
     journals(dir).iter().try_for_each(|path| std::fs::remove_file(path).map_err(IoError::write(path)))
 }
 
-/// Every journal of the store, sorted.
+/// Every journal of the store, sorted; a file that no run can have written is none.
 fn journals(dir: &RunDir) -> Vec<PathBuf> {
-    let folder = dir.outcomes("x");
-    let entries = folder.parent().map(std::fs::read_dir).into_iter().flatten().flatten().flatten();
-    let paths = entries.map(|entry| entry.path());
-    let mut files: Vec<PathBuf> =
-        paths.filter(|path| path.extension().is_some_and(|extension| extension == journal::EXTENSION)).collect();
-    files.sort();
+    let mut files = dir.own_files(&dir.shards());
+    files.retain(|path| path.extension().is_some_and(|extension| extension == journal::EXTENSION));
     files
 }
 

@@ -113,10 +113,7 @@ fn read(plan: &Plan) -> (Vec<PathBuf>, Vec<Place>) {
     struct Notes {
         notes: Vec<Note>,
     }
-    let folder = plan.dir.outcomes("x");
-    let entries = folder.parent().map(std::fs::read_dir).into_iter().flatten().flatten().flatten();
-    let mut files: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
-    files.sort();
+    let files = plan.dir.own_files(&plan.dir.shards());
     let mut notes = Vec::new();
     for (i, path) in files.iter().enumerate() {
         match path.extension().and_then(|extension| extension.to_str()) {
