@@ -86,6 +86,10 @@ pub fn run(arguments: &CleanArgs) -> Result<(), Error> {
     }
     let mut folders: BTreeSet<PathBuf> = BTreeSet::new();
     folders.extend(files.iter().flat_map(|(path, _)| path.ancestors().skip(1).map(Path::to_path_buf)));
+    if arguments.all {
+        // runs of before have made some that they had no use for
+        folders.extend(dir.folders().map(|folder| PathBuf::from(dir.name_of(&folder))));
+    }
     // the innermost first; one that holds something else stays
     for folder in folders.iter().rev() {
         std::fs::remove_dir(dir.root().join(folder)).ok();
