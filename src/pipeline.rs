@@ -1,5 +1,6 @@
 //! The main path: eight stages in order. What is committed under the fingerprint of now is not computed again.
 
+mod forget;
 mod keys;
 mod run_json;
 
@@ -27,8 +28,7 @@ use crate::stages::rows::{Shards, Source};
 use crate::stages::scan::{self, Listing, Split};
 use crate::stages::select::{self, Selected};
 use crate::stages::train::{self, TrainError, Trained};
-use crate::store::{Claims, Lock, OutputFile, Owner, Record, RunDir, StoreError, Writes};
-use crate::terminal::printable;
+use crate::store::{Claims, Lock, OutputFile, Owner, Record, StoreError, Writes};
 pub use keys::Keys;
 
 /// What the command line adds to a plan.
@@ -74,35 +74,11 @@ pub fn run(plan: &Plan, options: &Options, ui: &Ui) -> Result<Outcome, Error> {
             done => return done,
         };
         let Some(path) = error.damaged().map(Path::to_path_buf) else { return Err(error) };
-        match stage_of(&plan.dir, &path) {
-            Some(stage) if given_up.insert(path.clone()) => give_up(plan, stage, &path, ui)?,
+        match forget::stage_of(&plan.dir, &path) {
+            Some(stage) if given_up.insert(path.clone()) => forget::damaged(plan, stage, &path, ui)?,
             _ => return Err(error),
         }
     }
-}
-
-/// The stage that has written a file of the run.
-fn stage_of(dir: &RunDir, path: &Path) -> Option<StageId> {
-    let named = |stage: &StageId| Record::read(dir, *stage).is_some_and(|record| record.file(dir, path).is_some());
-    // while `extract` is at work there is no record of it
-    let is_table = path.parent() == Some(&*dir.features());
-    StageId::ALL.into_iter().find(named).or(is_table.then_some(StageId::Extract))
-}
-
-/// Removes a damaged file and the record of its stage, so that the stage makes it anew.
-fn give_up(plan: &Plan, stage: StageId, path: &Path, ui: &Ui) -> Result<(), Error> {
-    let name = path.strip_prefix(plan.dir.root()).unwrap_or(path).display();
-    let text = "is damaged, its contents are not those that were written";
-    ui.warn(&format!("{} {text}: `{}` makes it anew", printable(&name.to_string()), stage.name()));
-    for path in [path, &plan.dir.record(stage)] {
-        match std::fs::remove_file(path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(IoError::write(path)(error).into());
-            }
-            _ => {}
-        }
-    }
-    Ok(())
 }
 
 fn attempt(plan: &Plan, options: &Options, lock: &Lock, ui: &Ui) -> Result<Outcome, Error> {
@@ -260,10 +236,8 @@ impl Run<'_> {
     /// Says which files will be written, before the first one is. A file of somebody else at one of these names is an error.
     fn claim(&mut self, listing: &Listing) -> Result<(), Error> {
         let (plan, owner) = (self.plan, Owner::of(&self.plan.dir));
-        let is_due = |stage: StageId| match stage {
-            StageId::Scan => self.keys.committed(plan, stage).is_none(),
-            _ => self.is_forced(stage) || self.keys.committed(plan, stage).is_none(),
-        };
+        let is_due =
+            |stage| stage != StageId::Scan && self.is_forced(stage) || self.keys.committed(plan, stage).is_none();
         let due: Vec<StageId> = self.asked().filter(|stage| is_due(*stage)).collect();
         if due.is_empty() && owner.leftovers().is_empty() {
             return Ok(());
@@ -324,24 +298,8 @@ impl Run<'_> {
         self.ui.check()?;
         StageId::ALL.into_iter().filter(|&above| stage.follows(above)).try_for_each(|above| self.check(above))?;
         self.lock.writable()?;
-        let path = self.plan.dir.record(stage);
-        if path.exists() {
-            // what this stage wrote under other settings may not be written again
-            if let Some(mut record) = Record::read(&self.plan.dir, stage) {
-                // what another stage has written since, as `compare` writes a table that was the report's, is not this one's any more
-                let others = StageId::ALL.into_iter().filter(|&other| other != stage);
-                let others: Vec<Record> = others.filter_map(|other| Record::read(&self.plan.dir, other)).collect();
-                record.files.retain(|file| !others.iter().flat_map(|other| &other.files).any(|o| o.file == file.file));
-                if stage == StageId::Extract {
-                    // it keeps the tables that are still good
-                    let stays = self.plan.writes(stage, 0);
-                    record.files.retain(|file| !file.file.starts_with("features/") && !stays.contains(&file.file));
-                }
-                record.delete_files(&self.plan.dir);
-            }
-            // the files are about to change: from here on they are nobody's until they are committed again
-            std::fs::remove_file(&path).map_err(IoError::write(&path)).map_err(StoreError::from)?;
-        }
+        // what it wrote under other settings may not be written again
+        forget::stage(self.plan, stage)?;
         memory::restart();
         let start = Instant::now();
         let (result, files) = work(&mut self.keys)?;
@@ -368,15 +326,14 @@ impl Run<'_> {
             return Ok(());
         }
         self.lock.writable()?;
-        if !known(StageId::Extract) {
+        self.listed = !known(StageId::Extract);
+        if self.listed {
             extract::manifest(dir, listing, None, self.plan.pipeline.input.hash)?;
         }
         let (stage, fingerprint) = (StageId::Scan.name().to_string(), listing.fingerprint());
         let (settings, files, result) = (Value::Null, Vec::new(), Value::Null);
         let record = Record { stage, fingerprint, settings, files, result, seconds, peak_memory_mb: None };
-        record.write(dir, StageId::Scan).map_err(StoreError::from)?;
-        self.listed = true;
-        Ok(())
+        Ok(record.write(dir, StageId::Scan).map_err(StoreError::from)?)
     }
 
     /// Commits the listing under the contents that the extraction has found in its pictures.
@@ -398,11 +355,10 @@ impl Run<'_> {
         }
         let gone = StageId::ALL.into_iter().filter(|&stage| self.keys.get(stage).is_none());
         for stage in gone {
-            let Some(record) = Record::read(&self.plan.dir, stage) else { continue };
-            self.lock.writable()?;
-            record.delete_files(&self.plan.dir);
-            let path = self.plan.dir.record(stage);
-            std::fs::remove_file(&path).map_err(IoError::write(&path)).map_err(StoreError::from)?;
+            if Record::read(&self.plan.dir, stage).is_some() {
+                self.lock.writable()?;
+                forget::stage(self.plan, stage)?;
+            }
         }
         Ok(())
     }

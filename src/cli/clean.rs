@@ -86,6 +86,10 @@ pub fn run(arguments: &CleanArgs) -> Result<(), Error> {
     }
     let mut folders: BTreeSet<PathBuf> = BTreeSet::new();
     folders.extend(files.iter().flat_map(|(path, _)| path.ancestors().skip(1).map(Path::to_path_buf)));
+    if arguments.all {
+        // runs of before have made some that they had no use for
+        folders.extend(dir.folders().map(|folder| PathBuf::from(dir.name_of(&folder))));
+    }
     // the innermost first; one that holds something else stays
     for folder in folders.iter().rev() {
         std::fs::remove_dir(dir.root().join(folder)).ok();
@@ -104,8 +108,7 @@ fn own(dir: &RunDir) -> Vec<(PathBuf, u64)> {
         return Vec::new();
     }
     let mut names = owner.names();
-    let shards = dir.moving("x").parent().map(std::fs::read_dir).into_iter().flatten().flatten().flatten();
-    let found = extract::tables(dir).into_iter().chain(shards.map(|entry| entry.path()));
+    let found = extract::tables(dir).into_iter().chain(dir.own_files(&dir.shards()));
     names.extend(found.map(|path| dir.name_of(&path)));
     let size = |name: String| Some((PathBuf::from(&name), dir.own_file(&name)?.metadata().ok()?.len()));
     names.into_iter().filter_map(size).collect()

@@ -23,6 +23,7 @@ use super::train::Train;
 use crate::image::RecipeOverrides;
 use crate::memory;
 use crate::models::Source;
+use crate::threads;
 
 /// A pipeline that has passed every check that needs no picture, no weights and no device.
 ///
@@ -60,6 +61,11 @@ impl Pipeline {
     /// Pictures per forward pass; the check has put `extract.batch_size` into `runtime`.
     pub fn batch_size(&self) -> usize {
         self.runtime.batch_size
+    }
+
+    /// Threads of the extraction: as many as are written, else one a processor.
+    pub fn threads(&self) -> usize {
+        self.runtime.threads.unwrap_or_else(threads::available)
     }
 
     /// Bytes that pictures may take together while they are decoded.

@@ -67,10 +67,15 @@ impl Room {
     }
 }
 
-/// Reads the file `path`; `seen` is its length when it was listed.
-pub fn read(path: &Path, seen: Option<u64>, options: &DecodeOptions) -> Result<Vec<u8>, Failure> {
+/// Hands the bytes of the file `path` over in pieces, for what need not hold a picture; `seen` is its length when it was listed.
+pub fn in_pieces(
+    path: &Path,
+    seen: Option<u64>,
+    options: &DecodeOptions,
+    take: impl FnMut(&[u8]),
+) -> Result<(), Failure> {
     let (file, length) = checked(path, seen, options)?;
-    contents(file, length)
+    pieces(file, length, take)
 }
 
 /// Opens the file `path` and tells its length, if it may be a picture.
@@ -102,9 +107,18 @@ pub fn most_bytes(options: &DecodeOptions) -> u64 {
 }
 
 /// All `length` bytes; a large file that does not begin like a picture is not read to its end.
-fn contents(mut file: impl Read, length: u64) -> Result<Vec<u8>, Failure> {
-    let bytes = beginning(&mut file, length)?;
-    completed(bytes, file, length)
+fn pieces(mut file: impl Read, length: u64, mut take: impl FnMut(&[u8])) -> Result<(), Failure> {
+    let mut piece = beginning(&mut file, length)?;
+    let mut read = 0;
+    while !piece.is_empty() {
+        take(&piece);
+        read += piece.len() as u64;
+        piece.clear();
+        // one byte more than there should be: a file that grows without end is not followed
+        let most = (length + 1).saturating_sub(read).min(HEAD);
+        file.by_ref().take(most).read_to_end(&mut piece).map_err(failure)?;
+    }
+    if read == length { Ok(()) } else { Err(changed()) }
 }
 
 /// The first bytes, all of a small file; a large file must begin like a picture.
@@ -174,6 +188,16 @@ mod tests {
 
     fn kind(result: Result<Vec<u8>, Failure>) -> &'static str {
         result.expect_err("a failure").kind
+    }
+
+    fn contents(file: impl Read, length: u64) -> Result<Vec<u8>, Failure> {
+        let mut all = Vec::new();
+        pieces(file, length, |piece| all.extend(piece)).map(|()| all)
+    }
+
+    fn read(path: &Path, seen: Option<u64>, options: &DecodeOptions) -> Result<Vec<u8>, Failure> {
+        let mut all = Vec::new();
+        in_pieces(path, seen, options, |piece| all.extend(piece)).map(|()| all)
     }
 
     /// Gives some bytes and then an error of the device.
@@ -253,6 +277,7 @@ mod tests {
         std::fs::write(&path, &bytes).expect("written");
         let model = crate::models::find("resnet18").expect("registered");
         let (recipe, options) = (&model.weights[0].recipe, DecodeOptions::default());
+        assert!(read(&path, None, &options) == Ok(bytes.clone()), "several pieces are the whole");
         let room = Room::new(1);
         let never = AtomicBool::new(false);
         let first = room.read(&path, Some(bytes.len() as u64), (recipe, &options), &never).expect("alone");

@@ -38,11 +38,6 @@ impl Budget {
         Arc::new(Self { total, state: Mutex::default(), freed: Condvar::new() })
     }
 
-    /// Its bytes, handed out or not.
-    pub fn total(&self) -> u64 {
-        self.total
-    }
-
     /// Waits for `bytes`. More than the whole budget are handed out when nobody else holds any. None when `stop` was raised meanwhile.
     pub fn take(self: &Arc<Self>, bytes: u64, stop: &AtomicBool) -> Option<Share> {
         let mut state = self.lock();

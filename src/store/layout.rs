@@ -141,9 +141,14 @@ impl RunDir {
         self.store().join(format!("{}.json", stage.name()))
     }
 
+    /// The folder of what is known of each shard.
+    pub fn shards(&self) -> PathBuf {
+        self.store().join("shards")
+    }
+
     /// What became of each picture of a shard.
     pub fn outcomes(&self, id: &str) -> PathBuf {
-        self.store().join("shards").join(format!("{id}.json"))
+        self.shards().join(format!("{id}.json"))
     }
 
     /// Whose the folder is, and which files the run in it may write.
@@ -153,13 +158,12 @@ impl RunDir {
 
     /// A feature table on its way to another number.
     pub fn moving(&self, id: &str) -> PathBuf {
-        self.store().join("shards").join(format!("{id}.parquet"))
+        self.shards().join(format!("{id}.parquet"))
     }
 
     /// Every folder that files are written to.
     pub fn folders(&self) -> [PathBuf; 6] {
-        let shards = self.store().join("shards");
-        [self.root.clone(), self.features(), self.classifier(), self.figures(), self.store(), shards]
+        [self.root.clone(), self.features(), self.classifier(), self.figures(), self.store(), self.shards()]
     }
 
     /// The name of a file in records: relative to the folder, with `/`.
@@ -179,6 +183,14 @@ impl RunDir {
     pub fn own_file(&self, name: &str) -> Option<PathBuf> {
         let path = self.root.join(name);
         (is_own(name) && self.link_to(name).is_none() && path.is_file()).then_some(path)
+    }
+
+    /// The files of `folder` that a run can have written, sorted.
+    pub fn own_files(&self, folder: &Path) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        let mut files: Vec<PathBuf> = entries.filter_map(|entry| self.own_file(&self.name_of(&entry.path()))).collect();
+        files.sort();
+        files
     }
 
     /// The names at the top of every run folder, folders with `/` at their end; sorted.

@@ -1,5 +1,6 @@
 //! One bad file loses itself and nothing else.
 
+use featurize::image::RgbImage;
 use featurize::io::columns::Columns;
 use featurize::io::features::FeatureFile;
 
@@ -107,4 +108,30 @@ fn what_failed_can_be_tried_again() {
     let run = workspace.run("out", &["--retry-failed"]).ok();
     assert_eq!(run.event("summary")["extract"]["failed"], 0);
     assert_eq!(run.event("summary")["extract"]["ok"], 13);
+}
+
+#[test]
+fn a_network_that_overflows_is_an_error_before_all_pictures_are_computed() {
+    let workspace = Workspace::new();
+    let picture = |grey: u8| {
+        let picture = RgbImage { width: 64, height: 64, data: vec![grey; 64 * 64 * 3] };
+        featurize::image::png(&picture).expect("a PNG")
+    };
+    // black is 0 whatever it is divided by
+    workspace.write("pictures/a.png", &picture(255));
+    (0..80).for_each(|i| workspace.write(&format!("pictures/b{i:02}.png"), &picture(0)));
+    let recipe = "{size: 64, mean: [0, 0, 0], std: [1.0e-38, 1.0e-38, 1.0e-38]}";
+    workspace.write(
+        "pipeline.yaml",
+        format!(
+            "version: 1\nname: nan\ninput: {{root: pictures}}\nextract: {{model: resnet18, weights: random, seed: 5, shard_rows: 4, \
+             recipe: {recipe}}}\nruntime: {{threads: 2}}\n"
+        )
+        .as_bytes(),
+    );
+    let run = workspace.run("out", &[]);
+    assert_eq!(run.code, Some(1), "{}", run.stderr);
+    assert!(run.error().contains("a.png: layer `layer4` gives NaN"), "{}", run.error());
+    let tables = std::fs::read_dir(workspace.path("out/features")).expect("a folder").count();
+    assert!(tables < 10, "{tables} of more than 20 tables were computed before it was told");
 }

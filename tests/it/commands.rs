@@ -176,6 +176,12 @@ fn clean_tells_first_and_deletes_only_what_is_the_runs_own() {
     let left: Vec<_> = walk(&workspace.path("out"));
     assert_eq!(left, ["features/mine.parquet"]);
     assert!(workspace.path("elsewhere.txt").is_file() && workspace.path("pictures/Test/Banana").is_dir());
+    // a run makes the folders that it needs, and nothing of it is left
+    workspace.run("part", &["--until", "extract"]).ok();
+    assert!(!workspace.path("part/classifier").exists());
+    std::fs::create_dir(workspace.path("part/classifier")).expect("as runs of before did");
+    let told = call(&at, &["clean", "part", "--all", "--yes"]).ok().stdout;
+    assert!(!workspace.path("part").exists() && !told.contains("they stay"), "{told}");
 }
 
 fn walk(root: &Path) -> Vec<String> {

@@ -57,6 +57,8 @@ fn files_of_the_user_stay_in_a_run_folder() {
         "figures/mine.svg",
         "figures/loss.svg",
         ".store/mine.json",
+        ".store/shards/mine.json",
+        ".store/shards/mine.rows",
     ];
     for name in mine {
         workspace.write(&format!("out/{name}"), name.as_bytes());

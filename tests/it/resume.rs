@@ -88,6 +88,12 @@ fn a_finished_run_does_nothing_and_says_so() {
     command.arg("run").arg(workspace.path("pipeline.yaml")).arg("--out").arg(workspace.path("out"));
     let text = Run::of(command.output().expect("started")).ok().stdout;
     assert!(text.contains("nothing to do"), "{text}");
+    // without the record of the listing, which says nothing that the extraction does not, there is no more to do
+    let manifest = workspace.read("out/manifest.parquet");
+    std::fs::remove_file(workspace.path("out/.store/scan.json")).expect("removed");
+    let text = Run::of(command.output().expect("started")).ok().stdout;
+    assert!(text.contains("nothing to do"), "{text}");
+    assert!(manifest == workspace.read("out/manifest.parquet") && before == workspace.read("out/run.json"));
 }
 
 #[test]

@@ -89,8 +89,9 @@ impl Workspace {
     pub fn results(&self, out: &str) -> BTreeMap<String, Vec<u8>> {
         let mut files = BTreeMap::new();
         let root = self.path(out);
-        for folder in ["", "features", "classifier"] {
-            for entry in std::fs::read_dir(root.join(folder)).expect("run folder") {
+        let folders = ["", "features", "classifier"].map(|folder| root.join(folder));
+        for folder in folders.iter().filter(|folder| folder.is_dir()) {
+            for entry in std::fs::read_dir(folder).expect("run folder") {
                 let path = entry.expect("entry").path();
                 let name = path.strip_prefix(&root).expect("below").to_string_lossy().into_owned();
                 if path.is_file() && name != "run.json" && name != "report.html" {

@@ -194,12 +194,16 @@ pub fn complete(plan: &Plan, listing: &Listing, shards: &[Shard], threads: usize
                 move || {
                     while let Some((outcome, picture)) = next() {
                         let path = picture.location(&plan.pipeline.input.root);
-                        let bytes = contents::read(&path, Some(picture.bytes), &plan.backbone.decoding);
+                        let (mut sha256, mut blake3) = (sha2::Sha256::new(), blake3::Hasher::new());
+                        let read = contents::in_pieces(&path, Some(picture.bytes), &plan.backbone.decoding, |piece| {
+                            sha256.update(piece);
+                            blake3.update(piece);
+                        });
+                        let found = Contents::hashed(&blake3.finalize());
                         // a hash of other contents says nothing of the features
-                        let same = |bytes: &Vec<u8>| {
-                            picture.contents == Contents::Unknown || picture.contents == Contents::of(bytes)
-                        };
-                        outcome.set_sha256(bytes.ok().filter(same).map(|bytes| Sha256::of(&bytes)));
+                        let same = [Contents::Unknown, found].contains(&picture.contents);
+                        let is_known = read.is_ok() && same;
+                        outcome.set_sha256(is_known.then(|| Sha256(sha256.finalize().into())));
                     }
                 }
             };

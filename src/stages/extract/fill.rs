@@ -203,33 +203,21 @@ pub fn forget(dir: &RunDir) -> Result<(), IoError> {
     journals(dir).iter().try_for_each(|path| std::fs::remove_file(path).map_err(IoError::write(path)))
 }
 
-/// Every journal of the store, sorted.
+/// Every journal of the store, sorted; a file that no run can have written is none.
 fn journals(dir: &RunDir) -> Vec<PathBuf> {
-    let folder = dir.outcomes("x");
-    let entries = folder.parent().map(std::fs::read_dir).into_iter().flatten().flatten().flatten();
-    let paths = entries.map(|entry| entry.path());
-    let mut files: Vec<PathBuf> =
-        paths.filter(|path| path.extension().is_some_and(|extension| extension == journal::EXTENSION)).collect();
-    files.sort();
+    let mut files = dir.own_files(&dir.shards());
+    files.retain(|path| path.extension().is_some_and(|extension| extension == journal::EXTENSION));
     files
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config;
-    use crate::progress::Ui;
-    use crate::stages::scan;
+    use crate::stages::extract::tests::bananas;
 
     #[test]
     fn rows_come_back_to_the_pictures_that_they_are_of_and_to_no_others() {
-        let out = tempfile::tempdir().expect("folder");
-        let yaml = "version: 1\ninput: {root: data/fruits, split: {train: 'Training/**', test: 'Test/**'}, classes: [Banana], \
-             limit_per_class: 5}\nextract: {shard_rows: 100, recipe: {size: 64}}\n";
-        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("test.yaml");
-        let pipeline = config::parse(yaml, &file, &[]).expect("a sound pipeline");
-        let plan = Plan::new(pipeline, Some(out.path()), &mut |_| panic!("the weights are inside")).expect("a plan");
-        let mut listing = scan::run(&plan, &Ui::silent()).expect("bananas");
+        let (_out, plan, mut listing) = bananas("shard_rows: 100");
         for folder in plan.dir.folders() {
             std::fs::create_dir_all(folder).expect("folder");
         }

@@ -41,7 +41,6 @@ use crate::progress::{Interrupted, StageLine, Ui, bytes, plural};
 use crate::stages::StageId;
 use crate::stages::scan::{Aside, Listing, Split, printable};
 use crate::store::{OutputFile, RunDir};
-use crate::threads;
 
 /// Columns of a table, which has one row group, from which on its footer costs more than is good.
 const MANY_CHUNKS: usize = 50_000;
@@ -115,8 +114,7 @@ pub fn run(
         fill::forget(dir)?;
     }
     let device = Device::open(plan.pipeline.runtime.device)?;
-    let threads = plan.pipeline.runtime.threads;
-    let threads = threads.unwrap_or_else(threads::available);
+    let threads = plan.pipeline.threads();
     if plan.is_wide() && plan.width() > MANY_CHUNKS {
         let advice = "one column each makes them slow to open everywhere; `output.layout: array` is read at once";
         ui.warn(&format!("every table has {} columns of features: {advice}", plan.width()));
@@ -266,9 +264,9 @@ fn commit(plan: &Plan, listing: &Listing, shards: &[Shard]) -> Result<(Extracted
         let path = dir.outcomes(&shard.id);
         let reason = "it does not fit its shard".to_string();
         let kept = read.ok_or(IoError::Table { path, reason })?;
+        let table = dir.shard(shard.number);
+        files.push(OutputFile { blake3: kept.digest(&table)?, ..OutputFile::of(dir, &table)? });
         outcomes.extend(kept.outcomes);
-        files
-            .push(OutputFile { blake3: kept.tables.last().cloned(), ..OutputFile::of(dir, &dir.shard(shard.number))? });
     }
     let mut done = Extracted {
         ok: outcomes.iter().filter(|outcome| !outcome.is_failed()).count(),
@@ -341,21 +339,48 @@ fn describe(done: &Extracted) -> String {
 mod tests {
     use super::*;
     use crate::config;
-    use crate::io::atomic;
     use crate::io::features::FeatureFile;
+    use crate::io::{self, atomic};
     use crate::stages::scan::{self, Contents};
     use shard::Filled;
 
+    /// The folder of a run over ten of the shipped bananas, with these settings of `extract`, and its listing.
+    pub(super) fn bananas(extract: &str) -> (tempfile::TempDir, Plan, Listing) {
+        let out = tempfile::tempdir().expect("folder");
+        let yaml = format!(
+            "version: 1\ninput: {{root: data/fruits, split: {{train: 'Training/**', test: 'Test/**'}}, classes: [Banana], \
+             limit_per_class: 5}}\nextract: {{{extract}, recipe: {{size: 64}}}}\n"
+        );
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("test.yaml");
+        let pipeline = config::parse(&yaml, &file, &[]).expect("a sound pipeline");
+        let plan = Plan::new(pipeline, Some(out.path()), &mut |_| panic!("the weights are inside")).expect("a plan");
+        let listing = scan::run(&plan, &Ui::silent()).expect("bananas");
+        (out, plan, listing)
+    }
+
+    #[test]
+    fn a_table_that_was_not_replaced_before_the_run_was_killed_is_the_one_that_is_committed() {
+        let (_out, plan, mut listing) = bananas("shard_rows: 100");
+        let (ui, options) = (Ui::silent(), Options::default());
+        run(&plan, &mut listing, &options, &ui).expect("extracted");
+        let id = &shard::cut(&plan, &listing).expect("one shard")[0].id;
+        let mut kept = shard::kept(&plan.dir, id).expect("written");
+        // another split was about to be written, and is not asked for any more
+        kept.tables.push("f".repeat(64));
+        kept.write(&plan.dir, id).expect("written");
+        let (done, files) = run(&plan, &mut listing, &options, &ui).expect("reused");
+        assert_eq!(done.reused, 1);
+        assert_eq!(files[0].blake3, Some(io::digest(&plan.dir.shard(0)).expect("read")));
+        kept.tables[0] = "e".repeat(64);
+        kept.write(&plan.dir, id).expect("written");
+        let error = run(&plan, &mut listing, &options, &ui).expect_err("neither of them");
+        assert!(matches!(error, ExtractError::Io(IoError::Damaged { .. })), "{error}");
+    }
+
     #[test]
     fn a_run_of_before_contents_were_noted_is_taken_as_it_is() {
-        let out = tempfile::tempdir().expect("folder");
-        let yaml = "version: 1\ninput: {root: data/fruits, split: {train: 'Training/**', test: 'Test/**'}, classes: [Banana], \
-             limit_per_class: 5}\nextract: {shard_rows: 4, recipe: {size: 64}}\n";
-        let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("test.yaml");
-        let pipeline = config::parse(yaml, &file, &[]).expect("a sound pipeline");
-        let plan = Plan::new(pipeline, Some(out.path()), &mut |_| panic!("the weights are inside")).expect("a plan");
+        let (_out, plan, listed) = bananas("shard_rows: 4");
         let (ui, options) = (Ui::silent(), Options::default());
-        let listed = scan::run(&plan, &ui).expect("bananas");
         let mut listing = listed.clone();
         let (done, files) = run(&plan, &mut listing, &options, &ui).expect("extracted");
         assert_eq!((done.timing.pictures, done.reused), (10, 0));

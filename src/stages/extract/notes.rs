@@ -9,14 +9,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::journal;
 use super::shard::Kept;
+use super::{ExtractError, journal};
+use crate::exec::ExecError;
 use crate::extractor::contents;
 use crate::io::sealed;
 use crate::plan::Plan;
-use crate::progress::{Interrupted, StageLine, Ui};
+use crate::progress::{StageLine, Ui, plural};
 use crate::stages::StageId;
 use crate::stages::scan::{Contents, Listing, Picture, first_eight};
+use crate::threads::{self, ThreadError};
 
 /// A picture's file when it was extracted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +70,7 @@ pub struct Touched {
 type Place = (Note, Option<usize>);
 
 /// Fills in the contents of all pictures that the store knows. Files that may have changed since are read, all threads at once.
-pub fn resolve(plan: &Plan, listing: &mut Listing, ui: &Ui) -> Result<Touched, Interrupted> {
+pub fn resolve(plan: &Plan, listing: &mut Listing, ui: &Ui) -> Result<Touched, ExtractError> {
     let (files, notes) = read(plan);
     if notes.is_empty() {
         return Ok(Touched::default());
@@ -103,7 +105,8 @@ pub fn resolve(plan: &Plan, listing: &mut Listing, ui: &Ui) -> Result<Touched, I
             touched.stamps.entry(files[file].clone()).or_default().insert(path(picture), picture.stamp);
         }
     }
-    line.finish(&format!("{} files read again, since they may have changed: {changed} have", doubtful.len()));
+    let files = plural(doubtful.len(), "file");
+    line.finish(&format!("{files} read again, since they may have changed: {changed} have"));
     Ok(touched)
 }
 
@@ -113,10 +116,7 @@ fn read(plan: &Plan) -> (Vec<PathBuf>, Vec<Place>) {
     struct Notes {
         notes: Vec<Note>,
     }
-    let folder = plan.dir.outcomes("x");
-    let entries = folder.parent().map(std::fs::read_dir).into_iter().flatten().flatten().flatten();
-    let mut files: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
-    files.sort();
+    let files = plan.dir.own_files(&plan.dir.shards());
     let mut notes = Vec::new();
     for (i, path) in files.iter().enumerate() {
         match path.extension().and_then(|extension| extension.to_str()) {
@@ -133,16 +133,18 @@ fn read(plan: &Plan) -> (Vec<PathBuf>, Vec<Place>) {
 }
 
 /// Contents of the pictures `wanted`, read by all threads.
-fn hash(plan: &Plan, listing: &Listing, wanted: &[usize], line: &StageLine) -> Result<Vec<Contents>, Interrupted> {
-    let threads = plan.pipeline.runtime.threads;
-    let threads = threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+fn hash(plan: &Plan, listing: &Listing, wanted: &[usize], line: &StageLine) -> Result<Vec<Contents>, ExtractError> {
+    let threads = plan.pipeline.threads().min(wanted.len());
     let next = AtomicUsize::new(0);
     let one = |i: usize| {
         let picture = &listing.pictures[i];
         let path = picture.location(&plan.pipeline.input.root);
         line.inc(1);
-        contents::read(&path, Some(picture.bytes), &plan.backbone.decoding)
-            .map_or(Contents::Unread, |bytes| Contents::of(&bytes))
+        let mut hasher = blake3::Hasher::new();
+        let read = contents::in_pieces(&path, Some(picture.bytes), &plan.backbone.decoding, |piece| {
+            hasher.update(piece);
+        });
+        read.map_or(Contents::Unread, |()| Contents::hashed(&hasher.finalize()))
     };
     let work = || {
         let mut own = Vec::new();
@@ -156,11 +158,13 @@ fn hash(plan: &Plan, listing: &Listing, wanted: &[usize], line: &StageLine) -> R
     };
     let mut all = vec![Contents::Unread; wanted.len()];
     std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads.clamp(1, wanted.len().max(1))).map(|_| scope.spawn(work)).collect();
+        let workers = threads::start(scope, threads, |_| work)?;
         for (number, contents) in workers.into_iter().filter_map(|worker| worker.join().ok()).flatten() {
             all[number] = contents;
         }
-    });
+        Ok(())
+    })
+    .map_err(|error: ThreadError| ExecError::from(error))?;
     line.ui().check()?;
     Ok(all)
 }

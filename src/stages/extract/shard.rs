@@ -75,8 +75,17 @@ pub struct Kept {
 }
 
 impl Kept {
+    /// The hash of `table`, as far as one was noted. Where two were, a run may have been killed before the second table took the place of the first.
+    pub fn digest(&self, table: &Path) -> Result<Option<Digest>, IoError> {
+        match &self.tables[..] {
+            [] => Ok(None),
+            [only] => Ok(Some(only.clone())),
+            _ => self.check(table).map(Some),
+        }
+    }
+
     /// The hash of `table`, which is one that was written, or it is an error.
-    fn check(&self, table: &std::path::Path) -> Result<Digest, IoError> {
+    fn check(&self, table: &Path) -> Result<Digest, IoError> {
         let digest = io::digest(table)?;
         if self.tables.is_empty() || self.tables.contains(&digest) {
             return Ok(digest);
@@ -188,9 +197,7 @@ fn form_of(base: &str, pictures: &[Picture]) -> String {
 /// Every sound table of the run, by its id. A table of another run, or a copy under another name, is the user's.
 pub fn find(dir: &RunDir) -> BTreeMap<String, Existing> {
     let mut found = BTreeMap::new();
-    let store = dir.moving("x");
-    let folders = [Some(dir.features()), store.parent().map(PathBuf::from)];
-    for folder in folders.into_iter().flatten() {
+    for folder in [dir.features(), dir.shards()] {
         for path in own_tables(dir, &folder) {
             if let Some((id, form)) = read_ids(dir, &path) {
                 found.entry(id).or_insert(Existing { path, form });
@@ -210,10 +217,8 @@ pub fn kept(dir: &RunDir, id: &str) -> Option<Kept> {
 
 /// The files of a folder that may be tables of the run by their names, sorted.
 fn own_tables(dir: &RunDir, folder: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let own = entries.filter_map(|entry| dir.own_file(&dir.name_of(&entry.path())));
-    let mut tables: Vec<PathBuf> = own.filter(|path| path.extension().is_some_and(|end| end == "parquet")).collect();
-    tables.sort();
+    let mut tables = dir.own_files(folder);
+    tables.retain(|path| path.extension().is_some_and(|end| end == "parquet"));
     tables
 }
 
@@ -258,8 +263,7 @@ pub fn place(
         (existing.path != dir.shard(shard.number)).then_some((shard, &existing.path))
     });
     let misplaced: Vec<_> = misplaced.collect();
-    let folders = dir.folders().into_iter().filter(|folder| *folder != dir.figures());
-    for folder in folders {
+    for folder in [dir.features(), dir.shards()] {
         std::fs::create_dir_all(&folder).map_err(IoError::write(&folder))?;
     }
     for (shard, path) in &misplaced {
@@ -346,10 +350,7 @@ pub fn relabel(plan: &Plan, listing: &Listing, shard: &Shard) -> Result<(), Extr
 /// Removes the outcomes of shards that are no more.
 pub fn sweep(dir: &RunDir, shards: &[Shard]) {
     let known: BTreeSet<PathBuf> = shards.iter().map(|shard| dir.outcomes(&shard.id)).collect();
-    let folder = dir.outcomes("x");
-    let entries = folder.parent().map(std::fs::read_dir).into_iter().flatten().flatten().flatten();
-    let old = entries.map(|entry| entry.path()).filter(|path| !known.contains(path));
-    for path in old.filter_map(|path| dir.own_file(&dir.name_of(&path))) {
+    for path in dir.own_files(&dir.shards()).iter().filter(|path| !known.contains(*path)) {
         std::fs::remove_file(path).ok();
     }
 }

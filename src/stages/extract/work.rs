@@ -138,7 +138,14 @@ pub fn run(
     let result = std::thread::scope(|scope| {
         let workers = threads::start(scope, threads, |_| {
             let (context, sender) = (&context, sender.clone());
-            move || work(context, &sender)
+            move || {
+                let result = work(context, &sender);
+                if result.is_err() {
+                    // what fails for one picture may fail for all: nobody waits hours for the error
+                    context.abort.store(true, Ordering::Relaxed);
+                }
+                result
+            }
         });
         drop(sender);
         let workers = workers.map_err(ExecError::from)?;
@@ -184,7 +191,8 @@ fn work(context: &Context, sender: &Sender<Done>) -> Result<(), ExtractError> {
             prepared += usize::from(!seen.0.is_failed());
             outcomes.push(seen);
         }
-        if jobs.is_empty() {
+        // a picture that was not read since the work was stopped has not failed
+        if jobs.is_empty() || context.abort.load(Ordering::Relaxed) {
             break;
         }
         let input = &input[..prepared * each];
@@ -309,25 +317,16 @@ fn settle(context: &Context, filling: &mut Filling, done: Done, line: &StageLine
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config;
     use crate::progress::Ui;
+    use crate::stages::StageId;
     use crate::stages::extract::shard::{self, Shard};
-    use crate::stages::{StageId, scan};
+    use crate::stages::extract::tests::bananas;
     use std::collections::BTreeMap;
-    use std::path::Path;
 
     /// Runs the shipped bananas and the tables that come out, by name.
     fn tables(mode: Mode, batch: usize) -> BTreeMap<String, Vec<u8>> {
-        let out = tempfile::tempdir().expect("folder");
-        let yaml = format!(
-            "version: 1\ninput: {{root: data/fruits, split: {{train: 'Training/**', test: 'Test/**'}}, classes: [Banana], \
-             limit_per_class: 5}}\nextract: {{shard_rows: 4, batch_size: {batch}, recipe: {{size: 64}}}}\n"
-        );
-        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("test.yaml");
-        let pipeline = config::parse(&yaml, &file, &[]).expect("a sound pipeline");
-        let plan = Plan::new(pipeline, Some(out.path()), &mut |_| panic!("the weights are inside")).expect("a plan");
+        let (_out, plan, listing) = bananas(&format!("shard_rows: 4, batch_size: {batch}"));
         let ui = Ui::silent();
-        let listing = scan::run(&plan, &ui).expect("bananas");
         let shards = shard::cut(&plan, &listing).expect("shards");
         let all: Vec<&Shard> = shards.iter().collect();
         let line = ui.stage(StageId::Extract, None, "images");

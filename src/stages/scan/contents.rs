@@ -62,7 +62,11 @@ pub enum Contents {
 impl Contents {
     /// Those of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
-        let hash = blake3::hash(bytes);
+        Self::hashed(&blake3::hash(bytes))
+    }
+
+    /// Those of which this is the hash.
+    pub fn hashed(hash: &blake3::Hash) -> Self {
         Self::Hash(std::array::from_fn(|i| hash.as_bytes()[i]))
     }
 
