@@ -2,7 +2,7 @@
 //! before the names of its tensors: `state_dict.module.encoder_q.conv1.weight` is `conv1.weight` of the network. The words are whatever
 //! stands before the names that the network needs; nothing is known of wrappers but which of several networks the field takes:
 //!
-//! * the averaged weights (EMA) before those of the last step: timm's `load_state_dict(use_ema=True)`;
+//! * the averaged weights (EMA, SWA) before those of the last step: timm's `load_state_dict(use_ema=True)`;
 //! * the teacher of self-distillation: DINO's `eval_linear.py` (`--checkpoint_key teacher`); the online network of BYOL;
 //! * the encoder that is trained before the one that follows it: MoCo's `encoder_q` and `base_encoder`, not `encoder_k` and `momentum_encoder`.
 
@@ -17,7 +17,7 @@ const SHOWN: usize = 4;
 const KEYS: [&str; 9] =
     ["state_dict_ema", "model_ema", "state_dict", "model", "model_state_dict", "module", "net", "network", "params"];
 /// Words of the network that the field takes, and of the one that only serves its training.
-const TAKEN: [&str; 3] = ["ema", "teacher", "online"];
+const TAKEN: [&str; 7] = ["ema", "swa", "average", "averaged", "avg", "teacher", "online"];
 const LEFT: [&str; 5] = ["momentum", "k", "key", "target", "student"];
 
 /// The place that was taken.

@@ -70,12 +70,14 @@ fn any_words_before_all_names_are_removed_and_told() {
 #[test]
 fn of_several_networks_the_fields_choice_is_taken_and_the_others_told() {
     let graph = graph("resnet18");
-    let cases: [(&str, &[&str]); 11] = [
+    let cases: [(&str, &[&str]); 13] = [
         ("state_dict_ema", &["state_dict"]),
         ("state_dict_ema.module", &["state_dict.module"]),
         ("state_dict_ema", &["model_ema", "state_dict"]),
         ("model_ema", &["model"]),
         ("ema_state_dict", &["state_dict"]),
+        ("swa_state_dict.module", &["state_dict"]),
+        ("averaged_model.module", &["model"]),
         ("state_dict", &["model"]),
         ("teacher.backbone", &["student.module.backbone"]),
         ("state_dict.module.encoder_q", &["state_dict.module.encoder_k"]),
