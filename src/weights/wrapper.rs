@@ -139,7 +139,8 @@ impl Spellings {
 
     fn new(graph: &Graph, needed: &[Parameter]) -> Self {
         let mut modules: Vec<String> = Vec::new();
-        for layer in graph.layers().iter().filter(|layer| layer.op != Op::Input) {
+        // torchvision's `transform_input` is a step of the network, and no module
+        for layer in graph.layers().iter().filter(|layer| !matches!(layer.op, Op::Input | Op::Rescale { .. })) {
             let module = layer.name.split('.').next().unwrap_or_default();
             if modules.last().is_none_or(|last| last != module) {
                 modules.push(module.to_string());

@@ -121,16 +121,27 @@ fn networks_that_nothing_tells_apart_are_asked_for() {
 
 #[test]
 fn numbered_modules_and_those_without_their_name_are_known() {
-    let resnet = graph("resnet18");
-    let numbers = [("conv1", 0), ("bn1", 1), ("layer1", 4), ("layer2", 5), ("layer3", 6), ("layer4", 7), ("fc", 9)];
-    let numbered = |name: &str| {
-        let (module, rest) = name.split_once('.').expect("a module");
-        let number = numbers.iter().find(|(known, _)| *known == module).expect("known").1;
-        format!("backbone.{number}.{rest}")
-    };
-    let tensors: Tensors =
-        network(&resnet, "", 1.0).into_iter().map(|(name, tensor)| (numbered(&name), tensor)).collect();
-    assert_eq!(taken(&tensors, &resnet, None).0.key, "backbone");
+    // the places of the modules with weights among `network.children()`
+    let resnet: (&str, &[(&str, usize)]) = (
+        "resnet18",
+        &[("conv1", 0), ("bn1", 1), ("layer1", 4), ("layer2", 5), ("layer3", 6), ("layer4", 7), ("fc", 9)],
+    );
+    let blocks =
+        [("3a", 5), ("3b", 6), ("4a", 8), ("4b", 9), ("4c", 10), ("4d", 11), ("4e", 12), ("5a", 14), ("5b", 15)];
+    let blocks = blocks.map(|(block, number)| (format!("inception{block}"), number));
+    let mut googlenet = vec![("conv1", 0), ("conv2", 2), ("conv3", 3), ("fc", 20)];
+    googlenet.extend(blocks.iter().map(|(block, number)| (block.as_str(), *number)));
+    for (model, numbers) in [resnet, ("googlenet", googlenet.as_slice())] {
+        let graph = graph(model);
+        let numbered = |name: &str| {
+            let (module, rest) = name.split_once('.').expect("a module");
+            let number = numbers.iter().find(|(known, _)| *known == module).expect("known").1;
+            format!("backbone.{number}.{rest}")
+        };
+        let all = network(&graph, "", 1.0);
+        let tensors: Tensors = all.into_iter().map(|(name, tensor)| (numbered(&name), tensor)).collect();
+        assert_eq!(taken(&tensors, &graph, None).0.key, "backbone", "{model}");
+    }
     let vgg = graph("vgg11");
     let inner = network(&vgg, "", 1.0)
         .into_iter()
