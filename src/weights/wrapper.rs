@@ -6,6 +6,7 @@
 //! * the teacher of self-distillation: DINO's `eval_linear.py` (`--checkpoint_key teacher`); the online network of BYOL;
 //! * the encoder that is trained before the one that follows it: MoCo's `encoder_q` and `base_encoder`, not `encoder_k` and `momentum_encoder`.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::{Tensor, WeightError, needed};
@@ -16,6 +17,8 @@ const SHOWN: usize = 4;
 /// Keys of checkpoints, the one to be taken first: the first four are timm's.
 const KEYS: [&str; 9] =
     ["state_dict_ema", "model_ema", "state_dict", "model", "model_state_dict", "module", "net", "network", "params"];
+/// Words that PyTorch's wrappers put before the names of what they hold, which may be a part of a network.
+const WRAPPERS: [&str; 4] = ["module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"];
 /// Words of the network that the field takes, and of the one that only serves its training.
 const TAKEN: [&str; 7] = ["ema", "swa", "average", "averaged", "avg", "teacher", "online"];
 const LEFT: [&str; 5] = ["momentum", "k", "key", "target", "student"];
@@ -93,7 +96,7 @@ pub(super) fn unwrap(
     };
     let stripped = |place: &Place| -> BTreeMap<String, Tensor> {
         let below = tensors.iter().filter_map(|(name, tensor)| Some((name.strip_prefix(&place.prefix)?, tensor)));
-        below.map(|(name, tensor)| (spellings.original(place.spelling, name), tensor.clone())).collect()
+        below.map(|(name, tensor)| (spellings.original(place.spelling, &unwrapped(name)), tensor.clone())).collect()
     };
     let found = stripped(first);
     let equals: Vec<&Place> = places[1..].iter().filter(|place| place.fit == first.fit).collect();
@@ -222,7 +225,7 @@ fn spelt(
         let starts = std::iter::once(0).chain(name.match_indices('.').map(|(dot, _)| dot + 1));
         for start in starts {
             let (prefix, rest) = name.split_at(start);
-            if let Some(parameter) = names.get(rest) {
+            if let Some(parameter) = names.get(unwrapped(rest).as_ref()) {
                 let fit = fits.entry(prefix).or_default();
                 fit.names += 1;
                 fit.shapes += usize::from(tensor.shape() == parameter.shape);
@@ -231,6 +234,18 @@ fn spelt(
     }
     let place = |(prefix, fit): (&str, Fit)| Place { prefix: prefix.to_string(), fit, spelling };
     fits.into_iter().map(place).collect()
+}
+
+/// A name without the words of wrappers around parts of the network: `features.module.0.weight` is `features.0.weight`. The first word stands
+/// for a part, or else it belongs before the name.
+fn unwrapped(name: &str) -> Cow<'_, str> {
+    if !WRAPPERS.iter().any(|wrapper| name.contains(wrapper)) {
+        return Cow::Borrowed(name);
+    }
+    let mut words = name.split('.');
+    let first = words.next().unwrap_or_default();
+    let rest = words.filter(|word| !WRAPPERS.contains(word));
+    Cow::Owned(std::iter::once(first).chain(rest).collect::<Vec<_>>().join("."))
 }
 
 /// The lower, the sooner a place is taken: by the words of the field, then by the key of the checkpoint. Places of one rank are for the user to

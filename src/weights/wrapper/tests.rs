@@ -103,6 +103,25 @@ fn of_several_networks_the_fields_choice_is_taken_and_the_others_told() {
 }
 
 #[test]
+fn wrappers_around_parts_of_a_network_are_taken_off() {
+    for (model, part) in
+        [("resnet18", "layer4"), ("resnet18", "layer1.0"), ("vgg11", "features"), ("densenet121", "features")]
+    {
+        let graph = graph(model);
+        for wrapper in WRAPPERS {
+            let within = |name: &str| match name.strip_prefix(&format!("{part}.")) {
+                Some(rest) => format!("module.{part}.{wrapper}.{rest}"),
+                None => format!("module.{name}"),
+            };
+            let all = network(&graph, "", 1.0);
+            let tensors: Tensors = all.into_iter().map(|(name, tensor)| (within(&name), tensor)).collect();
+            let (taken, value) = self::taken(&tensors, &graph, None);
+            assert_eq!((taken.key.as_str(), value), ("module", 1.0), "{model} {part} {wrapper}");
+        }
+    }
+}
+
+#[test]
 fn networks_that_nothing_tells_apart_are_asked_for() {
     let graph = graph("resnet18");
     let twins = together(&[network(&graph, "left.", 1.0), network(&graph, "right.", 2.0)]);
