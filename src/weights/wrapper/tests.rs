@@ -103,6 +103,18 @@ fn of_several_networks_the_fields_choice_is_taken_and_the_others_told() {
 }
 
 #[test]
+fn a_deeper_network_of_the_family_is_none_of_the_places() {
+    // all that ResNet-18 needs is in ResNet-34, too, in the same shapes
+    let (shallow, deep) = (graph("resnet18"), graph("resnet34"));
+    for (student, teacher) in [("student", "teacher"), ("small", "big"), ("model", "state_dict_ema")] {
+        let both = [network(&shallow, &format!("{student}."), 1.0), network(&deep, &format!("{teacher}."), 2.0)];
+        let tensors = together(&both);
+        assert_eq!(taken(&tensors, &shallow, None), (Taken { key: student.to_string(), others: vec![] }, 1.0));
+        assert_eq!(taken(&tensors, &deep, None), (Taken { key: teacher.to_string(), others: vec![] }, 2.0));
+    }
+}
+
+#[test]
 fn wrappers_around_parts_of_a_network_are_taken_off() {
     for (model, part) in
         [("resnet18", "layer4"), ("resnet18", "layer1.0"), ("vgg11", "features"), ("densenet121", "features")]
@@ -119,6 +131,17 @@ fn wrappers_around_parts_of_a_network_are_taken_off() {
             assert_eq!((taken.key.as_str(), value), ("module", 1.0), "{model} {part} {wrapper}");
         }
     }
+}
+
+#[test]
+fn a_shard_is_told_of_its_index_and_how_much_it_holds() {
+    let graph = graph("resnet18");
+    let mut tensors = network(&graph, "module.", 1.0);
+    tensors.retain(|name, _| name.starts_with("module.layer1."));
+    let error =
+        unwrap(&tensors, &graph, &[], None, "model-00001-of-00002.safetensors").expect_err("a part").to_string();
+    assert!(error.contains("20 of the 100 that it needs are there"), "{error}");
+    assert!(error.contains("give their index"), "{error}");
 }
 
 #[test]
