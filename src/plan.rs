@@ -180,7 +180,11 @@ fn backbone(pipeline: &Pipeline, fetch: &mut Fetch<'_>) -> Result<Backbone, Plan
     if let config::Weights::Path(path) = &extract.weights
         && !path.is_file()
     {
-        return Err(at("extract.weights", format!("there is no file {}", path.display())));
+        let message = match path.is_dir() {
+            true => format!("{} is a folder; give the file of weights that is in it", path.display()),
+            false => format!("there is no file {}", path.display()),
+        };
+        return Err(at("extract.weights", message));
     }
     let key_of = |error: &BackboneError| match error {
         BackboneError::NoSource { .. } if extract.source.is_some() => "extract.source",

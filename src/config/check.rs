@@ -238,7 +238,7 @@ fn extract(mut extract: Extract, source: &Source) -> Checked<Extract> {
         extract.weights = Weights::Path(source.resolve("extract.weights", file));
     }
     if extract.weights_key.as_deref() == Some("") {
-        return expected(source, "extract.weights_key", "a name", "``");
+        return expected(source, "extract.weights_key", "a name", "");
     }
     if let Some(rows) = extract.shard_rows {
         whole(source, "extract.shard_rows", rows, 1..=ranges::SHARD_ROWS)?;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{WeightError, WeightSet, keras, needed};
-use crate::models::graph::{Graph, LayerId};
+use crate::models::graph::{Graph, LayerId, Parameter};
 
 /// Lines of each kind of fault that a message shows.
 const SHOWN: usize = 5;
@@ -30,11 +30,7 @@ impl WeightSet {
         if list.is_empty() {
             return Ok(());
         }
-        // Hugging Face's name of one of several files
-        let shard = place
-            .contains("-of-0")
-            .then_some("\n  it looks like one of several shards: give their index, `….index.json`");
-        Err(WeightError::Mismatch { place: place.to_string(), list: list + shard.unwrap_or_default() })
+        Err(mismatch(place, list))
     }
 
     /// How far the set is from being the network's: faults, and tensors that are none and yet not the network's.
@@ -56,19 +52,9 @@ impl WeightSet {
                 Some(_) => {}
             }
         }
-        let known: BTreeSet<String> = graph.parameters().into_iter().map(|parameter| parameter.name).collect();
-        let modules: BTreeSet<&str> = needed.iter().map(|parameter| module(&parameter.name)).collect();
-        // PyTorch counts the batches that trained a batch norm; inference has no use for it, nor for auxiliary heads
-        let dropped = |name: &str| {
-            name.ends_with("num_batches_tracked") || graph.dropped().iter().any(|prefix| name.starts_with(prefix))
-        };
-        for (name, tensor) in self.tensors.iter().filter(|(name, _)| !known.contains(*name) && !dropped(name)) {
-            // a deeper network of the same family has all that a shallow one needs, and more between
-            let within = match name.contains('/') {
-                true => keras::is_one_more(name, &modules),
-                false => modules.contains(module(name)),
-            };
-            if within {
+        let expected = Expected::new(graph, &needed);
+        for (name, tensor) in self.tensors.iter().filter(|(name, _)| !expected.has(name)) {
+            if expected.is_around(name) {
                 faults.unexpected.push(format!("unexpected `{name}` {:?}", tensor.shape()));
             } else {
                 faults.strange += 1;
@@ -76,6 +62,52 @@ impl WeightSet {
         }
         faults
     }
+}
+
+/// The names of a network's tensors, and what they say of others.
+pub(super) struct Expected<'a> {
+    known: BTreeSet<String>,
+    /// The parts of the network that are needed.
+    modules: BTreeSet<&'a str>,
+    /// Beginnings of the names of auxiliary heads.
+    dropped: &'a [String],
+}
+
+impl<'a> Expected<'a> {
+    pub fn new(graph: &'a Graph, needed: &'a [Parameter]) -> Self {
+        let known = graph.parameters().into_iter().map(|parameter| parameter.name).collect();
+        let modules = needed.iter().map(|parameter| module(&parameter.name)).collect();
+        Self { known, modules, dropped: graph.dropped() }
+    }
+
+    /// Whether a tensor is the network's, or one of those beside it that no features need.
+    fn has(&self, name: &str) -> bool {
+        // PyTorch counts the batches that trained a batch norm; inference has no use for it, nor for auxiliary heads
+        self.known.contains(name)
+            || name.ends_with("num_batches_tracked")
+            || self.dropped.iter().any(|prefix| name.starts_with(prefix))
+    }
+
+    /// Whether the part of the network that a tensor belongs to is one of those that are needed.
+    fn is_around(&self, name: &str) -> bool {
+        match name.contains('/') {
+            true => keras::is_one_more(name, &self.modules),
+            false => self.modules.contains(module(name)),
+        }
+    }
+
+    /// Whether a tensor is that of another network of the family: a deeper one has all that a shallow one needs, and more between.
+    pub fn is_exceeded_by(&self, name: &str) -> bool {
+        !self.has(name) && self.is_around(name)
+    }
+}
+
+/// The error that `place` does not hold the network, with the `list` of its reasons, each on a line of its own.
+pub(super) fn mismatch(place: &str, list: String) -> WeightError {
+    // Hugging Face's name of one of several files
+    let shard =
+        place.contains("-of-0").then_some("\n  it looks like one of several shards: give their index, `….index.json`");
+    WeightError::Mismatch { place: place.to_string(), list: list + shard.unwrap_or_default() }
 }
 
 /// The part of the network that a tensor belongs to.

@@ -116,7 +116,7 @@ pub enum WeightError {
     #[error("`{key}` (`weights_key`) names no place in {place} that holds weights of this network: {known}")]
     NoKey { place: String, key: String, known: String },
     #[error(
-        "tensor `{name}` of the weights holds {count} values that are no finite numbers, of {of}; the first is {value} at place {first}: the \
+        "tensor `{name}` of the weights holds values that are no finite numbers, {count} of {of}; the first is {value} at place {first}: the \
          training may have diverged, or the file is damaged; take another checkpoint"
     )]
     NotFinite { name: String, count: usize, of: usize, first: usize, value: f32 },
@@ -323,7 +323,7 @@ mod tests {
         set.tensors.insert("a.weight".into(), Tensor::ready(vec![4], values));
         let parameter = Parameter { name: "a.weight".into(), shape: vec![4] };
         let text = set.get(&parameter).expect_err("not finite").to_string();
-        assert!(text.starts_with("tensor `a.weight` of the weights holds 2 values that are no finite numbers, of 4; the first is NaN at place 1"), "{text}");
+        assert!(text.starts_with("tensor `a.weight` of the weights holds values that are no finite numbers, 2 of 4; the first is NaN at place 1"), "{text}");
     }
 
     #[cfg(feature = "bundled")]

@@ -2,12 +2,15 @@
 //! before the names of its tensors: `state_dict.module.encoder_q.conv1.weight` is `conv1.weight` of the network. The words are whatever
 //! stands before the names that the network needs; nothing is known of wrappers but which of several networks the field takes:
 //!
-//! * the averaged weights (EMA) before those of the last step: timm's `load_state_dict(use_ema=True)`;
+//! * the averaged weights (EMA, SWA) before those of the last step: timm's `load_state_dict(use_ema=True)`;
 //! * the teacher of self-distillation: DINO's `eval_linear.py` (`--checkpoint_key teacher`); the online network of BYOL;
 //! * the encoder that is trained before the one that follows it: MoCo's `encoder_q` and `base_encoder`, not `encoder_k` and `momentum_encoder`.
 
+use std::borrow::Cow;
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
+use super::mismatch::{Expected, mismatch};
 use super::{Tensor, WeightError, needed};
 use crate::models::graph::{Graph, LayerId, Op, Parameter};
 
@@ -16,8 +19,10 @@ const SHOWN: usize = 4;
 /// Keys of checkpoints, the one to be taken first: the first four are timm's.
 const KEYS: [&str; 9] =
     ["state_dict_ema", "model_ema", "state_dict", "model", "model_state_dict", "module", "net", "network", "params"];
+/// Words that PyTorch's wrappers put before the names of what they hold, which may be a part of a network.
+const WRAPPERS: [&str; 4] = ["module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"];
 /// Words of the network that the field takes, and of the one that only serves its training.
-const TAKEN: [&str; 3] = ["ema", "teacher", "online"];
+const TAKEN: [&str; 7] = ["ema", "swa", "average", "averaged", "avg", "teacher", "online"];
 const LEFT: [&str; 5] = ["momentum", "k", "key", "target", "student"];
 
 /// The place that was taken.
@@ -47,11 +52,12 @@ impl Taken {
     }
 }
 
-/// How much of the network is under some words: names, and those among them whose tensors have the right shape.
+/// How much of the network is at a place: names, those among them whose tensors have the right shape, and how little of a deeper one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-struct Fit {
-    names: usize,
-    shapes: usize,
+pub(super) struct Fit {
+    pub names: usize,
+    pub shapes: usize,
+    pub more: Reverse<usize>,
 }
 
 /// A place where the network may be.
@@ -72,14 +78,15 @@ pub(super) fn unwrap(
     file: &str,
 ) -> Result<(BTreeMap<String, Tensor>, Taken), WeightError> {
     let needed = needed(graph, taps);
-    let spellings = Spellings::new(graph, &needed);
-    let all = places(tensors, &needed, &spellings, None);
+    let expected = Expected::new(graph, &needed);
+    let spellings = Spellings::new(graph, &needed, &expected);
+    let all = places(tensors, &spellings, None);
     let places = match key {
-        Some(_) => places(tensors, &needed, &spellings, key),
+        Some(_) => places(tensors, &spellings, key),
         None => all.clone(),
     };
     if let (Some(key), true) = (key, places.is_empty() && !needed.is_empty()) {
-        let known = places_told(tensors, &needed, &spellings);
+        let known = places_told(tensors, &needed, &all);
         return Err(WeightError::NoKey { place: file.to_string(), key: key.to_string(), known });
     }
     // a few names that are alike by chance are no place
@@ -88,12 +95,11 @@ pub(super) fn unwrap(
         if needed.is_empty() {
             return Ok((tensors.clone(), Taken::default()));
         }
-        let list = format!("\n  {}", strange(tensors, &needed));
-        return Err(WeightError::Mismatch { place: file.to_string(), list });
+        return Err(mismatch(file, format!("\n  {}", strange(tensors, &needed, &places))));
     };
     let stripped = |place: &Place| -> BTreeMap<String, Tensor> {
         let below = tensors.iter().filter_map(|(name, tensor)| Some((name.strip_prefix(&place.prefix)?, tensor)));
-        below.map(|(name, tensor)| (spellings.original(place.spelling, name), tensor.clone())).collect()
+        below.map(|(name, tensor)| (spellings.original(place.spelling, &unwrapped(name)), tensor.clone())).collect()
     };
     let found = stripped(first);
     let equals: Vec<&Place> = places[1..].iter().filter(|place| place.fit == first.fit).collect();
@@ -126,20 +132,23 @@ impl Place {
 }
 
 /// The ways in which files write the names that a network needs.
-struct Spellings {
+struct Spellings<'a> {
+    needed: &'a [Parameter],
+    expected: &'a Expected<'a>,
     /// The network's modules in their order.
     modules: Vec<String>,
     /// The only module that has weights which are needed, where there is only one.
     only: Option<String>,
 }
 
-impl Spellings {
+impl<'a> Spellings<'a> {
     /// As they are, numbered, without the only module.
     const ALL: [usize; 3] = [0, 1, 2];
 
-    fn new(graph: &Graph, needed: &[Parameter]) -> Self {
+    fn new(graph: &Graph, needed: &'a [Parameter], expected: &'a Expected<'a>) -> Self {
         let mut modules: Vec<String> = Vec::new();
-        for layer in graph.layers().iter().filter(|layer| layer.op != Op::Input) {
+        // torchvision's `transform_input` is a step of the network, and no module
+        for layer in graph.layers().iter().filter(|layer| !matches!(layer.op, Op::Input | Op::Rescale { .. })) {
             let module = layer.name.split('.').next().unwrap_or_default();
             if modules.last().is_none_or(|last| last != module) {
                 modules.push(module.to_string());
@@ -148,7 +157,7 @@ impl Spellings {
         let module = |parameter: &Parameter| parameter.name.split_once('.').map(|(module, _)| module.to_string());
         let first = needed.first().and_then(module);
         let only = first.filter(|first| needed.iter().all(|parameter| module(parameter).as_ref() == Some(first)));
-        Self { modules, only }
+        Self { needed, expected, modules, only }
     }
 
     /// The name of a tensor in a spelling, where it has one: `nn.Sequential(*network.children())` numbers the modules, and of `network.features`
@@ -179,28 +188,23 @@ impl Spellings {
 
 /// The places that hold something of what is needed, the one to be taken first; of those with a `key` that is given. The spellings are tried
 /// in their order, until one finds all names.
-fn places(
-    tensors: &BTreeMap<String, Tensor>,
-    needed: &[Parameter],
-    spellings: &Spellings,
-    key: Option<&str>,
-) -> Vec<Place> {
+fn places(tensors: &BTreeMap<String, Tensor>, spellings: &Spellings, key: Option<&str>) -> Vec<Place> {
     let mut best: Vec<Place> = Vec::new();
     for spelling in Spellings::ALL {
-        let mut places = spelt(tensors, needed, spellings, spelling);
+        let mut places = spelt(tensors, spellings, spelling);
         if let Some(key) = key {
             let exact = places.iter().any(|place| place.key() == key);
             places.retain(|place| if exact { place.key() == key } else { place.is_called(key) });
         }
         places.sort_by(|a, b| {
-            let order = |place: &Place| (std::cmp::Reverse(place.fit), rank(&place.prefix), place.prefix.len());
+            let order = |place: &Place| (Reverse(place.fit), rank(&place.prefix), place.prefix.len());
             order(a).cmp(&order(b)).then_with(|| a.prefix.cmp(&b.prefix))
         });
         let fit = |places: &[Place]| places.first().map(|place| place.fit);
         if fit(&places) > fit(&best) {
             best = places;
         }
-        if best.first().is_some_and(|place| place.fit.names == needed.len()) {
+        if best.first().is_some_and(|place| place.fit.names == spellings.needed.len()) {
             break;
         }
     }
@@ -208,28 +212,39 @@ fn places(
 }
 
 /// The places of one spelling, by their words.
-fn spelt(
-    tensors: &BTreeMap<String, Tensor>,
-    needed: &[Parameter],
-    spellings: &Spellings,
-    spelling: usize,
-) -> Vec<Place> {
+fn spelt(tensors: &BTreeMap<String, Tensor>, spellings: &Spellings, spelling: usize) -> Vec<Place> {
+    let named = |parameter: &'_ Parameter| spellings.spell(spelling, &parameter.name);
     let names: BTreeMap<String, &Parameter> =
-        needed.iter().filter_map(|parameter| Some((spellings.spell(spelling, &parameter.name)?, parameter))).collect();
+        spellings.needed.iter().filter_map(|parameter| Some((named(parameter)?, parameter))).collect();
     let mut fits: BTreeMap<&str, Fit> = BTreeMap::new();
     for (name, tensor) in tensors {
         let starts = std::iter::once(0).chain(name.match_indices('.').map(|(dot, _)| dot + 1));
         for start in starts {
             let (prefix, rest) = name.split_at(start);
-            if let Some(parameter) = names.get(rest) {
+            let rest = unwrapped(rest);
+            if let Some(parameter) = names.get(rest.as_ref()) {
                 let fit = fits.entry(prefix).or_default();
                 fit.names += 1;
                 fit.shapes += usize::from(tensor.shape() == parameter.shape);
+            } else if spellings.expected.is_exceeded_by(&spellings.original(spelling, &rest)) {
+                fits.entry(prefix).or_default().more.0 += 1;
             }
         }
     }
     let place = |(prefix, fit): (&str, Fit)| Place { prefix: prefix.to_string(), fit, spelling };
-    fits.into_iter().map(place).collect()
+    fits.into_iter().filter(|(_, fit)| fit.names > 0).map(place).collect()
+}
+
+/// A name without the words of wrappers around parts of the network: `features.module.0.weight` is `features.0.weight`. The first word stands
+/// for a part, or else it belongs before the name.
+fn unwrapped(name: &str) -> Cow<'_, str> {
+    if !WRAPPERS.iter().any(|wrapper| name.contains(wrapper)) {
+        return Cow::Borrowed(name);
+    }
+    let mut words = name.split('.');
+    let first = words.next().unwrap_or_default();
+    let rest = words.filter(|word| !WRAPPERS.contains(word));
+    Cow::Owned(std::iter::once(first).chain(rest).collect::<Vec<_>>().join("."))
 }
 
 /// The lower, the sooner a place is taken: by the words of the field, then by the key of the checkpoint. Places of one rank are for the user to
@@ -260,17 +275,16 @@ fn listed<'a>(words: impl Iterator<Item = &'a str>) -> String {
 }
 
 /// Where the network is in a file, or what the file has instead.
-fn places_told(tensors: &BTreeMap<String, Tensor>, needed: &[Parameter], spellings: &Spellings) -> String {
-    let all = places(tensors, needed, spellings, None);
-    let whole: Vec<&Place> = all.iter().filter(|place| place.fit.names == needed.len()).collect();
+fn places_told(tensors: &BTreeMap<String, Tensor>, needed: &[Parameter], places: &[Place]) -> String {
+    let whole: Vec<&Place> = places.iter().filter(|place| place.fit.names == needed.len()).collect();
     match whole.is_empty() {
-        true => strange(tensors, needed),
+        true => strange(tensors, needed, places),
         false => format!("they are under {}", listed(whole.into_iter().map(Place::key))),
     }
 }
 
 /// That the names of a file are not those of the network.
-fn strange(tensors: &BTreeMap<String, Tensor>, needed: &[Parameter]) -> String {
+fn strange(tensors: &BTreeMap<String, Tensor>, needed: &[Parameter], places: &[Place]) -> String {
     let some = |names: &mut dyn Iterator<Item = &str>| {
         let some: Vec<String> = names.take(SHOWN).map(|name| format!("`{name}`")).collect();
         some.join(", ")
@@ -279,7 +293,7 @@ fn strange(tensors: &BTreeMap<String, Tensor>, needed: &[Parameter]) -> String {
     let wants = some(&mut needed.iter().map(|parameter| parameter.name.as_str()));
     let shared = common(tensors);
     let shared = if shared.is_empty() { String::new() } else { format!(", all of them under `{shared}`") };
-    let found = needed.iter().filter(|parameter| tensors.contains_key(&parameter.name)).count();
+    let found = places.iter().map(|place| place.fit.shapes).max().unwrap_or(0);
     format!(
         "its {} tensors are called {has}, …{shared}; the network has {wants}, …: {found} of the {} that it needs are there",
         tensors.len(),

@@ -31,7 +31,7 @@ def fill(made):
         layer.set_weights(values)
 
 
-def named(top=True, classes=3):
+def named(top=True, classes=3, deeper=False):
     made = []
 
     def use(layer, x):
@@ -40,6 +40,8 @@ def named(top=True, classes=3):
 
     image = keras.Input((6, 6, 3))
     x = use(layers.Conv2D(4, 3, padding="same", activation="relu", name="block1_conv1"), image)
+    if deeper:
+        x = use(layers.Conv2D(4, 3, padding="same", activation="relu", name="block1_conv2"), x)
     x = use(layers.BatchNormalization(name="block1_bn"), x)
     y = use(layers.DepthwiseConv2D(3, padding="same", use_bias=False, name="dw"), x)
     y = use(layers.BatchNormalization(scale=False, name="dw_bn"), y)
@@ -204,6 +206,14 @@ def main(folder):
         outer.save(at(f"{kind}_head.h5"))
         outer.save(at(f"{kind}_head.keras"))
         outer.save_weights(at(f"{kind}_head.weights.h5"))
+
+    # the network beside a deeper one of its family, which has all of its layers and one more
+    image = keras.Input((6, 6, 3))
+    both = [named(top=False, deeper=deeper)(image) for deeper in (True, False)]
+    outer = keras.Model(image, layers.Concatenate()(both))
+    outer.save(at("beside.h5"))
+    outer.save(at("beside.keras"))
+    outer.save_weights(at("beside.weights.h5"))
 
 
 if __name__ == "__main__":

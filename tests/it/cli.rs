@@ -129,6 +129,7 @@ fn errors_of_the_yaml_name_line_column_and_a_hint() {
         ("extract:\n  layer: bn22\n", ":4:10", "did you mean `bn2`?"),
         ("extract:\n  shard_rows: many\n", ":4:15", "shard_rows"),
         ("extract:\n  weights: gone.safetensors\n", ":4:12", "there is no file"),
+        ("extract:\n  weights: ./pictures\n", ":4:12", "is a folder; give the file of weights that is in it"),
     ];
     for (text, place, hint) in cases {
         let yaml = format!("version: 1\ninput: {{root: pictures}}\n{text}");

@@ -30,6 +30,7 @@ fn values_out_of_range() {
             "extract: {weights: ''}",
             "3:20: `extract.weights`: expected `bundled`, `keras`, `torchvision`, `timm`, `random`, a file, `hf:owner/repo/file` or a URL, found an empty text",
         ),
+        ("extract: {weights_key: ''}", "3:24: `extract.weights_key`: expected a name, found ``"),
         (
             "extract: {shard_rows: 0}",
             "3:23: `extract.shard_rows`: expected a whole number from 1 to 1000000, found `0`",

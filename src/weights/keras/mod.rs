@@ -25,6 +25,8 @@ use self::names::numbered;
 use self::network::{Network, Slot, Weighted};
 use self::storage::Opened;
 use self::variable::Variable;
+use super::mismatch::Expected;
+use super::wrapper::Fit;
 use super::{Taken, Tensor, WeightError, needed};
 use crate::models::graph::{Graph, LayerId, Parameter};
 
@@ -145,11 +147,12 @@ impl File {
     ) -> Result<(BTreeMap<String, Tensor>, Taken), WeightError> {
         let network = Network::of(graph);
         let needed = needed(graph, taps);
+        let expected = Expected::new(graph, &needed);
         let mut found: Vec<(Fit, &str, BTreeMap<String, Tensor>)> = Vec::new();
         let key = key.filter(|key| !key.is_empty());
         for model in self.models() {
             let tensors = self.matched(&network, |layer| layer.model() == model);
-            found.push((fit(&tensors, &needed), model, tensors));
+            found.push((fit(&tensors, &needed, &expected), model, tensors));
         }
         // stable: of equals the outermost
         found.sort_by_key(|(fit, ..)| Reverse(*fit));
@@ -160,8 +163,8 @@ impl File {
             return Err(WeightError::NoKey { place: place(), key: key.unwrap_or_default().to_string(), known });
         };
         let (best, model) = (found[chosen].0, found[chosen].1.to_string());
-        let whole = best.0 == needed.len();
-        let equal = |(_, (fit, ..)): &(usize, &(Fit, &str, _))| whole && best.0 > 0 && *fit == best;
+        let whole = best.names == needed.len();
+        let equal = |(_, (fit, ..)): &(usize, &(Fit, &str, _))| whole && best.names > 0 && *fit == best;
         let others = found.iter().enumerate().filter(equal).filter(|(index, _)| *index != chosen);
         let others: Vec<String> = others.map(|(_, (_, model, _))| model.to_string()).collect();
         if key.is_none() && !others.is_empty() {
@@ -180,10 +183,11 @@ impl File {
         self.layers.iter().map(|layer| layer.model()).collect()
     }
 
-    /// The tensors of all layers, those that are `meant` matched to the network.
+    /// The tensors of the layers that are `meant`, matched to the network, and of those elsewhere that are the network's.
     fn matched(&self, network: &Network, meant: impl Fn(&FileLayer) -> bool) -> BTreeMap<String, Tensor> {
         let mut tensors = BTreeMap::new();
-        for (layer, index) in self.layers.iter().zip(pairs::pair(&self.layers, network, meant)) {
+        let pairs = self.layers.iter().zip(pairs::pair(&self.layers, network, &meant));
+        for (layer, index) in pairs.filter(|(layer, index)| index.is_some() || meant(layer)) {
             let expected = index.map(|index| &network.layers[index]);
             for number in 0..layer.variables.len() {
                 let (name, tensor) = self.tensor(layer, number, expected);
@@ -212,14 +216,16 @@ impl File {
     }
 }
 
-/// How many of the needed tensors are there, and how many of them in the right shape.
-type Fit = (usize, usize);
-
-fn fit(tensors: &BTreeMap<String, Tensor>, needed: &[Parameter]) -> Fit {
+/// How much of what is needed is there.
+fn fit(tensors: &BTreeMap<String, Tensor>, needed: &[Parameter], expected: &Expected) -> Fit {
     let there = |parameter: &&Parameter| tensors.contains_key(&parameter.name);
     let right =
         |parameter: &&Parameter| tensors.get(&parameter.name).is_some_and(|tensor| tensor.shape() == parameter.shape);
-    (needed.iter().filter(there).count(), needed.iter().filter(right).count())
+    Fit {
+        names: needed.iter().filter(there).count(),
+        shapes: needed.iter().filter(right).count(),
+        more: Reverse(tensors.keys().filter(|name| expected.is_exceeded_by(name)).count()),
+    }
 }
 
 /// Whether `name`, a name in a file, is that of a layer as the `layers` of a network are: one more of a kind that the network has, and so of

@@ -176,6 +176,13 @@ fn a_network_is_found_below_a_head_of_any_kind() {
 }
 
 #[test]
+fn a_deeper_network_beside_it_is_another() {
+    for ending in ["h5", "weights.h5", "keras"] {
+        assert_exact(&format!("beside.{ending}"), &named(plain), &["fc1", "predictions"]);
+    }
+}
+
+#[test]
 fn one_more_layer_of_a_kind_is_another_network_and_a_head_is_none() {
     let layers = ["conv4_block6_1_conv", "conv1_bn", "conv2d_93"].into();
     for other in ["conv4_block7_1_conv/kernel", "conv12_block7_2_conv/vars/0", "resnet/conv2_bn/gamma"] {

@@ -318,8 +318,10 @@ impl<'a> Unpickler<'a> {
     /// The next `length` bytes.
     fn span(&mut self, length: usize) -> Result<Span, Fault> {
         let start = self.at;
+        const LONG: &str = "its pickle is longer than 64 MiB: it holds more than tensors, arrays of numpy perhaps; in PyTorch, save the \
+                            `state_dict()` alone, or `{name: torch.from_numpy(array)}`";
         let cut = |bytes: usize| match bytes {
-            MAX_BYTES.. => "its pickle is longer than 64 MiB; save the `state_dict()` alone".to_string(),
+            MAX_BYTES.. => LONG.to_string(),
             _ => format!("its pickle goes on after byte {bytes}, where it ends; is the file whole?"),
         };
         let end = start.checked_add(length).filter(|&end| end <= self.room).ok_or_else(|| cut(self.room))?;

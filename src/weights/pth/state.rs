@@ -193,8 +193,8 @@ fn no_state_dict(heap: &Heap, top: Value) -> Fault {
                 if ["argparse", "builtins", "collections", "datetime", "pathlib", "torch._utils"].contains(&module) => {
             }
             class => {
-                let class = class
-                    .map_or("a Python".to_string(), |(module, name)| format!("`{}.{}`", shown(module), shown(name)));
+                let class =
+                    class.map_or("Python".to_string(), |(module, name)| format!("`{}.{}`", shown(module), shown(name)));
                 let advice = "no code of a file is run; load it in PyTorch and save `model.state_dict()` instead";
                 return format!("it holds a whole {class} object, not its weights: {advice}").into();
             }

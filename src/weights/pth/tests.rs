@@ -218,6 +218,10 @@ fn tensors_are_named_by_their_way() {
     let options = b"cargparse\nNamespace\n)\x81}b";
     let whole = dict(&[("args", options.to_vec()), ("model", module.to_vec()), ("epoch", int(3))]);
     assert!(refused(&whole).contains("a whole `yolo.Net` object"));
+    // PyTorch before 1.6 wrote a class with its source
+    let sourced =
+        [&b"("[..], &text("module"), b"cyolo\nNet\n", &text("net.py"), &text("class Net"), b"tQ)\x81}b"].concat();
+    assert!(refused(&sourced).contains("it holds a whole Python object, not its weights"));
     let array = b"cnumpy._core.multiarray\n_reconstruct\n)R";
     assert!(refused(&dict(&[("w", array.to_vec())])).contains("arrays of numpy"));
 }

@@ -70,12 +70,14 @@ fn any_words_before_all_names_are_removed_and_told() {
 #[test]
 fn of_several_networks_the_fields_choice_is_taken_and_the_others_told() {
     let graph = graph("resnet18");
-    let cases: [(&str, &[&str]); 11] = [
+    let cases: [(&str, &[&str]); 13] = [
         ("state_dict_ema", &["state_dict"]),
         ("state_dict_ema.module", &["state_dict.module"]),
         ("state_dict_ema", &["model_ema", "state_dict"]),
         ("model_ema", &["model"]),
         ("ema_state_dict", &["state_dict"]),
+        ("swa_state_dict.module", &["state_dict"]),
+        ("averaged_model.module", &["model"]),
         ("state_dict", &["model"]),
         ("teacher.backbone", &["student.module.backbone"]),
         ("state_dict.module.encoder_q", &["state_dict.module.encoder_k"]),
@@ -101,6 +103,48 @@ fn of_several_networks_the_fields_choice_is_taken_and_the_others_told() {
 }
 
 #[test]
+fn a_deeper_network_of_the_family_is_none_of_the_places() {
+    // all that ResNet-18 needs is in ResNet-34, too, in the same shapes
+    let (shallow, deep) = (graph("resnet18"), graph("resnet34"));
+    for (student, teacher) in [("student", "teacher"), ("small", "big"), ("model", "state_dict_ema")] {
+        let both = [network(&shallow, &format!("{student}."), 1.0), network(&deep, &format!("{teacher}."), 2.0)];
+        let tensors = together(&both);
+        assert_eq!(taken(&tensors, &shallow, None), (Taken { key: student.to_string(), others: vec![] }, 1.0));
+        assert_eq!(taken(&tensors, &deep, None), (Taken { key: teacher.to_string(), others: vec![] }, 2.0));
+    }
+}
+
+#[test]
+fn wrappers_around_parts_of_a_network_are_taken_off() {
+    for (model, part) in
+        [("resnet18", "layer4"), ("resnet18", "layer1.0"), ("vgg11", "features"), ("densenet121", "features")]
+    {
+        let graph = graph(model);
+        for wrapper in WRAPPERS {
+            let within = |name: &str| match name.strip_prefix(&format!("{part}.")) {
+                Some(rest) => format!("module.{part}.{wrapper}.{rest}"),
+                None => format!("module.{name}"),
+            };
+            let all = network(&graph, "", 1.0);
+            let tensors: Tensors = all.into_iter().map(|(name, tensor)| (within(&name), tensor)).collect();
+            let (taken, value) = self::taken(&tensors, &graph, None);
+            assert_eq!((taken.key.as_str(), value), ("module", 1.0), "{model} {part} {wrapper}");
+        }
+    }
+}
+
+#[test]
+fn a_shard_is_told_of_its_index_and_how_much_it_holds() {
+    let graph = graph("resnet18");
+    let mut tensors = network(&graph, "module.", 1.0);
+    tensors.retain(|name, _| name.starts_with("module.layer1."));
+    let error =
+        unwrap(&tensors, &graph, &[], None, "model-00001-of-00002.safetensors").expect_err("a part").to_string();
+    assert!(error.contains("20 of the 100 that it needs are there"), "{error}");
+    assert!(error.contains("give their index"), "{error}");
+}
+
+#[test]
 fn networks_that_nothing_tells_apart_are_asked_for() {
     let graph = graph("resnet18");
     let twins = together(&[network(&graph, "left.", 1.0), network(&graph, "right.", 2.0)]);
@@ -119,16 +163,27 @@ fn networks_that_nothing_tells_apart_are_asked_for() {
 
 #[test]
 fn numbered_modules_and_those_without_their_name_are_known() {
-    let resnet = graph("resnet18");
-    let numbers = [("conv1", 0), ("bn1", 1), ("layer1", 4), ("layer2", 5), ("layer3", 6), ("layer4", 7), ("fc", 9)];
-    let numbered = |name: &str| {
-        let (module, rest) = name.split_once('.').expect("a module");
-        let number = numbers.iter().find(|(known, _)| *known == module).expect("known").1;
-        format!("backbone.{number}.{rest}")
-    };
-    let tensors: Tensors =
-        network(&resnet, "", 1.0).into_iter().map(|(name, tensor)| (numbered(&name), tensor)).collect();
-    assert_eq!(taken(&tensors, &resnet, None).0.key, "backbone");
+    // the places of the modules with weights among `network.children()`
+    let resnet: (&str, &[(&str, usize)]) = (
+        "resnet18",
+        &[("conv1", 0), ("bn1", 1), ("layer1", 4), ("layer2", 5), ("layer3", 6), ("layer4", 7), ("fc", 9)],
+    );
+    let blocks =
+        [("3a", 5), ("3b", 6), ("4a", 8), ("4b", 9), ("4c", 10), ("4d", 11), ("4e", 12), ("5a", 14), ("5b", 15)];
+    let blocks = blocks.map(|(block, number)| (format!("inception{block}"), number));
+    let mut googlenet = vec![("conv1", 0), ("conv2", 2), ("conv3", 3), ("fc", 20)];
+    googlenet.extend(blocks.iter().map(|(block, number)| (block.as_str(), *number)));
+    for (model, numbers) in [resnet, ("googlenet", googlenet.as_slice())] {
+        let graph = graph(model);
+        let numbered = |name: &str| {
+            let (module, rest) = name.split_once('.').expect("a module");
+            let number = numbers.iter().find(|(known, _)| *known == module).expect("known").1;
+            format!("backbone.{number}.{rest}")
+        };
+        let all = network(&graph, "", 1.0);
+        let tensors: Tensors = all.into_iter().map(|(name, tensor)| (numbered(&name), tensor)).collect();
+        assert_eq!(taken(&tensors, &graph, None).0.key, "backbone", "{model}");
+    }
     let vgg = graph("vgg11");
     let inner = network(&vgg, "", 1.0)
         .into_iter()
