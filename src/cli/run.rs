@@ -87,7 +87,7 @@ pub fn run(arguments: &PipelineArgs, options: &RunArgs) -> Result<(), Error> {
 
 fn summary(plan: &Plan, outcome: &Outcome, seconds: f64) -> String {
     let name = printable(&plan.pipeline.name);
-    let mut lines = vec![if outcome.computed.is_empty() && outcome.listed {
+    let mut lines = vec![if outcome.computed.is_empty() && outcome.listed && outcome.extracted.is_none() {
         format!("{name}: listed in {}", duration(seconds))
     } else if outcome.computed.is_empty() {
         format!("{name}: everything is there already, nothing to do ({})", duration(seconds))
