@@ -17,7 +17,7 @@ use crate::io::{Digest, IoError};
 use crate::learn::neighbours::{Directions, Near, Neighbours};
 use crate::learn::quality::{self as judge, Vote};
 use crate::plan::Plan;
-use crate::progress::{Interrupted, Ui};
+use crate::progress::{Interrupted, Ui, plural};
 use crate::stages::StageId;
 use crate::stages::extract::Extracted;
 use crate::stages::rows::Shards;
@@ -95,14 +95,14 @@ impl Summary {
     /// One line for the terminal.
     pub fn describe(&self) -> String {
         let parts = [
-            (self.suspects, "labels in doubt"),
-            (self.copies, "copies"),
-            (self.near_copies, "near copies"),
-            (self.leaks, "test images with a copy in train"),
-            (self.outliers, "outliers"),
+            (self.suspects, "label", " in doubt"),
+            (self.copies, "copy", ""),
+            (self.near_copies, "near copy", ""),
+            (self.leaks, "test image", " with a copy in train"),
+            (self.outliers, "outlier", ""),
         ];
-        let parts: Vec<String> =
-            parts.into_iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
+        let found = parts.into_iter().filter(|(n, ..)| *n > 0);
+        let parts: Vec<String> = found.map(|(n, unit, more)| format!("{}{more}", plural(n, unit))).collect();
         if parts.is_empty() { "nothing found".into() } else { parts.join(", ") }
     }
 }
@@ -433,5 +433,20 @@ fn centre(data: &mut [f32], width: usize) {
     let mean: Vec<f32> = mean.into_iter().map(|sum| (sum / rows) as f32).collect();
     for row in data.chunks_exact_mut(width.max(1)) {
         row.iter_mut().zip(&mean).for_each(|(value, mean)| *value -= mean);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_finding_is_told_in_the_singular() {
+        let summary =
+            |n| Summary { suspects: n, copies: n, near_copies: n, leaks: n, outliers: n, ..Summary::default() };
+        let [none, one, many] = [0, 1, 2].map(|n| summary(n).describe());
+        assert_eq!(none, "nothing found");
+        assert_eq!(one, "1 label in doubt, 1 copy, 1 near copy, 1 test image with a copy in train, 1 outlier");
+        assert_eq!(many, "2 labels in doubt, 2 copies, 2 near copies, 2 test images with a copy in train, 2 outliers");
     }
 }

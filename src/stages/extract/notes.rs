@@ -14,7 +14,7 @@ use super::shard::Kept;
 use crate::extractor::contents;
 use crate::io::sealed;
 use crate::plan::Plan;
-use crate::progress::{Interrupted, StageLine, Ui};
+use crate::progress::{Interrupted, StageLine, Ui, plural};
 use crate::stages::StageId;
 use crate::stages::scan::{Contents, Listing, Picture, first_eight};
 
@@ -103,7 +103,7 @@ pub fn resolve(plan: &Plan, listing: &mut Listing, ui: &Ui) -> Result<Touched, I
             touched.stamps.entry(files[file].clone()).or_default().insert(path(picture), picture.stamp);
         }
     }
-    line.finish(&format!("{} files read again, since they may have changed: {changed} have", doubtful.len()));
+    line.finish(&format!("{} read again in case of changes: {changed} changed", plural(doubtful.len(), "file")));
     Ok(touched)
 }
 
