@@ -316,6 +316,23 @@ fn a_run_until_scan_says_what_it_listed() {
 }
 
 #[test]
+fn lines_of_stages_name_what_they_count() {
+    let workspace = Workspace::with_fruits(4, 1);
+    let line = |out: &str, stage: &str, more: &[&str]| {
+        let run = call(&workspace.path(""), &[&["run", "pipeline.yaml", "--out", out][..], more].concat()).ok();
+        let line = run.stderr.lines().find(|line| line.starts_with(stage)).map(str::to_string);
+        line.unwrap_or_else(|| panic!("no {stage} in {}", run.stderr))
+    };
+    assert!(line("out", "reduce", &[]).starts_with("reduce    6 components, explaining "));
+    let one = line("out", "reduce", &["--set", "reduce.pca.components=1"]);
+    assert!(one.starts_with("reduce    1 component, explaining "), "{one}");
+    let scaled = line("out", "reduce", &["--set", "reduce={scale: standard}"]);
+    assert!(scaled.contains(" columns, columns scaled to variance 1"), "{scaled}");
+    let logistic = line("out", "train", &["--set", "train={logistic: {}}"]);
+    assert!(logistic.contains(" iteration") && !logistic.contains("epoch"), "{logistic}");
+}
+
+#[test]
 fn show_has_the_keys_of_the_yaml() {
     let workspace = Workspace::with_fruits(4, 0);
     let split = "input.split={fraction: 0.3, seed: 5}";
@@ -342,6 +359,7 @@ fn unknown_networks_are_answered_with_those_that_there_are() {
         assert_eq!(run.code, Some(2), "{arguments:?}: {}", run.stderr);
         assert!(run.stderr.contains("`featurize models list`"), "{arguments:?}: {}", run.stderr);
         assert!(run.stderr.contains("did you mean `resnet50`"), "{arguments:?}: {}", run.stderr);
+        assert!(run.stderr.contains("`? `featurize"), "{arguments:?}: {}", run.stderr);
     }
 }
 
