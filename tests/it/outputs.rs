@@ -316,6 +316,25 @@ fn a_run_until_scan_says_what_it_listed() {
 }
 
 #[test]
+fn the_summary_says_where_failed_pictures_are_named() {
+    let workspace = Workspace::with_fruits(4, 1);
+    let run = |more: &[&str]| {
+        let arguments = [&["run", "pipeline.yaml", "--out", "out", "--set", "input.max_bad_fraction=0.5"][..], more];
+        call(&workspace.path(""), &arguments.concat()).ok().stdout
+    };
+    assert!(!run(&[]).contains("with their reasons"));
+    workspace.write("pictures/Training/Lemon/broken.jpg", b"no picture");
+    let told = run(&[]);
+    assert!(told.contains("1 failed (1 not_an_image)"), "{told}");
+    assert!(
+        told.contains("  failed      manifest.parquet names them with their reasons, and `Left out` in the report"),
+        "{told}"
+    );
+    let told = run(&["--until", "extract"]);
+    assert!(told.contains("with their reasons\n"), "{told}");
+}
+
+#[test]
 fn lines_of_stages_name_what_they_count() {
     let workspace = Workspace::with_fruits(4, 1);
     let line = |out: &str, stage: &str, more: &[&str]| {
