@@ -53,7 +53,7 @@ pub enum ChainError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Json(#[from] serde_json::Error),
-    #[error("{dir} is no folder of a run: {reason}")]
+    #[error("{dir} is no folder of a run: {reason}; give the folder that `featurize run` wrote")]
     NoRun { dir: PathBuf, reason: String },
     #[error("{dir} holds no classifier; `featurize run` a pipeline with the section `train` to its end")]
     NoClassifier { dir: PathBuf },
@@ -80,6 +80,19 @@ pub enum ChainError {
     NoPictures(String),
     #[error("{failed} of {of} pictures could not be read")]
     Failed { failed: usize, of: usize },
+}
+
+impl ChainError {
+    /// Says why `dir` is no run: it is not there, it is a file, or it lacks the file that is `wanted`.
+    pub fn no_run(dir: &Path, wanted: &str) -> Self {
+        let reason = match std::fs::metadata(dir) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => "there is no such folder".to_string(),
+            Err(error) => error.to_string(),
+            Ok(found) if found.is_file() => "it is a file".to_string(),
+            Ok(_) => format!("it has no {wanted}"),
+        };
+        Self::NoRun { dir: dir.to_path_buf(), reason }
+    }
 }
 
 /// An extractor and the classifier on top of it.

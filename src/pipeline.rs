@@ -93,6 +93,7 @@ fn attempt(plan: &Plan, options: &Options, lock: &Lock, ui: &Ui) -> Result<Outco
     let mut run = Run { plan, options, ui, keys, lock, claims, listed: false, computed, seconds, memory, checked };
     run.claim(&listing)?;
     run.forget_what_is_not_asked_for(&listing)?;
+    run.seconds.push((StageId::Scan, scanned));
     run.list(&listing, scanned)?;
     let config = &plan.pipeline;
 
@@ -317,10 +318,9 @@ impl Run<'_> {
         Ok(Some(result))
     }
 
-    /// Before the pictures are read, the manifest says which were found.
+    /// Records which pictures were found; until they are extracted, the manifest tells that, too.
     fn list(&mut self, listing: &Listing, seconds: f64) -> Result<(), Error> {
         let dir = &self.plan.dir;
-        self.seconds.push((StageId::Scan, seconds));
         let known = |stage| self.keys.committed(self.plan, stage).is_some();
         if known(StageId::Scan) && (known(StageId::Extract) || dir.manifest().exists()) {
             return Ok(());

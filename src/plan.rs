@@ -258,8 +258,8 @@ fn word(layer: &str) -> String {
 pub(crate) fn unknown_model(name: &str) -> String {
     const MOST: usize = 3;
     let near: Vec<String> = near(name, models::MODELS.iter().map(|model| model.name)).into_iter().take(MOST).collect();
-    let hint = if near.is_empty() { String::new() } else { format!("; did you mean `{}`?", near.join("`, `")) };
-    format!("there is no model `{name}`{hint}; `featurize models list` shows all of them")
+    let hint = if near.is_empty() { ";".to_string() } else { format!("; did you mean `{}`?", near.join("`, `")) };
+    format!("there is no model `{name}`{hint} `featurize models list` shows all of them")
 }
 
 #[cfg(test)]

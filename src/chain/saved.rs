@@ -159,14 +159,11 @@ fn unfinished(dir: &RunDir, reason: String) -> ChainError {
 
 fn card(dir: &RunDir) -> Result<(Described, Card), ChainError> {
     let root = dir.root();
-    let no_run = |reason: &str| ChainError::NoRun { dir: root.to_path_buf(), reason: reason.to_string() };
     let path = dir.card();
     if !path.is_file() {
-        return Err(match std::fs::metadata(root) {
-            Err(error) => no_run(&format!("{error}; give the folder that `featurize run` wrote")),
-            Ok(found) if found.is_file() => no_run("it is a file; give the folder that `featurize run` wrote"),
-            Ok(_) if dir.manifest().is_file() => ChainError::NoClassifier { dir: root.to_path_buf() },
-            Ok(_) => no_run("it has no classifier/classifier.json; give the folder that `featurize run` wrote"),
+        return Err(match dir.manifest().is_file() {
+            true => ChainError::NoClassifier { dir: root.to_path_buf() },
+            false => ChainError::no_run(root, "classifier/classifier.json"),
         });
     }
     let text = std::fs::read(&path).map_err(IoError::read(&path))?;

@@ -107,8 +107,10 @@ fn state(
     if stage != StageId::Extract {
         return Ok(Some(reason));
     }
-    let (missing, shards, pictures) = extract::missing(plan, listing)?;
-    Ok(Some(format!("{reason}; {missing} of {} to compute ({})", plural(shards, "shard"), plural(pictures, "image"))))
+    let missing = extract::missing(plan, listing)?;
+    let kept = if missing.kept > 0 { format!(", {} are there already", missing.kept) } else { String::new() };
+    let (of, pictures) = (plural(missing.of, "shard"), plural(missing.pictures, "image"));
+    Ok(Some(format!("{reason}; {} of {of} to compute ({pictures}{kept})", missing.shards)))
 }
 
 /// The precision, and what it costs on this CPU.

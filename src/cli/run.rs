@@ -87,7 +87,7 @@ pub fn run(arguments: &PipelineArgs, options: &RunArgs) -> Result<(), Error> {
 
 fn summary(plan: &Plan, outcome: &Outcome, seconds: f64) -> String {
     let name = printable(&plan.pipeline.name);
-    let mut lines = vec![if outcome.computed.is_empty() && outcome.listed {
+    let mut lines = vec![if outcome.computed.is_empty() && outcome.listed && outcome.extracted.is_none() {
         format!("{name}: listed in {}", duration(seconds))
     } else if outcome.computed.is_empty() {
         format!("{name}: everything is there already, nothing to do ({})", duration(seconds))
@@ -106,6 +106,10 @@ fn summary(plan: &Plan, outcome: &Outcome, seconds: f64) -> String {
                 "images",
                 format!("{} ok, {} failed{failed}, {} skipped{skipped}", done.ok, done.failed, done.skipped),
             );
+            if done.failed > 0 {
+                let report = if outcome.reported.is_some() { ", and `Left out` in the report" } else { "" };
+                line("failed", format!("manifest.parquet names them with their reasons{report}"));
+            }
             if let Some(found) = &done.duplicates {
                 let both = format!("{} in train and test", plural(found.in_both_splits, "content"));
                 let (copies, groups) = (plural(found.copies, "copy"), plural(found.groups, "picture"));

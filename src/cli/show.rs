@@ -37,14 +37,15 @@ pub struct ShowArgs {
 
 /// The run in a folder, or an error that says what a run is.
 pub fn summary(dir: &Path) -> Result<Summary, Error> {
-    let reason = match std::fs::metadata(dir) {
-        Err(error) => format!("{error}; give the folder that `featurize run` wrote"),
-        Ok(_) => match Summary::read(&RunDir::new(dir))? {
-            Some(summary) => return Ok(summary),
-            None => "it has no run.json; give the folder that `featurize run` wrote to its end, or start an interrupted run again".to_string(),
-        },
-    };
-    Err(ChainError::NoRun { dir: dir.to_path_buf(), reason }.into())
+    let run = RunDir::new(dir);
+    match Summary::read(&run)? {
+        Some(summary) => Ok(summary),
+        None if run.store().is_dir() => {
+            let text = format!("the run in {} has not come to its end yet; start `featurize run` again", dir.display());
+            Err(Error::Usage(text))
+        }
+        None => Err(ChainError::no_run(dir, "run.json").into()),
+    }
 }
 
 /// Shows it.

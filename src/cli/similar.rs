@@ -74,7 +74,6 @@ struct Gallery {
 
 impl Gallery {
     fn open(dir: &RunDir, weights: Option<&Path>) -> Result<Self, Error> {
-        let none = |reason: &str| ChainError::NoRun { dir: dir.root().to_path_buf(), reason: reason.to_string() };
         let parts = (0..).map(|i| dir.shard(i)).take_while(|path| path.is_file());
         let (mut keys, mut rows, mut extractor) = (Vec::new(), None::<FeatureMatrix>, None);
         let committed = Record::read(dir, StageId::Extract);
@@ -98,9 +97,7 @@ impl Gallery {
             }
         }
         let (Some(rows), Some(extractor)) = (rows, extractor) else {
-            return Err(
-                none("it has no features/part-00000.parquet; give the folder that `featurize run` wrote").into()
-            );
+            return Err(ChainError::no_run(dir.root(), "features/part-00000.parquet").into());
         };
         let root = show::summary(dir.root()).ok();
         let root = root.and_then(|run| std::fs::canonicalize(run.run["config"]["input"]["root"].as_str()?).ok());

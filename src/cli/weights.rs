@@ -13,6 +13,7 @@ use crate::models::graph::GraphError;
 use crate::models::spec::Hash;
 use crate::models::{BuildOptions, MODELS, ModelSpec, Source, WeightsSpec};
 use crate::progress::{Style, bytes};
+use crate::terminal::printable_path;
 use crate::weights::Origin;
 use crate::weights::store::{Checked, Listed, State, Wanted, guess, shown_in};
 
@@ -234,8 +235,9 @@ fn row_of(
 fn verify(arguments: &VerifyArgs) -> Result<(), Error> {
     let store = arguments.store.open(false)?;
     let only = arguments.model.as_deref().map(find_model).transpose()?;
-    let mut told = Ok(());
+    let (mut told, mut files) = (Ok(()), 0);
     let mut tell = |checked: &Checked| {
+        files += 1;
         let path: &Path = checked.path.strip_prefix(store.dir()).unwrap_or(&checked.path);
         let path = path.display();
         let line = match &checked.state {
@@ -248,7 +250,11 @@ fn verify(arguments: &VerifyArgs) -> Result<(), Error> {
     };
     let verified = store.verify(MODELS, only, &mut tell);
     told?;
-    Ok(verified?)
+    verified?;
+    match files {
+        0 => print(&format!("no file of weights in {}", printable_path(store.dir()))),
+        _ => Ok(()),
+    }
 }
 
 fn path(arguments: &PathArgs) -> Result<(), Error> {

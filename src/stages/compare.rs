@@ -441,10 +441,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_of_a_kind_is_told_as_one() {
-        let summary = Summary { suspects: 1, copies: 2, near_copies: 1, leaks: 1, ..Summary::default() };
-        let told = "1 label in doubt, 2 copies, 1 near copy, 1 test image with a copy in train";
-        assert_eq!(summary.describe(), told);
-        assert_eq!(Summary::default().describe(), "nothing found");
+    fn one_finding_is_told_in_the_singular() {
+        let summary =
+            |n| Summary { suspects: n, copies: n, near_copies: n, leaks: n, outliers: n, ..Summary::default() };
+        let [none, one, many] = [0, 1, 2].map(|n| summary(n).describe());
+        assert_eq!(none, "nothing found");
+        assert_eq!(one, "1 label in doubt, 1 copy, 1 near copy, 1 test image with a copy in train, 1 outlier");
+        assert_eq!(many, "2 labels in doubt, 2 copies, 2 near copies, 2 test images with a copy in train, 2 outliers");
     }
 }

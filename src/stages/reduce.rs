@@ -13,7 +13,7 @@ use crate::learn::reduction::{Projection, Reduction, ReductionError};
 use crate::learn::scale::ScaleError;
 use crate::memory::NoRoom;
 use crate::plan::Plan;
-use crate::progress::{Interrupted, Ui};
+use crate::progress::{Interrupted, Ui, plural};
 use crate::stages::StageId;
 use crate::stages::fitting::{self, Fitting};
 use crate::stages::rows::{Shards, TrainRows};
@@ -139,24 +139,30 @@ pub fn run(plan: &Plan, settings: &Reduce, input: Input, ui: &Ui) -> Result<(Red
         explained: if reduction.projection.is_some() { ratio.iter().sum() } else { 1.0 },
         ratio,
     };
-    line.finish(&reduced.describe());
+    let unit = if reduced.kind == Kind::Scale { "column" } else { "component" };
+    line.finish(&format!("{}, {}", plural(reduced.components, unit), reduced.about()));
     Ok((reduced, vec![stored, OutputFile::hashed(&plan.dir, &path, digest)?]))
 }
 
 impl Reduced {
     /// One line for the summary.
     pub fn describe(&self) -> String {
+        format!("{}, {}", self.components, self.about())
+    }
+
+    /// How the columns that come out were made.
+    fn about(&self) -> String {
         let scaled = match self.scale {
             Scale::None => "",
             Scale::Standard => "columns scaled to variance 1",
             Scale::L2 => "rows scaled to length 1",
         };
         if self.kind == Kind::Scale {
-            return format!("{}, {scaled}", self.components);
+            return scaled.to_string();
         }
         let percent = 100.0 * self.explained;
         let after = if scaled.is_empty() { String::new() } else { format!(" ({scaled} before)") };
-        format!("{}, explaining {percent:.1} % of the variance{after}", self.components)
+        format!("explaining {percent:.1} % of the variance{after}")
     }
 }
 

@@ -24,7 +24,7 @@ use crate::learn::folds::{self, FoldError};
 use crate::learn::mlp::End;
 use crate::memory::NoRoom;
 use crate::plan::Plan;
-use crate::progress::{Interrupted, Ui, bytes};
+use crate::progress::{Interrupted, Ui, bytes, plural};
 use crate::stages::StageId;
 use crate::stages::reduce::ReduceError;
 use crate::stages::rows::Source;
@@ -64,6 +64,13 @@ pub struct Trained {
     pub validation_scores: Vec<f64>,
     /// Every classifier that was cross-validated, in the order of the YAML.
     pub candidates: Vec<Scored>,
+}
+
+impl Trained {
+    /// The word for a step of the loss curve.
+    pub fn step(&self) -> &'static str {
+        if self.kind == "logistic" { "iteration" } else { "epoch" }
+    }
 }
 
 /// A classifier with its cross-validated accuracy.
@@ -175,7 +182,8 @@ pub fn run(
         validation_scores,
         candidates,
     };
-    let last = trained.loss_curve.last().map(|loss| format!(", {} epochs, loss {loss:.4}", trained.epochs));
+    let steps = plural(trained.epochs, trained.step());
+    let last = trained.loss_curve.last().map(|loss| format!(", {steps}, loss {loss:.4}"));
     let which = if trained.candidates.len() > 1 { format!("{}: ", trained.description) } else { String::new() };
     line.finish(&format!("{which}{} rows{}", trained.rows, last.unwrap_or_default()));
     if let Some(text) = unfinished(&key, chosen, end) {

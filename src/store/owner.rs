@@ -82,11 +82,16 @@ impl Owner {
 
     /// The stage that was at work when the run ended, and may have left files that no record names.
     pub fn in_flight(&self) -> Option<StageId> {
-        self.in_flight_of(&self.claims.as_ref()?.writes)
+        self.unrecorded(&self.claims.as_ref()?.writes).last().copied()
     }
 
-    fn in_flight_of(&self, writes: &Writes) -> Option<StageId> {
-        writes.keys().copied().find(|stage| !self.records.contains_key(stage))
+    /// The stages that may have left files without a record: the first one that has none, and the one behind it where that is the scan, which is
+    /// recorded once more after the extraction.
+    fn unrecorded(&self, writes: &Writes) -> Vec<StageId> {
+        let mut open = writes.keys().copied().filter(|stage| !self.records.contains_key(stage));
+        let first = open.next();
+        let second = first.filter(|stage| *stage == StageId::Scan).and_then(|_| open.next());
+        first.into_iter().chain(second).collect()
     }
 
     /// True when a record names the file. The record of a scan stands for the manifest, which the extraction writes once more.
@@ -115,9 +120,9 @@ impl Owner {
 
     /// The names that the stage may have left that was at work when the run ended.
     fn left(&self) -> Option<Vec<String>> {
-        let mut names = self.claims.as_ref()?.writes.get(&self.in_flight()?)?.clone();
-        names.retain(|name| !self.is_recorded(name));
-        Some(names)
+        let writes = &self.claims.as_ref()?.writes;
+        let names = self.unrecorded(writes).into_iter().filter_map(|stage| writes.get(&stage)).flatten();
+        Some(names.filter(|name| !self.is_recorded(name)).cloned().collect())
     }
 
     /// The files that a killed stage has left and that no stage will find again; feature tables are known by what they hold.
@@ -136,8 +141,8 @@ impl Owner {
     ) -> Result<(), StoreError> {
         // the claims of a version that had none are those of now
         let claimed = self.claims.as_ref().map_or(writes, |claims| &claims.writes);
-        let in_flight = self.in_flight_of(claimed).filter(|_| self.is_run());
-        let left = in_flight.and_then(|stage| claimed.get(&stage)).into_iter().flatten();
+        let unrecorded = if self.is_run() { self.unrecorded(claimed) } else { Vec::new() };
+        let left = unrecorded.iter().filter_map(|stage| claimed.get(stage)).flatten();
         let left: BTreeSet<&str> = left.map(String::as_str).collect();
         let mut foreign = Vec::new();
         for stage in stages {
@@ -277,6 +282,19 @@ mod tests {
         assert_eq!(Owner::of(&folder.dir).leftovers(), [folder.dir.reduced()]);
         folder.claim(&writes(&[(StageId::Scan, &["manifest.parquet"])]));
         assert!(!folder.dir.reduced().exists() && folder.dir.report().exists() && folder.dir.manifest().exists());
+    }
+
+    #[test]
+    fn a_listing_without_a_record_hides_no_file_of_the_extraction() {
+        let all = writes(&[
+            (StageId::Scan, &["manifest.parquet"]),
+            (StageId::Extract, &["manifest.parquet", "features.npy"]),
+        ]);
+        let folder = Folder::with(&[]);
+        folder.claim(&all);
+        ["manifest.parquet", "features.npy"].iter().for_each(|name| folder.write(name, b"x"));
+        assert_eq!(Owner::of(&folder.dir).in_flight(), Some(StageId::Extract));
+        assert!(folder.foreign(&all).is_empty());
     }
 
     #[test]

@@ -1,8 +1,8 @@
-"""Makes classifiers.json: what scikit-learn and scipy say about classifiers, their scores and their folds, for the tests of src/learn/.
+"""Makes classifiers.json: what scikit-learn and scipy say about classifiers, their scores and their folds, for the tests of crates/learn/src/.
 
     python tests/golden/classifiers.py        # needs scikit-learn 1.7 or later, scipy 1.15 or later; writes beside itself
 
-Tables come from the formulas of sklearn.py, which have their twins in src/learn/golden.rs.
+Tables come from the formulas of sklearn.py, which have their twins in crates/learn/src/golden.rs.
 """
 
 import importlib.util

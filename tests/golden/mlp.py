@@ -1,8 +1,8 @@
-"""Makes mlp.json: what scikit-learn and torch say about weighted, smoothed and thinned perceptrons, for the tests of src/learn/mlp/.
+"""Makes mlp.json: what scikit-learn and torch say about weighted, smoothed and thinned perceptrons, for the tests of crates/learn/src/mlp/.
 
     python tests/golden/mlp.py        # needs scikit-learn 1.7 or later and torch; writes beside itself
 
-Tables come from the formulas of sklearn.py, which have their twins in src/learn/golden.rs.
+Tables come from the formulas of sklearn.py, which have their twins in crates/learn/src/golden.rs.
 """
 
 import importlib.util

@@ -1,8 +1,8 @@
-"""Makes select_reduce.json: what scikit-learn says about the choice and the reduction of columns, for the tests of src/learn/.
+"""Makes select_reduce.json: what scikit-learn says about the choice and the reduction of columns, for the tests of crates/learn/src/.
 
     python tests/golden/select_reduce.py        # needs numpy, scipy and scikit-learn 1.7 or later; writes beside itself
 
-Tables come from the formulas of sklearn.py, which have their twins in src/learn/golden.rs; scikit-learn sees them as float64.
+Tables come from the formulas of sklearn.py, which have their twins in crates/learn/src/golden.rs; scikit-learn sees them as float64.
 """
 
 import importlib.util

@@ -105,6 +105,7 @@ fn a_third_split_and_pictures_without_class_are_told_of() {
     let made = Made::of(&workspace, "three");
     assert_eq!((made.classes(), made.counts()), (vec!["a", "b"], [10, 4]));
     assert!(made.says("validation: valid (6 pictures) is not used"), "{}", made.said);
+    assert!(made.says("take no part: in neither split"), "{}", made.said);
     // the advice is true
     let more = "input.split.train='{train,valid}/**'";
     let run = call(&workspace, &["run", "p.yaml", "--out", "more", "--until", "scan", "--set", more]).ok();
@@ -150,6 +151,11 @@ fn classes_are_found_in_names_of_files() {
     assert_eq!((made.classes(), made.counts()), (vec!["cat", "dog"], [12, 4]));
     lay(&workspace, "pets", &[("images/Maine_Coon_1{i}.jpg", 4), ("images/american_bulldog_{i}.jpg", 4)]);
     assert_eq!(Made::of(&workspace, "pets").classes(), ["Maine_Coon", "american_bulldog"]);
+    lay(&workspace, "heap", &[("cat.{i}.jpg", 6), ("dog.{i}.jpg", 6), ("mouse.jpg", 1)]);
+    let made = Made::of(&workspace, "heap");
+    assert!(made.classes() == ["cat", "dog"] && made.says("1 picture without a class in the name"), "{}", made.said);
+    let printed = call(&workspace, &["init", "heap", "-o", "-"]).ok().stdout;
+    assert!(printed.contains("#   featurize run FILE\n"), "{printed}");
     lay(&workspace, "camera", &[("IMG_{i}.jpg", 4), ("DSC_{i}.jpg", 4)]);
     let made = Made::of(&workspace, "camera");
     assert_eq!((made.classes(), made.counts()), (vec![""], [8, 0]));
@@ -182,7 +188,7 @@ fn tables_are_found_by_the_usual_names_of_their_columns() {
         let made = Made::of(&workspace, "in");
         assert_eq!((made.classes(), made.counts()), (vec!["x", "y"], [8, 4]), "{name}: {}", made.yaml);
         assert!(made.says(name), "{}", made.said);
-        assert!(made.says("1 picture takes no part"), "{}", made.said);
+        assert!(made.says("1 picture takes no part: not in "), "{}", made.said);
     }
 }
 

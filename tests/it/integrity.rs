@@ -1,6 +1,7 @@
 //! Features are those of the pictures that are there, and files are those that were written: a replaced picture, a flipped bit, a run that was
 //! stopped in the middle of a table.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::{Duration, Instant, SystemTime};
@@ -169,6 +170,12 @@ fn wait_for_rows(workspace: &Workspace, child: &mut Child) {
 const SLOW: [&str; 6] =
     ["--set", "extract={shard_rows: 1000, recipe: {size: 512}}", "--set", "runtime.threads=1", "--set", "report=null"];
 
+/// What the store keeps of tables, by name.
+fn files(workspace: &Workspace) -> BTreeMap<String, Vec<u8>> {
+    let files = std::fs::read_dir(workspace.path("out/.store/shards")).expect("a folder").flatten();
+    files.map(|file| (file.file_name().to_string_lossy().into(), std::fs::read(file.path()).expect("read"))).collect()
+}
+
 #[test]
 fn killed_in_the_middle_of_a_table_it_computes_only_the_rest() {
     let workspace = Workspace::with_fruits(24, 12);
@@ -176,9 +183,20 @@ fn killed_in_the_middle_of_a_table_it_computes_only_the_rest() {
     wait_for_rows(&workspace, &mut child);
     child.kill().expect("killed");
     child.wait().expect("ended");
+    let call = |arguments: &[&str]| {
+        Run::of(featurize().current_dir(workspace.path("")).args(arguments).output().expect("started"))
+    };
+    let kept = files(&workspace);
+    let planned = call(&[&["plan", "pipeline.yaml", "--out", "out"][..], &SLOW].concat()).ok().stdout;
+    let shown = call(&["show", "out"]);
+    assert!(shown.code == Some(2) && shown.stderr.contains("start `featurize run` again"), "{shown:?}");
+    assert!(kept == files(&workspace), "neither writes");
     let run = workspace.run("out", &SLOW).ok();
-    assert!((1..108).contains(&run.extracted()), "{} pictures again", run.extracted());
+    let left = run.extracted();
+    assert!((1..108).contains(&left), "{left} pictures again");
     assert!(run.stderr.contains("rows of others are there already"), "{}", run.stderr);
+    let told = format!("1 of 1 shard to compute ({left} images, {} are there already)", 108 - left);
+    assert!(planned.contains(&told.replace("(1 images", "(1 image")), "no `{told}` in {planned}");
     let left = std::fs::read_dir(workspace.path("out/.store/shards")).expect("a folder");
     assert!(left.flatten().all(|entry| entry.path().extension().is_some_and(|extension| extension == "json")));
     workspace.run("whole", &SLOW).ok();

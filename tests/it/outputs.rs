@@ -316,6 +316,42 @@ fn a_run_until_scan_says_what_it_listed() {
 }
 
 #[test]
+fn the_summary_says_where_failed_pictures_are_named() {
+    let workspace = Workspace::with_fruits(4, 1);
+    let run = |more: &[&str]| {
+        let arguments = [&["run", "pipeline.yaml", "--out", "out", "--set", "input.max_bad_fraction=0.5"][..], more];
+        call(&workspace.path(""), &arguments.concat()).ok().stdout
+    };
+    assert!(!run(&[]).contains("with their reasons"));
+    workspace.write("pictures/Training/Lemon/broken.jpg", b"no picture");
+    let told = run(&[]);
+    assert!(told.contains("1 failed (1 not_an_image)"), "{told}");
+    assert!(
+        told.contains("  failed      manifest.parquet names them with their reasons, and `Left out` in the report"),
+        "{told}"
+    );
+    let told = run(&["--until", "extract"]);
+    assert!(told.contains("with their reasons\n"), "{told}");
+}
+
+#[test]
+fn lines_of_stages_name_what_they_count() {
+    let workspace = Workspace::with_fruits(4, 1);
+    let line = |out: &str, stage: &str, more: &[&str]| {
+        let run = call(&workspace.path(""), &[&["run", "pipeline.yaml", "--out", out][..], more].concat()).ok();
+        let line = run.stderr.lines().find(|line| line.starts_with(stage)).map(str::to_string);
+        line.unwrap_or_else(|| panic!("no {stage} in {}", run.stderr))
+    };
+    assert!(line("out", "reduce", &[]).starts_with("reduce    6 components, explaining "));
+    let one = line("out", "reduce", &["--set", "reduce.pca.components=1"]);
+    assert!(one.starts_with("reduce    1 component, explaining "), "{one}");
+    let scaled = line("out", "reduce", &["--set", "reduce={scale: standard}"]);
+    assert!(scaled.contains(" columns, columns scaled to variance 1"), "{scaled}");
+    let logistic = line("out", "train", &["--set", "train={logistic: {}}"]);
+    assert!(logistic.contains(" iteration") && !logistic.contains("epoch"), "{logistic}");
+}
+
+#[test]
 fn show_has_the_keys_of_the_yaml() {
     let workspace = Workspace::with_fruits(4, 0);
     let split = "input.split={fraction: 0.3, seed: 5}";
@@ -342,6 +378,7 @@ fn unknown_networks_are_answered_with_those_that_there_are() {
         assert_eq!(run.code, Some(2), "{arguments:?}: {}", run.stderr);
         assert!(run.stderr.contains("`featurize models list`"), "{arguments:?}: {}", run.stderr);
         assert!(run.stderr.contains("did you mean `resnet50`"), "{arguments:?}: {}", run.stderr);
+        assert!(run.stderr.contains("`? `featurize"), "{arguments:?}: {}", run.stderr);
     }
 }
 

@@ -197,7 +197,10 @@ fn a_folder_that_cannot_predict_says_why() {
         assert_eq!((run.code, run.stdout.as_str()), (Some(code), ""), "{run:?}");
         texts.iter().for_each(|text| assert!(run.stderr.contains(text), "no `{text}` in {}", run.stderr));
     };
-    refused(predict("gone"), 2, &["gone is no folder of a run", "`featurize run`"]);
+    for command in ["predict", "similar"] {
+        let gone = call(command, &["gone", "pictures"], &workspace.path(""));
+        refused(gone, 2, &["gone is no folder of a run: there is no such folder", "`featurize run`"]);
+    }
     refused(predict("pipeline.yaml"), 2, &["it is a file"]);
     refused(predict("pictures"), 2, &["classifier/classifier.json"]);
     workspace.run("out", &["--until", "reduce"]).ok();

@@ -199,6 +199,8 @@ fn verify_tells_damaged_files_and_fetch_mends_them() {
     let (user, bytes) = (User::new(), noise(3000));
     let server = Server::of_file(&bytes);
     let url = server.url("/net.h5");
+    let empty = user.run(&["verify"]).ok().stdout;
+    assert!(empty.starts_with("no file of weights in "), "{empty}");
     let (path, _) = fetched(user.run(&["fetch", &url]));
     let sound = user.run(&["verify"]).ok().stdout;
     assert!(sound.starts_with("sound ") && sound.contains(&sha256(&bytes)), "{sound}");

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::{splits, table, words};
 use crate::error::Error;
+use crate::progress::plural;
 use crate::stages::scan::{Kind, met};
 
 /// What was found below a folder.
@@ -86,10 +87,15 @@ impl Found {
     /// Puts `remarks` before its own, and what follows from its numbers behind them.
     fn with(mut self, remarks: Vec<String>) -> Self {
         self.remarks.splice(0..0, remarks);
+        let why = match &self.split {
+            SplitRule::Table { csv, .. } => format!(": not in {}", csv.display()),
+            SplitRule::Globs { .. } => ": in neither split".to_string(),
+            SplitRule::Lot | SplitRule::None => String::new(),
+        };
         match self.aside {
             0 => {}
-            1 => self.remarks.push("1 picture takes no part".to_string()),
-            n => self.remarks.push(format!("{n} pictures take no part")),
+            1 => self.remarks.push(format!("1 picture takes no part{why}")),
+            n => self.remarks.push(format!("{n} pictures take no part{why}")),
         }
         if let Some((class, n)) = self.classes.iter().min_by_key(|(_, n)| **n)
             && *n < 4
@@ -192,10 +198,13 @@ fn flat(root: &Path, paths: &[Parts]) -> Found {
         Some((pattern, classes)) => (SplitRule::Lot, LabelRule::Pattern(pattern), classes),
         None => (SplitRule::None, LabelRule::None, BTreeMap::new()),
     };
-    let remarks = from_names(&classes).into_iter().collect();
+    let mut remarks: Vec<String> = from_names(&classes).into_iter().collect();
     let (matched, train) = (classes.values().sum(), pictures - pictures / 4);
     let pictures = if classes.is_empty() { pictures } else { matched };
     let aside = paths.len() - pictures;
+    if aside > 0 {
+        remarks.push(format!("{} without a class in the name", plural(aside, "picture")));
+    }
     Found { root: root.to_path_buf(), pictures, split, label, classes, chosen: false, train, aside, remarks }
 }
 

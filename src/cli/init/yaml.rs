@@ -19,7 +19,7 @@ pub fn text(found: &Found, name: &str, from: &dyn Fn(&Path) -> String, out: &Pat
     lines.extend(found.remarks.iter().map(|remark| format!("# {}", printable(remark))));
     lines.extend([
         "#".to_string(),
-        format!("#   featurize run {}", printable_path(out)),
+        format!("#   featurize run {}", if out == Path::new("-") { "FILE".into() } else { printable_path(out) }),
         "#".to_string(),
         "# All keys and what they mean: the section \"The YAML\" of the README, or `featurize schema`.".to_string(),
         "version: 1".to_string(),

@@ -65,26 +65,12 @@ impl<'a> Filling<'a> {
         let settings = shard::settings(plan)?;
         let (open, contents) = (BTreeMap::new(), Vec::new());
         let mut filling = Self { plan, listing, missing, settings, open, contents, last: Instant::now(), pause: EVERY };
-        let mut by_path: BTreeMap<u64, usize> = BTreeMap::new();
         let files = journals(&plan.dir);
-        if !files.is_empty() {
-            let pictures = missing.iter().flat_map(|shard| shard.rows.clone());
-            by_path.extend(pictures.map(|i| (Note::of(&listing.pictures[i], Contents::Unknown).path, i)));
-        }
-        for path in &files {
-            let kept = journal::read(path, &filling.settings);
-            let end = kept.as_ref().map_or(0, |(_, end)| *end);
-            for Row { note, outcome, features } in kept.into_iter().flat_map(|(rows, _)| rows) {
-                let Some(&picture) = by_path.get(&note.path) else { continue };
-                // what could not be read then may be read now
-                let known = listing.pictures[picture].contents == note.contents && note.contents != Contents::Unread;
-                let row = if outcome.is_failed() { 0 } else { plan.width() };
-                if known && features.len() == row && (failed || !outcome.is_failed()) {
-                    let features = (!outcome.is_failed()).then_some(features);
-                    filling.put(Settled { picture, outcome, contents: note.contents, features }, Some((path, end)));
-                }
+        kept(plan, listing, missing, &files, &mut |settled, from| {
+            if failed || !settled.outcome.is_failed() {
+                filling.put(settled, Some(from));
             }
-        }
+        })?;
         // what was in other files is kept in those of now before they go
         filling.keep();
         let is_used = |path: &PathBuf| filling.open.values().any(|open| open.journal == *path);
@@ -201,6 +187,46 @@ impl Open {
 /// Removes every row that was kept.
 pub fn forget(dir: &RunDir) -> Result<(), IoError> {
     journals(dir).iter().try_for_each(|path| std::fs::remove_file(path).map_err(IoError::write(path)))
+}
+
+/// Hands every row that `files` keep of a picture of the `missing` tables, as the picture is now, to `each`, with its file and where that ends.
+fn kept(
+    plan: &Plan,
+    listing: &Listing,
+    missing: &[&Shard],
+    files: &[PathBuf],
+    each: &mut dyn FnMut(Settled, (&Path, u64)),
+) -> Result<(), ExtractError> {
+    if files.is_empty() {
+        return Ok(());
+    }
+    let settings = shard::settings(plan)?;
+    let pictures = missing.iter().flat_map(|shard| shard.rows.clone());
+    let by_path: BTreeMap<u64, usize> =
+        pictures.map(|i| (Note::of(&listing.pictures[i], Contents::Unknown).path, i)).collect();
+    for path in files {
+        let Some((rows, end)) = journal::read(path, &settings) else { continue };
+        for Row { note, outcome, features } in rows {
+            let Some(&picture) = by_path.get(&note.path) else { continue };
+            // what could not be read then may be read now
+            let known = listing.pictures[picture].contents == note.contents && note.contents != Contents::Unread;
+            let row = if outcome.is_failed() { 0 } else { plan.width() };
+            if known && features.len() == row {
+                let features = (!outcome.is_failed()).then_some(features);
+                each(Settled { picture, outcome, contents: note.contents, features }, (path, end));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// How many pictures of the `missing` tables an interrupted run has kept the rows of.
+pub fn rows_kept(plan: &Plan, listing: &Listing, missing: &[&Shard]) -> Result<usize, ExtractError> {
+    let mut pictures = HashSet::new();
+    kept(plan, listing, missing, &journals(&plan.dir), &mut |settled, _| {
+        pictures.insert(settled.picture);
+    })?;
+    Ok(pictures.len())
 }
 
 /// Every journal of the store, sorted; a file that no run can have written is none.

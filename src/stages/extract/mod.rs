@@ -246,12 +246,27 @@ pub fn is_table(dir: &RunDir, path: &Path) -> bool {
     path.starts_with(dir.features()) && shard::read_ids(dir, path).is_some()
 }
 
-/// How many shards of the listing would have to be computed.
-pub fn missing(plan: &Plan, listing: &Listing) -> Result<(usize, usize, usize), ExtractError> {
+/// What an extraction would have to compute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Missing {
+    /// Shards without a table.
+    pub shards: usize,
+    /// All shards.
+    pub of: usize,
+    /// Pictures to compute.
+    pub pictures: usize,
+    /// Pictures of the same shards that an interrupted run has computed.
+    pub kept: usize,
+}
+
+/// Counts what an extraction would have to compute.
+pub fn missing(plan: &Plan, listing: &Listing) -> Result<Missing, ExtractError> {
     let mut shards = shard::cut(plan, listing)?;
     shard::judge(&plan.dir, &mut shards, &shard::find(&plan.dir));
     let missing: Vec<_> = shards.iter().filter(|shard| shard.file == ShardFile::Missing).collect();
-    Ok((missing.len(), shards.len(), missing.iter().map(|shard| shard.rows.len()).sum()))
+    let pictures: usize = missing.iter().map(|shard| shard.rows.len()).sum();
+    let kept = fill::rows_kept(plan, listing, &missing)?;
+    Ok(Missing { shards: missing.len(), of: shards.len(), pictures: pictures - kept, kept })
 }
 
 /// Counts what became of the pictures, writes the manifest and removes what belongs to no shard.

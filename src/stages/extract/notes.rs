@@ -105,8 +105,7 @@ pub fn resolve(plan: &Plan, listing: &mut Listing, ui: &Ui) -> Result<Touched, E
             touched.stamps.entry(files[file].clone()).or_default().insert(path(picture), picture.stamp);
         }
     }
-    let files = plural(doubtful.len(), "file");
-    line.finish(&format!("{files} read again, since they may have changed: {changed} have"));
+    line.finish(&format!("{} read again in case of changes: {changed} changed", plural(doubtful.len(), "file")));
     Ok(touched)
 }
 

@@ -7,6 +7,7 @@ use crate::io::atomic;
 use crate::plan::Plan;
 use crate::plot::{self, font};
 use crate::progress::Ui;
+use crate::stages::train::Trained;
 use crate::store::{CHARTS, OutputFile};
 
 /// How much larger than its own units a chart is shown, and pixels of the PNG for each of what is shown then.
@@ -36,21 +37,27 @@ pub fn write(plan: &Plan, facts: &Facts, ui: &Ui) -> Result<Vec<OutputFile>, Rep
     Ok(files)
 }
 
+/// The loss and the validation accuracy over the training.
+pub fn curves(trained: &Trained) -> [Option<Chart>; 2] {
+    let step = trained.step();
+    [
+        lines::draw(&trained.loss_curve, "Training loss", [step, "loss"], false),
+        lines::draw(&trained.validation_scores, "Validation accuracy", [step, "validation accuracy"], true),
+    ]
+}
+
 pub fn charts(facts: &Facts) -> Vec<(&'static str, Chart)> {
     let classes = &facts.classes;
     let ratio = facts.reduced.as_ref().map_or(&[][..], |reduced| &reduced.ratio);
     let shares = [0, 1].map(|i| ratio.get(i).copied().unwrap_or(0.0));
-    let trained = facts.trained.as_ref();
-    let curve = |values: Option<&Vec<f64>>, title: &str, name: &str, percent: bool| {
-        values.and_then(|values| lines::draw(values, title, name, percent))
-    };
+    let [loss, validation] = facts.trained.as_ref().map_or([None, None], curves);
     let scored = facts.test.as_ref();
     let all = [
         network::draw(&facts.blocks, &facts.steps, "The network and what follows it"),
         scored.and_then(|test| matrix::draw(&test.confusion_matrix, classes, "Confusion matrix")),
         scored.and_then(|test| calibration::draw(&test.calibration, "Right predictions by confidence")),
-        curve(trained.map(|trained| &trained.loss_curve), "Training loss", "loss", false),
-        curve(trained.map(|trained| &trained.validation_scores), "Validation accuracy", "validation accuracy", true),
+        loss,
+        validation,
         scatter::draw(&facts.points, classes, shares, "Images on the first two components")
             .map(|chart| with_legend(chart, classes)),
         facts.reduced.as_ref().and_then(|reduced| spectrum::draw(reduced, "Variance by component, and its sum")),

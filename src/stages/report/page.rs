@@ -4,7 +4,7 @@
 
 use serde::Serialize;
 
-use super::charts::{Chart, colours, lines, network, scatter, spectrum};
+use super::charts::{Chart, colours, network, scatter, spectrum};
 use super::facts::Facts;
 use super::provenance::Provenance;
 use super::words::{count, form, number, percent, plural};
@@ -309,7 +309,7 @@ fn training(facts: &Facts) -> Option<Training> {
         (_, true) => "the loss no longer fell",
         (_, false) => "the validation accuracy no longer rose",
     };
-    let steps = if trained.kind == "logistic" { "Iterations" } else { "Epochs" };
+    let steps = if trained.step() == "epoch" { "Epochs" } else { "Iterations" };
     let mut facts = vec![
         ("Train images", count(trained.rows)),
         ("Inputs", plural(trained.inputs, "column")),
@@ -324,11 +324,8 @@ fn training(facts: &Facts) -> Option<Training> {
     facts.extend(trained.loss_curve.last().map(|&loss| ("Last loss", number(loss))));
     let best = trained.validation_scores.iter().copied().reduce(f64::max);
     facts.extend(best.map(|best| ("Best validation accuracy", percent(best))));
-    Some(Training {
-        facts: facts.into_iter().map(|(name, value)| Fact { name, value }).collect(),
-        loss: inline(lines::draw(&trained.loss_curve, "Training loss", "loss", false)),
-        validation: inline(lines::draw(&trained.validation_scores, "Validation accuracy", "validation accuracy", true)),
-    })
+    let [loss, validation] = figures::curves(trained).map(inline);
+    Some(Training { facts: facts.into_iter().map(|(name, value)| Fact { name, value }).collect(), loss, validation })
 }
 
 fn components(facts: &Facts) -> Option<Components> {

@@ -9,8 +9,9 @@ const HEIGHT: f64 = 280.0;
 /// Points of a curve at most: more than there are pixels tell nothing.
 const MOST: usize = 800;
 
-/// A curve over iterations (epochs, where there are any) 1, 2, …; `name` is the vertical axis, `percent` writes it in percent. None without a finite value.
-pub fn draw(values: &[f64], title: &str, name: &str, percent: bool) -> Option<Chart> {
+/// A curve over the steps 1, 2, … of a training; `axes` are the names of a step and of a value, `percent` writes values in percent. None without
+/// a finite value.
+pub fn draw(values: &[f64], title: &str, axes: [&str; 2], percent: bool) -> Option<Chart> {
     let stride = values.len().div_ceil(MOST).max(1);
     let all = values.iter().enumerate().map(|(i, &value)| ((i + 1) as f64, value));
     let points: Vec<(f64, f64)> = all.filter(|(_, value)| value.is_finite()).collect();
@@ -36,7 +37,7 @@ pub fn draw(values: &[f64], title: &str, name: &str, percent: bool) -> Option<Ch
     write!(marks, "<circle class=\"end\" cx=\"{cx}\" cy=\"{cy}\" r=\"3.5\"/>").ok();
     let anchor = if drawn.len() > 1 { "e" } else { "s" };
     write!(marks, "<text class=\"value {anchor}\" x=\"{cx}\" y=\"{text}\">{label}</text>").ok();
-    Some(frame.draw(title, ["iteration", name], &marks))
+    Some(frame.draw(title, axes, &marks))
 }
 
 #[cfg(test)]
@@ -45,16 +46,17 @@ mod tests {
 
     #[test]
     fn nothing_gives_no_chart() {
-        assert!(draw(&[], "t", "loss", false).is_none());
-        assert!(draw(&[f64::NAN, f64::INFINITY], "t", "loss", false).is_none());
+        assert!(draw(&[], "t", ["epoch", "loss"], false).is_none());
+        assert!(draw(&[f64::NAN, f64::INFINITY], "t", ["epoch", "loss"], false).is_none());
     }
 
     #[test]
     fn one_epoch_is_a_point_and_long_trainings_are_thinned() {
-        let one = draw(&[0.7], "t", "loss", false).expect("a chart").inline();
+        let one = draw(&[0.7], "t", ["epoch", "loss"], false).expect("a chart").inline();
         assert!(one.contains("<circle") && !one.contains("class=\"line\""), "{one}");
+        assert!(one.contains(">epoch</text>") && one.contains(">loss</text>"), "{one}");
         let values: Vec<f64> = (0..10_000).map(|i| 1.0 / (1.0 + f64::from(i))).collect();
-        let long = draw(&values, "t", "loss", false).expect("a chart").inline();
+        let long = draw(&values, "t", ["epoch", "loss"], false).expect("a chart").inline();
         assert!(long.len() < 20_000 && long.contains("1.00e-4"), "{} bytes", long.len());
         assert!(!long.contains("NaN"));
     }
