@@ -27,7 +27,7 @@ use crate::table::{FeatureMatrix, ShapeError};
 
 /// Similarity from which two pictures are the same to the network: what rounding leaves of 1.
 pub const SAME: f32 = 1.0 - 2e-6;
-/// Similarity from which one picture is a near copy of another; measured, see the README.
+/// Similarity from which one picture is a near copy of another; measured, see docs/outputs.md.
 pub const NEAR: f32 = 0.9;
 /// Neighbours that vote on a label.
 const VOTERS: usize = 10;

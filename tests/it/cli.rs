@@ -31,10 +31,10 @@ fn every_command_has_help_with_an_example() {
     }
 }
 
-/// The lines of the README's section `name` that are code, as words.
-fn readme_commands(name: &str) -> Vec<Vec<String>> {
-    let readme = std::fs::read_to_string(project().join("README.md")).expect("README");
-    let section = readme.split(&format!("\n## {name}\n")).nth(1).expect("a section");
+/// The lines of the section `name` of docs/commands.md that are code, as words.
+fn documented_commands(name: &str) -> Vec<Vec<String>> {
+    let document = std::fs::read_to_string(project().join("docs/commands.md")).expect("docs/commands.md");
+    let section = document.split(&format!("\n## {name}\n")).nth(1).expect("a section");
     let section = section.split("\n## ").next().expect("its text");
     let lines = section.lines().filter_map(|line| line.strip_prefix("    featurize "));
     lines
@@ -52,13 +52,13 @@ fn subcommands(help: &str) -> Vec<&str> {
 }
 
 #[test]
-fn the_commands_of_the_readme_are_those_there_are() {
+fn the_documented_commands_are_those_there_are() {
     let help = call(&["--help"]).ok().stdout;
     let there = subcommands(&help);
-    let lines = readme_commands("Commands");
+    let lines = documented_commands("Commands");
     for command in &there {
         let told = lines.iter().any(|words| words.iter().any(|word| word == command));
-        assert!(told, "the README does not tell of `{command}`");
+        assert!(told, "docs/commands.md does not tell of `{command}`");
     }
     for words in &lines {
         // one line may tell of several commands, and some have commands of their own

@@ -65,14 +65,14 @@ fn fruits_from_pictures_to_report() {
 }
 
 #[test]
-fn the_yaml_of_the_readme_is_a_pipeline_with_every_section() {
-    let readme = std::fs::read_to_string(project().join("README.md")).expect("README");
-    let yaml = readme.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a YAML block");
+fn the_yaml_of_the_documents_is_a_pipeline_with_every_section() {
+    let document = std::fs::read_to_string(project().join("docs/pipelines.md")).expect("docs/pipelines.md");
+    let yaml = document.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a YAML block");
     let file = project().join("pipelines/readme.yaml");
     let pipeline = featurize::config::parse(yaml, &file, &[]).unwrap_or_else(|error| panic!("{error}"));
     let defaults = featurize::config::parse("version: 1\ninput: {root: x}\n", &file, &[]).expect("the least there is");
     assert!(pipeline.select.is_some() && pipeline.reduce.is_some() && pipeline.report.is_some());
-    // what the README gives as the value of a key is its default, but for the one key whose default is to be absent
+    // what the document gives as the value of a key is its default, but for the one key whose default is to be absent
     let mut mlp = serde_json::to_value(&pipeline.train.as_ref().expect("train").mlp).expect("JSON");
     let weight = mlp.as_object_mut().and_then(|mlp| mlp.remove("class_weight"));
     assert_eq!(weight, Some(serde_json::json!({"Banana": 2.0})));

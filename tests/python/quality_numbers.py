@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The numbers that the README gives of `report.quality`: how similar copies and different pictures are, and how many wrong labels are found.
+"""The numbers that docs/outputs.md gives of `report.quality`: how similar copies and different pictures are, and how many wrong labels are found.
 
     pip install pillow pyarrow numpy
     python quality_numbers.py FEATURIZE LABELLED [MORE]

@@ -21,7 +21,7 @@ pub fn text(found: &Found, name: &str, from: &dyn Fn(&Path) -> String, out: &Pat
         "#".to_string(),
         format!("#   featurize run {}", if out == Path::new("-") { "FILE".into() } else { printable_path(out) }),
         "#".to_string(),
-        "# All keys and what they mean: the section \"The YAML\" of the README, or `featurize schema`.".to_string(),
+        "# All keys and what they mean: docs/pipelines.md, or `featurize schema`.".to_string(),
         "version: 1".to_string(),
         format!("name: {}", quoted(name)),
         "input:".to_string(),

@@ -115,24 +115,24 @@ fn the_shipped_pipelines_and_the_readme_are_of_the_schema() {
         }
     }
     assert!(count >= 1);
-    check("README.md", &readme());
+    check("docs/pipelines.md", &documented());
 }
 
-fn readme() -> String {
-    let text = std::fs::read_to_string(project("README.md")).expect("README");
+fn documented() -> String {
+    let text = std::fs::read_to_string(project("docs/pipelines.md")).expect("docs/pipelines.md");
     text.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a YAML block").to_string()
 }
 
 #[test]
-fn the_readme_names_every_key() {
-    let yaml = readme();
+fn the_documents_name_every_key() {
+    let yaml = documented();
     for (path, names) in keys::sections() {
         for name in names {
             let named = yaml.match_indices(name).any(|(at, _)| {
                 let word = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
                 !word(yaml[..at].chars().next_back()) && !word(yaml[at + name.len()..].chars().next())
             });
-            assert!(named, "the YAML in README.md lacks `{name}` of `{path}`");
+            assert!(named, "the YAML in docs/pipelines.md lacks `{name}` of `{path}`");
         }
     }
 }

@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn every_kind_of_the_scan_and_of_the_decoder_has_a_meaning() {
-        let documented = include_str!("../../../README.md");
+        let documented = include_str!("../../../docs/files.md");
         let table = documented.split("| status  | kind |").nth(1).and_then(|rest| rest.split("\n\n").next());
         let kinds: Vec<&str> =
             table.unwrap_or_default().split('`').skip(1).step_by(2).filter(|word| !word.contains('.')).collect();
