@@ -119,7 +119,7 @@ impl Owner {
     }
 
     /// The names that the stage may have left that was at work when the run ended.
-    fn left(&self) -> Option<Vec<String>> {
+    fn left(&self) -> Option<BTreeSet<String>> {
         let writes = &self.claims.as_ref()?.writes;
         let names = self.unrecorded(writes).into_iter().filter_map(|stage| writes.get(&stage)).flatten();
         Some(names.filter(|name| !self.is_recorded(name)).cloned().collect())

@@ -151,7 +151,7 @@ fn classes_are_found_in_names_of_files() {
     assert_eq!((made.classes(), made.counts()), (vec!["cat", "dog"], [12, 4]));
     lay(&workspace, "pets", &[("images/Maine_Coon_1{i}.jpg", 4), ("images/american_bulldog_{i}.jpg", 4)]);
     assert_eq!(Made::of(&workspace, "pets").classes(), ["Maine_Coon", "american_bulldog"]);
-    lay(&workspace, "heap", &[("cat.{i}.jpg", 6), ("dog.{i}.jpg", 6), ("mouse.jpg", 1)]);
+    lay(&workspace, "heap", &[("cat.{i}.jpg", 12), ("dog.{i}.jpg", 12), ("mouse.jpg", 1)]);
     let made = Made::of(&workspace, "heap");
     assert!(made.classes() == ["cat", "dog"] && made.says("1 picture without a class in the name"), "{}", made.said);
     let printed = call(&workspace, &["init", "heap", "-o", "-"]).ok().stdout;
