@@ -149,8 +149,8 @@ impl Run {
 
     /// The message of the error that ended it, with `--log json`.
     pub fn error(&self) -> String {
-        let lines = self.stderr.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        let message = lines.filter(|line| line["level"] == "error").next_back().map(|line| line["message"].clone());
+        let mut lines = self.stderr.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let message = lines.rfind(|line| line["level"] == "error").map(|line| line["message"].clone());
         message.and_then(|text| text.as_str().map(str::to_string)).unwrap_or_default()
     }
 
