@@ -252,7 +252,6 @@ fn wrong_types_and_words() {
         ),
     ]);
     check_input(&[
-        ("classes: [~]", "4:13: `input.classes[0]`: expected a text, found nothing"),
         (
             "limit_per_class: -1",
             "4:20: `input.limit_per_class`: expected a whole number of at least 1, or `{train: …, test: …}`, found `-1`",

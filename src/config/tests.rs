@@ -220,7 +220,8 @@ fn values_that_have_more_than_one_form() {
 fn texts_are_kept_as_written() {
     let input = with_input("classes: [007, 1.50, on, 'null', \"a b\", 2024-01-01]");
     assert_eq!(input.classes.unwrap(), ["007", "1.50", "on", "null", "a b", "2024-01-01"]);
-    // a class may be called `null` where its name stands before a `:`
+    // a class may be called `null`, in a list and before a `:`
+    assert_eq!(with_input("classes: [null, ~, y]").classes.unwrap(), ["null", "~", "y"]);
     let train = with("train: {logistic: {class_weight: {null: 2.0, ~: 3.0}}}").train.expect("train");
     let weights = serde_json::to_value(train.logistic.expect("logistic").class_weight).expect("JSON");
     assert_eq!(weights, serde_json::json!({"null": 2.0, "~": 3.0}));

@@ -142,7 +142,16 @@ impl Reading<'_> {
                 Value::Scalar(Scalar { text, kind })
             }
             Yaml::List(items) => {
-                let items = items.into_iter().map(|item| self.node(item, replayed || aliased));
+                let items = items.into_iter().map(|item| {
+                    let word = self.null_word(&item.defined);
+                    let node = self.node(item, replayed || aliased)?;
+                    Ok(match (&node.value, word) {
+                        (Value::Null, Some(text)) => {
+                            Node { value: Value::Scalar(Scalar { text, kind: Kind::Text }), ..node }
+                        }
+                        _ => node,
+                    })
+                });
                 Value::List(items.collect::<Result<_, _>>()?)
             }
             Yaml::Map(entries) => Value::Map(self.entries(entries)?),
@@ -154,10 +163,8 @@ impl Reading<'_> {
         let mut entries: Vec<(Key, Node)> = Vec::with_capacity(yaml.len());
         for (key, value) in yaml {
             let place = self.place(&key.defined);
-            // `null` and `~` are names like others where they stand before a `:`
-            let written = || self.written(&key.defined).filter(|text| ["null", "Null", "NULL", "~"].contains(&&**text));
             let missing = || Fault { place, message: "a key is missing before this `:`".to_owned() };
-            let name = key.value.clone().or_else(written).ok_or_else(missing)?;
+            let name = key.value.clone().or_else(|| self.null_word(&key.defined)).ok_or_else(missing)?;
             if let Some((first, _)) = entries.iter().find(|(first, _)| first.name == name) {
                 let line = match first.place {
                     Place::File(span) => format!("; the first is on line {}", span.line),
@@ -180,6 +187,12 @@ impl Reading<'_> {
                 Place::File(Span { line: size(location.line()), column: size(location.column()), len })
             }
         }
+    }
+
+    /// The word for nothing that is written at `location`. Before a `:` and in a list, where nothing would have no meaning, it is a name like others:
+    /// a class may be called so.
+    fn null_word(&self, location: &Location) -> Option<String> {
+        self.written(location).filter(|text| ["null", "Null", "NULL", "~"].contains(&text.as_str()))
     }
 
     /// The text at `location`, as it is written.
