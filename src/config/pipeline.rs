@@ -164,7 +164,7 @@ pub enum Label {
     Parent,
     /// There are no classes.
     None,
-    /// What a regular expression finds in the path below the root.
+    /// The text that a regular expression finds in the path below the root.
     Pattern(String),
 }
 

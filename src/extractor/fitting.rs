@@ -38,7 +38,7 @@ pub fn check_weights(backbone: &Backbone) -> Result<(), NoRoom> {
 }
 
 impl Extractor {
-    /// What the network takes, and each thread for its maps and inputs; pictures that are decoded have room of their own.
+    /// The memory of the network, and of each thread for its maps and inputs; pictures that are decoded have a budget of their own.
     pub fn needs(&self) -> Needs {
         let values = self.micro_batch() * (self.input_len() + self.width);
         Needs { fixed: self.weights, each: self.network.session_bytes() + (values * size_of::<f32>()) as u64 }

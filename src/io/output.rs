@@ -54,7 +54,7 @@ pub enum OutputError {
     Io(#[from] IoError),
 }
 
-/// What a command reads; none of it is replaced by what it writes.
+/// The files that a command reads; its outputs replace none of them.
 #[derive(Debug, Default)]
 pub struct Inputs {
     /// Pictures that are looked at.

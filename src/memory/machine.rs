@@ -35,7 +35,7 @@ pub struct NoRoom {
     pub subject: String,
     pub needed: u64,
     pub limit: Limit,
-    /// What to do.
+    /// The advice to the user.
     pub advice: String,
 }
 

@@ -35,7 +35,7 @@ pub enum StoreError {
          with `featurize clean {dir} --all --yes`"
     )]
     OtherPipeline { dir: PathBuf, there: String, name: String },
-    /// What lies where the run would write.
+    /// Files of somebody else at names that the run would write.
     #[error(
         "the run would write to {}, and no record says that featurize has made what is there; move it away, or choose another folder with `--out`",
         listed(.0)

@@ -28,7 +28,7 @@ pub struct Claims {
     pub reused: usize,
 }
 
-/// What a run folder tells of itself.
+/// The records and claims of a run folder.
 #[derive(Debug)]
 pub struct Owner {
     dir: RunDir,

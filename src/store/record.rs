@@ -42,7 +42,7 @@ impl Record {
         sealed::read(&dir.record(stage)).ok()
     }
 
-    /// What it says of one of its files.
+    /// The entry of one of its files.
     pub fn file(&self, dir: &RunDir, path: &Path) -> Option<&OutputFile> {
         let name = dir.name_of(path);
         self.files.iter().find(|output| output.file == name)

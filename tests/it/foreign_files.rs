@@ -1,4 +1,4 @@
-//! What is the user's in a run folder stays: a run writes, and `clean` deletes, nothing but what records name.
+//! Files of the user stay in a run folder: a run writes, and `clean` deletes, only files that records name.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,7 +1,7 @@
 //! Bitmaps of Windows and OS/2, in files of their own and in icons, as Pillow reads them: 1, 4, 8, 16, 24 and 32 bits a pixel, run-length codes,
 //! masks for the colours.
 //!
-//! What a fourth byte of 32 bits holds is opacity only where a mask says so. Rows go up, or down where the height is negative. Padding that
+//! The fourth byte of 32 bits is opacity only where a mask says so. Rows go up, or down where the height is negative. Padding that
 //! is missing behind the last row is not missed.
 
 use super::RgbImage;

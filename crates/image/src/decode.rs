@@ -1,6 +1,6 @@
 //! Bytes become RGB pixels, or a reason why not.
 //!
-//! What a file is, is read from its content (`recognise.rs`). JPEG, TIFF, GIF, BMP, ICO and PNM have readers of their own (`jpeg/`, `tiff/`,
+//! The format of a file is read from its content (`recognise.rs`). JPEG, TIFF, GIF, BMP, ICO and PNM have readers of their own (`jpeg/`, `tiff/`,
 //! `gif.rs`, `bmp.rs`, `icon.rs`, `pnm.rs`), AVIF goes through rav1d (`avif/`); PNG, WebP, QOI and PAM go through the `image` crate. The rules,
 //! the same for all:
 //!

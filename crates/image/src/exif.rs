@@ -19,7 +19,7 @@ const XMP: u16 = 700;
 const MAX_TEXT: u64 = 1 << 20;
 const MAX_TEXTS: u64 = 64 << 20;
 
-/// What a file says of itself, as bytes.
+/// The metadata blocks of a picture file, as bytes.
 #[derive(Default)]
 pub(crate) struct Metadata<'a> {
     /// A block of EXIF, with or without `Exif\0\0` before it.
@@ -28,7 +28,7 @@ pub(crate) struct Metadata<'a> {
 }
 
 impl<'a> Metadata<'a> {
-    /// What a file of this format says; of JPEG and AVIF, whose decoders come across it, nothing.
+    /// Reads the metadata of a file of this format; JPEG and AVIF give none here, since their decoders read it themselves.
     pub(crate) fn of(bytes: &'a [u8], format: ImageFormat) -> Self {
         match format {
             ImageFormat::Png => Self::of_png(bytes),

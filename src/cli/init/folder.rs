@@ -24,7 +24,7 @@ pub struct Found {
     pub train: usize,
     /// Pictures that no split or class takes.
     pub aside: usize,
-    /// What a reader of the pipeline should know.
+    /// Remarks for the reader of the pipeline.
     pub remarks: Vec<String>,
 }
 

@@ -1,4 +1,4 @@
-//! What an output holds, and what a file that is there already holds, told by its first bytes.
+//! The kinds of files that a command writes, and the kind of a file that is there already, told by its first bytes.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use crate::image;
 /// Stands in every PNG and JPEG that is drawn for the user, within its first bytes.
 pub const SIGNATURE: &[u8] = b"drawn by featurize";
 
-/// What an output holds.
+/// The kind of file that an output holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Parquet,

@@ -18,7 +18,7 @@ const EVERY: Duration = Duration::from_secs(2);
 /// Keeping rows may take one part of so many of the time.
 const SHARE: u32 = 20;
 
-/// What became of a picture.
+/// The outcome of a picture.
 #[derive(Debug)]
 pub struct Settled {
     /// Its number in the listing.

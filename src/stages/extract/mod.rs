@@ -246,7 +246,7 @@ pub fn is_table(dir: &RunDir, path: &Path) -> bool {
     path.starts_with(dir.features()) && shard::read_ids(dir, path).is_some()
 }
 
-/// What an extraction would have to compute.
+/// The pictures that an extraction would have to compute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Missing {
     /// Shards without a table.

@@ -25,7 +25,7 @@ const ID: &str = "featurize.shard";
 /// Key of the metadata that says with which labels, splits and layout it was written.
 const FORM: &str = "featurize.form";
 
-/// What became of a picture.
+/// The outcome of a picture.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
@@ -286,7 +286,7 @@ pub fn place(
     Ok(())
 }
 
-/// What a table is written of.
+/// The contents of a table that is written.
 #[derive(Clone, Copy, Debug)]
 pub struct Filled<'a> {
     pub outcomes: &'a [Outcome],

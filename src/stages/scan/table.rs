@@ -27,7 +27,7 @@ pub enum TableError {
         key: &'static str,
         message: String,
     },
-    /// What is wrong, and in which line.
+    /// The fault, with its line.
     #[error("{0}")]
     Wrong(String),
 }
@@ -130,7 +130,7 @@ fn at_line(place: &str, text: &Text, start: &csv::Position, reason: &str) -> Tab
     TableError::Wrong(format!("{place}, line {}: {reason}", text.line_at(start)))
 }
 
-/// What a line says beside the path.
+/// The values of a line beside the path.
 type Words<'a> = (Option<&'a str>, Option<Split>);
 
 /// The lines of a table, as they come to stand for files.

@@ -1,4 +1,4 @@
-//! What training is known to fail on as soon as the pictures are listed: told before hours of extraction.
+//! Faults of the training that are known as soon as the pictures are listed: they are told before hours of extraction.
 
 use std::collections::BTreeSet;
 

@@ -10,7 +10,7 @@ const STEPPED: u64 = 16;
 /// The same with L-BFGS, which looks back on ten steps and has numbers of 64 bits.
 const FULL_BATCH: u64 = 200;
 
-/// What a classifier is trained on.
+/// The rows and columns that a classifier is trained on.
 #[derive(Clone, Copy, Debug)]
 pub struct Shape {
     pub rows: usize,

@@ -1,4 +1,4 @@
-//! What the objects of a pickle say of tensors: where they stand, and which elements of which storage each of them has.
+//! Tensors among the objects of a pickle: where they stand, and which elements of which storage each of them has.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;

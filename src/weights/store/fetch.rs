@@ -172,7 +172,7 @@ impl<'a> Download<'a> {
         Ok(part.and_then(|part| part.promised))
     }
 
-    /// What `ask` gives, waited for.
+    /// Waits for the result of `ask`.
     fn answer<T: Send + 'static>(&mut self, ask: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
         let (sender, receiver) = sync_channel(1);
         // nobody listens any more when the user has stopped

@@ -194,9 +194,9 @@ struct Decoder {
     jfif: bool,
     /// The colour transform in Adobe's APP14 segment.
     adobe: Option<u8>,
-    /// What the components are, where the file around the JPEG says it.
+    /// The meaning of the components, where the file around the JPEG gives it.
     colours: Option<Colours>,
-    /// What precedes the first scan: all blocks of EXIF, one behind the other, and the last of XMP.
+    /// The metadata before the first scan: all blocks of EXIF, one behind the other, and the last block of XMP.
     metadata: Metadata<'static>,
     scans: usize,
     /// The coded data of the last scan.
@@ -261,7 +261,7 @@ impl Decoder {
         }
     }
 
-    /// What the frame header promises, where the first scan has so many components.
+    /// The size and the memory that the frame header promises, where the first scan has so many components.
     fn promise(&self, scanned: usize, exif: Exif) -> Result<Promise, DecodeError> {
         let frame = self.frame.as_ref().ok_or_else(|| corrupt("a scan without a frame header"))?;
         let (wide, high) = frame.made();

@@ -99,7 +99,7 @@ pub(super) struct Layout<'a> {
     pub reversed: bool,
     pub t4_options: u64,
     pub jpeg_tables: Option<&'a [u8]>,
-    /// What the components of a JPEG are; none where it cannot have them.
+    /// The meaning of the components of a JPEG; none where it cannot have them.
     pub jpeg: Option<jpeg::Colours>,
     /// Width and height of a tile; a strip is as wide as the picture.
     pub tile: [usize; 2],
@@ -252,7 +252,7 @@ fn strip(directory: &Directory, [width, height]: [usize; 2]) -> Result<[usize; 2
     }
 }
 
-/// What the components of a JPEG are; none where it cannot have them.
+/// The meaning of the components of a JPEG; none where it cannot have them.
 fn in_jpeg(directory: &Directory, colours: &Colours, alpha: Alpha, samples: usize) -> Option<jpeg::Colours> {
     let planar = directory.integer(PLANAR_CONFIGURATION) == Some(2);
     match (colours, alpha, directory.integer(PHOTOMETRIC)) {

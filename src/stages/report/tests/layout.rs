@@ -1,4 +1,4 @@
-//! What stands where on the page, how names are shown, and what a screen reader, a phone and a printer are told.
+//! The order of the page, the form of names, and the marks for screen readers, phones and printers.
 
 use super::*;
 
