@@ -48,16 +48,12 @@
 #![forbid(unsafe_code)]
 #![warn(missing_debug_implementations)]
 
-pub mod backbone;
 pub mod chain;
 pub mod cli;
 pub mod config;
 pub mod error;
-pub mod exec;
 pub mod extractor;
 pub mod io;
-pub mod memory;
-pub mod models;
 pub mod pipeline;
 pub mod plan;
 pub mod plot;
@@ -65,9 +61,8 @@ pub mod progress;
 pub mod stages;
 pub mod store;
 pub mod terminal;
-pub mod threads;
-pub mod weights;
 
 pub use error::Error;
 pub use featurize_image as image;
 pub use featurize_learn::{self as learn, table};
+pub use featurize_nets::{exec, memory, models, network_plan as backbone, threads, weights};

@@ -3,6 +3,7 @@
 mod pace;
 
 use std::io::{IsTerminal, Write};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -11,8 +12,12 @@ use std::time::{Duration, Instant};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 
+pub use featurize_nets::memory::bytes;
+pub use featurize_nets::weights::store::Interrupted;
+
 use crate::stages::StageId;
 use crate::terminal::{Colours, printable_json, printable_lines};
+use crate::weights::store;
 use pace::Pace;
 
 /// Seconds between two plain progress lines.
@@ -28,11 +33,6 @@ pub enum Style {
     /// One JSON object a line on standard error.
     Json,
 }
-
-/// The run was asked to stop (Ctrl-C).
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("interrupted")]
-pub struct Interrupted;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
@@ -195,6 +195,22 @@ impl Ui {
     }
 }
 
+/// Shows in `ui` how weights are looked for and downloaded; stops when the user wants it.
+pub fn shown_in(ui: &Ui) -> impl FnMut(store::Progress<'_>) -> ControlFlow<()> {
+    let ui = ui.clone();
+    let mut transfer: Option<Transfer> = None;
+    move |progress| {
+        match progress {
+            store::Progress::Note(text) => ui.note(text),
+            store::Progress::Bytes { name, done, total } => {
+                transfer.get_or_insert_with(|| ui.transfer(name)).at(done, total);
+            }
+            store::Progress::Waiting => {}
+        }
+        if ui.stopped() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+}
+
 /// The line of a file on its way here.
 #[derive(Debug)]
 pub struct Transfer {
@@ -329,16 +345,6 @@ fn pace_text(pace: &Pace, total: Option<u64>, unit: &str) -> String {
     left.map_or(rate.clone(), |left| format!("{rate}, {left} left"))
 }
 
-/// `999 B`, `1.5 kB`, `553.5 MB`, `1.2 GB`.
-pub fn bytes(n: u64) -> String {
-    match n {
-        n if n < 1000 => format!("{n} B"),
-        n if n < 1_000_000 => format!("{:.1} kB", n as f64 / 1e3),
-        n if n < 1_000_000_000 => format!("{:.1} MB", n as f64 / 1e6),
-        n => format!("{:.1} GB", n as f64 / 1e9),
-    }
-}
-
 /// `1 image`, `2000 images`.
 pub fn plural(n: usize, unit: &str) -> String {
     format!("{n} {}", units(n, unit))
@@ -372,14 +378,6 @@ mod tests {
     fn durations_read_well() {
         let texts = [0.04, 9.94, 9.96, 59.4, 59.6, 185.0, 7800.0].map(duration);
         assert_eq!(texts, ["0.0 s", "9.9 s", "10 s", "59 s", "1 min 00 s", "3 min 05 s", "2 h 10 min"]);
-    }
-
-    #[test]
-    fn lengths_read_well() {
-        assert_eq!(
-            [0, 999, 1500, 553_467_096, 1_230_000_000].map(bytes),
-            ["0 B", "999 B", "1.5 kB", "553.5 MB", "1.2 GB"]
-        );
     }
 
     #[test]

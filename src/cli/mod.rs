@@ -37,11 +37,12 @@ use crate::io::IoError;
 use crate::io::output::STDOUT;
 use crate::models::{ModelSpec, Source, find};
 use crate::plan::{Plan, unknown_model};
-use crate::progress::{Style, Ui};
+use crate::progress::{Style, Ui, shown_in};
 use crate::stages::StageId;
 use crate::terminal::{Colours, printable_json, printable_lines};
 use crate::threads;
-use crate::weights::store::{Found, Store, StoreError, Wanted, shown_in};
+use crate::weights::store::{Found, Store, StoreError, Wanted};
+use featurize_nets::files::FileError;
 
 /// Turn folders of images into feature tables and classifiers.
 #[derive(Debug, Parser)]
@@ -337,7 +338,7 @@ fn unwritten(error: std::io::Error) -> Error {
 
 /// Whether the reader of standard output has left.
 fn is_closed(error: &Error) -> bool {
-    matches!(error, Error::Io(IoError::Write { path, error })
+    matches!(error, Error::Io(IoError::File(FileError::Write { path, error }))
         if path == Path::new(STDOUT) && error.kind() == std::io::ErrorKind::BrokenPipe)
 }
 

@@ -12,10 +12,10 @@ use crate::error::Error;
 use crate::models::graph::GraphError;
 use crate::models::spec::Hash;
 use crate::models::{BuildOptions, MODELS, ModelSpec, Source, WeightsSpec};
-use crate::progress::{Style, bytes};
+use crate::progress::{Style, bytes, shown_in};
 use crate::terminal::printable_path;
 use crate::weights::Origin;
-use crate::weights::store::{Checked, Listed, State, Wanted, guess, shown_in};
+use crate::weights::store::{Checked, Listed, State, Wanted, guess};
 
 #[derive(Debug, Subcommand)]
 pub enum WeightsCommand {

@@ -9,11 +9,10 @@ use globset::Glob;
 use super::output::Output;
 use super::pipeline::{
     Columns, Components, Extract, Input, Label, LimitPerClass, Pca, Pipeline, Reduce, Scale, Score, Select, Split,
-    Weights,
 };
 use super::runtime::Runtime;
 use super::source::Source;
-use super::{ConfigError, VERSION, ranges, raw};
+use super::{ConfigError, VERSION, Weights, ranges, raw};
 use crate::image::{RecipeError, RecipeOverrides};
 
 mod train;

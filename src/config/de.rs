@@ -14,9 +14,10 @@ use serde::de::{
 use serde::forward_to_deserialize_any;
 
 use super::ConfigError;
-use super::error::{list, suggest};
+use super::error::list;
 use super::keys;
 use super::source::{Place, Source, join};
+use super::suggest;
 use super::tree::{Key, Kind, Node, Scalar, Value};
 
 /// Fills a `T` from the whole tree.

@@ -4,17 +4,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
 
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Unexpected, Visitor};
-use serde::{Serialize, Serializer};
 
-use super::pipeline::{Channels, Components, Label, LimitPerClass, Weights};
-use super::runtime::Device;
+use super::pipeline::{Channels, Components, Label, LimitPerClass};
 use super::size::Size;
 use super::train::{BatchSize, ClassWeight, InMemory, Train};
-use crate::models::Source;
 
 /// A section that is there, even with nothing in it: `report:`.
 pub fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
@@ -355,41 +351,6 @@ impl<'de> Deserialize<'de> for Label {
     }
 }
 
-/// What `extract.weights` may be.
-const WEIGHTS: &str = "`bundled`, `keras`, `torchvision`, `timm`, `random`, a file, `hf:owner/repo/file` or a URL";
-
-impl std::str::FromStr for Weights {
-    type Err = &'static str;
-
-    /// The error is what was expected.
-    fn from_str(text: &str) -> Result<Self, &'static str> {
-        match text {
-            "" => Err(WEIGHTS),
-            "default" => Ok(Self::Default),
-            "bundled" => Ok(Self::Bundled),
-            "random" => Ok(Self::Random),
-            hub if hub.starts_with("hf:") && hub.split('/').filter(|part| !part.is_empty()).count() < 3 => {
-                Err("`hf:owner/repo/file`")
-            }
-            far if far.contains("://") && !far.starts_with("https://") && !far.starts_with("http://") => {
-                Err("a URL of http or https")
-            }
-            far if far.starts_with("hf:") || far.contains("://") => Ok(Self::Remote(text.to_string())),
-            word => match Source::ALL.into_iter().find(|source| source.word() == word) {
-                Some(source) => Ok(Self::Published(source)),
-                None => Ok(Self::Path(PathBuf::from(text))),
-            },
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Weights {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map_err(|expected| D::Error::invalid_value(Unexpected::Str(&text), &expected))
-    }
-}
-
 impl<'de> Deserialize<'de> for Channels {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match u64::deserialize(deserializer)? {
@@ -397,49 +358,5 @@ impl<'de> Deserialize<'de> for Channels {
             3 => Ok(Self::Three),
             other => Err(D::Error::invalid_value(Unexpected::Unsigned(other), &"3, or 1 for grey pictures")),
         }
-    }
-}
-
-impl<'de> Deserialize<'de> for Device {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map_err(|_| match text.as_str() {
-            // `cpu` is nearest by letters and farthest from what is meant
-            "gpu" | "GPU" => D::Error::custom(format!(
-                "{UnknownDevice}, found `{text}`; write `auto` to use a GPU where there is one"
-            )),
-            _ => D::Error::unknown_variant(&text, &DEVICES),
-        })
-    }
-}
-
-/// The words of `runtime.device`.
-const DEVICES: [&str; 5] = ["auto", "cpu", "cuda", "cuda:N", "metal"];
-
-impl std::str::FromStr for Device {
-    type Err = UnknownDevice;
-
-    fn from_str(text: &str) -> Result<Self, UnknownDevice> {
-        match text {
-            "auto" => Ok(Self::Auto),
-            "cpu" => Ok(Self::Cpu),
-            "cuda" => Ok(Self::Cuda(0)),
-            "metal" => Ok(Self::Metal),
-            _ => {
-                let number = text.strip_prefix("cuda:").and_then(|number| number.parse().ok());
-                number.map(Self::Cuda).ok_or(UnknownDevice)
-            }
-        }
-    }
-}
-
-/// The text names no device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected `auto`, `cpu`, `cuda`, `cuda:N` or `metal`")]
-pub struct UnknownDevice;
-
-impl Serialize for Device {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
     }
 }

@@ -26,14 +26,16 @@ use std::fs;
 use std::path::Path;
 
 pub use self::image::Image;
-pub use error::{ConfigError, near, suggest};
-pub use forms::UnknownDevice;
+pub use error::ConfigError;
+pub use featurize_nets::exec::{DeviceChoice as Device, Features, Precision, UnknownDevice};
+pub use featurize_nets::suggest::{near, suggest};
+pub use featurize_nets::weights::Weights;
 pub use output::{Layout, Output};
 pub use pipeline::{
-    Channels, Columns, Components, Extract, Features, Input, Label, LimitPerClass, Pca, Pipeline, Precision, Reduce,
-    Report, Scale, Score, Select, Split, Svd, Weights,
+    Channels, Columns, Components, Extract, Input, Label, LimitPerClass, Pca, Pipeline, Reduce, Report, Scale, Score,
+    Select, Split, Svd,
 };
-pub use runtime::{Device, Runtime};
+pub use runtime::Runtime;
 pub use schema::schema;
 pub use size::{NoSize, Size};
 pub use source::Source;

@@ -10,7 +10,6 @@ use regex::{Regex, RegexBuilder};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::ConfigError;
 use super::forms;
 use super::image::Image;
 use super::output::Output;
@@ -20,6 +19,7 @@ use super::schema;
 use super::size::Size;
 use super::source::Source as Text;
 use super::train::Train;
+use super::{ConfigError, Features, Precision, Weights};
 use crate::image::RecipeOverrides;
 use crate::memory;
 use crate::models::Source;
@@ -277,60 +277,6 @@ pub enum Channels {
     #[default]
     #[serde(rename = "3")]
     Three,
-}
-
-/// Where the weights of the network come from.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Weights {
-    /// The model's own.
-    #[default]
-    Default,
-    /// Those inside the binary.
-    Bundled,
-    /// Drawn from `extract.seed`.
-    Random,
-    /// Those that a library publishes.
-    Published(Source),
-    /// `hf:owner/repo/file` or a URL.
-    Remote(String),
-    /// A file, resolved.
-    Path(PathBuf),
-}
-
-/// What is kept of the feature map of a layer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Features {
-    /// Mean over the positions: one number per channel.
-    #[default]
-    Avg,
-    /// Maximum over the positions: one number per channel.
-    Max,
-    /// The whole map as one row of height × width × channels numbers.
-    Flatten,
-    /// The whole map, its shape kept.
-    Map,
-}
-
-/// Number format of the forward pass.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Precision {
-    /// 32-bit floating point.
-    #[default]
-    F32,
-    /// The upper half of `f32`; sums are `f32`.
-    Bf16,
-}
-
-impl Precision {
-    pub fn word(self) -> &'static str {
-        match self {
-            Precision::F32 => "f32",
-            Precision::Bf16 => "bf16",
-        }
-    }
 }
 
 /// `select`: which columns are kept: those that vary over the train split, and of them the best.

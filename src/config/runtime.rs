@@ -1,12 +1,10 @@
 //! `runtime`: speed settings.
 
-use std::fmt;
-
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::size::Size;
-use super::{forms, ranges, schema};
+use super::{Device, forms, ranges, schema};
 
 /// `runtime`: speed settings; they change no number of the result.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -33,30 +31,5 @@ pub struct Runtime {
 impl Default for Runtime {
     fn default() -> Self {
         Self { device: Device::Auto, batch_size: 32, threads: None, decode_memory: None }
-    }
-}
-
-/// What the forward pass runs on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Device {
-    /// A GPU where there is one, else the CPU.
-    #[default]
-    Auto,
-    /// The CPU.
-    Cpu,
-    /// An NVIDIA GPU by its number, from 0.
-    Cuda(usize),
-    /// An Apple GPU.
-    Metal,
-}
-
-impl fmt::Display for Device {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Auto => f.write_str("auto"),
-            Self::Cpu => f.write_str("cpu"),
-            Self::Cuda(n) => write!(f, "cuda:{n}"),
-            Self::Metal => f.write_str("metal"),
-        }
     }
 }

@@ -8,8 +8,7 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
 
-use super::pipeline::{Channels, Components, Label, LimitPerClass, Weights};
-use super::runtime::Device;
+use super::pipeline::{Channels, Components, Label, LimitPerClass};
 use super::train::{BatchSize, Candidate, ClassWeight, InMemory, Train};
 use super::{VERSION, ranges, raw};
 use crate::models::MODELS;
@@ -207,11 +206,6 @@ forms! {
         {"type": "null"}
     ]}
     Channels: {"enum": [1, 3]}
-    Device: {"anyOf": [{"enum": ["auto", "cpu", "cuda", "metal"]}, {"type": "string", "pattern": "^cuda:[0-9]+$"}]}
-    Weights: {"anyOf": [
-        {"enum": ["default", "bundled", "random", "keras", "torchvision", "timm"]},
-        {"type": ["string", "number", "boolean"], "minLength": 1}
-    ]}
 }
 
 #[cfg(test)]

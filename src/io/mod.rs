@@ -7,7 +7,6 @@ pub mod features;
 pub mod npy;
 pub mod output;
 pub mod preview;
-pub mod regular;
 pub mod row_file;
 pub mod sealed;
 pub mod table;
@@ -16,18 +15,16 @@ pub mod tensors;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use featurize_nets::files::FileError;
 use thiserror::Error;
 
-/// BLAKE3 of all bytes of a file, as 64 digits.
-pub type Digest = String;
+pub use featurize_nets::files::Digest;
 
 /// A file could not be read or written.
 #[derive(Debug, Error)]
 pub enum IoError {
-    #[error("cannot write {path}: {error}")]
-    Write { path: PathBuf, error: std::io::Error },
-    #[error("cannot read {path}: {error}")]
-    Read { path: PathBuf, error: std::io::Error },
+    #[error(transparent)]
+    File(#[from] FileError),
     #[error("cannot write the table {path}: {reason}")]
     WriteTable { path: PathBuf, reason: String },
     #[error("{path} is not the table that was expected: {reason}; delete it and run again")]
@@ -43,19 +40,22 @@ pub enum IoError {
     NotFinite { path: PathBuf, picture: String, column: String },
     #[error("{path} is no Parquet file that can be read: {reason}")]
     NoTable { path: PathBuf, reason: String },
-    #[error("cannot put {path} into JSON: {error}")]
-    Json { path: PathBuf, error: serde_json::Error },
 }
 
 impl IoError {
     /// For `map_err` while writing `path`.
     pub fn write(path: &Path) -> impl Fn(std::io::Error) -> IoError + '_ {
-        |error| IoError::Write { path: path.to_path_buf(), error }
+        |error| FileError::write(path)(error).into()
     }
 
     /// For `map_err` while reading `path`.
     pub fn read(path: &Path) -> impl Fn(std::io::Error) -> IoError + '_ {
-        |error| IoError::Read { path: path.to_path_buf(), error }
+        |error| FileError::read(path)(error).into()
+    }
+
+    /// For `map_err` where `path` is put into JSON.
+    pub fn json(path: &Path) -> impl Fn(serde_json::Error) -> IoError + '_ {
+        |error| FileError::Json { path: path.to_path_buf(), error }.into()
     }
 }
 

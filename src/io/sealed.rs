@@ -24,7 +24,7 @@ pub fn write_compact(path: &Path, value: &impl Serialize) -> Result<Digest, IoEr
 }
 
 fn put(path: &Path, text: serde_json::Result<Vec<u8>>) -> Result<Digest, IoError> {
-    let mut text = text.map_err(|error| IoError::Json { path: path.to_path_buf(), error })?;
+    let mut text = text.map_err(IoError::json(path))?;
     text.pop(); // the brace at the end, which comes behind the seal
     text.truncate(text.trim_ascii_end().len());
     let hash = blake3::hash(&text).to_hex();

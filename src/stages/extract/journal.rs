@@ -57,7 +57,7 @@ impl Journal {
 
     /// Appends a row; it is in the file after the next [`flush`](Self::flush).
     pub fn append(&mut self, note: Note, outcome: &Outcome, features: &[f32]) -> Result<(), IoError> {
-        let outcome = serde_json::to_vec(outcome).map_err(|error| IoError::Json { path: self.path.clone(), error })?;
+        let outcome = serde_json::to_vec(outcome).map_err(IoError::json(&self.path))?;
         let mut row = Vec::with_capacity(64 + outcome.len() + size_of_val(features));
         row.extend([outcome.len() as u64, features.len() as u64, note.path, note.stamp].map(u64::to_le_bytes).concat());
         row.extend(note.contents.to_bytes());

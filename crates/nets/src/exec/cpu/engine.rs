@@ -1,0 +1,96 @@
+//! What a network is computed with: what its maps hold, and the instructions that multiply them.
+
+use crate::exec::Precision;
+use crate::exec::lower::{Kernel, Step};
+use crate::models::Shape;
+#[cfg(target_arch = "x86_64")]
+use featurize_kernels::amx;
+use featurize_kernels::bf16::Unit;
+use featurize_kernels::simd::Isa;
+use featurize_kernels::winograd::Tile;
+
+/// What maps hold, and what multiplies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// f32, as integers by AMX, see [`amx::digits`]; what is no matrix product by AVX-512.
+    #[cfg(target_arch = "x86_64")]
+    Digits,
+    /// f32, by vectors of f32.
+    Vectors(Isa),
+    /// bf16.
+    Bf16(Unit),
+}
+
+impl Engine {
+    /// All that this CPU has for maps of a precision, the best first.
+    pub fn available(precision: Precision) -> Vec<Self> {
+        match precision {
+            Precision::Bf16 => Unit::available().into_iter().map(Engine::Bf16).collect(),
+            Precision::F32 => {
+                let mut all = Vec::new();
+                #[cfg(target_arch = "x86_64")]
+                if amx::available() {
+                    all.push(Engine::Digits);
+                }
+                all.extend(Isa::available().into_iter().map(Engine::Vectors));
+                all
+            }
+        }
+    }
+
+    /// The best that this CPU has.
+    pub fn detect(precision: Precision) -> Self {
+        Self::available(precision).first().copied().unwrap_or(Engine::Vectors(Isa::Portable))
+    }
+
+    /// The vectors of what is no matrix product.
+    pub fn isa(self) -> Isa {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Engine::Digits => Isa::Avx512,
+            Engine::Vectors(isa) => isa,
+            Engine::Bf16(unit) => unit.isa(),
+        }
+    }
+
+    /// What multiplies bf16, where maps hold that.
+    pub fn unit(self) -> Option<Unit> {
+        if let Engine::Bf16(unit) = self { Some(unit) } else { None }
+    }
+
+    /// Whether matrix products are computed by AMX.
+    pub fn has_tiles(self) -> bool {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Engine::Digits | Engine::Bf16(Unit::Tiles) => true,
+            _ => false,
+        }
+    }
+
+    /// The instructions in words.
+    pub fn word(self) -> &'static str {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Engine::Digits | Engine::Bf16(Unit::Tiles) => "AMX and AVX-512",
+            #[cfg(target_arch = "x86_64")]
+            Engine::Bf16(Unit::Native) => "AVX512-BF16",
+            _ => self.isa().word(),
+        }
+    }
+
+    /// The Winograd tile of a step that is computed so.
+    pub fn winograd(self, step: &Step) -> Option<Tile> {
+        let (Kernel::Conv { window, .. }, Shape::Map { c, .. }) = (&step.kernel, step.in_shape) else { return None };
+        let Shape::Map { c: filters, h, w } = step.out_shape else { return None };
+        let fits = window.kernel == [3, 3] && window.stride == [1, 1];
+        let fits = match self {
+            // tiles are faster without it, but for strips of channels that are no whole lines
+            #[cfg(target_arch = "x86_64")]
+            Engine::Bf16(Unit::Tiles) => false,
+            #[cfg(target_arch = "x86_64")]
+            Engine::Digits => fits && c < 64,
+            _ => fits,
+        };
+        if fits { Tile::choose(c, filters, [h, w]) } else { None }
+    }
+}

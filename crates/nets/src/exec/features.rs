@@ -1,0 +1,68 @@
+//! The features that are made of a layer's output.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::models::Shape;
+
+/// What is kept of the feature map of a layer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Features {
+    /// Mean over the positions: one number per channel.
+    #[default]
+    Avg,
+    /// Maximum over the positions: one number per channel.
+    Max,
+    /// The whole map as one row of height × width × channels numbers.
+    Flatten,
+    /// The whole map, its shape kept.
+    Map,
+}
+
+/// Shape of the features that `kind` makes of a layer's output: as Keras' `pooling=` and `flatten()`.
+pub fn feature_shape(kind: Features, shape: Shape) -> Shape {
+    match (kind, shape) {
+        (Features::Avg | Features::Max, Shape::Map { c, .. }) => Shape::Vector(c),
+        (Features::Flatten, shape) => Shape::Vector(shape.len()),
+        (_, shape) => shape,
+    }
+}
+
+/// Writes the features of one picture to `out`: `values` is the layer's output in Keras' order (h, w, c). Means are summed in f64.
+pub fn pool(kind: Features, shape: Shape, values: &[f32], out: &mut [f32]) {
+    match (kind, shape) {
+        (Features::Avg, Shape::Map { c, h, w }) => {
+            let mut sums = vec![0.0f64; c];
+            for position in values.chunks_exact(c) {
+                sums.iter_mut().zip(position).for_each(|(sum, &v)| *sum += f64::from(v));
+            }
+            out.iter_mut().zip(sums).for_each(|(o, sum)| *o = (sum / (h * w) as f64) as f32);
+        }
+        (Features::Max, Shape::Map { c, .. }) => {
+            out.fill(f32::NEG_INFINITY);
+            for position in values.chunks_exact(c) {
+                out.iter_mut().zip(position).for_each(|(o, &v)| *o = o.max(v));
+            }
+        }
+        _ => out.copy_from_slice(values),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pooling_is_over_positions() {
+        let map = Shape::Map { c: 2, h: 1, w: 3 };
+        let values = [1.0, 10.0, 2.0, 20.0, 6.0, -30.0];
+        let mut out = [0.0; 2];
+        pool(Features::Avg, map, &values, &mut out);
+        assert_eq!(out, [3.0, 0.0]);
+        pool(Features::Max, map, &values, &mut out);
+        assert_eq!(out, [6.0, 20.0]);
+        assert_eq!(feature_shape(Features::Flatten, map), Shape::Vector(6));
+        assert_eq!(feature_shape(Features::Map, map).dims(), [1, 3, 2]);
+    }
+}

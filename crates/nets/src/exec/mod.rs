@@ -1,0 +1,157 @@
+//! Running a network: lowered once ([`lower`]), then executed by our own kernels on the CPU ([`cpu`]) or by candle on a GPU ([`candle`]).
+
+pub mod candle;
+pub mod cpu;
+mod device;
+mod features;
+pub mod lower;
+mod precision;
+
+use thiserror::Error;
+
+pub use device::{Device, DeviceChoice, UnknownDevice};
+pub use features::{Features, feature_shape, pool};
+pub use precision::{Precision, is_emulated};
+
+use crate::image::Layout;
+use crate::memory::NoRoom;
+use crate::threads::ThreadError;
+use crate::weights::WeightError;
+
+/// A network cannot be run.
+#[derive(Debug, Error)]
+pub enum ExecError {
+    #[error("a worker thread died; this is a fault of featurize")]
+    Worker,
+    #[error(transparent)]
+    Threads(#[from] ThreadError),
+    #[error(transparent)]
+    NoRoom(#[from] NoRoom),
+    #[error(transparent)]
+    Weights(#[from] WeightError),
+    #[error("the device `{device}` was asked for, but {reason}")]
+    Device { device: String, reason: String },
+    #[error(
+        "`extract.precision: bf16` is computed on the CPU only, but the device is `{0}`: set `runtime.device: cpu`, or `f32` as the precision"
+    )]
+    Precision(String),
+    #[error("layer `{layer}`: {reason}")]
+    Layer { layer: String, reason: String },
+    /// `picture` counts those that went through the network together, from 0.
+    #[error(
+        "layer `{layer}` gives {value} at place {at}, which is no finite number: values overflow on the way there; are the weights and the recipe \
+         those of this network?"
+    )]
+    NotFinite { picture: usize, layer: String, at: usize, value: f32 },
+    #[error("the tensor library failed: {0}")]
+    Tensor(#[from] candle_core::Error),
+}
+
+/// A network on the executor that suits its device; shared by all threads, each with a [`Session`] of its own.
+#[derive(Debug)]
+pub enum Network {
+    Cpu(cpu::Network),
+    Candle(candle::Network),
+}
+
+/// What one thread needs to run a network, or several that share its layers.
+#[derive(Debug)]
+pub struct Session {
+    scratch: Option<cpu::Scratch>,
+    /// The threads, where there are several.
+    pool: Option<rayon::ThreadPool>,
+}
+
+impl Network {
+    /// The network of `program`, its maps and weights of that precision.
+    pub fn with(program: lower::Program, device: &Device, precision: Precision) -> Result<Self, ExecError> {
+        if device.is_cpu() {
+            return Ok(Network::Cpu(cpu::Network::new(program, cpu::Engine::detect(precision))?));
+        }
+        match precision {
+            Precision::F32 => Ok(Network::Candle(candle::Network::new(program, device)?)),
+            Precision::Bf16 => Err(ExecError::Precision(device.name().to_string())),
+        }
+    }
+
+    /// Packs or uploads the weights of `program`, all f32.
+    pub fn new(program: lower::Program, device: &Device) -> Result<Self, ExecError> {
+        Self::with(program, device, Precision::F32)
+    }
+
+    /// The order of a picture's values at the input.
+    pub fn layout(&self) -> Layout {
+        match self {
+            Network::Cpu(_) => Layout::Hwc,
+            Network::Candle(_) => Layout::Chw,
+        }
+    }
+
+    /// Buffers for one thread.
+    pub fn session(&self) -> Session {
+        self.shared_session(1)
+    }
+
+    /// Buffers for `threads` that compute every layer together, for pictures that are fewer than the threads; the bits are the same. A GPU has
+    /// threads of its own.
+    pub fn shared_session(&self, threads: usize) -> Session {
+        let Network::Cpu(network) = self else { return Session { scratch: None, pool: None } };
+        // without threads one does it alone
+        let pool = (threads > 1).then(|| rayon::ThreadPoolBuilder::new().num_threads(threads).build().ok()).flatten();
+        let threads = pool.as_ref().map_or(1, rayon::ThreadPool::current_num_threads);
+        Session { scratch: Some(network.scratch(threads)), pool }
+    }
+
+    /// Bytes of a [`session`](Self::session); a GPU holds none here.
+    pub fn session_bytes(&self) -> u64 {
+        match self {
+            Network::Cpu(network) => network.scratch_bytes(),
+            Network::Candle(_) => 0,
+        }
+    }
+
+    /// Runs `n` pictures in the order of [`layout`](Self::layout); gives for each tap its values for all pictures, maps in Keras' order
+    /// `(n, h, w, c)`. On the CPU a picture's bits do not depend on its neighbours.
+    pub fn forward(&self, session: &mut Session, pictures: &[f32], n: usize) -> Result<Vec<Vec<f32>>, ExecError> {
+        let network = match self {
+            Network::Candle(network) => return network.forward(pictures, n),
+            Network::Cpu(network) => network,
+        };
+        let scratch = session.scratch.get_or_insert_with(|| network.scratch(1));
+        Ok(match &session.pool {
+            Some(pool) => pool.install(|| network.forward(scratch, pictures, n)),
+            None => network.forward(scratch, pictures, n),
+        })
+    }
+
+    /// Pictures that a thread takes through the network together.
+    pub fn micro_batch(&self) -> usize {
+        match self {
+            Network::Cpu(_) => cpu::MICRO_BATCH,
+            Network::Candle(_) => 1,
+        }
+    }
+}
+
+/// The first value that is NaN or infinite, and its place.
+pub fn not_finite(values: &[f32]) -> Option<(usize, f32)> {
+    // without a branch for each value: nearly always there is none
+    let largest = values.iter().fold(0, |largest, value| (value.to_bits() & !(1 << 31)).max(largest));
+    if largest < f32::INFINITY.to_bits() {
+        return None;
+    }
+    values.iter().copied().enumerate().find(|(_, value)| !value.is_finite())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_value_that_is_no_number_is_found() {
+        assert_eq!(not_finite(&[0.0, -0.0, f32::MAX, f32::MIN, f32::MIN_POSITIVE / 2.0]), None);
+        assert_eq!(not_finite(&[]), None);
+        assert_eq!(not_finite(&[1.0, f32::NEG_INFINITY, f32::NAN]), Some((1, f32::NEG_INFINITY)));
+        assert!(not_finite(&[1.0, 2.0, -f32::NAN]).is_some_and(|(at, value)| at == 2 && value.is_nan()));
+    }
+}

@@ -1,0 +1,186 @@
+//! A file is there whole or not at all: written under a temporary name in its own folder, synced, renamed, the folder synced. Its hash is taken
+//! on the way, so that whoever reads it later can tell whether it is still what was written.
+
+use std::ffi::OsStr;
+use std::fs::{File, Metadata};
+use std::io::{BufWriter, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use tempfile::NamedTempFile;
+
+use super::{Digest, FileError};
+
+/// How temporary names begin; whatever bears one after a crash may be deleted.
+pub const TEMPORARY: &str = ".writing-";
+/// Letters and digits after that.
+const RANDOM: usize = 6;
+
+/// A file in the making, to be written into. When it is dropped before it has its name, nothing is left behind and an older file stays as it was.
+#[derive(Debug)]
+pub struct Draft {
+    path: PathBuf,
+    /// The file that is replaced, where its rights and its owner are kept.
+    old: Option<Metadata>,
+    buffer: BufWriter<Hashed>,
+}
+
+/// A file that is hashed as it is written.
+#[derive(Debug)]
+struct Hashed {
+    file: NamedTempFile,
+    hasher: blake3::Hasher,
+}
+
+/// A file that is written and synced, but does not have its name yet.
+#[derive(Debug)]
+pub struct Synced {
+    path: PathBuf,
+    replaces: bool,
+    file: NamedTempFile,
+    digest: Digest,
+}
+
+impl Write for Hashed {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.hasher.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Write for Draft {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.buffer.write(bytes)
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.buffer.write_all(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.buffer.flush()
+    }
+}
+
+impl Draft {
+    /// Begins the file that will be `path`; creates its folder.
+    pub fn create(path: &Path) -> Result<Self, FileError> {
+        let folder = folder(path);
+        std::fs::create_dir_all(folder).map_err(FileError::write(path))?;
+        let mut builder = tempfile::Builder::new();
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666)); // the umask takes off what it must
+        let file = builder.prefix(TEMPORARY).rand_bytes(RANDOM).tempfile_in(folder).map_err(FileError::write(path))?;
+        let buffer = BufWriter::with_capacity(1 << 20, Hashed { file, hasher: blake3::Hasher::new() });
+        Ok(Self { path: path.to_path_buf(), old: None, buffer })
+    }
+
+    /// The same for a file that belongs to the user: the new one has the rights and the owner of the old one.
+    pub fn replace(path: &Path) -> Result<Self, FileError> {
+        Ok(Self { old: std::fs::metadata(path).ok(), ..Self::create(path)? })
+    }
+
+    /// Ends the writing; all bytes are on the disk afterwards.
+    pub fn sync(self) -> Result<Synced, FileError> {
+        let Self { path, old, buffer } = self;
+        let synced = (|| {
+            let Hashed { file, hasher } = buffer.into_inner().map_err(std::io::IntoInnerError::into_error)?;
+            if let Some(old) = &old {
+                keep_rights(file.as_file(), old)?;
+            }
+            file.as_file().sync_all()?;
+            Ok((file, hasher.finalize().to_hex().to_string()))
+        })();
+        let (file, digest) = synced.map_err(FileError::write(&path))?;
+        Ok(Synced { path, replaces: old.is_some(), file, digest })
+    }
+}
+
+impl Synced {
+    /// The hash of what was written.
+    pub fn digest(&self) -> &Digest {
+        &self.digest
+    }
+
+    /// Gives the file its name.
+    pub fn rename(self) -> Result<Digest, FileError> {
+        let Self { path, replaces, file, digest } = self;
+        if let Err(error) = file.persist(&path) {
+            // a file that is mounted by itself, as into a container, cannot be renamed over
+            if !replaces || error.error.kind() != ErrorKind::ResourceBusy {
+                return Err(FileError::write(&path)(error.error));
+            }
+            std::fs::copy(error.file.path(), &path).map_err(FileError::write(&path))?;
+        }
+        sync_folder(folder(&path));
+        Ok(digest)
+    }
+}
+
+fn folder(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new("."))
+}
+
+/// Gives `file` the rights of an `old` one, and its owner where the system lets us.
+fn keep_rights(file: &File, old: &Metadata) -> std::io::Result<()> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{MetadataExt, fchown};
+        let new = file.metadata()?;
+        if (new.uid(), new.gid()) != (old.uid(), old.gid()) {
+            fchown(file, Some(old.uid()), Some(old.gid())).ok();
+        }
+    }
+    file.set_permissions(old.permissions())
+}
+
+/// Writes bytes to `path`.
+pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<Digest, FileError> {
+    let mut draft = Draft::create(path)?;
+    draft.write_all(bytes).map_err(FileError::write(path))?;
+    draft.sync()?.rename()
+}
+
+/// Writes `value` as indented JSON to `path`.
+pub fn write_json(path: &Path, value: &impl Serialize) -> Result<(), FileError> {
+    let mut text =
+        serde_json::to_vec_pretty(value).map_err(|error| FileError::Json { path: path.to_path_buf(), error })?;
+    text.push(b'\n');
+    write_bytes(path, &text).map(|_| ())
+}
+
+/// True for the names that a [`Draft`] has.
+pub fn is_temporary(name: &OsStr) -> bool {
+    let random = name.to_str().and_then(|name| name.strip_prefix(TEMPORARY));
+    random.is_some_and(|random| random.len() == RANDOM && random.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+}
+
+/// Makes a rename in `folder` durable; file systems that cannot do it are left to their own ways.
+pub fn sync_folder(folder: &Path) {
+    if let Ok(folder) = File::open(folder) {
+        folder.sync_all().ok();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_draft_that_is_dropped_leaves_the_old_file_and_no_rest() {
+        let dir = tempfile::tempdir().expect("folder");
+        let path = dir.path().join("a/b.json");
+        write_json(&path, &[1, 2]).expect("written");
+        let mut draft = Draft::create(&path).expect("begun");
+        draft.write_all(b"half").expect("written");
+        drop(draft);
+        drop(Draft::create(&path).expect("begun").sync().expect("synced"));
+        assert_eq!(std::fs::read_to_string(&path).expect("still there"), "[\n  1,\n  2\n]\n");
+        assert_eq!(std::fs::read_dir(dir.path().join("a")).expect("folder").count(), 1);
+    }
+}

@@ -1,0 +1,252 @@
+//! The network of a run, decided upon: which model, built after which library, with which weights, how pictures are prepared for it, and which
+//! of its layers become features. Everything that can be known before the weights are read.
+
+use thiserror::Error;
+
+use crate::exec;
+use crate::exec::{Features, Precision};
+use crate::image::{DecodeOptions, Recipe, RecipeError};
+use crate::models::{BuildOptions, Graph, GraphError, LayerId, ModelSpec, Shape, Source, WeightsSpec};
+use crate::suggest::suggest;
+use crate::weights::store::{Found, StoreError, Wanted};
+use crate::weights::{Origin, Taken, WeightError, Weights};
+
+/// A network, its weights, and what is taken from it.
+#[derive(Debug)]
+pub struct Backbone {
+    pub model: &'static ModelSpec,
+    /// The library that it is built after.
+    pub source: Source,
+    pub weights: Origin,
+    /// Where in their file the weights lie.
+    pub taken: Taken,
+    /// How files become the pixels that the recipe takes.
+    pub decoding: DecodeOptions,
+    pub recipe: Recipe,
+    pub graph: Graph,
+    /// What its numbers are.
+    pub precision: Precision,
+    /// What is kept of each layer's map.
+    pub features: Features,
+    /// The layers that become features, in the order of the columns.
+    pub taps: Vec<Tap>,
+}
+
+/// A layer that becomes features.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tap {
+    pub layer: LayerId,
+    /// Its name as it was asked for.
+    pub name: String,
+    /// What the layer gives.
+    pub map: Shape,
+    /// What is kept of it.
+    pub shape: Shape,
+}
+
+/// A network cannot be built as asked for.
+#[derive(Debug, Error)]
+pub enum BackboneError {
+    #[error(transparent)]
+    Weights(#[from] WeightError),
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    #[error(transparent)]
+    Recipe(#[from] RecipeError),
+    #[error("{0}")]
+    NoLayer(String),
+    #[error("there are no {what} weights of {model}; there are those of {known}")]
+    NoSource { model: &'static str, what: &'static str, known: String },
+    #[error("the binary carries no weights for {model}; take those of {known}, a file, or random ones")]
+    NotInside { model: &'static str, known: String },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Finds or fetches a file of weights.
+pub type Fetch<'a> = dyn FnMut(&Wanted) -> Result<Found, StoreError> + 'a;
+
+/// Where the weights that are asked for lie; those that are published come by `fetch`. `top`: with the classifier on top. `seed` is that of random
+/// ones.
+pub fn origin(
+    model: &'static ModelSpec,
+    weights: &Weights,
+    (seed, top): (u64, bool),
+    fetch: &mut Fetch<'_>,
+) -> Result<Origin, BackboneError> {
+    let row = match weights {
+        Weights::Random => return Ok(Origin::Random(seed)),
+        Weights::Path(path) => return Ok(Origin::file(path, None)),
+        Weights::Remote(text) => {
+            let reason = "expected hf:owner/repo/file or a URL";
+            let wanted = Wanted::parse(text)?.ok_or_else(|| StoreError::Spec { text: text.clone(), reason })?;
+            let Found { path, sha256, .. } = fetch(&wanted)?;
+            return Ok(Origin::file(path, Some(sha256)));
+        }
+        Weights::Default => model.weights.first(),
+        Weights::Bundled => Some(
+            model.weights("bundled").ok_or(BackboneError::NotInside { model: model.name, known: sources(model) })?,
+        ),
+        Weights::Published(source) => model.weights.iter().find(|row| row.source == *source),
+    };
+    let word = if let Weights::Published(source) = weights { source.word() } else { "default" };
+    let row = row.ok_or_else(|| no_source(model, word))?;
+    if row.files.is_empty() {
+        return Ok(Origin::Bundled(row));
+    }
+    let Found { path, sha256, .. } = fetch(&Wanted::Known { model, weights: row, top })?;
+    Ok(Origin::file(path, Some(sha256)))
+}
+
+fn no_source(model: &'static ModelSpec, what: &'static str) -> BackboneError {
+    BackboneError::NoSource { model: model.name, what, known: sources(model) }
+}
+
+fn sources(model: &ModelSpec) -> String {
+    model.weights.iter().map(|row| row.source.word()).collect::<Vec<_>>().join(", ")
+}
+
+/// The row of the registry whose numerics and recipe go with `weights`: that of `source` where it is given, else the one that the file fits, else
+/// the model's default.
+pub fn row(
+    model: &'static ModelSpec,
+    weights: &Origin,
+    source: Option<Source>,
+) -> Result<&'static WeightsSpec, BackboneError> {
+    if let Origin::Bundled(row) = weights {
+        return Ok(row);
+    }
+    if let Some(source) = source {
+        return model.weights.iter().find(|row| row.source == source).ok_or_else(|| no_source(model, source.word()));
+    }
+    let default = || model.weights.first().ok_or_else(|| no_source(model, "any"));
+    match weights {
+        Origin::File(file) => file.recognise(model)?.map_or_else(default, Ok),
+        Origin::Bundled(_) | Origin::Random(_) => default(),
+    }
+}
+
+impl Backbone {
+    /// `model` with `weights` as `row` has them, pictures prepared by `recipe`; features are `features` of `layers`, or of the last feature map
+    /// where none is named.
+    pub fn new(
+        model: &'static ModelSpec,
+        row: &WeightsSpec,
+        weights: Origin,
+        recipe: Recipe,
+        layers: &[String],
+        features: Features,
+    ) -> Result<Self, BackboneError> {
+        recipe.check()?;
+        let (source, channels) = (row.source, recipe.depth());
+        let options = BuildOptions { channels, size: recipe.size, classes: row.classes, source };
+        let mut graph = (model.build)(&options)?;
+        let tap = |layer: LayerId, name: &str| {
+            let map = graph.layer(layer).shape;
+            Tap { layer, name: name.to_string(), map, shape: exec::feature_shape(features, map) }
+        };
+        let mut taps = Vec::new();
+        for name in layers {
+            let layer = graph.find(name).ok_or_else(|| BackboneError::NoLayer(unknown_layer(name, model, &graph)))?;
+            taps.push(tap(layer, name));
+        }
+        if taps.is_empty() {
+            taps.push(tap(graph.features(), graph.title(graph.features())));
+        }
+        let (mut weights, mut taken) = (weights, Taken::default());
+        if let Origin::File(file) = &weights {
+            let layers: Vec<LayerId> = taps.iter().map(|tap| tap.layer).collect();
+            let (set, found) = file.of_network(&graph, source, &layers)?;
+            if let Some(classes) = set.classes(&graph).filter(|&classes| classes != row.classes) {
+                // layers keep their places, whatever the classes
+                graph = (model.build)(&BuildOptions { classes, ..options })?;
+            }
+            taken = found;
+            weights = weights.with_key(Some(&taken.key))?;
+        }
+        let (decoding, precision) = (DecodeOptions::default(), Precision::default());
+        Ok(Self { model, source, weights, taken, decoding, recipe, graph, precision, features, taps })
+    }
+
+    /// The same, pictures decoded otherwise than by default.
+    #[must_use]
+    pub fn decoding(self, decoding: DecodeOptions) -> Self {
+        Self { decoding, ..self }
+    }
+
+    /// The same, computed with other numbers than f32.
+    #[must_use]
+    pub fn precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
+    }
+
+    /// `model` with its own classifier on top: features are the class scores before softmax.
+    pub fn classifier(
+        model: &'static ModelSpec,
+        row: &WeightsSpec,
+        weights: Origin,
+        recipe: Recipe,
+    ) -> Result<Self, BackboneError> {
+        let mut backbone = Self::new(model, row, weights, recipe, &[], Features::Flatten)?;
+        let layer = backbone.graph.logits();
+        let (name, shape) = (backbone.graph.layer(layer).name.clone(), backbone.graph.layer(layer).shape);
+        backbone.taps = vec![Tap { layer, name, map: shape, shape }];
+        Ok(backbone)
+    }
+
+    /// Number of features of one picture.
+    pub fn width(&self) -> usize {
+        self.taps.iter().map(|tap| tap.shape.len()).sum()
+    }
+
+    /// Shape of the features of one picture: that of the layer, or one row where several layers follow one another.
+    pub fn shape(&self) -> Shape {
+        match self.taps.as_slice() {
+            [tap] => tap.shape,
+            _ => Shape::Vector(self.width()),
+        }
+    }
+
+    /// Where in their file the weights lie, as tables and records tell it: nothing where the network is all of the file.
+    pub fn weights_key(&self) -> Option<&str> {
+        let Taken { key, others } = &self.taken;
+        (!key.is_empty() || !others.is_empty()).then_some(key)
+    }
+
+    /// The names of the layers, with commas between.
+    pub fn layers(&self) -> String {
+        self.taps.iter().map(|tap| tap.name.as_str()).collect::<Vec<_>>().join(",")
+    }
+
+    /// The layers themselves.
+    pub fn layer_ids(&self) -> Vec<LayerId> {
+        self.taps.iter().map(|tap| tap.layer).collect()
+    }
+
+    /// Bytes of the weights that its layers need, once they are ready to be computed with.
+    pub fn weights_bytes(&self) -> u64 {
+        let needed = self.graph.needed_for(&self.layer_ids());
+        let layers = self.graph.layers().iter().zip(needed).filter(|(_, needed)| *needed);
+        let parameters = layers.flat_map(|(layer, _)| self.graph.parameters_of(layer));
+        let values: usize = parameters.map(|parameter| parameter.shape.iter().product::<usize>()).sum();
+        let each = if self.precision == Precision::Bf16 { 2 } else { 4 };
+        (values * each) as u64
+    }
+
+    /// Multiply-accumulates for one picture.
+    pub fn macs(&self) -> u64 {
+        let needed = self.graph.needed_for(&self.layer_ids());
+        let layers = self.graph.layers().iter().zip(needed).filter(|(_, needed)| *needed);
+        layers.map(|(layer, _)| self.graph.macs_of(layer)).sum()
+    }
+}
+
+fn unknown_layer(name: &str, model: &ModelSpec, graph: &Graph) -> String {
+    match suggest(name, graph.names()) {
+        Some(close) => format!("{} has no layer `{name}`; did you mean `{close}`?", model.name),
+        None => {
+            let hint = format!("`featurize models show {}` lists them", model.name);
+            format!("{} has no layer `{name}`; {hint}", model.name)
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! The weights that a user asks for, as the YAML and the command line write them.
+
+use std::borrow::Cow;
+use std::path::PathBuf;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Serialize;
+use serde::de::{Deserialize, Deserializer, Error, Unexpected};
+
+use crate::models::Source;
+
+/// Where the weights of the network come from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Weights {
+    /// The model's own.
+    #[default]
+    Default,
+    /// Those inside the binary.
+    Bundled,
+    /// Drawn from `extract.seed`.
+    Random,
+    /// Those that a library publishes.
+    Published(Source),
+    /// `hf:owner/repo/file` or a URL.
+    Remote(String),
+    /// A file, resolved.
+    Path(PathBuf),
+}
+
+/// What `extract.weights` may be.
+const WEIGHTS: &str = "`bundled`, `keras`, `torchvision`, `timm`, `random`, a file, `hf:owner/repo/file` or a URL";
+
+impl std::str::FromStr for Weights {
+    type Err = &'static str;
+
+    /// The error is what was expected.
+    fn from_str(text: &str) -> Result<Self, &'static str> {
+        match text {
+            "" => Err(WEIGHTS),
+            "default" => Ok(Self::Default),
+            "bundled" => Ok(Self::Bundled),
+            "random" => Ok(Self::Random),
+            hub if hub.starts_with("hf:") && hub.split('/').filter(|part| !part.is_empty()).count() < 3 => {
+                Err("`hf:owner/repo/file`")
+            }
+            far if far.contains("://") && !far.starts_with("https://") && !far.starts_with("http://") => {
+                Err("a URL of http or https")
+            }
+            far if far.starts_with("hf:") || far.contains("://") => Ok(Self::Remote(text.to_string())),
+            word => match Source::ALL.into_iter().find(|source| source.word() == word) {
+                Some(source) => Ok(Self::Published(source)),
+                None => Ok(Self::Path(PathBuf::from(text))),
+            },
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Weights {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(|expected| D::Error::invalid_value(Unexpected::Str(&text), &expected))
+    }
+}
+
+impl JsonSchema for Weights {
+    fn schema_name() -> Cow<'static, str> {
+        "Weights".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"anyOf": [
+            {"enum": ["default", "bundled", "random", "keras", "torchvision", "timm"]},
+            {"type": ["string", "number", "boolean"], "minLength": 1}
+        ]})
+    }
+}

@@ -1,0 +1,166 @@
+//! Hashes of files: what is expected of one, what it has, and a small record beside it so that it need not be read through every time.
+
+use std::fmt;
+use std::fs::Metadata;
+use std::io::Read;
+use std::path::Path;
+use std::time::UNIX_EPOCH;
+
+use md5::Md5;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::files::{atomic, regular};
+use crate::models::spec::Hash;
+
+/// What is known of a file's hash, in lower-case hexadecimal.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Expected {
+    /// SHA-256 or its beginning.
+    pub sha256: Option<String>,
+    /// MD5, all of it.
+    pub md5: Option<String>,
+}
+
+impl From<Hash> for Expected {
+    fn from(hash: Hash) -> Self {
+        match hash {
+            Hash::Sha256(digits) => Self { sha256: Some(digits.to_ascii_lowercase()), md5: None },
+            Hash::Md5(digits) => Self { sha256: None, md5: Some(digits.to_ascii_lowercase()) },
+            Hash::Unknown => Self::default(),
+        }
+    }
+}
+
+/// The hashes of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::weights) struct Digests {
+    pub sha256: String,
+    pub md5: Option<String>,
+}
+
+/// A hash that is not what it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mismatch {
+    /// Which hash.
+    pub kind: &'static str,
+    /// What is published, in hexadecimal.
+    pub expected: String,
+    /// What the file has.
+    pub found: String,
+}
+
+impl fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "its {} is {}, expected {}", self.kind, self.found, self.expected)
+    }
+}
+
+impl Expected {
+    /// True when nothing is known.
+    pub fn is_empty(&self) -> bool {
+        self.sha256.is_none() && self.md5.is_none()
+    }
+
+    /// True when all 256 bits are known: then it does not matter who brings the bytes.
+    pub fn is_full(&self) -> bool {
+        self.sha256.as_ref().is_some_and(|digits| digits.len() == 64)
+    }
+
+    /// Reads `path` through; `look` may end that.
+    pub fn digest(&self, path: &Path, look: &mut Look<'_>) -> std::io::Result<Digests> {
+        digest(path, self.md5.is_some(), look)
+    }
+
+    /// What of `digests` is wrong; an MD5 that was not computed counts as wrong.
+    pub fn compare(&self, digests: &Digests) -> Result<(), Mismatch> {
+        if let Some(expected) = self.sha256.as_ref().filter(|digits| !digests.sha256.starts_with(*digits)) {
+            let (expected, found) = (expected.clone(), digests.sha256.clone());
+            return Err(Mismatch { kind: "SHA-256", expected, found });
+        }
+        let found = digests.md5.as_ref();
+        if let Some(expected) = self.md5.as_ref().filter(|digits| found != Some(digits)) {
+            let (expected, found) = (expected.clone(), found.cloned().unwrap_or_default());
+            return Err(Mismatch { kind: "MD5", expected, found });
+        }
+        Ok(())
+    }
+}
+
+/// What was found when a file was last read through.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Record {
+    /// Where it came from: an address, or the path of an imported file.
+    pub from: String,
+    pub sha256: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub md5: Option<String>,
+    pub bytes: u64,
+    /// When the file was last written, in nanoseconds since 1970; another time means that the record is out of date.
+    pub modified: u64,
+    /// The commit of a file on the hub.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
+}
+
+impl Record {
+    /// What `digests` say of the file with `metadata`.
+    pub fn new(from: &str, digests: Digests, metadata: &Metadata) -> Self {
+        let Digests { sha256, md5 } = digests;
+        let (bytes, modified) = (metadata.len(), modified(metadata));
+        Self { from: from.to_string(), sha256, md5, bytes, modified, commit: None }
+    }
+
+    /// Writes it. Without it a file is only read through once more, so that a folder which cannot be written to is no error.
+    pub fn write(&self, path: &Path) {
+        atomic::write_json(path, self).ok();
+    }
+
+    /// True when the file has not been written to since; unknown where no time is told.
+    pub fn is_of(&self, metadata: &Metadata) -> bool {
+        self.modified != 0 && self.bytes == metadata.len() && self.modified == modified(metadata)
+    }
+
+    /// The hashes that it holds.
+    pub fn digests(&self) -> Digests {
+        Digests { sha256: self.sha256.clone(), md5: self.md5.clone() }
+    }
+}
+
+/// The record at `path`, if there is a sound one.
+pub(super) fn read_record<T: DeserializeOwned>(path: &Path) -> Option<T> {
+    serde_json::from_slice(&std::fs::read(path).ok()?).ok()
+}
+
+fn modified(metadata: &Metadata) -> u64 {
+    let since = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    since.map_or(0, |since| since.as_nanos() as u64)
+}
+
+/// Asked again and again while a file is read through; its error ends that.
+pub(in crate::weights) type Look<'a> = dyn FnMut() -> std::io::Result<()> + 'a;
+
+/// Reads `path` through, for MD5 only where `md5` asks for it; `look` may end that.
+pub(in crate::weights) fn digest(path: &Path, md5: bool, look: &mut Look<'_>) -> std::io::Result<Digests> {
+    let mut file = regular::open(path)?;
+    let (mut sha256, mut md5) = (Sha256::new(), md5.then(Md5::new));
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        let n = file.read(&mut buffer)?;
+        if n == 0 {
+            break;
+        }
+        look()?;
+        sha256.update(&buffer[..n]);
+        if let Some(md5) = &mut md5 {
+            md5.update(&buffer[..n]);
+        }
+    }
+    Ok(Digests { sha256: hex(&sha256.finalize()), md5: md5.map(|md5| hex(&md5.finalize())) })
+}
+
+/// Bytes in lower-case hexadecimal.
+pub(in crate::weights) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
