@@ -4,13 +4,13 @@ use std::path::Path;
 
 use thiserror::Error;
 
-use crate::backbone::BackboneError;
 use crate::chain::ChainError;
 use crate::config::ConfigError;
 use crate::exec::ExecError;
 use crate::io::IoError;
 use crate::io::output::OutputError;
 use crate::models::GraphError;
+use crate::network_plan::NetworkPlanError;
 use crate::plan::PlanError;
 use crate::plot::PlotError;
 use crate::progress::Interrupted;
@@ -73,7 +73,7 @@ pub enum Error {
     #[error(transparent)]
     Plot(PlotError),
     #[error(transparent)]
-    Backbone(BackboneError),
+    NetworkPlan(NetworkPlanError),
     #[error(transparent)]
     Graph(#[from] GraphError),
     #[error("a record cannot be put into JSON: {0}")]
@@ -81,13 +81,14 @@ pub enum Error {
 }
 
 /// What the weights or the store have to say is their own, whoever asked them.
-impl From<BackboneError> for Error {
-    fn from(error: BackboneError) -> Self {
+impl From<NetworkPlanError> for Error {
+    fn from(error: NetworkPlanError) -> Self {
         match error {
-            BackboneError::Store(error) => Error::WeightStore(error),
-            BackboneError::Weights(error) => Error::Weights(error),
-            BackboneError::Graph(error) => Error::Graph(error),
-            error => Error::Backbone(error),
+            NetworkPlanError::Store(error) => Error::WeightStore(error),
+            NetworkPlanError::Weights(error) => Error::Weights(error),
+            NetworkPlanError::Graph(error) => Error::Graph(error),
+            NetworkPlanError::NoModel(text) => Error::UnknownModel(text),
+            error => Error::NetworkPlan(error),
         }
     }
 }
@@ -127,7 +128,7 @@ impl Error {
         match self {
             Error::Config(_) | Error::UnknownModel(_) | Error::Usage(_) | Error::Output(_) => 2,
             Error::WeightStore(WeightStoreError::Spec { .. }) => 2,
-            Error::Backbone(BackboneError::NoSource { .. } | BackboneError::NotInside { .. }) => 2,
+            Error::NetworkPlan(NetworkPlanError::NoSource { .. } | NetworkPlanError::NotInside { .. }) => 2,
             Error::Plot(
                 PlotError::Extension { .. }
                 | PlotError::TooManyPictures { .. }

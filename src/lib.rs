@@ -9,21 +9,18 @@
 //!    └────────── each stage commits its result to the run store; what is committed is not computed again ──────────┘
 //! ```
 //!
-//! Read [`pipeline`] first: it is the main path. Three parts are crates of their own: `featurize-image` (picture files to the network's input; here
-//! [`image`]), `featurize-kernels` (layers on the CPU, and all `unsafe` code) and `featurize-learn` (linfa models with scikit-learn's numbers; here
-//! [`learn`] and [`table`]). The modules of this crate:
+//! Read [`pipeline`] first: it is the main path. Four parts are crates of their own: `featurize-image` (picture files to the network's input; here
+//! [`image`]), `featurize-kernels` (layers on the CPU, and all `unsafe` code), `featurize-nets` (networks, their weights, and running them; here
+//! [`models`], [`weights`], [`network_plan`], [`exec`], [`memory`] and [`threads`]) and `featurize-learn` (linfa models with scikit-learn's numbers;
+//! here [`learn`] and [`table`]). The modules of this crate:
 //!
 //! * [`config`]: what the user wrote, checked, with line and column; [`plan`]: what follows from it.
 //! * [`stages`]: one function a stage, `run(plan, …, ui) -> (result, files)`; a stage never calls a stage.
-//! * [`models`]: networks as data ([`models::graph`]), each built after the library whose weights it gets, and the registry of models and weights.
-//! * [`weights`]: files of every library, read strictly and only when a tensor is asked for; [`weights::store`] finds or downloads them.
-//! * [`exec`]: a network is lowered once and then run, on the CPU with the kernels ([`exec::cpu`]), on a GPU with candle, which is the reference, too.
-//! * [`backbone`]: the network of a run, decided upon: model, weights, recipe, layers. [`extractor`]: the one way of a picture through it.
+//! * [`extractor`]: the one way of a picture through a network.
 //! * [`io`]: atomic files, Parquet; the only module that uses polars, arrow and parquet. [`store`]: what a run has committed, whose the files of its
 //!   folder are, fingerprints, the lock.
 //! * [`chain`]: what a run has learnt, or a network knows, applied to any picture.
-//! * [`plot`]: figures of classified pictures. [`progress`]: what the user sees; [`terminal`]: what a terminal may see. [`memory`] and [`threads`]:
-//!   how much there is of both. [`cli`]: the commands.
+//! * [`plot`]: figures of classified pictures. [`progress`]: what the user sees; [`terminal`]: what a terminal may see. [`cli`]: the commands.
 //!
 //! Features of a picture from another program:
 //!
@@ -62,7 +59,12 @@ pub mod stages;
 pub mod store;
 pub mod terminal;
 
+/// The older names of [`network_plan`].
+mod backbone {
+    pub(crate) use crate::network_plan::{NetworkPlan as Backbone, NetworkPlanError as BackboneError, origin, row};
+}
+
 pub use error::Error;
 pub use featurize_image as image;
 pub use featurize_learn::{self as learn, table};
-pub use featurize_nets::{exec, memory, models, network_plan as backbone, threads, weights};
+pub use featurize_nets::{exec, memory, models, network_plan, threads, weights};

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use thiserror::Error;
 
-use crate::backbone::{self, Backbone, BackboneError, Fetch, Tap};
-use crate::config::{self, Channels, ConfigError, Features, Layout, Pipeline, near};
+use crate::config::{self, Channels, ConfigError, Features, Layout, Pipeline};
 use crate::image::{ChannelOrder, Exif, Preset, Recipe};
+pub(crate) use crate::models::unknown as unknown_model;
 use crate::models::{self, ModelSpec, Source};
+use crate::network_plan::{self, Fetch, NetworkPlan, NetworkPlanError, Tap};
 use crate::stages::StageId;
 use crate::store::{CHARTS, RunDir};
 use crate::weights::WeightError;
@@ -26,7 +27,7 @@ const SHARD_ROWS: [usize; 2] = [256, 2048];
 pub struct Plan {
     pub pipeline: Pipeline,
     pub dir: RunDir,
-    pub backbone: Backbone,
+    pub backbone: NetworkPlan,
     /// SHA-256 of the weights, or the seed that they are drawn from.
     pub weights_id: String,
     pub stages: Vec<StageId>,
@@ -173,7 +174,7 @@ impl Plan {
 }
 
 /// The network that `extract` asks for; what cannot be is told at its key.
-fn backbone(pipeline: &Pipeline, fetch: &mut Fetch<'_>) -> Result<Backbone, PlanError> {
+fn backbone(pipeline: &Pipeline, fetch: &mut Fetch<'_>) -> Result<NetworkPlan, PlanError> {
     let at = |key: &str, message: String| PlanError::Config(Box::new(pipeline.error_at(key, message)));
     let extract = &pipeline.extract;
     let model = models::find(&extract.model).ok_or_else(|| at("extract.model", unknown_model(&extract.model)))?;
@@ -186,24 +187,25 @@ fn backbone(pipeline: &Pipeline, fetch: &mut Fetch<'_>) -> Result<Backbone, Plan
         };
         return Err(at("extract.weights", message));
     }
-    let key_of = |error: &BackboneError| match error {
-        BackboneError::NoSource { .. } if extract.source.is_some() => "extract.source",
-        BackboneError::NoSource { .. } | BackboneError::NotInside { .. } => "extract.weights",
-        BackboneError::NoLayer(_) if extract.layers.is_some() => "extract.layers",
-        BackboneError::NoLayer(_) => "extract.layer",
-        BackboneError::Graph(_) | BackboneError::Recipe(_) => "extract.recipe",
-        BackboneError::Weights(_) | BackboneError::Store(_) => "extract.weights",
+    let key_of = |error: &NetworkPlanError| match error {
+        NetworkPlanError::NoModel(_) => "extract.model",
+        NetworkPlanError::NoSource { .. } if extract.source.is_some() => "extract.source",
+        NetworkPlanError::NoSource { .. } | NetworkPlanError::NotInside { .. } => "extract.weights",
+        NetworkPlanError::NoLayer(_) if extract.layers.is_some() => "extract.layers",
+        NetworkPlanError::NoLayer(_) => "extract.layer",
+        NetworkPlanError::Graph(_) | NetworkPlanError::Recipe(_) => "extract.recipe",
+        NetworkPlanError::Weights(_) | NetworkPlanError::Store(_) => "extract.weights",
     };
-    let wrong = |error: BackboneError| match error {
-        BackboneError::Weights(error) => PlanError::Weights(error),
-        BackboneError::Store(error) if !matches!(error, StoreError::Spec { .. }) => PlanError::Store(error),
+    let wrong = |error: NetworkPlanError| match error {
+        NetworkPlanError::Weights(error) => PlanError::Weights(error),
+        NetworkPlanError::Store(error) if !matches!(error, StoreError::Spec { .. }) => PlanError::Store(error),
         error => at(key_of(&error), error.to_string()),
     };
     // a layer that is asked for by name may stand above the last feature map
     let asked = (extract.seed, !extract.layers().is_empty());
-    let weights = backbone::origin(model, &extract.weights, asked, fetch).map_err(wrong)?;
+    let weights = network_plan::origin(model, &extract.weights, asked, fetch).map_err(wrong)?;
     let weights = weights.with_key(extract.weights_key.as_deref())?;
-    let row = backbone::row(model, &weights, extract.source).map_err(wrong)?;
+    let row = network_plan::row(model, &weights, extract.source).map_err(wrong)?;
     let overrides = extract.recipe.clone().unwrap_or_default();
     let mut recipe = match overrides.preset {
         None => row.recipe.clone(),
@@ -213,7 +215,7 @@ fn backbone(pipeline: &Pipeline, fetch: &mut Fetch<'_>) -> Result<Backbone, Plan
     if extract.channels == Channels::One {
         recipe.channels = ChannelOrder::Grey;
     }
-    let backbone = Backbone::new(model, row, weights, recipe, &extract.layers(), extract.features).map_err(wrong)?;
+    let backbone = NetworkPlan::new(model, row, weights, recipe, &extract.layers(), extract.features).map_err(wrong)?;
     // the libraries leave pictures as they are stored
     let exif = if overrides.preset.is_some() { Exif::Ignore } else { Exif::Apply };
     Ok(backbone.decoding(pipeline.image.decoding(exif)).precision(extract.precision))
@@ -252,14 +254,6 @@ fn stages(pipeline: &Pipeline) -> Vec<StageId> {
 /// A layer's name as part of a column's name.
 fn word(layer: &str) -> String {
     layer.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
-}
-
-/// That there is no model called `name`, those that may be meant, and where all of them stand.
-pub(crate) fn unknown_model(name: &str) -> String {
-    const MOST: usize = 3;
-    let near: Vec<String> = near(name, models::MODELS.iter().map(|model| model.name)).into_iter().take(MOST).collect();
-    let hint = if near.is_empty() { ";".to_string() } else { format!("; did you mean `{}`?", near.join("`, `")) };
-    format!("there is no model `{name}`{hint} `featurize models list` shows all of them")
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-"""Small weight files as Keras writes them, for src/weights/keras, in tests/golden/keras_files.zip.
+"""Small weight files as Keras writes them, for crates/nets/src/weights/keras, in tests/golden/keras_files.zip.
 
     KERAS_BACKEND=numpy python tests/golden/keras_files.py
 

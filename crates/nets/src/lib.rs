@@ -1,8 +1,55 @@
-//! Pretrained networks.
+//! Pretrained networks for pictures: from the name of a model to the features of a picture, on the CPU or on a GPU.
+//!
+//! ```text
+//! models ──────┐
+//! weights ─────┼─> network_plan ──> exec::lower ──> exec::cpu or exec::candle
+//! the asker's ─┘   which network,   the steps of    the same steps with the CPU's
+//! choices          which weights,   the network     kernels, or with candle on a
+//!                  which layers                     GPU (and, as a reference, the CPU)
+//! ```
+//!
+//! Read in this order:
+//!
+//! 1. [`models`]: a network is data, a [`Graph`](models::Graph) of named layers with inferred shapes. Each family has a file that builds its graphs
+//!    as its Keras or torchvision source reads; the registry lists the models, and for each the weights that libraries publish, with the recipe
+//!    by which pictures are prepared for them.
+//! 2. [`weights`]: the readers of every library's files. They give tensors by name, and read the values when they are asked for.
+//!    [`weights::store`] finds files on this machine or downloads them, and tells sound files from damaged ones.
+//! 3. [`network_plan`]: everything that can be decided before a weight is read. [`NetworkPlan`](network_plan::NetworkPlan) names the model, the
+//!    weights, the recipe, and the layers that become features.
+//! 4. [`exec`]: the graph is lowered once, batch norm and activations joined to the layers before them, and then run. [`exec::cpu`] plans the
+//!    memory of all maps and the order of rows, and calls the kernels of `featurize-kernels`; [`exec::candle`] calls candle.
+//! 5. [`Extractor`]: a network that is ready to run, as a function from pictures to features.
+//!
+//! Four small modules serve the programs around, too: [`files`] writes files whole or not at all, [`memory`] says how much memory there may be,
+//! [`threads`] starts threads where the system may refuse, and [`suggest`] finds the name that a misspelt word may stand for.
+//!
+//! Features of a picture:
+//!
+//! ```
+//! use featurize_image::RgbImage;
+//! use featurize_nets::{Extractor, exec::Device, network_plan::NetworkPlan, weights::Weights};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // these weights are inside the library; others are found or downloaded by `weights::store::Store::get`
+//! let mut fetch = |_: &_| unreachable!("nothing has to be fetched");
+//! let plan = NetworkPlan::of_model("efficientnet_lite0", &Weights::Bundled, &mut fetch)?;
+//! let extractor = Extractor::open(&plan, &Device::cpu())?;
+//! let picture = RgbImage::from_fn(320, 240, |x, y| [x as u8, y as u8, 128]); // or extractor.decode(bytes of a file)
+//! let mut input = vec![0.0; extractor.input_len()];
+//! extractor.prepare(&picture, &mut input);
+//! let features = extractor.forward(&mut extractor.session(), &input, 1)?;
+//! assert_eq!(features[0].len(), 1280);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! This crate knows no pipeline, no table and no terminal: progress is told to the caller's functions, see [`weights::store::Watch`].
 
 #![forbid(unsafe_code)]
 
 pub mod exec;
+mod extractor;
 pub mod files;
 pub mod memory;
 pub mod models;
@@ -10,5 +57,7 @@ pub mod network_plan;
 pub mod suggest;
 pub mod threads;
 pub mod weights;
+
+pub use extractor::{Extractor, Needs};
 
 use featurize_image as image;

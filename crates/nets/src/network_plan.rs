@@ -6,14 +6,14 @@ use thiserror::Error;
 use crate::exec;
 use crate::exec::{Features, Precision};
 use crate::image::{DecodeOptions, Recipe, RecipeError};
-use crate::models::{BuildOptions, Graph, GraphError, LayerId, ModelSpec, Shape, Source, WeightsSpec};
+use crate::models::{self, BuildOptions, Graph, GraphError, LayerId, ModelSpec, Shape, Source, WeightsSpec};
 use crate::suggest::suggest;
 use crate::weights::store::{Found, StoreError, Wanted};
 use crate::weights::{Origin, Taken, WeightError, Weights};
 
 /// A network, its weights, and what is taken from it.
 #[derive(Debug)]
-pub struct Backbone {
+pub struct NetworkPlan {
     pub model: &'static ModelSpec,
     /// The library that it is built after.
     pub source: Source,
@@ -46,13 +46,15 @@ pub struct Tap {
 
 /// A network cannot be built as asked for.
 #[derive(Debug, Error)]
-pub enum BackboneError {
+pub enum NetworkPlanError {
     #[error(transparent)]
     Weights(#[from] WeightError),
     #[error(transparent)]
     Graph(#[from] GraphError),
     #[error(transparent)]
     Recipe(#[from] RecipeError),
+    #[error("{0}")]
+    NoModel(String),
     #[error("{0}")]
     NoLayer(String),
     #[error("there are no {what} weights of {model}; there are those of {known}")]
@@ -73,7 +75,7 @@ pub fn origin(
     weights: &Weights,
     (seed, top): (u64, bool),
     fetch: &mut Fetch<'_>,
-) -> Result<Origin, BackboneError> {
+) -> Result<Origin, NetworkPlanError> {
     let row = match weights {
         Weights::Random => return Ok(Origin::Random(seed)),
         Weights::Path(path) => return Ok(Origin::file(path, None)),
@@ -85,7 +87,7 @@ pub fn origin(
         }
         Weights::Default => model.weights.first(),
         Weights::Bundled => Some(
-            model.weights("bundled").ok_or(BackboneError::NotInside { model: model.name, known: sources(model) })?,
+            model.weights("bundled").ok_or(NetworkPlanError::NotInside { model: model.name, known: sources(model) })?,
         ),
         Weights::Published(source) => model.weights.iter().find(|row| row.source == *source),
     };
@@ -98,8 +100,8 @@ pub fn origin(
     Ok(Origin::file(path, Some(sha256)))
 }
 
-fn no_source(model: &'static ModelSpec, what: &'static str) -> BackboneError {
-    BackboneError::NoSource { model: model.name, what, known: sources(model) }
+fn no_source(model: &'static ModelSpec, what: &'static str) -> NetworkPlanError {
+    NetworkPlanError::NoSource { model: model.name, what, known: sources(model) }
 }
 
 fn sources(model: &ModelSpec) -> String {
@@ -112,7 +114,7 @@ pub fn row(
     model: &'static ModelSpec,
     weights: &Origin,
     source: Option<Source>,
-) -> Result<&'static WeightsSpec, BackboneError> {
+) -> Result<&'static WeightsSpec, NetworkPlanError> {
     if let Origin::Bundled(row) = weights {
         return Ok(row);
     }
@@ -126,7 +128,16 @@ pub fn row(
     }
 }
 
-impl Backbone {
+impl NetworkPlan {
+    /// The model called `name` with those weights and their recipe; features are the means over the positions of the last feature map. Published
+    /// weights come by `fetch`.
+    pub fn of_model(name: &str, weights: &Weights, fetch: &mut Fetch<'_>) -> Result<Self, NetworkPlanError> {
+        let model = models::find(name).ok_or_else(|| NetworkPlanError::NoModel(models::unknown(name)))?;
+        let weights = origin(model, weights, (0, false), fetch)?;
+        let row = row(model, &weights, None)?;
+        Self::new(model, row, weights, row.recipe.clone(), &[], Features::Avg)
+    }
+
     /// `model` with `weights` as `row` has them, pictures prepared by `recipe`; features are `features` of `layers`, or of the last feature map
     /// where none is named.
     pub fn new(
@@ -136,7 +147,7 @@ impl Backbone {
         recipe: Recipe,
         layers: &[String],
         features: Features,
-    ) -> Result<Self, BackboneError> {
+    ) -> Result<Self, NetworkPlanError> {
         recipe.check()?;
         let (source, channels) = (row.source, recipe.depth());
         let options = BuildOptions { channels, size: recipe.size, classes: row.classes, source };
@@ -147,7 +158,8 @@ impl Backbone {
         };
         let mut taps = Vec::new();
         for name in layers {
-            let layer = graph.find(name).ok_or_else(|| BackboneError::NoLayer(unknown_layer(name, model, &graph)))?;
+            let layer =
+                graph.find(name).ok_or_else(|| NetworkPlanError::NoLayer(unknown_layer(name, model, &graph)))?;
             taps.push(tap(layer, name));
         }
         if taps.is_empty() {
@@ -186,12 +198,12 @@ impl Backbone {
         row: &WeightsSpec,
         weights: Origin,
         recipe: Recipe,
-    ) -> Result<Self, BackboneError> {
-        let mut backbone = Self::new(model, row, weights, recipe, &[], Features::Flatten)?;
-        let layer = backbone.graph.logits();
-        let (name, shape) = (backbone.graph.layer(layer).name.clone(), backbone.graph.layer(layer).shape);
-        backbone.taps = vec![Tap { layer, name, map: shape, shape }];
-        Ok(backbone)
+    ) -> Result<Self, NetworkPlanError> {
+        let mut plan = Self::new(model, row, weights, recipe, &[], Features::Flatten)?;
+        let layer = plan.graph.logits();
+        let (name, shape) = (plan.graph.layer(layer).name.clone(), plan.graph.layer(layer).shape);
+        plan.taps = vec![Tap { layer, name, map: shape, shape }];
+        Ok(plan)
     }
 
     /// Number of features of one picture.

@@ -3,9 +3,9 @@
 //! Libraries name layers differently: `layer2.0.conv1` (torchvision), `blocks.2.1.bn` (timm), `conv3_block1_1_conv` or `conv2d_17` (Keras). Blocks
 //! are runs of equal beginnings of names where that gives a handful of them, each of about one size of map; else runs of equal size.
 
-use crate::backbone::Backbone;
 use crate::models::graph::Op;
 use crate::models::{Graph, LayerId, Shape};
+use crate::network_plan::NetworkPlan;
 
 /// Blocks at most, the input not counted.
 const MOST: usize = 12;
@@ -41,7 +41,7 @@ struct Run<'a> {
 }
 
 /// The input and the blocks that the features need.
-pub fn of(backbone: &Backbone) -> Vec<Block> {
+pub fn of(backbone: &NetworkPlan) -> Vec<Block> {
     let (graph, taps) = (&backbone.graph, backbone.layer_ids());
     let needed = graph.needed_for(&taps);
     let used = (0..graph.layers().len()).filter(|&i| needed[i]).map(LayerId);
@@ -158,7 +158,7 @@ mod tests {
     fn every_network_of_every_library_is_a_handful_of_blocks() {
         for model in MODELS {
             for row in model.weights {
-                let backbone = Backbone::new(model, row, Origin::Random(0), row.recipe.clone(), &[], Features::Avg)
+                let backbone = NetworkPlan::new(model, row, Origin::Random(0), row.recipe.clone(), &[], Features::Avg)
                     .expect("built");
                 let blocks = of(&backbone);
                 let name = format!("{} after {}", model.name, row.source);

@@ -288,7 +288,7 @@ fn feature_kind(plan: &Plan) -> &'static str {
 fn ran(plan: &Plan, outcome: &Outcome) -> Vec<(&'static str, String)> {
     let kind = feature_kind(plan);
     let backbone = &plan.backbone;
-    let layer = |tap: &crate::backbone::Tap| format!("{}, {}", tap.name, words::size(&tap.map.dims()));
+    let layer = |tap: &crate::network_plan::Tap| format!("{}, {}", tap.name, words::size(&tap.map.dims()));
     let layers = backbone.taps.iter().map(layer).collect::<Vec<_>>().join("; ");
     let mut rows = vec![
         ("Model", format!("{} ({}), after {}", backbone.model.title, backbone.model.name, backbone.source)),

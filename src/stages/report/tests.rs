@@ -9,10 +9,10 @@ use super::facts::{Auc, Average, ClassScores, Facts, Point, Prediction, Scores, 
 use super::provenance::Provenance;
 use super::{Page, render};
 use super::{blocks, doubts, figures, files, samples};
-use crate::backbone::Backbone;
 use crate::config::Features;
 use crate::image::{RgbImage, thumbnail};
 use crate::learn::metrics::{self, calibration};
+use crate::network_plan::NetworkPlan;
 use crate::stages::StageId;
 use crate::stages::compare::{Compared, GROUPS, Group, MEMBERS, Outlier, Picture, SHOWN, Summary, Suspect};
 use crate::stages::extract::{Extracted, Timing};
@@ -29,10 +29,10 @@ fn noise(seed: usize) -> f64 {
 }
 
 /// A network with weights of chance.
-fn backbone(model: &str) -> Backbone {
+fn backbone(model: &str) -> NetworkPlan {
     let model = crate::models::find(model).expect("registered");
     let row = &model.weights[0];
-    Backbone::new(model, row, Origin::Random(0), row.recipe.clone(), &[], Features::Avg).expect("built")
+    NetworkPlan::new(model, row, Origin::Random(0), row.recipe.clone(), &[], Features::Avg).expect("built")
 }
 
 /// Scores of a confusion matrix; the parts that the page only prints need not be true.

@@ -20,5 +20,5 @@ pub mod window;
 pub mod xception;
 
 pub use graph::{Graph, GraphError, LayerId, Shape};
-pub use registry::{MODELS, find};
+pub use registry::{MODELS, find, unknown};
 pub use spec::{BuildOptions, ModelSpec, Source, WeightsSpec};

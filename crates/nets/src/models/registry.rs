@@ -6,6 +6,7 @@ use super::{
     alexnet, densenet, efficientnet, googlenet, inception, mobilenet, published, resnet, resnet_v2, vgg, xception,
 };
 use crate::image::{ChannelOrder, Filter, Fit, Recipe};
+use crate::suggest::near;
 
 /// timm's `tf_efficientnet_lite0`: short side to 256 (224 / 0.875), bicubic, centre crop, [-1, 1].
 const LITE0_RECIPE: Recipe = Recipe {
@@ -74,6 +75,14 @@ const fn model(
 /// The model called `name`.
 pub fn find(name: &str) -> Option<&'static ModelSpec> {
     MODELS.iter().find(|model| model.name == name)
+}
+
+/// That there is no model called `name`, those that may be meant, and where all of them stand.
+pub fn unknown(name: &str) -> String {
+    const MOST: usize = 3;
+    let near: Vec<String> = near(name, MODELS.iter().map(|model| model.name)).into_iter().take(MOST).collect();
+    let hint = if near.is_empty() { ";".to_string() } else { format!("; did you mean `{}`?", near.join("`, `")) };
+    format!("there is no model `{name}`{hint} `featurize models list` shows all of them")
 }
 
 #[cfg(test)]

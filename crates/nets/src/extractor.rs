@@ -1,0 +1,192 @@
+//! A network that is ready to run, as a function from pictures to features; and the memory that it takes, which is asked for before it is taken.
+
+use crate::exec::{self, Device, ExecError, Features, Network, Session};
+use crate::image::{self, DecodeError, DecodeOptions, Decoded, Recipe, RgbImage};
+use crate::memory::{self, Limit, NoRoom};
+use crate::network_plan::{NetworkPlan, Tap};
+use crate::weights::Taken;
+
+/// Most threads that share the layers of one picture. Two were measured; a layer of a millisecond is little to share among many.
+const SHARING: usize = 8;
+
+/// Bytes of prepared pictures that a thread holds, where they are small enough to be more than one.
+const INPUTS: usize = 64 << 20;
+
+/// The layers of a network as a function of pictures; shared by all threads.
+#[derive(Debug)]
+pub struct Extractor {
+    decoding: DecodeOptions,
+    recipe: Recipe,
+    network: Network,
+    features: Features,
+    taps: Vec<Tap>,
+    width: usize,
+    /// Bytes of the weights.
+    weights: u64,
+    taken: Taken,
+}
+
+/// Bytes that are taken whatever the threads, and bytes that each of them takes.
+#[derive(Clone, Copy, Debug)]
+pub struct Needs {
+    pub fixed: u64,
+    pub each: u64,
+}
+
+impl Needs {
+    /// The most threads that fit into `bytes`.
+    pub fn most(self, bytes: u64) -> usize {
+        usize::try_from(bytes.saturating_sub(self.fixed) / self.each.max(1)).unwrap_or(usize::MAX)
+    }
+
+    /// Bytes of so many threads.
+    pub fn of(self, threads: usize) -> u64 {
+        self.fixed.saturating_add(self.each.saturating_mul(threads as u64))
+    }
+}
+
+impl Extractor {
+    /// Reads the weights of `plan` and puts them on `device`.
+    pub fn open(plan: &NetworkPlan, device: &Device) -> Result<Self, ExecError> {
+        check_weights(plan)?;
+        let layers = plan.layer_ids();
+        let weights = plan.weights.load(&plan.graph, plan.source, &layers)?;
+        let program = exec::lower::lower(&plan.graph, &weights, &layers)?;
+        drop(weights);
+        Ok(Self {
+            decoding: plan.decoding.clone(),
+            recipe: plan.recipe.clone(),
+            network: Network::with(program, device, plan.precision)?,
+            features: plan.features,
+            taps: plan.taps.clone(),
+            width: plan.width(),
+            weights: plan.weights_bytes(),
+            taken: plan.taken.clone(),
+        })
+    }
+
+    /// How files become the pixels that the recipe takes.
+    pub fn decoding(&self) -> &DecodeOptions {
+        &self.decoding
+    }
+
+    /// How pictures are prepared for the network.
+    pub fn recipe(&self) -> &Recipe {
+        &self.recipe
+    }
+
+    /// Where in their file its weights lay.
+    pub fn taken(&self) -> &Taken {
+        &self.taken
+    }
+
+    /// Number of features of one picture.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Number of values that the network takes for one picture.
+    pub fn input_len(&self) -> usize {
+        self.recipe.input_len()
+    }
+
+    /// Pictures that a thread had better take through the network together.
+    pub fn micro_batch(&self) -> usize {
+        let each = self.input_len() * size_of::<f32>();
+        self.network.micro_batch().min(INPUTS / each.max(1)).max(1)
+    }
+
+    /// Buffers for one thread.
+    pub fn session(&self) -> Session {
+        self.network.session()
+    }
+
+    /// Buffers for so many threads that compute the layers of a picture together; the features are the same. At most eight do.
+    pub fn shared_session(&self, threads: usize) -> Session {
+        self.network.shared_session(threads.clamp(1, SHARING))
+    }
+
+    /// The picture in `bytes`, whatever its format.
+    pub fn decode(&self, bytes: &[u8]) -> Result<Decoded, DecodeError> {
+        image::decode_for(&self.recipe, bytes, &self.decoding)
+    }
+
+    /// Writes the network's input for a picture: [`input_len`](Self::input_len) values.
+    pub fn prepare(&self, picture: &RgbImage, input: &mut [f32]) {
+        self.recipe.apply(picture, self.network.layout(), input);
+    }
+
+    /// Features of `n` prepared pictures, each of [`width`](Self::width) values: layer after layer, maps as (h, w, c). On the CPU a picture's
+    /// bits do not depend on its neighbours. All are finite: [`ExecError::NotFinite`] tells the first picture that has others.
+    pub fn forward(&self, session: &mut Session, input: &[f32], n: usize) -> Result<Vec<Vec<f32>>, ExecError> {
+        let taps = self.network.forward(session, input, n)?;
+        let mut all = vec![vec![0.0; self.width]; n];
+        let mut at = 0;
+        for (tap, values) in self.taps.iter().zip(&taps) {
+            let end = at + tap.shape.len();
+            for (picture, (row, values)) in all.iter_mut().zip(values.chunks_exact(tap.map.len().max(1))).enumerate() {
+                // of the map, not of what is kept of it: a largest value hides what is no number
+                if let Some((at, value)) = exec::not_finite(values) {
+                    return Err(ExecError::NotFinite { picture, layer: tap.name.clone(), at, value });
+                }
+                exec::pool(self.features, tap.map, values, &mut row[at..end]);
+            }
+            at = end;
+        }
+        Ok(all)
+    }
+
+    /// The memory of the network, and of each thread for its maps and inputs; pictures that are decoded have a budget of their own.
+    pub fn needs(&self) -> Needs {
+        let values = self.micro_batch() * (self.input_len() + self.width);
+        Needs { fixed: self.weights, each: self.network.session_bytes() + (values * size_of::<f32>()) as u64 }
+    }
+
+    /// An error at the size of the pictures: one thread is too many.
+    pub fn no_room(&self, needs: Needs, limit: &Limit) -> NoRoom {
+        let [height, width] = self.recipe.size;
+        NoRoom {
+            subject: format!("`extract.recipe.size`: the network with pictures of {height}×{width} pixels"),
+            needed: needs.of(1),
+            limit: limit.clone(),
+            advice: "take smaller pictures, or a smaller network".to_string(),
+        }
+    }
+
+    /// As many of `wanted` threads as there is memory for.
+    pub fn fitting(&self, wanted: usize) -> Result<usize, NoRoom> {
+        let Some(limit) = memory::limit() else { return Ok(wanted) };
+        let needs = self.needs();
+        match needs.most(limit.bytes) {
+            0 => Err(self.no_room(needs, limit)),
+            most => Ok(wanted.min(most)),
+        }
+    }
+}
+
+/// An error where the weights of `plan` alone are more than there is room for.
+fn check_weights(plan: &NetworkPlan) -> Result<(), NoRoom> {
+    let needed = plan.weights_bytes();
+    match memory::limit() {
+        Some(limit) if needed > limit.bytes => Err(NoRoom {
+            subject: format!("`extract.model`: the weights of {}", plan.model.name),
+            needed,
+            limit: limit.clone(),
+            advice: "take a smaller network".to_string(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_threads_fit_as_have_room_beside_the_weights() {
+        let needs = Needs { fixed: 100, each: 30 };
+        assert_eq!([99, 100, 129, 130, 190, 1000].map(|bytes| needs.most(bytes)), [0, 0, 0, 1, 3, 30]);
+        assert_eq!(needs.of(3), 190);
+        assert_eq!(Needs { fixed: 0, each: u64::MAX }.of(1000), u64::MAX);
+    }
+}
