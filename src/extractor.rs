@@ -2,7 +2,6 @@
 //! `extract` as in `predict` and `classify`.
 
 pub(crate) mod contents;
-mod fitting;
 
 use std::fmt;
 use std::ops::{ControlFlow, Deref};
@@ -11,42 +10,34 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use crate::backbone::{Backbone, Tap};
-use crate::config::Features;
-use crate::exec::{self, Device, ExecError, Network, Session};
-use crate::image::{self, DecodeOptions, Decoded, Recipe, RgbImage};
+use crate::exec::{Device, ExecError, Session};
+use crate::image::{self, DecodeOptions, Decoded, RgbImage};
 use crate::memory;
+use crate::network_plan::NetworkPlan;
 use crate::stages::scan::NamedFile;
 use crate::threads;
-use crate::weights::Taken;
 use contents::{Contents, Room};
-pub use fitting::Needs;
+pub use featurize_nets::Needs;
 
 /// Pictures that a thread may be ahead of the one that is handed over.
 const AHEAD: usize = 16;
 
-/// Most threads that share the layers of one picture. Two were measured; a layer of a millisecond is little to share among many.
-const SHARING: usize = 8;
-
-/// Bytes of prepared pictures that a thread holds, where they are small enough to be more than one.
-const INPUTS: usize = 64 << 20;
-
 /// The kind of a file that cannot be opened.
 pub const UNREADABLE: &str = "unreadable";
 
-/// The layers of a network as a function of pictures; shared by all threads.
+/// The layers of a network as a function of picture files; shared by all threads.
 #[derive(Debug)]
 pub struct Extractor {
-    decoding: DecodeOptions,
-    recipe: Recipe,
-    network: Network,
-    features: Features,
-    taps: Vec<Tap>,
-    width: usize,
-    /// Bytes of the weights.
-    weights: u64,
+    core: featurize_nets::Extractor,
     room: Room,
-    taken: Taken,
+}
+
+impl Deref for Extractor {
+    type Target = featurize_nets::Extractor;
+
+    fn deref(&self) -> &featurize_nets::Extractor {
+        &self.core
+    }
 }
 
 /// A picture and its share of the memory for pictures.
@@ -86,24 +77,9 @@ impl fmt::Display for Failure {
 }
 
 impl Extractor {
-    /// Reads the weights of `backbone` and puts them on `device`.
-    pub fn open(backbone: &Backbone, device: &Device) -> Result<Self, ExecError> {
-        fitting::check_weights(backbone)?;
-        let layers = backbone.layer_ids();
-        let weights = backbone.weights.load(&backbone.graph, backbone.source, &layers)?;
-        let program = exec::lower::lower(&backbone.graph, &weights, &layers)?;
-        drop(weights);
-        Ok(Self {
-            decoding: backbone.decoding.clone(),
-            recipe: backbone.recipe.clone(),
-            network: Network::with(program, device, backbone.precision)?,
-            features: backbone.features,
-            taps: backbone.taps.clone(),
-            width: backbone.width(),
-            weights: backbone.weights_bytes(),
-            room: Room::new(memory::for_decoding()),
-            taken: backbone.taken.clone(),
-        })
+    /// Reads the weights of `plan` and puts them on `device`.
+    pub fn open(plan: &NetworkPlan, device: &Device) -> Result<Self, ExecError> {
+        Ok(Self { core: featurize_nets::Extractor::open(plan, device)?, room: Room::new(memory::for_decoding()) })
     }
 
     /// The same, with so many bytes for all pictures that threads decode at a time, instead of a quarter of the memory. A picture that takes more
@@ -113,81 +89,24 @@ impl Extractor {
         Self { room: Room::new(bytes), ..self }
     }
 
-    /// Where in their file its weights lay.
-    pub fn taken(&self) -> &Taken {
-        &self.taken
-    }
-
-    /// Number of features of one picture.
-    pub fn width(&self) -> usize {
-        self.width
-    }
-
-    /// Number of values that the network takes for one picture.
-    pub fn input_len(&self) -> usize {
-        self.recipe.input_len()
-    }
-
-    /// Pictures that a thread had better take through the network together.
-    pub fn micro_batch(&self) -> usize {
-        let each = self.input_len() * size_of::<f32>();
-        self.network.micro_batch().min(INPUTS / each.max(1)).max(1)
-    }
-
-    /// Buffers for one thread.
-    pub fn session(&self) -> Session {
-        self.network.session()
-    }
-
-    /// Buffers for so many threads that compute the layers of a picture together; the features are the same. At most eight do.
-    pub fn shared_session(&self, threads: usize) -> Session {
-        self.network.shared_session(threads.clamp(1, SHARING))
-    }
-
     /// The picture in `bytes`, whatever its format.
     pub fn decode(&self, bytes: &[u8]) -> Result<Decoded, Failure> {
-        image::decode_for(&self.recipe, bytes, &self.decoding)
-            .map_err(|error| Failure { kind: error.kind.as_str(), reason: error.detail })
+        self.core.decode(bytes).map_err(|error| Failure { kind: error.kind.as_str(), reason: error.detail })
     }
 
     /// The contents of a file that was `seen` to have so many bytes, once there is room to decode them; `stop` ends the waiting. A thread drops
     /// one file's before it asks for another's.
     pub fn read(&self, path: &Path, seen: Option<u64>, stop: &AtomicBool) -> Result<Contents, Failure> {
-        self.room.read(path, seen, (&self.recipe, &self.decoding), stop)
+        self.room.read(path, seen, (self.recipe(), self.decoding()), stop)
     }
 
     /// The whole picture in a file, right way up, as the network's recipe would find it: for people to look at.
     pub fn picture(&self, path: &Path) -> Result<Shown, Failure> {
-        let whole = DecodeOptions { fast_decode: false, ..self.decoding.clone() };
-        let contents = self.room.read(path, None, (&self.recipe, &whole), &AtomicBool::new(false))?;
+        let whole = DecodeOptions { fast_decode: false, ..self.decoding().clone() };
+        let contents = self.room.read(path, None, (self.recipe(), &whole), &AtomicBool::new(false))?;
         let image = image::decode(&contents, &whole)
             .map_err(|error| Failure { kind: error.kind.as_str(), reason: error.detail })?;
         Ok(Shown { image, _contents: contents })
-    }
-
-    /// Writes the network's input for a picture: [`input_len`](Self::input_len) values.
-    pub fn prepare(&self, image: &RgbImage, input: &mut [f32]) {
-        self.recipe.apply(image, self.network.layout(), input);
-    }
-
-    /// Features of `n` prepared pictures, each of [`width`](Self::width) values: layer after layer, maps as (h, w, c). On the CPU a picture's
-    /// bits do not depend on its neighbours. All are finite: [`ExecError::NotFinite`] tells the first picture that has others.
-    pub fn forward(&self, session: &mut Session, input: &[f32], n: usize) -> Result<Vec<Vec<f32>>, ExecError> {
-        let taps = self.network.forward(session, input, n)?;
-        let mut all = vec![vec![0.0; self.width]; n];
-        let mut at = 0;
-        for (tap, values) in self.taps.iter().zip(&taps) {
-            let end = at + tap.shape.len();
-            for (picture, (row, values)) in all.iter_mut().zip(values.chunks_exact(tap.map.len().max(1))).enumerate() {
-                // of the map, not of what is kept of it: a largest value hides what is no number
-                if let Some((at, value)) = exec::not_finite(values) {
-                    return Err(ExecError::NotFinite { picture, layer: tap.name.clone(), at, value });
-                }
-                exec::pool(self.features, tap.map, values, &mut row[at..end]);
-            }
-            at = end;
-        }
-        Ok(all)
     }
 
     /// Sends every picture through the network, `finish` makes of its features what is wanted (on the thread that computed them), and `take` gets the results in the order of
