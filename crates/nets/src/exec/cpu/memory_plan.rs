@@ -9,8 +9,8 @@
 #[cfg(test)]
 mod tests;
 
-use super::bands::{self, Run};
 use super::map::Map;
+use super::row_schedule::{self, RowSchedule};
 use crate::exec::lower::{Kernel, Step};
 use crate::models::graph::{Activation, Pad};
 use featurize_kernels::aligned::LINE;
@@ -37,9 +37,9 @@ impl Fused {
     }
 }
 
-/// Where everything lies.
+/// Where every value lies, and in what order rows are computed.
 #[derive(Debug)]
-pub struct Places {
+pub struct MemoryPlan {
     /// For each value.
     pub maps: Vec<Map>,
     /// Floats in each buffer.
@@ -49,11 +49,11 @@ pub struct Places {
     /// For each step whether it is the first that writes into its buffer's map, whose halo it clears.
     pub clears: Vec<bool>,
     /// Early steps that go over a picture together.
-    pub runs: Vec<Run>,
+    pub schedules: Vec<RowSchedule>,
 }
 
 /// Places the values of `steps`; `maps` has the sizes of all of them, value 0 is the picture.
-pub fn place(steps: &[Fused], taps: &[usize], mut maps: Vec<Map>, micro_batch: usize, by_rows: bool) -> Places {
+pub fn plan(steps: &[Fused], taps: &[usize], mut maps: Vec<Map>, micro_batch: usize, by_rows: bool) -> MemoryPlan {
     let mut whole = read_whole(steps, maps.len());
     let mut parents = in_place(steps, &maps, &whole);
     onto(steps, taps, &maps, &mut parents);
@@ -78,12 +78,12 @@ pub fn place(steps: &[Fused], taps: &[usize], mut maps: Vec<Map>, micro_batch: u
     for value in batched(steps, taps, cut) {
         maps[roots[value]].batched = true;
     }
-    let runs = if by_rows { bands::plan(steps, taps, &roots, &maps, cut) } else { Vec::new() };
-    let (buffers, clears) = assign(steps, taps, &roots, &mut maps, (cut, &runs), micro_batch);
+    let schedules = if by_rows { row_schedule::plan(steps, taps, &roots, &maps, cut) } else { Vec::new() };
+    let (buffers, clears) = assign(steps, taps, &roots, &mut maps, (cut, &schedules), micro_batch);
     for value in 0..maps.len() {
         (maps[value].buffer, maps[value].batched) = (maps[roots[value]].buffer, maps[roots[value]].batched);
     }
-    Places { maps, buffers, cut, clears, runs }
+    MemoryPlan { maps, buffers, cut, clears, schedules }
 }
 
 fn small(map: &Map) -> bool {
@@ -221,16 +221,17 @@ fn assign(
     taps: &[usize],
     roots: &[usize],
     maps: &mut [Map],
-    (cut, runs): (usize, &[Run]),
+    (cut, schedules): (usize, &[RowSchedule]),
     micro_batch: usize,
 ) -> (Vec<usize>, Vec<bool>) {
     let mut last = vec![0; maps.len()];
     for (value, &used) in last_use(steps, taps, maps.len()).iter().enumerate() {
-        // the steps of a run use what they do until its end
-        let end = runs.iter().find(|run| run.steps.contains(&used)).map_or(used, |run| run.steps.end - 1);
+        // a value that a step of a schedule uses is in use until the schedule ends
+        let schedule = schedules.iter().find(|schedule| schedule.steps.contains(&used));
+        let end = schedule.map_or(used, |schedule| schedule.steps.end - 1);
         last[roots[value]] = last[roots[value]].max(end);
     }
-    let need = |map: &Map, value: usize| match runs.iter().find_map(|run| run.held(value)) {
+    let need = |map: &Map, value: usize| match schedules.iter().find_map(|schedule| schedule.held(value)) {
         Some(rows) => rows * map.row(),
         None => map.picture() * if map.batched { micro_batch } else { 1 },
     };
@@ -238,7 +239,7 @@ fn assign(
     let mut placed = vec![false; maps.len()];
     placed[0] = true;
     let (mut free, mut clears): (Vec<usize>, _) = (Vec::new(), Vec::with_capacity(steps.len()));
-    // what every picture has its own of before the cut shares with nobody: the next picture still runs through the steps before
+    // a value before the cut of which each picture has its own shares its buffer with no other: the next picture still runs the steps before
     let early = |value: usize, first: usize, maps: &[Map]| first < cut && maps[value].batched;
     let mut first = vec![0; maps.len()];
     for (i, fused) in steps.iter().enumerate() {

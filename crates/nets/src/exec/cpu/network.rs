@@ -1,29 +1,25 @@
 //! A program as a list of kernels over planned buffers.
 //!
 //! Every value has a map in memory: `(height, width, channels)`, with as many zeros around it as the windows that read it want, so that no
-//! convolution knows of borders. Where it lies is decided once, in `place`.
+//! convolution knows of borders. Where it lies is decided once, in `memory_plan`.
 
 mod bf16;
 mod plan;
 
 use std::time::Instant;
 
-use super::bands::{Move, Run, Slice};
 use super::engine::Engine;
 use super::map::Map;
-use super::place::{Places, place};
-use super::steps::{Op, Product, one};
+use super::memory_plan::{self, MemoryPlan};
+use super::row_schedule::{Action, RowRange, RowSchedule};
+use super::steps::{Op, Work};
 use crate::exec::ExecError;
 use crate::exec::lower::Program;
 use crate::models::graph::Pad;
-use featurize_kernels::added::Added;
 use featurize_kernels::aligned::Aligned;
-use featurize_kernels::matmul;
 use featurize_kernels::winograd;
 
 pub(super) use self::plan::fuse;
-
-use self::plan::plan;
 
 /// Pictures that go through the late layers together.
 pub const MICRO_BATCH: usize = 4;
@@ -41,7 +37,7 @@ pub struct StepTime {
 }
 
 #[derive(Debug)]
-struct Planned {
+struct PlannedStep {
     layer: String,
     macs: u64,
     op: Op,
@@ -57,7 +53,7 @@ struct Planned {
 #[derive(Debug)]
 pub struct Network {
     engine: Engine,
-    steps: Vec<Planned>,
+    steps: Vec<PlannedStep>,
     maps: Vec<Map>,
     taps: Vec<usize>,
     /// Values in each buffer.
@@ -65,7 +61,7 @@ pub struct Network {
     /// The first step that runs over the whole micro-batch.
     cut: usize,
     /// Steps before it that go over a picture together.
-    runs: Vec<Run>,
+    schedules: Vec<RowSchedule>,
     /// Floats of two inputs and an output that are computed in f32 where values are bf16.
     wide: [usize; 3],
 }
@@ -95,16 +91,18 @@ impl Network {
         for fused in &fused {
             maps[fused.step.output] = Map::of(fused.step.out_shape);
         }
-        let Places { maps, buffers, cut, clears, runs } = place(&fused, &taps, maps, MICRO_BATCH, by_rows);
+        let plan = memory_plan::plan(&fused, &taps, maps, MICRO_BATCH, by_rows);
+        let MemoryPlan { maps, buffers, cut, clears, schedules } = plan;
         let steps = fused.into_iter().zip(clears).enumerate();
         let steps = steps.map(|(i, (fused, clears))| {
             let pictures = if i < cut { 1 } else { MICRO_BATCH };
-            let rows = runs.iter().find(|run| run.steps.contains(&i)).map(|run| run.most(i));
-            plan(fused, &maps, engine, (pictures, rows), clears)
+            let schedule = schedules.iter().find(|schedule| schedule.steps.contains(&i));
+            let rows = schedule.map(|schedule| schedule.most(i));
+            plan::plan(fused, &maps, engine, (pictures, rows), clears)
         });
         let steps = steps.collect::<Result<Vec<_>, _>>()?;
         let wide = engine.unit().map_or([0; 3], |_| bf16::wide(&steps, &maps, cut));
-        Ok(Self { engine, steps, maps, taps, buffers, cut, runs, wide })
+        Ok(Self { engine, steps, maps, taps, buffers, cut, schedules, wide })
     }
 
     /// Buffers for one picture or micro-batch at a time, whose layers are shared by `threads`: above one, it must be used on a pool of so many.
@@ -129,14 +127,11 @@ impl Network {
     fn tiles_len(&self, threads: usize) -> usize {
         let tiles = self.steps.iter().enumerate().map(|(i, step)| match &step.op {
             Op::Winograd { packed, places, .. } => {
-                let rows = |slice: &Slice| winograd::Places { size: [slice.rows.len(), places.size[1]], ..*places };
-                let slices = self.runs.iter().flat_map(|run| run.slices(i)).map(rows);
-                slices.chain([*places]).map(|places| packed.scratch_len(threads, &places)).max().unwrap_or(0)
+                let rows = |range: &RowRange| winograd::Places { size: [range.rows.len(), places.size[1]], ..*places };
+                let ranges = self.schedules.iter().flat_map(|schedule| schedule.ranges(i)).map(rows);
+                ranges.chain([*places]).map(|places| packed.scratch_len(threads, &places)).max().unwrap_or(0)
             }
-            Op::Product { packed: Product::Strassen(packed), .. } => packed.scratch_len(threads),
-            #[cfg(target_arch = "x86_64")]
-            Op::Product { packed: Product::Digits(packed), .. } => packed.scratch_len(threads),
-            Op::ProductBf16 { packed, .. } => packed.scratch_len(threads),
+            Op::Product { packed, .. } => packed.scratch_len(threads),
             _ => 0,
         });
         tiles.max().unwrap_or(0)
@@ -169,9 +164,9 @@ impl Network {
             }
             let mut i = 0;
             while i < self.cut {
-                if let Some(run) = self.runs.iter().find(|run| run.steps.start == i) {
-                    self.run(run, scratch, p, tell);
-                    i = run.steps.end;
+                if let Some(schedule) = self.schedules.iter().find(|schedule| schedule.steps.start == i) {
+                    self.by_rows(schedule, scratch, p, tell);
+                    i = schedule.steps.end;
                     continue;
                 }
                 self.whole(i, scratch, p, 1, tell);
@@ -195,7 +190,7 @@ impl Network {
     /// pictures took in it.
     pub fn profile(&self, scratch: &mut Scratch, pictures: &[f32], n: usize, rounds: usize) -> Vec<StepTime> {
         let each = (self.maps[0].h * self.maps[0].w * self.maps[0].c).max(1);
-        let times = |step: &Planned| {
+        let times = |step: &PlannedStep| {
             let (layer, kernel, macs) = (step.layer.clone(), step.op.word(), step.macs);
             StepTime { layer, kernel, macs, seconds: f64::INFINITY }
         };
@@ -219,7 +214,7 @@ impl Network {
             let buffer = &mut scratch.buffers[to.buffer];
             (first..first + n).for_each(|p| self.clear(buffer, to, p));
         }
-        self.step(&Slice::whole(i, self.maps[self.steps[i].output].h), scratch, first, n);
+        self.step(&RowRange::whole(i, self.maps[self.steps[i].output].h), scratch, first, n);
         tell(i, start.elapsed().as_secs_f64());
     }
 
@@ -231,12 +226,12 @@ impl Network {
         }
     }
 
-    /// Runs steps that go over picture `p` together.
-    fn run(&self, run: &Run, scratch: &mut Scratch, p: usize, tell: &mut dyn FnMut(usize, f64)) {
-        for step in &self.steps[run.steps.clone()] {
+    /// Runs the steps of a schedule for picture `p`.
+    fn by_rows(&self, schedule: &RowSchedule, scratch: &mut Scratch, p: usize, tell: &mut dyn FnMut(usize, f64)) {
+        for step in &self.steps[schedule.steps.clone()] {
             let map = &self.maps[step.output];
             let buffer = &mut scratch.buffers[map.buffer];
-            match run.held(step.output) {
+            match schedule.held(step.output) {
                 // zeros beside all rows that are held, and above the first ones
                 Some(rows) => {
                     let halo = Pad { bottom: 0, ..map.halo };
@@ -246,21 +241,21 @@ impl Network {
                 None => {}
             }
         }
-        // what moves rows counts for the step that wants the room
+        // the time for moving rows counts for the step that wants the room
         let mut start = Instant::now();
-        for m in &run.moves {
+        for action in &schedule.actions {
             let rows = |value: &usize| (self.maps[*value].buffer, self.maps[*value].row());
-            match m {
-                Move::Compute(slice) => {
-                    self.step(slice, scratch, p, 1);
-                    tell(slice.step, start.elapsed().as_secs_f64());
+            match action {
+                Action::Compute(range) => {
+                    self.step(range, scratch, p, 1);
+                    tell(range.step, start.elapsed().as_secs_f64());
                     start = Instant::now();
                 }
-                Move::Drop { value, rows: n, keep } => {
+                Action::Drop { value, rows: n, keep } => {
                     let (buffer, row) = rows(value);
                     scratch.buffers[buffer].copy_within(n * row..(n + keep) * row, 0);
                 }
-                Move::Bottom { value, row: first } => {
+                Action::Bottom { value, row: first } => {
                     let (buffer, row) = rows(value);
                     let n = self.maps[*value].halo.bottom;
                     scratch.buffers[buffer][first * row..(first + n) * row].fill(0.0);
@@ -270,66 +265,34 @@ impl Network {
     }
 
     /// Computes rows of a step for `n` pictures from `first` on, all rows if these are several.
-    fn step(&self, slice: &Slice, scratch: &mut Scratch, first: usize, n: usize) {
-        let step = &self.steps[slice.step];
-        if let Some(unit) = self.engine.unit() {
-            return self.step_bf16(unit, slice, scratch, first, n);
-        }
+    fn step(&self, range: &RowRange, scratch: &mut Scratch, first: usize, n: usize) {
+        let step = &self.steps[range.step];
         let to = &self.maps[step.output];
-        // never the buffer of an input, see `place`, but of what a sum is added onto
+        // never the buffer of an input, see `memory_plan`: a term onto which a sum is added is no input
         let mut output = std::mem::take(&mut scratch.buffers[to.buffer]);
-        let input = |i: usize, p: usize| {
-            let map = &self.maps[step.inputs[i]];
-            // the term of a concatenation that lies in the output already has nothing to give
-            (map, scratch.buffers[map.buffer].get(map.base(p) + step.skip(slice, i, map)..).unwrap_or(&[]))
-        };
-        let out = |p: usize| to.base(p) + (slice.rows.start - slice.output) * to.row();
-        let (values, threads, rows) = (input(0, first).1, scratch.threads, slice.rows.len());
-        match &step.op {
-            Op::Product { packed, starts, outs, adds, row, activation } => {
-                let positions = n * rows * to.w;
-                let added = if let Added::At(_) = adds { input(1, first).1 } else { &[] };
-                let adds = adds.as_ref().map(|adds| &adds[..positions]);
-                let places = matmul::Places { starts: &starts[..positions], row: *row, outs: &outs[..positions], adds };
-                let output = &mut output[out(first)..];
-                match packed {
-                    Product::Direct(packed) => packed.run(threads, &places, values, added, *activation, output),
-                    Product::Strassen(packed) => {
-                        let tiles = &mut scratch.tiles;
-                        packed.run(threads, &places, rows * to.w, values, added, *activation, output, tiles);
-                    }
-                    #[cfg(target_arch = "x86_64")]
-                    Product::Digits(packed) => {
-                        let tiles = &mut scratch.tiles;
-                        packed.run(threads, &places, [rows, to.w], values, added, *activation, output, tiles);
-                    }
-                }
-            }
-            Op::Winograd { packed, places, activation } => {
-                let places = winograd::Places { pictures: n, size: [rows, to.w], ..*places };
-                let added = if let Added::At(_) = places.added { input(1, first).1 } else { &[] };
-                let output = &mut output[out(first)..];
-                packed.run(threads, &places, values, added, *activation, output, &mut scratch.tiles);
-            }
-            Op::Dense { dense, activation } => {
-                let strides = [self.maps[step.inputs[0]].picture(), to.picture()];
-                dense.run(threads, n, strides, values, *activation, &mut output[to.base(first)..]);
-            }
-            op => {
-                for p in first..first + n {
-                    one(threads, op, slice, |i| input(i, p), to, &mut output[out(p)..]);
-                }
+        match self.engine.unit() {
+            Some(unit) => self.step_bf16(unit, range, scratch, first, n, output.halves_mut()),
+            None => {
+                let buffers = &scratch.buffers;
+                let input = |i: usize, p: usize| {
+                    let map = &self.maps[step.inputs[i]];
+                    // a term of a concatenation may lie in the output already; nothing reads it then
+                    (map, buffers[map.buffer].get(map.base(p) + step.skip(range, i, map)..).unwrap_or(&[]))
+                };
+                let out = |p: usize| to.base(p) + (range.rows.start - range.output) * to.row();
+                let work = Work { threads: scratch.threads, tiles: &mut scratch.tiles, range, to };
+                step.op.compute(work, first..first + n, input, out, &mut output);
             }
         }
         scratch.buffers[to.buffer] = output;
     }
 }
 
-impl Planned {
-    /// Elements of input `i` before those that the first row of `slice` wants.
-    fn skip(&self, slice: &Slice, i: usize, map: &Map) -> usize {
+impl PlannedStep {
+    /// Elements of input `i` before those that the first row of `range` wants.
+    fn skip(&self, range: &RowRange, i: usize, map: &Map) -> usize {
         let down = if i == 0 { self.down } else { Some(1) };
-        down.map_or(0, |down| (slice.rows.start * down - slice.inputs[i.min(1)]) * map.row())
+        down.map_or(0, |down| (range.rows.start * down - range.inputs[i.min(1)]) * map.row())
     }
 }
 

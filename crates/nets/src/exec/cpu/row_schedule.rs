@@ -1,7 +1,7 @@
-//! Runs of early steps that go over a picture together, some rows at a time, so that what one step writes is still near the core when the next
-//! reads it; what nobody else reads is kept for as many rows as its readers have not seen yet.
+//! The row schedule: early steps go over a picture together, some rows at a time, so that the rows which one step writes are still in the cache
+//! when the next step reads them. Of a map that no other step reads, only those rows are held that its readers have not seen yet.
 //!
-//! The order in which rows are computed is planned once, from the shapes alone. What is computed for a row is the same as in one go, but for
+//! The order in which rows are computed is planned once, from the shapes alone. The values of a row are the same as in one go, but for
 //! [`featurize_kernels::strassen`], whose groups of positions end with the rows of a step.
 
 #[cfg(test)]
@@ -10,21 +10,21 @@ mod tests;
 use std::ops::Range;
 
 use super::map::Map;
-use super::place::Fused;
+use super::memory_plan::Fused;
 use crate::exec::lower::Kernel;
 
-/// Bytes of all rows that a run of steps uses at a time. Measured with a second cache of 1 MiB, which not all of them need at once.
+/// Bytes of all rows that a schedule uses at a time. Measured with a second cache of 1 MiB, which not all of them need at once.
 const NEAR: usize = 3 << 19;
 /// Bytes of a map below which it stays in the second cache as a whole.
 const SMALL: usize = 256 << 10;
-/// The most steps of a run that are tried: it bounds the search where pictures are so large that all layers are early.
+/// The most steps of a schedule that are tried: it bounds the search where pictures are so large that all layers are early.
 const MOST: usize = 16;
-/// Bands that find room between two moves of the rows that are still wanted.
+/// So many times the rows of one computation fit into a buffer before the rows that are still wanted are moved to its beginning.
 const ROOM: usize = 2;
 
 /// Rows of a step's output, and the rows that the buffers of its values begin with.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Slice {
+pub struct RowRange {
     pub step: usize,
     pub rows: Range<usize>,
     /// Of its first two inputs, zeros above the map counted.
@@ -32,18 +32,18 @@ pub struct Slice {
     pub output: usize,
 }
 
-impl Slice {
+impl RowRange {
     /// All rows.
     pub fn whole(step: usize, h: usize) -> Self {
         Self { step, rows: 0..h, inputs: [0; 2], output: 0 }
     }
 }
 
-/// What is done next.
+/// One action of a schedule.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Move {
-    Compute(Slice),
-    /// Forgets rows at the beginning of a value's buffer and moves others in their place.
+pub enum Action {
+    Compute(RowRange),
+    /// Forgets the first rows of a value's buffer and moves the rows behind them to its beginning.
     Drop {
         value: usize,
         rows: usize,
@@ -58,14 +58,14 @@ pub enum Move {
 
 /// Steps that go over a picture together.
 #[derive(Clone, Debug)]
-pub struct Run {
+pub struct RowSchedule {
     pub steps: Range<usize>,
-    pub moves: Vec<Move>,
+    pub actions: Vec<Action>,
     /// Values of which only some rows are held, and how many with zeros above and below.
     pub held: Vec<(usize, usize)>,
 }
 
-impl Run {
+impl RowSchedule {
     /// Rows of the buffer of `value`, where it holds only some.
     pub fn held(&self, value: usize) -> Option<usize> {
         self.held.iter().find(|(held, _)| *held == value).map(|(_, rows)| *rows)
@@ -73,12 +73,12 @@ impl Run {
 
     /// The most rows of a step that are computed at a time.
     pub fn most(&self, step: usize) -> usize {
-        self.slices(step).map(|slice| slice.rows.len()).max().unwrap_or(0)
+        self.ranges(step).map(|range| range.rows.len()).max().unwrap_or(0)
     }
 
-    pub fn slices(&self, step: usize) -> impl Iterator<Item = &Slice> {
-        self.moves.iter().filter_map(move |m| match m {
-            Move::Compute(slice) if slice.step == step => Some(slice),
+    pub fn ranges(&self, step: usize) -> impl Iterator<Item = &RowRange> {
+        self.actions.iter().filter_map(move |action| match action {
+            Action::Compute(range) if range.step == step => Some(range),
             _ => None,
         })
     }
@@ -123,9 +123,9 @@ impl Reach {
     }
 }
 
-/// Cuts the steps before `cut` into runs; `roots` names for each value the one whose buffer it lies in.
-pub fn plan(steps: &[Fused], taps: &[usize], roots: &[usize], maps: &[Map], cut: usize) -> Vec<Run> {
-    let (mut runs, mut begin): (Vec<Run>, usize) = (Vec::new(), 0);
+/// Plans schedules for the steps before `cut`; `roots` names for each value the one whose buffer it lies in.
+pub fn plan(steps: &[Fused], taps: &[usize], roots: &[usize], maps: &[Map], cut: usize) -> Vec<RowSchedule> {
+    let (mut schedules, mut begin): (Vec<RowSchedule>, usize) = (Vec::new(), 0);
     let last_reads = last_reads(steps, taps, roots);
     while begin < cut {
         let planner = |end: usize| Planner::of(steps, &last_reads, roots, maps, begin..end);
@@ -137,15 +137,15 @@ pub fn plan(steps: &[Fused], taps: &[usize], roots: &[usize], maps: &[Map], cut:
             Some(planner) => {
                 let rows = (1..=64).rev().find(|&rows| near(&planner, rows)).unwrap_or(1);
                 begin = planner.steps.end;
-                runs.push(planner.run(rows));
+                schedules.push(planner.schedule(rows));
             }
             None => begin += 1,
         }
     }
-    runs
+    schedules
 }
 
-/// For each value the last step that reads it; the end of time for a tap and what shares its buffer, which must be there as a whole.
+/// For each value the last step that reads it; the end of time for a tap and for values that share a buffer, which must be there as a whole.
 fn last_reads(steps: &[Fused], taps: &[usize], roots: &[usize]) -> Vec<usize> {
     let mut last = vec![0; roots.len()];
     for (i, fused) in steps.iter().enumerate() {
@@ -158,19 +158,19 @@ fn last_reads(steps: &[Fused], taps: &[usize], roots: &[usize]) -> Vec<usize> {
     last
 }
 
-/// Plans a run.
+/// Plans a schedule.
 struct Planner<'a> {
     fused: &'a [Fused],
     roots: &'a [usize],
     maps: &'a [Map],
     steps: Range<usize>,
     reach: Vec<Reach>,
-    /// For each step of the run whether only some rows of its output are held.
+    /// For each step of the schedule whether only some rows of its output are held.
     held: Vec<bool>,
 }
 
 impl<'a> Planner<'a> {
-    /// None where the steps do not belong together: each but the last is computed for steps of the run alone, and one of these maps is large.
+    /// None where the steps do not belong together: each but the last is computed for steps of the schedule alone, and one of these maps is large.
     fn of(
         fused: &'a [Fused],
         last_reads: &[usize],
@@ -190,7 +190,7 @@ impl<'a> Planner<'a> {
         &self.maps[self.fused[step].step.output]
     }
 
-    /// The step of the run that computes a value.
+    /// The step of the schedule that computes a value.
     fn maker(&self, value: usize) -> Option<usize> {
         self.steps.clone().find(|&i| self.fused[i].step.output == value)
     }
@@ -247,7 +247,7 @@ impl<'a> Planner<'a> {
         (least, new)
     }
 
-    /// Whether what the last step writes onto the place of an input has been read by then.
+    /// Whether the rows of an input that the last step overwrites have been read by then.
     fn reads_first(&self, rows: usize) -> bool {
         let end = self.steps.end - 1;
         let home = self.roots[self.fused[end].step.output];
@@ -269,19 +269,19 @@ impl<'a> Planner<'a> {
     /// Bytes of the rows that are in use at a time.
     fn bytes(&self, rows: usize) -> usize {
         let of = |held: Vec<usize>| self.steps.clone().zip(held).map(|(i, rows)| 4 * rows * self.map(i).row()).sum();
-        // what the first rows want is held at least, and soon found
+        // the rows that the first rows want are held at least, and they are found soon
         let first = of(self.wanted(rows));
         if first > NEAR { first } else { of(self.least(rows).0) }
     }
 
-    /// The run, the last step `rows` at a time.
-    fn run(&self, rows: usize) -> Run {
+    /// The schedule by which the last step computes `rows` at a time.
+    fn schedule(&self, rows: usize) -> RowSchedule {
         let n = self.steps.len();
         let (least, new) = self.least(rows);
         let all = |i: usize| self.map(i).h + self.map(i).halo.top + self.map(i).halo.bottom;
         let buffer = |at: usize| (least[at] + (ROOM - 1) * new[at]).min(all(self.steps.start + at));
         let buffers: Vec<usize> = (0..n).map(buffer).collect();
-        let (mut done, mut base, mut moves) = (vec![0; n], vec![0; n], Vec::new());
+        let (mut done, mut base, mut actions) = (vec![0; n], vec![0; n], Vec::new());
         let h = self.map(self.steps.end - 1).h;
         for last in (rows..h + rows).step_by(rows) {
             let wanted = self.wanted(last.min(h));
@@ -293,10 +293,10 @@ impl<'a> Planner<'a> {
                 if self.held[at] && wanted[at] + map.halo.top + map.halo.bottom - base[at] > buffers[at] {
                     let first = self.first(i, &done);
                     let (rows, keep) = (first - base[at], done[at] + map.halo.top - first);
-                    moves.push(Move::Drop { value, rows, keep });
+                    actions.push(Action::Drop { value, rows, keep });
                     base[at] = first;
                 }
-                // but what it is added onto, which lies at the output
+                // a term onto which the output is added lies at the output and is no input of its own
                 let inputs = self.fused[i].inputs().into_iter().filter(|&input| self.roots[input] != self.roots[value]);
                 let inputs: Vec<usize> = inputs.collect();
                 let input = |k: usize| {
@@ -305,15 +305,20 @@ impl<'a> Planner<'a> {
                     maker.map_or(0, |maker| base[maker - self.steps.start])
                 };
                 let rows = done[at]..wanted[at];
-                moves.push(Move::Compute(Slice { step: i, rows, inputs: [input(0), input(1)], output: base[at] }));
+                actions.push(Action::Compute(RowRange {
+                    step: i,
+                    rows,
+                    inputs: [input(0), input(1)],
+                    output: base[at],
+                }));
                 done[at] = wanted[at];
                 if self.held[at] && done[at] == map.h && map.halo.bottom > 0 {
-                    moves.push(Move::Bottom { value, row: map.h + map.halo.top - base[at] });
+                    actions.push(Action::Bottom { value, row: map.h + map.halo.top - base[at] });
                 }
             }
         }
         let held = self.steps.clone().zip(&self.held).zip(buffers).filter(|((_, held), _)| **held);
         let held = held.map(|((i, _), rows)| (self.fused[i].step.output, rows)).collect();
-        Run { steps: self.steps.clone(), moves, held }
+        RowSchedule { steps: self.steps.clone(), actions, held }
     }
 }

@@ -3,10 +3,11 @@
 
 use std::ops::Range;
 
-use super::bands::Slice;
 use super::map::Map;
+use super::row_schedule::RowRange;
 use crate::models::graph::{Activation, FlattenOrder, Pad};
 use featurize_kernels::added::Added;
+use featurize_kernels::aligned::Aligned;
 #[cfg(target_arch = "x86_64")]
 use featurize_kernels::amx;
 use featurize_kernels::bf16;
@@ -20,22 +21,10 @@ use featurize_kernels::winograd;
 /// A step over planned buffers.
 #[derive(Debug)]
 pub enum Op {
-    /// A convolution, the values of a third map added to it.
+    /// A convolution, the values of a third map added to it; over bf16 a dense layer, too.
     Product {
         packed: Product,
-        starts: Vec<u32>,
-        outs: Vec<u32>,
-        adds: Added<Vec<u32>>,
-        row: usize,
-        activation: Option<Activation>,
-    },
-    /// The same, or a dense layer, over bf16.
-    ProductBf16 {
-        packed: bf16::Product,
-        starts: Vec<u32>,
-        outs: Vec<u32>,
-        adds: Added<Vec<u32>>,
-        row: usize,
+        places: ProductPlaces,
         activation: Option<Activation>,
     },
     /// A 3 × 3 convolution with fewer multiplications, the values of a third map added to it.
@@ -82,6 +71,53 @@ pub enum Product {
     /// By tiles of integers.
     #[cfg(target_arch = "x86_64")]
     Digits(amx::Packed<amx::Digits>),
+    /// Over maps of bf16.
+    Bf16(bf16::Product),
+}
+
+impl Product {
+    /// Floats that its sums and transforms take on so many threads.
+    pub(super) fn scratch_len(&self, threads: usize) -> usize {
+        match self {
+            Product::Direct(_) => 0,
+            Product::Strassen(packed) => packed.scratch_len(threads),
+            #[cfg(target_arch = "x86_64")]
+            Product::Digits(packed) => packed.scratch_len(threads),
+            Product::Bf16(packed) => packed.scratch_len(threads),
+        }
+    }
+}
+
+/// Where the windows of a product begin and where its outputs lie, for every position of all pictures that go through it together.
+#[derive(Debug)]
+pub struct ProductPlaces {
+    pub starts: Vec<u32>,
+    pub outs: Vec<u32>,
+    pub adds: Added<Vec<u32>>,
+    /// Elements from one row of the input to the next.
+    pub row: usize,
+}
+
+impl ProductPlaces {
+    /// Those of the first so many positions.
+    pub(super) fn first(&self, positions: usize) -> matmul::Places<'_> {
+        let adds = self.adds.as_ref().map(|adds| &adds[..positions]);
+        matmul::Places { starts: &self.starts[..positions], row: self.row, outs: &self.outs[..positions], adds }
+    }
+
+    /// Whether a term is read from a map of its own.
+    pub(super) fn reads_term(&self) -> bool {
+        matches!(self.adds, Added::At(_))
+    }
+}
+
+/// The circumstances of one computation: threads, room for sums and transforms, the rows of the output `to`.
+#[derive(Debug)]
+pub(super) struct Work<'a> {
+    pub threads: usize,
+    pub tiles: &'a mut Aligned,
+    pub range: &'a RowRange,
+    pub to: &'a Map,
 }
 
 impl Op {
@@ -92,7 +128,7 @@ impl Op {
             Op::Product { packed: Product::Strassen(_), .. } => "strassen",
             #[cfg(target_arch = "x86_64")]
             Op::Product { packed: Product::Digits(_), .. } => "digits",
-            Op::ProductBf16 { .. } => "direct bf16",
+            Op::Product { packed: Product::Bf16(_), .. } => "direct bf16",
             Op::Winograd { .. } => "winograd",
             Op::Depthwise { .. } => "depthwise",
             Op::Dense { .. } => "dense",
@@ -105,19 +141,77 @@ impl Op {
             Op::Flatten(_) => "flatten",
         }
     }
+
+    /// True where the output holds a term of the sum before.
+    pub(super) fn adds_onto_output(&self) -> bool {
+        match self {
+            Op::Add { onto, .. } => *onto,
+            Op::Winograd { places, .. } => matches!(places.added, Added::Onto),
+            Op::Product { places, .. } => matches!(places.adds, Added::Onto),
+            _ => false,
+        }
+    }
+
+    /// Computes rows for several `pictures` over f32. `input` gives the map of an input and its values for a picture from the first wanted row on,
+    /// `out` the place in `output` of a picture's first row.
+    pub(super) fn compute<'a>(
+        &self,
+        work: Work,
+        pictures: Range<usize>,
+        input: impl Fn(usize, usize) -> (&'a Map, &'a [f32]),
+        out: impl Fn(usize) -> usize,
+        output: &mut [f32],
+    ) {
+        let Work { threads, tiles, range, to } = work;
+        let (first, rows) = (pictures.start, range.rows.len());
+        let (from, values) = input(0, first);
+        match self {
+            Op::Product { packed, places, activation } => {
+                let added = if places.reads_term() { input(1, first).1 } else { &[] };
+                let places = places.first(pictures.len() * rows * to.w);
+                let output = &mut output[out(first)..];
+                match packed {
+                    Product::Direct(packed) => packed.run(threads, &places, values, added, *activation, output),
+                    Product::Strassen(packed) => {
+                        packed.run(threads, &places, rows * to.w, values, added, *activation, output, tiles);
+                    }
+                    #[cfg(target_arch = "x86_64")]
+                    Product::Digits(packed) => {
+                        packed.run(threads, &places, [rows, to.w], values, added, *activation, output, tiles);
+                    }
+                    // its maps are bf16
+                    Product::Bf16(_) => {}
+                }
+            }
+            Op::Winograd { packed, places, activation } => {
+                let places = winograd::Places { pictures: pictures.len(), size: [rows, to.w], ..*places };
+                let added = if let Added::At(_) = places.added { input(1, first).1 } else { &[] };
+                packed.run(threads, &places, values, added, *activation, &mut output[out(first)..], tiles);
+            }
+            Op::Dense { dense, activation } => {
+                let strides = [from.picture(), to.picture()];
+                dense.run(threads, pictures.len(), strides, values, *activation, &mut output[out(first)..]);
+            }
+            op => {
+                for p in pictures {
+                    one(threads, op, range, |i| input(i, p), to, &mut output[out(p)..]);
+                }
+            }
+        }
+    }
 }
 
-/// Runs for one picture what does not gain by several, the larger steps on `threads` of the pool that this is called on: the rows of `slice`,
-/// where inputs and output begin, but for the input of a pool, which begins with the first row that is there.
-pub fn one<'a>(
+/// Computes rows of a step for one picture; steps that are computed for several pictures together are not among these. `output` begins with the
+/// first of the rows, and so do inputs, but for the input of a pool, which begins with the first row that is there.
+fn one<'a>(
     threads: usize,
     op: &Op,
-    slice: &Slice,
+    range: &RowRange,
     input: impl Fn(usize) -> (&'a Map, &'a [f32]),
     to: &Map,
     output: &mut [f32],
 ) {
-    let to = &to.rows(slice.rows.len());
+    let to = &to.rows(range.rows.len());
     let (from, values) = input(0);
     match op {
         Op::Depthwise { packed, places, activation } => {
@@ -154,15 +248,9 @@ pub fn one<'a>(
                 activate(*activation, out);
             });
         }
-        Op::Concat(channels) => {
-            for (i, channel) in channels.iter().enumerate().filter_map(|(i, channel)| Some((i, (*channel)?))) {
-                let (term, values) = input(i);
-                let slot = Map { channel: to.channel + channel, c: term.c, ..*to };
-                each_run(&slot, output, term, values, <[f32]>::copy_from_slice);
-            }
-        }
+        Op::Concat(channels) => concat(channels, input, to, output),
         Op::Pool(pool) => {
-            pool.run(&grid(from, slice.inputs[0]..from.h), values, &grid(to, slice.rows.clone()), output);
+            pool.run(&grid(from, range.inputs[0]..from.h), values, &grid(to, range.rows.clone()), output);
         }
         Op::AdaptiveAvgPool => cells(from, values, to, output),
         Op::ZeroPad(pad) => {
@@ -185,8 +273,22 @@ pub fn one<'a>(
                 planes.zip(&values[run]).for_each(|(o, &v)| *o = v);
             }
         }
-        // run for all pictures together
-        Op::Product { .. } | Op::ProductBf16 { .. } | Op::Winograd { .. } | Op::Dense { .. } => {}
+        // computed for all pictures together
+        Op::Product { .. } | Op::Winograd { .. } | Op::Dense { .. } => {}
+    }
+}
+
+/// Copies the terms of a concatenation that do not lie there yet.
+pub(super) fn concat<'a, T: Copy + 'a>(
+    channels: &[Option<usize>],
+    input: impl Fn(usize) -> (&'a Map, &'a [T]),
+    to: &Map,
+    output: &mut [T],
+) {
+    for (i, channel) in channels.iter().enumerate().filter_map(|(i, channel)| Some((i, (*channel)?))) {
+        let (term, values) = input(i);
+        let slot = Map { channel: to.channel + channel, c: term.c, ..*to };
+        each_run(&slot, output, term, values, <[T]>::copy_from_slice);
     }
 }
 
@@ -195,7 +297,7 @@ pub fn grid(map: &Map, rows: Range<usize>) -> Grid {
 }
 
 /// Runs `work` on each run of the output and the same run of an input.
-fn each_run(to: &Map, output: &mut [f32], from: &Map, values: &[f32], work: impl Fn(&mut [f32], &[f32])) {
+fn each_run<T>(to: &Map, output: &mut [T], from: &Map, values: &[T], work: impl Fn(&mut [T], &[T])) {
     let whole = to.is_dense() && from.is_dense();
     for (to, from) in to.runs(whole).zip(from.runs(whole)) {
         work(&mut output[to], &values[from]);

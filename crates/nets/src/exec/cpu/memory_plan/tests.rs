@@ -22,7 +22,7 @@ fn lowered(graph: &Graph, taps: &[LayerId]) -> Program {
 /// Steps and where their values lie.
 struct Placed {
     steps: Vec<Fused>,
-    places: Places,
+    plan: MemoryPlan,
     taps: Vec<usize>,
 }
 
@@ -36,13 +36,13 @@ impl Placed {
         let taps = program.taps.clone();
         let steps = fuse(program, Engine::Vectors(Isa::Portable));
         steps.iter().for_each(|fused| maps[fused.step.output] = Map::of(fused.step.out_shape));
-        let places = place(&steps, &taps, maps, MICRO_BATCH, false);
-        Self { steps, places, taps }
+        let plan = plan(&steps, &taps, maps, MICRO_BATCH, false);
+        Self { steps, plan, taps }
     }
 
     /// The term that a step adds onto.
     fn under(&self, fused: &Fused) -> Option<usize> {
-        let (maps, output) = (&self.places.maps, fused.step.output);
+        let (maps, output) = (&self.plan.maps, fused.step.output);
         let sum = |value: &usize| fused.added == Some(*value) || matches!(fused.step.kernel, Kernel::Add);
         fused.inputs().into_iter().find(|value| sum(value) && maps[*value] == maps[output])
     }
@@ -60,7 +60,7 @@ impl Placed {
             && let Kernel::Concat = step.kernel
         {
             for &term in &step.inputs {
-                let c = self.places.maps[term].c;
+                let c = self.plan.maps[term].c;
                 if channel < c {
                     return self.cell(picture, term, channel);
                 }
@@ -72,14 +72,14 @@ impl Placed {
 
     /// Where the values of a map lie, and what belongs there.
     fn cells(&self, p: usize, picture: usize, value: usize) -> Vec<(usize, Cell)> {
-        let map = self.places.maps[value];
+        let map = self.plan.maps[value];
         let channels: Vec<Cell> = (0..map.c).map(|channel| self.cell(picture, value, channel)).collect();
         map.runs(false).flat_map(|run| run.map(|at| at + map.base(p)).zip(channels.iter().copied())).collect()
     }
 
     /// Runs the plan for two micro-batches with stand-ins for values; panics where a step finds another value than the one that it reads.
     fn check(&self) {
-        let Places { maps, buffers, cut, clears, .. } = &self.places;
+        let MemoryPlan { maps, buffers, cut, clears, .. } = &self.plan;
         let mut held: Vec<Vec<Cell>> = buffers.iter().map(|&len| vec![Some([usize::MAX; 3]); len]).collect();
         let step = |i: usize, p: usize, picture: usize, held: &mut [Vec<Cell>]| {
             let Fused { step, .. } = &self.steps[i];
@@ -149,7 +149,7 @@ fn a_sum_lies_where_its_last_read_term_lay() {
     let placed = Placed::new(&graph, &[end]);
     assert_eq!(placed.sums(), [vec!["0_outer", "1_outer"], vec![]]);
     // the picture and, later, what is inside a block; the chain of sums
-    assert_eq!(placed.places.buffers.len(), 2);
+    assert_eq!(placed.plan.buffers.len(), 2);
     placed.check();
     // what is tapped stays
     let placed = Placed::new(&graph, &sums);

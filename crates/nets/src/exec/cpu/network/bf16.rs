@@ -1,24 +1,22 @@
-//! Steps over bf16: products read and write it; everything else widens its inputs, computes in f32 and rounds what comes out.
+//! Steps over bf16: products, pools, depthwise convolutions and concatenations read and write it; every other step widens its inputs, computes in
+//! f32 and rounds its output.
 
-use super::{Network, Planned, Scratch};
-use crate::exec::cpu::bands::Slice;
+use super::{Network, PlannedStep, Scratch};
 use crate::exec::cpu::map::Map;
 use crate::exec::cpu::network::MICRO_BATCH;
-use crate::exec::cpu::steps::{Op, grid, one};
-use featurize_kernels::added::Added;
+use crate::exec::cpu::row_schedule::RowRange;
+use crate::exec::cpu::steps::{Op, Product, Work, concat, grid};
 use featurize_kernels::aligned::Aligned;
 use featurize_kernels::bf16::{Unit, bf16};
-use featurize_kernels::{matmul, winograd};
 
 /// Floats of two inputs and an output of the steps that are computed in f32; those from `cut` on may take a whole micro-batch.
-pub fn wide(steps: &[Planned], maps: &[Map], cut: usize) -> [usize; 3] {
+pub fn wide(steps: &[PlannedStep], maps: &[Map], cut: usize) -> [usize; 3] {
     let mut most = [0; 3];
     for (i, step) in steps.iter().enumerate() {
-        let pictures = match step.op {
-            Op::ProductBf16 { .. } | Op::Concat(_) | Op::Pool(_) | Op::Depthwise { .. } => continue,
-            Op::Winograd { .. } if i >= cut => MICRO_BATCH,
-            _ => 1,
-        };
+        if let Op::Product { .. } | Op::Concat(_) | Op::Pool(_) | Op::Depthwise { .. } = step.op {
+            continue;
+        }
+        let pictures = pictures_together(&step.op, if i < cut { 1 } else { MICRO_BATCH });
         let values = step.inputs.iter().take(2).enumerate().chain([(2, &step.output)]);
         values.for_each(|(slot, &value)| most[slot] = most[slot].max(pictures * maps[value].picture()));
     }
@@ -46,26 +44,29 @@ fn store(unit: Unit, map: &Map, from: &[f32], to: &mut [bf16]) {
 }
 
 impl Network {
-    /// Runs a step for `n` pictures from `first` on.
-    pub(super) fn step_bf16(&self, unit: Unit, slice: &Slice, scratch: &mut Scratch, first: usize, n: usize) {
-        let step = &self.steps[slice.step];
+    /// Computes a step for `n` pictures from `first` on.
+    pub(super) fn step_bf16(
+        &self,
+        unit: Unit,
+        range: &RowRange,
+        scratch: &mut Scratch,
+        first: usize,
+        n: usize,
+        output: &mut [bf16],
+    ) {
+        let step = &self.steps[range.step];
         let to = &self.maps[step.output];
-        // never the buffer of an input, see `place`, but of what a sum is added onto
-        let mut buffer = std::mem::take(&mut scratch.buffers[to.buffer]);
-        let output = buffer.halves_mut();
         let (buffers, threads) = (&scratch.buffers, scratch.threads);
         let input = |i: usize, p: usize| {
             let map = &self.maps[step.inputs[i]];
-            // the term of a concatenation that lies in the output already has nothing to give
+            // a term of a concatenation may lie in the output already; nothing reads it then
             (map, buffers[map.buffer].halves().get(map.base(p)..).unwrap_or(&[]))
         };
         match &step.op {
-            Op::ProductBf16 { packed, starts, outs, adds, row, activation } => {
-                let positions = n * to.h * to.w;
-                let added = if let Added::At(_) = adds { input(1, first).1 } else { &[] };
-                let adds = adds.as_ref().map(|adds| &adds[..positions]);
-                let places = matmul::Places { starts: &starts[..positions], row: *row, outs: &outs[..positions], adds };
+            Op::Product { packed: Product::Bf16(packed), places, activation } => {
+                let added = if places.reads_term() { input(1, first).1 } else { &[] };
                 let output = &mut output[to.base(first)..];
+                let places = places.first(n * to.h * to.w);
                 packed.run(threads, &places, input(0, first).1, added, *activation, output, &mut scratch.tiles);
             }
             Op::Pool(pool) => {
@@ -80,51 +81,41 @@ impl Network {
                     packed.run_bf16(unit, threads, places, input(0, p).1, *activation, output);
                 }
             }
-            Op::Winograd { packed, places, activation } => {
-                let places = winograd::Places { pictures: n, ..*places };
-                let [wide, more, out] = &mut scratch.wide;
-                for p in 0..n {
-                    for (i, wide) in [&mut *wide, &mut *more].into_iter().enumerate().take(step.inputs.len()) {
-                        let (map, values) = input(i, first + p);
-                        load(unit, map, values, &mut wide[p * map.picture()..]);
-                    }
-                    if let Added::Onto = places.added {
-                        load(unit, to, &output[to.base(first + p)..], &mut out[p * to.picture()..]);
-                    }
-                }
-                packed.run(threads, &places, wide, more, *activation, out, &mut scratch.tiles);
-                for p in 0..n {
-                    store(unit, to, &out[p * to.picture()..], &mut output[to.base(first + p)..]);
-                }
-            }
             Op::Concat(channels) => {
                 for p in first..first + n {
-                    for (i, channel) in channels.iter().enumerate().filter_map(|(i, channel)| Some((i, (*channel)?))) {
-                        let (term, values) = input(i, p);
-                        let slot = Map { channel: to.channel + channel, c: term.c, ..*to };
-                        let output = &mut output[to.base(p)..];
-                        slot.runs(false)
-                            .zip(term.runs(false))
-                            .for_each(|(to, from)| output[to].copy_from_slice(&values[from]));
-                    }
+                    concat(channels, |i| input(i, p), to, &mut output[to.base(p)..]);
                 }
             }
             op => {
                 let [wide, more, out] = &mut scratch.wide;
-                for p in first..first + n {
-                    for (i, wide) in [&mut *wide, &mut *more].into_iter().enumerate().take(step.inputs.len()) {
-                        let (map, values) = input(i, p);
-                        load(unit, map, values, wide);
-                    }
-                    if let Op::Add { onto: true, .. } = op {
-                        load(unit, to, &output[to.base(p)..], out);
+                let together = pictures_together(op, n);
+                for group in (first..first + n).step_by(together) {
+                    for p in 0..together {
+                        for (i, wide) in [&mut *wide, &mut *more].into_iter().enumerate().take(step.inputs.len()) {
+                            let (map, values) = input(i, group + p);
+                            load(unit, map, values, &mut wide[p * map.picture()..]);
+                        }
+                        if op.adds_onto_output() {
+                            load(unit, to, &output[to.base(group + p)..], &mut out[p * to.picture()..]);
+                        }
                     }
                     let inputs: [&Aligned; 2] = [wide, more];
-                    one(threads, op, slice, |i| (&self.maps[step.inputs[i]], &inputs[i][..]), to, out);
-                    store(unit, to, out, &mut output[to.base(p)..]);
+                    let input = |i: usize, p: usize| {
+                        let map = &self.maps[step.inputs[i]];
+                        (map, &inputs[i][p * map.picture()..])
+                    };
+                    let work = Work { threads, tiles: &mut scratch.tiles, range, to };
+                    op.compute(work, 0..together, input, |p| p * to.picture(), out);
+                    for p in 0..together {
+                        store(unit, to, &out[p * to.picture()..], &mut output[to.base(group + p)..]);
+                    }
                 }
             }
         }
-        scratch.buffers[to.buffer] = buffer;
     }
+}
+
+/// How many of `n` pictures go together through a step that is computed in f32.
+fn pictures_together(op: &Op, n: usize) -> usize {
+    if matches!(op, Op::Winograd { .. }) { n } else { 1 }
 }

@@ -1,11 +1,11 @@
 //! From a program to kernels with packed weights.
 
-use super::Planned;
+use super::PlannedStep;
 use crate::exec::ExecError;
 use crate::exec::cpu::engine::Engine;
 use crate::exec::cpu::map::Map;
-use crate::exec::cpu::place::Fused;
-use crate::exec::cpu::steps::{Op, Product};
+use crate::exec::cpu::memory_plan::Fused;
+use crate::exec::cpu::steps::{Op, Product, ProductPlaces};
 use crate::exec::lower::{Kernel, Program, Step};
 use crate::models::graph::{Pad, Window};
 use featurize_kernels::added::Added;
@@ -65,13 +65,13 @@ pub fn plan(
     engine: Engine,
     (pictures, rows): (usize, Option<usize>),
     clears: bool,
-) -> Result<Planned, ExecError> {
+) -> Result<PlannedStep, ExecError> {
     let mut inputs = fused.inputs();
     let Fused { step, added, activation, winograd } = fused;
     let isa = engine.isa();
     let term = |value: usize| added == Some(value) || matches!(step.kernel, Kernel::Add);
     let under = inputs.iter().position(|&value| term(value) && maps[value] == maps[step.output]);
-    // what the sum is added onto is no input of its own
+    // a term onto which the sum is added is no input of its own
     let onto = under.map(|i| inputs.remove(i)).is_some();
     let added = if onto { Added::Onto } else { Added::at(added) };
     let (from, to) = (maps[inputs[0]], maps[step.output]);
@@ -110,34 +110,33 @@ pub fn plan(
             let Window { kernel, stride, pad } = window;
             let weight = channels_last(&weight, bias.len(), from.c, kernel);
             let size = [rows.unwrap_or(to.h), to.w];
-            let starts = from.positions(pad, stride, size, pictures);
-            let outs = to.positions(none, [1, 1], size, pictures);
-            let adds = added.map(|value| maps[value].positions(none, [1, 1], size, pictures));
-            let (rows, depth, row) = (kernel[0], kernel[1] * from.c, from.row());
-            if let Engine::Bf16(unit) = engine {
-                let packed = bf16::Product::new(unit, &weight, &bias, rows, depth);
-                Op::ProductBf16 { packed, starts, outs, adds, row, activation }
-            } else {
-                let packed = match (engine, Levels::choose(to.h * to.w, rows * depth, bias.len())) {
-                    #[cfg(target_arch = "x86_64")]
-                    (Engine::Digits, _) if amx::digits::WINDOWS.contains(&(rows * depth)) => {
-                        let shape = amx::Shape { kernel, channels: from.c, stride: stride[1] };
-                        Product::Digits(amx::Packed::new(&weight, &bias, shape))
-                    }
-                    (_, Some(levels)) => {
-                        Product::Strassen(strassen::Packed::new(isa, levels, &weight, &bias, rows, depth))
-                    }
-                    (_, None) => Product::Direct(matmul::Packed::new(isa, &weight, &bias, rows, depth)),
-                };
-                Op::Product { packed, starts, outs, adds, row, activation }
-            }
+            let places = ProductPlaces {
+                starts: from.positions(pad, stride, size, pictures),
+                outs: to.positions(none, [1, 1], size, pictures),
+                adds: added.map(|value| maps[value].positions(none, [1, 1], size, pictures)),
+                row: from.row(),
+            };
+            let (rows, depth) = (kernel[0], kernel[1] * from.c);
+            let packed = match (engine, Levels::choose(to.h * to.w, rows * depth, bias.len())) {
+                (Engine::Bf16(unit), _) => Product::Bf16(bf16::Product::new(unit, &weight, &bias, rows, depth)),
+                #[cfg(target_arch = "x86_64")]
+                (Engine::Digits, _) if amx::digits::WINDOWS.contains(&(rows * depth)) => {
+                    let shape = amx::Shape { kernel, channels: from.c, stride: stride[1] };
+                    Product::Digits(amx::Packed::new(&weight, &bias, shape))
+                }
+                (_, Some(levels)) => Product::Strassen(strassen::Packed::new(isa, levels, &weight, &bias, rows, depth)),
+                (_, None) => Product::Direct(matmul::Packed::new(isa, &weight, &bias, rows, depth)),
+            };
+            Op::Product { packed, places, activation }
         }
-        Kernel::Dense { weight, bias, .. } if let Engine::Bf16(unit) = engine => Op::ProductBf16 {
-            packed: bf16::Product::new(unit, &weight, &bias, 1, weight.len() / bias.len().max(1)),
-            starts: from.positions(none, [1, 1], [1, 1], pictures),
-            outs: to.positions(none, [1, 1], [1, 1], pictures),
-            adds: Added::Nothing,
-            row: 0,
+        Kernel::Dense { weight, bias, .. } if let Engine::Bf16(unit) = engine => Op::Product {
+            packed: Product::Bf16(bf16::Product::new(unit, &weight, &bias, 1, weight.len() / bias.len().max(1))),
+            places: ProductPlaces {
+                starts: from.positions(none, [1, 1], [1, 1], pictures),
+                outs: to.positions(none, [1, 1], [1, 1], pictures),
+                adds: Added::Nothing,
+                row: 0,
+            },
             activation,
         },
         Kernel::Dense { weight, bias, .. } => Op::Dense { dense: Dense::new(isa, weight, bias), activation },
@@ -164,7 +163,7 @@ pub fn plan(
         Kernel::AdaptiveAvgPool | Kernel::GlobalAvgPool => Op::AdaptiveAvgPool,
         Kernel::Flatten(order) => Op::Flatten(order),
     };
-    Ok(Planned { layer: step.layer, macs, op, inputs, output: step.output, clears, down })
+    Ok(PlannedStep { layer: step.layer, macs, op, inputs, output: step.output, clears, down })
 }
 
 /// For each term of a concatenation its first channel, none where it lies there already.

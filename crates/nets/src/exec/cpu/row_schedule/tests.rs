@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::exec::cpu::Engine;
+use crate::exec::cpu::memory_plan;
 use crate::exec::cpu::network::fuse;
-use crate::exec::cpu::place::place;
 use crate::exec::lower::lower;
 use crate::models::{BuildOptions, Source, find};
 use crate::weights::Origin;
@@ -17,7 +17,7 @@ enum Row {
     Of(usize),
 }
 
-/// Follows the moves of every run over buffers of row numbers; gives the steps of each run.
+/// Follows the actions of every schedule over buffers of row numbers; gives the steps of each schedule.
 fn follow(name: &str, size: [usize; 2]) -> Vec<Range<usize>> {
     let spec = find(name).expect("registered");
     let source = spec.weights.first().map_or(Source::Timm, |weights| weights.source);
@@ -28,31 +28,31 @@ fn follow(name: &str, size: [usize; 2]) -> Vec<Range<usize>> {
     let (taps, mut maps) = (program.taps.clone(), vec![Map::of(program.input_shape); program.last_use.len()]);
     let steps = fuse(program, Engine::Vectors(Isa::Portable));
     steps.iter().for_each(|fused| maps[fused.step.output] = Map::of(fused.step.out_shape));
-    let places = place(&steps, &taps, maps, 4, true);
-    for run in &places.runs {
+    let plan = memory_plan::plan(&steps, &taps, maps, 4, true);
+    for schedule in &plan.schedules {
         let mut done = vec![0; steps.len()];
-        let mut buffers = Buffers::of(&places.maps, run, &steps);
-        for m in &run.moves {
-            match m {
-                Move::Drop { value, rows, keep } => {
+        let mut buffers = Buffers::of(&plan.maps, schedule, &steps);
+        for action in &schedule.actions {
+            match action {
+                Action::Drop { value, rows, keep } => {
                     buffers.rows[*value].copy_within(*rows..rows + keep, 0);
                     buffers.rows[*value][*keep..].fill(Row::Unknown);
                 }
-                Move::Bottom { value, row } => {
-                    buffers.rows[*value][*row..row + places.maps[*value].halo.bottom].fill(Row::Zeros);
+                Action::Bottom { value, row } => {
+                    buffers.rows[*value][*row..row + plan.maps[*value].halo.bottom].fill(Row::Zeros);
                 }
-                Move::Compute(slice) => {
-                    assert_eq!(done[slice.step], slice.rows.start, "{name}: rows in order");
-                    done[slice.step] = slice.rows.end;
-                    buffers.compute(&steps[slice.step], slice);
+                Action::Compute(range) => {
+                    assert_eq!(done[range.step], range.rows.start, "{name}: rows in order");
+                    done[range.step] = range.rows.end;
+                    buffers.compute(&steps[range.step], range);
                 }
             }
         }
-        // of the others rows that nobody reads are left out
-        let last = run.steps.end - 1;
-        assert_eq!(done[last], places.maps[steps[last].step.output].h, "{name}: all rows");
+        // of the other steps, rows that nobody reads are left out
+        let last = schedule.steps.end - 1;
+        assert_eq!(done[last], plan.maps[steps[last].step.output].h, "{name}: all rows");
     }
-    places.runs.into_iter().map(|run| run.steps).collect()
+    plan.schedules.into_iter().map(|schedule| schedule.steps).collect()
 }
 
 /// For each value the rows of its buffer.
@@ -62,12 +62,12 @@ struct Buffers<'a> {
 }
 
 impl<'a> Buffers<'a> {
-    /// Before a run: what it does not compute is there.
-    fn of(maps: &'a [Map], run: &Run, steps: &[Fused]) -> Self {
+    /// Before a schedule: the values that it does not compute are there.
+    fn of(maps: &'a [Map], schedule: &RowSchedule, steps: &[Fused]) -> Self {
         let rows = maps.iter().enumerate().map(|(value, map)| {
-            let mut rows = vec![Row::Unknown; run.held(value).unwrap_or(map.h + map.halo.top + map.halo.bottom)];
+            let mut rows = vec![Row::Unknown; schedule.held(value).unwrap_or(map.h + map.halo.top + map.halo.bottom)];
             rows[..map.halo.top].fill(Row::Zeros);
-            if !run.steps.clone().any(|i| steps[i].step.output == value) {
+            if !schedule.steps.clone().any(|i| steps[i].step.output == value) {
                 rows[map.halo.top + map.h..].fill(Row::Zeros);
                 (0..map.h).for_each(|y| rows[map.halo.top + y] = Row::Of(y));
             }
@@ -76,8 +76,8 @@ impl<'a> Buffers<'a> {
         Self { maps, rows: rows.collect() }
     }
 
-    /// Looks for the rows that a slice reads, then writes its own.
-    fn compute(&mut self, fused: &Fused, slice: &Slice) {
+    /// Looks for the rows that are read, then writes those that are computed.
+    fn compute(&mut self, fused: &Fused, range: &RowRange) {
         let (output, layer) = (fused.step.output, &fused.step.layer);
         let to = &self.maps[output];
         // but what the output is added onto
@@ -88,18 +88,18 @@ impl<'a> Buffers<'a> {
             let elementwise = Reach { kernel: 1, stride: 1, top: 0, tile: 1 };
             let reach = if k == 0 { Reach::of(fused).expect("computed by rows") } else { elementwise };
             let window = |y: usize| (0..reach.kernel).map(move |ky| y * reach.stride + ky);
-            for y in slice.rows.clone().flat_map(window) {
+            for y in range.rows.clone().flat_map(window) {
                 let there = (reach.top..map.h + reach.top).contains(&y);
                 if !there && matches!(fused.step.kernel, Kernel::Pool { .. }) {
                     continue;
                 }
                 let expected = if there { Row::Of(y - reach.top) } else { Row::Zeros };
-                let found = self.rows[value][y + map.halo.top - reach.top - slice.inputs[k]];
+                let found = self.rows[value][y + map.halo.top - reach.top - range.inputs[k]];
                 assert_eq!(found, expected, "{layer} wants row {y}");
             }
         }
-        for y in slice.rows.clone() {
-            let at = y + to.halo.top - slice.output;
+        for y in range.rows.clone() {
+            let at = y + to.halo.top - range.output;
             for (other, rows) in self.rows.iter_mut().enumerate() {
                 // what other values had there is gone
                 if let Some(row) = rows.get_mut(at).filter(|_| self.maps[other].buffer == to.buffer) {
