@@ -44,11 +44,18 @@ pub enum Activation {
     Relu6,
 }
 
-/// The lower and the upper limit to which an activation cuts a value.
-pub(crate) fn limits(activation: Option<Activation>) -> [f32; 2] {
-    match activation {
-        Some(Activation::Relu) => [0.0, f32::INFINITY],
-        Some(Activation::Relu6) => [0.0, 6.0],
-        None => [f32::NEG_INFINITY, f32::INFINITY],
+impl Activation {
+    /// The lower and the upper limit to which the activation cuts a value; none for an activation that does more than that, which no kernel can
+    /// apply to its sums.
+    pub fn limits(self) -> Option<[f32; 2]> {
+        match self {
+            Activation::Relu => Some([0.0, f32::INFINITY]),
+            Activation::Relu6 => Some([0.0, 6.0]),
+        }
     }
+}
+
+/// The limits that a kernel applies to its sums.
+pub(crate) fn limits(activation: Option<Activation>) -> [f32; 2] {
+    activation.and_then(Activation::limits).unwrap_or([f32::NEG_INFINITY, f32::INFINITY])
 }

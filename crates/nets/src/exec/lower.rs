@@ -269,6 +269,7 @@ impl<'a> Lowering<'a> {
         self.steps.iter().rposition(|step| step.output == value)
     }
 
+    /// Joins a batch norm to the convolution before it.
     fn fold(&mut self, id: LayerId, scale: &[f64], shift: &[f64]) -> bool {
         let name = self.graph.layer(id).name.clone();
         let Some(at) = self.producer(id) else { return false };
@@ -291,7 +292,11 @@ impl<'a> Lowering<'a> {
         true
     }
 
+    /// Joins an activation to the step before it, where a kernel can apply it to its sums.
     fn join(&mut self, id: LayerId, wanted: Activation) -> bool {
+        if wanted.limits().is_none() {
+            return false;
+        }
         let name = self.graph.layer(id).name.clone();
         let Some(at) = self.producer(id) else { return false };
         let step = &mut self.steps[at];

@@ -37,6 +37,7 @@ pub fn fuse(program: Program, engine: Engine) -> Vec<Fused> {
         }
         if let (Kernel::Activation(activation), Some(before)) = (&step.kernel, out.last_mut())
             && before.activation.is_none()
+            && activation.limits().is_some()
             && (before.added.is_some() || matches!(before.step.kernel, Kernel::Add))
             && step.inputs[0] == before.step.output
             && last_use[before.step.output] == i
