@@ -32,7 +32,7 @@ fn blocks() -> [Block; 5] {
 
 /// torchvision's AlexNet: 61.1 M parameters, 0.71 G multiply-accumulates at 224 × 224; feature map `features.12` of 256 channels. Pictures
 /// smaller than 63 × 63 do not fit. Only torchvision has it.
-pub fn alexnet(options: &BuildOptions) -> Result<Graph, GraphError> {
+pub(super) fn alexnet(options: &BuildOptions) -> Result<Graph, GraphError> {
     if options.source != Source::Torchvision {
         return Err(options.refuse("AlexNet"));
     }

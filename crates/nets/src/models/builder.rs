@@ -4,18 +4,18 @@ use std::collections::BTreeMap;
 
 use super::graph::{Activation, FlattenOrder, Graph, GraphError, Layer, LayerId, Op, Pad, Shape};
 use super::window::Placed;
-pub use super::window::{Conv, Pool};
+pub(crate) use super::window::{Conv, Pool};
 
 /// Builds a [`Graph`] layer by layer. The first mistake is kept and told by [`Builder::finish`], so that a network reads without `?`.
 #[derive(Debug)]
-pub struct Builder {
+pub(crate) struct Builder {
     graph: Graph,
     error: Option<GraphError>,
 }
 
 impl Builder {
     /// A network of pictures with `c` channels, `h` × `w`; its input layer is called `input`.
-    pub fn new(c: usize, h: usize, w: usize) -> (Self, LayerId) {
+    pub(crate) fn new(c: usize, h: usize, w: usize) -> (Self, LayerId) {
         let (layers, names, dropped) = (Vec::new(), BTreeMap::new(), Vec::new());
         let graph = Graph { layers, names, features: LayerId(0), logits: LayerId(0), dropped };
         let mut builder = Self { graph, error: None };
@@ -24,7 +24,7 @@ impl Builder {
     }
 
     /// The network, or the first mistake made in it. `features` is its last feature map, `logits` its class scores before softmax.
-    pub fn finish(mut self, features: LayerId, logits: LayerId) -> Result<Graph, GraphError> {
+    pub(crate) fn finish(mut self, features: LayerId, logits: LayerId) -> Result<Graph, GraphError> {
         (self.graph.features, self.graph.logits) = (features, logits);
         match self.error {
             Some(error) => Err(error),
@@ -33,16 +33,16 @@ impl Builder {
     }
 
     /// Files hold tensors whose names begin so, for training alone: an auxiliary head.
-    pub fn drop_tensors(&mut self, prefix: &str) {
+    pub(crate) fn drop_tensors(&mut self, prefix: &str) {
         self.graph.dropped.push(prefix.to_string());
     }
 
     /// Shape of a layer built so far.
-    pub fn shape(&self, id: LayerId) -> Shape {
+    pub(crate) fn shape(&self, id: LayerId) -> Shape {
         self.graph.layer(id).shape
     }
 
-    pub fn conv(&mut self, name: &str, x: LayerId, conv: Conv) -> LayerId {
+    pub(crate) fn conv(&mut self, name: &str, x: LayerId, conv: Conv) -> LayerId {
         let Some((c, h, w)) = self.map(name, x) else { return x };
         let out = conv.out.unwrap_or(c);
         let groups = if conv.out.is_none() { c } else { 1 };
@@ -51,7 +51,7 @@ impl Builder {
         self.push(name, Op::Conv { out, window, groups, bias: conv.bias }, &[x], Shape::Map { c: out, h, w })
     }
 
-    pub fn batch_norm(&mut self, name: &str, x: LayerId, eps: f64) -> LayerId {
+    pub(crate) fn batch_norm(&mut self, name: &str, x: LayerId, eps: f64) -> LayerId {
         if self.map(name, x).is_none() {
             return x;
         }
@@ -59,7 +59,7 @@ impl Builder {
     }
 
     /// Batch norm without a weight: Keras' `scale=False`.
-    pub fn batch_norm_unscaled(&mut self, name: &str, x: LayerId, eps: f64) -> LayerId {
+    pub(crate) fn batch_norm_unscaled(&mut self, name: &str, x: LayerId, eps: f64) -> LayerId {
         let norm = self.batch_norm(name, x, eps);
         if let Op::BatchNorm { scale, .. } = &mut self.graph.layers[norm.0].op {
             *scale = false;
@@ -68,14 +68,14 @@ impl Builder {
     }
 
     /// Zeros around a map, `[top, bottom, left, right]`: Keras' `ZeroPadding2D`.
-    pub fn zero_pad(&mut self, name: &str, x: LayerId, [top, bottom, left, right]: [usize; 4]) -> LayerId {
+    pub(crate) fn zero_pad(&mut self, name: &str, x: LayerId, [top, bottom, left, right]: [usize; 4]) -> LayerId {
         let Some((c, h, w)) = self.map(name, x) else { return x };
         let pad = Pad { top, bottom, left, right };
         self.push(name, Op::ZeroPad(pad), &[x], Shape::Map { c, h: h + top + bottom, w: w + left + right })
     }
 
     /// x · scale + shift on each of three channels, constants of the network: torchvision's `transform_input`.
-    pub fn rescale(&mut self, name: &str, x: LayerId, scale: [f64; 3], shift: [f64; 3]) -> LayerId {
+    pub(crate) fn rescale(&mut self, name: &str, x: LayerId, scale: [f64; 3], shift: [f64; 3]) -> LayerId {
         match self.map(name, x) {
             Some((3, _, _)) => self.push(name, Op::Rescale { scale, shift }, &[x], self.shape(x)),
             Some(_) => {
@@ -86,11 +86,11 @@ impl Builder {
         }
     }
 
-    pub fn relu(&mut self, name: &str, x: LayerId) -> LayerId {
+    pub(crate) fn relu(&mut self, name: &str, x: LayerId) -> LayerId {
         self.activation(name, x, Activation::Relu)
     }
 
-    pub fn pool(&mut self, name: &str, x: LayerId, pool: Pool) -> LayerId {
+    pub(crate) fn pool(&mut self, name: &str, x: LayerId, pool: Pool) -> LayerId {
         let Some((c, h, w)) = self.map(name, x) else { return x };
         let placed = self.slid(name, pool.place([h, w]), [pool.kernel; 2], [h, w]);
         let Some(Placed { window, out: [oh, ow] }) = placed else { return x };
@@ -98,18 +98,18 @@ impl Builder {
     }
 
     /// PyTorch's `AdaptiveAvgPool2d(size)`.
-    pub fn adaptive_avg_pool(&mut self, name: &str, x: LayerId, size: usize) -> LayerId {
+    pub(crate) fn adaptive_avg_pool(&mut self, name: &str, x: LayerId, size: usize) -> LayerId {
         self.adaptive_avg_pool2(name, x, [size, size])
     }
 
     /// PyTorch's `AdaptiveAvgPool2d((height, width))`.
-    pub fn adaptive_avg_pool2(&mut self, name: &str, x: LayerId, size: [usize; 2]) -> LayerId {
+    pub(crate) fn adaptive_avg_pool2(&mut self, name: &str, x: LayerId, size: [usize; 2]) -> LayerId {
         let Some((c, _, _)) = self.map(name, x) else { return x };
         self.push(name, Op::AdaptiveAvgPool(size), &[x], Shape::Map { c, h: size[0], w: size[1] })
     }
 
     /// Maps of equal height and width, channel after channel.
-    pub fn concat(&mut self, name: &str, parts: &[LayerId]) -> LayerId {
+    pub(crate) fn concat(&mut self, name: &str, parts: &[LayerId]) -> LayerId {
         let Some(&first) = parts.first() else {
             let reason = "there is nothing to concatenate".to_string();
             return self.fail(GraphError::Invalid { layer: name.into(), reason }, LayerId(0));
@@ -128,19 +128,19 @@ impl Builder {
         self.push(name, Op::Concat, parts, Shape::Map { c: channels, h, w })
     }
 
-    pub fn flatten(&mut self, name: &str, x: LayerId, order: FlattenOrder) -> LayerId {
+    pub(crate) fn flatten(&mut self, name: &str, x: LayerId, order: FlattenOrder) -> LayerId {
         self.push(name, Op::Flatten(order), &[x], Shape::Vector(self.shape(x).len()))
     }
 
-    pub fn activation(&mut self, name: &str, x: LayerId, activation: Activation) -> LayerId {
+    pub(crate) fn activation(&mut self, name: &str, x: LayerId, activation: Activation) -> LayerId {
         self.push(name, Op::Activation(activation), &[x], self.shape(x))
     }
 
-    pub fn softmax(&mut self, name: &str, x: LayerId) -> LayerId {
+    pub(crate) fn softmax(&mut self, name: &str, x: LayerId) -> LayerId {
         self.push(name, Op::Softmax, &[x], self.shape(x))
     }
 
-    pub fn add(&mut self, name: &str, a: LayerId, b: LayerId) -> LayerId {
+    pub(crate) fn add(&mut self, name: &str, a: LayerId, b: LayerId) -> LayerId {
         if self.shape(a) != self.shape(b) {
             let reason = format!("{:?} cannot be added to {:?}", self.shape(a), self.shape(b));
             return self.fail(GraphError::Invalid { layer: name.into(), reason }, a);
@@ -148,12 +148,12 @@ impl Builder {
         self.push(name, Op::Add, &[a, b], self.shape(a))
     }
 
-    pub fn global_avg_pool(&mut self, name: &str, x: LayerId) -> LayerId {
+    pub(crate) fn global_avg_pool(&mut self, name: &str, x: LayerId) -> LayerId {
         let Some((c, _, _)) = self.map(name, x) else { return x };
         self.push(name, Op::GlobalAvgPool, &[x], Shape::Vector(c))
     }
 
-    pub fn dense(&mut self, name: &str, x: LayerId, out: usize) -> LayerId {
+    pub(crate) fn dense(&mut self, name: &str, x: LayerId, out: usize) -> LayerId {
         if let Shape::Map { .. } = self.shape(x) {
             let reason = "a dense layer takes a vector".to_string();
             return self.fail(GraphError::Invalid { layer: name.into(), reason }, x);
@@ -162,7 +162,7 @@ impl Builder {
     }
 
     /// A second name for a layer: a block is called after its last layer's output.
-    pub fn alias(&mut self, name: &str, id: LayerId) {
+    pub(crate) fn alias(&mut self, name: &str, id: LayerId) {
         if self.graph.names.insert(name.to_string(), id).is_some() {
             self.error.get_or_insert(GraphError::DuplicateName(name.to_string()));
         }
@@ -170,7 +170,7 @@ impl Builder {
 
     /// Batch norm and activation that the framework holds as one module `name` (timm's `BatchNormAct2d`): its tensors and its output bear
     /// that name, the values before the activation are `name.drop` and those after it `name.act`, as timm's own children are called.
-    pub fn batch_norm_act(&mut self, name: &str, x: LayerId, eps: f64, activation: Activation) -> LayerId {
+    pub(crate) fn batch_norm_act(&mut self, name: &str, x: LayerId, eps: f64, activation: Activation) -> LayerId {
         let norm = self.batch_norm(&format!("{name}.drop"), x, eps);
         self.graph.layers[norm.0].owner = name.to_string();
         let out = self.activation(&format!("{name}.act"), norm, activation);
@@ -179,21 +179,21 @@ impl Builder {
     }
 
     /// A convolution and its activation that Keras holds as one layer `name`: the values before the activation are `name/BiasAdd`.
-    pub fn conv_act(&mut self, name: &str, x: LayerId, conv: Conv, activation: Activation) -> LayerId {
+    pub(crate) fn conv_act(&mut self, name: &str, x: LayerId, conv: Conv, activation: Activation) -> LayerId {
         let x = self.conv(&format!("{name}/BiasAdd"), x, conv);
         self.graph.layers[x.0].owner = name.to_string();
         self.activation(name, x, activation)
     }
 
     /// A dense layer and its activation that Keras holds as one layer `name`: the values before the activation are `name/BiasAdd`.
-    pub fn dense_act(&mut self, name: &str, x: LayerId, out: usize, activation: Activation) -> LayerId {
+    pub(crate) fn dense_act(&mut self, name: &str, x: LayerId, out: usize, activation: Activation) -> LayerId {
         let before = self.dense_before(name, x, out);
         self.activation(name, before, activation)
     }
 
     /// A dense layer and its softmax that Keras holds as one layer `name`. Gives the class scores, `name/BiasAdd`, from which the softmax is
     /// computed.
-    pub fn dense_softmax(&mut self, name: &str, x: LayerId, out: usize) -> LayerId {
+    pub(crate) fn dense_softmax(&mut self, name: &str, x: LayerId, out: usize) -> LayerId {
         let scores = self.dense_before(name, x, out);
         self.softmax(name, scores);
         scores
@@ -207,7 +207,7 @@ impl Builder {
 
     /// Keras' `SeparableConv2D` without bias: depthwise `name/depthwise`, then 1 × 1 to `out` channels; tensors are `name/depthwise.weight` and
     /// `name/pointwise.weight`.
-    pub fn separable(&mut self, name: &str, x: LayerId, depthwise: Conv, out: usize) -> LayerId {
+    pub(crate) fn separable(&mut self, name: &str, x: LayerId, depthwise: Conv, out: usize) -> LayerId {
         let x = self.conv(&format!("{name}/depthwise"), x, depthwise);
         let x = self.conv(name, x, Conv::new(out));
         self.graph.layers[x.0].owner = format!("{name}/pointwise");

@@ -17,17 +17,17 @@ const STEM: usize = 64;
 ///
 /// Keras' names are known in torchvision's network too, save `predictions` and the two layers of zeros. What each layer has piled up
 /// (`conv4_block24_concat`) and the last `relu` have no module there; `features` is the map before that ReLU.
-pub fn densenet121(options: &BuildOptions) -> Result<Graph, GraphError> {
+pub(super) fn densenet121(options: &BuildOptions) -> Result<Graph, GraphError> {
     densenet(options, [6, 12, 24, 16])
 }
 
 /// DenseNet-169: 14.1 M parameters, 3.4 G multiply-accumulates at 224 × 224; feature map `relu` of 1664 channels. Names as in [`densenet121`].
-pub fn densenet169(options: &BuildOptions) -> Result<Graph, GraphError> {
+pub(super) fn densenet169(options: &BuildOptions) -> Result<Graph, GraphError> {
     densenet(options, [6, 12, 32, 32])
 }
 
 /// DenseNet-201: 20.0 M parameters, 4.3 G multiply-accumulates at 224 × 224; feature map `relu` of 1920 channels. Names as in [`densenet121`].
-pub fn densenet201(options: &BuildOptions) -> Result<Graph, GraphError> {
+pub(super) fn densenet201(options: &BuildOptions) -> Result<Graph, GraphError> {
     densenet(options, [6, 12, 48, 32])
 }
 

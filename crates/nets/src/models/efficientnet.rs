@@ -37,7 +37,7 @@ const LITE0: [Stage; 7] = [
 ];
 
 /// EfficientNet-Lite0: 4.65 M parameters, 0.4 G multiply-accumulates at 224 × 224; feature map `bn2` of 1280 channels.
-pub fn lite0(options: &BuildOptions) -> Result<Graph, GraphError> {
+pub(super) fn lite0(options: &BuildOptions) -> Result<Graph, GraphError> {
     let [h, w] = options.size;
     let (mut g, x) = Builder::new(options.channels, h, w); // (224, 224, 3)
     let x = g.conv("conv_stem", x, Conv::new(STEM).kernel(3).stride(2).same());

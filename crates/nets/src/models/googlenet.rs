@@ -41,7 +41,7 @@ const STAGE_5: [(&str, Widths); 2] = [
 ///
 /// The pretrained weights take pictures normalised as all of torchvision's and bring them to ±1 inside the network (`transform_input`);
 /// that needs three channels, and is left out for any other number. The auxiliary heads `aux1` and `aux2` are for training alone.
-pub fn googlenet(options: &BuildOptions) -> Result<Graph, GraphError> {
+pub(super) fn googlenet(options: &BuildOptions) -> Result<Graph, GraphError> {
     if options.source != Source::Torchvision {
         return Err(options.refuse("GoogLeNet"));
     }

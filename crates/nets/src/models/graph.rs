@@ -1,4 +1,4 @@
-//! A network as data: named layers with inputs and inferred shapes, built by [`super::builder`].
+//! A network as data: named layers with inputs and inferred shapes, built by the `builder`.
 //!
 //! From a [`Graph`] come the layer table, the list of weights that a file must hold, taps at any layer by name, and the programs of the
 //! executors. Shapes are those of one picture, channels first in name only: `Map { c, h, w }`; the order in memory is the executor's affair.

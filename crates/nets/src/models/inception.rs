@@ -18,7 +18,7 @@ const EPS: f64 = 1e-3;
 /// Layers of Keras bear the names that a fresh session gives (`conv2d`, `conv2d_1`, …) beside `mixed0` … `mixed10`, which are known in the
 /// other libraries' networks too. With `source: torchvision` and three channels the picture goes through `transform_input`, with any other
 /// number it is left out; timm has none. The auxiliary head `AuxLogits` is for training alone.
-pub fn inception_v3(options: &BuildOptions) -> Result<Graph, GraphError> {
+pub(super) fn inception_v3(options: &BuildOptions) -> Result<Graph, GraphError> {
     let [h, w] = options.size;
     let (g, mut x) = Builder::new(options.channels, h, w); // (299, 299, 3)
     let mut net = Net { g, source: options.source, convs: 0, max_pools: 0, avg_pools: 0, mixed: 0 };

@@ -16,7 +16,7 @@ const STAGES: [(usize, usize, usize, usize); 7] =
 /// MobileNet v2: 3.5 M parameters, 0.3 G multiply-accumulates at 224 × 224; feature map `out_relu` (`features.18`) of 1280 channels.
 ///
 /// Keras' names are known in torchvision's network too, save `predictions` and the `block_1_pad` that it does not have.
-pub fn mobilenet_v2(options: &BuildOptions) -> Result<Graph, GraphError> {
+pub(super) fn mobilenet_v2(options: &BuildOptions) -> Result<Graph, GraphError> {
     let eps = match options.source {
         Source::Keras => 1e-3,
         Source::Torchvision => 1e-5,

@@ -144,13 +144,14 @@ const fn row(
     WeightsSpec { name, source, about, files, sha256: None, recipe, classes: 1000, top1, licence }
 }
 
-pub const ALEXNET: &[WeightsSpec] = &[torchvision(&[torchvision!("alexnet-owt", "7be5be79")], TORCHVISION, 56.522)];
+pub(super) const ALEXNET: &[WeightsSpec] =
+    &[torchvision(&[torchvision!("alexnet-owt", "7be5be79")], TORCHVISION, 56.522)];
 
-pub const VGG11: &[WeightsSpec] = &[torchvision(&[torchvision!("vgg11", "8a719046")], TORCHVISION, 69.02)];
+pub(super) const VGG11: &[WeightsSpec] = &[torchvision(&[torchvision!("vgg11", "8a719046")], TORCHVISION, 69.02)];
 
-pub const VGG13: &[WeightsSpec] = &[torchvision(&[torchvision!("vgg13", "19584684")], TORCHVISION, 69.928)];
+pub(super) const VGG13: &[WeightsSpec] = &[torchvision(&[torchvision!("vgg13", "19584684")], TORCHVISION, 69.928)];
 
-pub const VGG16: &[WeightsSpec] = &[
+pub(super) const VGG16: &[WeightsSpec] = &[
     keras(
         keras!("vgg16", "vgg16", "64373286793e3c8b2b4e3219cbf3544b", "6d6bbae143d832006294945121d1f1fc"),
         KERAS_CAFFE,
@@ -161,7 +162,7 @@ pub const VGG16: &[WeightsSpec] = &[
     timm("ImageNet-1k, torchvision's weights", &[timm!("vgg16.tv_in1k")], TORCHVISION, Some(71.592), "BSD-3-Clause"),
 ];
 
-pub const VGG19: &[WeightsSpec] = &[
+pub(super) const VGG19: &[WeightsSpec] = &[
     keras(
         keras!("vgg19", "vgg19", "cbe5617147190e668d6c5d5026f83318", "253f8cb515780f3b799900260a226db6"),
         KERAS_CAFFE,
@@ -172,20 +173,23 @@ pub const VGG19: &[WeightsSpec] = &[
     timm("ImageNet-1k, torchvision's weights", &[timm!("vgg19.tv_in1k")], TORCHVISION, Some(72.378), "BSD-3-Clause"),
 ];
 
-pub const VGG11_BN: &[WeightsSpec] = &[torchvision(&[torchvision!("vgg11_bn", "6002323d")], TORCHVISION, 70.37)];
+pub(super) const VGG11_BN: &[WeightsSpec] = &[torchvision(&[torchvision!("vgg11_bn", "6002323d")], TORCHVISION, 70.37)];
 
-pub const VGG13_BN: &[WeightsSpec] = &[torchvision(&[torchvision!("vgg13_bn", "abd245e5")], TORCHVISION, 71.586)];
+pub(super) const VGG13_BN: &[WeightsSpec] =
+    &[torchvision(&[torchvision!("vgg13_bn", "abd245e5")], TORCHVISION, 71.586)];
 
-pub const VGG16_BN: &[WeightsSpec] = &[
+pub(super) const VGG16_BN: &[WeightsSpec] = &[
     torchvision(&[torchvision!("vgg16_bn", "6c64b313")], TORCHVISION, 73.36),
     timm("ImageNet-1k, torchvision's weights", &[timm!("vgg16_bn.tv_in1k")], TORCHVISION, Some(73.37), "BSD-3-Clause"),
 ];
 
-pub const VGG19_BN: &[WeightsSpec] = &[torchvision(&[torchvision!("vgg19_bn", "c79401a0")], TORCHVISION, 74.218)];
+pub(super) const VGG19_BN: &[WeightsSpec] =
+    &[torchvision(&[torchvision!("vgg19_bn", "c79401a0")], TORCHVISION, 74.218)];
 
-pub const GOOGLENET: &[WeightsSpec] = &[torchvision(&[torchvision!("googlenet", "1378be20")], TORCHVISION, 69.778)];
+pub(super) const GOOGLENET: &[WeightsSpec] =
+    &[torchvision(&[torchvision!("googlenet", "1378be20")], TORCHVISION, 69.778)];
 
-pub const INCEPTION_V3: &[WeightsSpec] = &[
+pub(super) const INCEPTION_V3: &[WeightsSpec] = &[
     keras(
         keras!("inception_v3", "inception_v3", "9a0d58056eeedaa3f26cb7ebd46da564", "bcbd6486424b2319ff4ef7d526e38f63"),
         KERAS_TF_299,
@@ -202,17 +206,17 @@ pub const INCEPTION_V3: &[WeightsSpec] = &[
     ),
 ];
 
-pub const RESNET18: &[WeightsSpec] = &[
+pub(super) const RESNET18: &[WeightsSpec] = &[
     torchvision(&[torchvision!("resnet18", "f37072fd")], TORCHVISION, 69.758),
     timm("ImageNet-1k, ResNet Strikes Back A1", &[timm!("resnet18.a1_in1k")], TIMM_A1, None, "Apache-2.0"),
 ];
 
-pub const RESNET34: &[WeightsSpec] = &[
+pub(super) const RESNET34: &[WeightsSpec] = &[
     torchvision(&[torchvision!("resnet34", "b627a593")], TORCHVISION, 73.314),
     timm("ImageNet-1k, ResNet Strikes Back A1", &[timm!("resnet34.a1_in1k")], TIMM_A1, None, "Apache-2.0"),
 ];
 
-pub const RESNET50: &[WeightsSpec] = &[
+pub(super) const RESNET50: &[WeightsSpec] = &[
     keras(
         keras!("resnet", "resnet50", "2cb95161c43110f7111970584f804107", "4d473c1dd8becc155b73f8504c6f6626"),
         KERAS_CAFFE,
@@ -223,7 +227,7 @@ pub const RESNET50: &[WeightsSpec] = &[
     timm("ImageNet-1k, ResNet Strikes Back A1", &[timm!("resnet50.a1_in1k")], TIMM_A1, None, "Apache-2.0"),
 ];
 
-pub const RESNET101: &[WeightsSpec] = &[
+pub(super) const RESNET101: &[WeightsSpec] = &[
     keras(
         keras!("resnet", "resnet101", "f1aeb4b969a6efcfb50fad2f0c20cfc5", "88cf7a10940856eca736dc7b7e228a21"),
         KERAS_CAFFE,
@@ -233,7 +237,7 @@ pub const RESNET101: &[WeightsSpec] = &[
     torchvision(&[torchvision!("resnet101", "63fe2227")], TORCHVISION, 77.374),
 ];
 
-pub const RESNET152: &[WeightsSpec] = &[
+pub(super) const RESNET152: &[WeightsSpec] = &[
     keras(
         keras!("resnet", "resnet152", "100835be76be38e30d865e96f2aaae62", "ee4c566cf9a93f14d82f913c2dc6dd0c"),
         KERAS_CAFFE,
@@ -243,28 +247,28 @@ pub const RESNET152: &[WeightsSpec] = &[
     torchvision(&[torchvision!("resnet152", "394f9c45")], TORCHVISION, 78.312),
 ];
 
-pub const RESNET50V2: &[WeightsSpec] = &[keras(
+pub(super) const RESNET50V2: &[WeightsSpec] = &[keras(
     keras!("resnet", "resnet50v2", "3ef43a0b657b3be2300d5770ece849e0", "fac2f116257151a9d068a22e544a4917"),
     KERAS_TF,
     76.0,
     "BSD-3-Clause",
 )];
 
-pub const RESNET101V2: &[WeightsSpec] = &[keras(
+pub(super) const RESNET101V2: &[WeightsSpec] = &[keras(
     keras!("resnet", "resnet101v2", "6343647c601c52e1368623803854d971", "c0ed64b8031c3730f411d2eb4eea35b5"),
     KERAS_TF,
     77.2,
     "BSD-3-Clause",
 )];
 
-pub const RESNET152V2: &[WeightsSpec] = &[keras(
+pub(super) const RESNET152V2: &[WeightsSpec] = &[keras(
     keras!("resnet", "resnet152v2", "a49b44d1979771252814e80f8ec446f9", "ed17cf2e0169df9d443503ef94b23b33"),
     KERAS_TF,
     78.0,
     "BSD-3-Clause",
 )];
 
-pub const XCEPTION: &[WeightsSpec] = &[
+pub(super) const XCEPTION: &[WeightsSpec] = &[
     keras(
         keras!("xception", "xception", "0a58e3b7378bc2990ea3b43d5981f1f6", "b0042744bf5b25fce3cb969f33bebb97"),
         KERAS_TF_299,
@@ -285,7 +289,7 @@ pub const XCEPTION: &[WeightsSpec] = &[
     ),
 ];
 
-pub const MOBILENET_V2: &[WeightsSpec] = &[
+pub(super) const MOBILENET_V2: &[WeightsSpec] = &[
     keras(
         &[
             keras!("mobilenet_v2", "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224.h5", Hash::Unknown, true),
@@ -303,7 +307,7 @@ pub const MOBILENET_V2: &[WeightsSpec] = &[
     torchvision(&[torchvision!("mobilenet_v2", "b0353104")], TORCHVISION, 71.878),
 ];
 
-pub const DENSENET121: &[WeightsSpec] = &[
+pub(super) const DENSENET121: &[WeightsSpec] = &[
     keras(
         keras!("densenet", "densenet121", "9d60b8095a5708f2dcce2bca79d332c7", "30ee3e1110167f948a6b9946edeeb738"),
         KERAS_TORCH,
@@ -313,7 +317,7 @@ pub const DENSENET121: &[WeightsSpec] = &[
     torchvision(&[torchvision!("densenet121", "a639ec97")], TORCHVISION, 74.434),
 ];
 
-pub const DENSENET169: &[WeightsSpec] = &[
+pub(super) const DENSENET169: &[WeightsSpec] = &[
     keras(
         keras!("densenet", "densenet169", "d699b8f76981ab1b30698df4c175e90b", "b8c4d4c20dd625c148057b9ff1c1176b"),
         KERAS_TORCH,
@@ -323,7 +327,7 @@ pub const DENSENET169: &[WeightsSpec] = &[
     torchvision(&[torchvision!("densenet169", "b2777c0a")], TORCHVISION, 75.6),
 ];
 
-pub const DENSENET201: &[WeightsSpec] = &[
+pub(super) const DENSENET201: &[WeightsSpec] = &[
     keras(
         keras!("densenet", "densenet201", "1ceb130c1ea1b78c3bf6114dbdfd8807", "c13680b51ded0fb44dff2d8f86ac8bb1"),
         KERAS_TORCH,

@@ -31,28 +31,28 @@ pub(super) const STAGES_101: [usize; 4] = [3, 4, 23, 3];
 pub(super) const STAGES_152: [usize; 4] = [3, 8, 36, 3];
 
 /// ResNet-18: 11.7 M parameters, 1.8 G multiply-accumulates at 224 × 224; feature map `layer4` of 512 channels. Keras has none.
-pub fn resnet18(options: &BuildOptions) -> Result<Graph, GraphError> {
+pub(super) fn resnet18(options: &BuildOptions) -> Result<Graph, GraphError> {
     torch(options, STAGES_18, Kind::Basic)
 }
 
 /// ResNet-34: 21.8 M parameters, 3.7 G multiply-accumulates at 224 × 224; feature map `layer4` of 512 channels. Keras has none.
-pub fn resnet34(options: &BuildOptions) -> Result<Graph, GraphError> {
+pub(super) fn resnet34(options: &BuildOptions) -> Result<Graph, GraphError> {
     torch(options, STAGES_50, Kind::Basic)
 }
 
 /// ResNet-50: 25.6 M parameters, 4.1 G multiply-accumulates at 224 × 224 (Keras' 3.9 G); feature map `layer4`, in Keras `conv5_block3_out`, of
 /// 2048 channels.
-pub fn resnet50(options: &BuildOptions) -> Result<Graph, GraphError> {
+pub(super) fn resnet50(options: &BuildOptions) -> Result<Graph, GraphError> {
     bottlenecks(options, STAGES_50)
 }
 
 /// ResNet-101: 44.5 M parameters, 7.8 G multiply-accumulates (Keras' 7.6 G).
-pub fn resnet101(options: &BuildOptions) -> Result<Graph, GraphError> {
+pub(super) fn resnet101(options: &BuildOptions) -> Result<Graph, GraphError> {
     bottlenecks(options, STAGES_101)
 }
 
 /// ResNet-152: 60.2 M parameters, 11.5 G multiply-accumulates (Keras' 11.3 G).
-pub fn resnet152(options: &BuildOptions) -> Result<Graph, GraphError> {
+pub(super) fn resnet152(options: &BuildOptions) -> Result<Graph, GraphError> {
     bottlenecks(options, STAGES_152)
 }
 

@@ -12,17 +12,17 @@ use super::resnet::{EXPANSION, KERAS_EPS, STAGES_50, STAGES_101, STAGES_152, WID
 use super::spec::{BuildOptions, Source};
 
 /// ResNet-50 v2: 25.6 M parameters, 3.5 G multiply-accumulates at 224 × 224; feature map `post_relu` of 2048 channels. Only Keras has it.
-pub fn resnet50v2(options: &BuildOptions) -> Result<Graph, GraphError> {
+pub(super) fn resnet50v2(options: &BuildOptions) -> Result<Graph, GraphError> {
     keras(options, STAGES_50)
 }
 
 /// ResNet-101 v2: 44.6 M parameters, 7.2 G multiply-accumulates. Only Keras has it.
-pub fn resnet101v2(options: &BuildOptions) -> Result<Graph, GraphError> {
+pub(super) fn resnet101v2(options: &BuildOptions) -> Result<Graph, GraphError> {
     keras(options, STAGES_101)
 }
 
 /// ResNet-152 v2: 60.3 M parameters, 10.9 G multiply-accumulates. Only Keras has it.
-pub fn resnet152v2(options: &BuildOptions) -> Result<Graph, GraphError> {
+pub(super) fn resnet152v2(options: &BuildOptions) -> Result<Graph, GraphError> {
     keras(options, STAGES_152)
 }
 

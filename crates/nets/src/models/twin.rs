@@ -16,14 +16,19 @@ pub(super) struct Twin {
 
 impl Twin {
     /// A network for `options`, and its input.
-    pub fn new(options: &BuildOptions, eps: f64) -> (Self, LayerId) {
+    pub(super) fn new(options: &BuildOptions, eps: f64) -> (Self, LayerId) {
         let [h, w] = options.size;
         let (g, x) = Builder::new(options.channels, h, w);
         (Self { g, keras: options.source == Source::Keras, eps }, x)
     }
 
     /// A layer under its name in the library that is built after.
-    pub fn named(&mut self, keras: &str, torch: &str, layer: impl FnOnce(&mut Builder, &str) -> LayerId) -> LayerId {
+    pub(super) fn named(
+        &mut self,
+        keras: &str,
+        torch: &str,
+        layer: impl FnOnce(&mut Builder, &str) -> LayerId,
+    ) -> LayerId {
         let x = layer(&mut self.g, if self.keras { keras } else { torch });
         if !self.keras {
             self.g.alias(keras, x);
@@ -31,28 +36,28 @@ impl Twin {
         x
     }
 
-    pub fn conv(&mut self, keras: &str, torch: &str, x: LayerId, conv: Conv) -> LayerId {
+    pub(super) fn conv(&mut self, keras: &str, torch: &str, x: LayerId, conv: Conv) -> LayerId {
         self.named(keras, torch, |g, name| g.conv(name, x, conv))
     }
 
-    pub fn norm(&mut self, keras: &str, torch: &str, x: LayerId) -> LayerId {
+    pub(super) fn norm(&mut self, keras: &str, torch: &str, x: LayerId) -> LayerId {
         let eps = self.eps;
         self.named(keras, torch, |g, name| g.batch_norm(name, x, eps))
     }
 
-    pub fn relu(&mut self, keras: &str, torch: &str, x: LayerId) -> LayerId {
+    pub(super) fn relu(&mut self, keras: &str, torch: &str, x: LayerId) -> LayerId {
         self.named(keras, torch, |g, name| g.relu(name, x))
     }
 
     /// The name of a module of several layers that Keras does not have, for the last of them.
-    pub fn module(&mut self, torch: &str, x: LayerId) {
+    pub(super) fn module(&mut self, torch: &str, x: LayerId) {
         if !self.keras {
             self.g.alias(torch, x);
         }
     }
 
     /// The classifier, Keras' with its softmax; gives the class scores.
-    pub fn classifier(&mut self, torch: &str, x: LayerId, classes: usize) -> LayerId {
+    pub(super) fn classifier(&mut self, torch: &str, x: LayerId, classes: usize) -> LayerId {
         if self.keras {
             return self.g.dense_softmax("predictions", x, classes);
         }

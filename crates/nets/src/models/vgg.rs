@@ -28,17 +28,17 @@ const D: [usize; 5] = [2, 2, 3, 3, 3];
 const E: [usize; 5] = [2, 2, 4, 4, 4];
 
 /// VGG-11: 132.9 M parameters, 7.6 G multiply-accumulates at 224 × 224; the feature map has 512 channels, as in all of the family.
-pub fn vgg11(options: &BuildOptions) -> Result<Graph, GraphError> {
+pub(super) fn vgg11(options: &BuildOptions) -> Result<Graph, GraphError> {
     torch(options, "VGG-11", A, false)
 }
 
 /// VGG-13: 133.0 M parameters, 11.3 G multiply-accumulates.
-pub fn vgg13(options: &BuildOptions) -> Result<Graph, GraphError> {
+pub(super) fn vgg13(options: &BuildOptions) -> Result<Graph, GraphError> {
     torch(options, "VGG-13", B, false)
 }
 
 /// VGG-16: 138.4 M parameters, 15.5 G multiply-accumulates.
-pub fn vgg16(options: &BuildOptions) -> Result<Graph, GraphError> {
+pub(super) fn vgg16(options: &BuildOptions) -> Result<Graph, GraphError> {
     match options.source {
         Source::Keras => keras(options, D),
         _ => torch(options, "VGG-16", D, false),
@@ -46,7 +46,7 @@ pub fn vgg16(options: &BuildOptions) -> Result<Graph, GraphError> {
 }
 
 /// VGG-19: 143.7 M parameters, 19.6 G multiply-accumulates.
-pub fn vgg19(options: &BuildOptions) -> Result<Graph, GraphError> {
+pub(super) fn vgg19(options: &BuildOptions) -> Result<Graph, GraphError> {
     match options.source {
         Source::Keras => keras(options, E),
         _ => torch(options, "VGG-19", E, false),
@@ -54,22 +54,22 @@ pub fn vgg19(options: &BuildOptions) -> Result<Graph, GraphError> {
 }
 
 /// VGG-11 with a batch norm behind each convolution.
-pub fn vgg11_bn(options: &BuildOptions) -> Result<Graph, GraphError> {
+pub(super) fn vgg11_bn(options: &BuildOptions) -> Result<Graph, GraphError> {
     torch(options, "VGG-11 with batch norm", A, true)
 }
 
 /// VGG-13 with a batch norm behind each convolution.
-pub fn vgg13_bn(options: &BuildOptions) -> Result<Graph, GraphError> {
+pub(super) fn vgg13_bn(options: &BuildOptions) -> Result<Graph, GraphError> {
     torch(options, "VGG-13 with batch norm", B, true)
 }
 
 /// VGG-16 with a batch norm behind each convolution.
-pub fn vgg16_bn(options: &BuildOptions) -> Result<Graph, GraphError> {
+pub(super) fn vgg16_bn(options: &BuildOptions) -> Result<Graph, GraphError> {
     torch(options, "VGG-16 with batch norm", D, true)
 }
 
 /// VGG-19 with a batch norm behind each convolution.
-pub fn vgg19_bn(options: &BuildOptions) -> Result<Graph, GraphError> {
+pub(super) fn vgg19_bn(options: &BuildOptions) -> Result<Graph, GraphError> {
     torch(options, "VGG-19 with batch norm", E, true)
 }
 

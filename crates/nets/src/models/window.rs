@@ -12,7 +12,7 @@ enum Padding {
 
 /// A convolution (cross-correlation, as every framework means it) without its weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Conv {
+pub(crate) struct Conv {
     pub(super) out: Option<usize>,
     pub(super) kernel: [usize; 2],
     stride: [usize; 2],
@@ -22,51 +22,51 @@ pub struct Conv {
 
 impl Conv {
     /// `out` filters of 1 × 1, stride 1, no padding, no bias.
-    pub fn new(out: usize) -> Self {
+    pub(crate) fn new(out: usize) -> Self {
         Self { out: Some(out), kernel: [1, 1], stride: [1, 1], padding: Padding::Fixed(Pad::default()), bias: false }
     }
 
     /// One filter for each input channel.
-    pub fn depthwise() -> Self {
+    pub(crate) fn depthwise() -> Self {
         Self { out: None, ..Self::new(0) }
     }
 
     /// A square kernel.
-    pub fn kernel(self, k: usize) -> Self {
+    pub(crate) fn kernel(self, k: usize) -> Self {
         self.kernel2(k, k)
     }
 
     /// A kernel of `h` rows and `w` columns.
-    pub fn kernel2(mut self, h: usize, w: usize) -> Self {
+    pub(crate) fn kernel2(mut self, h: usize, w: usize) -> Self {
         self.kernel = [h, w];
         self
     }
 
     /// The same stride down and across.
-    pub fn stride(mut self, s: usize) -> Self {
+    pub(crate) fn stride(mut self, s: usize) -> Self {
         self.stride = [s, s];
         self
     }
 
     /// `p` zeros on every side, as PyTorch's `padding=p`.
-    pub fn pad(self, p: usize) -> Self {
+    pub(crate) fn pad(self, p: usize) -> Self {
         self.pad2(p, p)
     }
 
     /// `v` zeros above and below, `h` left and right, as PyTorch's `padding=(v, h)`.
-    pub fn pad2(mut self, v: usize, h: usize) -> Self {
+    pub(crate) fn pad2(mut self, v: usize, h: usize) -> Self {
         self.padding = Padding::Fixed(Pad { top: v, bottom: v, left: h, right: h });
         self
     }
 
     /// TensorFlow's `padding="same"`.
-    pub fn same(mut self) -> Self {
+    pub(crate) fn same(mut self) -> Self {
         self.padding = Padding::Same;
         self
     }
 
     /// With a bias a filter.
-    pub fn bias(mut self) -> Self {
+    pub(crate) fn bias(mut self) -> Self {
         self.bias = true;
         self
     }
@@ -79,7 +79,7 @@ impl Conv {
 
 /// A pooling window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pool {
+pub(crate) struct Pool {
     pub(super) pooling: Pooling,
     pub(super) kernel: usize,
     stride: usize,
@@ -93,39 +93,39 @@ impl Pool {
     }
 
     /// The largest value of a `kernel` × `kernel` window; stride as large as the kernel, no padding.
-    pub fn max(kernel: usize) -> Self {
+    pub(crate) fn max(kernel: usize) -> Self {
         Self::new(Pooling::Max, kernel)
     }
 
     /// The mean of the values of a `kernel` × `kernel` window that lie inside the map.
-    pub fn avg(kernel: usize) -> Self {
+    pub(crate) fn avg(kernel: usize) -> Self {
         Self::new(Pooling::Avg, kernel)
     }
 
     /// The mean over a `kernel` × `kernel` window, padding counted as zeros: PyTorch's `AvgPool2d` by default.
-    pub fn avg_with_pad(kernel: usize) -> Self {
+    pub(crate) fn avg_with_pad(kernel: usize) -> Self {
         Self::new(Pooling::AvgWithPad, kernel)
     }
 
-    pub fn stride(mut self, s: usize) -> Self {
+    pub(crate) fn stride(mut self, s: usize) -> Self {
         self.stride = s;
         self
     }
 
     /// `p` on every side, as PyTorch's `padding=p`.
-    pub fn pad(mut self, p: usize) -> Self {
+    pub(crate) fn pad(mut self, p: usize) -> Self {
         self.padding = Padding::Fixed(Pad { top: p, bottom: p, left: p, right: p });
         self
     }
 
     /// TensorFlow's `padding="same"`.
-    pub fn same(mut self) -> Self {
+    pub(crate) fn same(mut self) -> Self {
         self.padding = Padding::Same;
         self
     }
 
     /// PyTorch's `ceil_mode=True`: a last window that begins inside the map and its left padding is kept though it hangs over.
-    pub fn ceil(mut self) -> Self {
+    pub(crate) fn ceil(mut self) -> Self {
         self.ceil = true;
         self
     }

@@ -12,7 +12,7 @@ use super::twin::Twin;
 ///
 /// Layers of Keras without a name of their own bear the one that a fresh session gives: the shortcuts are `conv2d` … `conv2d_3`, the sums
 /// `add` … `add_11`. Keras' names are known in timm's network too, save `predictions`; timm counts its blocks from Keras' `block2`.
-pub fn xception(options: &BuildOptions) -> Result<Graph, GraphError> {
+pub(super) fn xception(options: &BuildOptions) -> Result<Graph, GraphError> {
     let eps = match options.source {
         Source::Keras => 1e-3,
         Source::Timm => 1e-5,

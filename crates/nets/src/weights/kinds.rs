@@ -39,14 +39,14 @@ const PICKLE: &str =
     "it is a pickle that `torch.save` did not write; load it in Python and `torch.save` its dictionary of tensors";
 
 /// The first bytes of the file at `path`.
-pub fn head(path: &Path) -> Result<Vec<u8>, WeightError> {
+pub(super) fn head(path: &Path) -> Result<Vec<u8>, WeightError> {
     let mut head = Vec::new();
     let read = regular::open(path).and_then(|file| file.take(HEAD).read_to_end(&mut head));
     read.map(|_| head).map_err(|error| WeightError::Read { path: path.to_path_buf(), error })
 }
 
 /// What a file is that no reader knows, and what to do: `head` are its first bytes. Nothing where it may be a damaged weight file.
-pub fn foreign(path: &Path, head: &[u8]) -> Option<String> {
+pub(super) fn foreign(path: &Path, head: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(head).trim_start_matches('\u{feff}').trim_start().to_ascii_lowercase();
     let name = path.file_name().map(|name| name.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
     if head.is_empty() {

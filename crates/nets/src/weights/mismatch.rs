@@ -74,7 +74,7 @@ pub(super) struct Expected<'a> {
 }
 
 impl<'a> Expected<'a> {
-    pub fn new(graph: &'a Graph, needed: &'a [Parameter]) -> Self {
+    pub(super) fn new(graph: &'a Graph, needed: &'a [Parameter]) -> Self {
         let known = graph.parameters().into_iter().map(|parameter| parameter.name).collect();
         let modules = needed.iter().map(|parameter| module(&parameter.name)).collect();
         Self { known, modules, dropped: graph.dropped() }
@@ -97,7 +97,7 @@ impl<'a> Expected<'a> {
     }
 
     /// Whether a tensor is that of another network of the family: a deeper one has all that a shallow one needs, and more between.
-    pub fn is_exceeded_by(&self, name: &str) -> bool {
+    pub(super) fn is_exceeded_by(&self, name: &str) -> bool {
         !self.has(name) && self.is_around(name)
     }
 }

@@ -9,7 +9,7 @@ use crate::models::graph::{Graph, Parameter};
 
 /// He-initialised weights for every tensor of `graph`, drawn when they are asked for; the same seed gives the same bits on every machine, and a
 /// tensor's do not depend on which others there are.
-pub fn he(graph: &Graph, seed: u64) -> WeightSet {
+pub(super) fn he(graph: &Graph, seed: u64) -> WeightSet {
     let mut set = WeightSet::default();
     for Parameter { name, shape } in graph.parameters() {
         let len: usize = shape.iter().product();

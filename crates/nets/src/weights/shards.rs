@@ -30,14 +30,14 @@ fn index(path: &Path, head: &[u8]) -> Result<Option<Index>, WeightError> {
 }
 
 /// The files that the index at `path` names, sorted; nothing where it is another file.
-pub fn files(path: &Path, head: &[u8]) -> Result<Option<Vec<PathBuf>>, WeightError> {
+pub(super) fn files(path: &Path, head: &[u8]) -> Result<Option<Vec<PathBuf>>, WeightError> {
     let Some(Index { weight_map }) = index(path, head)? else { return Ok(None) };
     let names: BTreeSet<String> = weight_map.into_values().collect();
     names.iter().map(|name| beside(path, name)).collect::<Result<_, _>>().map(Some)
 }
 
 /// The tensors that the index at `path` lists; nothing where it is another file.
-pub fn read(path: &Path, head: &[u8]) -> Result<Option<BTreeMap<String, Tensor>>, WeightError> {
+pub(super) fn read(path: &Path, head: &[u8]) -> Result<Option<BTreeMap<String, Tensor>>, WeightError> {
     let Some(Index { weight_map }) = index(path, head)? else { return Ok(None) };
     let mut shards = BTreeMap::new();
     let mut tensors = BTreeMap::new();

@@ -34,7 +34,7 @@ pub(super) enum Element {
 
 impl Element {
     /// Bytes of an element.
-    pub fn size(self) -> usize {
+    pub(super) fn size(self) -> usize {
         match self {
             Element::F16 | Element::BF16 => 2,
             Element::F32 => 4,
@@ -43,7 +43,7 @@ impl Element {
     }
 
     /// Reads `count` elements and widens (or, for f64, rounds) them to f32, a chunk at a time. The caller has made sure that they are there.
-    pub fn read(self, reader: &mut dyn Read, count: usize) -> io::Result<Vec<f32>> {
+    pub(super) fn read(self, reader: &mut dyn Read, count: usize) -> io::Result<Vec<f32>> {
         let mut values = Vec::with_capacity(count);
         let mut chunk = vec![0; CHUNK.min(count.saturating_mul(self.size()))];
         while values.len() < count {
@@ -80,12 +80,12 @@ pub(super) struct SharedFile {
 }
 
 impl SharedFile {
-    pub fn open(path: &Path) -> Result<Self, WeightError> {
+    pub(super) fn open(path: &Path) -> Result<Self, WeightError> {
         let file = regular::open(path).map_err(|error| WeightError::Read { path: path.to_path_buf(), error })?;
         Self::new(path, file)
     }
 
-    pub fn new(path: &Path, file: File) -> Result<Self, WeightError> {
+    pub(super) fn new(path: &Path, file: File) -> Result<Self, WeightError> {
         let path = path.to_path_buf();
         match file.metadata() {
             Ok(data) => Ok(Self { path, length: data.len(), file: Mutex::new(file) }),
@@ -93,7 +93,7 @@ impl SharedFile {
         }
     }
 
-    pub fn length(&self) -> u64 {
+    pub(super) fn length(&self) -> u64 {
         self.length
     }
 
@@ -103,7 +103,7 @@ impl SharedFile {
     }
 
     /// Lets `read` seek and read; nobody else moves the file meanwhile.
-    pub fn with<T>(&self, read: impl FnOnce(&mut File) -> io::Result<T>) -> Result<T, WeightError> {
+    pub(super) fn with<T>(&self, read: impl FnOnce(&mut File) -> io::Result<T>) -> Result<T, WeightError> {
         // whoever panicked left nothing behind: every reader seeks first
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         read(&mut file).map_err(|error| WeightError::Read { path: self.path.clone(), error })
@@ -111,7 +111,7 @@ impl SharedFile {
 }
 
 /// The tensors of a safetensors file. Of integers only the shape is kept: their values are a [`WeightError::Dtype`].
-pub fn read_file(path: &Path) -> Result<BTreeMap<String, Tensor>, WeightError> {
+pub(super) fn read_file(path: &Path) -> Result<BTreeMap<String, Tensor>, WeightError> {
     let file = Arc::new(SharedFile::open(path)?);
     let place = path.display().to_string();
     let length = file.at(0, |file| {
@@ -132,7 +132,7 @@ pub fn read_file(path: &Path) -> Result<BTreeMap<String, Tensor>, WeightError> {
 }
 
 /// The tensors of a safetensors file held in memory; `place` names it in messages.
-pub fn read_bytes(bytes: &'static [u8], place: &str) -> Result<BTreeMap<String, Tensor>, WeightError> {
+pub(super) fn read_bytes(bytes: &'static [u8], place: &str) -> Result<BTreeMap<String, Tensor>, WeightError> {
     let header = header_length(&bytes[..LENGTH.min(bytes.len())], bytes.len() as u64, place)?;
     let (header, data) = bytes[LENGTH..].split_at(header);
     let path = PathBuf::from(place);

@@ -7,7 +7,7 @@ use crate::models::graph::Pad;
 
 /// A map in a buffer; a vector is a map of one position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Map {
+pub(crate) struct Map {
     pub buffer: usize,
     pub h: usize,
     pub w: usize,
@@ -24,12 +24,12 @@ pub struct Map {
 
 impl Map {
     /// Its first `h` rows as a map of their own, or as many rows elsewhere.
-    pub fn rows(&self, h: usize) -> Self {
+    pub(crate) fn rows(&self, h: usize) -> Self {
         Self { h, ..*self }
     }
 
     /// Alone in a buffer, nothing around it.
-    pub fn of(shape: Shape) -> Self {
+    pub(crate) fn of(shape: Shape) -> Self {
         let (c, h, w) = match shape {
             Shape::Map { c, h, w } => (c, h, w),
             Shape::Vector(n) => (n, 1, 1),
@@ -38,33 +38,33 @@ impl Map {
     }
 
     /// True when the channels of neighbouring positions follow one another.
-    pub fn is_dense(&self) -> bool {
+    pub(crate) fn is_dense(&self) -> bool {
         self.pixel == self.c
     }
 
     /// Elements from one row to the next.
-    pub fn row(&self) -> usize {
+    pub(crate) fn row(&self) -> usize {
         (self.w + self.halo.left + self.halo.right) * self.pixel
     }
 
     /// Elements of the buffer that one picture takes.
-    pub fn picture(&self) -> usize {
+    pub(crate) fn picture(&self) -> usize {
         (self.h + self.halo.top + self.halo.bottom) * self.row()
     }
 
     /// Elements before the map of picture `p`.
-    pub fn base(&self, p: usize) -> usize {
+    pub(crate) fn base(&self, p: usize) -> usize {
         if self.batched { p * self.picture() } else { 0 }
     }
 
     /// Where position (y, x) begins, counted from `pad` above and left of the map.
-    pub fn at(&self, y: usize, x: usize, pad: Pad) -> usize {
+    pub(crate) fn at(&self, y: usize, x: usize, pad: Pad) -> usize {
         let (y, x) = (y + self.halo.top - pad.top, x + self.halo.left - pad.left);
         y * self.row() + x * self.pixel + self.channel
     }
 
     /// The values of the map in runs without a gap, row by row where it is dense, else position by position.
-    pub fn runs(&self, whole_rows: bool) -> impl Iterator<Item = Range<usize>> + use<> {
+    pub(crate) fn runs(&self, whole_rows: bool) -> impl Iterator<Item = Range<usize>> + use<> {
         let map = *self;
         let (runs, len) = if whole_rows { (1, map.w * map.c) } else { (map.w, map.c) };
         (0..map.h).flat_map(move |y| {
@@ -76,13 +76,13 @@ impl Map {
     }
 
     /// Where each position begins, picture after picture.
-    pub fn positions(&self, pad: Pad, stride: [usize; 2], [h, w]: [usize; 2], pictures: usize) -> Vec<u32> {
+    pub(crate) fn positions(&self, pad: Pad, stride: [usize; 2], [h, w]: [usize; 2], pictures: usize) -> Vec<u32> {
         let all = (0..pictures).flat_map(|p| (0..h).flat_map(move |y| (0..w).map(move |x| (p, y, x))));
         all.map(|(p, y, x)| (self.base(p) + self.at(y * stride[0], x * stride[1], pad)) as u32).collect()
     }
 
     /// Zeros around the map, which another value may have used.
-    pub fn clear_halo<T: Copy + Default>(&self, buffer: &mut [T]) {
+    pub(crate) fn clear_halo<T: Copy + Default>(&self, buffer: &mut [T]) {
         if self.halo.is_zero() {
             return;
         }

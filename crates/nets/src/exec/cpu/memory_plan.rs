@@ -21,7 +21,7 @@ const SMALL: usize = 1000;
 
 /// A step over values, with what was joined to it.
 #[derive(Debug)]
-pub struct Fused {
+pub(crate) struct Fused {
     pub step: Step,
     /// For a convolution: the value added to it.
     pub added: Option<usize>,
@@ -32,14 +32,14 @@ pub struct Fused {
 
 impl Fused {
     /// Every value that the step reads.
-    pub fn inputs(&self) -> Vec<usize> {
+    pub(crate) fn inputs(&self) -> Vec<usize> {
         self.step.inputs.iter().copied().chain(self.added).collect()
     }
 }
 
 /// Where every value lies, and in what order rows are computed.
 #[derive(Debug)]
-pub struct MemoryPlan {
+pub(crate) struct MemoryPlan {
     /// For each value.
     pub maps: Vec<Map>,
     /// Floats in each buffer.
@@ -53,7 +53,13 @@ pub struct MemoryPlan {
 }
 
 /// Places the values of `steps`; `maps` has the sizes of all of them, value 0 is the picture.
-pub fn plan(steps: &[Fused], taps: &[usize], mut maps: Vec<Map>, micro_batch: usize, by_rows: bool) -> MemoryPlan {
+pub(crate) fn plan(
+    steps: &[Fused],
+    taps: &[usize],
+    mut maps: Vec<Map>,
+    micro_batch: usize,
+    by_rows: bool,
+) -> MemoryPlan {
     let mut whole = read_whole(steps, maps.len());
     let mut parents = in_place(steps, &maps, &whole);
     onto(steps, taps, &maps, &mut parents);

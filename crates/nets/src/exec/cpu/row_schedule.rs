@@ -24,7 +24,7 @@ const ROOM: usize = 2;
 
 /// Rows of a step's output, and the rows that the buffers of its values begin with.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RowRange {
+pub(crate) struct RowRange {
     pub step: usize,
     pub rows: Range<usize>,
     /// Of its first two inputs, zeros above the map counted.
@@ -34,14 +34,14 @@ pub struct RowRange {
 
 impl RowRange {
     /// All rows.
-    pub fn whole(step: usize, h: usize) -> Self {
+    pub(crate) fn whole(step: usize, h: usize) -> Self {
         Self { step, rows: 0..h, inputs: [0; 2], output: 0 }
     }
 }
 
 /// One action of a schedule.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action {
+pub(crate) enum Action {
     Compute(RowRange),
     /// Forgets the first rows of a value's buffer and moves the rows behind them to its beginning.
     Drop {
@@ -58,7 +58,7 @@ pub enum Action {
 
 /// Steps that go over a picture together.
 #[derive(Clone, Debug)]
-pub struct RowSchedule {
+pub(crate) struct RowSchedule {
     pub steps: Range<usize>,
     pub actions: Vec<Action>,
     /// Values of which only some rows are held, and how many with zeros above and below.
@@ -67,16 +67,16 @@ pub struct RowSchedule {
 
 impl RowSchedule {
     /// Rows of the buffer of `value`, where it holds only some.
-    pub fn held(&self, value: usize) -> Option<usize> {
+    pub(crate) fn held(&self, value: usize) -> Option<usize> {
         self.held.iter().find(|(held, _)| *held == value).map(|(_, rows)| *rows)
     }
 
     /// The most rows of a step that are computed at a time.
-    pub fn most(&self, step: usize) -> usize {
+    pub(crate) fn most(&self, step: usize) -> usize {
         self.ranges(step).map(|range| range.rows.len()).max().unwrap_or(0)
     }
 
-    pub fn ranges(&self, step: usize) -> impl Iterator<Item = &RowRange> {
+    pub(crate) fn ranges(&self, step: usize) -> impl Iterator<Item = &RowRange> {
         self.actions.iter().filter_map(move |action| match action {
             Action::Compute(range) if range.step == step => Some(range),
             _ => None,
@@ -124,7 +124,7 @@ impl Reach {
 }
 
 /// Plans schedules for the steps before `cut`; `roots` names for each value the one whose buffer it lies in.
-pub fn plan(steps: &[Fused], taps: &[usize], roots: &[usize], maps: &[Map], cut: usize) -> Vec<RowSchedule> {
+pub(crate) fn plan(steps: &[Fused], taps: &[usize], roots: &[usize], maps: &[Map], cut: usize) -> Vec<RowSchedule> {
     let (mut schedules, mut begin): (Vec<RowSchedule>, usize) = (Vec::new(), 0);
     let last_reads = last_reads(steps, taps, roots);
     while begin < cut {

@@ -20,7 +20,7 @@ use featurize_kernels::winograd;
 
 /// A step over planned buffers.
 #[derive(Debug)]
-pub enum Op {
+pub(crate) enum Op {
     /// A convolution, the values of a third map added to it; over bf16 a dense layer, too.
     Product {
         packed: Product,
@@ -64,7 +64,7 @@ pub enum Op {
 
 /// How a convolution is computed as a product.
 #[derive(Debug)]
-pub enum Product {
+pub(crate) enum Product {
     Direct(matmul::Packed),
     /// With fewer multiplications.
     Strassen(strassen::Packed),
@@ -90,7 +90,7 @@ impl Product {
 
 /// Where the windows of a product begin and where its outputs lie, for every position of all pictures that go through it together.
 #[derive(Debug)]
-pub struct ProductPlaces {
+pub(crate) struct ProductPlaces {
     pub starts: Vec<u32>,
     pub outs: Vec<u32>,
     pub adds: Added<Vec<u32>>,
@@ -122,7 +122,7 @@ pub(super) struct Work<'a> {
 
 impl Op {
     /// How a step is computed, in a word.
-    pub fn word(&self) -> &'static str {
+    pub(crate) fn word(&self) -> &'static str {
         match self {
             Op::Product { packed: Product::Direct(_), .. } => "direct",
             Op::Product { packed: Product::Strassen(_), .. } => "strassen",
@@ -292,7 +292,7 @@ pub(super) fn concat<'a, T: Copy + 'a>(
     }
 }
 
-pub fn grid(map: &Map, rows: Range<usize>) -> Grid {
+pub(crate) fn grid(map: &Map, rows: Range<usize>) -> Grid {
     Grid { start: map.at(0, 0, Pad::default()), pixel: map.pixel, row: map.row(), size: [map.h, map.w], rows }
 }
 

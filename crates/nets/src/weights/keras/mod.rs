@@ -34,12 +34,12 @@ use crate::models::graph::{Graph, LayerId, Parameter};
 const MOST_VARIABLES: usize = 20_000;
 
 /// Whether the file at `path` is HDF5, or a zip that holds `model.weights.h5`.
-pub fn is_keras(path: &Path) -> bool {
+pub(super) fn is_keras(path: &Path) -> bool {
     storage::is_keras(path)
 }
 
 /// Opens a weight file of Keras and lists its layers. Fails where it cannot be read, is damaged, or holds no layer with weights.
-pub fn index(path: &Path) -> Result<File, WeightError> {
+pub(super) fn index(path: &Path) -> Result<File, WeightError> {
     let unsound = |reason: String| WeightError::Format { place: path.display().to_string(), reason };
     let Opened { hdf5, config } = storage::open(path)?;
     let layers = read_layers(&hdf5, config.as_deref()).map_err(|error| unsound(error.to_string()))?;
@@ -67,7 +67,7 @@ fn read_layers(
 }
 
 /// An open weight file of Keras.
-pub struct File {
+pub(super) struct File {
     path: PathBuf,
     layers: Vec<Arc<FileLayer>>,
 }
@@ -139,7 +139,7 @@ impl File {
     /// The tensors of the file for `graph`, which must be built after Keras: PyTorch's layout under the graph's names where the layers match,
     /// misshapen ones too; what has no place in the graph in Keras' layout under the file's names. A model may hold the network as one of its
     /// layers: it is looked for in the model and in each model within, and taken where most of what `taps` need is, or from `key`.
-    pub fn match_to(
+    pub(super) fn match_to(
         &self,
         graph: &Graph,
         taps: &[LayerId],
@@ -230,7 +230,7 @@ fn fit(tensors: &BTreeMap<String, Tensor>, needed: &[Parameter], expected: &Expe
 
 /// Whether `name`, a name in a file, is that of a layer as the `layers` of a network are: one more of a kind that the network has, and so of
 /// another network. The numbers that Keras makes up say nothing of this kind, nor do layers behind the network.
-pub fn is_one_more(name: &str, layers: &BTreeSet<&str>) -> bool {
+pub(super) fn is_one_more(name: &str, layers: &BTreeSet<&str>) -> bool {
     let pattern =
         |name: &str| name.split(|c: char| c.is_ascii_digit()).filter(|part| !part.is_empty()).collect::<String>();
     let kinds: BTreeSet<String> = layers.iter().map(|layer| pattern(layer)).collect();

@@ -3,7 +3,7 @@
 
 /// A value: small ones themselves, others by their number in the [`Heap`].
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Value {
+pub(super) enum Value {
     None,
     Bool(bool),
     Int(i64),
@@ -16,14 +16,14 @@ pub enum Value {
 
 /// A range of the pickle's bytes.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Span {
+pub(super) struct Span {
     pub start: u32,
     pub end: u32,
 }
 
 /// A value of several parts.
 #[derive(Debug)]
-pub enum Node {
+pub(super) enum Node {
     /// Sets are lists here.
     List(Vec<Value>),
     Tuple(Vec<Value>),
@@ -45,33 +45,33 @@ pub enum Node {
 
 /// The objects of one or more pickles that follow each other.
 #[derive(Debug, Default)]
-pub struct Heap {
+pub(super) struct Heap {
     /// The bytes of the pickles, and perhaps some after them.
     pub bytes: Vec<u8>,
     pub nodes: Vec<Node>,
 }
 
 impl Heap {
-    pub fn add(&mut self, node: Node) -> Value {
+    pub(super) fn add(&mut self, node: Node) -> Value {
         // fewer nodes than instructions, fewer instructions than bytes, fewer bytes than 2^32
         let index = self.nodes.len() as u32;
         self.nodes.push(node);
         Value::Node(index)
     }
 
-    pub fn node(&self, value: Value) -> Option<&Node> {
+    pub(super) fn node(&self, value: Value) -> Option<&Node> {
         match value {
             Value::Node(index) => self.nodes.get(index as usize),
             _ => None,
         }
     }
 
-    pub fn bytes_of(&self, span: Span) -> &[u8] {
+    pub(super) fn bytes_of(&self, span: Span) -> &[u8] {
         self.bytes.get(span.start as usize..span.end as usize).unwrap_or_default()
     }
 
     /// A text, when the value is one and is UTF-8.
-    pub fn text(&self, value: Value) -> Option<&str> {
+    pub(super) fn text(&self, value: Value) -> Option<&str> {
         match value {
             Value::Text(span) => std::str::from_utf8(self.bytes_of(span)).ok(),
             _ => None,
@@ -79,7 +79,7 @@ impl Heap {
     }
 
     /// The members of a tuple or list.
-    pub fn sequence(&self, value: Value) -> Option<&[Value]> {
+    pub(super) fn sequence(&self, value: Value) -> Option<&[Value]> {
         match self.node(value)? {
             Node::List(items) | Node::Tuple(items) => Some(items),
             _ => None,
@@ -87,7 +87,7 @@ impl Heap {
     }
 
     /// Module and name of a class or function.
-    pub fn global(&self, value: Value) -> Option<(&str, &str)> {
+    pub(super) fn global(&self, value: Value) -> Option<(&str, &str)> {
         match self.node(value)? {
             Node::Global { module, name } => Some((self.text(Value::Text(*module))?, self.text(Value::Text(*name))?)),
             _ => None,

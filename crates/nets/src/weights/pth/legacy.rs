@@ -18,7 +18,7 @@ const MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0
 const PROTOCOL: i64 = 1001;
 
 /// Whether a file starts with the pickle of the magic number.
-pub fn is_torch(mut start: &[u8]) -> bool {
+pub(super) fn is_torch(mut start: &[u8]) -> bool {
     let mut unpickler = Unpickler::new(&mut start, 64, 8);
     matches!(unpickler.load(), Ok(value) if is_magic(unpickler.heap(), value))
 }
@@ -28,7 +28,7 @@ fn is_magic(heap: &Heap, value: Value) -> bool {
 }
 
 /// Reads the pickles and the places of the storages.
-pub fn read(file: &mut File) -> Result<Content, Fault> {
+pub(super) fn read(file: &mut File) -> Result<Content, Fault> {
     let length = file.metadata()?.len();
     let mut source = &mut *file;
     let mut unpickler = Unpickler::new(&mut source, length, instructions(length));

@@ -95,7 +95,7 @@ enum Format {
 }
 
 /// Whether the file at `path` was written by `torch.save`, whole or not.
-pub fn is_pth(path: &Path) -> Result<bool, WeightError> {
+pub(super) fn is_pth(path: &Path) -> Result<bool, WeightError> {
     let open = || Ok(format(&mut regular::open(path)?)?.is_some());
     open().map_err(|fault: Fault| fault.of(path))
 }
@@ -103,7 +103,7 @@ pub fn is_pth(path: &Path) -> Result<bool, WeightError> {
 /// The tensors of the file at `path`, each under its way to it: `conv1.weight` in a state dict, `state_dict.module.conv1.weight` in a checkpoint.
 ///
 /// Floats of 16 to 64 bits become f32. Of integers and other types only the shape is kept: their values are a [`WeightError::Dtype`].
-pub fn read(path: &Path) -> Result<BTreeMap<String, Tensor>, WeightError> {
+pub(super) fn read(path: &Path) -> Result<BTreeMap<String, Tensor>, WeightError> {
     let content = || {
         let mut file = regular::open(path)?;
         let content = match format(&mut file)? {

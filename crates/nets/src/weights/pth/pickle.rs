@@ -10,12 +10,12 @@ use super::Fault;
 use super::heap::{Heap, Node, Span, Value};
 
 /// The most bytes that the pickles of a file may have: their texts are kept.
-pub const MAX_BYTES: usize = 64 << 20;
+pub(super) const MAX_BYTES: usize = 64 << 20;
 /// The bytes that are read at a time.
 const CHUNK: usize = 1 << 16;
 
 /// Reads pickles that follow each other.
-pub struct Unpickler<'a> {
+pub(super) struct Unpickler<'a> {
     source: &'a mut dyn Read,
     heap: Heap,
     /// The next instruction.
@@ -32,14 +32,14 @@ pub struct Unpickler<'a> {
 
 impl<'a> Unpickler<'a> {
     /// Pickles that `source` holds from its beginning, of no more than `room` bytes and `budget` instructions together.
-    pub fn new(source: &'a mut dyn Read, room: u64, budget: u64) -> Self {
+    pub(super) fn new(source: &'a mut dyn Read, room: u64, budget: u64) -> Self {
         let room = usize::try_from(room).map_or(MAX_BYTES, |room| room.min(MAX_BYTES));
         let (heap, stack, marks, memo) = Default::default();
         Self { source, heap, at: 0, room, budget, stack, marks, memo }
     }
 
     /// The value of the next pickle.
-    pub fn load(&mut self) -> Result<Value, Fault> {
+    pub(super) fn load(&mut self) -> Result<Value, Fault> {
         self.stack.clear();
         self.marks.clear();
         self.memo.clear();
@@ -59,16 +59,16 @@ impl<'a> Unpickler<'a> {
     }
 
     /// The bytes of the pickles read so far.
-    pub fn position(&self) -> u64 {
+    pub(super) fn position(&self) -> u64 {
         self.at as u64
     }
 
     /// The objects of the pickles read so far.
-    pub fn heap(&self) -> &Heap {
+    pub(super) fn heap(&self) -> &Heap {
         &self.heap
     }
 
-    pub fn into_heap(self) -> Heap {
+    pub(super) fn into_heap(self) -> Heap {
         self.heap
     }
 

@@ -25,7 +25,7 @@ const MAX_WRAPS: usize = 8;
 
 /// An element type.
 #[derive(Clone, Copy, Debug)]
-pub struct Dtype {
+pub(super) struct Dtype {
     name: &'static str,
     /// Bytes of an element.
     pub size: usize,
@@ -74,7 +74,7 @@ fn dtype(fits: impl Fn(&DtypeRow) -> bool) -> Option<Dtype> {
 }
 
 /// What a persistent identifier says of a storage.
-pub struct Named<'a> {
+pub(super) struct Named<'a> {
     pub key: &'a str,
     pub dtype: Dtype,
     pub elements: u64,
@@ -84,7 +84,7 @@ pub struct Named<'a> {
 
 /// Takes a persistent identifier apart: ("storage", class, key, device, elements), and in the legacy format perhaps a part of it:
 /// (key of the part, first element, elements). `None`: something else, such as the source of a class.
-pub fn persistent(heap: &Heap, identifier: Value) -> Result<Option<Named<'_>>, Fault> {
+pub(super) fn persistent(heap: &Heap, identifier: Value) -> Result<Option<Named<'_>>, Fault> {
     let Some(&[kind, class, key, _, elements, ref rest @ ..]) = heap.sequence(identifier) else { return Ok(None) };
     if heap.text(kind) != Some("storage") {
         return Ok(None);
@@ -109,7 +109,7 @@ fn natural(value: Value) -> Option<u64> {
 }
 
 /// The tensors of all dictionaries and lists in what was saved, each under its way there: `state_dict.conv1.weight`.
-pub fn tensors(content: &Content, file: SharedFile) -> Result<BTreeMap<String, Tensor>, Fault> {
+pub(super) fn tensors(content: &Content, file: SharedFile) -> Result<BTreeMap<String, Tensor>, Fault> {
     let heap = &content.heap;
     let mut walk = Walk { heap, named: Vec::new(), tensors: MOST_TENSORS, values: MOST_VALUES };
     walk.value(content.top, "", DEPTH)?;

@@ -9,7 +9,7 @@ use crate::weights::tensors::Element;
 
 /// A range of bytes of the file.
 #[derive(Clone, Copy, Debug)]
-pub struct Storage {
+pub(super) struct Storage {
     /// The first byte in the file.
     pub start: u64,
     /// Bytes, once unpacked.
@@ -18,7 +18,7 @@ pub struct Storage {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Packing {
+pub(super) enum Packing {
     Stored,
     /// Deflated to so many bytes.
     Deflated {
@@ -28,7 +28,7 @@ pub enum Packing {
 
 impl Storage {
     /// Reads the storage from its beginning.
-    pub fn open<'a>(&self, file: &'a mut File) -> io::Result<Box<dyn Read + 'a>> {
+    pub(super) fn open<'a>(&self, file: &'a mut File) -> io::Result<Box<dyn Read + 'a>> {
         file.seek(SeekFrom::Start(self.start))?;
         Ok(match self.packing {
             Packing::Stored => Box::new(file.take(self.length)),
@@ -50,7 +50,7 @@ impl Storage {
 
 /// A tensor laid over a storage; whoever makes one has checked that all its elements lie in it.
 #[derive(Debug)]
-pub struct View {
+pub(super) struct View {
     pub storage: Storage,
     pub element: Element,
     /// Elements of the storage before the tensor's first.
@@ -63,7 +63,7 @@ pub struct View {
 
 /// Elements that lie elsewhere than one after the other.
 #[derive(Debug)]
-pub struct Strided {
+pub(super) struct Strided {
     pub shape: Vec<usize>,
     /// Elements from one index to the next, by dimension.
     pub strides: Vec<usize>,
@@ -73,7 +73,7 @@ pub struct Strided {
 
 impl View {
     /// The values, row-major. A strided tensor needs its span of the storage in memory beside them.
-    pub fn read(&self, file: &mut File) -> io::Result<Vec<f32>> {
+    pub(super) fn read(&self, file: &mut File) -> io::Result<Vec<f32>> {
         let mut reader = self.storage.open_at(file, self.first * self.element.size() as u64)?;
         match &self.strided {
             None => self.element.read(&mut reader, self.count),

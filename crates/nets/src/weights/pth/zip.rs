@@ -19,14 +19,14 @@ const PICKLE: &str = "data.pkl";
 const LOCAL_HEADER: usize = 30;
 
 /// Whether a zip is PyTorch's, by its first entry, which is there in a file that is cut off too, or by its directory. `start` are its first bytes.
-pub fn is_torch(start: &[u8], file: &mut File) -> bool {
+pub(super) fn is_torch(start: &[u8], file: &mut File) -> bool {
     let length = start.get(26..28).and_then(|bytes| bytes.try_into().ok()).map_or(0, u16::from_le_bytes);
     let name = start.get(LOCAL_HEADER..LOCAL_HEADER + usize::from(length)).unwrap_or_default();
     prefix(name).is_some() || Directory::read(file).is_ok_and(|directory| directory.prefix().is_ok())
 }
 
 /// Reads the pickle and the places of the storages.
-pub fn read(file: &mut File) -> Result<Content, Fault> {
+pub(super) fn read(file: &mut File) -> Result<Content, Fault> {
     let length = file.metadata()?.len();
     let directory = Directory::read(file)?;
     let prefix = directory.prefix()?;
@@ -104,7 +104,7 @@ impl Directory {
 }
 
 /// A name in a message: not longer than a line.
-pub fn shown(name: &str) -> String {
+pub(super) fn shown(name: &str) -> String {
     name.chars().take(80).collect()
 }
 

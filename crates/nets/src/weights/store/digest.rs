@@ -59,22 +59,22 @@ impl fmt::Display for Mismatch {
 
 impl Expected {
     /// True when nothing is known.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.sha256.is_none() && self.md5.is_none()
     }
 
     /// True when all 256 bits are known: then it does not matter who brings the bytes.
-    pub fn is_full(&self) -> bool {
+    pub(super) fn is_full(&self) -> bool {
         self.sha256.as_ref().is_some_and(|digits| digits.len() == 64)
     }
 
     /// Reads `path` through; `look` may end that.
-    pub fn digest(&self, path: &Path, look: &mut Look<'_>) -> std::io::Result<Digests> {
+    pub(super) fn digest(&self, path: &Path, look: &mut Look<'_>) -> std::io::Result<Digests> {
         digest(path, self.md5.is_some(), look)
     }
 
     /// What of `digests` is wrong; an MD5 that was not computed counts as wrong.
-    pub fn compare(&self, digests: &Digests) -> Result<(), Mismatch> {
+    pub(super) fn compare(&self, digests: &Digests) -> Result<(), Mismatch> {
         if let Some(expected) = self.sha256.as_ref().filter(|digits| !digests.sha256.starts_with(*digits)) {
             let (expected, found) = (expected.clone(), digests.sha256.clone());
             return Err(Mismatch { kind: "SHA-256", expected, found });
@@ -106,24 +106,24 @@ pub(super) struct Record {
 
 impl Record {
     /// What `digests` say of the file with `metadata`.
-    pub fn new(from: &str, digests: Digests, metadata: &Metadata) -> Self {
+    pub(super) fn new(from: &str, digests: Digests, metadata: &Metadata) -> Self {
         let Digests { sha256, md5 } = digests;
         let (bytes, modified) = (metadata.len(), modified(metadata));
         Self { from: from.to_string(), sha256, md5, bytes, modified, commit: None }
     }
 
     /// Writes it. Without it a file is only read through once more, so that a folder which cannot be written to is no error.
-    pub fn write(&self, path: &Path) {
+    pub(super) fn write(&self, path: &Path) {
         atomic::write_json(path, self).ok();
     }
 
     /// True when the file has not been written to since; unknown where no time is told.
-    pub fn is_of(&self, metadata: &Metadata) -> bool {
+    pub(super) fn is_of(&self, metadata: &Metadata) -> bool {
         self.modified != 0 && self.bytes == metadata.len() && self.modified == modified(metadata)
     }
 
     /// The hashes that it holds.
-    pub fn digests(&self) -> Digests {
+    pub(super) fn digests(&self) -> Digests {
         Digests { sha256: self.sha256.clone(), md5: self.md5.clone() }
     }
 }

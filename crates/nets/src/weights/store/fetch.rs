@@ -56,7 +56,7 @@ pub(super) struct Download<'a> {
 
 impl<'a> Download<'a> {
     /// Of `item` from `url` to `path`, which nobody else writes.
-    pub fn new(
+    pub(super) fn new(
         (item, url, path): (&'a Item, &'a str, &'a Path),
         client: &'a Client,
         patience: Patience,
@@ -66,7 +66,7 @@ impl<'a> Download<'a> {
     }
 
     /// Downloads, checks, puts the file into its place; gives what is known of it then. `hint` says what else the user can do.
-    pub fn run(mut self, hint: &str) -> Result<Record, StoreError> {
+    pub(super) fn run(mut self, hint: &str) -> Result<Record, StoreError> {
         let folder = self.path.parent().unwrap_or(Path::new("."));
         let part = self.part();
         let mut anew = false;

@@ -72,7 +72,7 @@ pub(super) struct Answer {
 
 impl Answer {
     /// A header's value.
-    pub fn header(&self, name: impl header::AsHeaderName) -> Option<&str> {
+    pub(super) fn header(&self, name: impl header::AsHeaderName) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
 }
@@ -91,7 +91,7 @@ pub(super) struct Client {
 
 impl Client {
     /// With the proxy, the endpoint and the token of `env`.
-    pub fn new(env: &Env, patience: Patience) -> Self {
+    pub(super) fn new(env: &Env, patience: Patience) -> Self {
         let agent = |roots| agent(env.proxy.clone(), patience, roots);
         Self {
             agent: agent(RootCerts::PlatformVerifier),
@@ -102,7 +102,7 @@ impl Client {
     }
 
     /// The answer to GET `url` after all redirects, whatever its status.
-    pub fn get(&self, item: &Item, url: &str, rest: Option<&Rest>) -> Result<Answer, Failure> {
+    pub(super) fn get(&self, item: &Item, url: &str, rest: Option<&Rest>) -> Result<Answer, Failure> {
         let mut uri = parse(url)?;
         let local = is_loopback(&uri);
         let (mut promised, mut commit) = (None, None);

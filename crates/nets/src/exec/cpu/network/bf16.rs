@@ -10,7 +10,7 @@ use featurize_kernels::aligned::Aligned;
 use featurize_kernels::bf16::{Unit, bf16};
 
 /// Floats of two inputs and an output of the steps that are computed in f32; those from `cut` on may take a whole micro-batch.
-pub fn wide(steps: &[PlannedStep], maps: &[Map], cut: usize) -> [usize; 3] {
+pub(crate) fn wide(steps: &[PlannedStep], maps: &[Map], cut: usize) -> [usize; 3] {
     let mut most = [0; 3];
     for (i, step) in steps.iter().enumerate() {
         if let Op::Product { .. } | Op::Concat(_) | Op::Pool(_) | Op::Depthwise { .. } = step.op {
@@ -24,7 +24,7 @@ pub fn wide(steps: &[PlannedStep], maps: &[Map], cut: usize) -> [usize; 3] {
 }
 
 /// Writes a picture to its map.
-pub fn put(unit: Unit, map: &Map, buffer: &mut [bf16], picture: &[f32]) {
+pub(crate) fn put(unit: Unit, map: &Map, buffer: &mut [bf16], picture: &[f32]) {
     map.clear_halo(buffer);
     map.runs(true).zip(picture.chunks_exact(map.w * map.c)).for_each(|(run, line)| unit.narrow(line, &mut buffer[run]));
 }

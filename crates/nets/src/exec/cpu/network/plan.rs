@@ -20,7 +20,7 @@ use featurize_kernels::strassen::{self, Levels};
 use featurize_kernels::winograd;
 
 /// Joins a sum to the convolution that computes one of its terms, and an activation to a sum; chooses what is computed by Winograd.
-pub fn fuse(program: Program, engine: Engine) -> Vec<Fused> {
+pub(crate) fn fuse(program: Program, engine: Engine) -> Vec<Fused> {
     let last_use = program.last_use;
     let mut out: Vec<Fused> = Vec::with_capacity(program.steps.len());
     for (i, step) in program.steps.into_iter().enumerate() {
@@ -60,7 +60,7 @@ pub fn fuse(program: Program, engine: Engine) -> Vec<Fused> {
 }
 
 /// Packs the weights of a step and writes down where it reads and writes: for `pictures` at a time, `rows` of the output if not all.
-pub fn plan(
+pub(crate) fn plan(
     fused: Fused,
     maps: &[Map],
     engine: Engine,

@@ -9,11 +9,11 @@ use std::thread;
 use std::time::Duration;
 
 /// The version of every file.
-pub const ETAG: &str = "\"version-1\"";
+pub(super) const ETAG: &str = "\"version-1\"";
 
 /// What a client asked.
 #[derive(Clone, Debug)]
-pub struct Request {
+pub(super) struct Request {
     pub method: String,
     pub path: String,
     /// Names in lower case.
@@ -23,14 +23,14 @@ pub struct Request {
 }
 
 impl Request {
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(String::as_str)
     }
 }
 
 /// What is answered.
 #[derive(Clone, Debug)]
-pub struct Reply {
+pub(super) struct Reply {
     pub status: u16,
     pub headers: Vec<(String, String)>,
     body: Vec<u8>,
@@ -42,13 +42,13 @@ pub struct Reply {
 }
 
 impl Reply {
-    pub fn new(status: u16, body: &[u8]) -> Self {
+    pub(super) fn new(status: u16, body: &[u8]) -> Self {
         let headers = vec![("content-length".to_string(), body.len().to_string())];
         Self { status, headers, body: body.to_vec(), cut: None, chunked: false, pause: Duration::ZERO }
     }
 
     /// The file as servers give it: the part that is asked for, if it is of the version that is asked for.
-    pub fn file(request: &Request, bytes: &[u8]) -> Self {
+    pub(super) fn file(request: &Request, bytes: &[u8]) -> Self {
         let version = request.header("if-range").is_none_or(|version| version == ETAG);
         let from = request.header("range").filter(|_| version).and_then(|range| range.strip_prefix("bytes="));
         let from: Option<usize> = from.and_then(|range| range.strip_suffix('-')).and_then(|from| from.parse().ok());
@@ -65,34 +65,34 @@ impl Reply {
         reply.with("etag", ETAG).with("content-type", "application/octet-stream")
     }
 
-    pub fn redirect(location: &str) -> Self {
+    pub(super) fn redirect(location: &str) -> Self {
         Self::new(302, b"elsewhere").with("location", location)
     }
 
     /// With a header; another of that name goes.
-    pub fn with(mut self, name: &str, value: &str) -> Self {
+    pub(super) fn with(mut self, name: &str, value: &str) -> Self {
         self = self.without(name);
         self.headers.push((name.to_string(), value.to_string()));
         self
     }
 
-    pub fn without(mut self, name: &str) -> Self {
+    pub(super) fn without(mut self, name: &str) -> Self {
         self.headers.retain(|(other, _)| other != name);
         self
     }
 
     /// The connection is cut after so many bytes.
-    pub fn cut(mut self, bytes: usize) -> Self {
+    pub(super) fn cut(mut self, bytes: usize) -> Self {
         self.cut = Some(bytes);
         self
     }
 
-    pub fn chunked(mut self) -> Self {
+    pub(super) fn chunked(mut self) -> Self {
         self.chunked = true;
         self.without("content-length").with("transfer-encoding", "chunked")
     }
 
-    pub fn slow(mut self, pause: Duration) -> Self {
+    pub(super) fn slow(mut self, pause: Duration) -> Self {
         self.pause = pause;
         self
     }
@@ -124,7 +124,7 @@ impl Reply {
 type Answer = dyn Fn(&Request) -> Reply + Send + Sync;
 
 /// Listens until it is dropped.
-pub struct Server {
+pub(super) struct Server {
     address: SocketAddr,
     requests: Arc<Mutex<Vec<Request>>>,
     stop: Arc<AtomicBool>,
@@ -132,7 +132,7 @@ pub struct Server {
 
 impl Server {
     /// Answers every request by `answer`.
-    pub fn new(answer: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
+    pub(super) fn new(answer: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("an address");
         let (requests, stop) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
@@ -152,18 +152,18 @@ impl Server {
     }
 
     /// Serves `bytes` under every path.
-    pub fn of_file(bytes: &[u8]) -> Self {
+    pub(super) fn of_file(bytes: &[u8]) -> Self {
         let bytes = bytes.to_vec();
         Self::new(move |request| Reply::file(request, &bytes))
     }
 
     /// Its address and `path`.
-    pub fn url(&self, path: &str) -> String {
+    pub(super) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
     /// Every request so far.
-    pub fn requests(&self) -> Vec<Request> {
+    pub(super) fn requests(&self) -> Vec<Request> {
         locked(&self.requests).clone()
     }
 }
