@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use thiserror::Error;
 
-use crate::config::{self, Channels, ConfigError, Features, Layout, Pipeline};
+use crate::config::{self, Channels, ConfigError, Device, Features, Layout, Pipeline};
 use crate::image::{ChannelOrder, Exif, Preset, Recipe};
 pub(crate) use crate::models::unknown as unknown_model;
 use crate::models::{self, ModelSpec, Source};
@@ -111,6 +111,10 @@ impl Plan {
         if !self.backbone.taken.others.is_empty() {
             settings["weights_key"] = json!(self.backbone.taken.key);
         }
+        // other kernels give other bits
+        if !self.backbone.kernels.is_auto() {
+            settings["kernels"] = json!(self.backbone.kernels);
+        }
         settings
     }
 
@@ -131,6 +135,8 @@ impl Plan {
             ("recipe", json!(backbone.recipe).to_string()),
             ("image", json!(backbone.decoding).to_string()),
         ];
+        let kernels = (!backbone.kernels.is_auto()).then(|| ("kernels", backbone.kernels.word().to_string()));
+        pairs.extend(kernels);
         pairs.extend(backbone.weights_key().map(|key| ("weights_key", key.to_string())));
         pairs.into_iter().map(|(key, value)| (format!("featurize.{key}"), value)).collect()
     }
@@ -218,7 +224,11 @@ fn backbone(pipeline: &Pipeline, fetch: &mut Fetch<'_>) -> Result<NetworkPlan, P
     let backbone = NetworkPlan::new(model, row, weights, recipe, &extract.layers(), extract.features).map_err(wrong)?;
     // the libraries leave pictures as they are stored
     let exif = if overrides.preset.is_some() { Exif::Ignore } else { Exif::Apply };
-    Ok(backbone.decoding(pipeline.image.decoding(exif)).precision(extract.precision))
+    let runtime = &pipeline.runtime;
+    let gpu = matches!(runtime.device, Device::Cuda(_) | Device::Metal).then(|| runtime.device.to_string());
+    let checked = runtime.kernels.check(extract.precision, gpu.as_deref());
+    checked.map_err(|error| at("runtime.kernels", error.to_string()))?;
+    Ok(backbone.decoding(pipeline.image.decoding(exif)).precision(extract.precision).kernels(runtime.kernels))
 }
 
 /// The recipe that a library has for its weights of a network.

@@ -22,7 +22,7 @@ pub fn run(arguments: &PipelineArgs, store: &StoreArgs) -> Result<(), Error> {
     let mut listing = scan::run(&plan, &ui)?;
     extract::resolve(&plan, &mut listing, &ui)?;
     let keys = Keys::of(&plan, &listing)?;
-    let device = Device::open(plan.pipeline.runtime.device)?;
+    let device = Device::open(plan.pipeline.runtime.device())?;
     print(&describe(&plan, &listing, &device))?;
     print("  stages")?;
     let mut above: Option<StageId> = None;

@@ -27,7 +27,7 @@ use std::path::Path;
 
 pub use self::image::Image;
 pub use error::ConfigError;
-pub use featurize_nets::exec::{DeviceChoice as Device, Features, Precision, UnknownDevice};
+pub use featurize_nets::exec::{DeviceChoice as Device, Features, Kernels, Precision, UnknownDevice};
 pub use featurize_nets::suggest::{near, suggest};
 pub use featurize_nets::weights::Weights;
 pub use output::{Layout, Output};

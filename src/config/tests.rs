@@ -46,7 +46,9 @@ fn the_least_pipeline_has_the_documented_defaults() {
     assert_eq!(pipeline.extract.model, "efficientnet_lite0");
     assert_eq!((pipeline.select, pipeline.reduce, pipeline.train, pipeline.report), (None, None, None, None));
     assert_eq!(pipeline.output.dir_for(&pipeline.name), Path::new("runs/fruits"));
-    assert_eq!(pipeline.runtime, Runtime { device: Device::Auto, batch_size: 32, threads: None, decode_memory: None });
+    let (device, kernels) = (Device::Auto, Kernels::Auto);
+    let runtime = Runtime { device, batch_size: 32, kernels, threads: None, decode_memory: None };
+    assert_eq!(pipeline.runtime, runtime);
 }
 
 #[test]
@@ -125,7 +127,9 @@ fn null_is_left_out() {
         with("name: ~\nextract: {model: ~, layer: null, batch_size: , recipe: ~}\nruntime: {threads: ~, device: ~}");
     assert_eq!(pipeline.name, "fruits");
     assert_eq!(pipeline.extract, Extract::default());
-    assert_eq!(pipeline.runtime, Runtime::default());
+    let (device, kernels) = (Device::Auto, Kernels::Auto);
+    let runtime = Runtime { device, batch_size: 32, kernels, threads: None, decode_memory: None };
+    assert_eq!(pipeline.runtime, runtime);
     assert_eq!(with("train: {mlp: {alpha: ~}}").train, Some(Train { mlp: Some(Mlp::default()), ..Train::default() }));
     assert_eq!(with_input("split: ~").split, Split::None);
 }

@@ -90,6 +90,25 @@ fn the_yaml_of_the_documents_is_a_pipeline_with_every_section() {
 }
 
 #[test]
+fn kernels_change_the_fingerprint_of_features_only_where_they_are_asked_for() {
+    let file = project().join("pipelines/kernels.yaml");
+    let settings = |runtime: &str| {
+        let yaml = format!("version: 1\ninput: {{root: ../data/fruits}}\n{runtime}\n");
+        let pipeline = featurize::config::parse(&yaml, &file, &[]).expect("a pipeline");
+        let plan = featurize::plan::Plan::new(pipeline, None, &mut |_| panic!("nothing is fetched")).expect("a plan");
+        (plan.extract_settings(), plan.metadata())
+    };
+    let (defaults, metadata) = settings("");
+    let keys: Vec<&String> = defaults.as_object().expect("an object").keys().collect();
+    let old = ["dtype", "features", "image", "layer", "model", "precision", "recipe", "source", "weights"];
+    assert_eq!(keys, old);
+    assert_eq!(settings("runtime: {kernels: auto, threads: 2}"), (defaults.clone(), metadata));
+    let (portable, metadata) = settings("runtime: {kernels: portable}");
+    assert_eq!(portable["kernels"], "portable");
+    assert!(metadata.contains(&("featurize.kernels".to_string(), "portable".to_string())));
+}
+
+#[test]
 fn a_preset_is_a_librarys_recipe_and_leaves_pictures_as_they_are_stored() {
     use featurize::image::{Exif, Fit};
     let file = project().join("pipelines/preset.yaml");

@@ -42,3 +42,33 @@ fn the_precision_goes_with_the_classifier() {
     assert_eq!(card["precision"], "bf16");
     crate::predict::agrees(&workspace, &workspace.path("out"), &crate::predict::ALL);
 }
+
+#[test]
+fn other_kernels_give_the_same_features_but_for_last_bits_and_are_told() {
+    let workspace = Workspace::with_fruits(4, 2);
+    workspace.run("auto", &[]).ok();
+    let run =
+        |out: &str| -> Value { serde_json::from_slice(&workspace.read(&format!("{out}/run.json"))).expect("JSON") };
+    assert!(run("auto")["config"]["runtime"].get("kernels").is_none());
+    let auto = features(&workspace, "auto");
+    let largest = auto.iter().fold(0.0, |largest: f64, v| largest.max(v.abs()));
+    for (kernels, told) in [("portable", "portable"), ("reference", "candle")] {
+        workspace.run(kernels, &["--set", &format!("runtime.kernels={kernels}")]).ok();
+        let error =
+            features(&workspace, kernels).iter().zip(&auto).fold(0.0, |most: f64, (a, b)| most.max((a - b).abs()));
+        assert!(error <= 1e-5 * largest, "{kernels}: {error:e} of {largest}");
+        assert_eq!(run(kernels)["extract"]["kernels"], told);
+    }
+    // other features: the stage runs anew, and back again
+    assert_eq!(workspace.run("portable", &[]).ok().computed()[0], "extract");
+    assert_eq!(features(&workspace, "portable"), auto);
+}
+
+#[test]
+fn kernels_that_the_cpu_lacks_are_an_error_before_the_first_picture() {
+    let workspace = Workspace::with_fruits(2, 1);
+    let lacking = if cfg!(target_arch = "aarch64") { "avx2" } else { "neon" };
+    let run = workspace.run("out", &["--set", &format!("runtime.kernels={lacking}")]);
+    assert!(run.code == Some(2) && run.stderr.contains("`portable`"), "{}", run.stderr);
+    assert!(!workspace.path("out/manifest.parquet").exists());
+}

@@ -56,7 +56,7 @@ impl Extractor {
         Ok(Self {
             decoding: plan.decoding.clone(),
             recipe: plan.recipe.clone(),
-            network: Network::with(program, device, plan.precision)?,
+            network: Network::with(program, device, plan.precision, plan.kernels)?,
             features: plan.features,
             taps: plan.taps.clone(),
             width: plan.width(),

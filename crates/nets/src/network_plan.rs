@@ -4,7 +4,7 @@
 use thiserror::Error;
 
 use crate::exec;
-use crate::exec::{Features, Precision};
+use crate::exec::{Features, Kernels, Precision};
 use crate::image::{DecodeOptions, Recipe, RecipeError};
 use crate::models::{self, BuildOptions, Graph, GraphError, LayerId, ModelSpec, Shape, Source, WeightsSpec};
 use crate::suggest::suggest;
@@ -26,6 +26,8 @@ pub struct NetworkPlan {
     pub graph: Graph,
     /// What its numbers are.
     pub precision: Precision,
+    /// The CPU's kernels that compute them.
+    pub kernels: Kernels,
     /// What is kept of each layer's map.
     pub features: Features,
     /// The layers that become features, in the order of the columns.
@@ -176,8 +178,8 @@ impl NetworkPlan {
             taken = found;
             weights = weights.with_key(Some(&taken.key))?;
         }
-        let (decoding, precision) = (DecodeOptions::default(), Precision::default());
-        Ok(Self { model, source, weights, taken, decoding, recipe, graph, precision, features, taps })
+        let (decoding, precision, kernels) = (DecodeOptions::default(), Precision::default(), Kernels::default());
+        Ok(Self { model, source, weights, taken, decoding, recipe, graph, precision, kernels, features, taps })
     }
 
     /// The same, pictures decoded otherwise than by default.
@@ -190,6 +192,12 @@ impl NetworkPlan {
     #[must_use]
     pub fn precision(self, precision: Precision) -> Self {
         Self { precision, ..self }
+    }
+
+    /// The same, computed by other kernels than the fastest of the CPU.
+    #[must_use]
+    pub fn kernels(self, kernels: Kernels) -> Self {
+        Self { kernels, ..self }
     }
 
     /// `model` with its own classifier on top: features are the class scores before softmax.

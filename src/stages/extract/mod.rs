@@ -32,7 +32,6 @@ use fill::Filling;
 use shard::{Existing, Shard, ShardFile};
 use work::Mode;
 
-use crate::exec::cpu::Engine;
 use crate::exec::{self, Device, ExecError};
 use crate::io::IoError;
 use crate::pipeline::Options;
@@ -113,7 +112,7 @@ pub fn run(
     if options.force.is_some_and(|force| force <= StageId::Extract) {
         fill::forget(dir)?;
     }
-    let device = Device::open(plan.pipeline.runtime.device)?;
+    let device = Device::open(plan.pipeline.runtime.device())?;
     let threads = plan.pipeline.threads();
     if plan.is_wide() && plan.width() > MANY_CHUNKS {
         let advice = "one column each makes them slow to open everywhere; `output.layout: array` is read at once";
@@ -205,7 +204,7 @@ fn tell(plan: &Plan, device: &Device, threads: usize, ui: &Ui) {
 }
 
 fn kernels(plan: &Plan, device: &Device) -> Option<String> {
-    device.is_cpu().then(|| Engine::detect(plan.backbone.precision).word().to_string())
+    device.is_cpu().then(|| plan.backbone.kernels.told(plan.backbone.precision).to_string())
 }
 
 /// Hash of which pictures are extracted and how, whatever they hold: their contents are known only when they have been read.

@@ -4,6 +4,7 @@ pub mod candle;
 pub mod cpu;
 mod device;
 mod features;
+mod kernels;
 pub mod lower;
 mod precision;
 
@@ -11,6 +12,7 @@ use thiserror::Error;
 
 pub use device::{Device, DeviceChoice, UnknownDevice};
 pub use features::{Features, feature_shape, pool};
+pub use kernels::Kernels;
 pub use precision::{Precision, is_emulated};
 
 use crate::image::Layout;
@@ -31,6 +33,8 @@ pub enum ExecError {
     Weights(#[from] WeightError),
     #[error("the device `{device}` was asked for, but {reason}")]
     Device { device: String, reason: String },
+    #[error("`runtime.kernels: {kernels}` was asked for, but {reason}")]
+    Kernels { kernels: &'static str, reason: String },
     #[error(
         "`extract.precision: bf16` is computed on the CPU only, but the device is `{0}`: set `runtime.device: cpu`, or `f32` as the precision"
     )]
@@ -63,10 +67,16 @@ pub struct Session {
 }
 
 impl Network {
-    /// The network of `program`, its maps and weights of that precision.
-    pub fn with(program: lower::Program, device: &Device, precision: Precision) -> Result<Self, ExecError> {
-        if device.is_cpu() {
-            return Ok(Network::Cpu(cpu::Network::new(program, cpu::Engine::detect(precision))?));
+    /// The network of `program`, its maps and weights of that precision, on the CPU by those kernels.
+    pub fn with(
+        program: lower::Program,
+        device: &Device,
+        precision: Precision,
+        kernels: Kernels,
+    ) -> Result<Self, ExecError> {
+        kernels.check(precision, (!device.is_cpu()).then(|| device.name()))?;
+        if device.is_cpu() && kernels != Kernels::Reference {
+            return Ok(Network::Cpu(cpu::Network::new(program, cpu::Engine::choose(kernels, precision)?)?));
         }
         match precision {
             Precision::F32 => Ok(Network::Candle(candle::Network::new(program, device)?)),
@@ -76,7 +86,7 @@ impl Network {
 
     /// Packs or uploads the weights of `program`, all f32.
     pub fn new(program: lower::Program, device: &Device) -> Result<Self, ExecError> {
-        Self::with(program, device, Precision::F32)
+        Self::with(program, device, Precision::F32, Kernels::Auto)
     }
 
     /// The order of a picture's values at the input.

@@ -1,7 +1,7 @@
 //! What a network is computed with: what its maps hold, and the instructions that multiply them.
 
-use crate::exec::Precision;
 use crate::exec::lower::{Kernel, Step};
+use crate::exec::{ExecError, Kernels, Precision};
 use crate::models::Shape;
 #[cfg(target_arch = "x86_64")]
 use featurize_kernels::amx;
@@ -41,6 +41,36 @@ impl Engine {
     /// The best that this CPU has.
     pub fn detect(precision: Precision) -> Self {
         Self::available(precision).first().copied().unwrap_or(Engine::Vectors(Isa::Portable))
+    }
+
+    /// The best of those that a user asks for; an error names those that this CPU has.
+    pub fn choose(kernels: Kernels, precision: Precision) -> Result<Self, ExecError> {
+        let all = Self::available(precision);
+        let found = all.iter().copied().find(|engine| kernels.is_auto() || engine.kernels() == kernels);
+        found.ok_or_else(|| {
+            let mut known: Vec<String> = all.iter().map(|engine| format!("`{}`", engine.kernels().word())).collect();
+            known.dedup();
+            kernels.refuse(format!(
+                "this CPU does not have them; it has {}: write one of these, or `auto`",
+                known.join(", ")
+            ))
+        })
+    }
+
+    /// The word for them in the YAML.
+    fn kernels(self) -> Kernels {
+        match self {
+            engine if engine.has_tiles() => Kernels::Amx,
+            engine => match engine.isa() {
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx512 => Kernels::Avx512,
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx2 => Kernels::Avx2,
+                #[cfg(target_arch = "aarch64")]
+                Isa::Neon => Kernels::Neon,
+                Isa::Portable => Kernels::Portable,
+            },
+        }
     }
 
     /// The vectors of what is no matrix product.
