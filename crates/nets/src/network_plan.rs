@@ -24,11 +24,11 @@ pub struct NetworkPlan {
     pub decoding: DecodeOptions,
     pub recipe: Recipe,
     pub graph: Graph,
-    /// What its numbers are.
+    /// The number format of maps and weights.
     pub precision: Precision,
     /// The CPU's kernels that compute them.
     pub kernels: Kernels,
-    /// What is kept of each layer's map.
+    /// The features that are made of each layer's map.
     pub features: Features,
     /// The layers that become features, in the order of the columns.
     pub taps: Vec<Tap>,
@@ -40,9 +40,9 @@ pub struct Tap {
     pub layer: LayerId,
     /// Its name as it was asked for.
     pub name: String,
-    /// What the layer gives.
+    /// The shape of the layer's output.
     pub map: Shape,
-    /// What is kept of it.
+    /// The shape of its features.
     pub shape: Shape,
 }
 

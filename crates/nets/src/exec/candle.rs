@@ -146,7 +146,7 @@ fn surround(x: &Tensor, window: Window, out: Shape, value: f32) -> Result<Tensor
     if top > 0 {
         x = Tensor::cat(&[&fill(n, c, top, w)?, &x], 2)?;
     }
-    // what the windows do not reach is cut off, what they reach beyond the map is added
+    // rows and columns that no window reaches are cut off; those that windows reach beyond the map are added
     x = if tall > top + h { Tensor::cat(&[&x, &fill(n, c, tall - top - h, w)?], 2)? } else { x.narrow(2, 0, tall)? };
     if left > 0 {
         x = Tensor::cat(&[&fill(n, c, tall, left)?, &x], 3)?;

@@ -92,7 +92,7 @@ impl JsonSchema for DeviceChoice {
     }
 }
 
-/// Where a network runs.
+/// The device that a network runs on.
 #[derive(Clone, Debug)]
 pub struct Device {
     pub(super) inner: candle_core::Device,

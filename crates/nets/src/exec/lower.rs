@@ -5,7 +5,7 @@ use super::{ExecError, not_finite};
 use crate::models::graph::{Activation, FlattenOrder, Graph, LayerId, Op, Pad, Pooling, Shape, Window};
 use crate::weights::{WeightError, WeightSet};
 
-/// What a step computes. Weights are owned, in PyTorch's layout.
+/// The operation of a step. Weights are owned, in PyTorch's layout.
 #[derive(Clone, Debug)]
 pub enum Kernel {
     /// `weight` `(out, in, kh, kw)`, a bias a filter.
@@ -186,7 +186,7 @@ impl<'a> Lowering<'a> {
             }
             Op::Pool { pooling: Pooling::Max, window } if window.pad.is_zero() => {
                 let pad = self.zeros_before(id);
-                // what a last window hangs over is not zeros
+                // positions beyond the map that a last window covers are not zeros
                 let zeros = !pad.is_zero();
                 Kernel::Pool { pooling: Pooling::Max, window: Window { pad, ..window }, zeros }
             }

@@ -58,7 +58,7 @@ pub enum Network {
     Candle(candle::Network),
 }
 
-/// What one thread needs to run a network, or several that share its layers.
+/// The buffers of one thread that runs a network, or of several that share its layers.
 #[derive(Debug)]
 pub struct Session {
     scratch: Option<cpu::Scratch>,

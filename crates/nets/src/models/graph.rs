@@ -53,7 +53,7 @@ pub enum FlattenOrder {
     ChannelsFirst,
 }
 
-/// What a layer does to its inputs.
+/// The operation of a layer on its inputs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Op {
     Input,
@@ -104,7 +104,7 @@ pub struct Layer {
     /// Its name in the library that the network is built after. Where Keras has one layer and this graph has several, the parts before the last
     /// are called after it with a slash: `block1_conv1/BiasAdd`, then `block1_conv1`.
     pub name: String,
-    /// What stands before the dot in the names of its tensors: the layer's name, save where a framework counts two layers as one.
+    /// The part before the dot in the names of its tensors: the layer's name, save where a framework counts two layers as one.
     pub owner: String,
     pub op: Op,
     pub inputs: Vec<LayerId>,
@@ -176,7 +176,7 @@ impl Graph {
         self.names.get(name).copied()
     }
 
-    /// What a user calls a layer: the module that ends in it where the layer is only its last part (`bn2` for `bn2.act`), else its own name.
+    /// The name by which a user knows a layer: the module that ends in it where the layer is only its last part (`bn2` for `bn2.act`), else its own name.
     pub fn title(&self, id: LayerId) -> &str {
         let own = self.layer(id).name.as_str();
         let module = |name: &&String| own.strip_prefix(name.as_str()).is_some_and(|rest| rest.starts_with('.'));

@@ -1,4 +1,4 @@
-//! What there is: one row a model, in it one row a set of weights.
+//! All models: one row a model, in it one row a set of weights.
 
 use super::graph::{Graph, GraphError};
 use super::spec::{BuildOptions, ModelSpec, Source, WeightsSpec};
@@ -77,7 +77,7 @@ pub fn find(name: &str) -> Option<&'static ModelSpec> {
     MODELS.iter().find(|model| model.name == name)
 }
 
-/// That there is no model called `name`, those that may be meant, and where all of them stand.
+/// The message that there is no model called `name`, with those that may be meant, and where all of them stand.
 pub fn unknown(name: &str) -> String {
     const MOST: usize = 3;
     let near: Vec<String> = near(name, MODELS.iter().map(|model| model.name)).into_iter().take(MOST).collect();

@@ -115,7 +115,7 @@ enum Kind {
     Bottleneck,
 }
 
-/// What the two PyTorch libraries call the things that have no tensors.
+/// The names that the two PyTorch libraries give to parts without tensors.
 struct Names {
     /// The first, second and third ReLU of a block; the first also that of the stem.
     relus: [&'static str; 3],

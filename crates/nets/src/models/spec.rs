@@ -1,4 +1,4 @@
-//! What the registry knows of a model and of a set of weights. The recipe belongs to the weights, not to the architecture, and so do the
+//! The rows of the registry: a model, and a set of weights. The recipe belongs to the weights, not to the architecture, and so do the
 //! numerics: a network is built after the library whose weights it gets.
 
 use std::fmt;
@@ -38,7 +38,7 @@ impl fmt::Display for Source {
     }
 }
 
-/// What a network is built for.
+/// The input, the classes and the library that a network is built for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BuildOptions {
     /// Channels of the picture.
@@ -47,7 +47,7 @@ pub struct BuildOptions {
     pub size: [usize; 2],
     /// Outputs of the classifier on top.
     pub classes: usize,
-    /// Whose network it is.
+    /// The library whose network it is.
     pub source: Source,
 }
 
@@ -76,9 +76,9 @@ pub struct ModelSpec {
 pub struct WeightsSpec {
     /// The word in the YAML: `bundled`, or the source's.
     pub name: &'static str,
-    /// Whose network they belong to.
+    /// The library whose network they belong to.
     pub source: Source,
-    /// What they were trained on, by whom; for people.
+    /// The data that they were trained on, and by whom; for people.
     pub about: &'static str,
     /// The files that hold them, the one with the classifier on top first; none where they are inside the binary.
     pub files: &'static [FileSpec],
@@ -99,15 +99,15 @@ pub struct WeightsSpec {
 pub struct FileSpec {
     /// Where it is published.
     pub url: &'static str,
-    /// What the source's own cache calls it.
+    /// Its name in the source's own cache.
     pub name: &'static str,
-    /// What is published of its hash.
+    /// Its hash, as far as it is published.
     pub hash: Hash,
     /// False for a file without the classifier on top.
     pub top: bool,
 }
 
-/// What is published of a file's hash, in hexadecimal.
+/// A file's hash as far as it is published, in hexadecimal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hash {
     /// SHA-256, all of it or its beginning (torch hub writes eight digits into the name).

@@ -8,7 +8,7 @@ use super::spec::{BuildOptions, Source};
 #[derive(Debug)]
 pub(super) struct Twin {
     pub g: Builder,
-    /// Whose network it is.
+    /// The library whose network it is.
     pub keras: bool,
     /// Batch-norm epsilon.
     pub eps: f64,

@@ -28,7 +28,7 @@ pub enum Weights {
     Path(PathBuf),
 }
 
-/// What `extract.weights` may be.
+/// The forms of `extract.weights`.
 const WEIGHTS: &str = "`bundled`, `keras`, `torchvision`, `timm`, `random`, a file, `hf:owner/repo/file` or a URL";
 
 impl std::str::FromStr for Weights {

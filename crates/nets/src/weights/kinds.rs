@@ -45,7 +45,7 @@ pub(super) fn head(path: &Path) -> Result<Vec<u8>, WeightError> {
     read.map(|_| head).map_err(|error| WeightError::Read { path: path.to_path_buf(), error })
 }
 
-/// What a file is that no reader knows, and what to do: `head` are its first bytes. Nothing where it may be a damaged weight file.
+/// Names the format of a file that no reader knows, and says what to do; `head` are its first bytes. None where it may be a damaged weight file.
 pub(super) fn foreign(path: &Path, head: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(head).trim_start_matches('\u{feff}').trim_start().to_ascii_lowercase();
     let name = path.file_name().map(|name| name.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
@@ -79,7 +79,7 @@ pub(super) fn foreign(path: &Path, head: &[u8]) -> Option<String> {
     name.ends_with(".onnx").then(|| "it is an ONNX network, which is not read".to_string())
 }
 
-/// What a zip is that is neither PyTorch's nor Keras'.
+/// Names the format of a zip that is neither PyTorch's nor Keras'.
 fn zip(path: &Path) -> String {
     let zip = regular::open(path).ok().and_then(|file| ZipArchive::new(file).ok());
     let Some(zip) = zip else {

@@ -1,4 +1,4 @@
-//! Whether a set of tensors is what a network needs, and the list of what is wrong with it.
+//! Compares a set of tensors with those that a network needs, and lists the faults.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,7 @@ use crate::models::graph::{Graph, LayerId, Parameter};
 /// Lines of each kind of fault that a message shows.
 const SHOWN: usize = 5;
 
-/// What is wrong, a line each.
+/// The faults, a line each.
 #[derive(Default)]
 struct Faults {
     missing: Vec<String>,

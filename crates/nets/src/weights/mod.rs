@@ -221,7 +221,7 @@ impl Origin {
         }
     }
 
-    /// What is written into tables and messages.
+    /// The origin as tables and messages tell it.
     pub fn describe(&self) -> String {
         match self {
             Origin::Bundled(spec) => spec.name.to_string(),
@@ -230,7 +230,7 @@ impl Origin {
         }
     }
 
-    /// What the features depend on: the hash of the file, or the seed.
+    /// The part of a fingerprint that stands for the weights: the hash of the file, or the seed.
     pub fn fingerprint(&self) -> Result<String, WeightError> {
         match self {
             Origin::Bundled(spec) => Ok(spec.sha256.unwrap_or(spec.name).to_string()),
@@ -280,7 +280,7 @@ mod tests {
         let mut set = random::he(&graph, 0);
         set.tensors.remove("bn1.weight");
         set.tensors.insert("blocks.9.0.extra".into(), Tensor::ready(vec![1], vec![0.0]));
-        // what stands beside the network is no fault
+        // a tensor beside the network is no fault
         set.tensors.insert("head.1.weight".into(), Tensor::ready(vec![1], vec![0.0]));
         set.tensors.insert("classifier.1.weight".into(), Tensor::ready(vec![1], vec![0.0]));
         set.tensors.insert("bn1.num_batches_tracked".into(), Tensor::ready(vec![], vec![7.0]));

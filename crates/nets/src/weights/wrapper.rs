@@ -35,7 +35,7 @@ pub struct Taken {
 }
 
 impl Taken {
-    /// What a user may want to know of the place; nothing where there are no words before the names.
+    /// The place in words for the user; nothing where there are no words before the names.
     pub fn told(&self) -> Option<String> {
         let Self { key, others } = self;
         let place = if key.is_empty() { "the top".to_string() } else { format!("`{key}`") };
@@ -283,7 +283,7 @@ fn places_told(tensors: &BTreeMap<String, Tensor>, needed: &[Parameter], places:
     }
 }
 
-/// That the names of a file are not those of the network.
+/// The message that the names of a file are not those of the network.
 fn strange(tensors: &BTreeMap<String, Tensor>, needed: &[Parameter], places: &[Place]) -> String {
     let some = |names: &mut dyn Iterator<Item = &str>| {
         let some: Vec<String> = names.take(SHOWN).map(|name| format!("`{name}`")).collect();

@@ -1,4 +1,4 @@
-//! What a network is computed with: what its maps hold, and the instructions that multiply them.
+//! The engine: the number format of the maps, and the instructions that multiply them.
 
 use crate::exec::lower::{Kernel, Step};
 use crate::exec::{ExecError, Kernels, Precision};
@@ -9,7 +9,7 @@ use featurize_kernels::bf16::Unit;
 use featurize_kernels::simd::Isa;
 use featurize_kernels::winograd::Tile;
 
-/// What maps hold, and what multiplies.
+/// The number format of the maps, and the instructions that multiply them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Engine {
     /// f32, as integers by AMX, see [`amx::digits`]; what is no matrix product by AVX-512.
@@ -83,7 +83,7 @@ impl Engine {
         }
     }
 
-    /// What multiplies bf16, where maps hold that.
+    /// The unit that multiplies bf16, where maps are bf16.
     pub fn unit(self) -> Option<Unit> {
         if let Engine::Bf16(unit) = self { Some(unit) } else { None }
     }

@@ -206,7 +206,7 @@ fn halos(steps: &[Fused], roots: &[usize], maps: &mut [Map]) {
 /// Rows of positions a power of two apart fall into the same few sets of the first cache; a line between them spreads them.
 fn pitches(roots: &[usize], whole: &[bool], maps: &mut [Map]) {
     const APART: usize = 512;
-    // what lies inside a concatenation is read position by position: `in_place` sees to it
+    // a map inside a concatenation is read position by position: `in_place` sees to it
     for value in (0..maps.len()).filter(|&value| roots[value] == value && !whole[value]) {
         let map = &mut maps[value];
         if map.c.is_multiple_of(APART) && map.h * map.w > 1 {

@@ -24,12 +24,12 @@ pub(super) use self::plan::fuse;
 /// Pictures that go through the late layers together.
 pub const MICRO_BATCH: usize = 4;
 
-/// What a step took.
+/// The time that a step took.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StepTime {
     /// The last layer that it covers.
     pub layer: String,
-    /// How it is computed.
+    /// The algorithm, in a word.
     pub kernel: &'static str,
     /// Multiply-accumulates for one picture, as the definition counts them.
     pub macs: u64,

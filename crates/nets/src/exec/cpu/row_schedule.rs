@@ -84,7 +84,7 @@ impl RowSchedule {
     }
 }
 
-/// How the rows of an output hang on those of the first input.
+/// The rows of the first input that rows of an output depend on.
 #[derive(Clone, Copy, Debug)]
 struct Reach {
     kernel: usize,

@@ -1,4 +1,4 @@
-//! What a step computes, and the small steps in plain Rust: sums, copies, scales, means. They take a few per cent of the time; the compiler
+//! The computation of a step, and the small steps in plain Rust: sums, copies, scales, means. They take a few per cent of the time; the compiler
 //! turns them into vectors of the least instruction set.
 
 use std::ops::Range;
@@ -62,7 +62,7 @@ pub(crate) enum Op {
     Flatten(FlattenOrder),
 }
 
-/// How a convolution is computed as a product.
+/// The algorithms of a convolution as a matrix product.
 #[derive(Debug)]
 pub(crate) enum Product {
     Direct(matmul::Packed),
@@ -121,7 +121,7 @@ pub(super) struct Work<'a> {
 }
 
 impl Op {
-    /// How a step is computed, in a word.
+    /// The algorithm, in a word.
     pub(crate) fn word(&self) -> &'static str {
         match self {
             Op::Product { packed: Product::Direct(_), .. } => "direct",

@@ -1,4 +1,4 @@
-//! Which layer of a file is which of the network.
+//! Pairs the layers of a file with those of the network.
 //!
 //! Chosen names say it themselves (today's, or those of the first ResNets). Names that Keras made up depend on what its session had built
 //! before, so they are never compared: as Keras does, the layers are taken in the order of `model.layers` instead, when their number and all

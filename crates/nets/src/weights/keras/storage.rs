@@ -104,7 +104,7 @@ fn unpacked(
     let (packed, most) = (entry.compressed_size(), largest_weights(entry.compressed_size()));
     let too_large =
         || unsound(format!("`{WEIGHTS}` unpacks from {packed} bytes to more than {most}, which no weights do"));
-    // what it says of itself need not be true
+    // the length that it states need not be true
     if entry.size() > most {
         return Err(too_large());
     }

@@ -20,7 +20,7 @@ enum Kind {
     Bf16,
     F32,
     F64,
-    /// What cannot be a weight, in words.
+    /// The reason, in words, why a variable cannot be a weight.
     Other(String),
 }
 

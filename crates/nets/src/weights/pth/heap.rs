@@ -36,7 +36,7 @@ pub(super) enum Node {
     },
     /// Something outside the pickle, by its identifier: a storage.
     Persistent(Value),
-    /// What `function` would give for `args`.
+    /// The value that `function` would give for `args`.
     Call {
         function: Value,
         args: Value,

@@ -38,7 +38,7 @@ const fn instructions(length: u64) -> u64 {
     (1 << 19) + length / 32
 }
 
-/// What is wrong with a file.
+/// The fault of a file.
 #[derive(Debug)]
 enum Fault {
     Io(io::Error),
@@ -47,7 +47,7 @@ enum Fault {
 
 impl From<io::Error> for Fault {
     fn from(error: io::Error) -> Self {
-        // what a decoder says of its input
+        // the complaint of a decoder
         match error.kind() {
             io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => Fault::Unsound(error.to_string()),
             _ => Fault::Io(error),
@@ -76,7 +76,7 @@ impl Fault {
     }
 }
 
-/// What both formats come to.
+/// The content of a file of either format.
 struct Content {
     heap: Heap,
     /// The object that was saved.

@@ -193,7 +193,7 @@ impl<'a> Unpickler<'a> {
         Ok(true)
     }
 
-    /// What a call stands for: the dictionaries and sizes that torch writes as calls are themselves.
+    /// The value that a call stands for: torch writes dictionaries and sizes as calls.
     fn result(&mut self, function: Value, args: Value) -> Value {
         let known = match (self.heap.global(function), self.heap.sequence(args)) {
             (Some(("collections", "OrderedDict")), Some([])) => Some(Node::Dict(Vec::new())),

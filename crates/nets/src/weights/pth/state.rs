@@ -73,7 +73,7 @@ fn dtype(fits: impl Fn(&DtypeRow) -> bool) -> Option<Dtype> {
     Some(Dtype { name, size, element })
 }
 
-/// What a persistent identifier says of a storage.
+/// The storage that a persistent identifier names.
 pub(super) struct Named<'a> {
     pub key: &'a str,
     pub dtype: Dtype,
@@ -295,7 +295,7 @@ fn sizes(heap: &Heap, value: Value) -> Option<Vec<usize>> {
     sizes.iter().map(|&size| natural(size).and_then(|size| usize::try_from(size).ok())).collect()
 }
 
-/// What went wrong when a packed tensor was read: its bytes may be at fault.
+/// The fault of a packed tensor that could not be read: its bytes may be damaged.
 fn broken(error: WeightError, name: &str) -> WeightError {
     match error {
         WeightError::Read { path, error }

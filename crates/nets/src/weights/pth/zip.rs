@@ -55,7 +55,7 @@ pub(super) fn read(file: &mut File) -> Result<Content, Fault> {
     Ok(Content { heap, top, storages: storages.collect() })
 }
 
-/// What stands before `data.pkl` in the name of an entry: one folder.
+/// The folder before `data.pkl` in the name of an entry.
 fn prefix(name: &[u8]) -> Option<&str> {
     let prefix = std::str::from_utf8(name).ok()?.strip_suffix(PICKLE)?;
     let folders = prefix.matches('/').count();

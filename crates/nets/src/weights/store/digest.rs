@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use crate::files::{atomic, regular};
 use crate::models::spec::Hash;
 
-/// What is known of a file's hash, in lower-case hexadecimal.
+/// A file's hash as far as it is known, in lower-case hexadecimal.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Expected {
     /// SHA-256 or its beginning.
@@ -45,9 +45,9 @@ pub(in crate::weights) struct Digests {
 pub struct Mismatch {
     /// Which hash.
     pub kind: &'static str,
-    /// What is published, in hexadecimal.
+    /// The published one, in hexadecimal.
     pub expected: String,
-    /// What the file has.
+    /// That of the file.
     pub found: String,
 }
 
@@ -73,7 +73,7 @@ impl Expected {
         digest(path, self.md5.is_some(), look)
     }
 
-    /// What of `digests` is wrong; an MD5 that was not computed counts as wrong.
+    /// An error with the first of `digests` that is wrong; an MD5 that was not computed counts as wrong.
     pub(super) fn compare(&self, digests: &Digests) -> Result<(), Mismatch> {
         if let Some(expected) = self.sha256.as_ref().filter(|digits| !digests.sha256.starts_with(*digits)) {
             let (expected, found) = (expected.clone(), digests.sha256.clone());
@@ -88,7 +88,7 @@ impl Expected {
     }
 }
 
-/// What was found when a file was last read through.
+/// The record of a file as it was when it was last read through.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Record {
     /// Where it came from: an address, or the path of an imported file.
@@ -105,7 +105,7 @@ pub(super) struct Record {
 }
 
 impl Record {
-    /// What `digests` say of the file with `metadata`.
+    /// The record of the file with these `digests` and `metadata`.
     pub(super) fn new(from: &str, digests: Digests, metadata: &Metadata) -> Self {
         let Digests { sha256, md5 } = digests;
         let (bytes, modified) = (metadata.len(), modified(metadata));

@@ -1,4 +1,4 @@
-//! What can go wrong between a wish for weights and a file: every message names the place, what was expected and what to do.
+//! The errors of looking for weights and fetching them: every message names the place, what was expected and what to do.
 
 use std::path::{Path, PathBuf};
 

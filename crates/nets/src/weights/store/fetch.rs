@@ -26,7 +26,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// Between two looks at the user's wish to stop.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// What the bytes of a `.part` file belong to.
+/// The download that the bytes of a `.part` file belong to.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Part {
     url: String,
@@ -152,7 +152,7 @@ impl<'a> Download<'a> {
         let from = match answer.status.as_u16() {
             200 => 0,
             206 if resumed && range(&answer).is_some_and(|(from, _)| from == here) => here,
-            // all of it was here already, or it is another file
+            // the whole file was here already, or it is another file
             416 if resumed && range(&answer).is_some_and(|(_, total)| total == Some(here)) => {
                 self.patched = true;
                 return Ok(part.and_then(|part| part.promised));
@@ -193,7 +193,7 @@ impl<'a> Download<'a> {
         }
     }
 
-    /// What the `.part` file belongs to, when more can be put behind it: the server can tell whether it is the same file still, or the hash will.
+    /// The download that the `.part` file belongs to, when more can be put behind it: the server can tell whether it is the same file still, or the hash will.
     fn resumable(&self) -> Option<Part> {
         if self.here() == 0 {
             return None;

@@ -45,7 +45,7 @@ pub(super) enum Failure {
     Unreachable { reason: String },
     /// To try again will not help.
     Lasting { reason: String, hint: Option<&'static str> },
-    /// What is not the server's fault: a full disk, plain http, a wish to stop.
+    /// A failure that is not the server's: a full disk, plain http, a wish to stop.
     Own(StoreError),
 }
 
@@ -54,7 +54,7 @@ pub(super) enum Failure {
 pub(super) struct Rest {
     /// Bytes that are here already.
     pub from: u64,
-    /// What the server called the version that they belong to.
+    /// The server's name for the version that they belong to.
     pub validator: Option<String>,
 }
 
@@ -253,7 +253,7 @@ fn failure(error: &ureq::Error) -> Failure {
     }
 }
 
-/// What the platform's verifier says where there is no list of certificates, as in a bare container.
+/// The message of the platform's verifier where there is no list of certificates, as in a bare container.
 const NO_CERTIFICATES: &str = "No CA certificates";
 const TRUST: &str = "Where a proxy signs for other servers, SSL_CERT_FILE names a file with the certificates to trust.";
 

@@ -49,7 +49,7 @@ use wanted::{Item, LOCK, RECORD};
 /// Folder of the records of files in other programs' caches.
 const SEEN: &str = "seen";
 
-/// What happens while weights are looked for and fetched.
+/// An event while weights are looked for and fetched.
 #[derive(Clone, Copy, Debug)]
 pub enum Progress<'a> {
     /// Something worth knowing: a damaged file, a repetition, another process at work.
@@ -143,7 +143,7 @@ impl Store {
         Ok(found)
     }
 
-    /// That what is `wanted` is not on this machine: where it was looked for and what to do.
+    /// The error that the `wanted` weights are not on this machine: where they were looked for and what to do.
     pub fn not_here(&self, wanted: &Wanted) -> StoreError {
         let items = wanted.items();
         if items.is_empty() {
@@ -164,7 +164,7 @@ impl Store {
         StoreError::NotHere { what: wanted.to_string(), looked, hint }
     }
 
-    /// What a user without this network can do.
+    /// The advice for a user without this network.
     fn hint(&self, wanted: &Wanted) -> String {
         match wanted {
             Wanted::Known { model, weights, .. } => format!(

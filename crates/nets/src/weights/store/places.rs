@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::wanted::{HUB, HubFile, Item};
 use crate::models::Source;
 
-/// What the environment says, read once.
+/// The settings of the environment, read once.
 #[derive(Clone, Debug)]
 pub struct Env {
     /// The store's own folder: `FEATURIZE_WEIGHTS`, else `featurize/weights` in the platform's folder for caches.
@@ -76,7 +76,7 @@ impl Env {
         let folder = |name: &str| set(name).map(|value| with_home(PathBuf::from(value), home.as_deref()));
         let text = |name: &str| set(name).and_then(|value| value.into_string().ok());
         let below_home = |path: &str| home.as_ref().map(|home| home.join(path));
-        // what is not absolute does not count, says the standard
+        // the standard says that a path which is not absolute does not count
         let cache = folder("XDG_CACHE_HOME").filter(|path| path.is_absolute()).or_else(|| below_home(".cache"));
         let below_cache = |path: &str| cache.as_ref().map(|cache| cache.join(path));
         let platform = if cfg!(windows) {

@@ -14,7 +14,7 @@ use crate::models::{ModelSpec, WeightsSpec};
 /// A published file, and where it lies.
 #[derive(Clone, Debug)]
 pub struct Listed {
-    /// What is published.
+    /// The published file.
     pub file: &'static FileSpec,
     /// Who has it, where, and its length in bytes; not read through.
     pub lies: Option<(Place, PathBuf, u64)>,
@@ -32,7 +32,7 @@ pub struct Checked {
 /// How a file is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
-    /// What was published, or what came when it was fetched.
+    /// As it was published, or as it came when it was fetched.
     Sound {
         /// SHA-256 in hexadecimal.
         sha256: String,
@@ -89,7 +89,7 @@ impl Store {
         if damaged > 0 { Err(StoreError::Damaged { damaged, of, dir: root }) } else { Ok(()) }
     }
 
-    /// What is published of the files that the registry would put here.
+    /// The published hashes of the files that the registry would put here.
     fn known(&self, models: &'static [ModelSpec]) -> BTreeMap<PathBuf, Expected> {
         let rows = models.iter().flat_map(|model| model.weights.iter().map(move |weights| (model, weights)));
         let items = rows.flat_map(|(model, weights)| Wanted::Known { model, weights, top: false }.items());

@@ -1,4 +1,4 @@
-//! What is asked for: a row of the registry, a file on the Hugging Face hub, or a URL; and the files that would do.
+//! The weights that are asked for: a row of the registry, a file on the Hugging Face hub, or a URL; and the files that would do.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -19,7 +19,7 @@ pub(super) const PART: &str = ".part";
 pub(super) const PART_RECORD: &str = ".part.json";
 pub(super) const LOCK: &str = ".lock";
 
-/// What is asked for.
+/// The weights that are asked for.
 #[derive(Clone, Debug)]
 pub enum Wanted {
     /// Weights of the registry. A file without the classifier on top will do, and is what is downloaded where there is one, unless `top`.
@@ -54,7 +54,7 @@ pub(super) struct Item {
     pub place: PathBuf,
     /// Whose cache may have it, under which name.
     pub cached: Option<(Source, &'static str)>,
-    /// What is known of its hash.
+    /// Its hash, as far as it is known.
     pub expected: Expected,
     /// Whether it holds the classifier on top.
     pub top: bool,
