@@ -31,7 +31,7 @@ use crate::stages::train::TrainError;
 use crate::store::RunDir;
 use crate::table::{Dtype, FeatureMatrix};
 use crate::weights::store::StoreError;
-use crate::weights::{Origin, Taken, WeightError};
+use crate::weights::{CheckpointKey, Origin, WeightError};
 pub use saved::of_features;
 
 /// The chain cannot be opened, or not every picture went through it.
@@ -161,7 +161,7 @@ impl Chain {
     }
 
     /// Where in their file the network's weights lay.
-    pub fn taken(&self) -> &Taken {
+    pub fn taken(&self) -> &CheckpointKey {
         self.extractor.taken()
     }
 

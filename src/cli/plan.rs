@@ -12,7 +12,7 @@ use crate::stages::scan::{Listing, Split};
 use crate::stages::{StageId, extract, scan};
 use crate::store::Owner;
 use crate::terminal::{printable, printable_path};
-use crate::weights::Taken;
+use crate::weights::CheckpointKey;
 
 /// Shows the plan.
 pub fn run(arguments: &PipelineArgs, store: &StoreArgs) -> Result<(), Error> {
@@ -88,7 +88,7 @@ fn describe(plan: &Plan, listing: &Listing, device: &Device) -> String {
 }
 
 /// Where in their file the weights lie, where there is anything to say.
-fn weights_key(taken: &Taken) -> String {
+fn weights_key(taken: &CheckpointKey) -> String {
     taken.told().map_or(String::new(), |told| format!("            {told}"))
 }
 

@@ -4,7 +4,7 @@ use crate::exec::{self, Device, ExecError, Features, Network, Session};
 use crate::image::{self, DecodeError, DecodeOptions, Decoded, Recipe, RgbImage};
 use crate::memory::{self, Limit, NoRoom};
 use crate::network_plan::{NetworkPlan, Tap};
-use crate::weights::Taken;
+use crate::weights::CheckpointKey;
 
 /// Most threads that share the layers of one picture. Two were measured; a layer of a millisecond is little to share among many.
 const SHARING: usize = 8;
@@ -23,7 +23,7 @@ pub struct Extractor {
     width: usize,
     /// Bytes of the weights.
     weights: u64,
-    taken: Taken,
+    taken: CheckpointKey,
 }
 
 /// Bytes that are taken whatever the threads, and bytes that each of them takes.
@@ -76,7 +76,7 @@ impl Extractor {
     }
 
     /// Where in their file its weights lay.
-    pub fn taken(&self) -> &Taken {
+    pub fn taken(&self) -> &CheckpointKey {
         &self.taken
     }
 

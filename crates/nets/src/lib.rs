@@ -28,7 +28,7 @@
 //!
 //! ```
 //! use featurize_image::RgbImage;
-//! use featurize_nets::{Extractor, exec::Device, network_plan::NetworkPlan, weights::Weights};
+//! use featurize_nets::{Extractor, NetworkPlan, exec::Device, weights::Weights};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! // these weights are inside the library; others are found or downloaded by `weights::store::Store::get`
@@ -59,5 +59,6 @@ pub mod threads;
 pub mod weights;
 
 pub use extractor::{Extractor, Needs};
+pub use network_plan::NetworkPlan;
 
 use featurize_image as image;

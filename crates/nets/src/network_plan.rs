@@ -9,7 +9,7 @@ use crate::image::{DecodeOptions, Recipe, RecipeError};
 use crate::models::{self, BuildOptions, Graph, GraphError, LayerId, ModelSpec, Shape, Source, WeightsSpec};
 use crate::suggest::suggest;
 use crate::weights::store::{Found, StoreError, Wanted};
-use crate::weights::{Origin, Taken, WeightError, Weights};
+use crate::weights::{CheckpointKey, Origin, WeightError, Weights};
 
 /// A network, its weights, and what is taken from it.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub struct NetworkPlan {
     pub source: Source,
     pub weights: Origin,
     /// Where in their file the weights lie.
-    pub taken: Taken,
+    pub taken: CheckpointKey,
     /// How files become the pixels that the recipe takes.
     pub decoding: DecodeOptions,
     pub recipe: Recipe,
@@ -167,7 +167,7 @@ impl NetworkPlan {
         if taps.is_empty() {
             taps.push(tap(graph.features(), graph.title(graph.features())));
         }
-        let (mut weights, mut taken) = (weights, Taken::default());
+        let (mut weights, mut taken) = (weights, CheckpointKey::default());
         if let Origin::File(file) = &weights {
             let layers: Vec<LayerId> = taps.iter().map(|tap| tap.layer).collect();
             let (set, found) = file.of_network(&graph, source, &layers)?;
@@ -229,7 +229,7 @@ impl NetworkPlan {
 
     /// Where in their file the weights lie, as tables and records tell it: nothing where the network is all of the file.
     pub fn weights_key(&self) -> Option<&str> {
-        let Taken { key, others } = &self.taken;
+        let CheckpointKey { key, others } = &self.taken;
         (!key.is_empty() || !others.is_empty()).then_some(key)
     }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::store::digest::{digest, hex};
-use super::wrapper::{self, Taken};
+use super::wrapper::{self, CheckpointKey};
 use super::{Tensor, WeightError, WeightSet, keras, kinds, pth, shards, tensors};
 use crate::models::graph::{Graph, LayerId};
 use crate::models::{BuildOptions, ModelSpec, Source, WeightsSpec};
@@ -47,7 +47,7 @@ impl WeightFile {
         source: Source,
         taps: &[LayerId],
         key: Option<&str>,
-    ) -> Result<(WeightSet, Taken), WeightError> {
+    ) -> Result<(WeightSet, CheckpointKey), WeightError> {
         let place = self.path.display().to_string();
         match &self.content {
             Content::Keras(file) if source == Source::Keras => {

@@ -24,7 +24,7 @@ use thiserror::Error;
 pub use choice::Weights;
 pub use file::{WeightFile, sha256};
 pub use tensor::Tensor;
-pub use wrapper::Taken;
+pub use wrapper::CheckpointKey;
 
 use crate::models::graph::{Graph, LayerId, Parameter};
 use crate::models::{ModelSpec, Source, WeightsSpec};
@@ -73,7 +73,7 @@ impl LazyFile {
         graph: &Graph,
         source: Source,
         taps: &[LayerId],
-    ) -> Result<(WeightSet, Taken), WeightError> {
+    ) -> Result<(WeightSet, CheckpointKey), WeightError> {
         self.open()?.of_network(graph, source, taps, self.key.as_deref())
     }
 

@@ -25,16 +25,16 @@ const WRAPPERS: [&str; 4] = ["module", "_orig_mod", "_fsdp_wrapped_module", "_ch
 const TAKEN: [&str; 7] = ["ema", "swa", "average", "averaged", "avg", "teacher", "online"];
 const LEFT: [&str; 5] = ["momentum", "k", "key", "target", "student"];
 
-/// The place that was taken.
+/// The key of a checkpoint under which the network was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Taken {
+pub struct CheckpointKey {
     /// The words before the names, without the last dot; empty where there are none.
     pub key: String,
-    /// Other places of the file that hold the network, too.
+    /// Other keys of the file under which the network lies, too.
     pub others: Vec<String>,
 }
 
-impl Taken {
+impl CheckpointKey {
     /// The place in words for the user; nothing where there are no words before the names.
     pub fn told(&self) -> Option<String> {
         let Self { key, others } = self;
@@ -76,7 +76,7 @@ pub(super) fn unwrap(
     taps: &[LayerId],
     key: Option<&str>,
     file: &str,
-) -> Result<(BTreeMap<String, Tensor>, Taken), WeightError> {
+) -> Result<(BTreeMap<String, Tensor>, CheckpointKey), WeightError> {
     let needed = needed(graph, taps);
     let expected = Expected::new(graph, &needed);
     let spellings = Spellings::new(graph, &needed, &expected);
@@ -93,7 +93,7 @@ pub(super) fn unwrap(
     let whole = |place: &&Place| 2 * place.fit.names > needed.len() || key.is_some();
     let Some(first) = places.first().filter(whole) else {
         if needed.is_empty() {
-            return Ok((tensors.clone(), Taken::default()));
+            return Ok((tensors.clone(), CheckpointKey::default()));
         }
         return Err(mismatch(file, format!("\n  {}", strange(tensors, &needed, &places))));
     };
@@ -115,7 +115,7 @@ pub(super) fn unwrap(
     // of all, whatever was asked for
     let other = |place: &&Place| place.fit == first.fit && place.prefix != first.prefix;
     let others = all.iter().filter(other).map(|place| place.key().to_string()).collect();
-    Ok((found, Taken { key: first.key().to_string(), others }))
+    Ok((found, CheckpointKey { key: first.key().to_string(), others }))
 }
 
 impl Place {

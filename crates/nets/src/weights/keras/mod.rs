@@ -27,7 +27,7 @@ use self::storage::Opened;
 use self::variable::Variable;
 use super::mismatch::Expected;
 use super::wrapper::Fit;
-use super::{Taken, Tensor, WeightError, needed};
+use super::{CheckpointKey, Tensor, WeightError, needed};
 use crate::models::graph::{Graph, LayerId, Parameter};
 
 /// Variables that a file may list: twenty times those of the largest network here. A small file can name one of them over and over.
@@ -144,7 +144,7 @@ impl File {
         graph: &Graph,
         taps: &[LayerId],
         key: Option<&str>,
-    ) -> Result<(BTreeMap<String, Tensor>, Taken), WeightError> {
+    ) -> Result<(BTreeMap<String, Tensor>, CheckpointKey), WeightError> {
         let network = Network::of(graph);
         let needed = needed(graph, taps);
         let expected = Expected::new(graph, &needed);
@@ -172,10 +172,10 @@ impl File {
             return Err(WeightError::Ambiguous { place: place(), keys });
         }
         if whole || key.is_some() || found.len() == 1 {
-            return Ok((found.swap_remove(chosen).2, Taken { key: model, others }));
+            return Ok((found.swap_remove(chosen).2, CheckpointKey { key: model, others }));
         }
         // in one piece it is nowhere
-        Ok((self.matched(&network, |_| true), Taken::default()))
+        Ok((self.matched(&network, |_| true), CheckpointKey::default()))
     }
 
     /// The models in the file, the outermost first.

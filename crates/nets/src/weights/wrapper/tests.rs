@@ -24,7 +24,7 @@ fn together(parts: &[Tensors]) -> Tensors {
     parts.iter().flatten().map(|(name, tensor)| (name.clone(), tensor.clone())).collect()
 }
 
-fn taken(tensors: &Tensors, graph: &Graph, key: Option<&str>) -> (Taken, f32) {
+fn taken(tensors: &Tensors, graph: &Graph, key: Option<&str>) -> (CheckpointKey, f32) {
     let (found, taken) = unwrap(tensors, graph, &[], key, "w.pth").expect("found");
     for parameter in needed(graph, &[]) {
         assert_eq!(found[&parameter.name].shape(), parameter.shape, "{}", parameter.name);
@@ -62,7 +62,7 @@ fn any_words_before_all_names_are_removed_and_told() {
             tensors.insert(other.to_string(), Tensor::ready(vec![], vec![0.0]));
         }
         let (taken, _) = self::taken(&tensors, &graph, None);
-        assert_eq!(taken, Taken { key: key.to_string(), others: vec![] });
+        assert_eq!(taken, CheckpointKey { key: key.to_string(), others: vec![] });
         assert_eq!(taken.told().is_none(), key.is_empty());
     }
 }
@@ -109,8 +109,8 @@ fn a_deeper_network_of_the_family_is_none_of_the_places() {
     for (student, teacher) in [("student", "teacher"), ("small", "big"), ("model", "state_dict_ema")] {
         let both = [network(&shallow, &format!("{student}."), 1.0), network(&deep, &format!("{teacher}."), 2.0)];
         let tensors = together(&both);
-        assert_eq!(taken(&tensors, &shallow, None), (Taken { key: student.to_string(), others: vec![] }, 1.0));
-        assert_eq!(taken(&tensors, &deep, None), (Taken { key: teacher.to_string(), others: vec![] }, 2.0));
+        assert_eq!(taken(&tensors, &shallow, None), (CheckpointKey { key: student.to_string(), others: vec![] }, 1.0));
+        assert_eq!(taken(&tensors, &deep, None), (CheckpointKey { key: teacher.to_string(), others: vec![] }, 2.0));
     }
 }
 
