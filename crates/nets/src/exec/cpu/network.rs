@@ -129,7 +129,9 @@ impl Network {
             Op::Winograd { packed, places, .. } => {
                 let rows = |range: &RowRange| winograd::Places { size: [range.rows.len(), places.size[1]], ..*places };
                 let ranges = self.schedules.iter().flat_map(|schedule| schedule.ranges(i)).map(rows);
-                ranges.chain([*places]).map(|places| packed.scratch_len(threads, &places)).max().unwrap_or(0)
+                // tiles are cut into equal blocks, and those of fewer pictures may be larger
+                let batches = (1..=places.pictures).map(|pictures| winograd::Places { pictures, ..*places });
+                ranges.chain(batches).map(|places| packed.scratch_len(threads, &places)).max().unwrap_or(0)
             }
             Op::Product { packed, .. } => packed.scratch_len(threads),
             _ => 0,

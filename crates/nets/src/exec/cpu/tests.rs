@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::Engine;
-use super::network::Network;
+use super::network::{MICRO_BATCH, Network};
 use crate::exec::Precision;
 use crate::exec::lower::lower;
 use crate::exec::{Device, candle};
@@ -213,6 +213,25 @@ fn a_whole_network_gives_what_candle_gives() {
         ["bn1", "blocks.2.1", "blocks.5.0", "bn2", "classifier"].iter().filter_map(|name| graph.find(name)).collect();
     let error = compare(&graph, &weights, &taps, [97, 130, 3]);
     assert!(error < 1e-5, "{error:e}");
+}
+
+/// VGG's layer over 28 × 28 positions: the tiles of three pictures make larger blocks than those of four.
+#[test]
+fn a_micro_batch_of_any_number_of_pictures_has_room() {
+    let (mut g, x) = Builder::new(256, 28, 28);
+    let x = g.conv("conv", x, Conv::new(512).kernel(3).pad(1));
+    let graph = g.finish(x, x).expect("built");
+    let weights = Origin::Random(1).load(&graph, Source::Timm, &[]).expect("random");
+    let program = lower(&graph, &weights, &[x]).expect("lowered");
+    let picture = values(256 * 28 * 28, 5);
+    for engine in [Engine::Vectors(Isa::detect()), Engine::Bf16(Unit::Widened(Isa::detect()))] {
+        let network = Network::new(program.clone(), engine).expect("planned");
+        let alone = network.forward(&mut network.scratch(1), &picture, 1);
+        for n in 2..=MICRO_BATCH {
+            let found = network.forward(&mut network.scratch(1), &picture.repeat(n), n);
+            assert!(found[0] == alone[0].repeat(n), "{n} pictures, {engine:?}");
+        }
+    }
 }
 
 #[test]
