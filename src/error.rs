@@ -5,12 +5,12 @@ use std::path::Path;
 use thiserror::Error;
 
 use crate::backbone::BackboneError;
-use crate::chain::ChainError;
 use crate::config::ConfigError;
 use crate::exec::ExecError;
 use crate::io::IoError;
 use crate::io::output::OutputError;
 use crate::models::GraphError;
+use crate::pictures::{PredictorError, StreamError};
 use crate::plan::PlanError;
 use crate::plot::PlotError;
 use crate::progress::Interrupted;
@@ -60,7 +60,9 @@ pub enum Error {
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
     #[error(transparent)]
-    Chain(#[from] ChainError),
+    Predictor(#[from] PredictorError),
+    #[error(transparent)]
+    Stream(#[from] StreamError),
     #[error("{0}")]
     UnknownModel(String),
     /// A command was given what it cannot work on.
@@ -134,7 +136,7 @@ impl Error {
                 | PlotError::TooManyBars { .. }
                 | PlotError::TooManyNear { .. },
             ) => 2,
-            Error::Chain(ChainError::NoRun { .. }) => 2,
+            Error::Predictor(PredictorError::NoRun { .. }) => 2,
             Error::Plan(PlanError::Config(_)) | Error::Scan(ScanError::Config(_)) => 2,
             error if error.is_interrupted() => 130,
             _ => 1,
@@ -164,7 +166,8 @@ impl Error {
             Error::Interrupted(_)
                 | Error::WeightStore(WeightStoreError::Interrupted(_))
                 | Error::Scan(ScanError::Interrupted(_))
-                | Error::Extract(ExtractError::Interrupted(_))
+                | Error::Stream(StreamError::Interrupted(_))
+                | Error::Extract(ExtractError::Interrupted(_) | ExtractError::Stream(StreamError::Interrupted(_)))
                 | Error::Select(SelectError::Interrupted(_))
                 | Error::Reduce(ReduceError::Interrupted(_))
                 | Error::Train(TrainError::Interrupted(_))

@@ -1,38 +1,17 @@
-//! A picture in, features out: decoded, prepared by the recipe, sent through the network, pooled. The only way that a picture goes, in
-//! `extract` as in `predict` and `classify`.
-
-pub(crate) mod contents;
-mod fitting;
-
-use std::fmt;
-use std::ops::{ControlFlow, Deref};
-use std::path::Path;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+//! A network that is ready to run, as a function from pictures to features; and the memory that it takes, which is asked for before it is taken.
 
 use crate::backbone::{Backbone, Tap};
 use crate::config::Features;
 use crate::exec::{self, Device, ExecError, Network, Session};
-use crate::image::{self, DecodeOptions, Decoded, Recipe, RgbImage};
-use crate::memory;
-use crate::stages::scan::NamedFile;
-use crate::threads;
+use crate::image::{self, DecodeError, DecodeOptions, Decoded, Recipe, RgbImage};
+use crate::memory::{self, Limit, NoRoom};
 use crate::weights::Taken;
-use contents::{Contents, Room};
-pub use fitting::Needs;
-
-/// Pictures that a thread may be ahead of the one that is handed over.
-const AHEAD: usize = 16;
 
 /// Most threads that share the layers of one picture. Two were measured; a layer of a millisecond is little to share among many.
 const SHARING: usize = 8;
 
 /// Bytes of prepared pictures that a thread holds, where they are small enough to be more than one.
 const INPUTS: usize = 64 << 20;
-
-/// The kind of a file that cannot be opened.
-pub const UNREADABLE: &str = "unreadable";
 
 /// The layers of a network as a function of pictures; shared by all threads.
 #[derive(Debug)]
@@ -45,50 +24,32 @@ pub struct Extractor {
     width: usize,
     /// Bytes of the weights.
     weights: u64,
-    room: Room,
     taken: Taken,
 }
 
-/// A picture and its share of the memory for pictures.
-#[derive(Debug)]
-pub struct Shown {
-    image: RgbImage,
-    _contents: Contents,
+/// Bytes that are taken whatever the threads, and bytes that each of them takes.
+#[derive(Clone, Copy, Debug)]
+pub struct Needs {
+    pub fixed: u64,
+    pub each: u64,
 }
 
-impl Deref for Shown {
-    type Target = RgbImage;
-
-    fn deref(&self) -> &RgbImage {
-        &self.image
+impl Needs {
+    /// The most threads that fit into `bytes`.
+    pub fn most(self, bytes: u64) -> usize {
+        usize::try_from(bytes.saturating_sub(self.fixed) / self.each.max(1)).unwrap_or(usize::MAX)
     }
-}
 
-/// Why a picture has no features.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
-    /// The word that `manifest.parquet` has for it: `truncated`, `not_an_image`, `unreadable`, …
-    pub kind: &'static str,
-    pub reason: String,
-}
-
-impl Failure {
-    /// A file that cannot be opened or read.
-    pub fn unreadable(reason: impl fmt::Display) -> Self {
-        Self { kind: UNREADABLE, reason: reason.to_string() }
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "{}: {}", self.kind, self.reason)
+    /// Bytes of so many threads.
+    pub fn of(self, threads: usize) -> u64 {
+        self.fixed.saturating_add(self.each.saturating_mul(threads as u64))
     }
 }
 
 impl Extractor {
     /// Reads the weights of `backbone` and puts them on `device`.
     pub fn open(backbone: &Backbone, device: &Device) -> Result<Self, ExecError> {
-        fitting::check_weights(backbone)?;
+        check_weights(backbone)?;
         let layers = backbone.layer_ids();
         let weights = backbone.weights.load(&backbone.graph, backbone.source, &layers)?;
         let program = exec::lower::lower(&backbone.graph, &weights, &layers)?;
@@ -101,16 +62,18 @@ impl Extractor {
             taps: backbone.taps.clone(),
             width: backbone.width(),
             weights: backbone.weights_bytes(),
-            room: Room::new(memory::for_decoding()),
             taken: backbone.taken.clone(),
         })
     }
 
-    /// The same, with so many bytes for all pictures that threads decode at a time, instead of a quarter of the memory. A picture that takes more
-    /// is decoded alone.
-    #[must_use]
-    pub fn with_decode_memory(self, bytes: u64) -> Self {
-        Self { room: Room::new(bytes), ..self }
+    /// How files become the pixels that the recipe takes.
+    pub fn decoding(&self) -> &DecodeOptions {
+        &self.decoding
+    }
+
+    /// How pictures are prepared for the network.
+    pub fn recipe(&self) -> &Recipe {
+        &self.recipe
     }
 
     /// Where in their file its weights lay.
@@ -145,29 +108,13 @@ impl Extractor {
     }
 
     /// The picture in `bytes`, whatever its format.
-    pub fn decode(&self, bytes: &[u8]) -> Result<Decoded, Failure> {
+    pub fn decode(&self, bytes: &[u8]) -> Result<Decoded, DecodeError> {
         image::decode_for(&self.recipe, bytes, &self.decoding)
-            .map_err(|error| Failure { kind: error.kind.as_str(), reason: error.detail })
-    }
-
-    /// The contents of a file that was `seen` to have so many bytes, once there is room to decode them; `stop` ends the waiting. A thread drops
-    /// one file's before it asks for another's.
-    pub fn read(&self, path: &Path, seen: Option<u64>, stop: &AtomicBool) -> Result<Contents, Failure> {
-        self.room.read(path, seen, (&self.recipe, &self.decoding), stop)
-    }
-
-    /// The whole picture in a file, right way up, as the network's recipe would find it: for people to look at.
-    pub fn picture(&self, path: &Path) -> Result<Shown, Failure> {
-        let whole = DecodeOptions { fast_decode: false, ..self.decoding.clone() };
-        let contents = self.room.read(path, None, (&self.recipe, &whole), &AtomicBool::new(false))?;
-        let image = image::decode(&contents, &whole)
-            .map_err(|error| Failure { kind: error.kind.as_str(), reason: error.detail })?;
-        Ok(Shown { image, _contents: contents })
     }
 
     /// Writes the network's input for a picture: [`input_len`](Self::input_len) values.
-    pub fn prepare(&self, image: &RgbImage, input: &mut [f32]) {
-        self.recipe.apply(image, self.network.layout(), input);
+    pub fn prepare(&self, picture: &RgbImage, input: &mut [f32]) {
+        self.recipe.apply(picture, self.network.layout(), input);
     }
 
     /// Features of `n` prepared pictures, each of [`width`](Self::width) values: layer after layer, maps as (h, w, c). On the CPU a picture's
@@ -190,114 +137,47 @@ impl Extractor {
         Ok(all)
     }
 
-    /// Sends every picture through the network, `finish` makes of its features what is wanted (on the thread that computed them), and `take` gets the results in the order of
-    /// `pictures` until it breaks. Every thread takes a micro-batch at a time, which changes no bit on the CPU; memory does not grow with the
-    /// number of pictures.
-    pub fn extract_all<'a, T: Send>(
-        &self,
-        pictures: &'a [NamedFile],
-        threads: usize,
-        finish: impl Fn(&'a NamedFile, Vec<f32>) -> Result<T, Failure> + Sync,
-        mut take: impl FnMut(&'a NamedFile, Result<T, Failure>) -> ControlFlow<()>,
-    ) -> Result<(), ExecError> {
-        // thread `lane` takes every `threads`th batch, so results come in order by asking the threads in turn
-        // threads beyond one a picture share its layers
-        let threads = self.fitting(threads)?;
-        let sharing = threads / pictures.len().max(1);
-        let threads = threads.clamp(1, pictures.len().max(1));
-        // few pictures had better keep all threads busy
-        let size = self.micro_batch().min(pictures.len().div_ceil(threads)).max(1);
-        let (finish, stop, started) = (&finish, &AtomicBool::new(false), &OnceLock::new());
-        std::thread::scope(|scope| {
-            let mut lanes: Vec<Receiver<_>> = Vec::new();
-            let workers = threads::start(scope, threads, |lane| {
-                let (sender, receiver) = sync_channel(AHEAD.div_ceil(size));
-                lanes.push(receiver);
-                move || {
-                    // there may be fewer threads than were wanted
-                    let batches = pictures.chunks(size).skip(lane).step_by(*started.wait());
-                    self.work(sharing, batches, finish, (&sender, stop));
-                }
-            });
-            let threads = workers.as_ref().map_or(1, Vec::len);
-            started.get_or_init(|| threads);
-            let workers = workers?;
-            'all: for (i, batch) in pictures.chunks(size).enumerate() {
-                // a lane that ends early has died
-                let Ok(results) = lanes[i % threads].recv() else { break };
-                for (picture, result) in batch.iter().zip(results) {
-                    if take(picture, result).is_break() {
-                        break 'all;
-                    }
-                }
-            }
-            stop.store(true, Ordering::Relaxed);
-            drop(lanes); // wakes the threads that wait to send
-            let ends: Vec<_> = workers.into_iter().map(|worker| worker.join()).collect();
-            if ends.iter().any(Result::is_err) { Err(ExecError::Worker) } else { Ok(()) }
-        })
+    /// The memory of the network, and of each thread for its maps and inputs; pictures that are decoded have a budget of their own.
+    pub fn needs(&self) -> Needs {
+        let values = self.micro_batch() * (self.input_len() + self.width);
+        Needs { fixed: self.weights, each: self.network.session_bytes() + (values * size_of::<f32>()) as u64 }
     }
 
-    fn work<'a, T>(
-        &self,
-        sharing: usize,
-        batches: impl Iterator<Item = &'a [NamedFile]>,
-        finish: &impl Fn(&'a NamedFile, Vec<f32>) -> Result<T, Failure>,
-        (sender, stop): (&SyncSender<Vec<Result<T, Failure>>>, &AtomicBool),
-    ) {
-        let mut session = self.shared_session(sharing);
-        for batch in batches {
-            let results = batch.iter().zip(self.extract_batch(&mut session, batch, stop));
-            let finished = results.map(|(picture, features)| finish(picture, features?));
-            // the other end is gone when nobody wants more
-            if sender.send(finished.collect()).is_err() {
-                break;
-            }
+    /// An error at the size of the pictures: one thread is too many.
+    pub fn no_room(&self, needs: Needs, limit: &Limit) -> NoRoom {
+        let [height, width] = self.recipe.size;
+        NoRoom {
+            subject: format!("`extract.recipe.size`: the network with pictures of {height}×{width} pixels"),
+            needed: needs.of(1),
+            limit: limit.clone(),
+            advice: "take smaller pictures, or a smaller network".to_string(),
         }
     }
+}
 
-    /// Features of a few pictures, which go through the network together.
-    fn extract_batch(
-        &self,
-        session: &mut Session,
-        batch: &[NamedFile],
-        stop: &AtomicBool,
-    ) -> Vec<Result<Vec<f32>, Failure>> {
-        let mut input = Vec::new();
-        let prepared: Vec<Result<(), Failure>> = batch
-            .iter()
-            .map(|picture| {
-                let path = picture.location.as_ref().map_err(Failure::unreadable)?;
-                let bytes = self.read(path, None, stop)?;
-                let image = self.decode(&bytes)?.image;
-                let start = input.len();
-                input.resize(start + self.input_len(), 0.0);
-                self.prepare(&image, &mut input[start..]);
-                Ok(())
-            })
-            .collect();
-        let mut rows = self.forward_each(session, &input).into_iter();
-        let none = || Err(Failure { kind: "network", reason: "it gave no features".to_string() });
-        prepared.into_iter().map(|one| one.and_then(|()| rows.next().unwrap_or_else(none))).collect()
+/// An error where the weights of `backbone` alone are more than there is room for.
+fn check_weights(backbone: &Backbone) -> Result<(), NoRoom> {
+    let needed = backbone.weights_bytes();
+    match memory::limit() {
+        Some(limit) if needed > limit.bytes => Err(NoRoom {
+            subject: format!("`extract.model`: the weights of {}", backbone.model.name),
+            needed,
+            limit: limit.clone(),
+            advice: "take a smaller network".to_string(),
+        }),
+        _ => Ok(()),
     }
+}
 
-    /// The features of every prepared picture, or why it has none.
-    fn forward_each(&self, session: &mut Session, input: &[f32]) -> Vec<Result<Vec<f32>, Failure>> {
-        let each = self.input_len().max(1);
-        let n = input.len() / each;
-        if n == 0 {
-            return Vec::new();
-        }
-        match self.forward(session, input, n) {
-            Ok(rows) => rows.into_iter().map(Ok).collect(),
-            // its neighbours are none the worse
-            Err(ExecError::NotFinite { .. }) if n > 1 => {
-                input.chunks_exact(each).flat_map(|input| self.forward_each(session, input)).collect()
-            }
-            Err(error) => {
-                let kind = if matches!(error, ExecError::NotFinite { .. }) { "not_finite" } else { "network" };
-                vec![Err(Failure { kind, reason: error.to_string() }); n]
-            }
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_threads_fit_as_have_room_beside_the_weights() {
+        let needs = Needs { fixed: 100, each: 30 };
+        assert_eq!([99, 100, 129, 130, 190, 1000].map(|bytes| needs.most(bytes)), [0, 0, 0, 1, 3, 30]);
+        assert_eq!(needs.of(3), 190);
+        assert_eq!(Needs { fixed: 0, each: u64::MAX }.of(1000), u64::MAX);
     }
 }

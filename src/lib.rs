@@ -18,10 +18,11 @@
 //! * [`models`]: networks as data ([`models::graph`]), each built after the library whose weights it gets, and the registry of models and weights.
 //! * [`weights`]: files of every library, read strictly and only when a tensor is asked for; [`weights::store`] finds or downloads them.
 //! * [`exec`]: a network is lowered once and then run, on the CPU with the kernels ([`exec::cpu`]), on a GPU with candle, which is the reference, too.
-//! * [`backbone`]: the network of a run, decided upon: model, weights, recipe, layers. [`extractor`]: the one way of a picture through it.
+//! * [`backbone`]: the network of a run, decided upon: model, weights, recipe, layers. [`extractor`]: it as a function of pictures.
 //! * [`io`]: atomic files, Parquet; the only module that uses polars, arrow and parquet. [`store`]: what a run has committed, whose the files of its
 //!   folder are, fingerprints, the lock.
-//! * [`chain`]: what a run has learnt, or a network knows, applied to any picture.
+//! * [`pictures`]: the one road for pictures: where their bytes come from, the driver of threads and devices, and the predictor, which applies to any
+//!   picture what a run has learnt or a network knows.
 //! * [`plot`]: figures of classified pictures. [`progress`]: what the user sees; [`terminal`]: what a terminal may see. [`memory`] and [`threads`]:
 //!   how much there is of both. [`cli`]: the commands.
 //!
@@ -49,7 +50,6 @@
 #![warn(missing_debug_implementations)]
 
 pub mod backbone;
-pub mod chain;
 pub mod cli;
 pub mod config;
 pub mod error;
@@ -58,6 +58,7 @@ pub mod extractor;
 pub mod io;
 pub mod memory;
 pub mod models;
+pub mod pictures;
 pub mod pipeline;
 pub mod plan;
 pub mod plot;

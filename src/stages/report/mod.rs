@@ -79,12 +79,12 @@ pub fn run(
     let line = ui.stage(StageId::Report, None, "pages");
     let facts = Facts::read(plan, settings, outcome)?;
     let mut files = Vec::new();
-    let root = &plan.pipeline.input.root;
+    let thumbnails = samples::Thumbnails::new(plan, &outcome.listing);
     let decoding = &plan.backbone.decoding;
     let lenient = DecodeOptions { truncated: Truncated::Pad, ..decoding.clone() };
     let decoded = |path: &str, decoding: &DecodeOptions, longest: usize| -> Result<_, ReportError> {
         ui.check()?;
-        Ok(samples::picture(&outcome.listing, root, path, (decoding, longest)))
+        Ok(thumbnails.of(path, decoding, longest))
     };
     let picture = |path: &str, longest: usize| decoded(path, decoding, longest);
     let shown = |path: &str| picture(path, samples::LONGEST);
