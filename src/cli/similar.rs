@@ -19,7 +19,7 @@ use crate::learn::neighbours::{Directions, Near};
 use crate::pictures::predictor::{self, of_features};
 use crate::pictures::stream::Through;
 use crate::pictures::{DecodeMemory, Done, Failure, Made, Named, PredictorError, Way};
-use crate::stages::StageId;
+use crate::stage::StageId;
 use crate::stages::scan::{NamedFile, Split, relative, unescape};
 use crate::store::{Record, RunDir};
 use crate::table::FeatureMatrix;
