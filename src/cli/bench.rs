@@ -1,5 +1,6 @@
 //! `featurize bench`: how fast a network runs here, and where its time goes.
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
@@ -94,15 +95,13 @@ pub fn run(arguments: &BenchArgs) -> Result<(), Error> {
     print(&format!("{} after {}, {title}, {of_threads}, {precision}", model.title, row.source))?;
     let [one, all] = alone_ms;
     let forward = format!("  forward   {forward:.1} images/s, {gflops:.0} GFLOP/s as the definition counts them");
+    let alone = format!("  alone     {one:.1} ms a picture");
     if let Some(peak) = peak {
         print(&format!("  peak      {:.0} GFLOP/s of multiply-adds, measured", peak / 1e9))?;
         print(&format!("{forward}, {:.0} % of the peak", gflops * 1e11 / peak))?;
-        print(&format!(
-            "  alone     {one:.1} ms a picture by one thread, {all:.1} ms by {threads} that share its layers"
-        ))?;
+        print(&format!("{alone} by one thread, {all:.1} ms by {threads} that share its layers"))?;
     } else {
-        print(&forward)?;
-        print(&format!("  alone     {one:.1} ms a picture"))?;
+        print(&format!("{forward}\n{alone}"))?;
     }
     if let Some([decode, prepare, whole]) = files {
         print(&format!("  decode    {decode:.1} images/s; {prepare:.1} with the recipe"))?;
@@ -169,39 +168,21 @@ fn files(extractor: &Extractor, way: Way, path: &Path, workers: &WorkerArgs) -> 
         }
         Ok(())
     };
-    let rate = |run: &dyn Fn(&mut usize) -> Result<(), StreamError>| -> Result<f64, Error> {
-        let (start, mut count) = (Instant::now(), 0);
-        run(&mut count)?;
-        Ok(count as f64 / start.elapsed().as_secs_f64())
-    };
-    let decoded = |prepare: bool| {
-        rate(&|count| {
-            stream.each(
-                |number| decode(number, prepare).is_ok(),
-                |_, is_decoded| {
-                    *count += usize::from(is_decoded);
-                    Ok(())
-                },
-            )
-        })
-    };
     let through = Through { extractor, way, memory, strict: true };
-    let whole = || {
-        rate(&|count| {
-            stream
-                .features(
-                    through,
-                    |_| (),
-                    |_, _| Ok(()),
-                    |done| {
-                        *count += usize::from(done.result.is_ok());
-                        Ok(())
-                    },
-                )
-                .1
-        })
+    // of the pictures that can be read
+    let rate = |go: &dyn Fn(&Cell<usize>) -> Result<(), StreamError>| -> Result<f64, Error> {
+        let (start, sound) = (Instant::now(), Cell::new(0));
+        go(&sound)?;
+        Ok(sound.get() as f64 / start.elapsed().as_secs_f64())
     };
-    Ok([decoded(false)?, decoded(true)?, whole()?])
+    let count = |sound: &Cell<usize>, is_sound: bool| Ok(sound.set(sound.get() + usize::from(is_sound)));
+    let decoded = |prepare: bool| {
+        rate(&|sound| stream.each(|number| decode(number, prepare).is_ok(), |_, is_sound| count(sound, is_sound)))
+    };
+    let finished = |sound: &Cell<usize>| {
+        stream.features(through, |_| (), |_, _| Ok(()), |done| count(sound, done.result.is_ok())).1
+    };
+    Ok([decoded(false)?, decoded(true)?, rate(&finished)?])
 }
 
 /// The time of each step for one picture, on one thread.

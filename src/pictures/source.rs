@@ -76,7 +76,7 @@ impl From<io::Error> for Failure {
 /// No error ends the stream: a picture that cannot be opened is a [`Failure`] with a kind, one row in the manifest. Whatever a source reads is
 /// bounded by `most`, whatever the lengths that a file claims, and no wait is without end.
 pub trait Source: Sync + fmt::Debug {
-    /// What is known of a picture before it is opened.
+    /// The facts of a picture that are known before it is opened.
     fn entry(&self, number: usize) -> Entry<'_>;
 
     /// Opens a picture, which may have `most` bytes; a longer one fails as [`too_large`] before its bytes are read or held. A picture that has
@@ -84,7 +84,7 @@ pub trait Source: Sync + fmt::Debug {
     fn open(&self, number: usize, most: u64) -> Result<Opened<'_>, Failure>;
 }
 
-/// What is known of a picture before it is opened.
+/// The facts of a picture that are known before it is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry<'a> {
     /// The name that tables and messages have for it.

@@ -117,12 +117,12 @@ pub struct Made<T> {
     pub value: T,
 }
 
-/// What became of a picture.
+/// A picture at the end of its way.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Done<S, T> {
     /// Its number in the source.
     pub number: usize,
-    /// What was seen of its bytes; none where they could not be read.
+    /// The result of looking at its bytes; none where they could not be read.
     pub seen: Option<S>,
     pub result: Result<Made<T>, Failure>,
 }

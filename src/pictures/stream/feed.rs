@@ -1,4 +1,4 @@
-//! What the threads of a stream share: the places of the pictures, in order, and the way to the consumer.
+//! The threads of a stream share a feed: it gives them the places of the pictures, in order, and takes their results to the consumer.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};

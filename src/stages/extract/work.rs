@@ -1,4 +1,4 @@
-//! The pictures of `extract` on the one road: what the manifest keeps of each, and its row in the tables that are being filled.
+//! `extract` sends its pictures down the one road, and fills the manifest and the tables with the results.
 
 use std::time::Instant;
 
