@@ -16,10 +16,10 @@
 //!
 //! * [`config`]: what the user wrote, checked, with line and column; [`plan`]: what follows from it.
 //! * [`stages`]: one function a stage, `run(plan, …, ui) -> (result, files)`; a stage never calls a stage.
-//! * [`extractor`]: the one way of a picture through a network.
+//! * [`pictures`]: the one road for pictures: where their bytes come from, the driver of threads and devices, and the predictor, which applies to any
+//!   picture what a run has learnt or a network knows.
 //! * [`io`]: atomic files, Parquet; the only module that uses polars, arrow and parquet. [`store`]: what a run has committed, whose the files of its
 //!   folder are, fingerprints, the lock.
-//! * [`chain`]: what a run has learnt, or a network knows, applied to any picture.
 //! * [`plot`]: figures of classified pictures. [`progress`]: what the user sees; [`terminal`]: what a terminal may see. [`cli`]: the commands.
 //!
 //! Features of a picture from another program:
@@ -45,26 +45,21 @@
 #![forbid(unsafe_code)]
 #![warn(missing_debug_implementations)]
 
-pub mod chain;
 pub mod cli;
 pub mod config;
 pub mod error;
-pub mod extractor;
 pub mod io;
+pub mod pictures;
 pub mod pipeline;
 pub mod plan;
 pub mod plot;
 pub mod progress;
+pub mod stage;
 pub mod stages;
 pub mod store;
 pub mod terminal;
 
-/// The older names of [`network_plan`].
-mod backbone {
-    pub(crate) use crate::network_plan::{NetworkPlan as Backbone, NetworkPlanError as BackboneError, origin, row};
-}
-
 pub use error::Error;
 pub use featurize_image as image;
 pub use featurize_learn::{self as learn, table};
-pub use featurize_nets::{exec, memory, models, network_plan, threads, weights};
+pub use featurize_nets::{exec, extractor, memory, models, network_plan, threads, weights};

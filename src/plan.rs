@@ -10,7 +10,7 @@ use crate::image::{ChannelOrder, Exif, Preset, Recipe};
 pub(crate) use crate::models::unknown as unknown_model;
 use crate::models::{self, ModelSpec, Source};
 use crate::network_plan::{self, Fetch, NetworkPlan, NetworkPlanError, Tap};
-use crate::stages::StageId;
+use crate::stage::StageId;
 use crate::store::{CHARTS, RunDir};
 use crate::weights::WeightError;
 use crate::weights::store::StoreError;

@@ -15,7 +15,7 @@ use serde_json::json;
 pub use featurize_nets::memory::bytes;
 pub use featurize_nets::weights::store::Interrupted;
 
-use crate::stages::StageId;
+use crate::stage::StageId;
 use crate::terminal::{Colours, printable_json, printable_lines};
 use crate::weights::store;
 use pace::Pace;

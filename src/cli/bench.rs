@@ -1,7 +1,8 @@
 //! `featurize bench`: how fast a network runs here, and where its time goes.
 
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::cell::Cell;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use clap::Args;
@@ -9,18 +10,19 @@ use serde_json::json;
 
 use super::workers::WorkerArgs;
 use super::{find_model, precision, print, source};
-use crate::backbone::{self, Backbone};
-use crate::chain::ChainError;
 use crate::config::{Features, Precision};
 use crate::error::Error;
+use crate::exec::ExecError;
 use crate::exec::cpu::{Engine, MICRO_BATCH, Network, StepTime};
 use crate::exec::lower::lower;
-use crate::exec::{Device, ExecError};
 use crate::extractor::Extractor;
-use crate::models::Source;
-use crate::progress::plural;
+use crate::models;
+use crate::network_plan::{self, NetworkPlan};
+use crate::pictures::source::most_bytes;
+use crate::pictures::stream::{Through, on_each_thread};
+use crate::pictures::{Failure, Named, PredictorError, Source, StreamError, Way};
+use crate::progress::{Ui, plural};
 use crate::stages::scan::named;
-use crate::threads;
 use crate::weights::Origin;
 use featurize_kernels::peak::{self, noise};
 
@@ -32,7 +34,7 @@ pub struct BenchArgs {
     model: String,
     /// After which library it is built: `keras`, `torchvision` or `timm`.
     #[arg(long, value_name = "SOURCE", value_parser = source)]
-    source: Option<Source>,
+    source: Option<models::Source>,
     /// Pictures, or a folder of them, to measure decoding and the whole way from the file to the features, too.
     #[arg(long, value_name = "PATH")]
     images: Option<PathBuf>,
@@ -56,56 +58,59 @@ pub struct BenchArgs {
 pub fn run(arguments: &BenchArgs) -> Result<(), Error> {
     let model = find_model(&arguments.model)?;
     let weights = Origin::Random(0);
-    let row = backbone::row(model, &weights, arguments.source)?;
-    let backbone = Backbone::new(model, row, weights, row.recipe.clone(), &[], Features::Avg)?;
+    let row = network_plan::row(model, &weights, arguments.source)?;
+    let backbone = NetworkPlan::new(model, row, weights, row.recipe.clone(), &[], Features::Avg)?;
     let backbone = backbone.precision(arguments.precision);
     let threads = arguments.workers.threads();
-    let engine = Engine::detect(backbone.precision);
-    let peak = together(threads, || peak::flops(engine.isa(), arguments.seconds.min(0.5)))?.iter().sum::<f64>();
-    let extractor = Extractor::open(&backbone, &Device::cpu())?;
-    let extractor = extractor.with_decode_memory(arguments.workers.decode_memory());
-    let forward = forward(&extractor, threads, arguments.seconds)?;
-    let alone_ms = [alone(&extractor, 1, arguments.seconds)?, alone(&extractor, threads, arguments.seconds)?];
+    let device = arguments.workers.open_device()?;
+    let engine = device.is_cpu().then(|| Engine::detect(backbone.precision));
+    if arguments.layers && engine.is_none() {
+        return Err(Error::Usage("`--layers` are those of the CPU's kernels: add `--device cpu`".to_string()));
+    }
+    let peak = |engine: Engine| on_each_thread(threads, || peak::flops(engine.isa(), arguments.seconds.min(0.5)));
+    let peak = engine.map(peak).transpose()?.map(|peaks| peaks.iter().sum::<f64>());
+    let extractor = Extractor::open(&backbone, &device)?;
+    let way = Way::on(&device);
+    // a device has threads of its own
+    let computing = if way == Way::Workers { threads } else { 1 };
+    let forward = forward(&extractor, way, computing, arguments.seconds)?;
+    let alone_ms = [alone(&extractor, 1, arguments.seconds)?, alone(&extractor, computing, arguments.seconds)?];
     let gflops = 2e-9 * backbone.macs() as f64 * forward;
-    let files = arguments.images.as_deref().map(|path| files(&extractor, path, threads)).transpose()?;
+    let files = arguments.images.as_deref().map(|path| files(&extractor, way, path, &arguments.workers)).transpose()?;
     let steps = if arguments.layers { profile(&backbone, arguments.seconds)? } else { Vec::new() };
+    let title = engine.map_or(device.name(), |engine| engine.word());
     if arguments.json {
         let layers: Vec<_> = steps
             .iter()
             .map(|s| json!({"layer": s.layer, "kernel": s.kernel, "macs": s.macs, "ms": s.seconds * 1e3}))
             .collect();
         let [decode, prepare, whole] = files.map_or([None; 3], |rates| rates.map(Some));
-        print(&json!({"model": model.name, "source": row.source, "isa": format!("{:?}", engine.isa()), "amx": engine.has_tiles(), "threads": threads, "precision": backbone.precision, "peak_gflops": peak / 1e9,
-            "forward_images_per_s": forward, "gflops": gflops, "share_of_peak": gflops * 1e9 / peak, "alone_ms": alone_ms, "decode_images_per_s": decode,
-            "prepare_images_per_s": prepare, "images_per_s": whole, "layers": layers}).to_string())?;
+        let (isa, amx) = (engine.map(|engine| format!("{:?}", engine.isa())), engine.map(Engine::has_tiles));
+        print(&json!({"model": model.name, "source": row.source, "device": device.name(), "isa": isa, "amx": amx, "threads": threads, "precision": backbone.precision,
+            "peak_gflops": peak.map(|peak| peak / 1e9), "forward_images_per_s": forward, "gflops": gflops, "share_of_peak": peak.map(|peak| gflops * 1e9 / peak),
+            "alone_ms": alone_ms, "decode_images_per_s": decode, "prepare_images_per_s": prepare, "images_per_s": whole, "layers": layers}).to_string())?;
         return Ok(());
     }
-    let (engine, precision) = (engine.word(), backbone.precision.word());
-    let of_threads = plural(threads, "thread");
-    print(&format!("{} after {}, {engine}, {of_threads}, {precision}", model.title, row.source))?;
-    print(&format!("  peak      {:.0} GFLOP/s of multiply-adds, measured", peak / 1e9))?;
-    print(&format!(
-        "  forward   {forward:.1} images/s, {gflops:.0} GFLOP/s as the definition counts them, {:.0} % of the peak",
-        gflops * 1e11 / peak
-    ))?;
+    let (precision, of_threads) = (backbone.precision.word(), plural(threads, "thread"));
+    print(&format!("{} after {}, {title}, {of_threads}, {precision}", model.title, row.source))?;
     let [one, all] = alone_ms;
-    print(&format!("  alone     {one:.1} ms a picture by one thread, {all:.1} ms by {threads} that share its layers"))?;
+    let forward = format!("  forward   {forward:.1} images/s, {gflops:.0} GFLOP/s as the definition counts them");
+    let alone = format!("  alone     {one:.1} ms a picture");
+    if let Some(peak) = peak {
+        print(&format!("  peak      {:.0} GFLOP/s of multiply-adds, measured", peak / 1e9))?;
+        print(&format!("{forward}, {:.0} % of the peak", gflops * 1e11 / peak))?;
+        print(&format!("{alone} by one thread, {all:.1} ms by {threads} that share its layers"))?;
+    } else {
+        print(&format!("{forward}\n{alone}"))?;
+    }
     if let Some([decode, prepare, whole]) = files {
         print(&format!("  decode    {decode:.1} images/s; {prepare:.1} with the recipe"))?;
         print(&format!("  together  {whole:.1} images/s from files to features"))?;
     }
-    if !steps.is_empty() {
+    if let Some(peak) = peak.filter(|_| !steps.is_empty()) {
         table(&steps, peak / threads as f64)?;
     }
     Ok(())
-}
-
-/// Runs `work` on so many threads at once.
-fn together<T: Send>(threads: usize, work: impl Fn() -> T + Sync) -> Result<Vec<T>, ExecError> {
-    std::thread::scope(|scope| {
-        let all = threads::start(scope, threads, |_| &work)?;
-        Ok(all.into_iter().filter_map(|thread| thread.join().ok()).collect())
-    })
 }
 
 /// Seconds of a measurement, for the command line.
@@ -115,10 +120,10 @@ fn seconds(text: &str) -> Result<f64, String> {
 }
 
 /// Pictures a second of the network alone.
-fn forward(extractor: &Extractor, threads: usize, seconds: f64) -> Result<f64, Error> {
-    let n = extractor.micro_batch();
+fn forward(extractor: &Extractor, way: Way, threads: usize, seconds: f64) -> Result<f64, Error> {
+    let n = if let Way::Batches(size) = way { size } else { extractor.micro_batch() };
     let input = noise(n * extractor.input_len(), 1);
-    let results = together(threads, || {
+    let results = on_each_thread(threads, || {
         let mut session = extractor.session();
         extractor.forward(&mut session, &input, n)?;
         let (start, mut pictures) = (Instant::now(), 0);
@@ -147,49 +152,43 @@ fn alone(extractor: &Extractor, threads: usize, seconds: f64) -> Result<f64, Err
 }
 
 /// Pictures a second that are decoded, that are prepared, too, and that go the whole way.
-fn files(extractor: &Extractor, path: &std::path::Path, threads: usize) -> Result<[f64; 3], Error> {
-    let pictures: Vec<PathBuf> = named(path)?.into_iter().filter_map(|picture| picture.location.ok()).collect();
+fn files(extractor: &Extractor, way: Way, path: &Path, workers: &WorkerArgs) -> Result<[f64; 3], Error> {
+    let pictures: Vec<_> = named(path)?.into_iter().filter(|picture| picture.location.is_ok()).collect();
     if pictures.is_empty() {
-        return Err(ChainError::NoPictures(path.display().to_string()).into());
+        return Err(PredictorError::NoPictures(path.display().to_string()).into());
     }
-    let never = AtomicBool::new(false);
-    let rate = |prepare: bool, forward: bool| -> Result<f64, Error> {
-        let start = Instant::now();
-        let lanes = AtomicUsize::new(0);
-        let counts = together(threads, || {
-            let lane = lanes.fetch_add(1, Ordering::Relaxed);
-            let (mut session, n) = (extractor.session(), extractor.micro_batch());
-            let (mut input, mut count) = (Vec::new(), 0);
-            for chunk in pictures.iter().skip(lane).step_by(threads).collect::<Vec<_>>().chunks(n) {
-                input.clear();
-                for path in chunk {
-                    let Ok(contents) = extractor.read(path, None, &never) else { continue };
-                    let Ok(image) = extractor.decode(&contents) else { continue };
-                    count += 1;
-                    if !prepare {
-                        continue;
-                    }
-                    let at = input.len();
-                    input.resize(at + extractor.input_len(), 0.0);
-                    extractor.prepare(&image.image, &mut input[at..]);
-                }
-                if forward {
-                    extractor.forward(&mut session, &input, input.len() / extractor.input_len())?;
-                }
-            }
-            Ok(count)
-        })?;
-        let counts = counts.into_iter().collect::<Result<Vec<usize>, Error>>()?;
-        Ok(counts.iter().sum::<usize>() as f64 / start.elapsed().as_secs_f64())
+    let (source, wanted, ui) = (Named(&pictures), (0..pictures.len()).collect::<Vec<_>>(), Ui::silent());
+    let (stream, memory, never) = (workers.stream(&source, &wanted, &ui), &workers.memory(), AtomicBool::new(false));
+    let (recipe, decoding) = (extractor.recipe(), extractor.decoding());
+    let decode = |number: usize, prepare: bool| -> Result<(), Failure> {
+        let bytes = memory.read(source.open(number, most_bytes(decoding))?, recipe, decoding, &never)?;
+        let image = extractor.decode(&bytes)?.image;
+        if prepare {
+            extractor.prepare(&image, &mut vec![0.0; extractor.input_len()]);
+        }
+        Ok(())
     };
-    Ok([rate(false, false)?, rate(true, false)?, rate(true, true)?])
+    let through = Through { extractor, way, memory, strict: true };
+    // of the pictures that can be read
+    let rate = |go: &dyn Fn(&Cell<usize>) -> Result<(), StreamError>| -> Result<f64, Error> {
+        let (start, sound) = (Instant::now(), Cell::new(0));
+        go(&sound)?;
+        Ok(sound.get() as f64 / start.elapsed().as_secs_f64())
+    };
+    let count = |sound: &Cell<usize>, is_sound: bool| Ok(sound.set(sound.get() + usize::from(is_sound)));
+    let decoded = |prepare: bool| {
+        rate(&|sound| stream.each(|number| decode(number, prepare).is_ok(), |_, is_sound| count(sound, is_sound)))
+    };
+    let finished = |sound: &Cell<usize>| {
+        stream.features(through, |_| (), |_, _| Ok(()), |done| count(sound, done.result.is_ok())).1
+    };
+    Ok([decoded(false)?, decoded(true)?, rate(&finished)?])
 }
 
 /// The time of each step for one picture, on one thread.
-fn profile(backbone: &Backbone, seconds: f64) -> Result<Vec<StepTime>, Error> {
+fn profile(backbone: &NetworkPlan, seconds: f64) -> Result<Vec<StepTime>, Error> {
     let layers = backbone.layer_ids();
-    let weights =
-        backbone.weights.load(&backbone.graph, backbone.source, &layers).map_err(crate::exec::ExecError::from)?;
+    let weights = backbone.weights.load(&backbone.graph, backbone.source, &layers).map_err(ExecError::from)?;
     let program = lower(&backbone.graph, &weights, &layers)?;
     let network = Network::new(program, Engine::detect(backbone.precision))?;
     let mut scratch = network.scratch(1);

@@ -4,12 +4,12 @@ use clap::Args;
 
 use super::top::{self, TopArgs};
 use super::{FetchArgs, find_model, precision, source, ui};
-use crate::backbone;
-use crate::chain::Chain;
 use crate::config::{Precision, Weights};
 use crate::error::Error;
 use crate::io::output::Inputs;
 use crate::models::{Source, imagenet};
+use crate::network_plan;
+use crate::pictures::Predictor;
 
 /// Which network, and which pictures.
 #[derive(Debug, Args)]
@@ -45,19 +45,19 @@ pub fn run(arguments: &ClassifyArgs) -> Result<(), Error> {
     let model = find_model(&arguments.model)?;
     let weights = arguments.weights.clone().unwrap_or_default();
     let (ui, fetching) = (ui(arguments.pictures.style()), &arguments.fetching);
-    let weights = backbone::origin(model, &weights, (0, true), &mut fetching.store.fetch(fetching.offline, &ui))?;
+    let weights = network_plan::origin(model, &weights, (0, true), &mut fetching.store.fetch(fetching.offline, &ui))?;
     let weights = weights.with_key(arguments.weights_key.as_deref())?;
-    let chain = Chain::of_network(model, weights, arguments.source, arguments.precision)?;
-    let chain = chain.with_decode_memory(arguments.pictures.decode_memory());
-    if let Some(told) = chain.taken().told().filter(|_| !chain.taken().others.is_empty()) {
+    let device = arguments.pictures.workers.open_device()?;
+    let predictor = Predictor::of_network(model, weights, arguments.source, arguments.precision, &device)?;
+    if let Some(told) = predictor.taken().told().filter(|_| !predictor.taken().others.is_empty()) {
         ui.note(&format!("weights {told}"));
     }
     let imagenet = imagenet::classes();
-    let known = chain.classes().len() == imagenet.len();
+    let known = predictor.classes().len() == imagenet.len();
     let wnids: Vec<&str> = imagenet.iter().filter(|_| known).map(|class| class.wnid).collect();
     let mut read = Inputs::default();
     if let Some(Weights::Path(path)) = &arguments.weights {
         read.files.push(path.clone());
     }
-    top::run(&chain, &arguments.pictures, top::Asked { name: "classify", wnids: &wnids, parquet: None, read }, &ui)
+    top::run(&predictor, &arguments.pictures, top::Asked { name: "classify", wnids: &wnids, parquet: None, read }, &ui)
 }

@@ -1,29 +1,28 @@
 //! `featurize embed`: features of pictures without a YAML.
 
 use std::io::Write;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use super::workers::WorkerArgs;
 use super::{FetchArgs, top, ui};
-use crate::chain::ChainError;
 use crate::config;
 use crate::error::Error;
-use crate::exec::Device;
 use crate::extractor::Extractor;
 use crate::io::features::{self, Layout};
 use crate::io::output::{Inputs, Kind, Output, Rules, is_stream};
 use crate::io::table::Table;
 use crate::io::{IoError, csv_text};
+use crate::pictures::stream::Through;
+use crate::pictures::{Done, Made, Named, PredictorError, Way};
 use crate::plan::Plan;
 use crate::progress::Ui;
 use crate::stages::scan::NamedFile;
 use crate::table::FeatureMatrix;
 use crate::terminal::printable;
 
-/// What of a pipeline says how features are computed and written; the command computes on the CPU, and the rest of a pipeline is not there.
+/// The keys of a pipeline that say how features are computed and written; the rest of a pipeline is not there.
 const TAKEN: [&str; 4] = ["extract.", "image.", "output.layout", "output.dtype"];
 
 /// Which pictures, and which features of them.
@@ -138,10 +137,11 @@ pub fn run(arguments: &EmbedArgs) -> Result<(), Error> {
     inputs.files.extend(plan.backbone.weights.path().map(Path::to_path_buf));
     let kind = if form == Form::Csv { Kind::Csv } else { Kind::Parquet };
     let output = Output::new(&arguments.out, kind, Rules::new(&inputs, arguments.overwrite))?;
-    let extractor = Extractor::open(&plan.backbone, &Device::cpu())?;
-    let extractor = extractor.with_decode_memory(arguments.workers.decode_memory());
-    let threads = arguments.workers.threads();
-    let job = Job { plan: &plan, pictures: &pictures, extractor: &extractor, threads, ui: &ui };
+    let device = arguments.workers.open_device()?;
+    let (extractor, way) = (&Extractor::open(&plan.backbone, &device)?, Way::of(&device, plan.pipeline.batch_size()));
+    let memory = &arguments.workers.memory();
+    let through = Through { extractor, way, memory, strict: false };
+    let job = Job { plan: &plan, pictures: &pictures, through, workers: &arguments.workers, ui: &ui };
     let mut failed = 0;
     output.write::<Error>(|to| {
         failed = match form {
@@ -151,7 +151,7 @@ pub fn run(arguments: &EmbedArgs) -> Result<(), Error> {
         Ok(())
     })?;
     if failed > 0 {
-        return Err(ChainError::Failed { failed, of: pictures.len() }.into());
+        return Err(PredictorError::Failed { failed, of: pictures.len() }.into());
     }
     Ok(())
 }
@@ -160,8 +160,8 @@ pub fn run(arguments: &EmbedArgs) -> Result<(), Error> {
 struct Job<'a> {
     plan: &'a Plan,
     pictures: &'a [NamedFile],
-    extractor: &'a Extractor,
-    threads: usize,
+    through: Through<'a>,
+    workers: &'a WorkerArgs,
     ui: &'a Ui,
 }
 
@@ -199,35 +199,32 @@ impl Job<'_> {
     fn compute(&self, put: &mut Put) -> Result<usize, Error> {
         let together = self.plan.shard_rows();
         let line = self.ui.work("embed", Some(self.pictures.len() as u64), "images");
-        let (mut paths, mut rows) = (Vec::new(), FeatureMatrix::with_cols(self.extractor.width()));
-        let (mut failed, mut end) = (0, Ok(()));
-        let extracted = self.extractor.extract_all(
-            self.pictures,
-            self.threads,
-            |_, features| Ok(features),
-            |picture, result| {
-                match result {
-                    Ok(features) => {
-                        paths.push(picture.path.as_str());
-                        rows.push_row(&features);
-                    }
-                    Err(failure) => {
-                        failed += 1;
-                        self.ui.warn(&format!("{}: {failure}", printable(&picture.path)));
-                    }
+        let (mut paths, mut rows) = (Vec::new(), FeatureMatrix::with_cols(self.through.extractor.width()));
+        let mut failed = 0;
+        let (source, wanted) = (Named(self.pictures), (0..self.pictures.len()).collect::<Vec<_>>());
+        let take = |Done { number, result, .. }: Done<(), Vec<f32>>| -> Result<(), Error> {
+            let path = self.pictures[number].path.as_str();
+            match result {
+                Ok(Made { value, .. }) => {
+                    paths.push(path);
+                    rows.push_row(&value);
                 }
-                if paths.len() == together {
-                    end = put(&paths, &rows);
-                    paths.clear();
-                    rows = FeatureMatrix::with_cols(rows.cols());
+                Err(failure) => {
+                    failed += 1;
+                    self.ui.warn(&format!("{}: {failure}", printable(path)));
                 }
-                line.inc(1);
-                if end.is_ok() && !self.ui.stopped() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-            },
-        );
+            }
+            line.inc(1);
+            if paths.len() == together {
+                put(&paths, &rows)?;
+                paths.clear();
+                rows = FeatureMatrix::with_cols(rows.cols());
+            }
+            Ok(())
+        };
+        let stream = self.workers.stream(&source, &wanted, self.ui);
+        stream.features(self.through, |_| (), |_, features| Ok(features), take).1?;
         self.ui.check()?;
-        end?;
-        extracted?;
         if !paths.is_empty() {
             put(&paths, &rows)?;
         }

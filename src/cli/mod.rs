@@ -80,7 +80,7 @@ enum Command {
     ///
     /// Every picture goes through the chain that the run saved: recipe, network, kept columns, components, classifier. The run's own pictures
     /// get the probabilities of its predictions.parquet again. Needs the run's folder and nothing else of the run: no YAML, no pictures. Runs
-    /// on the CPU.
+    /// on the kind of device that the run was computed on, unless --device names another.
     ///
     /// A picture that cannot be read is told on standard error (with --json in its own line) and the others go on; then the exit code is 1.
     #[command(

@@ -5,11 +5,11 @@ use clap::Subcommand;
 use serde::Serialize;
 
 use super::{find_model, print, source};
-use crate::backbone;
 use crate::error::Error;
 use crate::image::Recipe;
 use crate::models::graph::{GraphError, Layer, Op, Pooling};
 use crate::models::{BuildOptions, Graph, LayerId, MODELS, ModelSpec, Source, WeightsSpec};
+use crate::network_plan;
 use crate::weights::Origin;
 
 #[derive(Debug, Subcommand)]
@@ -39,7 +39,7 @@ pub fn run(command: &ModelsCommand) -> Result<(), Error> {
         ModelsCommand::List { json } => list(*json),
         ModelsCommand::Show { name, source, dot } => {
             let model = find_model(name)?;
-            let row = backbone::row(model, &Origin::Random(0), *source)?;
+            let row = network_plan::row(model, &Origin::Random(0), *source)?;
             let graph = build(model, row)?;
             if *dot { print(&drawing(model, &graph)) } else { show(model, row, &graph) }
         }

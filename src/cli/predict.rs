@@ -6,9 +6,9 @@ use clap::Args;
 
 use super::top::{self, TopArgs};
 use super::ui;
-use crate::chain::Chain;
 use crate::error::Error;
 use crate::io::output::Inputs;
+use crate::pictures::predictor::{self, Predictor};
 use crate::store::RunDir;
 
 /// Which run, and which pictures.
@@ -28,13 +28,14 @@ pub struct PredictArgs {
     weights: Option<PathBuf>,
 }
 
-/// Opens the run's chain and predicts.
+/// Opens the run's predictor and predicts.
 pub fn run(arguments: &PredictArgs) -> Result<(), Error> {
-    let chain = Chain::of_run(&RunDir::new(&arguments.run), arguments.weights.as_deref())?;
-    let chain = chain.with_decode_memory(arguments.pictures.decode_memory());
+    let dir = RunDir::new(&arguments.run);
+    let device = predictor::device(&dir, arguments.pictures.workers.device())?;
+    let predictor = Predictor::of_run(&dir, arguments.weights.as_deref(), &device)?;
     let mut read = Inputs::default();
     read.files.extend(arguments.weights.clone());
     read.folders.push(arguments.run.clone());
     let asked = top::Asked { name: "predict", wnids: &[], parquet: arguments.parquet.as_deref(), read };
-    top::run(&chain, &arguments.pictures, asked, &ui(arguments.pictures.style()))
+    top::run(&predictor, &arguments.pictures, asked, &ui(arguments.pictures.style()))
 }

@@ -7,10 +7,10 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::print;
-use crate::chain::ChainError;
 use crate::config;
 use crate::error::Error;
 use crate::io::preview::{Preview, preview};
+use crate::pictures::PredictorError;
 use crate::progress::{bytes, duration, plural};
 use crate::stages::reduce::Reduced;
 use crate::store::{RunDir, Summary, flat};
@@ -44,7 +44,7 @@ pub fn summary(dir: &Path) -> Result<Summary, Error> {
             let text = format!("the run in {} has not come to its end yet; start `featurize run` again", dir.display());
             Err(Error::Usage(text))
         }
-        None => Err(ChainError::no_run(dir, "run.json").into()),
+        None => Err(PredictorError::no_run(dir, "run.json").into()),
     }
 }
 

@@ -1,6 +1,5 @@
 //! `featurize similar`: the pictures of a run that are nearest to others.
 
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -9,15 +8,18 @@ use serde_json::json;
 use super::sheet::{Panel, RowSheets, title};
 use super::workers::WorkerArgs;
 use super::{is_closed, print, show, top, ui};
-use crate::chain::{ChainError, Failure, of_features};
 use crate::error::Error;
+use crate::exec::Device;
 use crate::extractor::Extractor;
 use crate::image::RgbImage;
 use crate::io::IoError;
 use crate::io::features::{FeatureFile, Key};
 use crate::io::output::{Inputs, Rules};
 use crate::learn::neighbours::{Directions, Near};
-use crate::stages::StageId;
+use crate::pictures::predictor::{self, of_features};
+use crate::pictures::stream::Through;
+use crate::pictures::{DecodeMemory, Done, Failure, Made, Named, PredictorError, Way};
+use crate::stage::StageId;
 use crate::stages::scan::{NamedFile, Split, relative, unescape};
 use crate::store::{Record, RunDir};
 use crate::table::FeatureMatrix;
@@ -68,12 +70,13 @@ struct Gallery {
     keys: Vec<Key>,
     index: Directions,
     extractor: Extractor,
+    memory: DecodeMemory,
     /// Where the pictures lay, links resolved.
     root: Option<PathBuf>,
 }
 
 impl Gallery {
-    fn open(dir: &RunDir, weights: Option<&Path>) -> Result<Self, Error> {
+    fn open(dir: &RunDir, arguments: &SimilarArgs, device: &Device) -> Result<Self, Error> {
         let parts = (0..).map(|i| dir.shard(i)).take_while(|path| path.is_file());
         let (mut keys, mut rows, mut extractor) = (Vec::new(), None::<FeatureMatrix>, None);
         let committed = Record::read(dir, StageId::Extract);
@@ -83,7 +86,7 @@ impl Gallery {
             }
             let file = FeatureFile::open(&path)?;
             if extractor.is_none() {
-                extractor = Some(of_features(&path, &file.metadata(), weights)?);
+                extractor = Some(of_features(&path, &file.metadata(), arguments.weights.as_deref(), device)?);
             }
             let (more, features) = file.read()?;
             keys.extend(more);
@@ -97,11 +100,11 @@ impl Gallery {
             }
         }
         let (Some(rows), Some(extractor)) = (rows, extractor) else {
-            return Err(ChainError::no_run(dir.root(), "features/part-00000.parquet").into());
+            return Err(PredictorError::no_run(dir.root(), "features/part-00000.parquet").into());
         };
         let root = show::summary(dir.root()).ok();
         let root = root.and_then(|run| std::fs::canonicalize(run.run["config"]["input"]["root"].as_str()?).ok());
-        Ok(Self { keys, index: Directions::of(rows), extractor, root })
+        Ok(Self { keys, index: Directions::of(rows), extractor, memory: arguments.workers.memory(), root })
     }
 
     /// The file of a row, where it is still there.
@@ -136,8 +139,9 @@ impl Gallery {
 /// Finds and prints.
 pub fn run(arguments: &SimilarArgs) -> Result<(), Error> {
     let pictures = top::pictures(&arguments.paths)?;
-    let mut gallery = Gallery::open(&RunDir::new(&arguments.run), arguments.weights.as_deref())?;
-    gallery.extractor = gallery.extractor.with_decode_memory(arguments.workers.decode_memory());
+    let dir = RunDir::new(&arguments.run);
+    let device = predictor::device(&dir, arguments.workers.device())?;
+    let gallery = Gallery::open(&dir, arguments, &device)?;
     let inputs = gallery.inputs(&pictures, arguments);
     let rules = Rules::new(&inputs, arguments.overwrite);
     let new = |path: &PathBuf| RowSheets::new(path, pictures.len(), arguments.k.into(), rules);
@@ -146,9 +150,10 @@ pub fn run(arguments: &SimilarArgs) -> Result<(), Error> {
     // until here nothing is lost by an end at once
     let ui = ui(top::style(arguments.quiet));
     let line = ui.work("similar", Some(pictures.len() as u64), "images");
-    let (mut failed, mut end) = (0, Ok(()));
-    let mut one = |picture: &NamedFile, result: Result<Vec<f32>, Failure>| -> Result<(), Error> {
-        let found = result.map(|features| gallery.nearest(picture, &features, arguments));
+    let mut failed = 0;
+    let take = |Done { number, result, .. }: Done<(), Vec<f32>>| -> Result<(), Error> {
+        let picture = &pictures[number];
+        let found = result.map(|Made { value, .. }| gallery.nearest(picture, &value, arguments));
         failed += usize::from(found.is_err());
         if let Err(failure) = &found
             && (silent || !arguments.json)
@@ -166,25 +171,19 @@ pub fn run(arguments: &SimilarArgs) -> Result<(), Error> {
             sheets.add(row)?;
         }
         line.inc(1);
-        Ok(ui.check()?)
+        Ok(())
     };
-    let threads = arguments.workers.threads();
-    let extracted = gallery.extractor.extract_all(
-        &pictures,
-        threads,
-        |_, features| Ok(features),
-        |picture, result| {
-            end = one(picture, result);
-            if end.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        },
-    );
-    end?;
-    extracted.map_err(ChainError::from)?;
+    let (source, wanted) = (Named(&pictures), (0..pictures.len()).collect::<Vec<_>>());
+    let stream = arguments.workers.stream(&source, &wanted, &ui);
+    let Gallery { extractor, memory, .. } = &gallery;
+    let through = Through { extractor, way: Way::on(&device), memory, strict: false };
+    stream.features(through, |_| (), |_, features| Ok(features), take).1?;
+    ui.check()?;
     if let Some(sheets) = sheets {
         sheets.finish()?;
     }
     if failed > 0 {
-        return Err(ChainError::Failed { failed, of: pictures.len() }.into());
+        return Err(PredictorError::Failed { failed, of: pictures.len() }.into());
     }
     Ok(())
 }
@@ -220,8 +219,8 @@ fn tell(
 /// A row of the sheet: the picture and, after it, those that are near.
 fn row(sheets: &RowSheets, gallery: &Gallery, picture: &NamedFile, found: &Result<Vec<Near>, Failure>) -> Vec<Panel> {
     let read = |path: Result<&Path, String>| -> Result<RgbImage, String> {
-        let image = gallery.extractor.picture(path?).map_err(|failure| failure.to_string())?;
-        Ok(sheets.fitted(&image))
+        let image = predictor::picture(path?, &gallery.extractor, &gallery.memory);
+        Ok(sheets.fitted(&*image.map_err(|failure| failure.to_string())?))
     };
     let location = picture.location.as_deref().map_err(Clone::clone);
     let itself = found.as_ref().map_err(ToString::to_string).and_then(|_| read(location));

@@ -6,18 +6,17 @@ mod text;
 
 use std::ffi::OsString;
 use std::io::BufRead;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use super::is_closed;
 use super::workers::WorkerArgs;
-use crate::chain::{Chain, ChainError};
 use crate::error::Error;
 use crate::io::IoError;
 use crate::io::features::Key;
 use crate::io::output::{Inputs, Kind, Output, Rules, check_stdout};
+use crate::pictures::{Named, Predictor, PredictorError};
 use crate::progress::{Style, Ui};
 use crate::stages::evaluate;
 use crate::stages::scan::{NamedFile, named};
@@ -51,17 +50,10 @@ pub struct TopArgs {
     #[arg(long)]
     overwrite: bool,
     #[command(flatten)]
-    workers: WorkerArgs,
+    pub workers: WorkerArgs,
     /// No progress: only results, warnings and errors.
     #[arg(short, long)]
     quiet: bool,
-}
-
-impl TopArgs {
-    /// Bytes for pictures that are decoded.
-    pub fn decode_memory(&self) -> u64 {
-        self.workers.decode_memory()
-    }
 }
 
 impl TopArgs {
@@ -89,29 +81,29 @@ pub struct Asked<'a> {
     pub read: Inputs,
 }
 
-/// Sends every picture through `chain` and writes its top classes, or a table. Pictures that cannot be read are told and do not stop the others,
+/// Sends every picture through `predictor` and writes its top classes, or a table. Pictures that cannot be read are told and do not stop the others,
 /// but the command fails at its end.
-pub fn run(chain: &Chain, arguments: &TopArgs, asked: Asked, ui: &Ui) -> Result<(), Error> {
+pub fn run(predictor: &Predictor, arguments: &TopArgs, asked: Asked, ui: &Ui) -> Result<(), Error> {
     let pictures = pictures(&arguments.paths)?;
     let Asked { name, wnids, parquet, mut read } = asked;
     read.pictures = pictures.iter().filter_map(|picture| picture.location.clone().ok()).collect();
     let rules = Rules::new(&read, arguments.overwrite);
     let out = parquet.map(|path| Output::new(path, Kind::Parquet, rules)).transpose()?;
-    let (drawings, mut sheets) = drawings::open(chain, arguments, &pictures, rules)?;
+    let memory = &arguments.workers.memory();
+    let (drawings, mut sheets) = drawings::open(predictor, memory, arguments, &pictures, rules)?;
     check_stdout(out.iter().chain(sheets.outputs()))?;
     let silent = out.is_some() || sheets.outputs().any(Output::is_stdout);
-    let mut writer = Writer::new(chain, arguments, wnids, &pictures, silent);
-    let mut rows = out.as_ref().map(|_| (Vec::new(), FeatureMatrix::with_cols(chain.classes().len())));
+    let mut writer = Writer::new(predictor, arguments, wnids, &pictures, silent);
+    let mut rows = out.as_ref().map(|_| (Vec::new(), FeatureMatrix::with_cols(predictor.classes().len())));
     let line = ui.work(name, Some(pictures.len() as u64), "images");
-    let (mut failed, mut end) = (0, writer.header());
-    let see = |picture, probabilities: &[f32]| drawings.see(picture, probabilities);
-    chain.predict_all(&pictures, arguments.workers.threads(), see, |picture, result| {
-        let result = match result.map(|(probabilities, seen)| (probabilities, seen.map_err(Error::from))) {
-            Ok((_, Err(error))) => {
-                end = Err(error);
-                return ControlFlow::Break(());
-            }
-            Ok((probabilities, Ok(seen))) => seen.map(|image| (probabilities, image)),
+    let (mut failed, mut written) = (0, writer.header());
+    let (source, wanted) = (Named(&pictures), (0..pictures.len()).collect::<Vec<_>>());
+    let stream = arguments.workers.stream(&source, &wanted, ui);
+    let see = |number: usize, probabilities: &[f32]| drawings.see(&pictures[number], probabilities);
+    predictor.predict(&stream, memory, see, |number, result| -> Result<(), Error> {
+        let picture = &pictures[number];
+        let result = match result {
+            Ok((probabilities, seen)) => seen?.map(|image| (probabilities, image)),
             Err(failure) => Err(failure),
         };
         failed += usize::from(result.is_err());
@@ -120,26 +112,23 @@ pub fn run(chain: &Chain, arguments: &TopArgs, asked: Asked, ui: &Ui) -> Result<
             keys.push(Key { path: picture.path.clone(), label: None, split: None });
             matrix.push_row(probabilities);
         }
-        sheets.add(picture, result.as_ref(), chain.classes());
-        if end.is_ok() {
-            end = writer.line(&picture.path, probabilities, ui);
+        sheets.add(picture, result.as_ref(), predictor.classes());
+        if written.is_ok() {
+            written = writer.line(&picture.path, probabilities, ui);
         }
         line.inc(1);
         // whoever closed standard output may still want the drawings
-        let over = end.as_ref().is_err_and(|error| !is_closed(error) || !drawings.are_wanted());
-        if over || ui.stopped() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        let is_over = written.as_ref().is_err_and(|error| !is_closed(error) || !drawings.are_wanted());
+        if is_over { std::mem::replace(&mut written, Ok(())) } else { Ok(()) }
     })?;
-    if !drawings.are_wanted() || !end.as_ref().is_err_and(is_closed) {
-        end?;
-    }
     ui.check()?;
     drop(line);
     sheets.write()?;
     if let (Some(out), Some((keys, matrix))) = (out, rows) {
-        evaluate::table(&keys, &matrix, chain.classes()).write_to(&out, chain.metadata())?;
+        evaluate::table(&keys, &matrix, predictor.classes()).write_to(&out, predictor.metadata())?;
     }
     if failed > 0 {
-        return Err(ChainError::Failed { failed, of: pictures.len() }.into());
+        return Err(PredictorError::Failed { failed, of: pictures.len() }.into());
     }
     Ok(())
 }
@@ -158,7 +147,7 @@ pub fn pictures(paths: &[PathBuf]) -> Result<Vec<NamedFile>, Error> {
     }
     if pictures.is_empty() {
         let paths: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
-        return Err(ChainError::NoPictures(paths.join(", ")).into());
+        return Err(PredictorError::NoPictures(paths.join(", ")).into());
     }
     Ok(pictures)
 }

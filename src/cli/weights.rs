@@ -7,11 +7,11 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::{StoreArgs, find_model, print, source, ui};
-use crate::backbone;
 use crate::error::Error;
 use crate::models::graph::GraphError;
 use crate::models::spec::Hash;
 use crate::models::{BuildOptions, MODELS, ModelSpec, Source, WeightsSpec};
+use crate::network_plan;
 use crate::progress::{Style, bytes, shown_in};
 use crate::terminal::printable_path;
 use crate::weights::Origin;
@@ -227,7 +227,7 @@ fn row_of(
     let Some(name) = &arguments.model else { return Ok(guess(models, &arguments.file)?) };
     let model = find_model(name)?;
     match arguments.source {
-        Some(source) => Ok((model, backbone::row(model, &Origin::Random(0), Some(source))?)),
+        Some(source) => Ok((model, network_plan::row(model, &Origin::Random(0), Some(source))?)),
         None => Ok(guess(std::slice::from_ref(model), &arguments.file)?),
     }
 }
@@ -275,6 +275,6 @@ fn wanted(what: &str, row_args: &RowArgs) -> Result<Wanted, Error> {
         return Ok(wanted);
     }
     let model = find_model(what)?;
-    let weights = backbone::row(model, &Origin::Random(0), row_args.source)?;
+    let weights = network_plan::row(model, &Origin::Random(0), row_args.source)?;
     Ok(Wanted::Known { model, weights, top: !row_args.no_top })
 }

@@ -1,14 +1,23 @@
-//! The flags of every command that takes many pictures through a network: how many threads do it, and how much memory pictures may have.
+//! The flags of every command that takes many pictures through a network: which device and how many threads do it, and how much memory pictures
+//! may have.
 
 use clap::Args;
 
-use crate::config::Size;
+use crate::config::{self, Size};
+use crate::error::Error;
+use crate::exec::Device;
 use crate::memory;
+use crate::pictures::{DecodeMemory, Order, Source, Stream};
+use crate::progress::Ui;
 use crate::threads;
 
-/// Threads and memory.
+/// Device, threads and memory.
 #[derive(Debug, Args)]
 pub struct WorkerArgs {
+    /// Where the network runs: `auto` (a GPU where this build and machine have one, else the CPU), `cpu`, `cuda`, `cuda:N` or `metal`. Default:
+    /// the kind of device that the run was computed on; where there is no run, `auto`.
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<config::Device>,
     /// Threads, each with a picture at a time, 1 to 1024; all cores by default.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=threads::MOST as i64))]
     threads: Option<u16>,
@@ -23,8 +32,23 @@ impl WorkerArgs {
         self.threads.map_or_else(threads::available, usize::from)
     }
 
-    /// Bytes for pictures.
-    pub fn decode_memory(&self) -> u64 {
-        self.decode_memory.map_or_else(memory::for_decoding, Size::bytes)
+    /// The device that was asked for.
+    pub fn device(&self) -> Option<config::Device> {
+        self.device
+    }
+
+    /// The device of a command without a run.
+    pub fn open_device(&self) -> Result<Device, Error> {
+        Ok(Device::open(self.device.unwrap_or_default())?)
+    }
+
+    /// The memory that pictures share.
+    pub fn memory(&self) -> DecodeMemory {
+        DecodeMemory::new(self.decode_memory.map_or_else(memory::for_decoding, Size::bytes))
+    }
+
+    /// The pictures `wanted` of `source`, in order.
+    pub fn stream<'a>(&self, source: &'a dyn Source, wanted: &'a [usize], ui: &'a Ui) -> Stream<'a> {
+        Stream { source, wanted, threads: self.threads(), order: Order::Asked, ui }
     }
 }

@@ -49,7 +49,7 @@
 #![forbid(unsafe_code)]
 
 pub mod exec;
-mod extractor;
+pub mod extractor;
 pub mod files;
 pub mod memory;
 pub mod models;

@@ -4,17 +4,19 @@ use std::path::Path;
 
 use super::TopArgs;
 use super::copies::Copies;
-use crate::chain::{Chain, Failure, top};
 use crate::cli::sheet::{Panel, Sheet, title};
 use crate::error::Error;
 use crate::image::RgbImage;
 use crate::io::output::{Output, Rules, is_stdout};
+use crate::pictures::predictor::top;
+use crate::pictures::{DecodeMemory, Failure, Predictor};
 use crate::plot::{self, Form, PlotError};
 use crate::stages::scan::NamedFile;
 
 /// Where drawings go; shared by the threads that predict.
 pub struct Drawings<'a> {
-    chain: &'a Chain,
+    predictor: &'a Predictor,
+    memory: &'a DecodeMemory,
     pictures: usize,
     copies: Option<Copies>,
     sheets: bool,
@@ -32,7 +34,8 @@ pub type Seen = Result<Result<Option<RgbImage>, Failure>, PlotError>;
 
 /// Refuses what cannot be drawn before the first picture is classified.
 pub fn open<'a>(
-    chain: &'a Chain,
+    predictor: &'a Predictor,
+    memory: &'a DecodeMemory,
     arguments: &TopArgs,
     pictures: &[NamedFile],
     rules: Rules,
@@ -45,7 +48,7 @@ pub fn open<'a>(
     let copies =
         folder.map(|folder| Copies::new(folder, pictures, Rules { keeps_pictures: true, ..rules })).transpose()?;
     let sheets = plot.is_some() || annotated.is_some();
-    Ok((Drawings { chain, pictures: count, copies, sheets }, Sheets { plot, annotated, top }))
+    Ok((Drawings { predictor, memory, pictures: count, copies, sheets }, Sheets { plot, annotated, top }))
 }
 
 /// Copies go to a folder: what is one, or has no extension of a picture or a document.
@@ -70,12 +73,12 @@ impl Drawings<'_> {
             return Ok(Ok(None));
         }
         let Ok(path) = &picture.location else { return Ok(Ok(None)) };
-        let image = match self.chain.picture(path) {
+        let image = match self.predictor.picture(path, self.memory) {
             Ok(image) => image,
             Err(failure) => return Ok(Err(failure)),
         };
         if let Some(copies) = &self.copies {
-            copies.write(path, &image, &label(probabilities, self.chain.classes()))?;
+            copies.write(path, &image, &label(probabilities, self.predictor.classes()))?;
         }
         Ok(Ok(self.sheets.then(|| plot::fitted(&image, self.pictures))))
     }

@@ -5,10 +5,11 @@ use std::io::IsTerminal;
 use serde::Serialize;
 
 use super::TopArgs;
-use crate::chain::{Chain, Failure, top};
 use crate::cli::put;
 use crate::error::Error;
 use crate::io::csv_text;
+use crate::pictures::predictor::top;
+use crate::pictures::{Failure, Predictor};
 use crate::progress::Ui;
 use crate::stages::scan::NamedFile;
 use crate::terminal::{printable, printable_json, printable_lines};
@@ -59,7 +60,7 @@ pub struct Writer<'a> {
 impl<'a> Writer<'a> {
     /// For `pictures`; `silent` where they go elsewhere.
     pub fn new(
-        chain: &'a Chain,
+        predictor: &'a Predictor,
         arguments: &TopArgs,
         wnids: &'a [&'a str],
         pictures: &[NamedFile],
@@ -73,8 +74,8 @@ impl<'a> Writer<'a> {
         };
         let widest = |lengths: &mut dyn Iterator<Item = usize>, most: usize| lengths.max().unwrap_or(0).min(most);
         let paths = widest(&mut pictures.iter().map(|picture| picture.path.chars().count()), PATH_WIDTH);
-        let labels = widest(&mut chain.classes().iter().map(|class| class.chars().count()), LABEL_WIDTH);
-        Self { form, classes: chain.classes(), wnids, top: arguments.top.into(), widths: [paths, labels] }
+        let labels = widest(&mut predictor.classes().iter().map(|class| class.chars().count()), LABEL_WIDTH);
+        Self { form, classes: predictor.classes(), wnids, top: arguments.top.into(), widths: [paths, labels] }
     }
 
     /// What stands before the first line.

@@ -4,19 +4,18 @@ use std::collections::BTreeMap;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sha2::Digest;
 
 use super::ExtractError;
 use super::shard::{self, Outcome, Shard};
-use crate::exec::ExecError;
-use crate::extractor::contents;
+use crate::pictures::reader::in_pieces;
+use crate::pictures::source::most_bytes;
+use crate::pictures::{Listed, Order, Source, Stream, StreamError};
 use crate::plan::Plan;
 use crate::progress::{Ui, plural};
 use crate::stages::scan::{Contents, Listing, Picture, Split, printable};
-use crate::threads;
 
 /// Groups that are listed one by one.
 const LISTED: usize = 20;
@@ -174,42 +173,35 @@ fn list(groups: &[Vec<Member>]) -> String {
 
 /// Hashes the pictures that were extracted before hashes were asked for: they are read again, and neither decoded nor sent through the network.
 pub fn complete(plan: &Plan, listing: &Listing, shards: &[Shard], threads: usize, ui: &Ui) -> Result<(), ExtractError> {
+    let source = &Listed { root: &plan.pipeline.input.root, pictures: &listing.pictures };
+    let most = most_bytes(&plan.backbone.decoding);
     for shard in shards {
         ui.check()?;
         let mut kept = shard::kept(&plan.dir, &shard.id).unwrap_or_default();
-        let mut unknown: Vec<(&mut Outcome, &Picture)> = kept
-            .outcomes
-            .iter_mut()
-            .zip(&listing.pictures[shard.rows.clone()])
-            .filter(|(outcome, _)| !outcome.is_failed() && outcome.sha256().is_none())
-            .collect();
+        let outcomes = kept.outcomes.iter().enumerate();
+        let unknown = outcomes.filter(|(_, outcome)| !outcome.is_failed() && outcome.sha256().is_none());
+        let unknown: Vec<usize> = unknown.map(|(row, _)| shard.rows.start + row).collect();
         if unknown.is_empty() {
             continue;
         }
-        let threads = threads.min(unknown.len());
-        let queue = &Mutex::new(unknown.iter_mut());
-        let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
-        std::thread::scope(|scope| {
-            let work = |_| {
-                move || {
-                    while let Some((outcome, picture)) = next() {
-                        let path = picture.location(&plan.pipeline.input.root);
-                        let (mut sha256, mut blake3) = (sha2::Sha256::new(), blake3::Hasher::new());
-                        let read = contents::in_pieces(&path, Some(picture.bytes), &plan.backbone.decoding, |piece| {
-                            sha256.update(piece);
-                            blake3.update(piece);
-                        });
-                        let found = Contents::hashed(&blake3.finalize());
-                        // a hash of other contents says nothing of the features
-                        let same = [Contents::Unknown, found].contains(&picture.contents);
-                        let is_known = read.is_ok() && same;
-                        outcome.set_sha256(is_known.then(|| Sha256(sha256.finalize().into())));
-                    }
-                }
-            };
-            threads::start(scope, threads, work).map(drop)
-        })
-        .map_err(ExecError::from)?;
+        let hash = |number: usize| {
+            let (mut sha256, mut blake3) = (sha2::Sha256::new(), blake3::Hasher::new());
+            let opened = source.open(number, most).ok()?;
+            in_pieces(opened, |piece| {
+                sha256.update(piece);
+                blake3.update(piece);
+            })
+            .ok()?;
+            // a hash of other contents says nothing of the features
+            let is_known =
+                [Contents::Unknown, Contents::hashed(&blake3.finalize())].contains(&listing.pictures[number].contents);
+            is_known.then(|| Sha256(sha256.finalize().into()))
+        };
+        let stream = Stream { source, wanted: &unknown, threads, order: Order::Any, ui };
+        stream.each(hash, |number, sha256| {
+            kept.outcomes[number - shard.rows.start].set_sha256(sha256);
+            Ok::<_, StreamError>(())
+        })?;
         kept.write(&plan.dir, &shard.id)?;
     }
     Ok(())

@@ -2,7 +2,7 @@
 //!
 //! A shard is a run of the sorted listing, cut where the hash of a path says so: a new or changed picture changes its own shard and leaves the
 //! others as they are. A shard whose table is there with the right id is not computed again; one whose labels or split alone have changed is
-//! written anew from its own numbers. Decoding and the network run in `work`, tables are filled in `fill`, and `journal` keeps the rows of those
+//! written anew from its own numbers. Pictures go the road of `crate::pictures` in `work`, tables are filled in `fill`, and `journal` keeps the rows of those
 //! that are not full; memory holds two shards at most, whatever the number of pictures. `notes` tells whether a picture is still the one that was
 //! extracted.
 
@@ -30,14 +30,14 @@ pub use work::Timing;
 
 use fill::Filling;
 use shard::{Existing, Shard, ShardFile};
-use work::Mode;
+use work::Place;
 
 use crate::exec::{self, Device, ExecError};
 use crate::io::IoError;
-use crate::pipeline::Options;
+use crate::pictures::{StreamError, Way};
 use crate::plan::Plan;
 use crate::progress::{Interrupted, StageLine, Ui, bytes, plural};
-use crate::stages::StageId;
+use crate::stage::{Options, StageId};
 use crate::stages::scan::{Aside, Listing, Split, printable};
 use crate::store::{OutputFile, RunDir};
 
@@ -85,17 +85,15 @@ pub enum ExtractError {
     Exec(#[from] ExecError),
     #[error(transparent)]
     Json(#[from] serde_json::Error),
-    #[error(transparent)]
+    #[error("interrupted")]
     Interrupted(#[from] Interrupted),
     #[error(
         "{failed} of {of} pictures cannot be read, more than `input.max_bad_fraction: {limit}` allows:{list}\nsee {manifest} for all of \
          them; mend or remove them, or raise the limit"
     )]
     TooManyBad { failed: usize, of: usize, limit: f64, list: String, manifest: PathBuf },
-    #[error("{path}: {error}")]
-    Picture { path: String, error: Box<ExecError> },
-    #[error("a worker thread died; this is a fault of featurize")]
-    Worker,
+    #[error(transparent)]
+    Stream(#[from] StreamError),
 }
 
 /// Extracts what is not there yet; all of it when the stage is forced. The contents of every picture that is extracted are noted in `listing`.
@@ -130,7 +128,8 @@ pub fn run(
         }
     }
     let reused = shards.iter().filter(|shard| shard.file != ShardFile::Missing).count();
-    let (timing, line) = compute(plan, listing, &shards, options, (&device, threads), ui)?;
+    let place = Place { device: &device, way: Way::of(&device, plan.pipeline.batch_size()), threads };
+    let (timing, line) = compute(plan, listing, &shards, options, place, ui)?;
     // by the contents that they turned out to have
     let shards = shard::cut(plan, listing)?;
     if plan.pipeline.input.hash {
@@ -154,7 +153,7 @@ fn compute(
     listing: &mut Listing,
     shards: &[Shard],
     options: &Options,
-    (device, threads): (&Device, usize),
+    place: Place,
     ui: &Ui,
 ) -> Result<(Timing, StageLine), ExtractError> {
     let missing: Vec<&Shard> = shards.iter().filter(|shard| shard.file == ShardFile::Missing).collect();
@@ -174,7 +173,7 @@ fn compute(
     if left > 0 && exec::is_emulated(plan.backbone.precision) {
         ui.warn("`extract.precision: bf16`: this CPU has neither AMX nor AVX512-BF16, so that it is slower than f32");
     }
-    let timing = work::run(plan, listing, &mut filling, (device, Mode::of(device), threads), &line)?;
+    let timing = work::run(plan, listing, &mut filling, place, &line)?;
     for (picture, contents) in filling.into_contents() {
         listing.pictures[picture].contents = contents;
     }

@@ -5,20 +5,19 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::shard::Kept;
 use super::{ExtractError, journal};
-use crate::exec::ExecError;
-use crate::extractor::contents;
 use crate::io::sealed;
+use crate::pictures::reader::in_pieces;
+use crate::pictures::source::most_bytes;
+use crate::pictures::{Listed, Order, Source, Stream, StreamError};
 use crate::plan::Plan;
 use crate::progress::{StageLine, Ui, plural};
-use crate::stages::StageId;
+use crate::stage::StageId;
 use crate::stages::scan::{Contents, Listing, Picture, first_eight};
-use crate::threads::{self, ThreadError};
 
 /// A picture's file when it was extracted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,40 +130,23 @@ fn read(plan: &Plan) -> (Vec<PathBuf>, Vec<Place>) {
     (files, notes)
 }
 
-/// Contents of the pictures `wanted`, read by all threads.
+/// Contents of the pictures `wanted`, in their order, read by all threads.
 fn hash(plan: &Plan, listing: &Listing, wanted: &[usize], line: &StageLine) -> Result<Vec<Contents>, ExtractError> {
-    let threads = plan.pipeline.threads().min(wanted.len());
-    let next = AtomicUsize::new(0);
-    let one = |i: usize| {
-        let picture = &listing.pictures[i];
-        let path = picture.location(&plan.pipeline.input.root);
-        line.inc(1);
+    let source = &Listed { root: &plan.pipeline.input.root, pictures: &listing.pictures };
+    let most = most_bytes(&plan.backbone.decoding);
+    let one = |number: usize| {
         let mut hasher = blake3::Hasher::new();
-        let read = contents::in_pieces(&path, Some(picture.bytes), &plan.backbone.decoding, |piece| {
-            hasher.update(piece);
-        });
+        let opened = source.open(number, most);
+        let read = opened.and_then(|opened| in_pieces(opened, |piece| _ = hasher.update(piece)));
         read.map_or(Contents::Unread, |()| Contents::hashed(&hasher.finalize()))
     };
-    let work = || {
-        let mut own = Vec::new();
-        while !line.ui().stopped()
-            && let number = next.fetch_add(1, Ordering::Relaxed)
-            && let Some(&i) = wanted.get(number)
-        {
-            own.push((number, one(i)));
-        }
-        own
-    };
-    let mut all = vec![Contents::Unread; wanted.len()];
-    std::thread::scope(|scope| {
-        let workers = threads::start(scope, threads, |_| work)?;
-        for (number, contents) in workers.into_iter().filter_map(|worker| worker.join().ok()).flatten() {
-            all[number] = contents;
-        }
-        Ok(())
-    })
-    .map_err(|error: ThreadError| ExecError::from(error))?;
-    line.ui().check()?;
+    let mut all = Vec::with_capacity(wanted.len());
+    let stream = Stream { source, wanted, threads: plan.pipeline.threads(), order: Order::Asked, ui: line.ui() };
+    stream.each(one, |_, contents| {
+        all.push(contents);
+        line.inc(1);
+        Ok::<_, StreamError>(())
+    })?;
     Ok(all)
 }
 

@@ -1,6 +1,6 @@
 //! How many threads have room in memory, with the rows of the tables that are being filled.
 
-use super::work::Mode;
+use super::work::Place;
 use crate::extractor::{Extractor, Needs};
 use crate::memory::{self, Limit, NoRoom};
 use crate::plan::Plan;
@@ -11,7 +11,7 @@ use crate::progress::{Ui, bytes};
 pub fn threads(
     plan: &Plan,
     extractor: &Extractor,
-    (mode, wanted): (Mode, usize),
+    Place { way, threads: wanted, .. }: Place,
     rows: usize,
     ui: &Ui,
 ) -> Result<usize, NoRoom> {
@@ -19,13 +19,9 @@ pub fn threads(
     let row = (extractor.width() * size_of::<f32>()) as u64;
     // one table is filled while another one is written
     let tables = 2 * row * rows as u64;
-    let batches = match mode {
-        Mode::Workers => 0,
-        Mode::Batches => 3 * plan.pipeline.batch_size() * extractor.input_len() * size_of::<f32>(),
-    };
-    let own = extractor.needs();
+    let own = way.needs(extractor);
     let under_way = 2 * row * extractor.micro_batch() as u64;
-    let needs = Needs { fixed: own.fixed + tables + batches as u64, each: own.each + under_way };
+    let needs = Needs { fixed: own.fixed + tables, each: own.each + under_way };
     let most = needs.most(limit.bytes);
     if most >= wanted {
         return Ok(wanted);

@@ -32,7 +32,7 @@ use crate::pipeline::Outcome;
 use crate::plan::Plan;
 use crate::plot::VectorError;
 use crate::progress::{Interrupted, Ui};
-use crate::stages::StageId;
+use crate::stage::StageId;
 use crate::stages::compare::Summary;
 use crate::store::OutputFile;
 use crate::terminal::printable;
@@ -65,7 +65,7 @@ pub enum ReportError {
     Template(#[from] minijinja::Error),
     #[error("report: {0}")]
     Figure(#[from] VectorError),
-    #[error(transparent)]
+    #[error("interrupted")]
     Interrupted(#[from] Interrupted),
 }
 
@@ -79,12 +79,12 @@ pub fn run(
     let line = ui.stage(StageId::Report, None, "pages");
     let facts = Facts::read(plan, settings, outcome)?;
     let mut files = Vec::new();
-    let root = &plan.pipeline.input.root;
+    let thumbnails = samples::Thumbnails::new(plan, &outcome.listing);
     let decoding = &plan.backbone.decoding;
     let lenient = DecodeOptions { truncated: Truncated::Pad, ..decoding.clone() };
     let decoded = |path: &str, decoding: &DecodeOptions, longest: usize| -> Result<_, ReportError> {
         ui.check()?;
-        Ok(samples::picture(&outcome.listing, root, path, (decoding, longest)))
+        Ok(thumbnails.of(path, decoding, longest))
     };
     let picture = |path: &str, longest: usize| decoded(path, decoding, longest);
     let shown = |path: &str| picture(path, samples::LONGEST);

@@ -1,13 +1,15 @@
 //! Which pictures are shown, those of the test split with their prediction, and their bytes inside the page.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use serde::Serialize;
 
 use super::facts::Prediction;
 use super::words;
-use crate::image::{DecodeOptions, data_uri, decode, thumbnail};
+use crate::image::{DecodeOptions, Recipe, data_uri, thumbnail};
+use crate::pictures::source::most_bytes;
+use crate::pictures::{DecodeMemory, Listed, Source};
+use crate::plan::Plan;
 use crate::stages::scan::Listing;
 
 /// Longer side of a picture in the page, in pixels.
@@ -167,17 +169,28 @@ fn spread<'a>(of: impl Fn(usize) -> (&'a str, &'a str), among: &[usize], count: 
     turns.take(count).collect()
 }
 
-/// The thumbnail of a picture of the listing, its longer side `longest` pixels at most; none when it is not there or cannot be read any more.
-pub fn picture(
-    listing: &Listing,
-    root: &Path,
-    path: &str,
-    (decoding, longest): (&DecodeOptions, usize),
-) -> Option<Vec<u8>> {
-    let at = listing.pictures.binary_search_by(|picture| picture.path.as_str().cmp(path)).ok()?;
-    let bytes = std::fs::read(listing.pictures.get(at)?.location(root)).ok()?;
-    let image = decode(&bytes, decoding).ok()?;
-    thumbnail(&image, longest).ok()
+/// Makes thumbnails of the pictures of a listing.
+#[derive(Debug)]
+pub struct Thumbnails<'a> {
+    source: Listed<'a>,
+    recipe: &'a Recipe,
+    memory: DecodeMemory,
+}
+
+impl<'a> Thumbnails<'a> {
+    /// Of the run's pictures.
+    pub fn new(plan: &'a Plan, listing: &'a Listing) -> Self {
+        let source = Listed { root: &plan.pipeline.input.root, pictures: &listing.pictures };
+        let memory = DecodeMemory::new(plan.pipeline.decode_memory());
+        Self { source, recipe: &plan.backbone.recipe, memory }
+    }
+
+    /// The picture at `path`, its longer side `longest` pixels at most; none when it is not there or cannot be read any more.
+    pub fn of(&self, path: &str, decoding: &DecodeOptions, longest: usize) -> Option<Vec<u8>> {
+        let at = self.source.pictures.binary_search_by(|picture| picture.path.as_str().cmp(path)).ok()?;
+        let opened = self.source.open(at, most_bytes(decoding)).ok()?;
+        thumbnail(&*self.memory.show(opened, self.recipe, decoding).ok()?, longest).ok()
+    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 use std::io::{self, BufReader, Cursor, Read};
 use std::path::Path;
 
-use crate::extractor::contents::open;
+use crate::pictures::source::open;
 
 /// The longest line, in bytes: a quote that never closes makes one line of all that follows.
 pub const LINE: u64 = 1 << 20;

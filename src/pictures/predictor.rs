@@ -11,32 +11,34 @@
 
 mod saved;
 
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use crate::backbone::{self, Backbone, BackboneError};
-use crate::config::Precision;
+use super::source::{Failure, most_bytes, open_file};
+use super::stream::{Done, Made, Stream, StreamError, Through, Way};
+use super::{DecodeMemory, Shown};
+use crate::config::{self, Precision};
 use crate::exec::{Device, ExecError};
-pub use crate::extractor::Failure;
-use crate::extractor::{Extractor, Shown};
+use crate::extractor::Extractor;
+use crate::image::DecodeOptions;
 use crate::io::IoError;
 use crate::learn::classifier::Classifier;
 use crate::learn::reduction::Reduction;
 use crate::models::{ModelSpec, Source, imagenet};
+use crate::network_plan::{self, NetworkPlan, NetworkPlanError};
+use crate::stage::StageId;
 use crate::stages::reduce::ReduceError;
-use crate::stages::scan::NamedFile;
 use crate::stages::train::TrainError;
-use crate::store::RunDir;
+use crate::store::{Record, RunDir};
 use crate::table::{Dtype, FeatureMatrix};
 use crate::weights::store::StoreError;
 use crate::weights::{CheckpointKey, Origin, WeightError};
 pub use saved::of_features;
 
-/// The chain cannot be opened, or not every picture went through it.
+/// The predictor cannot be opened, or not every picture went through it.
 #[derive(Debug, Error)]
-pub enum ChainError {
+pub enum PredictorError {
     #[error(transparent)]
     Io(#[from] IoError),
     #[error(transparent)]
@@ -48,7 +50,7 @@ pub enum ChainError {
     #[error(transparent)]
     Weights(#[from] WeightError),
     #[error(transparent)]
-    Backbone(#[from] BackboneError),
+    Network(#[from] NetworkPlanError),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -75,6 +77,11 @@ pub enum ChainError {
     )]
     OtherWeights { path: PathBuf, found: String, expected: String },
     #[error(
+        "the run in {dir} was computed on `{device}`, and {reason}; `--device cpu` computes on the CPU, whose features differ from the run's in \
+         their last digits"
+    )]
+    NoDevice { dir: PathBuf, device: String, reason: String },
+    #[error(
         "no picture in {0}: give picture files, folders with pictures, or `-` and a list of paths on standard input"
     )]
     NoPictures(String),
@@ -82,7 +89,7 @@ pub enum ChainError {
     Failed { failed: usize, of: usize },
 }
 
-impl ChainError {
+impl PredictorError {
     /// Says why `dir` is no run: it is not there, it is a file, or it lacks the file that is `wanted`.
     pub fn no_run(dir: &Path, wanted: &str) -> Self {
         let reason = match std::fs::metadata(dir) {
@@ -97,8 +104,9 @@ impl ChainError {
 
 /// An extractor and the classifier on top of it.
 #[derive(Debug)]
-pub struct Chain {
+pub struct Predictor {
     extractor: Extractor,
+    way: Way,
     head: Head,
     classes: Vec<String>,
     /// What tables of its results tell of their making; none for a network's own classifier.
@@ -124,11 +132,33 @@ struct Fitted {
     classifier: Classifier,
 }
 
-impl Chain {
-    /// The chain that a run has saved; `weights` is a file to read the network's weights from, instead of where the run found them. Whatever
+/// The device for new pictures of a run: the one that is asked for, else one of the kind that the run noted.
+pub fn device(dir: &RunDir, asked: Option<config::Device>) -> Result<Device, PredictorError> {
+    if let Some(asked) = asked {
+        return Ok(Device::open(asked)?);
+    }
+    let record = Record::read(dir, StageId::Extract);
+    let noted = record.as_ref().and_then(|record| record.result["device"].as_str()?.split(':').next());
+    let noted = noted.unwrap_or("cpu");
+    Device::open(noted.parse().unwrap_or(config::Device::Cpu)).map_err(|error| match error {
+        ExecError::Device { reason, .. } => {
+            PredictorError::NoDevice { dir: dir.root().to_path_buf(), device: noted.to_string(), reason }
+        }
+        error => error.into(),
+    })
+}
+
+/// The whole picture in a file, to look at, as the recipe of `extractor` would find it.
+pub fn picture(path: &Path, extractor: &Extractor, memory: &DecodeMemory) -> Result<Shown, Failure> {
+    let whole = DecodeOptions { fast_decode: false, ..extractor.decoding().clone() };
+    memory.show(open_file(path, None, most_bytes(&whole))?, extractor.recipe(), &whole)
+}
+
+impl Predictor {
+    /// The predictor that a run has saved; `weights` is a file to read the network's weights from, instead of where the run found them. Whatever
     /// the file, its bytes must be those that the run used.
-    pub fn of_run(dir: &RunDir, weights: Option<&Path>) -> Result<Self, ChainError> {
-        saved::open(dir, weights)
+    pub fn of_run(dir: &RunDir, weights: Option<&Path>, device: &Device) -> Result<Self, PredictorError> {
+        saved::open(dir, weights, device)
     }
 
     /// A network with the classifier that it was trained with: its classes are [`imagenet::classes`], or numbers where they are others. `source` is whose numerics and
@@ -138,21 +168,22 @@ impl Chain {
         weights: Origin,
         source: Option<Source>,
         precision: Precision,
-    ) -> Result<Self, ChainError> {
-        let row = backbone::row(model, &weights, source)?;
-        let backbone = Backbone::classifier(model, row, weights, row.recipe.clone())?.precision(precision);
-        let extractor = Extractor::open(&backbone, &Device::cpu())?;
+        device: &Device,
+    ) -> Result<Self, PredictorError> {
+        let row = network_plan::row(model, &weights, source)?;
+        let backbone = NetworkPlan::classifier(model, row, weights, row.recipe.clone())?.precision(precision);
+        let extractor = Extractor::open(&backbone, device)?;
         let known: Vec<String> = imagenet::classes().iter().map(|class| class.label.to_string()).collect();
         // the names of other classes are not in a file of weights
         let own = || (0..extractor.width()).map(|i| format!("class {i}")).collect();
         let classes = if known.len() == extractor.width() { known } else { own() };
-        Ok(Self { extractor, head: Head::Softmax, classes, metadata: Vec::new() })
+        Ok(Self { extractor, way: Way::on(device), head: Head::Softmax, classes, metadata: Vec::new() })
     }
 
-    /// The same, with so many bytes for all pictures that threads decode at a time.
-    #[must_use]
-    pub fn with_decode_memory(self, bytes: u64) -> Self {
-        Self { extractor: self.extractor.with_decode_memory(bytes), ..self }
+    /// The same, run another way than suits its device.
+    #[cfg(test)]
+    pub(crate) fn by(self, way: Way) -> Self {
+        Self { way, ..self }
     }
 
     /// The classes, in the order of the probabilities.
@@ -171,8 +202,8 @@ impl Chain {
     }
 
     /// The whole picture in a file, to look at.
-    pub fn picture(&self, path: &Path) -> Result<Shown, Failure> {
-        self.extractor.picture(path)
+    pub fn picture(&self, path: &Path, memory: &DecodeMemory) -> Result<Shown, Failure> {
+        picture(path, &self.extractor, memory)
     }
 
     /// Probability of every class for the features of one picture.
@@ -183,21 +214,23 @@ impl Chain {
         }
     }
 
-    /// Predicts every picture, a micro-batch a thread, lets `see` look at picture and probabilities on that thread, and hands the results over
-    /// in the order of `pictures` until `take` breaks. Memory does not grow with the number of pictures.
-    pub fn predict_all<'a, T: Send>(
+    /// Predicts the pictures of `stream`, lets `see` look at the number of each and its probabilities, on any thread, and hands the results over
+    /// until `take` fails.
+    pub fn predict<T: Send, E: From<StreamError>>(
         &self,
-        pictures: &'a [NamedFile],
-        threads: usize,
-        see: impl Fn(&'a NamedFile, &[f32]) -> T + Sync,
-        take: impl FnMut(&'a NamedFile, Result<(Vec<f32>, T), Failure>) -> ControlFlow<()>,
-    ) -> Result<(), ChainError> {
-        let finish = |picture, features| {
+        stream: &Stream,
+        memory: &DecodeMemory,
+        see: impl Fn(usize, &[f32]) -> T + Sync,
+        mut take: impl FnMut(usize, Result<(Vec<f32>, T), Failure>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let finish = |number, features| {
             let probabilities = self.probabilities(features)?;
-            let seen = see(picture, &probabilities);
+            let seen = see(number, &probabilities);
             Ok((probabilities, seen))
         };
-        Ok(self.extractor.extract_all(pictures, threads, finish, take)?)
+        let through = Through { extractor: &self.extractor, way: self.way, memory, strict: false };
+        let take = |Done { number, result, .. }: Done<(), _>| take(number, result.map(|Made { value, .. }| value));
+        stream.features(through, |_| (), finish, take).1
     }
 }
 
@@ -249,25 +282,29 @@ mod tests {
         assert!((p[0] - 0.25).abs() < 1e-4 && (p[1] - 0.75).abs() < 1e-4 && p[2] == 0.0, "{p:?}");
     }
 
-    #[cfg(feature = "bundled")]
     #[test]
-    fn results_come_in_order_whatever_the_threads_and_stop_when_asked() {
-        let model = crate::models::find("efficientnet_lite0").expect("registered");
-        let weights = Origin::Bundled(&model.weights[0]);
-        let chain = Chain::of_network(model, weights, None, Precision::F32).expect("opened");
-        let name = |i: usize| NamedFile { path: i.to_string(), location: Err(format!("reason {i}")) };
-        let pictures: Vec<NamedFile> = (0..100).map(name).collect();
-        for (threads, end) in [(1, 100), (7, 100), (3, 40), (1000, 1)] {
-            let mut seen = Vec::new();
-            let take = |picture: &NamedFile, result: Result<(Vec<f32>, ()), Failure>| {
-                let reason = result.expect_err("there is no file").reason;
-                assert_eq!(reason, format!("reason {}", picture.path));
-                seen.push(picture.path.clone());
-                if seen.len() == end { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    fn a_run_of_a_gpu_asks_for_one() {
+        let folder = tempfile::tempdir().expect("folder");
+        let dir = RunDir::new(folder.path());
+        assert!(device(&dir, None).expect("the CPU").is_cpu());
+        std::fs::create_dir_all(dir.record(StageId::Extract).parent().expect("a folder")).expect("folder");
+        for (noted, is_cpu) in [("cpu", true), ("cuda:1", cfg!(feature = "cuda")), ("metal", cfg!(feature = "metal"))] {
+            let record = Record {
+                stage: "extract".into(),
+                fingerprint: String::new(),
+                settings: serde_json::Value::Null,
+                files: Vec::new(),
+                result: serde_json::json!({"device": noted}),
+                seconds: 0.0,
+                peak_memory_mb: None,
             };
-            chain.predict_all(&pictures, threads, |_, _| (), take).expect("no thread died");
-            assert_eq!(seen, (0..end).map(|i| i.to_string()).collect::<Vec<_>>(), "{threads} threads");
+            record.write(&dir, StageId::Extract).expect("written");
+            assert!(device(&dir, Some(config::Device::Cpu)).is_ok(), "{noted}");
+            let found = device(&dir, None);
+            if !is_cpu {
+                let error = found.expect_err("no such device").to_string();
+                assert!(error.contains("--device cpu") && error.contains(&noted[..4]), "{error}");
+            }
         }
-        chain.predict_all(&[], 4, |_, _| (), |_, _| ControlFlow::Continue(())).expect("nothing to do");
     }
 }

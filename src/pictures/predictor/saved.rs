@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Chain, ChainError, Fitted, Head};
-use crate::backbone::{self, Backbone};
+use super::{Fitted, Head, Predictor, PredictorError, Way};
 use crate::config::{Features, Precision};
 use crate::exec::Device;
 use crate::extractor::Extractor;
 use crate::image::{DecodeOptions, Recipe};
 use crate::io::IoError;
 use crate::models::{self, ModelSpec, Source, WeightsSpec};
+use crate::network_plan::{self, NetworkPlan};
 use crate::stages::{StageId, reduce, select, train};
 use crate::store::{Record, RunDir, fingerprint};
 use crate::table::Dtype;
@@ -81,16 +81,21 @@ impl Described {
     }
 
     /// The network with its weights, wherever they lie now.
-    fn open(&self, weights: Option<&Path>, unknown: &dyn Fn(String) -> ChainError) -> Result<Extractor, ChainError> {
+    fn open(
+        &self,
+        weights: Option<&Path>,
+        device: &Device,
+        unknown: &dyn Fn(String) -> PredictorError,
+    ) -> Result<Extractor, PredictorError> {
         let model = models::find(&self.model).ok_or_else(|| unknown(format!("the model `{}`", self.model)))?;
         let origin = origin(self, model, weights)?;
         let origin = match origin {
             Origin::File(_) => origin.with_key(self.weights_key.as_deref())?,
             origin => origin,
         };
-        let row = backbone::row(model, &origin, Some(self.source))?;
+        let row = network_plan::row(model, &origin, Some(self.source))?;
         let layers: Vec<String> = self.layer.split(',').map(String::from).collect();
-        let backbone = Backbone::new(model, row, origin, self.recipe.clone(), &layers, self.features)?;
+        let backbone = NetworkPlan::new(model, row, origin, self.recipe.clone(), &layers, self.features)?;
         if self.weights_key.is_none() && !backbone.taken.others.is_empty() {
             return Err(unknown("weights of which the file holds several".to_string()));
         }
@@ -98,7 +103,7 @@ impl Described {
         if backbone.shape().dims() != self.shape {
             return Err(unknown(format!("{:?} features of layer `{}`", self.shape, self.layer)));
         }
-        Ok(Extractor::open(&backbone, &Device::cpu())?)
+        Ok(Extractor::open(&backbone, device)?)
     }
 }
 
@@ -107,7 +112,8 @@ pub fn of_features(
     table: &Path,
     metadata: &BTreeMap<String, String>,
     weights: Option<&Path>,
-) -> Result<Extractor, ChainError> {
+    device: &Device,
+) -> Result<Extractor, PredictorError> {
     let text = |key: &str| metadata.get(&format!("featurize.{key}")).cloned().unwrap_or_default();
     let (image, precision) = (metadata.get("featurize.image"), metadata.get("featurize.precision"));
     let described = || -> Result<Described, serde_json::Error> {
@@ -131,39 +137,40 @@ pub fn of_features(
         IoError::Table { path: table.to_path_buf(), reason }
     })?;
     let unknown =
-        |what: String| ChainError::Unknown { dir: table.to_path_buf(), version: described.featurize.clone(), what };
-    described.open(weights, &unknown)
+        |what: String| PredictorError::Unknown { dir: table.to_path_buf(), version: described.featurize.clone(), what };
+    described.open(weights, device, &unknown)
 }
 
 /// Opens what the run in `dir` has saved.
-pub fn open(dir: &RunDir, weights: Option<&Path>) -> Result<Chain, ChainError> {
+pub fn open(dir: &RunDir, weights: Option<&Path>, device: &Device) -> Result<Predictor, PredictorError> {
     let (network, card) = card(dir)?;
     committed(dir, &card)?;
     train::checked(dir)?;
     let unknown = |what: String| {
         let (dir, version) = (dir.root().to_path_buf(), network.featurize.clone());
-        ChainError::Unknown { dir, version, what }
+        PredictorError::Unknown { dir, version, what }
     };
-    let extractor = network.open(weights, &unknown)?;
+    let extractor = network.open(weights, device, &unknown)?;
     let kept = card.select.is_some().then(|| select::kept(dir)).transpose()?;
     let reduction = card.reduce.as_deref().map(|file| reduce::open(dir, file)).transpose()?;
     let (classifier, classes) = train::open(dir)?;
     let fitted = Fitted { dtype: card.dtype, kept, reduction, classifier };
     fitted.check(extractor.width()).map_err(|reason| unfinished(dir, reason))?;
-    Ok(Chain { extractor, head: Head::Fitted(Box::new(fitted)), classes, metadata: network.metadata() })
+    let way = Way::on(device);
+    Ok(Predictor { extractor, way, head: Head::Fitted(Box::new(fitted)), classes, metadata: network.metadata() })
 }
 
-fn unfinished(dir: &RunDir, reason: String) -> ChainError {
-    ChainError::Unfinished { dir: dir.root().to_path_buf(), reason }
+fn unfinished(dir: &RunDir, reason: String) -> PredictorError {
+    PredictorError::Unfinished { dir: dir.root().to_path_buf(), reason }
 }
 
-fn card(dir: &RunDir) -> Result<(Described, Card), ChainError> {
+fn card(dir: &RunDir) -> Result<(Described, Card), PredictorError> {
     let root = dir.root();
     let path = dir.card();
     if !path.is_file() {
         return Err(match dir.manifest().is_file() {
-            true => ChainError::NoClassifier { dir: root.to_path_buf() },
-            false => ChainError::no_run(root, "classifier/classifier.json"),
+            true => PredictorError::NoClassifier { dir: root.to_path_buf() },
+            false => PredictorError::no_run(root, "classifier/classifier.json"),
         });
     }
     let text = std::fs::read(&path).map_err(IoError::read(&path))?;
@@ -174,7 +181,7 @@ fn card(dir: &RunDir) -> Result<(Described, Card), ChainError> {
 
 /// A run that was interrupted while it learnt anew has new and old files side by side; its records tell. A classifier that was copied without
 /// its records is taken as it is.
-fn committed(dir: &RunDir, card: &Card) -> Result<(), ChainError> {
+fn committed(dir: &RunDir, card: &Card) -> Result<(), PredictorError> {
     if !dir.store().is_dir() {
         return Ok(());
     }
@@ -198,7 +205,7 @@ fn committed(dir: &RunDir, card: &Card) -> Result<(), ChainError> {
 }
 
 /// The weights that the run used: drawn anew, from this program, or from a file with the same bytes.
-fn origin(card: &Described, model: &'static ModelSpec, given: Option<&Path>) -> Result<Origin, ChainError> {
+fn origin(card: &Described, model: &'static ModelSpec, given: Option<&Path>) -> Result<Origin, PredictorError> {
     let expected = &card.weights_sha256;
     let of_file = |path: &Path| {
         let origin = Origin::file(path, None);
@@ -206,7 +213,7 @@ fn origin(card: &Described, model: &'static ModelSpec, given: Option<&Path>) -> 
         if found == *expected {
             return Ok(origin);
         }
-        Err(ChainError::OtherWeights { path: path.to_path_buf(), found, expected: expected.clone() })
+        Err(PredictorError::OtherWeights { path: path.to_path_buf(), found, expected: expected.clone() })
     };
     if let Some(path) = given {
         return of_file(path);
@@ -234,7 +241,7 @@ fn origin(card: &Described, model: &'static ModelSpec, given: Option<&Path>) -> 
         }
     }
     let (weights, version, sha256) = (card.weights.clone(), card.featurize.clone(), expected.clone());
-    Err(ChainError::MissingWeights { weights, version, sha256 })
+    Err(PredictorError::MissingWeights { weights, version, sha256 })
 }
 
 impl Fitted {

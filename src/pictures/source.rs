@@ -1,0 +1,225 @@
+//! Where the bytes of pictures come from.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind, Read};
+use std::path::Path;
+
+use crate::image::{DecodeError, DecodeErrorKind, DecodeOptions};
+use crate::stages::scan::{NamedFile, Picture};
+
+/// The kind of a file that cannot be opened.
+pub const UNREADABLE: &str = "unreadable";
+
+/// Why a picture has no features.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The word that `manifest.parquet` has for it: `truncated`, `not_an_image`, `unreadable`, …
+    pub kind: &'static str,
+    pub reason: String,
+}
+
+impl Failure {
+    pub(crate) fn new(kind: &'static str, reason: impl Into<String>) -> Self {
+        Self { kind, reason: reason.into() }
+    }
+
+    /// A file that cannot be opened or read.
+    pub fn unreadable(reason: impl fmt::Display) -> Self {
+        Self::new(UNREADABLE, reason.to_string())
+    }
+
+    /// A picture that is not the one that was listed.
+    pub(crate) fn changed() -> Self {
+        Self::new("changed", "its size changed while the run was at work; run again")
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{}: {}", self.kind, self.reason)
+    }
+}
+
+impl From<DecodeError> for Failure {
+    fn from(error: DecodeError) -> Self {
+        Self::new(error.kind.as_str(), error.detail)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        let advice = match error.kind() {
+            ErrorKind::PermissionDenied => "",
+            // a disk or a network may think better of it
+            _ => "; `featurize run --retry-failed` tries again",
+        };
+        Self::unreadable(format_args!("cannot be read: {error}{advice}"))
+    }
+}
+
+/// A list of pictures, each with a number from 0 on, whose bytes can be had.
+///
+/// A [`Stream`](super::Stream) opens pictures from many threads at once, each picture once, and nearly in the order in which they are wanted: a
+/// thread is never further ahead of the consumer than the stream's window. A source that is to be added keeps these rules:
+///
+/// * **A part of a file** (a tar, a stored member of a zip): open the archive anew, or read at an offset, so that threads do not wait for each
+///   other; give a [`Bytes::Reader`] that ends after the part. Compare the archive's stamp with the one that was listed.
+/// * **A member of a compressed stream** (tar.gz, tar.zst, a page of Parquet): list the pictures in their stored order, so that they are asked for
+///   nearly in that order. One reader behind a lock reads on to the number that is asked for, keeps the bytes that it passes for the threads that
+///   will ask for them, and gives [`Bytes::Held`]. What it keeps is bounded by the stream's window.
+/// * **An object of a bucket, a URL**: a thread waits for its answer in `open`. A source that wants more requests under way than there are threads
+///   starts them itself for the numbers behind the one that is asked for, and keeps the answers as above.
+/// * **Bytes of another program** are there already: see [`Held`].
+///
+/// No error ends the stream: a picture that cannot be opened is a [`Failure`] with a kind, one row in the manifest. Whatever a source reads is
+/// bounded by `most`, whatever the lengths that a file claims, and no wait is without end.
+pub trait Source: Sync + fmt::Debug {
+    /// The facts of a picture that are known before it is opened.
+    fn entry(&self, number: usize) -> Entry<'_>;
+
+    /// Opens a picture, which may have `most` bytes; a longer one fails as [`too_large`] before its bytes are read or held. A picture that has
+    /// another size than when it was listed fails, too.
+    fn open(&self, number: usize, most: u64) -> Result<Opened<'_>, Failure>;
+}
+
+/// The facts of a picture that are known before it is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry<'a> {
+    /// The name that tables and messages have for it.
+    pub key: &'a str,
+    /// Bytes that it had when it was listed; none where nobody looked.
+    pub size: Option<u64>,
+    /// Hash of everything by which its place tells that it was changed (see `scan::contents::stamp`); 0 where that is not known.
+    pub version: u64,
+}
+
+/// A picture that is open.
+#[derive(Debug)]
+pub struct Opened<'a> {
+    /// How many bytes there should be; the reader may have others, which is noticed.
+    pub length: u64,
+    pub bytes: Bytes<'a>,
+}
+
+/// How the bytes are had.
+#[derive(Debug)]
+pub enum Bytes<'a> {
+    /// A file by itself, which decoders may look at out of order.
+    File(File),
+    /// A part of something larger.
+    Reader(Box<dyn Part + 'a>),
+    /// They are in memory already.
+    Held(Cow<'a, [u8]>),
+}
+
+/// A reader of a part of something larger.
+pub trait Part: Read + Send + fmt::Debug {}
+
+impl<T: Read + Send + fmt::Debug> Part for T {}
+
+/// Most bytes of a picture within the limit of pixels: four samples of 16 bits each, stored as they are, and room for everything else.
+pub fn most_bytes(options: &DecodeOptions) -> u64 {
+    options.max_pixels.saturating_mul(8).saturating_add(64 << 20)
+}
+
+/// Refuses a picture that is longer than any picture can be.
+pub fn too_large(length: u64, most: u64) -> Result<(), Failure> {
+    if length <= most {
+        return Ok(());
+    }
+    let reason = format!("{length} bytes are more than the {most} that `image.max_pixels` pixels can take");
+    Err(Failure::new(DecodeErrorKind::TooLarge.as_str(), reason))
+}
+
+/// Opens a file by itself, if it may be a picture; `seen` is the length that it had when it was listed.
+pub fn open_file(path: &Path, seen: Option<u64>, most: u64) -> Result<Opened<'static>, Failure> {
+    let file = open(path).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => absent(path, seen),
+        _ => error.into(),
+    })?;
+    // asked of what is open: the name may lead somewhere else by now
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(Failure::new("not_a_file", "a folder, a FIFO, a socket or a device"));
+    }
+    let length = metadata.len();
+    if seen.is_some_and(|seen| seen != length) {
+        return Err(Failure::changed());
+    }
+    too_large(length, most)?;
+    Ok(Opened { length, bytes: Bytes::File(file) })
+}
+
+/// A file that is not there: what was listed is gone, what was only named may never have been.
+fn absent(path: &Path, seen: Option<u64>) -> Failure {
+    match seen {
+        Some(_) => Failure::new("vanished", "it is not there any more"),
+        None if path.is_symlink() => Failure::new("dangling_link", "a link to nothing"),
+        None => Failure::new("missing", "there is no such file"),
+    }
+}
+
+/// Opening a FIFO that nobody writes to would wait for ever.
+#[cfg(unix)]
+pub(crate) fn open(path: &Path) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)
+}
+
+#[cfg(not(unix))]
+pub(crate) fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).open(path)
+}
+
+/// The pictures of a listing: files below a folder, or those that a table names.
+#[derive(Clone, Copy, Debug)]
+pub struct Listed<'a> {
+    pub root: &'a Path,
+    pub pictures: &'a [Picture],
+}
+
+impl Source for Listed<'_> {
+    fn entry(&self, number: usize) -> Entry<'_> {
+        let Picture { path, bytes, stamp, .. } = &self.pictures[number];
+        Entry { key: path, size: Some(*bytes), version: *stamp }
+    }
+
+    fn open(&self, number: usize, most: u64) -> Result<Opened<'_>, Failure> {
+        let picture = &self.pictures[number];
+        open_file(&picture.location(self.root), Some(picture.bytes), most)
+    }
+}
+
+/// The files that a command was given.
+#[derive(Clone, Copy, Debug)]
+pub struct Named<'a>(pub &'a [NamedFile]);
+
+impl Source for Named<'_> {
+    fn entry(&self, number: usize) -> Entry<'_> {
+        Entry { key: &self.0[number].path, size: None, version: 0 }
+    }
+
+    fn open(&self, number: usize, most: u64) -> Result<Opened<'_>, Failure> {
+        open_file(self.0[number].location.as_ref().map_err(Failure::unreadable)?, None, most)
+    }
+}
+
+/// Pictures in memory, by their keys.
+#[derive(Clone, Copy, Debug)]
+pub struct Held<'a>(pub &'a [(&'a str, &'a [u8])]);
+
+impl Source for Held<'_> {
+    fn entry(&self, number: usize) -> Entry<'_> {
+        let (key, bytes) = self.0[number];
+        Entry { key, size: Some(bytes.len() as u64), version: 0 }
+    }
+
+    fn open(&self, number: usize, most: u64) -> Result<Opened<'_>, Failure> {
+        let (_, bytes) = self.0[number];
+        let length = bytes.len() as u64;
+        too_large(length, most)?;
+        Ok(Opened { length, bytes: Bytes::Held(bytes.into()) })
+    }
+}

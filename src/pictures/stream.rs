@@ -1,0 +1,288 @@
+//! The only driver of threads and devices: takes pictures from a source, and hands the results to one consumer.
+//!
+//! ```text
+//! Way::Workers     thread: read ▸ decode ▸ prepare ▸ network ▸ finish ──────────────────────────────> consumer: take
+//! Way::Batches     thread: read ▸ decode ▸ prepare ──> device's thread: network, a batch at a time ──> consumer: finish, take
+//! ```
+//!
+//! On the CPU every thread takes a micro-batch through everything by itself: there is no barrier between layers, and no picture's bits depend on
+//! another's. A GPU computes whole batches while the threads prepare the next ones. Numbers are given to threads in order, and never further ahead
+//! of the consumer than a window, so that memory does not grow with the number of pictures, whatever the order in which results are wanted.
+//!
+//! The consumer is the thread that calls. It is told of the first error at once and of a wish to stop within [`NOTICE`]; then each thread ends
+//! after the picture that it holds.
+
+mod feed;
+mod road;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, unbounded};
+use thiserror::Error;
+
+use super::reader::DecodeMemory;
+use super::source::{Failure, Source};
+use crate::config::Runtime;
+use crate::exec::{Device, ExecError};
+use crate::extractor::{Extractor, Needs};
+use crate::memory::{self, NoRoom};
+use crate::progress::{Interrupted, Ui};
+use crate::threads;
+use feed::{Ending, Feed, Message};
+use road::{Clock, Road};
+
+/// How soon it is noticed that somebody wants to stop, where no picture becomes ready.
+const NOTICE: Duration = Duration::from_millis(100);
+/// Pictures that a thread may be ahead of the one that is handed over, where results are wanted in order.
+const AHEAD: usize = 16;
+
+/// Who runs the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Every thread, a micro-batch at a time: the CPU.
+    Workers,
+    /// One thread, batches of so many pictures on the device: a GPU.
+    Batches(usize),
+}
+
+impl Way {
+    /// The way that suits a device, where it would compute `batch` pictures at a time.
+    pub fn of(device: &Device, batch: usize) -> Self {
+        if device.is_cpu() { Self::Workers } else { Self::Batches(batch.max(1)) }
+    }
+
+    /// The same, with batches of the usual size.
+    pub fn on(device: &Device) -> Self {
+        Self::of(device, Runtime::default().batch_size)
+    }
+
+    /// The memory of a network that is run this way.
+    pub fn needs(self, extractor: &Extractor) -> Needs {
+        let own = extractor.needs();
+        // one batch is computed while two are made
+        let pictures = if let Self::Batches(size) = self { 3 * size } else { 0 };
+        Needs { fixed: own.fixed + (pictures * extractor.input_len() * size_of::<f32>()) as u64, ..own }
+    }
+
+    /// As many of `wanted` threads as there is memory for.
+    fn fitting(self, extractor: &Extractor, wanted: usize) -> Result<usize, NoRoom> {
+        let Some(limit) = memory::limit() else { return Ok(wanted) };
+        let needs = self.needs(extractor);
+        match needs.most(limit.bytes) {
+            0 => Err(extractor.no_room(needs, limit)),
+            most => Ok(wanted.min(most)),
+        }
+    }
+}
+
+/// In which order the consumer gets results.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// In that of the pictures.
+    Asked,
+    /// As they come.
+    Any,
+}
+
+/// The pictures ended early.
+#[derive(Debug, Error)]
+pub enum StreamError {
+    #[error("interrupted")]
+    Interrupted(#[from] Interrupted),
+    #[error(transparent)]
+    Exec(#[from] ExecError),
+    /// The network cannot compute this picture.
+    #[error("{key}: {error}")]
+    Picture { key: String, error: Box<ExecError> },
+}
+
+/// Seconds of work, summed over the threads.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Times {
+    pub read: f64,
+    pub decode: f64,
+    pub prepare: f64,
+    pub forward: f64,
+}
+
+/// A picture that has features.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Made<T> {
+    /// Size of the file's picture, in pixels.
+    pub width: u64,
+    pub height: u64,
+    pub value: T,
+}
+
+/// A picture at the end of its way.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Done<S, T> {
+    /// Its number in the source.
+    pub number: usize,
+    /// The result of looking at its bytes; none where they could not be read.
+    pub seen: Option<S>,
+    pub result: Result<Made<T>, Failure>,
+}
+
+impl<S, T> Done<S, T> {
+    fn then<U>(self, go_on: impl FnOnce(usize, T) -> Result<U, Failure>) -> Done<S, U> {
+        let Self { number, seen, result } = self;
+        let made = |Made { width, height, value }| Ok(Made { width, height, value: go_on(number, value)? });
+        Done { number, seen, result: result.and_then(made) }
+    }
+}
+
+/// Pictures, and how they are gone through.
+#[derive(Clone, Copy, Debug)]
+pub struct Stream<'a> {
+    pub source: &'a dyn Source,
+    /// The numbers of the pictures, in order.
+    pub wanted: &'a [usize],
+    pub threads: usize,
+    pub order: Order,
+    /// Tells when somebody wants to stop.
+    pub ui: &'a Ui,
+}
+
+/// The network that pictures are sent through.
+#[derive(Clone, Copy, Debug)]
+pub struct Through<'a> {
+    pub extractor: &'a Extractor,
+    pub way: Way,
+    /// The memory that pictures share while they are decoded.
+    pub memory: &'a DecodeMemory,
+    /// A picture that the network cannot compute ends everything, and is not only a failure of its own.
+    pub strict: bool,
+}
+
+impl Stream<'_> {
+    /// Runs `work` for each picture on any thread, without a network, and hands the results over until `take` fails.
+    pub fn each<T: Send, E: From<StreamError>>(
+        &self,
+        work: impl Fn(usize) -> T + Sync,
+        take: impl FnMut(usize, T) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let threads = self.threads.clamp(1, self.wanted.len().max(1));
+        let crew = Crew { threads, window: threads * AHEAD, device: None };
+        let all = |feed: &Feed<T>| {
+            while let Some(place) = feed.next(true) {
+                feed.send(place, work(self.wanted[place]));
+            }
+        };
+        self.drive(crew, &all, take)
+    }
+
+    /// Sends every picture through the network. `see` looks at its bytes, on the thread that has read them; `finish` makes of its features what is
+    /// wanted, on the thread that computed them where that is a worker; `take` gets the results until it fails.
+    pub fn features<S: Send, T: Send, E: From<StreamError>>(
+        &self,
+        through: Through,
+        see: impl Fn(&[u8]) -> S + Sync,
+        finish: impl Fn(usize, Vec<f32>) -> Result<T, Failure> + Sync,
+        mut take: impl FnMut(Done<S, T>) -> Result<(), E>,
+    ) -> (Times, Result<(), E>) {
+        let count = self.wanted.len().max(1);
+        let threads = match through.way.fitting(through.extractor, self.threads) {
+            Ok(threads) => threads,
+            Err(no_room) => return (Times::default(), Err(StreamError::from(ExecError::from(no_room)).into())),
+        };
+        // threads beyond one a picture share its layers
+        let sharing = threads / count;
+        let threads = threads.clamp(1, count);
+        // few pictures had better keep all threads busy
+        let together = through.extractor.micro_batch().min(count.div_ceil(threads)).max(1);
+        let clock = &Clock::default();
+        let road = &Road { stream: self, through, see, clock };
+        let result = match through.way {
+            Way::Workers => {
+                let ahead = if self.order == Order::Asked { AHEAD.max(2 * together) } else { 2 * together };
+                let crew = Crew { threads, window: threads * (together + ahead), device: None };
+                let all = |feed: &Feed<Done<S, T>>| road.work(feed, together, sharing, &finish);
+                self.drive(crew, &all, |_, done| take(done))
+            }
+            Way::Batches(size) => {
+                let (sender, inputs) = unbounded();
+                let device = |feed: &Feed<Done<S, Vec<f32>>>| road.batches(feed, &inputs, size);
+                let crew = Crew { threads, window: 3 * size + threads, device: Some(&device) };
+                let all = |feed: &Feed<Done<S, Vec<f32>>>| road.inputs(feed, &sender);
+                self.drive(crew, &all, |_, done: Done<S, Vec<f32>>| take(done.then(&finish)))
+            }
+        };
+        (clock.read(), result)
+    }
+
+    /// Starts the threads, which run `work`, and hands what they send to `take`.
+    fn drive<T: Send, E: From<StreamError>>(
+        &self,
+        crew: Crew<T>,
+        work: &(impl Fn(&Feed<T>) + Sync),
+        take: impl FnMut(usize, T) -> Result<(), E>,
+    ) -> Result<(), E> {
+        if self.wanted.is_empty() {
+            return Ok(());
+        }
+        let Crew { threads, window, device } = crew;
+        let (sender, results) = unbounded();
+        let feed = &Feed::new(self.wanted.len(), window, sender);
+        std::thread::scope(|scope| {
+            let _end = Ending(feed);
+            let refused = |error| StreamError::from(ExecError::from(error));
+            if let Some(device) = device {
+                threads::start(scope, 1, |_| move || feed.run(device)).map_err(refused)?;
+            }
+            let workers = threads::start(scope, threads, |_| move || feed.run(work)).map_err(refused)?;
+            if workers.len() < threads {
+                self.ui.warn(&format!("the system let only {} of {threads} threads start", workers.len()));
+            }
+            self.deliver(feed, &results, take)
+        })
+    }
+
+    /// Hands results over until all of them are.
+    fn deliver<T, E: From<StreamError>>(
+        &self,
+        feed: &Feed<T>,
+        results: &Receiver<Message<T>>,
+        mut take: impl FnMut(usize, T) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let (mut waiting, mut handed) = (BTreeMap::new(), 0);
+        while handed < self.wanted.len() {
+            self.ui.check().map_err(StreamError::from)?;
+            let next = match self.order {
+                Order::Asked => waiting.remove_entry(&handed),
+                Order::Any => waiting.pop_first(),
+            };
+            if let Some((place, value)) = next {
+                take(self.wanted[place], value)?;
+                handed += 1;
+                feed.hand_over();
+                continue;
+            }
+            if let Ok(message) = results.recv_timeout(NOTICE) {
+                let (place, value) = message?;
+                waiting.insert(place, value);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Runs `work` on so many threads at once, to measure something.
+pub fn on_each_thread<T: Send>(threads: usize, work: impl Fn() -> T + Sync) -> Result<Vec<T>, ExecError> {
+    std::thread::scope(|scope| {
+        let all = threads::start(scope, threads, |_| &work)?;
+        all.into_iter().map(|thread| thread.join().map_err(|_| ExecError::Worker)).collect()
+    })
+}
+
+/// The threads of a stream.
+struct Crew<'a, T> {
+    threads: usize,
+    /// Most pictures that are taken and not handed over.
+    window: usize,
+    /// The work of a thread of its own.
+    device: Option<&'a (dyn Fn(&Feed<T>) + Sync)>,
+}
