@@ -1,5 +1,5 @@
-//! A file is there whole or not at all: written under a temporary name in its own folder, synced, renamed, the folder synced. Its hash is taken
-//! on the way, so that whoever reads it later can tell whether it is still what was written.
+//! Writes files as a whole or not at all: a file is written under a temporary name in its own folder, synced and
+//! renamed, and the folder is synced. The file is hashed meanwhile, so that a reader can later check its content.
 
 use std::ffi::OsStr;
 use std::fs::{File, Metadata};
@@ -10,15 +10,15 @@ use serde::Serialize;
 
 use super::{Digest, IoError};
 
-/// How temporary names begin; whatever bears one after a crash may be deleted.
+/// The beginning of temporary names. A file with such a name is left by a crash and may be deleted.
 pub const TEMPORARY: &str = ".writing-";
-/// Letters and digits after that.
+/// The number of letters and digits behind it.
 const RANDOM: usize = 6;
 
-/// A file in the making.
+/// The buffered writer of a file.
 pub type Sink<'a> = BufWriter<Hashed<'a>>;
 
-/// A file that is hashed as it is written.
+/// A writer that hashes the file as it is written.
 #[derive(Debug)]
 pub struct Hashed<'a> {
     file: &'a File,
@@ -37,12 +37,12 @@ impl Write for Hashed<'_> {
     }
 }
 
-/// Writes `path` by `fill`; creates its folder. On an error nothing is left behind and an older file stays as it was.
+/// Writes `path` by `fill` and creates its folder. An error leaves no new file, and an older file stays as it was.
 pub fn write<E: From<IoError>>(path: &Path, fill: impl FnOnce(&mut Sink) -> Result<(), E>) -> Result<Digest, E> {
     write_noted(path, fill, |_| Ok(()))
 }
 
-/// The same; `note` gets the hash before the file takes its name.
+/// Writes `path` by `fill`; `note` gets the hash before the file gets its name.
 pub fn write_noted<E: From<IoError>>(
     path: &Path,
     fill: impl FnOnce(&mut Sink) -> Result<(), E>,
@@ -51,7 +51,7 @@ pub fn write_noted<E: From<IoError>>(
     write_like(path, None, fill, note)
 }
 
-/// The same for a file that belongs to the user: the new one has the rights and the owner of the old one.
+/// Replaces a file of the user's by `fill`; the new file has the permissions and the owner of the old one.
 pub(super) fn replace<E: From<IoError>>(path: &Path, fill: impl FnOnce(&mut Sink) -> Result<(), E>) -> Result<(), E> {
     write_like(path, std::fs::metadata(path).ok(), fill, |_| Ok(())).map(|_| ())
 }
@@ -80,7 +80,7 @@ fn write_like<E: From<IoError>>(
     temporary.as_file().sync_all().map_err(IoError::write(path))?;
     note(&digest)?;
     if let Err(error) = temporary.persist(path) {
-        // a file that is mounted by itself, as into a container, cannot be renamed over
+        // A file that is a mount point, as in a container, cannot be replaced by a rename.
         if !is_there || error.error.kind() != ErrorKind::ResourceBusy {
             return Err(IoError::write(path)(error.error).into());
         }
@@ -90,7 +90,7 @@ fn write_like<E: From<IoError>>(
     Ok(digest)
 }
 
-/// Gives `file` the rights of an `old` one, and its owner where the system lets us.
+/// Gives `file` the permissions of an `old` one, and its owner where the system allows it.
 fn keep_rights(file: &File, old: &Metadata) -> std::io::Result<()> {
     #[cfg(unix)]
     {
@@ -103,7 +103,7 @@ fn keep_rights(file: &File, old: &Metadata) -> std::io::Result<()> {
     file.set_permissions(old.permissions())
 }
 
-/// Writes bytes.
+/// Writes a file from bytes.
 pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<Digest, IoError> {
     write(path, |file| file.write_all(bytes).map_err(IoError::write(path)))
 }
@@ -116,13 +116,13 @@ pub fn write_json(path: &Path, value: &impl Serialize) -> Result<(), IoError> {
     write_bytes(path, &text).map(|_| ())
 }
 
-/// True for the names that [`write`](fn@write) gives for a while.
+/// Whether a name is a temporary one of [`write`](fn@write).
 pub fn is_temporary(name: &OsStr) -> bool {
     let random = name.to_str().and_then(|name| name.strip_prefix(TEMPORARY));
     random.is_some_and(|random| random.len() == RANDOM && random.bytes().all(|byte| byte.is_ascii_alphanumeric()))
 }
 
-/// Makes a rename in `folder` durable; file systems that cannot do it are left to their own ways.
+/// Syncs `folder`, so that a rename in it survives a power cut; file systems that cannot do this are left as they are.
 pub fn sync_folder(folder: &Path) {
     if let Ok(folder) = File::open(folder) {
         folder.sync_all().ok();
