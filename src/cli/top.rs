@@ -17,7 +17,7 @@ use crate::chain::{Chain, ChainError};
 use crate::error::Error;
 use crate::io::IoError;
 use crate::io::features::Key;
-use crate::io::output::{Inputs, Kind, Output, Rules, check_stdout};
+use crate::io::output::{FileKind, Inputs, Output, Rules, check_stdout};
 use crate::progress::{Style, Ui};
 use crate::stages::evaluate;
 use crate::stages::scan::{NamedFile, named};
@@ -96,7 +96,7 @@ pub fn run(chain: &Chain, arguments: &TopArgs, asked: Asked, ui: &Ui) -> Result<
     let Asked { name, wnids, parquet, mut read } = asked;
     read.pictures = pictures.iter().filter_map(|picture| picture.location.clone().ok()).collect();
     let rules = Rules::new(&read, arguments.overwrite);
-    let out = parquet.map(|path| Output::new(path, Kind::Parquet, rules)).transpose()?;
+    let out = parquet.map(|path| Output::new(path, FileKind::Parquet, rules)).transpose()?;
     let (drawings, mut sheets) = drawings::open(chain, arguments, &pictures, rules)?;
     check_stdout(out.iter().chain(sheets.outputs()))?;
     let silent = out.is_some() || sheets.outputs().any(Output::is_stdout);

@@ -9,7 +9,7 @@ use crate::cli::sheet::{Panel, Sheet, title};
 use crate::error::Error;
 use crate::image::RgbImage;
 use crate::io::output::{Output, Rules, is_stdout};
-use crate::plot::{self, Form, PlotError};
+use crate::plot::{self, FigureFormat, PlotError};
 use crate::stages::scan::NamedFile;
 
 /// Where drawings go; shared by the threads that predict.
@@ -55,7 +55,8 @@ fn is_folder(path: &Path) -> bool {
     if is_stdout(path) {
         return false;
     }
-    path.is_dir() || Form::of(path).is_err() && !extension.is_some_and(|extension| FILES.contains(&extension.as_str()))
+    path.is_dir()
+        || FigureFormat::of(path).is_err() && !extension.is_some_and(|extension| FILES.contains(&extension.as_str()))
 }
 
 impl Drawings<'_> {
