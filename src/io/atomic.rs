@@ -66,7 +66,7 @@ fn write_like<E: From<IoError>>(
     std::fs::create_dir_all(folder).map_err(IoError::write(path))?;
     let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666)); // the umask takes off what it must
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666)); // the umask removes bits
     let temporary = builder.prefix(TEMPORARY).rand_bytes(RANDOM).tempfile_in(folder).map_err(IoError::write(path))?;
     let hashed = Hashed { file: temporary.as_file(), hasher: blake3::Hasher::new() };
     let mut buffer = BufWriter::with_capacity(1 << 20, hashed);

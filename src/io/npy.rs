@@ -23,7 +23,7 @@ fn header(rows: usize, width: usize, dtype: Dtype) -> Vec<u8> {
     text.push_str(&" ".repeat(padding));
     text.push('\n');
     let mut header = b"\x93NUMPY\x01\x00".to_vec();
-    header.extend(u16::try_from(text.len()).unwrap_or(u16::MAX).to_le_bytes()); // two numbers and a few words
+    header.extend(u16::try_from(text.len()).unwrap_or(u16::MAX).to_le_bytes()); // the text is short
     header.extend(text.into_bytes());
     header
 }

@@ -28,7 +28,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_file_is_refused_at_once() {
+    fn folders_fifos_and_devices_are_refused_at_once() {
         let dir = tempfile::tempdir().expect("a folder");
         let fifo = dir.path().join("fifo");
         assert!(std::process::Command::new("mkfifo").arg(&fifo).status().expect("started").success());

@@ -26,7 +26,7 @@ pub fn write_compact(path: &Path, value: &impl Serialize) -> Result<Digest, IoEr
 
 fn put(path: &Path, text: serde_json::Result<Vec<u8>>) -> Result<Digest, IoError> {
     let mut text = text.map_err(|error| IoError::Json { path: path.to_path_buf(), error })?;
-    text.pop(); // the brace at the end, which comes behind the seal
+    text.pop(); // the closing brace follows the hash
     text.truncate(text.trim_ascii_end().len());
     let hash = blake3::hash(&text).to_hex();
     text.extend([BEFORE, hash.as_str(), AFTER].concat().bytes());
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_never_sealed_is_read() {
+    fn a_file_without_a_hash_is_read() {
         let folder = tempfile::tempdir().expect("folder");
         let path = folder.path().join("a.json");
         atomic::write_json(&path, &json!({"n": 1})).expect("written");

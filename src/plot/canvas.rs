@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_outside_is_not_drawn() {
+    fn parts_outside_the_picture_are_not_drawn() {
         let mut image = white(5, 5);
         let mut canvas = Canvas::new(&mut image);
         canvas.fill(area(-9.0, -9.0, 9.0, 50.0), [0; 3], 1.0);

@@ -32,7 +32,8 @@ use crate::io::output::{FileKind, Output, OutputError, is_stream};
 pub const MOST_PICTURES: usize = 200;
 /// The most bars below a picture.
 pub const MOST_BARS: usize = 20;
-/// A figure of so many pictures or more has one pixel per point instead of two, since it would be too large to open.
+/// From this number of pictures on a figure has one pixel per point instead of two, since it would be too large to
+/// open.
 const MANY_PICTURES: usize = 61;
 
 /// One picture in a figure, with its name and its bars.
@@ -172,7 +173,7 @@ fn fitted_to(image: &RgbImage, scale: usize) -> RgbImage {
     resize(image, width, height, Filter::Lanczos)
 }
 
-/// Returns the pixels per point in a figure of so many pictures.
+/// Returns the pixels per point in a figure of `pictures` pictures.
 fn scale(pictures: usize) -> usize {
     if pictures < MANY_PICTURES { 2 } else { 1 }
 }

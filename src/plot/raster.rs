@@ -43,7 +43,7 @@ fn paste(canvas: &mut Canvas, image: &RgbImage, area: Area) {
         return canvas.paste(image, left, top);
     }
     if image.width == 0 || image.height == 0 {
-        return; // nothing to show
+        return; // the picture is empty
     }
     // Lanczos would put rings around the edges of a picture that is enlarged.
     let filter = if image.width > width { Filter::Lanczos } else { Filter::Bicubic };

@@ -11,7 +11,7 @@ use crate::io::output::Output;
 
 /// The most cells side by side.
 const ACROSS: usize = 11;
-/// A sheet with at most so many cells side by side has two pixels per point.
+/// The most cells side by side in a sheet with two pixels per point.
 const FEW_ACROSS: usize = 6;
 /// The most lines of a sheet with one pixel per point, which is about 4,500 pixels high; a sheet with two has half as
 /// many.

@@ -106,7 +106,7 @@ mod tests {
     const SHARES: [f64; 5] = [0.1, 0.2, 0.5, 0.8, 0.95];
 
     #[test]
-    fn what_is_left_is_right_within_a_fifth_after_a_tenth() {
+    fn the_time_left_is_right_within_a_fifth_after_a_tenth() {
         for total in [50, 396, 10_000] {
             for seconds in [0.003, 0.2, 4.0] {
                 let steady = vec![seconds; total];

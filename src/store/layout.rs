@@ -275,7 +275,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn what_a_link_leads_to_is_not_the_runs() {
+    fn a_file_behind_a_link_does_not_belong_to_the_run() {
         let folder = tempfile::tempdir().expect("folder");
         let dir = RunDir::new(folder.path().join("run"));
         std::fs::create_dir_all(dir.root()).expect("folder");

@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused_takes_nothing_and_what_is_unknown_takes_the_most() {
+    fn a_refused_file_takes_nothing_and_an_unknown_one_the_most() {
         let options = DecodeOptions { max_pixels: 1000, ..DecodeOptions::default() };
         let bytes = png(&RgbImage::filled(40, 30, [1, 2, 3])).expect("a PNG");
         assert_eq!(footprint(&bytes, None, &recipe(), &options), 0, "too many pixels");

@@ -101,7 +101,7 @@ impl Pass for Horizontal<'_> {
             rows_to_columns(rows, &mut tile);
             let (pixels, _) = tile.as_chunks::<3>();
             for (out, taps) in out_tile.as_chunks_mut::<3>().0.iter_mut().zip(self.taps) {
-                let [mut red, mut green, mut blue] = [[HALF; TILE]; 3]; // by name, as above
+                let [mut red, mut green, mut blue] = [[HALF; TILE]; 3]; // arrays with names, as above
                 for ([r, g, b], weight) in pixels[taps.first..].iter().zip(&taps.weights) {
                     let weight = keep_scalar(weight);
                     multiply_add(&mut red, r, weight);

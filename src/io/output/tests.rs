@@ -56,7 +56,7 @@ fn an_error_leaves_the_target_of_a_link_as_it_was() {
 }
 
 #[test]
-fn what_is_of_another_kind_is_refused_and_what_is_of_the_same_is_not() {
+fn a_file_of_another_kind_is_refused_and_one_of_the_same_kind_is_not() {
     let dir = tempfile::tempdir().expect("folder");
     let refused = |name: &str, content: &[u8], kind: FileKind| {
         let path = dir.path().join(name);
@@ -100,7 +100,7 @@ fn what_is_of_another_kind_is_refused_and_what_is_of_the_same_is_not() {
 }
 
 #[test]
-fn what_is_read_is_refused_whatever_it_is_called() {
+fn an_input_is_refused_under_every_name() {
     let dir = tempfile::tempdir().expect("folder");
     let at = |name: &str| dir.path().join(name);
     std::fs::create_dir_all(at("run/features")).expect("folders");

@@ -61,7 +61,7 @@ pub(crate) fn decode(bytes: &[u8], max_pixels: u64) -> Result<StillPicture, Deco
     }
     let orientation = match container.orientation(primary) {
         Orientation::NoTransforms => container.metadata(primary).orientation_of_xmp(),
-        told => told,
+        stored => stored,
     };
     Ok(StillPicture { width, height, samples, has_alpha: alpha.is_some(), orientation })
 }

@@ -3,7 +3,7 @@
 
 use super::frame::ColourSpace;
 
-/// The number of pixels that are converted at a time: the widest registers hold so many samples.
+/// The number of pixels that are converted at a time, which is the number of samples in the widest registers.
 const BLOCK: usize = 32;
 
 /// The factors of T.871 with 16 fraction bits: of Cr in red, of Cb and Cr in green, of Cb in blue.

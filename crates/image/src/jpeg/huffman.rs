@@ -3,10 +3,10 @@
 use super::markers::EntropyData;
 use super::{DecodeError, corrupt};
 
-/// Codes of at most so many bits are decoded by one look into a table.
+/// The length of the longest codes that one look into a table decodes.
 const LOOKUP: usize = 10;
-/// A second table decodes longer codes. It has an entry for each value of the next 16 bits from the first long code on,
-/// but only for so many of them.
+/// The entries of a second table, which decodes longer codes: one for each value of the next 16 bits from the first
+/// long code on.
 const LONG: usize = 512;
 
 /// Length and symbol of a code in two bytes, so that the tables share the first-level cache with the coefficients.

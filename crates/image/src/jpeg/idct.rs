@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_out_changes_nothing() {
+    fn leaving_out_zeros_changes_nothing() {
         for (rows, columns) in [(4, 4), (1, 8), (1, 1)] {
             for (seed, step) in (0..).zip([1, 3, 40, 70, -5]) {
                 let group = group(&blocks(rows, columns, seed));

@@ -13,7 +13,7 @@ pub(super) enum Upsampling {
     H2V1,
     H1V2,
     H2V2,
-    /// Repetition: every sample gives so many pixels across and down.
+    /// Repetition of every sample; the numbers are its pixels across and down.
     Repeat(usize, usize),
 }
 

@@ -134,7 +134,7 @@ fn unread_variants_of_jpeg_are_named() {
 }
 
 #[test]
-fn what_is_no_picture_is_told_apart() {
+fn files_that_are_not_pictures_are_named() {
     use DecodeErrorKind::*;
     let cases: [(&[u8], DecodeErrorKind, &str); 12] = [
         (b"", Empty, "empty"),
