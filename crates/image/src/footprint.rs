@@ -40,7 +40,8 @@ pub fn footprint(start: &[u8], file: Option<&File>, recipe: &Recipe, options: &D
             #[cfg(feature = "avif")]
             ImageFormat::Avif => super::avif::dimensions(start).ok().map(|size| estimate_avif(size.0, size.1)),
             ImageFormat::Ico => {
-                let png = icon::largest(start).filter(icon::Entry::is_png).map(|entry| (entry.data, ImageFormat::Png));
+                let png =
+                    icon::largest(start).filter(icon::IconEntry::is_png).map(|entry| (entry.data, ImageFormat::Png));
                 let (bytes, format) = png.unwrap_or((start, ImageFormat::Ico));
                 estimate_with_image_crate(Cursor::new(bytes), format, bytes)
             }

@@ -9,7 +9,7 @@ use image::ColorType;
 use std::cmp::Reverse;
 
 /// One picture of an icon.
-pub(crate) struct Entry<'a> {
+pub(crate) struct IconEntry<'a> {
     /// The bytes of the file from the beginning of the picture.
     pub data: &'a [u8],
     /// The length of the picture in bytes, from the icon's directory.
@@ -19,7 +19,7 @@ pub(crate) struct Entry<'a> {
 }
 
 /// Returns the largest picture and, of several of that size, the one with the fewest colours, as Pillow does.
-pub(crate) fn largest(bytes: &[u8]) -> Option<Entry<'_>> {
+pub(crate) fn largest(bytes: &[u8]) -> Option<IconEntry<'_>> {
     let count = usize::from(u16::from_le_bytes(*bytes.get(4..)?.first_chunk()?));
     let entries = bytes.get(6..)?.as_chunks::<16>().0.iter().take(count);
     let side = |byte: u8| if byte == 0 { 256 } else { u32::from(byte) };
@@ -31,10 +31,10 @@ pub(crate) fn largest(bytes: &[u8]) -> Option<Entry<'_>> {
     let entry = entries.min_by_key(|e| (Reverse(side(e[0]) * side(e[1])), depth(e)))?;
     let [length, start] =
         [8, 12].map(|at| u32::from_le_bytes([entry[at], entry[at + 1], entry[at + 2], entry[at + 3]]) as usize);
-    Some(Entry { data: bytes.get(start..)?, length, bits: u16::from_le_bytes([entry[6], entry[7]]) })
+    Some(IconEntry { data: bytes.get(start..)?, length, bits: u16::from_le_bytes([entry[6], entry[7]]) })
 }
 
-impl Entry<'_> {
+impl IconEntry<'_> {
     pub(crate) fn is_png(&self) -> bool {
         self.data.starts_with(b"\x89PNG\r\n\x1a\n")
     }

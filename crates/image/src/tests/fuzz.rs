@@ -26,16 +26,16 @@ fn corpus() -> Vec<Vec<u8>> {
     let mut files: Vec<Vec<u8>> = rows::<File>("image_files.json").iter().map(|row| golden(&row.file)).collect();
     let (grid, all) = (rows::<Case>("image_grid.json"), golden("image_grid.bin"));
     files.extend(grid.iter().step_by(17).map(|case| all[case.bytes[0]..case.bytes[1]].to_vec()));
-    let (told, all) = (rows::<Told>("image_decoding.json"), golden("image_decoding.bin"));
-    files.extend(told.iter().step_by(5).map(|case| all[case.bytes[0]..case.bytes[1]].to_vec()));
+    let (decoding, all) = (rows::<DecodingCase>("image_decoding.json"), golden("image_decoding.bin"));
+    files.extend(decoding.iter().step_by(5).map(|case| all[case.bytes[0]..case.bytes[1]].to_vec()));
     let (odd, all) = (rows::<Case>("image_odd.json"), golden("image_odd.bin"));
     files.extend(odd.iter().step_by(3).map(|case| all[case.bytes[0]..case.bytes[1]].to_vec()));
     if cfg!(feature = "avif") {
         #[derive(Deserialize)]
-        struct Place {
+        struct AvifCase {
             bytes: [usize; 2],
         }
-        let (cases, all) = (rows::<Place>("image_avif.json"), golden("image_avif.bin"));
+        let (cases, all) = (rows::<AvifCase>("image_avif.json"), golden("image_avif.bin"));
         files.extend(cases.iter().step_by(3).map(|case| all[case.bytes[0]..case.bytes[1]].to_vec()));
     }
     files

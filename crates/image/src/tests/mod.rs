@@ -156,7 +156,7 @@ fn jpegs_of_any_sampling_and_size_give_pillows_pixels_to_the_bit() {
 
 /// A picture of `image_decoding.bin`.
 #[derive(Deserialize)]
-struct Told {
+struct DecodingCase {
     what: String,
     bytes: [usize; 2],
     exif: Exif,
@@ -167,10 +167,10 @@ struct Told {
 
 #[test]
 fn orientations_are_applied_and_cut_files_filled_up_as_in_pillow() {
-    let (cases, all) = (rows::<Told>("image_decoding.json"), golden("image_decoding.bin"));
+    let (cases, all) = (rows::<DecodingCase>("image_decoding.json"), golden("image_decoding.bin"));
     assert!(cases.len() > 150, "{} cases", cases.len());
     let mut wrong = Vec::new();
-    for Told { what, bytes: [start, end], exif, truncated, size, sha256: hash } in cases {
+    for DecodingCase { what, bytes: [start, end], exif, truncated, size, sha256: hash } in cases {
         let options = DecodeOptions { exif, truncated, ..DecodeOptions::default() };
         match decode(&all[start..end], &options) {
             Ok(image) if [image.width, image.height] == size && sha256(&image.data) == hash => {}
