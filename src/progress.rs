@@ -1,4 +1,5 @@
-//! What the user sees while a run works: one line a stage, on a terminal as a bar, elsewhere as plain lines or JSON; and the wish to stop.
+//! Shows a run to the user while it works (a bar for each stage on a terminal, plain lines or JSON elsewhere), and
+//! carries the user's request to stop.
 
 mod pace;
 
@@ -20,10 +21,10 @@ use crate::terminal::{Colours, printable_json, printable_lines};
 use crate::weights::store;
 use pace::Pace;
 
-/// Seconds between two plain progress lines.
+/// The time between two plain progress lines.
 const EVERY: Duration = Duration::from_secs(5);
 
-/// How the run is shown.
+/// The way in which a run is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Style {
     /// Bars on a terminal, plain lines elsewhere.
@@ -42,7 +43,7 @@ enum Mode {
     Json,
 }
 
-/// The user's window on a run.
+/// The output of a run to its user.
 #[derive(Clone, Debug)]
 pub struct Ui {
     mode: Mode,
@@ -54,7 +55,7 @@ pub struct Ui {
 }
 
 impl Ui {
-    /// Shows a run in `style`; `stop` is raised by whoever wants it to end.
+    /// Makes an output in `style`. Setting `stop` asks the run to end.
     pub fn new(style: Style, stop: Arc<AtomicBool>) -> Self {
         let mode = match style {
             Style::Quiet => Mode::Quiet,
@@ -73,39 +74,39 @@ impl Ui {
         }
     }
 
-    /// The same window, which shows [`detail`](Self::detail)s, too, if they are `wanted`.
+    /// Returns the same output, which shows each [`detail`](Self::detail) if they are `wanted`.
     pub fn with_details(self, wanted: bool) -> Self {
         Self { details: wanted, ..self }
     }
 
-    /// For tests and for the library: shows nothing, never stops.
+    /// Makes an output that shows nothing and never stops, for tests and for the library.
     pub fn silent() -> Self {
         Self::new(Style::Quiet, Arc::default())
     }
 
-    /// True once somebody wants the run to end.
+    /// Whether the run was asked to end.
     pub fn stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
 
-    /// An error once somebody wants the run to end.
+    /// Returns an error if the run was asked to end.
     pub fn check(&self) -> Result<(), Interrupted> {
         if self.stopped() { Err(Interrupted) } else { Ok(()) }
     }
 
-    /// What was decided and why, for those who asked to be told.
+    /// Shows a decision and its reason to users who asked for details.
     pub fn detail(&self, text: &str) {
         if self.details {
             self.say("detail", text);
         }
     }
 
-    /// Something worth knowing.
+    /// Shows a message.
     pub fn note(&self, text: &str) {
         self.say("note", text);
     }
 
-    /// Something that the user should look at.
+    /// Shows a warning.
     pub fn warn(&self, text: &str) {
         self.say("warning", text);
     }
@@ -125,7 +126,7 @@ impl Ui {
         }
     }
 
-    /// A record for machines: shown with `--log json` only.
+    /// Writes a record for programs, with `--log json` only.
     pub fn event(&self, fields: serde_json::Value) {
         if self.mode == Mode::Json {
             self.json(fields);
@@ -140,26 +141,26 @@ impl Ui {
     }
 
     fn line(&self, text: &str) {
-        // standard error may be closed; there is nobody left to tell
+        // Standard error may be closed; then there is nobody to write to.
         self.bars.suspend(|| writeln!(std::io::stderr().lock(), "{text}").ok());
     }
 
-    /// A line on standard error, however the rest is shown.
+    /// Writes a line to standard error in every style.
     pub fn tell(&self, text: &str) {
         self.line(&printable_lines(text));
     }
 
-    /// Runs `print`, which may write to the terminal that the bars are on.
+    /// Runs `print`, which may write to the terminal that shows the bars.
     pub fn beside_bars<T>(&self, print: impl FnOnce() -> T) -> T {
         self.bars.suspend(print)
     }
 
-    /// Begins a stage of `total` units (`images`, `epochs`), or of unknown length.
+    /// Begins the line of a stage with `total` units (`images`, `epochs`), or with an unknown number.
     pub fn stage(&self, stage: StageId, total: Option<u64>, unit: &'static str) -> StageLine {
         self.work(stage.name(), total, unit)
     }
 
-    /// The same for a command that is no stage of a run.
+    /// Begins the line of a command that is not a stage of a run.
     pub fn work(&self, stage: &'static str, total: Option<u64>, unit: &'static str) -> StageLine {
         let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::hidden());
         let bar = if self.mode == Mode::Bars { self.bars.add(bar) } else { bar };
@@ -182,7 +183,7 @@ impl Ui {
         StageLine { ui: self.clone(), stage, bar, unit, total, done, pace, shown, start }
     }
 
-    /// Begins to show how a file called `name` comes here; ends when it is dropped.
+    /// Begins the line of a download of the file `name`; the line ends when it is dropped.
     pub fn transfer(&self, name: &str) -> Transfer {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
         let bar = if self.mode == Mode::Bars { self.bars.add(bar) } else { bar };
@@ -211,19 +212,19 @@ pub fn shown_in(ui: &Ui) -> impl FnMut(store::Progress<'_>) -> ControlFlow<()> {
     }
 }
 
-/// The line of a file on its way here.
+/// The progress line of a download.
 #[derive(Debug)]
 pub struct Transfer {
     ui: Ui,
     bar: ProgressBar,
     name: String,
-    /// When the first bytes were told, and how many there were already.
+    /// The time of the first call of `at`, and the number of bytes that were there at that time.
     start: Option<(Instant, u64)>,
     shown: Instant,
 }
 
 impl Transfer {
-    /// `done` bytes of `total` are here.
+    /// Shows that `done` bytes of `total` are there.
     pub fn at(&mut self, done: u64, total: Option<u64>) {
         let first = self.start.is_none();
         let (start, before) = *self.start.get_or_insert_with(|| (Instant::now(), done));
@@ -232,7 +233,7 @@ impl Transfer {
         }
         self.bar.set_position(done);
         if first {
-            // what was here already came with no speed
+            // Bytes of an earlier download do not count for the speed.
             self.bar.reset_eta();
         }
         if !matches!(self.ui.mode, Mode::Plain | Mode::Json) || self.shown.elapsed() < EVERY {
@@ -258,7 +259,7 @@ impl Drop for Transfer {
     }
 }
 
-/// The line of one stage; shared by its threads.
+/// The progress line of a stage, which its threads share.
 #[derive(Debug)]
 pub struct StageLine {
     ui: Ui,
@@ -273,7 +274,7 @@ pub struct StageLine {
 }
 
 impl StageLine {
-    /// `n` more units are done.
+    /// Counts `n` more units as done.
     pub fn inc(&self, n: u64) {
         let done = self.done.fetch_add(n, Ordering::Relaxed) + n;
         self.pace.lock().unwrap_or_else(PoisonError::into_inner).at(Instant::now(), done);
@@ -283,12 +284,12 @@ impl StageLine {
         }
     }
 
-    /// A few words at the end of the line.
+    /// Sets the text at the end of the line.
     pub fn message(&self, text: String) {
         self.bar.set_message(text);
     }
 
-    /// The window that this line is in.
+    /// Returns the output that this line belongs to.
     pub fn ui(&self) -> &Ui {
         &self.ui
     }
@@ -315,7 +316,7 @@ impl StageLine {
         ));
     }
 
-    /// The stage is done: `text` says what came out.
+    /// Ends the line of a stage that is done; `text` describes its result.
     pub fn finish(self, text: &str) {
         let seconds = self.start.elapsed().as_secs_f64();
         self.bar.finish_and_clear();
@@ -331,26 +332,26 @@ impl StageLine {
     }
 }
 
-/// What ends without a result leaves no bar.
+/// Removes the bar of a stage that ended without a result.
 impl Drop for StageLine {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
     }
 }
 
-/// `, 203.1 images/s, 12 s left`, as far as it is known.
+/// Returns `, 203.1 images/s, 12 s left`; the parts that are not known yet are left out.
 fn pace_text(pace: &Pace, total: Option<u64>, unit: &str) -> String {
     let rate = pace.rate().map_or(String::new(), |rate| format!(", {rate:.1} {unit}/s"));
     let left = total.and_then(|total| pace.left(total)).map(duration);
     left.map_or(rate.clone(), |left| format!("{rate}, {left} left"))
 }
 
-/// `1 image`, `2000 images`.
+/// Formats a count as `1 image` or `2000 images`.
 pub fn plural(n: usize, unit: &str) -> String {
     format!("{n} {}", units(n, unit))
 }
 
-/// The word for `n` of a unit: `image`, `images`; `class`, `classes`; `copy`, `copies`.
+/// Returns the form of a unit for the number `n`: `image`, `images`; `class`, `classes`; `copy`, `copies`.
 pub fn units(n: usize, unit: &str) -> String {
     match unit.strip_suffix('y') {
         _ if n == 1 => unit.to_string(),
@@ -360,7 +361,7 @@ pub fn units(n: usize, unit: &str) -> String {
     }
 }
 
-/// `0.4 s`, `12 s`, `3 min 05 s`, `2 h 10 min`.
+/// Formats a duration as `0.4 s`, `12 s`, `3 min 05 s` or `2 h 10 min`.
 pub fn duration(seconds: f64) -> String {
     match seconds {
         s if s < 9.95 => format!("{s:.1} s"),

@@ -1,87 +1,93 @@
-//! What may reach a terminal: names without control characters, and colours only where somebody wants them.
+//! Text for terminals: names without control characters, and colours only where the user wants them.
 //!
-//! Names of files and classes come from anywhere. A newline in one would begin a line of its own, an escape sequence could move the cursor,
-//! change the title, or hide what was written before; marks that turn the direction make `gpj.exe` of `exe.jpg`.
+//! The names of files and classes are not trusted. A newline in a name would begin a line, and an escape sequence could
+//! move the cursor, change the title or hide earlier text; marks of text direction show `exe.jpg` as `gpj.exe`.
 
 use std::borrow::Cow;
 use std::io::IsTerminal;
 use std::path::Path;
 
-/// True for what is spelt out: control characters, and marks that turn the direction or break the line.
-fn is_spelt(c: char) -> bool {
+/// Whether a character is escaped: control characters, and marks that change the text direction or break the line.
+fn must_be_escaped(c: char) -> bool {
     c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// A name in a line: what is spelt out becomes `\n`, `\u{1b}`.
+/// Escapes a name for one line: a newline becomes `\n`, an escape character `\u{1b}`.
 pub fn printable(text: &str) -> Cow<'_, str> {
-    spelt(text, is_spelt)
+    escaped(text, must_be_escaped)
 }
 
-/// A path in a line.
+/// Escapes a path for one line.
 pub fn printable_path(path: &Path) -> String {
     printable(&path.to_string_lossy()).into_owned()
 }
 
-/// The same for lines: their ends and tabs stay.
+/// Escapes text of several lines; newlines and tabs stay.
 pub fn printable_lines(text: &str) -> Cow<'_, str> {
-    spelt(text, |c| !matches!(c, '\n' | '\t') && is_spelt(c))
+    escaped(text, |c| !matches!(c, '\n' | '\t') && must_be_escaped(c))
 }
 
-fn spelt(text: &str, is_spelt: impl Fn(char) -> bool) -> Cow<'_, str> {
-    if !text.contains(&is_spelt) {
+fn escaped(text: &str, must_be_escaped: impl Fn(char) -> bool) -> Cow<'_, str> {
+    if !text.contains(&must_be_escaped) {
         return Cow::Borrowed(text);
     }
-    let spelt = |c: char| if is_spelt(c) { c.escape_default().to_string() } else { c.to_string() };
-    Cow::Owned(text.chars().map(spelt).collect())
+    let escaped = |c: char| if must_be_escaped(c) { c.escape_default().to_string() } else { c.to_string() };
+    Cow::Owned(text.chars().map(escaped).collect())
 }
 
-/// JSON of the same value: what JSON itself lets through (DEL, the C1 controls, marks of direction) is escaped, too.
+/// Escapes the characters in JSON that JSON itself allows but a terminal should not get (DEL, the C1 controls, marks of
+/// text direction). The value stays the same.
 pub fn printable_json(json: &str) -> Cow<'_, str> {
-    if !json.contains(|c| c != '\n' && is_spelt(c)) {
+    if !json.contains(|c| c != '\n' && must_be_escaped(c)) {
         return Cow::Borrowed(json);
     }
-    // such characters stand inside strings only, and all of them have four digits
-    let spelt = |c: char| if c != '\n' && is_spelt(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() };
-    Cow::Owned(json.chars().map(spelt).collect())
+    // These characters are only inside strings, and all of them have four hexadecimal digits.
+    let escaped =
+        |c: char| if c != '\n' && must_be_escaped(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() };
+    Cow::Owned(json.chars().map(escaped).collect())
 }
 
-/// Colours of a stream, or none.
+/// The colours of a stream, which may be off.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Colours {
     on: bool,
 }
 
 impl Colours {
-    /// Of standard error.
+    /// The colours of standard error.
     pub fn of_stderr() -> Self {
         Self::of(std::io::stderr().is_terminal())
     }
 
-    /// Of standard output.
+    /// The colours of standard output.
     pub fn of_stdout() -> Self {
         Self::of(std::io::stdout().is_terminal())
     }
 
     fn of(terminal: bool) -> Self {
-        Self { on: wanted(terminal, |name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())) }
+        Self {
+            on: wants_colours(terminal, |name| {
+                std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
+            }),
+        }
     }
 
-    /// Something failed.
+    /// Paints an error.
     pub fn bad(self, text: &str) -> Cow<'_, str> {
         self.paint("1;31", text)
     }
 
-    /// Something to look at.
+    /// Paints a warning.
     pub fn warn(self, text: &str) -> Cow<'_, str> {
         self.paint("1;33", text)
     }
 
-    /// The first word of a line, or a heading.
+    /// Paints a heading or the first word of a line.
     pub fn head(self, text: &str) -> Cow<'_, str> {
         self.paint("1;36", text)
     }
 
-    /// What is said to those who asked for more.
+    /// Paints a detail that only some users ask for.
     pub fn faint(self, text: &str) -> Cow<'_, str> {
         self.paint("2", text)
     }
@@ -91,9 +97,10 @@ impl Colours {
     }
 }
 
-/// <https://no-color.org> and <https://bixense.com/clicolors>: NO_COLOR (not empty) forbids, CLICOLOR_FORCE (not 0) demands, else a terminal has
-/// colours unless CLICOLOR is 0 or it is a dumb one.
-fn wanted(terminal: bool, variable: impl Fn(&str) -> Option<String>) -> bool {
+/// Follows <https://no-color.org> and <https://bixense.com/clicolors>: NO_COLOR (not empty) forbids colours,
+/// CLICOLOR_FORCE (not 0) demands them, and otherwise a terminal has colours unless CLICOLOR is 0 or the terminal is
+/// dumb.
+fn wants_colours(terminal: bool, variable: impl Fn(&str) -> Option<String>) -> bool {
     let set = |name: &str| variable(name).filter(|value| !value.is_empty());
     match (set("NO_COLOR"), set("CLICOLOR_FORCE")) {
         (Some(_), _) => false,
@@ -120,14 +127,14 @@ mod tests {
         let name = "a\n\u{1b}[1m\u{9b}2J\u{7f}\u{202e}é\"\\";
         let json = serde_json::to_string(name).expect("JSON");
         let printable = printable_json(&json);
-        assert!(!printable.contains(is_spelt), "{printable}");
+        assert!(!printable.contains(must_be_escaped), "{printable}");
         assert_eq!(serde_json::from_str::<String>(&printable).expect("JSON"), name);
     }
 
     #[test]
     fn colours_are_for_terminals_and_those_who_ask() {
         let with = |terminal: bool, set: &[(&str, &str)]| {
-            wanted(terminal, |name| set.iter().find(|(key, _)| *key == name).map(|(_, value)| value.to_string()))
+            wants_colours(terminal, |name| set.iter().find(|(key, _)| *key == name).map(|(_, value)| value.to_string()))
         };
         assert!(with(true, &[]) && !with(false, &[]));
         assert!(!with(true, &[("NO_COLOR", "1")]) && with(true, &[("NO_COLOR", "")]));

@@ -9,7 +9,7 @@ use clap_mangen::Man;
 use super::{Cli, print};
 use crate::error::Error;
 use crate::io::IoError;
-use crate::io::output::{Inputs, Kind, Output, Rules};
+use crate::io::output::{FileKind, Inputs, Output, Rules};
 use crate::terminal::printable_path;
 
 /// Prints the completions for a shell.
@@ -31,7 +31,7 @@ pub fn man(folder: Option<&Path>, overwrite: bool) -> Result<(), Error> {
     collect(&command, "featurize", &mut pages)?;
     let inputs = Inputs::default();
     let rules = Rules::new(&inputs, overwrite);
-    let place = |name: &String| Output::new(&folder.join(format!("{name}.1")), Kind::Manual, rules);
+    let place = |name: &String| Output::new(&folder.join(format!("{name}.1")), FileKind::Manual, rules);
     // all of them are looked at before the first is written
     let outputs: Vec<Output> = pages.iter().map(|(name, _)| place(name)).collect::<Result<_, _>>()?;
     for (output, (_, page)) in outputs.iter().zip(&pages) {

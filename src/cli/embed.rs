@@ -11,7 +11,7 @@ use crate::config;
 use crate::error::Error;
 use crate::extractor::Extractor;
 use crate::io::features::{self, Layout};
-use crate::io::output::{Inputs, Kind, Output, Rules, is_stream};
+use crate::io::output::{FileKind, Inputs, Output, Rules, is_stream};
 use crate::io::table::Table;
 use crate::io::{IoError, csv_text};
 use crate::pictures::stream::Through;
@@ -135,7 +135,7 @@ pub fn run(arguments: &EmbedArgs) -> Result<(), Error> {
     let pictures = top::pictures(&arguments.paths)?;
     let mut inputs = Inputs::of_pictures(pictures.iter().filter_map(|picture| picture.location.clone().ok()));
     inputs.files.extend(plan.backbone.weights.path().map(Path::to_path_buf));
-    let kind = if form == Form::Csv { Kind::Csv } else { Kind::Parquet };
+    let kind = if form == Form::Csv { FileKind::Csv } else { FileKind::Parquet };
     let output = Output::new(&arguments.out, kind, Rules::new(&inputs, arguments.overwrite))?;
     let device = arguments.workers.open_device()?;
     let (extractor, way) = (&Extractor::open(&plan.backbone, &device)?, Way::of(&device, plan.pipeline.batch_size()));

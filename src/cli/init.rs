@@ -13,7 +13,7 @@ use clap::Args;
 use super::print;
 use crate::config;
 use crate::error::Error;
-use crate::io::output::{Inputs, Kind, Output, Rules};
+use crate::io::output::{FileKind, Inputs, Output, Rules};
 use crate::progress::Ui;
 use crate::stages::scan::named;
 use crate::terminal::{printable, printable_path};
@@ -49,7 +49,7 @@ pub fn run(arguments: &InitArgs) -> Result<(), Error> {
     let pictures = named(dir)?.into_iter().filter_map(|picture| picture.location.ok());
     let inputs = Inputs::of_pictures(pictures);
     let rules = Rules::new(&inputs, arguments.overwrite);
-    let output = Output::new(&out, Kind::Yaml, rules)?;
+    let output = Output::new(&out, FileKind::Yaml, rules)?;
     if output.replaces() && !arguments.force && !arguments.overwrite {
         let text = format!("{} is there already; `--force` overwrites it, `-o FILE` writes another", out.display());
         return Err(Error::Usage(text));

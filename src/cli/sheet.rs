@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use crate::error::Error;
 use crate::image::RgbImage;
 use crate::io::output::{Output, OutputError, Rules, is_stream};
-use crate::plot::{self, Cell, Form, PlotError, Rows, Share};
+use crate::plot::{self, BarScale, Cell, FigureFormat, PlotError, Rows};
 
 /// Pictures that will be drawn on one sheet.
 #[derive(Debug)]
 pub struct Sheet {
     output: Output,
-    form: Form,
+    form: FigureFormat,
     panels: Vec<Panel>,
 }
 
@@ -29,7 +29,7 @@ pub struct Panel {
 impl Sheet {
     /// A sheet of `pictures` pictures with `bars` bars each; what cannot be drawn or written is refused before anything is computed.
     pub fn new(path: &Path, pictures: usize, bars: usize, rules: Rules) -> Result<Self, PlotError> {
-        let form = Form::of(path)?;
+        let form = FigureFormat::of(path)?;
         plot::check(pictures, bars)?;
         Ok(Self { output: Output::new(path, form.kind(), rules)?, form, panels: Vec::new() })
     }
@@ -45,7 +45,7 @@ impl Sheet {
 
     /// Draws it.
     pub fn write(&self) -> Result<(), PlotError> {
-        plot::write(&self.output, self.form, &cells(&self.panels, Share::Probability))
+        plot::write(&self.output, self.form, &cells(&self.panels, BarScale::Probability))
     }
 }
 
@@ -53,7 +53,7 @@ impl Sheet {
 #[derive(Debug)]
 pub struct RowSheets {
     shape: Rows,
-    form: Form,
+    form: FigureFormat,
     /// One for each sheet, the next one first.
     outputs: std::vec::IntoIter<Output>,
     rows: Vec<Vec<Panel>>,
@@ -62,7 +62,7 @@ pub struct RowSheets {
 impl RowSheets {
     /// Sheets of `pictures` rows with `near` pictures behind the first: `sheet.png`, `sheet-2.png`, …
     pub fn new(path: &Path, pictures: usize, near: usize, rules: Rules) -> Result<Self, Error> {
-        let (form, shape) = (Form::of(path)?, Rows::new(near)?);
+        let (form, shape) = (FigureFormat::of(path)?, Rows::new(near)?);
         let sheets = pictures.div_ceil(shape.on_a_sheet());
         if sheets > 1 && is_stream(path) {
             let text = format!(
@@ -100,7 +100,7 @@ impl RowSheets {
 
     fn write(&mut self) -> Result<(), PlotError> {
         let rows = std::mem::take(&mut self.rows);
-        let cells: Vec<Vec<Cell>> = rows.iter().map(|row| cells(row, Share::Cosine)).collect();
+        let cells: Vec<Vec<Cell>> = rows.iter().map(|row| cells(row, BarScale::Cosine)).collect();
         self.outputs.next().map_or(Ok(()), |output| self.shape.write(&output, self.form, &cells))
     }
 }
@@ -119,18 +119,18 @@ fn numbered(path: &Path, number: usize) -> PathBuf {
     path.with_file_name(name)
 }
 
-fn cells(panels: &[Panel], share: Share) -> Vec<Cell<'_>> {
-    panels.iter().map(|panel| panel.cell(share)).collect()
+fn cells(panels: &[Panel], bar_scale: BarScale) -> Vec<Cell<'_>> {
+    panels.iter().map(|panel| panel.cell(bar_scale)).collect()
 }
 
 impl Panel {
-    fn cell(&self, share: Share) -> Cell<'_> {
+    fn cell(&self, bar_scale: BarScale) -> Cell<'_> {
         Cell {
             title: &self.title,
             picture: self.picture.as_ref().map_err(String::as_str),
             label: self.label.clone(),
             bars: self.bars.iter().map(|(name, length)| (name.as_str(), *length)).collect(),
-            share,
+            bar_scale,
             marked: self.marked,
         }
     }

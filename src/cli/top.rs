@@ -15,7 +15,7 @@ use super::workers::WorkerArgs;
 use crate::error::Error;
 use crate::io::IoError;
 use crate::io::features::Key;
-use crate::io::output::{Inputs, Kind, Output, Rules, check_stdout};
+use crate::io::output::{FileKind, Inputs, Output, Rules, check_stdout};
 use crate::pictures::{Named, Predictor, PredictorError};
 use crate::progress::{Style, Ui};
 use crate::stages::evaluate;
@@ -88,7 +88,7 @@ pub fn run(predictor: &Predictor, arguments: &TopArgs, asked: Asked, ui: &Ui) ->
     let Asked { name, wnids, parquet, mut read } = asked;
     read.pictures = pictures.iter().filter_map(|picture| picture.location.clone().ok()).collect();
     let rules = Rules::new(&read, arguments.overwrite);
-    let out = parquet.map(|path| Output::new(path, Kind::Parquet, rules)).transpose()?;
+    let out = parquet.map(|path| Output::new(path, FileKind::Parquet, rules)).transpose()?;
     let memory = &arguments.workers.memory();
     let (drawings, mut sheets) = drawings::open(predictor, memory, arguments, &pictures, rules)?;
     check_stdout(out.iter().chain(sheets.outputs()))?;

@@ -9,12 +9,12 @@ pub use featurize_nets::files::atomic::{Draft as Sink, is_temporary};
 use super::{Digest, IoError};
 use featurize_nets::files::atomic;
 
-/// Writes `path` by `fill`; creates its folder. On an error nothing is left behind and an older file stays as it was.
+/// Writes `path` by `fill` and creates its folder. An error leaves no new file, and an older file stays as it was.
 pub fn write<E: From<IoError>>(path: &Path, fill: impl FnOnce(&mut Sink) -> Result<(), E>) -> Result<Digest, E> {
     write_noted(path, fill, |_| Ok(()))
 }
 
-/// The same; `note` gets the hash before the file takes its name.
+/// Writes `path` by `fill`; `note` gets the hash before the file gets its name.
 pub fn write_noted<E: From<IoError>>(
     path: &Path,
     fill: impl FnOnce(&mut Sink) -> Result<(), E>,
@@ -23,7 +23,7 @@ pub fn write_noted<E: From<IoError>>(
     finish(Sink::create(path).map_err(IoError::from)?, fill, note)
 }
 
-/// The same for a file that belongs to the user: the new one has the rights and the owner of the old one.
+/// Replaces a file of the user's by `fill`; the new file has the permissions and the owner of the old one.
 pub(super) fn replace<E: From<IoError>>(path: &Path, fill: impl FnOnce(&mut Sink) -> Result<(), E>) -> Result<(), E> {
     finish(Sink::replace(path).map_err(IoError::from)?, fill, |_| Ok(())).map(|_| ())
 }
@@ -39,7 +39,7 @@ fn finish<E: From<IoError>>(
     Ok(synced.rename().map_err(IoError::from)?)
 }
 
-/// Writes bytes.
+/// Writes a file from bytes.
 pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<Digest, IoError> {
     Ok(atomic::write_bytes(path, bytes)?)
 }

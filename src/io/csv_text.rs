@@ -1,11 +1,11 @@
-//! Tables as text: fields of RFC 4180, numbers in the fewest digits that give the same bits again.
+//! Writes tables as CSV (RFC 4180); numbers have the fewest digits that give the same bits when they are read.
 
 use std::borrow::Cow;
 use std::io::Write;
 
 use crate::table::FeatureMatrix;
 
-/// A field, in quotes where it needs them.
+/// Returns a field, in quotes where it needs them.
 pub fn field(text: &str) -> Cow<'_, str> {
     if text.contains([',', '"', '\n', '\r']) {
         Cow::Owned(format!("\"{}\"", text.replace('"', "\"\"")))
@@ -14,14 +14,14 @@ pub fn field(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// The first line of a table with the column `path` and those called `names`.
+/// Writes the first line of a table with the column `path` and the columns `names`.
 pub fn write_header(to: &mut dyn Write, names: &[String]) -> std::io::Result<()> {
     write!(to, "path")?;
     names.iter().try_for_each(|name| write!(to, ",{}", field(name)))?;
     writeln!(to)
 }
 
-/// A line for each row of `matrix`.
+/// Writes a line for each row of `matrix`.
 pub fn write_rows(to: &mut dyn Write, paths: &[&str], matrix: &FeatureMatrix) -> std::io::Result<()> {
     for (path, row) in paths.iter().zip(matrix.iter_rows()) {
         write!(to, "{}", field(path))?;

@@ -1,4 +1,4 @@
-//! One array in numpy's own format (NEP 1, version 1.0), written row after row: `np.load(path, mmap_mode="r")`.
+//! Writes an array in numpy's format NPY (NEP 1, version 1.0), row by row. `np.load(path, mmap_mode="r")` reads it.
 
 use std::io::Write;
 use std::path::Path;
@@ -8,10 +8,10 @@ use half::f16;
 use super::{Digest, IoError, atomic};
 use crate::table::{Dtype, FeatureMatrix};
 
-/// Bytes that the header is a multiple of, so that the values lie aligned in a mapped file.
+/// The length of the header is a multiple of this, so that the values are aligned in a mapped file.
 const ALIGN: usize = 64;
 
-/// What numpy reads before the values.
+/// Returns the header of a file.
 fn header(rows: usize, width: usize, dtype: Dtype) -> Vec<u8> {
     let kind = match dtype {
         Dtype::F32 => "<f4",
@@ -23,12 +23,12 @@ fn header(rows: usize, width: usize, dtype: Dtype) -> Vec<u8> {
     text.push_str(&" ".repeat(padding));
     text.push('\n');
     let mut header = b"\x93NUMPY\x01\x00".to_vec();
-    header.extend(u16::try_from(text.len()).unwrap_or(u16::MAX).to_le_bytes()); // two numbers and a few words
+    header.extend(u16::try_from(text.len()).unwrap_or(u16::MAX).to_le_bytes()); // the text is short
     header.extend(text.into_bytes());
     header
 }
 
-/// Writes an array of `rows` × `width`, whole or not at all; `fill` puts exactly so many rows.
+/// Writes an array of `rows` × `width` values as a whole or not at all; `fill` must pass exactly `rows` rows.
 pub fn write<E: From<IoError>>(
     path: &Path,
     (rows, width): (usize, usize),
@@ -69,7 +69,7 @@ mod tests {
         let matrix = FeatureMatrix::from_vec(2, 3, vec![0.0, 1.0, -2.5, 3.0, 4.0, 65_504.0]).expect("2 × 3");
         let save = |dtype| write::<IoError>(&path, (2, 3), dtype, |put| put(&matrix));
         save(Dtype::F32).expect("written");
-        // np.save of np.array([[0, 1, -2.5], [3, 4, 65504]], dtype="<f4")
+        // np.save writes these bytes for np.array([[0, 1, -2.5], [3, 4, 65504]], dtype="<f4").
         let mut expected =
             b"\x93NUMPY\x01\x00\x76\x00{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }".to_vec();
         expected.resize(127, b' ');

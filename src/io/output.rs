@@ -1,8 +1,9 @@
-//! Files that the user names on the command line, as opposed to those of a run's folder.
+//! Writes the files that the user names on the command line, other than those in a run folder.
 //!
-//! Such a name may be a link to another disk, a pipe, a device, standard output, or a picture that was given by mistake. An [`Output`] is looked at
-//! before anything is computed: a file that the command reads, or one of another kind than the one to write, is refused unless the user asks for it.
-//! It is then written through its links, whole or not at all, where it is a regular file; what is no regular file is written to as it is.
+//! Such a name may be a link to another disk, a pipe, a device, standard output, or a picture that was given by
+//! mistake. [`Output::new`] checks it before anything is computed, and refuses a file that the command reads or that is
+//! of another kind than the one to write, unless the user asks to overwrite it. A regular file is then replaced as a
+//! whole behind its links, or not at all. Pipes and devices are written to directly.
 
 mod kind;
 
@@ -14,20 +15,20 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-pub use kind::{Kind, SIGNATURE};
+pub use kind::{FileKind, SIGNATURE};
 
 use super::{IoError, atomic};
 
-/// How messages call standard output.
+/// The name of standard output in messages.
 pub const STDOUT: &str = "standard output";
-/// Names of standard output: the one of this program and those of systems.
+/// The names of standard output: `-`, and the system's own.
 const STDOUT_NAMES: [&str; 4] = ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"];
-/// Most links that lead from a name to its file, as on Linux.
+/// The most links that may lead from a name to its file, as on Linux.
 const LINKS: usize = 40;
-/// As much of a file as tells its kind.
+/// The number of first bytes that show the kind of a file.
 const HEAD: u64 = 1024;
 
-/// An output cannot be written, or should not.
+/// An output cannot be written, or must not be.
 #[derive(Debug, Error)]
 pub enum OutputError {
     #[error(
@@ -35,7 +36,8 @@ pub enum OutputError {
     )]
     Input { path: PathBuf },
     #[error(
-        "{path} is there already and is no {wanted}: it is {found}; name another file, or give `--overwrite` to replace it"
+        "{path} is there already and is no {wanted}: it is {found}; name another file, or give `--overwrite` to \
+         replace it"
     )]
     OtherKind { path: PathBuf, wanted: &'static str, found: String },
     #[error("{path} is a picture that featurize did not draw; name another file, or give `--overwrite` to replace it")]
@@ -57,34 +59,35 @@ pub enum OutputError {
 /// The files that a command reads; its outputs replace none of them.
 #[derive(Debug, Default)]
 pub struct Inputs {
-    /// Pictures that are looked at.
+    /// The pictures that the command decodes.
     pub pictures: Vec<PathBuf>,
     /// Other files.
     pub files: Vec<PathBuf>,
-    /// Folders of which every file may be read: those of runs.
+    /// Folders in which every file counts as an input, which are those of runs.
     pub folders: Vec<PathBuf>,
-    known: OnceCell<Known>,
+    ids: OnceCell<InputIds>,
 }
 
-/// The inputs as the system knows them, whatever they are called.
+/// The inputs as the system identifies them, so that another name for one of them is recognised.
 #[derive(Debug)]
-struct Known {
+struct InputIds {
     files: HashSet<Identity>,
     beside: HashSet<PathBuf>,
 }
 
-/// How strict an output is looked at.
+/// The rules by which an output is checked.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules<'a> {
     pub inputs: &'a Inputs,
-    /// The user wants the file replaced whatever it is.
+    /// Whether the user wants the file replaced whatever it is.
     pub overwrite: bool,
-    /// A picture that was not drawn here is kept wherever it lies, not only beside those that are read.
+    /// Whether a picture that featurize did not draw is kept wherever it lies, and not only beside the pictures that
+    /// are read.
     pub keeps_pictures: bool,
 }
 
 impl<'a> Rules<'a> {
-    /// Those of most outputs.
+    /// The rules of most outputs.
     pub fn new(inputs: &'a Inputs, overwrite: bool) -> Self {
         Self { inputs, overwrite, keeps_pictures: false }
     }
@@ -93,110 +96,112 @@ impl<'a> Rules<'a> {
 /// A file that will be written.
 #[derive(Debug)]
 pub struct Output {
-    /// As the user wrote it.
+    /// The path as the user wrote it.
     path: PathBuf,
-    place: Place,
+    destination: Destination,
 }
 
 #[derive(Debug)]
-enum Place {
+enum Destination {
     Stdout,
-    /// A pipe or a device: it is written to where it is.
+    /// A pipe or a device, which is written to directly.
     Stream,
-    /// A regular file, or none yet, behind all links.
+    /// A regular file behind all links, which need not exist.
     File(PathBuf),
 }
 
 impl Output {
-    /// The output called `path`, which will hold a file of this `kind`. `-` is standard output.
-    pub fn new(path: &Path, kind: Kind, rules: Rules) -> Result<Self, OutputError> {
-        let place = place(path, rules.overwrite)?;
-        match &place {
-            Place::Stdout if kind.is_binary() && std::io::stdout().is_terminal() => {
+    /// Checks the output `path`, which will hold a file of this `kind`. `-` is standard output.
+    pub fn new(path: &Path, kind: FileKind, rules: Rules) -> Result<Self, OutputError> {
+        let destination = destination(path, rules.overwrite)?;
+        match &destination {
+            Destination::Stdout if kind.is_binary() && std::io::stdout().is_terminal() => {
                 return Err(OutputError::Terminal { wanted: kind.word() });
             }
-            Place::File(target) if !rules.overwrite => check(path, target, kind, rules)?,
+            Destination::File(target) if !rules.overwrite => check(path, target, kind, rules)?,
             _ => {}
         }
-        Ok(Self { path: path.to_path_buf(), place })
+        Ok(Self { path: path.to_path_buf(), destination })
     }
 
-    /// True where it is standard output.
+    /// Whether the output is standard output.
     pub fn is_stdout(&self) -> bool {
-        matches!(self.place, Place::Stdout)
+        matches!(self.destination, Destination::Stdout)
     }
 
-    /// True where a file is there that will be replaced.
+    /// Whether the output replaces a file that exists.
     pub fn replaces(&self) -> bool {
-        matches!(&self.place, Place::File(target) if target.exists())
+        matches!(&self.destination, Destination::File(target) if target.exists())
     }
 
-    /// Its name for messages.
+    /// The name for messages.
     pub fn path(&self) -> &Path {
         if self.is_stdout() { Path::new(STDOUT) } else { &self.path }
     }
 
-    /// Writes it by `fill`. A regular file is there whole or stays as it was; of a pipe whose reader has left the rest is not wanted.
+    /// Writes the output by `fill`. A regular file is replaced as a whole or stays as it was. A pipe whose reader has
+    /// closed it is no error.
     pub fn write<E: From<IoError>>(
         &self,
         fill: impl FnOnce(&mut (dyn Write + Send)) -> Result<(), E>,
     ) -> Result<(), E> {
-        match &self.place {
-            Place::File(target) => atomic::replace(target, |file| fill(file)),
-            Place::Stdout => stream(self.path(), std::io::stdout(), fill),
-            Place::Stream => {
+        match &self.destination {
+            Destination::File(target) => atomic::replace(target, |file| fill(file)),
+            Destination::Stdout => stream(self.path(), std::io::stdout(), fill),
+            Destination::Stream => {
                 let file = OpenOptions::new().write(true).open(&self.path).map_err(IoError::write(&self.path))?;
                 stream(&self.path, file, fill)
             }
         }
     }
 
-    /// Writes bytes.
+    /// Writes the output from bytes.
     pub fn write_bytes(&self, bytes: &[u8]) -> Result<(), IoError> {
         self.write(|to| to.write_all(bytes).map_err(IoError::write(self.path())))
     }
 }
 
-/// Whether no more than one of `outputs` is standard output.
+/// Returns an error if more than one of `outputs` is standard output.
 pub fn check_stdout<'a>(outputs: impl Iterator<Item = &'a Output>) -> Result<(), OutputError> {
     if outputs.filter(|output| output.is_stdout()).count() > 1 { Err(OutputError::Twice) } else { Ok(()) }
 }
 
-/// True for a name of standard output.
+/// Whether `path` is a name of standard output.
 pub fn is_stdout(path: &Path) -> bool {
     STDOUT_NAMES.iter().any(|name| path.as_os_str() == *name)
 }
 
-/// True where the name leads to a pipe or a device, or is standard output: such a name need not tell a kind.
+/// Whether the name leads to a pipe, a device or standard output; the ending of such a name need not show the kind of
+/// the file.
 pub fn is_stream(path: &Path) -> bool {
     is_stdout(path) || std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir())
 }
 
-/// Where the name leads.
-fn place(path: &Path, overwrite: bool) -> Result<Place, OutputError> {
+/// Finds the destination of a path.
+fn destination(path: &Path, overwrite: bool) -> Result<Destination, OutputError> {
     if is_stdout(path) {
-        return Ok(Place::Stdout);
+        return Ok(Destination::Stdout);
     }
     match std::fs::metadata(path) {
         Ok(metadata) if metadata.is_dir() => Err(OutputError::Folder { path: path.to_path_buf() }),
         Ok(metadata) if is_disk(&metadata) && !overwrite => Err(OutputError::Disk { path: path.to_path_buf() }),
-        Ok(metadata) if !metadata.is_file() => Ok(Place::Stream),
+        Ok(metadata) if !metadata.is_file() => Ok(Destination::Stream),
         Err(error) if error.kind() != ErrorKind::NotFound => Err(IoError::write(path)(error).into()),
-        // a link to nothing is written through, too
-        _ => Ok(behind_links(path)?),
+        // A link may lead to a file that does not exist yet.
+        _ => Ok(resolve_links(path)?),
     }
 }
 
-/// The file that the name leads to, which need not be there.
-fn behind_links(path: &Path) -> Result<Place, IoError> {
+/// Follows the links of a path to its file, which need not exist.
+fn resolve_links(path: &Path) -> Result<Destination, IoError> {
     let mut target = path.to_path_buf();
     for _ in 0..LINKS {
-        // the links of /proc lead to open files, whatever their text says
+        // The links of /proc lead to open files, and their text need not be a path.
         if target.starts_with("/proc") {
-            return Ok(Place::Stream);
+            return Ok(Destination::Stream);
         }
         if !std::fs::symlink_metadata(&target).is_ok_and(|metadata| metadata.is_symlink()) {
-            return Ok(Place::File(target));
+            return Ok(Destination::File(target));
         }
         let link = std::fs::read_link(&target).map_err(IoError::write(path))?;
         target = target.parent().unwrap_or(Path::new("")).join(link);
@@ -204,15 +209,15 @@ fn behind_links(path: &Path) -> Result<Place, IoError> {
     Err(IoError::write(path)(std::io::Error::other("too many links, or links in a circle")))
 }
 
-/// Refuses what the user would miss.
-fn check(path: &Path, target: &Path, kind: Kind, rules: Rules) -> Result<(), OutputError> {
+/// Returns an error for an existing file that the user would miss.
+fn check(path: &Path, target: &Path, kind: FileKind, rules: Rules) -> Result<(), OutputError> {
     let metadata = match std::fs::metadata(target) {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(IoError::write(path)(error).into()),
     };
     let path = path.to_path_buf();
-    if rules.inputs.has(target, &metadata) {
+    if rules.inputs.contain(target, &metadata) {
         return Err(OutputError::Input { path });
     }
     if metadata.permissions().readonly() {
@@ -224,7 +229,7 @@ fn check(path: &Path, target: &Path, kind: Kind, rules: Rules) -> Result<(), Out
     if let Some(found) = kind.foreign(&path, &head) {
         return Err(OutputError::OtherKind { path, wanted: kind.word(), found });
     }
-    // a picture beside the pictures that are read is one of them, as in `--plot *.png`, unless it was drawn here
+    // A picture beside the inputs is probably one of them, as in `--plot *.png`, unless featurize drew it.
     let foreign = kind.is_picture() && !kind::is_signed(&head) && !head.is_empty();
     if foreign && (rules.keeps_pictures || rules.inputs.are_beside(target)) {
         return Err(OutputError::Picture { path });
@@ -233,42 +238,42 @@ fn check(path: &Path, target: &Path, kind: Kind, rules: Rules) -> Result<(), Out
 }
 
 impl Inputs {
-    /// Pictures that a command looks at.
+    /// The inputs of a command that decodes pictures.
     pub fn of_pictures(pictures: impl Iterator<Item = PathBuf>) -> Self {
         Self { pictures: pictures.collect(), ..Self::default() }
     }
 
-    fn known(&self) -> &Known {
-        self.known.get_or_init(|| {
+    fn ids(&self) -> &InputIds {
+        self.ids.get_or_init(|| {
             let all = self.pictures.iter().chain(&self.files);
             let files = all.filter_map(|path| identity(path, &std::fs::metadata(path).ok()?));
             let folders = self.pictures.iter().filter_map(|path| path.parent());
             let folders: HashSet<&Path> = folders.collect();
-            Known { files: files.collect(), beside: folders.into_iter().filter_map(real).collect() }
+            InputIds { files: files.collect(), beside: folders.into_iter().filter_map(real).collect() }
         })
     }
 
-    fn has(&self, target: &Path, metadata: &Metadata) -> bool {
+    fn contain(&self, target: &Path, metadata: &Metadata) -> bool {
         let inside = |folder: &PathBuf| {
             let folder = std::fs::canonicalize(folder).ok();
             let target = std::fs::canonicalize(target).ok();
             folder.zip(target).is_some_and(|(folder, target)| target.starts_with(folder))
         };
         self.folders.iter().any(inside)
-            || identity(target, metadata).is_some_and(|identity| self.known().files.contains(&identity))
+            || identity(target, metadata).is_some_and(|identity| self.ids().files.contains(&identity))
     }
 
     fn are_beside(&self, target: &Path) -> bool {
-        target.parent().and_then(real).is_some_and(|folder| self.known().beside.contains(&folder))
+        target.parent().and_then(real).is_some_and(|folder| self.ids().beside.contains(&folder))
     }
 }
 
-/// A folder without links; the current one for no name.
+/// Returns a folder's path without links; an empty path is the current folder.
 fn real(folder: &Path) -> Option<PathBuf> {
     std::fs::canonicalize(if folder.as_os_str().is_empty() { Path::new(".") } else { folder }).ok()
 }
 
-/// Device and number of a file: it may have several names.
+/// Device and number of a file, which are the same under all its names.
 #[cfg(unix)]
 type Identity = (u64, u64);
 
@@ -296,7 +301,7 @@ fn is_disk(_: &Metadata) -> bool {
     false
 }
 
-/// Writes to what is no file by `fill`, in large pieces.
+/// Writes to a pipe or a device by `fill`, in large pieces.
 fn stream<E: From<IoError>>(
     path: &Path,
     to: impl Write + Send,
@@ -304,12 +309,12 @@ fn stream<E: From<IoError>>(
 ) -> Result<(), E> {
     let mut buffer = BufWriter::with_capacity(1 << 20, Pipe { to, closed: false });
     let filled = fill(&mut buffer).and_then(|()| Ok(buffer.flush().map_err(IoError::write(path))?));
-    // what an error has left in the buffer is not sent
+    // After an error the rest of the buffer is not written.
     let (pipe, _) = buffer.into_parts();
     if pipe.closed { Ok(()) } else { filled }
 }
 
-/// Notes whether its reader has left.
+/// A writer that notes whether its reader has closed it.
 struct Pipe<W> {
     to: W,
     closed: bool,

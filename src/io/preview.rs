@@ -1,4 +1,4 @@
-//! What is in a Parquet file of any kind: its columns, its metadata, its first rows.
+//! Reads the columns, the metadata and the first rows of any Parquet file.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -10,22 +10,23 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::IoError;
 
-/// A look into a table.
+/// The schema and the first rows of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Preview {
     pub rows: usize,
     pub row_groups: usize,
-    /// Names and types.
+    /// The names and types of all columns.
     pub columns: Vec<(String, String)>,
-    /// Key-value metadata, the schema of arrow left out.
+    /// The key-value metadata without the Arrow schema.
     pub metadata: BTreeMap<String, String>,
-    /// The columns that `head` has: all, or the first and the last.
+    /// The names of the columns in `head`: all of them, or the first and the last.
     pub shown: Vec<String>,
-    /// The first rows as text.
+    /// The first rows, as text.
     pub head: Vec<Vec<String>>,
 }
 
-/// Looks into `path`: its first `rows` rows, and of more columns than `ends` says only the first and the last.
+/// Reads the first `rows` rows of `path`. A table with more columns than the two numbers of `ends` gives only so many
+/// of the first and of the last columns.
 pub fn preview(path: &Path, rows: usize, ends: [usize; 2]) -> Result<Preview, IoError> {
     let wrong = |reason: String| IoError::NoTable { path: path.to_path_buf(), reason };
     let file = File::open(path).map_err(IoError::read(path))?;

@@ -1,6 +1,7 @@
-//! JSON that carries the hash of itself: one flipped bit anywhere in it, and it does not count.
+//! JSON files that contain their own hash, so that a file with a flipped bit is recognised.
 //!
-//! The last key of the object is `blake3`, of all the bytes before it. A document without that key is one of before there were seals.
+//! The last key of the object is `blake3`, the hash of all bytes before it. A file without this key was written by a
+//! version that did not write hashes.
 
 use std::path::Path;
 
@@ -13,26 +14,26 @@ const BEFORE: &str = ",\n  \"blake3\": \"";
 const AFTER: &str = "\"\n}\n";
 const DIGITS: usize = 64;
 
-/// Writes `value`, an object, as indented JSON with its seal.
+/// Writes `value`, which must be an object, as indented JSON with its hash.
 pub fn write(path: &Path, value: &impl Serialize) -> Result<Digest, IoError> {
     put(path, serde_json::to_vec_pretty(value))
 }
 
-/// The same on one line, for what people do not read.
+/// Writes `value` on one line, for files that people do not read.
 pub fn write_compact(path: &Path, value: &impl Serialize) -> Result<Digest, IoError> {
     put(path, serde_json::to_vec(value))
 }
 
 fn put(path: &Path, text: serde_json::Result<Vec<u8>>) -> Result<Digest, IoError> {
     let mut text = text.map_err(IoError::json(path))?;
-    text.pop(); // the brace at the end, which comes behind the seal
+    text.pop(); // the closing brace follows the hash
     text.truncate(text.trim_ascii_end().len());
     let hash = blake3::hash(&text).to_hex();
     text.extend([BEFORE, hash.as_str(), AFTER].concat().bytes());
     atomic::write_bytes(path, &text)
 }
 
-/// Reads what was written; an error names a file that is not as it was written.
+/// Reads a file that [`write()`] wrote, and returns an error if its content has changed.
 pub fn read<T: DeserializeOwned>(path: &Path) -> Result<T, IoError> {
     let text = std::fs::read(path).map_err(IoError::read(path))?;
     if is_broken(&text) {
@@ -42,7 +43,7 @@ pub fn read<T: DeserializeOwned>(path: &Path) -> Result<T, IoError> {
         .map_err(|error| IoError::Table { path: path.to_path_buf(), reason: error.to_string() })
 }
 
-/// True when there is a seal and it is of other bytes. A seal that is itself damaged leaves the bytes before it whole.
+/// Whether the hash is that of other bytes. A hash that is damaged itself says nothing about the bytes before it.
 fn is_broken(text: &[u8]) -> bool {
     let end = BEFORE.len() + DIGITS + AFTER.len();
     let Some((body, seal)) = text.len().checked_sub(end).map(|at| text.split_at(at)) else { return false };
@@ -79,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_never_sealed_is_read() {
+    fn a_file_without_a_hash_is_read() {
         let folder = tempfile::tempdir().expect("folder");
         let path = folder.path().join("a.json");
         atomic::write_json(&path, &json!({"n": 1})).expect("written");

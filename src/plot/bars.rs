@@ -1,38 +1,45 @@
-//! The layout of a figure: a grid of cells, in each the name of a picture, the picture, and a bar for each of its most probable classes.
+//! Lays out a figure: a grid of cells, each with a picture, its name, and a bar for each of its most probable classes.
 
 use super::canvas::{Area, Colour};
-use super::{Cell, Share, font};
+use super::{BarScale, Cell, font};
 use crate::image::RgbImage;
 
-/// White around the figure, and between its cells.
+/// The white margin around the figure.
 const MARGIN: f32 = 28.0;
+/// The space between two cells of a row.
 const GUTTER: f32 = 32.0;
+/// The space between two rows.
 const ROW_GUTTER: f32 = 34.0;
-/// Width of a cell, and most height of its picture.
+/// The width of a cell, and the largest height of its picture.
 pub(super) const BOX: usize = 256;
-/// Least height that a row has for pictures: a reason why there is none needs it.
+/// The least height of a row's pictures, which the reason for a missing picture needs.
 const LEAST_BOX: f32 = 108.0;
-/// From a picture to the baseline of its name, and to the text of its first bar.
+/// From a picture to the baseline of its name.
 const TITLE: f32 = 18.0;
+/// From a picture to the text of its first bar.
 const BELOW: f32 = 33.0;
-/// Room below the baseline of the name where no bars follow.
+/// The space below the baseline of the name where there are no bars.
 const DESCENT: f32 = 4.0;
-/// From a bar to the next, from the top of its text to the bar, and the bar's own height.
+/// From a bar to the next one.
 const PITCH: f32 = 34.0;
+/// From the top of a bar's text to the bar.
 const BAR_TOP: f32 = 16.0;
+/// The height of a bar.
 const BAR: f32 = 8.0;
-/// Width of the frame of a marked cell.
+/// The width of the frame of a marked cell.
 const FRAME: f32 = 5.0;
-/// How far the marks of the axis stand out above and below a bar.
+/// The length of the axis ticks above and below a bar.
 const TICK: f32 = 2.0;
-/// Height of the numbers under the last bar.
+/// The height of the numbers of the axis under the last bar.
 const AXIS: f32 = 14.0;
-/// Height of a label on a picture, from its lower edge to the baseline of its text, and from its sides to the text.
+/// The height of the band for a label on a picture.
 const BAND: f32 = 22.0;
+/// From the lower edge of the band to the baseline of its text.
 const BAND_DESCENT: f32 = 7.0;
+/// From the sides of the band to its text.
 const BAND_SIDE: f32 = 7.0;
 
-/// Ems in points.
+/// The text sizes, in points per em.
 const NAME_SIZE: f32 = 12.0;
 const TITLE_SIZE: f32 = 11.0;
 const AXIS_SIZE: f32 = 9.0;
@@ -45,30 +52,30 @@ const TRACK: Colour = [0xee, 0xf0, 0xf2];
 const GROUND: Colour = [0xf5, 0xf6, 0xf7];
 pub(super) const BAND_GROUND: Colour = [0x16, 0x1a, 0x1f];
 pub(super) const BAND_INK: Colour = [0xff, 0xff, 0xff];
-/// Two blues of one hue that differ in lightness: told apart without seeing colours, and in print.
+/// Two blues of one hue that differ in lightness, so that they differ without colour vision and in print.
 pub(super) const FIRST: Colour = [0x00, 0x72, 0xb2];
 pub(super) const OTHERS: Colour = [0x8f, 0xc3, 0xe4];
 
-/// A figure as it will be drawn; lengths in points.
+/// The layout of a figure, in points.
 #[derive(Debug)]
 pub(super) struct Figure<'a> {
     pub width: f32,
     pub height: f32,
-    /// Pixels of a point.
+    /// The pixels per point.
     pub scale: usize,
-    pub cells: Vec<Drawn<'a>>,
+    pub cells: Vec<DrawnCell<'a>>,
 }
 
-/// A cell as it will be drawn.
+/// The layout of a cell.
 #[derive(Debug)]
-pub(super) struct Drawn<'a> {
-    /// All of it in one line, for those who hear it.
+pub(super) struct DrawnCell<'a> {
+    /// The cell's text in one line, for screen readers.
     pub words: String,
-    /// What comes later is drawn over what came before.
+    /// The marks in the order in which they are drawn.
     pub marks: Vec<Mark<'a>>,
 }
 
-/// What there is to draw.
+/// An element that is drawn.
 #[derive(Debug)]
 pub(super) enum Mark<'a> {
     Fill { area: Area, colour: Colour },
@@ -81,17 +88,17 @@ pub(super) enum Mark<'a> {
 pub(super) struct Text {
     pub text: String,
     pub anchor: Anchor,
-    /// Where its anchor is.
+    /// The position of the anchor.
     pub x: f32,
     pub baseline: f32,
-    /// Em.
+    /// The points per em.
     pub size: f32,
     pub colour: Colour,
-    /// What it may be wide, in any font.
+    /// The largest width of the text in any font.
     pub room: f32,
 }
 
-/// Which part of a text stands at its `x`.
+/// The part of a text that is at its `x`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Anchor {
     Start,
@@ -99,7 +106,7 @@ pub(super) enum Anchor {
     End,
 }
 
-/// Cells side by side in a figure of `count`.
+/// Returns the number of cells side by side in a figure of `count` cells.
 pub(super) fn columns(count: usize) -> usize {
     match count {
         0..=4 => count.max(1),
@@ -108,37 +115,38 @@ pub(super) fn columns(count: usize) -> usize {
     }
 }
 
-/// Width and height in pixels of a picture as a figure shows it: as large as its box allows, the shape kept, no side under one pixel.
+/// Returns width and height in pixels at which a figure shows a picture: as large as its box allows, in its own shape,
+/// and at least one pixel each way.
 pub(super) fn size(width: usize, height: usize, scale: usize) -> (usize, usize) {
     let (side, long) = (BOX * scale, width.max(height).max(1));
     let part = |n: usize| ((n * side + long / 2) / long).max(1);
     (part(width), part(height))
 }
 
-/// The figure of `cells`, with `scale` pixels a point.
+/// Lays out the figure of `cells`, with `scale` pixels per point.
 pub(super) fn lay_out<'a>(cells: &[Cell<'a>], scale: usize) -> Figure<'a> {
     let across = columns(cells.len());
-    let lines = cells.chunks(across).map(|cells| Line { first: 0, cells });
-    lay_out_lines(lines, across, scale)
+    let lines = cells.chunks(across).map(|cells| CellRow { first: 0, cells });
+    lay_out_rows(lines, across, scale)
 }
 
 /// Cells side by side.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Line<'c, 'a> {
-    /// The column of the first of them.
+pub(super) struct CellRow<'c, 'a> {
+    /// The column of the first cell.
     pub first: usize,
     pub cells: &'c [Cell<'a>],
 }
 
-/// The figure of lines with `across` columns.
-pub(super) fn lay_out_lines<'c, 'a: 'c>(
-    lines: impl Iterator<Item = Line<'c, 'a>>,
+/// Lays out rows of cells in a figure with `across` columns.
+pub(super) fn lay_out_rows<'c, 'a: 'c>(
+    lines: impl Iterator<Item = CellRow<'c, 'a>>,
     across: usize,
     scale: usize,
 ) -> Figure<'a> {
     let mut drawn = Vec::new();
     let mut top = MARGIN;
-    for Line { first, cells: row } in lines {
+    for CellRow { first, cells: row } in lines {
         let picture = row.iter().map(|cell| picture_height(cell, scale)).fold(LEAST_BOX, f32::max);
         for (column, cell) in row.iter().enumerate() {
             let left = MARGIN + (first + column) as f32 * (BOX as f32 + GUTTER);
@@ -151,12 +159,12 @@ pub(super) fn lay_out_lines<'c, 'a: 'c>(
     Figure { width, height: top - ROW_GUTTER + MARGIN, scale, cells: drawn }
 }
 
-/// Height of a cell's picture in whole points.
+/// Returns the height of a cell's picture in whole points.
 fn picture_height(cell: &Cell, scale: usize) -> f32 {
     cell.picture.map_or(0.0, |image| size(image.width, image.height, scale).1.div_ceil(scale) as f32)
 }
 
-/// Height below a picture that its name, `count` bars and their axis need.
+/// Returns the height that the name, `count` bars and their axis need below a picture.
 fn below(count: usize) -> f32 {
     if count == 0 { TITLE + DESCENT } else { BELOW + (count - 1) as f32 * PITCH + BAR_TOP + BAR + TICK + AXIS }
 }
@@ -165,8 +173,8 @@ fn shown_bars<'c, 'a>(cell: &'c Cell<'a>) -> &'c [(&'a str, f32)] {
     if cell.picture.is_ok() { &cell.bars } else { &[] }
 }
 
-/// A cell whose picture has the place `frame`.
-fn draw<'a>(cell: &Cell<'a>, frame: Area, scale: usize) -> Drawn<'a> {
+/// Lays out a cell whose picture is in `frame`.
+fn draw<'a>(cell: &Cell<'a>, frame: Area, scale: usize) -> DrawnCell<'a> {
     let title = font::clean(cell.title);
     let mut marks = vec![Mark::Text(Text {
         text: font::shorten_middle(&title, TITLE_SIZE, frame.width).into_owned(),
@@ -180,15 +188,15 @@ fn draw<'a>(cell: &Cell<'a>, frame: Area, scale: usize) -> Drawn<'a> {
     let words = match cell.picture {
         Ok(image) => {
             let label = cell.label.as_deref().map(font::clean);
-            place(image, label.as_deref(), frame, scale, &mut marks);
-            let names: Vec<(String, f32)> = cell.bars.iter().map(|&(name, p)| (class(name), p)).collect();
-            bars(&names, cell.share, frame, &mut marks);
-            let bars = names.iter().map(|(name, share)| format!("{name} {}", cell.share.text(*share)));
+            picture_with_label(image, label.as_deref(), frame, scale, &mut marks);
+            let names: Vec<(String, f32)> = cell.bars.iter().map(|&(name, p)| (class_name(name), p)).collect();
+            bars(&names, cell.bar_scale, frame, &mut marks);
+            let bars = names.iter().map(|(name, value)| format!("{name} {}", cell.bar_scale.text(*value)));
             label.into_iter().chain(bars).collect::<Vec<_>>().join(", ")
         }
         Err(reason) => {
-            let (heading, reason) = (cell.share.nothing(), font::clean(reason));
-            failed(heading, &reason, frame, &mut marks);
+            let (heading, reason) = (cell.bar_scale.missing_heading(), font::clean(reason));
+            missing_picture(heading, &reason, frame, &mut marks);
             format!("{}: {reason}", heading.to_lowercase())
         }
     };
@@ -200,41 +208,41 @@ fn draw<'a>(cell: &Cell<'a>, frame: Area, scale: usize) -> Drawn<'a> {
         let sides = [across, Area { top: frame.bottom(), ..across }, along, Area { left: frame.right(), ..along }];
         marks.extend(sides.map(|area| Mark::Fill { area, colour: FIRST }));
     }
-    Drawn { words: format!("{title}: {words}"), marks }
+    DrawnCell { words: format!("{title}: {words}"), marks }
 }
 
-/// The name of a class as people write it.
-fn class(name: &str) -> String {
+/// Returns the name of a class as people write it.
+fn class_name(name: &str) -> String {
     font::clean(name).replace('_', " ")
 }
 
-impl Share {
-    /// `97.3 %` or `0.97`.
-    fn text(self, share: f32) -> String {
+impl BarScale {
+    /// Writes a value as `97.3 %` or `0.97`.
+    fn text(self, value: f32) -> String {
         match self {
-            Share::Probability => percent(share),
-            Share::Cosine => format!("{share:.2}"),
+            BarScale::Probability => percent(value),
+            BarScale::Cosine => format!("{value:.2}"),
         }
     }
 
-    /// The numbers of the axis.
+    /// Returns the numbers of the axis.
     fn ticks(self) -> [&'static str; 3] {
         match self {
-            Share::Probability => ["0", "50 %", "100 %"],
-            Share::Cosine => ["0", "0.5", "1"],
+            BarScale::Probability => ["0", "50 %", "100 %"],
+            BarScale::Cosine => ["0", "0.5", "1"],
         }
     }
 
-    /// Instead of a picture that cannot be shown.
-    fn nothing(self) -> &'static str {
+    /// Returns the heading in the place of a missing picture.
+    fn missing_heading(self) -> &'static str {
         match self {
-            Share::Probability => "No prediction",
-            Share::Cosine => "No picture",
+            BarScale::Probability => "No prediction",
+            BarScale::Cosine => "No picture",
         }
     }
 }
 
-/// `97.3 %`; what is neither nothing nor certain is never written as if it were.
+/// Writes a probability as `97.3 %`. It is `0.0 %` or `100.0 %` only if the probability is exactly that.
 pub(super) fn percent(probability: f32) -> String {
     let percent = 100.0 * f64::from(probability);
     match probability {
@@ -244,8 +252,15 @@ pub(super) fn percent(probability: f32) -> String {
     }
 }
 
-/// The picture in the middle of the lower end of its place, on whole pixels, and its label: over its lower edge, or below it where it is too flat.
-fn place<'a>(image: &'a RgbImage, label: Option<&str>, frame: Area, scale: usize, marks: &mut Vec<Mark<'a>>) {
+/// Puts the picture into the middle of the lower end of `frame`, on whole pixels, and its label over its lower edge, or
+/// below a picture that is too flat.
+fn picture_with_label<'a>(
+    image: &'a RgbImage,
+    label: Option<&str>,
+    frame: Area,
+    scale: usize,
+    marks: &mut Vec<Mark<'a>>,
+) {
     let (width, height) = size(image.width, image.height, scale);
     let points = |pixels: usize| pixels as f32 / scale as f32;
     let beside = (BOX * scale).saturating_sub(width);
@@ -271,14 +286,14 @@ fn place<'a>(image: &'a RgbImage, label: Option<&str>, frame: Area, scale: usize
     }));
 }
 
-/// For each class its name and probability and below them its bar, under the last one the axis.
-fn bars(classes: &[(String, f32)], share: Share, frame: Area, marks: &mut Vec<Mark>) {
-    let [none, half, all] = share.ticks();
+/// Puts the name, the probability and the bar of each class below one another, and the axis below the last one.
+fn bars(classes: &[(String, f32)], bar_scale: BarScale, frame: Area, marks: &mut Vec<Mark>) {
+    let [none, half, all] = bar_scale.ticks();
     let ticks = [(0.0, none, Anchor::Start), (0.5, half, Anchor::Middle), (1.0, all, Anchor::End)];
     for (rank, (name, probability)) in classes.iter().enumerate() {
         let top = frame.bottom() + BELOW + rank as f32 * PITCH;
         let (colour, ink) = if rank == 0 { (FIRST, INK) } else { (OTHERS, SOFT) };
-        let number = share.text(*probability);
+        let number = bar_scale.text(*probability);
         let number_room = font::width(&number, NAME_SIZE) * 1.2;
         let room = frame.width - number_room - 10.0;
         let text = |text: String, anchor: Anchor, x: f32, room: f32| {
@@ -307,8 +322,8 @@ fn bars(classes: &[(String, f32)], share: Share, frame: Area, marks: &mut Vec<Ma
     }
 }
 
-/// Instead of a picture: why there is none.
-fn failed(heading: &str, reason: &str, frame: Area, marks: &mut Vec<Mark>) {
+/// Puts the reason into the place of a missing picture.
+fn missing_picture(heading: &str, reason: &str, frame: Area, marks: &mut Vec<Mark>) {
     const LINE_HEIGHT: f32 = 17.0;
     const PADDING: f32 = 16.0;
     marks.push(Mark::Fill { area: frame, colour: GROUND });

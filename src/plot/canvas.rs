@@ -1,13 +1,14 @@
-//! Drawing on a picture: filled rectangles, other pictures and text, with smooth edges.
+//! Draws filled rectangles, pictures and text on a picture, with antialiased edges.
 //!
-//! Coordinates are in pixels from the upper left corner: the pixel at column 3 covers 3.0 to 4.0. What lies outside the picture is not drawn.
+//! Coordinates are in pixels from the upper left corner: the pixel at column 3 covers 3.0 to 4.0. Parts outside the
+//! picture are not drawn.
 
 use std::ops::Range;
 
 use super::font;
 use crate::image::RgbImage;
 
-/// Red, green and blue, as they stand in a picture.
+/// Red, green and blue levels.
 pub type Colour = [u8; 3];
 
 /// A rectangle.
@@ -20,12 +21,12 @@ pub struct Area {
 }
 
 impl Area {
-    /// Where its right side is.
+    /// The coordinate of the right side.
     pub fn right(&self) -> f32 {
         self.left + self.width
     }
 
-    /// Where its lower side is.
+    /// The coordinate of the lower side.
     pub fn bottom(&self) -> f32 {
         self.top + self.height
     }
@@ -38,12 +39,13 @@ pub struct Canvas<'a> {
 }
 
 impl<'a> Canvas<'a> {
-    /// Draws on `image`.
+    /// Begins to draw on `image`.
     pub fn new(image: &'a mut RgbImage) -> Self {
         Self { image }
     }
 
-    /// Fills `area`; `alpha` 1 hides what was there, 0 leaves it. An edge between two pixels is shared by them.
+    /// Fills `area`. An `alpha` of 1 hides the picture below, and 0 leaves it. A pixel that the area covers in part is
+    /// blended by that part.
     pub fn fill(&mut self, area: Area, colour: Colour, alpha: f32) {
         self.shade(area, colour, |x, y| {
             let covered = |from: f32, to: f32, at: f32| (to.min(at + 0.5) - from.max(at - 0.5)).clamp(0.0, 1.0);
@@ -51,7 +53,7 @@ impl<'a> Canvas<'a> {
         });
     }
 
-    /// Copies `other` with its upper left corner at column `left`, row `top`; what reaches outside is cut off.
+    /// Copies `other` with its upper left corner to column `left`, row `top`; the part outside the picture is left out.
     pub fn paste(&mut self, other: &RgbImage, left: i64, top: i64) {
         let columns = clipped(left, other.width, self.image.width);
         let rows = clipped(top, other.height, self.image.height);
@@ -67,15 +69,15 @@ impl<'a> Canvas<'a> {
         }
     }
 
-    /// Writes `text` in letters of `size` pixels an em, its first one at `x`, all of them on `baseline`.
+    /// Writes `text` with `size` pixels per em on `baseline`, beginning at `x`.
     pub fn text(&mut self, text: &str, size: f32, x: f32, baseline: f32, colour: Colour) {
         font::draw(text, size, x, baseline, |column, row, coverage| self.blend(column, row, colour, coverage));
     }
 
-    /// Mixes `colour` into the pixels around `area` by what `alpha` gives for their centres.
+    /// Blends `colour` into the pixels around `area`; `alpha` gives the opacity at their centres.
     fn shade(&mut self, area: Area, colour: Colour, alpha: impl Fn(f32, f32) -> f32) {
         let side = |from: f32, to: f32, end: usize| (from.floor() as i64).max(0)..(to.ceil() as i64).min(end as i64);
-        // half a pixel more on each side: where a smooth edge ends
+        // An antialiased edge reaches half a pixel beyond the area.
         let columns = side(area.left - 0.5, area.right() + 0.5, self.image.width);
         for y in side(area.top - 0.5, area.bottom() + 0.5, self.image.height) {
             for x in columns.clone() {
@@ -97,7 +99,7 @@ impl<'a> Canvas<'a> {
     }
 }
 
-/// The part of `start..start + length` that is inside `0..end`.
+/// Returns the part of `start..start + length` that is inside `0..end`.
 fn clipped(start: i64, length: usize, end: usize) -> Range<usize> {
     let to = (start + length as i64).clamp(0, end as i64);
     start.clamp(0, to) as usize..to as usize
@@ -115,7 +117,7 @@ mod tests {
         Area { left, top, width, height }
     }
 
-    /// The first channel of the pixels of a row.
+    /// Returns the first channel of the pixels of a row.
     fn reds(image: &RgbImage, y: usize) -> Vec<u8> {
         image.row(y).iter().step_by(3).copied().collect()
     }
@@ -131,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_outside_is_not_drawn() {
+    fn parts_outside_the_picture_are_not_drawn() {
         let mut image = white(5, 5);
         let mut canvas = Canvas::new(&mut image);
         canvas.fill(area(-9.0, -9.0, 9.0, 50.0), [0; 3], 1.0);

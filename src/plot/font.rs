@@ -1,7 +1,8 @@
-//! Text as pixels: the one font of the pictures that we draw, how wide a text is in it, and how a text is made to fit.
+//! Draws and measures text in the one font of the pictures that featurize draws, and shortens it to a width.
 //!
-//! The font is Inter, regular weight, in Latin, Greek and Cyrillic (`data/fonts/NOTICE`). There is no second font: a character that it
-//! lacks is a box. Characters are set one after the other with the kerning of the font, without shaping and from left to right.
+//! The font is Inter, regular weight, in Latin, Greek and Cyrillic (`data/fonts/NOTICE`). There is no fallback font: a
+//! missing character is drawn as a box. Characters are placed from left to right with the kerning of the font, without
+//! shaping.
 
 use std::borrow::Cow;
 use std::sync::OnceLock;
@@ -10,19 +11,20 @@ use ab_glyph::{Font, FontRef, GlyphId, PxScale, ScaleFont, point};
 
 pub(super) const BYTES: &[u8] = include_bytes!("../../data/fonts/inter-subset.ttf");
 
-/// What stands for what was left out.
+/// The character in the place of the characters that were left out.
 const ELLIPSIS: char = '…';
 
-/// The font; none only if the bytes in the binary were no font, which a test excludes.
+/// Returns the font; none only if the embedded bytes were not a font, which a test excludes.
 fn font() -> Option<&'static FontRef<'static>> {
     static FONT: OnceLock<Option<FontRef<'static>>> = OnceLock::new();
     FONT.get_or_init(|| FontRef::try_from_slice(BYTES).ok()).as_ref()
 }
 
-/// Calls `put` with each glyph of `text` and the place where it begins, in pixels from the start of the text; gives where the last one ends.
-fn set(text: &str, size: f32, mut put: impl FnMut(&FontRef<'static>, PxScale, GlyphId, f32)) -> f32 {
+/// Calls `put` with each glyph of `text` and its position in pixels from the start of the text. Returns the position
+/// behind the last glyph.
+fn for_each_glyph(text: &str, size: f32, mut put: impl FnMut(&FontRef<'static>, PxScale, GlyphId, f32)) -> f32 {
     let Some(font) = font() else { return 0.0 };
-    // the crate counts in heights of the line, everyone else in ems
+    // The crate measures in line heights, and this module in ems.
     let scale = PxScale::from(size * font.height_unscaled() / font.units_per_em().unwrap_or(1000.0));
     let scaled = font.as_scaled(scale);
     let mut at = 0.0;
@@ -39,19 +41,20 @@ fn set(text: &str, size: f32, mut put: impl FnMut(&FontRef<'static>, PxScale, Gl
     at
 }
 
-/// Width of `text` in pixels, where an em has `size` of them.
+/// Returns the width of `text` in pixels; `size` is the number of pixels per em.
 pub fn width(text: &str, size: f32) -> f32 {
-    set(text, size, |_, _, _, _| {})
+    for_each_glyph(text, size, |_, _, _, _| {})
 }
 
-/// True when the font has every letter of `text`.
+/// Whether the font has every character of `text`.
 pub fn has(text: &str) -> bool {
     font().is_some_and(|font| text.chars().all(|character| font.glyph_id(character) != GlyphId(0)))
 }
 
-/// Calls `ink` with column, row and coverage (0 to 1) of every pixel that `text` touches, its first letter at `x`, its letters on `baseline`.
+/// Calls `ink` with column, row and coverage (0 to 1) of every pixel that `text` touches; the text begins at `x` on
+/// `baseline`.
 pub fn draw(text: &str, size: f32, x: f32, baseline: f32, mut ink: impl FnMut(i64, i64, f32)) {
-    set(text, size, |font, scale, glyph, at| {
+    for_each_glyph(text, size, |font, scale, glyph, at| {
         let glyph = glyph.with_scale_and_position(scale, point(x + at, baseline));
         let Some(outline) = font.outline_glyph(glyph) else { return };
         let corner = outline.px_bounds().min;
@@ -60,17 +63,19 @@ pub fn draw(text: &str, size: f32, x: f32, baseline: f32, mut ink: impl FnMut(i6
     });
 }
 
-/// `text` in at most `room` pixels: where it is wider, its middle gives way to an ellipsis, since the ends tell files apart.
+/// Shortens `text` to at most `room` pixels. An ellipsis replaces its middle, because beginnings and ends tell file
+/// names apart.
 pub fn shorten_middle(text: &str, size: f32, room: f32) -> Cow<'_, str> {
     shorten(text, size, room, |kept| (kept.div_ceil(2), kept / 2))
 }
 
-/// `text` in at most `room` pixels: where it is wider, its end gives way to an ellipsis.
+/// Shortens `text` to at most `room` pixels; an ellipsis replaces its end.
 pub fn shorten_end(text: &str, size: f32, room: f32) -> Cow<'_, str> {
     shorten(text, size, room, |kept| (kept, 0))
 }
 
-/// The longest text that fits, with as many characters of the begin and of the end as `parts` makes of the number that is kept.
+/// Returns the longest shortened text that fits. `parts` says for a number of kept characters how many of them are at
+/// the beginning and at the end.
 fn shorten(text: &str, size: f32, room: f32, parts: impl Fn(usize) -> (usize, usize)) -> Cow<'_, str> {
     if width(text, size) <= room {
         return text.into();
@@ -82,7 +87,7 @@ fn shorten(text: &str, size: f32, room: f32, parts: impl Fn(usize) -> (usize, us
         let end: String = characters.iter().skip(characters.len() - end).collect();
         format!("{}{ELLIPSIS}{}", begin.trim_end(), end.trim_start())
     };
-    // more characters are wider: halving finds the most that fit
+    // The width grows with the number of characters, so a binary search finds the largest number that fits.
     let (mut fits, mut too_many) = (0, characters.len());
     while fits + 1 < too_many {
         let middle = usize::midpoint(fits, too_many);
@@ -91,7 +96,8 @@ fn shorten(text: &str, size: f32, room: f32, parts: impl Fn(usize) -> (usize, us
     cut(fits).into()
 }
 
-/// `text` in at most `most` lines of `room` pixels, broken at spaces where there are some; what does not fit gives way to an ellipsis.
+/// Breaks `text` into at most `most` lines of `room` pixels, at spaces where possible; an ellipsis replaces the rest
+/// that does not fit.
 pub fn wrap(text: &str, size: f32, room: f32, most: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     let mut rest = text.trim();
@@ -106,7 +112,8 @@ pub fn wrap(text: &str, size: f32, room: f32, most: usize) -> Vec<String> {
     lines
 }
 
-/// Where the first line of `text` ends, in bytes: after the last word that fits, or inside a word that is wider than the line.
+/// Returns the length in bytes of the first line of `text`: up to the last word that fits, or inside a word that is
+/// wider than the line.
 fn line_end(text: &str, size: f32, room: f32) -> usize {
     let (mut whole, mut part) = (0, 0);
     for (at, character) in text.char_indices() {
@@ -128,7 +135,7 @@ fn line_end(text: &str, size: f32, room: f32) -> usize {
     text.len()
 }
 
-/// `text` without what has no place in a line or in XML: control characters and marks that turn the direction become U+FFFD.
+/// Replaces control characters and marks of text direction by U+FFFD, since they are not allowed in a line or in XML.
 pub fn clean(text: &str) -> String {
     let bad = |c: char| {
         c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{fffe}' | '\u{ffff}')
@@ -140,7 +147,7 @@ pub fn clean(text: &str) -> String {
 mod tests {
     use super::*;
 
-    /// Left, top, right and bottom of the ink of `text`, the right and bottom not included.
+    /// Returns left, top, right and bottom of the ink of `text`; right and bottom are exclusive.
     fn bounds(text: &str, size: f32) -> [i64; 4] {
         let mut bounds = [i64::MAX, i64::MAX, i64::MIN, i64::MIN];
         draw(text, size, 0.0, 0.0, |x, y, coverage| {
@@ -160,14 +167,14 @@ mod tests {
             assert!(character == ' ' || font.glyph_id(character) != GlyphId(0), "{character}");
         }
         assert_eq!(font.glyph_id('漢'), GlyphId(0));
-        // what is missing is a box: ink that the eye sees
+        // The box of a missing character must be visible.
         let [left, top, right, bottom] = bounds("漢", 40.0);
         assert!(right - left > 10 && bottom - top > 20, "{left} {top} {right} {bottom}");
     }
 
     #[test]
     fn widths_are_those_of_the_font_file() {
-        // fontTools: advances of H, i and the tabular digits 1 and 8 in units of 1/2048 em
+        // fontTools gives these advances of H, i and the tabular digits 1 and 8, in units of 1/2048 em.
         for (text, units) in [("H", 1522.0), ("i", 496.0), ("1", 1328.0), ("8", 1328.0)] {
             assert!((width(text, 2048.0) - units).abs() < 0.5, "{text}: {}", width(text, 2048.0));
         }

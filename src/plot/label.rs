@@ -1,34 +1,40 @@
-//! A picture with a line of text on it, as the notebooks draw it: `Predicted: banana 0.98`.
+//! Draws a line of text on a picture, as the notebooks do: `Predicted: banana 0.98`.
 
 use super::bars::{BAND_GROUND, BAND_INK};
 use super::canvas::{Area, Canvas};
 use super::font;
 use crate::image::{Filter, RgbImage, resize};
 
-/// Pixels of the longer side that a picture is enlarged to, by a whole factor: below it, the text would be wider than the picture.
+/// A picture whose longer side has fewer pixels is enlarged by a whole factor, since the text would be wider than the
+/// picture.
 const LEAST: usize = 256;
-/// Size of the text in pixels an em, and of which part of the picture's width and height it is.
+/// The least and the largest text size, in pixels per em.
 const EM: [f32; 2] = [13.0, 96.0];
+/// The picture's width divided by the text size.
 const OF_WIDTH: f32 = 24.0;
+/// The picture's height divided by the text size.
 const OF_HEIGHT: f32 = 8.0;
-/// Height of the band in ems, and of its text: from the sides, and from the lower edge to the baseline.
+/// The height of the band, in ems.
 const BAND: f32 = 1.8;
+/// From the side of the band to the text, in ems.
 const SIDE: f32 = 0.55;
+/// From the lower edge of the band to the baseline of the text, in ems.
 const DESCENT: f32 = 0.57;
-/// Least width of a labelled picture in ems.
+/// The least width of a labelled picture, in ems.
 const LEAST_WIDTH: f32 = 14.0;
-/// How much of the picture the band hides.
+/// The opacity of the band.
 const ALPHA: f32 = 0.82;
 
-/// `Predicted: banana 0.98`, where `class` is the place of `name` among the classes. Two letters that the font lacks look the same, so such a
-/// name has the number of its class beside it.
+/// Returns `Predicted: banana 0.98`; `class` is the index of `name` among the classes. All characters that the font
+/// lacks look the same, so a name with such a character is followed by the index.
 pub fn prediction(name: &str, class: usize, probability: f32) -> String {
     let name = font::clean(name);
     let number = if font::has(&name) { String::new() } else { format!(" #{class}") };
     format!("Predicted: {}{number} {probability:.2}", name.replace('_', " "))
 }
 
-/// `image` with `text` in a band over its lower edge; below it, where the picture is flat. A small picture is enlarged, a narrow one gets margins.
+/// Draws `text` in a band over the lower edge of `image`, or below it where the picture is flat. A small picture is
+/// enlarged, and a narrow one gets margins.
 pub fn labelled(image: &RgbImage, text: &str) -> RgbImage {
     let factor = LEAST.div_ceil(image.width.max(image.height).max(1));
     let (width, height) = (image.width * factor, image.height * factor);
@@ -86,7 +92,7 @@ mod tests {
             assert!((0..height - band).all(|y| labelled.row(y) == picture.row(y)), "{width} × {height}");
             assert!(ink(&labelled, height - band..height) > 100, "{width} × {height}");
             assert_eq!(ink(&labelled, 0..height - band), 0);
-            // nothing is cut off: the outermost columns and rows have no ink
+            // The outermost columns and rows have no ink, so the text is not cut off.
             assert!(
                 labelled
                     .data

@@ -1,8 +1,9 @@
-//! Pictures with what was found of them: sheets with labels and bars (`--plot`, `--annotate`, `--sheet`), and single [`labelled`] pictures; and
-//! [`png_of_svg`] for charts.
+//! Draws figures of pictures with labels and bars (`--plot`, `--annotate`, `--sheet`) and single [`labelled`] pictures,
+//! and converts charts to PNG ([`png_of_svg`]).
 //!
-//! `bars` lays a sheet out as marks (areas, texts, pictures); `raster` draws the marks on a [`canvas`] with our [`font`], `svg` writes
-//! them as elements. Lengths of the layout are in points; a point is one unit of the SVG, and one or two pixels of the PNG.
+//! `bars.rs` lays a figure out as marks (areas, texts, pictures). `raster.rs` draws the marks on a [`canvas`] with the
+//! [`font`], and `svg.rs` writes them as elements. Lengths of the layout are in points; a point is one unit of the SVG,
+//! and one or two pixels of the PNG.
 
 mod bars;
 pub mod canvas;
@@ -25,65 +26,67 @@ use thiserror::Error;
 
 use crate::image::{Filter, RgbImage, ThumbnailError, png, resize};
 use crate::io::IoError;
-use crate::io::output::{Kind, Output, OutputError, is_stream};
+use crate::io::output::{FileKind, Output, OutputError, is_stream};
 
-/// Most pictures of a figure.
+/// The most pictures in a figure.
 pub const MOST_PICTURES: usize = 200;
-/// Most bars below a picture.
+/// The most bars below a picture.
 pub const MOST_BARS: usize = 20;
-/// From this many pictures on a point has one pixel instead of two: the figure would be too large to open.
+/// From this number of pictures on a figure has one pixel per point instead of two, since it would be too large to
+/// open.
 const MANY_PICTURES: usize = 61;
 
-/// What is shown of one picture.
+/// One picture in a figure, with its name and its bars.
 #[derive(Clone, Debug)]
 pub struct Cell<'a> {
-    /// Its file name.
+    /// The file name of the picture.
     pub title: &'a str,
-    /// The picture, best as [`fitted`] gives it, or the reason why there is none.
+    /// The picture, best in the size of [`fitted`], or the reason why it cannot be shown.
     pub picture: Result<&'a RgbImage, &'a str>,
-    /// A line that is drawn over the lower edge of the picture.
+    /// A line of text over the lower edge of the picture.
     pub label: Option<String>,
-    /// Names and shares (0 to 1), the greatest first; not shown where there is no picture.
+    /// Names and values (0 to 1) of the bars, the largest first; a missing picture has no bars.
     pub bars: Vec<(&'a str, f32)>,
-    /// What the shares are.
-    pub share: Share,
-    /// Framed: the picture that others are like.
+    /// The meaning of the values.
+    pub bar_scale: BarScale,
+    /// Whether the picture has a frame, because the other pictures of its row are similar to it.
     pub marked: bool,
 }
 
-/// What the length of a bar says.
+/// The meaning of a bar's length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Share {
-    /// How probable a class is: `97.3 %`.
+pub enum BarScale {
+    /// The probability of a class, written as `97.3 %`.
     Probability,
-    /// How near a picture is, the cosine of two vectors: `0.97`.
+    /// The cosine similarity of two pictures' features, written as `0.97`.
     Cosine,
 }
 
-/// How a figure is written.
+/// The file format of a figure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub enum FigureFormat {
     Png,
     Svg,
 }
 
-impl Form {
-    /// The form that the extension of `path` asks for, in capitals or not; PNG where it is a pipe, a device or standard output.
+impl FigureFormat {
+    /// Returns the format of the extension of `path`, in upper or lower case; PNG for a pipe, a device or standard
+    /// output.
     pub fn of(path: &Path) -> Result<Self, PlotError> {
         let extension = path.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase());
         match extension.as_deref() {
-            Some("png") => Ok(Form::Png),
-            Some("svg") => Ok(Form::Svg),
-            _ if is_stream(path) => Ok(Form::Png),
+            Some("png") => Ok(FigureFormat::Png),
+            Some("svg") => Ok(FigureFormat::Svg),
+            _ if is_stream(path) => Ok(FigureFormat::Png),
             _ => Err(PlotError::Extension { path: path.to_path_buf() }),
         }
     }
 
-    /// The kind of its files.
-    pub fn kind(self) -> Kind {
+    /// The kind of file for [`Output`].
+    pub fn kind(self) -> FileKind {
         match self {
-            Form::Png => Kind::Png,
-            Form::Svg => Kind::Svg,
+            FigureFormat::Png => FileKind::Png,
+            FigureFormat::Svg => FileKind::Svg,
         }
     }
 }
@@ -120,16 +123,17 @@ pub enum VectorError {
     Encode(#[from] ThumbnailError),
 }
 
-/// Fonts of an SVG: the one that layouts are measured in, then those that systems have.
+/// The font families of an SVG: the font in which layouts are measured, then those that systems have.
 pub const FONTS: &str =
     "Inter, system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', 'Noto Sans', Arial, sans-serif";
 
-/// The PNG of an SVG, on white, `scale` pixels for each of its own.
+/// Draws an SVG as a PNG on white, with `scale` pixels for each unit.
 pub fn png_of_svg(svg: &str, scale: f32) -> Result<Vec<u8>, VectorError> {
     Ok(png(&vector::draw(svg, scale)?)?)
 }
 
-/// Text for HTML and SVG, inside elements and inside quoted attributes; what has no place in XML becomes U+FFFD.
+/// Escapes text for HTML and SVG, in elements and in quoted attributes; characters that XML does not allow become
+/// U+FFFD.
 pub fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in font::clean(text).chars() {
@@ -145,7 +149,7 @@ pub fn escape(text: &str) -> String {
     out
 }
 
-/// Whether `pictures` pictures with `bars` bars each fit into a figure: to be asked before they are classified.
+/// Checks that a figure can show `pictures` pictures with `bars` bars each; commands call this before they classify.
 pub fn check(pictures: usize, bars: usize) -> Result<(), PlotError> {
     match (pictures, bars) {
         (0, _) => Err(PlotError::Empty),
@@ -155,8 +159,8 @@ pub fn check(pictures: usize, bars: usize) -> Result<(), PlotError> {
     }
 }
 
-/// `image` no larger than a figure of `pictures` pictures shows it (512 × 512 pixels, 256 × 256 where there are many); one that is smaller
-/// stays as it is. What a caller keeps of each picture until the figure is written.
+/// Returns `image` in the size in which a figure of `pictures` pictures shows it (at most 512 × 512 pixels, or 256 ×
+/// 256 for many pictures); a smaller one stays as it is. Callers keep this until the figure is written.
 pub fn fitted(image: &RgbImage, pictures: usize) -> RgbImage {
     fitted_to(image, scale(pictures))
 }
@@ -169,21 +173,21 @@ fn fitted_to(image: &RgbImage, scale: usize) -> RgbImage {
     resize(image, width, height, Filter::Lanczos)
 }
 
-/// Pixels of a point in a figure of so many pictures.
+/// Returns the pixels per point in a figure of `pictures` pictures.
 fn scale(pictures: usize) -> usize {
     if pictures < MANY_PICTURES { 2 } else { 1 }
 }
 
-/// Writes the figure of `cells`, in their order, to `output`.
-pub fn write(output: &Output, form: Form, cells: &[Cell]) -> Result<(), PlotError> {
+/// Writes the figure of `cells` in their order to `output`.
+pub fn write(output: &Output, form: FigureFormat, cells: &[Cell]) -> Result<(), PlotError> {
     check(cells.len(), cells.iter().map(|cell| cell.bars.len()).max().unwrap_or(0))?;
     save(output, form, &bars::lay_out(cells, scale(cells.len())))
 }
 
-fn save(output: &Output, form: Form, figure: &bars::Figure) -> Result<(), PlotError> {
+fn save(output: &Output, form: FigureFormat, figure: &bars::Figure) -> Result<(), PlotError> {
     let bytes = match form {
-        Form::Png => png(&raster::draw(figure)).map(signed),
-        Form::Svg => svg::text(figure).map(String::into_bytes),
+        FigureFormat::Png => png(&raster::draw(figure)).map(signed),
+        FigureFormat::Svg => svg::text(figure).map(String::into_bytes),
     };
     let bytes = bytes.map_err(|error| PlotError::Encode { path: output.path().to_path_buf(), error })?;
     Ok(output.write_bytes(&bytes)?)

@@ -1,11 +1,11 @@
-//! A figure as pixels.
+//! Draws a figure as pixels.
 
 use super::bars::{Anchor, Figure, Mark, Text};
 use super::canvas::{Area, Canvas};
 use super::font;
 use crate::image::{Filter, RgbImage, WHITE, resize};
 
-/// The figure on white.
+/// Draws the figure on white.
 pub(super) fn draw(figure: &Figure) -> RgbImage {
     let scale = figure.scale as f32;
     let pixels = |points: f32| (points * scale).ceil() as usize;
@@ -43,9 +43,9 @@ fn paste(canvas: &mut Canvas, image: &RgbImage, area: Area) {
         return canvas.paste(image, left, top);
     }
     if image.width == 0 || image.height == 0 {
-        return; // nothing to show
+        return; // the picture is empty
     }
-    // a sharper filter would put rings around the edges of a picture that is enlarged
+    // Lanczos would put rings around the edges of a picture that is enlarged.
     let filter = if image.width > width { Filter::Lanczos } else { Filter::Bicubic };
     canvas.paste(&resize(image, width, height, filter), left, top);
 }

@@ -1,61 +1,64 @@
-//! Sheets of pictures and those that are like them: a row a picture, the picture itself framed at its beginning.
+//! Draws sheets of similar pictures: each row begins with a framed picture, and the pictures that are most similar to
+//! it follow.
 //!
-//! A row that is too long goes on below, indented. So many rows go on a sheet as a screen and a viewer of pictures bear; the rest go on further sheets.
+//! A row that is too long continues below, indented. A sheet has as many rows as picture viewers show well; further
+//! rows go on further sheets.
 
-use super::bars::{Line, lay_out_lines};
-use super::{Cell, Form, PlotError, fitted_to, save};
+use super::bars::{CellRow, lay_out_rows};
+use super::{Cell, FigureFormat, PlotError, fitted_to, save};
 use crate::image::RgbImage;
 use crate::io::output::Output;
 
-/// Most cells side by side.
+/// The most cells side by side.
 const ACROSS: usize = 11;
-/// Up to so many a point has two pixels.
+/// The most cells side by side in a sheet with two pixels per point.
 const FEW_ACROSS: usize = 6;
-/// Most lines of a sheet where a point has one pixel: about 4,500 pixels; half of them where it has two.
+/// The most lines of a sheet with one pixel per point, which is about 4,500 pixels high; a sheet with two has half as
+/// many.
 const LINES: usize = 12;
 
-/// How rows of a picture and `near` others lie on sheets.
+/// The layout of sheets whose rows are a picture and `near` similar ones.
 #[derive(Clone, Copy, Debug)]
 pub struct Rows {
     near: usize,
 }
 
 impl Rows {
-    /// Rows of a picture and `near` that are like it; an error where one row would not fit on a sheet.
+    /// Makes the layout for rows of a picture and `near` similar ones; an error where one row does not fit on a sheet.
     pub fn new(near: usize) -> Result<Self, PlotError> {
         let most = LINES * (ACROSS - 1);
         if near > most { Err(PlotError::TooManyNear { near, most }) } else { Ok(Self { near }) }
     }
 
-    /// Rows on a sheet.
+    /// Returns the number of rows on a sheet.
     pub fn on_a_sheet(self) -> usize {
         (LINES / self.scale() / self.near.div_ceil(self.across() - 1).max(1)).max(1)
     }
 
-    /// `image` no larger than a sheet shows it.
+    /// Returns `image` in the size in which a sheet shows it.
     pub fn fitted(self, image: &RgbImage) -> RgbImage {
         fitted_to(image, self.scale())
     }
 
-    /// Writes a sheet of `rows`, each its picture and those that are like it.
-    pub fn write(self, output: &Output, form: Form, rows: &[Vec<Cell>]) -> Result<(), PlotError> {
+    /// Writes a sheet of `rows`, each of a picture and the pictures that are similar to it.
+    pub fn write(self, output: &Output, form: FigureFormat, rows: &[Vec<Cell>]) -> Result<(), PlotError> {
         if rows.is_empty() {
             return Err(PlotError::Empty);
         }
         let across = self.across();
         let lines = rows.iter().flat_map(|row| {
             let (first, rest) = row.split_at(row.len().min(across));
-            let rest = rest.chunks(across - 1).map(|cells| Line { first: 1, cells });
-            std::iter::once(Line { first: 0, cells: first }).chain(rest)
+            let rest = rest.chunks(across - 1).map(|cells| CellRow { first: 1, cells });
+            std::iter::once(CellRow { first: 0, cells: first }).chain(rest)
         });
-        save(output, form, &lay_out_lines(lines, across, self.scale()))
+        save(output, form, &lay_out_rows(lines, across, self.scale()))
     }
 
     fn across(self) -> usize {
         (self.near + 1).clamp(2, ACROSS)
     }
 
-    /// Pixels of a point.
+    /// Returns the pixels per point.
     fn scale(self) -> usize {
         if self.across() <= FEW_ACROSS { 2 } else { 1 }
     }
@@ -65,8 +68,8 @@ impl Rows {
 mod tests {
     use super::*;
     use crate::image::{DecodeOptions, decode};
-    use crate::io::output::{Inputs, Kind, Rules};
-    use crate::plot::Share;
+    use crate::io::output::{FileKind, Inputs, Rules};
+    use crate::plot::BarScale;
     use crate::plot::bars::FIRST;
 
     const GREEN: [u8; 3] = [10, 140, 60];
@@ -75,8 +78,8 @@ mod tests {
         let dir = tempfile::tempdir().expect("folder");
         let inputs = Inputs::default();
         let rules = Rules::new(&inputs, false);
-        let output = Output::new(&dir.path().join("s.png"), Kind::Png, rules).expect("nothing is there");
-        rows.write(&output, Form::Png, cells).expect("written");
+        let output = Output::new(&dir.path().join("s.png"), FileKind::Png, rules).expect("nothing is there");
+        rows.write(&output, FigureFormat::Png, cells).expect("written");
         decode(&std::fs::read(output.path()).expect("read"), &DecodeOptions::default()).expect("a PNG")
     }
 
@@ -87,7 +90,7 @@ mod tests {
             let rows = Rows::new(near).expect("fits");
             let one = |marked: bool| {
                 let bars = if marked { vec![] } else { vec![("a", 0.5)] };
-                Cell { title: "a.jpg", picture: Ok(&image), label: None, bars, share: Share::Cosine, marked }
+                Cell { title: "a.jpg", picture: Ok(&image), label: None, bars, bar_scale: BarScale::Cosine, marked }
             };
             let row: Vec<Cell> = (0..=near).map(|i| one(i == 0)).collect();
             let count = rows.on_a_sheet();
@@ -98,14 +101,14 @@ mod tests {
                 sheet.width,
                 sheet.height
             );
-            // the column of the left sides of the frames, one a row
+            // This column crosses the left sides of the frames, of which each row has one.
             let scale = rows.scale();
             let at = |y: usize, x: usize| &sheet.row(y)[3 * x..3 * x + 3];
             let left = 28 * scale - 3 * scale;
             let blue: Vec<usize> = (0..sheet.height).filter(|&y| at(y, left) == FIRST).collect();
             let frames = 1 + blue.windows(2).filter(|two| two[1] != two[0] + 1).count();
             assert_eq!(frames, count, "{near}");
-            // no other column has a frame
+            // The second column of pictures has no frame.
             let second = (28 + 288) * scale - 3 * scale;
             assert!(near == 0 || (0..sheet.height).all(|y| at(y, second) != FIRST), "{near}");
         }

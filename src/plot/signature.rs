@@ -1,17 +1,17 @@
-//! The mark by which a picture is known that was drawn for the user: it may be drawn again, a picture of the user's own is not replaced.
+//! Signs pictures that featurize draws, so that a later command may replace them but not a picture of the user's own.
 
 use flate2::Crc;
 
 use crate::io::output::SIGNATURE;
 
-/// Bytes of a PNG before the first chunk that may follow: the signature of the format and the header.
+/// The length of a PNG's signature and of its header chunk.
 const PNG_HEAD: usize = 8 + 25;
 
-/// The same PNG or JPEG with our signature as its comment.
+/// Returns the PNG or JPEG with [`SIGNATURE`] as its comment.
 pub fn signed(picture: Vec<u8>) -> Vec<u8> {
     let (at, comment) = match picture.as_slice() {
         [0x89, b'P', b'N', b'G', ..] => (PNG_HEAD, png_comment()),
-        // behind the header of JFIF, which has to come first
+        // The JFIF header must be the first segment.
         [0xff, 0xd8, 0xff, 0xe0, high, low, ..] => (4 + usize::from(u16::from_be_bytes([*high, *low])), jpeg_comment()),
         [0xff, 0xd8, ..] => (2, jpeg_comment()),
         _ => return picture,
@@ -22,7 +22,7 @@ pub fn signed(picture: Vec<u8>) -> Vec<u8> {
     [&picture[..at], &comment, &picture[at..]].concat()
 }
 
-/// A chunk `tEXt`: length, name, keyword, text, checksum of what follows the length.
+/// Returns a `tEXt` chunk: length, name, keyword, text, and the checksum of all but the length.
 fn png_comment() -> Vec<u8> {
     let text = [b"Comment\0", SIGNATURE].concat();
     let chunk = [b"tEXt".as_slice(), &text].concat();
@@ -31,7 +31,7 @@ fn png_comment() -> Vec<u8> {
     [&(text.len() as u32).to_be_bytes(), chunk.as_slice(), &crc.sum().to_be_bytes()].concat()
 }
 
-/// A segment `COM`: marker, length with itself, text.
+/// Returns a `COM` segment: marker, length including itself, text.
 fn jpeg_comment() -> Vec<u8> {
     [b"\xff\xfe".as_slice(), &(SIGNATURE.len() as u16 + 2).to_be_bytes(), SIGNATURE].concat()
 }

@@ -1,16 +1,16 @@
-//! A figure as SVG: shapes, text in the reader's own sans-serif font, pictures as JPEG inside the file.
+//! Writes a figure as SVG: shapes, text in the reader's sans-serif font, and pictures as JPEGs inside the file.
 
 use std::fmt::Write;
 
-use super::bars::{Anchor, BOX, Drawn, Figure, Mark, Text};
+use super::bars::{Anchor, BOX, DrawnCell, Figure, Mark, Text};
 use super::canvas::{Area, Colour};
 use super::{FONTS, escape, font};
 use crate::image::{RgbImage, ThumbnailError, data_uri, thumbnail};
 
-/// A text that fills this part of its room could be too wide in another font: it is given the width that it has in ours.
+/// A text that fills more than this part of its room could be too wide in another font, so it gets a fixed width.
 const TIGHT: f32 = 0.85;
 
-/// The file's text. Errors: a picture that cannot be encoded.
+/// Returns the SVG; an error if a picture cannot be encoded.
 pub(super) fn text(figure: &Figure) -> Result<String, ThumbnailError> {
     let [width, height] = [figure.width, figure.height].map(number);
     let title = match figure.cells.len() {
@@ -19,8 +19,8 @@ pub(super) fn text(figure: &Figure) -> Result<String, ThumbnailError> {
     };
     let words: Vec<String> = figure.cells.iter().map(|cell| escape(&cell.words)).collect();
     let mut out = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\" \
-         role=\"img\" aria-labelledby=\"title about\" font-family=\"{FONTS}\">\n\
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \
+         viewBox=\"0 0 {width} {height}\" role=\"img\" aria-labelledby=\"title about\" font-family=\"{FONTS}\">\n\
          <title id=\"title\">{title}</title>\n<desc id=\"about\">{}</desc>\n\
          <rect width=\"{width}\" height=\"{height}\" fill=\"#ffffff\"/>\n",
         words.join("\n")
@@ -32,19 +32,19 @@ pub(super) fn text(figure: &Figure) -> Result<String, ThumbnailError> {
     Ok(out)
 }
 
-/// A cell; what it says shows where a mouse rests on it.
-fn group(out: &mut String, cell: &Drawn, scale: usize) -> Result<(), ThumbnailError> {
+/// Writes a cell. A browser shows its text where the mouse rests on it.
+fn group(out: &mut String, cell: &DrawnCell, scale: usize) -> Result<(), ThumbnailError> {
     push(out, format_args!("<g>\n<title>{}</title>\n", escape(&cell.words)));
     for mark in &cell.marks {
         match mark {
             Mark::Fill { area, colour } => {
-                push(out, format_args!("<rect {} fill=\"{}\"/>\n", place(area), hex(*colour)));
+                push(out, format_args!("<rect {} fill=\"{}\"/>\n", position(area), hex(*colour)));
             }
             Mark::Text(text) => line(out, text),
             Mark::Picture { area, image } if image.width > 0 && image.height > 0 => {
                 let source = data(image, BOX * scale)?;
-                let place = place(area);
-                push(out, format_args!("<image {place} preserveAspectRatio=\"none\" href=\"{source}\"/>\n"));
+                let position = position(area);
+                push(out, format_args!("<image {position} preserveAspectRatio=\"none\" href=\"{source}\"/>\n"));
             }
             Mark::Picture { .. } => {}
         }
@@ -75,19 +75,19 @@ fn line(out: &mut String, text: &Text) {
     );
 }
 
-/// The attributes of a rectangle.
-fn place(area: &Area) -> String {
+/// Returns the attributes of a rectangle.
+fn position(area: &Area) -> String {
     let [x, y, width, height] = [area.left, area.top, area.width, area.height].map(number);
     format!("x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\"")
 }
 
-/// A picture as a `data:` address, its longer side of `longest` pixels at most.
+/// Encodes a picture as a `data:` address; its longer side has at most `longest` pixels.
 fn data(image: &RgbImage, longest: usize) -> Result<String, ThumbnailError> {
     Ok(data_uri(&thumbnail(image, longest)?))
 }
 
 fn push(out: &mut String, text: std::fmt::Arguments) {
-    // writing to a string cannot fail
+    // Writing to a string cannot fail.
     let _ = out.write_fmt(text);
 }
 
@@ -95,7 +95,7 @@ fn hex([red, green, blue]: Colour) -> String {
     format!("#{red:02x}{green:02x}{blue:02x}")
 }
 
-/// At most two decimals, none that say nothing.
+/// Formats a number with at most two decimals and without zeros at the end.
 fn number(value: f32) -> String {
     let text = format!("{value:.2}");
     text.trim_end_matches('0').trim_end_matches('.').to_string()

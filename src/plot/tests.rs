@@ -1,4 +1,4 @@
-//! The figure: its sizes, that bars are as long as they say, that nothing leaves its place, and both forms of the file.
+//! Tests of figures: their sizes, the lengths of bars, that no mark leaves its cell, and both file formats.
 
 use std::path::Path;
 
@@ -11,18 +11,32 @@ use crate::io::output::{Inputs, Rules};
 const GREEN: [u8; 3] = [10, 140, 60];
 
 fn cell<'a>(title: &'a str, image: &'a RgbImage, bars: &[(&'a str, f32)]) -> Cell<'a> {
-    Cell { title, picture: Ok(image), label: None, bars: bars.to_vec(), share: Share::Probability, marked: false }
+    Cell {
+        title,
+        picture: Ok(image),
+        label: None,
+        bars: bars.to_vec(),
+        bar_scale: BarScale::Probability,
+        marked: false,
+    }
 }
 
 fn failed<'a>(title: &'a str, reason: &'a str, bars: &[(&'a str, f32)]) -> Cell<'a> {
-    Cell { title, picture: Err(reason), label: None, bars: bars.to_vec(), share: Share::Probability, marked: false }
+    Cell {
+        title,
+        picture: Err(reason),
+        label: None,
+        bars: bars.to_vec(),
+        bar_scale: BarScale::Probability,
+        marked: false,
+    }
 }
 
 fn fruit() -> [(&'static str, f32); 3] {
     [("banana", 0.75), ("Granny_Smith", 0.125), ("fig", 0.03)]
 }
 
-/// What a mark covers, in points.
+/// Returns the area that a mark covers, in points.
 fn extent(mark: &Mark) -> Area {
     match mark {
         Mark::Fill { area, .. } | Mark::Picture { area, .. } => *area,
@@ -47,7 +61,7 @@ fn fills(figure: &Figure, colour: [u8; 3]) -> Vec<Area> {
         .collect()
 }
 
-/// How many pixels of row `y` have exactly this colour.
+/// Returns the number of pixels of row `y` with exactly this colour.
 fn count(image: &RgbImage, y: usize, colour: [u8; 3]) -> usize {
     image.row(y).chunks(3).filter(|pixel| *pixel == colour).count()
 }
@@ -58,7 +72,7 @@ fn tempfile(name: &str) -> (tempfile::TempDir, PathBuf) {
     (folder, path)
 }
 
-fn output(path: &Path, form: Form) -> Output {
+fn output(path: &Path, form: FigureFormat) -> Output {
     let inputs = Inputs::default();
     let rules = Rules::new(&inputs, false);
     Output::new(path, form.kind(), rules).expect("nothing is there")
@@ -66,10 +80,10 @@ fn output(path: &Path, form: Form) -> Output {
 
 #[test]
 fn the_extension_says_the_form() {
-    assert_eq!(Form::of(Path::new("a/b.png")).ok(), Some(Form::Png));
-    assert_eq!(Form::of(Path::new("B.SVG")).ok(), Some(Form::Svg));
+    assert_eq!(FigureFormat::of(Path::new("a/b.png")).ok(), Some(FigureFormat::Png));
+    assert_eq!(FigureFormat::of(Path::new("B.SVG")).ok(), Some(FigureFormat::Svg));
     for other in ["a.jpg", "png", "a", ".svg"] {
-        let error = Form::of(Path::new(other)).expect_err(other).to_string();
+        let error = FigureFormat::of(Path::new(other)).expect_err(other).to_string();
         assert!(error.contains(other) && error.contains(".png") && error.contains(".svg"), "{error}");
     }
 }
@@ -83,7 +97,7 @@ fn a_figure_has_limits_and_says_them() {
     let error = check(2, 21).expect_err("too many").to_string();
     assert!(error.contains("20") && error.contains("21"), "{error}");
     let (_folder, path) = tempfile("a.png");
-    assert!(matches!(write(&output(&path, Form::Png), Form::Png, &[]), Err(PlotError::Empty)));
+    assert!(matches!(write(&output(&path, FigureFormat::Png), FigureFormat::Png, &[]), Err(PlotError::Empty)));
     assert!(!path.exists());
 }
 
@@ -95,7 +109,8 @@ fn the_grid_grows_to_four_across() {
         let figure = lay_out(&vec![cell("a", &image, &fruit()); count], 2);
         (figure.width, figure.height, figure.cells.len())
     };
-    // margins 28, cells 256, gutters 32; below a picture 33 + 2 × 34 + 16 + 8 + 2 + 14 = 141, between rows 34
+    // Margins are 28, cells 256 and gutters 32; below a picture are 33 + 2 × 34 + 16 + 8 + 2 + 14 = 141, between rows
+    // 34.
     assert_eq!(sizes(1), (312.0, 453.0, 1));
     assert_eq!(sizes(3), (888.0, 453.0, 3));
     assert_eq!(sizes(12), (1176.0, 56.0 + 3.0 * 397.0 + 2.0 * 34.0, 12));
@@ -115,7 +130,7 @@ fn a_picture_fills_its_box_in_its_own_shape() {
     assert_eq!(fitted(&large, 150).width, 256);
     let tiny = RgbImage::filled(32, 20, GREEN);
     assert_eq!(fitted(&tiny, 1), tiny);
-    // what was fitted is drawn as it is, and what was not looks the same
+    // A fitted picture is drawn as it is, and a larger one looks the same.
     let draw = |image: &RgbImage| raster::draw(&lay_out(&[cell("a", image, &fruit())], 2));
     assert_eq!(draw(&small), draw(&large));
 }
@@ -160,7 +175,7 @@ fn a_bar_has_the_pixels_of_its_probability() {
         let others = fills(&figure, OTHERS);
         assert_eq!(others.len(), 2);
         for (area, probability) in others.into_iter().zip([0.125, 0.03]) {
-            // whole pixels; the last one is mixed
+            // The last pixel of a bar may be blended.
             let expected = (probability * long as f64).floor() as usize;
             assert!(rows(area).all(|y| count(&drawn, y, OTHERS) == expected), "{probability}");
         }
@@ -232,13 +247,14 @@ fn a_png_is_the_drawn_figure() {
     let image = RgbImage::from_fn(90, 60, |x, y| [x as u8 * 2, y as u8 * 3, 90]);
     let cells = [cell("a.jpg", &image, &fruit()), failed("b", "gone", &[])];
     let (_folder, path) = tempfile("a.png");
-    write(&output(&path, Form::Png), Form::of(&path).expect("PNG"), &cells).expect("written");
+    write(&output(&path, FigureFormat::Png), FigureFormat::of(&path).expect("PNG"), &cells).expect("written");
     let bytes = std::fs::read(&path).expect("there");
     let back = decode(&bytes, &DecodeOptions::default()).expect("a PNG");
     assert!(bytes.starts_with(b"\x89PNG") && back == raster::draw(&lay_out(&cells, 2)));
 }
 
-/// The names of the elements of an XML text in the order of their ends; panics where one is not closed or an ampersand stands alone.
+/// Returns the names of the elements of an XML text in the order of their ends. Panics where an element is not closed
+/// or an ampersand stands alone.
 fn elements(xml: &str) -> Vec<&str> {
     let (mut open, mut closed) = (Vec::new(), Vec::new());
     for part in xml.split('<').skip(1) {
@@ -268,12 +284,13 @@ fn an_svg_is_xml_with_the_pictures_inside() {
     let bars = [("<i>&amp;\"c\"", 0.75), ("Granny_Smith", 0.125)];
     let cells = [cell("a<b>&\"'\u{1}.jpg", &image, &bars), failed("b", "1 < 2", &[])];
     let (_folder, path) = tempfile("a.svg");
-    write(&output(&path, Form::Svg), Form::of(&path).expect("SVG"), &cells).expect("written");
+    write(&output(&path, FigureFormat::Svg), FigureFormat::of(&path).expect("SVG"), &cells).expect("written");
     let xml = std::fs::read_to_string(&path).expect("UTF-8");
     let elements = elements(&xml);
     let count = |name: &str| elements.iter().filter(|&&element| element == name).count();
     assert_eq!((count("svg"), count("g"), count("image"), count("title"), count("desc")), (1, 2, 1, 3, 1));
-    // name, two classes, two probabilities, three numbers of the axis; name, heading, reason
+    // The first cell has a name, two classes, two probabilities and three numbers of the axis; the second one a name, a
+    // heading and a reason.
     assert_eq!(count("text"), 8 + 3);
     assert!(xml.starts_with("<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"600\" height=\""));
     assert!(xml.contains("role=\"img\"") && xml.contains(">a&lt;b&gt;&amp;&quot;&#39;\u{fffd}.jpg</text>"), "{xml}");
@@ -308,7 +325,7 @@ fn a_label_lies_on_its_picture_and_below_a_flat_one() {
     assert_eq!(figure.cells[0].words, "a.jpg: Predicted: banana 0.98");
     let svg = svg::text(&figure).expect("SVG");
     assert!(elements(&svg).contains(&"image") && svg.contains(">Predicted: banana 0.98</text>"));
-    let near = Cell { share: Share::Cosine, ..cell("a.jpg", &square, &[("Lemon", 0.967)]) };
+    let near = Cell { bar_scale: BarScale::Cosine, ..cell("a.jpg", &square, &[("Lemon", 0.967)]) };
     let words = |cell: &Cell| lay_out(std::slice::from_ref(cell), 2).cells[0].words.clone();
     assert_eq!(words(&near), "a.jpg: Lemon 0.97");
     assert_eq!(words(&Cell { picture: Err("gone"), ..near }), "a.jpg: no picture: gone");

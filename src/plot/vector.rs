@@ -1,5 +1,5 @@
-//! An SVG as pixels, by resvg: for charts that are written once, as SVG, and wanted as PNG, too. Text is set in our [`font`](super::font), whatever
-//! family is asked for, so that the pixels depend on no machine.
+//! Draws an SVG as pixels with resvg, for charts that are made as SVG and also wanted as PNG. Text is set in the
+//! [`font`](super::font) whatever family the SVG names, so that the pixels are the same on every machine.
 
 use std::sync::Arc;
 
@@ -10,17 +10,17 @@ use resvg::usvg::{FontResolver, Options, Tree};
 use super::{VectorError, font};
 use crate::image::{RgbImage, WHITE};
 
-/// Most pixels of a side.
+/// The most pixels of a side.
 const MOST: f32 = 20_000.0;
 
-/// Draws `svg` on white, `scale` pixels for each of its own.
+/// Draws `svg` on white, with `scale` pixels for each unit.
 pub(super) fn draw(svg: &str, scale: f32) -> Result<RgbImage, VectorError> {
     let mut fonts = Database::new();
     fonts.load_font_data(font::BYTES.to_vec());
     let only = fonts.faces().next().map(|face| face.id);
     let resolver = FontResolver {
         select_font: Box::new(move |_, _| only),
-        // a character that the font lacks is a box, as in every picture that we draw
+        // A missing character is drawn as a box, as in every picture that featurize draws.
         select_fallback: Box::new(|_, _, _| None),
     };
     let options = Options { fontdb: Arc::new(fonts), font_resolver: resolver, ..Options::default() };
@@ -33,7 +33,7 @@ pub(super) fn draw(svg: &str, scale: f32) -> Result<RgbImage, VectorError> {
     let [red, green, blue] = WHITE;
     pixels.fill(Color::from_rgba8(red, green, blue, 255));
     resvg::render(&tree, Transform::from_scale(scale, scale), &mut pixels.as_mut());
-    // on white all is opaque: the colours are not multiplied by anything
+    // On white all pixels are opaque, so their colours are not premultiplied.
     let data = pixels.data().chunks_exact(4).flat_map(|pixel| [pixel[0], pixel[1], pixel[2]]).collect();
     Ok(RgbImage { width: width as usize, height: height as usize, data })
 }

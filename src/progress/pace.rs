@@ -1,21 +1,22 @@
-//! How fast a stage goes, and how long it will take.
+//! Measures the speed of a stage and estimates the time that is left.
 //!
-//! The speed is that of the last half of the time, so a machine that becomes slower or faster is believed after a while, and one slow picture is
-//! not. The clock starts with the first unit that is done: what came before it (weights read, threads started) is not repeated.
+//! The speed is that of the last half of the time, so it follows a machine that becomes slower or faster, but not one
+//! slow picture. The clock starts with the first unit that is done, because the work before it (reading weights,
+//! starting threads) is not repeated.
 
 use std::time::{Duration, Instant};
 
-/// Marks that are kept; from there on every second one goes.
+/// The number of marks that are kept; when there are so many, every second one is removed.
 const MARKS: usize = 64;
-/// Least time between two marks.
+/// The least time between two marks.
 const APART: Duration = Duration::from_millis(100);
-/// What the speed is measured over at least, where there is so much.
+/// The least time over which the speed is measured, as soon as so much has passed.
 const SPAN: Duration = Duration::from_secs(10);
 
-/// What was done when.
+/// The times at which numbers of units were done.
 #[derive(Clone, Debug)]
 pub struct Pace {
-    /// Time and units done by then, in order; the first is that of the first unit.
+    /// The marks in their order: a time and the units done by then. The first one is that of the first unit.
     marks: Vec<(Instant, u64)>,
     last: Option<(Instant, u64)>,
     apart: Duration,
@@ -28,9 +29,9 @@ impl Default for Pace {
 }
 
 impl Pace {
-    /// `done` units are done at `now`.
+    /// Notes that `done` units are done at `now`.
     pub fn at(&mut self, now: Instant, done: u64) {
-        // threads may tell in another order than they counted
+        // Threads may call this in another order than they counted.
         if self.last.is_some_and(|(_, before)| before >= done) {
             return;
         }
@@ -49,7 +50,7 @@ impl Pace {
         self.marks.push((now, done));
     }
 
-    /// Units a second; none before the second of them.
+    /// Returns the units per second; none before the second unit.
     pub fn rate(&self) -> Option<f64> {
         let ((now, done), (first, _)) = (self.last?, *self.marks.first()?);
         let span = (now.saturating_duration_since(first) / 2).max(SPAN);
@@ -59,7 +60,7 @@ impl Pace {
         (rate.is_finite() && rate > 0.0).then_some(rate)
     }
 
-    /// Seconds until `total` units are done.
+    /// Returns the seconds until `total` units are done.
     pub fn left(&self, total: u64) -> Option<f64> {
         let (_, done) = self.last?;
         Some(total.saturating_sub(done) as f64 / self.rate()?)
@@ -70,8 +71,8 @@ impl Pace {
 mod tests {
     use super::*;
 
-    /// Units one after the other, each with the seconds that it takes after a start of `before` seconds: at each share of the work, what is said
-    /// to be left over what is left.
+    /// Simulates units that take the seconds `each`, after a start of `before` seconds. Returns at each share of the
+    /// work the estimated time left divided by the true one.
     fn said(before: f64, each: &[f64], shares: &[f64]) -> Vec<f64> {
         let start = Instant::now();
         let total = each.len();
@@ -92,7 +93,7 @@ mod tests {
         ratios.iter().all(|ratio| (0.8..=1.2).contains(ratio))
     }
 
-    /// Numbers from 0 to 1 that look drawn by lot.
+    /// Returns pseudo-random numbers from 0 to 1.
     fn lots(n: usize) -> Vec<f64> {
         let mut state = 1u64;
         let mut next = || {
@@ -105,21 +106,21 @@ mod tests {
     const SHARES: [f64; 5] = [0.1, 0.2, 0.5, 0.8, 0.95];
 
     #[test]
-    fn what_is_left_is_right_within_a_fifth_after_a_tenth() {
+    fn the_time_left_is_right_within_a_fifth_after_a_tenth() {
         for total in [50, 396, 10_000] {
             for seconds in [0.003, 0.2, 4.0] {
                 let steady = vec![seconds; total];
                 assert!(right(&said(0.0, &steady, &SHARES)), "{total} × {seconds} s");
-                // the weights are read before the first picture
+                // The weights are read before the first picture.
                 let late = said(60.0, &steady, &SHARES);
                 assert!(right(&late), "{total} × {seconds} s after a minute: {late:?}");
-                // in batches: the second of two comes at once
+                // Batches of two: the second unit of each is done at once.
                 let batches: Vec<f64> = (0..total).map(|i| if i % 2 == 0 { 2.0 * seconds } else { 0.0 }).collect();
                 let told = said(1.0, &batches, &SHARES[..4]);
                 assert!(right(&told), "{total} × {seconds} s by two: {told:?}");
             }
         }
-        // small pictures and large ones
+        // Small and large pictures are mixed.
         for total in [1000, 20_000] {
             let mixed: Vec<f64> = lots(total).iter().map(|lot| 0.02 + 0.3 * lot.powi(3)).collect();
             let told = said(2.0, &mixed, &SHARES);

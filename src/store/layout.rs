@@ -1,10 +1,10 @@
-//! Where the files of a run lie. Their names are a promise to users and scripts.
+//! The paths of the files in a run folder. Users and scripts rely on their names, so the names do not change.
 
 use std::path::{Path, PathBuf};
 
 use crate::stage::StageId;
 
-/// The charts of the report, by the names of their files in `figures/`.
+/// The names of the report's charts, under which their files lie in `figures/`.
 pub const CHARTS: [&str; 8] =
     ["network", "confusion_matrix", "calibration", "loss", "validation", "components", "variance_explained", "columns"];
 /// The files at the top of a run folder.
@@ -19,9 +19,9 @@ const TOP: [&str; 9] = [
     "report.html",
     "run.json",
 ];
-/// The folders beside them.
+/// The folders in a run folder that users see.
 const FOLDERS: [&str; 3] = ["classifier", "features", "figures"];
-/// The names of what can be fitted.
+/// The names of everything that a run can fit.
 const FITTED: [&str; 6] = ["scale", "pca", "svd", "mlp", "logistic", "knn"];
 
 /// The folder of a run.
@@ -31,17 +31,17 @@ pub struct RunDir {
 }
 
 impl RunDir {
-    /// The run folder `root`; nothing is created.
+    /// Names the run folder `root` without creating it.
     pub fn new(root: impl Into<PathBuf>) -> Self {
         Self { root: root.into() }
     }
 
-    /// The folder itself.
+    /// The path of the run folder.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// Every file met: path, label, split, bytes, width, height, status, error.
+    /// The manifest, a row for every file that was met: path, label, split, bytes, width, height, status, error.
     pub fn manifest(&self) -> PathBuf {
         self.root.join("manifest.parquet")
     }
@@ -51,37 +51,38 @@ impl RunDir {
         self.root.join("features")
     }
 
-    /// The `i`th feature table.
+    /// The feature table of shard `i`.
     pub fn shard(&self, i: usize) -> PathBuf {
         self.features().join(format!("part-{i:05}.parquet"))
     }
 
-    /// Every feature in one array for numpy.
+    /// The array of all features for numpy.
     pub fn npy(&self) -> PathBuf {
         self.root.join("features.npy")
     }
 
-    /// path, label and split of the rows of the array.
+    /// The table with path, label and split of the rows of the array.
     pub fn index(&self) -> PathBuf {
         self.root.join("index.parquet")
     }
 
-    /// path, label, split and the columns that `reduce` made.
+    /// The table with path, label, split and the columns of the reduction.
     pub fn reduced(&self) -> PathBuf {
         self.root.join("reduced.parquet")
     }
 
-    /// path, label, split, predicted, confidence and the probability of each class.
+    /// The table with path, label, split, predicted class, confidence and the probability of each class.
     pub fn predictions(&self) -> PathBuf {
         self.root.join("predictions.parquet")
     }
 
-    /// What was fitted: what `predict` needs.
+    /// The folder of everything that was fitted, which `predict` needs.
     pub fn classifier(&self) -> PathBuf {
         self.root.join("classifier")
     }
 
-    /// Mean, variance and score of every column over the train split, whether it was kept, and why not.
+    /// The table of all columns: mean, variance and score over the train split, whether the column was kept, and why
+    /// not.
     pub fn columns(&self) -> PathBuf {
         self.classifier().join("columns.parquet")
     }
@@ -91,27 +92,27 @@ impl RunDir {
         self.classifier().join(format!("{kind}.safetensors"))
     }
 
-    /// What was fitted, by the kind of the classifier: `mlp`, `logistic` or `knn`.
+    /// The fitted classifier of the kind `mlp`, `logistic` or `knn`.
     pub fn classifier_file(&self, kind: &str) -> PathBuf {
         self.classifier().join(format!("{kind}.safetensors"))
     }
 
-    /// Classes, model, weights, recipe: what the tensors mean.
+    /// The card that says what the tensors mean: classes, model, weights, recipe.
     pub fn card(&self) -> PathBuf {
         self.classifier().join("classifier.json")
     }
 
-    /// Accuracy, scores by class, confusion matrix, loss curve.
+    /// The metrics: accuracy, scores of each class, confusion matrix, loss curve.
     pub fn metrics(&self) -> PathBuf {
         self.root.join("metrics.json")
     }
 
-    /// What the neighbours of each picture tell of it: copies, labels in doubt, outliers.
+    /// The table of copies, labels in doubt and outliers, which `compare` finds by the neighbours of each picture.
     pub fn quality(&self) -> PathBuf {
         self.root.join("quality.parquet")
     }
 
-    /// The charts of the report as files.
+    /// The folder of the report's charts as files.
     pub fn figures(&self) -> PathBuf {
         self.root.join("figures")
     }
@@ -121,71 +122,72 @@ impl RunDir {
         self.root.join("report.html")
     }
 
-    /// Versions, configuration, fingerprints, device, timings.
+    /// The description of the run: versions, configuration, fingerprints, device, timings.
     pub fn run_json(&self) -> PathBuf {
         self.root.join("run.json")
     }
 
-    /// What resuming needs; users have no business there.
+    /// The folder of the files that resuming needs; users need not look into it.
     pub fn store(&self) -> PathBuf {
         self.root.join(".store")
     }
 
-    /// The lock.
+    /// The lock file.
     pub fn lock(&self) -> PathBuf {
         self.store().join("lock")
     }
 
-    /// What a stage has committed.
+    /// The record of a stage.
     pub fn record(&self, stage: StageId) -> PathBuf {
         self.store().join(format!("{}.json", stage.name()))
     }
 
-    /// The folder of what is known of each shard.
+    /// The folder of the outcomes of each shard.
     pub fn shards(&self) -> PathBuf {
         self.store().join("shards")
     }
 
-    /// What became of each picture of a shard.
+    /// The outcome of each picture of a shard.
     pub fn outcomes(&self, id: &str) -> PathBuf {
         self.shards().join(format!("{id}.json"))
     }
 
-    /// Whose the folder is, and which files the run in it may write.
+    /// The file that says which pipeline the folder belongs to and which files its run may write.
     pub fn owner(&self) -> PathBuf {
         self.store().join("owner.json")
     }
 
-    /// A feature table on its way to another number.
+    /// The temporary name of a feature table that gets another number.
     pub fn moving(&self, id: &str) -> PathBuf {
         self.shards().join(format!("{id}.parquet"))
     }
 
-    /// Every folder that files are written to.
+    /// Every folder in which a run writes files.
     pub fn folders(&self) -> [PathBuf; 6] {
         [self.root.clone(), self.features(), self.classifier(), self.figures(), self.store(), self.shards()]
     }
 
-    /// The name of a file in records: relative to the folder, with `/`.
+    /// Returns the name of a file in records: relative to the run folder, with `/`.
     pub fn name_of(&self, path: &Path) -> String {
         path.strip_prefix(&self.root).unwrap_or(path).to_string_lossy().replace('\\', "/")
     }
 
-    /// The first link on the way from the folder to `name`, the file itself included.
+    /// Returns the first symbolic link on the path from the run folder to the file `name`, which may itself be the
+    /// link.
     pub fn link_to(&self, name: &str) -> Option<PathBuf> {
         let below = Path::new(name).ancestors().filter(|above| !above.as_os_str().is_empty());
         let links = below.map(|above| self.root.join(above)).filter(|path| path.is_symlink());
         links.last()
     }
 
-    /// The file called `name` if it is one that may be deleted when a record names it: a run can write that name, it is a plain file, and no link
-    /// leads to it.
+    /// Returns the file `name` if a record that names it may have it deleted: it is a name that a run can write and a
+    /// regular file, and no link leads to it.
     pub fn own_file(&self, name: &str) -> Option<PathBuf> {
         let path = self.root.join(name);
         (is_own(name) && self.link_to(name).is_none() && path.is_file()).then_some(path)
     }
 
-    /// The files of `folder` that a run can have written, sorted.
+    /// Returns the files of `folder` that a run can have written, sorted.
     pub fn own_files(&self, folder: &Path) -> Vec<PathBuf> {
         let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
         let mut files: Vec<PathBuf> = entries.filter_map(|entry| self.own_file(&self.name_of(&entry.path()))).collect();
@@ -193,7 +195,7 @@ impl RunDir {
         files
     }
 
-    /// The names at the top of every run folder, folders with `/` at their end; sorted.
+    /// Returns the names at the top of every run folder, sorted; folders end with `/`.
     pub fn top() -> Vec<String> {
         let folders = FOLDERS.iter().map(|folder| format!("{folder}/"));
         let mut names: Vec<String> = TOP.iter().map(ToString::to_string).chain(folders).collect();
@@ -202,7 +204,8 @@ impl RunDir {
     }
 }
 
-/// True for the names, relative to the run folder, that a run can write. No other file is ever overwritten or deleted, whatever a record says.
+/// Whether a run can write a file with this name, relative to the run folder. No other file is ever overwritten or
+/// deleted, whatever a record says.
 pub fn is_own(name: &str) -> bool {
     let Some((folder, file)) = name.rsplit_once('/') else { return TOP.contains(&name) };
     let (stem, ending) = file.split_once('.').unwrap_or((file, ""));
@@ -218,7 +221,7 @@ pub fn is_own(name: &str) -> bool {
     }
 }
 
-/// `part-00000`, as [`RunDir::shard`] writes it.
+/// Whether a name is `part-00000` and so on, as [`RunDir::shard`] writes it.
 fn is_part(stem: &str) -> bool {
     let number = stem.strip_prefix("part-").and_then(|digits| digits.parse::<usize>().ok());
     number.is_some_and(|number| stem == format!("part-{number:05}"))
@@ -272,7 +275,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn what_a_link_leads_to_is_not_the_runs() {
+    fn a_file_behind_a_link_does_not_belong_to_the_run() {
         let folder = tempfile::tempdir().expect("folder");
         let dir = RunDir::new(folder.path().join("run"));
         std::fs::create_dir_all(dir.root()).expect("folder");

@@ -1,4 +1,4 @@
-//! One process at a time in a run folder.
+//! The lock by which only one process at a time works in a run folder.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Error, ErrorKind};
@@ -7,20 +7,20 @@ use std::path::{Path, PathBuf};
 use super::{Owner, RunDir, StoreError};
 use crate::io::{IoError, atomic};
 
-/// Held while a run works; the system takes it back when the process dies.
+/// The lock of a run folder. The system releases it when the process dies.
 #[derive(Debug)]
 pub struct Lock {
     _file: Option<File>,
     dir: RunDir,
-    /// The folders and the lock file, as far as they were not there before.
+    /// The folders and the lock file, as far as this process created them.
     created: Vec<PathBuf>,
-    /// Why nothing can be written here.
+    /// The error that says why nothing can be written to the folder.
     read_only: Option<Error>,
 }
 
 impl Lock {
-    /// Creates the folder, takes the lock and removes what a killed run left half-written. A run in a folder that cannot be written to may still
-    /// be read: see [`writable`](Self::writable).
+    /// Creates the folder, takes the lock and removes the temporary files of a killed run. A run in a folder that
+    /// cannot be written to may still be read, see [`writable`](Self::writable).
     pub fn take(dir: &RunDir) -> Result<Self, StoreError> {
         if let Some(link) = dir.link_to(".store/shards") {
             return Err(StoreError::Foreign(vec![link]));
@@ -39,14 +39,14 @@ impl Lock {
             Some(Err(TryLockError::Error(error))) => return Err(IoError::write(&path)(error).into()),
         }
         if file.as_ref().is_some_and(|file| !is_at(file, &path)) {
-            // whoever held it a moment ago has deleted it
+            // The process that held the lock has just deleted the lock file.
             return Self::take(dir);
         }
         sweep(dir);
         Ok(Self { _file: file, dir: dir.clone(), created, read_only })
     }
 
-    /// An error when nothing can be written to the folder.
+    /// Returns an error if nothing can be written to the folder.
     pub fn writable(&self) -> Result<(), StoreError> {
         let Some(error) = &self.read_only else { return Ok(()) };
         let error = error.raw_os_error().map_or_else(|| Error::from(error.kind()), Error::from_raw_os_error);
@@ -54,7 +54,7 @@ impl Lock {
     }
 }
 
-/// A run that ended before it wrote anything leaves nothing behind.
+/// Deletes the folders and the lock file of a run that ended before it wrote anything.
 impl Drop for Lock {
     fn drop(&mut self) {
         if self.created.contains(&self.dir.lock()) && !Owner::of(&self.dir).is_run() {
@@ -75,7 +75,7 @@ fn is_read_only(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem)
 }
 
-/// True when `file` is still what is called `path`.
+/// Whether `path` still names the open `file`.
 #[cfg(unix)]
 fn is_at(file: &File, path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
@@ -88,7 +88,8 @@ fn is_at(_: &File, _: &Path) -> bool {
     true
 }
 
-/// Temporary files of a run that was killed: nobody else can own them while the lock is ours. In a folder without a run they are somebody's.
+/// Deletes the temporary files of a killed run. While the lock is held they belong to no other process; in a folder
+/// without a run they may belong to somebody else and stay.
 fn sweep(dir: &RunDir) {
     let is_run = Owner::of(dir).is_run();
     for folder in dir.folders().iter().filter(|folder| is_run || **folder == dir.store()) {

@@ -1,7 +1,8 @@
-//! The run store: what the stages have committed, where it lies, and who may write to it.
+//! The run store: the records of the stages, the paths of their files, and the rules who may write them.
 //!
-//! A stage's files are written first and its record last; a record counts while its fingerprint is the one that the plan asks for and its files
-//! are there. So a run that was killed anywhere goes on with what was committed. Whose a file is, `owner` knows.
+//! A stage writes its files first and its record last. A record is valid while the plan asks for its fingerprint and
+//! its files exist, so a run that was killed at any moment continues from the records. `owner.rs` decides which files
+//! belong to the run.
 
 mod layout;
 mod lock;
@@ -22,7 +23,8 @@ use thiserror::Error;
 
 use crate::io::IoError;
 
-/// Part of every fingerprint: raised when the meaning of the store's files changes, so that old runs are computed anew.
+/// The version of the store. It is part of every fingerprint, and it is raised when the meaning of the store's files
+/// changes, so that old runs are computed anew.
 pub const FORMAT: u32 = 1;
 
 /// The run folder cannot be used.
@@ -31,13 +33,14 @@ pub enum StoreError {
     #[error("another featurize is at work in {0}; wait for it, or choose another folder with `--out`")]
     Locked(PathBuf),
     #[error(
-        "{dir} holds the run of another pipeline: it is called `{there}`, this one `{name}`; choose another folder with `--out`, or delete that run \
-         with `featurize clean {dir} --all --yes`"
+        "{dir} holds the run of another pipeline: it is called `{there}`, this one `{name}`; choose another folder \
+         with `--out`, or delete that run with `featurize clean {dir} --all --yes`"
     )]
     OtherPipeline { dir: PathBuf, there: String, name: String },
-    /// Files of somebody else at names that the run would write.
+    /// The run would write to names of files that are not its own.
     #[error(
-        "the run would write to {}, and no record says that featurize has made what is there; move it away, or choose another folder with `--out`",
+        "the run would write to {}, and no record says that featurize has made what is there; move it away, or \
+         choose another folder with `--out`",
         listed(.0)
     )]
     Foreign(Vec<PathBuf>),
@@ -45,7 +48,7 @@ pub enum StoreError {
     Io(#[from] IoError),
 }
 
-/// The first few paths, and how many there are beside them.
+/// Lists the first few paths and the number of the others.
 fn listed(paths: &[PathBuf]) -> String {
     const SHOWN: usize = 5;
     let shown: Vec<String> = paths.iter().take(SHOWN).map(|path| path.display().to_string()).collect();
@@ -53,7 +56,8 @@ fn listed(paths: &[PathBuf]) -> String {
     shown.join(", ") + &if more > 0 { format!(" and {more} more") } else { String::new() }
 }
 
-/// Hash of what a result depends on: `what` it is, its settings as canonical JSON, and the fingerprints of its inputs.
+/// Returns the hash of everything that a result depends on: `what` it is, its settings as canonical JSON, and the
+/// fingerprints of its inputs.
 pub fn fingerprint(what: &str, settings: &impl Serialize, inputs: &[&str]) -> Result<String, serde_json::Error> {
     let mut hasher = blake3::Hasher::new();
     let settings = serde_json::to_string(settings)?;

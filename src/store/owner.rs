@@ -1,8 +1,9 @@
-//! Whose the files of a run folder are.
+//! Decides which files of a run folder belong to the run.
 //!
-//! A file is the run's when a record names it. Between the writing of a file and the commit of its record there is `.store/owner.json`: it is
-//! written before the first file of a run and says which names each stage may write, so that a run that was killed knows its own files again.
-//! Only the stage that was at work then can have left files that no record names: the first one without a record.
+//! A file belongs to the run when a record names it. A file that is written before its record is known from
+//! `.store/owner.json`: a run writes it before its first file, and it says which names each stage may write, so that a
+//! killed run recognises its own files. Only the first stage without a record was at work then, so only its files may
+//! be missing in the records.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -14,16 +15,16 @@ use super::{Record, RunDir, StoreError};
 use crate::io::{IoError, atomic};
 use crate::stage::StageId;
 
-/// Names, relative to the run folder, that the stages may write.
+/// The names, relative to the run folder, that the stages may write.
 pub type Writes = BTreeMap<StageId, Vec<String>>;
 
-/// `owner.json`.
+/// The content of `owner.json`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claims {
     /// The name of the pipeline.
     pub name: String,
     pub writes: Writes,
-    /// Hash of what is extracted, and how many of its shards were there before it was started for the first time.
+    /// The hash of the extraction's settings, and the number of its shards that existed before it was first started.
     pub extraction: String,
     pub reused: usize,
 }
@@ -37,24 +38,24 @@ pub struct Owner {
 }
 
 impl Owner {
-    /// Reads the records of `dir` and its `owner.json`, which runs of 0.3.0 do not have.
+    /// Reads the records of `dir` and its `owner.json`, which runs of version 0.3.0 do not have.
     pub fn of(dir: &RunDir) -> Self {
         let claims = std::fs::read(dir.owner()).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
         let records = StageId::ALL.into_iter().filter_map(|stage| Some((stage, Record::read(dir, stage)?)));
         Self { dir: dir.clone(), claims, records: records.collect() }
     }
 
-    /// True for a folder that a run of featurize has written to.
+    /// Whether a run of featurize has written to the folder.
     pub fn is_run(&self) -> bool {
         self.claims.is_some() || !self.records.is_empty()
     }
 
-    /// The claims of the run that wrote here last.
+    /// Returns the claims of the run that wrote here last.
     pub fn claims(&self) -> Option<&Claims> {
         self.claims.as_ref()
     }
 
-    /// An error when the run of another pipeline is in the folder.
+    /// Returns an error if the folder holds the run of another pipeline.
     pub fn check_name(&self, name: &str) -> Result<(), StoreError> {
         match self.name().filter(|there| there != name) {
             None => Ok(()),
@@ -64,7 +65,7 @@ impl Owner {
         }
     }
 
-    /// The name of the pipeline whose run it is, as far as it is known: runs of 0.3.0 tell it at their end only.
+    /// Returns the name of the run's pipeline if it is known; a run of version 0.3.0 writes it only at its end.
     fn name(&self) -> Option<String> {
         if let Some(claims) = &self.claims {
             return Some(claims.name.clone());
@@ -74,19 +75,19 @@ impl Owner {
         [run, report].into_iter().flatten().find_map(|name| name.as_str().map(str::to_string))
     }
 
-    /// `run.json`, if featurize wrote it.
+    /// Returns `run.json` if featurize wrote it.
     fn run_json(&self) -> Option<Value> {
         let run: Value = serde_json::from_slice(&std::fs::read(self.dir.run_json()).ok()?).ok()?;
         run["featurize"].is_string().then_some(run)
     }
 
-    /// The stage that was at work when the run ended, and may have left files that no record names.
+    /// Returns the stage that was at work when the run ended. It may have left files that no record names.
     pub fn in_flight(&self) -> Option<StageId> {
         self.unrecorded(&self.claims.as_ref()?.writes).last().copied()
     }
 
-    /// The stages that may have left files without a record: the first one that has none, and the one behind it where that is the scan, which is
-    /// recorded once more after the extraction.
+    /// Returns the stages that may have left files without a record: the first stage without one and, where that is the
+    /// scan, the next one, because the extraction writes the record of the scan again.
     fn unrecorded(&self, writes: &Writes) -> Vec<StageId> {
         let mut open = writes.keys().copied().filter(|stage| !self.records.contains_key(stage));
         let first = open.next();
@@ -94,22 +95,23 @@ impl Owner {
         first.into_iter().chain(second).collect()
     }
 
-    /// True when a record names the file. The record of a scan stands for the manifest, which the extraction writes once more.
+    /// Whether a record names the file. The record of the scan also stands for the manifest, which the extraction
+    /// writes again.
     fn is_recorded(&self, name: &str) -> bool {
         let manifest = self.records.contains_key(&StageId::Scan) && name == self.dir.name_of(&self.dir.manifest());
         manifest || self.records.values().flat_map(|record| &record.files).any(|output| output.file == name)
     }
 
-    /// True when `run.json` is the run's: nothing but a finished run writes it, and no record can name it.
+    /// Whether `run.json` belongs to the run. Only a finished run writes it, and no record names it.
     fn has_run_json(&self) -> bool {
         let finished = self.claims.is_some() && self.in_flight().is_none();
         self.is_run() && (finished || self.run_json().is_some())
     }
 
-    /// The names of the files that the run has written, as far as records and claims tell; they need not be there.
+    /// Returns the names of the files that the run has written by its records and claims; the files may be missing.
     pub fn names(&self) -> BTreeSet<String> {
         let recorded = self.records.values().flat_map(|record| &record.files).map(|output| output.file.clone());
-        let mut names: BTreeSet<String> = recorded.chain(self.left().into_iter().flatten()).collect();
+        let mut names: BTreeSet<String> = recorded.chain(self.left_behind().into_iter().flatten()).collect();
         names.extend(self.records.get(&StageId::Scan).map(|_| self.dir.name_of(&self.dir.manifest())));
         names.extend(self.has_run_json().then(|| self.dir.name_of(&self.dir.run_json())));
         let store = [self.dir.lock(), self.dir.owner()].into_iter();
@@ -118,35 +120,36 @@ impl Owner {
         names
     }
 
-    /// The names that the stage may have left that was at work when the run ended.
-    fn left(&self) -> Option<BTreeSet<String>> {
+    /// Returns the names without a record that the stage at the end of the run may have written.
+    fn left_behind(&self) -> Option<BTreeSet<String>> {
         let writes = &self.claims.as_ref()?.writes;
         let names = self.unrecorded(writes).into_iter().filter_map(|stage| writes.get(&stage)).flatten();
         Some(names.filter(|name| !self.is_recorded(name)).cloned().collect())
     }
 
-    /// The files that a killed stage has left and that no stage will find again; feature tables are known by what they hold.
+    /// Returns the files that a killed stage has left and that no stage will use again. Feature tables are not among
+    /// them, because they are recognised by their content.
     pub fn leftovers(&self) -> Vec<PathBuf> {
-        let left = self.left().into_iter().flatten().filter(|name| !name.starts_with("features/"));
+        let left = self.left_behind().into_iter().flatten().filter(|name| !name.starts_with("features/"));
         left.filter_map(|name| self.dir.own_file(&name)).collect()
     }
 
-    /// An error when a file that `stages` of `writes` would write, or `run.json`, is somebody else's. `is_table` knows the run's feature tables,
-    /// which need no record.
+    /// Returns an error if one of the files that `stages` of `writes` would write, or `run.json`, belongs to somebody
+    /// else. `is_table` recognises the run's feature tables, which need no record.
     pub fn check(
         &self,
         writes: &Writes,
         stages: &[StageId],
         is_table: &dyn Fn(&Path) -> bool,
     ) -> Result<(), StoreError> {
-        // the claims of a version that had none are those of now
+        // A version without claims wrote the same names as this one.
         let claimed = self.claims.as_ref().map_or(writes, |claims| &claims.writes);
         let unrecorded = if self.is_run() { self.unrecorded(claimed) } else { Vec::new() };
         let left = unrecorded.iter().filter_map(|stage| claimed.get(stage)).flatten();
         let left: BTreeSet<&str> = left.map(String::as_str).collect();
         let mut foreign = Vec::new();
         for stage in stages {
-            // a record that cannot be read named files of the stage
+            // A damaged record named files of its stage.
             let unreadable = self.is_run() && self.dir.record(*stage).is_file() && !self.records.contains_key(stage);
             for name in writes.get(stage).into_iter().flatten() {
                 let path = self.dir.root().join(name);
@@ -165,7 +168,7 @@ impl Owner {
         if foreign.is_empty() { Ok(()) } else { Err(StoreError::Foreign(foreign)) }
     }
 
-    /// Where something lies in the way of the file `name`: a file that is not `own`, a link, a folder.
+    /// Returns the path of an obstacle to writing the file `name`: a file that is not `own`, a link, or a folder.
     fn obstacle(&self, name: &str, own: &dyn Fn(&str) -> bool) -> Option<PathBuf> {
         let path = self.dir.root().join(name);
         let folder = path.parent().filter(|folder| folder.exists() && !folder.is_dir());
@@ -173,7 +176,7 @@ impl Owner {
         self.dir.link_to(name).or(folder.map(Path::to_path_buf)).or_else(|| other().then(|| path.clone()))
     }
 
-    /// Deletes what a killed stage has left and writes `owner.json`, before the first file of a run.
+    /// Deletes the files that a killed stage has left and writes `owner.json`; a run calls this before its first file.
     pub fn claim(&self, claims: &Claims) -> Result<(), IoError> {
         for path in self.leftovers() {
             std::fs::remove_file(&path).map_err(IoError::write(&path))?;
@@ -212,8 +215,8 @@ mod tests {
         fn record(&self, stage: StageId, files: &[&str]) {
             let files = files.iter().map(|file| OutputFile::of(&self.dir, &self.dir.root().join(file)).expect("there"));
             let (name, files) = (stage.name().to_string(), files.collect());
-            let record = serde_json::json!({"stage": name, "fingerprint": "f", "settings": {"name": "one"}, "files": Vec::<u8>::new(),
-                "result": null, "seconds": 0.0});
+            let record = serde_json::json!({"stage": name, "fingerprint": "f", "settings": {"name": "one"},
+                "files": Vec::<u8>::new(), "result": null, "seconds": 0.0});
             let record = Record { files, ..serde_json::from_value(record).expect("a record") };
             record.write(&self.dir, stage).expect("written");
         }

@@ -1,4 +1,4 @@
-//! What a stage has committed: its fingerprint, its files, and the numbers that the summary tells.
+//! The record of a stage: its fingerprint, its files, and the numbers that `run.json` repeats.
 
 use std::path::Path;
 
@@ -9,51 +9,52 @@ use super::RunDir;
 use crate::io::{self, Digest, IoError, sealed};
 use crate::stage::StageId;
 
-/// A file of a stage, relative to the run folder.
+/// A file of a stage; the name is relative to the run folder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OutputFile {
     pub file: String,
     pub bytes: u64,
-    /// Of its contents; none in records of 0.3.0.
+    /// The hash of the content; none in records of version 0.3.0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blake3: Option<Digest>,
 }
 
-/// Written last, after every file of the stage.
+/// The record, which is written after all files of the stage.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     pub stage: String,
     pub fingerprint: String,
-    /// The settings that the fingerprint covers, to say later what changed.
+    /// The settings that the fingerprint covers. They show later which setting changed.
     pub settings: Value,
     pub files: Vec<OutputFile>,
-    /// The stage's own numbers.
+    /// The stage's own results.
     pub result: Value,
-    /// Seconds that the stage took when it was last run.
+    /// The seconds that the stage took when it was last computed.
     pub seconds: f64,
-    /// The most memory that the process held meanwhile, in MB; where the system tells it.
+    /// The most memory in MB that the process held during the stage; none where the system does not tell it.
     #[serde(default)]
     pub peak_memory_mb: Option<u64>,
 }
 
 impl Record {
-    /// The record of `stage`, if there is one that can be read.
+    /// Reads the record of `stage`; none where it is missing or damaged.
     pub fn read(dir: &RunDir, stage: StageId) -> Option<Self> {
         sealed::read(&dir.record(stage)).ok()
     }
 
-    /// The entry of one of its files.
+    /// Returns the entry of the file `path`.
     pub fn file(&self, dir: &RunDir, path: &Path) -> Option<&OutputFile> {
         let name = dir.name_of(path);
         self.files.iter().find(|output| output.file == name)
     }
 
-    /// Commits the record.
+    /// Writes the record, which commits the stage.
     pub fn write(&self, dir: &RunDir, stage: StageId) -> Result<(), IoError> {
         sealed::write(&dir.record(stage), self).map(|_| ())
     }
 
-    /// Deletes its files and a folder of them that is empty then; a file that no run can have written stays, whatever the record says.
+    /// Deletes the files of the record, and their folders where these are empty then. A file that no run can have
+    /// written stays, whatever the record says.
     pub fn delete_files(&self, dir: &RunDir) {
         for path in self.files.iter().filter_map(|output| dir.own_file(&output.file)) {
             std::fs::remove_file(&path).ok();
@@ -63,7 +64,7 @@ impl Record {
         }
     }
 
-    /// The first of its files that is gone or of another size.
+    /// Returns the first of its files that is missing or has another size.
     pub fn damaged(&self, dir: &RunDir) -> Option<&OutputFile> {
         let whole = |output: &OutputFile| {
             std::fs::metadata(dir.root().join(&output.file)).is_ok_and(|found| found.len() == output.bytes)
@@ -73,18 +74,18 @@ impl Record {
 }
 
 impl OutputFile {
-    /// A file that was just written.
+    /// Describes a file that was just written.
     pub fn of(dir: &RunDir, path: &Path) -> Result<Self, IoError> {
         let bytes = std::fs::metadata(path).map_err(IoError::read(path))?.len();
         Ok(Self { file: dir.name_of(path), bytes, blake3: None })
     }
 
-    /// The same with the hash that writing it gave.
+    /// Describes a file that was just written, with the hash of its content.
     pub fn hashed(dir: &RunDir, path: &Path, digest: Digest) -> Result<Self, IoError> {
         Ok(Self { blake3: Some(digest), ..Self::of(dir, path)? })
     }
 
-    /// An error when its contents are not those that were written, as far as that can be told.
+    /// Returns an error if the content is not what was written; a file without a hash is not checked.
     pub fn check(&self, dir: &RunDir) -> Result<(), IoError> {
         self.blake3.as_ref().map_or(Ok(()), |written| io::check(&dir.root().join(&self.file), written))
     }

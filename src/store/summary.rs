@@ -1,5 +1,5 @@
-//! What `run.json` and `metrics.json` tell of a finished run, read back for `show`, `runs` and `diff`; keys that an older or newer version
-//! does not have are simply not there.
+//! Reads `run.json` and `metrics.json` of a finished run for `show`, `runs` and `diff`. Keys that another version does
+//! not write count as absent.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -15,17 +15,17 @@ use crate::stage::StageId;
 #[derive(Clone, Debug)]
 pub struct Summary {
     pub dir: RunDir,
-    /// `run.json`.
+    /// The content of `run.json`.
     pub run: Value,
-    /// `metrics.json`; null where nothing was measured.
+    /// The content of `metrics.json`; null where the run has no metrics.
     pub metrics: Value,
-    /// When `run.json` was written.
+    /// The time when `run.json` was written.
     pub written: Option<SystemTime>,
-    /// Stages of which the run has nothing any more: it was interrupted while it computed them anew.
+    /// The stages without a valid record: the run was interrupted while it computed them anew.
     pub unfinished: Vec<StageId>,
 }
 
-/// How well one class is recognised.
+/// The scores of one class.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ClassScore {
     pub recall: f64,
@@ -34,7 +34,7 @@ pub struct ClassScore {
 }
 
 impl Summary {
-    /// The run in `dir`; none where there is no `run.json` of ours.
+    /// Reads the run in `dir`; none where it has no `run.json` that featurize wrote.
     pub fn read(dir: &RunDir) -> Result<Option<Self>, IoError> {
         let path = dir.run_json();
         let written = match std::fs::metadata(&path) {
@@ -45,15 +45,15 @@ impl Summary {
         if !run["featurize"].is_string() {
             return Ok(None);
         }
-        let unfinished = bring_to_the_records(dir, &mut run);
+        let unfinished = apply_records(dir, &mut run);
         let metrics = dir.metrics();
-        // those of settings before say nothing of this run
+        // Metrics of a run without an evaluation come from other settings.
         let scored = !run["evaluate"].is_null() && metrics.is_file();
         let metrics = if scored { json(&metrics)? } else { Value::Null };
         Ok(Some(Self { dir: dir.clone(), run, metrics, written, unfinished }))
     }
 
-    /// Its name; that of the folder where there is none.
+    /// The name of the run, or of its folder where it has none.
     pub fn name(&self) -> String {
         let folder = || self.dir.root().file_name().map_or(String::new(), |name| name.to_string_lossy().into_owned());
         self.run["name"].as_str().map_or_else(folder, str::to_string)
@@ -63,19 +63,20 @@ impl Summary {
         self.run["config"]["extract"]["model"].as_str().unwrap_or("?")
     }
 
-    /// Pictures with features, and pictures that failed.
+    /// Returns the number of pictures with features and the number of pictures that failed.
     pub fn pictures(&self) -> (u64, u64) {
         let count = |key: &str| self.run["extract"][key].as_u64().unwrap_or(0);
         (count("ok"), count("failed"))
     }
 
-    /// On the test split, or on the train split where there is no other.
+    /// Returns the accuracy on the test split, or on the train split where there is no test split, and the split's
+    /// name.
     pub fn accuracy(&self) -> Option<(f64, &'static str)> {
         let of = |split: &'static str| Some((self.metrics[split]["accuracy"].as_f64()?, split));
         of("test").or_else(|| of("train"))
     }
 
-    /// Class by class, on the split of [`accuracy`](Self::accuracy).
+    /// Returns the scores of every class on the split of [`accuracy`](Self::accuracy).
     pub fn classes(&self) -> BTreeMap<String, ClassScore> {
         let split = self.accuracy().map_or("test", |(_, split)| split);
         let names = self.metrics["classes"].as_array().into_iter().flatten();
@@ -88,21 +89,21 @@ impl Summary {
         names.zip(scores).map(|(name, value)| (name.as_str().unwrap_or("?").to_string(), score(value))).collect()
     }
 
-    /// Seconds of every stage, in their order.
+    /// Returns the seconds of every stage in their order.
     pub fn seconds(&self) -> Vec<(StageId, f64)> {
         let of = |stage: StageId| Some((stage, self.run["seconds"][stage.name()].as_f64()?));
         StageId::ALL.into_iter().filter_map(of).collect()
     }
 
-    /// Every setting under its dotted key.
+    /// Returns every setting by its dotted key.
     pub fn settings(&self) -> BTreeMap<String, String> {
         let mut settings = flat(&self.run["config"]);
-        // where the file lay is no setting
+        // The path of the pipeline's file is not a setting.
         settings.remove("file");
         settings
     }
 
-    /// The files of the run with their sizes, sorted; the store's left out.
+    /// Returns the files of the run with their sizes, sorted, without those of the store.
     pub fn files(&self) -> Vec<(String, u64)> {
         let mut files = Vec::new();
         for entry in walkdir::WalkDir::new(self.dir.root()).into_iter().flatten() {
@@ -117,9 +118,10 @@ impl Summary {
     }
 }
 
-/// Lets `run` tell what the records tell, and nothing of the stages whose records are gone or of other settings: they were being computed anew
-/// when the run was killed. A run that was copied without its records is taken as it is.
-fn bring_to_the_records(dir: &RunDir, run: &mut Value) -> Vec<StageId> {
+/// Replaces the results in `run` by those of the records, and removes those of stages without a valid record, which
+/// were being computed anew when the run was killed. Returns these stages. A run that was copied without its records
+/// stays as it is.
+fn apply_records(dir: &RunDir, run: &mut Value) -> Vec<StageId> {
     if !dir.store().is_dir() {
         return Vec::new();
     }
@@ -142,7 +144,7 @@ fn bring_to_the_records(dir: &RunDir, run: &mut Value) -> Vec<StageId> {
     unfinished
 }
 
-/// Beginnings of keys where the record names a choice that the YAML does not, and what the YAML has instead.
+/// Prefixes of keys in the record that name a choice which the YAML does not name, and the prefixes in the YAML.
 const CHOICES: [(&str, &str); 9] = [
     ("input.split.folders.", "input.split."),
     ("input.split.fraction.", "input.split."),
@@ -155,15 +157,15 @@ const CHOICES: [(&str, &str); 9] = [
     ("reduce.pca.components.fraction", "reduce.pca.components"),
 ];
 
-/// Every value of a configuration under the dotted key that the YAML has for it, as text.
+/// Returns every value of a configuration as text, by the dotted key of the YAML.
 pub fn flat(value: &Value) -> BTreeMap<String, String> {
     let mut settings = BTreeMap::new();
     flatten("", value, &mut settings);
-    settings.into_iter().map(|(key, value)| (written(key), value)).collect()
+    settings.into_iter().map(|(key, value)| (yaml_key(key), value)).collect()
 }
 
-/// The key as the YAML has it.
-fn written(key: String) -> String {
+/// Returns the key of the YAML for a key of the record.
+fn yaml_key(key: String) -> String {
     let choice = CHOICES.iter().find_map(|(recorded, yaml)| Some((yaml, key.strip_prefix(recorded)?)));
     choice.map_or(key.clone(), |(yaml, rest)| format!("{yaml}{rest}"))
 }
@@ -203,7 +205,8 @@ mod tests {
         ] {
             for (components, text) in [("6", "6"), ("0.95", "0.95"), ("mle", "mle")] {
                 let yaml = format!(
-                    "version: 1\ninput: {{root: ., {yaml}}}\nextract: {{weights: keras, model: vgg16}}\nreduce: {{pca: {{components: {components}}}}}\n"
+                    "version: 1\ninput: {{root: ., {yaml}}}\nextract: {{weights: keras, model: vgg16}}\n\
+                     reduce: {{pca: {{components: {components}}}}}\n"
                 );
                 let pipeline = config::parse(&yaml, "pipeline.yaml".as_ref(), &[]).expect("sound");
                 let found = flat(&serde_json::json!(pipeline));

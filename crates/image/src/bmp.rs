@@ -1,17 +1,17 @@
-//! Bitmaps of Windows and OS/2, in files of their own and in icons, as Pillow reads them: 1, 4, 8, 16, 24 and 32 bits a pixel, run-length codes,
-//! masks for the colours.
+//! Decodes bitmaps of Windows and OS/2 (BMP), in files of their own and in icons, as Pillow's `BmpImagePlugin` does: 1,
+//! 4, 8, 16, 24 and 32 bits per pixel, run-length codes, and masks for the colours.
 //!
-//! The fourth byte of 32 bits is opacity only where a mask says so. Rows go up, or down where the height is negative. Padding that
-//! is missing behind the last row is not missed.
+//! The fourth byte of a 32-bit pixel is its opacity only where a mask says so. Rows are stored from the bottom up, or
+//! from the top down where the height is negative. The last row may lack its padding.
 
 use super::RgbImage;
 use super::decode::{DecodeError, DecodeErrorKind, check_size, to_rgb};
 use super::options::{DecodeOptions, Truncated};
 use image::ColorType;
 
-/// Bytes before the header in a file.
+/// The length of the file header, before the bitmap header.
 const FILE_HEADER: usize = 14;
-/// The header of OS/2's first bitmaps.
+/// The length of the BITMAPCOREHEADER of OS/2 1.x.
 const CORE: usize = 12;
 
 /// Values of the field Compression.
@@ -20,41 +20,42 @@ const RLE8: u32 = 1;
 const RLE4: u32 = 2;
 const BITFIELDS: u32 = 3;
 
-/// A bitmap, by its header.
+/// The header of a bitmap, and the bytes around it.
 pub(crate) struct Bitmap<'a> {
     bytes: &'a [u8],
     pub width: usize,
-    /// In an icon, that of the colours and the mask together.
+    /// In an icon, the height of the colours and of the mask together.
     pub height: usize,
     top_down: bool,
     pub bits: usize,
     compression: u32,
     palette: Vec<[u8; 3]>,
-    /// Of red, green, blue and opacity.
+    /// The masks of red, green, blue and opacity.
     masks: [u32; 4],
-    /// Where the pixels begin.
+    /// The position of the pixels in `bytes`.
     pub start: usize,
 }
 
 /// Decodes a file.
 pub(crate) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<RgbImage, DecodeError> {
-    let bitmap = Bitmap::read(bytes, FILE_HEADER, Some(long(bytes, 10)? as usize))?;
+    let bitmap = Bitmap::read(bytes, FILE_HEADER, Some(u32_at(bytes, 10)? as usize))?;
     let (width, height) = (bitmap.width, bitmap.height);
     check_size(width as u64, height as u64, options.max_pixels)?;
     let (colour, samples) = bitmap.samples(height, options.truncated == Truncated::Pad)?;
     Ok(RgbImage { width, height, data: to_rgb(colour, samples, options.background)? })
 }
 
-/// Width and height of a file.
+/// Returns width and height of a file.
 pub(crate) fn dimensions(bytes: &[u8]) -> Result<(usize, usize), DecodeError> {
     let bitmap = Bitmap::read(bytes, FILE_HEADER, None)?;
     Ok((bitmap.width, bitmap.height))
 }
 
 impl<'a> Bitmap<'a> {
-    /// Reads the header at `at`. In a file, the pixels begin at `start`; where that is 0, and in an icon, behind the palette.
+    /// Reads the header at `at`. A file says in `start` where the pixels begin; where that is 0, and in an icon, they
+    /// follow the palette.
     pub(crate) fn read(bytes: &'a [u8], at: usize, start: Option<usize>) -> Result<Self, DecodeError> {
-        let size = long(bytes, at)? as usize;
+        let size = u32_at(bytes, at)? as usize;
         let mut next = at.saturating_add(size);
         if bytes.get(at..next).is_none() {
             return Err(truncated());
@@ -64,47 +65,47 @@ impl<'a> Bitmap<'a> {
             return Err(unsupported(format!("a header of {size} bytes")));
         }
         let (width, height, bits) = match is_core {
-            true => (u32::from(short(bytes, at + 4)?), u32::from(short(bytes, at + 6)?), short(bytes, at + 10)?),
-            false => (long(bytes, at + 4)?, long(bytes, at + 8)?, short(bytes, at + 14)?),
+            true => (u32::from(u16_at(bytes, at + 4)?), u32::from(u16_at(bytes, at + 6)?), u16_at(bytes, at + 10)?),
+            false => (u32_at(bytes, at + 4)?, u32_at(bytes, at + 8)?, u16_at(bytes, at + 14)?),
         };
         let top_down = !is_core && height >> 24 == 0xff;
         let height = if top_down { height.wrapping_neg() } else { height };
         if width == 0 || height == 0 {
             return Err(corrupt(format!("the picture has {width}x{height} pixels")));
         }
-        let compression = if is_core { RAW } else { long(bytes, at + 16)? };
+        let compression = if is_core { RAW } else { u32_at(bytes, at + 16)? };
         let mut masks = match bits {
             16 => [0x7c00, 0x3e0, 0x1f, 0],
             _ => [0xff_0000, 0xff00, 0xff, 0],
         };
         if compression == BITFIELDS {
-            // a short header has them behind it
+            // The masks are part of a long header and follow a short one.
             let place = if size >= 52 { at + 40 } else { next };
             next = next.max(place + 12);
             for (number, mask) in masks.iter_mut().enumerate() {
-                *mask = if number < 3 || size >= 56 { long(bytes, place + 4 * number)? } else { 0 };
+                *mask = if number < 3 || size >= 56 { u32_at(bytes, place + 4 * number)? } else { 0 };
             }
             if bits == 32 && masks == [0; 4] {
                 masks = [0xff_0000, 0xff00, 0xff, 0xff00_0000];
             }
             masks[3] &= if bits == 32 { u32::MAX } else { 0 };
         }
-        let each = if is_core { 3 } else { 4 };
-        let told = if is_core { 0 } else { long(bytes, at + 32)? as usize };
-        let colours = match told {
+        let entry_size = if is_core { 3 } else { 4 };
+        let count = if is_core { 0 } else { u32_at(bytes, at + 32)? as usize };
+        let colours = match count {
             0 => 1 << bits.min(16),
-            told => told.min(1 << 16),
+            count => count.min(1 << 16),
         };
         let mut palette = Vec::new();
         if bits <= 8 {
-            let end = next.saturating_add(colours * each).min(bytes.len());
-            let entries = bytes.get(next..end).unwrap_or_default().chunks_exact(each).take(256);
+            let end = next.saturating_add(colours * entry_size).min(bytes.len());
+            let entries = bytes.get(next..end).unwrap_or_default().chunks_exact(entry_size).take(256);
             palette.extend(entries.map(|entry| [entry[2], entry[1], entry[0]]));
-            next = next.saturating_add(colours * each);
+            next = next.saturating_add(colours * entry_size);
         }
         let start = match start {
             None | Some(0) => next,
-            // some point at their palette
+            // Some files say that their pixels begin where the palette does.
             Some(start) if start == at + size && bits <= 8 => next,
             Some(start) => start,
         };
@@ -112,12 +113,12 @@ impl<'a> Bitmap<'a> {
         Ok(Self { bytes, width, height, top_down, bits, compression, palette, masks, start })
     }
 
-    /// The pixels of `height` rows, from the top: RGB, or RGBA where a mask tells opacity.
+    /// Returns the pixels of `height` rows from the top down: RGB, or RGBA where there is a mask of the opacity.
     pub(crate) fn samples(&self, height: usize, pad: bool) -> Result<(ColorType, Vec<u8>), DecodeError> {
         match (self.compression, self.bits) {
             (RAW, 1 | 4 | 8) => self.indexed(&self.rows(height, pad)?, height),
             (RLE8 | RLE4, 1 | 4 | 8) => Ok((ColorType::Rgb8, self.run_length(height)?)),
-            (RAW | BITFIELDS, 16 | 24 | 32) => self.masked(&self.rows(height, pad)?, height),
+            (RAW | BITFIELDS, 16 | 24 | 32) => self.with_masks(&self.rows(height, pad)?, height),
             (RAW..=BITFIELDS, bits) => {
                 Err(unsupported(format!("{bits} bits a pixel in compression {}", self.compression)))
             }
@@ -125,12 +126,12 @@ impl<'a> Bitmap<'a> {
         }
     }
 
-    /// Bytes of a row, with its padding.
+    /// The length of a row in bytes, with its padding.
     fn stride(&self) -> usize {
         (self.width * self.bits).div_ceil(32) * 4
     }
 
-    /// The rows in the order of the file, without padding; those that are missing are empty.
+    /// Returns the rows in the order of the file, without padding. With `pad`, missing rows are left out.
     fn rows(&self, height: usize, pad: bool) -> Result<Vec<&'a [u8]>, DecodeError> {
         let (stride, used) = (self.stride(), (self.width * self.bits).div_ceil(8));
         let data = self.bytes.get(self.start..).unwrap_or_default();
@@ -141,8 +142,8 @@ impl<'a> Bitmap<'a> {
         }
     }
 
-    /// Where the row that is the `number`-th in the file belongs.
-    fn line(&self, number: usize, height: usize) -> usize {
+    /// Returns the row of the picture that is stored as row `number` of the file.
+    fn output_row(&self, number: usize, height: usize) -> usize {
         if self.top_down { number } else { height - 1 - number }
     }
 
@@ -154,7 +155,7 @@ impl<'a> Bitmap<'a> {
         let mut out = vec![0; self.width * height * 3];
         let in_byte = 8 / self.bits;
         for (number, row) in rows.iter().enumerate() {
-            let start = self.line(number, height) * self.width * 3;
+            let start = self.output_row(number, height) * self.width * 3;
             let pixels = out[start..start + self.width * 3].as_chunks_mut().0;
             for (x, pixel) in pixels.iter_mut().enumerate() {
                 let index = row[x / in_byte] >> (8 - self.bits - x % in_byte * self.bits);
@@ -164,26 +165,27 @@ impl<'a> Bitmap<'a> {
         Ok((ColorType::Rgb8, out))
     }
 
-    /// Pixels whose colours are some of their bits.
-    fn masked(&self, rows: &[&[u8]], height: usize) -> Result<(ColorType, Vec<u8>), DecodeError> {
-        let parts = self.masks.map(Part::new);
-        if parts.iter().any(|part| !part.is_whole()) {
+    /// Decodes pixels whose channels are given by masks.
+    fn with_masks(&self, rows: &[&[u8]], height: usize) -> Result<(ColorType, Vec<u8>), DecodeError> {
+        let masks = self.masks.map(ChannelMask::new);
+        if masks.iter().any(|mask| !mask.is_contiguous()) {
             return Err(unsupported("colours of bits that do not follow one another"));
         }
         let (wide, channels) = (self.bits / 8, if self.masks[3] == 0 { 3 } else { 4 });
         let mut out = vec![0; self.width * height * channels];
         for (number, row) in rows.iter().enumerate() {
-            let start = self.line(number, height) * self.width * channels;
+            let start = self.output_row(number, height) * self.width * channels;
             let pixels = out[start..start + self.width * channels].chunks_exact_mut(channels);
             for (pixel, bytes) in pixels.zip(row.chunks_exact(wide)) {
                 let value = bytes.iter().rev().fold(0, |value, byte| value << 8 | u32::from(*byte));
-                pixel.iter_mut().zip(&parts).for_each(|(level, part)| *level = part.of(value));
+                pixel.iter_mut().zip(&masks).for_each(|(level, mask)| *level = mask.of(value));
             }
         }
         Ok((if channels == 4 { ColorType::Rgba8 } else { ColorType::Rgb8 }, out))
     }
 
-    /// Pixels as runs of one index, pieces of several, and jumps; those that nothing tells have the first colour.
+    /// Decodes run-length codes: runs of one index, sequences of several indices, and jumps. Pixels that a jump skips
+    /// have the index 0.
     fn run_length(&self, height: usize) -> Result<Vec<u8>, DecodeError> {
         let (width, four) = (self.width, self.compression == RLE4);
         let total = width * height;
@@ -216,12 +218,12 @@ impl<'a> Bitmap<'a> {
                         true => indices.extend(piece.iter().flat_map(|byte| [byte >> 4, byte & 15]).take(wanted)),
                         false => indices.extend_from_slice(piece),
                     }
-                    // pieces end at even places
+                    // Sequences are padded to an even length.
                     at = (at + length).next_multiple_of(2);
                     x += usize::from(count);
                 }
                 (count, value) => {
-                    // a run ends with its row
+                    // A run ends at the latest at the end of its row.
                     let count = count.min(width.saturating_sub(x));
                     let pair = if four { [value >> 4, value & 15] } else { [value; 2] };
                     indices.extend((0..count).map(|i| pair[i % 2]));
@@ -230,31 +232,31 @@ impl<'a> Bitmap<'a> {
             }
         }
         indices.resize(total, 0);
-        let lines = (0..height).map(|y| self.line(y, height));
+        let lines = (0..height).map(|y| self.output_row(y, height));
         Ok(lines.flat_map(|y| &indices[y * width..(y + 1) * width]).flat_map(|index| self.colour(*index)).collect())
     }
 }
 
-/// The bits of a pixel that are one of its colours.
+/// The mask of one channel in a pixel.
 #[derive(Clone, Copy)]
-struct Part {
+struct ChannelMask {
     mask: u32,
     shift: u32,
     largest: u32,
 }
 
-impl Part {
+impl ChannelMask {
     fn new(mask: u32) -> Self {
         let shift = mask.trailing_zeros() % 32;
         Self { mask, shift, largest: mask >> shift }
     }
 
-    /// Whether the bits stand side by side.
-    fn is_whole(self) -> bool {
+    /// Whether the bits of the mask are consecutive.
+    fn is_contiguous(self) -> bool {
         self.largest & self.largest.wrapping_add(1) == 0
     }
 
-    /// The level from 0 to 255.
+    /// Returns the channel of a pixel as a level from 0 to 255.
     #[inline(always)]
     fn of(self, pixel: u32) -> u8 {
         let value = u64::from((pixel & self.mask) >> self.shift);
@@ -262,12 +264,12 @@ impl Part {
     }
 }
 
-fn short(bytes: &[u8], at: usize) -> Result<u16, DecodeError> {
+fn u16_at(bytes: &[u8], at: usize) -> Result<u16, DecodeError> {
     let field = bytes.get(at..).and_then(|rest| rest.first_chunk());
     Ok(u16::from_le_bytes(*field.ok_or_else(truncated)?))
 }
 
-fn long(bytes: &[u8], at: usize) -> Result<u32, DecodeError> {
+fn u32_at(bytes: &[u8], at: usize) -> Result<u32, DecodeError> {
     let field = bytes.get(at..).and_then(|rest| rest.first_chunk());
     Ok(u32::from_le_bytes(*field.ok_or_else(truncated)?))
 }

@@ -1,21 +1,24 @@
-//! Bytes become RGB pixels, or a reason why not.
+//! Decodes a picture file to RGB pixels, or says why it cannot.
 //!
-//! The format of a file is read from its content (`recognise.rs`). JPEG, TIFF, GIF, BMP, ICO and PNM have readers of their own (`jpeg/`, `tiff/`,
-//! `gif.rs`, `bmp.rs`, `icon.rs`, `pnm.rs`), AVIF goes through rav1d (`avif/`); PNG, WebP, QOI and PAM go through the `image` crate. The rules,
-//! the same for all:
+//! `format.rs` detects the format from the content. This crate decodes JPEG, TIFF, GIF, BMP, ICO and PNM itself
+//! (`jpeg/`, `tiff/`, `gif.rs`, `bmp.rs`, `icon.rs`, `pnm.rs`), rav1d decodes AVIF (`avif/`), and the `image` crate
+//! decodes PNG, WebP, QOI and PAM. The rules are the same for all formats:
 //!
-//! * the first frame of an animation, the first page of a document;
-//! * transparent pixels show [`DecodeOptions::background`] (Pillow's `convert('RGB')` would show whatever colour hides under them);
-//! * 16-bit samples keep their upper byte; grey is repeated in R, G and B;
-//! * the orientation that EXIF or XMP tells is applied ([`DecodeOptions::exif`]), as Pillow's `exif_transpose` does it, that of
-//!   a TIFF always; ICC profiles are ignored;
-//! * a file that ends early is an error, as in Pillow; with [`Truncated::Pad`] it is the picture that Pillow's `LOAD_TRUNCATED_IMAGES` gives;
-//! * nothing is allocated for pixels before the size in the header is known to be within [`DecodeOptions::max_pixels`];
-//! * a decoder that panics loses its one picture.
+//! * An animation gives its first frame, a document its first page.
+//! * Transparent pixels show [`DecodeOptions::background`]; Pillow's `convert('RGB')` would show the colour that is
+//!   stored under them.
+//! * 16-bit samples keep their upper byte, and grey is repeated in R, G and B.
+//! * The orientation in EXIF or XMP is applied ([`DecodeOptions::exif`]) as by Pillow's `exif_transpose`; a TIFF is
+//!   always turned. ICC profiles are ignored.
+//! * A file that ends early is an error, as in Pillow. With [`Truncated::Pad`] it gives the picture that Pillow gives
+//!   with `LOAD_TRUNCATED_IMAGES`.
+//! * No memory is allocated for pixels before the size in the header is known to be within
+//!   [`DecodeOptions::max_pixels`].
+//! * A panic of a decoder becomes an error of the one picture that it was decoding.
 
 use super::exif::Metadata;
+use super::format::detect_format;
 use super::options::{DecodeOptions, Exif, Truncated};
-use super::recognise::recognise;
 use super::{Recipe, RgbImage, bmp, gif, header, icon, jpeg, orientation, png, pnm, tiff, webp};
 use image::metadata::Orientation;
 use image::{ColorType, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
@@ -25,13 +28,13 @@ use std::io::{self, Cursor};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use thiserror::Error;
 
-/// Why a file gave no picture.
+/// The reason why a file gave no picture.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{detail}")]
 pub struct DecodeError {
-    /// The class, for tables and counts.
+    /// The class of the error, for tables and counts.
     pub kind: DecodeErrorKind,
-    /// What was found, and what to do about it where something can be done; one line.
+    /// One line that says what was found and, where something can be done about it, what to do.
     pub detail: String,
 }
 
@@ -44,24 +47,24 @@ impl DecodeError {
 /// The classes of [`DecodeError`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DecodeErrorKind {
-    /// No bytes at all.
+    /// The file has no bytes.
     Empty,
-    /// Text, a web page, an archive: not a picture.
+    /// The file is text, a web page, an archive or another kind that is not a picture.
     NotAnImage,
-    /// A picture, in a format or a variant of it that is not read.
+    /// The file is a picture in a format or variant that this crate does not read.
     Unsupported,
-    /// The file ends early: an interrupted download or copy.
+    /// The file ends early, as after an interrupted download or copy.
     Truncated,
     /// The content contradicts itself.
     Corrupt,
-    /// More pixels than [`DecodeOptions::max_pixels`].
+    /// The picture has more pixels than [`DecodeOptions::max_pixels`].
     TooLarge,
-    /// The decoder panicked: a bug in it, worth a report with the file.
+    /// The decoder panicked. This is a bug in it, worth a report with the file.
     Panicked,
 }
 
 impl DecodeErrorKind {
-    /// The name in tables: snake case.
+    /// The name in tables, in snake case.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Empty => "empty",
@@ -75,15 +78,15 @@ impl DecodeErrorKind {
     }
 }
 
-/// Whether a file that begins with `bytes` may be a picture; if not, why.
+/// Checks whether a file that begins with `bytes` may be a picture; the error says why it is not.
 pub fn sniff(bytes: &[u8]) -> Result<(), DecodeError> {
-    recognise(bytes).map(|_| ())
+    detect_format(bytes).map(|_| ())
 }
 
-/// A picture the right way up, and the width and height of the file's.
+/// A picture the right way up, and the size that it has in the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decoded {
-    /// Smaller than `width` × `height` where it was decoded at a reduced size.
+    /// The pixels; fewer than `width` × `height` where the picture was decoded at a reduced size.
     pub image: RgbImage,
     pub width: usize,
     pub height: usize,
@@ -94,14 +97,15 @@ pub fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<RgbImage, DecodeE
     Ok(decode_as(bytes, options, None)?.image)
 }
 
-/// Decodes one picture that is going to be prepared by `recipe`: with [`DecodeOptions::fast_decode`] no larger than it needs to be.
+/// Decodes one picture for `recipe`. With [`DecodeOptions::fast_decode`] a JPEG is decoded at the smallest size that
+/// the recipe allows.
 pub fn decode_for(recipe: &Recipe, bytes: &[u8], options: &DecodeOptions) -> Result<Decoded, DecodeError> {
     decode_as(bytes, options, Some(recipe))
 }
 
 fn decode_as(bytes: &[u8], options: &DecodeOptions, recipe: Option<&Recipe>) -> Result<Decoded, DecodeError> {
-    let format = recognise(bytes)?;
-    guarded(|| match format {
+    let format = detect_format(bytes)?;
+    catch_panics(|| match format {
         ImageFormat::Jpeg => jpeg::decode(bytes, options, recipe),
         #[cfg(feature = "avif")]
         ImageFormat::Avif => decode_avif(bytes, options),
@@ -115,25 +119,25 @@ fn decode_as(bytes: &[u8], options: &DecodeOptions, recipe: Option<&Recipe>) -> 
                     entry if entry.is_png() => decode_png(entry.data, options)?,
                     entry => entry.decode(options)?,
                 },
-                ImageFormat::Pnm if pnm::begins(bytes) => pnm::decode(bytes, options)?,
-                ImageFormat::WebP => decode_other(&webp::unmixed(bytes), other, options)?,
-                other => decode_other(bytes, other, options)?,
+                ImageFormat::Pnm if pnm::is_pnm(bytes) => pnm::decode(bytes, options)?,
+                ImageFormat::WebP => decode_with_image_crate(&webp::without_blending(bytes), other, options)?,
+                other => decode_with_image_crate(bytes, other, options)?,
             };
-            // Pillow turns a TIFF unasked
+            // Pillow applies the orientation of a TIFF even where nobody calls `exif_transpose`.
             let orientation = match options.exif == Exif::Apply || other == ImageFormat::Tiff {
-                true => Metadata::of(bytes, other).orientation(),
+                true => Metadata::read(bytes, other).orientation(),
                 false => Orientation::NoTransforms,
             };
-            let image = orientation::turned(image, orientation);
+            let image = orientation::apply(image, orientation);
             Ok(Decoded { width: image.width, height: image.height, image })
         }
     })
 }
 
-/// Width and height as the header tells them, without decoding; none when it cannot be read.
+/// Returns width and height from the header, without decoding; none where the header cannot be read.
 pub fn dimensions(bytes: &[u8]) -> Option<(usize, usize)> {
-    let format = recognise(bytes).ok()?;
-    guarded(|| match format {
+    let format = detect_format(bytes).ok()?;
+    catch_panics(|| match format {
         ImageFormat::Jpeg => jpeg::dimensions(bytes),
         #[cfg(feature = "avif")]
         ImageFormat::Avif => super::avif::dimensions(bytes),
@@ -143,18 +147,18 @@ pub fn dimensions(bytes: &[u8]) -> Option<(usize, usize)> {
             entry if entry.is_png() => dimensions(entry.data).ok_or_else(empty_icon),
             entry => entry.dimensions(),
         },
-        ImageFormat::Pnm if pnm::begins(bytes) => pnm::dimensions(bytes),
+        ImageFormat::Pnm if pnm::is_pnm(bytes) => pnm::dimensions(bytes),
         ImageFormat::Tiff => tiff::dimensions(bytes),
         other => {
             let reader = ImageReader::with_format(Cursor::new(bytes), other);
-            let (width, height) = reader.into_dimensions().map_err(translate)?;
+            let (width, height) = reader.into_dimensions().map_err(from_image_error)?;
             Ok((width as usize, height as usize))
         }
     })
     .ok()
 }
 
-/// Refuses a picture of more than `max_pixels`.
+/// Returns an error for a picture of more than `max_pixels`.
 pub(super) fn check_size(width: u64, height: u64, max_pixels: u64) -> Result<(), DecodeError> {
     if width.saturating_mul(height) > max_pixels {
         let detail = format!("{width}x{height} pixels are more than the limit of {max_pixels} (image.max_pixels)");
@@ -167,13 +171,14 @@ thread_local! {
     static DECODING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// True while this thread is inside a decoder, where a panic is caught and told as [`DecodeErrorKind::Panicked`]: a panic hook need not print it.
+/// Whether this thread is inside a decoder. [`decode`] catches a panic there and returns it as
+/// [`DecodeErrorKind::Panicked`], so a panic hook need not print it.
 pub fn is_decoding() -> bool {
     DECODING.get()
 }
 
-/// Runs a decoder; its panic becomes an error.
-pub(super) fn guarded<T>(decoder: impl FnOnce() -> Result<T, DecodeError>) -> Result<T, DecodeError> {
+/// Runs a decoder and turns its panic into an error.
+pub(super) fn catch_panics<T>(decoder: impl FnOnce() -> Result<T, DecodeError>) -> Result<T, DecodeError> {
     DECODING.set(true);
     let result = catch_unwind(AssertUnwindSafe(decoder));
     DECODING.set(false);
@@ -188,51 +193,57 @@ fn empty_icon() -> DecodeError {
     DecodeError::new(DecodeErrorKind::Corrupt, "an icon without a picture")
 }
 
-/// A PNG; where something but its pixels is wrong, without that.
+/// Decodes a PNG. Where chunks other than those of the pixels are damaged or missing, it decodes the file without them.
 fn decode_png(bytes: &[u8], options: &DecodeOptions) -> Result<RgbImage, DecodeError> {
     let whole = DecodeOptions { truncated: Truncated::Fail, ..options.clone() };
-    let error = match decode_other(bytes, ImageFormat::Png, &whole) {
+    let error = match decode_with_image_crate(bytes, ImageFormat::Png, &whole) {
         Err(error) if matches!(error.kind, DecodeErrorKind::Truncated | DecodeErrorKind::Corrupt) => error,
         result => return result,
     };
-    match png::mended(bytes).map(|mended| decode_other(&mended, ImageFormat::Png, &whole)) {
+    match png::repaired(bytes).map(|repaired| decode_with_image_crate(&repaired, ImageFormat::Png, &whole)) {
         Some(Ok(image)) => Ok(image),
-        _ if options.truncated == Truncated::Pad => decode_other(bytes, ImageFormat::Png, options),
+        _ if options.truncated == Truncated::Pad => decode_with_image_crate(bytes, ImageFormat::Png, options),
         _ => Err(error),
     }
 }
 
+/// Decodes an AVIF and puts it on the background.
 #[cfg(feature = "avif")]
 fn decode_avif(bytes: &[u8], options: &DecodeOptions) -> Result<Decoded, DecodeError> {
-    let super::avif::Decoded { width, height, samples, has_alpha, orientation } =
+    let super::avif::StillPicture { width, height, samples, has_alpha, orientation } =
         super::avif::decode(bytes, options.max_pixels)?;
     let colour = if has_alpha { ColorType::Rgba8 } else { ColorType::Rgb8 };
     let data = to_rgb(colour, samples, options.background)?;
     let orientation = if options.exif == Exif::Apply { orientation } else { Orientation::NoTransforms };
-    let image = orientation::turned(RgbImage { width, height, data }, orientation);
+    let image = orientation::apply(RgbImage { width, height, data }, orientation);
     Ok(Decoded { width: image.width, height: image.height, image })
 }
 
-/// What the `image` crate reads.
-fn decode_other(bytes: &[u8], format: ImageFormat, options: &DecodeOptions) -> Result<RgbImage, DecodeError> {
-    let promised = header::promised(bytes, format);
-    if let Some([width, height]) = promised {
+/// Decodes a file with the `image` crate.
+fn decode_with_image_crate(
+    bytes: &[u8],
+    format: ImageFormat,
+    options: &DecodeOptions,
+) -> Result<RgbImage, DecodeError> {
+    let declared = header::dimensions(bytes, format);
+    if let Some([width, height]) = declared {
         check_size(width, height, options.max_pixels)?;
     }
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     let mut limits = Limits::no_limits();
-    // room for 16-bit RGBA, and for the decoder's own tables beside it: a small PNG must not unpack a profile of a gigabyte
+    // This leaves room for 16-bit RGBA and for the tables of the decoder, so that a small PNG cannot unpack a colour
+    // profile of a gigabyte.
     let pixels =
-        promised.filter(|_| format == ImageFormat::Png).map_or(options.max_pixels, |[w, h]| w.saturating_mul(h));
+        declared.filter(|_| format == ImageFormat::Png).map_or(options.max_pixels, |[w, h]| w.saturating_mul(h));
     limits.max_alloc = Some(pixels.min(options.max_pixels).saturating_mul(8).saturating_add(64 << 20));
     reader.limits(limits);
-    let decoder = reader.into_decoder().map_err(translate)?;
+    let decoder = reader.into_decoder().map_err(from_image_error)?;
     let (width, height) = decoder.dimensions();
     check_size(width.into(), height.into(), options.max_pixels)?;
     if width == 0 || height == 0 {
         return Err(DecodeError::new(DecodeErrorKind::Corrupt, format!("the picture has {width}x{height} pixels")));
     }
-    // the png crate panics at it
+    // The png crate panics at a palette whose length is not a multiple of three.
     if format == ImageFormat::Png
         && let Some(palette) = png::chunks(bytes).find(|chunk| chunk.kind == b"PLTE").map(|chunk| chunk.body)
         && (palette.is_empty() || !palette.len().is_multiple_of(3))
@@ -244,12 +255,12 @@ fn decode_other(bytes: &[u8], format: ImageFormat, options: &DecodeOptions) -> R
     let len = usize::try_from(decoder.total_bytes())
         .map_err(|_| DecodeError::new(DecodeErrorKind::TooLarge, "more bytes than fit into memory"))?;
     let mut samples = vec![0; len];
-    if let Err(error) = decoder.read_image(&mut samples).map_err(translate) {
+    if let Err(error) = decoder.read_image(&mut samples).map_err(from_image_error) {
         let some = error.kind == DecodeErrorKind::Truncated && samples.iter().any(|&sample| sample != 0);
         if options.truncated == Truncated::Fail || !some {
             return Err(error);
         }
-        // a decoder that stops early leaves 16 bits in the order of the file
+        // A decoder that stops early leaves 16-bit samples in the byte order of the file.
         if format == ImageFormat::Png && colour.bytes_per_pixel() / colour.channel_count() == 2 {
             samples.as_chunks_mut().0.iter_mut().for_each(|bytes| *bytes = u16::from_be_bytes(*bytes).to_ne_bytes());
         }
@@ -258,10 +269,10 @@ fn decode_other(bytes: &[u8], format: ImageFormat, options: &DecodeOptions) -> R
     Ok(RgbImage { width: width as usize, height: height as usize, data })
 }
 
-/// Any layout of samples to 8-bit RGB over `background`.
+/// Converts samples of any layout to 8-bit RGB over `background`.
 pub(super) fn to_rgb(colour: ColorType, samples: Vec<u8>, background: [u8; 3]) -> Result<Vec<u8>, DecodeError> {
     let wide = |pixel: &[u8]| -> [u8; 4] {
-        // the upper byte of samples in the processor's order
+        // The decoder gives 16-bit samples in the processor's byte order; their upper byte is kept.
         std::array::from_fn(|c| {
             pixel.get(c * 2..c * 2 + 2).map_or(0, |s| (u16::from_ne_bytes([s[0], s[1]]) >> 8) as u8)
         })
@@ -269,17 +280,17 @@ pub(super) fn to_rgb(colour: ColorType, samples: Vec<u8>, background: [u8; 3]) -
     Ok(match colour {
         ColorType::Rgb8 => samples,
         ColorType::L8 => samples.iter().flat_map(|&v| [v; 3]).collect(),
-        ColorType::La8 => samples.as_chunks().0.iter().flat_map(|&[v, a]| over([v; 3], a, background)).collect(),
+        ColorType::La8 => samples.as_chunks().0.iter().flat_map(|&[v, a]| blend([v; 3], a, background)).collect(),
         ColorType::Rgba8 => {
-            samples.as_chunks().0.iter().flat_map(|&[r, g, b, a]| over([r, g, b], a, background)).collect()
+            samples.as_chunks().0.iter().flat_map(|&[r, g, b, a]| blend([r, g, b], a, background)).collect()
         }
         ColorType::L16 => samples.chunks_exact(2).flat_map(|p| [wide(p)[0]; 3]).collect(),
         ColorType::La16 => {
-            samples.chunks_exact(4).map(wide).flat_map(|[v, a, ..]| over([v; 3], a, background)).collect()
+            samples.chunks_exact(4).map(wide).flat_map(|[v, a, ..]| blend([v; 3], a, background)).collect()
         }
         ColorType::Rgb16 => samples.chunks_exact(6).map(wide).flat_map(|[r, g, b, _]| [r, g, b]).collect(),
         ColorType::Rgba16 => {
-            samples.chunks_exact(8).map(wide).flat_map(|[r, g, b, a]| over([r, g, b], a, background)).collect()
+            samples.chunks_exact(8).map(wide).flat_map(|[r, g, b, a]| blend([r, g, b], a, background)).collect()
         }
         other => {
             let detail = format!("samples of {other:?} are not supported; convert the picture to 8-bit RGB");
@@ -288,8 +299,8 @@ pub(super) fn to_rgb(colour: ColorType, samples: Vec<u8>, background: [u8; 3]) -
     })
 }
 
-/// `colour` of opacity `alpha` over `background`, rounded as Pillow's `paste` with a mask rounds.
-fn over(colour: [u8; 3], alpha: u8, background: [u8; 3]) -> [u8; 3] {
+/// Returns `colour` of opacity `alpha` over `background`, rounded as by Pillow's `paste` with a mask.
+fn blend(colour: [u8; 3], alpha: u8, background: [u8; 3]) -> [u8; 3] {
     let (alpha, rest) = (u32::from(alpha), 255 - u32::from(alpha));
     std::array::from_fn(|c| {
         let sum = u32::from(colour[c]) * alpha + u32::from(background[c]) * rest + 128;
@@ -297,8 +308,8 @@ fn over(colour: [u8; 3], alpha: u8, background: [u8; 3]) -> [u8; 3] {
     })
 }
 
-/// The `image` crate's errors in our classes.
-fn translate(error: ImageError) -> DecodeError {
+/// Converts an error of the `image` crate to one of this crate's classes.
+fn from_image_error(error: ImageError) -> DecodeError {
     let kind = match &error {
         ImageError::Limits(_) => DecodeErrorKind::TooLarge,
         ImageError::Unsupported(_) => DecodeErrorKind::Unsupported,
@@ -312,9 +323,9 @@ fn translate(error: ImageError) -> DecodeError {
     DecodeError::new(kind, detail.replace(['\n', '\r'], " "))
 }
 
-/// Whether the end of the file lies at the bottom of an error.
+/// Whether an unexpected end of the file is among the causes of an error.
 fn ended_early(error: &ImageError) -> bool {
-    // an I/O error stands for itself here: its `source` begins one step below it
+    // `source` of an I/O error gives the error below it, so the I/O error itself is looked at first.
     let mut next: Option<&(dyn Error + 'static)> = match error {
         ImageError::IoError(e) => Some(e),
         other => other.source(),
@@ -335,7 +346,7 @@ mod tests {
 
     #[test]
     fn a_panic_becomes_an_error_that_keeps_its_message() {
-        let failed = guarded::<()>(|| panic!("row {} of {}", 7, 6)).expect_err("it panics");
+        let failed = catch_panics::<()>(|| panic!("row {} of {}", 7, 6)).expect_err("it panics");
         assert_eq!(failed.kind, DecodeErrorKind::Panicked);
         assert!(failed.detail.contains("row 7 of 6"), "{failed}");
     }
@@ -344,9 +355,9 @@ mod tests {
     fn sixteen_bits_keep_the_upper_byte_and_alpha_is_blended_as_pillow_blends() {
         let sample = 0x12ffu16.to_ne_bytes();
         assert_eq!(to_rgb(ColorType::L16, sample.to_vec(), WHITE).expect("grey"), [0x12; 3]);
-        assert_eq!(over([0, 100, 255], 0, [9, 9, 9]), [9, 9, 9]);
-        assert_eq!(over([0, 100, 255], 255, [9, 9, 9]), [0, 100, 255]);
-        // Image.new("RGB", (1, 1), (255, 255, 255)).paste((0, 100, 254), mask=Image.new("L", (1, 1), 128))
-        assert_eq!(over([0, 100, 254], 128, WHITE), [127, 177, 254]);
+        assert_eq!(blend([0, 100, 255], 0, [9, 9, 9]), [9, 9, 9]);
+        assert_eq!(blend([0, 100, 255], 255, [9, 9, 9]), [0, 100, 255]);
+        // In Pillow: Image.new("RGB", (1, 1), (255, 255, 255)).paste((0, 100, 254), mask=Image.new("L", (1, 1), 128))
+        assert_eq!(blend([0, 100, 254], 128, WHITE), [127, 177, 254]);
     }
 }

@@ -1,8 +1,8 @@
-//! The orientation that a file tells beside its pixels: which way up the camera was held.
+//! Reads the orientation of a picture from the metadata of its file (EXIF 2.32, tag 274; XMP, `tiff:Orientation`).
 //!
-//! As Pillow's `getexif` finds it: tag 274 of the first directory of EXIF or, where there is no such tag, the attribute `tiff:Orientation` of
-//! XMP. JPEG has both in its segments APP1, PNG in chunks (EXIF in three ways), WebP in chunks that its header announces, TIFF in its own
-//! directory, AVIF as items (`avif/container.rs`).
+//! As in Pillow's `getexif`, the first directory of EXIF counts; XMP counts where that directory has no orientation.
+//! JPEG has both in APP1 segments, PNG in chunks (EXIF in three ways), WebP in chunks that its header announces, TIFF
+//! in its own directory, and AVIF as items (`avif/container.rs`).
 
 use super::ifd::Directory;
 use super::{png, webp};
@@ -12,27 +12,30 @@ use image::metadata::Orientation;
 use std::borrow::Cow;
 use std::io::Read;
 
+/// Tags of the directory (EXIF 2.32, 4.6.4; XMP specification, part 3).
 const ORIENTATION: u16 = 274;
 const XMP: u16 = 700;
 
-/// A text of more bytes is not unpacked, nor are texts that together have more; Pillow's `MAX_TEXT_CHUNK` and `MAX_TEXT_MEMORY`.
+/// The limits for one PNG text and for all texts of a file when they are inflated, as Pillow's `MAX_TEXT_CHUNK` and
+/// `MAX_TEXT_MEMORY`; texts beyond them are ignored.
 const MAX_TEXT: u64 = 1 << 20;
 const MAX_TEXTS: u64 = 64 << 20;
 
-/// The metadata blocks of a picture file, as bytes.
+/// The metadata blocks of a picture file.
 #[derive(Default)]
 pub(crate) struct Metadata<'a> {
-    /// A block of EXIF, with or without `Exif\0\0` before it.
+    /// A block of EXIF, with or without `Exif\0\0` at its beginning.
     pub exif: Option<Cow<'a, [u8]>>,
     pub xmp: Option<Cow<'a, [u8]>>,
 }
 
 impl<'a> Metadata<'a> {
-    /// Reads the metadata of a file of this format; JPEG and AVIF give none here, since their decoders read it themselves.
-    pub(crate) fn of(bytes: &'a [u8], format: ImageFormat) -> Self {
+    /// Reads the metadata of a file of this format. It is empty for JPEG and AVIF, whose decoders read their metadata
+    /// themselves.
+    pub(crate) fn read(bytes: &'a [u8], format: ImageFormat) -> Self {
         match format {
-            ImageFormat::Png => Self::of_png(bytes),
-            ImageFormat::WebP => Self::of_webp(bytes),
+            ImageFormat::Png => Self::from_png(bytes),
+            ImageFormat::WebP => Self::from_webp(bytes),
             ImageFormat::Tiff => Self {
                 exif: Some(bytes.into()),
                 xmp: Directory::first(bytes).and_then(|directory| Some(directory.bytes(XMP)?.into())),
@@ -41,15 +44,15 @@ impl<'a> Metadata<'a> {
         }
     }
 
-    /// Of several chunks of one kind the last one counts.
-    fn of_png(bytes: &'a [u8]) -> Self {
+    /// Reads the chunks of a PNG; the last one of each kind counts, as in Pillow.
+    fn from_png(bytes: &'a [u8]) -> Self {
         let mut found = Self::default();
         let (mut profile, mut room) = (None, MAX_TEXTS);
         for png::Chunk { kind, body, .. } in png::chunks(bytes) {
-            match (kind, text_of_png(kind, body, &mut room)) {
+            match (kind, png_text(kind, body, &mut room)) {
                 (b"eXIf", _) => found.exif = Some(body.into()),
                 (b"tEXt", Some((b"exif", text))) => found.exif = Some(text.into()),
-                (_, Some((b"Raw profile type exif", text))) => profile = from_hex(&text),
+                (_, Some((b"Raw profile type exif", text))) => profile = hex_profile(&text),
                 (_, Some((b"XML:com.adobe.xmp", text))) => found.xmp = Some(text.into()),
                 _ => {}
             }
@@ -58,8 +61,8 @@ impl<'a> Metadata<'a> {
         found
     }
 
-    /// Of several chunks of one kind the first one counts.
-    fn of_webp(bytes: &'a [u8]) -> Self {
+    /// Reads the chunks of a WebP; the first one of each kind counts, as in Pillow.
+    fn from_webp(bytes: &'a [u8]) -> Self {
         let mut found = Self::default();
         let flags = webp::flags(bytes);
         for webp::Chunk { kind, body, .. } in webp::chunks(bytes) {
@@ -72,21 +75,21 @@ impl<'a> Metadata<'a> {
         found
     }
 
-    /// Which way up the picture is, by EXIF or, where that says nothing, by XMP.
+    /// Returns the orientation of EXIF or, where EXIF has none, that of XMP.
     pub(crate) fn orientation(&self) -> Orientation {
         match self.directory() {
-            Some(directory) => oriented(directory.number(ORIENTATION)),
+            Some(directory) => orientation_from_value(directory.number(ORIENTATION)),
             None => self.orientation_of_xmp(),
         }
     }
 
-    /// Which way up the picture is by XMP alone, where EXIF says nothing.
+    /// Returns the orientation of XMP, unless EXIF has one.
     pub(crate) fn orientation_of_xmp(&self) -> Orientation {
         let xmp = self.xmp.as_deref().filter(|_| self.directory().is_none());
-        oriented(xmp.and_then(of_xmp))
+        orientation_from_value(xmp.and_then(xmp_orientation_value))
     }
 
-    /// The directory of EXIF, if it holds an orientation.
+    /// Returns the directory of EXIF if it holds an orientation.
     fn directory(&self) -> Option<Directory<'_>> {
         let block = self.exif.as_deref()?;
         let block = (0..2).fold(block, |block, _| block.strip_prefix(b"Exif\0\0").unwrap_or(block));
@@ -94,14 +97,14 @@ impl<'a> Metadata<'a> {
     }
 }
 
-/// The orientation of this number; none but 1 to 8 mean anything.
-fn oriented(value: Option<f64>) -> Orientation {
+/// Returns the orientation with this number; every number but 1 to 8 means that the picture stays as it is.
+fn orientation_from_value(value: Option<f64>) -> Orientation {
     let value = value.filter(|value| value.fract() == 0.0 && (1.0..=8.0).contains(value));
     value.and_then(|value| Orientation::from_exif(value as u8)).unwrap_or(Orientation::NoTransforms)
 }
 
-/// `tiff:Orientation`, as an attribute or as an element.
-fn of_xmp(text: &[u8]) -> Option<f64> {
+/// Finds `tiff:Orientation` in XMP, as an attribute or as an element.
+fn xmp_orientation_value(text: &[u8]) -> Option<f64> {
     const NAME: &[u8] = b"tiff:Orientation";
     text.windows(NAME.len()).enumerate().filter(|(_, window)| *window == NAME).find_map(|(at, _)| {
         let rest = &text[at + NAME.len()..];
@@ -110,8 +113,9 @@ fn of_xmp(text: &[u8]) -> Option<f64> {
     })
 }
 
-/// The keyword and the content of a text chunk, unpacked into the `room` that is left.
-fn text_of_png<'a>(kind: &[u8; 4], body: &'a [u8], room: &mut u64) -> Option<(&'a [u8], Vec<u8>)> {
+/// Returns keyword and content of a PNG text chunk (PNG, section 11.3.3). `room` is how many more bytes may be
+/// inflated.
+fn png_text<'a>(kind: &[u8; 4], body: &'a [u8], room: &mut u64) -> Option<(&'a [u8], Vec<u8>)> {
     let split = |bytes: &'a [u8]| {
         let end = bytes.iter().position(|byte| *byte == 0)?;
         Some((&bytes[..end], &bytes[end + 1..]))
@@ -123,13 +127,13 @@ fn text_of_png<'a>(kind: &[u8; 4], body: &'a [u8], room: &mut u64) -> Option<(&'
     let (keyword, rest) = split(body).filter(|(keyword, _)| wanted(keyword))?;
     let text = match (kind, rest) {
         (b"tEXt", text) => text.to_vec(),
-        (b"zTXt", [0, packed @ ..]) => unpacked(packed, room)?,
-        (b"iTXt", [packed, method, rest @ ..]) => {
+        (b"zTXt", [0, compressed @ ..]) => inflate(compressed, room)?,
+        (b"iTXt", [compressed, method, rest @ ..]) => {
             let (_, rest) = split(rest)?;
             let (_, text) = split(rest)?;
-            match (packed, method) {
+            match (compressed, method) {
                 (0, _) => text.to_vec(),
-                (_, 0) => unpacked(text, room)?,
+                (_, 0) => inflate(text, room)?,
                 _ => return None,
             }
         }
@@ -138,16 +142,17 @@ fn text_of_png<'a>(kind: &[u8; 4], body: &'a [u8], room: &mut u64) -> Option<(&'
     Some((keyword, text))
 }
 
-fn unpacked(packed: &[u8], room: &mut u64) -> Option<Vec<u8>> {
+fn inflate(compressed: &[u8], room: &mut u64) -> Option<Vec<u8>> {
     let mut text = Vec::new();
     let most = MAX_TEXT.min(*room);
-    let done = ZlibDecoder::new(packed).take(most + 1).read_to_end(&mut text);
+    let done = ZlibDecoder::new(compressed).take(most + 1).read_to_end(&mut text);
     *room = room.saturating_sub(text.len() as u64);
     done.ok().filter(|len| *len as u64 <= most).map(|_| text)
 }
 
-/// The bytes of a raw profile as ImageMagick writes it: a line of nothing, one with its name, one with its length, then digits.
-fn from_hex(text: &[u8]) -> Option<Vec<u8>> {
+/// Decodes a raw profile as ImageMagick writes it: an empty line, a line with the name, a line with the length, then
+/// hexadecimal digits.
+fn hex_profile(text: &[u8]) -> Option<Vec<u8>> {
     let lines = text.split(|byte| *byte == b'\n').skip(3).flatten();
     let digits: Option<Vec<u8>> = lines
         .filter(|byte| !byte.is_ascii_whitespace())

@@ -1,11 +1,13 @@
-//! How much memory decoding and preparing a picture takes, by its header alone: what many threads decode at a time is bounded by it.
+//! Estimates from a file's header how much memory decoding and preparing the picture takes. The caller uses it to bound
+//! the memory of many threads that decode at the same time.
 //!
-//! The bytes of a pixel that a decoder holds beside its result were measured as the peak of the process with pictures of 25 megapixels.
+//! The bytes that each decoder holds per pixel beside its result were measured as the peak of the process with pictures
+//! of 25 megapixels.
 
-use super::decode::{check_size, dimensions, guarded};
+use super::decode::{catch_panics, check_size, dimensions};
 use super::exif::Metadata;
+use super::format::detect_format;
 use super::options::DecodeOptions;
-use super::recognise::recognise;
 use super::{Recipe, header, icon, jpeg};
 use image::metadata::Orientation;
 use image::{ColorType, ImageDecoder, ImageFormat, ImageReader, Limits};
@@ -14,44 +16,46 @@ use std::io::{BufRead, BufReader, Cursor, Seek};
 
 /// Bytes of a pixel of the result.
 const RGB: u64 = 3;
-/// The most that is unpacked of a header: a profile of colours, for one.
+/// The most bytes that reading a header may unpack, for example of a colour profile.
 const MAX_HEADER: u64 = 64 << 20;
 
-/// A picture as its header promises it.
+/// The size of a picture and the memory that decoding it takes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Promise {
+pub(super) struct Estimate {
     pub width: u64,
     pub height: u64,
-    /// The most bytes that are held at a time while it is decoded and turned the right way up.
+    /// The most bytes that are held at a time while the picture is decoded and its orientation is applied.
     pub bytes: u64,
 }
 
-/// The most bytes that are held at a time while the picture that begins with `start` is decoded and prepared by `recipe`; the file's own are not
-/// counted. `file` is the file where `start` is not all of it; where it is read next is changed. 0 where the file will be refused undecoded, and
-/// the bytes of the largest picture that is allowed where the header lies too deep in the file.
+/// Returns the most bytes that are held at a time while a picture is decoded and prepared by `recipe`; the bytes of the
+/// file itself are not counted. `start` holds the first bytes of the file. Where they are not the whole file, `file` is
+/// the open file, whose position changes. Returns 0 for a file that the decoder will refuse by its header, and the
+/// bytes of the largest allowed picture where the header lies behind `start`.
 pub fn footprint(start: &[u8], file: Option<&File>, recipe: &Recipe, options: &DecodeOptions) -> u64 {
-    let Ok(format) = recognise(start) else { return 0 };
-    let promise = guarded(|| {
+    let Ok(format) = detect_format(start) else { return 0 };
+    let estimate = catch_panics(|| {
         Ok(match format {
-            ImageFormat::Jpeg => jpeg::promise(start, options, recipe).ok(),
+            ImageFormat::Jpeg => jpeg::estimate(start, options, recipe).ok(),
             #[cfg(feature = "avif")]
-            ImageFormat::Avif => super::avif::dimensions(start).ok().map(|size| of_avif(size.0, size.1)),
+            ImageFormat::Avif => super::avif::dimensions(start).ok().map(|size| estimate_avif(size.0, size.1)),
             ImageFormat::Ico => {
-                let png = icon::largest(start).filter(icon::Entry::is_png).map(|entry| (entry.data, ImageFormat::Png));
+                let png =
+                    icon::largest(start).filter(icon::IconEntry::is_png).map(|entry| (entry.data, ImageFormat::Png));
                 let (bytes, format) = png.unwrap_or((start, ImageFormat::Ico));
-                of_other(Cursor::new(bytes), format, bytes)
+                estimate_with_image_crate(Cursor::new(bytes), format, bytes)
             }
             _ => match file.map(|mut file| file.rewind().map(|()| BufReader::new(file))) {
-                None => of_other(Cursor::new(start), format, start),
-                Some(file) => file.ok().and_then(|file| of_other(file, format, start)),
+                None => estimate_with_image_crate(Cursor::new(start), format, start),
+                Some(file) => file.ok().and_then(|file| estimate_with_image_crate(file, format, start)),
             },
         })
     });
-    match promise.ok().flatten() {
-        Some(Promise { width, height, .. }) if check_size(width, height, options.max_pixels).is_err() => 0,
-        Some(Promise { width, height, bytes }) => {
+    match estimate.ok().flatten() {
+        Some(Estimate { width, height, .. }) if check_size(width, height, options.max_pixels).is_err() => 0,
+        Some(Estimate { width, height, bytes }) => {
             let [high, wide] = recipe.size.map(|side| side as u64);
-            // between the two passes of a resize, one side is the result's
+            // The first pass of a resize gives a picture that has one side of the source and one side of the result.
             let resized = (width * high).max(height * wide) * RGB;
             let pixels = width * height * RGB;
             let grey = if recipe.depth() == 1 { pixels } else { 0 };
@@ -62,17 +66,18 @@ pub fn footprint(start: &[u8], file: Option<&File>, recipe: &Recipe, options: &D
     }
 }
 
-/// What the `image` crate reads; `start` are its first bytes.
-fn of_other(source: impl BufRead + Seek, format: ImageFormat, start: &[u8]) -> Option<Promise> {
+/// Estimates a picture that the `image` crate decodes; `start` holds the first bytes of the file.
+fn estimate_with_image_crate(source: impl BufRead + Seek, format: ImageFormat, start: &[u8]) -> Option<Estimate> {
     let mut reader = ImageReader::with_format(source, format);
     let mut limits = Limits::no_limits();
     limits.max_alloc = Some(MAX_HEADER);
     reader.limits(limits);
     let Ok(decoder) = reader.into_decoder() else {
-        // its decoder wants more room for a row than a header may take, only this crate reads the file, or it is broken
+        // The file is broken, or only this crate reads its format, or the `image` crate wants more memory for a row
+        // than `MAX_HEADER`.
         let own = || dimensions(start).map(|(width, height)| [width as u64, height as u64]);
-        let [width, height] = header::promised(start, format).or_else(own)?;
-        return Some(Promise { width, height, bytes: width.saturating_mul(height).saturating_mul(8 + RGB) });
+        let [width, height] = header::dimensions(start, format).or_else(own)?;
+        return Some(Estimate { width, height, bytes: width.saturating_mul(height).saturating_mul(8 + RGB) });
     };
     let (width, height) = decoder.dimensions();
     let (width, height) = (u64::from(width), u64::from(height));
@@ -80,32 +85,32 @@ fn of_other(source: impl BufRead + Seek, format: ImageFormat, start: &[u8]) -> O
     let samples = u64::from(colour.bytes_per_pixel());
     let inside = match format {
         ImageFormat::WebP => match start.get(12..16) {
-            // planes, of which two are half as wide and high
+            // VP8 holds one plane of luma and two of chroma that are half as wide and high.
             Some(b"VP8 ") => 2,
-            // red, green, blue and alpha
+            // VP8L holds red, green, blue and alpha.
             Some(b"VP8L") => 4,
-            // planes and alpha, or a frame and its canvas
+            // VP8X holds planes and alpha, or a frame and the canvas of an animation.
             _ => 7,
         },
-        // a second table of samples
+        // The decoder holds a second buffer of samples.
         ImageFormat::Tiff => samples,
-        // a frame that is put on its canvas
+        // The decoder holds the RGBA frame beside its canvas.
         ImageFormat::Gif => 4,
         _ => 0,
     };
     let converted = if colour == ColorType::Rgb8 { 0 } else { RGB };
-    let turned = Metadata::of(start, format).orientation();
-    let turned = if turned == Orientation::NoTransforms { 0 } else { 2 * RGB };
-    let each = (samples + inside).max(samples + converted).max(turned);
-    Some(Promise { width, height, bytes: width.saturating_mul(height).saturating_mul(each) })
+    let rotation = Metadata::read(start, format).orientation();
+    let rotation = if rotation == Orientation::NoTransforms { 0 } else { 2 * RGB };
+    let per_pixel = (samples + inside).max(samples + converted).max(rotation);
+    Some(Estimate { width, height, bytes: width.saturating_mul(height).saturating_mul(per_pixel) })
 }
 
-/// The frame of a decoder that may hold another one beside it, planes of 16 bits, and what is made of them.
+/// Estimates an AVIF: the decoder may hold a second frame, planes of 16 bits, and the RGB picture that is made of them.
 #[cfg(feature = "avif")]
-fn of_avif(width: usize, height: usize) -> Promise {
+fn estimate_avif(width: usize, height: usize) -> Estimate {
     const EACH: u64 = 16;
     let (width, height) = (width as u64, height as u64);
-    Promise { width, height, bytes: width.saturating_mul(height).saturating_mul(EACH) }
+    Estimate { width, height, bytes: width.saturating_mul(height).saturating_mul(EACH) }
 }
 
 #[cfg(test)]
@@ -115,23 +120,23 @@ mod tests {
     use super::*;
     use std::io::Write;
 
-    /// A recipe whose own part is small.
+    /// A recipe for an input of one pixel, so that the decoder's part is nearly all of the footprint.
     fn recipe() -> Recipe {
         serde_json::from_str(
-            r#"{"size": [1, 1], "fit": "stretch", "resize": "box", "crop_pct": 1, "channels": "rgb", "divisor": 1, "mean": [0, 0, 0],
-            "std": [1, 1, 1]}"#,
+            r#"{"size": [1, 1], "fit": "stretch", "resize": "box", "crop_pct": 1, "channels": "rgb", "divisor": 1,
+            "mean": [0, 0, 0], "std": [1, 1, 1]}"#,
         )
         .expect("a recipe")
     }
 
-    fn of(name: &str) -> (u64, u64) {
+    fn footprint_of(name: &str) -> (u64, u64) {
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden").join(name);
         let bytes = std::fs::read(&path).expect("golden");
         let (width, height) = dimensions(&bytes).expect("a size");
         let options = DecodeOptions::default();
         assert!(decode(&bytes, &options).is_ok(), "{name}");
         let all = footprint(&bytes, None, &recipe(), &options);
-        // by its beginning and the file
+        // The same from the first 64 bytes and the open file.
         let file = File::open(&path).expect("golden");
         let some = &bytes[..bytes.len().min(64)];
         let part = footprint(some, Some(&file), &recipe(), &options);
@@ -158,18 +163,18 @@ mod tests {
             ("image_animated.gif", 8.0),
         ];
         for (name, each) in formats {
-            let (pixels, bytes) = of(name);
-            // the pixels, and what a resize to one of them holds
+            let (pixels, bytes) = footprint_of(name);
+            // A resize to one pixel holds little beside the picture.
             let most = each.max(3.0) * pixels as f64 + 3.0 * pixels as f64 / 8.0;
             assert!(bytes as f64 >= each * pixels as f64 && bytes as f64 <= most, "{name}: {bytes} of {pixels} pixels");
         }
-        // coefficients of 16 bits beside the picture, as groups of blocks
-        let (pixels, bytes) = of("image_progressive.jpg");
+        // A progressive JPEG holds 16-bit coefficients, in groups of eight blocks, beside the picture.
+        let (pixels, bytes) = footprint_of("image_progressive.jpg");
         assert!(bytes > 5 * pixels, "{bytes} of {pixels} pixels");
     }
 
     #[test]
-    fn what_is_refused_takes_nothing_and_what_is_unknown_takes_the_most() {
+    fn a_refused_file_takes_nothing_and_an_unknown_one_the_most() {
         let options = DecodeOptions { max_pixels: 1000, ..DecodeOptions::default() };
         let bytes = png(&RgbImage::filled(40, 30, [1, 2, 3])).expect("a PNG");
         assert_eq!(footprint(&bytes, None, &recipe(), &options), 0, "too many pixels");

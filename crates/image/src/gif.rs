@@ -1,18 +1,18 @@
-//! GIF: the first frame on its canvas (CompuServe's GIF89a), as Pillow gives it.
+//! Decodes the first frame of a GIF on its canvas (CompuServe's GIF89a), as Pillow does.
 //!
-//! The canvas grows where the frame reaches beyond it. Where the frame does not reach, the transparent colour shows or, if there is none, the
-//! first colour of the palette; the background colour of the header says nothing. An index beyond the palette is black; where there
-//! is no palette, it is a level of grey.
+//! The canvas grows where the frame reaches beyond it. Outside the frame the canvas shows the transparent colour or,
+//! where there is none, the first colour of the palette; the background colour of the header is not used. An index
+//! beyond the palette is black, and without any palette an index is a level of grey.
 
 use super::RgbImage;
 use super::decode::{DecodeError, DecodeErrorKind, check_size};
 use super::lzw::{self, Unpacked};
 use super::options::{DecodeOptions, Truncated};
 
-/// Width of the largest code that LZW has.
+/// The most bits that an LZW code may have.
 const MAX_BITS: u8 = 12;
 
-/// The first frame, before its pixels are unpacked.
+/// The first frame with its compressed pixels.
 struct Frame<'a> {
     /// Width and height of the canvas.
     canvas: [usize; 2],
@@ -23,8 +23,9 @@ struct Frame<'a> {
     interlaced: bool,
     palette: &'a [u8],
     transparent: Option<u8>,
-    /// Bits of a pixel, and the coded pixels in their sub-blocks.
+    /// The bits of an index, with which the LZW codes begin.
     bits: u8,
+    /// The LZW codes in their sub-blocks.
     data: &'a [u8],
 }
 
@@ -33,7 +34,7 @@ pub(crate) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<RgbImage, 
     let frame = first_frame(bytes)?;
     let [width, height] = frame.canvas;
     check_size(width as u64, height as u64, options.max_pixels)?;
-    let levels = frame.levels(options.truncated == Truncated::Pad)?;
+    let indices = frame.indices(options.truncated == Truncated::Pad)?;
     let colours: Vec<[u8; 3]> = (0..=255)
         .map(|index: u8| match frame.palette.as_chunks().0.get(usize::from(index)) {
             _ if frame.transparent == Some(index) => options.background,
@@ -42,23 +43,23 @@ pub(crate) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<RgbImage, 
             None => [0; 3],
         })
         .collect();
-    let empty = colours[usize::from(frame.transparent.unwrap_or(0))];
-    let mut picture = RgbImage::filled(width, height, empty);
-    for (y, row) in levels.chunks_exact(frame.width).enumerate() {
-        let start = ((frame.top + frame.line(y)) * width + frame.left) * 3;
+    let uncovered = colours[usize::from(frame.transparent.unwrap_or(0))];
+    let mut picture = RgbImage::filled(width, height, uncovered);
+    for (y, row) in indices.chunks_exact(frame.width).enumerate() {
+        let start = ((frame.top + frame.frame_row(y)) * width + frame.left) * 3;
         let pixels = picture.data[start..start + frame.width * 3].as_chunks_mut().0;
         pixels.iter_mut().zip(row).for_each(|(pixel, index)| *pixel = colours[usize::from(*index)]);
     }
     Ok(picture)
 }
 
-/// Width and height of the canvas.
+/// Returns width and height of the canvas.
 pub(crate) fn dimensions(bytes: &[u8]) -> Result<(usize, usize), DecodeError> {
     let [width, height] = first_frame(bytes)?.canvas;
     Ok((width, height))
 }
 
-/// Reads what comes before the pixels of the first frame.
+/// Reads the blocks before the pixels of the first frame.
 fn first_frame(bytes: &[u8]) -> Result<Frame<'_>, DecodeError> {
     let Some((&[w0, w1, h0, h1, flags, _, _], mut rest)) = bytes.get(6..).and_then(|rest| rest.split_first_chunk())
     else {
@@ -83,13 +84,13 @@ fn first_frame(bytes: &[u8]) -> Result<Frame<'_>, DecodeError> {
             }
             b',' => return frame(canvas, global, transparent, rest),
             b';' => return Err(corrupt("it has no picture before its end")),
-            // bytes between blocks do no harm
+            // Unknown bytes between blocks are skipped, as by Pillow.
             _ => {}
         }
     }
 }
 
-/// Reads the head of a frame.
+/// Reads the image descriptor of a frame (GIF89a, section 20) and its palette.
 fn frame<'a>(
     canvas: [usize; 2],
     global: Option<&'a [u8]>,
@@ -114,7 +115,7 @@ fn frame<'a>(
     Ok(Frame { canvas, left, top, width, height, interlaced, palette, transparent, bits, data })
 }
 
-/// The palette that follows where `flags` say that there is one.
+/// Reads the palette at the beginning of `rest` if `flags` say that there is one.
 fn palette<'a>(flags: u8, rest: &mut &'a [u8]) -> Result<Option<&'a [u8]>, DecodeError> {
     if flags & 128 == 0 {
         return Ok(None);
@@ -124,7 +125,8 @@ fn palette<'a>(flags: u8, rest: &mut &'a [u8]) -> Result<Option<&'a [u8]>, Decod
     Ok(Some(palette))
 }
 
-/// Blocks of data, each with its length before it, up to an empty one or to the end of the file; and what follows.
+/// Splits `bytes` after a sequence of sub-blocks (GIF89a, section 15): each has its length before it, and an empty one
+/// or the end of the file ends the sequence.
 fn sub_blocks(bytes: &[u8]) -> (&[u8], &[u8]) {
     let mut end = 0;
     while let Some(&length) = bytes.get(end) {
@@ -137,8 +139,9 @@ fn sub_blocks(bytes: &[u8]) -> (&[u8], &[u8]) {
 }
 
 impl Frame<'_> {
-    /// The indices of the pixels, in the order of the file. With `pad`, those that are missing are 0 or transparent.
-    fn levels(&self, pad: bool) -> Result<Vec<u8>, DecodeError> {
+    /// Unpacks the indices of the pixels in the order of the file. With `pad`, missing pixels get the transparent index
+    /// or 0.
+    fn indices(&self, pad: bool) -> Result<Vec<u8>, DecodeError> {
         let (blocks, _) = sub_blocks(self.data);
         let mut coded = Vec::with_capacity(blocks.len());
         let mut rest = blocks;
@@ -147,17 +150,18 @@ impl Frame<'_> {
             coded.extend_from_slice(block);
             rest = after;
         }
-        let mut levels = vec![self.transparent.unwrap_or(0); self.width * self.height];
-        let Unpacked { len, broken } = lzw::of_gif(&coded, self.bits, &mut levels);
-        match len == levels.len() || pad && len > 0 {
-            true => Ok(levels),
+        let mut indices = vec![self.transparent.unwrap_or(0); self.width * self.height];
+        let Unpacked { len, broken } = lzw::unpack_gif(&coded, self.bits, &mut indices);
+        match len == indices.len() || pad && len > 0 {
+            true => Ok(indices),
             false if broken => Err(corrupt("its compressed pixels make no sense")),
             false => Err(truncated()),
         }
     }
 
-    /// The row of the frame that is the `number`-th in the file.
-    fn line(&self, number: usize) -> usize {
+    /// Returns the row of the frame that is stored as row `number` of the file; interlaced files store every eighth row
+    /// first (GIF89a, appendix E).
+    fn frame_row(&self, number: usize) -> usize {
         if !self.interlaced {
             return number;
         }

@@ -1,16 +1,17 @@
-//! The size that a file's header promises, read before a decoder sees it: some call a picture corrupt that is only too large.
+//! The size in the header of a PNG (section 11.2.2) or a QOI file. It is read before the decoder of the `image` crate
+//! starts, because that decoder calls some pictures corrupt that are only too large.
 
 use image::ImageFormat;
 
-/// Width and height of a PNG or QOI; none where nothing can be said.
-pub(crate) fn promised(bytes: &[u8], format: ImageFormat) -> Option<[u64; 2]> {
+/// Returns width and height of a PNG or QOI file, and none for other formats and for a file that ends before them.
+pub(crate) fn dimensions(bytes: &[u8], format: ImageFormat) -> Option<[u64; 2]> {
     match format {
-        ImageFormat::Png => Some([big(bytes, 16)?, big(bytes, 20)?]),
-        ImageFormat::Qoi => Some([big(bytes, 4)?, big(bytes, 8)?]),
+        ImageFormat::Png => Some([u32_at(bytes, 16)?, u32_at(bytes, 20)?]),
+        ImageFormat::Qoi => Some([u32_at(bytes, 4)?, u32_at(bytes, 8)?]),
         _ => None,
     }
 }
 
-fn big(bytes: &[u8], at: usize) -> Option<u64> {
+fn u32_at(bytes: &[u8], at: usize) -> Option<u64> {
     Some(u32::from_be_bytes(*bytes.get(at..)?.first_chunk()?).into())
 }

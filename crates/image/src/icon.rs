@@ -1,4 +1,5 @@
-//! Icons of Windows: the largest picture, a PNG or a bitmap with a mask, as Pillow takes it.
+//! Decodes Windows icons (ICO): the largest picture in the file, which is a PNG or a bitmap with a mask, as Pillow's
+//! `IcoImagePlugin` does.
 
 use super::RgbImage;
 use super::bmp::Bitmap;
@@ -7,18 +8,18 @@ use super::options::{DecodeOptions, Truncated};
 use image::ColorType;
 use std::cmp::Reverse;
 
-/// One of an icon's pictures.
-pub(crate) struct Entry<'a> {
-    /// The file from where the picture begins.
+/// One picture of an icon.
+pub(crate) struct IconEntry<'a> {
+    /// The bytes of the file from the beginning of the picture.
     pub data: &'a [u8],
-    /// Bytes of it, by the icon.
+    /// The length of the picture in bytes, from the icon's directory.
     length: usize,
-    /// Bits of a pixel, by the icon.
+    /// Bits per pixel, from the icon's directory.
     bits: u16,
 }
 
-/// The largest picture. Of several as large the one with the fewest colours, as Pillow takes it.
-pub(crate) fn largest(bytes: &[u8]) -> Option<Entry<'_>> {
+/// Returns the largest picture and, of several of that size, the one with the fewest colours, as Pillow does.
+pub(crate) fn largest(bytes: &[u8]) -> Option<IconEntry<'_>> {
     let count = usize::from(u16::from_le_bytes(*bytes.get(4..)?.first_chunk()?));
     let entries = bytes.get(6..)?.as_chunks::<16>().0.iter().take(count);
     let side = |byte: u8| if byte == 0 { 256 } else { u32::from(byte) };
@@ -30,21 +31,22 @@ pub(crate) fn largest(bytes: &[u8]) -> Option<Entry<'_>> {
     let entry = entries.min_by_key(|e| (Reverse(side(e[0]) * side(e[1])), depth(e)))?;
     let [length, start] =
         [8, 12].map(|at| u32::from_le_bytes([entry[at], entry[at + 1], entry[at + 2], entry[at + 3]]) as usize);
-    Some(Entry { data: bytes.get(start..)?, length, bits: u16::from_le_bytes([entry[6], entry[7]]) })
+    Some(IconEntry { data: bytes.get(start..)?, length, bits: u16::from_le_bytes([entry[6], entry[7]]) })
 }
 
-impl Entry<'_> {
+impl IconEntry<'_> {
     pub(crate) fn is_png(&self) -> bool {
         self.data.starts_with(b"\x89PNG\r\n\x1a\n")
     }
 
-    /// Width and height of a bitmap.
+    /// Returns width and height of a bitmap.
     pub(crate) fn dimensions(&self) -> Result<(usize, usize), DecodeError> {
         let bitmap = Bitmap::read(self.data, 0, None)?;
         Ok((bitmap.width, bitmap.height / 2))
     }
 
-    /// Decodes a bitmap: colours, and below them a mask of what is transparent. Of 32 bits, the icon says, eight are opacity.
+    /// Decodes a bitmap. A mask below the colours gives the transparent pixels; where the directory says 32 bits, every
+    /// fourth byte is the opacity instead.
     pub(crate) fn decode(&self, options: &DecodeOptions) -> Result<RgbImage, DecodeError> {
         let bitmap = Bitmap::read(self.data, 0, None)?;
         let (width, height) = (bitmap.width, bitmap.height / 2);
@@ -54,7 +56,7 @@ impl Entry<'_> {
         }
         let (colour, samples) = bitmap.samples(height, options.truncated == Truncated::Pad)?;
         let channels = usize::from(colour.channel_count());
-        let alpha = if self.bits == 32 { self.fourths(&bitmap, height) } else { self.mask(width, height) };
+        let alpha = if self.bits == 32 { self.alpha_bytes(&bitmap, height) } else { self.mask_opacity(width, height) };
         let alpha = alpha
             .ok_or_else(|| DecodeError::new(DecodeErrorKind::Truncated, "the file ends early (the mask of an icon)"))?;
         let pixels = samples.chunks_exact(channels).zip(alpha);
@@ -62,15 +64,16 @@ impl Entry<'_> {
         Ok(RgbImage { width, height, data: to_rgb(ColorType::Rgba8, samples, options.background)? })
     }
 
-    /// Every fourth byte of the pixels, whose rows go up.
-    fn fourths(&self, bitmap: &Bitmap, height: usize) -> Option<Vec<u8>> {
+    /// Returns every fourth byte of the pixels, whose rows are stored from the bottom up.
+    fn alpha_bytes(&self, bitmap: &Bitmap, height: usize) -> Option<Vec<u8>> {
         let data = self.data.get(bitmap.start..)?.get(..bitmap.width * height * 4)?;
         let rows = data.chunks_exact(bitmap.width * 4).rev();
         Some(rows.flat_map(|row| row.iter().skip(3).step_by(4).copied()).collect())
     }
 
-    /// The mask at the end of the picture, a bit a pixel: 0 is opaque. Its rows go up and are whole words.
-    fn mask(&self, width: usize, height: usize) -> Option<Vec<u8>> {
+    /// Returns the opacity from the mask at the end of the picture: one bit per pixel, where 0 is opaque. Its rows are
+    /// stored from the bottom up and padded to 32 bits.
+    fn mask_opacity(&self, width: usize, height: usize) -> Option<Vec<u8>> {
         let stride = width.div_ceil(32) * 4;
         let start = self.length.checked_sub(stride * height)?;
         let rows = self.data.get(start..)?.get(..stride * height)?.chunks_exact(stride).rev();

@@ -1,23 +1,23 @@
-//! Directories of tags, as blocks of EXIF and TIFF files have them (TIFF 6.0, section 2, and BigTIFF).
+//! Reads image file directories: the tags of TIFF files (TIFF 6.0, section 2; BigTIFF) and of EXIF blocks (EXIF 2.32).
 //!
-//! A tag that cannot be read is as if it were not there: of an unknown type, beyond the end, larger than the file. The others keep their
-//! meaning, whatever stands beside them.
+//! A tag that cannot be read (of an unknown type, beyond the end of the file, larger than the file) counts as absent.
+//! The other tags of the directory keep their meaning.
 
 use std::collections::BTreeMap;
 
-/// One directory: tags with their values, still as bytes.
+/// The tags of one directory with their undecoded values.
 pub(crate) struct Directory<'a> {
     pub big_endian: bool,
-    tags: BTreeMap<u16, Value<'a>>,
+    tags: BTreeMap<u16, Field<'a>>,
 }
 
-struct Value<'a> {
-    /// The number of its type.
-    kind: u64,
+struct Field<'a> {
+    /// The number of the field's type, one of the constants below.
+    field_type: u64,
     data: &'a [u8],
 }
 
-/// Numbers of types.
+/// The field types of TIFF 6.0 and of BigTIFF.
 const BYTE: u64 = 1;
 const ASCII: u64 = 2;
 const SHORT: u64 = 3;
@@ -33,9 +33,9 @@ const DOUBLE: u64 = 12;
 const DIRECTORY: u64 = 13;
 const LONG8: u64 = 16;
 
-/// The bytes of one value.
-fn width(kind: u64) -> Option<usize> {
-    Some(match kind {
+/// The bytes of one value of a type.
+fn width(field_type: u64) -> Option<usize> {
+    Some(match field_type {
         BYTE | ASCII | SIGNED_BYTE | UNDEFINED => 1,
         SHORT | SIGNED_SHORT => 2,
         LONG | SIGNED_LONG | FLOAT | DIRECTORY => 4,
@@ -45,33 +45,34 @@ fn width(kind: u64) -> Option<usize> {
 }
 
 impl<'a> Directory<'a> {
-    /// The first directory of a TIFF file or of a block of EXIF; none where the bytes do not begin like one.
+    /// Reads the first directory of a TIFF file or of an EXIF block; none where the bytes do not begin like one.
     pub(crate) fn first(bytes: &'a [u8]) -> Option<Self> {
-        let Order { big_endian, big } = order(bytes)?;
-        let start = integer(bytes.get(if big { 8..16 } else { 4..8 })?, big_endian);
+        let Header { big_endian, is_big_tiff } = header(bytes)?;
+        let start = integer(bytes.get(if is_big_tiff { 8..16 } else { 4..8 })?, big_endian);
         let mut directory = Self { big_endian, tags: BTreeMap::new() };
         if let Some(entries) = usize::try_from(start).ok().and_then(|start| bytes.get(start..)) {
-            directory.read(bytes, entries, big);
+            directory.read(bytes, entries, is_big_tiff);
         }
         Some(directory)
     }
 
-    /// Reads the entries as far as there are any; of several of one tag the first counts.
-    fn read(&mut self, bytes: &'a [u8], entries: &'a [u8], big: bool) {
-        // the bytes of the number of entries, and those of counts and offsets
-        let (head, word) = if big { (8, 8) } else { (2, 4) };
+    /// Reads the entries that the file holds. Of several entries with the same tag the first counts.
+    fn read(&mut self, bytes: &'a [u8], entries: &'a [u8], is_big_tiff: bool) {
+        // The sizes in bytes of the entry count, and of the counts and offsets in an entry.
+        let (head, word) = if is_big_tiff { (8, 8) } else { (2, 4) };
         let Some((count, entries)) = entries.split_at_checked(head) else { return };
         let count = usize::try_from(integer(count, self.big_endian)).unwrap_or(usize::MAX);
         let mut outside = 0u64;
         for entry in entries.chunks_exact(4 + 2 * word).take(count) {
             let field = |at: usize, wide: usize| integer(&entry[at..at + wide], self.big_endian);
-            let (tag, kind) = (field(0, 2) as u16, field(2, 2));
-            let Some(each) = width(kind).filter(|_| !self.tags.contains_key(&tag)) else { continue };
+            let (tag, field_type) = (field(0, 2) as u16, field(2, 2));
+            let Some(each) = width(field_type).filter(|_| !self.tags.contains_key(&tag)) else { continue };
             let size = field(4, word).saturating_mul(each as u64);
             let place = match size <= word as u64 {
                 true => entry.get(4 + word..),
                 false => {
-                    // values that together are larger than the file are not all in it
+                    // Values that are together larger than the file must overlap or lie outside it; the rest of them is
+                    // ignored.
                     outside = outside.saturating_add(size);
                     let place = usize::try_from(field(4 + word, word)).ok();
                     place.filter(|_| outside <= bytes.len() as u64).and_then(|place| bytes.get(place..))
@@ -79,7 +80,7 @@ impl<'a> Directory<'a> {
             };
             let data = place.and_then(|place| place.get(..usize::try_from(size).ok()?));
             if let Some(data) = data.filter(|data| !data.is_empty()) {
-                self.tags.insert(tag, Value { kind, data });
+                self.tags.insert(tag, Field { field_type, data });
             }
         }
     }
@@ -88,33 +89,33 @@ impl<'a> Directory<'a> {
         self.tags.contains_key(&tag)
     }
 
-    /// The bytes of a tag, whatever its type.
+    /// Returns the bytes of a tag of any type.
     pub(crate) fn bytes(&self, tag: u16) -> Option<&'a [u8]> {
         self.tags.get(&tag).map(|value| value.data)
     }
 
-    /// The values of a tag of whole numbers without a sign.
+    /// Returns the values of a tag of unsigned integers.
     pub(crate) fn integers(&self, tag: u16) -> Option<Vec<u64>> {
         Some(self.unsigned(tag)?.collect())
     }
 
-    /// The first value of a tag of whole numbers without a sign.
+    /// Returns the first value of a tag of unsigned integers.
     pub(crate) fn integer(&self, tag: u16) -> Option<u64> {
         self.unsigned(tag)?.next()
     }
 
     fn unsigned(&self, tag: u16) -> Option<impl Iterator<Item = u64>> {
-        let Value { kind, data } = self.tags.get(&tag)?;
-        let unsigned = matches!(*kind, BYTE | SHORT | LONG | DIRECTORY | LONG8);
-        let each = width(*kind).filter(|_| unsigned)?;
+        let Field { field_type, data } = self.tags.get(&tag)?;
+        let unsigned = matches!(*field_type, BYTE | SHORT | LONG | DIRECTORY | LONG8);
+        let each = width(*field_type).filter(|_| unsigned)?;
         Some(data.chunks_exact(each).map(|value| integer(value, self.big_endian)))
     }
 
-    /// The first value of a tag of numbers of any type; bytes are none.
+    /// Returns the first value of a tag of numbers; bytes do not count as numbers.
     pub(crate) fn number(&self, tag: u16) -> Option<f64> {
-        let Value { kind, data } = self.tags.get(&tag)?;
+        let Field { field_type, data } = self.tags.get(&tag)?;
         let unsigned = |at: usize, wide: usize| Some(integer(data.get(at..at + wide)?, self.big_endian));
-        Some(match *kind {
+        Some(match *field_type {
             SHORT => unsigned(0, 2)? as f64,
             LONG | DIRECTORY => unsigned(0, 4)? as f64,
             LONG8 => unsigned(0, 8)? as f64,
@@ -130,31 +131,32 @@ impl<'a> Directory<'a> {
     }
 }
 
-/// What the first four bytes tell.
-struct Order {
+/// The properties of a file that its first four bytes give.
+struct Header {
     big_endian: bool,
-    /// BigTIFF, whose counts and places have eight bytes.
-    big: bool,
+    /// In a BigTIFF, counts and offsets have eight bytes.
+    is_big_tiff: bool,
 }
 
-/// Two programs have swapped the magic number once; Pillow obeys the letters.
-fn order(bytes: &[u8]) -> Option<Order> {
-    let (big_endian, big) = match bytes.first_chunk()? {
+/// Reads the first four bytes. Some programs write the magic number 42 in the wrong byte order; like Pillow, this obeys
+/// the letters `II` and `MM`.
+fn header(bytes: &[u8]) -> Option<Header> {
+    let (big_endian, is_big_tiff) = match bytes.first_chunk()? {
         b"MM\0\x2a" | b"MM\x2a\0" => (true, false),
         b"II\x2a\0" | b"II\0\x2a" => (false, false),
         b"MM\0\x2b" => (true, true),
         b"II\x2b\0" => (false, true),
         _ => return None,
     };
-    Some(Order { big_endian, big })
+    Some(Header { big_endian, is_big_tiff })
 }
 
 /// Whether a file begins like a TIFF.
-pub(crate) fn begins(bytes: &[u8]) -> bool {
-    order(bytes).is_some()
+pub(crate) fn is_tiff(bytes: &[u8]) -> bool {
+    header(bytes).is_some()
 }
 
-/// A whole number of up to eight bytes.
+/// Decodes an unsigned integer of up to eight bytes.
 pub(crate) fn integer(bytes: &[u8], big_endian: bool) -> u64 {
     let push = |number: u64, byte: &u8| number << 8 | u64::from(*byte);
     match big_endian {

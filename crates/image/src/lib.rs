@@ -1,16 +1,44 @@
-//! From the bytes of a picture file to the numbers that a network takes.
+//! Decodes picture files and prepares them for a network: bytes → [`RgbImage`] → the `f32` values of the network's
+//! input.
 //!
-//! 1. [`sniff`] and [`dimensions`] look at the first bytes of a file; [`decode`] gives its pixels as an [`RgbImage`]: turned as the EXIF
-//!    orientation says, transparent pixels on a background, 8 bits a channel. [`DecodeOptions`] says what is done with odd files.
-//! 2. A [`Recipe`] says how a picture of any size becomes the input of a network: resize, crop, channel order, divisor, mean, standard deviation.
-//!    [`Recipe::apply`] writes the values to the caller's buffer; [`decode_for`] may decode a JPEG at a part of its size where the recipe allows it.
-//! 3. [`thumbnail`] and [`data_uri`] make the small pictures of reports.
+//! ```
+//! use featurize_image::{ChannelOrder, DecodeOptions, Filter, Fit, Layout, Recipe, RgbImage, decode, png};
 //!
-//! The reference is Pillow, with which Keras, timm and torchvision read pictures: pixels and resampling agree with it bit for bit. JPEG, GIF, TIFF,
-//! BMP, ICO and PNM files have decoders of their own here (that of JPEG gives the pixels of libjpeg-turbo), AVIF files are decoded by rav1d
-//! (cargo feature `avif`), and PNG, WebP and QOI files by the crate `image`. A file that is no picture, is damaged or is too large is a
-//! [`DecodeError`] with its kind. No file can make this crate wait, allocate more than its limits, or end the program: a panic of a decoder is
-//! caught and becomes an error.
+//! let bytes = png(&RgbImage::filled(320, 240, [200, 30, 30]))?; // usually the content of a file
+//! let picture = decode(&bytes, &DecodeOptions::default())?;
+//! // the recipe of torchvision's ImageNet weights
+//! let recipe = Recipe {
+//!     size: [224, 224],
+//!     fit: Fit::Crop,
+//!     filter: Filter::Bilinear,
+//!     antialias: true,
+//!     crop_pct: 0.875,
+//!     channels: ChannelOrder::Rgb,
+//!     divisor: 255.0,
+//!     mean: [0.485, 0.456, 0.406],
+//!     std: [0.229, 0.224, 0.225],
+//! };
+//! recipe.check()?;
+//! let mut input = vec![0.0; recipe.input_len()]; // (3, 224, 224)
+//! recipe.apply(&picture, Layout::Chw, &mut input);
+//! assert_eq!(input[0], (200.0 / 255.0 - 0.485) / 0.229);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! The reference is Pillow, with which Keras, timm and torchvision read pictures: pixels and resampling agree with it
+//! bit for bit. No file can make this crate wait, allocate more than its limits or end the program; a file that gives
+//! no picture is a [`DecodeError`] with its kind. Read in this order:
+//!
+//! 1. `decode.rs`: the rules for all formats, and the dispatch. `format.rs` detects the format, `header.rs` and
+//!    `footprint.rs` read sizes and estimate memory before anything is decoded.
+//! 2. The decoders of this crate: `jpeg/` (with the pixels of libjpeg-turbo), `tiff/`, `gif.rs`, `bmp.rs`, `icon.rs`,
+//!    `pnm.rs`; `avif/` puts together the frames that rav1d decodes (feature `avif`). The crate `image` decodes PNG,
+//!    WebP and QOI; `png.rs` and `webp.rs` repair such files and read their chunks. `ifd.rs` and `lzw.rs` serve several
+//!    formats.
+//! 3. `exif.rs` finds the orientation of a picture and `orientation.rs` applies it.
+//! 4. `recipe.rs`: the preprocessing of a network's weights. `resize.rs` computes the weights of Pillow's filters, and
+//!    `passes.rs` applies them.
+//! 5. `thumbnail.rs` encodes pictures for reports.
 
 #![forbid(unsafe_code)]
 
@@ -20,6 +48,7 @@ mod bmp;
 mod decode;
 mod exif;
 mod footprint;
+mod format;
 mod gif;
 mod header;
 mod icon;
@@ -32,7 +61,6 @@ mod passes;
 mod png;
 mod pnm;
 mod recipe;
-mod recognise;
 mod resize;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -48,7 +76,7 @@ use resize::bilinear;
 pub use resize::{Filter, resize, resize_box, resize_crop};
 pub use thumbnail::{ThumbnailError, data_uri, jpeg, png, thumbnail};
 
-/// What shows through transparent pixels and fills the border of padded pictures.
+/// The colour behind transparent pixels and around padded pictures.
 pub const WHITE: [u8; 3] = [255; 3];
 
 /// A picture of 8-bit RGB pixels.
@@ -80,7 +108,8 @@ impl RgbImage {
         &self.data[y * self.width * 3..(y + 1) * self.width * 3]
     }
 
-    /// Copies `other` into this picture with its upper left corner at column `left`, row `top`; panics when it does not fit.
+    /// Copies `other` into this picture with its upper left corner at column `left`, row `top`; panics when it does not
+    /// fit.
     pub(crate) fn paste(&mut self, other: &RgbImage, left: usize, top: usize) {
         let stride = self.width * 3;
         for y in 0..other.height {

@@ -1,27 +1,28 @@
-//! Codes of Lempel, Ziv and Welch, as GIF and TIFF have them.
+//! Decompresses LZW codes (Lempel, Ziv and Welch), in the variants of GIF (GIF89a, appendix F) and of TIFF (TIFF 6.0,
+//! section 13).
 
 use weezl::{BitOrder, LzwStatus, decode::Configuration};
 
-/// How the unpacking of some codes ended.
+/// The result of decompressing LZW codes.
 pub(crate) struct Unpacked {
-    /// Bytes that were made.
+    /// The number of bytes that were written.
     pub len: usize,
-    /// The codes made no sense; otherwise they were enough, or ended.
+    /// Whether an invalid code ended it; otherwise the output was full or the codes ended.
     pub broken: bool,
 }
 
-/// Unpacks the codes of a GIF, whose first ones have a bit more than `bits`, until `out` is full.
-pub(crate) fn of_gif(codes: &[u8], bits: u8, out: &mut [u8]) -> Unpacked {
+/// Decompresses the codes of a GIF until `out` is full; the first codes have one bit more than `bits`.
+pub(crate) fn unpack_gif(codes: &[u8], bits: u8, out: &mut [u8]) -> Unpacked {
     unpack(Configuration::new(BitOrder::Lsb, bits), codes, out)
 }
 
-/// Unpacks the codes of a TIFF until `out` is full.
-pub(crate) fn of_tiff(codes: &[u8], out: &mut [u8]) -> Unpacked {
+/// Decompresses the codes of a TIFF until `out` is full.
+pub(crate) fn unpack_tiff(codes: &[u8], out: &mut [u8]) -> Unpacked {
     unpack(Configuration::with_tiff_size_switch(BitOrder::Msb, 8), codes, out)
 }
 
-fn unpack(how: Configuration, codes: &[u8], out: &mut [u8]) -> Unpacked {
-    let mut decoder = how.with_yield_on_full_buffer(true).build();
+fn unpack(configuration: Configuration, codes: &[u8], out: &mut [u8]) -> Unpacked {
+    let mut decoder = configuration.with_yield_on_full_buffer(true).build();
     let (mut read, mut len) = (0, 0);
     while len < out.len() {
         let step = decoder.decode_bytes(&codes[read..], &mut out[len..]);

@@ -1,21 +1,22 @@
-//! What decoding may be told; a run's settings are those of its section `image:`.
+//! The settings of decoding: [`DecodeOptions`] is the section `image:` of a pipeline's YAML.
 
 use super::WHITE;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// How files become pixels. What it says is part of a run's numbers, so it is stored with them.
+/// How files become pixels. The settings change the features, so a run stores them with its results.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DecodeOptions {
-    /// What becomes of the orientation that EXIF tells; applied by default.
+    /// Whether the orientation of the EXIF block is applied; it is by default.
     pub exif: Exif,
     /// The colour behind transparent pixels; white by default.
     pub background: [u8; 3],
-    /// What becomes of files that end early; an error by default.
+    /// Whether a file that ends early is an error or is filled up; an error by default.
     pub truncated: Truncated,
-    /// JPEGs much larger than the recipe needs are decoded at 1/2, 1/4 or 1/8 of their size; not by default.
+    /// Whether a JPEG much larger than the recipe needs is decoded at 1/2, 1/4 or 1/8 of its size; false by default.
     pub fast_decode: bool,
-    /// Pictures of more pixels than this are refused; 178 956 970 by default, where Pillow raises `DecompressionBombError`.
+    /// The decoder refuses pictures of more pixels than this; 178 956 970 by default, where Pillow raises
+    /// `DecompressionBombError`.
     pub max_pixels: u64,
 }
 
@@ -32,29 +33,30 @@ impl Default for DecodeOptions {
 }
 
 impl DecodeOptions {
-    /// What the versions up to 0.2 did, which did not write it down.
+    /// The settings of featurize up to version 0.2, which did not write them into its records.
     pub fn unwritten() -> Self {
         Self { exif: Exif::Ignore, ..Self::default() }
     }
 }
 
-/// What becomes of the orientation that a camera has noted in a picture's EXIF block.
+/// The handling of an orientation in a picture's EXIF block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Exif {
     /// The picture is turned upright (Pillow's `ImageOps.exif_transpose`).
     Apply,
-    /// It stays as it is stored (Keras, torchvision, timm).
+    /// The picture stays as it is stored (Keras, torchvision, timm).
     Ignore,
 }
 
-/// What becomes of a file that ends early.
+/// The handling of a file that ends early.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Truncated {
-    /// It fails.
+    /// The file fails.
     #[default]
     Fail,
-    /// What is missing stays as the decoder leaves it, grey in a JPEG and black in a PNG (Pillow's `LOAD_TRUNCATED_IMAGES`).
+    /// The missing pixels stay as the decoder leaves them, grey in a JPEG and black in a PNG (Pillow's
+    /// `LOAD_TRUNCATED_IMAGES`).
     Pad,
 }

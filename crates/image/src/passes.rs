@@ -1,26 +1,27 @@
-//! The two passes of a resize, as plain loops over arrays of fixed length that the compiler turns into vectors.
+//! The two passes of a separable resize, as plain loops over arrays of fixed length that the compiler vectorises.
 //!
-//! Both sum over *lanes* that are independent of each other: neighbouring bytes of a row in the vertical pass, the same byte of [`TILE`] rows
-//! in the horizontal one, which therefore turns rows into columns first and back at the end. Integer sums have no order, so the result is the
-//! same on every processor.
+//! Each pass sums over *lanes* that are independent of each other. In the vertical pass the lanes are neighbouring
+//! bytes of a row. In the horizontal pass they are the same byte of [`TILE`] rows, so it transposes tiles before and
+//! after. Integer sums do not depend on their order, so every processor gives the same result.
 
 use super::resize::{HALF, PRECISION, Taps};
 
-/// Sums that are kept in one array: as many as the widest registers hold.
+/// The number of sums in one array, which is what the widest registers hold.
 const LANES: usize = 16;
-/// Bytes of a row that the vertical pass sums at a time.
+/// The number of bytes of a row that the vertical pass sums at a time.
 const BLOCK: usize = 4 * LANES;
-/// Rows that the horizontal pass sums at a time.
+/// The number of rows that the horizontal pass sums at a time.
 const TILE: usize = LANES;
-/// Blocks of 8 × 8 bytes that are transposed at a time.
+/// The number of 8 × 8 byte blocks that are transposed at a time.
 const WIDE: usize = 4;
 
-/// A loop over all pixels. Its code and what it calls must be inlined (`inline(always)`) to take part in [`vectorised`].
+/// A loop over all pixels. The loop and the functions that it calls must be `inline(always)`, so that [`vectorised`]
+/// compiles them for the processor's instruction set.
 pub(super) trait Pass {
     fn run(self) -> Vec<u8>;
 }
 
-/// Runs a pass compiled for the best instruction set that this processor has.
+/// Runs a pass that is compiled for the best instruction set of this processor.
 pub(super) fn vectorised(pass: impl Pass) -> Vec<u8> {
     struct Inlined<P>(P);
     impl<P: Pass> pulp::NullaryFnOnce for Inlined<P> {
@@ -34,12 +35,12 @@ pub(super) fn vectorised(pass: impl Pass) -> Vec<u8> {
     pulp::Arch::new().dispatch(Inlined(pass))
 }
 
-/// The pass along the columns: `taps` say which rows make a row of the result.
+/// The pass along the columns; `taps` say which rows make a row of the result.
 pub(super) struct Vertical<'a> {
     /// Rows of `stride` bytes.
     pub source: &'a [u8],
     pub stride: usize,
-    /// The number of the first row in `source`, as `taps` count.
+    /// The row of the picture with which `source` begins; `taps` count the rows of the whole picture.
     pub first: usize,
     pub taps: &'a [Taps],
 }
@@ -52,19 +53,20 @@ impl Pass for Vertical<'_> {
             let rows = &self.source[(taps.first - self.first) * self.stride..];
             let rows = || rows.chunks_exact(self.stride).zip(&taps.weights);
             for start in (0..self.stride).step_by(BLOCK) {
-                // the last block reaches back over the one before it rather than being shorter
+                // The last block overlaps the one before it, so that it has the full length.
                 let start = start.min(self.stride.saturating_sub(BLOCK));
                 if let Some(block) = line[start..].as_chunks_mut::<LANES>().0.first_chunk_mut() {
-                    // arrays by name: longer ones, or an array of arrays, would be kept in memory
+                    // The four arrays have names, because the compiler keeps a longer array or an array of arrays in
+                    // memory.
                     let [mut a, mut b, mut c, mut d] = [[HALF; LANES]; BLOCK / LANES];
                     for (row, weight) in rows() {
-                        let weight = one_by_one(weight);
+                        let weight = keep_scalar(weight);
                         let lanes = row[start..].as_chunks::<LANES>().0.first_chunk();
                         let Some([va, vb, vc, vd]) = lanes else { continue };
-                        add(&mut a, va, weight);
-                        add(&mut b, vb, weight);
-                        add(&mut c, vc, weight);
-                        add(&mut d, vd, weight);
+                        multiply_add(&mut a, va, weight);
+                        multiply_add(&mut b, vb, weight);
+                        multiply_add(&mut c, vc, weight);
+                        multiply_add(&mut d, vd, weight);
                     }
                     *block = [a, b, c, d].map(|sums| to_bytes(&sums));
                 } else {
@@ -80,7 +82,7 @@ impl Pass for Vertical<'_> {
     }
 }
 
-/// The pass along the rows: `taps` say which pixels of a row make a pixel of the result.
+/// The pass along the rows; `taps` say which pixels of a row make a pixel of the result.
 pub(super) struct Horizontal<'a> {
     /// Rows of `width` RGB pixels.
     pub source: &'a [u8],
@@ -99,12 +101,12 @@ impl Pass for Horizontal<'_> {
             rows_to_columns(rows, &mut tile);
             let (pixels, _) = tile.as_chunks::<3>();
             for (out, taps) in out_tile.as_chunks_mut::<3>().0.iter_mut().zip(self.taps) {
-                let [mut red, mut green, mut blue] = [[HALF; TILE]; 3]; // by name, as above
+                let [mut red, mut green, mut blue] = [[HALF; TILE]; 3]; // arrays with names, as above
                 for ([r, g, b], weight) in pixels[taps.first..].iter().zip(&taps.weights) {
-                    let weight = one_by_one(weight);
-                    add(&mut red, r, weight);
-                    add(&mut green, g, weight);
-                    add(&mut blue, b, weight);
+                    let weight = keep_scalar(weight);
+                    multiply_add(&mut red, r, weight);
+                    multiply_add(&mut green, g, weight);
+                    multiply_add(&mut blue, b, weight);
                 }
                 *out = [to_bytes(&red), to_bytes(&green), to_bytes(&blue)];
             }
@@ -114,15 +116,15 @@ impl Pass for Horizontal<'_> {
     }
 }
 
-/// The weight, read in a way that keeps the loop over the taps as it is written. Left alone, the compiler sometimes gives every tap a lane of
-/// its own instead, and shuffles more than it sums: up to four times slower.
+/// Returns the weight in a way that keeps the order of the loops. Otherwise the compiler sometimes vectorises over the
+/// taps, and the shuffles make the pass up to four times slower.
 #[inline(always)]
-fn one_by_one(weight: &i32) -> i32 {
+fn keep_scalar(weight: &i32) -> i32 {
     std::hint::black_box(*weight)
 }
 
 #[inline(always)]
-fn add<const N: usize>(sums: &mut [i32; N], values: &[u8; N], weight: i32) {
+fn multiply_add<const N: usize>(sums: &mut [i32; N], values: &[u8; N], weight: i32) {
     for (sum, value) in sums.iter_mut().zip(values) {
         *sum += i32::from(*value) * weight;
     }
@@ -133,7 +135,7 @@ fn to_bytes<const N: usize>(sums: &[i32; N]) -> [u8; N] {
     sums.map(|sum| (sum >> PRECISION).clamp(0, 255) as u8)
 }
 
-/// Up to [`TILE`] rows, one after the other, to one entry of `tile` for each byte of a row; rows that are missing count as zero.
+/// Transposes up to [`TILE`] rows: each entry of `tile` takes one byte of every row. Missing rows count as zero.
 #[inline(always)]
 fn rows_to_columns(rows: &[u8], tile: &mut [[u8; TILE]]) {
     let stride = tile.len();
@@ -165,7 +167,7 @@ fn rows_to_columns(rows: &[u8], tile: &mut [[u8; TILE]]) {
     }
 }
 
-/// The way back from `tile` to rows of `tile.len()` bytes, as many as `rows` holds.
+/// Transposes `tile` back to rows of `tile.len()` bytes, as many as `rows` holds.
 #[inline(always)]
 fn columns_to_rows(tile: &[[u8; TILE]], rows: &mut [u8]) {
     let stride = tile.len();
@@ -190,8 +192,8 @@ fn to_words<const BYTES: usize, const WORDS: usize>(bytes: &[u8; BYTES]) -> [u64
     std::array::from_fn(|i| u64::from_le_bytes(chunks[i]))
 }
 
-/// Transposes blocks of 8 × 8 bytes, one in each lane: byte `i` of word `j` changes places with byte `j` of word `i`. Quarters are exchanged
-/// first, then the quarters of quarters (Hacker's Delight, 7-3).
+/// Transposes blocks of 8 × 8 bytes, one in each lane: byte `i` of word `j` changes places with byte `j` of word `i`.
+/// It exchanges quarters first, then the quarters of quarters (Hacker's Delight, 7-3).
 #[inline(always)]
 pub(super) fn transpose<const N: usize>(words: &mut [[u64; N]; 8]) {
     const STEPS: [(usize, u32, u64); 3] =

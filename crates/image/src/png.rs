@@ -1,41 +1,42 @@
-//! The chunks of a PNG; the `image` crate decodes their pixels.
+//! The chunks of a PNG (PNG specification, section 5); the `image` crate decodes the pixels.
 
-/// The first eight bytes.
+/// The length of the signature.
 const SIGNATURE: usize = 8;
 
 /// A chunk of a PNG.
 pub(crate) struct Chunk<'a> {
     pub kind: &'a [u8; 4],
-    /// Its content; of one that the end of the file cuts, what there is.
+    /// The content; of a chunk that the end of the file cuts, the bytes that are there.
     pub body: &'a [u8],
-    /// The checksum, where the file has it.
-    sum: Option<&'a [u8; 4]>,
+    /// The checksum, unless the file ends before it.
+    crc: Option<&'a [u8; 4]>,
 }
 
-/// The chunks in their order.
+/// Goes through the chunks in the order of the file.
 pub(crate) fn chunks(bytes: &[u8]) -> impl Iterator<Item = Chunk<'_>> {
     let mut rest = bytes.get(SIGNATURE..).unwrap_or(&[]);
     std::iter::from_fn(move || {
         let (length, after) = rest.split_first_chunk()?;
         let (kind, after) = after.split_first_chunk()?;
         let (body, after) = after.split_at(after.len().min(u32::from_be_bytes(*length) as usize));
-        let sum = after.split_first_chunk();
-        rest = sum.map_or(&[], |(_, rest)| rest);
-        Some(Chunk { kind, body, sum: sum.map(|(sum, _)| sum) })
+        let stored = after.split_first_chunk();
+        rest = stored.map_or(&[], |(_, rest)| rest);
+        Some(Chunk { kind, body, crc: stored.map(|(crc, _)| crc) })
     })
 }
 
-/// The chunks that make the pixels, and the end: like Pillow, this needs neither the end nor the checksums of pixels, and does not mind what
-/// stands behind them. None where there are no pixels, or where what precedes them is damaged.
-pub(crate) fn mended(bytes: &[u8]) -> Option<Vec<u8>> {
+/// Returns a file of the chunks that the pixels need and an end chunk. Like Pillow, it accepts a file without end and
+/// with wrong checksums of the pixels, and ignores chunks after the pixels. Returns none where the file has no pixels,
+/// or where a chunk before them is damaged.
+pub(crate) fn repaired(bytes: &[u8]) -> Option<Vec<u8>> {
     let mut out = bytes.get(..SIGNATURE)?.to_vec();
     let mut has_pixels = false;
-    for Chunk { kind, body, sum } in chunks(bytes) {
+    for Chunk { kind, body, crc: stored } in chunks(bytes) {
         match kind {
             b"IDAT" => has_pixels = true,
-            // pixels stand together: later ones are not of this picture
+            // The pixels are in consecutive chunks; later IDAT chunks are ignored.
             _ if has_pixels => break,
-            b"IHDR" | b"PLTE" | b"tRNS" if sum == Some(&crc(kind, body)) => {}
+            b"IHDR" | b"PLTE" | b"tRNS" if stored == Some(&crc(kind, body)) => {}
             b"IHDR" | b"PLTE" | b"tRNS" => return None,
             _ => continue,
         }

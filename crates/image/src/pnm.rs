@@ -1,43 +1,45 @@
-//! Netpbm's simple formats: bits, greys and RGB, as digits (P1 to P3) or as bytes (P4 to P6), as Pillow reads them.
+//! Decodes Netpbm's PBM, PGM and PPM files as Pillow does: bits, greys and RGB, as decimal numbers (P1 to P3) or as
+//! bytes (P4 to P6).
 //!
-//! A level is its share of the largest one, rounded; greys of more than 8 bits become 16 bits first, of which the upper eight are kept.
+//! A level is scaled by the largest one to 0 to 255 and rounded. Greys with a largest level above 255 are scaled to 16
+//! bits, of which the upper eight are kept.
 
 use super::RgbImage;
 use super::decode::{DecodeError, DecodeErrorKind, check_size};
 use super::options::{DecodeOptions, Truncated};
 
-/// Digits that a number may have.
+/// The number of digits that a number may have.
 const MAX_DIGITS: usize = 10;
 
-/// A file, by its head.
-struct Head<'a> {
-    /// The second letter of the file.
+/// The header of a file.
+struct Header<'a> {
+    /// The second letter of the file, '1' to '6'.
     kind: u8,
     width: usize,
     height: usize,
     /// The largest level.
     largest: u32,
-    /// What follows.
+    /// The bytes after the header.
     data: &'a [u8],
 }
 
-/// Whether a file begins like one.
-pub(crate) fn begins(bytes: &[u8]) -> bool {
+/// Whether a file begins like PBM, PGM or PPM.
+pub(crate) fn is_pnm(bytes: &[u8]) -> bool {
     matches!(bytes, [b'P', b'1'..=b'6', space, ..] if space.is_ascii_whitespace() || *space == b'#')
 }
 
 /// Decodes a file.
 pub(crate) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<RgbImage, DecodeError> {
-    let head = Head::read(bytes)?;
-    let (width, height) = (head.width, head.height);
+    let header = Header::read(bytes)?;
+    let (width, height) = (header.width, header.height);
     check_size(width as u64, height as u64, options.max_pixels)?;
-    let channels = if matches!(head.kind, b'3' | b'6') { 3 } else { 1 };
+    let channels = if matches!(header.kind, b'3' | b'6') { 3 } else { 1 };
     let count = width * height * channels;
-    let mut levels = match head.kind {
-        b'1' => head.digits_of_bits(count)?,
-        b'4' => head.bits(),
-        b'2' | b'3' => head.numbers(count, channels)?,
-        _ => head.samples(count, channels),
+    let mut levels = match header.kind {
+        b'1' => header.digits_of_bits(count)?,
+        b'4' => header.bits(),
+        b'2' | b'3' => header.numbers(count, channels)?,
+        _ => header.samples(count, channels),
     };
     if levels.len() < count {
         if options.truncated == Truncated::Fail || levels.is_empty() {
@@ -49,13 +51,13 @@ pub(crate) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<RgbImage, 
     Ok(RgbImage { width, height, data })
 }
 
-/// Width and height of a file.
+/// Returns width and height of a file.
 pub(crate) fn dimensions(bytes: &[u8]) -> Result<(usize, usize), DecodeError> {
-    let head = Head::read(bytes)?;
-    Ok((head.width, head.height))
+    let header = Header::read(bytes)?;
+    Ok((header.width, header.height))
 }
 
-impl<'a> Head<'a> {
+impl<'a> Header<'a> {
     fn read(bytes: &'a [u8]) -> Result<Self, DecodeError> {
         let kind = *bytes.get(1).ok_or_else(truncated)?;
         let mut data = &bytes[2..];
@@ -70,7 +72,7 @@ impl<'a> Head<'a> {
         Ok(Self { kind, width, height, largest, data })
     }
 
-    /// The level from 0 to 255.
+    /// Scales a value to a level from 0 to 255.
     fn level(&self, value: u32, channels: usize) -> u8 {
         let share = f64::from(value) / f64::from(self.largest);
         let scaled = |most: f64| (share * most).round_ties_even().min(most);
@@ -80,7 +82,7 @@ impl<'a> Head<'a> {
         }
     }
 
-    /// Samples of one byte, or of two where the levels do not fit into one.
+    /// Decodes samples of one byte, or of two where the largest level does not fit into one.
     fn samples(&self, count: usize, channels: usize) -> Vec<u8> {
         let wide = if self.largest > 255 { 2 } else { 1 };
         let samples = self.data.chunks_exact(wide).take(count);
@@ -88,14 +90,14 @@ impl<'a> Head<'a> {
         values.map(|value| self.level(value, channels)).collect()
     }
 
-    /// Rows of bits, each from a byte on; 1 is black.
+    /// Decodes rows of bits, each of which begins at a byte; 1 is black.
     fn bits(&self) -> Vec<u8> {
         let rows = self.data.chunks_exact(self.width.div_ceil(8)).take(self.height);
         let level = |row: &[u8], x: usize| if row[x / 8] >> (7 - x % 8) & 1 == 0 { 255 } else { 0 };
         rows.flat_map(|row| (0..self.width).map(move |x| level(row, x))).collect()
     }
 
-    /// The digits 0 and 1, with or without space between them; 1 is black.
+    /// Decodes the digits 0 and 1, with or without space between them; 1 is black.
     fn digits_of_bits(&self, count: usize) -> Result<Vec<u8>, DecodeError> {
         let level = |digit: u8| match digit {
             b'0' => Ok(255),
@@ -106,7 +108,7 @@ impl<'a> Head<'a> {
         digits.take(count).map(level).collect()
     }
 
-    /// Numbers with space between them.
+    /// Decodes decimal numbers with space between them.
     fn numbers(&self, count: usize, channels: usize) -> Result<Vec<u8>, DecodeError> {
         let mut levels = Vec::new();
         let (mut value, mut digits) = (0u64, 0);
@@ -134,7 +136,7 @@ fn is_space(byte: u8) -> bool {
     byte.is_ascii_whitespace() || byte == 0x0b
 }
 
-/// The bytes that are not between a `#` and the end of its line.
+/// Returns the bytes that are not in a comment, which goes from a `#` to the end of its line.
 fn without_comments(bytes: &[u8]) -> impl Iterator<Item = u8> {
     bytes
         .iter()
@@ -148,7 +150,7 @@ fn without_comments(bytes: &[u8]) -> impl Iterator<Item = u8> {
         .flatten()
 }
 
-/// The next number of the head, and the byte behind it.
+/// Reads the next number of the header and the byte behind it.
 fn number(data: &mut &[u8]) -> Result<u32, DecodeError> {
     let (mut value, mut digits) = (0u32, 0);
     let mut inside = false;

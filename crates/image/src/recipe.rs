@@ -1,11 +1,13 @@
-//! The recipe: how a picture becomes the numbers that a network was trained on. The only preprocessing code.
+//! The recipe: how a picture becomes the numbers that a network was trained on. All preprocessing of the project is
+//! here.
 //!
-//! A recipe belongs to weights, not to an architecture: the same ResNet-50 wants RGB in units of standard deviations from torchvision and
-//! BGR less the mean from Keras. Size and crop follow timm's and torchvision's evaluation transforms to the pixel, the numbers follow their
-//! order of operations in `f32` to the bit. For Keras' `preprocess_input` see [`Recipe::divisor`].
+//! A recipe belongs to weights, not to an architecture: the same ResNet-50 takes RGB in units of standard deviations
+//! with torchvision's weights, and BGR less the mean with Keras'. Sizes and crops follow timm's and torchvision's
+//! evaluation transforms to the pixel, and the numbers follow their order of operations in `f32` to the bit.
+//! [`Recipe::divisor`] says how Keras' `preprocess_input` is written as a recipe.
 
+mod geometry;
 mod overrides;
-mod place;
 
 pub use overrides::{Preset, RecipeOverrides};
 
@@ -24,50 +26,54 @@ const MAX_SIDE: usize = 4096;
 pub struct Recipe {
     /// Height and width of the network's input, in pixels.
     pub size: [usize; 2],
-    /// How the picture's shape becomes the input's.
+    /// How the shape of the picture is brought to the shape of the input.
     pub fit: Fit,
-    /// The filter that pictures are resized with.
+    /// The filter of the resize.
     #[serde(rename = "resize")]
     pub filter: Filter,
-    /// Whether the filter is widened when pictures shrink, as Pillow does it, in bytes. Without it [`Filter::Bilinear`] weighs the four pixels
-    /// around each centre, in `f32`, as TensorFlow's `tf.image.resize` does it.
+    /// Whether the filter is widened when a picture shrinks, as Pillow does it on bytes. Without it
+    /// [`Filter::Bilinear`] weighs the four pixels around each centre in `f32`, as TensorFlow's `tf.image.resize` does
+    /// it.
     #[serde(default = "antialias")]
     pub antialias: bool,
-    /// With [`Fit::Crop`], [`Fit::Squash`] and [`Fit::Border`]: the share of the resized picture's side that is kept; other fits keep everything.
+    /// The share of the resized picture's side that [`Fit::Crop`], [`Fit::Squash`] and [`Fit::Border`] keep. The other
+    /// fits keep everything.
     pub crop_pct: f64,
     /// The channels and their order.
     pub channels: ChannelOrder,
-    /// What the bytes are divided by, before the mean is taken away: 255 (torch), 127.5 (Keras' `tf` mode, with mean and std 1), or 1
-    /// (Keras' `caffe` mode). A divisor and not a factor: `v / 255` and `v * (1 / 255)` differ in the last bit.
+    /// The bytes are divided by this number before the mean is subtracted: 255 (torch), 127.5 (Keras' `tf` mode, with
+    /// mean and std 1), or 1 (Keras' `caffe` mode). It is a divisor and not a factor, since `v / 255` and `v * (1 /
+    /// 255)` differ in the last bit.
     #[serde(serialize_with = "decimal::one")]
     pub divisor: f32,
-    /// Taken away from each channel, in the order of `channels`.
+    /// The number that is subtracted from each channel, in the order of `channels`.
     #[serde(serialize_with = "decimal::three")]
     pub mean: [f32; 3],
-    /// What each channel is divided by last, in the order of `channels`.
+    /// The number by which each channel is divided last, in the order of `channels`.
     #[serde(serialize_with = "decimal::three")]
     pub std: [f32; 3],
 }
 
-/// Records of the versions up to 0.2 do not say it.
+/// The default of `antialias` for records of featurize up to version 0.2, which do not have the key.
 fn antialias() -> bool {
     true
 }
 
-/// How a picture's shape becomes the input's.
+/// How the shape of a picture is brought to the shape of the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Fit {
     /// Resized to the input's size whatever its shape (Keras' `load_img(target_size=…)`).
     Stretch,
-    /// Resized until it covers the input's size divided by `crop_pct`, and the centre cut out (torchvision's `Resize` and `CenterCrop`, timm's
-    /// `center`).
+    /// Resized until it covers the input's size divided by `crop_pct`, and the centre cut out (torchvision's `Resize`
+    /// and `CenterCrop`, timm's `center`).
     Crop,
     /// Resized until it fits inside the input, and centred on white (Pillow's `ImageOps.pad`).
     Pad,
     /// Resized to the input's size divided by `crop_pct` whatever its shape, and the centre cut out (timm's `squash`).
     Squash,
-    /// Resized until it fits inside the input's size divided by `crop_pct`, and centred, on the mean where it does not reach (timm's `border`).
+    /// Resized until it fits inside the input's size divided by `crop_pct`, and centred, on the mean where it does not
+    /// reach (timm's `border`).
     Border,
 }
 
@@ -77,10 +83,10 @@ pub enum Fit {
 pub enum ChannelOrder {
     /// Red, green, blue.
     Rgb,
-    /// Blue, green, red: weights that come from Caffe.
+    /// Blue, green, red, for weights that come from Caffe.
     Bgr,
-    /// One channel, Pillow's `convert("L")`: (19595 R + 38470 G + 7471 B) / 65536, rounded. Its mean and standard deviation are the means of the
-    /// three.
+    /// One channel, Pillow's `convert("L")`: (19595 R + 38470 G + 7471 B) / 65536, rounded. Its mean and standard
+    /// deviation are the means of the three.
     Grey,
 }
 
@@ -93,20 +99,20 @@ pub enum Layout {
     Hwc,
 }
 
-/// A value in a recipe that cannot be.
+/// A recipe has a value outside its range.
 #[derive(Clone, Debug, PartialEq, Error)]
 #[error("recipe: {key} is {found}; it must be {expected}")]
 pub struct RecipeError {
     /// The recipe's key.
     pub key: &'static str,
-    /// Its value.
+    /// The value that was found.
     pub found: String,
-    /// What would do.
+    /// The range of the values that are allowed.
     pub expected: &'static str,
 }
 
 impl Recipe {
-    /// Whether every value makes sense; called once, before the first picture.
+    /// Checks that every value is within its range; it is called once, before the first picture.
     pub fn check(&self) -> Result<(), RecipeError> {
         let refuse = |key, found: String, expected| Err(RecipeError { key, found, expected });
         if self.size.iter().any(|side| !(1..=MAX_SIDE).contains(side)) {
@@ -131,23 +137,24 @@ impl Recipe {
         Ok(())
     }
 
-    /// Channels of the network's input.
+    /// The number of channels of the network's input.
     pub fn depth(&self) -> usize {
         if self.channels == ChannelOrder::Grey { 1 } else { 3 }
     }
 
-    /// How many values [`apply`](Self::apply) writes: channels × height × width.
+    /// The number of values that [`apply`](Self::apply) writes: channels × height × width.
     pub fn input_len(&self) -> usize {
         self.depth() * self.size[0] * self.size[1]
     }
 
-    /// Writes the network's input for `image` into `out`; panics when `out` does not hold [`input_len`](Self::input_len) values.
+    /// Writes the network's input for `image` into `out`; panics when `out` does not hold
+    /// [`input_len`](Self::input_len) values.
     pub fn apply(&self, image: &RgbImage, layout: Layout, out: &mut [f32]) {
         assert_eq!(out.len(), self.input_len(), "a buffer for {:?} pixels", self.size);
         if !self.antialias && self.filter == Filter::Bilinear {
-            return self.apply_fractions(image, layout, out);
+            return self.apply_unrounded(image, layout, out);
         }
-        let levels = self.levels(image);
+        let levels = self.prepare(image);
         let tables = self.tables();
         let pixels = levels.data.as_chunks::<3>().0;
         match layout {
@@ -172,7 +179,7 @@ impl Recipe {
         }
     }
 
-    /// Mean and standard deviation of the channel `c`.
+    /// Returns mean and standard deviation of the channel `c`.
     fn channel(&self, c: usize) -> (f32, f32) {
         match self.channels {
             ChannelOrder::Grey => (self.mean.iter().sum::<f32>() / 3.0, self.std.iter().sum::<f32>() / 3.0),
@@ -180,7 +187,7 @@ impl Recipe {
         }
     }
 
-    /// Where the channel `c` stands in an RGB pixel.
+    /// Returns the index of the channel `c` in an RGB pixel.
     fn source(&self, c: usize) -> usize {
         match self.channels {
             ChannelOrder::Rgb => c,
@@ -189,7 +196,7 @@ impl Recipe {
         }
     }
 
-    /// For each channel of the input: where it stands in an RGB pixel, and the value of every byte.
+    /// Returns for each channel of the input its index in an RGB pixel, and a table of the value for every byte.
     fn tables(&self) -> [(usize, [f32; 256]); 3] {
         std::array::from_fn(|c| {
             let source = self.source(c);
@@ -199,7 +206,7 @@ impl Recipe {
     }
 }
 
-/// The picture in grey, three times the same.
+/// Returns the picture in grey; R, G and B of each pixel hold the same level.
 fn grey(image: &RgbImage) -> RgbImage {
     let mut out = RgbImage::filled(image.width, image.height, [0; 3]);
     for (out, pixel) in out.data.as_chunks_mut::<3>().0.iter_mut().zip(image.data.as_chunks::<3>().0) {

@@ -1,12 +1,14 @@
-//! Resampling that agrees with Pillow's `Image.resize` bit for bit.
+//! Resampling that agrees with Pillow's `Image.resize` bit for bit (`src/libImaging/Resample.c`).
 //!
-//! Every framework whose weights we run resized its training and test pictures with Pillow, so its rounding is part of the model's numbers.
-//! The method (Pillow's `src/libImaging/Resample.c`): weights are computed in `f64`, normalised to a sum of one, rounded to fixed point with
-//! [`PRECISION`] bits; one direction comes first and is rounded to bytes before the other. When shrinking, the filter is widened by the scale,
-//! so that every source pixel counts. `Nearest` is a different road there and here: it picks the pixel under the centre.
+//! The frameworks whose weights we run resized their training and test pictures with Pillow, so its rounding is part of
+//! the model's numbers. Pillow computes the weights in `f64`, normalises them to a sum of one and rounds them to fixed
+//! point with [`PRECISION`] bits. It resizes one direction and rounds it to bytes before the other. When a picture
+//! shrinks, the filter is widened by the scale, so that every source pixel counts. `Nearest` does without weights: it
+//! takes the pixel under the centre.
 //!
-//! The version followed is Pillow 13. Up to 12 the rows always came first; 13 begins with the columns where [`columns_first`] says so, which
-//! changes some values by one where a picture loses much more height than width. All else is the same since Pillow 3.
+//! The version that is followed is Pillow 13. Up to version 12 Pillow resized along the rows first; 13 begins with the
+//! columns where [`columns_first`] says so, which changes some values by one where a picture loses much more height
+//! than width. Nothing else has changed since Pillow 3.
 
 use super::RgbImage;
 use super::passes::{Horizontal, Vertical, vectorised};
@@ -15,9 +17,9 @@ use serde::{Deserialize, Serialize};
 use std::f64::consts::PI;
 use std::ops::Range;
 
-/// Fraction bits of a weight: 32, less 8 of the pixel and 2 for the overshoot of the sharpening filters.
+/// Fraction bits of a weight: 32, less 8 for the pixel and 2 for the overshoot of the sharpening filters.
 pub(super) const PRECISION: u32 = 32 - 8 - 2;
-/// One half, added before the fraction bits are cut off.
+/// One half in fixed point, which is added before the fraction bits are cut off.
 pub(super) const HALF: i32 = 1 << (PRECISION - 1);
 
 /// How a pixel of the result is made of pixels of the source.
@@ -39,7 +41,8 @@ pub enum Filter {
 }
 
 impl Filter {
-    /// Beyond this distance from the centre the filter is zero, in pixels of the coarser of source and result.
+    /// Returns the distance from the centre beyond which the filter is zero, in pixels of the coarser of source and
+    /// result.
     fn radius(self) -> f64 {
         match self {
             Filter::Nearest => 0.0,
@@ -50,13 +53,13 @@ impl Filter {
         }
     }
 
-    /// The height of the filter at `x`.
+    /// Returns the value of the filter at `x`.
     fn weight(self, x: f64) -> f64 {
         const A: f64 = -0.5;
         let r = x.abs();
         match self {
             Filter::Nearest => 0.0,
-            // half open, so that a pixel on the border between two results counts once
+            // The interval is half open, so that a pixel on the border between two results counts once.
             Filter::Box => f64::from(u8::from(x > -0.5 && x <= 0.5)),
             Filter::Bilinear => (1.0 - r).max(0.0),
             Filter::Hamming if r == 0.0 => 1.0,
@@ -73,33 +76,26 @@ fn sinc(x: f64) -> f64 {
     if x == 0.0 { 1.0 } else { (x * PI).sin() / (x * PI) }
 }
 
-/// `Image.resize((width, height), filter)`; a side of 0 gives an empty picture.
+/// Does `Image.resize((width, height), filter)`; a side of 0 gives an empty picture.
 pub fn resize(src: &RgbImage, width: usize, height: usize, filter: Filter) -> RgbImage {
-    resize_crop(src, width, height, filter, 0, 0, width, height)
+    resize_crop(src, [height, width], filter, [0, 0], [height, width])
 }
 
-/// The window of `crop_w` × `crop_h` pixels at (`left`, `top`) of `resize(src, full_w, full_h, filter)`, without computing the rest.
+/// A window of `size` pixels at `offset` of the picture resized to `full`, without computing the rest. Each pair is a
+/// height and a width, `offset` is the top and the left of the window.
 ///
 /// Panics when the window is not inside the resized picture.
-#[allow(clippy::too_many_arguments)] // two rectangles and a filter; a struct for them would be built and taken apart in one line
-pub fn resize_crop(
-    src: &RgbImage,
-    full_w: usize,
-    full_h: usize,
-    filter: Filter,
-    left: usize,
-    top: usize,
-    crop_w: usize,
-    crop_h: usize,
-) -> RgbImage {
-    assert!(left + crop_w <= full_w && top + crop_h <= full_h, "the window is outside the resized picture");
-    let across = Side { from: src.width, begin: 0.0, end: src.width as f32, to: full_w, window: left..left + crop_w };
-    let down = Side { from: src.height, begin: 0.0, end: src.height as f32, to: full_h, window: top..top + crop_h };
-    resample(src, &across, &down, filter)
+pub fn resize_crop(src: &RgbImage, full: [usize; 2], filter: Filter, offset: [usize; 2], size: [usize; 2]) -> RgbImage {
+    let axis = |from: usize, i: usize| {
+        let window = offset[i]..offset[i] + size[i];
+        assert!(window.end <= full[i], "the window is outside the resized picture");
+        Axis { from, begin: 0.0, end: from as f32, to: full[i], window }
+    };
+    resample(src, &axis(src.width, 1), &axis(src.height, 0), filter)
 }
 
-/// `Image.resize((width, height), filter, box=bounds)`: resizes only the rectangle `bounds` = left, top, right, bottom of the source, in
-/// pixels and fractions of them (`f32`, as Pillow takes them).
+/// Does `Image.resize((width, height), filter, box=bounds)`: resizes only the rectangle `bounds` (left, top, right,
+/// bottom) of the source, in pixels and fractions of them (`f32`, as Pillow takes them).
 ///
 /// Panics when the rectangle is empty or reaches outside the source.
 pub fn resize_box(src: &RgbImage, bounds: [f32; 4], width: usize, height: usize, filter: Filter) -> RgbImage {
@@ -109,13 +105,14 @@ pub fn resize_box(src: &RgbImage, bounds: [f32; 4], width: usize, height: usize,
         inside && 0.0 <= top && top < bottom && bottom <= src.height as f32,
         "{bounds:?} is not inside the picture"
     );
-    let across = Side { from: src.width, begin: left, end: right, to: width, window: 0..width };
-    let down = Side { from: src.height, begin: top, end: bottom, to: height, window: 0..height };
+    let across = Axis { from: src.width, begin: left, end: right, to: width, window: 0..width };
+    let down = Axis { from: src.height, begin: top, end: bottom, to: height, window: 0..height };
     resample(src, &across, &down, filter)
 }
 
-/// One direction of a resize: `begin..end` of `from` pixels becomes `to` pixels, of which those in `window` are wanted.
-struct Side {
+/// One direction of a resize: the interval `begin..end` of `from` pixels becomes `to` pixels, of which those in
+/// `window` are computed.
+struct Axis {
     from: usize,
     begin: f32,
     end: f32,
@@ -123,7 +120,7 @@ struct Side {
     window: Range<usize>,
 }
 
-impl Side {
+impl Axis {
     fn is_identity(&self) -> bool {
         self.to == self.from && self.begin == 0.0 && self.end == self.to as f32
     }
@@ -133,12 +130,13 @@ impl Side {
         f64::from(self.end - self.begin) / self.to as f64
     }
 
-    /// The source pixel under each centre in the window, or none where rounding has led out of the picture.
+    /// Returns the source pixel under each centre in the window, and none where rounding leads out of the picture.
     fn nearest(&self) -> Vec<Option<usize>> {
         let scale = self.scale();
         let mut at = f64::from(self.begin) + scale * 0.5;
         let mut picked = Vec::with_capacity(self.window.len());
-        // Pillow adds up the steps, and so the rounding errors: a multiplication would pick other pixels in large pictures
+        // Pillow adds up the steps and their rounding errors; a multiplication would pick other pixels in large
+        // pictures.
         for i in 0..self.window.end {
             if i >= self.window.start {
                 picked.push((at >= 0.0 && at < self.from as f64).then_some(at as usize));
@@ -148,7 +146,7 @@ impl Side {
         picked
     }
 
-    /// The taps of every pixel in the window.
+    /// Computes the taps of every pixel in the window.
     fn taps(&self, filter: Filter) -> Vec<Taps> {
         if self.is_identity() {
             return self.window.clone().map(|first| Taps { first, weights: vec![1 << PRECISION] }).collect();
@@ -170,64 +168,78 @@ impl Side {
     }
 }
 
-/// Rounds half away from zero, as Pillow does.
+/// Converts to fixed point and rounds half away from zero, as Pillow does.
 fn to_fixed(weight: f64) -> i32 {
     let scaled = weight * f64::from(1u32 << PRECISION);
     (if weight < 0.0 { scaled - 0.5 } else { scaled + 0.5 }) as i32
 }
 
-/// The window at `from` of `size` pixels of the picture resized to `full` (heights first), bilinear without antialiasing: each pixel is made of
-/// the four around its centre, in the order of TensorFlow's `ResizeBilinear` with half-pixel centres. Levels in (height, width, 3).
-pub(super) fn bilinear(src: &RgbImage, full: [usize; 2], from: [usize; 2], size: [usize; 2]) -> Vec<f32> {
-    let between = |pixels: usize, full: usize, from: usize, size: usize| -> Vec<(usize, usize, f32)> {
-        let scale = pixels as f32 / full as f32;
-        let place = |i: usize| {
-            let at = (i as f32 + 0.5) * scale - 0.5;
-            let (below, last) = (at.floor(), pixels.saturating_sub(1));
-            let next = (below as i64 + 1).clamp(0, last as i64) as usize;
-            ((below.max(0.0) as usize).min(last), next, at - below)
-        };
-        (from..from + size).map(place).collect()
-    };
-    let rows = between(src.height, full[0], from[0], size[0]);
-    let columns = between(src.width, full[1], from[1], size[1]);
+/// Resizes bilinearly without antialiasing, and returns the window of `size` pixels at `offset` of the picture resized
+/// to `full` (pairs of a height and a width). Each pixel is made of the four around its centre, in the order of
+/// operations of TensorFlow's `ResizeBilinear` with half-pixel centres. The result is (height, width, 3).
+pub(super) fn bilinear(src: &RgbImage, full: [usize; 2], offset: [usize; 2], size: [usize; 2]) -> Vec<f32> {
+    let rows = neighbours(src.height, full[0], offset[0]..offset[0] + size[0]);
+    let columns = neighbours(src.width, full[1], offset[1]..offset[1] + size[1]);
     let mut out = Vec::with_capacity(size[0] * size[1] * 3);
-    for (above, below, down) in rows {
-        let (above, below) = (src.row(above), src.row(below));
-        for &(left, right, across) in &columns {
+    for row in rows {
+        let (above, below) = (src.row(row.before), src.row(row.after));
+        for column in &columns {
             for c in 0..3 {
                 let level = |row: &[u8], x: usize| f32::from(row[x * 3 + c]);
-                let top = level(above, left) + (level(above, right) - level(above, left)) * across;
-                let bottom = level(below, left) + (level(below, right) - level(below, left)) * across;
-                out.push(top + (bottom - top) * down);
+                let along = |row: &[u8]| {
+                    let left = level(row, column.before);
+                    left + (level(row, column.after) - left) * column.fraction
+                };
+                let (top, bottom) = (along(above), along(below));
+                out.push(top + (bottom - top) * row.fraction);
             }
         }
     }
     out
 }
 
-/// The source pixels from `first` on that make one pixel of the result, and the weight of each.
+/// The two source pixels between which the centre of a pixel of the result lies, and how far it lies behind the first
+/// one.
+struct Neighbours {
+    before: usize,
+    after: usize,
+    fraction: f32,
+}
+
+/// Returns the neighbours of the pixels in `window` when `pixels` are resized to `full` pixels.
+fn neighbours(pixels: usize, full: usize, window: Range<usize>) -> Vec<Neighbours> {
+    let scale = pixels as f32 / full as f32;
+    let at_pixel = |i: usize| {
+        let centre = (i as f32 + 0.5) * scale - 0.5;
+        let (below, last) = (centre.floor(), pixels.saturating_sub(1));
+        let after = (below as i64 + 1).clamp(0, last as i64) as usize;
+        Neighbours { before: (below.max(0.0) as usize).min(last), after, fraction: centre - below }
+    };
+    window.map(at_pixel).collect()
+}
+
+/// The weights of the source pixels, from `first` on, that make one pixel of the result.
 pub(super) struct Taps {
     pub(super) first: usize,
     pub(super) weights: Vec<i32>,
 }
 
-fn resample(src: &RgbImage, across: &Side, down: &Side, filter: Filter) -> RgbImage {
+fn resample(src: &RgbImage, across: &Axis, down: &Axis, filter: Filter) -> RgbImage {
     let (width, height) = (across.window.len(), down.window.len());
     if width == 0 || height == 0 || src.data.is_empty() {
         return RgbImage { width, height, data: vec![0; width * height * 3] };
     }
     if filter == Filter::Nearest || (across.is_identity() && down.is_identity()) {
-        return pick(src, &across.nearest(), &down.nearest());
+        return pick_nearest(src, &across.nearest(), &down.nearest());
     }
     let rows = down.taps(filter);
     let data = if columns_first(across, down) {
         let source = Vertical { source: &src.data, stride: src.width * 3, first: 0, taps: &rows };
-        along(&vectorised(source), src.width, across, filter)
+        horizontal_pass(&vectorised(source), src.width, across, filter)
     } else {
-        let needed = reach(&rows);
+        let needed = source_rows(&rows);
         let source = &src.data[needed.start * src.width * 3..needed.end * src.width * 3];
-        let squeezed = along(source, src.width, across, filter);
+        let squeezed = horizontal_pass(source, src.width, across, filter);
         if down.is_identity() {
             squeezed
         } else {
@@ -237,8 +249,8 @@ fn resample(src: &RgbImage, across: &Side, down: &Side, filter: Filter) -> RgbIm
     RgbImage { width, height, data }
 }
 
-/// The pass along rows of `width` pixels, where there is something to do.
-fn along(source: &[u8], width: usize, across: &Side, filter: Filter) -> Vec<u8> {
+/// Resizes rows of `width` pixels along themselves, or crops them where their size stays.
+fn horizontal_pass(source: &[u8], width: usize, across: &Axis, filter: Filter) -> Vec<u8> {
     if across.is_identity() {
         let Range { start, end } = across.window;
         return source.chunks_exact(width * 3).flat_map(|row| &row[start * 3..end * 3]).copied().collect();
@@ -246,13 +258,14 @@ fn along(source: &[u8], width: usize, across: &Side, filter: Filter) -> Vec<u8> 
     vectorised(Horizontal { source, width, taps: &across.taps(filter) })
 }
 
-/// Whether Pillow 13 sums along the columns first: the height shrinks, by more than twice as many pixels as the width does.
-fn columns_first(across: &Side, down: &Side) -> bool {
-    let lost = |side: &Side| side.from as i64 - side.to as i64;
+/// Whether Pillow 13 resizes along the columns first: the height shrinks, and by more than twice as many pixels as the
+/// width.
+fn columns_first(across: &Axis, down: &Axis) -> bool {
+    let lost = |axis: &Axis| axis.from as i64 - axis.to as i64;
     lost(down) > 0 && lost(down) > 2 * lost(across)
 }
 
-fn pick(src: &RgbImage, xs: &[Option<usize>], ys: &[Option<usize>]) -> RgbImage {
+fn pick_nearest(src: &RgbImage, xs: &[Option<usize>], ys: &[Option<usize>]) -> RgbImage {
     let mut out = RgbImage { width: xs.len(), height: ys.len(), data: vec![0; xs.len() * ys.len() * 3] };
     for (line, y) in out.data.chunks_exact_mut(xs.len() * 3).zip(ys) {
         let Some(y) = *y else { continue };
@@ -266,8 +279,8 @@ fn pick(src: &RgbImage, xs: &[Option<usize>], ys: &[Option<usize>]) -> RgbImage 
     out
 }
 
-/// The rows of the source that `taps` read.
-fn reach(taps: &[Taps]) -> Range<usize> {
+/// Returns the rows of the source that `taps` read.
+fn source_rows(taps: &[Taps]) -> Range<usize> {
     let start = taps.iter().map(|t| t.first).min().unwrap_or(0);
     let end = taps.iter().map(|t| t.first + t.weights.len()).max().unwrap_or(0);
     start..end

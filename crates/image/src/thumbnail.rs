@@ -1,4 +1,4 @@
-//! Pictures as files: small JPEGs for pages, PNGs and JPEGs of whole pictures. What people look at, not what a network sees.
+//! Encodes pictures for people to look at: JPEG thumbnails for reports, PNGs and JPEGs of whole pictures.
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 use image::codecs::jpeg::JpegEncoder;
@@ -8,10 +8,10 @@ use thiserror::Error;
 
 use super::{Filter, RgbImage, resize};
 
-/// JPEG quality, 1 to 100: no visible blocks at the size of a thumbnail.
+/// The JPEG quality of thumbnails, 1 to 100. At 82 no blocks are visible at their size.
 const QUALITY: u8 = 82;
 
-/// A picture cannot become a thumbnail.
+/// The error of a picture that cannot be encoded.
 #[derive(Debug, Error)]
 pub enum ThumbnailError {
     #[error("a picture of {width} × {height} pixels has nothing to show")]
@@ -20,7 +20,7 @@ pub enum ThumbnailError {
     Encode(#[from] image::ImageError),
 }
 
-/// The bytes of a JPEG of `image` whose longer side has `longest` pixels at most; a smaller picture keeps its size.
+/// Encodes a JPEG of `image` whose longer side has `longest` pixels at most; a smaller picture keeps its size.
 pub fn thumbnail(image: &RgbImage, longest: usize) -> Result<Vec<u8>, ThumbnailError> {
     let (width, height) = fit(image.width, image.height, longest);
     let small;
@@ -33,7 +33,7 @@ pub fn thumbnail(image: &RgbImage, longest: usize) -> Result<Vec<u8>, ThumbnailE
     jpeg(shown, QUALITY)
 }
 
-/// The bytes of a JPEG of `image`; `quality` is 1 to 100.
+/// Encodes a JPEG of `image`; `quality` is 1 to 100.
 pub fn jpeg(image: &RgbImage, quality: u8) -> Result<Vec<u8>, ThumbnailError> {
     let (width, height) = sides(image)?;
     let mut bytes = Vec::new();
@@ -41,7 +41,7 @@ pub fn jpeg(image: &RgbImage, quality: u8) -> Result<Vec<u8>, ThumbnailError> {
     Ok(bytes)
 }
 
-/// The bytes of a PNG of `image`, every pixel as it is.
+/// Encodes a PNG of `image`, which keeps every pixel.
 pub fn png(image: &RgbImage) -> Result<Vec<u8>, ThumbnailError> {
     let (width, height) = sides(image)?;
     let mut bytes = Vec::new();
@@ -49,7 +49,7 @@ pub fn png(image: &RgbImage) -> Result<Vec<u8>, ThumbnailError> {
     Ok(bytes)
 }
 
-/// Width and height of a picture that has something to show.
+/// Returns width and height, and an error for a picture without pixels.
 fn sides(image: &RgbImage) -> Result<(u32, u32), ThumbnailError> {
     let (width, height) = (image.width, image.height);
     match (u32::try_from(width), u32::try_from(height)) {
@@ -58,7 +58,7 @@ fn sides(image: &RgbImage) -> Result<(u32, u32), ThumbnailError> {
     }
 }
 
-/// Width and height of the thumbnail: the shape kept, no side under one pixel.
+/// Returns width and height of the thumbnail, which keeps the shape and has at least one pixel each way.
 fn fit(width: usize, height: usize, longest: usize) -> (usize, usize) {
     let long = width.max(height);
     if long <= longest {
@@ -68,7 +68,7 @@ fn fit(width: usize, height: usize, longest: usize) -> (usize, usize) {
     (side(width), side(height))
 }
 
-/// A [`thumbnail`] as the address of itself, for a page or a drawing that holds its pictures.
+/// Returns a `data:` address of a JPEG, for a page or a drawing that holds its pictures itself.
 pub fn data_uri(jpeg: &[u8]) -> String {
     format!("data:image/jpeg;base64,{}", BASE64_STANDARD.encode(jpeg))
 }

@@ -1,18 +1,18 @@
-//! The chunks of a WebP; the `image` crate decodes their pixels.
+//! The chunks of a WebP (RFC 9649, section 2.3); the `image` crate decodes the pixels.
 
 use std::borrow::Cow;
 
-/// Where the first chunk begins.
+/// The first chunk begins after `RIFF`, the length and `WEBP`.
 const START: usize = 12;
 
-/// A chunk: its kind, where its content begins, and the content.
+/// A chunk: its kind, the position of its content in the file, and the content.
 pub(crate) struct Chunk<'a> {
     pub kind: &'a [u8; 4],
     start: usize,
     pub body: &'a [u8],
 }
 
-/// The chunks in their order; a last one that is cut is left out.
+/// Goes through the chunks in the order of the file; a chunk that the end of the file cuts is left out.
 pub(crate) fn chunks(bytes: &[u8]) -> impl Iterator<Item = Chunk<'_>> {
     let mut at = START;
     std::iter::from_fn(move || {
@@ -20,27 +20,27 @@ pub(crate) fn chunks(bytes: &[u8]) -> impl Iterator<Item = Chunk<'_>> {
         let (length, rest) = rest.split_first_chunk()?;
         let body = rest.get(..u32::from_le_bytes(*length) as usize)?;
         let start = at + 8;
-        // chunks begin at even places
+        // A chunk of odd length is followed by a byte of padding.
         at = start + body.len().next_multiple_of(2);
         Some(Chunk { kind, start, body })
     })
 }
 
-/// The flags of the header that lists what the file holds; 0 where there is none.
+/// Returns the flags of the VP8X chunk, which say what the file holds; 0 where there is no such chunk.
 pub(crate) fn flags(bytes: &[u8]) -> u8 {
     let head = chunks(bytes).next().filter(|chunk| chunk.kind == b"VP8X");
     head.and_then(|chunk| chunk.body.first().copied()).unwrap_or(0)
 }
 
-/// The file with the first frame of its animation put onto the canvas as it is: mixed with a canvas that is empty, as the frame may want it,
-/// its colours would be rounded.
-pub(crate) fn unmixed(bytes: &[u8]) -> Cow<'_, [u8]> {
+/// Returns the file with the flag set that the first frame of its animation replaces the canvas. The decoder would
+/// otherwise blend the frame with the empty canvas and round its colours.
+pub(crate) fn without_blending(bytes: &[u8]) -> Cow<'_, [u8]> {
     const FLAGS: usize = 15;
-    const AS_IT_IS: u8 = 2;
+    const NO_BLENDING: u8 = 2;
     match chunks(bytes).find(|chunk| chunk.kind == b"ANMF" && chunk.body.len() > FLAGS) {
-        Some(frame) if frame.body[FLAGS] & AS_IT_IS == 0 => {
+        Some(frame) if frame.body[FLAGS] & NO_BLENDING == 0 => {
             let mut bytes = bytes.to_vec();
-            bytes[frame.start + FLAGS] |= AS_IT_IS;
+            bytes[frame.start + FLAGS] |= NO_BLENDING;
             bytes.into()
         }
         _ => bytes.into(),

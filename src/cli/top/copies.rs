@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::error::Error;
 use crate::image::{RgbImage, jpeg, png};
-use crate::io::output::{Kind, Output, Rules};
+use crate::io::output::{FileKind, Output, Rules};
 use crate::plot::{PlotError, labelled, signed};
 use crate::stages::scan::NamedFile;
 
@@ -61,8 +61,8 @@ impl Copies {
     }
 }
 
-fn kind(place: &Path) -> Kind {
-    if is_jpeg(place) { Kind::Jpeg } else { Kind::Png }
+fn kind(place: &Path) -> FileKind {
+    if is_jpeg(place) { FileKind::Jpeg } else { FileKind::Png }
 }
 
 fn is_inside(path: &Path, folder: &Path) -> bool {

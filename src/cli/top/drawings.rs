@@ -10,7 +10,7 @@ use crate::image::RgbImage;
 use crate::io::output::{Output, Rules, is_stdout};
 use crate::pictures::predictor::top;
 use crate::pictures::{DecodeMemory, Failure, Predictor};
-use crate::plot::{self, Form, PlotError};
+use crate::plot::{self, FigureFormat, PlotError};
 use crate::stages::scan::NamedFile;
 
 /// Where drawings go; shared by the threads that predict.
@@ -58,7 +58,8 @@ fn is_folder(path: &Path) -> bool {
     if is_stdout(path) {
         return false;
     }
-    path.is_dir() || Form::of(path).is_err() && !extension.is_some_and(|extension| FILES.contains(&extension.as_str()))
+    path.is_dir()
+        || FigureFormat::of(path).is_err() && !extension.is_some_and(|extension| FILES.contains(&extension.as_str()))
 }
 
 impl Drawings<'_> {

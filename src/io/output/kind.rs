@@ -1,26 +1,26 @@
-//! The kinds of files that a command writes, and the kind of a file that is there already, told by its first bytes.
+//! The kinds of files that a command writes, and the detection of an existing file's kind from its first bytes.
 
 use std::path::Path;
 
 use crate::image;
 
-/// Stands in every PNG and JPEG that is drawn for the user, within its first bytes.
+/// The comment among the first bytes of every PNG and JPEG that featurize draws for the user.
 pub const SIGNATURE: &[u8] = b"drawn by featurize";
 
 /// The kind of file that an output holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum FileKind {
     Parquet,
     Csv,
     Png,
     Jpeg,
     Svg,
     Yaml,
-    /// A page for `man`.
+    /// A manual page for `man`.
     Manual,
 }
 
-/// First bytes of files that nobody wants replaced by a table or a drawing. Pictures are recognised by `image`.
+/// The first bytes of kinds of files that a table or a drawing must not replace. `image::sniff` recognises pictures.
 const BEGINNINGS: [(&[u8], &str); 16] = [
     (b"PAR1", "a Parquet table"),
     (b"\x89HDF", "an HDF5 file"),
@@ -40,8 +40,8 @@ const BEGINNINGS: [(&[u8], &str); 16] = [
     (b"\x80\x04", "a pickle of Python"),
 ];
 
-impl Kind {
-    /// As it is called, without an article.
+impl FileKind {
+    /// The name of the kind, without an article.
     pub fn word(self) -> &'static str {
         match self {
             Self::Parquet => "Parquet table",
@@ -54,7 +54,7 @@ impl Kind {
         }
     }
 
-    /// Endings of its names, in small letters.
+    /// The file extensions of the kind, in lower case.
     fn extensions(self) -> &'static [&'static str] {
         match self {
             Self::Parquet => &["parquet", "pq"],
@@ -67,17 +67,18 @@ impl Kind {
         }
     }
 
-    /// True where a terminal cannot show it.
+    /// Whether a terminal cannot show the file.
     pub(super) fn is_binary(self) -> bool {
         matches!(self, Self::Parquet | Self::Png | Self::Jpeg)
     }
 
-    /// True for what may be read as a picture.
+    /// Whether another command may read the file as a picture.
     pub(super) fn is_picture(self) -> bool {
         matches!(self, Self::Png | Self::Jpeg)
     }
 
-    /// What a file that begins with `head` is, where it is not of this kind. A file of no kind that is known is of this one by its name.
+    /// Returns the kind of a file that begins with `head` if it is another one than this. A file whose beginning is
+    /// unknown is of this kind if its extension is.
     pub(super) fn foreign(self, path: &Path, head: &[u8]) -> Option<String> {
         let extension = path.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase());
         let named = extension.is_some_and(|extension| self.extensions().contains(&extension.as_str()));
@@ -96,7 +97,7 @@ impl Kind {
         if let Some((_, name)) = BEGINNINGS.iter().find(|(beginning, _)| head.starts_with(beginning)) {
             return Some((*name).to_string());
         }
-        // the beginning of a text may look like that of a picture (`BM`, `P3`)
+        // The beginning of a text may look like that of a picture (`BM`, `P3`).
         if matches!(self, Self::Csv | Self::Yaml) && named && text && !has(head, b"<svg") {
             return None;
         }
@@ -116,7 +117,7 @@ fn picture_or_weights(head: &[u8]) -> Option<String> {
     }
 }
 
-/// True for a picture that was drawn here.
+/// Whether featurize drew the picture.
 pub(super) fn is_signed(head: &[u8]) -> bool {
     has(head, SIGNATURE)
 }

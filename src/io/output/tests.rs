@@ -1,14 +1,14 @@
-//! Outputs that the user names: what is written through, what is streamed to, what is refused.
+//! Tests of outputs that the user names: files behind links, pipes and devices, and refusals.
 
 use super::*;
 
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n and the rest";
 
-fn open(path: &Path, kind: Kind, inputs: &Inputs) -> Result<Output, OutputError> {
+fn open(path: &Path, kind: FileKind, inputs: &Inputs) -> Result<Output, OutputError> {
     Output::new(path, kind, Rules::new(inputs, false))
 }
 
-fn put(path: &Path, kind: Kind, bytes: &[u8]) -> Result<(), OutputError> {
+fn put(path: &Path, kind: FileKind, bytes: &[u8]) -> Result<(), OutputError> {
     Ok(open(path, kind, &Inputs::default())?.write_bytes(bytes)?)
 }
 
@@ -24,17 +24,17 @@ fn a_link_stays_and_its_target_is_replaced_with_its_rights() {
     let old = std::fs::metadata(at("far/t.parquet")).expect("there").ino();
     symlink("far/t.parquet", at("one")).expect("link");
     symlink(at("one"), at("two.parquet")).expect("link");
-    put(&at("two.parquet"), Kind::Parquet, b"PAR1 new").expect("written");
+    put(&at("two.parquet"), FileKind::Parquet, b"PAR1 new").expect("written");
     assert!(at("one").is_symlink() && at("two.parquet").is_symlink());
     assert_eq!(std::fs::read(at("far/t.parquet")).expect("read"), b"PAR1 new");
     let metadata = std::fs::metadata(at("far/t.parquet")).expect("there");
     assert_eq!(metadata.permissions().mode() & 0o777, 0o640);
     assert_ne!(metadata.ino(), old, "renamed, not written over");
     symlink("far/none.csv", at("dangling.csv")).expect("link");
-    put(&at("dangling.csv"), Kind::Csv, b"a\n").expect("written");
+    put(&at("dangling.csv"), FileKind::Csv, b"a\n").expect("written");
     assert_eq!(std::fs::read(at("far/none.csv")).expect("read"), b"a\n");
     symlink("circle.csv", at("circle.csv")).expect("link");
-    assert!(put(&at("circle.csv"), Kind::Csv, b"a\n").is_err());
+    assert!(put(&at("circle.csv"), FileKind::Csv, b"a\n").is_err());
     assert_eq!(std::fs::read_dir(at("far")).expect("folder").count(), 2, "nothing is left over");
 }
 
@@ -45,7 +45,7 @@ fn an_error_leaves_the_target_of_a_link_as_it_was() {
     let at = |name: &str| dir.path().join(name);
     std::fs::write(at("t.csv"), b"old").expect("written");
     std::os::unix::fs::symlink("t.csv", at("link.csv")).expect("link");
-    let output = open(&at("link.csv"), Kind::Csv, &Inputs::default()).expect("opened");
+    let output = open(&at("link.csv"), FileKind::Csv, &Inputs::default()).expect("opened");
     let failed: Result<(), IoError> = output.write(|to| {
         to.write_all(b"half").map_err(IoError::write(Path::new("x")))?;
         Err(IoError::Table { path: "x".into(), reason: "stop".into() })
@@ -56,9 +56,9 @@ fn an_error_leaves_the_target_of_a_link_as_it_was() {
 }
 
 #[test]
-fn what_is_of_another_kind_is_refused_and_what_is_of_the_same_is_not() {
+fn a_file_of_another_kind_is_refused_and_one_of_the_same_kind_is_not() {
     let dir = tempfile::tempdir().expect("folder");
-    let refused = |name: &str, content: &[u8], kind: Kind| {
+    let refused = |name: &str, content: &[u8], kind: FileKind| {
         let path = dir.path().join(name);
         std::fs::write(&path, content).expect("written");
         let refused = put(&path, kind, b"new").err().map(|error| error.to_string());
@@ -71,36 +71,36 @@ fn what_is_of_another_kind_is_refused_and_what_is_of_the_same_is_not() {
     };
     let jpeg: &[u8] = b"\xff\xd8\xff\xe0\0\x10JFIF";
     for (name, content, kind) in [
-        ("a.jpg", jpeg, Kind::Parquet),
-        ("b.parquet", jpeg, Kind::Parquet),
-        ("c.csv", b"PAR1....", Kind::Csv),
-        ("d.csv", PNG, Kind::Csv),
-        ("e.png", b"PAR1....", Kind::Png),
-        ("f.png", jpeg, Kind::Png),
-        ("g.yaml", b"PK\x03\x04", Kind::Yaml),
-        ("h.py", b"print(1)\n", Kind::Parquet),
-        ("i", b"some words", Kind::Csv),
-        ("j.svg", b"<html><body>", Kind::Png),
-        ("k.parquet", b"\x40\0\0\0\0\0\0\0{\"a\":{\"dtype\":\"F32\"", Kind::Parquet),
-        ("l.csv", b"#!/bin/sh\nrm x\n", Kind::Csv),
+        ("a.jpg", jpeg, FileKind::Parquet),
+        ("b.parquet", jpeg, FileKind::Parquet),
+        ("c.csv", b"PAR1....", FileKind::Csv),
+        ("d.csv", PNG, FileKind::Csv),
+        ("e.png", b"PAR1....", FileKind::Png),
+        ("f.png", jpeg, FileKind::Png),
+        ("g.yaml", b"PK\x03\x04", FileKind::Yaml),
+        ("h.py", b"print(1)\n", FileKind::Parquet),
+        ("i", b"some words", FileKind::Csv),
+        ("j.svg", b"<html><body>", FileKind::Png),
+        ("k.parquet", b"\x40\0\0\0\0\0\0\0{\"a\":{\"dtype\":\"F32\"", FileKind::Parquet),
+        ("l.csv", b"#!/bin/sh\nrm x\n", FileKind::Csv),
     ] {
         assert!(refused(name, content, kind), "{name}");
     }
     for (name, content, kind) in [
-        ("a1", b"PAR1....".as_slice(), Kind::Parquet),
-        ("b1.parquet", b"old", Kind::Parquet),
-        ("c1.csv", b"path,a\n", Kind::Csv),
-        ("d1.png", PNG, Kind::Png),
-        ("e1.jpg", b"", Kind::Parquet),
-        ("f1.YML", b"a: 1\n", Kind::Yaml),
-        ("g1", b"<?xml version=\"1.0\"?><svg>", Kind::Svg),
+        ("a1", b"PAR1....".as_slice(), FileKind::Parquet),
+        ("b1.parquet", b"old", FileKind::Parquet),
+        ("c1.csv", b"path,a\n", FileKind::Csv),
+        ("d1.png", PNG, FileKind::Png),
+        ("e1.jpg", b"", FileKind::Parquet),
+        ("f1.YML", b"a: 1\n", FileKind::Yaml),
+        ("g1", b"<?xml version=\"1.0\"?><svg>", FileKind::Svg),
     ] {
         assert!(!refused(name, content, kind), "{name}");
     }
 }
 
 #[test]
-fn what_is_read_is_refused_whatever_it_is_called() {
+fn an_input_is_refused_under_every_name() {
     let dir = tempfile::tempdir().expect("folder");
     let at = |name: &str| dir.path().join(name);
     std::fs::create_dir_all(at("run/features")).expect("folders");
@@ -109,28 +109,28 @@ fn what_is_read_is_refused_whatever_it_is_called() {
     }
     let mut inputs = Inputs::of_pictures([at("in.png")].into_iter());
     inputs.folders.push(at("run"));
-    let refusal = |path: &Path, kind: Kind| open(path, kind, &inputs).err();
-    assert!(matches!(refusal(&at("in.png"), Kind::Png), Some(OutputError::Input { .. })));
-    assert!(matches!(refusal(&at("run/../in.png"), Kind::Png), Some(OutputError::Input { .. })));
+    let refusal = |path: &Path, kind: FileKind| open(path, kind, &inputs).err();
+    assert!(matches!(refusal(&at("in.png"), FileKind::Png), Some(OutputError::Input { .. })));
+    assert!(matches!(refusal(&at("run/../in.png"), FileKind::Png), Some(OutputError::Input { .. })));
     let part = at("run/features/part.parquet");
-    assert!(matches!(refusal(&part, Kind::Parquet), Some(OutputError::Input { .. })));
-    assert!(refusal(&at("run/new.parquet"), Kind::Parquet).is_none());
-    // `--plot *.png` names a picture that is then not read
-    assert!(matches!(refusal(&at("other.png"), Kind::Png), Some(OutputError::Picture { .. })));
+    assert!(matches!(refusal(&part, FileKind::Parquet), Some(OutputError::Input { .. })));
+    assert!(refusal(&at("run/new.parquet"), FileKind::Parquet).is_none());
+    // `--plot *.png` takes the first picture as the name of its output, so the command does not read it.
+    assert!(matches!(refusal(&at("other.png"), FileKind::Png), Some(OutputError::Picture { .. })));
     std::fs::write(at("drawn.png"), [PNG, SIGNATURE].concat()).expect("written");
-    assert!(refusal(&at("drawn.png"), Kind::Png).is_none());
+    assert!(refusal(&at("drawn.png"), FileKind::Png).is_none());
     std::fs::write(at("run/plot.png"), PNG).expect("written");
-    assert!(open(&at("run/plot.png"), Kind::Png, &Inputs::of_pictures([at("in.png")].into_iter())).is_ok());
+    assert!(open(&at("run/plot.png"), FileKind::Png, &Inputs::of_pictures([at("in.png")].into_iter())).is_ok());
     #[cfg(unix)]
     {
         std::fs::hard_link(at("in.png"), at("hard.png")).expect("link");
         std::os::unix::fs::symlink("in.png", at("soft.png")).expect("link");
         for name in ["hard.png", "soft.png"] {
-            assert!(matches!(refusal(&at(name), Kind::Png), Some(OutputError::Input { .. })), "{name}");
+            assert!(matches!(refusal(&at(name), FileKind::Png), Some(OutputError::Input { .. })), "{name}");
         }
     }
     let rules = Rules::new(&inputs, true);
-    let output = Output::new(&at("in.png"), Kind::Png, rules).expect("meant");
+    let output = Output::new(&at("in.png"), FileKind::Png, rules).expect("meant");
     output.write_bytes(b"new").expect("written");
     assert_eq!(std::fs::read(at("in.png")).expect("read"), b"new");
 }
@@ -138,16 +138,16 @@ fn what_is_read_is_refused_whatever_it_is_called() {
 #[test]
 fn folders_and_read_only_files_are_refused() {
     let dir = tempfile::tempdir().expect("folder");
-    assert!(matches!(put(dir.path(), Kind::Csv, b""), Err(OutputError::Folder { .. })));
+    assert!(matches!(put(dir.path(), FileKind::Csv, b""), Err(OutputError::Folder { .. })));
     let path = dir.path().join("a.csv");
     std::fs::write(&path, b"mine").expect("written");
     let mut rights = std::fs::metadata(&path).expect("there").permissions();
     rights.set_readonly(true);
     std::fs::set_permissions(&path, rights).expect("set");
-    assert!(matches!(put(&path, Kind::Csv, b""), Err(OutputError::ReadOnly { .. })));
+    assert!(matches!(put(&path, FileKind::Csv, b""), Err(OutputError::ReadOnly { .. })));
 }
 
-/// Takes so many bytes, then fails.
+/// A writer that fails after a number of bytes.
 struct Failing(usize, ErrorKind);
 
 impl Write for Failing {
@@ -169,7 +169,7 @@ fn a_full_device_is_an_error_and_a_closed_pipe_is_none() {
         stream(path, to, |to| to.write_all(&vec![0; bytes]).map_err(IoError::write(path)))
     };
     for bytes in [10, 3 << 20] {
-        // ten bytes are in the buffer until its end: the last flush counts
+        // Ten bytes stay in the buffer until the end, so the last flush fails.
         let error = send(Failing(5, ErrorKind::StorageFull), bytes).expect_err("full").to_string();
         assert!(error.contains("cannot write pipe"), "{error}");
         assert!(send(Failing(5, ErrorKind::BrokenPipe), bytes).is_ok());

@@ -1,25 +1,25 @@
-//! Planes of luma and chroma to RGB, as libavif does it: chroma of less resolution is interpolated between the centres of its samples, then the
-//! matrix is applied.
+//! Converts planes of luma and chroma to RGB as libavif does: chroma of less resolution is interpolated between the
+//! centres of its samples, then the matrix of the colour space is applied (ISO/IEC 23091-2).
 
 use super::super::decode::DecodeError;
-use super::container::Colours;
+use super::container::Nclx;
 use super::{corrupt, unsupported};
 use re_rav1d::dav1d::{Picture, PixelLayout, PlanarImageComponent, pixel};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// The matrix that no standard defines (ISO/IEC 23091-2).
+/// The number of the reserved matrix, which has no definition (ISO/IEC 23091-2).
 const RESERVED: u16 = 3;
 
-/// A decoded frame.
+/// The planes of a decoded frame.
 pub(super) struct Planes {
     pub width: usize,
     pub height: usize,
     /// Bits of a sample: 8, 10 or 12.
     bits: u32,
     layout: PixelLayout,
-    /// What the frame itself says of its colours.
-    colours: Colours,
-    /// Luma and, unless it is grey, two of chroma, without gaps.
+    /// The colour information in the frame itself.
+    nclx: Nclx,
+    /// Luma and, unless the frame is grey, two planes of chroma, without gaps between rows.
     planes: Vec<Plane>,
 }
 
@@ -35,8 +35,8 @@ impl Plane {
     }
 }
 
-/// How much smaller the chroma is, across and down.
-fn halves(layout: PixelLayout) -> (usize, usize) {
+/// Returns how many times smaller the chroma is, across and down.
+fn chroma_reduction(layout: PixelLayout) -> (usize, usize) {
     match layout {
         PixelLayout::I420 => (2, 2),
         PixelLayout::I422 => (2, 1),
@@ -49,11 +49,11 @@ impl Planes {
         let (width, height) = (picture.width() as usize, picture.height() as usize);
         let bits = picture.bits_per_component().map_or(0, |bits| bits.0 as u32);
         let layout = picture.pixel_layout();
-        // the one number that is reserved makes it panic
+        // `matrix_coefficients` panics at the reserved number.
         let matrix = catch_unwind(AssertUnwindSafe(|| picture.matrix_coefficients() as u16));
-        let colours =
-            Colours { matrix: matrix.unwrap_or(RESERVED), full_range: picture.color_range() == pixel::YUVRange::Full };
-        let (across, down) = halves(layout);
+        let nclx =
+            Nclx { matrix: matrix.unwrap_or(RESERVED), full_range: picture.color_range() == pixel::YUVRange::Full };
+        let (across, down) = chroma_reduction(layout);
         let count = if layout == PixelLayout::I400 { 1 } else { 3 };
         let planes = (0..count).map(|plane| {
             let (across, down) = if plane == 0 { (1, 1) } else { (across, down) };
@@ -76,7 +76,7 @@ impl Planes {
             Ok(Plane { width: w, samples })
         });
         let planes = planes.collect::<Result<_, _>>()?;
-        Ok(Self { width, height, bits, layout, colours, planes })
+        Ok(Self { width, height, bits, layout, nclx, planes })
     }
 
     pub(super) fn expect_size(&self, width: usize, height: usize) -> Result<(), DecodeError> {
@@ -87,8 +87,9 @@ impl Planes {
         Ok(())
     }
 
-    /// Without the bits beyond the eighth, where libavif drops them first: it has a direct way only for ten bits with an opacity.
-    pub(super) fn narrowed(mut self, has_alpha: bool) -> Self {
+    /// Drops the bits beyond the eighth. libavif does the same before it converts, except for ten bits with an opacity
+    /// and for grey.
+    pub(super) fn narrowed_to_8_bits(mut self, has_alpha: bool) -> Self {
         let keeps = self.bits == 10 && has_alpha || self.layout == PixelLayout::I400;
         let shift = self.bits - 8;
         if shift > 0 && !keeps {
@@ -98,9 +99,9 @@ impl Planes {
         self
     }
 
-    /// Empty planes of another size, otherwise as these.
-    pub(super) fn canvas(&self, width: usize, height: usize) -> Self {
-        let (across, down) = halves(self.layout);
+    /// Returns planes of another size, with the properties of these and all samples 0.
+    pub(super) fn empty_like(&self, width: usize, height: usize) -> Self {
+        let (across, down) = chroma_reduction(self.layout);
         let planes = (0..self.planes.len()).map(|plane| {
             let (across, down) = if plane == 0 { (1, 1) } else { (across, down) };
             let (width, height) = (width.div_ceil(across), height.div_ceil(down));
@@ -109,12 +110,12 @@ impl Planes {
         Self { width, height, planes: planes.collect(), ..*self }
     }
 
-    /// Puts a tile in its place; what is beyond the edge is left out.
-    pub(super) fn put(&mut self, tile: &Planes, column: usize, row: usize) -> Result<(), DecodeError> {
+    /// Copies a tile to its column and row; the part of it beyond the edge is left out.
+    pub(super) fn paste_tile(&mut self, tile: &Planes, column: usize, row: usize) -> Result<(), DecodeError> {
         if (tile.bits, tile.layout) != (self.bits, self.layout) {
             return Err(corrupt("tiles of different kinds"));
         }
-        let (across, down) = halves(self.layout);
+        let (across, down) = chroma_reduction(self.layout);
         let inner = !(tile.width * column).is_multiple_of(across) || !(tile.height * row).is_multiple_of(down);
         for (plane, (whole, part)) in self.planes.iter_mut().zip(&tile.planes).enumerate() {
             if plane > 0 && inner {
@@ -132,15 +133,15 @@ impl Planes {
         Ok(())
     }
 
-    /// The levels of the first plane, as 8 bits of full range.
+    /// Converts the first plane to 8 bits of full range.
     pub(super) fn opacity(&self) -> Vec<u8> {
-        let range = Range::new(self.bits, self.colours.full_range);
+        let range = SampleRange::new(self.bits, self.nclx.full_range);
         self.planes[0].samples.iter().map(|s| to_byte((f32::from(*s) - range.black) * range.luma)).collect()
     }
 
-    /// Chroma at every pixel of row `y`.
-    fn chroma(&self, plane: usize, y: usize, out: &mut [u16]) {
-        let (across, down) = halves(self.layout);
+    /// Interpolates the chroma at every pixel of row `y`.
+    fn upsample_chroma(&self, plane: usize, y: usize, out: &mut [u16]) {
+        let (across, down) = chroma_reduction(self.layout);
         let plane = &self.planes[plane];
         let rows = plane.samples.len() / plane.width;
         let near = plane.row(y / down);
@@ -152,7 +153,7 @@ impl Planes {
         let last = out.len() - 1;
         for (x, out) in out.iter_mut().enumerate() {
             let a = x / 2;
-            // the outermost pixels have the outermost samples, where the width is odd, too
+            // The first and the last pixel take their own sample, also where the width is odd.
             let b = match x {
                 x if x == 0 || x == last => a,
                 x if x.is_multiple_of(2) => a - 1,
@@ -164,15 +165,15 @@ impl Planes {
     }
 }
 
-/// What samples stand for.
-struct Range {
-    /// The level of black.
+/// The range of the samples.
+struct SampleRange {
+    /// The sample that stands for black.
     black: f32,
-    /// 255 over the distance to white.
+    /// 255 divided by the distance from black to white.
     luma: f32,
 }
 
-impl Range {
+impl SampleRange {
     fn new(bits: u32, full: bool) -> Self {
         let unit = (1 << (bits - 8)) as f32;
         let largest = ((1 << bits) - 1) as f32;
@@ -187,10 +188,10 @@ fn to_byte(level: f32) -> u8 {
     (level + 0.5) as u8
 }
 
-/// RGB of 8 bits; what the container says of the colours counts more than what the frame says.
-pub(super) fn to_rgb(planes: &Planes, told: Option<Colours>) -> Result<Vec<u8>, DecodeError> {
-    let Colours { matrix, full_range } = told.unwrap_or(planes.colours);
-    let range = Range::new(planes.bits, full_range);
+/// Converts to RGB of 8 bits. The colour information of the container overrides that of the frame.
+pub(super) fn to_rgb(planes: &Planes, nclx: Option<Nclx>) -> Result<Vec<u8>, DecodeError> {
+    let Nclx { matrix, full_range } = nclx.unwrap_or(planes.nclx);
+    let range = SampleRange::new(planes.bits, full_range);
     let mut rgb = Vec::with_capacity(planes.width * planes.height * 3);
     if planes.layout == PixelLayout::I400 {
         let levels = planes.planes[0].samples.iter().map(|s| to_byte((f32::from(*s) - range.black) * range.luma));
@@ -210,11 +211,11 @@ pub(super) fn to_rgb(planes: &Planes, told: Option<Colours>) -> Result<Vec<u8>, 
     let (mut u, mut v) = (vec![0; planes.width], vec![0; planes.width]);
     let (up, down, to_eight) = (16 - planes.bits, 2 * planes.bits - 16, planes.bits - 8);
     for y in 0..planes.height {
-        planes.chroma(1, y, &mut u);
-        planes.chroma(2, y, &mut v);
+        planes.upsample_chroma(1, y, &mut u);
+        planes.upsample_chroma(2, y, &mut v);
         let levels = planes.planes[0].row(y).iter().zip(u.iter().zip(&v));
         rgb.extend(levels.flat_map(|(luma, (u, v))| {
-            // 16 bits of luma, eight of chroma
+            // The conversion takes 16 bits of luma and 8 of chroma.
             let luma = i32::from(luma << up | luma >> down);
             let [u, v] = [u, v].map(|level| i32::from(level >> to_eight) - 128);
             matrix.rgb(luma, u, v)
@@ -223,9 +224,10 @@ pub(super) fn to_rgb(planes: &Planes, told: Option<Colours>) -> Result<Vec<u8>, 
     Ok(rgb)
 }
 
-/// The way from luma and chroma to RGB in libyuv's integers, which libavif uses: six bits behind the point.
+/// The conversion from luma and chroma to RGB in the integers of libyuv, which libavif uses; they have six fraction
+/// bits.
 struct Matrix {
-    /// Of luma, over 65,536.
+    /// The factor of luma, times 65,536.
     slope: i32,
     offset: i32,
     blue_of_u: i32,
@@ -236,7 +238,7 @@ struct Matrix {
 
 impl Matrix {
     fn new(number: u16, full_range: bool) -> Result<Self, DecodeError> {
-        // the shares of red and blue in luma
+        // The weights of red and blue in luma.
         let (kr, kb): (f64, f64) = match number {
             1 => (0.2126, 0.0722),
             4 => (0.30, 0.11),
@@ -246,16 +248,16 @@ impl Matrix {
             other => return Err(unsupported(format!("the colour matrix {other}"))),
         };
         let kg = 1.0 - kr - kb;
-        // libyuv took 255 / 219 for 1.164 but in BT.2020
+        // libyuv rounds 255 / 219 to 1.164 except for BT.2020.
         let stretch = if number == 9 { 255.0 / 219.0 } else { 1.164 };
         let (luma, chroma) = if full_range { (1.0, 1.0) } else { (stretch, 255.0 / 224.0) };
         let fixed = |factor: f64| (factor * chroma * 64.0).round() as i32;
         let (red, blue) = (2.0 * (1.0 - kr), 2.0 * (1.0 - kb));
         Ok(Self {
-            // 8 bits twice are 257 times 8 bits
+            // 8 bits that are repeated to 16 bits are 257 times the 8 bits.
             slope: (luma * 64.0 * 256.0 * 256.0 / 257.0f64).round() as i32,
             offset: if full_range { 32 } else { -1160 },
-            // a byte with a sign held it once, which Pillow's pixels still show
+            // libyuv held this factor in a signed byte, and Pillow's pixels still show its limit.
             blue_of_u: fixed(blue).min(128),
             green_of_u: fixed(blue * kb / kg),
             green_of_v: fixed(red * kr / kg),
@@ -272,7 +274,7 @@ impl Matrix {
     }
 }
 
-/// RGBA; colours that have been multiplied by their opacity are divided by it.
+/// Returns RGBA. Where the colours were multiplied by their opacity, they are divided by it.
 pub(super) fn with_alpha(rgb: &[u8], alpha: &[u8], premultiplied: bool) -> Vec<u8> {
     let pixels = rgb.as_chunks::<3>().0.iter().zip(alpha);
     let divided = |level: u8, alpha: u8| match alpha {

@@ -1,27 +1,29 @@
-//! Scans of arithmetic codes (T.81, annex D and F.2.4, G.2): instead of codes there are decisions, each with a probability that adapts.
+//! Decodes arithmetic-coded scans (T.81, annex D, F.2.4 and G.2). The data hold binary decisions instead of Huffman
+//! codes, and each decision has a probability that adapts.
 //!
-//! An encoder leaves out the zeros at its end, so bits that are not there are zeros, and nobody can tell whether data are missing.
+//! An encoder leaves out zeros at the end of its data, so missing bits are zeros, and the decoder cannot tell whether
+//! data are missing.
 
 use super::frame::{Component, Frame, Scan, ScanComponent};
-use super::idct::{Group, LANES};
-use super::markers::EntropyData;
-use super::scan::Store;
+use super::idct::{BlockGroup, LANES};
+use super::scan::{CoefficientBuffer, ScanInput};
 use super::tables::ZIGZAG;
 use super::{DecodeError, corrupt};
 
-/// Tables that a scan may name.
+/// The number of conditioning tables that a scan may name.
 const TABLES: usize = 16;
-/// The state of a decision that stays as likely as not.
+/// The state of a decision with the fixed probability 1/2.
 const EVEN: u8 = 113;
 
-/// Decisions that a scan may have for each bit of its data and for each block. Pictures need a tenth of either; a file that is made for it could
-/// have thousands.
-const MOST: u64 = 16;
+/// The number of decisions that a scan may have for each bit of its data and for each block. Pictures need a tenth of
+/// either; a malicious file could have thousands.
+const MAX_DECISIONS: u64 = 16;
 
-/// How decisions depend on values before them (marker DAC).
+/// The conditioning tables of the marker DAC (T.81, B.2.4.3): how the statistics of a coefficient depend on earlier
+/// values.
 #[derive(Clone, Copy)]
 pub(super) struct Conditioning {
-    /// Bounds of small differences of DC, and the last AC coefficient that is low.
+    /// The bounds L and U of small differences of DC, and the bound Kx of low AC coefficients.
     low: [u8; TABLES],
     high: [u8; TABLES],
     last: [u8; TABLES],
@@ -34,7 +36,7 @@ impl Default for Conditioning {
 }
 
 impl Conditioning {
-    /// Reads a segment: pairs of a table and its value.
+    /// Reads a DAC segment, which holds pairs of a table number and a value.
     pub(super) fn read(&mut self, body: &[u8]) -> Result<(), DecodeError> {
         for &[table, value] in body.as_chunks::<2>().0 {
             let number = usize::from(table & 15);
@@ -48,25 +50,25 @@ impl Conditioning {
     }
 }
 
-/// The decisions of a piece of coded data.
-struct Decisions<'a> {
+/// Decodes the binary decisions of the data between two restart markers (T.81, D.2).
+struct ArithmeticDecoder<'a> {
     data: &'a [u8],
     code: u64,
     interval: u64,
-    /// Bits of `code` that are below the interval; negative before the first bytes.
+    /// The number of bits of `code` below the interval; negative before the first bytes are read.
     count: i32,
-    /// Decisions that are left.
-    left: u64,
+    /// How many more decisions may be decoded.
+    budget: u64,
 }
 
-impl<'a> Decisions<'a> {
-    fn new(data: &'a [u8], left: u64) -> Self {
-        Self { data, code: 0, interval: 0, count: -16, left }
+impl<'a> ArithmeticDecoder<'a> {
+    fn new(data: &'a [u8], budget: u64) -> Self {
+        Self { data, code: 0, interval: 0, count: -16, budget }
     }
 
-    /// The next decision, by the state of its probability.
+    /// Decodes the next decision and adapts `state`, the state of its probability.
     fn next(&mut self, state: &mut u8) -> bool {
-        self.left = self.left.saturating_sub(1);
+        self.budget = self.budget.saturating_sub(1);
         while self.interval < 0x8000 {
             self.count -= 1;
             if self.count < 0 {
@@ -77,14 +79,14 @@ impl<'a> Decisions<'a> {
                 if self.count < 0 {
                     self.count += 1;
                     if self.count == 0 {
-                        // doubled at once
+                        // The interval is 2^16 after the shift below.
                         self.interval = 0x8000;
                     }
                 }
             }
             self.interval <<= 1;
         }
-        let [share, less, more] = STATES[usize::from(*state & 127).min(usize::from(EVEN))];
+        let [share, less, more] = QE_STATES[usize::from(*state & 127).min(usize::from(EVEN))];
         let (share, likely) = (u64::from(share), *state >> 7);
         let (less, more) = ((less as u8) ^ (likely << 7), more as u8 | likely << 7);
         self.interval -= share;
@@ -104,42 +106,40 @@ impl<'a> Decisions<'a> {
     }
 }
 
-/// What decoding carries from block to block.
-struct Carried {
-    /// Of each component: the DC coefficient, and the kind of the difference to it.
+/// The state that the decoder carries from block to block (T.81, F.1.4.4): it is reset at each restart marker.
+struct Statistics {
+    /// For each component, the DC coefficient of its last block and the class of the difference before it.
     dc: [i32; 4],
     context: [usize; 4],
-    /// Probabilities by table.
+    /// The states of the probabilities, by conditioning table.
     dc_states: Vec<[u8; 64]>,
     ac_states: Vec<[u8; 256]>,
     even: u8,
 }
 
-impl Carried {
+impl Statistics {
     fn new() -> Self {
         let (dc_states, ac_states) = (vec![[0; 64]; TABLES], vec![[0; 256]; TABLES]);
         Self { dc: [0; 4], context: [0; 4], dc_states, ac_states, even: EVEN }
     }
 }
 
-/// A scan under way.
-struct Decoder<'a> {
+/// The decoder of one scan.
+struct ScanDecoder<'a> {
     frame: &'a Frame,
     scan: &'a Scan,
     conditioning: &'a Conditioning,
-    decisions: Decisions<'a>,
-    carried: Carried,
+    decisions: ArithmeticDecoder<'a>,
+    statistics: Statistics,
 }
 
-/// Decodes a scan into the store; says whether its data may have reached to the end.
+/// Decodes a scan into the coefficient buffer. Returns whether the data may have reached to the end of the scan.
 pub(super) fn decode(
-    store: &mut Store,
-    frame: &Frame,
-    scan: &Scan,
+    coefficients: &mut CoefficientBuffer,
+    input: &ScanInput,
     conditioning: &Conditioning,
-    data: &EntropyData,
-    interval: usize,
 ) -> Result<bool, DecodeError> {
+    let &ScanInput { frame, scan, data, restart_interval } = input;
     let piece = |number: usize| -> &[u8] {
         let start = number.checked_sub(1).map_or(0, |before| data.restarts[before].at);
         let end = data.restarts.get(number).map_or(data.bytes.len(), |marker| marker.at);
@@ -149,47 +149,50 @@ pub(super) fn decode(
         [only] => (frame.components[only.index].blocks_wide, frame.components[only.index].blocks_high),
         _ => frame.mcus(),
     };
-    let left = MOST * (data.bytes.len() * 8 + across * down * 10 + 256) as u64;
-    let (decisions, carried) = (Decisions::new(piece(0), left), Carried::new());
-    let mut decoder = Decoder { frame, scan, conditioning, decisions, carried };
+    let budget = MAX_DECISIONS * (data.bytes.len() * 8 + across * down * 10 + 256) as u64;
+    let (decisions, statistics) = (ArithmeticDecoder::new(piece(0), budget), Statistics::new());
+    let mut decoder = ScanDecoder { frame, scan, conditioning, decisions, statistics };
     for mcu in 0..across * down {
-        if interval > 0 && mcu > 0 && mcu.is_multiple_of(interval) {
-            let number = mcu / interval;
+        if restart_interval > 0 && mcu > 0 && mcu.is_multiple_of(restart_interval) {
+            let number = mcu / restart_interval;
             match data.restarts.get(number - 1) {
                 Some(marker) if usize::from(marker.number) == (number - 1) % 8 => {}
                 None if data.cut => return Ok(false),
                 _ => return Err(corrupt(format!("the restart marker {} is missing", number - 1))),
             }
-            let left = decoder.decisions.left;
-            (decoder.decisions, decoder.carried) = (Decisions::new(piece(number), left), Carried::new());
+            let budget = decoder.decisions.budget;
+            (decoder.decisions, decoder.statistics) =
+                (ArithmeticDecoder::new(piece(number), budget), Statistics::new());
         }
-        let done = decoder.mcu(store, mcu % across, mcu / across).filter(|()| decoder.decisions.left > 0);
+        let done = decoder.mcu(coefficients, mcu % across, mcu / across).filter(|()| decoder.decisions.budget > 0);
         done.ok_or_else(|| corrupt("coded data that make no sense"))?;
     }
     Ok(!data.cut)
 }
 
-impl Decoder<'_> {
-    /// The blocks of an MCU; those that only fill it up are thrown away.
-    fn mcu(&mut self, store: &mut Store, column: usize, row: usize) -> Option<()> {
+impl ScanDecoder<'_> {
+    /// Decodes the blocks of an MCU; blocks beyond the edge of the component are thrown away.
+    fn mcu(&mut self, coefficients: &mut CoefficientBuffer, column: usize, row: usize) -> Option<()> {
         let alone = self.scan.components.len() == 1;
-        let mut filling = Group::ZERO;
+        let mut filling = BlockGroup::ZERO;
         let scan = self.scan;
         for component in &scan.components {
             let Component { h, v, .. } = self.frame.components[component.index];
             let (h, v) = if alone { (1, 1) } else { (h, v) };
             for place in 0..h * v {
                 let (x, y) = (column * h + place % h, row * v + place / h);
-                let group = store.group(self.frame, component.index, x, y).unwrap_or(&mut filling);
+                let group = coefficients.group(self.frame, component.index, x, y).unwrap_or(&mut filling);
                 self.block(component, group, x % LANES)?;
             }
         }
         Some(())
     }
 
-    fn block(&mut self, component: &ScanComponent, group: &mut Group, lane: usize) -> Option<()> {
+    fn block(&mut self, component: &ScanComponent, group: &mut BlockGroup, lane: usize) -> Option<()> {
         let (dc, ac) = (component.dc % TABLES, component.ac % TABLES);
-        let Scan { first, last, high, low, .. } = *self.scan;
+        let Scan {
+            spectral_start: first, spectral_end: last, approximation_high: high, approximation_low: low, ..
+        } = *self.scan;
         match (self.frame.progressive, first, high) {
             (false, ..) => {
                 *group.at(lane, 0) = self.dc(component.index, dc)? as i16;
@@ -200,7 +203,7 @@ impl Decoder<'_> {
                 Some(())
             }
             (true, 0, _) => {
-                *group.at(lane, 0) |= i16::from(self.decisions.next(&mut self.carried.even)) << low;
+                *group.at(lane, 0) |= i16::from(self.decisions.next(&mut self.statistics.even)) << low;
                 Some(())
             }
             (true, _, 0) => self.ac(ac, first, last, low, group, lane),
@@ -208,13 +211,13 @@ impl Decoder<'_> {
         }
     }
 
-    /// The DC coefficient (T.81, F.1.4.4.1).
+    /// Decodes the DC coefficient (T.81, F.1.4.4.1).
     fn dc(&mut self, component: usize, table: usize) -> Option<i32> {
-        let Self { decisions, carried, conditioning, .. } = self;
-        let (states, context) = (&mut carried.dc_states[table], &mut carried.context[component % 4]);
+        let Self { decisions, statistics, conditioning, .. } = self;
+        let (states, context) = (&mut statistics.dc_states[table], &mut statistics.context[component % 4]);
         if !decisions.next(&mut states[*context]) {
             *context = 0;
-            return Some(carried.dc[component % 4]);
+            return Some(statistics.dc[component % 4]);
         }
         let negative = decisions.next(&mut states[*context + 1]);
         let mut place = *context + 2 + usize::from(negative);
@@ -236,15 +239,23 @@ impl Decoder<'_> {
             _ => 4 + 4 * usize::from(negative),
         };
         let difference = magnitude(decisions, &mut states[place + 14], size);
-        let dc = &mut carried.dc[component % 4];
+        let dc = &mut statistics.dc[component % 4];
         *dc = dc.wrapping_add(if negative { -difference } else { difference });
         Some(*dc)
     }
 
-    /// The AC coefficients from `first` to `last` (T.81, F.1.4.4.2).
-    fn ac(&mut self, table: usize, first: usize, last: usize, low: u32, group: &mut Group, lane: usize) -> Option<()> {
-        let Self { decisions, carried, conditioning, .. } = self;
-        let states = &mut carried.ac_states[table];
+    /// Decodes the AC coefficients from `first` to `last` (T.81, F.1.4.4.2).
+    fn ac(
+        &mut self,
+        table: usize,
+        first: usize,
+        last: usize,
+        low: u32,
+        group: &mut BlockGroup,
+        lane: usize,
+    ) -> Option<()> {
+        let Self { decisions, statistics, conditioning, .. } = self;
+        let states = &mut statistics.ac_states[table];
         let mut k = first;
         while k <= last {
             if decisions.next(&mut states[3 * (k - 1)]) {
@@ -256,7 +267,7 @@ impl Decoder<'_> {
                     return None;
                 }
             }
-            let negative = decisions.next(&mut carried.even);
+            let negative = decisions.next(&mut statistics.even);
             let mut place = 3 * (k - 1) + 2;
             let mut size = i32::from(decisions.next(&mut states[place]));
             if size > 0 && decisions.next(&mut states[place]) {
@@ -278,11 +289,11 @@ impl Decoder<'_> {
         Some(())
     }
 
-    /// The next bit of the AC coefficients (T.81, G.1.3.3).
-    fn refine(&mut self, table: usize, group: &mut Group, lane: usize) -> Option<()> {
-        let Scan { first, last, low, .. } = *self.scan;
-        let Self { decisions, carried, .. } = self;
-        let (states, step) = (&mut carried.ac_states[table], 1i16 << low);
+    /// Decodes the next bit of the AC coefficients (T.81, G.1.3.3).
+    fn refine(&mut self, table: usize, group: &mut BlockGroup, lane: usize) -> Option<()> {
+        let Scan { spectral_start: first, spectral_end: last, approximation_low: low, .. } = *self.scan;
+        let Self { decisions, statistics, .. } = self;
+        let (states, step) = (&mut statistics.ac_states[table], 1i16 << low);
         let before = (1..=last).rev().find(|k| *group.at(lane, ZIGZAG[*k]) != 0).unwrap_or(0);
         let mut k = first;
         while k <= last {
@@ -298,7 +309,7 @@ impl Decoder<'_> {
                     break;
                 }
                 if decisions.next(&mut states[place + 1]) {
-                    *value = if decisions.next(&mut carried.even) { -step } else { step };
+                    *value = if decisions.next(&mut statistics.even) { -step } else { step };
                     group.include(ZIGZAG[k]);
                     break;
                 }
@@ -313,8 +324,8 @@ impl Decoder<'_> {
     }
 }
 
-/// A value whose highest bit `size` is, its lower bits decided one by one, plus one.
-fn magnitude(decisions: &mut Decisions, state: &mut u8, size: i32) -> i32 {
+/// Decodes the bits of a value below its highest bit `size`, one by one, and adds one.
+fn magnitude(decisions: &mut ArithmeticDecoder, state: &mut u8, size: i32) -> i32 {
     let (mut value, mut bit) = (size, size >> 1);
     while bit > 0 {
         if decisions.next(state) {
@@ -325,10 +336,11 @@ fn magnitude(decisions: &mut Decisions, state: &mut u8, size: i32) -> i32 {
     value + 1
 }
 
-/// Of each state (T.81, table D.3): the share of the interval that the less likely decision has, the state after it, to which 128 is added where
-/// the likely and the unlikely change places, and the state after the more likely one. The last state is [`EVEN`].
+/// The probability states (T.81, table D.3): the estimate Qe of the less probable decision, the state after that
+/// decision, to which 128 is added where the two decisions change roles, and the state after the more probable
+/// decision. The last state is [`EVEN`].
 #[rustfmt::skip]
-const STATES: [[u16; 3]; 114] = [
+const QE_STATES: [[u16; 3]; 114] = [
     [0x5a1d, 129, 1], [0x2586, 14, 2], [0x1114, 16, 3], [0x080b, 18, 4],
     [0x03d8, 20, 5], [0x01da, 23, 6], [0x00e5, 25, 7], [0x006f, 28, 8],
     [0x0036, 30, 9], [0x001a, 33, 10], [0x000d, 35, 11], [0x0006, 9, 12],

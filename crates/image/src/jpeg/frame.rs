@@ -1,22 +1,24 @@
-//! The frame and scan headers (T.81, B.2.2 and B.2.3), and what follows from them: sizes in samples and blocks, the meaning of components.
+//! Reads the frame and scan headers (T.81, B.2.2 and B.2.3), and derives the sizes of the components in samples and
+//! blocks and the colour space.
 
 use super::markers::{DAC, DHT, JPG};
-use super::tables::Quantisation;
+use super::tables::QuantisationTable;
 use super::{DecodeError, check_size, corrupt, unsupported};
 
-/// Blocks that an MCU may hold (T.81, B.2.3).
+/// The number of blocks that an MCU may hold (T.81, B.2.3).
 const MAX_BLOCKS: usize = 10;
 
 /// The frame header.
 pub(super) struct Frame {
     pub progressive: bool,
-    /// Its scans are arithmetic codes, not Huffman's.
+    /// Whether the scans are arithmetic-coded; otherwise they are Huffman-coded.
     pub arithmetic: bool,
     precision: u8,
     pub width: usize,
     pub height: usize,
-    /// Pixels across and down that a block of the finest component gives: 8, or less for a picture that is decoded at a reduced size.
-    pub unit: usize,
+    /// The pixels across and down that a block of the component with the most samples gives: 8, or fewer for a picture
+    /// that is decoded at a reduced size (libjpeg's `min_DCT_scaled_size`).
+    pub min_block_side: usize,
     /// The largest sampling factors.
     pub max_h: usize,
     pub max_v: usize,
@@ -29,24 +31,24 @@ pub(super) struct Component {
     /// Sampling factors, 1 to 4.
     pub h: usize,
     pub v: usize,
-    /// The number of its quantisation table.
+    /// The number of the component's quantisation table.
     pub table: u8,
-    /// The table's content when the first scan of the component began; later ones change nothing.
-    pub quantisation: Option<Quantisation>,
-    /// Of each coefficient: the bits that no scan has told yet.
-    pub missing: [u8; 64],
-    /// Samples across and down that a block gives.
-    pub side: usize,
-    /// Samples that come from the picture; the rest of the last blocks is filling.
+    /// The quantisation table as it is when the first scan of the component begins; later tables do not change it.
+    pub quantisation: Option<QuantisationTable>,
+    /// For each coefficient, the number of low bits that no scan has held yet.
+    pub missing_bits: [u8; 64],
+    /// The samples across and down that a block gives (libjpeg's `DCT_scaled_size`).
+    pub block_side: usize,
+    /// The number of samples that come from the picture; the last blocks may have more.
     pub width: usize,
     pub height: usize,
-    /// Blocks that cover these samples.
+    /// The number of blocks that cover these samples.
     pub blocks_wide: usize,
     pub blocks_high: usize,
 }
 
 impl Frame {
-    /// Reads the header as it stands; [`Frame::check`] says whether such a picture is decoded.
+    /// Reads the header without checking it; [`Frame::check`] says whether the decoder reads such a picture.
     pub(super) fn read(marker: u8, body: &[u8]) -> Result<Self, DecodeError> {
         let Some((&[precision, h1, h0, w1, w0, count], components)) = body.split_first_chunk() else {
             return Err(corrupt("the frame header is too short"));
@@ -59,7 +61,7 @@ impl Frame {
         let (triples, _) = components.as_chunks::<3>();
         let mut components: Vec<Component> = triples.iter().map(Component::new).collect();
         if let [only] = components.as_mut_slice() {
-            // alone, it is not interleaved with anything: its factors say nothing
+            // The blocks of a single component are not interleaved, so its sampling factors have no effect.
             (only.h, only.v) = (only.h.min(1), only.v.min(1));
         }
         let max_h = components.iter().map(|c| c.h).max().unwrap_or(1);
@@ -69,32 +71,34 @@ impl Frame {
             component.blocks_high = (height * component.v).div_ceil(max_v * 8);
         }
         let (progressive, arithmetic) = (matches!(marker, 0xc2 | 0xca), matches!(marker, 0xc9 | 0xca));
-        let mut frame = Self { progressive, arithmetic, precision, width, height, unit: 8, max_h, max_v, components };
-        frame.set_unit(8);
+        let mut frame =
+            Self { progressive, arithmetic, precision, width, height, min_block_side: 8, max_h, max_v, components };
+        frame.set_scale(8);
         Ok(frame)
     }
 
-    /// Has the picture decoded at `unit` / 8 of its size; 8, 4, 2 or 1. Components that are coarser than others are not reduced as much, as
-    /// libjpeg does it (`jpeg_calc_output_dimensions`).
-    pub(super) fn set_unit(&mut self, unit: usize) {
-        self.unit = unit;
+    /// Sets the size at which the picture is decoded to `min_block_side` / 8 (8, 4, 2 or 1). Subsampled components are
+    /// reduced less than others, as in libjpeg's `jpeg_calc_output_dimensions`.
+    pub(super) fn set_scale(&mut self, min_block_side: usize) {
+        self.min_block_side = min_block_side;
         let (max_h, max_v) = (self.max_h.max(1), self.max_v.max(1));
         for c in &mut self.components {
-            c.side = unit;
+            c.block_side = min_block_side;
             let finer = |side: usize| {
-                (max_h * unit).is_multiple_of(c.h * side * 2) && (max_v * unit).is_multiple_of(c.v * side * 2)
+                (max_h * min_block_side).is_multiple_of(c.h * side * 2)
+                    && (max_v * min_block_side).is_multiple_of(c.v * side * 2)
             };
-            while c.side < 8 && c.h > 0 && c.v > 0 && finer(c.side) {
-                c.side *= 2;
+            while c.block_side < 8 && c.h > 0 && c.v > 0 && finer(c.block_side) {
+                c.block_side *= 2;
             }
-            c.width = (self.width * c.h * c.side).div_ceil(max_h * 8);
-            c.height = (self.height * c.v * c.side).div_ceil(max_v * 8);
+            c.width = (self.width * c.h * c.block_side).div_ceil(max_h * 8);
+            c.height = (self.height * c.v * c.block_side).div_ceil(max_v * 8);
         }
     }
 
-    /// Width and height of the picture that is made.
-    pub(super) fn made(&self) -> (usize, usize) {
-        ((self.width * self.unit).div_ceil(8), (self.height * self.unit).div_ceil(8))
+    /// Returns width and height of the decoded picture.
+    pub(super) fn output_size(&self) -> (usize, usize) {
+        ((self.width * self.min_block_side).div_ceil(8), (self.height * self.min_block_side).div_ceil(8))
     }
 
     pub(super) fn check(&self, max_pixels: u64) -> Result<(), DecodeError> {
@@ -123,21 +127,22 @@ impl Frame {
         Ok(())
     }
 
-    /// MCUs of interleaved scans across and down.
+    /// Returns the number of MCUs across and down in interleaved scans.
     pub(super) fn mcus(&self) -> (usize, usize) {
         (self.width.div_ceil(8 * self.max_h), self.height.div_ceil(8 * self.max_v))
     }
 
-    /// libjpeg's guess of the colour space (`default_decompress_parms`): by what precedes the first scan.
-    pub(super) fn colours(&self, jfif: bool, adobe: Option<u8>) -> Colours {
+    /// Returns the colour space that libjpeg assumes (`default_decompress_parms`) from the segments before the first
+    /// scan.
+    pub(super) fn colour_space(&self, jfif: bool, adobe: Option<u8>) -> ColourSpace {
         let ids: Vec<u8> = self.components.iter().map(|c| c.id).collect();
         match (ids.as_slice(), adobe) {
-            ([_], _) => Colours::Grey,
-            ([_, _, _], _) if jfif => Colours::YCbCr,
-            ([_, _, _], Some(0)) | (b"RGB", None) => Colours::Rgb,
-            ([_, _, _, _], None | Some(0)) => Colours::Cmyk,
-            ([_, _, _, _], Some(_)) => Colours::Ycck,
-            _ => Colours::YCbCr,
+            ([_], _) => ColourSpace::Grey,
+            ([_, _, _], _) if jfif => ColourSpace::YCbCr,
+            ([_, _, _], Some(0)) | (b"RGB", None) => ColourSpace::Rgb,
+            ([_, _, _, _], None | Some(0)) => ColourSpace::AdobeCmyk,
+            ([_, _, _, _], Some(_)) => ColourSpace::AdobeYcck,
+            _ => ColourSpace::YCbCr,
         }
     }
 }
@@ -145,15 +150,15 @@ impl Frame {
 impl Component {
     fn new(&[id, factors, table]: &[u8; 3]) -> Self {
         let (h, v) = (usize::from(factors >> 4), usize::from(factors & 15));
-        let missing = [u8::MAX; 64];
+        let missing_bits = [u8::MAX; 64];
         Self {
             id,
             h,
             v,
             table,
             quantisation: None,
-            missing,
-            side: 8,
+            missing_bits,
+            block_side: 8,
             width: 0,
             height: 0,
             blocks_wide: 0,
@@ -162,30 +167,30 @@ impl Component {
     }
 }
 
-/// How the components are to be read.
+/// The meaning of the components.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Colours {
+pub(crate) enum ColourSpace {
     Grey,
     YCbCr,
     Rgb,
-    Cmyk,
-    Ycck,
-    /// CMYK as a TIFF has it: 255 is all of an ink, where Adobe's JPEG has none.
-    Inks,
+    AdobeCmyk,
+    AdobeYcck,
+    /// CMYK as a TIFF has it: 255 is the full ink, where in Adobe's JPEG it is no ink.
+    TiffCmyk,
 }
 
-impl Colours {
+impl ColourSpace {
     pub(crate) fn count(self) -> usize {
         match self {
             Self::Grey => 1,
             Self::YCbCr | Self::Rgb => 3,
-            Self::Cmyk | Self::Ycck | Self::Inks => 4,
+            Self::AdobeCmyk | Self::AdobeYcck | Self::TiffCmyk => 4,
         }
     }
 }
 
-/// The coding process of a frame that is not read.
-pub(super) fn process(code: u8) -> &'static str {
+/// Returns the name of a coding process that this decoder does not read.
+pub(super) fn process_name(code: u8) -> &'static str {
     debug_assert!(![DHT, JPG, DAC].contains(&code));
     match code {
         0xc3 | 0xc7 | 0xcb | 0xcf => "lossless",
@@ -196,20 +201,21 @@ pub(super) fn process(code: u8) -> &'static str {
 /// The scan header.
 pub(super) struct Scan {
     pub components: Vec<ScanComponent>,
-    /// The first and the last coefficient in zigzag order; sequential scans have them all.
-    pub first: usize,
-    pub last: usize,
-    /// Successive approximation: the bit position that an earlier scan reached, or 0 in a first scan, and the one of this scan.
-    pub high: u32,
-    pub low: u32,
+    /// The first and the last coefficient of the scan in zigzag order (Ss and Se); a sequential scan has all of them.
+    pub spectral_start: usize,
+    pub spectral_end: usize,
+    /// Successive approximation (Ah and Al): the bit position of the scan before, or 0 in a first scan, and that of
+    /// this scan.
+    pub approximation_high: u32,
+    pub approximation_low: u32,
 }
 
-/// A component's part in a scan.
+/// A component of a scan.
 #[derive(Clone, Copy)]
 pub(super) struct ScanComponent {
-    /// Its place in the frame.
+    /// The index of the component in the frame.
     pub index: usize,
-    /// The numbers of its Huffman tables.
+    /// The numbers of its Huffman or conditioning tables.
     pub dc: usize,
     pub ac: usize,
 }
@@ -234,19 +240,26 @@ impl Scan {
         let &[first, last, approximation] = body.last_chunk().unwrap_or(&[0; 3]);
         let (first, last) = (usize::from(first), usize::from(last));
         let (high, low) = (u32::from(approximation >> 4), u32::from(approximation & 15));
-        let scan = Self { components, first, last, high, low };
-        if frame.progressive && !scan.is_possible() {
+        let scan = Self {
+            components,
+            spectral_start: first,
+            spectral_end: last,
+            approximation_high: high,
+            approximation_low: low,
+        };
+        if frame.progressive && !scan.is_valid() {
             return Err(corrupt(format!("a progressive scan of coefficients {first} to {last}, bits {high} to {low}")));
         }
         Ok(scan)
     }
 
-    /// Whether a progressive scan is one (T.81, G.1.1.1).
-    fn is_possible(&self) -> bool {
-        let band = match self.first {
-            0 => self.last == 0,
-            first => first <= self.last && self.last < 64 && self.components.len() == 1,
+    /// Whether a progressive scan obeys the rules of T.81, G.1.1.1.
+    fn is_valid(&self) -> bool {
+        let band = match self.spectral_start {
+            0 => self.spectral_end == 0,
+            first => first <= self.spectral_end && self.spectral_end < 64 && self.components.len() == 1,
         };
-        band && self.low <= 13 && (self.high == 0 || self.high == self.low + 1)
+        band && self.approximation_low <= 13
+            && (self.approximation_high == 0 || self.approximation_high == self.approximation_low + 1)
     }
 }

@@ -1,24 +1,27 @@
-//! The inverse cosine transform of 8 × 8 blocks in integers, to the bit as libjpeg's "slow integer" one (`JDCT_ISLOW`).
+//! The inverse DCT of 8 × 8 blocks in integers, to the bit as libjpeg's slow integer method (`JDCT_ISLOW`,
+//! `jidctint.c`).
 //!
-//! The algorithm is the eight-point one of Loeffler, Ligtenberg and Moschytz ("Practical fast 1-D DCT algorithms with 11 multiplications",
-//! ICASSP 1989) in the form with twelve products, none of which depends on another: first along the columns, then along the rows.
-//! Constants have 13 bits behind the point; between the passes values keep 2 bits behind it. libjpeg-turbo's vector code holds what goes
-//! into a product in 16 bits, by wrapping around before and by saturation between the passes, and so does this. No picture gets there, but
-//! broken files do.
+//! The algorithm is the eight-point one of Loeffler, Ligtenberg and Moschytz ("Practical fast 1-D DCT algorithms with
+//! 11 multiplications", ICASSP 1989) in the form with twelve products that do not depend on each other. It goes along
+//! the columns first, then along the rows. Constants have 13 fraction bits, and values between the passes have 2. Like
+//! the SIMD code of libjpeg-turbo, the factors of a product have 16 bits: values wrap around before the first pass and
+//! saturate between the passes. Only broken files have such values.
 //!
-//! [`LANES`] blocks are transformed at a time, one in each lane of the vectors that the compiler makes of the inner loops: so nothing has to
-//! be moved between lanes before the samples are done. Where no block of a group has high frequencies, what would be zero is left out.
+//! [`LANES`] blocks are transformed at a time, one in each lane of the vectors that the compiler makes of the inner
+//! loops, so no values move between lanes before the samples are done. Where no block of a group has high frequencies,
+//! the sums over them are left out.
 
-/// Bits behind the point: of the constants, and of values between the two passes.
+/// The fraction bits of the constants, and of the values between the two passes.
 pub(super) const CONSTANT_BITS: u32 = 13;
 pub(super) const BETWEEN_BITS: u32 = 2;
 
-/// `value` with [`CONSTANT_BITS`] behind the point.
+/// Returns `value` with [`CONSTANT_BITS`] fraction bits.
 pub(super) const fn fix(value: f64) -> i32 {
     (value * (1 << CONSTANT_BITS) as f64 + 0.5) as i32
 }
 
-// sums and differences of sqrt(2) * cos(k * pi / 16), as in the paper's figure 1; negative ones are subtracted
+// These are sums and differences of sqrt(2) * cos(k * pi / 16), as in figure 1 of the paper; negative ones are
+// subtracted.
 const F_0_298: i32 = fix(0.298631336);
 const F_0_390: i32 = fix(0.390180644);
 const F_0_541: i32 = fix(0.541196100);
@@ -32,75 +35,76 @@ const F_2_053: i32 = fix(2.053119869);
 const F_2_562: i32 = fix(2.562915447);
 const F_3_072: i32 = fix(3.072711026);
 
-/// Blocks in a group.
+/// The number of blocks in a group.
 pub(super) const LANES: usize = 8;
 
 /// The coefficients of [`LANES`] neighbouring blocks of a row.
 #[derive(Clone)]
 #[repr(align(64))]
-pub(super) struct Group {
-    /// By the place in the block, row-major, and the block.
+pub(super) struct BlockGroup {
+    /// The coefficients by their place in the block (row-major) and by block.
     values: [[i16; LANES]; 64],
-    /// The places of all values that may not be zero, in one: bits 3 to 5 are set by the rows, bits 0 to 2 by the columns.
+    /// The "or" of the places of all coefficients that may not be zero: rows set the bits 3 to 5, columns the bits 0 to
+    /// 2.
     extent: u8,
 }
 
-impl Group {
+impl BlockGroup {
     pub(super) const ZERO: Self = Self { values: [[0; LANES]; 64], extent: 0 };
 
-    /// Makes all coefficients zero.
+    /// Sets all coefficients to zero.
     #[inline(always)]
     pub(super) fn clear(&mut self) {
         self.values.fill([0; LANES]);
         self.extent = 0;
     }
 
-    /// To be told all `places`, in one by "or", whose coefficients have become something other than zero.
+    /// Must be called with the "or" of all `places` whose coefficients have become other than zero.
     #[inline(always)]
     pub(super) fn include(&mut self, places: u8) {
         self.extent |= places;
     }
 
-    /// The coefficients at `place` times their step.
+    /// Returns the coefficients at `place` times their quantisation step.
     #[inline(always)]
     pub(super) fn dequantised(&self, place: usize, steps: &[i16; 64]) -> [i32; LANES] {
         let step = steps[place % 64];
         self.values[place % 64].map(|v| i32::from(v.wrapping_mul(step)))
     }
 
-    /// The coefficient at `place` (modulo 64) of the block `lane` (modulo [`LANES`]).
+    /// Returns the coefficient at `place` (modulo 64) of the block `lane` (modulo [`LANES`]).
     #[inline(always)]
     pub(super) fn at(&mut self, lane: usize, place: u8) -> &mut i16 {
         &mut self.values[usize::from(place % 64)][lane % LANES]
     }
 }
 
-/// The samples of a group, as they stand in the picture.
+/// The samples of a group, in the order of the picture.
 #[repr(align(64))]
 pub(super) struct Samples {
-    /// Rows, in each of them eight samples of each block.
+    /// The rows; each holds eight samples of every block.
     rows: [[u8; 8 * LANES]; 8],
 }
 
 impl Samples {
     pub(super) const EMPTY: Self = Self { rows: [[0; 8 * LANES]; 8] };
 
-    /// Puts a sample: `value` is its distance from the middle of the range.
+    /// Sets a sample to `value` plus the middle of the range, clamped.
     #[inline(always)]
     pub(super) fn set(&mut self, lane: usize, y: usize, x: usize, value: i32) {
         self.rows[y % 8][lane % LANES * 8 + x % 8] = (value.clamp(-128, 127) + 128) as u8;
     }
 
-    /// The row `y` of all blocks.
+    /// Returns the row `y` of all blocks.
     #[inline(always)]
     pub(super) fn row(&self, y: usize) -> &[u8; 8 * LANES] {
         &self.rows[y % 8]
     }
 }
 
-/// The samples of a group; `steps` are those of the coefficients, row-major.
+/// Transforms a group to samples; `steps` are the quantisation steps of the coefficients, row-major.
 #[inline(always)]
-pub(super) fn idct(group: &Group, steps: &[i16; 64]) -> Samples {
+pub(super) fn idct(group: &BlockGroup, steps: &[i16; 64]) -> Samples {
     if group.extent > 7 && has_extremes(group, steps) {
         return block_by_block(group, steps);
     }
@@ -108,10 +112,11 @@ pub(super) fn idct(group: &Group, steps: &[i16; 64]) -> Samples {
 }
 
 #[inline(always)]
-fn transformed(group: &Group, steps: &[i16; 64]) -> Samples {
+fn transformed(group: &BlockGroup, steps: &[i16; 64]) -> Samples {
     let rows = match group.extent {
-        0 => flat(&group.values[0], steps[0]),
-        // the first row; the upper left quarter
+        0 => dc_only(&group.values[0], steps[0]),
+        // First the groups with coefficients only in the first row, then those with coefficients only in the upper left
+        // quarter.
         1..=7 => passes::<1, 8>(&group.values, steps),
         places if places & 0o44 == 0 => passes::<4, 4>(&group.values, steps),
         _ => passes::<8, 8>(&group.values, steps),
@@ -119,10 +124,11 @@ fn transformed(group: &Group, steps: &[i16; 64]) -> Samples {
     Samples { rows }
 }
 
-/// Whether the first row holds what has no room for [`BETWEEN_BITS`] more. Then it matters whether a block has other rows: in libjpeg-turbo's
-/// vector code the first pass saturates if so, and wraps around if not.
+/// Whether a value in the first row overflows 16 bits with [`BETWEEN_BITS`] more. The result then depends on whether a
+/// block has other rows: the first pass of libjpeg-turbo's SIMD code saturates if it has, and wraps around if it has
+/// not.
 #[inline(always)]
-fn has_extremes(group: &Group, steps: &[i16; 64]) -> bool {
+fn has_extremes(group: &BlockGroup, steps: &[i16; 64]) -> bool {
     const LARGEST: i16 = i16::MAX >> BETWEEN_BITS;
     let mut found = [false; LANES];
     for (values, step) in group.values[..8].iter().zip(steps) {
@@ -134,13 +140,13 @@ fn has_extremes(group: &Group, steps: &[i16; 64]) -> bool {
     found.contains(&true)
 }
 
-/// The samples of a group whose blocks must not be taken together.
+/// Transforms the blocks of a group one by one, because they need different first passes.
 #[cold]
 #[inline(never)]
-fn block_by_block(group: &Group, steps: &[i16; 64]) -> Samples {
+fn block_by_block(group: &BlockGroup, steps: &[i16; 64]) -> Samples {
     let mut samples = Samples::EMPTY;
     for lane in 0..LANES {
-        let mut alone = Group::ZERO;
+        let mut alone = BlockGroup::ZERO;
         for (place, values) in (0..).zip(&group.values) {
             if values[lane] != 0 {
                 *alone.at(lane, place) = values[lane];
@@ -154,10 +160,10 @@ fn block_by_block(group: &Group, steps: &[i16; 64]) -> Samples {
     samples
 }
 
-/// A row of a block's columns, a block in each lane.
+/// Eight values (the columns of a row, or the rows of a column) of each block, a block in each lane.
 type Columns = [[i16; LANES]; 8];
 
-/// The transform of blocks that have something only in the first `ROWS` and `COLUMNS`: rows of samples.
+/// Transforms blocks whose coefficients are zero outside the first `ROWS` and `COLUMNS`, and returns rows of samples.
 #[inline(always)]
 fn passes<const ROWS: usize, const COLUMNS: usize>(
     values: &[[i16; LANES]; 64],
@@ -186,9 +192,9 @@ fn passes<const ROWS: usize, const COLUMNS: usize>(
     rows
 }
 
-/// The same of blocks that have no coefficient but the first.
+/// Transforms blocks that have no coefficient but DC.
 #[inline(always)]
-fn flat(values: &[i16; LANES], step: i16) -> [[u8; 8 * LANES]; 8] {
+fn dc_only(values: &[i16; LANES], step: i16) -> [[u8; 8 * LANES]; 8] {
     const DOWN: u32 = BETWEEN_BITS + 3;
     let value = values.map(|v| {
         let between = i32::from(v.wrapping_mul(step) << BETWEEN_BITS);
@@ -197,28 +203,29 @@ fn flat(values: &[i16; LANES], step: i16) -> [[u8; 8 * LANES]; 8] {
     [to_row(&[value; 8]); 8]
 }
 
-/// The samples of a row, block after block.
+/// Returns the samples of a row, block after block.
 #[inline(always)]
 fn to_row(columns: &Columns) -> [u8; 8 * LANES] {
     #[cfg(target_arch = "x86_64")]
     if let Some(sse2) = pulp::core_arch::x86::Sse2::try_new() {
-        return zipped(sse2, columns);
+        return interleaved_sse2(sse2, columns);
     }
-    one_by_one(columns)
+    scalar_row(columns)
 }
 
 #[inline(always)]
-fn one_by_one(columns: &Columns) -> [u8; 8 * LANES] {
+fn scalar_row(columns: &Columns) -> [u8; 8 * LANES] {
     let sample = |v: i16| (v.clamp(-128, 127) + 128) as u8;
     std::array::from_fn(|i| sample(columns[i % 8][i / 8]))
 }
 
-/// The same by instructions which every x86-64 has. The compiler does not find them: it moves the samples one by one.
+/// Does the same by SSE2 instructions, which every x86-64 has. The compiler does not find them: it moves the samples
+/// one by one.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
-fn zipped(sse2: pulp::core_arch::x86::Sse2, columns: &Columns) -> [u8; 8 * LANES] {
+fn interleaved_sse2(sse2: pulp::core_arch::x86::Sse2, columns: &Columns) -> [u8; 8 * LANES] {
     use std::arch::x86_64::__m128i;
-    // two columns in a vector, narrowed with saturation
+    // Two columns go into one vector, narrowed with saturation.
     let pair = |i: usize| sse2._mm_packs_epi16(bytemuck::cast(columns[i]), bytemuck::cast(columns[i + 4]));
     let zip = |a: __m128i, b: __m128i| [sse2._mm_unpacklo_epi8(a, b), sse2._mm_unpackhi_epi8(a, b)];
     let ([c01, c45], [c23, c67]) = (zip(pair(0), pair(1)), zip(pair(2), pair(3)));
@@ -230,8 +237,8 @@ fn zipped(sse2: pulp::core_arch::x86::Sse2, columns: &Columns) -> [u8; 8 * LANES
     bytemuck::cast([up(b01), up(b23), up(b45), up(b67)])
 }
 
-/// One pass: the transform of eight values of which only the first `COUNT` are not zero, in each lane; the results are rounded, and lose
-/// `DOWN` bits.
+/// Does one pass in each lane: the transform of eight values of which only the first `COUNT` are not zero. The results
+/// are rounded and shifted right by `DOWN` bits.
 #[inline(always)]
 fn transform<const DOWN: u32, const COUNT: usize>(x: &Columns) -> Columns {
     let mut y = [[0; LANES]; 8];
@@ -275,7 +282,7 @@ fn transform<const DOWN: u32, const COUNT: usize>(x: &Columns) -> Columns {
 mod tests {
     use super::*;
 
-    /// The definition (T.81, A.3.3).
+    /// Computes the samples by the definition of the inverse DCT (T.81, A.3.3).
     fn exact(block: &[i16; 64]) -> [f64; 64] {
         let basis = |u: usize, x: usize| {
             let scale = if u == 0 { std::f64::consts::FRAC_1_SQRT_2 } else { 1.0 };
@@ -287,7 +294,7 @@ mod tests {
         })
     }
 
-    /// Blocks with something in the first `rows` and `columns`.
+    /// Returns random blocks with coefficients only in the first `rows` and `columns`.
     fn blocks(rows: usize, columns: usize, seed: u32) -> [[i16; 64]; LANES] {
         let mut seed = seed;
         std::array::from_fn(|_| {
@@ -298,8 +305,8 @@ mod tests {
         })
     }
 
-    fn group(blocks: &[[i16; 64]; LANES]) -> Group {
-        let mut group = Group::ZERO;
+    fn group(blocks: &[[i16; 64]; LANES]) -> BlockGroup {
+        let mut group = BlockGroup::ZERO;
         for (lane, block) in blocks.iter().enumerate() {
             for (place, value) in (0..).zip(block).filter(|(_, value)| **value != 0) {
                 *group.at(lane, place) = *value;
@@ -330,16 +337,16 @@ mod tests {
     fn a_row_is_the_same_by_every_instruction() {
         for spread in [1, 3, 500] {
             let columns = std::array::from_fn(|x| std::array::from_fn(|lane| ((x * 8 + lane) as i16 - 30) * spread));
-            assert_eq!(to_row(&columns), one_by_one(&columns));
+            assert_eq!(to_row(&columns), scalar_row(&columns));
         }
     }
 
     #[test]
-    fn what_is_left_out_changes_nothing() {
+    fn leaving_out_zeros_changes_nothing() {
         for (rows, columns) in [(4, 4), (1, 8), (1, 1)] {
             for (seed, step) in (0..).zip([1, 3, 40, 70, -5]) {
                 let group = group(&blocks(rows, columns, seed));
-                let whole = Group { extent: 63, ..group.clone() };
+                let whole = BlockGroup { extent: 63, ..group.clone() };
                 let steps = [step; 64];
                 assert_eq!(
                     transformed(&group, &steps).rows,

@@ -1,11 +1,10 @@
-//! The file from marker to marker (ITU-T T.81, annex B).
+//! Splits a file into its marker segments (T.81, annex B).
 //!
-//! The verdicts are libjpeg's as Pillow uses it: bytes between segments, fill bytes and
-//! unknown segments do no harm.
+//! Like libjpeg as Pillow uses it, this skips bytes between segments, fill bytes and unknown segments.
 
 use super::{DecodeError, corrupt, truncated};
 
-/// Marker codes (T.81, table B.1) that are told apart.
+/// The codes of the markers that the decoder knows (T.81, table B.1).
 pub(super) const TEM: u8 = 0x01;
 pub(super) const DHT: u8 = 0xc4;
 pub(super) const JPG: u8 = 0xc8;
@@ -26,26 +25,26 @@ pub(super) fn is_frame(code: u8) -> bool {
     (0xc0..=0xcf).contains(&code) && ![DHT, JPG, DAC].contains(&code)
 }
 
-/// A marker and what belongs to it.
+/// A marker and its segment.
 pub(super) struct Segment<'a> {
     pub marker: u8,
-    /// What the segment's length covers, less the two bytes of the length.
+    /// The bytes of the segment behind its length.
     pub body: &'a [u8],
 }
 
 /// Goes through a file from marker to marker.
-pub(super) struct Segments<'a> {
+pub(super) struct SegmentReader<'a> {
     bytes: &'a [u8],
     at: usize,
 }
 
-impl<'a> Segments<'a> {
-    /// `bytes` begin with the start-of-image marker.
+impl<'a> SegmentReader<'a> {
+    /// Begins behind the start-of-image marker, with which `bytes` begin.
     pub(super) fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, at: 2 }
     }
 
-    /// The next segment; the last one is the end-of-image marker, and a file without it is truncated.
+    /// Returns the next segment. The last one is the end-of-image marker; a file without it is truncated.
     pub(super) fn next(&mut self) -> Result<Segment<'a>, DecodeError> {
         loop {
             let marker = self.next_marker()?;
@@ -65,7 +64,7 @@ impl<'a> Segments<'a> {
         }
     }
 
-    /// Skips to the next marker and over it.
+    /// Moves behind the next marker and returns its code.
     fn next_marker(&mut self) -> Result<u8, DecodeError> {
         let mut seen_ff = false;
         while let Some(&byte) = self.bytes.get(self.at) {
@@ -80,9 +79,9 @@ impl<'a> Segments<'a> {
         Err(truncated())
     }
 
-    /// After a start of scan: the entropy-coded data up to the next marker that is not a restart marker, or to the end of
-    /// the file.
-    pub(super) fn entropy(&mut self, data: &mut EntropyData) {
+    /// Reads the entropy-coded data behind a scan header, up to the next marker that is not a restart marker or to the
+    /// end of the file.
+    pub(super) fn read_entropy_data(&mut self, data: &mut EntropyData) {
         data.bytes.clear();
         data.bytes.reserve(self.bytes.len() - self.at);
         data.restarts.clear();
@@ -100,10 +99,10 @@ impl<'a> Segments<'a> {
                     data.restarts.push(Restart { at: data.bytes.len(), number: code - RST0 });
                     self.at += 2;
                 }
-                // fill bytes
+                // The byte is a fill byte.
                 Some(0xff) => self.at += 1,
                 Some(_) => return,
-                // a last 0xff is half of a marker
+                // The file ends with 0xff, the first half of a marker.
                 None => {
                     data.cut = true;
                     self.at = self.bytes.len();
@@ -114,33 +113,33 @@ impl<'a> Segments<'a> {
     }
 }
 
-/// The data of one scan without what keeps it apart from the markers.
+/// The entropy-coded data of one scan.
 #[derive(Default)]
 pub(super) struct EntropyData {
-    /// The bytes with the stuffing and the restart markers taken out.
+    /// The bytes without byte stuffing and restart markers.
     pub bytes: Vec<u8>,
     pub restarts: Vec<Restart>,
-    /// They stop where the file ends.
+    /// Whether the data stop because the file ends.
     pub cut: bool,
 }
 
 /// A restart marker.
 #[derive(Clone, Copy)]
 pub(super) struct Restart {
-    /// Where it stood in [`EntropyData::bytes`].
+    /// The index in [`EntropyData::bytes`] of the first byte behind the marker.
     pub at: usize,
-    /// 0 to 7.
+    /// The number of the marker, 0 to 7.
     pub number: u8,
 }
 
-/// Appends to `out` what comes before the first 0xff, or everything, and gives its length. Whole words are copied, and what is too much is
-/// taken back: runs between two 0xff are short.
+/// Appends to `out` the bytes before the first 0xff, or all of them, and returns their number. It copies whole words
+/// and takes the surplus back, since 0xff is rare but not very rare.
 fn copy_to_ff(bytes: &[u8], out: &mut Vec<u8>) -> usize {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);
     let (words, rest) = bytes.as_chunks::<8>();
     for (i, word) in words.iter().enumerate() {
         out.extend_from_slice(word);
-        // the upper bits of bytes that are 0xff, and perhaps of some after the first of them
+        // This sets the upper bit of bytes that are 0xff, and perhaps of some bytes after the first of them.
         let inverse = !u64::from_le_bytes(*word);
         let found = inverse.wrapping_sub(ONES) & !inverse & (ONES << 7);
         if found != 0 {

@@ -1,41 +1,45 @@
-//! Samples become the picture, a row of MCUs at a time.
+//! Upsamples the components and converts them to pixels, one row of MCUs at a time.
 
 use super::colour;
-use super::frame::{Colours, Component, Frame};
+use super::frame::{ColourSpace, Component, Frame};
 use super::idct::{LANES, Samples};
 use super::upsample::Upsampling;
 
-/// The last two rows of MCUs of a component. Two, because rows are interpolated across the seam.
-pub(super) struct Band {
+/// The samples of a component in the last two rows of MCUs; upsampling needs both, because it interpolates across the
+/// seam.
+pub(super) struct ComponentRows {
     samples: Vec<u8>,
     stride: usize,
-    /// Samples across and down that a block gives.
-    side: usize,
-    /// Rows of samples in it.
+    /// The samples across and down that a block gives.
+    block_side: usize,
+    /// The number of rows of samples that are held.
     rows: usize,
-    /// Of the component: samples that come from the picture.
+    /// The size of the component in samples that come from the picture.
     width: usize,
     height: usize,
-    /// Of the picture: pixels that the component gives in a row, the last one perhaps beyond the edge.
+    /// The number of pixels that a row of samples gives; the last one may lie beyond the edge of the picture.
     wide: usize,
     upsampling: Upsampling,
 }
 
-impl Band {
-    /// A band for each component.
+impl ComponentRows {
+    /// Makes the rows of every component.
     pub(super) fn all(frame: &Frame) -> Vec<Self> {
         let (mcus, _) = frame.mcus();
-        let band = |c: &Component| {
-            let (across, down) = (frame.max_h * frame.unit / (c.h * c.side), frame.max_v * frame.unit / (c.v * c.side));
-            let (stride, rows) = ((mcus * c.h).next_multiple_of(LANES) * c.side, c.v * c.side * 2);
-            // libjpeg does not interpolate at an eighth of the size
-            let upsampling = match frame.unit {
+        let rows_of = |c: &Component| {
+            let (across, down) = (
+                frame.max_h * frame.min_block_side / (c.h * c.block_side),
+                frame.max_v * frame.min_block_side / (c.v * c.block_side),
+            );
+            let (stride, rows) = ((mcus * c.h).next_multiple_of(LANES) * c.block_side, c.v * c.block_side * 2);
+            // libjpeg does not interpolate at an eighth of the size.
+            let upsampling = match frame.min_block_side {
                 1 if (across, down) != (1, 1) => Upsampling::Repeat(across, down),
                 _ => Upsampling::new(across, down, c.width),
             };
             Self {
                 samples: vec![0; stride * rows],
-                side: c.side,
+                block_side: c.block_side,
                 stride,
                 rows,
                 width: c.width,
@@ -44,14 +48,14 @@ impl Band {
                 upsampling,
             }
         };
-        frame.components.iter().map(band).collect()
+        frame.components.iter().map(rows_of).collect()
     }
 
-    /// Puts the samples of a group, whose first block is in column `x` of the component's blocks and in row `y` of those that the row
-    /// `mcu_row` of MCUs has.
+    /// Stores the samples of a group. Its first block is in column `x` of the component's blocks, and in row `y` of the
+    /// blocks of the MCU row `mcu_row`.
     #[inline(always)]
     pub(super) fn put(&mut self, mcu_row: usize, x: usize, y: usize, samples: &Samples) {
-        let side = self.side;
+        let side = self.block_side;
         let top = mcu_row % 2 * self.rows / 2 + y * side;
         for (i, row) in self.samples.chunks_exact_mut(self.stride).skip(top).take(side).enumerate() {
             let row = &mut row[x * side..];
@@ -67,34 +71,34 @@ impl Band {
         }
     }
 
-    /// The samples of row `y`; beyond the edge, of the last row before it.
+    /// Returns the samples of row `y`; beyond the edge, those of the last row before it.
     fn row(&self, y: isize) -> &[u8] {
         let y = y.clamp(0, self.height as isize - 1) as usize % self.rows;
         &self.samples[y * self.stride..y * self.stride + self.width]
     }
 }
 
-/// The picture under way.
-pub(super) struct Picture {
+/// The picture that is being made.
+pub(super) struct OutputPicture {
     pub width: usize,
     pub height: usize,
-    /// RGB pixels.
+    /// The RGB pixels.
     pub data: Vec<u8>,
-    /// Rows of pixels that are done.
+    /// The number of rows that are done.
     done: usize,
-    colours: Colours,
-    /// The largest sampling factor down.
+    colours: ColourSpace,
+    /// The largest vertical sampling factor.
     max_v: usize,
-    /// Rows of pixels that a row of MCUs gives.
+    /// The number of rows that a row of MCUs gives.
     mcu_height: usize,
-    /// For each component: a row of the picture's width, and the sums that it is made of.
+    /// For each component, buffers for a row of the picture's width and for the sums that it is made of.
     rows: Vec<(Vec<u8>, Vec<u16>)>,
 }
 
-impl Picture {
-    pub(super) fn new(frame: &Frame, colours: Colours, bands: &[Band]) -> Self {
-        let (width, height) = frame.made();
-        let rows = bands.iter().map(|band| (vec![0; band.wide], vec![0; band.width])).collect();
+impl OutputPicture {
+    pub(super) fn new(frame: &Frame, colours: ColourSpace, component_rows: &[ComponentRows]) -> Self {
+        let (width, height) = frame.output_size();
+        let rows = component_rows.iter().map(|component| (vec![0; component.wide], vec![0; component.width])).collect();
         Self {
             width,
             height,
@@ -102,42 +106,44 @@ impl Picture {
             done: 0,
             colours,
             max_v: frame.max_v,
-            mcu_height: frame.max_v * frame.unit,
+            mcu_height: frame.max_v * frame.min_block_side,
             rows,
         }
     }
 
-    /// Makes the rows that can be made when `bands` hold the row `mcu_row` of MCUs and the one before it.
-    pub(super) fn advance(&mut self, bands: &[Band], mcu_row: usize) {
+    /// Makes all rows for which `component_rows` hold the samples, which are those of the MCU row `mcu_row` and of the
+    /// one before it.
+    pub(super) fn emit_rows(&mut self, component_rows: &[ComponentRows], mcu_row: usize) {
         let reached = (mcu_row + 1) * self.mcu_height;
-        // the rows at the lower edge wait for their neighbours
+        // The last rows need the samples below them, so they are made with the next row of MCUs.
         let until = if reached >= self.height { self.height } else { reached - self.max_v };
-        pulp::Arch::new().dispatch(Advance { picture: self, bands, until });
+        pulp::Arch::new().dispatch(EmitRows { picture: self, component_rows, until });
     }
 }
 
-struct Advance<'a> {
-    picture: &'a mut Picture,
-    bands: &'a [Band],
+struct EmitRows<'a> {
+    picture: &'a mut OutputPicture,
+    component_rows: &'a [ComponentRows],
     until: usize,
 }
 
-impl pulp::NullaryFnOnce for Advance<'_> {
+impl pulp::NullaryFnOnce for EmitRows<'_> {
     type Output = ();
 
     #[inline(always)]
     fn call(self) {
-        let Picture { width, data, done, colours, rows, .. } = self.picture;
+        let OutputPicture { width, data, done, colours, rows, .. } = self.picture;
         let lines = data.chunks_exact_mut(*width * 3).enumerate();
         for (y, line) in lines.take(self.until).skip(*done) {
             let mut samples: [&[u8]; 4] = [&[]; 4];
-            for ((samples, band), (row, sums)) in samples.iter_mut().zip(self.bands).zip(rows.iter_mut()) {
-                let (near, far) = band.upsampling.rows(y);
-                let near = band.row(near as isize);
-                if band.upsampling == Upsampling::None {
+            for ((samples, component), (row, sums)) in samples.iter_mut().zip(self.component_rows).zip(rows.iter_mut())
+            {
+                let (near, far) = component.upsampling.rows(y);
+                let near = component.row(near as isize);
+                if component.upsampling == Upsampling::None {
                     *samples = near;
                 } else {
-                    band.upsampling.row(y, near, band.row(far), sums, row);
+                    component.upsampling.row(y, near, component.row(far), sums, row);
                     *samples = &row[..*width];
                 }
             }

@@ -1,111 +1,119 @@
-//! Blocks of progressive scans (T.81, G.1.2 and G.2): some coefficients, or one more bit of them. Everywhere the block is the one of number
-//! `lane` in `group`, and the result is none when the bits are no code.
+//! Decodes blocks of progressive scans (T.81, G.1.2 and G.2): the first bits of some coefficients, or one more bit of
+//! them. Every function decodes the block `lane` of `group`, and returns none where the bits are no valid code.
 
 use super::frame::Scan;
-use super::huffman::{Bits, Huffman};
-use super::idct::Group;
+use super::huffman::{BitReader, HuffmanTable};
+use super::idct::BlockGroup;
 use super::tables::ZIGZAG;
 
-/// The first bits of the DC coefficient. `dc` is that of the component's block before.
+/// Decodes the first bits of the DC coefficient. `dc_predictor` is the DC coefficient of the component's last block.
 #[inline(always)]
 pub(super) fn dc_first(
-    bits: &mut Bits,
-    table: &Huffman,
+    bits: &mut BitReader,
+    table: &HuffmanTable,
     scan: &Scan,
-    dc: &mut i32,
-    group: &mut Group,
+    dc_predictor: &mut i32,
+    group: &mut BlockGroup,
     lane: usize,
 ) -> Option<()> {
     let (_, _, difference) = bits.symbol_and_value(table)?;
-    *dc = dc.wrapping_add(difference);
-    *group.at(lane, 0) = (*dc << scan.low) as i16;
+    *dc_predictor = dc_predictor.wrapping_add(difference);
+    *group.at(lane, 0) = (*dc_predictor << scan.approximation_low) as i16;
     Some(())
 }
 
-/// The next bit of the DC coefficient.
+/// Decodes the next bit of the DC coefficient.
 #[inline(always)]
-pub(super) fn dc_refine(bits: &mut Bits, scan: &Scan, group: &mut Group, lane: usize) {
-    *group.at(lane, 0) |= (bits.take(1) as i16) << scan.low;
+pub(super) fn dc_refine(bits: &mut BitReader, scan: &Scan, group: &mut BlockGroup, lane: usize) {
+    *group.at(lane, 0) |= (bits.take(1) as i16) << scan.approximation_low;
 }
 
-/// The first bits of the scan's AC coefficients. `empty` is the number of blocks from here on that have none.
+/// Decodes the first bits of the scan's AC coefficients. `eob_run` is the number of blocks from here on that have no
+/// such coefficients (EOBRUN).
 #[inline(always)]
 pub(super) fn ac_first(
-    bits: &mut Bits,
-    table: &Huffman,
+    bits: &mut BitReader,
+    table: &HuffmanTable,
     scan: &Scan,
-    empty: &mut u32,
-    group: &mut Group,
+    eob_run: &mut u32,
+    group: &mut BlockGroup,
     lane: usize,
 ) -> Option<()> {
-    if *empty > 0 {
-        *empty -= 1;
+    if *eob_run > 0 {
+        *eob_run -= 1;
         return Some(());
     }
-    let mut k = scan.first;
-    while k <= scan.last {
+    let mut k = scan.spectral_start;
+    while k <= scan.spectral_end {
         let (run, size, value) = bits.symbol_and_value(table)?;
         if size > 0 {
             k += run as usize;
             let place = *ZIGZAG.get(k)?;
-            *group.at(lane, place) = (value << scan.low) as i16;
+            *group.at(lane, place) = (value << scan.approximation_low) as i16;
             group.include(place);
             k += 1;
         } else if run == 15 {
             k += 16;
         } else {
-            *empty = (1 << run) - 1 + bits.take(run);
+            *eob_run = (1 << run) - 1 + bits.take(run);
             break;
         }
     }
     Some(())
 }
 
-/// The next bit of the scan's AC coefficients: of those that are not zero, and some that are no longer zero. `empty` as in [`ac_first`], of
-/// blocks where none becomes different from zero.
+/// Decodes the next bit of the scan's AC coefficients that are not zero, and those that become other than zero.
+/// `eob_run` is the number of blocks from here on in which none becomes other than zero.
 #[inline(always)]
 pub(super) fn ac_refine(
-    bits: &mut Bits,
-    table: &Huffman,
+    bits: &mut BitReader,
+    table: &HuffmanTable,
     scan: &Scan,
-    empty: &mut u32,
-    group: &mut Group,
+    eob_run: &mut u32,
+    group: &mut BlockGroup,
     lane: usize,
 ) -> Option<()> {
-    let mut k = scan.first;
-    if *empty == 0 {
-        while k <= scan.last {
+    let mut k = scan.spectral_start;
+    if *eob_run == 0 {
+        while k <= scan.spectral_end {
             let (run, size, value) = bits.symbol_and_value(table)?;
             if size == 0 && run < 15 {
-                *empty = (1 << run) + bits.take(run);
+                *eob_run = (1 << run) + bits.take(run);
                 break;
             }
-            // the value is a sign
+            // The value can only be a sign.
             if size > 1 {
                 return None;
             }
             k = refine(bits, scan, k, Some(run), group, lane);
             if size == 1 {
                 let place = *ZIGZAG.get(k)?;
-                *group.at(lane, place) = (value << scan.low) as i16;
+                *group.at(lane, place) = (value << scan.approximation_low) as i16;
                 group.include(place);
             }
             k += 1;
         }
     }
-    if *empty > 0 {
+    if *eob_run > 0 {
         refine(bits, scan, k, None, group, lane);
-        *empty -= 1;
+        *eob_run -= 1;
     }
     Some(())
 }
 
-/// Gives the coefficients from `k` on that are not zero their next bit, up to the zero that comes after `zeros` others, or up to the last
-/// one. Where it ended.
+/// Decodes the next bit of the coefficients from `k` on that are not zero. It stops at the zero after `zeros` others,
+/// or behind the last coefficient of the scan, and returns the position.
 #[inline(always)]
-fn refine(bits: &mut Bits, scan: &Scan, mut k: usize, mut zeros: Option<u32>, group: &mut Group, lane: usize) -> usize {
-    let step = 1 << scan.low;
-    while let Some(place) = ZIGZAG.get(k).filter(|_| k <= scan.last) {
+fn refine(
+    bits: &mut BitReader,
+    scan: &Scan,
+    mut k: usize,
+    mut zeros: Option<u32>,
+    group: &mut BlockGroup,
+    lane: usize,
+) -> usize {
+    let step = 1 << scan.approximation_low;
+    while let Some(place) = ZIGZAG.get(k).filter(|_| k <= scan.spectral_end) {
         let value = group.at(lane, *place);
         if *value != 0 {
             if bits.take(1) == 1 && *value & step == 0 {

@@ -1,9 +1,10 @@
-//! Blocks as 4 × 4, 2 × 2 samples or one, to the bit as libjpeg's `jidctred.c`: the transform of the lowest frequencies of a block, for pictures
-//! that are decoded at 1/2, 1/4 or 1/8 of their size. The passes and their bits behind the point are those of `idct.rs`.
+//! The inverse DCT of a block to 4 × 4, 2 × 2 or 1 × 1 samples, to the bit as libjpeg's `jidctred.c`: it transforms the
+//! lowest frequencies, for pictures that are decoded at 1/2, 1/4 or 1/8 of their size. The passes and their fraction
+//! bits are those of `idct.rs`.
 
-use super::idct::{BETWEEN_BITS, CONSTANT_BITS, Group, LANES, Samples, fix, idct};
+use super::idct::{BETWEEN_BITS, BlockGroup, CONSTANT_BITS, LANES, Samples, fix, idct};
 
-// sums of products of cosines, as in libjpeg; negative ones are subtracted
+// These are sums of products of cosines, as in libjpeg; negative ones are subtracted.
 const F_0_211: i32 = fix(0.211164243);
 const F_0_509: i32 = fix(0.509795579);
 const F_0_601: i32 = fix(0.601344887);
@@ -19,12 +20,13 @@ const F_2_172: i32 = fix(2.172734803);
 const F_2_562: i32 = fix(2.562915447);
 const F_3_624: i32 = fix(3.624509785);
 
-/// A number of each block.
+/// A number for each block.
 type Lanes = [i32; LANES];
 
-/// The samples of a group, `side` × `side` for each block (8, 4, 2 or 1), in the first rows and columns of the result.
+/// Transforms a group to `side` × `side` samples for each block (8, 4, 2 or 1), in the first rows and columns of the
+/// result.
 #[inline(always)]
-pub(super) fn samples(group: &Group, steps: &[i16; 64], side: usize) -> Samples {
+pub(super) fn samples(group: &BlockGroup, steps: &[i16; 64], side: usize) -> Samples {
     match side {
         8 => idct(group, steps),
         4 => passes::<4>(
@@ -50,7 +52,7 @@ pub(super) fn samples(group: &Group, steps: &[i16; 64], side: usize) -> Samples 
 
 #[inline(always)]
 fn passes<const N: usize>(
-    group: &Group,
+    group: &BlockGroup,
     steps: &[i16; 64],
     columns: impl Fn(&[Lanes; 8]) -> [Lanes; N],
     rows: impl Fn(&[Lanes; 8]) -> [Lanes; N],
@@ -71,14 +73,14 @@ fn passes<const N: usize>(
     samples
 }
 
-/// The sum of four products; broken files may overflow it.
+/// Returns the sum of four products, which may overflow in broken files.
 #[inline(always)]
 fn sum(values: [i32; 4], factors: [i32; 4]) -> i32 {
     let [a, b, c, d]: [i32; 4] = std::array::from_fn(|i| values[i].wrapping_mul(factors[i]));
     a.wrapping_add(b).wrapping_add(c.wrapping_add(d))
 }
 
-/// Four values of eight, less `DOWN` bits.
+/// Makes four values of eight and shifts them right by `DOWN` bits.
 #[inline(always)]
 fn four<const DOWN: u32>(x: &[Lanes; 8]) -> [Lanes; 4] {
     let mut y = [[0; LANES]; 4];
@@ -97,7 +99,7 @@ fn four<const DOWN: u32>(x: &[Lanes; 8]) -> [Lanes; 4] {
     y
 }
 
-/// Two values of eight, less `DOWN` bits; the even ones but the first count for nothing.
+/// Makes two values of eight and shifts them right by `DOWN` bits; the even values but the first have no effect.
 #[inline(always)]
 fn two<const DOWN: u32>(x: &[Lanes; 8]) -> [Lanes; 2] {
     let mut y = [[0; LANES]; 2];

@@ -1,27 +1,29 @@
-//! The tables of a file: quantisation and Huffman (T.81, B.2.4), and those that a file may leave out (annex K.3).
+//! Reads the quantisation and Huffman tables (T.81, B.2.4), and holds the Huffman tables that a file may leave out
+//! (annex K.3).
 
-use super::huffman::Huffman;
+use super::huffman::HuffmanTable;
 use super::{DecodeError, corrupt};
 
-/// Where the coefficients of a block go, in the order in which they are coded: the row times eight plus the column.
+/// The position of the coefficients in the block, in the order in which they are coded: the row times eight plus the
+/// column.
 pub(super) const ZIGZAG: [u8; 64] = [
     0, 1, 8, 16, 9, 2, 3, 10, 17, 24, 32, 25, 18, 11, 4, 5, 12, 19, 26, 33, 40, 48, 41, 34, 27, 20, 13, 6, 7, 14, 21,
     28, 35, 42, 49, 56, 57, 50, 43, 36, 29, 22, 15, 23, 30, 37, 44, 51, 58, 59, 52, 45, 38, 31, 39, 46, 53, 60, 61, 54,
     47, 55, 62, 63,
 ];
 
-/// The steps of a block's coefficients, row-major.
-pub(super) type Quantisation = [i16; 64];
+/// The quantisation steps of a block's coefficients, row-major.
+pub(super) type QuantisationTable = [i16; 64];
 
-/// What DQT and DHT segments have brought so far.
+/// The tables of the DQT and DHT segments that have been read.
 #[derive(Default)]
-pub(super) struct Tables {
-    quantisation: [Option<Quantisation>; 4],
-    dc: [Option<Box<Huffman>>; 4],
-    ac: [Option<Box<Huffman>>; 4],
+pub(super) struct CodingTables {
+    quantisation: [Option<QuantisationTable>; 4],
+    dc: [Option<Box<HuffmanTable>>; 4],
+    ac: [Option<Box<HuffmanTable>>; 4],
 }
 
-impl Tables {
+impl CodingTables {
     /// Reads a DQT segment.
     pub(super) fn read_quantisation(&mut self, mut body: &[u8]) -> Result<(), DecodeError> {
         while let Some((head, rest)) = body.split_first() {
@@ -37,7 +39,7 @@ impl Tables {
                 } else {
                     u16::from_be_bytes([values[2 * i], values[2 * i + 1]])
                 };
-                // as in libjpeg-turbo's vector code, steps and products keep their lower 16 bits
+                // Like libjpeg-turbo's SIMD code, this keeps the lower 16 bits of steps and products.
                 steps[usize::from(*place)] = step as i16;
             }
             body = &rest[bytes..];
@@ -54,19 +56,20 @@ impl Tables {
             let (is_ac, slot) = (head >> 4, usize::from(head & 15));
             let class = if is_ac == 0 { &mut self.dc } else { &mut self.ac };
             let table = class.get_mut(slot).filter(|_| is_ac <= 1);
-            *table.ok_or_else(|| corrupt("a Huffman table beyond the fourth"))? = Some(Huffman::new(counts, symbols)?);
+            *table.ok_or_else(|| corrupt("a Huffman table beyond the fourth"))? =
+                Some(HuffmanTable::new(counts, symbols)?);
             body = &rest[total..];
         }
         if body.is_empty() { Ok(()) } else { Err(corrupt("a Huffman table is too short")) }
     }
 
-    /// The quantisation table of number `slot`.
-    pub(super) fn quantisation(&self, slot: u8) -> Result<Quantisation, DecodeError> {
+    /// Returns the quantisation table with the number `slot`.
+    pub(super) fn quantisation(&self, slot: u8) -> Result<QuantisationTable, DecodeError> {
         let table = self.quantisation.get(usize::from(slot)).copied().flatten();
         table.ok_or_else(|| corrupt(format!("the quantisation table {slot} is missing")))
     }
 
-    pub(super) fn dc(&self, slot: usize) -> Result<&Huffman, DecodeError> {
+    pub(super) fn dc(&self, slot: usize) -> Result<&HuffmanTable, DecodeError> {
         let table = self.dc.get(slot).and_then(Option::as_deref);
         let table = table.ok_or_else(|| corrupt(format!("the Huffman table {slot} of DC is missing")))?;
         if !table.fits_dc() {
@@ -75,31 +78,39 @@ impl Tables {
         Ok(table)
     }
 
-    pub(super) fn ac(&self, slot: usize) -> Result<&Huffman, DecodeError> {
+    pub(super) fn ac(&self, slot: usize) -> Result<&HuffmanTable, DecodeError> {
         let table = self.ac.get(slot).and_then(Option::as_deref);
         table.ok_or_else(|| corrupt(format!("the Huffman table {slot} of AC is missing")))
     }
 
-    /// Puts the tables of T.81, annex K.3 where the file has none: frames of Motion JPEG leave them out.
-    pub(super) fn complete(&mut self) -> Result<(), DecodeError> {
-        for (slot, (dc_counts, ac_counts, ac_symbols)) in STANDARD.iter().enumerate() {
+    /// Adds the Huffman tables of T.81, annex K.3 where the file has none, since frames of Motion JPEG leave them out.
+    pub(super) fn add_standard_tables(&mut self) -> Result<(), DecodeError> {
+        for (slot, standard) in STANDARD.iter().enumerate() {
             if self.dc[slot].is_none() {
-                self.dc[slot] = Some(Huffman::new(dc_counts, &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11])?);
+                self.dc[slot] = Some(HuffmanTable::new(&standard.dc_counts, &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11])?);
             }
             if self.ac[slot].is_none() {
-                self.ac[slot] = Some(Huffman::new(ac_counts, ac_symbols)?);
+                self.ac[slot] = Some(HuffmanTable::new(&standard.ac_counts, &standard.ac_symbols)?);
             }
         }
         Ok(())
     }
 }
 
-/// For luminance and chrominance: how many codes of 1 to 16 bits for DC and for AC, and the symbols of AC.
-static STANDARD: [([u8; 16], [u8; 16], [u8; 162]); 2] = [
-    (
-        [0, 1, 5, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0],
-        [0, 2, 1, 3, 3, 2, 4, 3, 5, 5, 4, 4, 0, 0, 1, 125],
-        [
+/// The Huffman tables for one kind of component in T.81, annex K.3: the number of codes with 1 to 16 bits, and the
+/// symbols of AC.
+struct StandardTables {
+    dc_counts: [u8; 16],
+    ac_counts: [u8; 16],
+    ac_symbols: [u8; 162],
+}
+
+/// The tables for luminance (K.3 and K.5) and for chrominance (K.4 and K.6).
+static STANDARD: [StandardTables; 2] = [
+    StandardTables {
+        dc_counts: [0, 1, 5, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0],
+        ac_counts: [0, 2, 1, 3, 3, 2, 4, 3, 5, 5, 4, 4, 0, 0, 1, 125],
+        ac_symbols: [
             0x01, 0x02, 0x03, 0x00, 0x04, 0x11, 0x05, 0x12, 0x21, 0x31, 0x41, 0x06, 0x13, 0x51, 0x61, 0x07, 0x22, 0x71,
             0x14, 0x32, 0x81, 0x91, 0xa1, 0x08, 0x23, 0x42, 0xb1, 0xc1, 0x15, 0x52, 0xd1, 0xf0, 0x24, 0x33, 0x62, 0x72,
             0x82, 0x09, 0x0a, 0x16, 0x17, 0x18, 0x19, 0x1a, 0x25, 0x26, 0x27, 0x28, 0x29, 0x2a, 0x34, 0x35, 0x36, 0x37,
@@ -110,11 +121,11 @@ static STANDARD: [([u8; 16], [u8; 16], [u8; 162]); 2] = [
             0xc4, 0xc5, 0xc6, 0xc7, 0xc8, 0xc9, 0xca, 0xd2, 0xd3, 0xd4, 0xd5, 0xd6, 0xd7, 0xd8, 0xd9, 0xda, 0xe1, 0xe2,
             0xe3, 0xe4, 0xe5, 0xe6, 0xe7, 0xe8, 0xe9, 0xea, 0xf1, 0xf2, 0xf3, 0xf4, 0xf5, 0xf6, 0xf7, 0xf8, 0xf9, 0xfa,
         ],
-    ),
-    (
-        [0, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0],
-        [0, 2, 1, 2, 4, 4, 3, 4, 7, 5, 4, 4, 0, 1, 2, 119],
-        [
+    },
+    StandardTables {
+        dc_counts: [0, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0],
+        ac_counts: [0, 2, 1, 2, 4, 4, 3, 4, 7, 5, 4, 4, 0, 1, 2, 119],
+        ac_symbols: [
             0x00, 0x01, 0x02, 0x03, 0x11, 0x04, 0x05, 0x21, 0x31, 0x06, 0x12, 0x41, 0x51, 0x07, 0x61, 0x71, 0x13, 0x22,
             0x32, 0x81, 0x08, 0x14, 0x42, 0x91, 0xa1, 0xb1, 0xc1, 0x09, 0x23, 0x33, 0x52, 0xf0, 0x15, 0x62, 0x72, 0xd1,
             0x0a, 0x16, 0x24, 0x34, 0xe1, 0x25, 0xf1, 0x17, 0x18, 0x19, 0x1a, 0x26, 0x27, 0x28, 0x29, 0x2a, 0x35, 0x36,
@@ -125,5 +136,5 @@ static STANDARD: [([u8; 16], [u8; 16], [u8; 162]); 2] = [
             0xc2, 0xc3, 0xc4, 0xc5, 0xc6, 0xc7, 0xc8, 0xc9, 0xca, 0xd2, 0xd3, 0xd4, 0xd5, 0xd6, 0xd7, 0xd8, 0xd9, 0xda,
             0xe2, 0xe3, 0xe4, 0xe5, 0xe6, 0xe7, 0xe8, 0xe9, 0xea, 0xf2, 0xf3, 0xf4, 0xf5, 0xf6, 0xf7, 0xf8, 0xf9, 0xfa,
         ],
-    ),
+    },
 ];

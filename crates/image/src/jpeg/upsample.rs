@@ -1,63 +1,64 @@
-//! Components of fewer samples than the picture has pixels, brought to its size as libjpeg does ("fancy upsampling").
+//! Upsamples subsampled components to the size of the picture, as libjpeg's fancy upsampling does (`jdsample.c`).
 //!
-//! Halved components are interpolated: a sample lies in the middle of its pixels, so each pixel gets three quarters of the nearer sample and
-//! one of the farther. Beyond the edge the last sample goes on. Ties are rounded up and down by turns, so that nothing drifts. What was
-//! reduced otherwise, or is no wider than two samples, is repeated.
+//! A component of half the size is interpolated: a sample lies in the middle of its pixels, so a pixel is three
+//! quarters of the nearer sample and one quarter of the farther one. Beyond the edge the last sample is repeated. Ties
+//! are rounded up and down by turns, so that no error accumulates. Components that are reduced in other ways, or that
+//! are at most two samples wide, are repeated.
 
-/// How a component's rows become the picture's.
+/// The way in which a component is upsampled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Upsampling {
     None,
-    /// Interpolation across, down, or both.
-    Across,
-    Down,
-    Both,
-    /// So many pixels across and down for each sample.
+    /// Interpolation of a component of half the width, half the height, or both, with libjpeg's names.
+    H2V1,
+    H1V2,
+    H2V2,
+    /// Repetition of every sample; the numbers are its pixels across and down.
     Repeat(usize, usize),
 }
 
 impl Upsampling {
-    /// For a component that is `width` samples wide, each of them `across` × `down` pixels large.
+    /// Chooses the way for a component that is `width` samples wide, where a sample covers `across` × `down` pixels.
     pub(super) fn new(across: usize, down: usize, width: usize) -> Self {
         match (across, down) {
             (1, 1) => Self::None,
-            (2, 1) if width > 2 => Self::Across,
-            (1, 2) => Self::Down,
-            (2, 2) if width > 2 => Self::Both,
+            (2, 1) if width > 2 => Self::H2V1,
+            (1, 2) => Self::H1V2,
+            (2, 2) if width > 2 => Self::H2V2,
             _ => Self::Repeat(across, down),
         }
     }
 
-    /// The component's row that matters most for the picture's row `y`, and the one behind it where there is interpolation between rows.
-    /// The latter may lie beyond the edge, at -1 or at the height.
+    /// Returns the nearest row of the component for the picture's row `y`, and the row on its other side where rows are
+    /// interpolated. That row may lie beyond the edge, at -1 or at the height.
     pub(super) fn rows(self, y: usize) -> (usize, isize) {
         match self {
-            Self::None | Self::Across => (y, y as isize),
+            Self::None | Self::H2V1 => (y, y as isize),
             Self::Repeat(_, down) => (y / down, (y / down) as isize),
-            Self::Down | Self::Both => {
+            Self::H1V2 | Self::H2V2 => {
                 let near = (y / 2) as isize;
                 (y / 2, if y.is_multiple_of(2) { near - 1 } else { near + 1 })
             }
         }
     }
 
-    /// Makes the picture's row `y` in `out`, which has room for the component's width times the pixels across, of the rows `near` and `far`.
-    /// `sums` is scratch space as long as they are.
+    /// Makes the picture's row `y` from the rows `near` and `far`. `out` has room for the pixels of all their samples.
+    /// `sums` is scratch space of their length.
     #[inline(always)]
     pub(super) fn row(self, y: usize, near: &[u8], far: &[u8], sums: &mut [u16], out: &mut [u8]) {
         match self {
             Self::None => out.copy_from_slice(near),
-            Self::Across => {
+            Self::H2V1 => {
                 sums.iter_mut().zip(near).for_each(|(sum, v)| *sum = u16::from(*v));
                 across::<1, 2, 2>(sums, out);
             }
-            Self::Down => {
+            Self::H1V2 => {
                 let bias = if y.is_multiple_of(2) { 1 } else { 2 };
                 for ((out, near), far) in out.iter_mut().zip(near).zip(far) {
                     *out = ((u16::from(*near) * 3 + u16::from(*far) + bias) >> 2) as u8;
                 }
             }
-            Self::Both => {
+            Self::H2V2 => {
                 for ((sum, near), far) in sums.iter_mut().zip(near).zip(far) {
                     *sum = u16::from(*near) * 3 + u16::from(*far);
                 }
@@ -72,7 +73,8 @@ impl Upsampling {
     }
 }
 
-/// Interpolates along a row; `LEFT` and `RIGHT` are added to a sample's two pixels before `DOWN` bits are dropped.
+/// Interpolates along a row. `LEFT` and `RIGHT` are the rounding offsets of a sample's two pixels, which are then
+/// shifted right by `DOWN` bits.
 #[inline(always)]
 fn across<const LEFT: u16, const RIGHT: u16, const DOWN: u32>(samples: &[u16], out: &mut [u8]) {
     let pair = |before: u16, here: u16, after: u16| {
@@ -89,7 +91,7 @@ fn across<const LEFT: u16, const RIGHT: u16, const DOWN: u32>(samples: &[u16], o
     pairs[count - 1] = pair(before_last, last, last);
 }
 
-/// The same for rows of fewer than four samples.
+/// Interpolates along a row of fewer than four samples.
 fn across_short(samples: &[u16], pairs: &mut [[u8; 2]], pair: impl Fn(u16, u16, u16) -> [u8; 2]) {
     for (i, (out, here)) in pairs.iter_mut().zip(samples).enumerate() {
         let before = samples.get(i.wrapping_sub(1)).unwrap_or(here);
@@ -101,32 +103,32 @@ fn across_short(samples: &[u16], pairs: &mut [[u8; 2]], pair: impl Fn(u16, u16, 
 mod tests {
     use super::*;
 
-    fn row(how: Upsampling, y: usize, near: &[u8], far: &[u8], width: usize) -> Vec<u8> {
+    fn row(upsampling: Upsampling, y: usize, near: &[u8], far: &[u8], width: usize) -> Vec<u8> {
         let mut out = vec![0; width];
-        how.row(y, near, far, &mut vec![0; near.len()], &mut out);
+        upsampling.row(y, near, far, &mut vec![0; near.len()], &mut out);
         out
     }
 
     #[test]
     fn halved_rows_are_interpolated_and_ties_go_both_ways() {
-        let how = Upsampling::new(2, 1, 5);
+        let upsampling = Upsampling::new(2, 1, 5);
         let samples = [0, 2, 100, 101, 255];
-        assert_eq!(row(how, 0, &samples, &samples, 10), [0, 1, 1, 27, 75, 100, 101, 140, 216, 255]);
-        assert_eq!(row(how, 0, &samples[..3], &samples, 6), [0, 1, 1, 27, 75, 100]);
-        let how = Upsampling::new(1, 2, 1);
-        assert_eq!((how.rows(0), how.rows(1), how.rows(6)), ((0, -1), (0, 1), (3, 2)));
-        assert_eq!((row(how, 0, &[10], &[12], 1), row(how, 1, &[10], &[12], 1)), (vec![10], vec![11]));
-        let how = Upsampling::new(2, 2, 3);
-        // sums 40, 44, 1020
-        assert_eq!(row(how, 0, &[10, 11, 255], &[10, 11, 255], 6), [10, 10, 11, 72, 194, 255]);
+        assert_eq!(row(upsampling, 0, &samples, &samples, 10), [0, 1, 1, 27, 75, 100, 101, 140, 216, 255]);
+        assert_eq!(row(upsampling, 0, &samples[..3], &samples, 6), [0, 1, 1, 27, 75, 100]);
+        let upsampling = Upsampling::new(1, 2, 1);
+        assert_eq!((upsampling.rows(0), upsampling.rows(1), upsampling.rows(6)), ((0, -1), (0, 1), (3, 2)));
+        assert_eq!((row(upsampling, 0, &[10], &[12], 1), row(upsampling, 1, &[10], &[12], 1)), (vec![10], vec![11]));
+        let upsampling = Upsampling::new(2, 2, 3);
+        // The sums of the rows are 40, 44 and 1020.
+        assert_eq!(row(upsampling, 0, &[10, 11, 255], &[10, 11, 255], 6), [10, 10, 11, 72, 194, 255]);
     }
 
     #[test]
     fn other_reductions_are_repeated() {
         assert_eq!(Upsampling::new(2, 1, 2), Upsampling::Repeat(2, 1));
         assert_eq!(Upsampling::new(2, 2, 2), Upsampling::Repeat(2, 2));
-        let how = Upsampling::new(4, 3, 9);
-        assert_eq!((how, how.rows(7)), (Upsampling::Repeat(4, 3), (2, 2)));
-        assert_eq!(row(how, 7, &[5, 6], &[], 8), [5, 5, 5, 5, 6, 6, 6, 6]);
+        let upsampling = Upsampling::new(4, 3, 9);
+        assert_eq!((upsampling, upsampling.rows(7)), (Upsampling::Repeat(4, 3), (2, 2)));
+        assert_eq!(row(upsampling, 7, &[5, 6], &[], 8), [5, 5, 5, 5, 6, 6, 6, 6]);
     }
 }

@@ -1,4 +1,5 @@
-//! Recipes against the libraries that they are named after; the numbers are made by `tests/golden/image_presets.py`.
+//! Compares recipes with the libraries that they are named after, to the bit; `tests/golden/image_presets.py` makes the
+//! numbers.
 
 use super::*;
 use crate::tests::{pattern, rows_of, sha256};
@@ -13,7 +14,8 @@ struct Prepared {
     sha256: String,
 }
 
-/// What of `cases` does not have the library's bits, under the recipe that `recipe` makes of it.
+/// Returns a line for each of `cases` whose values differ from the library's under the recipe that `recipe` makes of
+/// it.
 fn differing(cases: &[Prepared], recipe: impl Fn(&Prepared) -> Recipe) -> Vec<String> {
     let mut wrong = Vec::new();
     for case in cases {
@@ -75,7 +77,7 @@ fn without_antialiasing_it_is_tensorflows_resize_to_the_bit() {
     };
     let wrong = differing(&cases, |case| plain(case.size.expect("a size")));
     assert!(wrong.is_empty(), "{wrong:#?}");
-    // the other order of values, and a window
+    // The other layout holds the same values, and a crop is a window of the whole resized picture.
     let image = pattern(60, 40);
     let recipe = Recipe { fit: Fit::Crop, crop_pct: 0.8, ..plain([16, 16]) };
     let (mut planes, mut pixels) = (vec![0.0; recipe.input_len()], vec![0.0; recipe.input_len()]);
@@ -123,8 +125,9 @@ fn numbers_are_written_as_people_write_them_and_keep_their_bits() {
             assert_eq!(serde_json::from_str::<Recipe>(&text).expect("a recipe").divisor.to_bits(), value.to_bits());
         }
     }
-    // a record of version 0.2
+    // A record of version 0.2 has the numbers in 64 bits.
     let old = r#"{"size":[224,224],"fit":"crop","resize":"bilinear","crop_pct":0.875,"channels":"rgb","divisor":255.0,
-        "mean":[0.48500001430511475,0.4560000002384186,0.4059999883174896],"std":[0.2290000021457672,0.2240000069141388,0.22499999403953552]}"#;
+        "mean":[0.48500001430511475,0.4560000002384186,0.4059999883174896],
+        "std":[0.2290000021457672,0.2240000069141388,0.22499999403953552]}"#;
     assert_eq!(serde_json::from_str::<Recipe>(old).expect("a recipe"), imagenet());
 }

@@ -1,11 +1,11 @@
-//! What a pipeline says of its recipe, and how a recipe's numbers are written.
+//! The keys with which a pipeline overrides a recipe, and the form in which a recipe's numbers are written.
 
 use super::{ChannelOrder, Filter, Fit, MAX_SIDE, Recipe, RecipeError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de};
 use std::fmt;
 
-/// A library whose way with pictures is wanted.
+/// A library whose preprocessing replaces that of the weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Preset {
@@ -18,7 +18,8 @@ pub enum Preset {
 }
 
 impl Recipe {
-    /// This recipe with the keys that `overrides` gives; its preset says which recipe is this one.
+    /// Returns this recipe with the keys that `overrides` gives. Whoever calls it has already replaced the recipe by
+    /// that of the preset.
     pub fn with(&self, overrides: &RecipeOverrides) -> Recipe {
         Recipe {
             size: overrides.size.unwrap_or(self.size),
@@ -35,7 +36,8 @@ impl Recipe {
 }
 
 impl RecipeOverrides {
-    /// Whether every value makes sense by itself; whether they go together is known with the recipe that they override.
+    /// Checks that every value is within its range. Whether the values go together is checked with the recipe that they
+    /// override.
     pub fn check(&self) -> Result<(), RecipeError> {
         const PLAIN: Recipe = Recipe {
             size: [224; 2],
@@ -52,19 +54,20 @@ impl RecipeOverrides {
     }
 }
 
-/// Keys of a recipe that a pipeline wants otherwise than the weights' own; what is left out stays.
+/// The keys of a recipe that a pipeline overrides; a key that is left out keeps the value of the weights' recipe.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RecipeOverrides {
-    /// `keras`, `torchvision` or `timm`: what this library does to pictures for this network, whosever the weights are; other keys override it.
+    /// `keras`, `torchvision` or `timm`: the preprocessing of this library for this network, whatever weights are used.
+    /// Other keys override it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub preset: Option<Preset>,
     /// The network's input in pixels: `224`, or `[height, width]`.
     #[serde(deserialize_with = "side_or_sides", skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema_of_size")]
     pub size: Option<[usize; 2]>,
-    /// `stretch` ignores the picture's shape, `crop` cuts out the centre, `pad` fills up with white, `squash` stretches and cuts out the
-    /// centre, `border` fits the longer side and fills up with the mean.
+    /// `stretch` ignores the picture's shape, `crop` cuts out the centre, `pad` fills up with white, `squash` stretches
+    /// and cuts out the centre, `border` fits the longer side and fills up with the mean.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fit: Option<Fit>,
     /// The filter, as in Pillow: `nearest`, `box`, `bilinear`, `hamming`, `bicubic` or `lanczos`.
@@ -74,21 +77,22 @@ pub struct RecipeOverrides {
     /// `image_dataset_from_directory`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub antialias: Option<bool>,
-    /// With `fit: crop`, `squash` and `border`, the share of the side that is kept, 0.01 to 1: 0.875 resizes to 256 and cuts out 224.
+    /// With `fit: crop`, `squash` and `border`, the share of the side that is kept, 0.01 to 1: 0.875 resizes to 256 and
+    /// cuts out 224.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.01, max = 1))]
     pub crop_pct: Option<f64>,
     /// `rgb`, `bgr` or `grey`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub channels: Option<ChannelOrder>,
-    /// What the bytes are divided by first, not 0: 255, 127.5 or 1.
+    /// The bytes are divided by this number first; not 0: 255, 127.5 or 1.
     #[serde(serialize_with = "decimal::maybe", skip_serializing_if = "Option::is_none")]
     #[schemars(extend("not" = {"const": 0}))]
     pub divisor: Option<f32>,
-    /// Taken away next: three numbers in the order of `channels`, in units of `byte / divisor`.
+    /// The three numbers that are subtracted next, in the order of `channels` and in units of `byte / divisor`.
     #[serde(serialize_with = "decimal::maybe_three", skip_serializing_if = "Option::is_none")]
     pub mean: Option<[f32; 3]>,
-    /// Divided by last: three numbers in the order of `channels`, none of them 0.
+    /// The three numbers by which the channels are divided last, in the order of `channels`; none of them is 0.
     #[serde(serialize_with = "decimal::maybe_three", skip_serializing_if = "Option::is_none")]
     #[schemars(extend("not" = {"contains": {"const": 0}}))]
     pub std: Option<[f32; 3]>,
@@ -96,10 +100,11 @@ pub struct RecipeOverrides {
 
 fn schema_of_size(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     let side = serde_json::json!({"type": "integer", "minimum": 1, "maximum": MAX_SIDE});
-    schemars::json_schema!({"anyOf": [side, {"type": "array", "items": side, "minItems": 2, "maxItems": 2}, {"type": "null"}]})
+    let sides = serde_json::json!({"type": "array", "items": side, "minItems": 2, "maxItems": 2});
+    schemars::json_schema!({"anyOf": [side, sides, {"type": "null"}]})
 }
 
-/// `224` or `[224, 224]`, with an error that points at the value.
+/// Reads `224` or `[224, 224]`; an error names the value.
 fn side_or_sides<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<[usize; 2]>, D::Error> {
     struct Sides;
     impl<'de> de::Visitor<'de> for Sides {
@@ -139,8 +144,8 @@ fn side_or_sides<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<[u
     deserializer.deserialize_any(Sides)
 }
 
-/// Numbers of 32 bits as people write them: 0.485 and not 0.48500001430511475, which is the same number with 64 bits. Read back they have
-/// their bits.
+/// Writes `f32` numbers as people write them: 0.485 and not 0.48500001430511475, which is the same number with 64 bits.
+/// Reading them gives the same bits.
 pub(super) mod decimal {
     use serde::{Serialize, Serializer};
 

@@ -1,4 +1,4 @@
-//! What a recipe makes of pictures and of YAML.
+//! Tests of recipes on small pictures, and of their YAML and JSON.
 
 use super::*;
 use crate::WHITE;
@@ -46,7 +46,7 @@ fn a_grey_input_is_pillows_luminance_in_one_channel() {
     };
     let mut out = [0.0; 2];
     recipe.apply(&image, Layout::Hwc, &mut out);
-    // PIL: Image.new("RGB", (1, 1), (255, 0, 0)).convert("L") is 76, (10, 200, 30) is 124
+    // Pillow: Image.new("RGB", (1, 1), (255, 0, 0)).convert("L") is 76, and (10, 200, 30) is 124.
     assert_eq!(out, [(76.0 - 2.0) / 2.0, (124.0 - 2.0) / 2.0]);
     assert_eq!(recipe.depth(), 1);
 }
@@ -54,8 +54,8 @@ fn a_grey_input_is_pillows_luminance_in_one_channel() {
 #[test]
 fn a_strip_of_a_picture_is_cropped_and_padded_without_its_full_size() {
     let strip = RgbImage::from_fn(1, 5000, |_, y| [y as u8; 3]);
-    assert_eq!(torchvision().levels(&strip).data.len(), torchvision().input_len());
-    let padded = Recipe { fit: Fit::Pad, ..torchvision() }.levels(&strip);
+    assert_eq!(torchvision().prepare(&strip).data.len(), torchvision().input_len());
+    let padded = Recipe { fit: Fit::Pad, ..torchvision() }.prepare(&strip);
     let dark = padded.row(100).chunks_exact(3).filter(|p| *p != WHITE).count();
     assert_eq!(dark, 1, "one column, all the rest is border");
 }

@@ -1,11 +1,11 @@
-//! AVIF against Pillow: the files and its pixels are made by `tests/golden/image_avif.py`.
+//! Compares AVIF files with Pillow; `tests/golden/image_avif.py` makes the files and Pillow's pixels.
 
 use super::*;
 
 #[derive(Deserialize)]
 struct Case {
     what: String,
-    /// Where the file lies, and a PNG of its pixels.
+    /// The range of the file in `image_avif.bin`, and of a PNG with its pixels.
     bytes: [usize; 2],
     pixels: [usize; 2],
     size: [usize; 2],
@@ -32,7 +32,7 @@ fn avif_is_pillows() {
         let expected = decode(&all[pixels[0]..pixels[1]], &DecodeOptions::default()).expect("a PNG");
         assert_eq!([image.width, image.height], size, "{what}");
         let most = image.data.iter().zip(&expected.data).map(|(a, b)| a.abs_diff(*b)).max().unwrap_or(0);
-        // division by the opacity rounds, and libyuv's table of reciprocals rounds otherwise
+        // The division by the opacity rounds, and libyuv's table of reciprocals rounds in another way.
         let bound = if what.contains("premultiplied") { 2 } else { 0 };
         if most > bound {
             wrong.push(format!("{what}: {most} levels"));
@@ -72,7 +72,7 @@ fn an_avif_that_is_cut_or_contradicts_itself_is_refused() {
         assert_eq!(error.kind, kind, "{error}");
         assert!(error.detail.contains(text), "{error}, not {text}");
     }
-    // a header of the size that is allowed, over a frame that is larger
+    // The header gives a size that is allowed, but the frame is larger.
     let small = DecodeOptions { max_pixels: 61 * 47 - 1, ..options };
     assert_eq!(decode(&case("alpha"), &small).expect_err("too many").kind, DecodeErrorKind::TooLarge);
 }

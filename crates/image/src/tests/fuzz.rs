@@ -1,52 +1,53 @@
-//! Files of every format, changed by chance: each gives a picture or an error, within a bound of time.
+//! Decodes random changes of files of every format: each must give a picture or an error within a bound of time.
 //!
-//! `cargo test` tries some thousands, always the same ones. For as long as one likes:
+//! `cargo test` tries some thousands, always the same ones. To run it longer:
 //!
 //!     FUZZ_SECONDS=3600 cargo test -p featurize-image --release fuzz -- --ignored --nocapture
 //!
-//! `FUZZ_FORMAT=avif` takes files of this format alone, `FUZZ_FIRST=N` begins with the changes of number N.
+//! `FUZZ_FORMAT=avif` takes only files of this format, and `FUZZ_FIRST=N` begins with the change number N.
 //!
-//! A file that breaks the rules is written to the folder for temporary files, and named.
+//! A file that breaks the rules is written to the folder for temporary files, and the error names it.
 
 use super::*;
-use crate::recognise::recognise;
+use crate::format::detect_format;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::time::{Duration, Instant};
 
-/// No file of the corpus has more than a thousand times a thousand pixels when it is changed.
+/// The most pixels that a changed file may give. No file of the corpus has more.
 const MAX_PIXELS: u64 = 1 << 20;
-/// Far more than any of them takes, on a busy machine, too.
+/// The longest time for one file; it is far more than any of them takes on a busy machine.
 const LONGEST: Duration = Duration::from_secs(20);
-/// Memory in MB, with that of the corpus.
+/// The most memory in MB, including the corpus.
 const MOST_MB: u64 = 400;
 
-/// Every file of the goldens; of the many JPEGs, some.
+/// Returns every golden file, but only some of the many JPEGs.
 fn corpus() -> Vec<Vec<u8>> {
     let mut files: Vec<Vec<u8>> = rows::<File>("image_files.json").iter().map(|row| golden(&row.file)).collect();
     let (grid, all) = (rows::<Case>("image_grid.json"), golden("image_grid.bin"));
     files.extend(grid.iter().step_by(17).map(|case| all[case.bytes[0]..case.bytes[1]].to_vec()));
-    let (told, all) = (rows::<Told>("image_decoding.json"), golden("image_decoding.bin"));
-    files.extend(told.iter().step_by(5).map(|case| all[case.bytes[0]..case.bytes[1]].to_vec()));
+    let (decoding, all) = (rows::<DecodingCase>("image_decoding.json"), golden("image_decoding.bin"));
+    files.extend(decoding.iter().step_by(5).map(|case| all[case.bytes[0]..case.bytes[1]].to_vec()));
     let (odd, all) = (rows::<Case>("image_odd.json"), golden("image_odd.bin"));
     files.extend(odd.iter().step_by(3).map(|case| all[case.bytes[0]..case.bytes[1]].to_vec()));
     if cfg!(feature = "avif") {
         #[derive(Deserialize)]
-        struct Place {
+        struct AvifCase {
             bytes: [usize; 2],
         }
-        let (cases, all) = (rows::<Place>("image_avif.json"), golden("image_avif.bin"));
+        let (cases, all) = (rows::<AvifCase>("image_avif.json"), golden("image_avif.bin"));
         files.extend(cases.iter().step_by(3).map(|case| all[case.bytes[0]..case.bytes[1]].to_vec()));
     }
     files
 }
 
-/// One change: a bit, a byte, a number at one of its ends, a piece that is gone, twice there or out of another file, an end that comes early.
+/// Makes one random change: it flips a bit, sets a byte, writes a number at the end of its range, removes or repeats a
+/// piece, inserts a piece of another file, or cuts the file.
 fn change(bytes: &mut Vec<u8>, other: &[u8], rng: &mut ChaCha8Rng) {
     if bytes.is_empty() {
         return;
     }
-    // headers are short and matter most
+    // Headers are short and matter most, so half of the changes are in the first 200 bytes.
     let reach = if rng.random_bool(0.5) { bytes.len() } else { bytes.len().min(200) };
     let at = rng.random_range(0..reach);
     let until = (at + rng.random_range(1..40)).min(bytes.len());
@@ -74,7 +75,7 @@ fn change(bytes: &mut Vec<u8>, other: &[u8], rng: &mut ChaCha8Rng) {
     }
 }
 
-/// Makes the checksums of a PNG right, so that its changes are believed.
+/// Corrects the checksums of a PNG, so that the decoder accepts its changes.
 fn believed(bytes: &mut [u8]) {
     if !bytes.starts_with(b"\x89PNG\r\n\x1a\n") {
         return;
@@ -91,7 +92,7 @@ fn believed(bytes: &mut [u8]) {
     }
 }
 
-/// Decodes one changed file; its number tells everything of it.
+/// Decodes one changed file; its number determines all changes.
 fn attempt(corpus: &[Vec<u8>], number: u64) -> Option<DecodeErrorKind> {
     let mut rng = ChaCha8Rng::seed_from_u64(number);
     let mut bytes = corpus[rng.random_range(0..corpus.len())].clone();
@@ -122,13 +123,13 @@ fn attempt(corpus: &[Vec<u8>], number: u64) -> Option<DecodeErrorKind> {
 fn changed_files_of_every_format_give_a_picture_or_an_error() {
     let corpus = corpus();
     let pictures = (0..4000).filter(|&number| attempt(&corpus, number).is_none()).count();
-    // neither is every change refused at the door, nor does none matter
+    // Many changes make the file invalid, and many leave a picture.
     assert!((400..3600).contains(&pictures), "{pictures} of 4000 gave pictures");
 }
 
 #[test]
 fn a_palette_that_is_cut_is_an_error() {
-    // what an hour of this had found: one of 22 million files
+    // Fuzzing for an hour found this case in one of 22 million files.
     let mut bytes = golden("image_palette.png");
     let at = bytes.windows(4).position(|w| w == b"PLTE").expect("a palette");
     let length = u32::from_be_bytes(bytes[at - 4..at].try_into().expect("four bytes")) as usize;
@@ -138,7 +139,7 @@ fn a_palette_that_is_cut_is_an_error() {
     assert!(error.kind == DecodeErrorKind::Corrupt && error.detail.contains("a palette of 4 bytes"), "{error}");
 }
 
-/// The most memory that this process has held, in MB; 0 where the system does not tell it.
+/// Returns the most memory that this process has held, in MB; 0 where the system does not tell it.
 fn peak_mb() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -152,11 +153,11 @@ fn for_as_long_as_wanted() {
     let first = std::env::var("FUZZ_FIRST").ok().and_then(|text| text.parse().ok()).unwrap_or(1_000_000);
     let (mut corpus, start) = (corpus(), Instant::now());
     if let Ok(format) = std::env::var("FUZZ_FORMAT") {
-        let wanted = |bytes: &[u8]| recognise(bytes).is_ok_and(|f| f.extensions_str().contains(&format.as_str()));
+        let wanted = |bytes: &[u8]| detect_format(bytes).is_ok_and(|f| f.extensions_str().contains(&format.as_str()));
         corpus.retain(|bytes| wanted(bytes));
         assert!(!corpus.is_empty(), "no file of the format {format}");
     }
-    // a decoder that is kept between files must not let one reach the next
+    // A decoder is kept between files, and no file may change what it makes of the next one.
     let witness = corpus.iter().find_map(|bytes| Some((bytes.clone(), decode(bytes, &DecodeOptions::default()).ok()?)));
     let (witness, expected) = witness.expect("a file that is a picture");
     let (mut number, mut pictures, mut longest) = (first, 0u64, Duration::ZERO);

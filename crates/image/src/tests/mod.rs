@@ -1,4 +1,5 @@
-//! Against Pillow, torchvision and timm: the numbers and files are made by `tests/golden/image.py`.
+//! Compares decoding, resizing and recipes with Pillow, torchvision and timm; `tests/golden/image.py` makes the numbers
+//! and the files.
 
 use super::*;
 use proptest::prelude::*;
@@ -21,7 +22,7 @@ fn rows<T: for<'de> Deserialize<'de>>(name: &str) -> Vec<T> {
     serde_json::from_slice(&golden(name)).expect("golden rows")
 }
 
-/// The rows under `key`.
+/// Returns the rows under `key`.
 pub(crate) fn rows_of<T: for<'de> Deserialize<'de>>(name: &str, key: &str) -> Vec<T> {
     let mut all: serde_json::Value = serde_json::from_slice(&golden(name)).expect("golden rows");
     serde_json::from_value(all[key].take()).expect("rows")
@@ -31,7 +32,7 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
 }
 
-/// `pattern` of `image.py`.
+/// The same picture as `pattern` of `image.py`.
 pub(crate) fn pattern(width: usize, height: usize) -> RgbImage {
     RgbImage::from_fn(width, height, |x, y| {
         std::array::from_fn(|c| {
@@ -43,7 +44,7 @@ pub(crate) fn pattern(width: usize, height: usize) -> RgbImage {
     })
 }
 
-/// A PNG's checksum.
+/// Computes the checksum of a PNG chunk.
 fn crc(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0u32, |crc, byte| {
         (0..8).fold(crc ^ u32::from(*byte), |c, _| if c & 1 == 1 { c >> 1 ^ 0xedb8_8320 } else { c >> 1 })
@@ -99,7 +100,7 @@ fn recipes_are_timms_and_keras_to_the_bit() {
     for Case { source, recipe, levels, values, first } in cases {
         let image = pattern(source[0], source[1]);
         assert_eq!(recipe.check(), Ok(()));
-        assert_eq!(sha256(&recipe.levels(&image).data), levels, "levels of {source:?}, {recipe:?}");
+        assert_eq!(sha256(&recipe.prepare(&image).data), levels, "levels of {source:?}, {recipe:?}");
         let mut out = vec![f32::NAN; recipe.input_len()];
         recipe.apply(&image, Layout::Chw, &mut out);
         assert_eq!(&out[..first.len()], first, "first values of {source:?}, {recipe:?}");
@@ -113,7 +114,7 @@ struct File {
     file: String,
     what: String,
     size: [usize; 2],
-    /// Of the pixels.
+    /// The hash of the pixels.
     sha256: String,
 }
 
@@ -138,7 +139,7 @@ fn files_give_pillows_pixels_to_the_bit() {
 #[derive(Deserialize)]
 struct Case {
     what: String,
-    /// Where it begins and ends.
+    /// The range of the file in `image_grid.bin`.
     bytes: [usize; 2],
     size: [usize; 2],
     sha256: String,
@@ -155,7 +156,7 @@ fn jpegs_of_any_sampling_and_size_give_pillows_pixels_to_the_bit() {
 
 /// A picture of `image_decoding.bin`.
 #[derive(Deserialize)]
-struct Told {
+struct DecodingCase {
     what: String,
     bytes: [usize; 2],
     exif: Exif,
@@ -166,10 +167,10 @@ struct Told {
 
 #[test]
 fn orientations_are_applied_and_cut_files_filled_up_as_in_pillow() {
-    let (cases, all) = (rows::<Told>("image_decoding.json"), golden("image_decoding.bin"));
+    let (cases, all) = (rows::<DecodingCase>("image_decoding.json"), golden("image_decoding.bin"));
     assert!(cases.len() > 150, "{} cases", cases.len());
     let mut wrong = Vec::new();
-    for Told { what, bytes: [start, end], exif, truncated, size, sha256: hash } in cases {
+    for DecodingCase { what, bytes: [start, end], exif, truncated, size, sha256: hash } in cases {
         let options = DecodeOptions { exif, truncated, ..DecodeOptions::default() };
         match decode(&all[start..end], &options) {
             Ok(image) if [image.width, image.height] == size && sha256(&image.data) == hash => {}
@@ -180,7 +181,7 @@ fn orientations_are_applied_and_cut_files_filled_up_as_in_pillow() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// A recipe that resizes every picture to so many pixels.
+/// A recipe that resizes every picture to this size.
 fn stretched(width: usize, height: usize) -> Recipe {
     Recipe { size: [height, width], fit: Fit::Stretch, crop_pct: 1.0, ..crate::recipe::imagenet() }
 }
@@ -204,7 +205,7 @@ fn jpegs_at_a_part_of_their_size_are_pillows_drafts_to_the_bit() {
             (Some([start, end]), _) => all[start..end].to_vec(),
             (None, file) => golden(&file.expect("a file")),
         };
-        let made = super::jpeg::decode_part(&data, part).unwrap_or_else(|e| panic!("{what}: {e}"));
+        let made = super::jpeg::decode_scaled(&data, part).unwrap_or_else(|e| panic!("{what}: {e}"));
         if (made.width, made.height) != (width, height) || sha256(&made.data) != hash {
             wrong.push(format!("{what}, 1/{part}: {} x {}, not {width} x {height}", made.width, made.height));
         }
@@ -226,12 +227,12 @@ fn fast_decoding_leaves_twice_what_the_recipe_needs_and_keeps_the_size_in_mind()
         assert_eq!((decoded.width, decoded.height), (400, 200));
         let slow = decode_for(&stretched(wanted[0], wanted[1]), &jpeg, &DecodeOptions::default()).expect("a JPEG");
         assert_eq!((slow.image.width, slow.image.height), (400, 200));
-        // what the network sees is nearly the same
-        let [a, b] = [decoded, slow].map(|d| stretched(wanted[0], wanted[1]).levels(&d.image).data);
+        // The network's input is nearly the same.
+        let [a, b] = [decoded, slow].map(|d| stretched(wanted[0], wanted[1]).prepare(&d.image).data);
         let far = a.iter().zip(&b).map(|(a, b)| u64::from(a.abs_diff(*b))).sum::<u64>() as f64 / a.len() as f64;
         assert!(far < 12.0, "{far} levels apart for {wanted:?}");
     }
-    // sideways: 200 x 400 is wanted of 400 x 200
+    // The picture is on its side: 200 x 400 pixels are wanted of 400 x 200.
     let exif = b"\xff\xe1\x00\x22Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
     let turned = [&jpeg[..2], exif, &jpeg[2..]].concat();
     let decoded = decode_for(&stretched(50, 100), &turned, &fast).expect("a JPEG");
@@ -284,7 +285,7 @@ proptest! {
         let part = |share: f64, of: usize| (share * of as f64) as usize;
         let (left, top) = (part(at.0, full.0), part(at.1, full.1));
         let (width, height) = (1 + part(at.2, full.0 - left - 1), 1 + part(at.3, full.1 - top - 1));
-        let window = resize_crop(&image, full.0, full.1, filter, left, top, width, height);
+        let window = resize_crop(&image, [full.1, full.0], filter, [top, left], [height, width]);
         let whole = resize(&image, full.0, full.1, filter);
         prop_assert_eq!(window, crop(&whole, left, top, width, height));
     }
@@ -295,7 +296,9 @@ proptest! {
     }
 
     #[test]
-    fn changed_jpegs_never_panic(case in 0usize..1000, changes in prop::collection::vec((0.0..1.0, any::<u8>()), 1..8)) {
+    fn changed_jpegs_never_panic(
+        case in 0usize..1000, changes in prop::collection::vec((0.0..1.0, any::<u8>()), 1..8),
+    ) {
         let (cases, all) = (rows::<Case>("image_grid.json"), golden("image_grid.bin"));
         let Case { what, bytes: [start, end], .. } = &cases[case % cases.len()];
         let mut bytes = all[*start..*end].to_vec();
@@ -322,7 +325,7 @@ proptest! {
     }
 }
 
-/// What the formats begin with, so that random bytes get past the door.
+/// The first bytes of the formats, so that random bytes behind them reach the decoders.
 const HEADS: [&[u8]; 9] = [
     b"",
     b"\xff\xd8\xff",

@@ -1,9 +1,9 @@
-//! Odd files of every kind against Pillow: they and its pixels are made by `tests/golden/image_odd.py`. What Pillow reads otherwise, or not at
-//! all, is made here.
+//! Compares unusual files of every format with Pillow; `tests/golden/image_odd.py` makes the files and Pillow's pixels.
+//! Files that Pillow reads differently, or not at all, are made here.
 
 use super::*;
 
-/// The files whose name begins so.
+/// Returns the files whose names begin with `beginning`.
 fn odd(beginning: &str) -> impl Iterator<Item = (Case, Vec<u8>)> {
     let (cases, all) = (rows::<Case>("image_odd.json"), golden("image_odd.bin"));
     let wanted = beginning.to_string();
@@ -66,13 +66,14 @@ fn the_size_is_known_before_the_pixels() {
         if what.starts_with("orientation") || what.ends_with("avif") {
             continue;
         }
-        // on its side
+        // The orientation of this file swaps its sides.
         let size = if what == "tiff_rgb8_turned.tif" { [size[1], size[0]] } else { size };
         assert_eq!(dimensions(&bytes), Some((size[0], size[1])), "{what}");
     }
 }
 
-/// A little-endian TIFF of 4x1 pixels: tags beside the usual ones, each of one short value, and the data behind them.
+/// Makes a little-endian TIFF of 4x1 pixels with the usual tags and `tags`, each of one short value, and with `data`
+/// behind them.
 fn tiff(tags: &[(u16, u16)], data: &[u8]) -> Vec<u8> {
     let count = tags.len() as u16 + 4;
     let start = 8 + 2 + 12 * u32::from(count) + 4;
@@ -88,7 +89,7 @@ fn tiff(tags: &[(u16, u16)], data: &[u8]) -> Vec<u8> {
 
 #[test]
 fn sixteen_bits_whose_zero_is_white_are_inverted() {
-    // Pillow 13 leaves them as they are
+    // Pillow 13 does not invert them.
     let data: Vec<u8> = [0u16, 0x12ff, 0x8000, 0xffff].iter().flat_map(|level| level.to_le_bytes()).collect();
     let image = decode(&tiff(&[(258, 16), (262, 0)], &data), &DecodeOptions::default()).expect("a TIFF");
     assert_eq!(image.data, [[255; 3], [0xed; 3], [0x7f; 3], [0; 3]].concat());
@@ -96,16 +97,16 @@ fn sixteen_bits_whose_zero_is_white_are_inverted() {
 
 #[test]
 fn grey_that_has_been_multiplied_by_its_opacity_is_divided_by_it() {
-    // Pillow 13 has no way from this to RGB
+    // Pillow 13 does not convert this to RGB.
     let bytes = tiff(&[(258, 8), (262, 1), (277, 2), (338, 1)], &[60, 60, 60, 120, 0, 0, 200, 255]);
     let image = decode(&bytes, &DecodeOptions::default()).expect("a TIFF");
-    // 60 of 60 is white, 60 of 120 is 127
+    // A level of 60 with the opacity 60 is white, with the opacity 120 it is 127.
     assert_eq!(image.data, [[255; 3], [195; 3], [255; 3], [200; 3]].concat());
 }
 
 #[test]
 fn tiffs_that_are_not_read_are_named() {
-    /// Tags, and what is wrong with them.
+    /// The tags, the kind of the error, and a part of its text.
     type Case = (&'static [(u16, u16)], DecodeErrorKind, &'static str);
     let grey = [(258, 8), (262, 1)];
     let cases: [Case; 12] = [
@@ -135,7 +136,7 @@ fn tiffs_that_are_not_read_are_named() {
 fn tiles_of_gigabytes_are_refused_before_they_are_made() {
     let tile = [(258, 16), (262, 2), (277, 3), (259, 8), (322, 60_000), (323, 60_000), (324, 8), (325, 40)];
     let mut bytes = tiff(&tile, &[0; 40]);
-    // a tile where the builder puts a strip
+    // This makes a tile of the strip that `tiff` writes.
     let at = bytes.windows(2).position(|w| w == 273u16.to_le_bytes()).expect("the tag of the strip");
     bytes[at..at + 2].copy_from_slice(&65_000u16.to_le_bytes());
     assert_eq!(kind(&bytes), Some(DecodeErrorKind::TooLarge));
@@ -162,7 +163,7 @@ fn a_png_of_sixteen_bits_that_ends_early_keeps_their_upper_byte() {
 
 #[test]
 fn masks_of_any_width_are_read() {
-    // four bits a colour, which Pillow refuses
+    // Pillow refuses masks of four bits.
     let head = [
         &40u32.to_le_bytes()[..],
         &2u32.to_le_bytes(),
@@ -180,7 +181,7 @@ fn masks_of_any_width_are_read() {
 
 #[test]
 fn a_palette_of_greys_of_the_frames_own_counts() {
-    // Pillow 13 shows the colours of the file's palette
+    // Pillow 13 shows the colours of the file's palette.
     let head = b"GIF89a\x02\0\x01\0\x80\0\0\xff\0\0\0\0\xff";
     let frame = b",\0\0\0\0\x02\0\x01\0\x80\0\0\0\x01\x01\x01\x02\x02\x44\x0a\0;";
     let image = decode(&[&head[..], frame].concat(), &DecodeOptions::default()).expect("a GIF");

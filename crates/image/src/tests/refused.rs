@@ -1,4 +1,4 @@
-//! Files that give no picture, and why: cut, contradictory, of a kind that is not read, too large, none at all.
+//! Files that give an error, with the kind of the error: truncated, corrupt, unsupported, too large, and not a picture.
 
 use super::*;
 
@@ -31,7 +31,7 @@ fn a_jpeg_that_lacks_nothing_but_its_end_marker_is_whole() {
             assert_eq!(decode(&bytes, &DecodeOptions::default()), expected, "{name} with {end:?}");
         }
     }
-    // a scan that refines the picture is missing
+    // The last scan, which refines the picture, is missing.
     let progressive = golden("image_progressive.jpg");
     let last = progressive.windows(2).rposition(|w| w == [0xff, 0xda]).expect("the last scan");
     assert_eq!(kind(&progressive[..last]), Some(DecodeErrorKind::Truncated));
@@ -39,7 +39,7 @@ fn a_jpeg_that_lacks_nothing_but_its_end_marker_is_whole() {
 
 #[test]
 fn no_cut_of_any_file_gives_a_picture_or_a_panic() {
-    // the other pictures of these two come after the first one, which is whole when they are cut
+    // These two files hold several pictures, and a cut leaves the first one whole.
     let several = ["image_animated.gif", "image_pages.tif"];
     for file in rows::<File>("image_files.json").iter().filter(|f| !several.contains(&f.file.as_str())) {
         let bytes = golden(&file.file);
@@ -134,7 +134,7 @@ fn unread_variants_of_jpeg_are_named() {
 }
 
 #[test]
-fn what_is_no_picture_is_told_apart() {
+fn files_that_are_not_pictures_are_named() {
     use DecodeErrorKind::*;
     let cases: [(&[u8], DecodeErrorKind, &str); 12] = [
         (b"", Empty, "empty"),
@@ -163,7 +163,7 @@ fn a_header_that_promises_too_much_is_refused_unread() {
     let mut png = golden("image_rgb.png");
     png[16..20].copy_from_slice(&60_000u32.to_be_bytes());
     png[20..24].copy_from_slice(&60_000u32.to_be_bytes());
-    // the checksum of the header, so that the size is believed
+    // With the right checksum the decoder believes the size in the header.
     let sum = crc(&png[12..29]);
     png[29..33].copy_from_slice(&sum.to_be_bytes());
     assert_eq!(dimensions(&png), Some((60_000, 60_000)));
@@ -190,11 +190,11 @@ fn a_bitmap_of_a_hundred_thousand_squared_is_too_large_and_not_corrupt() {
         bytes[at..at + 8].copy_from_slice(&[number, number].concat());
         files.push((name, bytes));
     }
-    // rows from the top
+    // A negative height means that the rows are stored from the top.
     let mut bmp = golden("image_rgb.bmp");
     bmp[18..26].copy_from_slice(&[100_000i32, -100_000].map(i32::to_le_bytes).concat());
     files.push(("a BMP from the top", bmp));
-    // of a bitmap inside an icon the height counts twice
+    // The height of a bitmap inside an icon covers the colours and the mask.
     let dib =
         [&40u32.to_le_bytes()[..], &side.to_le_bytes(), &(2 * side).to_le_bytes(), &[1, 0, 32, 0], &[0; 200]].concat();
     let entry = [&[0, 0, 0, 0, 1, 0, 32, 0][..], &(dib.len() as u32).to_le_bytes(), &22u32.to_le_bytes()].concat();
@@ -218,7 +218,7 @@ fn a_profile_of_many_megabytes_is_not_unpacked_for_a_few_pixels() {
     bomb.extend(&chunk);
     bomb.extend(crc(&chunk).to_be_bytes());
     bomb.extend(&png[33..]);
-    // either it is left out or the file is refused; its 200 MB are not kept in either case
+    // The decoder may leave the profile out or refuse the file, but it must not keep 200 MB.
     match decode(&bomb, &DecodeOptions::default()) {
         Ok(image) => assert_eq!(Ok(image), decode(&png, &DecodeOptions::default())),
         Err(error) => assert_eq!(error.kind, DecodeErrorKind::TooLarge, "{error}"),
@@ -235,7 +235,7 @@ fn a_file_cut_before_its_pixels_is_truncated_whatever_is_asked() {
             assert_ne!(error.kind, DecodeErrorKind::Panicked, "{name}, {end} bytes: {error}");
         }
     }
-    // of a progressive file, what there is
+    // A cut progressive file gives a coarse picture.
     let progressive = golden("image_progressive.jpg");
     let whole = decode(&progressive, &pad).expect("the whole file");
     let part = decode(&progressive[..progressive.len() * 9 / 10], &pad).expect("most of it");

@@ -1,4 +1,4 @@
-//! How the samples of a TIFF lie in the file, by its tags.
+//! Reads from the tags of a TIFF (TIFF 6.0, sections 3 to 8, 13 to 15) how its samples are stored.
 
 use super::super::decode::{DecodeError, DecodeErrorKind};
 use super::super::ifd::Directory;
@@ -28,7 +28,7 @@ const SAMPLE_FORMAT: u16 = 339;
 const JPEG_TABLES: u16 = 347;
 const SUBSAMPLING: u16 = 530;
 
-/// Values of the tag Compression.
+/// Values of the tag Compression, of TIFF 6.0 and of libtiff.
 pub(super) const NONE: u64 = 1;
 pub(super) const HUFFMAN: u64 = 2;
 pub(super) const GROUP_3: u64 = 3;
@@ -41,16 +41,16 @@ pub(super) const OLD_DEFLATE: u64 = 32946;
 pub(super) const ZSTD: u64 = 50000;
 pub(super) const WEBP: u64 = 50001;
 
-/// Bytes that a strip or a tile may have beside eight for each pixel of the largest picture.
+/// The bytes that a strip or a tile may have in addition to eight for each pixel of the largest picture.
 const ROOM: u64 = 64 << 20;
 
-/// Samples that a pixel may have, as in Pillow.
+/// The number of samples that a pixel may have, as in Pillow.
 const MAX_SAMPLES: usize = 6;
 
-/// What the first samples of a pixel mean.
+/// The meaning of the first samples of a pixel (tag PhotometricInterpretation).
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Colours {
-    /// Inverted: 0 is white.
+pub(super) enum Photometric {
+    /// Where `inverted`, 0 is white.
     Grey {
         inverted: bool,
     },
@@ -60,8 +60,8 @@ pub(super) enum Colours {
     YCbCr,
 }
 
-impl Colours {
-    /// Samples that they take.
+impl Photometric {
+    /// The number of samples that the colours take.
     pub(super) fn count(&self) -> usize {
         match self {
             Self::Grey { .. } | Self::Palette(_) => 1,
@@ -71,7 +71,7 @@ impl Colours {
     }
 }
 
-/// What the sample after the colours means.
+/// The meaning of the sample after the colours (tag ExtraSamples).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Alpha {
     None,
@@ -79,37 +79,37 @@ pub(super) enum Alpha {
     Premultiplied,
 }
 
-/// Everything that is needed to find and unpack the samples.
-pub(super) struct Layout<'a> {
+/// The properties that are needed to find and decode the samples of a page.
+pub(super) struct PageLayout<'a> {
     pub width: usize,
     pub height: usize,
-    pub colours: Colours,
+    pub colours: Photometric,
     pub alpha: Alpha,
-    /// Samples that a pixel has in the file.
+    /// The number of samples of a pixel in the file.
     pub samples: usize,
-    /// Bits of each: 1, 2, 4, 8 or 16.
+    /// The bits of a sample: 1, 2, 4, 8 or 16.
     pub bits: usize,
     pub big_endian: bool,
-    /// Each sample has strips or tiles of its own.
+    /// Whether each sample of the pixels has strips or tiles of its own (tag PlanarConfiguration).
     pub planar: bool,
     pub compression: u64,
-    /// Each sample of a row is the difference to the pixel before it.
-    pub differences: bool,
-    /// The first pixel of a byte is in its lowest bits.
-    pub reversed: bool,
+    /// Whether a sample is stored as its difference to the sample of the pixel before it (tag Predictor, value 2).
+    pub horizontal_differencing: bool,
+    /// Whether the first pixel of a byte is in its lowest bits (tag FillOrder).
+    pub reversed_bits: bool,
     pub t4_options: u64,
     pub jpeg_tables: Option<&'a [u8]>,
-    /// The meaning of the components of a JPEG; none where it cannot have them.
-    pub jpeg: Option<jpeg::Colours>,
-    /// Width and height of a tile; a strip is as wide as the picture.
+    /// The colour space of strips and tiles that are JPEGs; none where JPEG cannot hold these samples.
+    pub jpeg: Option<jpeg::ColourSpace>,
+    /// Width and height of a tile or of a strip, which is as wide as the picture.
     pub tile: [usize; 2],
     tiled: bool,
     offsets: Vec<u64>,
     counts: Vec<u64>,
 }
 
-/// A strip or a tile.
-pub(super) struct Chunk {
+/// A strip or a tile, and the pixels that it covers. `number` is its index in the tags.
+pub(super) struct StripOrTile {
     pub number: usize,
     pub plane: usize,
     pub left: usize,
@@ -118,7 +118,7 @@ pub(super) struct Chunk {
     pub height: usize,
 }
 
-/// Width and height.
+/// Returns width and height of the page.
 pub(super) fn size(directory: &Directory) -> Result<[usize; 2], DecodeError> {
     let side = |tag: u16| directory.integer(tag).and_then(|side| usize::try_from(side).ok());
     match (side(IMAGE_WIDTH), side(IMAGE_LENGTH)) {
@@ -128,7 +128,7 @@ pub(super) fn size(directory: &Directory) -> Result<[usize; 2], DecodeError> {
     }
 }
 
-impl<'a> Layout<'a> {
+impl<'a> PageLayout<'a> {
     pub(super) fn read(directory: &Directory<'a>, max_pixels: u64) -> Result<Self, DecodeError> {
         let [width, height] = size(directory)?;
         check_size(width as u64, height as u64, max_pixels)?;
@@ -142,13 +142,13 @@ impl<'a> Layout<'a> {
         let bits = bits(directory, samples)?;
         let colours = colours(directory, compression, bits, samples)?;
         let alpha = alpha(directory, &colours, samples)?;
-        let jpeg = in_jpeg(directory, &colours, alpha, samples);
-        // of inks, the decoder of JPEG makes RGB
+        let jpeg = jpeg_colour_space(directory, &colours, alpha, samples);
+        // The JPEG decoder converts CMYK to RGB.
         let (colours, samples) = match jpeg {
-            Some(jpeg::Colours::Inks) if compression == JPEG => (Colours::Rgb, 3),
+            Some(jpeg::ColourSpace::TiffCmyk) if compression == JPEG => (Photometric::Rgb, 3),
             _ => (colours, samples),
         };
-        let differences = has_differences(directory, compression, bits)?;
+        let horizontal_differencing = uses_horizontal_differencing(directory, compression, bits)?;
         let tiled = !directory.contains(STRIP_OFFSETS);
         let tile = if tiled { tile(directory)? } else { strip(directory, [width, height])? };
         let bytes = (tile[0] as u64).saturating_mul(tile[1] as u64).saturating_mul((samples * bits) as u64) / 8;
@@ -168,8 +168,8 @@ impl<'a> Layout<'a> {
             big_endian: directory.big_endian,
             planar,
             compression,
-            differences,
-            reversed: tag(FILL_ORDER, 1) == 2,
+            horizontal_differencing,
+            reversed_bits: tag(FILL_ORDER, 1) == 2,
             t4_options: tag(T4_OPTIONS, 0),
             jpeg_tables: directory.bytes(JPEG_TABLES),
             jpeg,
@@ -178,7 +178,7 @@ impl<'a> Layout<'a> {
             offsets: directory.integers(offsets).ok_or_else(|| corrupt("it does not say where its pixels are"))?,
             counts: directory.integers(counts).unwrap_or_default(),
         };
-        // of several that each hold the picture, the last one counts
+        // Where several strips each hold the whole picture, the last one counts, as in Pillow.
         if compression == NONE && !planar && layout.tile == [width, height] {
             layout.offsets.drain(..layout.offsets.len().saturating_sub(1));
         }
@@ -190,41 +190,42 @@ impl<'a> Layout<'a> {
         Ok(layout)
     }
 
-    /// Samples of a pixel that make the picture.
-    pub(super) fn kept(&self) -> usize {
+    /// The number of samples of a pixel that make the picture; further samples are ignored.
+    pub(super) fn kept_samples(&self) -> usize {
         self.colours.count() + usize::from(self.alpha != Alpha::None)
     }
 
-    /// Whether a bit is a pixel of a fax.
+    /// Whether a pixel is one bit of a fax.
     pub(super) fn is_fax(&self) -> bool {
         matches!(self.compression, HUFFMAN | GROUP_3 | GROUP_4)
     }
 
-    /// Strips or tiles across and down.
+    /// The number of strips or tiles across and down.
     fn grid(&self) -> [usize; 2] {
         [self.width.div_ceil(self.tile[0]), self.height.div_ceil(self.tile[1])]
     }
 
-    /// Times that the picture is covered with strips or tiles that are needed.
+    /// The number of planes that are needed; interleaved samples are one plane.
     fn planes(&self) -> usize {
-        if self.planar { self.kept() } else { 1 }
+        if self.planar { self.kept_samples() } else { 1 }
     }
 
-    /// Strips or tiles, from the left to the right and from the top down; of planes, one after the other, those that make the picture.
-    pub(super) fn chunks(&self) -> impl Iterator<Item = Chunk> {
+    /// Goes through the strips or tiles of each needed plane, from left to right and from the top down.
+    pub(super) fn strips_and_tiles(&self) -> impl Iterator<Item = StripOrTile> {
         let ([wide, high], [across, down]) = (self.tile, self.grid());
         (0..self.planes()).flat_map(move |plane| {
             (0..across * down).map(move |place| {
                 let (left, top) = (place % across * wide, place / across * high);
-                // the last strip ends with the picture, the last tile does not where it is compressed
+                // The last strip ends with the picture. A compressed tile at the lower edge has its full height.
                 let whole = self.tiled && self.compression != NONE;
                 let height = if whole { high } else { high.min(self.height - top) };
-                Chunk { number: plane * across * down + place, plane, left, top, width: wide, height }
+                StripOrTile { number: plane * across * down + place, plane, left, top, width: wide, height }
             })
         })
     }
 
-    /// The bytes of a strip or a tile. How long one is that is not compressed, its size says.
+    /// Returns the bytes of a strip or a tile. An uncompressed one goes to the end of the file here, since its size
+    /// says how much of it is used.
     pub(super) fn data<'b>(&self, bytes: &'b [u8], number: usize) -> Result<&'b [u8], DecodeError> {
         let start = self.offsets.get(number).and_then(|start| usize::try_from(*start).ok());
         let rest = start.and_then(|start| bytes.get(start..)).ok_or_else(truncated)?;
@@ -235,7 +236,7 @@ impl<'a> Layout<'a> {
     }
 }
 
-/// Width and height of a tile.
+/// Returns width and height of the tiles.
 fn tile(directory: &Directory) -> Result<[usize; 2], DecodeError> {
     let side = |tag: u16| directory.integer(tag).and_then(|side| usize::try_from(side).ok()).filter(|side| *side > 0);
     match (side(TILE_WIDTH), side(TILE_LENGTH)) {
@@ -244,7 +245,7 @@ fn tile(directory: &Directory) -> Result<[usize; 2], DecodeError> {
     }
 }
 
-/// Width and height of a strip; without a number of rows there is but one.
+/// Returns width and height of the strips; a file without the tag RowsPerStrip has one strip.
 fn strip(directory: &Directory, [width, height]: [usize; 2]) -> Result<[usize; 2], DecodeError> {
     match directory.integer(ROWS_PER_STRIP).map(|rows| usize::try_from(rows).unwrap_or(usize::MAX)) {
         Some(0) => Err(corrupt("strips of no size")),
@@ -252,20 +253,25 @@ fn strip(directory: &Directory, [width, height]: [usize; 2]) -> Result<[usize; 2
     }
 }
 
-/// The meaning of the components of a JPEG; none where it cannot have them.
-fn in_jpeg(directory: &Directory, colours: &Colours, alpha: Alpha, samples: usize) -> Option<jpeg::Colours> {
+/// Returns the colour space of strips and tiles that are JPEGs; none where JPEG cannot hold these samples.
+fn jpeg_colour_space(
+    directory: &Directory,
+    colours: &Photometric,
+    alpha: Alpha,
+    samples: usize,
+) -> Option<jpeg::ColourSpace> {
     let planar = directory.integer(PLANAR_CONFIGURATION) == Some(2);
     match (colours, alpha, directory.integer(PHOTOMETRIC)) {
-        _ if planar || samples == 1 => Some(jpeg::Colours::Grey),
-        (Colours::Rgb, Alpha::None, Some(6)) if samples == 3 => Some(jpeg::Colours::YCbCr),
-        (Colours::Rgb, Alpha::None, _) if samples == 3 => Some(jpeg::Colours::Rgb),
-        (Colours::Cmyk, Alpha::None, _) if samples == 4 => Some(jpeg::Colours::Inks),
+        _ if planar || samples == 1 => Some(jpeg::ColourSpace::Grey),
+        (Photometric::Rgb, Alpha::None, Some(6)) if samples == 3 => Some(jpeg::ColourSpace::YCbCr),
+        (Photometric::Rgb, Alpha::None, _) if samples == 3 => Some(jpeg::ColourSpace::Rgb),
+        (Photometric::Cmyk, Alpha::None, _) if samples == 4 => Some(jpeg::ColourSpace::TiffCmyk),
         _ => None,
     }
 }
 
-/// Whether samples are the differences to the pixel before; the tag counts with the compressions that it was made for.
-fn has_differences(directory: &Directory, compression: u64, bits: usize) -> Result<bool, DecodeError> {
+/// Whether the samples are differences. The tag Predictor counts only with the compressions that it is defined for.
+fn uses_horizontal_differencing(directory: &Directory, compression: u64, bits: usize) -> Result<bool, DecodeError> {
     if !matches!(compression, LZW | DEFLATE | OLD_DEFLATE | ZSTD) {
         return Ok(false);
     }
@@ -277,7 +283,7 @@ fn has_differences(directory: &Directory, compression: u64, bits: usize) -> Resu
     }
 }
 
-/// Bits of each sample.
+/// Returns the bits of a sample, and an error where samples differ or are no unsigned integers.
 fn bits(directory: &Directory, samples: usize) -> Result<usize, DecodeError> {
     let all = directory.integers(BITS_PER_SAMPLE).unwrap_or_else(|| vec![1]);
     let all = &all[..all.len().min(samples)];
@@ -303,28 +309,28 @@ fn bits(directory: &Directory, samples: usize) -> Result<usize, DecodeError> {
     }
 }
 
-fn colours(directory: &Directory, compression: u64, bits: usize, samples: usize) -> Result<Colours, DecodeError> {
+fn colours(directory: &Directory, compression: u64, bits: usize, samples: usize) -> Result<Photometric, DecodeError> {
     let photometric = directory.integer(PHOTOMETRIC).unwrap_or(0);
     let planar = directory.integer(PLANAR_CONFIGURATION) == Some(2);
     let colours = match photometric {
-        0 | 1 => Colours::Grey { inverted: photometric == 0 },
-        6 if samples == 1 => Colours::Grey { inverted: false },
-        2 => Colours::Rgb,
-        3 => Colours::Palette(palette(directory)?),
-        5 => Colours::Cmyk,
-        // libjpeg makes RGB of it
-        6 if compression == JPEG && !planar => Colours::Rgb,
-        // uncompressed, Pillow takes them for whole ones
-        6 if compression == NONE || directory.integers(SUBSAMPLING) == Some(vec![1, 1]) => Colours::YCbCr,
+        0 | 1 => Photometric::Grey { inverted: photometric == 0 },
+        6 if samples == 1 => Photometric::Grey { inverted: false },
+        2 => Photometric::Rgb,
+        3 => Photometric::Palette(palette(directory)?),
+        5 => Photometric::Cmyk,
+        // The JPEG decoder converts YCbCr to RGB.
+        6 if compression == JPEG && !planar => Photometric::Rgb,
+        // Pillow reads uncompressed YCbCr as if its chroma had the full resolution.
+        6 if compression == NONE || directory.integers(SUBSAMPLING) == Some(vec![1, 1]) => Photometric::YCbCr,
         6 => return Err(unsupported("YCbCr of less resolution that is no JPEG")),
         8..=10 => return Err(unsupported("CIELab samples")),
         other => return Err(unsupported(format!("the colour space {other}"))),
     };
     let enough = match &colours {
-        Colours::Grey { .. } => true,
-        Colours::Palette(_) => bits <= 8,
-        Colours::YCbCr => bits == 8,
-        Colours::Rgb | Colours::Cmyk => bits >= 8,
+        Photometric::Grey { .. } => true,
+        Photometric::Palette(_) => bits <= 8,
+        Photometric::YCbCr => bits == 8,
+        Photometric::Rgb | Photometric::Cmyk => bits >= 8,
     };
     match enough {
         true => Ok(colours),
@@ -332,24 +338,24 @@ fn colours(directory: &Directory, compression: u64, bits: usize, samples: usize)
     }
 }
 
-/// The colours of a palette: all reds, all greens, all blues, 16 bits each.
+/// Reads the palette: all reds, all greens, all blues, 16 bits each.
 fn palette(directory: &Directory) -> Result<Vec<[u8; 3]>, DecodeError> {
     let levels = directory.integers(COLOR_MAP).ok_or_else(|| corrupt("it has no palette"))?;
     let third = levels.len() / 3;
     Ok((0..third).map(|i| [i, third + i, 2 * third + i].map(|place| (levels[place] >> 8) as u8)).collect())
 }
 
-fn alpha(directory: &Directory, colours: &Colours, samples: usize) -> Result<Alpha, DecodeError> {
+fn alpha(directory: &Directory, colours: &Photometric, samples: usize) -> Result<Alpha, DecodeError> {
     let extra = directory.integers(EXTRA_SAMPLES).unwrap_or_default();
     let beyond = samples.checked_sub(colours.count());
     let beyond = beyond.ok_or_else(|| corrupt(format!("{samples} samples are too few for its colours")))?;
     Ok(match (beyond, extra.first(), colours) {
         (0, ..) => Alpha::None,
-        // nothing is said of the fourth
-        (1, None, Colours::Rgb) => Alpha::Straight,
-        (_, Some(0), _) | (_, Some(_), Colours::Cmyk | Colours::YCbCr) => Alpha::None,
+        // Without the tag ExtraSamples the fourth sample of RGB is the opacity.
+        (1, None, Photometric::Rgb) => Alpha::Straight,
+        (_, Some(0), _) | (_, Some(_), Photometric::Cmyk | Photometric::YCbCr) => Alpha::None,
         (_, Some(1), _) => Alpha::Premultiplied,
-        // 999 is what Corel Draw 10 writes
+        // Corel Draw 10 writes the value 999.
         (_, Some(2 | 999), _) => Alpha::Straight,
         (beyond, ..) => return Err(unsupported(format!("{beyond} samples of unknown meaning"))),
     })

@@ -1,7 +1,8 @@
-//! Strips and tiles of a TIFF become samples: unpacked, differences summed, a byte each.
+//! Decompresses strips and tiles of a TIFF to samples of a byte each (TIFF 6.0, sections 9, 13 and 14; Adobe's and
+//! libtiff's supplements).
 
 use super::super::{jpeg, lzw};
-use super::layout::{self, Chunk, Colours, Layout};
+use super::layout::{self, PageLayout, Photometric, StripOrTile};
 use super::{DecodeError, corrupt, fax, truncated, unsupported};
 use flate2::read::ZlibDecoder;
 use image::codecs::webp::WebPDecoder;
@@ -9,60 +10,70 @@ use image::{ColorType, ImageDecoder};
 use std::borrow::Cow;
 use std::io::{Cursor, Read};
 
-/// Samples of a strip or tile that has fewer than it should, and why.
-pub(super) struct Cut {
+/// The samples of a strip or tile that ended early, and the error that says so.
+pub(super) struct Incomplete {
     pub samples: Vec<u8>,
     pub error: DecodeError,
 }
 
-impl From<DecodeError> for Cut {
+impl From<DecodeError> for Incomplete {
     fn from(error: DecodeError) -> Self {
         Self { samples: Vec::new(), error }
     }
 }
 
-/// The samples of a strip or tile, row by row: of all planes in turn, or of its own.
-pub(super) fn chunk(data: &[u8], layout: &Layout, chunk: &Chunk, max_pixels: u64) -> Result<Vec<u8>, Cut> {
+/// Decodes the samples of a strip or tile, row by row: all samples of each pixel, or those of its plane.
+pub(super) fn decode(
+    data: &[u8],
+    layout: &PageLayout,
+    part: &StripOrTile,
+    max_pixels: u64,
+) -> Result<Vec<u8>, Incomplete> {
     match layout.compression {
-        layout::JPEG => return Ok(of_jpeg(data, layout, chunk, max_pixels)?),
-        layout::WEBP => return Ok(of_webp(data, layout, chunk)?),
+        layout::JPEG => return Ok(decode_jpeg(data, layout, part, max_pixels)?),
+        layout::WEBP => return Ok(decode_webp(data, layout, part)?),
         _ => {}
     }
     let planes = if layout.planar { 1 } else { layout.samples };
-    let row = (chunk.width * planes * layout.bits).div_ceil(8);
-    let packed = turned(data, layout.reversed && layout.compression != layout::NONE && !layout.is_fax());
-    let mut bytes = unpacked(&packed, layout, chunk, row * chunk.height)?;
-    if layout.reversed && layout.compression == layout::NONE {
-        bytes = turned(&bytes, true).into_owned().into();
+    let row = (part.width * planes * layout.bits).div_ceil(8);
+    let packed = with_bit_order(data, layout.reversed_bits && layout.compression != layout::NONE && !layout.is_fax());
+    let mut bytes = unpacked(&packed, layout, part, row * part.height)?;
+    if layout.reversed_bits && layout.compression == layout::NONE {
+        bytes = with_bit_order(&bytes, true).into_owned().into();
     }
-    let whole = bytes.len() == row * chunk.height;
-    let mut samples = Vec::with_capacity(chunk.width * planes * chunk.height);
+    let whole = bytes.len() == row * part.height;
+    let mut samples = Vec::with_capacity(part.width * planes * part.height);
     let mut sums = Vec::new();
     for row in bytes.chunks(row) {
-        let row = match layout.differences {
+        let row = match layout.horizontal_differencing {
             false => row,
             true => {
                 sums.clear();
                 sums.extend_from_slice(row);
-                sum(&mut sums, layout, planes);
+                undo_differencing(&mut sums, layout, planes);
                 &sums
             }
         };
-        expand(row, layout, chunk.width * planes, &mut samples);
+        widen_to_bytes(row, layout, part.width * planes, &mut samples);
     }
-    if whole { Ok(samples) } else { Err(Cut { samples, error: truncated() }) }
+    if whole { Ok(samples) } else { Err(Incomplete { samples, error: truncated() }) }
 }
 
-/// The bytes, with the bits of each in the other order where it is asked for.
-fn turned(bytes: &[u8], reversed: bool) -> Cow<'_, [u8]> {
-    match reversed {
+/// Returns the bytes and reverses the bits of each one where `reversed_bits`.
+fn with_bit_order(bytes: &[u8], reversed_bits: bool) -> Cow<'_, [u8]> {
+    match reversed_bits {
         true => bytes.iter().map(|byte| byte.reverse_bits()).collect(),
         false => bytes.into(),
     }
 }
 
-/// At most `wanted` bytes, fewer where the data end early.
-fn unpacked<'a>(data: &'a [u8], layout: &Layout, chunk: &Chunk, wanted: usize) -> Result<Cow<'a, [u8]>, Cut> {
+/// Decompresses at most `wanted` bytes, and fewer where the data end early.
+fn unpacked<'a>(
+    data: &'a [u8],
+    layout: &PageLayout,
+    part: &StripOrTile,
+    wanted: usize,
+) -> Result<Cow<'a, [u8]>, Incomplete> {
     let mut out = Vec::new();
     match layout.compression {
         layout::NONE => return Ok(data[..data.len().min(wanted)].into()),
@@ -70,7 +81,7 @@ fn unpacked<'a>(data: &'a [u8], layout: &Layout, chunk: &Chunk, wanted: usize) -
             if layout.bits != 1 || layout.samples != 1 {
                 return Err(corrupt("fax codes of more than one bit a pixel").into());
             }
-            out = fax::unpack(data, layout, chunk.width, chunk.height)?;
+            out = fax::unpack(data, layout, part.width, part.height)?;
         }
         layout::PACK_BITS => out = pack_bits(data, wanted),
         layout::LZW => {
@@ -78,7 +89,7 @@ fn unpacked<'a>(data: &'a [u8], layout: &Layout, chunk: &Chunk, wanted: usize) -
                 return Err(unsupported("LZW of the time before TIFF 6").into());
             }
             out = vec![0; wanted];
-            let lzw::Unpacked { len, broken } = lzw::of_tiff(data, &mut out);
+            let lzw::Unpacked { len, broken } = lzw::unpack_tiff(data, &mut out);
             out.truncate(len);
             if broken {
                 return Err(corrupt("its LZW codes make no sense").into());
@@ -93,13 +104,13 @@ fn unpacked<'a>(data: &'a [u8], layout: &Layout, chunk: &Chunk, wanted: usize) -
         layout::ZSTD => {
             out = zstd::bulk::decompress(data, wanted).map_err(|error| corrupt(format!("its ZSTD data: {error}")))?;
         }
-        other => return Err(unsupported(named(other)).into()),
+        other => return Err(unsupported(compression_name(other)).into()),
     }
     Ok(out.into())
 }
 
-/// A compression that is not read.
-fn named(compression: u64) -> String {
+/// Returns the name of a compression that is not read.
+fn compression_name(compression: u64) -> String {
     match compression {
         6 => "JPEG of the time before TIFF 6 (compression 6)".into(),
         32809 => "ThunderScan's compression".into(),
@@ -111,7 +122,7 @@ fn named(compression: u64) -> String {
     }
 }
 
-/// Apple's PackBits (TIFF 6.0, section 9): pieces that stand for themselves, and bytes that are repeated.
+/// Decompresses Apple's PackBits (TIFF 6.0, section 9): literal bytes, and bytes that are repeated.
 fn pack_bits(data: &[u8], wanted: usize) -> Vec<u8> {
     let (mut out, mut rest) = (Vec::new(), data);
     while out.len() < wanted {
@@ -134,8 +145,8 @@ fn pack_bits(data: &[u8], wanted: usize) -> Vec<u8> {
     out
 }
 
-/// Adds to each sample of a row that of the pixel before it.
-fn sum(row: &mut [u8], layout: &Layout, planes: usize) {
+/// Adds to each sample of a row the sample of the pixel before it (TIFF 6.0, section 14).
+fn undo_differencing(row: &mut [u8], layout: &PageLayout, planes: usize) {
     if layout.bits == 8 {
         for i in planes..row.len() {
             row[i] = row[i].wrapping_add(row[i - planes]);
@@ -152,14 +163,15 @@ fn sum(row: &mut [u8], layout: &Layout, planes: usize) {
     }
 }
 
-/// A row of samples, a byte each: of 16 bits the upper eight; fewer than eight are indices of a palette, or levels from 0 to 255.
-fn expand(row: &[u8], layout: &Layout, count: usize, out: &mut Vec<u8>) {
+/// Appends a row of samples as bytes. It keeps the upper 8 of 16 bits; samples of fewer than 8 bits are indices of a
+/// palette or are scaled to 0 to 255.
+fn widen_to_bytes(row: &[u8], layout: &PageLayout, count: usize, out: &mut Vec<u8>) {
     match layout.bits {
         8 => out.extend_from_slice(row),
         16 => out.extend(row.as_chunks().0.iter().map(|[a, b]| if layout.big_endian { a } else { b })),
         bits => {
             let largest = (1u8 << bits) - 1;
-            let step = if matches!(layout.colours, Colours::Palette(_)) { 1 } else { 255 / largest };
+            let step = if matches!(layout.colours, Photometric::Palette(_)) { 1 } else { 255 / largest };
             let in_byte = 8 / bits;
             let sample = |i: usize| (row[i / in_byte] >> (8 - bits - i % in_byte * bits) & largest) * step;
             out.extend((0..count.min(row.len() * in_byte)).map(sample));
@@ -167,34 +179,34 @@ fn expand(row: &[u8], layout: &Layout, count: usize, out: &mut Vec<u8>) {
     }
 }
 
-/// The samples of a strip that is a JPEG, with its tables perhaps elsewhere.
-fn of_jpeg(data: &[u8], layout: &Layout, chunk: &Chunk, max_pixels: u64) -> Result<Vec<u8>, DecodeError> {
+/// Decodes a strip that is a JPEG. Its tables may be in the tag JPEGTables (Adobe's TIFF technical note 2).
+fn decode_jpeg(data: &[u8], layout: &PageLayout, part: &StripOrTile, max_pixels: u64) -> Result<Vec<u8>, DecodeError> {
     let planes = if layout.planar { 1 } else { layout.samples };
     let meaning = layout.jpeg.filter(|_| layout.bits == 8);
     let meaning = meaning.ok_or_else(|| unsupported(format!("JPEG of {planes} {}-bit samples", layout.bits)))?;
     let (width, height) = jpeg::dimensions(data)?;
-    if width != chunk.width || height < chunk.height.min(layout.height - chunk.top) || height > layout.tile[1] {
-        return Err(corrupt(format!("a JPEG of {width}x{height} in a strip of {}x{}", chunk.width, chunk.height)));
+    if width != part.width || height < part.height.min(layout.height - part.top) || height > layout.tile[1] {
+        return Err(corrupt(format!("a JPEG of {width}x{height} in a strip of {}x{}", part.width, part.height)));
     }
     let image = jpeg::decode_strip(data, layout.jpeg_tables, meaning, max_pixels)?;
-    let rows = image.height.min(chunk.height);
+    let rows = image.height.min(part.height);
     let pixels = &image.data[..rows * image.width * 3];
     Ok(if planes == 1 { pixels.iter().step_by(3).copied().collect() } else { pixels.to_vec() })
 }
 
-/// The samples of a strip that is a WebP.
-fn of_webp(data: &[u8], layout: &Layout, chunk: &Chunk) -> Result<Vec<u8>, DecodeError> {
+/// Decodes a strip that is a WebP.
+fn decode_webp(data: &[u8], layout: &PageLayout, part: &StripOrTile) -> Result<Vec<u8>, DecodeError> {
     let refused = |error: image::ImageError| corrupt(format!("its WebP: {error}"));
     if layout.planar || layout.bits != 8 || !(3..=4).contains(&layout.samples) {
         return Err(unsupported("WebP of samples that are neither RGB nor RGBA"));
     }
     let decoder = WebPDecoder::new(Cursor::new(data)).map_err(refused)?;
     let (size, colour) = (decoder.dimensions(), decoder.color_type());
-    if size != (chunk.width as u32, chunk.height as u32) {
-        return Err(corrupt(format!("a WebP of {}x{} in a strip of {}x{}", size.0, size.1, chunk.width, chunk.height)));
+    if size != (part.width as u32, part.height as u32) {
+        return Err(corrupt(format!("a WebP of {}x{} in a strip of {}x{}", size.0, size.1, part.width, part.height)));
     }
     let has_alpha = colour == ColorType::Rgba8;
-    let mut pixels = vec![0; chunk.width * chunk.height * if has_alpha { 4 } else { 3 }];
+    let mut pixels = vec![0; part.width * part.height * if has_alpha { 4 } else { 3 }];
     decoder.read_image(&mut pixels).map_err(refused)?;
     Ok(match (has_alpha, layout.samples) {
         (true, 3) => pixels.as_chunks::<4>().0.iter().flat_map(|&[r, g, b, _]| [r, g, b]).collect(),

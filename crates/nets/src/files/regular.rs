@@ -1,10 +1,11 @@
-//! Files that are opened without waiting: opening a FIFO that nobody writes to would never end, and a device has no end.
+//! Opens regular files only. Opening a FIFO that nobody writes to would wait forever, and reading a device would never
+//! end.
 
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::Path;
 
-/// Opens the file at `path` to be read; fails where a folder, a FIFO, a socket or a device is in its place.
+/// Opens the file at `path` for reading; a folder, a FIFO, a socket or a device is an error.
 pub fn open(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true);
@@ -14,7 +15,7 @@ pub fn open(path: &Path) -> io::Result<File> {
         options.custom_flags(libc::O_NONBLOCK);
     }
     let file = options.open(path)?;
-    // asked of what is open: the name may lead somewhere else by now
+    // The check is made on the open file, since the name may lead to another one by now.
     if file.metadata()?.is_file() {
         return Ok(file);
     }
@@ -27,7 +28,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_file_is_refused_at_once() {
+    fn folders_fifos_and_devices_are_refused_at_once() {
         let dir = tempfile::tempdir().expect("a folder");
         let fifo = dir.path().join("fifo");
         assert!(std::process::Command::new("mkfifo").arg(&fifo).status().expect("started").success());

@@ -1,25 +1,25 @@
-//! What a file is, read from its first bytes and never from its name.
+//! Detects the format of a file from its first bytes; the file's name is never used.
 
 use super::decode::{DecodeError, DecodeErrorKind};
 use super::ifd;
 use image::ImageFormat;
 
-/// The format by its first bytes, or what the file is instead of a picture that we read.
-pub(super) fn recognise(bytes: &[u8]) -> Result<ImageFormat, DecodeError> {
+/// Returns the format, or an error that names the kind of file where it is not a picture that this crate reads.
+pub(super) fn detect_format(bytes: &[u8]) -> Result<ImageFormat, DecodeError> {
     if bytes.is_empty() {
         return Err(DecodeError::new(DecodeErrorKind::Empty, "the file is empty"));
     }
     if cfg!(feature = "avif") && is_avif(bytes) {
         return Ok(ImageFormat::Avif);
     }
-    if let Some(name) = foreign_picture(bytes) {
+    if let Some(name) = unsupported_format(bytes) {
         let detail = format!("{name} is not supported; convert it to JPEG or PNG");
         return Err(DecodeError::new(DecodeErrorKind::Unsupported, detail));
     }
-    if let Some(name) = no_picture(bytes) {
+    if let Some(name) = other_content(bytes) {
         return Err(DecodeError::new(DecodeErrorKind::NotAnImage, format!("not a picture but {name}")));
     }
-    if ifd::begins(bytes) {
+    if ifd::is_tiff(bytes) {
         return Ok(ImageFormat::Tiff);
     }
     image::guess_format(bytes).map_err(|_| {
@@ -29,8 +29,8 @@ pub(super) fn recognise(bytes: &[u8]) -> Result<ImageFormat, DecodeError> {
     })
 }
 
-/// Picture formats that are known and not read.
-fn foreign_picture(bytes: &[u8]) -> Option<&'static str> {
+/// Returns the name of a picture format that this crate knows but does not read.
+fn unsupported_format(bytes: &[u8]) -> Option<&'static str> {
     let starts: [(&[u8], &str); 11] = [
         (b"8BPS", "PSD"),
         (b"%PDF", "PDF"),
@@ -47,7 +47,7 @@ fn foreign_picture(bytes: &[u8]) -> Option<&'static str> {
     if let Some((_, name)) = starts.iter().find(|(magic, _)| bytes.starts_with(magic)) {
         return Some(name);
     }
-    // ISO media files: the four letters after "ftyp" name the brand
+    // In ISO media files (ISO/IEC 14496-12) the four letters after "ftyp" name the major brand.
     if bytes.get(4..8) == Some(b"ftyp") {
         if is_avif(bytes) {
             return Some("AVIF (the feature `avif` is off in this build)");
@@ -61,18 +61,18 @@ fn foreign_picture(bytes: &[u8]) -> Option<&'static str> {
     text_start(bytes).filter(|text| text.contains("<svg")).map(|_| "SVG")
 }
 
-/// Whether AVIF is among the brands of an ISO media file: the major one, or one that it is compatible with.
+/// Whether AVIF is the major brand or one of the compatible brands of an ISO media file.
 fn is_avif(bytes: &[u8]) -> bool {
     let Some((length, _)) = bytes.split_first_chunk().filter(|_| bytes.get(4..8) == Some(b"ftyp")) else {
         return false;
     };
-    // behind the major brand stands a version
+    // A version number stands between the major brand and the compatible ones.
     let brands = bytes[..bytes.len().min(u32::from_be_bytes(*length) as usize)].as_chunks::<4>().0.iter();
     brands.enumerate().any(|(at, brand)| at >= 2 && at != 3 && (brand == b"avif" || brand == b"avis"))
 }
 
-/// What often lies among pictures and is none.
-fn no_picture(bytes: &[u8]) -> Option<&'static str> {
+/// Returns the name of a kind of file that often lies among pictures and is not one.
+fn other_content(bytes: &[u8]) -> Option<&'static str> {
     if bytes.get(4..8) == Some(b"ftyp") {
         return Some("a video or audio file");
     }
@@ -97,12 +97,12 @@ fn no_picture(bytes: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// The beginning of a file that is UTF-8 text, in lower case and without a byte-order mark and leading space.
+/// Returns the beginning of a file that is UTF-8 text, in lower case and without byte-order mark and leading space.
 fn text_start(bytes: &[u8]) -> Option<String> {
     let head = &bytes[..bytes.len().min(1024)];
     let text = match std::str::from_utf8(head) {
         Ok(text) => text,
-        // the cut may have split a character
+        // The first 1024 bytes may end in the middle of a character.
         Err(e) if e.error_len().is_none() => std::str::from_utf8(&head[..e.valid_up_to()]).ok()?,
         Err(_) => return None,
     };
