@@ -74,6 +74,8 @@ pub fn parse(text: &str, file: &Path, sets: &[String]) -> Result<Pipeline, Confi
 }
 
 #[cfg(test)]
+mod canonical_tests;
+#[cfg(test)]
 mod error_tests;
 #[cfg(test)]
 mod tests;
