@@ -14,7 +14,8 @@ use crate::stages::scan::Split;
 use crate::store::{OutputFile, RunDir};
 use crate::table::FeatureMatrix;
 
-/// Bytes of features that stay in memory from one stage to the next: a small table of 100,000 columns takes longer to open than to use.
+/// Bytes of features that stay in memory from one stage to the next: a small table of 100,000 columns takes longer to
+/// open than to use.
 const HELD: usize = 64 << 20;
 
 /// The committed shards, in order. Those that fit into a small share of the memory are read once for all stages.
@@ -57,8 +58,8 @@ impl Shards {
         Self { files: files.into_iter().map(shard).collect(), room: AtomicUsize::new(room) }
     }
 
-    /// Reads row group after row group, of which a shard is one, and hands it over; `keep` are the columns taken, all when there is none. A value of
-    /// these that is NaN or infinite is an error, whoever asks.
+    /// Reads row group after row group, of which a shard is one, and hands it over; `keep` are the columns taken, all
+    /// when there is none. A value of these that is NaN or infinite is an error, whoever asks.
     pub fn for_each<E: From<IoError> + From<Interrupted>>(
         &self,
         keep: Option<&[usize]>,
@@ -160,7 +161,8 @@ impl Shards {
 }
 
 impl Shard {
-    /// The table, once all of its bytes have been found to be those that were written: whatever is read of it, in whatever order, is sound.
+    /// The table, once all of its bytes have been found to be those that were written: whatever is read of it, in
+    /// whatever order, is sound.
     fn file(&self) -> Result<FeatureFile, IoError> {
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(digest) = written.as_ref() {
@@ -222,7 +224,7 @@ impl<'a> TrainRows<'a> {
     }
 }
 
-/// What the classifier stands on: the components where the run has them, else the columns that were kept.
+/// The table that the classifier is fitted on: the components where the run has them, else the columns that were kept.
 #[derive(Clone, Copy, Debug)]
 pub struct Source<'a> {
     pub shards: &'a Shards,
@@ -261,7 +263,8 @@ impl Source<'_> {
         })
     }
 
-    /// The rows of the train split, of `cols` columns, copied to the disk that `folder` is on: memory holds one row group.
+    /// The rows of the train split, of `cols` columns, copied to the disk that `folder` is on: memory holds one row
+    /// group.
     pub fn train_rows_on_disk<E: From<IoError> + From<Interrupted>>(
         &self,
         folder: &Path,

@@ -1,4 +1,5 @@
-//! The rows that a classifier is fitted on, or asked about: in memory, or copied to disk where the memory is for something else.
+//! The rows that a classifier is fitted on, or asked about: in memory, or copied to disk where the memory is for
+//! something else.
 
 use std::ops::Range;
 use std::path::Path;

@@ -1,5 +1,6 @@
-//! A step length that lowers the function enough and flattens its slope: Moré and Thuente, "Line search algorithms with guaranteed sufficient
-//! decrease", 1994, in the form of MINPACK-2's `dcsrch` and `dcstep` with the constants of L-BFGS-B.
+//! A step length that lowers the function enough and flattens its slope: Moré and Thuente, "Line search algorithms with
+//! guaranteed sufficient decrease", 1994, in the form of MINPACK-2's `dcsrch` and `dcstep` with the constants of
+//! L-BFGS-B.
 
 /// Sufficient decrease.
 const FTOL: f64 = 1e-3;
@@ -32,7 +33,7 @@ pub(super) struct LineSearch {
     high: f64,
 }
 
-/// What the search says of a length.
+/// The answer of the search to a length.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Told {
     /// It is good enough, or the best there is.
@@ -57,7 +58,7 @@ impl LineSearch {
         }
     }
 
-    /// What to do after `length` came to this value and slope.
+    /// Decides what follows after the function has this value and slope at `length`.
     pub(super) fn tell(&mut self, length: f64, value: f64, slope: f64) -> Told {
         let tested = FTOL * self.start.slope;
         let allowed = self.start.value + length * tested;
@@ -74,7 +75,7 @@ impl LineSearch {
         }
         let here = At { length, value, slope };
         let next = if self.first_stage && value <= self.best.value && value > allowed {
-            // the function without what is asked of it at least
+            // the function less the decrease that is demanded
             let less = |at: At| At { value: at.value - at.length * tested, slope: at.slope - tested, ..at };
             let more = |at: At| At { value: at.value + at.length * tested, slope: at.slope + tested, ..at };
             (self.best, self.other) = (less(self.best), less(self.other));
@@ -104,7 +105,7 @@ impl LineSearch {
         if self.bracketed && hopeless { best } else { next }
     }
 
-    /// `dcstep`: the minimum of a cubic or a straight line through what is known, and the interval around it.
+    /// `dcstep`: the minimum of a cubic or a straight line through the known points, and the interval around it.
     fn step(&mut self, here: At) -> f64 {
         let (best, other) = (self.best, self.other);
         let opposite = here.slope * (best.slope / best.slope.abs()) < 0.0;

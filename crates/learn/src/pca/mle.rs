@@ -1,8 +1,8 @@
 //! How many directions of a spectrum are signal: Minka's approximation of the evidence for every number of components.
 //!
 //! Source: T. P. Minka, "Automatic Choice of Dimensionality for PCA", NIPS 2000, equations 76 to 78; what
-//! `sklearn.decomposition.PCA(n_components="mle")` maximises. Its double sum is taken up rank by rank, so that all ranks
-//! together cost d² logarithms and not d³.
+//! `sklearn.decomposition.PCA(n_components="mle")` maximises. Its double sum is taken up rank by rank, so that all
+//! ranks together cost d² logarithms and not d³.
 
 use std::f64::consts::{LN_2, PI};
 
