@@ -23,6 +23,7 @@ pub use crate::extractor::Failure;
 use crate::extractor::{Extractor, Shown};
 use crate::io::IoError;
 use crate::learn::classifier::Classifier;
+use crate::learn::dataset::Transformer;
 use crate::learn::reduction::Reduction;
 use crate::models::{ModelSpec, Source, imagenet};
 use crate::stages::reduce::ReduceError;

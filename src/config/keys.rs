@@ -9,11 +9,15 @@ use serde::forward_to_deserialize_any;
 use super::error::{list, suggest};
 use super::image::Image;
 use super::output::Output;
-use super::pipeline::{Extract, Pca, Reduce, Report, Select, Svd};
+use super::pipeline::{Extract, Reduce, Report, Select};
 use super::raw;
 use super::runtime::Runtime;
-use super::train::{Knn, Logistic, Mlp, Train};
+use super::train::Train;
 use crate::image::RecipeOverrides;
+use crate::learn::knn::KnnParams;
+use crate::learn::logistic::LogisticParams;
+use crate::learn::mlp::MlpParams;
+use crate::learn::pca::{PcaParams, SvdParams};
 
 /// The sections that switch a stage on by being there, even with nothing in them.
 pub const STAGES: [&str; 9] =
@@ -30,12 +34,12 @@ pub fn sections() -> Vec<(&'static str, &'static [&'static str])> {
         ("extract.recipe", keys::<RecipeOverrides>()),
         ("select", keys::<Select>()),
         ("reduce", keys::<Reduce>()),
-        ("reduce.pca", keys::<Pca>()),
-        ("reduce.svd", keys::<Svd>()),
+        ("reduce.pca", keys::<PcaParams>()),
+        ("reduce.svd", keys::<SvdParams>()),
         ("train", keys::<Train>()),
-        ("train.mlp", keys::<Mlp>()),
-        ("train.logistic", keys::<Logistic>()),
-        ("train.knn", keys::<Knn>()),
+        ("train.mlp", keys::<MlpParams>()),
+        ("train.logistic", keys::<LogisticParams>()),
+        ("train.knn", keys::<KnnParams>()),
         ("report", keys::<Report>()),
         ("output", keys::<Output>()),
         ("runtime", keys::<Runtime>()),

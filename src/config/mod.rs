@@ -30,17 +30,20 @@ pub use error::{ConfigError, near, suggest};
 pub use forms::UnknownDevice;
 pub use output::{Layout, Output};
 pub use pipeline::{
-    Channels, Columns, Components, Extract, Features, Input, Label, LimitPerClass, Pca, Pipeline, Precision, Reduce,
-    Report, Scale, Score, Select, Split, Svd, Weights,
+    Channels, Columns, Extract, Features, Input, Label, LimitPerClass, Pipeline, Precision, Reduce, Report, Scale,
+    Score, Select, Split, Weights,
 };
 pub use runtime::{Device, Runtime};
 pub use schema::schema;
 pub use size::{NoSize, Size};
 pub use source::Source;
-pub use train::{
-    Activation, BatchSize, Candidate, ClassWeight, Classifier, InMemory, Knn, LearningRate, Logistic, Metric, Mlp,
-    Solver, Train, Weighting,
-};
+pub use train::{Candidate, Classifier, Train};
+
+pub use crate::learn::hyperparameters::{ClassWeight, InMemory};
+pub use crate::learn::knn::{KnnParams, Metric, Weighting};
+pub use crate::learn::logistic::LogisticParams;
+pub use crate::learn::mlp::{Activation, BatchSize, LearningRate, MlpParams, Solver};
+pub use crate::learn::pca::{Components, PcaParams, SvdParams};
 
 /// The version of the YAML that is read.
 pub const VERSION: u64 = 1;

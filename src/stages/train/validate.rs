@@ -1,5 +1,6 @@
-//! Cross-validation of everything that is fitted: without the rows of a fold `select`, `reduce` and the classifiers, then these on the fold.
-//! What scikit-learn's `cross_val_score(make_pipeline(…), …)` does; a scale, components or columns that have seen the fold would flatter it.
+//! Cross-validation of everything that is fitted, as scikit-learn's `cross_val_score(make_pipeline(…), …)`: `select`,
+//! `reduce` and the classifiers are fitted without the rows of a fold, then the classifiers are scored on the fold.
+//! Columns, a scale or components that have seen the fold would flatter the score.
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -9,7 +10,7 @@ use super::fit::{self, Labelled};
 use super::table::{Filling, Table};
 use super::{Scored, TrainError};
 use crate::config::{Classifier, Reduce, Select};
-use crate::learn::mlp::argmax;
+use crate::learn::dataset::{Predict, Transformer};
 use crate::learn::reduction::Reduction;
 use crate::progress::{Ui, bytes};
 use crate::stages::fitting::Fitting;
@@ -28,7 +29,8 @@ pub struct Columns<'a> {
     pub folder: &'a Path,
 }
 
-/// Accuracy of every classifier on every fold, fitted on the others. `y` is the class of each train row, `fold` its fold, of so many.
+/// Accuracy of every classifier on every fold, fitted on the others. `y` is the class of each train row, `fold` its
+/// fold, of so many.
 pub fn validate(
     classifiers: &[Classifier],
     columns: Columns,
@@ -45,12 +47,11 @@ pub fn validate(
         let data = Labelled { x: &x_train, y: &y_train, classes };
         for (i, classifier) in classifiers.iter().enumerate() {
             let start = Instant::now();
-            let fitted = fit::fit(*classifier, data, None, ui, &mut |_, _| ())?;
+            let fitted = fit::fit(*classifier, data, None, ui, &|_| ())?;
             let (mut right, mut truth) = (0, y_test.iter());
             x_test.for_each(|rows| {
-                let probabilities = fitted.predict_proba(rows)?;
-                right +=
-                    probabilities.iter_rows().zip(&mut truth).filter(|(row, class)| argmax(row) == **class).count();
+                let predicted = fitted.predict(rows)?;
+                right += predicted.iter().zip(&mut truth).filter(|(predicted, class)| predicted == class).count();
                 Ok(ui.check()?)
             })?;
             scores[i].push(right as f64 / y_test.len().max(1) as f64);
@@ -70,7 +71,8 @@ pub fn validate(
 }
 
 impl Columns<'_> {
-    /// The train rows beside the fold and those of it, through what was fitted on the first; in memory where one of `classifiers` has them there.
+    /// The train rows beside the fold and those of it, through what was fitted on the first; in memory where one of
+    /// `classifiers` has them there.
     fn split(
         &self,
         classifiers: &[Classifier],
@@ -146,7 +148,8 @@ mod tests {
         value.as_u64().expect("a count") as usize
     }
 
-    /// `labelled(seed, rows, cols, classes)` of `tests/golden/sklearn.py`: the table, the class of each row, how many classes there are.
+    /// `labelled(seed, rows, cols, classes)` of `tests/golden/sklearn.py`: the table, the class of each row, how many
+    /// classes there are.
     fn labelled(formula: &serde_json::Value) -> (FeatureMatrix, Vec<usize>, usize) {
         let [seed, rows, cols, classes] = ["seed", "rows", "cols", "classes"].map(|key| count(&formula[key]));
         let draws = |seed: usize, count: usize, low: i64, high: i64| -> Vec<i64> {

@@ -1,5 +1,5 @@
-//! Loss and gradient of all rows at once in `f64`, for L-BFGS: of the perceptron, and of logistic regression, which is one without hidden
-//! layers. The `f32` table is widened a block of rows at a time, never as a whole, wherever it lies.
+//! Loss and gradient of all rows at once in `f64`, for L-BFGS: of the perceptron, and of logistic regression, which is
+//! one without hidden layers. The `f32` table is widened a block of rows at a time, never as a whole, wherever it lies.
 
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, get_global_parallelism};
@@ -10,9 +10,9 @@ use crate::table::Rows;
 /// Rows that are widened at a time.
 const BLOCK: usize = 512;
 
-/// What the loss is made of.
+/// The rows and the settings that the loss depends on.
 #[derive(Debug)]
-pub struct FullBatch<'a> {
+pub(crate) struct FullBatch<'a> {
     pub x: &'a dyn Rows,
     pub y: &'a [usize],
     /// The rows trained on.
@@ -32,12 +32,12 @@ pub struct FullBatch<'a> {
 
 impl FullBatch<'_> {
     /// All parameters in a row: weights (inputs, outputs), then biases, layer by layer.
-    pub fn pack(layers: &[Dense]) -> Vec<f64> {
+    pub(crate) fn pack(layers: &[Dense]) -> Vec<f64> {
         layers.iter().flat_map(|layer| layer.weights.iter().chain(&layer.bias)).map(|&v| f64::from(v)).collect()
     }
 
     /// [`FullBatch::pack`] backwards.
-    pub fn unpack(&self, packed: &[f64]) -> Vec<Dense> {
+    pub(crate) fn unpack(&self, packed: &[f64]) -> Vec<Dense> {
         let (mut layers, mut rest) = (Vec::new(), packed);
         for pair in self.widths.windows(2) {
             let (weights, after) = rest.split_at(pair[0] * pair[1]);
@@ -50,7 +50,7 @@ impl FullBatch<'_> {
     }
 
     /// The loss at `packed`; its gradient goes into `gradient`.
-    pub fn loss(&self, packed: &[f64], gradient: &mut [f64]) -> Result<f64, MlpError> {
+    pub(crate) fn loss(&self, packed: &[f64], gradient: &mut [f64]) -> Result<f64, MlpError> {
         gradient.fill(0.0);
         let (mut loss, mut weight) = (0.0, 0.0);
         for rows in self.rows.chunks(BLOCK) {

@@ -1,22 +1,22 @@
 //! Adam and SGD in scikit-learn's form, changing parameters in place.
 //!
-//! candle's own optimizers do not do: its SGD has no momentum, its AdamW corrects the moments instead of the learning rate
-//! (which moves epsilon) and decays weights on its own.
+//! candle's own optimizers do not do: its SGD has no momentum, its AdamW corrects the moments instead of the learning
+//! rate (which moves epsilon) and decays weights on its own.
 
 use candle_core::Result;
 
 use super::network::Parameters;
 use super::step::{Memory, Rule, Slope};
-use super::{MlpParams, Schedule, Solver};
+use super::{LearningRate, MlpParams, Solver};
 
-/// An optimizer and what it remembers of every parameter.
+/// An optimizer, with its running averages of every parameter.
 pub(super) struct Optimizer {
     kind: Kind,
     learning_rate: f64,
     learning_rate_init: f64,
-    schedule: Schedule,
+    schedule: LearningRate,
     power_t: f64,
-    /// Of every layer: its parameters, and what is remembered of weights and biases.
+    /// The parameters of every layer, with the running averages of its weights and of its biases.
     layers: Vec<(Parameters, [Memory; 2])>,
 }
 
@@ -32,7 +32,7 @@ impl Optimizer {
         let kind = if adam {
             Kind::Adam { beta_1: params.beta_1, beta_2: params.beta_2, epsilon: params.epsilon, step: 0 }
         } else {
-            Kind::Sgd { momentum: params.momentum, nesterov: params.nesterovs_momentum }
+            Kind::Sgd { momentum: params.momentum, nesterov: params.nesterov }
         };
         let remembered = |layer: Parameters| {
             let memories = [&layer.weights, &layer.bias].map(|tensor| Memory::new(tensor.elem_count()));
@@ -43,7 +43,7 @@ impl Optimizer {
             learning_rate: params.learning_rate_init,
             learning_rate_init: params.learning_rate_init,
             // scikit-learn's Adam knows no schedule
-            schedule: if adam { Schedule::Constant } else { params.learning_rate },
+            schedule: if adam { LearningRate::Constant } else { params.learning_rate },
             power_t: params.power_t,
             layers: parameters.into_iter().map(remembered).collect(),
         }
@@ -84,14 +84,14 @@ impl Optimizer {
 
     /// After an epoch; `samples` have been trained on since the beginning.
     pub(super) fn epoch_ends(&mut self, samples: usize) {
-        if self.schedule == Schedule::InvScaling {
+        if self.schedule == LearningRate::Invscaling {
             self.learning_rate = self.learning_rate_init / (samples as f64 + 1.0).powf(self.power_t);
         }
     }
 
     /// Whether training that no longer improves is over; if not, the learning rate was lowered to try on.
     pub(super) fn gives_up(&mut self) -> bool {
-        if self.schedule != Schedule::Adaptive || self.learning_rate <= 1e-6 {
+        if self.schedule != LearningRate::Adaptive || self.learning_rate <= 1e-6 {
             return true;
         }
         self.learning_rate /= 5.0;
@@ -117,7 +117,7 @@ impl Rule for Adam {
     }
 }
 
-/// A velocity that falls off.
+/// Momentum: a velocity that decays.
 #[derive(Clone, Copy)]
 struct Momentum {
     momentum: f32,
@@ -132,7 +132,7 @@ impl Rule for Momentum {
     }
 }
 
-/// The same, looking ahead.
+/// Momentum that looks ahead by one step.
 #[derive(Clone, Copy)]
 struct Nesterov {
     momentum: f32,
