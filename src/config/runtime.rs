@@ -18,14 +18,12 @@ pub struct Runtime {
     /// Pictures per forward pass, 1 to 65536. Default: 32.
     #[schemars(range(min = 1, max = ranges::BATCH))]
     pub batch_size: usize,
-    /// Threads for decoding and for the CPU's forward pass, 1 to 1024, or `auto` (the cores that the process may use).
-    /// Default: `auto`.
+    /// Threads for decoding and for the CPU's forward pass, 1 to 1024, or `auto` (the cores that the process may use). Default: `auto`.
     #[serde(deserialize_with = "forms::auto_or_whole")]
     #[schemars(schema_with = "schema::threads", extend("default" = "auto"))]
     pub threads: Option<usize>,
-    /// Memory that pictures may take together while they are decoded: a size such as `2GiB` or `500MB`, a number of MB,
-    /// or `auto` (a quarter of the machine's memory, or of what the control group of the process allows). A picture
-    /// that takes more is decoded alone. Default: `auto`.
+    /// Memory that pictures may take together while they are decoded: a size such as `2GiB` or `500MB`, a number of MB, or `auto` (a quarter of
+    /// the machine's memory, or of what the control group of the process allows). A picture that takes more is decoded alone. Default: `auto`.
     #[serde(deserialize_with = "forms::auto_or_size")]
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::auto_or_size", extend("default" = "auto"))]
