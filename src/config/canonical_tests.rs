@@ -1,5 +1,5 @@
-//! The canonical JSON of the checked settings and the fingerprints made of it. They must not change: a run whose fingerprint
-//! changes is computed again.
+//! The canonical JSON of the checked settings and the fingerprints made of it. They must not change: a run whose
+//! fingerprint changes is computed again.
 
 use std::path::Path;
 

@@ -1,6 +1,6 @@
 //! Values that may be written in more than one way: a number or a word, one number or a list, a number or keys.
 //!
-//! Visitors by hand: serde's untagged enums would take the place and the text of an error away.
+//! Visitors by hand: serde's untagged enums would lose the position and the text of an error.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -234,7 +234,7 @@ impl<'de> Deserialize<'de> for Device {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         text.parse().map_err(|_| match text.as_str() {
-            // `cpu` is nearest by letters and farthest from what is meant
+            // the nearest word by letters is `cpu`, the opposite of the meaning
             "gpu" | "GPU" => D::Error::custom(format!(
                 "{UnknownDevice}, found `{text}`; write `auto` to use a GPU where there is one"
             )),

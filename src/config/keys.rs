@@ -99,7 +99,7 @@ pub fn missing(section: &str, key: &str) -> String {
 /// The keys of a struct, as serde knows them; none where it is no struct.
 fn keys<'de, T: Deserialize<'de>>() -> &'static [&'static str] {
     let mut keys: &'static [&'static str] = &[];
-    // always an error: there is nothing to fill it with
+    // always an error: `Asking` has no values to fill the struct with
     let _ = T::deserialize(Asking(&mut keys));
     keys
 }

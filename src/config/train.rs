@@ -54,7 +54,7 @@ pub struct Candidate {
     pub knn: Option<KnnParams>,
 }
 
-/// The settings of one classifier.
+/// The hyperparameters of one classifier.
 #[derive(Clone, Copy, Debug)]
 pub enum Classifier<'a> {
     Mlp(&'a MlpParams),
@@ -79,7 +79,7 @@ impl Train {
         own.chain(listed).collect()
     }
 
-    /// Every perceptron, to be changed, with its key in the YAML.
+    /// Mutable access to every perceptron, with its key in the YAML.
     pub(super) fn perceptrons(&mut self) -> impl Iterator<Item = (String, &mut MlpParams)> {
         let listed = self.candidates.iter_mut().enumerate();
         let listed = listed.filter_map(|(i, one)| Some((format!("train.candidates[{i}].mlp"), one.mlp.as_mut()?)));

@@ -28,7 +28,7 @@ use crate::stages::scan::{Listing, Split};
 use crate::store::OutputFile;
 use crate::table::{FeatureMatrix, ShapeError};
 
-/// Similarity from which two pictures are the same to the network: what rounding leaves of 1.
+/// Similarity from which two pictures are the same to the network: 1 less rounding errors.
 pub const SAME: f32 = 1.0 - 2e-6;
 /// Similarity from which one picture is a near copy of another; measured, see docs/outputs.md.
 pub const NEAR: f32 = 0.9;
@@ -42,7 +42,7 @@ const ISOLATION: usize = 5;
 const OUTLIER: f64 = 3.5;
 /// Neighbours kept of each picture: voters, and room for copies, which have no vote.
 const KEPT: usize = 2 * VOTERS;
-/// Bytes of features that are compared with one another; of more, a sample is.
+/// Bytes of features that are compared with one another; of more features a sample is compared.
 const BYTES: usize = 1 << 30;
 /// Multiply-accumulates that the comparison may take: about a minute on two cores.
 const WORK: usize = 2_000_000_000_000;

@@ -19,7 +19,7 @@ use crate::store::{OutputFile, RunDir};
 use crate::table::FeatureMatrix;
 use crate::terminal::printable;
 
-/// Rows that are asked at a time: between them the user may stop it.
+/// Rows that are predicted at a time: between them the user may stop the work.
 const TOGETHER: usize = 1024;
 
 /// The result that `evaluate` commits; all scores stand in `metrics.json`.
@@ -62,7 +62,7 @@ pub struct Measured {
     training: Training,
 }
 
-/// The part of `metrics.json` that tells of the training; all of it stands in what `train` commits, too.
+/// The part of `metrics.json` about the training, a part of the result that `train` commits.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 struct Training {
@@ -165,7 +165,7 @@ pub fn run(
     warn_of_absent(test.as_ref(), classes, ui);
     let path = plan.dir.metrics();
     let measured = Measured { classes: classes.to_vec(), test, train, training: Training::of(trained) };
-    // the keys in the order of their names
+    // a JSON value sorts its keys
     let digest = sealed::write(&path, &serde_json::to_value(&measured)?)?;
     files.push(OutputFile::hashed(&plan.dir, &path, digest)?);
     let Measured { test, train, .. } = measured;

@@ -45,7 +45,7 @@ pub struct Choice {
 }
 
 impl<'a> Fitting<'a> {
-    /// On these rows, of tables of `width` columns.
+    /// Fits on these rows, of tables of `width` columns.
     pub fn of_all(rows: TrainRows<'a>, width: usize, ui: &'a Ui) -> Self {
         Self { rows, width, ui, told: true }
     }
@@ -55,7 +55,7 @@ impl<'a> Fitting<'a> {
         Self { told: false, ..Self::of_all(rows, width, ui) }
     }
 
-    /// The columns to keep; `classes` are what F values tell apart.
+    /// The columns to keep; F values compare the `classes`.
     pub fn columns(&self, settings: &Select, classes: &[String]) -> Result<Choice, SelectError> {
         let ranked = settings.top_k.is_some() && settings.score == Score::FClassif;
         let number = |key: &Key| classes.iter().position(|class| key.label.as_ref() == Some(class));
@@ -112,7 +112,7 @@ impl Reducing<'_> {
         self.kept.map_or(self.width, <[usize]>::len)
     }
 
-    /// Hands over the train rows, scaled, block by block.
+    /// Calls `take` with the train rows, scaled, block by block.
     fn each(
         &self,
         scaler: Option<&Scaler>,
@@ -137,7 +137,7 @@ impl Reducing<'_> {
         let mut subspace = Subspace::new(&self.statistics(scaler)?, params)?;
         loop {
             self.each(scaler, |rows| Ok(subspace.update(rows.as_slice())?))?;
-            if subspace.turn()? {
+            if subspace.end_pass()? {
                 break;
             }
         }
@@ -185,15 +185,14 @@ impl Reducing<'_> {
         }
     }
 
-    /// Of the matrix whose eigenvectors are the components there is some four and a half times as much while they are
-    /// computed: measured,
-    /// 2.35 GB of one of 8,112 columns.
+    /// An error where the eigenvectors of a `side` × `side` matrix take more memory than there is. While they are
+    /// computed they take four and a half times the memory of the matrix: 2.35 GB were measured for 8,112 columns.
     fn room_for_side(&self, side: usize, instead: &str) -> Result<(), ReduceError> {
         let needed = 4.5 * 8.0 * side as f64 * side as f64;
         self.room_for(&format!("the {side} × {side} matrix of the components"), needed as u64, instead)
     }
 
-    /// An error where that takes more memory than there is; a lot is told.
+    /// An error where `what` needs more memory than there is, a warning where it needs a lot.
     fn room_for(&self, what: &str, needed: u64, instead: &str) -> Result<(), ReduceError> {
         if let Some(limit) = memory::limit().filter(|limit| needed > limit.bytes) {
             let (subject, limit, advice) = (format!("`reduce`: {what}"), limit.clone(), instead.to_string());

@@ -1,4 +1,4 @@
-//! The feature tables of a run, read back shard by shard: what the learning stages stand on.
+//! The feature tables of a run, read back shard by shard for the learning stages.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -59,7 +59,7 @@ impl Shards {
     }
 
     /// Reads row group after row group, of which a shard is one, and hands it over; `keep` are the columns taken, all
-    /// when there is none. A value of these that is NaN or infinite is an error, whoever asks.
+    /// when there is none. A value of these that is NaN or infinite is an error.
     pub fn for_each<E: From<IoError> + From<Interrupted>>(
         &self,
         keep: Option<&[usize]>,
@@ -104,7 +104,7 @@ impl Shards {
         Ok(Table::Held(shard.held.get_or_init(|| rows)))
     }
 
-    /// Whose the rows are that are `wanted`.
+    /// The keys of the `wanted` rows.
     pub fn keys(&self, wanted: impl Fn(&Key) -> bool) -> Result<Vec<Key>, IoError> {
         let mut all = Vec::new();
         for shard in &self.files {
@@ -183,12 +183,12 @@ pub struct TrainRows<'a> {
 }
 
 impl<'a> TrainRows<'a> {
-    /// All `count` of them.
+    /// All `count` train rows.
     pub fn all(shards: &'a Shards, count: usize) -> Self {
         Self { shards, held_out: None, count }
     }
 
-    /// Those that are not in the fold `held`; `fold` has that of every train row.
+    /// The train rows outside the fold `held`; `fold` has the fold of every train row.
     pub fn beside(shards: &'a Shards, fold: &'a [usize], held: usize) -> Self {
         Self { shards, held_out: Some((fold, held)), count: fold.iter().filter(|&&fold| fold != held).count() }
     }
@@ -198,7 +198,7 @@ impl<'a> TrainRows<'a> {
         self.count
     }
 
-    /// Hands them over shard by shard; `keep` are the columns taken.
+    /// Calls `take` with the rows, shard by shard; `keep` are the columns taken.
     pub fn for_each<E: From<IoError> + From<Interrupted>>(
         &self,
         keep: Option<&[usize]>,
@@ -235,7 +235,7 @@ pub struct Source<'a> {
 }
 
 impl Source<'_> {
-    /// Hands over every row, shard by shard.
+    /// Calls `take` with every row, shard by shard.
     pub fn for_each<E: From<IoError> + From<Interrupted>>(
         &self,
         ui: &Ui,
@@ -247,7 +247,7 @@ impl Source<'_> {
         }
     }
 
-    /// Whose the rows of the train split are.
+    /// The keys of the train split's rows.
     pub fn train_keys(&self) -> Result<Vec<Key>, IoError> {
         match self.reduced {
             Some(table) => Shards::new([table.to_path_buf()], 0).keys(is_train),

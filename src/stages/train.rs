@@ -33,7 +33,7 @@ use crate::store::OutputFile;
 
 use crate::terminal::printable;
 pub use early::check as check_rows;
-use fit::Labelled;
+use fit::TrainTable;
 pub use fit::check_class_weights;
 pub use room::check as check_memory;
 pub use saved::{KINDS, checked, open};
@@ -151,7 +151,7 @@ pub fn run(
     let shape = room::Shape { rows: size.0, cols: size.1, classes: known.len() };
     let keyed = settings.keyed();
     keyed.iter().try_for_each(|(key, one)| room::fits(&plan.pipeline.written(key), *one, shape))?;
-    let candidates = validated(plan, settings, source, Split { keys: &keys, y: &y, classes: &known }, ui)?;
+    let candidates = validated(plan, settings, source, Targets { keys: &keys, y: &y, classes: &known }, ui)?;
     let best =
         (1..candidates.len()).fold(0, |best, i| if candidates[i].mean > candidates[best].mean { i } else { best });
     let chosen = all[best];
@@ -192,9 +192,9 @@ pub fn run(
     Ok((trained, files))
 }
 
-/// The rows of the train split.
+/// The keys and the classes of the train rows.
 #[derive(Clone, Copy)]
-struct Split<'a> {
+struct Targets<'a> {
     keys: &'a [Key],
     /// The number of each row's class.
     y: &'a [usize],
@@ -206,7 +206,7 @@ fn validated(
     plan: &Plan,
     settings: &config::Train,
     source: Source,
-    Split { keys, y, classes }: Split,
+    Targets { keys, y, classes }: Targets,
     ui: &Ui,
 ) -> Result<Vec<Scored>, TrainError> {
     let Some(folds) = settings.folds() else { return Ok(Vec::new()) };
@@ -244,7 +244,7 @@ fn fitted(
         ui.note(&format!("the train table ({size}) {text} (`{key}.in_memory`)"));
         Table::OnDisk(source.train_rows_on_disk::<TrainError>(plan.dir.root(), cols, ui)?)
     };
-    fit::fit(chosen, Labelled { x: &table, y, classes }, start.as_deref(), ui, heard)
+    fit::fit(chosen, TrainTable { x: &table, y, classes }, start.as_deref(), ui, heard)
 }
 
 /// The word for an end before convergence.

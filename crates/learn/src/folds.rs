@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-/// There are no such folds.
+/// The rows cannot be divided into so many folds.
 #[derive(Debug, PartialEq, Error)]
 pub enum FoldError {
     /// No class is large enough.

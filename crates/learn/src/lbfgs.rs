@@ -55,7 +55,7 @@ pub struct Minimum {
 /// The caller's function: it returns its value at a point and writes its gradient there; it may fail.
 pub type Evaluate<'a, E> = &'a mut dyn FnMut(&[f64], &mut [f64]) -> Result<f64, E>;
 
-/// Hears the value of every iteration (1 for the first).
+/// Called with the number (1 for the first) and the value of every iteration.
 pub type OnIteration<'a, E> = &'a mut dyn FnMut(usize, f64) -> ControlFlow<E>;
 
 /// A step that was taken, and by how much the gradient changed.
@@ -155,7 +155,7 @@ fn along<E>(
     Ok(None)
 }
 
-/// Takes up the correction of a step, unless it is not curved upwards.
+/// Remembers the correction of a step, unless the function is not convex along it.
 fn remember(memory: &mut VecDeque<Correction>, before: &[f64], direction: &[f64], next: &Next) {
     let change: Vec<f64> = next.gradient.iter().zip(before).map(|(after, before)| after - before).collect();
     let product = next.length * dot(&change, direction);
@@ -196,7 +196,7 @@ fn largest(values: &[f64]) -> f64 {
 }
 
 fn dot(a: &[f64], b: &[f64]) -> f64 {
-    // four sums side by side: the order is fixed, and the vector units have something to do
+    // four sums side by side, which vector units compute together; their order is fixed
     let (left, right) = (a.chunks_exact(4), b.chunks_exact(4));
     let rest: f64 = left.remainder().iter().zip(right.remainder()).map(|(a, b)| a * b).sum();
     let mut sums = [0.0; 4];

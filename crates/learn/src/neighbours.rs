@@ -61,7 +61,7 @@ impl Directions {
     }
 
     /// The `k` nearest rows of each of `queries` (rows, too), and the nearest of another group; `groups` has one number
-    /// a row. `done` is told how many queries more are done, and may end the search.
+    /// a row. `done` is called with the number of queries that a thread has finished, and may end the search.
     pub fn search<E: Send>(
         &self,
         queries: &[usize],
@@ -78,8 +78,8 @@ impl Directions {
         Ok(blocks.into_iter().flatten().collect())
     }
 
-    /// The `k` rows nearest to a row that need not be among them, of those that `keep` takes; on `threads` threads,
-    /// which change no bit.
+    /// The `k` rows nearest to a row that need not be among them, of those for which `keep` is true. The number of
+    /// `threads` does not change the result.
     pub fn nearest(&self, row: &[f32], k: usize, threads: usize, keep: impl Fn(usize) -> bool + Sync) -> Vec<Near> {
         assert_eq!(row.len(), self.rows.cols(), "a row of {} values beside {}", row.len(), self.rows.cols());
         let mut row = row.to_vec();
@@ -110,7 +110,7 @@ impl Directions {
 }
 
 impl Neighbours {
-    /// Takes `near` in if it is among the `k` nearest so far; rows come in rising order.
+    /// Inserts `near` if it is among the `k` nearest so far; rows come in rising order.
     fn offer(&mut self, near: Near, k: usize, other_group: bool) {
         let full = self.nearest.len() >= k;
         if !(full && self.nearest.last().is_none_or(|last| near.similarity <= last.similarity)) {

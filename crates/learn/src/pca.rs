@@ -190,10 +190,10 @@ impl Pca {
         let scale: Option<Vec<f64>> =
             self.whiten.then(|| self.explained_variance.iter().map(project::whitening).collect());
         let (features, components, mean) = (self.features, self.components.as_slice(), Some(self.mean.as_slice()));
-        project::project(&project::Directions { features, components, mean }, scale.as_deref(), rows, out);
+        project::project(&project::Axes { features, components, mean }, scale.as_deref(), rows, out);
     }
 
-    /// Whether the numbers agree with each other. To be asked of a PCA that was read from a file.
+    /// Whether the numbers agree with each other. To be called on a PCA that was read from a file.
     pub fn check(&self) -> Result<(), PcaError> {
         let (k, d) = (self.k(), self.features);
         check_directions(&self.components, k, d)?;

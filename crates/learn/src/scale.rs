@@ -27,7 +27,7 @@ pub struct StandardScaler {
     pub scale: Vec<f64>,
 }
 
-/// Divides a row by its Euclidean length; a row of zeros stays one.
+/// Divides a row by its Euclidean length; a row of zeros stays as it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Normalizer;
 
@@ -62,7 +62,7 @@ pub enum ScaleError {
 }
 
 impl StandardScaler {
-    /// The scaler of a table of which the columns have been measured.
+    /// The scaler for columns with these statistics.
     pub fn of(stats: &ColumnStats) -> Result<Self, ScaleError> {
         if stats.count == 0 {
             return Err(ScaleError::NoRows);
@@ -72,7 +72,7 @@ impl StandardScaler {
             return Err(ScaleError::NotFinite { column });
         }
         let rows = stats.count as f64;
-        // `_is_constant_feature`: what rounding may leave of a variance of 0, by the analysis of the two-pass algorithm
+        // `_is_constant_feature`: so small a variance may be rounding error, by the analysis of the two-pass algorithm
         let constant = |mean: f64, variance: f64| {
             variance <= rows * f64::EPSILON * variance + (rows * mean * f64::EPSILON).powi(2)
         };
@@ -101,7 +101,7 @@ impl Normalizer {
 }
 
 impl Scaler {
-    /// Columns of a row, where the scale knows them.
+    /// Columns of a row, where the scaler was fitted to a number of them.
     pub fn columns(&self) -> Option<usize> {
         match self {
             Self::Standard(standard) => Some(standard.mean.len()),

@@ -1,4 +1,4 @@
-//! The one table that the ecosystems meet in: features as row-major `f32`, one picture a row.
+//! The table that the libraries exchange: features as row-major `f32`, one picture a row.
 //!
 //! polars, arrow, linfa and candle each have a matrix of their own, which stays inside the module that uses it. Stages
 //! hand a [`FeatureMatrix`] to one another.

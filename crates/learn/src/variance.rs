@@ -42,7 +42,7 @@ pub struct ColumnStats {
     pub max: Vec<f32>,
 }
 
-/// Why no column selection came out.
+/// Columns cannot be measured, or none can be selected.
 #[derive(Debug, Error)]
 pub enum SelectError {
     /// The table is empty.

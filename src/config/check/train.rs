@@ -5,7 +5,7 @@ use super::super::train::{Classifier, Train};
 use super::super::{ConfigError, ranges};
 use super::{Checked, check_params, expected, whole};
 
-/// Checks it, and turns the paths in it into such that count from the current folder.
+/// Checks `train`, and resolves the paths in it, so that they count from the current folder.
 pub fn check(train: &mut Train, source: &Source) -> Checked {
     check_all(train, source)?;
     let folds = train.folds().is_some();

@@ -1,4 +1,4 @@
-//! The fitted reduction on disk: one safetensors file, called after what it is.
+//! The fitted reduction on disk: one safetensors file, named after its kind.
 
 use std::path::PathBuf;
 

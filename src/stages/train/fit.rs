@@ -13,7 +13,7 @@ use crate::terminal::printable;
 
 /// The train split.
 #[derive(Clone, Copy, Debug)]
-pub struct Labelled<'a> {
+pub struct TrainTable<'a> {
     /// (n, d)
     pub x: &'a Table,
     /// (n)
@@ -50,16 +50,16 @@ pub fn check_rows(settings: config::Classifier, y: &[usize], rows: &[usize], cla
     fitting.map_err(|error: ClassifierError| error.into())
 }
 
-/// Fits on all rows, a perceptron from the layers of `start` where there are any; `heard` gets every epoch or
-/// iteration.
+/// Fits on all rows, a perceptron from the layers of `start` where there are any; `heard` is called
+/// after every epoch or iteration.
 pub fn fit(
     settings: config::Classifier,
-    data: Labelled,
+    data: TrainTable,
     start: Option<&[Dense]>,
     ui: &Ui,
     heard: &dyn Fn(&Epoch),
 ) -> Result<Classifier, TrainError> {
-    let Labelled { x, y, classes } = data;
+    let TrainTable { x, y, classes } = data;
     let labels = Labels { y, classes };
     let rows: Vec<usize> = (0..y.len()).collect();
     let selected = || DatasetBase::new(Selected { table: x.rows(), rows: &rows }, labels);

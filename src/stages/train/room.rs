@@ -36,7 +36,7 @@ pub fn fits(key: &str, classifier: Classifier, shape: Shape) -> Result<(), NoRoo
     }
 }
 
-/// Bytes, what they are for, and what to do where they are too many.
+/// A need of memory: the bytes, their subject, and advice where they are too many.
 struct Need {
     bytes: u64,
     subject: String,

@@ -64,7 +64,7 @@ fn layers(mlp: &Mlp, path: &Path) -> Result<Digest, IoError> {
 }
 
 fn table(knn: &Knn, path: &Path) -> Result<Digest, IoError> {
-    // whole numbers of f64 are exact
+    // f64 holds these whole numbers exactly
     let y: Vec<f64> = knn.y.iter().map(|&class| class as f64).collect();
     let x = ("x".to_string(), vec![knn.x.rows(), knn.x.cols()], Values::F32(knn.x.as_slice()));
     tensors::write(path, &[x, ("y".to_string(), vec![y.len()], Values::F64(&y))])

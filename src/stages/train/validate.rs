@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::path::Path;
 use std::time::Instant;
 
-use super::fit::{self, Labelled};
+use super::fit::{self, TrainTable};
 use super::table::{Filling, Table};
 use super::{Scored, TrainError};
 use crate::config::{Classifier, Reduce, Select};
@@ -17,7 +17,7 @@ use crate::stages::fitting::Fitting;
 use crate::stages::reduce::ReduceError;
 use crate::stages::rows::{Shards, TrainRows};
 
-/// Where the columns come from that a classifier gets.
+/// The source of the classifiers' columns.
 #[derive(Clone, Copy, Debug)]
 pub struct Columns<'a> {
     pub shards: &'a Shards,
@@ -25,7 +25,7 @@ pub struct Columns<'a> {
     pub width: usize,
     pub select: Option<&'a Select>,
     pub reduce: Option<&'a Reduce>,
-    /// Where the folds lie that are not held in memory.
+    /// The folder for folds that are not held in memory.
     pub folder: &'a Path,
 }
 
@@ -44,7 +44,7 @@ pub fn validate(
         let of = |rows: &[usize]| rows.iter().map(|&row| y[row]).collect::<Vec<usize>>();
         let (y_test, y_train) = (of(&test), of(&train));
         let [x_train, x_test] = columns.split(classifiers, fold, held, classes, ui)?;
-        let data = Labelled { x: &x_train, y: &y_train, classes };
+        let data = TrainTable { x: &x_train, y: &y_train, classes };
         for (i, classifier) in classifiers.iter().enumerate() {
             let start = Instant::now();
             let fitted = fit::fit(*classifier, data, None, ui, &|_| ())?;
@@ -71,8 +71,8 @@ pub fn validate(
 }
 
 impl Columns<'_> {
-    /// The train rows beside the fold and those of it, through what was fitted on the first; in memory where one of
-    /// `classifiers` has them there.
+    /// The train rows outside the fold and those in it, both through the `select` and `reduce` that were fitted
+    /// outside; in memory where one of `classifiers` needs them there.
     fn split(
         &self,
         classifiers: &[Classifier],

@@ -20,7 +20,7 @@ use crate::terminal::printable;
 /// Entries of the card that must be the same for a column to mean the same.
 const SAME: [&str; 7] = ["model", "source", "weights_sha256", "layer", "features", "shape", "recipe"];
 
-/// The settings that the fingerprint covers: in place of a run's folder stands what its classifier is.
+/// The settings that the fingerprint covers; a hash of an earlier run's classifier stands in place of its folder.
 pub fn fingerprinted(pipeline: &config::Pipeline) -> Result<Value, Box<ConfigError>> {
     let mut value = json!(pipeline.train);
     for (key, _) in pipeline.train.iter().flat_map(config::Train::keyed) {

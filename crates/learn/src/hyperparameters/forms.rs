@@ -1,7 +1,7 @@
 //! Values of the YAML that may be written in more than one way: a number or a word, one number or a list, a word or
 //! keys.
 //!
-//! Visitors by hand: serde's untagged enums would take the place and the text of an error away.
+//! Visitors by hand: serde's untagged enums would lose the position and the text of an error.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -26,7 +26,7 @@ pub(super) struct LineSearch {
     best: At,
     other: At,
     bracketed: bool,
-    /// While no length has lowered the modified function with a slope upwards.
+    /// True while no length has lowered the modified function with a slope upwards.
     first_stage: bool,
     widths: [f64; 2],
     low: f64,
@@ -43,7 +43,7 @@ pub(super) enum Told {
 }
 
 impl LineSearch {
-    /// From a point of this value and (negative) slope; `first` is the first length that will be tried.
+    /// Starts from a point of this value and (negative) slope; `first` is the first length that will be tried.
     pub(super) fn new(value: f64, slope: f64, first: f64) -> Self {
         let start = At { length: 0.0, value, slope };
         Self {

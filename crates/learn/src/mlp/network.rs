@@ -123,7 +123,7 @@ impl Network {
         }
     }
 
-    /// Multiplies `delta` in place by the derivative of the activation, told from its value.
+    /// Multiplies `delta` in place by the derivative of the activation, which follows from its value.
     fn times_derivative(&self, delta: &Tensor, value: &Tensor) -> Result<()> {
         match self.activation {
             Activation::Identity => Ok(()),
@@ -135,7 +135,7 @@ impl Network {
         }
     }
 
-    /// Mean log loss of a batch, its gradient by the last sums times the sum of the rows' weights, (n, outputs), and
+    /// Mean log loss of a batch; its gradient by the last sums (n, outputs), times the sum of the rows' weights; and
     /// that sum.
     ///
     /// One output is the logit of class 1, more are softmaxed. Probabilities are clipped at the `f32` epsilon for the
@@ -179,7 +179,7 @@ impl Network {
 struct Pass {
     /// The input of each layer.
     inputs: Vec<Tensor>,
-    /// One less than layers.
+    /// One entry for each hidden layer.
     hidden: Vec<Hidden>,
     /// (n, outputs)
     sums: Tensor,

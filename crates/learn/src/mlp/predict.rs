@@ -24,7 +24,7 @@ impl Mlp {
         Ok(out)
     }
 
-    /// Whether the layers fit together. To be asked of a classifier that was read from a file.
+    /// Whether the layers fit together. To be called on a classifier that was read from a file.
     pub fn check(&self) -> Result<(), MlpError> {
         let fail = |what: String| Err(MlpError::Layers { what });
         let outputs = outputs(self.classes);

@@ -1,9 +1,9 @@
 //! One step of a layer: gradient, penalty and update in one pass over its weights.
 //!
-//! A layer of 100,352 × 100 weights is 40 MB, and so are the gradient and each running average: a step is as fast as
-//! the memory is, so each number is read and written once. The gradient is made block by block, small enough for the
-//! cache, and used up where it stands. The blocks depend on the layer's shape alone, and the numbers on nothing else:
-//! any number of threads gets the same.
+//! A layer of 100,352 × 100 weights is 40 MB, and so are the gradient and each running average: memory
+//! limits the speed of a step, so each number is read and written once. The gradient is computed block by block, small
+//! enough for the cache, and used at once. The blocks depend on the layer's shape alone, so the number of threads does
+//! not change the result.
 
 use std::cell::{Cell, RefCell};
 
@@ -54,7 +54,7 @@ pub(super) struct Slope {
 }
 
 impl Slope {
-    /// Steps the weights (inputs, outputs) and tells the squared length that they had before.
+    /// Steps the weights (inputs, outputs) and returns the squared length that they had before.
     pub(super) fn step_weights(&self, weights: &Tensor, rule: impl Rule, memory: &mut Memory) -> Result<f64> {
         let (alpha, scale) = (self.alpha, self.scale);
         let step = Step { rule, alpha, scale, memory: RefCell::new(memory), squared: Cell::new(0.0) };
@@ -137,15 +137,15 @@ impl<R: Rule> InplaceOp3 for Step<'_, R> {
     }
 }
 
-/// Numbers of one tensor that stand side by side.
+/// A block of parameters, with their running averages.
 struct Block<'a> {
     parameters: &'a mut [f32],
     first: &'a mut [f32],
     second: &'a mut [f32],
 }
 
-/// Steps a block and tells the squared length that its parameters had before; `slope` is their gradient without penalty
-/// and scale.
+/// Steps a block and returns the squared length that its parameters had before; `slope` is their gradient without
+/// penalty and scale.
 fn pass<R: Rule>(rule: R, (alpha, scale): (f32, f32), slope: &[f32], block: Block) -> f64 {
     pulp::Arch::new().dispatch(Pass { rule, alpha, scale, slope, block })
 }

@@ -12,7 +12,7 @@ use crate::dataset::{Labelled, Labels, Predict, Selected};
 use crate::lbfgs::{End, Limits, minimize};
 use crate::table::{FeatureMatrix, Rows};
 
-/// Numbers of a table that are looked at together where the order does not matter.
+/// Values of a table that are read together where the order does not matter.
 const BLOCK: usize = 1 << 22;
 /// scipy's default of `ftol`, which scikit-learn leaves as it is.
 const SCIPY_FTOL: f64 = 2.220_446_049_250_313e-9;
@@ -36,12 +36,12 @@ fn random(seed: u64, stream: Stream) -> ChaCha8Rng {
 pub(super) struct Shuffler(ChaCha8Rng);
 
 impl Shuffler {
-    /// The order of samples that belongs to a seed.
+    /// A shuffler whose orders depend on the seed alone.
     pub(super) fn new(seed: u64) -> Self {
         Self(random(seed, Stream::Order))
     }
 
-    /// Another order.
+    /// Brings `items` into another order.
     pub(super) fn shuffle(&mut self, items: &mut [usize]) {
         for last in (1..items.len()).rev() {
             // the high bits of a product: even to 2⁻⁶⁴ times the length
@@ -210,8 +210,8 @@ pub(super) fn train(
     Ok(model)
 }
 
-/// scikit-learn's `solver="lbfgs"`: iterations are counted as epochs; batches, orders and early stopping mean nothing
-/// to it.
+/// scikit-learn's `solver="lbfgs"`: iterations are counted as epochs; batches, orders and early stopping do not
+/// apply.
 fn lbfgs(params: &MlpParams, data: Samples, mut model: Mlp, on_epoch: OnEpoch) -> Result<Mlp, MlpError> {
     let Samples { x, y, rows, classes, weights } = data;
     let widths = widths(params, x.cols(), classes);

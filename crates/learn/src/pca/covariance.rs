@@ -13,8 +13,8 @@ const BLOCK: usize = 512;
 
 /// Collects the covariance of rows of d features: d² × 8 bytes and a block of 512 rows, however many rows come.
 ///
-/// Rows are shifted by the mean of the first block before they are multiplied, so that a large mean does not eat the
-/// digits of a small variance; what the shift misses of the true mean is taken out at the end. All sums are `f64`.
+/// Rows are shifted by the mean of the first block before they are multiplied, so that a small variance beside a large
+/// mean keeps its digits; the difference between the shift and the mean is corrected at the end. All sums are `f64`.
 #[derive(Clone, Debug)]
 pub struct CovarianceAccumulator {
     features: usize,

@@ -21,7 +21,7 @@ const GROUP: usize = 64;
 
 /// The components that rows are projected on.
 #[derive(Clone, Copy)]
-pub(super) struct Directions<'a> {
+pub(super) struct Axes<'a> {
     /// Features of a row, d.
     pub features: usize,
     /// (k, d), row-major
@@ -32,7 +32,7 @@ pub(super) struct Directions<'a> {
 
 /// Fills `out` (n, k) from `rows` (n, d), both row-major; every component is multiplied by its `scale` (k) where there
 /// is one.
-pub(super) fn project(directions: &Directions, scale: Option<&[f64]>, rows: &[f32], out: &mut [f32]) {
+pub(super) fn project(directions: &Axes, scale: Option<&[f64]>, rows: &[f32], out: &mut [f32]) {
     let d = directions.features;
     let k = directions.components.len().checked_div(d).unwrap_or(0);
     if d == 0 || k == 0 {
@@ -54,7 +54,7 @@ pub(super) fn whitening(variance: &f64) -> f64 {
 
 /// Up to `GROUP` rows to project.
 struct Group<'a> {
-    directions: &'a Directions<'a>,
+    directions: &'a Axes<'a>,
     rows: &'a [f32],
 }
 
@@ -70,7 +70,7 @@ impl NullaryFnOnce for Group<'_> {
 
 /// Projections (rows, k) of up to `GROUP` rows.
 #[inline(always)]
-fn project_group(directions: &Directions, rows: &[f32]) -> Vec<f64> {
+fn project_group(directions: &Axes, rows: &[f32]) -> Vec<f64> {
     let d = directions.features;
     let k = directions.components.len() / d;
     let count = rows.len() / d;

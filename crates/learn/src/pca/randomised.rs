@@ -1,11 +1,11 @@
-//! Rows and features both too many for an exact solution: a subspace that is turned towards the leading directions, one
-//! pass over the rows a turn.
+//! Randomised PCA by subspace iteration, for tables with too many rows and too many features for an exact solution.
+//! Each iteration is one pass over the rows.
 //!
-//! Each turn multiplies an orthonormal basis by the covariance, XᵀX Q, while rows stream by, and solves the small
-//! problem inside the basis (Rayleigh and Ritz). The basis begins at random, with a fixed seed, and has more than twice
-//! as many directions as are asked for, so that what a turn leaves of the error of a variance is the square of the
-//! ratio of the variances just outside the basis and just inside the answer. It ends when no variance has changed by
-//! more than [`TOLERANCE`], or after [`PASSES`]. Memory: two bases, 16 bytes a feature and direction.
+//! An iteration multiplies an orthonormal basis by the covariance, XᵀX Q, while rows stream by, and solves the small
+//! problem inside the basis (Rayleigh and Ritz). The basis begins at random, with a fixed seed. It has more than twice
+//! as many directions as are asked for: an iteration reduces the error of a variance by the square of a ratio, that of
+//! the first variance outside the basis to the last one asked for. It ends when no variance has changed by more than
+//! [`TOLERANCE`], or after [`PASSES`]. Memory: two bases, 16 bytes a feature and direction.
 //!
 //! Source: Halko, Martinsson and Tropp, "Finding structure with randomness", 2011, algorithms 4.4 and 5.3.
 
@@ -26,7 +26,7 @@ pub(super) const PASSES: usize = 16;
 const BLOCK: usize = 256;
 const SEED: u64 = 0;
 
-/// A basis on its way to the leading directions.
+/// A basis that comes nearer to the leading components with every pass.
 #[derive(Debug)]
 pub struct Subspace {
     features: usize,
@@ -114,7 +114,7 @@ impl Subspace {
 
     /// Ends a pass: the basis becomes the best directions inside it, and, unless that was the last pass, is multiplied
     /// by the covariance for the next one. True when no further pass is needed.
-    pub fn turn(&mut self) -> Result<bool, PcaError> {
+    pub fn end_pass(&mut self) -> Result<bool, PcaError> {
         if !self.waiting.is_empty() {
             self.multiply();
         }
@@ -166,8 +166,8 @@ impl Subspace {
     }
 }
 
-/// Gram and Schmidt's process over the rows, each made orthogonal twice; a row that depends on those before it becomes
-/// the first axis that does not.
+/// Gram and Schmidt's process over the rows, each made orthogonal twice. A row that depends on those before it is
+/// replaced by the first coordinate axis that does not.
 fn orthonormalise(rows: &mut [f64], width: usize) {
     let length = |row: &[f64]| row.iter().map(|value| value * value).sum::<f64>().sqrt();
     let mut axis = 0;
@@ -210,7 +210,7 @@ mod tests {
             for block in table.as_slice().chunks(rows_at_once * table.cols()) {
                 subspace.update(block).expect("whole rows");
             }
-            if subspace.turn().expect("solved") {
+            if subspace.end_pass().expect("solved") {
                 break;
             }
         }

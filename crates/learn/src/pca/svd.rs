@@ -62,11 +62,11 @@ impl TruncatedSvd {
     }
 
     pub(super) fn project(&self, rows: &[f32], out: &mut [f32]) {
-        let components = project::Directions { features: self.features, components: &self.components, mean: None };
+        let components = project::Axes { features: self.features, components: &self.components, mean: None };
         project::project(&components, None, rows, out);
     }
 
-    /// Whether the numbers agree with each other. To be asked of one that was read from a file.
+    /// Whether the numbers agree with each other. To be called on one that was read from a file.
     pub fn check(&self) -> Result<(), PcaError> {
         let (k, d) = (self.k(), self.features);
         super::check_directions(&self.components, k, d)?;
