@@ -1,5 +1,5 @@
 //! Hyperparameters, each written once: its doc comment, type, default, range and other name stand in one line of
-//! [`hyperparameters!`].
+//! `hyperparameters!`.
 //!
 //! From that line come the field that the YAML fills, the default, the check of the range, and the entry in the JSON
 //! Schema.
