@@ -44,9 +44,24 @@ impl StageId {
         }
     }
 
-    /// True when this stage reads what `other` has made, or what was made of that.
+    /// The stages whose results this one reads. Each entry is a choice: the first of its stages that the pipeline runs.
+    pub fn inputs(self) -> &'static [&'static [StageId]] {
+        match self {
+            StageId::Scan => &[],
+            StageId::Extract => &[&[StageId::Scan]],
+            StageId::Select | StageId::Compare => &[&[StageId::Extract]],
+            StageId::Reduce => &[&[StageId::Select, StageId::Extract]],
+            StageId::Train => &[&[StageId::Reduce, StageId::Select, StageId::Extract]],
+            StageId::Evaluate => &[&[StageId::Train]],
+            StageId::Report => {
+                &[&[StageId::Evaluate, StageId::Reduce, StageId::Select, StageId::Extract], &[StageId::Compare]]
+            }
+        }
+    }
+
+    /// True when this stage reads the result of `other`, or a result that was made of it.
     pub fn follows(self, other: StageId) -> bool {
-        other < self && (self != StageId::Compare || other <= StageId::Extract)
+        self.inputs().iter().copied().flatten().any(|&input| input == other || input.follows(other))
     }
 
     /// The stage of that name.

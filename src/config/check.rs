@@ -7,13 +7,13 @@ use std::path::Path;
 use globset::Glob;
 
 use super::output::Output;
-use super::pipeline::{
-    Columns, Components, Extract, Input, Label, LimitPerClass, Pca, Pipeline, Reduce, Scale, Score, Select, Split,
-};
+use super::pipeline::{Columns, Extract, Input, Label, LimitPerClass, Pipeline, Reduce, Scale, Score, Select, Split};
 use super::runtime::Runtime;
 use super::source::Source;
 use super::{ConfigError, VERSION, Weights, ranges, raw};
 use crate::image::{RecipeError, RecipeOverrides};
+use crate::learn::hyperparameters::ParamError;
+use crate::learn::pca::SvdParams;
 
 mod train;
 
@@ -77,6 +77,24 @@ fn whole<N: PartialOrd + Display>(source: &Source, key: &str, value: N, range: R
     }
     let wanted = format!("a whole number from {} to {}", range.start(), range.end());
     expected(source, key, &wanted, value)
+}
+
+/// An error at the hyperparameter of `section` that cannot be used, under the name that the user wrote.
+fn check_params(checked: Result<(), ParamError>, section: &str, aliases: &[(&str, &str)], source: &Source) -> Checked {
+    let (key, wanted, found) = match checked {
+        Ok(()) => return Ok(()),
+        Err(ParamError::Combination { key, reason, change }) => {
+            let message = format!("`{section}.{key}` {reason}");
+            return Err(ConfigError::at_key(source, &format!("{section}.{change}"), message));
+        }
+        Err(ParamError::Range { key, expected, found }) => (key, expected, found),
+    };
+    let (name, entry) = key.split_at(key.find(['[', '.']).unwrap_or(key.len()));
+    let alias = aliases.iter().find(|(field, alias)| *field == name && source.has(&format!("{section}.{alias}")));
+    let name = format!("{section}.{}", alias.map_or(name, |(_, alias)| alias));
+    // one number may stand for a list
+    let key = if entry.starts_with('[') && !source.has(&format!("{name}{entry}")) { name } else { name + entry };
+    expected(source, &key, &wanted, found)
 }
 
 fn name(written: Option<String>, source: &Source) -> Checked<String> {
@@ -289,11 +307,11 @@ fn check_select(select: &Select, input: &Input, source: &Source) -> Checked {
 }
 
 fn check_reduce(reduce: &Reduce, source: &Source) -> Checked {
-    if let Some(Pca { components: Components::Count(count), .. }) = reduce.pca {
-        whole(source, "reduce.pca.components", count, 1..=ranges::COMPONENTS)?;
+    if let Some(pca) = &reduce.pca {
+        check_params(pca.check(), "reduce.pca", &[], source)?;
     }
-    if let Some(svd) = reduce.svd {
-        whole(source, "reduce.svd.components", svd.components, 1..=ranges::COMPONENTS)?;
+    if let Some(svd) = &reduce.svd {
+        check_params(svd.check(), "reduce.svd", SvdParams::ALIASES, source)?;
     }
     let (key, message) = match (&reduce.pca, &reduce.svd, reduce.scale) {
         (Some(_), Some(_), _) => ("reduce.svd", "`reduce` has `pca` and `svd` both; leave one of them out"),

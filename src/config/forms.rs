@@ -1,16 +1,17 @@
 //! Values that may be written in more than one way: a number or a word, one number or a list, a number or keys.
 //!
-//! Visitors by hand: serde's untagged enums would take the place and the text of an error away.
+//! Visitors by hand: serde's untagged enums would lose the position and the text of an error.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Unexpected, Visitor};
 
-use super::pipeline::{Channels, Components, Label, LimitPerClass};
+use super::pipeline::{Channels, Label, LimitPerClass};
 use super::size::Size;
-use super::train::{BatchSize, ClassWeight, InMemory, Train};
+use super::train::Train;
+use crate::learn::hyperparameters::at_least_1;
+pub use crate::learn::hyperparameters::auto_or_whole;
 
 /// A section that is there, even with nothing in it: `report:`.
 pub fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
@@ -25,7 +26,10 @@ pub fn train<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Train>
         type Value = Option<Train>;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("keys and values (`mlp`, `logistic`, `knn`, `candidates`, `cv` or `group_by`), or a list of classifiers")
+            f.write_str(
+                "keys and values (`mlp`, `logistic`, `knn`, `candidates`, `cv` or `group_by`), or a list of \
+             classifiers",
+            )
         }
 
         fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
@@ -46,29 +50,6 @@ pub fn train<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Train>
     }
 
     deserializer.deserialize_any(KeysOrList)
-}
-
-/// `auto` (`None`) or a whole number of at least 1.
-pub fn auto_or_whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {
-    struct AutoOrWhole;
-
-    impl Visitor<'_> for AutoOrWhole {
-        type Value = Option<usize>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a whole number of at least 1, or `auto`")
-        }
-
-        fn visit_u64<E: Error>(self, v: u64) -> Result<Self::Value, E> {
-            at_least_1(v, &self).map(Some)
-        }
-
-        fn visit_str<E: Error>(self, v: &str) -> Result<Self::Value, E> {
-            if v == "auto" { Ok(None) } else { Err(E::invalid_value(Unexpected::Str(v), &self)) }
-        }
-    }
-
-    deserializer.deserialize_any(AutoOrWhole)
 }
 
 /// `auto` (`None`), a size with its unit, or a number of megabytes.
@@ -128,157 +109,6 @@ pub fn colour<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; 3], D::
     }
 
     deserializer.deserialize_any(Colour)
-}
-
-/// A list of whole numbers, or one.
-pub fn whole_or_list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<usize>, D::Error> {
-    struct WholeOrList;
-
-    impl<'de> Visitor<'de> for WholeOrList {
-        type Value = Vec<usize>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a list of whole numbers of at least 1")
-        }
-
-        fn visit_u64<E: Error>(self, v: u64) -> Result<Self::Value, E> {
-            at_least_1(v, &self).map(|v| vec![v])
-        }
-
-        fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
-            let mut list = Vec::new();
-            while let Some(item) = items.next_element()? {
-                list.push(item);
-            }
-            Ok(list)
-        }
-    }
-
-    deserializer.deserialize_any(WholeOrList)
-}
-
-/// How many singular vectors: shares and `mle` are for principal components.
-pub fn svd_components<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
-    struct Count;
-
-    impl Visitor<'_> for Count {
-        type Value = usize;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str(
-                "how many components (a whole number of at least 1; a share of the variance and `mle` are for `pca`)",
-            )
-        }
-
-        fn visit_u64<E: Error>(self, v: u64) -> Result<usize, E> {
-            at_least_1(v, &self)
-        }
-    }
-
-    deserializer.deserialize_any(Count)
-}
-
-fn at_least_1<E: Error>(v: u64, expected: &dyn serde::de::Expected) -> Result<usize, E> {
-    match usize::try_from(v) {
-        Ok(v) if v > 0 => Ok(v),
-        _ => Err(E::invalid_value(Unexpected::Unsigned(v), expected)),
-    }
-}
-
-impl<'de> Deserialize<'de> for BatchSize {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(auto_or_whole(deserializer)?.map_or(Self::Auto, Self::Rows))
-    }
-}
-
-impl<'de> Deserialize<'de> for InMemory {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct AutoOrWhether;
-
-        impl Visitor<'_> for AutoOrWhether {
-            type Value = InMemory;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("`auto`, `true` or `false`")
-            }
-
-            fn visit_bool<E: Error>(self, v: bool) -> Result<InMemory, E> {
-                Ok(InMemory::Always(v))
-            }
-
-            fn visit_str<E: Error>(self, v: &str) -> Result<InMemory, E> {
-                if v == "auto" { Ok(InMemory::Auto) } else { Err(E::invalid_value(Unexpected::Str(v), &self)) }
-            }
-        }
-
-        deserializer.deserialize_any(AutoOrWhether)
-    }
-}
-
-impl<'de> Deserialize<'de> for ClassWeight {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct BalancedOrClasses;
-
-        impl<'de> Visitor<'de> for BalancedOrClasses {
-            type Value = ClassWeight;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("`balanced`, or weights of classes, `{Banana: 2.0}`")
-            }
-
-            fn visit_str<E: Error>(self, v: &str) -> Result<ClassWeight, E> {
-                if v == "balanced" {
-                    Ok(ClassWeight::Balanced)
-                } else {
-                    Err(E::invalid_value(Unexpected::Str(v), &self))
-                }
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<ClassWeight, A::Error> {
-                BTreeMap::deserialize(MapAccessDeserializer::new(map)).map(ClassWeight::Classes)
-            }
-        }
-
-        deserializer.deserialize_any(BalancedOrClasses)
-    }
-}
-
-impl<'de> Deserialize<'de> for Components {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct CountOrFraction;
-
-        impl Visitor<'_> for CountOrFraction {
-            type Value = Components;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(
-                    "how many components (a whole number of at least 1), how much of the variance (between 0 and 1), or `mle`",
-                )
-            }
-
-            fn visit_u64<E: Error>(self, v: u64) -> Result<Components, E> {
-                at_least_1(v, &self).map(Components::Count)
-            }
-
-            fn visit_str<E: Error>(self, v: &str) -> Result<Components, E> {
-                if v == "mle" { Ok(Components::Mle) } else { Err(E::invalid_value(Unexpected::Str(v), &self)) }
-            }
-
-            fn visit_f64<E: Error>(self, v: f64) -> Result<Components, E> {
-                if v > 0.0 && v < 1.0 {
-                    Ok(Components::Fraction(v))
-                } else if v == 1.0 {
-                    let message = "1.0 can be read in two ways; write `1` for one component, `0.999` for nearly all of \
-                                   the variance, or leave `reduce` out to keep every column";
-                    Err(E::custom(message))
-                } else {
-                    Err(E::invalid_value(Unexpected::Float(v), &self))
-                }
-            }
-        }
-
-        deserializer.deserialize_any(CountOrFraction)
-    }
 }
 
 impl<'de> Deserialize<'de> for LimitPerClass {

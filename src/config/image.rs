@@ -18,8 +18,8 @@ pub struct Image {
     #[serde(deserialize_with = "forms::colour")]
     #[schemars(schema_with = "schema::colour", extend("default" = "white"))]
     pub background: [u8; 3],
-    /// A file that ends early: `fail` (a row of the manifest, no features) or `pad` (what is missing stays as the decoder
-    /// leaves it, as with Pillow's `LOAD_TRUNCATED_IMAGES`). Default: `fail`.
+    /// A file that ends early: `fail` (a row of the manifest, no features) or `pad` (what is missing stays as the
+    /// decoder leaves it, as with Pillow's `LOAD_TRUNCATED_IMAGES`). Default: `fail`.
     pub truncated: Truncated,
     /// Decode JPEGs at 1/2, 1/4 or 1/8 of their size where that leaves at least twice the size that the recipe resizes
     /// to: faster, with slightly other pixels. Default: false.

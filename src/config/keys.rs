@@ -9,12 +9,16 @@ use serde::forward_to_deserialize_any;
 use super::error::list;
 use super::image::Image;
 use super::output::Output;
-use super::pipeline::{Extract, Pca, Reduce, Report, Select, Svd};
+use super::pipeline::{Extract, Reduce, Report, Select};
 use super::raw;
 use super::runtime::Runtime;
 use super::suggest;
-use super::train::{Knn, Logistic, Mlp, Train};
+use super::train::Train;
 use crate::image::RecipeOverrides;
+use crate::learn::knn::KnnParams;
+use crate::learn::logistic::LogisticParams;
+use crate::learn::mlp::MlpParams;
+use crate::learn::pca::{PcaParams, SvdParams};
 
 /// The sections that switch a stage on by being there, even with nothing in them.
 pub const STAGES: [&str; 9] =
@@ -31,12 +35,12 @@ pub fn sections() -> Vec<(&'static str, &'static [&'static str])> {
         ("extract.recipe", keys::<RecipeOverrides>()),
         ("select", keys::<Select>()),
         ("reduce", keys::<Reduce>()),
-        ("reduce.pca", keys::<Pca>()),
-        ("reduce.svd", keys::<Svd>()),
+        ("reduce.pca", keys::<PcaParams>()),
+        ("reduce.svd", keys::<SvdParams>()),
         ("train", keys::<Train>()),
-        ("train.mlp", keys::<Mlp>()),
-        ("train.logistic", keys::<Logistic>()),
-        ("train.knn", keys::<Knn>()),
+        ("train.mlp", keys::<MlpParams>()),
+        ("train.logistic", keys::<LogisticParams>()),
+        ("train.knn", keys::<KnnParams>()),
         ("report", keys::<Report>()),
         ("output", keys::<Output>()),
         ("runtime", keys::<Runtime>()),
@@ -96,7 +100,7 @@ pub fn missing(section: &str, key: &str) -> String {
 /// The keys of a struct, as serde knows them; none where it is no struct.
 fn keys<'de, T: Deserialize<'de>>() -> &'static [&'static str] {
     let mut keys: &'static [&'static str] = &[];
-    // always an error: there is nothing to fill it with
+    // always an error: `Asking` has no values to fill the struct with
     let _ = T::deserialize(Asking(&mut keys));
     keys
 }

@@ -32,17 +32,19 @@ pub use featurize_nets::suggest::{near, suggest};
 pub use featurize_nets::weights::Weights;
 pub use output::{Layout, Output};
 pub use pipeline::{
-    Channels, Columns, Components, Extract, Input, Label, LimitPerClass, Pca, Pipeline, Reduce, Report, Scale, Score,
-    Select, Split, Svd,
+    Channels, Columns, Extract, Input, Label, LimitPerClass, Pipeline, Reduce, Report, Scale, Score, Select, Split,
 };
 pub use runtime::Runtime;
 pub use schema::schema;
 pub use size::{NoSize, Size};
 pub use source::Source;
-pub use train::{
-    Activation, BatchSize, Candidate, ClassWeight, Classifier, InMemory, Knn, LearningRate, Logistic, Metric, Mlp,
-    Solver, Train, Weighting,
-};
+pub use train::{Candidate, Classifier, Train};
+
+pub use crate::learn::hyperparameters::{ClassWeight, InMemory};
+pub use crate::learn::knn::{KnnParams, Metric, Weighting};
+pub use crate::learn::logistic::LogisticParams;
+pub use crate::learn::mlp::{Activation, BatchSize, LearningRate, MlpParams, Solver};
+pub use crate::learn::pca::{Components, PcaParams, SvdParams};
 
 /// The version of the YAML that is read.
 pub const VERSION: u64 = 1;
@@ -75,6 +77,8 @@ pub fn parse(text: &str, file: &Path, sets: &[String]) -> Result<Pipeline, Confi
     check::pipeline(raw, source)
 }
 
+#[cfg(test)]
+mod canonical_tests;
 #[cfg(test)]
 mod error_tests;
 #[cfg(test)]

@@ -15,11 +15,11 @@ pub struct Output {
     pub dir: Option<PathBuf>,
     /// `wide` (one column per feature) or `array` (one column holding fixed-size lists). Default: `wide`.
     pub layout: Layout,
-    /// Number format of the stored features: `f32`, or `f16` (half the bytes, a relative error of up to 2^-11; a feature above 65,504 is
-    /// an error). What is learnt stands on the stored numbers. Default: `f32`.
+    /// Number format of the stored features: `f32`, or `f16` (half the bytes, a relative error of up to 2^-11; a
+    /// feature above 65,504 is an error). What is learnt stands on the stored numbers. Default: `f32`.
     pub dtype: Dtype,
-    /// Write all features into one `features.npy` (rows × features, C order), too, and path, label and split of its rows into
-    /// `index.parquet`. Default: false.
+    /// Write all features into one `features.npy` (rows × features, C order), too, and path, label and split of its
+    /// rows into `index.parquet`. Default: false.
     pub npy: bool,
 }
 

@@ -21,6 +21,7 @@ use super::source::Source as Text;
 use super::train::Train;
 use super::{ConfigError, Features, Precision, Weights};
 use crate::image::RecipeOverrides;
+use crate::learn::pca::{PcaParams, SvdParams};
 use crate::memory;
 use crate::models::Source;
 use crate::threads;
@@ -197,12 +198,14 @@ pub struct Extract {
     /// Name of the network, see `featurize models list`. Default: `efficientnet_lite0`.
     #[schemars(schema_with = "schema::model")]
     pub model: String,
-    /// `bundled` (in the binary), `keras`, `torchvision` or `timm` (what these publish, downloaded once), `random` (drawn
-    /// from `seed`, for trials), a file, counted from the YAML file's folder, `hf:owner/repo/file` or a URL. The model's own
-    /// are those in the binary, else the first that `featurize models list` names. Default: the model's own.
+    /// `bundled` (in the binary), `keras`, `torchvision` or `timm` (what these publish, downloaded once), `random`
+    /// (drawn from `seed`, for trials), a file, counted from the YAML file's folder, `hf:owner/repo/file` or a URL. The
+    /// model's own are those in the binary, else the first that `featurize models list` names. Default: the model's
+    /// own.
     pub weights: Weights,
-    /// Where in the file of weights the network lies, when it is there more than once: `state_dict`, `student`, `module.encoder_k`. Default: the
-    /// only place, else the one that the field takes: averaged weights (EMA), the teacher, the encoder that is trained.
+    /// Where in the file of weights the network lies, when it is there more than once: `state_dict`, `student`,
+    /// `module.encoder_k`. Default: the only place, else the one that the field takes: averaged weights (EMA), the
+    /// teacher, the encoder that is trained.
     #[schemars(with = "Option<schema::Text>")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weights_key: Option<String>,
@@ -218,14 +221,14 @@ pub struct Extract {
     /// Names of several layers, whose features follow one another; instead of `layer`.
     #[schemars(with = "Option<Vec<schema::Text>>", length(min = 1))]
     pub layers: Option<Vec<String>>,
-    /// The library whose network it is: `keras`, `torchvision` or `timm`; names, numerics and recipe are its own. Default:
-    /// recognised from the file of weights.
+    /// The library whose network it is: `keras`, `torchvision` or `timm`; names, numerics and recipe are its own.
+    /// Default: recognised from the file of weights.
     pub source: Option<Source>,
     /// 3, or 1 to build the network for grey pictures. Default: 3.
     #[schemars(extend("default" = 3))]
     pub channels: Channels,
-    /// Number format of maps and weights: `f32` or `bf16`, which is faster on a CPU with AMX or AVX512-BF16, slower on others, and
-    /// changes features by 0.1 % to 2 %, by the network; only on the CPU. Default: `f32`.
+    /// Number format of maps and weights: `f32` or `bf16`, which is faster on a CPU with AMX or AVX512-BF16, slower on
+    /// others, and changes features by 0.1 % to 2 %, by the network; only on the CPU. Default: `f32`.
     pub precision: Precision,
     /// Keys that override the preprocessing recipe of the weights. Default: the recipe that the weights were trained
     /// with.
@@ -290,8 +293,8 @@ pub struct Select {
     /// `SelectKBest` does. Default: all.
     #[schemars(range(min = 1, max = ranges::MANY))]
     pub top_k: Option<usize>,
-    /// What `top_k` ranks the columns by: `variance`, or `f_classif` (the F of an analysis of variance between the classes
-    /// of the train split). Default: `variance`.
+    /// What `top_k` ranks the columns by: `variance`, or `f_classif` (the F of an analysis of variance between the
+    /// classes of the train split). Default: `variance`.
     pub score: Score,
 }
 
@@ -320,19 +323,19 @@ impl Score {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Reduce {
-    /// What is done before: `standard` (mean 0 and variance 1 in every column, over the train split), `l2` (length 1 of every
-    /// row) or `none`. Default: `none`.
+    /// What is done before: `standard` (mean 0 and variance 1 in every column, over the train split), `l2` (length 1 of
+    /// every row) or `none`. Default: `none`.
     pub scale: Scale,
     /// Principal components, fitted on the train split; `{}`: with its defaults. Default: none.
     #[serde(deserialize_with = "forms::present")]
-    pub pca: Option<Pca>,
+    pub pca: Option<PcaParams>,
     /// Singular vectors of the table as it is, not centred, instead of `pca`; `{}`: with its defaults. Default: none.
     #[serde(deserialize_with = "forms::present")]
-    pub svd: Option<Svd>,
+    pub svd: Option<SvdParams>,
 }
 
 impl Reduce {
-    /// What makes the new columns; its file in `classifier/` is called after it.
+    /// The word for the transformation that makes the new columns; its file in `classifier/` is called after it.
     pub fn word(&self) -> &'static str {
         match (&self.pca, &self.svd) {
             (Some(_), _) => "pca",
@@ -355,52 +358,6 @@ pub enum Scale {
     L2,
 }
 
-/// `reduce.svd`: truncated singular value decomposition, fitted on the train split.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Svd {
-    /// How many components, 1 to 1000000. Default: 64.
-    #[serde(deserialize_with = "forms::svd_components")]
-    #[schemars(range(min = 1, max = ranges::COMPONENTS))]
-    pub components: usize,
-}
-
-impl Default for Svd {
-    fn default() -> Self {
-        Self { components: 64 }
-    }
-}
-
-/// `reduce.pca`: principal components, fitted on the train split.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Pca {
-    /// How many components (a whole number, 1 to 1000000), how much of the variance they explain (between 0 and 1), or `mle`
-    /// (the most probable number, by Minka's estimate; needs as many pictures as columns). Default: 64.
-    #[schemars(extend("default" = 64))]
-    pub components: Components,
-    /// Scale every component to variance 1. Default: false.
-    pub whiten: bool,
-}
-
-/// How many principal components are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Components {
-    /// So many, at least 1.
-    Count(usize),
-    /// As many as explain this part of the variance, in (0, 1).
-    Fraction(f64),
-    /// As many as are most probable.
-    Mle,
-}
-
-impl Default for Components {
-    fn default() -> Self {
-        Self::Count(64)
-    }
-}
-
 /// `report`: one HTML file about the run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -411,8 +368,8 @@ pub struct Report {
     /// Test pictures drawn with their prediction, at most 10000; 0: none. Default: 24.
     #[schemars(range(max = ranges::SAMPLES))]
     pub samples: usize,
-    /// Compare the features of all pictures: copies (also of test pictures in train), labels in doubt, outliers; written to `quality.parquet`.
-    /// Default: true.
+    /// Compare the features of all pictures: copies (also of test pictures in train), labels in doubt, outliers;
+    /// written to `quality.parquet`. Default: true.
     pub quality: bool,
     /// Write the charts as SVG and PNG files to `figures/`, too. Default: false.
     pub figures: bool,

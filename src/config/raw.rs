@@ -72,8 +72,8 @@ pub struct Input {
     /// Only these classes, in this order. Default: all that are found, sorted.
     #[schemars(with = "Option<Vec<schema::Text>>", length(min = 1))]
     pub classes: Option<Vec<String>>,
-    /// At most so many pictures of each class, up to 1000000000, in sorted order: one number for train and test each, or
-    /// `{train: 10, test: 1}`. Default: all.
+    /// At most so many pictures of each class, up to 1000000000, in sorted order: one number for train and test each,
+    /// or `{train: 10, test: 1}`. Default: all.
     pub limit_per_class: Option<LimitPerClass>,
     /// The run fails when a larger part of the pictures than this cannot be read, 0 to 1. Default: 0.1.
     #[serde(default = "max_bad_fraction")]
@@ -82,8 +82,9 @@ pub struct Input {
     /// Follow symbolic links below the root. Default: false.
     #[serde(default)]
     pub follow_links: bool,
-    /// Put the SHA-256 of every picture's contents into the manifest and tell copies, above all those that train and test share. It
-    /// changes no feature: switched on later, the pictures are read again and not computed again. Default: false.
+    /// Put the SHA-256 of every picture's contents into the manifest and tell copies, above all those that train and
+    /// test share. It changes no feature: switched on later, the pictures are read again and not computed again.
+    /// Default: false.
     #[serde(default)]
     pub hash: bool,
 }

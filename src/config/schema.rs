@@ -1,6 +1,7 @@
-//! The JSON Schema of the YAML, for editors: derived from the structs that are filled, their doc comments, ranges and defaults.
+//! The JSON Schema of the YAML, for editors: derived from the structs that are filled, their doc comments, ranges and
+//! defaults.
 //!
-//! What is written in more than one way has its schema here, beside nothing else; its reading stands in [`forms`](super::forms).
+//! Types that may be written in more than one way have their schema here; [`forms`](super::forms) reads them.
 
 use std::borrow::Cow;
 
@@ -8,8 +9,8 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
 
-use super::pipeline::{Channels, Components, Label, LimitPerClass};
-use super::train::{BatchSize, Candidate, ClassWeight, InMemory, Train};
+use super::pipeline::{Channels, Label, LimitPerClass};
+use super::train::{Candidate, Train};
 use super::{VERSION, ranges, raw};
 use crate::models::MODELS;
 
@@ -38,7 +39,8 @@ fn objects(schema: &Value) -> Vec<String> {
     definitions.filter(|(_, value)| is_section(value)).map(|(name, _)| format!("#/$defs/{name}")).collect()
 }
 
-/// Sentences without line ends; number formats and what serde alone needs are dropped; a section may be there with nothing in it.
+/// Sentences without line ends; number formats and what serde alone needs are dropped; a section may be there with
+/// nothing in it.
 fn tidy(value: &mut Value, sections: &[String]) {
     match value {
         Value::Object(map) => {
@@ -129,36 +131,6 @@ pub fn colour(_: &mut SchemaGenerator) -> Schema {
     ]})
 }
 
-pub fn hidden(_: &mut SchemaGenerator) -> Schema {
-    let whole = json!({"type": "integer", "minimum": 1, "maximum": ranges::UNITS});
-    json_schema!({"anyOf": [whole, {"type": "array", "items": whole, "maxItems": ranges::LAYERS}]})
-}
-
-/// scikit-learn's own names are read, too.
-pub fn aliases_of_mlp(schema: &mut Schema) {
-    aliases(schema, &[("hidden_layer_sizes", "hidden"), ("random_state", "seed"), ("nesterovs_momentum", "nesterov")]);
-}
-
-/// scikit-learn's other name of logistic regression's key.
-pub fn aliases_of_logistic(schema: &mut Schema) {
-    aliases(schema, &[("C", "c")]);
-}
-
-/// scikit-learn's other name of the neighbours' key.
-pub fn aliases_of_knn(schema: &mut Schema) {
-    aliases(schema, &[("n_neighbors", "k")]);
-}
-
-fn aliases(schema: &mut Schema, names: &[(&str, &str)]) {
-    let Some(Value::Object(keys)) = schema.get_mut("properties") else { return };
-    for (alias, name) in names {
-        if let Some(mut key) = keys.get(*name).cloned() {
-            key["description"] = json!(format!("The same as `{name}`."));
-            keys.insert((*alias).into(), key);
-        }
-    }
-}
-
 /// Implements the schema of a type whose form is its own.
 macro_rules! forms {
     ($($type:ident: $schema:tt)*) => {$(
@@ -179,13 +151,6 @@ macro_rules! forms {
 }
 
 forms! {
-    BatchSize: {"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 1, "maximum": (ranges::MANY)}]}
-    InMemory: {"anyOf": [{"const": "auto"}, {"type": "boolean"}]}
-    Components: {"anyOf": [
-        {"type": "integer", "minimum": 1, "maximum": (ranges::COMPONENTS)},
-        {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
-        {"const": "mle"}
-    ]}
     Label: {"anyOf": [
         {"enum": ["folder", "parent", "none"]},
         {"type": "string", "pattern": "\\("},
@@ -199,11 +164,6 @@ forms! {
             "train": {"type": "integer", "minimum": 1, "maximum": (ranges::MANY)},
             "test": {"type": "integer", "minimum": 0, "maximum": (ranges::MANY)}
         }}
-    ]}
-    ClassWeight: {"anyOf": [
-        {"const": "balanced"},
-        {"type": "object", "minProperties": 1, "additionalProperties": {"type": "number", "exclusiveMinimum": 0}},
-        {"type": "null"}
     ]}
     Channels: {"enum": [1, 3]}
 }

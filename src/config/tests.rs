@@ -80,8 +80,11 @@ runtime: {device: auto, batch_size: 32, threads: auto}
     assert_eq!(pipeline.input.limit_per_class, Some(LimitPerClass { train: Some(10), test: Some(10) }));
     assert_eq!(pipeline.extract, Extract { weights: Weights::Bundled, ..Extract::default() });
     assert_eq!(pipeline.select, Some(Select::default()));
-    assert_eq!(pipeline.reduce, Some(Reduce { pca: Some(Pca::default()), ..Reduce::default() }));
-    assert_eq!(pipeline.train, Some(Train { mlp: Some(Mlp { seed: 7, ..Mlp::default() }), ..Train::default() }));
+    assert_eq!(pipeline.reduce, Some(Reduce { pca: Some(PcaParams::default()), ..Reduce::default() }));
+    assert_eq!(
+        pipeline.train,
+        Some(Train { mlp: Some(MlpParams { seed: 7, ..MlpParams::default() }), ..Train::default() })
+    );
     assert_eq!(pipeline.report, Some(Report::default()));
     assert_eq!(pipeline.output.dir_for("fruits"), Path::new("runs/fruits"));
 }
@@ -103,7 +106,7 @@ fn a_section_is_on_when_it_is_there() {
         );
     }
     for below in ["reduce: {pca: {}}", "reduce:\n  pca:"] {
-        let pca = Pca { components: Components::Count(64), whiten: false };
+        let pca = PcaParams { components: Components::Count(64), whiten: false };
         assert_eq!(with(below).reduce, Some(Reduce { pca: Some(pca), ..Reduce::default() }), "{below}");
     }
     for (below, scale, components) in [
@@ -111,10 +114,10 @@ fn a_section_is_on_when_it_is_there() {
         ("reduce:\n  svd:", Scale::None, Some(64)),
         ("reduce: {scale: standard}", Scale::Standard, None),
     ] {
-        let svd = components.map(|components| Svd { components });
+        let svd = components.map(|components| SvdParams { components });
         assert_eq!(with(below).reduce, Some(Reduce { scale, pca: None, svd }), "{below}");
     }
-    assert_eq!(with("train:\n  mlp:").train, Some(Train { mlp: Some(Mlp::default()), ..Train::default() }));
+    assert_eq!(with("train:\n  mlp:").train, Some(Train { mlp: Some(MlpParams::default()), ..Train::default() }));
     assert_eq!(
         with("extract:\noutput:\nruntime:"),
         Pipeline { source: with("extract:\noutput:\nruntime:").source, ..with("") }
@@ -127,10 +130,11 @@ fn null_is_left_out() {
         with("name: ~\nextract: {model: ~, layer: null, batch_size: , recipe: ~}\nruntime: {threads: ~, device: ~}");
     assert_eq!(pipeline.name, "fruits");
     assert_eq!(pipeline.extract, Extract::default());
-    let (device, kernels) = (Device::Auto, Kernels::Auto);
-    let runtime = Runtime { device, batch_size: 32, kernels, threads: None, decode_memory: None };
-    assert_eq!(pipeline.runtime, runtime);
-    assert_eq!(with("train: {mlp: {alpha: ~}}").train, Some(Train { mlp: Some(Mlp::default()), ..Train::default() }));
+    assert_eq!(pipeline.runtime, Runtime::default());
+    assert_eq!(
+        with("train: {mlp: {alpha: ~}}").train,
+        Some(Train { mlp: Some(MlpParams::default()), ..Train::default() })
+    );
     assert_eq!(with_input("split: ~").split, Split::None);
 }
 
@@ -197,9 +201,9 @@ fn values_that_have_more_than_one_form() {
     let weights = ClassWeight::Classes([("1".to_string(), 2.0), ("a b".to_string(), 0.5)].into());
     let weighted = mlp("class_weight: {1: 2, a b: 0.5}");
     assert_eq!(weighted.class_weight, Some(weights));
-    assert_eq!(serde_json::from_value::<Mlp>(serde_json::json!(weighted)).unwrap(), weighted);
+    assert_eq!(serde_json::from_value::<MlpParams>(serde_json::json!(weighted)).unwrap(), weighted);
     let other_names = mlp("hidden_layer_sizes: [7], random_state: 3, nesterovs_momentum: no");
-    assert_eq!(other_names, Mlp { hidden: vec![7], seed: 3, nesterov: false, ..Mlp::default() });
+    assert_eq!(other_names, MlpParams { hidden: vec![7], seed: 3, nesterov: false, ..MlpParams::default() });
     assert_eq!(mlp("alpha: 1e-5, batch_size: 8").alpha, 1e-5);
     assert_eq!(mlp("batch_size: 8").batch_size, BatchSize::Rows(8));
     let widths = [511, 512]; // of 2²⁰ rows: below 2 GiB, and 2 GiB
@@ -273,7 +277,7 @@ fn sets_override_add_and_remove() {
     );
     assert_eq!((pipeline.extract.model.as_str(), pipeline.extract.features), ("resnet50", Features::Max));
     assert_eq!(pipeline.reduce.unwrap().pca.unwrap().components, Components::Count(8));
-    assert_eq!(pipeline.train.unwrap().mlp.unwrap(), Mlp { hidden: vec![5], seed: 3, ..Mlp::default() });
+    assert_eq!(pipeline.train.unwrap().mlp.unwrap(), MlpParams { hidden: vec![5], seed: 3, ..MlpParams::default() });
     assert_eq!(pipeline.report, None);
     // the last one counts; removing what is not there is nothing; a value may hold `=`
     let pipeline = parsed(text, &["name=a", "name=b=c", "select.variance_threshold=null", "extract.features=~"]);
@@ -360,12 +364,12 @@ const REFERENCE: [(&str, &str, &str); 16] = [
     ("extract", "Extract", include_str!("pipeline.rs")),
     ("select", "Select", include_str!("pipeline.rs")),
     ("reduce", "Reduce", include_str!("pipeline.rs")),
-    ("reduce.pca", "Pca", include_str!("pipeline.rs")),
-    ("reduce.svd", "Svd", include_str!("pipeline.rs")),
+    ("reduce.pca", "PcaParams", include_str!("../../crates/learn/src/pca/params.rs")),
+    ("reduce.svd", "SvdParams", include_str!("../../crates/learn/src/pca/params.rs")),
     ("train", "Train", include_str!("train.rs")),
-    ("train.mlp", "Mlp", include_str!("train.rs")),
-    ("train.logistic", "Logistic", include_str!("train.rs")),
-    ("train.knn", "Knn", include_str!("train.rs")),
+    ("train.mlp", "MlpParams", include_str!("../../crates/learn/src/mlp/params.rs")),
+    ("train.logistic", "LogisticParams", include_str!("../../crates/learn/src/logistic.rs")),
+    ("train.knn", "KnnParams", include_str!("../../crates/learn/src/knn.rs")),
     ("report", "Report", include_str!("pipeline.rs")),
     ("output", "Output", include_str!("output.rs")),
     ("runtime", "Runtime", include_str!("runtime.rs")),

@@ -189,8 +189,8 @@ impl Reading<'_> {
         }
     }
 
-    /// The word for nothing that is written at `location`. Before a `:` and in a list, where nothing would have no meaning, it is a name like others:
-    /// a class may be called so.
+    /// The word for nothing that is written at `location`. Before a `:` and in a list, where nothing would have no
+    /// meaning, it is a name like others: a class may be called so.
     fn null_word(&self, location: &Location) -> Option<String> {
         self.written(location).filter(|text| ["null", "Null", "NULL", "~"].contains(&text.as_str()))
     }

@@ -24,6 +24,7 @@ use crate::extractor::Extractor;
 use crate::image::DecodeOptions;
 use crate::io::IoError;
 use crate::learn::classifier::Classifier;
+use crate::learn::dataset::Transformer;
 use crate::learn::reduction::Reduction;
 use crate::models::{ModelSpec, Source, imagenet};
 use crate::network_plan::{self, NetworkPlan, NetworkPlanError};

@@ -11,7 +11,17 @@ use crate::store::{Record, fingerprint};
 /// The fingerprint of every stage, known before anything is computed.
 #[derive(Debug)]
 pub struct Keys {
-    keys: Vec<(StageId, String, Value)>,
+    keys: Vec<Key>,
+}
+
+/// The fingerprint of one stage.
+#[derive(Debug)]
+struct Key {
+    stage: StageId,
+    fingerprint: String,
+    /// What the fingerprints of later stages cover in its place.
+    read: String,
+    settings: Value,
 }
 
 impl Keys {
@@ -19,9 +29,8 @@ impl Keys {
     pub fn of(plan: &Plan, listing: &Listing) -> Result<Self, Error> {
         let config = &plan.pipeline;
         let scanned = listing.fingerprint();
-        let mut keys = vec![(StageId::Scan, scanned.clone(), Value::Null)];
-        let mut above = scanned;
-        let (mut features, mut compared) = (String::new(), None);
+        let scan = Key { stage: StageId::Scan, fingerprint: scanned.clone(), read: scanned, settings: Value::Null };
+        let mut keys = vec![scan];
         for &stage in plan.stages.iter().filter(|&&stage| stage != StageId::Scan) {
             if matches!(stage, StageId::Train | StageId::Evaluate) && listing.classes.is_empty() {
                 continue;
@@ -38,42 +47,33 @@ impl Keys {
                 StageId::Compare => compare::settings(),
                 StageId::Scan | StageId::Evaluate => Value::Null,
             };
-            if stage == StageId::Compare {
-                // of the features, whatever is learnt of them
-                let key = fingerprint(stage.name(), &settings, &[&features])?;
-                compared = Some(key.clone());
-                keys.push((stage, key, settings));
-                continue;
-            }
-            let inputs: Vec<&str> = match (stage, &compared) {
-                (StageId::Report, Some(compared)) => vec![&above, compared],
-                _ => vec![&above],
-            };
-            let mut key = fingerprint(stage.name(), &settings, &inputs)?;
-            above.clone_from(&key);
+            let run = |stage: &StageId| keys.iter().find(|key| key.stage == *stage);
+            let inputs = stage.inputs().iter().filter_map(|choice| choice.iter().find_map(run));
+            let inputs: Vec<&str> = inputs.map(|key| key.read.as_str()).collect();
+            let read = fingerprint(stage.name(), &settings, &inputs)?;
+            let mut key = read.clone();
             if stage == StageId::Extract {
-                features.clone_from(&key);
-                // the manifest tells more, the numbers stand in one file more; no number of a later stage comes of it
+                // the manifest has a column more, the numbers stand in one file more; no number of a later stage comes of it
                 for (name, _) in
                     [("hash", config.input.hash), ("npy", config.output.npy)].iter().filter(|asked| asked.1)
                 {
                     key = fingerprint(name, &true, &[&key])?;
                 }
             }
-            keys.push((stage, key, settings));
+            keys.push(Key { stage, fingerprint: key, read, settings });
         }
         Ok(Self { keys })
     }
 
     /// The stages that will be run, in order.
     pub fn stages(&self) -> impl Iterator<Item = StageId> + '_ {
-        self.keys.iter().map(|(stage, ..)| *stage)
+        self.keys.iter().map(|key| key.stage)
     }
 
     /// Fingerprint and settings of a stage; none when it is not asked for.
     pub fn get(&self, stage: StageId) -> Option<(&str, &Value)> {
-        let found = self.keys.iter().find(|(other, ..)| *other == stage);
-        found.map(|(_, key, settings)| (key.as_str(), settings))
+        let found = self.keys.iter().find(|key| key.stage == stage);
+        found.map(|key| (key.fingerprint.as_str(), &key.settings))
     }
 
     /// The committed record of a stage, when it is the one of now and its files are there.

@@ -1,9 +1,12 @@
-//! `compare`: wrong labels, copies and outliers, found by comparing the features of every picture with those of every other.
+//! `compare`: wrong labels, copies and outliers, found by comparing the features of every picture with those of every
+//! other.
 //!
-//! A stage of its own, switched by `report.quality`: another title, split of the components or classifier compares nothing again.
+//! A stage of its own, switched by `report.quality`: another title, split of the components or classifier compares
+//! nothing again.
 //!
-//! Features are centred (the mean picture is subtracted) and compared by cosine, exactly. Where that would take too long, the pictures asked are a
-//! sample, the test pictures first; the page and `quality.parquet` say so. See `learn::neighbours` and `learn::quality` for the arithmetic.
+//! Features are centred (the mean picture is subtracted) and compared by cosine, exactly. Where that would take too
+//! long, the pictures asked are a sample, the test pictures first; the page and `quality.parquet` say so. See
+//! `learn::neighbours` and `learn::quality` for the arithmetic.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,7 +28,7 @@ use crate::stages::scan::{Listing, Split};
 use crate::store::OutputFile;
 use crate::table::{FeatureMatrix, ShapeError};
 
-/// Similarity from which two pictures are the same to the network: what rounding leaves of 1.
+/// Similarity from which two pictures are the same to the network: 1 less rounding errors.
 pub const SAME: f32 = 1.0 - 2e-6;
 /// Similarity from which one picture is a near copy of another; measured, see docs/outputs.md.
 pub const NEAR: f32 = 0.9;
@@ -39,7 +42,7 @@ const ISOLATION: usize = 5;
 const OUTLIER: f64 = 3.5;
 /// Neighbours kept of each picture: voters, and room for copies, which have no vote.
 const KEPT: usize = 2 * VOTERS;
-/// Bytes of features that are compared with one another; of more, a sample is.
+/// Bytes of features that are compared with one another; of more features a sample is compared.
 const BYTES: usize = 1 << 30;
 /// Multiply-accumulates that the comparison may take: about a minute on two cores.
 const WORK: usize = 2_000_000_000_000;
@@ -61,12 +64,12 @@ pub enum CompareError {
     Interrupted(#[from] Interrupted),
 }
 
-/// What the comparison depends on beside the features.
+/// The settings of the comparison; with the features they decide its result.
 pub fn settings() -> Value {
     json!({"near": NEAR, "voters": VOTERS, "majority": MAJORITY, "outlier": OUTLIER})
 }
 
-/// What was found, in numbers.
+/// The numbers of findings.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {
     /// Pictures that were compared with the others.
@@ -94,20 +97,23 @@ pub struct Summary {
 impl Summary {
     /// One line for the terminal.
     pub fn describe(&self) -> String {
-        let parts = [
+        let mut parts = Vec::new();
+        for (count, unit, rest) in [
             (self.suspects, "label", " in doubt"),
             (self.copies, "copy", ""),
             (self.near_copies, "near copy", ""),
             (self.leaks, "test image", " with a copy in train"),
             (self.outliers, "outlier", ""),
-        ];
-        let told = |(n, unit, rest): (usize, &str, &str)| (n > 0).then(|| plural(n, unit) + rest);
-        let parts: Vec<String> = parts.into_iter().filter_map(told).collect();
+        ] {
+            if count > 0 {
+                parts.push(plural(count, unit) + rest);
+            }
+        }
         if parts.is_empty() { "nothing found".into() } else { parts.join(", ") }
     }
 }
 
-/// What `compare` commits: the numbers, and the worst of what was found; `quality.parquet` has all.
+/// The result that `compare` commits: the numbers, and the worst findings; `quality.parquet` has all.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Compared {
     pub summary: Summary,
@@ -160,7 +166,7 @@ pub struct Outlier {
     pub similarity: f32,
 }
 
-/// The rows that are compared, and what is known of them.
+/// The rows that are compared, with labels and splits.
 struct Rows {
     keys: Vec<Key>,
     labels: Vec<Option<usize>>,
@@ -171,7 +177,7 @@ struct Rows {
     queries: Vec<usize>,
 }
 
-/// What is known of a picture asked.
+/// The findings about a picture.
 struct Verdict {
     row: usize,
     nearest: Option<Near>,
@@ -185,7 +191,7 @@ struct Verdict {
     score: f64,
 }
 
-/// Compares the pictures and writes `quality.parquet`; of fewer than two pictures nothing is said.
+/// Compares the pictures and writes `quality.parquet`; fewer than two pictures are not compared.
 pub fn run(
     plan: &Plan,
     listing: &Listing,
@@ -207,7 +213,7 @@ pub fn run(
     Ok((compared, vec![OutputFile::hashed(&plan.dir, &path, digest)?]))
 }
 
-/// The beginning of the hash of a path: an order that is neither the folder's nor chance.
+/// The first bytes of the hash of a path: they order the pictures independently of folders, and alike in every run.
 fn hash(path: &str) -> u64 {
     let hash = blake3::hash(path.as_bytes());
     u64::from_le_bytes(std::array::from_fn(|i| hash.as_bytes()[i]))

@@ -1,7 +1,6 @@
-//! `evaluate`: what the classifier says of every picture, and how often it is right on the test split.
+//! `evaluate`: predicts the class of every picture and scores the predictions on the test split.
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 use thiserror::Error;
 
 use crate::io::features::{KEYS, Key};
@@ -14,16 +13,16 @@ use crate::plan::Plan;
 use crate::progress::{Interrupted, Ui, plural};
 use crate::stages::rows::{Source, is_train};
 use crate::stages::scan::Split;
-use crate::stages::train::Trained;
+use crate::stages::train::{Scored, Trained};
 use crate::stages::{StageId, train};
-use crate::store::OutputFile;
+use crate::store::{OutputFile, RunDir};
 use crate::table::FeatureMatrix;
 use crate::terminal::printable;
 
-/// Rows that are asked at a time: between them the user may stop it.
+/// Rows that are predicted at a time: between them the user may stop the work.
 const TOGETHER: usize = 1024;
 
-/// What `evaluate` commits; all scores stand in `metrics.json`.
+/// The result that `evaluate` commits; all scores stand in `metrics.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evaluated {
     /// None without a test split.
@@ -34,7 +33,8 @@ pub struct Evaluated {
     pub balanced_accuracy: Option<f64>,
     /// k, and the share of test pictures whose class is among the k most probable: 2 to 5, below the number of classes.
     pub top_k: Vec<(usize, f64)>,
-    /// Area under the ROC curve on the test split, the mean of the classes, each against the rest; none where it is undefined.
+    /// Area under the ROC curve on the test split, the mean of the classes, each against the rest; none where it is
+    /// undefined.
     pub roc_auc: Option<f64>,
 }
 
@@ -49,6 +49,62 @@ impl Evaluated {
             (None, None) => "there are no labelled images to measure on".to_string(),
         }
     }
+}
+
+/// `metrics.json`: all scores, and how the training went.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Measured {
+    pub classes: Vec<String>,
+    /// None without a test split.
+    pub test: Option<Metrics>,
+    pub train: Option<Metrics>,
+    #[serde(flatten)]
+    training: Training,
+}
+
+/// The part of `metrics.json` about the training, a part of the result that `train` commits.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+struct Training {
+    /// `mlp`, `logistic` or `knn`.
+    classifier: String,
+    cross_validation: Vec<CrossValidated>,
+    epochs: usize,
+    converged: bool,
+    ended_by: Option<String>,
+    loss_curve: Vec<f64>,
+    validation_scores: Vec<f64>,
+}
+
+/// The cross-validated accuracy of a classifier.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct CrossValidated {
+    classifier: String,
+    mean: f64,
+    sd: f64,
+    folds: Vec<f64>,
+}
+
+impl Training {
+    fn of(trained: &Trained) -> Self {
+        let scored = trained.candidates.iter().cloned();
+        let cross_validated =
+            |Scored { name, mean, sd, folds, .. }| CrossValidated { classifier: name, mean, sd, folds };
+        Self {
+            classifier: trained.kind.clone(),
+            cross_validation: scored.map(cross_validated).collect(),
+            epochs: trained.epochs,
+            converged: trained.converged,
+            ended_by: trained.ended_by.clone(),
+            loss_curve: trained.loss_curve.clone(),
+            validation_scores: trained.validation_scores.clone(),
+        }
+    }
+}
+
+/// Reads `metrics.json` of a run.
+pub fn measured(dir: &RunDir) -> Result<Measured, IoError> {
+    sealed::read(&dir.metrics())
 }
 
 /// The classifier cannot be measured.
@@ -108,8 +164,11 @@ pub fn run(
     };
     warn_of_absent(test.as_ref(), classes, ui);
     let path = plan.dir.metrics();
-    let digest = sealed::write(&path, &document(classes, trained, test.as_ref(), train.as_ref())?)?;
+    let measured = Measured { classes: classes.to_vec(), test, train, training: Training::of(trained) };
+    // a JSON value sorts its keys
+    let digest = sealed::write(&path, &serde_json::to_value(&measured)?)?;
     files.push(OutputFile::hashed(&plan.dir, &path, digest)?);
+    let Measured { test, train, .. } = measured;
     let evaluated = Evaluated {
         test_accuracy: test.as_ref().map(|test| test.accuracy),
         test_rows: test.as_ref().map_or(0, |test| test.support),
@@ -129,7 +188,8 @@ fn warn_of_absent(test: Option<&Metrics>, classes: &[String], ui: &Ui) {
     let absent: Vec<&str> = absent.map(|(class, _)| class.as_str()).collect();
     if !absent.is_empty() {
         ui.warn(&format!(
-            "the test split has no picture of {}; their recall counts as 0 in the macro averages, not in the balanced accuracy",
+            "the test split has no picture of {}; their recall counts as 0 in the macro averages, not in the balanced \
+             accuracy",
             printable(&absent.join(", "))
         ));
     }
@@ -171,26 +231,6 @@ fn score(
     let top: Vec<usize> = (2..=5).filter(|&k| k < classes.len()).collect();
     let probabilities = probabilities.select_rows(&rows);
     Ok(Some(metrics::evaluate(&truth, &predicted, &probabilities, classes.len(), &top)?))
-}
-
-fn document(
-    classes: &[String],
-    trained: &Trained,
-    test: Option<&Metrics>,
-    train: Option<&Metrics>,
-) -> Result<Value, serde_json::Error> {
-    Ok(json!({
-        "classes": classes,
-        "test": serde_json::to_value(test)?,
-        "train": serde_json::to_value(train)?,
-        "classifier": trained.kind,
-        "cross_validation": trained.candidates.iter().map(|c| json!({"classifier": c.name, "mean": c.mean, "sd": c.sd, "folds": c.folds})).collect::<Vec<Value>>(),
-        "epochs": trained.epochs,
-        "converged": trained.converged,
-        "ended_by": trained.ended_by,
-        "loss_curve": trained.loss_curve,
-        "validation_scores": trained.validation_scores,
-    }))
 }
 
 /// `predictions.parquet`: key columns, the most probable class, and the probability of each of `classes` for every row.

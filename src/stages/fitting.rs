@@ -1,13 +1,16 @@
-//! What `select` and `reduce` fit: on all train rows in these stages, on those beside a fold in a cross-validation.
+//! Fits the statistics of `select` and the reduction of `reduce`: on all train rows in these stages, on the rows
+//! outside a fold in a cross-validation.
 
-use crate::config::{self, Reduce, Scale, Score, Select};
-use crate::learn::anova::{Anova, AnovaAccumulator, k_best};
+use crate::config::{Reduce, Scale, Score, Select};
+use crate::io::features::Key;
+use crate::learn::anova::{Anova, AnovaAccumulator, AnovaParams, k_best};
+use crate::learn::dataset::{DatasetBase, Fit, FitWith, Transformer};
 use crate::learn::pca::{
-    self, Components, CovarianceAccumulator, Pca, PcaError, PcaValidParams, Route, Subspace, TruncatedSvd,
+    self, Components, CovarianceAccumulator, Pca, PcaError, PcaParams, Route, Subspace, SvdParams, TruncatedSvd,
 };
 use crate::learn::reduction::{Projection, Reduction};
 use crate::learn::scale::{Normalizer, Scaler, StandardScaler};
-use crate::learn::variance::{ColumnStats, VarianceAccumulator, VarianceThreshold};
+use crate::learn::variance::{ColumnStats, ColumnStatsParams, VarianceAccumulator, VarianceThreshold};
 use crate::memory::{self, NoRoom};
 use crate::progress::{Ui, bytes};
 use crate::stages::reduce::ReduceError;
@@ -15,79 +18,69 @@ use crate::stages::rows::TrainRows;
 use crate::stages::select::SelectError;
 use crate::table::FeatureMatrix;
 
-/// Bytes of memory that are told of.
+/// Bytes of memory from which on the user is told.
 const TOLD: u64 = 2_000_000_000;
 
-/// Rows to fit on, read as often as something is fitted.
+/// Rows to fit on. They are read anew for everything that is fitted.
 #[derive(Clone, Copy, Debug)]
 pub struct Fitting<'a> {
     rows: TrainRows<'a>,
     /// Columns of the tables.
     width: usize,
     ui: &'a Ui,
-    /// Whether what is odd is told: once is enough.
+    /// Whether oddities are told to the user: once is enough.
     told: bool,
 }
 
-/// What `select` decides.
+/// The decision of `select`.
 #[derive(Debug)]
 pub struct Choice {
     pub statistics: ColumnStats,
-    /// Where columns are ranked by it.
+    /// F and p of every column, where columns are ranked by them.
     pub anova: Option<Anova>,
     /// The columns whose variance is above the threshold.
     pub varying: Vec<usize>,
-    /// Of these the best.
+    /// The best of these.
     pub kept: Vec<usize>,
 }
 
 impl<'a> Fitting<'a> {
-    /// On these rows, of tables of `width` columns.
+    /// Fits on these rows, of tables of `width` columns.
     pub fn of_all(rows: TrainRows<'a>, width: usize, ui: &'a Ui) -> Self {
         Self { rows, width, ui, told: true }
     }
 
-    /// The same on a part of what was or will be fitted on as a whole.
+    /// Fits on a part of the rows; they are fitted on as a whole, too, and oddities are told then.
     pub fn of_part(rows: TrainRows<'a>, width: usize, ui: &'a Ui) -> Self {
         Self { told: false, ..Self::of_all(rows, width, ui) }
     }
 
-    /// The columns to keep; `classes` are what F values tell apart.
+    /// The columns to keep; F values compare the `classes`.
     pub fn columns(&self, settings: &Select, classes: &[String]) -> Result<Choice, SelectError> {
         let ranked = settings.top_k.is_some() && settings.score == Score::FClassif;
-        let mut statistics = VarianceAccumulator::new(self.width);
-        let mut anova = ranked.then(|| AnovaAccumulator::new(self.width, classes.len()));
-        self.rows.for_each::<SelectError>(None, self.ui, |keys, matrix| {
-            for (key, row) in keys.iter().zip(matrix.iter_rows()) {
-                statistics.update(row);
-                let class = classes.iter().position(|class| key.label.as_ref() == Some(class));
-                if let (Some(anova), Some(class)) = (&mut anova, class) {
-                    anova.update(row, class);
-                }
+        let number = |key: &Key| classes.iter().position(|class| key.label.as_ref() == Some(class));
+        let (mut statistics, mut anova) = (None, None);
+        self.rows.for_each::<SelectError>(None, self.ui, |keys, rows| {
+            statistics = Some(ColumnStatsParams.fit_with(statistics.take(), &DatasetBase::new(rows, ()))?);
+            if ranked {
+                let dataset = DatasetBase::new(rows, keys.iter().map(number).collect());
+                anova = Some(AnovaParams { classes: classes.len() }.fit_with(anova.take(), &dataset)?);
             }
             Ok(())
         })?;
-        let (statistics, anova) = (statistics.finish(), anova.map(AnovaAccumulator::finish).transpose()?);
+        let statistics = statistics.unwrap_or_else(|| VarianceAccumulator::new(self.width)).finish();
+        let empty = ranked.then(|| AnovaAccumulator::new(self.width, classes.len()));
+        let anova = anova.or(empty).map(AnovaAccumulator::finish).transpose()?;
         let varying = VarianceThreshold { threshold: settings.variance_threshold }.kept(&statistics)?;
         let score = anova.as_ref().map_or(&statistics.variance, |anova| &anova.f);
         let kept = settings.top_k.map_or_else(|| varying.clone(), |k| k_best(score, &varying, k));
         Ok(Choice { statistics, anova, varying, kept })
     }
 
-    /// What is done to the columns that were `kept`.
+    /// Fits the scaler and the decomposition of the columns that were `kept`.
     pub fn reduction(&self, settings: &Reduce, kept: Option<&[usize]>) -> Result<Reduction, ReduceError> {
         Reducing { rows: self.rows, width: self.width, kept, ui: self.ui, told: self.told }.reduction(settings)
     }
-}
-
-/// The settings of a PCA, checked.
-pub fn pca_params(settings: &config::Pca) -> Result<PcaValidParams, PcaError> {
-    let components = match settings.components {
-        config::Components::Count(n) => Components::Count(n),
-        config::Components::Fraction(f) => Components::Fraction(f),
-        config::Components::Mle => Components::Mle,
-    };
-    pca::valid_params(components, settings.whiten)
 }
 
 /// The rows of the columns that were kept.
@@ -119,7 +112,7 @@ impl Reducing<'_> {
         self.kept.map_or(self.width, <[usize]>::len)
     }
 
-    /// Hands over the train rows, scaled, block by block.
+    /// Calls `take` with the train rows, scaled, block by block.
     fn each(
         &self,
         scaler: Option<&Scaler>,
@@ -132,51 +125,51 @@ impl Reducing<'_> {
     }
 
     fn statistics(&self, scaler: Option<&Scaler>) -> Result<ColumnStats, ReduceError> {
-        let mut statistics = VarianceAccumulator::new(self.columns());
+        let mut statistics = None;
         self.each(scaler, |rows| {
-            statistics.update(rows.as_slice());
+            statistics = Some(ColumnStatsParams.fit_with(statistics.take(), &DatasetBase::new(rows, ()))?);
             Ok(())
         })?;
-        Ok(statistics.finish())
+        Ok(statistics.unwrap_or_else(|| VarianceAccumulator::new(self.columns())).finish())
     }
 
-    fn randomised(&self, params: &PcaValidParams, scaler: Option<&Scaler>) -> Result<Pca, ReduceError> {
+    fn randomised(&self, params: &PcaParams, scaler: Option<&Scaler>) -> Result<Pca, ReduceError> {
         let mut subspace = Subspace::new(&self.statistics(scaler)?, params)?;
         loop {
             self.each(scaler, |rows| Ok(subspace.update(rows.as_slice())?))?;
-            if subspace.turn()? {
+            if subspace.end_pass()? {
                 break;
             }
         }
         let (passes, change) = subspace.accuracy();
         if self.told {
             self.ui.note(&format!(
-                "reduce: the table is too large for an exact PCA; {passes} passes of a randomised one, the variances changed by {change:.0e} \
-                 in the last"
+                "reduce: the table is too large for an exact PCA; {passes} passes of a randomised one, the variances \
+                 changed by {change:.0e} in the last"
             ));
         }
         Ok(subspace.finish(params))
     }
 
-    fn pca(&self, settings: &config::Pca, scaler: Option<&Scaler>) -> Result<Pca, ReduceError> {
-        let params = pca_params(settings)?;
+    fn pca(&self, params: &PcaParams, scaler: Option<&Scaler>) -> Result<Pca, ReduceError> {
         params.suits(self.rows.count() as u64, self.columns())?;
-        if let config::Components::Count(n) = settings.components {
+        if let Components::Count(n) = params.components {
             self.warn_of_too_many(n);
         }
+        let add = |before, rows: &FeatureMatrix| params.fit_with(before, &DatasetBase::new(rows, ()));
         match pca::route(self.rows.count(), self.columns()) {
-            Route::Covariance => Ok(self.covariance(scaler)?.finish(&params)?),
-            Route::Gram => Ok(pca::fit_rows(&self.table(scaler)?, &params)?),
-            Route::Randomised => self.randomised(&params, scaler),
+            Route::Covariance => Ok(self.covariance(scaler, add)?.finish(params)?),
+            Route::Gram => Ok(params.fit(&DatasetBase::new(&self.table(scaler)?, ()))?),
+            Route::Randomised => self.randomised(params, scaler),
         }
     }
 
-    fn svd(&self, settings: &config::Svd, scaler: Option<&Scaler>) -> Result<TruncatedSvd, ReduceError> {
-        let params = pca::valid_svd_params(settings.components)?;
-        self.warn_of_too_many(settings.components);
+    fn svd(&self, params: &SvdParams, scaler: Option<&Scaler>) -> Result<TruncatedSvd, ReduceError> {
+        self.warn_of_too_many(params.components);
+        let add = |before, rows: &FeatureMatrix| params.fit_with(before, &DatasetBase::new(rows, ()));
         match pca::route(self.rows.count(), self.columns()) {
-            Route::Covariance | Route::Randomised => Ok(self.covariance(scaler)?.finish_svd(&params)?),
-            Route::Gram => Ok(pca::fit_svd(&self.table(scaler)?, &params)?),
+            Route::Covariance | Route::Randomised => Ok(self.covariance(scaler, add)?.finish_svd(params)?),
+            Route::Gram => Ok(params.fit(&DatasetBase::new(&self.table(scaler)?, ()))?),
         }
     }
 
@@ -186,20 +179,20 @@ impl Reducing<'_> {
         let most = rows.min(columns);
         if asked > most && self.told {
             self.ui.warn(&format!(
-                "reduce: {asked} components are asked for, and {rows} train pictures of {columns} columns have at most {most}: all \
-                 {most} are kept"
+                "reduce: {asked} components are asked for, and {rows} train pictures of {columns} columns have at most \
+                 {most}: all {most} are kept"
             ));
         }
     }
 
-    /// Of the matrix whose eigenvectors are the components there is some four and a half times as much while they are computed: measured,
-    /// 2.35 GB of one of 8,112 columns.
+    /// An error where the eigenvectors of a `side` × `side` matrix take more memory than there is. While they are
+    /// computed they take four and a half times the memory of the matrix: 2.35 GB were measured for 8,112 columns.
     fn room_for_side(&self, side: usize, instead: &str) -> Result<(), ReduceError> {
         let needed = 4.5 * 8.0 * side as f64 * side as f64;
         self.room_for(&format!("the {side} × {side} matrix of the components"), needed as u64, instead)
     }
 
-    /// An error where that takes more memory than there is; a lot is told.
+    /// An error where `what` needs more memory than there is, a warning where it needs a lot.
     fn room_for(&self, what: &str, needed: u64, instead: &str) -> Result<(), ReduceError> {
         if let Some(limit) = memory::limit().filter(|limit| needed > limit.bytes) {
             let (subject, limit, advice) = (format!("`reduce`: {what}"), limit.clone(), instead.to_string());
@@ -213,11 +206,19 @@ impl Reducing<'_> {
         Ok(())
     }
 
-    fn covariance(&self, scaler: Option<&Scaler>) -> Result<CovarianceAccumulator, ReduceError> {
+    /// The covariance of the rows; `add` adds some of them to those before.
+    fn covariance(
+        &self,
+        scaler: Option<&Scaler>,
+        add: impl Fn(Option<CovarianceAccumulator>, &FeatureMatrix) -> Result<CovarianceAccumulator, PcaError>,
+    ) -> Result<CovarianceAccumulator, ReduceError> {
         self.room_for_side(self.columns(), "keep fewer columns with `select.top_k`")?;
-        let mut covariance = CovarianceAccumulator::new(self.columns())?;
-        self.each(scaler, |rows| Ok(covariance.update(rows.as_slice())?))?;
-        Ok(covariance)
+        let mut covariance = None;
+        self.each(scaler, |rows| {
+            covariance = Some(add(covariance.take(), rows)?);
+            Ok(())
+        })?;
+        Ok(covariance.map_or_else(|| CovarianceAccumulator::new(self.columns()), Ok)?)
     }
 
     fn table(&self, scaler: Option<&Scaler>) -> Result<FeatureMatrix, ReduceError> {

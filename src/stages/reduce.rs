@@ -11,17 +11,18 @@ use crate::io::IoError;
 use crate::learn::pca::PcaError;
 use crate::learn::reduction::{Projection, Reduction, ReductionError};
 use crate::learn::scale::ScaleError;
+use crate::learn::variance::SelectError as StatisticsError;
 use crate::memory::NoRoom;
 use crate::plan::Plan;
 use crate::progress::{Interrupted, Ui, plural};
 use crate::stages::StageId;
-use crate::stages::fitting::{self, Fitting};
+use crate::stages::fitting::Fitting;
 use crate::stages::rows::{Shards, TrainRows};
 use crate::store::OutputFile;
 
 pub use stored::open;
 
-/// What `reduce` commits; the numbers stand in `classifier/<kind>.safetensors`.
+/// The result that `reduce` commits; the numbers stand in `classifier/<kind>.safetensors`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Reduced {
     #[serde(default)]
@@ -34,7 +35,7 @@ pub struct Reduced {
     pub columns: usize,
     /// Share of the train split's variance that the components explain; 1 without a projection.
     pub explained: f64,
-    /// The same for each component; none without a projection.
+    /// Share of the train split's variance that each component explains; none without a projection.
     pub ratio: Vec<f64>,
 }
 
@@ -49,7 +50,7 @@ impl Reduced {
     }
 }
 
-/// What makes the new columns of the old.
+/// The kind of transformation that makes the new columns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
@@ -91,18 +92,21 @@ pub enum ReduceError {
     #[error("reduce: {0}")]
     Learn(#[from] PcaError),
     #[error("reduce: {0}")]
+    Statistics(#[from] StatisticsError),
+    #[error("reduce: {0}")]
     Scale(#[from] ScaleError),
     #[error("reduce: {0}")]
     Reduction(#[from] ReductionError),
     #[error("interrupted")]
     Interrupted(#[from] Interrupted),
     #[error(
-        "reduce: the classifier's card names `{file}`, which this version of featurize does not read; use the one that made it"
+        "reduce: the classifier's card names `{file}`, which this version of featurize does not read; use the one \
+         that made it"
     )]
     Unknown { file: String },
 }
 
-/// What the stage reads.
+/// The inputs of the stage.
 #[derive(Clone, Copy, Debug)]
 pub struct Input<'a> {
     pub shards: &'a Shards,
@@ -112,17 +116,18 @@ pub struct Input<'a> {
     pub classes: &'a [String],
 }
 
-/// An error where so many train pictures of `columns` columns, all or those of which `select` keeps some, cannot be reduced.
+/// An error where so many train pictures of `columns` columns, all or those of which `select` keeps some, cannot be
+/// reduced.
 pub fn check_rows(settings: &Reduce, rows: usize, columns: usize, selected: bool) -> Result<(), ReduceError> {
     match &settings.pca {
         // as many columns may be left as there are rows
         Some(pca) if selected && pca.components == Components::Mle && rows > 1 => Ok(()),
-        Some(pca) => Ok(fitting::pca_params(pca)?.suits(rows as u64, columns)?),
+        Some(pca) => Ok(pca.suits(rows as u64, columns)?),
         None => Ok(()),
     }
 }
 
-/// Fits on the train rows, writes what was fitted and `reduced.parquet`.
+/// Fits on the train rows, writes the fitted reduction and `reduced.parquet`.
 pub fn run(plan: &Plan, settings: &Reduce, input: Input, ui: &Ui) -> Result<(Reduced, Vec<OutputFile>), ReduceError> {
     let line = ui.stage(StageId::Reduce, None, "rows");
     let rows = TrainRows::all(input.shards, input.train_rows);

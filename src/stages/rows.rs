@@ -1,4 +1,4 @@
-//! The feature tables of a run, read back shard by shard: what the learning stages stand on.
+//! The feature tables of a run, read back shard by shard for the learning stages.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -14,7 +14,8 @@ use crate::stages::scan::Split;
 use crate::store::{OutputFile, RunDir};
 use crate::table::FeatureMatrix;
 
-/// Bytes of features that stay in memory from one stage to the next: a small table of 100,000 columns takes longer to open than to use.
+/// Bytes of features that stay in memory from one stage to the next: a small table of 100,000 columns takes longer to
+/// open than to use.
 const HELD: usize = 64 << 20;
 
 /// The committed shards, in order. Those that fit into a small share of the memory are read once for all stages.
@@ -57,8 +58,8 @@ impl Shards {
         Self { files: files.into_iter().map(shard).collect(), room: AtomicUsize::new(room) }
     }
 
-    /// Reads row group after row group, of which a shard is one, and hands it over; `keep` are the columns taken, all when there is none. A value of
-    /// these that is NaN or infinite is an error, whoever asks.
+    /// Reads row group after row group, of which a shard is one, and hands it over; `keep` are the columns taken, all
+    /// when there is none. A value of these that is NaN or infinite is an error.
     pub fn for_each<E: From<IoError> + From<Interrupted>>(
         &self,
         keep: Option<&[usize]>,
@@ -103,7 +104,7 @@ impl Shards {
         Ok(Table::Held(shard.held.get_or_init(|| rows)))
     }
 
-    /// Whose the rows are that are `wanted`.
+    /// The keys of the `wanted` rows.
     pub fn keys(&self, wanted: impl Fn(&Key) -> bool) -> Result<Vec<Key>, IoError> {
         let mut all = Vec::new();
         for shard in &self.files {
@@ -160,7 +161,8 @@ impl Shards {
 }
 
 impl Shard {
-    /// The table, once all of its bytes have been found to be those that were written: whatever is read of it, in whatever order, is sound.
+    /// The table, once all of its bytes have been found to be those that were written: whatever is read of it, in
+    /// whatever order, is sound.
     fn file(&self) -> Result<FeatureFile, IoError> {
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(digest) = written.as_ref() {
@@ -181,12 +183,12 @@ pub struct TrainRows<'a> {
 }
 
 impl<'a> TrainRows<'a> {
-    /// All `count` of them.
+    /// All `count` train rows.
     pub fn all(shards: &'a Shards, count: usize) -> Self {
         Self { shards, held_out: None, count }
     }
 
-    /// Those that are not in the fold `held`; `fold` has that of every train row.
+    /// The train rows outside the fold `held`; `fold` has the fold of every train row.
     pub fn beside(shards: &'a Shards, fold: &'a [usize], held: usize) -> Self {
         Self { shards, held_out: Some((fold, held)), count: fold.iter().filter(|&&fold| fold != held).count() }
     }
@@ -196,7 +198,7 @@ impl<'a> TrainRows<'a> {
         self.count
     }
 
-    /// Hands them over shard by shard; `keep` are the columns taken.
+    /// Calls `take` with the rows, shard by shard; `keep` are the columns taken.
     pub fn for_each<E: From<IoError> + From<Interrupted>>(
         &self,
         keep: Option<&[usize]>,
@@ -222,7 +224,7 @@ impl<'a> TrainRows<'a> {
     }
 }
 
-/// What the classifier stands on: the components where the run has them, else the columns that were kept.
+/// The table that the classifier is fitted on: the components where the run has them, else the columns that were kept.
 #[derive(Clone, Copy, Debug)]
 pub struct Source<'a> {
     pub shards: &'a Shards,
@@ -233,7 +235,7 @@ pub struct Source<'a> {
 }
 
 impl Source<'_> {
-    /// Hands over every row, shard by shard.
+    /// Calls `take` with every row, shard by shard.
     pub fn for_each<E: From<IoError> + From<Interrupted>>(
         &self,
         ui: &Ui,
@@ -245,7 +247,7 @@ impl Source<'_> {
         }
     }
 
-    /// Whose the rows of the train split are.
+    /// The keys of the train split's rows.
     pub fn train_keys(&self) -> Result<Vec<Key>, IoError> {
         match self.reduced {
             Some(table) => Shards::new([table.to_path_buf()], 0).keys(is_train),
@@ -261,7 +263,8 @@ impl Source<'_> {
         })
     }
 
-    /// The rows of the train split, of `cols` columns, copied to the disk that `folder` is on: memory holds one row group.
+    /// The rows of the train split, of `cols` columns, copied to the disk that `folder` is on: memory holds one row
+    /// group.
     pub fn train_rows_on_disk<E: From<IoError> + From<Interrupted>>(
         &self,
         folder: &Path,

@@ -1,4 +1,5 @@
-//! `select`: drops the columns whose variance over the train split is not above the threshold, and of the others all but the best.
+//! `select`: drops the columns whose variance over the train split is not above the threshold, and of the others all
+//! but the best.
 
 use std::path::Path;
 
@@ -18,7 +19,7 @@ use crate::stages::fitting::{Choice, Fitting};
 use crate::stages::rows::{Shards, TrainRows};
 use crate::store::{OutputFile, RunDir};
 
-/// What `select` commits; the columns themselves stand in `classifier/columns.parquet`.
+/// The result that `select` commits; the columns themselves stand in `classifier/columns.parquet`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Selected {
     pub kept: usize,
@@ -28,7 +29,7 @@ pub struct Selected {
     pub below_threshold: usize,
     /// Columns that went because others have a higher score.
     pub outranked: usize,
-    /// What the columns were ranked by; none when all that vary were to stay.
+    /// The score that the columns were ranked by; none when all that vary were to stay.
     pub score: Option<Score>,
 }
 
@@ -52,8 +53,8 @@ pub fn check_rows(settings: &Select, counts: &[usize]) -> Result<(), SelectError
     Ok(())
 }
 
-/// Measures every column over the train rows, of which there are so many in the shards, and keeps those that vary, or the best of them. `classes` are
-/// those of the whole listing.
+/// Measures every column over the train rows, of which there are so many in the shards, and keeps those that vary, or
+/// the best of them. `classes` are those of the whole listing.
 pub fn run(
     plan: &Plan,
     settings: &Select,
@@ -83,8 +84,8 @@ pub fn run(
     Ok((selected, vec![OutputFile::hashed(&plan.dir, &path, digest)?]))
 }
 
-/// `columns.parquet`: what is known of every column, whether it stays, and which rule dropped it. With `top_k` there is a
-/// `score`, and a `p_value` where the score has one.
+/// `columns.parquet`: the statistics of every column, whether it stays, and which rule dropped it. With `top_k` there
+/// is a `score`, and a `p_value` where the score has one.
 fn write(
     plan: &Plan,
     path: &Path,

@@ -1,5 +1,5 @@
-//! `train`: the classifier, fitted on the train split, and the card that says what its numbers mean. Of several the best by
-//! cross-validation is kept.
+//! `train`: the classifier, fitted on the train split, and the card that says what its numbers mean. Of several the
+//! best by cross-validation is kept.
 
 mod early;
 mod fit;
@@ -21,7 +21,7 @@ use crate::io::IoError;
 use crate::io::features::Key;
 use crate::learn::classifier::{Classifier, ClassifierError};
 use crate::learn::folds::{self, FoldError};
-use crate::learn::mlp::End;
+use crate::learn::mlp::{End, Epoch};
 use crate::memory::NoRoom;
 use crate::plan::Plan;
 use crate::progress::{Interrupted, Ui, bytes, plural};
@@ -33,14 +33,14 @@ use crate::store::OutputFile;
 
 use crate::terminal::printable;
 pub use early::check as check_rows;
-use fit::Labelled;
+use fit::TrainTable;
 pub use fit::check_class_weights;
 pub use room::check as check_memory;
 pub use saved::{KINDS, checked, open};
 use table::Table;
 pub use warm::{check as check_start, fingerprinted};
 
-/// What `train` commits; what was fitted stands in `classifier/`.
+/// The result that `train` commits; the fitted classifier stands in `classifier/`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Trained {
     /// The classes that the train split has, in the order of the classifier's outputs.
@@ -57,7 +57,7 @@ pub struct Trained {
     pub epochs: usize,
     /// False when training ended at a limit, or got stuck.
     pub converged: bool,
-    /// What ended training that had not converged: `max_iter`, `max_fun` or `line_search`.
+    /// The limit that ended a training that had not converged: `max_iter`, `max_fun` or `line_search`.
     #[serde(default)]
     pub ended_by: Option<String>,
     pub loss_curve: Vec<f64>,
@@ -151,16 +151,16 @@ pub fn run(
     let shape = room::Shape { rows: size.0, cols: size.1, classes: known.len() };
     let keyed = settings.keyed();
     keyed.iter().try_for_each(|(key, one)| room::fits(&plan.pipeline.written(key), *one, shape))?;
-    let candidates = validated(plan, settings, source, (&keys, &y, &known), ui)?;
+    let candidates = validated(plan, settings, source, Targets { keys: &keys, y: &y, classes: &known }, ui)?;
     let best =
         (1..candidates.len()).fold(0, |best, i| if candidates[i].mean > candidates[best].mean { i } else { best });
     let chosen = all[best];
     let key = plan.pipeline.written(&settings.keyed()[best].0);
     let line = ui.stage(StageId::Train, chosen.max_iter().map(|most| most as u64), "epochs");
     let rows = y.len();
-    let classifier = fitted(plan, (&key, chosen), source, (&y, &known), ui, &mut |_, loss| {
+    let classifier = fitted(plan, (&key, chosen), source, (&y, &known), ui, &|epoch| {
         line.inc(1);
-        line.message(format!("loss {loss:.4}"));
+        line.message(format!("loss {:.4}", epoch.loss));
     })?;
     let inputs = classifier.inputs();
     let files = saved::save(plan, chosen.name(), &classifier, &known)?;
@@ -192,12 +192,21 @@ pub fn run(
     Ok((trained, files))
 }
 
+/// The keys and the classes of the train rows.
+#[derive(Clone, Copy)]
+struct Targets<'a> {
+    keys: &'a [Key],
+    /// The number of each row's class.
+    y: &'a [usize],
+    classes: &'a [String],
+}
+
 /// Every classifier with its scores, where they are cross-validated.
 fn validated(
     plan: &Plan,
     settings: &config::Train,
     source: Source,
-    (keys, y, classes): (&[Key], &[usize], &[String]),
+    Targets { keys, y, classes }: Targets,
     ui: &Ui,
 ) -> Result<Vec<Scored>, TrainError> {
     let Some(folds) = settings.folds() else { return Ok(Vec::new()) };
@@ -220,7 +229,7 @@ fn fitted(
     source: Source,
     (y, classes): (&[usize], &[String]),
     ui: &Ui,
-    heard: &mut dyn FnMut(usize, f64),
+    heard: &dyn Fn(&Epoch),
 ) -> Result<Classifier, TrainError> {
     let cols = source.cols(plan.width())?;
     let start = match chosen {
@@ -235,7 +244,7 @@ fn fitted(
         ui.note(&format!("the train table ({size}) {text} (`{key}.in_memory`)"));
         Table::OnDisk(source.train_rows_on_disk::<TrainError>(plan.dir.root(), cols, ui)?)
     };
-    fit::fit(chosen, Labelled { x: &table, y, classes }, start, ui, heard)
+    fit::fit(chosen, TrainTable { x: &table, y, classes }, start.as_deref(), ui, heard)
 }
 
 /// The word for an end before convergence.
@@ -248,7 +257,7 @@ fn ended_by(end: End) -> Option<&'static str> {
     }
 }
 
-/// What to tell of training, by the settings at `key`, that had not converged.
+/// A warning about a training, with the settings at `key`, that had not converged.
 fn unfinished(key: &str, classifier: config::Classifier, end: End) -> Option<String> {
     let limit = |name: &str, most: usize| format!("training ended at `{key}.{name}: {most}` and had not converged");
     Some(match (end, classifier) {
@@ -257,21 +266,22 @@ fn unfinished(key: &str, classifier: config::Classifier, end: End) -> Option<Str
         (End::MaxFun, config::Classifier::Mlp(mlp)) => limit("max_fun", mlp.max_fun),
         (End::MaxFun, _) => "training ended after 15000 evaluations of the loss and had not converged".to_string(),
         (End::Stuck, _) => format!(
-            "training ended where no step lowered the loss further, before the gradient was as small as `{key}.tol` asks: \
-             scale the columns (`reduce.scale: standard`), or raise `tol`"
+            "training ended where no step lowered the loss further, before the gradient was as small as `{key}.tol` \
+             asks: scale the columns (`reduce.scale: standard`), or raise `tol`"
         ),
     })
 }
 
-/// What to tell, before the work begins, of neighbours among so many rows and columns: they are the table.
+/// A warning, before the work begins, about neighbours among so many rows and columns: the classifier is the table
+/// itself.
 fn dear(key: &str, classifier: config::Classifier, (rows, cols): (usize, usize)) -> Option<String> {
     let size = rows.saturating_mul(cols).saturating_mul(size_of::<f32>());
     let large = matches!(classifier, config::Classifier::Knn(_)) && !config::InMemory::Auto.of(size);
     let size = bytes(size as u64);
     large.then(|| {
         format!(
-            "`{key}` is the train table itself, {size}: training and `featurize predict` hold all of it in memory; where that is too much, \
-             keep fewer columns with `reduce.pca` or `select.top_k`"
+            "`{key}` is the train table itself, {size}: training and `featurize predict` hold all of it in memory; \
+             where that is too much, keep fewer columns with `reduce.pca` or `select.top_k`"
         )
     })
 }
@@ -283,8 +293,8 @@ fn known(keys: &[Key], classes: &[String]) -> Result<Vec<String>, TrainError> {
     match known.as_slice() {
         [only] => {
             let text = format!(
-                "every train picture is of class `{only}`; a classifier needs at least two classes: look at `input.label`, \
-                 `input.classes` and `input.split`, or leave `train` out"
+                "every train picture is of class `{only}`; a classifier needs at least two classes: look at \
+                 `input.label`, `input.classes` and `input.split`, or leave `train` out"
             );
             Err(TrainError::Classes(text))
         }
@@ -314,7 +324,8 @@ fn folds_of(
         (0..folds).find_map(|held| beside(held).next().filter(|first| beside(held).all(|c| c == *first)))
     {
         let text = format!(
-            "without one of the {folds} folds only `{}` is left to train on: write fewer folds in `train.cv`, or give more pictures",
+            "without one of the {folds} folds only `{}` is left to train on: write fewer folds in `train.cv`, or give \
+             more pictures",
             classes[*class]
         );
         return Err(TrainError::Classes(text));
@@ -322,7 +333,8 @@ fn folds_of(
     Ok(fold)
 }
 
-/// Number of the group of every picture, in the order of their names: the first group of the pattern in its path, or the whole match.
+/// Number of the group of every picture, in the order of their names: the first group of the pattern in its path, or
+/// the whole match.
 fn groups(pattern: &str, keys: &[Key]) -> Result<Vec<usize>, TrainError> {
     let regex = Regex::new(pattern).map_err(|error| TrainError::Groups(error.to_string()))?;
     let name = |key: &Key| {
@@ -347,12 +359,12 @@ mod tests {
 
     #[test]
     fn neighbours_of_two_gigabytes_are_told_of_by_their_key() {
-        let knn = config::Knn::default();
+        let knn = config::KnnParams::default();
         let told = |cols: usize| dear("train[1].knn", config::Classifier::Knn(&knn), (1 << 20, cols));
         assert_eq!(told(511), None);
         let text = told(512).expect("two gigabytes");
         assert!(text.starts_with("`train[1].knn` is the train table itself, 2.1 GB"), "{text}");
-        let mlp = config::Mlp::default();
+        let mlp = config::MlpParams::default();
         assert_eq!(
             dear("train.mlp", config::Classifier::Mlp(&mlp), (1 << 20, 9999)),
             None,

@@ -1,11 +1,13 @@
 //! One-way analysis of variance of every column: how far the classes lie apart, measured by the spread inside them.
 //!
-//! The numbers are those of `sklearn.feature_selection.f_classif` on a table of `f64`: F = (between / (k − 1)) / (within /
-//! (n − k)) for k classes and n rows, and the probability of so large an F among columns that do not know the classes. Where
-//! scikit-learn subtracts sums of squares, which loses the digits of a small spread around a large mean, every class here has
-//! a running mean of its own (Welford, as in [`variance`](super::variance)).
+//! The numbers are those of `sklearn.feature_selection.f_classif` on a table of `f64`: F = (between / (k − 1)) /
+//! (within / (n − k)) for k classes and n rows, and the probability of so large an F in a column that has nothing to do
+//! with the classes. Where scikit-learn subtracts sums of squares, which loses the digits of a small spread around a
+//! large mean, every class here has a running mean of its own (Welford, as in [`variance`](super::variance)).
 
-use super::variance::SelectError;
+use crate::dataset::{DatasetBase, FitWith};
+use crate::table::FeatureMatrix;
+use crate::variance::SelectError;
 
 /// Collects the mean of every class and the squares within the classes while rows stream by.
 ///
@@ -27,6 +29,32 @@ pub struct Anova {
     pub f: Vec<f64>,
     /// The probability of an F at least as large by chance alone; NaN where F is.
     pub p: Vec<f64>,
+}
+
+/// The hyperparameters of the analysis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AnovaParams {
+    /// How many classes there are.
+    pub classes: usize,
+}
+
+impl<'a> FitWith<'a, &'a FeatureMatrix, Vec<Option<usize>>, SelectError> for AnovaParams {
+    type ObjectIn = Option<AnovaAccumulator>;
+    type ObjectOut = AnovaAccumulator;
+
+    /// Takes the next rows of a table, each with the number of its class; rows of no class do not count.
+    fn fit_with(
+        &self,
+        before: Self::ObjectIn,
+        dataset: &'a DatasetBase<&'a FeatureMatrix, Vec<Option<usize>>>,
+    ) -> Result<AnovaAccumulator, SelectError> {
+        let rows = dataset.records;
+        let mut anova = before.unwrap_or_else(|| AnovaAccumulator::new(rows.cols(), self.classes));
+        for (row, class) in rows.iter_rows().zip(&dataset.targets) {
+            class.iter().for_each(|&class| anova.update(row, class));
+        }
+        Ok(anova)
+    }
 }
 
 /// An error where classes of so many rows leave no spread to measure by.
@@ -78,7 +106,7 @@ impl AnovaAccumulator {
     fn between(&self, seen: &[usize], rows: f64) -> Vec<f64> {
         let mean = |class: usize, j: usize| self.means[class * self.cols + j];
         let column = |j: usize| {
-            // counted from the first class, so that equal means give 0 and not what rounding leaves
+            // measured from the first class, so that equal means give exactly 0
             let from_first = |class: usize| mean(class, j) - mean(seen[0], j);
             let weighted = |class: usize| self.counts[class] as f64 * from_first(class);
             let centre = seen.iter().map(|&class| weighted(class)).sum::<f64>() / rows;
@@ -104,8 +132,8 @@ fn f_upper_tail(m: f64, n: f64, f: f64) -> f64 {
     regularised_beta(n / 2.0, m / 2.0, ln_x, ln_rest)
 }
 
-/// I_x(a, b) by Lentz's continued fraction (DLMF 8.17.22), which converges fast for x below (a + 1) / (a + b + 2); above it
-/// by 1 − I_{1−x}(b, a). Takes ln x and ln (1 − x), both with all their digits.
+/// I_x(a, b) by Lentz's continued fraction (DLMF 8.17.22), which converges fast for x below (a + 1) / (a + b + 2);
+/// above it by 1 − I_{1−x}(b, a). Takes ln x and ln (1 − x), both with all their digits.
 fn regularised_beta(a: f64, b: f64, ln_x: f64, ln_rest: f64) -> f64 {
     let x = ln_x.exp();
     let beta = libm::lgamma(a) + libm::lgamma(b) - libm::lgamma(a + b);

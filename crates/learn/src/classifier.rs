@@ -1,12 +1,13 @@
-//! A fitted classifier of any kind: what `evaluate` and `predict` ask for probabilities.
+//! A fitted classifier of any kind, which `evaluate` and `predict` ask for probabilities.
 
 use thiserror::Error;
 
-use super::knn::{Knn, KnnError};
-use super::mlp::{Mlp, MlpError};
+use crate::dataset::Predict;
+use crate::knn::{Knn, KnnError};
+use crate::mlp::{Mlp, MlpError, argmax};
 use crate::table::FeatureMatrix;
 
-/// What was fitted.
+/// A fitted classifier.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Classifier {
     /// A perceptron, or, without hidden layers, logistic regression.
@@ -15,7 +16,7 @@ pub enum Classifier {
     Neighbours(Knn),
 }
 
-/// It cannot be fitted or asked.
+/// A classifier cannot be fitted, or cannot predict.
 #[derive(Debug, Error)]
 pub enum ClassifierError {
     #[error(transparent)]
@@ -41,8 +42,8 @@ impl Classifier {
         })
     }
 
-    /// The same, and, of a classifier that remembers its train rows, what it says without the row asked: row i of `x` is the train row
-    /// `own(i)`, where that is one.
+    /// Probabilities of every class, and, for a classifier that remembers its train rows, those that it gives without
+    /// the row itself: row i of `x` is the train row `own(i)`, where that is one.
     pub fn leave_out(
         &self,
         x: &FeatureMatrix,
@@ -51,5 +52,12 @@ impl Classifier {
         let Self::Neighbours(knn) = self else { return Ok((self.predict_proba(x)?, None)) };
         let [shares, left_out] = knn.leave_out(x, own)?;
         Ok((shares, Some(left_out)))
+    }
+}
+
+impl Predict<&FeatureMatrix, Result<Vec<usize>, ClassifierError>> for Classifier {
+    /// The most probable class of every row, the lowest of equals.
+    fn predict(&self, x: &FeatureMatrix) -> Result<Vec<usize>, ClassifierError> {
+        Ok(self.predict_proba(x)?.iter_rows().map(argmax).collect())
     }
 }

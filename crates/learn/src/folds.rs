@@ -2,17 +2,19 @@
 
 use thiserror::Error;
 
-/// There are no such folds.
+/// The rows cannot be divided into so many folds.
 #[derive(Debug, PartialEq, Error)]
 pub enum FoldError {
     /// No class is large enough.
     #[error(
-        "{folds} folds are asked for, and the largest class has {largest} train pictures; lower `train.cv` (for a list of classifiers: `train: {{candidates: […], cv: 2}}`)"
+        "{folds} folds are asked for, and the largest class has {largest} train pictures; lower `train.cv` (for a \
+         list of classifiers: `train: {{candidates: […], cv: 2}}`)"
     )]
     Few { folds: usize, largest: usize },
     /// Too few groups.
     #[error(
-        "{folds} folds are asked for, and train.group_by makes {groups} group(s) of the train pictures; lower train.cv or change the pattern"
+        "{folds} folds are asked for, and train.group_by makes {groups} group(s) of the train pictures; lower \
+         train.cv or change the pattern"
     )]
     Groups { folds: usize, groups: usize },
 }
@@ -45,7 +47,8 @@ pub fn stratified(y: &[usize], classes: usize, folds: usize) -> Result<Vec<usize
     Ok(fold)
 }
 
-/// The fold of every row: no group is in two, and classes are spread as evenly as that allows. `groups` are numbered in sorted order.
+/// The fold of every row: no group is in two, and classes are spread as evenly as that allows. `groups` are numbered in
+/// sorted order.
 pub fn grouped(y: &[usize], groups: &[usize], classes: usize, folds: usize) -> Result<Vec<usize>, FoldError> {
     check(y, classes, folds)?;
     let number = groups.iter().max().map_or(0, |most| most + 1);

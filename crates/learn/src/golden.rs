@@ -1,4 +1,5 @@
-//! Reads `sklearn_learn.json`, `select_reduce.json` and `classifiers.json` of `tests/golden/`, and repeats in Rust the tables that `tests/golden/sklearn.py` makes by formula.
+//! Reads `sklearn_learn.json`, `select_reduce.json` and `classifiers.json` of `tests/golden/`, and repeats in Rust the
+//! tables that `tests/golden/sklearn.py` makes by formula.
 
 use serde_json::Value;
 
@@ -27,6 +28,11 @@ pub(crate) fn mlp() -> Value {
 /// The entries of an array.
 pub(crate) fn list(value: &Value) -> &[Value] {
     value.as_array().expect("an array")
+}
+
+/// Names for so many classes.
+pub(crate) fn names(classes: usize) -> Vec<String> {
+    (0..classes).map(|class| class.to_string()).collect()
 }
 
 /// One number.

@@ -1,75 +1,67 @@
 //! The k nearest rows of the train table: `sklearn.neighbors.KNeighborsClassifier(algorithm="brute")`.
 //!
-//! A matrix product in `f32` tells which rows may be among the nearest, with a margin that covers its rounding; their distances are then
-//! computed in `f64` in a fixed order. So the search is exact, and a row's result does not depend on the rows beside it. Equal distances go
-//! to the earlier row.
+//! Matrix products in `f32` tell which rows may be among the nearest, with a margin that covers their rounding; the
+//! distances of these rows are then computed in `f64` in a fixed order. So the search is exact, and a row's result does
+//! not depend on the rows beside it. Of rows at the same distance the earlier one is nearer.
+
+mod search;
 
 use std::sync::Arc;
 
-use faer::linalg::matmul::matmul;
-use faer::{Accum, MatMut, MatRef, get_global_parallelism};
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::dataset::{DatasetBase, Fit, Labels, Shared};
+use crate::hyperparameters::{ParamError, Range, hyperparameters};
+use crate::search::for_each_tile;
 use crate::table::FeatureMatrix;
+use search::{Neighbour, Search};
 
-/// Distances that are held at a time: 64 MB.
-const HELD: usize = 16 << 20;
+/// Queries of a block at most: one thread asks for them together.
+const QUERIES: usize = 128;
 
-/// How far two rows are apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+hyperparameters! {
+    /// `train.knn`: the nearest train pictures, by the names of scikit-learn's `KNeighborsClassifier`.
+    #[derive(Copy)]
+    #[schemars(rename = "Knn")]
+    pub struct KnnParams {
+        /// Neighbours that vote, 1 to 1000000. Default: 5. Also written `n_neighbors`.
+        pub k: usize = 5, in Range::Whole(1, 1_000_000), also "n_neighbors";
+        /// `cosine` or `euclidean`. Default: `cosine`.
+        pub metric: Metric = Metric::Cosine;
+        /// What a vote counts: `uniform` or `distance` (1 / distance). Default: `uniform`.
+        pub weights: Weighting = Weighting::Uniform;
+    }
+}
+
+/// How far pictures are apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Metric {
-    /// 1 − cos of the angle between them; 1 from a row of zeros.
+    /// 1 − cos
     Cosine,
     /// Length of the difference.
     Euclidean,
 }
 
-impl Metric {
-    /// scikit-learn's word.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Cosine => "cosine",
-            Self::Euclidean => "euclidean",
-        }
-    }
-}
-
-/// What the vote of a neighbour counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Weights {
+/// What a neighbour's vote counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Weighting {
     /// 1
     Uniform,
-    /// 1 / distance; rows at distance 0, where there are any, decide alone.
+    /// 1 / distance
     Distance,
 }
 
-impl Weights {
-    /// scikit-learn's word.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Uniform => "uniform",
-            Self::Distance => "distance",
-        }
-    }
-}
-
-/// How the table is asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Asked {
-    pub k: usize,
-    pub metric: Metric,
-    pub weights: Weights,
-}
-
-/// The train table and how it is asked.
+/// A train table that is asked for the rows nearest to others.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Knn {
-    pub k: usize,
-    pub metric: Metric,
-    pub weights: Weights,
+    pub params: KnnParams,
+    /// How many classes there are.
     pub classes: usize,
-    /// (n, d); whoever else has the table has the same one.
+    /// (n, d), shared with the table that it was fitted on.
     pub x: Arc<FeatureMatrix>,
     /// (n)
     pub y: Vec<usize>,
@@ -77,11 +69,16 @@ pub struct Knn {
     lengths: Vec<f64>,
     /// (n): 1 / length, 0 of a row of zeros.
     inverses: Vec<f64>,
+    /// The largest of `lengths`.
+    longest: f64,
 }
 
-/// No neighbours can be asked.
+/// A table cannot be fitted on, or rows have no neighbours in it.
 #[derive(Debug, Error)]
 pub enum KnnError {
+    /// A hyperparameter cannot be used.
+    #[error("knn: {0}")]
+    Parameter(#[from] ParamError),
     /// Fewer rows than neighbours.
     #[error("knn: {k} neighbours are asked for, and there are {rows} train pictures: lower `k`")]
     Few { k: usize, rows: usize },
@@ -91,123 +88,101 @@ pub enum KnnError {
     /// A feature is NaN or infinite.
     #[error("knn: feature {column} of picture {row} is NaN or infinite")]
     NotFinite { row: usize, column: usize },
+    /// Raised by linfa's traits.
+    #[error(transparent)]
+    Linfa(#[from] linfa::Error),
 }
 
-/// Whether so many rows have so many neighbours.
-pub fn check_rows(k: usize, rows: usize) -> Result<(), KnnError> {
-    if k == 0 || k > rows { Err(KnnError::Few { k, rows }) } else { Ok(()) }
+impl KnnParams {
+    /// An error about a hyperparameter that is out of its range.
+    pub fn check(&self) -> Result<(), ParamError> {
+        self.check_ranges()
+    }
+
+    /// An error unless so many rows have so many neighbours.
+    pub fn check_rows(&self, rows: usize) -> Result<(), KnnError> {
+        if self.k > rows { Err(KnnError::Few { k: self.k, rows }) } else { Ok(()) }
+    }
 }
 
-impl Knn {
-    /// Takes a train table (n, d) and a class number below `classes` for each row, if they fit together.
-    pub fn new(
-        asked: Asked,
-        x: impl Into<Arc<FeatureMatrix>>,
-        y: Vec<usize>,
-        classes: usize,
-    ) -> Result<Self, KnnError> {
-        let x = x.into();
-        let (Asked { k, metric, weights }, rows) = (asked, x.rows());
-        check_rows(k, rows)?;
+impl Fit<Shared, Labels<'_>, KnnError> for KnnParams {
+    type Object = Knn;
+
+    /// Takes a train table (n, d) with the class of each row.
+    fn fit(&self, dataset: &DatasetBase<Shared, Labels<'_>>) -> Result<Knn, KnnError> {
+        let (x, Labels { y, classes }) = (Arc::clone(&dataset.records.0), dataset.targets);
+        let (rows, classes) = (x.rows(), classes.len());
+        self.check()?;
+        self.check_rows(rows)?;
         if y.len() != rows || y.iter().any(|&class| class >= classes) || x.cols() == 0 {
             return Err(KnnError::Shape(format!("{} labels for {rows} pictures of {classes} classes", y.len())));
         }
         finite(&x)?;
         let lengths: Vec<f64> = x.as_slice().par_chunks(x.cols()).map(length).collect();
         let inverses = lengths.iter().copied().map(inverse).collect();
-        Ok(Self { k, metric, weights, classes, x, y, lengths, inverses })
+        let longest = lengths.iter().copied().fold(0.0, f64::max);
+        Ok(Knn { params: *self, classes, x, y: y.to_vec(), lengths, inverses, longest })
     }
+}
 
+impl Knn {
     /// Share of every class among the neighbours of every row of `x`: (n, classes).
     pub fn predict_proba(&self, x: &FeatureMatrix) -> Result<FeatureMatrix, KnnError> {
-        self.shares(x, |_| None).map(|(shares, _)| shares)
+        self.shares(x, |_| None).map(|[shares, _]| shares)
     }
 
-    /// The same for rows of which some are in the table, and what their neighbours say without them: row i of `x` is row `own(i)` of the
-    /// table, where that is one. One search answers both.
+    /// The shares for rows of which some are in the table, and the shares that their neighbours give without them: row
+    /// i of `x` is row `own(i)` of the table, where that is one. One search answers both.
     pub fn leave_out(
         &self,
         x: &FeatureMatrix,
         own: impl Fn(usize) -> Option<usize> + Sync,
     ) -> Result<[FeatureMatrix; 2], KnnError> {
-        let (shares, left_out) = self.shares(x, own)?;
-        Ok([shares, left_out])
+        self.shares(x, own)
     }
 
     fn shares(
         &self,
         x: &FeatureMatrix,
         own: impl Fn(usize) -> Option<usize> + Sync,
-    ) -> Result<(FeatureMatrix, FeatureMatrix), KnnError> {
-        let (rows, cols) = (self.x.rows(), self.x.cols());
+    ) -> Result<[FeatureMatrix; 2], KnnError> {
+        let (k, cols) = (self.params.k, self.x.cols());
         if x.cols() != cols {
             return Err(KnnError::Shape(format!("{} features where {cols} are expected", x.cols())));
         }
         finite(x)?;
-        let step = (HELD / rows).clamp(1, 256);
-        let longest = self.lengths.iter().copied().fold(0.0, f64::max);
+        let together = x.rows().div_ceil(rayon::current_num_threads()).clamp(1, QUERIES);
         let [mut out, mut without] = [(); 2].map(|()| FeatureMatrix::zeros(x.rows(), self.classes));
-        let mut products = vec![0.0_f32; step.min(x.rows()) * rows];
-        let train = MatRef::from_row_major_slice(self.x.as_slice(), rows, cols).transpose();
-        let size = step * self.classes;
-        let places = out.as_mut_slice().chunks_mut(size).zip(without.as_mut_slice().chunks_mut(size));
-        for (block, ((out, without), queries)) in places.zip(x.as_slice().chunks(step * cols)).enumerate() {
-            let n = queries.len() / cols;
-            let products = &mut products[..n * rows];
-            let left = MatRef::from_row_major_slice(queries, n, cols);
-            let place = MatMut::from_row_major_slice_mut(&mut *products, n, rows);
-            matmul(place, Accum::Replace, left, train, 1.0, get_global_parallelism());
-            let places = out.par_chunks_mut(self.classes).zip(without.par_chunks_mut(self.classes));
-            let each = places.zip(queries.par_chunks(cols)).zip(products.par_chunks_mut(rows));
-            each.enumerate().for_each(|(i, (((out, without), query), products))| {
-                let own = own(block * step + i);
-                let mut near = self.nearest(query, products, longest, self.k + usize::from(own.is_some()));
-                self.vote(&near[..self.k.min(near.len())], out);
-                near.retain(|(_, row)| Some(*row) != own);
-                self.vote(&near[..self.k.min(near.len())], without);
-            });
-        }
-        Ok((out, without))
+        let size = together * self.classes;
+        let places = out.as_mut_slice().par_chunks_mut(size).zip(without.as_mut_slice().par_chunks_mut(size));
+        let blocks = places.zip(x.as_slice().par_chunks(together * cols)).enumerate();
+        blocks.for_each(|(block, ((out, without), queries))| {
+            let own = |i: usize| own(block * together + i);
+            let places = out.chunks_mut(self.classes).zip(without.chunks_mut(self.classes));
+            let found = self.search(queries, |i| k + usize::from(own(i).is_some()));
+            for (i, ((out, without), mut near)) in places.zip(found).enumerate() {
+                self.vote(&near[..k.min(near.len())], out);
+                near.retain(|near| Some(near.row) != own(i));
+                self.vote(&near[..k.min(near.len())], without);
+            }
+        });
+        Ok([out, without])
     }
 
-    /// The `k` nearest rows with their distances, nearest first. `products` are the query's with every row.
-    fn nearest(&self, query: &[f32], products: &mut [f32], longest: f64, k: usize) -> Vec<(f64, usize)> {
-        let lengths = &self.lengths;
-        let own = length(query);
-        // a product of d terms is at most d ε ‖a‖ ‖b‖ off
-        let rounding = 2.0 * (query.len() as f64 + 4.0) * f64::from(f32::EPSILON);
-        let finite = products.iter().all(|product| product.is_finite());
-        let pairs = products.iter_mut().zip(lengths);
-        let slack = match self.metric {
-            Metric::Cosine => {
-                let own = inverse(own);
-                pairs.zip(&self.inverses).for_each(|((product, _), other)| {
-                    *product = (1.0 - f64::from(*product) * (own * other)) as f32;
-                });
-                2.0 * rounding
-            }
-            Metric::Euclidean => {
-                pairs.for_each(|(product, other)| {
-                    *product = (own * own + other * other - 2.0 * f64::from(*product)) as f32;
-                });
-                4.0 * rounding * (own + longest) * (own + longest)
-            }
-        };
-        // where a product is larger than `f32` holds, every row may be the nearest
-        let limit = if finite { f64::from(kth_smallest(products, k)) + slack } else { f64::INFINITY };
-        let near = products.iter().enumerate().filter(|(_, far)| far.is_nan() || f64::from(**far) <= limit);
-        let mut near: Vec<(f64, usize)> =
-            near.map(|(row, _)| (self.distance(query, own, self.x.row(row), lengths[row]), row)).collect();
-        near.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-        near.truncate(k);
-        near
+    /// The `k(i)` rows nearest to each of some queries (n, d), nearest first.
+    fn search(&self, queries: &[f32], k: impl Fn(usize) -> usize) -> Vec<Vec<Neighbour>> {
+        let rows = queries.chunks_exact(self.x.cols()).enumerate();
+        let mut searches: Vec<Search> = rows.map(|(i, query)| Search::new(self, query, k(i))).collect();
+        for_each_tile(queries, &self.x, |query, first, products| searches[query].take(first, products));
+        searches.into_iter().map(Search::finish).collect()
     }
 
-    fn distance(&self, a: &[f32], a_length: f64, b: &[f32], b_length: f64) -> f64 {
+    fn distance(&self, a: &[f32], a_length: f64, row: usize) -> f64 {
+        let (b, b_length) = (self.x.row(row), self.lengths[row]);
         let squares = |a_scale: f64, b_scale: f64| -> f64 {
             a.iter().zip(b).map(|(&a, &b)| (f64::from(a) * a_scale - f64::from(b) * b_scale).powi(2)).sum()
         };
-        match self.metric {
+        match self.params.metric {
             Metric::Euclidean => squares(1.0, 1.0).sqrt(),
             Metric::Cosine if a_length == 0.0 || b_length == 0.0 => 1.0,
             // half the squared distance on the sphere: 0 for the same row, never below
@@ -215,35 +190,20 @@ impl Knn {
         }
     }
 
-    fn vote(&self, nearest: &[(f64, usize)], out: &mut [f32]) {
-        let same = nearest.iter().any(|(far, _)| *far == 0.0);
+    fn vote(&self, nearest: &[Neighbour], out: &mut [f32]) {
+        let same = nearest.iter().any(|near| near.distance == 0.0);
         let mut votes = vec![0.0; out.len()];
-        for &(far, row) in nearest {
-            votes[self.y[row]] += match self.weights {
-                Weights::Uniform => 1.0,
-                Weights::Distance if same => f64::from(far == 0.0),
-                Weights::Distance => 1.0 / far,
+        for &Neighbour { distance, row } in nearest {
+            votes[self.y[row]] += match self.params.weights {
+                Weighting::Uniform => 1.0,
+                // rows at distance 0 decide alone
+                Weighting::Distance if same => f64::from(distance == 0.0),
+                Weighting::Distance => 1.0 / distance,
             };
         }
         let sum: f64 = votes.iter().sum();
         out.iter_mut().zip(votes).for_each(|(out, vote)| *out = (vote / sum) as f32);
     }
-}
-
-/// The k-th smallest of `values`, or the largest where there are fewer; one pass, in which few of many values are moved.
-fn kth_smallest(values: &[f32], k: usize) -> f32 {
-    let (first, rest) = values.split_at(k.min(values.len()));
-    let mut smallest = first.to_vec(); // ascending
-    smallest.sort_unstable_by(f32::total_cmp);
-    let Some(mut last) = smallest.last().copied() else { return f32::NEG_INFINITY };
-    for &value in rest {
-        if value < last {
-            smallest.pop();
-            smallest.insert(smallest.partition_point(|other| *other <= value), value);
-            last = smallest[smallest.len() - 1];
-        }
-    }
-    last
 }
 
 /// 1 / length; a row of zeros has no direction, and its cosine with every row is 0.
@@ -267,6 +227,10 @@ mod tests {
     use super::*;
     use crate::golden;
 
+    fn knn(params: &KnnParams, x: FeatureMatrix, y: &[usize], classes: usize) -> Result<Knn, KnnError> {
+        params.fit(&DatasetBase::new(Shared(Arc::new(x)), Labels { y, classes: &golden::names(classes) }))
+    }
+
     #[test]
     fn probabilities_are_those_of_scikit_learn_and_of_each_row_alone() {
         let golden = golden::classifiers();
@@ -275,9 +239,9 @@ mod tests {
             let split = golden::count(&case["train"]);
             let (train, test): (Vec<usize>, Vec<usize>) = (0..x.rows()).partition(|&row| row < split);
             let metric = if case["metric"] == "cosine" { Metric::Cosine } else { Metric::Euclidean };
-            let weights = if case["weights"] == "uniform" { Weights::Uniform } else { Weights::Distance };
-            let asked = Asked { k: golden::count(&case["k"]), metric, weights };
-            let knn = Knn::new(asked, x.select_rows(&train), y[..split].to_vec(), classes).expect("a classifier");
+            let weights = if case["weights"] == "uniform" { Weighting::Uniform } else { Weighting::Distance };
+            let params = KnnParams { k: golden::count(&case["k"]), metric, weights };
+            let knn = knn(&params, x.select_rows(&train), &y[..split], classes).expect("a classifier");
             let test = x.select_rows(&test);
             let got = knn.predict_proba(&test).expect("probabilities");
             golden::near(got.as_slice(), &golden::vector_f32(&case["probabilities"]), 1e-5);
@@ -291,17 +255,19 @@ mod tests {
     #[test]
     fn a_row_of_the_table_decides_for_itself_and_zeros_are_far() {
         let x = FeatureMatrix::from_vec(3, 2, vec![1.0, 0.0, 0.0, 1.0, 0.0, 0.0]).expect("3 × 2");
-        let asked = |k| Asked { k, metric: Metric::Cosine, weights: Weights::Distance };
-        let knn = |k| Knn::new(asked(k), x.clone(), vec![0, 1, 1], 2);
+        let near = |k| {
+            let params = KnnParams { k, metric: Metric::Cosine, weights: Weighting::Distance };
+            knn(&params, x.clone(), &[0, 1, 1], 2)
+        };
         let same = FeatureMatrix::from_vec(1, 2, vec![3.0, 0.0]).expect("1 × 2");
-        assert_eq!(knn(3).expect("a classifier").predict_proba(&same).expect("probabilities").as_slice(), [1.0, 0.0]);
-        assert!(matches!(knn(4), Err(KnnError::Few { k: 4, rows: 3 })));
+        assert_eq!(near(3).expect("a classifier").predict_proba(&same).expect("probabilities").as_slice(), [1.0, 0.0]);
+        assert!(matches!(near(4), Err(KnnError::Few { k: 4, rows: 3 })));
         // products that no `f32` holds
         for metric in [Metric::Cosine, Metric::Euclidean] {
             let x =
                 FeatureMatrix::from_vec(4, 2, vec![-1e25, 1e25, 1e25, 1e24, 2e25, 1e24, 1e25, -1e25]).expect("4 × 2");
-            let asked = Asked { k: 1, metric, weights: Weights::Uniform };
-            let large = Knn::new(asked, x, vec![0, 1, 2, 3], 4).expect("a classifier");
+            let params = KnnParams { k: 1, metric, weights: Weighting::Uniform };
+            let large = knn(&params, x, &[0, 1, 2, 3], 4).expect("a classifier");
             let rows = FeatureMatrix::from_vec(2, 2, vec![1.9e25, 0.9e24, -1e25, 0.9e25]).expect("2 × 2");
             let shares = large.predict_proba(&rows).expect("probabilities");
             assert_eq!(
@@ -311,7 +277,7 @@ mod tests {
         }
         let torn = FeatureMatrix::from_vec(1, 2, vec![3.0, f32::NAN]).expect("1 × 2");
         assert!(matches!(
-            knn(1).expect("a classifier").predict_proba(&torn),
+            near(1).expect("a classifier").predict_proba(&torn),
             Err(KnnError::NotFinite { row: 0, column: 1 })
         ));
     }
@@ -321,9 +287,9 @@ mod tests {
         for case in golden::list(&golden["knn"]) {
             let (x, y, classes) = golden::labelled(&case["labelled"]);
             let metric = if case["metric"] == "cosine" { Metric::Cosine } else { Metric::Euclidean };
-            let weights = if case["weights"] == "uniform" { Weights::Uniform } else { Weights::Distance };
-            let asked = Asked { k: golden::count(&case["k"]), metric, weights };
-            let whole = Knn::new(asked, x.clone(), y.clone(), classes).expect("a classifier");
+            let weights = if case["weights"] == "uniform" { Weighting::Uniform } else { Weighting::Distance };
+            let params = KnnParams { k: golden::count(&case["k"]), metric, weights };
+            let whole = knn(&params, x.clone(), &y, classes).expect("a classifier");
             // every third row is asked as a stranger
             let own = |row: usize| (!row.is_multiple_of(3)).then_some(row);
             let [shares, left_out] = whole.leave_out(&x, own).expect("probabilities");
@@ -331,7 +297,7 @@ mod tests {
             for row in (0..x.rows()).step_by(37) {
                 let others: Vec<usize> = (0..x.rows()).filter(|&other| other != row).collect();
                 let classes_of: Vec<usize> = others.iter().map(|&other| y[other]).collect();
-                let knn = Knn::new(asked, x.select_rows(&others), classes_of, classes).expect("a classifier");
+                let knn = knn(&params, x.select_rows(&others), &classes_of, classes).expect("a classifier");
                 let alone = knn.predict_proba(&x.select_rows(&[row])).expect("probabilities");
                 let expected = if own(row).is_some() { alone.as_slice() } else { shares.row(row) };
                 assert_eq!(left_out.row(row), expected, "{row}");
@@ -339,23 +305,44 @@ mod tests {
         }
         // two rows with as many neighbours asked for: the other one alone is left
         let x = FeatureMatrix::from_vec(2, 1, vec![1.0, 2.0]).expect("2 × 1");
-        let asked = Asked { k: 2, metric: Metric::Euclidean, weights: Weights::Uniform };
-        let knn = Knn::new(asked, x.clone(), vec![0, 1], 2).expect("a classifier");
+        let params = KnnParams { k: 2, metric: Metric::Euclidean, weights: Weighting::Uniform };
+        let knn = knn(&params, x.clone(), &[0, 1], 2).expect("a classifier");
         let [shares, left_out] = knn.leave_out(&x, Some).expect("probabilities");
         assert_eq!((shares.as_slice(), left_out.as_slice()), (&[0.5; 4][..], &[0.0, 1.0, 1.0, 0.0][..]));
     }
 
     #[test]
-    fn the_smallest_are_found_in_any_order() {
-        let values: Vec<f32> = (0..200).map(|i| ((i * 73) % 97) as f32 - 40.0).collect();
-        let mut sorted = values.clone();
-        sorted.sort_unstable_by(f32::total_cmp);
-        let reversed: Vec<f32> = sorted.iter().rev().copied().collect();
-        for k in [1, 2, 5, 97, 199, 200] {
-            for values in [&values, &sorted, &reversed] {
-                assert_eq!(kth_smallest(values, k), sorted[k - 1], "{k}");
+    fn the_nearest_are_those_of_comparing_one_by_one_whatever_the_order_of_the_rows() {
+        let (rows, cols) = (1300, 5);
+        let value = |at: usize| ((at * 73) % 97) as f32 * ((at / 3) as f32 * 0.1).cos();
+        let values: Vec<f32> = (0..rows * cols).map(value).collect();
+        let x = FeatureMatrix::from_vec(rows, cols, values).expect("rows × cols");
+        let nearer_first = |metric| {
+            let knn = knn(&KnnParams { k: 7, metric, ..KnnParams::default() }, x.clone(), &vec![0; rows], 1);
+            let knn = knn.expect("a classifier");
+            let query = x.row(999);
+            let mut all: Vec<usize> = (0..rows).collect();
+            all.sort_by(|&a, &b| {
+                let far = |row| knn.distance(query, length(query), row);
+                far(a).total_cmp(&far(b))
+            });
+            let found: Vec<usize> = knn.search(query, |_| 7)[0].iter().map(|near| near.row).collect();
+            assert_eq!(found, all[..7]);
+            all
+        };
+        for metric in [Metric::Cosine, Metric::Euclidean] {
+            let nearest = nearer_first(metric);
+            for order in [nearest.clone(), nearest.into_iter().rev().collect()] {
+                let sorted = x.select_rows(&order);
+                let params = KnnParams { k: 7, metric, ..KnnParams::default() };
+                let knn = knn(&params, sorted, &vec![0; rows], 1).expect("a classifier");
+                let far = |near: &Neighbour| near.distance;
+                let found: Vec<f64> = knn.search(x.row(999), |_| 7)[0].iter().map(far).collect();
+                let mut all: Vec<f64> =
+                    (0..rows).map(|row| knn.distance(x.row(999), length(x.row(999)), row)).collect();
+                all.sort_by(f64::total_cmp);
+                assert_eq!(found, all[..7]);
             }
         }
-        assert_eq!(kth_smallest(&values, 300), 56.0);
     }
 }

@@ -1,8 +1,8 @@
-//! Limited-memory BFGS without bounds, after scipy's `minimize(method="L-BFGS-B")`: the same first step, memory, line search and tests, so
-//! that it takes the same steps but for rounding.
+//! Limited-memory BFGS without bounds, after scipy's `minimize(method="L-BFGS-B")`: the same first step, memory, line
+//! search and tests, so that it takes the same steps but for rounding.
 //!
-//! Byrd, Lu, Nocedal and Zhu, "A limited memory algorithm for bound constrained optimization", 1995; without bounds its search direction is
-//! that of Nocedal's two loops with H₀ = (yᵀs / yᵀy) I. All in `f64`, as scipy has it.
+//! Byrd, Lu, Nocedal and Zhu, "A limited memory algorithm for bound constrained optimization", 1995; without bounds its
+//! search direction is that of Nocedal's two loops with H₀ = (yᵀs / yᵀy) I. All in `f64`, as scipy has it.
 
 mod search;
 
@@ -38,7 +38,8 @@ pub enum End {
     MaxIter,
     /// By `max_fun`.
     MaxFun,
-    /// No point along the gradient is better: the numbers have no more digits. scipy's "abnormal termination", no success there, either.
+    /// No point along the gradient is better: the numbers have no more digits. scipy's "abnormal termination", no
+    /// success there, either.
     Stuck,
 }
 
@@ -51,10 +52,10 @@ pub struct Minimum {
     pub end: End,
 }
 
-/// What the caller's function came to: it may fail, and a listener may stop.
+/// The caller's function: it returns its value at a point and writes its gradient there; it may fail.
 pub type Evaluate<'a, E> = &'a mut dyn FnMut(&[f64], &mut [f64]) -> Result<f64, E>;
 
-/// Hears the value of every iteration (1 for the first).
+/// Called with the number (1 for the first) and the value of every iteration.
 pub type OnIteration<'a, E> = &'a mut dyn FnMut(usize, f64) -> ControlFlow<E>;
 
 /// A step that was taken, and by how much the gradient changed.
@@ -94,7 +95,7 @@ pub fn minimize<E>(
             if memory.is_empty() {
                 break End::Stuck;
             }
-            // what is remembered leads nowhere: try the gradient itself
+            // the remembered corrections give no descent: forget them and follow the gradient
             memory.clear();
             continue;
         };
@@ -154,7 +155,7 @@ fn along<E>(
     Ok(None)
 }
 
-/// Takes up the correction of a step, unless it is not curved upwards.
+/// Remembers the correction of a step, unless the function is not convex along it.
 fn remember(memory: &mut VecDeque<Correction>, before: &[f64], direction: &[f64], next: &Next) {
     let change: Vec<f64> = next.gradient.iter().zip(before).map(|(after, before)| after - before).collect();
     let product = next.length * dot(&change, direction);
@@ -195,7 +196,7 @@ fn largest(values: &[f64]) -> f64 {
 }
 
 fn dot(a: &[f64], b: &[f64]) -> f64 {
-    // four sums side by side: the order is fixed, and the vector units have something to do
+    // four sums side by side, which vector units compute together; their order is fixed
     let (left, right) = (a.chunks_exact(4), b.chunks_exact(4));
     let rest: f64 = left.remainder().iter().zip(right.remainder()).map(|(a, b)| a * b).sum();
     let mut sums = [0.0; 4];

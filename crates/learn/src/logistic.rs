@@ -1,73 +1,97 @@
-//! Multinomial logistic regression with the meaning and the numbers of `sklearn.linear_model.LogisticRegression(solver="lbfgs")`.
+//! Multinomial logistic regression with the meaning and the numbers of
+//! `sklearn.linear_model.LogisticRegression(solver="lbfgs")`.
 //!
-//! It is a perceptron without hidden layers and is kept as one: one output for two classes, else one for each. The loss is the mean log loss
-//! plus ‖w‖² / (2 C Σ weights), the start is 0, the biases are not penalised.
+//! It is a perceptron without hidden layers and is kept as one: one output for two classes, else one for each. The loss
+//! is the mean log loss plus ‖w‖² / (2 C Σ weights), the start is 0, the biases are not penalised.
 
 use std::ops::ControlFlow;
 
-use super::lbfgs::{Limits, minimize};
-use super::mlp::{Activation, Dense, FullBatch, Mlp, MlpError};
-use crate::table::Rows;
+use crate::dataset::{Fit, Labelled, Labels, Selected};
+use crate::hyperparameters::{ClassWeight, InMemory, ParamError, Range, hyperparameters};
+use crate::lbfgs::{Limits, minimize};
+use crate::mlp::{self, Activation, Dense, Epoch, FullBatch, Mlp, MlpError, Samples, Training};
 
-/// Hyperparameters by scikit-learn's names and defaults.
-#[derive(Clone, Debug, PartialEq)]
-pub struct LogisticParams {
-    /// Inverse strength of the L2 penalty.
-    pub c: f64,
-    /// No component of the gradient is larger at the end.
-    pub tol: f64,
-    /// Most iterations.
-    pub max_iter: usize,
-    /// Whether there are biases.
-    pub fit_intercept: bool,
-    /// Weight of a row of each class; none: all alike.
-    pub class_weight: Option<Vec<f64>>,
-}
+/// Evaluations of the loss at most: scipy's `maxfun`.
+const MAX_FUN: usize = 15_000;
 
-impl Default for LogisticParams {
-    fn default() -> Self {
-        Self { c: 1.0, tol: 1e-4, max_iter: 100, fit_intercept: true, class_weight: None }
+hyperparameters! {
+    /// `train.logistic`: multinomial logistic regression by the names and ranges of scikit-learn's
+    /// `LogisticRegression`.
+    #[schemars(rename = "Logistic")]
+    pub struct LogisticParams {
+        /// Inverse strength of the L2 penalty, greater than 0. Default: 1.0. Also written `C`.
+        pub c: f64 = 1.0, in Range::Above(0.0), also "C";
+        /// `balanced`: every class weighs the same, whatever its number of pictures; or what a picture of a class
+        /// weighs, greater than 0: `{Banana: 2.0}`, 1 for those that are not named. Default: every picture weighs the
+        /// same.
+        pub class_weight: Option<ClassWeight> = None;
+        /// Iterations at most, 1 to 1000000000. Default: 100.
+        pub max_iter: usize = 100, in Range::COUNT;
+        /// It ends when no component of the gradient is larger, greater than 0. Default: 0.0001.
+        pub tol: f64 = 1e-4, in Range::Above(0.0);
+        /// Fit a constant for each class. Default: true.
+        pub fit_intercept: bool = true;
+        /// Whether the train table is held in memory: `true`, `false`, or `auto` (`false` from 2 GiB on). With `false`
+        /// its rows are copied to a file without a name in `output.dir`, 4 bytes a value, and read from there in order
+        /// at every evaluation of the loss, for the same classifier. Of several classifiers that are compared, one that
+        /// holds the folds has them held for all. Default: `auto`.
+        #[schemars(extend("default" = "auto"))]
+        pub in_memory: InMemory = InMemory::Auto;
     }
 }
 
 impl LogisticParams {
-    /// Fits the named rows of `x` (n, d) with a class number for every row of it. `on_iteration` hears of every iteration and its loss; when
-    /// it breaks, the end is [`MlpError::Interrupted`].
-    pub fn fit(
-        &self,
-        x: &dyn Rows,
-        y: &[usize],
-        rows: &[usize],
-        classes: usize,
-        on_iteration: &mut dyn FnMut(usize, f64) -> ControlFlow<()>,
-    ) -> Result<Mlp, MlpError> {
-        super::mlp::check_rows(x, y, rows, classes)?;
-        let outputs = if classes == 2 { 1 } else { classes };
+    /// An error about a hyperparameter that is out of its range.
+    pub fn check(&self) -> Result<(), ParamError> {
+        self.check_ranges()?;
+        self.class_weight.iter().try_for_each(ClassWeight::check)
+    }
+}
+
+impl Fit<Selected<'_>, Labels<'_>, MlpError> for LogisticParams {
+    type Object = Mlp;
+
+    /// Fits on features (n, d).
+    fn fit(&self, dataset: &Labelled<'_>) -> Result<Mlp, MlpError> {
+        Training { params: self, start: None, on_epoch: &|_| ControlFlow::Continue(()) }.fit(dataset)
+    }
+}
+
+impl Fit<Selected<'_>, Labels<'_>, MlpError> for Training<'_, LogisticParams> {
+    type Object = Mlp;
+
+    /// Fits on features (n, d). The loss has one minimum, so it starts at 0 whatever `start` is; an iteration counts as
+    /// an epoch.
+    fn fit(&self, dataset: &Labelled<'_>) -> Result<Mlp, MlpError> {
+        let params = self.params;
+        params.check()?;
+        let weights = mlp::weights(params.class_weight.as_ref(), dataset);
+        let samples = Samples::of(dataset, weights.as_deref());
+        samples.check()?;
+        let Samples { x, y, rows, classes, weights } = samples;
+        let outputs = mlp::outputs(classes);
         let batch = FullBatch {
             x,
             y,
             rows,
-            weights: self.class_weight.as_deref(),
+            weights,
             label_smoothing: 0.0,
             activation: Activation::Identity,
             widths: vec![x.cols(), outputs],
-            alpha: 1.0 / self.c,
-            intercept: self.fit_intercept,
+            alpha: 1.0 / params.c,
+            intercept: params.fit_intercept,
         };
-        let limits = Limits {
-            max_iter: self.max_iter,
-            max_fun: 15_000,
-            max_line_search: 50,
-            gtol: self.tol,
-            ftol: 64.0 * f64::EPSILON,
-        };
+        let max_iter = params.max_iter;
+        let limits =
+            Limits { max_iter, max_fun: MAX_FUN, max_line_search: 50, gtol: params.tol, ftol: 64.0 * f64::EPSILON };
         let mut loss_curve = Vec::new();
-        let mut heard = |number: usize, loss: f64| {
+        let mut on_iteration = |number: usize, loss: f64| {
             loss_curve.push(loss);
-            on_iteration(number, loss).map_break(|()| MlpError::Interrupted)
+            let epoch = Epoch { number, max_iter, loss, validation_score: None };
+            (self.on_epoch)(&epoch).map_break(|()| MlpError::Interrupted)
         };
         let start = vec![0.0; (x.cols() + 1) * outputs];
-        let found = minimize(start, limits, &mut |at, gradient| batch.loss(at, gradient), &mut heard)?;
+        let found = minimize(start, limits, &mut |at, gradient| batch.loss(at, gradient), &mut on_iteration)?;
         let layers: Vec<Dense> = batch.unpack(&found.x);
         Ok(Mlp {
             layers,
@@ -79,15 +103,6 @@ impl LogisticParams {
             end: found.end,
         })
     }
-}
-
-/// scikit-learn's `class_weight="balanced"`: rows / (classes × rows of the class), over the named rows; 1 for a class without rows.
-pub fn balanced(y: &[usize], rows: &[usize], classes: usize) -> Vec<f64> {
-    let mut counts = vec![0_usize; classes];
-    rows.iter().for_each(|&row| counts[y[row]] += 1);
-    let present = counts.iter().filter(|&&count| count > 0).count();
-    let weight = |count: usize| if count == 0 { 1.0 } else { rows.len() as f64 / (present * count) as f64 };
-    counts.into_iter().map(weight).collect()
 }
 
 #[cfg(test)]
@@ -106,10 +121,12 @@ mod tests {
                 tol: 1e-8,
                 max_iter: 2000,
                 fit_intercept: case["fit_intercept"].as_bool().expect("a bool"),
-                class_weight: (case["class_weight"] == "balanced").then(|| balanced(&y, &rows, classes)),
+                class_weight: (case["class_weight"] == "balanced").then_some(ClassWeight::Balanced),
+                ..LogisticParams::default()
             };
-            let model =
-                params.fit(&x, &y, &rows, classes, &mut |_, _| ControlFlow::Continue(())).expect("a classifier");
+            let labels = Labels { y: &y, classes: &golden::names(classes) };
+            let dataset = Labelled::new(Selected { table: &x, rows: &rows }, labels);
+            let model = params.fit(&dataset).expect("a classifier");
             assert!(model.converged());
             let scale = golden::vector(&case["coef"]).iter().fold(0.0_f64, |most, c| most.max(c.abs()));
             let near = |got: &[f32], expected: &[f64]| {

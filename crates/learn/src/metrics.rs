@@ -1,8 +1,9 @@
 //! How good the predictions are: scikit-learn's scores, by its names and with its rules for empty cases.
 //!
-//! A class that is never predicted has precision 0, one that has no pictures has recall 0 (`zero_division=0`); both count
-//! in the macro average, while the balanced accuracy leaves out classes without pictures. Probabilities are clipped at the
-//! `f32` epsilon before the log loss takes their logarithm, as `sklearn.metrics.log_loss` does with `float32`.
+//! A class that is never predicted has precision 0, one that has no pictures has recall 0 (`zero_division=0`); both
+//! count in the macro average, while the balanced accuracy leaves out classes without pictures. Probabilities are
+//! clipped at the `f32` epsilon before the log loss takes their logarithm, as `sklearn.metrics.log_loss` does with
+//! `float32`.
 
 mod auc;
 pub mod calibration;
@@ -10,7 +11,7 @@ pub mod calibration;
 pub use auc::RocAuc;
 pub use calibration::Bin;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::table::FeatureMatrix;
@@ -18,8 +19,9 @@ use crate::table::FeatureMatrix;
 /// 97.5 % quantile of the standard normal distribution: a two-sided 95 % interval.
 const Z_95: f64 = 1.959_963_984_540_054;
 
-/// All scores of one set of pictures.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+/// All scores of one set of pictures. Scores that earlier versions did not write have a default when they are read
+/// back.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Metrics {
     /// Number of pictures scored.
     pub support: usize,
@@ -32,12 +34,16 @@ pub struct Metrics {
     /// Mean negative natural logarithm of the probability given to the true class.
     pub log_loss: f64,
     /// Share of pictures whose class is among the k most probable, for every k asked.
+    #[serde(default)]
     pub top_k_accuracy: Vec<TopK>,
     /// Area under the ROC curve, each class against the rest; none where no class has pictures and others beside them.
+    #[serde(default)]
     pub roc_auc: Option<RocAuc>,
     /// Expected calibration error: how far confidence and accuracy are apart.
+    #[serde(default)]
     pub calibration_error: f64,
     /// Confidence and accuracy of the predictions by confidence, in ten bins.
+    #[serde(default)]
     pub calibration: Vec<Bin>,
     /// Scores of each class, by class number.
     pub per_class: Vec<ClassScores>,
@@ -50,7 +56,7 @@ pub struct Metrics {
 }
 
 /// Scores of one class.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ClassScores {
     /// Of the pictures predicted to be of this class, the share that is.
     pub precision: f64,
@@ -65,7 +71,7 @@ pub struct ClassScores {
 }
 
 /// A mean over classes.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Average {
     /// Mean precision.
     pub precision: f64,
@@ -76,7 +82,7 @@ pub struct Average {
 }
 
 /// Accuracy when any of the k most probable classes may be the true one.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TopK {
     /// How many classes may be named.
     pub k: usize,
@@ -84,7 +90,7 @@ pub struct TopK {
     pub accuracy: f64,
 }
 
-/// Why there are no scores.
+/// Predictions cannot be scored.
 #[derive(Debug, Error)]
 pub enum MetricsError {
     /// Nothing to score.
@@ -92,7 +98,8 @@ pub enum MetricsError {
     NoRows,
     /// The inputs are not of one length or width.
     #[error(
-        "{truth} true classes, {predicted} predictions and {rows} × {cols} probabilities do not belong to one set of pictures of {classes} classes"
+        "{truth} true classes, {predicted} predictions and {rows} × {cols} probabilities do not belong to one set of \
+         pictures of {classes} classes"
     )]
     Shape {
         /// Length of the truth.
@@ -127,8 +134,8 @@ pub enum MetricsError {
 /// Scores predictions against the truth.
 ///
 /// `truth` and `predicted` hold a class number of each picture, `probabilities` is (pictures, classes). Each of `top_k`
-/// becomes one entry of `top_k_accuracy`, in that order. Among equal probabilities the higher class number counts as the
-/// more probable, as in `sklearn.metrics.top_k_accuracy_score`.
+/// becomes one entry of `top_k_accuracy`, in that order. Among equal probabilities the higher class number counts as
+/// the more probable, as in `sklearn.metrics.top_k_accuracy_score`.
 pub fn evaluate(
     truth: &[usize],
     predicted: &[usize],

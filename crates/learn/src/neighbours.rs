@@ -1,20 +1,19 @@
 //! Nearest rows by cosine similarity, exact: every query with every row, by matrix products of blocks.
 //!
-//! The numbers are those of `sklearn.neighbors.NearestNeighbors(metric="cosine", algorithm="brute")`, similarity being 1 − distance. A block is
-//! one thread's work and its product is not cut further, so the result does not depend on the number of threads.
+//! The numbers are those of `sklearn.neighbors.NearestNeighbors(metric="cosine", algorithm="brute")`, similarity being
+//! 1 − distance. A block is one thread's work and its product is not cut further, so the result does not depend on the
+//! number of threads.
 
 use std::cmp::Ordering;
 
-use faer::linalg::matmul::matmul;
-use faer::{Accum, MatMut, MatRef, Par};
 use rayon::prelude::*;
 
+use crate::search::for_each_tile;
 use crate::table::FeatureMatrix;
 
-/// Queries that a thread compares at a time.
+/// Queries that a thread compares at a time. Fixed, because the cut of the product decides the bits of the
+/// similarities.
 const QUERIES: usize = 256;
-/// Rows that it compares them with at a time: the product stays in the cache.
-const ROWS: usize = 512;
 
 /// Sums that run side by side in a dot product: two vectors of eight.
 const LANES: usize = 16;
@@ -27,7 +26,7 @@ pub struct Near {
     pub similarity: f32,
 }
 
-/// What is near a query, itself not counted.
+/// The rows near a query, without the query itself.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Neighbours {
     /// By falling similarity, then by row.
@@ -36,7 +35,8 @@ pub struct Neighbours {
     pub across: Option<Near>,
 }
 
-/// Rows of length 1, ready to be compared. A row of zeros, or with a value that is not finite, has no direction and is near nothing.
+/// Rows of length 1, ready to be compared. A row of zeros, or with a value that is not finite, has no direction and is
+/// near nothing.
 #[derive(Clone, Debug)]
 pub struct Directions {
     rows: FeatureMatrix,
@@ -60,8 +60,8 @@ impl Directions {
         self.len() == 0
     }
 
-    /// The `k` nearest rows of each of `queries` (rows, too), and the nearest of another group; `groups` has one number a row. `done` is told how
-    /// many queries more are done, and may end the search.
+    /// The `k` nearest rows of each of `queries` (rows, too), and the nearest of another group; `groups` has one number
+    /// a row. `done` is called with the number of queries that a thread has finished, and may end the search.
     pub fn search<E: Send>(
         &self,
         queries: &[usize],
@@ -78,7 +78,8 @@ impl Directions {
         Ok(blocks.into_iter().flatten().collect())
     }
 
-    /// The `k` rows nearest to a row that need not be among them, of those that `keep` takes; on `threads` threads, which change no bit.
+    /// The `k` rows nearest to a row that need not be among them, of those for which `keep` is true. The number of
+    /// `threads` does not change the result.
     pub fn nearest(&self, row: &[f32], k: usize, threads: usize, keep: impl Fn(usize) -> bool + Sync) -> Vec<Near> {
         assert_eq!(row.len(), self.rows.cols(), "a row of {} values beside {}", row.len(), self.rows.cols());
         let mut row = row.to_vec();
@@ -93,36 +94,23 @@ impl Directions {
     }
 
     fn block(&self, queries: &[usize], k: usize, groups: &[u8]) -> Vec<Neighbours> {
-        let (n, cols) = (self.len(), self.rows.cols());
         let mut found = vec![Neighbours::default(); queries.len()];
-        if cols == 0 {
-            return found;
-        }
-        let left: Vec<f32> = queries.iter().flat_map(|&row| self.rows.row(row).iter().copied()).collect();
-        let left = MatRef::from_row_major_slice(&left, queries.len(), cols);
-        let mut product = vec![0f32; queries.len() * ROWS];
-        for first in (0..n).step_by(ROWS) {
-            let count = ROWS.min(n - first);
-            let right = &self.rows.as_slice()[first * cols..(first + count) * cols];
-            let right = MatRef::from_row_major_slice(right, count, cols).transpose();
-            let product = &mut product[..queries.len() * count];
-            let target = MatMut::from_row_major_slice_mut(product, queries.len(), count);
-            matmul(target, Accum::Replace, left, right, 1.0f32, Par::Seq);
-            for ((similarities, &query), found) in product.chunks_exact(count).zip(queries).zip(&mut found) {
-                for (i, &similarity) in similarities.iter().enumerate() {
-                    let near = Near { row: first + i, similarity };
-                    if near.row != query {
-                        found.offer(near, k, groups[near.row] != groups[query]);
-                    }
+        let rows: Vec<f32> = queries.iter().flat_map(|&row| self.rows.row(row)).copied().collect();
+        for_each_tile(&rows, &self.rows, |query, first, similarities| {
+            let (found, query) = (&mut found[query], queries[query]);
+            for (i, &similarity) in similarities.iter().enumerate() {
+                let near = Near { row: first + i, similarity };
+                if near.row != query {
+                    found.offer(near, k, groups[near.row] != groups[query]);
                 }
             }
-        }
+        });
         found
     }
 }
 
 impl Neighbours {
-    /// Takes `near` in if it is among the `k` nearest so far; rows come in rising order.
+    /// Inserts `near` if it is among the `k` nearest so far; rows come in rising order.
     fn offer(&mut self, near: Near, k: usize, other_group: bool) {
         let full = self.nearest.len() >= k;
         if !(full && self.nearest.last().is_none_or(|last| near.similarity <= last.similarity)) {

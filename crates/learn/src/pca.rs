@@ -1,21 +1,23 @@
 //! Principal component analysis and truncated SVD as linfa models, solved exactly by faer.
 //!
 //! linfa's own `Pca` is not used: its variances are divided by the wrong count, its ratios are taken over the kept
-//! components only, and its iterative solver returns unconverged results as good ones. The traits are linfa's
-//! ([`Pca::params`] → checked → fitted → [`Transformer`](linfa::traits::Transformer)); the numbers are those of
-//! `sklearn.decomposition.PCA(svd_solver="full")`, signs included.
+//! components only, and its iterative solver returns unconverged results as good ones. The traits are linfa's:
+//! [`PcaParams`] implements `Fit` for a table in memory and `FitWith` for one that streams by, [`Pca`] implements
+//! `Transformer`. The numbers are those of `sklearn.decomposition.PCA(svd_solver="full")`, signs included.
 //!
 //! Two exact routes, both accumulating in `f64` on centred data:
 //! * [`Route::Covariance`], rows ≥ features: the d × d covariance, collected while rows stream by;
 //! * [`Route::Gram`], rows < features: the n × n products of pictures, for a flattened ResNet-50 of 100,352 features.
 //!
-//! Where both sides are above 16,384, [`Subspace`] finds the leading components by streamed passes, until no variance changes by more than 1e-6.
+//! Where both sides are above 16,384, [`Subspace`] finds the leading components in several passes over the rows, until
+//! no variance changes by more than 1e-6.
 
 mod covariance;
 mod eigen;
 mod gram;
 mod linfa_model;
 mod mle;
+mod params;
 mod project;
 mod randomised;
 mod svd;
@@ -23,24 +25,13 @@ mod svd;
 mod tests;
 
 pub use covariance::CovarianceAccumulator;
-pub use linfa_model::{PcaParams, PcaValidParams, valid_params};
+pub use params::{Components, PcaParams, SvdParams};
 pub use randomised::Subspace;
-pub use svd::{SvdParams, SvdValidParams, TruncatedSvd, fit_svd, valid_svd_params};
+pub use svd::TruncatedSvd;
 
 use thiserror::Error;
 
-use crate::table::FeatureMatrix;
-
-/// How many components to keep.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Components {
-    /// This many.
-    Count(usize),
-    /// The fewest whose share of the total variance is above this, in (0, 1).
-    Fraction(f64),
-    /// The most probable number, by Minka's estimate; needs as many rows as features.
-    Mle,
-}
+use crate::hyperparameters::ParamError;
 
 /// A fitted PCA: plain numbers, so that a stage can store them and read them back to the bit.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,7 +40,8 @@ pub struct Pca {
     pub features: usize,
     /// Mean of each feature (d).
     pub mean: Vec<f64>,
-    /// Orthonormal directions (k, d), row-major, by falling variance. The entry of largest magnitude of each is positive.
+    /// Orthonormal directions (k, d), row-major, by falling variance. The entry of largest magnitude of each is
+    /// positive.
     pub components: Vec<f32>,
     /// Variance along each component (k), divided by n - 1. Exactly 0 beyond the rank of the table.
     pub explained_variance: Vec<f64>,
@@ -57,7 +49,8 @@ pub struct Pca {
     pub explained_variance_ratio: Vec<f64>,
     /// Singular values of the centred table (k).
     pub singular_values: Vec<f64>,
-    /// Mean variance of the directions left out, 0 when none is (Bishop, "Pattern Recognition and Machine Learning", 12.46).
+    /// Mean variance of the directions left out, 0 when none is (Bishop, "Pattern Recognition and Machine Learning",
+    /// 12.46).
     pub noise_variance: f64,
     /// Variance of the table over all features.
     pub total_variance: f64,
@@ -67,35 +60,16 @@ pub struct Pca {
     pub whiten: bool,
 }
 
-/// Why there is no PCA, or no projection.
+/// A PCA or SVD cannot be fitted, or rows cannot be projected.
 #[derive(Debug, Error)]
 pub enum PcaError {
-    /// Zero components are asked for.
-    #[error("0 components asked: ask for at least 1")]
-    NoComponents,
-    /// The fraction is not inside (0, 1).
-    #[error("a fraction of the variance must lie between 0 and 1, both excluded, not {fraction}")]
-    Fraction {
-        /// What was asked.
-        fraction: f64,
-    },
-    /// More components than the table can have, and no leave to clamp.
-    #[error(
-        "{asked} components asked, but {rows} pictures of {features} features have at most {most}: ask for {most} or fewer"
-    )]
-    TooMany {
-        /// What was asked.
-        asked: usize,
-        /// min(rows, features).
-        most: usize,
-        /// Rows of the table.
-        rows: u64,
-        /// Columns of the table.
-        features: usize,
-    },
+    /// A hyperparameter cannot be used.
+    #[error(transparent)]
+    Parameter(#[from] ParamError),
     /// Too few rows for Minka's estimate.
     #[error(
-        "`components: mle` needs at least as many pictures as features, and there are {rows} pictures of {features} features: give a number or a share such as 0.95, or keep fewer columns (`select.top_k`)"
+        "`components: mle` needs at least as many pictures as features, and there are {rows} pictures of {features} \
+         features: give a number or a share such as 0.95, or keep fewer columns (`select.top_k`)"
     )]
     MleRows {
         /// Rows of the table.
@@ -105,7 +79,8 @@ pub enum PcaError {
     },
     /// More than a count of components is asked of a table that has no exact solution here.
     #[error(
-        "a share of the variance and `mle` need the variances of all directions, and {rows} pictures of {features} features are too many for that: give `components` as a number, or keep fewer columns (`select.top_k`)"
+        "a share of the variance and `mle` need the variances of all directions, and {rows} pictures of {features} \
+         features are too many for that: give `components` as a number, or keep fewer columns (`select.top_k`)"
     )]
     NeedsCount {
         /// Rows of the table.
@@ -115,7 +90,8 @@ pub enum PcaError {
     },
     /// Fewer than two rows, or no columns.
     #[error(
-        "{rows} pictures of {features} features have no variance to analyse: at least 2 pictures and 1 feature are needed"
+        "{rows} pictures of {features} features have no variance to analyse: at least 2 pictures and 1 feature are \
+         needed"
     )]
     TooSmall {
         /// Rows of the table.
@@ -137,7 +113,8 @@ pub enum PcaError {
     },
     /// Neither route fits into memory.
     #[error(
-        "{rows} pictures of {features} features need a {side} × {side} matrix, more than {limit} × {limit}: keep fewer features (features: avg, select.variance_threshold) or fit on fewer pictures"
+        "{rows} pictures of {features} features need a {side} × {side} matrix, more than {limit} × {limit}: keep \
+         fewer features (features: avg, select.variance_threshold) or fit on fewer pictures"
     )]
     TooLarge {
         /// Rows of the table; 0 when they are not known yet.
@@ -164,7 +141,7 @@ pub enum PcaError {
         field: &'static str,
         /// Their count.
         found: usize,
-        /// What it should be.
+        /// The count that it should have.
         expected: usize,
     },
     /// The eigenvalue iteration did not end, or memory ran out.
@@ -172,7 +149,7 @@ pub enum PcaError {
     Solver {
         /// Side of the matrix.
         side: usize,
-        /// What went wrong.
+        /// The cause.
         reason: &'static str,
     },
     /// Raised by linfa's traits.
@@ -203,63 +180,20 @@ pub fn route(rows: usize, features: usize) -> Route {
     }
 }
 
-/// Fits a PCA on a table held in memory (n, d), by the route that suits its shape.
-pub fn fit_rows(table: &FeatureMatrix, params: &PcaValidParams) -> Result<Pca, PcaError> {
-    fit_slice(table.as_slice(), table.cols(), params)
-}
-
-/// The same on row-major values of either precision.
-fn fit_slice<F: Copy + Into<f64> + Sync>(
-    data: &[F],
-    features: usize,
-    params: &PcaValidParams,
-) -> Result<Pca, PcaError> {
-    if features == 0 {
-        return Err(PcaError::TooSmall { rows: 0, features });
-    }
-    match route(data.len() / features, features) {
-        Route::Gram => gram::fit(data, features, params),
-        // whoever has such a table streams it; here it is refused with its sides
-        Route::Covariance | Route::Randomised => {
-            let mut covariance = CovarianceAccumulator::new(features)?;
-            covariance.update_values(data)?;
-            covariance.finish(params)
-        }
-    }
-}
-
 impl Pca {
-    /// The hyperparameters of a PCA that keeps `components`.
-    pub fn params(components: Components) -> PcaParams {
-        PcaParams::new(components)
-    }
-
     /// Number of components, k: what was asked, clamped to min(n, d), or what the fraction of variance came to.
     pub fn k(&self) -> usize {
         self.explained_variance.len()
-    }
-
-    /// Projects rows (n, d) on the components: (n, k).
-    ///
-    /// The result for a row depends, to the bit, on that row alone: not on its neighbours, nor on the number of threads.
-    /// A whitened component without variance gives 0, where scikit-learn divides rounding noise by its own size.
-    pub fn transform(&self, block: &FeatureMatrix) -> Result<FeatureMatrix, PcaError> {
-        if block.cols() != self.features {
-            return Err(PcaError::Width { found: block.cols(), features: self.features });
-        }
-        let mut out = FeatureMatrix::zeros(block.rows(), self.k());
-        self.project(block.as_slice(), out.as_mut_slice());
-        Ok(out)
     }
 
     fn project(&self, rows: &[f32], out: &mut [f32]) {
         let scale: Option<Vec<f64>> =
             self.whiten.then(|| self.explained_variance.iter().map(project::whitening).collect());
         let (features, components, mean) = (self.features, self.components.as_slice(), Some(self.mean.as_slice()));
-        project::project(&project::Directions { features, components, mean }, scale.as_deref(), rows, out);
+        project::project(&project::Axes { features, components, mean }, scale.as_deref(), rows, out);
     }
 
-    /// Whether the numbers agree with each other. To be asked of a PCA that was read from a file.
+    /// Whether the numbers agree with each other. To be called on a PCA that was read from a file.
     pub fn check(&self) -> Result<(), PcaError> {
         let (k, d) = (self.k(), self.features);
         check_directions(&self.components, k, d)?;

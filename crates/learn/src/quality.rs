@@ -1,4 +1,4 @@
-//! What the neighbours of pictures tell of the data: wrong labels, copies, pictures that are like no other.
+//! Wrong labels, copies and outliers among pictures, told by their neighbours.
 //!
 //! Everything here is counting and sorting over [`Neighbours`]; the thresholds are the caller's.
 
@@ -11,7 +11,7 @@ pub const FEWEST_ROWS: usize = 20;
 /// 1 / Φ⁻¹(3/4): makes the median absolute deviation of a normal distribution its standard deviation.
 const MAD_TO_DEVIATION: f64 = 1.482_602_218_505_602;
 
-/// How the neighbours of a picture vote on its label.
+/// The vote of a picture's neighbours on its label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Vote {
     /// The class of most neighbours; of equals the lowest.
@@ -24,8 +24,9 @@ pub struct Vote {
     pub of: usize,
 }
 
-/// Asks the nearest labelled rows of `nearest` for the class of a picture whose own is `class`, with `members` pictures in all. As many are asked
-/// as the class could fill, `most` at most; copies of the picture itself (`same` and more) have no vote. None without enough votes.
+/// Asks the nearest labelled rows of `nearest` for the class of a picture whose own is `class`, with `members` pictures
+/// in all. As many are asked as the class could fill, `most` at most; copies of the picture itself (`same` and more)
+/// have no vote. None without enough votes.
 pub fn vote(
     nearest: &[Near],
     labels: &[Option<usize>],
@@ -50,8 +51,9 @@ pub fn isolation(neighbours: &Neighbours, k: usize) -> f64 {
     near.iter().map(|near| 1.0 - f64::from(near.similarity)).sum::<f64>() / near.len() as f64
 }
 
-/// How many robust standard deviations (from the median absolute deviation) each value lies above the median of all, on a logarithmic scale:
-/// distances are skewed to the right, their logarithms hardly. Zeros where the values do not spread, or are too few.
+/// How many robust standard deviations (from the median absolute deviation) each value lies above the median of all, on
+/// a logarithmic scale: distances are skewed to the right, their logarithms hardly. Zeros where the values do not
+/// spread, or are too few.
 ///
 /// Source: Iglewicz and Hoaglin, "How to Detect and Handle Outliers", 1993, where more than 3.5 counts as an outlier.
 pub fn robust_scores(values: &[f64]) -> Vec<f64> {
@@ -75,7 +77,7 @@ fn median(mut values: Vec<f64>) -> Option<f64> {
     }
 }
 
-/// For each of `n` rows the lowest row that it hangs together with by `pairs`, over however many steps.
+/// Connected components: for each of `n` rows the lowest row that `pairs` connect it with, over any number of steps.
 pub fn components(n: usize, pairs: impl Iterator<Item = (usize, usize)>) -> Vec<usize> {
     let mut parent: Vec<usize> = (0..n).collect();
     for (a, b) in pairs {
@@ -132,7 +134,8 @@ mod tests {
         values.push(0.9);
         let scores = robust_scores(&values);
         assert!(scores[99] > 3.5 && scores[..99].iter().all(|score| score.abs() < 3.5), "{:?}", &scores[95..]);
-        // scipy.stats.median_abs_deviation(log(x), scale="normal") of these hundred values is 0.148160788, np.median(log(x)) −1.388298372
+        // scipy.stats.median_abs_deviation(log(x), scale="normal") of these hundred values is 0.148160788,
+        // np.median(log(x)) −1.388298372
         assert!((scores[99] - 8.659_091_714_97).abs() < 1e-9, "{}", scores[99]);
         assert_eq!(robust_scores(&[0.5; 50]), [0.0; 50]);
         assert_eq!(robust_scores(&[0.1, 0.9]), [0.0; 2]);

@@ -1,9 +1,10 @@
-//! What is done to a row before it is classified, fitted once: scale, then project.
+//! A scaler and a decomposition in a row, fitted once: a row goes through them before it is classified.
 
 use thiserror::Error;
 
-use super::pca::{Pca, PcaError, TruncatedSvd};
-use super::scale::{ScaleError, Scaler};
+use crate::dataset::Transformer;
+use crate::pca::{Pca, PcaError, TruncatedSvd};
+use crate::scale::{ScaleError, Scaler};
 use crate::table::FeatureMatrix;
 
 /// A scale and a projection, either of which may be absent.
@@ -22,7 +23,7 @@ pub enum Projection {
     Svd(TruncatedSvd),
 }
 
-/// A row cannot be reduced, or what was stored does not hold together.
+/// A row cannot be reduced, or a stored reduction contradicts itself.
 #[derive(Debug, Error)]
 pub enum ReductionError {
     #[error(transparent)]
@@ -55,18 +56,7 @@ impl Reduction {
         self.projection.as_ref().map_or(self.columns, Projection::k)
     }
 
-    /// The rows of `block`, reduced; each depends, to the bit, on itself alone.
-    pub fn transform(&self, block: &FeatureMatrix) -> Result<FeatureMatrix, ReductionError> {
-        let scaled = self.scaler.as_ref().map(|scaler| scaler.transform(block)).transpose()?;
-        let block = scaled.as_ref().unwrap_or(block);
-        Ok(match &self.projection {
-            None => block.clone(),
-            Some(Projection::Pca(pca)) => pca.transform(block)?,
-            Some(Projection::Svd(svd)) => svd.transform(block)?,
-        })
-    }
-
-    /// Whether the parts are in order and fit each other. To be asked of what was read from a file.
+    /// Whether the parts are in order and fit each other. To be called on a reduction that was read from a file.
     pub fn check(&self) -> Result<(), ReductionError> {
         if let Some(scaler) = &self.scaler {
             scaler.check()?;
@@ -89,5 +79,18 @@ impl Reduction {
             return Ok(());
         }
         Err(PcaError::Width { found: self.columns, features }.into())
+    }
+}
+
+impl Transformer<&FeatureMatrix, Result<FeatureMatrix, ReductionError>> for Reduction {
+    /// The rows of `block`, reduced; each depends, to the bit, on itself alone.
+    fn transform(&self, block: &FeatureMatrix) -> Result<FeatureMatrix, ReductionError> {
+        let scaled = self.scaler.as_ref().map(|scaler| scaler.transform(block)).transpose()?;
+        let block = scaled.as_ref().unwrap_or(block);
+        Ok(match &self.projection {
+            None => block.clone(),
+            Some(Projection::Pca(pca)) => pca.transform(block)?,
+            Some(Projection::Svd(svd)) => svd.transform(block)?,
+        })
     }
 }

@@ -1,20 +1,17 @@
 //! Columns or rows brought to one scale before anything is fitted on them, as linfa models.
 //!
-//! [`StandardScaler`] takes the mean out of every column and divides by its deviation over the train split, with the numbers of
-//! `sklearn.preprocessing.StandardScaler`, a column without variance included: it is centred and not divided. [`Normalizer`]
-//! divides every row by its length, as `Normalizer(norm="l2")` does. Both compute in `f64` and round once; a row's result
-//! depends on that row alone.
+//! [`StandardScaler`] takes the mean out of every column and divides by its deviation over the train split, with the
+//! numbers of `sklearn.preprocessing.StandardScaler`, a column without variance included: it is centred and not
+//! divided. [`Normalizer`] divides every row by its length, as `Normalizer(norm="l2")` does. Both compute in `f64` and
+//! round once; a row's result depends on that row alone.
 
-use linfa::Float;
-use linfa::dataset::DatasetBase;
-use linfa::traits::{Fit, Transformer};
-use ndarray::{Array2, ArrayBase, Data, Ix2};
 use thiserror::Error;
 
-use super::variance::{ColumnStats, VarianceAccumulator};
+use crate::dataset::Transformer;
 use crate::table::FeatureMatrix;
+use crate::variance::ColumnStats;
 
-/// What a column or a row is brought to.
+/// A fitted scaler.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Scaler {
     Standard(StandardScaler),
@@ -26,17 +23,13 @@ pub enum Scaler {
 pub struct StandardScaler {
     /// (d)
     pub mean: Vec<f64>,
-    /// What is divided by (d): the population deviation, 1 for a column that does not vary.
+    /// The divisors (d): the population deviation of each column, 1 for a column that does not vary.
     pub scale: Vec<f64>,
 }
 
-/// Divides a row by its Euclidean length; a row of zeros stays one.
+/// Divides a row by its Euclidean length; a row of zeros stays as it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Normalizer;
-
-/// The hyperparameters of a [`StandardScaler`]: there are none.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct StandardParams;
 
 /// No scale can be fitted or applied.
 #[derive(Debug, Error)]
@@ -66,13 +59,10 @@ pub enum ScaleError {
         /// Count of deviations.
         scales: usize,
     },
-    /// Raised by linfa's traits.
-    #[error(transparent)]
-    Linfa(#[from] linfa::Error),
 }
 
 impl StandardScaler {
-    /// The scaler of a table of which the columns have been measured.
+    /// The scaler for columns with these statistics.
     pub fn of(stats: &ColumnStats) -> Result<Self, ScaleError> {
         if stats.count == 0 {
             return Err(ScaleError::NoRows);
@@ -82,7 +72,7 @@ impl StandardScaler {
             return Err(ScaleError::NotFinite { column });
         }
         let rows = stats.count as f64;
-        // `_is_constant_feature`: what rounding may leave of a variance of 0, by the analysis of the two-pass algorithm
+        // `_is_constant_feature`: so small a variance may be rounding error, by the analysis of the two-pass algorithm
         let constant = |mean: f64, variance: f64| {
             variance <= rows * f64::EPSILON * variance + (rows * mean * f64::EPSILON).powi(2)
         };
@@ -111,7 +101,7 @@ impl Normalizer {
 }
 
 impl Scaler {
-    /// Columns of a row, where the scale knows them.
+    /// Columns of a row, where the scaler was fitted to a number of them.
     pub fn columns(&self) -> Option<usize> {
         match self {
             Self::Standard(standard) => Some(standard.mean.len()),
@@ -119,8 +109,19 @@ impl Scaler {
         }
     }
 
+    /// Whether the numbers agree with each other. To be called on a scaler that was read from a file.
+    pub fn check(&self) -> Result<(), ScaleError> {
+        let Self::Standard(StandardScaler { mean, scale }) = self else { return Ok(()) };
+        let right = mean.len() == scale.len()
+            && mean.iter().all(|mean| mean.is_finite())
+            && scale.iter().all(|&scale| scale.is_finite() && scale > 0.0);
+        if right { Ok(()) } else { Err(ScaleError::Stored { means: mean.len(), scales: scale.len() }) }
+    }
+}
+
+impl Transformer<&FeatureMatrix, Result<FeatureMatrix, ScaleError>> for Scaler {
     /// The rows of `block` (n, d), scaled.
-    pub fn transform(&self, block: &FeatureMatrix) -> Result<FeatureMatrix, ScaleError> {
+    fn transform(&self, block: &FeatureMatrix) -> Result<FeatureMatrix, ScaleError> {
         if let Some(expected) = self.columns().filter(|&columns| columns != block.cols()) {
             return Err(ScaleError::Width { found: block.cols(), expected });
         }
@@ -131,60 +132,13 @@ impl Scaler {
         }
         Ok(out)
     }
-
-    /// Whether the numbers agree with each other. To be asked of a scaler that was read from a file.
-    pub fn check(&self) -> Result<(), ScaleError> {
-        let Self::Standard(StandardScaler { mean, scale }) = self else { return Ok(()) };
-        let right = mean.len() == scale.len()
-            && mean.iter().all(|mean| mean.is_finite())
-            && scale.iter().all(|&scale| scale.is_finite() && scale > 0.0);
-        if right { Ok(()) } else { Err(ScaleError::Stored { means: mean.len(), scales: scale.len() }) }
-    }
-}
-
-impl<D: Data<Elem = f32>, T> Fit<ArrayBase<D, Ix2>, T, ScaleError> for StandardParams {
-    type Object = StandardScaler;
-
-    /// Fits on records (n, d); targets are not looked at.
-    fn fit(&self, dataset: &DatasetBase<ArrayBase<D, Ix2>, T>) -> Result<StandardScaler, ScaleError> {
-        let records = dataset.records();
-        let rows = records.as_standard_layout();
-        let mut statistics = VarianceAccumulator::new(records.ncols());
-        statistics.update(rows.as_slice().unwrap_or_default());
-        StandardScaler::of(&statistics.finish())
-    }
-}
-
-/// Scales an array of any layout; panics when its width is not the one that was fitted on, as linfa's models do.
-fn scaled<F: Float>(mut records: Array2<F>, scale: impl Fn(&mut [F])) -> Array2<F> {
-    if !records.is_standard_layout() {
-        records = records.as_standard_layout().into_owned();
-    }
-    if let Some(values) = records.as_slice_mut() {
-        scale(values);
-    }
-    records
-}
-
-impl Transformer<Array2<f32>, Array2<f32>> for StandardScaler {
-    fn transform(&self, records: Array2<f32>) -> Array2<f32> {
-        let (found, expected) = (records.ncols(), self.mean.len());
-        assert_eq!(found, expected, "a scale of {expected} columns on {found}");
-        scaled(records, |values| self.scale_rows(values))
-    }
-}
-
-impl Transformer<Array2<f32>, Array2<f32>> for Normalizer {
-    fn transform(&self, records: Array2<f32>) -> Array2<f32> {
-        let columns = records.ncols();
-        scaled(records, |values| self.scale_rows(values, columns))
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::golden;
+    use crate::variance::VarianceAccumulator;
 
     fn standard(table: &FeatureMatrix) -> Scaler {
         let mut statistics = VarianceAccumulator::new(table.cols());
@@ -211,15 +165,12 @@ mod tests {
     }
 
     #[test]
-    fn a_row_depends_on_itself_alone_and_linfa_sees_the_same() {
+    fn a_row_depends_on_itself_alone() {
         let table = FeatureMatrix::from_vec(4, 3, (0..12).map(|i| (i as f32).sin() * 9.0).collect()).expect("4 × 3");
-        let records = Array2::from_shape_vec((4, 3), table.as_slice().to_vec()).expect("4 × 3");
-        let fitted = StandardParams.fit(&DatasetBase::from(records.clone())).expect("fitted");
-        let by_linfa = [fitted.transform(records.clone()), Normalizer.transform(records)];
-        for (scaler, by_linfa) in [Scaler::Standard(fitted), Scaler::L2(Normalizer)].iter().zip(by_linfa) {
+        for scaler in [standard(&table), Scaler::L2(Normalizer)] {
             let all = scaler.transform(&table).expect("scaled");
             let one = scaler.transform(&table.select_rows(&[2])).expect("scaled");
-            assert_eq!((one.row(0), by_linfa.as_slice()), (all.row(2), Some(all.as_slice())));
+            assert_eq!(one.row(0), all.row(2));
         }
         let zeros = FeatureMatrix::zeros(1, 3);
         assert_eq!(Scaler::L2(Normalizer).transform(&zeros).expect("scaled"), zeros);

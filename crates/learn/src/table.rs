@@ -1,6 +1,7 @@
-//! The one table that the ecosystems meet in: features as row-major `f32`, one picture a row.
+//! The table that the libraries exchange: features as row-major `f32`, one picture a row.
 //!
-//! polars, arrow, linfa and candle each have a matrix of their own; none of them leaves its room. What passes between stages is this.
+//! polars, arrow, linfa and candle each have a matrix of their own, which stays inside the module that uses it. Stages
+//! hand a [`FeatureMatrix`] to one another.
 
 use std::{fmt, io};
 
@@ -28,7 +29,7 @@ pub struct FeatureMatrix {
     data: Vec<f32>,
 }
 
-/// Rows that are asked for a few at a time, wherever the table lies.
+/// A table whose rows are read a few at a time: in memory, or on disk.
 pub trait Rows: fmt::Debug {
     /// Number of pictures.
     fn rows(&self) -> usize;
@@ -63,7 +64,7 @@ impl FeatureMatrix {
         Self { rows: 0, cols, data: Vec::new() }
     }
 
-    /// The same, with room for `rows` rows.
+    /// An empty matrix of `cols` columns, with room for `rows` rows.
     pub fn with_capacity(rows: usize, cols: usize) -> Self {
         Self { rows: 0, cols, data: Vec::with_capacity(rows.saturating_mul(cols)) }
     }
@@ -106,7 +107,7 @@ impl FeatureMatrix {
         (0..self.rows).map(|i| self.row(i))
     }
 
-    /// Every value as it is when it has been stored as `dtype`.
+    /// Rounds every value as if it had been stored as `dtype`.
     pub fn round_to(&mut self, dtype: Dtype) {
         if dtype == Dtype::F16 {
             self.data.iter_mut().for_each(|value| *value = f16::from_f32(*value).to_f32());
@@ -120,7 +121,7 @@ impl FeatureMatrix {
         self.rows += 1;
     }
 
-    /// Takes all rows out; their room stays.
+    /// Removes all rows; the memory stays allocated.
     pub fn clear(&mut self) {
         self.data.clear();
         self.rows = 0;

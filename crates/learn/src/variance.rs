@@ -5,16 +5,19 @@
 
 use thiserror::Error;
 
+use crate::dataset::{DatasetBase, FitWith};
+use crate::table::FeatureMatrix;
+
 /// How many offending columns an error names.
 const NAMED_COLUMNS: usize = 5;
 
 /// Collects count, mean, variance, minimum and maximum of every column while rows stream by.
 ///
-/// Welford's update in `f64`, one row at a time, so that the result does not depend, to the bit, on how the rows were cut
-/// into blocks, and a column of large mean and small spread keeps its digits. Memory: 24 bytes a column.
+/// Welford's update in `f64`, one row at a time, so that the result does not depend, to the bit, on how the rows were
+/// cut into blocks, and a column of large mean and small spread keeps its digits. Memory: 24 bytes a column.
 ///
-/// Source: Welford, "Note on a method for calculating corrected sums of squares and products", 1962; [`merge`](Self::merge)
-/// is Chan, Golub and LeVeque's pairwise form, 1983.
+/// Source: Welford, "Note on a method for calculating corrected sums of squares and products", 1962;
+/// [`merge`](Self::merge) is Chan, Golub and LeVeque's pairwise form, 1983.
 #[derive(Clone, Debug)]
 pub struct VarianceAccumulator {
     count: u64,
@@ -24,7 +27,7 @@ pub struct VarianceAccumulator {
     max: Vec<f32>,
 }
 
-/// What is known of every column of a table.
+/// The statistics of every column of a table.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ColumnStats {
     /// Rows seen.
@@ -39,7 +42,7 @@ pub struct ColumnStats {
     pub max: Vec<f32>,
 }
 
-/// Why no column selection came out.
+/// Columns cannot be measured, or none can be selected.
 #[derive(Debug, Error)]
 pub enum SelectError {
     /// The table is empty.
@@ -48,12 +51,13 @@ pub enum SelectError {
     /// The threshold cannot be compared with a variance.
     #[error("variance threshold {threshold} is not a number of 0 or more")]
     BadThreshold {
-        /// What was asked.
+        /// The threshold that was asked for.
         threshold: f64,
     },
     /// Some columns hold NaN or infinite values.
     #[error(
-        "{count} of {total} features have values that are NaN or infinite, the first at column {columns:?}: check the weights and the precision of the model"
+        "{count} of {total} features have values that are NaN or infinite, the first at column {columns:?}: check the \
+         weights and the precision of the model"
     )]
     NotFinite {
         /// The first few such columns.
@@ -65,7 +69,8 @@ pub enum SelectError {
     },
     /// The classes cannot be compared.
     #[error(
-        "score f_classif: {rows} pictures of {classes} {} are in the train split; it compares two classes or more, one of them with two pictures or more: give more pictures, or take `score: variance`",
+        "score f_classif: {rows} pictures of {classes} {} are in the train split; it compares two classes or more, \
+         one of them with two pictures or more: give more pictures, or take `score: variance`",
         if *.classes == 1 { "class" } else { "classes" }
     )]
     NoClasses {
@@ -75,9 +80,10 @@ pub enum SelectError {
         classes: usize,
     },
     /// Every column is at or below the threshold.
-    #[error("no feature meets the variance threshold {threshold:.5} ({rows} rows, largest variance {largest:.5e} of {columns} features): lower the threshold{}", if *.rows == 1 { " or give more than one picture" } else { "" })]
+    #[error("no feature meets the variance threshold {threshold:.5} ({rows} rows, largest variance {largest:.5e} of \
+     {columns} features): lower the threshold{}", if *.rows == 1 { " or give more than one picture" } else { "" })]
     NoneLeft {
-        /// What was asked.
+        /// The threshold that was asked for.
         threshold: f64,
         /// The largest variance of the table.
         largest: f64,
@@ -86,6 +92,9 @@ pub enum SelectError {
         /// How many rows it has.
         rows: u64,
     },
+    /// Raised by linfa's traits.
+    #[error(transparent)]
+    Linfa(#[from] linfa::Error),
 }
 
 impl VarianceAccumulator {
@@ -131,7 +140,7 @@ impl VarianceAccumulator {
         }
     }
 
-    /// Adds what another accumulator saw; panics when it has not as many columns.
+    /// Adds the rows that another accumulator has seen; panics when it has not as many columns.
     pub fn merge(&mut self, other: &VarianceAccumulator) {
         assert_eq!(other.cols(), self.cols(), "{} columns beside {}", other.cols(), self.cols());
         if other.count == 0 {
@@ -153,6 +162,27 @@ impl VarianceAccumulator {
         let rows = (self.count as f64).max(1.0);
         let variance = self.squares.iter().map(|squares| squares / rows).collect();
         ColumnStats { count: self.count, mean: self.mean, variance, min: self.min, max: self.max }
+    }
+}
+
+/// The hyperparameters of the statistics of columns: there are none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ColumnStatsParams;
+
+impl<'a, T> FitWith<'a, &'a FeatureMatrix, T, SelectError> for ColumnStatsParams {
+    type ObjectIn = Option<VarianceAccumulator>;
+    type ObjectOut = VarianceAccumulator;
+
+    /// Takes the next rows of a table; [`VarianceAccumulator::finish`] gives the statistics of all.
+    fn fit_with(
+        &self,
+        before: Self::ObjectIn,
+        dataset: &'a DatasetBase<&'a FeatureMatrix, T>,
+    ) -> Result<VarianceAccumulator, SelectError> {
+        let rows = dataset.records;
+        let mut statistics = before.unwrap_or_else(|| VarianceAccumulator::new(rows.cols()));
+        statistics.update(rows.as_slice());
+        Ok(statistics)
     }
 }
 

@@ -12,7 +12,8 @@ const SHIPPED: &str = "pipelines/featurize.schema.json";
 /// Every stage, with its defaults.
 const WHOLE: &str = "version: 1\ninput: {root: x}\nselect: {}\nreduce: {pca: {}}\ntrain: {mlp: {}}\nreport: {}\n";
 
-/// The pipeline to try the key at `path` in: `reduce` has `pca` or `svd`, not both; a classifier is there when it is asked for.
+/// The pipeline to try the key at `path` in: `reduce` has `pca` or `svd`, not both; a classifier is there when it is
+/// asked for.
 fn whole(path: &str) -> String {
     match path.split('.').take(2).collect::<Vec<_>>()[..] {
         ["reduce", "svd"] => WHOLE.replace("pca", "svd"),

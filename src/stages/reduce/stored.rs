@@ -1,4 +1,4 @@
-//! The fitted reduction on disk: one safetensors file, called after what it is.
+//! The fitted reduction on disk: one safetensors file, named after its kind.
 
 use std::path::PathBuf;
 
@@ -127,7 +127,8 @@ pub fn open(dir: &RunDir, file: &str) -> Result<Reduction, ReduceError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::learn::pca::{self, Components};
+    use crate::learn::dataset::{DatasetBase, Fit, Transformer};
+    use crate::learn::pca::{Components, PcaParams, SvdParams};
     use crate::learn::variance::VarianceAccumulator;
     use crate::table::FeatureMatrix;
 
@@ -141,10 +142,10 @@ mod tests {
         let mut statistics = VarianceAccumulator::new(4);
         statistics.update(table.as_slice());
         let standard = Scaler::Standard(StandardScaler::of(&statistics.finish()).expect("rows"));
-        let params = pca::valid_params(Components::Count(3), true).expect("valid");
-        let pca = Projection::Pca(pca::fit_rows(&table, &params).expect("a PCA"));
-        let params = pca::valid_svd_params(2).expect("valid");
-        let svd = Projection::Svd(pca::fit_svd(&table, &params).expect("an SVD"));
+        let dataset = DatasetBase::new(&table, ());
+        let params = PcaParams { components: Components::Count(3), whiten: true };
+        let pca = Projection::Pca(params.fit(&dataset).expect("a PCA"));
+        let svd = Projection::Svd(SvdParams { components: 2 }.fit(&dataset).expect("an SVD"));
         for (file, scaler, projection, outputs) in [
             ("pca.safetensors", None, Some(pca.clone()), 3),
             ("svd.safetensors", Some(Scaler::L2(Normalizer)), Some(svd), 2),

@@ -1,4 +1,5 @@
-//! `reduced.parquet`: rows reduced and written a row group at a time, so that memory holds one of them however many rows there are.
+//! `reduced.parquet`: rows reduced and written a row group at a time, so that memory holds one of them however many
+//! rows there are.
 
 use std::path::Path;
 
@@ -6,6 +7,7 @@ use super::{Input, ReduceError};
 use crate::io::features::{self, Key, Layout};
 use crate::io::table::Table;
 use crate::io::{Digest, IoError};
+use crate::learn::dataset::Transformer;
 use crate::learn::reduction::Reduction;
 use crate::progress::Ui;
 use crate::stages::scan::Split;
@@ -16,7 +18,8 @@ const GROUP: usize = 64 << 20;
 /// Column chunks in the file: each takes some bytes of the footer, which readers hold.
 const CHUNKS: usize = 50_000;
 
-/// Rows of a group, of `rows` rows of `columns`: groups of [`GROUP`] bytes, larger ones where those would make too many chunks.
+/// Rows of a group, of `rows` rows of `columns`: groups of [`GROUP`] bytes, larger ones where those would make too many
+/// chunks.
 fn group_rows(rows: usize, columns: usize) -> usize {
     let by_bytes = GROUP / (size_of::<f32>() * columns.max(1));
     let groups = (CHUNKS / columns.max(1)).max(1);

@@ -355,7 +355,7 @@ fn classifier(settings: &config::Train, trained: &Trained) -> String {
     }
 }
 
-fn perceptron(settings: &config::Mlp, trained: &Trained) -> String {
+fn perceptron(settings: &config::MlpParams, trained: &Trained) -> String {
     let layers = [trained.inputs].into_iter().chain(settings.hidden.iter().copied()).chain([trained.classes.len()]);
     let layers: Vec<String> = layers.map(words::count).collect();
     let activation = match settings.activation {

@@ -26,7 +26,8 @@ pub fn check(settings: &config::Train, listing: &Listing, ui: &Ui) -> Result<(),
     Ok(())
 }
 
-/// Nothing can be measured where no test picture is of a class that was learnt; where some are not, that is worth a look.
+/// Nothing can be measured where no test picture is of a class that was learnt; where some are not, that is worth a
+/// look.
 fn check_test(listing: &Listing, known: &[String], ui: &Ui) -> Result<(), TrainError> {
     let absent: Vec<&str> = listing.classes.iter().filter(|class| !known.contains(class)).map(String::as_str).collect();
     if absent.is_empty() {
@@ -37,8 +38,8 @@ fn check_test(listing: &Listing, known: &[String], ui: &Ui) -> Result<(), TrainE
     let tested: BTreeSet<&str> = tested.iter().filter_map(|key| key.label.as_deref()).collect();
     if !tested.is_empty() && !known.iter().any(|class| tested.contains(class.as_str())) {
         return Err(TrainError::Classes(format!(
-            "no class of the test split has a train picture: those of train are {}, those of test {absent}; name their folders alike, or \
-             look at `input.split`",
+            "no class of the test split has a train picture: those of train are {}, those of test {absent}; name their \
+             folders alike, or look at `input.split`",
             printable(&known.join(", "))
         )));
     }

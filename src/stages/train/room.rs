@@ -1,13 +1,13 @@
-//! Whether a classifier fits into the memory there is: asked before the first picture is computed, of what is known then, and again before
-//! it is trained.
+//! Whether a classifier fits into the memory there is: asked before the first picture is computed, of what is known
+//! then, and again before it is trained.
 
-use crate::config::{Classifier, Components, InMemory, Mlp, Reduce, Solver, Train};
+use crate::config::{Classifier, Components, InMemory, MlpParams, Reduce, Solver, Train};
 use crate::memory::{self, NoRoom};
 use crate::plan::Plan;
 
 /// Bytes that a weight of a perceptron takes while it is trained: itself, its first value, and the two moments of Adam.
 const STEPPED: u64 = 16;
-/// The same with L-BFGS, which looks back on ten steps and has numbers of 64 bits.
+/// Bytes that a weight takes with L-BFGS, which remembers ten steps and has numbers of 64 bits.
 const FULL_BATCH: u64 = 200;
 
 /// The rows and columns that a classifier is trained on.
@@ -18,7 +18,8 @@ pub struct Shape {
     pub classes: usize,
 }
 
-/// An error at the key of a classifier that needs more memory than there is, whatever columns will be left; `rows` are those of the train split.
+/// An error at the key of a classifier that needs more memory than there is, whatever columns will be left; `rows` are
+/// those of the train split.
 pub fn check(plan: &Plan, settings: &Train, rows: usize, classes: usize) -> Result<(), NoRoom> {
     let shape = Shape { rows, cols: least_columns(plan, rows), classes };
     settings.keyed().into_iter().try_for_each(|(key, one)| fits(&plan.pipeline.written(&key), one, shape))
@@ -35,14 +36,14 @@ pub fn fits(key: &str, classifier: Classifier, shape: Shape) -> Result<(), NoRoo
     }
 }
 
-/// Bytes, what they are for, and what to do where they are too many.
+/// A need of memory: the bytes, their subject, and advice where they are too many.
 struct Need {
     bytes: u64,
     subject: String,
     advice: &'static str,
 }
 
-/// All that a classifier takes.
+/// All memory that a classifier takes.
 fn needs(key: &str, classifier: Classifier, shape: Shape) -> Vec<Need> {
     let Shape { rows, cols, .. } = shape;
     let mut all = Vec::new();
@@ -69,20 +70,20 @@ fn needs(key: &str, classifier: Classifier, shape: Shape) -> Vec<Need> {
 }
 
 /// Inputs, hidden layers, outputs.
-fn widths(mlp: &Mlp, shape: Shape) -> Vec<usize> {
+fn widths(mlp: &MlpParams, shape: Shape) -> Vec<usize> {
     let outputs = if shape.classes == 2 { 1 } else { shape.classes };
     [&[shape.cols], mlp.hidden.as_slice(), &[outputs]].concat()
 }
 
-fn weights(mlp: &Mlp, shape: Shape) -> u64 {
+fn weights(mlp: &MlpParams, shape: Shape) -> u64 {
     let widths = widths(mlp, shape);
     let layers = widths.windows(2).map(|pair| (pair[0] as u64 + 1).saturating_mul(pair[1] as u64));
     let each = if mlp.solver == Solver::Lbfgs { FULL_BATCH } else { STEPPED };
     layers.fold(0, u64::saturating_add).saturating_mul(each)
 }
 
-/// What every hidden layer gives for a batch, and its slope; L-BFGS goes over its rows in blocks.
-fn activations(mlp: &Mlp, shape: Shape) -> u64 {
+/// Bytes of the hidden layers' activations for a batch, and of their gradients; L-BFGS goes over its rows in blocks.
+fn activations(mlp: &MlpParams, shape: Shape) -> u64 {
     if mlp.solver == Solver::Lbfgs {
         return 0;
     }
@@ -115,14 +116,14 @@ mod tests {
 
     #[test]
     fn weights_and_batches_are_counted() {
-        let mlp = Mlp { hidden: vec![100, 10], ..Mlp::default() };
+        let mlp = MlpParams { hidden: vec![100, 10], ..MlpParams::default() };
         assert_eq!(weights(&mlp, SHAPE), 16 * (1281 * 100 + 101 * 10 + 11 * 3));
         assert_eq!(activations(&mlp, SHAPE), 200 * 110 * 8);
         let two = Shape { classes: 2, ..SHAPE };
         assert_eq!(weights(&mlp, two), 16 * (1281 * 100 + 101 * 10 + 11));
-        let full = Mlp { solver: Solver::Lbfgs, ..mlp.clone() };
+        let full = MlpParams { solver: Solver::Lbfgs, ..mlp.clone() };
         assert_eq!((weights(&full, two), activations(&full, two)), (200 * (1281 * 100 + 101 * 10 + 11), 0));
-        let all = Mlp { batch_size: BatchSize::Rows(1_000_000_000), ..mlp };
+        let all = MlpParams { batch_size: BatchSize::Rows(1_000_000_000), ..mlp };
         assert_eq!(activations(&all, SHAPE), 1000 * 110 * 8);
     }
 
@@ -131,18 +132,18 @@ mod tests {
         if memory::limit().is_none() {
             return;
         }
-        let mlp = Mlp { hidden: vec![65_536; 64], ..Mlp::default() };
+        let mlp = MlpParams { hidden: vec![65_536; 64], ..MlpParams::default() };
         let error = fits("train[0].mlp", Classifier::Mlp(&mlp), SHAPE).expect_err("4 TB").to_string();
         assert!(error.starts_with("`train[0].mlp.hidden`: training the layers 1280 → 65536 → "), "{error}");
         assert!(error.contains("takes about 4330"), "{error}");
         assert!(error.ends_with("write fewer units"), "{error}");
         let rows = Shape { rows: 1 << 40, ..SHAPE };
-        let knn = crate::config::Knn::default();
+        let knn = crate::config::KnnParams::default();
         let error = fits("train.knn", Classifier::Knn(&knn), rows).expect_err("5 PB").to_string();
         assert!(error.starts_with("`train.knn`: the train table of 1099511627776 rows"), "{error}");
-        let mlp = Mlp { in_memory: InMemory::Always(true), ..Mlp::default() };
+        let mlp = MlpParams { in_memory: InMemory::Always(true), ..MlpParams::default() };
         let error = fits("train.mlp", Classifier::Mlp(&mlp), rows).expect_err("5 PB").to_string();
         assert!(error.starts_with("`train.mlp.in_memory`: "), "{error}");
-        assert_eq!(fits("train.mlp", Classifier::Mlp(&Mlp::default()), SHAPE), Ok(()));
+        assert_eq!(fits("train.mlp", Classifier::Mlp(&MlpParams::default()), SHAPE), Ok(()));
     }
 }

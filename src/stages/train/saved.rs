@@ -1,4 +1,4 @@
-//! The classifier on disk: its tensors, and the card that says what they mean.
+//! The classifier on disk: its tensors, and a card (`classifier.json`) that says how they are used.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,7 +10,8 @@ use super::TrainError;
 use crate::io::tensors::{self, Tensors, Values};
 use crate::io::{self, Digest, IoError, sealed};
 use crate::learn::classifier::{Classifier, ClassifierError};
-use crate::learn::knn::{Asked, Knn, Metric, Weights};
+use crate::learn::dataset::{DatasetBase, Fit, Labels, Shared};
+use crate::learn::knn::{Knn, KnnParams};
 use crate::learn::mlp::{Activation, Dense, End, Mlp};
 use crate::plan::Plan;
 use crate::stages::StageId;
@@ -63,13 +64,13 @@ fn layers(mlp: &Mlp, path: &Path) -> Result<Digest, IoError> {
 }
 
 fn table(knn: &Knn, path: &Path) -> Result<Digest, IoError> {
-    // whole numbers of f64 are exact
+    // f64 holds these whole numbers exactly
     let y: Vec<f64> = knn.y.iter().map(|&class| class as f64).collect();
     let x = ("x".to_string(), vec![knn.x.rows(), knn.x.cols()], Values::F32(knn.x.as_slice()));
     tensors::write(path, &[x, ("y".to_string(), vec![y.len()], Values::F64(&y))])
 }
 
-/// What made the features, as the card tells it.
+/// The network and the settings that made the features, as the card names them.
 pub(super) fn origin(plan: &Plan) -> Value {
     let mut origin = json!({
         "model": plan.backbone.model.name,
@@ -112,10 +113,8 @@ fn card(
         card.extend(fitted);
     }
     match classifier {
-        Classifier::Layers(mlp) => card["activation"] = json!(mlp.activation.name()),
-        Classifier::Neighbours(knn) => {
-            card["knn"] = json!({"k": knn.k, "metric": knn.metric.name(), "weights": knn.weights.name()});
-        }
+        Classifier::Layers(mlp) => card["activation"] = json!(mlp.activation),
+        Classifier::Neighbours(knn) => card["knn"] = json!(knn.params),
     }
     sealed::write(&plan.dir.card(), &card)
 }
@@ -137,14 +136,8 @@ pub fn open(dir: &RunDir) -> Result<(Classifier, Vec<String>), TrainError> {
     struct Card {
         classes: Vec<String>,
         kind: Option<String>,
-        activation: Option<String>,
-        knn: Option<Neighbours>,
-    }
-    #[derive(Deserialize)]
-    struct Neighbours {
-        k: usize,
-        metric: String,
-        weights: String,
+        activation: Option<Activation>,
+        knn: Option<KnnParams>,
     }
     let path = dir.card();
     let wrong = |reason: String| IoError::Table { path: path.clone(), reason };
@@ -155,22 +148,17 @@ pub fn open(dir: &RunDir) -> Result<(Classifier, Vec<String>), TrainError> {
         return Err(wrong(format!("a classifier of kind `{kind}` is not known to this version")).into());
     }
     let mut file = Tensors::read(&dir.classifier_file(kind))?;
-    let classes = card.classes.len();
-    let classifier = if let Some(asked) = card.knn {
-        let unknown = || wrong(format!("unknown metric `{}` or weights `{}`", asked.metric, asked.weights));
-        let metric = [Metric::Cosine, Metric::Euclidean].into_iter().find(|metric| metric.name() == asked.metric);
-        let weights = [Weights::Uniform, Weights::Distance].into_iter().find(|way| way.name() == asked.weights);
-        let (metric, weights) = (metric.ok_or_else(unknown)?, weights.ok_or_else(unknown)?);
+    let classifier = if let Some(params) = card.knn {
         let &[rows, cols] = file.shape("x").unwrap_or_default() else {
             return Err(wrong("the table of knn.safetensors has no two dimensions".into()).into());
         };
         let x = FeatureMatrix::from_vec(rows, cols, file.f32s("x")?).map_err(|error| wrong(error.to_string()))?;
-        let y = file.f64s("y")?.into_iter().map(|class| class as usize).collect();
-        let asked = Asked { k: asked.k, metric, weights };
-        Classifier::Neighbours(Knn::new(asked, x, y, classes).map_err(ClassifierError::from)?)
+        let y: Vec<usize> = file.f64s("y")?.into_iter().map(|class| class as usize).collect();
+        let dataset = DatasetBase::new(Shared(x.into()), Labels { y: &y, classes: &card.classes });
+        Classifier::Neighbours(params.fit(&dataset).map_err(ClassifierError::from)?)
     } else {
-        let word = card.activation.unwrap_or_default();
-        let activation = Activation::from_name(&word).ok_or_else(|| wrong(format!("unknown activation `{word}`")))?;
+        let activation = card.activation.ok_or_else(|| wrong("the card has no `activation`".into()))?;
+        let classes = card.classes.len();
         let mut layers = Vec::new();
         while let Some(&[inputs, outputs]) = file.shape(&format!("layers.{}.weight", layers.len())) {
             let i = layers.len();

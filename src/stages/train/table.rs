@@ -1,4 +1,5 @@
-//! The rows that a classifier is fitted on, or asked about: in memory, or copied to disk where the memory is for something else.
+//! The rows that a classifier is fitted on, or asked about: in memory, or copied to disk where the memory is for
+//! something else.
 
 use std::ops::Range;
 use std::path::Path;
@@ -9,7 +10,7 @@ use crate::io::IoError;
 use crate::io::row_file::{RowFile, RowWriter};
 use crate::table::{FeatureMatrix, Rows};
 
-/// Bytes and rows of a table that are looked at together: between them the user may stop it.
+/// Bytes and rows of a table that are read together: between them the user may stop the work.
 const BLOCK: usize = 16 << 20;
 const TOGETHER: usize = 1024;
 
@@ -38,7 +39,7 @@ impl Table {
         }
     }
 
-    /// Hands over all rows in order, some at a time.
+    /// Calls `take` with all rows in order, some at a time.
     pub fn for_each(&self, mut take: impl FnMut(&FeatureMatrix) -> Result<(), TrainError>) -> Result<(), TrainError> {
         let table = self.rows();
         let together = (BLOCK / (size_of::<f32>() * table.cols().max(1))).clamp(1, TOGETHER);
@@ -61,7 +62,7 @@ pub enum Filling {
 }
 
 impl Filling {
-    /// For `rows` rows of `cols` columns, in memory or on the disk that `folder` is on.
+    /// Begins a table of `rows` rows and `cols` columns, in memory or on the disk that `folder` is on.
     pub fn new(held: bool, folder: &Path, (rows, cols): (usize, usize)) -> Result<Self, IoError> {
         Ok(match held {
             true => Self::Held(FeatureMatrix::with_capacity(rows, cols)),

@@ -1,22 +1,23 @@
-//! Cross-validation of everything that is fitted: without the rows of a fold `select`, `reduce` and the classifiers, then these on the fold.
-//! What scikit-learn's `cross_val_score(make_pipeline(…), …)` does; a scale, components or columns that have seen the fold would flatter it.
+//! Cross-validation of everything that is fitted, as scikit-learn's `cross_val_score(make_pipeline(…), …)`: `select`,
+//! `reduce` and the classifiers are fitted without the rows of a fold, then the classifiers are scored on the fold.
+//! Columns, a scale or components that have seen the fold would flatter the score.
 
 use std::borrow::Cow;
 use std::path::Path;
 use std::time::Instant;
 
-use super::fit::{self, Labelled};
+use super::fit::{self, TrainTable};
 use super::table::{Filling, Table};
 use super::{Scored, TrainError};
 use crate::config::{Classifier, Reduce, Select};
-use crate::learn::mlp::argmax;
+use crate::learn::dataset::{Predict, Transformer};
 use crate::learn::reduction::Reduction;
 use crate::progress::{Ui, bytes};
 use crate::stages::fitting::Fitting;
 use crate::stages::reduce::ReduceError;
 use crate::stages::rows::{Shards, TrainRows};
 
-/// Where the columns come from that a classifier gets.
+/// The source of the classifiers' columns.
 #[derive(Clone, Copy, Debug)]
 pub struct Columns<'a> {
     pub shards: &'a Shards,
@@ -24,11 +25,12 @@ pub struct Columns<'a> {
     pub width: usize,
     pub select: Option<&'a Select>,
     pub reduce: Option<&'a Reduce>,
-    /// Where the folds lie that are not held in memory.
+    /// The folder for folds that are not held in memory.
     pub folder: &'a Path,
 }
 
-/// Accuracy of every classifier on every fold, fitted on the others. `y` is the class of each train row, `fold` its fold, of so many.
+/// Accuracy of every classifier on every fold, fitted on the others. `y` is the class of each train row, `fold` its
+/// fold, of so many.
 pub fn validate(
     classifiers: &[Classifier],
     columns: Columns,
@@ -42,15 +44,14 @@ pub fn validate(
         let of = |rows: &[usize]| rows.iter().map(|&row| y[row]).collect::<Vec<usize>>();
         let (y_test, y_train) = (of(&test), of(&train));
         let [x_train, x_test] = columns.split(classifiers, fold, held, classes, ui)?;
-        let data = Labelled { x: &x_train, y: &y_train, classes };
+        let data = TrainTable { x: &x_train, y: &y_train, classes };
         for (i, classifier) in classifiers.iter().enumerate() {
             let start = Instant::now();
-            let fitted = fit::fit(*classifier, data, None, ui, &mut |_, _| ())?;
+            let fitted = fit::fit(*classifier, data, None, ui, &|_| ())?;
             let (mut right, mut truth) = (0, y_test.iter());
             x_test.for_each(|rows| {
-                let probabilities = fitted.predict_proba(rows)?;
-                right +=
-                    probabilities.iter_rows().zip(&mut truth).filter(|(row, class)| argmax(row) == **class).count();
+                let predicted = fitted.predict(rows)?;
+                right += predicted.iter().zip(&mut truth).filter(|(predicted, class)| predicted == class).count();
                 Ok(ui.check()?)
             })?;
             scores[i].push(right as f64 / y_test.len().max(1) as f64);
@@ -70,7 +71,8 @@ pub fn validate(
 }
 
 impl Columns<'_> {
-    /// The train rows beside the fold and those of it, through what was fitted on the first; in memory where one of `classifiers` has them there.
+    /// The train rows outside the fold and those in it, both through the `select` and `reduce` that were fitted
+    /// outside; in memory where one of `classifiers` needs them there.
     fn split(
         &self,
         classifiers: &[Classifier],
@@ -146,7 +148,8 @@ mod tests {
         value.as_u64().expect("a count") as usize
     }
 
-    /// `labelled(seed, rows, cols, classes)` of `tests/golden/sklearn.py`: the table, the class of each row, how many classes there are.
+    /// `labelled(seed, rows, cols, classes)` of `tests/golden/sklearn.py`: the table, the class of each row, how many
+    /// classes there are.
     fn labelled(formula: &serde_json::Value) -> (FeatureMatrix, Vec<usize>, usize) {
         let [seed, rows, cols, classes] = ["seed", "rows", "cols", "classes"].map(|key| count(&formula[key]));
         let draws = |seed: usize, count: usize, low: i64, high: i64| -> Vec<i64> {

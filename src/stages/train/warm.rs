@@ -1,11 +1,12 @@
-//! `train.mlp.warm_start`: the layers of an earlier run's perceptron to go on from, if their columns and classes mean what ours do.
+//! `train.mlp.warm_start`: the layers of an earlier run's perceptron to go on from, if their columns and classes mean
+//! what ours do.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::{TrainError, fit, open, saved};
+use super::{TrainError, open, saved};
 use crate::config::{self, ConfigError};
 use crate::io::IoError;
 use crate::io::columns::Columns;
@@ -16,10 +17,10 @@ use crate::plan::Plan;
 use crate::store::RunDir;
 use crate::terminal::printable;
 
-/// What of the card has to be the same for a column to mean the same.
+/// Entries of the card that must be the same for a column to mean the same.
 const SAME: [&str; 7] = ["model", "source", "weights_sha256", "layer", "features", "shape", "recipe"];
 
-/// The settings that the fingerprint covers: in place of a run's folder stands what its classifier is.
+/// The settings that the fingerprint covers; a hash of an earlier run's classifier stands in place of its folder.
 pub fn fingerprinted(pipeline: &config::Pipeline) -> Result<Value, Box<ConfigError>> {
     let mut value = json!(pipeline.train);
     for (key, _) in pipeline.train.iter().flat_map(config::Train::keyed) {
@@ -64,7 +65,8 @@ fn asked(pipeline: &config::Pipeline) -> Vec<(String, &Path)> {
     all.filter_map(own).collect()
 }
 
-/// Whether the earlier run suits, as far as that can be told before anything is computed; `classes` are those of the whole listing.
+/// Whether the earlier run suits, as far as that can be told before anything is computed; `classes` are those of the
+/// whole listing.
 pub fn check(plan: &Plan, classes: &[String]) -> Result<(), Box<ConfigError>> {
     let pipeline = &plan.pipeline;
     for (key, run) in asked(pipeline) {
@@ -96,10 +98,11 @@ pub fn check(plan: &Plan, classes: &[String]) -> Result<(), Box<ConfigError>> {
     Ok(())
 }
 
-/// The layers that the settings at `key` start from: of the same columns, components, shape and classes, else it is an error that names both.
+/// The layers that the settings at `key` start from: of the same columns, components, shape and classes, else it is an
+/// error that names both.
 pub fn start(
     plan: &Plan,
-    (key, settings): (&str, &config::Mlp),
+    (key, settings): (&str, &config::MlpParams),
     kept: Option<&[usize]>,
     inputs: usize,
     classes: &[String],
@@ -131,7 +134,7 @@ pub fn start(
             settings.hidden
         ));
     }
-    let asked = fit::activation(settings);
+    let asked = settings.activation;
     if mlp.activation != asked {
         return wrong(format!("its activation is {}, this run's {}", mlp.activation.name(), asked.name()));
     }
@@ -142,14 +145,15 @@ fn card(run: &Path) -> Result<Value, IoError> {
     saved::checked(&RunDir::new(run))
 }
 
-/// The first thing that made other features there, with both values.
+/// The first entry in which the card differs, with both values.
 fn other_features(plan: &Plan, card: &Value) -> Option<String> {
     let own = saved::origin(plan);
     let key = SAME.into_iter().find(|key| card[key] != own[key])?;
     Some(format!("{key} {}, this run with {}", card[key], own[key]))
 }
 
-/// The same of what `select` kept and `reduce` made of it. A scale may move with the pictures; components may not.
+/// The first difference in the columns that `select` kept and in the components that `reduce` made. A scale may move
+/// with the pictures; components may not.
 fn other_columns(
     plan: &Plan,
     dir: &RunDir,
@@ -180,8 +184,8 @@ fn other_columns(
     let other = components(dir)? != components(&plan.dir)?;
     Ok(other.then(|| {
         format!(
-            "other components in {word}.safetensors than this run: `reduce` has been fitted on other pictures or settings, so that its \
-             columns mean something else; start from a run without `{word}`"
+            "other components in {word}.safetensors than this run: `reduce` has been fitted on other pictures or \
+             settings, so that its columns mean something else; start from a run without `{word}`"
         )
     }))
 }

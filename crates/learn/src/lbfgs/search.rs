@@ -1,5 +1,6 @@
-//! A step length that lowers the function enough and flattens its slope: Moré and Thuente, "Line search algorithms with guaranteed sufficient
-//! decrease", 1994, in the form of MINPACK-2's `dcsrch` and `dcstep` with the constants of L-BFGS-B.
+//! A step length that lowers the function enough and flattens its slope: Moré and Thuente, "Line search algorithms with
+//! guaranteed sufficient decrease", 1994, in the form of MINPACK-2's `dcsrch` and `dcstep` with the constants of
+//! L-BFGS-B.
 
 /// Sufficient decrease.
 const FTOL: f64 = 1e-3;
@@ -25,14 +26,14 @@ pub(super) struct LineSearch {
     best: At,
     other: At,
     bracketed: bool,
-    /// While no length has lowered the modified function with a slope upwards.
+    /// True while no length has lowered the modified function with a slope upwards.
     first_stage: bool,
     widths: [f64; 2],
     low: f64,
     high: f64,
 }
 
-/// What the search says of a length.
+/// The answer of the search to a length.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Told {
     /// It is good enough, or the best there is.
@@ -42,7 +43,7 @@ pub(super) enum Told {
 }
 
 impl LineSearch {
-    /// From a point of this value and (negative) slope; `first` is the first length that will be tried.
+    /// Starts from a point of this value and (negative) slope; `first` is the first length that will be tried.
     pub(super) fn new(value: f64, slope: f64, first: f64) -> Self {
         let start = At { length: 0.0, value, slope };
         Self {
@@ -57,7 +58,7 @@ impl LineSearch {
         }
     }
 
-    /// What to do after `length` came to this value and slope.
+    /// Decides what follows after the function has this value and slope at `length`.
     pub(super) fn tell(&mut self, length: f64, value: f64, slope: f64) -> Told {
         let tested = FTOL * self.start.slope;
         let allowed = self.start.value + length * tested;
@@ -74,7 +75,7 @@ impl LineSearch {
         }
         let here = At { length, value, slope };
         let next = if self.first_stage && value <= self.best.value && value > allowed {
-            // the function without what is asked of it at least
+            // the function less the decrease that is demanded
             let less = |at: At| At { value: at.value - at.length * tested, slope: at.slope - tested, ..at };
             let more = |at: At| At { value: at.value + at.length * tested, slope: at.slope + tested, ..at };
             (self.best, self.other) = (less(self.best), less(self.other));
@@ -104,7 +105,7 @@ impl LineSearch {
         if self.bracketed && hopeless { best } else { next }
     }
 
-    /// `dcstep`: the minimum of a cubic or a straight line through what is known, and the interval around it.
+    /// `dcstep`: the minimum of a cubic or a straight line through the known points, and the interval around it.
     fn step(&mut self, here: At) -> f64 {
         let (best, other) = (self.best, self.other);
         let opposite = here.slope * (best.slope / best.slope.abs()) < 0.0;

@@ -1,14 +1,15 @@
-//! Area under the ROC curve, one class against the rest: how often a picture of the class gets a higher probability of it than one of
-//! another class; `sklearn.metrics.roc_auc_score(multi_class="ovr")`.
+//! Area under the ROC curve, one class against the rest: how often a picture of the class gets a higher probability of
+//! it than one of another class; `sklearn.metrics.roc_auc_score(multi_class="ovr")`.
 //!
-//! It is the Mann-Whitney statistic: pairs that are in order, equal ones by half, over all pairs. Counted in whole numbers, so it is exact.
+//! It is the Mann-Whitney statistic: pairs that are in order, equal ones by half, over all pairs. Counted in whole
+//! numbers, so it is exact.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::table::FeatureMatrix;
 
 /// Means of the areas over the classes that have one.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RocAuc {
     /// Plain mean.
     #[serde(rename = "macro")]
@@ -18,7 +19,8 @@ pub struct RocAuc {
     pub weighted_avg: f64,
 }
 
-/// The area of each class; none for a class that has no pictures, or all of them. Two classes share the area of the second.
+/// The area of each class; none for a class that has no pictures, or all of them. Two classes share the area of the
+/// second.
 pub(super) fn by_class(truth: &[usize], probabilities: &FeatureMatrix, classes: usize) -> Vec<Option<f64>> {
     if classes == 2 {
         return vec![area(truth, probabilities, 1); 2];

@@ -1,5 +1,6 @@
-//! Whether the confidence of a prediction is the rate at which it is right: `sklearn.calibration.calibration_curve` of the predicted class,
-//! and the expected calibration error (Guo et al., "On calibration of modern neural networks", 2017).
+//! Whether the confidence of a prediction is the rate at which it is right: `sklearn.calibration.calibration_curve` of
+//! the predicted class, and the expected calibration error (Guo et al., "On calibration of modern neural networks",
+//! 2017).
 
 use serde::{Deserialize, Serialize};
 

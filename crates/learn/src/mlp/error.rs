@@ -1,6 +1,8 @@
-//! Why a perceptron is not trained, or not asked.
+//! Errors of the training and of the prediction.
 
 use thiserror::Error;
+
+use crate::hyperparameters::ParamError;
 
 /// Why there is no classifier, or no prediction.
 #[derive(Debug, Error)]
@@ -8,16 +10,9 @@ pub enum MlpError {
     /// The caller asked to stop.
     #[error("training interrupted")]
     Interrupted,
-    /// A hyperparameter is out of range.
-    #[error("mlp: {name} must be {range}, not {value}")]
-    Parameter {
-        /// Its name.
-        name: &'static str,
-        /// What it may be.
-        range: &'static str,
-        /// What it is.
-        value: String,
-    },
+    /// A hyperparameter cannot be used.
+    #[error("mlp: {0}")]
+    Parameter(#[from] ParamError),
     /// No rows, or no features.
     #[error("mlp: {rows} pictures of {features} features are nothing to train on")]
     Empty {
@@ -62,26 +57,28 @@ pub enum MlpError {
     },
     /// The validation split cannot be made.
     #[error(
-        "mlp: early_stopping needs {need}, there are {rows} pictures: give more pictures, raise validation_fraction or turn early_stopping off"
+        "mlp: early_stopping needs {need}, there are {rows} pictures: give more pictures, raise validation_fraction \
+         or turn early_stopping off"
     )]
     Validation {
-        /// What is missing.
+        /// The number of rows that are missing, in words.
         need: String,
         /// Rows.
         rows: usize,
     },
-    /// The same: a class has one picture, which cannot be in both parts.
+    /// A class has one picture, which cannot be both in the validation split and in the rest.
     #[error(
-        "mlp: early_stopping needs at least 2 pictures of each class, and class number {class} has 1: give more pictures or turn \
-         early_stopping off"
+        "mlp: early_stopping needs at least 2 pictures of each class, and class number {class} has 1: give more \
+         pictures or turn early_stopping off"
     )]
     OneOfClass {
         /// Its number, from 0.
         class: usize,
     },
-    /// The loss left the numbers.
+    /// The loss is infinite or NaN.
     #[error(
-        "mlp: training diverged, the loss of epoch {epoch} is not finite: scale the features (reduce.pca.whiten) or lower `learning_rate_init`"
+        "mlp: training diverged, the loss of epoch {epoch} is not finite: scale the features (reduce.pca.whiten) or \
+         lower `learning_rate_init`"
     )]
     Diverged {
         /// 1 for the first.
@@ -90,7 +87,7 @@ pub enum MlpError {
     /// Layers do not fit together, or not to the features.
     #[error("mlp: {what}")]
     Layers {
-        /// What does not fit.
+        /// The sizes that do not fit.
         what: String,
     },
     /// The rows do not lie in memory and cannot be read.
@@ -99,4 +96,7 @@ pub enum MlpError {
     /// The tensor library failed.
     #[error("mlp: {0}")]
     Candle(#[from] candle_core::Error),
+    /// Raised by linfa's traits.
+    #[error(transparent)]
+    Linfa(#[from] linfa::Error),
 }

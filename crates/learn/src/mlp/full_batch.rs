@@ -1,5 +1,6 @@
-//! Loss and gradient of all rows at once in `f64`, for L-BFGS: of the perceptron, and of logistic regression, which is one without hidden
-//! layers. The `f32` table is widened a block of rows at a time, never as a whole, wherever it lies.
+//! Loss and gradient of all rows at once in `f64`, for L-BFGS: of the perceptron, and of logistic regression, which is
+//! one without hidden layers. The `f32` table is converted to `f64` a block of rows at a time,
+//! never as a whole, whether it lies in memory or on disk.
 
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, get_global_parallelism};
@@ -7,12 +8,12 @@ use faer::{Accum, MatMut, MatRef, get_global_parallelism};
 use super::{Activation, Dense, MlpError};
 use crate::table::Rows;
 
-/// Rows that are widened at a time.
+/// Rows that are converted to `f64` at a time.
 const BLOCK: usize = 512;
 
-/// What the loss is made of.
+/// The rows and the settings that the loss depends on.
 #[derive(Debug)]
-pub struct FullBatch<'a> {
+pub(crate) struct FullBatch<'a> {
     pub x: &'a dyn Rows,
     pub y: &'a [usize],
     /// The rows trained on.
@@ -32,12 +33,12 @@ pub struct FullBatch<'a> {
 
 impl FullBatch<'_> {
     /// All parameters in a row: weights (inputs, outputs), then biases, layer by layer.
-    pub fn pack(layers: &[Dense]) -> Vec<f64> {
+    pub(crate) fn pack(layers: &[Dense]) -> Vec<f64> {
         layers.iter().flat_map(|layer| layer.weights.iter().chain(&layer.bias)).map(|&v| f64::from(v)).collect()
     }
 
-    /// [`FullBatch::pack`] backwards.
-    pub fn unpack(&self, packed: &[f64]) -> Vec<Dense> {
+    /// The layers of packed parameters: the inverse of [`FullBatch::pack`].
+    pub(crate) fn unpack(&self, packed: &[f64]) -> Vec<Dense> {
         let (mut layers, mut rest) = (Vec::new(), packed);
         for pair in self.widths.windows(2) {
             let (weights, after) = rest.split_at(pair[0] * pair[1]);
@@ -50,7 +51,7 @@ impl FullBatch<'_> {
     }
 
     /// The loss at `packed`; its gradient goes into `gradient`.
-    pub fn loss(&self, packed: &[f64], gradient: &mut [f64]) -> Result<f64, MlpError> {
+    pub(crate) fn loss(&self, packed: &[f64], gradient: &mut [f64]) -> Result<f64, MlpError> {
         gradient.fill(0.0);
         let (mut loss, mut weight) = (0.0, 0.0);
         for rows in self.rows.chunks(BLOCK) {
@@ -76,8 +77,8 @@ impl FullBatch<'_> {
         Ok(loss)
     }
 
-    /// Some rows (n, d), widened.
-    fn widened(&self, rows: &[usize]) -> Result<Vec<f64>, MlpError> {
+    /// Some rows (n, d) in `f64`.
+    fn in_f64(&self, rows: &[usize]) -> Result<Vec<f64>, MlpError> {
         if let Some(table) = self.x.in_memory() {
             return Ok(rows.iter().flat_map(|&row| table.row(row)).map(|&v| f64::from(v)).collect());
         }
@@ -89,7 +90,7 @@ impl FullBatch<'_> {
     /// Adds the loss of some rows, and their gradient; returns the loss and the sum of their weights.
     fn block(&self, rows: &[usize], packed: &[f64], gradient: &mut [f64]) -> Result<(f64, f64), MlpError> {
         let (n, layers) = (rows.len(), self.widths.len() - 1);
-        let mut values: Vec<Vec<f64>> = vec![self.widened(rows)?]; // (n, width) of every layer
+        let mut values: Vec<Vec<f64>> = vec![self.in_f64(rows)?]; // (n, width) of every layer
         let (mut at, mut places) = (0, Vec::with_capacity(layers));
         for (layer, pair) in self.widths.windows(2).enumerate() {
             let bias = at + pair[0] * pair[1];
@@ -124,7 +125,7 @@ impl FullBatch<'_> {
         Ok((loss, weight))
     }
 
-    /// Turns the last sums into weighted probability minus truth; the summed loss and weight.
+    /// Replaces the last sums by weight × (probability − truth); returns the summed loss and weight.
     fn deltas(&self, rows: &[usize], sums: &mut [f64]) -> (f64, f64) {
         let outputs = sums.len() / rows.len();
         let (mut loss, mut total) = (0.0, 0.0);
@@ -172,7 +173,7 @@ impl Activation {
         }
     }
 
-    /// The derivative, told from the value.
+    /// The derivative, computed from the value of the activation.
     fn slope_f64(self, value: f64) -> f64 {
         match self {
             Self::Identity => 1.0,

@@ -18,11 +18,12 @@ pub(super) struct Network {
     label_smoothing: f64,
 }
 
-/// What the values of a hidden layer are multiplied by, so many of them: 0 for a neuron that is left out, else 1 / (1 − dropout).
+/// Draws as many factors as a hidden layer has values, which are multiplied by them: 0 for a neuron that is left out,
+/// else 1 / (1 − dropout).
 pub(super) type Factors<'a> = &'a mut dyn FnMut(usize) -> Vec<f32>;
 
-/// Hears how the loss changes with each layer, by its number, from the last to the first, and may change its parameters: the pass needs them
-/// no more. Answers with the squared length that the weights had before.
+/// Called with the number and the slope of each layer, from the last to the first. It may change the layer's
+/// parameters, which the pass no longer needs, and returns the squared length that the weights had before.
 pub(super) type OnSlope<'a> = &'a mut dyn FnMut(usize, &Slope) -> Result<f64>;
 
 /// The parameters of one layer: tensors that share their storage with the network.
@@ -35,7 +36,7 @@ pub(super) struct Parameters {
 
 impl Network {
     /// Takes layers that fit together.
-    pub(super) fn new(layers: &[Dense], params: &MlpParams) -> Result<Self> {
+    pub(super) fn new(layers: &[Dense], params: &MlpParams, class_weight: Option<&[f64]>) -> Result<Self> {
         let linear = |layer: &Dense| {
             let weights = Tensor::from_slice(&layer.weights, (layer.inputs, layer.outputs), &Device::Cpu)?;
             let bias = Tensor::from_slice(&layer.bias, layer.outputs, &Device::Cpu)?;
@@ -45,7 +46,7 @@ impl Network {
             layers: layers.iter().map(linear).collect::<Result<_>>()?,
             activation: params.activation,
             alpha: params.alpha,
-            class_weight: params.class_weight.clone(),
+            class_weight: class_weight.map(<[f64]>::to_vec),
             label_smoothing: params.label_smoothing,
         })
     }
@@ -69,8 +70,8 @@ impl Network {
         self.parameters()?.into_iter().map(dense).collect()
     }
 
-    /// Loss of a batch (n, d) with class numbers `y` (n), penalty included; `on_slope` hears of every layer. `dropout` makes the factors of
-    /// hidden layers, from the first to the last.
+    /// Loss of a batch (n, d) with class numbers `y` (n), penalty included; `on_slope` is called with every layer.
+    /// `dropout` draws the factors of hidden layers, from the first to the last.
     pub(super) fn backward(&self, x: Tensor, y: &[usize], dropout: Option<Factors>, on_slope: OnSlope) -> Result<f64> {
         let mut pass = self.forward(x, dropout)?;
         let (mut loss, mut delta, weight) = self.loss_and_delta(&pass.sums, y)?; // (n, outputs)
@@ -122,7 +123,7 @@ impl Network {
         }
     }
 
-    /// Multiplies `delta` in place by the derivative of the activation, told from its value.
+    /// Multiplies `delta` in place by the derivative of the activation, which follows from its value.
     fn times_derivative(&self, delta: &Tensor, value: &Tensor) -> Result<()> {
         match self.activation {
             Activation::Identity => Ok(()),
@@ -134,10 +135,11 @@ impl Network {
         }
     }
 
-    /// Mean log loss of a batch, its gradient by the last sums times the sum of the rows' weights, (n, outputs), and that sum.
+    /// Mean log loss of a batch; its gradient by the last sums (n, outputs), times the sum of the rows' weights; and
+    /// that sum.
     ///
-    /// One output is the logit of class 1, more are softmaxed. Probabilities are clipped at the `f32` epsilon for the loss, as
-    /// scikit-learn does, not for the gradient.
+    /// One output is the logit of class 1, more are softmaxed. Probabilities are clipped at the `f32` epsilon for the
+    /// loss, as scikit-learn does, not for the gradient.
     fn loss_and_delta(&self, sums: &Tensor, y: &[usize]) -> Result<(f64, Tensor, f64)> {
         let (rows, outputs) = sums.dims2()?;
         let probabilities = if outputs == 1 { ops::sigmoid(sums)? } else { ops::softmax_last_dim(sums)? };
@@ -173,11 +175,11 @@ impl Network {
     }
 }
 
-/// What a batch comes to on its way forward.
+/// The values of a batch in every layer, kept for the way back.
 struct Pass {
-    /// What goes into each layer.
+    /// The input of each layer.
     inputs: Vec<Tensor>,
-    /// One less than layers.
+    /// One entry for each hidden layer.
     hidden: Vec<Hidden>,
     /// (n, outputs)
     sums: Tensor,
@@ -186,7 +188,7 @@ struct Pass {
 struct Hidden {
     /// The activations, before any is left out.
     value: Tensor,
-    /// What they are multiplied by.
+    /// The factors of the dropout, which they are multiplied by.
     factors: Option<Tensor>,
 }
 

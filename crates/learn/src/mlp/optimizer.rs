@@ -1,76 +1,76 @@
 //! Adam and SGD in scikit-learn's form, changing parameters in place.
 //!
-//! candle's own optimizers do not do: its SGD has no momentum, its AdamW corrects the moments instead of the learning rate
-//! (which moves epsilon) and decays weights on its own.
+//! candle's own optimizers are not used: its SGD has no momentum, its AdamW corrects the moments instead of the
+//! learning rate (which moves epsilon) and decays weights on its own.
 
 use candle_core::Result;
 
 use super::network::Parameters;
 use super::step::{Memory, Rule, Slope};
-use super::{MlpParams, Schedule, Solver};
+use super::{LearningRate, MlpParams, Solver};
 
-/// An optimizer and what it remembers of every parameter.
+/// An optimizer, with its running averages of every parameter.
 pub(super) struct Optimizer {
-    kind: Kind,
+    method: Method,
     learning_rate: f64,
     learning_rate_init: f64,
-    schedule: Schedule,
+    schedule: LearningRate,
     power_t: f64,
-    /// Of every layer: its parameters, and what is remembered of weights and biases.
+    /// The parameters of every layer, with the running averages of its weights and of its biases.
     layers: Vec<(Parameters, [Memory; 2])>,
 }
 
-enum Kind {
+enum Method {
     Adam { beta_1: f64, beta_2: f64, epsilon: f64, step: i32 },
     Sgd { momentum: f64, nesterov: bool },
 }
 
 impl Optimizer {
-    /// Starts with empty memories of `parameters`.
+    /// Starts with averages of 0 for `parameters`.
     pub(super) fn new(params: &MlpParams, parameters: Vec<Parameters>) -> Self {
         let adam = params.solver == Solver::Adam;
-        let kind = if adam {
-            Kind::Adam { beta_1: params.beta_1, beta_2: params.beta_2, epsilon: params.epsilon, step: 0 }
+        let method = if adam {
+            Method::Adam { beta_1: params.beta_1, beta_2: params.beta_2, epsilon: params.epsilon, step: 0 }
         } else {
-            Kind::Sgd { momentum: params.momentum, nesterov: params.nesterovs_momentum }
+            Method::Sgd { momentum: params.momentum, nesterov: params.nesterov }
         };
         let remembered = |layer: Parameters| {
             let memories = [&layer.weights, &layer.bias].map(|tensor| Memory::new(tensor.elem_count()));
             (layer, memories)
         };
         Self {
-            kind,
+            method,
             learning_rate: params.learning_rate_init,
             learning_rate_init: params.learning_rate_init,
             // scikit-learn's Adam knows no schedule
-            schedule: if adam { Schedule::Constant } else { params.learning_rate },
+            schedule: if adam { LearningRate::Constant } else { params.learning_rate },
             power_t: params.power_t,
             layers: parameters.into_iter().map(remembered).collect(),
         }
     }
 
-    /// Before the layers of a batch are stepped.
+    /// Adapts the learning rate before the layers of a batch are stepped.
     pub(super) fn batch_begins(&mut self) {
-        if let Kind::Adam { beta_1, beta_2, step, .. } = &mut self.kind {
+        if let Method::Adam { beta_1, beta_2, step, .. } = &mut self.method {
             *step += 1;
             self.learning_rate =
                 self.learning_rate_init * (1.0 - beta_2.powi(*step)).sqrt() / (1.0 - beta_1.powi(*step));
         }
     }
 
-    /// Steps one layer down its slope and tells the squared length that its weights had before.
+    /// Steps one layer down its slope and returns the squared length that its weights had before.
     pub(super) fn step(&mut self, layer: usize, slope: &Slope) -> Result<f64> {
         let rate = self.learning_rate as f32;
-        match self.kind {
-            Kind::Adam { beta_1, beta_2, epsilon, .. } => {
+        match self.method {
+            Method::Adam { beta_1, beta_2, epsilon, .. } => {
                 let mean = [beta_1 as f32, (1.0 - beta_1) as f32];
                 let square = [beta_2 as f32, (1.0 - beta_2) as f32];
                 self.follow(layer, slope, Adam { mean, square, rate, epsilon: epsilon as f32 })
             }
-            Kind::Sgd { momentum, nesterov: true } => {
+            Method::Sgd { momentum, nesterov: true } => {
                 self.follow(layer, slope, Nesterov { momentum: momentum as f32, rate })
             }
-            Kind::Sgd { momentum, nesterov: false } => {
+            Method::Sgd { momentum, nesterov: false } => {
                 self.follow(layer, slope, Momentum { momentum: momentum as f32, rate })
             }
         }
@@ -82,16 +82,16 @@ impl Optimizer {
         slope.step_weights(&parameters.weights, rule, weights)
     }
 
-    /// After an epoch; `samples` have been trained on since the beginning.
+    /// Adapts the learning rate after an epoch; `samples` have been trained on since the beginning.
     pub(super) fn epoch_ends(&mut self, samples: usize) {
-        if self.schedule == Schedule::InvScaling {
+        if self.schedule == LearningRate::Invscaling {
             self.learning_rate = self.learning_rate_init / (samples as f64 + 1.0).powf(self.power_t);
         }
     }
 
-    /// Whether training that no longer improves is over; if not, the learning rate was lowered to try on.
+    /// Lowers the learning rate when training no longer improves; true when training is over instead.
     pub(super) fn gives_up(&mut self) -> bool {
-        if self.schedule != Schedule::Adaptive || self.learning_rate <= 1e-6 {
+        if self.schedule != LearningRate::Adaptive || self.learning_rate <= 1e-6 {
             return true;
         }
         self.learning_rate /= 5.0;
@@ -99,7 +99,7 @@ impl Optimizer {
     }
 }
 
-/// Kingma and Ba's rule; the averages are kept and added to in these shares.
+/// Kingma and Ba's rule. `mean` and `square` are the shares of the old average and of the gradient in the new average.
 #[derive(Clone, Copy)]
 struct Adam {
     mean: [f32; 2],
@@ -117,7 +117,7 @@ impl Rule for Adam {
     }
 }
 
-/// A velocity that falls off.
+/// Momentum: a velocity that decays.
 #[derive(Clone, Copy)]
 struct Momentum {
     momentum: f32,
@@ -132,7 +132,7 @@ impl Rule for Momentum {
     }
 }
 
-/// The same, looking ahead.
+/// Momentum that looks ahead by one step.
 #[derive(Clone, Copy)]
 struct Nesterov {
     momentum: f32,

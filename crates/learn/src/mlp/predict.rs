@@ -1,9 +1,10 @@
-//! Probabilities of trained layers: plain loops of fixed order, so that a row's result does not depend, to the bit, on the
-//! rows beside it, on threads, or on the machine's matrix product.
+//! Probabilities of trained layers: plain loops of fixed order, so that a row's result does not depend, to the bit, on
+//! the rows beside it, on threads, or on the machine's matrix product.
 
 use rayon::prelude::*;
 
-use super::{Activation, Mlp, MlpError};
+use super::{Activation, Mlp, MlpError, outputs};
+use crate::dataset::Predict;
 use crate::table::FeatureMatrix;
 
 /// Inputs summed in `f32` before they are added in `f64`: keeps 100,352 features as exact as 512.
@@ -23,15 +24,10 @@ impl Mlp {
         Ok(out)
     }
 
-    /// The most probable class of every row, the lowest of equals.
-    pub fn predict(&self, x: &FeatureMatrix) -> Result<Vec<usize>, MlpError> {
-        Ok(self.predict_proba(x)?.iter_rows().map(argmax).collect())
-    }
-
-    /// Whether the layers fit together. To be asked of a classifier that was read from a file.
+    /// Whether the layers fit together. To be called on a classifier that was read from a file.
     pub fn check(&self) -> Result<(), MlpError> {
         let fail = |what: String| Err(MlpError::Layers { what });
-        let outputs = if self.classes == 2 { 1 } else { self.classes };
+        let outputs = outputs(self.classes);
         if self.classes < 2 || self.layers.last().map(|layer| layer.outputs) != Some(outputs) {
             return fail(format!("the last layer does not have the {outputs} outputs of {} classes", self.classes));
         }
@@ -68,6 +64,13 @@ impl Mlp {
         } else {
             softmax(&values, out);
         }
+    }
+}
+
+impl Predict<&FeatureMatrix, Result<Vec<usize>, MlpError>> for Mlp {
+    /// The most probable class of every row, the lowest of equals.
+    fn predict(&self, x: &FeatureMatrix) -> Result<Vec<usize>, MlpError> {
+        Ok(self.predict_proba(x)?.iter_rows().map(argmax).collect())
     }
 }
 

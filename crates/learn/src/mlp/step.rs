@@ -1,8 +1,9 @@
 //! One step of a layer: gradient, penalty and update in one pass over its weights.
 //!
-//! A layer of 100,352 × 100 weights is 40 MB, and so are the gradient and each running average: a step is as fast as the memory is, so each
-//! number is read and written once. The gradient is made block by block, small enough for the cache, and used up where it stands. The blocks
-//! depend on the layer's shape alone, and the numbers on nothing else: any number of threads gets the same.
+//! A layer of 100,352 × 100 weights is 40 MB, and so are the gradient and each running average: memory
+//! limits the speed of a step, so each number is read and written once. The gradient is computed block by block, small
+//! enough for the cache, and used at once. The blocks depend on the layer's shape alone, so the number of threads does
+//! not change the result.
 
 use std::cell::{Cell, RefCell};
 
@@ -16,13 +17,14 @@ const BLOCK: usize = 1 << 15;
 /// Numbers that are worked on side by side.
 const LANES: usize = 16;
 
-/// How a parameter follows its gradient; the two others are what is remembered of it.
+/// A rule that moves a parameter along its gradient; `first` and `second` are the running averages of the parameter.
 pub(super) trait Rule: Copy + Sync {
     /// One step of one number. To be inlined always.
     fn apply(self, parameter: &mut f32, gradient: f32, first: &mut f32, second: &mut f32);
 }
 
-/// What is remembered of every number of a tensor: running averages, zeros at first. One that a rule never touches takes no memory.
+/// Two running averages of every number of a tensor, zeros at first. The operating system gives no memory to one that a
+/// rule never touches.
 #[derive(Debug)]
 pub(super) struct Memory {
     /// First moment, or velocity.
@@ -32,27 +34,27 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    /// Of `len` numbers.
+    /// Averages of `len` numbers.
     pub(super) fn new(len: usize) -> Self {
         Self { first: vec![0.0; len], second: vec![0.0; len] }
     }
 }
 
-/// How a batch's loss changes with one layer: all that the gradients of its parameters are made of.
+/// The input and the delta of one layer, of which the gradients of its parameters are made.
 #[derive(Debug)]
 pub(super) struct Slope {
-    /// What went into the layer: (n, inputs).
+    /// The input of the layer: (n, inputs).
     pub inputs: Tensor,
-    /// Gradient by what came out, times `scale`: (n, outputs).
+    /// Gradient by the output of the layer, times `scale`: (n, outputs).
     pub delta: Tensor,
     /// Strength of the L2 penalty on the weights.
     pub alpha: f32,
-    /// What sums over the rows are divided by.
+    /// The divisor of sums over the rows: the sum of their weights.
     pub scale: f32,
 }
 
 impl Slope {
-    /// Steps the weights (inputs, outputs) and tells the squared length that they had before.
+    /// Steps the weights (inputs, outputs) and returns the squared length that they had before.
     pub(super) fn step_weights(&self, weights: &Tensor, rule: impl Rule, memory: &mut Memory) -> Result<f64> {
         let (alpha, scale) = (self.alpha, self.scale);
         let step = Step { rule, alpha, scale, memory: RefCell::new(memory), squared: Cell::new(0.0) };
@@ -90,7 +92,7 @@ impl<R: Rule> InplaceOp2 for Step<'_, R> {
     }
 }
 
-/// Weights (inputs, outputs), what went into the layer, and the deltas.
+/// Weights (inputs, outputs), the input of the layer, and the deltas.
 impl<R: Rule> InplaceOp3 for Step<'_, R> {
     fn name(&self) -> &'static str {
         "step-weights"
@@ -135,14 +137,15 @@ impl<R: Rule> InplaceOp3 for Step<'_, R> {
     }
 }
 
-/// Numbers of one tensor that stand side by side.
+/// A block of parameters, with their running averages.
 struct Block<'a> {
     parameters: &'a mut [f32],
     first: &'a mut [f32],
     second: &'a mut [f32],
 }
 
-/// Steps a block and tells the squared length that its parameters had before; `slope` is their gradient without penalty and scale.
+/// Steps a block and returns the squared length that its parameters had before; `slope` is their gradient without
+/// penalty and scale.
 fn pass<R: Rule>(rule: R, (alpha, scale): (f32, f32), slope: &[f32], block: Block) -> f64 {
     pulp::Arch::new().dispatch(Pass { rule, alpha, scale, slope, block })
 }

@@ -7,18 +7,17 @@ use rand_chacha::rand_core::{RngCore, SeedableRng};
 use super::full_batch::FullBatch;
 use super::network::{Factors, Network};
 use super::optimizer::Optimizer;
-use super::{Activation, Dense, Epoch, Mlp, MlpError, MlpParams, OnEpoch, Order, Solver};
+use super::{Activation, BatchSize, Dense, Epoch, Mlp, MlpError, MlpParams, OnEpoch, Order, Solver};
+use crate::dataset::{Labelled, Labels, Predict, Selected};
 use crate::lbfgs::{End, Limits, minimize};
 use crate::table::{FeatureMatrix, Rows};
 
-/// Rows of a batch when none are asked for.
-const AUTO_BATCH: usize = 200;
-/// Numbers of a table that are looked at together where the order does not matter.
+/// Values of a table that are read together where the order does not matter.
 const BLOCK: usize = 1 << 22;
 /// scipy's default of `ftol`, which scikit-learn leaves as it is.
 const SCIPY_FTOL: f64 = 2.220_446_049_250_313e-9;
 
-/// What randomness is for: each has a stream of its own, so that one does not shift the others.
+/// The uses of random numbers: each has a stream of its own, so that more draws for one do not shift the others.
 #[derive(Clone, Copy)]
 enum Stream {
     Weights = 0,
@@ -37,12 +36,12 @@ fn random(seed: u64, stream: Stream) -> ChaCha8Rng {
 pub(super) struct Shuffler(ChaCha8Rng);
 
 impl Shuffler {
-    /// The order of samples that belongs to a seed.
+    /// A shuffler whose orders depend on the seed alone.
     pub(super) fn new(seed: u64) -> Self {
         Self(random(seed, Stream::Order))
     }
 
-    /// Another order.
+    /// Brings `items` into another order.
     pub(super) fn shuffle(&mut self, items: &mut [usize]) {
         for last in (1..items.len()).rev() {
             // the high bits of a product: even to 2⁻⁶⁴ times the length
@@ -52,8 +51,8 @@ impl Shuffler {
     }
 }
 
-/// scikit-learn's first weights and biases: uniform in ±√(6 / (inputs + outputs)), with 2 for the logistic activation (Glorot
-/// and Bengio, "Understanding the difficulty of training deep feedforward neural networks", 2010).
+/// scikit-learn's first weights and biases: uniform in ±√(6 / (inputs + outputs)), with 2 for the logistic activation
+/// (Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural networks", 2010).
 pub(super) fn first_layers(params: &MlpParams, features: usize, classes: usize) -> Vec<Dense> {
     let mut random = random(params.seed, Stream::Weights);
     let factor = if params.activation == Activation::Logistic { 2.0 } else { 6.0 };
@@ -73,31 +72,39 @@ pub(super) fn first_layers(params: &MlpParams, features: usize, classes: usize) 
 
 /// Widths from the features to the output: two classes need one output only.
 fn widths(params: &MlpParams, features: usize, classes: usize) -> Vec<usize> {
-    let outputs = if classes == 2 { 1 } else { classes };
-    [&[features], params.hidden.as_slice(), &[outputs]].concat()
+    [&[features], params.hidden.as_slice(), &[outputs(classes)]].concat()
+}
+
+/// Outputs of a network for so many classes: two need one only.
+pub(crate) fn outputs(classes: usize) -> usize {
+    if classes == 2 { 1 } else { classes }
 }
 
 /// Rows and the class of each.
 #[derive(Clone, Copy)]
-pub(super) struct Labelled<'a> {
+pub(crate) struct Samples<'a> {
     /// (n, d)
     pub x: &'a dyn Rows,
     /// (n)
     pub y: &'a [usize],
     /// The rows trained on.
     pub rows: &'a [usize],
-    /// Classes there are.
+    /// How many classes there are.
     pub classes: usize,
+    /// Weight of a row of each class.
+    pub weights: Option<&'a [f64]>,
 }
 
-/// Whether the named rows of `x` with the classes `y` can be trained on.
-pub fn check_rows(x: &dyn Rows, y: &[usize], rows: &[usize], classes: usize) -> Result<(), MlpError> {
-    Labelled { x, y, rows, classes }.check()
-}
+impl<'a> Samples<'a> {
+    /// The samples of a dataset, with the weight of each class.
+    pub(crate) fn of(dataset: &Labelled<'a>, weights: Option<&'a [f64]>) -> Self {
+        let (Selected { table: x, rows }, Labels { y, classes }) = (dataset.records, dataset.targets);
+        Self { x, y, rows, classes: classes.len(), weights }
+    }
 
-impl Labelled<'_> {
-    fn check(&self) -> Result<(), MlpError> {
-        let Self { x, y, rows: named, classes } = *self;
+    /// An error where they cannot be trained on.
+    pub(crate) fn check(&self) -> Result<(), MlpError> {
+        let Self { x, y, rows: named, classes, .. } = *self;
         let (rows, features) = (named.len(), x.cols());
         if rows == 0 || features == 0 {
             return Err(MlpError::Empty { rows, features });
@@ -138,7 +145,7 @@ impl Labelled<'_> {
 
 /// Held-out rows, and the best weights by their accuracy.
 struct Validation<'a> {
-    data: Labelled<'a>,
+    data: Samples<'a>,
     held: Vec<usize>,
     best_score: f64,
     best: Vec<Dense>,
@@ -147,7 +154,7 @@ struct Validation<'a> {
 /// Trains `start` on the data until it stops improving, `max_iter` is reached or `on_epoch` breaks.
 pub(super) fn train(
     params: &MlpParams,
-    data: Labelled,
+    data: Samples,
     start: Vec<Dense>,
     order: Order,
     on_epoch: OnEpoch,
@@ -170,7 +177,7 @@ pub(super) fn train(
     let held = held_out(params, data.y, data.rows, data.classes)?;
     let samples: Vec<usize> = data.rows.iter().copied().filter(|row| held.binary_search(row).is_err()).collect();
     let mut validation = (!held.is_empty()).then(|| Validation::new(data, held, &model.layers));
-    let network = Network::new(&model.layers, params)?;
+    let network = Network::new(&model.layers, params, data.weights)?;
     let mut dropout = Dropout::new(params);
     let mut optimizer = Optimizer::new(params, network.parameters()?);
     let mut patience = Patience { params, best_loss: f64::INFINITY, not_better: 0 };
@@ -203,12 +210,13 @@ pub(super) fn train(
     Ok(model)
 }
 
-/// scikit-learn's `solver="lbfgs"`: iterations are counted as epochs; batches, orders and early stopping mean nothing to it.
-fn lbfgs(params: &MlpParams, data: Labelled, mut model: Mlp, on_epoch: OnEpoch) -> Result<Mlp, MlpError> {
-    let Labelled { x, y, rows, classes } = data;
+/// scikit-learn's `solver="lbfgs"`: iterations are counted as epochs; batches, orders and early stopping do not
+/// apply.
+fn lbfgs(params: &MlpParams, data: Samples, mut model: Mlp, on_epoch: OnEpoch) -> Result<Mlp, MlpError> {
+    let Samples { x, y, rows, classes, weights } = data;
     let widths = widths(params, x.cols(), classes);
     let (activation, alpha) = (params.activation, params.alpha);
-    let (weights, label_smoothing) = (params.class_weight.as_deref(), params.label_smoothing);
+    let label_smoothing = params.label_smoothing;
     let batch = FullBatch { x, y, rows, weights, label_smoothing, activation, widths, alpha, intercept: true };
     let (max_iter, max_fun) = (params.max_iter, params.max_fun);
     let limits = Limits { max_iter, max_fun, max_line_search: 20, gtol: params.tol, ftol: SCIPY_FTOL };
@@ -238,14 +246,14 @@ impl Dropout {
         (params.dropout > 0.0).then(|| Self { random: random(), rate: params.dropout })
     }
 
-    /// 0 with the probability of the rate, else what keeps the mean.
+    /// Factors of `count` neurons: 0 with the probability of the rate, else 1 / (1 − rate), which keeps the mean.
     pub(super) fn factors(&mut self, count: usize) -> Vec<f32> {
         let (limit, kept) = ((self.rate * f64::from(u32::MAX)) as u32, (1.0 / (1.0 - self.rate)) as f32);
         (0..count).map(|_| if self.random.next_u32() < limit { 0.0 } else { kept }).collect()
     }
 }
 
-/// How long training has gone without getting better.
+/// Counts the epochs in a row that brought no improvement.
 struct Patience<'a> {
     params: &'a MlpParams,
     best_loss: f64,
@@ -253,7 +261,8 @@ struct Patience<'a> {
 }
 
 impl Patience<'_> {
-    /// Whether training is over after an epoch of this loss; `better` is the validation's word on it, where there is one.
+    /// Whether training is over after an epoch of this loss; `better` says whether the validation score
+    /// has risen, where there is one.
     fn is_over(&mut self, loss: f64, better: Option<bool>, optimizer: &mut Optimizer) -> bool {
         let better = better.unwrap_or(loss <= self.best_loss - self.params.tol);
         self.best_loss = self.best_loss.min(loss);
@@ -271,12 +280,12 @@ fn epoch(
     network: &Network,
     optimizer: &mut Optimizer,
     mut dropout: Option<&mut Dropout>,
-    data: Labelled,
+    data: Samples,
     rows: &[usize],
-    batch_size: Option<usize>,
+    batch_size: BatchSize,
 ) -> Result<f64, MlpError> {
     let mut sum = 0.0;
-    for batch in rows.chunks(batch_size.unwrap_or(AUTO_BATCH)) {
+    for batch in rows.chunks(batch_size.of(rows.len())) {
         let (x, y) = data.batch(batch)?;
         let mut factors = dropout.as_mut().map(|dropout| |count| dropout.factors(count));
         let factors = factors.as_mut().map(|factors| factors as Factors);
@@ -287,12 +296,8 @@ fn epoch(
     Ok(sum / rows.len() as f64)
 }
 
-fn check_start(params: &MlpParams, start: &Mlp, data: Labelled) -> Result<(), MlpError> {
+fn check_start(params: &MlpParams, start: &Mlp, data: Samples) -> Result<(), MlpError> {
     start.check()?;
-    if let Some(weights) = params.class_weight.as_ref().filter(|weights| weights.len() != data.classes) {
-        let what = format!("{} class weights for {} classes", weights.len(), data.classes);
-        return Err(MlpError::Layers { what });
-    }
     let found: Vec<usize> = start
         .layers
         .first()
@@ -351,17 +356,16 @@ fn shares(sizes: &[usize], wanted: usize) -> Vec<usize> {
 }
 
 impl<'a> Validation<'a> {
-    fn new(data: Labelled<'a>, held: Vec<usize>, start: &[Dense]) -> Self {
+    fn new(data: Samples<'a>, held: Vec<usize>, start: &[Dense]) -> Self {
         Self { data, held, best_score: f64::NEG_INFINITY, best: start.to_vec() }
     }
 
     /// Accuracy of the network now, and whether it is better by `tol`; keeps the weights when it is the best so far.
     fn score(&mut self, model: &mut Mlp, network: &Network, params: &MlpParams) -> Result<(f64, bool), MlpError> {
-        let class_weight = params.class_weight.as_deref();
         model.layers = network.to_layers()?;
-        let weight = |class: usize| class_weight.map_or(1.0, |weights| weights[class]);
+        let Samples { x, y, weights, .. } = self.data;
+        let weight = |class: usize| weights.map_or(1.0, |weights| weights[class]);
         let (mut right, mut all) = (0.0, 0.0);
-        let Labelled { x, y, .. } = self.data;
         for rows in self.data.blocks(&self.held) {
             let mut values = Vec::new();
             x.pick(rows, &mut values)?;

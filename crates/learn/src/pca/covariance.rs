@@ -6,15 +6,15 @@ use faer::{Accum, Mat, MatRef};
 
 use super::eigen::{Eigen, Spectrum, parallelism};
 use super::svd::Found;
-use super::{MAX_SIDE, Pca, PcaError, PcaValidParams, SvdValidParams, TruncatedSvd};
+use super::{MAX_SIDE, Pca, PcaError, PcaParams, SvdParams, TruncatedSvd};
 
 /// Rows that are multiplied at a time. Fixed, so that the bits of the result do not depend on how rows arrive.
 const BLOCK: usize = 512;
 
 /// Collects the covariance of rows of d features: d² × 8 bytes and a block of 512 rows, however many rows come.
 ///
-/// Rows are shifted by the mean of the first block before they are multiplied, so that a large mean does not eat the digits
-/// of a small variance; what the shift misses of the true mean is taken out at the end. All sums are `f64`.
+/// Rows are shifted by the mean of the first block before they are multiplied, so that a small variance beside a large
+/// mean keeps its digits; the difference between the shift and the mean is corrected at the end. All sums are `f64`.
 #[derive(Clone, Debug)]
 pub struct CovarianceAccumulator {
     features: usize,
@@ -50,17 +50,12 @@ impl CovarianceAccumulator {
 
     /// Takes a row-major block of any number of whole rows.
     pub fn update(&mut self, rows: &[f32]) -> Result<(), PcaError> {
-        self.update_values(rows)
-    }
-
-    /// [`update`](Self::update) for either precision.
-    pub(super) fn update_values<F: Copy + Into<f64>>(&mut self, rows: &[F]) -> Result<(), PcaError> {
         let features = self.features;
         if !rows.len().is_multiple_of(features) {
             return Err(PcaError::Width { found: rows.len(), features });
         }
         for row in rows.chunks_exact(features) {
-            let values = row.iter().map(|&value| value.into());
+            let values = row.iter().map(|&value| f64::from(value));
             if self.shift.is_empty() {
                 self.waiting.extend(values);
             } else {
@@ -106,7 +101,8 @@ impl CovarianceAccumulator {
         Ok(())
     }
 
-    /// The covariance of all rows seen, divided by their count less `less`, lower triangle (d, d); and the mean of each feature.
+    /// The covariance of all rows seen, divided by their count less `less`, lower triangle (d, d); and the mean of each
+    /// feature.
     fn centred(mut self, less: f64) -> Result<(Mat<f64>, Vec<f64>), PcaError> {
         if !self.waiting.is_empty() {
             self.multiply()?;
@@ -131,7 +127,7 @@ impl CovarianceAccumulator {
     }
 
     /// Solves for the components of all rows seen.
-    pub fn finish(self, params: &PcaValidParams) -> Result<Pca, PcaError> {
+    pub fn finish(self, params: &PcaParams) -> Result<Pca, PcaError> {
         let (features, rows) = (self.features, self.seen());
         let (covariance, mean) = self.centred(1.0)?;
         let most = features.min(usize::try_from(rows).unwrap_or(usize::MAX));
@@ -139,13 +135,13 @@ impl CovarianceAccumulator {
         let spectrum = Spectrum { rows, mean, variances: eigen.values[..most].to_vec() };
         let k = spectrum.k(params)?;
         let components = (0..k).flat_map(|i| eigen.vector(i).map(|value| value as f32)).collect(); // (k, d)
-        Ok(spectrum.into_pca(components, params.whiten()))
+        Ok(spectrum.into_pca(components, params.whiten))
     }
 }
 
 impl CovarianceAccumulator {
     /// Solves for the right singular vectors of all rows seen, their mean left in.
-    pub fn finish_svd(self, params: &SvdValidParams) -> Result<TruncatedSvd, PcaError> {
+    pub fn finish_svd(self, params: &SvdParams) -> Result<TruncatedSvd, PcaError> {
         let (features, rows) = (self.features, self.seen());
         let (mut covariance, mean) = self.centred(0.0)?;
         // Xᵀ X / n is the covariance and the products of the means

@@ -7,7 +7,7 @@ use faer::dyn_stack::{MemBuffer, MemStack};
 use faer::linalg::evd::{self, ComputeEigenvectors};
 use faer::{Mat, Par};
 
-use super::{Components, Pca, PcaError, PcaValidParams, mle};
+use super::{Components, Pca, PcaError, PcaParams, mle};
 
 /// Into how many parts faer cuts its work. Fixed, and not the number of threads, because the cut decides the order of
 /// sums: so the result is the same to the bit on any number of threads. Threads that are free take the parts.
@@ -49,7 +49,7 @@ impl Eigen {
         let mut values: Vec<f64> = values.column_vector().iter().rev().copied().collect();
         let largest = values.first().copied().unwrap_or(0.0);
         let noise = largest * size as f64 * f64::EPSILON;
-        // what is left of a zero eigenvalue after rounding is not a variance
+        // rounding leaves a little of an eigenvalue that is 0: it is not a variance
         values.iter_mut().filter(|value| **value <= noise).for_each(|value| *value = 0.0);
         Ok(Self { values, vectors })
     }
@@ -65,7 +65,7 @@ impl Eigen {
     }
 }
 
-/// What is known of a table when its components are asked for.
+/// Mean and variances of a table, from which the number of its components follows.
 pub(super) struct Spectrum {
     /// n
     pub rows: u64,
@@ -77,12 +77,9 @@ pub(super) struct Spectrum {
 
 impl Spectrum {
     /// How many components the parameters come to for this table.
-    pub(super) fn k(&self, params: &PcaValidParams) -> Result<usize, PcaError> {
+    pub(super) fn k(&self, params: &PcaParams) -> Result<usize, PcaError> {
         let most = self.variances.len();
-        match params.components() {
-            Components::Count(asked) if asked > most && !params.clamp() => {
-                Err(PcaError::TooMany { asked, most, rows: self.rows, features: self.mean.len() })
-            }
+        match params.components {
             Components::Count(asked) => Ok(asked.min(most)),
             Components::Fraction(fraction) => {
                 let total = self.total();

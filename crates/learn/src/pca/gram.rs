@@ -1,8 +1,9 @@
 //! Rows < features: the products of every row with every other, and the components from their eigenvectors.
 //!
-//! With X the centred table (n, d) and X Xᵀ = U S² Uᵀ, the components are the rows of S⁻¹ Uᵀ X. The `f64` copy of X exists a
-//! block of columns at a time only. Dividing by a small singular value magnifies the rounding errors of U, so the result is
-//! made orthonormal once more; directions beyond the rank of the table are filled in from the coordinate axes.
+//! With X the centred table (n, d) and X Xᵀ = U S² Uᵀ, the components are the rows of S⁻¹ Uᵀ X. The `f64` copy of X
+//! exists a block of columns at a time only. Dividing by a small singular value magnifies the rounding errors of U, so
+//! the result is made orthonormal once more; directions beyond the rank of the table are filled in from the coordinate
+//! axes.
 
 use std::ops::Range;
 
@@ -15,40 +16,31 @@ use faer::{Accum, Mat, MatRef};
 
 use super::eigen::{Eigen, Spectrum, parallelism};
 use super::svd::Found;
-use super::{MAX_SIDE, Pca, PcaError, PcaValidParams, SvdValidParams, TruncatedSvd};
+use super::{MAX_SIDE, Pca, PcaError, PcaParams, SvdParams, TruncatedSvd};
+use crate::table::FeatureMatrix;
 
 /// Values of a column block: 16 MB of `f64`.
 const BLOCK_VALUES: usize = 2 << 20;
 
-/// Fits on a row-major table held in memory.
-pub(super) fn fit<F: Copy + Into<f64>>(data: &[F], features: usize, params: &PcaValidParams) -> Result<Pca, PcaError> {
-    let rows = data.len() / features;
-    if rows * features != data.len() {
-        return Err(PcaError::Width { found: data.len(), features });
-    }
+/// Fits on a table held in memory.
+pub(super) fn fit(table: &FeatureMatrix, params: &PcaParams) -> Result<Pca, PcaError> {
+    let (rows, features) = (table.rows(), table.cols());
     if rows < 2 {
         return Err(PcaError::TooSmall { rows: rows as u64, features });
     }
-    let table = Table::new(data, rows, features)?;
+    let table = Table::new(table)?;
     let eigen = Eigen::of(table.gram(), features)?;
     let variances = eigen.values.iter().map(|value| value / (rows - 1) as f64).collect();
     let spectrum = Spectrum { rows: rows as u64, mean: table.mean.clone(), variances };
     let k = spectrum.k(params)?;
     let components = table.components(&eigen, k)?;
-    Ok(spectrum.into_pca(components, params.whiten()))
+    Ok(spectrum.into_pca(components, params.whiten))
 }
 
-/// The same for the table as it is, its mean left in.
-pub(super) fn fit_svd<F: Copy + Into<f64>>(
-    data: &[F],
-    features: usize,
-    params: &SvdValidParams,
-) -> Result<TruncatedSvd, PcaError> {
-    let rows = data.len() / features;
-    if rows * features != data.len() {
-        return Err(PcaError::Width { found: data.len(), features });
-    }
-    let mut table = Table::new(data, rows, features)?;
+/// Decomposes the table as it is, its mean left in.
+pub(super) fn fit_svd(table: &FeatureMatrix, params: &SvdParams) -> Result<TruncatedSvd, PcaError> {
+    let (rows, features) = (table.rows(), table.cols());
+    let mut table = Table::new(table)?;
     let total_variance = table.variance();
     table.mean.fill(0.0);
     let eigen = Eigen::of(table.gram(), features)?;
@@ -70,23 +62,24 @@ pub(super) fn fit_svd<F: Copy + Into<f64>>(
     Ok(found.into_svd())
 }
 
-/// A table and what is taken out of its columns.
-struct Table<'a, F> {
-    data: &'a [F],
+/// A table, and a number for each column that is subtracted from its values.
+struct Table<'a> {
+    data: &'a [f32],
     rows: usize,
     features: usize,
     /// The mean of each column; zeros for a table that is not centred.
     mean: Vec<f64>,
 }
 
-impl<'a, F: Copy + Into<f64>> Table<'a, F> {
-    fn new(data: &'a [F], rows: usize, features: usize) -> Result<Self, PcaError> {
+impl<'a> Table<'a> {
+    fn new(table: &'a FeatureMatrix) -> Result<Self, PcaError> {
+        let (data, rows, features) = (table.as_slice(), table.rows(), table.cols());
         if rows > MAX_SIDE {
             return Err(PcaError::TooLarge { rows: rows as u64, features, side: rows, limit: MAX_SIDE });
         }
         let mut mean = vec![0.0; features];
         for row in data.chunks_exact(features) {
-            mean.iter_mut().zip(row).for_each(|(sum, &value)| *sum += value.into());
+            mean.iter_mut().zip(row).for_each(|(sum, &value)| *sum += f64::from(value));
         }
         mean.iter_mut().for_each(|sum| *sum /= rows as f64);
         match mean.iter().position(|mean| !mean.is_finite()) {
@@ -99,7 +92,7 @@ impl<'a, F: Copy + Into<f64>> Table<'a, F> {
     fn variance(&self) -> f64 {
         let mut squares = vec![0.0; self.features];
         for row in self.data.chunks_exact(self.features) {
-            let centred = row.iter().zip(&self.mean).map(|(&value, mean)| value.into() - mean);
+            let centred = row.iter().zip(&self.mean).map(|(&value, mean)| f64::from(value) - mean);
             squares.iter_mut().zip(centred).for_each(|(sum, value)| *sum += value * value);
         }
         squares.iter().sum::<f64>() / self.rows as f64
@@ -115,7 +108,7 @@ impl<'a, F: Copy + Into<f64>> Table<'a, F> {
     }
 
     /// Ranges of columns, each a block of bounded size.
-    fn column_blocks(&self) -> impl Iterator<Item = Range<usize>> + use<F> {
+    fn column_blocks(&self) -> impl Iterator<Item = Range<usize>> + use<> {
         let (features, step) = (self.features, (BLOCK_VALUES / self.rows).max(64));
         (0..features).step_by(step).map(move |start| start..features.min(start + step))
     }
@@ -125,7 +118,7 @@ impl<'a, F: Copy + Into<f64>> Table<'a, F> {
         block.clear();
         let mean = &self.mean[columns.clone()];
         for row in self.data.chunks_exact(self.features) {
-            block.extend(row[columns.clone()].iter().zip(mean).map(|(&value, mean)| value.into() - mean));
+            block.extend(row[columns.clone()].iter().zip(mean).map(|(&value, mean)| f64::from(value) - mean));
         }
     }
 
@@ -199,8 +192,8 @@ fn orthonormalise(directions: &mut [f64], rank: usize) -> Result<(), PcaError> {
     Ok(())
 }
 
-/// Appends orthonormal directions until there are `k`: each time the coordinate axis that is farthest from the span of those
-/// there are, made orthogonal to them.
+/// Appends orthonormal directions until there are `k`: each time the coordinate axis that is farthest from the span of
+/// those there are, made orthogonal to them.
 fn complete(directions: &mut Vec<f64>, features: usize, k: usize) {
     // squared distance of each axis from the span
     let mut distance = vec![1.0; features];

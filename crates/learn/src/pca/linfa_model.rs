@@ -1,145 +1,105 @@
-//! PCA in linfa's terms: parameters, checked parameters, `Fit`, `Transformer`.
+//! The decompositions in linfa's terms: `Fit` for a table in memory, `FitWith` for one that streams by, `Transformer`.
 
-use linfa::dataset::DatasetBase;
-use linfa::traits::{Fit, Transformer};
-use linfa::{Float, ParamGuard};
-use ndarray::{Array2, ArrayBase, Data, Ix2};
+use super::{CovarianceAccumulator, Pca, PcaError, PcaParams, Route, SvdParams, TruncatedSvd, gram, route};
+use crate::dataset::{DatasetBase, Fit, FitWith, Transformer};
+use crate::table::FeatureMatrix;
 
-use super::{Components, Pca, PcaError, fit_slice};
-
-/// Checked hyperparameters of a PCA.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct PcaValidParams {
-    components: Components,
-    whiten: bool,
-    clamp: bool,
-}
-
-/// Hyperparameters of a PCA, to be checked.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct PcaParams(PcaValidParams);
-
-/// Checked hyperparameters for callers that do not speak linfa; counts above min(n, d) are clamped.
-pub fn valid_params(components: Components, whiten: bool) -> Result<PcaValidParams, PcaError> {
-    PcaParams::new(components).whiten(whiten).check()
-}
-
-impl PcaValidParams {
-    /// How many components to keep.
-    pub fn components(&self) -> Components {
-        self.components
-    }
-
-    /// Whether a table of this shape can have what is asked, as far as its shape tells.
-    pub fn suits(&self, rows: u64, features: usize) -> Result<(), PcaError> {
-        match self.components {
-            Components::Mle if rows < features as u64 => Err(PcaError::MleRows { rows, features }),
-            _ if rows < 2 || features == 0 => Err(PcaError::TooSmall { rows, features }),
-            _ => Ok(()),
-        }
-    }
-
-    /// Whether projections are scaled to unit variance.
-    pub fn whiten(&self) -> bool {
-        self.whiten
-    }
-
-    /// Whether a count above min(n, d) is reduced to it, rather than refused.
-    pub fn clamp(&self) -> bool {
-        self.clamp
-    }
-}
-
-impl PcaParams {
-    /// Keeps `components`, without whitening, and clamps a count that the table cannot have.
-    pub fn new(components: Components) -> Self {
-        Self(PcaValidParams { components, whiten: false, clamp: true })
-    }
-
-    /// Scale projections to unit variance.
-    pub fn whiten(mut self, whiten: bool) -> Self {
-        self.0.whiten = whiten;
-        self
-    }
-
-    /// Reduce a count above min(n, d) to it (the default), or refuse it as scikit-learn does.
-    pub fn clamp(mut self, clamp: bool) -> Self {
-        self.0.clamp = clamp;
-        self
-    }
-}
-
-impl ParamGuard for PcaParams {
-    type Checked = PcaValidParams;
-    type Error = PcaError;
-
-    fn check_ref(&self) -> Result<&Self::Checked, Self::Error> {
-        match self.0.components {
-            Components::Count(0) => Err(PcaError::NoComponents),
-            Components::Fraction(fraction) if !(fraction > 0.0 && fraction < 1.0) => {
-                Err(PcaError::Fraction { fraction })
-            }
-            _ => Ok(&self.0),
-        }
-    }
-
-    fn check(self) -> Result<Self::Checked, Self::Error> {
-        self.check_ref()?;
-        Ok(self.0)
-    }
-}
-
-impl<F, D, T> Fit<ArrayBase<D, Ix2>, T, PcaError> for PcaValidParams
-where
-    F: Float + Into<f64>,
-    D: Data<Elem = F>,
-{
+impl<T> Fit<&FeatureMatrix, T, PcaError> for PcaParams {
     type Object = Pca;
 
-    /// Fits on records (n, d) of either precision; targets are not looked at.
-    fn fit(&self, dataset: &DatasetBase<ArrayBase<D, Ix2>, T>) -> Result<Pca, PcaError> {
-        let records = dataset.records();
-        let features = records.ncols();
-        let rows = records.as_standard_layout();
-        match rows.as_slice() {
-            Some(values) => fit_slice(values, features, self),
-            None => Err(PcaError::Width { found: rows.len(), features }),
+    /// Fits on a table (n, d), by the route that suits its shape; targets are not looked at.
+    fn fit(&self, dataset: &DatasetBase<&FeatureMatrix, T>) -> Result<Pca, PcaError> {
+        self.check()?;
+        let table = dataset.records;
+        match route(table.rows(), table.cols()) {
+            Route::Gram => gram::fit(table, self),
+            // callers stream a table that is too large for both routes; here it is refused with its sides
+            Route::Covariance | Route::Randomised => self.fit_with(None, dataset)?.finish(self),
         }
     }
 }
 
-/// What `project` makes of records (n, d): (n, k); panics when d is not `features`, as linfa's models do.
-pub(super) fn projected<D: Data<Elem = f32>>(
-    records: &ArrayBase<D, Ix2>,
+impl<T> Fit<&FeatureMatrix, T, PcaError> for SvdParams {
+    type Object = TruncatedSvd;
+
+    /// Fits on a table (n, d), by the route that suits its shape; targets are not looked at.
+    fn fit(&self, dataset: &DatasetBase<&FeatureMatrix, T>) -> Result<TruncatedSvd, PcaError> {
+        self.check()?;
+        let table = dataset.records;
+        if table.rows() == 0 || table.cols() == 0 {
+            return Err(PcaError::TooSmall { rows: 0, features: table.cols() });
+        }
+        match route(table.rows(), table.cols()) {
+            Route::Gram => gram::fit_svd(table, self),
+            Route::Covariance | Route::Randomised => self.fit_with(None, dataset)?.finish_svd(self),
+        }
+    }
+}
+
+/// Adds the rows of a table to those that were seen before.
+fn seen(before: Option<CovarianceAccumulator>, table: &FeatureMatrix) -> Result<CovarianceAccumulator, PcaError> {
+    let mut covariance = before.map_or_else(|| CovarianceAccumulator::new(table.cols()), Ok)?;
+    covariance.update(table.as_slice())?;
+    Ok(covariance)
+}
+
+impl<'a, T> FitWith<'a, &'a FeatureMatrix, T, PcaError> for PcaParams {
+    type ObjectIn = Option<CovarianceAccumulator>;
+    type ObjectOut = CovarianceAccumulator;
+
+    /// Takes the next rows of a table; [`CovarianceAccumulator::finish`] solves for the components.
+    fn fit_with(
+        &self,
+        before: Self::ObjectIn,
+        dataset: &'a DatasetBase<&'a FeatureMatrix, T>,
+    ) -> Result<CovarianceAccumulator, PcaError> {
+        seen(before, dataset.records)
+    }
+}
+
+impl<'a, T> FitWith<'a, &'a FeatureMatrix, T, PcaError> for SvdParams {
+    type ObjectIn = Option<CovarianceAccumulator>;
+    type ObjectOut = CovarianceAccumulator;
+
+    /// Takes the next rows of a table; [`CovarianceAccumulator::finish_svd`] solves for the singular vectors.
+    fn fit_with(
+        &self,
+        before: Self::ObjectIn,
+        dataset: &'a DatasetBase<&'a FeatureMatrix, T>,
+    ) -> Result<CovarianceAccumulator, PcaError> {
+        seen(before, dataset.records)
+    }
+}
+
+/// The projections (n, k) of rows (n, d); an error where d is not `features`.
+fn projected(
+    block: &FeatureMatrix,
     features: usize,
     k: usize,
     project: impl Fn(&[f32], &mut [f32]),
-) -> Array2<f32> {
-    assert_eq!(records.ncols(), features, "a model of {features} features on {}", records.ncols());
-    let mut out = Array2::zeros((records.nrows(), k));
-    let rows = records.as_standard_layout();
-    if let (Some(rows), Some(out)) = (rows.as_slice(), out.as_slice_mut()) {
-        project(rows, out);
+) -> Result<FeatureMatrix, PcaError> {
+    if block.cols() != features {
+        return Err(PcaError::Width { found: block.cols(), features });
     }
-    out
+    let mut out = FeatureMatrix::zeros(block.rows(), k);
+    project(block.as_slice(), out.as_mut_slice());
+    Ok(out)
 }
 
-impl<D: Data<Elem = f32>> Transformer<&ArrayBase<D, Ix2>, Array2<f32>> for Pca {
-    /// Projects records (n, d) to (n, k); panics when d is not the d it was fitted on, as linfa's models do.
-    fn transform(&self, records: &ArrayBase<D, Ix2>) -> Array2<f32> {
-        projected(records, self.features, self.k(), |rows, out| self.project(rows, out))
-    }
-}
-
-impl<D: Data<Elem = f32>> Transformer<ArrayBase<D, Ix2>, Array2<f32>> for Pca {
-    fn transform(&self, records: ArrayBase<D, Ix2>) -> Array2<f32> {
-        Transformer::transform(self, &records)
+impl Transformer<&FeatureMatrix, Result<FeatureMatrix, PcaError>> for Pca {
+    /// Projects rows (n, d) on the components: (n, k).
+    ///
+    /// The result for a row depends, to the bit, on that row alone: not on its neighbours, nor on the number of
+    /// threads. A whitened component without variance gives 0, where scikit-learn divides rounding noise by its own
+    /// size.
+    fn transform(&self, block: &FeatureMatrix) -> Result<FeatureMatrix, PcaError> {
+        projected(block, self.features, self.k(), |rows, out| self.project(rows, out))
     }
 }
 
-impl<D: Data<Elem = f32>, T> Transformer<DatasetBase<ArrayBase<D, Ix2>, T>, DatasetBase<Array2<f32>, T>> for Pca {
-    fn transform(&self, dataset: DatasetBase<ArrayBase<D, Ix2>, T>) -> DatasetBase<Array2<f32>, T> {
-        let DatasetBase { records, targets, weights, .. } = dataset;
-        DatasetBase::new(Transformer::transform(self, &records), targets).with_weights(weights)
+impl Transformer<&FeatureMatrix, Result<FeatureMatrix, PcaError>> for TruncatedSvd {
+    /// Projects rows (n, d) on the components: (n, k). The result for a row depends, to the bit, on that row alone.
+    fn transform(&self, block: &FeatureMatrix) -> Result<FeatureMatrix, PcaError> {
+        projected(block, self.features, self.k(), |rows, out| self.project(rows, out))
     }
 }

@@ -1,12 +1,12 @@
 //! How many directions of a spectrum are signal: Minka's approximation of the evidence for every number of components.
 //!
-//! Source: T. P. Minka, "Automatic Choice of Dimensionality for PCA", NIPS 2000, equations 76 to 78; what
-//! `sklearn.decomposition.PCA(n_components="mle")` maximises. Its double sum is taken up rank by rank, so that all ranks
+//! Source: T. P. Minka, "Automatic Choice of Dimensionality for PCA", NIPS 2000, equations 76 to 78, the estimate of
+//! `sklearn.decomposition.PCA(n_components="mle")`. Its double sum is updated from rank to rank, so that all ranks
 //! together cost d² logarithms and not d³.
 
 use std::f64::consts::{LN_2, PI};
 
-/// A variance below this is none, as in scikit-learn.
+/// A smaller variance counts as 0, as in scikit-learn.
 const NOTHING: f64 = 1e-15;
 
 /// The most probable number of components, 1 to d − 1 (1 for a single feature); `spectrum` are the variances of all d

@@ -1,10 +1,11 @@
 //! Projection of rows on components: one order of sums per row, whatever rows stand beside it.
 //!
-//! A general matrix product cuts its sums according to the shape of the whole product, so a picture's numbers would change
-//! with the size of its batch. Here every (row, component) pair is summed in one fixed order: `CHUNK` features one after the
-//! other in `f32`, the chunks in `f64`. Speed comes from tiles of `ROWS` × `COMPONENTS` pairs that go through their features
-//! side by side, in the widest registers that the machine has; places of a tile that nothing fills hold zeros. The width of
-//! the registers does not change the result, because products and sums are rounded one by one.
+//! A general matrix product cuts its sums according to the shape of the whole product, so a picture's numbers would
+//! change with the size of its batch. Here every (row, component) pair is summed in one fixed order: `CHUNK` features
+//! one after the other in `f32`, the chunks in `f64`. Speed comes from tiles of `ROWS` × `COMPONENTS` pairs that go
+//! through their features side by side, in the widest registers that the machine has; the places of a tile beyond the
+//! last row or component hold zeros. The width of the registers does not change the result, because products and sums
+//! are rounded one by one.
 
 use faer::traits::pulp::{Arch, NullaryFnOnce};
 use rayon::prelude::*;
@@ -18,19 +19,20 @@ const CHUNK: usize = 512;
 /// Rows that share one packing of the components.
 const GROUP: usize = 64;
 
-/// What rows are projected on.
+/// The components that rows are projected on.
 #[derive(Clone, Copy)]
-pub(super) struct Directions<'a> {
+pub(super) struct Axes<'a> {
     /// Features of a row, d.
     pub features: usize,
     /// (k, d), row-major
     pub components: &'a [f32],
-    /// What is taken out of every row (d); nothing for a decomposition that is not centred.
+    /// The mean that is subtracted from every row (d); none for a decomposition that is not centred.
     pub mean: Option<&'a [f64]>,
 }
 
-/// Fills `out` (n, k) from `rows` (n, d), both row-major; every component is multiplied by its `scale` (k) where there is one.
-pub(super) fn project(directions: &Directions, scale: Option<&[f64]>, rows: &[f32], out: &mut [f32]) {
+/// Fills `out` (n, k) from `rows` (n, d), both row-major; every component is multiplied by its `scale` (k) where there
+/// is one.
+pub(super) fn project(directions: &Axes, scale: Option<&[f64]>, rows: &[f32], out: &mut [f32]) {
     let d = directions.features;
     let k = directions.components.len().checked_div(d).unwrap_or(0);
     if d == 0 || k == 0 {
@@ -52,7 +54,7 @@ pub(super) fn whitening(variance: &f64) -> f64 {
 
 /// Up to `GROUP` rows to project.
 struct Group<'a> {
-    directions: &'a Directions<'a>,
+    directions: &'a Axes<'a>,
     rows: &'a [f32],
 }
 
@@ -68,7 +70,7 @@ impl NullaryFnOnce for Group<'_> {
 
 /// Projections (rows, k) of up to `GROUP` rows.
 #[inline(always)]
-fn project_group(directions: &Directions, rows: &[f32]) -> Vec<f64> {
+fn project_group(directions: &Axes, rows: &[f32]) -> Vec<f64> {
     let d = directions.features;
     let k = directions.components.len() / d;
     let count = rows.len() / d;

@@ -1,11 +1,11 @@
-//! Rows and features both too many for an exact solution: a subspace that is turned towards the leading directions, one pass
-//! over the rows a turn.
+//! Randomised PCA by subspace iteration, for tables with too many rows and too many features for an exact solution.
+//! Each iteration is one pass over the rows.
 //!
-//! Each turn multiplies an orthonormal basis by the covariance, XᵀX Q, while rows stream by, and solves the small problem inside
-//! the basis (Rayleigh and Ritz). The basis begins at random, with a fixed seed, and has more than twice as many directions as
-//! are asked for, so that what a turn leaves of the error of a variance is the square of the ratio of the variances just outside
-//! the basis and just inside the answer. It ends when no variance has changed by more than [`TOLERANCE`], or after [`PASSES`].
-//! Memory: two bases, 16 bytes a feature and direction.
+//! An iteration multiplies an orthonormal basis by the covariance, XᵀX Q, while rows stream by, and solves the small
+//! problem inside the basis (Rayleigh and Ritz). The basis begins at random, with a fixed seed. It has more than twice
+//! as many directions as are asked for: an iteration reduces the error of a variance by the square of a ratio, that of
+//! the first variance outside the basis to the last one asked for. It ends when no variance has changed by more than
+//! [`TOLERANCE`], or after [`PASSES`]. Memory: two bases, 16 bytes a feature and direction.
 //!
 //! Source: Halko, Martinsson and Tropp, "Finding structure with randomness", 2011, algorithms 4.4 and 5.3.
 
@@ -15,7 +15,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::eigen::{Eigen, Spectrum, parallelism};
-use super::{Components, Pca, PcaError, PcaValidParams};
+use super::{Components, Pca, PcaError, PcaParams};
 use crate::variance::ColumnStats;
 
 /// Largest relative change of a variance between two passes that counts as none.
@@ -26,7 +26,7 @@ pub(super) const PASSES: usize = 16;
 const BLOCK: usize = 256;
 const SEED: u64 = 0;
 
-/// A basis on its way to the leading directions.
+/// A basis that comes nearer to the leading components with every pass.
 #[derive(Debug)]
 pub struct Subspace {
     features: usize,
@@ -48,12 +48,12 @@ pub struct Subspace {
 }
 
 impl Subspace {
-    /// A random basis for the table that `stats` describe. Needs a count of components: shares and Minka's estimate take the
-    /// whole spectrum.
-    pub fn new(stats: &ColumnStats, params: &PcaValidParams) -> Result<Self, PcaError> {
+    /// A random basis for the table that `stats` describe. Needs a count of components: shares and Minka's estimate
+    /// take the whole spectrum.
+    pub fn new(stats: &ColumnStats, params: &PcaParams) -> Result<Self, PcaError> {
         let (rows, features) = (stats.count, stats.mean.len());
         params.suits(rows, features)?;
-        let Components::Count(asked) = params.components() else {
+        let Components::Count(asked) = params.components else {
             return Err(PcaError::NeedsCount { rows, features });
         };
         if let Some(column) = stats.variance.iter().position(|variance| !variance.is_finite()) {
@@ -112,9 +112,9 @@ impl Subspace {
         self.waiting.clear();
     }
 
-    /// Ends a pass: the basis becomes the best directions inside it, and, unless that was the last pass, is turned by the
-    /// covariance for the next one. True when the answer stands.
-    pub fn turn(&mut self) -> Result<bool, PcaError> {
+    /// Ends a pass: the basis becomes the best directions inside it, and, unless that was the last pass, is multiplied
+    /// by the covariance for the next one. True when no further pass is needed.
+    pub fn end_pass(&mut self) -> Result<bool, PcaError> {
         if !self.waiting.is_empty() {
             self.multiply();
         }
@@ -153,21 +153,21 @@ impl Subspace {
     }
 
     /// The leading components as of the last pass.
-    pub fn finish(mut self, params: &PcaValidParams) -> Pca {
+    pub fn finish(mut self, params: &PcaParams) -> Pca {
         self.basis.truncate(self.k * self.features);
         let components = self.basis.iter().map(|&value| value as f32).collect();
         let most = self.features.min(usize::try_from(self.rows).unwrap_or(usize::MAX));
-        // the directions that were not looked for share what the others leave
+        // the variance that the found directions leave is shared evenly by the others
         let left = (self.total - self.variances.iter().sum::<f64>()).max(0.0);
         let others = most - self.k;
         let mut variances = self.variances;
         variances.extend(std::iter::repeat_n(left / others.max(1) as f64, others));
-        Spectrum { rows: self.rows, mean: self.mean, variances }.into_pca(components, params.whiten())
+        Spectrum { rows: self.rows, mean: self.mean, variances }.into_pca(components, params.whiten)
     }
 }
 
-/// Gram and Schmidt's process over the rows, each made orthogonal twice; a row that depends on those before it becomes the first
-/// axis that does not.
+/// Gram and Schmidt's process over the rows, each made orthogonal twice. A row that depends on those before it is
+/// replaced by the first coordinate axis that does not.
 fn orthonormalise(rows: &mut [f64], width: usize) {
     let length = |row: &[f64]| row.iter().map(|value| value * value).sum::<f64>().sqrt();
     let mut axis = 0;
@@ -197,12 +197,12 @@ fn orthonormalise(rows: &mut [f64], width: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dataset::{DatasetBase, Fit};
     use crate::golden;
-    use crate::pca::{fit_rows, valid_params};
     use crate::table::FeatureMatrix;
     use crate::variance::VarianceAccumulator;
 
-    fn fit(table: &FeatureMatrix, params: &PcaValidParams, rows_at_once: usize) -> (Pca, usize) {
+    fn fit(table: &FeatureMatrix, params: &PcaParams, rows_at_once: usize) -> (Pca, usize) {
         let mut stats = VarianceAccumulator::new(table.cols());
         stats.update(table.as_slice());
         let mut subspace = Subspace::new(&stats.finish(), params).expect("a count");
@@ -210,7 +210,7 @@ mod tests {
             for block in table.as_slice().chunks(rows_at_once * table.cols()) {
                 subspace.update(block).expect("whole rows");
             }
-            if subspace.turn().expect("solved") {
+            if subspace.end_pass().expect("solved") {
                 break;
             }
         }
@@ -228,8 +228,8 @@ mod tests {
     #[test]
     fn it_finds_what_the_exact_solution_has() {
         for (table, k) in [(slow(700, 160), 12), (slow(90, 400), 6)] {
-            let params = valid_params(Components::Count(k), true).expect("valid");
-            let exact = fit_rows(&table, &params).expect("a PCA");
+            let params = PcaParams { components: Components::Count(k), whiten: true };
+            let exact = params.fit(&DatasetBase::new(&table, ())).expect("a PCA");
             let (found, passes) = fit(&table, &params, 101);
             assert!(passes <= PASSES, "{passes}");
             golden::close(&found.explained_variance, &exact.explained_variance, 1e-4);
@@ -248,13 +248,13 @@ mod tests {
 
     #[test]
     fn the_cut_into_blocks_does_not_change_a_bit_and_rank_may_be_short() {
-        let params = valid_params(Components::Count(5), false).expect("valid");
+        let params = PcaParams { components: Components::Count(5), whiten: false };
         let table = slow(600, 60);
         assert_eq!(fit(&table, &params, 600).0, fit(&table, &params, 7).0);
         // one direction only
         let flat: Vec<f32> = (0..90 * 40).map(|at| ((at / 40 % 7) * (at % 40 % 3)) as f32).collect();
         let flat = FeatureMatrix::from_vec(90, 40, flat).expect("90 × 40");
-        let (found, exact) = (fit(&flat, &params, 30).0, fit_rows(&flat, &params).expect("a PCA"));
+        let (found, exact) = (fit(&flat, &params, 30).0, params.fit(&DatasetBase::new(&flat, ())).expect("a PCA"));
         golden::close(&found.explained_variance[..1], &exact.explained_variance[..1], 1e-9);
         assert!(found.explained_variance[1..].iter().all(|&v| v <= 1e-12 * exact.total_variance));
         found.check().expect("in order");
@@ -264,7 +264,7 @@ mod tests {
     fn a_share_needs_all_variances() {
         let mut stats = VarianceAccumulator::new(2);
         stats.update(&[1.0, 2.0, 3.0, 5.0, 2.0, 1.0]);
-        let params = valid_params(Components::Fraction(0.9), false).expect("valid");
+        let params = PcaParams { components: Components::Fraction(0.9), whiten: false };
         let error = Subspace::new(&stats.finish(), &params).expect_err("no count").to_string();
         assert!(error.contains("3 pictures of 2 features") && error.contains("a number"), "{error}");
     }

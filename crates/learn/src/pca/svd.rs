@@ -1,24 +1,19 @@
 //! Truncated singular value decomposition: the directions of the table as it is, without taking the mean out.
 //!
-//! The numbers are those of `sklearn.decomposition.TruncatedSVD(algorithm="arpack")`, signs included: its variances are divided
-//! by n, not by n − 1 as those of a PCA, and do not fall: the first direction of a table far from 0 is its mean.
-
-use linfa::dataset::DatasetBase;
-use linfa::traits::{Fit, Transformer};
-use linfa::{Float, ParamGuard};
-use ndarray::{Array2, ArrayBase, Data, Ix2};
+//! The numbers are those of `sklearn.decomposition.TruncatedSVD(algorithm="arpack")`, signs included: its variances are
+//! divided by n, not by n − 1 as those of a PCA, and do not fall: the first direction of a table far from 0 is its
+//! mean.
 
 use super::eigen::make_largest_positive;
-use super::linfa_model::projected;
-use super::{CovarianceAccumulator, PcaError, Route, gram, project, route};
-use crate::table::FeatureMatrix;
+use super::{PcaError, project};
 
 /// A fitted decomposition: plain numbers, so that a stage can store them and read them back to the bit.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TruncatedSvd {
     /// Features of a row, d.
     pub features: usize,
-    /// Right singular vectors (k, d), row-major, by falling singular value. The entry of largest magnitude of each is positive.
+    /// Right singular vectors (k, d), row-major, by falling singular value. The entry of largest magnitude of each is
+    /// positive.
     pub components: Vec<f32>,
     /// Variance of the rows along each component (k), divided by n.
     pub explained_variance: Vec<f64>,
@@ -32,73 +27,7 @@ pub struct TruncatedSvd {
     pub rows: u64,
 }
 
-/// Checked hyperparameters of a [`TruncatedSvd`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SvdValidParams {
-    components: usize,
-}
-
-/// Hyperparameters of a [`TruncatedSvd`], to be checked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SvdParams(SvdValidParams);
-
-impl SvdParams {
-    /// Keeps `components`, at least 1; a count above min(n, d) is clamped to it.
-    pub fn new(components: usize) -> Self {
-        Self(SvdValidParams { components })
-    }
-}
-
-impl SvdValidParams {
-    /// How many components a table of this shape gets.
-    pub(super) fn k(&self, rows: usize, features: usize) -> usize {
-        self.components.min(rows).min(features)
-    }
-}
-
-impl ParamGuard for SvdParams {
-    type Checked = SvdValidParams;
-    type Error = PcaError;
-
-    fn check_ref(&self) -> Result<&Self::Checked, Self::Error> {
-        if self.0.components == 0 { Err(PcaError::NoComponents) } else { Ok(&self.0) }
-    }
-
-    fn check(self) -> Result<Self::Checked, Self::Error> {
-        self.check_ref()?;
-        Ok(self.0)
-    }
-}
-
-/// Checked hyperparameters for callers that do not speak linfa.
-pub fn valid_svd_params(components: usize) -> Result<SvdValidParams, PcaError> {
-    SvdParams::new(components).check()
-}
-
-/// Decomposes a table held in memory (n, d), by the route that suits its shape.
-pub fn fit_svd(table: &FeatureMatrix, params: &SvdValidParams) -> Result<TruncatedSvd, PcaError> {
-    fit_slice(table.as_slice(), table.cols(), params)
-}
-
-fn fit_slice<F: Copy + Into<f64> + Sync>(
-    data: &[F],
-    features: usize,
-    params: &SvdValidParams,
-) -> Result<TruncatedSvd, PcaError> {
-    if features == 0 || data.is_empty() {
-        return Err(PcaError::TooSmall { rows: 0, features });
-    }
-    match route(data.len() / features, features) {
-        Route::Gram => gram::fit_svd(data, features, params),
-        Route::Covariance | Route::Randomised => {
-            let mut covariance = CovarianceAccumulator::new(features)?;
-            covariance.update_values(data)?;
-            covariance.finish_svd(params)
-        }
-    }
-}
-
-/// What a route finds out; the signs and the shares are the same for all.
+/// The result of a route, before signs and shares are computed, which all routes do alike.
 pub(super) struct Found {
     pub features: usize,
     pub rows: u64,
@@ -132,22 +61,12 @@ impl TruncatedSvd {
         self.singular_values.len()
     }
 
-    /// Projects rows (n, d) on the components: (n, k). The result for a row depends, to the bit, on that row alone.
-    pub fn transform(&self, block: &FeatureMatrix) -> Result<FeatureMatrix, PcaError> {
-        if block.cols() != self.features {
-            return Err(PcaError::Width { found: block.cols(), features: self.features });
-        }
-        let mut out = FeatureMatrix::zeros(block.rows(), self.k());
-        self.project(block.as_slice(), out.as_mut_slice());
-        Ok(out)
-    }
-
-    fn project(&self, rows: &[f32], out: &mut [f32]) {
-        let components = project::Directions { features: self.features, components: &self.components, mean: None };
+    pub(super) fn project(&self, rows: &[f32], out: &mut [f32]) {
+        let components = project::Axes { features: self.features, components: &self.components, mean: None };
         project::project(&components, None, rows, out);
     }
 
-    /// Whether the numbers agree with each other. To be asked of one that was read from a file.
+    /// Whether the numbers agree with each other. To be called on one that was read from a file.
     pub fn check(&self) -> Result<(), PcaError> {
         let (k, d) = (self.k(), self.features);
         super::check_directions(&self.components, k, d)?;
@@ -162,37 +81,22 @@ impl TruncatedSvd {
     }
 }
 
-impl<F, D, T> Fit<ArrayBase<D, Ix2>, T, PcaError> for SvdValidParams
-where
-    F: Float + Into<f64>,
-    D: Data<Elem = F>,
-{
-    type Object = TruncatedSvd;
-
-    /// Fits on records (n, d) of either precision; targets are not looked at.
-    fn fit(&self, dataset: &DatasetBase<ArrayBase<D, Ix2>, T>) -> Result<TruncatedSvd, PcaError> {
-        let records = dataset.records();
-        let rows = records.as_standard_layout();
-        fit_slice(rows.as_slice().unwrap_or_default(), records.ncols(), self)
-    }
-}
-
-impl<D: Data<Elem = f32>> Transformer<&ArrayBase<D, Ix2>, Array2<f32>> for TruncatedSvd {
-    /// Projects records (n, d) to (n, k); panics when d is not the d it was fitted on, as linfa's models do.
-    fn transform(&self, records: &ArrayBase<D, Ix2>) -> Array2<f32> {
-        projected(records, self.features, self.k(), |rows, out| self.project(rows, out))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::Value;
 
+    use super::super::{CovarianceAccumulator, SvdParams, gram};
     use super::*;
+    use crate::dataset::{DatasetBase, Fit, Transformer};
     use crate::golden;
+    use crate::table::FeatureMatrix;
 
-    fn params(components: usize) -> SvdValidParams {
-        valid_svd_params(components).expect("valid parameters")
+    fn params(components: usize) -> SvdParams {
+        SvdParams { components }
+    }
+
+    fn fit_svd(table: &FeatureMatrix, params: &SvdParams) -> Result<TruncatedSvd, PcaError> {
+        params.fit(&DatasetBase::new(table, ()))
     }
 
     fn assert_golden(svd: &TruncatedSvd, table: &FeatureMatrix, case: &Value) {
@@ -226,7 +130,7 @@ mod tests {
         let mut covariance = CovarianceAccumulator::new(table.cols()).expect("small");
         values.chunks(7 * table.cols()).for_each(|block| covariance.update(block).expect("whole rows"));
         let by_columns = covariance.finish_svd(&params(9)).expect("an SVD");
-        let by_rows = gram::fit_svd(values, table.cols(), &params(9)).expect("an SVD");
+        let by_rows = gram::fit_svd(&table, &params(9)).expect("an SVD");
         let rank = 5; // four directions and the mean
         for svd in [&by_columns, &by_rows] {
             assert!(svd.singular_values[rank..].iter().all(|&value| value == 0.0), "{:?}", svd.singular_values);
@@ -237,15 +141,11 @@ mod tests {
     }
 
     #[test]
-    fn linfa_sees_the_same_and_counts_are_clamped_or_refused() {
+    fn counts_are_clamped_or_refused() {
         let table = golden::table(&golden::select_reduce()["svd"][0]["table"]);
         let fitted = fit_svd(&table, &params(99)).expect("an SVD");
         assert_eq!(fitted.k(), table.cols());
-        let records = Array2::from_shape_vec((table.rows(), table.cols()), table.as_slice().to_vec()).expect("whole");
-        assert_eq!(SvdParams::new(99).fit(&DatasetBase::from(records.clone())).expect("an SVD"), fitted);
-        let projected = Transformer::transform(&fitted, &records);
-        assert_eq!(projected.as_slice(), Some(fitted.transform(&table).expect("projected").as_slice()));
-        assert!(matches!(valid_svd_params(0), Err(PcaError::NoComponents)));
+        assert!(matches!(fit_svd(&table, &params(0)), Err(PcaError::Parameter(_))));
         assert!(matches!(fit_svd(&FeatureMatrix::with_cols(3), &params(2)), Err(PcaError::TooSmall { .. })));
         assert!(fitted.transform(&FeatureMatrix::zeros(1, 3)).is_err());
         let one =

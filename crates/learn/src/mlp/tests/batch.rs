@@ -1,4 +1,5 @@
-//! Loss and gradients of one batch against torch's autograd, with weights, smoothed labels and neurons left out; dropout as it is drawn.
+//! Loss and gradients of one batch against torch's autograd, with weights, smoothed labels and neurons left out;
+//! dropout as it is drawn.
 
 use candle_core::{Device, Tensor};
 
@@ -9,13 +10,16 @@ use crate::mlp::step::{Memory, Rule, Slope};
 fn case_params(case: &Value) -> MlpParams {
     MlpParams {
         hidden: golden::indices(&case["hidden"]),
-        activation: Activation::from_name(text(case, "activation", "")).expect("an activation"),
+        activation: serde_json::from_value(case["activation"].clone()).expect("an activation"),
         alpha: golden::number(&case["alpha"]),
-        class_weight: case["class_weight"].is_array().then(|| golden::vector(&case["class_weight"])),
         label_smoothing: golden::number(&case["label_smoothing"]),
         dropout: golden::number(&case["dropout"]),
         ..MlpParams::default()
     }
+}
+
+fn weights_of(case: &Value) -> Option<Vec<f64>> {
+    case["class_weight"].is_array().then(|| golden::vector(&case["class_weight"]))
 }
 
 /// The gradients of every layer in a row, weights before biases, as torch has them.
@@ -48,7 +52,7 @@ fn a_batch_has_the_loss_and_the_gradients_of_torch() {
     for case in golden::list(&golden["batch"]) {
         let (x, y, _) = golden::labelled(&case["labelled"]);
         let params = case_params(case);
-        let network = Network::new(&start(case), &params).expect("a network");
+        let network = Network::new(&start(case), &params, weights_of(case).as_deref()).expect("a network");
         let mut kept = golden::list(&case["kept"]).iter();
         let mut factors = |count: usize| -> Vec<f32> {
             let kept = golden::vector_f32(kept.next().expect("as many hidden layers"));
@@ -80,12 +84,12 @@ fn all_rows_at_once_have_the_loss_and_the_gradients_of_torch() {
     for case in golden::list(&golden["batch"]).iter().filter(|case| case["dropout"] == 0.0) {
         let (x, y, classes) = golden::labelled(&case["labelled"]);
         let params = case_params(case);
-        let outputs = if classes == 2 { 1 } else { classes };
+        let (outputs, weights) = (outputs(classes), weights_of(case));
         let batch = FullBatch {
             x: &x,
             y: &y,
             rows: &(0..x.rows()).collect::<Vec<_>>(),
-            weights: params.class_weight.as_deref(),
+            weights: weights.as_deref(),
             label_smoothing: params.label_smoothing,
             activation: params.activation,
             widths: [&[x.cols()], params.hidden.as_slice(), &[outputs]].concat(),
@@ -117,7 +121,7 @@ fn dropout_leaves_out_its_share_by_the_seed_and_none_when_asked() {
         assert_ne!(Some(&factors), drawn(rate, 2).as_ref());
     }
     let (x, y) = three();
-    let fit = |dropout: f64| MlpParams { dropout, ..quick() }.fit(&x, &y, 3, &mut go_on).expect("a classifier");
+    let fit = |dropout: f64| fit(&MlpParams { dropout, ..quick() }, &x, &y).expect("a classifier");
     assert_eq!(fit(0.3), fit(0.3));
     assert_ne!(fit(0.3).layers, fit(0.0).layers);
     // what is asked is the whole network: the same answer each time

@@ -1,0 +1,240 @@
+//! Values of the YAML that may be written in more than one way: a number or a word, one number or a list, a word or
+//! keys.
+//!
+//! Visitors by hand: serde's untagged enums would lose the position and the text of an error.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Unexpected, Visitor};
+use serde::{Serialize, Serializer};
+use serde_json::{Value, json};
+
+use super::{ParamError, Range};
+
+/// The schema of a choice.
+pub(crate) fn any_of(choices: &[Value]) -> schemars::Schema {
+    schemars::json_schema!({"anyOf": choices})
+}
+
+/// Implements the schema of a type that may be written in more than one way; it stands where the type is used.
+macro_rules! inline_schema {
+    ($type:ident: $schema:expr) => {
+        impl schemars::JsonSchema for $type {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($type).into()
+            }
+
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                $schema
+            }
+        }
+    };
+}
+
+pub(crate) use inline_schema;
+
+/// Weights of the classes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ClassWeight {
+    /// rows / (classes × rows of the class)
+    Balanced,
+    /// Of the named classes, each greater than 0; 1 for the others.
+    Classes(BTreeMap<String, f64>),
+}
+
+inline_schema!(ClassWeight: any_of(&[
+    json!({"const": "balanced"}),
+    json!({"type": "object", "minProperties": 1, "additionalProperties": Range::Above(0.0).schema()}),
+    json!({"type": "null"}),
+]));
+
+impl ClassWeight {
+    /// The weight of each of `classes`; those that balance count the named rows of `y`.
+    pub fn of(&self, classes: &[String], y: &[usize], rows: &[usize]) -> Vec<f64> {
+        match self {
+            Self::Balanced => balanced(y, rows, classes.len()),
+            Self::Classes(own) => classes.iter().map(|class| own.get(class).copied().unwrap_or(1.0)).collect(),
+        }
+    }
+
+    /// An error where a weight is not greater than 0. Whether there are such classes is known when the pictures are
+    /// listed.
+    pub(crate) fn check(&self) -> Result<(), ParamError> {
+        let Self::Classes(weights) = self else { return Ok(()) };
+        if weights.is_empty() {
+            return Err(ParamError::range("class_weight", "`balanced`, or weights of classes", "none"));
+        }
+        let mut weights = weights.iter();
+        weights.try_for_each(|(class, &weight)| Range::Above(0.0).check(&format!("class_weight.{class}"), weight))
+    }
+}
+
+/// scikit-learn's `class_weight="balanced"`: rows / (classes × rows of the class), over the named rows; 1 for a class
+/// without rows.
+fn balanced(y: &[usize], rows: &[usize], classes: usize) -> Vec<f64> {
+    let mut counts = vec![0_usize; classes];
+    for class in rows.iter().filter_map(|&row| y.get(row)) {
+        counts.get_mut(*class).into_iter().for_each(|count| *count += 1);
+    }
+    let present = counts.iter().filter(|&&count| count > 0).count();
+    let weight = |count: usize| if count == 0 { 1.0 } else { rows.len() as f64 / (present * count) as f64 };
+    counts.into_iter().map(weight).collect()
+}
+
+impl Serialize for ClassWeight {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Balanced => serializer.serialize_str("balanced"),
+            Self::Classes(weights) => weights.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for ClassWeight {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct BalancedOrClasses;
+
+        impl<'de> Visitor<'de> for BalancedOrClasses {
+            type Value = ClassWeight;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("`balanced`, or weights of classes, `{Banana: 2.0}`")
+            }
+
+            fn visit_str<E: Error>(self, v: &str) -> Result<ClassWeight, E> {
+                if v == "balanced" {
+                    Ok(ClassWeight::Balanced)
+                } else {
+                    Err(E::invalid_value(Unexpected::Str(v), &self))
+                }
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<ClassWeight, A::Error> {
+                BTreeMap::deserialize(MapAccessDeserializer::new(map)).map(ClassWeight::Classes)
+            }
+        }
+
+        deserializer.deserialize_any(BalancedOrClasses)
+    }
+}
+
+/// Where a table lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InMemory {
+    /// In memory, if it is small enough.
+    Auto,
+    /// In memory, or on disk.
+    Always(bool),
+}
+
+inline_schema!(InMemory: any_of(&[json!({"const": "auto"}), json!({"type": "boolean"})]));
+
+impl InMemory {
+    /// Bytes from which on a table stays on disk by itself.
+    const LIMIT: usize = 2 << 30;
+
+    /// Whether a table of so many bytes is held.
+    pub fn of(self, bytes: usize) -> bool {
+        match self {
+            Self::Auto => bytes < Self::LIMIT,
+            Self::Always(held) => held,
+        }
+    }
+}
+
+impl Serialize for InMemory {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Auto => serializer.serialize_str("auto"),
+            Self::Always(held) => serializer.serialize_bool(*held),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for InMemory {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct AutoOrWhether;
+
+        impl Visitor<'_> for AutoOrWhether {
+            type Value = InMemory;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("`auto`, `true` or `false`")
+            }
+
+            fn visit_bool<E: Error>(self, v: bool) -> Result<InMemory, E> {
+                Ok(InMemory::Always(v))
+            }
+
+            fn visit_str<E: Error>(self, v: &str) -> Result<InMemory, E> {
+                if v == "auto" { Ok(InMemory::Auto) } else { Err(E::invalid_value(Unexpected::Str(v), &self)) }
+            }
+        }
+
+        deserializer.deserialize_any(AutoOrWhether)
+    }
+}
+
+/// `auto` (`None`) or a whole number of at least 1.
+pub fn auto_or_whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {
+    struct AutoOrWhole;
+
+    impl Visitor<'_> for AutoOrWhole {
+        type Value = Option<usize>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a whole number of at least 1, or `auto`")
+        }
+
+        fn visit_u64<E: Error>(self, v: u64) -> Result<Self::Value, E> {
+            at_least_1(v, &self).map(Some)
+        }
+
+        fn visit_str<E: Error>(self, v: &str) -> Result<Self::Value, E> {
+            if v == "auto" { Ok(None) } else { Err(E::invalid_value(Unexpected::Str(v), &self)) }
+        }
+    }
+
+    deserializer.deserialize_any(AutoOrWhole)
+}
+
+/// A list of whole numbers, or one.
+pub(crate) fn whole_or_list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<usize>, D::Error> {
+    struct WholeOrList;
+
+    impl<'de> Visitor<'de> for WholeOrList {
+        type Value = Vec<usize>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list of whole numbers of at least 1")
+        }
+
+        fn visit_u64<E: Error>(self, v: u64) -> Result<Self::Value, E> {
+            at_least_1(v, &self).map(|v| vec![v])
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+            let mut list = Vec::new();
+            while let Some(item) = items.next_element()? {
+                list.push(item);
+            }
+            Ok(list)
+        }
+    }
+
+    deserializer.deserialize_any(WholeOrList)
+}
+
+/// `v`, unless it is 0 or larger than a `usize`.
+pub fn at_least_1<E: Error>(v: u64, expected: &dyn serde::de::Expected) -> Result<usize, E> {
+    match usize::try_from(v) {
+        Ok(v) if v > 0 => Ok(v),
+        _ => Err(E::invalid_value(Unexpected::Unsigned(v), expected)),
+    }
+}

@@ -1,0 +1,156 @@
+//! The hyperparameters of the decompositions, with scikit-learn's names.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::de::{Error, Unexpected, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::json;
+
+use super::PcaError;
+use crate::hyperparameters::{ParamError, Range, any_of, at_least_1, hyperparameters, inline_schema};
+
+/// How many components may be asked for.
+const COMPONENTS: Range = Range::Whole(1, 1_000_000);
+
+/// `reduce.pca`: principal components, fitted on the train split.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "Pca")]
+pub struct PcaParams {
+    /// How many components (a whole number, 1 to 1000000), how much of the variance they explain (between 0 and 1), or
+    /// `mle` (the most probable number, by Minka's estimate; needs as many pictures as columns). Default: 64.
+    #[schemars(extend("default" = 64))]
+    pub components: Components,
+    /// Scale every component to variance 1. Default: false.
+    pub whiten: bool,
+}
+
+hyperparameters! {
+    /// `reduce.svd`: truncated singular value decomposition, fitted on the train split.
+    #[derive(Copy)]
+    #[schemars(rename = "Svd")]
+    pub struct SvdParams {
+        /// How many components, 1 to 1000000. Default: 64.
+        #[serde(deserialize_with = "svd_components")]
+        pub components: usize = 64, in COMPONENTS;
+    }
+}
+
+/// How many principal components are kept. A count above min(rows, columns) gives as many as there are.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Components {
+    /// So many, at least 1.
+    Count(usize),
+    /// As many as explain this part of the variance, in (0, 1).
+    Fraction(f64),
+    /// As many as are most probable, by Minka's estimate; needs as many rows as columns.
+    Mle,
+}
+
+impl Default for Components {
+    fn default() -> Self {
+        Self::Count(64)
+    }
+}
+
+inline_schema!(Components: any_of(&[
+    COMPONENTS.schema(),
+    json!({"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}),
+    json!({"const": "mle"}),
+]));
+
+impl PcaParams {
+    /// An error where the components are out of their range.
+    pub fn check(&self) -> Result<(), ParamError> {
+        match self.components {
+            Components::Count(count) => COMPONENTS.check("components", count),
+            Components::Fraction(share) if !(share > 0.0 && share < 1.0) => {
+                Err(ParamError::range("components", "a number between 0 and 1", share))
+            }
+            Components::Fraction(_) | Components::Mle => Ok(()),
+        }
+    }
+
+    /// Whether a table of this shape can have what is asked, as far as its shape tells.
+    pub fn suits(&self, rows: u64, features: usize) -> Result<(), PcaError> {
+        match self.components {
+            Components::Mle if rows < features as u64 => Err(PcaError::MleRows { rows, features }),
+            _ if rows < 2 || features == 0 => Err(PcaError::TooSmall { rows, features }),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl SvdParams {
+    /// An error where the number of components is out of its range.
+    pub fn check(&self) -> Result<(), ParamError> {
+        self.check_ranges()
+    }
+
+    /// How many components a table of this shape gets.
+    pub(super) fn k(&self, rows: usize, features: usize) -> usize {
+        self.components.min(rows).min(features)
+    }
+}
+
+impl<'de> Deserialize<'de> for Components {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct CountOrFraction;
+
+        impl Visitor<'_> for CountOrFraction {
+            type Value = Components;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(
+                    "how many components (a whole number of at least 1), how much of the variance (between 0 and 1), \
+                     or `mle`",
+                )
+            }
+
+            fn visit_u64<E: Error>(self, v: u64) -> Result<Components, E> {
+                at_least_1(v, &self).map(Components::Count)
+            }
+
+            fn visit_str<E: Error>(self, v: &str) -> Result<Components, E> {
+                if v == "mle" { Ok(Components::Mle) } else { Err(E::invalid_value(Unexpected::Str(v), &self)) }
+            }
+
+            fn visit_f64<E: Error>(self, v: f64) -> Result<Components, E> {
+                if v > 0.0 && v < 1.0 {
+                    Ok(Components::Fraction(v))
+                } else if v == 1.0 {
+                    let message = "1.0 can be read in two ways; write `1` for one component, `0.999` for nearly all of \
+                                   the variance, or leave `reduce` out to keep every column";
+                    Err(E::custom(message))
+                } else {
+                    Err(E::invalid_value(Unexpected::Float(v), &self))
+                }
+            }
+        }
+
+        deserializer.deserialize_any(CountOrFraction)
+    }
+}
+
+/// How many singular vectors: shares and `mle` are for principal components.
+fn svd_components<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+    struct Count;
+
+    impl Visitor<'_> for Count {
+        type Value = usize;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(
+                "how many components (a whole number of at least 1; a share of the variance and `mle` are for `pca`)",
+            )
+        }
+
+        fn visit_u64<E: Error>(self, v: u64) -> Result<usize, E> {
+            at_least_1(v, &self)
+        }
+    }
+
+    deserializer.deserialize_any(Count)
+}
