@@ -16,9 +16,9 @@ use super::steps::{Op, Product, one};
 use crate::exec::ExecError;
 use crate::exec::lower::Program;
 use crate::models::graph::Pad;
-use featurize_kernels::added::Added;
 use featurize_kernels::aligned::Aligned;
 use featurize_kernels::matmul;
+use featurize_kernels::residual::Residual;
 use featurize_kernels::winograd;
 
 pub(super) use self::plan::fuse;
@@ -129,7 +129,8 @@ impl Network {
     fn tiles_len(&self, threads: usize) -> usize {
         let tiles = self.steps.iter().enumerate().map(|(i, step)| match &step.op {
             Op::Winograd { packed, places, .. } => {
-                let rows = |slice: &Slice| winograd::Places { size: [slice.rows.len(), places.size[1]], ..*places };
+                let rows =
+                    |slice: &Slice| winograd::WinogradLayout { size: [slice.rows.len(), places.size[1]], ..*places };
                 let slices = self.runs.iter().flat_map(|run| run.slices(i)).map(rows);
                 slices.chain([*places]).map(|places| packed.scratch_len(threads, &places)).max().unwrap_or(0)
             }
@@ -164,7 +165,7 @@ impl Network {
         for (p, picture) in pictures.chunks_exact(pictures.len() / n).enumerate() {
             let buffer = &mut scratch.buffers[input.buffer];
             match self.engine.unit() {
-                Some(unit) => bf16::put(unit, &input, &mut buffer.halves_mut()[input.base(p)..], picture),
+                Some(unit) => bf16::put(unit, &input, &mut buffer.as_bf16_mut()[input.base(p)..], picture),
                 None => put(&input, &mut buffer[input.base(p)..], picture),
             }
             let mut i = 0;
@@ -184,7 +185,7 @@ impl Network {
             for p in 0..n {
                 let (buffer, base) = (&scratch.buffers[map.buffer], map.base(p));
                 map.runs(map.is_dense()).for_each(|run| match self.engine.unit() {
-                    Some(_) => values.extend(buffer.halves()[base..][run].iter().map(|v| v.to_f32())),
+                    Some(_) => values.extend(buffer.as_bf16()[base..][run].iter().map(|v| v.to_f32())),
                     None => values.extend_from_slice(&buffer[base..][run]),
                 });
             }
@@ -226,7 +227,7 @@ impl Network {
     /// Writes the zeros around the map of a picture.
     fn clear(&self, buffer: &mut Aligned, map: &Map, p: usize) {
         match self.engine.unit() {
-            Some(_) => map.clear_halo(&mut buffer.halves_mut()[map.base(p)..]),
+            Some(_) => map.clear_halo(&mut buffer.as_bf16_mut()[map.base(p)..]),
             None => map.clear_halo(&mut buffer[map.base(p)..]),
         }
     }
@@ -288,9 +289,14 @@ impl Network {
         match &step.op {
             Op::Product { packed, starts, outs, adds, row, activation } => {
                 let positions = n * rows * to.w;
-                let added = if let Added::At(_) = adds { input(1, first).1 } else { &[] };
+                let added = if let Residual::At(_) = adds { input(1, first).1 } else { &[] };
                 let adds = adds.as_ref().map(|adds| &adds[..positions]);
-                let places = matmul::Places { starts: &starts[..positions], row: *row, outs: &outs[..positions], adds };
+                let places = matmul::GemmOffsets {
+                    window_starts: &starts[..positions],
+                    row_stride: *row,
+                    output_starts: &outs[..positions],
+                    residual: adds,
+                };
                 let output = &mut output[out(first)..];
                 match packed {
                     Product::Direct(packed) => packed.run(threads, &places, values, added, *activation, output),
@@ -306,8 +312,8 @@ impl Network {
                 }
             }
             Op::Winograd { packed, places, activation } => {
-                let places = winograd::Places { pictures: n, size: [rows, to.w], ..*places };
-                let added = if let Added::At(_) = places.added { input(1, first).1 } else { &[] };
+                let places = winograd::WinogradLayout { pictures: n, size: [rows, to.w], ..*places };
+                let added = if let Residual::At(_) = places.residual { input(1, first).1 } else { &[] };
                 let output = &mut output[out(first)..];
                 packed.run(threads, &places, values, added, *activation, output, &mut scratch.tiles);
             }

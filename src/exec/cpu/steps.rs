@@ -6,14 +6,14 @@ use std::ops::Range;
 use super::bands::Slice;
 use super::map::Map;
 use crate::models::graph::{Activation, FlattenOrder, Pad};
-use featurize_kernels::added::Added;
 #[cfg(target_arch = "x86_64")]
 use featurize_kernels::amx;
 use featurize_kernels::bf16;
 use featurize_kernels::dense::Dense;
 use featurize_kernels::depthwise;
 use featurize_kernels::matmul;
-use featurize_kernels::pool::{Grid, Pool};
+use featurize_kernels::pool::{Pool, PoolMap};
+use featurize_kernels::residual::Residual;
 use featurize_kernels::strassen;
 use featurize_kernels::winograd;
 
@@ -25,28 +25,28 @@ pub enum Op {
         packed: Product,
         starts: Vec<u32>,
         outs: Vec<u32>,
-        adds: Added<Vec<u32>>,
+        adds: Residual<Vec<u32>>,
         row: usize,
         activation: Option<Activation>,
     },
     /// The same, or a dense layer, over bf16.
     ProductBf16 {
-        packed: bf16::Product,
+        packed: bf16::Bf16Conv,
         starts: Vec<u32>,
         outs: Vec<u32>,
-        adds: Added<Vec<u32>>,
+        adds: Residual<Vec<u32>>,
         row: usize,
         activation: Option<Activation>,
     },
     /// A 3 × 3 convolution with fewer multiplications, the values of a third map added to it.
     Winograd {
-        packed: winograd::Packed,
-        places: winograd::Places,
+        packed: winograd::WinogradConv,
+        places: winograd::WinogradLayout,
         activation: Option<Activation>,
     },
     Depthwise {
-        packed: depthwise::Packed,
-        places: depthwise::Places,
+        packed: depthwise::DepthwiseConv,
+        places: depthwise::DepthwiseLayout,
         activation: Option<Activation>,
     },
     Dense {
@@ -76,12 +76,12 @@ pub enum Op {
 /// How a convolution is computed as a product.
 #[derive(Debug)]
 pub enum Product {
-    Direct(matmul::Packed),
+    Direct(matmul::DirectConv),
     /// With fewer multiplications.
-    Strassen(strassen::Packed),
+    Strassen(strassen::StrassenConv),
     /// By tiles of integers.
     #[cfg(target_arch = "x86_64")]
-    Digits(amx::Packed<amx::Digits>),
+    Digits(amx::AmxConv<amx::Int8Slices>),
 }
 
 impl Op {
@@ -121,7 +121,7 @@ pub fn one<'a>(
     let (from, values) = input(0);
     match op {
         Op::Depthwise { packed, places, activation } => {
-            let places = depthwise::Places { output: [to.h, to.w], ..*places };
+            let places = depthwise::DepthwiseLayout { output_size: [to.h, to.w], ..*places };
             packed.run(threads, &places, values, *activation, output);
         }
         Op::Scale { scale, shift, activation } => each_run(to, output, from, values, |out, x| {
@@ -190,8 +190,14 @@ pub fn one<'a>(
     }
 }
 
-pub fn grid(map: &Map, rows: Range<usize>) -> Grid {
-    Grid { start: map.at(0, 0, Pad::default()), pixel: map.pixel, row: map.row(), size: [map.h, map.w], rows }
+pub fn grid(map: &Map, rows: Range<usize>) -> PoolMap {
+    PoolMap {
+        start: map.at(0, 0, Pad::default()),
+        pixel_stride: map.pixel,
+        row_stride: map.row(),
+        size: [map.h, map.w],
+        rows,
+    }
 }
 
 /// Runs `work` on each run of the output and the same run of an input.

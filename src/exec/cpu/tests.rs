@@ -11,7 +11,7 @@ use crate::models::builder::{Builder, Conv, Pool};
 use crate::models::graph::{Activation, FlattenOrder, Graph};
 use crate::models::{BuildOptions, LayerId, Source, find};
 use crate::weights::{Origin, WeightSet};
-use featurize_kernels::bf16::Unit;
+use featurize_kernels::bf16::Bf16Isa;
 use featurize_kernels::peak::noise as values;
 use featurize_kernels::simd::Isa;
 
@@ -244,7 +244,7 @@ fn compare_bf16(graph: &Graph, taps: &[LayerId], size: [usize; 3]) -> f64 {
     let reference = Network::new(program.clone(), Engine::detect(Precision::F32)).expect("planned");
     let reference = reference.forward(&mut reference.scratch(1), &picture, 1);
     let (mut worst, mut first): (f64, Option<Vec<Vec<f32>>>) = (0.0, None);
-    for unit in Unit::available() {
+    for unit in Bf16Isa::available() {
         let network = Network::new(program.clone(), Engine::Bf16(unit)).expect("planned");
         let mut scratch = network.scratch(1);
         let alone = network.forward(&mut scratch, &picture, 1);

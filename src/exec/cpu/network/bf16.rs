@@ -5,9 +5,9 @@ use crate::exec::cpu::bands::Slice;
 use crate::exec::cpu::map::Map;
 use crate::exec::cpu::network::MICRO_BATCH;
 use crate::exec::cpu::steps::{Op, grid, one};
-use featurize_kernels::added::Added;
 use featurize_kernels::aligned::Aligned;
-use featurize_kernels::bf16::{Unit, bf16};
+use featurize_kernels::bf16::{Bf16Isa, bf16};
+use featurize_kernels::residual::Residual;
 use featurize_kernels::{matmul, winograd};
 
 /// Floats of two inputs and an output of the steps that are computed in f32; those from `cut` on may take a whole micro-batch.
@@ -26,13 +26,13 @@ pub fn wide(steps: &[Planned], maps: &[Map], cut: usize) -> [usize; 3] {
 }
 
 /// Writes a picture to its map.
-pub fn put(unit: Unit, map: &Map, buffer: &mut [bf16], picture: &[f32]) {
+pub fn put(unit: Bf16Isa, map: &Map, buffer: &mut [bf16], picture: &[f32]) {
     map.clear_halo(buffer);
     map.runs(true).zip(picture.chunks_exact(map.w * map.c)).for_each(|(run, line)| unit.narrow(line, &mut buffer[run]));
 }
 
 /// Writes the map of a picture to the same places of `to`, zeros around it.
-fn load(unit: Unit, map: &Map, from: &[bf16], to: &mut [f32]) {
+fn load(unit: Bf16Isa, map: &Map, from: &[bf16], to: &mut [f32]) {
     if map.is_dense() {
         return unit.widen(&from[..map.picture()], &mut to[..map.picture()]);
     }
@@ -41,30 +41,35 @@ fn load(unit: Unit, map: &Map, from: &[bf16], to: &mut [f32]) {
 }
 
 /// Rounds the map of a picture to the same places of `to`.
-fn store(unit: Unit, map: &Map, from: &[f32], to: &mut [bf16]) {
+fn store(unit: Bf16Isa, map: &Map, from: &[f32], to: &mut [bf16]) {
     map.runs(map.is_dense()).for_each(|run| unit.narrow(&from[run.clone()], &mut to[run]));
 }
 
 impl Network {
     /// Runs a step for `n` pictures from `first` on.
-    pub(super) fn step_bf16(&self, unit: Unit, slice: &Slice, scratch: &mut Scratch, first: usize, n: usize) {
+    pub(super) fn step_bf16(&self, unit: Bf16Isa, slice: &Slice, scratch: &mut Scratch, first: usize, n: usize) {
         let step = &self.steps[slice.step];
         let to = &self.maps[step.output];
         // never the buffer of an input, see `place`, but of what a sum is added onto
         let mut buffer = std::mem::take(&mut scratch.buffers[to.buffer]);
-        let output = buffer.halves_mut();
+        let output = buffer.as_bf16_mut();
         let (buffers, threads) = (&scratch.buffers, scratch.threads);
         let input = |i: usize, p: usize| {
             let map = &self.maps[step.inputs[i]];
             // the term of a concatenation that lies in the output already has nothing to give
-            (map, buffers[map.buffer].halves().get(map.base(p)..).unwrap_or(&[]))
+            (map, buffers[map.buffer].as_bf16().get(map.base(p)..).unwrap_or(&[]))
         };
         match &step.op {
             Op::ProductBf16 { packed, starts, outs, adds, row, activation } => {
                 let positions = n * to.h * to.w;
-                let added = if let Added::At(_) = adds { input(1, first).1 } else { &[] };
+                let added = if let Residual::At(_) = adds { input(1, first).1 } else { &[] };
                 let adds = adds.as_ref().map(|adds| &adds[..positions]);
-                let places = matmul::Places { starts: &starts[..positions], row: *row, outs: &outs[..positions], adds };
+                let places = matmul::GemmOffsets {
+                    window_starts: &starts[..positions],
+                    row_stride: *row,
+                    output_starts: &outs[..positions],
+                    residual: adds,
+                };
                 let output = &mut output[to.base(first)..];
                 packed.run(threads, &places, input(0, first).1, added, *activation, output, &mut scratch.tiles);
             }
@@ -81,14 +86,14 @@ impl Network {
                 }
             }
             Op::Winograd { packed, places, activation } => {
-                let places = winograd::Places { pictures: n, ..*places };
+                let places = winograd::WinogradLayout { pictures: n, ..*places };
                 let [wide, more, out] = &mut scratch.wide;
                 for p in 0..n {
                     for (i, wide) in [&mut *wide, &mut *more].into_iter().enumerate().take(step.inputs.len()) {
                         let (map, values) = input(i, first + p);
                         load(unit, map, values, &mut wide[p * map.picture()..]);
                     }
-                    if let Added::Onto = places.added {
+                    if let Residual::InPlace = places.residual {
                         load(unit, to, &output[to.base(first + p)..], &mut out[p * to.picture()..]);
                     }
                 }
