@@ -138,7 +138,8 @@ impl TileFormat for Int8Slices {
 
     fn pack_filter(filter: &[f32], mut put: impl FnMut(usize, usize, &[u8])) -> f32 {
         let scale = scale(filter.iter().map(|w| w.abs().to_bits()).max().unwrap_or(0));
-        let factor = f64::from(scale).recip();
+        // without a scale every slice is zero: the cast turns NaN into zero
+        let factor = if scale > 0.0 { f64::from(scale).recip() } else { 0.0 };
         for (i, &w) in filter.iter().enumerate() {
             let slices = slices((f64::from(w) * factor).round_ties_even() as i32);
             slices.iter().enumerate().for_each(|(slice, byte)| put(i, slice, &[byte.cast_unsigned()]));
