@@ -58,6 +58,8 @@
 //! are installed, Miri (portable) and QEMU (NEON, portable). NEON has run under that emulator only: its results are
 //! checked, its speed is not known.
 
+#![warn(clippy::missing_safety_doc, clippy::undocumented_unsafe_blocks)]
+
 pub mod aligned;
 #[cfg(target_arch = "x86_64")]
 pub mod amx;
