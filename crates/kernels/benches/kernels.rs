@@ -1,20 +1,25 @@
-//! The CPU kernels on layers of the networks, one thread: time, multiply-adds a second as the definition counts them, share of what the core was
-//! measured to do.
+//! Measures the CPU kernels on layers of the networks, with one thread: the time, the multiply-adds a second as the
+//! definition counts them, and their share of the measured peak of the core.
 //!
 //!     cargo bench -p featurize-kernels [-- NAME]
 //!
-//! NAME: only layers whose line holds it. `README.md` beside this file has the numbers of one machine, and those of the peers.
+//! NAME chooses the layers or kernels whose name contains it. `README.md` beside this file has the numbers of two
+//! machines, and those of the peers.
 
 use std::time::{Duration, Instant};
 
 #[cfg(target_arch = "x86_64")]
 use featurize_kernels::amx;
-use featurize_kernels::bf16::{self, Unit};
+use featurize_kernels::bf16::{Bf16Conv, Bf16Isa, bf16};
+use featurize_kernels::depthwise::{DepthwiseConv, DepthwiseLayout};
+use featurize_kernels::matmul::{DirectConv, GemmOffsets};
 use featurize_kernels::peak::{self, noise};
 use featurize_kernels::simd::Isa;
-use featurize_kernels::{Added, dense::Dense, depthwise, matmul, strassen, winograd};
+use featurize_kernels::strassen::{Levels, StrassenConv};
+use featurize_kernels::winograd::{BatchLayout, TileSize, WinogradConv, WinogradLayout};
+use featurize_kernels::{Residual, dense::Dense};
 
-/// Each measurement takes about so long; the fastest of its runs counts, since others may use the core, too.
+/// The time of each measurement; the fastest of its runs counts, since other programs may use the core, too.
 const EACH: Duration = Duration::from_millis(400);
 
 /// A convolution over a map of `size` × `size` outputs.
@@ -61,13 +66,13 @@ fn main() {
     let isa = Isa::detect();
     let peak = peak::flops(isa, 0.5);
     println!("{isa:?}, {:.0} GFLOP/s of f32 multiply-adds on one core, measured; pictures: 4", peak / 1e9);
-    println!("{:<40} {:<10} {:>9} {:>9} {:>6}", "layer", "kernel", "ms", "GFLOP/s", "peak");
+    println!("{:<40} {:<11} {:>9} {:>9} {:>6}", "layer", "kernel", "ms", "GFLOP/s", "peak");
     let tell = |name: &str, kernel: &str, macs: usize, run: &mut dyn FnMut()| {
         if name.contains(&wanted) || kernel.contains(&wanted) {
             let seconds = fastest(run);
             let flops = 2.0 * macs as f64 / seconds;
             let share = 100.0 * flops / peak;
-            println!("{name:<40} {kernel:<10} {:>9.3} {:>9.1} {share:>4.0} %", seconds * 1e3, flops / 1e9);
+            println!("{name:<40} {kernel:<11} {:>9.3} {:>9.1} {share:>4.0} %", seconds * 1e3, flops / 1e9);
         }
     };
     for layer in &CONVOLUTIONS {
@@ -85,7 +90,8 @@ fn main() {
 
 type Tell<'a> = &'a dyn Fn(&str, &str, usize, &mut dyn FnMut());
 
-/// Four pictures by the matrix product, over f32 and bf16, and, where the networks compute them so, by Strassen or Winograd.
+/// Measures a convolution over four pictures by the direct kernel, over f32 and bf16, and by Strassen or Winograd if
+/// the networks compute it so.
 fn convolution(layer: &Layer, isa: Isa, tell: Tell) {
     const PICTURES: usize = 4;
     let Layer { name, size, channels, filters, kernel, stride } = *layer;
@@ -98,47 +104,51 @@ fn convolution(layer: &Layer, isa: Isa, tell: Tell) {
     let starts: Vec<u32> =
         positions().map(|(p, y, x)| (p * picture + y * stride * row + x * stride * channels) as u32).collect();
     let outs: Vec<u32> = (0..PICTURES * size * size).map(|i| (i * filters) as u32).collect();
-    let places = matmul::Places { starts: &starts, row, outs: &outs, adds: Added::Nothing };
+    let offsets =
+        GemmOffsets { window_starts: &starts, row_stride: row, output_starts: &outs, residual: Residual::None };
     let macs = PICTURES * size * size * filters * channels * kernel * kernel;
-    let packed = matmul::Packed::new(isa, &weight, &bias, kernel, kernel * channels);
-    tell(name, "direct", macs, &mut || packed.run(1, &places, &input, &[], None, &mut output));
-    let winograd = (kernel == 3 && stride == 1).then(|| winograd::Tile::choose(channels, filters, [size; 2])).flatten();
-    if let (None, Some(levels)) = (winograd, strassen::Levels::choose(size * size, kernel * kernel * channels, filters))
-    {
-        let packed = strassen::Packed::new(isa, levels, &weight, &bias, kernel, kernel * channels);
-        let mut scratch = vec![0.0; packed.scratch_len(1)];
-        let run = &mut || packed.run(1, &places, size * size, &input, &[], None, &mut output, &mut scratch);
+    let conv = DirectConv::new(isa, &weight, &bias, kernel, kernel * channels);
+    tell(name, "direct", macs, &mut || conv.run(1, &offsets, &input, &[], None, &mut output));
+    let winograd = (kernel == 3 && stride == 1).then(|| TileSize::choose(channels, filters, [size; 2])).flatten();
+    if let (None, Some(levels)) = (winograd, Levels::choose(size * size, kernel * kernel * channels, filters)) {
+        let conv = StrassenConv::new(isa, levels, &weight, &bias, kernel, kernel * channels);
+        let mut scratch = vec![0.0; conv.scratch_len(1)];
+        let run = &mut || conv.run(1, &offsets, size * size, &input, &[], None, &mut output, &mut scratch);
         tell(name, "strassen", macs, run);
     }
     #[cfg(target_arch = "x86_64")]
     if amx::available() {
-        let shape = amx::Shape { kernel: [kernel; 2], channels, stride };
-        let packed = amx::Packed::<amx::Digits>::new(&weight, &bias, shape);
-        let mut scratch = vec![0.0; packed.scratch_len(1)];
-        let run = &mut || packed.run(1, &places, [size; 2], &input, &[], None, &mut output, &mut scratch);
-        tell(name, "digits", macs, run);
+        let shape = amx::ConvShape { kernel: [kernel; 2], channels, stride };
+        let conv = amx::AmxConv::<amx::Int8Slices>::new(&weight, &bias, shape);
+        let mut scratch = vec![0.0; conv.scratch_len(1)];
+        let run = &mut || conv.run(1, &offsets, [size; 2], &input, &[], None, &mut output, &mut scratch);
+        tell(name, "int8 slices", macs, run);
     }
-    let narrow: Vec<bf16::bf16> = input.iter().map(|&v| bf16::bf16::from_f32(v)).collect();
-    let mut half = vec![bf16::bf16::ZERO; output.len()];
-    for unit in Unit::available().into_iter().filter(|unit| unit.is_native()) {
-        let packed = bf16::Product::new(unit, &weight, &bias, kernel, kernel * channels);
-        let mut scratch = vec![0.0; packed.scratch_len(1)];
-        let run = &mut || packed.run(1, &places, &narrow, &[], None, &mut half, &mut scratch);
-        tell(name, unit.word(), macs, run);
+    let narrow: Vec<bf16> = input.iter().map(|&v| bf16::from_f32(v)).collect();
+    let mut half = vec![bf16::ZERO; output.len()];
+    for isa in Bf16Isa::available().into_iter().filter(|isa| isa.is_native()) {
+        let conv = Bf16Conv::new(isa, &weight, &bias, kernel, kernel * channels);
+        let mut scratch = vec![0.0; conv.scratch_len(1)];
+        let run = &mut || conv.run(1, &offsets, &narrow, &[], None, &mut half, &mut scratch);
+        tell(name, isa.name(), macs, run);
     }
     if let Some(tile) = winograd {
-        let packed = winograd::Packed::new(isa, tile, &weight, &bias, channels);
-        let map =
-            |side: usize, c: usize| winograd::Grid { start: 0, pixel: c, row: side * c, picture: side * side * c };
-        let places = winograd::Places {
+        let conv = WinogradConv::new(isa, tile, &weight, &bias, channels);
+        let map = |side: usize, c: usize| BatchLayout {
+            start: 0,
+            pixel_stride: c,
+            row_stride: side * c,
+            picture_stride: side * side * c,
+        };
+        let layout = WinogradLayout {
             pictures: PICTURES,
             input: map(side, channels),
             output: map(size, filters),
-            added: Added::Nothing,
+            residual: Residual::None,
             size: [size; 2],
         };
-        let mut scratch = vec![0.0; packed.scratch_len(1, &places)];
-        tell(name, "winograd", macs, &mut || packed.run(1, &places, &input, &[], None, &mut output, &mut scratch));
+        let mut scratch = vec![0.0; conv.scratch_len(1, &layout)];
+        tell(name, "winograd", macs, &mut || conv.run(1, &layout, &input, &[], None, &mut output, &mut scratch));
     }
 }
 
@@ -146,21 +156,21 @@ fn depthwise_convolution(layer: &Layer, isa: Isa, tell: Tell) {
     let Layer { name, size, channels, kernel, stride, .. } = *layer;
     let side = (size - 1) * stride + kernel;
     let (input, mut output) = (noise(side * side * channels, 1), vec![0.0; size * size * channels]);
-    let packed = depthwise::Packed::new(isa, &noise(channels * kernel * kernel, 1), &noise(channels, 1), [kernel; 2]);
-    let places = depthwise::Places {
-        start: 0,
-        row: side * channels,
+    let conv = DepthwiseConv::new(isa, &noise(channels * kernel * kernel, 1), &noise(channels, 1), [kernel; 2]);
+    let layout = DepthwiseLayout {
+        input_start: 0,
+        input_row_stride: side * channels,
         stride: [stride; 2],
-        out: 0,
-        out_row: size * channels,
-        out_pixel: channels,
-        output: [size; 2],
+        output_start: 0,
+        output_row_stride: size * channels,
+        output_pixel_stride: channels,
+        output_size: [size; 2],
     };
     let macs = size * size * channels * kernel * kernel;
-    tell(name, "depthwise", macs, &mut || packed.run(1, &places, &input, None, &mut output));
+    tell(name, "depthwise", macs, &mut || conv.run(1, &layout, &input, None, &mut output));
 }
 
-/// Seconds of the fastest run.
+/// The seconds of the fastest run.
 fn fastest(run: &mut dyn FnMut()) -> f64 {
     let (begin, mut best) = (Instant::now(), f64::INFINITY);
     while begin.elapsed() < EACH {

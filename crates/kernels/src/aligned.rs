@@ -1,4 +1,4 @@
-//! Floats that begin at a cache line, so that no vector of them lies across two.
+//! Buffers of f32 that begin at a cache line, so that no load of a vector from an aligned offset touches two lines.
 
 use std::ops::{Deref, DerefMut};
 
@@ -23,24 +23,25 @@ impl Aligned {
     pub fn zeros(len: usize) -> Self {
         Self { lines: vec![Line([0.0; LINE]); len.div_ceil(LINE)], len }
     }
-}
 
-impl Aligned {
-    /// The same memory as values of half the size.
-    pub fn halves(&self) -> &[bf16] {
-        // SAFETY: a bf16 is any 16 bits; two of them lie in each f32.
+    /// The same memory as twice as many bf16.
+    pub fn as_bf16(&self) -> &[bf16] {
+        // SAFETY: the lines hold at least `len` f32, hence 2 · `len` bf16, and every pattern of 16 bits is a bf16.
         unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), 2 * self.len) }
     }
 
-    /// The same memory as bytes.
-    pub fn bytes_mut(&mut self) -> &mut [u8] {
-        // SAFETY: every byte of an f32 may be read and be anything; the lines are borrowed alone.
-        unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), 4 * self.len) }
+    /// The same memory as twice as many bf16.
+    pub fn as_bf16_mut(&mut self) -> &mut [bf16] {
+        // SAFETY: as for `as_bf16`; every pattern of 32 bits is an f32, and `self` is borrowed mutably for as long as
+        // the slice lives.
+        unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), 2 * self.len) }
     }
 
-    pub fn halves_mut(&mut self) -> &mut [bf16] {
-        // SAFETY: as above, and f32 are any 32 bits; the lines are borrowed alone.
-        unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), 2 * self.len) }
+    /// The same memory as four times as many bytes.
+    pub(crate) fn as_bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: the lines hold at least 4 · `len` bytes, every pattern of bits is an f32, and `self` is borrowed
+        // mutably for as long as the slice lives.
+        unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), 4 * self.len) }
     }
 }
 
@@ -48,14 +49,14 @@ impl Deref for Aligned {
     type Target = [f32];
 
     fn deref(&self) -> &[f32] {
-        // SAFETY: a line is sixteen f32 and nothing else; the lines hold at least `len` of them.
+        // SAFETY: a `Line` is sixteen f32 without padding, and the lines hold at least `len` of them.
         unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.len) }
     }
 }
 
 impl DerefMut for Aligned {
     fn deref_mut(&mut self) -> &mut [f32] {
-        // SAFETY: as above; the lines are borrowed alone.
+        // SAFETY: as for `deref`; `self` is borrowed mutably for as long as the slice lives.
         unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.len) }
     }
 }
@@ -71,9 +72,9 @@ mod tests {
             assert!(values.len() == len && values.iter().all(|&v| v == 0.0));
             assert_eq!(values.as_ptr() as usize % 64, 0);
             values.iter_mut().enumerate().for_each(|(i, v)| *v = i as f32);
-            values.halves_mut().iter_mut().for_each(|v| *v = bf16::from_bits(v.to_bits() ^ 0x8000));
-            assert_eq!(values.halves().len(), 2 * len);
-            values.halves_mut().iter_mut().for_each(|v| *v = bf16::from_bits(v.to_bits() ^ 0x8000));
+            values.as_bf16_mut().iter_mut().for_each(|v| *v = bf16::from_bits(v.to_bits() ^ 0x8000));
+            assert_eq!(values.as_bf16().len(), 2 * len);
+            values.as_bf16_mut().iter_mut().for_each(|v| *v = bf16::from_bits(v.to_bits() ^ 0x8000));
             let copy = values.clone();
             assert!(copy.iter().enumerate().all(|(i, &v)| v == i as f32));
         }

@@ -1,25 +1,28 @@
-//! Dense layers: every row of weights is read once for all pictures of a micro-batch, since reading them is what costs. Weights stay as they
-//! are, `(out, in)`: there is no second copy of the 400 MB of VGG's first dense layer.
+//! Dense layers. Their time is that of reading the weights, so each weight is read once for up to four pictures.
+//! Weights stay as they are, `(outputs, inputs)` row-major: a packed copy of the first dense layer of VGG would take
+//! another 400 MB.
+//!
+//! A dot product is summed lane by lane in short runs of vectors, and the sums of the runs are summed (pairwise
+//! summation, cut off after one level): this rounds less than one long sum. The order depends on the length alone.
 
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
-#[cfg(target_arch = "aarch64")]
-use super::simd::Neon;
-#[cfg(target_arch = "x86_64")]
-use super::simd::{Avx2, Avx512};
-use super::simd::{Isa, Portable, Simd};
-use crate::Activation;
+use super::simd::{Isa, Simd, SimdKernel};
+use crate::{Activation, clamp_bounds};
 
-/// Rows of weights that are read together.
+/// Rows of weights, outputs, that are computed together.
 const ROWS: usize = 4;
 /// Pictures that are computed together.
 const PICTURES: usize = 4;
-/// Vectors that are summed before their sum is added to the others.
+/// Vectors that are summed before their sum is added to those of the other runs.
 const RUN: usize = 32;
 /// Lanes of the widest vector.
-const LANES: usize = 16;
+const MOST_LANES: usize = 16;
 
-/// The weights of a dense layer.
+/// The sums of a block, by picture and row.
+type BlockSums = [[f32; ROWS]; PICTURES];
+
+/// A dense layer.
 #[derive(Clone, Debug)]
 pub struct Dense {
     isa: Isa,
@@ -29,14 +32,17 @@ pub struct Dense {
 }
 
 impl Dense {
-    /// `weight` is `(out, in)`, row-major, with a bias a row.
+    /// `weight` is `(outputs, inputs)`, row-major, with one bias for each output.
     pub fn new(isa: Isa, weight: Vec<f32>, bias: Vec<f32>) -> Self {
         let inputs = weight.len() / bias.len().max(1);
         Self { isa, inputs, weight, bias }
     }
 
-    /// For each of `pictures` pictures `output = activation(weight · input + bias)`; the vectors of a picture begin `strides` (input, output)
-    /// after those of the one before. Computed by `threads` of the pool that this is called on. Panics when a vector lies outside its slice.
+    /// Computes `output = activation(weight · input + bias)` for each of `pictures` pictures, by `threads` threads of
+    /// the pool that it is called on. The vectors of a picture begin `strides` (input, output) elements after those of
+    /// the picture before.
+    ///
+    /// Panics when a vector lies outside its slice.
     pub fn run(
         &self,
         threads: usize,
@@ -52,134 +58,120 @@ impl Dense {
         assert!((pictures - 1) * strides[0] + self.inputs <= input.len(), "a vector lies outside the input");
         assert!((pictures - 1) * strides[1] + self.bias.len() <= output.len(), "a vector lies outside the output");
         assert!(self.weight.len() == self.inputs * self.bias.len(), "a weight for each input and output");
-        let limits = super::limits(activation);
+        let [low, high] = clamp_bounds(activation);
         let blocks = self.bias.len().div_ceil(ROWS);
         for picture in (0..pictures).step_by(PICTURES) {
             let n = PICTURES.min(pictures - picture);
-            let of = |block: usize| self.block(block * ROWS, n, strides[0], &input[picture * strides[0]..]);
-            let mut put = |(block, sums): (usize, Sums)| {
+            let compute = |block: usize| self.block(block * ROWS, n, strides[0], &input[picture * strides[0]..]);
+            let mut write = |block: usize, sums: BlockSums| {
                 let rows = block * ROWS..self.bias.len().min((block + 1) * ROWS);
                 for (p, sums) in sums.iter().enumerate().take(n) {
                     for (row, sum) in rows.clone().zip(sums) {
                         let value = sum + self.bias[row];
-                        // in this order a NaN stays one
-                        let value = if value < limits[0] { limits[0] } else { value };
-                        let value = if value > limits[1] { limits[1] } else { value };
+                        // comparisons with NaN are false, so NaN stays NaN
+                        let value = if value < low { low } else { value };
+                        let value = if value > high { high } else { value };
                         output[(picture + p) * strides[1] + row] = value;
                     }
                 }
             };
             if threads > 1 {
-                let all: Vec<Sums> = (0..blocks).into_par_iter().map(of).collect();
-                all.into_iter().enumerate().for_each(put);
+                let all: Vec<BlockSums> = (0..blocks).into_par_iter().map(compute).collect();
+                all.into_iter().enumerate().for_each(|(block, sums)| write(block, sums));
             } else {
-                (0..blocks).for_each(|block| put((block, of(block))));
+                (0..blocks).for_each(|block| write(block, compute(block)));
             }
         }
     }
 
-    /// Products of up to `ROWS` rows with `n` pictures; of rows behind the last the last one's.
-    fn block(&self, first: usize, n: usize, stride: usize, input: &[f32]) -> [[f32; ROWS]; PICTURES] {
+    /// The products of the `ROWS` rows of weights from `first` on with `n` pictures. The last row stands for those
+    /// behind it.
+    fn block(&self, first: usize, n: usize, stride: usize, input: &[f32]) -> BlockSums {
         let last = self.bias.len() - 1;
-        let rows: [*const f32; ROWS] =
-            std::array::from_fn(|i| self.weight[(first + i).min(last) * self.inputs..].as_ptr());
+        let rows = std::array::from_fn(|i| self.weight[(first + i).min(last) * self.inputs..].as_ptr());
+        let block = Block { rows, len: self.inputs, input: input.as_ptr(), stride, pictures: n };
+        // SAFETY: `run` asserted that there are `inputs` weights for each row, the last of which is `last`, and that
+        // each of the `n` pictures has as many values within `input`.
+        unsafe { self.isa.run(block) }
+    }
+}
+
+/// A block of dot products: each of `ROWS` rows with each of `pictures` pictures.
+///
+/// Each of `rows` must point to `len` readable weights, and `input` to `len` readable values at each multiple of
+/// `stride` below `pictures · stride`.
+struct Block {
+    rows: [*const f32; ROWS],
+    len: usize,
+    input: *const f32,
+    stride: usize,
+    /// 1 to `PICTURES`.
+    pictures: usize,
+}
+
+impl SimdKernel for Block {
+    type Output = BlockSums;
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) -> BlockSums {
         let mut sums = [[0.0; ROWS]; PICTURES];
-        // SAFETY: the instruction set was detected; each row has `inputs` weights and each of the `n` pictures as many values, as `run`
-        // asserted.
+        // SAFETY: the caller of `SimdKernel::run` checked the instruction set, and the block is as `Block` demands;
+        // each arm takes the pictures that are there.
         unsafe {
-            match self.isa {
-                #[cfg(target_arch = "x86_64")]
-                Isa::Avx512 => run_avx512(rows, self.inputs, input.as_ptr(), stride, n, &mut sums),
-                #[cfg(target_arch = "x86_64")]
-                Isa::Avx2 => run_avx2(rows, self.inputs, input.as_ptr(), stride, n, &mut sums),
-                #[cfg(target_arch = "aarch64")]
-                Isa::Neon => dispatch::<Neon>(rows, self.inputs, input.as_ptr(), stride, n, &mut sums),
-                Isa::Portable => dispatch::<Portable>(rows, self.inputs, input.as_ptr(), stride, n, &mut sums),
+            match self.pictures {
+                1 => self.dot::<S, 1>(&mut sums),
+                2 => self.dot::<S, 2>(&mut sums),
+                3 => self.dot::<S, 3>(&mut sums),
+                _ => self.dot::<S, PICTURES>(&mut sums),
             }
         }
         sums
     }
 }
 
-type Sums = [[f32; ROWS]; PICTURES];
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f")]
-unsafe fn run_avx512(w: [*const f32; ROWS], len: usize, x: *const f32, stride: usize, n: usize, sums: &mut Sums) {
-    // SAFETY: as the caller's.
-    unsafe { dispatch::<Avx512>(w, len, x, stride, n, sums) }
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-unsafe fn run_avx2(w: [*const f32; ROWS], len: usize, x: *const f32, stride: usize, n: usize, sums: &mut Sums) {
-    // SAFETY: as the caller's.
-    unsafe { dispatch::<Avx2>(w, len, x, stride, n, sums) }
-}
-
-#[inline(always)]
-unsafe fn dispatch<S: Simd>(
-    w: [*const f32; ROWS],
-    len: usize,
-    x: *const f32,
-    stride: usize,
-    n: usize,
-    sums: &mut Sums,
-) {
-    // SAFETY: as the caller's.
-    unsafe {
-        match n {
-            1 => dot::<S, 1>(w, len, x, stride, sums),
-            2 => dot::<S, 2>(w, len, x, stride, sums),
-            3 => dot::<S, 3>(w, len, x, stride, sums),
-            _ => dot::<S, PICTURES>(w, len, x, stride, sums),
-        }
-    }
-}
-
-/// `ROWS` rows × `N` pictures. A product is summed lane by lane in short runs, then over the lanes: its order depends on nothing but the length.
-#[inline(always)]
-#[allow(clippy::needless_range_loop)]
-unsafe fn dot<S: Simd, const N: usize>(
-    w: [*const f32; ROWS],
-    len: usize,
-    x: *const f32,
-    stride: usize,
-    sums: &mut Sums,
-) {
-    // SAFETY: as the caller's; the last load takes what is left.
-    unsafe {
-        let mut all = [[S::splat(0.0); ROWS]; N];
-        let mut at = 0;
-        while at < len {
-            // a sum of sums of short runs rounds less than one long sum
-            let end = len.min(at + RUN * S::W);
-            let mut run = [[S::splat(0.0); ROWS]; N];
-            while at < end {
-                let lanes = S::W.min(len - at);
-                let mut row = [S::splat(0.0); ROWS];
-                for i in 0..ROWS {
-                    row[i] = S::load_part(w[i].add(at), lanes);
+impl Block {
+    /// The dot products of `ROWS` rows with `N` pictures.
+    ///
+    /// # Safety
+    /// The CPU has the instruction set of `S`; the block is as [`Block`] demands, with at least `N` pictures.
+    #[inline(always)]
+    #[allow(clippy::needless_range_loop)]
+    unsafe fn dot<S: Simd, const N: usize>(&self, sums: &mut BlockSums) {
+        let Block { rows, len, input, stride, .. } = *self;
+        // SAFETY: by this function's contract: `at + lanes` is at most `len`; no vector has more lanes than
+        // `MOST_LANES`.
+        unsafe {
+            let mut all = [[S::splat(0.0); ROWS]; N];
+            let mut at = 0;
+            while at < len {
+                let end = len.min(at + RUN * S::LANES);
+                let mut run = [[S::splat(0.0); ROWS]; N];
+                while at < end {
+                    let lanes = S::LANES.min(len - at);
+                    let mut row = [S::splat(0.0); ROWS];
+                    for i in 0..ROWS {
+                        row[i] = S::load_partial(rows[i].add(at), lanes);
+                    }
+                    for p in 0..N {
+                        let v = S::load_partial(input.add(p * stride + at), lanes);
+                        for i in 0..ROWS {
+                            run[p][i] = S::mul_add(v, row[i], run[p][i]);
+                        }
+                    }
+                    at += S::LANES;
                 }
                 for p in 0..N {
-                    let v = S::load_part(x.add(p * stride + at), lanes);
                     for i in 0..ROWS {
-                        run[p][i] = S::mul_add(v, row[i], run[p][i]);
+                        all[p][i] = S::add(all[p][i], run[p][i]);
                     }
                 }
-                at += S::W;
             }
             for p in 0..N {
                 for i in 0..ROWS {
-                    all[p][i] = S::add(all[p][i], run[p][i]);
+                    let mut lanes = [0.0f32; MOST_LANES];
+                    S::store_partial(lanes.as_mut_ptr(), S::LANES, all[p][i]);
+                    sums[p][i] = lanes.iter().sum();
                 }
-            }
-        }
-        for p in 0..N {
-            for i in 0..ROWS {
-                let mut lanes = [0.0f32; LANES];
-                S::store_part(lanes.as_mut_ptr(), S::W, all[p][i]);
-                sums[p][i] = lanes.iter().sum();
             }
         }
     }

@@ -1,6 +1,6 @@
-//! The words in which a layer is described to a kernel: its window, its padding, its pooling and its activation.
+//! The parameters of a layer that graphs and kernels share: window, padding, pooling and activation.
 
-/// Zeros put around a map before a window runs over it: top, bottom, left, right.
+/// Rows and columns of zeros around a map, as many as a window may reach beyond each of its sides.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pad {
     pub top: usize,
@@ -24,18 +24,19 @@ pub struct Window {
     pub pad: Pad,
 }
 
-/// What a pooling window makes of its values.
+/// How a pooling layer reduces the values of a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pooling {
-    /// The largest; what is padded never wins.
+    /// The largest value inside the map; padding never wins.
     Max,
     /// The mean of the values inside the map: TensorFlow's, PyTorch's with `count_include_pad=False`.
     Avg,
-    /// The mean over the window with its zeros: PyTorch's `AvgPool2d` by default. What `ceil_mode` adds beyond the padding is not counted.
+    /// The mean over the window with its zeros: PyTorch's `AvgPool2d` by default. Positions that `ceil_mode` adds
+    /// beyond the padding do not count.
     AvgWithPad,
 }
 
-/// A function that is applied to each value by itself; a kernel applies it to its sums before it writes them.
+/// An elementwise function; the epilogue of a kernel applies it to the sums before it writes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Activation {
     /// max(x, 0)
@@ -45,8 +46,8 @@ pub enum Activation {
 }
 
 impl Activation {
-    /// The lower and the upper limit to which the activation cuts a value; none for an activation that does more than that, which no kernel can
-    /// apply to its sums.
+    /// The lower and the upper bound to which the activation clamps a value; none for an activation that does more than
+    /// that, which no kernel can apply to its sums.
     pub fn limits(self) -> Option<[f32; 2]> {
         match self {
             Activation::Relu => Some([0.0, f32::INFINITY]),
@@ -55,7 +56,7 @@ impl Activation {
     }
 }
 
-/// The limits that a kernel applies to its sums.
-pub(crate) fn limits(activation: Option<Activation>) -> [f32; 2] {
+/// The lower and the upper bound to which a kernel clamps its sums.
+pub(crate) fn clamp_bounds(activation: Option<Activation>) -> [f32; 2] {
     activation.and_then(Activation::limits).unwrap_or([f32::NEG_INFINITY, f32::INFINITY])
 }

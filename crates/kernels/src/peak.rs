@@ -1,19 +1,18 @@
-//! The most multiply-adds that a core can do, measured: what the kernels are held against. And values to measure them with.
+//! The most multiply-adds that a core can do, measured: the yardstick of the kernels. And noise, the values that they
+//! are measured with.
 
+use std::hint::black_box;
 use std::time::Instant;
 
-#[cfg(target_arch = "aarch64")]
-use super::simd::Neon;
-#[cfg(target_arch = "x86_64")]
-use super::simd::{Avx2, Avx512};
-use super::simd::{Isa, Portable, Simd};
+use super::simd::{Isa, Simd, SimdKernel};
 
-/// Sums that do not wait for one another: more than a CPU has multiply-adds under way, and no more than it has registers.
+/// Independent sums: more than a CPU has multiply-adds in flight, and no more than it has registers.
 const SUMS: usize = if cfg!(target_arch = "aarch64") { 24 } else { 12 };
-/// Multiply-adds of each sum in one go.
+/// Multiply-adds of each sum in one run.
 const STEPS: usize = 20_000;
 
-/// `n` values between -1 and 1 that look random, always the same for a seed: inputs and weights for measurements and tests.
+/// `n` pseudo-random values between -1 and 1, always the same for a seed: inputs and weights for measurements and
+/// tests.
 pub fn noise(n: usize, seed: u32) -> Vec<f32> {
     let mut state = seed;
     let next = |_| {
@@ -23,64 +22,49 @@ pub fn noise(n: usize, seed: u32) -> Vec<f32> {
     (0..n).map(next).collect()
 }
 
-/// Floating-point operations a second of this thread, two for a multiply-add, over about `seconds`: the best go, since others may use the
-/// core, too.
+/// Floating-point operations a second of this thread, two for a multiply-add. Runs for about `seconds`, and the fastest
+/// run counts, since other programs may use the core, too.
 pub fn flops(isa: Isa, seconds: f64) -> f64 {
     let (begin, mut best) = (Instant::now(), f64::INFINITY);
     while begin.elapsed().as_secs_f64() < seconds {
         let start = Instant::now();
-        // SAFETY: the instruction set was detected.
-        let sum = unsafe {
-            match isa {
-                #[cfg(target_arch = "x86_64")]
-                Isa::Avx512 => run_avx512(),
-                #[cfg(target_arch = "x86_64")]
-                Isa::Avx2 => run_avx2(),
-                #[cfg(target_arch = "aarch64")]
-                Isa::Neon => run::<Neon>(),
-                Isa::Portable => run::<Portable>(),
-            }
-        };
-        std::hint::black_box(sum);
+        // SAFETY: `MultiplyAdds` has no arguments.
+        let sum = unsafe { isa.run(MultiplyAdds) };
+        black_box(sum);
         best = best.min(start.elapsed().as_secs_f64());
     }
     2.0 * (SUMS * STEPS * isa.lanes()) as f64 / best
 }
 
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f")]
-unsafe fn run_avx512() -> f32 {
-    // SAFETY: as the caller's.
-    unsafe { run::<Avx512>() }
-}
+/// `SUMS · STEPS` multiply-adds in registers.
+struct MultiplyAdds;
 
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-unsafe fn run_avx2() -> f32 {
-    // SAFETY: as the caller's.
-    unsafe { run::<Avx2>() }
-}
+impl SimdKernel for MultiplyAdds {
+    type Output = f32;
 
-#[inline(always)]
-#[allow(clippy::needless_range_loop)]
-unsafe fn run<S: Simd>() -> f32 {
-    // SAFETY: as the caller's; the array holds a vector of any instruction set.
-    unsafe {
-        let (a, b) = (S::splat(std::hint::black_box(0.999)), S::splat(std::hint::black_box(0.001)));
-        let mut sums = [b; SUMS];
-        for _ in 0..STEPS {
-            for i in 0..SUMS {
-                // the addend is what NEON overwrites: any other would be copied first
-                sums[i] = S::mul_add(a, b, sums[i]);
+    #[inline(always)]
+    #[allow(clippy::needless_range_loop)]
+    unsafe fn run<S: Simd>(self) -> f32 {
+        // SAFETY: the CPU has the instruction set of `S`, as `SimdKernel::run` demands; no vector has more lanes than
+        // `lanes` has values.
+        unsafe {
+            let (a, b) = (S::splat(black_box(0.999)), S::splat(black_box(0.001)));
+            let mut sums = [b; SUMS];
+            for _ in 0..STEPS {
+                for i in 0..SUMS {
+                    // the sum is the addend, which the instruction of NEON overwrites: another operand would have to be
+                    // copied first
+                    sums[i] = S::mul_add(a, b, sums[i]);
+                }
             }
+            let mut total = S::splat(0.0);
+            for i in 0..SUMS {
+                total = S::add(total, sums[i]);
+            }
+            let mut lanes = [0.0f32; 16];
+            S::store_partial(lanes.as_mut_ptr(), S::LANES, total);
+            lanes.iter().sum()
         }
-        let mut total = S::splat(0.0);
-        for i in 0..SUMS {
-            total = S::add(total, sums[i]);
-        }
-        let mut lanes = [0.0f32; 16];
-        S::store_part(lanes.as_mut_ptr(), S::W, total);
-        lanes.iter().sum()
     }
 }
 

@@ -1,111 +1,94 @@
-//! Pooling windows, channels last: a vector of channels of one output position at a time. Positions outside the map are passed over, so that a
-//! map needs no zeros around it.
+//! Pooling over windows, channels last: one vector of channels of one output position at a time. Positions of a window
+//! outside the map are skipped, so the map needs no zeros around it.
 
 use std::ops::Range;
 
-use super::bf16::lanes::Widened;
-use super::bf16::{Unit, bf16};
-use super::elements::{Elements, Floats};
-#[cfg(target_arch = "aarch64")]
-use super::simd::Neon;
-use super::simd::{Isa, Portable, Simd};
-#[cfg(target_arch = "x86_64")]
-use super::{
-    bf16::lanes::Native,
-    simd::{Avx2, Avx512},
-};
+use super::bf16::simd::{Bf16Kernel, Bf16Simd};
+use super::bf16::{Bf16Isa, bf16};
+use super::elements::{F32Elements, MapElements};
+use super::simd::{Isa, Simd, SimdKernel};
 use crate::{Pooling, Window};
 
-/// What is pooled.
+/// A pooling layer.
 #[derive(Clone, Copy, Debug)]
 pub struct Pool {
     pub isa: Isa,
     pub pooling: Pooling,
     pub window: Window,
-    /// Padded zeros take part in a maximum.
+    /// Whether the zeros of the padding take part in a maximum.
     pub zeros: bool,
     pub channels: usize,
 }
 
-/// A map of one picture: elements to the next position and the next row, height and width.
+/// The map of one picture, some rows of which are in memory. Strides are in elements.
 #[derive(Clone, Debug)]
-pub struct Grid {
-    /// The first element of the first row that is there.
+pub struct PoolMap {
+    /// The first element of the first row in memory.
     pub start: usize,
-    pub pixel: usize,
-    pub row: usize,
+    /// From one position to the next.
+    pub pixel_stride: usize,
+    pub row_stride: usize,
+    /// Height and width of the whole map.
     pub size: [usize; 2],
-    /// The rows that are there.
+    /// The rows in memory.
     pub rows: Range<usize>,
 }
 
-impl Grid {
-    /// One past the last element of the rows up to `last`, `channels` at each position.
-    fn end(&self, last: usize, channels: usize) -> usize {
-        let (rows, w) = (last.saturating_sub(self.rows.start), self.size[1]);
-        if rows == 0 || w == 0 {
+impl PoolMap {
+    /// One past the last element of the rows before row `end`, with `channels` at each position.
+    fn end(&self, end: usize, channels: usize) -> usize {
+        let (rows, width) = (end.saturating_sub(self.rows.start), self.size[1]);
+        if rows == 0 || width == 0 {
             self.start
         } else {
-            self.start + (rows - 1) * self.row + (w - 1) * self.pixel + channels
+            self.start + (rows - 1) * self.row_stride + (width - 1) * self.pixel_stride + channels
         }
     }
 }
 
+/// One side of a window.
+struct WindowSide {
+    /// The first position inside the map, and the one behind the last; no position where `end` ≤ `first`.
+    first: usize,
+    end: usize,
+    /// Positions that a mean divides by.
+    counted: usize,
+}
+
 impl Pool {
-    /// Pools the map `from` of `input` into the rows of the map `to` of `output`. Panics when a row that is read or written is not there or lies
-    /// outside its slice.
-    pub fn run(&self, from: &Grid, input: &[f32], to: &Grid, output: &mut [f32]) {
+    /// Pools the map `from` of `input` into the rows of the map `to` of `output`.
+    ///
+    /// Panics when a row that is read or written is not in memory or lies outside its slice.
+    pub fn run(&self, from: &PoolMap, input: &[f32], to: &PoolMap, output: &mut [f32]) {
         self.check(from, input.len(), to, output.len());
-        let (input, output) = (input.as_ptr(), output.as_mut_ptr());
-        // SAFETY: the instruction set was detected; both maps lie within their slices, as asserted, windows are cut to the map, and the output
-        // is borrowed alone.
-        unsafe {
-            match self.isa {
-                #[cfg(target_arch = "x86_64")]
-                Isa::Avx512 => run_avx512::<Floats<Avx512>>(self, from, input, to, output),
-                #[cfg(target_arch = "x86_64")]
-                Isa::Avx2 => run_avx2::<Floats<Avx2>>(self, from, input, to, output),
-                #[cfg(target_arch = "aarch64")]
-                Isa::Neon => positions::<Floats<Neon>>(self, from, input, to, output),
-                Isa::Portable => positions::<Floats<Portable>>(self, from, input, to, output),
-            }
-        }
+        let maps = PoolRows { pool: self, from, input: input.as_ptr(), to, output: output.as_mut_ptr() };
+        // SAFETY: `check` asserted that the rows lie within their slices; the output is borrowed mutably.
+        unsafe { self.isa.run(maps) }
     }
 
-    /// The same over bf16, in the vectors of `unit`: computed in f32 and rounded.
-    pub fn run_bf16(&self, unit: Unit, from: &Grid, input: &[bf16], to: &Grid, output: &mut [bf16]) {
+    /// The same over bf16, in the vectors of `isa`: each value is widened, computed with in f32, and the result
+    /// rounded.
+    pub fn run_bf16(&self, isa: Bf16Isa, from: &PoolMap, input: &[bf16], to: &PoolMap, output: &mut [bf16]) {
         self.check(from, input.len(), to, output.len());
-        let (input, output) = (input.as_ptr(), output.as_mut_ptr());
-        // SAFETY: as above.
-        unsafe {
-            match unit {
-                #[cfg(target_arch = "x86_64")]
-                Unit::Tiles | Unit::Native => run_native(self, from, input, to, output),
-                #[cfg(target_arch = "x86_64")]
-                Unit::Widened(Isa::Avx512) => run_avx512::<Widened<Avx512>>(self, from, input, to, output),
-                #[cfg(target_arch = "x86_64")]
-                Unit::Widened(Isa::Avx2) => run_avx2::<Widened<Avx2>>(self, from, input, to, output),
-                #[cfg(target_arch = "aarch64")]
-                Unit::Widened(Isa::Neon) => positions::<Widened<Neon>>(self, from, input, to, output),
-                Unit::Widened(Isa::Portable) => positions::<Widened<Portable>>(self, from, input, to, output),
-            }
-        }
+        let maps = PoolRows { pool: self, from, input: input.as_ptr(), to, output: output.as_mut_ptr() };
+        // SAFETY: `check` asserted that the rows lie within their slices; the output is borrowed mutably.
+        unsafe { isa.run(maps) }
     }
 
-    /// Panics when a row that is read or written is not there or lies outside its slice.
-    fn check(&self, from: &Grid, input: usize, to: &Grid, output: usize) {
+    /// Panics when a row that is read or written is not in memory or lies outside its slice.
+    fn check(&self, from: &PoolMap, input_len: usize, to: &PoolMap, output_len: usize) {
         if to.rows.is_empty() {
             return;
         }
-        let [first, last] =
-            [self.span(0, to.rows.start, from.size[0]).0, self.span(0, to.rows.end - 1, from.size[0]).1];
-        assert!(from.rows.start <= first && last <= from.rows.end, "a row of the input is not there");
-        assert!(from.end(last, self.channels) <= input, "the map lies outside the input");
-        assert!(to.end(to.rows.end, self.channels) <= output, "the map lies outside the output");
+        let first = self.side(0, to.rows.start, from.size[0]).first;
+        let end = self.side(0, to.rows.end - 1, from.size[0]).end;
+        assert!(from.rows.start <= first && end <= from.rows.end, "a row of the input is not there");
+        assert!(from.end(end, self.channels) <= input_len, "the map lies outside the input");
+        assert!(to.end(to.rows.end, self.channels) <= output_len, "the map lies outside the output");
     }
 
-    /// The part of the window of output `i` that lies inside, and how many of its positions count, along one side.
-    fn span(&self, side: usize, i: usize, size: usize) -> (usize, usize, usize) {
+    /// The window of output `i` along dimension `side` (0: rows, 1: columns) of a map of `size`.
+    fn side(&self, side: usize, i: usize, size: usize) -> WindowSide {
         let Window { kernel, stride, pad } = self.window;
         let (before, after) = if side == 0 { (pad.top, pad.bottom) } else { (pad.left, pad.right) };
         // counted from the first padded position
@@ -115,61 +98,78 @@ impl Pool {
             Pooling::AvgWithPad => end.min(before + size + after) - start,
             Pooling::Max | Pooling::Avg => last.saturating_sub(first),
         };
-        (first, last, counted)
+        WindowSide { first, end: last, counted }
     }
 }
 
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f")]
-unsafe fn run_avx512<M: Elements>(pool: &Pool, from: &Grid, input: *const M::E, to: &Grid, output: *mut M::E) {
-    // SAFETY: as the caller's.
-    unsafe { positions::<M>(pool, from, input, to, output) }
+/// The rows that a run reads and writes; [`Pool::check`] must have accepted both maps for the memory behind the
+/// pointers, and nobody else may access the rows of `to`.
+struct PoolRows<'a, E> {
+    pool: &'a Pool,
+    from: &'a PoolMap,
+    input: *const E,
+    to: &'a PoolMap,
+    output: *mut E,
 }
 
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
-unsafe fn run_native(pool: &Pool, from: &Grid, input: *const bf16, to: &Grid, output: *mut bf16) {
-    // SAFETY: as the caller's.
-    unsafe { positions::<Native>(pool, from, input, to, output) }
+impl SimdKernel for PoolRows<'_, f32> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        // SAFETY: the caller of `SimdKernel::run` checked the instruction set, and the arguments are as `PoolRows`
+        // demands.
+        unsafe { pool_rows::<F32Elements<S>>(self) }
+    }
 }
 
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-unsafe fn run_avx2<M: Elements>(pool: &Pool, from: &Grid, input: *const M::E, to: &Grid, output: *mut M::E) {
-    // SAFETY: as the caller's.
-    unsafe { positions::<M>(pool, from, input, to, output) }
+impl Bf16Kernel for PoolRows<'_, bf16> {
+    #[inline(always)]
+    unsafe fn run<B: Bf16Simd>(self) {
+        // SAFETY: the caller of `Bf16Kernel::run` checked the instruction set, and the arguments are as `PoolRows`
+        // demands.
+        unsafe { pool_rows::<B>(self) }
+    }
 }
 
+/// Pools every position of the rows.
+///
+/// # Safety
+/// The CPU has the instruction set of `E`; `maps` is as [`PoolRows`] demands.
 #[inline(always)]
-unsafe fn positions<M: Elements>(pool: &Pool, from: &Grid, input: *const M::E, to: &Grid, output: *mut M::E) {
-    let [kh, kw] = pool.window.kernel;
+unsafe fn pool_rows<E: MapElements>(maps: PoolRows<E::Element>) {
+    let PoolRows { pool, from, input, to, output } = maps;
+    let [kernel_rows, kernel_columns] = pool.window.kernel;
     for y in to.rows.clone() {
-        let (top, bottom, tall) = pool.span(0, y, from.size[0]);
+        let rows = pool.side(0, y, from.size[0]);
         for x in 0..to.size[1] {
-            let (left, right, wide) = pool.span(1, x, from.size[1]);
-            let cut = (bottom - top.min(bottom)) * (right - left.min(right)) < kh * kw;
-            let (first, factor) = match pool.pooling {
-                Pooling::Max if cut && pool.zeros => (0.0, 1.0),
+            let columns = pool.side(1, x, from.size[1]);
+            let inside = (rows.end - rows.first.min(rows.end)) * (columns.end - columns.first.min(columns.end));
+            let is_cut = inside < kernel_rows * kernel_columns;
+            let (initial, factor) = match pool.pooling {
+                Pooling::Max if is_cut && pool.zeros => (0.0, 1.0),
                 Pooling::Max => (f32::NEG_INFINITY, 1.0),
-                Pooling::Avg | Pooling::AvgWithPad => (0.0, 1.0 / (tall * wide) as f32),
+                Pooling::Avg | Pooling::AvgWithPad => (0.0, 1.0 / (rows.counted * columns.counted) as f32),
             };
-            for channel in (0..pool.channels).step_by(M::S::W) {
-                let lanes = M::S::W.min(pool.channels - channel);
-                // SAFETY: rows and columns are cut to the map, `lanes` channels are left at each of them and at the output.
+            for channel in (0..pool.channels).step_by(E::Simd::LANES) {
+                let lanes = E::Simd::LANES.min(pool.channels - channel);
+                // SAFETY: `side` cuts rows and columns to the map, whose rows `check` accepted; `lanes` channels are
+                // left at each position of the map and of the output.
                 unsafe {
-                    let mut sum = M::S::splat(first);
-                    for row in top..bottom {
-                        let line = input.add(from.start + (row - from.rows.start) * from.row + channel);
-                        for column in left..right {
-                            let v = M::load_part(line.add(column * from.pixel), lanes);
-                            sum = if pool.pooling == Pooling::Max { M::S::max(sum, v) } else { M::S::add(sum, v) };
+                    let mut sum = E::Simd::splat(initial);
+                    for row in rows.first..rows.end {
+                        let line = input.add(from.start + (row - from.rows.start) * from.row_stride + channel);
+                        for column in columns.first..columns.end {
+                            let v = E::load_partial(line.add(column * from.pixel_stride), lanes);
+                            sum =
+                                if pool.pooling == Pooling::Max { E::Simd::max(sum, v) } else { E::Simd::add(sum, v) };
                         }
                     }
                     if pool.pooling != Pooling::Max {
-                        sum = M::S::mul_add(sum, M::S::splat(factor), M::S::splat(0.0));
+                        sum = E::Simd::mul_add(sum, E::Simd::splat(factor), E::Simd::splat(0.0));
                     }
-                    let to = output.add(to.start + (y - to.rows.start) * to.row + x * to.pixel + channel);
-                    M::store_part(to, lanes, sum);
+                    let line = output.add(to.start + (y - to.rows.start) * to.row_stride + channel);
+                    E::store_partial(line.add(x * to.pixel_stride), lanes, sum);
                 }
             }
         }

@@ -1,8 +1,10 @@
-//! Vectors of f32, one trait for every instruction set, and the choice among them at run time.
+//! Vectors of f32: one trait, `Simd`, implemented for each instruction set, and [`Isa`], the instruction set chosen
+//! at run time.
 //!
-//! Kernels are generic over [`Simd`] and `inline(always)`; each is entered through a function compiled for the features of its vectors, so that
-//! no `RUSTFLAGS` are needed. The features are checked once, by [`Isa::available`]; those that every CPU of an architecture has, NEON on aarch64,
-//! need neither: the whole program is compiled for them.
+//! A kernel is written once, generic over `Simd`, with every function `inline(always)`. It implements `SimdKernel`;
+//! `Isa::run` checks that the CPU has the instruction set and inlines the kernel into a function compiled for its
+//! features. So no `RUSTFLAGS` are needed. (The crate pulp dispatches in the same way.) NEON is part of every aarch64
+//! CPU and needs neither check nor attribute.
 
 #[cfg(target_arch = "aarch64")]
 mod neon;
@@ -11,139 +13,183 @@ mod portable;
 mod x86;
 
 #[cfg(target_arch = "aarch64")]
-pub use neon::Neon;
-pub use portable::Portable;
+pub(crate) use neon::Neon;
+pub(crate) use portable::Portable;
 #[cfg(target_arch = "x86_64")]
-pub use x86::{Avx2, Avx512};
+pub(crate) use x86::{Avx2, Avx512};
 
-/// A vector of `W` f32. Every method needs the instruction set that it is implemented for, and pointers to as many values as it touches.
-pub trait Simd: Copy {
-    /// Lanes.
-    const W: usize;
-    /// Rows of a tile of the matrix product: as many as the registers hold beside two vectors of weights.
-    const ROWS: usize;
-    type V: Copy;
-    /// Vectors half as wide, where they take half the time; else the same.
+/// Vectors of [`LANES`](Self::LANES) f32 of one instruction set.
+pub(crate) trait Simd: Copy {
+    const LANES: usize;
+    /// Rows of a tile of the matrix product, the MR of BLIS: as many as the registers hold beside two vectors of
+    /// weights.
+    const TILE_ROWS: usize;
+    type Vector: Copy;
+    /// Vectors of half as many lanes where a half takes half the time, else `Self`.
     type Half: Simd;
-    const HALVES: bool = false;
+    /// Whether `Half` has half as many lanes.
+    const HAS_HALF: bool = false;
 
-    /// The lower lanes of a vector, as many as a half has.
+    /// The lower lanes, as many as `Half` has.
     ///
     /// # Safety
     /// The CPU has the instruction set.
-    unsafe fn low(v: Self::V) -> <Self::Half as Simd>::V;
+    unsafe fn low_half(v: Self::Vector) -> <Self::Half as Simd>::Vector;
     /// # Safety
     /// The CPU has the instruction set.
-    unsafe fn splat(value: f32) -> Self::V;
+    unsafe fn splat(value: f32) -> Self::Vector;
     /// # Safety
-    /// The CPU has the instruction set; `W` values can be read.
-    unsafe fn load(from: *const f32) -> Self::V;
+    /// The CPU has the instruction set; `from` points to `LANES` readable f32.
+    unsafe fn load(from: *const f32) -> Self::Vector;
+    /// The other lanes are zero.
+    ///
     /// # Safety
-    /// The CPU has the instruction set; `n` values can be read, `n` ≤ `W`; the other lanes are zero.
-    unsafe fn load_part(from: *const f32, n: usize) -> Self::V;
+    /// The CPU has the instruction set; `from` points to `n` readable f32; `n` ≤ `LANES`.
+    unsafe fn load_partial(from: *const f32, n: usize) -> Self::Vector;
     /// # Safety
-    /// The CPU has the instruction set; `n` values can be written, `n` ≤ `W`.
-    unsafe fn store_part(to: *mut f32, n: usize, v: Self::V);
+    /// The CPU has the instruction set; `to` points to `n` writable f32; `n` ≤ `LANES`.
+    unsafe fn store_partial(to: *mut f32, n: usize, v: Self::Vector);
     /// # Safety
-    /// The CPU has the instruction set; `W` values can be written.
-    unsafe fn store(to: *mut f32, v: Self::V);
-    /// a · b + c, rounded once where the instruction set can.
+    /// The CPU has the instruction set; `to` points to `LANES` writable f32.
+    unsafe fn store(to: *mut f32, v: Self::Vector);
+    /// a · b + c, rounded once where the instruction set has a fused multiply-add.
     ///
     /// # Safety
     /// The CPU has the instruction set.
-    unsafe fn mul_add(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    unsafe fn mul_add(a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
     /// # Safety
     /// The CPU has the instruction set.
-    unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
+    unsafe fn add(a: Self::Vector, b: Self::Vector) -> Self::Vector;
     /// # Safety
     /// The CPU has the instruction set.
-    unsafe fn mul(a: Self::V, b: Self::V) -> Self::V;
+    unsafe fn mul(a: Self::Vector, b: Self::Vector) -> Self::Vector;
     /// # Safety
     /// The CPU has the instruction set.
-    unsafe fn sub(a: Self::V, b: Self::V) -> Self::V;
-    /// NaN where `b` is one.
+    unsafe fn sub(a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    /// The larger of both, NaN where `b` is NaN.
     ///
     /// # Safety
     /// The CPU has the instruction set.
-    unsafe fn max(a: Self::V, b: Self::V) -> Self::V;
-    /// NaN where `b` is one.
+    unsafe fn max(a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    /// The smaller of both, NaN where `b` is NaN.
     ///
     /// # Safety
     /// The CPU has the instruction set.
-    unsafe fn min(a: Self::V, b: Self::V) -> Self::V;
-    /// The first steps of a product, `sums[i][j] += Σ from[i][k] · weight[k][j]` in the order of k, where an instruction set takes several at a
-    /// time; gives how many of `depth` it took. Where it takes one at a time none: they are left to the caller, as the last ones are.
+    unsafe fn min(a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    /// Adds the first products of a dot product, `sums[i][j] += Σ inputs[i][k] · weights[k][j]` in the order of k, and
+    /// returns how many of the `depth` values it took. An instruction set that multiplies by element takes several
+    /// values at once and leaves the last ones; the others take none. The caller computes those that are left.
     ///
     /// # Safety
-    /// The CPU has the instruction set; `depth` values can be read from each of `from`, and as many times two vectors of weights.
+    /// The CPU has the instruction set; each of `inputs` points to `depth` readable f32, and `weights` to `depth` times
+    /// two vectors.
     #[inline(always)]
-    unsafe fn steps<const M: usize, const N: usize>(
+    unsafe fn dot_blocked<const M: usize, const N: usize>(
         _depth: usize,
-        _from: &[*const f32; M],
-        _weight: *const f32,
-        _sums: &mut [[Self::V; N]; M],
+        _inputs: &[*const f32; M],
+        _weights: *const f32,
+        _sums: &mut [[Self::Vector; N]; M],
     ) -> usize {
         0
     }
-    /// Asks for the cache line of an address, which need not be one; a hint, for those that have it.
+    /// Prefetches the cache line of `at` into the first-level cache. It is a hint: any address is allowed.
     #[inline(always)]
-    fn prefetch(_at: *const f32) {}
-    /// The same for the second cache.
+    fn prefetch_l1(_at: *const f32) {}
+    /// Prefetches the cache line of `at` into the second-level cache. It is a hint: any address is allowed.
     #[inline(always)]
-    fn prefetch_near(_at: *const f32) {}
+    fn prefetch_l2(_at: *const f32) {}
 }
 
-/// After how many values of a product the lines of another row of its results are asked for: all at once they would keep the inputs waiting, later
-/// they would not be there in time.
-pub const PREFETCH_EVERY: usize = 4;
+/// A micro-kernel prefetches the output lines of one row of its tile each time it has multiplied so many values: all
+/// rows at once would delay the loads of the inputs, and later prefetches would come too late.
+pub(crate) const PREFETCH_EVERY: usize = 4;
 
-/// Asks for the lines of `N` vectors and `H` halves, the first of which may begin within one.
+/// Prefetches the lines of `N` vectors and `H` half vectors, the first of which may begin within a line.
 #[inline(always)]
-pub fn prefetch<S: Simd, const N: usize, const H: usize>(at: *const f32) {
-    (0..N + H).for_each(|j| S::prefetch(at.wrapping_add(j * S::W)));
-    S::prefetch(at.wrapping_add(N * S::W + H * S::W / 2 - 1));
+pub(crate) fn prefetch_output<S: Simd, const N: usize, const H: usize>(at: *const f32) {
+    (0..N + H).for_each(|j| S::prefetch_l1(at.wrapping_add(j * S::LANES)));
+    S::prefetch_l1(at.wrapping_add(N * S::LANES + H * S::LANES / 2 - 1));
+}
+
+/// A computation written once for every vector type, with its arguments; see [`Isa::run`].
+pub(crate) trait SimdKernel {
+    type Output;
+
+    /// # Safety
+    /// The CPU has the instruction set of `S`, and the arguments are as the implementing type demands.
+    unsafe fn run<S: Simd>(self) -> Self::Output;
 }
 
 /// The instruction sets that kernels are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Isa {
+    /// AVX-512F.
     #[cfg(target_arch = "x86_64")]
     Avx512,
+    /// AVX2 with FMA.
     #[cfg(target_arch = "x86_64")]
     Avx2,
     #[cfg(target_arch = "aarch64")]
     Neon,
-    /// Plain Rust, eight lanes: SSE2 or what else the compiler makes of it.
+    /// Plain Rust, eight lanes, which the compiler turns into the vectors of the architecture's base (SSE2).
     Portable,
 }
 
 impl Isa {
-    /// The best that this CPU has.
+    /// The best instruction set of this CPU.
     pub fn detect() -> Self {
         Self::available().first().copied().unwrap_or(Isa::Portable)
     }
 
-    /// All that this CPU has, the best first.
+    /// All instruction sets of this CPU, the best first.
     pub fn available() -> Vec<Self> {
-        let mut all = Vec::new();
-        #[cfg(target_arch = "x86_64")]
-        {
-            if is_x86_feature_detected!("avx512f") {
-                all.push(Isa::Avx512);
-            }
-            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-                all.push(Isa::Avx2);
-            }
-        }
-        // part of the base of the architecture: there is nothing to detect
-        #[cfg(target_arch = "aarch64")]
-        all.push(Isa::Neon);
-        all.push(Isa::Portable);
-        all
+        let all = [
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512,
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2,
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon,
+            Isa::Portable,
+        ];
+        all.into_iter().filter(|isa| isa.is_available()).collect()
     }
 
-    /// As its makers call it.
-    pub fn word(self) -> &'static str {
+    pub(crate) fn is_available(self) -> bool {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => is_x86_feature_detected!("avx512f"),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => true,
+            Isa::Portable => true,
+        }
+    }
+
+    /// Runs `kernel` in a function compiled for this instruction set. Panics when the CPU does not have it.
+    ///
+    /// # Safety
+    /// The arguments of the kernel are as its type demands.
+    #[inline]
+    pub(crate) unsafe fn run<K: SimdKernel>(self, kernel: K) -> K::Output {
+        assert!(self.is_available(), "this CPU has no {}", self.name());
+        // SAFETY: the CPU has the instruction set, as asserted; the caller answers for the arguments.
+        unsafe {
+            match self {
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx512 => run_avx512(kernel),
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx2 => run_avx2(kernel),
+                #[cfg(target_arch = "aarch64")]
+                Isa::Neon => kernel.run::<Neon>(),
+                Isa::Portable => kernel.run::<Portable>(),
+            }
+        }
+    }
+
+    /// The name that its makers gave it.
+    pub fn name(self) -> &'static str {
         match self {
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512 => "AVX-512",
@@ -159,25 +205,60 @@ impl Isa {
     pub fn lanes(self) -> usize {
         match self {
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => Avx512::W,
+            Isa::Avx512 => Avx512::LANES,
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => Avx2::W,
+            Isa::Avx2 => Avx2::LANES,
             #[cfg(target_arch = "aarch64")]
-            Isa::Neon => Neon::W,
-            Isa::Portable => Portable::W,
+            Isa::Neon => Neon::LANES,
+            Isa::Portable => Portable::LANES,
         }
     }
 
-    /// Positions of a tile.
-    pub fn rows(self) -> usize {
+    /// Rows of a tile of the matrix product, see [`Simd::TILE_ROWS`].
+    pub(crate) fn tile_rows(self) -> usize {
         match self {
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => Avx512::ROWS,
+            Isa::Avx512 => Avx512::TILE_ROWS,
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => Avx2::ROWS,
+            Isa::Avx2 => Avx2::TILE_ROWS,
             #[cfg(target_arch = "aarch64")]
-            Isa::Neon => Neon::ROWS,
-            Isa::Portable => Portable::ROWS,
+            Isa::Neon => Neon::TILE_ROWS,
+            Isa::Portable => Portable::TILE_ROWS,
         }
     }
 }
+
+/// # Safety
+/// The CPU has AVX-512F; the arguments of the kernel are as its type demands.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+unsafe fn run_avx512<K: SimdKernel>(kernel: K) -> K::Output {
+    // SAFETY: this function may only be called where the CPU has the instructions of `Avx512`, and with arguments that
+    // the kernel accepts.
+    unsafe { kernel.run::<Avx512>() }
+}
+
+/// # Safety
+/// The CPU has AVX2 and FMA; the arguments of the kernel are as its type demands.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn run_avx2<K: SimdKernel>(kernel: K) -> K::Output {
+    // SAFETY: this function may only be called where the CPU has the instructions of `Avx2`, and with arguments that
+    // the kernel accepts.
+    unsafe { kernel.run::<Avx2>() }
+}
+
+/// Implements methods of a trait, each of which is an expression of intrinsics.
+macro_rules! by_intrinsics {
+    ($($name:ident($($argument:ident: $type:ty),*) $(-> $result:ty)? { $body:expr })*) => {
+        $(
+            #[inline(always)]
+            unsafe fn $name($($argument: $type),*) $(-> $result)? {
+                // SAFETY: the trait demands of the caller that the CPU has the instruction set and that each pointer
+                // leads to as many elements as the method reads or writes; the intrinsics demand nothing else.
+                unsafe { $body }
+            }
+        )*
+    };
+}
+pub(crate) use by_intrinsics;

@@ -1,37 +1,36 @@
-//! Long convolutions with fewer multiplications: Strassen's seven products of half the size instead of eight, once (7/8 of the multiplications)
-//! or twice (49/64).
+//! Large convolutions with fewer multiplications, by Strassen's algorithm: seven products of half the size instead of
+//! eight, once (7/8 of the multiplications) or twice (49/64).
 //!
-//! Strassen, "Gaussian Elimination is not Optimal" (1969), in Winograd's form with fifteen additions. A convolution is the product of positions ×
-//! values by values × filters, see [`super::matmul`]; all three are halved, twice for two levels. The sums of weights are made once. Those of
-//! the inputs are made for a group of positions and serve all filters. Those of the results cost little: a product goes on from the
-//! registers of the one before, and what two results share lies in the first cache in between.
+//! Strassen, "Gaussian Elimination is not Optimal" (1969), in Winograd's form with fifteen additions. A convolution is
+//! the product of positions × values by values × filters, see [`matmul`](super::matmul); both factors and the result
+//! are cut into quarters, twice for two levels. The sums of quarters of the weights are packed once. Those of the
+//! inputs are made for a group of positions and serve all filters. Those of the results cost little: the micro-kernel
+//! goes on from the sums in the registers with the next product (a chain), and a product that two
+//! results share stays in the first-level cache in between.
 //!
-//! The positions of a group are all of one picture, and groups are cut by the shape alone: the bits of a picture depend on nothing else.
-//! Rounding grows by a small factor a level, which `tests` bounds and `tests/it/zoo.rs` sees for whole networks.
+//! The positions of a group belong to one picture, and groups are cut by the shape alone, so the bits of a picture
+//! depend on nothing else. Each level makes rounding errors larger by a small factor, which `tests` bounds and
+//! `tests/it/zoo.rs` measures for whole networks.
 
+mod gemm;
 mod kernel;
-mod product;
-mod rows;
-mod table;
+mod operands;
+mod schedule;
 #[cfg(test)]
 mod tests;
 
 use std::ops::Range;
 
-use self::product::Room;
-use self::table::STEPS;
-use super::added::Added;
+use self::gemm::ScratchLayout;
+use self::schedule::STEPS;
 use super::aligned::Aligned;
-use super::matmul::{self, Places};
-use super::share;
-#[cfg(target_arch = "aarch64")]
-use super::simd::Neon;
-#[cfg(target_arch = "x86_64")]
-use super::simd::{Avx2, Avx512};
-use super::simd::{Isa, Portable};
-use crate::Activation;
+use super::matmul::{DirectConv, GemmOffsets, SliceLens};
+use super::parallel;
+use super::residual::Residual;
+use super::simd::{Isa, Simd, SimdKernel};
+use crate::{Activation, clamp_bounds};
 
-/// How often a product is halved.
+/// How often the matrices are halved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Levels {
     One,
@@ -39,12 +38,14 @@ pub enum Levels {
 }
 
 impl Levels {
-    /// For a convolution over `positions` of a picture whose windows see `depth` values, by `filters`; none where the direct one is faster.
+    /// The levels for a convolution over `positions` of a picture whose windows have `depth` values, by `filters`; none
+    /// where the direct convolution is faster.
     ///
-    /// Depends on the shape alone, never on how many pictures are there, so that the bits of a picture do not either. The limits are measured.
+    /// The choice depends on the shape alone, never on the number of pictures, so that the bits of a picture do not
+    /// either. The limits are measured.
     pub fn choose(positions: usize, depth: usize, filters: usize) -> Option<Self> {
-        // the sums of inputs serve all filters, those of results all values, and the weights, which become more, all positions: with few of
-        // either they take longer than they save
+        // sums of inputs serve all filters, sums of results all values, and the weights, which become more, all
+        // positions: with few of one of them the sums take longer than the multiplications that they save
         let (few, many) = (depth.min(filters), depth * filters);
         if positions < 100 || !depth.is_multiple_of(4) {
             return None;
@@ -55,7 +56,7 @@ impl Levels {
         (few >= 96 && many >= 40_000).then_some(Levels::One)
     }
 
-    /// Into how many parts each side is cut.
+    /// Into how many parts each side of a matrix is cut.
     fn parts(self) -> usize {
         match self {
             Levels::One => 2,
@@ -63,8 +64,8 @@ impl Levels {
         }
     }
 
-    /// Outer steps: the seven of the first halving where there are two.
-    fn outer(self) -> usize {
+    /// Steps of the outer halving: seven for two levels; for one level, one step that is the whole product.
+    fn outer_steps(self) -> usize {
         match self {
             Levels::One => 1,
             Levels::Two => STEPS,
@@ -72,171 +73,173 @@ impl Levels {
     }
 }
 
-/// Sums of weights, in the order in which the kernel reads them: for each outer step panels of two vectors of filters; in a panel, for each
-/// inner step and value, one weight for each of its filters.
+/// A convolution by Strassen's algorithm with its weights summed and packed for an instruction set.
 #[derive(Clone, Debug)]
-pub struct Packed {
+pub struct StrassenConv {
     isa: Isa,
     levels: Levels,
-    /// Kernel rows, and values in each.
-    rows: usize,
+    /// Rows of the kernel.
+    kernel_rows: usize,
+    /// Values in a row of the kernel: its width × channels.
     depth: usize,
     /// Vectors of filters in a part.
     vectors: usize,
-    values: Aligned,
+    /// (outer steps, panels of two vectors of filters, inner steps, values of a part, filters of a panel): sums of
+    /// parts of the weights.
+    weights: Aligned,
     bias: Vec<f32>,
-    /// The filters that are left when the parts have whole vectors.
-    rest: Option<matmul::Packed>,
+    /// The filters that are left when all parts have the same number of whole vectors.
+    rest: Option<DirectConv>,
 }
 
-impl Packed {
-    /// Sums and packs weights `(filters, rows, depth)`, row-major, for the vectors of `isa`.
+impl StrassenConv {
+    /// Sums and packs weights `(filters, kernel_rows, depth)`, row-major, for the vectors of `isa`.
     ///
-    /// Panics when the values of a window cannot be cut into equal parts, or the filters are less than a vector a part.
-    pub fn new(isa: Isa, levels: Levels, weight: &[f32], bias: &[f32], rows: usize, depth: usize) -> Self {
-        let (all, parts) = (rows * depth, levels.parts());
-        assert!(all.is_multiple_of(parts), "the values of a window cannot be cut into {parts} equal parts");
+    /// Panics when the values of a window cannot be cut into equal parts, or the filters are less than one vector for
+    /// each part.
+    pub fn new(isa: Isa, levels: Levels, weight: &[f32], bias: &[f32], kernel_rows: usize, depth: usize) -> Self {
+        let (window, parts) = (kernel_rows * depth, levels.parts());
+        assert!(window.is_multiple_of(parts), "the values of a window cannot be cut into {parts} equal parts");
         let vectors = bias.len() / (parts * isa.lanes());
         assert!(vectors > 0, "too few filters");
         let filters = parts * vectors * isa.lanes();
-        let values = table::weights(levels, &weight[..filters * all], all, [vectors, isa.lanes()]);
+        let weights = schedule::pack_weights(levels, &weight[..filters * window], window, [vectors, isa.lanes()]);
         let rest = (filters < bias.len())
-            .then(|| matmul::Packed::new(isa, &weight[filters * all..], &bias[filters..], rows, depth));
-        Self { isa, levels, rows, depth, vectors, values, bias: bias[..filters].to_vec(), rest }
+            .then(|| DirectConv::new(isa, &weight[filters * window..], &bias[filters..], kernel_rows, depth));
+        Self { isa, levels, kernel_rows, depth, vectors, weights, bias: bias[..filters].to_vec(), rest }
     }
 
-    /// Floats of scratch that [`Packed::run`] wants for `threads`.
+    /// Floats of scratch that [`StrassenConv::run`] needs for `threads`.
     pub fn scratch_len(&self, threads: usize) -> usize {
-        threads * Room::of(self).len
+        threads * ScratchLayout::of(self).len
     }
 
-    /// What [`matmul::Packed::run`] computes, for whole pictures of `map` positions each.
+    /// Computes the same as [`DirectConv::run`], for whole pictures of `map` positions each. The contents of
+    /// `scratch` do not matter.
     ///
-    /// `scratch` may hold anything. Panics when a place lies outside its slice, when the scratch is shorter than [`Packed::scratch_len`], when
-    /// the positions are not whole pictures, or when several threads would write one output.
+    /// Panics when a window, an output or a residual lies outside its slice, when the scratch is shorter than
+    /// [`StrassenConv::scratch_len`], when the positions are not whole pictures, or when outputs overlap that several
+    /// threads would write.
     #[allow(clippy::too_many_arguments)]
     pub fn run(
         &self,
         threads: usize,
-        places: &Places,
+        offsets: &GemmOffsets,
         map: usize,
         input: &[f32],
-        added: &[f32],
+        residual: &[f32],
         activation: Option<Activation>,
         output: &mut [f32],
         scratch: &mut [f32],
     ) {
-        let (filters, positions) = (self.bias.len(), places.outs.len());
+        let (filters, positions) = (self.bias.len(), offsets.output_starts.len());
         if positions == 0 {
             return;
         }
-        let span = (self.rows - 1) * places.row + self.depth;
-        places.check(threads, filters, span, [input.len(), added.len(), output.len()]);
+        let window = (self.kernel_rows - 1) * offsets.row_stride + self.depth;
+        let lens = SliceLens { input: input.len(), residual: residual.len(), output: output.len() };
+        offsets.check(threads, filters, window, lens);
         assert!(map > 0 && positions.is_multiple_of(map), "the positions are not whole pictures");
         assert!(scratch.len() >= self.scratch_len(threads), "the scratch is too short");
-        let groups = Groups::of(map, positions / map, self.levels.parts(), self.isa.rows());
-        let room = Room::of(self);
-        let output_at = output.as_mut_ptr();
-        let (adds, added_at) = places.adds.read(added, places.outs, output_at);
-        let work = Work {
-            packed: self,
-            places,
-            groups,
-            room,
+        let output_pointer = output.as_mut_ptr();
+        let (residual_starts, residual_pointer) =
+            offsets.residual.source(residual, offsets.output_starts, output_pointer);
+        let args = RunArgs {
+            conv: self,
+            offsets,
+            groups: GroupGrid::of(map, positions / map, self.levels.parts(), self.isa.tile_rows()),
+            layout: ScratchLayout::of(self),
             input: input.as_ptr(),
-            adds,
-            added: added_at,
-            output: output_at,
+            residual_starts,
+            residual: residual_pointer,
+            output: output_pointer,
             scratch: scratch.as_mut_ptr(),
-            limits: super::limits(activation),
+            clamp: clamp_bounds(activation),
         };
-        share::share(threads, |i| {
-            // all of it: a closure takes what it names by field
-            let work = &work;
-            let (groups, panels) = part(i, threads, work.groups.count, self.vectors.div_ceil(2));
-            // SAFETY: the instruction set was detected; every window, output and addend lies within its slice, as asserted; output and scratch
-            // are borrowed alone, no two parts write one value of the output, and each has a scratch of its own.
-            unsafe { self.part(work, i, groups, panels) }
+        parallel::run_parts(threads, &args, |args, thread| {
+            let (groups, panels) = split(thread, threads, args.groups.count, self.vectors.div_ceil(2));
+            // SAFETY: every window, output and residual lies within its slice and the scratch is long enough, as
+            // asserted; output and scratch are borrowed mutably; no two threads compute the same panel of one group,
+            // and each has a part of the scratch of its own.
+            unsafe { self.isa.run(ComputeGroups { args, thread, groups, panels }) }
         });
         if let Some(rest) = &self.rest {
-            let added = if let Added::At(_) = places.adds { &added[filters..] } else { &[] };
-            rest.run(threads, places, input, added, activation, &mut output[filters..]);
-        }
-    }
-
-    /// # Safety
-    /// The CPU has the instruction set; what `work` points to is there, and nobody else writes what the part does.
-    unsafe fn part(&self, work: &Work, thread: usize, groups: Range<usize>, panels: Range<usize>) {
-        // SAFETY: as the caller's.
-        unsafe {
-            match self.isa {
-                #[cfg(target_arch = "x86_64")]
-                Isa::Avx512 => run_avx512(work, thread, groups, panels),
-                #[cfg(target_arch = "x86_64")]
-                Isa::Avx2 => run_avx2(work, thread, groups, panels),
-                #[cfg(target_arch = "aarch64")]
-                Isa::Neon => product::groups::<Neon>(work, thread, groups, panels),
-                Isa::Portable => product::groups::<Portable>(work, thread, groups, panels),
-            }
+            let residual = if let Residual::At(_) = offsets.residual { &residual[filters..] } else { &[] };
+            rest.run(threads, offsets, input, residual, activation, &mut output[filters..]);
         }
     }
 }
 
-/// The groups and panels that thread `i` computes: groups, whose sums it makes alone, or panels where the groups cannot be shared evenly.
-fn part(i: usize, threads: usize, groups: usize, panels: usize) -> (Range<usize>, Range<usize>) {
+/// The groups and panels of thread `i`: some groups, whose sums it makes alone, or some panels of all groups where
+/// groups cannot be divided evenly.
+fn split(i: usize, threads: usize, groups: usize, panels: usize) -> (Range<usize>, Range<usize>) {
     let idle = groups.div_ceil(threads) * threads - groups;
     if 10 * idle <= groups || panels < threads {
-        (share::range(groups, i, threads), 0..panels)
+        (parallel::split(groups, i, threads), 0..panels)
     } else {
-        (0..groups, share::range(panels, i, threads))
+        (0..groups, parallel::split(panels, i, threads))
     }
 }
 
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f")]
-unsafe fn run_avx512(work: &Work, thread: usize, groups: Range<usize>, panels: Range<usize>) {
-    // SAFETY: as the caller's.
-    unsafe { product::groups::<Avx512>(work, thread, groups, panels) }
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-unsafe fn run_avx2(work: &Work, thread: usize, groups: Range<usize>, panels: Range<usize>) {
-    // SAFETY: as the caller's.
-    unsafe { product::groups::<Avx2>(work, thread, groups, panels) }
-}
-
-/// What a run works on.
-struct Work<'a> {
-    packed: &'a Packed,
-    places: &'a Places<'a>,
-    groups: Groups,
-    room: Room,
+/// The arguments of a run, which its threads share. [`GemmOffsets::check`] has accepted the offsets for the slices
+/// behind the pointers, and `scratch` is as long as [`StrassenConv::scratch_len`] says.
+struct RunArgs<'a> {
+    conv: &'a StrassenConv,
+    offsets: &'a GemmOffsets<'a>,
+    groups: GroupGrid,
+    layout: ScratchLayout,
     input: *const f32,
-    /// Where the values to add lie, of `added`, which may be the output.
-    adds: Option<&'a [u32]>,
-    added: *const f32,
+    /// Where the residual of each position begins, in `residual`, which may be the output.
+    residual_starts: Option<&'a [u32]>,
+    residual: *const f32,
     output: *mut f32,
     scratch: *mut f32,
-    limits: [f32; 2],
+    clamp: [f32; 2],
 }
 
-// SAFETY: what is only read nobody writes; what is written, and what is added where it lies, is divided among the threads, see `run`.
-unsafe impl Sync for Work<'_> {}
+// SAFETY: each thread writes the outputs of its own groups and panels and its own part of the scratch alone, and a
+// residual in place is read by the thread that overwrites it; the rest is only read.
+unsafe impl Sync for RunArgs<'_> {}
 
-/// How the positions of pictures are cut into groups, whose parts go through the steps together.
+/// Computes some panels of filters for some groups of positions.
+///
+/// `args` must be as [`RunArgs`] says; nobody else may access the outputs of these groups and panels, nor the scratch
+/// of `thread`.
+struct ComputeGroups<'a> {
+    args: &'a RunArgs<'a>,
+    thread: usize,
+    groups: Range<usize>,
+    panels: Range<usize>,
+}
+
+impl SimdKernel for ComputeGroups<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        // SAFETY: the caller of `SimdKernel::run` checked the instruction set, and the arguments are as `ComputeGroups`
+        // demands.
+        unsafe { gemm::compute_groups::<S>(self) }
+    }
+}
+
+/// How the positions of pictures are cut into groups: each group has as many positions for each part as a tile has
+/// rows, or a few less.
 #[derive(Clone, Copy, Debug)]
-struct Groups {
+struct GroupGrid {
     /// Positions of a picture.
     map: usize,
     parts: usize,
-    /// Groups of a picture, and rows of all their parts.
-    each: usize,
+    /// Groups of a picture.
+    per_picture: usize,
+    /// Rows of the parts of all groups of a picture.
     rows: usize,
+    /// Groups of all pictures.
     count: usize,
 }
 
-/// Positions `parts · rows` from `first` on; those behind `last`, the last of the picture, are computed and not written.
+/// `parts · rows` positions from `first` on. Those behind `last`, the last position of the picture, are computed and
+/// not written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Group {
     first: usize,
@@ -244,16 +247,16 @@ struct Group {
     last: usize,
 }
 
-impl Groups {
-    fn of(map: usize, pictures: usize, parts: usize, most: usize) -> Self {
+impl GroupGrid {
+    fn of(map: usize, pictures: usize, parts: usize, tile_rows: usize) -> Self {
         let rows = map.div_ceil(parts);
-        let each = rows.div_ceil(most);
-        Self { map, parts, each, rows, count: each * pictures }
+        let per_picture = rows.div_ceil(tile_rows);
+        Self { map, parts, per_picture, rows, count: per_picture * pictures }
     }
 
     fn group(&self, index: usize) -> Group {
-        let (picture, i) = (index / self.each, index % self.each);
-        let rows = share::range(self.rows, i, self.each);
+        let (picture, i) = (index / self.per_picture, index % self.per_picture);
+        let rows = parallel::split(self.rows, i, self.per_picture);
         let begin = picture * self.map;
         Group { first: begin + self.parts * rows.start, rows: rows.len(), last: begin + self.map - 1 }
     }

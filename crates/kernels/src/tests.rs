@@ -1,19 +1,21 @@
-//! Each kernel against its definition in plain f64, on every instruction set of this CPU, over random shapes. Every slice ends where the
-//! last value that may be touched does, so that AddressSanitizer, valgrind and Miri see a step beyond it: `.ci/kernels-check` runs them so.
+//! Compares each kernel with its definition in plain f64, on every instruction set of this CPU, over random shapes.
+//! Every slice ends with the last value that a kernel may touch, so that AddressSanitizer, valgrind and Miri, with
+//! which `.ci/kernels-check` runs these tests, see a step beyond it.
 
 use proptest::prelude::*;
 
-use super::added::Added;
-use super::bf16::{Unit, bf16};
+use super::bf16::{Bf16Isa, bf16};
 use super::dense::Dense;
+use super::depthwise::{DepthwiseConv, DepthwiseLayout};
+use super::matmul::{DirectConv, GemmOffsets};
 use super::peak::noise as values;
-use super::pool::{Grid, Pool};
+use super::pool::{Pool, PoolMap};
+use super::residual::Residual;
 use super::simd::Isa;
-use super::{depthwise, matmul};
-use crate::{Activation, Pad, Pooling, Window};
+use crate::{Activation, Pad, Pooling, Window, clamp_bounds};
 
 const CASES: u32 = if cfg!(miri) { 6 } else { 200 };
-/// A value that no kernel gives.
+/// A value that no kernel computes.
 const UNTOUCHED: f32 = 12345.0;
 
 /// A sum and the sum of the sizes of its terms, which bounds its rounding.
@@ -27,7 +29,7 @@ impl Sum {
 
     /// Whether `found` is the sum after `activation`, but for its rounding.
     fn is(self, found: f32, activation: Option<Activation>) -> bool {
-        let [low, high] = super::limits(activation).map(f64::from);
+        let [low, high] = clamp_bounds(activation).map(f64::from);
         (f64::from(found) - self.0[0].max(low).min(high)).abs() <= 2e-6 * self.0[1] + 1e-30
     }
 }
@@ -36,7 +38,7 @@ fn activation(kind: usize) -> Option<Activation> {
     [None, Some(Activation::Relu), Some(Activation::Relu6)][kind]
 }
 
-/// Values as bf16, and those as f32.
+/// Values rounded to bf16, and the rounded values as f32.
 fn halved(values: &[f32]) -> (Vec<bf16>, Vec<f32>) {
     let halves: Vec<bf16> = values.iter().map(|&v| bf16::from_f32(v)).collect();
     let wide = halves.iter().map(|v| v.to_f32()).collect();
@@ -52,7 +54,8 @@ proptest! {
 
     #[test]
     fn products_are_their_definition(
-        rows in 1usize..4, depth in 1usize..30, filters in 1usize..70, positions in 1usize..33, gap in 0usize..4, add in any::<bool>(),
+        rows in 1usize..4, depth in 1usize..30, filters in 1usize..70, positions in 1usize..33, gap in 0usize..4,
+        add in any::<bool>(),
         threads in 2usize..5, kind in 0usize..3, seed in any::<u32>(),
     ) {
         let (row, pitch) = (depth + gap, filters + gap);
@@ -63,24 +66,27 @@ proptest! {
         let outs: Vec<u32> = (0..positions).rev().map(|p| (p * pitch) as u32).collect();
         let adds: Vec<u32> = (0..positions).map(|p| (p * filters) as u32).collect();
         for isa in Isa::available() {
-            let packed = matmul::Packed::new(isa, &weight, &bias, rows, depth);
+            let conv = DirectConv::new(isa, &weight, &bias, rows, depth);
             let run = |threads: usize, range: std::ops::Range<usize>| {
                 let mut output = vec![UNTOUCHED; (positions - 1) * pitch + filters];
-                let adds = Added::at(add.then_some(&adds[range.clone()]));
-                let places = matmul::Places { starts: &starts[range.clone()], row, outs: &outs[range], adds };
-                packed.run(threads, &places, &input, &added, activation(kind), &mut output);
+                let at = Residual::at(add.then_some(&adds[range.clone()]));
+                let (window_starts, output_starts) = (&starts[range.clone()], &outs[range]);
+                let offsets = GemmOffsets { window_starts, row_stride: row, output_starts, residual: at };
+                conv.run(threads, &offsets, &input, &added, activation(kind), &mut output);
                 output
             };
             let output = run(1, 0..positions);
             prop_assert_eq!(&run(threads, 0..positions), &output, "{:?}: {} threads", isa, threads);
-            // onto what lies at the output it has the same bits
+            // with the residual in place it has the same bits
             for threads in [1, threads].into_iter().filter(|_| add) {
-                let mut onto = vec![UNTOUCHED; output.len()];
+                let mut in_place = vec![UNTOUCHED; output.len()];
                 let terms = outs.iter().zip(added.chunks_exact(filters));
-                terms.for_each(|(&out, term)| onto[out as usize..][..filters].copy_from_slice(term));
-                let places = matmul::Places { starts: &starts, row, outs: &outs, adds: Added::Onto };
-                packed.run(threads, &places, &input, &[], activation(kind), &mut onto);
-                prop_assert_eq!(&onto, &output, "{:?}: onto the output, {} threads", isa, threads);
+                terms.for_each(|(&out, term)| in_place[out as usize..][..filters].copy_from_slice(term));
+                let (window_starts, output_starts) = (&starts, &outs);
+                let residual = Residual::InPlace;
+                let offsets = GemmOffsets { window_starts, row_stride: row, output_starts, residual };
+                conv.run(threads, &offsets, &input, &[], activation(kind), &mut in_place);
+                prop_assert_eq!(&in_place, &output, "{:?}: residual in place, {} threads", isa, threads);
             }
             for (p, &out) in outs.iter().enumerate() {
                 let out = out as usize;
@@ -103,33 +109,44 @@ proptest! {
 
     #[test]
     fn depthwise_convolutions_are_their_definition(
-        kernel in prop::array::uniform2(1usize..6), stride in prop::array::uniform2(1usize..4), output in prop::array::uniform2(1usize..12),
-        usual in any::<bool>(), channels in 1usize..40, gap in 0usize..4, threads in 2usize..5, kind in 0usize..3, seed in any::<u32>(),
+        kernel in prop::array::uniform2(1usize..6), stride in prop::array::uniform2(1usize..4),
+        output in prop::array::uniform2(1usize..12),
+        usual in any::<bool>(), channels in 1usize..40, gap in 0usize..4, threads in 2usize..5, kind in 0usize..3,
+        seed in any::<u32>(),
     ) {
-        // half of the cases are of the sizes that networks have, with kernels of their own
-        let (kernel, stride) = if usual { ([3 + kernel[0] % 2 * 2; 2], [1 + stride[0] % 2; 2]) } else { (kernel, stride) };
+        // half of the cases have the sizes of networks, for which there are special kernels
+        let special = ([3 + kernel[0] % 2 * 2; 2], [1 + stride[0] % 2; 2]);
+        let (kernel, stride) = if usual { special } else { (kernel, stride) };
         let [oh, ow] = output;
         let row = ((ow - 1) * stride[1] + kernel[1]) * channels + gap;
         let input = values(gap + ((oh - 1) * stride[0] + kernel[0] - 1) * row + row - gap, seed);
         let (taps, pixel) = (kernel[0] * kernel[1], channels + gap);
         let (weight, bias) = (values(channels * taps, seed ^ 1), values(channels, seed ^ 2));
         let out_row = ow * pixel + gap;
-        let places = depthwise::Places { start: gap, row, stride, out: gap, out_row, out_pixel: pixel, output };
+        let layout = DepthwiseLayout {
+            input_start: gap,
+            input_row_stride: row,
+            stride,
+            output_start: gap,
+            output_row_stride: out_row,
+            output_pixel_stride: pixel,
+            output_size: output,
+        };
         let (halves, wide) = halved(&input);
-        for unit in Unit::available() {
-            let packed = depthwise::Packed::new(unit.isa(), &weight, &bias, kernel);
+        for isa in Bf16Isa::available() {
+            let conv = DepthwiseConv::new(isa.isa(), &weight, &bias, kernel);
             let mut expected = vec![UNTOUCHED; gap + (oh - 1) * out_row + (ow - 1) * pixel + channels];
             let mut found = halved(&expected).0;
-            packed.run(1, &places, &wide, activation(kind), &mut expected);
-            packed.run_bf16(unit, threads, &places, &halves, activation(kind), &mut found);
-            prop_assert!(same(&halved(&expected).0, &found), "{unit:?}");
+            conv.run(1, &layout, &wide, activation(kind), &mut expected);
+            conv.run_bf16(isa, threads, &layout, &halves, activation(kind), &mut found);
+            prop_assert!(same(&halved(&expected).0, &found), "{isa:?}");
         }
         for isa in Isa::available() {
             let mut found = vec![UNTOUCHED; gap + (oh - 1) * out_row + (ow - 1) * pixel + channels];
-            let packed = depthwise::Packed::new(isa, &weight, &bias, kernel);
+            let conv = DepthwiseConv::new(isa, &weight, &bias, kernel);
             let mut shared = found.clone();
-            packed.run(1, &places, &input, activation(kind), &mut found);
-            packed.run(threads, &places, &input, activation(kind), &mut shared);
+            conv.run(1, &layout, &input, activation(kind), &mut found);
+            conv.run(threads, &layout, &input, activation(kind), &mut shared);
             prop_assert_eq!(&shared, &found, "{:?}: {} threads", isa, threads);
             for (y, x) in (0..oh).flat_map(|y| (0..ow).map(move |x| (y, x))) {
                 let at = gap + y * out_row + x * pixel;
@@ -149,7 +166,8 @@ proptest! {
 
     #[test]
     fn dense_layers_are_their_definition(
-        inputs in 1usize..700, outputs in 1usize..11, pictures in 1usize..7, gap in 0usize..4, kind in 0usize..3, seed in any::<u32>(),
+        inputs in 1usize..700, outputs in 1usize..11, pictures in 1usize..7, gap in 0usize..4, kind in 0usize..3,
+        seed in any::<u32>(),
     ) {
         let strides = [inputs + gap, outputs + gap];
         let input = values((pictures - 1) * strides[0] + inputs, seed);
@@ -163,7 +181,8 @@ proptest! {
             prop_assert_eq!(&shared, &found, "{:?}: three threads", isa);
             for (p, o) in (0..pictures).flat_map(|p| (0..outputs).map(move |o| (p, o))) {
                 let terms = input[p * strides[0]..].iter().zip(&weight[o * inputs..][..inputs]);
-                let sum = terms.fold(Sum::default().plus(f64::from(bias[o])), |sum, (&x, &w)| sum.plus(f64::from(x) * f64::from(w)));
+                let plus = |sum: Sum, (&x, &w): (&f32, &f32)| sum.plus(f64::from(x) * f64::from(w));
+                let sum = terms.fold(Sum::default().plus(f64::from(bias[o])), plus);
                 prop_assert!(sum.is(found[p * strides[1] + o], activation(kind)), "{isa:?}: picture {p}, output {o}");
             }
             let beside = (1..pictures).flat_map(|p| found[p * strides[1] - gap..p * strides[1]].to_vec());
@@ -173,26 +192,32 @@ proptest! {
 
     #[test]
     fn pools_are_their_definition(
-        size in prop::array::uniform2(1usize..14), kernel in prop::array::uniform2(1usize..5), stride in prop::array::uniform2(1usize..4),
+        size in prop::array::uniform2(1usize..14), kernel in prop::array::uniform2(1usize..5),
+        stride in prop::array::uniform2(1usize..4),
         pad in prop::array::uniform4(0usize..3), channels in 1usize..40, kind in 0usize..4, seed in any::<u32>(),
     ) {
         let [top, bottom, left, right] = pad;
-        let pad = Pad { top: top.min(kernel[0] - 1), bottom: bottom.min(kernel[0] - 1), left: left.min(kernel[1] - 1), right: right.min(kernel[1] - 1) };
+        let [most_rows, most_columns] = kernel.map(|n| n - 1);
+        let (top, bottom) = (top.min(most_rows), bottom.min(most_rows));
+        let pad = Pad { top, bottom, left: left.min(most_columns), right: right.min(most_columns) };
         let padded = [size[0] + pad.top + pad.bottom, size[1] + pad.left + pad.right];
         prop_assume!(padded[0] >= kernel[0] && padded[1] >= kernel[1]);
         let output = [0, 1].map(|d| (padded[d] - kernel[d]) / stride[d] + 1);
         let input = values(size[0] * size[1] * channels, seed);
-        let dense = |size: [usize; 2]| Grid { start: 0, pixel: channels, row: size[1] * channels, size, rows: 0..size[0] };
+        let dense = |size: [usize; 2]| {
+            let row_stride = size[1] * channels;
+            PoolMap { start: 0, pixel_stride: channels, row_stride, size, rows: 0..size[0] }
+        };
         let pooling = [Pooling::Max, Pooling::Max, Pooling::Avg, Pooling::AvgWithPad][kind];
         let (halves, wide) = halved(&input);
-        for unit in Unit::available() {
+        for isa in Bf16Isa::available() {
             let window = Window { kernel, stride, pad };
-            let pool = Pool { isa: unit.isa(), pooling, window, zeros: kind == 1, channels };
+            let pool = Pool { isa: isa.isa(), pooling, window, zeros: kind == 1, channels };
             let mut expected = vec![UNTOUCHED; output[0] * output[1] * channels];
             let mut found = halved(&expected).0;
             pool.run(&dense(size), &wide, &dense(output), &mut expected);
-            pool.run_bf16(unit, &dense(size), &halves, &dense(output), &mut found);
-            prop_assert!(same(&halved(&expected).0, &found), "{unit:?}");
+            pool.run_bf16(isa, &dense(size), &halves, &dense(output), &mut found);
+            prop_assert!(same(&halved(&expected).0, &found), "{isa:?}");
         }
         for isa in Isa::available() {
             let pool = Pool { isa, pooling, window: Window { kernel, stride, pad }, zeros: kind == 1, channels };
@@ -200,7 +225,8 @@ proptest! {
             pool.run(&dense(size), &input, &dense(output), &mut found);
             for (i, &found) in found.iter().enumerate() {
                 let (y, x, c) = (i / channels / output[1], i / channels % output[1], i % channels);
-                let window = (0..kernel[0]).flat_map(|i| (0..kernel[1]).map(move |j| (y * stride[0] + i, x * stride[1] + j)));
+                let (top, left) = (y * stride[0], x * stride[1]);
+                let window = (0..kernel[0]).flat_map(|i| (0..kernel[1]).map(move |j| (top + i, left + j)));
                 let seen: Vec<Option<f32>> = window.map(|(y, x)| {
                     let (y, x) = (y.checked_sub(pad.top)?, x.checked_sub(pad.left)?);
                     (y < size[0] && x < size[1]).then(|| input[(y * size[1] + x) * channels + c])
@@ -220,7 +246,7 @@ proptest! {
     }
 }
 
-/// Reads one float too many, of memory that was never written: each tool of `.ci/kernels-check` must see it.
+/// Reads one float too many, from memory that was never written: each tool of `.ci/kernels-check` must find it.
 #[cfg(fault)]
 #[test]
 #[ignore = "it is a fault"]
@@ -228,7 +254,7 @@ fn a_fault() {
     let mut short = Vec::<f32>::with_capacity(7);
     short.resize(7, 1.0);
     for isa in Isa::available() {
-        // SAFETY: none. The slice is longer than the vector, which is the fault.
+        // SAFETY: this is the fault that the tools must find: the slice is longer than the vector.
         let read = unsafe { std::slice::from_raw_parts(short.as_ptr(), 8) };
         let dense = Dense::new(isa, vec![1.0; 8], vec![0.0]);
         let mut out = [0.0];

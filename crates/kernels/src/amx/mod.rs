@@ -1,35 +1,39 @@
-//! Matrix products by AMX: an instruction multiplies a tile of 16 positions × 64 bytes of values by one of 64 bytes × 16 filters and adds the
-//! products to a tile of 256 sums: 8,192 products of bf16 in f32, or 16,384 of 8-bit integers in 32-bit ones.
+//! Convolutions by AMX, Intel's matrix unit. An instruction multiplies a tile of 16 positions × 64 bytes of values by a
+//! tile of 64 bytes × 16 filters and adds the products to a tile of 256 sums: 8,192 products of bf16 summed in f32, or
+//! 16,384 of int8 summed in int32.
 //!
-//! [`product`] is the convolution of [`matmul`](super::matmul) over such tiles; [`values`] is what it asks of what the maps hold: bf16
-//! ([`halves`]), or f32, each of them three digits of 8 bits ([`digits`]). The sum of a position and a filter runs in one fixed order, whatever its
-//! neighbours: its bits depend on nothing else.
+//! [`AmxConv`] is the direct convolution of [`matmul`](crate::matmul) over such tiles. A [`TileFormat`] says how maps
+//! become tiles: [`Bf16Pairs`] are maps of bf16; [`Int8Slices`] are maps of f32, each value of which becomes three
+//! slices of 8 bits. The sum of a position and a filter runs in one fixed order, so its bits do not depend on the
+//! positions around it.
 
-pub mod digits;
-pub mod halves;
-pub mod product;
+mod format;
+mod gemm;
+mod pairs;
+mod slices;
 #[cfg(test)]
 mod tests;
-pub mod values;
 
-pub use digits::Digits;
-pub use halves::Halves;
-pub use product::{Packed, Shape};
+pub use format::TileFormat;
+pub use gemm::{AmxConv, ConvShape};
+pub use pairs::Bf16Pairs;
+pub use slices::Int8Slices;
 
 use std::arch::asm;
 use std::arch::x86_64::{__cpuid, __cpuid_count};
 
-/// Rows of a tile: positions, or fours of bytes; and its filters.
-const ROWS: usize = 16;
-/// Bytes of a row of a tile.
-const LINE: usize = 64;
+/// Rows of a tile: 16 positions, or 16 groups of four bytes of the weights; and the filters of a tile.
+const TILE_ROWS: usize = 16;
+/// Bytes of a row of a tile, a cache line.
+const ROW_BYTES: usize = 64;
 /// Bytes of a tile.
-const TILE: usize = ROWS * LINE;
+const TILE_BYTES: usize = TILE_ROWS * ROW_BYTES;
 
-/// Whether this CPU and its system let a program use tiles of bf16 and of integers; asks the system for them, once for all threads.
+/// Whether the CPU has the tile instructions for bf16 and int8, and the system lets this process use them. The first
+/// call asks the system.
 pub fn available() -> bool {
     static ASKED: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
-    *ASKED.get_or_init(|| has_instructions() && permitted())
+    *ASKED.get_or_init(|| has_instructions() && is_permitted())
 }
 
 fn has_instructions() -> bool {
@@ -43,42 +47,44 @@ fn has_instructions() -> bool {
     vectors && __cpuid(0).eax >= 7 && __cpuid_count(7, 0).edx & amx == amx
 }
 
-/// Linux gives the registers to a program that asks for them (`Documentation/arch/x86/xstate.rst`).
+/// Linux gives the tile registers to a process that asks for them (`Documentation/arch/x86/xstate.rst`).
 #[cfg(target_os = "linux")]
-fn permitted() -> bool {
+fn is_permitted() -> bool {
     const ARCH_REQ_XCOMP_PERM: libc::c_long = 0x1023;
     const XFEATURE_XTILEDATA: libc::c_long = 18;
-    // SAFETY: the call touches no memory of the program; a kernel that does not know it says so.
+    // SAFETY: the call touches no memory of the process; a kernel that does not know it returns an error.
     unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0 }
 }
 
 #[cfg(not(target_os = "linux"))]
-fn permitted() -> bool {
+fn is_permitted() -> bool {
     false
 }
 
-/// Makes this thread's eight tiles 16 rows of 64 bytes.
+/// Configures the eight tiles of this thread: 16 rows of 64 bytes each.
 ///
 /// # Safety
-/// Tiles are [`available`].
-unsafe fn configure() {
+/// AMX is [`available`].
+unsafe fn configure_tiles() {
     #[repr(C, align(64))]
     struct Config([u8; 64]);
     let mut config = Config([0; 64]);
+    // palette 1
     config.0[0] = 1;
     for tile in 0..8 {
-        config.0[16 + 2 * tile] = LINE as u8;
-        config.0[48 + tile] = ROWS as u8;
+        config.0[16 + 2 * tile] = ROW_BYTES as u8;
+        config.0[48 + tile] = TILE_ROWS as u8;
     }
-    // SAFETY: as the caller's; palette 1 has eight such tiles.
+    // SAFETY: the CPU has AMX-TILE, by this function's contract; the instruction reads the 64 bytes of `config`, and
+    // palette 1 has eight tiles of this size.
     unsafe { asm!("ldtilecfg [{}]", in(reg) config.0.as_ptr(), options(nostack, readonly)) };
 }
 
-/// Gives the tiles back, which the system would have to keep whenever it takes the core for another thread.
+/// Frees the tiles of this thread, which the system would otherwise save at each switch to another thread.
 ///
 /// # Safety
-/// Tiles are [`available`].
-unsafe fn release() {
-    // SAFETY: as the caller's.
+/// AMX is [`available`].
+unsafe fn release_tiles() {
+    // SAFETY: the CPU has AMX-TILE, by this function's contract; the instruction changes tile registers alone.
     unsafe { asm!("tilerelease", options(nostack, nomem)) };
 }

@@ -1,77 +1,78 @@
-//! Products by tiles against their definition in plain arithmetic, to the bit; those of f32 against f64, too.
+//! Compares products by tiles with their definition in plain arithmetic, bit by bit, and those of f32 with f64, too.
 
 use half::bf16;
 use proptest::prelude::*;
 
-use super::digits::digits;
-use super::values::Values;
-use super::{Digits, Halves, Packed, Shape, available};
+use super::format::TileFormat;
+use super::slices::slices;
+use super::{AmxConv, Bf16Pairs, ConvShape, Int8Slices, available};
 use crate::Activation;
-use crate::added::Added;
-use crate::matmul::Places;
+use crate::matmul::GemmOffsets;
 use crate::peak::noise;
+use crate::residual::Residual;
 
-/// What the instruction adds to a sum: of 32 products those at even places, those at odd ones, both together.
-fn tile(sum: f32, x: &[bf16], w: &[bf16]) -> f32 {
+/// Adds 32 products to a sum as `TDPBF16PS` does: it sums those at even places, then those at odd places, then both
+/// sums, and adds the total.
+fn dot_32(sum: f32, x: &[bf16], w: &[bf16]) -> f32 {
     // a product is exact in f32
     let products = || x.iter().zip(w).map(|(x, w)| x.to_f32() * w.to_f32());
     let every_other = |first: usize| products().skip(first).step_by(2).fold(0.0, |sum: f32, product| sum + product);
     sum + (every_other(0) + every_other(1))
 }
 
-/// A kind of values, and the definition of its sums.
-trait Defined: Values<V: Into<f32> + std::fmt::Debug + PartialEq> {
-    fn value(v: f32) -> Self::V;
+/// A format with the definition of its sums.
+trait Defined: TileFormat<Value: Into<f32> + std::fmt::Debug + PartialEq> {
+    fn value(v: f32) -> Self::Value;
     /// The sum of a window and a filter, and its bias.
-    fn sum(x: &[Self::V], w: &[f32], bias: f32) -> f32;
+    fn sum(x: &[Self::Value], w: &[f32], bias: f32) -> f32;
 }
 
-impl Defined for Halves {
+impl Defined for Bf16Pairs {
     fn value(v: f32) -> bf16 {
         bf16::from_f32(v)
     }
 
     fn sum(x: &[bf16], w: &[f32], bias: f32) -> f32 {
         let w: Vec<bf16> = w.iter().map(|&w| bf16::from_f32(w)).collect();
-        x.chunks(32).zip(w.chunks(32)).fold(0.0, |sum, (x, w)| tile(sum, x, w)) + bias
+        x.chunks(32).zip(w.chunks(32)).fold(0.0, |sum, (x, w)| dot_32(sum, x, w)) + bias
     }
 }
 
-/// The digits of values, and their unit.
-fn numbers(values: &[f32], scale: impl Fn(f32, f32) -> i32) -> (Vec<[i32; 3]>, f32) {
-    let unit = Digits::unit(values.iter().map(|v| v.abs().to_bits()).max().unwrap_or(0));
-    (values.iter().map(|&v| digits(scale(v, unit)).map(i32::from)).collect(), unit)
+/// The slices of values, and their scale; `integer` turns a value and the scale into an integer.
+fn sliced(values: &[f32], integer: impl Fn(f32, f32) -> i32) -> (Vec<[i32; 3]>, f32) {
+    let scale = Int8Slices::scale(values.iter().map(|v| v.abs().to_bits()).max().unwrap_or(0));
+    (values.iter().map(|&v| slices(integer(v, scale)).map(i32::from)).collect(), scale)
 }
 
-impl Defined for Digits {
+impl Defined for Int8Slices {
     fn value(v: f32) -> f32 {
         v
     }
 
     fn sum(x: &[f32], w: &[f32], bias: f32) -> f32 {
-        let (x, unit) = numbers(x, |v, unit| (v * (1.0 / unit)).round_ties_even() as i32);
-        let (w, weights) = numbers(w, |v, unit| (f64::from(v) * f64::from(unit).recip()).round_ties_even() as i32);
+        let (x, x_scale) = sliced(x, |v, scale| (v * (1.0 / scale)).round_ties_even() as i32);
+        let (w, w_scale) = sliced(w, |v, scale| (f64::from(v) * f64::from(scale).recip()).round_ties_even() as i32);
         let order = |n: usize| {
             let each = x.iter().zip(&w).map(|(x, w)| (0..=n).map(|i| x[i] * w[n - i]).sum::<i32>());
             each.sum::<i32>() as f32
         };
         let sum = order(0).mul_add(256.0, order(1)).mul_add(256.0, order(2));
-        (sum * unit).mul_add(weights * 65_536.0, bias)
+        (sum * x_scale).mul_add(w_scale * 65_536.0, bias)
     }
 }
 
-/// How far a sum by digits may be from the exact one, of `n` values and weights of up to 1. Each product may be wrong by half a unit of both its
-/// terms, by a quarter more of the value, which becomes a number in f32, and by the products of lower digits that are left out; these errors are
-/// independent, so that eight roots of `n` are not met in a lifetime. Then orders, units and bias are joined, and the units themselves are rounded:
-/// six roundings of the sum.
+/// The error that a sum by slices of `n` products may have, of values and weights of up to 1. Each product may be wrong
+/// by half a scale of both its factors, by a quarter more of the value, which becomes an integer in f32, and by the
+/// products of slices that are left out. These errors are independent, so that eight roots of `n` are not met in a
+/// lifetime. Then orders, scales and bias are joined, and the scales themselves are rounded: six roundings of the sum.
 fn allowed(n: usize, sum: f64) -> f64 {
-    let unit = 1.0 / f64::from(127 * 65_536 + 127 * 256 + 124);
-    let each = 1.25 * unit + f64::from(2 * 128 * 128 * 256 + 128 * 128) * unit * unit;
+    let scale = 1.0 / f64::from(127 * 65_536 + 127 * 256 + 124);
+    let each = 1.25 * scale + f64::from(2 * 128 * 128 * 256 + 128 * 128) * scale * scale;
     let n = n as f64;
     each * n.min(8.0 * n.sqrt()) + 6.0 * sum.abs() * f64::from(f32::EPSILON) / 2.0
 }
 
-/// A convolution over maps with something beside them.
+/// A convolution over maps with other values beside them.
 #[derive(Clone, Debug)]
 struct Case {
     pictures: usize,
@@ -93,13 +94,14 @@ impl Case {
         [0, 1].map(|d| (self.size[d] - 1) * self.stride + self.kernel[d])
     }
 
-    /// Runs it every way and compares with the definition; gives the largest error against f64 as a part of what is allowed to digits.
+    /// Runs it every way and compares with the definition; returns the largest error against f64 as a part of the error
+    /// that is allowed to slices.
     fn check<T: Defined>(&self) -> f64 {
         let Self { pictures, size: [h, w], filters, kernel: [kh, kw], stride, seed, .. } = *self;
         let [ih, iw] = self.input_size();
         let pixel = if kw == 1 { self.channels + self.gap } else { self.channels };
         let (row, depth) = (iw * pixel, kw * self.channels);
-        let input: Vec<T::V> =
+        let input: Vec<T::Value> =
             noise(pictures * ih * row - (pixel - self.channels), seed).into_iter().map(T::value).collect();
         let (weight, bias) = (noise(filters * kh * depth, seed ^ 1), noise(filters, seed ^ 2));
         let positions = || (0..pictures * h * w).map(|p| (p / (h * w), p / w % h, p % w));
@@ -107,32 +109,38 @@ impl Case {
             positions().map(|(p, y, x)| (p * ih * row + y * stride * row + x * stride * pixel) as u32).collect();
         let pitch = filters + self.gap;
         let outs: Vec<u32> = (0..starts.len()).map(|p| (p * pitch) as u32).collect();
-        let added: Vec<T::V> = noise(starts.len() * pitch, seed ^ 3).into_iter().map(T::value).collect();
-        let places = Places { starts: &starts, row, outs: &outs, adds: Added::Nothing };
-        let packed = Packed::<T>::new(&weight, &bias, Shape { kernel: [kh, kw], channels: self.channels, stride });
+        let residual: Vec<T::Value> = noise(starts.len() * pitch, seed ^ 3).into_iter().map(T::value).collect();
+        let offsets =
+            GemmOffsets { window_starts: &starts, row_stride: row, output_starts: &outs, residual: Residual::None };
+        let conv = AmxConv::<T>::new(&weight, &bias, ConvShape { kernel: [kh, kw], channels: self.channels, stride });
+        // a value that no kernel computes
         let mark = T::value(77.0);
-        let run = |threads: usize, places: &Places, added: &[T::V], output: &mut [T::V]| {
-            // as short as it may be, and no numbers in it
-            let mut scratch = vec![f32::NAN; packed.scratch_len(threads)];
-            packed.run(threads, places, [h, w], &input, added, self.activation, output, &mut scratch);
+        let run = |threads: usize, offsets: &GemmOffsets, residual: &[T::Value], output: &mut [T::Value]| {
+            // as short as it may be, and all NaN
+            let mut scratch = vec![f32::NAN; conv.scratch_len(threads)];
+            conv.run(threads, offsets, [h, w], &input, residual, self.activation, output, &mut scratch);
         };
         let len = starts.len() * pitch - self.gap;
         let (mut alone, mut sum) = (vec![mark; len], vec![mark; len]);
-        run(1, &places, &[], &mut alone);
-        let at = Places { adds: Added::At(&outs[..]), ..places };
-        run(1, &at, &added, &mut sum);
+        run(1, &offsets, &[], &mut alone);
+        let at = GemmOffsets { residual: Residual::At(&outs[..]), ..offsets };
+        run(1, &at, &residual, &mut sum);
         let mut shared = vec![mark; len];
-        run(self.threads, &at, &added, &mut shared);
+        run(self.threads, &at, &residual, &mut shared);
         assert!(shared == sum, "{} threads: {self:?}", self.threads);
-        let mut onto = added[..len].to_vec();
-        outs.iter().skip(1).for_each(|&out| onto[out as usize - self.gap..out as usize].fill(mark));
-        run(self.threads, &Places { adds: Added::Onto, ..places }, &[], &mut onto);
-        assert!(onto == sum, "onto the output: {self:?}");
+        let mut in_place = residual[..len].to_vec();
+        outs.iter().skip(1).for_each(|&out| in_place[out as usize - self.gap..out as usize].fill(mark));
+        run(self.threads, &GemmOffsets { residual: Residual::InPlace, ..offsets }, &[], &mut in_place);
+        assert!(in_place == sum, "residual in place: {self:?}");
         // the last picture by itself
         let (first, mut by_itself) = ((pictures - 1) * h * w, vec![mark; len]);
-        let places =
-            Places { starts: &starts[first..], outs: &outs[first..], adds: Added::At(&outs[first..]), ..places };
-        run(1, &places, &added, &mut by_itself);
+        let offsets = GemmOffsets {
+            window_starts: &starts[first..],
+            output_starts: &outs[first..],
+            residual: Residual::At(&outs[first..]),
+            ..offsets
+        };
+        run(1, &offsets, &residual, &mut by_itself);
         assert!(by_itself[first * pitch..] == sum[first * pitch..], "its bits depend on other pictures: {self:?}");
         let limit = |v: f32| match self.activation {
             Some(Activation::Relu) => v.max(0.0),
@@ -140,15 +148,16 @@ impl Case {
         };
         let mut worst: f64 = 0.0;
         for (p, &start) in starts.iter().enumerate() {
-            let window: Vec<T::V> =
+            let window: Vec<T::Value> =
                 (0..kh).flat_map(|y| &input[start as usize + y * row..][..depth]).copied().collect();
             for (f, w) in weight.chunks_exact(kh * depth).enumerate() {
                 let expected = T::sum(&window, w, bias[f]);
                 let out = p * pitch + f;
-                let more: f32 = added[out].into();
-                // those of a strip have a unit in common
-                let found = if packed.has_strips() { alone[out].into() } else { limit(expected) };
-                if packed.has_strips() {
+                let more: f32 = residual[out].into();
+                // the windows of a strip have a common scale, so the definition of one window does not give the same
+                // bits
+                let found = if conv.has_strips() { alone[out].into() } else { limit(expected) };
+                if conv.has_strips() {
                     let cut = self.activation.is_some() && found == 0.0;
                     assert!(
                         cut || sum[out] == T::value(limit(found + more)),
@@ -170,7 +179,7 @@ impl Case {
 }
 
 fn cases() -> impl Strategy<Value = Case> {
-    // depths of whole lines are read where they lie
+    // windows whose rows fill tile rows are read in place
     let channels = prop_oneof![1usize..70, Just(32usize), Just(64), Just(64), Just(128)];
     let kernel = prop_oneof![Just([1usize, 1]), Just([3, 3]), Just([7, 1]), Just([1, 5]), Just([2, 3])];
     let shape = (1usize..4, prop::array::uniform2(1usize..20), channels, 1usize..80, kernel);
@@ -196,8 +205,8 @@ proptest! {
     #[test]
     fn products_of_every_shape_give_the_bits_of_their_definition(case in cases()) {
         if available() {
-            case.check::<Halves>();
-            let error = case.check::<Digits>();
+            case.check::<Bf16Pairs>();
+            let error = case.check::<Int8Slices>();
             prop_assert!(error <= 1.0, "{error}");
         }
     }
@@ -221,31 +230,31 @@ fn long_products_in_several_blocks_give_the_bits_of_their_definition() {
             activation: None,
             seed: 3,
         };
-        let error = case.check::<Digits>();
+        let error = case.check::<Int8Slices>();
         assert!(error <= 1.0, "{error}");
-        case.check::<Halves>();
+        case.check::<Bf16Pairs>();
     }
 }
 
 #[test]
-fn digits_are_those_of_the_number() {
+fn slices_are_those_of_the_integer() {
     for number in (-8_355_711..=8_355_711).step_by(997).chain([-8_355_711, -1, 0, 1, 8_355_711]) {
-        let [a, b, c] = digits(number).map(i32::from);
+        let [a, b, c] = slices(number).map(i32::from);
         assert_eq!(a * 65_536 + b * 256 + c, number);
     }
 }
 
 /// A product of one window, without bias.
 fn product(x: &[f32], w: &[f32]) -> f32 {
-    let packed = Packed::<Digits>::new(w, &[0.0], Shape { kernel: [1, 1], channels: x.len(), stride: 1 });
-    let places = Places { starts: &[0], row: 0, outs: &[0], adds: Added::Nothing };
-    let (mut output, mut scratch) = ([7.0], vec![f32::NAN; packed.scratch_len(1)]);
-    packed.run(1, &places, [1, 1], x, &[], None, &mut output, &mut scratch);
+    let conv = AmxConv::<Int8Slices>::new(w, &[0.0], ConvShape { kernel: [1, 1], channels: x.len(), stride: 1 });
+    let offsets = GemmOffsets { window_starts: &[0], row_stride: 0, output_starts: &[0], residual: Residual::None };
+    let (mut output, mut scratch) = ([7.0], vec![f32::NAN; conv.scratch_len(1)]);
+    conv.run(1, &offsets, [1, 1], x, &[], None, &mut output, &mut scratch);
     output[0]
 }
 
 #[test]
-fn sizes_of_every_kind_are_told_as_f32_tells_them() {
+fn values_of_every_size_are_as_exact_as_in_f32() {
     if !available() {
         return;
     }

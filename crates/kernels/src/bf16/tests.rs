@@ -1,23 +1,23 @@
-//! The products of bf16 against their definition in plain f32 arithmetic, and rounding against the crate `half`.
+//! Compares the products of bf16 with their definition in plain f32 arithmetic, and rounding with the crate `half`.
 
 use proptest::prelude::*;
 
-use super::{Product, Unit, bf16, narrow, rounded, widen};
+use super::{Bf16Conv, Bf16Isa, bf16, narrow, rounded, widen};
 use crate::Activation;
-use crate::added::Added;
-use crate::matmul::Places;
+use crate::matmul::GemmOffsets;
 use crate::peak::noise as values;
+use crate::residual::Residual;
 
-/// The sum of a window and a filter, `bias` counted, as vectors add it: the upper value of each pair first.
+/// The sum of a window and a filter and `bias`, as vectors add it: the upper value of each pair first.
 fn by_pairs(x: &[bf16], w: &[f32], depth: usize, bias: f32) -> f32 {
     let rows = x.chunks(depth).zip(w.chunks(depth));
     let pairs = rows.flat_map(|(x, w)| x.chunks(2).zip(w.chunks(2)));
-    // exact in f32 but for the sum
+    // the products are exact in f32
     pairs.flat_map(|(x, w)| x.iter().zip(w).rev()).fold(bias, |sum, (x, w)| sum + x.to_f32() * rounded(*w).to_f32())
 }
 
-/// As tiles add it: of 32 values those at even places, those at odd ones, both.
-fn by_tiles(x: &[bf16], w: &[f32], _: usize, bias: f32) -> f32 {
+/// The same sum as AMX adds it: of 32 values the products at even places, those at odd places, then both sums.
+fn by_amx(x: &[bf16], w: &[f32], _: usize, bias: f32) -> f32 {
     let every_other = |x: &[bf16], w: &[f32], first: usize| {
         let products = x.iter().zip(w).skip(first).step_by(2).map(|(x, w)| x.to_f32() * rounded(*w).to_f32());
         products.fold(0.0, |sum: f32, product| sum + product)
@@ -28,85 +28,90 @@ fn by_tiles(x: &[bf16], w: &[f32], _: usize, bias: f32) -> f32 {
 
 /// The definition, a window at a time.
 fn reference(
-    unit: Unit,
+    isa: Bf16Isa,
     weight: &[f32],
     bias: &[f32],
     [rows, depth]: [usize; 2],
-    places: &Places,
+    offsets: &GemmOffsets,
     input: &[bf16],
 ) -> Vec<Vec<f32>> {
-    let sum = match unit {
+    let sum = match isa {
         #[cfg(target_arch = "x86_64")]
-        Unit::Tiles => by_tiles,
+        Bf16Isa::Amx => by_amx,
         _ => by_pairs,
     };
     let window = |start: u32| {
-        let rows = (0..rows).flat_map(|y| &input[start as usize + y * places.row..][..depth]);
+        let rows = (0..rows).flat_map(|y| &input[start as usize + y * offsets.row_stride..][..depth]);
         rows.copied().collect::<Vec<bf16>>()
     };
     let filters = || weight.chunks_exact(rows * depth).zip(bias);
     let sums = |x: Vec<bf16>| filters().map(|(w, &b)| sum(&x, w, depth, b)).collect();
-    places.starts.iter().map(|&start| sums(window(start))).collect()
+    offsets.window_starts.iter().map(|&start| sums(window(start))).collect()
 }
 
-/// Runs a product with a scratch as short as it may be, which holds no numbers.
+/// Runs a convolution with a scratch as short as it may be, all NaN.
 fn run(
-    packed: &Product,
+    conv: &Bf16Conv,
     threads: usize,
-    places: &Places,
-    [input, added]: [&[bf16]; 2],
+    offsets: &GemmOffsets,
+    [input, residual]: [&[bf16]; 2],
     activation: Option<Activation>,
     output: &mut [bf16],
 ) {
-    let mut scratch = vec![f32::NAN; packed.scratch_len(threads)];
-    packed.run(threads, places, input, added, activation, output, &mut scratch);
+    let mut scratch = vec![f32::NAN; conv.scratch_len(threads)];
+    conv.run(threads, offsets, input, residual, activation, output, &mut scratch);
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 3 } else { 300 }))]
 
     #[test]
-    fn every_unit_gives_the_bits_of_the_definition(
-        rows in 1usize..4, depth in 1usize..70, filters in 1usize..70, positions in 1usize..40, gap in 0usize..5, sum in any::<bool>(),
+    fn every_isa_gives_the_bits_of_the_definition(
+        rows in 1usize..4, depth in 1usize..70, filters in 1usize..70, positions in 1usize..40, gap in 0usize..5,
+        sum in any::<bool>(),
         relu6 in any::<bool>(), threads in 2usize..5, seed in any::<u32>(),
     ) {
         let row = depth + gap;
         let input: Vec<bf16> = values(positions * (1 + gap) + rows * row, seed).iter().map(|&v| rounded(v)).collect();
         let weight = values(filters * rows * depth, seed ^ 1);
         let bias = values(filters, seed ^ 2);
-        let added: Vec<bf16> = values(positions * filters, seed ^ 3).iter().map(|&v| rounded(v)).collect();
+        let residual: Vec<bf16> = values(positions * filters, seed ^ 3).iter().map(|&v| rounded(v)).collect();
         let starts: Vec<u32> = (0..positions as u32).map(|p| p * (1 + gap as u32)).collect();
         let pitch = filters + gap;
         let outs: Vec<u32> = (0..positions as u32).rev().map(|p| p * pitch as u32).collect();
         let adds: Vec<u32> = (0..positions as u32).map(|p| p * filters as u32).collect();
-        let places = Places { starts: &starts, row, outs: &outs, adds: Added::at(sum.then_some(&adds)) };
+        let at = Residual::at(sum.then_some(&adds[..]));
+        let offsets = GemmOffsets { window_starts: &starts, row_stride: row, output_starts: &outs, residual: at };
         let activation = relu6.then_some(Activation::Relu6);
-        for unit in Unit::available() {
-            let sums = reference(unit, &weight, &bias, [rows, depth], &places, &input);
+        for isa in Bf16Isa::available() {
+            let sums = reference(isa, &weight, &bias, [rows, depth], &offsets, &input);
             let mark = bf16::from_f32(77.0);
             let mut output = vec![mark; positions * pitch];
-            let packed = Product::new(unit, &weight, &bias, rows, depth);
+            let conv = Bf16Conv::new(isa, &weight, &bias, rows, depth);
             let mut shared = output.clone();
-            run(&packed, 1, &places, [&input, &added], activation, &mut output);
-            run(&packed, threads, &places, [&input, &added], activation, &mut shared);
-            prop_assert!(shared.iter().zip(&output).all(|(a, b)| a.to_bits() == b.to_bits()), "{unit:?}: {threads} threads");
-            // onto what lies at the output it has the same bits
+            run(&conv, 1, &offsets, [&input, &residual], activation, &mut output);
+            run(&conv, threads, &offsets, [&input, &residual], activation, &mut shared);
+            let same = shared.iter().zip(&output).all(|(a, b)| a.to_bits() == b.to_bits());
+            prop_assert!(same, "{isa:?}: {threads} threads");
+            // with the residual in place it has the same bits
             for threads in [1, threads].into_iter().filter(|_| sum) {
-                let mut onto = vec![mark; output.len()];
-                let terms = outs.iter().zip(added.chunks_exact(filters));
-                terms.for_each(|(&out, term)| onto[out as usize..][..filters].copy_from_slice(term));
-                run(&packed, threads, &Places { adds: Added::Onto, ..places }, [&input, &[]], activation, &mut onto);
-                let same = onto.iter().zip(&output).all(|(a, b)| a.to_bits() == b.to_bits());
-                prop_assert!(same, "{unit:?}: onto the output, {threads} threads");
+                let mut in_place = vec![mark; output.len()];
+                let terms = outs.iter().zip(residual.chunks_exact(filters));
+                terms.for_each(|(&out, term)| in_place[out as usize..][..filters].copy_from_slice(term));
+                let offsets = GemmOffsets { residual: Residual::InPlace, ..offsets };
+                run(&conv, threads, &offsets, [&input, &[]], activation, &mut in_place);
+                let same = in_place.iter().zip(&output).all(|(a, b)| a.to_bits() == b.to_bits());
+                prop_assert!(same, "{isa:?}: residual in place, {threads} threads");
             }
             for (p, sums) in sums.iter().enumerate() {
                 let at = outs[p] as usize;
                 for (f, &expected) in sums.iter().enumerate() {
-                    let expected = if sum { expected + added[p * filters + f].to_f32() } else { expected };
+                    let expected = if sum { expected + residual[p * filters + f].to_f32() } else { expected };
                     let expected = if relu6 { expected.clamp(0.0, 6.0) } else { expected };
-                    prop_assert_eq!(output[at + f].to_f32(), rounded(expected).to_f32(), "{:?}: {} {}", unit, p, f);
+                    prop_assert_eq!(output[at + f].to_f32(), rounded(expected).to_f32(), "{:?}: {} {}", isa, p, f);
                 }
-                prop_assert!(output[at + filters..at + pitch].iter().all(|&v| v == mark), "{unit:?} writes beside its filters");
+                let beside = &output[at + filters..at + pitch];
+                prop_assert!(beside.iter().all(|&v| v == mark), "{isa:?} writes beside its filters");
             }
         }
     }
@@ -129,35 +134,40 @@ fn rounding_is_to_the_nearest_and_ties_to_even() {
 }
 
 #[test]
-fn every_unit_rounds_whole_maps_alike() {
+fn every_isa_rounds_whole_maps_alike() {
     let from: Vec<f32> = values(1000, 5).into_iter().chain([f32::NAN, f32::INFINITY, -0.0]).collect();
     let mut expected = vec![bf16::ZERO; from.len()];
     narrow(&from, &mut expected);
     let mut wide = vec![0.0; from.len()];
     widen(&expected, &mut wide);
-    for unit in Unit::available() {
+    for isa in Bf16Isa::available() {
         let (mut half, mut back) = (vec![bf16::ZERO; from.len()], vec![0.0; from.len()]);
-        unit.narrow(&from, &mut half);
-        unit.widen(&half, &mut back);
-        assert!(half.iter().zip(&expected).all(|(a, b)| a.to_bits() == b.to_bits()), "{unit:?}");
-        assert!(back.iter().zip(&wide).all(|(a, b)| a.to_bits() == b.to_bits()), "{unit:?}");
+        isa.narrow(&from, &mut half);
+        isa.widen(&half, &mut back);
+        assert!(half.iter().zip(&expected).all(|(a, b)| a.to_bits() == b.to_bits()), "{isa:?}");
+        assert!(back.iter().zip(&wide).all(|(a, b)| a.to_bits() == b.to_bits()), "{isa:?}");
     }
 }
 
 #[test]
-fn what_is_not_a_number_stays_one_and_touches_no_neighbour() {
-    for unit in Unit::available() {
+fn nan_stays_nan_and_touches_no_neighbour() {
+    for isa in Bf16Isa::available() {
         let mut input = vec![bf16::ONE; 3 * 7];
         input[7] = bf16::NAN;
-        let places = Places { starts: &[0, 7, 14], row: 0, outs: &[0, 20, 40], adds: Added::Nothing };
+        let offsets = GemmOffsets {
+            window_starts: &[0, 7, 14],
+            row_stride: 0,
+            output_starts: &[0, 20, 40],
+            residual: Residual::None,
+        };
         let mut output = vec![bf16::ZERO; 60];
-        let packed = Product::new(unit, &[0.5; 20 * 7], &[0.0; 20], 1, 7);
-        run(&packed, 1, &places, [&input, &[]], Some(Activation::Relu6), &mut output);
+        let conv = Bf16Conv::new(isa, &[0.5; 20 * 7], &[0.0; 20], 1, 7);
+        run(&conv, 1, &offsets, [&input, &[]], Some(Activation::Relu6), &mut output);
         let nan = |range: std::ops::Range<usize>| output[range].iter().map(|v| v.is_nan()).collect::<Vec<_>>();
         assert_eq!(
             (nan(0..20), nan(20..40), nan(40..60)),
             (vec![false; 20], vec![true; 20], vec![false; 20]),
-            "{unit:?}"
+            "{isa:?}"
         );
     }
 }

@@ -1,19 +1,19 @@
-//! Plain Rust, eight lanes.
+//! Plain Rust, eight lanes, for every CPU.
 
 use super::Simd;
 
-/// Plain Rust.
+/// Arrays of eight f32.
 #[derive(Clone, Copy, Debug)]
-pub struct Portable;
+pub(crate) struct Portable;
 
 impl Simd for Portable {
-    const W: usize = 8;
-    const ROWS: usize = 4;
-    type V = [f32; 8];
+    const LANES: usize = 8;
+    const TILE_ROWS: usize = 4;
+    type Vector = [f32; 8];
     type Half = Self;
 
     #[inline(always)]
-    unsafe fn low(v: [f32; 8]) -> [f32; 8] {
+    unsafe fn low_half(v: [f32; 8]) -> [f32; 8] {
         v
     }
 
@@ -24,27 +24,27 @@ impl Simd for Portable {
 
     #[inline(always)]
     unsafe fn load(from: *const f32) -> [f32; 8] {
-        // SAFETY: the caller lets eight values be read; f32 arrays have the alignment of f32.
+        // SAFETY: the trait demands eight readable f32; an array of f32 has the alignment of f32.
         unsafe { from.cast::<[f32; 8]>().read() }
     }
 
     #[inline(always)]
-    unsafe fn load_part(from: *const f32, n: usize) -> [f32; 8] {
+    unsafe fn load_partial(from: *const f32, n: usize) -> [f32; 8] {
         let mut v = [0.0; 8];
-        // SAFETY: the caller lets `n` values be read.
+        // SAFETY: the trait demands `n` readable f32, and `i` is below `n`.
         (0..n).for_each(|i| v[i] = unsafe { from.add(i).read() });
         v
     }
 
     #[inline(always)]
-    unsafe fn store_part(to: *mut f32, n: usize, v: [f32; 8]) {
-        // SAFETY: the caller lets `n` values be written.
+    unsafe fn store_partial(to: *mut f32, n: usize, v: [f32; 8]) {
+        // SAFETY: the trait demands `n` writable f32, and `i` is below `n`.
         (0..n).for_each(|i| unsafe { to.add(i).write(v[i]) });
     }
 
     #[inline(always)]
     unsafe fn store(to: *mut f32, v: [f32; 8]) {
-        // SAFETY: the caller lets eight values be written; f32 arrays have the alignment of f32.
+        // SAFETY: the trait demands eight writable f32; an array of f32 has the alignment of f32.
         unsafe { to.cast::<[f32; 8]>().write(v) }
     }
 

@@ -1,4 +1,4 @@
-//! The products against their definition in f64, over random shapes, and how far rounding goes.
+//! Compares the products with their definition in f64, over random shapes, and measures their rounding errors.
 
 use proptest::prelude::*;
 
@@ -6,7 +6,7 @@ use super::super::peak::noise as values;
 use super::*;
 
 const CASES: u32 = if cfg!(miri) { 3 } else { 60 };
-/// A value that no kernel gives.
+/// A value that no kernel computes.
 const UNTOUCHED: f32 = 12345.0;
 
 fn activation(kind: usize) -> Option<Activation> {
@@ -26,8 +26,10 @@ proptest! {
 
     #[test]
     fn products_are_their_definition(
-        two in any::<bool>(), rows in 1usize..4, quarters in 1usize..10, vectors in 1usize..4, rest in 0usize..40, map in 1usize..70,
-        pictures in 1usize..4, gap in 0usize..4, add in any::<bool>(), threads in 2usize..5, kind in 0usize..3, seed in any::<u32>(),
+        two in any::<bool>(), rows in 1usize..4, quarters in 1usize..10, vectors in 1usize..4, rest in 0usize..40,
+        map in 1usize..70,
+        pictures in 1usize..4, gap in 0usize..4, add in any::<bool>(), threads in 2usize..5, kind in 0usize..3,
+        seed in any::<u32>(),
     ) {
         let levels = if two { Levels::Two } else { Levels::One };
         let (depth, positions) = (4 * quarters, map * pictures);
@@ -35,37 +37,40 @@ proptest! {
         for isa in Isa::available() {
             let filters = levels.parts() * vectors * isa.lanes() + rest;
             let pitch = filters + gap;
-            // windows that lie apart: what is read beyond one would show
+            // windows do not overlap, so that a value read beyond a window changes the sum
             let window = (rows - 1) * row + depth;
             let input = values(positions * window, seed);
             let (weight, bias) = (values(filters * rows * depth, seed ^ 1), values(filters, seed ^ 2));
-            let added = values(positions * filters, seed ^ 3);
+            let residual = values(positions * filters, seed ^ 3);
             let starts: Vec<u32> = (0..positions).map(|p| (p * window) as u32).collect();
             let outs: Vec<u32> = (0..positions).rev().map(|p| (p * pitch) as u32).collect();
             let adds: Vec<u32> = (0..positions).map(|p| (p * filters) as u32).collect();
-            let packed = Packed::new(isa, levels, &weight, &bias, rows, depth);
+            let conv = StrassenConv::new(isa, levels, &weight, &bias, rows, depth);
             let run = |threads: usize, range: Range<usize>| {
                 let mut output = vec![UNTOUCHED; (positions - 1) * pitch + filters];
-                let adds = Added::at(add.then_some(&adds[range.clone()]));
-                let places = Places { starts: &starts[range.clone()], row, outs: &outs[range], adds };
-                // what a former layer left there, infinities and all, counts for nothing
-                let mut scratch = vec![f32::INFINITY; packed.scratch_len(threads)];
-                packed.run(threads, &places, map, &input, &added, activation(kind), &mut output, &mut scratch);
+                let at = Residual::at(add.then_some(&adds[range.clone()]));
+                let (window_starts, output_starts) = (&starts[range.clone()], &outs[range]);
+                let offsets = GemmOffsets { window_starts, row_stride: row, output_starts, residual: at };
+                // the contents of the scratch must not matter
+                let mut scratch = vec![f32::INFINITY; conv.scratch_len(threads)];
+                conv.run(threads, &offsets, map, &input, &residual, activation(kind), &mut output, &mut scratch);
                 output
             };
             let output = run(1, 0..positions);
             prop_assert_eq!(&run(threads, 0..positions), &output, "{:?}: {} threads", isa, threads);
-            // onto what lies at the output it has the same bits
+            // with the residual in place it has the same bits
             for threads in [1, threads].into_iter().filter(|_| add) {
-                let mut onto = vec![UNTOUCHED; output.len()];
-                let terms = outs.iter().zip(added.chunks_exact(filters));
-                terms.for_each(|(&out, term)| onto[out as usize..][..filters].copy_from_slice(term));
-                let places = Places { starts: &starts, row, outs: &outs, adds: Added::Onto };
-                let mut scratch = vec![f32::NAN; packed.scratch_len(threads)];
-                packed.run(threads, &places, map, &input, &[], activation(kind), &mut onto, &mut scratch);
-                prop_assert_eq!(&onto, &output, "{:?}: onto the output, {} threads", isa, threads);
+                let mut in_place = vec![UNTOUCHED; output.len()];
+                let terms = outs.iter().zip(residual.chunks_exact(filters));
+                terms.for_each(|(&out, term)| in_place[out as usize..][..filters].copy_from_slice(term));
+                let (window_starts, output_starts) = (&starts, &outs);
+                let residual = Residual::InPlace;
+                let offsets = GemmOffsets { window_starts, row_stride: row, output_starts, residual };
+                let mut scratch = vec![f32::NAN; conv.scratch_len(threads)];
+                conv.run(threads, &offsets, map, &input, &[], activation(kind), &mut in_place, &mut scratch);
+                prop_assert_eq!(&in_place, &output, "{:?}: residual in place, {} threads", isa, threads);
             }
-            let [low, high] = super::super::limits(activation(kind)).map(f64::from);
+            let [low, high] = clamp_bounds(activation(kind)).map(f64::from);
             for (p, &out) in outs.iter().enumerate() {
                 let out = out as usize;
                 for (f, &found) in output[out..out + filters].iter().enumerate() {
@@ -76,8 +81,8 @@ proptest! {
                         (sum, size) = (sum + term, size + term.abs());
                     }
                     if add {
-                        sum += f64::from(added[p * filters + f]);
-                        size += f64::from(added[p * filters + f]).abs();
+                        sum += f64::from(residual[p * filters + f]);
+                        size += f64::from(residual[p * filters + f]).abs();
                     }
                     // terms of this size everywhere: a sum takes in those of other positions and filters, too
                     let size = size.max((rows * depth) as f64 * 0.25);
@@ -106,15 +111,15 @@ fn error(levels: Option<Levels>, [map, depth, filters]: [usize; 3]) -> f64 {
     let (weight, bias) = (values(filters * depth, 2), values(filters, 3));
     let starts: Vec<u32> = (0..map).map(|p| (p * depth) as u32).collect();
     let outs: Vec<u32> = (0..map).map(|p| (p * filters) as u32).collect();
-    let places = Places { starts: &starts, row: 0, outs: &outs, adds: Added::Nothing };
+    let offsets = GemmOffsets { window_starts: &starts, row_stride: 0, output_starts: &outs, residual: Residual::None };
     let mut output = vec![0.0; map * filters];
     match levels {
         Some(levels) => {
-            let packed = Packed::new(isa, levels, &weight, &bias, 1, depth);
-            let mut scratch = vec![0.0; packed.scratch_len(1)];
-            packed.run(1, &places, map, &input, &[], None, &mut output, &mut scratch);
+            let conv = StrassenConv::new(isa, levels, &weight, &bias, 1, depth);
+            let mut scratch = vec![0.0; conv.scratch_len(1)];
+            conv.run(1, &offsets, map, &input, &[], None, &mut output, &mut scratch);
         }
-        None => matmul::Packed::new(isa, &weight, &bias, 1, depth).run(1, &places, &input, &[], None, &mut output),
+        None => DirectConv::new(isa, &weight, &bias, 1, depth).run(1, &offsets, &input, &[], None, &mut output),
     }
     let (mut wrong, mut all) = (0.0, 0.0);
     for (i, &found) in output.iter().enumerate().step_by(7) {
@@ -139,7 +144,7 @@ fn rounding_grows_by_a_small_factor_a_level() {
 #[test]
 fn groups_cover_a_picture_and_never_two() {
     for (map, parts, most) in [(361, 4, 14), (49, 2, 14), (196, 4, 14), (1, 4, 6), (25, 4, 4), (3136, 2, 14)] {
-        let groups = Groups::of(map, 3, parts, most);
+        let groups = GroupGrid::of(map, 3, parts, most);
         let mut next = 0;
         for i in 0..groups.count {
             let Group { first, rows, last } = groups.group(i);
@@ -152,7 +157,8 @@ fn groups_cover_a_picture_and_never_two() {
 
 #[test]
 fn the_level_is_chosen_by_the_shape() {
-    // ResNet-50: 1 × 1 from 64 to 256 channels, 512 to 128, 1024 to 256, 2048 to 512; Xception's middle flow; a dense layer
+    // ResNet-50: 1 × 1 from 64 to 256 channels, 512 to 128, 1024 to 256, 2048 to 512; Xception's middle flow; a dense
+    // layer
     let shapes =
         [(3136, 64, 256), (784, 512, 128), (196, 1024, 256), (49, 2048, 512), (361, 728, 728), (1, 2048, 1000)];
     let chosen = shapes.map(|(positions, depth, filters)| Levels::choose(positions, depth, filters));
@@ -165,12 +171,12 @@ fn threads_cover_groups_and_panels_once() {
         for threads in [1, 2, 3, 8] {
             let mut seen = vec![0; groups * panels];
             for i in 0..threads {
-                let (of, through) = part(i, threads, groups, panels);
+                let (of, through) = split(i, threads, groups, panels);
                 of.for_each(|g| through.clone().for_each(|p| seen[g * panels + p] += 1));
             }
             assert!(seen.iter().all(|&n| n == 1), "{groups} × {panels} by {threads}");
         }
     }
     // seven groups would keep one of two threads waiting
-    assert_eq!((part(1, 2, 7, 6), part(1, 2, 4, 2)), ((0..7, 3..6), (2..4, 0..2)));
+    assert_eq!((split(1, 2, 7, 6), split(1, 2, 4, 2)), ((0..7, 3..6), (2..4, 0..2)));
 }

@@ -1,50 +1,54 @@
-//! The small transforms of Winograd's convolution, a vector of channels or filters at a time.
+//! The transforms of Winograd's convolution over one tile, a vector of channels or filters at a time.
 //!
-//! In each dimension the inputs of a tile and the three weights are the coefficients of polynomials. What is wanted of their product is known
-//! from its values at 0, ∞ and pairs of points ±p: K pairs give 2 K outputs from 2 K + 2 inputs. A tile is transformed by columns, then by
-//! rows. The weights are evaluated at the points and not divided by what interpolation divides by; the way back does that. So a tile at the
-//! edge of the map, which needs fewer outputs, takes fewer pairs of the same points, and shares the weights with the others.
+//! Along each dimension the inputs of a tile and the three weights are coefficients of polynomials, and the outputs are
+//! coefficients of their product (of its transposed form). The product follows from its values at 0, ∞ and pairs of
+//! points ±p: K pairs give 2 K outputs from 2 K + 2 inputs. A tile is transformed by columns, then by rows; in between
+//! it is half-transformed. The weights are evaluated at the points without the divisors of the interpolation; the
+//! transform of the sums divides by them. So a tile at the edge of the map, which needs fewer outputs, takes fewer
+//! pairs of the same points and shares the weights with the others.
 //!
-//! The points decide how much rounding is amplified: see [`pairs`].
+//! The points decide how much rounding errors grow: see [`points`].
 
 use super::super::simd::Simd;
 
-/// Outputs of a tile in each dimension, at most.
-pub(super) const MOST_OUT: usize = 2 * MOST;
-/// Inputs of a tile in each dimension, at most.
-pub(super) const MOST_IN: usize = MOST_OUT + 2;
-/// Pairs of points, at most.
-const MOST: usize = 3;
+/// The most outputs of a tile along a side.
+pub(super) const MOST_OUTPUTS: usize = 2 * MOST_PAIRS;
+/// The most inputs of a tile along a side, and the most points.
+pub(super) const MOST_INPUTS: usize = MOST_OUTPUTS + 2;
+/// The most pairs of points along a side.
+const MOST_PAIRS: usize = 3;
 
-/// The pairs ±p for tiles of 4 outputs (two) and of 6 (three).
+/// The positive point of each pair ±p, for tiles of 4 outputs (two pairs) and of 6 (three).
 ///
-/// Found by measuring, among points with few bits, so that the way in multiplies by exact numbers: on 32 channels of values between −1 and 1
-/// the sums are off by 5.8e-7 of their norm (±1, ±2: 1.3e-6), with tiles of 6 by 2.3e-6 (±1/2, ±1, ±3/2: 3.2e-6). The first pair alone, and
-/// the first two, serve the tiles at the edge, with errors no larger.
-const fn pairs(family: usize) -> [f64; MOST] {
-    if family == 2 { [0.6875, 1.5, 0.0] } else { [1.0, 0.5, 2.0] }
+/// They were found by measuring, among points with few bits, so that the transform of the inputs multiplies by exact
+/// numbers. On 32 channels of values between −1 and 1 the error of the sums is 5.8e-7 of their norm (with ±1, ±2:
+/// 1.3e-6), with tiles of 6 it is 2.3e-6 (with ±1/2, ±1, ±3/2: 3.2e-6). The first pair alone, and the first two, serve
+/// the tiles at the edge, with errors no larger.
+const fn points(tile_pairs: usize) -> [f64; MOST_PAIRS] {
+    if tile_pairs == 2 { [0.6875, 1.5, 0.0] } else { [1.0, 0.5, 2.0] }
 }
 
-/// The constants of a line with `k` pairs.
-struct Line {
-    /// ∏ (x² − pᵢ²), by powers of x².
-    all: [f32; MOST + 1],
-    /// The same without pair i.
-    without: [[f32; MOST + 1]; MOST],
-    points: [f32; MOST],
-    /// What the values at 0 and at ±pᵢ add to output j.
-    zero: f32,
-    outs: [[f32; MOST_OUT]; MOST],
+/// The constants of the transforms along a line with some pairs of points.
+struct LineConstants {
+    /// The coefficients of ∏ (x² − pᵢ²), by powers of x².
+    product: [f32; MOST_PAIRS + 1],
+    /// The coefficients of the product without pair i.
+    product_without: [[f32; MOST_PAIRS + 1]; MOST_PAIRS],
+    points: [f32; MOST_PAIRS],
+    /// The factor of the value at 0 in output 0.
+    zero_factor: f32,
+    /// The factors of the values at ±pᵢ in output j.
+    factors: [[f32; MOST_OUTPUTS]; MOST_PAIRS],
 }
 
-/// ∏ (x² − pᵢ²) over the first `k` pairs but `skip`, by powers of x².
-const fn product(points: [f64; MOST], k: usize, skip: usize) -> [f64; MOST + 1] {
-    let mut out = [0.0; MOST + 1];
+/// The coefficients of ∏ (x² − pᵢ²) over the first `pairs` points but `skip`, by powers of x².
+const fn product(points: [f64; MOST_PAIRS], pairs: usize, skip: usize) -> [f64; MOST_PAIRS + 1] {
+    let mut out = [0.0; MOST_PAIRS + 1];
     out[0] = 1.0;
     let mut i = 0;
-    while i < k {
+    while i < pairs {
         if i != skip {
-            let mut j = MOST;
+            let mut j = MOST_PAIRS;
             while j > 0 {
                 out[j] = out[j - 1] - points[i] * points[i] * out[j];
                 j -= 1;
@@ -56,42 +60,43 @@ const fn product(points: [f64; MOST], k: usize, skip: usize) -> [f64; MOST + 1] 
     out
 }
 
-const fn rounded(values: [f64; MOST + 1]) -> [f32; MOST + 1] {
-    let mut out = [0.0; MOST + 1];
+const fn to_f32(values: [f64; MOST_PAIRS + 1]) -> [f32; MOST_PAIRS + 1] {
+    let mut out = [0.0; MOST_PAIRS + 1];
     let mut i = 0;
-    while i <= MOST {
+    while i <= MOST_PAIRS {
         out[i] = values[i] as f32;
         i += 1;
     }
     out
 }
 
-const fn line(family: usize, k: usize) -> Line {
-    let points = pairs(family);
-    let all = product(points, k, MOST);
-    let mut line = Line {
-        all: rounded(all),
-        without: [[0.0; MOST + 1]; MOST],
-        points: [0.0; MOST],
-        zero: (1.0 / all[0]) as f32,
-        outs: [[0.0; MOST_OUT]; MOST],
+/// The constants for the first `pairs` pairs of points of a tile with `tile_pairs`.
+const fn line_constants(tile_pairs: usize, pairs: usize) -> LineConstants {
+    let points = points(tile_pairs);
+    let all = product(points, pairs, MOST_PAIRS);
+    let mut line = LineConstants {
+        product: to_f32(all),
+        product_without: [[0.0; MOST_PAIRS + 1]; MOST_PAIRS],
+        points: [0.0; MOST_PAIRS],
+        zero_factor: (1.0 / all[0]) as f32,
+        factors: [[0.0; MOST_OUTPUTS]; MOST_PAIRS],
     };
     let mut i = 0;
-    while i < k {
+    while i < pairs {
         let p = points[i];
-        let without = product(points, k, i);
-        line.without[i] = rounded(without);
+        let without = product(points, pairs, i);
+        line.product_without[i] = to_f32(without);
         line.points[i] = p as f32;
-        // the derivative of x ∏ (x² − pⱼ²) at p
+        // the divisor of the interpolation: the derivative of x ∏ (x² − pⱼ²) at p
         let (mut divisor, mut power, mut j) = (0.0, 2.0 * p * p, 0);
-        while j < k {
+        while j < pairs {
             divisor += without[j] * power;
             power *= p * p;
             j += 1;
         }
         let (mut power, mut j) = (1.0, 0);
-        while j < 2 * k {
-            line.outs[i][j] = (power / divisor) as f32;
+        while j < 2 * pairs {
+            line.factors[i][j] = (power / divisor) as f32;
             power *= p;
             j += 1;
         }
@@ -100,10 +105,11 @@ const fn line(family: usize, k: usize) -> Line {
     line
 }
 
-/// The values of a 3 × 3 kernel, row-major, at 0, ∞ and `family` pairs of points in both dimensions: (2 · family + 2)² places, row-major.
-pub(super) fn weight(family: usize, kernel: &[f32], mut set: impl FnMut(usize, f32)) {
-    let side = 2 * family + 2;
-    let points = pairs(family);
+/// Calls `set(point, value)` with the values of a 3 × 3 kernel, row-major, at 0, ∞ and `tile_pairs` pairs of points in
+/// both dimensions: (2 · tile_pairs + 2)² points, row-major.
+pub(super) fn transform_kernel(tile_pairs: usize, kernel: &[f32], mut set: impl FnMut(usize, f32)) {
+    let side = 2 * tile_pairs + 2;
+    let points = points(tile_pairs);
     let at = |g: [f64; 3], i: usize| match i {
         0 => g[0],
         1 => g[2],
@@ -120,17 +126,22 @@ pub(super) fn weight(family: usize, kernel: &[f32], mut set: impl FnMut(usize, f
     }
 }
 
-/// 2 K + 2 inputs of a line to its values at 0, ∞, p₁, −p₁, p₂, …
+/// Transforms the 2 K + 2 inputs of a line to their values at 0, ∞, p₁, −p₁, p₂, …
+///
+/// # Safety
+/// The CPU has the instruction set of `S`.
 #[inline(always)]
 #[allow(clippy::needless_range_loop)]
-unsafe fn input_line<S: Simd, const F: usize, const K: usize>(d: [S::V; MOST_IN]) -> [S::V; MOST_IN] {
-    // SAFETY: as the caller's.
+unsafe fn transform_input_line<S: Simd, const PAIRS: usize, const K: usize>(
+    d: [S::Vector; MOST_INPUTS],
+) -> [S::Vector; MOST_INPUTS] {
+    // SAFETY: by this function's contract; the operations touch no memory.
     unsafe {
-        let line = const { line(F, K) };
+        let line = const { line_constants(PAIRS, K) };
         let mut out = d;
         let (mut zero, mut infinity) = (d[2 * K], d[2 * K + 1]);
         for j in (0..K).rev() {
-            let factor = S::splat(line.all[j]);
+            let factor = S::splat(line.product[j]);
             zero = S::mul_add(factor, d[2 * j], zero);
             infinity = S::mul_add(factor, d[2 * j + 1], infinity);
         }
@@ -138,7 +149,7 @@ unsafe fn input_line<S: Simd, const F: usize, const K: usize>(d: [S::V; MOST_IN]
         for i in 0..K {
             let (mut even, mut odd) = (d[2 * K], d[2 * K - 1]);
             for j in (0..K - 1).rev() {
-                let factor = S::splat(line.without[i][j]);
+                let factor = S::splat(line.product_without[i][j]);
                 even = S::mul_add(factor, d[2 * j + 2], even);
                 odd = S::mul_add(factor, d[2 * j + 1], odd);
             }
@@ -149,31 +160,36 @@ unsafe fn input_line<S: Simd, const F: usize, const K: usize>(d: [S::V; MOST_IN]
     }
 }
 
-/// Values at 0, ∞, p₁, −p₁, p₂, … to the 2 K outputs of a line.
+/// Transforms sums at 0, ∞, p₁, −p₁, p₂, … to the 2 K outputs of a line.
+///
+/// # Safety
+/// The CPU has the instruction set of `S`.
 #[inline(always)]
 #[allow(clippy::needless_range_loop)]
-unsafe fn output_line<S: Simd, const F: usize, const K: usize>(m: [S::V; MOST_IN]) -> [S::V; MOST_OUT] {
-    // SAFETY: as the caller's.
+unsafe fn transform_sum_line<S: Simd, const PAIRS: usize, const K: usize>(
+    m: [S::Vector; MOST_INPUTS],
+) -> [S::Vector; MOST_OUTPUTS] {
+    // SAFETY: by this function's contract; the operations touch no memory.
     unsafe {
-        let line = const { line(F, K) };
-        let mut out = [m[1]; MOST_OUT];
-        let (mut sums, mut differences) = ([m[0]; MOST], [m[0]; MOST]);
+        let line = const { line_constants(PAIRS, K) };
+        let mut out = [m[1]; MOST_OUTPUTS];
+        let (mut sums, mut differences) = ([m[0]; MOST_PAIRS], [m[0]; MOST_PAIRS]);
         for i in 0..K {
             sums[i] = S::add(m[2 + 2 * i], m[3 + 2 * i]);
             differences[i] = S::sub(m[2 + 2 * i], m[3 + 2 * i]);
         }
         for j in 0..2 * K {
             let terms = if j % 2 == 0 { &sums } else { &differences };
-            let first = S::splat(line.outs[0][j]);
+            let first = S::splat(line.factors[0][j]);
             let mut sum = if j == 0 {
-                S::mul_add(first, terms[0], S::mul(S::splat(line.zero), m[0]))
+                S::mul_add(first, terms[0], S::mul(S::splat(line.zero_factor), m[0]))
             } else if j + 1 == 2 * K {
                 S::mul_add(first, terms[0], m[1])
             } else {
                 S::mul(first, terms[0])
             };
             for i in 1..K {
-                sum = S::mul_add(S::splat(line.outs[i][j]), terms[i], sum);
+                sum = S::mul_add(S::splat(line.factors[i][j]), terms[i], sum);
             }
             out[j] = sum;
         }
@@ -183,167 +199,190 @@ unsafe fn output_line<S: Simd, const F: usize, const K: usize>(m: [S::V; MOST_IN
 
 /// The inputs of a tile.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Window {
+pub(super) struct InputTile {
+    /// The first channel of the first pixel.
     pub from: *const f32,
-    pub row: usize,
-    pub pixel: usize,
-    /// Pairs of points taken, down and across.
+    pub row_stride: usize,
+    pub pixel_stride: usize,
+    /// Pairs of points that the tile takes, down and across.
     pub pairs: [usize; 2],
-    /// Rows and columns that are there; the others are zero.
-    pub there: [usize; 2],
+    /// Rows and columns that can be read; the others are zero.
+    pub available: [usize; 2],
 }
 
-/// Vectors between the two passes over a tile.
-pub(super) const HALF: usize = MOST_IN * MOST_IN;
+/// Vectors of a half-transformed tile.
+pub(super) const HALF_VECTORS: usize = MOST_INPUTS * MOST_INPUTS;
 
-/// Transforms `lanes` channels of a tile; `place` floats from one place of the result to the next. `FULL` when all its rows, columns and lanes
-/// are there.
+/// Transforms `lanes` channels of a tile with at most `PAIRS` pairs of points. The values at neighbouring points are
+/// `point_stride` floats apart. `FULL` says that all rows and columns of the tile are available and that `lanes` is a
+/// whole vector.
 ///
 /// # Safety
-/// The CPU has the instruction set; the inputs that are there can be read; a vector can be written at each place of the tile, and `HALF` of
-/// them at `half`.
+/// The CPU has the instruction set of `S`; `lanes` channels of the available inputs can be read; a vector can be
+/// written at each point from `to` on, and [`HALF_VECTORS`] of them at `half`.
 #[inline(always)]
-pub(super) unsafe fn input<S: Simd, const F: usize, const FULL: bool>(
-    window: &Window,
+pub(super) unsafe fn transform_input<S: Simd, const PAIRS: usize, const FULL: bool>(
+    tile: &InputTile,
     lanes: usize,
     half: *mut f32,
     to: *mut f32,
-    place: usize,
+    point_stride: usize,
 ) {
-    // SAFETY: as the caller's; there are no more pairs than those of the family.
+    // SAFETY: the contract of this function is that of the functions that it calls; a tile takes one pair, two, or all
+    // `PAIRS` of them.
     unsafe {
-        match window.pairs[0] {
-            1 => input_columns::<S, F, 1, FULL>(window, lanes, half),
-            2 => input_columns::<S, F, 2, FULL>(window, lanes, half),
-            _ => input_columns::<S, F, F, FULL>(window, lanes, half),
+        match tile.pairs[0] {
+            1 => transform_input_columns::<S, PAIRS, 1, FULL>(tile, lanes, half),
+            2 => transform_input_columns::<S, PAIRS, 2, FULL>(tile, lanes, half),
+            _ => transform_input_columns::<S, PAIRS, PAIRS, FULL>(tile, lanes, half),
         }
-        let rows = 2 * window.pairs[0] + 2;
-        match window.pairs[1] {
-            1 => input_rows::<S, F, 1>(half, rows, to, place),
-            2 => input_rows::<S, F, 2>(half, rows, to, place),
-            _ => input_rows::<S, F, F>(half, rows, to, place),
+        let rows = 2 * tile.pairs[0] + 2;
+        match tile.pairs[1] {
+            1 => transform_input_rows::<S, PAIRS, 1>(half, rows, to, point_stride),
+            2 => transform_input_rows::<S, PAIRS, 2>(half, rows, to, point_stride),
+            _ => transform_input_rows::<S, PAIRS, PAIRS>(half, rows, to, point_stride),
         }
     }
 }
 
+/// The first pass over the inputs: by columns, with `K` pairs of points.
+///
+/// # Safety
+/// The same as for [`transform_input`].
 #[inline(always)]
 #[allow(clippy::needless_range_loop)]
-unsafe fn input_columns<S: Simd, const F: usize, const K: usize, const FULL: bool>(
-    window: &Window,
+unsafe fn transform_input_columns<S: Simd, const PAIRS: usize, const K: usize, const FULL: bool>(
+    tile: &InputTile,
     lanes: usize,
     half: *mut f32,
 ) {
-    // SAFETY: as the caller's.
+    // SAFETY: by this function's contract; only available inputs are read, and a column has at most `MOST_INPUTS`
+    // points.
     unsafe {
-        for x in 0..2 * window.pairs[1] + 2 {
-            let mut column = [S::splat(0.0); MOST_IN];
+        for x in 0..2 * tile.pairs[1] + 2 {
+            let mut column = [S::splat(0.0); MOST_INPUTS];
             for y in 0..2 * K + 2 {
-                let from = window.from.wrapping_add(y * window.row + x * window.pixel);
+                let from = tile.from.wrapping_add(y * tile.row_stride + x * tile.pixel_stride);
                 if FULL {
                     column[y] = S::load(from);
-                } else if y < window.there[0] && x < window.there[1] {
-                    column[y] = S::load_part(from, lanes);
+                } else if y < tile.available[0] && x < tile.available[1] {
+                    column[y] = S::load_partial(from, lanes);
                 }
             }
-            let column = input_line::<S, F, K>(column);
+            let column = transform_input_line::<S, PAIRS, K>(column);
             for i in 0..2 * K + 2 {
-                S::store(half.add((i * MOST_IN + x) * S::W), column[i]);
+                S::store(half.add((i * MOST_INPUTS + x) * S::LANES), column[i]);
             }
         }
     }
 }
 
+/// The second pass over the inputs: by rows, with `K` pairs of points.
+///
+/// # Safety
+/// The same as for [`transform_input`].
 #[inline(always)]
 #[allow(clippy::needless_range_loop)]
-unsafe fn input_rows<S: Simd, const F: usize, const K: usize>(
+unsafe fn transform_input_rows<S: Simd, const PAIRS: usize, const K: usize>(
     half: *const f32,
     rows: usize,
     to: *mut f32,
-    place: usize,
+    point_stride: usize,
 ) {
     for i in 0..rows {
-        // SAFETY: as the caller's.
+        // SAFETY: by this function's contract; `half` has `MOST_INPUTS` vectors for each row.
         unsafe {
-            let line = input_line::<S, F, K>(load_line::<S, K>(half.add(i * MOST_IN * S::W), S::W));
+            let row = load_line::<S, K>(half.add(i * MOST_INPUTS * S::LANES), S::LANES);
+            let row = transform_input_line::<S, PAIRS, K>(row);
             for j in 0..2 * K + 2 {
-                S::store(to.add((i * (2 * F + 2) + j) * place), line[j]);
+                S::store(to.add((i * (2 * PAIRS + 2) + j) * point_stride), row[j]);
             }
         }
     }
 }
 
-/// 2 K + 2 vectors, `step` floats from one to the next.
+/// Loads 2 K + 2 vectors, `stride` floats from one to the next.
+///
+/// # Safety
+/// The CPU has the instruction set of `S`; the vectors can be read.
 #[inline(always)]
 #[allow(clippy::needless_range_loop)]
-unsafe fn load_line<S: Simd, const K: usize>(from: *const f32, step: usize) -> [S::V; MOST_IN] {
-    // SAFETY: as the caller's.
+unsafe fn load_line<S: Simd, const K: usize>(from: *const f32, stride: usize) -> [S::Vector; MOST_INPUTS] {
+    // SAFETY: by this function's contract.
     unsafe {
-        let mut line = [S::splat(0.0); MOST_IN];
+        let mut line = [S::splat(0.0); MOST_INPUTS];
         for j in 0..2 * K + 2 {
-            line[j] = S::load(from.add(j * step));
+            line[j] = S::load(from.add(j * stride));
         }
         line
     }
 }
 
-/// The first pass of the way back: the sums of a tile with `pairs` of points and a vector of filters, by columns.
+/// The first pass over the sums of a tile, which takes `pairs` of points, and a vector of filters: by columns.
 ///
 /// # Safety
-/// The CPU has the instruction set; a vector can be read at each place of the tile and `HALF` of them written at `half`.
+/// The CPU has the instruction set of `S`; a vector can be read at each point from `from` on, and [`HALF_VECTORS`] of
+/// them be written at `half`.
 #[inline(always)]
-pub(super) unsafe fn output_columns<S: Simd, const F: usize>(
+pub(super) unsafe fn transform_sum_columns<S: Simd, const PAIRS: usize>(
     from: *const f32,
-    place: usize,
+    point_stride: usize,
     pairs: [usize; 2],
     half: *mut f32,
 ) {
-    // SAFETY: as the caller's; there are no more pairs than those of the family.
+    // SAFETY: the contract of this function is that of the functions that it calls; a tile takes one pair, two, or all
+    // `PAIRS` of them.
     unsafe {
         match pairs[0] {
-            1 => output_columns_of::<S, F, 1>(from, place, pairs[1], half),
-            2 => output_columns_of::<S, F, 2>(from, place, pairs[1], half),
-            _ => output_columns_of::<S, F, F>(from, place, pairs[1], half),
+            1 => transform_sum_columns_by::<S, PAIRS, 1>(from, point_stride, pairs[1], half),
+            2 => transform_sum_columns_by::<S, PAIRS, 2>(from, point_stride, pairs[1], half),
+            _ => transform_sum_columns_by::<S, PAIRS, PAIRS>(from, point_stride, pairs[1], half),
         }
     }
 }
 
+/// The first pass over the sums with `K` pairs of points down and `pairs_across`.
+///
+/// # Safety
+/// The same as for [`transform_sum_columns`].
 #[inline(always)]
 #[allow(clippy::needless_range_loop)]
-unsafe fn output_columns_of<S: Simd, const F: usize, const K: usize>(
+unsafe fn transform_sum_columns_by<S: Simd, const PAIRS: usize, const K: usize>(
     from: *const f32,
-    place: usize,
-    across: usize,
+    point_stride: usize,
+    pairs_across: usize,
     half: *mut f32,
 ) {
-    // SAFETY: as the caller's.
+    // SAFETY: by this function's contract; a row of points has 2 · PAIRS + 2 of them, however many the tile takes.
     unsafe {
-        for x in 0..2 * across + 2 {
-            let column = load_line::<S, K>(from.add(x * place), (2 * F + 2) * place);
-            let column = output_line::<S, F, K>(column);
+        for x in 0..2 * pairs_across + 2 {
+            let column = load_line::<S, K>(from.add(x * point_stride), (2 * PAIRS + 2) * point_stride);
+            let column = transform_sum_line::<S, PAIRS, K>(column);
             for i in 0..2 * K {
-                S::store(half.add((i * MOST_IN + x) * S::W), column[i]);
+                S::store(half.add((i * MOST_INPUTS + x) * S::LANES), column[i]);
             }
         }
     }
 }
 
-/// The second pass: a row of outputs, as many as two for each of `pairs`.
+/// The second pass over the sums: the outputs of a row, two for each of `pairs`.
 ///
 /// # Safety
-/// The CPU has the instruction set; `HALF` vectors can be read at `half`.
+/// The CPU has the instruction set of `S`; [`HALF_VECTORS`] vectors can be read at `half`; `row` is below
+/// [`MOST_INPUTS`].
 #[inline(always)]
-pub(super) unsafe fn output_row<S: Simd, const F: usize>(
+pub(super) unsafe fn transform_sum_row<S: Simd, const PAIRS: usize>(
     half: *const f32,
     row: usize,
     pairs: usize,
-) -> [S::V; MOST_OUT] {
-    // SAFETY: as the caller's; there are no more pairs than those of the family.
+) -> [S::Vector; MOST_OUTPUTS] {
+    // SAFETY: by this function's contract; a tile takes one pair, two, or all `PAIRS` of them.
     unsafe {
-        let from = half.add(row * MOST_IN * S::W);
+        let from = half.add(row * MOST_INPUTS * S::LANES);
         match pairs {
-            1 => output_line::<S, F, 1>(load_line::<S, 1>(from, S::W)),
-            2 => output_line::<S, F, 2>(load_line::<S, 2>(from, S::W)),
-            _ => output_line::<S, F, F>(load_line::<S, F>(from, S::W)),
+            1 => transform_sum_line::<S, PAIRS, 1>(load_line::<S, 1>(from, S::LANES)),
+            2 => transform_sum_line::<S, PAIRS, 2>(load_line::<S, 2>(from, S::LANES)),
+            _ => transform_sum_line::<S, PAIRS, PAIRS>(load_line::<S, PAIRS>(from, S::LANES)),
         }
     }
 }

@@ -5,27 +5,27 @@ use crate::exec::{ExecError, Kernels, Precision};
 use crate::models::Shape;
 #[cfg(target_arch = "x86_64")]
 use featurize_kernels::amx;
-use featurize_kernels::bf16::Unit;
+use featurize_kernels::bf16::Bf16Isa;
 use featurize_kernels::simd::Isa;
-use featurize_kernels::winograd::Tile;
+use featurize_kernels::winograd::TileSize;
 
 /// The number format of the maps, and the instructions that multiply them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Engine {
-    /// f32, as integers by AMX, see [`amx::digits`]; what is no matrix product by AVX-512.
+    /// f32, as integers by AMX, see [`amx::Int8Slices`]; what is no matrix product by AVX-512.
     #[cfg(target_arch = "x86_64")]
     Digits,
     /// f32, by vectors of f32.
     Vectors(Isa),
     /// bf16.
-    Bf16(Unit),
+    Bf16(Bf16Isa),
 }
 
 impl Engine {
     /// All that this CPU has for maps of a precision, the best first.
     pub fn available(precision: Precision) -> Vec<Self> {
         match precision {
-            Precision::Bf16 => Unit::available().into_iter().map(Engine::Bf16).collect(),
+            Precision::Bf16 => Bf16Isa::available().into_iter().map(Engine::Bf16).collect(),
             Precision::F32 => {
                 let mut all = Vec::new();
                 #[cfg(target_arch = "x86_64")]
@@ -84,7 +84,7 @@ impl Engine {
     }
 
     /// The unit that multiplies bf16, where maps are bf16.
-    pub fn unit(self) -> Option<Unit> {
+    pub fn unit(self) -> Option<Bf16Isa> {
         if let Engine::Bf16(unit) = self { Some(unit) } else { None }
     }
 
@@ -92,7 +92,7 @@ impl Engine {
     pub fn has_tiles(self) -> bool {
         match self {
             #[cfg(target_arch = "x86_64")]
-            Engine::Digits | Engine::Bf16(Unit::Tiles) => true,
+            Engine::Digits | Engine::Bf16(Bf16Isa::Amx) => true,
             _ => false,
         }
     }
@@ -101,26 +101,26 @@ impl Engine {
     pub fn word(self) -> &'static str {
         match self {
             #[cfg(target_arch = "x86_64")]
-            Engine::Digits | Engine::Bf16(Unit::Tiles) => "AMX and AVX-512",
+            Engine::Digits | Engine::Bf16(Bf16Isa::Amx) => "AMX and AVX-512",
             #[cfg(target_arch = "x86_64")]
-            Engine::Bf16(Unit::Native) => "AVX512-BF16",
-            _ => self.isa().word(),
+            Engine::Bf16(Bf16Isa::Avx512Bf16) => "AVX512-BF16",
+            _ => self.isa().name(),
         }
     }
 
     /// The Winograd tile of a step that is computed so.
-    pub fn winograd(self, step: &Step) -> Option<Tile> {
+    pub fn winograd(self, step: &Step) -> Option<TileSize> {
         let (Kernel::Conv { window, .. }, Shape::Map { c, .. }) = (&step.kernel, step.in_shape) else { return None };
         let Shape::Map { c: filters, h, w } = step.out_shape else { return None };
         let fits = window.kernel == [3, 3] && window.stride == [1, 1];
         let fits = match self {
             // tiles are faster without it, but for strips of channels that are no whole lines
             #[cfg(target_arch = "x86_64")]
-            Engine::Bf16(Unit::Tiles) => false,
+            Engine::Bf16(Bf16Isa::Amx) => false,
             #[cfg(target_arch = "x86_64")]
             Engine::Digits => fits && c < 64,
             _ => fits,
         };
-        if fits { Tile::choose(c, filters, [h, w]) } else { None }
+        if fits { TileSize::choose(c, filters, [h, w]) } else { None }
     }
 }

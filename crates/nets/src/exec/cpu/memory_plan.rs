@@ -14,7 +14,7 @@ use super::row_schedule::{self, RowSchedule};
 use crate::exec::lower::{Kernel, Step};
 use crate::models::graph::{Activation, Pad};
 use featurize_kernels::aligned::LINE;
-use featurize_kernels::winograd::Tile;
+use featurize_kernels::winograd::TileSize;
 
 /// Positions of a map up to which a micro-batch goes through a layer together.
 const SMALL: usize = 1000;
@@ -27,7 +27,7 @@ pub(crate) struct Fused {
     pub added: Option<usize>,
     pub activation: Option<Activation>,
     /// The Winograd tile, where it is computed so.
-    pub winograd: Option<Tile>,
+    pub winograd: Option<TileSize>,
 }
 
 impl Fused {

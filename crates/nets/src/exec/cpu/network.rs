@@ -127,10 +127,11 @@ impl Network {
     fn tiles_len(&self, threads: usize) -> usize {
         let tiles = self.steps.iter().enumerate().map(|(i, step)| match &step.op {
             Op::Winograd { packed, places, .. } => {
-                let rows = |range: &RowRange| winograd::Places { size: [range.rows.len(), places.size[1]], ..*places };
+                let rows =
+                    |range: &RowRange| winograd::WinogradLayout { size: [range.rows.len(), places.size[1]], ..*places };
                 let ranges = self.schedules.iter().flat_map(|schedule| schedule.ranges(i)).map(rows);
                 // tiles are cut into equal blocks, and those of fewer pictures may be larger
-                let batches = (1..=places.pictures).map(|pictures| winograd::Places { pictures, ..*places });
+                let batches = (1..=places.pictures).map(|pictures| winograd::WinogradLayout { pictures, ..*places });
                 ranges.chain(batches).map(|places| packed.scratch_len(threads, &places)).max().unwrap_or(0)
             }
             Op::Product { packed, .. } => packed.scratch_len(threads),
@@ -161,7 +162,7 @@ impl Network {
         for (p, picture) in pictures.chunks_exact(pictures.len() / n).enumerate() {
             let buffer = &mut scratch.buffers[input.buffer];
             match self.engine.unit() {
-                Some(unit) => bf16::put(unit, &input, &mut buffer.halves_mut()[input.base(p)..], picture),
+                Some(unit) => bf16::put(unit, &input, &mut buffer.as_bf16_mut()[input.base(p)..], picture),
                 None => put(&input, &mut buffer[input.base(p)..], picture),
             }
             let mut i = 0;
@@ -181,7 +182,7 @@ impl Network {
             for p in 0..n {
                 let (buffer, base) = (&scratch.buffers[map.buffer], map.base(p));
                 map.runs(map.is_dense()).for_each(|run| match self.engine.unit() {
-                    Some(_) => values.extend(buffer.halves()[base..][run].iter().map(|v| v.to_f32())),
+                    Some(_) => values.extend(buffer.as_bf16()[base..][run].iter().map(|v| v.to_f32())),
                     None => values.extend_from_slice(&buffer[base..][run]),
                 });
             }
@@ -223,7 +224,7 @@ impl Network {
     /// Writes the zeros around the map of a picture.
     fn clear(&self, buffer: &mut Aligned, map: &Map, p: usize) {
         match self.engine.unit() {
-            Some(_) => map.clear_halo(&mut buffer.halves_mut()[map.base(p)..]),
+            Some(_) => map.clear_halo(&mut buffer.as_bf16_mut()[map.base(p)..]),
             None => map.clear_halo(&mut buffer[map.base(p)..]),
         }
     }
@@ -273,7 +274,7 @@ impl Network {
         // never the buffer of an input, see `memory_plan`: a term onto which a sum is added is no input
         let mut output = std::mem::take(&mut scratch.buffers[to.buffer]);
         match self.engine.unit() {
-            Some(unit) => self.step_bf16(unit, range, scratch, first, n, output.halves_mut()),
+            Some(unit) => self.step_bf16(unit, range, scratch, first, n, output.as_bf16_mut()),
             None => {
                 let buffers = &scratch.buffers;
                 let input = |i: usize, p: usize| {

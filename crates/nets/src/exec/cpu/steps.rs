@@ -6,7 +6,6 @@ use std::ops::Range;
 use super::map::Map;
 use super::row_schedule::RowRange;
 use crate::models::graph::{Activation, FlattenOrder, Pad};
-use featurize_kernels::added::Added;
 use featurize_kernels::aligned::Aligned;
 #[cfg(target_arch = "x86_64")]
 use featurize_kernels::amx;
@@ -14,7 +13,8 @@ use featurize_kernels::bf16;
 use featurize_kernels::dense::Dense;
 use featurize_kernels::depthwise;
 use featurize_kernels::matmul;
-use featurize_kernels::pool::{Grid, Pool};
+use featurize_kernels::pool::{Pool, PoolMap};
+use featurize_kernels::residual::Residual;
 use featurize_kernels::strassen;
 use featurize_kernels::winograd;
 
@@ -29,13 +29,13 @@ pub(crate) enum Op {
     },
     /// A 3 × 3 convolution with fewer multiplications, the values of a third map added to it.
     Winograd {
-        packed: winograd::Packed,
-        places: winograd::Places,
+        packed: winograd::WinogradConv,
+        places: winograd::WinogradLayout,
         activation: Option<Activation>,
     },
     Depthwise {
-        packed: depthwise::Packed,
-        places: depthwise::Places,
+        packed: depthwise::DepthwiseConv,
+        places: depthwise::DepthwiseLayout,
         activation: Option<Activation>,
     },
     Dense {
@@ -65,14 +65,14 @@ pub(crate) enum Op {
 /// The algorithms of a convolution as a matrix product.
 #[derive(Debug)]
 pub(crate) enum Product {
-    Direct(matmul::Packed),
+    Direct(matmul::DirectConv),
     /// With fewer multiplications.
-    Strassen(strassen::Packed),
+    Strassen(strassen::StrassenConv),
     /// By tiles of integers.
     #[cfg(target_arch = "x86_64")]
-    Digits(amx::Packed<amx::Digits>),
+    Digits(amx::AmxConv<amx::Int8Slices>),
     /// Over maps of bf16.
-    Bf16(bf16::Product),
+    Bf16(bf16::Bf16Conv),
 }
 
 impl Product {
@@ -93,21 +93,26 @@ impl Product {
 pub(crate) struct ProductPlaces {
     pub starts: Vec<u32>,
     pub outs: Vec<u32>,
-    pub adds: Added<Vec<u32>>,
+    pub adds: Residual<Vec<u32>>,
     /// Elements from one row of the input to the next.
     pub row: usize,
 }
 
 impl ProductPlaces {
     /// Those of the first so many positions.
-    pub(super) fn first(&self, positions: usize) -> matmul::Places<'_> {
+    pub(super) fn first(&self, positions: usize) -> matmul::GemmOffsets<'_> {
         let adds = self.adds.as_ref().map(|adds| &adds[..positions]);
-        matmul::Places { starts: &self.starts[..positions], row: self.row, outs: &self.outs[..positions], adds }
+        matmul::GemmOffsets {
+            window_starts: &self.starts[..positions],
+            row_stride: self.row,
+            output_starts: &self.outs[..positions],
+            residual: adds,
+        }
     }
 
     /// Whether a term is read from a map of its own.
     pub(super) fn reads_term(&self) -> bool {
-        matches!(self.adds, Added::At(_))
+        matches!(self.adds, Residual::At(_))
     }
 }
 
@@ -146,8 +151,8 @@ impl Op {
     pub(super) fn adds_onto_output(&self) -> bool {
         match self {
             Op::Add { onto, .. } => *onto,
-            Op::Winograd { places, .. } => matches!(places.added, Added::Onto),
-            Op::Product { places, .. } => matches!(places.adds, Added::Onto),
+            Op::Winograd { places, .. } => matches!(places.residual, Residual::InPlace),
+            Op::Product { places, .. } => matches!(places.adds, Residual::InPlace),
             _ => false,
         }
     }
@@ -184,8 +189,8 @@ impl Op {
                 }
             }
             Op::Winograd { packed, places, activation } => {
-                let places = winograd::Places { pictures: pictures.len(), size: [rows, to.w], ..*places };
-                let added = if let Added::At(_) = places.added { input(1, first).1 } else { &[] };
+                let places = winograd::WinogradLayout { pictures: pictures.len(), size: [rows, to.w], ..*places };
+                let added = if let Residual::At(_) = places.residual { input(1, first).1 } else { &[] };
                 packed.run(threads, &places, values, added, *activation, &mut output[out(first)..], tiles);
             }
             Op::Dense { dense, activation } => {
@@ -215,7 +220,7 @@ fn one<'a>(
     let (from, values) = input(0);
     match op {
         Op::Depthwise { packed, places, activation } => {
-            let places = depthwise::Places { output: [to.h, to.w], ..*places };
+            let places = depthwise::DepthwiseLayout { output_size: [to.h, to.w], ..*places };
             packed.run(threads, &places, values, *activation, output);
         }
         Op::Scale { scale, shift, activation } => each_run(to, output, from, values, |out, x| {
@@ -292,8 +297,14 @@ pub(super) fn concat<'a, T: Copy + 'a>(
     }
 }
 
-pub(crate) fn grid(map: &Map, rows: Range<usize>) -> Grid {
-    Grid { start: map.at(0, 0, Pad::default()), pixel: map.pixel, row: map.row(), size: [map.h, map.w], rows }
+pub(crate) fn grid(map: &Map, rows: Range<usize>) -> PoolMap {
+    PoolMap {
+        start: map.at(0, 0, Pad::default()),
+        pixel_stride: map.pixel,
+        row_stride: map.row(),
+        size: [map.h, map.w],
+        rows,
+    }
 }
 
 /// Runs `work` on each run of the output and the same run of an input.

@@ -11,7 +11,7 @@ use crate::models::builder::{Builder, Conv, Pool};
 use crate::models::graph::{Activation, FlattenOrder, Graph};
 use crate::models::{BuildOptions, LayerId, Source, find};
 use crate::weights::{Origin, WeightSet};
-use featurize_kernels::bf16::Unit;
+use featurize_kernels::bf16::Bf16Isa;
 use featurize_kernels::peak::noise as values;
 use featurize_kernels::simd::Isa;
 
@@ -224,7 +224,7 @@ fn a_micro_batch_of_any_number_of_pictures_has_room() {
     let weights = Origin::Random(1).load(&graph, Source::Timm, &[]).expect("random");
     let program = lower(&graph, &weights, &[x]).expect("lowered");
     let picture = values(256 * 28 * 28, 5);
-    for engine in [Engine::Vectors(Isa::detect()), Engine::Bf16(Unit::Widened(Isa::detect()))] {
+    for engine in [Engine::Vectors(Isa::detect()), Engine::Bf16(Bf16Isa::Widened(Isa::detect()))] {
         let network = Network::new(program.clone(), engine).expect("planned");
         let alone = network.forward(&mut network.scratch(1), &picture, 1);
         for n in 2..=MICRO_BATCH {
@@ -263,7 +263,7 @@ fn compare_bf16(graph: &Graph, taps: &[LayerId], size: [usize; 3]) -> f64 {
     let reference = Network::new(program.clone(), Engine::detect(Precision::F32)).expect("planned");
     let reference = reference.forward(&mut reference.scratch(1), &picture, 1);
     let (mut worst, mut first): (f64, Option<Vec<Vec<f32>>>) = (0.0, None);
-    for unit in Unit::available() {
+    for unit in Bf16Isa::available() {
         let network = Network::new(program.clone(), Engine::Bf16(unit)).expect("planned");
         let mut scratch = network.scratch(1);
         let alone = network.forward(&mut scratch, &picture, 1);

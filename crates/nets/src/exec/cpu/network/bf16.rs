@@ -7,7 +7,7 @@ use crate::exec::cpu::network::MICRO_BATCH;
 use crate::exec::cpu::row_schedule::RowRange;
 use crate::exec::cpu::steps::{Op, Product, Work, concat, grid};
 use featurize_kernels::aligned::Aligned;
-use featurize_kernels::bf16::{Unit, bf16};
+use featurize_kernels::bf16::{Bf16Isa, bf16};
 
 /// Floats of two inputs and an output of the steps that are computed in f32; those from `cut` on may take a whole micro-batch.
 pub(crate) fn wide(steps: &[PlannedStep], maps: &[Map], cut: usize) -> [usize; 3] {
@@ -24,13 +24,13 @@ pub(crate) fn wide(steps: &[PlannedStep], maps: &[Map], cut: usize) -> [usize; 3
 }
 
 /// Writes a picture to its map.
-pub(crate) fn put(unit: Unit, map: &Map, buffer: &mut [bf16], picture: &[f32]) {
+pub(crate) fn put(unit: Bf16Isa, map: &Map, buffer: &mut [bf16], picture: &[f32]) {
     map.clear_halo(buffer);
     map.runs(true).zip(picture.chunks_exact(map.w * map.c)).for_each(|(run, line)| unit.narrow(line, &mut buffer[run]));
 }
 
 /// Writes the map of a picture to the same places of `to`, zeros around it.
-fn load(unit: Unit, map: &Map, from: &[bf16], to: &mut [f32]) {
+fn load(unit: Bf16Isa, map: &Map, from: &[bf16], to: &mut [f32]) {
     if map.is_dense() {
         return unit.widen(&from[..map.picture()], &mut to[..map.picture()]);
     }
@@ -39,7 +39,7 @@ fn load(unit: Unit, map: &Map, from: &[bf16], to: &mut [f32]) {
 }
 
 /// Rounds the map of a picture to the same places of `to`.
-fn store(unit: Unit, map: &Map, from: &[f32], to: &mut [bf16]) {
+fn store(unit: Bf16Isa, map: &Map, from: &[f32], to: &mut [bf16]) {
     map.runs(map.is_dense()).for_each(|run| unit.narrow(&from[run.clone()], &mut to[run]));
 }
 
@@ -47,7 +47,7 @@ impl Network {
     /// Computes a step for `n` pictures from `first` on.
     pub(super) fn step_bf16(
         &self,
-        unit: Unit,
+        unit: Bf16Isa,
         range: &RowRange,
         scratch: &mut Scratch,
         first: usize,
@@ -60,7 +60,7 @@ impl Network {
         let input = |i: usize, p: usize| {
             let map = &self.maps[step.inputs[i]];
             // a term of a concatenation may lie in the output already; nothing reads it then
-            (map, buffers[map.buffer].halves().get(map.base(p)..).unwrap_or(&[]))
+            (map, buffers[map.buffer].as_bf16().get(map.base(p)..).unwrap_or(&[]))
         };
         match &step.op {
             Op::Product { packed: Product::Bf16(packed), places, activation } => {

@@ -8,7 +8,6 @@ use crate::exec::cpu::memory_plan::Fused;
 use crate::exec::cpu::steps::{Op, Product, ProductPlaces};
 use crate::exec::lower::{Kernel, Program, Step};
 use crate::models::graph::{Pad, Window};
-use featurize_kernels::added::Added;
 #[cfg(target_arch = "x86_64")]
 use featurize_kernels::amx;
 use featurize_kernels::bf16;
@@ -16,6 +15,7 @@ use featurize_kernels::dense::Dense;
 use featurize_kernels::depthwise;
 use featurize_kernels::matmul;
 use featurize_kernels::pool::Pool;
+use featurize_kernels::residual::Residual;
 use featurize_kernels::strassen::{self, Levels};
 use featurize_kernels::winograd;
 
@@ -74,7 +74,7 @@ pub(crate) fn plan(
     let under = inputs.iter().position(|&value| term(value) && maps[value] == maps[step.output]);
     // a term onto which the sum is added is no input of its own
     let onto = under.map(|i| inputs.remove(i)).is_some();
-    let added = if onto { Added::Onto } else { Added::at(added) };
+    let added = if onto { Residual::InPlace } else { Residual::at(added) };
     let (from, to) = (maps[inputs[0]], maps[step.output]);
     if (from.picture() * pictures).max(to.picture() * pictures) > u32::MAX as usize {
         let reason = "its map has more than 4 G values".to_string();
@@ -89,19 +89,19 @@ pub(crate) fn plan(
     };
     let op = match step.kernel {
         Kernel::Conv { window, weight, bias, .. } if let Some(tile) = winograd => {
-            let grid = |map: &Map, pad: Pad| winograd::Grid {
+            let grid = |map: &Map, pad: Pad| winograd::BatchLayout {
                 start: map.at(0, 0, pad),
-                pixel: map.pixel,
-                row: map.row(),
-                picture: if map.batched { map.picture() } else { 0 },
+                pixel_stride: map.pixel,
+                row_stride: map.row(),
+                picture_stride: if map.batched { map.picture() } else { 0 },
             };
             Op::Winograd {
-                packed: winograd::Packed::new(isa, tile, &weight, &bias, from.c),
-                places: winograd::Places {
+                packed: winograd::WinogradConv::new(isa, tile, &weight, &bias, from.c),
+                places: winograd::WinogradLayout {
                     pictures,
                     input: grid(&from, window.pad),
                     output: grid(&to, none),
-                    added: added.map(|value| grid(&maps[value], none)),
+                    residual: added.map(|value| grid(&maps[value], none)),
                     size: [to.h, to.w],
                 },
                 activation,
@@ -119,38 +119,40 @@ pub(crate) fn plan(
             };
             let (rows, depth) = (kernel[0], kernel[1] * from.c);
             let packed = match (engine, Levels::choose(to.h * to.w, rows * depth, bias.len())) {
-                (Engine::Bf16(unit), _) => Product::Bf16(bf16::Product::new(unit, &weight, &bias, rows, depth)),
+                (Engine::Bf16(unit), _) => Product::Bf16(bf16::Bf16Conv::new(unit, &weight, &bias, rows, depth)),
                 #[cfg(target_arch = "x86_64")]
-                (Engine::Digits, _) if amx::digits::WINDOWS.contains(&(rows * depth)) => {
-                    let shape = amx::Shape { kernel, channels: from.c, stride: stride[1] };
-                    Product::Digits(amx::Packed::new(&weight, &bias, shape))
+                (Engine::Digits, _) if amx::Int8Slices::WINDOWS.contains(&(rows * depth)) => {
+                    let shape = amx::ConvShape { kernel, channels: from.c, stride: stride[1] };
+                    Product::Digits(amx::AmxConv::new(&weight, &bias, shape))
                 }
-                (_, Some(levels)) => Product::Strassen(strassen::Packed::new(isa, levels, &weight, &bias, rows, depth)),
-                (_, None) => Product::Direct(matmul::Packed::new(isa, &weight, &bias, rows, depth)),
+                (_, Some(levels)) => {
+                    Product::Strassen(strassen::StrassenConv::new(isa, levels, &weight, &bias, rows, depth))
+                }
+                (_, None) => Product::Direct(matmul::DirectConv::new(isa, &weight, &bias, rows, depth)),
             };
             Op::Product { packed, places, activation }
         }
         Kernel::Dense { weight, bias, .. } if let Engine::Bf16(unit) = engine => Op::Product {
-            packed: Product::Bf16(bf16::Product::new(unit, &weight, &bias, 1, weight.len() / bias.len().max(1))),
+            packed: Product::Bf16(bf16::Bf16Conv::new(unit, &weight, &bias, 1, weight.len() / bias.len().max(1))),
             places: ProductPlaces {
                 starts: from.positions(none, [1, 1], [1, 1], pictures),
                 outs: to.positions(none, [1, 1], [1, 1], pictures),
-                adds: Added::Nothing,
+                adds: Residual::None,
                 row: 0,
             },
             activation,
         },
         Kernel::Dense { weight, bias, .. } => Op::Dense { dense: Dense::new(isa, weight, bias), activation },
         Kernel::Depthwise { window, weight, bias, .. } => Op::Depthwise {
-            packed: depthwise::Packed::new(isa, &weight, &bias, window.kernel),
-            places: depthwise::Places {
-                start: from.at(0, 0, window.pad),
-                row: from.row(),
+            packed: depthwise::DepthwiseConv::new(isa, &weight, &bias, window.kernel),
+            places: depthwise::DepthwiseLayout {
+                input_start: from.at(0, 0, window.pad),
+                input_row_stride: from.row(),
                 stride: window.stride,
-                out: to.at(0, 0, none),
-                out_row: to.row(),
-                out_pixel: to.pixel,
-                output: [to.h, to.w],
+                output_start: to.at(0, 0, none),
+                output_row_stride: to.row(),
+                output_pixel_stride: to.pixel,
+                output_size: [to.h, to.w],
             },
             activation,
         },

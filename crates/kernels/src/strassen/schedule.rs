@@ -1,33 +1,34 @@
-//! The seven steps, and the sums of weights.
+//! The schedule: Winograd's form of Strassen's seven products as chains of steps, and the sums of weights that the
+//! steps multiply by.
 //!
 //! The quarters of a matrix are numbered 0 1 over 2 3.
 
 use super::Levels;
 use crate::aligned::Aligned;
 
-/// Products that go on from one another in the registers, and what becomes of the last.
+/// Products whose sums the micro-kernel keeps in registers from one to the next.
 #[derive(Debug)]
 pub(super) struct Chain {
-    /// Saved products whose sum the first goes on from.
+    /// Saved sums whose total the first step adds to.
     pub start: &'static [usize],
     pub steps: &'static [Step],
-    /// A saved product that is added in the end.
+    /// A saved sum that is added behind the last step.
     pub add: Option<usize>,
-    /// The quarter of the result that the end is.
-    pub give: usize,
+    /// The quarter of the result that the total is.
+    pub result: usize,
 }
 
-/// A product of a sum of quarters of the input by one of the weights.
+/// One of the seven products: of a quarter of the input, or a sum of its quarters, by a sum of quarters of the weights.
 #[derive(Debug)]
 pub(super) struct Step {
     pub input: Operand,
     /// The sign of each quarter of the weights.
     weight: [i8; 4],
-    /// Where the product is kept for others; all but the last of a chain are.
+    /// Where the total so far is saved for other chains: behind every step but the last of a chain, and some last ones.
     pub save: Option<usize>,
 }
 
-/// What stands at the left of a product.
+/// The left operand of a product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Operand {
     Quarter(usize),
@@ -35,18 +36,18 @@ pub(super) enum Operand {
     Sum(usize),
 }
 
-/// Products that are kept.
+/// Saved sums.
 pub(super) const SAVED: usize = 4;
 
 /// Steps of all chains.
 pub(super) const STEPS: usize = 7;
 
-/// Sums of quarters of the input as their signs, as `rows::sum` computes them.
+/// Sums of quarters of the input as the signs of the quarters, in the order in which `operands` computes them.
 pub(super) const SUMS: [[i8; 4]; 4] = [[-1, 0, 1, 1], [1, 0, -1, 0], [0, 0, 1, 1], [1, 1, -1, -1]];
 
 use Operand::{Quarter, Sum};
 
-/// In an order in which few products are kept.
+/// The chains, in an order that saves few sums.
 pub(super) const CHAINS: [Chain; 4] = [
     Chain {
         start: &[],
@@ -55,7 +56,7 @@ pub(super) const CHAINS: [Chain; 4] = [
             Step { input: Quarter(1), weight: [0, 0, 1, 0], save: None },
         ],
         add: None,
-        give: 0,
+        result: 0,
     },
     Chain {
         start: &[0],
@@ -65,63 +66,83 @@ pub(super) const CHAINS: [Chain; 4] = [
             Step { input: Quarter(3), weight: [-1, 1, 1, -1], save: None },
         ],
         add: None,
-        give: 2,
+        result: 2,
     },
-    Chain { start: &[], steps: &[Step { input: Sum(2), weight: [-1, 1, 0, 0], save: Some(3) }], add: Some(2), give: 3 },
-    Chain { start: &[1, 3], steps: &[Step { input: Sum(3), weight: [0, 0, 0, 1], save: None }], add: None, give: 1 },
+    Chain {
+        start: &[],
+        steps: &[Step { input: Sum(2), weight: [-1, 1, 0, 0], save: Some(3) }],
+        add: Some(2),
+        result: 3,
+    },
+    Chain { start: &[1, 3], steps: &[Step { input: Sum(3), weight: [0, 0, 0, 1], save: None }], add: None, result: 1 },
 ];
 
-/// The steps of all chains, one behind the other, each with its chain and its place there.
+/// The steps of all chains, one behind the other, each as its chain and its place there.
 pub(super) fn steps() -> impl Iterator<Item = (&'static Chain, usize)> {
     CHAINS.iter().flat_map(|chain| (0..chain.steps.len()).map(move |i| (chain, i)))
 }
 
-/// The parts of the weights that a product takes, as sign, part of the values, part of the filters.
-fn terms(levels: Levels, outer: &Step, inner: &Step) -> Vec<(i8, usize, usize)> {
+/// A part of the weights in a sum.
+struct Term {
+    sign: i8,
+    /// The part of the values, and the part of the filters.
+    values: usize,
+    filters: usize,
+}
+
+/// The parts of the weights whose sum an inner step of an outer step multiplies by.
+fn terms(levels: Levels, outer: &Step, inner: &Step) -> Vec<Term> {
     let quarters = |signs: [i8; 4]| {
-        signs.into_iter().enumerate().filter(|(_, sign)| *sign != 0).map(|(q, sign)| (sign, q / 2, q % 2))
+        let signs = signs.into_iter().enumerate().filter(|(_, sign)| *sign != 0);
+        signs.map(|(q, sign)| Term { sign, values: q / 2, filters: q % 2 })
     };
-    let inner = || quarters(inner.weight);
     match levels {
-        Levels::One => inner().collect(),
+        Levels::One => quarters(inner.weight).collect(),
         Levels::Two => quarters(outer.weight)
-            .flat_map(|(sign, k, f)| inner().map(move |(s, i, j)| (sign * s, 2 * k + i, 2 * f + j)))
+            .flat_map(|outer| {
+                quarters(inner.weight).map(move |inner| Term {
+                    sign: outer.sign * inner.sign,
+                    values: 2 * outer.values + inner.values,
+                    filters: 2 * outer.filters + inner.filters,
+                })
+            })
             .collect(),
     }
 }
 
-/// Sums of the weights `(filters, depth)`, each rounded once, in the order that [`super::Packed`] tells: `vectors` of `lanes` filters a part.
-pub(super) fn weights(levels: Levels, weight: &[f32], depth: usize, [vectors, lanes]: [usize; 2]) -> Aligned {
+/// Sums and packs the weights `(filters, depth)` in the order that [`StrassenConv`](super::StrassenConv) tells:
+/// `vectors` of `lanes` filters a part. Each sum is computed in f64 and rounded once.
+pub(super) fn pack_weights(levels: Levels, weight: &[f32], depth: usize, [vectors, lanes]: [usize; 2]) -> Aligned {
     let (parts, panel) = (levels.parts(), 2 * lanes);
     let (depth_part, filters) = (depth / parts, vectors * lanes);
     // (depth, filters): a sum runs over filters that lie side by side
-    let mut turned = vec![0.0f32; weight.len()];
+    let mut transposed = vec![0.0f32; weight.len()];
     for (f, filter) in weight.chunks_exact(depth).enumerate() {
-        filter.iter().enumerate().for_each(|(k, &w)| turned[k * filters * parts + f] = w);
+        filter.iter().enumerate().for_each(|(k, &w)| transposed[k * filters * parts + f] = w);
     }
     let panels = vectors.div_ceil(2);
-    let mut values = Aligned::zeros(levels.outer() * panels * STEPS * depth_part * panel);
+    let mut packed = Aligned::zeros(levels.outer_steps() * panels * STEPS * depth_part * panel);
     let mut sum = vec![0.0f64; panel];
-    let mut to = values.chunks_exact_mut(panel);
+    let mut to = packed.chunks_exact_mut(panel);
     let all: Vec<&Step> = steps().map(|(chain, i)| &chain.steps[i]).collect();
-    for outer in &all[..levels.outer()] {
+    for outer in &all[..levels.outer_steps()] {
         let steps: Vec<_> = all.iter().map(|inner| terms(levels, outer, inner)).collect();
         for p in 0..panels {
             let width = panel.min(filters - p * panel);
             for terms in &steps {
                 for (k, to) in (0..depth_part).zip(&mut to) {
                     sum.fill(0.0);
-                    for &(sign, value, filter) in terms {
-                        let at = (value * depth_part + k) * filters * parts + filter * filters + p * panel;
-                        let from = &turned[at..at + width];
-                        sum.iter_mut().zip(from).for_each(|(sum, &w)| *sum += f64::from(sign) * f64::from(w));
+                    for term in terms {
+                        let row = (term.values * depth_part + k) * filters * parts;
+                        let from = &transposed[row + term.filters * filters + p * panel..][..width];
+                        sum.iter_mut().zip(from).for_each(|(sum, &w)| *sum += f64::from(term.sign) * f64::from(w));
                     }
                     to.iter_mut().zip(&sum).for_each(|(to, &sum)| *to = sum as f32);
                 }
             }
         }
     }
-    values
+    packed
 }
 
 #[cfg(test)]
@@ -144,7 +165,7 @@ mod tests {
                 step.save.into_iter().for_each(|i| saved[i] = value);
             }
             value += chain.add.map_or(0, |i| saved[i]);
-            assert_eq!(result[chain.give].replace(value), None);
+            assert_eq!(result[chain.result].replace(value), None);
         }
         result.map(|value| value.expect("every quarter is given"))
     }

@@ -1,0 +1,271 @@
+//! The direct convolution of [`matmul`](crate::matmul) over bf16: the same blocks, panels and tiles, but the
+//! micro-kernel multiplies two values of a window at a time.
+//!
+//! A row of a window with an odd number of values ends with a single one, which is read alone: nothing outside the
+//! window is read.
+
+use super::simd::{Bf16Kernel, Bf16Simd, SumVector};
+use super::{Bf16Isa, bf16, rounded};
+use crate::matmul::{GemmOffsets, SliceLens, block_positions};
+use crate::parallel::{self, GemmRange};
+use crate::simd::Simd;
+use crate::{Activation, clamp_bounds};
+
+/// A direct convolution over bf16 with its weights packed for the vectors of a [`Bf16Isa`].
+#[derive(Clone, Debug)]
+pub struct Bf16DirectConv {
+    isa: Bf16Isa,
+    filters: usize,
+    /// Rows of the kernel.
+    kernel_rows: usize,
+    /// Values in a row of the kernel: its width × channels.
+    depth: usize,
+    /// (panels, kernel rows, pairs of values, filters of a panel), two bf16 each: a panel is two vectors of filters;
+    /// behind the last filter it is zero, and so is the second value of an incomplete pair.
+    weights: Vec<u32>,
+    /// (filters), zero behind the last one to the end of its panel.
+    bias: Vec<f32>,
+}
+
+impl Bf16DirectConv {
+    /// Rounds and packs weights `(filters, kernel_rows, depth)`, row-major.
+    ///
+    /// Panics when the number of weights is another one.
+    pub(crate) fn new(isa: Bf16Isa, weight: &[f32], bias: &[f32], kernel_rows: usize, depth: usize) -> Self {
+        let window = kernel_rows * depth;
+        let is_whole = window > 0 && weight.len() == bias.len() * window;
+        assert!(is_whole, "weights are (filters, kernel rows, depth)");
+        let (filters, panel, pairs) = (bias.len(), 2 * isa.isa().lanes(), depth.div_ceil(2));
+        let padded = filters.next_multiple_of(panel);
+        let mut weights = vec![0; padded * kernel_rows * pairs];
+        for (f, filter) in weight.chunks_exact(window).enumerate() {
+            let target = &mut weights[f / panel * panel * kernel_rows * pairs..];
+            for (i, pair) in filter.chunks_exact(depth).flat_map(|row| row.chunks(2)).enumerate() {
+                let bits = |w: &f32| u32::from(rounded(*w).to_bits());
+                target[i * panel + f % panel] = bits(&pair[0]) | pair.get(1).map_or(0, bits) << 16;
+            }
+        }
+        let mut padded_bias = bias.to_vec();
+        padded_bias.resize(padded, 0.0);
+        Self { isa, filters, kernel_rows, depth, weights, bias: padded_bias }
+    }
+
+    /// Computes the sums of [`DirectConv::run`](crate::matmul::DirectConv::run) and rounds them to bf16.
+    ///
+    /// Panics when a window, an output or a residual lies outside its slice, or when outputs overlap that several
+    /// threads would write.
+    pub(crate) fn run(
+        &self,
+        threads: usize,
+        offsets: &GemmOffsets,
+        input: &[bf16],
+        residual: &[bf16],
+        activation: Option<Activation>,
+        output: &mut [bf16],
+    ) {
+        let window = (self.kernel_rows - 1) * offsets.row_stride + self.depth;
+        let lens = SliceLens { input: input.len(), residual: residual.len(), output: output.len() };
+        offsets.check(threads, self.filters, window, lens);
+        let output = output.as_mut_ptr();
+        let (residual_starts, residual) = offsets.residual.source(residual, offsets.output_starts, output);
+        let args = RunArgs {
+            conv: self,
+            offsets,
+            input: input.as_ptr(),
+            residual_starts,
+            residual,
+            output,
+            clamp: clamp_bounds(activation),
+        };
+        let tile = [self.isa.isa().tile_rows(), 2 * self.isa.isa().lanes()];
+        parallel::run_parts(threads, &args, |args, i| {
+            let range = GemmRange::of(i, threads, [args.offsets.output_starts.len(), self.filters], tile);
+            // SAFETY: `check` asserted that every window, output and residual lies within its slice; the output is
+            // borrowed mutably; the ranges of the threads are disjoint, and where there are several, the outputs of
+            // different positions do not overlap, as asserted.
+            unsafe { self.isa.run(ComputeRange { args, range }) }
+        });
+    }
+}
+
+/// The arguments of a run, which its threads share. [`GemmOffsets::check`] has accepted the offsets for the slices
+/// behind the pointers.
+struct RunArgs<'a> {
+    conv: &'a Bf16DirectConv,
+    offsets: &'a GemmOffsets<'a>,
+    input: *const bf16,
+    /// Where the residual of each position begins, in `residual`, which may be the output.
+    residual_starts: Option<&'a [u32]>,
+    residual: *const bf16,
+    output: *mut bf16,
+    clamp: [f32; 2],
+}
+
+// SAFETY: the threads only read through `input`. Each thread writes the outputs of its own range alone, and a residual
+// in place is read by the thread that overwrites it.
+unsafe impl Sync for RunArgs<'_> {}
+
+/// Computes a range of the product.
+///
+/// The offsets must have been accepted by [`GemmOffsets::check`], and no other thread may access the outputs of the
+/// range.
+struct ComputeRange<'a> {
+    args: &'a RunArgs<'a>,
+    range: GemmRange,
+}
+
+impl Bf16Kernel for ComputeRange<'_> {
+    #[inline(always)]
+    unsafe fn run<B: Bf16Simd>(self) {
+        // SAFETY: the caller of `Bf16Kernel::run` checked the instruction set, and the arguments are as `ComputeRange`
+        // demands.
+        unsafe { compute_range::<B>(self.args, self.range) }
+    }
+}
+
+/// Computes block after block of positions; in a block, panel after panel of filters; in a panel, tile after tile.
+///
+/// # Safety
+/// The CPU has the instruction set of `B`; the arguments are as [`ComputeRange`] demands.
+#[inline(always)]
+unsafe fn compute_range<B: Bf16Simd>(args: &RunArgs, GemmRange { positions, filters }: GemmRange) {
+    let mut begin = positions.start;
+    while begin < positions.end {
+        let starts = &args.offsets.window_starts[begin..positions.end];
+        let end = begin + block_positions(starts, B::Simd::TILE_ROWS, size_of::<bf16>());
+        for first in filters.clone().step_by(2 * B::Simd::LANES) {
+            let mut at = begin;
+            while at < end {
+                let n = B::Simd::TILE_ROWS.min(end - at);
+                // SAFETY: the CPU has the instruction set, by this function's contract; `n` positions from `at` on
+                // belong to the range, and `first` is the first filter of one of its panels.
+                unsafe { tile::<B>(args, first, at, n) };
+                at += n;
+            }
+        }
+        begin = end;
+    }
+}
+
+/// Calls the micro-kernel for `n` positions and one or two vectors of filters.
+///
+/// # Safety
+/// The same as for [`micro_kernel`] with `M` = `n`.
+#[inline(always)]
+unsafe fn tile<B: Bf16Simd>(args: &RunArgs, first: usize, at: usize, n: usize) {
+    let has_two = args.conv.filters - first > B::Simd::LANES;
+    macro_rules! by_rows {
+        ($($n:literal)*) => {
+            match (n, has_two) {
+                $(($n, true) => micro_kernel::<B, $n, 2>(args, first, at),
+                  ($n, false) => micro_kernel::<B, $n, 1>(args, first, at),)*
+                _ => {}
+            }
+        };
+    }
+    // SAFETY: the contract of this function is that of the micro-kernel for `n` rows, and the literal is `n`.
+    unsafe { by_rows!(1 2 3 4 5 6 7 8 9 10 11 12 13 14) }
+}
+
+/// The micro-kernel: `M` positions from `at` on × `N` vectors of filters from `first` on, with all sums in registers.
+/// It has plain loops and no closures, as in [`matmul`](crate::matmul).
+///
+/// # Safety
+/// The CPU has the instruction set of `B`; the arguments are as [`ComputeRange`] demands for `M` positions from `at` on
+/// and the filters from `first`, which begins a panel, up to the last one or to `N` vectors of them.
+#[inline(always)]
+#[allow(clippy::needless_range_loop)]
+unsafe fn micro_kernel<B: Bf16Simd, const M: usize, const N: usize>(args: &RunArgs, first: usize, at: usize) {
+    let conv = args.conv;
+    let (offsets, pairs, lanes) = (args.offsets, conv.depth.div_ceil(2), B::Simd::LANES);
+    // SAFETY: by this function's contract: the loops read `kernel_rows` × `depth` values of `M` windows, and two
+    // vectors of weights for each pair, which are zero behind the last filter; `wrapping_add` moves a pointer beyond
+    // its window only after the last row.
+    unsafe {
+        let mut sums = [[B::Simd::splat(0.0); N]; M];
+        for i in 0..M {
+            for j in 0..N {
+                sums[i][j] = B::Simd::load(conv.bias.as_ptr().add(first + j * lanes));
+                let start = *offsets.output_starts.get_unchecked(at + i) as usize;
+                B::Simd::prefetch_l1(args.output.wrapping_add(start + first + j * lanes).cast());
+                if let Some(starts) = args.residual_starts {
+                    let start = *starts.get_unchecked(at + i) as usize;
+                    B::Simd::prefetch_l1(args.residual.wrapping_add(start + first + j * lanes).cast());
+                }
+            }
+        }
+        let mut weights = conv.weights.as_ptr().add(first * conv.kernel_rows * pairs);
+        let mut inputs = [args.input; M];
+        for i in 0..M {
+            inputs[i] = args.input.add(*offsets.window_starts.get_unchecked(at + i) as usize);
+        }
+        for _ in 0..conv.kernel_rows {
+            for k in 0..conv.depth / 2 {
+                let mut w = [B::load(weights); N];
+                for j in 1..N {
+                    w[j] = B::load(weights.add(j * lanes));
+                }
+                for i in 0..M {
+                    let x = B::splat(inputs[i].add(2 * k).cast::<u32>().read_unaligned());
+                    for j in 0..N {
+                        sums[i][j] = B::dot(sums[i][j], x, w[j]);
+                    }
+                }
+                weights = weights.add(2 * lanes);
+            }
+            if conv.depth % 2 == 1 {
+                for i in 0..M {
+                    let x = B::splat(u32::from((*inputs[i].add(conv.depth - 1)).to_bits()));
+                    for j in 0..N {
+                        sums[i][j] = B::dot(sums[i][j], x, B::load(weights.add(j * lanes)));
+                    }
+                }
+                weights = weights.add(2 * lanes);
+            }
+            for i in 0..M {
+                inputs[i] = inputs[i].wrapping_add(offsets.row_stride);
+            }
+        }
+        epilogue::<B, M, N>(args, first, at, &sums);
+    }
+}
+
+/// The epilogue: adds the residual to the sums, clamps them, rounds them and writes them.
+///
+/// # Safety
+/// The same as for [`micro_kernel`].
+#[inline(always)]
+#[allow(clippy::needless_range_loop)]
+unsafe fn epilogue<B: Bf16Simd, const M: usize, const N: usize>(
+    args: &RunArgs,
+    first: usize,
+    at: usize,
+    sums: &[[SumVector<B>; N]; M],
+) {
+    let offsets = args.offsets;
+    // SAFETY: by this function's contract: `lanes` filters are there behind each output and residual.
+    unsafe {
+        // a copy: the sums themselves must never need an address
+        let mut done = [[B::Simd::splat(0.0); N]; M];
+        for i in 0..M {
+            for j in 0..N {
+                done[i][j] = sums[i][j];
+            }
+        }
+        let (low, high) = (B::Simd::splat(args.clamp[0]), B::Simd::splat(args.clamp[1]));
+        for i in 0..M {
+            for j in 0..N {
+                let filter = first + j * B::Simd::LANES;
+                let lanes = B::Simd::LANES.min(args.conv.filters - filter);
+                let mut sum = done[i][j];
+                if let Some(starts) = args.residual_starts {
+                    let from = args.residual.add(*starts.get_unchecked(at + i) as usize + filter);
+                    sum = B::Simd::add(sum, B::widen(from, lanes));
+                }
+                let to = args.output.add(*offsets.output_starts.get_unchecked(at + i) as usize + filter);
+                // the sum is the second argument, so that NaN stays NaN
+                B::narrow(to, lanes, B::Simd::min(high, B::Simd::max(low, sum)));
+            }
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! The micro-kernel of the direct convolution, and its epilogue.
+
+use crate::simd::{PREFETCH_EVERY, Simd, prefetch_output};
+
+/// The weights of a tile: a panel from its first filter on, two vectors of weights for each of `kernel_rows` × `depth`
+/// values.
+pub(super) struct Panel {
+    pub kernel_rows: usize,
+    pub depth: usize,
+    pub row_stride: usize,
+    pub weights: *const f32,
+    pub bias: *const f32,
+    /// The filters of the panel, at most two vectors of them.
+    pub filters: usize,
+    pub clamp: [f32; 2],
+}
+
+/// The positions of a tile. Output and residual point to the first filter of the panel.
+pub(super) struct TileRows<'a> {
+    pub input: *const f32,
+    pub window_starts: &'a [u32],
+    pub output: *mut f32,
+    pub output_starts: &'a [u32],
+    pub residual: *const f32,
+    pub residual_starts: Option<&'a [u32]>,
+}
+
+/// Calls the micro-kernel for `n` positions and as many vectors of filters as there are: two, one and a half, or one.
+///
+/// # Safety
+/// The same as for [`micro_kernel`] with `M` = `n`.
+#[inline(always)]
+pub(super) unsafe fn tile<S: Simd>(panel: &Panel, rows: &TileRows, n: usize) {
+    macro_rules! by_rows {
+        ($($n:literal)*) => {
+            match (n, half_vectors::<S>(panel.filters)) {
+                $(($n, 4) => micro_kernel::<S, $n, 2, 0>(panel, rows),
+                  ($n, 3) if S::HAS_HALF => micro_kernel::<S, $n, 1, 1>(panel, rows),
+                  ($n, 2) => micro_kernel::<S, $n, 1, 0>(panel, rows),)*
+                _ => {}
+            }
+        };
+    }
+    // SAFETY: the contract of this function is that of the micro-kernel for `n` rows, and the literal is `n`; a panel
+    // has two vectors of weights.
+    unsafe { by_rows!(1 2 3 4 5 6 7 8 9 10 11 12 13 14) }
+}
+
+/// The number of half vectors that `filters`, up to two vectors of them, take. One half alone gains nothing, since its
+/// inputs take as long to load.
+#[inline(always)]
+fn half_vectors<S: Simd>(filters: usize) -> usize {
+    if S::HAS_HALF && filters > S::LANES { filters.div_ceil(S::LANES / 2) } else { 2 * filters.div_ceil(S::LANES) }
+}
+
+/// The micro-kernel: `M` positions × `N` vectors of filters and `H` halves behind them, with all sums in registers.
+///
+/// It has plain loops and no closures: a closure is a function of its own, without the vector features, and would keep
+/// the sums in memory.
+///
+/// # Safety
+/// The CPU has the instruction set of `S`; `rows` has the offsets of `M` positions; their windows of
+/// `panel.kernel_rows` × `panel.depth` values can be read, and `panel.filters` values at their outputs be written, at
+/// their residuals be read; the panel has its weights and its bias.
+#[inline(always)]
+#[allow(clippy::needless_range_loop)]
+unsafe fn micro_kernel<S: Simd, const M: usize, const N: usize, const H: usize>(panel: &Panel, rows: &TileRows) {
+    // SAFETY: by this function's contract: the loops read `kernel_rows` × `depth` values of `M` windows, and as many
+    // times two vectors of weights, which are zero behind the last filter; `wrapping_add` moves a pointer beyond its
+    // window only after the last row.
+    unsafe {
+        let mut sums = [[S::splat(0.0); N]; M];
+        let mut halves = [[S::Half::splat(0.0); H]; M];
+        for i in 0..M {
+            for j in 0..N {
+                sums[i][j] = S::load(panel.bias.add(j * S::LANES));
+            }
+            for j in 0..H {
+                halves[i][j] = S::Half::load(panel.bias.add(N * S::LANES));
+            }
+        }
+        let mut weights = panel.weights;
+        let mut inputs = [rows.input; M];
+        for i in 0..M {
+            inputs[i] = rows.input.add(*rows.window_starts.get_unchecked(i) as usize);
+        }
+        // positions whose output lines have been prefetched
+        let mut prefetched = 0;
+        for _ in 0..panel.kernel_rows {
+            let mut k = if H == 0 { S::dot_blocked(panel.depth, &inputs, weights, &mut sums) } else { 0 };
+            weights = weights.add(k * 2 * S::LANES);
+            while k < panel.depth {
+                let end = panel.depth.min(k + PREFETCH_EVERY);
+                while k < end {
+                    multiply_add::<S, M, N, H>(&inputs, k, weights, &mut sums, &mut halves);
+                    weights = weights.add(2 * S::LANES);
+                    k += 1;
+                }
+                if prefetched < M {
+                    let start = *rows.output_starts.get_unchecked(prefetched) as usize;
+                    prefetch_output::<S, N, H>(rows.output.wrapping_add(start));
+                    if let Some(starts) = rows.residual_starts {
+                        let start = *starts.get_unchecked(prefetched) as usize;
+                        prefetch_output::<S, N, H>(rows.residual.wrapping_add(start));
+                    }
+                    prefetched += 1;
+                }
+            }
+            for i in 0..M {
+                inputs[i] = inputs[i].wrapping_add(panel.row_stride);
+            }
+        }
+        epilogue::<S, M, N>(panel, rows, 0, &sums);
+        epilogue::<S::Half, M, H>(panel, rows, N * S::LANES, &halves);
+    }
+}
+
+/// Adds value `k` of `M` windows times its weights to the sums.
+///
+/// # Safety
+/// The CPU has the instruction set of `S`; each of `inputs` points to more than `k` readable values, `weights` to two
+/// readable vectors.
+#[inline(always)]
+#[allow(clippy::needless_range_loop)]
+unsafe fn multiply_add<S: Simd, const M: usize, const N: usize, const H: usize>(
+    inputs: &[*const f32; M],
+    k: usize,
+    weights: *const f32,
+    sums: &mut [[S::Vector; N]; M],
+    halves: &mut [[<S::Half as Simd>::Vector; H]; M],
+) {
+    // SAFETY: by this function's contract: `N` vectors and `H` halves are at most two vectors of weights.
+    unsafe {
+        let (mut w, mut half) = ([S::splat(0.0); N], [S::Half::splat(0.0); H]);
+        for j in 0..N {
+            w[j] = S::load(weights.add(j * S::LANES));
+        }
+        for j in 0..H {
+            half[j] = S::Half::load(weights.add(N * S::LANES));
+        }
+        for i in 0..M {
+            let x = S::splat(*inputs[i].add(k));
+            for j in 0..N {
+                sums[i][j] = S::mul_add(x, w[j], sums[i][j]);
+            }
+            for j in 0..H {
+                halves[i][j] = S::Half::mul_add(S::low_half(x), half[j], halves[i][j]);
+            }
+        }
+    }
+}
+
+/// The epilogue: adds the residual to the sums of the filters from `first` on, clamps them, and writes them.
+///
+/// # Safety
+/// The same as for [`micro_kernel`]; `first` and `N` vectors behind it lie within two vectors.
+#[inline(always)]
+#[allow(clippy::needless_range_loop)]
+unsafe fn epilogue<S: Simd, const M: usize, const N: usize>(
+    panel: &Panel,
+    rows: &TileRows,
+    first: usize,
+    sums: &[[S::Vector; N]; M],
+) {
+    // SAFETY: by this function's contract: `lanes` filters are there behind each output and residual.
+    unsafe {
+        // a copy for the loop below, which indexes at run time: the sums themselves must never need an address
+        let mut done = [[S::splat(0.0); N]; M];
+        for i in 0..M {
+            for j in 0..N {
+                done[i][j] = sums[i][j];
+            }
+        }
+        let (low, high) = (S::splat(panel.clamp[0]), S::splat(panel.clamp[1]));
+        for i in 0..M {
+            for j in 0..N {
+                let (sum, filter) = (done[i][j], first + j * S::LANES);
+                let lanes = S::LANES.min(panel.filters - filter);
+                let sum = match rows.residual_starts {
+                    Some(starts) => {
+                        let from = rows.residual.add(*starts.get_unchecked(i) as usize + filter);
+                        S::add(sum, S::load_partial(from, lanes))
+                    }
+                    None => sum,
+                };
+                let to = rows.output.add(*rows.output_starts.get_unchecked(i) as usize + filter);
+                // the sum is the second argument, so that NaN stays NaN
+                S::store_partial(to, lanes, S::min(high, S::max(low, sum)));
+            }
+        }
+    }
+}
