@@ -7,6 +7,7 @@ pub mod features;
 pub mod npy;
 pub mod output;
 pub mod preview;
+mod reader;
 pub mod regular;
 pub mod row_file;
 pub mod sealed;
@@ -48,6 +49,16 @@ pub enum IoError {
 }
 
 impl IoError {
+    /// `path` is not the table that was expected.
+    fn table(path: PathBuf, reason: String) -> IoError {
+        IoError::Table { path, reason }
+    }
+
+    /// `path` is no Parquet file.
+    fn no_table(path: PathBuf, reason: String) -> IoError {
+        IoError::NoTable { path, reason }
+    }
+
     /// For `map_err` while writing `path`.
     pub fn write(path: &Path) -> impl Fn(std::io::Error) -> IoError + '_ {
         |error| IoError::Write { path: path.to_path_buf(), error }
