@@ -15,7 +15,7 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::DataType;
 use parquet::file::metadata::RowGroupMetaData;
 
-pub use encode::{Append, Layout, groups_into, write, write_groups, write_noted};
+pub use encode::{Format, Layout, write, write_noted};
 
 use super::IoError;
 use super::reader::{Part, Reader};

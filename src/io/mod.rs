@@ -1,4 +1,7 @@
-//! Files: atomic writes, outputs that the user names, Parquet, plain rows. The only room of polars, arrow and parquet.
+//! Files: atomic writes, outputs that the user names, Parquet, plain rows. Only this folder uses polars, arrow and parquet.
+//!
+//! polars writes every table: `writer` is the one place for it, for [`table::Table`] as for [`features`]. The parquet crate reads
+//! them: `reader` hands them over as record batches of arrow; features alone are read straight into the rows of a matrix.
 
 pub mod atomic;
 pub mod columns;
@@ -13,6 +16,7 @@ pub mod row_file;
 pub mod sealed;
 pub mod table;
 pub mod tensors;
+pub(crate) mod writer;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};

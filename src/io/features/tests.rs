@@ -35,7 +35,7 @@ fn base(keys: &[Key]) -> Table {
 fn save(path: &Path, layout: Layout, dtype: Dtype, keys: &[Key], matrix: &FeatureMatrix) {
     let metadata = [("featurize.model".to_string(), "m".to_string())];
     let rows: Vec<&[f32]> = matrix.iter_rows().collect();
-    write(path, base(keys), layout, dtype, &rows, &metadata).expect("written");
+    write(path, base(keys), Format { layout, dtype }, &rows, &metadata).expect("written");
 }
 
 #[test]
@@ -111,6 +111,7 @@ fn rows_that_do_not_fit_are_refused() {
     let dir = tempfile::tempdir().expect("folder");
     let path = dir.path().join("t.parquet");
     let short = vec![0.0; WIDTH - 1];
-    let result = write(&path, base(&keys()[..1]), Layout::Array(WIDTH), Dtype::F32, &[&short], &[]);
+    let format = Format { layout: Layout::Array(WIDTH), dtype: Dtype::F32 };
+    let result = write(&path, base(&keys()[..1]), format, &[&short], &[]);
     assert!(result.is_err() && !path.exists());
 }
