@@ -1,7 +1,7 @@
 //! Writing of Parquet by polars: the one place where a table becomes a file, row group after row group. Everything is compressed
 //! by zstd and has no statistics, which would double the footer of a wide table.
 //!
-//! `polars::prelude::ParquetWriter` takes a frame. A frame of 100,352 features costs 900 MB beside its rows, looks in each column
+//! `polars::prelude::ParquetWriter` takes a frame. A frame of 100,352 features costs 1 GB beside its rows, looks in each column
 //! for a dictionary, makes every column nullable, and has no f16 without the feature `dtype-f16`, which all of polars is compiled
 //! for. The writer below it (`polars_parquet::write::FileWriter`) takes an iterator of columns instead, so that memory holds the
 //! rows and the few columns that are being encoded. [`features`](super::features) gives the numbers that were measured.
@@ -31,6 +31,8 @@ use super::table::Table;
 pub(crate) struct Writer<'a, W: Write> {
     file: FileWriter<W>,
     path: &'a Path,
+    /// Number of columns before the features.
+    columns: usize,
     features: Option<Format<'a>>,
     metadata: Vec<KeyValue>,
 }
@@ -56,7 +58,7 @@ impl<'a, W: Write> Writer<'a, W> {
         let fields = table.columns().iter().map(field).chain(features.iter().flat_map(|features| features.fields()));
         let schema: ArrowSchema = fields.map(|field| (field.name.clone(), field)).collect();
         let file = FileWriter::try_new(to, schema, options(CompressionOptions::Zstd(None))).map_err(failed)?;
-        Ok(Self { file, path, features, metadata })
+        Ok(Self { file, path, columns: table.columns().len(), features, metadata })
     }
 
     /// Appends a row group of these columns and, in a table with features, these features; nothing where there are no rows.
@@ -70,6 +72,11 @@ impl<'a, W: Write> Writer<'a, W> {
             return Err(IoError::WriteTable { path: self.path.to_path_buf(), reason });
         }
         let columns = table.into_columns().map_err(&failed)?;
+        // polars would leave the columns out for which there is nothing
+        if columns.len() != self.columns {
+            let reason = format!("{} columns for the {} of the table", columns.len(), self.columns);
+            return Err(IoError::WriteTable { path: self.path.to_path_buf(), reason });
+        }
         if count == 0 {
             return Ok(());
         }

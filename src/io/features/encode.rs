@@ -39,6 +39,10 @@ const BLOCK: usize = 512;
 const BLOCK_VALUES: usize = 1 << 21;
 /// Bytes of f32 in a page of lists.
 const PAGE: usize = 1 << 20;
+/// Bytes that polars holds for each column of a file until its footer is written, as measured with names of 22 letters.
+const COLUMN: usize = 4_500;
+/// Bytes that every table takes: buffers of the file and of zstd, and the code itself.
+const FIXED: usize = 10 << 20;
 
 /// The columns and the type of the features in a table.
 #[derive(Clone, Copy, Debug)]
@@ -133,8 +137,7 @@ impl<'a> Format<'a> {
     where
         'a: 'r,
     {
-        let block = TILE * ((BLOCK_VALUES / rows.len().max(1)).clamp(TILE, BLOCK) / TILE);
-        let together = block * rayon::current_num_threads();
+        let together = block(rows.len()) * rayon::current_num_threads();
         let encode = move |first: usize| {
             let tiles = (first..names.len().min(first + together)).into_par_iter().step_by(TILE);
             let encoded: Vec<_> = tiles.map(|first| self.tile(first, names, rows)).collect();
@@ -190,6 +193,24 @@ impl<'a> Format<'a> {
         let compression = CompressionOptions::Zstd(Some(ZstdLevel::try_new(1)?));
         pages(array, field, Encoding::Plain, compression)
     }
+}
+
+/// Columns that a thread encodes of so many rows before the file takes them.
+fn block(rows: usize) -> usize {
+    TILE * ((BLOCK_VALUES / rows.max(1)).clamp(TILE, BLOCK) / TILE)
+}
+
+/// Bytes of memory that the writing of a table takes beside its rows, with a row group of `rows` rows.
+pub fn writer_bytes(rows: usize, layout: Layout) -> u64 {
+    let bytes = match layout {
+        Layout::Wide(names) => {
+            let together = (block(rows) * rayon::current_num_threads()).min(names.len());
+            COLUMN * names.len() + size_of::<f32>() * together * rows
+        }
+        // values, the same with their levels, and compressed
+        Layout::Array(width) => 3 * PAGE.max(size_of::<f32>() * width),
+    };
+    (FIXED + bytes) as u64
 }
 
 /// Columns of the rows, one after the other.
