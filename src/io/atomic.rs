@@ -1,5 +1,5 @@
-//! A file is there whole or not at all: written under a temporary name in its own folder, synced, renamed, the folder synced. Its hash is taken
-//! on the way, so that whoever reads it later can tell whether it is still what was written.
+//! A file is there whole or not at all: it is written under a temporary name in its own folder, synced and renamed, and the folder
+//! is synced. Its hash is computed on the way, so that a later reader can tell whether the file is as it was written.
 
 use std::ffi::OsStr;
 use std::fs::{File, Metadata};
@@ -10,12 +10,12 @@ use serde::Serialize;
 
 use super::{Digest, IoError};
 
-/// How temporary names begin; whatever bears one after a crash may be deleted.
+/// How temporary names begin; a file that bears one after a crash may be deleted.
 pub const TEMPORARY: &str = ".writing-";
 /// Letters and digits after that.
 const RANDOM: usize = 6;
 
-/// A file in the making.
+/// A file that is being written.
 pub type Sink<'a> = BufWriter<Hashed<'a>>;
 
 /// A file that is hashed as it is written.
@@ -42,7 +42,7 @@ pub fn write<E: From<IoError>>(path: &Path, fill: impl FnOnce(&mut Sink) -> Resu
     write_noted(path, fill, |_| Ok(()))
 }
 
-/// The same; `note` gets the hash before the file takes its name.
+/// Does the same; `note` is called with the hash before the file takes its name.
 pub fn write_noted<E: From<IoError>>(
     path: &Path,
     fill: impl FnOnce(&mut Sink) -> Result<(), E>,
@@ -51,7 +51,7 @@ pub fn write_noted<E: From<IoError>>(
     write_like(path, None, fill, note)
 }
 
-/// The same for a file that belongs to the user: the new one has the rights and the owner of the old one.
+/// Does the same for a file of the user: the new file gets the rights and the owner of the old one.
 pub(super) fn replace<E: From<IoError>>(path: &Path, fill: impl FnOnce(&mut Sink) -> Result<(), E>) -> Result<(), E> {
     write_like(path, std::fs::metadata(path).ok(), fill, |_| Ok(())).map(|_| ())
 }
@@ -122,7 +122,7 @@ pub fn is_temporary(name: &OsStr) -> bool {
     random.is_some_and(|random| random.len() == RANDOM && random.bytes().all(|byte| byte.is_ascii_alphanumeric()))
 }
 
-/// Makes a rename in `folder` durable; file systems that cannot do it are left to their own ways.
+/// Makes a rename in `folder` durable, where the file system can do it.
 pub fn sync_folder(folder: &Path) {
     if let Ok(folder) = File::open(folder) {
         folder.sync_all().ok();

@@ -8,10 +8,10 @@ use half::f16;
 use super::{Digest, IoError, atomic};
 use crate::table::{Dtype, FeatureMatrix};
 
-/// Bytes that the header is a multiple of, so that the values lie aligned in a mapped file.
+/// The length of the header is a multiple of this number of bytes, so that the values lie aligned in a mapped file.
 const ALIGN: usize = 64;
 
-/// What numpy reads before the values.
+/// The header, which numpy reads before the values.
 fn header(rows: usize, width: usize, dtype: Dtype) -> Vec<u8> {
     let kind = match dtype {
         Dtype::F32 => "<f4",
@@ -28,7 +28,7 @@ fn header(rows: usize, width: usize, dtype: Dtype) -> Vec<u8> {
     header
 }
 
-/// Writes an array of `rows` × `width`, whole or not at all; `fill` puts exactly so many rows.
+/// Writes an array of `rows` × `width`, whole or not at all; `fill` hands over exactly `rows` rows.
 pub fn write<E: From<IoError>>(
     path: &Path,
     (rows, width): (usize, usize),

@@ -1,4 +1,4 @@
-//! Files that are opened without waiting: opening a FIFO that nobody writes to would never end, and a device has no end.
+//! Files that are opened without waiting: opening a FIFO without a writer would never return, and a device has no end.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -14,7 +14,7 @@ pub fn open(path: &Path) -> io::Result<File> {
         options.custom_flags(libc::O_NONBLOCK);
     }
     let file = options.open(path)?;
-    // asked of what is open: the name may lead somewhere else by now
+    // the open file is asked, since its name may lead somewhere else by now
     if file.metadata()?.is_file() {
         return Ok(file);
     }
@@ -27,7 +27,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_file_is_refused_at_once() {
+    fn a_path_that_is_no_file_is_refused_at_once() {
         let dir = tempfile::tempdir().expect("a folder");
         let fifo = dir.path().join("fifo");
         assert!(std::process::Command::new("mkfifo").arg(&fifo).status().expect("started").success());

@@ -1,6 +1,6 @@
-//! JSON that carries the hash of itself: one flipped bit anywhere in it, and it does not count.
+//! JSON that carries its own hash: a document with one flipped bit is refused.
 //!
-//! The last key of the object is `blake3`, of all the bytes before it. A document without that key is one of before there were seals.
+//! The last key of the object is `blake3`, the hash of all bytes before it. Documents of versions before the seals lack that key.
 
 use std::path::Path;
 
@@ -18,21 +18,21 @@ pub fn write(path: &Path, value: &impl Serialize) -> Result<Digest, IoError> {
     put(path, serde_json::to_vec_pretty(value))
 }
 
-/// The same on one line, for what people do not read.
+/// Does the same on one line, for documents that nobody reads.
 pub fn write_compact(path: &Path, value: &impl Serialize) -> Result<Digest, IoError> {
     put(path, serde_json::to_vec(value))
 }
 
 fn put(path: &Path, text: serde_json::Result<Vec<u8>>) -> Result<Digest, IoError> {
     let mut text = text.map_err(|error| IoError::Json { path: path.to_path_buf(), error })?;
-    text.pop(); // the brace at the end, which comes behind the seal
+    text.pop(); // the closing brace follows the seal
     text.truncate(text.trim_ascii_end().len());
     let hash = blake3::hash(&text).to_hex();
     text.extend([BEFORE, hash.as_str(), AFTER].concat().bytes());
     atomic::write_bytes(path, &text)
 }
 
-/// Reads what was written; an error names a file that is not as it was written.
+/// Reads a document; an error names a file that is not as it was written.
 pub fn read<T: DeserializeOwned>(path: &Path) -> Result<T, IoError> {
     let text = std::fs::read(path).map_err(IoError::read(path))?;
     if is_broken(&text) {
@@ -42,7 +42,7 @@ pub fn read<T: DeserializeOwned>(path: &Path) -> Result<T, IoError> {
         .map_err(|error| IoError::Table { path: path.to_path_buf(), reason: error.to_string() })
 }
 
-/// True when there is a seal and it is of other bytes. A seal that is itself damaged leaves the bytes before it whole.
+/// True when there is a seal that is the hash of other bytes. A damaged seal says nothing about the bytes before it.
 fn is_broken(text: &[u8]) -> bool {
     let end = BEFORE.len() + DIGITS + AFTER.len();
     let Some((body, seal)) = text.len().checked_sub(end).map(|at| text.split_at(at)) else { return false };
