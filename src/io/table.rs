@@ -5,6 +5,7 @@ use std::path::Path;
 use arrow::datatypes::{DataType as Kind, Field};
 use polars::prelude::{DataType, FrozenCategories, NamedFrom, PolarsError, PolarsResult, Series};
 
+use super::features::{KEYS, Key};
 use super::output::Output;
 use super::writer::Writer;
 use super::{Digest, IoError, atomic};
@@ -31,6 +32,15 @@ impl Table {
     /// Number of rows.
     pub fn rows(&self) -> usize {
         self.rows
+    }
+
+    /// Adds the key columns: a path, a label among `classes` and a split among `splits`.
+    pub fn keys(self, keys: &[Key], classes: &[String], splits: &[&str]) -> Self {
+        let [path, label, split] = KEYS;
+        let splits: Vec<String> = splits.iter().map(ToString::to_string).collect();
+        self.text(path, keys.iter().map(|key| Some(key.path.as_str())))
+            .category(label, classes, keys.iter().map(|key| key.label.as_deref()))
+            .category(split, &splits, keys.iter().map(|key| key.split.as_deref()))
     }
 
     /// Adds text, null where there is none.

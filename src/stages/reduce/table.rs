@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{Input, ReduceError};
-use crate::io::features::{Format, KEYS, Key, Layout};
+use crate::io::features::{Format, Key, Layout};
 use crate::io::table::Table;
 use crate::io::writer::Writer;
 use crate::io::{Digest, IoError, atomic};
@@ -75,11 +75,7 @@ fn in_groups(
 
 /// The key columns of these rows.
 fn table(keys: &[Key], classes: &[String]) -> Table {
-    let [name, label, split] = KEYS;
-    Table::new(keys.len())
-        .text(name, keys.iter().map(|key| Some(key.path.as_str())))
-        .category(label, classes, keys.iter().map(|key| key.label.as_deref()))
-        .category(split, &Split::WORDS.map(String::from), keys.iter().map(|key| key.split.as_deref()))
+    Table::new(keys.len()).keys(keys, classes, &Split::WORDS)
 }
 
 #[cfg(test)]
