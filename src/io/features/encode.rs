@@ -1,17 +1,19 @@
 //! Features as columns of a [`Writer`]. Tiles of columns are copied out of the rows and encoded by all threads; lists are made
 //! page by page. So memory holds the rows, a few tiles or one page, and the footer.
 //!
-//! Measured on one core of two (Xeon, November 2026; half of the values zero; seconds of CPU, and the peak of the process without
-//! the rows), beside the two ways that were weighed against it:
+//! Measured on one core of two that other programs shared (November 2026; half of the values zero; seconds of CPU, median of two
+//! or three rounds, and the peak of the process without the rows), beside the two ways that were weighed against it: frames of
+//! 512 columns through `BatchedWriter` of polars, and key columns of polars spliced into a file of the parquet crate.
 //!
-//! | rows × features, layout, dtype  | this writer    | frames of polars | key columns of polars spliced into a file of the parquet crate |
-//! |---------------------------------|----------------|------------------|----------------------------------------|
-//! | 2,048 × 2,048, wide, f32        | 0.11 s, 20 MB  | 0.18 s, 22 MB    | 0.12 s, 16 MB                          |
-//! | 2,048 × 2,048, array, f32       | 0.10 s, 10 MB  | 0.11 s, 27 MB    | 0.07 s, 13 MB                          |
-//! | 2,048 × 2,048, wide, f16        | 0.09 s, 19 MB  |                  | 0.18 s, 16 MB                          |
-//! | 1,000 × 100,352, wide, f32      | 3.3 s, 450 MB  | 6.3 s, 500 MB    | 3.9 s, 190 MB                          |
-//! | 1,000 × 100,352, array, f32     | 1.8 s, 11 MB   | 2.5 s, 390 MB    | 1.7 s, 12 MB                           |
-//! | 1,000 × 100,352, wide, f16      | 2.8 s, 450 MB  |                  | 5.3 s, 190 MB                          |
+//! | rows × features, layout, dtype  | this writer    | frames of polars | spliced        |
+//! |---------------------------------|----------------|------------------|----------------|
+//! | 2,048 × 2,048, wide, f32        | 0.11 s, 19 MB  | 0.18 s, 21 MB    | 0.12 s, 15 MB  |
+//! | 2,048 × 2,048, array, f32       | 0.10 s, 10 MB  | 0.11 s, 27 MB    | 0.07 s, 13 MB  |
+//! | 2,048 × 2,048, wide, f16        | 0.09 s, 18 MB  |                  | 0.18 s, 15 MB  |
+//! | 1,000 × 100,352, wide, f32      | 3.3 s, 451 MB  | 6.3 s, 499 MB    | 3.9 s, 192 MB  |
+//! | 1,000 × 100,352, array, f32     | 1.8 s, 11 MB   | 2.5 s, 393 MB    | 1.7 s, 13 MB   |
+//! | 1,000 × 100,352, wide, f16      | 2.8 s, 450 MB  |                  | 5.3 s, 192 MB  |
+//! | 1,000 × 100,352, array, f16     | 1.4 s, 9 MB    |                  | 2.7 s, 17 MB   |
 
 use std::ops::Range;
 use std::path::Path;
