@@ -10,9 +10,10 @@ use super::{FetchArgs, top, ui};
 use crate::config;
 use crate::error::Error;
 use crate::extractor::Extractor;
-use crate::io::features::{self, Layout};
+use crate::io::features::{Format, Layout};
 use crate::io::output::{FileKind, Inputs, Output, Rules, is_stream};
 use crate::io::table::Table;
+use crate::io::writer::Writer;
 use crate::io::{IoError, csv_text};
 use crate::pictures::stream::Through;
 use crate::pictures::{Done, Made, Named, PredictorError, Way};
@@ -166,22 +167,17 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    /// Writes a row group after the other; the number of pictures that failed.
+    /// Writes row group after row group and returns the number of pictures that failed.
     fn parquet(&self, to: &mut (dyn Write + Send), path: &Path) -> Result<usize, Error> {
         let plan = self.plan;
         let names = plan.columns();
         let layout = if plan.is_wide() { Layout::Wide(&names) } else { Layout::Array(plan.width()) };
-        let form = (layout, plan.pipeline.output.dtype);
+        let format = Format { layout, dtype: plan.pipeline.output.dtype };
         let keys = |paths: &[&str]| Table::new(paths.len()).text("path", paths.iter().copied().map(Some));
-        let mut failed = 0;
-        features::groups_into::<Error>(to, path, keys(&[]), form, &plan.metadata(), |append| {
-            let mut put = |paths: &[&str], rows: &FeatureMatrix| {
-                let rows: Vec<&[f32]> = rows.iter_rows().collect();
-                append(keys(paths), &rows)
-            };
-            failed = self.compute(&mut put)?;
-            Ok(())
-        })?;
+        let mut writer = Writer::new(to, path, &keys(&[]), Some(format), &plan.metadata())?;
+        let failed =
+            self.compute(&mut |paths, rows| writer.append(keys(paths), &rows.iter_rows().collect::<Vec<_>>()))?;
+        writer.finish()?;
         Ok(failed)
     }
 

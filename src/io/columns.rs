@@ -1,36 +1,26 @@
 //! Single columns of a Parquet table, read through arrow.
 
-use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type};
-use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::IoError;
+use super::reader::Reader;
 
-/// A table of which some columns are read.
+/// A table of which some columns have been read.
 #[derive(Debug)]
 pub struct Columns {
-    path: PathBuf,
+    table: Reader,
     batches: Vec<RecordBatch>,
 }
 
 impl Columns {
-    /// Reads the columns called `names`; those that the table lacks are told when they are asked for.
+    /// Reads the columns called `names`. A column that the table lacks is an error when it is asked for.
     pub fn read(path: &Path, names: &[&str]) -> Result<Self, IoError> {
-        let wrong = |reason: String| IoError::Table { path: path.to_path_buf(), reason };
-        let file = File::open(path).map_err(IoError::read(path))?;
-        let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| wrong(error.to_string()))?;
-        let fields = builder.schema().fields().iter().enumerate();
-        let wanted: Vec<usize> =
-            fields.filter(|(_, field)| names.contains(&field.name().as_str())).map(|(i, _)| i).collect();
-        let mask = ProjectionMask::roots(builder.parquet_schema(), wanted);
-        let reader = builder.with_projection(mask).build().map_err(|error| wrong(error.to_string()))?;
-        let batches = reader.collect::<Result<_, _>>().map_err(|error| wrong(error.to_string()))?;
-        Ok(Self { path: path.to_path_buf(), batches })
+        let table = Reader::open(path, IoError::table)?;
+        let batches = table.read(table.every_row(|name| names.contains(&name)))?;
+        Ok(Self { table, batches })
     }
 
     /// A column of text or of words.
@@ -56,12 +46,9 @@ impl Columns {
     }
 
     fn each<T>(&self, name: &str, kind: &DataType, read: impl Fn(&dyn Array) -> Vec<T>) -> Result<Vec<T>, IoError> {
-        let wrong = |reason: String| IoError::Table { path: self.path.clone(), reason };
         let mut all = Vec::new();
         for batch in &self.batches {
-            let column = batch.column_by_name(name).ok_or_else(|| wrong(format!("it has no column `{name}`")))?;
-            let column = cast(column, kind).map_err(|error| wrong(error.to_string()))?;
-            all.extend(read(&column));
+            all.extend(read(&self.table.column(batch, name, kind)?));
         }
         Ok(all)
     }
@@ -73,7 +60,7 @@ mod tests {
     use crate::io::table::Table;
 
     #[test]
-    fn columns_come_back_and_absent_ones_are_told() {
+    fn columns_come_back_and_an_absent_one_is_an_error() {
         let dir = tempfile::tempdir().expect("folder");
         let path = dir.path().join("t.parquet");
         let words = ["x".to_string(), "y".to_string()];

@@ -1,4 +1,5 @@
-//! Feature tables: key columns and features, in either layout and either number format, written from rows and read back as one row-major matrix.
+//! Feature tables: key columns and features, in either layout and either number format. They are written from rows and read
+//! back as one row-major matrix.
 
 mod decode;
 mod encode;
@@ -8,18 +9,16 @@ mod tests;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::compute::cast;
 use arrow::datatypes::DataType;
-use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use parquet::file::metadata::RowGroupMetaData;
 
-pub use encode::{Append, Layout, groups_into, write, write_groups, write_noted};
+pub use encode::{Format, Layout, write, write_noted, writer_bytes};
 
 use super::IoError;
+use super::reader::{Part, Reader};
 use crate::table::FeatureMatrix;
 
 /// The columns that stand before the features.
@@ -27,34 +26,30 @@ pub const KEYS: [&str; 3] = ["path", "label", "split"];
 /// The name of the one feature column of `layout: array`.
 pub const ARRAY: &str = "features";
 
-/// Which picture a row is of.
+/// The picture of a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Key {
-    /// Relative to the root, with `/`.
+    /// Relative to `input.root`, with `/`.
     pub path: String,
     pub label: Option<String>,
     pub split: Option<String>,
 }
 
-/// A Parquet file with key columns and features, its footer read.
+/// A Parquet file with key columns and features, whose footer has been read.
 #[derive(Debug)]
 pub struct FeatureFile {
-    path: PathBuf,
-    footer: ArrowReaderMetadata,
+    table: Reader,
 }
 
 impl FeatureFile {
     /// Opens `path` and reads its footer.
     pub fn open(path: &Path) -> Result<Self, IoError> {
-        let file = File::open(path).map_err(IoError::read(path))?;
-        let footer = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new());
-        let footer = footer.map_err(|error| IoError::Table { path: path.to_path_buf(), reason: error.to_string() })?;
-        Ok(Self { path: path.to_path_buf(), footer })
+        Ok(Self { table: Reader::open(path, IoError::table)? })
     }
 
     /// Number of rows.
     pub fn rows(&self) -> usize {
-        usize::try_from(self.footer.metadata().file_metadata().num_rows()).unwrap_or(0)
+        self.table.rows()
     }
 
     /// Number of features.
@@ -64,8 +59,12 @@ impl FeatureFile {
 
     /// The key-value metadata.
     pub fn metadata(&self) -> BTreeMap<String, String> {
-        let pairs = self.footer.metadata().file_metadata().key_value_metadata();
-        pairs.into_iter().flatten().filter_map(|kv| Some((kv.key.clone(), kv.value.clone()?))).collect()
+        self.table.metadata()
+    }
+
+    /// Number of row groups; one is read at a time.
+    pub fn groups(&self) -> usize {
+        self.table.groups()
     }
 
     /// The keys and all features of all rows; `(rows, width)`.
@@ -73,35 +72,30 @@ impl FeatureFile {
         Ok((self.read_keys()?, self.read_features(None)?))
     }
 
-    /// Number of row groups: what can be read at a time.
-    pub fn groups(&self) -> usize {
-        self.footer.metadata().num_row_groups()
-    }
-
-    /// The keys of a row group and its features: those numbered by `keep`, or all.
+    /// The keys of a row group and its features, of which only those numbered by `keep` where it is given.
     pub fn read_group(&self, group: usize, keep: Option<&[usize]>) -> Result<(Vec<Key>, FeatureMatrix), IoError> {
         Ok((self.keys_in(group..group + 1)?, self.features_in(group..group + 1, keep)?))
     }
 
-    /// The features alone: those numbered by `keep`, or all.
+    /// The features of all rows, of which only those numbered by `keep` where it is given.
     pub fn read_features(&self, keep: Option<&[usize]>) -> Result<FeatureMatrix, IoError> {
         self.features_in(0..self.groups(), keep)
     }
 
-    /// The keys alone.
+    /// The keys of all rows.
     pub fn read_keys(&self) -> Result<Vec<Key>, IoError> {
         self.keys_in(0..self.groups())
     }
 
     fn row_groups(&self, groups: &Range<usize>) -> Result<(&[RowGroupMetaData], usize), IoError> {
-        let found = self.footer.metadata().row_groups().get(groups.clone());
+        let found = self.table.footer().row_groups().get(groups.clone());
         let found = found.ok_or_else(|| self.wrong(format!("it has {} row groups", self.groups())))?;
         let rows = found.iter().map(|group| usize::try_from(group.num_rows()).unwrap_or(0)).sum();
         Ok((found, rows))
     }
 
     fn features_in(&self, groups: Range<usize>, keep: Option<&[usize]>) -> Result<FeatureMatrix, IoError> {
-        let file = File::open(&self.path).map_err(IoError::read(&self.path))?;
+        let file = File::open(self.table.path()).map_err(IoError::read(self.table.path()))?;
         let (groups, rows) = self.row_groups(&groups)?;
         let leaves: Vec<usize> = self.features().collect();
         if let Some(width) = self.list() {
@@ -122,34 +116,30 @@ impl FeatureFile {
     }
 
     fn keys_in(&self, groups: Range<usize>) -> Result<Vec<Key>, IoError> {
-        let is_key = |name: &str| KEYS.contains(&name);
-        let fields = self.footer.schema().fields().iter().enumerate();
-        let columns: Vec<usize> = fields.filter(|(_, field)| is_key(field.name())).map(|(i, _)| i).collect();
         let mut keys = Vec::with_capacity(self.row_groups(&groups)?.1);
-        for batch in self.batches(groups, &columns)? {
+        let columns = self.table.columns(|name| KEYS.contains(&name));
+        for batch in self.table.read(Part { groups, columns, rows: None })? {
             keys.extend(self.keys_of(&batch)?);
         }
         Ok(keys)
     }
 
-    /// Numbers of the columns that hold features: keys and features are flat, so they are those of the schema.
+    /// Numbers of the leaf columns that hold features.
     fn features(&self) -> impl Iterator<Item = usize> {
-        let columns = self.footer.metadata().file_metadata().schema_descr().columns().iter().enumerate();
-        let is_key = |name: &str| KEYS.contains(&name);
-        columns
-            .filter(move |(_, column)| !column.path().parts().first().is_some_and(|name| is_key(name)))
-            .map(|(i, _)| i)
+        let leaves = self.table.footer().file_metadata().schema_descr().columns().iter().enumerate();
+        let is_key = |name: &String| KEYS.contains(&name.as_str());
+        leaves.filter(move |(_, leaf)| !leaf.path().parts().first().is_some_and(is_key)).map(|(i, _)| i)
     }
 
-    /// Width of the lists, when the features are one column of them.
+    /// Width of the lists, where the features are one column of lists.
     fn list(&self) -> Option<usize> {
-        let fields = self.footer.schema().fields().iter().find(|field| field.name() == ARRAY)?;
+        let fields = self.table.fields().iter().find(|field| field.name() == ARRAY)?;
         if let DataType::FixedSizeList(_, width) = fields.data_type() { usize::try_from(*width).ok() } else { None }
     }
 
-    /// Name of feature number `j` of a row: its column's, or `features[j]` where all are one column.
+    /// Name of feature `j`: its column's, or `features[j]` where all of them are one column.
     pub fn name_of(&self, j: usize) -> String {
-        let features = self.footer.schema().fields().iter().filter(|field| !KEYS.contains(&field.name().as_str()));
+        let features = self.table.fields().iter().filter(|field| !KEYS.contains(&field.name().as_str()));
         let names: Vec<&str> = features.map(|field| field.name().as_str()).collect();
         match names.as_slice() {
             [list] if self.width() > 1 => format!("{list}[{j}]"),
@@ -157,30 +147,21 @@ impl FeatureFile {
         }
     }
 
-    /// An error that names the first value that is no number, where there is one; `keep` are the columns that `matrix` has.
+    /// An error that names the first value that is NaN or infinite; `keep` numbers the features that `matrix` has.
     pub fn check_finite(&self, keys: &[Key], matrix: &FeatureMatrix, keep: Option<&[usize]>) -> Result<(), IoError> {
         let Some(at) = matrix.as_slice().iter().position(|value| !value.is_finite()) else { return Ok(()) };
         let (row, column) = (at / matrix.cols(), at % matrix.cols());
         let column = self.name_of(keep.and_then(|keep| keep.get(column)).map_or(column, |&column| column));
         let picture = keys.get(row).map_or_else(|| row.to_string(), |key| key.path.clone());
-        Err(IoError::NotFinite { path: self.path.clone(), picture, column })
+        Err(IoError::NotFinite { path: self.table.path().to_path_buf(), picture, column })
     }
 
     fn wrong(&self, reason: impl ToString) -> IoError {
-        IoError::Table { path: self.path.clone(), reason: reason.to_string() }
-    }
-
-    fn batches(&self, groups: Range<usize>, columns: &[usize]) -> Result<Vec<RecordBatch>, IoError> {
-        let file = File::open(&self.path).map_err(IoError::read(&self.path))?;
-        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.footer.clone());
-        let mask = ProjectionMask::roots(builder.parquet_schema(), columns.iter().copied());
-        let builder = builder.with_row_groups(groups.collect()).with_projection(mask);
-        let reader = builder.build().map_err(|error| self.wrong(error))?;
-        reader.map(|batch| batch.map_err(|error| self.wrong(error))).collect()
+        self.table.wrong(reason)
     }
 
     fn keys_of(&self, batch: &RecordBatch) -> Result<Vec<Key>, IoError> {
-        let [paths, labels, splits] = KEYS.map(|name| self.text_of(batch, name));
+        let [paths, labels, splits] = KEYS.map(|name| self.table.column(batch, name, &DataType::Utf8));
         let (paths, labels, splits) = (paths?, labels?, splits?);
         let at =
             |column: &ArrayRef, i: usize| column.is_valid(i).then(|| column.as_string::<i32>().value(i).to_string());
@@ -190,11 +171,5 @@ impl FeatureFile {
                 Ok(Key { path, label: at(&labels, i), split: at(&splits, i) })
             })
             .collect()
-    }
-
-    /// A column as plain strings, whatever text type the writer chose.
-    fn text_of(&self, batch: &RecordBatch, name: &str) -> Result<ArrayRef, IoError> {
-        let column = batch.column_by_name(name).ok_or_else(|| self.wrong(format!("it has no column `{name}`")))?;
-        cast(column, &DataType::Utf8).map_err(|error| self.wrong(error))
     }
 }

@@ -1,4 +1,7 @@
-//! Files: atomic writes, outputs that the user names, Parquet, plain rows. The only room of polars, arrow and parquet.
+//! Files: atomic writes, outputs that the user names, Parquet, plain rows. Only this folder uses polars, arrow and parquet.
+//!
+//! polars writes every table: `writer` is the one place for it, for [`table::Table`] as for [`features`]. The parquet crate reads
+//! them: `reader` hands them over as record batches of arrow; features alone are read straight into the rows of a matrix.
 
 pub mod atomic;
 pub mod columns;
@@ -7,10 +10,12 @@ pub mod features;
 pub mod npy;
 pub mod output;
 pub mod preview;
+mod reader;
 pub mod row_file;
 pub mod sealed;
 pub mod table;
 pub mod tensors;
+pub(crate) mod writer;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -43,6 +48,16 @@ pub enum IoError {
 }
 
 impl IoError {
+    /// `path` is not the table that was expected.
+    fn table(path: PathBuf, reason: String) -> IoError {
+        IoError::Table { path, reason }
+    }
+
+    /// `path` is no Parquet file.
+    fn no_table(path: PathBuf, reason: String) -> IoError {
+        IoError::NoTable { path, reason }
+    }
+
     /// For `map_err` while writing `path`.
     pub fn write(path: &Path) -> impl Fn(std::io::Error) -> IoError + '_ {
         |error| FileError::write(path)(error).into()

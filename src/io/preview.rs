@@ -1,14 +1,12 @@
 //! Reads the columns, the metadata and the first rows of any Parquet file.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::Path;
 
 use arrow::util::display::{ArrayFormatter, FormatOptions};
-use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::IoError;
+use super::reader::{Part, Reader};
 
 /// The schema and the first rows of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,37 +26,23 @@ pub struct Preview {
 /// Reads the first `rows` rows of `path`. A table with more columns than the two numbers of `ends` gives only so many
 /// of the first and of the last columns.
 pub fn preview(path: &Path, rows: usize, ends: [usize; 2]) -> Result<Preview, IoError> {
-    let wrong = |reason: String| IoError::NoTable { path: path.to_path_buf(), reason };
-    let file = File::open(path).map_err(IoError::read(path))?;
-    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| wrong(error.to_string()))?;
-    let about = builder.metadata().file_metadata();
-    let pairs = about.key_value_metadata().into_iter().flatten();
-    let metadata = pairs
-        .filter(|pair| pair.key != "ARROW:schema")
-        .map(|pair| (pair.key.clone(), pair.value.clone().unwrap_or_default()))
-        .collect();
-    let all = usize::try_from(about.num_rows()).unwrap_or(0);
-    let row_groups = builder.metadata().num_row_groups();
-    let fields = builder.schema().fields().clone();
+    let table = Reader::open(path, IoError::no_table)?;
     let columns: Vec<(String, String)> =
-        fields.iter().map(|field| (field.name().clone(), field.data_type().to_string())).collect();
+        table.fields().iter().map(|field| (field.name().clone(), field.data_type().to_string())).collect();
     let n = columns.len();
     let [first, last] = ends;
     let few = n <= first + last + 1;
     let chosen: Vec<usize> = (0..n).filter(|&i| few || i < first || i >= n - last).collect();
-    let mask = ProjectionMask::roots(builder.parquet_schema(), chosen.iter().copied());
-    let reader = builder.with_projection(mask).with_limit(rows).build().map_err(|error| wrong(error.to_string()))?;
+    let shown = chosen.iter().map(|&i| columns[i].0.clone()).collect();
+    let options = FormatOptions::default().with_null("");
     let mut head = Vec::new();
-    for batch in reader {
-        let batch = batch.map_err(|error| wrong(error.to_string()))?;
-        let options = FormatOptions::default().with_null("");
+    for batch in table.read(Part { groups: 0..table.groups(), columns: chosen, rows: Some(rows) })? {
         let cells: Result<Vec<_>, _> =
             batch.columns().iter().map(|column| ArrayFormatter::try_new(column.as_ref(), &options)).collect();
-        let cells = cells.map_err(|error| wrong(error.to_string()))?;
+        let cells = cells.map_err(|error| table.wrong(error))?;
         head.extend((0..batch.num_rows()).map(|i| cells.iter().map(|column| column.value(i).to_string()).collect()));
     }
-    let shown = chosen.iter().map(|&i| columns[i].0.clone()).collect();
-    Ok(Preview { rows: all, row_groups, columns, metadata, shown, head })
+    Ok(Preview { rows: table.rows(), row_groups: table.groups(), columns, metadata: table.metadata(), shown, head })
 }
 
 #[cfg(test)]
@@ -68,7 +52,7 @@ mod tests {
     use crate::table::FeatureMatrix;
 
     #[test]
-    fn a_wide_table_is_folded_and_what_is_none_is_told() {
+    fn a_wide_table_is_folded_and_another_file_is_an_error() {
         let dir = tempfile::tempdir().expect("folder");
         let path = dir.path().join("wide.parquet");
         let names: Vec<String> = (0..500).map(|i| format!("f_{i}")).collect();

@@ -1,5 +1,5 @@
-//! A table that is too large for the memory, as plain rows on disk: any of them can be read at the price of itself, which Parquet's columns do
-//! not allow. The file has no name and is gone with the process, however that ends.
+//! A table that is too large for the memory, as plain rows on disk. Reading a row costs that row alone, while Parquet would read
+//! whole columns. The file has no name, so the system removes it when the process ends, however that happens.
 
 use std::fs::File;
 use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use super::IoError;
 use crate::table::{FeatureMatrix, Rows};
 
-/// Takes row after row.
+/// A file of rows that is being written, row after row.
 #[derive(Debug)]
 pub struct RowWriter {
     file: BufWriter<File>,
@@ -18,7 +18,7 @@ pub struct RowWriter {
     cols: usize,
 }
 
-/// Rows × columns of `f32`, in the bytes of this machine.
+/// Rows × columns of `f32`, in the byte order of this machine.
 #[derive(Debug)]
 pub struct RowFile {
     file: Mutex<File>,
@@ -27,13 +27,13 @@ pub struct RowFile {
 }
 
 impl RowWriter {
-    /// For rows of `cols` values, on the disk that `folder` is on.
+    /// Creates a file for rows of `cols` values on the disk of `folder`.
     pub fn create(folder: &Path, cols: usize) -> Result<Self, IoError> {
         let file = tempfile::tempfile_in(folder).map_err(IoError::write(folder))?;
         Ok(Self { file: BufWriter::with_capacity(1 << 20, file), folder: folder.to_path_buf(), rows: 0, cols })
     }
 
-    /// Appends the rows of `matrix` named by `wanted`; panics when it has other columns.
+    /// Appends the rows of `matrix` that `wanted` numbers; panics where `matrix` has another number of columns.
     pub fn append_rows(&mut self, matrix: &FeatureMatrix, wanted: &[usize]) -> Result<(), IoError> {
         assert_eq!(matrix.cols(), self.cols, "{} columns beside {}", matrix.cols(), self.cols);
         for &row in wanted {
@@ -43,7 +43,7 @@ impl RowWriter {
         Ok(())
     }
 
-    /// The rows that were appended, to be read.
+    /// Ends the writing; the rows can be read from now on.
     pub fn finish(self) -> Result<RowFile, IoError> {
         let Self { file, folder, rows, cols } = self;
         let file = file.into_inner().map_err(|error| IoError::write(&folder)(error.into_error()))?;
@@ -63,17 +63,17 @@ impl Rows for RowFile {
     fn pick(&self, wanted: &[usize], out: &mut Vec<f32>) -> std::io::Result<()> {
         let first = out.len();
         out.resize(first + wanted.len() * self.cols, 0.0);
-        let mut places: Vec<(usize, &mut [f32])> =
+        let mut slots: Vec<(usize, &mut [f32])> =
             wanted.iter().copied().zip(out[first..].chunks_exact_mut(self.cols.max(1))).collect();
-        // along the disk, not to and fro
-        places.sort_unstable_by_key(|(row, _)| *row);
+        // in the order of the file, so that a disk need not seek to and fro
+        slots.sort_unstable_by_key(|(row, _)| *row);
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut next = None; // the row that the file stands before
-        for (row, place) in places {
+        let mut next = None; // the row at the file's position
+        for (row, slot) in slots {
             if next != Some(row) {
                 file.seek(SeekFrom::Start((row * self.cols * size_of::<f32>()) as u64))?;
             }
-            file.read_exact(bytemuck::cast_slice_mut(place))?;
+            file.read_exact(bytemuck::cast_slice_mut(slot))?;
             next = Some(row + 1);
         }
         Ok(())

@@ -1,18 +1,13 @@
-//! Tables written by polars: zstd, one row group, key-value metadata, no statistics (they double the footer of a wide table).
-//!
-//! polars would say of text that it is a string view, which pyarrow before 15 and other readers do not know. The bytes are the same, so the
-//! schema that a table carries says plain text; categories keep what polars reads them by.
+//! Tables as columns of polars, from which [`Writer`] makes a file of one row group.
 
 use std::path::Path;
 
-use arrow::datatypes::{DataType as Kind, Field, Schema};
-use parquet::arrow::{ARROW_SCHEMA_META_KEY, encode_arrow_schema};
-use polars::prelude::{
-    Column, DataFrame, DataType, FrozenCategories, IntoColumn, KeyValueMetadata, NamedFrom, ParquetCompression,
-    ParquetWriter, PolarsError, Series, StatisticsOptions,
-};
+use arrow::datatypes::{DataType as Kind, Field};
+use polars::prelude::{DataType, FrozenCategories, NamedFrom, PolarsError, PolarsResult, Series};
 
+use super::features::{KEYS, Key};
 use super::output::Output;
+use super::writer::Writer;
 use super::{Digest, IoError, atomic};
 use crate::table::FeatureMatrix;
 
@@ -23,7 +18,7 @@ const ENUM_WORDS: &str = "_PL_ENUM_VALUES2";
 #[derive(Debug)]
 pub struct Table {
     rows: usize,
-    columns: Vec<Column>,
+    columns: Vec<Series>,
     fields: Vec<Field>,
     error: Option<PolarsError>,
 }
@@ -39,13 +34,23 @@ impl Table {
         self.rows
     }
 
-    /// Text, null where there is none.
+    /// Adds the key columns: a path, a label among `classes` and a split among `splits`.
+    pub fn keys(self, keys: &[Key], classes: &[String], splits: &[&str]) -> Self {
+        let [path, label, split] = KEYS;
+        let splits: Vec<String> = splits.iter().map(ToString::to_string).collect();
+        self.text(path, keys.iter().map(|key| Some(key.path.as_str())))
+            .category(label, classes, keys.iter().map(|key| key.label.as_deref()))
+            .category(split, &splits, keys.iter().map(|key| key.split.as_deref()))
+    }
+
+    /// Adds text, null where there is none.
     pub fn text<'a>(self, name: &str, values: impl Iterator<Item = Option<&'a str>>) -> Self {
         let values: Vec<Option<&str>> = values.collect();
         self.push(Field::new(name, Kind::Utf8, true), Series::new(name.into(), values))
     }
 
-    /// One of `words`, by name; null where there is none. Readers that know them see a categorical with these words in this order.
+    /// Adds a column whose values are among `words`, null where there is none. Readers that know categoricals see one with
+    /// these words in this order.
     pub fn category<'a>(mut self, name: &str, words: &[String], values: impl Iterator<Item = Option<&'a str>>) -> Self {
         let values: Vec<Option<&str>> = values.collect();
         let text = Series::new(name.into(), values);
@@ -60,37 +65,61 @@ impl Table {
         }
     }
 
-    /// Whole numbers, null where there is none.
+    /// Adds whole numbers, null where there is none.
     pub fn counts(self, name: &str, values: impl Iterator<Item = Option<u64>>) -> Self {
         let values: Vec<Option<u64>> = values.collect();
         self.push(Field::new(name, Kind::UInt64, true), Series::new(name.into(), values))
     }
 
-    /// f32.
+    /// Adds f32.
     pub fn floats(self, name: &str, values: Vec<f32>) -> Self {
         self.push(Field::new(name, Kind::Float32, true), Series::new(name.into(), values))
     }
 
-    /// f64.
+    /// Adds f64.
     pub fn reals(self, name: &str, values: Vec<f64>) -> Self {
         self.push(Field::new(name, Kind::Float64, true), Series::new(name.into(), values))
     }
 
-    /// Truth values.
+    /// Adds truth values.
     pub fn flags(self, name: &str, values: Vec<bool>) -> Self {
         self.push(Field::new(name, Kind::Boolean, true), Series::new(name.into(), values))
     }
 
-    /// Every column of `matrix` as a column of its own.
+    /// Adds every column of `matrix` as a column of its own.
     pub fn wide(self, names: &[String], matrix: &FeatureMatrix) -> Self {
         let columns = transpose(matrix);
         names.iter().zip(columns).fold(self, |table, (name, values)| table.floats(name, values))
     }
 
     fn push(mut self, field: Field, series: Series) -> Self {
-        self.columns.push(series.into_column());
+        self.columns.push(series);
         self.fields.push(field);
         self
+    }
+
+    /// Types of the columns, as readers of arrow see them.
+    pub(super) fn fields(&self) -> &[Field] {
+        &self.fields
+    }
+
+    /// The columns.
+    pub(super) fn columns(&self) -> &[Series] {
+        &self.columns
+    }
+
+    /// The columns; an error where one of them has another number of rows, or a value that is none of its words.
+    pub(super) fn into_columns(self) -> PolarsResult<Vec<Series>> {
+        if let Some(error) = self.error {
+            return Err(error);
+        }
+        match self.columns.iter().find(|column| column.len() != self.rows) {
+            Some(wrong) => {
+                let text = format!("the column `{}` has {} values in {} rows", wrong.name(), wrong.len(), self.rows);
+                Err(PolarsError::ShapeMismatch(text.into()))
+            }
+            None => Ok(self.columns),
+        }
     }
 
     /// Writes the table to `path`, whole or not at all.
@@ -104,31 +133,14 @@ impl Table {
     }
 
     /// Writes the table into `to`; errors name `path`.
-    pub(super) fn encode(
-        self,
-        path: &Path,
-        metadata: &[(String, String)],
-        to: impl std::io::Write,
-    ) -> Result<(), IoError> {
-        let failed = |error: PolarsError| IoError::WriteTable { path: path.to_path_buf(), reason: error.to_string() };
-        if let Some(error) = self.error {
-            return Err(failed(error));
-        }
-        let schema = (ARROW_SCHEMA_META_KEY.to_string(), encode_arrow_schema(&Schema::new(self.fields)));
-        let metadata: Vec<_> = std::iter::once(schema).chain(metadata.iter().cloned()).collect();
-        let mut frame = DataFrame::new(self.rows, self.columns).map_err(failed)?;
-        ParquetWriter::new(to)
-            .with_compression(ParquetCompression::Zstd(None))
-            .with_statistics(StatisticsOptions::empty())
-            .with_row_group_size(Some(self.rows.max(1)))
-            .with_key_value_metadata(Some(KeyValueMetadata::from_static(metadata)))
-            .finish(&mut frame)
-            .map(|_| ())
-            .map_err(failed)
+    fn encode(self, path: &Path, metadata: &[(String, String)], to: impl std::io::Write) -> Result<(), IoError> {
+        let mut writer = Writer::new(to, path, &self, None, metadata)?;
+        writer.append(self, &[])?;
+        writer.finish()
     }
 }
 
-/// A dictionary of text whose words polars, too, takes for an `Enum`: `<bytes>;<word>` one after the other.
+/// A dictionary of text that polars reads as an `Enum` by its metadata: `<bytes>;<word>` for one word after the other.
 fn category_field(name: &str, words: &[String]) -> Field {
     let index = match words.len() {
         0..=255 => Kind::UInt8,

@@ -10,12 +10,27 @@ use safetensors::tensor::{Metadata, TensorInfo};
 
 use super::{Digest, IoError, atomic};
 
-/// Values that are turned into bytes, or back, at a time: a tensor may take up a good part of the memory, and is there once.
+/// Values that are converted to bytes, or back, at a time: a tensor may fill much of the memory, so no copy of it is made.
 const PIECE: usize = 1 << 16;
-/// The header is a multiple of this.
+/// The length of the header is a multiple of this number of bytes.
 const ALIGN: usize = 8;
 
 /// A tensor to write.
+#[derive(Clone, Debug)]
+pub struct Tensor<'a> {
+    pub name: String,
+    pub shape: Vec<usize>,
+    pub values: Values<'a>,
+}
+
+impl<'a> Tensor<'a> {
+    /// A tensor called `name`.
+    pub fn new(name: impl Into<String>, shape: &[usize], values: Values<'a>) -> Self {
+        Self { name: name.into(), shape: shape.to_vec(), values }
+    }
+}
+
+/// The numbers of a tensor, row-major.
 #[derive(Clone, Copy, Debug)]
 pub enum Values<'a> {
     F32(&'a [f32]),
@@ -38,7 +53,7 @@ impl Values<'_> {
     }
 }
 
-/// Tensors read back; single precision is kept apart, so that what was written comes back bit for bit.
+/// The tensors of a file. f32 and f64 are kept apart, so that every value comes back bit for bit.
 #[derive(Debug, Default)]
 pub struct Tensors {
     path: std::path::PathBuf,
@@ -47,17 +62,18 @@ pub struct Tensors {
     shapes: BTreeMap<String, Vec<usize>>,
 }
 
-/// Writes tensors with their shapes: the bytes that `safetensors::serialize` gives, but never all of them in memory.
-pub fn write(path: &Path, tensors: &[(String, Vec<usize>, Values)]) -> Result<Digest, IoError> {
+/// Writes the bytes that `safetensors::serialize` gives, but never holds all of them in memory.
+pub fn write(path: &Path, tensors: &[Tensor]) -> Result<Digest, IoError> {
     let wrong = |reason: String| IoError::WriteTable { path: path.to_path_buf(), reason };
-    let mut tensors: Vec<&(String, Vec<usize>, Values)> = tensors.iter().collect();
-    // the wider numbers first, so that each lies aligned
-    tensors.sort_by(|a, b| b.2.dtype().cmp(&a.2.dtype()).then(a.0.cmp(&b.0)));
+    let mut tensors: Vec<&Tensor> = tensors.iter().collect();
+    // f64 before f32, so that every tensor lies aligned
+    tensors.sort_by(|a, b| b.values.dtype().cmp(&a.values.dtype()).then(a.name.cmp(&b.name)));
     let mut end = 0;
-    let place = |(name, shape, values): &&(String, Vec<usize>, Values)| {
+    let place = |tensor: &&Tensor| {
         let start = end;
-        end += values.bytes();
-        (name.clone(), TensorInfo { dtype: values.dtype(), shape: shape.clone(), data_offsets: (start, end) })
+        end += tensor.values.bytes();
+        let (dtype, shape) = (tensor.values.dtype(), tensor.shape.clone());
+        (tensor.name.clone(), TensorInfo { dtype, shape, data_offsets: (start, end) })
     };
     let places = tensors.iter().map(place).collect();
     let header = Metadata::new(None, places).map_err(|error| wrong(error.to_string()))?;
@@ -68,8 +84,8 @@ pub fn write(path: &Path, tensors: &[(String, Vec<usize>, Values)]) -> Result<Di
         out.write_all(&(header.len() as u64).to_le_bytes()).map_err(&failed)?;
         out.write_all(&header).map_err(&failed)?;
         let mut bytes = Vec::new();
-        for (.., values) in tensors {
-            match values {
+        for tensor in tensors {
+            match tensor.values {
                 Values::F32(values) => put(out, values, &mut bytes, f32::to_le_bytes),
                 Values::F64(values) => put(out, values, &mut bytes, f64::to_le_bytes),
             }
@@ -112,7 +128,7 @@ impl Tensors {
         let length = file.metadata().map_err(IoError::read(path))?.len();
         let header = header(&mut file, length).map_err(&wrong)?;
         let mut all = Tensors { path: path.to_path_buf(), ..Self::default() };
-        // one after the other, as they lie in the file: there are no gaps
+        // in the order of the file, where one tensor follows the other without a gap
         for name in header.offset_keys() {
             let Some(TensorInfo { dtype, shape, .. }) = header.info(&name) else { continue };
             let count = shape.iter().product();
@@ -158,7 +174,7 @@ impl Tensors {
     }
 }
 
-/// The header of a file of `length` bytes, of which the tensors fill all that follows.
+/// The header of a file of `length` bytes; the tensors fill the rest of the file, or it is an error.
 fn header(file: &mut File, length: u64) -> Result<Metadata, String> {
     let mut size = [0; ALIGN];
     let cut = || "it is cut off".to_string();
@@ -189,14 +205,14 @@ mod tests {
     fn the_file_is_that_of_the_library_and_comes_back_to_the_bit() {
         let folder = tempfile::tempdir().expect("folder");
         let path = folder.path().join("t.safetensors");
-        // more values than a piece, and not a multiple
+        // more values than a piece, and no multiple of it
         let x: Vec<f32> = (0..3 * 50_001).map(|i| (i as f32).sin()).collect();
         let (y, none): (Vec<f64>, [f64; 0]) = ((0..70_000).map(f64::from).collect(), []);
         let tensors = [
-            ("x".to_string(), vec![3, 50_001], Values::F32(&x)),
-            ("y".to_string(), vec![70_000], Values::F64(&y)),
-            ("b".to_string(), vec![0, 4], Values::F64(&none)),
-            ("a".to_string(), vec![1], Values::F32(&[f32::NAN])),
+            Tensor::new("x", &[3, 50_001], Values::F32(&x)),
+            Tensor::new("y", &[70_000], Values::F64(&y)),
+            Tensor::new("b", &[0, 4], Values::F64(&none)),
+            Tensor::new("a", &[1], Values::F32(&[f32::NAN])),
         ];
         write(&path, &tensors).expect("written");
         let data = [
@@ -205,8 +221,9 @@ mod tests {
             Vec::new(),
             bytes([f32::NAN].iter().map(|v| v.to_le_bytes())),
         ];
-        let views = tensors.iter().zip(&data).map(|((name, shape, values), data)| {
-            (name, TensorView::new(values.dtype(), shape.clone(), data).expect("a view"))
+        let views = tensors.iter().zip(&data).map(|(tensor, data)| {
+            let view = TensorView::new(tensor.values.dtype(), tensor.shape.clone(), data);
+            (&tensor.name, view.expect("a view"))
         });
         assert!(std::fs::read(&path).expect("read") == safetensors::serialize(views, None).expect("serialized"));
         let mut back = Tensors::read(&path).expect("read");
@@ -220,7 +237,7 @@ mod tests {
     fn a_file_that_does_not_hold_what_it_says_is_an_error() {
         let folder = tempfile::tempdir().expect("folder");
         let path = folder.path().join("t.safetensors");
-        write(&path, &[("x".to_string(), vec![2, 2], Values::F32(&[1.0, 2.0, 3.0, 4.0]))]).expect("written");
+        write(&path, &[Tensor::new("x", &[2, 2], Values::F32(&[1.0, 2.0, 3.0, 4.0]))]).expect("written");
         let whole = std::fs::read(&path).expect("read");
         let told = |bytes: &[u8]| {
             std::fs::write(&path, bytes).expect("written");
@@ -234,11 +251,11 @@ mod tests {
         let mut far = whole.clone();
         far[..8].copy_from_slice(&u64::MAX.to_le_bytes());
         assert!(told(&far).contains("cut off"));
-        // a shape that its bytes do not fill
+        // shapes of more values than the file has
         for (from, to) in [("[2,2]", "[2,3]"), ("[2,2]", "[9,9]")] {
             let text = String::from_utf8_lossy(&whole[8..whole.len() - 16]).replace(from, to);
             assert!(told(&[&whole[..8], text.as_bytes(), &whole[whole.len() - 16..]].concat()).contains("header"));
         }
-        assert!(write(&path, &[("x".to_string(), vec![3], Values::F32(&[1.0]))]).is_err());
+        assert!(write(&path, &[Tensor::new("x", &[3], Values::F32(&[1.0]))]).is_err());
     }
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::io::features::{KEYS, Key};
+use crate::io::features::Key;
 use crate::io::table::Table;
 use crate::io::{IoError, sealed};
 use crate::learn::classifier::ClassifierError;
@@ -235,14 +235,11 @@ fn score(
 
 /// `predictions.parquet`: key columns, the most probable class, and the probability of each of `classes` for every row.
 pub fn table(keys: &[Key], probabilities: &FeatureMatrix, classes: &[String]) -> Table {
-    let [path, label, split] = KEYS;
     let columns: Vec<String> = classes.iter().map(|class| format!("p_{class}")).collect();
     let predicted: Vec<usize> = probabilities.iter_rows().map(argmax).collect();
     let confidence = predicted.iter().zip(probabilities.iter_rows()).map(|(&class, row)| row[class]).collect();
     Table::new(keys.len())
-        .text(path, keys.iter().map(|key| Some(key.path.as_str())))
-        .category(label, classes, keys.iter().map(|key| key.label.as_deref()))
-        .category(split, &Split::WORDS.map(String::from), keys.iter().map(|key| key.split.as_deref()))
+        .keys(keys, classes, &Split::WORDS)
         .category("predicted", classes, predicted.iter().map(|&class| Some(classes[class].as_str())))
         .floats("confidence", confidence)
         .wide(&columns, probabilities)

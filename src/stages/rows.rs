@@ -328,7 +328,8 @@ mod tests {
                 Layout::Array => features::Layout::Array(3),
             };
             let rows: Vec<&[f32]> = matrix.iter_rows().collect();
-            features::write(&dir.shard(i), keys, layout, Dtype::F32, &rows, &[]).expect("written");
+            let format = features::Format { layout, dtype: Dtype::F32 };
+            features::write(&dir.shard(i), keys, format, &rows, &[]).expect("written");
         }
         (folder, dir)
     }

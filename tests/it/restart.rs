@@ -20,10 +20,17 @@ fn files(root: &Path) -> Vec<PathBuf> {
         }
     }
     files.retain(|path| !path.ends_with("lock"));
-    // a file system's clock ticks so slowly that a record may bear the time of the files that it names, and run.json that of the last record
-    let rank = |path: &Path| u8::from(path.starts_with(root.join(".store"))) + 2 * u8::from(path.ends_with("run.json"));
-    let time = |path: &Path| path.metadata().and_then(|metadata| metadata.modified()).expect("a time");
-    files.sort_by_key(|path| (time(path), rank(path), path.clone()));
+    // of files that were written within one tick of the system's clock, a record comes behind the files that it names, and
+    // run.json behind the records
+    let rank = |path: &Path| match path.parent() {
+        _ if path.ends_with("run.json") => 2,
+        Some(folder) if folder.ends_with(".store") && !path.ends_with("owner.json") => 1,
+        _ => 0,
+    };
+    files.sort_by_key(|path| {
+        let time = path.metadata().and_then(|metadata| metadata.modified()).expect("a time");
+        (time, rank(path), path.clone())
+    });
     files
 }
 

@@ -1,4 +1,5 @@
-//! Reading of feature columns into a row-major matrix: only the columns that are asked for, in windows of a few megabytes that all threads decode.
+//! Reading of feature columns into a row-major matrix. Only the wanted columns are read, in windows of a few megabytes that
+//! all threads decode.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -18,7 +19,7 @@ use rayon::prelude::*;
 
 use crate::table::FeatureMatrix;
 
-/// Bytes of a file that a thread decodes at a time; a longer column is taken by itself.
+/// Bytes of a file that a thread decodes at a time; a longer column is a window of its own.
 const WINDOW: u64 = 4 << 20;
 /// Values of a list column that are decoded at a time.
 const PIECE: usize = 1 << 18;
@@ -64,14 +65,14 @@ fn general(reason: impl std::fmt::Display) -> ParquetError {
     ParquetError::General(reason.to_string())
 }
 
-/// Where the bytes of a column lie in a file of `length` bytes.
+/// The bytes of a column in a file of `length` bytes.
 fn place(group: &RowGroupMetaData, leaf: usize, length: u64) -> Result<Range<u64>> {
     let (start, bytes) = group.column(leaf).byte_range();
     let end = start.checked_add(bytes).filter(|&end| end <= length);
     Ok(start..end.ok_or_else(|| general("a column ends behind the end of the file"))?)
 }
 
-/// Reads the columns `leaves` of every row of `groups`: `out` has as many rows and a column for each.
+/// Reads the columns `leaves` of every row of `groups` into `out`, which has that many rows and columns.
 pub fn columns(mut file: File, groups: &[RowGroupMetaData], leaves: &[usize], out: &mut FeatureMatrix) -> Result<()> {
     let mut first = 0;
     let width = leaves.len();
@@ -107,7 +108,7 @@ pub fn columns(mut file: File, groups: &[RowGroupMetaData], leaves: &[usize], ou
     Ok(())
 }
 
-/// Cuts the columns that are wanted into runs whose bytes lie together.
+/// Cuts the columns `leaves` into windows whose bytes lie together: indices into `leaves`, and the bytes of these columns.
 fn windows(group: &RowGroupMetaData, leaves: &[usize], length: u64) -> Result<Vec<(Range<usize>, Range<u64>)>> {
     let mut windows: Vec<(Range<usize>, Range<u64>)> = Vec::new();
     for (at, &leaf) in leaves.iter().enumerate() {
@@ -171,6 +172,7 @@ pub fn lists(mut file: File, groups: &[RowGroupMetaData], leaf: usize, out: &mut
     Ok(())
 }
 
+/// Buffers of a column reader: the levels, and the f16 values before their conversion.
 #[derive(Default)]
 struct Levels {
     definition: Vec<i16>,
@@ -192,7 +194,7 @@ fn open(window: Arc<Window>, group: &RowGroupMetaData, leaf: usize, rows: usize)
     Ok(get_column_reader(chunk.column_descr_ptr(), Box::new(pages)))
 }
 
-/// Reads up to `most` records; how many there were.
+/// Appends up to `most` records to `values` and returns the number of records.
 fn read_some(reader: &mut ColumnReader, most: usize, levels: &mut Levels, values: &mut Vec<f32>) -> Result<usize> {
     let Levels { definition, repetition, halves } = levels;
     definition.clear();

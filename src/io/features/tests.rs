@@ -1,4 +1,4 @@
-//! What is written comes back, in both layouts and number formats.
+//! A table comes back as it was written, in both layouts and number formats, and its writer takes the memory that is planned.
 
 use half::f16;
 
@@ -35,7 +35,7 @@ fn base(keys: &[Key]) -> Table {
 fn save(path: &Path, layout: Layout, dtype: Dtype, keys: &[Key], matrix: &FeatureMatrix) {
     let metadata = [("featurize.model".to_string(), "m".to_string())];
     let rows: Vec<&[f32]> = matrix.iter_rows().collect();
-    write(path, base(keys), layout, dtype, &rows, &metadata).expect("written");
+    write(path, base(keys), Format { layout, dtype }, &rows, &metadata).expect("written");
 }
 
 #[test]
@@ -111,6 +111,60 @@ fn rows_that_do_not_fit_are_refused() {
     let dir = tempfile::tempdir().expect("folder");
     let path = dir.path().join("t.parquet");
     let short = vec![0.0; WIDTH - 1];
-    let result = write(&path, base(&keys()[..1]), Layout::Array(WIDTH), Dtype::F32, &[&short], &[]);
+    let format = Format { layout: Layout::Array(WIDTH), dtype: Dtype::F32 };
+    let result = write(&path, base(&keys()[..1]), format, &[&short], &[]);
     assert!(result.is_err() && !path.exists());
+}
+
+/// Rows and features of a table in the variable `FEATURIZE_TABLE`, for the process below.
+const TABLE: &str = "FEATURIZE_TABLE";
+
+/// A process of its own, whose peak of memory is that of one table; the next test starts it.
+#[test]
+#[ignore = "part of the_memory_of_the_writer_is_what_is_planned"]
+fn a_table_in_a_process_of_its_own() {
+    let table = std::env::var(TABLE).expect("set by the test that starts this one");
+    let size: Vec<usize> = table.split(' ').filter_map(|number| number.parse().ok()).collect();
+    let (rows, width) = (size[0], size[1]);
+    // rows that overlap take no memory, and no row is like another
+    let mut bits = 1u32;
+    let mut next = || {
+        (0..3).for_each(|shift| bits ^= [bits << 13, bits >> 17, bits << 5][shift]);
+        bits
+    };
+    let values: Vec<f32> = (0..rows + width).map(|_| if next() % 2 == 0 { 0.0 } else { next() as f32 }).collect();
+    let rows: Vec<&[f32]> = (0..rows).map(|first| &values[first..first + width]).collect();
+    let names: Vec<String> = (0..width).map(|i| format!("resnet50_flatten_{i:05}")).collect();
+    let layout = if table.ends_with("wide") { Layout::Wide(&names) } else { Layout::Array(width) };
+    let key = |i: usize| Key { path: format!("{i}.jpg"), label: None, split: Some("train".into()) };
+    let keys = base(&(0..rows.len()).map(key).collect::<Vec<_>>());
+    let planned = writer_bytes(rows.len(), layout);
+    let dir = tempfile::tempdir().expect("folder");
+    let peak = || {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
+    };
+    let before = peak();
+    write(&dir.path().join("t.parquet"), keys, Format { layout, dtype: Dtype::F32 }, &rows, &[]).expect("written");
+    if let Some((before, after)) = before.zip(peak()) {
+        println!("memory {} {planned}", 1024 * (after - before));
+    }
+}
+
+#[test]
+fn the_memory_of_the_writer_is_what_is_planned() {
+    for table in ["64 40000 wide", "4000 2000 wide", "300 2000 array", "8 400000 array"] {
+        let mut command = std::process::Command::new(std::env::current_exe().expect("this program"));
+        command.args(["--exact", "io::features::tests::a_table_in_a_process_of_its_own", "--ignored", "--nocapture"]);
+        let output = command.env(TABLE, table).output().expect("started");
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{table}: {text}");
+        // only Linux tells
+        let Some((_, numbers)) = text.split_once("memory ") else { continue };
+        let numbers: Vec<f64> = numbers.split_whitespace().take(2).filter_map(|number| number.parse().ok()).collect();
+        let (taken, planned) = (numbers[0] / 1e6, numbers[1] / 1e6);
+        println!("{table}: {taken} MB, {planned} MB planned");
+        assert!(taken <= 1.25 * planned && planned <= 2.5 * taken, "{table}: {taken} MB, {planned} MB planned");
+    }
 }

@@ -1,9 +1,9 @@
-//! The features once more, in the form of other programs: `output.npy`.
+//! The features in the format of other programs: `output.npy`.
 
 use std::path::PathBuf;
 
 use super::{ExtractError, Extracted};
-use crate::io::features::{KEYS, Key};
+use crate::io::features::Key;
 use crate::io::npy;
 use crate::io::table::Table;
 use crate::plan::Plan;
@@ -12,7 +12,7 @@ use crate::stages::rows::Shards;
 use crate::stages::scan::{Listing, Split};
 use crate::store::OutputFile;
 
-/// Writes the array and its index from the tables, shard by shard, where they are asked for.
+/// Writes the array and its index from the tables, shard by shard, where the pipeline asks for them.
 pub fn run(
     plan: &Plan,
     listing: &Listing,
@@ -32,12 +32,9 @@ pub fn run(
             Ok::<(), ExtractError>(put(matrix)?)
         })
     })?;
-    let [path, label, split] = KEYS;
     let index = Table::new(keys.len())
         .counts("row", (0..keys.len() as u64).map(Some))
-        .text(path, keys.iter().map(|key| Some(key.path.as_str())))
-        .category(label, &listing.classes, keys.iter().map(|key| key.label.as_deref()))
-        .category(split, &Split::WORDS.map(String::from), keys.iter().map(|key| key.split.as_deref()))
+        .keys(&keys, &listing.classes, &Split::WORDS)
         .write(&paths[1], &plan.metadata())?;
     Ok(vec![OutputFile::hashed(dir, &paths[0], array)?, OutputFile::hashed(dir, &paths[1], index)?])
 }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::ExtractError;
 use super::duplicates::Sha256;
 use super::notes::Note;
-use crate::io::features::{FeatureFile, Layout};
+use crate::io::features::{FeatureFile, Format, Layout};
 use crate::io::table::Table;
 use crate::io::{self, Digest, IoError, features, sealed};
 use crate::plan::Plan;
@@ -321,10 +321,10 @@ pub fn write(
         .category(split, &Split::WORDS.map(String::from), pictures.iter().map(|picture| Some(picture.split.word())));
     let names = plan.columns();
     let layout = if plan.is_wide() { Layout::Wide(&names) } else { Layout::Array(plan.width()) };
-    let form = (layout, plan.pipeline.output.dtype);
+    let format = Format { layout, dtype: plan.pipeline.output.dtype };
     let mut metadata = plan.metadata();
     metadata.extend([(ID.to_string(), id.clone()), (FORM.to_string(), shard.form.clone())]);
-    features::write_noted(&plan.dir.shard(shard.number), keys, form, filled.rows, &metadata, |digest| {
+    features::write_noted(&plan.dir.shard(shard.number), keys, format, filled.rows, &metadata, |digest| {
         kept.tables = old.into_iter().chain([digest.clone()]).collect();
         kept.write(&plan.dir, &id)
     })?;

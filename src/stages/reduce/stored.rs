@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::{Kind, ReduceError};
 use crate::io::IoError;
-use crate::io::tensors::{self, Tensors, Values};
+use crate::io::tensors::{self, Tensor, Tensors, Values};
 use crate::learn::pca::{Pca, TruncatedSvd};
 use crate::learn::reduction::{Projection, Reduction};
 use crate::learn::scale::{Normalizer, Scaler, StandardScaler};
@@ -33,7 +33,7 @@ pub fn save(dir: &RunDir, reduction: &Reduction) -> Result<OutputFile, IoError> 
         None => vec![("columns", number(reduction.columns as f64))],
     };
     let mut all = Vec::new();
-    let mut put = |name: &str, shape: &[usize], values| all.push((name.to_string(), shape.to_vec(), values));
+    let mut put = |name: &str, shape: &[usize], values| all.push(Tensor::new(name, shape, values));
     if let Some(Scaler::Standard(StandardScaler { mean, scale })) = &reduction.scaler {
         put("scaler.mean", &[mean.len()], Values::F64(mean));
         put("scaler.scale", &[scale.len()], Values::F64(scale));
@@ -68,7 +68,7 @@ pub fn save(dir: &RunDir, reduction: &Reduction) -> Result<OutputFile, IoError> 
 
 const SPECTRUM: [&str; 3] = ["explained_variance", "explained_variance_ratio", "singular_values"];
 
-/// The fitted reduction of a run, of which the file is called `file` in the classifier's card.
+/// The fitted reduction of a run; the classifier's card calls its file `file`.
 pub fn open(dir: &RunDir, file: &str) -> Result<Reduction, ReduceError> {
     let kind = Kind::ALL.into_iter().find(|kind| path(dir, *kind).ends_with(file));
     let kind = kind.ok_or_else(|| ReduceError::Unknown { file: file.to_string() })?;

@@ -4,9 +4,10 @@
 use std::path::Path;
 
 use super::{Input, ReduceError};
-use crate::io::features::{self, Key, Layout};
+use crate::io::features::{Format, Key, Layout};
 use crate::io::table::Table;
-use crate::io::{Digest, IoError};
+use crate::io::writer::Writer;
+use crate::io::{Digest, IoError, atomic};
 use crate::learn::dataset::Transformer;
 use crate::learn::reduction::Reduction;
 use crate::progress::Ui;
@@ -15,7 +16,7 @@ use crate::table::{Dtype, FeatureMatrix};
 
 /// Bytes of features in a row group.
 const GROUP: usize = 64 << 20;
-/// Column chunks in the file: each takes some bytes of the footer, which readers hold.
+/// Column chunks in the file: each takes some bytes of the footer, which readers keep in memory.
 const CHUNKS: usize = 50_000;
 
 /// Rows of a group, of `rows` rows of `columns`: groups of [`GROUP`] bytes, larger ones where those would make too many
@@ -41,7 +42,7 @@ pub fn write(
     })
 }
 
-/// Writes the rows that `fill` puts, `most` of them to a row group: where they came from does not change the file.
+/// Writes the rows that `fill` hands over, `most` of them to a row group; the blocks that they come in do not change the file.
 fn in_groups(
     path: &Path,
     most: usize,
@@ -50,11 +51,12 @@ fn in_groups(
     metadata: &[(String, String)],
     fill: impl FnOnce(&mut dyn FnMut(&[Key], &FeatureMatrix) -> Result<(), ReduceError>) -> Result<(), ReduceError>,
 ) -> Result<Digest, ReduceError> {
-    let layout = Layout::Wide(columns);
-    features::write_groups(path, table(&[], classes), layout, Dtype::F32, metadata, |write| {
+    let format = Format { layout: Layout::Wide(columns), dtype: Dtype::F32 };
+    atomic::write(path, |file| {
+        let mut writer = Writer::new(file, path, &table(&[], classes), Some(format), metadata)?;
         let (mut keys, mut rows) = (Vec::with_capacity(most), FeatureMatrix::with_capacity(most, columns.len()));
         let mut flush = |keys: &mut Vec<Key>, rows: &mut FeatureMatrix| -> Result<(), IoError> {
-            write(table(keys, classes), &rows.iter_rows().collect::<Vec<_>>())?;
+            writer.append(table(keys, classes), &rows.iter_rows().collect::<Vec<_>>())?;
             keys.clear();
             rows.clear();
             Ok(())
@@ -69,17 +71,14 @@ fn in_groups(
             }
             Ok(())
         })?;
-        Ok(flush(&mut keys, &mut rows)?)
+        flush(&mut keys, &mut rows)?;
+        Ok(writer.finish()?)
     })
 }
 
-/// The columns that say which picture a row is of.
+/// The key columns of these rows.
 fn table(keys: &[Key], classes: &[String]) -> Table {
-    let [name, label, split] = features::KEYS;
-    Table::new(keys.len())
-        .text(name, keys.iter().map(|key| Some(key.path.as_str())))
-        .category(label, classes, keys.iter().map(|key| key.label.as_deref()))
-        .category(split, &Split::WORDS.map(String::from), keys.iter().map(|key| key.split.as_deref()))
+    Table::new(keys.len()).keys(keys, classes, &Split::WORDS)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::TrainError;
-use crate::io::tensors::{self, Tensors, Values};
+use crate::io::tensors::{self, Tensor, Tensors, Values};
 use crate::io::{self, Digest, IoError, sealed};
 use crate::learn::classifier::{Classifier, ClassifierError};
 use crate::learn::dataset::{DatasetBase, Fit, Labels, Shared};
@@ -56,9 +56,9 @@ fn files(plan: &Plan, tensors: &OutputFile) -> Result<BTreeMap<String, Digest>, 
 fn layers(mlp: &Mlp, path: &Path) -> Result<Digest, IoError> {
     let mut all = Vec::with_capacity(mlp.layers.len() * 2);
     for (i, layer) in mlp.layers.iter().enumerate() {
-        let shape = vec![layer.inputs, layer.outputs];
-        all.push((format!("layers.{i}.weight"), shape, Values::F32(&layer.weights)));
-        all.push((format!("layers.{i}.bias"), vec![layer.outputs], Values::F32(&layer.bias)));
+        let shape = [layer.inputs, layer.outputs];
+        all.push(Tensor::new(format!("layers.{i}.weight"), &shape, Values::F32(&layer.weights)));
+        all.push(Tensor::new(format!("layers.{i}.bias"), &shape[1..], Values::F32(&layer.bias)));
     }
     tensors::write(path, &all)
 }
@@ -66,8 +66,8 @@ fn layers(mlp: &Mlp, path: &Path) -> Result<Digest, IoError> {
 fn table(knn: &Knn, path: &Path) -> Result<Digest, IoError> {
     // f64 holds these whole numbers exactly
     let y: Vec<f64> = knn.y.iter().map(|&class| class as f64).collect();
-    let x = ("x".to_string(), vec![knn.x.rows(), knn.x.cols()], Values::F32(knn.x.as_slice()));
-    tensors::write(path, &[x, ("y".to_string(), vec![y.len()], Values::F64(&y))])
+    let x = Tensor::new("x", &[knn.x.rows(), knn.x.cols()], Values::F32(knn.x.as_slice()));
+    tensors::write(path, &[x, Tensor::new("y", &[y.len()], Values::F64(&y))])
 }
 
 /// The network and the settings that made the features, as the card names them.

@@ -116,7 +116,7 @@ impl Columns<'_> {
 mod tests {
     use super::*;
     use crate::config;
-    use crate::io::features::{self, Layout};
+    use crate::io::features::{self, Format, Layout};
     use crate::io::table::Table;
     use crate::learn::folds;
     use crate::store::RunDir;
@@ -138,8 +138,8 @@ mod tests {
             let keys = keys.text("label", rows.iter().map(|row| Some(classes[row.1].as_str())));
             let keys = keys.text("split", rows.iter().map(|row| Some(row.2)));
             let values: Vec<&[f32]> = rows.iter().map(|row| row.0).collect();
-            features::write(&dir.shard(shard), keys, Layout::Array(x.cols()), Dtype::F32, &values, &[])
-                .expect("written");
+            let format = Format { layout: Layout::Array(x.cols()), dtype: Dtype::F32 };
+            features::write(&dir.shard(shard), keys, format, &values, &[]).expect("written");
         }
         (folder, dir, shards)
     }
