@@ -16,6 +16,7 @@ use crate::config::Features;
 use crate::exec::{self, Device, ExecError, Network, Session};
 use crate::image::{self, DecodeOptions, Decoded, Recipe, RgbImage};
 use crate::memory;
+use crate::pictures::source::Location;
 use crate::stages::scan::NamedFile;
 use crate::threads;
 use crate::weights::Taken;
@@ -152,14 +153,15 @@ impl Extractor {
 
     /// The contents of a file that was `seen` to have so many bytes, once there is room to decode them; `stop` ends the waiting. A thread drops
     /// one file's before it asks for another's.
-    pub fn read(&self, path: &Path, seen: Option<u64>, stop: &AtomicBool) -> Result<Contents, Failure> {
-        self.room.read(path, seen, (&self.recipe, &self.decoding), stop)
+    pub fn read(&self, location: &Location, seen: Option<u64>, stop: &AtomicBool) -> Result<Contents, Failure> {
+        self.room.read(location, seen, (&self.recipe, &self.decoding), stop)
     }
 
     /// The whole picture in a file, right way up, as the network's recipe would find it: for people to look at.
     pub fn picture(&self, path: &Path) -> Result<Shown, Failure> {
         let whole = DecodeOptions { fast_decode: false, ..self.decoding.clone() };
-        let contents = self.room.read(path, None, (&self.recipe, &whole), &AtomicBool::new(false))?;
+        let location = Location::File(path.to_path_buf());
+        let contents = self.room.read(&location, None, (&self.recipe, &whole), &AtomicBool::new(false))?;
         let image = image::decode(&contents, &whole)
             .map_err(|error| Failure { kind: error.kind.as_str(), reason: error.detail })?;
         Ok(Shown { image, _contents: contents })
@@ -268,7 +270,7 @@ impl Extractor {
             .iter()
             .map(|picture| {
                 let path = picture.location.as_ref().map_err(Failure::unreadable)?;
-                let bytes = self.read(path, None, stop)?;
+                let bytes = self.read(&Location::File(path.clone()), None, stop)?;
                 let image = self.decode(&bytes)?.image;
                 let start = input.len();
                 input.resize(start + self.input_len(), 0.0);

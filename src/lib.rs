@@ -58,6 +58,7 @@ pub mod extractor;
 pub mod io;
 pub mod memory;
 pub mod models;
+pub mod pictures;
 pub mod pipeline;
 pub mod plan;
 pub mod plot;

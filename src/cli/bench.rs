@@ -18,6 +18,7 @@ use crate::exec::lower::lower;
 use crate::exec::{Device, ExecError};
 use crate::extractor::Extractor;
 use crate::models::Source;
+use crate::pictures::source::Location;
 use crate::progress::plural;
 use crate::stages::scan::named;
 use crate::threads;
@@ -163,7 +164,9 @@ fn files(extractor: &Extractor, path: &std::path::Path, threads: usize) -> Resul
             for chunk in pictures.iter().skip(lane).step_by(threads).collect::<Vec<_>>().chunks(n) {
                 input.clear();
                 for path in chunk {
-                    let Ok(contents) = extractor.read(path, None, &never) else { continue };
+                    let Ok(contents) = extractor.read(&Location::File(path.to_path_buf()), None, &never) else {
+                        continue;
+                    };
                     let Ok(image) = extractor.decode(&contents) else { continue };
                     count += 1;
                     if !prepare {

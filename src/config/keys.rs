@@ -9,7 +9,7 @@ use serde::forward_to_deserialize_any;
 use super::error::{list, suggest};
 use super::image::Image;
 use super::output::Output;
-use super::pipeline::{Extract, Pca, Reduce, Report, Select, Svd};
+use super::pipeline::{Extract, Pca, PictureColumns, Reduce, Report, Select, Svd};
 use super::raw;
 use super::runtime::Runtime;
 use super::train::{Knn, Logistic, Mlp, Train};
@@ -24,6 +24,7 @@ pub fn sections() -> Vec<(&'static str, &'static [&'static str])> {
     vec![
         ("", keys::<raw::Pipeline>()),
         ("input", keys::<raw::Input>()),
+        ("input.parquet", keys::<PictureColumns>()),
         ("input.split", keys::<raw::Split>()),
         ("image", keys::<Image>()),
         ("extract", keys::<Extract>()),

@@ -30,8 +30,8 @@ pub use error::{ConfigError, near, suggest};
 pub use forms::UnknownDevice;
 pub use output::{Layout, Output};
 pub use pipeline::{
-    Channels, Columns, Components, Extract, Features, Input, Label, LimitPerClass, Pca, Pipeline, Precision, Reduce,
-    Report, Scale, Score, Select, Split, Svd, Weights,
+    Channels, Columns, Components, Extract, Features, Input, Label, LimitPerClass, Pca, PictureColumns, Pipeline,
+    Precision, Reduce, Report, Scale, Score, Select, Split, Svd, Weights,
 };
 pub use runtime::{Device, Runtime};
 pub use schema::schema;

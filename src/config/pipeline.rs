@@ -87,8 +87,11 @@ impl Pipeline {
 /// `input`, checked.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Input {
-    /// The folder with the pictures, resolved.
+    /// The folder with the pictures, an archive, a table with pictures in a column, or a glob of these; resolved.
     pub root: PathBuf,
+    /// The columns of Parquet and Arrow files; a folder as root is then searched for these.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parquet: Option<PictureColumns>,
     /// How pictures are told into train and test.
     pub split: Split,
     /// Where the class of a picture is read from.
@@ -103,6 +106,26 @@ pub struct Input {
     pub follow_links: bool,
     /// Hash the contents of every picture.
     pub hash: bool,
+}
+
+/// `input.parquet`: the columns of tables that hold pictures, in Parquet or Arrow files.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct PictureColumns {
+    /// The column with the pictures: the bytes of their files, or a struct with a field `bytes`. Default: the one that the `datasets` library
+    /// calls an image, else the only one of such a type.
+    #[schemars(with = "Option<schema::Text>")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// The column with the classes: text, or numbers, for which the names of a `ClassLabel` stand where the `datasets` library noted them.
+    /// Default: its `ClassLabel`, else `label`, where there is one.
+    #[schemars(with = "Option<schema::Text>")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// The column with the pictures' names. Default: they are called by the number of their row.
+    #[schemars(with = "Option<schema::Text>")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
 }
 
 /// How pictures are told into train and test.

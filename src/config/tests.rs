@@ -32,6 +32,7 @@ fn the_least_pipeline_has_the_documented_defaults() {
     assert_eq!(
         pipeline.input,
         Input {
+            parquet: None,
             root: "data/fruits".into(),
             split: Split::None,
             label: Label::Folder,

@@ -10,6 +10,7 @@ use std::sync::atomic::AtomicBool;
 use super::{Failure, UNREADABLE};
 use crate::image::{self, DecodeOptions, Recipe};
 use crate::memory::{self, Budget, Share};
+use crate::pictures::source::{DAMAGED, Location, Member};
 use crate::progress;
 
 /// As much as tells what a file is, and of nearly all how large its picture is.
@@ -46,36 +47,72 @@ impl Room {
     /// is to see once `stop` is raised.
     pub fn read(
         &self,
-        path: &Path,
+        location: &Location,
         seen: Option<u64>,
         (recipe, options): (&Recipe, &DecodeOptions),
         stop: &AtomicBool,
     ) -> Result<Contents, Failure> {
+        let path = match location {
+            Location::File(path) => path,
+            Location::Member(member) => return self.read_member(member, (recipe, options), stop),
+        };
         let (mut file, length) = checked(path, seen, options)?;
         let bytes = beginning(&mut file, length)?;
         let rest = bytes.len() as u64;
         let decoding = image::footprint(&bytes, (rest < length).then_some(&file), recipe, options);
-        let needed = length.saturating_add(decoding);
+        let share = self.share(length.saturating_add(decoding), stop)?;
+        file.seek(SeekFrom::Start(rest)).map_err(failure)?;
+        Ok(Contents { bytes: completed(bytes, file, length)?, _share: share })
+    }
+
+    /// The same of a member of an archive, which may not be able to go back.
+    fn read_member(
+        &self,
+        member: &Member,
+        (recipe, options): (&Recipe, &DecodeOptions),
+        stop: &AtomicBool,
+    ) -> Result<Contents, Failure> {
+        let mut opened = member.open(most_bytes(options))?;
+        let length = opened.bytes;
+        let bytes = beginning(&mut opened, length)?;
+        let decoding = match image::footprint(&bytes, None, recipe, options) {
+            // its size does not stand at its beginning, where it has more than that
+            0 if length > HEAD => options.max_pixels.saturating_mul(6),
+            decoding => decoding,
+        };
+        let share = self.share(length.saturating_add(decoding), stop)?;
+        Ok(Contents { bytes: completed(bytes, opened, length)?, _share: share })
+    }
+
+    /// Waits until there is room for so many bytes.
+    fn share(&self, needed: u64, stop: &AtomicBool) -> Result<Share, Failure> {
         if let Some(limit) = memory::limit().filter(|limit| needed > limit.bytes) {
             let reason = format!("to decode it takes {}, and there are {limit}", progress::bytes(needed));
             return Err(Failure { kind: image::DecodeErrorKind::TooLarge.as_str(), reason });
         }
         let share = self.budget.take(needed, stop);
-        let share = share.ok_or_else(|| Failure { kind: "interrupted", reason: "the work was stopped".to_string() })?;
-        file.seek(SeekFrom::Start(rest)).map_err(failure)?;
-        Ok(Contents { bytes: completed(bytes, file, length)?, _share: share })
+        share.ok_or_else(|| Failure { kind: "interrupted", reason: "the work was stopped".to_string() })
     }
 }
 
 /// Hands the bytes of the file `path` over in pieces, for what need not hold a picture; `seen` is its length when it was listed.
 pub fn in_pieces(
-    path: &Path,
+    location: &Location,
     seen: Option<u64>,
     options: &DecodeOptions,
     take: impl FnMut(&[u8]),
 ) -> Result<(), Failure> {
-    let (file, length) = checked(path, seen, options)?;
-    pieces(file, length, take)
+    match location {
+        Location::File(path) => {
+            let (file, length) = checked(path, seen, options)?;
+            pieces(file, length, take)
+        }
+        Location::Member(member) => {
+            let opened = member.open(most_bytes(options))?;
+            let length = opened.bytes;
+            pieces(opened, length, take)
+        }
+    }
 }
 
 /// Opens the file `path` and tells its length, if it may be a picture.
@@ -157,8 +194,12 @@ fn changed() -> Failure {
     Failure { kind: "changed", reason: "its size changed while the run was at work; run again".to_string() }
 }
 
-fn failure(error: std::io::Error) -> Failure {
+pub(crate) fn failure(error: std::io::Error) -> Failure {
     match error.kind() {
+        // of an archive; a file by itself has no such errors
+        ErrorKind::UnexpectedEof | ErrorKind::InvalidData => {
+            Failure { kind: DAMAGED, reason: format!("its archive is damaged: {error}") }
+        }
         ErrorKind::PermissionDenied => Failure { kind: UNREADABLE, reason: format!("cannot be read: {error}") },
         // a disk or a network may think better of it
         _ => Failure {
@@ -197,7 +238,7 @@ mod tests {
 
     fn read(path: &Path, seen: Option<u64>, options: &DecodeOptions) -> Result<Vec<u8>, Failure> {
         let mut all = Vec::new();
-        in_pieces(path, seen, options, |piece| all.extend(piece)).map(|()| all)
+        in_pieces(&path.to_path_buf().into(), seen, options, |piece| all.extend(piece)).map(|()| all)
     }
 
     /// Gives some bytes and then an error of the device.
@@ -280,12 +321,13 @@ mod tests {
         assert!(read(&path, None, &options) == Ok(bytes.clone()), "several pieces are the whole");
         let room = Room::new(1);
         let never = AtomicBool::new(false);
-        let first = room.read(&path, Some(bytes.len() as u64), (recipe, &options), &never).expect("alone");
+        let first =
+            room.read(&path.clone().into(), Some(bytes.len() as u64), (recipe, &options), &never).expect("alone");
         assert!(*first == *bytes);
         let stop = AtomicBool::new(true);
-        let second = room.read(&path, None, (recipe, &options), &stop).map(|contents| contents.to_vec());
+        let second = room.read(&path.clone().into(), None, (recipe, &options), &stop).map(|contents| contents.to_vec());
         assert_eq!(kind(second), "interrupted");
         drop(first);
-        assert!(room.read(&path, None, (recipe, &options), &never).is_ok());
+        assert!(room.read(&path.clone().into(), None, (recipe, &options), &never).is_ok());
     }
 }

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::facts::Prediction;
 use super::words;
+use crate::extractor::contents;
 use crate::image::{DecodeOptions, data_uri, decode, thumbnail};
 use crate::stages::scan::Listing;
 
@@ -174,8 +175,10 @@ pub fn picture(
     path: &str,
     (decoding, longest): (&DecodeOptions, usize),
 ) -> Option<Vec<u8>> {
-    let at = listing.pictures.binary_search_by(|picture| picture.path.as_str().cmp(path)).ok()?;
-    let bytes = std::fs::read(listing.pictures.get(at)?.location(root)).ok()?;
+    // archives may keep an order of their own
+    let picture = listing.pictures.iter().find(|picture| picture.path == path)?;
+    let mut bytes = Vec::new();
+    contents::in_pieces(&picture.location(root), None, decoding, |piece| bytes.extend_from_slice(piece)).ok()?;
     let image = decode(&bytes, decoding).ok()?;
     thumbnail(&image, longest).ok()
 }

@@ -11,6 +11,7 @@ use walkdir::{DirEntry, WalkDir};
 use super::contents::{modified, stamp};
 use super::names::{escape, relative};
 use super::{Aside, Kind, Split};
+use crate::pictures::source::Member;
 use crate::progress::{Interrupted, StageLine, Ui};
 use crate::stages::StageId;
 use crate::store::{self, RunDir};
@@ -49,6 +50,10 @@ const LITTER_FOLDERS: [&str; 15] = [
 pub struct Candidate {
     pub path: String,
     pub raw: Option<PathBuf>,
+    /// Where in an archive it lies; none for a file by itself.
+    pub member: Option<Box<Member>>,
+    /// Where in `path` the path below the archive begins.
+    pub inside: usize,
     pub bytes: u64,
     pub modified: u64,
     pub stamp: u64,
@@ -121,7 +126,7 @@ pub fn walk(root: &Path, follow_links: bool, run_dir: Option<&Path>, line: &Stag
 const OWN: &str = "the folder of this run";
 
 /// The rule by which a folder is not looked into.
-fn folder_left_out(name: &str) -> Option<(Kind, &'static str)> {
+pub(crate) fn folder_left_out(name: &str) -> Option<(Kind, &'static str)> {
     if name.starts_with('.') {
         return Some((Kind::Hidden, "hidden folder"));
     }
@@ -167,7 +172,7 @@ pub fn named(path: &Path) -> Result<Vec<NamedFile>, Interrupted> {
 }
 
 /// The rule by which a name is no picture.
-pub(super) fn left_out(name: &str) -> Option<(Kind, String)> {
+pub(crate) fn left_out(name: &str) -> Option<(Kind, String)> {
     let lower = name.to_lowercase();
     if lower.starts_with("._") {
         return Some((Kind::ResourceFork, "macOS resource fork".into()));
@@ -196,7 +201,18 @@ pub(super) fn add(found: &mut Found, location: &Path, path: String, raw: Option<
     let (kind, reason) = match std::fs::metadata(location) {
         Ok(metadata) if metadata.is_file() => {
             let (bytes, modified, stamp) = (metadata.len(), modified(&metadata), stamp(&metadata));
-            return found.candidates.push(Candidate { path, raw, bytes, modified, stamp, label: None, split: None });
+            let (member, inside, label, split) = Default::default();
+            return found.candidates.push(Candidate {
+                path,
+                raw,
+                member,
+                inside,
+                bytes,
+                modified,
+                stamp,
+                label,
+                split,
+            });
         }
         Ok(metadata) if metadata.is_dir() => {
             (Kind::FolderLink, "link to a folder; `input.follow_links: true` follows it".to_string())

@@ -1,0 +1,3 @@
+//! Pictures, wherever their bytes lie.
+
+pub mod source;
