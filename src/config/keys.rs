@@ -6,10 +6,11 @@ use serde::de::value::Error;
 use serde::de::{Deserialize, Deserializer, Error as _, Visitor};
 use serde::forward_to_deserialize_any;
 
+use super::columns::PictureColumns;
 use super::error::{list, suggest};
 use super::image::Image;
 use super::output::Output;
-use super::pipeline::{Extract, Pca, PictureColumns, Reduce, Report, Select, Svd};
+use super::pipeline::{Extract, Pca, Reduce, Report, Select, Svd};
 use super::raw;
 use super::runtime::Runtime;
 use super::train::{Knn, Logistic, Mlp, Train};

@@ -5,6 +5,7 @@
 //! types cannot say. What comes out is a [`Pipeline`]. The YAML crate is used in `tree` alone.
 
 mod check;
+mod columns;
 mod de;
 mod error;
 mod forms;
@@ -26,12 +27,13 @@ use std::fs;
 use std::path::Path;
 
 pub use self::image::Image;
+pub use columns::PictureColumns;
 pub use error::{ConfigError, near, suggest};
 pub use forms::UnknownDevice;
 pub use output::{Layout, Output};
 pub use pipeline::{
-    Channels, Columns, Components, Extract, Features, Input, Label, LimitPerClass, Pca, PictureColumns, Pipeline,
-    Precision, Reduce, Report, Scale, Score, Select, Split, Svd, Weights,
+    Channels, Columns, Components, Extract, Features, Input, Label, LimitPerClass, Pca, Pipeline, Precision, Reduce,
+    Report, Scale, Score, Select, Split, Svd, Weights,
 };
 pub use runtime::{Device, Runtime};
 pub use schema::schema;

@@ -8,10 +8,11 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::columns::PictureColumns;
 use super::forms::present;
 use super::image::Image;
 use super::output::Output;
-use super::pipeline::{Extract, Label, LimitPerClass, PictureColumns, Reduce, Report, Select};
+use super::pipeline::{Extract, Label, LimitPerClass, Reduce, Report, Select};
 use super::runtime::Runtime;
 use super::schema;
 use super::train::Train;

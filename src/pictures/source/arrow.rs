@@ -48,7 +48,7 @@ pub(super) fn list(
     messages.position = first.body + first.bytes;
     let chosen = Chosen::of(&schema, columns)?;
     // there may be ten thousand batches, and their rows are known only at the end
-    let mut listed = Rows::new(0);
+    let mut listed = Rows::new(0, metadata.len());
     let archive = Arc::new(Archive::new(path, metadata, Reading::Random));
     let mut number = 0;
     let fault = loop {
@@ -77,7 +77,7 @@ pub(super) fn list(
                         None => Err(Reason::new(Kind::Missing, EMPTY)),
                     };
                     let label = classes.get(row).cloned().flatten();
-                    listed.take(number, content, label, names.get(row).and_then(Option::as_deref));
+                    listed.take(number, content, label, names.get(row).and_then(Option::as_deref))?;
                     number += 1;
                 }
             }

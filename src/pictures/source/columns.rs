@@ -9,7 +9,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Fields, Schema};
 use serde_json::Value;
 
-use super::{ListError, Met, Reason, name};
+use super::{ListError, Met, Reason, most_members, name, too_many};
 pub use crate::config::PictureColumns as Columns;
 use crate::config::suggest;
 use crate::stages::scan::{Kind, shared};
@@ -156,15 +156,16 @@ pub(super) struct Rows {
     /// Digits of a row's number.
     digits: usize,
     replaced: usize,
+    most: usize,
 }
 
 impl Rows {
-    /// For a table of so many rows.
-    pub(super) fn new(rows: u64) -> Self {
+    /// For a table of so many rows, or an unknown number, and so many bytes.
+    pub(super) fn new(rows: u64, bytes: u64) -> Self {
         let (met, names, classes) = Default::default();
         // so that a table may grow, and its names stay
         let digits = rows.saturating_sub(1).max(1).ilog10() as usize + 1;
-        Self { met, names, classes, digits: digits.max(6), replaced: 0 }
+        Self { met, names, classes, digits: digits.max(6), replaced: 0, most: most_members(bytes) }
     }
 
     /// Takes the row `number`, with its class and name.
@@ -174,7 +175,10 @@ impl Rows {
         content: Result<super::Member, Reason>,
         label: Option<Arc<str>>,
         given: Option<&str>,
-    ) {
+    ) -> Result<(), ListError> {
+        if self.met.len() >= self.most {
+            return Err(too_many(self.most));
+        }
         let numbered = || format!("{number:0digits$}", digits = self.digits);
         let (path, content) = match given.filter(|given| !given.is_empty()) {
             None => (numbered(), content),
@@ -182,12 +186,13 @@ impl Rows {
                 Err(text) => (numbered(), Err(Reason::new(Kind::BadName, text))),
                 Ok(path) if !self.names.insert(path.clone()) => {
                     self.replaced += 1;
-                    return;
+                    return Ok(());
                 }
                 Ok(path) => (path, content),
             },
         };
         self.met.push(Met { path, content, label });
+        Ok(())
     }
 
     /// All of them, and what is to be said of the table itself.
@@ -289,7 +294,7 @@ mod tests {
         let classes = |features: &str, column: ArrayRef| {
             let schema = schema(&[("a", DataType::Binary), ("label", column.data_type().clone())], features);
             let chosen = Chosen::of(&schema, &Columns::default()).expect("chosen");
-            let classes = Rows::new(4).classes(&chosen, &column).expect("classes");
+            let classes = Rows::new(4, 0).classes(&chosen, &column).expect("classes");
             classes.iter().map(|class| class.as_deref().unwrap_or("-").to_string()).collect::<Vec<_>>().join(" ")
         };
         let numbers: ArrayRef = Arc::new(Int64Array::from(vec![Some(1), Some(0), Some(-1), Some(7), None]));
@@ -302,10 +307,10 @@ mod tests {
 
     #[test]
     fn rows_have_numbers_or_names() {
-        let mut rows = Rows::new(10);
+        let mut rows = Rows::new(10, 0);
         let content = || Err(Reason::new(Kind::Missing, "x"));
         for (i, given) in [None, Some("a/b.jpg"), Some("a//b.jpg"), Some("../c"), Some("")].into_iter().enumerate() {
-            rows.take(i as u64, content(), None, given);
+            rows.take(i as u64, content(), None, given).expect("taken");
         }
         let paths: Vec<String> = rows.finish(None).into_iter().map(|met| met.path).collect();
         assert_eq!(paths, ["000000", "a/b.jpg", "000003", "000004", ""]);

@@ -52,7 +52,7 @@ pub(super) fn list(
     let leaves = (0..plain.parquet_schema().num_columns())
         .filter(|&i| i == leaf || others.clone().any(|other| plain.parquet_schema().get_column_root_idx(i) == other));
     let mask = ProjectionMask::leaves(plain.parquet_schema(), leaves);
-    let mut listed = Rows::new(rows.unsigned_abs());
+    let mut listed = Rows::new(rows.unsigned_abs(), metadata.len());
     let mut number = 0;
     let reader = guarded(|| table.reader(file, plain, mask, 0));
     let fault = |failure: Failure| Reason::new(Kind::Damaged, failure.reason);
@@ -68,8 +68,7 @@ pub(super) fn list(
                 return Ok(listed.finish(Some(Reason::new(Kind::Damaged, text))));
             }
         };
-        number = take(&batch, &chosen, &archive, &mut listed, number)
-            .map_err(|text| ListError::Archive(Reason::new(Kind::Damaged, text)))?;
+        number = take(&batch, &chosen, &archive, &mut listed, number)?;
     }
 }
 
@@ -80,22 +79,23 @@ fn take(
     archive: &Arc<Archive>,
     listed: &mut Rows,
     first: u64,
-) -> Result<u64, String> {
+) -> Result<u64, ListError> {
+    let fault = |text: String| ListError::Archive(Reason::new(Kind::Damaged, text));
     // the columns come in their order in the file
     let column = |wanted: usize| {
         let all = [Some(chosen.image), chosen.label, chosen.path];
         let mut before: Vec<usize> = all.into_iter().flatten().filter(|&other| other < wanted).collect();
         before.sort_unstable();
         before.dedup();
-        batch.columns().get(before.len()).ok_or_else(|| "a column is missing".to_string())
+        batch.columns().get(before.len()).ok_or_else(|| fault("a column is missing".into()))
     };
-    let images = pictures(column(chosen.image)?)?;
+    let images = pictures(column(chosen.image)?).map_err(fault)?;
     let labels = match chosen.label {
-        Some(label) => listed.classes(chosen, column(label)?)?,
+        Some(label) => listed.classes(chosen, column(label)?).map_err(fault)?,
         None => Vec::new(),
     };
     let names = match chosen.path {
-        Some(path) => texts(column(path)?)?,
+        Some(path) => texts(column(path)?).map_err(fault)?,
         None => Vec::new(),
     };
     for row in 0..batch.num_rows() {
@@ -107,7 +107,7 @@ fn take(
             false => Err(Reason::new(Kind::Missing, EMPTY)),
         };
         let label = labels.get(row).cloned().flatten();
-        listed.take(number, content, label, names.get(row).and_then(Option::as_deref));
+        listed.take(number, content, label, names.get(row).and_then(Option::as_deref))?;
     }
     Ok(first + batch.num_rows() as u64)
 }

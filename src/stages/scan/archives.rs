@@ -139,6 +139,10 @@ fn below(
 
 /// Lists what is in the archives. Those that can be read at random are sorted by path, the others keep their order.
 pub fn walk(files: &[File], input: &Input, line: &StageLine, found: &mut Found) -> Result<(), ArchiveError> {
+    if input.parquet.is_some() && !files.iter().any(|file| file.form.is_table()) {
+        let text = "it names columns of Parquet and Arrow files, and `input.root` has none".to_string();
+        return Err(ArchiveError::Wrong("input.parquet", text));
+    }
     let columns = input.parquet.clone().unwrap_or_default();
     let splits = match input.split {
         config::Split::None => splits(files),

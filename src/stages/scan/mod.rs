@@ -1,7 +1,7 @@
 //! `scan`: which pictures there are, what class each has, and which split it is in. The split is fixed here for every later stage.
 //!
 //! Every file met ends in the listing: as a picture, or aside with the reason. The listing is sorted by path, so that the same folder gives
-//! the same tables whatever the order of the file system.
+//! the same tables whatever the order of the file system; pictures in an archive that cannot be read at random keep their order in it.
 
 mod archives;
 mod contents;
@@ -110,7 +110,7 @@ pub fn counted<'a>(kinds: impl Iterator<Item = (&'a str, usize)>) -> String {
 /// All that was met below the root.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listing {
-    /// Sorted by path.
+    /// Sorted by path, but for pictures in archives that keep their stored order.
     pub pictures: Vec<Picture>,
     /// Sorted by path.
     pub aside: Vec<Aside>,
