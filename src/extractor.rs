@@ -16,7 +16,7 @@ use crate::config::Features;
 use crate::exec::{self, Device, ExecError, Network, Session};
 use crate::image::{self, DecodeOptions, Decoded, Recipe, RgbImage};
 use crate::memory;
-use crate::pictures::source::Location;
+use crate::pictures::source::archive::Location;
 use crate::stages::scan::NamedFile;
 use crate::threads;
 use crate::weights::Taken;

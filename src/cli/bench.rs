@@ -18,7 +18,7 @@ use crate::exec::lower::lower;
 use crate::exec::{Device, ExecError};
 use crate::extractor::Extractor;
 use crate::models::Source;
-use crate::pictures::source::Location;
+use crate::pictures::source::archive::Location;
 use crate::progress::plural;
 use crate::stages::scan::named;
 use crate::threads;

@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicBool;
 use super::{Failure, UNREADABLE};
 use crate::image::{self, DecodeOptions, Recipe};
 use crate::memory::{self, Budget, Share};
-use crate::pictures::source::{DAMAGED, Location, Member};
+use crate::pictures::source::archive::{DAMAGED, Location, Member};
 use crate::progress;
 
 /// As much as tells what a file is, and of nearly all how large its picture is.

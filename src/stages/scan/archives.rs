@@ -9,7 +9,7 @@ use super::list::{Candidate, Found, folder_left_out, left_out};
 use super::names::relative;
 use super::{Aside, Kind, Split};
 use crate::config::{self, Input};
-use crate::pictures::source::{self, Form, ListError, Met};
+use crate::pictures::source::archive::{self, Form, ListError, Met};
 use crate::progress::{Interrupted, StageLine};
 
 /// What `input.root` means.
@@ -154,7 +154,7 @@ pub fn walk(files: &[File], input: &Input, line: &StageLine, found: &mut Found) 
             line.message(format!("{} files", before + members));
             line.ui().check()
         };
-        let met = match source::list(&file.path, file.form, &columns, &mut tick) {
+        let met = match archive::list(&file.path, file.form, &columns, &mut tick) {
             Ok(met) => met,
             Err(ListError::Interrupted(interrupted)) => return Err(interrupted.into()),
             Err(ListError::Archive(reason)) => {

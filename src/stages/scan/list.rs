@@ -11,7 +11,7 @@ use walkdir::{DirEntry, WalkDir};
 use super::contents::{modified, stamp};
 use super::names::{escape, relative};
 use super::{Aside, Kind, Split};
-use crate::pictures::source::Member;
+use crate::pictures::source::archive::Member;
 use crate::progress::{Interrupted, StageLine, Ui};
 use crate::stages::StageId;
 use crate::store::{self, RunDir};

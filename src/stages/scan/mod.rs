@@ -28,7 +28,7 @@ pub use table::{TableError, from_csv, header};
 use thiserror::Error;
 
 use crate::config::{self, ConfigError, Input, Pipeline};
-use crate::pictures::source::{Location, Member};
+use crate::pictures::source::archive::{Location, Member};
 use crate::plan::Plan;
 use crate::progress::{Interrupted, Ui, plural};
 use crate::stages::StageId;

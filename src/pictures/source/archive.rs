@@ -1,7 +1,7 @@
-//! Where the bytes of pictures lie: in files of a folder, in members of archives, in rows of Parquet and Arrow files.
+//! Pictures in archives and tables: members of tar and zip files, rows of Parquet and Arrow files.
 //!
 //! [`list`] tells the members of one archive or table, each with its path, its size, its version and, where the archive knows it, its class.
-//! [`Location::open`] gives the bytes of one, for any thread and in any order. Nothing is unpacked onto the disk.
+//! [`Member::open`] gives the bytes of one, for any thread and in any order. Nothing is unpacked onto the disk.
 //!
 //! * [`tar`]: a plain tar is indexed by its headers and read at random; a compressed one is a stream. [`zip`]: read at random.
 //! * [`parquet`], [`arrow`]: rows with a picture, a class and a name; [`columns`] tells which columns these are.

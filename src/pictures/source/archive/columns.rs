@@ -10,7 +10,7 @@ use arrow::datatypes::{DataType, Field, Fields, Schema};
 use serde_json::Value;
 
 use super::{ListError, Met, Reason, most_members, name, too_many};
-pub use crate::config::PictureColumns as Columns;
+pub(crate) use crate::config::PictureColumns as Columns;
 use crate::config::suggest;
 use crate::stages::scan::{Kind, shared};
 

@@ -1,0 +1,3 @@
+//! Where the bytes of pictures come from.
+
+pub mod archive;
