@@ -5,6 +5,7 @@
 //! types cannot say. What comes out is a [`Pipeline`]. The YAML crate is used in `tree` alone.
 
 mod check;
+mod columns;
 mod de;
 mod error;
 mod forms;
@@ -26,6 +27,7 @@ use std::fs;
 use std::path::Path;
 
 pub use self::image::Image;
+pub use columns::PictureColumns;
 pub use error::{ConfigError, near, suggest};
 pub use forms::UnknownDevice;
 pub use output::{Layout, Output};

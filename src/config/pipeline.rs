@@ -11,6 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::ConfigError;
+use super::columns::PictureColumns;
 use super::forms;
 use super::image::Image;
 use super::output::Output;
@@ -87,8 +88,11 @@ impl Pipeline {
 /// `input`, checked.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Input {
-    /// The folder with the pictures, resolved.
+    /// The folder with the pictures, an archive, a table with pictures in a column, or a glob of these; resolved.
     pub root: PathBuf,
+    /// The columns of Parquet and Arrow files; a folder as root is then searched for these.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parquet: Option<PictureColumns>,
     /// How pictures are told into train and test.
     pub split: Split,
     /// Where the class of a picture is read from.
