@@ -179,6 +179,31 @@ fn a_changed_archive_recomputes_what_changed() {
 }
 
 #[test]
+fn killed_at_any_moment_it_ends_with_the_same_bytes() {
+    let workspace = workspace();
+    for archive in ["ustar.tar", "gnu.tar.zst", "plain.zip", "plain.parquet", "file.arrow"] {
+        let root = format!("input.root={}", workspace.path("sources").join(archive).display());
+        let more =
+            ["--until", "extract", "--set", &root, "--set", "extract.shard_rows=2", "--set", "runtime.threads=2"];
+        let [whole, killed] = ["whole", "killed"].map(|name| format!("{name}-{archive}"));
+        workspace.run(&whole, &more).ok();
+        for count in 1..=3 {
+            let mut child = workspace.command(&killed, &more).spawn().expect("started");
+            let start = std::time::Instant::now();
+            let shards = || std::fs::read_dir(workspace.path(&killed).join("features")).map_or(0, Iterator::count);
+            while shards() < count && child.try_wait().expect("a child").is_none() {
+                assert!(start.elapsed().as_secs() < 120, "the run hangs");
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
+            child.kill().expect("killed");
+            child.wait().expect("ended");
+        }
+        workspace.run(&killed, &more).ok();
+        assert!(workspace.results(&killed) == workspace.results(&whole), "{archive}");
+    }
+}
+
+#[test]
 fn roots_that_are_nothing_are_told() {
     let workspace = workspace();
     workspace.write("sources/notes.txt", b"text");
