@@ -19,8 +19,9 @@
 //! * [`weights`]: files of every library, read strictly and only when a tensor is asked for; [`weights::store`] finds or downloads them.
 //! * [`exec`]: a network is lowered once and then run, on the CPU with the kernels ([`exec::cpu`]), on a GPU with candle, which is the reference, too.
 //! * [`backbone`]: the network of a run, decided upon: model, weights, recipe, layers. [`extractor`]: the one way of a picture through it.
-//! * [`io`]: atomic files, Parquet; the only module that uses polars, arrow and parquet. [`store`]: what a run has committed, whose the files of its
+//! * [`io`]: atomic files, Parquet; the only module that uses polars. [`store`]: what a run has committed, whose the files of its
 //!   folder are, fingerprints, the lock.
+//! * [`pictures`]: where pictures lie that are no files by themselves: in archives, Parquet and Arrow files.
 //! * [`chain`]: what a run has learnt, or a network knows, applied to any picture.
 //! * [`plot`]: figures of classified pictures. [`progress`]: what the user sees; [`terminal`]: what a terminal may see. [`memory`] and [`threads`]:
 //!   how much there is of both. [`cli`]: the commands.
