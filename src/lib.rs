@@ -19,7 +19,7 @@
 //! * [`weights`]: files of every library, read strictly and only when a tensor is asked for; [`weights::store`] finds or downloads them.
 //! * [`exec`]: a network is lowered once and then run, on the CPU with the kernels ([`exec::cpu`]), on a GPU with candle, which is the reference, too.
 //! * [`backbone`]: the network of a run, decided upon: model, weights, recipe, layers. [`extractor`]: it as a function of pictures.
-//! * [`io`]: atomic files, Parquet; the only module that uses polars, arrow and parquet. [`store`]: what a run has committed, whose the files of its
+//! * [`io`]: atomic files, Parquet; the only module that uses polars. [`store`]: what a run has committed, whose the files of its
 //!   folder are, fingerprints, the lock.
 //! * [`pictures`]: the one road for pictures: where their bytes come from, the driver of threads and devices, and the predictor, which applies to any
 //!   picture what a run has learnt or a network knows.

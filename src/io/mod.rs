@@ -1,4 +1,5 @@
-//! Files: atomic writes, outputs that the user names, Parquet, plain rows. The only room of polars, arrow and parquet.
+//! Files: atomic writes, outputs that the user names, Parquet, plain rows. The only room of polars, and of arrow and parquet but for tables that hold
+//! pictures.
 
 pub mod atomic;
 pub mod columns;

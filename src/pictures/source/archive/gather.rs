@@ -32,12 +32,15 @@ impl Gathered {
     }
 
     /// The path of a member by its name; none where the name or a folder in it leaves the member out, which is noted.
-    pub(super) fn path(&mut self, name: &[u8], backslashes: bool) -> Option<String> {
+    pub(super) fn path(&mut self, name: &[u8], backslashes: bool) -> Result<Option<String>, ListError> {
+        if self.met.len() >= self.most {
+            return Err(too_many(self.most));
+        }
         let path = match clean(name, backslashes) {
             Ok(path) => path,
             Err(text) => {
                 self.leave(shown(name), Reason::new(Kind::BadName, text));
-                return None;
+                return Ok(None);
             }
         };
         let folders = path.match_indices('/').map(|(end, _)| &path[..end]);
@@ -46,9 +49,9 @@ impl Gathered {
             if self.folders.insert(folder.to_string()) {
                 self.leave(format!("{folder}/"), Reason::new(kind, text));
             }
-            return None;
+            return Ok(None);
         }
-        Some(path)
+        Ok(Some(path))
     }
 
     /// Why a file of this path is no picture, by the rules of folders.
@@ -70,16 +73,12 @@ impl Gathered {
     }
 
     /// Adds a member; of several with one name the last counts, as when an archive is unpacked.
-    pub(super) fn add(&mut self, path: String, content: Result<Member, Reason>) -> Result<(), ListError> {
-        if self.met.len() >= self.most {
-            return Err(too_many(self.most));
-        }
+    pub(super) fn add(&mut self, path: String, content: Result<Member, Reason>) {
         if let Some(old) = self.places.insert(path.clone(), self.met.len()) {
             self.met[old].path.clear();
             self.replaced += 1;
         }
         self.met.push(Met { path, content, label: None });
-        Ok(())
     }
 
     fn leave(&mut self, path: String, reason: Reason) {

@@ -215,7 +215,7 @@ fn walk(
         }
         let name = name.unwrap_or_else(|| header.name.clone());
         let is_folder = matches!(header.kind, b'5' | b'D') || matches!(header.kind, 0 | b'0') && name.ends_with(b"/");
-        let path = if is_folder || header.kind == b'V' { None } else { gathered.path(&name, false) };
+        let path = if is_folder || header.kind == b'V' { None } else { gathered.path(&name, false)? };
         let Some(path) = path else {
             if !matches!(tape.skip(padded), Ok(true)) {
                 return cut("a member does not fit: it was cut short");
@@ -240,12 +240,12 @@ fn walk(
         let whole = matches!(tape.skip(left), Ok(true)) || tape.position >= offset.saturating_add(bytes);
         if !whole {
             let text = "the archive ends before it does";
-            gathered.add(path, content.and(Err(Reason::new(Kind::Truncated, text))))?;
+            gathered.add(path, content.and(Err(Reason::new(Kind::Truncated, text))));
             return cut("a member does not fit: it was cut short");
         }
         gathered.told(&path, &told);
         let content = content.and_then(|()| at(offset, bytes));
-        gathered.add(path, content)?;
+        gathered.add(path, content);
     }
 }
 

@@ -57,7 +57,7 @@ pub(super) fn list(path: &Path, file: File, metadata: &Metadata, tick: Tick) -> 
             (Err(_), Ok(name)) => name.into_owned().into_bytes(),
             _ => raw.to_vec(),
         };
-        let Some(key) = gathered.path(&name, true) else { continue };
+        let Some(key) = gathered.path(&name, true)? else { continue };
         let [bytes, packed] = [entry.size(), entry.compressed_size()];
         let is_deflated = entry.compression() == CompressionMethod::Deflated;
         let content = match entry.compression() {
@@ -88,7 +88,7 @@ pub(super) fn list(path: &Path, file: File, metadata: &Metadata, tick: Tick) -> 
             }
         }
         let content = Gathered::rule(&key).and(content);
-        gathered.add(key, content)?;
+        gathered.add(key, content);
     }
     let twice = "several members have one name; the last of each counts";
     let twice = directory.has_duplicate_names().then(|| Reason::new(Kind::Duplicate, twice));
