@@ -6,10 +6,10 @@ use std::path::Path;
 
 use globset::Glob;
 
+use super::columns::Columns;
 use super::output::Output;
 use super::pipeline::{
-    Columns, Components, Extract, Input, Label, LimitPerClass, Pca, Pipeline, Reduce, Scale, Score, Select, Split,
-    Weights,
+    Components, Extract, Input, Label, LimitPerClass, Pca, Pipeline, Reduce, Scale, Score, Select, Split, Weights,
 };
 use super::runtime::Runtime;
 use super::source::Source;

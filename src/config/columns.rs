@@ -1,4 +1,4 @@
-//! `input.parquet`: where in tables the pictures are.
+//! Columns of tables: of those that name pictures (`input.split.csv`), and of those that hold them (`input.parquet`).
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -23,4 +23,18 @@ pub struct PictureColumns {
     #[schemars(with = "Option<schema::Text>")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
+}
+
+/// How the columns of a table of pictures are called; `None`: `path`, and `label` and `split` where they are there.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Columns {
+    /// Of the pictures' paths below the root.
+    #[serde(rename = "path_column", skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// Of the classes.
+    #[serde(rename = "label_column", skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// Of the words `train` and `test`.
+    #[serde(rename = "split_column", skip_serializing_if = "Option::is_none")]
+    pub split: Option<String>,
 }

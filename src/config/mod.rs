@@ -27,13 +27,13 @@ use std::fs;
 use std::path::Path;
 
 pub use self::image::Image;
-pub use columns::PictureColumns;
+pub use columns::{Columns, PictureColumns};
 pub use error::{ConfigError, near, suggest};
 pub use forms::UnknownDevice;
 pub use output::{Layout, Output};
 pub use pipeline::{
-    Channels, Columns, Components, Extract, Features, Input, Label, LimitPerClass, Pca, Pipeline, Precision, Reduce,
-    Report, Scale, Score, Select, Split, Svd, Weights,
+    Channels, Components, Extract, Features, Input, Label, LimitPerClass, Pca, Pipeline, Precision, Reduce, Report,
+    Scale, Score, Select, Split, Svd, Weights,
 };
 pub use runtime::{Device, Runtime};
 pub use schema::schema;

@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::ConfigError;
-use super::columns::PictureColumns;
+use super::columns::{Columns, PictureColumns};
 use super::forms;
 use super::image::Image;
 use super::output::Output;
@@ -141,20 +141,6 @@ pub enum Split {
         /// Seed of the lot.
         seed: u64,
     },
-}
-
-/// How the columns of a table of pictures are called; `None`: `path`, and `label` and `split` where they are there.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Columns {
-    /// Of the pictures' paths below the root.
-    #[serde(rename = "path_column", skip_serializing_if = "Option::is_none")]
-    pub path: Option<String>,
-    /// Of the classes.
-    #[serde(rename = "label_column", skip_serializing_if = "Option::is_none")]
-    pub label: Option<String>,
-    /// Of the words `train` and `test`.
-    #[serde(rename = "split_column", skip_serializing_if = "Option::is_none")]
-    pub split: Option<String>,
 }
 
 /// Where the class of a picture is read from.
