@@ -1,5 +1,7 @@
 //! Every error of a run, and the exit code that it ends with.
 
+use std::error::Error as StdError;
+use std::iter::successors;
 use std::path::Path;
 
 use thiserror::Error;
@@ -57,7 +59,7 @@ pub enum Error {
     Compare(#[from] CompareError),
     #[error(transparent)]
     Report(#[from] ReportError),
-    #[error(transparent)]
+    #[error("interrupted")]
     Interrupted(#[from] Interrupted),
     #[error(transparent)]
     Predictor(#[from] PredictorError),
@@ -159,21 +161,34 @@ impl Error {
         if let IoError::Damaged { path } = error { Some(path) } else { None }
     }
 
-    /// True when somebody stopped the run.
+    /// True when somebody stopped the run: an error that comes of an [`Interrupted`] has it as a source, however deep it lies.
     pub fn is_interrupted(&self) -> bool {
-        matches!(
-            self,
-            Error::Interrupted(_)
-                | Error::WeightStore(WeightStoreError::Interrupted(_))
-                | Error::Scan(ScanError::Interrupted(_))
-                | Error::Stream(StreamError::Interrupted(_))
-                | Error::Extract(ExtractError::Interrupted(_) | ExtractError::Stream(StreamError::Interrupted(_)))
-                | Error::Select(SelectError::Interrupted(_))
-                | Error::Reduce(ReduceError::Interrupted(_))
-                | Error::Train(TrainError::Interrupted(_))
-                | Error::Evaluate(EvaluateError::Interrupted(_))
-                | Error::Compare(CompareError::Interrupted(_))
-                | Error::Report(ReportError::Interrupted(_))
-        )
+        let is_stopped = |error: &(dyn StdError + 'static)| error.is::<Interrupted>();
+        matches!(self, Error::WeightStore(WeightStoreError::Interrupted(_)))
+            || successors(self.source(), |&error| error.source()).any(is_stopped)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_error_knows_whether_somebody_stopped_the_run() {
+        let stopped: [Error; 6] = [
+            Interrupted.into(),
+            StreamError::from(Interrupted).into(),
+            ExtractError::from(StreamError::from(Interrupted)).into(),
+            TrainError::from(SelectError::from(Interrupted)).into(),
+            ReportError::from(Interrupted).into(),
+            WeightStoreError::from(Interrupted).into(),
+        ];
+        for error in stopped {
+            assert!(
+                error.is_interrupted() && error.exit_code() == 130 && error.to_string() == "interrupted",
+                "{error:?}"
+            );
+        }
+        assert!(!Error::from(ExecError::Worker).is_interrupted());
     }
 }

@@ -63,6 +63,7 @@ pub mod pipeline;
 pub mod plan;
 pub mod plot;
 pub mod progress;
+pub mod stage;
 pub mod stages;
 pub mod store;
 pub mod terminal;

@@ -18,7 +18,8 @@ use crate::memory;
 pub use crate::memory::peak_mb as peak_memory_mb;
 use crate::plan::Plan;
 use crate::progress::Ui;
-use crate::stages::StageId;
+pub use crate::stage::Options;
+use crate::stage::StageId;
 use crate::stages::compare::{self, Compared};
 use crate::stages::evaluate::{self, Evaluated};
 use crate::stages::extract::{self, Extracted};
@@ -30,17 +31,6 @@ use crate::stages::select::{self, Selected};
 use crate::stages::train::{self, TrainError, Trained};
 use crate::store::{Claims, Lock, OutputFile, Owner, Record, StoreError, Writes};
 pub use keys::Keys;
-
-/// What the command line adds to a plan.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Options {
-    /// The last stage to run.
-    pub until: Option<StageId>,
-    /// Compute this stage and what follows even if it is there.
-    pub force: Option<StageId>,
-    /// Try pictures again that could not be read.
-    pub retry_failed: bool,
-}
 
 /// What a run has, and what it had to do.
 #[derive(Debug)]

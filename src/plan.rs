@@ -9,7 +9,7 @@ use crate::backbone::{self, Backbone, BackboneError, Fetch, Tap};
 use crate::config::{self, Channels, ConfigError, Features, Layout, Pipeline, near};
 use crate::image::{ChannelOrder, Exif, Preset, Recipe};
 use crate::models::{self, ModelSpec, Source};
-use crate::stages::StageId;
+use crate::stage::StageId;
 use crate::store::{CHARTS, RunDir};
 use crate::weights::WeightError;
 use crate::weights::store::StoreError;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 
-use crate::stages::StageId;
+use crate::stage::StageId;
 use crate::terminal::{Colours, printable_json, printable_lines};
 use pace::Pace;
 

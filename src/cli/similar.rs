@@ -20,7 +20,7 @@ use crate::pictures::predictor::{self, of_features};
 use crate::pictures::source::{open_file, open_named};
 use crate::pictures::stream::Through;
 use crate::pictures::{DecodeMemory, Done, Failure, Made, Named, Opened, PredictorError, Way};
-use crate::stages::StageId;
+use crate::stage::StageId;
 use crate::stages::scan::{NamedFile, Split, relative, unescape};
 use crate::store::{Record, RunDir};
 use crate::table::FeatureMatrix;

@@ -27,7 +27,7 @@ use crate::io::IoError;
 use crate::learn::classifier::Classifier;
 use crate::learn::reduction::Reduction;
 use crate::models::{ModelSpec, Source, imagenet};
-use crate::stages::StageId;
+use crate::stage::StageId;
 use crate::stages::reduce::ReduceError;
 use crate::stages::scan::NamedFile;
 use crate::stages::train::TrainError;

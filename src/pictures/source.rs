@@ -110,24 +110,20 @@ pub struct Opened<'a> {
 }
 
 /// How the bytes are had.
+#[derive(Debug)]
 pub enum Bytes<'a> {
     /// A file by itself, which decoders may look at out of order.
     File(File),
     /// A part of something larger.
-    Reader(Box<dyn Read + Send + 'a>),
+    Reader(Box<dyn Part + 'a>),
     /// They are in memory already.
     Held(Cow<'a, [u8]>),
 }
 
-impl fmt::Debug for Bytes<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str(match self {
-            Self::File(_) => "File",
-            Self::Reader(_) => "Reader",
-            Self::Held(_) => "Held",
-        })
-    }
-}
+/// A reader of a part of something larger.
+pub trait Part: Read + Send + fmt::Debug {}
+
+impl<T: Read + Send + fmt::Debug> Part for T {}
 
 /// Most bytes of a picture within the limit of pixels: four samples of 16 bits each, stored as they are, and room for everything else.
 pub fn most_bytes(options: &DecodeOptions) -> u64 {

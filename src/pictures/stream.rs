@@ -20,7 +20,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, unbounded};
+use crossbeam_channel::{Receiver, unbounded};
 use thiserror::Error;
 
 use super::reader::DecodeMemory;
@@ -31,7 +31,7 @@ use crate::extractor::{Extractor, Needs};
 use crate::memory::{self, NoRoom};
 use crate::progress::{Interrupted, Ui};
 use crate::threads;
-use feed::{Feed, Message, Worker};
+use feed::{Ending, Feed, Message};
 use road::{Clock, Road};
 
 /// How soon it is noticed that somebody wants to stop, where no picture becomes ready.
@@ -90,20 +90,13 @@ pub enum Order {
 /// The pictures ended early.
 #[derive(Debug, Error)]
 pub enum StreamError {
-    #[error(transparent)]
+    #[error("interrupted")]
     Interrupted(#[from] Interrupted),
     #[error(transparent)]
     Exec(#[from] ExecError),
     /// The network cannot compute this picture.
     #[error("{key}: {error}")]
     Picture { key: String, error: Box<ExecError> },
-}
-
-impl StreamError {
-    /// True when somebody stopped the work.
-    pub fn is_interrupted(&self) -> bool {
-        matches!(self, Self::Interrupted(_))
-    }
 }
 
 /// Seconds of work, summed over the threads.
@@ -174,9 +167,9 @@ impl Stream<'_> {
     ) -> Result<(), E> {
         let threads = self.threads.clamp(1, self.wanted.len().max(1));
         let crew = Crew { threads, window: threads * AHEAD, device: None };
-        let all = |worker: &Worker<T>| {
-            while let Some(place) = worker.next(true) {
-                worker.send(place, work(self.wanted[place]));
+        let all = |feed: &Feed<T>| {
+            while let Some(place) = feed.next(true) {
+                feed.send(place, work(self.wanted[place]));
             }
         };
         self.drive(crew, &all, take)
@@ -207,69 +200,51 @@ impl Stream<'_> {
             Way::Workers => {
                 let ahead = if self.order == Order::Asked { AHEAD.max(2 * together) } else { 2 * together };
                 let crew = Crew { threads, window: threads * (together + ahead), device: None };
-                let all = |worker: &Worker<Done<S, T>>| road.work(worker, together, sharing, &finish);
+                let all = |feed: &Feed<Done<S, T>>| road.work(feed, together, sharing, &finish);
                 self.drive(crew, &all, |_, done| take(done))
             }
             Way::Batches(size) => {
                 let (sender, inputs) = unbounded();
-                let device = |worker: &Worker<Done<S, Vec<f32>>>| road.batches(worker, &inputs, size);
+                let device = |feed: &Feed<Done<S, Vec<f32>>>| road.batches(feed, &inputs, size);
                 let crew = Crew { threads, window: 3 * size + threads, device: Some(&device) };
-                let all = |worker: &Worker<Done<S, Vec<f32>>>| road.inputs(worker, &sender);
+                let all = |feed: &Feed<Done<S, Vec<f32>>>| road.inputs(feed, &sender);
                 self.drive(crew, &all, |_, done: Done<S, Vec<f32>>| take(done.then(&finish)))
             }
         };
-        (clock.times(), result)
+        (clock.read(), result)
     }
 
     /// Starts the threads, which run `work`, and hands what they send to `take`.
     fn drive<T: Send, E: From<StreamError>>(
         &self,
         crew: Crew<T>,
-        work: &(impl Fn(&Worker<T>) + Sync),
+        work: &(impl Fn(&Feed<T>) + Sync),
         take: impl FnMut(usize, T) -> Result<(), E>,
     ) -> Result<(), E> {
         if self.wanted.is_empty() {
             return Ok(());
         }
         let Crew { threads, window, device } = crew;
-        let feed = &Feed::new(self.wanted.len(), window);
         let (sender, results) = unbounded();
+        let feed = &Feed::new(self.wanted.len(), window, sender);
         std::thread::scope(|scope| {
-            let started = |error| StreamError::from(ExecError::from(error));
-            let worker = || Worker { feed, results: sender.clone() };
-            let mut all = Vec::new();
+            let _end = Ending(feed);
+            let refused = |error| StreamError::from(ExecError::from(error));
             if let Some(device) = device {
-                all.extend(
-                    threads::start(scope, 1, |_| {
-                        let worker = worker();
-                        move || device(&worker)
-                    })
-                    .map_err(started)?,
-                );
+                threads::start(scope, 1, |_| move || feed.run(device)).map_err(refused)?;
             }
-            let workers = threads::start(scope, threads, |_| {
-                let worker = worker();
-                move || work(&worker)
-            });
-            drop(sender);
-            // a device that waits for pictures which no thread can prepare would wait for ever
-            let workers = workers.inspect_err(|_| feed.abort()).map_err(started)?;
+            let workers = threads::start(scope, threads, |_| move || feed.run(work)).map_err(refused)?;
             if workers.len() < threads {
                 self.ui.warn(&format!("the system let only {} of {threads} threads start", workers.len()));
             }
-            all.extend(workers);
-            let result = self.deliver(feed, &results, take);
-            feed.abort();
-            let ends: Vec<_> = all.into_iter().map(|thread| thread.join()).collect();
-            result?;
-            if ends.iter().any(Result::is_err) { Err(StreamError::from(ExecError::Worker).into()) } else { Ok(()) }
+            self.deliver(feed, &results, take)
         })
     }
 
     /// Hands results over until all of them are.
     fn deliver<T, E: From<StreamError>>(
         &self,
-        feed: &Feed,
+        feed: &Feed<T>,
         results: &Receiver<Message<T>>,
         mut take: impl FnMut(usize, T) -> Result<(), E>,
     ) -> Result<(), E> {
@@ -286,13 +261,9 @@ impl Stream<'_> {
                 feed.hand_over();
                 continue;
             }
-            match results.recv_timeout(NOTICE) {
-                Ok(message) => {
-                    let (place, value) = message?;
-                    waiting.insert(place, value);
-                }
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return Err(StreamError::from(ExecError::Worker).into()),
+            if let Ok(message) = results.recv_timeout(NOTICE) {
+                let (place, value) = message?;
+                waiting.insert(place, value);
             }
         }
         Ok(())
@@ -313,5 +284,5 @@ struct Crew<'a, T> {
     /// Most pictures that are taken and not handed over.
     window: usize,
     /// The work of a thread of its own.
-    device: Option<&'a (dyn Fn(&Worker<T>) + Sync)>,
+    device: Option<&'a (dyn Fn(&Feed<T>) + Sync)>,
 }

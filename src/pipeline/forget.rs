@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::io::IoError;
 use crate::plan::Plan;
 use crate::progress::Ui;
-use crate::stages::StageId;
+use crate::stage::StageId;
 use crate::store::{Record, RunDir};
 use crate::terminal::printable;
 

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::Keys;
 use crate::plan::Plan;
-use crate::stages::StageId;
+use crate::stage::StageId;
 use crate::store::{Record, RunDir};
 
 /// What depends on the records: the rest is the plan's, some of which, as the number of threads, may change without anything being computed.

@@ -57,7 +57,7 @@ pub enum CompareError {
     Io(#[from] IoError),
     #[error("compare: {0}")]
     Shape(#[from] ShapeError),
-    #[error(transparent)]
+    #[error("interrupted")]
     Interrupted(#[from] Interrupted),
 }
 

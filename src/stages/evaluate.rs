@@ -62,7 +62,7 @@ pub enum EvaluateError {
     Metrics(#[from] MetricsError),
     #[error(transparent)]
     Train(#[from] train::TrainError),
-    #[error(transparent)]
+    #[error("interrupted")]
     Interrupted(#[from] Interrupted),
     #[error(transparent)]
     Json(#[from] serde_json::Error),

@@ -94,7 +94,7 @@ pub enum ReduceError {
     Scale(#[from] ScaleError),
     #[error("reduce: {0}")]
     Reduction(#[from] ReductionError),
-    #[error(transparent)]
+    #[error("interrupted")]
     Interrupted(#[from] Interrupted),
     #[error(
         "reduce: the classifier's card names `{file}`, which this version of featurize does not read; use the one that made it"

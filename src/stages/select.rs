@@ -39,7 +39,7 @@ pub enum SelectError {
     Io(#[from] IoError),
     #[error("select: {0}")]
     Learn(#[from] LearnError),
-    #[error(transparent)]
+    #[error("interrupted")]
     Interrupted(#[from] Interrupted),
 }
 

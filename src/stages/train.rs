@@ -99,7 +99,7 @@ pub enum TrainError {
     Learn(#[from] ClassifierError),
     #[error("train: {0}")]
     Folds(#[from] FoldError),
-    #[error(transparent)]
+    #[error("interrupted")]
     Interrupted(#[from] Interrupted),
     #[error("train: {0}")]
     Classes(String),

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::stages::StageId;
+use crate::stage::StageId;
 
 /// The charts of the report, by the names of their files in `figures/`.
 pub const CHARTS: [&str; 8] =

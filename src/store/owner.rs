@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::{Record, RunDir, StoreError};
 use crate::io::{IoError, atomic};
-use crate::stages::StageId;
+use crate::stage::StageId;
 
 /// Names, relative to the run folder, that the stages may write.
 pub type Writes = BTreeMap<StageId, Vec<String>>;

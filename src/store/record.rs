@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::RunDir;
 use crate::io::{self, Digest, IoError, sealed};
-use crate::stages::StageId;
+use crate::stage::StageId;
 
 /// A file of a stage, relative to the run folder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{Record, RunDir};
 use crate::io::{IoError, sealed};
-use crate::stages::StageId;
+use crate::stage::StageId;
 
 /// A finished run.
 #[derive(Clone, Debug)]

@@ -1,5 +1,6 @@
 //! What the threads of a stream share: the places of the pictures, in order, and the way to the consumer.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -11,45 +12,15 @@ use crate::exec::ExecError;
 /// A place in the order of the pictures and its result, or the error that ends everything.
 pub(super) type Message<T> = Result<(usize, T), StreamError>;
 
-/// A thread's ends of the stream: where pictures come from, and where results go.
-pub(super) struct Worker<'a, T> {
-    pub(super) feed: &'a Feed,
-    pub(super) results: Sender<Message<T>>,
-}
-
-impl<T> Worker<'_, T> {
-    /// The place of the next picture; none where all are taken, the work is over, or none may be taken now and the thread would not `wait`.
-    pub(super) fn next(&self, wait: bool) -> Option<usize> {
-        self.feed.next(wait)
-    }
-
-    pub(super) fn send(&self, place: usize, value: T) {
-        // the other end is gone when the work is over
-        self.results.send(Ok((place, value))).ok();
-    }
-
-    pub(super) fn fail(&self, error: impl Into<StreamError>) {
-        self.results.send(Err(error.into())).ok();
-    }
-}
-
-/// A thread that dies is told of at once.
-impl<T> Drop for Worker<'_, T> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.fail(ExecError::Worker);
-        }
-    }
-}
-
-/// Gives the places of pictures to threads, in order, and no further ahead of the consumer than a window.
-pub(super) struct Feed {
+/// Gives the places of pictures to threads, in order, and no further ahead of the consumer than a window; takes their results.
+pub(super) struct Feed<T> {
     pub(super) count: usize,
     window: usize,
     at: Mutex<At>,
     moved: Condvar,
     /// Raised when nobody wants more.
     pub(super) over: AtomicBool,
+    results: Sender<Message<T>>,
 }
 
 struct At {
@@ -57,18 +28,34 @@ struct At {
     handed: usize,
 }
 
-impl Feed {
-    pub(super) fn new(count: usize, window: usize) -> Self {
+/// Tells the threads at its end that nobody wants more, whatever has ended the consumer.
+pub(super) struct Ending<'a, T>(pub(super) &'a Feed<T>);
+
+impl<T> Drop for Ending<'_, T> {
+    fn drop(&mut self) {
+        let _at = self.0.lock();
+        self.0.over.store(true, Ordering::Relaxed);
+        self.0.moved.notify_all();
+    }
+}
+
+impl<T> Feed<T> {
+    pub(super) fn new(count: usize, window: usize, results: Sender<Message<T>>) -> Self {
         let at = Mutex::new(At { taken: 0, handed: 0 });
-        Self { count, window, at, moved: Condvar::new(), over: AtomicBool::new(false) }
+        Self { count, window, at, moved: Condvar::new(), over: AtomicBool::new(false), results }
     }
 
+    /// Does the work of a thread; when it dies, the consumer is told at once.
+    pub(super) fn run(&self, work: &(impl Fn(&Self) + ?Sized)) {
+        if catch_unwind(AssertUnwindSafe(|| work(self))).is_err() {
+            self.fail(ExecError::Worker);
+        }
+    }
+
+    /// The place of the next picture; none where all are taken, the work is over, or none may be taken now and the thread would not `wait`.
     pub(super) fn next(&self, wait: bool) -> Option<usize> {
         let mut at = self.lock();
-        loop {
-            if at.taken == self.count || self.is_over() {
-                return None;
-            }
+        while at.taken < self.count && !self.is_over() {
             if at.taken < at.handed + self.window {
                 at.taken += 1;
                 if at.taken == self.count {
@@ -77,10 +64,21 @@ impl Feed {
                 return Some(at.taken - 1);
             }
             if !wait {
-                return None;
+                break;
             }
             at = self.moved.wait(at).unwrap_or_else(PoisonError::into_inner);
         }
+        None
+    }
+
+    // the other end is there as long as the feed
+
+    pub(super) fn send(&self, place: usize, value: T) {
+        self.results.send(Ok((place, value))).ok();
+    }
+
+    pub(super) fn fail(&self, error: impl Into<StreamError>) {
+        self.results.send(Err(error.into())).ok();
     }
 
     /// Another result is with the consumer.
@@ -93,12 +91,6 @@ impl Feed {
     pub(super) fn is_full(&self) -> bool {
         let at = self.lock();
         at.taken >= at.handed + self.window
-    }
-
-    pub(super) fn abort(&self) {
-        let _at = self.lock();
-        self.over.store(true, Ordering::Relaxed);
-        self.moved.notify_all();
     }
 
     pub(super) fn is_over(&self) -> bool {

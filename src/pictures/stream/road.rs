@@ -1,11 +1,11 @@
 //! The way of a picture through a network, as the threads of a stream go it.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 
-use super::feed::{Feed, Worker};
+use super::feed::Feed;
 use super::{Done, Made, Stream, StreamError, Through, Times};
 use crate::exec::{ExecError, Session};
 use crate::pictures::source::{Failure, most_bytes};
@@ -14,29 +14,22 @@ use crate::terminal::printable;
 /// A device that has waited so long asks whether any picture can come before its batch is computed.
 const IDLE: Duration = Duration::from_millis(10);
 
-/// Nanoseconds of work, summed over the threads.
+/// Adds up the times of all threads.
 #[derive(Default)]
-pub(super) struct Clock {
-    read: AtomicU64,
-    decode: AtomicU64,
-    prepare: AtomicU64,
-    forward: AtomicU64,
-}
+pub(super) struct Clock(Mutex<Times>);
 
 impl Clock {
-    pub(super) fn times(&self) -> Times {
-        let [read, decode, prepare, forward] = [&self.read, &self.decode, &self.prepare, &self.forward]
-            .map(|sum| sum.load(Ordering::Relaxed) as f64 / 1e9);
-        Times { read, decode, prepare, forward }
+    /// Runs `work` and adds its seconds to a `part`.
+    fn time<T>(&self, part: fn(&mut Times) -> &mut f64, work: impl FnOnce() -> T) -> T {
+        let start = Instant::now();
+        let result = work();
+        *part(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner)) += start.elapsed().as_secs_f64();
+        result
     }
-}
 
-/// Runs `work` and adds its nanoseconds to `sum`.
-fn timed<T>(sum: &AtomicU64, work: impl FnOnce() -> T) -> T {
-    let start = Instant::now();
-    let result = work();
-    sum.fetch_add(start.elapsed().as_nanos() as u64, Ordering::Relaxed);
-    result
+    pub(super) fn read(&self) -> Times {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// A picture that is prepared, or has failed, with its place.
@@ -54,7 +47,7 @@ impl<S, See: Fn(&[u8]) -> S + Sync> Road<'_, See> {
     /// A thread of the CPU: pictures go through everything, a few at a time.
     pub(super) fn work<T>(
         &self,
-        worker: &Worker<Done<S, T>>,
+        feed: &Feed<Done<S, T>>,
         together: usize,
         sharing: usize,
         finish: &impl Fn(usize, Vec<f32>) -> Result<T, Failure>,
@@ -66,24 +59,24 @@ impl<S, See: Fn(&[u8]) -> S + Sync> Road<'_, See> {
             let (mut batch, mut prepared) = (Vec::with_capacity(together), 0);
             // a thread that holds pictures does not wait for others: the consumer may wait for those that it holds
             while batch.len() < together
-                && let Some(place) = worker.next(batch.is_empty())
+                && let Some(place) = feed.next(batch.is_empty())
             {
-                let done = self.prepare(worker.feed, place, &mut input[prepared * each..(prepared + 1) * each]);
+                let done = self.prepare(feed, place, &mut input[prepared * each..(prepared + 1) * each]);
                 prepared += usize::from(done.result.is_ok());
                 batch.push((place, done));
             }
-            if batch.is_empty() || worker.feed.is_over() {
+            if batch.is_empty() || feed.is_over() {
                 return;
             }
-            self.settle(worker, &mut session, &input[..prepared * each], batch, finish);
+            self.settle(feed, &mut session, &input[..prepared * each], batch, finish);
         }
     }
 
     /// A thread beside a device: pictures are prepared one by one.
-    pub(super) fn inputs<T>(&self, worker: &Worker<T>, device: &Sender<(Ready<S>, Vec<f32>)>) {
-        while let Some(place) = worker.next(true) {
+    pub(super) fn inputs<T>(&self, feed: &Feed<T>, device: &Sender<(Ready<S>, Vec<f32>)>) {
+        while let Some(place) = feed.next(true) {
             let mut input = vec![0.0; self.through.extractor.input_len()];
-            let done = self.prepare(worker.feed, place, &mut input);
+            let done = self.prepare(feed, place, &mut input);
             if done.result.is_err() {
                 input.clear();
             }
@@ -95,47 +88,45 @@ impl<S, See: Fn(&[u8]) -> S + Sync> Road<'_, See> {
     }
 
     /// The thread of a device: computes a batch as soon as it is full, or no other picture can come before it is computed.
-    pub(super) fn batches(
-        &self,
-        worker: &Worker<Done<S, Vec<f32>>>,
-        inputs: &Receiver<(Ready<S>, Vec<f32>)>,
-        size: usize,
-    ) {
+    pub(super) fn batches(&self, feed: &Feed<Done<S, Vec<f32>>>, inputs: &Receiver<(Ready<S>, Vec<f32>)>, size: usize) {
         let full = size * self.through.extractor.input_len();
         let mut session = self.through.extractor.session();
         let (mut batch, mut input, mut come) = (Vec::new(), Vec::with_capacity(full), 0);
-        while come < worker.feed.count && !worker.feed.is_over() {
+        while come < feed.count && !feed.is_over() {
             let is_due = match inputs.recv_timeout(IDLE) {
                 Ok((ready, values)) => {
                     come += 1;
                     input.extend(values);
                     batch.push(ready);
-                    input.len() >= full || batch.len() >= 2 * size || come == worker.feed.count
+                    input.len() >= full || batch.len() >= 2 * size || come == feed.count
                 }
-                Err(_) => worker.feed.is_full(),
+                Err(_) => feed.is_full(),
             };
             if is_due {
-                self.settle(worker, &mut session, &input, std::mem::take(&mut batch), &|_, features| Ok(features));
+                self.settle(feed, &mut session, &input, std::mem::take(&mut batch), &|_, features| Ok(features));
                 input.clear();
             }
         }
     }
 
     /// Reads, decodes and prepares one picture into `input`. The bytes that are seen are those that are decoded.
-    fn prepare(&self, feed: &Feed, place: usize, input: &mut [f32]) -> Done<S, ()> {
+    fn prepare<T>(&self, feed: &Feed<T>, place: usize, input: &mut [f32]) -> Done<S, ()> {
         let Self { stream, through: Through { extractor, memory, .. }, see, clock } = self;
         let number = stream.wanted[place];
         let (recipe, decoding) = (extractor.recipe(), extractor.decoding());
         let mut seen = None;
         let mut run = || {
-            let bytes = timed(&clock.read, || {
-                let opened = stream.source.open(number, most_bytes(decoding))?;
-                let bytes = memory.read(opened, recipe, decoding, &feed.over)?;
-                seen = Some(see(&bytes));
-                Ok::<_, Failure>(bytes)
-            })?;
-            let decoded = timed(&clock.decode, || extractor.decode(&bytes))?;
-            timed(&clock.prepare, || extractor.prepare(&decoded.image, input));
+            let bytes = clock.time(
+                |times| &mut times.read,
+                || {
+                    let opened = stream.source.open(number, most_bytes(decoding))?;
+                    let bytes = memory.read(opened, recipe, decoding, &feed.over)?;
+                    seen = Some(see(&bytes));
+                    Ok::<_, Failure>(bytes)
+                },
+            )?;
+            let decoded = clock.time(|times| &mut times.decode, || extractor.decode(&bytes))?;
+            clock.time(|times| &mut times.prepare, || extractor.prepare(&decoded.image, input));
             Ok(Made { width: decoded.width as u64, height: decoded.height as u64, value: () })
         };
         let result = run();
@@ -145,21 +136,21 @@ impl<S, See: Fn(&[u8]) -> S + Sync> Road<'_, See> {
     /// Computes the prepared pictures of a batch and sends all of it.
     fn settle<T>(
         &self,
-        worker: &Worker<Done<S, T>>,
+        feed: &Feed<Done<S, T>>,
         session: &mut Session,
         input: &[f32],
         batch: Vec<Ready<S>>,
         finish: &impl Fn(usize, Vec<f32>) -> Result<T, Failure>,
     ) {
         let sound = batch.iter().filter(|(_, done)| done.result.is_ok()).map(|(_, done)| done.number).collect();
-        let mut rows = match timed(&self.clock.forward, || self.forward(session, input, sound)) {
+        let mut rows = match self.clock.time(|times| &mut times.forward, || self.forward(session, input, sound)) {
             Ok(rows) => rows.into_iter(),
-            Err(error) => return worker.fail(error),
+            Err(error) => return feed.fail(error),
         };
         let none = || Err(Failure::new("network", "it gave no features"));
         for (place, done) in batch {
             let go_on = |number, ()| finish(number, rows.next().unwrap_or_else(none)?);
-            worker.send(place, done.then(go_on));
+            feed.send(place, done.then(go_on));
         }
     }
 

@@ -36,10 +36,9 @@ use crate::exec::cpu::Engine;
 use crate::exec::{self, Device, ExecError};
 use crate::io::IoError;
 use crate::pictures::{StreamError, Way};
-use crate::pipeline::Options;
 use crate::plan::Plan;
 use crate::progress::{Interrupted, StageLine, Ui, bytes, plural};
-use crate::stages::StageId;
+use crate::stage::{Options, StageId};
 use crate::stages::scan::{Aside, Listing, Split, printable};
 use crate::store::{OutputFile, RunDir};
 
@@ -87,7 +86,7 @@ pub enum ExtractError {
     Exec(#[from] ExecError),
     #[error(transparent)]
     Json(#[from] serde_json::Error),
-    #[error(transparent)]
+    #[error("interrupted")]
     Interrupted(#[from] Interrupted),
     #[error(
         "{failed} of {of} pictures cannot be read, more than `input.max_bad_fraction: {limit}` allows:{list}\nsee {manifest} for all of \

@@ -16,7 +16,7 @@ use crate::pictures::source::most_bytes;
 use crate::pictures::{Listed, Order, Source, Stream, StreamError};
 use crate::plan::Plan;
 use crate::progress::{StageLine, Ui, plural};
-use crate::stages::StageId;
+use crate::stage::StageId;
 use crate::stages::scan::{Contents, Listing, Picture, first_eight};
 
 /// A picture's file when it was extracted.

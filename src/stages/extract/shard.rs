@@ -17,7 +17,7 @@ use crate::io::features::{FeatureFile, Layout};
 use crate::io::table::Table;
 use crate::io::{self, Digest, IoError, features, sealed};
 use crate::plan::Plan;
-use crate::stages::StageId;
+use crate::stage::StageId;
 use crate::stages::scan::{Contents, Listing, Picture, Split, first_eight};
 use crate::store::{Owner, RunDir, fingerprint};
 

@@ -107,7 +107,7 @@ pub fn run(
 mod tests {
     use super::*;
     use crate::progress::Ui;
-    use crate::stages::StageId;
+    use crate::stage::StageId;
     use crate::stages::extract::shard::{self, Shard};
     use crate::stages::extract::tests::bananas;
     use std::collections::BTreeMap;

@@ -32,7 +32,7 @@ use crate::pipeline::Outcome;
 use crate::plan::Plan;
 use crate::plot::VectorError;
 use crate::progress::{Interrupted, Ui};
-use crate::stages::StageId;
+use crate::stage::StageId;
 use crate::stages::compare::Summary;
 use crate::store::OutputFile;
 use crate::terminal::printable;
@@ -65,7 +65,7 @@ pub enum ReportError {
     Template(#[from] minijinja::Error),
     #[error("report: {0}")]
     Figure(#[from] VectorError),
-    #[error(transparent)]
+    #[error("interrupted")]
     Interrupted(#[from] Interrupted),
 }
 

@@ -167,7 +167,7 @@ impl Listing {
 pub enum ScanError {
     #[error(transparent)]
     Config(#[from] Box<ConfigError>),
-    #[error(transparent)]
+    #[error("interrupted")]
     Interrupted(#[from] Interrupted),
 }
 

@@ -1,0 +1,67 @@
+//! Which stages there are, and what a run is told about them; every part of the program may know this.
+
+use serde::{Deserialize, Serialize};
+
+/// The stages, in the order in which they run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StageId {
+    Scan,
+    Extract,
+    Select,
+    Reduce,
+    Train,
+    Evaluate,
+    /// Of the features alone; after the classifier, for which nobody should wait longer.
+    Compare,
+    Report,
+}
+
+impl StageId {
+    /// All of them, in order.
+    pub const ALL: [StageId; 8] = [
+        StageId::Scan,
+        StageId::Extract,
+        StageId::Select,
+        StageId::Reduce,
+        StageId::Train,
+        StageId::Evaluate,
+        StageId::Compare,
+        StageId::Report,
+    ];
+
+    /// The word used in the YAML, on the command line and in file names.
+    pub fn name(self) -> &'static str {
+        match self {
+            StageId::Scan => "scan",
+            StageId::Extract => "extract",
+            StageId::Select => "select",
+            StageId::Reduce => "reduce",
+            StageId::Train => "train",
+            StageId::Evaluate => "evaluate",
+            StageId::Compare => "compare",
+            StageId::Report => "report",
+        }
+    }
+
+    /// True when this stage reads what `other` has made, or what was made of that.
+    pub fn follows(self, other: StageId) -> bool {
+        other < self && (self != StageId::Compare || other <= StageId::Extract)
+    }
+
+    /// The stage of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|stage| stage.name() == name)
+    }
+}
+
+/// Settings of the command line beside those of the plan.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// The last stage to run.
+    pub until: Option<StageId>,
+    /// Compute this stage and what follows even if it is there.
+    pub force: Option<StageId>,
+    /// Try pictures again that could not be read.
+    pub retry_failed: bool,
+}
