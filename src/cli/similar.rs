@@ -1,6 +1,6 @@
 //! `featurize similar`: the pictures of a run that are nearest to others.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
