@@ -18,7 +18,7 @@
 //! * [`stages`]: one function a stage, `run(plan, …, ui) -> (result, files)`; a stage never calls a stage.
 //! * [`pictures`]: the one road for pictures: where their bytes come from, the driver of threads and devices, and the predictor, which applies to any
 //!   picture what a run has learnt or a network knows.
-//! * [`io`]: atomic files, Parquet; the only module that uses polars, arrow and parquet. [`store`]: what a run has committed, whose the files of its
+//! * [`io`]: atomic files, Parquet; the only module that uses polars. [`store`]: what a run has committed, whose the files of its
 //!   folder are, fingerprints, the lock.
 //! * [`plot`]: figures of classified pictures. [`progress`]: what the user sees; [`terminal`]: what a terminal may see. [`cli`]: the commands.
 //!

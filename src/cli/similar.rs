@@ -1,6 +1,6 @@
 //! `featurize similar`: the pictures of a run that are nearest to others.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
@@ -17,8 +17,9 @@ use crate::io::features::{FeatureFile, Key};
 use crate::io::output::{Inputs, Rules};
 use crate::learn::neighbours::{Directions, Near};
 use crate::pictures::predictor::{self, of_features};
+use crate::pictures::source::{open_file, open_named};
 use crate::pictures::stream::Through;
-use crate::pictures::{DecodeMemory, Done, Failure, Made, Named, PredictorError, Way};
+use crate::pictures::{DecodeMemory, Done, Failure, Made, Named, Opened, PredictorError, Way};
 use crate::stage::StageId;
 use crate::stages::scan::{NamedFile, Split, relative, unescape};
 use crate::store::{Record, RunDir};
@@ -218,12 +219,11 @@ fn tell(
 
 /// A row of the sheet: the picture and, after it, those that are near.
 fn row(sheets: &RowSheets, gallery: &Gallery, picture: &NamedFile, found: &Result<Vec<Near>, Failure>) -> Vec<Panel> {
-    let read = |path: Result<&Path, String>| -> Result<RgbImage, String> {
-        let image = predictor::picture(path?, &gallery.extractor, &gallery.memory);
+    let read = |open: &dyn Fn(u64) -> Result<Opened<'static>, Failure>| -> Result<RgbImage, String> {
+        let image = predictor::picture(open, &gallery.extractor, &gallery.memory);
         Ok(sheets.fitted(&*image.map_err(|failure| failure.to_string())?))
     };
-    let location = picture.location.as_deref().map_err(Clone::clone);
-    let itself = found.as_ref().map_err(ToString::to_string).and_then(|_| read(location));
+    let itself = found.as_ref().map_err(ToString::to_string).and_then(|_| read(&|most| open_named(picture, most)));
     let (name, label) = (title(&picture.path), Some("Query".to_string()));
     let mut row = vec![Panel { title: name, picture: itself, label, bars: Vec::new(), marked: true }];
     for near in found.iter().flatten() {
@@ -231,7 +231,7 @@ fn row(sheets: &RowSheets, gallery: &Gallery, picture: &NamedFile, found: &Resul
         let place = gallery.file(near.row).ok_or_else(|| "the picture is no longer there".to_string());
         let label = key.label.clone().unwrap_or_else(|| "cosine".to_string());
         let bars = vec![(label, cosine.clamp(0.0, 1.0))];
-        let picture = read(place.as_deref().map_err(Clone::clone));
+        let picture = place.and_then(|place| read(&|most| open_file(&place, None, most)));
         row.push(Panel { title: title(&key.path), picture, label: None, bars, marked: false });
     }
     row

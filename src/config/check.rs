@@ -6,8 +6,9 @@ use std::path::Path;
 
 use globset::Glob;
 
+use super::columns::Columns;
 use super::output::Output;
-use super::pipeline::{Columns, Extract, Input, Label, LimitPerClass, Pipeline, Reduce, Scale, Score, Select, Split};
+use super::pipeline::{Extract, Input, Label, LimitPerClass, Pipeline, Reduce, Scale, Score, Select, Split};
 use super::runtime::Runtime;
 use super::source::Source;
 use super::{ConfigError, VERSION, Weights, ranges, raw};
@@ -123,6 +124,10 @@ fn name(written: Option<String>, source: &Source) -> Checked<String> {
 
 fn input(raw: raw::Input, source: &Source) -> Checked<Input> {
     let root = path("input.root", &raw.root, source)?;
+    let named = raw.parquet.iter().flat_map(|one| [("image", &one.image), ("label", &one.label), ("path", &one.path)]);
+    for (name, _) in named.filter(|(_, column)| column.as_deref() == Some("")) {
+        return expected(source, &format!("input.parquet.{name}"), "the name of a column", "");
+    }
     let split = split(raw.split, source)?;
     if let Label::Pattern(pattern) = &raw.label {
         let key = if source.has("input.label.pattern") { "input.label.pattern" } else { "input.label" };
@@ -148,6 +153,7 @@ fn input(raw: raw::Input, source: &Source) -> Checked<Input> {
     }
     Ok(Input {
         root,
+        parquet: raw.parquet,
         split,
         label: raw.label,
         classes: raw.classes,

@@ -6,6 +6,7 @@ use serde::de::value::Error;
 use serde::de::{Deserialize, Deserializer, Error as _, Visitor};
 use serde::forward_to_deserialize_any;
 
+use super::columns::PictureColumns;
 use super::error::list;
 use super::image::Image;
 use super::output::Output;
@@ -29,6 +30,7 @@ pub fn sections() -> Vec<(&'static str, &'static [&'static str])> {
     vec![
         ("", keys::<raw::Pipeline>()),
         ("input", keys::<raw::Input>()),
+        ("input.parquet", keys::<PictureColumns>()),
         ("input.split", keys::<raw::Split>()),
         ("image", keys::<Image>()),
         ("extract", keys::<Extract>()),

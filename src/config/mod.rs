@@ -5,6 +5,7 @@
 //! types cannot say. What comes out is a [`Pipeline`]. The YAML crate is used in `tree` alone.
 
 mod check;
+mod columns;
 mod de;
 mod error;
 mod forms;
@@ -26,13 +27,14 @@ use std::fs;
 use std::path::Path;
 
 pub use self::image::Image;
+pub use columns::{Columns, PictureColumns};
 pub use error::ConfigError;
 pub use featurize_nets::exec::{DeviceChoice as Device, Features, Kernels, Precision, UnknownDevice};
 pub use featurize_nets::suggest::{near, suggest};
 pub use featurize_nets::weights::Weights;
 pub use output::{Layout, Output};
 pub use pipeline::{
-    Channels, Columns, Extract, Input, Label, LimitPerClass, Pipeline, Reduce, Report, Scale, Score, Select, Split,
+    Channels, Extract, Input, Label, LimitPerClass, Pipeline, Reduce, Report, Scale, Score, Select, Split,
 };
 pub use runtime::Runtime;
 pub use schema::schema;

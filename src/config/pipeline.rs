@@ -10,6 +10,7 @@ use regex::{Regex, RegexBuilder};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::columns::{Columns, PictureColumns};
 use super::forms;
 use super::image::Image;
 use super::output::Output;
@@ -88,8 +89,11 @@ impl Pipeline {
 /// `input`, checked.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Input {
-    /// The folder with the pictures, resolved.
+    /// The folder with the pictures, an archive, a table with pictures in a column, or a glob of these; resolved.
     pub root: PathBuf,
+    /// The columns of Parquet and Arrow files; a folder as root is then searched for these.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parquet: Option<PictureColumns>,
     /// How pictures are told into train and test.
     pub split: Split,
     /// Where the class of a picture is read from.
@@ -138,20 +142,6 @@ pub enum Split {
         /// Seed of the lot.
         seed: u64,
     },
-}
-
-/// How the columns of a table of pictures are called; `None`: `path`, and `label` and `split` where they are there.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Columns {
-    /// Of the pictures' paths below the root.
-    #[serde(rename = "path_column", skip_serializing_if = "Option::is_none")]
-    pub path: Option<String>,
-    /// Of the classes.
-    #[serde(rename = "label_column", skip_serializing_if = "Option::is_none")]
-    pub label: Option<String>,
-    /// Of the words `train` and `test`.
-    #[serde(rename = "split_column", skip_serializing_if = "Option::is_none")]
-    pub split: Option<String>,
 }
 
 /// Where the class of a picture is read from.

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::columns::PictureColumns;
 use super::forms::present;
 use super::image::Image;
 use super::output::Output;
@@ -59,8 +60,13 @@ pub struct Pipeline {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Input {
-    /// The folder with the pictures, counted from the YAML file's folder. Required.
+    /// The folder with the pictures, counted from the YAML file's folder; or an archive (`.tar`, `.tar.gz`, `.tar.zst`,
+    /// `.zip`), a Parquet or Arrow file with pictures in a column, or a glob of these, `photos/*.tar`. Required.
     pub root: PathBuf,
+    /// The columns of Parquet and Arrow files: `{image: image, label: label, path: name}`, each only where it is not
+    /// found by itself. With it, a folder as root is searched for such files. Default: all are found by themselves.
+    #[serde(default, deserialize_with = "present")]
+    pub parquet: Option<PictureColumns>,
     /// How pictures are told into train and test. Default: everything is train.
     pub split: Option<Split>,
     /// Where the class of a picture is read from: `folder` (the first folder below the root, or below the literal

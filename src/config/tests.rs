@@ -32,6 +32,7 @@ fn the_least_pipeline_has_the_documented_defaults() {
     assert_eq!(
         pipeline.input,
         Input {
+            parquet: None,
             root: "data/fruits".into(),
             split: Split::None,
             label: Label::Folder,
@@ -356,9 +357,10 @@ fn documented(source: &str) -> Vec<(String, String, String)> {
 }
 
 /// The sections that this folder documents, with the struct and the text of the file it stands in.
-const REFERENCE: [(&str, &str, &str); 16] = [
+const REFERENCE: [(&str, &str, &str); 17] = [
     ("", "Pipeline", include_str!("raw.rs")),
     ("input", "Input", include_str!("raw.rs")),
+    ("input.parquet", "PictureColumns", include_str!("columns.rs")),
     ("input.split", "Split", include_str!("raw.rs")),
     ("image", "Image", include_str!("image.rs")),
     ("extract", "Extract", include_str!("pipeline.rs")),

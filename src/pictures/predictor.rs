@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use super::source::{Failure, most_bytes, open_file};
+use super::source::{Failure, Opened, most_bytes, open_named};
 use super::stream::{Done, Made, Stream, StreamError, Through, Way};
 use super::{DecodeMemory, Shown};
 use crate::config::{self, Precision};
@@ -30,6 +30,7 @@ use crate::models::{ModelSpec, Source, imagenet};
 use crate::network_plan::{self, NetworkPlan, NetworkPlanError};
 use crate::stage::StageId;
 use crate::stages::reduce::ReduceError;
+use crate::stages::scan::NamedFile;
 use crate::stages::train::TrainError;
 use crate::store::{Record, RunDir};
 use crate::table::{Dtype, FeatureMatrix};
@@ -149,10 +150,14 @@ pub fn device(dir: &RunDir, asked: Option<config::Device>) -> Result<Device, Pre
     })
 }
 
-/// The whole picture in a file, to look at, as the recipe of `extractor` would find it.
-pub fn picture(path: &Path, extractor: &Extractor, memory: &DecodeMemory) -> Result<Shown, Failure> {
+/// The whole of a picture, to look at, as the recipe of `extractor` would find it; `open` opens it, if it has at most so many bytes.
+pub fn picture(
+    open: impl FnOnce(u64) -> Result<Opened<'static>, Failure>,
+    extractor: &Extractor,
+    memory: &DecodeMemory,
+) -> Result<Shown, Failure> {
     let whole = DecodeOptions { fast_decode: false, ..extractor.decoding().clone() };
-    memory.show(open_file(path, None, most_bytes(&whole))?, extractor.recipe(), &whole)
+    memory.show(open(most_bytes(&whole))?, extractor.recipe(), &whole)
 }
 
 impl Predictor {
@@ -202,9 +207,9 @@ impl Predictor {
         &self.metadata
     }
 
-    /// The whole picture in a file, to look at.
-    pub fn picture(&self, path: &Path, memory: &DecodeMemory) -> Result<Shown, Failure> {
-        picture(path, &self.extractor, memory)
+    /// The whole of a picture, to look at.
+    pub fn picture(&self, named: &NamedFile, memory: &DecodeMemory) -> Result<Shown, Failure> {
+        picture(|most| open_named(named, most), &self.extractor, memory)
     }
 
     /// Probability of every class for the features of one picture.

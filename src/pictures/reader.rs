@@ -265,7 +265,7 @@ mod tests {
         drop(first);
         assert!(memory.read(file(), recipe, &options, &never).is_ok());
         // the same bytes by every way there is
-        let named = [NamedFile { path: "noise".into(), location: Ok(path.clone()) }];
+        let named = [NamedFile::new("noise".into(), Ok(path.clone()))];
         let held: [(&str, &[u8]); 1] = [("noise", &bytes)];
         let length = bytes.len() as u64;
         let part = Opened { length, bytes: Bytes::Reader(Box::new(&bytes[..])) };

@@ -1,5 +1,7 @@
 //! Where the bytes of pictures come from.
 
+pub mod archive;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::fs::{File, OpenOptions};
@@ -50,6 +52,10 @@ impl From<DecodeError> for Failure {
 
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
+        if matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::InvalidData) {
+            // of an archive; a file by itself has no such errors
+            return Self::new(archive::DAMAGED, format!("its archive is damaged: {error}"));
+        }
         let advice = match error.kind() {
             ErrorKind::PermissionDenied => "",
             // a disk or a network may think better of it
@@ -173,7 +179,7 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).open(path)
 }
 
-/// The pictures of a listing: files below a folder, or those that a table names.
+/// The pictures of a listing: files below a folder, those that a table names, members of archives.
 #[derive(Clone, Copy, Debug)]
 pub struct Listed<'a> {
     pub root: &'a Path,
@@ -188,7 +194,18 @@ impl Source for Listed<'_> {
 
     fn open(&self, number: usize, most: u64) -> Result<Opened<'_>, Failure> {
         let picture = &self.pictures[number];
-        open_file(&picture.location(self.root), Some(picture.bytes), most)
+        match &picture.member {
+            Some(member) => member.open(most),
+            None => open_file(&picture.location(self.root), Some(picture.bytes), most),
+        }
+    }
+}
+
+/// Opens a file that a command was given, or a picture in an archive.
+pub fn open_named(picture: &NamedFile, most: u64) -> Result<Opened<'static>, Failure> {
+    match &picture.member {
+        Some(member) => member.open(most),
+        None => open_file(picture.location.as_ref().map_err(Failure::unreadable)?, None, most),
     }
 }
 
@@ -202,7 +219,7 @@ impl Source for Named<'_> {
     }
 
     fn open(&self, number: usize, most: u64) -> Result<Opened<'_>, Failure> {
-        open_file(self.0[number].location.as_ref().map_err(Failure::unreadable)?, None, most)
+        open_named(&self.0[number], most)
     }
 }
 

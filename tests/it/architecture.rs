@@ -33,7 +33,9 @@ fn code(folder: &Path) -> Vec<(String, Vec<String>)> {
 
 /// Where a crate may be named: prefixes of paths below `src/`.
 const ROOMS: &[(&[&str], &[&str])] = &[
-    (&["polars", "arrow", "parquet"], &["io/"]),
+    (&["polars"], &["io/"]),
+    // tables that hold pictures are a source of pictures
+    (&["arrow", "arrow_ipc", "parquet"], &["io/", "pictures/source/"]),
     (&["serde_saphyr"], &["config/"]),
     (&["clap", "ctrlc"], &["cli/", "main.rs"]),
     (&["ab_glyph", "resvg"], &["plot/"]),

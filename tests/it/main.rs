@@ -23,6 +23,7 @@ mod report;
 mod resources;
 mod restart;
 mod resume;
+mod sources;
 mod support;
 mod tables;
 mod weights_store;

@@ -128,7 +128,7 @@ mod tests {
     use crate::io::output::Inputs;
 
     fn places(paths: &[&str]) -> Vec<String> {
-        let picture = |path: &&str| NamedFile { path: path.to_string(), location: Ok(PathBuf::from(path)) };
+        let picture = |path: &&str| NamedFile::new(path.to_string(), Ok(PathBuf::from(path)));
         let pictures: Vec<NamedFile> = paths.iter().map(picture).collect();
         let inputs = Inputs::default();
         let rules = Rules::new(&inputs, false);
@@ -162,7 +162,7 @@ mod tests {
         std::fs::write(&path, b"x").expect("written");
         let inputs = Inputs::default();
         let rules = Rules::new(&inputs, false);
-        let error = Copies::new(dir.path(), &[NamedFile { path: "a.jpg".into(), location: Ok(path) }], rules);
+        let error = Copies::new(dir.path(), &[NamedFile::new("a.jpg".into(), Ok(path))], rules);
         let error = error.expect_err("refused").to_string();
         assert!(error.contains("a.jpg lies; name another folder"), "{error}");
     }

@@ -74,7 +74,7 @@ impl Drawings<'_> {
             return Ok(Ok(None));
         }
         let Ok(path) = &picture.location else { return Ok(Ok(None)) };
-        let image = match self.predictor.picture(path, self.memory) {
+        let image = match self.predictor.picture(picture, self.memory) {
             Ok(image) => image,
             Err(failure) => return Ok(Err(failure)),
         };

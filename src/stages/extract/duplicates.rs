@@ -227,6 +227,7 @@ mod tests {
         let picture = |path: &str, label: &str, split| Picture {
             path: path.into(),
             raw: None,
+            member: None,
             label: Some(label.into()),
             split,
             bytes: 1,

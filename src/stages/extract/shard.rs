@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -161,7 +162,8 @@ fn ranges(pictures: &[Picture], most: usize) -> Vec<Range<usize>> {
     for (i, picture) in pictures.iter().enumerate() {
         let rows = i + 1 - start;
         let hash = first_eight(&blake3::hash(picture.path.as_bytes()));
-        if rows >= most || rows >= least && hash.is_multiple_of(least as u64) {
+        let ends = pictures.get(i + 1).is_some_and(|next| parts(picture, next));
+        if rows >= most || rows >= least && hash.is_multiple_of(least as u64) || ends {
             ranges.push(start..i + 1);
             start = i + 1;
         }
@@ -170,6 +172,15 @@ fn ranges(pictures: &[Picture], most: usize) -> Vec<Range<usize>> {
         ranges.push(start..pictures.len());
     }
     ranges
+}
+
+/// Whether one picture ends an archive that keeps its stored order, or the other begins one: no shard goes over such a border.
+fn parts(picture: &Picture, next: &Picture) -> bool {
+    let ordered = |picture: &Picture| {
+        let archive = picture.member.as_ref().map(|member| &member.archive);
+        archive.filter(|archive| archive.is_ordered()).map(Arc::as_ptr)
+    };
+    ordered(picture) != ordered(next)
 }
 
 fn id(settings: &str, pictures: &[Picture]) -> String {
@@ -363,6 +374,7 @@ mod tests {
         let picture = |path| Picture {
             path,
             raw: None,
+            member: None,
             label: None,
             split: Split::Train,
             bytes: 1,

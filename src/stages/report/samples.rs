@@ -187,7 +187,8 @@ impl<'a> Thumbnails<'a> {
 
     /// The picture at `path`, its longer side `longest` pixels at most; none when it is not there or cannot be read any more.
     pub fn of(&self, path: &str, decoding: &DecodeOptions, longest: usize) -> Option<Vec<u8>> {
-        let at = self.source.pictures.binary_search_by(|picture| picture.path.as_str().cmp(path)).ok()?;
+        // archives may keep an order of their own
+        let at = self.source.pictures.iter().position(|picture| picture.path == path)?;
         let opened = self.source.open(at, most_bytes(decoding)).ok()?;
         thumbnail(&*self.memory.show(opened, self.recipe, decoding).ok()?, longest).ok()
     }

@@ -25,6 +25,26 @@ pub enum Kind {
     FolderLink,
     /// The folder that the run writes to.
     RunFolder,
+    /// The file is no such archive or table as its name says.
+    NotAnArchive,
+    /// An archive, or a member of one, whose bytes are not as they should be.
+    Damaged,
+    /// A member that reaches over the end of its archive.
+    Truncated,
+    /// Larger than a picture can be.
+    TooLarge,
+    /// A member that only a password opens.
+    Encrypted,
+    /// Compressed by a method that is not read.
+    Compression,
+    /// A member that is stored with holes.
+    Sparse,
+    /// A link in an archive.
+    Link,
+    /// A member whose name is no path below the archive.
+    BadName,
+    /// A member or a row with the name of another.
+    Duplicate,
     /// In no split of `input.split`.
     Split,
     /// In no class folder.
@@ -50,6 +70,16 @@ impl Kind {
             Kind::Extension => "extension",
             Kind::FolderLink => "folder_link",
             Kind::RunFolder => "run_folder",
+            Kind::NotAnArchive => "not_an_archive",
+            Kind::Damaged => "damaged",
+            Kind::Truncated => "truncated",
+            Kind::TooLarge => "too_large",
+            Kind::Encrypted => "encrypted",
+            Kind::Compression => "compression",
+            Kind::Sparse => "sparse",
+            Kind::Link => "link",
+            Kind::BadName => "bad_name",
+            Kind::Duplicate => "duplicate",
             Kind::Split => "split",
             Kind::NoClass => "no_class",
             Kind::Class => "class",
@@ -59,6 +89,9 @@ impl Kind {
 
     /// True for what should have been a picture and cannot be read; false for what is left out by a rule.
     pub fn is_failed(self) -> bool {
-        matches!(self, Kind::Unreadable | Kind::DanglingLink | Kind::LinkLoop | Kind::Missing)
+        use Kind::*;
+        let in_archives =
+            matches!(self, NotAnArchive | Damaged | Truncated | TooLarge | Encrypted | Compression | Sparse);
+        in_archives || matches!(self, Unreadable | DanglingLink | LinkLoop | Missing)
     }
 }

@@ -97,7 +97,15 @@ fn by_folder(input: &Input, patterns: &[Pattern], found: &mut Found) -> Result<(
     let Found { candidates, aside } = found;
     // in its place: the list of a million is not made a second time
     candidates.retain_mut(|candidate| {
-        let mut hits = (0..patterns.len()).filter(|&i| patterns[i].matcher.is_match(&candidate.path));
+        let inside = &candidate.path[candidate.inside..];
+        // folders of the archive itself are none of the path that tells the class
+        let above = candidate.path[..candidate.inside].matches('/').count();
+        let depth_of = |pattern: &Pattern| match pattern.matcher.is_match(inside) {
+            true => Some(pattern.depth),
+            false if above == 0 => None,
+            false => pattern.matcher.is_match(&candidate.path).then(|| pattern.depth.saturating_sub(above)),
+        };
+        let mut hits = (0..patterns.len()).filter_map(|i| Some((i, depth_of(&patterns[i])?)));
         let depth = match (hits.next(), hits.next()) {
             (None, _) if patterns.is_empty() => 0,
             (None, _) => {
@@ -106,9 +114,9 @@ fn by_folder(input: &Input, patterns: &[Pattern], found: &mut Found) -> Result<(
                 aside.push(Aside { path, bytes, kind: Kind::Split, reason });
                 return false;
             }
-            (Some(one), None) => {
+            (Some((one, depth)), None) => {
                 candidate.split = Some(if one == 0 { Split::Train } else { Split::Test });
-                patterns[one].depth
+                depth
             }
             (Some(_), Some(_)) => {
                 let message = format!("{} matches both `train` and `test`", printable(&candidate.path));
@@ -116,7 +124,11 @@ fn by_folder(input: &Input, patterns: &[Pattern], found: &mut Found) -> Result<(
                 return true;
             }
         };
-        candidate.label = rule.label_of(&candidate.path, depth).map(|label| shared(&mut labels, label));
+        // an archive that tells classes itself has no need of folders
+        if candidate.label.is_none() || !matches!(rule, Rule::Folder) {
+            let path = if matches!(rule, Rule::Pattern(_)) { &candidate.path } else { inside };
+            candidate.label = rule.label_of(path, depth).map(|label| shared(&mut labels, label));
+        }
         true
     });
     wrong.map_or(Ok(()), Err)?;
@@ -212,7 +224,7 @@ pub fn choose(input: &Input, found: Found) -> Result<Listing, Wrong> {
     let mut taken: BTreeMap<(Option<Arc<str>>, Split), usize> = BTreeMap::new();
     // a chain of adaptors over its own elements: the list of a million is not made a second time
     let pictures = candidates.into_iter().filter_map(|candidate| {
-        let Candidate { path, raw, bytes, modified, stamp, label, split } = candidate;
+        let Candidate { path, raw, member, bytes, modified, stamp, label, split, .. } = candidate;
         let split = split.unwrap_or(Split::Train);
         let limit = input.limit_per_class.and_then(|limit| match split {
             Split::Train => limit.train,
@@ -230,7 +242,7 @@ pub fn choose(input: &Input, found: Found) -> Result<Listing, Wrong> {
             return None;
         }
         *count += 1;
-        Some(Picture { path, raw, label, split, bytes, modified, stamp, contents: Contents::Unknown })
+        Some(Picture { path, raw, member, label, split, bytes, modified, stamp, contents: Contents::Unknown })
     });
     let pictures = pictures.collect();
     aside.sort_unstable_by(|a, b| a.path.cmp(&b.path));
@@ -263,6 +275,8 @@ mod tests {
         let one = |path: &&str| Candidate {
             path: path.to_string(),
             raw: None,
+            member: None,
+            inside: 0,
             bytes: 1,
             modified: 0,
             label: Rule::Folder.label_of(path, 0).map(Into::into),

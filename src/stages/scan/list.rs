@@ -8,9 +8,11 @@ use std::sync::Arc;
 
 use walkdir::{DirEntry, WalkDir};
 
+use super::archives;
 use super::contents::{modified, stamp};
 use super::names::{escape, relative};
 use super::{Aside, Kind, Split};
+use crate::pictures::source::archive::{Form, Member};
 use crate::progress::{Interrupted, StageLine, Ui};
 use crate::stages::StageId;
 use crate::store::{self, RunDir};
@@ -49,6 +51,10 @@ const LITTER_FOLDERS: [&str; 15] = [
 pub struct Candidate {
     pub path: String,
     pub raw: Option<PathBuf>,
+    /// Where in an archive it lies; none for a file by itself.
+    pub member: Option<Box<Member>>,
+    /// Where in `path` the path below the archive begins.
+    pub inside: usize,
     pub bytes: u64,
     pub modified: u64,
     pub stamp: u64,
@@ -121,7 +127,7 @@ pub fn walk(root: &Path, follow_links: bool, run_dir: Option<&Path>, line: &Stag
 const OWN: &str = "the folder of this run";
 
 /// The rule by which a folder is not looked into.
-fn folder_left_out(name: &str) -> Option<(Kind, &'static str)> {
+pub(crate) fn folder_left_out(name: &str) -> Option<(Kind, &'static str)> {
     if name.starts_with('.') {
         return Some((Kind::Hidden, "hidden folder"));
     }
@@ -134,8 +140,17 @@ fn folder_left_out(name: &str) -> Option<(Kind, &'static str)> {
 pub struct NamedFile {
     /// As the user would write it; bytes that are not UTF-8 are written `\xNN`.
     pub path: String,
-    /// Where it lies, or why it cannot be read.
+    /// Where it lies, or why it cannot be read. A member of an archive lies below it, as if the archive were a folder.
     pub location: Result<PathBuf, String>,
+    /// Where in an archive it lies; none for a file by itself.
+    pub member: Option<Box<Member>>,
+}
+
+impl NamedFile {
+    /// A file by itself, or why it cannot be read.
+    pub fn new(path: String, location: Result<PathBuf, String>) -> Self {
+        Self { path, location, member: None }
+    }
 }
 
 /// Everything below a folder by the rules of `scan`.
@@ -144,11 +159,15 @@ pub fn met(folder: &Path) -> Result<Found, Interrupted> {
     walk(folder, false, None, &line)
 }
 
-/// The pictures that `path` stands for: a folder for those below it by the rules of `scan`, sorted; anything else for itself.
+/// The pictures that `path` stands for: a folder for those below it by the rules of `scan`, sorted; an archive or a table for those in it;
+/// anything else for itself.
 pub fn named(path: &Path) -> Result<Vec<NamedFile>, Interrupted> {
     let shown = escape(path.as_os_str().as_encoded_bytes()).into_owned();
+    if let Some(form) = Form::of(path).filter(|_| path.is_file()) {
+        return archives::named(path, form, &shown);
+    }
     if !path.is_dir() {
-        return Ok(vec![NamedFile { path: shown, location: Ok(path.to_path_buf()) }]);
+        return Ok(vec![NamedFile::new(shown, Ok(path.to_path_buf()))]);
     }
     let found = met(path)?;
     let below = |relative: &str| match relative {
@@ -157,17 +176,17 @@ pub fn named(path: &Path) -> Result<Vec<NamedFile>, Interrupted> {
     };
     let pictures = found.candidates.iter().map(|one| {
         let location = path.join(one.raw.as_deref().unwrap_or(Path::new(&one.path)));
-        NamedFile { path: below(&one.path), location: Ok(location) }
+        NamedFile::new(below(&one.path), Ok(location))
     });
     let failed = found.aside.iter().filter(|aside| aside.kind.is_failed());
-    let failed = failed.map(|aside| NamedFile { path: below(&aside.path), location: Err(aside.reason.clone()) });
+    let failed = failed.map(|aside| NamedFile::new(below(&aside.path), Err(aside.reason.clone())));
     let mut all: Vec<NamedFile> = pictures.chain(failed).collect();
     all.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(all)
 }
 
 /// The rule by which a name is no picture.
-pub(super) fn left_out(name: &str) -> Option<(Kind, String)> {
+pub(crate) fn left_out(name: &str) -> Option<(Kind, String)> {
     let lower = name.to_lowercase();
     if lower.starts_with("._") {
         return Some((Kind::ResourceFork, "macOS resource fork".into()));
@@ -196,7 +215,18 @@ pub(super) fn add(found: &mut Found, location: &Path, path: String, raw: Option<
     let (kind, reason) = match std::fs::metadata(location) {
         Ok(metadata) if metadata.is_file() => {
             let (bytes, modified, stamp) = (metadata.len(), modified(&metadata), stamp(&metadata));
-            return found.candidates.push(Candidate { path, raw, bytes, modified, stamp, label: None, split: None });
+            let (member, inside, label, split) = Default::default();
+            return found.candidates.push(Candidate {
+                path,
+                raw,
+                member,
+                inside,
+                bytes,
+                modified,
+                stamp,
+                label,
+                split,
+            });
         }
         Ok(metadata) if metadata.is_dir() => {
             (Kind::FolderLink, "link to a folder; `input.follow_links: true` follows it".to_string())
@@ -272,7 +302,7 @@ mod tests {
         let expected = ["a.jpg", "b/a.png", "m.jpg", "z.jpg"];
         assert_eq!(names, if cfg!(unix) { &expected[..] } else { &["a.jpg", "b/a.png", "z.jpg"] });
         assert!(found.iter().all(|one| one.location.is_err() == one.path.ends_with("m.jpg")), "{found:?}");
-        let notes = NamedFile { path: "b/notes.txt".into(), location: Ok("b/notes.txt".into()) };
+        let notes = NamedFile::new("b/notes.txt".into(), Ok("b/notes.txt".into()));
         assert_eq!(named(Path::new("b/notes.txt")).expect("not interrupted"), [notes]);
     }
 }

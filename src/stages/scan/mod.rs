@@ -1,8 +1,9 @@
 //! `scan`: which pictures there are, what class each has, and which split it is in. The split is fixed here for every later stage.
 //!
 //! Every file met ends in the listing: as a picture, or aside with the reason. The listing is sorted by path, so that the same folder gives
-//! the same tables whatever the order of the file system.
+//! the same tables whatever the order of the file system; pictures in an archive that cannot be read at random keep their order in it.
 
+mod archives;
 mod contents;
 mod elsewhere;
 mod kind;
@@ -16,15 +17,18 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub use contents::{Contents, first_eight};
+use archives::{ArchiveError, Root};
+pub use contents::{Contents, first_eight, modified, stamp};
 pub use kind::Kind;
-pub use list::{Found, NamedFile, met, named};
-pub use names::{relative, unescape};
+pub use list::{Found, NamedFile, met, named, shared};
+pub(crate) use list::{folder_left_out, left_out};
+pub use names::{escape, relative, unescape};
 use serde::{Deserialize, Serialize};
 pub use table::{TableError, from_csv, header};
 use thiserror::Error;
 
 use crate::config::{self, ConfigError, Input, Pipeline};
+use crate::pictures::source::archive::Member;
 use crate::plan::Plan;
 use crate::progress::{Interrupted, Ui, plural};
 use crate::stages::StageId;
@@ -55,6 +59,8 @@ pub struct Picture {
     pub path: String,
     /// The name on the disk, where `path` had to be escaped.
     pub raw: Option<PathBuf>,
+    /// Where in an archive it lies; none for a file by itself.
+    pub member: Option<Box<Member>>,
     /// Shared by the pictures of a class.
     pub label: Option<Arc<str>>,
     pub split: Split,
@@ -67,7 +73,7 @@ pub struct Picture {
 }
 
 impl Picture {
-    /// Where it lies.
+    /// Where a file by itself lies.
     pub fn location(&self, root: &Path) -> PathBuf {
         root.join(self.raw.as_deref().unwrap_or(Path::new(&self.path)))
     }
@@ -101,7 +107,7 @@ pub fn counted<'a>(kinds: impl Iterator<Item = (&'a str, usize)>) -> String {
 /// All that was met below the root.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listing {
-    /// Sorted by path.
+    /// Sorted by path, but for pictures in archives that keep their stored order.
     pub pictures: Vec<Picture>,
     /// Sorted by path.
     pub aside: Vec<Aside>,
@@ -170,14 +176,25 @@ pub fn run(plan: &Plan, ui: &Ui) -> Result<Listing, ScanError> {
     let line = ui.stage(StageId::Scan, None, "files");
     let input = &plan.pipeline.input;
     let at = |key: &str, message: String| ScanError::Config(Box::new(plan.pipeline.error_at(key, message)));
-    if !input.root.is_dir() {
-        return Err(at("input.root", format!("there is no folder {}", input.root.display())));
+    let of_archives = |error| match error {
+        ArchiveError::Interrupted(interrupted) => ScanError::Interrupted(interrupted),
+        ArchiveError::Wrong(key, message) => at(key, message),
+    };
+    let mut found = Found::default();
+    let root = archives::root(input, Some(plan.dir.root()), &mut found).map_err(of_archives)?;
+    if let Root::Archives(files) = &root {
+        archives::walk(files, input, &line, &mut found).map_err(of_archives)?;
     }
-    let mut found = match &input.split {
-        config::Split::Csv { path, columns, .. } => {
-            from_csv(&input.root, path, columns).map_err(|error| at(error.key(), error.to_string()))?
+    let of_table = |error: TableError| at(error.key(), error.to_string());
+    let mut found = match (&input.split, root) {
+        (config::Split::Csv { path, columns, .. }, Root::Folder) => {
+            from_csv(&input.root, path, columns).map_err(of_table)?
         }
-        _ => list::walk(&input.root, input.follow_links, Some(plan.dir.root()), &line)?,
+        (config::Split::Csv { path, columns, .. }, Root::Archives(_)) => {
+            table::among(found, path, columns).map_err(of_table)?
+        }
+        (_, Root::Folder) => list::walk(&input.root, input.follow_links, Some(plan.dir.root()), &line)?,
+        (_, Root::Archives(_)) => found,
     };
     labels::assign(input, &mut found).map_err(|wrong| at(wrong.key, wrong.message))?;
     let listing = labels::choose(input, found).map_err(|wrong| at(wrong.key, wrong.message))?;
@@ -213,7 +230,8 @@ fn nothing(input: &Input, listing: &Listing) -> String {
     if reasons.is_empty() {
         text += &match &input.split {
             config::Split::Csv { path, .. } => format!(": the table {} has no line below its header", path.display()),
-            _ => ": the folder is empty".to_string(),
+            _ if input.root.is_dir() => ": the folder is empty".to_string(),
+            _ => ": nothing is in it".to_string(),
         };
     }
     for (reason, count) in reasons {

@@ -1,6 +1,6 @@
 //! Pictures that a table names: its columns, its lines, and the files that they mean.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -124,6 +124,51 @@ pub fn from_csv(root: &Path, table: &Path, columns: &Columns) -> Result<Found, T
         rows.take(start.clone(), field, words(&head, &record)).map_err(|reason| wrong(&text, reason))?;
     }
     rows.finish().map_err(|(start, reason)| at_line(&place, &text, &start, &reason))
+}
+
+/// The members of archives that a table names, by their keys or by their paths inside of an archive, where only one has such a path.
+pub fn among(found: Found, table: &Path, columns: &Columns) -> Result<Found, TableError> {
+    let place = table.display().to_string();
+    let (mut text, names) = opened(table)?;
+    let head = Head::of(&names, columns, table)?;
+    let mut places: HashMap<&str, Vec<usize>> = HashMap::new();
+    for (i, candidate) in found.candidates.iter().enumerate() {
+        places.entry(&candidate.path).or_default().push(i);
+        places.entry(&candidate.path[candidate.inside..]).or_default().push(i);
+    }
+    let (mut labels, mut named, mut missing) = (BTreeSet::new(), BTreeMap::new(), Vec::new());
+    let mut record = csv::ByteRecord::new();
+    loop {
+        let start = text.position();
+        let wrong = |text: &Text, reason: String| at_line(&place, text, &start, &reason);
+        if !text.read(&mut record).map_err(|reason| wrong(&text, reason))? {
+            break;
+        }
+        let field = record.get(head.path).unwrap_or_default().trim_ascii();
+        let (label, split) = words(&head, &record).map_err(|reason| wrong(&text, reason))?;
+        let field = std::str::from_utf8(field).map_err(|_| wrong(&text, "the path is not UTF-8".into()))?;
+        let path = field.strip_prefix("./").unwrap_or(field);
+        match places.get(path).map_or(&[][..], Vec::as_slice) {
+            [] => missing.push(path.to_string()),
+            [one] => {
+                let words = (label.map(|label| shared(&mut labels, label)), split);
+                if named.insert(*one, words).is_some() {
+                    return Err(wrong(&text, format!("{path} is named a second time")));
+                }
+            }
+            [..] => return Err(wrong(&text, format!("{path} is in several archives; write `archive/{path}`"))),
+        }
+    }
+    let mut found = found;
+    let mut number = 0;
+    // pictures that no line names take no part, as in a folder
+    found.candidates.retain_mut(|candidate| {
+        number += 1;
+        let words = named.remove(&(number - 1));
+        words.map(|words| (candidate.label, candidate.split) = words).is_some()
+    });
+    missing.into_iter().for_each(|path| found.leave(path, Kind::Missing, "there is no such member"));
+    Ok(found)
 }
 
 fn at_line(place: &str, text: &Text, start: &csv::Position, reason: &str) -> TableError {
