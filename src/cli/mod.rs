@@ -19,6 +19,7 @@ mod top;
 mod weights;
 mod workers;
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -262,31 +263,37 @@ fn stage(name: &str) -> Result<StageId, String> {
     })
 }
 
-/// Parses the command line, runs the command, says what went wrong.
+/// Runs the program with the words of the process's command line.
 pub fn main() -> ExitCode {
+    ExitCode::from(main_with(std::env::args_os().collect()))
+}
+
+/// Runs the program with the words of a command line, the first of which is the program's name; returns the exit code.
+pub fn main_with(words: Vec<OsString>) -> u8 {
     quiet_decoders();
     let start = Instant::now();
-    let result = match Cli::try_parse() {
+    let wants_json = wants_json(&words);
+    let result = match Cli::try_parse_from(words) {
         Ok(cli) => prepare(&cli.command).and_then(|()| run(cli.command)),
         // help is a result like others
         Err(help) if !help.use_stderr() => help.print().map_err(unwritten),
-        Err(wrong) if !wants_json() => {
+        Err(wrong) if !wants_json => {
             wrong.print().ok();
-            return ExitCode::from(2);
+            return 2;
         }
         Err(wrong) => Err(Error::Usage(wrong.render().to_string().trim_start_matches("error: ").to_string())),
     };
     // what is still in the buffer may find no room
     let result = result.and_then(|()| std::io::stdout().flush().map_err(unwritten));
-    let Err(error) = result else { return ExitCode::SUCCESS };
+    let Err(error) = result else { return 0 };
     // whoever closed standard output wants no more of it
     if is_closed(&error) {
-        return ExitCode::SUCCESS;
+        return 0;
     }
     if !error.is_interrupted() {
-        tell(&error, start);
+        tell(&error, start, wants_json);
     }
-    ExitCode::from(error.exit_code())
+    error.exit_code()
 }
 
 fn run(command: Command) -> Result<(), Error> {
@@ -312,9 +319,9 @@ fn run(command: Command) -> Result<(), Error> {
 }
 
 /// Says on standard error why the command failed.
-fn tell(error: &Error, start: Instant) {
+fn tell(error: &Error, start: Instant, wants_json: bool) {
     let text = error.to_string();
-    let line = if wants_json() {
+    let line = if wants_json {
         let elapsed_s = (start.elapsed().as_secs_f64() * 1e3).round() / 1e3;
         let event = json!({"level": "error", "message": text, "exit_code": error.exit_code(), "elapsed_s": elapsed_s});
         printable_json(&event.to_string()).into_owned()
@@ -326,8 +333,7 @@ fn tell(error: &Error, start: Instant) {
 }
 
 /// Whether the command line says `--log json`, even where it says something wrong, too.
-fn wants_json() -> bool {
-    let words: Vec<_> = std::env::args_os().collect();
+fn wants_json(words: &[OsString]) -> bool {
     words.iter().any(|word| word == "--log=json") || words.windows(2).any(|two| two[0] == "--log" && two[1] == "json")
 }
 

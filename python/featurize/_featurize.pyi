@@ -1,0 +1,61 @@
+"""The extension module. Programs use the package's own names; this file is for type checkers."""
+
+import os
+from typing import Sequence
+
+__version__: str
+
+class FeaturizeError(Exception): ...
+
+class ConfigError(FeaturizeError):
+    line: int | None
+    column: int | None
+
+class PictureError(FeaturizeError):
+    index: int
+    kind: str
+
+# a file's name, a file's bytes, or RGB pixels with width and height
+_Input = str | os.PathLike[str] | bytes | bytearray | tuple[bytes, int, int]
+
+class Rows:
+    """Results of pictures, in the order asked for. `values` holds `len(kinds) * width` floats; a failed picture has zeros there."""
+
+    values: bytearray
+    width: int
+    kinds: list[str | None]
+    reasons: list[str | None]
+    sizes: list[tuple[int, int] | None]
+
+class Extractor:
+    model: str
+    layer: str
+    device: str
+    width: int
+    shape: list[int]
+    columns: list[str]
+    metadata: list[tuple[str, str]]
+    def __new__(
+        cls, text: str, file: str, sets: Sequence[str], weights_dir: str | None = None, offline: bool = False
+    ) -> Extractor: ...
+    def compute(self, pictures: Sequence[_Input]) -> Rows: ...
+
+class Predictor:
+    classes: list[str]
+    def __new__(cls, run: str, weights: str | None = None, threads: int | None = None) -> Predictor: ...
+    def compute(self, pictures: Sequence[_Input]) -> Rows: ...
+
+def pictures(folder: str) -> list[str]: ...
+def run(
+    text: str,
+    file: str,
+    sets: Sequence[str],
+    out: str | None,
+    until: str | None,
+    force: str | None,
+    retry_failed: bool,
+    progress: bool,
+    weights_dir: str | None,
+    offline: bool,
+) -> str: ...
+def main(arguments: Sequence[str]) -> int: ...

@@ -1,0 +1,145 @@
+//! `Extractor`: a network that stays open.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use featurize::config;
+use featurize::exec::Device;
+use featurize::extractor::Extractor as Core;
+use featurize::pictures::stream::Through;
+use featurize::pictures::{DecodeMemory, Done, Made, Order, Stream, StreamError, Way};
+use featurize::plan::Plan;
+use featurize::progress::{Style, Ui, shown_in};
+use featurize::weights::store::Store;
+use pyo3::prelude::*;
+
+use crate::errors::exception;
+use crate::pictures::{Gathered, Input, Inputs, Rows};
+use crate::work::interruptible;
+
+/// A network and what is taken from it; see the package's `Extractor`.
+#[pyclass(frozen, module = "featurize._featurize")]
+#[derive(Debug)]
+pub(crate) struct Extractor {
+    plan: Plan,
+    core: Core,
+    way: Way,
+    memory: DecodeMemory,
+    device: String,
+}
+
+/// A plan of the pipeline `text`, with published weights from the store.
+pub(crate) fn plan(
+    text: &str,
+    file: &Path,
+    sets: &[String],
+    out: Option<&Path>,
+    store: &StoreOptions,
+    ui: &Ui,
+) -> Result<Plan, featurize::Error> {
+    let pipeline = config::parse(text, file, sets).map_err(Box::new)?;
+    let fetch = &mut |wanted: &_| Store::open(store.folder.as_deref(), store.offline)?.get(wanted, &mut shown_in(ui));
+    Ok(Plan::new(pipeline, out, fetch)?)
+}
+
+/// Where weights are kept, and whether they may be downloaded.
+#[derive(Debug)]
+pub(crate) struct StoreOptions {
+    pub(crate) folder: Option<PathBuf>,
+    pub(crate) offline: bool,
+}
+
+impl Extractor {
+    fn open(text: &str, file: &Path, sets: &[String], store: &StoreOptions, ui: &Ui) -> Result<Self, featurize::Error> {
+        let plan = plan(text, file, sets, None, store, ui)?;
+        let device = Device::open(plan.pipeline.runtime.device)?;
+        let core = Core::open(&plan.backbone, &device)?;
+        let way = Way::of(&device, plan.pipeline.batch_size());
+        let memory = DecodeMemory::new(plan.pipeline.decode_memory());
+        Ok(Self { core, way, memory, device: device.name().to_string(), plan })
+    }
+}
+
+#[pymethods]
+impl Extractor {
+    #[new]
+    #[pyo3(signature = (text, file, sets, weights_dir = None, offline = false))]
+    fn new(
+        py: Python<'_>,
+        text: &str,
+        file: PathBuf,
+        sets: Vec<String>,
+        weights_dir: Option<PathBuf>,
+        offline: bool,
+    ) -> PyResult<Self> {
+        let store = StoreOptions { folder: weights_dir, offline };
+        let stop = Arc::default();
+        let ui = Ui::new(Style::Quiet, Arc::clone(&stop));
+        let opened = interruptible(py, &stop, || Self::open(text, &file, &sets, &store, &ui))?;
+        opened.map_err(|error| exception(py, &error))
+    }
+
+    #[getter]
+    fn model(&self) -> &str {
+        self.plan.backbone.model.name
+    }
+
+    #[getter]
+    fn layer(&self) -> String {
+        self.plan.backbone.layers()
+    }
+
+    #[getter]
+    fn device(&self) -> &str {
+        &self.device
+    }
+
+    #[getter]
+    fn width(&self) -> usize {
+        self.plan.width()
+    }
+
+    #[getter]
+    fn shape(&self) -> Vec<usize> {
+        self.plan.backbone.shape().dims()
+    }
+
+    #[getter]
+    fn columns(&self) -> Vec<String> {
+        self.plan.columns()
+    }
+
+    #[getter]
+    fn metadata(&self) -> Vec<(String, String)> {
+        self.plan.metadata()
+    }
+
+    /// Features of `pictures`, in their order.
+    fn compute(&self, py: Python<'_>, pictures: Vec<Input>) -> PyResult<Rows> {
+        let stop = Arc::default();
+        let ui = Ui::new(Style::Quiet, Arc::clone(&stop));
+        let wanted: Vec<usize> = (0..pictures.len()).collect();
+        let (source, threads) = (Inputs(&pictures), self.plan.pipeline.threads());
+        let stream = Stream { source: &source, wanted: &wanted, threads, order: Order::Any, ui: &ui };
+        let through = Through { extractor: &self.core, way: self.way, memory: &self.memory, strict: false };
+        let gathered = interruptible(py, &stop, || {
+            let mut gathered = Gathered::new(pictures.len(), self.plan.width());
+            let take = |Done { number, result, .. }: Done<(), Vec<f32>>| {
+                let size = result.as_ref().ok().map(|Made { width, height, .. }| (*width, *height));
+                gathered.put(number, size, result.as_ref().map(|made| made.value.as_slice()).map_err(Clone::clone));
+                Ok::<_, StreamError>(())
+            };
+            stream.features(through, |_| (), |_, features| Ok(features), take).1?;
+            Ok::<_, StreamError>(gathered)
+        })?;
+        gathered.map_err(|error| exception(py, &error.into()))?.into_rows(py)
+    }
+}
+
+/// The paths of all pictures below `folder`, sorted.
+#[pyfunction]
+pub(crate) fn pictures(py: Python<'_>, folder: PathBuf) -> PyResult<Vec<PathBuf>> {
+    let found = py.detach(|| featurize::stages::scan::named(&folder));
+    let found = found.map_err(|error| exception(py, &error.into()))?;
+    Ok(found.into_iter().filter_map(|picture| picture.location.ok()).collect())
+}

@@ -1,0 +1,34 @@
+//! The extension module `featurize._featurize`: what the Python package `featurize` calls.
+//!
+//! The package's own Python files give the functions their defaults, their types and their numpy, Arrow and scikit-learn forms; this module
+//! moves plain values only (paths, bytes, a buffer of f32) and needs no header of numpy or Arrow. Work runs without the GIL, and Ctrl-C ends it.
+
+mod errors;
+mod extractor;
+mod pictures;
+mod predictor;
+mod run;
+mod work;
+
+use pyo3::prelude::*;
+
+/// Runs the command line program with the words of `arguments`, the first of which is its name; returns its exit code.
+#[pyfunction]
+fn main(py: Python<'_>, arguments: Vec<std::ffi::OsString>) -> u8 {
+    py.detach(|| featurize::cli::main_with(arguments))
+}
+
+#[pymodule]
+fn _featurize(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let py = module.py();
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add("FeaturizeError", py.get_type::<errors::FeaturizeError>())?;
+    module.add("ConfigError", py.get_type::<errors::ConfigError>())?;
+    module.add("PictureError", py.get_type::<errors::PictureError>())?;
+    module.add_class::<extractor::Extractor>()?;
+    module.add_class::<predictor::Predictor>()?;
+    module.add_function(wrap_pyfunction!(extractor::pictures, module)?)?;
+    module.add_function(wrap_pyfunction!(run::run, module)?)?;
+    module.add_function(wrap_pyfunction!(main, module)?)?;
+    Ok(())
+}

@@ -1,0 +1,103 @@
+//! Pictures as Python has them (paths, bytes of files, pixels), and what becomes of them.
+
+use std::ops::Deref;
+use std::path::PathBuf;
+
+use featurize::pictures::source::{Bytes, Entry, open_file, too_large};
+use featurize::pictures::{Failure, Opened, Source};
+use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
+use pyo3::types::PyByteArray;
+
+/// A picture that Python hands over. The order of the variants is the order in which a value is tried.
+#[derive(Debug, FromPyObject)]
+pub(crate) enum Input {
+    /// The bytes of a picture file, whatever its format.
+    Bytes(PyBackedBytes),
+    /// RGB pixels, row by row, with width and height.
+    Pixels(PyBackedBytes, u32, u32),
+    /// The name of a file.
+    Path(PathBuf),
+}
+
+/// The pictures of one call.
+#[derive(Debug)]
+pub(crate) struct Inputs<'a>(pub(crate) &'a [Input]);
+
+impl Source for Inputs<'_> {
+    fn entry(&self, _: usize) -> Entry<'_> {
+        // errors are told by number
+        Entry { key: "", size: None, version: 0 }
+    }
+
+    fn open(&self, number: usize, most: u64) -> Result<Opened<'_>, Failure> {
+        let bytes = match &self.0[number] {
+            Input::Path(path) => return open_file(path, None, most),
+            Input::Bytes(bytes) => bytes.deref().into(),
+            // the simplest of all formats, so that pixels take the way of files
+            Input::Pixels(pixels, width, height) => {
+                [format!("P6\n{width} {height}\n255\n").as_bytes(), pixels].concat().into()
+            }
+        };
+        let bytes: std::borrow::Cow<[u8]> = bytes;
+        let length = bytes.len() as u64;
+        too_large(length, most)?;
+        Ok(Opened { length, bytes: Bytes::Held(bytes) })
+    }
+}
+
+/// Values of pictures, in the order asked for; see `Rows` in `_featurize.pyi`.
+#[pyclass(frozen, module = "featurize._featurize")]
+#[derive(Debug)]
+pub(crate) struct Rows {
+    #[pyo3(get)]
+    values: Py<PyByteArray>,
+    #[pyo3(get)]
+    width: usize,
+    #[pyo3(get)]
+    kinds: Vec<Option<&'static str>>,
+    #[pyo3(get)]
+    reasons: Vec<Option<String>>,
+    #[pyo3(get)]
+    sizes: Vec<Option<(u64, u64)>>,
+}
+
+/// Collects the results of a stream.
+#[derive(Debug)]
+pub(crate) struct Gathered {
+    width: usize,
+    values: Vec<f32>,
+    kinds: Vec<Option<&'static str>>,
+    reasons: Vec<Option<String>>,
+    sizes: Vec<Option<(u64, u64)>>,
+}
+
+impl Gathered {
+    /// Room for `n` pictures with `width` values each.
+    pub(crate) fn new(n: usize, width: usize) -> Self {
+        Self { width, values: vec![0.0; n * width], kinds: vec![None; n], reasons: vec![None; n], sizes: vec![None; n] }
+    }
+
+    /// Takes the result of picture `number`.
+    pub(crate) fn put(&mut self, number: usize, size: Option<(u64, u64)>, result: Result<&[f32], Failure>) {
+        match result {
+            Ok(values) => {
+                self.values[number * self.width..][..self.width].copy_from_slice(values);
+                self.sizes[number] = size;
+            }
+            Err(Failure { kind, reason }) => (self.kinds[number], self.reasons[number]) = (Some(kind), Some(reason)),
+        }
+    }
+
+    /// Hands everything to Python; the values are copied once.
+    pub(crate) fn into_rows(self, py: Python<'_>) -> PyResult<Rows> {
+        let Self { width, values, kinds, reasons, sizes } = self;
+        let bytes = PyByteArray::new_with(py, values.len() * size_of::<f32>(), |bytes| {
+            for (four, value) in bytes.chunks_exact_mut(4).zip(&values) {
+                four.copy_from_slice(&value.to_ne_bytes());
+            }
+            Ok(())
+        })?;
+        Ok(Rows { values: bytes.unbind(), width, kinds, reasons, sizes })
+    }
+}

@@ -1,0 +1,52 @@
+//! `run`: a whole pipeline.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use featurize::pipeline::{self, Options};
+use featurize::progress::{Style, Ui};
+use featurize::stages::StageId;
+use pyo3::prelude::*;
+
+use crate::errors::{ConfigError, exception};
+use crate::extractor::{StoreOptions, plan};
+use crate::work::interruptible;
+
+/// Runs the pipeline `text`; gives the run's folder.
+#[pyfunction]
+#[pyo3(signature = (text, file, sets, out, until, force, retry_failed, progress, weights_dir, offline))]
+#[expect(clippy::too_many_arguments, reason = "they are the keywords of Python's `run`")]
+pub(crate) fn run(
+    py: Python<'_>,
+    text: &str,
+    file: PathBuf,
+    sets: Vec<String>,
+    out: Option<PathBuf>,
+    until: Option<&str>,
+    force: Option<&str>,
+    retry_failed: bool,
+    progress: bool,
+    weights_dir: Option<PathBuf>,
+    offline: bool,
+) -> PyResult<PathBuf> {
+    let options = Options { until: stage(until)?, force: stage(force)?, retry_failed };
+    let store = StoreOptions { folder: weights_dir, offline };
+    let stop = Arc::default();
+    let ui = Ui::new(if progress { Style::Auto } else { Style::Quiet }, Arc::clone(&stop));
+    let done = interruptible(py, &stop, || {
+        let plan = plan(text, &file, &sets, out.as_deref(), &store, &ui)?;
+        pipeline::run(&plan, &options, &ui)?;
+        Ok::<_, featurize::Error>(plan.dir.root().to_path_buf())
+    })?;
+    done.map_err(|error| exception(py, &error))
+}
+
+fn stage(name: Option<&str>) -> PyResult<Option<StageId>> {
+    name.map(|name| {
+        StageId::from_name(name).ok_or_else(|| {
+            let names: Vec<&str> = StageId::ALL.iter().map(|stage| stage.name()).collect();
+            ConfigError::new_err(format!("there is no stage `{name}`; the stages are {}", names.join(", ")))
+        })
+    })
+    .transpose()
+}

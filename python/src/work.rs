@@ -1,0 +1,43 @@
+//! Work without the GIL that Ctrl-C ends.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::Builder;
+use std::time::Duration;
+
+use crossbeam_channel::{RecvTimeoutError, bounded};
+use pyo3::prelude::*;
+
+use crate::errors::FeaturizeError;
+
+/// How soon Ctrl-C is noticed.
+const NOTICE: Duration = Duration::from_millis(50);
+
+/// Runs `work` on a thread of its own while Python's other threads go on. A signal whose handler raises (Ctrl-C) raises `stop`; the exception is
+/// returned once `work` has ended.
+pub(crate) fn interruptible<T: Send>(
+    py: Python<'_>,
+    stop: &AtomicBool,
+    work: impl FnOnce() -> T + Send,
+) -> PyResult<T> {
+    let (sender, receiver) = bounded(1);
+    std::thread::scope(|scope| {
+        let worker = Builder::new().spawn_scoped(scope, move || sender.send(work()));
+        worker.map_err(|error| FeaturizeError::new_err(format!("the system lets no thread start: {error}")))?;
+        let mut raised = Ok(());
+        loop {
+            match py.detach(|| receiver.recv_timeout(NOTICE)) {
+                Ok(result) => return raised.map(|()| result),
+                Err(RecvTimeoutError::Timeout) => {
+                    if let Err(exception) = py.check_signals() {
+                        stop.store(true, Ordering::Relaxed);
+                        raised = Err(exception);
+                    }
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    raised?;
+                    return Err(FeaturizeError::new_err("a worker thread died; this is a fault of featurize"));
+                }
+            }
+        }
+    })
+}

@@ -1,0 +1,99 @@
+"""`run` and `Run`."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+import featurize as fz
+
+
+@pytest.fixture(scope="module")
+def run(pipeline, tmp_path_factory) -> fz.Run:
+    return fz.run(pipeline, out=tmp_path_factory.mktemp("runs") / "bananas", progress=False)
+
+
+def test_a_run_has_its_tables(run):
+    assert 0.0 <= run.metrics["accuracy"] <= 1.0
+    features = run.features()
+    assert features.num_rows == 24 and features.num_columns == 3 + 1280
+    assert run.reduced().num_columns == 3 + 4
+    assert run.manifest().num_rows >= 24
+    assert run.predictions().column("path").to_pylist() == features.column("path").to_pylist()
+    assert run.report.is_file() and "report.html" in run._repr_html_()
+    assert run.quality().num_rows >= 0 and run.info["name"] == "bananas"
+
+
+def test_predictions_for_new_pictures_are_those_of_the_run(run, pipeline):
+    stored = run.predictions()
+    paths = [os.path.join(pipeline["input"]["root"], path) for path in stored.column("path").to_pylist()]
+    table = run.predict([open(path, "rb").read() for path in paths])
+    assert run.classes == ["Banana", "Strawberry"]
+    for name in ["predicted", "confidence", "p_Banana", "p_Strawberry"]:
+        assert table.column(name).to_pylist() == stored.column(name).to_pylist(), name
+    assert run.predict(paths[0]).column("path").to_pylist() == paths[:1]
+    with pytest.raises(fz.PictureError):
+        run.predict(["nowhere.jpg"])
+    nulls = run.predict(["nowhere.jpg", paths[0]], errors="null")
+    assert nulls.column("predicted").null_count == 1 and nulls.column("kind").to_pylist() == ["missing", None]
+    assert run.predict([]).num_rows == 0
+
+
+def test_a_run_again_computes_nothing_and_changed_keys_are_followed(run, pipeline):
+    before = (run.path / "features" / "part-00000.parquet").stat().st_mtime_ns
+    again = fz.run(pipeline, out=run.path, set={"reduce.pca.components": 3}, progress=False)
+    assert again.reduced().num_columns == 3 + 3
+    assert (run.path / "features" / "part-00000.parquet").stat().st_mtime_ns == before
+    fz.run(pipeline, out=run.path, progress=False)
+
+
+def test_what_is_wrong_is_told_with_its_place(pipeline, tmp_path):
+    file = tmp_path / "wrong.yaml"
+    file.write_text("version: 1\nname: x\ninput:\n  root: .\ntrain:\n  mlp: {hiden: [3]}\n")
+    with pytest.raises(fz.ConfigError, match="hidden") as raised:
+        fz.run(file)
+    assert raised.value.line == 6
+    with pytest.raises(fz.ConfigError, match="no stage"):
+        fz.run(pipeline, out=tmp_path / "x", until="nothing")
+    with pytest.raises(fz.FeaturizeError):
+        fz.run({**pipeline, "input": {"root": str(tmp_path / "nowhere")}}, out=tmp_path / "y")
+    with pytest.raises(fz.FeaturizeError, match="run.json"):
+        fz.Run(tmp_path)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_ctrl_c_keeps_what_is_finished(pipeline, tmp_path):
+    slow = {**pipeline, "input": {k: v for k, v in pipeline["input"].items() if k not in ("limit_per_class", "classes")}}
+    slow["extract"] = {"recipe": {"size": 320}, "shard_rows": 16}
+    timer = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        fz.run(slow, out=tmp_path / "slow", progress=False)
+    timer.join()
+    assert any((tmp_path / "slow").rglob("*"))
+    done = fz.run(slow, out=tmp_path / "slow", until="extract", set={"extract.recipe.size": 320}, progress=False)
+    assert done.features().num_rows > 24
+
+
+def test_the_command_is_there():
+    words = [sys.executable, "-m", "featurize"]
+    version = subprocess.run([*words, "--version"], capture_output=True, text=True, check=True)
+    assert version.stdout.strip() == f"featurize {fz.__version__}"
+    models = subprocess.run([*words, "models", "list", "--json"], capture_output=True, text=True, check=True)
+    assert "efficientnet_lite0" in [json.loads(line)["name"] for line in models.stdout.splitlines()]
+    wrong = subprocess.run([*words, "run", "nowhere.yaml"], capture_output=True, text=True)
+    assert wrong.returncode == 2 and "nowhere.yaml" in wrong.stderr
+
+
+def test_numbers_do_not_depend_on_the_form_of_the_pipeline(run, pipeline, tmp_path):
+    file = tmp_path / "bananas.yaml"
+    file.write_text(json.dumps({"version": 1, **pipeline}))
+    other = fz.run(file, out=tmp_path / "other", progress=False)
+    columns = run.features().column_names[3:]
+    mine, theirs = (np.array([r.features().column(c).to_numpy() for c in columns]) for r in (run, other))
+    assert mine.tobytes() == theirs.tobytes()
