@@ -1,7 +1,6 @@
 //! `evaluate`: what the classifier says of every picture, and how often it is right on the test split.
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 use thiserror::Error;
 
 use crate::io::features::{KEYS, Key};
@@ -14,7 +13,7 @@ use crate::plan::Plan;
 use crate::progress::{Interrupted, Ui, plural};
 use crate::stages::rows::{Source, is_train};
 use crate::stages::scan::Split;
-use crate::stages::train::Trained;
+use crate::stages::train::{Scored, Trained};
 use crate::stages::{StageId, train};
 use crate::store::OutputFile;
 use crate::table::FeatureMatrix;
@@ -23,7 +22,7 @@ use crate::terminal::printable;
 /// Rows that are asked at a time: between them the user may stop it.
 const TOGETHER: usize = 1024;
 
-/// What `evaluate` commits; all scores stand in `metrics.json`.
+/// The result that `evaluate` commits; `metrics.json` has all scores.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evaluated {
     /// None without a test split.
@@ -49,6 +48,35 @@ impl Evaluated {
             (None, None) => "there are no labelled images to measure on".to_string(),
         }
     }
+}
+
+/// The contents of `metrics.json`. A key that an earlier version did not write has its default.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Document {
+    pub classes: Vec<String>,
+    /// Scores of the test split; none when it has no labelled rows.
+    pub test: Option<Metrics>,
+    /// Scores of the train split.
+    pub train: Option<Metrics>,
+    /// `mlp`, `logistic` or `knn`.
+    pub classifier: String,
+    pub cross_validation: Vec<Validated>,
+    pub epochs: usize,
+    pub converged: bool,
+    pub ended_by: Option<String>,
+    pub loss_curve: Vec<f64>,
+    pub validation_scores: Vec<f64>,
+}
+
+/// The accuracy of a classifier in the cross-validation.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Validated {
+    /// The classifier in words.
+    pub classifier: String,
+    pub mean: f64,
+    pub sd: f64,
+    pub folds: Vec<f64>,
 }
 
 /// The classifier cannot be measured.
@@ -108,7 +136,10 @@ pub fn run(
     };
     warn_of_absent(test.as_ref(), classes, ui);
     let path = plan.dir.metrics();
-    let digest = sealed::write(&path, &document(classes, trained, test.as_ref(), train.as_ref())?)?;
+    let document = Document::new(classes, trained, test, train);
+    // its keys are sorted as a `Value`
+    let digest = sealed::write(&path, &serde_json::to_value(&document)?)?;
+    let (test, train) = (document.test, document.train);
     files.push(OutputFile::hashed(&plan.dir, &path, digest)?);
     let evaluated = Evaluated {
         test_accuracy: test.as_ref().map(|test| test.accuracy),
@@ -173,24 +204,27 @@ fn score(
     Ok(Some(metrics::evaluate(&truth, &predicted, &probabilities, classes.len(), &top)?))
 }
 
-fn document(
-    classes: &[String],
-    trained: &Trained,
-    test: Option<&Metrics>,
-    train: Option<&Metrics>,
-) -> Result<Value, serde_json::Error> {
-    Ok(json!({
-        "classes": classes,
-        "test": serde_json::to_value(test)?,
-        "train": serde_json::to_value(train)?,
-        "classifier": trained.kind,
-        "cross_validation": trained.candidates.iter().map(|c| json!({"classifier": c.name, "mean": c.mean, "sd": c.sd, "folds": c.folds})).collect::<Vec<Value>>(),
-        "epochs": trained.epochs,
-        "converged": trained.converged,
-        "ended_by": trained.ended_by,
-        "loss_curve": trained.loss_curve,
-        "validation_scores": trained.validation_scores,
-    }))
+impl Document {
+    fn new(classes: &[String], trained: &Trained, test: Option<Metrics>, train: Option<Metrics>) -> Self {
+        let validated = |one: &Scored| Validated {
+            classifier: one.name.clone(),
+            mean: one.mean,
+            sd: one.sd,
+            folds: one.folds.clone(),
+        };
+        Self {
+            classes: classes.to_vec(),
+            test,
+            train,
+            classifier: trained.kind.clone(),
+            cross_validation: trained.candidates.iter().map(validated).collect(),
+            epochs: trained.epochs,
+            converged: trained.converged,
+            ended_by: trained.ended_by.clone(),
+            loss_curve: trained.loss_curve.clone(),
+            validation_scores: trained.validation_scores.clone(),
+        }
+    }
 }
 
 /// `predictions.parquet`: key columns, the most probable class, and the probability of each of `classes` for every row.

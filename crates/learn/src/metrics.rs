@@ -10,7 +10,7 @@ pub mod calibration;
 pub use auc::RocAuc;
 pub use calibration::Bin;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::table::FeatureMatrix;
@@ -19,7 +19,7 @@ use crate::table::FeatureMatrix;
 const Z_95: f64 = 1.959_963_984_540_054;
 
 /// All scores of one set of pictures.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Metrics {
     /// Number of pictures scored.
     pub support: usize,
@@ -32,12 +32,16 @@ pub struct Metrics {
     /// Mean negative natural logarithm of the probability given to the true class.
     pub log_loss: f64,
     /// Share of pictures whose class is among the k most probable, for every k asked.
+    #[serde(default)]
     pub top_k_accuracy: Vec<TopK>,
     /// Area under the ROC curve, each class against the rest; none where no class has pictures and others beside them.
+    #[serde(default)]
     pub roc_auc: Option<RocAuc>,
     /// Expected calibration error: how far confidence and accuracy are apart.
+    #[serde(default)]
     pub calibration_error: f64,
     /// Confidence and accuracy of the predictions by confidence, in ten bins.
+    #[serde(default)]
     pub calibration: Vec<Bin>,
     /// Scores of each class, by class number.
     pub per_class: Vec<ClassScores>,
@@ -50,7 +54,7 @@ pub struct Metrics {
 }
 
 /// Scores of one class.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ClassScores {
     /// Of the pictures predicted to be of this class, the share that is.
     pub precision: f64,
@@ -65,7 +69,7 @@ pub struct ClassScores {
 }
 
 /// A mean over classes.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Average {
     /// Mean precision.
     pub precision: f64,
@@ -76,7 +80,7 @@ pub struct Average {
 }
 
 /// Accuracy when any of the k most probable classes may be the true one.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TopK {
     /// How many classes may be named.
     pub k: usize,

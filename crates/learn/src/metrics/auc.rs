@@ -3,12 +3,12 @@
 //!
 //! It is the Mann-Whitney statistic: pairs that are in order, equal ones by half, over all pairs. Counted in whole numbers, so it is exact.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::table::FeatureMatrix;
 
 /// Means of the areas over the classes that have one.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RocAuc {
     /// Plain mean.
     #[serde(rename = "macro")]
