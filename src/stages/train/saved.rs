@@ -12,7 +12,7 @@ use crate::io::{self, Digest, IoError, sealed};
 use crate::learn::classifier::{Classifier, ClassifierError};
 use crate::learn::knn::{Asked, Knn, Metric, Weights};
 use crate::learn::mlp::{Activation, Dense, End, Mlp};
-use crate::plan::Plan;
+use crate::plan::{NetworkCard, Plan};
 use crate::stages::StageId;
 use crate::store::{OutputFile, Record, RunDir};
 use crate::table::FeatureMatrix;
@@ -69,24 +69,10 @@ fn table(knn: &Knn, path: &Path) -> Result<Digest, IoError> {
     tensors::write(path, &[x, ("y".to_string(), vec![y.len()], Values::F64(&y))])
 }
 
-/// What made the features, as the card tells it.
+/// The network that made the features and the number format of its table.
 pub(super) fn origin(plan: &Plan) -> Value {
-    let mut origin = json!({
-        "model": plan.backbone.model.name,
-        "weights": plan.backbone.weights.describe(),
-        "weights_sha256": plan.weights_id,
-        "source": plan.backbone.source,
-        "layer": plan.backbone.layers(),
-        "features": plan.pipeline.extract.features,
-        "dtype": plan.pipeline.output.dtype,
-        "shape": plan.backbone.shape().dims(),
-        "recipe": plan.backbone.recipe,
-        "image": plan.backbone.decoding,
-        "precision": plan.backbone.precision,
-    });
-    if let Some(key) = plan.backbone.weights_key() {
-        origin["weights_key"] = json!(key);
-    }
+    let mut origin = json!(NetworkCard::of(plan));
+    origin["dtype"] = json!(plan.pipeline.output.dtype);
     origin
 }
 
@@ -100,7 +86,6 @@ fn card(
 ) -> Result<Digest, IoError> {
     let mut card = origin(plan);
     let fitted = json!({
-        "featurize": env!("CARGO_PKG_VERSION"),
         "classes": classes,
         "kind": kind,
         "select": plan.pipeline.select.is_some().then_some("columns.parquet"),
