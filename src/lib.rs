@@ -52,6 +52,8 @@ pub mod backbone;
 pub mod chain;
 pub mod cli;
 pub mod config;
+#[cfg(test)]
+mod docs;
 pub mod error;
 pub mod exec;
 pub mod extractor;

@@ -1,6 +1,7 @@
-//! The most that a whole number in the YAML may be. What is larger is a slip of the keyboard, or takes more memory than there is.
+//! The largest values of whole numbers in the YAML. A larger number is a typing error or would take more memory than
+//! any machine has.
 
-/// Where a larger number would mean the same: everything there is.
+/// A limit for keys where a larger number would mean the same as this one: all that there is.
 pub const MANY: usize = 1_000_000_000;
 /// `runtime.threads`.
 pub const THREADS: usize = crate::threads::MOST;

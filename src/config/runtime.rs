@@ -1,30 +1,34 @@
-//! `runtime`: speed settings.
+//! `runtime`: device, threads and memory.
 
 use std::fmt;
+use std::str::FromStr;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::de::{Deserializer, Error};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::size::Size;
-use super::{forms, ranges, schema};
+use super::{ranges, schema, values};
 
-/// `runtime`: speed settings; they change no number of the result.
+/// `runtime`: device, threads and memory. Speed depends on them; the numbers of the result do not, but for the rounding
+/// of another device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Runtime {
-    /// `auto` (a GPU where this build and machine have one, else the CPU), `cpu`, `cuda`, `cuda:N` or `metal`. Default:
-    /// `auto`.
+    /// Where the network runs. `auto` takes a GPU where this build and this machine have one, else the CPU. `cuda` is
+    /// the same as `cuda:0`. A device that is named and not there is an error.
     pub device: Device,
-    /// Pictures per forward pass, 1 to 65536. Default: 32.
+    /// Pictures in one forward pass on a GPU.
     #[schemars(range(min = 1, max = ranges::BATCH))]
     pub batch_size: usize,
-    /// Threads for decoding and for the CPU's forward pass, 1 to 1024, or `auto` (the cores that the process may use). Default: `auto`.
-    #[serde(deserialize_with = "forms::auto_or_whole")]
+    /// Threads that decode pictures and, on a CPU, run the network, each with a picture of its own. `auto` starts one
+    /// for each core that the process may use, and fewer where the memory would not suffice.
+    #[serde(deserialize_with = "values::auto_or_whole")]
     #[schemars(schema_with = "schema::threads", extend("default" = "auto"))]
     pub threads: Option<usize>,
-    /// Memory that pictures may take together while they are decoded: a size such as `2GiB` or `500MB`, a number of MB, or `auto` (a quarter of
-    /// the machine's memory, or of what the control group of the process allows). A picture that takes more is decoded alone. Default: `auto`.
-    #[serde(deserialize_with = "forms::auto_or_size")]
+    /// The memory that all pictures together may take while they are decoded. `auto` is a quarter of the machine's
+    /// memory, or of the limit of the process's control group. A picture that takes more is decoded alone.
+    #[serde(deserialize_with = "values::auto_or_size")]
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::auto_or_size", extend("default" = "auto"))]
     pub decode_memory: Option<Size>,
@@ -36,7 +40,7 @@ impl Default for Runtime {
     }
 }
 
-/// What the forward pass runs on.
+/// The device of the forward pass.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Device {
     /// A GPU where there is one, else the CPU.
@@ -58,5 +62,49 @@ impl fmt::Display for Device {
             Self::Cuda(n) => write!(f, "cuda:{n}"),
             Self::Metal => f.write_str("metal"),
         }
+    }
+}
+
+impl<'de> Deserialize<'de> for Device {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(|_| match text.as_str() {
+            // the nearest word is `cpu`, the opposite of what is meant
+            "gpu" | "GPU" => D::Error::custom(format!(
+                "{UnknownDevice}, found `{text}`; write `auto` to use a GPU where there is one"
+            )),
+            _ => D::Error::unknown_variant(&text, &DEVICES),
+        })
+    }
+}
+
+/// The words of `runtime.device`.
+const DEVICES: [&str; 5] = ["auto", "cpu", "cuda", "cuda:N", "metal"];
+
+impl FromStr for Device {
+    type Err = UnknownDevice;
+
+    fn from_str(text: &str) -> Result<Self, UnknownDevice> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "cpu" => Ok(Self::Cpu),
+            "cuda" => Ok(Self::Cuda(0)),
+            "metal" => Ok(Self::Metal),
+            _ => {
+                let number = text.strip_prefix("cuda:").and_then(|number| number.parse().ok());
+                number.map(Self::Cuda).ok_or(UnknownDevice)
+            }
+        }
+    }
+}
+
+/// The text names no device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected `auto`, `cpu`, `cuda`, `cuda:N` or `metal`")]
+pub struct UnknownDevice;
+
+impl Serialize for Device {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }

@@ -1,27 +1,23 @@
-//! Values that may be written in more than one way: a number or a word, one number or a list, a number or keys.
+//! Readers of values that may be written in more than one way: a number or a word, one number or a list.
 //!
-//! Visitors by hand: serde's untagged enums would take the place and the text of an error away.
+//! Each is a visitor of its own, since serde's untagged enums lose the place and the text of an error.
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
 
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Unexpected, Visitor};
-use serde::{Serialize, Serializer};
 
-use super::pipeline::{Channels, Components, Label, LimitPerClass, Weights};
-use super::runtime::Device;
+use super::pipeline::Components;
 use super::size::Size;
 use super::train::{BatchSize, ClassWeight, InMemory, Train};
-use crate::models::Source;
 
-/// A section that is there, even with nothing in it: `report:`.
+/// Reads a section that is there, even with nothing in it: `report:`.
 pub fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }
 
-/// `train`: keys and values, or a list of classifiers to compare.
+/// Reads `train`: keys and values, or a list of classifiers to compare.
 pub fn train<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Train>, D::Error> {
     struct KeysOrList;
 
@@ -29,7 +25,8 @@ pub fn train<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Train>
         type Value = Option<Train>;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("keys and values (`mlp`, `logistic`, `knn`, `candidates`, `cv` or `group_by`), or a list of classifiers")
+            let keys = "`mlp`, `logistic`, `knn`, `candidates`, `cv` or `group_by`";
+            write!(f, "keys and values ({keys}), or a list of classifiers")
         }
 
         fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
@@ -52,7 +49,7 @@ pub fn train<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Train>
     deserializer.deserialize_any(KeysOrList)
 }
 
-/// `auto` (`None`) or a whole number of at least 1.
+/// Reads `auto` as `None`, or a whole number of at least 1.
 pub fn auto_or_whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {
     struct AutoOrWhole;
 
@@ -75,7 +72,7 @@ pub fn auto_or_whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Optio
     deserializer.deserialize_any(AutoOrWhole)
 }
 
-/// `auto` (`None`), a size with its unit, or a number of megabytes.
+/// Reads `auto` as `None`, a size with its unit, or a number of megabytes.
 pub fn auto_or_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Size>, D::Error> {
     struct AutoOrSize;
 
@@ -101,7 +98,7 @@ pub fn auto_or_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option
     deserializer.deserialize_any(AutoOrSize)
 }
 
-/// `white`, `black` or three levels of red, green and blue.
+/// Reads `white`, `black` or three levels of red, green and blue.
 pub fn colour<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; 3], D::Error> {
     struct Colour;
 
@@ -134,7 +131,7 @@ pub fn colour<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; 3], D::
     deserializer.deserialize_any(Colour)
 }
 
-/// A list of whole numbers, or one.
+/// Reads a list of whole numbers, or one number.
 pub fn whole_or_list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<usize>, D::Error> {
     struct WholeOrList;
 
@@ -161,7 +158,7 @@ pub fn whole_or_list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u
     deserializer.deserialize_any(WholeOrList)
 }
 
-/// How many singular vectors: shares and `mle` are for principal components.
+/// Reads the number of singular vectors. Shares and `mle` are for principal components.
 pub fn svd_components<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
     struct Count;
 
@@ -182,7 +179,7 @@ pub fn svd_components<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usiz
     deserializer.deserialize_any(Count)
 }
 
-fn at_least_1<E: Error>(v: u64, expected: &dyn serde::de::Expected) -> Result<usize, E> {
+pub(super) fn at_least_1<E: Error>(v: u64, expected: &dyn serde::de::Expected) -> Result<usize, E> {
     match usize::try_from(v) {
         Ok(v) if v > 0 => Ok(v),
         _ => Err(E::invalid_value(Unexpected::Unsigned(v), expected)),
@@ -255,9 +252,8 @@ impl<'de> Deserialize<'de> for Components {
             type Value = Components;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(
-                    "how many components (a whole number of at least 1), how much of the variance (between 0 and 1), or `mle`",
-                )
+                let count = "how many components (a whole number of at least 1)";
+                write!(f, "{count}, how much of the variance (between 0 and 1), or `mle`")
             }
 
             fn visit_u64<E: Error>(self, v: u64) -> Result<Components, E> {
@@ -282,164 +278,5 @@ impl<'de> Deserialize<'de> for Components {
         }
 
         deserializer.deserialize_any(CountOrFraction)
-    }
-}
-
-impl<'de> Deserialize<'de> for LimitPerClass {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(serde::Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Each {
-            train: Option<usize>,
-            test: Option<usize>,
-        }
-
-        struct OneOrEach;
-
-        impl<'de> Visitor<'de> for OneOrEach {
-            type Value = LimitPerClass;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a whole number of at least 1, or `{train: …, test: …}`")
-            }
-
-            fn visit_u64<E: Error>(self, v: u64) -> Result<LimitPerClass, E> {
-                at_least_1(v, &self).map(|v| LimitPerClass { train: Some(v), test: Some(v) })
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<LimitPerClass, A::Error> {
-                let Each { train, test } = Each::deserialize(MapAccessDeserializer::new(map))?;
-                Ok(LimitPerClass { train, test })
-            }
-        }
-
-        deserializer.deserialize_any(OneOrEach)
-    }
-}
-
-impl<'de> Deserialize<'de> for Label {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(serde::Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Keys {
-            pattern: String,
-        }
-
-        struct WordOrPattern;
-
-        impl<'de> Visitor<'de> for WordOrPattern {
-            type Value = Label;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("`folder`, `parent`, `none` or `{pattern: …}`")
-            }
-
-            fn visit_str<E: Error>(self, v: &str) -> Result<Label, E> {
-                match v {
-                    "folder" => Ok(Label::Folder),
-                    "parent" => Ok(Label::Parent),
-                    "none" => Ok(Label::None),
-                    // no word has a group
-                    pattern if pattern.contains('(') => Ok(Label::Pattern(pattern.to_string())),
-                    _ => Err(E::unknown_variant(v, &["folder", "parent", "none", "{pattern: …}"])),
-                }
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Label, A::Error> {
-                let Keys { pattern } = Keys::deserialize(MapAccessDeserializer::new(map))?;
-                Ok(Label::Pattern(pattern))
-            }
-        }
-
-        deserializer.deserialize_any(WordOrPattern)
-    }
-}
-
-/// What `extract.weights` may be.
-const WEIGHTS: &str = "`bundled`, `keras`, `torchvision`, `timm`, `random`, a file, `hf:owner/repo/file` or a URL";
-
-impl std::str::FromStr for Weights {
-    type Err = &'static str;
-
-    /// The error is what was expected.
-    fn from_str(text: &str) -> Result<Self, &'static str> {
-        match text {
-            "" => Err(WEIGHTS),
-            "default" => Ok(Self::Default),
-            "bundled" => Ok(Self::Bundled),
-            "random" => Ok(Self::Random),
-            hub if hub.starts_with("hf:") && hub.split('/').filter(|part| !part.is_empty()).count() < 3 => {
-                Err("`hf:owner/repo/file`")
-            }
-            far if far.contains("://") && !far.starts_with("https://") && !far.starts_with("http://") => {
-                Err("a URL of http or https")
-            }
-            far if far.starts_with("hf:") || far.contains("://") => Ok(Self::Remote(text.to_string())),
-            word => match Source::ALL.into_iter().find(|source| source.word() == word) {
-                Some(source) => Ok(Self::Published(source)),
-                None => Ok(Self::Path(PathBuf::from(text))),
-            },
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Weights {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map_err(|expected| D::Error::invalid_value(Unexpected::Str(&text), &expected))
-    }
-}
-
-impl<'de> Deserialize<'de> for Channels {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match u64::deserialize(deserializer)? {
-            1 => Ok(Self::One),
-            3 => Ok(Self::Three),
-            other => Err(D::Error::invalid_value(Unexpected::Unsigned(other), &"3, or 1 for grey pictures")),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Device {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map_err(|_| match text.as_str() {
-            // `cpu` is nearest by letters and farthest from what is meant
-            "gpu" | "GPU" => D::Error::custom(format!(
-                "{UnknownDevice}, found `{text}`; write `auto` to use a GPU where there is one"
-            )),
-            _ => D::Error::unknown_variant(&text, &DEVICES),
-        })
-    }
-}
-
-/// The words of `runtime.device`.
-const DEVICES: [&str; 5] = ["auto", "cpu", "cuda", "cuda:N", "metal"];
-
-impl std::str::FromStr for Device {
-    type Err = UnknownDevice;
-
-    fn from_str(text: &str) -> Result<Self, UnknownDevice> {
-        match text {
-            "auto" => Ok(Self::Auto),
-            "cpu" => Ok(Self::Cpu),
-            "cuda" => Ok(Self::Cuda(0)),
-            "metal" => Ok(Self::Metal),
-            _ => {
-                let number = text.strip_prefix("cuda:").and_then(|number| number.parse().ok());
-                number.map(Self::Cuda).ok_or(UnknownDevice)
-            }
-        }
-    }
-}
-
-/// The text names no device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected `auto`, `cpu`, `cuda`, `cuda:N` or `metal`")]
-pub struct UnknownDevice;
-
-impl Serialize for Device {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
     }
 }
