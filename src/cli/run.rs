@@ -24,7 +24,7 @@ pub struct RunArgs {
     /// Compute this stage and those that follow even if they are done.
     #[arg(long, value_name = "STAGE", value_parser = stage)]
     force: Option<StageId>,
-    /// Try again to read pictures that a disk or a network did not give.
+    /// Read the pictures again that failed before.
     #[arg(long)]
     retry_failed: bool,
     /// Also write the features in this form. `npy` is features.npy with index.parquet, the same as `output.npy: true`.
