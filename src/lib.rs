@@ -47,6 +47,8 @@
 
 pub mod cli;
 pub mod config;
+#[cfg(test)]
+mod docs;
 pub mod error;
 pub mod io;
 pub mod pictures;

@@ -1,5 +1,7 @@
 //! From a checked configuration to what will be computed: model, weights, recipe, layer, width, columns, folders, stages.
 
+mod network_card;
+
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
@@ -14,6 +16,7 @@ use crate::stage::StageId;
 use crate::store::{CHARTS, RunDir};
 use crate::weights::WeightError;
 use crate::weights::store::StoreError;
+pub use network_card::NetworkCard;
 
 /// Bytes of features that a shard may hold in memory.
 const SHARD_BYTES: usize = 128 << 20;
@@ -118,27 +121,9 @@ impl Plan {
         settings
     }
 
-    /// Written into every table: how its numbers came about.
+    /// The metadata of every table: the network that made its numbers.
     pub fn metadata(&self) -> Vec<(String, String)> {
-        let backbone = &self.backbone;
-        let shape: Vec<String> = backbone.shape().dims().iter().map(ToString::to_string).collect();
-        let mut pairs = vec![
-            ("version", env!("CARGO_PKG_VERSION").to_string()),
-            ("model", backbone.model.name.to_string()),
-            ("source", backbone.source.to_string()),
-            ("weights", backbone.weights.describe()),
-            ("weights_sha256", self.weights_id.clone()),
-            ("layer", backbone.layers()),
-            ("features", self.features_word().to_string()),
-            ("shape", shape.join(",")),
-            ("precision", self.backbone.precision.word().to_string()),
-            ("recipe", json!(backbone.recipe).to_string()),
-            ("image", json!(backbone.decoding).to_string()),
-        ];
-        let kernels = (!backbone.kernels.is_auto()).then(|| ("kernels", backbone.kernels.word().to_string()));
-        pairs.extend(kernels);
-        pairs.extend(backbone.weights_key().map(|key| ("weights_key", key.to_string())));
-        pairs.into_iter().map(|(key, value)| (format!("featurize.{key}"), value)).collect()
+        NetworkCard::of(self).metadata()
     }
 
     /// The names, relative to the run folder, of the files that a stage may write; `shards` is the number of feature tables.

@@ -1,4 +1,5 @@
-//! `featurize clean`: what of a run can go, with its size; nothing is deleted without `--yes`, and nothing that no record of the run names.
+//! `featurize clean`: lists the files that a run has written, with their sizes, and deletes them with `--yes`. It
+//! deletes only files that a record of the run names.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -15,10 +16,10 @@ use crate::terminal::{printable, printable_path};
 
 #[derive(Debug, Args)]
 pub struct CleanArgs {
-    /// The run's folder.
+    /// The folder of the run.
     #[arg(value_name = "RUN")]
     run: PathBuf,
-    /// The feature tables: the run stays usable by `predict`, and another `run` computes them again.
+    /// The feature tables. `predict` still works without them, and another `run` computes them again.
     #[arg(long)]
     features: bool,
     /// The other tables: manifest, reduced, predictions, quality.
@@ -27,20 +28,20 @@ pub struct CleanArgs {
     /// Everything that the run has written.
     #[arg(long)]
     all: bool,
-    /// Delete it; without, only tell.
+    /// Delete the files. Without it they are only listed.
     #[arg(long)]
     yes: bool,
 }
 
-/// Tells, or deletes.
+/// Lists the files, or deletes them.
 pub fn run(arguments: &CleanArgs) -> Result<(), Error> {
     let dir = RunDir::new(&arguments.run);
     if !dir.store().is_dir() {
-        // an error that says what a run is, or a run without the folder that resuming needs
+        // either an error that the folder is no run, or a run without `.store`
         show::summary(&arguments.run)?;
     }
     let asked = arguments.all || arguments.features || arguments.tables;
-    // a run that is going on would write on while its files are listed
+    // the lock keeps a run from writing while its files are listed
     let lock = (asked && arguments.yes).then(|| Lock::take(&dir)).transpose()?;
     lock.iter().try_for_each(Lock::writable)?;
     let all = own(&dir);
@@ -74,7 +75,7 @@ pub fn run(arguments: &CleanArgs) -> Result<(), Error> {
         print(&format!("{told} would go; `--yes` deletes them"))?;
         return Ok(());
     }
-    // what says that the others are the run's goes after them, and the lock last
+    // the records are deleted after the files that they name, and the lock last
     let mut paths: Vec<PathBuf> = files.iter().map(|(path, _)| dir.root().join(path)).collect();
     paths.sort_by_key(|path| (path.starts_with(dir.store()), path.parent() == Some(&*dir.store())));
     for path in paths.iter().filter(|path| **path != dir.lock()) {
@@ -87,10 +88,10 @@ pub fn run(arguments: &CleanArgs) -> Result<(), Error> {
     let mut folders: BTreeSet<PathBuf> = BTreeSet::new();
     folders.extend(files.iter().flat_map(|(path, _)| path.ancestors().skip(1).map(Path::to_path_buf)));
     if arguments.all {
-        // runs of before have made some that they had no use for
+        // earlier versions made empty folders
         folders.extend(dir.folders().map(|folder| PathBuf::from(dir.name_of(&folder))));
     }
-    // the innermost first; one that holds something else stays
+    // the innermost folder first; a folder with other files stays
     for folder in folders.iter().rev() {
         std::fs::remove_dir(dir.root().join(folder)).ok();
     }
@@ -101,7 +102,8 @@ pub fn run(arguments: &CleanArgs) -> Result<(), Error> {
     Ok(())
 }
 
-/// The files that the run has written, relative to it, with their sizes: those that its records name, its feature tables and its store.
+/// The files that the run has written, with their sizes: those that its records name, its feature tables and its store.
+/// Paths are relative to the run.
 fn own(dir: &RunDir) -> Vec<(PathBuf, u64)> {
     let owner = Owner::of(dir);
     if !owner.is_run() {
@@ -114,7 +116,7 @@ fn own(dir: &RunDir) -> Vec<(PathBuf, u64)> {
     names.into_iter().filter_map(size).collect()
 }
 
-/// Files by folder, those at the top by themselves.
+/// Files grouped by folder; files at the top stand alone.
 fn groups(files: &[&(PathBuf, u64)]) -> Vec<(String, usize, u64)> {
     let mut groups: Vec<(String, usize, u64)> = Vec::new();
     for (path, size) in files {

@@ -1,4 +1,4 @@
-//! `featurize completions` and `featurize man`: the command line told to shells and to `man`.
+//! `featurize completions` and `featurize man`: completions for shells, and manual pages.
 
 use std::path::Path;
 
@@ -32,7 +32,7 @@ pub fn man(folder: Option<&Path>, overwrite: bool) -> Result<(), Error> {
     let inputs = Inputs::default();
     let rules = Rules::new(&inputs, overwrite);
     let place = |name: &String| Output::new(&folder.join(format!("{name}.1")), FileKind::Manual, rules);
-    // all of them are looked at before the first is written
+    // every output is checked before the first is written
     let outputs: Vec<Output> = pages.iter().map(|(name, _)| place(name)).collect::<Result<_, _>>()?;
     for (output, (_, page)) in outputs.iter().zip(&pages) {
         output.write_bytes(page.as_bytes())?;
@@ -41,7 +41,7 @@ pub fn man(folder: Option<&Path>, overwrite: bool) -> Result<(), Error> {
     Ok(())
 }
 
-/// Name and text of a command's page and, after it, of those of its subcommands.
+/// Adds the name and the text of a command's page, then those of its subcommands.
 fn collect(command: &clap::Command, name: &str, pages: &mut Vec<(String, String)>) -> Result<(), Error> {
     pages.push((name.to_string(), page(command.clone(), name)?));
     command.get_subcommands().try_for_each(|inner| collect(inner, &format!("{name}-{}", inner.get_name()), pages))
@@ -49,7 +49,7 @@ fn collect(command: &clap::Command, name: &str, pages: &mut Vec<(String, String)
 
 fn page(command: clap::Command, name: &str) -> Result<String, Error> {
     let mut text = Vec::new();
-    // clap wants names that live as long as the program; there is one a page
+    // clap needs names of static lifetime; one is leaked for each page
     let name: &'static str = Box::leak(name.to_string().into_boxed_str());
     Man::new(command.name(name)).render(&mut text).map_err(IoError::write(Path::new(name)))?;
     Ok(String::from_utf8_lossy(&text).into_owned())

@@ -1,4 +1,4 @@
-//! `featurize init`: a folder is looked at, and a pipeline for it written.
+//! `featurize init`: looks at a folder of pictures and writes a pipeline for it.
 
 mod folder;
 mod splits;
@@ -19,24 +19,25 @@ use crate::stages::scan::named;
 use crate::terminal::{printable, printable_path};
 use folder::Found;
 
-/// Which folder, and where the pipeline goes.
+/// The folder to look at and the file to write.
 #[derive(Debug, Args)]
 pub struct InitArgs {
     /// The folder with the pictures.
     #[arg(value_name = "DIR")]
     dir: PathBuf,
-    /// The pipeline to write, instead of <name of the folder>.yaml in the current folder; `-` is standard output.
+    /// The file to write; `-` is standard output. Default: `NAME.yaml` in the current folder, after the name of the
+    /// folder.
     #[arg(short, long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Write another pipeline over the one that is there.
+    /// Replace a pipeline that exists already.
     #[arg(long)]
     force: bool,
-    /// Replace the file even if it is a picture, a table, or anything else.
+    /// Replace the file even if it is no pipeline.
     #[arg(long)]
     overwrite: bool,
 }
 
-/// Looks, writes, says what it found.
+/// Looks at the folder, writes the pipeline, and prints what it found.
 pub fn run(arguments: &InitArgs) -> Result<(), Error> {
     let dir = &arguments.dir;
     if !dir.is_dir() {
@@ -56,7 +57,7 @@ pub fn run(arguments: &InitArgs) -> Result<(), Error> {
     }
     let from = |path: &Path| seen_from(&out, path);
     let text = yaml::text(&found, &name, &from, &out);
-    // what was written must be what is read
+    // the written pipeline is parsed once, as a check
     config::parse(&text, &out, &[]).map_err(Box::new)?;
     output.write_bytes(text.as_bytes())?;
     let mut lines = vec![format!("{}: {}", printable_path(dir), printable(&found.describe()))];
@@ -70,7 +71,7 @@ pub fn run(arguments: &InitArgs) -> Result<(), Error> {
     print(&format!("wrote {out}; look at it, then\n  featurize plan {out}\n  featurize run {out}"))
 }
 
-/// The folder's name, as the name of a run may be.
+/// A name for the run, made from the name of the folder.
 fn name(dir: &Path) -> String {
     let whole = std::fs::canonicalize(dir).unwrap_or_else(|_| dir.to_path_buf());
     let name = whole.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
@@ -80,7 +81,7 @@ fn name(dir: &Path) -> String {
     if name.is_empty() { "pictures".into() } else { name }
 }
 
-/// `path` as the file `out` has to name it: relative paths count from its folder.
+/// The path as it must be written in the file `out`, whose folder relative paths count from.
 fn seen_from(out: &Path, path: &Path) -> String {
     let beside = out.parent().is_none_or(|parent| parent.as_os_str().is_empty());
     if path.is_absolute() || beside {

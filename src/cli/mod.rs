@@ -1,9 +1,11 @@
-//! The command line: one file a command. Printing results and deciding the exit code happen here and nowhere else.
+//! The command line, with a file for each command. Only this folder prints results and decides the exit code.
 
 mod bench;
 mod classify;
 mod clean;
 mod completions;
+#[cfg(test)]
+mod docs;
 mod embed;
 mod init;
 mod models;
@@ -59,7 +61,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run a pipeline; what an earlier run has finished is not computed again.
+    /// Run a pipeline; stages that an earlier run has finished are not computed again.
     #[command(
         after_help = "Example:\n  featurize run pipelines/fruits.yaml --set reduce.pca.components=0.95 --out /tmp/fruits"
     )]
@@ -69,7 +71,7 @@ enum Command {
         #[command(flatten)]
         options: run::RunArgs,
     },
-    /// Show what a run would do: what is there already, what is not and why. Writes and downloads nothing.
+    /// Show which stages a run would compute, and why. Writes and downloads nothing.
     #[command(after_help = "Example:\n  featurize plan pipelines/fruits.yaml")]
     Plan {
         #[command(flatten)]
@@ -77,13 +79,15 @@ enum Command {
         #[command(flatten)]
         store: StoreArgs,
     },
-    /// Classify new pictures with what a run has learnt.
+    /// Classify new pictures with the classifier of a run.
     ///
-    /// Every picture goes through the chain that the run saved: recipe, network, kept columns, components, classifier. The run's own pictures
-    /// get the probabilities of its predictions.parquet again. Needs the run's folder and nothing else of the run: no YAML, no pictures. Runs
-    /// on the kind of device that the run was computed on, unless --device names another.
+    /// Every picture goes through everything that the run saved: recipe, network, kept columns, components, classifier.
+    /// The run's own pictures get the probabilities of its predictions.parquet again. Needs only the folder of the run:
+    /// no YAML file and no pictures. Runs on the kind of device that the run was computed on, unless --device names
+    /// another.
     ///
-    /// A picture that cannot be read is told on standard error (with --json in its own line) and the others go on; then the exit code is 1.
+    /// A picture that cannot be read is named on standard error, with --json in a line of the output. The others are
+    /// classified all the same, and the exit code is 1.
     #[command(
         after_help = "Examples:\n  featurize predict runs/fruits photo.jpg more/pictures\n  find . -name '*.jpg' | featurize predict \
                             runs/fruits - --top 1 --csv > labels.csv\n  featurize predict runs/fruits more/pictures --annotate labelled\n  featurize predict runs/fruits more/pictures --parquet predictions.parquet"
@@ -91,66 +95,67 @@ enum Command {
     Predict(predict::PredictArgs),
     /// Classify pictures with a network's own ImageNet classifier; needs no run.
     ///
-    /// A picture that cannot be read is told on standard error (with --json in its own line) and the others go on; then the exit code is 1.
+    /// A picture that cannot be read is named on standard error, with --json in a line of the output. The others are
+    /// classified all the same, and the exit code is 1.
     #[command(
         after_help = "Examples:\n  featurize classify photo.jpg\n  featurize classify --top 5 --json my/pictures"
     )]
     Classify(classify::ClassifyArgs),
     /// Look at a folder of pictures and write a pipeline for it.
     ///
-    /// Finds class folders, Training/Test or train/val/test, a CSV table beside the pictures with the column path, or a flat heap, and says what it
-    /// found.
+    /// Finds folders of classes, folders of splits (Training/Test, train/val/test), a CSV table that names the
+    /// pictures, and classes in the names of files, and prints what it found.
     #[command(
         after_help = "Examples:\n  featurize init my/pictures\n  featurize init my/pictures -o pets.yaml --force"
     )]
     Init(init::InitArgs),
-    /// A run in a few lines, or what is in a Parquet file.
+    /// Show a run in a few lines, or the columns and first rows of a Parquet file.
     #[command(
         after_help = "Examples:\n  featurize show runs/fruits\n  featurize show runs/fruits/reduced.parquet -n 10"
     )]
     Show(show::ShowArgs),
-    /// The runs below a folder: name, date, model, pictures, accuracy, size.
+    /// List the runs below a folder: name, date, model, pictures, accuracy, size.
     #[command(after_help = "Examples:\n  featurize runs\n  featurize runs elsewhere/runs --json")]
     Runs(runs::RunsArgs),
-    /// Two runs side by side: settings, accuracy, classes, time.
+    /// Compare two runs: settings, accuracy, classes, time.
     #[command(after_help = "Example:\n  featurize diff runs/fruits runs/fruits-resnet50")]
     Diff(runs::DiffArgs),
-    /// Delete what a run has written; without --yes it only tells what would go.
+    /// Delete files that a run has written; without --yes, only list them.
     #[command(after_help = "Examples:\n  featurize clean runs/fruits\n  featurize clean runs/fruits --features --yes")]
     Clean(clean::CleanArgs),
-    /// Features of pictures without a YAML: the numbers that a run writes, in one Parquet or CSV file.
+    /// Write the features of pictures to one Parquet or CSV file, without a YAML file. They are those of a run.
     ///
-    /// Memory does not grow with the number of pictures. A picture that cannot be read is told on standard error and the others go on; then the
-    /// exit code is 1.
+    /// Memory does not grow with the number of pictures. A picture that cannot be read is named on standard error. The
+    /// others are computed all the same, and the exit code is 1.
     #[command(
         after_help = "Examples:\n  featurize embed my/pictures -o features.parquet\n  featurize embed my/pictures -o features.csv\n  \
                             find . -name '*.png' | featurize embed - -o f.parquet --model resnet50 --weights torchvision --features max"
     )]
     Embed(embed::EmbedArgs),
-    /// The pictures of a run that are nearest to others, by the cosine of their features.
+    /// Find the pictures of a run that are most similar to others, by the cosine of their features.
     #[command(
         after_help = "Examples:\n  featurize similar runs/fruits photo.jpg -k 5\n  featurize similar runs/fruits photo.jpg --sheet \
                             similar.png --split train"
     )]
     Similar(similar::SimilarArgs),
-    /// The networks that can be used.
+    /// List the networks, or describe one.
     #[command(after_help = "Examples:\n  featurize models list\n  featurize models show efficientnet_lite0")]
     Models {
         #[command(subcommand)]
         command: models::ModelsCommand,
     },
-    /// How fast a network runs on this machine, and where its time goes.
+    /// Measure the speed of a network on this machine, in all and layer by layer.
     #[command(
         after_help = "Examples:\n  featurize bench --model resnet50 --layers\n  featurize bench --model vgg16 --images my/pictures"
     )]
     Bench(bench::BenchArgs),
-    /// The JSON Schema of the YAML, for editors.
+    /// Print the JSON Schema of the YAML file, for editors.
     ///
-    /// With the line `# yaml-language-server: $schema=FILE` at the top of a pipeline, an editor that speaks YAML (VS Code, Neovim, IntelliJ, Zed)
-    /// completes keys, shows what they mean and underlines what is wrong.
+    /// With the line `# yaml-language-server: $schema=FILE` at the top of a pipeline, an editor with YAML support (VS
+    /// Code, Neovim, IntelliJ, Zed) completes keys, shows their meaning and underlines mistakes.
     #[command(after_help = "Example:\n  featurize schema > featurize.schema.json")]
     Schema,
-    /// Completions of the command line for a shell.
+    /// Print the completions of the command line for a shell.
     #[command(
         after_help = "Examples:\n  featurize completions bash > ~/.local/share/bash-completion/completions/featurize\n  featurize \
                             completions zsh > ~/.zfunc/_featurize\n  featurize completions fish > ~/.config/fish/completions/featurize.fish"
@@ -160,17 +165,17 @@ enum Command {
         #[arg(value_enum)]
         shell: clap_complete::Shell,
     },
-    /// The manual page; with a folder, those of every command.
+    /// Print the manual page, or write those of all commands to a folder.
     #[command(after_help = "Examples:\n  featurize man | man -l -\n  featurize man ~/.local/share/man/man1")]
     Man {
-        /// Where to write a page for each command.
+        /// The folder to which a page for each command is written.
         #[arg(value_name = "DIR")]
         folder: Option<PathBuf>,
-        /// Replace files in it that are no manual pages, too.
+        /// Replace files in the folder even if they are no manual pages.
         #[arg(long, requires = "folder")]
         overwrite: bool,
     },
-    /// Trained weights: which are on this machine, fetch, import, verify them.
+    /// List, download, import and verify trained weights.
     #[command(after_help = "Examples:\n  featurize weights list\n  featurize weights fetch vgg16 --source keras")]
     Weights {
         #[command(subcommand)]
@@ -178,31 +183,33 @@ enum Command {
     },
 }
 
-/// Which pipeline, with which changes.
+/// The pipeline and its overrides.
 #[derive(Clone, Debug, Args)]
 struct PipelineArgs {
     /// The YAML file.
     file: PathBuf,
-    /// The run's folder, instead of the one that the file names.
+    /// The folder of the run, instead of the one that the file names.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Override a key, the value in YAML: `--set extract.batch_size=8`. Paths count from the current folder.
+    /// Override a key with a value in YAML: `--set extract.batch_size=8`. A relative path counts from the current
+    /// folder.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     sets: Vec<String>,
 }
 
 impl PipelineArgs {
-    /// What the file asks for; published weights that are not here are fetched unless `offline`, and told of in `ui`.
+    /// The plan of the file. Published weights that are not on this machine are downloaded unless `offline`, and `ui`
+    /// shows it.
     fn plan(&self, store: &StoreArgs, offline: bool, ui: &Ui) -> Result<Plan, Error> {
         let pipeline = config::load(&self.file, &self.sets).map_err(Box::new)?;
         Ok(Plan::new(pipeline, self.out.as_deref(), &mut store.fetch(offline, ui))?)
     }
 }
 
-/// Where the store of weights is.
+/// The place of the store of weights.
 #[derive(Debug, Args)]
 struct StoreArgs {
-    /// The folder of weights, instead of FEATURIZE_WEIGHTS or the platform's folder for caches.
+    /// The folder for weights. Default: FEATURIZE_WEIGHTS, else a folder in the cache folder of the platform.
     #[arg(long, value_name = "DIR")]
     weights_dir: Option<PathBuf>,
 }
@@ -212,50 +219,50 @@ impl StoreArgs {
         Store::open(self.weights_dir.as_deref(), offline)
     }
 
-    /// Finds published weights, or downloads them unless `offline`, and tells of it in `ui`.
+    /// Finds published weights, or downloads them unless `offline`. `ui` shows the download.
     fn fetch(&self, offline: bool, ui: &Ui) -> impl FnMut(&Wanted) -> Result<Found, StoreError> {
         let ui = ui.clone();
         move |wanted| self.open(offline)?.get(wanted, &mut shown_in(&ui))
     }
 }
 
-/// Where published weights lie, and whether they may be downloaded.
+/// The place of published weights, and whether they may be downloaded.
 #[derive(Debug, Args)]
 struct FetchArgs {
     #[command(flatten)]
     store: StoreArgs,
-    /// Download nothing: weights are here, or the command fails.
+    /// Download nothing. The command fails when weights are not on this machine.
     #[arg(long)]
     offline: bool,
 }
 
-/// How the log is written.
+/// The form of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Log {
-    /// Bars on a terminal, lines elsewhere.
+    /// Progress bars on a terminal, lines of text elsewhere.
     Text,
-    /// One JSON object a line, on standard error.
+    /// A JSON object on each line, on standard error.
     Json,
 }
 
-/// The model called `name`, or what was probably meant.
+/// The model called `name`, or an error with the name that was probably meant.
 fn find_model(name: &str) -> Result<&'static ModelSpec, Error> {
     find(name).ok_or_else(|| Error::UnknownModel(unknown_model(name)))
 }
 
-/// The libraries whose networks there are, for the command line.
+/// Parses the name of a library.
 fn source(name: &str) -> Result<Source, String> {
     let words = || Source::ALL.map(Source::word).join(", ");
     Source::ALL.into_iter().find(|source| source.word() == name).ok_or_else(|| format!("the sources are {}", words()))
 }
 
-/// The number formats, for the command line.
+/// Parses a number format.
 fn precision(word: &str) -> Result<Precision, String> {
     let all = [Precision::F32, Precision::Bf16];
     all.into_iter().find(|precision| precision.word() == word).ok_or_else(|| "expected `f32` or `bf16`".to_string())
 }
 
-/// The names of the stages, for the command line.
+/// Parses the name of a stage.
 fn stage(name: &str) -> Result<StageId, String> {
     StageId::from_name(name).ok_or_else(|| {
         let names: Vec<&str> = StageId::ALL.iter().map(|stage| stage.name()).collect();
@@ -275,7 +282,7 @@ pub fn main_with(words: Vec<OsString>) -> u8 {
     let wants_json = wants_json(&words);
     let result = match Cli::try_parse_from(words) {
         Ok(cli) => prepare(&cli.command).and_then(|()| run(cli.command)),
-        // help is a result like others
+        // help goes to standard output, as a result does
         Err(help) if !help.use_stderr() => help.print().map_err(unwritten),
         Err(wrong) if !wants_json => {
             wrong.print().ok();
@@ -283,10 +290,10 @@ pub fn main_with(words: Vec<OsString>) -> u8 {
         }
         Err(wrong) => Err(Error::Usage(wrong.render().to_string().trim_start_matches("error: ").to_string())),
     };
-    // what is still in the buffer may find no room
+    // writing the rest of the buffer may fail, too
     let result = result.and_then(|()| std::io::stdout().flush().map_err(unwritten));
     let Err(error) = result else { return 0 };
-    // whoever closed standard output wants no more of it
+    // a reader that closed standard output early (`| head`) is no error
     if is_closed(&error) {
         return 0;
     }
@@ -318,7 +325,7 @@ fn run(command: Command) -> Result<(), Error> {
     }
 }
 
-/// Says on standard error why the command failed.
+/// Prints the error of a command on standard error.
 fn tell(error: &Error, start: Instant, wants_json: bool) {
     let text = error.to_string();
     let line = if wants_json {
@@ -328,27 +335,27 @@ fn tell(error: &Error, start: Instant, wants_json: bool) {
     } else {
         format!("{}: {}", Colours::of_stderr().bad("error"), printable_lines(&text))
     };
-    // standard error may be closed; there is nobody left to tell
+    // when standard error is closed, there is no place left for the message
     writeln!(std::io::stderr().lock(), "{line}").ok();
 }
 
-/// Whether the command line says `--log json`, even where it says something wrong, too.
+/// Whether the command line has `--log json`. It is searched word by word, since it may not be parseable.
 fn wants_json(words: &[OsString]) -> bool {
     words.iter().any(|word| word == "--log=json") || words.windows(2).any(|two| two[0] == "--log" && two[1] == "json")
 }
 
-/// Standard output could not be written.
+/// The error that standard output could not be written.
 fn unwritten(error: std::io::Error) -> Error {
     IoError::write(Path::new(STDOUT))(error).into()
 }
 
-/// Whether the reader of standard output has left.
+/// Whether the reader of standard output has closed it.
 fn is_closed(error: &Error) -> bool {
     matches!(error, Error::Io(IoError::File(FileError::Write { path, error }))
         if path == Path::new(STDOUT) && error.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
-/// Starts the threads that commands share which compute or read tables.
+/// Starts the shared threads for commands that compute or read tables.
 fn prepare(command: &Command) -> Result<(), Error> {
     match command {
         Command::Completions { .. } | Command::Man { .. } | Command::Schema | Command::Models { .. } => Ok(()),
@@ -356,7 +363,7 @@ fn prepare(command: &Command) -> Result<(), Error> {
     }
 }
 
-/// A decoder that panics loses its picture, which the manifest says; the terminal need not.
+/// Keeps the panic of a decoder off the terminal. Its picture fails with a reason in the manifest.
 fn quiet_decoders() {
     let print = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
@@ -366,7 +373,7 @@ fn quiet_decoders() {
     }));
 }
 
-/// The window of a command; Ctrl-C asks it to stop, a second one ends the process.
+/// The display of a command. Ctrl-C asks it to stop; a second one ends the process.
 fn ui(style: Style) -> Ui {
     let stop = Arc::new(AtomicBool::new(false));
     let raised = stop.clone();
@@ -382,12 +389,12 @@ fn ui(style: Style) -> Ui {
     ui
 }
 
-/// Writes a result, text or an object of JSON, to standard output. Nothing in it steers a terminal.
+/// Writes a result, text or an object of JSON, to standard output. Control characters are escaped.
 fn print(text: &str) -> Result<(), Error> {
     put(&if text.starts_with('{') { printable_json(text) } else { printable_lines(text) })
 }
 
-/// Writes a line to standard output as it is.
+/// Writes a line to standard output unchanged.
 fn put(line: &str) -> Result<(), Error> {
     writeln!(std::io::stdout().lock(), "{line}").map_err(unwritten)
 }

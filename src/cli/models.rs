@@ -1,4 +1,4 @@
-//! `featurize models`: which networks there are, and what they are made of.
+//! `featurize models`: the list of networks, and their layers.
 
 use clap::Subcommand;
 
@@ -14,20 +14,21 @@ use crate::weights::Origin;
 
 #[derive(Debug, Subcommand)]
 pub enum ModelsCommand {
-    /// One line a model: size, cost, and the weights that are known with their ImageNet top-1 accuracy and licence.
+    /// List the models: size, cost, and the known weights with their ImageNet top-1 accuracy and licence.
     List {
-        /// One JSON object a model and line.
+        /// Print a JSON object for each model, on a line of its own.
         #[arg(long)]
         json: bool,
     },
-    /// The layers of a model, as Keras' `summary()` shows them.
+    /// Print the layers of a model, as Keras' `summary()` does.
     Show {
-        /// Its name.
+        /// The name of the model.
         name: String,
-        /// Whose network: `keras`, `torchvision` or `timm`; layers are called as they are there. Default: the first of `models list`.
+        /// The library whose network and layer names are shown: `keras`, `torchvision` or `timm`. Default: the first
+        /// that `models list` names.
         #[arg(long, value_name = "SOURCE", value_parser = source)]
         source: Option<Source>,
-        /// A drawing for Graphviz instead: `featurize models show resnet50 --dot | dot -Tsvg > resnet50.svg`.
+        /// Print a drawing for Graphviz: `featurize models show resnet50 --dot | dot -Tsvg > resnet50.svg`.
         #[arg(long)]
         dot: bool,
     },
@@ -51,7 +52,7 @@ fn build(model: &ModelSpec, row: &WeightsSpec) -> Result<Graph, GraphError> {
     (model.build)(&BuildOptions { channels: 3, size, classes, source })
 }
 
-/// A line of `models list --json`; serialised as it stands, so that an f32 has the fewest digits that give it again.
+/// A line of `models list --json`. It is serialised directly, since a detour over `Value` would print an f32 as an f64.
 #[derive(Serialize)]
 struct ModelLine {
     name: &'static str,
@@ -128,7 +129,7 @@ fn show(model: &ModelSpec, row: &WeightsSpec, graph: &Graph) -> Result<(), Error
     for layer in graph.layers() {
         let parameters: usize = graph.parameters_of(layer).iter().map(|p| p.shape.iter().product::<usize>()).sum();
         let inputs: Vec<&str> = layer.inputs.iter().map(|&id| graph.layer(id).name.as_str()).collect();
-        // a chain needs no words
+        // in a plain chain the input is the layer above
         let inputs = if inputs.as_slice() == above.as_slice() { String::new() } else { inputs.join(", ") };
         let (output, macs) = (dims(layer), graph.macs_of(layer));
         let line = format!("{:<36} {:<18} {output:>14} {parameters:>11} {macs:>13}  {inputs}", layer.name, kind(layer));
@@ -140,7 +141,7 @@ fn show(model: &ModelSpec, row: &WeightsSpec, graph: &Graph) -> Result<(), Error
     print(&format!("features are taken from layer {}", graph.title(graph.features())))
 }
 
-/// The network in Graphviz' language, from the picture down.
+/// The network in the language of Graphviz, from the picture down.
 fn drawing(model: &ModelSpec, graph: &Graph) -> String {
     let mut lines = vec![
         format!("digraph {} {{", model.name),
@@ -156,7 +157,7 @@ fn drawing(model: &ModelSpec, graph: &Graph) -> String {
     lines.join("\n")
 }
 
-/// Parameters that training sets: the running statistics of batch norm are not.
+/// The number of trainable parameters, without the running statistics of batch normalisation.
 fn trained(graph: &Graph) -> usize {
     let parameters = graph.parameters();
     let trained = parameters.iter().filter(|p| !p.name.contains(".running_"));

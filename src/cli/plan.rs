@@ -1,4 +1,4 @@
-//! `featurize plan`: what a run would do, without doing it.
+//! `featurize plan`: shows the stages that a run would compute, and computes nothing.
 
 use super::{PipelineArgs, StoreArgs, print};
 use crate::config::Precision;
@@ -7,7 +7,7 @@ use crate::exec::{self, Device};
 use crate::pipeline::Keys;
 use crate::plan::Plan;
 use crate::progress::{Ui, plural};
-use crate::stages::report::words;
+use crate::stages::report::formatting;
 use crate::stages::scan::{Listing, Split};
 use crate::stages::{StageId, extract, scan};
 use crate::store::Owner;
@@ -62,8 +62,8 @@ fn describe(plan: &Plan, listing: &Listing, device: &Device) -> String {
         weights_key(&backbone.taken),
         format!("  features  layer {}, {} → ({})", backbone.layers(), plan.features_word(), shape.join(", ")),
         format!("  precision {}", precision(backbone.precision)),
-        format!("  image     {}", words::decoding(&backbone.decoding)),
-        format!("  recipe    {}", words::recipe(&backbone.recipe)),
+        format!("  image     {}", formatting::decoding(&backbone.decoding)),
+        format!("  recipe    {}", formatting::recipe(&backbone.recipe)),
         format!("  device    {} (runtime.device: {})", device.name(), plan.pipeline.runtime.device),
         format!(
             "  images    {}: {} train, {} test, {classes}",
@@ -87,12 +87,12 @@ fn describe(plan: &Plan, listing: &Listing, device: &Device) -> String {
     lines.join("\n")
 }
 
-/// Where in their file the weights lie, where there is anything to say.
+/// The place of the weights in their file, where it is not the obvious one.
 fn weights_key(taken: &CheckpointKey) -> String {
     taken.told().map_or(String::new(), |told| format!("            {told}"))
 }
 
-/// Why a stage would run; none when it is done.
+/// The reason why a stage would run; none when it is done.
 fn state(
     plan: &Plan,
     listing: &Listing,
@@ -113,7 +113,7 @@ fn state(
     Ok(Some(format!("{reason}; {} of {of} to compute ({pictures}{kept})", missing.shards)))
 }
 
-/// The precision, and what it costs on this CPU.
+/// The precision, with a note on its speed on this CPU.
 fn precision(precision: Precision) -> String {
     let note =
         if exec::is_emulated(precision) { " (this CPU has neither AMX nor AVX512-BF16: slower than f32)" } else { "" };

@@ -15,28 +15,28 @@ use crate::stages::StageId;
 use crate::stages::scan::{counted, counts};
 use crate::terminal::{printable, printable_path};
 
-/// What to run and how to show it.
+/// The stages to run and the form of the output.
 #[derive(Debug, Args)]
 pub struct RunArgs {
     /// Stop after this stage.
     #[arg(long, value_name = "STAGE", value_parser = stage)]
     until: Option<StageId>,
-    /// Compute this stage and what follows even if it is there.
+    /// Compute this stage and those that follow even if they are done.
     #[arg(long, value_name = "STAGE", value_parser = stage)]
     force: Option<StageId>,
-    /// Try pictures again that could not be read.
+    /// Read the pictures again that failed before.
     #[arg(long)]
     retry_failed: bool,
-    /// Write the features in this form, too: `npy` is features.npy and index.parquet. The same as `output.npy: true`.
+    /// Also write the features in this form. `npy` is features.npy with index.parquet, the same as `output.npy: true`.
     #[arg(long, value_enum, value_name = "FORM")]
     export: Option<Export>,
-    /// No progress and no summary: only warnings and errors.
+    /// Print only warnings and errors, without progress and summary.
     #[arg(short, long)]
     quiet: bool,
-    /// Also what is decided and why: device, threads, kernels, tables, and which stage is reused or not.
+    /// Also print decisions and their reasons: device, threads, kernels, tables, and which stages are reused.
     #[arg(short, long, conflicts_with = "quiet")]
     verbose: bool,
-    /// How the log is written.
+    /// The form of the log.
     #[arg(long, value_enum, default_value = "text")]
     log: Log,
     #[command(flatten)]

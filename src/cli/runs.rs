@@ -1,4 +1,4 @@
-//! `featurize runs` and `featurize diff`: the runs below a folder, and two of them side by side.
+//! `featurize runs` lists the runs below a folder; `featurize diff` compares two of them.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -9,34 +9,34 @@ use serde_json::json;
 use super::{print, show};
 use crate::error::Error;
 use crate::progress::{bytes, duration};
-use crate::stages::report::words::date;
+use crate::stages::report::formatting::date;
 use crate::store::{RunDir, Summary};
 use crate::terminal::{printable, printable_path};
 
-/// How deep below the folder runs are looked for.
+/// The depth below the folder to which runs are searched for.
 const DEPTH: usize = 3;
-/// Least change of a class's recall that is told.
+/// The least change of a class's recall that is printed.
 const CHANGE: f64 = 1e-9;
 
 #[derive(Debug, Args)]
 pub struct RunsArgs {
-    /// Where to look.
+    /// The folder to search.
     #[arg(value_name = "DIR", default_value = "runs")]
     dir: PathBuf,
-    /// One JSON object a run and line.
+    /// Print a JSON object for each run, on a line of its own.
     #[arg(long)]
     json: bool,
 }
 
 #[derive(Debug, Args)]
 pub struct DiffArgs {
-    /// A run's folder.
+    /// The folder of a run.
     #[arg(value_name = "RUN")]
     before: PathBuf,
-    /// The one to compare with it.
+    /// The folder of the run to compare with it.
     #[arg(value_name = "RUN")]
     after: PathBuf,
-    /// One JSON object.
+    /// Print one JSON object.
     #[arg(long)]
     json: bool,
 }
@@ -55,7 +55,7 @@ pub fn list(arguments: &RunsArgs) -> Result<(), Error> {
         if !entry.file_type().is_dir() {
             continue;
         }
-        // one that cannot be read is none; the others are told
+        // a run that cannot be read is left out of the list
         if let Ok(Some(summary)) = Summary::read(&RunDir::new(entry.path())) {
             runs.push(summary);
             entries.skip_current_dir();
@@ -103,7 +103,7 @@ pub fn list(arguments: &RunsArgs) -> Result<(), Error> {
     Ok(())
 }
 
-/// Two runs side by side.
+/// Compares two runs.
 pub fn diff(arguments: &DiffArgs) -> Result<(), Error> {
     let (a, b) = (show::summary(&arguments.before)?, show::summary(&arguments.after)?);
     let settings = changed(&a, &b);
@@ -178,7 +178,7 @@ fn result(a: &Summary, b: &Summary) -> Result<(), Error> {
     Ok(())
 }
 
-/// Settings that are not the same, by key.
+/// The settings that differ, by key.
 fn changed(a: &Summary, b: &Summary) -> Vec<(String, Option<String>, Option<String>)> {
     let (before, after) = (a.settings(), b.settings());
     let keys: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
@@ -186,7 +186,7 @@ fn changed(a: &Summary, b: &Summary) -> Vec<(String, Option<String>, Option<Stri
     keys.map(|key| (key.clone(), before.get(key).cloned(), after.get(key).cloned())).collect()
 }
 
-/// Classes whose recall is not the same, the greatest loss first.
+/// The classes whose recall differs, the greatest loss first.
 fn classes(a: &Summary, b: &Summary) -> Vec<(String, Option<f64>, Option<f64>)> {
     let (before, after) = (a.classes(), b.classes());
     let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();

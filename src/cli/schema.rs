@@ -4,7 +4,7 @@ use super::print;
 use crate::config;
 use crate::error::Error;
 
-/// Prints it.
+/// Prints the schema.
 pub fn run() -> Result<(), Error> {
     print(&serde_json::to_string_pretty(&config::schema())?)
 }

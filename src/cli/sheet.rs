@@ -1,4 +1,5 @@
-//! Contact sheets in the making: pictures one after the other, then a file; or rows of pictures, and a file whenever a sheet is full.
+//! Contact sheets that are filled while pictures are computed: one sheet of all pictures, or a new sheet whenever one
+//! is full of rows.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +8,7 @@ use crate::image::RgbImage;
 use crate::io::output::{Output, OutputError, Rules, is_stream};
 use crate::plot::{self, BarScale, Cell, FigureFormat, PlotError, Rows};
 
-/// Pictures that will be drawn on one sheet.
+/// The pictures of one sheet.
 #[derive(Debug)]
 pub struct Sheet {
     output: Output,
@@ -15,11 +16,11 @@ pub struct Sheet {
     panels: Vec<Panel>,
 }
 
-/// A picture of a sheet, or why there is none.
+/// A picture of a sheet, or the reason why it is missing.
 #[derive(Debug)]
 pub struct Panel {
     pub title: String,
-    /// Best as [`plot::fitted`] gives it.
+    /// The picture, best in the size that [`plot::fitted`] gives.
     pub picture: Result<RgbImage, String>,
     pub label: Option<String>,
     pub bars: Vec<(String, f32)>,
@@ -27,14 +28,15 @@ pub struct Panel {
 }
 
 impl Sheet {
-    /// A sheet of `pictures` pictures with `bars` bars each; what cannot be drawn or written is refused before anything is computed.
+    /// A sheet of `pictures` pictures with `bars` bars each. It is an error at once when so many pictures cannot be
+    /// drawn or the file cannot be written, before anything is computed.
     pub fn new(path: &Path, pictures: usize, bars: usize, rules: Rules) -> Result<Self, PlotError> {
         let form = FigureFormat::of(path)?;
         plot::check(pictures, bars)?;
         Ok(Self { output: Output::new(path, form.kind(), rules)?, form, panels: Vec::new() })
     }
 
-    /// The file.
+    /// The file of the sheet.
     pub fn output(&self) -> &Output {
         &self.output
     }
@@ -43,24 +45,24 @@ impl Sheet {
         self.panels.push(panel);
     }
 
-    /// Draws it.
+    /// Draws the sheet and writes its file.
     pub fn write(&self) -> Result<(), PlotError> {
         plot::write(&self.output, self.form, &cells(&self.panels, BarScale::Probability))
     }
 }
 
-/// Sheets of rows: a picture, and those that are like it.
+/// Sheets of rows: each row has a picture and the pictures that are like it.
 #[derive(Debug)]
 pub struct RowSheets {
     shape: Rows,
     form: FigureFormat,
-    /// One for each sheet, the next one first.
+    /// The output of each sheet, the next one first.
     outputs: std::vec::IntoIter<Output>,
     rows: Vec<Vec<Panel>>,
 }
 
 impl RowSheets {
-    /// Sheets of `pictures` rows with `near` pictures behind the first: `sheet.png`, `sheet-2.png`, …
+    /// Sheets for `pictures` rows with `near` pictures after the first: `sheet.png`, `sheet-2.png`, …
     pub fn new(path: &Path, pictures: usize, near: usize, rules: Rules) -> Result<Self, Error> {
         let (form, shape) = (FigureFormat::of(path)?, Rows::new(near)?);
         let sheets = pictures.div_ceil(shape.on_a_sheet());
@@ -82,18 +84,18 @@ impl RowSheets {
         self.outputs.as_slice().iter().any(Output::is_stdout)
     }
 
-    /// `image` as a sheet shows it.
+    /// The `image` in the size of a sheet.
     pub fn fitted(&self, image: &RgbImage) -> RgbImage {
         self.shape.fitted(image)
     }
 
-    /// Adds a row, and draws the sheet that it fills.
+    /// Adds a row, and draws the sheet when it is full.
     pub fn add(&mut self, row: Vec<Panel>) -> Result<(), PlotError> {
         self.rows.push(row);
         if self.rows.len() == self.shape.on_a_sheet() { self.write() } else { Ok(()) }
     }
 
-    /// Draws the rows that fill no sheet.
+    /// Draws the rows of the last sheet, which is not full.
     pub fn finish(mut self) -> Result<(), PlotError> {
         if self.rows.is_empty() { Ok(()) } else { self.write() }
     }
@@ -105,7 +107,7 @@ impl RowSheets {
     }
 }
 
-/// `sheet.png`, `sheet-2.png`, `sheet-3.png`.
+/// The name of a sheet: `sheet.png`, `sheet-2.png`, `sheet-3.png`.
 fn numbered(path: &Path, number: usize) -> PathBuf {
     if number == 1 {
         return path.to_path_buf();

@@ -1,4 +1,4 @@
-//! `featurize show`: a run in a few lines, or what is in a Parquet file.
+//! `featurize show`: a run in a few lines, or the columns and first rows of a Parquet file.
 
 use std::path::{Path, PathBuf};
 
@@ -16,26 +16,26 @@ use crate::stages::reduce::Reduced;
 use crate::store::{RunDir, Summary, flat};
 use crate::terminal::{printable, printable_path};
 
-/// Columns of a wide table that are named: the first and the last.
+/// The number of columns that are named of a wide table, at its beginning and at its end.
 const NAMED: [usize; 2] = [6, 2];
-/// Most characters of a cell.
+/// The most characters of a cell.
 const CELL: usize = 40;
 
-/// What to show.
+/// The run or the table to show.
 #[derive(Debug, Args)]
 pub struct ShowArgs {
-    /// A run's folder, or a Parquet file.
+    /// The folder of a run, or a Parquet file.
     #[arg(value_name = "RUN|FILE")]
     path: PathBuf,
-    /// Rows of a Parquet file.
+    /// The number of rows that are shown of a Parquet file.
     #[arg(short = 'n', long, value_name = "N", default_value_t = 5)]
     rows: usize,
-    /// One JSON object.
+    /// Print one JSON object.
     #[arg(long)]
     json: bool,
 }
 
-/// The run in a folder, or an error that says what a run is.
+/// The run in a folder, or an error that explains what a run is.
 pub fn summary(dir: &Path) -> Result<Summary, Error> {
     let run = RunDir::new(dir);
     match Summary::read(&run)? {
@@ -48,7 +48,7 @@ pub fn summary(dir: &Path) -> Result<Summary, Error> {
     }
 }
 
-/// Shows it.
+/// Shows the run or the table.
 pub fn run(arguments: &ShowArgs) -> Result<(), Error> {
     if arguments.path.is_file() {
         let table = preview(&arguments.path, arguments.rows, NAMED)?;
@@ -126,9 +126,9 @@ fn run_text(summary: &Summary) -> String {
     lines.join("\n")
 }
 
-/// The settings that are not the default, `key=value`; where the run lies and how it is called is told elsewhere.
+/// The settings that are not the default, as `key=value`, without the folder and the name of the run.
 fn chosen(summary: &Summary) -> Vec<String> {
-    // of reductions there can be one
+    // only one reduction can be set
     let plain = |reduce: &str| {
         let train = "{mlp: {}, logistic: {}, knn: {}}";
         let yaml = format!(

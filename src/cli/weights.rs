@@ -1,4 +1,4 @@
-//! `featurize weights`: which weights are on this machine, fetched, brought, checked.
+//! `featurize weights`: lists, downloads, imports and verifies trained weights.
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -19,22 +19,22 @@ use crate::weights::store::{Checked, Listed, State, Wanted, guess};
 
 #[derive(Debug, Subcommand)]
 pub enum WeightsCommand {
-    /// Which weights there are, and where they lie on this machine.
+    /// List all known weights and their places on this machine.
     List(ListArgs),
-    /// Download weights, unless they are here, and print where they lie.
+    /// Download weights unless they are on this machine, and print their path.
     ///
-    /// A broken or killed download goes on where it ended. Files of the caches of Hugging Face, torch hub and Keras are used where they lie.
+    /// A broken download resumes. Files in the caches of Hugging Face, torch hub and Keras are used where they lie.
     #[command(after_help = "Examples:\n  featurize weights fetch vgg16 --source keras\n  featurize weights fetch \
                             hf:timm/resnet50.a1_in1k/model.safetensors")]
     Fetch(FetchArgs),
-    /// Copy a file into the store, after checking that it is what is published.
+    /// Copy a file to the folder for weights, after checking that it is the published one.
     #[command(
         after_help = "Example:\n  featurize weights import Downloads/vgg16_weights_tf_dim_ordering_tf_kernels.h5"
     )]
     Import(ImportArgs),
-    /// Read every file of the store through and tell whether it is what it was; the exit code is 1 when one is not.
+    /// Read all files in the folder for weights and compare their hashes; the exit code is 1 when one differs.
     Verify(VerifyArgs),
-    /// Print where weights lie. Downloads nothing; the exit code is 1 when they are not here.
+    /// Print the path of weights. Downloads nothing; the exit code is 1 when they are not on this machine.
     #[command(after_help = "Example:\n  featurize weights path vgg16 --source keras")]
     Path(PathArgs),
 }
@@ -43,10 +43,10 @@ pub enum WeightsCommand {
 pub struct ListArgs {
     #[command(flatten)]
     store: StoreArgs,
-    /// Only those of this model.
+    /// List only the weights of this model.
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
-    /// One JSON object a file and line.
+    /// Print a JSON object for each file, on a line of its own.
     #[arg(long)]
     json: bool,
 }
@@ -55,26 +55,28 @@ pub struct ListArgs {
 pub struct FetchArgs {
     #[command(flatten)]
     store: StoreArgs,
-    /// A model (see `featurize models list`), `hf:owner/repo/file[@revision]`, or a URL, perhaps with `#sha256=…` behind it.
+    /// A model (see `featurize models list`), `hf:owner/repo/file[@revision]`, or a URL, also with `#sha256=…` at its
+    /// end.
     #[arg(value_name = "WHAT")]
     what: String,
     #[command(flatten)]
     row: RowArgs,
-    /// Download nothing: find or fail.
+    /// Download nothing. The command fails when the weights are not on this machine.
     #[arg(long)]
     offline: bool,
-    /// Only errors and the path.
+    /// Print only errors and the path.
     #[arg(short, long)]
     quiet: bool,
 }
 
-/// Which weights of a model.
+/// A choice among the weights of a model.
 #[derive(Debug, Args)]
 pub struct RowArgs {
-    /// Whose weights: `keras`, `torchvision` or `timm`; the model's default when left out.
+    /// The library that publishes the weights: `keras`, `torchvision` or `timm`. Default: the first that `models list`
+    /// names.
     #[arg(long, value_name = "SOURCE", value_parser = source)]
     source: Option<Source>,
-    /// A file without the classifier on top will do.
+    /// Accept a file without the classifier on top.
     #[arg(long)]
     no_top: bool,
 }
@@ -83,12 +85,12 @@ pub struct RowArgs {
 pub struct ImportArgs {
     #[command(flatten)]
     store: StoreArgs,
-    /// The file.
+    /// The file to import.
     file: PathBuf,
-    /// The model that it is for; found out from the file's name or hash when left out.
+    /// The model that the file is for. Default: recognised from the name or the hash of the file.
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
-    /// Whose weights they are: `keras`, `torchvision` or `timm`.
+    /// The library that publishes the file: `keras`, `torchvision` or `timm`.
     #[arg(long, value_name = "SOURCE", requires = "model", value_parser = source)]
     source: Option<Source>,
 }
@@ -97,7 +99,7 @@ pub struct ImportArgs {
 pub struct VerifyArgs {
     #[command(flatten)]
     store: StoreArgs,
-    /// Only the files of this model.
+    /// Verify only the files of this model.
     #[arg(value_name = "MODEL")]
     model: Option<String>,
 }
@@ -113,7 +115,7 @@ pub struct PathArgs {
     row: RowArgs,
 }
 
-/// Runs one of the commands.
+/// Runs a command about weights.
 pub fn run(command: &WeightsCommand) -> Result<(), Error> {
     match command {
         WeightsCommand::List(arguments) => list(arguments),
@@ -150,7 +152,7 @@ fn list(arguments: &ListArgs) -> Result<(), Error> {
     Ok(())
 }
 
-/// A line of the list; without a file for weights inside the binary.
+/// A line of the list. Weights inside the program have no file.
 fn show(json: bool, model: &ModelSpec, weights: &WeightsSpec, listed: Option<&Listed>) -> Result<(), Error> {
     let lies = listed.and_then(|listed| listed.lies.as_ref());
     let about = about_bytes(model, weights, listed.is_none_or(|listed| listed.file.top))?;
@@ -182,7 +184,7 @@ fn show(json: bool, model: &ModelSpec, weights: &WeightsSpec, listed: Option<&Li
     print(&format!("{:<20} {:<12} {top1:>6} {size:>10}  {words}", model.name, weights.name))
 }
 
-/// About as many bytes as a file of weights has: the numbers of the network in four bytes each, in two where they are inside the binary.
+/// The approximate size of a file of weights: four bytes for each number of the network, two inside the program.
 fn about_bytes(model: &ModelSpec, weights: &WeightsSpec, top: bool) -> Result<u64, GraphError> {
     let (size, classes, source) = (weights.recipe.size, weights.classes, weights.source);
     let graph = (model.build)(&BuildOptions { channels: 3, size, classes, source })?;
@@ -205,7 +207,7 @@ fn fetch(arguments: &FetchArgs) -> Result<(), Error> {
     }
     let mut show = shown_in(&ui);
     let found = store.get(&wanted, &mut show)?;
-    // the bar goes before the path comes
+    // the progress bar is removed before the path is printed
     drop(show);
     print(&found.path.display().to_string())?;
     Ok(())
@@ -219,7 +221,7 @@ fn import(arguments: &ImportArgs) -> Result<(), Error> {
     Ok(())
 }
 
-/// The row that a file is imported for.
+/// The entry of the registry that a file is imported for.
 fn row_of(
     models: &'static [ModelSpec],
     arguments: &ImportArgs,
@@ -266,7 +268,7 @@ fn path(arguments: &PathArgs) -> Result<(), Error> {
     Ok(())
 }
 
-/// What the words of the command line ask for.
+/// The weights that the arguments of the command line name.
 fn wanted(what: &str, row_args: &RowArgs) -> Result<Wanted, Error> {
     if let Some(wanted) = Wanted::parse(what)? {
         if row_args.source.is_some() || row_args.no_top {

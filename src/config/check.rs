@@ -1,4 +1,4 @@
-//! What types cannot say: ranges, combinations, names. Turns what was written into the checked [`Pipeline`].
+//! Checks ranges, combinations and names, which types cannot express, and makes the checked [`Pipeline`].
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
@@ -6,12 +6,13 @@ use std::path::Path;
 
 use globset::Glob;
 
-use super::columns::Columns;
+use super::extract::Extract;
+use super::input::{Columns, Input, Label, LimitPerClass, Split};
 use super::output::Output;
-use super::pipeline::{Extract, Input, Label, LimitPerClass, Pipeline, Reduce, Scale, Score, Select, Split};
+use super::pipeline::{Pipeline, Reduce, Scale, Score, Select};
 use super::runtime::Runtime;
 use super::source::Source;
-use super::{ConfigError, VERSION, Weights, ranges, raw};
+use super::{ConfigError, Features, VERSION, Weights, ranges, raw};
 use crate::image::{RecipeError, RecipeOverrides};
 use crate::learn::hyperparameters::ParamError;
 use crate::learn::pca::SvdParams;
@@ -66,12 +67,12 @@ pub fn pipeline(mut raw: raw::Pipeline, source: Source) -> Checked<Pipeline> {
     })
 }
 
-/// "`key`: expected …, found `…`", at the value of `key`.
+/// An error "`key`: expected …, found `…`" at the value of `key`.
 fn expected<T>(source: &Source, key: &str, wanted: &str, found: impl Display) -> Checked<T> {
     Err(ConfigError::at_key(source, key, format!("`{key}`: expected {wanted}, found `{found}`")))
 }
 
-/// An error at the value of `key` unless it is in `range`.
+/// Checks that `value`, which `key` has, is in `range`.
 fn whole<N: PartialOrd + Display>(source: &Source, key: &str, value: N, range: RangeInclusive<N>) -> Checked {
     if range.contains(&value) {
         return Ok(());
@@ -104,7 +105,7 @@ fn name(written: Option<String>, source: &Source) -> Checked<String> {
         Some(name) => name,
         None => source.file().file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default(),
     };
-    // what Windows refuses is refused everywhere: runs are copied between machines
+    // names that Windows refuses are refused everywhere, since runs are copied between machines
     let refused = |c: char| c.is_control() || "/\\:*?\"<>|\u{fffd}".contains(c);
     let usable = !name.is_empty()
         && name.len() <= 200
@@ -285,7 +286,7 @@ fn extract(mut extract: Extract, source: &Source) -> Checked<Extract> {
             Err(ConfigError::at_key(source, "extract.layers", "`extract.layers` and `extract.layer` name layers both"))
         }
         Some(layers) if layers.is_empty() => expected(source, "extract.layers", "at least one layer", "none"),
-        Some(_) if extract.features == super::Features::Map => {
+        Some(_) if extract.features == Features::Map => {
             let message = "`features: map` keeps the shape of one layer; take `flatten` for several";
             Err(ConfigError::at_key(source, "extract.features", message))
         }

@@ -1,8 +1,8 @@
-//! Fills the structs of the configuration from the tree, so that every error of serde gets its place and the full name
-//! of its key.
+//! Fills the structs of the configuration from the tree. Every error of serde gets its place and the full name of its
+//! key.
 //!
-//! A null where a plain value belongs is a key left out: `layer: ~` and no `layer` are the same. A null in place of a
-//! stage's section (`report:` and nothing below it) is that section with its defaults.
+//! A key whose value is null counts as left out: `layer: ~` and no `layer` are the same. A section of a stage that is
+//! null (`report:` with nothing below it) is that section with its defaults.
 
 use std::cell::Cell;
 use std::fmt::{self, Display};
@@ -23,20 +23,20 @@ use super::tree::{Key, Kind, Node, Scalar, Value};
 /// Fills a `T` from the whole tree.
 pub fn fill<T: DeserializeOwned>(tree: &Node, source: &Source) -> Result<T, ConfigError> {
     T::deserialize(At { node: tree, path: "", section: tree.place })
-        .map_err(|fault| ConfigError::at(source, fault.place.unwrap_or(tree.place), fault.what.message(&fault.path)))
+        .map_err(|fault| ConfigError::at(source, fault.place.unwrap_or(tree.place), fault.kind.message(&fault.path)))
 }
 
-/// What serde complains about, and where as soon as that is known.
+/// An error of serde with its place, as soon as that is known.
 #[derive(Debug)]
 pub struct Fault {
-    what: What,
+    kind: FaultKind,
     /// The dotted path: of the section for keys, else of the value.
     path: String,
     place: Option<Place>,
 }
 
 #[derive(Debug)]
-enum What {
+enum FaultKind {
     UnknownKey { key: String, keys: &'static [&'static str] },
     MissingKey(&'static str),
     KeyTwice(&'static str),
@@ -45,7 +45,7 @@ enum What {
     Other(String),
 }
 
-impl What {
+impl FaultKind {
     fn message(&self, path: &str) -> String {
         match self {
             Self::UnknownKey { key, keys } => keys::unknown(path, key, keys),
@@ -55,7 +55,7 @@ impl What {
                 let meant = suggest(word, words.iter().copied());
                 let meant = match meant {
                     Some(meant) => format!("; did you mean `{meant}`?"),
-                    // Keras' and torch's name for the number
+                    // Keras and torch call the number `learning_rate`
                     None if path.ends_with(".learning_rate") && word.parse::<f64>().is_ok() => {
                         "; the number goes into `learning_rate_init`".to_owned()
                     }
@@ -72,16 +72,16 @@ impl What {
 }
 
 impl Fault {
-    fn new(what: What) -> Self {
-        Self { what, path: String::new(), place: None }
+    fn new(kind: FaultKind) -> Self {
+        Self { kind, path: String::new(), place: None }
     }
 
-    /// Adds the place, the path and what was found, unless a node further in has.
+    /// Adds the place, the path and the value that was found, unless an inner node has added them.
     fn at(mut self, place: Place, path: &str, node: &Node) -> Self {
         if self.place.is_none() {
             self.place = Some(place);
             path.clone_into(&mut self.path);
-            if let What::Expected { found, .. } = &mut self.what {
+            if let FaultKind::Expected { found, .. } = &mut self.kind {
                 *found = Some(describe(node));
             }
         }
@@ -91,7 +91,7 @@ impl Fault {
 
 impl Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.what.message(&self.path))
+        f.write_str(&self.kind.message(&self.path))
     }
 }
 
@@ -99,11 +99,11 @@ impl std::error::Error for Fault {}
 
 impl de::Error for Fault {
     fn custom<T: Display>(message: T) -> Self {
-        Self::new(What::Other(message.to_string()))
+        Self::new(FaultKind::Other(message.to_string()))
     }
 
     fn invalid_type(_: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::new(What::Expected { expected: house_words(expected.to_string()), found: None })
+        Self::new(FaultKind::Expected { expected: plain_words(expected.to_string()), found: None })
     }
 
     fn invalid_value(unexpected: Unexpected<'_>, expected: &dyn Expected) -> Self {
@@ -111,28 +111,28 @@ impl de::Error for Fault {
     }
 
     fn invalid_length(_: usize, expected: &dyn Expected) -> Self {
-        Self::new(What::Expected { expected: house_words(expected.to_string()), found: None })
+        Self::new(FaultKind::Expected { expected: plain_words(expected.to_string()), found: None })
     }
 
     fn unknown_variant(word: &str, words: &'static [&'static str]) -> Self {
-        Self::new(What::UnknownWord { word: word.to_owned(), words })
+        Self::new(FaultKind::UnknownWord { word: word.to_owned(), words })
     }
 
     fn unknown_field(key: &str, keys: &'static [&'static str]) -> Self {
-        Self::new(What::UnknownKey { key: key.to_owned(), keys })
+        Self::new(FaultKind::UnknownKey { key: key.to_owned(), keys })
     }
 
     fn missing_field(key: &'static str) -> Self {
-        Self::new(What::MissingKey(key))
+        Self::new(FaultKind::MissingKey(key))
     }
 
     fn duplicate_field(key: &'static str) -> Self {
-        Self::new(What::KeyTwice(key))
+        Self::new(FaultKind::KeyTwice(key))
     }
 }
 
-/// serde's names of Rust types, as the user's.
-fn house_words(expected: String) -> String {
+/// Replaces serde's names of Rust types by words that a user knows.
+fn plain_words(expected: String) -> String {
     let words = match expected.as_str() {
         "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number, 0 or more",
         "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number",
@@ -151,7 +151,7 @@ fn house_words(expected: String) -> String {
     words.to_owned()
 }
 
-/// What the user wrote, for "found …".
+/// A short form of the value that the user wrote, for "found …".
 fn describe(node: &Node) -> String {
     match &node.value {
         Value::Null => "nothing".to_owned(),
@@ -159,7 +159,7 @@ fn describe(node: &Node) -> String {
         Value::List(items) => format!("a list of {}", items.len()),
         Value::Map(_) => "keys and values".to_owned(),
         Value::Scalar(Scalar { text, kind: Kind::Text }) if text.is_empty() => "an empty text".to_owned(),
-        // quoted, or it would not be a text
+        // only quotes make a text of a number or a boolean
         Value::Scalar(Scalar { text, kind: Kind::Text })
             if text.parse::<f64>().is_ok() || text.parse::<bool>().is_ok() =>
         {
@@ -177,7 +177,7 @@ struct At<'a> {
     node: &'a Node,
     /// Dotted path of the node.
     path: &'a str,
-    /// Where the key of the node stands: the place of a key that is missing in it.
+    /// The place of the node's key, where an error about a missing key points.
     section: Place,
 }
 
@@ -190,7 +190,7 @@ impl At<'_> {
         Err(self.here(de::Error::invalid_type(Unexpected::Unit, visitor)))
     }
 
-    /// Key by key; `fields` are the keys of the struct that is filled, where one is.
+    /// Gives the entries to `visitor`, key by key. `fields` are the keys of the struct that is filled; empty for a map.
     fn map<'de, V: Visitor<'de>>(
         &self,
         entries: &[(Key, Node)],
@@ -205,9 +205,9 @@ impl At<'_> {
         let kept: Vec<&(Key, Node)> = entries.iter().filter(|(key, node)| !left_out(key, node)).collect();
         let last = Cell::new(self.section);
         let access = Entries { rest: kept.iter(), value: None, path: self.path, last: &last };
-        visitor.visit_map(access).map_err(|fault| match fault.what {
-            What::MissingKey(_) => fault.at(self.section, self.path, self.node),
-            What::KeyTwice(_) => fault.at(last.get(), self.path, self.node),
+        visitor.visit_map(access).map_err(|fault| match fault.kind {
+            FaultKind::MissingKey(_) => fault.at(self.section, self.path, self.node),
+            FaultKind::KeyTwice(_) => fault.at(last.get(), self.path, self.node),
             _ => self.here(fault),
         })
     }
@@ -232,7 +232,7 @@ impl<'de> Deserializer<'de> for At<'_> {
         read.map_err(|fault| self.here(fault))
     }
 
-    /// Text as it is written: `007`, `on` and `1.50` are texts where a text is wanted.
+    /// Gives the text as it is written, so that `007`, `on` and `1.50` stay what they are where a text is expected.
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         match &self.node.value {
             Value::Scalar(scalar) => visitor.visit_str(&scalar.text).map_err(|fault| self.here(fault)),
@@ -294,7 +294,7 @@ impl<'de> Deserializer<'de> for At<'_> {
         visitor.visit_unit()
     }
 
-    // a number that the target cannot hold comes back from its visitor as an error
+    // the visitor of the target refuses a number that it cannot hold
     forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char bytes byte_buf unit unit_struct seq tuple
         tuple_struct map
@@ -317,7 +317,7 @@ impl<'de> SeqAccess<'de> for Items<'_> {
         };
         let path = format!("{}[{}]", self.path, self.done);
         self.done += 1;
-        // an error raised beside the visitors (a `FromStr` behind a text) has no place yet
+        // an error that no visitor raised, such as that of a `FromStr`, has no place yet
         let item = seed.deserialize(At { node, path: &path, section: node.place });
         item.map(Some).map_err(|fault| fault.at(node.place, &path, node))
     }

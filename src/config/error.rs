@@ -1,4 +1,4 @@
-//! What is wrong with a pipeline, where, and what to write instead.
+//! Errors of a pipeline: each names its place and says what to write instead.
 
 use std::fmt::Write;
 use std::io;
@@ -28,12 +28,12 @@ pub enum ConfigError {
         /// Where the first byte stands that is no UTF-8, from 1.
         line: usize,
     },
-    /// Something that is written there, or is missing there, is wrong.
+    /// A key or a value is wrong or missing.
     #[error("{place}: {message}{excerpt}")]
     Invalid {
-        /// `pipelines/fruits.yaml:12:5`, the file alone where nothing is written, or `--set reduce.pca=3`.
+        /// `pipelines/fruits.yaml:12:5`, the file alone where the key is not written, or `--set reduce.pca=3`.
         place: String,
-        /// What is wrong and what to write.
+        /// The mistake and its remedy.
         message: String,
         /// The line with a caret below, each line after a line feed; empty where there is no line.
         excerpt: String,
@@ -75,7 +75,7 @@ impl ConfigError {
     }
 }
 
-/// The longest piece of a line that is shown.
+/// The most characters of a line that are shown.
 const SHOWN: usize = 110;
 
 /// The line of `span` with carets below it, as the lines to follow a message.
@@ -83,9 +83,9 @@ fn excerpt(text: &str, span: Span) -> String {
     let Some(line) = text.lines().nth(span.line - 1) else {
         return String::new();
     };
-    // a byte order mark takes no column
+    // a byte order mark has no column
     let line = line.strip_prefix('\u{feff}').unwrap_or(line);
-    // a long line is shown from shortly before the place; one column per character, or the carets would stray
+    // a long line is shown from shortly before the place; control characters take one column, as the carets do
     let skipped = if span.column + span.len > SHOWN { span.column.saturating_sub(SHOWN / 2) } else { 0 };
     let shown: String = line.chars().skip(skipped).take(SHOWN).map(|c| if c.is_control() { ' ' } else { c }).collect();
     let before = span.column - 1 - skipped;

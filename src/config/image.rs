@@ -3,28 +3,26 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{forms, ranges, schema};
+use super::{ranges, schema, values};
 use crate::image::{DecodeOptions, Exif, Truncated};
 
 /// `image`: how files become pixels.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Image {
-    /// `apply` (the picture is turned as its EXIF orientation says) or `ignore` (it stays as it is stored, as Keras,
-    /// torchvision and timm leave it). Default: it is turned, but
-    /// not with `extract.recipe.preset`.
+    /// Whether the orientation that a camera noted in a picture (EXIF) is applied. Default: `apply`, but `ignore` with
+    /// `extract.recipe.preset`.
     pub exif: Option<Exif>,
-    /// The colour behind transparent pixels: `white`, `black` or three levels from 0 to 255. Default: `white`.
-    #[serde(deserialize_with = "forms::colour")]
+    /// The colour behind transparent pixels; a list gives red, green and blue.
+    #[serde(deserialize_with = "values::colour")]
     #[schemars(schema_with = "schema::colour", extend("default" = "white"))]
     pub background: [u8; 3],
-    /// A file that ends early: `fail` (a row of the manifest, no features) or `pad` (what is missing stays as the
-    /// decoder leaves it, as with Pillow's `LOAD_TRUNCATED_IMAGES`). Default: `fail`.
+    /// The treatment of a file that ends early.
     pub truncated: Truncated,
-    /// Decode JPEGs at 1/2, 1/4 or 1/8 of their size where that leaves at least twice the size that the recipe resizes
-    /// to: faster, with slightly other pixels. Default: false.
+    /// Whether JPEGs are decoded at 1/2, 1/4 or 1/8 of their size where at least twice the size remains that the recipe
+    /// resizes to. It is faster and changes the pixels slightly.
     pub fast_decode: bool,
-    /// Pictures of more pixels than this fail, 1 to 10000000000. Default: 178956970, as Pillow.
+    /// The most pixels of a picture. A larger picture fails. The default is that of Pillow.
     #[schemars(range(min = 1, max = ranges::PIXELS))]
     pub max_pixels: u64,
 }
@@ -37,7 +35,7 @@ impl Default for Image {
 }
 
 impl Image {
-    /// What the decoder is told, where a file's orientation is `exif` unless the section says so itself.
+    /// The options of the decoder. `exif` says what becomes of a picture's orientation where the section does not.
     pub fn decoding(&self, exif: Exif) -> DecodeOptions {
         let Self { background, truncated, fast_decode, max_pixels, .. } = *self;
         DecodeOptions { exif: self.exif.unwrap_or(exif), background, truncated, fast_decode, max_pixels }

@@ -1,4 +1,4 @@
-//! Every section and its keys, asked of the structs themselves: for "did you mean" and "belongs under".
+//! The sections and their keys, as serde knows them from the structs: for "did you mean" and "belongs under".
 
 use std::fmt;
 
@@ -8,9 +8,10 @@ use serde::forward_to_deserialize_any;
 
 use super::columns::PictureColumns;
 use super::error::list;
+use super::extract::Extract;
 use super::image::Image;
 use super::output::Output;
-use super::pipeline::{Extract, Reduce, Report, Select};
+use super::pipeline::{Reduce, Report, Select};
 use super::raw;
 use super::runtime::Runtime;
 use super::suggest;
@@ -21,11 +22,11 @@ use crate::learn::logistic::LogisticParams;
 use crate::learn::mlp::MlpParams;
 use crate::learn::pca::{PcaParams, SvdParams};
 
-/// The sections that switch a stage on by being there, even with nothing in them.
+/// The sections that switch a stage on where they are written, even with nothing in them.
 pub const STAGES: [&str; 9] =
     ["select", "reduce", "reduce.pca", "reduce.svd", "train", "train.mlp", "train.logistic", "train.knn", "report"];
 
-/// The dotted path of each section with its keys, in the order of the reference; the top level is "".
+/// The dotted path of each section with its keys, in the order of the reference. The path of the top level is empty.
 pub fn sections() -> Vec<(&'static str, &'static [&'static str])> {
     vec![
         ("", keys::<raw::Pipeline>()),
@@ -99,15 +100,15 @@ pub fn missing(section: &str, key: &str) -> String {
     }
 }
 
-/// The keys of a struct, as serde knows them; none where it is no struct.
+/// The keys of the struct `T`, as serde knows them; empty where `T` is no struct.
 fn keys<'de, T: Deserialize<'de>>() -> &'static [&'static str] {
     let mut keys: &'static [&'static str] = &[];
-    // always an error: `Asking` has no values to fill the struct with
+    // `Asking` always ends in an error, since it has no values
     let _ = T::deserialize(Asking(&mut keys));
     keys
 }
 
-/// Takes note of the keys that a struct asks for.
+/// A source for serde that has no values and notes the keys that a struct asks for.
 struct Asking<'a>(&'a mut &'static [&'static str]);
 
 impl<'de> Deserializer<'de> for Asking<'_> {
@@ -124,13 +125,13 @@ impl<'de> Deserializer<'de> for Asking<'_> {
     }
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        struct What<V>(V);
-        impl<'de, V: Visitor<'de>> fmt::Display for What<V> {
+        struct Expecting<V>(V);
+        impl<'de, V: Visitor<'de>> fmt::Display for Expecting<V> {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 self.0.expecting(f)
             }
         }
-        Err(Error::custom(What(visitor)))
+        Err(Error::custom(Expecting(visitor)))
     }
 
     forward_to_deserialize_any! {

@@ -1,15 +1,16 @@
-//! The configuration: one YAML file, typed, checked, with errors that show the line.
+//! The configuration: one YAML file becomes a typed and checked [`Pipeline`]; an error shows the line.
 //!
-//! The way of the text: `tree` reads YAML into a tree that knows where each key stands, `sets` lays the `--set`
-//! overrides over it, `de` fills the structs of `pipeline`, `train` and `raw` from it, `check` tests what
-//! types cannot say. What comes out is a [`Pipeline`]. The YAML crate is used in `tree` alone.
+//! `tree` reads the YAML into a tree that knows the place of each key, `sets` lays the `--set` overrides over it, `de`
+//! fills the structs of `raw` and of the sections, `check` tests ranges and combinations. Only `tree` uses the YAML
+//! crate. `schema` derives the JSON Schema and the reference in docs/pipelines.md from the same structs.
 
 mod check;
 mod columns;
 mod de;
 mod error;
-mod forms;
+mod extract;
 mod image;
+mod input;
 mod keys;
 mod output;
 mod pipeline;
@@ -22,20 +23,21 @@ mod size;
 mod source;
 mod train;
 mod tree;
+mod values;
 
 use std::fs;
 use std::path::Path;
 
 pub use self::image::Image;
-pub use columns::{Columns, PictureColumns};
+pub use columns::PictureColumns;
 pub use error::ConfigError;
+pub use extract::{Channels, Extract};
 pub use featurize_nets::exec::{DeviceChoice as Device, Features, Kernels, Precision, UnknownDevice};
 pub use featurize_nets::suggest::{near, suggest};
 pub use featurize_nets::weights::Weights;
+pub use input::{Columns, Input, Label, LimitPerClass, Split};
 pub use output::{Layout, Output};
-pub use pipeline::{
-    Channels, Extract, Input, Label, LimitPerClass, Pipeline, Reduce, Report, Scale, Score, Select, Split,
-};
+pub use pipeline::{Pipeline, Reduce, Report, Scale, Score, Select};
 pub use runtime::Runtime;
 pub use schema::schema;
 pub use size::{NoSize, Size};
@@ -57,18 +59,19 @@ pub const VERSION: u64 = 1;
 /// removes the key. Paths in the file count from the file's folder, paths in `sets` from the current folder.
 ///
 /// # Errors
-/// The file cannot be read, is not UTF-8 or not YAML, or a key or value is wrong: with the line and what to write
-/// instead.
+/// The file cannot be read, is not UTF-8 or not YAML, or a key or value is wrong. The error shows the line and says
+/// what to write instead.
 pub fn load(file: &Path, sets: &[String]) -> Result<Pipeline, ConfigError> {
     let bytes = fs::read(file).map_err(|source| ConfigError::Read { file: file.to_owned(), source })?;
     let text = String::from_utf8(bytes).map_err(|e| ConfigError::not_utf8(file, &e))?;
     parse(&text, file, sets)
 }
 
-/// [`load`] with the text of the file at hand; `file` names it in errors and is the place that its paths count from.
+/// Does the same as [`load`] with the `text` of the file. `file` names it in errors; its folder is the one that
+/// relative paths count from.
 ///
 /// # Errors
-/// As [`load`], but for reading.
+/// A key or value is wrong, or the text is not YAML.
 pub fn parse(text: &str, file: &Path, sets: &[String]) -> Result<Pipeline, ConfigError> {
     let mut source = Source::new(file, text, sets);
     let mut tree = tree::read(&source)?;

@@ -1,4 +1,4 @@
-//! `output`: where the files of a run go, and how its tables are laid out.
+//! `output`: the folder of a run and the form of its tables.
 
 use std::path::{Path, PathBuf};
 
@@ -7,36 +7,38 @@ use serde::{Deserialize, Serialize};
 
 use crate::table::Dtype;
 
-/// `output`: where the files go, and how the tables are laid out.
+/// `output`: the folder of the run and the form of its tables.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Output {
-    /// The run's folder, counted from the YAML file's folder. Default: `runs/<name>` under the current folder.
+    /// The folder of the run. A relative path counts from the folder of the YAML file. Default: `runs/<name>` under the
+    /// current folder.
+    #[schemars(title = "a folder")]
     pub dir: Option<PathBuf>,
-    /// `wide` (one column per feature) or `array` (one column holding fixed-size lists). Default: `wide`.
+    /// The columns of a table of features.
     pub layout: Layout,
-    /// Number format of the stored features: `f32`, or `f16` (half the bytes, a relative error of up to 2^-11; a
-    /// feature above 65,504 is an error). What is learnt stands on the stored numbers. Default: `f32`.
+    /// Number format of the stored features. A feature above 65,504 is an error with `f16`. Later stages read the
+    /// stored numbers.
     pub dtype: Dtype,
-    /// Write all features into one `features.npy` (rows × features, C order), too, and path, label and split of its
-    /// rows into `index.parquet`. Default: false.
+    /// Whether all features are also written to one file `features.npy` (rows × features, C order), with `path`,
+    /// `label` and `split` of its rows in `index.parquet`.
     pub npy: bool,
 }
 
 impl Output {
-    /// The run's folder: `dir`, or `runs/<name>` under the current folder.
+    /// The folder of the run: `dir`, or `runs/<name>` under the current folder.
     pub fn dir_for(&self, name: &str) -> PathBuf {
         self.dir.clone().unwrap_or_else(|| Path::new("runs").join(name))
     }
 }
 
-/// How a feature table is laid out.
+/// The columns of a table of features.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Layout {
-    /// One column per feature.
+    /// One column for each feature.
     #[default]
     Wide,
-    /// One column of fixed-size lists.
+    /// One column of fixed-size lists, for very wide features.
     Array,
 }

@@ -1,5 +1,5 @@
-//! The largest values of whole numbers in the YAML, but for hyperparameters, which know their ranges. A larger number
-//! is a slip of the keyboard, or takes more memory than there is.
+//! The largest values of whole numbers in the YAML; hyperparameters have their ranges in [`crate::learn`]. A larger
+//! number is a typing error or would take more memory than any machine has.
 
 pub use crate::learn::hyperparameters::MANY;
 

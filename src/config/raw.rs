@@ -1,7 +1,9 @@
-//! The sections whose written form differs from the checked one: the top level and `input`.
+//! The sections that are written in another form than they are checked into: the top level and `input`.
 //!
-//! The doc comment of a field is its reference in the YAML; the other sections stand in [`pipeline`](super::pipeline)
-//! and [`train`](super::train).
+//! The doc comment of a field explains its key in the reference. Range and default are added to it from the schema;
+//! a comment has a sentence `Default: ….` only where the default is computed. The other sections stand in files of
+//! their own: [`image`](super::image), [`extract`](super::extract), [`pipeline`](super::pipeline),
+//! [`train`](super::train), [`output`](super::output) and [`runtime`](super::runtime).
 
 use std::path::PathBuf;
 
@@ -9,88 +11,93 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::columns::PictureColumns;
-use super::forms::present;
+use super::extract::Extract;
 use super::image::Image;
+use super::input::{Label, LimitPerClass};
 use super::output::Output;
-use super::pipeline::{Extract, Label, LimitPerClass, Reduce, Report, Select};
+use super::pipeline::{Reduce, Report, Select};
 use super::runtime::Runtime;
 use super::schema;
 use super::train::Train;
+use super::values::present;
 
-/// The top level of the YAML. Keys that begin with `x-` are not read: room for what anchors (`&name`) stand on.
+/// Keys that begin with `x-` are not read: YAML anchors (`&name`) can be defined under them.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Pipeline {
-    /// The version of this format: 1. Required.
+    /// The version of this format.
     #[schemars(schema_with = "schema::version")]
     pub version: u64,
-    /// Name of the run, usable as a folder name. Default: the YAML file's name without its ending.
+    /// Name of the run. It must be usable as the name of a folder. Default: the name of the YAML file without `.yaml`.
     #[schemars(with = "Option<schema::Text>")]
     pub name: Option<String>,
-    /// Which pictures. Required.
+    /// The pictures, their classes and their split.
     pub input: Input,
     /// How files become pixels.
     #[serde(default)]
     pub image: Image,
-    /// Which network, and what of it becomes features. Default: the bundled EfficientNet-Lite0, averaged.
+    /// The network and the layer whose values become features. Default: the average of the last
+    /// feature map of EfficientNet-Lite0, which is part of the program.
     #[serde(default)]
     pub extract: Extract,
-    /// Drop columns without variance. Left out: the stage is not run.
+    /// Selects columns. Default: the stage is not run.
     #[serde(default, deserialize_with = "present")]
     pub select: Option<Select>,
-    /// Reduce the columns. Left out: the stage is not run.
+    /// Scales the columns or replaces them by fewer. Default: the stage is not run.
     #[serde(default, deserialize_with = "present")]
     pub reduce: Option<Reduce>,
-    /// Train a classifier, or the best of several. Left out: the stage is not run.
-    #[serde(default, deserialize_with = "super::forms::train")]
+    /// Trains a classifier, or the best of several. Default: the stage is not run.
+    #[serde(default, deserialize_with = "super::values::train")]
     #[schemars(schema_with = "super::schema::train")]
     pub train: Option<Train>,
-    /// Write a report. Left out: the stage is not run.
+    /// Writes a report. Default: the stage is not run.
     #[serde(default, deserialize_with = "present")]
     pub report: Option<Report>,
-    /// Where the files go.
+    /// The folder and the form of the files.
     #[serde(default)]
     pub output: Output,
-    /// Speed settings.
+    /// Device, threads and memory.
     #[serde(default)]
     pub runtime: Runtime,
 }
 
-/// `input`: which pictures, which classes, which split.
+/// `input`: the pictures, their classes and the split into train and test.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Input {
-    /// The folder with the pictures, counted from the YAML file's folder; or an archive (`.tar`, `.tar.gz`, `.tar.zst`,
-    /// `.zip`), a Parquet or Arrow file with pictures in a column, or a glob of these, `photos/*.tar`. Required.
+    /// The pictures: a folder, searched to the bottom; an archive (`.tar`, `.tar.gz`, `.tar.zst`, `.zip`); a Parquet or
+    /// Arrow file with pictures in a column; or a glob of these, `photos/*.tar`. A relative path counts from the folder
+    /// of the YAML file.
+    #[schemars(title = "a folder, a file or a glob")]
     pub root: PathBuf,
-    /// The columns of Parquet and Arrow files: `{image: image, label: label, path: name}`, each only where it is not
-    /// found by itself. With it, a folder as root is searched for such files. Default: all are found by themselves.
+    /// The columns of Parquet and Arrow files. With this section, a folder as `root` is searched for such files.
     #[serde(default, deserialize_with = "present")]
     pub parquet: Option<PictureColumns>,
-    /// How pictures are told into train and test. Default: everything is train.
+    /// How pictures are divided into train and test. Default: every picture is train.
     pub split: Option<Split>,
-    /// Where the class of a picture is read from: `folder` (the first folder below the root, or below the literal
-    /// beginning of the split's glob), `parent` (the folder that the picture lies in), `none` (no classes) or
-    /// `{pattern: '(cat|dog)\.\d+'}`, a regular expression over the path below the root: the group `label`, else the
-    /// first group, else the whole match; a text with a group in parentheses is such a pattern, too. Default: `folder`.
+    /// Where the class of a picture is read from. `folder` is the first folder below the root, or below the literal
+    /// beginning of the split's glob. `parent` is the folder that holds the picture. `none` means that there are no
+    /// classes. `{pattern: '(cat|dog)\.\d+'}` is a regular expression over the path below the root: the class is the
+    /// text of the group `label`, else of the first group, else of the whole match. A text with a group in parentheses
+    /// is such a pattern, too.
     #[serde(default)]
     pub label: Label,
-    /// Only these classes, in this order. Default: all that are found, sorted.
+    /// The classes to use, in this order. Default: all classes that are found, sorted.
     #[schemars(with = "Option<Vec<schema::Text>>", length(min = 1))]
     pub classes: Option<Vec<String>>,
-    /// At most so many pictures of each class, up to 1000000000, in sorted order: one number for train and test each,
-    /// or `{train: 10, test: 1}`. Default: all.
+    /// The most pictures of each class that are used: the first in sorted order. One number holds for train and for
+    /// test each; `{train: 10, test: 1}` names both. Default: all pictures.
     pub limit_per_class: Option<LimitPerClass>,
-    /// The run fails when a larger part of the pictures than this cannot be read, 0 to 1. Default: 0.1.
+    /// The share of unreadable pictures above which the run fails.
     #[serde(default = "max_bad_fraction")]
     #[schemars(range(min = 0, max = 1))]
     pub max_bad_fraction: f64,
-    /// Follow symbolic links below the root. Default: false.
+    /// Whether links to folders below the root are followed. Links to files always are.
     #[serde(default)]
     pub follow_links: bool,
-    /// Put the SHA-256 of every picture's contents into the manifest and tell copies, above all those that train and
-    /// test share. It changes no feature: switched on later, the pictures are read again and not computed again.
-    /// Default: false.
+    /// Whether the manifest gets the SHA-256 of every picture's contents and names copies. The run warns of pictures
+    /// that train and test share. No feature depends on it: switched on later, it reads the pictures again and computes
+    /// nothing else anew.
     #[serde(default)]
     pub hash: bool,
 }
@@ -99,30 +106,35 @@ fn max_bad_fraction() -> f64 {
     0.1
 }
 
-/// `input.split`: `{train, test}`, `{fraction[, seed]}` or `{csv[, path][, label][, split][, fraction[, seed]]}`.
+/// `input.split`: one of three ways to divide pictures into train and test. `{train: …, test: …}` are two globs,
+/// `{fraction: 0.25, seed: 0}` draws the test pictures at random from each class, `{csv: FILE}` is a table that names
+/// the pictures.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Split {
-    /// Glob of the train pictures over the path below the root, `Training/**`; goes with `test`.
+    /// The glob that matches the paths of train pictures below the root: `Training/**`. Needs `test`.
+    #[schemars(title = "a glob")]
     pub train: Option<String>,
-    /// Glob of the test pictures; goes with `train`.
+    /// The glob that matches the paths of test pictures below the root. Needs `train`.
+    #[schemars(title = "a glob")]
     pub test: Option<String>,
-    /// The part of each class that becomes test, between 0 and 1.
+    /// The share of each class that becomes test. A picture that is added later changes the side of at most one other.
     #[schemars(extend("exclusiveMinimum" = 0, "exclusiveMaximum" = 1))]
     pub fraction: Option<f64>,
-    /// Seed of the lot that `fraction` draws. Default: 0.
+    /// Seed of the random draw of `fraction`. Default: `0`.
     pub seed: Option<u64>,
-    /// A CSV table that names the pictures, counted from the YAML file's folder; `fraction` splits it when it has no
-    /// column `split`.
+    /// A CSV table that names the pictures. A relative path counts from the folder of the YAML file. Where the table
+    /// has no column for the split, `fraction` divides its pictures.
+    #[schemars(title = "a file")]
     pub csv: Option<PathBuf>,
-    /// The column of `csv` with the pictures' paths below the root; a name without ending stands for the picture of
-    /// that name. Default: `path`.
+    /// The column of `csv` that holds the paths of the pictures below the root. A name without ending stands for the
+    /// only picture of that name. Default: `path`.
     #[schemars(with = "Option<schema::Text>")]
     pub path: Option<String>,
-    /// The column of `csv` with the classes. Default: `label`, where there is one.
+    /// The column of `csv` that holds the classes. Default: `label`, where the table has it.
     #[schemars(with = "Option<schema::Text>")]
     pub label: Option<String>,
-    /// The column of `csv` with the words `train` and `test`. Default: `split`, where there is one.
+    /// The column of `csv` that holds the words `train` and `test`. Default: `split`, where the table has it.
     #[schemars(with = "Option<schema::Text>")]
     pub split: Option<String>,
 }

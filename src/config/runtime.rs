@@ -1,34 +1,35 @@
-//! `runtime`: speed settings.
+//! `runtime`: device, threads and memory.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::size::Size;
-use super::{Device, Kernels, forms, ranges, schema};
+use super::{Device, Kernels, ranges, schema, values};
 
-/// `runtime`: speed settings; they change no number of the result, but for `kernels`, which changes last bits.
+/// `runtime`: device, threads and memory. Speed depends on them; the numbers of the result do not, but for the rounding
+/// of another device or of other `kernels`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Runtime {
-    /// `auto` (a GPU where this build and machine have one, else the CPU), `cpu`, `cuda`, `cuda:N` or `metal`. Default:
-    /// `auto`.
+    /// Where the network runs. `auto` takes a GPU where this build and this machine have one, else the CPU. `cuda` is
+    /// the same as `cuda:0`. A device that is named and not there is an error.
     pub device: Device,
-    /// Pictures per forward pass, 1 to 65536. Default: 32.
+    /// Pictures in one forward pass on a GPU.
     #[schemars(range(min = 1, max = ranges::BATCH))]
     pub batch_size: usize,
-    /// The CPU's kernels for the forward pass, for those who look for a wrong feature: `auto` (the fastest that the CPU has), `reference` (those of
-    /// candle, to which all others are compared; slow, `f32` only), `portable`, `avx2`, `avx512`, `amx` or `neon`. Others than `auto` take the CPU,
-    /// and change the last bits of features. Default: `auto`.
+    /// The kernels of the CPU for the forward pass, to find out whether a feature is wrong because of them. Others than
+    /// `auto` take the CPU and change the last bits of features. A CPU that lacks the kernels is an error.
     #[serde(skip_serializing_if = "Kernels::is_auto")]
     #[schemars(extend("default" = "auto"))]
     pub kernels: Kernels,
-    /// Threads for decoding and for the CPU's forward pass, 1 to 1024, or `auto` (the cores that the process may use). Default: `auto`.
-    #[serde(deserialize_with = "forms::auto_or_whole")]
+    /// Threads that decode pictures and, on a CPU, run the network, each with a picture of its own. `auto` starts one
+    /// for each core that the process may use, and fewer where the memory would not suffice.
+    #[serde(deserialize_with = "values::auto_or_whole")]
     #[schemars(schema_with = "schema::threads", extend("default" = "auto"))]
     pub threads: Option<usize>,
-    /// Memory that pictures may take together while they are decoded: a size such as `2GiB` or `500MB`, a number of MB, or `auto` (a quarter of
-    /// the machine's memory, or of what the control group of the process allows). A picture that takes more is decoded alone. Default: `auto`.
-    #[serde(deserialize_with = "forms::auto_or_size")]
+    /// The memory that all pictures together may take while they are decoded. `auto` is a quarter of the machine's
+    /// memory, or of the limit of the process's control group. A picture that takes more is decoded alone.
+    #[serde(deserialize_with = "values::auto_or_size")]
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::auto_or_size", extend("default" = "auto"))]
     pub decode_memory: Option<Size>,

@@ -1,7 +1,7 @@
 //! The JSON Schema of the YAML, for editors: derived from the structs that are filled, their doc comments, ranges and
 //! defaults.
 //!
-//! Types that may be written in more than one way have their schema here; [`forms`](super::forms) reads them.
+//! A value that may be written in more than one way has its schema here and its reader in [`values`](super::values).
 
 use std::borrow::Cow;
 
@@ -9,21 +9,47 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
 
-use super::pipeline::{Channels, Label, LimitPerClass};
+use super::extract::Channels;
+use super::input::{Label, LimitPerClass};
 use super::train::{Candidate, Train};
 use super::{VERSION, ranges, raw};
 use crate::models::MODELS;
+use reference::Entry;
 
-/// JSON Schema (draft 2020-12) of a pipeline's YAML; its keys are sorted, so that equal schemas are equal texts.
+mod reference;
+
+/// JSON Schema (draft 2020-12) of a pipeline's YAML. The description of a key ends with its values and its default.
+/// Keys are sorted, so that equal schemas are equal texts.
 pub fn schema() -> Value {
+    let plain = plain();
+    let mut schema = plain.clone();
+    describe(&mut schema, &plain);
+    for section in schema["$defs"].as_object_mut().into_iter().flat_map(Map::values_mut) {
+        describe(section, &plain);
+    }
+    sorted(schema)
+}
+
+/// Writes the whole description of each key of `section`, a part of the schema `root`.
+fn describe(section: &mut Value, root: &Value) {
+    let before = section.clone();
+    for (name, key) in section.get_mut("properties").and_then(Value::as_object_mut).into_iter().flatten() {
+        if let Some(entry) = Entry::of(root, &before, name) {
+            key["description"] = json!(entry.paragraph());
+        }
+    }
+}
+
+/// The schema whose descriptions are the doc comments alone.
+fn plain() -> Value {
     let generator = SchemaSettings::draft2020_12().into_generator();
     let mut schema = Value::from(generator.into_root_schema_for::<raw::Pipeline>());
     let sections = objects(&schema);
     tidy(&mut schema, &sections);
     schema["title"] = json!("featurize pipeline");
-    // room for what anchors stand on
+    // YAML anchors are defined under keys that begin with `x-`
     schema["patternProperties"] = json!({"^x-": true});
-    sorted(schema)
+    schema
 }
 
 /// `train`: keys and values, or a list of classifiers.
@@ -32,15 +58,15 @@ pub fn train(generator: &mut SchemaGenerator) -> Schema {
     json_schema!({"anyOf": [keys, {"type": "array", "items": one}]})
 }
 
-/// The definitions that are sections: keys and values.
+/// References to the definitions that are sections, which hold keys and values.
 fn objects(schema: &Value) -> Vec<String> {
     let definitions = schema["$defs"].as_object().into_iter().flatten();
     let is_section = |value: &Value| value["type"] == "object";
     definitions.filter(|(_, value)| is_section(value)).map(|(name, _)| format!("#/$defs/{name}")).collect()
 }
 
-/// Sentences without line ends; number formats and what serde alone needs are dropped; a section may be there with
-/// nothing in it.
+/// Removes line ends from descriptions, and number formats and other entries that only serde needs. A section may be
+/// written with nothing in it.
 fn tidy(value: &mut Value, sections: &[String]) {
     match value {
         Value::Object(map) => {
@@ -64,6 +90,7 @@ fn tidy(value: &mut Value, sections: &[String]) {
     }
 }
 
+/// Lets a section be null.
 fn or_nothing(key: &mut Value, sections: &[String]) {
     let Value::Object(map) = key else { return };
     let is_section = |target: &Value| target.as_str().is_some_and(|target| sections.iter().any(|one| one == target));
@@ -86,7 +113,7 @@ fn sorted(value: Value) -> Value {
     }
 }
 
-/// A text; `007` and `on` are texts where one is wanted.
+/// The schema of a text. The reader takes the number `007` and the boolean `on` as texts, too.
 #[derive(Debug)]
 pub struct Text;
 
@@ -110,7 +137,7 @@ pub fn version(_: &mut SchemaGenerator) -> Schema {
 
 pub fn model(_: &mut SchemaGenerator) -> Schema {
     let names: Vec<&str> = MODELS.iter().map(|model| model.name).collect();
-    json_schema!({"enum": names})
+    json_schema!({"title": "the name of a network", "enum": names})
 }
 
 pub fn threads(_: &mut SchemaGenerator) -> Schema {
@@ -119,8 +146,10 @@ pub fn threads(_: &mut SchemaGenerator) -> Schema {
 }
 
 pub fn auto_or_size(_: &mut SchemaGenerator) -> Schema {
-    let size = json!({"type": "string", "pattern": "^[0-9.]+ *([MmGgTt][Ii]?[Bb])?$"});
-    json_schema!({"anyOf": [{"const": "auto"}, size, {"type": "integer", "minimum": 1, "maximum": 1_000_000_000}, {"type": "null"}]})
+    let pattern = "^[0-9.]+ *([MmGgTt][Ii]?[Bb])?$";
+    let size = json!({"title": "a size such as `2GiB`", "type": "string", "pattern": pattern});
+    let megabytes = json!({"title": "a number of MB", "type": "integer", "minimum": 1, "maximum": 1_000_000_000});
+    json_schema!({"anyOf": [{"const": "auto"}, size, megabytes, {"type": "null"}]})
 }
 
 pub fn colour(_: &mut SchemaGenerator) -> Schema {
@@ -131,8 +160,8 @@ pub fn colour(_: &mut SchemaGenerator) -> Schema {
     ]})
 }
 
-/// Implements the schema of a type whose form is its own.
-macro_rules! forms {
+/// Implements the schema of types that serde does not derive.
+macro_rules! schemas {
     ($($type:ident: $schema:tt)*) => {$(
         impl JsonSchema for $type {
             fn schema_name() -> Cow<'static, str> {
@@ -150,17 +179,16 @@ macro_rules! forms {
     )*};
 }
 
-forms! {
+schemas! {
     Label: {"anyOf": [
         {"enum": ["folder", "parent", "none"]},
-        {"type": "string", "pattern": "\\("},
-        {"type": "object", "additionalProperties": false, "required": ["pattern"], "properties": {
-            "pattern": {"type": "string", "minLength": 1}
-        }}
+        {"title": "`{pattern: …}`", "type": "object", "additionalProperties": false, "required": ["pattern"],
+            "properties": {"pattern": {"type": "string", "minLength": 1}}},
+        {"title": "a regular expression with a group in parentheses", "type": "string", "pattern": "\\("}
     ]}
     LimitPerClass: {"anyOf": [
         {"type": "integer", "minimum": 1, "maximum": (ranges::MANY)},
-        {"type": "object", "additionalProperties": false, "properties": {
+        {"title": "`{train: …, test: …}`", "type": "object", "additionalProperties": false, "properties": {
             "train": {"type": "integer", "minimum": 1, "maximum": (ranges::MANY)},
             "test": {"type": "integer", "minimum": 0, "maximum": (ranges::MANY)}
         }}
@@ -168,5 +196,7 @@ forms! {
     Channels: {"enum": [1, 3]}
 }
 
+#[cfg(test)]
+mod docs;
 #[cfg(test)]
 mod tests;

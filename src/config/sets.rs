@@ -50,7 +50,7 @@ fn put(tree: &mut Node, keys: &[&str], value: Node) -> Result<(), String> {
         node = &mut entries[at].1;
     }
     let entries = entries(node, sections)?;
-    // the removed key leaves its place to the new one, so that the order is the file's
+    // a new value takes the place of the old one, so that the order stays that of the file
     match entries.iter().position(|(key, _)| key.name == *last) {
         Some(at) if removes => {
             entries.remove(at);
@@ -62,7 +62,7 @@ fn put(tree: &mut Node, keys: &[&str], value: Node) -> Result<(), String> {
     Ok(())
 }
 
-/// The entries of a section; a null becomes an empty one.
+/// The entries of a section; null becomes an empty section.
 fn entries<'a>(node: &'a mut Node, path: &[&str]) -> Result<&'a mut Vec<(Key, Node)>, String> {
     if matches!(node.value, Value::Null) {
         node.value = Value::Map(Vec::new());

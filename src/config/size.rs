@@ -27,20 +27,20 @@ const MOST: u64 = 1_000_000_000_000_000;
 pub struct NoSize;
 
 impl Size {
-    /// What may be written.
+    /// The texts that are accepted, for errors.
     pub const EXPECTED: &'static str = "a size from 1MB to 1000TB, such as `2GiB` or `500MB`";
 
-    /// So many bytes.
+    /// The number of bytes.
     pub fn bytes(self) -> u64 {
         self.0
     }
 
     fn of(bytes: f64) -> Result<Self, NoSize> {
-        // false for what is no number
+        // a NaN is in no range
         if (MEGABYTE as f64..=MOST as f64).contains(&bytes) { Ok(Self(bytes as u64)) } else { Err(NoSize) }
     }
 
-    /// So many megabytes: a number without a unit.
+    /// A size in megabytes, which is the meaning of a number without a unit.
     pub fn of_megabytes(number: u64) -> Result<Self, NoSize> {
         Self::of(number as f64 * MEGABYTE as f64)
     }
@@ -62,7 +62,7 @@ impl FromStr for Size {
 }
 
 impl fmt::Display for Size {
-    /// In the largest unit that it is whole in.
+    /// Writes the size in the largest unit in which it is a whole number.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match UNITS.into_iter().find(|(_, unit)| self.0.is_multiple_of(*unit)) {
             Some((word, unit)) => write!(f, "{}{word}", self.0 / unit),

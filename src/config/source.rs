@@ -1,4 +1,4 @@
-//! The text of the pipeline and the place of every key in it, so that any later check can point at its line.
+//! The text of the pipeline and the place of every key in it. Every later check can point at the line of a key.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use super::keys::STAGES;
 use super::tree::{Node, Value};
 
-/// Where something was written.
+/// The place of a key or a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     /// In the YAML file.
     File(Span),
-    /// On the command line: the number of the `--set`.
+    /// On the command line, with the number of the `--set`.
     Set(usize),
 }
 
@@ -39,7 +39,7 @@ pub struct Source {
     file: PathBuf,
     text: String,
     sets: Vec<String>,
-    /// By dotted path: `reduce.pca.components`, `input.classes[1]`.
+    /// The places by dotted path: `reduce.pca.components`, `input.classes[1]`.
     keys: BTreeMap<String, Written>,
 }
 
@@ -68,7 +68,7 @@ impl Source {
         self.keys.contains_key(key)
     }
 
-    /// A key under the name that was written: a list of classifiers may be `train` itself.
+    /// The path of `key` as the user wrote it: where `train` is a list, `train[0].mlp` for `train.candidates[0].mlp`.
     pub(super) fn written(&self, key: &str) -> String {
         match key.strip_prefix("train.candidates[") {
             Some(rest) if !self.has("train.candidates") => format!("train[{rest}"),
@@ -76,8 +76,8 @@ impl Source {
         }
     }
 
-    /// Where the value of `key` is written; where it is not, the key of the nearest section around it; `None` when none
-    /// is written.
+    /// The place of the value of `key`. Where `key` is not written it is the place of the nearest section around it;
+    /// `None` when there is no such section either.
     pub(super) fn place(&self, key: &str) -> Option<Place> {
         if let Some(written) = self.keys.get(key) {
             return Some(written.value);
@@ -92,8 +92,8 @@ impl Source {
         None
     }
 
-    /// A path that the user wrote as the value of `key`: counted from the YAML file's folder, or from the current
-    /// folder where `--set` gave it; `..` is folded where that cannot change the meaning.
+    /// Resolves a path that is the value of `key`. It counts from the folder of the YAML file, or from the current
+    /// folder where `--set` gave it. `..` is folded where that cannot change the meaning.
     pub(super) fn resolve(&self, key: &str, path: &Path) -> PathBuf {
         let base = match self.place(key) {
             Some(Place::Set(_)) => None,
@@ -115,7 +115,7 @@ impl Source {
                     if !matches!(value.value, Value::Null) {
                         self.keys.insert(path.clone(), Written { key: key.place, value: value.place });
                     } else if STAGES.contains(&path.as_str()) {
-                        // there, with nothing in it
+                        // the section is written, with nothing in it
                         self.keys.insert(path.clone(), Written { key: key.place, value: key.place });
                     }
                     self.index_below(&path, value);
@@ -138,7 +138,7 @@ pub fn join(path: &str, key: &str) -> String {
     if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
 }
 
-/// Folds `.` and `folder/..` by the text alone. `folder/..` stays where `folder` is a symbolic link: its parent lies
+/// Removes `.` and `folder/..` from a path. `folder/..` stays where `folder` is a symbolic link, since its parent is
 /// elsewhere.
 fn fold(path: &Path) -> PathBuf {
     use std::path::Component;

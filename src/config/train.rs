@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{forms, ranges};
+use super::{ranges, values};
 use crate::learn::hyperparameters::{ClassWeight, ParamError};
 use crate::learn::knn::KnnParams;
 use crate::learn::logistic::LogisticParams;
@@ -15,26 +15,26 @@ use crate::learn::mlp::MlpParams;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Train {
-    /// A multi-layer perceptron. `{}`: with its defaults.
-    #[serde(deserialize_with = "forms::present", skip_serializing_if = "Option::is_none")]
+    /// A multi-layer perceptron; `{}` takes the defaults.
+    #[serde(deserialize_with = "values::present", skip_serializing_if = "Option::is_none")]
     pub mlp: Option<MlpParams>,
-    /// Multinomial logistic regression. `{}`: with its defaults.
-    #[serde(deserialize_with = "forms::present", skip_serializing_if = "Option::is_none")]
+    /// Multinomial logistic regression; `{}` takes the defaults.
+    #[serde(deserialize_with = "values::present", skip_serializing_if = "Option::is_none")]
     pub logistic: Option<LogisticParams>,
-    /// The classes of the nearest train pictures; its scores on train leave each picture itself out. `{}`: with its
-    /// defaults.
-    #[serde(deserialize_with = "forms::present", skip_serializing_if = "Option::is_none")]
+    /// The classes of the nearest train pictures; `{}` takes the defaults. Its scores on the train split leave each
+    /// picture itself out.
+    #[serde(deserialize_with = "values::present", skip_serializing_if = "Option::is_none")]
     pub knn: Option<KnnParams>,
-    /// More of them, one each: `[{mlp: {hidden: 50}}, {knn: {k: 3}}]`.
+    /// More classifiers to compare, one in each entry: `[{mlp: {hidden: 50}}, {knn: {k: 3}}]`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub candidates: Vec<Candidate>,
-    /// Folds of a stratified cross-validation, 2 to 10000; `select`, `reduce` and the classifiers are fitted anew
-    /// without each. Default: 5 to compare several classifiers, none for one.
+    /// Folds of a stratified cross-validation; `select`, `reduce` and the classifiers are fitted anew without each.
+    /// Default: 5 to compare several classifiers, none for one.
     #[schemars(range(min = 2, max = ranges::FOLDS))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cv: Option<usize>,
-    /// A regular expression over the path: pictures with the same first group, or match, are kept in one fold. Default:
-    /// each on its own.
+    /// A regular expression over the path. Pictures with the same first group, or the same match where there is no
+    /// group, are kept in one fold. Default: each picture on its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub group_by: Option<String>,
 }
@@ -44,13 +44,13 @@ pub struct Train {
 #[serde(deny_unknown_fields, default)]
 pub struct Candidate {
     /// A multi-layer perceptron.
-    #[serde(deserialize_with = "forms::present", skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "values::present", skip_serializing_if = "Option::is_none")]
     pub mlp: Option<MlpParams>,
     /// Multinomial logistic regression.
-    #[serde(deserialize_with = "forms::present", skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "values::present", skip_serializing_if = "Option::is_none")]
     pub logistic: Option<LogisticParams>,
     /// The classes of the nearest train pictures.
-    #[serde(deserialize_with = "forms::present", skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "values::present", skip_serializing_if = "Option::is_none")]
     pub knn: Option<KnnParams>,
 }
 

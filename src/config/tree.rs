@@ -19,7 +19,7 @@ pub struct Node {
 }
 
 impl Node {
-    /// Drops the keys that begin with `x-`: room at the top level for what anchors stand on, as in other tools.
+    /// Drops the keys of the top level that begin with `x-`: YAML anchors are defined under them, as in other tools.
     pub fn drop_notes(&mut self) {
         if let Value::Map(entries) = &mut self.value {
             entries.retain(|(key, _)| !key.name.starts_with("x-"));
@@ -34,7 +34,7 @@ pub struct Key {
     pub place: Place,
 }
 
-/// What YAML can say here.
+/// A value of the YAML subset that a pipeline uses.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
     /// `~`, `null` or nothing.
@@ -50,11 +50,11 @@ pub enum Value {
 pub struct Scalar {
     /// As written, but without quotes.
     pub text: String,
-    /// What it reads as.
+    /// The type that it has by the rules of YAML.
     pub kind: Kind,
 }
 
-/// What a scalar reads as by the rules of YAML.
+/// The type of a scalar by the rules of YAML.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Kind {
     Bool(bool),
@@ -86,7 +86,7 @@ pub fn read_set(source: &Source, n: usize, value: &str) -> Result<Node, ConfigEr
     parse(value, Some(n)).map_err(|fault| fault.shown(source))
 }
 
-/// What is wrong with a text as YAML.
+/// A mistake in the YAML and its place.
 struct Fault {
     place: Place,
     message: String,
@@ -98,13 +98,13 @@ impl Fault {
     }
 }
 
-/// Nesting that no pipeline needs; keeps the recursion below within the stack.
+/// The deepest nesting that is read. No pipeline needs it; it keeps the recursion within the stack.
 const DEPTH: usize = 64;
 
 fn parse(text: &str, set: Option<usize>) -> Result<Node, Fault> {
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! { max_depth: DEPTH },
-        // found below, with both places
+        // `Reading::entries` finds duplicates and names both places
         duplicate_keys: serde_saphyr::DuplicateKeyPolicy::PassThrough,
         non_finite_float_policy: serde_saphyr::NonFiniteFloatPolicy::PassThrough,
         reject_unsupported_tags: true,
@@ -117,7 +117,7 @@ fn parse(text: &str, set: Option<usize>) -> Result<Node, Fault> {
     }
 }
 
-/// Turns what the YAML crate gives into the tree.
+/// Makes the tree of the values that the YAML crate reads.
 struct Reading<'a> {
     text: &'a str,
     set: Option<usize>,
@@ -189,13 +189,13 @@ impl Reading<'_> {
         }
     }
 
-    /// The word for nothing that is written at `location`. Before a `:` and in a list, where nothing would have no
-    /// meaning, it is a name like others: a class may be called so.
+    /// The word at `location` that YAML reads as null (`null`, `~`). As a key and as an item of a list, where null has
+    /// no meaning, it is taken as a text, since a class may have this name.
     fn null_word(&self, location: &Location) -> Option<String> {
         self.written(location).filter(|text| ["null", "Null", "NULL", "~"].contains(&text.as_str()))
     }
 
-    /// The text at `location`, as it is written.
+    /// The source text at `location`.
     fn written(&self, location: &Location) -> Option<String> {
         let span = location.span();
         let start = usize::try_from(span.byte_offset()?).ok()?;
@@ -203,7 +203,7 @@ impl Reading<'_> {
         self.text.get(start..end).map(|text| text.trim().to_owned())
     }
 
-    /// What the YAML crate says, in the words of this house where the usual slips deserve better.
+    /// The place and the message of an error of the YAML crate. Frequent mistakes get a clearer message than its own.
     fn fault(&self, error: &serde_saphyr::Error) -> Fault {
         use serde_saphyr::Error;
         let error = error.without_snippet();
@@ -228,7 +228,7 @@ impl Reading<'_> {
         Fault { place, message }
     }
 
-    /// A tab in the indentation of the line that could not be read.
+    /// The place of a tab in the indentation of the line of `place`, with a message about it.
     fn tab(&self, place: Place) -> Option<(Place, String)> {
         let Place::File(span) = place else { return None };
         let line = self.text.lines().nth(span.line - 1)?;
@@ -238,7 +238,7 @@ impl Reading<'_> {
     }
 }
 
-/// What to do about a complaint of the YAML crate; empty where it says so itself.
+/// A hint for some messages of the YAML crate; empty where the message is clear by itself.
 fn hint(said: &str) -> &'static str {
     if said.contains("mapping values are not allowed") {
         "; check the indentation, and put quotes around a text that holds `: `"
@@ -251,7 +251,7 @@ fn hint(said: &str) -> &'static str {
     }
 }
 
-/// What the YAML crate gives: anything.
+/// Any value, as the YAML crate reads it.
 enum Yaml {
     Null,
     Plain(Kind),

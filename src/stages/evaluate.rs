@@ -15,14 +15,14 @@ use crate::stages::rows::{Source, is_train};
 use crate::stages::scan::Split;
 use crate::stages::train::{Scored, Trained};
 use crate::stages::{StageId, train};
-use crate::store::{OutputFile, RunDir};
+use crate::store::OutputFile;
 use crate::table::FeatureMatrix;
 use crate::terminal::printable;
 
 /// Rows that are predicted at a time: between them the user may stop the work.
 const TOGETHER: usize = 1024;
 
-/// The result that `evaluate` commits; all scores stand in `metrics.json`.
+/// The result that `evaluate` commits; `metrics.json` has all scores.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evaluated {
     /// None without a test split.
@@ -51,60 +51,33 @@ impl Evaluated {
     }
 }
 
-/// `metrics.json`: all scores, and how the training went.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Measured {
-    pub classes: Vec<String>,
-    /// None without a test split.
-    pub test: Option<Metrics>,
-    pub train: Option<Metrics>,
-    #[serde(flatten)]
-    training: Training,
-}
-
-/// The part of `metrics.json` about the training, a part of the result that `train` commits.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+/// The contents of `metrics.json`. A key that an earlier version did not write has its default.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
-struct Training {
+pub struct Document {
+    pub classes: Vec<String>,
+    /// Scores of the test split; none when it has no labelled rows.
+    pub test: Option<Metrics>,
+    /// Scores of the train split.
+    pub train: Option<Metrics>,
     /// `mlp`, `logistic` or `knn`.
-    classifier: String,
-    cross_validation: Vec<CrossValidated>,
-    epochs: usize,
-    converged: bool,
-    ended_by: Option<String>,
-    loss_curve: Vec<f64>,
-    validation_scores: Vec<f64>,
+    pub classifier: String,
+    pub cross_validation: Vec<Validated>,
+    pub epochs: usize,
+    pub converged: bool,
+    pub ended_by: Option<String>,
+    pub loss_curve: Vec<f64>,
+    pub validation_scores: Vec<f64>,
 }
 
-/// The cross-validated accuracy of a classifier.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct CrossValidated {
-    classifier: String,
-    mean: f64,
-    sd: f64,
-    folds: Vec<f64>,
-}
-
-impl Training {
-    fn of(trained: &Trained) -> Self {
-        let scored = trained.candidates.iter().cloned();
-        let cross_validated =
-            |Scored { name, mean, sd, folds, .. }| CrossValidated { classifier: name, mean, sd, folds };
-        Self {
-            classifier: trained.kind.clone(),
-            cross_validation: scored.map(cross_validated).collect(),
-            epochs: trained.epochs,
-            converged: trained.converged,
-            ended_by: trained.ended_by.clone(),
-            loss_curve: trained.loss_curve.clone(),
-            validation_scores: trained.validation_scores.clone(),
-        }
-    }
-}
-
-/// Reads `metrics.json` of a run.
-pub fn measured(dir: &RunDir) -> Result<Measured, IoError> {
-    sealed::read(&dir.metrics())
+/// The accuracy of a classifier in the cross-validation.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Validated {
+    /// The classifier in words.
+    pub classifier: String,
+    pub mean: f64,
+    pub sd: f64,
+    pub folds: Vec<f64>,
 }
 
 /// The classifier cannot be measured.
@@ -164,11 +137,11 @@ pub fn run(
     };
     warn_of_absent(test.as_ref(), classes, ui);
     let path = plan.dir.metrics();
-    let measured = Measured { classes: classes.to_vec(), test, train, training: Training::of(trained) };
-    // a JSON value sorts its keys
-    let digest = sealed::write(&path, &serde_json::to_value(&measured)?)?;
+    let document = Document::new(classes, trained, test, train);
+    // its keys are sorted as a `Value`
+    let digest = sealed::write(&path, &serde_json::to_value(&document)?)?;
+    let (test, train) = (document.test, document.train);
     files.push(OutputFile::hashed(&plan.dir, &path, digest)?);
-    let Measured { test, train, .. } = measured;
     let evaluated = Evaluated {
         test_accuracy: test.as_ref().map(|test| test.accuracy),
         test_rows: test.as_ref().map_or(0, |test| test.support),
@@ -231,6 +204,29 @@ fn score(
     let top: Vec<usize> = (2..=5).filter(|&k| k < classes.len()).collect();
     let probabilities = probabilities.select_rows(&rows);
     Ok(Some(metrics::evaluate(&truth, &predicted, &probabilities, classes.len(), &top)?))
+}
+
+impl Document {
+    fn new(classes: &[String], trained: &Trained, test: Option<Metrics>, train: Option<Metrics>) -> Self {
+        let validated = |one: &Scored| Validated {
+            classifier: one.name.clone(),
+            mean: one.mean,
+            sd: one.sd,
+            folds: one.folds.clone(),
+        };
+        Self {
+            classes: classes.to_vec(),
+            test,
+            train,
+            classifier: trained.kind.clone(),
+            cross_validation: trained.candidates.iter().map(validated).collect(),
+            epochs: trained.epochs,
+            converged: trained.converged,
+            ended_by: trained.ended_by.clone(),
+            loss_curve: trained.loss_curve.clone(),
+            validation_scores: trained.validation_scores.clone(),
+        }
+    }
 }
 
 /// `predictions.parquet`: key columns, the most probable class, and the probability of each of `classes` for every row.

@@ -137,11 +137,15 @@ impl ParamError {
     }
 }
 
-/// Adds the other name of a property, with the same schema.
+/// Adds the other name of a property, with the same schema, and tells it in the description of the property.
 pub(crate) fn describe_alias(schema: &mut Schema, property: &str, alias: &str) {
     if let Some(Value::Object(properties)) = schema.get_mut("properties")
-        && let Some(mut same) = properties.get(property).cloned()
+        && let Some(described) = properties.get_mut(property)
     {
+        let mut same = described.clone();
+        if let Some(Value::String(text)) = described.get_mut("description") {
+            *text += &format!(" Also written `{alias}`.");
+        }
         same["description"] = json!(format!("The same as `{property}`."));
         properties.insert(alias.to_string(), same);
     }

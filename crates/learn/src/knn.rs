@@ -26,32 +26,32 @@ hyperparameters! {
     #[derive(Copy)]
     #[schemars(rename = "Knn")]
     pub struct KnnParams {
-        /// Neighbours that vote, 1 to 1000000. Default: 5. Also written `n_neighbors`.
+        /// The number of neighbours that vote.
         pub k: usize = 5, in Range::Whole(1, 1_000_000), also "n_neighbors";
-        /// `cosine` or `euclidean`. Default: `cosine`.
+        /// The distance between pictures.
         pub metric: Metric = Metric::Cosine;
-        /// What a vote counts: `uniform` or `distance` (1 / distance). Default: `uniform`.
+        /// The weight of a neighbour's vote.
         pub weights: Weighting = Weighting::Uniform;
     }
 }
 
-/// How far pictures are apart.
+/// The distance between pictures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Metric {
-    /// 1 − cos
+    /// 1 − the cosine of the angle between their features.
     Cosine,
-    /// Length of the difference.
+    /// The length of the difference of their features.
     Euclidean,
 }
 
-/// What a neighbour's vote counts.
+/// The weight of a neighbour's vote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Weighting {
-    /// 1
+    /// Every vote has the same weight.
     Uniform,
-    /// 1 / distance
+    /// A vote has the weight 1 / distance.
     Distance,
 }
 

@@ -19,22 +19,23 @@ hyperparameters! {
     /// `LogisticRegression`.
     #[schemars(rename = "Logistic")]
     pub struct LogisticParams {
-        /// Inverse strength of the L2 penalty, greater than 0. Default: 1.0. Also written `C`.
+        /// Inverse strength of the L2 penalty.
         pub c: f64 = 1.0, in Range::Above(0.0), also "C";
-        /// `balanced`: every class weighs the same, whatever its number of pictures; or what a picture of a class
-        /// weighs, greater than 0: `{Banana: 2.0}`, 1 for those that are not named. Default: every picture weighs the
-        /// same.
+        /// Weights of the classes. `balanced` gives every class the same weight, whatever its number of pictures.
+        /// `{Banana: 2.0}` sets the weight of each picture of a class; classes that are not named have 1. Default:
+        /// every picture weighs the same.
         pub class_weight: Option<ClassWeight> = None;
-        /// Iterations at most, 1 to 1000000000. Default: 100.
+        /// The most iterations.
         pub max_iter: usize = 100, in Range::COUNT;
-        /// It ends when no component of the gradient is larger, greater than 0. Default: 0.0001.
+        /// The training ends when no component of the gradient is larger than this.
         pub tol: f64 = 1e-4, in Range::Above(0.0);
-        /// Fit a constant for each class. Default: true.
+        /// Whether a constant is fitted for each class.
         pub fit_intercept: bool = true;
-        /// Whether the train table is held in memory: `true`, `false`, or `auto` (`false` from 2 GiB on). With `false`
-        /// its rows are copied to a file without a name in `output.dir`, 4 bytes a value, and read from there in order
-        /// at every evaluation of the loss, for the same classifier. Of several classifiers that are compared, one that
-        /// holds the folds has them held for all. Default: `auto`.
+        /// Where the rows of the train table are kept while the classifier is trained. `true` keeps them in memory;
+        /// `false` copies them to a file without a name in `output.dir`, 4 bytes a value, and reads them from there in
+        /// order at every evaluation of the loss; `auto` is `false` from 2 GiB on. The classifier is the same. Of
+        /// several classifiers that are compared, one that keeps the folds of the cross-validation in memory makes all
+        /// of them do so.
         #[schemars(extend("default" = "auto"))]
         pub in_memory: InMemory = InMemory::Auto;
     }

@@ -1,4 +1,4 @@
-//! What a folder of pictures holds: where the splits and the classes are.
+//! Finds the splits and the classes in a folder of pictures.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,46 +8,47 @@ use crate::error::Error;
 use crate::progress::plural;
 use crate::stages::scan::{Kind, met};
 
-/// What was found below a folder.
+/// The pictures, splits and classes that were found below a folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// The folder that paths count from: the given one, or one in it.
+    /// The folder that paths count from: the given folder or one inside it.
     pub root: PathBuf,
     pub pictures: usize,
     pub split: SplitRule,
     pub label: LabelRule,
-    /// Pictures by class.
+    /// The number of pictures of each class.
     pub classes: BTreeMap<String, usize>,
-    /// Whether folders beside the classes are to be left out by naming the classes.
+    /// Whether the pipeline has to name the classes, because other folders lie beside them.
     pub chosen: bool,
-    /// Of these so many are train; with a lot, about so many.
+    /// The number of train pictures, approximate for a random split.
     pub train: usize,
-    /// Pictures that no split or class takes.
+    /// The number of pictures without a split or a class.
     pub aside: usize,
     /// Remarks for the reader of the pipeline.
     pub remarks: Vec<String>,
 }
 
-/// How splits are told.
+/// The way in which pictures are divided into train and test.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SplitRule {
-    /// By two globs.
+    /// Two globs.
     Globs { train: String, test: String },
-    /// A table, with the names of its columns where they are not `path`, `label` and `split`; a lot where it has no split.
+    /// A table, with the names of its columns where they are not `path`, `label` and `split`. Where it has no split,
+    /// the test pictures are drawn at random.
     Table { csv: PathBuf, columns: Vec<(&'static str, String)>, split: bool },
-    /// A quarter of each class.
+    /// A quarter of each class, drawn at random, is test.
     Lot,
-    /// Nothing is told: everything is train.
+    /// Every picture is train.
     None,
 }
 
-/// How classes are told.
+/// The way in which the class of a picture is found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LabelRule {
     Folder,
-    /// By a regular expression.
+    /// A regular expression.
     Pattern(&'static str),
-    /// By a column of the table.
+    /// A column of the table.
     Column,
     None,
 }
@@ -56,7 +57,7 @@ pub enum LabelRule {
 pub type Parts<'a> = Vec<&'a str>;
 
 impl Found {
-    /// Walks `dir` to its bottom by the rules of a run.
+    /// Looks at all files below `dir` by the rules of a run.
     pub fn look(dir: &Path) -> Result<Self, Error> {
         let met = met(dir)?;
         let mut paths: Vec<Parts> = met.candidates.iter().map(|one| one.path.split('/').collect()).collect();
@@ -72,7 +73,7 @@ impl Found {
         if let Some(found) = table::look(&root, &paths, &mut remarks) {
             return Ok(found.with(remarks));
         }
-        // data/images/<classes>: one folder more than it needs
+        // data/images/<classes>: the only folder is taken as the root
         while let Some(only) = only_folder(&paths) {
             root.push(only);
             paths.iter_mut().for_each(|path| {
@@ -84,7 +85,7 @@ impl Found {
         Ok(found.with(remarks))
     }
 
-    /// Puts `remarks` before its own, and what follows from its numbers behind them.
+    /// Puts `remarks` before its own remarks, and those about its numbers after them.
     fn with(mut self, remarks: Vec<String>) -> Self {
         self.remarks.splice(0..0, remarks);
         let why = match &self.split {
@@ -114,7 +115,7 @@ impl Found {
         self.classes.len() > 1
     }
 
-    /// One line: how many pictures, and how they lie.
+    /// One line about the number and the layout of the pictures.
     pub fn describe(&self) -> String {
         let classes = match self.classes.len() {
             0 => "no classes".to_string(),
@@ -140,17 +141,17 @@ impl Found {
     }
 }
 
-/// A folder for each class, or no order at all.
+/// Reads a folder of class folders, or a folder without any order.
 fn by_class(root: &Path, paths: &[Parts]) -> Found {
     let inside: Vec<&Parts> = paths.iter().filter(|path| path.len() > 1).collect();
-    // a few strays beside the folders do not make a folder flat
+    // a few pictures beside the class folders are left out
     if inside.len() * 2 <= paths.len() {
         return flat(root, paths);
     }
     let mut classes = BTreeMap::new();
     inside.iter().for_each(|path| *classes.entry(path[0].to_string()).or_insert(0) += 1);
     let mut remarks = Vec::new();
-    // a test folder without classes is no class
+    // a test folder without classes is not a class itself
     let is_flat = |folder: &str| inside.iter().all(|path| path[0] != folder || path.len() == 2);
     let of_split = |folder: &&String| words::role(folder).is_some_and(|(_, beside)| beside.is_empty());
     let split: Vec<String> = classes.keys().filter(of_split).cloned().collect();
@@ -190,7 +191,7 @@ fn by_class(root: &Path, paths: &[Parts]) -> Found {
 /// The remark on classes whose pictures lie deeper.
 pub const DEEPER: &str = "there are folders below the classes; `label: parent` takes the innermost one";
 
-/// All pictures in one heap; perhaps their names tell the classes.
+/// Reads a folder without class folders; the names of the files may hold the classes.
 fn flat(root: &Path, paths: &[Parts]) -> Found {
     let names: Vec<&str> = paths.iter().filter_map(|path| path.last().copied()).collect();
     let (pictures, found) = (paths.len(), words::pattern(&names));
@@ -217,7 +218,7 @@ pub fn from_names(classes: &BTreeMap<String, usize>) -> Option<String> {
     (!classes.is_empty()).then_some(text)
 }
 
-/// The folder that all pictures lie in, if there is one and it holds folders or a flat heap.
+/// The only folder that holds all pictures, if there is one.
 pub fn only_folder(paths: &[Parts]) -> Option<String> {
     let first = paths.first().filter(|path| path.len() > 1)?[0];
     paths.iter().all(|path| path.len() > 1 && path[0] == first).then(|| first.to_string())

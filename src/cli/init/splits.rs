@@ -1,5 +1,5 @@
-//! Folders that are splits: at the top (`train/cat/1.jpg`), once more in themselves (`seg_train/seg_train/cat/1.jpg`), or below the classes
-//! (`cat/train/1.jpg`).
+//! Finds folders that are splits: at the top (`train/cat/1.jpg`), inside a folder of the same name
+//! (`seg_train/seg_train/cat/1.jpg`), or below the classes (`cat/train/1.jpg`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::path::Path;
 use super::folder::{DEEPER, Found, LabelRule, Parts, SplitRule, from_names, only_folder};
 use super::words::{self, Role};
 
-/// The splits of a folder, where their names tell them.
+/// The splits that the names of folders show.
 pub fn look(root: &Path, paths: &[Parts]) -> Option<Found> {
     let level = |level: usize| -> BTreeSet<&str> {
         paths.iter().filter(|path| path.len() > level + 1).map(|path| path[level]).collect()
@@ -27,11 +27,11 @@ pub fn without_classes(root: &Path, folder: &str, pictures: usize) -> String {
 /// The folders of a data set that are splits.
 struct Named<'a> {
     train: &'a str,
-    /// In the order of preference.
+    /// The folders in the order of preference.
     tests: Vec<(Role, &'a str)>,
 }
 
-/// The train folder and those beside it, of which there is one set: `train` and `test`, or `seg_train` and `seg_test`.
+/// The folders of one set of splits: `train` and `test`, or `seg_train` and `seg_test`.
 fn named<'a>(folders: &BTreeSet<&'a str>) -> Option<Named<'a>> {
     let mut sets: BTreeMap<String, Vec<(Role, &str)>> = BTreeMap::new();
     for folder in folders {
@@ -41,7 +41,7 @@ fn named<'a>(folders: &BTreeSet<&'a str>) -> Option<Named<'a>> {
     }
     let mut sets: Vec<Vec<(Role, &str)>> = sets.into_values().collect();
     sets.retain(|set| set.iter().filter(|(role, _)| *role == Role::Train).count() == 1);
-    // a class may be called `train station`: the set with most splits is meant
+    // a class may be called `train station`, so the set with the most splits is taken
     sets.sort_by_key(|set| std::cmp::Reverse(set.len()));
     let set = sets.into_iter().next()?;
     let train = set.iter().find(|(role, _)| *role == Role::Train)?.1;
@@ -50,7 +50,7 @@ fn named<'a>(folders: &BTreeSet<&'a str>) -> Option<Named<'a>> {
     Some(Named { train, tests })
 }
 
-/// A folder of pictures, without the folders that hold all of them.
+/// A folder of pictures; its path includes inner folders that hold all of its pictures.
 struct Split<'a> {
     /// `train`, or `seg_train/seg_train`.
     folder: String,
@@ -83,7 +83,7 @@ impl<'a> Split<'a> {
         self.paths.iter().filter(|path| path.len() > 1).count() * 2 > self.len()
     }
 
-    /// Pictures by class.
+    /// The number of pictures of each class.
     fn classes(&self, label: &LabelRule) -> BTreeMap<String, usize> {
         let mut classes = BTreeMap::new();
         match label {
@@ -127,7 +127,7 @@ fn at_top(root: &Path, paths: &[Parts], folders: &BTreeSet<&str>) -> Option<Foun
     let unlabelled = !train.has_classes() && pattern.is_none();
     let alike = others.iter().any(|other| Split::of(other, paths).has_classes() == train.has_classes());
     if unlabelled && (alike || tests.is_empty()) || tests.is_empty() && alike {
-        // it lies as what is beside it: a class of that name
+        // it has the same layout as the folders beside it, so it is a class of that name
         return None;
     }
     let test = tests.iter().position(|(_, split)| suits(split));
@@ -150,7 +150,7 @@ fn at_top(root: &Path, paths: &[Parts], folders: &BTreeSet<&str>) -> Option<Foun
     Some(found(root, paths.len(), &train, test.map(|test| &tests[test]), label, remarks))
 }
 
-/// What is found where `train` is the train split and `test` the test, if there is one.
+/// The result for the train split `train` and the test split `test`, if there is one.
 fn found(
     root: &Path,
     all: usize,
@@ -196,7 +196,7 @@ fn validation(train: &Split, split: &Split) -> String {
     }
 }
 
-/// Each class with splits of its own: the class is the first folder.
+/// Reads a layout in which each class has its own splits: the class is the first folder.
 fn below_classes(root: &Path, paths: &[Parts], folders: &BTreeSet<&str>) -> Option<Found> {
     let Named { train, tests } = named(folders)?;
     let (_, test) = *tests.first()?;

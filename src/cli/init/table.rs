@@ -1,4 +1,4 @@
-//! Tables that name the pictures of a folder.
+//! Finds a table that names the pictures of a folder.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -8,8 +8,8 @@ use super::words;
 use crate::config::Columns;
 use crate::stages::scan::{Split, TableError, from_csv, header};
 
-/// The first table of the folder, by name, that a run could take its pictures from, read by the run's own rules. One that names pictures and
-/// breaks the rules is told of in `remarks`.
+/// The first table of the folder, by name, that can be the table of a run. It is read by the rules of a run; a table
+/// that names pictures and breaks the rules gets a remark.
 pub fn look(root: &Path, paths: &[Parts], remarks: &mut Vec<String>) -> Option<Found> {
     let there: BTreeSet<String> = paths.iter().map(|path| path.join("/")).collect();
     let mut tables: Vec<PathBuf> = std::fs::read_dir(root).ok()?.flatten().map(|entry| entry.path()).collect();
@@ -31,7 +31,7 @@ fn of_table(root: &Path, csv: &Path, there: &BTreeSet<String>, remarks: &mut Vec
     let mut refused = None;
     let found = paths.iter().find_map(|path| {
         let label = labels.iter().copied().find(|label| label != path).or_else(|| the_other(&header, path, &splits));
-        // the column with the split only where its words are those of a run
+        // a column of splits counts only where its words are `train` and `test`
         let split = splits.iter().copied().map(Some).chain([None]);
         split.into_iter().find_map(|split| {
             let columns =
@@ -52,7 +52,7 @@ fn of_table(root: &Path, csv: &Path, there: &BTreeSet<String>, remarks: &mut Vec
     found
 }
 
-/// The name of a column, where it is not the one that a run looks for by itself.
+/// The name of a column, where it is not the default name.
 fn named(column: &str, usual: &str) -> Option<String> {
     (!column.eq_ignore_ascii_case(usual)).then(|| column.to_string())
 }
@@ -61,14 +61,14 @@ fn named_or(column: Option<&str>, usual: &str) -> Option<String> {
     column.and_then(|column| named(column, usual))
 }
 
-/// The only column beside that of the paths.
+/// The only column besides that of the paths.
 fn the_other<'a>(header: &'a [String], path: &str, splits: &[&str]) -> Option<&'a str> {
     let mut others =
         header.iter().map(String::as_str).filter(|name| *name != path && !name.is_empty() && !splits.contains(name));
     others.next().filter(|_| others.next().is_none())
 }
 
-/// What a run would make of the table; none where it names other things than the pictures.
+/// The result for the table; none where it does not name the pictures.
 fn of_columns(
     root: &Path,
     csv: &Path,
@@ -86,7 +86,7 @@ fn of_columns(
     let mut remarks = Vec::new();
     let mut columns = columns.clone();
     if classes.len() * 2 > rows.len() && columns.label.is_some() {
-        // a caption or a number of its own for nearly every picture
+        // a column with another value for nearly every picture holds captions or numbers, not classes
         remarks.push(format!("the column `{}` tells no classes", columns.label.take().unwrap_or_default()));
         classes.clear();
     }

@@ -1,10 +1,10 @@
-//! Words by which people name splits, columns and pictures.
+//! Usual names of splits and columns, and usual forms of file names.
 
 use std::collections::BTreeMap;
 
 use regex::Regex;
 
-/// The purpose of a folder, by its name.
+/// The purpose of a folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
     Train,
@@ -15,13 +15,14 @@ pub enum Role {
 const TRAIN: [&str; 3] = ["train", "training", "trn"];
 const VALIDATION: [&str; 7] = ["val", "valid", "validation", "validate", "dev", "eval", "evaluation"];
 const TEST: [&str; 5] = ["test", "testing", "tst", "holdout", "heldout"];
-/// Words beside the split's that say nothing.
+/// Words beside that of the split that have no meaning.
 const FILLERS: [&str; 14] = [
     "set", "sets", "data", "dataset", "image", "images", "img", "imgs", "picture", "pictures", "photos", "pics",
     "folder", "split",
 ];
 
-/// The split that a folder's name tells, and the words beside it: `seg_train` is the train split of `seg`, `Training_Set` that of nothing.
+/// The split in the name of a folder, and the other words of the name: `seg_train` is the train split of `seg`,
+/// `Training_Set` is a train split without other words.
 pub fn role(name: &str) -> Option<(Role, String)> {
     let mut words = words(name);
     words.retain(|word| !FILLERS.contains(&word.as_str()));
@@ -43,7 +44,8 @@ fn role_of(word: &str) -> Option<Role> {
     })
 }
 
-/// The words of a name in small letters, without the numbers behind them: `Test_Set`, `testSet1` and `test-set` are `test set`.
+/// The words of a name in lower case, without numbers at their end: `Test_Set`, `testSet1` and `test-set` are `test
+/// set`.
 fn words(name: &str) -> Vec<String> {
     let mut words = vec![String::new()];
     let mut before = ' ';
@@ -61,7 +63,7 @@ fn words(name: &str) -> Vec<String> {
     words.join(" ").replace("hold out", "holdout").replace("held out", "heldout").split(' ').map(String::from).collect()
 }
 
-/// Names of columns with the pictures' paths, in the order of preference; letters and digits alone count.
+/// Names of columns with paths, in the order of preference. Only letters and digits are compared.
 const PATHS: [&str; 21] = [
     "path",
     "filepath",
@@ -112,7 +114,7 @@ const LABELS: [&str; 21] = [
 /// Names of columns with the split.
 const SPLITS: [&str; 6] = ["split", "set", "subset", "partition", "fold", "phase"];
 
-/// The columns that may hold paths, classes and splits, each the likeliest first.
+/// The columns that may hold paths, classes and splits, the most likely first.
 pub fn columns(header: &[String]) -> [Vec<&str>; 3] {
     let plain =
         |name: &str| name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect::<String>();
@@ -123,9 +125,9 @@ pub fn columns(header: &[String]) -> [Vec<&str>; 3] {
     [named(&PATHS), named(&LABELS), named(&SPLITS)]
 }
 
-/// How a class and a number make a file's name: `cat.0.jpg`, `Maine_Coon_101.jpg`, `cat_2020_01.jpg`.
+/// Patterns of file names that hold a class and a number: `cat.0.jpg`, `Maine_Coon_101.jpg`, `cat_2020_01.jpg`.
 const PATTERNS: [&str; 2] = [r"([^/]+?)[._ -]+\(?\d+\)?\.\w+$", r"([^/]*?[^/\d._ -])[._ -]+\d[^/]*$"];
-/// Words that cameras and programs put before a number.
+/// Words that cameras and programs put before a number, which are no classes.
 const CAMERAS: [&str; 25] = [
     "img",
     "image",
@@ -154,7 +156,8 @@ const CAMERAS: [&str; 25] = [
     "download",
 ];
 
-/// The pattern that finds the class in nearly all names, and how many pictures each class has; none where no pattern tells two classes.
+/// The pattern that finds a class in nearly all names, with the number of pictures of each class; none where no pattern
+/// finds two classes.
 pub fn pattern(names: &[&str]) -> Option<(&'static str, BTreeMap<String, usize>)> {
     PATTERNS.into_iter().find_map(|pattern| {
         let classes = classes(pattern, names);

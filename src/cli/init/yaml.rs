@@ -1,14 +1,14 @@
-//! The pipeline that `init` writes: the keys that matter, with what they mean.
+//! The text of the pipeline that `init` writes: the most important keys, with comments.
 
 use std::path::Path;
 
 use super::folder::{Found, LabelRule, SplitRule};
 use crate::terminal::{printable, printable_path};
 
-/// Components of a table that is large enough.
+/// The number of components where the table is large enough.
 const COMPONENTS: usize = 64;
 
-/// The YAML for `found`; `from` names a path as the file `out` has to.
+/// The YAML for `found`. `from` gives a path as it must be written in the file.
 pub fn text(found: &Found, name: &str, from: &dyn Fn(&Path) -> String, out: &Path) -> String {
     let mut lines = vec![
         "# yaml-language-server: $schema=featurize.schema.json".to_string(),
@@ -88,7 +88,7 @@ fn label(found: &Found) -> Option<String> {
     Some(format!("  label: {value:<22} # {meaning}"))
 }
 
-/// So many that the train split can bear them; none where there is too little to reduce.
+/// A number of components that suits the size of the train split; none where it is too small for a reduction.
 fn components(train: usize) -> Option<usize> {
     (train >= 8).then(|| COMPONENTS.min(train / 2))
 }
@@ -102,7 +102,7 @@ fn classifier(found: &Found) -> Vec<String> {
     }
 }
 
-/// A text that YAML reads as it is, whatever is in it.
+/// The text as a YAML scalar, quoted where necessary.
 fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }

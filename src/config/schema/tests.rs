@@ -1,4 +1,4 @@
-//! The schema and the reader agree, key by key and value by value; the files that ship are of the schema.
+//! The schema and the reader agree on every key and on many values, and the files that ship are valid.
 
 use std::path::{Path, PathBuf};
 
@@ -12,8 +12,8 @@ const SHIPPED: &str = "pipelines/featurize.schema.json";
 /// Every stage, with its defaults.
 const WHOLE: &str = "version: 1\ninput: {root: x}\nselect: {}\nreduce: {pca: {}}\ntrain: {mlp: {}}\nreport: {}\n";
 
-/// The pipeline to try the key at `path` in: `reduce` has `pca` or `svd`, not both; a classifier is there when it is
-/// asked for.
+/// A pipeline in which the key at `path` can be tried: with `svd` instead of `pca` for a key of `svd`, and with the
+/// classifier that the key belongs to.
 fn whole(path: &str) -> String {
     match path.split('.').take(2).collect::<Vec<_>>()[..] {
         ["reduce", "svd"] => WHOLE.replace("pca", "svd"),
@@ -30,7 +30,7 @@ fn validator() -> Validator {
     jsonschema::draft202012::new(&schema()).expect("a schema")
 }
 
-/// The schema that the section at a dotted path is checked with.
+/// The schema of the section at a dotted path.
 fn section(root: &Value, path: &str) -> Value {
     let mut at = root.clone();
     for key in path.split('.').filter(|key| !key.is_empty()) {
@@ -39,7 +39,7 @@ fn section(root: &Value, path: &str) -> Value {
     at
 }
 
-/// Follows a reference, or the first of a choice with nothing.
+/// Follows a reference; of a choice between a section and nothing, that to the section.
 fn resolved(root: &Value, value: &Value) -> Value {
     let target = value["anyOf"].as_array().and_then(|any| any.iter().find(|one| one["$ref"].is_string()));
     match target.unwrap_or(value)["$ref"].as_str() {
@@ -48,7 +48,7 @@ fn resolved(root: &Value, value: &Value) -> Value {
     }
 }
 
-/// Every key that is no section: its dotted path and its schema.
+/// Every key that is not a section: its dotted path and its schema.
 fn leaves(root: &Value) -> Vec<(String, Value)> {
     let mut leaves = Vec::new();
     for (path, names) in keys::sections() {
@@ -125,21 +125,8 @@ fn documented() -> String {
 }
 
 #[test]
-fn the_documents_name_every_key() {
-    let yaml = documented();
-    for (path, names) in keys::sections() {
-        for name in names {
-            let named = yaml.match_indices(name).any(|(at, _)| {
-                let word = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
-                !word(yaml[..at].chars().next_back()) && !word(yaml[at + name.len()..].chars().next())
-            });
-            assert!(named, "the YAML in docs/pipelines.md lacks `{name}` of `{path}`");
-        }
-    }
-}
-
-#[test]
 fn defaults_of_the_schema_are_those_of_the_reader() {
+    let mut tried = 0;
     for (path, key) in leaves(&schema()) {
         let whole = whole(&path);
         let plain = parse(&whole, Path::new("a.yaml"), &[]).expect("plain");
@@ -147,9 +134,11 @@ fn defaults_of_the_schema_are_those_of_the_reader() {
         let set = format!("{path}={default}");
         let same = parse(&whole, Path::new("a.yaml"), std::slice::from_ref(&set))
             .unwrap_or_else(|error| panic!("{set}: {error}"));
-        // the text differs by the set
+        // as JSON, since the source texts differ by the `--set`
         assert_eq!(serde_json::to_value(&same).ok(), serde_json::to_value(&plain).ok(), "{set}");
+        tried += 1;
     }
+    assert!(tried >= 40, "only {tried} defaults found");
 }
 
 #[test]
@@ -185,7 +174,7 @@ fn what_the_schema_takes_is_read_and_what_it_refuses_is_refused() {
     let (mut compared, mut apart) = (0, Vec::new());
     for (path, key) in leaves(&root) {
         let text = matches!(&key["type"], kind if *kind == "string" || *kind == json!(["string", "null"]));
-        // these belong together; a name's letters are no matter of the schema; the plan knows models
+        // keys of the split depend on one another; the schema does not know the letters of a name; the plan checks models
         let skipped = ["name", "extract.model", "train.group_by"];
         if path.starts_with("input.split.") || skipped.contains(&path.as_str()) {
             continue;

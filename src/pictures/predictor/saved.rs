@@ -1,30 +1,29 @@
-//! `classifier/` read back: the card says what the tensors mean, the weights are found and checked, and every part must fit the next.
+//! `classifier/` read back: the card says what the tensors mean, the weights are found and checked, and every part must
+//! fit the next.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use serde_json::json;
 
 use super::{Fitted, Head, Predictor, PredictorError, Way};
-use crate::config::{Features, Precision};
-use crate::exec::Device;
+use crate::exec::{Device, Kernels};
 use crate::extractor::Extractor;
-use crate::image::{DecodeOptions, Recipe};
 use crate::io::IoError;
-use crate::models::{self, ModelSpec, Source, WeightsSpec};
+use crate::models::{self, ModelSpec, WeightsSpec};
 use crate::network_plan::{self, NetworkPlan};
+use crate::plan::NetworkCard;
 use crate::stages::{StageId, reduce, select, train};
 use crate::store::{Record, RunDir, fingerprint};
 use crate::table::Dtype;
 use crate::weights::Origin;
 use crate::weights::store::{Found, Store, Wanted};
 
-/// `classifier.json`, as `train` writes it: the stages between the features and the perceptron; the rest of it is [`Described`]. Read apart,
-/// since serde's `flatten` would read an f32 as an f64.
+/// The stages between the features and the classifier, as `train` writes them to `classifier.json`, beside the
+/// [`NetworkCard`]. Both are read on their own, since serde's `flatten` would read an f32 as an f64.
 #[derive(Debug, Deserialize)]
-struct Card {
+struct StagesCard {
     /// How the features were stored that the rest was fitted on.
     #[serde(default)]
     dtype: Dtype,
@@ -32,113 +31,47 @@ struct Card {
     reduce: Option<String>,
 }
 
-/// What made the features.
-#[derive(Debug, Deserialize)]
-struct Described {
-    /// Version of the program.
-    featurize: String,
-    model: String,
-    /// Where the run found the weights.
-    weights: String,
-    /// Their hash, or `random-<seed>`.
-    weights_sha256: String,
-    /// Where in their file the weights were; before there was a choice, nothing.
-    #[serde(default)]
-    weights_key: Option<String>,
-    source: Source,
-    /// Names of the layers, with commas between.
-    layer: String,
-    features: Features,
-    shape: Vec<usize>,
-    recipe: Recipe,
-    #[serde(default = "DecodeOptions::unwritten")]
-    image: DecodeOptions,
-    /// f32 in those of before there was a choice.
-    #[serde(default)]
-    precision: Precision,
+/// Opens the network of a card with its weights, wherever they lie now.
+fn open_network(
+    card: &NetworkCard,
+    weights: Option<&Path>,
+    device: &Device,
+    unknown: &dyn Fn(String) -> PredictorError,
+) -> Result<Extractor, PredictorError> {
+    let model = models::find(&card.model).ok_or_else(|| unknown(format!("the model `{}`", card.model)))?;
+    let origin = origin(card, model, weights)?;
+    let origin = match origin {
+        Origin::File(_) => origin.with_key(card.weights_key.as_deref())?,
+        origin => origin,
+    };
+    let row = network_plan::row(model, &origin, Some(card.source))?;
+    let layers: Vec<String> = card.layer.split(',').map(String::from).collect();
+    let backbone = NetworkPlan::new(model, row, origin, card.recipe.clone(), &layers, card.features)?;
+    if card.weights_key.is_none() && !backbone.taken.others.is_empty() {
+        return Err(unknown("weights of which the file holds several".to_string()));
+    }
+    let backbone = backbone.decoding(card.image.clone()).precision(card.precision);
+    if backbone.shape().dims() != card.shape {
+        return Err(unknown(format!("{:?} features of layer `{}`", card.shape, card.layer)));
+    }
+    Ok(Extractor::open(&backbone, device)?)
 }
 
-impl Described {
-    /// As `Plan::metadata` writes it into the tables of the run.
-    fn metadata(&self) -> Vec<(String, String)> {
-        let shape: Vec<String> = self.shape.iter().map(ToString::to_string).collect();
-        let word = |value: serde_json::Value| value.as_str().unwrap_or_default().to_string();
-        let mut pairs = vec![
-            ("version", env!("CARGO_PKG_VERSION").to_string()),
-            ("model", self.model.clone()),
-            ("source", self.source.to_string()),
-            ("weights", self.weights.clone()),
-            ("weights_sha256", self.weights_sha256.clone()),
-            ("layer", self.layer.clone()),
-            ("features", word(json!(self.features))),
-            ("shape", shape.join(",")),
-            ("precision", self.precision.word().to_string()),
-            ("recipe", json!(self.recipe).to_string()),
-            ("image", json!(self.image).to_string()),
-        ];
-        pairs.extend(self.weights_key.clone().map(|key| ("weights_key", key)));
-        pairs.into_iter().map(|(key, value)| (format!("featurize.{key}"), value)).collect()
-    }
-
-    /// The network with its weights, wherever they lie now.
-    fn open(
-        &self,
-        weights: Option<&Path>,
-        device: &Device,
-        unknown: &dyn Fn(String) -> PredictorError,
-    ) -> Result<Extractor, PredictorError> {
-        let model = models::find(&self.model).ok_or_else(|| unknown(format!("the model `{}`", self.model)))?;
-        let origin = origin(self, model, weights)?;
-        let origin = match origin {
-            Origin::File(_) => origin.with_key(self.weights_key.as_deref())?,
-            origin => origin,
-        };
-        let row = network_plan::row(model, &origin, Some(self.source))?;
-        let layers: Vec<String> = self.layer.split(',').map(String::from).collect();
-        let backbone = NetworkPlan::new(model, row, origin, self.recipe.clone(), &layers, self.features)?;
-        if self.weights_key.is_none() && !backbone.taken.others.is_empty() {
-            return Err(unknown("weights of which the file holds several".to_string()));
-        }
-        let backbone = backbone.decoding(self.image.clone()).precision(self.precision);
-        if backbone.shape().dims() != self.shape {
-            return Err(unknown(format!("{:?} features of layer `{}`", self.shape, self.layer)));
-        }
-        Ok(Extractor::open(&backbone, device)?)
-    }
-}
-
-/// What made the features of a table, by its metadata: new pictures get features that may be compared with them.
+/// Opens the network that made the features of a table, which its metadata describes, so that new pictures get features
+/// that can be compared with them.
 pub fn of_features(
     table: &Path,
     metadata: &BTreeMap<String, String>,
     weights: Option<&Path>,
     device: &Device,
 ) -> Result<Extractor, PredictorError> {
-    let text = |key: &str| metadata.get(&format!("featurize.{key}")).cloned().unwrap_or_default();
-    let (image, precision) = (metadata.get("featurize.image"), metadata.get("featurize.precision"));
-    let described = || -> Result<Described, serde_json::Error> {
-        Ok(Described {
-            featurize: text("version"),
-            model: text("model"),
-            weights: text("weights"),
-            weights_sha256: text("weights_sha256"),
-            weights_key: metadata.get("featurize.weights_key").cloned(),
-            source: serde_json::from_value(json!(text("source")))?,
-            layer: text("layer"),
-            features: serde_json::from_value(json!(text("features")))?,
-            shape: text("shape").split(',').filter_map(|side| side.parse().ok()).collect(),
-            recipe: serde_json::from_str(&text("recipe"))?,
-            image: image.map_or_else(|| Ok(DecodeOptions::unwritten()), |image| serde_json::from_str(image))?,
-            precision: precision.map_or(Ok(Precision::F32), |word| serde_json::from_value(json!(word)))?,
-        })
-    };
-    let described = described().map_err(|error| {
+    let card = NetworkCard::from_metadata(metadata).map_err(|error| {
         let reason = format!("its metadata does not tell what made its features: {error}");
         IoError::Table { path: table.to_path_buf(), reason }
     })?;
     let unknown =
-        |what: String| PredictorError::Unknown { dir: table.to_path_buf(), version: described.featurize.clone(), what };
-    described.open(weights, device, &unknown)
+        |what: String| PredictorError::Unknown { dir: table.to_path_buf(), version: card.featurize.clone(), what };
+    open_network(&card, weights, device, &unknown)
 }
 
 /// Opens what the run in `dir` has saved.
@@ -150,21 +83,23 @@ pub fn open(dir: &RunDir, weights: Option<&Path>, device: &Device) -> Result<Pre
         let (dir, version) = (dir.root().to_path_buf(), network.featurize.clone());
         PredictorError::Unknown { dir, version, what }
     };
-    let extractor = network.open(weights, device, &unknown)?;
+    let extractor = open_network(&network, weights, device, &unknown)?;
     let kept = card.select.is_some().then(|| select::kept(dir)).transpose()?;
     let reduction = card.reduce.as_deref().map(|file| reduce::open(dir, file)).transpose()?;
     let (classifier, classes) = train::open(dir)?;
     let fitted = Fitted { dtype: card.dtype, kept, reduction, classifier };
     fitted.check(extractor.width()).map_err(|reason| unfinished(dir, reason))?;
     let way = Way::on(device);
-    Ok(Predictor { extractor, way, head: Head::Fitted(Box::new(fitted)), classes, metadata: network.metadata() })
+    // predictions are made with the fastest kernels, whatever the run was told to use
+    let metadata = NetworkCard { kernels: Kernels::Auto, ..network }.metadata();
+    Ok(Predictor { extractor, way, head: Head::Fitted(Box::new(fitted)), classes, metadata })
 }
 
 fn unfinished(dir: &RunDir, reason: String) -> PredictorError {
     PredictorError::Unfinished { dir: dir.root().to_path_buf(), reason }
 }
 
-fn card(dir: &RunDir) -> Result<(Described, Card), PredictorError> {
+fn card(dir: &RunDir) -> Result<(NetworkCard, StagesCard), PredictorError> {
     let root = dir.root();
     let path = dir.card();
     if !path.is_file() {
@@ -181,7 +116,7 @@ fn card(dir: &RunDir) -> Result<(Described, Card), PredictorError> {
 
 /// A run that was interrupted while it learnt anew has new and old files side by side; its records tell. A classifier that was copied without
 /// its records is taken as it is.
-fn committed(dir: &RunDir, card: &Card) -> Result<(), PredictorError> {
+fn committed(dir: &RunDir, card: &StagesCard) -> Result<(), PredictorError> {
     if !dir.store().is_dir() {
         return Ok(());
     }
@@ -205,7 +140,7 @@ fn committed(dir: &RunDir, card: &Card) -> Result<(), PredictorError> {
 }
 
 /// The weights that the run used: drawn anew, from this program, or from a file with the same bytes.
-fn origin(card: &Described, model: &'static ModelSpec, given: Option<&Path>) -> Result<Origin, PredictorError> {
+fn origin(card: &NetworkCard, model: &'static ModelSpec, given: Option<&Path>) -> Result<Origin, PredictorError> {
     let expected = &card.weights_sha256;
     let of_file = |path: &Path| {
         let origin = Origin::file(path, None);

@@ -1,25 +1,26 @@
-//! The network in a dozen blocks at most: what its layers' names or the sizes of their maps say belongs together.
+//! The network in a dozen blocks at most, found by the names of its layers or by the sizes of their maps.
 //!
-//! Libraries name layers differently: `layer2.0.conv1` (torchvision), `blocks.2.1.bn` (timm), `conv3_block1_1_conv` or `conv2d_17` (Keras). Blocks
-//! are runs of equal beginnings of names where that gives a handful of them, each of about one size of map; else runs of equal size.
+//! Libraries name layers differently: `layer2.0.conv1` (torchvision), `blocks.2.1.bn` (timm), `conv3_block1_1_conv` or
+//! `conv2d_17` (Keras). Blocks are runs of equal beginnings of names where that gives a handful of them, each of about
+//! one size of map; else runs of equal size.
 
 use crate::models::graph::Op;
 use crate::models::{Graph, LayerId, Shape};
 use crate::network_plan::NetworkPlan;
 
-/// Blocks at most, the input not counted.
+/// The most blocks, without the input.
 const MOST: usize = 12;
-/// Sizes of maps, in octaves, that a block named by a beginning may pass through.
+/// The most sizes of maps, in octaves, that a block may have that is found by names.
 const OCTAVES: usize = 3;
 
 /// A run of layers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Block {
-    /// What the names of its layers begin with, or the first and the last of them.
+    /// The common beginning of its layers' names, or that of the first and of the last layer.
     pub name: String,
     /// True of the picture that the network is given.
     pub is_input: bool,
-    /// What it gives for one picture.
+    /// The shape of its output for one picture.
     pub shape: Shape,
     /// Convolutions and dense layers.
     pub layers: usize,
@@ -40,7 +41,7 @@ struct Run<'a> {
     layers: Vec<LayerId>,
 }
 
-/// The input and the blocks that the features need.
+/// The input and the blocks that are needed for the features.
 pub fn of(backbone: &NetworkPlan) -> Vec<Block> {
     let (graph, taps) = (&backbone.graph, backbone.layer_ids());
     let needed = graph.needed_for(&taps);
@@ -88,7 +89,7 @@ fn beginning(name: &str, depth: usize) -> &str {
     &name[..end.map_or(name.len(), |(at, _)| at)]
 }
 
-/// Runs of layers whose names begin alike; what has no weights of its own goes with the run before.
+/// Runs of layers whose names begin alike. Layers without weights belong to the run before them.
 fn runs<'a>(graph: &'a Graph, layers: &[LayerId], depth: usize) -> Vec<Run<'a>> {
     let mut alike: Vec<Run> = Vec::new();
     for &id in layers {
@@ -114,7 +115,7 @@ fn runs<'a>(graph: &'a Graph, layers: &[LayerId], depth: usize) -> Vec<Run<'a>> 
     runs
 }
 
-/// Longer side of what a layer gives; 1 of a vector.
+/// The longer side of a layer's output; 1 for a vector.
 fn side(graph: &Graph, id: LayerId) -> usize {
     match graph.layer(id).shape {
         Shape::Map { h, w, .. } => h.max(w),
@@ -122,7 +123,7 @@ fn side(graph: &Graph, id: LayerId) -> usize {
     }
 }
 
-/// How many sizes the maps of some layers have, counted in octaves.
+/// The number of different sizes that the maps of some layers have, counted in octaves.
 fn octaves(graph: &Graph, layers: &[LayerId]) -> usize {
     let mut sizes: Vec<u32> = layers.iter().map(|&id| (side(graph, id) as f64).log2().round() as u32).collect();
     sizes.sort_unstable();
@@ -130,7 +131,8 @@ fn octaves(graph: &Graph, layers: &[LayerId]) -> usize {
     sizes.len()
 }
 
-/// Neighbours whose maps are of one octave put together; a branch that is still of the size before belongs to the block that it ends in.
+/// Merges neighbouring runs whose maps have sizes of one octave. A branch whose maps still have the size before belongs
+/// to the block in which it ends.
 fn by_size<'a>(graph: &Graph, runs: Vec<Run<'a>>) -> Vec<Run<'a>> {
     let octave = |run: &Run| run.layers.last().map_or(0, |&id| (side(graph, id) as f64).log2().round() as u32);
     let mut merged: Vec<(u32, Run)> = Vec::new();

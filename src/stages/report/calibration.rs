@@ -1,20 +1,20 @@
-//! Whether the classifier knows how sure it may be.
+//! The calibration of the classifier: whether its confidence is as high as its accuracy.
 
 use serde::Serialize;
 
 use super::charts::calibration;
-use super::facts::Scores;
-use super::words::percent;
+use super::formatting::percent;
+use crate::learn::metrics::Metrics;
 
-/// The part of the scores.
+/// The section about calibration.
 #[derive(Clone, Debug, Serialize)]
 pub struct Section {
     pub summary: String,
     pub chart: String,
 }
 
-/// The diagram and what it comes to; none without a prediction.
-pub fn section(test: &Scores) -> Option<Section> {
+/// The diagram and its summary; none without a prediction.
+pub fn section(test: &Metrics) -> Option<Section> {
     let chart = calibration::draw(&test.calibration, "Share of right predictions by confidence")?;
     let sums = test.calibration.iter().filter_map(|bin| Some((bin.count as f64, bin.count as f64 * bin.confidence?)));
     let (count, sum) = sums.fold((0.0, 0.0), |(count, sum), (n, confidence)| (count + n, sum + confidence));
@@ -27,7 +27,8 @@ pub fn section(test: &Scores) -> Option<Section> {
     let (mean, right, error) = (percent(mean), percent(right), percent(test.calibration_error));
     Some(Section {
         summary: format!(
-            "The classifier is sure by {mean} on average and right for {right}: {verdict}. Expected calibration error: {error}."
+            "The classifier is sure by {mean} on average and right for {right}: {verdict}. Expected calibration error: \
+             {error}."
         ),
         chart: chart.inline(),
     })

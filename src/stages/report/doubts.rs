@@ -2,29 +2,29 @@
 
 use serde::Serialize;
 
+use super::formatting::{count, form, percent, plural};
 use super::scores::Number;
-use super::words::{count, form, percent, plural};
 use crate::image::data_uri;
 use crate::stages::compare::{Compared, GROUPS, Group, NEAR, Outlier, Picture, SAME, SHOWN, Summary, Suspect};
 
-/// Longer side of a picture here, in pixels: there are many of them.
+/// Longer side of a picture in this section, in pixels. It is small, since there are many.
 pub const LONGEST: usize = 112;
 
 /// The section.
 #[derive(Clone, Debug, Serialize)]
 pub struct Section {
     pub summary: String,
-    /// What makes the scores too good.
+    /// A warning about copies that make the scores too good.
     pub warning: Option<String>,
     pub numbers: Vec<Number>,
     pub suspects: Vec<Card>,
     pub groups: Vec<Copies>,
     pub outliers: Vec<Card>,
-    /// How many of each there are that are not shown.
+    /// The number of suspects, groups and outliers that are not shown.
     pub more: [Option<String>; 3],
 }
 
-/// A picture with what is said of it.
+/// A picture with its captions.
 #[derive(Clone, Debug, Serialize)]
 pub struct Card {
     pub path: String,
@@ -32,7 +32,7 @@ pub struct Card {
     pub source: Option<String>,
     pub head: String,
     pub note: String,
-    /// The picture that speaks against it.
+    /// The nearest picture of the suggested class.
     pub witness: Option<Box<Card>>,
 }
 
@@ -46,8 +46,8 @@ pub struct Copies {
     pub more: Option<String>,
 }
 
-/// Puts what was found into words; `picture` gives the JPEG of a path, none when it cannot be read any more.
-/// Labels are spoken of where there are any.
+/// Makes the section of the result of the comparison. `picture` gives the JPEG of a path, or none when it cannot be
+/// read any more. Labels are mentioned when `labelled` is true.
 pub fn section<E>(
     found: &Compared,
     labelled: bool,
@@ -107,7 +107,7 @@ fn told(similarity: f32) -> String {
     if similarity >= SAME { "the same picture".into() } else { format!("similarity {similarity:.3}") }
 }
 
-/// What the copies of a group have in common, and whether that is a fault.
+/// The title of a group of copies, and whether the group is a mistake in the data.
 fn title(group: &Group) -> (String, bool) {
     let Group { size, tests, labels, .. } = group;
     let pictures = plural(*size, "picture");
@@ -136,11 +136,12 @@ fn described(found: &Summary) -> String {
         )
     };
     format!(
-        "{asked} by cosine similarity of the centred features: {NEAR} and more counts as a near copy. quality.parquet has a row for each."
+        "{asked} by cosine similarity of the centred features: {NEAR} and more counts as a near copy. quality.parquet \
+         has a row for each."
     )
 }
 
-/// What the user must know before trusting the scores; none when no test picture has a copy in train.
+/// A warning that the scores are too good; none when no test picture has a copy in train.
 pub fn leak(found: &Summary) -> Option<String> {
     if found.leaks == 0 {
         return None;
@@ -152,7 +153,8 @@ pub fn leak(found: &Summary) -> Option<String> {
     };
     let have = form(found.leaks, "has", "have");
     Some(format!(
-        "{} of {} ({share}) {have} a copy or a near copy among the train images ({exact}): the scores are too good for pictures that are really new.",
+        "{} of {} ({share}) {have} a copy or a near copy among the train images ({exact}): the scores are too good for \
+         pictures that are really new.",
         count(found.leaks),
         plural(found.tests, "test image")
     ))

@@ -1,7 +1,8 @@
-//! `report.figures`: the charts of the page as SVG and PNG files of their own, for slides and papers: light, with style and legend inside.
+//! `report.figures`: the charts of the page as SVG and PNG files for slides and papers, with light colours and the
+//! style and legend inside.
 
 use super::charts::{Chart, WIDTH, calibration, colours, escape, histogram, lines, matrix, network, scatter, spectrum};
-use super::facts::Facts;
+use super::data::ReportData;
 use super::{CHART_STYLE, ReportError};
 use crate::io::atomic;
 use crate::plan::Plan;
@@ -10,21 +11,21 @@ use crate::progress::Ui;
 use crate::stages::train::Trained;
 use crate::store::{CHARTS, OutputFile};
 
-/// How much larger than its own units a chart is shown, and pixels of the PNG for each of what is shown then.
+/// The size of the SVG over the units of the chart, and the pixels of the PNG for each unit of that size.
 const SCALE: f64 = 1.5;
 const PIXELS: f32 = 2.0;
-/// White around a chart.
+/// The white margin around a chart.
 const MARGIN: f64 = 12.0;
-/// Columns of the legend, the height of its rows, classes that it has room for, and the size of its letters.
+/// Columns of the legend, the height of its rows, the most classes that it names, and the size of its letters.
 const COLUMNS: usize = 3;
 const ROW: f64 = 18.0;
 const NAMED: usize = 60;
 const LETTERS: f32 = 12.0;
 
 /// Writes every chart that the run has to `figures/`.
-pub fn write(plan: &Plan, facts: &Facts, ui: &Ui) -> Result<Vec<OutputFile>, ReportError> {
+pub fn write(plan: &Plan, data: &ReportData, ui: &Ui) -> Result<Vec<OutputFile>, ReportError> {
     let mut files = Vec::new();
-    for (name, chart) in charts(facts) {
+    for (name, chart) in charts(data) {
         ui.check()?;
         let svg = standalone(&chart);
         let path = plan.dir.figures().join(format!("{name}.svg"));
@@ -46,37 +47,37 @@ pub fn curves(trained: &Trained) -> [Option<Chart>; 2] {
     ]
 }
 
-pub fn charts(facts: &Facts) -> Vec<(&'static str, Chart)> {
-    let classes = &facts.classes;
-    let ratio = facts.reduced.as_ref().map_or(&[][..], |reduced| &reduced.ratio);
+pub fn charts(data: &ReportData) -> Vec<(&'static str, Chart)> {
+    let classes = &data.classes;
+    let ratio = data.reduced.as_ref().map_or(&[][..], |reduced| &reduced.ratio);
     let shares = [0, 1].map(|i| ratio.get(i).copied().unwrap_or(0.0));
-    let [loss, validation] = facts.trained.as_ref().map_or([None, None], curves);
-    let scored = facts.test.as_ref();
+    let [loss, validation] = data.trained.as_ref().map_or([None, None], curves);
+    let scored = data.test.as_ref();
     let all = [
-        network::draw(&facts.blocks, &facts.steps, "The network and what follows it"),
+        network::draw(&data.blocks, &data.steps, "The network and what follows it"),
         scored.and_then(|test| matrix::draw(&test.confusion_matrix, classes, "Confusion matrix")),
         scored.and_then(|test| calibration::draw(&test.calibration, "Right predictions by confidence")),
         loss,
         validation,
-        scatter::draw(&facts.points, classes, shares, "Images on the first two components")
+        scatter::draw(&data.points, classes, shares, "Images on the first two components")
             .map(|chart| with_legend(chart, classes)),
-        facts.reduced.as_ref().and_then(|reduced| spectrum::draw(reduced, "Variance by component, and its sum")),
-        histogram(facts),
+        data.reduced.as_ref().and_then(|reduced| spectrum::draw(reduced, "Variance by component, and its sum")),
+        histogram(data),
     ];
     CHARTS.into_iter().zip(all).filter_map(|(name, chart)| Some((name, chart?))).collect()
 }
 
-/// What the selection went by.
-pub fn histogram(facts: &Facts) -> Option<Chart> {
-    let selected = facts.selected.as_ref()?;
-    let name = facts.score_name();
+/// The histogram of the scores of the selection.
+pub fn histogram(data: &ReportData) -> Option<Chart> {
+    let selected = data.selected.as_ref()?;
+    let name = data.score_name();
     let title = format!("Columns by {name}: kept and dropped");
-    // the threshold is one of the variance
+    // the threshold is about the variance, not about another score
     let least = (name == "variance").then_some(selected.threshold);
-    histogram::draw(&facts.columns, least, name, &title)
+    histogram::draw(&data.columns, least, name, &title)
 }
 
-/// The marks of the classes below a chart.
+/// Adds the marks of the classes below a chart.
 fn with_legend(mut chart: Chart, classes: &[String]) -> Chart {
     let shown = &classes[..classes.len().min(NAMED)];
     let wide = chart.width / COLUMNS as f64;
@@ -100,15 +101,16 @@ fn with_legend(mut chart: Chart, classes: &[String]) -> Chart {
     chart
 }
 
-/// The chart as a file: its namespace, its size, its style, a white ground.
+/// The chart as an SVG file with namespace, size, style and a white background.
 fn standalone(chart: &Chart) -> String {
     let Chart { width, height, title, marks } = chart;
     let (w, h) = (WIDTH.max(*width) + 2.0 * MARGIN, height + 2.0 * MARGIN);
     let (wide, high, title) = ((w * SCALE).round(), (h * SCALE).round(), escape(title));
     let style = colours::without_variables(CHART_STYLE.1);
     format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{wide}\" height=\"{high}\" viewBox=\"0 0 {w} {h}\" role=\"img\" \
-         font-family=\"{}\">\n<title>{title}</title>\n<style>\n{style}</style>\n<rect width=\"{w}\" height=\"{h}\" fill=\"#ffffff\"/>\n\
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{wide}\" height=\"{high}\" viewBox=\"0 0 {w} {h}\" \
+         role=\"img\" font-family=\"{}\">\n<title>{title}</title>\n<style>\n{style}</style>\n\
+         <rect width=\"{w}\" height=\"{h}\" fill=\"#ffffff\"/>\n\
          <g class=\"chart\" transform=\"translate({MARGIN} {MARGIN})\">\n{marks}\n</g>\n</svg>\n",
         plot::FONTS
     )

@@ -1,19 +1,19 @@
-//! Files that have no features: what should have been pictures and failed, and what a rule left out.
+//! Files that have no features: pictures that could not be read, and files that a rule left out.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::facts::{Facts, Trouble};
-use super::words::{count, plural};
+use super::data::{ReportData, Trouble};
+use super::formatting::{count, plural};
 use crate::image::data_uri;
 
-/// Files listed one by one.
+/// The most files that are listed one by one.
 const LISTED: usize = 50;
-/// Longer side of a picture here, in pixels: twice what is shown.
+/// Longer side of a picture in this section, in pixels, twice the size that the page shows.
 pub const LONGEST: usize = 96;
-/// The kind of files that have a part to show.
+/// The kind of files whose readable part is shown.
 const TRUNCATED: &str = "truncated";
 
 /// The section.
@@ -22,11 +22,11 @@ pub struct Section {
     pub summary: String,
     pub reasons: Vec<Reason>,
     pub rows: Vec<Row>,
-    /// How many are not listed.
+    /// The number of files that are not listed.
     pub more: Option<String>,
 }
 
-/// Files by the kind of reason why they have no features.
+/// A kind of reason, with the number of its files.
 #[derive(Clone, Debug, Serialize)]
 pub struct Reason {
     pub status: &'static str,
@@ -41,7 +41,7 @@ pub struct Row {
     pub status: &'static str,
     pub path: String,
     pub reason: String,
-    /// What there is of the picture, as a `data:` address.
+    /// The readable part of the picture as a `data:` address.
     pub source: Option<String>,
 }
 
@@ -49,15 +49,16 @@ fn status(failed: bool) -> &'static str {
     if failed { "failed" } else { "skipped" }
 }
 
-/// The section of a run; none when every file has features. `picture` gives the JPEG of what can be decoded of a path.
+/// The section of a run; none when every file has features. `picture` gives a JPEG of the part of a file that can be
+/// decoded.
 pub fn section<E>(
-    facts: &Facts,
+    data: &ReportData,
     mut picture: impl FnMut(&str) -> Result<Option<Vec<u8>>, E>,
 ) -> Result<Option<Section>, E> {
-    if facts.troubles.is_empty() {
+    if data.troubles.is_empty() {
         return Ok(None);
     }
-    let mut rows: Vec<_> = facts.troubles.iter().collect();
+    let mut rows: Vec<_> = data.troubles.iter().collect();
     rows.sort_by_key(|trouble| !trouble.failed);
     let failed = rows.iter().filter(|trouble| trouble.failed).count();
     let rest = rows.len().saturating_sub(LISTED);
@@ -72,13 +73,13 @@ pub fn section<E>(
     };
     Ok(Some(Section {
         summary: summary(failed, rows.len() - failed),
-        reasons: reasons(&facts.troubles),
+        reasons: reasons(&data.troubles),
         rows: rows.iter().take(LISTED).map(&mut row).collect::<Result<_, E>>()?,
         more: (rest > 0).then(|| count(rest)),
     }))
 }
 
-/// What failed before what was skipped, the most frequent kind first.
+/// The kinds of failed files, then those of skipped files, the most frequent first.
 fn reasons(troubles: &[Trouble]) -> Vec<Reason> {
     let mut kinds: BTreeMap<(bool, &str), (usize, &str)> = BTreeMap::new();
     for trouble in troubles {
@@ -104,7 +105,7 @@ fn summary(failed: usize, skipped: usize) -> String {
     format!("{}. The table manifest.parquet lists every file.", parts.join(", "))
 }
 
-/// What a kind of the manifest means; none of one that has come since.
+/// The meaning of a kind of the manifest; none for a kind that this version does not know.
 fn meaning(kind: &str) -> Option<&'static str> {
     Some(match kind {
         "empty" => "no bytes in the file",
@@ -156,9 +157,9 @@ mod tests {
         let mut troubles = vec![trouble("a.txt", false, "extension"), trouble("b.jpg", true, "truncated")];
         troubles.extend([trouble("c.jpg", true, "corrupt"), trouble("d.jpg", true, "truncated")]);
         troubles.push(trouble("e", true, "new"));
-        let facts = Facts { troubles, ..Facts::default() };
+        let data = ReportData { troubles, ..ReportData::default() };
         let mut asked = Vec::new();
-        let section = section::<()>(&facts, |path| {
+        let section = section::<()>(&data, |path| {
             asked.push(path.to_string());
             Ok((path == "b.jpg").then(|| vec![1, 2, 3]))
         });

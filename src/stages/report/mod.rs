@@ -1,14 +1,16 @@
 //! `report`: one HTML file about the run, without script and without network.
 //!
-//! `facts` reads what the stages have committed, `page` puts it into words, numbers and `charts`, `report.html` lays it out.
+//! `data` reads the results of the stages, `page` makes sections of text, numbers and `charts` from them, and the
+//! template `report.html` lays them out.
 
 mod blocks;
 mod calibration;
 mod charts;
+mod data;
 mod doubts;
-mod facts;
 mod figures;
 mod files;
+pub mod formatting;
 mod names;
 mod page;
 mod provenance;
@@ -17,7 +19,6 @@ mod scores;
 #[cfg(test)]
 mod tests;
 mod timing;
-pub mod words;
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Serde, Value};
@@ -37,21 +38,21 @@ use crate::stages::compare::Summary;
 use crate::store::OutputFile;
 use crate::terminal::printable;
 
-use facts::Facts;
+use data::ReportData;
 use page::Page;
 
-/// The page; everything put into it is escaped because of its name.
+/// The template of the page. Its name makes the engine escape every value.
 const TEMPLATE: (&str, &str) = ("report.html", include_str!("report.html"));
-/// Its looks, and those of the charts, which are files of their own, too.
+/// The style sheets of the page and of the charts; the charts are also written as files of their own.
 const STYLE: (&str, &str) = ("report.css", include_str!("report.css"));
 const CHART_STYLE: (&str, &str) = ("chart.css", include_str!("charts/chart.css"));
 
-/// What `report` commits.
+/// The result that `report` commits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reported {
     /// The size of `report.html`.
     pub bytes: u64,
-    /// What comparing the pictures has found; none when they were not compared.
+    /// The summary of the comparison of pictures; none when they were not compared.
     #[serde(default)]
     pub quality: Option<Summary>,
 }
@@ -69,7 +70,7 @@ pub enum ReportError {
     Interrupted(#[from] Interrupted),
 }
 
-/// Writes `report.html` about what the stages before have committed.
+/// Writes `report.html` about the results of the stages before.
 pub fn run(
     plan: &Plan,
     settings: &config::Report,
@@ -77,7 +78,7 @@ pub fn run(
     ui: &Ui,
 ) -> Result<(Reported, Vec<OutputFile>), ReportError> {
     let line = ui.stage(StageId::Report, None, "pages");
-    let facts = Facts::read(plan, settings, outcome)?;
+    let data = ReportData::read(plan, settings, outcome)?;
     let mut files = Vec::new();
     let thumbnails = samples::Thumbnails::new(plan, &outcome.listing);
     let decoding = &plan.backbone.decoding;
@@ -88,25 +89,25 @@ pub fn run(
     };
     let picture = |path: &str, longest: usize| decoded(path, decoding, longest);
     let shown = |path: &str| picture(path, samples::LONGEST);
-    let samples = if facts.predictions.is_empty() {
+    let samples = if data.predictions.is_empty() {
         let all = outcome.listing.pictures.iter().map(|one| (one.path.as_str(), one.label.as_deref()));
-        samples::gallery(&all.collect::<Vec<_>>(), facts.samples, shown)?
+        samples::gallery(&all.collect::<Vec<_>>(), data.samples, shown)?
     } else {
-        samples::predicted(&facts.predictions, facts.samples, shown)?
+        samples::predicted(&data.predictions, data.samples, shown)?
     };
     let compared = outcome.compared.as_ref().filter(|compared| compared.summary.asked > 0);
     let doubts = compared
         .map(|found| doubts::section(found, outcome.listing.classes.len() > 1, |path| picture(path, doubts::LONGEST)))
         .transpose()?;
     let summary = compared.map(|found| found.summary);
-    let left_out = files::section(&facts, |path| decoded(path, &lenient, files::LONGEST))?;
+    let left_out = files::section(&data, |path| decoded(path, &lenient, files::LONGEST))?;
     if let Some(warning) = summary.as_ref().and_then(doubts::leak) {
         ui.warn(&warning);
     }
     if settings.figures {
-        files.extend(figures::write(plan, &facts, ui)?);
+        files.extend(figures::write(plan, &data, ui)?);
     }
-    let html = render(&Page::new(&facts, samples, doubts, left_out))?;
+    let html = render(&Page::new(&data, samples, doubts, left_out))?;
     let path = plan.dir.report();
     let digest = atomic::write_bytes(&path, html.as_bytes())?;
     let file = OutputFile::hashed(&plan.dir, &path, digest)?;
@@ -121,7 +122,7 @@ fn render(page: &Page) -> Result<String, minijinja::Error> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
-    // of files and classes: whole, at most so many characters of it, the same in one line, and for an attribute
+    // names of files and classes: whole, shortened, shortened on one line, and inside an attribute
     environment.add_filter("name", |name: String| Value::from_safe_string(names::breakable(&name)));
     environment.add_filter("short", |name: String, most: usize| {
         Value::from_safe_string(names::breakable(&names::shortened(&name, most)))

@@ -1,8 +1,8 @@
-//! Names of files and classes on the page: where a line may break in one, and how a long one is made shorter.
+//! Names of files and classes on the page: their line breaks, and their short forms.
 //!
-//! A line breaks after `/`, `_` and `-` and before the `.` of an ending, where `<wbr>` says so, and never inside a word. A long row of
-//! letters and figures, such as a hash, is no word and may break into pieces. `<bdi>` keeps a name that runs from right to left from turning
-//! the text beside it.
+//! A line breaks after `/`, `_` and `-` and before the `.` of an ending, where `<wbr>` says so, and never inside a
+//! word. A long row of letters and figures, such as a hash, is no word and may break into pieces. `<bdi>` keeps a name
+//! that runs from right to left from turning the text beside it.
 
 use std::borrow::Cow;
 
@@ -11,10 +11,10 @@ use crate::terminal::printable;
 
 /// The longest word that stays whole, in characters.
 const WORD: usize = 18;
-/// Characters of a piece of a longer one.
+/// The most characters of a piece of a longer word.
 const PIECE: usize = 12;
 
-/// The HTML of a name. The folders of a path follow one another from left to right, whatever letters they are written in.
+/// The HTML of a name. The folders of a path follow one another from left to right in every script.
 pub fn breakable(name: &str) -> String {
     let name = printable(name);
     if !name.contains(runs_left) || !name.contains('/') {
@@ -36,7 +36,7 @@ fn runs_left(c: char) -> bool {
     blocks.iter().any(|block| block.contains(&c))
 }
 
-/// Escaped, with the places where a line may break.
+/// The escaped name with `<wbr>` where a line may break.
 fn broken(name: &str) -> String {
     let (mut out, mut word) = (String::new(), String::new());
     let mut letters = name.chars().peekable();
@@ -53,7 +53,7 @@ fn broken(name: &str) -> String {
                 out.push_str("<wbr>");
                 word = ".".into();
             }
-            // a line breaks there of itself
+            // a line can break at a space without a mark
             c if c.is_whitespace() => {
                 word.push(c);
                 put(&mut out, &word);
@@ -66,7 +66,8 @@ fn broken(name: &str) -> String {
     out.strip_suffix("<wbr>").unwrap_or(&out).to_string()
 }
 
-/// Adds a word; one that is too long may break between pieces of equal length. No piece begins with a mark that belongs to the letter before.
+/// Adds a word. A long word may break between pieces of equal length. No piece begins with a combining mark, which
+/// belongs to the letter before it.
 fn put(out: &mut String, word: &str) {
     let length = word.chars().count();
     let piece = if length <= WORD { length } else { length.div_ceil(length.div_ceil(PIECE)) };
@@ -83,7 +84,8 @@ fn put(out: &mut String, word: &str) {
     *out += &escape(&part);
 }
 
-/// `name` with `most` characters at most: its middle is left out. More of the end is kept, where a path names the file.
+/// Shortens `name` to `most` characters by leaving out its middle. More of the end is kept, since a path ends with the
+/// name of the file.
 pub fn shortened(name: &str, most: usize) -> Cow<'_, str> {
     let letters: Vec<char> = name.chars().collect();
     if letters.len() <= most {

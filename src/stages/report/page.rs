@@ -1,26 +1,27 @@
-//! The page as the template sees it: every section with its words, numbers and charts, or none where the run has nothing to say.
+//! The page as the template gets it: each section with its text, numbers and charts, or none where the run has no data
+//! for it.
 //!
 //! A new section is a field here, its title in [`Page::links`], and a block of the same id in `report.html`.
 
 use serde::Serialize;
 
 use super::charts::{Chart, colours, network, scatter, spectrum};
-use super::facts::Facts;
+use super::data::ReportData;
+use super::formatting::{count, form, number, percent, plural};
 use super::provenance::Provenance;
-use super::words::{count, form, number, percent, plural};
 use super::{calibration, doubts, figures, files, samples, scores, timing};
 
-/// Classes up to which they are listed at once; more are folded away.
+/// The most classes that are listed openly; a longer list is folded.
 const OPEN: usize = 40;
 
-/// All that stands on the page.
+/// The contents of the page.
 #[derive(Clone, Debug, Serialize)]
 pub struct Page {
     pub title: String,
     pub version: &'static str,
     pub colours: Colours,
     pub lead: String,
-    /// What the run does not have, and why.
+    /// Notes on parts that the run does not have, with the reason.
     pub notes: Vec<String>,
     pub links: Vec<Link>,
     pub tiles: Vec<Tile>,
@@ -44,7 +45,7 @@ pub struct Colours {
     pub dark: String,
 }
 
-/// A way to a section.
+/// A link to a section.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Link {
     pub id: &'static str,
@@ -57,22 +58,22 @@ pub struct Tile {
     pub label: &'static str,
     pub value: String,
     pub note: String,
-    /// The one that the reader came for.
+    /// True for the most important figure, which is drawn larger.
     pub main: bool,
 }
 
-/// A setting with its name.
+/// A value with its name, in a list of them.
 #[derive(Clone, Debug, Serialize)]
-pub struct Fact {
+pub struct NamedValue {
     pub name: &'static str,
     pub value: String,
 }
 
-/// What ran, and how to run it again: folded away on a screen, open on paper.
+/// The settings of the run and the command that computes it again: folded on a screen, open on paper.
 #[derive(Clone, Debug, Serialize)]
 pub struct Ran {
-    pub facts: Vec<Fact>,
-    /// The drawing of the network and of what follows it.
+    pub values: Vec<NamedValue>,
+    /// The drawing of the network and of the steps that follow it.
     pub network: Option<String>,
     /// `2026-11-24 12:53`, UTC.
     pub date: String,
@@ -100,10 +101,10 @@ pub struct CountRow {
     pub bars: [String; 2],
 }
 
-/// How the training went.
+/// The course of the training.
 #[derive(Clone, Debug, Serialize)]
 pub struct Training {
-    pub facts: Vec<Fact>,
+    pub values: Vec<NamedValue>,
     pub loss: Option<String>,
     pub validation: Option<String>,
 }
@@ -127,7 +128,7 @@ pub struct Entry {
     pub name: String,
 }
 
-/// What the variance filter did.
+/// The result of the selection of columns.
 #[derive(Clone, Debug, Serialize)]
 pub struct Columns {
     pub summary: String,
@@ -135,39 +136,40 @@ pub struct Columns {
     pub bars: [String; 2],
     pub kept: String,
     pub dropped: String,
-    /// How the columns score, and what is to be said of it.
+    /// The histogram of the columns' scores, and a note on it.
     pub chart: Option<String>,
     pub note: String,
 }
 
 impl Page {
-    /// Puts the facts into words; `samples` are the pictures to show, `quality` is what comparing them has found, `files` are those left out.
+    /// Makes the page of the report data. `samples` are the pictures to show, `quality` is the section of the
+    /// comparison of pictures, `files` that of the files without features.
     pub fn new(
-        facts: &Facts,
+        data: &ReportData,
         samples: samples::Section,
         quality: Option<doubts::Section>,
         files: Option<files::Section>,
     ) -> Self {
         let [light, dark] = colours::variables();
         let mut page = Page {
-            title: facts.title.clone(),
+            title: data.title.clone(),
             version: env!("CARGO_PKG_VERSION"),
             colours: Colours { light, dark },
-            lead: lead(facts),
-            notes: notes(facts, &samples),
+            lead: lead(data),
+            notes: notes(data, &samples),
             links: Vec::new(),
-            tiles: tiles(facts),
+            tiles: tiles(data),
             samples,
-            scores: scores::section(facts),
-            calibration: facts.test.as_ref().and_then(calibration::section),
+            scores: scores::section(data),
+            calibration: data.test.as_ref().and_then(calibration::section),
             quality,
             files,
-            counts: counts(facts),
-            training: training(facts),
-            components: components(facts),
-            columns: columns(facts),
-            timing: timing::section(facts),
-            ran: ran(facts),
+            counts: counts(data),
+            training: training(data),
+            components: components(data),
+            columns: columns(data),
+            timing: timing::section(data),
+            ran: ran(data),
         };
         page.notes.extend(page.quality.as_ref().and_then(|quality| quality.warning.clone()));
         page.links = page.links();
@@ -196,14 +198,14 @@ fn inline(chart: Option<Chart>) -> Option<String> {
     chart.map(|chart| chart.inline())
 }
 
-fn lead(facts: &Facts) -> String {
-    let images = facts.extracted.as_ref().map_or(facts.sizes.iter().sum(), |extracted| extracted.ok);
-    let classes = match facts.classes.len() {
+fn lead(data: &ReportData) -> String {
+    let images = data.extracted.as_ref().map_or(data.sizes.iter().sum(), |extracted| extracted.ok);
+    let classes = match data.classes.len() {
         0 => String::new(),
         n => format!(" of {}", plural(n, "class")),
     };
     let what = format!("{}{classes}", plural(images, "image"));
-    match &facts.test {
+    match &data.test {
         Some(test) if test.support == 1 => {
             let said = if test.accuracy == 1.0 { "right" } else { "wrong" };
             format!("{what}. The classifier was {said} about the only test image, which it had not seen.")
@@ -219,42 +221,42 @@ fn lead(facts: &Facts) -> String {
     }
 }
 
-fn notes(facts: &Facts, samples: &samples::Section) -> Vec<String> {
+fn notes(data: &ReportData, samples: &samples::Section) -> Vec<String> {
     let mut notes = Vec::new();
-    if facts.trained.is_none() {
-        notes.push(match facts.classes.is_empty() {
+    if data.trained.is_none() {
+        notes.push(match data.classes.is_empty() {
             true => "No labels, so no classifier was trained and nothing is scored.".into(),
             false => "No classifier was trained in this run, so nothing is scored.".to_string(),
         });
-    } else if facts.test.is_none() {
+    } else if data.test.is_none() {
         notes.push("No test split, so the classifier is not scored on pictures that it has not seen.".into());
-    } else if samples.groups.is_empty() && facts.samples > 0 && !facts.predictions.is_empty() {
+    } else if samples.groups.is_empty() && data.samples > 0 && !data.predictions.is_empty() {
         notes.push("No test picture could be read again, so none is shown.".into());
     }
-    if facts.reduced.as_ref().is_some_and(|reduced| reduced.components == 1) {
+    if data.reduced.as_ref().is_some_and(|reduced| reduced.components == 1) {
         notes.push("There is one component only, so the pictures are not drawn on a plane.".into());
     }
     notes
 }
 
-fn tiles(facts: &Facts) -> Vec<Tile> {
+fn tiles(data: &ReportData) -> Vec<Tile> {
     let tile = |label, value: String, note: String| Tile { label, value, note, main: false };
     let mut tiles = Vec::new();
-    if let Some(test) = &facts.test {
+    if let Some(test) = &data.test {
         let [low, high] = test.accuracy_interval_95.map(percent);
         let note = format!("95\u{202f}% interval {low} to {high}");
         tiles.push(Tile { main: true, ..tile("Test accuracy", percent(test.accuracy), note) });
-        tiles.push(tile("Test images", count(test.support), plural(facts.classes.len(), "class")));
+        tiles.push(tile("Test images", count(test.support), plural(data.classes.len(), "class")));
     }
-    if let Some(extracted) = &facts.extracted {
+    if let Some(extracted) = &data.extracted {
         let note = format!("{} skipped, {} failed", count(extracted.skipped), count(extracted.failed));
         tiles.push(tile("Images", count(extracted.ok), note));
         tiles.push(tile("Features", count(extracted.width), "of each image".into()));
     }
-    if let Some(selected) = &facts.selected {
+    if let Some(selected) = &data.selected {
         tiles.push(tile("Columns kept", count(selected.kept), format!("of {}", count(selected.of))));
     }
-    if let Some(reduced) = &facts.reduced {
+    if let Some(reduced) = &data.reduced {
         let hold = form(reduced.components, "holds", "hold");
         let note = format!("{hold} {} of the variance", percent(reduced.explained));
         tiles.push(tile("Components", count(reduced.components), note));
@@ -262,11 +264,11 @@ fn tiles(facts: &Facts) -> Vec<Tile> {
     tiles
 }
 
-fn ran(facts: &Facts) -> Ran {
-    let Provenance { date, file, yaml, command } = facts.provenance.clone();
+fn ran(data: &ReportData) -> Ran {
+    let Provenance { date, file, yaml, command } = data.provenance.clone();
     Ran {
-        facts: facts.ran.iter().map(|(name, value)| Fact { name, value: value.clone() }).collect(),
-        network: inline(network::draw(&facts.blocks, &facts.steps, "The network and what follows it")),
+        values: data.ran.iter().map(|(name, value)| NamedValue { name, value: value.clone() }).collect(),
+        network: inline(network::draw(&data.blocks, &data.steps, "The network and what follows it")),
         date,
         file,
         yaml,
@@ -274,18 +276,18 @@ fn ran(facts: &Facts) -> Ran {
     }
 }
 
-fn counts(facts: &Facts) -> Counts {
-    let all = [("all images".to_string(), facts.sizes)];
-    let rows: Vec<(String, [usize; 2])> = match facts.classes.is_empty() {
+fn counts(data: &ReportData) -> Counts {
+    let all = [("all images".to_string(), data.sizes)];
+    let rows: Vec<(String, [usize; 2])> = match data.classes.is_empty() {
         true => all.to_vec(),
-        false => facts.classes.iter().cloned().zip(facts.counts.iter().copied()).collect(),
+        false => data.classes.iter().cloned().zip(data.counts.iter().copied()).collect(),
     };
     let most = rows.iter().map(|(_, [train, test])| train + test).max().unwrap_or(0).max(1);
     let width = |n: usize| format!("{:.2}", 100.0 * n as f64 / most as f64);
-    let [train, test] = facts.sizes;
+    let [train, test] = data.sizes;
     let found = form(train + test, "was", "were");
     Counts {
-        title: if facts.classes.is_empty() { "Images" } else { "Images by class" },
+        title: if data.classes.is_empty() { "Images" } else { "Images by class" },
         summary: format!("{} and {} {found} found.", plural(train, "train image"), plural(test, "test image")),
         folded: rows.len() > OPEN,
         rows: rows
@@ -300,8 +302,8 @@ fn counts(facts: &Facts) -> Counts {
     }
 }
 
-fn training(facts: &Facts) -> Option<Training> {
-    let trained = facts.trained.as_ref()?;
+fn training(data: &ReportData) -> Option<Training> {
+    let trained = data.trained.as_ref()?;
     let end = match (trained.ended_by.as_deref(), trained.validation_scores.is_empty()) {
         (Some("line_search"), _) => "no step lowered the loss further, before convergence",
         (Some("max_fun"), _) => "the limit of evaluations was reached before convergence: more of them may help",
@@ -310,26 +312,27 @@ fn training(facts: &Facts) -> Option<Training> {
         (_, false) => "the validation accuracy no longer rose",
     };
     let steps = if trained.step() == "epoch" { "Epochs" } else { "Iterations" };
-    let mut facts = vec![
+    let mut values = vec![
         ("Train images", count(trained.rows)),
         ("Inputs", plural(trained.inputs, "column")),
         ("Classes", count(trained.classes.len())),
     ];
     if !trained.loss_curve.is_empty() {
-        facts.extend([(steps, count(trained.epochs)), ("Ended because", end.to_string())]);
+        values.extend([(steps, count(trained.epochs)), ("Ended because", end.to_string())]);
     }
     let validated = trained.candidates.iter();
-    facts
+    values
         .extend(validated.map(|c| ("Cross-validated", format!("{}: {} ± {}", c.name, percent(c.mean), percent(c.sd)))));
-    facts.extend(trained.loss_curve.last().map(|&loss| ("Last loss", number(loss))));
+    values.extend(trained.loss_curve.last().map(|&loss| ("Last loss", number(loss))));
     let best = trained.validation_scores.iter().copied().reduce(f64::max);
-    facts.extend(best.map(|best| ("Best validation accuracy", percent(best))));
+    values.extend(best.map(|best| ("Best validation accuracy", percent(best))));
     let [loss, validation] = figures::curves(trained).map(inline);
-    Some(Training { facts: facts.into_iter().map(|(name, value)| Fact { name, value }).collect(), loss, validation })
+    let values = values.into_iter().map(|(name, value)| NamedValue { name, value }).collect();
+    Some(Training { values, loss, validation })
 }
 
-fn components(facts: &Facts) -> Option<Components> {
-    let reduced = facts.reduced.as_ref()?;
+fn components(data: &ReportData) -> Option<Components> {
+    let reduced = data.reduced.as_ref()?;
     let ratio: [f64; 2] = [0, 1].map(|i| reduced.ratio.get(i).copied().unwrap_or(0.0));
     let needed = spectrum::needed(reduced, &[0.5, 0.8, 0.9, 0.95, 0.99]);
     let needed: Vec<String> = needed
@@ -340,24 +343,24 @@ fn components(facts: &Facts) -> Option<Components> {
         (plural(reduced.components, "component"), plural(reduced.columns, "column"), percent(reduced.explained));
     let hold = form(reduced.components, "holds", "hold");
     let needed = if needed.is_empty() { String::new() } else { format!(" The first {}.", needed.join(", ")) };
-    let scatter = scatter::draw(&facts.points, &facts.classes, ratio, "Images on the first two components");
-    let entries = facts.classes.iter().enumerate();
+    let scatter = scatter::draw(&data.points, &data.classes, ratio, "Images on the first two components");
+    let entries = data.classes.iter().enumerate();
     let legend = entries.map(|(i, name)| Entry { icon: scatter::Mark::of(i).icon(), name: name.clone() });
     let drawn = scatter.is_some();
     Some(Components {
         summary: format!("{k} of {columns} {hold} {explained} of the variance of the train images.{needed}"),
-        thinned: (facts.points.len() > scatter::MOST)
-            .then(|| format!("{} of {} images are drawn.", count(scatter::MOST), count(facts.points.len()))),
+        thinned: (data.points.len() > scatter::MOST)
+            .then(|| format!("{} of {} images are drawn.", count(scatter::MOST), count(data.points.len()))),
         legend: if drawn { legend.collect() } else { Vec::new() },
-        folded: facts.classes.len() > OPEN,
-        has_test: facts.points.iter().any(|point| point.test),
+        folded: data.classes.len() > OPEN,
+        has_test: data.points.iter().any(|point| point.test),
         scatter: inline(scatter),
         spectrum: inline(spectrum::draw(reduced, "Share of the variance by component, and its sum")),
     })
 }
 
-fn columns(facts: &Facts) -> Option<Columns> {
-    let selected = facts.selected.as_ref()?;
+fn columns(data: &ReportData) -> Option<Columns> {
+    let selected = data.selected.as_ref()?;
     let dropped = selected.of.saturating_sub(selected.kept);
     let width = |n: usize| format!("{:.2}", 100.0 * n as f64 / selected.of.max(1) as f64);
     let rule = match selected.threshold {
@@ -387,17 +390,17 @@ fn columns(facts: &Facts) -> Option<Columns> {
         bars: [selected.kept, dropped].map(width),
         kept: count(selected.kept),
         dropped: n,
-        chart: inline(figures::histogram(facts)),
-        note: spread(facts),
+        chart: inline(figures::histogram(data)),
+        note: spread(data),
     })
 }
 
-/// From where to where the scores of the kept columns go, and which columns have no place in the histogram.
-fn spread(facts: &Facts) -> String {
+/// The range of the scores of the kept columns, and the number of columns that have no place in the histogram.
+fn spread(data: &ReportData) -> String {
     let mut kept: Vec<f64> =
-        facts.columns.iter().filter(|(score, kept)| *kept && score.is_finite()).map(|one| one.0).collect();
+        data.columns.iter().filter(|(score, kept)| *kept && score.is_finite()).map(|one| one.0).collect();
     kept.sort_unstable_by(f64::total_cmp);
-    let name = facts.score_name();
+    let name = data.score_name();
     let mut told = match kept.as_slice() {
         [] => String::new(),
         [one] => format!("The {name} of the column that was kept is {}.", number(*one)),
@@ -407,7 +410,7 @@ fn spread(facts: &Facts) -> String {
             format!("The {name} of the columns that were kept goes from {least} to {most}, {middle} in the middle.")
         }
     };
-    let zero = facts.columns.iter().filter(|(score, _)| *score <= 0.0).count();
+    let zero = data.columns.iter().filter(|(score, _)| *score <= 0.0).count();
     if zero > 0 {
         told += &format!(" {} of {name} 0 {} not drawn.", plural(zero, "column"), form(zero, "is", "are"));
     }

@@ -1,13 +1,13 @@
-//! Where a run comes from: when it was computed, from which YAML, and by which command it is computed again.
+//! The provenance of a run: its date, its YAML file, and the command that computes it again.
 
 use std::path::Path;
 use std::time::SystemTime;
 
-use super::words;
+use super::formatting;
 use crate::pipeline::Outcome;
 use crate::plan::Plan;
 
-/// What it takes to compute a run again.
+/// The date of a run and all that is needed to compute it again.
 #[derive(Clone, Debug, Default)]
 pub struct Provenance {
     /// `2026-11-24 12:53`, UTC.
@@ -20,13 +20,13 @@ pub struct Provenance {
 }
 
 impl Provenance {
-    /// That of the run of `plan`.
+    /// The provenance of the run of `plan`.
     pub fn of(plan: &Plan, outcome: &Outcome) -> Self {
         let pipeline = &plan.pipeline;
         let usual = pipeline.output.dir_for(&pipeline.name);
         let out = Some(plan.dir.root()).filter(|dir| *dir != usual);
         Self {
-            date: words::date(computed(plan, outcome)),
+            date: formatting::date(computed(plan, outcome)),
             file: pipeline.file.display().to_string(),
             yaml: pipeline.source.text().trim_end().to_string(),
             command: command(&pipeline.file, out, pipeline.source.sets()),
@@ -34,14 +34,14 @@ impl Provenance {
     }
 }
 
-/// When the last stage that the page tells of was committed; now, where no record says it.
+/// The time at which the last stage of the page was committed; the present time where no record has it.
 fn computed(plan: &Plan, outcome: &Outcome) -> SystemTime {
     let records = outcome.seconds.iter().map(|(stage, _)| plan.dir.record(*stage));
     let written = records.filter_map(|record| std::fs::metadata(record).and_then(|file| file.modified()).ok());
     written.max().unwrap_or_else(SystemTime::now)
 }
 
-/// The command line of a run: its file, its folder where it is not the usual one, and the settings that were overridden.
+/// The command line of a run: its file, its folder where it is not the usual one, and the `--set` overrides.
 fn command(file: &Path, out: Option<&Path>, sets: &[String]) -> String {
     let mut line = format!("featurize run {}", argument(file));
     line.extend(out.map(|out| format!(" --out {}", argument(out))));
@@ -49,13 +49,13 @@ fn command(file: &Path, out: Option<&Path>, sets: &[String]) -> String {
     line
 }
 
-/// A path that is not taken for an option.
+/// A path as an argument that is not mistaken for an option.
 fn argument(path: &Path) -> String {
     let text = path.to_string_lossy();
     if text.starts_with('-') { quoted(&format!("./{text}")) } else { quoted(&text) }
 }
 
-/// One word of a shell.
+/// The text as one word of a shell.
 fn quoted(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-./=:,@%+".contains(c);
     if !text.is_empty() && text.chars().all(plain) { text.into() } else { format!("'{}'", text.replace('\'', r"'\''")) }

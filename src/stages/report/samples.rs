@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::facts::Prediction;
-use super::words;
+use super::data::Prediction;
+use super::formatting;
 use crate::image::{DecodeOptions, Recipe, data_uri, thumbnail};
 use crate::pictures::source::most_bytes;
 use crate::pictures::{DecodeMemory, Listed, Source};
@@ -72,8 +72,8 @@ pub fn predicted<E>(
     let notes = [
         format!(
             "{} of {} wrong, the most confident first",
-            words::count(wrong),
-            words::plural(predictions.len(), "test image")
+            formatting::count(wrong),
+            formatting::plural(predictions.len(), "test image")
         ),
         "right, with the least confidence".to_string(),
         "drawn from the classes in turn".to_string(),
@@ -113,7 +113,8 @@ pub fn gallery<E>(
             shown.push(Sample { path, source: data_uri(&jpeg), label, said: None });
         }
     }
-    let note = format!("{} of {}, {note}", words::count(shown.len()), words::plural(pictures.len(), "picture"));
+    let note =
+        format!("{} of {}, {note}", formatting::count(shown.len()), formatting::plural(pictures.len(), "picture"));
     let groups = if shown.is_empty() { vec![] } else { vec![Group { title: "Some of them", note, pictures: shown }] };
     Ok(Section { title: "Pictures", about: "As they are read, before they are resized and cut.", groups })
 }

@@ -1,16 +1,18 @@
-//! How often the classifier is right: the numbers, the confusion matrix, the pairs it mixes up, the scores of each class.
+//! The scores of the classifier: the numbers, the confusion matrix, the classes that are mixed up, the scores of each
+//! class.
 
 use serde::Serialize;
 
 use super::charts::matrix;
-use super::facts::{Facts, Scores};
-use super::words::{count, form, number, percent, plural};
+use super::data::ReportData;
+use super::formatting::{count, form, number, percent, plural};
+use crate::learn::metrics::Metrics;
 
-/// Classes up to which the matrix is a table with numbers, and every class has its row at once.
+/// The most classes for which the matrix is a table with numbers and every class has its row openly.
 const FEW: usize = 25;
-/// Classes up to which the cells of that table have their full size.
+/// The most classes for which the cells of that table have their full size.
 const WIDE: usize = 15;
-/// Rows of the lists that stand for a large table.
+/// Rows of the lists that replace a large table.
 const LISTED: usize = 15;
 /// Rows of the list beside a matrix that shows every pair already.
 const BESIDE: usize = 8;
@@ -22,8 +24,9 @@ pub struct Section {
     pub numbers: Vec<Number>,
     /// The matrix as a table, for few classes.
     pub table: Option<Vec<Row>>,
-    /// True where the cells of the table have to be small, and the widest windows, narrow and wide, that cut it, in pixels.
+    /// True where the cells of the table have to be small.
     pub dense: bool,
+    /// The widest windows, on a phone and on a screen, that cut off a part of the table, in pixels.
     pub cut: [usize; 2],
     /// The matrix as a chart, for many.
     pub chart: Option<String>,
@@ -85,15 +88,15 @@ pub struct Class {
 }
 
 /// The section of a run; none without scores of a test split.
-pub fn section(facts: &Facts) -> Option<Section> {
-    let scores = facts.test.as_ref().filter(|scores| scores.support > 0)?;
-    let few = facts.classes.len() <= FEW;
+pub fn section(data: &ReportData) -> Option<Section> {
+    let scores = data.test.as_ref().filter(|scores| scores.support > 0)?;
+    let few = data.classes.len() <= FEW;
     let title =
-        format!("Confusion matrix of {} classes: rows are the truth, columns the prediction", facts.classes.len());
-    let classes = classes(scores, &facts.classes);
-    let mut pairs = pairs(scores, &facts.classes);
-    // the matrix of two classes has both pairs in plain sight
-    let listed = match facts.classes.len() {
+        format!("Confusion matrix of {} classes: rows are the truth, columns the prediction", data.classes.len());
+    let classes = classes(scores, &data.classes);
+    let mut pairs = pairs(scores, &data.classes);
+    // the matrix of two classes shows both pairs by itself
+    let listed = match data.classes.len() {
         0..=2 => 0,
         3..=FEW => BESIDE,
         _ => LISTED,
@@ -102,16 +105,16 @@ pub fn section(facts: &Facts) -> Option<Section> {
     pairs.truncate(listed);
     Some(Section {
         summary: summary(scores),
-        numbers: numbers(scores, facts.train_accuracy),
-        table: few.then(|| table(scores, &facts.classes)),
-        dense: facts.classes.len() > WIDE,
-        cut: cut(&facts.classes),
+        numbers: numbers(scores, data.train_accuracy),
+        table: few.then(|| table(scores, &data.classes)),
+        dense: data.classes.len() > WIDE,
+        cut: cut(&data.classes),
         chart: if few {
             None
         } else {
-            matrix::draw(&scores.confusion_matrix, &facts.classes, &title).map(|chart| chart.inline())
+            matrix::draw(&scores.confusion_matrix, &data.classes, &title).map(|chart| chart.inline())
         },
-        names: if few { facts.classes.clone() } else { Vec::new() },
+        names: if few { data.classes.clone() } else { Vec::new() },
         pairs,
         more_pairs,
         hardest: if few { Vec::new() } else { hardest(scores, &classes) },
@@ -120,8 +123,9 @@ pub fn section(facts: &Facts) -> Option<Section> {
     })
 }
 
-/// The widest windows, in pixels, that do not show the whole table: with its cells on a phone, and with those on a screen. The rest of the
-/// width is what the style sheet gives to the names of the rows and to what stands around the table.
+/// The widest windows, in pixels, that do not show the whole table: with the cells of a phone, and with those of a
+/// screen. The constants are the widths that the style sheet gives to the names of the rows and to the space around the
+/// table.
 fn cut(classes: &[String]) -> [usize; 2] {
     let n = classes.len();
     let longest = classes.iter().map(|name| name.chars().count()).max().unwrap_or(0);
@@ -129,7 +133,7 @@ fn cut(classes: &[String]) -> [usize; 2] {
     [66 + (7 * longest).min(77) + 23 * n, 120 + (8 * longest).clamp(120, 143) + cell * n]
 }
 
-fn summary(scores: &Scores) -> String {
+fn summary(scores: &Metrics) -> String {
     let largest = scores.per_class.iter().map(|class| class.support).max().unwrap_or(0);
     let guess = percent(largest as f64 / scores.support as f64);
     let [low, high] = scores.accuracy_interval_95.map(percent);
@@ -141,12 +145,12 @@ fn summary(scores: &Scores) -> String {
         accuracy => format!("{} of {rows}", percent(accuracy)),
     };
     format!(
-        "{right} {were} classified correctly; with 95\u{202f}% confidence the true rate lies between {low} and {high}. Always naming the most \
-         frequent class would be right for {guess}."
+        "{right} {were} classified correctly; with 95\u{202f}% confidence the true rate lies between {low} and {high}. \
+         Always naming the most frequent class would be right for {guess}."
     )
 }
 
-fn numbers(scores: &Scores, train_accuracy: Option<f64>) -> Vec<Number> {
+fn numbers(scores: &Metrics, train_accuracy: Option<f64>) -> Vec<Number> {
     let one = |name: &str, value: String, note: &str| Number { name: name.into(), value, note: note.into() };
     let mut all = vec![
         one("Accuracy", percent(scores.accuracy), "images classified correctly"),
@@ -170,12 +174,12 @@ fn numbers(scores: &Scores, train_accuracy: Option<f64>) -> Vec<Number> {
     all
 }
 
-/// Strength of the colour of a cell, 0 to 1: the numbers on the strongest can still be read.
+/// The strength of a cell's colour, 0 to 1. Numbers are readable even on the strongest colour.
 pub fn shade(share: f64) -> f64 {
     0.06 + 0.58 * share
 }
 
-fn table(scores: &Scores, classes: &[String]) -> Vec<Row> {
+fn table(scores: &Metrics, classes: &[String]) -> Vec<Row> {
     let rows = scores.confusion_matrix.iter().zip(classes).enumerate().map(|(truth, (counts, name))| {
         let total: u64 = counts.iter().sum();
         let cells = counts.iter().zip(classes).enumerate().map(|(predicted, (&n, other))| {
@@ -204,8 +208,9 @@ fn table(scores: &Scores, classes: &[String]) -> Vec<Row> {
     rows.collect()
 }
 
-/// Every pair that was mixed up, the most frequent first; among equals the larger share of the class, then the order of the classes.
-fn pairs(scores: &Scores, classes: &[String]) -> Vec<Pair> {
+/// Every pair of classes that was mixed up, the most frequent first; among equals by the larger share of the class,
+/// then by the order of the classes.
+fn pairs(scores: &Metrics, classes: &[String]) -> Vec<Pair> {
     let mut found = Vec::new();
     for (truth, row) in scores.confusion_matrix.iter().enumerate() {
         let total: u64 = row.iter().sum();
@@ -235,20 +240,20 @@ fn class(name: &str, precision: f64, recall: f64, f1: f64, support: usize) -> Cl
     }
 }
 
-fn classes(scores: &Scores, names: &[String]) -> Vec<Class> {
+fn classes(scores: &Metrics, names: &[String]) -> Vec<Class> {
     let rows = names.iter().zip(&scores.per_class);
     rows.map(|(name, s)| class(name, s.precision, s.recall, s.f1_score, s.support as usize)).collect()
 }
 
 /// Classes with pictures, by rising F1.
-fn hardest(scores: &Scores, classes: &[Class]) -> Vec<Class> {
+fn hardest(scores: &Metrics, classes: &[Class]) -> Vec<Class> {
     let mut order: Vec<usize> =
         (0..classes.len().min(scores.per_class.len())).filter(|&i| scores.per_class[i].support > 0).collect();
     order.sort_by(|&a, &b| scores.per_class[a].f1_score.total_cmp(&scores.per_class[b].f1_score).then(a.cmp(&b)));
     order.into_iter().take(LISTED).map(|i| classes[i].clone()).collect()
 }
 
-fn averages(scores: &Scores) -> Vec<Class> {
+fn averages(scores: &Metrics) -> Vec<Class> {
     let means = [("Mean of the classes", scores.macro_avg), ("Weighted by images", scores.weighted_avg)];
     means.map(|(name, mean)| class(name, mean.precision, mean.recall, mean.f1_score, scores.support)).to_vec()
 }

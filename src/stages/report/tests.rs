@@ -1,17 +1,17 @@
-//! The whole page on made-up runs.
+//! The whole page of invented runs.
 
 mod layout;
 
 use std::collections::BTreeMap;
 
 use super::charts::network::Step;
-use super::facts::{Auc, Average, ClassScores, Facts, Point, Prediction, Scores, TopK, Trouble};
+use super::data::{Point, Prediction, ReportData, Trouble};
 use super::provenance::Provenance;
 use super::{Page, render};
 use super::{blocks, doubts, figures, files, samples};
 use crate::config::Features;
 use crate::image::{RgbImage, thumbnail};
-use crate::learn::metrics::{self, calibration};
+use crate::learn::metrics::{self, Average, ClassScores, Metrics, RocAuc, TopK, calibration};
 use crate::network_plan::NetworkPlan;
 use crate::stages::StageId;
 use crate::stages::compare::{Compared, GROUPS, Group, MEMBERS, Outlier, Picture, SHOWN, Summary, Suspect};
@@ -22,40 +22,40 @@ use crate::stages::train::Trained;
 use crate::table::FeatureMatrix;
 use crate::weights::Origin;
 
-/// Numbers in [0, 1) that are the same every time.
+/// A number in [0, 1) that depends on the seed only.
 fn noise(seed: usize) -> f64 {
     let hash = blake3::hash(&seed.to_le_bytes());
     f64::from(u32::from_le_bytes(std::array::from_fn(|i| hash.as_bytes()[i]))) / 4_294_967_296.0
 }
 
-/// A network with weights of chance.
+/// A network with random weights.
 fn backbone(model: &str) -> NetworkPlan {
     let model = crate::models::find(model).expect("registered");
     let row = &model.weights[0];
     NetworkPlan::new(model, row, Origin::Random(0), row.recipe.clone(), &[], Features::Avg).expect("built")
 }
 
-/// Scores of a confusion matrix; the parts that the page only prints need not be true.
-fn scores(confusion_matrix: Vec<Vec<u64>>, predictions: &[Prediction]) -> Scores {
+/// Metrics of a confusion matrix; the parts that the page only prints need not be true.
+fn scores(confusion_matrix: Vec<Vec<u64>>, predictions: &[Prediction]) -> Metrics {
     let support: u64 = confusion_matrix.iter().flatten().sum();
     let right: u64 = (0..confusion_matrix.len()).map(|i| confusion_matrix[i][i]).sum();
     let accuracy = right as f64 / support as f64;
     let per_class = confusion_matrix.iter().enumerate().map(|(i, row)| {
         let support: u64 = row.iter().sum();
         let recall = row[i] as f64 / support.max(1) as f64;
-        ClassScores { precision: recall, recall, f1_score: recall, support }
+        ClassScores { precision: recall, recall, f1_score: recall, support, roc_auc: None }
     });
     let sure = predictions.iter().map(|one| (one.confidence as f32, one.is_right()));
     let calibration = calibration::bins(sure);
     let mean = Average { precision: accuracy, recall: accuracy, f1_score: accuracy };
-    Scores {
+    Metrics {
         support: support as usize,
         accuracy,
         accuracy_interval_95: [accuracy - 0.03, accuracy + 0.02],
         balanced_accuracy: accuracy,
         log_loss: 0.314,
         top_k_accuracy: vec![TopK { k: 3, accuracy: 0.99 }],
-        roc_auc: Some(Auc { macro_avg: 0.987 }),
+        roc_auc: Some(RocAuc { macro_avg: 0.987, weighted_avg: 0.987 }),
         calibration_error: calibration::expected_error(&calibration),
         calibration,
         per_class: per_class.collect(),
@@ -94,7 +94,7 @@ fn extracted(ok: usize) -> Extracted {
 }
 
 /// A run over `classes` with `each` test pictures a class, of which a share of `wrong` is taken for the next class.
-fn run(classes: &[&str], each: usize, wrong: f64) -> Facts {
+fn run(classes: &[&str], each: usize, wrong: f64) -> ReportData {
     let n = classes.len();
     let mut confusion = vec![vec![0u64; n]; n];
     let (mut predictions, mut points) = (Vec::new(), Vec::new());
@@ -116,7 +116,7 @@ fn run(classes: &[&str], each: usize, wrong: f64) -> Facts {
     }
     let ratio: Vec<f64> = (0..64).map(|i| 0.13 * 0.86f64.powi(i) + 0.0004).collect();
     let total = n * each;
-    Facts {
+    ReportData {
         title: "fruits".into(),
         ran: vec![
             ("Model", "EfficientNet-Lite0 (efficientnet_lite0)".into()),
@@ -185,14 +185,14 @@ fn troubles() -> Vec<Trouble> {
     skipped.chain(failed).collect()
 }
 
-/// What might be found of the points of `facts`.
-fn quality(facts: &Facts) -> Option<Compared> {
+/// An invented result of the comparison of the pictures of `data`.
+fn quality(data: &ReportData) -> Option<Compared> {
     let picture = |point: &Point| Picture {
         path: point.path.clone(),
-        label: point.class.map(|class| facts.classes[class].clone()),
+        label: point.class.map(|class| data.classes[class].clone()),
         test: point.test,
     };
-    let pictures: Vec<_> = facts.points.iter().map(picture).collect();
+    let pictures: Vec<_> = data.points.iter().map(picture).collect();
     if pictures.len() < 20 {
         return None;
     }
@@ -231,8 +231,9 @@ fn quality(facts: &Facts) -> Option<Compared> {
     })
 }
 
-/// The page of `facts`, every picture a coloured square; also written to the folder that `FEATURIZE_REPORTS` names, to be looked at.
-fn page(facts: &Facts, name: &str) -> String {
+/// The page of `data`, with a coloured square for every picture. It is also written to the folder that
+/// `FEATURIZE_REPORTS` names.
+fn page(data: &ReportData, name: &str) -> String {
     let picture = |path: &str| -> Result<_, ()> {
         let seed = path.len() * 31 + usize::from(*path.as_bytes().last().unwrap_or(&0));
         let hue = |c: usize| (80.0 + 160.0 * noise(seed + c + path.bytes().map(usize::from).sum::<usize>())) as u8;
@@ -240,17 +241,17 @@ fn page(facts: &Facts, name: &str) -> String {
         Ok(thumbnail(&picture, 112).ok())
     };
     let names: Vec<String> = (0..50).map(|i| format!("Training/{i:03}.jpg")).collect();
-    let label = |i: usize| facts.classes.get(i % facts.classes.len().max(1)).map(String::as_str);
+    let label = |i: usize| data.classes.get(i % data.classes.len().max(1)).map(String::as_str);
     let pictures: Vec<_> = names.iter().enumerate().map(|(i, name)| (name.as_str(), label(i))).collect();
-    let samples = match facts.predictions.is_empty() {
-        true => samples::gallery(&pictures, facts.samples, picture),
-        false => samples::predicted(&facts.predictions, facts.samples, picture),
+    let samples = match data.predictions.is_empty() {
+        true => samples::gallery(&pictures, data.samples, picture),
+        false => samples::predicted(&data.predictions, data.samples, picture),
     };
     let samples = samples.expect("no error");
-    let labelled = !facts.classes.is_empty();
-    let doubts = quality(facts).map(|found| doubts::section(&found, labelled, picture).expect("no error"));
-    let files = files::section(facts, picture).expect("no error");
-    let html = render(&Page::new(facts, samples, doubts, files)).expect("rendered");
+    let labelled = !data.classes.is_empty();
+    let doubts = quality(data).map(|found| doubts::section(&found, labelled, picture).expect("no error"));
+    let files = files::section(data, picture).expect("no error");
+    let html = render(&Page::new(data, samples, doubts, files)).expect("rendered");
     if let Some(folder) = std::env::var_os("FEATURIZE_REPORTS") {
         std::fs::write(std::path::Path::new(&folder).join(format!("{name}.html")), &html).expect("written");
     }
@@ -270,8 +271,8 @@ const FRUITS: [&str; 10] =
 
 #[test]
 fn a_whole_run_has_every_section() {
-    let facts = run(&FRUITS, 30, 0.1);
-    let html = page(&facts, "fruits");
+    let data = run(&FRUITS, 30, 0.1);
+    let html = page(&data, "fruits");
     assert_eq!(
         sections(&html),
         ["samples", "scores", "quality", "files", "counts", "training", "components", "columns", "timing", "ran"]
@@ -290,7 +291,7 @@ fn a_whole_run_has_every_section() {
     assert!(html.contains("and 13 more"), "50 of 63 files are listed");
     assert!(html.contains("66 of 1,280 columns were dropped"));
     // the same run gives the same page
-    assert_eq!(html, page(&facts, "fruits"));
+    assert_eq!(html, page(&data, "fruits"));
 }
 
 #[test]
@@ -311,9 +312,9 @@ fn two_classes_and_many_classes_fit() {
 
 #[test]
 fn without_labels_there_is_nothing_to_score() {
-    let facts = run(&FRUITS, 8, 0.1);
-    let points = facts.points.iter().map(|point| Point { class: None, ..point.clone() }).collect();
-    let facts = Facts {
+    let data = run(&FRUITS, 8, 0.1);
+    let points = data.points.iter().map(|point| Point { class: None, ..point.clone() }).collect();
+    let data = ReportData {
         classes: vec![],
         counts: vec![],
         trained: None,
@@ -321,9 +322,9 @@ fn without_labels_there_is_nothing_to_score() {
         train_accuracy: None,
         predictions: vec![],
         points,
-        ..facts
+        ..data
     };
-    let html = page(&facts, "unlabelled");
+    let html = page(&data, "unlabelled");
     assert_eq!(sections(&html), ["samples", "quality", "files", "counts", "components", "columns", "timing", "ran"]);
     assert!(html.contains("No labels, so no classifier was trained") && html.contains("24 of 50 pictures, drawn by"));
     assert!(!html.contains("Predicted:") && !html.contains("Labels in doubt"));
@@ -331,10 +332,10 @@ fn without_labels_there_is_nothing_to_score() {
 
 #[test]
 fn without_test_split_the_page_says_so() {
-    let mut facts = run(&FRUITS, 8, 0.1);
-    facts.points.retain(|point| !point.test);
-    let facts = Facts { test: None, predictions: vec![], sizes: [160, 0], ..facts };
-    let html = page(&facts, "untested");
+    let mut data = run(&FRUITS, 8, 0.1);
+    data.points.retain(|point| !point.test);
+    let data = ReportData { test: None, predictions: vec![], sizes: [160, 0], ..data };
+    let html = page(&data, "untested");
     let all = ["samples", "quality", "files", "counts", "training", "components", "columns", "timing", "ran"];
     assert_eq!(sections(&html), all);
     assert!(html.contains("<span class=\"said\"><bdi>Cherry</bdi></span>"));
@@ -343,26 +344,26 @@ fn without_test_split_the_page_says_so() {
 
 #[test]
 fn a_classifier_without_curves_and_a_table_without_components_have_their_sections() {
-    let mut facts = run(&FRUITS, 8, 0.1);
-    let trained = facts.trained.as_mut().expect("trained");
+    let mut data = run(&FRUITS, 8, 0.1);
+    let trained = data.trained.as_mut().expect("trained");
     (trained.kind, trained.description) = ("knn".into(), "knn, k 5, cosine".into());
     (trained.loss_curve, trained.validation_scores, trained.epochs) = (vec![], vec![], 0);
-    // a scale alone: nothing to draw on a plane; 25,088 columns: a flattened map
-    (facts.reduced, facts.points) = (None, vec![]);
-    facts.columns = (0..25_088).map(|i| (1e-6 + noise(i), noise(i + 77) > 0.5)).collect();
-    facts.selected = Some(Selected { kept: 12_544, of: 25_088, outranked: 12_544, ..Selected::default() });
-    let html = page(&facts, "curveless");
+    // a scaling alone has no plane to draw on; 25,088 columns are a flattened map
+    (data.reduced, data.points) = (None, vec![]);
+    data.columns = (0..25_088).map(|i| (1e-6 + noise(i), noise(i + 77) > 0.5)).collect();
+    data.selected = Some(Selected { kept: 12_544, of: 25_088, outranked: 12_544, ..Selected::default() });
+    let html = page(&data, "curveless");
     assert_eq!(sections(&html), ["samples", "scores", "files", "counts", "training", "columns", "timing", "ran"]);
     assert!(html.contains("In numbers") && !html.contains("<h3>Loss</h3>") && !html.contains("Ended because"));
-    let charts: Vec<&str> = figures::charts(&facts).into_iter().map(|(name, _)| name).collect();
+    let charts: Vec<&str> = figures::charts(&data).into_iter().map(|(name, _)| name).collect();
     assert_eq!(charts, ["network", "confusion_matrix", "calibration", "columns"]);
     assert!(html.len() < 1_000_000, "{} bytes", html.len());
 }
 
 #[test]
 fn an_extraction_alone_is_a_page() {
-    let facts = run(&FRUITS, 8, 0.1);
-    let facts = Facts {
+    let data = run(&FRUITS, 8, 0.1);
+    let data = ReportData {
         selected: None,
         reduced: None,
         trained: None,
@@ -371,16 +372,16 @@ fn an_extraction_alone_is_a_page() {
         predictions: vec![],
         points: vec![],
         troubles: vec![],
-        ..facts
+        ..data
     };
-    assert_eq!(sections(&page(&facts, "bare")), ["samples", "counts", "timing", "ran"]);
-    page(&Facts::default(), "nothing");
+    assert_eq!(sections(&page(&data, "bare")), ["samples", "counts", "timing", "ran"]);
+    page(&ReportData::default(), "nothing");
 }
 
 #[test]
 fn a_classifier_that_is_always_wrong_shows_its_mistakes() {
-    let facts = run(&FRUITS, 8, 2.0);
-    let html = page(&facts, "wrong");
+    let data = run(&FRUITS, 8, 2.0);
+    let html = page(&data, "wrong");
     assert_eq!(html.matches("<figcaption><span class=\"soft\">Predicted:").count(), 24);
     assert_eq!(html.matches("✗ truth:").count(), 24);
     assert!(!html.contains("Close calls") && html.contains(">0\u{202f}%<"));
@@ -390,7 +391,7 @@ fn a_classifier_that_is_always_wrong_shows_its_mistakes() {
 fn what_the_metrics_write_is_what_the_page_reads() {
     let probabilities = FeatureMatrix::from_vec(4, 2, vec![0.9, 0.1, 0.6, 0.4, 0.3, 0.7, 0.8, 0.2]).expect("4 × 2");
     let metrics = metrics::evaluate(&[0, 0, 1, 1], &[0, 0, 1, 0], &probabilities, 2, &[]).expect("scores");
-    let scores: Scores = serde_json::from_value(serde_json::to_value(&metrics).expect("JSON")).expect("scores");
+    let scores: Metrics = serde_json::from_value(serde_json::to_value(&metrics).expect("JSON")).expect("scores");
     assert_eq!((scores.support, scores.confusion_matrix.clone()), (4, vec![vec![2, 0], vec![1, 1]]));
     assert_eq!(scores.roc_auc.map(|auc| auc.macro_avg), Some(0.75));
     assert_eq!(scores.calibration.len(), metrics.calibration.len());
@@ -400,11 +401,11 @@ fn what_the_metrics_write_is_what_the_page_reads() {
 fn names_cannot_break_out() {
     let script = "<script>alert(\"x\")</script>";
     let names = [script, "O'Brien & \"Söhne\"", "a{{ 7*7 }}b", "x</title></style></svg>"];
-    let mut facts = run(&names, 8, 0.3);
-    facts.title = script.into();
-    facts.troubles[0].path = format!("a/{script}.jpg");
-    facts.troubles[1].reason = format!("\" onload=\"{script}");
-    let html = page(&facts, "names");
+    let mut data = run(&names, 8, 0.3);
+    data.title = script.into();
+    data.troubles[0].path = format!("a/{script}.jpg");
+    data.troubles[1].reason = format!("\" onload=\"{script}");
+    let html = page(&data, "names");
     assert!(!html.contains("<script") && html.contains("&lt;script&gt;"));
     assert!(!html.contains("</svg>\"") && !html.contains("x</title>") && html.contains("a{{ 7*7 }}b"));
     assert!(!html.contains("O'Brien & ") && !html.contains("\" onload=\""));
@@ -412,8 +413,8 @@ fn names_cannot_break_out() {
 
 #[test]
 fn every_chart_of_a_whole_run_is_a_figure() {
-    let facts = run(&FRUITS, 30, 0.1);
-    let charts = figures::charts(&facts);
+    let data = run(&FRUITS, 30, 0.1);
+    let charts = figures::charts(&data);
     // the last component holds less than a tenth of a per cent
     assert!(charts.iter().all(|(_, chart)| !chart.marks.contains("< ")) && charts[6].1.marks.contains("&lt; 0.1"));
     let names: Vec<&str> = charts.into_iter().map(|(name, _)| name).collect();
@@ -428,5 +429,5 @@ fn every_chart_of_a_whole_run_is_a_figure() {
         "columns",
     ];
     assert_eq!(names, all);
-    assert!(figures::charts(&Facts::default()).is_empty());
+    assert!(figures::charts(&ReportData::default()).is_empty());
 }

@@ -1,9 +1,9 @@
-//! Where the time went: the stages, the steps of the extraction, and what would make it faster.
+//! The time of the stages and of the steps of the extraction, and the change that would make it faster.
 
 use serde::Serialize;
 
-use super::facts::Facts;
-use super::words::{count, percent, plural};
+use super::data::ReportData;
+use super::formatting::{count, percent, plural};
 use crate::progress::duration;
 use crate::stages::extract::{Extracted, Timing};
 
@@ -15,7 +15,7 @@ pub struct Section {
     /// True when the memory of a stage is known.
     pub memory: bool,
     pub extraction: Option<Extraction>,
-    /// Why there is no extraction to speak of.
+    /// The reason why the section tells nothing about the extraction.
     pub note: Option<&'static str>,
 }
 
@@ -40,25 +40,25 @@ pub struct Extraction {
 }
 
 /// The section of a run; none when no stage has a time.
-pub fn section(facts: &Facts) -> Option<Section> {
-    let total: f64 = facts.seconds.iter().map(|(_, seconds)| seconds).sum();
-    if facts.seconds.is_empty() {
+pub fn section(data: &ReportData) -> Option<Section> {
+    let total: f64 = data.seconds.iter().map(|(_, seconds)| seconds).sum();
+    if data.seconds.is_empty() {
         return None;
     }
     let stages: Vec<(&'static str, f64)> =
-        facts.seconds.iter().map(|(stage, seconds)| (stage.name(), *seconds)).collect();
-    let most = facts.memory.iter().map(|(_, peak)| *peak).max().unwrap_or(0).max(1) as f64;
+        data.seconds.iter().map(|(stage, seconds)| (stage.name(), *seconds)).collect();
+    let most = data.memory.iter().map(|(_, peak)| *peak).max().unwrap_or(0).max(1) as f64;
     let mut stages = parts(&stages);
-    for (part, (stage, _)) in stages.iter_mut().zip(&facts.seconds) {
-        let peak = facts.memory.iter().find(|(other, _)| other == stage).map(|(_, peak)| *peak);
+    for (part, (stage, _)) in stages.iter_mut().zip(&data.seconds) {
+        let peak = data.memory.iter().find(|(other, _)| other == stage).map(|(_, peak)| *peak);
         part.memory =
             peak.map(|peak| [format!("{} MB", count(peak as usize)), format!("{:.2}", 100.0 * peak as f64 / most)]);
     }
-    let extraction = facts.extracted.as_ref().and_then(extraction);
-    let reused = facts.extracted.is_some() && extraction.is_none();
+    let extraction = data.extracted.as_ref().and_then(extraction);
+    let reused = data.extracted.is_some() && extraction.is_none();
     Some(Section {
         total: duration(total),
-        memory: !facts.memory.is_empty(),
+        memory: !data.memory.is_empty(),
         stages,
         note: reused.then_some("Every feature was there already: no picture had to be read."),
         extraction,
@@ -109,12 +109,12 @@ fn extraction(extracted: &Extracted) -> Option<Extraction> {
     })
 }
 
-/// One sentence: what bounds the extraction, and what would help.
+/// One sentence about the bottleneck of the extraction and its remedy.
 fn verdict(extracted: &Extracted, steps: &[(&'static str, f64)], work: f64) -> String {
     let timing = &extracted.timing;
     let cpu = extracted.device.starts_with("cpu");
     if !cpu {
-        // one thread feeds the device: the clock tells how long it was idle
+        // one thread feeds the device, so the wall time less the forward time is the time that the device was idle
         let busy = (timing.forward / timing.wall).min(1.0);
         if busy >= 0.8 {
             return format!("The device was busy {} of the time: the network is the bottleneck.", percent(busy));
@@ -191,9 +191,9 @@ mod tests {
     #[test]
     fn what_was_there_already_has_no_speed() {
         assert!(extraction(&extracted("cpu", Timing::default())).is_none());
-        let facts = Facts { extracted: Some(extracted("cpu", Timing::default())), ..Facts::default() };
-        assert!(section(&facts).is_none());
-        let facts = Facts { seconds: vec![(crate::stages::StageId::Extract, 2.0)], ..facts };
-        assert!(section(&facts).is_some_and(|section| section.note.is_some() && section.extraction.is_none()));
+        let data = ReportData { extracted: Some(extracted("cpu", Timing::default())), ..ReportData::default() };
+        assert!(section(&data).is_none());
+        let data = ReportData { seconds: vec![(crate::stages::StageId::Extract, 2.0)], ..data };
+        assert!(section(&data).is_some_and(|section| section.note.is_some() && section.extraction.is_none()));
     }
 }

@@ -13,7 +13,7 @@ use crate::learn::classifier::{Classifier, ClassifierError};
 use crate::learn::dataset::{DatasetBase, Fit, Labels, Shared};
 use crate::learn::knn::{Knn, KnnParams};
 use crate::learn::mlp::{Activation, Dense, End, Mlp};
-use crate::plan::Plan;
+use crate::plan::{NetworkCard, Plan};
 use crate::stages::StageId;
 use crate::store::{OutputFile, Record, RunDir};
 use crate::table::FeatureMatrix;
@@ -70,24 +70,10 @@ fn table(knn: &Knn, path: &Path) -> Result<Digest, IoError> {
     tensors::write(path, &[x, Tensor::new("y", &[y.len()], Values::F64(&y))])
 }
 
-/// The network and the settings that made the features, as the card names them.
+/// The network that made the features and the number format of its table.
 pub(super) fn origin(plan: &Plan) -> Value {
-    let mut origin = json!({
-        "model": plan.backbone.model.name,
-        "weights": plan.backbone.weights.describe(),
-        "weights_sha256": plan.weights_id,
-        "source": plan.backbone.source,
-        "layer": plan.backbone.layers(),
-        "features": plan.pipeline.extract.features,
-        "dtype": plan.pipeline.output.dtype,
-        "shape": plan.backbone.shape().dims(),
-        "recipe": plan.backbone.recipe,
-        "image": plan.backbone.decoding,
-        "precision": plan.backbone.precision,
-    });
-    if let Some(key) = plan.backbone.weights_key() {
-        origin["weights_key"] = json!(key);
-    }
+    let mut origin = json!(NetworkCard::of(plan));
+    origin["dtype"] = json!(plan.pipeline.output.dtype);
     origin
 }
 
@@ -101,7 +87,6 @@ fn card(
 ) -> Result<Digest, IoError> {
     let mut card = origin(plan);
     let fitted = json!({
-        "featurize": env!("CARGO_PKG_VERSION"),
         "classes": classes,
         "kind": kind,
         "select": plan.pipeline.select.is_some().then_some("columns.parquet"),

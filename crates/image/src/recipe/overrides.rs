@@ -54,45 +54,43 @@ impl RecipeOverrides {
     }
 }
 
-/// The keys of a recipe that a pipeline overrides; a key that is left out keeps the value of the weights' recipe.
+/// Keys that override the recipe of the weights. A key that is left out keeps its value.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RecipeOverrides {
-    /// `keras`, `torchvision` or `timm`: the preprocessing of this library for this network, whatever weights are used.
-    /// Other keys override it.
+    /// The library whose preprocessing for this network is used, whatever the weights are. Other keys override it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub preset: Option<Preset>,
-    /// The network's input in pixels: `224`, or `[height, width]`.
+    /// The network's input in pixels: one number for height and width, or `[height, width]`.
     #[serde(deserialize_with = "side_or_sides", skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema_of_size")]
     pub size: Option<[usize; 2]>,
-    /// `stretch` ignores the picture's shape, `crop` cuts out the centre, `pad` fills up with white, `squash` stretches
-    /// and cuts out the centre, `border` fits the longer side and fills up with the mean.
+    /// How the shape of a picture becomes that of the input.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fit: Option<Fit>,
-    /// The filter, as in Pillow: `nearest`, `box`, `bilinear`, `hamming`, `bicubic` or `lanczos`.
+    /// The resampling filter, as in Pillow.
     #[serde(rename = "resize", skip_serializing_if = "Option::is_none")]
     pub filter: Option<Filter>,
-    /// False: bilinear without widening the filter, in floating point, as TensorFlow's `tf.image.resize` and so Keras'
-    /// `image_dataset_from_directory`.
+    /// Whether the filter is widened where a picture is made smaller. `false` is bilinear interpolation in floating
+    /// point without it, as TensorFlow's `tf.image.resize` and Keras' `image_dataset_from_directory` do.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub antialias: Option<bool>,
-    /// With `fit: crop`, `squash` and `border`, the share of the side that is kept, 0.01 to 1: 0.875 resizes to 256 and
-    /// cuts out 224.
+    /// The share of the side that is kept with `fit: crop`, `squash` and `border`: 0.875 resizes to 256 and cuts out
+    /// 224.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.01, max = 1))]
     pub crop_pct: Option<f64>,
-    /// `rgb`, `bgr` or `grey`.
+    /// The order of the channels.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub channels: Option<ChannelOrder>,
-    /// The bytes are divided by this number first; not 0: 255, 127.5 or 1.
+    /// The number by which the bytes are divided first: 255, 127.5 or 1. It must not be 0.
     #[serde(serialize_with = "decimal::maybe", skip_serializing_if = "Option::is_none")]
     #[schemars(extend("not" = {"const": 0}))]
     pub divisor: Option<f32>,
-    /// The three numbers that are subtracted next, in the order of `channels` and in units of `byte / divisor`.
+    /// Three numbers that are subtracted next, in the order of `channels` and in units of `byte / divisor`.
     #[serde(serialize_with = "decimal::maybe_three", skip_serializing_if = "Option::is_none")]
     pub mean: Option<[f32; 3]>,
-    /// The three numbers by which the channels are divided last, in the order of `channels`; none of them is 0.
+    /// Three numbers by which the result is divided, in the order of `channels`. None of them may be 0.
     #[serde(serialize_with = "decimal::maybe_three", skip_serializing_if = "Option::is_none")]
     #[schemars(extend("not" = {"contains": {"const": 0}}))]
     pub std: Option<[f32; 3]>,
@@ -144,8 +142,6 @@ fn side_or_sides<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<[u
     deserializer.deserialize_any(Sides)
 }
 
-/// Writes `f32` numbers as people write them: 0.485 and not 0.48500001430511475, which is the same number with 64 bits.
-/// Reading them gives the same bits.
 pub(super) mod decimal {
     use serde::{Serialize, Serializer};
 

@@ -22,72 +22,71 @@ hyperparameters! {
     /// `train.mlp`: a multi-layer perceptron by the names and ranges of scikit-learn's `MLPClassifier`.
     #[schemars(rename = "Mlp")]
     pub struct MlpParams {
-        /// Units of each hidden layer, 1 to 65536 each, at most 64 layers; one number: one layer; `[]`: none. Default:
-        /// `[100, 10]`. Also written `hidden_layer_sizes`.
+        /// Units of each hidden layer. One number is one layer; `[]` is none.
         #[serde(deserialize_with = "whole_or_list")]
         #[schemars(schema_with = "hidden_schema")]
         pub hidden: Vec<usize> = vec![100, 10], also "hidden_layer_sizes";
-        /// Of the hidden layers: `identity`, `logistic`, `tanh` or `relu`. Default: `relu`.
+        /// The activation of the hidden layers.
         pub activation: Activation = Activation::Relu;
-        /// `adam`, `sgd` or `lbfgs` (all rows at every step; good for few rows). Default: `adam`.
+        /// The optimizer.
         pub solver: Solver = Solver::Adam;
-        /// Strength of the L2 penalty, at least 0. Default: 0.0001.
+        /// Strength of the L2 penalty.
         pub alpha: f64 = 1e-4, in Range::AtLeast(0.0);
-        /// Rows per step, 1 to 1000000000, or `auto` (200, or all rows when there are fewer). Default: `auto`.
+        /// Rows in one step of the optimizer. `auto` is 200, or all rows where there are fewer.
         #[schemars(extend("default" = "auto"))]
         pub batch_size: BatchSize = BatchSize::Auto;
-        /// Schedule of the learning rate for `sgd`: `constant`, `invscaling` or `adaptive`. Default: `constant`.
+        /// The schedule of the learning rate for `sgd`.
         pub learning_rate: LearningRate = LearningRate::Constant;
-        /// The learning rate at the start, greater than 0. Default: 0.001.
+        /// The learning rate at the start.
         pub learning_rate_init: f64 = 1e-3, in Range::Above(0.0);
-        /// Exponent of `invscaling`, at least 0. Default: 0.5.
+        /// The exponent of `invscaling`.
         pub power_t: f64 = 0.5, in Range::AtLeast(0.0);
-        /// Passes over the rows at most, 1 to 1000000000. Default: 200.
+        /// The most passes over the rows.
         pub max_iter: usize = 200, in Range::COUNT;
-        /// Evaluations of the loss at most for `lbfgs`, 1 to 1000000000. Default: 15000.
+        /// The most evaluations of the loss with `lbfgs`.
         pub max_fun: usize = 15_000, in Range::COUNT;
-        /// Shuffle the rows before each pass. Default: true.
+        /// Whether the rows are shuffled before each pass.
         pub shuffle: bool = true;
-        /// Seed of the weights, the shuffling and the validation part. Default: 0. Also written `random_state`.
+        /// Seed of the weights, of the shuffling and of the rows that are held out.
         pub seed: u64 = 0, also "random_state";
-        /// The loss has to fall by this, at least 0, or a pass counts for `n_iter_no_change`. Default: 0.0001.
+        /// A pass in which the loss falls by less than this counts for `n_iter_no_change`.
         pub tol: f64 = 1e-4, in Range::AtLeast(0.0);
-        /// Momentum of `sgd`, 0 to 1. Default: 0.9.
+        /// Momentum of `sgd`.
         pub momentum: f64 = 0.9, in Range::Between(0.0, 1.0);
-        /// Nesterov's momentum for `sgd`. Default: true. Also written `nesterovs_momentum`.
+        /// Whether `sgd` uses Nesterov's momentum.
         pub nesterov: bool = true, also "nesterovs_momentum";
-        /// Keep a part of the train rows aside and stop when its accuracy no longer rises. Default: false.
+        /// Whether a part of the train rows is held out and the training ends when the accuracy on them no longer
+        /// rises.
         pub early_stopping: bool = false;
-        /// That part, at least 0 and less than 1. Default: 0.1.
+        /// The share of the train rows that `early_stopping` holds out.
         pub validation_fraction: f64 = 0.1, in Range::SHARE;
-        /// Decay of `adam`'s first moment, at least 0 and less than 1. Default: 0.9.
+        /// Decay of the first moment of `adam`.
         pub beta_1: f64 = 0.9, in Range::SHARE;
-        /// Decay of `adam`'s second moment, at least 0 and less than 1. Default: 0.999.
+        /// Decay of the second moment of `adam`.
         pub beta_2: f64 = 0.999, in Range::SHARE;
-        /// Keeps `adam` from dividing by zero, greater than 0. Default: 0.00000001.
+        /// A small number that keeps `adam` from dividing by zero.
         pub epsilon: f64 = 1e-8, in Range::Above(0.0);
-        /// Passes in a row without an improvement of `tol` that end the training, 1 to 1000000000. Default: 10.
+        /// The training ends after this number of passes in a row without an improvement of `tol`.
         pub n_iter_no_change: usize = 10, in Range::COUNT;
-        /// `balanced`: every class weighs the same, whatever its number of pictures; or what a picture of a class
-        /// weighs, greater than 0: `{Banana: 2.0}`, 1 for those that are not named. Default: every picture weighs the
-        /// same.
+        /// Weights of the classes. `balanced` gives every class the same weight, whatever its number of pictures.
+        /// `{Banana: 2.0}` sets the weight of each picture of a class; classes that are not named have 1. Default:
+        /// every picture weighs the same.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub class_weight: Option<ClassWeight> = None;
-        /// Share of the hidden units that each picture is trained without, at least 0 and less than 1; not for `lbfgs`.
-        /// Default: 0.
+        /// The share of the hidden units that each picture is trained without. Not with `lbfgs`.
         pub dropout: f64 = 0.0, in Range::SHARE;
-        /// Share of a picture's truth that is spread evenly over all classes, at least 0 and less than 1. Default: 0.
+        /// The share of a picture's truth that is spread evenly over all classes.
         pub label_smoothing: f64 = 0.0, in Range::SHARE;
-        /// The folder of an earlier run whose `mlp` the training starts from, instead of random weights: of the same
-        /// features, columns, components, `hidden`, `activation` and classes. Not with cross-validation: it may have
-        /// learnt the pictures that are held out. Default: none.
+        /// The folder of an earlier run whose `mlp` the training starts from, instead of random weights. Its features,
+        /// columns, components, `hidden`, `activation` and classes must be the same. Not with cross-validation, since
+        /// it may have learnt the pictures that are held out. Default: none.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub warm_start: Option<PathBuf> = None;
-        /// Whether the train table is held in memory: `true`, `false`, or `auto` (`false` from 2 GiB on). With `false`
-        /// its rows are copied to a file without a name in `output.dir`, 4 bytes a value, and read from there batch by
-        /// batch, in the same order, so that the classifier is the same; best on an SSD. So are the folds of a
-        /// cross-validation; of several classifiers that are compared, one that holds them (`knn` always does) has them
-        /// held for all. Default: `auto`.
+        /// Where the rows of the train table are kept while the classifier is trained. `true` keeps them in memory;
+        /// `false` copies them to a file without a name in `output.dir`, 4 bytes a value, and reads them from there
+        /// batch by batch, best from an SSD; `auto` is `false` from 2 GiB on. The order of the rows, and so the
+        /// classifier, is the same. The folds of a cross-validation are kept in the same way; of several classifiers
+        /// that are compared, one that keeps them in memory (`knn` always does) makes all of them do so.
         #[schemars(extend("default" = "auto"))]
         pub in_memory: InMemory = InMemory::Auto;
     }
@@ -97,13 +96,13 @@ hyperparameters! {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Activation {
-    /// x
+    /// No activation: the layers together are one linear map.
     Identity,
-    /// 1 / (1 + exp(-x))
+    /// The logistic sigmoid, `1 / (1 + exp(-x))`.
     Logistic,
-    /// tanh(x)
+    /// The hyperbolic tangent, `tanh(x)`.
     Tanh,
-    /// max(0, x)
+    /// The rectified linear unit, `max(0, x)`.
     Relu,
 }
 
@@ -115,7 +114,7 @@ pub enum Solver {
     Adam,
     /// Stochastic gradient descent with momentum.
     Sgd,
-    /// Limited-memory BFGS.
+    /// Limited-memory BFGS: all rows at every step, good for few rows.
     Lbfgs,
 }
 
@@ -125,9 +124,9 @@ pub enum Solver {
 pub enum LearningRate {
     /// `learning_rate_init` throughout.
     Constant,
-    /// `learning_rate_init / t.powf(power_t)` after `t` rows.
+    /// `learning_rate_init` divided by `t` to the power of `power_t` after `t` rows.
     Invscaling,
-    /// Divided by 5 whenever two passes in a row bring no improvement of `tol`.
+    /// `learning_rate_init`, divided by 5 whenever two passes in a row bring no improvement of `tol`.
     Adaptive,
 }
 
@@ -137,7 +136,7 @@ pub enum LearningRate {
 pub enum BatchSize {
     /// min(200, rows).
     Auto,
-    /// So many, at least 1.
+    /// This number, at least 1.
     Rows(usize),
 }
 

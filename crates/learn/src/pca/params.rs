@@ -10,42 +10,43 @@ use serde_json::json;
 use super::PcaError;
 use crate::hyperparameters::{ParamError, Range, any_of, at_least_1, hyperparameters, inline_schema};
 
-/// How many components may be asked for.
+/// The number of components that may be asked for.
 const COMPONENTS: Range = Range::Whole(1, 1_000_000);
 
-/// `reduce.pca`: principal components, fitted on the train split.
+/// `reduce.pca`: principal components, fitted on the train split, as scikit-learn's `PCA`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(rename = "Pca")]
 pub struct PcaParams {
-    /// How many components (a whole number, 1 to 1000000), how much of the variance they explain (between 0 and 1), or
-    /// `mle` (the most probable number, by Minka's estimate; needs as many pictures as columns). Default: 64.
+    /// The number of components; or, below 1, the share of the variance that they explain; or `mle`, the most probable
+    /// number by Minka's estimate, which needs at least as many pictures as columns.
     #[schemars(extend("default" = 64))]
     pub components: Components,
-    /// Scale every component to variance 1. Default: false.
+    /// Whether every component is scaled to variance 1.
     pub whiten: bool,
 }
 
 hyperparameters! {
-    /// `reduce.svd`: truncated singular value decomposition, fitted on the train split.
+    /// `reduce.svd`: truncated singular value decomposition, fitted on the train split, as scikit-learn's
+    /// `TruncatedSVD`.
     #[derive(Copy)]
     #[schemars(rename = "Svd")]
     pub struct SvdParams {
-        /// How many components, 1 to 1000000. Default: 64.
+        /// The number of components.
         #[serde(deserialize_with = "svd_components")]
         pub components: usize = 64, in COMPONENTS;
     }
 }
 
-/// How many principal components are kept. A count above min(rows, columns) gives as many as there are.
+/// The number of principal components that are kept. A count above min(rows, columns) gives as many as there are.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Components {
-    /// So many, at least 1.
+    /// This number, at least 1.
     Count(usize),
-    /// As many as explain this part of the variance, in (0, 1).
+    /// As many as explain this share of the variance, in (0, 1).
     Fraction(f64),
-    /// As many as are most probable, by Minka's estimate; needs as many rows as columns.
+    /// The most probable number, by Minka's estimate; needs as many rows as columns.
     Mle,
 }
 

@@ -88,7 +88,10 @@ impl JsonSchema for DeviceChoice {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"anyOf": [{"enum": ["auto", "cpu", "cuda", "metal"]}, {"type": "string", "pattern": "^cuda:[0-9]+$"}]})
+        json_schema!({"anyOf": [
+            {"enum": ["auto", "cpu", "cuda", "metal"]},
+            {"title": "`cuda:N`", "type": "string", "pattern": "^cuda:[0-9]+$"}
+        ]})
     }
 }
 

@@ -5,18 +5,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::models::Shape;
 
-/// What is kept of the feature map of a layer.
+/// How the map of a layer becomes features.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Features {
-    /// Mean over the positions: one number per channel.
+    /// The mean over the positions, one number for each channel.
     #[default]
     Avg,
-    /// Maximum over the positions: one number per channel.
+    /// The maximum over the positions, one number for each channel.
     Max,
-    /// The whole map as one row of height × width × channels numbers.
+    /// The whole map as one row of numbers, in the order (height, width, channel).
     Flatten,
-    /// The whole map, its shape kept.
+    /// The whole map with its shape.
     Map,
 }
 

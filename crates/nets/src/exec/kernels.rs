@@ -13,7 +13,7 @@ pub enum Kernels {
     /// The fastest that the CPU has.
     #[default]
     Auto,
-    /// Those of the library candle, to which all others are compared: slow, and in `f32` only.
+    /// The kernels of the library candle, to which all others are compared: slow, and in `f32` only.
     Reference,
     /// Plain Rust, the same on every CPU.
     Portable,

@@ -10,7 +10,7 @@ pub enum Precision {
     /// 32-bit floating point.
     #[default]
     F32,
-    /// The upper half of `f32`; sums are `f32`.
+    /// 16-bit floating point with the exponent of `f32` (bfloat16); sums are `f32`.
     Bf16,
 }
 

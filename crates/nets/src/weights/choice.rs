@@ -75,7 +75,9 @@ impl JsonSchema for Weights {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({"anyOf": [
             {"enum": ["default", "bundled", "random", "keras", "torchvision", "timm"]},
-            {"type": ["string", "number", "boolean"], "minLength": 1}
+            {"title": "a file", "type": ["string", "number", "boolean"], "minLength": 1},
+            {"title": "`hf:owner/repo/file`", "type": "string", "pattern": "^hf:"},
+            {"title": "a URL", "type": "string", "pattern": "^https?://"}
         ]})
     }
 }

@@ -1,14 +1,15 @@
-//! How often the classifier is right among the pictures that it is equally sure of: a reliability diagram.
+//! A reliability diagram: the share of right predictions among those of about equal confidence.
 
 use std::fmt::Write;
 
 use super::{Axis, Chart, Frame, coordinate, percent};
 use crate::learn::metrics::Bin;
-use crate::stages::report::words::plural;
+use crate::stages::report::formatting::plural;
 
 const HEIGHT: f64 = 320.0;
 
-/// Bars of accuracy over confidence, and the line on which a classifier lies that knows how sure it may be. None without a prediction.
+/// Bars of accuracy over confidence, and the diagonal on which they would end for a calibrated classifier. None without
+/// a prediction.
 pub fn draw(bins: &[Bin], title: &str) -> Option<Chart> {
     let total: usize = bins.iter().map(|bin| bin.count).sum();
     if total == 0 {
@@ -23,7 +24,7 @@ pub fn draw(bins: &[Bin], title: &str) -> Option<Chart> {
         let (from, to) = (bin.low, bin.high);
         let ((x, y), (end, _)) = (frame.place(from, accuracy), frame.place(to, 0.0));
         let [x, y, w, h] = [x + 1.0, y, (end - x - 2.0).max(1.0), (bottom - y).max(0.5)].map(coordinate);
-        // few pictures prove little: their bar is pale
+        // a bar of few pictures is pale, since it proves little
         let opacity = 0.3 + 0.7 * (bin.count as f64 / 10.0).min(1.0);
         let told = format!(
             "confidence {} to {}: {} right of {}, mean confidence {}",

@@ -1,5 +1,5 @@
-//! The colours of the page and of its charts, in light and in dark: Okabe and Ito's, which people with any colour vision tell apart
-//! ("Color Universal Design", 2008), some darker or lighter so that they are seen on their ground.
+//! The colours of the page and of its charts, light and dark. They are those of Okabe and Ito ("Color Universal
+//! Design", 2008), which people with any colour vision can distinguish; some are darker or lighter for contrast.
 
 use std::fmt::Write;
 
@@ -42,7 +42,7 @@ pub fn variables() -> [String; 2] {
     both.map(|text| text.trim_end().to_string())
 }
 
-/// `css` with the light colours in place of its variables: programs that read SVG seldom know variables.
+/// Replaces the variables of `css` by the light colours, since few programs that read SVG know variables.
 pub fn without_variables(css: &str) -> String {
     ALL.iter().fold(css.to_string(), |css, (name, light, _)| css.replace(&format!("var(--{name})"), light))
 }

@@ -1,9 +1,9 @@
-//! How the columns score that the selection went by, those that were kept and those that were dropped: a histogram over powers of ten.
+//! A histogram of the scores of the selection over powers of ten, for kept and for dropped columns.
 
 use std::fmt::Write;
 
 use super::{Axis, Chart, Frame, coordinate};
-use crate::stages::report::words::plural;
+use crate::stages::report::formatting::plural;
 
 const HEIGHT: f64 = 260.0;
 const BINS: usize = 40;
@@ -11,8 +11,8 @@ const BINS: usize = 40;
 /// A column: its score, and whether it was kept.
 pub type Scored = (f64, bool);
 
-/// Bars of kept on bars of dropped columns, by the logarithm of the score, which `name` says; `least` is a score that was demanded. What is zero or
-/// infinite has no place. None without a column that has one.
+/// Bars of kept columns on bars of dropped columns, by the logarithm of the score called `name`. `least` is the
+/// threshold. Scores of zero and infinite scores are left out. None when no column has another score.
 pub fn draw(columns: &[Scored], least: Option<f64>, name: &str, title: &str) -> Option<Chart> {
     let placed: Vec<(f64, bool)> = columns
         .iter()
@@ -73,7 +73,7 @@ mod tests {
             "{svg}"
         );
         assert!(!svg.contains("NaN"));
-        // one column alone has a range around it
+        // a single score gets a range around it
         assert!(draw(&[(1.0, true)], None, "F", "t").expect("a chart").inline().contains("1 column kept"));
     }
 }

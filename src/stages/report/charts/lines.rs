@@ -3,14 +3,14 @@
 use std::fmt::Write;
 
 use super::{Axis, Chart, Frame, coordinate};
-use crate::stages::report::words;
+use crate::stages::report::formatting;
 
 const HEIGHT: f64 = 280.0;
-/// Points of a curve at most: more than there are pixels tell nothing.
+/// The most points of a curve; more would not be visible.
 const MOST: usize = 800;
 
-/// A curve over the steps 1, 2, … of a training; `axes` are the names of a step and of a value, `percent` writes values in percent. None without
-/// a finite value.
+/// A curve over the steps 1, 2, … of a training. `axes` are the names of a step and of a value; `percent` writes values
+/// in percent. None without a finite value.
 pub fn draw(values: &[f64], title: &str, axes: [&str; 2], percent: bool) -> Option<Chart> {
     let stride = values.len().div_ceil(MOST).max(1);
     let all = values.iter().enumerate().map(|(i, &value)| ((i + 1) as f64, value));
@@ -32,7 +32,7 @@ pub fn draw(values: &[f64], title: &str, axes: [&str; 2], percent: bool) -> Opti
     let [_, _, top, _] = frame.edges();
     // above the point, or below it where there is no room
     let text = if y - top > 16.0 { y - 10.0 } else { y + 18.0 };
-    let label = if percent { super::percent(last.1) } else { words::number(last.1) };
+    let label = if percent { super::percent(last.1) } else { formatting::number(last.1) };
     let (cx, cy, text) = (coordinate(x), coordinate(y), coordinate(text));
     write!(marks, "<circle class=\"end\" cx=\"{cx}\" cy=\"{cy}\" r=\"3.5\"/>").ok();
     let anchor = if drawn.len() > 1 { "e" } else { "s" };

@@ -1,4 +1,4 @@
-//! A confusion matrix of many classes: one small square a cell, no text.
+//! A confusion matrix of many classes: each cell is a small square without text.
 
 use std::fmt::Write;
 
@@ -7,11 +7,11 @@ use super::{Chart, WIDTH, coordinate, escape, percent};
 const SIDE: f64 = WIDTH;
 /// Room for the names of the two directions.
 const MARGIN: f64 = 22.0;
-/// Classes up to which a cell tells its numbers when pointed at.
+/// The most classes for which a cell has a tooltip with its numbers.
 const NAMED: usize = 120;
-/// Side of a cell at least: a smaller one would hardly be seen, so it grows over its neighbours.
+/// The smallest side of a cell that is drawn. A smaller cell would hardly be visible, so it grows over its neighbours.
 const LEAST: f64 = 2.2;
-/// Steps of shading: cells of one step are one path where there are too many for one element each.
+/// Steps of shading. Where there are too many cells for an element each, all cells of a step are one path.
 const SHADES: usize = 8;
 
 /// The counts `[truth][predicted]`, shaded by their share of the row. None without a picture.

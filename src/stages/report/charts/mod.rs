@@ -1,6 +1,6 @@
-//! Charts as SVG: no script, looks by `chart.css` and the [`colours`], so that they follow light and dark.
+//! Charts as SVG without script. `chart.css` and the [`colours`] style them, so that they follow light and dark mode.
 //!
-//! What draws returns `None` when there is nothing to draw: an empty frame tells nobody anything. Text goes through [`escape`] only.
+//! A function that draws a chart returns `None` when there is no data for it. Text is always put in through [`escape`].
 
 pub mod calibration;
 pub mod colours;
@@ -14,19 +14,19 @@ pub mod spectrum;
 use std::fmt::Write;
 
 pub use crate::plot::escape;
-use crate::stages::report::words;
+use crate::stages::report::formatting;
 
 /// Width of every chart in its own units: about a column of the page, so that text keeps its size.
 pub const WIDTH: f64 = 480.0;
 /// Width of a digit of the charts' text.
 const DIGIT: f64 = 6.8;
 
-/// A chart: what it shows, in units of its own from the upper left corner.
+/// A chart in units of its own, from the upper left corner.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Chart {
     pub width: f64,
     pub height: f64,
-    /// What a screen reader says.
+    /// The text for a screen reader.
     pub title: String,
     /// The elements.
     pub marks: String,
@@ -55,7 +55,7 @@ pub struct Axis {
     pub ticks: Vec<f64>,
     decimals: usize,
     percent: bool,
-    /// True where a value is the logarithm of what it is called by.
+    /// True for an axis whose values are logarithms of the numbers at its ticks.
     decades: bool,
 }
 
@@ -64,12 +64,12 @@ impl Axis {
     pub fn round(min: f64, max: f64, count: usize) -> Self {
         let (min, max) = widened(min, max);
         let step = step(max - min, count);
-        // the last bits of a quotient must not cost a step
+        // a rounding error of the quotient must not cost a step
         let (first, last) = ((min / step + 1e-9).floor(), (max / step - 1e-9).ceil());
         Self::from_steps(first * step, last * step, first as i64, last as i64, step)
     }
 
-    /// The range as it is, ticks inside it only; steps are whole numbers.
+    /// The range as it is, with ticks inside it only. Steps are whole numbers.
     pub fn whole(min: f64, max: f64, count: usize) -> Self {
         let (min, max) = widened(min, max);
         let step = step(max - min, count).max(1.0);
@@ -83,7 +83,8 @@ impl Axis {
         Self { min, max, ticks, decimals, percent: false, decades: false }
     }
 
-    /// Powers of ten: values are decimal logarithms, the range is widened to whole ones, ticks are called by what they are logarithms of.
+    /// An axis of powers of ten. Values are decimal logarithms, the range is widened to whole ones, and a tick is
+    /// labelled with the power.
     pub fn decades(min: f64, max: f64) -> Self {
         let (first, last) = (min.floor(), max.ceil().max(min.floor() + 1.0));
         let step = ((last - first) / 8.0).ceil();
@@ -108,24 +109,24 @@ impl Axis {
 
     /// The text of a tick.
     pub fn label(&self, tick: f64) -> String {
-        // no minus before zero
+        // zero is written without a minus
         let tick = tick + 0.0;
         if self.decades {
             let power = tick.round() as i32;
             let short = (-3..6).contains(&power);
-            return if short { words::number(10f64.powi(power)) } else { format!("1e{power}") };
+            return if short { formatting::number(10f64.powi(power)) } else { format!("1e{power}") };
         }
         let decimals = self.decimals;
         if self.percent { format!("{:.decimals$}\u{202f}%", 100.0 * tick) } else { format!("{tick:.decimals$}") }
     }
 
-    /// Where `value` lies in the range: 0 to 1.
+    /// The position of `value` in the range, 0 to 1.
     fn share(&self, value: f64) -> f64 {
         (value - self.min) / (self.max - self.min)
     }
 }
 
-/// A range of some width around what may be a single value.
+/// Widens a range that is a single value.
 fn widened(min: f64, max: f64) -> (f64, f64) {
     if min < max {
         return (min, max);
@@ -134,7 +135,7 @@ fn widened(min: f64, max: f64) -> (f64, f64) {
     (min - margin, max + margin)
 }
 
-/// 1, 2 or 5 times a power of ten, so that `range` has about `count` of them.
+/// The step, 1, 2 or 5 times a power of ten, of which `range` holds about `count`.
 fn step(range: f64, count: usize) -> f64 {
     let rough = range / count.max(1) as f64;
     let power = 10f64.powi(rough.log10().floor() as i32);
@@ -178,7 +179,7 @@ impl Frame {
         (left + (right - left) * self.x.share(x), bottom - (bottom - top) * self.y.share(y))
     }
 
-    /// A line through value pairs; one pair makes none.
+    /// A line through value pairs; none for a single pair.
     pub fn line(&self, points: &[(f64, f64)]) -> String {
         if points.len() < 2 {
             return String::new();
@@ -191,7 +192,7 @@ impl Frame {
         format!("<path class=\"line\" d=\"M{}\"/>", steps.join("L"))
     }
 
-    /// The whole chart: axes named `x` and `y` under `marks`; `title` is what a screen reader says.
+    /// The whole chart: axes named `x` and `y` under `marks`; `title` is the text for a screen reader.
     pub fn draw(&self, title: &str, [x, y]: [&str; 2], marks: &str) -> Chart {
         let mut out = String::new();
         let [left, right, top, bottom] = self.edges();
@@ -211,7 +212,7 @@ impl Frame {
         let below = coordinate(bottom + 17.0);
         for &tick in &self.x.ticks {
             let at = self.place(tick, self.y.min).0;
-            // a label at the very edge is moved in, so that it is not cut off
+            // a label at the edge is moved inwards, else it would be cut off
             let half = DIGIT * self.x.label(tick).chars().count() as f64 / 2.0;
             let (mark, text) = (coordinate(at), coordinate(at.min(WIDTH - half - 1.0)));
             let label = self.x.label(tick);
@@ -228,9 +229,9 @@ impl Frame {
     }
 }
 
-/// A share in words, for a text inside a chart: a small one is `< 0.1 %`.
+/// A share in percent, for a text inside a chart: a small one is `< 0.1 %`.
 pub fn percent(share: f64) -> String {
-    escape(&words::percent(share))
+    escape(&formatting::percent(share))
 }
 
 #[cfg(test)]

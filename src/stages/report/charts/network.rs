@@ -1,22 +1,23 @@
-//! The network from the picture down to the classes: a bar a block, as wide as its map and as high as it has channels, both on a logarithmic scale.
+//! The network from the picture down to the classes. Each block is a bar, whose width is that of its map and whose
+//! height is the number of its channels, both on a logarithmic scale.
 
 use std::fmt::Write;
 
 use super::{Chart, WIDTH, coordinate, escape};
 use crate::models::Shape;
 use crate::stages::report::blocks::Block;
-use crate::stages::report::words::{count, percent, plural, size};
+use crate::stages::report::formatting::{count, percent, plural, size};
 
 /// Height of a row.
 const ROW: f64 = 42.0;
 /// Room for the bars on the left.
 const BARS: f64 = 128.0;
-/// Where a row's text begins.
+/// The left edge of a row's text.
 const TEXT: f64 = BARS + 16.0;
-/// Characters of a name at most: more would run into the shape.
+/// The most characters of a name; a longer one would run into the shape.
 const NAME: usize = 30;
 
-/// A step behind the network: its name and how many numbers it gives for a picture.
+/// A step behind the network, with the number of values that it gives for a picture.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
     pub name: &'static str,
@@ -106,7 +107,7 @@ fn sides(shape: Shape) -> [f64; 2] {
     }
 }
 
-/// A name that fits, its middle left out where it is too long.
+/// The name, without its middle where it is too long.
 fn short(name: &str) -> String {
     let letters: Vec<char> = name.chars().collect();
     if letters.len() <= NAME {

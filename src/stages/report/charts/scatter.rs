@@ -1,17 +1,18 @@
-//! Pictures on the first two principal components: train hollow, test filled; colour and shape tell the class.
+//! Pictures on the first two principal components. Train pictures are hollow and test pictures filled; colour and shape
+//! are those of the class.
 
 use std::fmt::Write;
 
 use super::{Axis, Chart, Frame, coordinate, escape};
-use crate::stages::report::facts::Point;
-use crate::stages::report::words::percent;
+use crate::stages::report::data::Point;
+use crate::stages::report::formatting::percent;
 
 const HEIGHT: f64 = 400.0;
-/// Points drawn at most.
+/// The most points that are drawn.
 pub const MOST: usize = 2000;
 /// Colours of the style sheet, `k0` to `k7`.
 const COLOURS: usize = 8;
-/// Shapes: after eight classes the colours begin again with another one.
+/// The number of shapes. After eight classes the colours repeat with another shape.
 const SHAPES: usize = 5;
 
 /// The mark of a class: its colour, then its shape.
@@ -22,7 +23,7 @@ pub struct Mark {
 }
 
 impl Mark {
-    /// The mark of class number `class`; after forty classes they begin again.
+    /// The mark of class number `class`; after forty classes the marks repeat.
     pub fn of(class: usize) -> Self {
         Self { colour: class % COLOURS, shape: class / COLOURS % SHAPES }
     }
@@ -50,15 +51,15 @@ impl Mark {
     }
 }
 
-/// The points of `points` that are drawn: all, or as many as there is room for, by the hash of their paths.
+/// The points that are drawn: all, or a part of them chosen by the hash of their paths.
 fn drawn(points: &[Point]) -> Vec<&Point> {
     let finite = points.iter().filter(|point| point.at.iter().all(|v| v.is_finite()));
     let mut hashed: Vec<([u8; 32], &Point)> =
         finite.map(|p| (*blake3::hash(p.path.as_bytes()).as_bytes(), p)).collect();
-    // the order of drawing, too: no class lies on top of all others
+    // they are also drawn in this order, so that no class lies on top of all others
     hashed.sort_by_key(|(hash, _)| *hash);
     hashed.truncate(MOST);
-    // test points last: they are fewer, and filled
+    // test points are drawn last, since they are fewer and filled
     hashed.sort_by_key(|(_, point)| point.test);
     hashed.into_iter().map(|(_, point)| point).collect()
 }

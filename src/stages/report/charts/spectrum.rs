@@ -1,13 +1,13 @@
-//! What share of the variance each component holds, and all up to it together.
+//! The share of the variance that each component holds, and the sum of the shares up to it.
 
 use std::fmt::Write;
 
 use super::{Axis, Chart, Frame, coordinate, percent};
 use crate::stages::reduce::Reduced;
 
-/// That of the scatter plot, which stands beside it.
+/// The height of the scatter plot, which stands beside it.
 const HEIGHT: f64 = 400.0;
-/// Components up to which every bar tells its number when pointed at.
+/// The most components for which every bar has a tooltip with its number.
 const NAMED: usize = 120;
 
 /// Bars of the shares of `reduced` and the line of their sums. None without a component.
@@ -45,7 +45,8 @@ pub fn draw(reduced: &Reduced, title: &str) -> Option<Chart> {
     Some(frame.draw(title, ["component", "share of the variance"], &marks))
 }
 
-/// How many components are needed for each of `shares`; those that all of them together do not reach are left out.
+/// The number of components that are needed for each of `shares`. Shares that all components together do not reach are
+/// left out.
 pub fn needed(reduced: &Reduced, shares: &[f64]) -> Vec<(usize, f64)> {
     let sums = reduced.cumulative();
     let reach = |&share: &f64| sums.iter().position(|&sum| sum >= share).map(|i| (i + 1, share));

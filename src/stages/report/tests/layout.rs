@@ -40,8 +40,8 @@ fn the_result_comes_first_and_the_ways_to_it_are_folded_at_the_end() {
 
 #[test]
 fn every_picture_names_its_file() {
-    let facts = run(&FRUITS, 30, 0.1);
-    let html = page(&facts, "files");
+    let data = run(&FRUITS, 30, 0.1);
+    let html = page(&data, "files");
     let captions = html.split("<figcaption").skip(1).map(|rest| between(rest, ">", "</figcaption>"));
     let files: Vec<&str> =
         captions.map(|caption| between(caption, "<span class=\"file\" title=\"", "</span>")).collect();
@@ -54,10 +54,10 @@ fn every_picture_names_its_file() {
 
 #[test]
 fn a_long_path_is_short_on_a_card_and_whole_where_it_is_pointed_at() {
-    let mut facts = run(&FRUITS, 8, 0.5);
+    let mut data = run(&FRUITS, 8, 0.5);
     let long = format!("Test/{}/picture.jpg", "folder_".repeat(40));
-    facts.predictions.iter_mut().for_each(|one| one.path.clone_from(&long));
-    let html = page(&facts, "long");
+    data.predictions.iter_mut().for_each(|one| one.path.clone_from(&long));
+    let html = page(&data, "long");
     let file = between(&html, "<span class=\"file\" ", "</span>").replace("&#x2f;", "/");
     assert!(file.starts_with(&format!("title=\"{long}\"")), "{file}");
     let shown = file.split_once('>').map_or("", |(_, shown)| shown).replace("<wbr>", "");
@@ -72,7 +72,7 @@ fn one_is_spoken_of_as_one() {
     let predictions =
         vec![Prediction { path: "Test/cat/0.jpg".into(), predicted: label.clone(), label, confidence: 0.9996 }];
     let reduced = Reduced { components: 1, columns: 1214, ratio: vec![0.6], explained: 0.6, ..Reduced::default() };
-    let facts = Facts {
+    let data = ReportData {
         test: Some(scores(test, &predictions)),
         predictions,
         sizes: [2, 1],
@@ -80,7 +80,7 @@ fn one_is_spoken_of_as_one() {
         selected: Some(Selected { kept: 1279, of: 1280, below_threshold: 1, ..Selected::default() }),
         ..one
     };
-    let html = page(&facts, "one");
+    let html = page(&data, "one");
     for text in [
         "The classifier was right about the only test image, which it had not seen.",
         "The only test image was classified correctly;",
@@ -101,8 +101,8 @@ fn one_is_spoken_of_as_one() {
 
 #[test]
 fn headings_tables_and_pictures_are_accessible() {
-    for (facts, name) in [(run(&FRUITS, 30, 0.1), "fruits"), (run(&["cat", "dog"], 12, 2.0), "two")] {
-        let html = page(&facts, name);
+    for (data, name) in [(run(&FRUITS, 30, 0.1), "fruits"), (run(&["cat", "dog"], 12, 2.0), "two")] {
+        let html = page(&data, name);
         let levels: Vec<u32> = html
             .match_indices("<h")
             .filter_map(|(at, _)| html[at + 2..].chars().next().and_then(|c| c.to_digit(10)))

@@ -1,4 +1,4 @@
-//! Numbers and settings as a reader wants them.
+//! Formatting of numbers, dates and settings for people.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -23,7 +23,7 @@ pub fn plural(n: usize, unit: &str) -> String {
     format!("{} {}", count(n), units(n, unit))
 }
 
-/// A share of 1 as `93.5 %`; only all is `100 %` and only nothing is `0 %`.
+/// A share of 1 as `93.5 %`. Only 1 itself is `100 %` and only 0 itself is `0 %`.
 pub fn percent(share: f64) -> String {
     let text = match format!("{:.1}", 100.0 * share).as_str() {
         _ if !share.is_finite() => return "–".into(),
@@ -36,7 +36,7 @@ pub fn percent(share: f64) -> String {
     text + "\u{202f}%"
 }
 
-/// Three or so figures: `0.0123`, `1.5`, `120`.
+/// A number with about three significant digits: `0.012`, `1.5`, `120`.
 pub fn number(value: f64) -> String {
     let size = value.abs();
     if size != 0.0 && !(1e-3..1e6).contains(&size) {
@@ -56,7 +56,7 @@ pub fn form<'a>(n: usize, one: &'a str, others: &'a str) -> &'a str {
 pub fn date(time: SystemTime) -> String {
     let seconds = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let (days, rest) = (seconds / 86_400, seconds % 86_400);
-    // Howard Hinnant's civil_from_days: years begin in March, eras have 400 of them
+    // Howard Hinnant's algorithm `civil_from_days`: years begin in March, an era has 400 years
     let z = days + 719_468;
     let (era, day_of_era) = (z / 146_097, z % 146_097);
     let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
@@ -74,7 +74,7 @@ pub fn size(sides: &[usize]) -> String {
     sides.join(" × ")
 }
 
-/// How a file becomes pixels.
+/// The options of the decoder.
 pub fn decoding(options: &DecodeOptions) -> String {
     let exif = match options.exif {
         Exif::Apply => "turned as EXIF says",
@@ -98,7 +98,7 @@ pub fn decoding(options: &DecodeOptions) -> String {
     words.join(", ")
 }
 
-/// What happens to a picture before the network sees it.
+/// The steps of a recipe, in their order.
 pub fn recipe(recipe: &Recipe) -> String {
     let [height, width] = recipe.size;
     let filter = match recipe.filter {
@@ -140,7 +140,7 @@ pub fn recipe(recipe: &Recipe) -> String {
     steps.join(", ")
 }
 
-/// One number when the channels agree, else the three.
+/// One number when the channels agree, else all three.
 fn channel_values(values: [f32; 3]) -> String {
     let [a, b, c] = values;
     if a == b && b == c { a.to_string() } else { format!("({a}, {b}, {c})") }
@@ -193,7 +193,8 @@ mod tests {
             fast_decode: true,
             max_pixels: 1000,
         };
-        let text = "EXIF ignored, transparent on (1, 2, 3), truncated files filled up, large JPEGs decoded at reduced size, at most 1,000 pixels";
+        let text = "EXIF ignored, transparent on (1, 2, 3), truncated files filled up, \
+                    large JPEGs decoded at reduced size, at most 1,000 pixels";
         assert_eq!(decoding(&other), text);
     }
 
@@ -210,7 +211,8 @@ mod tests {
             mean: [0.5; 3],
             std: [0.5; 3],
         };
-        let text = "short side resized to 256 px (bicubic), centre 224 × 224 px cut out, RGB, divided by 255, less 0.5, divided by 0.5";
+        let text = "short side resized to 256 px (bicubic), centre 224 × 224 px cut out, RGB, divided by 255, less 0.5, \
+                    divided by 0.5";
         assert_eq!(recipe(&lite), text);
         let caffe = Recipe {
             fit: Fit::Stretch,

@@ -1,35 +1,35 @@
-//! What the report is about: read from the run folder and from the outcome, before any choice of words and colours.
+//! The data of a report, read from the run folder and from the outcome, before any text or chart is made of them.
 
 use std::path::Path;
-
-use serde::Deserialize;
 
 use super::blocks::{self, Block};
 use super::charts::histogram::Scored;
 use super::charts::network::Step;
 use super::provenance::Provenance;
-use super::{ReportError, words};
+use super::{ReportError, formatting};
 use crate::config;
 use crate::io::IoError;
 use crate::io::columns::Columns;
 use crate::io::features::FeatureFile;
-use crate::learn::metrics::Bin;
+use crate::io::sealed;
+use crate::learn::metrics::Metrics;
 use crate::pipeline::Outcome;
 use crate::plan::Plan;
 use crate::stages::StageId;
+use crate::stages::evaluate::Document;
 use crate::stages::extract::Extracted;
 use crate::stages::reduce::{self, Kind, Reduced};
 use crate::stages::scan::Split;
 use crate::stages::select::Selected;
 use crate::stages::train::Trained;
 
-/// Everything that the page tells.
+/// Everything that the page shows.
 #[derive(Clone, Debug, Default)]
-pub struct Facts {
+pub struct ReportData {
     pub title: String,
-    /// What ran, in words: name and value.
+    /// The settings of the run in words: name and value.
     pub ran: Vec<(&'static str, String)>,
-    /// When that was, and how it is done again.
+    /// When the run was computed, and the command that computes it again.
     pub provenance: Provenance,
     pub classes: Vec<String>,
     /// Pictures of each class: train, test.
@@ -38,14 +38,14 @@ pub struct Facts {
     pub sizes: [usize; 2],
     pub extracted: Option<Extracted>,
     pub selected: Option<Selected>,
-    /// What the selection went by, column by column, and whether it was kept.
+    /// For each column the score of the selection, and whether the column was kept.
     pub columns: Vec<Scored>,
     pub reduced: Option<Reduced>,
     pub trained: Option<Trained>,
     /// Scores of the test split.
-    pub test: Option<Scores>,
+    pub test: Option<Metrics>,
     pub train_accuracy: Option<f64>,
-    /// What the classifier says of the test pictures.
+    /// The predictions for the test pictures.
     pub predictions: Vec<Prediction>,
     /// Every row on the first two components.
     pub points: Vec<Point>,
@@ -56,67 +56,12 @@ pub struct Facts {
     pub memory: Vec<(StageId, u64)>,
     /// The network, block by block.
     pub blocks: Vec<Block>,
-    /// What its features go through.
+    /// The steps from the features to the classifier.
     pub steps: Vec<Step>,
     pub samples: usize,
 }
 
-/// The scores of one split, as they stand in `metrics.json`.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Scores {
-    pub support: usize,
-    pub accuracy: f64,
-    pub accuracy_interval_95: [f64; 2],
-    pub balanced_accuracy: f64,
-    pub log_loss: f64,
-    #[serde(default)]
-    pub top_k_accuracy: Vec<TopK>,
-    #[serde(default)]
-    pub roc_auc: Option<Auc>,
-    /// Confidence and accuracy, bin by bin, and how far they are apart in the mean.
-    #[serde(default)]
-    pub calibration: Vec<Bin>,
-    #[serde(default)]
-    pub calibration_error: f64,
-    pub per_class: Vec<ClassScores>,
-    pub macro_avg: Average,
-    pub weighted_avg: Average,
-    /// Pictures by `[truth][predicted]`.
-    pub confusion_matrix: Vec<Vec<u64>>,
-}
-
-/// Area under the ROC curve, each class against the rest.
-#[derive(Clone, Copy, Debug, Deserialize)]
-pub struct Auc {
-    #[serde(rename = "macro")]
-    pub macro_avg: f64,
-}
-
-/// Accuracy when one of `k` classes may be the true one.
-#[derive(Clone, Copy, Debug, Deserialize)]
-pub struct TopK {
-    pub k: usize,
-    pub accuracy: f64,
-}
-
-/// Scores of one class.
-#[derive(Clone, Copy, Debug, Deserialize)]
-pub struct ClassScores {
-    pub precision: f64,
-    pub recall: f64,
-    pub f1_score: f64,
-    pub support: u64,
-}
-
-/// A mean over the classes.
-#[derive(Clone, Copy, Debug, Deserialize)]
-pub struct Average {
-    pub precision: f64,
-    pub recall: f64,
-    pub f1_score: f64,
-}
-
-/// What the classifier says of a picture.
+/// The prediction for a picture.
 #[derive(Clone, Debug)]
 pub struct Prediction {
     pub path: String,
@@ -139,19 +84,19 @@ pub struct Point {
 #[derive(Clone, Debug)]
 pub struct Trouble {
     pub path: String,
-    /// True for what should have been a picture; false for what a rule left out.
+    /// True for a picture that could not be read; false for a file that a rule left out.
     pub failed: bool,
-    /// The word of the manifest for what is wrong with it.
+    /// The word of the manifest for the reason.
     pub kind: String,
     pub reason: String,
 }
 
-impl Facts {
-    /// Reads what the stages have committed.
+impl ReportData {
+    /// Reads the committed results of the stages.
     pub fn read(plan: &Plan, settings: &config::Report, outcome: &Outcome) -> Result<Self, ReportError> {
         let listing = &outcome.listing;
         let [train, test] = [Split::Train, Split::Test].map(|split| listing.counts(split));
-        let mut facts = Facts {
+        let mut data = ReportData {
             title: settings.title.clone().unwrap_or_else(|| plan.pipeline.name.clone()),
             ran: ran(plan, outcome),
             provenance: Provenance::of(plan, outcome),
@@ -160,7 +105,7 @@ impl Facts {
             sizes: [Split::Train, Split::Test].map(|split| listing.len_of(split)),
             extracted: outcome.extracted.clone(),
             selected: outcome.selected.clone(),
-            // what is only scaled has no components to be shown
+            // columns that are only scaled are no components
             reduced: outcome.reduced.clone().filter(|reduced| reduced.kind != reduce::Kind::Scale),
             trained: outcome.trained.clone(),
             train_accuracy: outcome.evaluated.as_ref().and_then(|evaluated| evaluated.train_accuracy),
@@ -169,42 +114,31 @@ impl Facts {
             blocks: blocks::of(&plan.backbone),
             steps: steps(plan, outcome),
             samples: settings.samples,
-            ..Facts::default()
+            ..ReportData::default()
         };
         if outcome.evaluated.is_some() {
-            facts.test = scores(&plan.dir.metrics())?;
-            facts.predictions = predictions(&plan.dir.predictions())?;
+            data.test = sealed::read::<Document>(&plan.dir.metrics())?.test;
+            data.predictions = predictions(&plan.dir.predictions())?;
         }
-        if facts.reduced.is_some() {
-            facts.points = points(&plan.dir.reduced(), &facts.classes)?;
+        if data.reduced.is_some() {
+            data.points = points(&plan.dir.reduced(), &data.classes)?;
         }
-        facts.troubles = troubles(&plan.dir.manifest())?;
+        data.troubles = troubles(&plan.dir.manifest())?;
         if let Some(selected) = &outcome.selected {
             let score = if selected.score.is_some() { "score" } else { "variance" };
             let table = Columns::read(&plan.dir.columns(), &[score, "kept"])?;
-            facts.columns = table.reals(score)?.into_iter().zip(table.flags("kept")?).collect();
+            data.columns = table.reals(score)?.into_iter().zip(table.flags("kept")?).collect();
         }
-        Ok(facts)
+        Ok(data)
     }
 
-    /// What the selection went by, in a word.
+    /// The word for the score of the selection.
     pub fn score_name(&self) -> &'static str {
         match self.selected.as_ref().and_then(|selected| selected.score) {
             Some(config::Score::FClassif) => "F",
             Some(config::Score::Variance) | None => "variance",
         }
     }
-}
-
-fn scores(path: &Path) -> Result<Option<Scores>, IoError> {
-    #[derive(Deserialize)]
-    struct Document {
-        test: Option<Scores>,
-    }
-    let text = std::fs::read(path).map_err(IoError::read(path))?;
-    let document: Result<Document, _> = serde_json::from_slice(&text);
-    let wrong = |error: serde_json::Error| IoError::Table { path: path.to_path_buf(), reason: error.to_string() };
-    Ok(document.map_err(wrong)?.test)
 }
 
 fn predictions(path: &Path) -> Result<Vec<Prediction>, IoError> {
@@ -219,7 +153,7 @@ fn predictions(path: &Path) -> Result<Vec<Prediction>, IoError> {
     Ok(read.collect())
 }
 
-/// Empty when there is one component only.
+/// The rows of `reduced.parquet` on the first two components; empty when there is one component only.
 fn points(path: &Path, classes: &[String]) -> Result<Vec<Point>, IoError> {
     let file = FeatureFile::open(path)?;
     if file.width() < 2 {
@@ -251,17 +185,17 @@ fn troubles(path: &Path) -> Result<Vec<Trouble>, IoError> {
     Ok(troubles.collect())
 }
 
-/// What the features go through, each step with the numbers that it leaves of a picture.
+/// The steps from the features to the classifier, each with the number of values that it gives for a picture.
 fn steps(plan: &Plan, outcome: &Outcome) -> Vec<Step> {
     let step = |name, detail: String, width| Step { name, detail, width };
     let mut steps = vec![step("features", feature_kind(plan).into(), plan.width())];
     if let Some(selected) = &outcome.selected {
-        let dropped = words::plural(selected.of.saturating_sub(selected.kept), "column");
+        let dropped = formatting::plural(selected.of.saturating_sub(selected.kept), "column");
         let name = if selected.outranked > 0 { "column selection" } else { "variance filter" };
         steps.push(step(name, format!("{dropped} dropped"), selected.kept));
     }
     if let Some(reduced) = &outcome.reduced {
-        let share = || format!("{} of the variance", words::percent(reduced.explained));
+        let share = || format!("{} of the variance", formatting::percent(reduced.explained));
         let (name, detail) = match reduced.kind {
             Kind::Pca => ("principal components", share()),
             Kind::Svd => ("singular vectors", share()),
@@ -284,24 +218,24 @@ fn feature_kind(plan: &Plan) -> &'static str {
     }
 }
 
-/// The settings, one line each.
+/// The settings of the run, one line each.
 fn ran(plan: &Plan, outcome: &Outcome) -> Vec<(&'static str, String)> {
     let kind = feature_kind(plan);
     let backbone = &plan.backbone;
-    let layer = |tap: &crate::network_plan::Tap| format!("{}, {}", tap.name, words::size(&tap.map.dims()));
+    let layer = |tap: &crate::network_plan::Tap| format!("{}, {}", tap.name, formatting::size(&tap.map.dims()));
     let layers = backbone.taps.iter().map(layer).collect::<Vec<_>>().join("; ");
     let mut rows = vec![
         ("Model", format!("{} ({}), after {}", backbone.model.title, backbone.model.name, backbone.source)),
         ("Weights", weights(&backbone.weights.describe(), &plan.weights_id)),
-        ("Pixels", words::decoding(&backbone.decoding)),
-        ("Preprocessing", words::recipe(&backbone.recipe)),
+        ("Pixels", formatting::decoding(&backbone.decoding)),
+        ("Preprocessing", formatting::recipe(&backbone.recipe)),
         ("Layer", layers),
-        ("Features", format!("{kind}: {} columns", words::count(plan.width()))),
+        ("Features", format!("{kind}: {} columns", formatting::count(plan.width()))),
     ];
     if let Some(settings) = &plan.pipeline.select {
         let best =
-            settings.top_k.map(|k| format!(", of them the best {} by {}", words::count(k), settings.score.word()));
-        let rule = format!("columns whose variance is above {}", words::number(settings.variance_threshold));
+            settings.top_k.map(|k| format!(", of them the best {} by {}", formatting::count(k), settings.score.word()));
+        let rule = format!("columns whose variance is above {}", formatting::number(settings.variance_threshold));
         rows.push(("Select", rule + &best.unwrap_or_default()));
     }
     if let Some(settings) = &plan.pipeline.reduce {
@@ -312,7 +246,7 @@ fn ran(plan: &Plan, outcome: &Outcome) -> Vec<(&'static str, String)> {
     }
     if let Some(extracted) = &outcome.extracted {
         let kernels = extracted.kernels.as_ref().map_or(String::new(), |kernels| format!(" with {kernels}"));
-        let threads = words::plural(extracted.threads, "thread");
+        let threads = formatting::plural(extracted.threads, "thread");
         rows.push(("Device", format!("{}{kernels}, {threads}", extracted.device)));
     }
     let (system, processor) = (std::env::consts::OS, std::env::consts::ARCH);
@@ -328,25 +262,27 @@ fn reduction(settings: &config::Reduce) -> String {
     };
     let pca = settings.pca.as_ref().map(|pca| {
         let components = match pca.components {
-            config::Components::Count(n) => words::plural(n, "component"),
+            config::Components::Count(n) => formatting::plural(n, "component"),
             config::Components::Fraction(f) => {
-                format!("as many components as hold {} of the variance", words::percent(f))
+                format!("as many components as hold {} of the variance", formatting::percent(f))
             }
             config::Components::Mle => "as many components as are most probable (Minka)".to_string(),
         };
         format!("PCA, {components}{}", if pca.whiten { ", whitened" } else { "" })
     });
-    let svd =
-        settings.svd.map(|svd| format!("truncated SVD, not centred, {}", words::plural(svd.components, "component")));
+    let svd = settings
+        .svd
+        .map(|svd| format!("truncated SVD, not centred, {}", formatting::plural(svd.components, "component")));
     scale.into_iter().chain(pca).chain(svd).collect::<Vec<_>>().join("; ")
 }
 
-/// A file's hash has 64 figures; a seed is in the description.
+/// The description of the weights, with the hash of their file. Random weights have no hash; their seed is in the
+/// description.
 fn weights(described: &str, id: &str) -> String {
     if id.len() == 64 { format!("{described}, SHA-256 {id}") } else { described.to_string() }
 }
 
-/// The classifier that was kept; of several, what tells it from the others.
+/// The classifier that was kept, described in full where it was the only one.
 fn classifier(settings: &config::Train, trained: &Trained) -> String {
     match settings.classifiers().as_slice() {
         [config::Classifier::Mlp(mlp)] => perceptron(mlp, trained),
@@ -357,7 +293,7 @@ fn classifier(settings: &config::Train, trained: &Trained) -> String {
 
 fn perceptron(settings: &config::MlpParams, trained: &Trained) -> String {
     let layers = [trained.inputs].into_iter().chain(settings.hidden.iter().copied()).chain([trained.classes.len()]);
-    let layers: Vec<String> = layers.map(words::count).collect();
+    let layers: Vec<String> = layers.map(formatting::count).collect();
     let activation = match settings.activation {
         config::Activation::Identity => "identity",
         config::Activation::Logistic => "logistic",

@@ -1,0 +1,109 @@
+//! `extract`: the network, its weights, and the layer whose values become features.
+
+use schemars::JsonSchema;
+use serde::de::{Deserializer, Error, Unexpected};
+use serde::{Deserialize, Serialize};
+
+use super::{Features, Precision, Weights, ranges, schema};
+use crate::image::RecipeOverrides;
+use crate::models::Source;
+
+/// `extract`: runs a pretrained network over the pictures and keeps the values of a layer as features.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Extract {
+    /// The network; `featurize models list` names all of them.
+    #[schemars(schema_with = "schema::model")]
+    pub model: String,
+    /// The weights of the network. `bundled` are those inside the program. `keras`, `torchvision` and `timm` are
+    /// published by these libraries and downloaded once. `random` are drawn from `seed`, for trials. A relative path of
+    /// a file counts from the folder of the YAML file. `default` are the bundled weights where there are any, else the
+    /// first source that `featurize models list` names for the network.
+    pub weights: Weights,
+    /// The place of the network in the file of weights when it is there more than once: `state_dict`, `student`,
+    /// `module.encoder_k`. Default: the only place, else averaged weights (EMA), the teacher, or the encoder that is
+    /// trained.
+    #[schemars(with = "Option<schema::Text>")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weights_key: Option<String>,
+    /// Seed of random weights.
+    pub seed: u64,
+    /// How the map of the layer becomes features.
+    pub features: Features,
+    /// The layer; `featurize models show NAME` lists all. `input` is the prepared picture itself, for checks. Default:
+    /// the last feature map, which Keras calls `include_top=False`.
+    #[schemars(with = "Option<schema::Text>")]
+    pub layer: Option<String>,
+    /// Several layers instead of `layer`. Their features follow one another in a row.
+    #[schemars(with = "Option<Vec<schema::Text>>", length(min = 1))]
+    pub layers: Option<Vec<String>>,
+    /// The library after whose definition the network is built. Layer names, numerics and recipe are those of the
+    /// library. Default: recognised from the file of weights.
+    pub source: Option<Source>,
+    /// The channels of the network's input: 1 builds the network for grey pictures.
+    #[schemars(extend("default" = 3))]
+    pub channels: Channels,
+    /// Number format of maps and weights, on a CPU. `bf16` is faster than `f32` on a CPU with AMX or AVX512-BF16 and
+    /// slower on others. It changes features by a few tenths of a percent to a few percent, see docs/benchmarks.md.
+    pub precision: Precision,
+    /// Keys that override the preprocessing recipe of the weights. `featurize plan` shows the result. Default: the
+    /// recipe that the weights were trained with.
+    pub recipe: Option<RecipeOverrides>,
+    /// The most pictures in one Parquet file. Default: chosen by the number of columns and the cost of a picture.
+    #[schemars(range(min = 1, max = ranges::SHARD_ROWS))]
+    pub shard_rows: Option<usize>,
+    /// Pictures in one forward pass on a GPU; the same setting as `runtime.batch_size`. Default: that setting.
+    // features do not depend on the batch, so it stays out of the fingerprint
+    #[serde(skip_serializing)]
+    #[schemars(range(min = 1, max = ranges::BATCH))]
+    pub batch_size: Option<usize>,
+}
+
+impl Default for Extract {
+    fn default() -> Self {
+        Self {
+            model: "efficientnet_lite0".to_owned(),
+            weights: Weights::Default,
+            weights_key: None,
+            seed: 0,
+            features: Features::Avg,
+            layer: None,
+            layers: None,
+            source: None,
+            channels: Channels::Three,
+            precision: Precision::F32,
+            recipe: None,
+            shard_rows: None,
+            batch_size: None,
+        }
+    }
+}
+
+impl Extract {
+    /// The layers that are named; an empty list stands for the last feature map.
+    pub fn layers(&self) -> Vec<String> {
+        self.layers.clone().unwrap_or_else(|| self.layer.iter().cloned().collect())
+    }
+}
+
+/// Channels of the network's input.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub enum Channels {
+    /// Grey.
+    #[serde(rename = "1")]
+    One,
+    /// Red, green and blue.
+    #[default]
+    #[serde(rename = "3")]
+    Three,
+}
+
+impl<'de> Deserialize<'de> for Channels {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match u64::deserialize(deserializer)? {
+            1 => Ok(Self::One),
+            3 => Ok(Self::Three),
+            other => Err(D::Error::invalid_value(Unexpected::Unsigned(other), &"3, or 1 for grey pictures")),
+        }
+    }
+}

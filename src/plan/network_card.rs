@@ -1,0 +1,112 @@
+//! The description of the network that made features. `classifier.json` holds it, and so does the metadata of every
+//! table.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::Plan;
+use crate::config::{Features, Kernels, Precision};
+use crate::image::{DecodeOptions, Recipe};
+use crate::models::Source;
+
+/// The network, its weights, and the way from a file to features.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct NetworkCard {
+    /// Version of the program.
+    pub featurize: String,
+    pub model: String,
+    /// Where the run found the weights.
+    pub weights: String,
+    /// The hash of the weights, or `random-<seed>`.
+    pub weights_sha256: String,
+    /// The place of the network in the file of weights; none where it is the whole file, and in cards of versions without
+    /// a choice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights_key: Option<String>,
+    pub source: Source,
+    /// Names of the layers, with commas between them.
+    pub layer: String,
+    pub features: Features,
+    pub shape: Vec<usize>,
+    pub recipe: Recipe,
+    #[serde(default = "DecodeOptions::unwritten")]
+    pub image: DecodeOptions,
+    /// f32 in cards of versions without a choice.
+    #[serde(default)]
+    pub precision: Precision,
+    /// The kernels of the CPU that the run was told to use; predictions take the fastest.
+    #[serde(default, skip_serializing_if = "Kernels::is_auto")]
+    pub kernels: Kernels,
+}
+
+impl NetworkCard {
+    /// The card of the network of `plan`.
+    pub fn of(plan: &Plan) -> Self {
+        let backbone = &plan.backbone;
+        Self {
+            featurize: env!("CARGO_PKG_VERSION").to_string(),
+            model: backbone.model.name.to_string(),
+            weights: backbone.weights.describe(),
+            weights_sha256: plan.weights_id.clone(),
+            weights_key: backbone.weights_key().map(String::from),
+            source: backbone.source,
+            layer: backbone.layers(),
+            features: plan.pipeline.extract.features,
+            shape: backbone.shape().dims().to_vec(),
+            recipe: backbone.recipe.clone(),
+            image: backbone.decoding.clone(),
+            precision: backbone.precision,
+            kernels: backbone.kernels,
+        }
+    }
+
+    /// The card as the metadata of a table that this version writes.
+    pub fn metadata(&self) -> Vec<(String, String)> {
+        let shape: Vec<String> = self.shape.iter().map(ToString::to_string).collect();
+        let word = |value: serde_json::Value| value.as_str().unwrap_or_default().to_string();
+        let mut pairs = vec![
+            ("version", env!("CARGO_PKG_VERSION").to_string()),
+            ("model", self.model.clone()),
+            ("source", self.source.to_string()),
+            ("weights", self.weights.clone()),
+            ("weights_sha256", self.weights_sha256.clone()),
+            ("layer", self.layer.clone()),
+            ("features", word(json!(self.features))),
+            ("shape", shape.join(",")),
+            ("precision", self.precision.word().to_string()),
+            ("recipe", json!(self.recipe).to_string()),
+            ("image", json!(self.image).to_string()),
+        ];
+        let kernels = (!self.kernels.is_auto()).then(|| ("kernels", self.kernels.word().to_string()));
+        pairs.extend(kernels);
+        pairs.extend(self.weights_key.clone().map(|key| ("weights_key", key)));
+        pairs.into_iter().map(|(key, value)| (format!("featurize.{key}"), value)).collect()
+    }
+
+    /// The card in the metadata of a table.
+    ///
+    /// # Errors
+    /// A part of it is missing or cannot be parsed.
+    pub fn from_metadata(metadata: &BTreeMap<String, String>) -> Result<Self, serde_json::Error> {
+        let text = |key: &str| metadata.get(&format!("featurize.{key}")).cloned().unwrap_or_default();
+        let (image, precision) = (metadata.get("featurize.image"), metadata.get("featurize.precision"));
+        let kernels = metadata.get("featurize.kernels");
+        Ok(Self {
+            featurize: text("version"),
+            model: text("model"),
+            weights: text("weights"),
+            weights_sha256: text("weights_sha256"),
+            weights_key: metadata.get("featurize.weights_key").cloned(),
+            source: serde_json::from_value(json!(text("source")))?,
+            layer: text("layer"),
+            features: serde_json::from_value(json!(text("features")))?,
+            shape: text("shape").split(',').filter_map(|side| side.parse().ok()).collect(),
+            recipe: serde_json::from_str(&text("recipe"))?,
+            image: image.map_or_else(|| Ok(DecodeOptions::unwritten()), |image| serde_json::from_str(image))?,
+            precision: precision.map_or(Ok(Precision::F32), |word| serde_json::from_value(json!(word)))?,
+            kernels: kernels.map_or(Ok(Kernels::Auto), |word| serde_json::from_value(json!(word)))?,
+        })
+    }
+}
