@@ -9,6 +9,7 @@ use thiserror::Error;
 
 use crate::config::{self, Channels, ConfigError, Device, Features, Layout, Pipeline};
 use crate::image::{ChannelOrder, Exif, Preset, Recipe};
+use crate::io::features;
 pub(crate) use crate::models::unknown as unknown_model;
 use crate::models::{self, ModelSpec, Source};
 use crate::network_plan::{self, Fetch, NetworkPlan, NetworkPlanError, Tap};
@@ -161,6 +162,11 @@ impl Plan {
     /// True when the tables have one column for each feature.
     pub fn is_wide(&self) -> bool {
         self.pipeline.output.layout == Layout::Wide
+    }
+
+    /// The layout of the tables, with the `names` that [`columns`](Self::columns) gives.
+    pub fn layout<'a>(&self, names: &'a [String]) -> features::Layout<'a> {
+        if self.is_wide() { features::Layout::Wide(names) } else { features::Layout::Array(self.width()) }
     }
 }
 

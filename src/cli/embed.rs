@@ -10,7 +10,7 @@ use super::{FetchArgs, top, ui};
 use crate::config;
 use crate::error::Error;
 use crate::extractor::Extractor;
-use crate::io::features::{Format, Layout};
+use crate::io::features::Format;
 use crate::io::output::{FileKind, Inputs, Output, Rules, is_stream};
 use crate::io::table::Table;
 use crate::io::writer::Writer;
@@ -171,7 +171,7 @@ impl Job<'_> {
     fn parquet(&self, to: &mut (dyn Write + Send), path: &Path) -> Result<usize, Error> {
         let plan = self.plan;
         let names = plan.columns();
-        let layout = if plan.is_wide() { Layout::Wide(&names) } else { Layout::Array(plan.width()) };
+        let layout = plan.layout(&names);
         let format = Format { layout, dtype: plan.pipeline.output.dtype };
         let keys = |paths: &[&str]| Table::new(paths.len()).text("path", paths.iter().copied().map(Some));
         let mut writer = Writer::new(to, path, &keys(&[]), Some(format), &plan.metadata())?;

@@ -2,6 +2,7 @@
 
 use super::work::Place;
 use crate::extractor::{Extractor, Needs};
+use crate::io::features::writer_bytes;
 use crate::memory::{self, Limit, NoRoom};
 use crate::plan::Plan;
 use crate::progress::{Ui, bytes};
@@ -18,7 +19,8 @@ pub fn threads(
     let Some(limit) = memory::limit() else { return Ok(wanted) };
     let row = (extractor.width() * size_of::<f32>()) as u64;
     // one table is filled while another one is written
-    let tables = 2 * row * rows as u64;
+    let names = plan.columns();
+    let tables = 2 * row * rows as u64 + writer_bytes(rows, plan.layout(&names));
     let own = way.needs(extractor);
     let under_way = 2 * row * extractor.micro_batch() as u64;
     let needs = Needs { fixed: own.fixed + tables, each: own.each + under_way };

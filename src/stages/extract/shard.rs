@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::ExtractError;
 use super::duplicates::Sha256;
 use super::notes::Note;
-use crate::io::features::{FeatureFile, Format, Layout};
+use crate::io::features::{FeatureFile, Format};
 use crate::io::table::Table;
 use crate::io::{self, Digest, IoError, features, sealed};
 use crate::plan::Plan;
@@ -331,7 +331,7 @@ pub fn write(
         .category(label, &listing.classes, pictures.iter().map(|picture| picture.label.as_deref()))
         .category(split, &Split::WORDS.map(String::from), pictures.iter().map(|picture| Some(picture.split.word())));
     let names = plan.columns();
-    let layout = if plan.is_wide() { Layout::Wide(&names) } else { Layout::Array(plan.width()) };
+    let layout = plan.layout(&names);
     let format = Format { layout, dtype: plan.pipeline.output.dtype };
     let mut metadata = plan.metadata();
     metadata.extend([(ID.to_string(), id.clone()), (FORM.to_string(), shard.form.clone())]);
