@@ -43,15 +43,26 @@ pub enum Activation {
     Relu,
     /// min(max(x, 0), 6)
     Relu6,
+    /// 1 / (1 + e⁻ˣ)
+    Sigmoid,
+    /// x / (1 + e⁻ˣ), also called swish.
+    Silu,
+    /// min(max(x + 3, 0), 6) / 6
+    HardSigmoid,
+    /// x · min(max(x + 3, 0), 6) / 6
+    HardSwish,
+    /// x · Φ(x), Φ being the distribution function of the normal distribution: `gelu` with the error function, not with tanh.
+    Gelu,
 }
 
 impl Activation {
     /// The lower and the upper bound to which the activation clamps a value; none for an activation that does more than
-    /// that, which no kernel can apply to its sums.
+    /// that. No kernel applies such a one to its sums: [`activation`](crate::activation) runs over the written values.
     pub fn limits(self) -> Option<[f32; 2]> {
         match self {
             Activation::Relu => Some([0.0, f32::INFINITY]),
             Activation::Relu6 => Some([0.0, 6.0]),
+            _ => None,
         }
     }
 }

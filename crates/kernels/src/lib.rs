@@ -17,7 +17,8 @@
 //! 4. [`depthwise`], [`dense`], [`pool`]: the layers that are no convolution over all channels.
 //! 5. [`bf16`]: products of bf16 by AVX-512 or widened to f32; [`amx`]: Intel's matrix unit, for bf16 and, by int8
 //!    slices, for f32.
-//! 6. [`peak`]: how fast a core multiplies and adds, the yardstick of `benches/kernels.rs`.
+//! 6. [`activation`]: functions of single values that do more than clamp them, such as SiLU.
+//! 7. [`peak`]: how fast a core multiplies and adds, the yardstick of `benches/kernels.rs`.
 //!
 //! | kernel                       | layers                               | algorithm |
 //! |------------------------------|--------------------------------------|-----------|
@@ -60,6 +61,7 @@
 
 #![warn(clippy::missing_safety_doc, clippy::undocumented_unsafe_blocks)]
 
+pub mod activation;
 pub mod aligned;
 #[cfg(target_arch = "x86_64")]
 pub mod amx;

@@ -66,6 +66,14 @@ pub(crate) trait Simd: Copy {
     /// # Safety
     /// The CPU has the instruction set.
     unsafe fn sub(a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    /// # Safety
+    /// The CPU has the instruction set.
+    unsafe fn div(a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    /// 2ⁿ, where the lowest bits of `a` are the integer n, as they are in the sum of n and 3 · 2²²; −127 < n < 128.
+    ///
+    /// # Safety
+    /// The CPU has the instruction set.
+    unsafe fn power_of_two(a: Self::Vector) -> Self::Vector;
     /// The larger of both, NaN where `b` is NaN.
     ///
     /// # Safety

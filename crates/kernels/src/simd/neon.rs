@@ -34,8 +34,18 @@ impl Simd for Neon {
         add(a: float32x4_t, b: float32x4_t) -> float32x4_t { vaddq_f32(a, b) }
         mul(a: float32x4_t, b: float32x4_t) -> float32x4_t { vmulq_f32(a, b) }
         sub(a: float32x4_t, b: float32x4_t) -> float32x4_t { vsubq_f32(a, b) }
+        div(a: float32x4_t, b: float32x4_t) -> float32x4_t { vdivq_f32(a, b) }
         max(a: float32x4_t, b: float32x4_t) -> float32x4_t { vmaxq_f32(a, b) }
         min(a: float32x4_t, b: float32x4_t) -> float32x4_t { vminq_f32(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn power_of_two(a: float32x4_t) -> float32x4_t {
+        // SAFETY: NEON is part of aarch64.
+        unsafe {
+            let n = vshlq_n_u32::<23>(vreinterpretq_u32_f32(a));
+            vreinterpretq_f32_u32(vaddq_u32(n, vreinterpretq_u32_f32(vdupq_n_f32(1.0))))
+        }
     }
 
     #[inline(always)]

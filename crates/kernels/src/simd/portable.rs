@@ -69,6 +69,16 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    unsafe fn div(a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
+        std::array::from_fn(|i| a[i] / b[i])
+    }
+
+    #[inline(always)]
+    unsafe fn power_of_two(a: [f32; 8]) -> [f32; 8] {
+        a.map(|a| f32::from_bits((a.to_bits() << 23).wrapping_add(1f32.to_bits())))
+    }
+
+    #[inline(always)]
     unsafe fn max(a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
         std::array::from_fn(|i| if a[i] > b[i] { a[i] } else { b[i] })
     }

@@ -25,8 +25,18 @@ impl Simd for Avx512 {
         add(a: __m512, b: __m512) -> __m512 { _mm512_add_ps(a, b) }
         mul(a: __m512, b: __m512) -> __m512 { _mm512_mul_ps(a, b) }
         sub(a: __m512, b: __m512) -> __m512 { _mm512_sub_ps(a, b) }
+        div(a: __m512, b: __m512) -> __m512 { _mm512_div_ps(a, b) }
         max(a: __m512, b: __m512) -> __m512 { _mm512_max_ps(a, b) }
         min(a: __m512, b: __m512) -> __m512 { _mm512_min_ps(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn power_of_two(a: __m512) -> __m512 {
+        // SAFETY: the trait demands AVX-512F.
+        unsafe {
+            let n = _mm512_slli_epi32::<23>(_mm512_castps_si512(a));
+            _mm512_castsi512_ps(_mm512_add_epi32(n, _mm512_castps_si512(_mm512_set1_ps(1.0))))
+        }
     }
 
     #[inline(always)]
@@ -78,8 +88,18 @@ impl Simd for Avx2 {
         add(a: __m256, b: __m256) -> __m256 { _mm256_add_ps(a, b) }
         mul(a: __m256, b: __m256) -> __m256 { _mm256_mul_ps(a, b) }
         sub(a: __m256, b: __m256) -> __m256 { _mm256_sub_ps(a, b) }
+        div(a: __m256, b: __m256) -> __m256 { _mm256_div_ps(a, b) }
         max(a: __m256, b: __m256) -> __m256 { _mm256_max_ps(a, b) }
         min(a: __m256, b: __m256) -> __m256 { _mm256_min_ps(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn power_of_two(a: __m256) -> __m256 {
+        // SAFETY: the trait demands AVX2.
+        unsafe {
+            let n = _mm256_slli_epi32::<23>(_mm256_castps_si256(a));
+            _mm256_castsi256_ps(_mm256_add_epi32(n, _mm256_castps_si256(_mm256_set1_ps(1.0))))
+        }
     }
 
     #[inline(always)]
