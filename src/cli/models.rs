@@ -171,9 +171,13 @@ fn dims(layer: &Layer) -> String {
 fn kind(layer: &Layer) -> String {
     match layer.op {
         Op::Input => "input".into(),
-        Op::Conv { window, groups, .. } => {
+        Op::Conv { window, groups, out, .. } => {
             let [h, w] = window.kernel;
-            let name = if groups == 1 { "conv" } else { "depthwise" };
+            let name = match groups {
+                1 => "conv".to_string(),
+                groups if groups == out => "depthwise".to_string(),
+                groups => format!("conv in {groups} groups"),
+            };
             let stride = if window.stride == [1, 1] { String::new() } else { format!(" /{}", window.stride[0]) };
             format!("{name} {h}×{w}{stride}")
         }
@@ -190,6 +194,9 @@ fn kind(layer: &Layer) -> String {
         Op::Activation(activation) => format!("{activation:?}").to_lowercase(),
         Op::Softmax => "softmax".into(),
         Op::Add => "add".into(),
+        Op::Multiply => "multiply".into(),
+        Op::Slice(first) => format!("channels from {first}"),
+        Op::Shuffle(groups) => format!("shuffle {groups}"),
         Op::GlobalAvgPool => "global avg pool".into(),
         Op::Dense { .. } => "dense".into(),
     }

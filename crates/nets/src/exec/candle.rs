@@ -69,12 +69,12 @@ fn upload(step: &mut Step, device: &candle_core::Device) -> Result<Option<(Tenso
         return Ok(Some((tensor(weight, &[out, len], device)?, tensor(bias, &[out], device)?)));
     };
     match &mut step.kernel {
-        Kernel::Conv { window, weight, bias, .. } => {
+        Kernel::Conv { groups, window, weight, bias, .. } => {
             if window.stride[0] != window.stride[1] {
                 let reason = "candle has no convolution with different strides".to_string();
                 return Err(ExecError::Layer { layer: step.layer.clone(), reason });
             }
-            let dims = [bias.len(), channels, window.kernel[0], window.kernel[1]];
+            let dims = [bias.len(), channels / *groups, window.kernel[0], window.kernel[1]];
             let bias_dims = [bias.len()];
             Ok(Some((tensor(weight, &dims, device)?, tensor(bias, &bias_dims, device)?)))
         }
@@ -98,9 +98,9 @@ fn compute(step: &Step, tensors: Option<&(Tensor, Tensor)>, inputs: &[Tensor]) -
     let x = inputs.first().ok_or_else(|| wrong("it has no input"))?;
     let weights = || tensors.ok_or_else(|| wrong("it has no weights"));
     match &step.kernel {
-        Kernel::Conv { window, activation, .. } => {
+        Kernel::Conv { groups, window, activation, .. } => {
             let (weight, bias) = weights()?;
-            finish(convolve(x, weight, *window)?, bias, *activation)
+            finish(convolve(x, weight, *window, *groups)?, bias, *activation)
         }
         Kernel::Depthwise { window, activation, .. } => {
             let (weight, bias) = weights()?;
@@ -114,7 +114,21 @@ fn compute(step: &Step, tensors: Option<&(Tensor, Tensor)>, inputs: &[Tensor]) -
         Kernel::Softmax => Ok(candle_nn::ops::softmax(x, D::Minus1)?),
         Kernel::ZeroPad(pad) => zero_pad(x, *pad),
         Kernel::Add => Ok((x + inputs.get(1).ok_or_else(|| wrong("it has one input"))?)?),
+        Kernel::Multiply => {
+            let gate = inputs.get(1).ok_or_else(|| wrong("it has one input"))?;
+            let (n, c, _, _) = x.dims4()?;
+            Ok(x.broadcast_mul(&gate.reshape((n, c, 1, 1))?)?)
+        }
         Kernel::Concat => Ok(Tensor::cat(inputs, 1)?),
+        Kernel::Slice(first) => match step.out_shape {
+            Shape::Map { c, .. } => Ok(x.narrow(1, *first, c)?.contiguous()?),
+            Shape::Vector(_) => Err(wrong("its output is not a map")),
+        },
+        Kernel::Shuffle(groups) => {
+            let (n, c, h, w) = x.dims4()?;
+            let table = x.reshape(vec![n, *groups, c / *groups, h, w])?;
+            Ok(table.transpose(1, 2)?.contiguous()?.reshape((n, c, h, w))?)
+        }
         Kernel::Pool { pooling, window, zeros } => pool(x, *pooling, *window, *zeros, step.out_shape),
         Kernel::AdaptiveAvgPool => adaptive(x, step.out_shape),
         Kernel::GlobalAvgPool => Ok(x.mean((2, 3))?), // (n, c)
@@ -199,14 +213,14 @@ fn adaptive(x: &Tensor, out: Shape) -> Result<Tensor, ExecError> {
 }
 
 /// (n, in, h, w) → (n, out, oh, ow)
-fn convolve(x: &Tensor, weight: &Tensor, window: Window) -> Result<Tensor, ExecError> {
+fn convolve(x: &Tensor, weight: &Tensor, window: Window, groups: usize) -> Result<Tensor, ExecError> {
     let pad = window.pad;
     let even = pad.top == pad.bottom && pad.left == pad.right && pad.top == pad.left;
     if even {
-        return Ok(x.conv2d(weight, pad.top, window.stride[0], 1, 1)?);
+        return Ok(x.conv2d(weight, pad.top, window.stride[0], 1, groups)?);
     }
     let x = zero_pad(x, pad)?;
-    Ok(x.conv2d(weight, 0, window.stride[0], 1, 1)?)
+    Ok(x.conv2d(weight, 0, window.stride[0], 1, groups)?)
 }
 
 /// Adds the bias of each channel and applies the activation.
@@ -219,6 +233,11 @@ fn activate(x: &Tensor, activation: Activation) -> Result<Tensor, ExecError> {
     match activation {
         Activation::Relu => Ok(x.relu()?),
         Activation::Relu6 => Ok(x.clamp(0f32, 6f32)?),
+        Activation::Sigmoid => Ok(candle_nn::ops::sigmoid(x)?),
+        Activation::Silu => Ok(x.silu()?),
+        Activation::HardSigmoid => Ok(((x + 3.0)?.clamp(0f32, 6f32)? / 6.0)?),
+        Activation::HardSwish => Ok((x * ((x + 3.0)?.clamp(0f32, 6f32)? / 6.0)?)?),
+        Activation::Gelu => Ok(x.gelu_erf()?),
     }
 }
 

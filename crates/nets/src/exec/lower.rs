@@ -8,8 +8,9 @@ use crate::weights::{WeightError, WeightSet};
 /// The operation of a step. Weights are owned, in PyTorch's layout.
 #[derive(Clone, Debug)]
 pub enum Kernel {
-    /// `weight` `(out, in, kh, kw)`, a bias a filter.
+    /// `weight` `(out, in / groups, kh, kw)`, a bias a filter.
     Conv {
+        groups: usize,
         window: Window,
         weight: Vec<f32>,
         bias: Vec<f32>,
@@ -32,7 +33,12 @@ pub enum Kernel {
     Softmax,
     ZeroPad(Pad),
     Add,
+    /// A map times one value for each of its channels.
+    Multiply,
     Concat,
+    /// Channels from this one on.
+    Slice(usize),
+    Shuffle(usize),
     Pool {
         pooling: Pooling,
         window: Window,
@@ -84,6 +90,18 @@ pub struct Program {
     pub input_shape: Shape,
     /// For each value the last step that reads it; a tap is read after the end.
     pub last_use: Vec<usize>,
+}
+
+impl Program {
+    /// The program of `steps` over so many `values`.
+    pub(super) fn new(steps: Vec<Step>, taps: Vec<usize>, input_shape: Shape, values: usize) -> Self {
+        let mut last_use = vec![0; values];
+        for (i, step) in steps.iter().enumerate() {
+            step.inputs.iter().for_each(|&value| last_use[value] = i);
+        }
+        taps.iter().for_each(|&value| last_use[value] = usize::MAX);
+        Self { steps, taps, input_shape, last_use }
+    }
 }
 
 /// Lowers what `taps` need. Every tensor needed must be in `weights` with the shape of the graph.
@@ -144,13 +162,8 @@ impl<'a> Lowering<'a> {
 
     fn finish(self, taps: &[LayerId]) -> Program {
         let taps: Vec<usize> = taps.iter().map(|tap| self.value[tap.0].unwrap_or(0)).collect();
-        let mut last_use = vec![0; self.shapes.len()];
-        for (i, step) in self.steps.iter().enumerate() {
-            step.inputs.iter().for_each(|&value| last_use[value] = i);
-        }
-        taps.iter().for_each(|&value| last_use[value] = usize::MAX);
         let input_shape = self.graph.layers().first().map_or(Shape::Vector(0), |layer| layer.shape);
-        Program { steps: self.steps, taps, input_shape, last_use }
+        Program::new(self.steps, taps, input_shape, self.shapes.len())
     }
 
     fn layer(&mut self, id: LayerId) -> Result<(), ExecError> {
@@ -167,7 +180,10 @@ impl<'a> Lowering<'a> {
                 }
                 scaling(&scale, &shift)
             }
-            Op::Rescale { scale, shift } => scaling(&scale, &shift),
+            Op::Rescale { scale, shift } => {
+                let channels = if let Shape::Map { c, .. } = layer.shape { c } else { 0 };
+                scaling(&scale[..channels], &shift[..channels])
+            }
             Op::Activation(activation) => {
                 if self.join(id, activation) {
                     return Ok(());
@@ -179,9 +195,11 @@ impl<'a> Lowering<'a> {
                 let weight = self.tensor(id, "weight")?;
                 let bias = if bias { self.tensor(id, "bias")? } else { vec![0.0; out] };
                 let window = Window { pad: added(window.pad, self.zeros_before(id)), ..window };
-                match groups {
-                    1 => Kernel::Conv { window, weight, bias, activation: None },
-                    _ => Kernel::Depthwise { window, weight, bias, activation: None },
+                match self.graph.input_shape(layer) {
+                    Shape::Map { c, .. } if groups > 1 && groups == c && groups == out => {
+                        Kernel::Depthwise { window, weight, bias, activation: None }
+                    }
+                    _ => Kernel::Conv { groups, window, weight, bias, activation: None },
                 }
             }
             Op::Pool { pooling: Pooling::Max, window } if window.pad.is_zero() => {
@@ -200,7 +218,10 @@ impl<'a> Lowering<'a> {
                 Kernel::Dense { weight, bias, activation: None }
             }
             Op::Add => Kernel::Add,
+            Op::Multiply => Kernel::Multiply,
             Op::Concat => Kernel::Concat,
+            Op::Slice(first) => Kernel::Slice(first),
+            Op::Shuffle(groups) => Kernel::Shuffle(groups),
             Op::GlobalAvgPool => Kernel::GlobalAvgPool,
         };
         let inputs: Vec<usize> = layer.inputs.iter().filter_map(|input| self.value[input.0]).collect();
@@ -292,11 +313,8 @@ impl<'a> Lowering<'a> {
         true
     }
 
-    /// Joins an activation to the step before it, where a kernel can apply it to its sums.
+    /// Joins an activation to the step before it.
     fn join(&mut self, id: LayerId, wanted: Activation) -> bool {
-        if wanted.limits().is_none() {
-            return false;
-        }
         let name = self.graph.layer(id).name.clone();
         let Some(at) = self.producer(id) else { return false };
         let step = &mut self.steps[at];

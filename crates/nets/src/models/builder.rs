@@ -1,6 +1,7 @@
 //! Builds a [`Graph`] by code that reads like the Keras source: `let x = g.conv("conv_stem", x, Conv::new(32).kernel(3).stride(2).same());`.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use super::graph::{Activation, FlattenOrder, Graph, GraphError, Layer, LayerId, Op, Pad, Shape};
 use super::window::Placed;
@@ -45,7 +46,11 @@ impl Builder {
     pub(crate) fn conv(&mut self, name: &str, x: LayerId, conv: Conv) -> LayerId {
         let Some((c, h, w)) = self.map(name, x) else { return x };
         let out = conv.out.unwrap_or(c);
-        let groups = if conv.out.is_none() { c } else { 1 };
+        let groups = if conv.out.is_none() { c } else { conv.groups };
+        if c % groups + out % groups > 0 {
+            let reason = format!("{c} channels and {out} filters are not divided into {groups} groups");
+            return self.fail(GraphError::Invalid { layer: name.into(), reason }, x);
+        }
         let placed = self.slid(name, conv.place([h, w]), conv.kernel, [h, w]);
         let Some(Placed { window, out: [h, w] }) = placed else { return x };
         self.push(name, Op::Conv { out, window, groups, bias: conv.bias }, &[x], Shape::Map { c: out, h, w })
@@ -74,12 +79,12 @@ impl Builder {
         self.push(name, Op::ZeroPad(pad), &[x], Shape::Map { c, h: h + top + bottom, w: w + left + right })
     }
 
-    /// x · scale + shift on each of three channels, constants of the network: torchvision's `transform_input`.
+    /// x · scale + shift on each of three channels, or by the first of the three on the only one, constants of the network: torchvision's `transform_input`.
     pub(crate) fn rescale(&mut self, name: &str, x: LayerId, scale: [f64; 3], shift: [f64; 3]) -> LayerId {
         match self.map(name, x) {
-            Some((3, _, _)) => self.push(name, Op::Rescale { scale, shift }, &[x], self.shape(x)),
+            Some((1 | 3, _, _)) => self.push(name, Op::Rescale { scale, shift }, &[x], self.shape(x)),
             Some(_) => {
-                let reason = "three channels are rescaled".to_string();
+                let reason = "one channel or three are rescaled".to_string();
                 self.fail(GraphError::Invalid { layer: name.into(), reason }, x)
             }
             None => x,
@@ -146,6 +151,36 @@ impl Builder {
             return self.fail(GraphError::Invalid { layer: name.into(), reason }, a);
         }
         self.push(name, Op::Add, &[a, b], self.shape(a))
+    }
+
+    /// `x`, a map, times `gate`, one value a channel: how squeeze-and-excitation ends.
+    pub(crate) fn multiply(&mut self, name: &str, x: LayerId, gate: LayerId) -> LayerId {
+        let Some((c, _, _)) = self.map(name, x) else { return x };
+        if self.shape(gate).len() != c {
+            let reason = format!("{:?} cannot be multiplied by {:?}", self.shape(x), self.shape(gate));
+            return self.fail(GraphError::Invalid { layer: name.into(), reason }, x);
+        }
+        self.push(name, Op::Multiply, &[x, gate], self.shape(x))
+    }
+
+    /// `channels` channels of a map.
+    pub(crate) fn slice(&mut self, name: &str, x: LayerId, channels: Range<usize>) -> LayerId {
+        let Some((c, h, w)) = self.map(name, x) else { return x };
+        if channels.end > c || channels.is_empty() {
+            let reason = format!("a map of {c} channels has no channels {channels:?}");
+            return self.fail(GraphError::Invalid { layer: name.into(), reason }, x);
+        }
+        self.push(name, Op::Slice(channels.start), &[x], Shape::Map { c: channels.len(), h, w })
+    }
+
+    /// Channels as a table of `groups` rows, read column by column.
+    pub(crate) fn shuffle(&mut self, name: &str, x: LayerId, groups: usize) -> LayerId {
+        let Some((c, _, _)) = self.map(name, x) else { return x };
+        if c % groups > 0 {
+            let reason = format!("{c} channels are not divided into {groups} groups");
+            return self.fail(GraphError::Invalid { layer: name.into(), reason }, x);
+        }
+        self.push(name, Op::Shuffle(groups), &[x], self.shape(x))
     }
 
     pub(crate) fn global_avg_pool(&mut self, name: &str, x: LayerId) -> LayerId {

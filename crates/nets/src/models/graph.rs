@@ -59,7 +59,7 @@ pub enum Op {
     Input,
     /// Zeros around a map: Keras' `ZeroPadding2D`.
     ZeroPad(Pad),
-    /// Weights `(out, in / groups, kh, kw)`; `groups` is 1 or the number of channels.
+    /// Weights `(out, in / groups, kh, kw)`: each group of filters sees its share of the channels alone.
     Conv {
         out: usize,
         window: Window,
@@ -71,7 +71,7 @@ pub enum Op {
         eps: f64,
         scale: bool,
     },
-    /// x · `scale` + `shift` for each of the first three channels, constants of the network itself: torchvision's `transform_input`.
+    /// x · `scale` + `shift` for each of the three channels, or for the only one, constants of the network itself: torchvision's `transform_input`.
     Rescale {
         scale: [f64; 3],
         shift: [f64; 3],
@@ -80,8 +80,14 @@ pub enum Op {
     /// exp(x) / Σ exp(x) over the channels.
     Softmax,
     Add,
+    /// The first input, a map, times the second, which has one value for each of its channels.
+    Multiply,
     /// Maps of equal height and width, their channels one after the other.
     Concat,
+    /// As many channels as the layer's shape has, the first of them this one.
+    Slice(usize),
+    /// Channels as a table of so many rows, read column by column: ShuffleNet's `channel_shuffle`.
+    Shuffle(usize),
     Pool {
         pooling: Pooling,
         window: Window,

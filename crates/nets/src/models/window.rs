@@ -14,6 +14,7 @@ enum Padding {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Conv {
     pub(super) out: Option<usize>,
+    pub(super) groups: usize,
     pub(super) kernel: [usize; 2],
     stride: [usize; 2],
     padding: Padding,
@@ -23,12 +24,19 @@ pub(crate) struct Conv {
 impl Conv {
     /// `out` filters of 1 × 1, stride 1, no padding, no bias.
     pub(crate) fn new(out: usize) -> Self {
-        Self { out: Some(out), kernel: [1, 1], stride: [1, 1], padding: Padding::Fixed(Pad::default()), bias: false }
+        let padding = Padding::Fixed(Pad::default());
+        Self { out: Some(out), groups: 1, kernel: [1, 1], stride: [1, 1], padding, bias: false }
     }
 
     /// One filter for each input channel.
     pub(crate) fn depthwise() -> Self {
         Self { out: None, ..Self::new(0) }
+    }
+
+    /// Filters in so many groups, each of which sees its share of the channels alone.
+    pub(crate) fn groups(mut self, n: usize) -> Self {
+        self.groups = n;
+        self
     }
 
     /// A square kernel.

@@ -152,7 +152,14 @@ impl WeightSet {
 
     /// Outputs of the classifier on top that the set holds for `graph`, where it has one: a network that was trained on has as many as its classes.
     pub fn classes(&self, graph: &Graph) -> Option<usize> {
-        let weight = graph.parameters_of(graph.layer(graph.logits())).into_iter().next()?;
+        // behind a convolution that gives the scores stands what makes a vector of them
+        let mut layer = graph.layer(graph.logits());
+        let weight = loop {
+            match graph.parameters_of(layer).into_iter().next() {
+                Some(weight) => break weight,
+                None => layer = graph.layer(*layer.inputs.first()?),
+            }
+        };
         let found = self.tensors.get(&weight.name)?.shape();
         // the first size is that of the outputs, in dense layers as in convolutions
         (found.len() == weight.shape.len() && found[1..] == weight.shape[1..]).then(|| found[0])

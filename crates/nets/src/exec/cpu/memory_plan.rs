@@ -2,7 +2,7 @@
 //! which over a whole micro-batch.
 //!
 //! The terms of a concatenation are written where they belong, so that most concatenations cost nothing. A sum lies where a term of it lay that
-//! nobody reads any more: one map less is fetched from memory, and held. No other step writes into a buffer that it reads. Maps that are large
+//! nobody reads any more, and a product with a gate where its map lay: one map less is fetched from memory, and held. No other step writes into a buffer that it reads. Maps that are large
 //! run picture by picture, so that they stay in the cache; from the first small map on a micro-batch goes through every layer together, so that
 //! its weights are read once for all pictures. What is computed for a picture is the same either way.
 
@@ -78,9 +78,11 @@ pub(crate) fn plan(
         }
         (maps[value].halo, maps[value].pixel) = (halo, pixel);
     }
-    let cut = steps.iter().position(|fused| small(&maps[fused.step.output]));
+    // the few values of a gate are no late layers while the maps that it multiplies are large
+    let is_early = |fused: &Fused| matches!(fused.step.kernel, Kernel::Multiply) && !small(&maps[fused.step.output]);
+    let early = steps.iter().rposition(is_early).map_or(0, |last| last + 1);
     // a step within a concatenation that is written before it is small by itself
-    let cut = cut.unwrap_or(steps.len());
+    let cut = (early..steps.len()).find(|&i| small(&maps[steps[i].step.output])).unwrap_or(steps.len());
     for value in batched(steps, taps, cut) {
         maps[roots[value]].batched = true;
     }
@@ -125,13 +127,15 @@ fn in_place(steps: &[Fused], maps: &[Map], whole: &[bool]) -> Vec<Option<(usize,
     parents
 }
 
-/// Lets a sum lie where one of its terms lay, if nobody reads that or anything else there after it: the other term is added onto it.
+/// Lets a sum lie where one of its terms lay, if nobody reads that or anything else there after it: the other term is added onto it. A map is
+/// multiplied where it lies by the same rule.
 fn onto(steps: &[Fused], taps: &[usize], maps: &[Map], parents: &mut [Option<(usize, usize)>]) {
     let last = last_use(steps, taps, maps.len());
     for (i, fused) in steps.iter().enumerate() {
         let output = fused.step.output;
         let terms: Vec<usize> = match fused.step.kernel {
             Kernel::Add => fused.inputs(),
+            Kernel::Multiply => vec![fused.step.inputs[0]],
             _ => fused.added.into_iter().collect(),
         };
         let free = |&term: &usize| {

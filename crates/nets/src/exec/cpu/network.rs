@@ -4,18 +4,20 @@
 //! convolution knows of borders. Where it lies is decided once, in `memory_plan`.
 
 mod bf16;
+mod groups;
 mod plan;
 
 use std::time::Instant;
 
 use super::engine::Engine;
 use super::map::Map;
-use super::memory_plan::{self, MemoryPlan};
+use super::memory_plan::{self, Fused, MemoryPlan};
 use super::row_schedule::{Action, RowRange, RowSchedule};
 use super::steps::{Op, Work};
 use crate::exec::ExecError;
 use crate::exec::lower::Program;
-use crate::models::graph::Pad;
+use crate::models::graph::{Activation, Pad};
+use featurize_kernels::activation;
 use featurize_kernels::aligned::Aligned;
 use featurize_kernels::winograd;
 
@@ -47,6 +49,8 @@ struct PlannedStep {
     clears: bool,
     /// Rows of the first input from one row of the output to the next; none where the step sees to its rows itself.
     down: Option<usize>,
+    /// The activation that no kernel applies to its sums, run over the rows that the step has written while they are in the cache.
+    after: Option<Activation>,
 }
 
 /// A network ready to run; shared by all threads, each with a [`Scratch`] of its own.
@@ -85,12 +89,9 @@ impl Network {
 
     /// The same; with `by_rows` early steps go over a picture together, in f32 only.
     pub(super) fn planned(program: Program, engine: Engine, by_rows: bool) -> Result<Self, ExecError> {
-        let (taps, values) = (program.taps.clone(), program.last_use.len());
-        let mut maps = vec![Map::of(program.input_shape); values];
+        let (taps, input) = (program.taps.clone(), Map::of(program.input_shape));
         let fused = fuse(program, engine);
-        for fused in &fused {
-            maps[fused.step.output] = Map::of(fused.step.out_shape);
-        }
+        let maps = maps_of(&fused, input);
         let plan = memory_plan::plan(&fused, &taps, maps, MICRO_BATCH, by_rows);
         let MemoryPlan { maps, buffers, cut, clears, schedules } = plan;
         let steps = fused.into_iter().zip(clears).enumerate();
@@ -287,8 +288,25 @@ impl Network {
                 step.op.compute(work, first..first + n, input, out, &mut output);
             }
         }
+        if let Some(activation) = step.after {
+            for p in first..first + n {
+                let start = to.base(p) + (range.rows.start - range.output) * to.row();
+                to.rows(range.rows.len()).runs(to.is_dense()).for_each(|run| match self.engine.unit() {
+                    Some(unit) => activation::run_bf16(unit, activation, &mut output.as_bf16_mut()[start..][run]),
+                    None => activation::run(self.engine.isa(), activation, &mut output[start..][run]),
+                });
+            }
+        }
         scratch.buffers[to.buffer] = output;
     }
+}
+
+/// The sizes of all values; value 0 is the picture.
+pub(crate) fn maps_of(steps: &[Fused], input: Map) -> Vec<Map> {
+    let values = steps.iter().map(|fused| fused.step.output + 1).max().unwrap_or(1);
+    let mut maps = vec![input; values];
+    steps.iter().for_each(|fused| maps[fused.step.output] = Map::of(fused.step.out_shape));
+    maps
 }
 
 impl PlannedStep {

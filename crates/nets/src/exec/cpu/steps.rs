@@ -54,6 +54,13 @@ pub(crate) enum Op {
         onto: bool,
         activation: Option<Activation>,
     },
+    /// By the gate that is the last input; onto what lies at the output there is no other.
+    Multiply {
+        onto: bool,
+    },
+    /// Channels from this one on.
+    Slice(usize),
+    Shuffle(usize),
     /// For each term its first channel; none where it was written in place.
     Concat(Vec<Option<usize>>),
     Pool(Pool),
@@ -140,6 +147,9 @@ impl Op {
             Op::Scale { .. } => "scale",
             Op::Activation(_) | Op::Softmax => "activation",
             Op::Add { .. } => "add",
+            Op::Multiply { .. } => "multiply",
+            Op::Slice(_) => "slice",
+            Op::Shuffle(_) => "shuffle",
             Op::Concat(_) => "concat",
             Op::Pool(_) | Op::AdaptiveAvgPool => "pool",
             Op::ZeroPad(_) => "zero pad",
@@ -147,10 +157,10 @@ impl Op {
         }
     }
 
-    /// True where the output holds a term of the sum before.
-    pub(super) fn adds_onto_output(&self) -> bool {
+    /// True where the output holds a term of the sum before, or the map that is multiplied.
+    pub(super) fn reads_output(&self) -> bool {
         match self {
-            Op::Add { onto, .. } => *onto,
+            Op::Add { onto, .. } | Op::Multiply { onto } => *onto,
             Op::Winograd { places, .. } => matches!(places.residual, Residual::InPlace),
             Op::Product { places, .. } => matches!(places.adds, Residual::InPlace),
             _ => false,
@@ -253,6 +263,29 @@ fn one<'a>(
                 activate(*activation, out);
             });
         }
+        Op::Multiply { onto } => {
+            if !onto {
+                each_run(to, output, from, values, <[f32]>::copy_from_slice);
+            }
+            let (gate, factors) = input(usize::from(!onto));
+            let factors = &factors[gate.at(0, 0, Pad::default())..][..to.c];
+            to.runs(to.is_dense()).for_each(|run| {
+                for position in output[run].chunks_exact_mut(to.c) {
+                    position.iter_mut().zip(factors).for_each(|(v, factor)| *v *= factor);
+                }
+            });
+        }
+        Op::Slice(first) => {
+            let from = Map { channel: from.channel + first, c: to.c, ..*from };
+            each_run(to, output, &from, values, <[f32]>::copy_from_slice);
+        }
+        Op::Shuffle(groups) => {
+            let columns = from.c / groups;
+            for (to, from) in to.runs(false).zip(from.runs(false)) {
+                let (to, from) = (&mut output[to], &values[from]);
+                to.iter_mut().enumerate().for_each(|(i, v)| *v = from[i % groups * columns + i / groups]);
+            }
+        }
         Op::Concat(channels) => concat(channels, input, to, output),
         Op::Pool(pool) => {
             pool.run(&grid(from, range.inputs[0]..from.h), values, &grid(to, range.rows.clone()), output);
@@ -330,11 +363,11 @@ fn cells(from: &Map, values: &[f32], to: &Map, output: &mut [f32]) {
     }
 }
 
-/// An activation by itself.
+/// An activation that cuts values; others are run over the output of the step, see `PlannedStep`.
 fn activate(activation: Option<Activation>, values: &mut [f32]) {
     match activation {
         Some(Activation::Relu) => values.iter_mut().for_each(|v| *v = if *v < 0.0 { 0.0 } else { *v }),
         Some(Activation::Relu6) => values.iter_mut().for_each(|v| *v = v.clamp(0.0, 6.0)),
-        None => {}
+        _ => {}
     }
 }

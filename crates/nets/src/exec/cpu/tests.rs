@@ -183,6 +183,53 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    #[test]
+    fn gates_groups_and_activations_of_every_shape_give_what_candle_gives(
+        size in prop::array::uniform2(4usize..50), groups in 1usize..40, per in prop::array::uniform2(1usize..9), kernel in 1usize..4,
+        stride in 1usize..3, act in 0usize..5, gate in any::<bool>(), shuffled in 1usize..4, seed in any::<u64>(),
+    ) {
+        let [h, w] = size;
+        let act = [Activation::Silu, Activation::HardSwish, Activation::Gelu, Activation::Sigmoid, Activation::HardSigmoid][act];
+        let gate = if gate { Activation::Sigmoid } else { Activation::HardSigmoid };
+        let (inputs, outputs) = (groups * per[0], groups * per[1] * shuffled);
+        let (mut g, x) = Builder::new(3, h, w);
+        let x = g.conv("stem", x, Conv::new(inputs).kernel(3).pad(1).bias());
+        let x = g.activation("stem_act", x, act);
+        let y = g.conv("grouped", x, Conv::new(outputs).groups(groups).kernel(kernel).stride(stride).same());
+        let y = g.batch_norm("norm", y, 1e-3);
+        let y = g.activation("act", y, act);
+        let y = g.conv("dw", y, Conv::depthwise().kernel(3).same());
+        let y = g.activation("dw_act", y, act);
+        let s = g.adaptive_avg_pool("squeeze", y, 1);
+        let s = g.conv("reduce", s, Conv::new(3).bias());
+        let s = g.activation("reduce_act", s, act);
+        let s = g.conv("expand", s, Conv::new(outputs).bias());
+        let s = g.activation("gate", s, gate);
+        let e = g.multiply("excite", y, s);
+        let p = g.conv("project", e, Conv::new(outputs));
+        let z = g.add("sum", p, e);
+        let z = g.activation("sum_act", z, act);
+        let z = g.shuffle("shuffle", z, shuffled);
+        let a = g.slice("slice", z, 0..outputs.div_ceil(2));
+        let m = g.global_avg_pool("pool", a);
+        let m = g.activation("pool_act", m, act);
+        let m = g.dense("dense", m, 7);
+        let m = g.activation("dense_act", m, act);
+        let Ok(graph) = g.finish(z, m) else { return Ok(()) };
+        let weights = Origin::Random(seed).load(&graph, Source::Timm, &[]).expect("random");
+        let tap = |name: &str| graph.find(name).expect("a layer");
+        let fused = compare(&graph, &weights, &[tap("slice"), tap("dense_act")], [h, w, 3]);
+        let apart = ["stem", "stem_act", "grouped", "dw", "dw_act", "squeeze", "gate", "excite", "sum", "shuffle", "pool", "pool_act"];
+        let apart = compare(&graph, &weights, &apart.map(tap), [h, w, 3]);
+        prop_assert!(fused < 1e-5 && apart < 1e-5, "{fused:e} {apart:e}");
+        let near = compare_bf16(&graph, &[tap("sum_act"), tap("dense_act")], [h, w, 3]);
+        prop_assert!(near < 5e-2, "{near:e}");
+    }
+}
+
 #[test]
 fn a_window_that_hangs_over_the_edge_sees_no_zeros_and_one_over_padded_zeros_does() {
     let (mut g, x) = Builder::new(1, 3, 3);

@@ -151,7 +151,7 @@ fn weighted(graph: &Graph, node: &Node) -> Option<Weighted> {
     let convolutions = node.parts.iter().filter(|layer| matches!(layer.op, Op::Conv { .. })).count();
     let class = node.parts.iter().find_map(|layer| match layer.op {
         Op::Conv { .. } if convolutions > 1 => Some(Class::SeparableConv2d),
-        Op::Conv { groups, .. } if groups > 1 => Some(Class::DepthwiseConv2d),
+        Op::Conv { groups, out, .. } if groups > 1 && groups == out => Some(Class::DepthwiseConv2d),
         Op::Conv { .. } => Some(Class::Conv2d),
         Op::BatchNorm { .. } => Some(Class::BatchNormalization),
         Op::Dense { .. } => Some(Class::Dense),
@@ -163,8 +163,8 @@ fn weighted(graph: &Graph, node: &Node) -> Option<Weighted> {
 fn slots(graph: &Graph, layer: &Layer) -> Vec<Slot> {
     let kernel: &'static [usize] = match layer.op {
         // (kh, kw, channels, 1)
-        Op::Conv { groups, .. } if groups > 1 => &[2, 3, 0, 1],
-        // (kh, kw, in, out)
+        Op::Conv { groups, out, .. } if groups > 1 && groups == out => &[2, 3, 0, 1],
+        // (kh, kw, in / groups, out)
         Op::Conv { .. } => &[3, 2, 0, 1],
         // (in, out)
         _ => &[1, 0],

@@ -95,7 +95,7 @@ impl Network {
                             let (map, values) = input(i, group + p);
                             load(unit, map, values, &mut wide[p * map.picture()..]);
                         }
-                        if op.adds_onto_output() {
+                        if op.reads_output() {
                             load(unit, to, &output[to.base(group + p)..], &mut out[p * to.picture()..]);
                         }
                     }

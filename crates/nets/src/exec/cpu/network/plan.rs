@@ -1,6 +1,6 @@
 //! From a program to kernels with packed weights.
 
-use super::PlannedStep;
+use super::{PlannedStep, groups};
 use crate::exec::ExecError;
 use crate::exec::cpu::engine::Engine;
 use crate::exec::cpu::map::Map;
@@ -21,6 +21,7 @@ use featurize_kernels::winograd;
 
 /// Joins a sum to the convolution that computes one of its terms, and an activation to a sum; chooses what is computed by Winograd.
 pub(crate) fn fuse(program: Program, engine: Engine) -> Vec<Fused> {
+    let program = groups::split(program);
     let last_use = program.last_use;
     let mut out: Vec<Fused> = Vec::with_capacity(program.steps.len());
     for (i, step) in program.steps.into_iter().enumerate() {
@@ -37,7 +38,6 @@ pub(crate) fn fuse(program: Program, engine: Engine) -> Vec<Fused> {
         }
         if let (Kernel::Activation(activation), Some(before)) = (&step.kernel, out.last_mut())
             && before.activation.is_none()
-            && activation.limits().is_some()
             && (before.added.is_some() || matches!(before.step.kernel, Kernel::Add))
             && step.inputs[0] == before.step.output
             && last_use[before.step.output] == i
@@ -70,7 +70,11 @@ pub(crate) fn plan(
     let mut inputs = fused.inputs();
     let Fused { step, added, activation, winograd } = fused;
     let isa = engine.isa();
-    let term = |value: usize| added == Some(value) || matches!(step.kernel, Kernel::Add);
+    let term = |value: usize| match step.kernel {
+        Kernel::Add => true,
+        Kernel::Multiply => value == step.inputs[0],
+        _ => added == Some(value),
+    };
     let under = inputs.iter().position(|&value| term(value) && maps[value] == maps[step.output]);
     // a term onto which the sum is added is no input of its own
     let onto = under.map(|i| inputs.remove(i)).is_some();
@@ -80,6 +84,11 @@ pub(crate) fn plan(
         let reason = "its map has more than 4 G values".to_string();
         return Err(ExecError::Layer { layer: step.layer, reason });
     }
+    let after = match &step.kernel {
+        Kernel::Activation(alone) => Some(*alone),
+        _ => activation,
+    };
+    let after = after.filter(|activation| activation.limits().is_none());
     let none = Pad::default();
     let macs = macs(&step);
     let down = match &step.kernel {
@@ -161,12 +170,15 @@ pub(crate) fn plan(
         Kernel::Softmax => Op::Softmax,
         Kernel::ZeroPad(pad) => Op::ZeroPad(pad),
         Kernel::Add => Op::Add { onto, activation },
+        Kernel::Multiply => Op::Multiply { onto },
+        Kernel::Slice(first) => Op::Slice(first),
+        Kernel::Shuffle(groups) => Op::Shuffle(groups),
         Kernel::Concat => Op::Concat(slots(&inputs, maps, step.output)),
         Kernel::Pool { pooling, window, zeros } => Op::Pool(Pool { isa, pooling, window, zeros, channels: to.c }),
         Kernel::AdaptiveAvgPool | Kernel::GlobalAvgPool => Op::AdaptiveAvgPool,
         Kernel::Flatten(order) => Op::Flatten(order),
     };
-    Ok(PlannedStep { layer: step.layer, macs, op, inputs, output: step.output, clears, down })
+    Ok(PlannedStep { layer: step.layer, macs, op, inputs, output: step.output, clears, down, after })
 }
 
 /// For each term of a concatenation its first channel, none where it lies there already.

@@ -3,7 +3,7 @@
 use super::*;
 use crate::exec::cpu::Engine;
 use crate::exec::cpu::memory_plan;
-use crate::exec::cpu::network::fuse;
+use crate::exec::cpu::network::{fuse, maps_of};
 use crate::exec::lower::lower;
 use crate::models::{BuildOptions, Source, find};
 use crate::weights::Origin;
@@ -25,9 +25,9 @@ fn follow(name: &str, size: [usize; 2]) -> Vec<Range<usize>> {
     let graph = (spec.build)(&options).expect("built");
     let weights = Origin::Random(1).load(&graph, source, &[]).expect("random");
     let program = lower(&graph, &weights, &[graph.features()]).expect("lowered");
-    let (taps, mut maps) = (program.taps.clone(), vec![Map::of(program.input_shape); program.last_use.len()]);
+    let (taps, input) = (program.taps.clone(), Map::of(program.input_shape));
     let steps = fuse(program, Engine::Vectors(Isa::Portable));
-    steps.iter().for_each(|fused| maps[fused.step.output] = Map::of(fused.step.out_shape));
+    let maps = maps_of(&steps, input);
     let plan = memory_plan::plan(&steps, &taps, maps, 4, true);
     for schedule in &plan.schedules {
         let mut done = vec![0; steps.len()];
