@@ -198,6 +198,8 @@ fn kind(layer: &Layer) -> String {
         Op::Slice(first) => format!("channels from {first}"),
         Op::Shuffle(groups) => format!("shuffle {groups}"),
         Op::GlobalAvgPool => "global avg pool".into(),
-        Op::Dense { .. } => "dense".into(),
+        Op::Dense { .. } | Op::DenseMap { .. } => "dense".into(),
+        Op::LayerNorm { .. } => "layer norm".into(),
+        Op::LayerScale(_) => "layer scale".into(),
     }
 }

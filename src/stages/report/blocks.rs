@@ -80,7 +80,7 @@ pub fn of(backbone: &NetworkPlan) -> Vec<Block> {
 }
 
 fn has_weights(op: &Op) -> bool {
-    matches!(op, Op::Conv { .. } | Op::Dense { .. })
+    matches!(op, Op::Conv { .. } | Op::Dense { .. } | Op::DenseMap { .. })
 }
 
 /// The first `depth` parts of a name: 2 of `layer2.0.conv1` is `layer2.0`.

@@ -63,6 +63,10 @@ fn batch_dims(shape: Shape, n: usize) -> Vec<usize> {
 
 /// Moves the weights out of a step into tensors.
 fn upload(step: &mut Step, device: &candle_core::Device) -> Result<Option<(Tensor, Tensor)>, ExecError> {
+    if let Kernel::LayerNorm { weight, bias, .. } = &mut step.kernel {
+        let dims = [bias.len()];
+        return Ok(Some((tensor(weight, &dims, device)?, tensor(bias, &dims, device)?)));
+    }
     let Shape::Map { c: channels, .. } = step.in_shape else {
         let Kernel::Dense { weight, bias, .. } = &mut step.kernel else { return Ok(None) };
         let (out, len) = (bias.len(), step.in_shape.len());
@@ -109,6 +113,14 @@ fn compute(step: &Step, tensors: Option<&(Tensor, Tensor)>, inputs: &[Tensor]) -
         Kernel::Scale { activation, .. } => {
             let (scale, shift) = weights()?;
             finish(x.broadcast_mul(&scale.reshape((1, scale.elem_count(), 1, 1))?)?, shift, *activation)
+        }
+        Kernel::LayerNorm { eps, .. } => {
+            let (weight, bias) = weights()?;
+            let dims: Vec<usize> = x.dims().iter().enumerate().map(|(i, &n)| if i == 1 { n } else { 1 }).collect();
+            let apart = x.broadcast_sub(&x.mean_keepdim(1)?)?;
+            let deviation = (apart.sqr()?.mean_keepdim(1)? + f64::from(*eps))?.sqrt()?;
+            let scaled = apart.broadcast_div(&deviation)?.broadcast_mul(&weight.reshape(dims.as_slice())?)?;
+            Ok(scaled.broadcast_add(&bias.reshape(dims.as_slice())?)?)
         }
         Kernel::Activation(activation) => activate(x, *activation),
         Kernel::Softmax => Ok(candle_nn::ops::softmax(x, D::Minus1)?),

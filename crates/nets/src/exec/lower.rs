@@ -29,6 +29,12 @@ pub enum Kernel {
         shift: Vec<f32>,
         activation: Option<Activation>,
     },
+    /// (x − mean) / √(variance + eps) · weight + bias over the channels of a position.
+    LayerNorm {
+        eps: f32,
+        weight: Vec<f32>,
+        bias: Vec<f32>,
+    },
     Activation(Activation),
     Softmax,
     ZeroPad(Pad),
@@ -180,6 +186,18 @@ impl<'a> Lowering<'a> {
                 }
                 scaling(&scale, &shift)
             }
+            Op::LayerNorm { eps } => {
+                let (weight, bias) = (self.tensor(id, "weight")?, self.tensor(id, "bias")?);
+                Kernel::LayerNorm { eps: eps as f32, weight, bias }
+            }
+            Op::LayerScale(word) => {
+                let scale: Vec<f64> = self.tensor(id, word)?.into_iter().map(f64::from).collect();
+                let shift = vec![0.0; scale.len()];
+                if self.fold(id, &scale, &shift) {
+                    return Ok(());
+                }
+                scaling(&scale, &shift)
+            }
             Op::Rescale { scale, shift } => {
                 let channels = if let Shape::Map { c, .. } = layer.shape { c } else { 0 };
                 scaling(&scale[..channels], &shift[..channels])
@@ -216,6 +234,11 @@ impl<'a> Lowering<'a> {
             Op::Dense { .. } => {
                 let (weight, bias) = (self.tensor(id, "weight")?, self.tensor(id, "bias")?);
                 Kernel::Dense { weight, bias, activation: None }
+            }
+            Op::DenseMap { .. } => {
+                let (weight, bias) = (self.tensor(id, "weight")?, self.tensor(id, "bias")?);
+                let window = Window { kernel: [1, 1], stride: [1, 1], pad: Pad::default() };
+                Kernel::Conv { groups: 1, window, weight, bias, activation: None }
             }
             Op::Add => Kernel::Add,
             Op::Multiply => Kernel::Multiply,
@@ -290,7 +313,7 @@ impl<'a> Lowering<'a> {
         self.steps.iter().rposition(|step| step.output == value)
     }
 
-    /// Joins a batch norm to the convolution before it.
+    /// Joins a batch norm, or a layer scale, to the convolution before it.
     fn fold(&mut self, id: LayerId, scale: &[f64], shift: &[f64]) -> bool {
         let name = self.graph.layer(id).name.clone();
         let Some(at) = self.producer(id) else { return false };

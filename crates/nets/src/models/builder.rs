@@ -72,6 +72,28 @@ impl Builder {
         norm
     }
 
+    /// Layer norm over the channels of each position, or over a vector.
+    pub(crate) fn layer_norm(&mut self, name: &str, x: LayerId, eps: f64) -> LayerId {
+        self.push(name, Op::LayerNorm { eps }, &[x], self.shape(x))
+    }
+
+    /// A learned factor a channel: the tensor `owner.word`.
+    pub(crate) fn layer_scale(&mut self, owner: &str, word: &'static str, x: LayerId) -> LayerId {
+        let name = format!("{owner}.{word}");
+        if self.map(&name, x).is_none() {
+            return x;
+        }
+        let x = self.push(&name, Op::LayerScale(word), &[x], self.shape(x));
+        self.graph.layers[x.0].owner = owner.to_string();
+        x
+    }
+
+    /// A dense layer at each position of a map.
+    pub(crate) fn dense_map(&mut self, name: &str, x: LayerId, out: usize) -> LayerId {
+        let Some((_, h, w)) = self.map(name, x) else { return x };
+        self.push(name, Op::DenseMap { out }, &[x], Shape::Map { c: out, h, w })
+    }
+
     /// Zeros around a map, `[top, bottom, left, right]`: Keras' `ZeroPadding2D`.
     pub(crate) fn zero_pad(&mut self, name: &str, x: LayerId, [top, bottom, left, right]: [usize; 4]) -> LayerId {
         let Some((c, h, w)) = self.map(name, x) else { return x };

@@ -71,6 +71,12 @@ pub enum Op {
         eps: f64,
         scale: bool,
     },
+    /// (x − mean) / √(variance + eps) · weight + bias, mean and variance being those of the channels of a position.
+    LayerNorm {
+        eps: f64,
+    },
+    /// x times a learned factor a channel, a tensor of this name: PyTorch has it as a vector, or with two dimensions of one behind it.
+    LayerScale(&'static str),
     /// x · `scale` + `shift` for each of the three channels, or for the only one, constants of the network itself: torchvision's `transform_input`.
     Rescale {
         scale: [f64; 3],
@@ -100,6 +106,10 @@ pub enum Op {
     Flatten(FlattenOrder),
     /// Weights `(out, in)` and a bias.
     Dense {
+        out: usize,
+    },
+    /// The same at each position of a map: a convolution of 1 × 1 that its library holds as a dense layer.
+    DenseMap {
         out: usize,
     },
 }
@@ -228,7 +238,13 @@ impl Graph {
                 let words = ["weight", "bias", "running_mean", "running_var"];
                 words[usize::from(!scale)..].iter().map(|word| parameter(word, vec![c])).collect()
             }
-            (Op::Dense { out }, Shape::Vector(n)) => {
+            (Op::LayerNorm { .. }, Shape::Map { c, .. } | Shape::Vector(c)) => {
+                vec![parameter("weight", vec![c]), parameter("bias", vec![c])]
+            }
+            (Op::LayerScale(word), Shape::Map { c, .. }) => {
+                vec![parameter(word, if word == "layer_scale" { vec![c, 1, 1] } else { vec![c] })]
+            }
+            (Op::Dense { out }, Shape::Vector(n)) | (Op::DenseMap { out }, Shape::Map { c: n, .. }) => {
                 vec![parameter("weight", vec![out, n]), parameter("bias", vec![out])]
             }
             _ => Vec::new(),
@@ -246,7 +262,7 @@ impl Graph {
             (Op::Conv { window, groups, .. }, Shape::Map { c, .. }, out) => {
                 (out.len() * (c / groups) * window.kernel[0] * window.kernel[1]) as u64
             }
-            (Op::Dense { out }, shape, _) => (out * shape.len()) as u64,
+            (Op::Dense { out } | Op::DenseMap { out }, shape, _) => (out * shape.len()) as u64,
             _ => 0,
         }
     }

@@ -1,4 +1,4 @@
-//! Weights from a seed: He et al. 2015 (arXiv:1502.01852), normal with variance 2 / fan-in; batch norm as the identity.
+//! Weights from a seed: He et al. 2015 (arXiv:1502.01852), normal with variance 2 / fan-in; norms and scales as the identity.
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -22,7 +22,7 @@ pub(super) fn he(graph: &Graph, seed: u64) -> WeightSet {
                     Ok((0..len).map(|_| (normal(&mut rng) * std) as f32).collect())
                 })
             }
-            Some("weight" | "running_var") => Tensor::ready(shape, vec![1.0; len]),
+            Some("weight" | "running_var" | "gamma" | "layer_scale") => Tensor::ready(shape, vec![1.0; len]),
             _ => Tensor::ready(shape, vec![0.0; len]),
         };
         set.tensors.insert(name, tensor);

@@ -107,7 +107,7 @@ impl Reach {
                     tile: fused.winograd.map_or(1, |tile| tile.outputs()),
                 })
             }
-            Kernel::Scale { .. } | Kernel::Activation(_) | Kernel::Add => Some(same),
+            Kernel::Scale { .. } | Kernel::LayerNorm { .. } | Kernel::Activation(_) | Kernel::Add => Some(same),
             _ => None,
         }
     }

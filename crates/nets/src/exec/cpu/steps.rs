@@ -47,6 +47,11 @@ pub(crate) enum Op {
         shift: Vec<f32>,
         activation: Option<Activation>,
     },
+    LayerNorm {
+        eps: f32,
+        weight: Vec<f32>,
+        bias: Vec<f32>,
+    },
     Activation(Activation),
     Softmax,
     /// Onto what lies at the output there is one input, else two.
@@ -145,6 +150,7 @@ impl Op {
             Op::Depthwise { .. } => "depthwise",
             Op::Dense { .. } => "dense",
             Op::Scale { .. } => "scale",
+            Op::LayerNorm { .. } => "layer norm",
             Op::Activation(_) | Op::Softmax => "activation",
             Op::Add { .. } => "add",
             Op::Multiply { .. } => "multiply",
@@ -239,6 +245,16 @@ fn one<'a>(
                 out.iter_mut().zip(x).zip(weights.clone()).for_each(|((o, &v), (s, t))| *o = v * s + t);
             }
             activate(*activation, out);
+        }),
+        Op::LayerNorm { eps, weight, bias } => each_run(to, output, from, values, |out, x| {
+            let n = weight.len();
+            for (out, x) in out.chunks_exact_mut(n).zip(x.chunks_exact(n)) {
+                let mean = sum(x, |v| v) / n as f32;
+                let variance = sum(x, |v| (v - mean) * (v - mean)) / n as f32;
+                let factor = 1.0 / (variance + eps).sqrt();
+                let weights = weight.iter().zip(bias);
+                out.iter_mut().zip(x).zip(weights).for_each(|((o, &v), (w, b))| *o = (v - mean) * factor * w + b);
+            }
         }),
         Op::Activation(activation) => each_run(to, output, from, values, |out, x| {
             out.copy_from_slice(x);
@@ -361,6 +377,15 @@ fn cells(from: &Map, values: &[f32], to: &Map, output: &mut [f32]) {
         let start = to.at(y, x, Pad::default());
         output[start..start + to.c].iter_mut().zip(sums).for_each(|(o, sum)| *o = (sum / n) as f32);
     }
+}
+
+/// The sum of a function of values, in sixteen sums side by side: vectors of every width add them in the same order.
+fn sum(values: &[f32], of: impl Fn(f32) -> f32) -> f32 {
+    let mut sums = [0.0; 16];
+    for run in values.chunks(sums.len()) {
+        sums.iter_mut().zip(run).for_each(|(sum, &v)| *sum += of(v));
+    }
+    sums.iter().sum()
 }
 
 /// An activation that cuts values; others are run over the output of the step, see `PlannedStep`.

@@ -166,6 +166,7 @@ pub(crate) fn plan(
             activation,
         },
         Kernel::Scale { scale, shift, .. } => Op::Scale { scale, shift, activation },
+        Kernel::LayerNorm { eps, weight, bias } => Op::LayerNorm { eps, weight, bias },
         Kernel::Activation(activation) => Op::Activation(activation),
         Kernel::Softmax => Op::Softmax,
         Kernel::ZeroPad(pad) => Op::ZeroPad(pad),
