@@ -1,4 +1,4 @@
-//! DenseNet-BC (Huang et al. 2016, arXiv:1608.06993), growth 32. Keras after keras/applications/densenet.py, whose weights are torchvision's of
+//! DenseNet-BC (Huang et al. 2016, arXiv:1608.06993), growth 32, of 161 layers 48. Keras after keras/applications/densenet.py, whose weights are torchvision's of
 //! old; torchvision after torchvision/models/densenet.py. They differ in names and in the epsilon.
 
 use super::builder::{Conv, Pool};
@@ -6,40 +6,44 @@ use super::graph::{Graph, GraphError, LayerId, Shape};
 use super::spec::{BuildOptions, Source};
 use super::twin::Twin;
 
-/// Channels that each layer adds.
-const GROWTH: usize = 32;
-/// Channels between the two convolutions of a layer.
-const BOTTLENECK: usize = 4 * GROWTH;
-/// Channels after the stem.
-const STEM: usize = 64;
+/// So many times the channels that each layer adds stand between its two convolutions.
+const BOTTLENECK: usize = 4;
 
 /// DenseNet-121: 8.0 M parameters, 2.8 G multiply-accumulates at 224 × 224; feature map `relu` of 1024 channels.
 ///
 /// Keras' names are known in torchvision's network too, save `predictions` and the two layers of zeros. What each layer has piled up
 /// (`conv4_block24_concat`) and the last `relu` have no module there; `features` is the map before that ReLU.
 pub(super) fn densenet121(options: &BuildOptions) -> Result<Graph, GraphError> {
-    densenet(options, [6, 12, 24, 16])
+    densenet(options, [6, 12, 24, 16], 32)
 }
 
 /// DenseNet-169: 14.1 M parameters, 3.4 G multiply-accumulates at 224 × 224; feature map `relu` of 1664 channels. Names as in [`densenet121`].
 pub(super) fn densenet169(options: &BuildOptions) -> Result<Graph, GraphError> {
-    densenet(options, [6, 12, 32, 32])
+    densenet(options, [6, 12, 32, 32], 32)
 }
 
 /// DenseNet-201: 20.0 M parameters, 4.3 G multiply-accumulates at 224 × 224; feature map `relu` of 1920 channels. Names as in [`densenet121`].
 pub(super) fn densenet201(options: &BuildOptions) -> Result<Graph, GraphError> {
-    densenet(options, [6, 12, 48, 32])
+    densenet(options, [6, 12, 48, 32], 32)
 }
 
-/// `blocks`: layers of each of the four dense blocks.
-fn densenet(options: &BuildOptions, blocks: [usize; 4]) -> Result<Graph, GraphError> {
+/// DenseNet-161: 28.7 M parameters, 7.7 G multiply-accumulates at 224 × 224; feature map `relu` of 2208 channels. Keras has none.
+pub(super) fn densenet161(options: &BuildOptions) -> Result<Graph, GraphError> {
+    match options.source {
+        Source::Torchvision => densenet(options, [6, 12, 36, 24], 48),
+        _ => Err(options.refuse("DenseNet-161")),
+    }
+}
+
+/// `blocks`: layers of each of the four dense blocks; `growth`: channels that each layer adds.
+fn densenet(options: &BuildOptions, blocks: [usize; 4], growth: usize) -> Result<Graph, GraphError> {
     let eps = match options.source {
         Source::Keras => 1.001e-5,
         Source::Torchvision => 1e-5,
         Source::Timm => return Err(options.refuse("DenseNet")),
     };
     let (twin, x) = Twin::new(options, eps); // (224, 224, 3)
-    let mut net = Net { twin };
+    let mut net = Net { twin, growth };
     let mut x = net.stem(x); // (56, 56, 64)
     for (block, layers) in (1..).zip(blocks) {
         for layer in 1..=layers {
@@ -59,13 +63,14 @@ fn densenet(options: &BuildOptions, blocks: [usize; 4]) -> Result<Graph, GraphEr
 /// The network while it is built.
 struct Net {
     twin: Twin,
+    growth: usize,
 }
 
 impl Net {
     /// 7 × 7 and a max pool, each of stride 2. Keras pads by layers of their own; the zeros before the pool stand behind a ReLU, so that none
     /// beats a value.
     fn stem(&mut self, mut x: LayerId) -> LayerId {
-        let mut conv = Conv::new(STEM).kernel(7).stride(2);
+        let mut conv = Conv::new(2 * self.growth).kernel(7).stride(2);
         let mut pool = Pool::max(3).stride(2);
         if self.twin.keras {
             x = self.twin.g.zero_pad("zero_padding2d", x, [3; 4]);
@@ -89,10 +94,10 @@ impl Net {
         let (k, t) = (|part: &str| format!("{keras}_{part}"), |part: &str| format!("{torch}.{part}"));
         let x = self.twin.norm(&k("0_bn"), &t("norm1"), input);
         let x = self.twin.relu(&k("0_relu"), &t("relu1"), x);
-        let x = self.twin.conv(&k("1_conv"), &t("conv1"), x, Conv::new(BOTTLENECK));
+        let x = self.twin.conv(&k("1_conv"), &t("conv1"), x, Conv::new(BOTTLENECK * self.growth));
         let x = self.twin.norm(&k("1_bn"), &t("norm2"), x);
         let x = self.twin.relu(&k("1_relu"), &t("relu2"), x);
-        let x = self.twin.conv(&k("2_conv"), &t("conv2"), x, Conv::new(GROWTH).kernel(3).pad(1));
+        let x = self.twin.conv(&k("2_conv"), &t("conv2"), x, Conv::new(self.growth).kernel(3).pad(1));
         self.twin.module(&torch, x);
         self.twin.g.concat(&k("concat"), &[input, x])
     }
@@ -180,6 +185,13 @@ mod tests {
             assert_eq!(g.shape_of("relu"), Shape::Map { c: 1024, h: 7, w: 9 });
             assert_eq!(g.parameters()[0].shape, [64, 1, 7, 7]);
         }
+    }
+
+    #[test]
+    fn the_wide_one_has_the_parameters_that_torchvision_publishes() {
+        let g = densenet161(&options(Source::Torchvision, 3, [224, 224])).expect("densenet161");
+        assert_eq!(g.count(|name| !name.contains("running_")), 28_681_000);
+        assert!(densenet161(&options(Source::Keras, 3, [224, 224])).is_err());
     }
 
     #[test]

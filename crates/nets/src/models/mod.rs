@@ -2,18 +2,26 @@
 
 mod alexnet;
 pub(crate) mod builder;
+mod convnext;
 mod densenet;
 mod efficientnet;
 mod googlenet;
 pub mod graph;
 pub mod imagenet;
 mod inception;
+mod inverted;
+mod mnasnet;
 mod mobilenet;
+mod mobilenet_v1;
+mod mobilenet_v3;
 mod published;
 mod registry;
+mod regnet;
 mod resnet;
 mod resnet_v2;
+mod shufflenet;
 pub mod spec;
+mod squeezenet;
 mod twin;
 mod vgg;
 mod window;

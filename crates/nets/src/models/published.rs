@@ -10,7 +10,8 @@
 //! * Keras: `keras.applications` 3.15 (URLs and MD5 in its sources; `preprocess_input`); top-1 from the table at keras.io/api/applications, which was
 //!   measured on centre crops and not, as the recipe and notebooks have it, on `load_img(target_size=…)`. Licences from the section "License" of each
 //!   model in the documentation of Keras 2: VGG's weights are Oxford's (CC-BY), ResNet's Kaiming He's (MIT), ResNet v2's Facebook's (BSD), Inception's and
-//!   MobileNet's Google's (Apache), DenseNet's its authors' (BSD 3-clause), Xception's Keras' own (MIT).
+//!   MobileNet's Google's (Apache), DenseNet's its authors' (BSD 3-clause), Xception's Keras' own (MIT). Those of EfficientNet and MobileNetV3 were
+//!   converted from Google's (github.com/tensorflow/tpu, github.com/tensorflow/models: Apache).
 
 use super::spec::{FileSpec, Hash, Source, WeightsSpec};
 use crate::image::{ChannelOrder, Filter, Fit, Recipe};
@@ -91,8 +92,37 @@ macro_rules! timm {
     };
 }
 
+/// The two files of an EfficientNet of Keras, each with its MD5.
+macro_rules! keras_efficientnet {
+    ($model:literal, $full:literal, $bare:literal) => {
+        &[
+            keras_efficientnet!(concat!("efficientnet", $model, ".h5"), $full, true),
+            keras_efficientnet!(concat!("efficientnet", $model, "_notop.h5"), $bare, false),
+        ]
+    };
+    ($name:expr, $hash:literal, $top:literal) => {
+        FileSpec {
+            url: concat!("https://storage.googleapis.com/keras-applications/", $name),
+            name: $name,
+            hash: Hash::Md5($hash),
+            top: $top,
+        }
+    };
+}
+
 /// A folder of `keras-applications`: the file with the classifier on top and the one without, each with its MD5.
 macro_rules! keras {
+    ($folder:literal, v3 $size:literal, $full:literal, $bare:literal) => {
+        &[
+            keras!($folder, concat!("weights_mobilenet_v3_", $size, "_224_1.0_float.h5"), Hash::Md5($full), true),
+            keras!(
+                $folder,
+                concat!("weights_mobilenet_v3_", $size, "_224_1.0_float_no_top_v2.h5"),
+                Hash::Md5($bare),
+                false
+            ),
+        ]
+    };
     ($folder:literal, $model:literal, $full:literal, $bare:literal) => {
         &[
             keras!($folder, concat!($model, "_weights_tf_dim_ordering_tf_kernels.h5"), Hash::Md5($full), true),
@@ -317,6 +347,9 @@ pub(super) const DENSENET121: &[WeightsSpec] = &[
     torchvision(&[torchvision!("densenet121", "a639ec97")], TORCHVISION, 74.434),
 ];
 
+pub(super) const DENSENET161: &[WeightsSpec] =
+    &[torchvision(&[torchvision!("densenet161", "8d451a50")], TORCHVISION, 77.138)];
+
 pub(super) const DENSENET169: &[WeightsSpec] = &[
     keras(
         keras!("densenet", "densenet169", "d699b8f76981ab1b30698df4c175e90b", "b8c4d4c20dd625c148057b9ff1c1176b"),
@@ -336,6 +369,29 @@ pub(super) const DENSENET201: &[WeightsSpec] = &[
     ),
     torchvision(&[torchvision!("densenet201", "c1103571")], TORCHVISION, 76.896),
 ];
+
+/// `load_img` to a square and pixels as they are: the network normalises them.
+const fn raw(side: usize) -> Recipe {
+    Recipe { size: [side; 2], channels: ChannelOrder::Rgb, mean: [0.0; 3], ..KERAS_CAFFE }
+}
+
+/// torchvision's `ImageClassification(crop_size, resize_size, interpolation)`.
+const fn cut(crop: usize, resize: usize, filter: Filter) -> Recipe {
+    Recipe { size: [crop; 2], crop_pct: crop as f64 / resize as f64, filter, ..TORCHVISION }
+}
+
+/// timm's, with the mean and deviation of ImageNet.
+const fn timm_recipe(side: usize, crop_pct: f64, filter: Filter) -> Recipe {
+    Recipe { size: [side; 2], crop_pct, filter, ..TORCHVISION }
+}
+
+mod convnext;
+mod efficient;
+mod resnet_like;
+
+pub(super) use convnext::*;
+pub(super) use efficient::*;
+pub(super) use resnet_like::*;
 
 #[cfg(test)]
 mod tests;

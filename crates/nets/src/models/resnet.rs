@@ -56,10 +56,31 @@ pub(super) fn resnet152(options: &BuildOptions) -> Result<Graph, GraphError> {
     bottlenecks(options, STAGES_152)
 }
 
+/// ResNeXt-50 (Xie et al. 2016, arXiv:1611.05431), 32 groups of 4 channels: 25.0 M parameters, 4.2 G multiply-accumulates. Keras has none.
+pub(super) fn resnext50_32x4d(options: &BuildOptions) -> Result<Graph, GraphError> {
+    torch(options, STAGES_50, Kind::Bottleneck { groups: 32, per_group: 4 })
+}
+
+/// ResNeXt-101, 32 groups of 8 channels: 88.8 M parameters, 16.4 G multiply-accumulates.
+pub(super) fn resnext101_32x8d(options: &BuildOptions) -> Result<Graph, GraphError> {
+    torch(options, STAGES_101, Kind::Bottleneck { groups: 32, per_group: 8 })
+}
+
+/// Wide ResNet-50 (Zagoruyko and Komodakis 2016, arXiv:1605.07146), twice as wide within its blocks: 68.9 M parameters, 11.4 G
+/// multiply-accumulates. Keras has none.
+pub(super) fn wide_resnet50_2(options: &BuildOptions) -> Result<Graph, GraphError> {
+    torch(options, STAGES_50, Kind::Bottleneck { groups: 1, per_group: 128 })
+}
+
+/// Wide ResNet-101: 126.9 M parameters, 22.8 G multiply-accumulates.
+pub(super) fn wide_resnet101_2(options: &BuildOptions) -> Result<Graph, GraphError> {
+    torch(options, STAGES_101, Kind::Bottleneck { groups: 1, per_group: 128 })
+}
+
 fn bottlenecks(options: &BuildOptions, stages: [usize; 4]) -> Result<Graph, GraphError> {
     match options.source {
         Source::Keras => keras(options, stages),
-        Source::Torchvision | Source::Timm => torch(options, stages, Kind::Bottleneck),
+        Source::Torchvision | Source::Timm => torch(options, stages, BOTTLENECK),
     }
 }
 
@@ -106,14 +127,18 @@ fn keras_block(g: &mut Builder, name: &str, input: LayerId, width: usize, stride
     g.relu(&at("out"), x)
 }
 
-/// The two blocks of the paper's figure 5.
+/// The two blocks of the paper's figure 5, the second as ResNeXt and Wide ResNet have it, too.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     /// 3 × 3, 3 × 3
     Basic,
-    /// 1 × 1, 3 × 3, 1 × 1 to four times as many channels
-    Bottleneck,
+    /// 1 × 1, 3 × 3 in groups, 1 × 1 to four times as many channels as the paper's first two have; these have `per_group` of 64 as many in each
+    /// group.
+    Bottleneck { groups: usize, per_group: usize },
 }
+
+/// The paper's.
+const BOTTLENECK: Kind = Kind::Bottleneck { groups: 1, per_group: 64 };
 
 /// The names that the two PyTorch libraries give to parts without tensors.
 struct Names {
@@ -129,7 +154,7 @@ fn torch(options: &BuildOptions, stages: [usize; 4], kind: Kind) -> Result<Graph
     let names = match options.source {
         Source::Torchvision => &TORCHVISION,
         Source::Timm => &TIMM,
-        Source::Keras => return Err(options.refuse("ResNet-18 or ResNet-34")),
+        Source::Keras => return Err(options.refuse("ResNet-18, ResNet-34, ResNeXt or Wide ResNet")),
     };
     let [h, w] = options.size;
     let (mut g, x) = Builder::new(options.channels, h, w); // (224, 224, 3)
@@ -170,9 +195,10 @@ fn torch_block(
     let wide = |conv: Conv| conv.kernel(3).pad(1);
     let (convs, last) = match kind {
         Kind::Basic => (vec![wide(Conv::new(width)).stride(stride), wide(Conv::new(width))], width),
-        Kind::Bottleneck => {
-            let out = EXPANSION * width;
-            (vec![Conv::new(width), wide(Conv::new(width)).stride(stride), Conv::new(out)], out)
+        Kind::Bottleneck { groups, per_group } => {
+            let (inner, out) = (width * per_group / 64 * groups, EXPANSION * width);
+            let spatial = wide(Conv::new(inner).groups(groups)).stride(stride);
+            (vec![Conv::new(inner), spatial, Conv::new(out)], out)
         }
     };
     let mut x = input;
@@ -213,12 +239,16 @@ mod tests {
     #[test]
     fn they_have_the_sizes_that_torchvision_publishes() {
         // ResNet*_Weights.meta["num_params"] and ["_ops"] (10⁹, three digits)
-        let published: [(Family, usize, u64); 5] = [
+        let published: [(Family, usize, u64); 9] = [
             (resnet18, 11_689_512, 1_814),
             (resnet34, 21_797_672, 3_664),
             (resnet50, 25_557_032, 4_089),
             (resnet101, 44_549_160, 7_801),
             (resnet152, 60_192_808, 11_514),
+            (resnext50_32x4d, 25_028_904, 4_230),
+            (resnext101_32x8d, 88_791_336, 16_414),
+            (wide_resnet50_2, 68_883_240, 11_398),
+            (wide_resnet101_2, 126_886_696, 22_753),
         ];
         for (family, parameters, mega) in published {
             for source in [Source::Torchvision, Source::Timm] {

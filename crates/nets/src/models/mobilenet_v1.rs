@@ -1,0 +1,80 @@
+//! MobileNet (Howard et al. 2017, arXiv:1704.04861), width 1.0, after keras/src/applications/mobilenet.py.
+
+use super::builder::{Builder, Conv};
+use super::graph::{Activation, FlattenOrder, Graph, GraphError};
+use super::spec::{BuildOptions, Source};
+
+/// Batch-norm epsilon of Keras' default.
+const EPS: f64 = 1e-3;
+/// Channels after the stem.
+const STEM: usize = 32;
+/// Output channels and stride of each depthwise-separable convolution.
+const BLOCKS: [(usize, usize); 13] = [
+    (64, 1),
+    (128, 2),
+    (128, 1),
+    (256, 2),
+    (256, 1),
+    (512, 2),
+    (512, 1),
+    (512, 1),
+    (512, 1),
+    (512, 1),
+    (512, 1),
+    (1024, 2),
+    (1024, 1),
+];
+
+/// MobileNet: 4.2 M parameters, 0.6 G multiply-accumulates at 224 × 224; feature map `conv_pw_13_relu` of 1024 channels.
+pub(super) fn mobilenet(options: &BuildOptions) -> Result<Graph, GraphError> {
+    if options.source != Source::Keras {
+        return Err(options.refuse("MobileNet"));
+    }
+    let [h, w] = options.size;
+    let (mut g, x) = Builder::new(options.channels, h, w); // (224, 224, 3)
+    let x = g.conv("conv1", x, Conv::new(STEM).kernel(3).stride(2).same());
+    let x = g.batch_norm("conv1_bn", x, EPS);
+    let mut x = g.activation("conv1_relu", x, Activation::Relu6); // (112, 112, 32)
+    for (k, (out, stride)) in (1..).zip(BLOCKS) {
+        let depthwise = Conv::depthwise().kernel(3).stride(stride);
+        let depthwise = if stride == 2 {
+            x = g.zero_pad(&format!("conv_pad_{k}"), x, [0, 1, 0, 1]);
+            depthwise
+        } else {
+            depthwise.same()
+        };
+        for (name, conv) in [(format!("conv_dw_{k}"), depthwise), (format!("conv_pw_{k}"), Conv::new(out))] {
+            x = g.conv(&name, x, conv);
+            x = g.batch_norm(&format!("{name}_bn"), x, EPS);
+            x = g.activation(&format!("{name}_relu"), x, Activation::Relu6);
+        }
+    }
+    let features = x; // (7, 7, 1024)
+    let x = g.adaptive_avg_pool("global_average_pooling2d", features, 1);
+    g.alias("avg_pool", x);
+    let x = g.conv("conv_preds", x, Conv::new(options.classes).bias());
+    let logits = g.flatten("reshape_2", x, FlattenOrder::ChannelsLast);
+    g.softmax("predictions", logits);
+    g.finish(features, logits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::models::graph::Shape;
+
+    #[test]
+    fn it_has_the_parameters_that_keras_counts() {
+        let options = BuildOptions { channels: 3, size: [224, 224], classes: 1000, source: Source::Keras };
+        let g = mobilenet(&options).expect("mobilenet");
+        assert_eq!(g.count(|_| true), 4_253_864); // count_params()
+        let macs: u64 = g.layers().iter().map(|layer| g.macs_of(layer)).sum();
+        assert_eq!(macs / 1_000_000, 568); // the paper's 569 million counts otherwise
+        assert_eq!(g.shape_of("conv_pw_13_relu"), Shape::Map { c: 1024, h: 7, w: 7 });
+        let options = BuildOptions { channels: 1, size: [225, 300], ..options };
+        assert_eq!(
+            mobilenet(&options).expect("mobilenet").shape_of("conv_pw_1_relu"),
+            Shape::Map { c: 64, h: 113, w: 150 }
+        );
+    }
+}

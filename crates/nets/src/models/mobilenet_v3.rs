@@ -1,0 +1,219 @@
+//! MobileNetV3 (Howard et al. 2019, arXiv:1905.02244), width 1.0, after
+//! * Keras: keras/src/applications/mobilenet_v3.py, which takes pixels from 0 to 255 and brings them to ±1 in the network;
+//! * torchvision: torchvision/models/mobilenetv3.py;
+//! * timm: `mobilenetv3_small_100` and `mobilenetv3_large_100` in timm/models/mobilenetv3.py.
+//!
+//! The classifier has a hidden layer after the mean over the map. Features are what each library gives without its classes: Keras' the last map,
+//! the others' that hidden layer. Keras' layers without a name of their own are called after the layer before them: `conv_bn/act`.
+
+use super::builder::Conv;
+use super::graph::{Activation, FlattenOrder, Graph, GraphError, LayerId};
+use super::inverted::{Block, Inverted, Names, Part, Squeeze, divisible_by_eight, timm, torchvision};
+use super::spec::{BuildOptions, Source};
+
+/// Channels after the stem.
+const STEM: usize = 16;
+/// Batch-norm epsilon of the TensorFlow originals, which torchvision keeps, and PyTorch's default.
+const EPS: f64 = 1e-3;
+const TIMM_EPS: f64 = 1e-5;
+
+/// Inverted residuals of one stage, with one resolution: kernel, stride of the first, output channels; channels within each; whether it has
+/// squeeze-and-excitation; its activation.
+struct Stage {
+    kernel: usize,
+    stride: usize,
+    out: usize,
+    inner: &'static [usize],
+    squeezes: bool,
+    activation: Activation,
+}
+
+const fn stage(
+    [kernel, stride, out]: [usize; 3],
+    inner: &'static [usize],
+    squeezes: bool,
+    activation: Activation,
+) -> Stage {
+    Stage { kernel, stride, out, inner, squeezes, activation }
+}
+
+use Activation::{HardSwish, Relu};
+
+/// Table 1 of the paper, in timm's stages.
+const LARGE: &[Stage] = &[
+    stage([3, 1, 16], &[16], false, Relu),
+    stage([3, 2, 24], &[64, 72], false, Relu),
+    stage([5, 2, 40], &[72, 120, 120], true, Relu),
+    stage([3, 2, 80], &[240, 200, 184, 184], false, HardSwish),
+    stage([3, 1, 112], &[480, 672], true, HardSwish),
+    stage([5, 2, 160], &[672, 960, 960], true, HardSwish),
+];
+
+/// Table 2.
+const SMALL: &[Stage] = &[
+    stage([3, 2, 16], &[16], true, Relu),
+    stage([3, 2, 24], &[72, 88], false, Relu),
+    stage([5, 2, 40], &[96, 240, 240], true, HardSwish),
+    stage([5, 1, 48], &[120, 144], true, HardSwish),
+    stage([5, 2, 96], &[288, 576, 576], true, HardSwish),
+];
+
+/// MobileNetV3-Large: 5.5 M parameters, 0.2 G multiply-accumulates at 224 × 224; last map of 960 channels, hidden layer of 1280.
+pub(super) fn large(options: &BuildOptions) -> Result<Graph, GraphError> {
+    mobilenet_v3(options, LARGE, [960, 1280])
+}
+
+/// MobileNetV3-Small: 2.5 M parameters, 0.06 G multiply-accumulates at 224 × 224; last map of 576 channels, hidden layer of 1024.
+pub(super) fn small(options: &BuildOptions) -> Result<Graph, GraphError> {
+    mobilenet_v3(options, SMALL, [576, 1024])
+}
+
+fn mobilenet_v3(options: &BuildOptions, stages: &[Stage], [last, hidden]: [usize; 2]) -> Result<Graph, GraphError> {
+    let source = options.source;
+    let eps = if source == Source::Timm { TIMM_EPS } else { EPS };
+    let (mut net, mut x) = Inverted::new(options, eps, false, [Relu, Activation::HardSigmoid]);
+    if source == Source::Keras {
+        x = net.g.rescale("rescaling", x, [1.0 / 127.5; 3], [-1.0; 3]);
+    }
+    let stem = net.padded(Conv::new(STEM).kernel(3).stride(2), 3);
+    let names = match source {
+        Source::Keras => part("conv", "conv_bn", "conv_bn/act", None),
+        Source::Torchvision => part("features.0.0", "features.0.1", "features.0.2", Some("features.0")),
+        Source::Timm => part("conv_stem", "bn1", "", None),
+    };
+    x = net.part(&names, x, stem, Some(HardSwish)); // (112, 112, 16)
+    let mut k = 0;
+    for (s, stage) in stages.iter().enumerate() {
+        for (i, &inner) in stage.inner.iter().enumerate() {
+            let block = Block {
+                kernel: stage.kernel,
+                stride: if i == 0 { stage.stride } else { 1 },
+                inner,
+                expands: k > 0,
+                out: stage.out,
+                squeezed: stage.squeezes.then(|| divisible_by_eight(inner as f64 / 4.0)),
+                activation: stage.activation,
+            };
+            let names = match source {
+                Source::Keras if k == 0 => keras_names("expanded_conv"),
+                Source::Keras => keras_names(&format!("expanded_conv_{k}")),
+                Source::Torchvision => torchvision(&format!("features.{}", k + 1), &block),
+                Source::Timm => timm(&format!("blocks.{s}.{i}"), &block),
+            };
+            x = net.block(&names, x, &block);
+            k += 1;
+        }
+    }
+    let torch = format!("features.{}", k + 1);
+    let timm_module = format!("blocks.{}.0", stages.len());
+    let names = match source {
+        Source::Keras => part("conv_1", "conv_1_bn", "conv_1_bn/act", None),
+        Source::Torchvision => {
+            part(&format!("{torch}.0"), &format!("{torch}.1"), &format!("{torch}.2"), Some(torch.as_str()))
+        }
+        Source::Timm => part(&format!("{timm_module}.conv"), &format!("{timm_module}.bn1"), "", Some(&timm_module)),
+    };
+    let map = net.part(&names, x, Conv::new(last), Some(HardSwish)); // (7, 7, 960)
+    head(net, options, map, hidden)
+}
+
+/// The mean over the map, the hidden layer and the classes.
+fn head(mut net: Inverted, options: &BuildOptions, map: LayerId, hidden: usize) -> Result<Graph, GraphError> {
+    let g = &mut net.g;
+    let (features, logits) = match options.source {
+        // both layers are convolutions over a map of one position
+        Source::Keras => {
+            let x = g.adaptive_avg_pool("avg_pool", map, 1);
+            let x = g.conv("conv_2", x, Conv::new(hidden).bias());
+            let x = g.activation("conv_2/act", x, HardSwish);
+            let x = g.conv("logits", x, Conv::new(options.classes).bias());
+            let logits = g.flatten("flatten", x, FlattenOrder::ChannelsLast);
+            g.softmax("predictions", logits);
+            (map, logits)
+        }
+        Source::Torchvision => {
+            let x = g.global_avg_pool("avgpool", map);
+            g.alias("features", map);
+            let x = g.dense("classifier.0", x, hidden);
+            let features = g.activation("classifier.1", x, HardSwish);
+            let logits = g.dense("classifier.3", features, options.classes);
+            g.alias("classifier", logits);
+            (features, logits)
+        }
+        Source::Timm => {
+            let x = g.adaptive_avg_pool("global_pool", map, 1);
+            let x = g.conv("conv_head", x, Conv::new(hidden).bias());
+            let x = g.activation("act2", x, HardSwish);
+            let features = g.flatten("flatten", x, FlattenOrder::ChannelsFirst);
+            let logits = g.dense("classifier", features, options.classes);
+            (features, logits)
+        }
+    };
+    net.g.finish(features, logits)
+}
+
+fn part(conv: &str, norm: &str, activation: &str, module: Option<&str>) -> Part {
+    let [conv, norm, activation] = [conv, norm, activation].map(str::to_string);
+    Part { conv, norm, activation, module: module.map(str::to_string) }
+}
+
+fn keras_names(block: &str) -> Names {
+    let at = |name: &str| format!("{block}_{name}");
+    let part = |name: &str| {
+        let norm = at(&format!("{name}_bn"));
+        Part { conv: at(name), activation: format!("{norm}/act"), norm, module: None }
+    };
+    Names {
+        expand: part("expand"),
+        pad: at("depthwise_pad"),
+        depthwise: part("depthwise"),
+        squeeze: Squeeze {
+            pool: at("squeeze_excite_avg_pool"),
+            reduce: at("squeeze_excite_conv"),
+            activation: Some(at("squeeze_excite_relu")),
+            expand: at("squeeze_excite_conv_1"),
+            gate: Some(at("squeeze_excite_conv_1/act")),
+            product: at("squeeze_excite_mul"),
+        },
+        project: part("project"),
+        sum: at("add"),
+        module: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::models::graph::Shape;
+
+    fn build(large_one: bool, source: Source, channels: usize, size: [usize; 2]) -> Graph {
+        let options = BuildOptions { channels, size, classes: 1000, source };
+        if large_one { large(&options) } else { small(&options) }.expect("mobilenet_v3")
+    }
+
+    #[test]
+    fn they_have_the_parameters_of_each_library() {
+        let learned = |name: &str| !name.contains("running_");
+        // MobileNet_V3_*_Weights.meta["num_params"]; timm's have the same
+        for source in [Source::Torchvision, Source::Timm] {
+            assert_eq!(build(true, source, 3, [224, 224]).count(learned), 5_483_032, "{source}");
+            assert_eq!(build(false, source, 3, [224, 224]).count(learned), 2_542_856, "{source}");
+        }
+        // count_params()
+        assert_eq!(build(true, Source::Keras, 3, [224, 224]).count(|_| true), 5_507_432);
+        assert_eq!(build(false, Source::Keras, 3, [224, 224]).count(|_| true), 2_554_968);
+    }
+
+    #[test]
+    fn features_are_what_each_library_gives_without_its_classes() {
+        let g = build(true, Source::Keras, 3, [224, 224]);
+        assert_eq!(g.layer(g.features()).shape, Shape::Map { c: 960, h: 7, w: 7 });
+        assert_eq!(g.shape_of("expanded_conv_14_add"), Shape::Map { c: 160, h: 7, w: 7 });
+        for (source, name) in [(Source::Torchvision, "classifier.1"), (Source::Timm, "flatten")] {
+            let g = build(true, source, 3, [224, 224]);
+            assert_eq!((g.find(name), g.shape_of(name)), (Some(g.features()), Shape::Vector(1280)));
+        }
+        let g = build(false, Source::Torchvision, 1, [225, 300]);
+        assert_eq!(g.shape_of("features"), Shape::Map { c: 576, h: 8, w: 10 });
+    }
+}

@@ -1,0 +1,125 @@
+//! RegNet (Radosavovic et al. 2020, arXiv:2003.13678), with squeeze-and-excitation (y) and without (x), after torchvision/models/regnet.py. The
+//! widths and depths are those that `BlockParams.from_init_params` computes of the paper's four numbers.
+
+use super::builder::{Builder, Conv};
+use super::graph::{Activation, Graph, GraphError, LayerId, Shape};
+use super::spec::{BuildOptions, Source};
+
+/// PyTorch's default batch-norm epsilon.
+const EPS: f64 = 1e-5;
+/// Channels after the stem.
+const STEM: usize = 32;
+
+/// The four stages of a network.
+struct Stages {
+    depths: [usize; 4],
+    widths: [usize; 4],
+    /// Channels in a group of the 3 × 3 convolutions, at most the width.
+    group: usize,
+}
+
+macro_rules! networks {
+    ($($name:ident: $y:literal, $depths:expr, $widths:expr, $group:literal, $about:literal;)*) => {
+        $(#[doc = $about]
+        pub(super) fn $name(options: &BuildOptions) -> Result<Graph, GraphError> {
+            regnet(options, &Stages { depths: $depths, widths: $widths, group: $group }, $y)
+        })*
+    };
+}
+
+networks! {
+    y_400mf: true, [1, 3, 6, 6], [48, 104, 208, 440], 8, "RegNetY-400MF: 4.3 M parameters.";
+    y_800mf: true, [1, 3, 8, 2], [64, 144, 320, 784], 16, "RegNetY-800MF: 6.4 M parameters.";
+    y_1_6gf: true, [2, 6, 17, 2], [48, 120, 336, 888], 24, "RegNetY-1.6GF: 11 M parameters.";
+    y_3_2gf: true, [2, 5, 13, 1], [72, 216, 576, 1512], 24, "RegNetY-3.2GF: 19 M parameters.";
+    y_8gf: true, [2, 4, 10, 1], [224, 448, 896, 2016], 56, "RegNetY-8GF: 39 M parameters.";
+    y_16gf: true, [2, 4, 11, 1], [224, 448, 1232, 3024], 112, "RegNetY-16GF: 84 M parameters.";
+    y_32gf: true, [2, 5, 12, 1], [232, 696, 1392, 3712], 232, "RegNetY-32GF: 145 M parameters.";
+    x_400mf: false, [1, 2, 7, 12], [32, 64, 160, 400], 16, "RegNetX-400MF: 5.5 M parameters.";
+    x_800mf: false, [1, 3, 7, 5], [64, 128, 288, 672], 16, "RegNetX-800MF: 7.3 M parameters.";
+    x_1_6gf: false, [2, 4, 10, 2], [72, 168, 408, 912], 24, "RegNetX-1.6GF: 9.2 M parameters.";
+    x_3_2gf: false, [2, 6, 15, 2], [96, 192, 432, 1008], 48, "RegNetX-3.2GF: 15 M parameters.";
+    x_8gf: false, [2, 5, 15, 1], [80, 240, 720, 1920], 120, "RegNetX-8GF: 40 M parameters.";
+    x_16gf: false, [2, 6, 13, 1], [256, 512, 896, 2048], 128, "RegNetX-16GF: 54 M parameters.";
+    x_32gf: false, [2, 7, 13, 1], [336, 672, 1344, 2520], 168, "RegNetX-32GF: 108 M parameters.";
+}
+
+/// A RegNet; `y` with squeeze-and-excitation. The feature map is `trunk_output`.
+fn regnet(options: &BuildOptions, stages: &Stages, y: bool) -> Result<Graph, GraphError> {
+    if options.source != Source::Torchvision {
+        return Err(options.refuse("RegNet"));
+    }
+    let [h, w] = options.size;
+    let (mut g, x) = Builder::new(options.channels, h, w); // (224, 224, 3)
+    let mut x = layer(&mut g, "stem", x, Conv::new(STEM).kernel(3).stride(2).pad(1), true);
+    for (stage, (depth, width)) in (1..).zip(stages.depths.into_iter().zip(stages.widths)) {
+        let module = format!("trunk_output.block{stage}");
+        for i in 0..depth {
+            let stride = if i == 0 { 2 } else { 1 };
+            x = block(&mut g, &format!("{module}.block{stage}-{i}"), x, [width, stages.group, stride], y);
+        }
+        g.alias(&module, x);
+    }
+    g.alias("trunk_output", x);
+    let features = x;
+    let x = g.global_avg_pool("avgpool", features);
+    g.alias("avg_pool", x);
+    let logits = g.dense("fc", x, options.classes);
+    g.finish(features, logits)
+}
+
+/// A convolution, its batch norm and ReLU, which torchvision calls `name` together.
+fn layer(g: &mut Builder, name: &str, x: LayerId, conv: Conv, relu: bool) -> LayerId {
+    let x = g.conv(&format!("{name}.0"), x, conv);
+    let mut x = g.batch_norm(&format!("{name}.1"), x, EPS);
+    if relu {
+        x = g.relu(&format!("{name}.2"), x);
+    }
+    g.alias(name, x);
+    x
+}
+
+fn block(g: &mut Builder, name: &str, input: LayerId, [width, group, stride]: [usize; 3], y: bool) -> LayerId {
+    let Shape::Map { c, .. } = g.shape(input) else { return input };
+    let at = |part: &str| format!("{name}.{part}");
+    let mut shortcut = input;
+    if c != width || stride != 1 {
+        shortcut = layer(g, &at("proj"), input, Conv::new(width).stride(stride), false);
+    }
+    let grouped = Conv::new(width).groups(width / group.min(width)).kernel(3).stride(stride).pad(1);
+    let x = layer(g, &at("f.a"), input, Conv::new(width), true);
+    let mut x = layer(g, &at("f.b"), x, grouped, true);
+    if y {
+        let se = |part: &str| format!("{name}.f.se.{part}");
+        let s = g.adaptive_avg_pool(&se("avgpool"), x, 1);
+        let s = g.conv(&se("fc1"), s, Conv::new((0.25 * c as f64).round_ties_even() as usize).bias());
+        let s = g.relu(&se("activation"), s);
+        let s = g.conv(&se("fc2"), s, Conv::new(width).bias());
+        let s = g.activation(&se("scale_activation"), s, Activation::Sigmoid);
+        x = g.multiply(&at("f.se"), x, s);
+    }
+    let x = layer(g, &at("f.c"), x, Conv::new(width), false);
+    g.alias(&at("f"), x);
+    let x = g.add(&at("add"), shortcut, x);
+    let x = g.relu(&at("activation"), x);
+    g.alias(name, x);
+    x
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn they_have_the_parameters_that_torchvision_publishes() {
+        let options = BuildOptions { channels: 3, size: [224, 224], classes: 1000, source: Source::Torchvision };
+        let count = |build: fn(&BuildOptions) -> Result<Graph, GraphError>| {
+            build(&options).expect("regnet").count(|name| !name.contains("running_"))
+        };
+        // RegNet_*_Weights.meta["num_params"]
+        let y = [y_400mf, y_800mf, y_1_6gf, y_3_2gf, y_8gf, y_16gf, y_32gf].map(count);
+        assert_eq!(y, [4_344_144, 6_432_512, 11_202_430, 19_436_338, 39_381_472, 83_590_140, 145_046_770]);
+        let x = [x_400mf, x_800mf, x_1_6gf, x_3_2gf, x_8gf, x_16gf, x_32gf].map(count);
+        assert_eq!(x, [5_495_976, 7_259_656, 9_190_136, 15_296_552, 39_572_648, 54_278_536, 107_811_560]);
+    }
+}
