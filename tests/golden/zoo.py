@@ -23,7 +23,8 @@ has as value number i, in memory order (all modulo 2^64):
 
     weight of two or more dimensions                      (2 u - 1) * (gain * sqrt(6 / fan_in))
                                                           fan_in: the product of all dimensions but the first
-    bias of such a layer                                  0.2 u - 0.1
+    bias of such a layer, bias and weight of a layer norm,
+    and the factors of a layer scale                      0.2 u - 0.1, the weight 0.5 + u
     batch norm (a layer that has a running_mean)          weight, running_var 0.5 + u; bias, running_mean 0.4 u - 0.2
 
 all in float64, as the brackets say, and rounded once to F32. The gain is 1, or what GAINS says: with He's weights and
@@ -38,7 +39,9 @@ Input, as in `efficientnet_lite0.py`, for the side S that the network was traine
     level = (x * (c + 2) + y * (3 - c) + noise mod 64) mod 256
     value = (level / 255 - 0.5) / 0.5                     in F32
 
-whatever recipe the library's own weights want. Tensors (F32), for each pair of MODEL and SOURCE:
+whatever recipe the library's own weights want; for networks of Keras that normalise pixels themselves, the levels as
+they are (the metadata `MODEL.SOURCE.input` is then `levels`), and the mean and variance of their `Normalization` are
+those of ImageNet. Tensors (F32), for each pair of MODEL and SOURCE:
 
     MODEL.SOURCE.avg         (channels,)   the last feature map, mean over the positions (include_top=False in Keras;
                                            in torch the map that is pooled or flattened for the classifier)
@@ -47,7 +50,8 @@ whatever recipe the library's own weights want. Tensors (F32), for each pair of 
                                            Keras, (c, h, w) of torch
     MODEL.SOURCE.tap.mean    (channels,)   and the mean of each channel
 
-and to tell a wrong formula from a wrong network
+of networks behind MORE in PAIRS the first 256 values of `avg`, `logits` and `tap.mean` alone, and of the larger ones of
+a family a smaller picture than they were trained with; and to tell a wrong formula from a wrong network
 
     formula.weight           (64, 3, 3, 3) the weights of `features.0.weight`, gain 1
     formula.bias             (64,)         the values of `features.0.bias`, not of a batch norm
@@ -84,6 +88,7 @@ from safetensors.numpy import save
 
 OUTPUT = Path(__file__).resolve().with_suffix(".safetensors")
 MASK = 2**64 - 1
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and standard deviation of its pixels
 
 
 class Pair(NamedTuple):
@@ -95,6 +100,8 @@ class Pair(NamedTuple):
     tap: str  # the inner layer that is stored, by the library's name
     last: str = ""  # torchvision: the module that gives the last feature map
     size: int = 224
+    few: bool = False  # the first values alone
+    levels: bool = False  # the network wants pixels from 0 to 255
 
     @property
     def key(self):
@@ -113,6 +120,11 @@ VGG_TAPS = {
     "vgg16_bn": "features.21",
     "vgg19_bn": "features.24",
 }
+
+REGNETS = [
+    *(f"y_{size}" for size in ("400mf", "800mf", "1_6gf", "3_2gf", "8gf", "16gf", "32gf")),
+    *(f"x_{size}" for size in ("400mf", "800mf", "1_6gf", "3_2gf", "8gf", "16gf", "32gf")),
+]
 
 PAIRS = [
     Pair("alexnet", "torchvision", "alexnet", "features.8", "features"),
@@ -140,13 +152,82 @@ PAIRS = [
     ),
 ]
 
+# EfficientNet, MobileNetV3 and all that came later: MORE
+EFFICIENTNETS = [f"b{i}" for i in range(8)]
+PAIRS += [
+    *(
+        Pair(f"efficientnet_{b}", "keras", f"EfficientNet{b.upper()}", "block3b_add", "", side, True, True)
+        for b, side in zip(EFFICIENTNETS, (224, 97, 96, 96, 96, 96, 64, 64))
+    ),
+    *(
+        Pair(f"efficientnet_{b}", "torchvision", f"efficientnet_{b}", "features.3.1", "features", side, True)
+        for b, side in zip(EFFICIENTNETS, (224, 97, 96, 96, 96, 96, 64, 64))
+    ),
+    *(
+        Pair(f"efficientnet_{b}", "timm", f"efficientnet_{b}", "blocks.2.1", "", side, True)
+        for b, side in zip(EFFICIENTNETS[:6], (224, 97, 96, 96, 96, 96))
+    ),
+    *(
+        Pair(f"tf_efficientnet_{b}", "timm", f"tf_efficientnet_{b}", "blocks.2.1", "", side, True)
+        for b, side in zip(EFFICIENTNETS, (224, 97, 96, 96, 96, 96, 64, 64))
+    ),
+    Pair("mobilenet_v3_small", "keras", "MobileNetV3Small", "expanded_conv_5_add", few=True, levels=True),
+    Pair("mobilenet_v3_large", "keras", "MobileNetV3Large", "expanded_conv_5_add", few=True, levels=True),
+    Pair("mobilenet_v3_small", "torchvision", "mobilenet_v3_small", "features.6", "classifier.1", few=True),
+    Pair("mobilenet_v3_large", "torchvision", "mobilenet_v3_large", "features.6", "classifier.1", few=True),
+    Pair("mobilenet_v3_small", "timm", "mobilenetv3_small_100", "blocks.2.2", few=True),
+    Pair("mobilenet_v3_large", "timm", "mobilenetv3_large_100", "blocks.2.2", few=True),
+    Pair("mobilenet", "keras", "MobileNet", "conv_pw_5_relu", few=True),
+    *(
+        Pair(name, source, name, "layer2.1", "layer4" if source == "torchvision" else "", 96, True)
+        for name in ("resnext50_32x4d", "resnext101_32x8d", "wide_resnet50_2", "wide_resnet101_2")
+        for source in ("torchvision", "timm")
+    ),
+    Pair("resnext101_64x4d", "torchvision", "resnext101_64x4d", "layer2.1", "layer4", 96, True),
+    Pair("squeezenet1_0", "torchvision", "squeezenet1_0", "features.5", "features", few=True),
+    Pair("squeezenet1_1", "torchvision", "squeezenet1_1", "features.5", "features", few=True),
+    *(
+        Pair(f"mnasnet{d}", "torchvision", f"mnasnet{d}", "layers.9.1", "layers", few=True)
+        for d in ("0_5", "0_75", "1_0", "1_3")
+    ),
+    *(
+        Pair(f"shufflenet_v2_x{d}", "torchvision", f"shufflenet_v2_x{d}", "stage3.1.branch2.6", "conv5", few=True)
+        for d in ("0_5", "1_0", "1_5", "2_0")
+    ),
+    Pair("densenet161", "torchvision", "densenet161", "features.transition1.pool", "features", 96, True),
+    *(
+        Pair(f"convnext_{size}", "torchvision", f"convnext_{size}", "features.3.1", "classifier.1", 96, True)
+        for size in ("tiny", "small", "base", "large")
+    ),
+    *(
+        Pair(f"convnext_{size}", "timm", f"convnext_{size}", "stages.1.blocks.1", "", 96, True)
+        for size in ("tiny", "small", "base", "large")
+    ),
+    *(
+        Pair(f"regnet_{d}", "torchvision", f"regnet_{d}", "trunk_output.block2", "trunk_output", 64, True)
+        for d in REGNETS
+    ),
+]
+
 # exact in binary, so that no language rounds them otherwise
-GAINS = {"resnet": 0.625, "mobilenet": 0.875, "xception": 0.75}
+GAINS = {
+    "resnet": 0.625,
+    "mobilenet": 0.875,
+    "xception": 0.75,
+    "efficientnet": 0.8125,
+    "tf_efficientnet": 0.8125,
+    "resnext": 0.625,
+    "wide_resnet": 0.625,
+    "regnet": 0.625,
+    "mnasnet": 0.75,
+    "convnext": 0.25,
+    "shufflenet": 0.75,
+}
 
 
-def gain_of(model):
+def gain_of(pair):
     """The factor of a network's weights."""
-    return next((gain for prefix, gain in GAINS.items() if model.startswith(prefix)), 1.0)
+    return next((gain for prefix, gain in GAINS.items() if pair.model.startswith(prefix)), 1.0)
 
 
 def fnv1a(name):
@@ -173,10 +254,10 @@ def formula_tensor(name, shape, norm, gain):
     if len(shape) >= 2:
         bound = gain * np.sqrt(6.0 / np.prod(shape[1:]))
         rule = lambda u: (2.0 * u - 1.0) * bound
-    elif not norm:
-        rule = lambda u: 0.2 * u - 0.1
     elif kind in ("weight", "running_var"):
         rule = lambda u: 0.5 + u
+    elif not norm:
+        rule = lambda u: 0.2 * u - 0.1
     else:
         rule = lambda u: 0.4 * u - 0.2
     out, step = np.empty(int(np.prod(shape)), np.float32), 1 << 22
@@ -214,7 +295,7 @@ def torch_model(pair):
     for name, tensor in state.items():
         if not name.endswith("num_batches_tracked"):
             norm = f"{name.rsplit('.', 1)[0]}.running_mean" in state
-            tensor.copy_(torch.from_numpy(formula_tensor(name, tuple(tensor.shape), norm, gain_of(pair.model))))
+            tensor.copy_(torch.from_numpy(formula_tensor(name, tuple(tensor.shape), norm, gain_of(pair))))
     return model.eval()
 
 
@@ -234,6 +315,8 @@ def torch_outputs(pair, model, batch):
         if pair.source == "timm":
             kept["map"] = model.forward_features(values)
             logits = model.forward_head(kept["map"].clone())
+            if pair.model.startswith(("mobilenet_v3", "convnext")):
+                kept["map"] = model.forward_head(kept["map"], pre_logits=True)
         else:
             logits = model(values)
     for hook in hooks:
@@ -249,6 +332,8 @@ def torch_outputs(pair, model, batch):
 def canonical(layer):
     """(name, variable, to PyTorch's axes, batch norm?) of each variable of a Keras layer."""
     kind, named = type(layer).__name__, {v.name: v for v in layer.weights}
+    if kind == "Normalization":
+        return []
     conv, depthwise, dense = (3, 2, 0, 1), (2, 3, 0, 1), (1, 0)
     if kind == "SeparableConv2D":
         rows = [("/depthwise.weight", "depthwise_kernel", depthwise), ("/pointwise.weight", "pointwise_kernel", conv)]
@@ -270,20 +355,29 @@ def keras_model(pair, dtype, fill=True, **options):
     keras.config.set_floatx(dtype)
     keras.config.set_dtype_policy(dtype)
     keras.config.set_image_data_format("channels_last")
+    if pair.few and pair.size != 224:
+        options["input_shape"] = (pair.size, pair.size, 3)
     model = getattr(keras.applications, pair.builder)(weights=None, **options)
+    for layer in model.layers:
+        if type(layer).__name__ == "Normalization":
+            # the published files hold the deviations in the place of the variances, and another layer mends that
+            layer.adapt_mean.assign(IMAGENET[0])
+            layer.adapt_variance.assign(np.square(IMAGENET[1]))
+            layer.finalize_state()
     for layer in model.layers if fill else []:
         for name, variable, axes, norm in canonical(layer):
             shape = tuple(variable.shape[axis] for axis in axes)
-            values = formula_tensor(name, shape, norm, gain_of(pair.model))
+            values = formula_tensor(name, shape, norm, gain_of(pair))
             variable.assign(values.transpose(np.argsort(axes)))
     return model
 
 
 def keras_outputs(pair, dtype, batch):
     """For (n, size, size, 3): `map` and `tap` (n, h, w, c) and `logits` (n, 1000)."""
-    last = keras_model(pair, dtype, False, include_top=False, input_shape=(pair.size, pair.size, 3)).layers[-1].name
+    bare = keras_model(pair, dtype, False, include_top=False, input_shape=(pair.size, pair.size, 3))
+    last = len(bare.layers) - 1  # a layer without a name of its own has another one in the other model
     model = keras_model(pair, dtype, include_top=True, classifier_activation=None)
-    taps = keras.Model(model.input, [model.get_layer(last).output, model.get_layer(pair.tap).output, model.output])
+    taps = keras.Model(model.input, [model.layers[last].output, model.get_layer(pair.tap).output, model.output])
     names = ("map", "tap", "logits")
     outputs = dict(zip(names, (np.asarray(v) for v in taps(batch.astype(dtype), training=False))))
     if any(str(values.dtype) != dtype for values in outputs.values()):
@@ -305,13 +399,14 @@ def outputs(pair, batch):
 def stored(pair, result):
     """What is stored of the outputs for the first picture."""
     positions = (0, 1) if pair.source == "keras" else (1, 2)
-    tap = result["tap"][0]
-    return {
-        "avg": result["map"][0].mean(positions),
+    tap, last = result["tap"][0], result["map"][0]
+    values = {
+        "avg": last.mean(positions) if last.ndim == 3 else last,
         "logits": result["logits"][0],
         "tap.first": tap.reshape(-1)[:128],
         "tap.mean": tap.mean(positions),
     }
+    return {name: part[:256] if pair.few else part for name, part in values.items()}
 
 
 def distance(a, b):
@@ -322,7 +417,8 @@ def distance(a, b):
 def run(pair):
     """The stored tensors of a pair; prints what tells whether they are worth comparing with."""
     levels = formula_levels(pair.size)
-    batch = values_of(np.stack([levels, levels[::-1]]))
+    batch = np.stack([levels, levels[::-1]])
+    batch = batch.astype(np.float32) if pair.levels else values_of(batch)
     single, double = outputs(pair, batch)
     a, b = stored(pair, single), stored(pair, double)
     apart = " ".join(f"{name} {distance(a[name], b[name]):.0e}" for name in b)
@@ -355,7 +451,9 @@ def main():
         golden.update({f"{pair.key}.{part}": values for part, values in run(pair).items()})
         metadata[f"{pair.key}.tap"] = pair.tap
         metadata[f"{pair.key}.size"] = str(pair.size)
-        metadata[f"{pair.key}.gain"] = str(gain_of(pair.model))
+        metadata[f"{pair.key}.gain"] = str(gain_of(pair))
+        if pair.levels:
+            metadata[f"{pair.key}.input"] = "levels"
         gc.collect()
     if asked:
         return

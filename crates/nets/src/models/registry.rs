@@ -84,6 +84,7 @@ pub const MODELS: &[ModelSpec] = &[
     model("mobilenet_v3_large", "MobileNetV3-Large", mobilenet_v3::large, published::MOBILENET_V3_LARGE),
     model("resnext50_32x4d", "ResNeXt-50 32×4d", resnet::resnext50_32x4d, published::RESNEXT50_32X4D),
     model("resnext101_32x8d", "ResNeXt-101 32×8d", resnet::resnext101_32x8d, published::RESNEXT101_32X8D),
+    model("resnext101_64x4d", "ResNeXt-101 64×4d", resnet::resnext101_64x4d, published::RESNEXT101_64X4D),
     model("wide_resnet50_2", "Wide ResNet-50-2", resnet::wide_resnet50_2, published::WIDE_RESNET50_2),
     model("wide_resnet101_2", "Wide ResNet-101-2", resnet::wide_resnet101_2, published::WIDE_RESNET101_2),
     model("squeezenet1_0", "SqueezeNet 1.0", squeezenet::squeezenet1_0, published::SQUEEZENET1_0),

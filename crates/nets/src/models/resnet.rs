@@ -66,6 +66,11 @@ pub(super) fn resnext101_32x8d(options: &BuildOptions) -> Result<Graph, GraphErr
     torch(options, STAGES_101, Kind::Bottleneck { groups: 32, per_group: 8 })
 }
 
+/// ResNeXt-101, 64 groups of 4 channels: 83.5 M parameters, 15.5 G multiply-accumulates.
+pub(super) fn resnext101_64x4d(options: &BuildOptions) -> Result<Graph, GraphError> {
+    torch(options, STAGES_101, Kind::Bottleneck { groups: 64, per_group: 4 })
+}
+
 /// Wide ResNet-50 (Zagoruyko and Komodakis 2016, arXiv:1605.07146), twice as wide within its blocks: 68.9 M parameters, 11.4 G
 /// multiply-accumulates. Keras has none.
 pub(super) fn wide_resnet50_2(options: &BuildOptions) -> Result<Graph, GraphError> {
@@ -239,7 +244,7 @@ mod tests {
     #[test]
     fn they_have_the_sizes_that_torchvision_publishes() {
         // ResNet*_Weights.meta["num_params"] and ["_ops"] (10⁹, three digits)
-        let published: [(Family, usize, u64); 9] = [
+        let published: [(Family, usize, u64); 10] = [
             (resnet18, 11_689_512, 1_814),
             (resnet34, 21_797_672, 3_664),
             (resnet50, 25_557_032, 4_089),
@@ -247,6 +252,7 @@ mod tests {
             (resnet152, 60_192_808, 11_514),
             (resnext50_32x4d, 25_028_904, 4_230),
             (resnext101_32x8d, 88_791_336, 16_414),
+            (resnext101_64x4d, 83_455_272, 15460),
             (wide_resnet50_2, 68_883_240, 11_398),
             (wide_resnet101_2, 126_886_696, 22_753),
         ];

@@ -24,6 +24,9 @@ pub(in crate::models) const RESNEXT101_32X8D: &[WeightsSpec] = &[
     ),
 ];
 
+pub(in crate::models) const RESNEXT101_64X4D: &[WeightsSpec] =
+    &[torchvision(&[torchvision!("resnext101_64x4d", "173b62eb")], cut(224, 232, Filter::Bilinear), 83.246)];
+
 pub(in crate::models) const WIDE_RESNET50_2: &[WeightsSpec] = &[
     torchvision(&[torchvision!("wide_resnet50_2", "95faca4d")], TORCHVISION, 78.468),
     timm(
