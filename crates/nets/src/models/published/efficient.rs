@@ -9,7 +9,7 @@ pub(in crate::models) const EFFICIENTNET_B0: &[WeightsSpec] = &[
         77.1,
         "Apache-2.0",
     ),
-    torchvision(&[torchvision!("efficientnet_b0_rwightman", "7f5810bc")], TORCHVISION, 77.692),
+    torchvision(&[torchvision!("efficientnet_b0_rwightman", "7f5810bc")], cut(224, 256, Filter::Bicubic), 77.692),
     timm(
         "ImageNet-1k, RandAugment",
         &[timm!("efficientnet_b0.ra_in1k")],
@@ -26,7 +26,7 @@ pub(in crate::models) const EFFICIENTNET_B1: &[WeightsSpec] = &[
         79.1,
         "Apache-2.0",
     ),
-    torchvision(&[torchvision!("efficientnet_b1_rwightman", "bac287d4")], cut(240, 256, Filter::Bilinear), 78.642),
+    torchvision(&[torchvision!("efficientnet_b1_rwightman", "bac287d4")], cut(240, 256, Filter::Bicubic), 78.642),
     timm(
         "ImageNet-1k, fine-tuned",
         &[timm!("efficientnet_b1.ft_in1k")],
@@ -43,7 +43,7 @@ pub(in crate::models) const EFFICIENTNET_B2: &[WeightsSpec] = &[
         80.1,
         "Apache-2.0",
     ),
-    torchvision(&[torchvision!("efficientnet_b2_rwightman", "c35c1473")], cut(288, 288, Filter::Bilinear), 80.608),
+    torchvision(&[torchvision!("efficientnet_b2_rwightman", "c35c1473")], cut(288, 288, Filter::Bicubic), 80.608),
     timm(
         "ImageNet-1k, RandAugment",
         &[timm!("efficientnet_b2.ra_in1k")],
@@ -60,7 +60,7 @@ pub(in crate::models) const EFFICIENTNET_B3: &[WeightsSpec] = &[
         81.6,
         "Apache-2.0",
     ),
-    torchvision(&[torchvision!("efficientnet_b3_rwightman", "b3899882")], cut(300, 320, Filter::Bilinear), 82.008),
+    torchvision(&[torchvision!("efficientnet_b3_rwightman", "b3899882")], cut(300, 320, Filter::Bicubic), 82.008),
     timm(
         "ImageNet-1k, RandAugment",
         &[timm!("efficientnet_b3.ra2_in1k")],
@@ -77,7 +77,7 @@ pub(in crate::models) const EFFICIENTNET_B4: &[WeightsSpec] = &[
         82.9,
         "Apache-2.0",
     ),
-    torchvision(&[torchvision!("efficientnet_b4_rwightman", "23ab8bcd")], cut(380, 384, Filter::Bilinear), 83.384),
+    torchvision(&[torchvision!("efficientnet_b4_rwightman", "23ab8bcd")], cut(380, 384, Filter::Bicubic), 83.384),
     timm(
         "ImageNet-1k, RandAugment",
         &[timm!("efficientnet_b4.ra2_in1k")],
@@ -94,7 +94,7 @@ pub(in crate::models) const EFFICIENTNET_B5: &[WeightsSpec] = &[
         83.6,
         "Apache-2.0",
     ),
-    torchvision(&[torchvision!("efficientnet_b5_lukemelas", "1a07897c")], cut(456, 456, Filter::Bilinear), 83.444),
+    torchvision(&[torchvision!("efficientnet_b5_lukemelas", "1a07897c")], cut(456, 456, Filter::Bicubic), 83.444),
     timm(
         "ImageNet-1k, fine-tuned from ImageNet-12k",
         &[timm!("efficientnet_b5.sw_in12k_ft_in1k")],
@@ -111,7 +111,7 @@ pub(in crate::models) const EFFICIENTNET_B6: &[WeightsSpec] = &[
         84.0,
         "Apache-2.0",
     ),
-    torchvision(&[torchvision!("efficientnet_b6_lukemelas", "24a108a5")], cut(528, 528, Filter::Bilinear), 84.008),
+    torchvision(&[torchvision!("efficientnet_b6_lukemelas", "24a108a5")], cut(528, 528, Filter::Bicubic), 84.008),
 ];
 
 pub(in crate::models) const EFFICIENTNET_B7: &[WeightsSpec] = &[
@@ -121,7 +121,7 @@ pub(in crate::models) const EFFICIENTNET_B7: &[WeightsSpec] = &[
         84.3,
         "Apache-2.0",
     ),
-    torchvision(&[torchvision!("efficientnet_b7_lukemelas", "c5b4e57e")], cut(600, 600, Filter::Bilinear), 84.122),
+    torchvision(&[torchvision!("efficientnet_b7_lukemelas", "c5b4e57e")], cut(600, 600, Filter::Bicubic), 84.122),
 ];
 
 pub(in crate::models) const TF_EFFICIENTNET_B0: &[WeightsSpec] = &[timm(

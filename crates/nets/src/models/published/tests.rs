@@ -80,6 +80,27 @@ fn the_short_side_is_resized_as_each_library_says() {
     }
 }
 
+/// `EfficientNet_B*_Weights.IMAGENET1K_V1.transforms()`: sides of the picture and of the cut, bicubic.
+#[test]
+fn torchvisions_efficientnets_have_recipes_of_their_own() {
+    let sides = [[256, 224], [256, 240], [288, 288], [320, 300], [384, 380], [456, 456], [528, 528], [600, 600]];
+    let rows = [
+        EFFICIENTNET_B0,
+        EFFICIENTNET_B1,
+        EFFICIENTNET_B2,
+        EFFICIENTNET_B3,
+        EFFICIENTNET_B4,
+        EFFICIENTNET_B5,
+        EFFICIENTNET_B6,
+        EFFICIENTNET_B7,
+    ];
+    for (rows, [resized, cut]) in rows.into_iter().zip(sides) {
+        let recipe = rows.iter().find(|row| row.source == Source::Torchvision).map(|row| &row.recipe).expect("a row");
+        assert_eq!((recipe.size, recipe.filter), ([cut; 2], Filter::Bicubic));
+        assert_eq!((recipe.size[0] as f64 / recipe.crop_pct).round() as usize, resized);
+    }
+}
+
 /// `numpy.frombuffer(preprocess_input(x).tobytes(), "<u4")` of Keras 3.15 for a pixel of the levels 1, 100, 254.
 #[test]
 fn kerass_preprocessing_is_met_to_the_bit() {
