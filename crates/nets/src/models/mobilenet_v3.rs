@@ -7,7 +7,8 @@
 //! the others' that hidden layer. Keras' layers without a name of their own are called after the layer before them: `conv_bn/act`.
 
 use super::builder::Conv;
-use super::graph::{Activation, FlattenOrder, Graph, GraphError, LayerId};
+use super::graph::Activation::{self, HardSwish, Relu};
+use super::graph::{FlattenOrder, Graph, GraphError, LayerId};
 use super::inverted::{Block, Inverted, Names, Part, Squeeze, divisible_by_eight, timm, torchvision};
 use super::spec::{BuildOptions, Source};
 
@@ -36,8 +37,6 @@ const fn stage(
 ) -> Stage {
     Stage { kernel, stride, out, inner, squeezes, activation }
 }
-
-use Activation::{HardSwish, Relu};
 
 /// Table 1 of the paper, in timm's stages.
 const LARGE: &[Stage] = &[

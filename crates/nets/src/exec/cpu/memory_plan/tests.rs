@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::exec::Precision;
 use crate::exec::cpu::Engine;
-use crate::exec::cpu::network::{MICRO_BATCH, Network, fuse};
+use crate::exec::cpu::network::{MICRO_BATCH, Network, fuse, maps_of};
 use crate::exec::lower::{Program, lower};
 use crate::models::builder::{Builder, Conv, Pool};
 use crate::models::graph::Graph;
@@ -32,18 +32,20 @@ type Cell = Option<[usize; 3]>;
 impl Placed {
     fn new(graph: &Graph, taps: &[LayerId]) -> Self {
         let program = lowered(graph, taps);
-        let mut maps = vec![Map::of(program.input_shape); program.last_use.len()];
-        let taps = program.taps.clone();
+        let (taps, input) = (program.taps.clone(), Map::of(program.input_shape));
         let steps = fuse(program, Engine::Vectors(Isa::Portable));
-        steps.iter().for_each(|fused| maps[fused.step.output] = Map::of(fused.step.out_shape));
-        let plan = plan(&steps, &taps, maps, MICRO_BATCH, false);
+        let plan = plan(&steps, &taps, maps_of(&steps, input), MICRO_BATCH, false);
         Self { steps, plan, taps }
     }
 
-    /// The term that a step adds onto.
+    /// The term that a step adds onto, or the map that it multiplies where it lies.
     fn under(&self, fused: &Fused) -> Option<usize> {
         let (maps, output) = (&self.plan.maps, fused.step.output);
-        let sum = |value: &usize| fused.added == Some(*value) || matches!(fused.step.kernel, Kernel::Add);
+        let sum = |value: &usize| match fused.step.kernel {
+            Kernel::Add => true,
+            Kernel::Multiply => *value == fused.step.inputs[0],
+            _ => fused.added == Some(*value),
+        };
         fused.inputs().into_iter().find(|value| sum(value) && maps[*value] == maps[output])
     }
 
@@ -197,7 +199,7 @@ struct Random {
 }
 
 fn random() -> impl Strategy<Value = Vec<Random>> {
-    let one = (0usize..9, prop::array::uniform2(any::<prop::sample::Index>()));
+    let one = (0usize..11, prop::array::uniform2(any::<prop::sample::Index>()));
     prop::collection::vec(one.prop_map(|(kind, terms)| Random { kind, terms: terms.map(|i| i.index(5)) }), 4..20)
 }
 
@@ -222,6 +224,11 @@ proptest! {
                 3 => g.pool(&name, a, Pool::avg(3).stride(1).pad(1)),
                 4 => g.pool(&name, a, Pool::max(3).stride(2).pad(1)),
                 5 | 6 if alike => g.add(&name, a, b),
+                9 => {
+                    let gate = g.adaptive_avg_pool(&format!("{name}_gate"), a, 1);
+                    g.multiply(&name, a, gate)
+                }
+                10 => g.conv(&name, a, Conv::new(64).groups(2).kernel(3).pad(1)),
                 _ => g.conv(&name, a, Conv::new(4)),
             });
         }

@@ -120,6 +120,9 @@ fn every_row_is_there_when_it_is_read() {
         ("efficientnet_lite0", [224, 224]),
         ("xception", [301, 512]),
         ("alexnet", [500, 333]),
+        ("efficientnet_b0", [224, 224]),
+        ("convnext_tiny", [224, 224]),
+        ("regnet_y_400mf", [224, 224]),
     ] {
         let runs = follow(name, size);
         assert!(!runs.is_empty(), "{name} has large maps one behind the other");
