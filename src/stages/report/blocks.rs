@@ -55,7 +55,11 @@ pub fn of(backbone: &NetworkPlan) -> Vec<Block> {
     let runs = match (fits(&fine), fits(&coarse)) {
         (true, _) => fine,
         (false, true) => coarse,
-        (false, false) => by_size(graph, fine),
+        (false, false) => {
+            let merged = by_size(graph, fine);
+            // names that begin alike from end to end, as those of Keras' MobileNetV3
+            if merged.len() < 3 { by_size(graph, runs(graph, &used, 3)) } else { merged }
+        }
     };
     let total = backbone.macs().max(1) as f64;
     let block = |name: String, layers: &[LayerId]| {
