@@ -175,7 +175,8 @@ mod tests {
                 let work: f64 = blocks.iter().map(|block| block.work).sum();
                 assert!((work - 1.0).abs() < 1e-9, "{name}: {work}");
                 // the maps get smaller, never larger
-                let sides: Vec<usize> = blocks.iter().map(|block| block.shape.dims()[0]).collect();
+                let sides: Vec<usize> =
+                    blocks.iter().map(|b| if let Shape::Map { h, .. } = b.shape { h } else { 1 }).collect();
                 assert!(sides.windows(2).all(|pair| pair[0] >= pair[1]), "{name}: {sides:?}");
                 if std::env::var_os("FEATURIZE_REPORTS").is_some() {
                     let told = |block: &Block| format!("{} {:?} {}", block.name, block.shape.dims(), block.layers);
