@@ -1,6 +1,7 @@
 """The extension module. Programs use the package's own names; this file is for type checkers."""
 
 import os
+import pathlib
 from typing import Sequence
 
 __version__: str
@@ -57,5 +58,5 @@ def run(
     progress: bool,
     weights_dir: str | None,
     offline: bool,
-) -> str: ...
+) -> pathlib.Path: ...
 def main(arguments: Sequence[str]) -> int: ...

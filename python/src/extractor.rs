@@ -1,5 +1,6 @@
 //! `Extractor`: a network that stays open.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -138,8 +139,8 @@ impl Extractor {
 
 /// The paths of all pictures below `folder`, sorted.
 #[pyfunction]
-pub(crate) fn pictures(py: Python<'_>, folder: PathBuf) -> PyResult<Vec<PathBuf>> {
+pub(crate) fn pictures(py: Python<'_>, folder: PathBuf) -> PyResult<Vec<OsString>> {
     let found = py.detach(|| featurize::stages::scan::named(&folder));
     let found = found.map_err(|error| exception(py, &error.into()))?;
-    Ok(found.into_iter().filter_map(|picture| picture.location.ok()).collect())
+    Ok(found.into_iter().filter_map(|picture| picture.location.ok()).map(PathBuf::into_os_string).collect())
 }

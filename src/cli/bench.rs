@@ -175,7 +175,10 @@ fn files(extractor: &Extractor, way: Way, path: &Path, workers: &WorkerArgs) -> 
         go(&sound)?;
         Ok(sound.get() as f64 / start.elapsed().as_secs_f64())
     };
-    let count = |sound: &Cell<usize>, is_sound: bool| Ok(sound.set(sound.get() + usize::from(is_sound)));
+    let count = |sound: &Cell<usize>, is_sound: bool| {
+        sound.set(sound.get() + usize::from(is_sound));
+        Ok(())
+    };
     let decoded = |prepare: bool| {
         rate(&|sound| stream.each(|number| decode(number, prepare).is_ok(), |_, is_sound| count(sound, is_sound)))
     };

@@ -126,7 +126,7 @@ fn name(written: Option<String>, source: &Source) -> Checked<String> {
 fn input(raw: raw::Input, source: &Source) -> Checked<Input> {
     let root = path("input.root", &raw.root, source)?;
     let named = raw.parquet.iter().flat_map(|one| [("image", &one.image), ("label", &one.label), ("path", &one.path)]);
-    for (name, _) in named.filter(|(_, column)| column.as_deref() == Some("")) {
+    if let Some((name, _)) = { named }.find(|(_, column)| column.as_deref() == Some("")) {
         return expected(source, &format!("input.parquet.{name}"), "the name of a column", "");
     }
     let split = split(raw.split, source)?;

@@ -284,5 +284,8 @@ struct Crew<'a, T> {
     /// Most pictures that are taken and not handed over.
     window: usize,
     /// The work of a thread of its own.
-    device: Option<&'a (dyn Fn(&Feed<T>) + Sync)>,
+    device: Option<&'a Work<'a, T>>,
 }
+
+/// The work of a thread, which takes pictures from a feed.
+type Work<'a, T> = dyn Fn(&Feed<T>) + Sync + 'a;

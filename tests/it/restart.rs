@@ -9,6 +9,25 @@ use crate::support::{Run, Workspace, featurize};
 
 const SETS: [&str; 6] = ["--set", "extract.recipe.size=64", "--set", "output.npy=true", "--set", "report.figures=true"];
 
+/// The place of a file in the order of writing: its stage, then whether it is the record of the stage, which is written last.
+fn rank(name: &str) -> (usize, bool) {
+    const STAGES: [(&str, &[&str]); 8] = [
+        ("scan", &[".store/owner"]),
+        ("extract", &["manifest", "features", "index", ".store/shards"]),
+        ("select", &["classifier/columns"]),
+        ("reduce", &["classifier/pca", "reduced"]),
+        ("train", &["classifier"]),
+        ("evaluate", &["predictions", "metrics"]),
+        ("compare", &["quality"]),
+        ("report", &["figures", "report"]),
+    ];
+    let is_record = |stage: &str| name == format!(".store/{stage}.json");
+    let stage =
+        STAGES.iter().position(|(stage, files)| is_record(stage) || files.iter().any(|file| name.starts_with(file)));
+    // run.json belongs to no stage
+    stage.map_or((STAGES.len(), false), |at| (at, is_record(STAGES[at].0)))
+}
+
 /// Every file of a run, the last written last.
 fn files(root: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
@@ -20,16 +39,10 @@ fn files(root: &Path) -> Vec<PathBuf> {
         }
     }
     files.retain(|path| !path.ends_with("lock"));
-    // of files that were written within one tick of the system's clock, a record comes behind the files that it names, and
-    // run.json behind the records
-    let rank = |path: &Path| match path.parent() {
-        _ if path.ends_with("run.json") => 2,
-        Some(folder) if folder.ends_with(".store") && !path.ends_with("owner.json") => 1,
-        _ => 0,
-    };
+    // the system's clock ticks so slowly that several stages may bear one time: then the order of the stages counts
     files.sort_by_key(|path| {
         let time = path.metadata().and_then(|metadata| metadata.modified()).expect("a time");
-        (time, rank(path), path.clone())
+        (time, rank(&path.strip_prefix(root).expect("below").to_string_lossy()), path.clone())
     });
     files
 }

@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = ["fruits", "unlabeled"]
 # keys of records whose values are times, sizes of memory, names of machines or hashes of files that hold such
 VOLATILE = re.compile(
-    r"(_at|seconds?|timing|time|wall|load|rate|started|finished|date|version|host|pid|memory|blake3|bytes|program|nonce|run_id)$"
+    r"(_at|seconds?|timing|time|wall|load|rate|started|finished|date|version|host|pid|memory|memory_mb|blake3|bytes|program|nonce|run_id)$"
 )
 
 
@@ -53,9 +53,11 @@ def text_of(path):
     text = path.read_text()
     text = re.sub(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?(\.\d+)?Z?( UTC)?", "DATE", text)
     text = re.sub(r"\d+\.\d+\.\d+(-\w+)?", "VERSION", text)
-    text = re.sub(r"\d[\d,.]*\s*(ms|s|min|h|images/s|pictures/s|KiB|MiB|GiB|kB|MB|GB|%\s*of the time)\b", "TIME", text)
-    # bars of the chart of timings are as wide as the times are long
-    return re.sub(r"<svg class=.timing.*?</svg>", "TIMING", text, flags=re.S)
+    text = re.sub(r"takes \d+\.\d % of the work", "TIMING", text)
+    # rows of the tables of times and of memory have bars
+    text = re.sub(r"<tr(?:(?!</tr>).)*class=\"track plain\".*?</tr>", "TIMING", text, flags=re.S)
+    text = re.sub(r"\d[\d,.]*\s*(ms|s|min|h|images(/|&#x2f;)s|KiB|MiB|GiB|kB|MB|GB|%\s*of the time)\b", "TIME", text)
+    return text
 
 
 def parquet(path):

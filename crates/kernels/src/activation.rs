@@ -121,6 +121,8 @@ unsafe fn one_and_exp<S: Simd>(x: S::Vector) -> S::Vector {
 /// The CPU has the instruction set of `S`.
 #[inline(always)]
 unsafe fn gelu<S: Simd>(x: S::Vector) -> S::Vector {
+    // the digits are those of the source
+    #[allow(clippy::excessive_precision)]
     const ERFC: [f32; 10] = [
         0.17087277,
         -0.82215223,
@@ -172,6 +174,7 @@ unsafe fn exp<S: Simd>(x: S::Vector) -> S::Vector {
     /// ln 2 in two parts, the first so short that its products with n are exact.
     const LN2: [f32; 2] = [0.693_359_4, -2.121_944_4e-4];
     // 1/5!, 1/4!, … as the polynomial of the least error has them
+    #[allow(clippy::excessive_precision)]
     const EXP: [f32; 6] =
         [1.987_569_1e-4, 1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5.000_000_1e-1];
     // SAFETY: the caller answers for the instruction set.

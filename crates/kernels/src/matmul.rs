@@ -75,8 +75,10 @@ impl DirectConv {
 
     /// Computes for every position p and filter f
     ///
-    ///     sum = bias[f] + Σ weight[f, y, i] · input[window_starts[p] + y · row_stride + i]
-    ///     output[output_starts[p] + f] = activation(sum + residual[residual_starts[p] + f])
+    /// ```text
+    /// sum = bias[f] + Σ weight[f, y, i] · input[window_starts[p] + y · row_stride + i]
+    /// output[output_starts[p] + f] = activation(sum + residual[residual_starts[p] + f])
+    /// ```
     ///
     /// by `threads` threads of the pool that it is called on. For [`Residual::InPlace`] it adds to the output and does
     /// not read `residual`.

@@ -158,7 +158,9 @@ impl WinogradConv {
 
     /// Computes for every picture
     ///
-    ///     output(y, x, f) = activation(bias[f] + Σ weight[f, c, i, j] · input(y + i, x + j, c) + residual(y, x, f))
+    /// ```text
+    /// output(y, x, f) = activation(bias[f] + Σ weight[f, c, i, j] · input(y + i, x + j, c) + residual(y, x, f))
+    /// ```
     ///
     /// by `threads` threads of the pool that it is called on. For [`Residual::InPlace`] it adds to the output and does
     /// not read `residual`. The contents of `scratch` do not matter.

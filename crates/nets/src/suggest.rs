@@ -9,7 +9,7 @@ pub fn suggest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Opt
     near(word, candidates).into_iter().next()
 }
 
-/// Every candidate that `word` may stand for, the nearest first.
+/// Every candidate that `word` may stand for and that is about as near as the nearest, the nearest first.
 pub fn near<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Vec<String> {
     let plain = |s: &str| s.to_lowercase().replace('-', "_");
     let word = plain(word);
@@ -34,6 +34,9 @@ pub fn near<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Vec<St
         found.push((distance, candidate));
     }
     found.sort_by_key(|(distance, _)| *distance);
+    // a word of a long list is near many others: those that are much farther than the nearest were not meant
+    let nearest = found.first().map_or(0, |(distance, _)| *distance);
+    found.retain(|(distance, _)| *distance <= nearest + 1);
     found.into_iter().map(|(_, candidate)| candidate.to_owned()).collect()
 }
 

@@ -60,7 +60,11 @@ fn results_come_in_order_whatever_the_threads_and_none_after_an_error() {
     }
     let mut seen = Vec::new();
     let any = stream(&wanted, 5, Order::Any, &ui);
-    any.each(|_| (), |number, ()| Ok::<_, StreamError>(seen.push(number))).expect("nobody stops it");
+    let take = |number, ()| {
+        seen.push(number);
+        Ok::<_, StreamError>(())
+    };
+    any.each(|_| (), take).expect("nobody stops it");
     seen.sort_unstable();
     assert_eq!(seen, wanted);
     stream(&[], 4, Order::Any, &ui).each(|_| (), |_, ()| Ok::<_, StreamError>(())).expect("nothing to do");
@@ -151,7 +155,8 @@ mod of_a_network {
             let finish = |number, features: Vec<f32>| Ok((number, features));
             let (times, result) = stream.features(through, <[u8]>::len, finish, |done| {
                 assert_eq!(done.seen.is_some(), done.result.is_ok());
-                Ok::<_, StreamError>(rows.push(done))
+                rows.push(done);
+                Ok::<_, StreamError>(())
             });
             result.expect("nobody stops it");
             assert!(times.read > 0.0 && times.forward > 0.0);
@@ -185,7 +190,10 @@ mod of_a_network {
         let rows = |predictor: &Predictor| {
             let stream = Stream { source: &source, wanted: &wanted, threads: 2, order: Order::Asked, ui: &ui };
             let (mut rows, see) = (Vec::new(), |number: usize, row: &[f32]| (number, row.len()));
-            let take = |number, result| Ok::<_, StreamError>(rows.push((number, result)));
+            let take = |number, result| {
+                rows.push((number, result));
+                Ok::<_, StreamError>(())
+            };
             predictor.predict(&stream, &memory, see, take).expect("nobody stops it");
             rows
         };

@@ -187,7 +187,7 @@ fn walk(
         // another archive may have been appended to this one
         zeros = 0;
         headers += 1;
-        let bytes = header.has_data().then(|| extended.bytes.unwrap_or(header.bytes)).unwrap_or(0);
+        let bytes = if header.has_data() { extended.bytes.unwrap_or(header.bytes) } else { 0 };
         let padded = bytes.checked_next_multiple_of(BLOCK as u64).unwrap_or(u64::MAX);
         if matches!(header.kind, b'L' | b'x' | b'X') && header.bytes <= EXTENSION {
             let padded = header.bytes.next_multiple_of(BLOCK as u64);

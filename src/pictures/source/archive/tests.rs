@@ -182,10 +182,10 @@ proptest! {
         }
         std::fs::write(&path, contents).expect("written");
         for met in listed(&path).into_iter().flatten() {
-            if let Ok(member) = met.content {
-                if let Ok(bytes) = bytes(&member) {
-                    prop_assert_eq!(bytes.len() as u64, member.bytes);
-                }
+            if let Ok(member) = met.content
+                && let Ok(bytes) = bytes(&member)
+            {
+                prop_assert_eq!(bytes.len() as u64, member.bytes);
             }
         }
     }
