@@ -53,7 +53,7 @@ def text_of(path):
     text = path.read_text()
     text = re.sub(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?(\.\d+)?Z?( UTC)?", "DATE", text)
     text = re.sub(r"\d+\.\d+\.\d+(-\w+)?", "VERSION", text)
-    text = re.sub(r"takes \d+\.\d % of the work", "TIMING", text)
+    text = re.sub(r"takes [\d.]+\s*% of the work", "TIMING", text)
     # rows of the tables of times and of memory have bars
     text = re.sub(r"<tr(?:(?!</tr>).)*class=\"track plain\".*?</tr>", "TIMING", text, flags=re.S)
     text = re.sub(r"\d[\d,.]*\s*(ms|s|min|h|images(/|&#x2f;)s|KiB|MiB|GiB|kB|MB|GB|%\s*of the time)\b", "TIME", text)
