@@ -5,7 +5,7 @@
     x = fz.embed(["a.jpg", "b.png"])                     # numpy, (2, 1280), float32
     extractor = fz.Extractor("resnet50", weights="torchvision")
     run = fz.run("pipelines/fruits.yaml", out="runs/fruits")
-    run.metrics["accuracy"], run.predictions()           # a number, a pyarrow.Table
+    run.metrics["test"]["accuracy"], run.predictions()           # a number, a pyarrow.Table
 
 The numbers are those of the program, bit for bit. Work runs without the GIL, on all cores.
 """

@@ -78,7 +78,7 @@ class Run:
 
     @property
     def metrics(self) -> dict[str, Any] | None:
-        """`metrics.json`: accuracy, per class precision and recall, confusion matrix, loss; None without the stage `evaluate`."""
+        """`metrics.json`: `["test"]["accuracy"]`, precision and recall by class, confusion matrix, loss; None without `evaluate`."""
         path = self.path / "metrics.json"
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
@@ -161,9 +161,9 @@ class Run:
 
     def _repr_html_(self) -> str:
         rows = [("folder", html.escape(str(self.path)))]
-        metrics = self.metrics
-        if metrics is not None and metrics.get("accuracy") is not None:
-            rows.append(("accuracy", f"{metrics['accuracy']:.4f}"))
+        scores = (self.metrics or {}).get("test")
+        if scores is not None:
+            rows.append(("accuracy on test", f"{scores['accuracy']:.4f}"))
         if self.report is not None:
             link = html.escape(self.report.resolve().as_uri(), quote=True)
             rows.append(("report", f'<a href="{link}">report.html</a>'))

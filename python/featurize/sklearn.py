@@ -7,7 +7,7 @@ from typing import Any, Mapping
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.utils.validation import check_is_fitted
+from sklearn.exceptions import NotFittedError
 
 from .extractor import Extractor
 
@@ -20,7 +20,8 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):
     The parameters are those of `Extractor`. A map is flattened, since scikit-learn takes rows. `errors="null"` gives a row of NaN for a
     picture that cannot be read.
 
-    Nothing is learnt: `fit` opens the network, and a copy that travels to another process opens it there again.
+    Nothing is learnt: `fit` opens the network, and so does `transform` where nobody called `fit`. A copy that travels to another process
+    opens the network there again.
     """
 
     def __init__(
@@ -60,13 +61,15 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):
 
     def transform(self, X: Any) -> np.ndarray:
         """Features of the pictures `X`, float32 (n, n_features_out_)."""
-        check_is_fitted(self)
+        if not hasattr(self, "extractor_"):
+            self.fit(X)
         rows = self.extractor_.embed(X, errors=self.errors)
         return rows.reshape(len(rows), self.n_features_out_)
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """The name of each feature, as in the program's tables."""
-        check_is_fitted(self)
+        if not hasattr(self, "extractor_"):
+            raise NotFittedError("the names of the features are known once the network is open: call `fit` first")
         return np.asarray(self.extractor_.columns, dtype=object)
 
     def __sklearn_tags__(self) -> Any:

@@ -19,7 +19,7 @@ def run(pipeline, tmp_path_factory) -> fz.Run:
 
 
 def test_a_run_has_its_tables(run):
-    assert 0.0 <= run.metrics["accuracy"] <= 1.0
+    assert 0.0 <= run.metrics["test"]["accuracy"] <= 1.0
     features = run.features()
     assert features.num_rows == 24 and features.num_columns == 3 + 1280
     assert run.reduced().num_columns == 3 + 4
