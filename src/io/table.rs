@@ -1,4 +1,4 @@
-//! Tables as columns of polars, from which [`Writer`] makes a file of one row group.
+//! Tables as columns of polars, from which `Writer` makes a file of one row group.
 
 use std::path::Path;
 

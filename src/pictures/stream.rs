@@ -9,7 +9,7 @@
 //! another's. A GPU computes whole batches while the threads prepare the next ones. Numbers are given to threads in order, and never further ahead
 //! of the consumer than a window, so that memory does not grow with the number of pictures, whatever the order in which results are wanted.
 //!
-//! The consumer is the thread that calls. It is told of the first error at once and of a wish to stop within [`NOTICE`]; then each thread ends
+//! The consumer is the thread that calls. It is told of the first error at once and of a wish to stop within `NOTICE`; then each thread ends
 //! after the picture that it holds.
 
 mod feed;

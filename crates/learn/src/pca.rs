@@ -165,7 +165,7 @@ const MAX_SIDE: usize = 16_384;
 pub enum Route {
     /// Rows ≥ features: stream the rows through a [`CovarianceAccumulator`], d² × 8 bytes.
     Covariance,
-    /// Rows < features: hold the whole table and call [`fit_rows`], n² × 8 bytes.
+    /// Rows < features: hold the whole table and solve the eigenvalue problem of its rows, n² × 8 bytes.
     Gram,
     /// Both above 16,384: stream the rows through a [`Subspace`] until its variances stand.
     Randomised,

@@ -15,7 +15,7 @@
 //!    by which pictures are prepared for them.
 //! 2. [`weights`]: the readers of every library's files. They give tensors by name, and read the values when they are asked for.
 //!    [`weights::store`] finds files on this machine or downloads them, and tells sound files from damaged ones.
-//! 3. [`network_plan`]: everything that can be decided before a weight is read. [`NetworkPlan`](network_plan::NetworkPlan) names the model, the
+//! 3. [`network_plan`]: everything that can be decided before a weight is read. [`NetworkPlan`] names the model, the
 //!    weights, the recipe, and the layers that become features.
 //! 4. [`exec`]: the graph is lowered once, batch norm and activations joined to the layers before them, and then run. [`exec::cpu`] plans the
 //!    memory of all maps and the order of rows, and calls the kernels of `featurize-kernels`; [`exec::candle`] calls candle.

@@ -3,11 +3,11 @@
 //! [`list`] tells the members of one archive or table, each with its path, its size, its version and, where the archive knows it, its class.
 //! [`Member::open`] gives the bytes of one, for any thread and in any order. Nothing is unpacked onto the disk.
 //!
-//! * [`tar`]: a plain tar is indexed by its headers and read at random; a compressed one is a stream. [`zip`]: read at random.
-//! * [`parquet`], [`arrow`]: rows with a picture, a class and a name; [`columns`] tells which columns these are.
-//! * [`gather`]: members as they are met, by the rules of folders; [`name`]: their names as keys; [`sidecar`]: WebDataset's classes, in members
+//! * `tar`: a plain tar is indexed by its headers and read at random; a compressed one is a stream. `zip`: read at random.
+//! * `parquet`, `arrow`: rows with a picture, a class and a name; `columns` tells which columns these are.
+//! * `gather`: members as they are met, by the rules of folders; `name`: their names as keys; `sidecar`: WebDataset's classes, in members
 //!   beside the pictures.
-//! * [`window`]: what can only be read in its stored order, asked for by many threads nearly in that order.
+//! * `window`: what can only be read in its stored order, asked for by many threads nearly in that order.
 //!
 //! No handle outlives a read but those of the last few streams, and memory depends on no archive's size.
 
