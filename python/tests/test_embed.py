@@ -182,7 +182,6 @@ def test_ctrl_c_ends_the_work(paths):
     timer.join()
 
 
-def test_the_import_is_quick():
-    script = "import time; start = time.perf_counter(); import featurize; print(time.perf_counter() - start)"
-    seconds = min(float(subprocess.check_output([sys.executable, "-c", script])) for _ in range(5))
-    assert seconds < 0.2
+def test_the_import_brings_no_large_package():
+    script = "import sys, featurize; print([name for name in ('numpy', 'pyarrow', 'sklearn', 'PIL') if name in sys.modules])"
+    assert subprocess.check_output([sys.executable, "-c", script], text=True).strip() == "[]"
