@@ -162,7 +162,8 @@ impl Error {
         if let IoError::Damaged { path } = error { Some(path) } else { None }
     }
 
-    /// True when somebody stopped the run: an error that comes of an [`Interrupted`] has it as a source, however deep it lies.
+    /// True when somebody stopped the run: an error that comes of an [`Interrupted`] has it as a source, however deep
+    /// it lies.
     pub fn is_interrupted(&self) -> bool {
         let is_stopped = |error: &(dyn StdError + 'static)| error.is::<Interrupted>();
         matches!(self, Error::WeightStore(WeightStoreError::Interrupted(_)))

@@ -9,18 +9,20 @@
 //!    └────────── each stage commits its result to the run store; what is committed is not computed again ──────────┘
 //! ```
 //!
-//! Read [`pipeline`] first: it is the main path. Four parts are crates of their own: `featurize-image` (picture files to the network's input; here
-//! [`image`]), `featurize-kernels` (layers on the CPU, and all `unsafe` code), `featurize-nets` (networks, their weights, and running them; here
-//! [`models`], [`weights`], [`network_plan`], [`exec`], [`memory`] and [`threads`]) and `featurize-learn` (linfa models with scikit-learn's numbers;
-//! here [`learn`] and [`table`]). The modules of this crate:
+//! Read [`pipeline`] first: it is the main path. Four parts are crates of their own: `featurize-image` (picture files
+//! to the network's input; here [`image`]), `featurize-kernels` (layers on the CPU, and all `unsafe` code),
+//! `featurize-nets` (networks, their weights, and running them; here [`models`], [`weights`], [`network_plan`],
+//! [`exec`], [`memory`] and [`threads`]) and `featurize-learn` (linfa models with scikit-learn's numbers; here
+//! [`learn`] and [`table`]). The modules of this crate:
 //!
 //! * [`config`]: what the user wrote, checked, with line and column; [`plan`]: what follows from it.
 //! * [`stages`]: one function a stage, `run(plan, …, ui) -> (result, files)`; a stage never calls a stage.
-//! * [`pictures`]: the one road for pictures: where their bytes come from, the driver of threads and devices, and the predictor, which applies to any
-//!   picture what a run has learnt or a network knows.
-//! * [`io`]: atomic files, Parquet; the only module that uses polars. [`store`]: what a run has committed, whose the files of its
-//!   folder are, fingerprints, the lock.
-//! * [`plot`]: figures of classified pictures. [`progress`]: what the user sees; [`terminal`]: what a terminal may see. [`cli`]: the commands.
+//! * [`pictures`]: the one road for pictures: where their bytes come from, the driver of threads and devices, and the
+//!   predictor, which applies to any picture what a run has learnt or a network knows.
+//! * [`io`]: atomic files, Parquet; the only module that uses polars. [`store`]: what a run has committed, whose the
+//!   files of its folder are, fingerprints, the lock.
+//! * [`plot`]: figures of classified pictures. [`progress`]: what the user sees; [`terminal`]: what a terminal may see.
+//!   [`cli`]: the commands.
 //!
 //! Features of a picture from another program:
 //!

@@ -156,7 +156,8 @@ fn attempt(plan: &Plan, options: &Options, lock: &Lock, ui: &Ui) -> Result<Outco
     Ok(outcome)
 }
 
-/// Whatever is known to fail as soon as the pictures are listed fails here, before hours of extraction; the stages after `until` are not asked for.
+/// Whatever is known to fail as soon as the pictures are listed fails here, before hours of extraction; the stages
+/// after `until` are not asked for.
 fn check(plan: &Plan, listing: &Listing, until: Option<StageId>, ui: &Ui) -> Result<(), Error> {
     let config = &plan.pipeline;
     let asked = |stage| until.is_none_or(|until| stage <= until);
@@ -206,13 +207,14 @@ impl Run<'_> {
         self.keys.stages().filter(|stage| self.options.until.is_none_or(|until| *stage <= until))
     }
 
-    /// True when the stage is to be computed even if it is there: what can be read now may change everything that is computed from it.
+    /// True when the stage is to be computed even if it is there: what can be read now may change everything that is
+    /// computed from it.
     fn is_forced(&self, stage: StageId) -> bool {
         self.options.force.is_some_and(|force| stage == force || stage.follows(force)) || self.options.retry_failed
     }
 
-    /// An error when a file of `stage` is not the one that it committed, but for tables of features, which are checked when they are read, and
-    /// what no stage reads.
+    /// An error when a file of `stage` is not the one that it committed, but for tables of features, which are checked
+    /// when they are read, and what no stage reads.
     fn check(&mut self, stage: StageId) -> Result<(), IoError> {
         let dir = &self.plan.dir;
         let unread = [dir.features(), dir.npy(), dir.index()];
@@ -224,7 +226,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Says which files will be written, before the first one is. A file of somebody else at one of these names is an error.
+    /// Says which files will be written, before the first one is. A file of somebody else at one of these names is an
+    /// error.
     fn claim(&mut self, listing: &Listing) -> Result<(), Error> {
         let (plan, owner) = (self.plan, Owner::of(&self.plan.dir));
         let is_due =
@@ -353,7 +356,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Writes `run.json` where it does not tell what the records tell: after a stage was computed, and after a run that was killed just before.
+    /// Writes `run.json` where it does not tell what the records tell: after a stage was computed, and after a run that
+    /// was killed just before.
     fn tell(&self) -> Result<(), Error> {
         let document = run_json::document(self.plan, &self.keys);
         if run_json::fits(&self.plan.dir, &document) {

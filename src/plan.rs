@@ -1,4 +1,5 @@
-//! From a checked configuration to what will be computed: model, weights, recipe, layer, width, columns, folders, stages.
+//! From a checked configuration to what will be computed: model, weights, recipe, layer, width, columns, folders,
+//! stages.
 
 mod network_card;
 
@@ -75,7 +76,8 @@ impl Plan {
         by_cost.clamp(SHARD_ROWS[0], SHARD_ROWS[1]).min(by_bytes).max(1)
     }
 
-    /// The name of each feature column: `<model>_<features>_<index>`, with the layer's name where it is not the model's own.
+    /// The name of each feature column: `<model>_<features>_<index>`, with the layer's name where it is not the model's
+    /// own.
     pub fn columns(&self) -> Vec<String> {
         let (model, kind) = (self.backbone.model.name, self.features_word());
         let named = !self.pipeline.extract.layers().is_empty();
@@ -127,7 +129,8 @@ impl Plan {
         NetworkCard::of(self).metadata()
     }
 
-    /// The names, relative to the run folder, of the files that a stage may write; `shards` is the number of feature tables.
+    /// The names, relative to the run folder, of the files that a stage may write; `shards` is the number of feature
+    /// tables.
     pub fn writes(&self, stage: StageId, shards: usize) -> Vec<String> {
         let (dir, config) = (&self.dir, &self.pipeline);
         let mut paths = match stage {

@@ -1,7 +1,8 @@
 //! The extension module `featurize._featurize`: what the Python package `featurize` calls.
 //!
-//! The package's own Python files give the functions their defaults, their types and their numpy, Arrow and scikit-learn forms; this module
-//! moves plain values only (paths, bytes, a buffer of f32) and needs no header of numpy or Arrow. Work runs without the GIL, and Ctrl-C ends it.
+//! The package's own Python files give the functions their defaults, their types and their numpy, Arrow and
+//! scikit-learn forms; this module moves plain values only (paths, bytes, a buffer of f32) and needs no header of numpy
+//! or Arrow. Work runs without the GIL, and Ctrl-C ends it.
 
 // an error ends a call from Python, where its size is nothing
 #![allow(clippy::result_large_err)]

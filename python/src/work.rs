@@ -12,8 +12,8 @@ use crate::errors::FeaturizeError;
 /// How soon Ctrl-C is noticed.
 const NOTICE: Duration = Duration::from_millis(50);
 
-/// Runs `work` on a thread of its own while Python's other threads go on. A signal whose handler raises (Ctrl-C) raises `stop`; the exception is
-/// returned once `work` has ended.
+/// Runs `work` on a thread of its own while Python's other threads go on. A signal whose handler raises (Ctrl-C) raises
+/// `stop`; the exception is returned once `work` has ended.
 pub(crate) fn interruptible<T: Send>(
     py: Python<'_>,
     stop: &AtomicBool,

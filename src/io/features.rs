@@ -1,5 +1,5 @@
-//! Feature tables: key columns and features, in either layout and either number format. They are written from rows and read
-//! back as one row-major matrix.
+//! Feature tables: key columns and features, in either layout and either number format. They are written from rows and
+//! read back as one row-major matrix.
 
 mod decode;
 mod encode;

@@ -1,8 +1,9 @@
 //! Files: atomic writes, outputs that the user names, Parquet, plain rows. Only this folder uses polars; arrow and
 //! parquet are also used where tables hold pictures, in `pictures/source`.
 //!
-//! polars writes every table: `writer` is the one place for it, for [`table::Table`] as for [`features`]. The parquet crate reads
-//! them: `reader` hands them over as record batches of arrow; features alone are read straight into the rows of a matrix.
+//! polars writes every table: `writer` is the one place for it, for [`table::Table`] as for [`features`]. The parquet
+//! crate reads them: `reader` hands them over as record batches of arrow; features alone are read straight into the
+//! rows of a matrix.
 
 pub mod atomic;
 pub mod columns;

@@ -1,5 +1,5 @@
-//! Reading of Parquet: the one place where a table becomes record batches of arrow, which [`features`](super::features),
-//! [`columns`](super::columns) and [`preview`](super::preview) look into.
+//! Reading of Parquet: the one place where a table becomes record batches of arrow, which
+//! [`features`](super::features), [`columns`](super::columns) and [`preview`](super::preview) look into.
 
 use std::collections::BTreeMap;
 use std::fs::File;

@@ -1,5 +1,6 @@
-//! A table that is too large for the memory, as plain rows on disk. Reading a row costs that row alone, while Parquet would read
-//! whole columns. The file has no name, so the system removes it when the process ends, however that happens.
+//! A table that is too large for the memory, as plain rows on disk. Reading a row costs that row alone, while Parquet
+//! would read whole columns. The file has no name, so the system removes it when the process ends, however that
+//! happens.
 
 use std::fs::File;
 use std::io::{BufWriter, Read, Seek, SeekFrom, Write};

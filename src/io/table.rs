@@ -49,8 +49,8 @@ impl Table {
         self.push(Field::new(name, Kind::Utf8, true), Series::new(name.into(), values))
     }
 
-    /// Adds a column whose values are among `words`, null where there is none. Readers that know categoricals see one with
-    /// these words in this order.
+    /// Adds a column whose values are among `words`, null where there is none. Readers that know categoricals see one
+    /// with these words in this order.
     pub fn category<'a>(mut self, name: &str, words: &[String], values: impl Iterator<Item = Option<&'a str>>) -> Self {
         let values: Vec<Option<&str>> = values.collect();
         let text = Series::new(name.into(), values);

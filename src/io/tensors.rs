@@ -10,7 +10,8 @@ use safetensors::tensor::{Metadata, TensorInfo};
 
 use super::{Digest, IoError, atomic};
 
-/// Values that are converted to bytes, or back, at a time: a tensor may fill much of the memory, so no copy of it is made.
+/// Values that are converted to bytes, or back, at a time: a tensor may fill much of the memory, so no copy of it is
+/// made.
 const PIECE: usize = 1 << 16;
 /// The length of the header is a multiple of this number of bytes.
 const ALIGN: usize = 8;

@@ -1,13 +1,15 @@
-//! Writing of Parquet by polars: the one place where a table becomes a file, row group after row group. Everything is compressed
-//! by zstd and has no statistics, which would double the footer of a wide table.
+//! Writing of Parquet by polars: the one place where a table becomes a file, row group after row group. Everything is
+//! compressed by zstd and has no statistics, which would double the footer of a wide table.
 //!
-//! `polars::prelude::ParquetWriter` takes a frame. A frame of 100,352 features costs 1 GB beside its rows, looks in each column
-//! for a dictionary, makes every column nullable, and has no f16 without the feature `dtype-f16`, which all of polars is compiled
-//! for. The writer below it (`polars_parquet::write::FileWriter`) takes an iterator of columns instead, so that memory holds the
-//! rows and the few columns that are being encoded. [`features`](super::features) gives the numbers that were measured.
+//! `polars::prelude::ParquetWriter` takes a frame. A frame of 100,352 features costs 1 GB beside its rows, looks in
+//! each column for a dictionary, makes every column nullable, and has no f16 without the feature `dtype-f16`, which all
+//! of polars is compiled for. The writer below it (`polars_parquet::write::FileWriter`) takes an iterator of columns
+//! instead, so that memory holds the rows and the few columns that are being encoded. [`features`](super::features)
+//! gives the numbers that were measured.
 //!
-//! polars would note in the file that text is a string view, a type that pyarrow before 15 and other readers do not know. The
-//! bytes are the same, so the schema of arrow in the file says plain text; categories keep the words that polars reads them by.
+//! polars would note in the file that text is a string view, a type that pyarrow before 15 and other readers do not
+//! know. The bytes are the same, so the schema of arrow in the file says plain text; categories keep the words that
+//! polars reads them by.
 
 use std::io::Write;
 use std::path::Path;
@@ -41,8 +43,8 @@ pub(crate) struct Writer<'a, W: Write> {
 pub(super) type Column<'a> = DynStreamingIterator<'a, CompressedPage, PolarsError>;
 
 impl<'a, W: Write> Writer<'a, W> {
-    /// Begins a table in `to` that has columns like those of `table`, of which no rows are written, and behind them `features`.
-    /// Errors name `path`.
+    /// Begins a table in `to` that has columns like those of `table`, of which no rows are written, and behind them
+    /// `features`. Errors name `path`.
     pub(crate) fn new(
         to: W,
         path: &'a Path,
@@ -61,7 +63,8 @@ impl<'a, W: Write> Writer<'a, W> {
         Ok(Self { file, path, columns: table.columns().len(), features, metadata })
     }
 
-    /// Appends a row group of these columns and, in a table with features, these features; nothing where there are no rows.
+    /// Appends a row group of these columns and, in a table with features, these features; nothing where there are no
+    /// rows.
     pub(crate) fn append(&mut self, table: Table, rows: &[&[f32]]) -> Result<(), IoError> {
         let (count, failed) = (table.rows(), failed(self.path));
         let width = self.features.map(|features| features.layout.width());

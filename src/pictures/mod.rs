@@ -1,4 +1,5 @@
-//! The one road for pictures: every command and every stage reads pictures, and sends them through a network, by this module.
+//! The one road for pictures: every command and every stage reads pictures, and sends them through a network, by this
+//! module.
 //!
 //! ```text
 //! Source ──open──> DecodeMemory ──bytes──> Extractor ──features──> the asker's `finish` ──> the asker's `take`

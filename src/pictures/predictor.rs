@@ -1,13 +1,14 @@
-//! A picture in, the probability of every class out: what a run has learnt, or the classifier that a network was trained with.
+//! A picture in, the probability of every class out: what a run has learnt, or the classifier that a network was
+//! trained with.
 //!
 //! ```text
 //! file ──> Extractor (decode ▸ recipe ▸ forward ▸ pool) ──> kept columns ──> scale, PCA ──> MLP      a run's folder: `predict`
 //!                                                     └──> softmax                            a network's own: `classify`
 //! ```
 //!
-//! Every step is the one that the stages take, and none of them looks at a picture's neighbours: a run's own pictures get the probabilities of
-//! its `predictions.parquet`, bit for bit on the same kind of machine. Nothing is read but the folder `classifier/` and the weights, so a run
-//! may be moved.
+//! Every step is the one that the stages take, and none of them looks at a picture's neighbours: a run's own pictures
+//! get the probabilities of its `predictions.parquet`, bit for bit on the same kind of machine. Nothing is read but the
+//! folder `classifier/` and the weights, so a run may be moved.
 
 mod saved;
 
@@ -150,7 +151,8 @@ pub fn device(dir: &RunDir, asked: Option<config::Device>) -> Result<Device, Pre
     })
 }
 
-/// The whole of a picture, to look at, as the recipe of `extractor` would find it; `open` opens it, if it has at most so many bytes.
+/// The whole of a picture, to look at, as the recipe of `extractor` would find it; `open` opens it, if it has at most
+/// so many bytes.
 pub fn picture(
     open: impl FnOnce(u64) -> Result<Opened<'static>, Failure>,
     extractor: &Extractor,
@@ -161,14 +163,14 @@ pub fn picture(
 }
 
 impl Predictor {
-    /// The predictor that a run has saved; `weights` is a file to read the network's weights from, instead of where the run found them. Whatever
-    /// the file, its bytes must be those that the run used.
+    /// The predictor that a run has saved; `weights` is a file to read the network's weights from, instead of where the
+    /// run found them. Whatever the file, its bytes must be those that the run used.
     pub fn of_run(dir: &RunDir, weights: Option<&Path>, device: &Device) -> Result<Self, PredictorError> {
         saved::open(dir, weights, device)
     }
 
-    /// A network with the classifier that it was trained with: its classes are [`imagenet::classes`], or numbers where they are others. `source` is whose numerics and
-    /// recipe go with the weights; none: the one that fits them.
+    /// A network with the classifier that it was trained with: its classes are [`imagenet::classes`], or numbers where
+    /// they are others. `source` is whose numerics and recipe go with the weights; none: the one that fits them.
     pub fn of_network(
         model: &'static ModelSpec,
         weights: Origin,
@@ -220,8 +222,8 @@ impl Predictor {
         }
     }
 
-    /// Predicts the pictures of `stream`, lets `see` look at the number of each and its probabilities, on any thread, and hands the results over
-    /// until `take` fails.
+    /// Predicts the pictures of `stream`, lets `see` look at the number of each and its probabilities, on any thread,
+    /// and hands the results over until `take` fails.
     pub fn predict<T: Send, E: From<StreamError>>(
         &self,
         stream: &Stream,

@@ -1,6 +1,7 @@
 //! The bytes of a picture, read within limits and within the memory that all pictures share.
 //!
-//! This is the only reader of pictures: nothing that is no file is waited for, and no more is read than a picture can be.
+//! This is the only reader of pictures: nothing that is no file is waited for, and no more is read than a picture can
+//! be.
 
 use std::borrow::Cow;
 use std::io::{Cursor, Read, Seek, SeekFrom};
@@ -58,8 +59,9 @@ impl DecodeMemory {
         Self { budget: Budget::new(bytes) }
     }
 
-    /// Waits until there is room for the picture and for its pixels, prepared by `recipe`, and reads it; ends early with a failure that nobody is
-    /// to see once `stop` is raised. A thread drops the bytes of one picture before it asks for those of another.
+    /// Waits until there is room for the picture and for its pixels, prepared by `recipe`, and reads it; ends early
+    /// with a failure that nobody is to see once `stop` is raised. A thread drops the bytes of one picture before it
+    /// asks for those of another.
     pub fn read<'a>(
         &self,
         mut opened: Opened<'a>,

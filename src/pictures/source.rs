@@ -67,26 +67,30 @@ impl From<io::Error> for Failure {
 
 /// A list of pictures, each with a number from 0 on, whose bytes can be had.
 ///
-/// A [`Stream`](super::Stream) opens pictures from many threads at once, each picture once, and nearly in the order in which they are wanted: a
-/// thread is never further ahead of the consumer than the stream's window. A source that is to be added keeps these rules:
+/// A [`Stream`](super::Stream) opens pictures from many threads at once, each picture once, and nearly in the order in
+/// which they are wanted: a thread is never further ahead of the consumer than the stream's window. A source that is to
+/// be added keeps these rules:
 ///
-/// * **A part of a file** (a tar, a stored member of a zip): open the archive anew, or read at an offset, so that threads do not wait for each
-///   other; give a [`Bytes::Reader`] that ends after the part. Compare the archive's stamp with the one that was listed.
-/// * **A member of a compressed stream** (tar.gz, tar.zst, a page of Parquet): list the pictures in their stored order, so that they are asked for
-///   nearly in that order. One reader behind a lock reads on to the number that is asked for, keeps the bytes that it passes for the threads that
-///   will ask for them, and gives [`Bytes::Held`]. What it keeps is bounded by the stream's window.
-/// * **An object of a bucket, a URL**: a thread waits for its answer in `open`. A source that wants more requests under way than there are threads
-///   starts them itself for the numbers behind the one that is asked for, and keeps the answers as above.
+/// * **A part of a file** (a tar, a stored member of a zip): open the archive anew, or read at an offset, so that
+///   threads do not wait for each other; give a [`Bytes::Reader`] that ends after the part. Compare the archive's stamp
+///   with the one that was listed.
+/// * **A member of a compressed stream** (tar.gz, tar.zst, a page of Parquet): list the pictures in their stored order,
+///   so that they are asked for nearly in that order. One reader behind a lock reads on to the number that is asked
+///   for, keeps the bytes that it passes for the threads that will ask for them, and gives [`Bytes::Held`]. What it
+///   keeps is bounded by the stream's window.
+/// * **An object of a bucket, a URL**: a thread waits for its answer in `open`. A source that wants more requests under
+///   way than there are threads starts them itself for the numbers behind the one that is asked for, and keeps the
+///   answers as above.
 /// * **Bytes of another program** are there already: see [`Held`].
 ///
-/// No error ends the stream: a picture that cannot be opened is a [`Failure`] with a kind, one row in the manifest. Whatever a source reads is
-/// bounded by `most`, whatever the lengths that a file claims, and no wait is without end.
+/// No error ends the stream: a picture that cannot be opened is a [`Failure`] with a kind, one row in the manifest.
+/// Whatever a source reads is bounded by `most`, whatever the lengths that a file claims, and no wait is without end.
 pub trait Source: Sync + fmt::Debug {
     /// The facts of a picture that are known before it is opened.
     fn entry(&self, number: usize) -> Entry<'_>;
 
-    /// Opens a picture, which may have `most` bytes; a longer one fails as [`too_large`] before its bytes are read or held. A picture that has
-    /// another size than when it was listed fails, too.
+    /// Opens a picture, which may have `most` bytes; a longer one fails as [`too_large`] before its bytes are read or
+    /// held. A picture that has another size than when it was listed fails, too.
     fn open(&self, number: usize, most: u64) -> Result<Opened<'_>, Failure>;
 }
 
@@ -97,7 +101,8 @@ pub struct Entry<'a> {
     pub key: &'a str,
     /// Bytes that it had when it was listed; none where nobody looked.
     pub size: Option<u64>,
-    /// Hash of everything by which its place tells that it was changed (see `scan::contents::stamp`); 0 where that is not known.
+    /// Hash of everything by which its place tells that it was changed (see `scan::contents::stamp`); 0 where that is
+    /// not known.
     pub version: u64,
 }
 
@@ -125,7 +130,8 @@ pub trait Part: Read + Send + fmt::Debug {}
 
 impl<T: Read + Send + fmt::Debug> Part for T {}
 
-/// Most bytes of a picture within the limit of pixels: four samples of 16 bits each, stored as they are, and room for everything else.
+/// Most bytes of a picture within the limit of pixels: four samples of 16 bits each, stored as they are, and room for
+/// everything else.
 pub fn most_bytes(options: &DecodeOptions) -> u64 {
     options.max_pixels.saturating_mul(8).saturating_add(64 << 20)
 }

@@ -5,12 +5,13 @@
 //! Way::Batches     thread: read ▸ decode ▸ prepare ──> device's thread: network, a batch at a time ──> consumer: finish, take
 //! ```
 //!
-//! On the CPU every thread takes a micro-batch through everything by itself: there is no barrier between layers, and no picture's bits depend on
-//! another's. A GPU computes whole batches while the threads prepare the next ones. Numbers are given to threads in order, and never further ahead
-//! of the consumer than a window, so that memory does not grow with the number of pictures, whatever the order in which results are wanted.
+//! On the CPU every thread takes a micro-batch through everything by itself: there is no barrier between layers, and no
+//! picture's bits depend on another's. A GPU computes whole batches while the threads prepare the next ones. Numbers
+//! are given to threads in order, and never further ahead of the consumer than a window, so that memory does not grow
+//! with the number of pictures, whatever the order in which results are wanted.
 //!
-//! The consumer is the thread that calls. It is told of the first error at once and of a wish to stop within `NOTICE`; then each thread ends
-//! after the picture that it holds.
+//! The consumer is the thread that calls. It is told of the first error at once and of a wish to stop within `NOTICE`;
+//! then each thread ends after the picture that it holds.
 
 mod feed;
 mod road;
@@ -175,8 +176,9 @@ impl Stream<'_> {
         self.drive(crew, &all, take)
     }
 
-    /// Sends every picture through the network. `see` looks at its bytes, on the thread that has read them; `finish` makes of its features what is
-    /// wanted, on the thread that computed them where that is a worker; `take` gets the results until it fails.
+    /// Sends every picture through the network. `see` looks at its bytes, on the thread that has read them; `finish`
+    /// makes of its features what is wanted, on the thread that computed them where that is a worker; `take` gets the
+    /// results until it fails.
     pub fn features<S: Send, T: Send, E: From<StreamError>>(
         &self,
         through: Through,

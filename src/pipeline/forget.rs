@@ -1,4 +1,5 @@
-//! Letting go of what a stage has committed: it is computed anew, a file of it is damaged, or the configuration has it no longer.
+//! Letting go of what a stage has committed: it is computed anew, a file of it is damaged, or the configuration has it
+//! no longer.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -30,12 +31,13 @@ pub fn damaged(plan: &Plan, stage: StageId, path: &Path, ui: &Ui) -> Result<(), 
     self::stage(plan, stage)
 }
 
-/// Removes what a stage has committed: its files are nobody's until they are committed again. An extraction keeps its tables, which may still be
-/// good, and what it will write in any case.
+/// Removes what a stage has committed: its files are nobody's until they are committed again. An extraction keeps its
+/// tables, which may still be good, and what it will write in any case.
 pub fn stage(plan: &Plan, stage: StageId) -> Result<(), Error> {
     let dir = &plan.dir;
     if let Some(mut record) = Record::read(dir, stage) {
-        // what another stage has written since, as `compare` writes a table that was the report's, is not this one's any more
+        // what another stage has written since, as `compare` writes a table that was the report's, is not this one's
+        // any more
         let others = StageId::ALL.into_iter().filter(|&other| other != stage);
         let others: Vec<Record> = others.filter_map(|other| Record::read(dir, other)).collect();
         record.files.retain(|file| !others.iter().flat_map(|other| &other.files).any(|o| o.file == file.file));

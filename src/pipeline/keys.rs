@@ -53,7 +53,8 @@ impl Keys {
             let read = fingerprint(stage.name(), &settings, &inputs)?;
             let mut key = read.clone();
             if stage == StageId::Extract {
-                // the manifest has a column more, the numbers stand in one file more; no number of a later stage comes of it
+                // the manifest has a column more, the numbers stand in one file more; no number of a later stage comes
+                // of it
                 for (name, _) in
                     [("hash", config.input.hash), ("npy", config.output.npy)].iter().filter(|asked| asked.1)
                 {
@@ -82,7 +83,8 @@ impl Keys {
         Record::read(&plan.dir, stage).filter(|record| record.fingerprint == key && record.damaged(&plan.dir).is_none())
     }
 
-    /// Why a stage has to run; `above` is the first stage before it that has to. None when what it has committed is good.
+    /// Why a stage has to run; `above` is the first stage before it that has to. None when what it has committed is
+    /// good.
     pub fn why(&self, plan: &Plan, stage: StageId, above: Option<StageId>) -> Option<String> {
         let above = above.filter(|&above| stage.follows(above));
         if self.committed(plan, stage).is_some() && above.is_none() {

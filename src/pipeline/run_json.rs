@@ -1,4 +1,5 @@
-//! `run.json`: the plan and what the records tell of it, and of nothing else, so that it can be written again at any time.
+//! `run.json`: the plan and what the records tell of it, and of nothing else, so that it can be written again at any
+//! time.
 
 use serde_json::{Value, json};
 
@@ -7,7 +8,8 @@ use crate::plan::Plan;
 use crate::stage::StageId;
 use crate::store::{Record, RunDir};
 
-/// What depends on the records: the rest is the plan's, some of which, as the number of threads, may change without anything being computed.
+/// What depends on the records: the rest is the plan's, some of which, as the number of threads, may change without
+/// anything being computed.
 const RECORDED: [&str; 7] = ["fingerprints", "seconds", "extract", "select", "reduce", "evaluate", "quality"];
 
 /// The document for the stages that are committed under the plan of now.

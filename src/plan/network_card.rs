@@ -21,8 +21,8 @@ pub struct NetworkCard {
     pub weights: String,
     /// The hash of the weights, or `random-<seed>`.
     pub weights_sha256: String,
-    /// The place of the network in the file of weights; none where it is the whole file, and in cards of versions without
-    /// a choice.
+    /// The place of the network in the file of weights; none where it is the whole file, and in cards of versions
+    /// without a choice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weights_key: Option<String>,
     pub source: Source,

@@ -1,4 +1,5 @@
-//! The recipes that `recipe.preset` names, against the libraries that they are named after; `tests/golden/image_presets.py` made the numbers.
+//! The recipes that `recipe.preset` names, against the libraries that they are named after;
+//! `tests/golden/image_presets.py` made the numbers.
 
 use serde::Deserialize;
 use sha2::{Digest, Sha256};

@@ -1,4 +1,5 @@
-//! The stages: units of work that are committed, fingerprinted and resumed. A stage never calls another; [`crate::pipeline`] does.
+//! The stages: units of work that are committed, fingerprinted and resumed. A stage never calls another;
+//! [`crate::pipeline`] does.
 
 pub mod compare;
 pub mod evaluate;

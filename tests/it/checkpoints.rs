@@ -1,5 +1,5 @@
-//! Files of weights as people have them: wrapped, in shards, with several networks, with a head of their own, with numbers that are none, and
-//! files that hold no weights.
+//! Files of weights as people have them: wrapped, in shards, with several networks, with a head of their own, with
+//! numbers that are none, and files that hold no weights.
 
 use std::path::Path;
 use std::time::{Duration, Instant};

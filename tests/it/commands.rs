@@ -74,7 +74,8 @@ fn init_finds_a_table_and_overwrites_nothing() {
     for class in ["Banana", "Lemon"] {
         (0..6).for_each(|i| table += &format!("./{class}_Training_{i}.jpg , {class}\r\n"));
     }
-    // read by the rules of a run: a mark of UTF-8, blanks, paths from here; what a run would refuse is no table, one of something else is none
+    // read by the rules of a run: a mark of UTF-8, blanks, paths from here; what a run would refuse is no table, one of
+    // something else is none
     workspace.write("pictures/labels.csv", format!("\u{feff}{table}").as_bytes());
     workspace.write("pictures/a.csv", format!("{table}gone.jpg,Lemon,more\n").as_bytes());
     workspace.write("pictures/b.csv", b"name,price\nLemon,3\n");

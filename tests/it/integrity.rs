@@ -1,5 +1,5 @@
-//! Features are those of the pictures that are there, and files are those that were written: a replaced picture, a flipped bit, a run that was
-//! stopped in the middle of a table.
+//! Features are those of the pictures that are there, and files are those that were written: a replaced picture, a
+//! flipped bit, a run that was stopped in the middle of a table.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

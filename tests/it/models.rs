@@ -1,4 +1,5 @@
-//! The numbers of the reference: timm's `tf_efficientnet_lite0` with the same rounded weights, in float64 (`tests/golden/efficientnet_lite0.py`).
+//! The numbers of the reference: timm's `tf_efficientnet_lite0` with the same rounded weights, in float64
+//! (`tests/golden/efficientnet_lite0.py`).
 
 use std::collections::BTreeMap;
 

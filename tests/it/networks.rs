@@ -1,4 +1,5 @@
-//! Networks other than the bundled one as a user takes them: weights from a file, layers by name, grey pictures, `classify` with a figure.
+//! Networks other than the bundled one as a user takes them: weights from a file, layers by name, grey pictures,
+//! `classify` with a figure.
 
 use std::path::{Path, PathBuf};
 

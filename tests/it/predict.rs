@@ -210,7 +210,8 @@ fn a_folder_that_cannot_predict_says_why() {
     let kept = workspace.read("out/.store/train.json");
     workspace.run("out", &["--set", "reduce.pca.components=5", "--until", "reduce"]).ok();
     refused(predict("out"), 1, &["not whole: `train` has not run since its input changed", "again to its end"]);
-    // without its records nobody can tell whose the files are: `predict` takes them as they are, `run` does not touch them
+    // without its records nobody can tell whose the files are: `predict` takes them as they are, `run` does not touch
+    // them
     std::fs::rename(workspace.path("out/.store"), workspace.path("stored")).expect("moved");
     // the card knows the hashes of its files; that of 0.3.0 does not
     refused(predict("out"), 1, &["pca.safetensors is damaged", "not those that were written"]);

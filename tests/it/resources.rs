@@ -1,4 +1,5 @@
-//! Threads and memory: what is too much is refused by its key before it is taken, and pictures share the memory that they are decoded in.
+//! Threads and memory: what is too much is refused by its key before it is taken, and pictures share the memory that
+//! they are decoded in.
 
 use std::process::Command;
 

@@ -1,4 +1,5 @@
-//! A run that ended after any of its commits is brought to the state of an undisturbed one, `run.json` and the store included.
+//! A run that ended after any of its commits is brought to the state of an undisturbed one, `run.json` and the store
+//! included.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -9,7 +10,8 @@ use crate::support::{Run, Workspace, featurize};
 
 const SETS: [&str; 6] = ["--set", "extract.recipe.size=64", "--set", "output.npy=true", "--set", "report.figures=true"];
 
-/// The place of a file in the order of writing: its stage, then whether it is the record of the stage, which is written last.
+/// The place of a file in the order of writing: its stage, then whether it is the record of the stage, which is written
+/// last.
 fn rank(name: &str) -> (usize, bool) {
     const STAGES: [(&str, &[&str]); 8] = [
         ("scan", &[".store/owner"]),
@@ -64,8 +66,8 @@ fn without_timings(value: &mut Value) {
     }
 }
 
-/// The document without the hash of itself, which covers the times, and its notes of pictures without the stamps of their files: a file that was
-/// new when it was listed is looked at once more by the next run.
+/// The document without the hash of itself, which covers the times, and its notes of pictures without the stamps of
+/// their files: a file that was new when it was listed is looked at once more by the next run.
 fn without_seal(value: &mut Value) {
     let Some(document) = value.as_object_mut() else { return };
     document.remove("blake3");

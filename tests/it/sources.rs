@@ -1,4 +1,5 @@
-//! The same pictures in a folder, in archives and in tables: the same features, labels and splits. `tests/golden/sources.py` made the files.
+//! The same pictures in a folder, in archives and in tables: the same features, labels and splits.
+//! `tests/golden/sources.py` made the files.
 
 use std::collections::BTreeMap;
 

@@ -30,7 +30,8 @@ impl Workspace {
         Self { dir: tempfile::tempdir().expect("a temporary folder") }
     }
 
-    /// With `pictures/Training|Test/<class>/` holding the first shipped pictures of three kinds of fruit, and `pipeline.yaml`.
+    /// With `pictures/Training|Test/<class>/` holding the first shipped pictures of three kinds of fruit, and
+    /// `pipeline.yaml`.
     pub fn with_fruits(train: usize, test: usize) -> Self {
         let workspace = Self::new();
         for (split, count) in [("Training", train), ("Test", test)] {

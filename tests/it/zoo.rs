@@ -1,5 +1,6 @@
-//! Every network against its library, in full width: `tests/golden/zoo.py` fills the networks of Keras, torchvision and timm with weights of a
-//! formula and stores what they give in float64; here the same weights go through the same networks on both executors.
+//! Every network against its library, in full width: `tests/golden/zoo.py` fills the networks of Keras, torchvision and
+//! timm with weights of a formula and stores what they give in float64; here the same weights go through the same
+//! networks on both executors.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -198,7 +199,8 @@ families! {
     densenet_gives_the_numbers_of_its_libraries: "densenet",
 }
 
-/// The constructors of `keras.applications` 3.15 and `torchvision.models` 0.29, as their `dir` and `list_models` name them.
+/// The constructors of `keras.applications` 3.15 and `torchvision.models` 0.29, as their `dir` and `list_models` name
+/// them.
 const KERAS: &str = "\
     ConvNeXtBase ConvNeXtLarge ConvNeXtSmall ConvNeXtTiny ConvNeXtXLarge DenseNet121 DenseNet169 DenseNet201 \
     EfficientNetB0 EfficientNetB1 EfficientNetB2 EfficientNetB3 EfficientNetB4 EfficientNetB5 EfficientNetB6 \

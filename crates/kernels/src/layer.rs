@@ -51,7 +51,8 @@ pub enum Activation {
     HardSigmoid,
     /// x · min(max(x + 3, 0), 6) / 6
     HardSwish,
-    /// x · Φ(x), Φ being the distribution function of the normal distribution: `gelu` with the error function, not with tanh.
+    /// x · Φ(x), Φ being the distribution function of the normal distribution: `gelu` with the error function, not with
+    /// tanh.
     Gelu,
 }
 

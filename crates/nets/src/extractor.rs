@@ -1,4 +1,5 @@
-//! A network that is ready to run, as a function from pictures to features; and the memory that it takes, which is asked for before it is taken.
+//! A network that is ready to run, as a function from pictures to features; and the memory that it takes, which is
+//! asked for before it is taken.
 
 use crate::exec::{self, Device, ExecError, Features, Network, Session};
 use crate::image::{self, DecodeError, DecodeOptions, Decoded, Recipe, RgbImage};
@@ -6,7 +7,8 @@ use crate::memory::{self, Limit, NoRoom};
 use crate::network_plan::{NetworkPlan, Tap};
 use crate::weights::CheckpointKey;
 
-/// Most threads that share the layers of one picture. Two were measured; a layer of a millisecond is little to share among many.
+/// Most threads that share the layers of one picture. Two were measured; a layer of a millisecond is little to share
+/// among many.
 const SHARING: usize = 8;
 
 /// Bytes of prepared pictures that a thread holds, where they are small enough to be more than one.
@@ -101,7 +103,8 @@ impl Extractor {
         self.network.session()
     }
 
-    /// Buffers for so many threads that compute the layers of a picture together; the features are the same. At most eight do.
+    /// Buffers for so many threads that compute the layers of a picture together; the features are the same. At most
+    /// eight do.
     pub fn shared_session(&self, threads: usize) -> Session {
         self.network.shared_session(threads.clamp(1, SHARING))
     }
@@ -116,8 +119,9 @@ impl Extractor {
         self.recipe.apply(picture, self.network.layout(), input);
     }
 
-    /// Features of `n` prepared pictures, each of [`width`](Self::width) values: layer after layer, maps as (h, w, c). On the CPU a picture's
-    /// bits do not depend on its neighbours. All are finite: [`ExecError::NotFinite`] tells the first picture that has others.
+    /// Features of `n` prepared pictures, each of [`width`](Self::width) values: layer after layer, maps as (h, w, c).
+    /// On the CPU a picture's bits do not depend on its neighbours. All are finite: [`ExecError::NotFinite`] tells the
+    /// first picture that has others.
     pub fn forward(&self, session: &mut Session, input: &[f32], n: usize) -> Result<Vec<Vec<f32>>, ExecError> {
         let taps = self.network.forward(session, input, n)?;
         let mut all = vec![vec![0.0; self.width]; n];
@@ -136,7 +140,8 @@ impl Extractor {
         Ok(all)
     }
 
-    /// The memory of the network, and of each thread for its maps and inputs; pictures that are decoded have a budget of their own.
+    /// The memory of the network, and of each thread for its maps and inputs; pictures that are decoded have a budget
+    /// of their own.
     pub fn needs(&self) -> Needs {
         let values = self.micro_batch() * (self.input_len() + self.width);
         Needs { fixed: self.weights, each: self.network.session_bytes() + (values * size_of::<f32>()) as u64 }

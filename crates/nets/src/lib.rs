@@ -10,19 +10,22 @@
 //!
 //! Read in this order:
 //!
-//! 1. [`models`]: a network is data, a [`Graph`](models::Graph) of named layers with inferred shapes. Each family has a file that builds its graphs
-//!    as its Keras or torchvision source reads; the registry lists the models, and for each the weights that libraries publish, with the recipe
-//!    by which pictures are prepared for them.
-//! 2. [`weights`]: the readers of every library's files. They give tensors by name, and read the values when they are asked for.
-//!    [`weights::store`] finds files on this machine or downloads them, and tells sound files from damaged ones.
+//! 1. [`models`]: a network is data, a [`Graph`](models::Graph) of named layers with inferred shapes. Each family has a
+//!    file that builds its graphs as its Keras or torchvision source reads; the registry lists the models, and for each
+//!    the weights that libraries publish, with the recipe by which pictures are prepared for them.
+//! 2. [`weights`]: the readers of every library's files. They give tensors by name, and read the values when they are
+//!    asked for. [`weights::store`] finds files on this machine or downloads them, and tells sound files from damaged
+//!    ones.
 //! 3. [`network_plan`]: everything that can be decided before a weight is read. [`NetworkPlan`] names the model, the
 //!    weights, the recipe, and the layers that become features.
-//! 4. [`exec`]: the graph is lowered once, batch norm and activations joined to the layers before them, and then run. [`exec::cpu`] plans the
-//!    memory of all maps and the order of rows, and calls the kernels of `featurize-kernels`; [`exec::candle`] calls candle.
+//! 4. [`exec`]: the graph is lowered once, batch norm and activations joined to the layers before them, and then run.
+//!    [`exec::cpu`] plans the memory of all maps and the order of rows, and calls the kernels of `featurize-kernels`;
+//!    [`exec::candle`] calls candle.
 //! 5. [`Extractor`]: a network that is ready to run, as a function from pictures to features.
 //!
-//! Four small modules serve the programs around, too: [`files`] writes files whole or not at all, [`memory`] says how much memory there may be,
-//! [`threads`] starts threads where the system may refuse, and [`suggest`] finds the name that a misspelt word may stand for.
+//! Four small modules serve the programs around, too: [`files`] writes files whole or not at all, [`memory`] says how
+//! much memory there may be, [`threads`] starts threads where the system may refuse, and [`suggest`] finds the name
+//! that a misspelt word may stand for.
 //!
 //! Features of a picture:
 //!
@@ -44,7 +47,8 @@
 //! # }
 //! ```
 //!
-//! This crate knows no pipeline, no table and no terminal: progress is told to the caller's functions, see [`weights::store::Watch`].
+//! This crate knows no pipeline, no table and no terminal: progress is told to the caller's functions, see
+//! [`weights::store::Watch`].
 
 #![forbid(unsafe_code)]
 

@@ -1,5 +1,5 @@
-//! How much memory the process has held at most, in all and since a moment; how much it may have ([`limit`]); and memory that threads share
-//! ([`Budget`]).
+//! How much memory the process has held at most, in all and since a moment; how much it may have ([`limit`]); and
+//! memory that threads share ([`Budget`]).
 
 mod budget;
 mod machine;
@@ -36,7 +36,8 @@ pub fn restart() {
     }
 }
 
-/// Bytes that pictures may take together while they are decoded, unless somebody says otherwise: a quarter of the memory.
+/// Bytes that pictures may take together while they are decoded, unless somebody says otherwise: a quarter of the
+/// memory.
 pub fn for_decoding() -> u64 {
     limit().map_or(UNTOLD, |limit| limit.bytes / DECODING)
 }

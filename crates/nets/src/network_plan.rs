@@ -1,5 +1,5 @@
-//! The network of a run, decided upon: which model, built after which library, with which weights, how pictures are prepared for it, and which
-//! of its layers become features. Everything that can be known before the weights are read.
+//! The network of a run, decided upon: which model, built after which library, with which weights, how pictures are
+//! prepared for it, and which of its layers become features. Everything that can be known before the weights are read.
 
 use thiserror::Error;
 
@@ -70,8 +70,8 @@ pub enum NetworkPlanError {
 /// Finds or fetches a file of weights.
 pub type Fetch<'a> = dyn FnMut(&Wanted) -> Result<Found, StoreError> + 'a;
 
-/// Where the weights that are asked for lie; those that are published come by `fetch`. `top`: with the classifier on top. `seed` is that of random
-/// ones.
+/// Where the weights that are asked for lie; those that are published come by `fetch`. `top`: with the classifier on
+/// top. `seed` is that of random ones.
 pub fn origin(
     model: &'static ModelSpec,
     weights: &Weights,
@@ -110,8 +110,8 @@ fn sources(model: &ModelSpec) -> String {
     model.weights.iter().map(|row| row.source.word()).collect::<Vec<_>>().join(", ")
 }
 
-/// The row of the registry whose numerics and recipe go with `weights`: that of `source` where it is given, else the one that the file fits, else
-/// the model's default.
+/// The row of the registry whose numerics and recipe go with `weights`: that of `source` where it is given, else the
+/// one that the file fits, else the model's default.
 pub fn row(
     model: &'static ModelSpec,
     weights: &Origin,
@@ -131,8 +131,8 @@ pub fn row(
 }
 
 impl NetworkPlan {
-    /// The model called `name` with those weights and their recipe; features are the means over the positions of the last feature map. Published
-    /// weights come by `fetch`.
+    /// The model called `name` with those weights and their recipe; features are the means over the positions of the
+    /// last feature map. Published weights come by `fetch`.
     pub fn of_model(name: &str, weights: &Weights, fetch: &mut Fetch<'_>) -> Result<Self, NetworkPlanError> {
         let model = models::find(name).ok_or_else(|| NetworkPlanError::NoModel(models::unknown(name)))?;
         let weights = origin(model, weights, (0, false), fetch)?;
@@ -140,8 +140,8 @@ impl NetworkPlan {
         Self::new(model, row, weights, row.recipe.clone(), &[], Features::Avg)
     }
 
-    /// `model` with `weights` as `row` has them, pictures prepared by `recipe`; features are `features` of `layers`, or of the last feature map
-    /// where none is named.
+    /// `model` with `weights` as `row` has them, pictures prepared by `recipe`; features are `features` of `layers`, or
+    /// of the last feature map where none is named.
     pub fn new(
         model: &'static ModelSpec,
         row: &WeightsSpec,
@@ -227,7 +227,8 @@ impl NetworkPlan {
         }
     }
 
-    /// Where in their file the weights lie, as tables and records tell it: nothing where the network is all of the file.
+    /// Where in their file the weights lie, as tables and records tell it: nothing where the network is all of the
+    /// file.
     pub fn weights_key(&self) -> Option<&str> {
         let CheckpointKey { key, others } = &self.taken;
         (!key.is_empty() || !others.is_empty()).then_some(key)

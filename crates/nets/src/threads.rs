@@ -1,4 +1,5 @@
-//! How many threads there may be, and starting them where the system may refuse: it does when a limit of processes or of memory is reached.
+//! How many threads there may be, and starting them where the system may refuse: it does when a limit of processes or
+//! of memory is reached.
 
 use std::io;
 use std::sync::OnceLock;
@@ -26,7 +27,8 @@ pub fn available() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Starts `wanted` threads that run `work(0)`, `work(1)` and so on, or fewer where the system refuses more; one at least.
+/// Starts `wanted` threads that run `work(0)`, `work(1)` and so on, or fewer where the system refuses more; one at
+/// least.
 pub fn start<'scope, F, T>(
     scope: &'scope Scope<'scope, '_>,
     wanted: usize,
@@ -47,8 +49,9 @@ where
     Ok(all)
 }
 
-/// Starts the pool of threads that learning and tables share, after a look at whether the system would let it; a pool that could not start its
-/// threads would end the process. A program that uses the library and has a pool already keeps it.
+/// Starts the pool of threads that learning and tables share, after a look at whether the system would let it; a pool
+/// that could not start its threads would end the process. A program that uses the library and has a pool already keeps
+/// it.
 pub fn prepare() -> Result<(), ThreadError> {
     // one for each processor here, as many for tables, one that waits for Ctrl-C, and one that works
     let wanted = 2 * available() + 2;

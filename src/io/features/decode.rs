@@ -1,5 +1,5 @@
-//! Reading of feature columns into a row-major matrix. Only the wanted columns are read, in windows of a few megabytes that
-//! all threads decode.
+//! Reading of feature columns into a row-major matrix. Only the wanted columns are read, in windows of a few megabytes
+//! that all threads decode.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -108,7 +108,8 @@ pub fn columns(mut file: File, groups: &[RowGroupMetaData], leaves: &[usize], ou
     Ok(())
 }
 
-/// Cuts the columns `leaves` into windows whose bytes lie together: indices into `leaves`, and the bytes of these columns.
+/// Cuts the columns `leaves` into windows whose bytes lie together: indices into `leaves`, and the bytes of these
+/// columns.
 fn windows(group: &RowGroupMetaData, leaves: &[usize], length: u64) -> Result<Vec<(Range<usize>, Range<u64>)>> {
     let mut windows: Vec<(Range<usize>, Range<u64>)> = Vec::new();
     for (at, &leaf) in leaves.iter().enumerate() {

@@ -1,9 +1,10 @@
-//! Features as columns of a [`Writer`]. Tiles of columns are copied out of the rows and encoded by all threads; lists are made
-//! page by page. So memory holds the rows, a few tiles or one page, and the footer.
+//! Features as columns of a [`Writer`]. Tiles of columns are copied out of the rows and encoded by all threads; lists
+//! are made page by page. So memory holds the rows, a few tiles or one page, and the footer.
 //!
-//! Measured on one core of two that other programs shared (November 2026; half of the values zero; seconds of CPU, median of two
-//! or three rounds, and the peak of the process without the rows), beside the two ways that were weighed against it: frames of
-//! 512 columns through `BatchedWriter` of polars, and key columns of polars spliced into a file of the parquet crate.
+//! Measured on one core of two that other programs shared (November 2026; half of the values zero; seconds of CPU,
+//! median of two or three rounds, and the peak of the process without the rows), beside the two ways that were weighed
+//! against it: frames of 512 columns through `BatchedWriter` of polars, and key columns of polars spliced into a file
+//! of the parquet crate.
 //!
 //! | rows × features, layout, dtype  | this writer    | frames of polars | spliced        |
 //! |---------------------------------|----------------|------------------|----------------|

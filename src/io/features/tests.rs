@@ -1,4 +1,5 @@
-//! A table comes back as it was written, in both layouts and number formats, and its writer takes the memory that is planned.
+//! A table comes back as it was written, in both layouts and number formats, and its writer takes the memory that is
+//! planned.
 
 use half::f16;
 

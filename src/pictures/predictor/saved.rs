@@ -114,8 +114,8 @@ fn card(dir: &RunDir) -> Result<(NetworkCard, StagesCard), PredictorError> {
     Ok((network, serde_json::from_slice(&text).map_err(wrong)?))
 }
 
-/// A run that was interrupted while it learnt anew has new and old files side by side; its records tell. A classifier that was copied without
-/// its records is taken as it is.
+/// A run that was interrupted while it learnt anew has new and old files side by side; its records tell. A classifier
+/// that was copied without its records is taken as it is.
 fn committed(dir: &RunDir, card: &StagesCard) -> Result<(), PredictorError> {
     if !dir.store().is_dir() {
         return Ok(());

@@ -1,12 +1,14 @@
 //! Pictures in archives and tables: members of tar and zip files, rows of Parquet and Arrow files.
 //!
-//! [`list`] tells the members of one archive or table, each with its path, its size, its version and, where the archive knows it, its class.
-//! [`Member::open`] gives the bytes of one, for any thread and in any order. Nothing is unpacked onto the disk.
+//! [`list`] tells the members of one archive or table, each with its path, its size, its version and, where the archive
+//! knows it, its class. [`Member::open`] gives the bytes of one, for any thread and in any order. Nothing is unpacked
+//! onto the disk.
 //!
-//! * `tar`: a plain tar is indexed by its headers and read at random; a compressed one is a stream. `zip`: read at random.
+//! * `tar`: a plain tar is indexed by its headers and read at random; a compressed one is a stream. `zip`: read at
+//!   random.
 //! * `parquet`, `arrow`: rows with a picture, a class and a name; `columns` tells which columns these are.
-//! * `gather`: members as they are met, by the rules of folders; `name`: their names as keys; `sidecar`: WebDataset's classes, in members
-//!   beside the pictures.
+//! * `gather`: members as they are met, by the rules of folders; `name`: their names as keys; `sidecar`: WebDataset's
+//!   classes, in members beside the pictures.
 //! * `window`: what can only be read in its stored order, asked for by many threads nearly in that order.
 //!
 //! No handle outlives a read but those of the last few streams, and memory depends on no archive's size.
@@ -38,7 +40,8 @@ pub(crate) const DAMAGED: &str = "damaged";
 /// A symbolic or hard link, a member without bytes of its own.
 const LINK: &str = "a link inside of the archive";
 
-/// Members that an archive may have: its bytes by this, and [`FEW`] more. Compressed headers of nothing must not fill the memory.
+/// Members that an archive may have: its bytes by this, and [`FEW`] more. Compressed headers of nothing must not fill
+/// the memory.
 const BYTES_A_MEMBER: u64 = 16;
 /// Members that any archive may have.
 const FEW: u64 = 1 << 16;
@@ -113,7 +116,8 @@ impl Archive {
         self.modified
     }
 
-    /// Whether its members keep their stored order, since they cannot be read at random. A shard of the run does not cross its ends.
+    /// Whether its members keep their stored order, since they cannot be read at random. A shard of the run does not
+    /// cross its ends.
     pub fn is_ordered(&self) -> bool {
         matches!(self.reading, Reading::Ordered(_))
     }
@@ -161,7 +165,8 @@ enum At {
 }
 
 impl Member {
-    /// Hash of everything by which a change is noticed; 0 where the archive was changed just now. See `scan::contents::stamp`.
+    /// Hash of everything by which a change is noticed; 0 where the archive was changed just now. See
+    /// `scan::contents::stamp`.
     pub fn stamp(&self) -> u64 {
         if self.archive.stamp == 0 {
             return 0;
@@ -198,7 +203,8 @@ impl Member {
 /// A file or row met in an archive.
 #[derive(Clone, Debug)]
 pub struct Met {
-    /// Its path below the archive: clean, with `/`, unique; bytes that are not UTF-8 are written `\xNN`. Empty for the archive itself.
+    /// Its path below the archive: clean, with `/`, unique; bytes that are not UTF-8 are written `\xNN`. Empty for the
+    /// archive itself.
     pub path: String,
     /// Its bytes, or why it has none that could be a picture's.
     pub content: Result<Member, Reason>,

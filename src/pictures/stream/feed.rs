@@ -1,4 +1,5 @@
-//! The threads of a stream share a feed: it gives them the places of the pictures, in order, and takes their results to the consumer.
+//! The threads of a stream share a feed: it gives them the places of the pictures, in order, and takes their results to
+//! the consumer.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +13,8 @@ use crate::exec::ExecError;
 /// A place in the order of the pictures and its result, or the error that ends everything.
 pub(super) type Message<T> = Result<(usize, T), StreamError>;
 
-/// Gives the places of pictures to threads, in order, and no further ahead of the consumer than a window; takes their results.
+/// Gives the places of pictures to threads, in order, and no further ahead of the consumer than a window; takes their
+/// results.
 pub(super) struct Feed<T> {
     pub(super) count: usize,
     window: usize,
@@ -52,7 +54,8 @@ impl<T> Feed<T> {
         }
     }
 
-    /// The place of the next picture; none where all are taken, the work is over, or none may be taken now and the thread would not `wait`.
+    /// The place of the next picture; none where all are taken, the work is over, or none may be taken now and the
+    /// thread would not `wait`.
     pub(super) fn next(&self, wait: bool) -> Option<usize> {
         let mut at = self.lock();
         while at.taken < self.count && !self.is_over() {

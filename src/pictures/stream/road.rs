@@ -87,7 +87,8 @@ impl<S, See: Fn(&[u8]) -> S + Sync> Road<'_, See> {
         }
     }
 
-    /// The thread of a device: computes a batch as soon as it is full, or no other picture can come before it is computed.
+    /// The thread of a device: computes a batch as soon as it is full, or no other picture can come before it is
+    /// computed.
     pub(super) fn batches(&self, feed: &Feed<Done<S, Vec<f32>>>, inputs: &Receiver<(Ready<S>, Vec<f32>)>, size: usize) {
         let full = size * self.through.extractor.input_len();
         let mut session = self.through.extractor.session();

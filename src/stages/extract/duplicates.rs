@@ -80,7 +80,8 @@ pub struct Member {
     pub split: Split,
 }
 
-/// For each picture the first one with the same contents, where it is not that one itself. Pictures without features have no copies.
+/// For each picture the first one with the same contents, where it is not that one itself. Pictures without features
+/// have no copies.
 pub fn first_of_each(outcomes: &[Outcome]) -> Vec<Option<u32>> {
     let mut first: HashMap<Sha256, u32> = HashMap::new();
     let of = |(i, outcome): (usize, &Outcome)| match first.entry(outcome.sha256().filter(|_| !outcome.is_failed())?) {
@@ -171,7 +172,8 @@ fn list(groups: &[Vec<Member>]) -> String {
     groups.iter().take(SHOWN).map(line).collect::<String>() + more
 }
 
-/// Hashes the pictures that were extracted before hashes were asked for: they are read again, and neither decoded nor sent through the network.
+/// Hashes the pictures that were extracted before hashes were asked for: they are read again, and neither decoded nor
+/// sent through the network.
 pub fn complete(plan: &Plan, listing: &Listing, shards: &[Shard], threads: usize, ui: &Ui) -> Result<(), ExtractError> {
     let source = &Listed { root: &plan.pipeline.input.root, pictures: &listing.pictures };
     let most = most_bytes(&plan.backbone.decoding);

@@ -1,4 +1,5 @@
-//! Tables that are being filled: results come in any order, a table is written when its last picture is in, and meanwhile the store keeps the rows.
+//! Tables that are being filled: results come in any order, a table is written when its last picture is in, and
+//! meanwhile the store keeps the rows.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -55,7 +56,8 @@ pub struct Filling<'a> {
 }
 
 impl<'a> Filling<'a> {
-    /// Of the `missing` shards, with the rows that an earlier run has kept; `failed` says whether pictures that it could not read are among them.
+    /// Of the `missing` shards, with the rows that an earlier run has kept; `failed` says whether pictures that it
+    /// could not read are among them.
     pub fn new(
         plan: &'a Plan,
         listing: &'a Listing,
@@ -91,7 +93,8 @@ impl<'a> Filling<'a> {
         self.missing.iter().map(|shard| shard.rows.len()).max().unwrap_or(0)
     }
 
-    /// Takes what became of a picture, and writes its table when that is full. From time to time the rows of all others are kept.
+    /// Takes what became of a picture, and writes its table when that is full. From time to time the rows of all others
+    /// are kept.
     pub fn settle(&mut self, settled: Settled) -> Result<(), ExtractError> {
         self.put(settled, None);
         self.write_full()?;
@@ -106,7 +109,8 @@ impl<'a> Filling<'a> {
         self.contents
     }
 
-    /// Keeps every row that is not in the store yet. Where that fails the rows are computed again if they must; nothing else depends on it.
+    /// Keeps every row that is not in the store yet. Where that fails the rows are computed again if they must; nothing
+    /// else depends on it.
     pub fn keep(&mut self) {
         let start = Instant::now();
         for (which, open) in &mut self.open {
@@ -189,7 +193,8 @@ pub fn forget(dir: &RunDir) -> Result<(), IoError> {
     journals(dir).iter().try_for_each(|path| std::fs::remove_file(path).map_err(IoError::write(path)))
 }
 
-/// Hands every row that `files` keep of a picture of the `missing` tables, as the picture is now, to `each`, with its file and where that ends.
+/// Hands every row that `files` keep of a picture of the `missing` tables, as the picture is now, to `each`, with its
+/// file and where that ends.
 fn kept(
     plan: &Plan,
     listing: &Listing,

@@ -1,8 +1,9 @@
-//! Rows of a table that is not full yet, kept in the store: whoever pulls the plug loses the last seconds, not the whole table.
+//! Rows of a table that is not full yet, kept in the store: whoever pulls the plug loses the last seconds, not the
+//! whole table.
 //!
-//! A file to a table, appended to every few seconds and gone once the table is written. It begins with the settings that the features depend on;
-//! each row follows with its own hash, so that a torn end or a damaged row is the end of the file. A row belongs to a picture by its path and
-//! contents, and never to another.
+//! A file to a table, appended to every few seconds and gone once the table is written. It begins with the settings
+//! that the features depend on; each row follows with its own hash, so that a torn end or a damaged row is the end of
+//! the file. A row belongs to a picture by its path and contents, and never to another.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, Seek, SeekFrom, Write};

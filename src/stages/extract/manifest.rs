@@ -15,7 +15,8 @@ enum Row<'a> {
     Aside(&'a Aside),
 }
 
-/// Writes the table: every file met, sorted by path; what is in a compressed archive keeps its order. Without outcomes the pictures are `listed`; `hashed` adds what is known of contents.
+/// Writes the table: every file met, sorted by path; what is in a compressed archive keeps its order. Without outcomes
+/// the pictures are `listed`; `hashed` adds what is known of contents.
 pub fn write(dir: &RunDir, listing: &Listing, outcomes: Option<&[Outcome]>, hashed: bool) -> Result<Digest, IoError> {
     let firsts = match (hashed, outcomes) {
         (true, Some(outcomes)) => first_of_each(outcomes),
@@ -55,7 +56,8 @@ pub fn write(dir: &RunDir, listing: &Listing, outcomes: Option<&[Outcome]>, hash
     table.write(&dir.manifest(), &[("featurize.version".into(), env!("CARGO_PKG_VERSION").into())])
 }
 
-/// Both lists are sorted by path, but for pictures in compressed archives; so are the rows. They are made anew for each column: a million of them held would be the most of the memory.
+/// Both lists are sorted by path, but for pictures in compressed archives; so are the rows. They are made anew for each
+/// column: a million of them held would be the most of the memory.
 fn rows<'a>(
     listing: &'a Listing,
     outcomes: Option<&'a [Outcome]>,

@@ -1,10 +1,11 @@
 //! `extract`: pictures → features, shard by shard.
 //!
-//! A shard is a run of the sorted listing, cut where the hash of a path says so: a new or changed picture changes its own shard and leaves the
-//! others as they are. A shard whose table is there with the right id is not computed again; one whose labels or split alone have changed is
-//! written anew from its own numbers. Pictures go the road of `crate::pictures` in `work`, tables are filled in `fill`, and `journal` keeps the rows of those
-//! that are not full; memory holds two shards at most, whatever the number of pictures. `notes` tells whether a picture is still the one that was
-//! extracted.
+//! A shard is a run of the sorted listing, cut where the hash of a path says so: a new or changed picture changes its
+//! own shard and leaves the others as they are. A shard whose table is there with the right id is not computed again;
+//! one whose labels or split alone have changed is written anew from its own numbers. Pictures go the road of
+//! `crate::pictures` in `work`, tables are filled in `fill`, and `journal` keeps the rows of those that are not full;
+//! memory holds two shards at most, whatever the number of pictures. `notes` tells whether a picture is still the one
+//! that was extracted.
 
 mod duplicates;
 mod export;
@@ -61,7 +62,8 @@ pub struct Extracted {
     /// Shards that were there already.
     pub reused: usize,
     pub device: String,
-    /// The instructions that computed the network, where the device is the CPU: features are the same bits on one kind of it.
+    /// The instructions that computed the network, where the device is the CPU: features are the same bits on one kind
+    /// of it.
     #[serde(default)]
     pub kernels: Option<String>,
     pub threads: usize,
@@ -96,7 +98,8 @@ pub enum ExtractError {
     Stream(#[from] StreamError),
 }
 
-/// Extracts what is not there yet; all of it when the stage is forced. The contents of every picture that is extracted are noted in `listing`.
+/// Extracts what is not there yet; all of it when the stage is forced. The contents of every picture that is extracted
+/// are noted in `listing`.
 pub fn run(
     plan: &Plan,
     listing: &mut Listing,
@@ -206,7 +209,8 @@ fn kernels(plan: &Plan, device: &Device) -> Option<String> {
     device.is_cpu().then(|| plan.backbone.kernels.told(plan.backbone.precision).to_string())
 }
 
-/// Hash of which pictures are extracted and how, whatever they hold: their contents are known only when they have been read.
+/// Hash of which pictures are extracted and how, whatever they hold: their contents are known only when they have been
+/// read.
 pub fn task(plan: &Plan, listing: &Listing) -> Result<String, serde_json::Error> {
     let mut paths = blake3::Hasher::new();
     for picture in &listing.pictures {

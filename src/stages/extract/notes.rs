@@ -1,7 +1,8 @@
 //! Which contents the pictures of a run had when they were extracted, and whether they still have them.
 //!
-//! Every shard's record notes, for each picture, the stamp of its file and the hash of its contents. A file with its stamp has its contents. A
-//! file with another stamp is read and hashed: a touched or copied file costs that read, and only other contents cost the features.
+//! Every shard's record notes, for each picture, the stamp of its file and the hash of its contents. A file with its
+//! stamp has its contents. A file with another stamp is read and hashed: a touched or copied file costs that read, and
+//! only other contents cost the features.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -68,7 +69,8 @@ pub struct Touched {
 /// A note, and the number of the file that it stands in; none for one of a journal.
 type Place = (Note, Option<usize>);
 
-/// Fills in the contents of all pictures that the store knows. Files that may have changed since are read, all threads at once.
+/// Fills in the contents of all pictures that the store knows. Files that may have changed since are read, all threads
+/// at once.
 pub fn resolve(plan: &Plan, listing: &mut Listing, ui: &Ui) -> Result<Touched, ExtractError> {
     let (files, notes) = read(plan);
     if notes.is_empty() {
@@ -151,7 +153,8 @@ fn hash(plan: &Plan, listing: &Listing, wanted: &[usize], line: &StageLine) -> R
 }
 
 impl Touched {
-    /// Notes the new stamps, so that the files need not be read again. On a disk that cannot be written to they are read another time.
+    /// Notes the new stamps, so that the files need not be read again. On a disk that cannot be written to they are
+    /// read another time.
     pub fn remember(&self) {
         for (path, stamps) in &self.stamps {
             let Ok(mut kept) = sealed::read::<Kept>(path) else { continue };

@@ -7,8 +7,8 @@ use crate::memory::{self, Limit, NoRoom};
 use crate::plan::Plan;
 use crate::progress::{Ui, bytes};
 
-/// As many of `wanted` threads as there is memory for, where `auto` is written; an error where a number of threads is written and does not fit.
-/// The longest table that is filled has `rows`.
+/// As many of `wanted` threads as there is memory for, where `auto` is written; an error where a number of threads is
+/// written and does not fit. The longest table that is filled has `rows`.
 pub fn threads(
     plan: &Plan,
     extractor: &Extractor,

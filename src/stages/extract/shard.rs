@@ -1,7 +1,8 @@
 //! Shards: how the listing is cut, which tables are there already, and how one is written.
 //!
-//! A table bears the hash of the settings, paths and contents that its numbers come of. Whatever happens to the times of the files, a table is found
-//! again by that, and its bytes are those that any run over the same pictures would write.
+//! A table bears the hash of the settings, paths and contents that its numbers come of. Whatever happens to the times
+//! of the files, a table is found again by that, and its bytes are those that any run over the same pictures would
+//! write.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -76,7 +77,8 @@ pub struct Kept {
 }
 
 impl Kept {
-    /// The hash of `table`, as far as one was noted. Where two were, a run may have been killed before the second table took the place of the first.
+    /// The hash of `table`, as far as one was noted. Where two were, a run may have been killed before the second table
+    /// took the place of the first.
     pub fn digest(&self, table: &Path) -> Result<Option<Digest>, IoError> {
         match &self.tables[..] {
             [] => Ok(None),
@@ -174,7 +176,8 @@ fn ranges(pictures: &[Picture], most: usize) -> Vec<Range<usize>> {
     ranges
 }
 
-/// Whether one picture ends an archive that keeps its stored order, or the other begins one: no shard goes over such a border.
+/// Whether one picture ends an archive that keeps its stored order, or the other begins one: no shard goes over such a
+/// border.
 fn parts(picture: &Picture, next: &Picture) -> bool {
     let ordered = |picture: &Picture| {
         let archive = picture.member.as_ref().map(|member| &member.archive);
@@ -257,10 +260,11 @@ pub fn judge(dir: &RunDir, shards: &mut [Shard], files: &BTreeMap<String, Existi
     }
 }
 
-/// Brings the tables that are there to their numbers. What stands on another number goes through the store, so that a crash between two
-/// renames loses nothing: tables are known by their id, not by their name.
+/// Brings the tables that are there to their numbers. What stands on another number goes through the store, so that a
+/// crash between two renames loses nothing: tables are known by their id, not by their name.
 ///
-/// Of `all` tables those go that are not among the `files` to keep, and those that cannot be read though the run has claimed them.
+/// Of `all` tables those go that are not among the `files` to keep, and those that cannot be read though the run has
+/// claimed them.
 pub fn place(
     dir: &RunDir,
     shards: &mut [Shard],
@@ -307,7 +311,8 @@ pub struct Filled<'a> {
     pub rows: &'a [&'a [f32]],
 }
 
-/// Writes the table, and before it takes its name what became of the pictures; `old` is the hash of the table that stands there.
+/// Writes the table, and before it takes its name what became of the pictures; `old` is the hash of the table that
+/// stands there.
 pub fn write(
     plan: &Plan,
     listing: &Listing,

@@ -49,7 +49,8 @@ pub struct Place<'a> {
     pub threads: usize,
 }
 
-/// Computes the pictures that the tables in `filling` lack. Whatever ends it early, the rows that have come in are kept.
+/// Computes the pictures that the tables in `filling` lack. Whatever ends it early, the rows that have come in are
+/// kept.
 pub fn run(
     plan: &Plan,
     listing: &Listing,

@@ -42,7 +42,8 @@ pub fn write(
     })
 }
 
-/// Writes the rows that `fill` hands over, `most` of them to a row group; the blocks that they come in do not change the file.
+/// Writes the rows that `fill` hands over, `most` of them to a row group; the blocks that they come in do not change
+/// the file.
 fn in_groups(
     path: &Path,
     most: usize,

@@ -61,7 +61,8 @@ struct Choice {
     right: Vec<usize>,
 }
 
-/// `count` test pictures in all, as far as there are so many; `picture` gives the JPEG of a path, none when it cannot be read any more.
+/// `count` test pictures in all, as far as there are so many; `picture` gives the JPEG of a path, none when it cannot
+/// be read any more.
 pub fn predicted<E>(
     predictions: &[Prediction],
     count: usize,
@@ -137,7 +138,8 @@ impl Prediction {
     }
 }
 
-/// Half of the room for mistakes, a quarter for close calls, the rest for others; room that one does not need, the next may take.
+/// Half of the room for mistakes, a quarter for close calls, the rest for others; room that one does not need, the next
+/// may take.
 fn choose(predictions: &[Prediction], count: usize) -> Choice {
     let (mut right, mut wrong): (Vec<usize>, Vec<usize>) =
         (0..predictions.len()).partition(|&i| predictions[i].is_right());
@@ -156,8 +158,8 @@ fn choose(predictions: &[Prediction], count: usize) -> Choice {
     Choice { wrong, uncertain, right: others }
 }
 
-/// `count` of `among`, class by class in turn; within a class by the hash of the path, which is neither the folder's order nor chance. `of` gives
-/// class and path.
+/// `count` of `among`, class by class in turn; within a class by the hash of the path, which is neither the folder's
+/// order nor chance. `of` gives class and path.
 fn spread<'a>(of: impl Fn(usize) -> (&'a str, &'a str), among: &[usize], count: usize) -> Vec<usize> {
     let mut queues: BTreeMap<&str, Vec<_>> = BTreeMap::new();
     for &i in among {
@@ -186,7 +188,8 @@ impl<'a> Thumbnails<'a> {
         Self { source, recipe: &plan.backbone.recipe, memory }
     }
 
-    /// The picture at `path`, its longer side `longest` pixels at most; none when it is not there or cannot be read any more.
+    /// The picture at `path`, its longer side `longest` pixels at most; none when it is not there or cannot be read any
+    /// more.
     pub fn of(&self, path: &str, decoding: &DecodeOptions, longest: usize) -> Option<Vec<u8>> {
         // archives may keep an order of their own
         let at = self.source.pictures.iter().position(|picture| picture.path == path)?;

@@ -1,4 +1,5 @@
-//! Pictures in archives and tables: which files a root means, and what is in them. A path inside an archive counts like a path in a folder.
+//! Pictures in archives and tables: which files a root means, and what is in them. A path inside an archive counts like
+//! a path in a folder.
 
 use std::path::{Path, PathBuf};
 
@@ -47,8 +48,8 @@ impl From<Interrupted> for ArchiveError {
 /// The endings, for error texts.
 const ENDINGS: &str = "`.tar`, `.tar.gz`, `.tar.zst`, `.zip`, `.parquet` or `.arrow`";
 
-/// Finds out what the root is. Files beside the archives that a pattern or a folder of tables has go into `found`; the run's own folder is not
-/// looked into.
+/// Finds out what the root is. Files beside the archives that a pattern or a folder of tables has go into `found`; the
+/// run's own folder is not looked into.
 pub fn root(input: &Input, run_dir: Option<&Path>, found: &mut Found) -> Result<Root, ArchiveError> {
     let wrong = |text: String| Err(ArchiveError::Wrong("input.root", text));
     let shown = input.root.display();
@@ -202,7 +203,8 @@ fn take(file: &File, met: Vec<Met>, split: Result<Option<Split>, &'static str>, 
     }
 }
 
-/// The pictures in an archive or a table that a command was given, by the columns that are found by themselves; `shown` is how its name is told.
+/// The pictures in an archive or a table that a command was given, by the columns that are found by themselves; `shown`
+/// is how its name is told.
 pub fn named(path: &Path, form: Form, shown: &str) -> Result<Vec<NamedFile>, Interrupted> {
     let ui = Ui::silent();
     let met = match archive::list(path, form, &PictureColumns::default(), &mut |_| ui.check()) {
@@ -229,14 +231,16 @@ pub fn named(path: &Path, form: Form, shown: &str) -> Result<Vec<NamedFile>, Int
     Ok(all)
 }
 
-/// Splits that Hugging Face knows, with the words for them. After `SPLIT_KEYWORDS` of `datasets/data_files.py` (Apache-2.0).
+/// Splits that Hugging Face knows, with the words for them. After `SPLIT_KEYWORDS` of `datasets/data_files.py`
+/// (Apache-2.0).
 const SPLITS: [(&str, &[&str]); 3] = [
     ("train", &["train", "training"]),
     ("validation", &["validation", "valid", "dev", "val"]),
     ("test", &["test", "testing", "eval", "evaluation"]),
 ];
 
-/// The split that a folder or the name of a file tells: `data/train-00000-of-00003.parquet`, `test/data-00000-of-00001.arrow`.
+/// The split that a folder or the name of a file tells: `data/train-00000-of-00003.parquet`,
+/// `test/data-00000-of-00001.arrow`.
 fn split_word(key: &str) -> Option<&'static str> {
     let (folders, name) = key.rsplit_once('/').unwrap_or(("", key));
     let word = |text: &str| {
@@ -246,7 +250,8 @@ fn split_word(key: &str) -> Option<&'static str> {
     word(folders).or_else(|| word(name))
 }
 
-/// The split of each file: tables have those that their names tell, where one is train and another is not; or why a table takes no part.
+/// The split of each file: tables have those that their names tell, where one is train and another is not; or why a
+/// table takes no part.
 fn splits(files: &[File]) -> Vec<Result<Option<Split>, &'static str>> {
     let words: Vec<Option<&str>> =
         files.iter().map(|file| split_word(&file.key).filter(|_| file.form.is_table())).collect();

@@ -1,13 +1,16 @@
-//! Whether a file is still the one that was extracted: its stamp tells at once, its contents when the stamp has changed.
+//! Whether a file is still the one that was extracted: its stamp tells at once, its contents when the stamp has
+//! changed.
 
 use std::fs::Metadata;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// A file that was changed so shortly before it was listed may change again within the same tick of its file system's clock.
+/// A file that was changed so shortly before it was listed may change again within the same tick of its file system's
+/// clock.
 const TICK: Duration = Duration::from_secs(2);
 
-/// Hash of the facts that a system keeps of a file: size, time of the last change, and on Unix the inode and the time of its last change,
-/// which no program can put back. While it is the same, so are the contents. 0 is the stamp of a file that was changed just now, and no file's.
+/// Hash of the facts that a system keeps of a file: size, time of the last change, and on Unix the inode and the time
+/// of its last change, which no program can put back. While it is the same, so are the contents. 0 is the stamp of a
+/// file that was changed just now, and no file's.
 pub fn stamp(metadata: &Metadata) -> u64 {
     let [bytes, modified, changed, inode] = facts(metadata);
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as u64;

@@ -1,4 +1,5 @@
-//! Files that a table means and does not name as they lie: without their ending, without their folder, in other letters.
+//! Files that a table means and does not name as they lie: without their ending, without their folder, in other
+//! letters.
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};

@@ -185,7 +185,8 @@ impl Rule {
 /// The hash that a candidate draws, and the candidate.
 type Lot = ([u8; 32], usize);
 
-/// Puts `fraction` of each class into test: those with the smallest hash of seed and path, so that a new picture moves at most one other.
+/// Puts `fraction` of each class into test: those with the smallest hash of seed and path, so that a new picture moves
+/// at most one other.
 fn draw(fraction: f64, seed: u64, candidates: &mut [Candidate]) {
     let mut groups: BTreeMap<Option<Arc<str>>, Vec<Lot>> = BTreeMap::new();
     for (i, candidate) in candidates.iter().enumerate() {

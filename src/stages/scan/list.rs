@@ -17,7 +17,8 @@ use crate::progress::{Interrupted, StageLine, Ui};
 use crate::stages::StageId;
 use crate::store::{self, RunDir};
 
-/// What is taken for a picture by its name; what it is, its content decides. A name without extension is looked at, too.
+/// What is taken for a picture by its name; what it is, its content decides. A name without extension is looked at,
+/// too.
 const EXTENSIONS: [&str; 33] = [
     "jpg", "jpeg", "jpe", "jfif", "jfi", "jif", "pjp", "pjpeg", "mpo", "png", "apng", "gif", "bmp", "dib", "tif",
     "tiff", "webp", "pnm", "pbm", "pgm", "ppm", "pam", "ico", "qoi", "avif", "avifs", "heic", "heif", "hif", "jxl",
@@ -26,8 +27,8 @@ const EXTENSIONS: [&str; 33] = [
 /// Files that systems leave in folders of pictures.
 const LITTER: [&str; 3] = ["thumbs.db", "desktop.ini", "ehthumbs.db"];
 
-/// Folders of their own that file managers, network storage, archives and file systems leave among pictures: bins, thumbnails, what a repair
-/// found.
+/// Folders of their own that file managers, network storage, archives and file systems leave among pictures: bins,
+/// thumbnails, what a repair found.
 const LITTER_FOLDERS: [&str; 15] = [
     "@eadir",
     "#recycle",
@@ -75,8 +76,8 @@ impl Found {
     }
 }
 
-/// Everything below `root`, the run's own folder left out. A run in `root` itself leaves out the names that it may write, which are in the listing
-/// whether they are there or not: the first run and the next one are to list the same.
+/// Everything below `root`, the run's own folder left out. A run in `root` itself leaves out the names that it may
+/// write, which are in the listing whether they are there or not: the first run and the next one are to list the same.
 pub fn walk(root: &Path, follow_links: bool, run_dir: Option<&Path>, line: &StageLine) -> Result<Found, Interrupted> {
     let mut found = Found::default();
     let own = run_dir.and_then(|dir| std::fs::canonicalize(dir).ok());
@@ -159,8 +160,8 @@ pub fn met(folder: &Path) -> Result<Found, Interrupted> {
     walk(folder, false, None, &line)
 }
 
-/// The pictures that `path` stands for: a folder for those below it by the rules of `scan`, sorted; an archive or a table for those in it;
-/// anything else for itself.
+/// The pictures that `path` stands for: a folder for those below it by the rules of `scan`, sorted; an archive or a
+/// table for those in it; anything else for itself.
 pub fn named(path: &Path) -> Result<Vec<NamedFile>, Interrupted> {
     let shown = escape(path.as_os_str().as_encoded_bytes()).into_owned();
     if let Some(form) = Form::of(path).filter(|_| path.is_file()) {

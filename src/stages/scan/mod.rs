@@ -1,7 +1,9 @@
-//! `scan`: which pictures there are, what class each has, and which split it is in. The split is fixed here for every later stage.
+//! `scan`: which pictures there are, what class each has, and which split it is in. The split is fixed here for every
+//! later stage.
 //!
-//! Every file met ends in the listing: as a picture, or aside with the reason. The listing is sorted by path, so that the same folder gives
-//! the same tables whatever the order of the file system; pictures in an archive that cannot be read at random keep their order in it.
+//! Every file met ends in the listing: as a picture, or aside with the reason. The listing is sorted by path, so that
+//! the same folder gives the same tables whatever the order of the file system; pictures in an archive that cannot be
+//! read at random keep their order in it.
 
 mod archives;
 mod contents;

@@ -19,8 +19,8 @@ pub fn relative(path: &Path, root: &Path) -> (String, Option<PathBuf>) {
     (parts.join("/"), raw)
 }
 
-/// Bytes that are not UTF-8 become `\xNN`. So that this cannot be mistaken, the backslash of a name that holds `\xNN` itself becomes `\x5c`:
-/// whoever replaces every `\xNN` by its byte has the name on the disk.
+/// Bytes that are not UTF-8 become `\xNN`. So that this cannot be mistaken, the backslash of a name that holds `\xNN`
+/// itself becomes `\x5c`: whoever replaces every `\xNN` by its byte has the name on the disk.
 pub fn escape(bytes: &[u8]) -> Cow<'_, str> {
     let looks_escaped = |rest: &[u8]| matches!(rest, [b'\\', b'x', high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit());
     let text = std::str::from_utf8(bytes);

@@ -50,7 +50,8 @@ struct Head {
 }
 
 impl Head {
-    /// Finds the columns by the names that were given, else by `path`, `label` and `split`, of which the last two may be missing.
+    /// Finds the columns by the names that were given, else by `path`, `label` and `split`, of which the last two may
+    /// be missing.
     fn of(names: &[String], columns: &Columns, table: &Path) -> Result<Self, TableError> {
         let column = |wanted: &str| {
             let exact = names.iter().position(|name| name == wanted);
@@ -106,8 +107,9 @@ fn opened(table: &Path) -> Result<(Text<'_>, Vec<String>), TableError> {
     Ok((text, names))
 }
 
-/// The files named by a table with a header. A path counts from `root`; a name without ending stands for the picture of that name. Where no
-/// path of the table leads to a file, they are looked for below the table's own folder, and names without folder in all folders of the root.
+/// The files named by a table with a header. A path counts from `root`; a name without ending stands for the picture of
+/// that name. Where no path of the table leads to a file, they are looked for below the table's own folder, and names
+/// without folder in all folders of the root.
 pub fn from_csv(root: &Path, table: &Path, columns: &Columns) -> Result<Found, TableError> {
     let place = table.display().to_string();
     let (mut text, names) = opened(table)?;
@@ -126,7 +128,8 @@ pub fn from_csv(root: &Path, table: &Path, columns: &Columns) -> Result<Found, T
     rows.finish().map_err(|(start, reason)| at_line(&place, &text, &start, &reason))
 }
 
-/// The members of archives that a table names, by their keys or by their paths inside of an archive, where only one has such a path.
+/// The members of archives that a table names, by their keys or by their paths inside of an archive, where only one has
+/// such a path.
 pub fn among(found: Found, table: &Path, columns: &Columns) -> Result<Found, TableError> {
     let place = table.display().to_string();
     let (mut text, names) = opened(table)?;
@@ -270,8 +273,8 @@ impl<'a> Rows<'a> {
         self.elsewhere.anywhere(inside)
     }
 
-    /// The path of a line below the root. It may be written as it lies on the disk, as the manifest writes it, or with backslashes for
-    /// slashes; blanks around it are part of it where there is such a file.
+    /// The path of a line below the root. It may be written as it lies on the disk, as the manifest writes it, or with
+    /// backslashes for slashes; blanks around it are part of it where there is such a file.
     fn place_of(&self, field: &[u8]) -> Result<PathBuf, String> {
         let trimmed = field.trim_ascii();
         if trimmed.is_empty() {

@@ -1,5 +1,5 @@
-//! The text of a table as records, whatever program wrote it: UTF-8 or UTF-16, separated by commas, semicolons, tabs or bars. No line is held
-//! that is longer than a table's line may be.
+//! The text of a table as records, whatever program wrote it: UTF-8 or UTF-16, separated by commas, semicolons, tabs or
+//! bars. No line is held that is longer than a table's line may be.
 
 use std::io::{self, BufReader, Cursor, Read};
 use std::path::Path;
@@ -48,7 +48,8 @@ impl<'a> Text<'a> {
         self.reader.read_byte_record(record).map_err(|error| reason(&error))
     }
 
-    /// The line of a record that begins at `start`: the reader has not yet read the `\n` of the `\r\n` before it, nor the empty lines.
+    /// The line of a record that begins at `start`: the reader has not yet read the `\n` of the `\r\n` before it, nor
+    /// the empty lines.
     pub fn line_at(&self, start: &csv::Position) -> u64 {
         let ends = || -> io::Result<u64> {
             let Beginning { head, rest, .. } = Beginning::of(self.path)?;

@@ -1,4 +1,5 @@
-//! Any bytes: a picture of the size that it says, or an error; as it stands, and at reduced scale with what is missing filled.
+//! Any bytes: a picture of the size that it says, or an error; as it stands, and at reduced scale with what is missing
+//! filled.
 #![no_main]
 
 use featurize_image::{self as image, ChannelOrder, DecodeOptions, Filter, Fit, Layout, Recipe, Truncated};

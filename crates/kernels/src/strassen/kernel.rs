@@ -11,7 +11,7 @@ pub(super) const MOST_ACTIONS: usize = 5;
 /// hardware prefetcher stops at the end of a page.
 const AHEAD: usize = 1024;
 
-/// What the kernel does with the sums behind the last step of a chain.
+/// An operation on the sums of a chain, after its last product.
 #[derive(Clone, Copy)]
 pub(super) enum Action {
     /// Adds a saved tile to them.

@@ -1,7 +1,8 @@
-//! Executor over candle tensors, channels first: CUDA, Metal, and the CPU as the reference that our own executor is tested against.
+//! Executor over candle tensors, channels first: CUDA, Metal, and the CPU as the reference that our own executor is
+//! tested against.
 //!
-//! A whole batch goes through cuDNN or its like at once. A depthwise convolution is a sum of shifted products: candle's grouped path makes one
-//! convolution of every channel.
+//! A whole batch goes through cuDNN or its like at once. A depthwise convolution is a sum of shifted products: candle's
+//! grouped path makes one convolution of every channel.
 
 use candle_core::{D, Tensor};
 
@@ -27,7 +28,8 @@ impl Network {
         Ok(Self { program, tensors, device: device.clone() })
     }
 
-    /// Runs `n` pictures, `pictures` being `(n, c, h, w)`; gives for each tap its values for all pictures, maps in Keras' order `(n, h, w, c)`.
+    /// Runs `n` pictures, `pictures` being `(n, c, h, w)`; gives for each tap its values for all pictures, maps in
+    /// Keras' order `(n, h, w, c)`.
     pub fn forward(&self, pictures: &[f32], n: usize) -> Result<Vec<Vec<f32>>, ExecError> {
         let dims = batch_dims(self.program.input_shape, n);
         let mut values: Vec<Option<Tensor>> = vec![None; self.program.last_use.len()];
@@ -253,8 +255,8 @@ fn activate(x: &Tensor, activation: Activation) -> Result<Tensor, ExecError> {
     }
 }
 
-/// Depthwise without grouped convolution: for every tap the input shifted, times the tap's weight of each channel. Strides are taken by
-/// cutting rows and columns into groups of the stride and keeping the first of each.
+/// Depthwise without grouped convolution: for every tap the input shifted, times the tap's weight of each channel.
+/// Strides are taken by cutting rows and columns into groups of the stride and keeping the first of each.
 fn depthwise(x: &Tensor, weight: &Tensor, window: Window, out: Shape) -> Result<Tensor, ExecError> {
     let (n, c, _, _) = x.dims4()?;
     let Shape::Map { h: oh, w: ow, .. } = out else {

@@ -1,5 +1,6 @@
-//! From a graph, its weights and the taps asked for to the steps that an executor runs: only what the taps need, batch norm folded into the
-//! convolution before it (in f64) and the activation joined to it, unless somebody taps the value between them.
+//! From a graph, its weights and the taps asked for to the steps that an executor runs: only what the taps need, batch
+//! norm folded into the convolution before it (in f64) and the activation joined to it, unless somebody taps the value
+//! between them.
 
 use super::{ExecError, not_finite};
 use crate::models::graph::{Activation, FlattenOrder, Graph, LayerId, Op, Pad, Pooling, Shape, Window};
@@ -257,7 +258,8 @@ impl<'a> Lowering<'a> {
         Ok(())
     }
 
-    /// Takes back the zeros that were put around the only input of `id`, when nobody else reads them; afterwards it reads the map within.
+    /// Takes back the zeros that were put around the only input of `id`, when nobody else reads them; afterwards it
+    /// reads the map within.
     fn zeros_before(&mut self, id: LayerId) -> Pad {
         let Some(at) = self.producer(id) else { return Pad::default() };
         let Kernel::ZeroPad(pad) = self.steps[at].kernel else { return Pad::default() };
@@ -302,8 +304,8 @@ impl<'a> Lowering<'a> {
         Ok((scale, shift))
     }
 
-    /// The step that computes the only input of `id`, when nobody else reads that value. In a residual block the steps of the other branch may
-    /// stand behind it.
+    /// The step that computes the only input of `id`, when nobody else reads that value. In a residual block the steps
+    /// of the other branch may stand behind it.
     fn producer(&self, id: LayerId) -> Option<usize> {
         let input = *self.graph.layer(id).inputs.first()?;
         if self.readers[input.0] != 1 {

@@ -1,4 +1,5 @@
-//! Running a network: lowered once ([`lower`]), then executed by our own kernels on the CPU ([`cpu`]) or by candle on a GPU ([`candle`]).
+//! Running a network: lowered once ([`lower`]), then executed by our own kernels on the CPU ([`cpu`]) or by candle on a
+//! GPU ([`candle`]).
 
 pub mod candle;
 pub mod cpu;
@@ -102,8 +103,8 @@ impl Network {
         self.shared_session(1)
     }
 
-    /// Buffers for `threads` that compute every layer together, for pictures that are fewer than the threads; the bits are the same. A GPU has
-    /// threads of its own.
+    /// Buffers for `threads` that compute every layer together, for pictures that are fewer than the threads; the bits
+    /// are the same. A GPU has threads of its own.
     pub fn shared_session(&self, threads: usize) -> Session {
         let Network::Cpu(network) = self else { return Session { scratch: None, pool: None } };
         // without threads one does it alone
@@ -120,8 +121,8 @@ impl Network {
         }
     }
 
-    /// Runs `n` pictures in the order of [`layout`](Self::layout); gives for each tap its values for all pictures, maps in Keras' order
-    /// `(n, h, w, c)`. On the CPU a picture's bits do not depend on its neighbours.
+    /// Runs `n` pictures in the order of [`layout`](Self::layout); gives for each tap its values for all pictures, maps
+    /// in Keras' order `(n, h, w, c)`. On the CPU a picture's bits do not depend on its neighbours.
     pub fn forward(&self, session: &mut Session, pictures: &[f32], n: usize) -> Result<Vec<Vec<f32>>, ExecError> {
         let network = match self {
             Network::Candle(network) => return network.forward(pictures, n),

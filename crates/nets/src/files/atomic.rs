@@ -1,5 +1,5 @@
-//! A file is there whole or not at all: written under a temporary name in its own folder, synced, renamed, the folder synced. Its hash is taken
-//! on the way, so that whoever reads it later can tell whether it is still what was written.
+//! A file is there whole or not at all: written under a temporary name in its own folder, synced, renamed, the folder
+//! synced. Its hash is taken on the way, so that whoever reads it later can tell whether it is still what was written.
 
 use std::ffi::OsStr;
 use std::fs::{File, Metadata};
@@ -16,7 +16,8 @@ pub const TEMPORARY: &str = ".writing-";
 /// Letters and digits after that.
 const RANDOM: usize = 6;
 
-/// A file in the making, to be written into. When it is dropped before it has its name, nothing is left behind and an older file stays as it was.
+/// A file in the making, to be written into. When it is dropped before it has its name, nothing is left behind and an
+/// older file stays as it was.
 #[derive(Debug)]
 pub struct Draft {
     path: PathBuf,

@@ -8,7 +8,8 @@ use std::time::Duration;
 /// How soon a thread that waits notices that it should stop.
 const NOTICE: Duration = Duration::from_millis(50);
 
-/// A number of bytes that are handed out and come back. A thread that holds a share of them must not ask for another one: it might wait for itself.
+/// A number of bytes that are handed out and come back. A thread that holds a share of them must not ask for another
+/// one: it might wait for itself.
 #[derive(Debug)]
 pub struct Budget {
     total: u64,
@@ -38,7 +39,8 @@ impl Budget {
         Arc::new(Self { total, state: Mutex::default(), freed: Condvar::new() })
     }
 
-    /// Waits for `bytes`. More than the whole budget are handed out when nobody else holds any. None when `stop` was raised meanwhile.
+    /// Waits for `bytes`. More than the whole budget are handed out when nobody else holds any. None when `stop` was
+    /// raised meanwhile.
     pub fn take(self: &Arc<Self>, bytes: u64, stop: &AtomicBool) -> Option<Share> {
         let mut state = self.lock();
         let ticket = state.tickets;

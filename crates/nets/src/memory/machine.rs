@@ -1,4 +1,5 @@
-//! How much memory this process may have: the machine's, or the limit of a control group (cgroup, version 1 or 2) that it is in, where that is less.
+//! How much memory this process may have: the machine's, or the limit of a control group (cgroup, version 1 or 2) that
+//! it is in, where that is less.
 
 use std::fmt;
 use std::path::{Path, PathBuf};

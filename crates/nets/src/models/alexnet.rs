@@ -1,7 +1,7 @@
-//! AlexNet as torchvision has it: the one-tower network of "One weird trick for parallelizing convolutional neural networks" (Krizhevsky 2014,
-//! arXiv:1404.5997), without the local response normalisation and the two towers of the paper of 2012. Layer names and constants are those of
-//! torchvision/models/alexnet.py. Blocks are also found by the names of the Caffe model, each after its ReLU: `conv1` … `conv5`, `pool1`,
-//! `pool2`, `pool5`, `fc6`, `fc7`.
+//! AlexNet as torchvision has it: the one-tower network of "One weird trick for parallelizing convolutional neural
+//! networks" (Krizhevsky 2014, arXiv:1404.5997), without the local response normalisation and the two towers of the
+//! paper of 2012. Layer names and constants are those of torchvision/models/alexnet.py. Blocks are also found by the
+//! names of the Caffe model, each after its ReLU: `conv1` … `conv5`, `pool1`, `pool2`, `pool5`, `fc6`, `fc7`.
 
 use super::builder::{Builder, Conv, Pool};
 use super::graph::{FlattenOrder, Graph, GraphError, LayerId};
@@ -30,8 +30,8 @@ fn blocks() -> [Block; 5] {
     ]
 }
 
-/// torchvision's AlexNet: 61.1 M parameters, 0.71 G multiply-accumulates at 224 × 224; feature map `features.12` of 256 channels. Pictures
-/// smaller than 63 × 63 do not fit. Only torchvision has it.
+/// torchvision's AlexNet: 61.1 M parameters, 0.71 G multiply-accumulates at 224 × 224; feature map `features.12` of 256
+/// channels. Pictures smaller than 63 × 63 do not fit. Only torchvision has it.
 pub(super) fn alexnet(options: &BuildOptions) -> Result<Graph, GraphError> {
     if options.source != Source::Torchvision {
         return Err(options.refuse("AlexNet"));

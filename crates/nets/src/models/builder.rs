@@ -1,4 +1,5 @@
-//! Builds a [`Graph`] by code that reads like the Keras source: `let x = g.conv("conv_stem", x, Conv::new(32).kernel(3).stride(2).same());`.
+//! Builds a [`Graph`] by code that reads like the Keras source: `let x = g.conv("conv_stem", x,
+//! Conv::new(32).kernel(3).stride(2).same());`.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -7,7 +8,8 @@ use super::graph::{Activation, FlattenOrder, Graph, GraphError, Layer, LayerId, 
 use super::window::Placed;
 pub(crate) use super::window::{Conv, Pool};
 
-/// Builds a [`Graph`] layer by layer. The first mistake is kept and told by [`Builder::finish`], so that a network reads without `?`.
+/// Builds a [`Graph`] layer by layer. The first mistake is kept and told by [`Builder::finish`], so that a network
+/// reads without `?`.
 #[derive(Debug)]
 pub(crate) struct Builder {
     graph: Graph,
@@ -24,7 +26,8 @@ impl Builder {
         (builder, input)
     }
 
-    /// The network, or the first mistake made in it. `features` is its last feature map, `logits` its class scores before softmax.
+    /// The network, or the first mistake made in it. `features` is its last feature map, `logits` its class scores
+    /// before softmax.
     pub(crate) fn finish(mut self, features: LayerId, logits: LayerId) -> Result<Graph, GraphError> {
         (self.graph.features, self.graph.logits) = (features, logits);
         match self.error {
@@ -101,7 +104,8 @@ impl Builder {
         self.push(name, Op::ZeroPad(pad), &[x], Shape::Map { c, h: h + top + bottom, w: w + left + right })
     }
 
-    /// x · scale + shift on each of three channels, or by the first of the three on the only one, constants of the network: torchvision's `transform_input`.
+    /// x · scale + shift on each of three channels, or by the first of the three on the only one, constants of the
+    /// network: torchvision's `transform_input`.
     pub(crate) fn rescale(&mut self, name: &str, x: LayerId, scale: [f64; 3], shift: [f64; 3]) -> LayerId {
         match self.map(name, x) {
             Some((1 | 3, _, _)) => self.push(name, Op::Rescale { scale, shift }, &[x], self.shape(x)),
@@ -225,8 +229,9 @@ impl Builder {
         }
     }
 
-    /// Batch norm and activation that the framework holds as one module `name` (timm's `BatchNormAct2d`): its tensors and its output bear
-    /// that name, the values before the activation are `name.drop` and those after it `name.act`, as timm's own children are called.
+    /// Batch norm and activation that the framework holds as one module `name` (timm's `BatchNormAct2d`): its tensors
+    /// and its output bear that name, the values before the activation are `name.drop` and those after it `name.act`,
+    /// as timm's own children are called.
     pub(crate) fn batch_norm_act(&mut self, name: &str, x: LayerId, eps: f64, activation: Activation) -> LayerId {
         let norm = self.batch_norm(&format!("{name}.drop"), x, eps);
         self.graph.layers[norm.0].owner = name.to_string();
@@ -235,21 +240,23 @@ impl Builder {
         out
     }
 
-    /// A convolution and its activation that Keras holds as one layer `name`: the values before the activation are `name/BiasAdd`.
+    /// A convolution and its activation that Keras holds as one layer `name`: the values before the activation are
+    /// `name/BiasAdd`.
     pub(crate) fn conv_act(&mut self, name: &str, x: LayerId, conv: Conv, activation: Activation) -> LayerId {
         let x = self.conv(&format!("{name}/BiasAdd"), x, conv);
         self.graph.layers[x.0].owner = name.to_string();
         self.activation(name, x, activation)
     }
 
-    /// A dense layer and its activation that Keras holds as one layer `name`: the values before the activation are `name/BiasAdd`.
+    /// A dense layer and its activation that Keras holds as one layer `name`: the values before the activation are
+    /// `name/BiasAdd`.
     pub(crate) fn dense_act(&mut self, name: &str, x: LayerId, out: usize, activation: Activation) -> LayerId {
         let before = self.dense_before(name, x, out);
         self.activation(name, before, activation)
     }
 
-    /// A dense layer and its softmax that Keras holds as one layer `name`. Gives the class scores, `name/BiasAdd`, from which the softmax is
-    /// computed.
+    /// A dense layer and its softmax that Keras holds as one layer `name`. Gives the class scores, `name/BiasAdd`, from
+    /// which the softmax is computed.
     pub(crate) fn dense_softmax(&mut self, name: &str, x: LayerId, out: usize) -> LayerId {
         let scores = self.dense_before(name, x, out);
         self.softmax(name, scores);
@@ -262,8 +269,8 @@ impl Builder {
         before
     }
 
-    /// Keras' `SeparableConv2D` without bias: depthwise `name/depthwise`, then 1 × 1 to `out` channels; tensors are `name/depthwise.weight` and
-    /// `name/pointwise.weight`.
+    /// Keras' `SeparableConv2D` without bias: depthwise `name/depthwise`, then 1 × 1 to `out` channels; tensors are
+    /// `name/depthwise.weight` and `name/pointwise.weight`.
     pub(crate) fn separable(&mut self, name: &str, x: LayerId, depthwise: Conv, out: usize) -> LayerId {
         let x = self.conv(&format!("{name}/depthwise"), x, depthwise);
         let x = self.conv(name, x, Conv::new(out));

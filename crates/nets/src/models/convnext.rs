@@ -1,6 +1,8 @@
-//! ConvNeXt (Liu et al. 2022, arXiv:2201.03545) after torchvision/models/convnext.py and timm/models/convnext.py, which differ in names alone.
+//! ConvNeXt (Liu et al. 2022, arXiv:2201.03545) after torchvision/models/convnext.py and timm/models/convnext.py, which
+//! differ in names alone.
 //!
-//! Features are what both give without the classes: the mean over the last map, normalised. The map itself is `features`, in timm `stages`.
+//! Features are what both give without the classes: the mean over the last map, normalised. The map itself is
+//! `features`, in timm `stages`.
 
 use super::builder::{Builder, Conv};
 use super::graph::{Activation, Graph, GraphError, LayerId};

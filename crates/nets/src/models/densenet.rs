@@ -1,5 +1,6 @@
-//! DenseNet-BC (Huang et al. 2016, arXiv:1608.06993), growth 32, of 161 layers 48. Keras after keras/applications/densenet.py, whose weights are torchvision's of
-//! old; torchvision after torchvision/models/densenet.py. They differ in names and in the epsilon.
+//! DenseNet-BC (Huang et al. 2016, arXiv:1608.06993), growth 32, of 161 layers 48. Keras after
+//! keras/applications/densenet.py, whose weights are torchvision's of old; torchvision after
+//! torchvision/models/densenet.py. They differ in names and in the epsilon.
 
 use super::builder::{Conv, Pool};
 use super::graph::{Graph, GraphError, LayerId, Shape};
@@ -11,23 +12,27 @@ const BOTTLENECK: usize = 4;
 
 /// DenseNet-121: 8.0 M parameters, 2.8 G multiply-accumulates at 224 × 224; feature map `relu` of 1024 channels.
 ///
-/// Keras' names are known in torchvision's network too, save `predictions` and the two layers of zeros. What each layer has piled up
-/// (`conv4_block24_concat`) and the last `relu` have no module there; `features` is the map before that ReLU.
+/// Keras' names are known in torchvision's network too, save `predictions` and the two layers of zeros. What each layer
+/// has piled up (`conv4_block24_concat`) and the last `relu` have no module there; `features` is the map before that
+/// ReLU.
 pub(super) fn densenet121(options: &BuildOptions) -> Result<Graph, GraphError> {
     densenet(options, [6, 12, 24, 16], 32)
 }
 
-/// DenseNet-169: 14.1 M parameters, 3.4 G multiply-accumulates at 224 × 224; feature map `relu` of 1664 channels. Names as in [`densenet121`].
+/// DenseNet-169: 14.1 M parameters, 3.4 G multiply-accumulates at 224 × 224; feature map `relu` of 1664 channels. Names
+/// as in [`densenet121`].
 pub(super) fn densenet169(options: &BuildOptions) -> Result<Graph, GraphError> {
     densenet(options, [6, 12, 32, 32], 32)
 }
 
-/// DenseNet-201: 20.0 M parameters, 4.3 G multiply-accumulates at 224 × 224; feature map `relu` of 1920 channels. Names as in [`densenet121`].
+/// DenseNet-201: 20.0 M parameters, 4.3 G multiply-accumulates at 224 × 224; feature map `relu` of 1920 channels. Names
+/// as in [`densenet121`].
 pub(super) fn densenet201(options: &BuildOptions) -> Result<Graph, GraphError> {
     densenet(options, [6, 12, 48, 32], 32)
 }
 
-/// DenseNet-161: 28.7 M parameters, 7.7 G multiply-accumulates at 224 × 224; feature map `relu` of 2208 channels. Keras has none.
+/// DenseNet-161: 28.7 M parameters, 7.7 G multiply-accumulates at 224 × 224; feature map `relu` of 2208 channels. Keras
+/// has none.
 pub(super) fn densenet161(options: &BuildOptions) -> Result<Graph, GraphError> {
     match options.source {
         Source::Torchvision => densenet(options, [6, 12, 36, 24], 48),
@@ -67,8 +72,8 @@ struct Net {
 }
 
 impl Net {
-    /// 7 × 7 and a max pool, each of stride 2. Keras pads by layers of their own; the zeros before the pool stand behind a ReLU, so that none
-    /// beats a value.
+    /// 7 × 7 and a max pool, each of stride 2. Keras pads by layers of their own; the zeros before the pool stand
+    /// behind a ReLU, so that none beats a value.
     fn stem(&mut self, mut x: LayerId) -> LayerId {
         let mut conv = Conv::new(2 * self.growth).kernel(7).stride(2);
         let mut pool = Pool::max(3).stride(2);
@@ -86,8 +91,8 @@ impl Net {
         self.twin.named("pool1", "features.pool0", |g, name| g.pool(name, x, pool))
     }
 
-    /// Norm, ReLU, 1 × 1, norm, ReLU, 3 × 3; what comes out is put behind the input. The pile has no module in torchvision: it is called as in
-    /// Keras, the module is what is new.
+    /// Norm, ReLU, 1 × 1, norm, ReLU, 3 × 3; what comes out is put behind the input. The pile has no module in
+    /// torchvision: it is called as in Keras, the module is what is new.
     fn layer(&mut self, block: usize, layer: usize, input: LayerId) -> LayerId {
         let keras = format!("conv{}_block{layer}", block + 1);
         let torch = format!("features.denseblock{block}.denselayer{layer}");

@@ -1,10 +1,13 @@
 //! EfficientNet (Tan and Le 2019, arXiv:1905.11946), B0 to B7, after
-//! * Keras: keras/src/applications/efficientnet.py, which takes pixels from 0 to 255 and normalises them in the network;
+//! * Keras: keras/src/applications/efficientnet.py, which takes pixels from 0 to 255 and normalises them in the
+//!   network;
 //! * torchvision: torchvision/models/efficientnet.py;
-//! * timm: `efficientnet_b0` … in timm/models/efficientnet.py, and `tf_efficientnet_b0` …, Google's weights with TensorFlow's `SAME` padding.
+//! * timm: `efficientnet_b0` … in timm/models/efficientnet.py, and `tf_efficientnet_b0` …, Google's weights with
+//!   TensorFlow's `SAME` padding.
 //!
-//! EfficientNet-Lite is the same without squeeze-and-excitation and with ReLU6, as Google released it for devices (github.com/tensorflow/tpu,
-//! `efficientnet/lite`). Layer names, block strings and constants are those of timm's `tf_efficientnet_lite0` (`_gen_efficientnet_lite`).
+//! EfficientNet-Lite is the same without squeeze-and-excitation and with ReLU6, as Google released it for devices
+//! (github.com/tensorflow/tpu, `efficientnet/lite`). Layer names, block strings and constants are those of timm's
+//! `tf_efficientnet_lite0` (`_gen_efficientnet_lite`).
 
 use super::builder::{Builder, Conv};
 use super::graph::{Activation, Graph, GraphError, LayerId};
@@ -49,8 +52,8 @@ const STAGES: [Stage; 7] = [
 const SCALES: [[f64; 2]; 8] =
     [[1.0, 1.0], [1.0, 1.1], [1.1, 1.2], [1.2, 1.4], [1.4, 1.8], [1.6, 2.2], [1.8, 2.6], [2.0, 3.1]];
 
-/// EfficientNet-B`K`: B0 has 5.3 M parameters and 0.4 G multiply-accumulates at 224 × 224, B7 66 M and 37 G at 600 × 600; the last feature map has
-/// 1280 to 2560 channels.
+/// EfficientNet-B`K`: B0 has 5.3 M parameters and 0.4 G multiply-accumulates at 224 × 224, B7 66 M and 37 G at 600 ×
+/// 600; the last feature map has 1280 to 2560 channels.
 pub(super) fn b<const K: usize>(options: &BuildOptions) -> Result<Graph, GraphError> {
     let eps = match options.source {
         Source::Keras => EPS,
@@ -183,8 +186,8 @@ pub(super) fn lite0(options: &BuildOptions) -> Result<Graph, GraphError> {
     g.finish(features, logits)
 }
 
-/// Inverted residual: expand 1×1 → depthwise → project 1×1 (linear), and the input added where the shapes agree. Without expansion it is
-/// timm's depthwise-separable block, whose projection is called `conv_pw`.
+/// Inverted residual: expand 1×1 → depthwise → project 1×1 (linear), and the input added where the shapes agree.
+/// Without expansion it is timm's depthwise-separable block, whose projection is called `conv_pw`.
 fn block(g: &mut Builder, name: &str, input: LayerId, stage: &Stage, stride: usize, channels: usize) -> LayerId {
     let at = |part: &str| format!("{name}.{part}");
     let depthwise = Conv::depthwise().kernel(stage.kernel).stride(stride).same();

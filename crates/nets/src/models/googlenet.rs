@@ -1,5 +1,5 @@
-//! GoogLeNet, the first Inception (Szegedy et al. 2014, arXiv:1409.4842), with batch norm, as torchvision ported it from TensorFlow. Names and
-//! constants are those of torchvision/models/googlenet.py.
+//! GoogLeNet, the first Inception (Szegedy et al. 2014, arXiv:1409.4842), with batch norm, as torchvision ported it
+//! from TensorFlow. Names and constants are those of torchvision/models/googlenet.py.
 
 use super::builder::{Builder, Conv, Pool};
 use super::graph::{Graph, GraphError, LayerId};
@@ -7,11 +7,13 @@ use super::spec::{BuildOptions, Source};
 
 /// Batch-norm epsilon of `BasicConv2d`.
 const EPS: f64 = 1e-3;
-/// `transform_input`: from torchvision's ImageNet mean and standard deviation to the ±1 that TensorFlow's weights were trained on.
+/// `transform_input`: from torchvision's ImageNet mean and standard deviation to the ±1 that TensorFlow's weights were
+/// trained on.
 pub(super) const TO_PLUS_MINUS_ONE: ([f64; 3], [f64; 3]) =
     ([0.229 / 0.5, 0.224 / 0.5, 0.225 / 0.5], [(0.485 - 0.5) / 0.5, (0.456 - 0.5) / 0.5, (0.406 - 0.5) / 0.5]);
 
-/// Channels of one inception module: the 1 × 1 branch, two branches as (reduced, out), and what the pooled branch is projected to.
+/// Channels of one inception module: the 1 × 1 branch, two branches as (reduced, out), and what the pooled branch is
+/// projected to.
 struct Widths {
     single: usize,
     second: (usize, usize),
@@ -37,10 +39,12 @@ const STAGE_5: [(&str, Widths); 2] = [
     ("inception5b", widths(384, (192, 384), (48, 128), 128)),
 ];
 
-/// torchvision's GoogLeNet: 6.62 M parameters, 1.5 G multiply-accumulates at 224 × 224; feature map `inception5b` of 1024 channels.
+/// torchvision's GoogLeNet: 6.62 M parameters, 1.5 G multiply-accumulates at 224 × 224; feature map `inception5b` of
+/// 1024 channels.
 ///
-/// The pretrained weights take pictures normalised as all of torchvision's and bring them to ±1 inside the network (`transform_input`);
-/// that needs three channels, and is left out for any other number. The auxiliary heads `aux1` and `aux2` are for training alone.
+/// The pretrained weights take pictures normalised as all of torchvision's and bring them to ±1 inside the network
+/// (`transform_input`); that needs three channels, and is left out for any other number. The auxiliary heads `aux1` and
+/// `aux2` are for training alone.
 pub(super) fn googlenet(options: &BuildOptions) -> Result<Graph, GraphError> {
     if options.source != Source::Torchvision {
         return Err(options.refuse("GoogLeNet"));
@@ -76,8 +80,8 @@ fn stage(g: &mut Builder, mut x: LayerId, modules: &[(&str, Widths)]) -> LayerId
     x
 }
 
-/// Four branches side by side. The third is the paper's 5 × 5: torchvision has 3 × 3 there, and its weights are of that shape
-/// (github.com/pytorch/vision/issues/906).
+/// Four branches side by side. The third is the paper's 5 × 5: torchvision has 3 × 3 there, and its weights are of that
+/// shape (github.com/pytorch/vision/issues/906).
 fn inception(g: &mut Builder, name: &str, input: LayerId, widths: &Widths) -> LayerId {
     let branch1 = basic_conv(g, &format!("{name}.branch1"), input, Conv::new(widths.single));
     let mut parts = vec![branch1];

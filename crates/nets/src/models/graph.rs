@@ -1,7 +1,8 @@
 //! A network as data: named layers with inputs and inferred shapes, built by the `builder`.
 //!
-//! From a [`Graph`] come the layer table, the list of weights that a file must hold, taps at any layer by name, and the programs of the
-//! executors. Shapes are those of one picture, channels first in name only: `Map { c, h, w }`; the order in memory is the executor's affair.
+//! From a [`Graph`] come the layer table, the list of weights that a file must hold, taps at any layer by name, and the
+//! programs of the executors. Shapes are those of one picture, channels first in name only: `Map { c, h, w }`; the
+//! order in memory is the executor's affair.
 
 use std::collections::BTreeMap;
 
@@ -44,7 +45,8 @@ impl Shape {
     }
 }
 
-/// How the values of a map stand in the vector that it is flattened to; weights of the dense layer behind it count on that.
+/// How the values of a map stand in the vector that it is flattened to; weights of the dense layer behind it count on
+/// that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FlattenOrder {
     /// Keras: position by position, (h, w, c).
@@ -66,7 +68,8 @@ pub enum Op {
         groups: usize,
         bias: bool,
     },
-    /// (x − mean) / √(variance + eps) · weight + bias, by channel; without `scale` there is no weight (Keras' `scale=False`).
+    /// (x − mean) / √(variance + eps) · weight + bias, by channel; without `scale` there is no weight (Keras'
+    /// `scale=False`).
     BatchNorm {
         eps: f64,
         scale: bool,
@@ -75,9 +78,11 @@ pub enum Op {
     LayerNorm {
         eps: f64,
     },
-    /// x times a learned factor a channel, a tensor of this name: PyTorch has it as a vector, or with two dimensions of one behind it.
+    /// x times a learned factor a channel, a tensor of this name: PyTorch has it as a vector, or with two dimensions of
+    /// one behind it.
     LayerScale(&'static str),
-    /// x · `scale` + `shift` for each of the three channels, or for the only one, constants of the network itself: torchvision's `transform_input`.
+    /// x · `scale` + `shift` for each of the three channels, or for the only one, constants of the network itself:
+    /// torchvision's `transform_input`.
     Rescale {
         scale: [f64; 3],
         shift: [f64; 3],
@@ -117,10 +122,11 @@ pub enum Op {
 /// A named step of the network.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Layer {
-    /// Its name in the library that the network is built after. Where Keras has one layer and this graph has several, the parts before the last
-    /// are called after it with a slash: `block1_conv1/BiasAdd`, then `block1_conv1`.
+    /// Its name in the library that the network is built after. Where Keras has one layer and this graph has several,
+    /// the parts before the last are called after it with a slash: `block1_conv1/BiasAdd`, then `block1_conv1`.
     pub name: String,
-    /// The part before the dot in the names of its tensors: the layer's name, save where a framework counts two layers as one.
+    /// The part before the dot in the names of its tensors: the layer's name, save where a framework counts two layers
+    /// as one.
     pub owner: String,
     pub op: Op,
     pub inputs: Vec<LayerId>,
@@ -192,7 +198,8 @@ impl Graph {
         self.names.get(name).copied()
     }
 
-    /// The name by which a user knows a layer: the module that ends in it where the layer is only its last part (`bn2` for `bn2.act`), else its own name.
+    /// The name by which a user knows a layer: the module that ends in it where the layer is only its last part (`bn2`
+    /// for `bn2.act`), else its own name.
     pub fn title(&self, id: LayerId) -> &str {
         let own = self.layer(id).name.as_str();
         let module = |name: &&String| own.strip_prefix(name.as_str()).is_some_and(|rest| rest.starts_with('.'));

@@ -1,5 +1,5 @@
-//! The thousand classes of ImageNet-1k (Russakovsky et al. 2015, arXiv:1409.0575), in the order of a network's outputs. The table and its sources:
-//! `data/weights/imagenet_classes.tsv`, `data/weights/NOTICE`.
+//! The thousand classes of ImageNet-1k (Russakovsky et al. 2015, arXiv:1409.0575), in the order of a network's outputs.
+//! The table and its sources: `data/weights/imagenet_classes.tsv`, `data/weights/NOTICE`.
 
 use std::sync::LazyLock;
 

@@ -1,8 +1,8 @@
-//! Inception v3 (Szegedy et al. 2015, arXiv:1512.00567). Keras after keras/applications/inception_v3.py, torchvision after
-//! torchvision/models/inception.py, timm after timm/models/inception_v3.py; all three are ports of TensorFlow's.
+//! Inception v3 (Szegedy et al. 2015, arXiv:1512.00567). Keras after keras/applications/inception_v3.py, torchvision
+//! after torchvision/models/inception.py, timm after timm/models/inception_v3.py; all three are ports of TensorFlow's.
 //!
-//! The networks differ in three places: Keras' batch norm has no weight, its average pools do not count what is padded, and torchvision's
-//! pretrained weights change the range of the picture inside the network.
+//! The networks differ in three places: Keras' batch norm has no weight, its average pools do not count what is padded,
+//! and torchvision's pretrained weights change the range of the picture inside the network.
 
 use super::builder::{Builder, Conv, Pool};
 use super::googlenet::TO_PLUS_MINUS_ONE;
@@ -12,12 +12,13 @@ use super::spec::{BuildOptions, Source};
 /// Batch-norm epsilon of all three libraries.
 const EPS: f64 = 1e-3;
 
-/// Inception v3: 23.8 M parameters, 5.7 G multiply-accumulates at 299 × 299; feature map `mixed10` (`Mixed_7c`) of 2048 channels. No side may be
-/// shorter than 75.
+/// Inception v3: 23.8 M parameters, 5.7 G multiply-accumulates at 299 × 299; feature map `mixed10` (`Mixed_7c`) of 2048
+/// channels. No side may be shorter than 75.
 ///
-/// Layers of Keras bear the names that a fresh session gives (`conv2d`, `conv2d_1`, …) beside `mixed0` … `mixed10`, which are known in the
-/// other libraries' networks too. With `source: torchvision` and three channels the picture goes through `transform_input`, with any other
-/// number it is left out; timm has none. The auxiliary head `AuxLogits` is for training alone.
+/// Layers of Keras bear the names that a fresh session gives (`conv2d`, `conv2d_1`, …) beside `mixed0` … `mixed10`,
+/// which are known in the other libraries' networks too. With `source: torchvision` and three channels the picture goes
+/// through `transform_input`, with any other number it is left out; timm has none. The auxiliary head `AuxLogits` is
+/// for training alone.
 pub(super) fn inception_v3(options: &BuildOptions) -> Result<Graph, GraphError> {
     let [h, w] = options.size;
     let (g, mut x) = Builder::new(options.channels, h, w); // (299, 299, 3)
@@ -50,7 +51,8 @@ pub(super) fn inception_v3(options: &BuildOptions) -> Result<Graph, GraphError> 
     net.top(features, options.classes)
 }
 
-/// The network while it is built, with what Keras has counted so far: it numbers the layers that have no name of their own by their kind.
+/// The network while it is built, with what Keras has counted so far: it numbers the layers that have no name of their
+/// own by their kind.
 struct Net {
     g: Builder,
     source: Source,
@@ -109,7 +111,8 @@ impl Net {
         }
     }
 
-    /// Channels side by side: `keras` in Keras, in the other libraries `name` and, where the name is Keras' own choice, `keras` too.
+    /// Channels side by side: `keras` in Keras, in the other libraries `name` and, where the name is Keras' own choice,
+    /// `keras` too.
     fn concat(&mut self, name: &str, keras: &str, parts: &[LayerId]) -> LayerId {
         if self.source == Source::Keras {
             return self.g.concat(keras, parts);
@@ -197,7 +200,8 @@ impl Net {
         self.mixed(name, &[first, second, third])
     }
 
-    /// `InceptionE`, at 8 × 8: two branches end in a row and a column side by side, which Keras calls `three` and `doubled`.
+    /// `InceptionE`, at 8 × 8: two branches end in a row and a column side by side, which Keras calls `three` and
+    /// `doubled`.
     fn e(&mut self, name: &str, x: LayerId, three: &str, doubled: &str) -> LayerId {
         let first = self.chain(name, x, &[("branch1x1", Conv::new(320))]);
         let second = self.chain(name, x, &[("branch3x3_1", Conv::new(384))]);

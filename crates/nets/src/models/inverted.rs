@@ -1,15 +1,18 @@
-//! Inverted residuals with squeeze-and-excitation, the block of EfficientNet and MobileNetV3, under the names of each library.
+//! Inverted residuals with squeeze-and-excitation, the block of EfficientNet and MobileNetV3, under the names of each
+//! library.
 
 use super::builder::{Builder, Conv};
 use super::graph::{Activation, LayerId, Shape};
 use super::spec::{BuildOptions, Source};
 
-/// The sizes of a block: expand 1 × 1 → depthwise → squeeze-and-excitation → project 1 × 1 (linear), and the input added where the shapes agree.
+/// The sizes of a block: expand 1 × 1 → depthwise → squeeze-and-excitation → project 1 × 1 (linear), and the input
+/// added where the shapes agree.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Block {
     pub kernel: usize,
     pub stride: usize,
-    /// Channels between the two 1 × 1 convolutions; without the first where the input has as many and `expands` is false.
+    /// Channels between the two 1 × 1 convolutions; without the first where the input has as many and `expands` is
+    /// false.
     pub inner: usize,
     pub expands: bool,
     pub out: usize,
@@ -18,8 +21,8 @@ pub(super) struct Block {
     pub activation: Activation,
 }
 
-/// The names of a convolution, its batch norm and their activation, and of the module that PyTorch's libraries make of them. timm holds batch norm
-/// and activation as one module, called `norm`.
+/// The names of a convolution, its batch norm and their activation, and of the module that PyTorch's libraries make of
+/// them. timm holds batch norm and activation as one module, called `norm`.
 #[derive(Clone, Debug)]
 pub(super) struct Part {
     pub conv: String,
@@ -144,7 +147,8 @@ impl Inverted {
         self.g.activation(own, x, activation)
     }
 
-    /// Keras' `correct_pad` for a window of stride 2: above a map of even height one row of zeros less than below, and so beside it.
+    /// Keras' `correct_pad` for a window of stride 2: above a map of even height one row of zeros less than below, and
+    /// so beside it.
     pub(super) fn correct_pad(&mut self, name: &str, x: LayerId, kernel: usize) -> LayerId {
         let Shape::Map { h, w, .. } = self.g.shape(x) else { return x };
         let half = kernel / 2;
@@ -217,7 +221,8 @@ pub(super) fn timm(module: &str, block: &Block) -> Names {
     }
 }
 
-/// The nearest multiple of eight, at least eight, not smaller by more than a tenth: `_make_divisible` and `_depth` of the libraries.
+/// The nearest multiple of eight, at least eight, not smaller by more than a tenth: `_make_divisible` and `_depth` of
+/// the libraries.
 pub(super) fn divisible_by_eight(channels: f64) -> usize {
     let near = ((channels + 4.0) as usize / 8 * 8).max(8);
     if (near as f64) < 0.9 * channels { near + 8 } else { near }

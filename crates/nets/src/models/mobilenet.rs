@@ -1,5 +1,6 @@
-//! MobileNet v2 (Sandler et al. 2018, arXiv:1801.04381), width 1.0. Keras after keras/applications/mobilenet_v2.py, torchvision after
-//! torchvision/models/mobilenetv2.py: they differ in names, in padding (TensorFlow's and symmetric) and in the epsilon.
+//! MobileNet v2 (Sandler et al. 2018, arXiv:1801.04381), width 1.0. Keras after keras/applications/mobilenet_v2.py,
+//! torchvision after torchvision/models/mobilenetv2.py: they differ in names, in padding (TensorFlow's and symmetric)
+//! and in the epsilon.
 
 use super::builder::Conv;
 use super::graph::{Activation, Graph, GraphError, LayerId, Shape};
@@ -13,7 +14,8 @@ const HEAD: usize = 1280;
 const STAGES: [(usize, usize, usize, usize); 7] =
     [(1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)];
 
-/// MobileNet v2: 3.5 M parameters, 0.3 G multiply-accumulates at 224 × 224; feature map `out_relu` (`features.18`) of 1280 channels.
+/// MobileNet v2: 3.5 M parameters, 0.3 G multiply-accumulates at 224 × 224; feature map `out_relu` (`features.18`) of
+/// 1280 channels.
 ///
 /// Keras' names are known in torchvision's network too, save `predictions` and the `block_1_pad` that it does not have.
 pub(super) fn mobilenet_v2(options: &BuildOptions) -> Result<Graph, GraphError> {
@@ -53,7 +55,8 @@ impl Net {
         x
     }
 
-    /// Inverted residual `k`: expand 1 × 1 → depthwise 3 × 3 → project 1 × 1 (linear), and the input added where the shapes agree.
+    /// Inverted residual `k`: expand 1 × 1 → depthwise 3 × 3 → project 1 × 1 (linear), and the input added where the
+    /// shapes agree.
     fn block(&mut self, k: usize, input: LayerId, expand: usize, out: usize, stride: usize) -> LayerId {
         let torch = format!("features.{}", k + 1);
         let keras = |part: &str| if k == 0 { format!("expanded_conv_{part}") } else { format!("block_{k}_{part}") };
@@ -85,7 +88,8 @@ impl Net {
         x
     }
 
-    /// Keras' `correct_pad` for a 3 × 3 window of stride 2: nothing above a map of even height, nor left of one of even width.
+    /// Keras' `correct_pad` for a 3 × 3 window of stride 2: nothing above a map of even height, nor left of one of even
+    /// width.
     fn pad(&mut self, name: &str, x: LayerId) -> LayerId {
         let Shape::Map { h, w, .. } = self.twin.g.shape(x) else { return x };
         self.twin.g.zero_pad(name, x, [h % 2, 1, w % 2, 1])

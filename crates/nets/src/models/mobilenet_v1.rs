@@ -25,7 +25,8 @@ const BLOCKS: [(usize, usize); 13] = [
     (1024, 1),
 ];
 
-/// MobileNet: 4.2 M parameters, 0.6 G multiply-accumulates at 224 × 224; feature map `conv_pw_13_relu` of 1024 channels.
+/// MobileNet: 4.2 M parameters, 0.6 G multiply-accumulates at 224 × 224; feature map `conv_pw_13_relu` of 1024
+/// channels.
 pub(super) fn mobilenet(options: &BuildOptions) -> Result<Graph, GraphError> {
     if options.source != Source::Keras {
         return Err(options.refuse("MobileNet"));

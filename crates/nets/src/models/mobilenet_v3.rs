@@ -1,10 +1,12 @@
 //! MobileNetV3 (Howard et al. 2019, arXiv:1905.02244), width 1.0, after
-//! * Keras: keras/src/applications/mobilenet_v3.py, which takes pixels from 0 to 255 and brings them to ±1 in the network;
+//! * Keras: keras/src/applications/mobilenet_v3.py, which takes pixels from 0 to 255 and brings them to ±1 in the
+//!   network;
 //! * torchvision: torchvision/models/mobilenetv3.py;
 //! * timm: `mobilenetv3_small_100` and `mobilenetv3_large_100` in timm/models/mobilenetv3.py.
 //!
-//! The classifier has a hidden layer after the mean over the map. Features are what each library gives without its classes: Keras' the last map,
-//! the others' that hidden layer. Keras' layers without a name of their own are called after the layer before them: `conv_bn/act`.
+//! The classifier has a hidden layer after the mean over the map. Features are what each library gives without its
+//! classes: Keras' the last map, the others' that hidden layer. Keras' layers without a name of their own are called
+//! after the layer before them: `conv_bn/act`.
 
 use super::builder::Conv;
 use super::graph::Activation::{self, HardSwish, Relu};
@@ -18,8 +20,8 @@ const STEM: usize = 16;
 const EPS: f64 = 1e-3;
 const TIMM_EPS: f64 = 1e-5;
 
-/// Inverted residuals of one stage, with one resolution: kernel, stride of the first, output channels; channels within each; whether it has
-/// squeeze-and-excitation; its activation.
+/// Inverted residuals of one stage, with one resolution: kernel, stride of the first, output channels; channels within
+/// each; whether it has squeeze-and-excitation; its activation.
 struct Stage {
     kernel: usize,
     stride: usize,
@@ -57,12 +59,14 @@ const SMALL: &[Stage] = &[
     stage([5, 2, 96], &[288, 576, 576], true, HardSwish),
 ];
 
-/// MobileNetV3-Large: 5.5 M parameters, 0.2 G multiply-accumulates at 224 × 224; last map of 960 channels, hidden layer of 1280.
+/// MobileNetV3-Large: 5.5 M parameters, 0.2 G multiply-accumulates at 224 × 224; last map of 960 channels, hidden layer
+/// of 1280.
 pub(super) fn large(options: &BuildOptions) -> Result<Graph, GraphError> {
     mobilenet_v3(options, LARGE, [960, 1280])
 }
 
-/// MobileNetV3-Small: 2.5 M parameters, 0.06 G multiply-accumulates at 224 × 224; last map of 576 channels, hidden layer of 1024.
+/// MobileNetV3-Small: 2.5 M parameters, 0.06 G multiply-accumulates at 224 × 224; last map of 576 channels, hidden
+/// layer of 1024.
 pub(super) fn small(options: &BuildOptions) -> Result<Graph, GraphError> {
     mobilenet_v3(options, SMALL, [576, 1024])
 }

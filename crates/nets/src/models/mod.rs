@@ -1,4 +1,5 @@
-//! The networks, as data: [`graph`] is the language, one file a family speaks it through `builder`, `registry` lists what there is.
+//! The networks, as data: [`graph`] is the language, one file a family speaks it through `builder`, `registry` lists
+//! what there is.
 
 mod alexnet;
 pub(crate) mod builder;

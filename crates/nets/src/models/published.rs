@@ -1,17 +1,20 @@
-//! The published weights of every model that the binary does not carry: where they lie, their hashes, their recipes, licences and accuracies.
-//! One row for each library, the default first.
+//! The published weights of every model that the binary does not carry: where they lie, their hashes, their recipes,
+//! licences and accuracies. One row for each library, the default first.
 //!
 //! Where the facts stand:
 //!
-//! * torchvision: `*_Weights.IMAGENET1K_V1` of `torchvision.models` 0.29 (`url`, whose name ends in the first digits of the SHA-256; `transforms`;
-//!   `acc@1` of `meta`). The licence is the package's.
-//! * timm: `timm.get_pretrained_cfg(name)` 1.0.31 (`hf_hub_id` or `url`, `mean`, `std`, `crop_pct`, `interpolation`, `input_size`, `license`); top-1 from
-//!   `results/results-imagenet.csv` of its repository, left out where that was measured at another size than the recipe's.
-//! * Keras: `keras.applications` 3.15 (URLs and MD5 in its sources; `preprocess_input`); top-1 from the table at keras.io/api/applications, which was
-//!   measured on centre crops and not, as the recipe and notebooks have it, on `load_img(target_size=…)`. Licences from the section "License" of each
-//!   model in the documentation of Keras 2: VGG's weights are Oxford's (CC-BY), ResNet's Kaiming He's (MIT), ResNet v2's Facebook's (BSD), Inception's and
-//!   MobileNet's Google's (Apache), DenseNet's its authors' (BSD 3-clause), Xception's Keras' own (MIT). Those of EfficientNet and MobileNetV3 were
-//!   converted from Google's (github.com/tensorflow/tpu, github.com/tensorflow/models: Apache).
+//! * torchvision: `*_Weights.IMAGENET1K_V1` of `torchvision.models` 0.29 (`url`, whose name ends in the first digits of
+//!   the SHA-256; `transforms`; `acc@1` of `meta`). The licence is the package's.
+//! * timm: `timm.get_pretrained_cfg(name)` 1.0.31 (`hf_hub_id` or `url`, `mean`, `std`, `crop_pct`, `interpolation`,
+//!   `input_size`, `license`); top-1 from `results/results-imagenet.csv` of its repository, left out where that was
+//!   measured at another size than the recipe's.
+//! * Keras: `keras.applications` 3.15 (URLs and MD5 in its sources; `preprocess_input`); top-1 from the table at
+//!   keras.io/api/applications, which was measured on centre crops and not, as the recipe and notebooks have it, on
+//!   `load_img(target_size=…)`. Licences from the section "License" of each model in the documentation of Keras 2:
+//!   VGG's weights are Oxford's (CC-BY), ResNet's Kaiming He's (MIT), ResNet v2's Facebook's (BSD), Inception's and
+//!   MobileNet's Google's (Apache), DenseNet's its authors' (BSD 3-clause), Xception's Keras' own (MIT). Those of
+//!   EfficientNet and MobileNetV3 were converted from Google's (github.com/tensorflow/tpu,
+//!   github.com/tensorflow/models: Apache).
 
 use super::spec::{FileSpec, Hash, Source, WeightsSpec};
 use crate::image::{ChannelOrder, Filter, Fit, Recipe};

@@ -174,7 +174,7 @@ mod tests {
                 };
                 let graph = (model.build)(&options).unwrap_or_else(|error| panic!("{}: {error}", model.name));
                 assert_eq!(graph.layer(graph.logits()).shape, Shape::Vector(weights.classes), "{}", model.name);
-                // what these give without their classes is a vector
+                // without their classes these networks end in a vector
                 let hidden = ["mobilenet_v3", "convnext"].iter().any(|family| model.name.starts_with(family));
                 let is_map = matches!(graph.layer(graph.features()).shape, Shape::Map { .. });
                 assert!(is_map || hidden, "{}", model.name);

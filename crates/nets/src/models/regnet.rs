@@ -1,5 +1,6 @@
-//! RegNet (Radosavovic et al. 2020, arXiv:2003.13678), with squeeze-and-excitation (y) and without (x), after torchvision/models/regnet.py. The
-//! widths and depths are those that `BlockParams.from_init_params` computes of the paper's four numbers.
+//! RegNet (Radosavovic et al. 2020, arXiv:2003.13678), with squeeze-and-excitation (y) and without (x), after
+//! torchvision/models/regnet.py. The widths and depths are those that `BlockParams.from_init_params` computes of the
+//! paper's four numbers.
 
 use super::builder::{Builder, Conv};
 use super::graph::{Activation, Graph, GraphError, LayerId, Shape};

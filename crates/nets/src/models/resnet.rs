@@ -1,15 +1,16 @@
 //! ResNet: "Deep residual learning for image recognition" (He, Zhang, Ren and Sun 2015, arXiv:1512.03385), table 1.
 //!
 //! Layer names and constants are those of
-//! * Keras: keras/src/applications/resnet.py, the paper's network: a block that shrinks its map does so in the first 1 × 1 convolution, and
-//!   convolutions have biases;
-//! * torchvision: torchvision/models/resnet.py, and timm: timm/models/resnet.py, called v1.5: it shrinks in the 3 × 3 convolution, and
-//!   convolutions have no biases. The two hold the same tensors under the same names, and call ReLUs and the last pooling differently.
+//! * Keras: keras/src/applications/resnet.py, the paper's network: a block that shrinks its map does so in the first 1
+//!   × 1 convolution, and convolutions have biases;
+//! * torchvision: torchvision/models/resnet.py, and timm: timm/models/resnet.py, called v1.5: it shrinks in the 3 × 3
+//!   convolution, and convolutions have no biases. The two hold the same tensors under the same names, and call ReLUs
+//!   and the last pooling differently.
 //!
-//! torchvision runs one module `relu` several times in a block; its outputs are `relu`, `relu_1`, `relu_2`, as its feature
-//! extraction (torchvision/models/feature_extraction.py) calls them. A block is called after its output: `layer3.5`. In the networks of
-//! torchvision and timm Keras' names of block outputs and pools are found too: `conv1_relu`, `pool1_pool`, `conv4_block6_out` for `layer3.5`,
-//! `avg_pool`.
+//! torchvision runs one module `relu` several times in a block; its outputs are `relu`, `relu_1`, `relu_2`, as its
+//! feature extraction (torchvision/models/feature_extraction.py) calls them. A block is called after its output:
+//! `layer3.5`. In the networks of torchvision and timm Keras' names of block outputs and pools are found too:
+//! `conv1_relu`, `pool1_pool`, `conv4_block6_out` for `layer3.5`, `avg_pool`.
 
 use super::builder::{Builder, Conv, Pool};
 use super::graph::{Graph, GraphError, LayerId, Shape};
@@ -30,18 +31,20 @@ pub(super) const STAGES_50: [usize; 4] = [3, 4, 6, 3];
 pub(super) const STAGES_101: [usize; 4] = [3, 4, 23, 3];
 pub(super) const STAGES_152: [usize; 4] = [3, 8, 36, 3];
 
-/// ResNet-18: 11.7 M parameters, 1.8 G multiply-accumulates at 224 × 224; feature map `layer4` of 512 channels. Keras has none.
+/// ResNet-18: 11.7 M parameters, 1.8 G multiply-accumulates at 224 × 224; feature map `layer4` of 512 channels. Keras
+/// has none.
 pub(super) fn resnet18(options: &BuildOptions) -> Result<Graph, GraphError> {
     torch(options, STAGES_18, Kind::Basic)
 }
 
-/// ResNet-34: 21.8 M parameters, 3.7 G multiply-accumulates at 224 × 224; feature map `layer4` of 512 channels. Keras has none.
+/// ResNet-34: 21.8 M parameters, 3.7 G multiply-accumulates at 224 × 224; feature map `layer4` of 512 channels. Keras
+/// has none.
 pub(super) fn resnet34(options: &BuildOptions) -> Result<Graph, GraphError> {
     torch(options, STAGES_50, Kind::Basic)
 }
 
-/// ResNet-50: 25.6 M parameters, 4.1 G multiply-accumulates at 224 × 224 (Keras' 3.9 G); feature map `layer4`, in Keras `conv5_block3_out`, of
-/// 2048 channels.
+/// ResNet-50: 25.6 M parameters, 4.1 G multiply-accumulates at 224 × 224 (Keras' 3.9 G); feature map `layer4`, in Keras
+/// `conv5_block3_out`, of 2048 channels.
 pub(super) fn resnet50(options: &BuildOptions) -> Result<Graph, GraphError> {
     bottlenecks(options, STAGES_50)
 }
@@ -56,7 +59,8 @@ pub(super) fn resnet152(options: &BuildOptions) -> Result<Graph, GraphError> {
     bottlenecks(options, STAGES_152)
 }
 
-/// ResNeXt-50 (Xie et al. 2016, arXiv:1611.05431), 32 groups of 4 channels: 25.0 M parameters, 4.2 G multiply-accumulates. Keras has none.
+/// ResNeXt-50 (Xie et al. 2016, arXiv:1611.05431), 32 groups of 4 channels: 25.0 M parameters, 4.2 G
+/// multiply-accumulates. Keras has none.
 pub(super) fn resnext50_32x4d(options: &BuildOptions) -> Result<Graph, GraphError> {
     torch(options, STAGES_50, Kind::Bottleneck { groups: 32, per_group: 4 })
 }
@@ -71,8 +75,8 @@ pub(super) fn resnext101_64x4d(options: &BuildOptions) -> Result<Graph, GraphErr
     torch(options, STAGES_101, Kind::Bottleneck { groups: 64, per_group: 4 })
 }
 
-/// Wide ResNet-50 (Zagoruyko and Komodakis 2016, arXiv:1605.07146), twice as wide within its blocks: 68.9 M parameters, 11.4 G
-/// multiply-accumulates. Keras has none.
+/// Wide ResNet-50 (Zagoruyko and Komodakis 2016, arXiv:1605.07146), twice as wide within its blocks: 68.9 M parameters,
+/// 11.4 G multiply-accumulates. Keras has none.
 pub(super) fn wide_resnet50_2(options: &BuildOptions) -> Result<Graph, GraphError> {
     torch(options, STAGES_50, Kind::Bottleneck { groups: 1, per_group: 128 })
 }
@@ -137,8 +141,8 @@ fn keras_block(g: &mut Builder, name: &str, input: LayerId, width: usize, stride
 enum Kind {
     /// 3 × 3, 3 × 3
     Basic,
-    /// 1 × 1, 3 × 3 in groups, 1 × 1 to four times as many channels as the paper's first two have; these have `per_group` of 64 as many in each
-    /// group.
+    /// 1 × 1, 3 × 3 in groups, 1 × 1 to four times as many channels as the paper's first two have; these have
+    /// `per_group` of 64 as many in each group.
     Bottleneck { groups: usize, per_group: usize },
 }
 
@@ -268,7 +272,8 @@ mod tests {
 
     #[test]
     fn they_have_the_sizes_that_keras_counts() {
-        // ResNet50().count_params() …, which counts running statistics too; multiply-accumulates by the shapes of its layers
+        // ResNet50().count_params() …, which counts running statistics too; multiply-accumulates by the shapes of its
+        // layers
         let published: [(Family, usize, u64); 3] =
             [(resnet50, 25_636_712, 3_858), (resnet101, 44_707_176, 7_570), (resnet152, 60_419_944, 11_282)];
         for (family, parameters, mega) in published {

@@ -1,17 +1,19 @@
-//! ResNet v2: "Identity mappings in deep residual networks" (He, Zhang, Ren and Sun 2016, arXiv:1603.05027): batch norm and ReLU stand before
-//! the convolutions of a block, nothing behind its sum. Layer names and constants are those of Keras' keras/src/applications/resnet.py and
-//! resnet_v2.py.
+//! ResNet v2: "Identity mappings in deep residual networks" (He, Zhang, Ren and Sun 2016, arXiv:1603.05027): batch norm
+//! and ReLU stand before the convolutions of a block, nothing behind its sum. Layer names and constants are those of
+//! Keras' keras/src/applications/resnet.py and resnet_v2.py.
 //!
-//! Against ResNet v1 there: it is the last block of a stage that shrinks the map, its 3 × 3 convolution and its shortcut (the value in the corner
-//! of each 2 × 2 square: a max pooling with a window of 1 × 1) alike; convolutions that a batch norm follows have no biases. No ReLU stands
-//! before the first pooling, so that the zeros around its input do win where values are negative.
+//! Against ResNet v1 there: it is the last block of a stage that shrinks the map, its 3 × 3 convolution and its
+//! shortcut (the value in the corner of each 2 × 2 square: a max pooling with a window of 1 × 1) alike; convolutions
+//! that a batch norm follows have no biases. No ReLU stands before the first pooling, so that the zeros around its
+//! input do win where values are negative.
 
 use super::builder::{Builder, Conv, Pool};
 use super::graph::{Graph, GraphError, LayerId};
 use super::resnet::{EXPANSION, KERAS_EPS, STAGES_50, STAGES_101, STAGES_152, WIDTHS};
 use super::spec::{BuildOptions, Source};
 
-/// ResNet-50 v2: 25.6 M parameters, 3.5 G multiply-accumulates at 224 × 224; feature map `post_relu` of 2048 channels. Only Keras has it.
+/// ResNet-50 v2: 25.6 M parameters, 3.5 G multiply-accumulates at 224 × 224; feature map `post_relu` of 2048 channels.
+/// Only Keras has it.
 pub(super) fn resnet50v2(options: &BuildOptions) -> Result<Graph, GraphError> {
     keras(options, STAGES_50)
 }
@@ -103,7 +105,8 @@ mod tests {
 
     #[test]
     fn they_have_the_sizes_that_keras_counts() {
-        // ResNet50V2().count_params() …, which counts running statistics too; multiply-accumulates by the shapes of its layers
+        // ResNet50V2().count_params() …, which counts running statistics too; multiply-accumulates by the shapes of its
+        // layers
         let published: [(Family, usize, u64); 3] =
             [(resnet50v2, 25_613_800, 3_482), (resnet101v2, 44_675_560, 7_194), (resnet152v2, 60_380_648, 10_907)];
         for (family, parameters, mega) in published {

@@ -11,7 +11,8 @@ const STEM: usize = 24;
 /// Blocks of the three stages.
 const REPEATS: [usize; 3] = [4, 8, 4];
 
-/// ShuffleNetV2 × 0.5: 1.4 M parameters, 0.04 G multiply-accumulates at 224 × 224; feature map `conv5` of 1024 channels.
+/// ShuffleNetV2 × 0.5: 1.4 M parameters, 0.04 G multiply-accumulates at 224 × 224; feature map `conv5` of 1024
+/// channels.
 pub(super) fn x0_5(options: &BuildOptions) -> Result<Graph, GraphError> {
     shufflenet_v2(options, [48, 96, 192], 1024)
 }
@@ -61,7 +62,8 @@ fn layer(g: &mut Builder, list: &str, at: usize, x: LayerId, conv: Conv, relu: b
     if relu { g.relu(&format!("{list}.{}", at + 2), x) } else { x }
 }
 
-/// Two branches of half the channels each, which the shuffle mixes. Where the map is not halved the first is the first half of the input as it is.
+/// Two branches of half the channels each, which the shuffle mixes. Where the map is not halved the first is the first
+/// half of the input as it is.
 fn block(g: &mut Builder, name: &str, input: LayerId, out: usize, halves: bool) -> LayerId {
     let Shape::Map { c, .. } = g.shape(input) else { return input };
     let (half, stride) = (out / 2, if halves { 2 } else { 1 });

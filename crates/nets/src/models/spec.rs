@@ -1,5 +1,5 @@
-//! The rows of the registry: a model, and a set of weights. The recipe belongs to the weights, not to the architecture, and so do the
-//! numerics: a network is built after the library whose weights it gets.
+//! The rows of the registry: a model, and a set of weights. The recipe belongs to the weights, not to the architecture,
+//! and so do the numerics: a network is built after the library whose weights it gets.
 
 use std::fmt;
 
@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::graph::{Graph, GraphError};
 use crate::image::Recipe;
 
-/// The library after which a network is built: names of layers and tensors, strides, paddings, biases, batch-norm epsilon are its own.
+/// The library after which a network is built: names of layers and tensors, strides, paddings, biases, batch-norm
+/// epsilon are its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Source {

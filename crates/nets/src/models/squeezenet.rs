@@ -4,7 +4,8 @@ use super::builder::{Builder, Conv, Pool};
 use super::graph::{Graph, GraphError, LayerId};
 use super::spec::{BuildOptions, Source};
 
-/// A module of `features`: a max pool, or a fire module with its squeezed channels and those of each of its two expansions.
+/// A module of `features`: a max pool, or a fire module with its squeezed channels and those of each of its two
+/// expansions.
 enum Module {
     Pool,
     Fire(usize, usize),

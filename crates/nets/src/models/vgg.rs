@@ -1,12 +1,14 @@
-//! VGG: "Very deep convolutional networks for large-scale image recognition" (Simonyan and Zisserman 2014, arXiv:1409.1556), table 1.
+//! VGG: "Very deep convolutional networks for large-scale image recognition" (Simonyan and Zisserman 2014,
+//! arXiv:1409.1556), table 1.
 //!
 //! Layer names, and where the libraries differ the rest too, are those of
 //! * Keras: keras/src/applications/vgg16.py and vgg19.py;
 //! * torchvision: torchvision/models/vgg.py. An adaptive pooling lets the classifier take maps of any size;
-//! * timm: timm/models/vgg.py. The two hidden dense layers are convolutions (7 × 7, then 1 × 1) before a global pooling; a map that is less
-//!   than 7 high or wide is first pooled up to 7.
+//! * timm: timm/models/vgg.py. The two hidden dense layers are convolutions (7 × 7, then 1 × 1) before a global
+//!   pooling; a map that is less than 7 high or wide is first pooled up to 7.
 //!
-//! In the networks of torchvision and timm Keras' names are found too: `block5_conv3` (after its ReLU, as in Keras), `block5_pool`, `fc1`, `fc2`.
+//! In the networks of torchvision and timm Keras' names are found too: `block5_conv3` (after its ReLU, as in Keras),
+//! `block5_pool`, `fc1`, `fc2`.
 
 use super::builder::{Builder, Conv, Pool};
 use super::graph::{Activation, FlattenOrder, Graph, GraphError, LayerId, Shape};
@@ -27,7 +29,8 @@ const B: [usize; 5] = [2, 2, 2, 2, 2];
 const D: [usize; 5] = [2, 2, 3, 3, 3];
 const E: [usize; 5] = [2, 2, 4, 4, 4];
 
-/// VGG-11: 132.9 M parameters, 7.6 G multiply-accumulates at 224 × 224; the feature map has 512 channels, as in all of the family.
+/// VGG-11: 132.9 M parameters, 7.6 G multiply-accumulates at 224 × 224; the feature map has 512 channels, as in all of
+/// the family.
 pub(super) fn vgg11(options: &BuildOptions) -> Result<Graph, GraphError> {
     torch(options, "VGG-11", A, false)
 }

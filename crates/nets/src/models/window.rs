@@ -6,7 +6,8 @@ use super::graph::{Pad, Pooling, Window};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Padding {
     Fixed(Pad),
-    /// TensorFlow's `SAME`: the output has ceil(input / stride) positions, the odd zero goes to the bottom and the right.
+    /// TensorFlow's `SAME`: the output has ceil(input / stride) positions, the odd zero goes to the bottom and the
+    /// right.
     Same,
 }
 
@@ -132,7 +133,8 @@ impl Pool {
         self
     }
 
-    /// PyTorch's `ceil_mode=True`: a last window that begins inside the map and its left padding is kept though it hangs over.
+    /// PyTorch's `ceil_mode=True`: a last window that begins inside the map and its left padding is kept though it
+    /// hangs over.
     pub(crate) fn ceil(mut self) -> Self {
         self.ceil = true;
         self

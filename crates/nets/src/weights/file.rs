@@ -39,8 +39,8 @@ impl WeightFile {
         Ok(Self { path: path.to_path_buf(), content })
     }
 
-    /// The tensors under the names of `graph`, which is built after `source`, and where in the file they lie: below `key`, where it is given,
-    /// or where all is that `taps` need.
+    /// The tensors under the names of `graph`, which is built after `source`, and where in the file they lie: below
+    /// `key`, where it is given, or where all is that `taps` need.
     pub fn of_network(
         &self,
         graph: &Graph,
@@ -92,7 +92,8 @@ pub(super) fn named(path: &Path) -> Result<BTreeMap<String, Tensor>, WeightError
     Ok(tensors.into_iter().map(|(name, tensor)| (of_today(name), tensor)).collect())
 }
 
-/// torchvision's DenseNet files have names of before dots were forbidden in them: `denselayer1.norm.1.weight`, today `denselayer1.norm1.weight`.
+/// torchvision's DenseNet files have names of before dots were forbidden in them: `denselayer1.norm.1.weight`, today
+/// `denselayer1.norm1.weight`.
 fn of_today(name: String) -> String {
     if !name.contains(".denselayer") {
         return name;

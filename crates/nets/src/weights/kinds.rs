@@ -1,4 +1,5 @@
-//! Files that hold no weights, called what they are: what a broken download or a slip of the hand leaves in the place of a weight file.
+//! Files that hold no weights, called what they are: what a broken download or a slip of the hand leaves in the place
+//! of a weight file.
 
 use std::io::Read;
 use std::path::Path;
@@ -45,7 +46,8 @@ pub(super) fn head(path: &Path) -> Result<Vec<u8>, WeightError> {
     read.map(|_| head).map_err(|error| WeightError::Read { path: path.to_path_buf(), error })
 }
 
-/// Names the format of a file that no reader knows, and says what to do; `head` are its first bytes. None where it may be a damaged weight file.
+/// Names the format of a file that no reader knows, and says what to do; `head` are its first bytes. None where it may
+/// be a damaged weight file.
 pub(super) fn foreign(path: &Path, head: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(head).trim_start_matches('\u{feff}').trim_start().to_ascii_lowercase();
     let name = path.file_name().map(|name| name.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();

@@ -19,8 +19,9 @@ struct Faults {
 }
 
 impl WeightSet {
-    /// Strict: every tensor that `taps` need is here in its shape, and among them is nothing that the network has not. What lies above the taps,
-    /// or above the last feature map where there is no tap, may be missing, and be anything: features do not need it.
+    /// Strict: every tensor that `taps` need is here in its shape, and among them is nothing that the network has not.
+    /// What lies above the taps, or above the last feature map where there is no tap, may be missing, and be anything:
+    /// features do not need it.
     pub fn check(&self, graph: &Graph, taps: &[LayerId], place: &str) -> Result<(), WeightError> {
         let Faults { missing, misshapen, unexpected, .. } = self.faults(graph, taps);
         let list: String = [("missing", missing), ("misshapen", misshapen), ("unexpected", unexpected)]
@@ -96,7 +97,8 @@ impl<'a> Expected<'a> {
         }
     }
 
-    /// Whether a tensor is that of another network of the family: a deeper one has all that a shallow one needs, and more between.
+    /// Whether a tensor is that of another network of the family: a deeper one has all that a shallow one needs, and
+    /// more between.
     pub(super) fn is_exceeded_by(&self, name: &str) -> bool {
         !self.has(name) && self.is_around(name)
     }

@@ -1,6 +1,7 @@
 //! Trained weights: where they are, how they are read, and whether they are the ones that a network needs.
 //!
-//! Every reader gives lazy [`Tensor`]s by name; [`WeightFile`] tells the formats apart and finds out whose network a file belongs to.
+//! Every reader gives lazy [`Tensor`]s by name; [`WeightFile`] tells the formats apart and finds out whose network a
+//! file belongs to.
 
 mod choice;
 mod file;
@@ -150,7 +151,8 @@ impl WeightSet {
         finite(name, tensor.values()?)
     }
 
-    /// Outputs of the classifier on top that the set holds for `graph`, where it has one: a network that was trained on has as many as its classes.
+    /// Outputs of the classifier on top that the set holds for `graph`, where it has one: a network that was trained on
+    /// has as many as its classes.
     pub fn classes(&self, graph: &Graph) -> Option<usize> {
         // behind a convolution that gives the scores stands what makes a vector of them
         let mut layer = graph.layer(graph.logits());
@@ -165,7 +167,8 @@ impl WeightSet {
         (found.len() == weight.shape.len() && found[1..] == weight.shape[1..]).then(|| found[0])
     }
 
-    /// For a network of grey pictures: a convolution over red, green and blue becomes one over grey by the sum of its three weights, as timm does it.
+    /// For a network of grey pictures: a convolution over red, green and blue becomes one over grey by the sum of its
+    /// three weights, as timm does it.
     fn for_channels(mut self, graph: &Graph) -> Self {
         for parameter in graph.parameters() {
             let Some(tensor) = self.tensors.get(&parameter.name) else { continue };

@@ -1,4 +1,5 @@
-//! Weights from a seed: He et al. 2015 (arXiv:1502.01852), normal with variance 2 / fan-in; norms and scales as the identity.
+//! Weights from a seed: He et al. 2015 (arXiv:1502.01852), normal with variance 2 / fan-in; norms and scales as the
+//! identity.
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -7,8 +8,8 @@ use sha2::{Digest, Sha256};
 use super::{Tensor, WeightSet};
 use crate::models::graph::{Graph, Parameter};
 
-/// He-initialised weights for every tensor of `graph`, drawn when they are asked for; the same seed gives the same bits on every machine, and a
-/// tensor's do not depend on which others there are.
+/// He-initialised weights for every tensor of `graph`, drawn when they are asked for; the same seed gives the same bits
+/// on every machine, and a tensor's do not depend on which others there are.
 pub(super) fn he(graph: &Graph, seed: u64) -> WeightSet {
     let mut set = WeightSet::default();
     for Parameter { name, shape } in graph.parameters() {

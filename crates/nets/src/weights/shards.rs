@@ -1,5 +1,6 @@
-//! The index of a network whose tensors lie in several files, as Hugging Face's libraries write it beside them: `model.safetensors.index.json`,
-//! `pytorch_model.bin.index.json`. Its `weight_map` names for each tensor the file, in the folder of the index, that holds it.
+//! The index of a network whose tensors lie in several files, as Hugging Face's libraries write it beside them:
+//! `model.safetensors.index.json`, `pytorch_model.bin.index.json`. Its `weight_map` names for each tensor the file, in
+//! the folder of the index, that holds it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;

@@ -1,5 +1,5 @@
-//! A tensor of a weight file: its shape is known when the file is opened, its values are read when they are asked for, so that a file of half a
-//! gigabyte never stands in memory beside what is made of it.
+//! A tensor of a weight file: its shape is known when the file is opened, its values are read when they are asked for,
+//! so that a file of half a gigabyte never stands in memory beside what is made of it.
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,7 +1,9 @@
-//! safetensors → f32 tensors, read when they are asked for. Half precision is widened: what is computed is f32 whatever is stored.
+//! safetensors → f32 tensors, read when they are asked for. Half precision is widened: what is computed is f32 whatever
+//! is stored.
 //!
-//! The header is parsed and checked against the length of the file at once; a tensor is then one positioned read. What other formats share
-//! with this one stands here too: the element types, and the file that all tensors of a file read from.
+//! The header is parsed and checked against the length of the file at once; a tensor is then one positioned read. What
+//! other formats share with this one stands here too: the element types, and the file that all tensors of a file read
+//! from.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -42,7 +44,8 @@ impl Element {
         }
     }
 
-    /// Reads `count` elements and widens (or, for f64, rounds) them to f32, a chunk at a time. The caller has made sure that they are there.
+    /// Reads `count` elements and widens (or, for f64, rounds) them to f32, a chunk at a time. The caller has made sure
+    /// that they are there.
     pub(super) fn read(self, reader: &mut dyn Read, count: usize) -> io::Result<Vec<f32>> {
         let mut values = Vec::with_capacity(count);
         let mut chunk = vec![0; CHUNK.min(count.saturating_mul(self.size()))];

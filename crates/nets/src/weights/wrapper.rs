@@ -1,10 +1,13 @@
-//! Where in a file a network lies. A checkpoint keeps the state dict among other things, and whoever wraps a network into another one puts words
-//! before the names of its tensors: `state_dict.module.encoder_q.conv1.weight` is `conv1.weight` of the network. The words are whatever
-//! stands before the names that the network needs; nothing is known of wrappers but which of several networks the field takes:
+//! Where in a file a network lies. A checkpoint keeps the state dict among other things, and whoever wraps a network
+//! into another one puts words before the names of its tensors: `state_dict.module.encoder_q.conv1.weight` is
+//! `conv1.weight` of the network. The words are whatever stands before the names that the network needs; nothing is
+//! known of wrappers but which of several networks the field takes:
 //!
 //! * the averaged weights (EMA, SWA) before those of the last step: timm's `load_state_dict(use_ema=True)`;
-//! * the teacher of self-distillation: DINO's `eval_linear.py` (`--checkpoint_key teacher`); the online network of BYOL;
-//! * the encoder that is trained before the one that follows it: MoCo's `encoder_q` and `base_encoder`, not `encoder_k` and `momentum_encoder`.
+//! * the teacher of self-distillation: DINO's `eval_linear.py` (`--checkpoint_key teacher`); the online network of
+//!   BYOL;
+//! * the encoder that is trained before the one that follows it: MoCo's `encoder_q` and `base_encoder`, not `encoder_k`
+//!   and `momentum_encoder`.
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
@@ -52,7 +55,8 @@ impl CheckpointKey {
     }
 }
 
-/// How much of the network is at a place: names, those among them whose tensors have the right shape, and how little of a deeper one.
+/// How much of the network is at a place: names, those among them whose tensors have the right shape, and how little of
+/// a deeper one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Fit {
     pub names: usize,
@@ -160,8 +164,8 @@ impl<'a> Spellings<'a> {
         Self { needed, expected, modules, only }
     }
 
-    /// The name of a tensor in a spelling, where it has one: `nn.Sequential(*network.children())` numbers the modules, and of `network.features`
-    /// the name of the module is gone.
+    /// The name of a tensor in a spelling, where it has one: `nn.Sequential(*network.children())` numbers the modules,
+    /// and of `network.features` the name of the module is gone.
     fn spell(&self, spelling: usize, name: &str) -> Option<String> {
         let (module, rest) = name.split_once('.')?;
         match spelling {
@@ -186,8 +190,8 @@ impl<'a> Spellings<'a> {
     }
 }
 
-/// The places that hold something of what is needed, the one to be taken first; of those with a `key` that is given. The spellings are tried
-/// in their order, until one finds all names.
+/// The places that hold something of what is needed, the one to be taken first; of those with a `key` that is given.
+/// The spellings are tried in their order, until one finds all names.
 fn places(tensors: &BTreeMap<String, Tensor>, spellings: &Spellings, key: Option<&str>) -> Vec<Place> {
     let mut best: Vec<Place> = Vec::new();
     for spelling in Spellings::ALL {
@@ -235,8 +239,8 @@ fn spelt(tensors: &BTreeMap<String, Tensor>, spellings: &Spellings, spelling: us
     fits.into_iter().filter(|(_, fit)| fit.names > 0).map(place).collect()
 }
 
-/// A name without the words of wrappers around parts of the network: `features.module.0.weight` is `features.0.weight`. The first word stands
-/// for a part, or else it belongs before the name.
+/// A name without the words of wrappers around parts of the network: `features.module.0.weight` is `features.0.weight`.
+/// The first word stands for a part, or else it belongs before the name.
 fn unwrapped(name: &str) -> Cow<'_, str> {
     if !WRAPPERS.iter().any(|wrapper| name.contains(wrapper)) {
         return Cow::Borrowed(name);
@@ -247,8 +251,8 @@ fn unwrapped(name: &str) -> Cow<'_, str> {
     Cow::Owned(std::iter::once(first).chain(rest).collect::<Vec<_>>().join("."))
 }
 
-/// The lower, the sooner a place is taken: by the words of the field, then by the key of the checkpoint. Places of one rank are for the user to
-/// choose from.
+/// The lower, the sooner a place is taken: by the words of the field, then by the key of the checkpoint. Places of one
+/// rank are for the user to choose from.
 fn rank(prefix: &str) -> (i8, usize) {
     let is = |words: &[&str]| {
         let mut all = prefix.split(['.', '_']).map(str::to_ascii_lowercase);

@@ -1,8 +1,9 @@
-//! Pictures in a column of an Arrow IPC stream or file, as the `datasets` library saves them (`save_to_disk`: streams named `.arrow`).
+//! Pictures in a column of an Arrow IPC stream or file, as the `datasets` library saves them (`save_to_disk`: streams
+//! named `.arrow`).
 //!
-//! Such a file is read by its messages: of every batch only where its buffers lie, the offsets of the pictures, classes and names. A picture is
-//! then a part of the file, read at random like a member of a tar. The format is the Arrow columnar format 1.5, "Serialization and
-//! Interprocess Communication".
+//! Such a file is read by its messages: of every batch only where its buffers lie, the offsets of the pictures, classes
+//! and names. A picture is then a part of the file, read at random like a member of a tar. The format is the Arrow
+//! columnar format 1.5, "Serialization and Interprocess Communication".
 
 use std::fs::{File, Metadata};
 use std::io::{BufReader, Read, Seek, SeekFrom};

@@ -1,5 +1,6 @@
-//! Which columns of a table hold pictures, classes and names: those that the YAML names, else those that Hugging Face's `datasets` notes in the
-//! schema (`{"info": {"features": {"label": {"names": […], "_type": "ClassLabel"}}}}`), else those that can only be meant.
+//! Which columns of a table hold pictures, classes and names: those that the YAML names, else those that Hugging Face's
+//! `datasets` notes in the schema (`{"info": {"features": {"label": {"names": […], "_type": "ClassLabel"}}}}`), else
+//! those that can only be meant.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -206,7 +207,8 @@ impl Rows {
         self.met
     }
 
-    /// The classes of a column; a number stands for a name where the table has names. Null, an empty text and a number without name are none.
+    /// The classes of a column; a number stands for a name where the table has names. Null, an empty text and a number
+    /// without name are none.
     pub(super) fn classes(&mut self, chosen: &Chosen, column: &ArrayRef) -> Result<Vec<Option<Arc<str>>>, String> {
         let texts = texts(column)?;
         let class = |text: Option<String>| {

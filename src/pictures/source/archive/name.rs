@@ -1,12 +1,13 @@
-//! Names of members as keys. Nothing is written under such a name; yet a key must be clean and must be one file's alone.
+//! Names of members as keys. Nothing is written under such a name; yet a key must be clean and must be one file's
+//! alone.
 
 use crate::stages::scan::escape;
 
 /// The longest name, in bytes.
 const LONGEST: usize = 4096;
 
-/// The path that a member's name stands for: no leading `/`, no `.`, no empty part, bytes that are not UTF-8 as `\xNN`; or why there is none.
-/// In a zip, `backslashes` of programs on Windows part folders, too.
+/// The path that a member's name stands for: no leading `/`, no `.`, no empty part, bytes that are not UTF-8 as `\xNN`;
+/// or why there is none. In a zip, `backslashes` of programs on Windows part folders, too.
 pub(crate) fn clean(name: &[u8], backslashes: bool) -> Result<String, &'static str> {
     if name.len() > LONGEST {
         return Err("its name is longer than 4096 bytes");

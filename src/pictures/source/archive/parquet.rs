@@ -1,5 +1,5 @@
-//! Pictures in a column of a Parquet file: bytes, or Hugging Face's `struct<bytes, path>`. Only the columns that are needed are read, a few rows at
-//! a time, row group after row group; a page is what is held of a file.
+//! Pictures in a column of a Parquet file: bytes, or Hugging Face's `struct<bytes, path>`. Only the columns that are
+//! needed are read, a few rows at a time, row group after row group; a page is what is held of a file.
 
 use std::fs::{File, Metadata};
 use std::path::Path;

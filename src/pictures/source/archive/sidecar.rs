@@ -1,5 +1,5 @@
-//! WebDataset's way to tell classes: members of one sample have the same path up to the first dot of their base name, `a/0001.jpg` and
-//! `a/0001.cls`. After `webdataset/tariterators.py`, `base_plus_ext` and `group_by_keys` (Apache-2.0).
+//! WebDataset's way to tell classes: members of one sample have the same path up to the first dot of their base name,
+//! `a/0001.jpg` and `a/0001.cls`. After `webdataset/tariterators.py`, `base_plus_ext` and `group_by_keys` (Apache-2.0).
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;

@@ -1,8 +1,9 @@
-//! Tar archives: V7, ustar, GNU's long names and PAX headers. A plain one is indexed by its headers, without reading a picture, and then read at
-//! random. One that gzip or zstd has compressed is read once for the index, and then in its stored order.
+//! Tar archives: V7, ustar, GNU's long names and PAX headers. A plain one is indexed by its headers, without reading a
+//! picture, and then read at random. One that gzip or zstd has compressed is read once for the index, and then in its
+//! stored order.
 //!
-//! The format is POSIX.1-2017 `pax`, "ustar Interchange Format", and GNU tar's manual, "Basic Tar Format"; where they leave a choice it is that of
-//! Python's `tarfile`.
+//! The format is POSIX.1-2017 `pax`, "ustar Interchange Format", and GNU tar's manual, "Basic Tar Format"; where they
+//! leave a choice it is that of Python's `tarfile`.
 
 use std::fs::{File, Metadata};
 use std::io::{self, BufReader, Read, Seek};
@@ -141,8 +142,8 @@ struct Extended {
     is_sparse: bool,
 }
 
-/// Goes from header to header; `at` makes a location of an offset and a size. Gives what is wrong with the archive as a whole: what comes before
-/// a fault is taken.
+/// Goes from header to header; `at` makes a location of an offset and a size. Gives what is wrong with the archive as a
+/// whole: what comes before a fault is taken.
 fn walk(
     tape: &mut Tape,
     gathered: &mut Gathered,

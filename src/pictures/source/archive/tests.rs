@@ -1,4 +1,5 @@
-//! Archives and tables that other programs wrote, cut short, damaged, and read by many threads. `tests/golden/sources.py` made the files.
+//! Archives and tables that other programs wrote, cut short, damaged, and read by many threads.
+//! `tests/golden/sources.py` made the files.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! Pictures that can only be read in their stored order (compressed streams, pages of Parquet), for threads that ask for them nearly in that
-//! order: whoever asks first reads on, and keeps for the others what lies before.
+//! Pictures that can only be read in their stored order (compressed streams, pages of Parquet), for threads that ask
+//! for them nearly in that order: whoever asks first reads on, and keeps for the others what lies before.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -13,7 +13,8 @@ use crate::pictures::source::Failure;
 const KEPT: u64 = 128 << 20;
 /// A picture that lies so far behind the last one read was left out by whoever asks for the others.
 const BEHIND: u64 = 1 << 11;
-/// Windows that are open at a time. Two are where one archive ends and the next begins; tables of few rows make it more.
+/// Windows that are open at a time. Two are where one archive ends and the next begins; tables of few rows make it
+/// more.
 const OPEN: usize = 8;
 
 /// Gives pictures one after another.

@@ -1,5 +1,5 @@
-//! Zip archives: the crate `zip` reads the directory, with the extensions for large archives; a member is then read where it lies, stored or
-//! deflated, and its checksum is looked at.
+//! Zip archives: the crate `zip` reads the directory, with the extensions for large archives; a member is then read
+//! where it lies, stored or deflated, and its checksum is looked at.
 
 use std::fmt;
 use std::fs::{File, Metadata};

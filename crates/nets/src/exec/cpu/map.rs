@@ -1,4 +1,5 @@
-//! Where a value lies: channels last in a buffer, with zeros around it, alone or as some of the channels of a concatenation.
+//! Where a value lies: channels last in a buffer, with zeros around it, alone or as some of the channels of a
+//! concatenation.
 
 use std::ops::Range;
 

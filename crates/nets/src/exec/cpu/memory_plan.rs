@@ -1,10 +1,11 @@
-//! Decides where every value lies: which buffer, how many zeros around it, inside which concatenation; and which steps run picture by picture,
-//! which over a whole micro-batch.
+//! Decides where every value lies: which buffer, how many zeros around it, inside which concatenation; and which steps
+//! run picture by picture, which over a whole micro-batch.
 //!
-//! The terms of a concatenation are written where they belong, so that most concatenations cost nothing. A sum lies where a term of it lay that
-//! nobody reads any more, and a product with a gate where its map lay: one map less is fetched from memory, and held. No other step writes into a buffer that it reads. Maps that are large
-//! run picture by picture, so that they stay in the cache; from the first small map on a micro-batch goes through every layer together, so that
-//! its weights are read once for all pictures. What is computed for a picture is the same either way.
+//! The terms of a concatenation are written where they belong, so that most concatenations cost nothing. A sum lies
+//! where a term of it lay that nobody reads any more, and a product with a gate where its map lay: one map less is
+//! fetched from memory, and held. No other step writes into a buffer that it reads. Maps that are large run picture by
+//! picture, so that they stay in the cache; from the first small map on a micro-batch goes through every layer
+//! together, so that its weights are read once for all pictures. What is computed for a picture is the same either way.
 
 #[cfg(test)]
 mod tests;
@@ -127,8 +128,8 @@ fn in_place(steps: &[Fused], maps: &[Map], whole: &[bool]) -> Vec<Option<(usize,
     parents
 }
 
-/// Lets a sum lie where one of its terms lay, if nobody reads that or anything else there after it: the other term is added onto it. A map is
-/// multiplied where it lies by the same rule.
+/// Lets a sum lie where one of its terms lay, if nobody reads that or anything else there after it: the other term is
+/// added onto it. A map is multiplied where it lies by the same rule.
 fn onto(steps: &[Fused], taps: &[usize], maps: &[Map], parents: &mut [Option<(usize, usize)>]) {
     let last = last_use(steps, taps, maps.len());
     for (i, fused) in steps.iter().enumerate() {
@@ -207,7 +208,8 @@ fn halos(steps: &[Fused], roots: &[usize], maps: &mut [Map]) {
     }
 }
 
-/// Rows of positions a power of two apart fall into the same few sets of the first cache; a line between them spreads them.
+/// Rows of positions a power of two apart fall into the same few sets of the first cache; a line between them spreads
+/// them.
 fn pitches(roots: &[usize], whole: &[bool], maps: &mut [Map]) {
     const APART: usize = 512;
     // a map inside a concatenation is read position by position: `in_place` sees to it
@@ -249,7 +251,8 @@ fn assign(
     let mut placed = vec![false; maps.len()];
     placed[0] = true;
     let (mut free, mut clears): (Vec<usize>, _) = (Vec::new(), Vec::with_capacity(steps.len()));
-    // a value before the cut of which each picture has its own shares its buffer with no other: the next picture still runs the steps before
+    // a value before the cut of which each picture has its own shares its buffer with no other: the next picture still
+    // runs the steps before
     let early = |value: usize, first: usize, maps: &[Map]| first < cut && maps[value].batched;
     let mut first = vec![0; maps.len()];
     for (i, fused) in steps.iter().enumerate() {

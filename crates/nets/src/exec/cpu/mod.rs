@@ -1,8 +1,9 @@
-//! The executor for the CPU: channels last, weights packed once, batch norm folded, bias, activation and residual joined to the
-//! convolution before them, every buffer planned once.
+//! The executor for the CPU: channels last, weights packed once, batch norm folded, bias, activation and residual
+//! joined to the convolution before them, every buffer planned once.
 //!
-//! [`Engine`] says with which kernels a network is computed, `network` runs it, `memory_plan` decides where every value lies, and `row_schedule`
-//! lets early layers go over a picture together. The kernels themselves are the crate `featurize-kernels`.
+//! [`Engine`] says with which kernels a network is computed, `network` runs it, `memory_plan` decides where every value
+//! lies, and `row_schedule` lets early layers go over a picture together. The kernels themselves are the crate
+//! `featurize-kernels`.
 
 mod engine;
 mod map;

@@ -1,7 +1,7 @@
 //! A program as a list of kernels over planned buffers.
 //!
-//! Every value has a map in memory: `(height, width, channels)`, with as many zeros around it as the windows that read it want, so that no
-//! convolution knows of borders. Where it lies is decided once, in `memory_plan`.
+//! Every value has a map in memory: `(height, width, channels)`, with as many zeros around it as the windows that read
+//! it want, so that no convolution knows of borders. Where it lies is decided once, in `memory_plan`.
 
 mod bf16;
 mod groups;
@@ -49,7 +49,8 @@ struct PlannedStep {
     clears: bool,
     /// Rows of the first input from one row of the output to the next; none where the step sees to its rows itself.
     down: Option<usize>,
-    /// The activation that no kernel applies to its sums, run over the rows that the step has written while they are in the cache.
+    /// The activation that no kernel applies to its sums, run over the rows that the step has written while they are in
+    /// the cache.
     after: Option<Activation>,
 }
 
@@ -106,7 +107,8 @@ impl Network {
         Ok(Self { engine, steps, maps, taps, buffers, cut, schedules, wide })
     }
 
-    /// Buffers for one picture or micro-batch at a time, whose layers are shared by `threads`: above one, it must be used on a pool of so many.
+    /// Buffers for one picture or micro-batch at a time, whose layers are shared by `threads`: above one, it must be
+    /// used on a pool of so many.
     pub fn scratch(&self, threads: usize) -> Scratch {
         let buffers = self.buffer_lens().map(Aligned::zeros).collect();
         let tiles = Aligned::zeros(self.tiles_len(threads));
@@ -190,8 +192,8 @@ impl Network {
         }
     }
 
-    /// Runs `n` pictures `rounds` times and gives for each step the last layer that it covers, how it is computed, and the least seconds that all
-    /// pictures took in it.
+    /// Runs `n` pictures `rounds` times and gives for each step the last layer that it covers, how it is computed, and
+    /// the least seconds that all pictures took in it.
     pub fn profile(&self, scratch: &mut Scratch, pictures: &[f32], n: usize, rounds: usize) -> Vec<StepTime> {
         let each = (self.maps[0].h * self.maps[0].w * self.maps[0].c).max(1);
         let times = |step: &PlannedStep| {

@@ -1,8 +1,9 @@
-//! The row schedule: early steps go over a picture together, some rows at a time, so that the rows which one step writes are still in the cache
-//! when the next step reads them. Of a map that no other step reads, only those rows are held that its readers have not seen yet.
+//! The row schedule: early steps go over a picture together, some rows at a time, so that the rows which one step
+//! writes are still in the cache when the next step reads them. Of a map that no other step reads, only those rows are
+//! held that its readers have not seen yet.
 //!
-//! The order in which rows are computed is planned once, from the shapes alone. The values of a row are the same as in one go, but for
-//! [`featurize_kernels::strassen`], whose groups of positions end with the rows of a step.
+//! The order in which rows are computed is planned once, from the shapes alone. The values of a row are the same as in
+//! one go, but for [`featurize_kernels::strassen`], whose groups of positions end with the rows of a step.
 
 #[cfg(test)]
 mod tests;
@@ -13,13 +14,16 @@ use super::map::Map;
 use super::memory_plan::Fused;
 use crate::exec::lower::Kernel;
 
-/// Bytes of all rows that a schedule uses at a time. Measured with a second cache of 1 MiB, which not all of them need at once.
+/// Bytes of all rows that a schedule uses at a time. Measured with a second cache of 1 MiB, which not all of them need
+/// at once.
 const NEAR: usize = 3 << 19;
 /// Bytes of a map below which it stays in the second cache as a whole.
 const SMALL: usize = 256 << 10;
-/// The most steps of a schedule that are tried: it bounds the search where pictures are so large that all layers are early.
+/// The most steps of a schedule that are tried: it bounds the search where pictures are so large that all layers are
+/// early.
 const MOST: usize = 16;
-/// So many times the rows of one computation fit into a buffer before the rows that are still wanted are moved to its beginning.
+/// So many times the rows of one computation fit into a buffer before the rows that are still wanted are moved to its
+/// beginning.
 const ROOM: usize = 2;
 
 /// Rows of a step's output, and the rows that the buffers of its values begin with.
@@ -145,7 +149,8 @@ pub(crate) fn plan(steps: &[Fused], taps: &[usize], roots: &[usize], maps: &[Map
     schedules
 }
 
-/// For each value the last step that reads it; the end of time for a tap and for values that share a buffer, which must be there as a whole.
+/// For each value the last step that reads it; the end of time for a tap and for values that share a buffer, which must
+/// be there as a whole.
 fn last_reads(steps: &[Fused], taps: &[usize], roots: &[usize]) -> Vec<usize> {
     let mut last = vec![0; roots.len()];
     for (i, fused) in steps.iter().enumerate() {
@@ -170,7 +175,8 @@ struct Planner<'a> {
 }
 
 impl<'a> Planner<'a> {
-    /// None where the steps do not belong together: each but the last is computed for steps of the schedule alone, and one of these maps is large.
+    /// None where the steps do not belong together: each but the last is computed for steps of the schedule alone, and
+    /// one of these maps is large.
     fn of(
         fused: &'a [Fused],
         last_reads: &[usize],
@@ -227,8 +233,8 @@ impl<'a> Planner<'a> {
         first
     }
 
-    /// Rows of the buffer of each step's output, with zeros above and below, when the last step computes `rows` at a time and what is not wanted is
-    /// dropped each time.
+    /// Rows of the buffer of each step's output, with zeros above and below, when the last step computes `rows` at a
+    /// time and what is not wanted is dropped each time.
     fn least(&self, rows: usize) -> (Vec<usize>, Vec<usize>) {
         let n = self.steps.len();
         let (mut done, mut least, mut new) = (vec![0; n], vec![0; n], vec![0; n]);

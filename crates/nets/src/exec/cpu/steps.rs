@@ -1,5 +1,5 @@
-//! The computation of a step, and the small steps in plain Rust: sums, copies, scales, means. They take a few per cent of the time; the compiler
-//! turns them into vectors of the least instruction set.
+//! The computation of a step, and the small steps in plain Rust: sums, copies, scales, means. They take a few per cent
+//! of the time; the compiler turns them into vectors of the least instruction set.
 
 use std::ops::Range;
 
@@ -100,7 +100,8 @@ impl Product {
     }
 }
 
-/// Where the windows of a product begin and where its outputs lie, for every position of all pictures that go through it together.
+/// Where the windows of a product begin and where its outputs lie, for every position of all pictures that go through
+/// it together.
 #[derive(Debug)]
 pub(crate) struct ProductPlaces {
     pub starts: Vec<u32>,
@@ -173,8 +174,8 @@ impl Op {
         }
     }
 
-    /// Computes rows for several `pictures` over f32. `input` gives the map of an input and its values for a picture from the first wanted row on,
-    /// `out` the place in `output` of a picture's first row.
+    /// Computes rows for several `pictures` over f32. `input` gives the map of an input and its values for a picture
+    /// from the first wanted row on, `out` the place in `output` of a picture's first row.
     pub(super) fn compute<'a>(
         &self,
         work: Work,
@@ -222,8 +223,9 @@ impl Op {
     }
 }
 
-/// Computes rows of a step for one picture; steps that are computed for several pictures together are not among these. `output` begins with the
-/// first of the rows, and so do inputs, but for the input of a pool, which begins with the first row that is there.
+/// Computes rows of a step for one picture; steps that are computed for several pictures together are not among these.
+/// `output` begins with the first of the rows, and so do inputs, but for the input of a pool, which begins with the
+/// first row that is there.
 fn one<'a>(
     threads: usize,
     op: &Op,

@@ -15,8 +15,8 @@ use featurize_kernels::bf16::Bf16Isa;
 use featurize_kernels::peak::noise as values;
 use featurize_kernels::simd::Isa;
 
-/// ‖ours − reference‖ / ‖reference‖. Where the terms of a few sums, values of order one, nearly cancel (five outputs of 0.01), both executors'
-/// rounding stands against nothing: a mean size of 0.1 is the least that is divided by.
+/// ‖ours − reference‖ / ‖reference‖. Where the terms of a few sums, values of order one, nearly cancel (five outputs of
+/// 0.01), both executors' rounding stands against nothing: a mean size of 0.1 is the least that is divided by.
 fn error(ours: &[f32], reference: &[f32]) -> f64 {
     assert_eq!(ours.len(), reference.len());
     let square = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>();

@@ -1,7 +1,8 @@
 //! Keras' older HDF5 files: those that `keras.applications` downloads, and whole models saved as `.h5`.
 //!
-//! The attribute `layer_names` lists the layers in the order of `model.layers`; each has a group whose attribute `weight_names` lists its
-//! variables. In whole models both stand in the group `model_weights`. The layout is that of `legacy_h5_format.py` in Keras.
+//! The attribute `layer_names` lists the layers in the order of `model.layers`; each has a group whose attribute
+//! `weight_names` lists its variables. In whole models both stand in the group `model_weights`. The layout is that of
+//! `legacy_h5_format.py` in Keras.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +13,8 @@ use hdf5_reader::group::Group;
 use super::variable::Variable;
 use super::{FileLayer, Format, MOST_VARIABLES, too_many};
 
-/// More variables than one layer of any network here has: behind such a name stands a whole model, kept as one layer of another.
+/// More variables than one layer of any network here has: behind such a name stands a whole model, kept as one layer of
+/// another.
 const MOST_OF_A_LAYER: usize = 4;
 
 /// The group that holds the layers, when the file is of this kind.
@@ -66,8 +68,8 @@ fn variables(group: &Group, budget: &mut usize) -> Result<Vec<Variable>, Error> 
         .collect()
 }
 
-/// The layers of a model that another model holds as one layer: its variables are called `<layer>/<variable>`, and all that are trained come
-/// before all that are not.
+/// The layers of a model that another model holds as one layer: its variables are called `<layer>/<variable>`, and all
+/// that are trained come before all that are not.
 fn inner_layers(model: &str, variables: Vec<Variable>) -> Vec<FileLayer> {
     let mut layers: Vec<FileLayer> = Vec::new();
     let mut places = BTreeMap::new();

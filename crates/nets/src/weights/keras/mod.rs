@@ -1,9 +1,9 @@
-//! Weight files of Keras, matched to a network as Keras matches them: the older `.h5` that `keras.applications` downloads ([`legacy`]), Keras
-//! 3's `.weights.h5`, and the `.keras` file that holds one ([`native`]).
+//! Weight files of Keras, matched to a network as Keras matches them: the older `.h5` that `keras.applications`
+//! downloads ([`legacy`]), Keras 3's `.weights.h5`, and the `.keras` file that holds one ([`native`]).
 //!
-//! [`index`] lists layers and variables and reads no values; [`File::match_to`] gives the tensors under the names and in the layout of a graph
-//! that is built after Keras. What the file lacks is left out, what the network lacks stays under the file's own names, so that the strict
-//! check of the weights tells both.
+//! [`index`] lists layers and variables and reads no values; [`File::match_to`] gives the tensors under the names and
+//! in the layout of a graph that is built after Keras. What the file lacks is left out, what the network lacks stays
+//! under the file's own names, so that the strict check of the weights tells both.
 
 mod legacy;
 mod names;
@@ -30,7 +30,8 @@ use super::wrapper::Fit;
 use super::{CheckpointKey, Tensor, WeightError, needed};
 use crate::models::graph::{Graph, LayerId, Parameter};
 
-/// Variables that a file may list: twenty times those of the largest network here. A small file can name one of them over and over.
+/// Variables that a file may list: twenty times those of the largest network here. A small file can name one of them
+/// over and over.
 const MOST_VARIABLES: usize = 20_000;
 
 /// Whether the file at `path` is HDF5, or a zip that holds `model.weights.h5`.
@@ -38,7 +39,8 @@ pub(super) fn is_keras(path: &Path) -> bool {
     storage::is_keras(path)
 }
 
-/// Opens a weight file of Keras and lists its layers. Fails where it cannot be read, is damaged, or holds no layer with weights.
+/// Opens a weight file of Keras and lists its layers. Fails where it cannot be read, is damaged, or holds no layer with
+/// weights.
 pub(super) fn index(path: &Path) -> Result<File, WeightError> {
     let unsound = |reason: String| WeightError::Format { place: path.display().to_string(), reason };
     let Opened { hdf5, config } = storage::open(path)?;
@@ -94,7 +96,8 @@ impl FileLayer {
         Self { format, path, name, variables }
     }
 
-    /// What the layer is in one order with: all layers of an older file, those of its class in a newer one, where its group is called after it.
+    /// What the layer is in one order with: all layers of an older file, those of its class in a newer one, where its
+    /// group is called after it.
     fn lane(&self) -> Option<&str> {
         match self.format {
             Format::Legacy => None,
@@ -136,9 +139,10 @@ impl Slot {
 }
 
 impl File {
-    /// The tensors of the file for `graph`, which must be built after Keras: PyTorch's layout under the graph's names where the layers match,
-    /// misshapen ones too; what has no place in the graph in Keras' layout under the file's names. A model may hold the network as one of its
-    /// layers: it is looked for in the model and in each model within, and taken where most of what `taps` need is, or from `key`.
+    /// The tensors of the file for `graph`, which must be built after Keras: PyTorch's layout under the graph's names
+    /// where the layers match, misshapen ones too; what has no place in the graph in Keras' layout under the file's
+    /// names. A model may hold the network as one of its layers: it is looked for in the model and in each model
+    /// within, and taken where most of what `taps` need is, or from `key`.
     pub(super) fn match_to(
         &self,
         graph: &Graph,
@@ -183,7 +187,8 @@ impl File {
         self.layers.iter().map(|layer| layer.model()).collect()
     }
 
-    /// The tensors of the layers that are `meant`, matched to the network, and of those elsewhere that are the network's.
+    /// The tensors of the layers that are `meant`, matched to the network, and of those elsewhere that are the
+    /// network's.
     fn matched(&self, network: &Network, meant: impl Fn(&FileLayer) -> bool) -> BTreeMap<String, Tensor> {
         let mut tensors = BTreeMap::new();
         let pairs = self.layers.iter().zip(pairs::pair(&self.layers, network, &meant));
@@ -228,8 +233,9 @@ fn fit(tensors: &BTreeMap<String, Tensor>, needed: &[Parameter], expected: &Expe
     }
 }
 
-/// Whether `name`, a name in a file, is that of a layer as the `layers` of a network are: one more of a kind that the network has, and so of
-/// another network. The numbers that Keras makes up say nothing of this kind, nor do layers behind the network.
+/// Whether `name`, a name in a file, is that of a layer as the `layers` of a network are: one more of a kind that the
+/// network has, and so of another network. The numbers that Keras makes up say nothing of this kind, nor do layers
+/// behind the network.
 pub(super) fn is_one_more(name: &str, layers: &BTreeSet<&str>) -> bool {
     let pattern =
         |name: &str| name.split(|c: char| c.is_ascii_digit()).filter(|part| !part.is_empty()).collect::<String>();

@@ -2,8 +2,8 @@
 
 use super::network::Class;
 
-/// The class and the number of a name that Keras made up: `conv2d_94`, `batch_normalization`, and Keras 1's `convolution2d_3`. The number
-/// counts on from whatever the session had built before.
+/// The class and the number of a name that Keras made up: `conv2d_94`, `batch_normalization`, and Keras 1's
+/// `convolution2d_3`. The number counts on from whatever the session had built before.
 pub(super) fn automatic(name: &str) -> Option<(Class, u64)> {
     let (prefix, number) = numbered(name);
     let old = match prefix {
@@ -25,7 +25,8 @@ pub(super) fn numbered(name: &str) -> (&str, u64) {
     }
 }
 
-/// The name that `keras.applications` uses now for a layer of its first ResNets and DenseNets: `res3b7_branch2c` is `conv3_block8_3_conv`.
+/// The name that `keras.applications` uses now for a layer of its first ResNets and DenseNets: `res3b7_branch2c` is
+/// `conv3_block8_3_conv`.
 pub(super) fn modern(name: &str) -> Option<String> {
     match name {
         "conv1" => return Some("conv1_conv".into()),

@@ -1,8 +1,9 @@
 //! Keras 3's `.weights.h5`, alone or in a `.keras` file (and Keras 2.12's first of them).
 //!
-//! Layers are groups called after their class and numbered in the order of `model.layers`: `layers/conv2d`, `layers/conv2d_1`, …; variables are
-//! `vars/0`, `vars/1`, … in them. A model within the model is a group that has `layers` of its own. Later versions write the layer's name as an
-//! attribute of `vars`; before that only the configuration in a `.keras` file tells it. The layout is that of `saving_lib.py` in Keras.
+//! Layers are groups called after their class and numbered in the order of `model.layers`: `layers/conv2d`,
+//! `layers/conv2d_1`, …; variables are `vars/0`, `vars/1`, … in them. A model within the model is a group that has
+//! `layers` of its own. Later versions write the layer's name as an attribute of `vars`; before that only the
+//! configuration in a `.keras` file tells it. The layout is that of `saving_lib.py` in Keras.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -90,7 +91,8 @@ fn layer(group: &Group, path: &str, budget: &mut usize) -> Result<Option<FileLay
     Ok(Some(FileLayer::new(Format::Native, path.to_string(), name, variables)))
 }
 
-/// For the group of each layer with weights the layer's name, from the model's configuration: its list of layers is `model.layers`.
+/// For the group of each layer with weights the layer's name, from the model's configuration: its list of layers is
+/// `model.layers`.
 fn configured_names(config: &[u8]) -> Option<BTreeMap<String, String>> {
     let config: Value = serde_json::from_slice(config).ok()?;
     let mut counts = BTreeMap::new();

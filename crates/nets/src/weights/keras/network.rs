@@ -1,8 +1,9 @@
-//! A graph as Keras counts it: one layer where the graph has several, the variables that each layer owns, and the order in which Keras lists
-//! the layers.
+//! A graph as Keras counts it: one layer where the graph has several, the variables that each layer owns, and the order
+//! in which Keras lists the layers.
 //!
-//! Older files hold the layers in that order and `.weights.h5` files number them by it, class by class. Keras sorts by depth, the longest way
-//! to the model's output, and among equals by the order in which a walk from the output meets them (`map_graph` in `keras/src/ops/function.py`).
+//! Older files hold the layers in that order and `.weights.h5` files number them by it, class by class. Keras sorts by
+//! depth, the longest way to the model's output, and among equals by the order in which a walk from the output meets
+//! them (`map_graph` in `keras/src/ops/function.py`).
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;

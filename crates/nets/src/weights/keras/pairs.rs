@@ -1,8 +1,8 @@
 //! Pairs the layers of a file with those of the network.
 //!
-//! Chosen names say it themselves (today's, or those of the first ResNets). Names that Keras made up depend on what its session had built
-//! before, so they are never compared: as Keras does, the layers are taken in the order of `model.layers` instead, when their number and all
-//! shapes agree, and by the rank of their numbers when they do not.
+//! Chosen names say it themselves (today's, or those of the first ResNets). Names that Keras made up depend on what its
+//! session had built before, so they are never compared: as Keras does, the layers are taken in the order of
+//! `model.layers` instead, when their number and all shapes agree, and by the rank of their numbers when they do not.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,8 +11,8 @@ use super::network::{Class, Network, Slot, Weighted};
 use super::variable::Variable;
 use super::{FileLayer, names};
 
-/// For each layer of the file the index of the network's layer, where it has one: of the layers that are `meant`, and of a classifier that stands
-/// elsewhere.
+/// For each layer of the file the index of the network's layer, where it has one: of the layers that are `meant`, and
+/// of a classifier that stands elsewhere.
 pub(super) fn pair(
     file: &[Arc<FileLayer>],
     network: &Network,
@@ -58,8 +58,8 @@ fn by_name(file: &[Arc<FileLayer>], network: &Network, meant: &[bool]) -> Vec<Op
     file.iter().zip(meant).map(|(layer, meant)| meant.then(|| find(layer)).flatten()).collect()
 }
 
-/// The network's layers for the `members` of a lane, when those of one of Keras' orders agree with as many that follow one another, in shapes
-/// and with the names.
+/// The network's layers for the `members` of a lane, when those of one of Keras' orders agree with as many that follow
+/// one another, in shapes and with the names.
 fn in_order(
     file: &[Arc<FileLayer>],
     network: &Network,
@@ -89,8 +89,8 @@ fn fits(layer: &FileLayer, expected: &Weighted) -> bool {
     layer.variables.len() == expected.slots.len() && layer.variables.iter().zip(&expected.slots).all(same)
 }
 
-/// The k-th number of a class in the file is the k-th in the network, when there are as many; of more, those that follow one another and have the
-/// shapes of the network's.
+/// The k-th number of a class in the file is the k-th in the network, when there are as many; of more, those that
+/// follow one another and have the shapes of the network's.
 fn by_number(file: &[Arc<FileLayer>], network: &Network, members: &[usize], pairs: &mut [Option<usize>]) {
     let mut taken = vec![false; network.layers.len()];
     pairs.iter().flatten().for_each(|&index| taken[index] = true);
@@ -128,8 +128,8 @@ fn by_number(file: &[Arc<FileLayer>], network: &Network, members: &[usize], pair
     }
 }
 
-/// A classifier of other classes has no name that says so in some files. Where one layer of a class is left over on either side they are
-/// taken for each other, so that the error tells both shapes.
+/// A classifier of other classes has no name that says so in some files. Where one layer of a class is left over on
+/// either side they are taken for each other, so that the error tells both shapes.
 fn last_of_a_class(file: &[Arc<FileLayer>], network: &Network, pairs: &mut [Option<usize>]) {
     let mut taken = vec![false; network.layers.len()];
     pairs.iter().flatten().for_each(|&index| taken[index] = true);

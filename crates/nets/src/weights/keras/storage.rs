@@ -1,5 +1,5 @@
-//! Where the HDF5 bytes are: a file of its own, or `model.weights.h5` in the zip that a `.keras` file is. Nothing is read but the ranges that
-//! are asked for.
+//! Where the HDF5 bytes are: a file of its own, or `model.weights.h5` in the zip that a `.keras` file is. Nothing is
+//! read but the ranges that are asked for.
 
 use std::fs;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -17,7 +17,8 @@ const WEIGHTS: &str = "model.weights.h5";
 const CONFIG: &str = "config.json";
 /// The largest `config.json` that is read; that of a network of 500 layers has half a megabyte.
 const LARGEST_CONFIG: u64 = 64 << 20;
-/// The most bytes that a `model.weights.h5` packed to `length` may unpack to: floats pack badly, zeros of an optimiser well.
+/// The most bytes that a `model.weights.h5` packed to `length` may unpack to: floats pack badly, zeros of an optimiser
+/// well.
 const fn largest_weights(length: u64) -> u64 {
     length.saturating_mul(4).saturating_add(64 << 20)
 }
@@ -80,7 +81,8 @@ fn config(zip: &mut ZipArchive<fs::File>) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// The weights in a zip: where they are when they are stored as they are, unpacked into a temporary file when they are not.
+/// The weights in a zip: where they are when they are stored as they are, unpacked into a temporary file when they are
+/// not.
 fn unpacked(
     mut zip: ZipArchive<fs::File>,
     path: &Path,

@@ -1,6 +1,8 @@
-//! A variable of a Keras file: its shape and type are known when the file is opened, its values are read when they are asked for.
+//! A variable of a Keras file: its shape and type are known when the file is opened, its values are read when they are
+//! asked for.
 //!
-//! A kernel is read slab by slab and each slab put where the graph's layout has it, so that reading takes little more memory than the tensor.
+//! A kernel is read slab by slab and each slab put where the graph's layout has it, so that reading takes little more
+//! memory than the tensor.
 
 use hdf5_reader::error::Error;
 use hdf5_reader::{Dataset, Datatype, H5Type, SliceInfo, SliceInfoElem};
@@ -9,7 +11,8 @@ use crate::weights::WeightError;
 
 /// Bytes read at a time, save where one row of the first axis is more.
 const SLAB: usize = 16 << 20;
-/// The largest variable that is read, in bytes of f32: five times the largest of any known network (VGG's first dense layer, 0.4 GB).
+/// The largest variable that is read, in bytes of f32: five times the largest of any known network (VGG's first dense
+/// layer, 0.4 GB).
 const LARGEST: usize = 2 << 30;
 /// Deflate makes at most 1032 bytes of one.
 const MOST_UNPACKED: u64 = 1032;
@@ -34,8 +37,8 @@ pub(super) struct Variable {
 }
 
 impl Variable {
-    /// The variable that `dataset` holds; its values stay in the file, which has `file_length` bytes. A shape that these cannot fill is
-    /// damaged or malicious.
+    /// The variable that `dataset` holds; its values stay in the file, which has `file_length` bytes. A shape that
+    /// these cannot fill is damaged or malicious.
     pub(super) fn new(name: String, dataset: Dataset, file_length: u64) -> Result<Self, Error> {
         let kind = kind(&dataset)?;
         let size = dataset.raw_element_size()? as u64;

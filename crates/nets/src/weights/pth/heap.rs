@@ -1,5 +1,5 @@
-//! The objects of a pickle: in one flat list, by number, so that cycles, sharing and depth cost nothing and nothing is dropped recursively.
-//! Texts are ranges of the pickle's own bytes.
+//! The objects of a pickle: in one flat list, by number, so that cycles, sharing and depth cost nothing and nothing is
+//! dropped recursively. Texts are ranges of the pickle's own bytes.
 
 /// A value: small ones themselves, others by their number in the [`Heap`].
 #[derive(Clone, Copy, Debug, PartialEq)]

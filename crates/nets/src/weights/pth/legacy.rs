@@ -1,5 +1,6 @@
-//! The format of PyTorch before 1.6, still written with `_use_new_zipfile_serialization=False`: pickles of a magic number, the protocol, the
-//! machine, the object and the keys of its storages, and then each storage: its number of elements (i64) and their bytes.
+//! The format of PyTorch before 1.6, still written with `_use_new_zipfile_serialization=False`: pickles of a magic
+//! number, the protocol, the machine, the object and the keys of its storages, and then each storage: its number of
+//! elements (i64) and their bytes.
 
 use std::collections::BTreeMap;
 use std::fs::File;

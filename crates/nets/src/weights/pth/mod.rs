@@ -1,12 +1,13 @@
-//! PyTorch's weight files (`.pth`, `.pt`, `.bin`) → f32 tensors, read when they are asked for. What `torch.save` writes is a pickle that
-//! describes the tensors, and the bytes of their storages, in one of two formats:
+//! PyTorch's weight files (`.pth`, `.pt`, `.bin`) → f32 tensors, read when they are asked for. What `torch.save` writes
+//! is a pickle that describes the tensors, and the bytes of their storages, in one of two formats:
 //!
 //! * since PyTorch 1.6 a zip: `<prefix>/data.pkl`, `<prefix>/data/<key>` for each storage (`zip.rs`);
 //! * before, one pickle after the other, then the storages (`legacy.rs`).
 //!
-//! The pickle is read as data (`pickle.rs`, `heap.rs`), the tensors are found in it (`state.rs`) and laid over the storages
-//! (`storage.rs`). No code of a file is run. A file may be anybody's: lengths are checked before anything is allocated, and what is allocated is
-//! bounded by [`limit`]. The formats are those of `torch/serialization.py` and `torch/_utils.py`.
+//! The pickle is read as data (`pickle.rs`, `heap.rs`), the tensors are found in it (`state.rs`) and laid over the
+//! storages (`storage.rs`). No code of a file is run. A file may be anybody's: lengths are checked before anything is
+//! allocated, and what is allocated is bounded by [`limit`]. The formats are those of `torch/serialization.py` and
+//! `torch/_utils.py`.
 
 mod heap;
 mod legacy;
@@ -28,7 +29,8 @@ use crate::files::regular;
 use heap::{Heap, Value};
 use storage::Storage;
 
-/// The most bytes that a tensor of a file of `length` bytes may take: half precision doubles, and small files may expand a little.
+/// The most bytes that a tensor of a file of `length` bytes may take: half precision doubles, and small files may
+/// expand a little.
 const fn limit(length: u64) -> u64 {
     length.saturating_mul(4).saturating_add(64 << 20)
 }
@@ -100,9 +102,11 @@ pub(super) fn is_pth(path: &Path) -> Result<bool, WeightError> {
     open().map_err(|fault: Fault| fault.of(path))
 }
 
-/// The tensors of the file at `path`, each under its way to it: `conv1.weight` in a state dict, `state_dict.module.conv1.weight` in a checkpoint.
+/// The tensors of the file at `path`, each under its way to it: `conv1.weight` in a state dict,
+/// `state_dict.module.conv1.weight` in a checkpoint.
 ///
-/// Floats of 16 to 64 bits become f32. Of integers and other types only the shape is kept: their values are a [`WeightError::Dtype`].
+/// Floats of 16 to 64 bits become f32. Of integers and other types only the shape is kept: their values are a
+/// [`WeightError::Dtype`].
 pub(super) fn read(path: &Path) -> Result<BTreeMap<String, Tensor>, WeightError> {
     let content = || {
         let mut file = regular::open(path)?;

@@ -1,7 +1,9 @@
-//! Python's pickles as data: the instructions that `torch.save` writes build lists, dictionaries and calls by name, and nothing is ever called.
+//! Python's pickles as data: the instructions that `torch.save` writes build lists, dictionaries and calls by name, and
+//! nothing is ever called.
 //!
-//! The instructions mean what Python's `pickletools` says of them (protocols 2 to 5; the textual ones of protocols 0 and 1, which torch does
-//! not write, are refused). No object is ever copied: memory is bounded by the number of instructions.
+//! The instructions mean what Python's `pickletools` says of them (protocols 2 to 5; the textual ones of protocols 0
+//! and 1, which torch does not write, are refused). No object is ever copied: memory is bounded by the number of
+//! instructions.
 
 use std::collections::HashMap;
 use std::io::Read;

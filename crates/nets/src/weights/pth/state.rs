@@ -12,10 +12,12 @@ use super::{Content, Fault, limit};
 use crate::weights::tensors::{Element, SharedFile, unreadable};
 use crate::weights::{Tensor, WeightError};
 
-/// Dictionaries and lists within one another that are looked into: `checkpoint["model"]["state_dict"]["student"]` and one more.
+/// Dictionaries and lists within one another that are looked into: `checkpoint["model"]["state_dict"]["student"]` and
+/// one more.
 const DEPTH: usize = 4;
-/// Tensors, dictionaries and lists that a file may hold, and values of any kind that are looked at on the way: a hundred times those of a network with
-/// its optimiser and a long history of its training. A small file can name one over and over.
+/// Tensors, dictionaries and lists that a file may hold, and values of any kind that are looked at on the way: a
+/// hundred times those of a network with its optimiser and a long history of its training. A small file can name one
+/// over and over.
 const MOST_TENSORS: usize = 200_000;
 const MOST_VALUES: usize = 20_000_000;
 /// More dimensions than any weight has.
@@ -32,7 +34,8 @@ pub(super) struct Dtype {
     element: Option<Element>,
 }
 
-/// A class of storages, the name of its elements' type under `torch.`, how it is shown, bytes of an element, and how it is read.
+/// A class of storages, the name of its elements' type under `torch.`, how it is shown, bytes of an element, and how it
+/// is read.
 type DtypeRow = (&'static str, &'static str, &'static str, usize, Option<Element>);
 
 #[rustfmt::skip]
@@ -82,8 +85,8 @@ pub(super) struct Named<'a> {
     part: Option<(u64, u64)>,
 }
 
-/// Takes a persistent identifier apart: ("storage", class, key, device, elements), and in the legacy format perhaps a part of it:
-/// (key of the part, first element, elements). `None`: something else, such as the source of a class.
+/// Takes a persistent identifier apart: ("storage", class, key, device, elements), and in the legacy format perhaps a
+/// part of it: (key of the part, first element, elements). `None`: something else, such as the source of a class.
 pub(super) fn persistent(heap: &Heap, identifier: Value) -> Result<Option<Named<'_>>, Fault> {
     let Some(&[kind, class, key, _, elements, ref rest @ ..]) = heap.sequence(identifier) else { return Ok(None) };
     if heap.text(kind) != Some("storage") {

@@ -57,7 +57,8 @@ pub(super) struct View {
     pub first: u64,
     /// Values of the tensor.
     pub count: usize,
-    /// Shape and strides, and the elements from the first to the last, when they do not lie in the storage in the tensor's order.
+    /// Shape and strides, and the elements from the first to the last, when they do not lie in the storage in the
+    /// tensor's order.
     pub strided: Option<Strided>,
 }
 

@@ -1,4 +1,5 @@
-//! Files that PyTorch wrote, with PyTorch's values; files put together by hand where no PyTorch of today writes the like.
+//! Files that PyTorch wrote, with PyTorch's values; files put together by hand where no PyTorch of today writes the
+//! like.
 
 mod hostile;
 

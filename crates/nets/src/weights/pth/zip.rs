@@ -1,6 +1,6 @@
-//! The zip format of PyTorch 1.6 and later. The directory is read with the crate `zip`; stored entries are then read where they lie, deflated
-//! ones (which PyTorch does not write, but a repacked file has) through `flate2`. Checksums are not looked at: PyTorch can be told to write
-//! none, and parts of entries are read.
+//! The zip format of PyTorch 1.6 and later. The directory is read with the crate `zip`; stored entries are then read
+//! where they lie, deflated ones (which PyTorch does not write, but a repacked file has) through `flate2`. Checksums
+//! are not looked at: PyTorch can be told to write none, and parts of entries are read.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -18,7 +18,8 @@ const PICKLE: &str = "data.pkl";
 /// Bytes of the header of an entry before its name.
 const LOCAL_HEADER: usize = 30;
 
-/// Whether a zip is PyTorch's, by its first entry, which is there in a file that is cut off too, or by its directory. `start` are its first bytes.
+/// Whether a zip is PyTorch's, by its first entry, which is there in a file that is cut off too, or by its directory.
+/// `start` are its first bytes.
 pub(super) fn is_torch(start: &[u8], file: &mut File) -> bool {
     let length = start.get(26..28).and_then(|bytes| bytes.try_into().ok()).map_or(0, u16::from_le_bytes);
     let name = start.get(LOCAL_HEADER..LOCAL_HEADER + usize::from(length)).unwrap_or_default();

@@ -1,4 +1,5 @@
-//! Hashes of files: what is expected of one, what it has, and a small record beside it so that it need not be read through every time.
+//! Hashes of files: what is expected of one, what it has, and a small record beside it so that it need not be read
+//! through every time.
 
 use std::fmt;
 use std::fs::Metadata;
@@ -112,7 +113,8 @@ impl Record {
         Self { from: from.to_string(), sha256, md5, bytes, modified, commit: None }
     }
 
-    /// Writes it. Without it a file is only read through once more, so that a folder which cannot be written to is no error.
+    /// Writes it. Without it a file is only read through once more, so that a folder which cannot be written to is no
+    /// error.
     pub(super) fn write(&self, path: &Path) {
         atomic::write_json(path, self).ok();
     }

@@ -1,4 +1,5 @@
-//! The errors of looking for weights and fetching them: every message names the place, what was expected and what to do.
+//! The errors of looking for weights and fetching them: every message names the place, what was expected and what to
+//! do.
 
 use std::path::{Path, PathBuf};
 

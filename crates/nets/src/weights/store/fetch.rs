@@ -1,7 +1,8 @@
-//! A download that survives: into a `.part` file that a broken connection or a killed process can go on with, checked, synced, renamed.
+//! A download that survives: into a `.part` file that a broken connection or a killed process can go on with, checked,
+//! synced, renamed.
 //!
-//! A server may be silent for a while. Threads of their own wait for it, so that the user's wish to stop is seen meanwhile; such a thread is left
-//! behind, and ends with its connection.
+//! A server may be silent for a while. Threads of their own wait for it, so that the user's wish to stop is seen
+//! meanwhile; such a thread is left behind, and ends with its connection.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
@@ -65,7 +66,8 @@ impl<'a> Download<'a> {
         Self { item, url, path, client, patience, watch, answered: false, alive: Instant::now(), patched: false }
     }
 
-    /// Downloads, checks, puts the file into its place; gives what is known of it then. `hint` says what else the user can do.
+    /// Downloads, checks, puts the file into its place; gives what is known of it then. `hint` says what else the user
+    /// can do.
     pub(super) fn run(mut self, hint: &str) -> Result<Record, StoreError> {
         let folder = self.path.parent().unwrap_or(Path::new("."));
         let part = self.part();
@@ -193,7 +195,8 @@ impl<'a> Download<'a> {
         }
     }
 
-    /// The download that the `.part` file belongs to, when more can be put behind it: the server can tell whether it is the same file still, or the hash will.
+    /// The download that the `.part` file belongs to, when more can be put behind it: the server can tell whether it is
+    /// the same file still, or the hash will.
     fn resumable(&self) -> Option<Part> {
         if self.here() == 0 {
             return None;

@@ -1,4 +1,5 @@
-//! One answer over HTTP: redirects followed by hand, so that the hub's token stays with the hub and nothing falls back to plain http.
+//! One answer over HTTP: redirects followed by hand, so that the hub's token stays with the hub and nothing falls back
+//! to plain http.
 
 use std::time::Duration;
 
@@ -115,7 +116,8 @@ impl Client {
             let response = self.send(&uri, rest, at_hub)?;
             let text = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
             if at_hub {
-                // an etag of 64 digits is the file's SHA-256 on the hub itself; on the machines behind it, it may be anything
+                // an etag of 64 digits is the file's SHA-256 on the hub itself; on the machines behind it, it may be
+                // anything
                 let etag = text("x-linked-etag").or_else(|| text("etag"));
                 promised = promised.or_else(|| as_sha256(etag?.trim_matches('"')));
                 commit = commit.or_else(|| text("x-repo-commit").map(str::to_string));

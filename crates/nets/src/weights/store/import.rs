@@ -12,7 +12,8 @@ use crate::files::{FileError, atomic, regular};
 use crate::models::{ModelSpec, WeightsSpec};
 
 impl Store {
-    /// Copies `file` into the store as what is `wanted`. A file whose published hash is another is refused; where none is published, its own is kept.
+    /// Copies `file` into the store as what is `wanted`. A file whose published hash is another is refused; where none
+    /// is published, its own is kept.
     pub fn import(&self, file: &Path, wanted: &Wanted) -> Result<Found, StoreError> {
         let items = wanted.items();
         if items.is_empty() {
@@ -75,7 +76,8 @@ fn chosen<'a>(file: &Path, items: &'a [Item], digests: &Digests) -> Result<&'a I
     }
 }
 
-/// The row of `models` that has published `file`: by the name where only one row has it, else by the hash; the only row of a single model.
+/// The row of `models` that has published `file`: by the name where only one row has it, else by the hash; the only row
+/// of a single model.
 pub fn guess(
     models: &'static [ModelSpec],
     file: &Path,

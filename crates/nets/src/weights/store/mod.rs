@@ -1,4 +1,5 @@
-//! The weight store: finds published weights on this machine, downloads them where there are none, and tells sound files from damaged ones.
+//! The weight store: finds published weights on this machine, downloads them where there are none, and tells sound
+//! files from damaged ones.
 //!
 //! ```text
 //! <folder>/<model>/<source>/<published name>       weights of the registry
@@ -7,12 +8,13 @@
 //! <folder>/seen/<16 digits>.json                   records of files that lie in other programs' caches
 //! ```
 //!
-//! Beside `<file>` lie `<file>.record.json` (where it came from, its SHA-256) and, while it is fetched, `<file>.part`, `<file>.part.json` and
-//! `<file>.lock`. A file is read through when it is new or was written to; `verify` reads all of them through.
+//! Beside `<file>` lie `<file>.record.json` (where it came from, its SHA-256) and, while it is fetched, `<file>.part`,
+//! `<file>.part.json` and `<file>.lock`. A file is read through when it is new or was written to; `verify` reads all of
+//! them through.
 //!
-//! Files in the caches of Hugging Face, torch hub and Keras are used where they lie, when their hash is the published one; of Keras' `mobilenet_v2`
-//! none is published, and its name has to do. What is here is not
-//! looked for on the network again: a branch of the hub stays what it was when it was fetched.
+//! Files in the caches of Hugging Face, torch hub and Keras are used where they lie, when their hash is the published
+//! one; of Keras' `mobilenet_v2` none is published, and its name has to do. What is here is not looked for on the
+//! network again: a branch of the hub stays what it was when it was fetched.
 
 pub(super) mod digest;
 mod error;
@@ -103,8 +105,8 @@ impl Store {
         &self.dir
     }
 
-    /// The first sound file on this machine that is what is `wanted`: in the store, then in the caches of other programs. Files that are not what
-    /// they should be are told to `watch` and passed over.
+    /// The first sound file on this machine that is what is `wanted`: in the store, then in the caches of other
+    /// programs. Files that are not what they should be are told to `watch` and passed over.
     pub fn find(&self, wanted: &Wanted, watch: &mut Watch<'_>) -> Result<Option<Found>, StoreError> {
         for item in wanted.items() {
             for (place, path) in self.places(&item) {

@@ -1,4 +1,5 @@
-//! Where weights may lie already: the store's own folder by the platform's convention, and the caches of Hugging Face, torch hub and Keras.
+//! Where weights may lie already: the store's own folder by the platform's convention, and the caches of Hugging Face,
+//! torch hub and Keras.
 
 use std::ffi::OsString;
 use std::fmt;

@@ -67,7 +67,8 @@ impl Store {
         })
     }
 
-    /// Reads every file of the store through, or those of one model, and tells `each` until it breaks; gives an error when any is damaged.
+    /// Reads every file of the store through, or those of one model, and tells `each` until it breaks; gives an error
+    /// when any is damaged.
     pub fn verify(
         &self,
         models: &'static [ModelSpec],
@@ -96,8 +97,8 @@ impl Store {
         items.map(|item| (self.dir.join(item.place), item.expected)).collect()
     }
 
-    /// Files of weights below `folder`, in the order of their names. Links may lead in circles: no folder is looked into twice, `met` are those
-    /// that were.
+    /// Files of weights below `folder`, in the order of their names. Links may lead in circles: no folder is looked
+    /// into twice, `met` are those that were.
     fn collect(&self, folder: &Path, files: &mut Vec<PathBuf>, met: &mut BTreeSet<PathBuf>) -> std::io::Result<()> {
         if folder.canonicalize().is_ok_and(|folder| !met.insert(folder)) {
             return Ok(());

@@ -1,4 +1,5 @@
-//! The weights that are asked for: a row of the registry, a file on the Hugging Face hub, or a URL; and the files that would do.
+//! The weights that are asked for: a row of the registry, a file on the Hugging Face hub, or a URL; and the files that
+//! would do.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -22,7 +23,8 @@ pub(super) const LOCK: &str = ".lock";
 /// The weights that are asked for.
 #[derive(Clone, Debug)]
 pub enum Wanted {
-    /// Weights of the registry. A file without the classifier on top will do, and is what is downloaded where there is one, unless `top`.
+    /// Weights of the registry. A file without the classifier on top will do, and is what is downloaded where there is
+    /// one, unless `top`.
     Known { model: &'static ModelSpec, weights: &'static WeightsSpec, top: bool },
     /// A file on the Hugging Face hub.
     Hub(HubFile),
@@ -43,7 +45,8 @@ pub struct HubFile {
     pub revision: String,
 }
 
-/// A file that would do: where it is published, where it lies in the store, what it is called elsewhere, what it must hold.
+/// A file that would do: where it is published, where it lies in the store, what it is called elsewhere, what it must
+/// hold.
 #[derive(Clone, Debug)]
 pub(super) struct Item {
     /// Where it is published.
@@ -77,8 +80,8 @@ impl fmt::Display for HubFile {
 }
 
 impl Wanted {
-    /// Reads `hf:owner/repo/path/file[@revision]`, `https://…` or `http://…`, the last two perhaps with `#sha256=…`; `None` when `text` is of none of
-    /// these kinds, an error when it is of one but not sound.
+    /// Reads `hf:owner/repo/path/file[@revision]`, `https://…` or `http://…`, the last two perhaps with `#sha256=…`;
+    /// `None` when `text` is of none of these kinds, an error when it is of one but not sound.
     pub fn parse(text: &str) -> Result<Option<Self>, StoreError> {
         let wrong = |reason| StoreError::Spec { text: text.to_string(), reason };
         if let Some(rest) = text.strip_prefix("hf:") {

@@ -1,4 +1,5 @@
-//! Which sums lie where a term of theirs lay; that every step finds what it reads; and that the bits are the same wherever a sum lies.
+//! Which sums lie where a term of theirs lay; that every step finds what it reads; and that the bits are the same
+//! wherever a sum lies.
 
 use proptest::prelude::*;
 
@@ -26,7 +27,8 @@ struct Placed {
     taps: Vec<usize>,
 }
 
-/// What stands in for a value in a buffer: picture, value and channel; none where a zero is. What a concatenation holds is its terms'.
+/// What stands in for a value in a buffer: picture, value and channel; none where a zero is. What a concatenation holds
+/// is its terms'.
 type Cell = Option<[usize; 3]>;
 
 impl Placed {
@@ -79,7 +81,8 @@ impl Placed {
         map.runs(false).flat_map(|run| run.map(|at| at + map.base(p)).zip(channels.iter().copied())).collect()
     }
 
-    /// Runs the plan for two micro-batches with stand-ins for values; panics where a step finds another value than the one that it reads.
+    /// Runs the plan for two micro-batches with stand-ins for values; panics where a step finds another value than the
+    /// one that it reads.
     fn check(&self) {
         let MemoryPlan { maps, buffers, cut, clears, .. } = &self.plan;
         let mut held: Vec<Vec<Cell>> = buffers.iter().map(|&len| vec![Some([usize::MAX; 3]); len]).collect();

@@ -1,5 +1,5 @@
-//! Steps over bf16: products, pools, depthwise convolutions and concatenations read and write it; every other step widens its inputs, computes in
-//! f32 and rounds its output.
+//! Steps over bf16: products, pools, depthwise convolutions and concatenations read and write it; every other step
+//! widens its inputs, computes in f32 and rounds its output.
 
 use super::{Network, PlannedStep, Scratch};
 use crate::exec::cpu::map::Map;
@@ -9,7 +9,8 @@ use crate::exec::cpu::steps::{Op, Product, Work, concat, grid};
 use featurize_kernels::aligned::Aligned;
 use featurize_kernels::bf16::{Bf16Isa, bf16};
 
-/// Floats of two inputs and an output of the steps that are computed in f32; those from `cut` on may take a whole micro-batch.
+/// Floats of two inputs and an output of the steps that are computed in f32; those from `cut` on may take a whole
+/// micro-batch.
 pub(crate) fn wide(steps: &[PlannedStep], maps: &[Map], cut: usize) -> [usize; 3] {
     let mut most = [0; 3];
     for (i, step) in steps.iter().enumerate() {

@@ -1,7 +1,7 @@
 //! A convolution in groups as several over all their channels, since the kernels know no groups.
 //!
-//! Groups go together while their filters fill the vectors of one tile; a filter has zeros for the channels of the other groups. Each part reads a
-//! copy of its channels and writes its filters where they belong.
+//! Groups go together while their filters fill the vectors of one tile; a filter has zeros for the channels of the
+//! other groups. Each part reads a copy of its channels and writes its filters where they belong.
 
 use crate::exec::lower::{Kernel, Program, Step};
 use crate::models::Shape;

@@ -19,7 +19,8 @@ use featurize_kernels::residual::Residual;
 use featurize_kernels::strassen::{self, Levels};
 use featurize_kernels::winograd;
 
-/// Joins a sum to the convolution that computes one of its terms, and an activation to a sum; chooses what is computed by Winograd.
+/// Joins a sum to the convolution that computes one of its terms, and an activation to a sum; chooses what is computed
+/// by Winograd.
 pub(crate) fn fuse(program: Program, engine: Engine) -> Vec<Fused> {
     let program = groups::split(program);
     let last_use = program.last_use;
@@ -59,7 +60,8 @@ pub(crate) fn fuse(program: Program, engine: Engine) -> Vec<Fused> {
     out
 }
 
-/// Packs the weights of a step and writes down where it reads and writes: for `pictures` at a time, `rows` of the output if not all.
+/// Packs the weights of a step and writes down where it reads and writes: for `pictures` at a time, `rows` of the
+/// output if not all.
 pub(crate) fn plan(
     fused: Fused,
     maps: &[Map],

@@ -1,4 +1,5 @@
-//! Damaged and malicious files: an error that names the file, or tensors; never a panic, never more memory or time than a sound file takes.
+//! Damaged and malicious files: an error that names the file, or tensors; never a panic, never more memory or time than
+//! a sound file takes.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +8,8 @@ use rand_chacha::ChaCha8Rng;
 
 use super::*;
 
-/// The smallest of each kind: symbol tables, version 2 headers with packed chunks, groups by class, a stored zip and a packed one.
+/// The smallest of each kind: symbol tables, version 2 headers with packed chunks, groups by class, a stored zip and a
+/// packed one.
 const VICTIMS: [&str; 5] =
     ["named_old.h5", "named_f64be.h5", "branches_bf16.weights.h5", "named.keras", "named_packed.keras"];
 

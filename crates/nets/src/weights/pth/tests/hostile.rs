@@ -1,4 +1,5 @@
-//! Files that somebody damaged or made to do harm: always an error, never a panic, never more memory than the file deserves.
+//! Files that somebody damaged or made to do harm: always an error, never a panic, never more memory than the file
+//! deserves.
 
 use super::*;
 
@@ -265,7 +266,8 @@ fn packed_storages_do_not_swell() {
 fn zips_whose_entries_share_bytes_are_refused() {
     let bytes = std::fs::read(golden("pth_types.pth")).expect("golden file");
     let entry = |name: &[u8]| {
-        // in the directory the name stands 46 bytes after the beginning of an entry, 4 after the place of the local header
+        // in the directory the name stands 46 bytes after the beginning of an entry, 4 after the place of the local
+        // header
         let at = bytes.windows(name.len()).rposition(|window| window == name).expect("listed");
         at - 4
     };
