@@ -7,41 +7,42 @@ use half::bf16;
 /// Floats in a cache line.
 pub const LINE: usize = 16;
 
-#[repr(C, align(64))]
-#[derive(Clone, Copy, Debug)]
-struct Line([f32; LINE]);
-
 /// A slice of f32 on the heap that begins at a cache line; its length is fixed.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Aligned {
-    lines: Vec<Line>,
+    /// The slice, and values before and behind it that make it begin at a line. The system gives large ones as pages
+    /// that are zero already and take no time until they are written, which it does not do for aligned memory.
+    values: Vec<f32>,
+    start: usize,
     len: usize,
 }
 
 impl Aligned {
     /// `len` zeros.
     pub fn zeros(len: usize) -> Self {
-        Self { lines: vec![Line([0.0; LINE]); len.div_ceil(LINE)], len }
+        let values = vec![0.0f32; len + LINE];
+        let start = values.as_ptr().align_offset(LINE * size_of::<f32>()).min(LINE);
+        Self { values, start, len }
     }
 
     /// The same memory as twice as many bf16.
     pub fn as_bf16(&self) -> &[bf16] {
-        // SAFETY: the lines hold at least `len` f32, hence 2 · `len` bf16, and every pattern of 16 bits is a bf16.
-        unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), 2 * self.len) }
+        // SAFETY: `len` f32 are 2 · `len` bf16, and every pattern of 16 bits is a bf16.
+        unsafe { std::slice::from_raw_parts(self.as_ptr().cast(), 2 * self.len) }
     }
 
     /// The same memory as twice as many bf16.
     pub fn as_bf16_mut(&mut self) -> &mut [bf16] {
         // SAFETY: as for `as_bf16`; every pattern of 32 bits is an f32, and `self` is borrowed mutably for as long as
         // the slice lives.
-        unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), 2 * self.len) }
+        unsafe { std::slice::from_raw_parts_mut(self.as_mut_ptr().cast(), 2 * self.len) }
     }
 
     /// The same memory as four times as many bytes.
     pub(crate) fn as_bytes_mut(&mut self) -> &mut [u8] {
-        // SAFETY: the lines hold at least 4 · `len` bytes, every pattern of bits is an f32, and `self` is borrowed
-        // mutably for as long as the slice lives.
-        unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), 4 * self.len) }
+        // SAFETY: `len` f32 are 4 · `len` bytes, every pattern of bits is an f32, and `self` is borrowed mutably for as
+        // long as the slice lives.
+        unsafe { std::slice::from_raw_parts_mut(self.as_mut_ptr().cast(), 4 * self.len) }
     }
 }
 
@@ -49,15 +50,21 @@ impl Deref for Aligned {
     type Target = [f32];
 
     fn deref(&self) -> &[f32] {
-        // SAFETY: a `Line` is sixteen f32 without padding, and the lines hold at least `len` of them.
-        unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.len) }
+        &self.values[self.start..self.start + self.len]
     }
 }
 
 impl DerefMut for Aligned {
     fn deref_mut(&mut self) -> &mut [f32] {
-        // SAFETY: as for `deref`; `self` is borrowed mutably for as long as the slice lives.
-        unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.len) }
+        &mut self.values[self.start..self.start + self.len]
+    }
+}
+
+impl Clone for Aligned {
+    fn clone(&self) -> Self {
+        let mut clone = Self::zeros(self.len);
+        clone.copy_from_slice(self);
+        clone
     }
 }
 
@@ -76,6 +83,7 @@ mod tests {
             assert_eq!(values.as_bf16().len(), 2 * len);
             values.as_bf16_mut().iter_mut().for_each(|v| *v = bf16::from_bits(v.to_bits() ^ 0x8000));
             let copy = values.clone();
+            assert_eq!(copy.as_ptr() as usize % 64, 0);
             assert!(copy.iter().enumerate().all(|(i, &v)| v == i as f32));
         }
     }
