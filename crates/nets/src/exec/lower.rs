@@ -2,8 +2,12 @@
 //! norm folded into the convolution before it (in f64) and the activation joined to it, unless somebody taps the value
 //! between them.
 
+use std::collections::BTreeMap;
+
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
+
 use super::{ExecError, not_finite};
-use crate::models::graph::{Activation, FlattenOrder, Graph, LayerId, Op, Pad, Pooling, Shape, Window};
+use crate::models::graph::{Activation, FlattenOrder, Graph, LayerId, Op, Pad, Parameter, Pooling, Shape, Window};
 use crate::weights::{WeightError, WeightSet};
 
 /// The operation of a step. Weights are owned, in PyTorch's layout.
@@ -125,7 +129,8 @@ pub fn lower(graph: &Graph, weights: &WeightSet, taps: &[LayerId]) -> Result<Pro
 
 struct Lowering<'a> {
     graph: &'a Graph,
-    weights: &'a WeightSet,
+    /// The values of the tensors that the taps need.
+    tensors: BTreeMap<String, Result<Vec<f32>, WeightError>>,
     needed: Vec<bool>,
     /// How many needed layers read each layer; a tap counts as one more reader.
     readers: Vec<usize>,
@@ -145,7 +150,14 @@ impl<'a> Lowering<'a> {
             layer.inputs.iter().for_each(|input| readers[input.0] += 1);
         }
         let shapes = graph.layers().first().map(|input| input.shape).into_iter().collect();
-        Self { graph, weights, value: vec![None; needed.len()], needed, readers, steps: Vec::new(), shapes }
+        let layers = graph.layers().iter().zip(&needed).filter(|(_, needed)| **needed);
+        let parameters: Vec<Parameter> = layers.flat_map(|(layer, _)| graph.parameters_of(layer)).collect();
+        let tensors = parameters.into_par_iter().map(|parameter| {
+            let values = weights.get(&parameter);
+            (parameter.name, values)
+        });
+        let (tensors, value) = (tensors.collect(), vec![None; needed.len()]);
+        Self { graph, tensors, value, needed, readers, steps: Vec::new(), shapes }
     }
 
     /// Batch norm folded into a convolution may make its weights larger than f32 can hold.
@@ -280,17 +292,15 @@ impl<'a> Lowering<'a> {
         true
     }
 
-    fn tensor(&self, id: LayerId, word: &str) -> Result<Vec<f32>, WeightError> {
+    /// The values of a parameter, once.
+    fn tensor(&mut self, id: LayerId, word: &str) -> Result<Vec<f32>, WeightError> {
         let layer = self.graph.layer(id);
         let name = format!("{}.{word}", layer.owner);
-        let parameters = self.graph.parameters_of(layer);
-        let expected = parameters.into_iter().find(|parameter| parameter.name == name);
-        let expected = expected.ok_or_else(|| WeightError::Missing(name.clone()))?;
-        self.weights.get(&expected)
+        self.tensors.remove(&name).unwrap_or(Err(WeightError::Missing(name)))
     }
 
     /// Batch norm as x · scale + shift, in f64.
-    fn batch_norm(&self, id: LayerId, eps: f64, scaled: bool) -> Result<(Vec<f64>, Vec<f64>), WeightError> {
+    fn batch_norm(&mut self, id: LayerId, eps: f64, scaled: bool) -> Result<(Vec<f64>, Vec<f64>), WeightError> {
         let beta = self.tensor(id, "bias")?;
         let gamma = if scaled { self.tensor(id, "weight")? } else { vec![1.0; beta.len()] };
         let (mean, variance) = (self.tensor(id, "running_mean")?, self.tensor(id, "running_var")?);

@@ -7,9 +7,9 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use half::{bf16, f16};
 use safetensors::Dtype;
@@ -79,7 +79,7 @@ pub(super) struct SharedFile {
     path: PathBuf,
     /// Bytes of the file when it was opened.
     length: u64,
-    file: Mutex<File>,
+    file: File,
 }
 
 impl SharedFile {
@@ -91,7 +91,7 @@ impl SharedFile {
     pub(super) fn new(path: &Path, file: File) -> Result<Self, WeightError> {
         let path = path.to_path_buf();
         match file.metadata() {
-            Ok(data) => Ok(Self { path, length: data.len(), file: Mutex::new(file) }),
+            Ok(data) => Ok(Self { path, length: data.len(), file }),
             Err(error) => Err(WeightError::Read { path, error }),
         }
     }
@@ -101,15 +101,27 @@ impl SharedFile {
     }
 
     /// Lets `read` read from byte `offset` on.
-    fn at<T>(&self, offset: u64, read: impl FnOnce(&mut File) -> io::Result<T>) -> Result<T, WeightError> {
-        self.with(|file| file.seek(SeekFrom::Start(offset)).and_then(|_| read(file)))
+    pub(super) fn at<T>(&self, offset: u64, read: impl FnOnce(&mut ReadAt) -> io::Result<T>) -> Result<T, WeightError> {
+        let mut reader = ReadAt { file: &self.file, offset };
+        read(&mut reader).map_err(|error| WeightError::Read { path: self.path.clone(), error })
     }
+}
 
-    /// Lets `read` seek and read; nobody else moves the file meanwhile.
-    pub(super) fn with<T>(&self, read: impl FnOnce(&mut File) -> io::Result<T>) -> Result<T, WeightError> {
-        // whoever panicked left nothing behind: every reader seeks first
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        read(&mut file).map_err(|error| WeightError::Read { path: self.path.clone(), error })
+/// Reads a file from a place of its own, so that several threads can read one file.
+#[derive(Debug)]
+pub(super) struct ReadAt<'a> {
+    file: &'a File,
+    offset: u64,
+}
+
+impl Read for ReadAt<'_> {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        #[cfg(unix)]
+        let read = std::os::unix::fs::FileExt::read_at(self.file, to, self.offset)?;
+        #[cfg(windows)]
+        let read = std::os::windows::fs::FileExt::seek_read(self.file, to, self.offset)?;
+        self.offset += read as u64;
+        Ok(read)
     }
 }
 

@@ -252,9 +252,7 @@ impl Call<'_> {
         let (dtype, shape, view) = self.view(content, file.length()).map_err(about)?;
         let Some(view) = view else { return Ok(unreadable(name, dtype.name, shape)) };
         let (file, name, packed) = (Arc::clone(file), name.to_string(), view.storage.packing != Packing::Stored);
-        let read = move || {
-            file.with(|file| view.read(file)).map_err(|error| if packed { broken(error, &name) } else { error })
-        };
+        let read = move || view.read(&file).map_err(|error| if packed { broken(error, &name) } else { error });
         Ok(Tensor::later(shape, read))
     }
 

@@ -5,7 +5,8 @@ use std::io::{self, Read, Seek, SeekFrom};
 
 use flate2::read::DeflateDecoder;
 
-use crate::weights::tensors::Element;
+use crate::weights::WeightError;
+use crate::weights::tensors::{Element, SharedFile};
 
 /// A range of bytes of the file.
 #[derive(Clone, Copy, Debug)]
@@ -30,21 +31,15 @@ impl Storage {
     /// Reads the storage from its beginning.
     pub(super) fn open<'a>(&self, file: &'a mut File) -> io::Result<Box<dyn Read + 'a>> {
         file.seek(SeekFrom::Start(self.start))?;
-        Ok(match self.packing {
-            Packing::Stored => Box::new(file.take(self.length)),
-            Packing::Deflated { bytes } => Box::new(DeflateDecoder::new(file.take(bytes)).take(self.length)),
-        })
+        Ok(self.unpack(file))
     }
 
-    /// Reads the storage from its byte `offset` on.
-    fn open_at<'a>(&self, file: &'a mut File, offset: u64) -> io::Result<Box<dyn Read + 'a>> {
-        if self.packing == Packing::Stored {
-            let (start, length) = (self.start + offset, self.length - offset);
-            return Self { start, length, packing: Packing::Stored }.open(file);
+    /// The bytes of the storage, which `reader` reads as they are in the file.
+    fn unpack<'a>(&self, reader: impl Read + 'a) -> Box<dyn Read + 'a> {
+        match self.packing {
+            Packing::Stored => Box::new(reader.take(self.length)),
+            Packing::Deflated { bytes } => Box::new(DeflateDecoder::new(reader.take(bytes)).take(self.length)),
         }
-        let mut reader = self.open(file)?;
-        io::copy(&mut reader.by_ref().take(offset), &mut io::sink())?;
-        Ok(reader)
     }
 }
 
@@ -74,15 +69,23 @@ pub(super) struct Strided {
 
 impl View {
     /// The values, row-major. A strided tensor needs its span of the storage in memory beside them.
-    pub(super) fn read(&self, file: &mut File) -> io::Result<Vec<f32>> {
-        let mut reader = self.storage.open_at(file, self.first * self.element.size() as u64)?;
-        match &self.strided {
-            None => self.element.read(&mut reader, self.count),
-            Some(strided) => {
-                let span = self.element.read(&mut reader, strided.span)?;
-                Ok(strided.gather(&span, self.count))
+    pub(super) fn read(&self, file: &SharedFile) -> Result<Vec<f32>, WeightError> {
+        let Storage { start, length, packing } = self.storage;
+        let before = self.first * self.element.size() as u64;
+        // what is packed has to be unpacked from its beginning
+        let skipped = if packing == Packing::Stored { before } else { 0 };
+        let storage = Storage { start: start + skipped, length: length - skipped, packing };
+        file.at(storage.start, |file| {
+            let mut reader = storage.unpack(file);
+            io::copy(&mut reader.by_ref().take(before - skipped), &mut io::sink())?;
+            match &self.strided {
+                None => self.element.read(&mut reader, self.count),
+                Some(strided) => {
+                    let span = self.element.read(&mut reader, strided.span)?;
+                    Ok(strided.gather(&span, self.count))
+                }
             }
-        }
+        })
     }
 }
 
