@@ -1,83 +1,92 @@
-//! Activations that do more than clamp a value, such as SiLU and GELU: they are applied in place to the values that a
-//! kernel has written.
+//! Activations that do more than clamp a value, such as SiLU and GELU: a kernel applies them in place to the values of
+//! a tile that it has written, while these are in the first-level cache.
 //!
-//! They use sums, products and quotients that are each rounded, and never a fused multiply-add: so a value gives the
-//! same bits on every instruction set and at every place of a map. eˣ has an error of at most one unit in the last
-//! place. Its argument is clamped to −87.3 … 88.3, so that the sigmoid of −100 is 10⁻³⁸ and not 10⁻⁴⁴.
+//! A value gives the same bits at every place of a map and on every instruction set with a fused multiply-add. eˣ has a
+//! relative error of at most 10⁻⁷. Its argument is clamped to −87.3 … 88.3, so that the sigmoid of −100 is 10⁻³⁸ and not
+//! 10⁻⁴⁴.
 
-use super::bf16::simd::{Bf16Kernel, Bf16Simd};
 use super::bf16::{Bf16Isa, bf16};
-use super::elements::{F32Elements, MapElements};
-use super::simd::{Isa, Simd, SimdKernel};
+use super::elements::{Element, ElementsKernel, MapElements};
+use super::simd::{Isa, Simd};
 use crate::Activation;
 
 /// Applies `activation` to each of `values`.
 pub fn run(isa: Isa, activation: Activation, values: &mut [f32]) {
-    let kernel = Each { activation, values: values.as_mut_ptr(), n: values.len() };
     // SAFETY: the pointer and the length are those of a slice that is borrowed mutably.
-    unsafe { isa.run(kernel) }
+    unsafe { Function { isa, activation }.apply(values.as_mut_ptr(), &[0], values.len()) }
 }
 
 /// The same over bf16, in the vectors of `isa`: each value is widened, computed with in f32, and the result rounded.
 pub fn run_bf16(isa: Bf16Isa, activation: Activation, values: &mut [bf16]) {
-    let kernel = Each { activation, values: values.as_mut_ptr(), n: values.len() };
     // SAFETY: the pointer and the length are those of a slice that is borrowed mutably.
-    unsafe { isa.run(kernel) }
+    unsafe { Function { isa, activation }.apply(values.as_mut_ptr(), &[0], values.len()) }
 }
 
-/// The values of a run: `n` of them can be read and written, and nobody else may access them.
-struct Each<E> {
+/// An activation that does more than clamp, and the instructions by which a kernel applies it to what it has written.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Function<I> {
+    pub isa: I,
+    pub activation: Activation,
+}
+
+impl<I> Function<I> {
+    /// None where the kernel clamps its sums and is done.
+    pub(crate) fn of(isa: I, activation: Option<Activation>) -> Option<Self> {
+        activation.filter(|activation| activation.limits().is_none()).map(|activation| Self { isa, activation })
+    }
+
+    /// Applies it to the `n` values at each of `starts`, counted from `to`.
+    ///
+    /// # Safety
+    /// These values can be read and written, and nobody else accesses them.
+    #[inline]
+    pub(crate) unsafe fn apply<E: Element<Isa = I>>(self, to: *mut E, starts: &[u32], n: usize) {
+        // SAFETY: the caller answers for the values.
+        unsafe { E::run(self.isa, Each { activation: self.activation, to, starts, n }) }
+    }
+}
+
+/// The values of a run: `n` at each of `starts` can be read and written, and nobody else may access them.
+struct Each<'a, E> {
     activation: Activation,
-    values: *mut E,
+    to: *mut E,
+    starts: &'a [u32],
     n: usize,
 }
 
-impl SimdKernel for Each<f32> {
-    type Output = ();
-
+impl<E> ElementsKernel<E> for Each<'_, E> {
     #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
-        // SAFETY: the caller of `SimdKernel::run` checked the instruction set; the values are as `Each` demands.
-        unsafe { each::<F32Elements<S>>(self.activation, self.values, self.n) }
-    }
-}
-
-impl Bf16Kernel for Each<bf16> {
-    #[inline(always)]
-    unsafe fn run<B: Bf16Simd>(self) {
-        // SAFETY: the caller of `Bf16Kernel::run` checked the instruction set; the values are as `Each` demands.
-        unsafe { each::<B>(self.activation, self.values, self.n) }
-    }
-}
-
-/// Applies the activation to `n` values.
-///
-/// # Safety
-/// The CPU has the instruction set of `M`; `n` values can be read and written.
-#[inline(always)]
-unsafe fn each<M: MapElements>(activation: Activation, to: *mut M::Element, n: usize) {
-    // SAFETY: the caller answers for the instruction set and for the `n` values.
-    unsafe {
-        match activation {
-            Activation::Relu => map::<M>(to, n, |x| M::Simd::max(M::Simd::splat(0.0), x)),
-            Activation::Relu6 => map::<M>(to, n, |x| clamp::<M::Simd>(0.0, 6.0, x)),
-            Activation::Sigmoid => map::<M>(to, n, |x| M::Simd::div(M::Simd::splat(1.0), one_and_exp::<M::Simd>(x))),
-            Activation::Silu => map::<M>(to, n, |x| M::Simd::div(x, one_and_exp::<M::Simd>(x))),
-            Activation::HardSigmoid => map::<M>(to, n, |x| hard_sigmoid::<M::Simd>(x)),
-            Activation::HardSwish => map::<M>(to, n, |x| M::Simd::mul(x, hard_sigmoid::<M::Simd>(x))),
-            Activation::Gelu => map::<M>(to, n, |x| gelu::<M::Simd>(x)),
+    unsafe fn run<M: MapElements<Element = E>>(self) {
+        // SAFETY: the caller of `ElementsKernel::run` checked the instruction set; the values are as `Each` demands.
+        unsafe {
+            match self.activation {
+                Activation::Relu => self.map::<M>(|x| M::Simd::max(M::Simd::splat(0.0), x)),
+                Activation::Relu6 => self.map::<M>(|x| clamp::<M::Simd>(0.0, 6.0, x)),
+                Activation::Sigmoid => self.map::<M>(|x| M::Simd::div(M::Simd::splat(1.0), one_and_exp::<M::Simd>(x))),
+                Activation::Silu => self.map::<M>(|x| M::Simd::div(x, one_and_exp::<M::Simd>(x))),
+                Activation::HardSigmoid => self.map::<M>(|x| hard_sigmoid::<M::Simd>(x)),
+                Activation::HardSwish => self.map::<M>(|x| M::Simd::mul(x, hard_sigmoid::<M::Simd>(x))),
+                Activation::Gelu => self.map::<M>(|x| gelu::<M::Simd>(x)),
+            }
         }
     }
 }
 
-/// # Safety
-/// The CPU has the instruction set; `n` values can be read and written.
-#[inline(always)]
-unsafe fn map<M: MapElements>(to: *mut M::Element, n: usize, function: impl Fn(V<M>) -> V<M>) {
-    for at in (0..n).step_by(M::Simd::LANES) {
-        let lanes = M::Simd::LANES.min(n - at);
-        // SAFETY: `lanes` values are left from `at` on, and the caller answers for the instruction set.
-        unsafe { M::store_partial(to.add(at), lanes, function(M::load_partial(to.add(at), lanes))) };
+impl<E> Each<'_, E> {
+    /// # Safety
+    /// The CPU has the instruction set; the values are as [`Each`] demands.
+    #[inline(always)]
+    unsafe fn map<M: MapElements<Element = E>>(&self, function: impl Fn(V<M>) -> V<M>) {
+        for &start in self.starts {
+            for at in (0..self.n).step_by(M::Simd::LANES) {
+                let lanes = M::Simd::LANES.min(self.n - at);
+                // SAFETY: `lanes` values are left from `at` on, and the caller answers for the instruction set.
+                unsafe {
+                    let to = self.to.add(start as usize + at);
+                    M::store_partial(to, lanes, function(M::load_partial(to, lanes)));
+                }
+            }
+        }
     }
 }
 
@@ -114,35 +123,24 @@ unsafe fn one_and_exp<S: Simd>(x: S::Vector) -> S::Vector {
     unsafe { S::add(S::splat(1.0), exp::<S>(S::sub(S::splat(0.0), x))) }
 }
 
-/// max(x, 0) − |x| · erfc(|x| / √2) / 2, which is x · Φ(x) without the cancellation where Φ is small. erfc is that of
-/// Press et al., "Numerical recipes", section 6.2, whose relative error is below 1.2 · 10⁻⁷ everywhere.
+/// x · (½ + E(x)), where E is x times a quotient of polynomials in x² of the least error, and ½ from 5.4 on. So E has an
+/// error of a few units in the last place of ½, as in PyTorch, whose formula cancels in the same way where x is
+/// negative.
 ///
 /// # Safety
 /// The CPU has the instruction set of `S`.
 #[inline(always)]
 unsafe fn gelu<S: Simd>(x: S::Vector) -> S::Vector {
-    // the digits are those of the source
-    #[allow(clippy::excessive_precision)]
-    const ERFC: [f32; 10] = [
-        0.17087277,
-        -0.82215223,
-        1.48851587,
-        -1.13520398,
-        0.27886807,
-        -0.18628806,
-        0.09678418,
-        0.37409196,
-        1.00002368,
-        -1.26551223,
-    ];
+    const LARGEST: f32 = 5.4;
+    const ABOVE: [f32; 6] =
+        [2.338_648_6e-8, 6.360_014_6e-6, 1.643_234_6e-4, 4.650_862_4e-3, 3.337_242e-2, 3.989_423e-1];
+    const BELOW: [f32; 6] = [1.216_583_2e-6, 7.240_064_6e-5, 1.858_991_7e-3, 2.837_879_4e-2, 2.503_183_5e-1, 1.0];
     // SAFETY: the caller answers for the instruction set.
     unsafe {
-        let size = S::max(S::sub(S::splat(0.0), x), x);
-        let z = S::mul(size, S::splat(std::f32::consts::FRAC_1_SQRT_2));
-        let t = S::div(S::splat(1.0), S::add(S::splat(1.0), S::mul(S::splat(0.5), z)));
-        let sum = polynomial::<S, 10>(t, ERFC);
-        let erfc = S::mul(t, exp::<S>(S::sub(sum, S::mul(z, z))));
-        S::sub(S::max(S::splat(0.0), x), S::mul(S::mul(S::splat(0.5), size), erfc))
+        let near = clamp::<S>(-LARGEST, LARGEST, x);
+        let square = S::mul(near, near);
+        let e = S::div(S::mul(near, polynomial::<S, 6>(square, ABOVE)), polynomial::<S, 6>(square, BELOW));
+        S::mul_add(x, clamp::<S>(-0.5, 0.5, e), S::mul(x, S::splat(0.5)))
     }
 }
 
@@ -156,14 +154,14 @@ unsafe fn polynomial<S: Simd, const N: usize>(x: S::Vector, coefficients: [f32; 
     unsafe {
         let mut sum = S::splat(coefficients[0]);
         for c in &coefficients[1..] {
-            sum = S::add(S::mul(sum, x), S::splat(*c));
+            sum = S::mul_add(sum, x, S::splat(*c));
         }
         sum
     }
 }
 
-/// eˣ for x clamped to −87.3 … 88.3: 2ⁿ · eʳ with x = n ln 2 + r and |r| ≤ ln 2 / 2, and a polynomial for eʳ (`expf` of
-/// Moshier's Cephes).
+/// eˣ for x clamped to −87.3 … 88.3: 2ⁿ · eʳ with x = n ln 2 + r and |r| ≤ ln 2 / 2, and the polynomial of the least
+/// relative error for eʳ.
 ///
 /// # Safety
 /// The CPU has the instruction set of `S`.
@@ -173,23 +171,21 @@ unsafe fn exp<S: Simd>(x: S::Vector) -> S::Vector {
     const ROUND: f32 = 12_582_912.0;
     /// ln 2 in two parts, the first so short that its products with n are exact.
     const LN2: [f32; 2] = [0.693_359_4, -2.121_944_4e-4];
-    // 1/5!, 1/4!, … as the polynomial of the least error has them
-    #[allow(clippy::excessive_precision)]
-    const EXP: [f32; 6] =
-        [1.987_569_1e-4, 1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5.000_000_1e-1];
+    // near 1/6!, 1/5!, …
+    const EXP: [f32; 5] = [1.381_459_9e-3, 8.368_717e-3, 4.166_839e-2, 1.666_652_1e-1, 4.999_999_4e-1];
     // SAFETY: the caller answers for the instruction set.
     unsafe {
         let x = clamp::<S>(-87.3, 88.3, x);
-        let rounded = S::add(S::mul(x, S::splat(std::f32::consts::LOG2_E)), S::splat(ROUND));
+        let rounded = S::mul_add(x, S::splat(std::f32::consts::LOG2_E), S::splat(ROUND));
         let n = S::sub(rounded, S::splat(ROUND));
-        let r = S::sub(S::sub(x, S::mul(n, S::splat(LN2[0]))), S::mul(n, S::splat(LN2[1])));
-        let e = S::add(S::mul(polynomial::<S, 6>(r, EXP), S::mul(r, r)), r);
+        let r = S::mul_add(n, S::splat(-LN2[1]), S::mul_add(n, S::splat(-LN2[0]), x));
+        let e = S::mul_add(polynomial::<S, 5>(r, EXP), S::mul(r, r), r);
         S::mul(S::add(e, S::splat(1.0)), S::power_of_two(rounded))
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     const ALL: [Activation; 7] = [
@@ -203,7 +199,7 @@ mod tests {
     ];
 
     /// The definition; the values beside `GELU` are those of Python's `math.erf`.
-    fn definition(activation: Activation, x: f64) -> f64 {
+    pub(crate) fn definition(activation: Activation, x: f64) -> f64 {
         match activation {
             Activation::Relu => x.max(0.0),
             Activation::Relu6 => x.clamp(0.0, 6.0),
@@ -225,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn activations_are_their_definition_and_the_same_on_every_instruction_set() {
+    fn activations_are_their_definition_and_the_same_wherever_multiply_adds_are_fused() {
         let values: Vec<f32> =
             (0..if cfg!(miri) { 97 } else { 20_001 }).map(|i| (i as f32 - 10_000.0) / 2000.0).collect();
         for activation in ALL {
@@ -236,9 +232,9 @@ mod tests {
                 for (&x, &found) in values.iter().zip(&found) {
                     let expected = definition(activation, f64::from(x));
                     let error = (f64::from(found) - expected).abs();
-                    // of GELU the exponent, −x² / 2, is rounded too
-                    let bound = if activation == Activation::Gelu { 3e-6 } else { 4e-7 } * expected.abs() + 5e-9;
-                    assert!(error <= bound, "{isa:?} {activation:?}({x}) = {found}, not {expected}");
+                    // GELU is x times a number near ½ or 0, whose error does not become smaller with it
+                    let size = if activation == Activation::Gelu { f64::from(x) } else { expected };
+                    assert!(error <= 4e-7 * size.abs() + 5e-9, "{isa:?} {activation:?}({x}) = {found}, not {expected}");
                 }
                 // alone a value has the same bits
                 for (i, x) in values.iter().enumerate().step_by(997) {
@@ -247,7 +243,9 @@ mod tests {
                     assert_eq!(alone[0].to_bits(), found[i].to_bits(), "{isa:?} {activation:?}({x})");
                 }
                 let bits: Vec<u32> = found.iter().map(|v| v.to_bits()).collect();
-                assert_eq!(&bits, first.get_or_insert_with(|| bits.clone()), "{isa:?} {activation:?}");
+                if isa != Isa::Portable {
+                    assert_eq!(&bits, first.get_or_insert_with(|| bits.clone()), "{isa:?} {activation:?}");
+                }
             }
         }
     }

@@ -8,7 +8,7 @@
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 use super::simd::{Isa, Simd, SimdKernel};
-use crate::{Activation, clamp_bounds};
+use crate::{Activation, activation, clamp_bounds};
 
 /// Rows of weights, outputs, that are computed together.
 const ROWS: usize = 4;
@@ -80,6 +80,10 @@ impl Dense {
                 all.into_iter().enumerate().for_each(|(block, sums)| write(block, sums));
             } else {
                 (0..blocks).for_each(|block| write(block, compute(block)));
+            }
+            if let Some(activation) = activation.filter(|activation| activation.limits().is_none()) {
+                let rows = output[picture * strides[1]..].chunks_mut(strides[1]).take(n);
+                rows.for_each(|row| activation::run(self.isa, activation, &mut row[..self.bias.len()]));
             }
         }
     }

@@ -8,11 +8,11 @@
 mod kernel;
 
 use self::kernel::convolve_rows;
-use super::bf16::simd::{Bf16Kernel, Bf16Simd};
+use super::activation::Function;
 use super::bf16::{Bf16Isa, bf16};
-use super::elements::F32Elements;
+use super::elements::{Element, ElementsKernel, MapElements};
 use super::parallel;
-use super::simd::{Isa, Simd, SimdKernel};
+use super::simd::Isa;
 use crate::{Activation, clamp_bounds};
 
 /// A depthwise convolution with its packed weights.
@@ -65,10 +65,7 @@ impl DepthwiseConv {
         activation: Option<Activation>,
         output: &mut [f32],
     ) {
-        self.run_rows(threads, layout, input, activation, output, |rows| {
-            // SAFETY: `run_rows` gives each thread rows that `ConvolveRows` allows.
-            unsafe { self.isa.run(rows) }
-        });
+        self.run_rows(self.isa, threads, layout, input, activation, output);
     }
 
     /// The same over bf16, in the vectors of `isa`: each value is widened, computed with in f32, and the result
@@ -82,21 +79,18 @@ impl DepthwiseConv {
         activation: Option<Activation>,
         output: &mut [bf16],
     ) {
-        self.run_rows(threads, layout, input, activation, output, |rows| {
-            // SAFETY: `run_rows` gives each thread rows that `ConvolveRows` allows.
-            unsafe { isa.run(rows) }
-        });
+        self.run_rows(isa, threads, layout, input, activation, output);
     }
 
-    /// Checks the layout and lets `run` compute the rows of each thread.
-    fn run_rows<E: Copy + Sync>(
+    /// Checks the layout and computes the rows of each thread.
+    fn run_rows<E: Element + Sync>(
         &self,
+        isa: E::Isa,
         threads: usize,
         layout: &DepthwiseLayout,
         input: &[E],
         activation: Option<Activation>,
         output: &mut [E],
-        run: impl Fn(ConvolveRows<E>) + Sync,
     ) {
         let [height, width] = layout.output_size;
         if height == 0 || width == 0 {
@@ -112,55 +106,51 @@ impl DepthwiseConv {
         if threads > 1 {
             assert!(row_end <= layout.output_row_stride, "several threads would write one output");
         }
-        let args =
-            RunArgs { conv: self, input: input.as_ptr(), clamp: clamp_bounds(activation), output: output.as_mut_ptr() };
+        let args = RunArgs {
+            conv: self,
+            input: input.as_ptr(),
+            clamp: clamp_bounds(activation),
+            function: Function::of(isa, activation),
+            output: output.as_mut_ptr(),
+        };
         parallel::run_parts(threads, &args, |args, i| {
             let rows = parallel::split(height, i, threads);
             let input_start = layout.input_start + rows.start * layout.stride[0] * layout.input_row_stride;
             let output_start = layout.output_start + rows.start * layout.output_row_stride;
             let output_size = [rows.len(), width];
-            // these rows lie within the slices, as asserted; the output is borrowed mutably, and each thread has other
-            // rows of it
-            run(ConvolveRows { args, layout: DepthwiseLayout { input_start, output_start, output_size, ..*layout } });
+            let layout = DepthwiseLayout { input_start, output_start, output_size, ..*layout };
+            // SAFETY: these rows lie within the slices, as asserted; the output is borrowed mutably, and each thread
+            // has other rows of it.
+            unsafe { E::run(isa, ConvolveRows { args, layout }) };
         });
     }
 }
 
 /// The arguments of a run, which its threads share.
-struct RunArgs<'a, E> {
+struct RunArgs<'a, E: Element> {
     conv: &'a DepthwiseConv,
     input: *const E,
     clamp: [f32; 2],
+    function: Option<Function<E::Isa>>,
     output: *mut E,
 }
 
 // SAFETY: the threads only read through `input`, and each of them writes rows of the output that no other thread
 // accesses.
-unsafe impl<E: Sync> Sync for RunArgs<'_, E> {}
+unsafe impl<E: Element + Sync> Sync for RunArgs<'_, E> {}
 
 /// Computes the rows of `layout`, whose windows and outputs must lie in the memory behind the pointers; nobody else may
 /// access these outputs.
-struct ConvolveRows<'a, E> {
+struct ConvolveRows<'a, E: Element> {
     args: &'a RunArgs<'a, E>,
     layout: DepthwiseLayout,
 }
 
-impl SimdKernel for ConvolveRows<'_, f32> {
-    type Output = ();
-
+impl<E: Element> ElementsKernel<E> for ConvolveRows<'_, E> {
     #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
-        // SAFETY: the caller of `SimdKernel::run` checked the instruction set, and the arguments are as `ConvolveRows`
-        // demands.
-        unsafe { convolve_rows::<F32Elements<S>>(self.args, &self.layout) }
-    }
-}
-
-impl Bf16Kernel for ConvolveRows<'_, bf16> {
-    #[inline(always)]
-    unsafe fn run<B: Bf16Simd>(self) {
-        // SAFETY: the caller of `Bf16Kernel::run` checked the instruction set, and the arguments are as `ConvolveRows`
-        // demands.
-        unsafe { convolve_rows::<B>(self.args, &self.layout) }
+    unsafe fn run<M: MapElements<Element = E>>(self) {
+        // SAFETY: the caller of `ElementsKernel::run` checked the instruction set, and the arguments are as
+        // `ConvolveRows` demands.
+        unsafe { convolve_rows::<M>(self.args, &self.layout) }
     }
 }

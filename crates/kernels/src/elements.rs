@@ -5,15 +5,76 @@ use std::marker::PhantomData;
 
 use half::bf16;
 
-use super::bf16::simd::Bf16Simd;
-use super::simd::Simd;
+use super::bf16::Bf16Isa;
+use super::bf16::simd::{Bf16Kernel, Bf16Simd};
+use super::simd::{Isa, Simd, SimdKernel};
+
+/// A number format of maps.
+pub(crate) trait Element: Copy {
+    /// The instructions by which kernels over such maps compute.
+    type Isa: Copy + Send + Sync;
+
+    /// Runs `kernel` in a function compiled for `isa`. Panics when the CPU does not have it.
+    ///
+    /// # Safety
+    /// The arguments of the kernel are as its type demands.
+    unsafe fn run<K: ElementsKernel<Self>>(isa: Self::Isa, kernel: K);
+}
+
+/// A computation written once for maps of every number format and for every vector type, with its arguments.
+pub(crate) trait ElementsKernel<E> {
+    /// # Safety
+    /// The CPU has the instruction set of `M`, and the arguments are as the implementing type demands.
+    unsafe fn run<M: MapElements<Element = E>>(self);
+}
+
+/// Makes a kernel over elements one over vectors.
+struct OverVectors<K>(K);
+
+impl<K: ElementsKernel<f32>> SimdKernel for OverVectors<K> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        // SAFETY: the caller of `SimdKernel::run` checked the instruction set and answers for the arguments.
+        unsafe { self.0.run::<F32Elements<S>>() }
+    }
+}
+
+impl<K: ElementsKernel<bf16>> Bf16Kernel for OverVectors<K> {
+    #[inline(always)]
+    unsafe fn run<B: Bf16Simd>(self) {
+        // SAFETY: the caller of `Bf16Kernel::run` checked the instruction set and answers for the arguments.
+        unsafe { self.0.run::<B>() }
+    }
+}
+
+impl Element for f32 {
+    type Isa = Isa;
+
+    #[inline]
+    unsafe fn run<K: ElementsKernel<f32>>(isa: Isa, kernel: K) {
+        // SAFETY: the caller answers for the arguments.
+        unsafe { isa.run(OverVectors(kernel)) }
+    }
+}
+
+impl Element for bf16 {
+    type Isa = Bf16Isa;
+
+    #[inline]
+    unsafe fn run<K: ElementsKernel<bf16>>(isa: Bf16Isa, kernel: K) {
+        // SAFETY: the caller answers for the arguments.
+        unsafe { isa.run(OverVectors(kernel)) }
+    }
+}
 
 /// The elements of a map, loaded and stored as vectors of f32.
 pub(crate) trait MapElements: Copy {
     /// The vectors that the kernel computes with.
     type Simd: Simd;
     /// The type of an element in memory.
-    type Element: Copy;
+    type Element: Element;
 
     /// # Safety
     /// The CPU has the instruction set of `Self`; `from` points to as many readable elements as the vector has lanes.

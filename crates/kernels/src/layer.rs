@@ -58,7 +58,7 @@ pub enum Activation {
 
 impl Activation {
     /// The lower and the upper bound to which the activation clamps a value; none for an activation that does more than
-    /// that. No kernel applies such a one to its sums: [`activation`](crate::activation) runs over the written values.
+    /// that. Such a one is applied by [`activation`](crate::activation) to the values that a kernel has written.
     pub fn limits(self) -> Option<[f32; 2]> {
         match self {
             Activation::Relu => Some([0.0, f32::INFINITY]),

@@ -14,7 +14,7 @@
 //!    its fused addition; `parallel` divides it among threads.
 //! 3. [`winograd`]: 3 × 3 convolutions with fewer multiplications; [`strassen`]: large products with fewer
 //!    multiplications.
-//! 4. [`depthwise`], [`dense`], [`pool`]: the layers that are no convolution over all channels.
+//! 4. [`depthwise`], [`dense`], [`pool`], [`pointwise`]: the layers that are no convolution over all channels.
 //! 5. [`bf16`]: products of bf16 by AVX-512 or widened to f32; [`amx`]: Intel's matrix unit, for bf16 and, by int8
 //!    slices, for f32.
 //! 6. [`activation`]: functions of single values that do more than clamp them, such as SiLU.
@@ -30,6 +30,7 @@
 //! | [`depthwise::DepthwiseConv`] | depthwise convolutions               | direct, a vector of channels at a time |
 //! | [`dense::Dense`]             | dense layers of f32                  | dot products over unpacked weights |
 //! | [`pool::Pool`]               | max and mean pools                   | a vector of channels at a time |
+//! | [`pointwise::Pointwise`]     | sums, scales, gates, layer norm      | position by position |
 //!
 //! Glossary:
 //!
@@ -75,6 +76,7 @@ mod layer;
 pub mod matmul;
 mod parallel;
 pub mod peak;
+pub mod pointwise;
 pub mod pool;
 pub mod residual;
 pub mod simd;

@@ -5,7 +5,8 @@
 //! side, kernel width × channels of them, and the rows of the kernel are one row of the padded map apart: position p,
 //! kernel row y, value i is at `window_starts[p] + y · row_stride + i`. The product is Σ over (y, i) of a broadcast
 //! input times a vector of packed weights. A 1 × 1 convolution and a dense layer are products with a kernel of one row.
-//! (XNNPACK's indirect convolution reads its windows through such offsets.)
+//! (XNNPACK's indirect convolution reads its windows through such offsets.) Of a convolution in groups each group is a
+//! product, whose windows have the other groups' channels between their columns, see [`Columns`].
 //!
 //! The loops are those of BLIS and oneDNN: blocks of positions whose inputs stay in the second-level cache; in a block,
 //! panels of filters whose weights stay in the first-level cache; in a panel, tiles of `Simd::TILE_ROWS` positions ×
@@ -15,7 +16,8 @@
 mod kernel;
 
 use self::kernel::{Panel, TileRows, tile};
-use super::aligned::Aligned;
+use super::activation::Function;
+use super::aligned::{Aligned, LINE};
 use super::parallel::{self, GemmRange};
 use super::residual::Residual;
 use super::simd::{Isa, Simd, SimdKernel};
@@ -28,13 +30,32 @@ pub struct DirectConv {
     filters: usize,
     /// Rows of the kernel.
     kernel_rows: usize,
-    /// Values in a row of the kernel: its width × channels.
+    columns: Columns,
+    /// Values in a row of the kernel, its width × channels, or in one of its columns where these lie apart.
     depth: usize,
-    /// (panels, kernel rows, values, filters of a panel): a panel is two vectors of filters; behind the last filter it
-    /// is zero.
+    /// (panels, kernel rows, columns that lie apart, values, filters of a panel): a panel is two vectors of filters;
+    /// behind the last filter it is zero.
     weights: Aligned,
     /// (filters), zero behind the last one to the end of its panel.
     bias: Vec<f32>,
+}
+
+/// The columns of a kernel, where they do not lie side by side in a window because other channels lie between them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Columns {
+    pub count: usize,
+    /// From one column to the next, in elements.
+    pub stride: usize,
+}
+
+impl Columns {
+    /// All values of a row lie side by side.
+    pub const ADJACENT: Self = Self { count: 1, stride: 0 };
+
+    /// Values from the first to the last of a window.
+    pub(crate) fn span(self, kernel_rows: usize, row_stride: usize, depth: usize) -> usize {
+        (kernel_rows - 1) * row_stride + (self.count - 1) * self.stride + depth
+    }
 }
 
 /// Where a matrix product reads and writes: offsets in elements from the beginnings of its slices, one for each output
@@ -61,16 +82,25 @@ pub(crate) struct SliceLens {
 impl DirectConv {
     /// Packs weights `(filters, kernel_rows, depth)`, row-major, for the vectors of `isa`.
     pub fn new(isa: Isa, weight: &[f32], bias: &[f32], kernel_rows: usize, depth: usize) -> Self {
-        let (filters, panel, window) = (bias.len(), 2 * isa.lanes(), kernel_rows * depth);
+        Self::of_group(isa, weight, bias, kernel_rows, Columns::ADJACENT, depth)
+    }
+
+    /// Packs weights `(filters, kernel_rows, columns, depth)`, row-major, of a kernel whose columns lie apart.
+    pub fn of_group(
+        isa: Isa,
+        weight: &[f32],
+        bias: &[f32],
+        kernel_rows: usize,
+        columns: Columns,
+        depth: usize,
+    ) -> Self {
+        let (filters, panel, window) = (bias.len(), 2 * isa.lanes(), kernel_rows * columns.count * depth);
         let panels = filters.div_ceil(panel);
         let mut weights = Aligned::zeros(panels * panel * window);
-        for (f, filter) in weight.chunks_exact(window).enumerate() {
-            let target = &mut weights[f / panel * panel * window..];
-            filter.iter().enumerate().for_each(|(i, &w)| target[i * panel + f % panel] = w);
-        }
+        pack_panels(weight, window, panel, &mut weights);
         let mut padded_bias = bias.to_vec();
         padded_bias.resize(panels * panel, 0.0);
-        Self { isa, filters, kernel_rows, depth, weights, bias: padded_bias }
+        Self { isa, filters, kernel_rows, columns, depth, weights, bias: padded_bias }
     }
 
     /// Computes for every position p and filter f
@@ -94,7 +124,7 @@ impl DirectConv {
         activation: Option<Activation>,
         output: &mut [f32],
     ) {
-        let window = (self.kernel_rows - 1) * offsets.row_stride + self.depth;
+        let window = self.columns.span(self.kernel_rows, offsets.row_stride, self.depth);
         let lens = SliceLens { input: input.len(), residual: residual.len(), output: output.len() };
         offsets.check(threads, self.filters, window, lens);
         let output = output.as_mut_ptr();
@@ -107,6 +137,7 @@ impl DirectConv {
             residual,
             output,
             clamp: clamp_bounds(activation),
+            function: Function::of(self.isa, activation),
         };
         let tile = [self.isa.tile_rows(), 2 * self.isa.lanes()];
         parallel::run_parts(threads, &args, |args, i| {
@@ -116,6 +147,19 @@ impl DirectConv {
             // different positions do not overlap, as asserted.
             unsafe { self.isa.run(ComputeRange { args, range }) }
         });
+    }
+}
+
+/// Writes weights `(filters, window)` as `(panels, window, filters of a panel)`, a line of a filter after the other, so
+/// that what is read and what is written stay in the first-level cache.
+pub(crate) fn pack_panels(weight: &[f32], window: usize, panel: usize, to: &mut [f32]) {
+    for (filters, to) in weight.chunks(panel * window).zip(to.chunks_mut(panel * window)) {
+        for first in (0..window).step_by(LINE) {
+            for (f, filter) in filters.chunks_exact(window).enumerate() {
+                let line = &filter[first..window.min(first + LINE)];
+                line.iter().enumerate().for_each(|(i, &w)| to[(first + i) * panel + f] = w);
+            }
+        }
     }
 }
 
@@ -148,6 +192,7 @@ struct RunArgs<'a> {
     residual: *const f32,
     output: *mut f32,
     clamp: [f32; 2],
+    function: Option<Function<Isa>>,
 }
 
 // SAFETY: the threads only read through `input`. Each thread writes the outputs of its own range alone, and a residual
@@ -192,7 +237,7 @@ pub(crate) fn block_positions(starts: &[u32], tile_rows: usize, size: usize) -> 
 /// The CPU has the instruction set of `S`; the arguments are as [`ComputeRange`] demands.
 #[inline(always)]
 unsafe fn compute_range<S: Simd>(args: &RunArgs, GemmRange { positions, filters }: GemmRange) {
-    let RunArgs { conv, offsets, input, residual_starts, residual, output, clamp } = *args;
+    let RunArgs { conv, offsets, input, residual_starts, residual, output, clamp, function } = *args;
     let mut begin = positions.start;
     while begin < positions.end {
         let starts = &offsets.window_starts[begin..positions.end];
@@ -200,9 +245,10 @@ unsafe fn compute_range<S: Simd>(args: &RunArgs, GemmRange { positions, filters 
         for first in filters.clone().step_by(2 * S::LANES) {
             let panel = Panel {
                 kernel_rows: conv.kernel_rows,
+                columns: conv.columns,
                 depth: conv.depth,
                 row_stride: offsets.row_stride,
-                weights: conv.weights[first * conv.kernel_rows * conv.depth..].as_ptr(),
+                weights: conv.weights[first * conv.kernel_rows * conv.columns.count * conv.depth..].as_ptr(),
                 bias: conv.bias[first..].as_ptr(),
                 filters: (2 * S::LANES).min(conv.filters - first),
                 clamp,
@@ -221,7 +267,12 @@ unsafe fn compute_range<S: Simd>(args: &RunArgs, GemmRange { positions, filters 
                 // SAFETY: the CPU has the instruction set, by this function's contract; the slices above cut the
                 // weights of a whole panel and the offsets of `n` positions of the range, whose windows and outputs are
                 // there and nobody else's.
-                unsafe { tile::<S>(&panel, &rows, n) };
+                unsafe {
+                    tile::<S>(&panel, &rows, n);
+                    if let Some(function) = function {
+                        function.apply(rows.output, rows.output_starts, panel.filters);
+                    }
+                }
                 at += n;
             }
         }

@@ -1,12 +1,11 @@
 //! Pooling over windows, channels last: one vector of channels of one output position at a time. Positions of a window
-//! outside the map are skipped, so the map needs no zeros around it.
+//! outside the map are skipped, so the map needs no zeros around it. [`Mean`] is the mean of a part of a map.
 
 use std::ops::Range;
 
-use super::bf16::simd::{Bf16Kernel, Bf16Simd};
 use super::bf16::{Bf16Isa, bf16};
-use super::elements::{F32Elements, MapElements};
-use super::simd::{Isa, Simd, SimdKernel};
+use super::elements::{Element, ElementsKernel, MapElements};
+use super::simd::{Isa, Simd};
 use crate::{Pooling, Window};
 
 /// A pooling layer.
@@ -46,6 +45,104 @@ impl PoolMap {
     }
 }
 
+/// The mean over some rows and columns of a map, channel by channel.
+#[derive(Clone, Debug)]
+pub struct Mean<'a> {
+    pub map: &'a PoolMap,
+    pub rows: Range<usize>,
+    pub columns: Range<usize>,
+    pub channels: usize,
+}
+
+impl Mean<'_> {
+    /// Writes the mean of each channel.
+    ///
+    /// Panics when the rows are not in memory, when there are no positions, or when the output has not as many values
+    /// as there are channels.
+    pub fn run(&self, isa: Isa, input: &[f32], output: &mut [f32]) {
+        self.check(input.len(), output.len());
+        // SAFETY: `check` asserted that the positions lie within the input, and the output has all channels.
+        unsafe { f32::run(isa, MeanOf { mean: self, input: input.as_ptr(), output: output.as_mut_ptr() }) }
+    }
+
+    /// The same over bf16; sums are f32.
+    pub fn run_bf16(&self, isa: Bf16Isa, input: &[bf16], output: &mut [bf16]) {
+        self.check(input.len(), output.len());
+        // SAFETY: `check` asserted that the positions lie within the input, and the output has all channels.
+        unsafe { bf16::run(isa, MeanOf { mean: self, input: input.as_ptr(), output: output.as_mut_ptr() }) }
+    }
+
+    fn check(&self, input_len: usize, output_len: usize) {
+        let Mean { map, rows, columns, channels } = self;
+        let is_there = map.rows.start <= rows.start && rows.end <= map.rows.end && columns.end <= map.size[1];
+        assert!(is_there && !rows.is_empty() && !columns.is_empty(), "the positions are not there");
+        assert!(map.end(rows.end, *channels) <= input_len, "the map lies outside the input");
+        assert!(output_len == *channels, "a mean for each channel");
+    }
+}
+
+/// A mean and its memory, which [`Mean::check`] must have accepted; nobody else may access the output.
+struct MeanOf<'a, E> {
+    mean: &'a Mean<'a>,
+    input: *const E,
+    output: *mut E,
+}
+
+impl<E: Element> ElementsKernel<E> for MeanOf<'_, E> {
+    #[inline(always)]
+    unsafe fn run<M: MapElements<Element = E>>(self) {
+        const TOGETHER: usize = 4;
+        let (channels, mut first) = (self.mean.channels, 0);
+        // SAFETY: the caller of `ElementsKernel::run` checked the instruction set; the channels are there.
+        unsafe {
+            while first + TOGETHER * M::Simd::LANES <= channels {
+                self.vectors::<M, TOGETHER>(first, M::Simd::LANES);
+                first += TOGETHER * M::Simd::LANES;
+            }
+            while first < channels {
+                let lanes = M::Simd::LANES.min(channels - first);
+                self.vectors::<M, 1>(first, lanes);
+                first += lanes;
+            }
+        }
+    }
+}
+
+impl<E: Element> MeanOf<'_, E> {
+    /// The means of `N` vectors of channels from `first` on, the last of which has so many lanes; the sums of the rows
+    /// are summed, which rounds less than one long sum.
+    ///
+    /// # Safety
+    /// The CPU has the instruction set; the memory is as [`MeanOf`] demands and has these channels.
+    #[inline(always)]
+    #[allow(clippy::needless_range_loop)]
+    unsafe fn vectors<M: MapElements<Element = E>, const N: usize>(&self, first: usize, lanes: usize) {
+        let Mean { map, rows, columns, .. } = self.mean;
+        let factor = 1.0 / (rows.len() * columns.len()) as f32;
+        // SAFETY: by this function's contract.
+        unsafe {
+            let mut sums = [M::Simd::splat(0.0); N];
+            for y in rows.clone() {
+                let mut row = [M::Simd::splat(0.0); N];
+                let line = self.input.add(map.start + (y - map.rows.start) * map.row_stride + first);
+                for x in columns.clone() {
+                    for i in 0..N {
+                        let at = line.add(x * map.pixel_stride + i * M::Simd::LANES);
+                        row[i] = M::Simd::add(row[i], M::load_partial(at, lanes));
+                    }
+                }
+                for i in 0..N {
+                    sums[i] = M::Simd::add(sums[i], row[i]);
+                }
+            }
+            for i in 0..N {
+                let mean = M::Simd::mul(sums[i], M::Simd::splat(factor));
+                M::store_partial(self.output.add(first + i * M::Simd::LANES), lanes, mean);
+            }
+        }
+    }
+}
+
 /// One side of a window.
 struct WindowSide {
     /// The first position inside the map, and the one behind the last; no position where `end` ≤ `first`.
@@ -63,7 +160,7 @@ impl Pool {
         self.check(from, input.len(), to, output.len());
         let maps = PoolRows { pool: self, from, input: input.as_ptr(), to, output: output.as_mut_ptr() };
         // SAFETY: `check` asserted that the rows lie within their slices; the output is borrowed mutably.
-        unsafe { self.isa.run(maps) }
+        unsafe { f32::run(self.isa, maps) }
     }
 
     /// The same over bf16, in the vectors of `isa`: each value is widened, computed with in f32, and the result
@@ -72,7 +169,7 @@ impl Pool {
         self.check(from, input.len(), to, output.len());
         let maps = PoolRows { pool: self, from, input: input.as_ptr(), to, output: output.as_mut_ptr() };
         // SAFETY: `check` asserted that the rows lie within their slices; the output is borrowed mutably.
-        unsafe { isa.run(maps) }
+        unsafe { bf16::run(isa, maps) }
     }
 
     /// Panics when a row that is read or written is not in memory or lies outside its slice.
@@ -112,23 +209,12 @@ struct PoolRows<'a, E> {
     output: *mut E,
 }
 
-impl SimdKernel for PoolRows<'_, f32> {
-    type Output = ();
-
+impl<E> ElementsKernel<E> for PoolRows<'_, E> {
     #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
-        // SAFETY: the caller of `SimdKernel::run` checked the instruction set, and the arguments are as `PoolRows`
+    unsafe fn run<M: MapElements<Element = E>>(self) {
+        // SAFETY: the caller of `ElementsKernel::run` checked the instruction set, and the arguments are as `PoolRows`
         // demands.
-        unsafe { pool_rows::<F32Elements<S>>(self) }
-    }
-}
-
-impl Bf16Kernel for PoolRows<'_, bf16> {
-    #[inline(always)]
-    unsafe fn run<B: Bf16Simd>(self) {
-        // SAFETY: the caller of `Bf16Kernel::run` checked the instruction set, and the arguments are as `PoolRows`
-        // demands.
-        unsafe { pool_rows::<B>(self) }
+        unsafe { pool_rows::<M>(self) }
     }
 }
 

@@ -22,7 +22,8 @@ mod tests;
 use std::ops::Range;
 
 use self::gemm::ScratchLayout;
-use self::schedule::STEPS;
+use self::schedule::{PackWeights, STEPS};
+use super::activation::Function;
 use super::aligned::Aligned;
 use super::matmul::{DirectConv, GemmOffsets, SliceLens};
 use super::parallel;
@@ -103,7 +104,9 @@ impl StrassenConv {
         let vectors = bias.len() / (parts * isa.lanes());
         assert!(vectors > 0, "too few filters");
         let filters = parts * vectors * isa.lanes();
-        let weights = schedule::pack_weights(levels, &weight[..filters * window], window, [vectors, isa.lanes()]);
+        let kernel = PackWeights { levels, weight: &weight[..filters * window], depth: window, vectors };
+        // SAFETY: the kernel has no demands.
+        let weights = unsafe { isa.run(kernel) };
         let rest = (filters < bias.len())
             .then(|| DirectConv::new(isa, &weight[filters * window..], &bias[filters..], kernel_rows, depth));
         Self { isa, levels, kernel_rows, depth, vectors, weights, bias: bias[..filters].to_vec(), rest }
@@ -155,6 +158,7 @@ impl StrassenConv {
             output: output_pointer,
             scratch: scratch.as_mut_ptr(),
             clamp: clamp_bounds(activation),
+            function: Function::of(self.isa, activation),
         };
         parallel::run_parts(threads, &args, |args, thread| {
             let (groups, panels) = split(thread, threads, args.groups.count, self.vectors.div_ceil(2));
@@ -195,6 +199,7 @@ struct RunArgs<'a> {
     output: *mut f32,
     scratch: *mut f32,
     clamp: [f32; 2],
+    function: Option<Function<Isa>>,
 }
 
 // SAFETY: each thread writes the outputs of its own groups and panels and its own part of the scratch alone, and a

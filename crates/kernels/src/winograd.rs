@@ -20,6 +20,7 @@ use self::gemm::TileBlock;
 use self::phases::compute_part;
 use self::tiling::{SortedTiles, Tiling};
 use self::transform::HALF_VECTORS;
+use super::activation::Function;
 use super::aligned::{Aligned, LINE};
 use super::parallel;
 use super::residual::Residual;
@@ -102,17 +103,9 @@ impl WinogradConv {
         assert!(is_whole, "weights are (filters, channels, 3, 3)");
         let padded = filters.next_multiple_of(panel);
         let mut weights = Aligned::zeros(tile.points() * padded * channels);
-        // the filters of a panel innermost: they share the cache lines that are written
-        for first in (0..filters).step_by(panel) {
-            for c in 0..channels {
-                for f in first..filters.min(first + panel) {
-                    let at = first * channels + c * panel + f - first;
-                    let kernel = &weight[(f * channels + c) * 9..][..9];
-                    let set = |point: usize, w| weights[point * padded * channels + at] = w;
-                    transform::transform_kernel(tile.pairs(), kernel, set);
-                }
-            }
-        }
+        let kernel = PackWeights { tile, panel, weight, filters, channels, weights: &mut weights };
+        // SAFETY: the kernel has no demands.
+        unsafe { isa.run(kernel) };
         let mut padded_bias = Aligned::zeros(padded);
         padded_bias[..filters].copy_from_slice(bias);
         Self { isa, tile, filters, channels, weights, bias: padded_bias }
@@ -204,6 +197,7 @@ impl WinogradConv {
             residual_layout,
             residual,
             clamp: clamp_bounds(activation),
+            function: Function::of(self.isa, activation),
             output,
             halves: scratch[aligned..].as_mut_ptr(),
             transformed: scratch[aligned + threads * self.half_len()..].as_mut_ptr(),
@@ -223,6 +217,46 @@ impl WinogradConv {
                     // mutably; in a phase each thread writes other tiles or points, and a half-transformed tile of its
                     // own.
                     unsafe { self.isa.run(part) }
+                });
+            }
+        }
+    }
+}
+
+/// Transforms and packs the weights `(filters, channels, 3, 3)` of a convolution.
+struct PackWeights<'a> {
+    tile: TileSize,
+    /// Filters of a panel.
+    panel: usize,
+    weight: &'a [f32],
+    filters: usize,
+    channels: usize,
+    weights: &'a mut [f32],
+}
+
+impl SimdKernel for PackWeights<'_> {
+    type Output = ();
+
+    /// It has no vectors of its own: the compiler makes them.
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let Self { tile, panel, weight, filters, channels, weights } = self;
+        let point_stride = filters.next_multiple_of(panel) * channels;
+        for first in (0..filters).step_by(transform::KERNELS) {
+            let n = transform::KERNELS.min(filters - first);
+            for c in 0..channels {
+                let mut kernels = [[0.0; transform::KERNELS]; 9];
+                for f in 0..n {
+                    let kernel = &weight[((first + f) * channels + c) * 9..][..9];
+                    kernels.iter_mut().zip(kernel).for_each(|(to, &w)| to[f] = f64::from(w));
+                }
+                // a panel has fewer filters than that on some instruction sets
+                let at = |f: usize| (first + f) / panel * panel * channels + c * panel + (first + f) % panel;
+                transform::transform_kernels(tile.pairs(), &kernels, |point, values| {
+                    for f in (0..n).step_by(panel) {
+                        let values = &values[f..n.min(f + panel)];
+                        weights[point * point_stride + at(f)..][..values.len()].copy_from_slice(values);
+                    }
                 });
             }
         }
@@ -249,6 +283,7 @@ struct RunArgs<'a> {
     residual_layout: Option<BatchLayout>,
     residual: *const f32,
     clamp: [f32; 2],
+    function: Option<Function<Isa>>,
     output: *mut f32,
     /// A half-transformed tile for each thread, one behind the other.
     halves: *mut f32,

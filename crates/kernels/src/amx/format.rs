@@ -3,6 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::ROW_BYTES;
+use crate::Activation;
 
 /// The AMX format of the values of a map. A window of `n` values is packed as `n / VALUES_PER_ROW` groups of
 /// [`SLICES`](Self::SLICES) tile rows.
@@ -75,6 +76,12 @@ pub trait TileFormat: Copy + std::fmt::Debug + Send + Sync + 'static {
     /// # Safety
     /// The CPU has the instructions of the trait; `to` points to `n` writable values.
     unsafe fn store(to: *mut Self::Value, n: usize, v: [__m512; 2]);
+
+    /// Applies an activation to the `n` values at each of `starts`.
+    ///
+    /// # Safety
+    /// The CPU has the instructions of the trait; these values can be read and written, and nobody else accesses them.
+    unsafe fn activate(activation: Activation, to: *mut Self::Value, starts: &[u32], n: usize);
 
     /// Copies `n` values and fills the last 64 bytes with zeros.
     ///

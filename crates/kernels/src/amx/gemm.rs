@@ -203,6 +203,7 @@ impl<T: TileFormat> AmxConv<T> {
             output,
             scratch: scratch[aligned..].as_mut_ptr(),
             clamp: clamp_bounds(activation),
+            function: activation.filter(|activation| activation.limits().is_none()),
         };
         parallel::run_parts(threads, &args, |args, i| {
             let range = args.windows.range(i, threads, self.filters);
@@ -226,6 +227,8 @@ struct RunArgs<'a, T: TileFormat> {
     output: *mut T::Value,
     scratch: *mut f32,
     clamp: [f32; 2],
+    /// The activation where it does more than clamp.
+    function: Option<Activation>,
 }
 
 // SAFETY: each thread writes the outputs of its own range and its own part of the scratch alone, and a residual in
@@ -268,6 +271,12 @@ unsafe fn compute_range<T: TileFormat>(
                     epilogue(args, &pair[0], first, scratch);
                     if let [_, group] = pair {
                         epilogue(args, group, first, scratch.add(SUMS / 2));
+                    }
+                    if let Some(function) = args.function {
+                        let n = PANEL.min(conv.filters - first);
+                        for group in pair {
+                            T::activate(function, args.output.add(first), &args.output_starts[group.positions()], n);
+                        }
                     }
                 }
             }

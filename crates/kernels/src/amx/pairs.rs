@@ -8,6 +8,9 @@ use half::bf16;
 
 use super::format::{TileFormat, first_of_32};
 use super::{ROW_BYTES, TILE_BYTES};
+use crate::Activation;
+use crate::activation::Function;
+use crate::bf16::Bf16Isa;
 
 /// bf16, which the instruction takes in pairs. There is no scale.
 #[derive(Clone, Copy, Debug)]
@@ -106,5 +109,10 @@ impl TileFormat for Bf16Pairs {
             let halves = std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(v[1], v[0]));
             _mm512_mask_storeu_epi16(to.cast(), first_of_32(n), halves);
         }
+    }
+
+    unsafe fn activate(activation: Activation, to: *mut bf16, starts: &[u32], n: usize) {
+        // SAFETY: the contract of `TileFormat::activate` is that of `Function::apply`.
+        unsafe { Function { isa: Bf16Isa::Amx, activation }.apply(to, starts, n) }
     }
 }

@@ -17,6 +17,9 @@ use std::arch::x86_64::*;
 
 use super::format::{TileFormat, first_of_32};
 use super::{ROW_BYTES, TILE_BYTES, TILE_ROWS};
+use crate::Activation;
+use crate::activation::Function;
+use crate::simd::Isa;
 
 /// f32 as three slices of 8 bits.
 #[derive(Clone, Copy, Debug)]
@@ -277,5 +280,10 @@ impl TileFormat for Int8Slices {
             _mm512_mask_storeu_ps(to, mask as __mmask16, v[0]);
             _mm512_mask_storeu_ps(to.wrapping_add(TILE_ROWS), (mask >> TILE_ROWS) as __mmask16, v[1]);
         }
+    }
+
+    unsafe fn activate(activation: Activation, to: *mut f32, starts: &[u32], n: usize) {
+        // SAFETY: the contract of `TileFormat::activate` is that of `Function::apply`.
+        unsafe { Function { isa: Isa::Avx512, activation }.apply(to, starts, n) }
     }
 }

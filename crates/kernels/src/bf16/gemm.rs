@@ -6,7 +6,8 @@
 
 use super::simd::{Bf16Kernel, Bf16Simd, SumVector};
 use super::{Bf16Isa, bf16, rounded};
-use crate::matmul::{GemmOffsets, SliceLens, block_positions};
+use crate::activation::Function;
+use crate::matmul::{Columns, GemmOffsets, SliceLens, block_positions};
 use crate::parallel::{self, GemmRange};
 use crate::simd::Simd;
 use crate::{Activation, clamp_bounds};
@@ -18,9 +19,10 @@ pub struct Bf16DirectConv {
     filters: usize,
     /// Rows of the kernel.
     kernel_rows: usize,
-    /// Values in a row of the kernel: its width × channels.
+    columns: Columns,
+    /// Values in a row of the kernel, its width × channels, or in one of its columns where these lie apart.
     depth: usize,
-    /// (panels, kernel rows, pairs of values, filters of a panel), two bf16 each: a panel is two vectors of filters;
+    /// (panels, kernel rows, columns that lie apart, pairs of values, filters of a panel), two bf16 each: a panel is two vectors of filters;
     /// behind the last filter it is zero, and so is the second value of an incomplete pair.
     weights: Vec<u32>,
     /// (filters), zero behind the last one to the end of its panel.
@@ -28,18 +30,26 @@ pub struct Bf16DirectConv {
 }
 
 impl Bf16DirectConv {
-    /// Rounds and packs weights `(filters, kernel_rows, depth)`, row-major.
+    /// Rounds and packs weights `(filters, kernel_rows, columns, depth)`, row-major.
     ///
     /// Panics when the number of weights is another one.
-    pub(crate) fn new(isa: Bf16Isa, weight: &[f32], bias: &[f32], kernel_rows: usize, depth: usize) -> Self {
-        let window = kernel_rows * depth;
+    pub(crate) fn new(
+        isa: Bf16Isa,
+        weight: &[f32],
+        bias: &[f32],
+        kernel_rows: usize,
+        columns: Columns,
+        depth: usize,
+    ) -> Self {
+        let segments = kernel_rows * columns.count;
+        let window = segments * depth;
         let is_whole = window > 0 && weight.len() == bias.len() * window;
-        assert!(is_whole, "weights are (filters, kernel rows, depth)");
+        assert!(is_whole, "weights are (filters, kernel rows, columns, depth)");
         let (filters, panel, pairs) = (bias.len(), 2 * isa.isa().lanes(), depth.div_ceil(2));
         let padded = filters.next_multiple_of(panel);
-        let mut weights = vec![0; padded * kernel_rows * pairs];
+        let mut weights = vec![0; padded * segments * pairs];
         for (f, filter) in weight.chunks_exact(window).enumerate() {
-            let target = &mut weights[f / panel * panel * kernel_rows * pairs..];
+            let target = &mut weights[f / panel * panel * segments * pairs..];
             for (i, pair) in filter.chunks_exact(depth).flat_map(|row| row.chunks(2)).enumerate() {
                 let bits = |w: &f32| u32::from(rounded(*w).to_bits());
                 target[i * panel + f % panel] = bits(&pair[0]) | pair.get(1).map_or(0, bits) << 16;
@@ -47,7 +57,7 @@ impl Bf16DirectConv {
         }
         let mut padded_bias = bias.to_vec();
         padded_bias.resize(padded, 0.0);
-        Self { isa, filters, kernel_rows, depth, weights, bias: padded_bias }
+        Self { isa, filters, kernel_rows, columns, depth, weights, bias: padded_bias }
     }
 
     /// Computes the sums of [`DirectConv::run`](crate::matmul::DirectConv::run) and rounds them to bf16.
@@ -63,7 +73,7 @@ impl Bf16DirectConv {
         activation: Option<Activation>,
         output: &mut [bf16],
     ) {
-        let window = (self.kernel_rows - 1) * offsets.row_stride + self.depth;
+        let window = self.columns.span(self.kernel_rows, offsets.row_stride, self.depth);
         let lens = SliceLens { input: input.len(), residual: residual.len(), output: output.len() };
         offsets.check(threads, self.filters, window, lens);
         let output = output.as_mut_ptr();
@@ -76,6 +86,7 @@ impl Bf16DirectConv {
             residual,
             output,
             clamp: clamp_bounds(activation),
+            function: Function::of(self.isa, activation),
         };
         let tile = [self.isa.isa().tile_rows(), 2 * self.isa.isa().lanes()];
         parallel::run_parts(threads, &args, |args, i| {
@@ -99,6 +110,7 @@ struct RunArgs<'a> {
     residual: *const bf16,
     output: *mut bf16,
     clamp: [f32; 2],
+    function: Option<Function<Bf16Isa>>,
 }
 
 // SAFETY: the threads only read through `input`. Each thread writes the outputs of its own range alone, and a residual
@@ -139,7 +151,13 @@ unsafe fn compute_range<B: Bf16Simd>(args: &RunArgs, GemmRange { positions, filt
                 let n = B::Simd::TILE_ROWS.min(end - at);
                 // SAFETY: the CPU has the instruction set, by this function's contract; `n` positions from `at` on
                 // belong to the range, and `first` is the first filter of one of its panels.
-                unsafe { tile::<B>(args, first, at, n) };
+                unsafe {
+                    tile::<B>(args, first, at, n);
+                    if let Some(function) = args.function {
+                        let filters = (2 * B::Simd::LANES).min(args.conv.filters - first);
+                        function.apply(args.output.add(first), &args.offsets.output_starts[at..at + n], filters);
+                    }
+                }
                 at += n;
             }
         }
@@ -178,8 +196,8 @@ unsafe fn tile<B: Bf16Simd>(args: &RunArgs, first: usize, at: usize, n: usize) {
 unsafe fn micro_kernel<B: Bf16Simd, const M: usize, const N: usize>(args: &RunArgs, first: usize, at: usize) {
     let conv = args.conv;
     let (offsets, pairs, lanes) = (args.offsets, conv.depth.div_ceil(2), B::Simd::LANES);
-    // SAFETY: by this function's contract: the loops read `kernel_rows` × `depth` values of `M` windows, and two
-    // vectors of weights for each pair, which are zero behind the last filter; `wrapping_add` moves a pointer beyond
+    // SAFETY: by this function's contract: the loops read every value of `M` windows, and two vectors of weights for
+    // each pair, which are zero behind the last filter; `wrapping_add` moves a pointer beyond
     // its window only after the last row.
     unsafe {
         let mut sums = [[B::Simd::splat(0.0); N]; M];
@@ -194,12 +212,14 @@ unsafe fn micro_kernel<B: Bf16Simd, const M: usize, const N: usize>(args: &RunAr
                 }
             }
         }
-        let mut weights = conv.weights.as_ptr().add(first * conv.kernel_rows * pairs);
+        let mut weights = conv.weights.as_ptr().add(first * conv.kernel_rows * conv.columns.count * pairs);
         let mut inputs = [args.input; M];
         for i in 0..M {
             inputs[i] = args.input.add(*offsets.window_starts.get_unchecked(at + i) as usize);
         }
-        for _ in 0..conv.kernel_rows {
+        // from behind the last column of a row to the first column of the next
+        let row_step = offsets.row_stride.wrapping_sub((conv.columns.count - 1) * conv.columns.stride);
+        for segment in 1..=conv.kernel_rows * conv.columns.count {
             for k in 0..conv.depth / 2 {
                 let mut w = [B::load(weights); N];
                 for j in 1..N {
@@ -222,8 +242,9 @@ unsafe fn micro_kernel<B: Bf16Simd, const M: usize, const N: usize>(args: &RunAr
                 }
                 weights = weights.add(2 * lanes);
             }
+            let step = if segment % conv.columns.count > 0 { conv.columns.stride } else { row_step };
             for i in 0..M {
-                inputs[i] = inputs[i].wrapping_add(offsets.row_stride);
+                inputs[i] = inputs[i].wrapping_add(step);
             }
         }
         epilogue::<B, M, N>(args, first, at, &sums);

@@ -26,7 +26,7 @@ use self::simd::Avx512Bf16;
 use self::simd::{Bf16Kernel, Widened};
 #[cfg(target_arch = "x86_64")]
 use super::amx;
-use super::matmul::GemmOffsets;
+use super::matmul::{Columns, GemmOffsets};
 #[cfg(target_arch = "aarch64")]
 use super::simd::Neon;
 #[cfg(target_arch = "x86_64")]
@@ -207,8 +207,23 @@ impl Bf16Conv {
                 let shape = amx::ConvShape { kernel: [kernel_rows, 1], channels: depth, stride: 1 };
                 Bf16Conv::Amx(amx::AmxConv::new(weight, bias, shape))
             }
-            isa => Bf16Conv::Vectors(Bf16DirectConv::new(isa, weight, bias, kernel_rows, depth)),
+            isa => Self::of_group(isa, weight, bias, kernel_rows, Columns::ADJACENT, depth),
         }
+    }
+
+    /// Rounds and packs weights `(filters, kernel_rows, columns, depth)`, row-major, of a kernel whose columns lie
+    /// apart, for the vectors of `isa`.
+    ///
+    /// Panics when the number of weights is another one.
+    pub fn of_group(
+        isa: Bf16Isa,
+        weight: &[f32],
+        bias: &[f32],
+        kernel_rows: usize,
+        columns: Columns,
+        depth: usize,
+    ) -> Self {
+        Bf16Conv::Vectors(Bf16DirectConv::new(isa, weight, bias, kernel_rows, columns, depth))
     }
 
     /// Floats of scratch that [`Bf16Conv::run`] needs for `threads`.

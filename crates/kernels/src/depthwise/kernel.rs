@@ -1,4 +1,4 @@
-//! The kernels of the depthwise convolution: one for windows of 3 × 3, one for 5 × 5, and one for all others.
+//! The kernels of the depthwise convolution: one for windows of 3 × 3, one for 5 × 5 and 7 × 7, and one for all others.
 
 use super::{DepthwiseConv, DepthwiseLayout, RunArgs};
 use crate::elements::MapElements;
@@ -6,6 +6,8 @@ use crate::simd::Simd;
 
 /// Output positions of a row that are computed together.
 const BLOCK_COLUMNS: usize = 4;
+/// The most rows of them.
+const MOST_ROWS: usize = 2;
 
 /// Chooses the kernel for the window.
 ///
@@ -20,8 +22,11 @@ pub(super) unsafe fn convolve_rows<E: MapElements>(args: &RunArgs<E::Element>, l
             ([3, 3], [1, 1]) if E::Simd::LANES == 16 => blocks::<E, 2>(args, layout, Window3::<1>),
             ([3, 3], [1, 1]) => blocks::<E, 1>(args, layout, Window3::<1>),
             ([3, 3], [2, 2]) => blocks::<E, 1>(args, layout, Window3::<2>),
-            ([5, 5], [1, 1]) => blocks::<E, 1>(args, layout, Window5::<1>),
-            ([5, 5], [2, 2]) => blocks::<E, 1>(args, layout, Window5::<2>),
+            ([5, 5], [1, 1]) if E::Simd::LANES == 16 => blocks::<E, 2>(args, layout, WindowRows::<5, 1>),
+            ([5, 5], [1, 1]) => blocks::<E, 1>(args, layout, WindowRows::<5, 1>),
+            ([5, 5], [2, 2]) => blocks::<E, 1>(args, layout, WindowRows::<5, 2>),
+            ([7, 7], [1, 1]) if E::Simd::LANES == 16 => blocks::<E, 2>(args, layout, WindowRows::<7, 1>),
+            ([7, 7], [1, 1]) => blocks::<E, 1>(args, layout, WindowRows::<7, 1>),
             _ => blocks::<E, 1>(args, layout, AnyWindow),
         }
     }
@@ -63,14 +68,15 @@ unsafe fn blocks<E: MapElements, const R: usize>(
     layout: &DepthwiseLayout,
     kernel: impl WindowKernel,
 ) {
-    let RunArgs { conv, input, clamp, output } = *args;
+    let RunArgs { conv, input, clamp, function, output } = *args;
     let [height, width] = layout.output_size;
     let mut y = 0;
     while y < height {
         let rows = if height - y < R { 1 } else { R };
         let mut x = 0;
         while x < width {
-            let columns = BLOCK_COLUMNS.min(width - x);
+            // blocks as equal as possible: few columns are few sums to add to in turn
+            let columns = (width - x).div_ceil((width - x).div_ceil(BLOCK_COLUMNS));
             let input_row = layout.input_start + y * layout.stride[0] * layout.input_row_stride;
             let output_row = layout.output_start + y * layout.output_row_stride;
             // SAFETY: `rows` rows and `columns` columns are left in the layout, so their windows and outputs are there,
@@ -88,6 +94,14 @@ unsafe fn blocks<E: MapElements, const R: usize>(
                     (_, 2) => channels::<E, R, 2>(block, kernel),
                     (_, 3) => channels::<E, R, 3>(block, kernel),
                     _ => channels::<E, R, 4>(block, kernel),
+                }
+                if let Some(function) = function {
+                    let mut starts = [0; MOST_ROWS * BLOCK_COLUMNS];
+                    for (i, start) in starts.iter_mut().enumerate() {
+                        let (row, column) = (i / columns, i % columns);
+                        *start = (row * layout.output_row_stride + column * layout.output_pixel_stride) as u32;
+                    }
+                    function.apply(output, &starts[..rows * columns], conv.channels);
                 }
             }
             x += columns;
@@ -177,11 +191,11 @@ impl<const STRIDE: usize> WindowKernel for Window3<STRIDE> {
     }
 }
 
-/// Windows of 5 × 5 with a stride of `STRIDE` in both dimensions; the registers hold one row of their weights.
+/// Windows of `K` × `K` with a stride of `STRIDE` in both dimensions; the registers hold one row of their weights.
 #[derive(Clone, Copy)]
-struct Window5<const STRIDE: usize>;
+struct WindowRows<const K: usize, const STRIDE: usize>;
 
-impl<const STRIDE: usize> WindowKernel for Window5<STRIDE> {
+impl<const K: usize, const STRIDE: usize> WindowKernel for WindowRows<K, STRIDE> {
     #[inline(always)]
     #[allow(clippy::needless_range_loop)]
     unsafe fn compute<E: MapElements, const R: usize, const C: usize, const FULL: bool>(
@@ -193,19 +207,19 @@ impl<const STRIDE: usize> WindowKernel for Window5<STRIDE> {
         // there are as many weights and biases.
         unsafe {
             let mut sums = [[load::<E::Simd, FULL>(conv.bias.as_ptr().add(block.first_channel), lanes); C]; R];
-            for ky in 0..5 {
-                let mut taps = [sums[0][0]; 5];
-                for kx in 0..5 {
-                    let tap = conv.weights.as_ptr().add((ky * 5 + kx) * conv.channels + block.first_channel);
+            for ky in 0..K {
+                let mut taps = [sums[0][0]; K];
+                for kx in 0..K {
+                    let tap = conv.weights.as_ptr().add((ky * K + kx) * conv.channels + block.first_channel);
                     taps[kx] = load::<E::Simd, FULL>(tap, lanes);
                 }
                 for r in 0..R {
                     let line = block.input.add((r * STRIDE + ky) * layout.input_row_stride);
-                    for x in 0..(C - 1) * STRIDE + 5 {
+                    for x in 0..(C - 1) * STRIDE + K {
                         let v = load_elements::<E, FULL>(line.add(x * conv.channels), lanes);
                         for i in 0..C {
                             let kx = x.wrapping_sub(i * STRIDE);
-                            if kx < 5 {
+                            if kx < K {
                                 sums[r][i] = E::Simd::mul_add(v, taps[kx], sums[r][i]);
                             }
                         }

@@ -1,11 +1,12 @@
 //! The micro-kernel of the direct convolution, and its epilogue.
 
+use super::Columns;
 use crate::simd::{PREFETCH_EVERY, Simd, prefetch_output};
 
-/// The weights of a tile: a panel from its first filter on, two vectors of weights for each of `kernel_rows` × `depth`
-/// values.
+/// The weights of a tile: a panel from its first filter on, two vectors of weights for each value of a window.
 pub(super) struct Panel {
     pub kernel_rows: usize,
+    pub columns: Columns,
     pub depth: usize,
     pub row_stride: usize,
     pub weights: *const f32,
@@ -60,13 +61,13 @@ fn half_vectors<S: Simd>(filters: usize) -> usize {
 ///
 /// # Safety
 /// The CPU has the instruction set of `S`; `rows` has the offsets of `M` positions; their windows of
-/// `panel.kernel_rows` × `panel.depth` values can be read, and `panel.filters` values at their outputs be written, at
+/// `panel.kernel_rows` × `panel.columns.count` × `panel.depth` values can be read, and `panel.filters` values at their outputs be written, at
 /// their residuals be read; the panel has its weights and its bias.
 #[inline(always)]
 #[allow(clippy::needless_range_loop)]
 unsafe fn micro_kernel<S: Simd, const M: usize, const N: usize, const H: usize>(panel: &Panel, rows: &TileRows) {
-    // SAFETY: by this function's contract: the loops read `kernel_rows` × `depth` values of `M` windows, and as many
-    // times two vectors of weights, which are zero behind the last filter; `wrapping_add` moves a pointer beyond its
+    // SAFETY: by this function's contract: the loops read every value of `M` windows, and as many times two vectors of
+    // weights, which are zero behind the last filter; `wrapping_add` moves a pointer beyond its
     // window only after the last row.
     unsafe {
         let mut sums = [[S::splat(0.0); N]; M];
@@ -86,28 +87,33 @@ unsafe fn micro_kernel<S: Simd, const M: usize, const N: usize, const H: usize>(
         }
         // positions whose output lines have been prefetched
         let mut prefetched = 0;
+        // from behind the last column of a row to the first column of the next
+        let row_step = panel.row_stride.wrapping_sub((panel.columns.count - 1) * panel.columns.stride);
         for _ in 0..panel.kernel_rows {
-            let mut k = if H == 0 { S::dot_blocked(panel.depth, &inputs, weights, &mut sums) } else { 0 };
-            weights = weights.add(k * 2 * S::LANES);
-            while k < panel.depth {
-                let end = panel.depth.min(k + PREFETCH_EVERY);
-                while k < end {
-                    multiply_add::<S, M, N, H>(&inputs, k, weights, &mut sums, &mut halves);
-                    weights = weights.add(2 * S::LANES);
-                    k += 1;
-                }
-                if prefetched < M {
-                    let start = *rows.output_starts.get_unchecked(prefetched) as usize;
-                    prefetch_output::<S, N, H>(rows.output.wrapping_add(start));
-                    if let Some(starts) = rows.residual_starts {
-                        let start = *starts.get_unchecked(prefetched) as usize;
-                        prefetch_output::<S, N, H>(rows.residual.wrapping_add(start));
+            for column in 1..=panel.columns.count {
+                let mut k = if H == 0 { S::dot_blocked(panel.depth, &inputs, weights, &mut sums) } else { 0 };
+                weights = weights.add(k * 2 * S::LANES);
+                while k < panel.depth {
+                    let end = panel.depth.min(k + PREFETCH_EVERY);
+                    while k < end {
+                        multiply_add::<S, M, N, H>(&inputs, k, weights, &mut sums, &mut halves);
+                        weights = weights.add(2 * S::LANES);
+                        k += 1;
                     }
-                    prefetched += 1;
+                    if prefetched < M {
+                        let start = *rows.output_starts.get_unchecked(prefetched) as usize;
+                        prefetch_output::<S, N, H>(rows.output.wrapping_add(start));
+                        if let Some(starts) = rows.residual_starts {
+                            let start = *starts.get_unchecked(prefetched) as usize;
+                            prefetch_output::<S, N, H>(rows.residual.wrapping_add(start));
+                        }
+                        prefetched += 1;
+                    }
                 }
-            }
-            for i in 0..M {
-                inputs[i] = inputs[i].wrapping_add(panel.row_stride);
+                let step = if column < panel.columns.count { panel.columns.stride } else { row_step };
+                for i in 0..M {
+                    inputs[i] = inputs[i].wrapping_add(step);
+                }
             }
         }
         epilogue::<S, M, N>(panel, rows, 0, &sums);

@@ -1,5 +1,7 @@
 //! The loops over groups of positions, outer steps, panels of filters and chains.
 
+use std::ops::Range;
+
 use super::super::aligned::LINE;
 use super::super::simd::Simd;
 use super::kernel::{Action, ChainArgs, MOST_ACTIONS, MOST_ROWS, MOST_STEPS, OutputRows, tile};
@@ -118,6 +120,27 @@ pub(super) unsafe fn compute_groups<S: Simd>(ComputeGroups { args, thread, group
                 }
             }
         }
+        for i in block {
+            // SAFETY: the group and the panels are the thread's.
+            unsafe { apply_function::<S>(args, &args.groups.group(i), &panels) }
+        }
+    }
+}
+
+/// Applies an activation that does more than clamp to the outputs of a group.
+///
+/// # Safety
+/// `args` is as [`RunArgs`] says; group and panels are the thread's.
+#[inline(always)]
+unsafe fn apply_function<S: Simd>(args: &RunArgs, group: &Group, panels: &Range<usize>) {
+    let (Some(function), conv) = (args.function, args.conv) else { return };
+    let parts = conv.levels.parts();
+    let starts = &args.offsets.output_starts[group.first..(group.last + 1).min(group.first + parts * group.rows)];
+    let filters = 2 * panels.start * S::LANES..conv.vectors.min(2 * panels.end) * S::LANES;
+    for part in 0..parts {
+        let first = part * conv.vectors * S::LANES + filters.start;
+        // SAFETY: the filters of the panels are there behind each output, by this function's contract.
+        unsafe { function.apply(args.output.add(first), starts, filters.len()) };
     }
 }
 

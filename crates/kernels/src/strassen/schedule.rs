@@ -5,6 +5,8 @@
 
 use super::Levels;
 use crate::aligned::Aligned;
+use crate::matmul::pack_panels;
+use crate::simd::{Simd, SimdKernel};
 
 /// Products whose sums the micro-kernel keeps in registers from one to the next.
 #[derive(Debug)]
@@ -110,16 +112,34 @@ fn terms(levels: Levels, outer: &Step, inner: &Step) -> Vec<Term> {
     }
 }
 
+/// Weights `(filters, depth)` of `vectors` of filters a part.
+#[derive(Debug)]
+pub(super) struct PackWeights<'a> {
+    pub levels: Levels,
+    pub weight: &'a [f32],
+    pub depth: usize,
+    pub vectors: usize,
+}
+
+impl SimdKernel for PackWeights<'_> {
+    type Output = Aligned;
+
+    /// It has no vectors of its own: the compiler makes them.
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) -> Aligned {
+        pack_weights(self.levels, self.weight, self.depth, [self.vectors, S::LANES])
+    }
+}
+
 /// Sums and packs the weights `(filters, depth)` in the order that [`StrassenConv`](super::StrassenConv) tells:
 /// `vectors` of `lanes` filters a part. Each sum is computed in f64 and rounded once.
-pub(super) fn pack_weights(levels: Levels, weight: &[f32], depth: usize, [vectors, lanes]: [usize; 2]) -> Aligned {
+#[inline(always)]
+fn pack_weights(levels: Levels, weight: &[f32], depth: usize, [vectors, lanes]: [usize; 2]) -> Aligned {
     let (parts, panel) = (levels.parts(), 2 * lanes);
     let (depth_part, filters) = (depth / parts, vectors * lanes);
     // (depth, filters): a sum runs over filters that lie side by side
     let mut transposed = vec![0.0f32; weight.len()];
-    for (f, filter) in weight.chunks_exact(depth).enumerate() {
-        filter.iter().enumerate().for_each(|(k, &w)| transposed[k * filters * parts + f] = w);
-    }
+    pack_panels(weight, depth, filters * parts, &mut transposed);
     let panels = vectors.div_ceil(2);
     let mut packed = Aligned::zeros(levels.outer_steps() * panels * STEPS * depth_part * panel);
     let mut sum = vec![0.0f64; panel];

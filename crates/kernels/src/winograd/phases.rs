@@ -106,6 +106,18 @@ unsafe fn transform_outputs<S: Simd, const PAIRS: usize>(
             }
         }
     }
+    if let Some(function) = args.function {
+        let layout = &args.layout.output;
+        let mut starts = [0; MOST_OUTPUTS * MOST_OUTPUTS];
+        let [rows, columns] = tile.outputs;
+        for (i, start) in starts.iter_mut().enumerate() {
+            *start = (i / columns * layout.row_stride + i % columns * layout.pixel_stride) as u32;
+        }
+        // SAFETY: the outputs of the tile can be written, by this function's contract.
+        unsafe {
+            function.apply(args.output.add(layout.tile_start(tile)), &starts[..rows * columns], args.conv.filters)
+        };
+    }
 }
 
 /// The epilogue: transforms the rows of a tile for the vector of filters that begins at `f`, adds bias and residual,

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::super::activation::tests::definition;
 use super::super::peak::noise as values;
 use super::*;
 
@@ -132,11 +133,10 @@ impl Case {
     /// ‖a − b‖ as a part of ‖b‖, and as a part of the norm of the sums of absolute terms, which does not vanish by
     /// chance.
     fn error(&self, output: &[f32]) -> [f64; 2] {
-        let [low, high] = clamp_bounds(self.activation);
         let (mut difference, mut square, mut square_terms) = (0.0, 0.0, 0.0);
         for at @ [p, y, x, f] in self.positions() {
             let [exact, terms] = self.exact(at);
-            let exact = exact.clamp(f64::from(low), f64::from(high));
+            let exact = self.activation.map_or(exact, |activation| definition(activation, exact));
             let off = f64::from(output[index(&self.layout.output, p, y, x, f)]) - exact;
             assert!(!off.is_nan(), "not a number at {at:?}");
             difference += off * off;
@@ -154,10 +154,10 @@ proptest! {
     fn every_shape_gives_the_convolution(
         size in prop::array::uniform2(1usize..21), channels in (1usize..41, 1usize..71), pictures in 1usize..5,
         gap in 0usize..5,
-        residual in any::<bool>(), activation in 0usize..3,
+        residual in any::<bool>(), activation in 0usize..4,
     ) {
         let mut case = Case::new(pictures, size, [channels.0, channels.1], gap, residual);
-        case.activation = [None, Some(Activation::Relu), Some(Activation::Relu6)][activation];
+        case.activation = [None, Some(Activation::Relu), Some(Activation::Relu6), Some(Activation::Silu)][activation];
         for isa in Isa::available() {
             for tile in [TileSize::Four, TileSize::Six] {
                 let output = case.run(isa, tile);

@@ -9,6 +9,7 @@
 //!
 //! The points decide how much rounding errors grow: see [`points`].
 
+use super::super::aligned::LINE;
 use super::super::simd::Simd;
 
 /// The most outputs of a tile along a side.
@@ -105,25 +106,47 @@ const fn line_constants(tile_pairs: usize, pairs: usize) -> LineConstants {
     line
 }
 
-/// Calls `set(point, value)` with the values of a 3 × 3 kernel, row-major, at 0, ∞ and `tile_pairs` pairs of points in
+/// The kernels that are transformed together: their values at a point fill a cache line.
+pub(super) const KERNELS: usize = LINE;
+
+/// Calls `set(point, values)` with the values of 3 × 3 kernels, row-major, at 0, ∞ and `tile_pairs` pairs of points in
 /// both dimensions: (2 · tile_pairs + 2)² points, row-major.
-pub(super) fn transform_kernel(tile_pairs: usize, kernel: &[f32], mut set: impl FnMut(usize, f32)) {
+#[inline(always)]
+pub(super) fn transform_kernels(
+    tile_pairs: usize,
+    kernels: &[[f64; KERNELS]; 9],
+    mut set: impl FnMut(usize, [f32; KERNELS]),
+) {
     let side = 2 * tile_pairs + 2;
-    let points = points(tile_pairs);
-    let at = |g: [f64; 3], i: usize| match i {
-        0 => g[0],
-        1 => g[2],
-        _ => {
-            let p = if i.is_multiple_of(2) { points[i / 2 - 1] } else { -points[i / 2 - 1] };
-            g[0] + p * g[1] + p * p * g[2]
-        }
-    };
+    let mut rows = [[0.0; KERNELS]; 3];
     for i in 0..side {
-        let row = [0, 1, 2].map(|x| at([0, 3, 6].map(|y| f64::from(kernel[y + x])), i));
+        for (x, row) in rows.iter_mut().enumerate() {
+            *row = evaluate(tile_pairs, [&kernels[x], &kernels[3 + x], &kernels[6 + x]], i);
+        }
         for j in 0..side {
-            set(i * side + j, at(row, j) as f32);
+            let values = evaluate(tile_pairs, [&rows[0], &rows[1], &rows[2]], j);
+            let mut narrow = [0.0; KERNELS];
+            narrow.iter_mut().zip(values).for_each(|(to, value)| *to = value as f32);
+            set(i * side + j, narrow);
         }
     }
+}
+
+/// Polynomials with the coefficients `g` at point `i`.
+#[inline(always)]
+fn evaluate(tile_pairs: usize, g: [&[f64; KERNELS]; 3], i: usize) -> [f64; KERNELS] {
+    let points = points(tile_pairs);
+    let p = match i {
+        0 => return *g[0],
+        1 => return *g[2],
+        i if i.is_multiple_of(2) => points[i / 2 - 1],
+        i => -points[i / 2 - 1],
+    };
+    let mut values = [0.0; KERNELS];
+    for (k, value) in values.iter_mut().enumerate() {
+        *value = g[0][k] + p * g[1][k] + p * p * g[2][k];
+    }
+    values
 }
 
 /// Transforms the 2 K + 2 inputs of a line to their values at 0, ∞, p₁, −p₁, p₂, …

@@ -9,6 +9,14 @@ use featurize_kernels::bf16::Bf16Isa;
 use featurize_kernels::simd::Isa;
 use featurize_kernels::winograd::TileSize;
 
+/// Into how many convolutions one in `groups` is divided: groups go together until their filters fill a vector, and a
+/// filter has zeros for the channels of the other groups.
+pub(crate) fn parts(groups: usize, filters: usize) -> usize {
+    const ENOUGH: usize = 16;
+    let together = (1..=groups).find(|&n| groups.is_multiple_of(n) && n * filters >= ENOUGH * groups);
+    groups / together.unwrap_or(groups)
+}
+
 /// The number format of the maps, and the instructions that multiply them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Engine {
@@ -110,10 +118,14 @@ impl Engine {
 
     /// The Winograd tile of a step that is computed so.
     pub fn winograd(self, step: &Step) -> Option<TileSize> {
-        let (Kernel::Conv { window, .. }, Shape::Map { c, .. }) = (&step.kernel, step.in_shape) else { return None };
+        let (Kernel::Conv { window, groups, .. }, Shape::Map { c, .. }) = (&step.kernel, step.in_shape) else {
+            return None;
+        };
         let Shape::Map { c: filters, h, w } = step.out_shape else { return None };
         let fits = window.kernel == [3, 3] && window.stride == [1, 1];
         let fits = match self {
+            // the values of a group are multiplied where they lie
+            Engine::Bf16(_) if *groups > 1 => false,
             // tiles are faster without it, but for strips of channels that are no whole lines
             #[cfg(target_arch = "x86_64")]
             Engine::Bf16(Bf16Isa::Amx) => false,
@@ -121,6 +133,7 @@ impl Engine {
             Engine::Digits => fits && c < 64,
             _ => fits,
         };
-        if fits { TileSize::choose(c, filters, [h, w]) } else { None }
+        let parts = parts(*groups, filters);
+        if fits { TileSize::choose(c / parts, filters / parts, [h, w]) } else { None }
     }
 }

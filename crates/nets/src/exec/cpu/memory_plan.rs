@@ -27,6 +27,8 @@ pub(crate) struct Fused {
     /// For a convolution: the value added to it.
     pub added: Option<usize>,
     pub activation: Option<Activation>,
+    /// Whether some of its rows may be computed at a time.
+    pub by_rows: bool,
     /// The Winograd tile, where it is computed so.
     pub winograd: Option<TileSize>,
 }
@@ -63,7 +65,7 @@ pub(crate) fn plan(
 ) -> MemoryPlan {
     let mut whole = read_whole(steps, maps.len());
     let mut parents = in_place(steps, &maps, &whole);
-    onto(steps, taps, &maps, &mut parents);
+    onto(steps, taps, &maps, by_rows, &mut parents);
     let roots: Vec<usize> = (0..maps.len()).map(|value| root(&parents, value)).collect();
     for value in 0..maps.len() {
         whole[roots[value]] |= whole[value];
@@ -129,13 +131,15 @@ fn in_place(steps: &[Fused], maps: &[Map], whole: &[bool]) -> Vec<Option<(usize,
 }
 
 /// Lets a sum lie where one of its terms lay, if nobody reads that or anything else there after it: the other term is
-/// added onto it. A map is multiplied where it lies by the same rule.
-fn onto(steps: &[Fused], taps: &[usize], maps: &[Map], parents: &mut [Option<(usize, usize)>]) {
+/// added onto it. A map is multiplied where it lies by the same rule, unless it is large and only some rows of the
+/// product are held.
+fn onto(steps: &[Fused], taps: &[usize], maps: &[Map], by_rows: bool, parents: &mut [Option<(usize, usize)>]) {
     let last = last_use(steps, taps, maps.len());
     for (i, fused) in steps.iter().enumerate() {
         let output = fused.step.output;
         let terms: Vec<usize> = match fused.step.kernel {
             Kernel::Add => fused.inputs(),
+            Kernel::Multiply if by_rows && !small(&maps[output]) => Vec::new(),
             Kernel::Multiply => vec![fused.step.inputs[0]],
             _ => fused.added.into_iter().collect(),
         };

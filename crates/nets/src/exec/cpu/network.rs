@@ -4,10 +4,11 @@
 //! it want, so that no convolution knows of borders. Where it lies is decided once, in `memory_plan`.
 
 mod bf16;
-mod groups;
 mod plan;
 
 use std::time::Instant;
+
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 use super::engine::Engine;
 use super::map::Map;
@@ -16,8 +17,7 @@ use super::row_schedule::{Action, RowRange, RowSchedule};
 use super::steps::{Op, Work};
 use crate::exec::ExecError;
 use crate::exec::lower::Program;
-use crate::models::graph::{Activation, Pad};
-use featurize_kernels::activation;
+use crate::models::graph::Pad;
 use featurize_kernels::aligned::Aligned;
 use featurize_kernels::winograd;
 
@@ -49,9 +49,6 @@ struct PlannedStep {
     clears: bool,
     /// Rows of the first input from one row of the output to the next; none where the step sees to its rows itself.
     down: Option<usize>,
-    /// The activation that no kernel applies to its sums, run over the rows that the step has written while they are in
-    /// the cache.
-    after: Option<Activation>,
 }
 
 /// A network ready to run; shared by all threads, each with a [`Scratch`] of its own.
@@ -85,17 +82,18 @@ pub struct Scratch {
 impl Network {
     /// Packs the weights of `program` for `engine`, which this CPU must have, and plans the buffers.
     pub fn new(program: Program, engine: Engine) -> Result<Self, ExecError> {
-        Self::planned(program, engine, engine.unit().is_none())
+        Self::planned(program, engine, true)
     }
 
-    /// The same; with `by_rows` early steps go over a picture together, in f32 only.
+    /// The same; with `by_rows` early steps go over a picture together.
     pub(super) fn planned(program: Program, engine: Engine, by_rows: bool) -> Result<Self, ExecError> {
         let (taps, input) = (program.taps.clone(), Map::of(program.input_shape));
         let fused = fuse(program, engine);
         let maps = maps_of(&fused, input);
         let plan = memory_plan::plan(&fused, &taps, maps, MICRO_BATCH, by_rows);
         let MemoryPlan { maps, buffers, cut, clears, schedules } = plan;
-        let steps = fused.into_iter().zip(clears).enumerate();
+        // packing the weights is most of the time that a network takes to open
+        let steps = fused.into_iter().zip(clears).enumerate().collect::<Vec<_>>().into_par_iter();
         let steps = steps.map(|(i, (fused, clears))| {
             let pictures = if i < cut { 1 } else { MICRO_BATCH };
             let schedule = schedules.iter().find(|schedule| schedule.steps.contains(&i));
@@ -135,9 +133,13 @@ impl Network {
                 let ranges = self.schedules.iter().flat_map(|schedule| schedule.ranges(i)).map(rows);
                 // tiles are cut into equal blocks, and those of fewer pictures may be larger
                 let batches = (1..=places.pictures).map(|pictures| winograd::WinogradLayout { pictures, ..*places });
-                ranges.chain(batches).map(|places| packed.scratch_len(threads, &places)).max().unwrap_or(0)
+                ranges
+                    .chain(batches)
+                    .map(|places| packed.most(|packed| packed.scratch_len(threads, &places)))
+                    .max()
+                    .unwrap_or(0)
             }
-            Op::Product { packed, .. } => packed.scratch_len(threads),
+            Op::Product { packed, .. } => packed.most(|packed| packed.scratch_len(threads)),
             _ => 0,
         });
         tiles.max().unwrap_or(0)
@@ -259,12 +261,19 @@ impl Network {
                 }
                 Action::Drop { value, rows: n, keep } => {
                     let (buffer, row) = rows(value);
-                    scratch.buffers[buffer].copy_within(n * row..(n + keep) * row, 0);
+                    let moved = n * row..(n + keep) * row;
+                    match self.engine.unit() {
+                        Some(_) => scratch.buffers[buffer].as_bf16_mut().copy_within(moved, 0),
+                        None => scratch.buffers[buffer].copy_within(moved, 0),
+                    }
                 }
                 Action::Bottom { value, row: first } => {
                     let (buffer, row) = rows(value);
-                    let n = self.maps[*value].halo.bottom;
-                    scratch.buffers[buffer][first * row..(first + n) * row].fill(0.0);
+                    let zeros = first * row..(first + self.maps[*value].halo.bottom) * row;
+                    match self.engine.unit() {
+                        Some(_) => scratch.buffers[buffer].as_bf16_mut()[zeros].fill(Default::default()),
+                        None => scratch.buffers[buffer][zeros].fill(0.0),
+                    }
                 }
             }
         }
@@ -277,7 +286,7 @@ impl Network {
         // never the buffer of an input, see `memory_plan`: a term onto which a sum is added is no input
         let mut output = std::mem::take(&mut scratch.buffers[to.buffer]);
         match self.engine.unit() {
-            Some(unit) => self.step_bf16(unit, range, scratch, first, n, output.as_bf16_mut()),
+            Some(unit) => self.step_bf16(unit, range, scratch, first..first + n, output.as_bf16_mut()),
             None => {
                 let buffers = &scratch.buffers;
                 let input = |i: usize, p: usize| {
@@ -286,17 +295,9 @@ impl Network {
                     (map, buffers[map.buffer].get(map.base(p) + step.skip(range, i, map)..).unwrap_or(&[]))
                 };
                 let out = |p: usize| to.base(p) + (range.rows.start - range.output) * to.row();
-                let work = Work { threads: scratch.threads, tiles: &mut scratch.tiles, range, to };
+                let work =
+                    Work { isa: self.engine.isa(), threads: scratch.threads, tiles: &mut scratch.tiles, range, to };
                 step.op.compute(work, first..first + n, input, out, &mut output);
-            }
-        }
-        if let Some(activation) = step.after {
-            for p in first..first + n {
-                let start = to.base(p) + (range.rows.start - range.output) * to.row();
-                to.rows(range.rows.len()).runs(to.is_dense()).for_each(|run| match self.engine.unit() {
-                    Some(unit) => activation::run_bf16(unit, activation, &mut output.as_bf16_mut()[start..][run]),
-                    None => activation::run(self.engine.isa(), activation, &mut output[start..][run]),
-                });
             }
         }
         scratch.buffers[to.buffer] = output;
@@ -314,7 +315,12 @@ pub(crate) fn maps_of(steps: &[Fused], input: Map) -> Vec<Map> {
 impl PlannedStep {
     /// Elements of input `i` before those that the first row of `range` wants.
     fn skip(&self, range: &RowRange, i: usize, map: &Map) -> usize {
-        let down = if i == 0 { self.down } else { Some(1) };
+        let down = match self.op {
+            // the gate has one row
+            Op::Multiply { onto } if onto || i > 0 => None,
+            _ if i == 0 => self.down,
+            _ => Some(1),
+        };
         down.map_or(0, |down| (range.rows.start * down - range.inputs[i.min(1)]) * map.row())
     }
 }

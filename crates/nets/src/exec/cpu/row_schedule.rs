@@ -101,6 +101,9 @@ struct Reach {
 impl Reach {
     /// None for steps that are not computed by rows.
     fn of(fused: &Fused) -> Option<Self> {
+        if !fused.by_rows {
+            return None;
+        }
         let same = Self { kernel: 1, stride: 1, top: 0, tile: 1 };
         match &fused.step.kernel {
             Kernel::Conv { window, .. } | Kernel::Depthwise { window, .. } | Kernel::Pool { window, .. } => {
@@ -111,7 +114,11 @@ impl Reach {
                     tile: fused.winograd.map_or(1, |tile| tile.outputs()),
                 })
             }
-            Kernel::Scale { .. } | Kernel::LayerNorm { .. } | Kernel::Activation(_) | Kernel::Add => Some(same),
+            Kernel::Scale { .. }
+            | Kernel::LayerNorm { .. }
+            | Kernel::Activation(_)
+            | Kernel::Add
+            | Kernel::Multiply => Some(same),
             _ => None,
         }
     }
@@ -187,6 +194,13 @@ impl<'a> Planner<'a> {
         let held: Vec<bool> = fused[steps.clone()].iter().map(|f| last_reads[f.step.output] < steps.end).collect();
         let reach = fused[steps.clone()].iter().map(Reach::of).collect::<Option<Vec<_>>>()?;
         let planner = Self { fused, roots, maps, steps, reach, held };
+        // a gate depends on all rows of its map
+        let is_gated = |i: usize| {
+            matches!(fused[i].step.kernel, Kernel::Multiply) && planner.maker(fused[i].step.inputs[1]).is_some()
+        };
+        if planner.steps.clone().any(is_gated) {
+            return None;
+        }
         let (last, others) = planner.held.split_last()?;
         let large = planner.steps.clone().zip(others).any(|(i, _)| 4 * planner.map(i).picture() > SMALL);
         (!last && others.iter().all(|held| *held) && large).then_some(planner)

@@ -1,11 +1,11 @@
-//! The computation of a step, and the small steps in plain Rust: sums, copies, scales, means. They take a few per cent
-//! of the time; the compiler turns them into vectors of the least instruction set.
+//! The computation of a step, and the steps that only move values.
 
 use std::ops::Range;
 
 use super::map::Map;
 use super::row_schedule::RowRange;
 use crate::models::graph::{Activation, FlattenOrder, Pad};
+use featurize_kernels::activation;
 use featurize_kernels::aligned::Aligned;
 #[cfg(target_arch = "x86_64")]
 use featurize_kernels::amx;
@@ -13,8 +13,10 @@ use featurize_kernels::bf16;
 use featurize_kernels::dense::Dense;
 use featurize_kernels::depthwise;
 use featurize_kernels::matmul;
-use featurize_kernels::pool::{Pool, PoolMap};
+use featurize_kernels::pointwise::Pointwise;
+use featurize_kernels::pool::{Mean, Pool, PoolMap};
 use featurize_kernels::residual::Residual;
+use featurize_kernels::simd::Isa;
 use featurize_kernels::strassen;
 use featurize_kernels::winograd;
 
@@ -23,13 +25,13 @@ use featurize_kernels::winograd;
 pub(crate) enum Op {
     /// A convolution, the values of a third map added to it; over bf16 a dense layer, too.
     Product {
-        packed: Product,
+        packed: Parts<Product>,
         places: ProductPlaces,
         activation: Option<Activation>,
     },
     /// A 3 × 3 convolution with fewer multiplications, the values of a third map added to it.
     Winograd {
-        packed: winograd::WinogradConv,
+        packed: Parts<winograd::WinogradConv>,
         places: winograd::WinogradLayout,
         activation: Option<Activation>,
     },
@@ -74,6 +76,26 @@ pub(crate) enum Op {
     Flatten(FlattenOrder),
 }
 
+/// A convolution, or one for each part of the channels where these are in groups.
+#[derive(Debug)]
+pub(crate) struct Parts<T> {
+    pub parts: Vec<T>,
+    /// Channels of the input, and filters, from one part to the next.
+    pub apart: [usize; 2],
+}
+
+impl<T> Parts<T> {
+    /// Gives `run` each part, and the channels of input and output before it.
+    pub(super) fn each(&self, mut run: impl FnMut(&T, [usize; 2])) {
+        self.parts.iter().enumerate().for_each(|(i, part)| run(part, self.apart.map(|apart| i * apart)));
+    }
+
+    /// The most that a part takes of something.
+    pub(super) fn most(&self, of: impl Fn(&T) -> usize) -> usize {
+        self.parts.iter().map(of).max().unwrap_or(0)
+    }
+}
+
 /// The algorithms of a convolution as a matrix product.
 #[derive(Debug)]
 pub(crate) enum Product {
@@ -88,6 +110,17 @@ pub(crate) enum Product {
 }
 
 impl Product {
+    /// The algorithm, in a word.
+    fn word(&self) -> &'static str {
+        match self {
+            Product::Direct(_) => "direct",
+            Product::Strassen(_) => "strassen",
+            #[cfg(target_arch = "x86_64")]
+            Product::Digits(_) => "digits",
+            Product::Bf16(_) => "direct bf16",
+        }
+    }
+
     /// Floats that its sums and transforms take on so many threads.
     pub(super) fn scratch_len(&self, threads: usize) -> usize {
         match self {
@@ -129,9 +162,10 @@ impl ProductPlaces {
     }
 }
 
-/// The circumstances of one computation: threads, room for sums and transforms, the rows of the output `to`.
+/// The circumstances of one computation: instructions, threads, room for sums and transforms, the rows of the output `to`.
 #[derive(Debug)]
 pub(super) struct Work<'a> {
+    pub isa: Isa,
     pub threads: usize,
     pub tiles: &'a mut Aligned,
     pub range: &'a RowRange,
@@ -142,11 +176,7 @@ impl Op {
     /// The algorithm, in a word.
     pub(crate) fn word(&self) -> &'static str {
         match self {
-            Op::Product { packed: Product::Direct(_), .. } => "direct",
-            Op::Product { packed: Product::Strassen(_), .. } => "strassen",
-            #[cfg(target_arch = "x86_64")]
-            Op::Product { packed: Product::Digits(_), .. } => "digits",
-            Op::Product { packed: Product::Bf16(_), .. } => "direct bf16",
+            Op::Product { packed, .. } => packed.parts.first().map_or("direct", Product::word),
             Op::Winograd { .. } => "winograd",
             Op::Depthwise { .. } => "depthwise",
             Op::Dense { .. } => "dense",
@@ -162,6 +192,11 @@ impl Op {
             Op::ZeroPad(_) => "zero pad",
             Op::Flatten(_) => "flatten",
         }
+    }
+
+    /// Whether each position is computed by itself, see [`pointwise`].
+    pub(super) fn is_pointwise(&self) -> bool {
+        matches!(self, Op::Scale { .. } | Op::LayerNorm { .. } | Op::Add { .. } | Op::Multiply { .. })
     }
 
     /// True where the output holds a term of the sum before, or the map that is multiplied.
@@ -184,7 +219,7 @@ impl Op {
         out: impl Fn(usize) -> usize,
         output: &mut [f32],
     ) {
-        let Work { threads, tiles, range, to } = work;
+        let Work { isa, threads, tiles, range, to } = work;
         let (first, rows) = (pictures.start, range.rows.len());
         let (from, values) = input(0, first);
         match self {
@@ -192,23 +227,31 @@ impl Op {
                 let added = if places.reads_term() { input(1, first).1 } else { &[] };
                 let places = places.first(pictures.len() * rows * to.w);
                 let output = &mut output[out(first)..];
-                match packed {
-                    Product::Direct(packed) => packed.run(threads, &places, values, added, *activation, output),
-                    Product::Strassen(packed) => {
-                        packed.run(threads, &places, rows * to.w, values, added, *activation, output, tiles);
+                packed.each(|packed, [channel, filter]| {
+                    let (values, added) = (&values[channel..], added.get(filter..).unwrap_or(&[]));
+                    let output = &mut output[filter..];
+                    match packed {
+                        Product::Direct(packed) => packed.run(threads, &places, values, added, *activation, output),
+                        Product::Strassen(packed) => {
+                            packed.run(threads, &places, rows * to.w, values, added, *activation, output, tiles);
+                        }
+                        #[cfg(target_arch = "x86_64")]
+                        Product::Digits(packed) => {
+                            packed.run(threads, &places, [rows, to.w], values, added, *activation, output, tiles);
+                        }
+                        // its maps are bf16
+                        Product::Bf16(_) => {}
                     }
-                    #[cfg(target_arch = "x86_64")]
-                    Product::Digits(packed) => {
-                        packed.run(threads, &places, [rows, to.w], values, added, *activation, output, tiles);
-                    }
-                    // its maps are bf16
-                    Product::Bf16(_) => {}
-                }
+                });
             }
             Op::Winograd { packed, places, activation } => {
                 let places = winograd::WinogradLayout { pictures: pictures.len(), size: [rows, to.w], ..*places };
                 let added = if let Residual::At(_) = places.residual { input(1, first).1 } else { &[] };
-                packed.run(threads, &places, values, added, *activation, &mut output[out(first)..], tiles);
+                let output = &mut output[out(first)..];
+                packed.each(|packed, [channel, filter]| {
+                    let (values, added) = (&values[channel..], added.get(filter..).unwrap_or(&[]));
+                    packed.run(threads, &places, values, added, *activation, &mut output[filter..], tiles);
+                });
             }
             Op::Dense { dense, activation } => {
                 let strides = [from.picture(), to.picture()];
@@ -216,7 +259,7 @@ impl Op {
             }
             op => {
                 for p in pictures {
-                    one(threads, op, range, |i| input(i, p), to, &mut output[out(p)..]);
+                    one(isa, threads, op, range, |i| input(i, p), to, &mut output[out(p)..]);
                 }
             }
         }
@@ -227,6 +270,7 @@ impl Op {
 /// `output` begins with the first of the rows, and so do inputs, but for the input of a pool, which begins with the
 /// first row that is there.
 fn one<'a>(
+    isa: Isa,
     threads: usize,
     op: &Op,
     range: &RowRange,
@@ -241,26 +285,15 @@ fn one<'a>(
             let places = depthwise::DepthwiseLayout { output_size: [to.h, to.w], ..*places };
             packed.run(threads, &places, values, *activation, output);
         }
-        Op::Scale { scale, shift, activation } => each_run(to, output, from, values, |out, x| {
-            let weights = scale.iter().zip(shift);
-            for (out, x) in out.chunks_exact_mut(scale.len()).zip(x.chunks_exact(scale.len())) {
-                out.iter_mut().zip(x).zip(weights.clone()).for_each(|((o, &v), (s, t))| *o = v * s + t);
-            }
-            activate(*activation, out);
-        }),
-        Op::LayerNorm { eps, weight, bias } => each_run(to, output, from, values, |out, x| {
-            let n = weight.len();
-            for (out, x) in out.chunks_exact_mut(n).zip(x.chunks_exact(n)) {
-                let mean = sum(x, |v| v) / n as f32;
-                let variance = sum(x, |v| (v - mean) * (v - mean)) / n as f32;
-                let factor = 1.0 / (variance + eps).sqrt();
-                let weights = weight.iter().zip(bias);
-                out.iter_mut().zip(x).zip(weights).for_each(|((o, &v), (w, b))| *o = (v - mean) * factor * w + b);
-            }
-        }),
+        Op::Scale { .. } | Op::LayerNorm { .. } | Op::Add { .. } | Op::Multiply { .. } => {
+            pointwise(op, input, to, output, |layer, x, y| match x {
+                Some(x) => layer.run(isa, x, y),
+                None => layer.run_in_place(isa, y),
+            });
+        }
         Op::Activation(activation) => each_run(to, output, from, values, |out, x| {
             out.copy_from_slice(x);
-            activate(Some(*activation), out);
+            activation::run(isa, *activation, out);
         }),
         Op::Softmax => each_run(to, output, from, values, |out, x| {
             let max = x.iter().copied().fold(f32::NEG_INFINITY, f32::max);
@@ -268,31 +301,6 @@ fn one<'a>(
             let sum: f32 = out.iter().sum();
             out.iter_mut().for_each(|v| *v /= sum);
         }),
-        Op::Add { onto, activation } => {
-            let (other, more) = match onto {
-                true => (from, values),
-                false => {
-                    each_run(to, output, from, values, <[f32]>::copy_from_slice);
-                    input(1)
-                }
-            };
-            each_run(to, output, other, more, |out, x| {
-                out.iter_mut().zip(x).for_each(|(o, v)| *o += v);
-                activate(*activation, out);
-            });
-        }
-        Op::Multiply { onto } => {
-            if !onto {
-                each_run(to, output, from, values, <[f32]>::copy_from_slice);
-            }
-            let (gate, factors) = input(usize::from(!onto));
-            let factors = &factors[gate.at(0, 0, Pad::default())..][..to.c];
-            to.runs(to.is_dense()).for_each(|run| {
-                for position in output[run].chunks_exact_mut(to.c) {
-                    position.iter_mut().zip(factors).for_each(|(v, factor)| *v *= factor);
-                }
-            });
-        }
         Op::Slice(first) => {
             let from = Map { channel: from.channel + first, c: to.c, ..*from };
             each_run(to, output, &from, values, <[f32]>::copy_from_slice);
@@ -308,7 +316,7 @@ fn one<'a>(
         Op::Pool(pool) => {
             pool.run(&grid(from, range.inputs[0]..from.h), values, &grid(to, range.rows.clone()), output);
         }
-        Op::AdaptiveAvgPool => cells(from, values, to, output),
+        Op::AdaptiveAvgPool => cells(from, to, |mean, at| mean.run(isa, values, &mut output[at])),
         Op::ZeroPad(pad) => {
             to.runs(to.is_dense()).for_each(|run| output[run].fill(0.0));
             let within =
@@ -332,6 +340,38 @@ fn one<'a>(
         // computed for all pictures together
         Op::Product { .. } | Op::Winograd { .. } | Op::Dense { .. } => {}
     }
+}
+
+/// Computes a layer position by position; `run` computes some of them, in place where it is given no input.
+pub(super) fn pointwise<'a, E: Copy + 'a>(
+    op: &Op,
+    input: impl Fn(usize) -> (&'a Map, &'a [E]),
+    to: &Map,
+    output: &mut [E],
+    run: impl Fn(&Pointwise<E>, Option<&[E]>, &mut [E]),
+) {
+    let (mut from, mut values) = input(0);
+    let layer = match op {
+        Op::Scale { scale, shift, activation } => Pointwise::Scale { scale, shift, activation: *activation },
+        Op::LayerNorm { eps, weight, bias } => Pointwise::LayerNorm { eps: *eps, weight, bias },
+        Op::Add { onto, activation } => {
+            if !onto {
+                each_run(to, output, from, values, <[E]>::copy_from_slice);
+                (from, values) = input(1);
+            }
+            Pointwise::Add(*activation)
+        }
+        Op::Multiply { onto } => {
+            let (gate, factors) = input(usize::from(!onto));
+            let layer = Pointwise::Multiply(&factors[gate.at(0, 0, Pad::default())..][..to.c]);
+            if *onto {
+                return to.runs(to.is_dense()).for_each(|positions| run(&layer, None, &mut output[positions]));
+            }
+            layer
+        }
+        _ => return,
+    };
+    each_run(to, output, from, values, |y, x| run(&layer, Some(x), y));
 }
 
 /// Copies the terms of a concatenation that do not lie there yet.
@@ -366,35 +406,13 @@ fn each_run<T>(to: &Map, output: &mut [T], from: &Map, values: &[T], work: impl 
     }
 }
 
-/// Means over the cells of `to`, summed in f64; cell i of n covers positions ⌊i·size/n⌋ to ⌈(i+1)·size/n⌉.
-fn cells(from: &Map, values: &[f32], to: &Map, output: &mut [f32]) {
+/// Gives `write` the mean over each cell of `to` and its place; cell i of n covers positions ⌊i·size/n⌋ to
+/// ⌈(i+1)·size/n⌉.
+pub(super) fn cells(from: &Map, to: &Map, mut write: impl FnMut(Mean, Range<usize>)) {
     let cell = |i: usize, size: usize, n: usize| i * size / n..((i + 1) * size).div_ceil(n);
     for (y, x) in (0..to.h).flat_map(|y| (0..to.w).map(move |x| (y, x))) {
         let (rows, columns) = (cell(y, from.h, to.h), cell(x, from.w, to.w));
-        let n = (rows.len() * columns.len()) as f64;
-        let mut sums = vec![0.0f64; from.c];
-        for position in rows.flat_map(|y| columns.clone().map(move |x| from.at(y, x, Pad::default()))) {
-            sums.iter_mut().zip(&values[position..position + from.c]).for_each(|(sum, &v)| *sum += f64::from(v));
-        }
         let start = to.at(y, x, Pad::default());
-        output[start..start + to.c].iter_mut().zip(sums).for_each(|(o, sum)| *o = (sum / n) as f32);
-    }
-}
-
-/// The sum of a function of values, in sixteen sums side by side: vectors of every width add them in the same order.
-fn sum(values: &[f32], of: impl Fn(f32) -> f32) -> f32 {
-    let mut sums = [0.0; 16];
-    for run in values.chunks(sums.len()) {
-        sums.iter_mut().zip(run).for_each(|(sum, &v)| *sum += of(v));
-    }
-    sums.iter().sum()
-}
-
-/// An activation that cuts values; others are run over the output of the step, see `PlannedStep`.
-fn activate(activation: Option<Activation>, values: &mut [f32]) {
-    match activation {
-        Some(Activation::Relu) => values.iter_mut().for_each(|v| *v = if *v < 0.0 { 0.0 } else { *v }),
-        Some(Activation::Relu6) => values.iter_mut().for_each(|v| *v = v.clamp(0.0, 6.0)),
-        _ => {}
+        write(Mean { map: &grid(from, 0..from.h), rows, columns, channels: from.c }, start..start + to.c);
     }
 }

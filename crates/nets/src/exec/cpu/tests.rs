@@ -159,6 +159,10 @@ proptest! {
         let c = g.relu("c", b);
         let c = g.conv("dw", c, conv(1, Conv::depthwise()));
         let c = g.batch_norm("norm", c, 1e-3);
+        let gate = g.adaptive_avg_pool("squeeze", c, 1);
+        let gate = g.conv("gate", gate, Conv::new(filters).bias());
+        let gate = g.activation("sigmoid", gate, Activation::Sigmoid);
+        let c = g.multiply("excite", c, gate);
         let c = g.conv("point", c, Conv::new(filters));
         let d = g.conv("dw2", c, Conv::depthwise().kernel(5).same());
         let d = g.conv("point2", d, Conv::new(filters));
@@ -173,7 +177,7 @@ proptest! {
         taps.extend(tapped.then_some(c));
         let program = lower(&graph, &weights, &taps).expect("lowered");
         let picture = values(2 * 3 * h * w, 7);
-        for engine in Engine::available(Precision::F32) {
+        for engine in [Precision::F32, Precision::Bf16].into_iter().flat_map(Engine::available) {
             let by_rows = Network::planned(program.clone(), engine, true).expect("planned");
             let at_once = Network::planned(program.clone(), engine, false).expect("planned");
             let found = by_rows.forward(&mut by_rows.scratch(1), &picture, 2);

@@ -1,20 +1,24 @@
-//! Steps over bf16: products, pools, depthwise convolutions and concatenations read and write it; every other step
-//! widens its inputs, computes in f32 and rounds its output.
+//! Steps over bf16: most of them read and write it; the others widen their inputs, compute in f32 and round their
+//! output.
+
+use std::ops::Range;
 
 use super::{Network, PlannedStep, Scratch};
 use crate::exec::cpu::map::Map;
 use crate::exec::cpu::network::MICRO_BATCH;
 use crate::exec::cpu::row_schedule::RowRange;
-use crate::exec::cpu::steps::{Op, Product, Work, concat, grid};
+use crate::exec::cpu::steps::{Op, Product, Work, cells, concat, grid, pointwise};
 use featurize_kernels::aligned::Aligned;
 use featurize_kernels::bf16::{Bf16Isa, bf16};
+use featurize_kernels::depthwise;
+use featurize_kernels::pointwise::Pointwise;
 
 /// Floats of two inputs and an output of the steps that are computed in f32; those from `cut` on may take a whole
 /// micro-batch.
 pub(crate) fn wide(steps: &[PlannedStep], maps: &[Map], cut: usize) -> [usize; 3] {
     let mut most = [0; 3];
     for (i, step) in steps.iter().enumerate() {
-        if let Op::Product { .. } | Op::Concat(_) | Op::Pool(_) | Op::Depthwise { .. } = step.op {
+        if !is_wide(&step.op) {
             continue;
         }
         let pictures = pictures_together(&step.op, if i < cut { 1 } else { MICRO_BATCH });
@@ -22,6 +26,14 @@ pub(crate) fn wide(steps: &[PlannedStep], maps: &[Map], cut: usize) -> [usize; 3
         values.for_each(|(slot, &value)| most[slot] = most[slot].max(pictures * maps[value].picture()));
     }
     most
+}
+
+/// Whether the step is computed over f32.
+fn is_wide(op: &Op) -> bool {
+    match op {
+        Op::Product { .. } | Op::Concat(_) | Op::Pool(_) | Op::Depthwise { .. } | Op::AdaptiveAvgPool => false,
+        op => !op.is_pointwise(),
+    }
 }
 
 /// Writes a picture to its map.
@@ -45,52 +57,73 @@ fn store(unit: Bf16Isa, map: &Map, from: &[f32], to: &mut [bf16]) {
 }
 
 impl Network {
-    /// Computes a step for `n` pictures from `first` on.
+    /// Computes rows of a step for some `pictures`, all rows if these are several.
     pub(super) fn step_bf16(
         &self,
         unit: Bf16Isa,
         range: &RowRange,
         scratch: &mut Scratch,
-        first: usize,
-        n: usize,
+        pictures: Range<usize>,
         output: &mut [bf16],
     ) {
         let step = &self.steps[range.step];
-        let to = &self.maps[step.output];
-        let (buffers, threads) = (&scratch.buffers, scratch.threads);
+        let whole = &self.maps[step.output];
+        let to = &whole.rows(range.rows.len());
+        let (buffers, threads, first) = (&scratch.buffers, scratch.threads, pictures.start);
         let input = |i: usize, p: usize| {
             let map = &self.maps[step.inputs[i]];
             // a term of a concatenation may lie in the output already; nothing reads it then
-            (map, buffers[map.buffer].as_bf16().get(map.base(p)..).unwrap_or(&[]))
+            (map, buffers[map.buffer].as_bf16().get(map.base(p) + step.skip(range, i, map)..).unwrap_or(&[]))
         };
+        let out = |p: usize| whole.base(p) + (range.rows.start - range.output) * whole.row();
         match &step.op {
-            Op::Product { packed: Product::Bf16(packed), places, activation } => {
+            Op::Product { packed, places, activation } => {
                 let added = if places.reads_term() { input(1, first).1 } else { &[] };
-                let output = &mut output[to.base(first)..];
-                let places = places.first(n * to.h * to.w);
-                packed.run(threads, &places, input(0, first).1, added, *activation, output, &mut scratch.tiles);
+                let (values, output) = (input(0, first).1, &mut output[out(first)..]);
+                let places = places.first(pictures.len() * to.h * to.w);
+                packed.each(|packed, [channel, filter]| {
+                    let Product::Bf16(packed) = packed else { return };
+                    let (values, added) = (&values[channel..], added.get(filter..).unwrap_or(&[]));
+                    packed.run(threads, &places, values, added, *activation, &mut output[filter..], &mut scratch.tiles);
+                });
             }
             Op::Pool(pool) => {
-                for p in first..first + n {
+                for p in pictures {
                     let (from, values) = input(0, p);
-                    pool.run_bf16(unit, &grid(from, 0..from.h), values, &grid(to, 0..to.h), &mut output[to.base(p)..]);
+                    let (from, to) = (grid(from, range.inputs[0]..from.h), grid(to, range.rows.clone()));
+                    pool.run_bf16(unit, &from, values, &to, &mut output[out(p)..]);
                 }
             }
             Op::Depthwise { packed, places, activation } => {
-                for p in first..first + n {
-                    let output = &mut output[to.base(p)..];
-                    packed.run_bf16(unit, threads, places, input(0, p).1, *activation, output);
+                let places = depthwise::DepthwiseLayout { output_size: [to.h, to.w], ..*places };
+                for p in pictures {
+                    packed.run_bf16(unit, threads, &places, input(0, p).1, *activation, &mut output[out(p)..]);
                 }
             }
             Op::Concat(channels) => {
-                for p in first..first + n {
-                    concat(channels, |i| input(i, p), to, &mut output[to.base(p)..]);
+                for p in pictures {
+                    concat(channels, |i| input(i, p), to, &mut output[out(p)..]);
+                }
+            }
+            Op::AdaptiveAvgPool => {
+                for p in pictures {
+                    let ((from, values), output) = (input(0, p), &mut output[out(p)..]);
+                    cells(from, to, |mean, at| mean.run_bf16(unit, values, &mut output[at]));
+                }
+            }
+            op if op.is_pointwise() => {
+                for p in pictures {
+                    let run = |layer: &Pointwise<bf16>, x: Option<&[bf16]>, y: &mut [bf16]| match x {
+                        Some(x) => layer.run_bf16(unit, x, y),
+                        None => layer.run_bf16_in_place(unit, y),
+                    };
+                    pointwise(op, |i| input(i, p), to, &mut output[out(p)..], run);
                 }
             }
             op => {
                 let [wide, more, out] = &mut scratch.wide;
-                let together = pictures_together(op, n);
-                for group in (first..first + n).step_by(together) {
+                let together = pictures_together(op, pictures.len());
+                for group in pictures.step_by(together) {
                     for p in 0..together {
                         for (i, wide) in [&mut *wide, &mut *more].into_iter().enumerate().take(step.inputs.len()) {
                             let (map, values) = input(i, group + p);
@@ -105,7 +138,7 @@ impl Network {
                         let map = &self.maps[step.inputs[i]];
                         (map, &inputs[i][p * map.picture()..])
                     };
-                    let work = Work { threads, tiles: &mut scratch.tiles, range, to };
+                    let work = Work { isa: unit.isa(), threads, tiles: &mut scratch.tiles, range, to };
                     op.compute(work, 0..together, input, |p| p * to.picture(), out);
                     for p in 0..together {
                         store(unit, to, &out[p * to.picture()..], &mut output[to.base(group + p)..]);

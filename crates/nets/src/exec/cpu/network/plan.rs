@@ -1,11 +1,11 @@
 //! From a program to kernels with packed weights.
 
-use super::{PlannedStep, groups};
+use super::PlannedStep;
 use crate::exec::ExecError;
-use crate::exec::cpu::engine::Engine;
+use crate::exec::cpu::engine::{self, Engine};
 use crate::exec::cpu::map::Map;
 use crate::exec::cpu::memory_plan::Fused;
-use crate::exec::cpu::steps::{Op, Product, ProductPlaces};
+use crate::exec::cpu::steps::{Op, Parts, Product, ProductPlaces};
 use crate::exec::lower::{Kernel, Program, Step};
 use crate::models::graph::{Pad, Window};
 #[cfg(target_arch = "x86_64")]
@@ -13,7 +13,7 @@ use featurize_kernels::amx;
 use featurize_kernels::bf16;
 use featurize_kernels::dense::Dense;
 use featurize_kernels::depthwise;
-use featurize_kernels::matmul;
+use featurize_kernels::matmul::{self, Columns};
 use featurize_kernels::pool::Pool;
 use featurize_kernels::residual::Residual;
 use featurize_kernels::strassen::{self, Levels};
@@ -22,7 +22,6 @@ use featurize_kernels::winograd;
 /// Joins a sum to the convolution that computes one of its terms, and an activation to a sum; chooses what is computed
 /// by Winograd.
 pub(crate) fn fuse(program: Program, engine: Engine) -> Vec<Fused> {
-    let program = groups::split(program);
     let last_use = program.last_use;
     let mut out: Vec<Fused> = Vec::with_capacity(program.steps.len());
     for (i, step) in program.steps.into_iter().enumerate() {
@@ -55,7 +54,10 @@ pub(crate) fn fuse(program: Program, engine: Engine) -> Vec<Fused> {
             _ => None,
         };
         let winograd = engine.winograd(&step);
-        out.push(Fused { step, added: None, activation, winograd });
+        // a step that is computed over f32 widens its inputs as a whole
+        let by_rows = engine.unit().is_none()
+            || !(winograd.is_some() || matches!(step.kernel, Kernel::Activation(_) | Kernel::Dense { .. }));
+        out.push(Fused { step, added: None, activation, by_rows, winograd });
     }
     out
 }
@@ -70,7 +72,7 @@ pub(crate) fn plan(
     clears: bool,
 ) -> Result<PlannedStep, ExecError> {
     let mut inputs = fused.inputs();
-    let Fused { step, added, activation, winograd } = fused;
+    let Fused { step, added, activation, winograd, .. } = fused;
     let isa = engine.isa();
     let term = |value: usize| match step.kernel {
         Kernel::Add => true,
@@ -86,11 +88,6 @@ pub(crate) fn plan(
         let reason = "its map has more than 4 G values".to_string();
         return Err(ExecError::Layer { layer: step.layer, reason });
     }
-    let after = match &step.kernel {
-        Kernel::Activation(alone) => Some(*alone),
-        _ => activation,
-    };
-    let after = after.filter(|activation| activation.limits().is_none());
     let none = Pad::default();
     let macs = macs(&step);
     let down = match &step.kernel {
@@ -99,7 +96,7 @@ pub(crate) fn plan(
         _ => Some(1),
     };
     let op = match step.kernel {
-        Kernel::Conv { window, weight, bias, .. } if let Some(tile) = winograd => {
+        Kernel::Conv { groups, window, weight, bias, .. } if let Some(tile) = winograd => {
             let grid = |map: &Map, pad: Pad| winograd::BatchLayout {
                 start: map.at(0, 0, pad),
                 pixel_stride: map.pixel,
@@ -107,7 +104,9 @@ pub(crate) fn plan(
                 picture_stride: if map.batched { map.picture() } else { 0 },
             };
             Op::Winograd {
-                packed: winograd::WinogradConv::new(isa, tile, &weight, &bias, from.c),
+                packed: in_parts(groups, from.c, &weight, &bias, |weight, bias, channels| {
+                    winograd::WinogradConv::new(isa, tile, weight, bias, channels)
+                }),
                 places: winograd::WinogradLayout {
                     pictures,
                     input: grid(&from, window.pad),
@@ -118,9 +117,8 @@ pub(crate) fn plan(
                 activation,
             }
         }
-        Kernel::Conv { window, weight, bias, .. } => {
+        Kernel::Conv { groups, window, weight, bias, .. } => {
             let Window { kernel, stride, pad } = window;
-            let weight = channels_last(&weight, bias.len(), from.c, kernel);
             let size = [rows.unwrap_or(to.h), to.w];
             let places = ProductPlaces {
                 starts: from.positions(pad, stride, size, pictures),
@@ -128,23 +126,27 @@ pub(crate) fn plan(
                 adds: added.map(|value| maps[value].positions(none, [1, 1], size, pictures)),
                 row: from.row(),
             };
-            let (rows, depth) = (kernel[0], kernel[1] * from.c);
-            let packed = match (engine, Levels::choose(to.h * to.w, rows * depth, bias.len())) {
-                (Engine::Bf16(unit), _) => Product::Bf16(bf16::Bf16Conv::new(unit, &weight, &bias, rows, depth)),
-                #[cfg(target_arch = "x86_64")]
-                (Engine::Digits, _) if amx::Int8Slices::WINDOWS.contains(&(rows * depth)) => {
-                    let shape = amx::ConvShape { kernel, channels: from.c, stride: stride[1] };
-                    Product::Digits(amx::AmxConv::new(&weight, &bias, shape))
+            let packed = in_parts(groups, from.c, &weight, &bias, |weight, bias, channels| {
+                let weight = &channels_last(weight, bias.len(), channels, kernel);
+                if channels == from.c {
+                    return product(engine, weight, bias, channels, window, to.h * to.w);
                 }
-                (_, Some(levels)) => {
-                    Product::Strassen(strassen::StrassenConv::new(isa, levels, &weight, &bias, rows, depth))
-                }
-                (_, None) => Product::Direct(matmul::DirectConv::new(isa, &weight, &bias, rows, depth)),
-            };
+                let columns = Columns { count: kernel[1], stride: from.pixel };
+                group(engine, weight, bias, kernel[0], columns, channels)
+            });
             Op::Product { packed, places, activation }
         }
         Kernel::Dense { weight, bias, .. } if let Engine::Bf16(unit) = engine => Op::Product {
-            packed: Product::Bf16(bf16::Bf16Conv::new(unit, &weight, &bias, 1, weight.len() / bias.len().max(1))),
+            packed: Parts {
+                parts: vec![Product::Bf16(bf16::Bf16Conv::new(
+                    unit,
+                    &weight,
+                    &bias,
+                    1,
+                    weight.len() / bias.len().max(1),
+                ))],
+                apart: [0; 2],
+            },
             places: ProductPlaces {
                 starts: from.positions(none, [1, 1], [1, 1], pictures),
                 outs: to.positions(none, [1, 1], [1, 1], pictures),
@@ -181,7 +183,58 @@ pub(crate) fn plan(
         Kernel::AdaptiveAvgPool | Kernel::GlobalAvgPool => Op::AdaptiveAvgPool,
         Kernel::Flatten(order) => Op::Flatten(order),
     };
-    Ok(PlannedStep { layer: step.layer, macs, op, inputs, output: step.output, clears, down, after })
+    Ok(PlannedStep { layer: step.layer, macs, op, inputs, output: step.output, clears, down })
+}
+
+/// Packs a convolution in `groups` part by part. `pack` is given weights, biases and the number of channels of a part.
+fn in_parts<T>(
+    groups: usize,
+    channels: usize,
+    weight: &[f32],
+    bias: &[f32],
+    pack: impl Fn(&[f32], &[f32], usize) -> T,
+) -> Parts<T> {
+    let parts = engine::parts(groups, bias.len());
+    let apart = [channels / parts, bias.len() / parts];
+    if parts == groups {
+        let weights = weight.chunks_exact(weight.len() / parts).zip(bias.chunks_exact(apart[1]));
+        return Parts { parts: weights.map(|(weight, bias)| pack(weight, bias, apart[0])).collect(), apart };
+    }
+    // (filters, channels of a group, kernel) → (filters, channels of a part, kernel)
+    let (filters, values) = (bias.len() / groups, weight.len() / bias.len());
+    let mut wide = vec![0.0; weight.len() / parts * (groups / parts)];
+    let mut part = |i: usize| {
+        let from = weight[i * apart[1] * values..].chunks_exact(values);
+        for (f, (to, from)) in wide.chunks_exact_mut(values * (groups / parts)).zip(from).enumerate() {
+            to.fill(0.0);
+            to[f / filters * values..][..values].copy_from_slice(from);
+        }
+        pack(&wide, &bias[i * apart[1]..][..apart[1]], apart[0])
+    };
+    Parts { parts: (0..parts).map(&mut part).collect(), apart }
+}
+
+/// Packs a convolution over all channels of its input, whose output has so many positions.
+fn product(engine: Engine, weight: &[f32], bias: &[f32], channels: usize, window: Window, positions: usize) -> Product {
+    let (isa, rows, depth) = (engine.isa(), window.kernel[0], window.kernel[1] * channels);
+    match (engine, Levels::choose(positions, rows * depth, bias.len())) {
+        (Engine::Bf16(unit), _) => Product::Bf16(bf16::Bf16Conv::new(unit, weight, bias, rows, depth)),
+        #[cfg(target_arch = "x86_64")]
+        (Engine::Digits, _) if amx::Int8Slices::WINDOWS.contains(&(rows * depth)) => {
+            let shape = amx::ConvShape { kernel: window.kernel, channels, stride: window.stride[1] };
+            Product::Digits(amx::AmxConv::new(weight, bias, shape))
+        }
+        (_, Some(levels)) => Product::Strassen(strassen::StrassenConv::new(isa, levels, weight, bias, rows, depth)),
+        (_, None) => Product::Direct(matmul::DirectConv::new(isa, weight, bias, rows, depth)),
+    }
+}
+
+/// Packs a convolution over some of the channels of its input, by vectors: AMX wants the values of a window in a row.
+fn group(engine: Engine, weight: &[f32], bias: &[f32], rows: usize, columns: Columns, depth: usize) -> Product {
+    match engine {
+        Engine::Bf16(unit) => Product::Bf16(bf16::Bf16Conv::of_group(unit, weight, bias, rows, columns, depth)),
+        _ => Product::Direct(matmul::DirectConv::of_group(engine.isa(), weight, bias, rows, columns, depth)),
+    }
 }
 
 /// For each term of a concatenation its first channel, none where it lies there already.

@@ -85,6 +85,10 @@ impl<'a> Buffers<'a> {
         for (k, value) in inputs.into_iter().enumerate() {
             let map = &self.maps[value];
             assert!(map.buffer != to.buffer, "{layer} writes into what it reads");
+            if k == 1 && matches!(fused.step.kernel, Kernel::Multiply) {
+                assert_eq!(self.rows[value], [Row::Of(0)], "{layer} wants its gate");
+                continue;
+            }
             let elementwise = Reach { kernel: 1, stride: 1, top: 0, tile: 1 };
             let reach = if k == 0 { Reach::of(fused).expect("computed by rows") } else { elementwise };
             let window = |y: usize| (0..reach.kernel).map(move |ky| y * reach.stride + ky);
