@@ -3,6 +3,8 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Error, ErrorKind};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::{Owner, RunDir, StoreError};
 use crate::io::{IoError, atomic};
@@ -33,7 +35,7 @@ impl Lock {
             Err(error) if is_read_only(&error) && Owner::of(dir).is_run() => (File::open(&path).ok(), Some(error)),
             Err(error) => return Err(IoError::write(&path)(error).into()),
         };
-        match file.as_ref().map(File::try_lock) {
+        match file.as_ref().map(lock) {
             None | Some(Ok(())) => {}
             Some(Err(TryLockError::WouldBlock)) => return Err(StoreError::Locked(dir.root().to_path_buf())),
             Some(Err(TryLockError::Error(error))) => return Err(IoError::write(&path)(error).into()),
@@ -62,6 +64,17 @@ impl Drop for Lock {
             for folder in self.created.iter().rev().skip(1) {
                 std::fs::remove_dir(folder).ok();
             }
+        }
+    }
+}
+
+/// Tries for a second: a killed process holds its lock until the system has freed its memory.
+fn lock(file: &File) -> Result<(), TryLockError> {
+    let deadline = Instant::now() + Duration::from_secs(1);
+    loop {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => thread::sleep(Duration::from_millis(20)),
+            result => return result,
         }
     }
 }
@@ -128,8 +141,12 @@ mod tests {
         assert!(dir.folders().iter().all(|folder| folder.join(".writing-mine.txt").exists()));
         let text = Lock::take(&dir).expect_err("held").to_string();
         assert!(text.contains("another featurize is at work"), "{text}");
-        drop(first);
-        Lock::take(&dir).expect("free again");
+        let dying = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(200));
+            drop(first);
+        });
+        Lock::take(&dir).expect("free within a second");
+        dying.join().expect("no panic");
     }
 
     #[test]
