@@ -98,29 +98,3 @@ fn block(g: &mut Builder, name: &str, input: LayerId, width: usize, names: &Name
     let x = g.layer_scale(name, names.scale, x);
     g.add(name, x, input)
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::models::graph::Shape;
-
-    #[test]
-    fn they_have_the_parameters_that_torchvision_publishes() {
-        for source in [Source::Torchvision, Source::Timm] {
-            let options = BuildOptions { channels: 3, size: [224, 224], classes: 1000, source };
-            let count = |build: fn(&BuildOptions) -> Result<Graph, GraphError>| {
-                build(&options).expect("convnext").count(|_| true)
-            };
-            // ConvNeXt_*_Weights.meta["num_params"]
-            assert_eq!([tiny, small, base, large].map(count), [28_589_128, 50_223_688, 88_591_464, 197_767_336]);
-            let g = tiny(&options).expect("convnext");
-            let map = if source == Source::Timm { "stages.3" } else { "features.7" };
-            assert_eq!(
-                (g.shape_of(map), g.layer(g.features()).shape),
-                (Shape::Map { c: 768, h: 7, w: 7 }, Shape::Vector(768))
-            );
-        }
-        let keras = BuildOptions { channels: 3, size: [224, 224], classes: 1000, source: Source::Keras };
-        assert!(tiny(&keras).is_err());
-    }
-}

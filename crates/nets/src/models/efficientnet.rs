@@ -210,39 +210,3 @@ fn block(g: &mut Builder, name: &str, input: LayerId, stage: &Stage, stride: usi
     g.alias(name, out);
     out
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::models::graph::Shape;
-    use crate::models::spec::Source;
-
-    fn build(size: usize) -> Graph {
-        lite0(&BuildOptions { channels: 3, size: [size, size], classes: 1000, source: Source::Timm }).expect("lite0")
-    }
-
-    #[test]
-    fn it_has_the_size_that_its_authors_publish() {
-        let g = build(224);
-        let stored: usize = g.parameters().iter().map(|p| p.shape.iter().product::<usize>()).sum();
-        assert_eq!(stored, 4_694_024); // timm's state_dict without num_batches_tracked
-        let macs: u64 = g.layers().iter().map(|layer| g.macs_of(layer)).sum();
-        assert_eq!(macs / 1_000_000, 385);
-    }
-
-    #[test]
-    fn blocks_and_modules_are_found_by_their_timm_names() {
-        let g = build(224);
-        let shape = |name: &str| g.layer(g.find(name).unwrap_or_else(|| panic!("{name}"))).shape;
-        assert_eq!(shape("blocks.2.1"), Shape::Map { c: 40, h: 28, w: 28 });
-        assert_eq!(shape("blocks.6.0"), Shape::Map { c: 320, h: 7, w: 7 });
-        assert_eq!(shape("bn2"), Shape::Map { c: 1280, h: 7, w: 7 });
-        assert_eq!(shape("classifier"), Shape::Vector(1000));
-    }
-
-    #[test]
-    fn other_picture_sizes_are_padded_anew() {
-        let g = build(225);
-        assert_eq!(g.layer(g.find("bn2").expect("bn2")).shape, Shape::Map { c: 1280, h: 8, w: 8 });
-    }
-}

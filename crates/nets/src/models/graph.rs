@@ -274,17 +274,3 @@ impl Graph {
         }
     }
 }
-
-#[cfg(test)]
-impl Graph {
-    /// Shape of a layer that must be there.
-    pub fn shape_of(&self, name: &str) -> Shape {
-        self.layer(self.find(name).unwrap_or_else(|| panic!("there is no layer {name}"))).shape
-    }
-
-    /// Values in the tensors whose names are `kept`.
-    pub fn count(&self, kept: impl Fn(&str) -> bool) -> usize {
-        let kept = self.parameters().into_iter().filter(|parameter| kept(&parameter.name));
-        kept.map(|parameter| parameter.shape.iter().product::<usize>()).sum()
-    }
-}

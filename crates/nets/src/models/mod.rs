@@ -6,6 +6,8 @@ pub(crate) mod builder;
 mod convnext;
 mod densenet;
 mod efficientnet;
+#[cfg(test)]
+mod facts;
 mod googlenet;
 pub mod graph;
 pub mod imagenet;
