@@ -15,7 +15,6 @@ use featurize_kernels::depthwise::{DepthwiseConv, DepthwiseLayout};
 use featurize_kernels::matmul::{DirectConv, GemmOffsets};
 use featurize_kernels::peak::{self, noise};
 use featurize_kernels::simd::Isa;
-use featurize_kernels::strassen::{Levels, StrassenConv};
 use featurize_kernels::winograd::{BatchLayout, TileSize, WinogradConv, WinogradLayout};
 use featurize_kernels::{Residual, dense::Dense};
 
@@ -90,8 +89,8 @@ fn main() {
 
 type Tell<'a> = &'a dyn Fn(&str, &str, usize, &mut dyn FnMut());
 
-/// Measures a convolution over four pictures by the direct kernel, over f32 and bf16, and by Strassen or Winograd if
-/// the networks compute it so.
+/// Measures a convolution over four pictures by the direct kernel, over f32 and bf16, and by Winograd if the networks
+/// compute it so.
 fn convolution(layer: &Layer, isa: Isa, tell: Tell) {
     const PICTURES: usize = 4;
     let Layer { name, size, channels, filters, kernel, stride } = *layer;
@@ -110,12 +109,6 @@ fn convolution(layer: &Layer, isa: Isa, tell: Tell) {
     let conv = DirectConv::new(isa, &weight, &bias, kernel, kernel * channels);
     tell(name, "direct", macs, &mut || conv.run(1, &offsets, &input, &[], None, &mut output));
     let winograd = (kernel == 3 && stride == 1).then(|| TileSize::choose(channels, filters, [size; 2])).flatten();
-    if let (None, Some(levels)) = (winograd, Levels::choose(size * size, kernel * kernel * channels, filters)) {
-        let conv = StrassenConv::new(isa, levels, &weight, &bias, kernel, kernel * channels);
-        let mut scratch = vec![0.0; conv.scratch_len(1)];
-        let run = &mut || conv.run(1, &offsets, size * size, &input, &[], None, &mut output, &mut scratch);
-        tell(name, "strassen", macs, run);
-    }
     #[cfg(target_arch = "x86_64")]
     if amx::available() {
         let shape = amx::ConvShape { kernel: [kernel; 2], channels, stride };

@@ -12,8 +12,7 @@
 //!    them.
 //! 2. [`matmul`]: the direct convolution as an implicit GEMM. Every other matrix product has its form. [`residual`] is
 //!    its fused addition; `parallel` divides it among threads.
-//! 3. [`winograd`]: 3 × 3 convolutions with fewer multiplications; [`strassen`]: large products with fewer
-//!    multiplications.
+//! 3. [`winograd`]: 3 × 3 convolutions with fewer multiplications.
 //! 4. [`depthwise`], [`dense`], [`pool`], [`pointwise`]: the layers that are no convolution over all channels.
 //! 5. [`bf16`]: products of bf16 by AVX-512 or widened to f32; [`amx`]: Intel's matrix unit, for bf16 and, by int8
 //!    slices, for f32.
@@ -26,7 +25,6 @@
 //! | [`bf16::Bf16Conv`]           | the same of bf16                     | `VDPBF16PS`, widened f32, or AMX |
 //! | [`amx::AmxConv`]             | the same of bf16 or f32              | AMX tiles; f32 as int8 slices |
 //! | [`winograd::WinogradConv`]   | 3 × 3 convolutions with stride 1     | F(4 × 4, 3 × 3), F(6 × 6, 3 × 3) |
-//! | [`strassen::StrassenConv`]   | convolutions with many channels      | Strassen-Winograd, one or two levels |
 //! | [`depthwise::DepthwiseConv`] | depthwise convolutions               | direct, a vector of channels at a time |
 //! | [`dense::Dense`]             | dense layers of f32                  | dot products over unpacked weights |
 //! | [`pool::Pool`]               | max and mean pools                   | a vector of channels at a time |
@@ -50,7 +48,6 @@
 //! | slice, scale    | 8 bits of an integer of 24, which AMX multiplies for f32; the factor between integer and value |
 //! | strip           | the part of a map that neighbouring windows see, packed once for all of them |
 //! | point           | an argument of Winograd's polynomials, at which inputs and weights are evaluated |
-//! | level, chain    | a halving of Strassen's algorithm; products that add to the same registers in turn |
 //! | layout, offsets | where a kernel reads and writes, in elements from the beginnings of its slices |
 //! | `RunArgs`       | in each module, the checked arguments of one run as pointers, which its threads share |
 //!
@@ -80,7 +77,6 @@ pub mod pointwise;
 pub mod pool;
 pub mod residual;
 pub mod simd;
-pub mod strassen;
 #[cfg(test)]
 mod tests;
 pub mod winograd;

@@ -103,9 +103,6 @@ pub(crate) trait Simd: Copy {
     /// Prefetches the cache line of `at` into the first-level cache. It is a hint: any address is allowed.
     #[inline(always)]
     fn prefetch_l1(_at: *const f32) {}
-    /// Prefetches the cache line of `at` into the second-level cache. It is a hint: any address is allowed.
-    #[inline(always)]
-    fn prefetch_l2(_at: *const f32) {}
 }
 
 /// A micro-kernel prefetches the output lines of one row of its tile each time it has multiplied so many values: all

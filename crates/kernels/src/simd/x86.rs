@@ -43,11 +43,6 @@ impl Simd for Avx512 {
     fn prefetch_l1(at: *const f32) {
         prefetch_line::<_MM_HINT_T0>(at);
     }
-
-    #[inline(always)]
-    fn prefetch_l2(at: *const f32) {
-        prefetch_line::<_MM_HINT_T1>(at);
-    }
 }
 
 /// The mask of the first `n` of 16 lanes.
@@ -105,11 +100,6 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn prefetch_l1(at: *const f32) {
         prefetch_line::<_MM_HINT_T0>(at);
-    }
-
-    #[inline(always)]
-    fn prefetch_l2(at: *const f32) {
-        prefetch_line::<_MM_HINT_T1>(at);
     }
 }
 

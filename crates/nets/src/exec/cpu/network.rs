@@ -73,7 +73,7 @@ pub struct Network {
 pub struct Scratch {
     threads: usize,
     buffers: Vec<Aligned>,
-    /// For the transforms of [`winograd`] and the sums of [`strassen`].
+    /// For the transforms of [`winograd`].
     tiles: Aligned,
     /// Two inputs and an output in f32 where values are bf16.
     wide: [Aligned; 3],

@@ -3,7 +3,7 @@
 //! held that its readers have not seen yet.
 //!
 //! The order in which rows are computed is planned once, from the shapes alone. The values of a row are the same as in
-//! one go, but for [`featurize_kernels::strassen`], whose groups of positions end with the rows of a step.
+//! one go.
 
 #[cfg(test)]
 mod tests;

@@ -17,7 +17,6 @@ use featurize_kernels::pointwise::Pointwise;
 use featurize_kernels::pool::{Mean, Pool, PoolMap};
 use featurize_kernels::residual::Residual;
 use featurize_kernels::simd::Isa;
-use featurize_kernels::strassen;
 use featurize_kernels::winograd;
 
 /// A step over planned buffers.
@@ -100,8 +99,6 @@ impl<T> Parts<T> {
 #[derive(Debug)]
 pub(crate) enum Product {
     Direct(matmul::DirectConv),
-    /// With fewer multiplications.
-    Strassen(strassen::StrassenConv),
     /// By tiles of integers.
     #[cfg(target_arch = "x86_64")]
     Digits(amx::AmxConv<amx::Int8Slices>),
@@ -114,7 +111,6 @@ impl Product {
     fn word(&self) -> &'static str {
         match self {
             Product::Direct(_) => "direct",
-            Product::Strassen(_) => "strassen",
             #[cfg(target_arch = "x86_64")]
             Product::Digits(_) => "digits",
             Product::Bf16(_) => "direct bf16",
@@ -125,7 +121,6 @@ impl Product {
     pub(super) fn scratch_len(&self, threads: usize) -> usize {
         match self {
             Product::Direct(_) => 0,
-            Product::Strassen(packed) => packed.scratch_len(threads),
             #[cfg(target_arch = "x86_64")]
             Product::Digits(packed) => packed.scratch_len(threads),
             Product::Bf16(packed) => packed.scratch_len(threads),
@@ -232,9 +227,6 @@ impl Op {
                     let output = &mut output[filter..];
                     match packed {
                         Product::Direct(packed) => packed.run(threads, &places, values, added, *activation, output),
-                        Product::Strassen(packed) => {
-                            packed.run(threads, &places, rows * to.w, values, added, *activation, output, tiles);
-                        }
                         #[cfg(target_arch = "x86_64")]
                         Product::Digits(packed) => {
                             packed.run(threads, &places, [rows, to.w], values, added, *activation, output, tiles);

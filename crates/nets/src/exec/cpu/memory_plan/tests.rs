@@ -244,8 +244,8 @@ proptest! {
 
 #[test]
 fn bits_are_the_same_wherever_a_sum_lies() {
-    // direct products; Winograd in the second block; Strassen
-    for (size, c) in [(7, 21), (40, 16), (12, 208)] {
+    // direct products; Winograd in the second block
+    for (size, c) in [(7, 21), (40, 16)] {
         let (g, sums) = residual(size, c);
         let end = sums[2];
         let graph = g.finish(end, end).expect("built");

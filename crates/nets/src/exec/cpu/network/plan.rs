@@ -16,7 +16,6 @@ use featurize_kernels::depthwise;
 use featurize_kernels::matmul::{self, Columns};
 use featurize_kernels::pool::Pool;
 use featurize_kernels::residual::Residual;
-use featurize_kernels::strassen::{self, Levels};
 use featurize_kernels::winograd;
 
 /// Joins a sum to the convolution that computes one of its terms, and an activation to a sum; chooses what is computed
@@ -129,7 +128,7 @@ pub(crate) fn plan(
             let packed = in_parts(groups, from.c, &weight, &bias, |weight, bias, channels| {
                 let weight = &channels_last(weight, bias.len(), channels, kernel);
                 if channels == from.c {
-                    return product(engine, weight, bias, channels, window, to.h * to.w);
+                    return product(engine, weight, bias, channels, window);
                 }
                 let columns = Columns { count: kernel[1], stride: from.pixel };
                 group(engine, weight, bias, kernel[0], columns, channels)
@@ -215,17 +214,16 @@ fn in_parts<T>(
 }
 
 /// Packs a convolution over all channels of its input, whose output has so many positions.
-fn product(engine: Engine, weight: &[f32], bias: &[f32], channels: usize, window: Window, positions: usize) -> Product {
+fn product(engine: Engine, weight: &[f32], bias: &[f32], channels: usize, window: Window) -> Product {
     let (isa, rows, depth) = (engine.isa(), window.kernel[0], window.kernel[1] * channels);
-    match (engine, Levels::choose(positions, rows * depth, bias.len())) {
-        (Engine::Bf16(unit), _) => Product::Bf16(bf16::Bf16Conv::new(unit, weight, bias, rows, depth)),
+    match engine {
+        Engine::Bf16(unit) => Product::Bf16(bf16::Bf16Conv::new(unit, weight, bias, rows, depth)),
         #[cfg(target_arch = "x86_64")]
-        (Engine::Digits, _) if amx::Int8Slices::WINDOWS.contains(&(rows * depth)) => {
+        Engine::Digits if amx::Int8Slices::WINDOWS.contains(&(rows * depth)) => {
             let shape = amx::ConvShape { kernel: window.kernel, channels, stride: window.stride[1] };
             Product::Digits(amx::AmxConv::new(weight, bias, shape))
         }
-        (_, Some(levels)) => Product::Strassen(strassen::StrassenConv::new(isa, levels, weight, bias, rows, depth)),
-        (_, None) => Product::Direct(matmul::DirectConv::new(isa, weight, bias, rows, depth)),
+        _ => Product::Direct(matmul::DirectConv::new(isa, weight, bias, rows, depth)),
     }
 }
 
