@@ -1,4 +1,5 @@
-//! The lock by which only one process at a time works in a run folder.
+//! The lock by which only one process at a time works in a run folder: the lock of the system, and a lease for machines
+//! that do not see it.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Error, ErrorKind};
@@ -6,12 +7,22 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::lease::{Heart, Holder, SILENCE, age};
 use super::{Owner, RunDir, StoreError};
 use crate::io::{IoError, atomic};
 
-/// The lock of a run folder. The system releases it when the process dies.
+/// The time that a start waits: a killed process holds its lock until the system has freed its memory.
+const PATIENCE: Duration = Duration::from_millis(1500);
+/// The time after which two processes that took over the same lease have both written their names.
+const SETTLING: Duration = Duration::from_secs(1);
+/// The age at which a temporary file among the shards counts as left behind: the program writes a table within minutes.
+const ABANDONED: Duration = Duration::from_secs(3600);
+
+/// The lock of a run folder. The system releases it when the process dies; where it does not, it expires.
 #[derive(Debug)]
 pub struct Lock {
+    /// None where nothing can be written. It ends before the file is closed, which releases the lock of the system.
+    heart: Option<Heart>,
     _file: Option<File>,
     dir: RunDir,
     /// The folders and the lock file, as far as this process created them.
@@ -35,25 +46,91 @@ impl Lock {
             Err(error) if is_read_only(&error) && Owner::of(dir).is_run() => (File::open(&path).ok(), Some(error)),
             Err(error) => return Err(IoError::write(&path)(error).into()),
         };
-        match file.as_ref().map(lock) {
-            None | Some(Ok(())) => {}
-            Some(Err(TryLockError::WouldBlock)) => return Err(StoreError::Locked(dir.root().to_path_buf())),
-            Some(Err(TryLockError::Error(error))) => return Err(IoError::write(&path)(error).into()),
-        }
+        let is_locked = file.as_ref().map(|file| wait(file, dir)).transpose()?;
         if file.as_ref().is_some_and(|file| !is_at(file, &path)) {
             // The process that held the lock has just deleted the lock file.
             return Self::take(dir);
         }
+        let heart = match file.as_ref().zip(is_locked).filter(|_| read_only.is_none()) {
+            Some((file, is_locked)) => Some(lease(file, is_locked, dir)?),
+            None => None,
+        };
         sweep(dir);
-        Ok(Self { _file: file, dir: dir.clone(), created, read_only })
+        Ok(Self { heart, _file: file, dir: dir.clone(), created, read_only })
     }
 
-    /// Returns an error if nothing can be written to the folder.
+    /// Returns an error if nothing can be written to the folder, or if another process has taken it over.
     pub fn writable(&self) -> Result<(), StoreError> {
+        if self.heart.as_ref().is_some_and(Heart::is_lost) {
+            return Err(locked(&self.dir));
+        }
         let Some(error) = &self.read_only else { return Ok(()) };
         let error = error.raw_os_error().map_or_else(|| Error::from(error.kind()), Error::from_raw_os_error);
         Err(IoError::write(&self.dir.lock())(error).into())
     }
+}
+
+/// Waits for the lock of the system. True when this process has it, false when the file system has no locks, or keeps
+/// one of a machine that is gone.
+fn wait(file: &File, dir: &RunDir) -> Result<bool, StoreError> {
+    let start = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(true),
+            Err(TryLockError::WouldBlock) if start.elapsed() < PATIENCE => {
+                thread::sleep(Duration::from_millis(20));
+            }
+            Err(TryLockError::WouldBlock) => match Holder::read(&dir.lock()) {
+                // a process beside this one lives, even where it is silent
+                Some(holder) if !holder.is_beside(&Holder::this()) && is_silent(dir) => return Ok(false),
+                _ => return Err(locked(dir)),
+            },
+            Err(TryLockError::Error(error)) if is_unsupported(&error) => return Ok(false),
+            Err(TryLockError::Error(error)) => return Err(IoError::write(&dir.lock())(error).into()),
+        }
+    }
+}
+
+/// Writes this process into the lock file. A holder whose lock this process cannot see is left alone until it is silent.
+fn lease(file: &File, is_locked: bool, dir: &RunDir) -> Result<Heart, StoreError> {
+    let path = dir.lock();
+    let failed = |error| StoreError::from(IoError::write(&path)(error));
+    let this = Holder::this();
+    let there = Holder::read(&path).filter(|there| !(is_locked && there.is_beside(&this)));
+    if there.is_some() && !is_silent(dir) {
+        return Err(locked(dir));
+    }
+    this.write(file).map_err(failed)?;
+    if !is_locked || there.is_some() {
+        thread::sleep(SETTLING);
+        if Holder::read(&path).as_ref() != Some(&this) {
+            return Err(locked(dir));
+        }
+    }
+    Heart::start(path.clone(), file.try_clone().map_err(failed)?, this).map_err(failed)
+}
+
+/// Whether the holder has given no sign of life for so long that it counts as dead.
+fn is_silent(dir: &RunDir) -> bool {
+    age(&dir.lock()).is_ok_and(|age| age >= SILENCE)
+}
+
+/// The error that says who is at work in the folder.
+fn locked(dir: &RunDir) -> StoreError {
+    let holder = Holder::read(&dir.lock()).map_or_else(String::new, |holder| {
+        let seconds = age(&dir.lock()).unwrap_or_default().as_secs();
+        format!(" ({holder}, last sign of life {seconds} s ago)")
+    });
+    StoreError::Locked { dir: dir.root().to_path_buf(), holder }
+}
+
+/// Whether the file system has no locks.
+fn is_unsupported(error: &Error) -> bool {
+    #[cfg(unix)]
+    if error.raw_os_error() == Some(libc::ENOLCK) {
+        return true;
+    }
+    error.kind() == ErrorKind::Unsupported
 }
 
 /// Deletes the folders and the lock file of a run that ended before it wrote anything.
@@ -64,17 +141,6 @@ impl Drop for Lock {
             for folder in self.created.iter().rev().skip(1) {
                 std::fs::remove_dir(folder).ok();
             }
-        }
-    }
-}
-
-/// Tries for a second: a killed process holds its lock until the system has freed its memory.
-fn lock(file: &File) -> Result<(), TryLockError> {
-    let deadline = Instant::now() + Duration::from_secs(1);
-    loop {
-        match file.try_lock() {
-            Err(TryLockError::WouldBlock) if Instant::now() < deadline => thread::sleep(Duration::from_millis(20)),
-            result => return result,
         }
     }
 }
@@ -101,8 +167,9 @@ fn is_at(_: &File, _: &Path) -> bool {
     true
 }
 
-/// Deletes the temporary files of a killed run. While the lock is held they belong to no other process; in a folder
-/// without a run they may belong to somebody else and stay.
+/// Deletes the temporary files of a killed run. While the lock is held they belong to no other process, but for those
+/// among the shards, where workers on other machines may be writing: these stay for an hour. In a folder without a run
+/// they may belong to somebody else and stay, too.
 fn sweep(dir: &RunDir) {
     let is_run = Owner::of(dir).is_run();
     for folder in dir.folders().iter().filter(|folder| is_run || **folder == dir.store()) {
@@ -110,8 +177,9 @@ fn sweep(dir: &RunDir) {
             continue;
         }
         let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        let is_left = |path: &Path| *folder != dir.shards() || age(path).is_ok_and(|age| age >= ABANDONED);
         for entry in entries.filter(|entry| atomic::is_temporary(&entry.file_name())) {
-            if entry.file_type().is_ok_and(|kind| kind.is_file()) {
+            if entry.file_type().is_ok_and(|kind| kind.is_file()) && is_left(&entry.path()) {
                 std::fs::remove_file(entry.path()).ok();
             }
         }
@@ -136,6 +204,9 @@ mod tests {
         drop(Lock::take(&dir).expect("free"));
         assert_eq!(left(), 5, "in a folder without a run only the store is swept");
         Owner::of(&dir).claim(&Claims::default()).expect("written");
+        drop(Lock::take(&dir).expect("free"));
+        assert_eq!(left(), 1, "a worker may be writing among the shards");
+        set_age(&dir.shards().join(".writing-aB3xyz"), ABANDONED);
         let first = Lock::take(&dir).expect("free");
         assert_eq!(left(), 0);
         assert!(dir.folders().iter().all(|folder| folder.join(".writing-mine.txt").exists()));
@@ -147,6 +218,27 @@ mod tests {
         });
         Lock::take(&dir).expect("free within a second");
         dying.join().expect("no panic");
+    }
+
+    fn set_age(path: &Path, age: Duration) {
+        let file = File::options().append(true).open(path).expect("there");
+        file.set_modified(std::time::SystemTime::now() - age).expect("set");
+    }
+
+    #[test]
+    fn a_lease_of_another_machine_holds_until_it_is_silent() {
+        let temp = tempfile::tempdir().expect("folder");
+        let dir = RunDir::new(temp.path().join("run"));
+        Owner::of(&dir).claim(&Claims::default()).expect("written");
+        let text = r#"{"host": "far", "machine": "another", "process": 7}"#;
+        std::fs::write(dir.lock(), text).expect("written");
+        let told = Lock::take(&dir).expect_err("held").to_string();
+        assert!(told.contains("process 7 on far, last sign of life 0 s ago"), "{told}");
+        set_age(&dir.lock(), SILENCE);
+        let lock = Lock::take(&dir).expect("the machine is dead");
+        assert_eq!(Holder::read(&dir.lock()), Some(Holder::this()));
+        drop(lock);
+        assert_eq!(std::fs::read(dir.lock()).expect("there"), b"", "nobody holds it");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! belong to the run.
 
 mod layout;
+mod lease;
 mod lock;
 mod owner;
 mod record;
@@ -30,8 +31,12 @@ pub const FORMAT: u32 = 1;
 /// The run folder cannot be used.
 #[derive(Debug, Error)]
 pub enum StoreError {
-    #[error("another featurize is at work in {0}; wait for it, or choose another folder with `--out`")]
-    Locked(PathBuf),
+    #[error("another featurize is at work in {dir}{holder}; wait for it, or choose another folder with `--out`")]
+    Locked {
+        dir: PathBuf,
+        /// The process that holds the folder, where it is known.
+        holder: String,
+    },
     #[error(
         "{dir} holds the run of another pipeline: it is called `{there}`, this one `{name}`; choose another folder \
          with `--out`, or delete that run with `featurize clean {dir} --all --yes`"
