@@ -73,7 +73,8 @@ pub fn run(plan: &Plan, options: &Options, ui: &Ui) -> Result<Outcome, Error> {
 
 fn attempt(plan: &Plan, options: &Options, lock: &Lock, ui: &Ui) -> Result<Outcome, Error> {
     let start = Instant::now();
-    let mut listing = scan::run(plan, ui)?;
+    // a run that ends with the listing is asked to list
+    let mut listing = scan::run(plan, options.rescan || options.until == Some(StageId::Scan), ui)?;
     extract::resolve(plan, &mut listing, ui)?.remember();
     let scanned = start.elapsed().as_secs_f64();
     check(plan, &listing, options.until, ui)?;
@@ -84,7 +85,7 @@ fn attempt(plan: &Plan, options: &Options, lock: &Lock, ui: &Ui) -> Result<Outco
     run.claim(&listing)?;
     run.forget_what_is_not_asked_for(&listing)?;
     run.seconds.push((StageId::Scan, scanned));
-    run.list(&listing, scanned)?;
+    run.list(&mut listing, scanned)?;
     let config = &plan.pipeline;
 
     let reused = run.claims.reused;
@@ -312,16 +313,20 @@ impl Run<'_> {
     }
 
     /// Records which pictures were found; until they are extracted, the manifest tells that, too.
-    fn list(&mut self, listing: &Listing, seconds: f64) -> Result<(), Error> {
+    fn list(&mut self, listing: &mut Listing, seconds: f64) -> Result<(), Error> {
         let dir = &self.plan.dir;
         let known = |stage| self.keys.committed(self.plan, stage).is_some();
+        // a run that cannot be written to lists every time
+        if self.lock.writable().is_ok() {
+            extract::keep_listing(self.plan, listing, &[])?;
+        }
         if known(StageId::Scan) && (known(StageId::Extract) || dir.manifest().exists()) {
             return Ok(());
         }
         self.lock.writable()?;
         self.listed = !known(StageId::Extract);
         if self.listed {
-            extract::manifest(dir, listing, None, self.plan.pipeline.input.hash)?;
+            extract::list(self.plan, listing)?;
         }
         let (stage, fingerprint) = (StageId::Scan.name().to_string(), listing.fingerprint());
         let (settings, files, result) = (Value::Null, Vec::new(), Value::Null);

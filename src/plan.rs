@@ -15,7 +15,7 @@ pub(crate) use crate::models::unknown as unknown_model;
 use crate::models::{self, ModelSpec, Source};
 use crate::network_plan::{self, Fetch, NetworkPlan, NetworkPlanError, Tap};
 use crate::stage::StageId;
-use crate::store::{CHARTS, RunDir};
+use crate::store::{CHARTS, RunDir, fingerprint};
 use crate::weights::WeightError;
 use crate::weights::store::StoreError;
 pub use network_card::NetworkCard;
@@ -72,8 +72,18 @@ impl Plan {
         }
         let macs = self.backbone.macs();
         let by_cost = usize::try_from(SHARD_MACS / macs.max(1)).unwrap_or(usize::MAX);
-        let by_bytes = SHARD_BYTES / (self.width() * 4).max(1);
-        by_cost.clamp(SHARD_ROWS[0], SHARD_ROWS[1]).min(by_bytes).max(1)
+        by_cost.clamp(SHARD_ROWS[0], SHARD_ROWS[1]).min(self.shard_room())
+    }
+
+    /// Most pictures whose features a shard may hold in memory.
+    pub fn shard_room(&self) -> usize {
+        (SHARD_BYTES / (self.width() * 4).max(1)).max(1)
+    }
+
+    /// Hash of the settings by which features are computed and tables are cut.
+    pub fn table_settings(&self) -> Result<String, serde_json::Error> {
+        let settings = (self.extract_settings(), self.pipeline.output.layout, self.shard_rows());
+        fingerprint("tables", &settings, &[])
     }
 
     /// The name of each feature column: `<model>_<features>_<index>`, with the layer's name where it is not the model's
@@ -135,7 +145,7 @@ impl Plan {
         let (dir, config) = (&self.dir, &self.pipeline);
         let mut paths = match stage {
             StageId::Scan => vec![dir.manifest()],
-            StageId::Extract => (0..shards).map(|i| dir.shard(i)).chain([dir.manifest()]).collect(),
+            StageId::Extract => (0..shards).map(|i| dir.shard(i, shards)).chain([dir.manifest()]).collect(),
             StageId::Select => vec![dir.columns()],
             StageId::Reduce => vec![dir.reduced()],
             StageId::Train => vec![dir.card()],

@@ -79,4 +79,6 @@ pub struct Options {
     pub force: Option<StageId>,
     /// Try pictures again that could not be read.
     pub retry_failed: bool,
+    /// List the pictures again even if the listing of the store could be taken.
+    pub rescan: bool,
 }

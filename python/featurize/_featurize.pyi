@@ -55,6 +55,7 @@ def run(
     until: str | None,
     force: str | None,
     retry_failed: bool,
+    rescan: bool,
     progress: bool,
     weights_dir: str | None,
     offline: bool,

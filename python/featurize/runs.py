@@ -23,6 +23,7 @@ def run(
     until: str | None = None,
     force: str | None = None,
     retry_failed: bool = False,
+    rescan: bool = False,
     progress: bool = True,
     weights_dir: str | os.PathLike[str] | None = None,
     offline: bool = False,
@@ -39,6 +40,8 @@ def run(
         Keys to change: `{"reduce.pca.components": 64}`. `None` removes a key.
     until, force
         The name of a stage: stop after it, or compute it and what follows again.
+    rescan
+        Whether the pictures are listed again although the listing in the run could be taken.
     progress
         Whether progress is written to standard error.
 
@@ -57,7 +60,7 @@ def run(
     sets = [f"{key}={json.dumps(value, default=os.fspath)}" for key, value in (set or {}).items()]
     out = None if out is None else os.fspath(out)
     weights_dir = None if weights_dir is None else os.fspath(weights_dir)
-    return Run(_featurize.run(text, file, sets, out, until, force, retry_failed, progress, weights_dir, offline))
+    return Run(_featurize.run(text, file, sets, out, until, force, retry_failed, rescan, progress, weights_dir, offline))
 
 
 class Run:

@@ -14,7 +14,7 @@ use crate::work::interruptible;
 
 /// Runs the pipeline `text`; gives the run's folder.
 #[pyfunction]
-#[pyo3(signature = (text, file, sets, out, until, force, retry_failed, progress, weights_dir, offline))]
+#[pyo3(signature = (text, file, sets, out, until, force, retry_failed, rescan, progress, weights_dir, offline))]
 #[expect(clippy::too_many_arguments, reason = "they are the keywords of Python's `run`")]
 pub(crate) fn run(
     py: Python<'_>,
@@ -25,11 +25,12 @@ pub(crate) fn run(
     until: Option<&str>,
     force: Option<&str>,
     retry_failed: bool,
+    rescan: bool,
     progress: bool,
     weights_dir: Option<PathBuf>,
     offline: bool,
 ) -> PyResult<PathBuf> {
-    let options = Options { until: stage(until)?, force: stage(force)?, retry_failed };
+    let options = Options { until: stage(until)?, force: stage(force)?, retry_failed, rescan };
     let store = StoreOptions { folder: weights_dir, offline };
     let stop = Arc::default();
     let ui = Ui::new(if progress { Style::Auto } else { Style::Quiet }, Arc::clone(&stop));

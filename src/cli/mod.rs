@@ -7,6 +7,7 @@ mod completions;
 #[cfg(test)]
 mod docs;
 mod embed;
+mod extract;
 mod init;
 mod models;
 mod plan;
@@ -70,6 +71,21 @@ enum Command {
         pipeline: PipelineArgs,
         #[command(flatten)]
         options: run::RunArgs,
+    },
+    /// Compute a part of a run's tables of features, while other machines compute the rest.
+    ///
+    /// The run is listed first: `featurize run FILE --until scan`. Then any number of processes compute their parts, at
+    /// any time and as often as one likes: what is there is not computed again, and one that was killed is started
+    /// again. `featurize run FILE` finds the tables, computes what is missing, and goes on. All machines see the
+    /// pictures and the run's folder under the same paths, and compute with the same version and the same kernels.
+    #[command(
+        after_help = "Examples:\n  featurize extract pipelines/fruits.yaml --shard 3/64\n  featurize extract pipelines/fruits.yaml --shards 64"
+    )]
+    Extract {
+        #[command(flatten)]
+        pipeline: PipelineArgs,
+        #[command(flatten)]
+        options: extract::ExtractArgs,
     },
     /// Show which stages a run would compute, and why. Writes and downloads nothing.
     #[command(after_help = "Example:\n  featurize plan pipelines/fruits.yaml")]
@@ -306,6 +322,7 @@ pub fn main_with(words: Vec<OsString>) -> u8 {
 fn run(command: Command) -> Result<(), Error> {
     match command {
         Command::Run { pipeline, options } => run::run(&pipeline, &options),
+        Command::Extract { pipeline, options } => extract::run(&pipeline, &options),
         Command::Plan { pipeline, store } => plan::run(&pipeline, &store),
         Command::Predict(arguments) => predict::run(&arguments),
         Command::Classify(arguments) => classify::run(&arguments),

@@ -19,7 +19,7 @@ pub fn run(arguments: &PipelineArgs, store: &StoreArgs) -> Result<(), Error> {
     let ui = Ui::silent();
     let plan = arguments.plan(store, true, &ui)?;
     Owner::of(&plan.dir).check_name(&plan.pipeline.name)?;
-    let mut listing = scan::run(&plan, &ui)?;
+    let mut listing = scan::run(&plan, false, &ui)?;
     extract::resolve(&plan, &mut listing, &ui)?;
     let keys = Keys::of(&plan, &listing)?;
     let device = Device::open(plan.pipeline.runtime.device())?;
@@ -67,7 +67,7 @@ fn describe(plan: &Plan, listing: &Listing, device: &Device) -> String {
         format!("  device    {} (runtime.device: {})", device.name(), plan.pipeline.runtime.device),
         format!(
             "  images    {}: {} train, {} test, {classes}",
-            listing.pictures.len(),
+            listing.len(),
             listing.len_of(Split::Train),
             listing.len_of(Split::Test)
         ),
@@ -76,7 +76,7 @@ fn describe(plan: &Plan, listing: &Listing, device: &Device) -> String {
     if !listing.classes.is_empty() && listing.classes.len() <= 12 {
         lines.push(format!("            per class: train {}; test {}", counts(Split::Train), counts(Split::Test)));
     }
-    if !listing.aside.is_empty() {
+    if listing.len_aside() > 0 {
         let told = |failed: bool| {
             let kinds = listing.kinds(failed);
             let total: usize = kinds.values().sum();

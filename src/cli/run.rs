@@ -27,6 +27,11 @@ pub struct RunArgs {
     /// Read the pictures again that failed before.
     #[arg(long)]
     retry_failed: bool,
+    /// List the pictures again. Without it a start takes the listing that it finds in the run where nothing can have
+    /// changed (archives and tables with their dates) and where listing takes long (folders of more than a million
+    /// files).
+    #[arg(long)]
+    rescan: bool,
     /// Also write the features in this form. `npy` is features.npy with index.parquet, the same as `output.npy: true`.
     #[arg(long, value_enum, value_name = "FORM")]
     export: Option<Export>,
@@ -61,7 +66,8 @@ pub fn run(arguments: &PipelineArgs, options: &RunArgs) -> Result<(), Error> {
     };
     let ui = ui(style).with_details(options.verbose);
     let plan = arguments.plan(&options.fetching.store, options.fetching.offline, &ui)?;
-    let run = Options { until: options.until, force: options.force, retry_failed: options.retry_failed };
+    let RunArgs { until, force, retry_failed, rescan, .. } = *options;
+    let run = Options { until, force, retry_failed, rescan };
     let outcome = pipeline::run(&plan, &run, &ui);
     if let Err(error) = &outcome
         && error.is_interrupted()
@@ -122,7 +128,7 @@ fn summary(plan: &Plan, outcome: &Outcome, seconds: f64) -> String {
                 line("speed", format!("{rate:.1} images/s on {} ({})", done.device, plural(done.threads, "thread")));
             }
         }
-        None => line("images", format!("{} listed: {}", outcome.listing.pictures.len(), counts(&outcome.listing))),
+        None => line("images", format!("{} listed: {}", outcome.listing.len(), counts(&outcome.listing))),
     }
     if let Some(done) = &outcome.selected {
         let best = done.score.map_or(String::new(), |score| format!(", the best by {}", score.word()));

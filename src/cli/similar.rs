@@ -78,10 +78,9 @@ struct Gallery {
 
 impl Gallery {
     fn open(dir: &RunDir, arguments: &SimilarArgs, device: &Device) -> Result<Self, Error> {
-        let parts = (0..).map(|i| dir.shard(i)).take_while(|path| path.is_file());
         let (mut keys, mut rows, mut extractor) = (Vec::new(), None::<FeatureMatrix>, None);
         let committed = Record::read(dir, StageId::Extract);
-        for path in parts {
+        for path in dir.parts() {
             if let Some(table) = committed.as_ref().and_then(|record| record.file(dir, &path)) {
                 table.check(dir)?;
             }

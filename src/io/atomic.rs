@@ -11,31 +11,31 @@ use featurize_nets::files::atomic;
 
 /// Writes `path` by `fill` and creates its folder. An error leaves no new file, and an older file stays as it was.
 pub fn write<E: From<IoError>>(path: &Path, fill: impl FnOnce(&mut Sink) -> Result<(), E>) -> Result<Digest, E> {
-    write_noted(path, fill, |_| Ok(()))
+    write_noted(path, fill, |_, _| Ok(()))
 }
 
-/// Writes `path` by `fill`; `note` gets the hash before the file gets its name.
+/// Writes `path` by `fill`; `note` gets the hash and the size before the file gets its name.
 pub fn write_noted<E: From<IoError>>(
     path: &Path,
     fill: impl FnOnce(&mut Sink) -> Result<(), E>,
-    note: impl FnOnce(&Digest) -> Result<(), E>,
+    note: impl FnOnce(&Digest, u64) -> Result<(), E>,
 ) -> Result<Digest, E> {
     finish(Sink::create(path).map_err(IoError::from)?, fill, note)
 }
 
 /// Replaces a file of the user's by `fill`; the new file has the permissions and the owner of the old one.
 pub(super) fn replace<E: From<IoError>>(path: &Path, fill: impl FnOnce(&mut Sink) -> Result<(), E>) -> Result<(), E> {
-    finish(Sink::replace(path).map_err(IoError::from)?, fill, |_| Ok(())).map(|_| ())
+    finish(Sink::replace(path).map_err(IoError::from)?, fill, |_, _| Ok(())).map(|_| ())
 }
 
 fn finish<E: From<IoError>>(
     mut file: Sink,
     fill: impl FnOnce(&mut Sink) -> Result<(), E>,
-    note: impl FnOnce(&Digest) -> Result<(), E>,
+    note: impl FnOnce(&Digest, u64) -> Result<(), E>,
 ) -> Result<Digest, E> {
     fill(&mut file)?;
     let synced = file.sync().map_err(IoError::from)?;
-    note(synced.digest())?;
+    note(synced.digest(), synced.bytes())?;
     Ok(synced.rename().map_err(IoError::from)?)
 }
 

@@ -1,12 +1,50 @@
 //! Single columns of a Parquet table, read through arrow.
 
+use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::Path;
 
 use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::{DataType, Float64Type};
+use arrow::datatypes::{DataType, Float64Type, UInt64Type};
 
 use super::IoError;
-use super::reader::Reader;
+use super::reader::{Part, Reader};
+
+/// A table whose footer has been read.
+#[derive(Debug)]
+pub struct TableFile {
+    table: Reader,
+}
+
+impl TableFile {
+    /// Opens `path` and reads its footer.
+    pub fn open(path: &Path) -> Result<Self, IoError> {
+        Ok(Self { table: Reader::open(path, IoError::table)? })
+    }
+
+    /// The key-value metadata.
+    pub fn metadata(&self) -> BTreeMap<String, String> {
+        self.table.metadata()
+    }
+
+    /// Number of row groups.
+    pub fn groups(&self) -> usize {
+        self.table.groups()
+    }
+
+    /// Number of rows of a row group.
+    pub fn rows(&self, group: usize) -> usize {
+        let group = self.table.footer().row_groups().get(group);
+        group.map_or(0, |group| usize::try_from(group.num_rows()).unwrap_or(0))
+    }
+
+    /// Reads the columns called `names` of these row groups.
+    pub fn read(&self, groups: Range<usize>, names: &[&str]) -> Result<Columns, IoError> {
+        let columns = self.table.columns(|name| names.contains(&name));
+        let batches = self.table.read(Part { groups, columns, rows: None })?;
+        Ok(Columns { table: self.table.clone(), batches })
+    }
+}
 
 /// A table of which some columns have been read.
 #[derive(Debug)]
@@ -18,9 +56,8 @@ pub struct Columns {
 impl Columns {
     /// Reads the columns called `names`. A column that the table lacks is an error when it is asked for.
     pub fn read(path: &Path, names: &[&str]) -> Result<Self, IoError> {
-        let table = Reader::open(path, IoError::table)?;
-        let batches = table.read(table.every_row(|name| names.contains(&name)))?;
-        Ok(Self { table, batches })
+        let file = TableFile::open(path)?;
+        file.read(0..file.groups(), names)
     }
 
     /// A column of text or of words.
@@ -43,6 +80,11 @@ impl Columns {
         self.each(name, &DataType::Float64, |column| {
             column.as_primitive::<Float64Type>().iter().map(|value| value.unwrap_or(f64::NAN)).collect()
         })
+    }
+
+    /// A column of whole numbers.
+    pub fn counts(&self, name: &str) -> Result<Vec<Option<u64>>, IoError> {
+        self.each(name, &DataType::UInt64, |column| column.as_primitive::<UInt64Type>().iter().collect())
     }
 
     fn each<T>(&self, name: &str, kind: &DataType, read: impl Fn(&dyn Array) -> Vec<T>) -> Result<Vec<T>, IoError> {
@@ -75,6 +117,7 @@ mod tests {
         assert_eq!(columns.flags("kept").expect("flags"), [true, false, true]);
         let n = columns.reals("n").expect("numbers");
         assert!(n[0] == 1.0 && n[1].is_nan() && n[2] == 3.0);
+        assert_eq!(columns.counts("n").expect("numbers"), [Some(1), None, Some(3)]);
         assert!(columns.texts("other").is_err());
     }
 }

@@ -16,7 +16,7 @@ use parquet::file::metadata::ParquetMetaData;
 use super::IoError;
 
 /// A Parquet file whose footer has been read.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Reader {
     path: PathBuf,
     footer: ArrowReaderMetadata,
@@ -80,11 +80,6 @@ impl Reader {
         let pairs = self.footer().file_metadata().key_value_metadata().into_iter().flatten();
         let pairs = pairs.filter(|pair| pair.key != ARROW_SCHEMA_META_KEY);
         pairs.map(|pair| (pair.key.clone(), pair.value.clone().unwrap_or_default())).collect()
-    }
-
-    /// Everything of the columns called as `wanted` says.
-    pub(super) fn every_row(&self, wanted: impl Fn(&str) -> bool) -> Part {
-        Part { groups: 0..self.groups(), columns: self.columns(wanted), rows: None }
     }
 
     /// Reads a part of the table.

@@ -93,6 +93,11 @@ impl<'a, W: Write> Writer<'a, W> {
         self.file.write(count as u64, DynIter::new(columns.chain(features))).map_err(failed)
     }
 
+    /// Adds to the metadata what is known only now.
+    pub(crate) fn note(&mut self, key: &str, value: String) {
+        self.metadata.push(KeyValue { key: key.to_string(), value: Some(value) });
+    }
+
     /// Ends the table with its footer.
     pub(crate) fn finish(mut self) -> Result<(), IoError> {
         self.file.end(Some(self.metadata)).map(|_| ()).map_err(failed(self.path))

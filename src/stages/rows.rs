@@ -46,7 +46,7 @@ impl Shards {
     pub fn of(dir: &RunDir, count: usize, tables: &[OutputFile]) -> Self {
         let written: BTreeMap<PathBuf, &Option<Digest>> =
             tables.iter().map(|output| (dir.root().join(&output.file), &output.blake3)).collect();
-        let mut shards = Self::new((0..count).map(|i| dir.shard(i)), HELD);
+        let mut shards = Self::new((0..count).map(|i| dir.shard(i, count)), HELD);
         for shard in &mut shards.files {
             shard.written = Mutex::new(written.get(&shard.path).and_then(|&digest| digest.clone()));
         }
@@ -329,7 +329,7 @@ mod tests {
             };
             let rows: Vec<&[f32]> = matrix.iter_rows().collect();
             let format = features::Format { layout, dtype: Dtype::F32 };
-            features::write(&dir.shard(i), keys, format, &rows, &[]).expect("written");
+            features::write(&dir.shard(i, 2), keys, format, &rows, &[]).expect("written");
         }
         (folder, dir)
     }
@@ -338,7 +338,7 @@ mod tests {
     fn what_is_held_is_what_is_read_and_is_read_once() {
         let ui = Ui::new(Style::Quiet, Default::default());
         let (_folder, dir) = run(Layout::Wide, 5.0);
-        let of = |room: usize| Shards::new((0..2).map(|i| dir.shard(i)), room);
+        let of = |room: usize| Shards::new((0..2).map(|i| dir.shard(i, 2)), room);
         let read = |shards: &Shards, keep: Option<&[usize]>| shards.rows::<Failed>(keep, |_| true, &ui).expect("read");
         // room for none, for one of two, and for both
         let all = [of(0), of(24), of(48)];
@@ -349,11 +349,11 @@ mod tests {
         // one file that is not held is read in place
         for (room, keep) in [(0, None), (24, None), (0, Some(&[1][..])), (24, Some(&[1][..]))] {
             let second = |key: &Key| key.path.starts_with('b');
-            let one = Shards::new([dir.shard(1)], room).rows::<Failed>(keep, second, &ui).expect("read");
+            let one = Shards::new([dir.shard(1, 2)], room).rows::<Failed>(keep, second, &ui).expect("read");
             assert_eq!((one.0.len(), one.0[0].path.as_str()), (1, "b/1.jpg"));
             assert_eq!(one.1.as_slice(), if keep.is_some() { &[4.0][..] } else { &[3.0, 4.0, 5.0] });
         }
-        (0..2).for_each(|i| std::fs::remove_file(dir.shard(i)).expect("removed"));
+        (0..2).for_each(|i| std::fs::remove_file(dir.shard(i, 2)).expect("removed"));
         assert_eq!(read(&all[2], None).1.row(3), [3.0, 4.0, 5.0]);
         for shards in &all[..2] {
             assert!(shards.rows::<Failed>(None, |_| true, &ui).is_err());

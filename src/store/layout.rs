@@ -19,8 +19,14 @@ const TOP: [&str; 9] = [
     "report.html",
     "run.json",
 ];
+/// The files in the store beside the records of the stages.
+pub const STORE: [&str; 5] = ["lock", "owner.json", "listing.parquet", "tables.json", "workers.json"];
 /// The folders in a run folder that users see.
 const FOLDERS: [&str; 3] = ["classifier", "features", "figures"];
+/// The digits in the names of feature tables, and those where there are more tables than these can number.
+const DIGITS: usize = 5;
+const MANY_DIGITS: usize = 7;
+const FEW_PARTS: usize = 100_000;
 /// The names of everything that a run can fit.
 const FITTED: [&str; 6] = ["scale", "pca", "svd", "mlp", "logistic", "knn"];
 
@@ -51,9 +57,16 @@ impl RunDir {
         self.root.join("features")
     }
 
-    /// The feature table of shard `i`.
-    pub fn shard(&self, i: usize) -> PathBuf {
-        self.features().join(format!("part-{i:05}.parquet"))
+    /// The feature table of shard `i` among `of` shards. All of them have as many digits, so that names sort as numbers
+    /// do.
+    pub fn shard(&self, i: usize, of: usize) -> PathBuf {
+        let digits = if of > FEW_PARTS { MANY_DIGITS } else { DIGITS };
+        self.features().join(format!("part-{i:0digits$}.parquet"))
+    }
+
+    /// The feature tables that are there, in the order of their numbers.
+    pub fn parts(&self) -> Vec<PathBuf> {
+        self.own_files(&self.features())
     }
 
     /// The array of all features for numpy.
@@ -147,6 +160,26 @@ impl RunDir {
         self.store().join("shards")
     }
 
+    /// The pictures that the run was listed with, in the order of the shards.
+    pub fn listing(&self) -> PathBuf {
+        self.store().join("listing.parquet")
+    }
+
+    /// The description of the feature tables that have their numbers.
+    pub fn tables(&self) -> PathBuf {
+        self.store().join("tables.json")
+    }
+
+    /// The description of the processes that compute shards for this run on other machines.
+    pub fn workers(&self) -> PathBuf {
+        self.store().join("workers.json")
+    }
+
+    /// The commit record of a shard whose table has no number yet.
+    pub fn commit(&self, id: &str) -> PathBuf {
+        self.shards().join(format!("{id}.commit"))
+    }
+
     /// The outcome of each picture of a shard.
     pub fn outcomes(&self, id: &str) -> PathBuf {
         self.shards().join(format!("{id}.json"))
@@ -215,16 +248,18 @@ pub fn is_own(name: &str) -> bool {
             ["columns.parquet", "classifier.json"].contains(&file) || ending == "safetensors" && FITTED.contains(&stem)
         }
         "figures" => CHARTS.contains(&stem) && ["svg", "png"].contains(&ending),
-        ".store" => ["lock", "owner.json"].contains(&file) || ending == "json" && StageId::from_name(stem).is_some(),
+        ".store" => STORE.contains(&file) || ending == "json" && StageId::from_name(stem).is_some(),
         ".store/shards" => stem.len() == 32 && stem.bytes().all(|b| b.is_ascii_hexdigit()),
         _ => false,
     }
 }
 
-/// Whether a name is `part-00000` and so on, as [`RunDir::shard`] writes it.
+/// Whether a name is `part-00000` and so on, as [`RunDir::shard`] writes it, or as versions before wrote the numbers
+/// from 100,000 on.
 fn is_part(stem: &str) -> bool {
-    let number = stem.strip_prefix("part-").and_then(|digits| digits.parse::<usize>().ok());
-    number.is_some_and(|number| stem == format!("part-{number:05}"))
+    let Some(digits) = stem.strip_prefix("part-") else { return false };
+    let Ok(number) = digits.parse::<usize>() else { return false };
+    [DIGITS, MANY_DIGITS].iter().any(|&width| digits == format!("{number:0width$}"))
 }
 
 #[cfg(test)]
@@ -234,7 +269,8 @@ mod tests {
     #[test]
     fn every_file_of_a_run_is_its_own_and_no_other() {
         let dir = RunDir::new("runs/a");
-        let mut paths = vec![dir.manifest(), dir.shard(0), dir.shard(123_456), dir.npy(), dir.index(), dir.reduced()];
+        let mut paths = vec![dir.manifest(), dir.shard(0, 1), dir.shard(123_456, 200_000), dir.npy(), dir.index()];
+        paths.extend([dir.reduced(), dir.listing(), dir.tables(), dir.workers(), dir.commit(&"0f".repeat(16))]);
         paths.extend([dir.predictions(), dir.columns(), dir.card(), dir.metrics(), dir.quality(), dir.report()]);
         paths.extend([
             dir.run_json(),
@@ -257,6 +293,7 @@ mod tests {
             "features/mine.parquet",
             "features/part-1.parquet",
             "features/part-000001.parquet",
+            "features/part-00000001.parquet",
             "features/part-+0001.parquet",
             "features/part-00000.parquet.bak",
             "features/deep/part-00000.parquet",
@@ -271,6 +308,16 @@ mod tests {
         ] {
             assert!(!is_own(name), "{name}");
         }
+    }
+
+    #[test]
+    fn names_of_tables_sort_as_their_numbers() {
+        let dir = RunDir::new("run");
+        for of in [100_000, 100_001, 2_000_000] {
+            let names = [0, 9, 10, 99_999, 100_000, 999_999, 1_000_000].map(|i| dir.shard(i, of));
+            assert!(names[..if of > 100_000 { 7 } else { 4 }].is_sorted(), "{names:?}");
+        }
+        assert_eq!(dir.shard(7, 100_000), Path::new("run/features/part-00007.parquet"));
     }
 
     #[cfg(unix)]

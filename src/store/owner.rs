@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::layout::STORE;
 use super::{Record, RunDir, StoreError};
 use crate::io::{IoError, atomic};
 use crate::stage::StageId;
@@ -114,9 +115,8 @@ impl Owner {
         let mut names: BTreeSet<String> = recorded.chain(self.left_behind().into_iter().flatten()).collect();
         names.extend(self.records.get(&StageId::Scan).map(|_| self.dir.name_of(&self.dir.manifest())));
         names.extend(self.has_run_json().then(|| self.dir.name_of(&self.dir.run_json())));
-        let store = [self.dir.lock(), self.dir.owner()].into_iter();
-        let store = store.chain(StageId::ALL.map(|stage| self.dir.record(stage)));
-        names.extend(store.map(|path| self.dir.name_of(&path)));
+        names.extend(STORE.map(|file| format!(".store/{file}")));
+        names.extend(StageId::ALL.map(|stage| self.dir.name_of(&self.dir.record(stage))));
         names
     }
 
@@ -160,7 +160,8 @@ impl Owner {
         let run_json = self.dir.name_of(&self.dir.run_json());
         foreign.extend(self.obstacle(&run_json, &|_| self.has_run_json()));
         if !self.is_run() {
-            let paths = StageId::ALL.map(|stage| self.dir.record(stage)).into_iter().chain([self.dir.owner()]);
+            let more = [self.dir.owner(), self.dir.listing(), self.dir.tables(), self.dir.workers()];
+            let paths = StageId::ALL.map(|stage| self.dir.record(stage)).into_iter().chain(more);
             foreign.extend(paths.filter_map(|path| self.obstacle(&self.dir.name_of(&path), &|_| false)));
         }
         foreign.sort();

@@ -5,6 +5,7 @@ mod bad_files;
 mod checkpoints;
 mod classifiers;
 mod cli;
+mod cluster;
 mod commands;
 mod drawn;
 mod duplicates;

@@ -14,8 +14,8 @@ const SETS: [&str; 6] = ["--set", "extract.recipe.size=64", "--set", "output.npy
 /// last.
 fn rank(name: &str) -> (usize, bool) {
     const STAGES: [(&str, &[&str]); 8] = [
-        ("scan", &[".store/owner"]),
-        ("extract", &["manifest", "features", "index", ".store/shards"]),
+        ("scan", &[".store/owner", ".store/listing"]),
+        ("extract", &["manifest", "features", "index", ".store/shards", ".store/tables"]),
         ("select", &["classifier/columns"]),
         ("reduce", &["classifier/pca", "reduced"]),
         ("train", &["classifier"]),
@@ -85,7 +85,8 @@ fn contents(root: &Path) -> BTreeMap<String, Vec<u8>> {
         let name = path.strip_prefix(root).expect("below").to_string_lossy().into_owned();
         let bytes = std::fs::read(&path).expect("read");
         let bytes = match (name.as_str(), serde_json::from_slice::<Value>(&bytes)) {
-            ("report.html", _) => Vec::new(),
+            // the listing has the stamps of files, which were new or were not
+            ("report.html" | ".store/listing.parquet", _) => Vec::new(),
             ("run.json" | ".store/report.json", Ok(mut value)) => {
                 if name.starts_with(".store") {
                     value["result"]["bytes"] = Value::Null;

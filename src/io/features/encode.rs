@@ -233,17 +233,17 @@ pub fn write(
     rows: &[&[f32]],
     metadata: &[(String, String)],
 ) -> Result<Digest, IoError> {
-    write_noted(path, keys, format, rows, metadata, |_| Ok(()))
+    write_noted(path, keys, format, rows, metadata, |_, _| Ok(()))
 }
 
-/// Does the same; `note` is called with the hash of the table before the file takes its name.
+/// Does the same; `note` is called with the hash and the size of the table before the file takes its name.
 pub fn write_noted(
     path: &Path,
     keys: Table,
     format: Format,
     rows: &[&[f32]],
     metadata: &[(String, String)],
-    note: impl FnOnce(&Digest) -> Result<(), IoError>,
+    note: impl FnOnce(&Digest, u64) -> Result<(), IoError>,
 ) -> Result<Digest, IoError> {
     let fill = |file: &mut atomic::Sink| {
         let mut writer = Writer::new(file, path, &keys, Some(format), metadata)?;

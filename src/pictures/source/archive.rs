@@ -9,6 +9,7 @@
 //! * `parquet`, `arrow`: rows with a picture, a class and a name; `columns` tells which columns these are.
 //! * `gather`: members as they are met, by the rules of folders; `name`: their names as keys; `sidecar`: WebDataset's
 //!   classes, in members beside the pictures.
+//! * `stored`: members as the listing in the store keeps them.
 //! * `window`: what can only be read in its stored order, asked for by many threads nearly in that order.
 //!
 //! No handle outlives a read but those of the last few streams, and memory depends on no archive's size.
@@ -19,6 +20,7 @@ mod gather;
 mod name;
 mod parquet;
 mod sidecar;
+mod stored;
 mod tar;
 mod window;
 mod zip;
@@ -32,6 +34,7 @@ use super::{Bytes, Failure, Opened, open, too_large};
 use crate::progress::Interrupted;
 use crate::stages::scan::{Kind, first_eight, modified, stamp};
 use columns::Columns;
+pub use stored::{Facts, Place};
 use window::Window;
 
 /// The word for bytes that are not as their archive says.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::ExtractError;
 use super::journal::{self, Journal, Row};
 use super::notes::Note;
-use super::shard::{self, Filled, Outcome, Shard};
+use super::shard::{self, Filled, Maker, Outcome, Shard};
 use crate::io::IoError;
 use crate::plan::Plan;
 use crate::stages::scan::{Contents, Listing};
@@ -42,32 +42,45 @@ struct Open {
     fresh: Vec<usize>,
 }
 
-/// The tables that have to be computed.
+/// The tables that have to be computed, and by whom.
+#[derive(Clone, Copy)]
+pub struct Task<'a> {
+    pub plan: &'a Plan,
+    pub listing: &'a Listing,
+    pub missing: &'a [&'a Shard],
+    pub maker: &'a Maker,
+    /// Pictures that an earlier run could not read are not tried again.
+    pub failed: bool,
+    /// Other processes may be computing other tables of the run, and keep their rows.
+    pub is_shared: bool,
+}
+
+/// Tables that are being filled.
 pub struct Filling<'a> {
-    plan: &'a Plan,
-    listing: &'a Listing,
-    missing: &'a [&'a Shard],
+    task: Task<'a>,
     settings: String,
     open: BTreeMap<usize, Open>,
     /// The contents of every picture that has come in.
     contents: Vec<(usize, Contents)>,
+    failed: usize,
     last: Instant,
     pause: Duration,
 }
 
 impl<'a> Filling<'a> {
-    /// Of the `missing` shards, with the rows that an earlier run has kept; `failed` says whether pictures that it
-    /// could not read are among them.
-    pub fn new(
-        plan: &'a Plan,
-        listing: &'a Listing,
-        missing: &'a [&'a Shard],
-        failed: bool,
-    ) -> Result<Self, ExtractError> {
+    /// Begins with the rows that an earlier run has kept.
+    pub fn new(task: Task<'a>) -> Result<Self, ExtractError> {
+        let Task { plan, listing, missing, failed, is_shared, .. } = task;
         let settings = shard::settings(plan)?;
         let (open, contents) = (BTreeMap::new(), Vec::new());
-        let mut filling = Self { plan, listing, missing, settings, open, contents, last: Instant::now(), pause: EVERY };
-        let files = journals(&plan.dir);
+        let (last, pause) = (Instant::now(), EVERY);
+        let mut filling = Self { task, settings, open, contents, failed: 0, last, pause };
+        let mut files = journals(&plan.dir);
+        if is_shared {
+            let own: Vec<PathBuf> =
+                missing.iter().map(|shard| journal_of(plan, listing, shard, &filling.settings)).collect();
+            files.retain(|path| own.contains(path));
+        }
         kept(plan, listing, missing, &files, &mut |settled, from| {
             if failed || !settled.outcome.is_failed() {
                 filling.put(settled, Some(from));
@@ -84,13 +97,18 @@ impl<'a> Filling<'a> {
     /// The pictures that have not come in, in order.
     pub fn jobs(&self) -> Vec<usize> {
         let known: HashSet<usize> = self.contents.iter().map(|(picture, _)| *picture).collect();
-        let all = self.missing.iter().flat_map(|shard| shard.rows.clone());
+        let all = self.task.missing.iter().flat_map(|shard| shard.rows.clone());
         all.filter(|picture| !known.contains(picture)).collect()
+    }
+
+    /// How many of the pictures that have come in have no features.
+    pub fn failed(&self) -> usize {
+        self.failed
     }
 
     /// Rows of the longest table.
     pub fn longest(&self) -> usize {
-        self.missing.iter().map(|shard| shard.rows.len()).max().unwrap_or(0)
+        self.task.missing.iter().map(|shard| shard.rows.len()).max().unwrap_or(0)
     }
 
     /// Takes what became of a picture, and writes its table when that is full. From time to time the rows of all others
@@ -114,7 +132,7 @@ impl<'a> Filling<'a> {
     pub fn keep(&mut self) {
         let start = Instant::now();
         for (which, open) in &mut self.open {
-            open.keep(self.listing, self.missing[*which], &self.settings);
+            open.keep(self.task.listing, self.task.missing[*which], &self.settings);
         }
         (self.last, self.pause) = (Instant::now(), EVERY.max(start.elapsed() * SHARE));
     }
@@ -122,10 +140,11 @@ impl<'a> Filling<'a> {
     /// `kept` is the journal that it comes from and where that ends.
     fn put(&mut self, settled: Settled, kept: Option<(&Path, u64)>) {
         let Settled { picture, outcome, contents, features } = settled;
-        let which = self.missing.partition_point(|shard| shard.rows.start <= picture) - 1;
-        let shard = self.missing[which];
+        let Task { plan, listing, missing, .. } = self.task;
+        let which = missing.partition_point(|shard| shard.rows.start <= picture) - 1;
+        let shard = missing[which];
         let row = picture - shard.rows.start;
-        let (plan, listing, settings) = (self.plan, self.listing, &self.settings);
+        let settings = &self.settings;
         let open = self.open.entry(which).or_insert_with(|| Open::new(plan, listing, shard, settings));
         if open.pictures[row].is_some() {
             return;
@@ -136,6 +155,7 @@ impl<'a> Filling<'a> {
             }
             _ => open.fresh.push(row),
         }
+        self.failed += usize::from(outcome.is_failed());
         open.pictures[row] = Some((outcome, contents));
         open.rows[row] = features;
         open.left -= 1;
@@ -147,8 +167,9 @@ impl<'a> Filling<'a> {
             let Some(full) = self.open.remove(&which) else { break };
             let (outcomes, contents): (Vec<Outcome>, Vec<Contents>) = full.pictures.into_iter().flatten().unzip();
             let rows: Vec<&[f32]> = full.rows.iter().flatten().map(Vec::as_slice).collect();
-            let filled = Filled { outcomes: &outcomes, contents: &contents, rows: &rows };
-            shard::write(self.plan, self.listing, self.missing[which], filled, None)?;
+            let Task { plan, listing, missing, maker, .. } = self.task;
+            let filled = Filled { maker: Some(maker), outcomes: &outcomes, contents: &contents, rows: &rows };
+            shard::write(plan, listing, missing[which], filled, None)?;
             full.file.into_iter().for_each(Journal::remove);
         }
         Ok(())
@@ -157,12 +178,9 @@ impl<'a> Filling<'a> {
 
 impl Open {
     fn new(plan: &Plan, listing: &Listing, shard: &Shard, settings: &str) -> Self {
-        // the first picture stays the first of its table while others come and go behind it
-        let first = &listing.pictures[shard.rows.start].path;
-        let name = fingerprint("rows", &(settings, first), &[]).unwrap_or_default();
         let rows = shard.rows.len();
         Self {
-            journal: plan.dir.outcomes(&name).with_extension(journal::EXTENSION),
+            journal: journal_of(plan, listing, shard, settings),
             file: None,
             pictures: vec![None; rows],
             rows: vec![None; rows],
@@ -186,6 +204,14 @@ impl Open {
         }
         file.flush().ok();
     }
+}
+
+/// The file that keeps the rows of a table.
+fn journal_of(plan: &Plan, listing: &Listing, shard: &Shard, settings: &str) -> PathBuf {
+    // the first picture stays the first of its table while others come and go behind it
+    let first = &listing.pictures[shard.rows.start].path;
+    let name = fingerprint("rows", &(settings, first), &[]).unwrap_or_default();
+    plan.dir.outcomes(&name).with_extension(journal::EXTENSION)
 }
 
 /// Removes every row that was kept.
@@ -225,11 +251,14 @@ fn kept(
     Ok(())
 }
 
-/// How many pictures of the `missing` tables an interrupted run has kept the rows of.
-pub fn rows_kept(plan: &Plan, listing: &Listing, missing: &[&Shard]) -> Result<usize, ExtractError> {
+/// How many pictures of the `missing` tables an interrupted run has kept the rows of; with `failed` those that it could
+/// not read among them.
+pub fn rows_kept(plan: &Plan, listing: &Listing, missing: &[&Shard], failed: bool) -> Result<usize, ExtractError> {
     let mut pictures = HashSet::new();
     kept(plan, listing, missing, &journals(&plan.dir), &mut |settled, _| {
-        pictures.insert(settled.picture);
+        if failed || !settled.outcome.is_failed() {
+            pictures.insert(settled.picture);
+        }
     })?;
     Ok(pictures.len())
 }
@@ -245,6 +274,10 @@ fn journals(dir: &RunDir) -> Vec<PathBuf> {
 mod tests {
     use super::*;
     use crate::stages::extract::tests::bananas;
+
+    fn task<'a>(plan: &'a Plan, listing: &'a Listing, missing: &'a [&'a Shard], maker: &'a Maker) -> Task<'a> {
+        Task { plan, listing, missing, maker, failed: true, is_shared: false }
+    }
 
     #[test]
     fn rows_come_back_to_the_pictures_that_they_are_of_and_to_no_others() {
@@ -263,7 +296,8 @@ mod tests {
         let shards = shard::cut(&plan, &listing).expect("one shard");
         let missing: Vec<&Shard> = shards.iter().collect();
         assert_eq!((shards.len(), listing.pictures.len()), (1, 10));
-        let mut filling = Filling::new(&plan, &listing, &missing, true).expect("nothing is there");
+        let maker = &Maker { version: String::new(), device: "cpu".into(), kernels: None };
+        let mut filling = Filling::new(task(&plan, &listing, &missing, maker)).expect("nothing is there");
         for picture in [0, 1, 2, 3, 5] {
             filling.settle(settled(picture)).expect("settled");
         }
@@ -271,11 +305,13 @@ mod tests {
         filling.keep();
         drop(filling);
         assert_eq!(journals(&plan.dir).len(), 1);
-        let jobs =
-            |listing: &Listing, failed: bool| Filling::new(&plan, listing, &missing, failed).expect("read").jobs();
+        let jobs = |listing: &Listing, failed: bool| {
+            let task = Task { failed, ..task(&plan, listing, &missing, maker) };
+            Filling::new(task).expect("read").jobs()
+        };
         // contents that are unknown fit no row
         assert_eq!(jobs(&listing, true).len(), 10);
-        let mut filling = Filling::new(&plan, &listing, &missing, true).expect("no row is left");
+        let mut filling = Filling::new(task(&plan, &listing, &missing, maker)).expect("no row is left");
         [0, 1, 2, 3, 5].map(settled).into_iter().for_each(|one| filling.put(one, None));
         filling.keep();
         drop(filling);
@@ -286,15 +322,15 @@ mod tests {
         assert_eq!(jobs(&listing, true), [3, 4, 5, 6, 7, 8, 9]);
         assert_eq!(jobs(&listing, false), [2, 3, 4, 5, 6, 7, 8, 9], "what failed is tried again");
         // what comes now is appended to what is there
-        let mut filling = Filling::new(&plan, &listing, &missing, true).expect("read");
+        let mut filling = Filling::new(task(&plan, &listing, &missing, maker)).expect("read");
         filling.settle(settled(4)).expect("settled");
         filling.keep();
         drop(filling);
         assert_eq!(jobs(&listing, true), [3, 5, 6, 7, 8, 9]);
-        let mut filling = Filling::new(&plan, &listing, &missing, true).expect("read");
+        let mut filling = Filling::new(task(&plan, &listing, &missing, maker)).expect("read");
         for picture in [3, 5, 6, 7, 8, 9] {
             filling.settle(settled(picture)).expect("settled");
         }
-        assert!(plan.dir.shard(0).is_file() && journals(&plan.dir).is_empty());
+        assert!(plan.dir.shard(0, 1).is_file() && journals(&plan.dir).is_empty());
     }
 }

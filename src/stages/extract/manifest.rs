@@ -3,7 +3,8 @@
 use super::duplicates::first_of_each;
 use super::shard::Outcome;
 use crate::io::table::Table;
-use crate::io::{Digest, IoError};
+use crate::io::writer::Writer;
+use crate::io::{Digest, IoError, atomic};
 use crate::stages::scan::{Aside, Listing, Picture, Split};
 use crate::store::RunDir;
 use std::collections::BTreeSet;
@@ -15,9 +16,37 @@ enum Row<'a> {
     Aside(&'a Aside),
 }
 
-/// Writes the table: every file met, sorted by path; what is in a compressed archive keeps its order. Without outcomes
-/// the pictures are `listed`; `hashed` adds what is known of contents.
-pub fn write(dir: &RunDir, listing: &Listing, outcomes: Option<&[Outcome]>, hashed: bool) -> Result<Digest, IoError> {
+/// Gives the outcomes of a part of the listing, by its number.
+pub type Outcomes<'a> = &'a mut dyn FnMut(usize) -> Result<Vec<Outcome>, IoError>;
+
+/// Writes the table: every file met, sorted by path; what is in a compressed archive keeps its order. Each part of the
+/// listing is a row group. Without outcomes the pictures are `listed`; `kinds` are those of outcomes that failed,
+/// `hashed` adds what is known of contents.
+pub fn write(
+    dir: &RunDir,
+    listing: &Listing,
+    kinds: impl Iterator<Item = String>,
+    mut outcomes: Option<Outcomes>,
+    hashed: bool,
+) -> Result<Digest, IoError> {
+    let of_scan = [true, false].into_iter().flat_map(|failed| listing.kinds(failed).into_keys().map(String::from));
+    let words: BTreeSet<String> = kinds.chain(of_scan).collect();
+    let words: Vec<String> = words.into_iter().collect();
+    let path = dir.manifest();
+    let metadata = [("featurize.version".to_string(), env!("CARGO_PKG_VERSION").to_string())];
+    let fill = |file: &mut atomic::Sink| {
+        let none = Listing { classes: listing.classes.clone(), ..Listing::default() };
+        let mut writer = Writer::new(file, &path, &table(&none, None, &words, hashed), None, &metadata)?;
+        for (number, part) in listing.parts().iter().enumerate() {
+            let outcomes = outcomes.as_mut().map(|outcomes| outcomes(number)).transpose()?;
+            writer.append(table(&listing.part(part)?.0, outcomes.as_deref(), &words, hashed), &[])?;
+        }
+        writer.finish()
+    };
+    atomic::write(&path, fill)
+}
+
+fn table(listing: &Listing, outcomes: Option<&[Outcome]>, words: &[String], hashed: bool) -> Table {
     let firsts = match (hashed, outcomes) {
         (true, Some(outcomes)) => first_of_each(outcomes),
         _ => Vec::new(),
@@ -29,9 +58,7 @@ pub fn write(dir: &RunDir, listing: &Listing, outcomes: Option<&[Outcome]>, hash
     // of a million rows hardly any has one
     let errors: Vec<String> = each().filter_map(Row::error).collect();
     let mut next_error = errors.iter();
-    let words: BTreeSet<&str> = each().filter_map(Row::kind).collect();
-    let words: Vec<String> = words.into_iter().map(String::from).collect();
-    let mut table = Table::new(listing.pictures.len() + listing.aside.len())
+    let table = Table::new(listing.pictures.len() + listing.aside.len())
         .text("path", each().map(|row| Some(row.path())))
         .category(
             "label",
@@ -43,17 +70,17 @@ pub fn write(dir: &RunDir, listing: &Listing, outcomes: Option<&[Outcome]>, hash
         .counts("width", each().map(|row| row.size().map(|size| size[0])))
         .counts("height", each().map(|row| row.size().map(|size| size[1])))
         .category("status", &statuses, each().map(|row| Some(row.status())))
-        .category("kind", &words, each().map(Row::kind))
+        .category("kind", words, each().map(Row::kind))
         .text("error", each().map(|row| row.kind().and_then(|_| next_error.next()).map(String::as_str)));
-    if hashed {
-        let sums: Vec<Option<String>> = each().map(|row| row.outcome()?.sha256().map(|sum| sum.to_string())).collect();
-        let originals = each().map(|row| match row {
-            Row::Picture(_, _, Some(first)) => Some(listing.pictures[first as usize].path.as_str()),
-            _ => None,
-        });
-        table = table.text("sha256", sums.iter().map(Option::as_deref)).text("duplicate_of", originals);
+    if !hashed {
+        return table;
     }
-    table.write(&dir.manifest(), &[("featurize.version".into(), env!("CARGO_PKG_VERSION").into())])
+    let sums: Vec<Option<String>> = each().map(|row| row.outcome()?.sha256().map(|sum| sum.to_string())).collect();
+    let originals = each().map(|row| match row {
+        Row::Picture(_, _, Some(first)) => Some(listing.pictures[first as usize].path.as_str()),
+        _ => None,
+    });
+    table.text("sha256", sums.iter().map(Option::as_deref)).text("duplicate_of", originals)
 }
 
 /// Both lists are sorted by path, but for pictures in compressed archives; so are the rows. They are made anew for each

@@ -7,14 +7,17 @@
 //! memory holds two shards at most, whatever the number of pictures. `notes` tells whether a picture is still the one
 //! that was extracted.
 
+mod commit;
 mod duplicates;
 mod export;
 mod fill;
 mod journal;
 mod manifest;
 mod notes;
+mod part;
 mod room;
 mod shard;
+mod tables;
 mod work;
 
 use std::collections::BTreeMap;
@@ -24,13 +27,14 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use duplicates::{Duplicates, Member, Sha256};
-pub use manifest::write as manifest;
 pub use notes::resolve;
+pub use part::{Computed, Part, Worker};
 pub use shard::{Outcome, count};
 pub use work::Timing;
 
-use fill::Filling;
-use shard::{Existing, Shard, ShardFile};
+use fill::{Filling, Task};
+use shard::{Maker, Shard, ShardFile};
+use tables::Existing;
 use work::Place;
 
 use crate::exec::{self, Device, ExecError};
@@ -39,7 +43,7 @@ use crate::pictures::{StreamError, Way};
 use crate::plan::Plan;
 use crate::progress::{Interrupted, StageLine, Ui, bytes, plural};
 use crate::stage::{Options, StageId};
-use crate::stages::scan::{Aside, Listing, Split, printable};
+use crate::stages::scan::{Listing, Picture, Stored, Storing};
 use crate::store::{OutputFile, RunDir};
 
 /// Columns of a table, which has one row group, from which on its footer costs more than is good.
@@ -96,6 +100,9 @@ pub enum ExtractError {
     TooManyBad { failed: usize, of: usize, limit: f64, list: String, manifest: PathBuf },
     #[error(transparent)]
     Stream(#[from] StreamError),
+    /// A worker cannot compute a part of the run.
+    #[error("{0}")]
+    Refused(String),
 }
 
 /// Extracts what is not there yet; all of it when the stage is forced. The contents of every picture that is extracted
@@ -107,8 +114,9 @@ pub fn run(
     ui: &Ui,
 ) -> Result<(Extracted, Vec<OutputFile>), ExtractError> {
     let dir = &plan.dir;
+    let all = tables::find(dir);
     let mut shards = shard::cut(plan, listing)?;
-    let all = shard::find(dir);
+    tables::name(&mut shards, &all);
     let files = kept(dir, all.clone(), options);
     if options.force.is_some_and(|force| force <= StageId::Extract) {
         fill::forget(dir)?;
@@ -120,51 +128,58 @@ pub fn run(
         ui.warn(&format!("every table has {} columns of features: {advice}", plan.width()));
     }
     tell(plan, &device, threads, ui);
-    shard::place(dir, &mut shards, &files, &all)?;
-    for shard in shards.iter_mut().filter(|shard| shard.file == ShardFile::Relabel) {
-        match shard::relabel(plan, listing, shard) {
-            Err(ExtractError::Io(damaged @ IoError::Damaged { .. })) => {
-                ui.warn(&format!("{damaged}; its pictures are extracted again"));
-                shard.file = ShardFile::Missing;
-            }
-            done => done?,
-        }
-    }
+    tables::place(dir, &mut shards, &files, &all)?;
     let reused = shards.iter().filter(|shard| shard.file != ShardFile::Missing).count();
-    let place = Place { device: &device, way: Way::of(&device, plan.pipeline.batch_size()), threads };
-    let (timing, line) = compute(plan, listing, &shards, options, place, ui)?;
-    // by the contents that they turned out to have
-    let shards = shard::cut(plan, listing)?;
+    let way = Way::of(&device, plan.pipeline.batch_size());
+    let place = Place { device: &device, extractor: None, way, threads };
+    let (timing, line) = compute(plan, listing, &mut shards, options, place, ui)?;
     if plan.pipeline.input.hash {
         duplicates::complete(plan, listing, &shards, threads, ui)?;
     }
-    let outputs = commit(plan, listing, &shards)?;
-    let mut done = outputs.0;
-    (done.device, done.threads, done.reused, done.timing) = (device.name().to_string(), threads, reused, timing);
-    done.kernels = kernels(plan, &device);
-    check_bad(plan, listing, &shards, &done)?;
-    let mut files = outputs.1;
+    let (mut done, mut files) = commit::run(plan, listing, &shards)?;
+    (done.threads, done.reused, done.timing) = (threads, reused, timing);
+    if done.device.is_empty() {
+        // of a version before tables had their makers noted
+        Maker { device: done.device, kernels: done.kernels, .. } = Maker::of(plan, &device);
+    }
+    // with the contents, before the store forgets as what the shards were listed
+    keep_listing(plan, listing, &shards)?;
+    tables::sweep(dir, &shards)?;
+    commit::check_bad(plan, listing, &shards, &done)?;
     files.extend(export::run(plan, listing, (&done, &files), ui)?);
     line.finish(&describe(&done));
     done.duplicates.iter().for_each(|duplicates| duplicates.tell(ui));
     Ok((done, files))
 }
 
-/// Computes the shards that are missing, but for the rows of them that an earlier run has kept.
+/// Writes tables anew whose labels have changed, and computes the shards that are missing, but for the rows of them that
+/// an earlier run has kept.
 fn compute(
     plan: &Plan,
     listing: &mut Listing,
-    shards: &[Shard],
+    shards: &mut [Shard],
     options: &Options,
     place: Place,
     ui: &Ui,
 ) -> Result<(Timing, StageLine), ExtractError> {
-    let missing: Vec<&Shard> = shards.iter().filter(|shard| shard.file == ShardFile::Missing).collect();
-    let mut filling = Filling::new(plan, listing, &missing, !options.retry_failed)?;
-    let (of, left) = (missing.iter().map(|shard| shard.rows.len()).sum::<usize>(), filling.jobs().len());
+    let (maker, failed) = (&Maker::of(plan, place.device), !options.retry_failed);
+    let (mut left, mut rows, mut missing) = (0, 0, 0);
+    for part in listing.parts() {
+        let end = part.end.min(shards.len());
+        let own = &mut shards[part.start..end];
+        if own.iter().all(|shard| shard.file == ShardFile::Done) {
+            continue;
+        }
+        let part = listing.part(&part)?.0;
+        relabel(plan, &part, own, ui)?;
+        let those: Vec<&Shard> = own.iter().filter(|shard| shard.file == ShardFile::Missing).collect();
+        let kept = fill::rows_kept(plan, &part, &those, failed)?;
+        let of: usize = those.iter().map(|shard| shard.rows.len()).sum();
+        (left, rows, missing) = (left + of - kept, rows + kept, missing + those.len());
+    }
     // rate and ETA are of what is computed now
     let line = ui.stage(StageId::Extract, Some(left as u64), "images");
-    let (reused, rows) = (shards.len() - missing.len(), of - left);
+    let reused = shards.len() - missing;
     if reused + rows > 0 && left > 0 {
         let rows = if rows > 0 { format!(" and {rows} rows of others") } else { String::new() };
         ui.note(&format!(
@@ -176,11 +191,43 @@ fn compute(
     if left > 0 && exec::is_emulated(plan.backbone.precision) {
         ui.warn("`extract.precision: bf16`: this CPU has neither AMX nor AVX512-BF16, so that it is slower than f32");
     }
-    let timing = work::run(plan, listing, &mut filling, place, &line)?;
-    for (picture, contents) in filling.into_contents() {
-        listing.pictures[picture].contents = contents;
+    let mut timing = Timing::default();
+    for part in listing.parts() {
+        let end = part.end.min(shards.len());
+        let own = &mut shards[part.start..end];
+        if own.iter().all(|shard| shard.file != ShardFile::Missing) {
+            continue;
+        }
+        let mut loaded = listing.stored.as_ref().map(|stored| stored.read(part.start..end)).transpose()?;
+        let part = loaded.as_mut().map_or(&mut *listing, |(part, _)| part);
+        let missing: &Vec<&Shard> = &own.iter().filter(|shard| shard.file == ShardFile::Missing).collect();
+        let task = Task { plan, listing: part, missing, maker, failed, is_shared: false };
+        let mut filling = Filling::new(task)?;
+        timing += work::run(plan, part, &mut filling, place, &line)?;
+        for (picture, contents) in filling.into_contents() {
+            part.pictures[picture].contents = contents;
+        }
+        // by the contents that they turned out to have
+        let named = shard::of_ranges(plan, part, own.iter().map(|shard| shard.rows.clone()).collect())?;
+        for (shard, named) in own.iter_mut().zip(named).filter(|(shard, _)| shard.file == ShardFile::Missing) {
+            (shard.id, shard.file) = (named.id, ShardFile::Done);
+        }
     }
     Ok((timing, line))
+}
+
+/// Writes the tables anew that have other labels, splits or another layout.
+fn relabel(plan: &Plan, part: &Listing, shards: &mut [Shard], ui: &Ui) -> Result<(), ExtractError> {
+    for shard in shards.iter_mut().filter(|shard| shard.file == ShardFile::Relabel) {
+        match shard::relabel(plan, part, shard) {
+            Err(ExtractError::Io(damaged @ IoError::Damaged { .. })) => {
+                ui.warn(&format!("{damaged}; its pictures are extracted again"));
+                shard.file = ShardFile::Missing;
+            }
+            done => done?,
+        }
+    }
+    Ok(())
 }
 
 /// On what the network runs and how the tables are cut, for those who want to know.
@@ -192,7 +239,7 @@ fn tell(plan: &Plan, device: &Device, threads: usize, ui: &Ui) {
         None => {}
     }
     let runtime = &plan.pipeline.runtime;
-    let kernels = kernels(plan, device).map_or(String::new(), |kernels| format!(", {kernels} kernels"));
+    let kernels = Maker::of(plan, device).kernels.map_or(String::new(), |kernels| format!(", {kernels} kernels"));
     let asked = runtime.threads.map_or("auto".to_string(), |threads| threads.to_string());
     let (device, wanted) = (device.name(), runtime.device);
     ui.detail(&format!(
@@ -205,19 +252,49 @@ fn tell(plan: &Plan, device: &Device, threads: usize, ui: &Ui) {
     ui.detail(&format!("extract   tables of up to {} rows ({why}), {} features", plan.shard_rows(), plan.width()));
 }
 
-fn kernels(plan: &Plan, device: &Device) -> Option<String> {
-    device.is_cpu().then(|| plan.backbone.kernels.told(plan.backbone.precision).to_string())
+impl Maker {
+    /// This process, with the device that it computes on.
+    fn of(plan: &Plan, device: &Device) -> Self {
+        let kernels = device.is_cpu().then(|| plan.backbone.kernels.told(plan.backbone.precision).to_string());
+        Self { version: env!("CARGO_PKG_VERSION").to_string(), device: device.name().to_string(), kernels }
+    }
+}
+
+/// Keeps the listing in the store, for workers and for the next start, with what is known of the contents of its
+/// pictures after `shards` were extracted. One that is too large to be held is in the store only from now on.
+pub fn keep_listing(plan: &Plan, listing: &mut Listing, shards: &[Shard]) -> Result<(), ExtractError> {
+    let most = shard::most_rows(plan, listing.len());
+    let cut = |pictures: &[Picture]| shard::ranges(pictures, most);
+    let parts = listing.parts();
+    let mut next = parts.iter();
+    let mut notes = |part: &mut Listing| {
+        let own = next.next().map(|part| commit::of_part(shards, part));
+        commit::note(&plan.dir, own.unwrap_or_default(), part)
+    };
+    let storing = Storing { plan, settings: plan.table_settings()?, cut: &cut };
+    if storing.store(listing, &mut notes)? {
+        part::forget_workers(&plan.dir)?;
+    }
+    // copies are looked for among all pictures
+    if listing.is_large()
+        && !plan.pipeline.input.hash
+        && let Some(stored) = Stored::open(&plan.dir)?
+    {
+        *listing = stored.into_listing();
+    }
+    Ok(())
+}
+
+/// The manifest of what was listed and not yet extracted.
+pub fn list(plan: &Plan, listing: &Listing) -> Result<(), IoError> {
+    manifest::write(&plan.dir, listing, std::iter::empty(), None, plan.pipeline.input.hash).map(|_| ())
 }
 
 /// Hash of which pictures are extracted and how, whatever they hold: their contents are known only when they have been
 /// read.
 pub fn task(plan: &Plan, listing: &Listing) -> Result<String, serde_json::Error> {
-    let mut paths = blake3::Hasher::new();
-    for picture in &listing.pictures {
-        paths.update(&(picture.path.len() as u64).to_le_bytes()).update(picture.path.as_bytes());
-    }
     let settings = (plan.extract_settings(), plan.pipeline.output.layout, plan.shard_rows());
-    crate::store::fingerprint("extraction", &settings, &[&paths.finalize().to_hex()])
+    crate::store::fingerprint("extraction", &settings, &[&listing.paths()])
 }
 
 /// Of the tables that are there those that need not be computed again.
@@ -233,19 +310,20 @@ fn kept(dir: &RunDir, mut files: BTreeMap<String, Existing>, options: &Options) 
 
 /// How many shards of the listing are there already.
 pub fn reused(plan: &Plan, listing: &Listing, options: &Options) -> Result<usize, ExtractError> {
-    let mut shards = shard::cut(plan, listing)?;
-    shard::judge(&plan.dir, &mut shards, &kept(&plan.dir, shard::find(&plan.dir), options));
+    let (mut shards, all) = (shard::cut(plan, listing)?, tables::find(&plan.dir));
+    tables::name(&mut shards, &all);
+    shard::judge(&plan.dir, &mut shards, &kept(&plan.dir, all, options));
     Ok(shards.iter().filter(|shard| shard.file != ShardFile::Missing).count())
 }
 
 /// The feature tables of a run, whether a record names them or not.
 pub fn tables(dir: &RunDir) -> Vec<PathBuf> {
-    shard::find(dir).into_values().map(|existing| existing.path).collect()
+    tables::find(dir).into_values().map(|existing| existing.path).collect()
 }
 
 /// True for a feature table of the run in `dir`, though no record may name it yet.
 pub fn is_table(dir: &RunDir, path: &Path) -> bool {
-    path.starts_with(dir.features()) && shard::read_ids(dir, path).is_some()
+    path.starts_with(dir.features()) && tables::read_ids(dir, path).is_some()
 }
 
 /// The pictures that an extraction would have to compute.
@@ -263,87 +341,22 @@ pub struct Missing {
 
 /// Counts what an extraction would have to compute.
 pub fn missing(plan: &Plan, listing: &Listing) -> Result<Missing, ExtractError> {
-    let mut shards = shard::cut(plan, listing)?;
-    shard::judge(&plan.dir, &mut shards, &shard::find(&plan.dir));
-    let missing: Vec<_> = shards.iter().filter(|shard| shard.file == ShardFile::Missing).collect();
-    let pictures: usize = missing.iter().map(|shard| shard.rows.len()).sum();
-    let kept = fill::rows_kept(plan, listing, &missing)?;
-    Ok(Missing { shards: missing.len(), of: shards.len(), pictures: pictures - kept, kept })
-}
-
-/// Counts what became of the pictures, writes the manifest and removes what belongs to no shard.
-fn commit(plan: &Plan, listing: &Listing, shards: &[Shard]) -> Result<(Extracted, Vec<OutputFile>), ExtractError> {
-    let dir = &plan.dir;
-    let mut outcomes = Vec::with_capacity(listing.pictures.len());
-    let mut files = Vec::with_capacity(shards.len() + 1);
-    for shard in shards {
-        let read = shard::kept(dir, &shard.id).filter(|read| read.outcomes.len() == shard.rows.len());
-        let path = dir.outcomes(&shard.id);
-        let reason = "it does not fit its shard".to_string();
-        let kept = read.ok_or(IoError::Table { path, reason })?;
-        let table = dir.shard(shard.number);
-        files.push(OutputFile { blake3: kept.digest(&table)?, ..OutputFile::of(dir, &table)? });
-        outcomes.extend(kept.outcomes);
-    }
-    let mut done = Extracted {
-        ok: outcomes.iter().filter(|outcome| !outcome.is_failed()).count(),
-        failed: 0,
-        skipped: listing.aside.iter().filter(|aside| !aside.kind.is_failed()).count(),
-        train_rows: 0,
-        width: plan.width(),
-        shards: shards.len(),
-        reused: 0,
-        device: String::new(),
-        kernels: None,
-        threads: 0,
-        failed_by_kind: words(listing.kinds(true)),
-        skipped_by_kind: words(listing.kinds(false)),
-        duplicates: plan.pipeline.input.hash.then(|| Duplicates::among(&listing.pictures, &outcomes)),
-        timing: Timing::default(),
-    };
-    for (picture, outcome) in listing.pictures.iter().zip(&outcomes) {
-        match outcome {
-            Outcome::Ok { .. } if picture.split == Split::Train => done.train_rows += 1,
-            Outcome::Ok { .. } => {}
-            Outcome::Failed { kind, .. } => *done.failed_by_kind.entry(kind.clone()).or_default() += 1,
+    let (mut shards, all) = (shard::cut(plan, listing)?, tables::find(&plan.dir));
+    tables::name(&mut shards, &all);
+    shard::judge(&plan.dir, &mut shards, &all);
+    let mut found = Missing { shards: 0, of: shards.len(), pictures: 0, kept: 0 };
+    for part in listing.parts() {
+        let own = commit::of_part(&shards, &part).iter();
+        let missing: Vec<&Shard> = own.filter(|shard| shard.file == ShardFile::Missing).collect();
+        if missing.is_empty() {
+            continue;
         }
+        let kept = fill::rows_kept(plan, &listing.part(&part)?.0, &missing, true)?;
+        found.shards += missing.len();
+        found.pictures += missing.iter().map(|shard| shard.rows.len()).sum::<usize>() - kept;
+        found.kept += kept;
     }
-    done.failed = done.failed_by_kind.values().sum();
-    let digest = manifest::write(dir, listing, Some(&outcomes), plan.pipeline.input.hash)?;
-    files.push(OutputFile::hashed(dir, &dir.manifest(), digest)?);
-    shard::sweep(dir, shards);
-    Ok((done, files))
-}
-
-fn words(kinds: BTreeMap<&'static str, usize>) -> BTreeMap<String, usize> {
-    kinds.into_iter().map(|(kind, n)| (kind.to_string(), n)).collect()
-}
-
-fn check_bad(plan: &Plan, listing: &Listing, shards: &[Shard], done: &Extracted) -> Result<(), ExtractError> {
-    const SHOWN: usize = 10;
-    let (failed, of) = (done.failed, done.ok + done.failed);
-    let limit = plan.pipeline.input.max_bad_fraction;
-    if done.ok > 0 && failed as f64 <= limit * of as f64 {
-        return Ok(());
-    }
-    let mut lines = Vec::new();
-    for shard in shards {
-        let outcomes = shard::outcomes(&plan.dir, &shard.id).into_iter().flatten();
-        for (picture, outcome) in listing.pictures[shard.rows.clone()].iter().zip(outcomes) {
-            if let Outcome::Failed { kind, error, .. } = outcome {
-                lines.push(format!("\n  {}: {kind}: {error}", printable(&picture.path)));
-            }
-        }
-    }
-    let aside = listing.aside.iter().filter(|aside| aside.kind.is_failed());
-    let line = |aside: &Aside| format!("\n  {}: {}: {}", printable(&aside.path), aside.kind.word(), aside.reason);
-    lines.extend(aside.map(line));
-    let rest = lines.len().saturating_sub(SHOWN);
-    lines.truncate(SHOWN);
-    if rest > 0 {
-        lines.push(format!("\n  … and {rest} more"));
-    }
-    Err(ExtractError::TooManyBad { failed, of, limit, list: lines.concat(), manifest: plan.dir.manifest() })
+    Ok(found)
 }
 
 fn describe(done: &Extracted) -> String {
@@ -371,7 +384,7 @@ mod tests {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("test.yaml");
         let pipeline = config::parse(&yaml, &file, &[]).expect("a sound pipeline");
         let plan = Plan::new(pipeline, Some(out.path()), &mut |_| panic!("the weights are inside")).expect("a plan");
-        let listing = scan::run(&plan, &Ui::silent()).expect("bananas");
+        let listing = scan::run(&plan, false, &Ui::silent()).expect("bananas");
         (out, plan, listing)
     }
 
@@ -387,7 +400,7 @@ mod tests {
         kept.write(&plan.dir, id).expect("written");
         let (done, files) = run(&plan, &mut listing, &options, &ui).expect("reused");
         assert_eq!(done.reused, 1);
-        assert_eq!(files[0].blake3, Some(io::digest(&plan.dir.shard(0)).expect("read")));
+        assert_eq!(files[0].blake3, Some(io::digest(&plan.dir.shard(0, 1)).expect("read")));
         kept.tables[0] = "e".repeat(64);
         kept.write(&plan.dir, id).expect("written");
         let error = run(&plan, &mut listing, &options, &ui).expect_err("neither of them");
@@ -413,15 +426,15 @@ mod tests {
         for (noted, shard) in noted.iter().zip(&bare) {
             assert_ne!(noted.id, shard.id);
             let outcomes = shard::outcomes(&plan.dir, &noted.id).expect("written");
-            let matrix = FeatureFile::open(&plan.dir.shard(shard.number)).expect("opened").read_features(None);
+            let matrix = FeatureFile::open(&shard.table(&plan.dir, &shard.id)).expect("opened").read_features(None);
             let matrix = matrix.expect("read");
             let rows: Vec<&[f32]> = matrix.iter_rows().collect();
             let contents = vec![Contents::Unknown; outcomes.len()];
-            let filled = Filled { outcomes: &outcomes, contents: &contents, rows: &rows };
+            let filled = Filled { maker: None, outcomes: &outcomes, contents: &contents, rows: &rows };
             shard::write(&plan, &listed, shard, filled, None).expect("written");
             atomic::write_json(&plan.dir.outcomes(&shard.id), &outcomes).expect("written");
         }
-        shard::sweep(&plan.dir, &bare);
+        tables::sweep(&plan.dir, &bare).expect("swept");
         let mut listing = listed.clone();
         resolve(&plan, &mut listing, &ui).expect("nothing is noted").remember();
         let (done, files) = run(&plan, &mut listing, &options, &ui).expect("reused");

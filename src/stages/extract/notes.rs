@@ -72,6 +72,10 @@ type Place = (Note, Option<usize>);
 /// Fills in the contents of all pictures that the store knows. Files that may have changed since are read, all threads
 /// at once.
 pub fn resolve(plan: &Plan, listing: &mut Listing, ui: &Ui) -> Result<Touched, ExtractError> {
+    let is_unknown = |picture: &Picture| picture.contents == Contents::Unknown;
+    if !listing.pictures.iter().any(is_unknown) {
+        return Ok(Touched::default());
+    }
     let (files, notes) = read(plan);
     if notes.is_empty() {
         return Ok(Touched::default());
@@ -81,7 +85,7 @@ pub fn resolve(plan: &Plan, listing: &mut Listing, ui: &Ui) -> Result<Touched, E
         notes[first..].iter().take_while(move |(note, _)| note.path == path)
     };
     let mut doubtful = Vec::new();
-    for (i, picture) in listing.pictures.iter_mut().enumerate() {
+    for (i, picture) in listing.pictures.iter_mut().enumerate().filter(|(_, picture)| is_unknown(picture)) {
         let mut known = of(path(picture)).map(|(note, _)| note).peekable();
         if known.peek().is_none() {
             continue;

@@ -1,10 +1,10 @@
-//! Shards: how the listing is cut, which tables are there already, and how one is written.
+//! Shards: how the listing is cut, what is kept of each, and how one is written.
 //!
 //! A table bears the hash of the settings, paths and contents that its numbers come of. Whatever happens to the times
 //! of the files, a table is found again by that, and its bytes are those that any run over the same pictures would
 //! write.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,18 +14,18 @@ use serde::{Deserialize, Serialize};
 use super::ExtractError;
 use super::duplicates::Sha256;
 use super::notes::Note;
+use super::tables::{Commit, Existing};
 use crate::io::features::{FeatureFile, Format};
 use crate::io::table::Table;
 use crate::io::{self, Digest, IoError, features, sealed};
 use crate::plan::Plan;
-use crate::stage::StageId;
 use crate::stages::scan::{Contents, Listing, Picture, Split, first_eight};
-use crate::store::{Owner, RunDir, fingerprint};
+use crate::store::{RunDir, fingerprint};
 
 /// Key of the metadata that says which pictures, with which settings, a table is of.
-const ID: &str = "featurize.shard";
+pub(super) const ID: &str = "featurize.shard";
 /// Key of the metadata that says with which labels, splits and layout it was written.
-const FORM: &str = "featurize.form";
+pub(super) const FORM: &str = "featurize.form";
 
 /// The outcome of a picture.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,9 +66,22 @@ impl Outcome {
     }
 }
 
+/// The program and the machine that computed features: these are the same bits only where both are the same.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Maker {
+    /// The version of featurize.
+    pub version: String,
+    pub device: String,
+    /// The instructions that computed the network, where the device is the CPU.
+    pub kernels: Option<String>,
+}
+
 /// What the store keeps of a shard.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Kept {
+    /// None of versions before it was noted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maker: Option<Maker>,
     pub outcomes: Vec<Outcome>,
     /// Of each picture; none of 0.3.0.
     pub notes: Vec<Note>,
@@ -117,7 +130,9 @@ pub enum ShardFile {
 pub struct Shard {
     /// Its number: `features/part-<number>.parquet`.
     pub number: usize,
-    /// Which pictures of the listing.
+    /// The place of its table; none for a worker, whose tables get their numbers from the run itself.
+    pub place: Option<PathBuf>,
+    /// Which pictures of its part of the listing.
     pub rows: Range<usize>,
     /// Hash of the settings and of the pictures' paths and contents; of sizes and times where contents are unknown.
     pub id: String,
@@ -126,27 +141,51 @@ pub struct Shard {
     pub file: ShardFile,
 }
 
-/// A table that was found, by the id in its metadata.
-#[derive(Clone, Debug)]
-pub struct Existing {
-    pub path: PathBuf,
-    form: String,
+/// Most shards of a run, where `extract.shard_rows` is not written: a start looks at each.
+const MOST: usize = 20_000;
+
+/// Most pictures of a shard, for a listing of so many. Twice as many are taken where there would be too many shards,
+/// while a table fits into the memory that a shard may take.
+pub fn most_rows(plan: &Plan, pictures: usize) -> usize {
+    let (mut rows, room) = (plan.shard_rows(), plan.shard_room());
+    // a shard has three quarters of its most pictures
+    while plan.pipeline.extract.shard_rows.is_none() && pictures / rows * 4 / 3 > MOST && 2 * rows <= room {
+        rows *= 2;
+    }
+    rows
 }
 
 /// How many shards the listing is cut into.
 pub fn count(plan: &Plan, listing: &Listing) -> usize {
-    ranges(&listing.pictures, plan.shard_rows()).len()
+    match &listing.stored {
+        Some(stored) => stored.shards(),
+        None => ranges(&listing.pictures, most_rows(plan, listing.len())).len(),
+    }
 }
 
-/// Cuts the listing into shards.
+/// Cuts the listing into shards, part by part.
 pub fn cut(plan: &Plan, listing: &Listing) -> Result<Vec<Shard>, ExtractError> {
+    let mut shards = Vec::new();
+    for part in listing.parts() {
+        let (part, found) = listing.part(&part)?;
+        let found = found.unwrap_or_else(|| ranges(&part.pictures, most_rows(plan, part.len())));
+        shards.extend(of_ranges(plan, &part, found)?);
+    }
+    let of = shards.len();
+    for (number, shard) in shards.iter_mut().enumerate() {
+        (shard.number, shard.place) = (number, Some(plan.dir.shard(number, of)));
+    }
+    Ok(shards)
+}
+
+/// The shards with these pictures of a part of the listing, as a worker knows them: without a place.
+pub fn of_ranges(plan: &Plan, part: &Listing, ranges: Vec<Range<usize>>) -> Result<Vec<Shard>, ExtractError> {
     let settings = settings(plan)?;
-    let form = fingerprint("form", &(plan.pipeline.output.layout, plan.columns().first(), &listing.classes), &[])?;
-    let ranges = ranges(&listing.pictures, plan.shard_rows());
+    let form = fingerprint("form", &(plan.pipeline.output.layout, plan.columns().first(), &part.classes), &[])?;
     let shards = ranges.into_iter().enumerate().map(|(number, rows)| {
-        let pictures = &listing.pictures[rows.clone()];
+        let pictures = &part.pictures[rows.clone()];
         let (id, form) = (id(&settings, pictures), form_of(&form, pictures));
-        Shard { number, rows, id, form, file: ShardFile::Missing }
+        Shard { number, place: None, rows, id, form, file: ShardFile::Missing }
     });
     Ok(shards.collect())
 }
@@ -156,8 +195,15 @@ pub fn settings(plan: &Plan) -> Result<String, serde_json::Error> {
     fingerprint("extract", &plan.extract_settings(), &[])
 }
 
+impl Shard {
+    /// Where its table lies once it is written; `id` is that of the contents which were read.
+    pub fn table(&self, dir: &RunDir, id: &str) -> PathBuf {
+        self.place.clone().unwrap_or_else(|| dir.moving(id))
+    }
+}
+
 /// Borders after a path whose hash is 0 modulo half of `most`, never before half of `most` rows, always at `most`.
-fn ranges(pictures: &[Picture], most: usize) -> Vec<Range<usize>> {
+pub fn ranges(pictures: &[Picture], most: usize) -> Vec<Range<usize>> {
     let least = most.div_ceil(2);
     let mut ranges = Vec::new();
     let mut start = 0;
@@ -208,39 +254,12 @@ fn form_of(base: &str, pictures: &[Picture]) -> String {
     hasher.finalize().to_hex()[..32].to_string()
 }
 
-/// Every sound table of the run, by its id. A table of another run, or a copy under another name, is the user's.
-pub fn find(dir: &RunDir) -> BTreeMap<String, Existing> {
-    let mut found = BTreeMap::new();
-    for folder in [dir.features(), dir.shards()] {
-        for path in own_tables(dir, &folder) {
-            if let Some((id, form)) = read_ids(dir, &path) {
-                found.entry(id).or_insert(Existing { path, form });
-            }
-        }
-    }
-    found
-}
-
 /// What is kept of a shard, if it was written and is whole.
 pub fn kept(dir: &RunDir, id: &str) -> Option<Kept> {
     let path = dir.outcomes(id);
     let unnoted = || Some(Kept { outcomes: sealed::read(&path).ok()?, ..Kept::default() });
     let kept = sealed::read::<Kept>(&path).ok().or_else(unnoted)?;
     Some(kept).filter(|kept| kept.notes.is_empty() || kept.notes.len() == kept.outcomes.len())
-}
-
-/// The files of a folder that may be tables of the run by their names, sorted.
-fn own_tables(dir: &RunDir, folder: &Path) -> Vec<PathBuf> {
-    let mut tables = dir.own_files(folder);
-    tables.retain(|path| path.extension().is_some_and(|end| end == "parquet"));
-    tables
-}
-
-/// The id and the form of a table of this run: what became of its pictures is written before it is.
-pub fn read_ids(dir: &RunDir, path: &Path) -> Option<(String, String)> {
-    let mut metadata = FeatureFile::open(path).ok()?.metadata();
-    let ids = (metadata.remove(ID)?, metadata.remove(FORM)?);
-    dir.outcomes(&ids.0).is_file().then_some(ids)
 }
 
 /// What became of each picture of a shard, if it was written.
@@ -260,50 +279,11 @@ pub fn judge(dir: &RunDir, shards: &mut [Shard], files: &BTreeMap<String, Existi
     }
 }
 
-/// Brings the tables that are there to their numbers. What stands on another number goes through the store, so that a
-/// crash between two renames loses nothing: tables are known by their id, not by their name.
-///
-/// Of `all` tables those go that are not among the `files` to keep, and those that cannot be read though the run has
-/// claimed them.
-pub fn place(
-    dir: &RunDir,
-    shards: &mut [Shard],
-    files: &BTreeMap<String, Existing>,
-    all: &BTreeMap<String, Existing>,
-) -> Result<(), IoError> {
-    judge(dir, shards, files);
-    let kept = shards.iter().filter(|shard| shard.file != ShardFile::Missing);
-    let misplaced = kept.filter_map(|shard| {
-        let existing = files.get(&shard.id)?;
-        (existing.path != dir.shard(shard.number)).then_some((shard, &existing.path))
-    });
-    let misplaced: Vec<_> = misplaced.collect();
-    for folder in [dir.features(), dir.shards()] {
-        std::fs::create_dir_all(&folder).map_err(IoError::write(&folder))?;
-    }
-    for (shard, path) in &misplaced {
-        let target = dir.moving(&shard.id);
-        std::fs::rename(path, &target).map_err(IoError::write(&target))?;
-    }
-    for (shard, _) in &misplaced {
-        let target = dir.shard(shard.number);
-        std::fs::rename(dir.moving(&shard.id), &target).map_err(IoError::write(&target))?;
-    }
-    let kept: BTreeSet<PathBuf> =
-        shards.iter().filter(|shard| shard.file != ShardFile::Missing).map(|shard| dir.shard(shard.number)).collect();
-    let owner = Owner::of(dir);
-    let claimed = owner.claims().and_then(|claims| claims.writes.get(&StageId::Extract));
-    let found: BTreeSet<&PathBuf> = all.values().map(|existing| &existing.path).collect();
-    let ours = |path: &PathBuf| found.contains(path) || claimed.is_some_and(|all| all.contains(&dir.name_of(path)));
-    for path in own_tables(dir, &dir.features()).iter().filter(|path| !kept.contains(*path) && ours(path)) {
-        std::fs::remove_file(path).map_err(IoError::write(path))?;
-    }
-    Ok(())
-}
-
 /// The contents of a table that is written.
 #[derive(Clone, Copy, Debug)]
 pub struct Filled<'a> {
+    /// None where it is not known any more.
+    pub maker: Option<&'a Maker>,
     pub outcomes: &'a [Outcome],
     /// The contents that were extracted, of each picture.
     pub contents: &'a [Contents],
@@ -326,7 +306,8 @@ pub fn write(
     // a table of 0.3.0 goes by sizes and times, as it did
     let noted = !filled.contents.contains(&Contents::Unknown);
     let notes = pictures.iter().filter(|_| noted).map(|picture| Note::of(picture, picture.contents)).collect();
-    let mut kept = Kept { outcomes: filled.outcomes.to_vec(), notes, tables: Vec::new() };
+    let outcomes = filled.outcomes.to_vec();
+    let mut kept = Kept { maker: filled.maker.cloned(), outcomes, notes, tables: Vec::new() };
     let with = pictures.iter().zip(filled.outcomes);
     let pictures: Vec<&Picture> =
         with.filter(|(_, outcome)| !outcome.is_failed()).map(|(picture, _)| picture).collect();
@@ -340,16 +321,21 @@ pub fn write(
     let format = Format { layout, dtype: plan.pipeline.output.dtype };
     let mut metadata = plan.metadata();
     metadata.extend([(ID.to_string(), id.clone()), (FORM.to_string(), shard.form.clone())]);
-    features::write_noted(&plan.dir.shard(shard.number), keys, format, filled.rows, &metadata, |digest| {
+    let path = shard.table(&plan.dir, &id);
+    features::write_noted(&path, keys, format, filled.rows, &metadata, |digest, bytes| {
+        let replaces = old.is_some();
         kept.tables = old.into_iter().chain([digest.clone()]).collect();
-        kept.write(&plan.dir, &id)
+        kept.write(&plan.dir, &id)?;
+        let file = plan.dir.name_of(&path);
+        let (id, form, listed) = (id.clone(), shard.form.clone(), shard.id.clone());
+        Commit { id, listed, form, file, bytes, replaces }.write(&plan.dir)
     })?;
     Ok(())
 }
 
 /// Writes a table anew with the labels, splits and layout of now, from the numbers that it holds.
 pub fn relabel(plan: &Plan, listing: &Listing, shard: &Shard) -> Result<(), ExtractError> {
-    let path = plan.dir.shard(shard.number);
+    let path = shard.table(&plan.dir, &shard.id);
     let kept = kept(&plan.dir, &shard.id).unwrap_or_default();
     let old = kept.check(&path)?;
     let matrix = FeatureFile::open(&path)?.read_features(None)?;
@@ -359,21 +345,15 @@ pub fn relabel(plan: &Plan, listing: &Listing, shard: &Shard) -> Result<(), Extr
     }
     let contents: Vec<Contents> = listing.pictures[shard.rows.clone()].iter().map(|one| one.contents).collect();
     let rows: Vec<&[f32]> = matrix.iter_rows().collect();
-    let filled = Filled { outcomes: &kept.outcomes, contents: &contents, rows: &rows };
+    let maker = kept.maker.as_ref();
+    let filled = Filled { maker, outcomes: &kept.outcomes, contents: &contents, rows: &rows };
     write(plan, listing, shard, filled, Some(old))
-}
-
-/// Removes the outcomes of shards that are no more.
-pub fn sweep(dir: &RunDir, shards: &[Shard]) {
-    let known: BTreeSet<PathBuf> = shards.iter().map(|shard| dir.outcomes(&shard.id)).collect();
-    for path in dir.own_files(&dir.shards()).iter().filter(|path| !known.contains(*path)) {
-        std::fs::remove_file(path).ok();
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
 
     fn pictures(names: impl Iterator<Item = String>) -> Vec<Picture> {
         let picture = |path| Picture {

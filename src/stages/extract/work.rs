@@ -1,5 +1,6 @@
 //! `extract` sends its pictures down the one road, and fills the manifest and the tables with the results.
 
+use std::ops::AddAssign;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
@@ -33,6 +34,19 @@ pub struct Timing {
     pub pictures: usize,
 }
 
+impl AddAssign for Timing {
+    fn add_assign(&mut self, other: Self) {
+        self.read += other.read;
+        self.decode += other.decode;
+        self.prepare += other.prepare;
+        self.forward += other.forward;
+        self.write += other.write;
+        self.load += other.load;
+        self.wall += other.wall;
+        self.pictures += other.pictures;
+    }
+}
+
 impl Timing {
     /// Pictures a second, once the weights were there.
     pub fn rate(&self) -> f64 {
@@ -44,6 +58,8 @@ impl Timing {
 #[derive(Clone, Copy, Debug)]
 pub struct Place<'a> {
     pub device: &'a Device,
+    /// The network, where it is loaded already.
+    pub extractor: Option<&'a Extractor>,
     pub way: Way,
     /// As many as are asked for; there may be room for fewer.
     pub threads: usize,
@@ -63,8 +79,9 @@ pub fn run(
     if jobs.is_empty() {
         return Ok(Timing::default());
     }
-    let Place { device, way, threads } = place;
-    let extractor = &Extractor::open(&plan.backbone, device)?;
+    let Place { device, extractor, way, threads } = place;
+    let opened = if extractor.is_none() { Some(Extractor::open(&plan.backbone, device)?) } else { None };
+    let Some(extractor) = extractor.or(opened.as_ref()) else { return Ok(Timing::default()) };
     let load = start.elapsed().as_secs_f64();
     let place = Place { threads: threads.min(jobs.len()).max(1), ..place };
     let threads = room::threads(plan, extractor, place, filling.longest(), line.ui()).map_err(ExecError::from)?;
@@ -109,7 +126,8 @@ mod tests {
     use super::*;
     use crate::progress::Ui;
     use crate::stage::StageId;
-    use crate::stages::extract::shard::{self, Shard};
+    use crate::stages::extract::fill::Task;
+    use crate::stages::extract::shard::{self, Maker, Shard};
     use crate::stages::extract::tests::bananas;
     use std::collections::BTreeMap;
 
@@ -120,11 +138,19 @@ mod tests {
         let shards = shard::cut(&plan, &listing).expect("shards");
         let all: Vec<&Shard> = shards.iter().collect();
         let line = ui.stage(StageId::Extract, None, "images");
-        let mut filling = Filling::new(&plan, &listing, &all, true).expect("nothing is there");
-        let timing = run(&plan, &listing, &mut filling, Place { device: &Device::cpu(), way, threads: 3 }, &line)
-            .expect("extracted");
+        let maker = &Maker { version: String::new(), device: "cpu".into(), kernels: None };
+        let task = Task { plan: &plan, listing: &listing, missing: &all, maker, failed: true, is_shared: false };
+        let mut filling = Filling::new(task).expect("nothing is there");
+        let timing = run(
+            &plan,
+            &listing,
+            &mut filling,
+            Place { device: &Device::cpu(), extractor: None, way, threads: 3 },
+            &line,
+        )
+        .expect("extracted");
         assert_eq!(timing.pictures, 10);
-        let name = |shard: &Shard| plan.dir.shard(shard.number);
+        let name = |shard: &Shard| shard.table(&plan.dir, &shard.id);
         shards.iter().map(|shard| (shard.id.clone(), std::fs::read(name(shard)).expect("written"))).collect()
     }
 

@@ -90,7 +90,11 @@ pub fn run(
     let picture = |path: &str, longest: usize| decoded(path, decoding, longest);
     let shown = |path: &str| picture(path, samples::LONGEST);
     let samples = if data.predictions.is_empty() {
-        let all = outcome.listing.pictures.iter().map(|one| (one.path.as_str(), one.label.as_deref()));
+        // of a large listing the first part
+        let parts = outcome.listing.parts();
+        let part = parts.first().map(|part| outcome.listing.part(part)).transpose()?;
+        let pictures = part.iter().flat_map(|(part, _)| &part.pictures);
+        let all = pictures.map(|one| (one.path.as_str(), one.label.as_deref()));
         samples::gallery(&all.collect::<Vec<_>>(), data.samples, shown)?
     } else {
         samples::predicted(&data.predictions, data.samples, shown)?

@@ -1,6 +1,7 @@
 //! Which pictures are shown, those of the test split with their prediction, and their bytes inside the page.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde::Serialize;
 
@@ -175,7 +176,8 @@ fn spread<'a>(of: impl Fn(usize) -> (&'a str, &'a str), among: &[usize], count: 
 /// Makes thumbnails of the pictures of a listing.
 #[derive(Debug)]
 pub struct Thumbnails<'a> {
-    source: Listed<'a>,
+    listing: &'a Listing,
+    root: &'a Path,
     recipe: &'a Recipe,
     memory: DecodeMemory,
 }
@@ -183,17 +185,16 @@ pub struct Thumbnails<'a> {
 impl<'a> Thumbnails<'a> {
     /// Of the run's pictures.
     pub fn new(plan: &'a Plan, listing: &'a Listing) -> Self {
-        let source = Listed { root: &plan.pipeline.input.root, pictures: &listing.pictures };
         let memory = DecodeMemory::new(plan.pipeline.decode_memory());
-        Self { source, recipe: &plan.backbone.recipe, memory }
+        Self { listing, root: &plan.pipeline.input.root, recipe: &plan.backbone.recipe, memory }
     }
 
     /// The picture at `path`, its longer side `longest` pixels at most; none when it is not there or cannot be read any
     /// more.
     pub fn of(&self, path: &str, decoding: &DecodeOptions, longest: usize) -> Option<Vec<u8>> {
-        // archives may keep an order of their own
-        let at = self.source.pictures.iter().position(|picture| picture.path == path)?;
-        let opened = self.source.open(at, most_bytes(decoding)).ok()?;
+        let picture = self.listing.find(path)?;
+        let source = Listed { root: self.root, pictures: std::slice::from_ref(&*picture) };
+        let opened = source.open(0, most_bytes(decoding)).ok()?;
         thumbnail(&*self.memory.show(opened, self.recipe, decoding).ok()?, longest).ok()
     }
 }

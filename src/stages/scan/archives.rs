@@ -31,6 +31,13 @@ pub struct File {
     form: Form,
 }
 
+impl File {
+    /// Where it lies.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
 /// Archives cannot be listed.
 #[derive(Debug)]
 pub enum ArchiveError {

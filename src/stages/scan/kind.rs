@@ -1,7 +1,12 @@
 //! Why a file met by the scan is not among the pictures.
 
+use serde::de::IntoDeserializer;
+use serde::de::value::{Error, StrDeserializer};
+use serde::{Deserialize, Serialize};
+
 /// The word of the manifest's column `kind`, for files that never came to be decoded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// The system does not let it be read.
     Unreadable,
@@ -87,11 +92,30 @@ impl Kind {
         }
     }
 
+    /// The kind with this word.
+    pub fn from_word(word: &str) -> Option<Self> {
+        let word: StrDeserializer<Error> = word.into_deserializer();
+        Self::deserialize(word).ok()
+    }
+
     /// True for what should have been a picture and cannot be read; false for what is left out by a rule.
     pub fn is_failed(self) -> bool {
         use Kind::*;
         let in_archives =
             matches!(self, NotAnArchive | Damaged | Truncated | TooLarge | Encrypted | Compression | Sparse);
         in_archives || matches!(self, Unreadable | DanglingLink | LinkLoop | Missing)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_is_known_by_its_word() {
+        for kind in [Kind::Unreadable, Kind::RunFolder, Kind::NotAnArchive, Kind::NoClass, Kind::Limit] {
+            assert_eq!(Kind::from_word(kind.word()), Some(kind));
+        }
+        assert_eq!(Kind::from_word("none"), None);
     }
 }

@@ -247,7 +247,7 @@ pub fn choose(input: &Input, found: Found) -> Result<Listing, Wrong> {
     });
     let pictures = pictures.collect();
     aside.sort_unstable_by(|a, b| a.path.cmp(&b.path));
-    Ok(Listing { pictures, aside, classes })
+    Ok(Listing { pictures, aside, classes, ..Listing::default() })
 }
 
 fn without_class(label: &Label) -> &'static str {

@@ -11,7 +11,9 @@ mod elsewhere;
 mod kind;
 mod labels;
 mod list;
+mod listing;
 mod names;
+mod stored;
 mod table;
 mod text;
 
@@ -24,8 +26,11 @@ pub use contents::{Contents, first_eight, modified, stamp};
 pub use kind::Kind;
 pub use list::{Found, NamedFile, met, named, shared};
 pub(crate) use list::{folder_left_out, left_out};
+pub use listing::Listing;
 pub use names::{escape, relative, unescape};
 use serde::{Deserialize, Serialize};
+pub(crate) use stored::Storing;
+pub use stored::{Stored, input};
 pub use table::{TableError, from_csv, header};
 use thiserror::Error;
 
@@ -106,64 +111,6 @@ pub fn counted<'a>(kinds: impl Iterator<Item = (&'a str, usize)>) -> String {
     kinds.iter().map(|(kind, n)| format!("{n} {kind}")).collect::<Vec<_>>().join(", ")
 }
 
-/// All that was met below the root.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Listing {
-    /// Sorted by path, but for pictures in archives that keep their stored order.
-    pub pictures: Vec<Picture>,
-    /// Sorted by path.
-    pub aside: Vec<Aside>,
-    /// The classes: as the configuration orders them, else sorted.
-    pub classes: Vec<String>,
-}
-
-impl Listing {
-    /// Hash of everything that later stages depend on.
-    pub fn fingerprint(&self) -> String {
-        let mut hasher = blake3::Hasher::new();
-        for picture in &self.pictures {
-            let label = picture.label.as_deref().unwrap_or("");
-            for text in [picture.path.as_str(), label, picture.split.word()] {
-                hasher.update(&(text.len() as u64).to_le_bytes());
-                hasher.update(text.as_bytes());
-            }
-            picture.hash_version(&mut hasher);
-        }
-        for aside in &self.aside {
-            hasher.update(aside.path.as_bytes());
-            hasher.update(aside.reason.as_bytes());
-        }
-        self.classes.iter().for_each(|class| {
-            hasher.update(class.as_bytes());
-            hasher.update(&[0]);
-        });
-        hasher.finalize().to_hex()[..32].to_string()
-    }
-
-    /// Number of pictures of each class in a split, in the order of the classes.
-    pub fn counts(&self, split: Split) -> Vec<usize> {
-        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-        for picture in self.pictures.iter().filter(|picture| picture.split == split) {
-            *counts.entry(picture.label.as_deref().unwrap_or("")).or_default() += 1;
-        }
-        self.classes.iter().map(|class| counts.get(class.as_str()).copied().unwrap_or(0)).collect()
-    }
-
-    /// Files that are not among the pictures, by the word of their kind: failed or skipped.
-    pub fn kinds(&self, failed: bool) -> BTreeMap<&'static str, usize> {
-        let mut kinds = BTreeMap::new();
-        for aside in self.aside.iter().filter(|aside| aside.kind.is_failed() == failed) {
-            *kinds.entry(aside.kind.word()).or_default() += 1;
-        }
-        kinds
-    }
-
-    /// How many pictures are in a split.
-    pub fn len_of(&self, split: Split) -> usize {
-        self.pictures.iter().filter(|picture| picture.split == split).count()
-    }
-}
-
 /// The pictures cannot be listed.
 #[derive(Debug, Error)]
 pub enum ScanError {
@@ -171,10 +118,13 @@ pub enum ScanError {
     Config(#[from] Box<ConfigError>),
     #[error("interrupted")]
     Interrupted(#[from] Interrupted),
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
 }
 
-/// Lists the pictures of the plan.
-pub fn run(plan: &Plan, ui: &Ui) -> Result<Listing, ScanError> {
+/// Lists the pictures of the plan, or takes the listing of the store where it need not be made again; `anew` asks for
+/// that in any case.
+pub fn run(plan: &Plan, anew: bool, ui: &Ui) -> Result<Listing, ScanError> {
     let line = ui.stage(StageId::Scan, None, "files");
     let input = &plan.pipeline.input;
     let at = |key: &str, message: String| ScanError::Config(Box::new(plan.pipeline.error_at(key, message)));
@@ -184,6 +134,11 @@ pub fn run(plan: &Plan, ui: &Ui) -> Result<Listing, ScanError> {
     };
     let mut found = Found::default();
     let root = archives::root(input, Some(plan.dir.root()), &mut found).map_err(of_archives)?;
+    let key = stored::key(plan, &root, &found)?;
+    if let Some(listing) = Some(anew).filter(|anew| !anew).and_then(|_| stored::current(plan, &key, &root)) {
+        line.finish(&format!("{} (as listed before; `--rescan` lists again)", describe(&listing)));
+        return Ok(listing);
+    }
     if let Root::Archives(files) = &root {
         archives::walk(files, input, &line, &mut found).map_err(of_archives)?;
     }
@@ -200,6 +155,7 @@ pub fn run(plan: &Plan, ui: &Ui) -> Result<Listing, ScanError> {
     };
     labels::assign(input, &mut found).map_err(|wrong| at(wrong.key, wrong.message))?;
     let listing = labels::choose(input, found).map_err(|wrong| at(wrong.key, wrong.message))?;
+    let listing = Listing { key, ..listing };
     if listing.pictures.is_empty() {
         return Err(at("input.root", nothing(input, &listing)));
     }
@@ -258,7 +214,7 @@ fn locked(listing: &Listing) -> Option<String> {
 }
 
 fn describe(listing: &Listing) -> String {
-    format!("{}: {}", plural(listing.pictures.len(), "image"), counts(listing))
+    format!("{}: {}", plural(listing.len(), "image"), counts(listing))
 }
 
 /// Pictures by split, classes, other files.
@@ -269,7 +225,7 @@ pub fn counts(listing: &Listing) -> String {
         1 => "1 class".to_string(),
         n => format!("{n} classes"),
     };
-    let aside = match listing.aside.len() {
+    let aside = match listing.len_aside() {
         0 => String::new(),
         n => {
             let kinds = listing.kinds(true).into_iter().chain(listing.kinds(false));

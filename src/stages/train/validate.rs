@@ -139,7 +139,7 @@ mod tests {
             let keys = keys.text("split", rows.iter().map(|row| Some(row.2)));
             let values: Vec<&[f32]> = rows.iter().map(|row| row.0).collect();
             let format = Format { layout: Layout::Array(x.cols()), dtype: Dtype::F32 };
-            features::write(&dir.shard(shard), keys, format, &values, &[]).expect("written");
+            features::write(&dir.shard(shard, shards), keys, format, &values, &[]).expect("written");
         }
         (folder, dir, shards)
     }

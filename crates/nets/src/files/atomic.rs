@@ -40,6 +40,7 @@ pub struct Synced {
     replaces: bool,
     file: NamedTempFile,
     digest: Digest,
+    bytes: u64,
 }
 
 impl Write for Hashed {
@@ -95,10 +96,11 @@ impl Draft {
                 keep_rights(file.as_file(), old)?;
             }
             file.as_file().sync_all()?;
-            Ok((file, hasher.finalize().to_hex().to_string()))
+            Ok((file, hasher))
         })();
-        let (file, digest) = synced.map_err(FileError::write(&path))?;
-        Ok(Synced { path, replaces: old.is_some(), file, digest })
+        let (file, hasher) = synced.map_err(FileError::write(&path))?;
+        let digest = hasher.finalize().to_hex().to_string();
+        Ok(Synced { path, replaces: old.is_some(), file, digest, bytes: hasher.count() })
     }
 }
 
@@ -108,9 +110,14 @@ impl Synced {
         &self.digest
     }
 
+    /// Its size.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// Gives the file its name.
     pub fn rename(self) -> Result<Digest, FileError> {
-        let Self { path, replaces, file, digest } = self;
+        let Self { path, replaces, file, digest, .. } = self;
         if let Err(error) = file.persist(&path) {
             // a file that is mounted by itself, as into a container, cannot be renamed over
             if !replaces || error.error.kind() != ErrorKind::ResourceBusy {

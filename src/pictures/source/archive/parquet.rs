@@ -15,8 +15,10 @@ use parquet::arrow::arrow_reader::{
 use parquet::errors::ParquetError;
 use parquet::file::metadata::PageIndexPolicy;
 use parquet::schema::types::SchemaDescriptor;
+use serde::{Deserialize, Serialize};
 
 use super::columns::{BYTES, Chosen, Columns, Rows, bytes_of, texts};
+use super::stored::Order;
 use super::window::{Ordered, Sequence, Window, guarded};
 use super::{Archive, At, ListError, Member, Met, Reading, Reason, Tick, damaged};
 use crate::pictures::source::Failure;
@@ -167,8 +169,8 @@ fn viewing(schema: &Schema, image: usize) -> SchemaRef {
 }
 
 /// The place of the pictures in a file; its metadata are read again by whoever opens it, and held by nobody else.
-#[derive(Clone, Copy, Debug)]
-struct Table {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Table {
     /// The column, and its part with the bytes.
     image: usize,
     leaf: usize,
@@ -222,6 +224,10 @@ impl Ordered for Table {
         let mask = ProjectionMask::leaves(plain.parquet_schema(), [self.leaf]);
         let reader = self.reader(file, plain, mask, start)?;
         Ok(Box::new(Pictures { reader, batch: None, row: 0 }))
+    }
+
+    fn order(&self) -> Order {
+        Order::Rows(*self)
     }
 }
 

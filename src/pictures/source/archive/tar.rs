@@ -5,14 +5,17 @@
 //! The format is POSIX.1-2017 `pax`, "ustar Interchange Format", and GNU tar's manual, "Basic Tar Format"; where they
 //! leave a choice it is that of Python's `tarfile`.
 
+use std::collections::BTreeMap;
 use std::fs::{File, Metadata};
 use std::io::{self, BufReader, Read, Seek};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use flate2::read::MultiGzDecoder;
+use serde::{Deserialize, Serialize};
 
 use super::gather::Gathered;
+use super::stored::Order;
 use super::window::{Ordered, Sequence, Window};
 use super::{Archive, At, LINK, ListError, Member, Met, Reading, Reason, Tick, damaged, most_members};
 use crate::pictures::source::Failure;
@@ -29,8 +32,9 @@ const LARGEST: u64 = 1 << 32;
 const AROUND: usize = 4096;
 
 /// How the archive is compressed, by its first bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Compression {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Compression {
     None,
     Gzip,
     Zstd,
@@ -78,13 +82,14 @@ pub(super) fn list(path: &Path, mut file: File, metadata: &Metadata, tick: Tick)
     let stream = Stream { compression, spans: spans.clone() };
     let archive = Arc::new(Archive::new(path, metadata, Reading::Ordered(Window::new(Box::new(stream)))));
     let mut tape = Tape { input: Input::Stream(compression.unpack(file)?), position: 0 };
-    let mut found: Vec<Span> = Vec::new();
+    let mut found: BTreeMap<u64, Span> = BTreeMap::new();
     let at = |offset, bytes| {
         if bytes > LARGEST {
             return Err(Reason::new(Kind::TooLarge, format!("{bytes} bytes are more than a picture has")));
         }
-        found.push(Span { offset, bytes });
-        Ok(Member { archive: archive.clone(), at: At::Number(found.len() as u64 - 1), bytes })
+        let number = found.len() as u64;
+        found.insert(number, Span { offset, bytes });
+        Ok(Member { archive: archive.clone(), at: At::Number(number), bytes })
     };
     let end = walk(&mut tape, &mut gathered, tick, at)?;
     spans.get_or_init(|| found);
@@ -344,16 +349,17 @@ fn number(field: &[u8]) -> Option<u64> {
 
 /// A part of what the stream unpacks to.
 #[derive(Clone, Copy, Debug)]
-struct Span {
-    offset: u64,
-    bytes: u64,
+pub(super) struct Span {
+    pub(super) offset: u64,
+    pub(super) bytes: u64,
 }
 
-/// A compressed archive, and the places of its pictures, which are known once it is listed.
+/// A compressed archive, and the places of its pictures by their numbers, which are known once it is listed. A part of
+/// a stored listing knows those of its own pictures.
 #[derive(Debug)]
-struct Stream {
-    compression: Compression,
-    spans: Arc<OnceLock<Vec<Span>>>,
+pub(super) struct Stream {
+    pub(super) compression: Compression,
+    pub(super) spans: Arc<OnceLock<BTreeMap<u64, Span>>>,
 }
 
 impl Ordered for Stream {
@@ -369,19 +375,32 @@ impl Ordered for Stream {
             next: 0,
         }))
     }
+
+    fn order(&self) -> Order {
+        Order::Stream(self.compression)
+    }
+
+    fn offset(&self, number: u64) -> u64 {
+        self.spans.get().and_then(|spans| spans.get(&number)).map_or(0, |span| span.offset)
+    }
 }
 
 struct Unpacking {
     tape: Tape,
-    spans: Arc<OnceLock<Vec<Span>>>,
-    next: usize,
+    spans: Arc<OnceLock<BTreeMap<u64, Span>>>,
+    next: u64,
 }
 
 impl Sequence for Unpacking {
     fn next(&mut self) -> Result<Vec<u8>, Failure> {
-        let span =
-            self.spans.get().and_then(|spans| spans.get(self.next)).ok_or_else(|| damaged("it has no such member"))?;
+        let spans = self.spans.get().ok_or_else(|| damaged("it has no members"))?;
+        let number = self.next;
         self.next += 1;
+        let Some(span) = spans.get(&number) else {
+            // of a part of the listing, in which nobody asks for those between
+            let is_last = spans.last_key_value().is_none_or(|(last, _)| *last < number);
+            return if is_last { Err(damaged("it has no such member")) } else { Ok(Vec::new()) };
+        };
         let gap = span.offset.checked_sub(self.tape.position).ok_or_else(|| damaged("its members overlap"))?;
         if !self.tape.skip(gap)? {
             return Err(damaged("its archive ends before it"));

@@ -6,6 +6,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use super::stored::Order;
 use super::{Archive, damaged};
 use crate::pictures::source::Failure;
 
@@ -29,6 +30,12 @@ pub(super) trait Ordered: Send + Sync + fmt::Debug {
     fn start(&self, number: u64) -> u64;
     /// A sequence that begins with the picture `start`, which is one that [`start`](Self::start) gave.
     fn open(&self, archive: &Archive, start: u64) -> Result<Box<dyn Sequence>, Failure>;
+    /// How it is read, for a stored listing.
+    fn order(&self) -> Order;
+    /// Where a picture begins in the stream, for a stored listing.
+    fn offset(&self, _number: u64) -> u64 {
+        0
+    }
 }
 
 /// The pictures of one archive around the one that is being read.
@@ -61,6 +68,10 @@ static RECENT: Mutex<VecDeque<Weak<Archive>>> = Mutex::new(VecDeque::new());
 impl Window {
     pub(super) fn new(source: Box<dyn Ordered>) -> Self {
         Self { source, state: Mutex::default() }
+    }
+
+    pub(super) fn source(&self) -> &dyn Ordered {
+        &*self.source
     }
 
     /// The picture `number` of `archive`, whose window it is.
@@ -195,6 +206,10 @@ mod tests {
         fn open(&self, _: &Archive, start: u64) -> Result<Box<dyn Sequence>, Failure> {
             self.opened.fetch_add(1, Ordering::Relaxed);
             Ok(Box::new(From(start, self.broken)))
+        }
+
+        fn order(&self) -> Order {
+            Order::Random
         }
     }
 

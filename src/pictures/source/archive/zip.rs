@@ -34,6 +34,17 @@ pub(crate) struct Place {
     is_deflated: bool,
 }
 
+impl Place {
+    /// As it stands in a stored listing.
+    pub(super) fn to_numbers(self) -> [u64; 3] {
+        [self.header, self.packed, u64::from(self.crc) << 1 | u64::from(self.is_deflated)]
+    }
+
+    pub(super) fn from_numbers([header, packed, rest]: [u64; 3]) -> Self {
+        Self { header, packed, crc: (rest >> 1) as u32, is_deflated: rest & 1 == 1 }
+    }
+}
+
 /// Lists the members by the directory at the end of the archive.
 pub(super) fn list(path: &Path, file: File, metadata: &Metadata, tick: Tick) -> Result<Vec<Met>, ListError> {
     let most = most_members(metadata.len());

@@ -1,0 +1,213 @@
+//! All that was met below the root: in memory, or in the store where it is too much for that.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Aside, Kind, Picture, Split, Stored};
+use crate::io::IoError;
+
+/// Files up to which a listing is held in memory, where each takes some 250 bytes.
+pub(super) const HELD: usize = 1_000_000;
+/// Pictures and other files of a part of a listing that is not held.
+const PART: usize = 1 << 18;
+
+/// All that was met below the root.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Listing {
+    /// Sorted by path, but for pictures in archives that keep their stored order.
+    pub pictures: Vec<Picture>,
+    /// Sorted by path.
+    pub aside: Vec<Aside>,
+    /// The classes: as the configuration orders them, else sorted.
+    pub classes: Vec<String>,
+    /// The hash of everything that decided what is listed; see `stored`.
+    pub key: String,
+    /// The listing in the store, where it is not held: `pictures` and `aside` are empty then.
+    pub stored: Option<Arc<Stored>>,
+}
+
+/// What is known of a listing as a whole.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Summary {
+    /// Pictures of each split, and of each class in each split.
+    splits: [usize; 2],
+    classes: [Vec<usize>; 2],
+    /// Files that are not among the pictures, by their kind.
+    aside: BTreeMap<Kind, usize>,
+}
+
+impl Summary {
+    pub(super) fn add(&mut self, part: &Listing) {
+        let numbers: BTreeMap<&str, usize> =
+            part.classes.iter().enumerate().map(|(i, class)| (class.as_str(), i)).collect();
+        self.classes.iter_mut().for_each(|counts| counts.resize(part.classes.len(), 0));
+        for picture in &part.pictures {
+            self.splits[picture.split as usize] += 1;
+            if let Some(&class) = picture.label.as_deref().and_then(|label| numbers.get(label)) {
+                self.classes[picture.split as usize][class] += 1;
+            }
+        }
+        for aside in &part.aside {
+            *self.aside.entry(aside.kind).or_default() += 1;
+        }
+    }
+
+    /// Pictures and other files.
+    pub(super) fn files(&self) -> usize {
+        self.splits.iter().chain(self.aside.values()).sum()
+    }
+}
+
+/// Adds the pictures of a part to the hash of everything that later stages depend on, and to that of their paths.
+pub(super) fn hash_pictures(part: &Listing, all: &mut blake3::Hasher, paths: &mut blake3::Hasher) {
+    for picture in &part.pictures {
+        let label = picture.label.as_deref().unwrap_or("");
+        for text in [picture.path.as_str(), label, picture.split.word()] {
+            all.update(&(text.len() as u64).to_le_bytes());
+            all.update(text.as_bytes());
+        }
+        picture.hash_version(all);
+        paths.update(&(picture.path.len() as u64).to_le_bytes()).update(picture.path.as_bytes());
+    }
+}
+
+/// Adds the other files of a part to the hash, which has all pictures.
+pub(super) fn hash_aside(part: &Listing, all: &mut blake3::Hasher) {
+    for aside in &part.aside {
+        all.update(aside.path.as_bytes());
+        all.update(aside.reason.as_bytes());
+    }
+}
+
+/// The hash as text, once all parts were added.
+pub(super) fn finish(mut all: blake3::Hasher, classes: &[String]) -> String {
+    classes.iter().for_each(|class| {
+        all.update(class.as_bytes());
+        all.update(&[0]);
+    });
+    all.finalize().to_hex()[..32].to_string()
+}
+
+impl Listing {
+    /// The hashes of a listing that is held: of everything that later stages depend on, and of the paths.
+    fn hashes(&self) -> [String; 2] {
+        let (mut all, mut paths) = (blake3::Hasher::new(), blake3::Hasher::new());
+        hash_pictures(self, &mut all, &mut paths);
+        hash_aside(self, &mut all);
+        [finish(all, &self.classes), paths.finalize().to_hex().to_string()]
+    }
+
+    /// Hash of everything that later stages depend on.
+    pub fn fingerprint(&self) -> String {
+        let [fingerprint, _] = self.stored.as_ref().map_or_else(|| self.hashes(), |stored| stored.hashes());
+        fingerprint
+    }
+
+    /// Hash of the paths of all pictures.
+    pub fn paths(&self) -> String {
+        let [_, paths] = self.stored.as_ref().map_or_else(|| self.hashes(), |stored| stored.hashes());
+        paths
+    }
+
+    /// What is known of the listing as a whole.
+    pub(super) fn summary(&self) -> Cow<'_, Summary> {
+        match &self.stored {
+            Some(stored) => Cow::Borrowed(&stored.head().summary),
+            None => {
+                let mut summary = Summary::default();
+                summary.add(self);
+                Cow::Owned(summary)
+            }
+        }
+    }
+
+    /// Number of pictures of each class in a split, in the order of the classes.
+    pub fn counts(&self, split: Split) -> Vec<usize> {
+        self.summary().classes[split as usize].clone()
+    }
+
+    /// Files that are not among the pictures, by the word of their kind: failed or skipped.
+    pub fn kinds(&self, failed: bool) -> BTreeMap<&'static str, usize> {
+        let summary = self.summary();
+        let kinds = summary.aside.iter().filter(|(kind, _)| kind.is_failed() == failed);
+        kinds.map(|(kind, count)| (kind.word(), *count)).collect()
+    }
+
+    /// How many pictures are in a split.
+    pub fn len_of(&self, split: Split) -> usize {
+        self.summary().splits[split as usize]
+    }
+
+    /// How many pictures there are.
+    pub fn len(&self) -> usize {
+        self.stored.as_ref().map_or(self.pictures.len(), |stored| stored.head().summary.splits.iter().sum())
+    }
+
+    /// Whether it is too much to be held in memory.
+    pub fn is_large(&self) -> bool {
+        self.len() + self.len_aside() > HELD
+    }
+
+    /// Whether there is no picture.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many files are not among the pictures.
+    pub fn len_aside(&self) -> usize {
+        self.stored.as_ref().map_or(self.aside.len(), |stored| stored.head().summary.aside.values().sum())
+    }
+
+    /// The parts in which the pictures are in memory, as the shards of each; one where all of them are held.
+    pub fn parts(&self) -> Vec<Range<usize>> {
+        let Some(stored) = &self.stored else { return vec![0..usize::MAX] };
+        let mut parts: Vec<Range<usize>> = Vec::new();
+        let mut rows = 0;
+        for shard in 0..stored.shards() {
+            rows += stored.rows(shard);
+            match parts.last_mut().filter(|_| rows <= PART) {
+                Some(part) => part.end = shard + 1,
+                None => {
+                    parts.push(shard..shard + 1);
+                    rows = stored.rows(shard);
+                }
+            }
+        }
+        parts
+    }
+
+    /// A part, as a listing of its own, and the pictures of each of its shards where they are known.
+    pub fn part(&self, part: &Range<usize>) -> Result<(Cow<'_, Listing>, Option<Vec<Range<usize>>>), IoError> {
+        match &self.stored {
+            None => Ok((Cow::Borrowed(self), None)),
+            Some(stored) => {
+                let (listing, shards) = stored.read(part.clone())?;
+                Ok((Cow::Owned(listing), Some(shards)))
+            }
+        }
+    }
+
+    /// The picture at `path`.
+    pub fn find(&self, path: &str) -> Option<Cow<'_, Picture>> {
+        let at = |part: &Listing| part.pictures.iter().position(|picture| picture.path == path);
+        let Some(stored) = &self.stored else { return Some(Cow::Borrowed(&self.pictures[at(self)?])) };
+        // archives may keep an order of their own, and their pictures may be anywhere
+        let shards = match stored.shard_of(path) {
+            Some(shard) => vec![shard..shard + 1],
+            None => self.parts(),
+        };
+        shards.into_iter().find_map(|shards| {
+            let mut part = stored.read(shards).ok()?.0;
+            Some(Cow::Owned(part.pictures.swap_remove(at(&part)?)))
+        })
+    }
+
+    /// Hands over one part after the other.
+    pub fn for_each<E: From<IoError>>(&self, mut take: impl FnMut(&Listing) -> Result<(), E>) -> Result<(), E> {
+        self.parts().iter().try_for_each(|part| take(&self.part(part)?.0))
+    }
+}

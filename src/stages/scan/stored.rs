@@ -1,0 +1,450 @@
+//! The listing in the store: the pictures as a start has found them, a row group for each shard, so that a worker reads
+//! its own shards only and no start lists a large source a second time.
+//!
+//! Rows are in the order of the manifest: pictures, and between them the files that are none. `key` tells whether the
+//! listing is still that of the pipeline: it covers `input` and, where archives or tables decide what there is, the
+//! stamps of these. No stamp tells that a folder has a new file, so a folder is listed again at every start, until it
+//! has so many files that this takes long.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+use super::archives::Root;
+use super::list::Found;
+use super::listing::{HELD, Summary, finish, hash_aside, hash_pictures};
+use super::{Aside, Contents, Kind, Listing, Picture, Split, modified, stamp, unescape};
+use crate::config;
+use crate::io::atomic;
+use crate::io::columns::{Columns, TableFile};
+use crate::io::table::Table;
+use crate::io::writer::Writer;
+use crate::io::{Digest, IoError};
+use crate::pictures::source::archive::{Archive, Facts, Member, Place};
+use crate::plan::Plan;
+use crate::store::{RunDir, fingerprint};
+
+/// Key of the metadata with the [`Head`].
+const HEAD: &str = "featurize.listing";
+const COLUMNS: [&str; 15] = [
+    "path",
+    "escaped",
+    "kind",
+    "reason",
+    "label",
+    "split",
+    "bytes",
+    "modified",
+    "stamp",
+    "contents_0",
+    "contents_1",
+    "archive",
+    "at_0",
+    "at_1",
+    "at_2",
+];
+
+/// What is known of a listing before its rows are read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    /// The version of featurize that wrote it.
+    pub version: String,
+    /// The hash of everything that decided what is listed, and of the settings among it.
+    pub key: String,
+    pub input: String,
+    /// The hash of the settings by which features are computed and tables are cut.
+    pub settings: String,
+    fingerprint: String,
+    paths: String,
+    classes: Vec<String>,
+    pub(super) summary: Summary,
+    archives: Vec<Facts>,
+}
+
+/// A listing in the store.
+#[derive(Debug)]
+pub struct Stored {
+    file: TableFile,
+    head: Head,
+}
+
+impl PartialEq for Stored {
+    fn eq(&self, other: &Self) -> bool {
+        self.head == other.head
+    }
+}
+
+/// The hash of the settings that decide what is listed.
+pub fn input(plan: &Plan) -> Result<String, serde_json::Error> {
+    let input = &plan.pipeline.input;
+    let settings = (&input.root, &input.parquet, &input.split, &input.label, &input.classes, &input.limit_per_class);
+    fingerprint("input", &(settings, input.follow_links), &[])
+}
+
+/// The hash of everything that decides what is listed, but for the files of a folder.
+pub(super) fn key(plan: &Plan, root: &Root, found: &Found) -> Result<String, serde_json::Error> {
+    let mut files: Vec<&Path> = match root {
+        Root::Folder => Vec::new(),
+        Root::Archives(files) => files.iter().map(|file| file.path()).collect(),
+    };
+    if let config::Split::Csv { path, .. } = &plan.pipeline.input.split {
+        files.push(path);
+    }
+    let facts = |path: &&Path| {
+        let metadata = std::fs::metadata(path).ok()?;
+        // a file that was changed just now may change again unseen: its listing is good for nobody
+        let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as u64;
+        let stamp = Some(stamp(&metadata)).filter(|&stamp| stamp != 0).unwrap_or_else(now);
+        Some((metadata.len(), modified(&metadata), stamp))
+    };
+    let files: Vec<_> = files.iter().map(|path| (path, facts(path))).collect();
+    let aside: Vec<&str> = found.aside.iter().map(|aside| aside.path.as_str()).collect();
+    fingerprint("listing", &(files, aside), &[&input(plan)?])
+}
+
+/// The listing in the store, where it is still that of `key` and need not be made again.
+pub(super) fn current(plan: &Plan, key: &str, root: &Root) -> Option<Listing> {
+    let stored = Stored::open(&plan.dir).ok().flatten().filter(|stored| stored.is_of_this_version())?;
+    let is_large = stored.head.summary.files() > HELD;
+    if stored.head.key != key || !(is_large || matches!(root, Root::Archives(_))) {
+        return None;
+    }
+    if !is_large || plan.pipeline.input.hash {
+        return Some(stored.read(0..stored.shards()).ok()?.0);
+    }
+    // of other settings it is cut otherwise
+    let settings = plan.table_settings().ok()?;
+    Some(stored).filter(|stored| stored.head.settings == settings).map(Stored::into_listing)
+}
+
+/// How a listing is written into the store.
+pub(crate) struct Storing<'a> {
+    pub plan: &'a Plan,
+    /// The hash of the settings by which features are computed and tables are cut.
+    pub settings: String,
+    /// Cuts pictures into shards. It decides by the pictures of a shard and the one behind, so that parts of a listing
+    /// are cut as the whole.
+    pub cut: &'a dyn Fn(&[Picture]) -> Vec<Range<usize>>,
+}
+
+impl Storing<'_> {
+    /// Writes the listing, unless it is there; `notes` notes what is known of the contents of a part by now. True when it
+    /// was written.
+    pub fn store(
+        &self,
+        listing: &Listing,
+        notes: &mut dyn FnMut(&mut Listing) -> Result<(), IoError>,
+    ) -> Result<bool, IoError> {
+        let path = self.plan.dir.listing();
+        let archives = archives(listing)?;
+        let mut head = Head {
+            version: env!("CARGO_PKG_VERSION").to_string(),
+            key: listing.key.clone(),
+            input: input(self.plan).map_err(IoError::json(&path))?,
+            settings: self.settings.clone(),
+            classes: listing.classes.clone(),
+            archives: archives.iter().map(|archive| archive.facts()).collect(),
+            ..Head::default()
+        };
+        if listing.stored.is_none() {
+            (head.summary, head.fingerprint, head.paths) =
+                (listing.summary().into_owned(), listing.fingerprint(), listing.paths());
+            if Stored::open(&self.plan.dir).ok().flatten().is_some_and(|stored| stored.head == head) {
+                return Ok(false);
+            }
+        }
+        let numbers: Numbers = archives.iter().zip(0..).map(|(archive, number)| (archive.path(), number)).collect();
+        let (mut all, mut paths) = (blake3::Hasher::new(), blake3::Hasher::new());
+        head.summary = Summary::default();
+        let fill = |file: &mut atomic::Sink| {
+            let empty = table(&[], &head.classes, &numbers);
+            let mut writer = Writer::new(file, &path, &empty, None, &[])?;
+            let parts = listing.parts();
+            let mut left = Listing { classes: listing.classes.clone(), ..Listing::default() };
+            for (i, part) in parts.iter().enumerate() {
+                let mut part = listing.part(part)?.0;
+                if listing.stored.is_some() {
+                    notes(part.to_mut())?;
+                }
+                hash_pictures(&part, &mut all, &mut paths);
+                head.summary.add(&part);
+                let is_last = i + 1 == parts.len();
+                left = self.append(&mut writer, &numbers, left, &part, is_last)?;
+            }
+            listing.for_each(|part| {
+                hash_aside(part, &mut all);
+                Ok::<_, IoError>(())
+            })?;
+            head.fingerprint = finish(all.clone(), &head.classes);
+            head.paths = paths.finalize().to_hex().to_string();
+            writer.note(HEAD, serde_json::to_string(&head).map_err(IoError::json(&path))?);
+            writer.finish()
+        };
+        atomic::write(&path, fill).map(|_: Digest| true)
+    }
+
+    /// Appends the shards of a part; gives the pictures of the last one, which may go on in the next part.
+    fn append<W: Write>(
+        &self,
+        writer: &mut Writer<W>,
+        numbers: &Numbers,
+        left: Listing,
+        part: &Listing,
+        is_last: bool,
+    ) -> Result<Listing, IoError> {
+        let joined = Listing {
+            pictures: left.pictures.iter().chain(&part.pictures).cloned().collect(),
+            aside: left.aside.iter().chain(&part.aside).cloned().collect(),
+            ..Listing::default()
+        };
+        // one that is held is not copied
+        let all = if left.pictures.is_empty() && left.aside.is_empty() { part } else { &joined };
+        let mut shards = (self.cut)(&all.pictures);
+        let open = if is_last { None } else { shards.pop() };
+        let mut aside = all.aside.iter().peekable();
+        for (i, rows) in shards.iter().enumerate() {
+            let mut group: Vec<Row> = Vec::with_capacity(rows.len());
+            for picture in &all.pictures[rows.clone()] {
+                while let Some(before) = aside.next_if(|aside| aside.path < picture.path) {
+                    group.push(Row::Aside(before));
+                }
+                group.push(Row::Picture(picture));
+            }
+            if is_last && i + 1 == shards.len() {
+                group.extend(aside.by_ref().map(Row::Aside));
+            }
+            writer.append(table(&group, &left.classes, numbers), &[])?;
+        }
+        let pictures = open.map_or_else(Vec::new, |rows| all.pictures[rows].to_vec());
+        Ok(Listing { pictures, aside: aside.cloned().collect(), ..left })
+    }
+}
+
+/// The numbers of archives by their paths.
+type Numbers<'a> = BTreeMap<&'a Path, u64>;
+
+/// Every archive that pictures lie in, once.
+fn archives(listing: &Listing) -> Result<Vec<Arc<Archive>>, IoError> {
+    let mut all: Vec<Arc<Archive>> = Vec::new();
+    listing.for_each(|part| {
+        let members = part.pictures.iter().filter_map(|picture| picture.member.as_ref());
+        // members of one archive stand together
+        for archive in members.map(|member| &member.archive) {
+            if all.last().is_none_or(|last| last.path() != archive.path()) {
+                all.push(archive.clone());
+            }
+        }
+        Ok::<_, IoError>(())
+    })?;
+    Ok(all)
+}
+
+/// A row of the listing.
+#[derive(Clone, Copy)]
+enum Row<'a> {
+    Picture(&'a Picture),
+    Aside(&'a Aside),
+}
+
+impl<'a> Row<'a> {
+    fn picture(self) -> Option<&'a Picture> {
+        if let Row::Picture(picture) = self { Some(picture) } else { None }
+    }
+
+    fn aside(self) -> Option<&'a Aside> {
+        if let Row::Aside(aside) = self { Some(aside) } else { None }
+    }
+
+    fn member(self) -> Option<&'a Member> {
+        self.picture()?.member.as_deref()
+    }
+
+    fn path(self) -> &'a str {
+        match self {
+            Row::Picture(picture) => &picture.path,
+            Row::Aside(aside) => &aside.path,
+        }
+    }
+
+    fn bytes(self) -> Option<u64> {
+        match self {
+            Row::Picture(picture) => Some(picture.bytes),
+            Row::Aside(aside) => aside.bytes,
+        }
+    }
+
+    /// Half of the hash of the contents.
+    fn contents(self, half: usize) -> Option<u64> {
+        let bytes = self.picture()?.contents.to_bytes();
+        bytes.as_chunks().0.get(half).map(|&bytes| u64::from_le_bytes(bytes))
+    }
+}
+
+fn table(rows: &[Row], classes: &[String], archives: &Numbers) -> Table {
+    let rows = || rows.iter().copied();
+    let splits = Split::WORDS.map(String::from);
+    let escaped = rows().map(|row| row.picture().is_some_and(|picture| picture.raw.is_some())).collect();
+    let at = |i: usize| rows().map(move |row: Row| Some(row.member()?.place()[i]));
+    Table::new(rows().len())
+        .text("path", rows().map(|row| Some(row.path())))
+        .flags("escaped", escaped)
+        .text("kind", rows().map(|row| Some(row.aside()?.kind.word())))
+        .text("reason", rows().map(|row| Some(row.aside()?.reason.as_str())))
+        .category("label", classes, rows().map(|row| row.picture()?.label.as_deref()))
+        .category("split", &splits, rows().map(|row| Some(row.picture()?.split.word())))
+        .counts("bytes", rows().map(Row::bytes))
+        .counts("modified", rows().map(|row| Some(row.picture()?.modified)))
+        .counts("stamp", rows().map(|row| Some(row.picture()?.stamp)))
+        .counts("contents_0", rows().map(|row| row.contents(0)))
+        .counts("contents_1", rows().map(|row| row.contents(1)))
+        .counts("archive", rows().map(|row| archives.get(row.member()?.archive.path()).copied()))
+        .counts("at_0", at(0))
+        .counts("at_1", at(1))
+        .counts("at_2", at(2))
+}
+
+impl Stored {
+    /// Opens the listing of a run and reads its head; none where it has none.
+    pub fn open(dir: &RunDir) -> Result<Option<Self>, IoError> {
+        let path = dir.listing();
+        if !path.is_file() {
+            return Ok(None);
+        }
+        let file = TableFile::open(&path)?;
+        let head = file.metadata().remove(HEAD).and_then(|text| serde_json::from_str(&text).ok());
+        let reason = || "it has no head".to_string();
+        let head = head.ok_or_else(|| IoError::Table { path, reason: reason() })?;
+        Ok(Some(Self { file, head }))
+    }
+
+    /// What is known before the rows are read.
+    pub fn head(&self) -> &Head {
+        &self.head
+    }
+
+    /// A listing whose rows stay in the store.
+    pub fn into_listing(self) -> Listing {
+        let Head { classes, key, .. } = self.head.clone();
+        Listing { classes, key, stored: Some(Arc::new(self)), ..Listing::default() }
+    }
+
+    /// The hash of everything that later stages depend on, and that of the paths.
+    pub(super) fn hashes(&self) -> [String; 2] {
+        [self.head.fingerprint.clone(), self.head.paths.clone()]
+    }
+
+    /// Whether this version of featurize wrote it, by whose rules it was made.
+    pub fn is_of_this_version(&self) -> bool {
+        self.head.version == env!("CARGO_PKG_VERSION")
+    }
+
+    /// How many shards the pictures are cut into.
+    pub fn shards(&self) -> usize {
+        self.file.groups()
+    }
+
+    /// The shard that the picture at `path` must be in, where all pictures are sorted by path.
+    pub(super) fn shard_of(&self, path: &str) -> Option<usize> {
+        if !self.head.archives.is_empty() {
+            return None;
+        }
+        let (mut from, mut to) = (0, self.shards());
+        while to - from > 1 {
+            let middle = from.midpoint(to);
+            let first = self.file.read(middle..middle + 1, &["path"]).ok()?.texts("path").ok()?;
+            match first.first()?.as_deref() <= Some(path) {
+                true => from = middle,
+                false => to = middle,
+            }
+        }
+        Some(from)
+    }
+
+    /// Number of pictures and other files in the row group of a shard.
+    pub fn rows(&self, shard: usize) -> usize {
+        self.file.rows(shard)
+    }
+
+    /// Reads the pictures of these shards and the other files beside them; gives the pictures of each shard, too.
+    pub fn read(&self, shards: Range<usize>) -> Result<(Listing, Vec<Range<usize>>), IoError> {
+        let columns = self.file.read(shards.clone(), &COLUMNS)?;
+        let mut rows_of = shards.map(|shard| self.file.rows(shard));
+        let (mut left, mut ranges, mut start) = (rows_of.next().unwrap_or(0), Vec::new(), 0);
+        let head = &self.head;
+        let classes: BTreeMap<&str, Arc<str>> =
+            head.classes.iter().map(|class| (class.as_str(), class.as_str().into())).collect();
+        let mut listing = Listing { classes: head.classes.clone(), key: head.key.clone(), ..Listing::default() };
+        let texts = |name: &str| columns.texts(name).map(Vec::into_iter);
+        let counts = |name: &str| columns.counts(name).map(Vec::into_iter);
+        let (mut kinds, mut reasons) = (texts("kind")?, texts("reason")?);
+        let (mut labels, mut splits) = (texts("label")?, texts("split")?);
+        let mut escaped = columns.flags("escaped")?.into_iter();
+        let (mut bytes, mut modified, mut stamps) = (counts("bytes")?, counts("modified")?, counts("stamp")?);
+        let mut halves = [counts("contents_0")?, counts("contents_1")?];
+        for path in texts("path")? {
+            let path = path.unwrap_or_default();
+            let (kind, reason) = (next(&mut kinds), next(&mut reasons).unwrap_or_default());
+            let (label, split, bytes) = (next(&mut labels), next(&mut splits), next(&mut bytes));
+            let (modified, stamp) = (next(&mut modified).unwrap_or(0), next(&mut stamps).unwrap_or(0));
+            let contents = halves.each_mut().map(|half| next(half).unwrap_or(u64::MAX).to_le_bytes());
+            let is_escaped = escaped.next().unwrap_or(false);
+            match kind.as_deref().and_then(Kind::from_word) {
+                Some(kind) => listing.aside.push(Aside { path, bytes, kind, reason }),
+                None => listing.pictures.push(Picture {
+                    raw: is_escaped.then(|| PathBuf::from(unescape(&path))),
+                    path,
+                    member: None,
+                    label: label.and_then(|label| classes.get(label.as_str()).cloned()),
+                    split: if split.as_deref() == Some(Split::Test.word()) { Split::Test } else { Split::Train },
+                    bytes: bytes.unwrap_or(0),
+                    modified,
+                    stamp,
+                    contents: Contents::from_bytes(std::array::from_fn(|i| contents[i / 8][i % 8])),
+                }),
+            }
+            left -= 1;
+            if left == 0 {
+                ranges.push(start..listing.pictures.len());
+                (start, left) = (listing.pictures.len(), rows_of.next().unwrap_or(0));
+            }
+        }
+        self.take_members(&columns, &mut listing)?;
+        Ok((listing, ranges))
+    }
+
+    /// Gives the pictures that lie in archives their places.
+    fn take_members(&self, columns: &Columns, listing: &mut Listing) -> Result<(), IoError> {
+        if self.head.archives.is_empty() {
+            return Ok(());
+        }
+        let kinds = columns.texts("kind")?;
+        let [archives, at_0, at_1, at_2] = ["archive", "at_0", "at_1", "at_2"].map(|name| columns.counts(name));
+        let (archives, at) = (archives?, [at_0?, at_1?, at_2?]);
+        let rows = (0..kinds.len()).filter(|&row| kinds[row].is_none());
+        let mut places: BTreeMap<u64, (Vec<usize>, Vec<(u64, Place)>)> = BTreeMap::new();
+        for (i, row) in rows.enumerate() {
+            if let Some(archive) = archives[row] {
+                let (pictures, all) = places.entry(archive).or_default();
+                pictures.push(i);
+                all.push((listing.pictures[i].bytes, at.each_ref().map(|at| at[row].unwrap_or(0))));
+            }
+        }
+        for (archive, (pictures, places)) in places {
+            let facts = usize::try_from(archive).ok().and_then(|archive| self.head.archives.get(archive));
+            let members = facts.map_or_else(Vec::new, |facts| facts.members(&places));
+            for (i, member) in pictures.into_iter().zip(members) {
+                listing.pictures[i].member = Some(Box::new(member));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn next<T>(values: &mut impl Iterator<Item = Option<T>>) -> Option<T> {
+    values.next().flatten()
+}
