@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::iter;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -14,6 +15,9 @@ use crate::io::IoError;
 pub(super) const HELD: usize = 1_000_000;
 /// Pictures and other files of a part of a listing that is not held.
 const PART: usize = 1 << 18;
+
+/// A part of a listing, as one of its own, and the pictures of each of its shards where they are known.
+pub type Part<'a> = (Cow<'a, Listing>, Option<Vec<Range<usize>>>);
 
 /// All that was met below the root.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -164,7 +168,7 @@ impl Listing {
 
     /// The parts in which the pictures are in memory, as the shards of each; one where all of them are held.
     pub fn parts(&self) -> Vec<Range<usize>> {
-        let Some(stored) = &self.stored else { return vec![0..usize::MAX] };
+        let Some(stored) = &self.stored else { return iter::once(0..usize::MAX).collect() };
         let mut parts: Vec<Range<usize>> = Vec::new();
         let mut rows = 0;
         for shard in 0..stored.shards() {
@@ -181,7 +185,7 @@ impl Listing {
     }
 
     /// A part, as a listing of its own, and the pictures of each of its shards where they are known.
-    pub fn part(&self, part: &Range<usize>) -> Result<(Cow<'_, Listing>, Option<Vec<Range<usize>>>), IoError> {
+    pub fn part(&self, part: &Range<usize>) -> Result<Part<'_>, IoError> {
         match &self.stored {
             None => Ok((Cow::Borrowed(self), None)),
             Some(stored) => {
@@ -197,7 +201,7 @@ impl Listing {
         let Some(stored) = &self.stored else { return Some(Cow::Borrowed(&self.pictures[at(self)?])) };
         // archives may keep an order of their own, and their pictures may be anywhere
         let shards = match stored.shard_of(path) {
-            Some(shard) => vec![shard..shard + 1],
+            Some(shard) => iter::once(shard..shard + 1).collect(),
             None => self.parts(),
         };
         shards.into_iter().find_map(|shards| {

@@ -426,16 +426,17 @@ impl Stored {
         let [archives, at_0, at_1, at_2] = ["archive", "at_0", "at_1", "at_2"].map(|name| columns.counts(name));
         let (archives, at) = (archives?, [at_0?, at_1?, at_2?]);
         let rows = (0..kinds.len()).filter(|&row| kinds[row].is_none());
-        let mut places: BTreeMap<u64, (Vec<usize>, Vec<(u64, Place)>)> = BTreeMap::new();
+        let mut of_archive: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
+        let mut places = Vec::with_capacity(listing.pictures.len());
         for (i, row) in rows.enumerate() {
             if let Some(archive) = archives[row] {
-                let (pictures, all) = places.entry(archive).or_default();
-                pictures.push(i);
-                all.push((listing.pictures[i].bytes, at.each_ref().map(|at| at[row].unwrap_or(0))));
+                of_archive.entry(archive).or_default().push(i);
             }
+            places.push((listing.pictures[i].bytes, at.each_ref().map(|at| at[row].unwrap_or(0))));
         }
-        for (archive, (pictures, places)) in places {
+        for (archive, pictures) in of_archive {
             let facts = usize::try_from(archive).ok().and_then(|archive| self.head.archives.get(archive));
+            let places: Vec<(u64, Place)> = pictures.iter().map(|&i| places[i]).collect();
             let members = facts.map_or_else(Vec::new, |facts| facts.members(&places));
             for (i, member) in pictures.into_iter().zip(members) {
                 listing.pictures[i].member = Some(Box::new(member));
