@@ -4,9 +4,9 @@
 use crate::config::{Reduce, Scale, Score, Select};
 use crate::io::features::Key;
 use crate::learn::anova::{Anova, AnovaAccumulator, AnovaParams, k_best};
-use crate::learn::dataset::{DatasetBase, Fit, FitWith, Transformer};
+use crate::learn::dataset::{self, DatasetBase, Fit, FitWith, Transformer};
 use crate::learn::pca::{
-    self, Components, CovarianceAccumulator, Pca, PcaError, PcaParams, Route, Subspace, SvdParams, TruncatedSvd,
+    self, Components, CovarianceAccumulator, CovarianceParams, Pca, PcaParams, Route, Subspace, SvdParams, TruncatedSvd,
 };
 use crate::learn::reduction::{Projection, Reduction};
 use crate::learn::scale::{Normalizer, Scaler, StandardScaler};
@@ -27,6 +27,8 @@ pub struct Fitting<'a> {
     rows: TrainRows<'a>,
     /// Columns of the tables.
     width: usize,
+    /// The columns that are fitted on; all when there is none.
+    kept: Option<&'a [usize]>,
     ui: &'a Ui,
     /// Whether oddities are told to the user: once is enough.
     told: bool,
@@ -47,7 +49,7 @@ pub struct Choice {
 impl<'a> Fitting<'a> {
     /// Fits on these rows, of tables of `width` columns.
     pub fn of_all(rows: TrainRows<'a>, width: usize, ui: &'a Ui) -> Self {
-        Self { rows, width, ui, told: true }
+        Self { rows, width, kept: None, ui, told: true }
     }
 
     /// Fits on a part of the rows; they are fitted on as a whole, too, and oddities are told then.
@@ -78,23 +80,12 @@ impl<'a> Fitting<'a> {
     }
 
     /// Fits the scaler and the decomposition of the columns that were `kept`.
-    pub fn reduction(&self, settings: &Reduce, kept: Option<&[usize]>) -> Result<Reduction, ReduceError> {
-        Reducing { rows: self.rows, width: self.width, kept, ui: self.ui, told: self.told }.reduction(settings)
+    pub fn reduction(&self, settings: &Reduce, kept: Option<&'a [usize]>) -> Result<Reduction, ReduceError> {
+        Self { kept, ..*self }.reduce(settings)
     }
-}
 
-/// The rows of the columns that were kept.
-struct Reducing<'a> {
-    rows: TrainRows<'a>,
-    width: usize,
-    kept: Option<&'a [usize]>,
-    ui: &'a Ui,
-    told: bool,
-}
-
-impl Reducing<'_> {
-    fn reduction(&self, settings: &Reduce) -> Result<Reduction, ReduceError> {
-        let columns = self.columns();
+    fn reduce(&self, settings: &Reduce) -> Result<Reduction, ReduceError> {
+        let columns = self.cols();
         let scaler = match settings.scale {
             Scale::None => None,
             Scale::Standard => Some(Scaler::Standard(StandardScaler::of(&self.statistics(None)?)?)),
@@ -108,7 +99,7 @@ impl Reducing<'_> {
         Ok(Reduction { columns, scaler, projection })
     }
 
-    fn columns(&self) -> usize {
+    fn cols(&self) -> usize {
         self.kept.map_or(self.width, <[usize]>::len)
     }
 
@@ -124,13 +115,27 @@ impl Reducing<'_> {
         })
     }
 
-    fn statistics(&self, scaler: Option<&Scaler>) -> Result<ColumnStats, ReduceError> {
-        let mut statistics = None;
+    /// All that `params` collects of the train rows, scaled; none where there are no rows.
+    fn collect<A, E>(
+        &self,
+        params: &impl for<'r> FitWith<'r, &'r FeatureMatrix, (), E, ObjectIn = Option<A>, ObjectOut = A>,
+        scaler: Option<&Scaler>,
+    ) -> Result<Option<A>, ReduceError>
+    where
+        E: std::error::Error + From<dataset::Error>,
+        ReduceError: From<E>,
+    {
+        let mut collected = None;
         self.each(scaler, |rows| {
-            statistics = Some(ColumnStatsParams.fit_with(statistics.take(), &DatasetBase::new(rows, ()))?);
+            collected = Some(params.fit_with(collected.take(), &DatasetBase::new(rows, ()))?);
             Ok(())
         })?;
-        Ok(statistics.unwrap_or_else(|| VarianceAccumulator::new(self.columns())).finish())
+        Ok(collected)
+    }
+
+    fn statistics(&self, scaler: Option<&Scaler>) -> Result<ColumnStats, ReduceError> {
+        let statistics = self.collect(&ColumnStatsParams, scaler)?;
+        Ok(statistics.unwrap_or_else(|| VarianceAccumulator::new(self.cols())).finish())
     }
 
     fn randomised(&self, params: &PcaParams, scaler: Option<&Scaler>) -> Result<Pca, ReduceError> {
@@ -152,13 +157,12 @@ impl Reducing<'_> {
     }
 
     fn pca(&self, params: &PcaParams, scaler: Option<&Scaler>) -> Result<Pca, ReduceError> {
-        params.suits(self.rows.count() as u64, self.columns())?;
+        params.suits(self.rows.count() as u64, self.cols())?;
         if let Components::Count(n) = params.components {
             self.warn_of_too_many(n);
         }
-        let add = |before, rows: &FeatureMatrix| params.fit_with(before, &DatasetBase::new(rows, ()));
-        match pca::route(self.rows.count(), self.columns()) {
-            Route::Covariance => Ok(self.covariance(scaler, add)?.finish(params)?),
+        match pca::route(self.rows.count(), self.cols()) {
+            Route::Covariance => Ok(self.covariance(scaler)?.finish(params)?),
             Route::Gram => Ok(params.fit(&DatasetBase::new(&self.table(scaler)?, ()))?),
             Route::Randomised => self.randomised(params, scaler),
         }
@@ -166,16 +170,15 @@ impl Reducing<'_> {
 
     fn svd(&self, params: &SvdParams, scaler: Option<&Scaler>) -> Result<TruncatedSvd, ReduceError> {
         self.warn_of_too_many(params.components);
-        let add = |before, rows: &FeatureMatrix| params.fit_with(before, &DatasetBase::new(rows, ()));
-        match pca::route(self.rows.count(), self.columns()) {
-            Route::Covariance | Route::Randomised => Ok(self.covariance(scaler, add)?.finish_svd(params)?),
+        match pca::route(self.rows.count(), self.cols()) {
+            Route::Covariance | Route::Randomised => Ok(self.covariance(scaler)?.finish_svd(params)?),
             Route::Gram => Ok(params.fit(&DatasetBase::new(&self.table(scaler)?, ()))?),
         }
     }
 
     /// A table has no more directions than it has rows or columns.
     fn warn_of_too_many(&self, asked: usize) {
-        let (rows, columns) = (self.rows.count(), self.columns());
+        let (rows, columns) = (self.rows.count(), self.cols());
         let most = rows.min(columns);
         if asked > most && self.told {
             self.ui.warn(&format!(
@@ -206,26 +209,17 @@ impl Reducing<'_> {
         Ok(())
     }
 
-    /// The covariance of the rows; `add` adds some of them to those before.
-    fn covariance(
-        &self,
-        scaler: Option<&Scaler>,
-        add: impl Fn(Option<CovarianceAccumulator>, &FeatureMatrix) -> Result<CovarianceAccumulator, PcaError>,
-    ) -> Result<CovarianceAccumulator, ReduceError> {
-        self.room_for_side(self.columns(), "keep fewer columns with `select.top_k`")?;
-        let mut covariance = None;
-        self.each(scaler, |rows| {
-            covariance = Some(add(covariance.take(), rows)?);
-            Ok(())
-        })?;
-        Ok(covariance.map_or_else(|| CovarianceAccumulator::new(self.columns()), Ok)?)
+    fn covariance(&self, scaler: Option<&Scaler>) -> Result<CovarianceAccumulator, ReduceError> {
+        self.room_for_side(self.cols(), "keep fewer columns with `select.top_k`")?;
+        let covariance = self.collect(&CovarianceParams, scaler)?;
+        Ok(covariance.map_or_else(|| CovarianceAccumulator::new(self.cols()), Ok)?)
     }
 
     fn table(&self, scaler: Option<&Scaler>) -> Result<FeatureMatrix, ReduceError> {
         self.room_for_side(self.rows.count(), "fit on fewer pictures (`input.limit_per_class`)")?;
-        let table = (self.rows.count() as u64).saturating_mul(self.columns() as u64).saturating_mul(4);
+        let table = (self.rows.count() as u64).saturating_mul(self.cols() as u64).saturating_mul(4);
         self.room_for("the train table in memory", table, "keep fewer columns with `select.top_k`")?;
-        let mut all = FeatureMatrix::with_capacity(self.rows.count(), self.columns());
+        let mut all = FeatureMatrix::with_capacity(self.rows.count(), self.cols());
         self.each(scaler, |rows| {
             all.append(rows);
             Ok(())

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+pub use linfa::Error;
 pub use linfa::dataset::{DatasetBase, Records};
 pub use linfa::traits::{Fit, FitWith, Predict, Transformer};
 

@@ -16,8 +16,7 @@ const NAMED_COLUMNS: usize = 5;
 /// Welford's update in `f64`, one row at a time, so that the result does not depend, to the bit, on how the rows were
 /// cut into blocks, and a column of large mean and small spread keeps its digits. Memory: 24 bytes a column.
 ///
-/// Source: Welford, "Note on a method for calculating corrected sums of squares and products", 1962;
-/// [`merge`](Self::merge) is Chan, Golub and LeVeque's pairwise form, 1983.
+/// Source: Welford, "Note on a method for calculating corrected sums of squares and products", 1962.
 #[derive(Clone, Debug)]
 pub struct VarianceAccumulator {
     count: u64,
@@ -140,23 +139,6 @@ impl VarianceAccumulator {
         }
     }
 
-    /// Adds the rows that another accumulator has seen; panics when it has not as many columns.
-    pub fn merge(&mut self, other: &VarianceAccumulator) {
-        assert_eq!(other.cols(), self.cols(), "{} columns beside {}", other.cols(), self.cols());
-        if other.count == 0 {
-            return;
-        }
-        let (a, b) = (self.count as f64, other.count as f64);
-        for j in 0..self.cols() {
-            let delta = other.mean[j] - self.mean[j];
-            self.mean[j] += delta * (b / (a + b));
-            self.squares[j] += other.squares[j] + delta * delta * (a * b / (a + b));
-            self.min[j] = self.min[j].min(other.min[j]);
-            self.max[j] = self.max[j].max(other.max[j]);
-        }
-        self.count += other.count;
-    }
-
     /// The statistics of all rows seen.
     pub fn finish(self) -> ColumnStats {
         let rows = (self.count as f64).max(1.0);
@@ -277,22 +259,6 @@ mod tests {
         let mut accumulator = VarianceAccumulator::new(3);
         [&rows[..3], &rows[3..60], &rows[60..60], &rows[60..]].iter().for_each(|block| accumulator.update(block));
         assert_eq!(accumulator.finish(), whole);
-    }
-
-    #[test]
-    fn merged_accumulators_know_what_one_would() {
-        let rows: Vec<f32> = (0..300).map(|i| (i as f32 * 0.7).sin() + 50.0).collect();
-        let (mut left, mut right) = (VarianceAccumulator::new(3), VarianceAccumulator::new(3));
-        left.update(&rows[..99]);
-        right.update(&rows[99..]);
-        let mut empty = VarianceAccumulator::new(3);
-        empty.merge(&left);
-        empty.merge(&right);
-        empty.merge(&VarianceAccumulator::new(3));
-        let (merged, whole) = (empty.finish(), stats(3, &rows));
-        golden::close(&merged.variance, &whole.variance, 1e-12);
-        golden::close(&merged.mean, &whole.mean, 1e-14);
-        assert_eq!((merged.count, merged.min, merged.max), (whole.count, whole.min, whole.max));
     }
 
     #[test]

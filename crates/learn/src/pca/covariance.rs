@@ -11,6 +11,10 @@ use super::{MAX_SIDE, Pca, PcaError, PcaParams, SvdParams, TruncatedSvd};
 /// Rows that are multiplied at a time. Fixed, so that the bits of the result do not depend on how rows arrive.
 const BLOCK: usize = 512;
 
+/// The hyperparameters of the covariance: there are none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CovarianceParams;
+
 /// Collects the covariance of rows of d features: d² × 8 bytes and a block of 512 rows, however many rows come.
 ///
 /// Rows are shifted by the mean of the first block before they are multiplied, so that a small variance beside a large
@@ -137,9 +141,7 @@ impl CovarianceAccumulator {
         let components = (0..k).flat_map(|i| eigen.vector(i).map(|value| value as f32)).collect(); // (k, d)
         Ok(spectrum.into_pca(components, params.whiten))
     }
-}
 
-impl CovarianceAccumulator {
     /// Solves for the right singular vectors of all rows seen, their mean left in.
     pub fn finish_svd(self, params: &SvdParams) -> Result<TruncatedSvd, PcaError> {
         let (features, rows) = (self.features, self.seen());

@@ -1,6 +1,8 @@
 //! The decompositions in linfa's terms: `Fit` for a table in memory, `FitWith` for one that streams by, `Transformer`.
 
-use super::{CovarianceAccumulator, Pca, PcaError, PcaParams, Route, SvdParams, TruncatedSvd, gram, route};
+use super::{
+    CovarianceAccumulator, CovarianceParams, Pca, PcaError, PcaParams, Route, SvdParams, TruncatedSvd, gram, route,
+};
 use crate::dataset::{DatasetBase, Fit, FitWith, Transformer};
 use crate::table::FeatureMatrix;
 
@@ -14,7 +16,7 @@ impl<T> Fit<&FeatureMatrix, T, PcaError> for PcaParams {
         match route(table.rows(), table.cols()) {
             Route::Gram => gram::fit(table, self),
             // callers stream a table that is too large for both routes; here it is refused with its sides
-            Route::Covariance | Route::Randomised => self.fit_with(None, dataset)?.finish(self),
+            Route::Covariance | Route::Randomised => CovarianceParams.fit_with(None, dataset)?.finish(self),
         }
     }
 }
@@ -31,43 +33,25 @@ impl<T> Fit<&FeatureMatrix, T, PcaError> for SvdParams {
         }
         match route(table.rows(), table.cols()) {
             Route::Gram => gram::fit_svd(table, self),
-            Route::Covariance | Route::Randomised => self.fit_with(None, dataset)?.finish_svd(self),
+            Route::Covariance | Route::Randomised => CovarianceParams.fit_with(None, dataset)?.finish_svd(self),
         }
     }
 }
 
-/// Adds the rows of a table to those that were seen before.
-fn seen(before: Option<CovarianceAccumulator>, table: &FeatureMatrix) -> Result<CovarianceAccumulator, PcaError> {
-    let mut covariance = before.map_or_else(|| CovarianceAccumulator::new(table.cols()), Ok)?;
-    covariance.update(table.as_slice())?;
-    Ok(covariance)
-}
-
-impl<'a, T> FitWith<'a, &'a FeatureMatrix, T, PcaError> for PcaParams {
+impl<'a, T> FitWith<'a, &'a FeatureMatrix, T, PcaError> for CovarianceParams {
     type ObjectIn = Option<CovarianceAccumulator>;
     type ObjectOut = CovarianceAccumulator;
 
-    /// Takes the next rows of a table; [`CovarianceAccumulator::finish`] solves for the components.
+    /// Takes the next rows of a table; [`CovarianceAccumulator::finish`] solves for the components of all.
     fn fit_with(
         &self,
         before: Self::ObjectIn,
         dataset: &'a DatasetBase<&'a FeatureMatrix, T>,
     ) -> Result<CovarianceAccumulator, PcaError> {
-        seen(before, dataset.records)
-    }
-}
-
-impl<'a, T> FitWith<'a, &'a FeatureMatrix, T, PcaError> for SvdParams {
-    type ObjectIn = Option<CovarianceAccumulator>;
-    type ObjectOut = CovarianceAccumulator;
-
-    /// Takes the next rows of a table; [`CovarianceAccumulator::finish_svd`] solves for the singular vectors.
-    fn fit_with(
-        &self,
-        before: Self::ObjectIn,
-        dataset: &'a DatasetBase<&'a FeatureMatrix, T>,
-    ) -> Result<CovarianceAccumulator, PcaError> {
-        seen(before, dataset.records)
+        let table = dataset.records;
+        let mut covariance = before.map_or_else(|| CovarianceAccumulator::new(table.cols()), Ok)?;
+        covariance.update(table.as_slice())?;
+        Ok(covariance)
     }
 }
 

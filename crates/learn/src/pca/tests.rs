@@ -150,7 +150,7 @@ fn the_cut_into_blocks_does_not_change_a_bit() {
     let mut pieces = None;
     for first in (0..table.rows()).step_by(211) {
         let block = table.select_rows(&(first..table.rows().min(first + 211)).collect::<Vec<_>>());
-        pieces = Some(params.fit_with(pieces, &DatasetBase::new(&block, ())).expect("whole rows"));
+        pieces = Some(CovarianceParams.fit_with(pieces, &DatasetBase::new(&block, ())).expect("whole rows"));
     }
     assert_eq!(pieces.and_then(|pieces| pieces.finish(&params).ok()), Some(whole));
 }
