@@ -17,7 +17,8 @@
 //!   github.com/tensorflow/models: Apache).
 
 use super::spec::{FileSpec, Hash, Source, WeightsSpec};
-use crate::image::{ChannelOrder, Filter, Fit, Recipe};
+use crate::image::Filter::{self, Bicubic, Bilinear};
+use crate::image::{ChannelOrder, Fit, Recipe};
 
 /// Mean and standard deviation of ImageNet's pixels divided by 255: torchvision, timm, Keras' `torch` mode.
 const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
@@ -27,7 +28,7 @@ const STD: [f32; 3] = [0.229, 0.224, 0.225];
 const TORCHVISION: Recipe = Recipe {
     size: [224; 2],
     fit: Fit::Crop,
-    filter: Filter::Bilinear,
+    filter: Bilinear,
     antialias: true,
     crop_pct: 0.875,
     channels: ChannelOrder::Rgb,
@@ -40,11 +41,10 @@ const TORCHVISION: Recipe = Recipe {
 const TORCHVISION_299: Recipe = Recipe { size: [299; 2], crop_pct: 299.0 / 342.0, ..TORCHVISION };
 
 /// timm's A1 recipe: short side to 235, bicubic.
-const TIMM_A1: Recipe = Recipe { filter: Filter::Bicubic, crop_pct: 0.95, ..TORCHVISION };
+const TIMM_A1: Recipe = Recipe { filter: Bicubic, crop_pct: 0.95, ..TORCHVISION };
 
 /// timm's Inception v3: short side to 341, bicubic, [-1, 1].
-const TIMM_INCEPTION: Recipe =
-    Recipe { size: [299; 2], filter: Filter::Bicubic, mean: [0.5; 3], std: [0.5; 3], ..TORCHVISION };
+const TIMM_INCEPTION: Recipe = Recipe { size: [299; 2], filter: Bicubic, mean: [0.5; 3], std: [0.5; 3], ..TORCHVISION };
 
 /// timm's `legacy_xception`: short side to 333.
 const TIMM_XCEPTION: Recipe = Recipe { crop_pct: 0.8975, ..TIMM_INCEPTION };
@@ -70,6 +70,41 @@ const KERAS_TF_299: Recipe = Recipe { size: [299; 2], ..KERAS_TF };
 
 /// The same in `torch` mode.
 const KERAS_TORCH: Recipe = Recipe { channels: ChannelOrder::Rgb, divisor: 255.0, mean: MEAN, std: STD, ..KERAS_CAFFE };
+
+/// The rows of models: `torchvision(name, hash, recipe, top-1)`, `timm(tag, training, recipe)` with the top-1 and the
+/// licence where they are known and not Apache-2.0, `keras(folder, model, hash, hash without top, recipe, top-1,
+/// licence)`, `keras_b` and `keras_v3` for EfficientNet and MobileNetV3.
+macro_rules! published {
+    ($($name:ident: $($library:ident($($fact:tt)*)),+;)*) => {
+        $(pub(in crate::models) const $name: &[WeightsSpec] = &[$(published!($library $($fact)*)),+];)*
+    };
+    (torchvision $name:literal, $hash:literal, $recipe:expr, $top1:expr) => {
+        torchvision(&[torchvision!($name, $hash)], $recipe, $top1)
+    };
+    (timm $tag:literal, $about:literal, $recipe:expr) => {
+        published!(timm $tag, $about, $recipe, None, "Apache-2.0")
+    };
+    (timm $tag:literal, $about:literal, $recipe:expr, $top1:expr, $licence:literal) => {
+        timm(concat!("ImageNet-1k, ", $about), &[timm!($tag)], $recipe, $top1, $licence)
+    };
+    (keras $folder:literal, $model:literal, $full:literal, $bare:literal, $recipe:expr, $top1:expr,
+        $licence:literal) => {
+        keras(keras!($folder, $model, $full, $bare), $recipe, $top1, $licence)
+    };
+    (keras_b $model:literal, $full:literal, $bare:literal, $recipe:expr, $top1:expr) => {
+        keras(keras_efficientnet!($model, $full, $bare), $recipe, $top1, "Apache-2.0")
+    };
+    (keras_v3 $size:literal, $full:literal, $bare:literal, $recipe:expr) => {
+        row(
+            Source::Keras,
+            "ImageNet-1k, keras.applications",
+            keras!("mobilenet_v3", v3 $size, $full, $bare),
+            $recipe,
+            None,
+            "Apache-2.0",
+        )
+    };
+}
 
 /// torch hub writes the beginning of the SHA-256 into the file's name.
 macro_rules! torchvision {
@@ -169,139 +204,63 @@ const fn row(
     top1: Option<f64>,
     licence: &'static str,
 ) -> WeightsSpec {
-    let name = match source {
-        Source::Keras => "keras",
-        Source::Torchvision => "torchvision",
-        Source::Timm => "timm",
-    };
-    WeightsSpec { name, source, about, files, sha256: None, recipe, classes: 1000, top1, licence }
+    WeightsSpec { name: source.word(), source, about, files, sha256: None, recipe, classes: 1000, top1, licence }
 }
 
-pub(super) const ALEXNET: &[WeightsSpec] =
-    &[torchvision(&[torchvision!("alexnet-owt", "7be5be79")], TORCHVISION, 56.522)];
+published! {
+    ALEXNET: torchvision("alexnet-owt", "7be5be79", TORCHVISION, 56.522);
+    VGG11: torchvision("vgg11", "8a719046", TORCHVISION, 69.02);
+    VGG13: torchvision("vgg13", "19584684", TORCHVISION, 69.928);
+    VGG16:
+        keras("vgg16", "vgg16", "64373286793e3c8b2b4e3219cbf3544b", "6d6bbae143d832006294945121d1f1fc", KERAS_CAFFE,
+            71.3, "CC-BY-4.0"),
+        torchvision("vgg16", "397923af", TORCHVISION, 71.592),
+        timm("vgg16.tv_in1k", "torchvision's weights", TORCHVISION, Some(71.592), "BSD-3-Clause");
+    VGG19:
+        keras("vgg19", "vgg19", "cbe5617147190e668d6c5d5026f83318", "253f8cb515780f3b799900260a226db6", KERAS_CAFFE,
+            71.3, "CC-BY-4.0"),
+        torchvision("vgg19", "dcbb9e9d", TORCHVISION, 72.376),
+        timm("vgg19.tv_in1k", "torchvision's weights", TORCHVISION, Some(72.378), "BSD-3-Clause");
+    VGG11_BN: torchvision("vgg11_bn", "6002323d", TORCHVISION, 70.37);
+    VGG13_BN: torchvision("vgg13_bn", "abd245e5", TORCHVISION, 71.586);
+    VGG16_BN: torchvision("vgg16_bn", "6c64b313", TORCHVISION, 73.36),
+        timm("vgg16_bn.tv_in1k", "torchvision's weights", TORCHVISION, Some(73.37), "BSD-3-Clause");
+    VGG19_BN: torchvision("vgg19_bn", "c79401a0", TORCHVISION, 74.218);
+    GOOGLENET: torchvision("googlenet", "1378be20", TORCHVISION, 69.778);
+    INCEPTION_V3:
+        keras("inception_v3", "inception_v3", "9a0d58056eeedaa3f26cb7ebd46da564", "bcbd6486424b2319ff4ef7d526e38f63",
+            KERAS_TF_299, 77.9, "Apache-2.0"),
+        torchvision("inception_v3_google", "0cc3c7bd", TORCHVISION_299, 77.294),
+        timm("inception_v3.tv_in1k", "torchvision's weights", TIMM_INCEPTION, Some(77.434), "Apache-2.0");
+    RESNET18: torchvision("resnet18", "f37072fd", TORCHVISION, 69.758),
+        timm("resnet18.a1_in1k", "ResNet Strikes Back A1", TIMM_A1);
+    RESNET34: torchvision("resnet34", "b627a593", TORCHVISION, 73.314),
+        timm("resnet34.a1_in1k", "ResNet Strikes Back A1", TIMM_A1);
+    RESNET50:
+        keras("resnet", "resnet50", "2cb95161c43110f7111970584f804107", "4d473c1dd8becc155b73f8504c6f6626",
+            KERAS_CAFFE, 74.9, "MIT"),
+        torchvision("resnet50", "0676ba61", TORCHVISION, 76.13),
+        timm("resnet50.a1_in1k", "ResNet Strikes Back A1", TIMM_A1);
+    RESNET101:
+        keras("resnet", "resnet101", "f1aeb4b969a6efcfb50fad2f0c20cfc5", "88cf7a10940856eca736dc7b7e228a21",
+            KERAS_CAFFE, 76.4, "MIT"),
+        torchvision("resnet101", "63fe2227", TORCHVISION, 77.374);
+    RESNET152:
+        keras("resnet", "resnet152", "100835be76be38e30d865e96f2aaae62", "ee4c566cf9a93f14d82f913c2dc6dd0c",
+            KERAS_CAFFE, 76.6, "MIT"),
+        torchvision("resnet152", "394f9c45", TORCHVISION, 78.312);
+    RESNET50V2:
+        keras("resnet", "resnet50v2", "3ef43a0b657b3be2300d5770ece849e0", "fac2f116257151a9d068a22e544a4917",
+            KERAS_TF, 76.0, "BSD-3-Clause");
+    RESNET101V2:
+        keras("resnet", "resnet101v2", "6343647c601c52e1368623803854d971", "c0ed64b8031c3730f411d2eb4eea35b5",
+            KERAS_TF, 77.2, "BSD-3-Clause");
+    RESNET152V2:
+        keras("resnet", "resnet152v2", "a49b44d1979771252814e80f8ec446f9", "ed17cf2e0169df9d443503ef94b23b33",
+            KERAS_TF, 78.0, "BSD-3-Clause");
+}
 
-pub(super) const VGG11: &[WeightsSpec] = &[torchvision(&[torchvision!("vgg11", "8a719046")], TORCHVISION, 69.02)];
-
-pub(super) const VGG13: &[WeightsSpec] = &[torchvision(&[torchvision!("vgg13", "19584684")], TORCHVISION, 69.928)];
-
-pub(super) const VGG16: &[WeightsSpec] = &[
-    keras(
-        keras!("vgg16", "vgg16", "64373286793e3c8b2b4e3219cbf3544b", "6d6bbae143d832006294945121d1f1fc"),
-        KERAS_CAFFE,
-        71.3,
-        "CC-BY-4.0",
-    ),
-    torchvision(&[torchvision!("vgg16", "397923af")], TORCHVISION, 71.592),
-    timm("ImageNet-1k, torchvision's weights", &[timm!("vgg16.tv_in1k")], TORCHVISION, Some(71.592), "BSD-3-Clause"),
-];
-
-pub(super) const VGG19: &[WeightsSpec] = &[
-    keras(
-        keras!("vgg19", "vgg19", "cbe5617147190e668d6c5d5026f83318", "253f8cb515780f3b799900260a226db6"),
-        KERAS_CAFFE,
-        71.3,
-        "CC-BY-4.0",
-    ),
-    torchvision(&[torchvision!("vgg19", "dcbb9e9d")], TORCHVISION, 72.376),
-    timm("ImageNet-1k, torchvision's weights", &[timm!("vgg19.tv_in1k")], TORCHVISION, Some(72.378), "BSD-3-Clause"),
-];
-
-pub(super) const VGG11_BN: &[WeightsSpec] = &[torchvision(&[torchvision!("vgg11_bn", "6002323d")], TORCHVISION, 70.37)];
-
-pub(super) const VGG13_BN: &[WeightsSpec] =
-    &[torchvision(&[torchvision!("vgg13_bn", "abd245e5")], TORCHVISION, 71.586)];
-
-pub(super) const VGG16_BN: &[WeightsSpec] = &[
-    torchvision(&[torchvision!("vgg16_bn", "6c64b313")], TORCHVISION, 73.36),
-    timm("ImageNet-1k, torchvision's weights", &[timm!("vgg16_bn.tv_in1k")], TORCHVISION, Some(73.37), "BSD-3-Clause"),
-];
-
-pub(super) const VGG19_BN: &[WeightsSpec] =
-    &[torchvision(&[torchvision!("vgg19_bn", "c79401a0")], TORCHVISION, 74.218)];
-
-pub(super) const GOOGLENET: &[WeightsSpec] =
-    &[torchvision(&[torchvision!("googlenet", "1378be20")], TORCHVISION, 69.778)];
-
-pub(super) const INCEPTION_V3: &[WeightsSpec] = &[
-    keras(
-        keras!("inception_v3", "inception_v3", "9a0d58056eeedaa3f26cb7ebd46da564", "bcbd6486424b2319ff4ef7d526e38f63"),
-        KERAS_TF_299,
-        77.9,
-        "Apache-2.0",
-    ),
-    torchvision(&[torchvision!("inception_v3_google", "0cc3c7bd")], TORCHVISION_299, 77.294),
-    timm(
-        "ImageNet-1k, torchvision's weights",
-        &[timm!("inception_v3.tv_in1k")],
-        TIMM_INCEPTION,
-        Some(77.434),
-        "Apache-2.0",
-    ),
-];
-
-pub(super) const RESNET18: &[WeightsSpec] = &[
-    torchvision(&[torchvision!("resnet18", "f37072fd")], TORCHVISION, 69.758),
-    timm("ImageNet-1k, ResNet Strikes Back A1", &[timm!("resnet18.a1_in1k")], TIMM_A1, None, "Apache-2.0"),
-];
-
-pub(super) const RESNET34: &[WeightsSpec] = &[
-    torchvision(&[torchvision!("resnet34", "b627a593")], TORCHVISION, 73.314),
-    timm("ImageNet-1k, ResNet Strikes Back A1", &[timm!("resnet34.a1_in1k")], TIMM_A1, None, "Apache-2.0"),
-];
-
-pub(super) const RESNET50: &[WeightsSpec] = &[
-    keras(
-        keras!("resnet", "resnet50", "2cb95161c43110f7111970584f804107", "4d473c1dd8becc155b73f8504c6f6626"),
-        KERAS_CAFFE,
-        74.9,
-        "MIT",
-    ),
-    torchvision(&[torchvision!("resnet50", "0676ba61")], TORCHVISION, 76.13),
-    timm("ImageNet-1k, ResNet Strikes Back A1", &[timm!("resnet50.a1_in1k")], TIMM_A1, None, "Apache-2.0"),
-];
-
-pub(super) const RESNET101: &[WeightsSpec] = &[
-    keras(
-        keras!("resnet", "resnet101", "f1aeb4b969a6efcfb50fad2f0c20cfc5", "88cf7a10940856eca736dc7b7e228a21"),
-        KERAS_CAFFE,
-        76.4,
-        "MIT",
-    ),
-    torchvision(&[torchvision!("resnet101", "63fe2227")], TORCHVISION, 77.374),
-];
-
-pub(super) const RESNET152: &[WeightsSpec] = &[
-    keras(
-        keras!("resnet", "resnet152", "100835be76be38e30d865e96f2aaae62", "ee4c566cf9a93f14d82f913c2dc6dd0c"),
-        KERAS_CAFFE,
-        76.6,
-        "MIT",
-    ),
-    torchvision(&[torchvision!("resnet152", "394f9c45")], TORCHVISION, 78.312),
-];
-
-pub(super) const RESNET50V2: &[WeightsSpec] = &[keras(
-    keras!("resnet", "resnet50v2", "3ef43a0b657b3be2300d5770ece849e0", "fac2f116257151a9d068a22e544a4917"),
-    KERAS_TF,
-    76.0,
-    "BSD-3-Clause",
-)];
-
-pub(super) const RESNET101V2: &[WeightsSpec] = &[keras(
-    keras!("resnet", "resnet101v2", "6343647c601c52e1368623803854d971", "c0ed64b8031c3730f411d2eb4eea35b5"),
-    KERAS_TF,
-    77.2,
-    "BSD-3-Clause",
-)];
-
-pub(super) const RESNET152V2: &[WeightsSpec] = &[keras(
-    keras!("resnet", "resnet152v2", "a49b44d1979771252814e80f8ec446f9", "ed17cf2e0169df9d443503ef94b23b33"),
-    KERAS_TF,
-    78.0,
-    "BSD-3-Clause",
-)];
-
-pub(super) const XCEPTION: &[WeightsSpec] = &[
+pub(in crate::models) const XCEPTION: &[WeightsSpec] = &[
     keras(
         keras!("xception", "xception", "0a58e3b7378bc2990ea3b43d5981f1f6", "b0042744bf5b25fce3cb969f33bebb97"),
         KERAS_TF_299,
@@ -322,7 +281,7 @@ pub(super) const XCEPTION: &[WeightsSpec] = &[
     ),
 ];
 
-pub(super) const MOBILENET_V2: &[WeightsSpec] = &[
+pub(in crate::models) const MOBILENET_V2: &[WeightsSpec] = &[
     keras(
         &[
             keras!("mobilenet_v2", "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224.h5", Hash::Unknown, true),
@@ -340,38 +299,21 @@ pub(super) const MOBILENET_V2: &[WeightsSpec] = &[
     torchvision(&[torchvision!("mobilenet_v2", "b0353104")], TORCHVISION, 71.878),
 ];
 
-pub(super) const DENSENET121: &[WeightsSpec] = &[
-    keras(
-        keras!("densenet", "densenet121", "9d60b8095a5708f2dcce2bca79d332c7", "30ee3e1110167f948a6b9946edeeb738"),
-        KERAS_TORCH,
-        75.0,
-        "BSD-3-Clause",
-    ),
-    torchvision(&[torchvision!("densenet121", "a639ec97")], TORCHVISION, 74.434),
-];
-
-pub(super) const DENSENET161: &[WeightsSpec] =
-    &[torchvision(&[torchvision!("densenet161", "8d451a50")], TORCHVISION, 77.138)];
-
-pub(super) const DENSENET169: &[WeightsSpec] = &[
-    keras(
-        keras!("densenet", "densenet169", "d699b8f76981ab1b30698df4c175e90b", "b8c4d4c20dd625c148057b9ff1c1176b"),
-        KERAS_TORCH,
-        76.2,
-        "BSD-3-Clause",
-    ),
-    torchvision(&[torchvision!("densenet169", "b2777c0a")], TORCHVISION, 75.6),
-];
-
-pub(super) const DENSENET201: &[WeightsSpec] = &[
-    keras(
-        keras!("densenet", "densenet201", "1ceb130c1ea1b78c3bf6114dbdfd8807", "c13680b51ded0fb44dff2d8f86ac8bb1"),
-        KERAS_TORCH,
-        77.3,
-        "BSD-3-Clause",
-    ),
-    torchvision(&[torchvision!("densenet201", "c1103571")], TORCHVISION, 76.896),
-];
+published! {
+    DENSENET121:
+        keras("densenet", "densenet121", "9d60b8095a5708f2dcce2bca79d332c7", "30ee3e1110167f948a6b9946edeeb738",
+            KERAS_TORCH, 75.0, "BSD-3-Clause"),
+        torchvision("densenet121", "a639ec97", TORCHVISION, 74.434);
+    DENSENET161: torchvision("densenet161", "8d451a50", TORCHVISION, 77.138);
+    DENSENET169:
+        keras("densenet", "densenet169", "d699b8f76981ab1b30698df4c175e90b", "b8c4d4c20dd625c148057b9ff1c1176b",
+            KERAS_TORCH, 76.2, "BSD-3-Clause"),
+        torchvision("densenet169", "b2777c0a", TORCHVISION, 75.6);
+    DENSENET201:
+        keras("densenet", "densenet201", "1ceb130c1ea1b78c3bf6114dbdfd8807", "c13680b51ded0fb44dff2d8f86ac8bb1",
+            KERAS_TORCH, 77.3, "BSD-3-Clause"),
+        torchvision("densenet201", "c1103571", TORCHVISION, 76.896);
+}
 
 /// `load_img` to a square and pixels as they are: the network normalises them.
 const fn raw(side: usize) -> Recipe {

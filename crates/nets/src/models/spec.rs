@@ -24,7 +24,7 @@ impl Source {
     pub const ALL: [Self; 3] = [Self::Keras, Self::Torchvision, Self::Timm];
 
     /// The word in the YAML.
-    pub fn word(self) -> &'static str {
+    pub const fn word(self) -> &'static str {
         match self {
             Self::Keras => "keras",
             Self::Torchvision => "torchvision",
