@@ -56,20 +56,8 @@ pub struct Colours {
 impl Colours {
     /// The colours of standard error.
     pub fn of_stderr() -> Self {
-        Self::of(std::io::stderr().is_terminal())
-    }
-
-    /// The colours of standard output.
-    pub fn of_stdout() -> Self {
-        Self::of(std::io::stdout().is_terminal())
-    }
-
-    fn of(terminal: bool) -> Self {
-        Self {
-            on: wants_colours(terminal, |name| {
-                std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
-            }),
-        }
+        let variable = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
+        Self { on: wants_colours(std::io::stderr().is_terminal(), variable) }
     }
 
     /// Paints an error.

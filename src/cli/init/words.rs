@@ -16,16 +16,18 @@ const TRAIN: [&str; 3] = ["train", "training", "trn"];
 const VALIDATION: [&str; 7] = ["val", "valid", "validation", "validate", "dev", "eval", "evaluation"];
 const TEST: [&str; 5] = ["test", "testing", "tst", "holdout", "heldout"];
 /// Words beside that of the split that have no meaning.
-const FILLERS: [&str; 14] = [
-    "set", "sets", "data", "dataset", "image", "images", "img", "imgs", "picture", "pictures", "photos", "pics",
-    "folder", "split",
-];
+const FILLERS: &str = "set sets data dataset image images img imgs picture pictures photos pics folder split";
+
+/// Whether `word` is one of `words`, which are separated by blanks.
+fn is_one(words: &str, word: &str) -> bool {
+    words.split(' ').any(|one| one == word)
+}
 
 /// The split in the name of a folder, and the other words of the name: `seg_train` is the train split of `seg`,
 /// `Training_Set` is a train split without other words.
 pub fn role(name: &str) -> Option<(Role, String)> {
     let mut words = words(name);
-    words.retain(|word| !FILLERS.contains(&word.as_str()));
+    words.retain(|word| !is_one(FILLERS, word));
     let roles: Vec<Option<Role>> = words.iter().map(|word| role_of(word)).collect();
     let at = roles.iter().position(Option::is_some)?;
     let alone = roles.iter().flatten().count() == 1 && (at == 0 || at + 1 == words.len());
@@ -35,7 +37,7 @@ pub fn role(name: &str) -> Option<(Role, String)> {
 }
 
 fn role_of(word: &str) -> Option<Role> {
-    let plain = FILLERS.iter().find_map(|filler| word.strip_suffix(filler).filter(|rest| rest.len() > 2));
+    let plain = FILLERS.split(' ').find_map(|filler| word.strip_suffix(filler).filter(|rest| rest.len() > 2));
     [Some(word), plain].into_iter().flatten().find_map(|word| match word {
         word if TRAIN.contains(&word) => Some(Role::Train),
         word if VALIDATION.contains(&word) => Some(Role::Validation),
@@ -64,97 +66,33 @@ fn words(name: &str) -> Vec<String> {
 }
 
 /// Names of columns with paths, in the order of preference. Only letters and digits are compared.
-const PATHS: [&str; 21] = [
-    "path",
-    "filepath",
-    "imagepath",
-    "imgpath",
-    "filename",
-    "file",
-    "fname",
-    "imagename",
-    "imgname",
-    "imagefile",
-    "image",
-    "images",
-    "img",
-    "imageid",
-    "imgid",
-    "picture",
-    "photo",
-    "name",
-    "id",
-    "idcode",
-    "uid",
-];
+const PATHS: &str = "\
+    path filepath imagepath imgpath filename file fname imagename imgname imagefile image images img imageid \
+    imgid picture photo name id idcode uid";
 /// Names of columns with the classes.
-const LABELS: [&str; 21] = [
-    "label",
-    "labels",
-    "class",
-    "classname",
-    "classlabel",
-    "labelname",
-    "category",
-    "categoryname",
-    "species",
-    "breed",
-    "target",
-    "diagnosis",
-    "dx",
-    "variety",
-    "genus",
-    "family",
-    "type",
-    "tag",
-    "classid",
-    "labelid",
-    "y",
-];
+const LABELS: &str = "\
+    label labels class classname classlabel labelname category categoryname species breed target diagnosis dx \
+    variety genus family type tag classid labelid y";
 /// Names of columns with the split.
-const SPLITS: [&str; 6] = ["split", "set", "subset", "partition", "fold", "phase"];
+const SPLITS: &str = "split set subset partition fold phase";
 
 /// The columns that may hold paths, classes and splits, the most likely first.
 pub fn columns(header: &[String]) -> [Vec<&str>; 3] {
     let plain =
         |name: &str| name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect::<String>();
-    let named = |words: &[&str]| -> Vec<&str> {
-        let of = |word: &&str| header.iter().find(|name| plain(name) == **word);
-        words.iter().filter_map(of).map(String::as_str).collect()
+    let named = |words: &str| -> Vec<&str> {
+        let of = |word: &str| header.iter().find(|name| plain(name) == word);
+        words.split(' ').filter_map(of).map(String::as_str).collect()
     };
-    [named(&PATHS), named(&LABELS), named(&SPLITS)]
+    [named(PATHS), named(LABELS), named(SPLITS)]
 }
 
 /// Patterns of file names that hold a class and a number: `cat.0.jpg`, `Maine_Coon_101.jpg`, `cat_2020_01.jpg`.
 const PATTERNS: [&str; 2] = [r"([^/]+?)[._ -]+\(?\d+\)?\.\w+$", r"([^/]*?[^/\d._ -])[._ -]+\d[^/]*$"];
 /// Words that cameras and programs put before a number, which are no classes.
-const CAMERAS: [&str; 25] = [
-    "img",
-    "image",
-    "images",
-    "imag",
-    "dsc",
-    "dscn",
-    "dscf",
-    "dscx",
-    "pxl",
-    "mvimg",
-    "pict",
-    "pic",
-    "picture",
-    "photo",
-    "p",
-    "gopr",
-    "wp",
-    "vid",
-    "frame",
-    "scan",
-    "screenshot",
-    "file",
-    "untitled",
-    "unnamed",
-    "download",
-];
+const CAMERAS: &str = "\
+    img image images imag dsc dscn dscf dscx pxl mvimg pict pic picture photo p gopr wp vid frame scan \
+    screenshot file untitled unnamed download";
 
 /// The pattern that finds a class in nearly all names, with the number of pictures of each class; none where no pattern
 /// finds two classes.
@@ -166,7 +104,7 @@ pub fn pattern(names: &[&str]) -> Option<(&'static str, BTreeMap<String, usize>)
             |class: &str| class.chars().filter(|c| c.is_alphabetic()).flat_map(char::to_lowercase).collect::<String>();
         let names_of_things = classes.keys().all(|class| {
             let letters = letters(class);
-            !letters.is_empty() && !CAMERAS.contains(&letters.as_str())
+            !letters.is_empty() && !is_one(CAMERAS, &letters)
         });
         let plausible = classes.len() > 1 && classes.len() * 2 <= names.len() && found * 20 >= names.len() * 19;
         (plausible && names_of_things).then_some((pattern, classes))
