@@ -18,7 +18,8 @@ create_exception!(
     featurize,
     PictureError,
     FeaturizeError,
-    "A picture cannot be read. `index` is its place among those asked for, `kind` the word that manifest.parquet has for the reason."
+    "A picture cannot be read. `index` is its place among those asked for, `kind` the word that manifest.parquet has \
+     for the reason."
 );
 
 /// The exception for `error`.

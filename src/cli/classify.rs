@@ -19,14 +19,15 @@ pub struct ClassifyArgs {
     /// The network: see `featurize models list`.
     #[arg(long, value_name = "NAME", default_value = "efficientnet_lite0")]
     model: String,
-    /// `keras`, `torchvision` or `timm` (what these publish), a file with the network's weights and its classifier on top (safetensors, PyTorch or
-    /// Keras), `hf:owner/repo/file` or a URL. Default: the model's own.
+    /// `keras`, `torchvision` or `timm` (what these publish), a file with the network's weights and its classifier on
+    /// top (safetensors, PyTorch or Keras), `hf:owner/repo/file` or a URL. Default: the model's own.
     #[arg(long, value_name = "WEIGHTS", value_parser = weights)]
     weights: Option<Weights>,
     /// Where in the file the network lies, when it is there more than once: see `extract.weights_key` of the YAML.
     #[arg(long, value_name = "KEY")]
     weights_key: Option<String>,
-    /// Whose numerics and preprocessing go with a file: `keras`, `torchvision` or `timm`. Default: recognised from the file.
+    /// Whose numerics and preprocessing go with a file: `keras`, `torchvision` or `timm`. Default: recognised from the
+    /// file.
     #[arg(long, value_name = "SOURCE", value_parser = source)]
     source: Option<Source>,
     /// `f32` or `bf16`: see `extract.precision` of the YAML.

@@ -32,8 +32,8 @@ pub struct EmbedArgs {
     /// Pictures, folders (searched to the bottom), or `-`: a list of either on standard input, one a line.
     #[arg(value_name = "PATH", required = true)]
     paths: Vec<PathBuf>,
-    /// The table to write, Parquet or CSV by its ending: a row for each picture that could be read, `path` and the features. `-` is Parquet on
-    /// standard output.
+    /// The table to write, Parquet or CSV by its ending: a row for each picture that could be read, `path` and the
+    /// features. `-` is Parquet on standard output.
     #[arg(short, long, value_name = "FILE")]
     out: PathBuf,
     /// Replace the file even if it is read here or is of another kind.
@@ -57,7 +57,8 @@ pub struct EmbedArgs {
     /// `wide` (a column for each feature) or `array` (one column of lists).
     #[arg(long, value_name = "LAYOUT")]
     layout: Option<String>,
-    /// Any other key of `extract` or `image`, `output.layout` or `output.dtype`, the value in YAML: `--set extract.recipe.size=160`.
+    /// Any other key of `extract` or `image`, `output.layout` or `output.dtype`, the value in YAML: `--set
+    /// extract.recipe.size=160`.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     sets: Vec<String>,
     #[command(flatten)]
@@ -191,7 +192,8 @@ impl Job<'_> {
         })
     }
 
-    /// Sends every picture through the network and hands the features over, as many rows at a time as a run's tables have.
+    /// Sends every picture through the network and hands the features over, as many rows at a time as a run's tables
+    /// have.
     fn compute(&self, put: &mut Put) -> Result<usize, Error> {
         let together = self.plan.shard_rows();
         let line = self.ui.work("embed", Some(self.pictures.len() as u64), "images");

@@ -52,8 +52,8 @@ use featurize_nets::files::FileError;
 #[derive(Debug, Parser)]
 #[command(name = "featurize", version, max_term_width = 100, propagate_version = true)]
 #[command(
-    after_help = "Example:\n  featurize run pipelines/fruits.yaml\n\nExit codes: 0 done, 1 failed, 2 wrong command line or YAML, 130 \
-                        interrupted (start again to go on)."
+    after_help = "Example:\n  featurize run pipelines/fruits.yaml\n\nExit codes: 0 done, 1 failed, 2 wrong command \
+                  line or YAML, 130 interrupted (start again to go on)."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -63,9 +63,8 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run a pipeline; stages that an earlier run has finished are not computed again.
-    #[command(
-        after_help = "Example:\n  featurize run pipelines/fruits.yaml --set reduce.pca.components=0.95 --out /tmp/fruits"
-    )]
+    #[command(after_help = "Example:\n  featurize run pipelines/fruits.yaml --set reduce.pca.components=0.95 --out \
+                      /tmp/fruits")]
     Run {
         #[command(flatten)]
         pipeline: PipelineArgs,
@@ -105,8 +104,10 @@ enum Command {
     /// A picture that cannot be read is named on standard error, with --json in a line of the output. The others are
     /// classified all the same, and the exit code is 1.
     #[command(
-        after_help = "Examples:\n  featurize predict runs/fruits photo.jpg more/pictures\n  find . -name '*.jpg' | featurize predict \
-                            runs/fruits - --top 1 --csv > labels.csv\n  featurize predict runs/fruits more/pictures --annotate labelled\n  featurize predict runs/fruits more/pictures --parquet predictions.parquet"
+        after_help = "Examples:\n  featurize predict runs/fruits photo.jpg more/pictures\n  find . -name '*.jpg' | \
+                      featurize predict runs/fruits - --top 1 --csv > labels.csv\n  featurize predict runs/fruits \
+                      more/pictures --annotate labelled\n  featurize predict runs/fruits more/pictures --parquet \
+                      predictions.parquet"
     )]
     Predict(predict::PredictArgs),
     /// Classify pictures with a network's own ImageNet classifier; needs no run.
@@ -144,14 +145,15 @@ enum Command {
     /// Memory does not grow with the number of pictures. A picture that cannot be read is named on standard error. The
     /// others are computed all the same, and the exit code is 1.
     #[command(
-        after_help = "Examples:\n  featurize embed my/pictures -o features.parquet\n  featurize embed my/pictures -o features.csv\n  \
-                            find . -name '*.png' | featurize embed - -o f.parquet --model resnet50 --weights torchvision --features max"
+        after_help = "Examples:\n  featurize embed my/pictures -o features.parquet\n  featurize embed my/pictures -o \
+                      features.csv\n  find . -name '*.png' | featurize embed - -o f.parquet --model resnet50 --weights \
+                      torchvision --features max"
     )]
     Embed(embed::EmbedArgs),
     /// Find the pictures of a run that are most similar to others, by the cosine of their features.
     #[command(
-        after_help = "Examples:\n  featurize similar runs/fruits photo.jpg -k 5\n  featurize similar runs/fruits photo.jpg --sheet \
-                            similar.png --split train"
+        after_help = "Examples:\n  featurize similar runs/fruits photo.jpg -k 5\n  featurize similar runs/fruits \
+                      photo.jpg --sheet similar.png --split train"
     )]
     Similar(similar::SimilarArgs),
     /// List the networks, or describe one.
@@ -162,7 +164,8 @@ enum Command {
     },
     /// Measure the speed of a network on this machine, in all and layer by layer.
     #[command(
-        after_help = "Examples:\n  featurize bench --model resnet50 --layers\n  featurize bench --model vgg16 --images my/pictures"
+        after_help = "Examples:\n  featurize bench --model resnet50 --layers\n  featurize bench --model vgg16 --images \
+                      my/pictures"
     )]
     Bench(bench::BenchArgs),
     /// Print the JSON Schema of the YAML file, for editors.
@@ -173,8 +176,9 @@ enum Command {
     Schema,
     /// Print the completions of the command line for a shell.
     #[command(
-        after_help = "Examples:\n  featurize completions bash > ~/.local/share/bash-completion/completions/featurize\n  featurize \
-                            completions zsh > ~/.zfunc/_featurize\n  featurize completions fish > ~/.config/fish/completions/featurize.fish"
+        after_help = "Examples:\n  featurize completions bash > ~/.local/share/bash-completion/completions/featurize\n  \
+                      featurize completions zsh > ~/.zfunc/_featurize\n  featurize completions fish > \
+                      ~/.config/fish/completions/featurize.fish"
     )]
     Completions {
         /// The shell.

@@ -19,8 +19,8 @@ pub struct PredictArgs {
     run: PathBuf,
     #[command(flatten)]
     pictures: TopArgs,
-    /// Instead of printing, write a Parquet file with the columns of the run's predictions.parquet: a row for each picture that could be read,
-    /// `label` and `split` null. `-` is standard output.
+    /// Instead of printing, write a Parquet file with the columns of the run's predictions.parquet: a row for each
+    /// picture that could be read, `label` and `split` null. `-` is standard output.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["json", "csv"])]
     parquet: Option<PathBuf>,
     /// The network's weights, where they are not in the program and no longer where the run found them.

@@ -76,7 +76,8 @@ pub fn run(arguments: &PipelineArgs, options: &RunArgs) -> Result<(), Error> {
         let sets: String = arguments.sets.iter().map(|set| format!(" --set '{set}'")).collect();
         let file = arguments.file.display();
         ui.warn(&format!(
-            "interrupted; every picture and every stage that is finished is kept: `featurize run {file}{out}{sets}` goes on from there"
+            "interrupted; every picture and every stage that is finished is kept: `featurize run {file}{out}{sets}` \
+             goes on from there"
         ));
     }
     let outcome = outcome?;

@@ -44,8 +44,8 @@ pub struct SimilarArgs {
     /// One JSON object a picture and line.
     #[arg(long)]
     json: bool,
-    /// Also draw every picture and, in its row, its nearest ones into this file, as PNG or SVG by its ending (`-`: PNG to standard output, and
-    /// nothing is printed). What does not fit goes on sheet-2.png, sheet-3.png, …
+    /// Also draw every picture and, in its row, its nearest ones into this file, as PNG or SVG by its ending (`-`: PNG
+    /// to standard output, and nothing is printed). What does not fit goes on sheet-2.png, sheet-3.png, …
     #[arg(long, value_name = "FILE")]
     sheet: Option<PathBuf>,
     /// Replace the sheet's file even if it is read here or is of another kind.

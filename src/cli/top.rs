@@ -1,4 +1,5 @@
-//! What `predict` and `classify` share: which pictures, how many at a time, and where the most probable classes of each go.
+//! What `predict` and `classify` share: which pictures, how many at a time, and where the most probable classes of each
+//! go.
 
 mod copies;
 mod drawings;
@@ -38,12 +39,12 @@ pub struct TopArgs {
     /// A table with a row for each picture and class.
     #[arg(long)]
     csv: bool,
-    /// Also draw the pictures with bars of their most probable classes into this file, as PNG or SVG by its ending (`-`: PNG to standard output,
-    /// and nothing is printed); up to 200 pictures.
+    /// Also draw the pictures with bars of their most probable classes into this file, as PNG or SVG by its ending
+    /// (`-`: PNG to standard output, and nothing is printed); up to 200 pictures.
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
-    /// Also draw `Predicted: banana 0.98` on the pictures: on copies in this folder, or on one sheet if the name ends in .png or .svg (up to 200
-    /// pictures).
+    /// Also draw `Predicted: banana 0.98` on the pictures: on copies in this folder, or on one sheet if the name ends
+    /// in .png or .svg (up to 200 pictures).
     #[arg(long, value_name = "DIR|FILE")]
     annotate: Option<PathBuf>,
     /// Replace the files that are named even if they are read here or are of another kind.
@@ -81,8 +82,8 @@ pub struct Asked<'a> {
     pub read: Inputs,
 }
 
-/// Sends every picture through `predictor` and writes its top classes, or a table. Pictures that cannot be read are told and do not stop the others,
-/// but the command fails at its end.
+/// Sends every picture through `predictor` and writes its top classes, or a table. Pictures that cannot be read are
+/// told and do not stop the others, but the command fails at its end.
 pub fn run(predictor: &Predictor, arguments: &TopArgs, asked: Asked, ui: &Ui) -> Result<(), Error> {
     let pictures = pictures(&arguments.paths)?;
     let Asked { name, wnids, parquet, mut read } = asked;

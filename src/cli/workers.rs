@@ -1,5 +1,5 @@
-//! The flags of every command that takes many pictures through a network: which device and how many threads do it, and how much memory pictures
-//! may have.
+//! The flags of every command that takes many pictures through a network: which device and how many threads do it, and
+//! how much memory pictures may have.
 
 use clap::Args;
 
@@ -14,14 +14,15 @@ use crate::threads;
 /// Device, threads and memory.
 #[derive(Debug, Args)]
 pub struct WorkerArgs {
-    /// Where the network runs: `auto` (a GPU where this build and machine have one, else the CPU), `cpu`, `cuda`, `cuda:N` or `metal`. Default:
-    /// the kind of device that the run was computed on; where there is no run, `auto`.
+    /// Where the network runs: `auto` (a GPU where this build and machine have one, else the CPU), `cpu`, `cuda`,
+    /// `cuda:N` or `metal`. Default: the kind of device that the run was computed on; where there is no run, `auto`.
     #[arg(long, value_name = "DEVICE")]
     device: Option<config::Device>,
     /// Threads, each with a picture at a time, 1 to 1024; all cores by default.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=threads::MOST as i64))]
     threads: Option<u16>,
-    /// Memory that pictures may take together while they are decoded, as `2GiB` or `500MB`; by default a quarter of the memory there is.
+    /// Memory that pictures may take together while they are decoded, as `2GiB` or `500MB`; by default a quarter of the
+    /// memory there is.
     #[arg(long, value_name = "SIZE")]
     decode_memory: Option<Size>,
 }

@@ -14,8 +14,8 @@ pub struct PictureColumns {
     #[schemars(with = "Option<schema::Text>")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
-    /// The column of the classes: text, or numbers, which the names of a `ClassLabel` of the `datasets` library replace.
-    /// Default: the `ClassLabel`, else `label`, where there is one.
+    /// The column of the classes: text, or numbers, which the names of a `ClassLabel` of the `datasets` library
+    /// replace. Default: the `ClassLabel`, else `label`, where there is one.
     #[schemars(with = "Option<schema::Text>")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,

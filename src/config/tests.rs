@@ -289,7 +289,8 @@ fn sets_override_add_and_remove() {
 
 #[test]
 fn paths_count_from_the_file_or_from_the_current_folder() {
-    let text = "version: 1\ninput: {root: ../data, split: {csv: l.csv}}\nextract: {weights: w/a.pth}\noutput: {dir: ../../out}\n";
+    let text = "version: 1\ninput: {root: ../data, split: {csv: l.csv}}\nextract: {weights: w/a.pth}\noutput: {dir: \
+                ../../out}\n";
     let pipeline = parsed(text, &[]);
     assert_eq!(pipeline.input.root, Path::new("data"));
     assert_eq!(

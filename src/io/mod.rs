@@ -41,8 +41,8 @@ pub enum IoError {
     )]
     Damaged { path: PathBuf },
     #[error(
-        "{path}: `{column}` of the picture {picture} is NaN or infinite, and nothing can be fitted on that: check the weights of the model, or \
-         leave the picture out"
+        "{path}: `{column}` of the picture {picture} is NaN or infinite, and nothing can be fitted on that: check the \
+         weights of the model, or leave the picture out"
     )]
     NotFinite { path: PathBuf, picture: String, column: String },
     #[error("{path} is no Parquet file that can be read: {reason}")]

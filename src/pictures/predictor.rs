@@ -65,23 +65,23 @@ pub enum PredictorError {
     #[error("the classifier in {dir} is not whole: {reason}; `featurize run` the pipeline again to its end")]
     Unfinished { dir: PathBuf, reason: String },
     #[error(
-        "the classifier in {dir} was made by featurize {version} with {what}, which this version does not have; use that version, or run \
-         the pipeline again"
+        "the classifier in {dir} was made by featurize {version} with {what}, which this version does not have; use \
+         that version, or run the pipeline again"
     )]
     Unknown { dir: PathBuf, version: String, what: String },
     #[error(
-        "the weights that the run used are missing: `{weights}` of featurize {version}, sha256 {sha256}, is neither in this program nor a \
-         file here; give the file with `--weights FILE`, or run the pipeline again"
+        "the weights that the run used are missing: `{weights}` of featurize {version}, sha256 {sha256}, is neither in \
+         this program nor a file here; give the file with `--weights FILE`, or run the pipeline again"
     )]
     MissingWeights { weights: String, version: String, sha256: String },
     #[error(
-        "{path} is another version of the weights that the run used: its sha256 is {found}, the run's was {expected}; give the file that \
-         was used with `--weights FILE`, or run the pipeline again"
+        "{path} is another version of the weights that the run used: its sha256 is {found}, the run's was {expected}; \
+         give the file that was used with `--weights FILE`, or run the pipeline again"
     )]
     OtherWeights { path: PathBuf, found: String, expected: String },
     #[error(
-        "the run in {dir} was computed on `{device}`, and {reason}; `--device cpu` computes on the CPU, whose features differ from the run's in \
-         their last digits"
+        "the run in {dir} was computed on `{device}`, and {reason}; `--device cpu` computes on the CPU, whose features \
+         differ from the run's in their last digits"
     )]
     NoDevice { dir: PathBuf, device: String, reason: String },
     #[error(

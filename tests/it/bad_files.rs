@@ -124,8 +124,8 @@ fn a_network_that_overflows_is_an_error_before_all_pictures_are_computed() {
     workspace.write(
         "pipeline.yaml",
         format!(
-            "version: 1\nname: nan\ninput: {{root: pictures}}\nextract: {{model: resnet18, weights: random, seed: 5, shard_rows: 4, \
-             recipe: {recipe}}}\nruntime: {{threads: 2}}\n"
+            "version: 1\nname: nan\ninput: {{root: pictures}}\nextract: {{model: resnet18, weights: random, seed: 5, \
+             shard_rows: 4, recipe: {recipe}}}\nruntime: {{threads: 2}}\n"
         )
         .as_bytes(),
     );

@@ -167,8 +167,8 @@ fn weights_that_are_no_numbers_are_named_by_every_command() {
         }
     };
     write(&workspace.path("nan.safetensors"), &network(5, "", spoilt));
-    let expected = "tensor `features.18.1.weight` of the weights holds values that are no finite numbers, 2 of 1280; the \
-                    first is NaN at place 7";
+    let expected = "tensor `features.18.1.weight` of the weights holds values that are no finite numbers, 2 of 1280; \
+                    the first is NaN at place 7";
     let file = format!("extract.weights={}", workspace.path("nan.safetensors").display());
     let sets = ["--set", "extract.model=mobilenet_v2", "--set", &file, "--set", "extract.source=torchvision"];
     let runs = [

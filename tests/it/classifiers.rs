@@ -252,7 +252,8 @@ fn a_train_table_on_disk_gives_the_results_of_one_in_memory() {
         names.sort();
         names
     };
-    let stopped = "train={mlp: {hidden: [16], max_iter: 60, seed: 1, batch_size: 5, early_stopping: true, validation_fraction: 0.3}}";
+    let stopped = "train={mlp: {hidden: [16], max_iter: 60, seed: 1, batch_size: 5, early_stopping: true, \
+                   validation_fraction: 0.3}}";
     for (i, more) in [
         &["--set", "reduce=null"][..], // columns that were selected, out of many shards with test rows among them
         &["--set", "train.mlp.solver=sgd", "--set", "train.mlp.learning_rate_init=0.05"],

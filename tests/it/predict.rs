@@ -86,8 +86,8 @@ fn any_combination_of_stages_predicts_what_the_run_predicted() {
     let workspace = Workspace::with_fruits(5, 2);
     let yaml = |extract: &str, stages: &str| {
         format!(
-            "version: 1\ninput: {{root: pictures, split: {{train: 'Training/**', test: 'Test/**'}}CLASSES}}\nextract: {{{extract}}}\n\
-             {stages}\ntrain: {{mlp: {{hidden: [8], max_iter: 30}}}}\n"
+            "version: 1\ninput: {{root: pictures, split: {{train: 'Training/**', test: 'Test/**'}}CLASSES}}\nextract: \
+             {{{extract}}}\n{stages}\ntrain: {{mlp: {{hidden: [8], max_iter: 30}}}}\n"
         )
     };
     let small = "weights: random, seed: 3, recipe: {size: 64, fit: pad, channels: bgr}";

@@ -16,8 +16,8 @@ fn large_pictures(count: usize) -> Workspace {
         workspace.write(&format!("pictures/{i}.png"), &picture);
     }
     workspace.write("pictures/broken.png", b"\x89PNG\r\n\x1a\n");
-    let yaml = "version: 1\ninput: {root: pictures, label: none, max_bad_fraction: 0.5}\nextract: {recipe: {size: 64}}\n\
-                runtime: {threads: 8}\n";
+    let yaml = "version: 1\ninput: {root: pictures, label: none, max_bad_fraction: 0.5}\nextract: {recipe: {size: \
+                64}}\nruntime: {threads: 8}\n";
     workspace.write("pipeline.yaml", yaml.as_bytes());
     workspace
 }

@@ -15,7 +15,8 @@ type Features = BTreeMap<String, Vec<u32>>;
 fn workspace() -> Workspace {
     let workspace = Workspace::new();
     copy(&workspace, "");
-    let yaml = "version: 1\nname: sources\ninput:\n  root: sources/folder\n  max_bad_fraction: 0.2\nextract: {shard_rows: 4}\n";
+    let yaml = "version: 1\nname: sources\ninput:\n  root: sources/folder\n  max_bad_fraction: 0.2\nextract: \
+                {shard_rows: 4}\n";
     workspace.write("pipeline.yaml", yaml.as_bytes());
     workspace
 }

@@ -2,8 +2,8 @@
 //!
 //! linfa's own `Pca` is not used: its variances are divided by the wrong count, its ratios are taken over the kept
 //! components only, and its iterative solver returns unconverged results as good ones. The traits are linfa's:
-//! [`PcaParams`] implements `Fit` for a table in memory, [`CovarianceParams`] `FitWith` for one that streams by, [`Pca`]
-//! `Transformer`. The numbers are those of `sklearn.decomposition.PCA(svd_solver="full")`, signs included.
+//! [`PcaParams`] implements `Fit` for a table in memory, [`CovarianceParams`] `FitWith` for one that streams by,
+//! [`Pca`] `Transformer`. The numbers are those of `sklearn.decomposition.PCA(svd_solver="full")`, signs included.
 //!
 //! Two exact routes, both accumulating in `f64` on centred data:
 //! * [`Route::Covariance`], rows ≥ features: the d × d covariance, collected while rows stream by;

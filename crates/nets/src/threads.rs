@@ -13,8 +13,9 @@ pub const MOST: usize = 1024;
 /// The system does not let threads be started that have to be there.
 #[derive(Debug, Error)]
 #[error(
-    "the system lets this process start {started} of the {wanted} threads that it needs at least ({source}): raise the limit of processes \
-     (`ulimit -u`, `pids.max` of its control group), or give it fewer cores (`taskset -c 0-3 featurize …`)"
+    "the system lets this process start {started} of the {wanted} threads that it needs at least ({source}): raise the \
+     limit of processes (`ulimit -u`, `pids.max` of its control group), or give it fewer cores (`taskset -c 0-3 \
+     featurize …`)"
 )]
 pub struct ThreadError {
     wanted: usize,

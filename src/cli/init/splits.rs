@@ -18,8 +18,8 @@ pub fn look(root: &Path, paths: &[Parts]) -> Option<Found> {
 /// The remark on a folder whose pictures have no class.
 pub fn without_classes(root: &Path, folder: &str, pictures: usize) -> String {
     format!(
-        "{folder}: {pictures} pictures without a class (no folders in it), so they measure nothing; `featurize predict RUN {}` classifies \
-         them",
+        "{folder}: {pictures} pictures without a class (no folders in it), so they measure nothing; `featurize predict \
+         RUN {}` classifies them",
         root.join(folder).display()
     )
 }

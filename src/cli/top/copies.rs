@@ -24,8 +24,8 @@ pub struct Copies {
 }
 
 impl Copies {
-    /// Decides upon every name in `folder`. A picture that lies there itself is refused: it could be overwritten, and the copies of last time
-    /// would be labelled again.
+    /// Decides upon every name in `folder`. A picture that lies there itself is refused: it could be overwritten, and
+    /// the copies of last time would be labelled again.
     pub fn new(folder: &Path, pictures: &[NamedFile], rules: Rules) -> Result<Self, Error> {
         let real = std::fs::canonicalize(folder).ok();
         let locations = pictures.iter().filter_map(|picture| picture.location.as_deref().ok());
@@ -85,7 +85,8 @@ fn shared(paths: &[(&Path, Vec<OsString>)]) -> usize {
     paths.iter().map(|(_, parts)| agree(parts)).min().unwrap_or(0)
 }
 
-/// `place` with an ending that is written, and a number where it is taken already. Some file systems do not tell capitals from small letters.
+/// `place` with an ending that is written, and a number where it is taken already. Some file systems do not tell
+/// capitals from small letters.
 fn free(place: &Path, taken: &mut HashSet<String>) -> PathBuf {
     let ending = extension(place);
     let written = is_jpeg(place) || ending == "png";

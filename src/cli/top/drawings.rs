@@ -1,4 +1,5 @@
-//! What `--plot` and `--annotate` draw: each picture is read once more, right after it was predicted and on the same thread.
+//! What `--plot` and `--annotate` draw: each picture is read once more, right after it was predicted and on the same
+//! thread.
 
 use std::path::Path;
 

@@ -174,7 +174,8 @@ fn what_the_schema_takes_is_read_and_what_it_refuses_is_refused() {
     let (mut compared, mut apart) = (0, Vec::new());
     for (path, key) in leaves(&root) {
         let text = matches!(&key["type"], kind if *kind == "string" || *kind == json!(["string", "null"]));
-        // keys of the split depend on one another; the schema does not know the letters of a name; the plan checks models
+        // keys of the split depend on one another; the schema does not know the letters of a name; the plan checks
+        // models
         let skipped = ["name", "extract.model", "train.group_by"];
         if path.starts_with("input.split.") || skipped.contains(&path.as_str()) {
             continue;

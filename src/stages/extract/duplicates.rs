@@ -132,7 +132,8 @@ impl Duplicates {
         if self.in_both_splits > 0 {
             let (shared, list) = (plural(self.in_both_splits, "picture"), list(leaks));
             ui.warn(&format!(
-                "train and test share {shared}, byte by byte: what is measured on test is too good by them; {column}{list}"
+                "train and test share {shared}, byte by byte: what is measured on test is too good by them; \
+                 {column}{list}"
             ));
         }
         if self.with_several_labels > 0 {

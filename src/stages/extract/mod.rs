@@ -94,8 +94,8 @@ pub enum ExtractError {
     #[error("interrupted")]
     Interrupted(#[from] Interrupted),
     #[error(
-        "{failed} of {of} pictures cannot be read, more than `input.max_bad_fraction: {limit}` allows:{list}\nsee {manifest} for all of \
-         them; mend or remove them, or raise the limit"
+        "{failed} of {of} pictures cannot be read, more than `input.max_bad_fraction: {limit}` allows:{list}\nsee \
+         {manifest} for all of them; mend or remove them, or raise the limit"
     )]
     TooManyBad { failed: usize, of: usize, limit: f64, list: String, manifest: PathBuf },
     #[error(transparent)]
@@ -378,8 +378,8 @@ mod tests {
     pub(super) fn bananas(extract: &str) -> (tempfile::TempDir, Plan, Listing) {
         let out = tempfile::tempdir().expect("folder");
         let yaml = format!(
-            "version: 1\ninput: {{root: data/fruits, split: {{train: 'Training/**', test: 'Test/**'}}, classes: [Banana], \
-             limit_per_class: 5}}\nextract: {{{extract}, recipe: {{size: 64}}}}\n"
+            "version: 1\ninput: {{root: data/fruits, split: {{train: 'Training/**', test: 'Test/**'}}, classes: \
+             [Banana], limit_per_class: 5}}\nextract: {{{extract}, recipe: {{size: 64}}}}\n"
         );
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("test.yaml");
         let pipeline = config::parse(&yaml, &file, &[]).expect("a sound pipeline");

@@ -140,7 +140,8 @@ mod tests {
 
     #[test]
     fn a_png_has_the_marks_of_its_svg_in_their_colours() {
-        let marks = "<path class=\"k3 test\" d=\"M100 100h40v40h-40z\"/><text class=\"strong\" x=\"200\" y=\"130\">Ångström → 5 %</text>";
+        let marks = "<path class=\"k3 test\" d=\"M100 100h40v40h-40z\"/><text class=\"strong\" x=\"200\" \
+                     y=\"130\">Ångström → 5 %</text>";
         let bytes = plot::png_of_svg(&standalone(&chart(marks)), PIXELS).expect("a picture");
         let image = decode(&bytes, &DecodeOptions::default()).expect("a PNG");
         // (480 + 24) × (400 + 24) units, 1.5 × 2 pixels each

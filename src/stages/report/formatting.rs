@@ -211,8 +211,8 @@ mod tests {
             mean: [0.5; 3],
             std: [0.5; 3],
         };
-        let text = "short side resized to 256 px (bicubic), centre 224 × 224 px cut out, RGB, divided by 255, less 0.5, \
-                    divided by 0.5";
+        let text = "short side resized to 256 px (bicubic), centre 224 × 224 px cut out, RGB, divided by 255, less \
+                    0.5, divided by 0.5";
         assert_eq!(recipe(&lite), text);
         let caffe = Recipe {
             fit: Fit::Stretch,

@@ -79,7 +79,8 @@ mod tests {
         if cfg!(unix) {
             let line = line.replace("featurize run", "printf '%s\\n'");
             let output = std::process::Command::new("sh").args(["-c", &line]).output().expect("a shell");
-            let words = "my runs/it's.yaml\n--out\n./-out\n--set\nreduce.pca.components=8\n--set\ninput.classes=[a, $b]\n--set\nname=\n";
+            let words = "my runs/it's.yaml\n--out\n./-out\n--set\nreduce.pca.components=8\n--set\ninput.classes=[a, \
+                         $b]\n--set\nname=\n";
             assert_eq!(String::from_utf8_lossy(&output.stdout), words);
         }
     }

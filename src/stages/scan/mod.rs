@@ -176,8 +176,8 @@ pub fn check_train(pipeline: &Pipeline, listing: &Listing) -> Result<(), ScanErr
     if listing.len_of(Split::Train) > 0 {
         return Ok(());
     }
-    let text = "no picture is in the train split, and `select`, `reduce` and `train` learn from it; change the split, or leave these \
-                sections out";
+    let text = "no picture is in the train split, and `select`, `reduce` and `train` learn from it; change the split, \
+                or leave these sections out";
     Err(ScanError::Config(Box::new(pipeline.error_at("input.split", text))))
 }
 

@@ -71,8 +71,8 @@ impl Head {
         };
         let path = named("input.split.path", &columns.path, "path")?.ok_or_else(|| {
             let message = format!(
-                "the table {} has no column `path`; its header is `{header}`; name the columns, `{{csv: …, path: id, label: breed}}`, or \
-                 rename them",
+                "the table {} has no column `path`; its header is `{header}`; name the columns, `{{csv: …, path: id, \
+                 label: breed}}`, or rename them",
                 table.display()
             );
             TableError::NoColumn { key: "input.split.csv", message }

@@ -103,8 +103,8 @@ pub struct Device {
 }
 
 impl Device {
-    /// Opens what the pipeline asks for. `auto` takes the first GPU that this build can use, else the CPU; a device asked for by name and not
-    /// there is an error.
+    /// Opens what the pipeline asks for. `auto` takes the first GPU that this build can use, else the CPU; a device
+    /// asked for by name and not there is an error.
     pub fn open(choice: DeviceChoice) -> Result<Self, ExecError> {
         match choice {
             DeviceChoice::Cpu => Ok(Self::cpu()),

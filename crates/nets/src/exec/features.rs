@@ -29,7 +29,8 @@ pub fn feature_shape(kind: Features, shape: Shape) -> Shape {
     }
 }
 
-/// Writes the features of one picture to `out`: `values` is the layer's output in Keras' order (h, w, c). Means are summed in f64.
+/// Writes the features of one picture to `out`: `values` is the layer's output in Keras' order (h, w, c). Means are
+/// summed in f64.
 pub fn pool(kind: Features, shape: Shape, values: &[f32], out: &mut [f32]) {
     match (kind, shape) {
         (Features::Avg, Shape::Map { c, h, w }) => {

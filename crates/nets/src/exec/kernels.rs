@@ -1,4 +1,5 @@
-//! The kernels that compute a network on the CPU, as a user asks for them: to find out whether a feature is wrong because of them.
+//! The kernels that compute a network on the CPU, as a user asks for them: to find out whether a feature is wrong
+//! because of them.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -54,7 +55,8 @@ impl Kernels {
         }
     }
 
-    /// An error where these kernels cannot compute in that precision, on this CPU, or because the device is the named `gpu`.
+    /// An error where these kernels cannot compute in that precision, on this CPU, or because the device is the named
+    /// `gpu`.
     pub fn check(self, precision: Precision, gpu: Option<&str>) -> Result<(), ExecError> {
         match (self, gpu) {
             (Self::Auto, _) => Ok(()),

@@ -37,15 +37,16 @@ pub enum ExecError {
     #[error("`runtime.kernels: {kernels}` was asked for, but {reason}")]
     Kernels { kernels: &'static str, reason: String },
     #[error(
-        "`extract.precision: bf16` is computed on the CPU only, but the device is `{0}`: set `runtime.device: cpu`, or `f32` as the precision"
+        "`extract.precision: bf16` is computed on the CPU only, but the device is `{0}`: set `runtime.device: cpu`, or \
+         `f32` as the precision"
     )]
     Precision(String),
     #[error("layer `{layer}`: {reason}")]
     Layer { layer: String, reason: String },
     /// `picture` counts those that went through the network together, from 0.
     #[error(
-        "layer `{layer}` gives {value} at place {at}, which is no finite number: values overflow on the way there; are the weights and the recipe \
-         those of this network?"
+        "layer `{layer}` gives {value} at place {at}, which is no finite number: values overflow on the way there; are \
+         the weights and the recipe those of this network?"
     )]
     NotFinite { picture: usize, layer: String, at: usize, value: f32 },
     #[error("the tensor library failed: {0}")]

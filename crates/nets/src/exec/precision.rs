@@ -23,7 +23,8 @@ impl Precision {
     }
 }
 
-/// True when the CPU has no instruction for that precision and computes as if it had: to the same numbers, slower than in f32.
+/// True when the CPU has no instruction for that precision and computes as if it had: to the same numbers, slower than
+/// in f32.
 pub fn is_emulated(precision: Precision) -> bool {
     precision == Precision::Bf16 && !featurize_kernels::bf16::Bf16Isa::detect().is_native()
 }

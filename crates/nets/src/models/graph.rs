@@ -146,7 +146,8 @@ pub struct Parameter {
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
 pub enum GraphError {
     #[error(
-        "layer `{layer}`: a {kernel:?} window does not fit its {height}×{width} input; the picture size of the recipe is too small"
+        "layer `{layer}`: a {kernel:?} window does not fit its {height}×{width} input; the picture size of the recipe \
+         is too small"
     )]
     TooSmall { layer: String, kernel: [usize; 2], height: usize, width: usize },
     #[error("{source_word} has no {network}")]

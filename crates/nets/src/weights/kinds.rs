@@ -18,7 +18,8 @@ const SHOWN: usize = 3;
 const BEGINNINGS: [(&[u8], &str); 16] = [
     (
         b"version https://git-lfs",
-        "it is a pointer of Git LFS, not the file that it stands for; `git lfs pull` in its repository brings that, or download it",
+        "it is a pointer of Git LFS, not the file that it stands for; `git lfs pull` in its repository brings that, or \
+         download it",
     ),
     (b"\xff\xd8\xff", "it is a picture (JPEG)"),
     (b"\x89PNG\r\n", "it is a picture (PNG)"),
@@ -95,7 +96,8 @@ fn zip(path: &Path) -> String {
     let shown: Vec<String> = names.iter().take(SHOWN).map(|name| format!("`{name}`")).collect();
     let more = if names.len() > SHOWN { ", …" } else { "" };
     format!(
-        "it is a zip of {} files ({}{more}), with neither the `data.pkl` of PyTorch nor the `model.weights.h5` of Keras; is it to be unpacked?",
+        "it is a zip of {} files ({}{more}), with neither the `data.pkl` of PyTorch nor the `model.weights.h5` of \
+         Keras; is it to be unpacked?",
         names.len(),
         shown.join(", ")
     )

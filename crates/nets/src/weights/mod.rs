@@ -112,15 +112,15 @@ pub enum WeightError {
     #[error("{place} does not hold the weights of this network:{list}")]
     Mismatch { place: String, list: String },
     #[error(
-        "{place} holds the weights of this network more than once, under {keys}; say which are meant: `extract.weights_key` of the YAML, \
-         `--weights-key` of `classify`"
+        "{place} holds the weights of this network more than once, under {keys}; say which are meant: \
+         `extract.weights_key` of the YAML, `--weights-key` of `classify`"
     )]
     Ambiguous { place: String, keys: String },
     #[error("`{key}` (`weights_key`) names no place in {place} that holds weights of this network: {known}")]
     NoKey { place: String, key: String, known: String },
     #[error(
-        "tensor `{name}` of the weights holds values that are no finite numbers, {count} of {of}; the first is {value} at place {first}: the \
-         training may have diverged, or the file is damaged; take another checkpoint"
+        "tensor `{name}` of the weights holds values that are no finite numbers, {count} of {of}; the first is {value} \
+         at place {first}: the training may have diverged, or the file is damaged; take another checkpoint"
     )]
     NotFinite { name: String, count: usize, of: usize, first: usize, value: f32 },
     #[error("tensor `{name}` of the weights is a variance and holds {value} at place {at}; expected positive numbers")]
@@ -299,8 +299,8 @@ mod tests {
         let text = set.check(&graph, &[], "w.safetensors").expect_err("wrong").to_string();
         assert_eq!(
             text,
-            "w.safetensors does not hold the weights of this network:\n  missing `bn1.weight` [32]\n  `bn1.bias` is [2], expected \
-             [32]\n  unexpected `blocks.9.0.extra` [1]"
+            "w.safetensors does not hold the weights of this network:\n  missing `bn1.weight` [32]\n  `bn1.bias` is \
+             [2], expected [32]\n  unexpected `blocks.9.0.extra` [1]"
         );
         // the classifier may be left out, unless somebody asks for it
         let text = set.check(&graph, &[graph.logits()], "w").expect_err("wrong").to_string();

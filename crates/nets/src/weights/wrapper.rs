@@ -299,7 +299,8 @@ fn strange(tensors: &BTreeMap<String, Tensor>, needed: &[Parameter], places: &[P
     let shared = if shared.is_empty() { String::new() } else { format!(", all of them under `{shared}`") };
     let found = places.iter().map(|place| place.fit.shapes).max().unwrap_or(0);
     format!(
-        "its {} tensors are called {has}, …{shared}; the network has {wants}, …: {found} of the {} that it needs are there",
+        "its {} tensors are called {has}, …{shared}; the network has {wants}, …: {found} of the {} that it needs are \
+         there",
         tensors.len(),
         needed.len()
     )

@@ -34,8 +34,12 @@ pub fn draw(bins: &[Bin], title: &str) -> Option<Chart> {
             plural(bin.count, "test image"),
             percent(confidence)
         );
-        write!(marks, "<rect x=\"{x}\" y=\"{y}\" width=\"{w}\" height=\"{h}\" fill-opacity=\"{opacity:.2}\"><title>{told}</title></rect>")
-            .ok();
+        write!(
+            marks,
+            "<rect x=\"{x}\" y=\"{y}\" width=\"{w}\" height=\"{h}\" \
+                       fill-opacity=\"{opacity:.2}\"><title>{told}</title></rect>"
+        )
+        .ok();
     }
     marks.push_str("</g>");
     let ((x1, y1), (x2, y2)) = (frame.place(0.0, 0.0), frame.place(1.0, 1.0));

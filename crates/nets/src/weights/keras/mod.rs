@@ -47,7 +47,8 @@ pub(super) fn index(path: &Path) -> Result<File, WeightError> {
     let layers = read_layers(&hdf5, config.as_deref()).map_err(|error| unsound(error.to_string()))?;
     if layers.is_empty() {
         return Err(unsound(
-            "it holds no layer with weights; expected the attribute `layer_names` of Keras' older files, or groups `layers/…/vars`"
+            "it holds no layer with weights; expected the attribute `layer_names` of Keras' older files, or groups \
+             `layers/…/vars`"
                 .to_string(),
         ));
     }

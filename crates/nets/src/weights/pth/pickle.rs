@@ -320,8 +320,8 @@ impl<'a> Unpickler<'a> {
     /// The next `length` bytes.
     fn span(&mut self, length: usize) -> Result<Span, Fault> {
         let start = self.at;
-        const LONG: &str = "its pickle is longer than 64 MiB: it holds more than tensors, arrays of numpy perhaps; in PyTorch, save the \
-                            `state_dict()` alone, or `{name: torch.from_numpy(array)}`";
+        const LONG: &str = "its pickle is longer than 64 MiB: it holds more than tensors, arrays of numpy perhaps; in \
+                            PyTorch, save the `state_dict()` alone, or `{name: torch.from_numpy(array)}`";
         let cut = |bytes: usize| match bytes {
             MAX_BYTES.. => LONG.to_string(),
             _ => format!("its pickle goes on after byte {bytes}, where it ends; is the file whole?"),

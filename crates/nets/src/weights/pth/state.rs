@@ -188,7 +188,8 @@ fn no_state_dict(heap: &Heap, top: Value) -> Fault {
         let Some(Node::Call { function, .. }) = heap.node(value) else { continue };
         match heap.global(*function) {
             Some((module, "_reconstruct")) if module.starts_with("numpy") => {
-                return "it holds arrays of numpy, not tensors; in PyTorch, save `{name: torch.from_numpy(array)}` instead"
+                return "it holds arrays of numpy, not tensors; in PyTorch, save `{name: torch.from_numpy(array)}` \
+                        instead"
                     .into();
             }
             // the options of a training are no model

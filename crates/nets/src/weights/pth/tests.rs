@@ -92,8 +92,8 @@ fn programs_are_refused_with_what_to_do() {
     assert!(is_pth(&golden("pth_module.pth")).expect("there"));
     assert_eq!(
         reason(&golden("pth_module.pth")),
-        "it holds a whole `torch.nn.modules.linear.Linear` object, not its weights: no code of a file is run; load it in PyTorch and save \
-         `model.state_dict()` instead"
+        "it holds a whole `torch.nn.modules.linear.Linear` object, not its weights: no code of a file is run; load it \
+         in PyTorch and save `model.state_dict()` instead"
     );
     assert!(is_pth(&golden("pth_script.pt")).expect("there"));
     assert!(reason(&golden("pth_script.pt")).starts_with("it is a TorchScript program"));

@@ -356,8 +356,8 @@ fn refusal(answer: &Answer) -> Failure {
             Failure::Passing { reason, wait: wait.map(Duration::from_secs) }
         }
         401 | 403 => {
-            let hint = "If the file is for members only, HF_TOKEN must hold a token that may read it; the Hugging Face hub \
-                        answers so where there is no such repository, too.";
+            let hint = "If the file is for members only, HF_TOKEN must hold a token that may read it; the Hugging Face \
+                        hub answers so where there is no such repository, too.";
             Failure::Lasting { reason, hint: Some(hint) }
         }
         _ => lasting(reason),

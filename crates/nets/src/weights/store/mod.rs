@@ -170,7 +170,8 @@ impl Store {
     fn hint(&self, wanted: &Wanted) -> String {
         match wanted {
             Wanted::Known { model, weights, .. } => format!(
-                "You can also download it elsewhere and bring it: `featurize weights import --model {} --source {} FILE`.",
+                "You can also download it elsewhere and bring it: `featurize weights import --model {} --source {} \
+                 FILE`.",
                 model.name, weights.name
             ),
             other => {
