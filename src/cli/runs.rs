@@ -67,8 +67,11 @@ pub fn list(arguments: &RunsArgs) -> Result<(), Error> {
             let size: u64 = run.files().iter().map(|(_, bytes)| bytes).sum();
             let (ok, failed) = run.pictures();
             let (accuracy, split) = run.accuracy().unzip();
-            print(&json!({"dir": run.dir.root(), "name": run.name(), "date": run.written.map(date), "model": run.model(), "images": ok,
-                "failed": failed, "accuracy": accuracy, "split": split, "bytes": size}).to_string())?;
+            print(
+                &json!({"dir": run.dir.root(), "name": run.name(), "date": run.written.map(date), "model": run.model(),
+                "images": ok, "failed": failed, "accuracy": accuracy, "split": split, "bytes": size})
+                .to_string(),
+            )?;
         }
         return Ok(());
     }
@@ -111,7 +114,8 @@ pub fn diff(arguments: &DiffArgs) -> Result<(), Error> {
         let of = |run: &Summary| {
             let seconds: serde_json::Map<_, _> =
                 run.seconds().into_iter().map(|(stage, s)| (stage.name().to_string(), json!(s))).collect();
-            json!({"dir": run.dir.root(), "accuracy": run.accuracy().map(|(share, _)| share), "images": run.pictures().0, "seconds": seconds})
+            json!({"dir": run.dir.root(), "accuracy": run.accuracy().map(|(share, _)| share), "images": run.pictures().0,
+                "seconds": seconds})
         };
         let settings: Vec<_> =
             settings.iter().map(|(key, a, b)| json!({"key": key, "before": a, "after": b})).collect();

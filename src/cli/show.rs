@@ -61,8 +61,8 @@ pub fn run(arguments: &ShowArgs) -> Result<(), Error> {
 fn run_json(summary: &Summary) -> String {
     let files: Vec<_> =
         summary.files().into_iter().map(|(file, bytes)| json!({"file": file, "bytes": bytes})).collect();
-    json!({"dir": summary.dir.root(), "name": summary.name(), "run": summary.run, "metrics": summary.metrics, "files": files,
-        "unfinished": summary.unfinished})
+    json!({"dir": summary.dir.root(), "name": summary.name(), "run": summary.run, "metrics": summary.metrics,
+        "files": files, "unfinished": summary.unfinished})
     .to_string()
 }
 
@@ -152,8 +152,9 @@ fn table_json(table: &Preview) -> String {
         .iter()
         .map(|row| table.shown.iter().cloned().zip(row.iter().map(|cell| json!(cell))).collect())
         .collect();
-    json!({"rows": table.rows, "row_groups": table.row_groups, "columns": columns, "metadata": table.metadata, "head": rows})
-        .to_string()
+    json!({"rows": table.rows, "row_groups": table.row_groups, "columns": columns, "metadata": table.metadata,
+        "head": rows})
+    .to_string()
 }
 
 fn table_text(path: &Path, table: &Preview) -> String {

@@ -42,7 +42,8 @@ impl Keys {
                 StageId::Reduce => json!(config.reduce),
                 StageId::Train => train::fingerprinted(config)?,
                 StageId::Report => {
-                    json!({"report": config.report, "name": config.name, "hash": config.input.hash, "version": env!("CARGO_PKG_VERSION")})
+                    json!({"report": config.report, "name": config.name, "hash": config.input.hash,
+                        "version": env!("CARGO_PKG_VERSION")})
                 }
                 StageId::Compare => compare::settings(),
                 StageId::Scan | StageId::Evaluate => Value::Null,

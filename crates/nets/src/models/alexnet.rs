@@ -22,7 +22,8 @@ struct Block {
 fn blocks() -> [Block; 5] {
     let same = |out, kernel: usize| Conv::new(out).kernel(kernel).pad(kernel / 2).bias();
     [
-        Block { conv: Conv::new(64).kernel(11).stride(4).pad(2).bias(), caffe: "conv1", pool: Some("pool1") }, // (27, 27, 64)
+        // (27, 27, 64)
+        Block { conv: Conv::new(64).kernel(11).stride(4).pad(2).bias(), caffe: "conv1", pool: Some("pool1") },
         Block { conv: same(192, 5), caffe: "conv2", pool: Some("pool2") }, // (13, 13, 192)
         Block { conv: same(384, 3), caffe: "conv3", pool: None },
         Block { conv: same(256, 3), caffe: "conv4", pool: None },

@@ -44,7 +44,8 @@ pub fn draw(columns: &[Scored], least: Option<f64>, name: &str, title: &str) -> 
             let (left, top) = frame.place(from, (below + n) as f64);
             let (right, bottom) = frame.place(from + width, below as f64);
             let [x, y, w, h] = [left + 0.5, top, right - left - 1.0, bottom - top].map(coordinate);
-            write!(marks, "<rect class=\"{class}\" x=\"{x}\" y=\"{y}\" width=\"{w}\" height=\"{h}\"><title>{} {word}</title></rect>", plural(n, "column"))
+            let title = format!("<title>{} {word}</title>", plural(n, "column"));
+            write!(marks, "<rect class=\"{class}\" x=\"{x}\" y=\"{y}\" width=\"{w}\" height=\"{h}\">{title}</rect>")
                 .ok();
         }
     }
