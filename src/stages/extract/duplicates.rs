@@ -80,7 +80,7 @@ pub struct Member {
     pub split: Split,
 }
 
-/// For each picture the first one with the same contents, where it is not that one itself. Pictures without features
+/// Returns for each picture the first one with the same contents; none for that one itself. Pictures without features
 /// have no copies.
 pub fn first_of_each(outcomes: &[Outcome]) -> Vec<Option<u32>> {
     let mut first: HashMap<Sha256, u32> = HashMap::new();
@@ -95,7 +95,7 @@ pub fn first_of_each(outcomes: &[Outcome]) -> Vec<Option<u32>> {
 }
 
 impl Duplicates {
-    /// Those among `pictures`.
+    /// Finds the copies among `pictures`.
     pub fn among(pictures: &[Picture], outcomes: &[Outcome]) -> Self {
         let mut groups: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
         for (i, first) in first_of_each(outcomes).into_iter().enumerate() {
@@ -121,7 +121,7 @@ impl Duplicates {
         found
     }
 
-    /// Tells what there is.
+    /// Tells the user of the copies.
     pub fn tell(&self, ui: &Ui) {
         if self.groups == 0 {
             return;

@@ -16,7 +16,7 @@ use crate::store::{RunDir, fingerprint};
 
 /// Work that a killed run may lose.
 const EVERY: Duration = Duration::from_secs(2);
-/// Keeping rows may take one part of so many of the time.
+/// Keeping rows may take one part in so many of the time.
 const SHARE: u32 = 20;
 
 /// The outcome of a picture.
@@ -34,7 +34,7 @@ pub struct Settled {
 struct Open {
     journal: PathBuf,
     file: Option<Journal>,
-    /// By row.
+    /// The outcome and the contents of each row that has come in.
     pictures: Vec<Option<(Outcome, Contents)>>,
     rows: Vec<Option<Vec<f32>>>,
     left: usize,
@@ -86,7 +86,7 @@ impl<'a> Filling<'a> {
                 filling.put(settled, Some(from));
             }
         })?;
-        // what was in other files is kept in those of now before they go
+        // rows of other journals are written to those of this run before the others are deleted
         filling.keep();
         let is_used = |path: &PathBuf| filling.open.values().any(|open| open.journal == *path);
         files.iter().filter(|path| !is_used(path)).for_each(|path| drop(std::fs::remove_file(path)));
@@ -111,8 +111,8 @@ impl<'a> Filling<'a> {
         self.task.missing.iter().map(|shard| shard.rows.len()).max().unwrap_or(0)
     }
 
-    /// Takes what became of a picture, and writes its table when that is full. From time to time the rows of all others
-    /// are kept.
+    /// Takes the outcome of a picture, and writes its table when that is full. From time to time the rows of all other
+    /// tables are kept.
     pub fn settle(&mut self, settled: Settled) -> Result<(), ExtractError> {
         self.put(settled, None);
         self.write_full()?;
@@ -137,7 +137,8 @@ impl<'a> Filling<'a> {
         (self.last, self.pause) = (Instant::now(), EVERY.max(start.elapsed() * SHARE));
     }
 
-    /// `kept` is the journal that it comes from and where that ends.
+    /// Takes the outcome of a picture. `kept` is the journal that it comes from, and the end of the journal's intact
+    /// rows.
     fn put(&mut self, settled: Settled, kept: Option<(&Path, u64)>) {
         let Settled { picture, outcome, contents, features } = settled;
         let Task { plan, listing, missing, .. } = self.task;
@@ -219,8 +220,8 @@ pub fn forget(dir: &RunDir) -> Result<(), IoError> {
     journals(dir).iter().try_for_each(|path| std::fs::remove_file(path).map_err(IoError::write(path)))
 }
 
-/// Hands every row that `files` keep of a picture of the `missing` tables, as the picture is now, to `each`, with its
-/// file and where that ends.
+/// Calls `each` with every row in `files` that belongs to a picture of the `missing` tables and still fits it, with the
+/// file and the end of its intact rows.
 fn kept(
     plan: &Plan,
     listing: &Listing,
@@ -239,7 +240,7 @@ fn kept(
         let Some((rows, end)) = journal::read(path, &settings) else { continue };
         for Row { note, outcome, features } in rows {
             let Some(&picture) = by_path.get(&note.path) else { continue };
-            // what could not be read then may be read now
+            // a picture that could not be read then may be readable now
             let known = listing.pictures[picture].contents == note.contents && note.contents != Contents::Unread;
             let row = if outcome.is_failed() { 0 } else { plan.width() };
             if known && features.len() == row {
@@ -263,7 +264,7 @@ pub fn rows_kept(plan: &Plan, listing: &Listing, missing: &[&Shard], failed: boo
     Ok(pictures.len())
 }
 
-/// Every journal of the store, sorted; a file that no run can have written is none.
+/// Lists the journals of the store, sorted; a file that no run can have written is not among them.
 fn journals(dir: &RunDir) -> Vec<PathBuf> {
     let mut files = dir.own_files(&dir.shards());
     files.retain(|path| path.extension().is_some_and(|extension| extension == journal::EXTENSION));

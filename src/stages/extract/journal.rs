@@ -1,9 +1,9 @@
-//! Rows of a table that is not full yet, kept in the store: whoever pulls the plug loses the last seconds, not the
-//! whole table.
+//! The journal of a table that is not full: its rows are kept in the store, so that a run that is killed loses the last
+//! seconds and not the whole table.
 //!
-//! A file to a table, appended to every few seconds and gone once the table is written. It begins with the settings
-//! that the features depend on; each row follows with its own hash, so that a torn end or a damaged row is the end of
-//! the file. A row belongs to a picture by its path and contents, and never to another.
+//! Each table has one file, which grows every few seconds and is deleted once the table is written. It begins with the
+//! hash of the settings that the features depend on. Each row that follows has a hash of its own: a torn or damaged row
+//! ends the file. A row belongs to the picture that has its path and contents.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, Seek, SeekFrom, Write};
@@ -14,12 +14,12 @@ use super::shard::Outcome;
 use crate::io::IoError;
 use crate::stages::scan::Contents;
 
-/// Of the files in the store.
+/// The extension of the journals in the store.
 pub const EXTENSION: &str = "rows";
 const MAGIC: &[u8; 16] = b"featurize rows 1";
 const HASH: usize = 16;
 
-/// A picture and what became of it; no features where it failed.
+/// A picture and its outcome; `features` is empty where it failed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
     pub note: Note,
@@ -44,7 +44,7 @@ impl Journal {
         Ok(Self { path: path.to_path_buf(), file })
     }
 
-    /// Goes on with a file of which so many bytes are sound.
+    /// Opens a file of which `sound` bytes are intact, to append rows to them.
     pub fn resume(path: &Path, sound: u64) -> Result<Self, IoError> {
         let open = || {
             let mut file = OpenOptions::new().write(true).open(path)?;
@@ -77,13 +77,13 @@ impl Journal {
     /// Removes the file: its rows are in a table.
     pub fn remove(self) {
         let Self { path, file } = self;
-        // some systems do not remove what is open
+        // some systems do not remove a file that is open
         drop(file);
         std::fs::remove_file(path).ok();
     }
 }
 
-/// The sound rows of a file and the bytes that they end at; none when it is of other settings.
+/// Reads the intact rows of a file and the offset of their end; none if the file is of other settings.
 pub fn read(path: &Path, settings: &str) -> Option<(Vec<Row>, u64)> {
     let bytes = std::fs::read(path).ok()?;
     let key = blake3::hash(settings.as_bytes());
@@ -92,7 +92,7 @@ pub fn read(path: &Path, settings: &str) -> Option<(Vec<Row>, u64)> {
     Some((rows, (bytes.len() - rest.len()) as u64))
 }
 
-/// What is noted of the pictures of a file, whatever its settings: contents do not depend on them.
+/// Reads the notes of the pictures in a file, whatever its settings: contents do not depend on them.
 pub fn notes(path: &Path) -> Vec<Note> {
     let Ok(bytes) = std::fs::read(path) else { return Vec::new() };
     let rest = bytes.strip_prefix(MAGIC).and_then(|rest| rest.get(blake3::OUT_LEN..));
@@ -103,7 +103,7 @@ fn rows(rest: &mut &[u8]) -> Vec<Row> {
     std::iter::from_fn(|| take(rest)).collect()
 }
 
-/// The next row; none where the file ends, or is not as it was written.
+/// Takes the next row; none where the file ends, or where it is damaged.
 fn take(rest: &mut &[u8]) -> Option<Row> {
     let number = |i: usize| rest.get(8 * i..8 * i + 8)?.try_into().ok().map(u64::from_le_bytes);
     let [outcome, features] = [number(0)?, number(1)?].map(|n| usize::try_from(n).ok());

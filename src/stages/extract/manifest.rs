@@ -9,7 +9,7 @@ use crate::stages::scan::{Aside, Listing, Picture, Split};
 use crate::store::RunDir;
 use std::collections::BTreeSet;
 
-/// Where the row of a file comes from; the rows themselves are never held.
+/// The source of a row; the rows themselves are never held.
 #[derive(Clone, Copy)]
 enum Row<'a> {
     Picture(&'a Picture, Option<&'a Outcome>, Option<u32>),
@@ -55,7 +55,7 @@ fn table(listing: &Listing, outcomes: Option<&[Outcome]>, words: &[String], hash
     let each = || rows.clone();
     let splits = Split::WORDS.map(String::from);
     let statuses = ["ok", "skipped", "failed", "listed"].map(String::from);
-    // of a million rows hardly any has one
+    // hardly any row of a million has an error
     let errors: Vec<String> = each().filter_map(Row::error).collect();
     let mut next_error = errors.iter();
     let table = Table::new(listing.pictures.len() + listing.aside.len())
@@ -83,8 +83,8 @@ fn table(listing: &Listing, outcomes: Option<&[Outcome]>, words: &[String], hash
     table.text("sha256", sums.iter().map(Option::as_deref)).text("duplicate_of", originals)
 }
 
-/// Both lists are sorted by path, but for pictures in compressed archives; so are the rows. They are made anew for each
-/// column: a million of them held would be the most of the memory.
+/// Merges the two lists, which are sorted by path but for pictures in compressed archives. The rows are made anew for
+/// each column: a million rows would take most of the memory.
 fn rows<'a>(
     listing: &'a Listing,
     outcomes: Option<&'a [Outcome]>,
@@ -156,7 +156,7 @@ impl<'a> Row<'a> {
         }
     }
 
-    /// Of those that have a kind.
+    /// The error of a row that has a kind.
     fn error(self) -> Option<String> {
         match self {
             Row::Picture(_, Some(Outcome::Failed { kind, error, .. }), _) => Some(format!("{kind}: {error}")),

@@ -46,10 +46,10 @@ use crate::stage::{Options, StageId};
 use crate::stages::scan::{Listing, Picture, Stored, Storing};
 use crate::store::{OutputFile, RunDir};
 
-/// Columns of a table, which has one row group, from which on its footer costs more than is good.
+/// The number of columns above which the footer of a table, which has one row group, is slow to read.
 const MANY_CHUNKS: usize = 50_000;
 
-/// What `extract` commits.
+/// The result that `extract` commits.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Extracted {
     /// Pictures with features.
@@ -290,14 +290,14 @@ pub fn list(plan: &Plan, listing: &Listing) -> Result<(), IoError> {
     manifest::write(&plan.dir, listing, std::iter::empty(), None, plan.pipeline.input.hash).map(|_| ())
 }
 
-/// Hash of which pictures are extracted and how, whatever they hold: their contents are known only when they have been
-/// read.
+/// The hash of the paths of the pictures and of the settings. It does not cover the contents of the pictures, which are
+/// known only once they have been read.
 pub fn task(plan: &Plan, listing: &Listing) -> Result<String, serde_json::Error> {
     let settings = (plan.extract_settings(), plan.pipeline.output.layout, plan.shard_rows());
     crate::store::fingerprint("extraction", &settings, &[&listing.paths()])
 }
 
-/// Of the tables that are there those that need not be computed again.
+/// Keeps those of the existing tables that need not be computed again.
 fn kept(dir: &RunDir, mut files: BTreeMap<String, Existing>, options: &Options) -> BTreeMap<String, Existing> {
     if options.force.is_some_and(|force| force <= StageId::Extract) {
         files.clear();
@@ -308,7 +308,7 @@ fn kept(dir: &RunDir, mut files: BTreeMap<String, Existing>, options: &Options) 
     files
 }
 
-/// How many shards of the listing are there already.
+/// Counts the shards of the listing whose tables exist.
 pub fn reused(plan: &Plan, listing: &Listing, options: &Options) -> Result<usize, ExtractError> {
     let (mut shards, all) = (shard::cut(plan, listing)?, tables::find(&plan.dir));
     tables::name(&mut shards, &all);

@@ -1,4 +1,4 @@
-//! Which contents the pictures of a run had when they were extracted, and whether they still have them.
+//! Notes of the contents that the pictures of a run had when they were extracted, by which changed pictures are found.
 //!
 //! Every shard's record notes, for each picture, the stamp of its file and the hash of its contents. A file with its
 //! stamp has its contents. A file with another stamp is read and hashed: a touched or copied file costs that read, and
@@ -30,7 +30,7 @@ pub struct Note {
 }
 
 impl Note {
-    /// Of `picture`, with the contents that were extracted.
+    /// The note of `picture` with the contents that were extracted.
     pub fn of(picture: &Picture, contents: Contents) -> Self {
         Self { path: path(picture), stamp: picture.stamp, contents }
     }
@@ -40,7 +40,7 @@ fn path(picture: &Picture) -> u64 {
     first_eight(&blake3::hash(picture.path.as_bytes()))
 }
 
-/// 64 digits: path, stamp, contents.
+/// A note is written as 64 digits: path, stamp and contents.
 impl Serialize for Note {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let contents = u128::from_be_bytes(self.contents.to_bytes());
@@ -66,7 +66,7 @@ pub struct Touched {
     stamps: BTreeMap<PathBuf, BTreeMap<u64, u64>>,
 }
 
-/// A note, and the number of the file that it stands in; none for one of a journal.
+/// A note and the number of the file that it stands in; a note of a journal has no number.
 type Place = (Note, Option<usize>);
 
 /// Fills in the contents of all pictures that the store knows. Files that may have changed since are read, all threads
@@ -114,7 +114,7 @@ pub fn resolve(plan: &Plan, listing: &mut Listing, ui: &Ui) -> Result<Touched, E
     Ok(touched)
 }
 
-/// Every note of the store, sorted by path, and the files that they are in.
+/// Reads every note of the store, sorted by path, and the files that they are in.
 fn read(plan: &Plan) -> (Vec<PathBuf>, Vec<Place>) {
     #[derive(Deserialize)]
     struct Notes {
@@ -136,7 +136,7 @@ fn read(plan: &Plan) -> (Vec<PathBuf>, Vec<Place>) {
     (files, notes)
 }
 
-/// Contents of the pictures `wanted`, in their order, read by all threads.
+/// Reads the pictures `wanted` with all threads and returns their contents in order.
 fn hash(plan: &Plan, listing: &Listing, wanted: &[usize], line: &StageLine) -> Result<Vec<Contents>, ExtractError> {
     let source = &Listed { root: &plan.pipeline.input.root, pictures: &listing.pictures };
     let most = most_bytes(&plan.backbone.decoding);

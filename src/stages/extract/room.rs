@@ -1,4 +1,4 @@
-//! How many threads have room in memory, with the rows of the tables that are being filled.
+//! The number of threads for which there is memory beside the rows of the tables that are being filled.
 
 use super::work::Place;
 use crate::extractor::{Extractor, Needs};
@@ -7,8 +7,8 @@ use crate::memory::{self, Limit, NoRoom};
 use crate::plan::Plan;
 use crate::progress::{Ui, bytes};
 
-/// As many of `wanted` threads as there is memory for, where `auto` is written; an error where a number of threads is
-/// written and does not fit. The longest table that is filled has `rows`.
+/// Returns the number of threads, at most `wanted`, for which there is memory where `auto` is written; an error where a
+/// number is written that does not fit. The longest table has `rows` rows.
 pub fn threads(
     plan: &Plan,
     extractor: &Extractor,
@@ -37,7 +37,7 @@ pub fn threads(
     Err(refused(extractor, (needs, wanted), limit, (tables, rows)))
 }
 
-/// Which key asks for more than there is.
+/// Names the key that asks for more memory than there is.
 fn refused(
     extractor: &Extractor,
     (needs, wanted): (Needs, usize),

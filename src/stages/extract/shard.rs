@@ -1,8 +1,7 @@
 //! Shards: how the listing is cut, what is kept of each, and how one is written.
 //!
-//! A table bears the hash of the settings, paths and contents that its numbers come of. Whatever happens to the times
-//! of the files, a table is found again by that, and its bytes are those that any run over the same pictures would
-//! write.
+//! A table bears the hash of the settings, paths and contents that its numbers come from, and is found again by this
+//! id, whatever happens to the times of the files. Its bytes are those that any run over the same pictures would write.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -35,7 +34,7 @@ pub enum Outcome {
     Ok {
         width: u64,
         height: u64,
-        /// Of the file's contents, with `input.hash`.
+        /// SHA-256 of the file's contents, with `input.hash`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         sha256: Option<Sha256>,
     },
@@ -83,15 +82,15 @@ pub struct Kept {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub maker: Option<Maker>,
     pub outcomes: Vec<Outcome>,
-    /// Of each picture; none of 0.3.0.
+    /// The note of each picture; empty in records of 0.3.0.
     pub notes: Vec<Note>,
-    /// The hash of its table, behind that of the one that it takes the place of; none of 0.3.0.
+    /// The hash of its table, after that of the table that it replaces; empty in records of 0.3.0.
     pub tables: Vec<Digest>,
 }
 
 impl Kept {
-    /// The hash of `table`, as far as one was noted. Where two were, a run may have been killed before the second table
-    /// took the place of the first.
+    /// Returns the hash of `table`, if one was noted. Where two were noted, a run may have been killed before the
+    /// second table replaced the first.
     pub fn digest(&self, table: &Path) -> Result<Option<Digest>, IoError> {
         match &self.tables[..] {
             [] => Ok(None),
@@ -100,7 +99,7 @@ impl Kept {
         }
     }
 
-    /// The hash of `table`, which is one that was written, or it is an error.
+    /// Returns the hash of `table`; an error if no such table was written.
     fn check(&self, table: &Path) -> Result<Digest, IoError> {
         let digest = io::digest(table)?;
         if self.tables.is_empty() || self.tables.contains(&digest) {
@@ -115,12 +114,12 @@ impl Kept {
     }
 }
 
-/// What of a shard is there already.
+/// The state of a shard's table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ShardFile {
-    /// Nothing: it must be computed.
+    /// There is none: the features must be computed.
     Missing,
-    /// Its features, under other labels, splits or in another layout.
+    /// It has the features, but other labels or splits, or another layout.
     Relabel,
     Done,
 }
@@ -155,7 +154,7 @@ pub fn most_rows(plan: &Plan, pictures: usize) -> usize {
     rows
 }
 
-/// How many shards the listing is cut into.
+/// Counts the shards of the listing.
 pub fn count(plan: &Plan, listing: &Listing) -> usize {
     match &listing.stored {
         Some(stored) => stored.shards(),
@@ -267,7 +266,7 @@ pub fn outcomes(dir: &RunDir, id: &str) -> Option<Vec<Outcome>> {
     Some(kept(dir, id)?.outcomes)
 }
 
-/// Says of each shard what is there.
+/// Sets the state of each shard's table.
 pub fn judge(dir: &RunDir, shards: &mut [Shard], files: &BTreeMap<String, Existing>) {
     for shard in shards {
         let known = outcomes(dir, &shard.id).is_some_and(|outcomes| outcomes.len() == shard.rows.len());
@@ -285,14 +284,13 @@ pub struct Filled<'a> {
     /// None where it is not known any more.
     pub maker: Option<&'a Maker>,
     pub outcomes: &'a [Outcome],
-    /// The contents that were extracted, of each picture.
+    /// The contents of each picture that was extracted.
     pub contents: &'a [Contents],
-    /// Of the pictures that are not failed.
+    /// The features of each picture that has not failed.
     pub rows: &'a [&'a [f32]],
 }
 
-/// Writes the table, and before it takes its name what became of the pictures; `old` is the hash of the table that
-/// stands there.
+/// Writes a table, and its record before the table takes its name; `old` is the hash of the table that it replaces.
 pub fn write(
     plan: &Plan,
     listing: &Listing,
@@ -303,7 +301,7 @@ pub fn write(
     let mut pictures = listing.pictures[shard.rows.clone()].to_vec();
     pictures.iter_mut().zip(filled.contents).for_each(|(picture, &contents)| picture.contents = contents);
     let id = id(&settings(plan)?, &pictures);
-    // a table of 0.3.0 goes by sizes and times, as it did
+    // a table of 0.3.0 keeps its id, which was made of sizes and times
     let noted = !filled.contents.contains(&Contents::Unknown);
     let notes = pictures.iter().filter(|_| noted).map(|picture| Note::of(picture, picture.contents)).collect();
     let outcomes = filled.outcomes.to_vec();
@@ -333,7 +331,7 @@ pub fn write(
     Ok(())
 }
 
-/// Writes a table anew with the labels, splits and layout of now, from the numbers that it holds.
+/// Writes a table anew, with its own features and the current labels, splits and layout.
 pub fn relabel(plan: &Plan, listing: &Listing, shard: &Shard) -> Result<(), ExtractError> {
     let path = shard.table(&plan.dir, &shard.id);
     let kept = kept(&plan.dir, &shard.id).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! `extract` sends its pictures down the one road, and fills the manifest and the tables with the results.
+//! Sends the pictures of `extract` through the network, and fills the tables with the results.
 
 use std::ops::AddAssign;
 use std::time::Instant;
@@ -61,7 +61,7 @@ pub struct Place<'a> {
     /// The network, where it is loaded already.
     pub extractor: Option<&'a Extractor>,
     pub way: Way,
-    /// As many as are asked for; there may be room for fewer.
+    /// The number of threads that is asked for; there may be memory for fewer.
     pub threads: usize,
 }
 
@@ -105,7 +105,7 @@ pub fn run(
         settled
     };
     let (times, result) = stream.features(through, see, |_, features| Ok(features), take);
-    // all of them are in tables unless somebody wants to stop, or something has failed
+    // rows are left over only where the user stopped the run, or where it failed
     filling.keep();
     let timing = Timing {
         read: times.read,
