@@ -47,9 +47,9 @@ const BYTES: usize = 1 << 30;
 /// Multiply-accumulates that the comparison may take: about a minute on two cores.
 const WORK: usize = 2_000_000_000_000;
 
-/// Labels in doubt and outliers told of at most; the table has all.
+/// The most labels in doubt and the most outliers that the report shows; the table has all.
 pub const SHOWN: usize = 12;
-/// Groups of copies told of at most, and pictures of each.
+/// The most groups of copies that the report shows, and the most pictures of each.
 pub const GROUPS: usize = 8;
 pub const MEMBERS: usize = 6;
 
@@ -86,7 +86,7 @@ pub struct Summary {
     pub near_copies: usize,
     /// Test pictures that have a copy or a near copy in train.
     pub leaks: usize,
-    /// Those of them whose copy is exact.
+    /// The leaks whose copy is exact.
     pub exact_leaks: usize,
     pub outliers: usize,
     /// Groups of pictures that are copies of one another, over however many steps.
@@ -125,7 +125,7 @@ pub struct Compared {
     pub outliers: Vec<Outlier>,
 }
 
-/// A picture of a run, as far as the page tells of it.
+/// A picture of a run, as the page shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Picture {
     pub path: String,
@@ -170,10 +170,10 @@ pub struct Outlier {
 struct Rows {
     keys: Vec<Key>,
     labels: Vec<Option<usize>>,
-    /// 1 of a test picture.
+    /// For each row, 1 for a test picture and else 0.
     groups: Vec<u8>,
     directions: Directions,
-    /// The rows asked.
+    /// The rows whose neighbours are searched.
     queries: Vec<usize>,
 }
 
@@ -184,7 +184,7 @@ struct Verdict {
     /// The first picture that it is the same as.
     copy_of: Option<usize>,
     near_copy_of: Option<usize>,
-    /// Of a test picture the copy or near copy in train.
+    /// The copy or near copy in train of a test picture.
     leak: Option<Near>,
     vote: Option<Vote>,
     suspected: bool,
@@ -213,7 +213,8 @@ pub fn run(
     Ok((compared, vec![OutputFile::hashed(&plan.dir, &path, digest)?]))
 }
 
-/// The first bytes of the hash of a path: they order the pictures independently of folders, and alike in every run.
+/// Returns the first bytes of the hash of a path: they order the pictures independently of folders, and alike in every
+/// run.
 fn hash(path: &str) -> u64 {
     let hash = blake3::hash(path.as_bytes());
     u64::from_le_bytes(std::array::from_fn(|i| hash.as_bytes()[i]))
@@ -373,7 +374,7 @@ impl Rows {
         }
     }
 
-    /// With the lead of the votes and the similarity of the witness, to sort by.
+    /// Returns a suspect with the lead of the votes and the similarity of the witness, by which suspects are sorted.
     fn suspect(&self, one: &Verdict, found: &Neighbours, classes: &[String]) -> Option<(f64, f32, Suspect)> {
         let vote = one.vote.filter(|_| one.suspected)?;
         let witness = found.nearest.iter().find(|near| self.labels[near.row] == Some(vote.class))?;
@@ -387,11 +388,11 @@ impl Rows {
         Some(((vote.votes as f64 - vote.own as f64) / vote.of as f64, witness.similarity, suspect))
     }
 
-    /// The rows of each group, and how similar each is to the most similar other one; the worst group first.
+    /// Returns the rows of each group, and the similarity of each to the most similar other one; the worst group first.
     fn groups_of(&self, verdicts: &[Verdict], found: &[Neighbours]) -> Vec<(Vec<usize>, Vec<f32>)> {
         let asked = || verdicts.iter().zip(found);
         let pairs = asked().flat_map(|(one, found)| {
-            // the copy in train may be farther than all that are kept
+            // the copy in train may be farther away than all neighbours that are kept
             let near = found.nearest.iter().chain(&one.leak).filter(|near| near.similarity >= NEAR);
             near.map(|near| (one.row, near.row))
         });

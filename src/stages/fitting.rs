@@ -18,7 +18,7 @@ use crate::stages::rows::TrainRows;
 use crate::stages::select::SelectError;
 use crate::table::FeatureMatrix;
 
-/// Bytes of memory from which on the user is told.
+/// The user is told of needs above so many bytes of memory.
 const TOLD: u64 = 2_000_000_000;
 
 /// Rows to fit on. They are read anew for everything that is fitted.
@@ -188,14 +188,14 @@ impl<'a> Fitting<'a> {
         }
     }
 
-    /// An error where the eigenvectors of a `side` × `side` matrix take more memory than there is. While they are
-    /// computed they take four and a half times the memory of the matrix: 2.35 GB were measured for 8,112 columns.
+    /// Returns an error where the eigenvectors of a `side` × `side` matrix take more memory than there is. While they
+    /// are computed they take four and a half times the memory of the matrix: 2.35 GB were measured for 8,112 columns.
     fn room_for_side(&self, side: usize, instead: &str) -> Result<(), ReduceError> {
         let needed = 4.5 * 8.0 * side as f64 * side as f64;
         self.room_for(&format!("the {side} × {side} matrix of the components"), needed as u64, instead)
     }
 
-    /// An error where `what` needs more memory than there is, a warning where it needs a lot.
+    /// Returns an error where `what` needs more memory than there is, and warns where it needs a lot.
     fn room_for(&self, what: &str, needed: u64, instead: &str) -> Result<(), ReduceError> {
         if let Some(limit) = memory::limit().filter(|limit| needed > limit.bytes) {
             let (subject, limit, advice) = (format!("`reduce`: {what}"), limit.clone(), instead.to_string());

@@ -29,9 +29,9 @@ pub struct Reduced {
     pub kind: Kind,
     #[serde(default)]
     pub scale: Scale,
-    /// Columns that come out.
+    /// The number of new columns.
     pub components: usize,
-    /// Of the columns that came in.
+    /// The number of columns that they are made of.
     pub columns: usize,
     /// Share of the train split's variance that the components explain; 1 without a projection.
     pub explained: f64,
@@ -116,8 +116,8 @@ pub struct Input<'a> {
     pub classes: &'a [String],
 }
 
-/// An error where so many train pictures of `columns` columns, all or those of which `select` keeps some, cannot be
-/// reduced.
+/// Returns an error where `rows` train pictures of `columns` columns cannot be reduced; where `selected`, `select`
+/// keeps some of these columns.
 pub fn check_rows(settings: &Reduce, rows: usize, columns: usize, selected: bool) -> Result<(), ReduceError> {
     match &settings.pca {
         // as many columns may be left as there are rows
@@ -155,7 +155,7 @@ impl Reduced {
         format!("{}, {}", self.components, self.about())
     }
 
-    /// How the columns that come out were made.
+    /// Says how the new columns were made.
     fn about(&self) -> String {
         let scaled = match self.scale {
             Scale::None => "",

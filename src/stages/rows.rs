@@ -29,7 +29,7 @@ pub struct Shards {
 #[derive(Debug)]
 struct Shard {
     path: PathBuf,
-    /// The hash that its bytes must have; none once they have been found to have it.
+    /// The hash that its bytes must have; none once it has been checked.
     written: Mutex<Option<Digest>>,
     held: OnceLock<Rows>,
 }
@@ -58,8 +58,8 @@ impl Shards {
         Self { files: files.into_iter().map(shard).collect(), room: AtomicUsize::new(room) }
     }
 
-    /// Reads row group after row group, of which a shard is one, and hands it over; `keep` are the columns taken, all
-    /// when there is none. A value of these that is NaN or infinite is an error.
+    /// Calls `take` with one row group after the other; a shard is one row group. `keep` names the columns, all when
+    /// there is none. A NaN or an infinite value in them is an error.
     pub fn for_each<E: From<IoError> + From<Interrupted>>(
         &self,
         keep: Option<&[usize]>,
@@ -89,7 +89,7 @@ impl Shards {
         Ok(())
     }
 
-    /// The table of a shard: from memory where it is, or fits.
+    /// Opens the table of a shard, from memory where it is there or fits.
     fn open<'a>(&self, shard: &'a Shard) -> Result<Table<'a>, IoError> {
         if let Some(rows) = shard.held.get() {
             return Ok(Table::Held(rows));
@@ -104,7 +104,7 @@ impl Shards {
         Ok(Table::Held(shard.held.get_or_init(|| rows)))
     }
 
-    /// The keys of the `wanted` rows.
+    /// Reads the keys of the `wanted` rows.
     pub fn keys(&self, wanted: impl Fn(&Key) -> bool) -> Result<Vec<Key>, IoError> {
         let mut all = Vec::new();
         for shard in &self.files {
@@ -116,7 +116,7 @@ impl Shards {
         Ok(all)
     }
 
-    /// How many rows there are.
+    /// Counts the rows.
     pub fn count(&self) -> Result<usize, IoError> {
         let rows = |shard: &Shard| match shard.held.get() {
             Some((keys, _)) => Ok(keys.len()),
@@ -125,7 +125,7 @@ impl Shards {
         self.files.iter().map(rows).sum()
     }
 
-    /// The rows that are `wanted`, in one matrix: beside it memory holds one row group.
+    /// Reads the rows that are `wanted` into one matrix: beside it memory holds one row group.
     fn rows<E: From<IoError> + From<Interrupted>>(
         &self,
         keep: Option<&[usize]>,
@@ -161,8 +161,7 @@ impl Shards {
 }
 
 impl Shard {
-    /// The table, once all of its bytes have been found to be those that were written: whatever is read of it, in
-    /// whatever order, is sound.
+    /// Opens the table, once all of its bytes have been checked: every later read is then sound.
     fn file(&self) -> Result<FeatureFile, IoError> {
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(digest) = written.as_ref() {
@@ -173,7 +172,7 @@ impl Shard {
     }
 }
 
-/// The train rows that something is fitted on: all of them, or those beside a fold.
+/// The train rows that something is fitted on: all of them, or those outside a fold.
 #[derive(Clone, Copy, Debug)]
 pub struct TrainRows<'a> {
     shards: &'a Shards,
@@ -193,12 +192,12 @@ impl<'a> TrainRows<'a> {
         Self { shards, held_out: Some((fold, held)), count: fold.iter().filter(|&&fold| fold != held).count() }
     }
 
-    /// How many there are.
+    /// The number of rows.
     pub fn count(&self) -> usize {
         self.count
     }
 
-    /// Calls `take` with the rows, shard by shard; `keep` are the columns taken.
+    /// Calls `take` with the rows, shard by shard; `keep` names the columns.
     pub fn for_each<E: From<IoError> + From<Interrupted>>(
         &self,
         keep: Option<&[usize]>,
@@ -228,9 +227,9 @@ impl<'a> TrainRows<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct Source<'a> {
     pub shards: &'a Shards,
-    /// The columns that are taken of them; all when there is none.
+    /// The columns that are used; all when there is none.
     pub kept: Option<&'a [usize]>,
-    /// The table that takes the place of the shards: one of components.
+    /// The table of components, which replaces the shards.
     pub reduced: Option<&'a Path>,
 }
 
@@ -247,7 +246,7 @@ impl Source<'_> {
         }
     }
 
-    /// The keys of the train split's rows.
+    /// Reads the keys of the train split's rows.
     pub fn train_keys(&self) -> Result<Vec<Key>, IoError> {
         match self.reduced {
             Some(table) => Shards::new([table.to_path_buf()], 0).keys(is_train),
@@ -255,7 +254,7 @@ impl Source<'_> {
         }
     }
 
-    /// How many columns a row has, of tables of `width`.
+    /// Counts the columns of a row, where the tables have `width`.
     pub fn cols(&self, width: usize) -> Result<usize, IoError> {
         Ok(match self.reduced {
             Some(table) => FeatureFile::open(table)?.width(),

@@ -44,7 +44,7 @@ pub enum SelectError {
     Interrupted(#[from] Interrupted),
 }
 
-/// An error where the train pictures of each class, `counts`, are too few for the score.
+/// Returns an error where the train pictures of each class, `counts`, are too few for the score.
 pub fn check_rows(settings: &Select, counts: &[usize]) -> Result<(), SelectError> {
     let ranked = settings.top_k.is_some() && settings.score == Score::FClassif;
     if ranked {
@@ -53,8 +53,8 @@ pub fn check_rows(settings: &Select, counts: &[usize]) -> Result<(), SelectError
     Ok(())
 }
 
-/// Measures every column over the train rows, of which there are so many in the shards, and keeps those that vary, or
-/// the best of them. `classes` are those of the whole listing.
+/// Measures every column over the train rows, whose number stands beside the shards, and keeps those that vary, or the
+/// best of them. `classes` are those of the whole listing.
 pub fn run(
     plan: &Plan,
     settings: &Select,
@@ -118,7 +118,7 @@ fn write(
     table.flags("kept", kept.clone()).text("reason", reasons).write(path, &plan.metadata())
 }
 
-/// The columns that were kept, ascending.
+/// Reads the columns that were kept, ascending.
 pub fn kept(dir: &RunDir) -> Result<Vec<usize>, IoError> {
     let flags = Columns::read(&dir.columns(), &["kept"])?.flags("kept")?;
     Ok((0..flags.len()).filter(|&i| flags[i]).collect())

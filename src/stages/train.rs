@@ -201,7 +201,7 @@ struct Targets<'a> {
     classes: &'a [String],
 }
 
-/// Every classifier with its scores, where they are cross-validated.
+/// Cross-validates the classifiers where the YAML asks for it, and returns their scores.
 fn validated(
     plan: &Plan,
     settings: &config::Train,
@@ -222,7 +222,7 @@ fn validated(
     validate::validate(&settings.classifiers(), columns, (y, classes), (&fold, folds), ui)
 }
 
-/// The classifier at `key` of all train rows, whose classes are `y`.
+/// Fits the classifier at `key` on all train rows, whose classes are `y`.
 fn fitted(
     plan: &Plan,
     (key, chosen): (&str, config::Classifier),
@@ -257,7 +257,7 @@ fn ended_by(end: End) -> Option<&'static str> {
     }
 }
 
-/// A warning about a training, with the settings at `key`, that had not converged.
+/// Returns a warning about a training that had not converged, whose settings stand at `key`.
 fn unfinished(key: &str, classifier: config::Classifier, end: End) -> Option<String> {
     let limit = |name: &str, most: usize| format!("training ended at `{key}.{name}: {most}` and had not converged");
     Some(match (end, classifier) {
@@ -272,7 +272,7 @@ fn unfinished(key: &str, classifier: config::Classifier, end: End) -> Option<Str
     })
 }
 
-/// A warning, before the work begins, about neighbours among so many rows and columns: the classifier is the table
+/// Returns a warning, before the work begins, about nearest neighbours in a large table: the classifier is the table
 /// itself.
 fn dear(key: &str, classifier: config::Classifier, (rows, cols): (usize, usize)) -> Option<String> {
     let size = rows.saturating_mul(cols).saturating_mul(size_of::<f32>());
@@ -286,7 +286,7 @@ fn dear(key: &str, classifier: config::Classifier, (rows, cols): (usize, usize))
     })
 }
 
-/// The classes that the train split has: two at least.
+/// Returns the classes of the train split; an error where there is only one.
 fn known(keys: &[Key], classes: &[String]) -> Result<Vec<String>, TrainError> {
     let present: BTreeSet<&str> = keys.iter().filter_map(|key| key.label.as_deref()).collect();
     let known: Vec<String> = classes.iter().filter(|class| present.contains(class.as_str())).cloned().collect();
@@ -302,12 +302,12 @@ fn known(keys: &[Key], classes: &[String]) -> Result<Vec<String>, TrainError> {
     }
 }
 
-/// The number of the class of every picture that is of one of `classes`.
+/// Returns the class number of every picture whose class is among `classes`.
 fn numbers(keys: &[Key], classes: &[String]) -> Vec<usize> {
     keys.iter().filter_map(|key| classes.iter().position(|class| key.label.as_ref() == Some(class))).collect()
 }
 
-/// The fold of every train picture.
+/// Returns the fold of every train picture.
 fn folds_of(
     settings: &config::Train,
     keys: &[Key],
@@ -333,8 +333,8 @@ fn folds_of(
     Ok(fold)
 }
 
-/// Number of the group of every picture, in the order of their names: the first group of the pattern in its path, or
-/// the whole match.
+/// Returns the number of the group of every picture, in the order of their names: the first group of the pattern in its
+/// path, or the whole match.
 fn groups(pattern: &str, keys: &[Key]) -> Result<Vec<usize>, TrainError> {
     let regex = Regex::new(pattern).map_err(|error| TrainError::Groups(error.to_string()))?;
     let name = |key: &Key| {

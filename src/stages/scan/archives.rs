@@ -1,5 +1,5 @@
-//! Pictures in archives and tables: which files a root means, and what is in them. A path inside an archive counts like
-//! a path in a folder.
+//! Pictures in archives and tables: finds the archives that `input.root` names, and lists their pictures. A path inside
+//! an archive is treated like a path in a folder.
 
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,7 @@ use crate::config::{self, Input, PictureColumns};
 use crate::pictures::source::archive::{self, Form, ListError, Met, Reason};
 use crate::progress::{Interrupted, StageLine, Ui};
 
-/// What `input.root` means.
+/// The meaning of `input.root`.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Root {
     /// Files in a folder.
@@ -25,7 +25,7 @@ pub enum Root {
 /// An archive or a table.
 #[derive(Debug, PartialEq, Eq)]
 pub struct File {
-    /// How the keys of its pictures begin: its path below the root's folder.
+    /// The beginning of the keys of its pictures: its path below the root's folder.
     key: String,
     path: PathBuf,
     form: Form,
@@ -55,8 +55,8 @@ impl From<Interrupted> for ArchiveError {
 /// The endings, for error texts.
 const ENDINGS: &str = "`.tar`, `.tar.gz`, `.tar.zst`, `.zip`, `.parquet` or `.arrow`";
 
-/// Finds out what the root is. Files beside the archives that a pattern or a folder of tables has go into `found`; the
-/// run's own folder is not looked into.
+/// Finds out what the root is. Other files that lie beside the archives go into `found`; the run's own folder is
+/// skipped.
 pub fn root(input: &Input, run_dir: Option<&Path>, found: &mut Found) -> Result<Root, ArchiveError> {
     let wrong = |text: String| Err(ArchiveError::Wrong("input.root", text));
     let shown = input.root.display();
@@ -92,7 +92,8 @@ pub fn root(input: &Input, run_dir: Option<&Path>, found: &mut Found) -> Result<
     Ok(Root::Archives(files))
 }
 
-/// The archives and tables below a folder, of a pattern where there is one, sorted as their pictures are.
+/// Finds the archives and tables below a folder that match the pattern, where there is one, sorted as their pictures
+/// are.
 fn below(
     folder: &Path,
     pattern: Option<&Path>,
@@ -145,7 +146,8 @@ fn below(
     Ok(files)
 }
 
-/// Lists what is in the archives. Those that can be read at random are sorted by path, the others keep their order.
+/// Lists the pictures in the archives. Those of archives with random access are sorted by path, the others keep their
+/// order.
 pub fn walk(files: &[File], input: &Input, line: &StageLine, found: &mut Found) -> Result<(), ArchiveError> {
     if input.parquet.is_some() && !files.iter().any(|file| file.form.is_table()) {
         let text = "it names columns of Parquet and Arrow files, and `input.root` has none".to_string();
@@ -210,8 +212,8 @@ fn take(file: &File, met: Vec<Met>, split: Result<Option<Split>, &'static str>, 
     }
 }
 
-/// The pictures in an archive or a table that a command was given, by the columns that are found by themselves; `shown`
-/// is how its name is told.
+/// Lists the pictures in an archive or a table that a command was given, with the default columns; `shown` is its name
+/// for the user.
 pub fn named(path: &Path, form: Form, shown: &str) -> Result<Vec<NamedFile>, Interrupted> {
     let ui = Ui::silent();
     let met = match archive::list(path, form, &PictureColumns::default(), &mut |_| ui.check()) {
@@ -257,8 +259,8 @@ fn split_word(key: &str) -> Option<&'static str> {
     word(folders).or_else(|| word(name))
 }
 
-/// The split of each file: tables have those that their names tell, where one is train and another is not; or why a
-/// table takes no part.
+/// Returns the split of each file, or the reason why a table takes no part. Tables have the splits that their names
+/// tell, where one is train and another is not.
 fn splits(files: &[File]) -> Vec<Result<Option<Split>, &'static str>> {
     let words: Vec<Option<&str>> =
         files.iter().map(|file| split_word(&file.key).filter(|_| file.form.is_table())).collect();

@@ -1,4 +1,4 @@
-//! Whether a file is still the one that was extracted: its stamp tells at once, its contents when the stamp has
+//! Tells whether a file is still the one that was extracted: by its stamp, and by its contents where the stamp has
 //! changed.
 
 use std::fs::Metadata;
@@ -53,7 +53,7 @@ fn facts(metadata: &Metadata) -> [u64; 4] {
 /// The contents of a file, as far as they are known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Contents {
-    /// Nobody has read it yet, or a version of before contents were noted has.
+    /// It has not been read, or only by a version that noted no contents.
     #[default]
     Unknown,
     /// It could not be read.
@@ -63,17 +63,17 @@ pub enum Contents {
 }
 
 impl Contents {
-    /// Those of `bytes`.
+    /// The contents `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
         Self::hashed(&blake3::hash(bytes))
     }
 
-    /// Those of which this is the hash.
+    /// The contents that have this hash.
     pub fn hashed(hash: &blake3::Hash) -> Self {
         Self::Hash(std::array::from_fn(|i| hash.as_bytes()[i]))
     }
 
-    /// As they stand in the store.
+    /// The form in the store.
     pub fn to_bytes(self) -> [u8; 16] {
         match self {
             Self::Unknown => [0xff; 16],
@@ -82,7 +82,7 @@ impl Contents {
         }
     }
 
-    /// The other way round.
+    /// Reads the form in the store.
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
         [Self::Unknown, Self::Unread].into_iter().find(|known| known.to_bytes() == bytes).unwrap_or(Self::Hash(bytes))
     }

@@ -1,5 +1,4 @@
-//! Files that a table means and does not name as they lie: without their ending, without their folder, in other
-//! letters.
+//! Finds files that a table names otherwise than they are stored: without ending, without folder, or in other letters.
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
@@ -9,7 +8,7 @@ use unicode_normalization::UnicodeNormalization;
 
 use super::list::{has_ending, left_out, met};
 
-/// The pictures below a root, by more than their names; a folder is read when something in it is asked for.
+/// An index of the pictures below a root; a folder is read when a name in it is asked for.
 pub struct Elsewhere {
     root: PathBuf,
     folders: HashMap<PathBuf, Names>,
@@ -21,7 +20,7 @@ pub struct Elsewhere {
 #[derive(Default)]
 struct Names {
     by_stem: HashMap<OsString, Vec<OsString>>,
-    /// In small, composed letters.
+    /// The names by their letters, composed and in lower case.
     by_letters: HashMap<String, OsString>,
 }
 
@@ -44,7 +43,7 @@ impl Elsewhere {
         Self { root: root.to_path_buf(), folders: HashMap::new(), all: None }
     }
 
-    /// The picture that a path without ending stands for: the only one of this name in its folder.
+    /// Finds the picture that a path without ending stands for: the only one of this name in its folder.
     pub fn beside(&mut self, path: &Path) -> Result<Option<PathBuf>, String> {
         let Some(name) = path.file_name().filter(|name| !has_ending(name)) else { return Ok(None) };
         let found = self.names(path).by_stem.get(name).map_or(&[][..], Vec::as_slice);
@@ -58,7 +57,7 @@ impl Elsewhere {
         }
     }
 
-    /// The picture of a name without folder, wherever it lies.
+    /// Finds the picture of a name without folder, wherever it lies.
     pub fn anywhere(&mut self, path: &Path) -> Result<Option<PathBuf>, String> {
         let Some(name) = path.file_name().filter(|name| path.as_os_str() == *name) else { return Ok(None) };
         let root = &self.root;
@@ -73,7 +72,7 @@ impl Elsewhere {
         }
     }
 
-    /// Why there is no such file, where there is one of nearly the same name in its folder.
+    /// Returns the reason why there is no such file, where its folder has one of nearly the same name.
     pub fn nearly(&mut self, path: &Path) -> Option<&'static str> {
         let name = path.file_name()?;
         let near = self.names(path).by_letters.get(&letters(name))?;

@@ -1,4 +1,4 @@
-//! Class and split of each picture, and which pictures take part.
+//! Gives each picture its class and its split, and chooses the pictures that take part.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -23,7 +23,7 @@ impl Wrong {
     }
 }
 
-/// Gives every candidate its class and split; what fits no split goes aside.
+/// Gives every candidate its class and split; a candidate that fits no split goes aside.
 pub fn assign(input: &Input, found: &mut Found) -> Result<(), Wrong> {
     match &input.split {
         config::Split::None => by_folder(input, &[], found),
@@ -95,10 +95,10 @@ fn by_folder(input: &Input, patterns: &[Pattern], found: &mut Found) -> Result<(
     let mut labels = BTreeSet::new();
     let mut wrong = None;
     let Found { candidates, aside } = found;
-    // in its place: the list of a million is not made a second time
+    // in place: a list of a million is not copied
     candidates.retain_mut(|candidate| {
         let inside = &candidate.path[candidate.inside..];
-        // folders of the archive itself are none of the path that tells the class
+        // the folders of the archive itself do not belong to the path that tells the class
         let above = candidate.path[..candidate.inside].matches('/').count();
         let depth_of = |pattern: &Pattern| match pattern.matcher.is_match(inside) {
             true => Some(pattern.depth),
@@ -124,7 +124,7 @@ fn by_folder(input: &Input, patterns: &[Pattern], found: &mut Found) -> Result<(
                 return true;
             }
         };
-        // an archive that tells classes itself has no need of folders
+        // an archive that names classes needs no folders
         if candidate.label.is_none() || !matches!(rule, Rule::Folder) {
             let path = if matches!(rule, Rule::Pattern(_)) { &candidate.path } else { inside };
             candidate.label = rule.label_of(path, depth).map(|label| shared(&mut labels, label));
@@ -135,7 +135,7 @@ fn by_folder(input: &Input, patterns: &[Pattern], found: &mut Found) -> Result<(
     rule.check(candidates)
 }
 
-/// Where the class of a path is read from.
+/// The way in which the class is read from a path.
 enum Rule {
     Folder,
     Parent,
@@ -170,7 +170,7 @@ impl Rule {
         }
     }
 
-    /// A pattern that no path matches is not the one that was meant.
+    /// Returns an error if the pattern matches no path: it is not the one that was meant.
     fn check(&self, candidates: &[Candidate]) -> Result<(), Wrong> {
         match (self, candidates.first()) {
             (Self::Pattern(regex), Some(first)) if candidates.iter().all(|candidate| candidate.label.is_none()) => {

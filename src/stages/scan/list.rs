@@ -17,7 +17,7 @@ use crate::progress::{Interrupted, StageLine, Ui};
 use crate::stages::StageId;
 use crate::store::{self, RunDir};
 
-/// What is taken for a picture by its name; what it is, its content decides. A name without extension is looked at,
+/// The extensions of files that are taken for pictures until their content is read. A name without extension is taken,
 /// too.
 const EXTENSIONS: [&str; 33] = [
     "jpg", "jpeg", "jpe", "jfif", "jfi", "jif", "pjp", "pjpeg", "mpo", "png", "apng", "gif", "bmp", "dib", "tif",
@@ -27,8 +27,8 @@ const EXTENSIONS: [&str; 33] = [
 /// Files that systems leave in folders of pictures.
 const LITTER: [&str; 3] = ["thumbs.db", "desktop.ini", "ehthumbs.db"];
 
-/// Folders of their own that file managers, network storage, archives and file systems leave among pictures: bins,
-/// thumbnails, what a repair found.
+/// Folders that file managers, network storage, archives and file systems leave among pictures: bins, thumbnails,
+/// recovered files.
 const LITTER_FOLDERS: [&str; 15] = [
     "@eadir",
     "#recycle",
@@ -76,8 +76,8 @@ impl Found {
     }
 }
 
-/// Everything below `root`, the run's own folder left out. A run in `root` itself leaves out the names that it may
-/// write, which are in the listing whether they are there or not: the first run and the next one are to list the same.
+/// Lists everything below `root` but the run's own folder. A run in `root` itself leaves out the names that it may
+/// write. The listing names them whether they exist or not, so that the first run and the next one list the same.
 pub fn walk(root: &Path, follow_links: bool, run_dir: Option<&Path>, line: &StageLine) -> Result<Found, Interrupted> {
     let mut found = Found::default();
     let own = run_dir.and_then(|dir| std::fs::canonicalize(dir).ok());
@@ -127,7 +127,7 @@ pub fn walk(root: &Path, follow_links: bool, run_dir: Option<&Path>, line: &Stag
 
 const OWN: &str = "the folder of this run";
 
-/// The rule by which a folder is not looked into.
+/// Returns the rule by which a folder is skipped.
 pub(crate) fn folder_left_out(name: &str) -> Option<(Kind, &'static str)> {
     if name.starts_with('.') {
         return Some((Kind::Hidden, "hidden folder"));
@@ -154,14 +154,14 @@ impl NamedFile {
     }
 }
 
-/// Everything below a folder by the rules of `scan`.
+/// Lists everything below a folder by the rules of `scan`.
 pub fn met(folder: &Path) -> Result<Found, Interrupted> {
     let line = Ui::silent().stage(StageId::Scan, None, "files");
     walk(folder, false, None, &line)
 }
 
-/// The pictures that `path` stands for: a folder for those below it by the rules of `scan`, sorted; an archive or a
-/// table for those in it; anything else for itself.
+/// Lists the pictures that `path` stands for: a folder for those below it by the rules of `scan`, sorted; an archive or
+/// a table for those in it; anything else for itself.
 pub fn named(path: &Path) -> Result<Vec<NamedFile>, Interrupted> {
     let shown = escape(path.as_os_str().as_encoded_bytes()).into_owned();
     if let Some(form) = Form::of(path).filter(|_| path.is_file()) {
@@ -186,7 +186,7 @@ pub fn named(path: &Path) -> Result<Vec<NamedFile>, Interrupted> {
     Ok(all)
 }
 
-/// The rule by which a name is no picture.
+/// Returns the rule by which a name is not that of a picture.
 pub(crate) fn left_out(name: &str) -> Option<(Kind, String)> {
     let lower = name.to_lowercase();
     if lower.starts_with("._") {
@@ -205,13 +205,13 @@ pub(crate) fn left_out(name: &str) -> Option<(Kind, String)> {
     Some((Kind::Extension, format!("not a picture by its extension .{extension}")))
 }
 
-/// Whether a name ends as pictures do.
+/// Whether a name has the extension of a picture.
 pub(super) fn has_ending(name: &OsStr) -> bool {
     let extension = Path::new(name).extension().map(OsStr::to_ascii_lowercase);
     extension.is_some_and(|extension| EXTENSIONS.iter().any(|one| extension == *one))
 }
 
-/// Looks at what the name leads to; links to files are followed always.
+/// Adds the file at `location`; links to files are always followed.
 pub(super) fn add(found: &mut Found, location: &Path, path: String, raw: Option<PathBuf>) {
     let (kind, reason) = match std::fs::metadata(location) {
         Ok(metadata) if metadata.is_file() => {
@@ -242,7 +242,7 @@ pub(super) fn add(found: &mut Found, location: &Path, path: String, raw: Option<
     found.leave(path, kind, reason);
 }
 
-/// The row of an entry that the system does not give: a folder's path ends with `/`.
+/// Describes an entry that the system does not let be read; the path of a folder ends with `/`.
 fn unreadable(error: &walkdir::Error, root: &Path) -> (String, Kind, String) {
     let whole = error.path().unwrap_or(root);
     let (path, _) = relative(whole, root);
@@ -250,9 +250,9 @@ fn unreadable(error: &walkdir::Error, root: &Path) -> (String, Kind, String) {
         return (path, Kind::LinkLoop, format!("link back to {}", ancestor.display()));
     }
     match error.io_error() {
-        // what was listed a moment ago is a link whose end is not there
+        // an entry that was listed and is not found is a link to nothing
         Some(io) if io.kind() == ErrorKind::NotFound => (path, Kind::DanglingLink, "a link to nothing".to_string()),
-        // what is no link was to be looked into
+        // an entry that is no link is a folder that cannot be listed
         Some(io) if whole.is_dir() || !whole.is_symlink() => {
             (path + "/", Kind::Unreadable, format!("the folder cannot be read: {io}"))
         }
@@ -261,7 +261,7 @@ fn unreadable(error: &walkdir::Error, root: &Path) -> (String, Kind, String) {
     }
 }
 
-/// One copy of each label.
+/// Returns the one copy of a label that all its pictures share.
 pub fn shared(labels: &mut BTreeSet<Arc<str>>, label: &str) -> Arc<str> {
     match labels.get(label) {
         Some(known) => known.clone(),

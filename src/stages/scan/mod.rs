@@ -1,5 +1,4 @@
-//! `scan`: which pictures there are, what class each has, and which split it is in. The split is fixed here for every
-//! later stage.
+//! `scan`: lists the pictures with their classes and splits. The split is fixed here for every later stage.
 //!
 //! Every file met ends in the listing: as a picture, or aside with the reason. The listing is sorted by path, so that
 //! the same folder gives the same tables whatever the order of the file system; pictures in an archive that cannot be
@@ -41,7 +40,7 @@ use crate::progress::{Interrupted, Ui, plural};
 use crate::stages::StageId;
 pub use crate::terminal::printable;
 
-/// Fitted on, or only measured with.
+/// The pictures that models are fitted on, or those that they are only measured with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Split {
@@ -85,7 +84,7 @@ impl Picture {
         root.join(self.raw.as_deref().unwrap_or(Path::new(&self.path)))
     }
 
-    /// Adds to a hash which version of the file it is: its contents, or its time while they are unknown.
+    /// Adds the version of the file to a hash: its contents, or its time while these are unknown.
     pub fn hash_version(&self, hasher: &mut blake3::Hasher) {
         hasher.update(&self.bytes.to_le_bytes());
         match self.contents {
@@ -95,7 +94,7 @@ impl Picture {
     }
 }
 
-/// Why a file is not among the pictures.
+/// A file that is not among the pictures, with the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Aside {
     pub path: String,
@@ -104,7 +103,7 @@ pub struct Aside {
     pub reason: String,
 }
 
-/// `3 hidden, 1 extension`: the most frequent first.
+/// Returns `3 hidden, 1 extension`: the most frequent first.
 pub fn counted<'a>(kinds: impl Iterator<Item = (&'a str, usize)>) -> String {
     let mut kinds: Vec<(&str, usize)> = kinds.collect();
     kinds.sort_by_key(|&(kind, n)| (std::cmp::Reverse(n), kind));
@@ -171,7 +170,7 @@ pub fn run(plan: &Plan, anew: bool, ui: &Ui) -> Result<Listing, ScanError> {
     Ok(listing)
 }
 
-/// An error where there is no train picture, since everything that is fitted is fitted on them.
+/// Returns an error if there is no train picture, since everything that is fitted is fitted on them.
 pub fn check_train(pipeline: &Pipeline, listing: &Listing) -> Result<(), ScanError> {
     if listing.len_of(Split::Train) > 0 {
         return Ok(());
@@ -202,7 +201,7 @@ fn nothing(input: &Input, listing: &Listing) -> String {
     text
 }
 
-/// The folders that cannot be read, the first by name.
+/// Names the first folder that cannot be read, and counts the others.
 fn locked(listing: &Listing) -> Option<String> {
     let mut folders = listing.aside.iter().filter(|aside| aside.kind == Kind::Unreadable && aside.path.ends_with('/'));
     let first = folders.next()?;
@@ -217,7 +216,7 @@ fn describe(listing: &Listing) -> String {
     format!("{}: {}", plural(listing.len(), "image"), counts(listing))
 }
 
-/// Pictures by split, classes, other files.
+/// Describes a listing: pictures by split, classes, other files.
 pub fn counts(listing: &Listing) -> String {
     let (train, test) = (listing.len_of(Split::Train), listing.len_of(Split::Test));
     let classes = match listing.classes.len() {

@@ -1,10 +1,10 @@
-//! Names of files as text: any bytes, one way to write them everywhere, and back.
+//! Names of files as text: any bytes are written in one way everywhere, and can be read back.
 
 use std::borrow::Cow;
 use std::ffi::OsString;
 use std::path::{Component, Path, PathBuf};
 
-/// The path below the root with `/`, and the true one where it had to be escaped.
+/// Returns the path below the root with `/`, and the true one where it had to be escaped.
 pub fn relative(path: &Path, root: &Path) -> (String, Option<PathBuf>) {
     let path = path.strip_prefix(root).unwrap_or(path);
     let bytes = path.as_os_str().as_encoded_bytes();
@@ -20,7 +20,7 @@ pub fn relative(path: &Path, root: &Path) -> (String, Option<PathBuf>) {
 }
 
 /// Bytes that are not UTF-8 become `\xNN`. So that this cannot be mistaken, the backslash of a name that holds `\xNN`
-/// itself becomes `\x5c`: whoever replaces every `\xNN` by its byte has the name on the disk.
+/// itself becomes `\x5c`: replacing every `\xNN` by its byte gives the name on the disk.
 pub fn escape(bytes: &[u8]) -> Cow<'_, str> {
     let looks_escaped = |rest: &[u8]| matches!(rest, [b'\\', b'x', digits @ ..] if digits.len() > 1 && digits[..2].iter().all(u8::is_ascii_hexdigit));
     let text = std::str::from_utf8(bytes);
@@ -32,7 +32,7 @@ pub fn escape(bytes: &[u8]) -> Cow<'_, str> {
     let mut escaped = String::with_capacity(bytes.len() + 8);
     for chunk in bytes.utf8_chunks() {
         for (i, c) in chunk.valid().char_indices() {
-            // the four bytes may not reach over the end of a chunk: what follows it is no hexadecimal digit
+            // the four bytes cannot reach over the end of a chunk, since no hexadecimal digit follows it
             match looks_escaped(&chunk.valid().as_bytes()[i..]) {
                 true => escaped.push_str("\\x5c"),
                 false => escaped.push(c),
@@ -43,7 +43,7 @@ pub fn escape(bytes: &[u8]) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
-/// The name that `escape` wrote.
+/// Returns the name that [`escape`] wrote.
 #[cfg(unix)]
 pub fn unescape(text: &str) -> OsString {
     let mut bytes = Vec::with_capacity(text.len());
@@ -60,13 +60,13 @@ pub fn unescape(text: &str) -> OsString {
     std::os::unix::ffi::OsStringExt::from_vec(bytes)
 }
 
-/// The name that [`escape`] wrote; names that are not Unicode are not told apart here.
+/// Returns the name that [`escape`] wrote; names that are not Unicode are not told apart here.
 #[cfg(not(unix))]
 pub fn unescape(text: &str) -> OsString {
     text.into()
 }
 
-/// A path below `root` without `.` and `..`, by its letters alone; none when it leads out of the root.
+/// Returns a path below `root` without `.` and `..`, by its letters alone; none when it leads out of the root.
 pub fn below(path: &Path, root: &Path) -> Option<PathBuf> {
     let path = if path.is_absolute() { path.strip_prefix(root).ok()? } else { path };
     let mut inside = PathBuf::new();

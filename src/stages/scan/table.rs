@@ -1,4 +1,4 @@
-//! Pictures that a table names: its columns, its lines, and the files that they mean.
+//! Finds the pictures that a table names, by its columns and lines.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ffi::OsString;
@@ -97,7 +97,7 @@ pub fn header(table: &Path) -> Result<Vec<String>, TableError> {
     opened(table).map(|(_, names)| names)
 }
 
-/// A table, with the names of its columns.
+/// Opens a table and reads the names of its columns.
 fn opened(table: &Path) -> Result<(Text<'_>, Vec<String>), TableError> {
     let place = table.display().to_string();
     let unreadable = |error: std::io::Error| TableError::Wrong(format!("cannot read the table {place}: {error}"));
@@ -107,9 +107,9 @@ fn opened(table: &Path) -> Result<(Text<'_>, Vec<String>), TableError> {
     Ok((text, names))
 }
 
-/// The files named by a table with a header. A path counts from `root`; a name without ending stands for the picture of
-/// that name. Where no path of the table leads to a file, they are looked for below the table's own folder, and names
-/// without folder in all folders of the root.
+/// Finds the files that a table with a header names. A path counts from `root`; a name without ending stands for the
+/// picture of that name. Where no path of the table leads to a file, the files are looked for below the table's own
+/// folder, and names without folder in all folders of the root.
 pub fn from_csv(root: &Path, table: &Path, columns: &Columns) -> Result<Found, TableError> {
     let place = table.display().to_string();
     let (mut text, names) = opened(table)?;
@@ -128,8 +128,8 @@ pub fn from_csv(root: &Path, table: &Path, columns: &Columns) -> Result<Found, T
     rows.finish().map_err(|(start, reason)| at_line(&place, &text, &start, &reason))
 }
 
-/// The members of archives that a table names, by their keys or by their paths inside of an archive, where only one has
-/// such a path.
+/// Keeps the members of archives that a table names, by their keys, or by their paths inside an archive where only one
+/// archive has such a path.
 pub fn among(found: Found, table: &Path, columns: &Columns) -> Result<Found, TableError> {
     let place = table.display().to_string();
     let (mut text, names) = opened(table)?;
@@ -181,7 +181,7 @@ fn at_line(place: &str, text: &Text, start: &csv::Position, reason: &str) -> Tab
 /// The values of a line beside the path.
 type Words<'a> = (Option<&'a str>, Option<Split>);
 
-/// The lines of a table, as they come to stand for files.
+/// The lines of a table while their files are looked for.
 struct Rows<'a> {
     root: &'a Path,
     /// The table's folder.
@@ -219,7 +219,7 @@ impl<'a> Rows<'a> {
         }
     }
 
-    /// Takes the file of a line; gives the line back where there is no such file.
+    /// Adds the file of a line; returns the line where there is no such file.
     fn add(&mut self, row: Row) -> Result<Option<Row>, String> {
         let (path, raw) = relative(&row.inside, Path::new(""));
         let before = self.found.candidates.len();
@@ -260,7 +260,7 @@ impl<'a> Rows<'a> {
         Ok(self.found)
     }
 
-    /// The file of a path that counts from the table's folder, or of a name in any folder.
+    /// Finds the file of a path that counts from the table's folder, or of a name in any folder.
     fn another_way(&mut self, inside: &Path) -> Result<Option<PathBuf>, String> {
         if let Some(inside) = from_folder(self.root, &self.folder.join(inside)) {
             if self.root.join(&inside).symlink_metadata().is_ok() {
@@ -273,7 +273,7 @@ impl<'a> Rows<'a> {
         self.elsewhere.anywhere(inside)
     }
 
-    /// The path of a line below the root. It may be written as it lies on the disk, as the manifest writes it, or with
+    /// Returns the path of a line below the root. It may be written as it is stored, as the manifest writes it, or with
     /// backslashes for slashes; blanks around it are part of it where there is such a file.
     fn place_of(&self, field: &[u8]) -> Result<PathBuf, String> {
         let trimmed = field.trim_ascii();
@@ -307,13 +307,13 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// A path that does not count from the root, as one below it.
+/// Makes a path relative to the root; none where it leads out of it.
 fn from_folder(root: &Path, path: &Path) -> Option<PathBuf> {
     let folded = |path: &Path| below(&std::path::absolute(path).ok()?, Path::new("/"));
     folded(path)?.strip_prefix(folded(root)?).ok().map(Path::to_path_buf)
 }
 
-/// Label and split of a table's line.
+/// Reads the label and the split of a line.
 fn words<'a>(head: &Head, record: &'a csv::ByteRecord) -> Result<Words<'a>, String> {
     let text = |column: Option<usize>, name: &str| -> Result<Option<&'a str>, String> {
         let field = column.and_then(|column| record.get(column)).map(|field| field.trim_ascii());

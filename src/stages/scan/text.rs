@@ -8,9 +8,9 @@ use crate::pictures::source::open;
 
 /// The longest line, in bytes: a quote that never closes makes one line of all that follows.
 pub const LINE: u64 = 1 << 20;
-/// So much of the beginning is looked at for marks and separators.
+/// The bytes at the beginning that are searched for marks and separators.
 const HEAD: u64 = 1 << 16;
-/// What may stand between two fields; of equally frequent ones the first is taken.
+/// The separators of fields; of equally frequent ones the first is taken.
 const SEPARATORS: [u8; 4] = [b',', b';', b'\t', b'|'];
 
 /// A table that is being read.
@@ -22,7 +22,7 @@ pub struct Text<'a> {
 }
 
 impl<'a> Text<'a> {
-    /// Opens the table; a reason where it is none.
+    /// Opens the table; an error where the file is none.
     pub fn open(path: &'a Path) -> io::Result<Self> {
         let Beginning { head, rest, skipped } = Beginning::of(path)?;
         let delimiter = separator(&head);
@@ -48,8 +48,8 @@ impl<'a> Text<'a> {
         self.reader.read_byte_record(record).map_err(|error| reason(&error))
     }
 
-    /// The line of a record that begins at `start`: the reader has not yet read the `\n` of the `\r\n` before it, nor
-    /// the empty lines.
+    /// Returns the line of a record that begins at `start`. The reader has not yet read the `\n` of the `\r\n` before
+    /// it, nor empty lines.
     pub fn line_at(&self, start: &csv::Position) -> u64 {
         let ends = || -> io::Result<u64> {
             let Beginning { head, rest, .. } = Beginning::of(self.path)?;
@@ -107,7 +107,7 @@ impl Beginning {
         if head.contains(&0) {
             return Err(io::Error::other("it is no text; save the table as CSV in UTF-8"));
         }
-        // Excel's own way to name the separator
+        // Excel names the separator in a first line
         let first = head.iter().position(|&byte| byte == b'\n').unwrap_or(head.len());
         let named = head.len() > 4 && head[..4].eq_ignore_ascii_case(b"sep=") && first <= 6;
         if named {
@@ -117,7 +117,7 @@ impl Beginning {
     }
 }
 
-/// The separator that the header has most of, outside of quotes.
+/// Returns the separator that the header has most of, outside of quotes.
 fn separator(head: &[u8]) -> u8 {
     let line = head.split(|byte| matches!(byte, b'\n' | b'\r')).find(|line| !line.trim_ascii().is_empty());
     let mut counts = [0_usize; SEPARATORS.len()];
@@ -132,7 +132,7 @@ fn separator(head: &[u8]) -> u8 {
     SEPARATORS[most]
 }
 
-/// A text of which no more is given than is allowed.
+/// A reader that gives no more than is allowed.
 struct Bounded {
     inner: Box<dyn Read>,
     given: u64,
@@ -153,11 +153,11 @@ impl Read for Bounded {
     }
 }
 
-/// UTF-16 as UTF-8; halves of a pair that stand alone become U+FFFD.
+/// Converts UTF-16 to UTF-8; unpaired surrogates become U+FFFD.
 struct Utf16<R> {
     inner: R,
     unit: fn([u8; 2]) -> u16,
-    /// The first half of a pair whose second is not read yet.
+    /// The first surrogate of a pair whose second is not read yet.
     half: Option<u16>,
     text: Cursor<Vec<u8>>,
 }

@@ -9,7 +9,7 @@ use crate::progress::Ui;
 use crate::stages::scan::{Listing, Split};
 use crate::terminal::printable;
 
-/// An error where the listed pictures are too few for the classifiers, whatever becomes of them.
+/// Returns an error where the listed pictures are too few for the classifiers, even if all can be read.
 pub fn check(settings: &config::Train, listing: &Listing, ui: &Ui) -> Result<(), TrainError> {
     // one that is too large to be held has rows enough, and `train` itself looks at the rest
     if listing.stored.is_some() {
@@ -30,8 +30,8 @@ pub fn check(settings: &config::Train, listing: &Listing, ui: &Ui) -> Result<(),
     Ok(())
 }
 
-/// Nothing can be measured where no test picture is of a class that was learnt; where some are not, that is worth a
-/// look.
+/// Returns an error where no test picture is of a class that is learnt, since nothing could be measured; warns where
+/// some are not.
 fn check_test(listing: &Listing, known: &[String], ui: &Ui) -> Result<(), TrainError> {
     let absent: Vec<&str> = listing.classes.iter().filter(|class| !known.contains(class)).map(String::as_str).collect();
     if absent.is_empty() {

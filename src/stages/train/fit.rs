@@ -21,7 +21,8 @@ pub struct TrainTable<'a> {
     pub classes: &'a [String],
 }
 
-/// An error at the key of the YAML where a class is weighted that is not among `classes`, those of the whole listing.
+/// Returns an error at the key of the YAML that weights a class which is not among `classes`, those of the whole
+/// listing.
 pub fn check_class_weights(
     pipeline: &config::Pipeline,
     settings: &config::Train,
@@ -40,7 +41,7 @@ pub fn check_class_weights(
     Ok(())
 }
 
-/// An error where the named rows are too few for the classifier.
+/// Returns an error where the named rows are too few for the classifier.
 pub fn check_rows(settings: config::Classifier, y: &[usize], rows: &[usize], classes: usize) -> Result<(), TrainError> {
     let fitting = match settings {
         config::Classifier::Mlp(mlp) => mlp::held_out(mlp, y, rows, classes).map(drop).map_err(Into::into),
@@ -78,7 +79,7 @@ pub fn fit(
     layers(fitted, classes)
 }
 
-/// The fitted classifier; an error about a class gets the name of the class, which `learn` does not know.
+/// Returns the fitted classifier; an error about a class gets the name of the class, which `learn` does not know.
 fn layers(fitted: Result<Mlp, MlpError>, classes: &[String]) -> Result<Classifier, TrainError> {
     match fitted {
         Err(MlpError::Interrupted) => Err(Interrupted.into()),

@@ -1,5 +1,5 @@
-//! Whether a classifier fits into the memory there is: asked before the first picture is computed, of what is known
-//! then, and again before it is trained.
+//! Checks whether a classifier fits into memory: before the first picture is computed, with the numbers known then, and
+//! again before it is trained.
 
 use crate::config::{Classifier, Components, InMemory, MlpParams, Reduce, Solver, Train};
 use crate::memory::{self, NoRoom};
@@ -18,14 +18,14 @@ pub struct Shape {
     pub classes: usize,
 }
 
-/// An error at the key of a classifier that needs more memory than there is, whatever columns will be left; `rows` are
-/// those of the train split.
+/// Returns an error at the key of a classifier that needs more memory than there is, whatever columns will be left;
+/// `rows` are those of the train split.
 pub fn check(plan: &Plan, settings: &Train, rows: usize, classes: usize) -> Result<(), NoRoom> {
     let shape = Shape { rows, cols: least_columns(plan, rows), classes };
     settings.keyed().into_iter().try_for_each(|(key, one)| fits(&plan.pipeline.written(&key), one, shape))
 }
 
-/// An error at `key` where training that classifier needs more memory than there is.
+/// Returns an error at `key` where training that classifier needs more memory than there is.
 pub fn fits(key: &str, classifier: Classifier, shape: Shape) -> Result<(), NoRoom> {
     let Some(limit) = memory::limit() else { return Ok(()) };
     match needs(key, classifier, shape).into_iter().find(|need| need.bytes > limit.bytes) {
@@ -43,7 +43,7 @@ struct Need {
     advice: &'static str,
 }
 
-/// All memory that a classifier takes.
+/// Lists the memory that a classifier takes.
 fn needs(key: &str, classifier: Classifier, shape: Shape) -> Vec<Need> {
     let Shape { rows, cols, .. } = shape;
     let mut all = Vec::new();
@@ -91,10 +91,10 @@ fn activations(mlp: &MlpParams, shape: Shape) -> u64 {
     (mlp.batch_size.of(shape.rows) as u64).saturating_mul(units as u64).saturating_mul(8)
 }
 
-/// The fewest columns that can come to the classifier.
+/// Returns the fewest columns that the classifier can get.
 fn least_columns(plan: &Plan, rows: usize) -> usize {
     let pipeline = &plan.pipeline;
-    // how many columns vary is known later
+    // the number of columns that vary is known later
     let kept = if pipeline.select.is_some() { 1 } else { plan.width() };
     let count = match &pipeline.reduce {
         Some(Reduce { pca: Some(pca), .. }) => match pca.components {

@@ -39,7 +39,7 @@ pub fn save(
     Ok(vec![tensors, OutputFile::hashed(&plan.dir, &path, digest)?])
 }
 
-/// Name and hash of each file beside the card: it may be copied to where no record tells them.
+/// Returns name and hash of each file beside the card, which may be copied to a place without records.
 fn files(plan: &Plan, tensors: &OutputFile) -> Result<BTreeMap<String, Digest>, IoError> {
     let before = [StageId::Select, StageId::Reduce].into_iter().filter_map(|stage| Record::read(&plan.dir, stage));
     let before: Vec<OutputFile> = before.flat_map(|record| record.files).collect();
@@ -104,7 +104,7 @@ fn card(
     sealed::write(&plan.dir.card(), &card)
 }
 
-/// The card of a classifier, once it and the files that it names are those that were written.
+/// Reads the card of a classifier, once it and the files that it names have been checked.
 pub fn checked(dir: &RunDir) -> Result<Value, IoError> {
     let card: Value = sealed::read(&dir.card())?;
     for (name, digest) in card["files"].as_object().into_iter().flatten() {
@@ -115,7 +115,7 @@ pub fn checked(dir: &RunDir) -> Result<Value, IoError> {
     Ok(card)
 }
 
-/// The fitted classifier of a run, and its classes.
+/// Reads the fitted classifier of a run, and its classes.
 pub fn open(dir: &RunDir) -> Result<(Classifier, Vec<String>), TrainError> {
     #[derive(Deserialize)]
     struct Card {

@@ -29,8 +29,8 @@ pub struct Columns<'a> {
     pub folder: &'a Path,
 }
 
-/// Accuracy of every classifier on every fold, fitted on the others. `y` is the class of each train row, `fold` its
-/// fold, of so many.
+/// Measures every classifier on every fold, fitted on the others. `y` is the class of each train row, `fold` its fold
+/// among `folds`.
 pub fn validate(
     classifiers: &[Classifier],
     columns: Columns,
@@ -71,7 +71,7 @@ pub fn validate(
 }
 
 impl Columns<'_> {
-    /// The train rows outside the fold and those in it, both through the `select` and `reduce` that were fitted
+    /// Returns the train rows outside the fold and those in it, both through the `select` and `reduce` that were fitted
     /// outside; in memory where one of `classifiers` needs them there.
     fn split(
         &self,

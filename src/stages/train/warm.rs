@@ -20,11 +20,12 @@ use crate::terminal::printable;
 /// Entries of the card that must be the same for a column to mean the same.
 const SAME: [&str; 7] = ["model", "source", "weights_sha256", "layer", "features", "shape", "recipe"];
 
-/// The settings that the fingerprint covers; a hash of an earlier run's classifier stands in place of its folder.
+/// Returns the settings that the fingerprint covers; a hash of an earlier run's classifier stands in place of its
+/// folder.
 pub fn fingerprinted(pipeline: &config::Pipeline) -> Result<Value, Box<ConfigError>> {
     let mut value = json!(pipeline.train);
     for (key, _) in pipeline.train.iter().flat_map(config::Train::keyed) {
-        // where the rows lie does not change what is learnt of them
+        // the place of the rows does not change what is learnt from them
         if let Some(settings) = value.pointer_mut(&pointer(&key)).and_then(Value::as_object_mut) {
             settings.remove("in_memory");
         }
@@ -65,8 +66,8 @@ fn asked(pipeline: &config::Pipeline) -> Vec<(String, &Path)> {
     all.filter_map(own).collect()
 }
 
-/// Whether the earlier run suits, as far as that can be told before anything is computed; `classes` are those of the
-/// whole listing.
+/// Checks whether the earlier run suits, as far as that is known before anything is computed; `classes` are those of
+/// the whole listing.
 pub fn check(plan: &Plan, classes: &[String]) -> Result<(), Box<ConfigError>> {
     let pipeline = &plan.pipeline;
     for (key, run) in asked(pipeline) {
@@ -98,8 +99,8 @@ pub fn check(plan: &Plan, classes: &[String]) -> Result<(), Box<ConfigError>> {
     Ok(())
 }
 
-/// The layers that the settings at `key` start from: of the same columns, components, shape and classes, else it is an
-/// error that names both.
+/// Returns the layers that the settings at `key` start from: of the same columns, components, shape and classes, else
+/// an error that names both.
 pub fn start(
     plan: &Plan,
     (key, settings): (&str, &config::MlpParams),
@@ -145,15 +146,15 @@ fn card(run: &Path) -> Result<Value, IoError> {
     saved::checked(&RunDir::new(run))
 }
 
-/// The first entry in which the card differs, with both values.
+/// Returns the first entry in which the card differs, with both values.
 fn other_features(plan: &Plan, card: &Value) -> Option<String> {
     let own = saved::origin(plan);
     let key = SAME.into_iter().find(|key| card[key] != own[key])?;
     Some(format!("{key} {}, this run with {}", card[key], own[key]))
 }
 
-/// The first difference in the columns that `select` kept and in the components that `reduce` made. A scale may move
-/// with the pictures; components may not.
+/// Returns the first difference in the columns that `select` kept and in the components that `reduce` made. A scale may
+/// change with the pictures; components may not.
 fn other_columns(
     plan: &Plan,
     dir: &RunDir,
