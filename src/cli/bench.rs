@@ -1,4 +1,4 @@
-//! `featurize bench`: how fast a network runs here, and where its time goes.
+//! `featurize bench`: measures the speed of a network on this machine, and the time of its layers.
 
 use std::cell::Cell;
 use std::path::{Path, PathBuf};

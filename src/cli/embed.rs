@@ -87,7 +87,7 @@ impl EmbedArgs {
     }
 }
 
-/// How the features are written.
+/// The form of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
     Parquet,
@@ -113,7 +113,7 @@ impl Form {
 
 /// Computes and writes.
 pub fn run(arguments: &EmbedArgs) -> Result<(), Error> {
-    // the same way as a run's: what is wrong is told by the same words, and the numbers are the same
+    // the settings are read as those of a run: errors have the same words, and the numbers are the same
     let text = "version: 1\nname: embed\ninput: {root: .}\n";
     let sets = arguments.sets();
     let foreign = |set: &&String| !TAKEN.iter().any(|key| set.starts_with(key));
@@ -158,7 +158,7 @@ pub fn run(arguments: &EmbedArgs) -> Result<(), Error> {
     Ok(())
 }
 
-/// What is computed.
+/// The features that are computed.
 struct Job<'a> {
     plan: &'a Plan,
     pictures: &'a [NamedFile],

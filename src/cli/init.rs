@@ -81,7 +81,7 @@ fn name(dir: &Path) -> String {
     if name.is_empty() { "pictures".into() } else { name }
 }
 
-/// The path as it must be written in the file `out`, whose folder relative paths count from.
+/// Returns the path as it must be written in the file `out`: relative paths count from the folder of the file.
 fn seen_from(out: &Path, path: &Path) -> String {
     let beside = out.parent().is_none_or(|parent| parent.as_os_str().is_empty());
     if path.is_absolute() || beside {

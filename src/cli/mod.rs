@@ -302,7 +302,7 @@ pub fn main_with(words: Vec<OsString>) -> u8 {
     let wants_json = wants_json(&words);
     let result = match Cli::try_parse_from(words) {
         Ok(cli) => prepare(&cli.command).and_then(|()| run(cli.command)),
-        // help goes to standard output, as a result does
+        // help is written to standard output, as results are
         Err(help) if !help.use_stderr() => help.print().map_err(unwritten),
         Err(wrong) if !wants_json => {
             wrong.print().ok();

@@ -1,4 +1,4 @@
-//! `featurize predict`: what a run has learnt, asked about new pictures.
+//! `featurize predict`: classifies new pictures with the classifier of a run.
 
 use std::path::PathBuf;
 

@@ -79,7 +79,7 @@ impl RowSheets {
         Ok(Self { shape, form, outputs: outputs.into_iter(), rows: Vec::new() })
     }
 
-    /// True where the sheet goes to standard output.
+    /// Whether the sheet is written to standard output.
     pub fn is_stdout(&self) -> bool {
         self.outputs.as_slice().iter().any(Output::is_stdout)
     }

@@ -35,7 +35,7 @@ pub struct ShowArgs {
     json: bool,
 }
 
-/// The run in a folder, or an error that explains what a run is.
+/// Opens the run in a folder; an error explains what a run is.
 pub fn summary(dir: &Path) -> Result<Summary, Error> {
     let run = RunDir::new(dir);
     match Summary::read(&run)? {

@@ -72,7 +72,7 @@ struct Gallery {
     index: Directions,
     extractor: Extractor,
     memory: DecodeMemory,
-    /// Where the pictures lay, links resolved.
+    /// The paths of the pictures, with links resolved.
     root: Option<PathBuf>,
 }
 
@@ -161,7 +161,7 @@ pub fn run(arguments: &SimilarArgs) -> Result<(), Error> {
             ui.tell(&format!("{}: {failure}", printable(&picture.path)));
         } else if !silent {
             match ui.beside_bars(|| tell(&gallery, picture, &found, arguments.json)) {
-                // whoever closed standard output may still want the sheets
+                // the sheets are drawn although standard output was closed
                 Err(error) if is_closed(&error) && sheets.is_some() => silent = true,
                 told => told?,
             }
@@ -188,7 +188,7 @@ pub fn run(arguments: &SimilarArgs) -> Result<(), Error> {
     Ok(())
 }
 
-/// Prints what was found of a picture.
+/// Prints the pictures that are similar to one picture.
 fn tell(
     gallery: &Gallery,
     picture: &NamedFile,

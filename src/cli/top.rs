@@ -1,5 +1,5 @@
-//! What `predict` and `classify` share: which pictures, how many at a time, and where the most probable classes of each
-//! go.
+//! The flags and the work that `predict` and `classify` share: they read pictures, and print or write the most probable
+//! classes of each.
 
 mod copies;
 mod drawings;
@@ -58,18 +58,18 @@ pub struct TopArgs {
 }
 
 impl TopArgs {
-    /// How progress is shown.
+    /// The style in which progress is shown.
     pub fn style(&self) -> Style {
         style(self.quiet)
     }
 }
 
-/// How progress is shown where the user may have asked for quiet.
+/// The style in which progress is shown where the user may have asked for quiet.
 pub fn style(quiet: bool) -> Style {
     if quiet { Style::Quiet } else { Style::Auto }
 }
 
-/// What one of the commands adds.
+/// The part that differs between the commands.
 #[derive(Debug)]
 pub struct Asked<'a> {
     /// The command.
@@ -78,7 +78,7 @@ pub struct Asked<'a> {
     pub wnids: &'a [&'a str],
     /// The table to write instead of printing.
     pub parquet: Option<&'a Path>,
-    /// Everything that is read beside the pictures.
+    /// The files that are read beside the pictures.
     pub read: Inputs,
 }
 
@@ -118,7 +118,7 @@ pub fn run(predictor: &Predictor, arguments: &TopArgs, asked: Asked, ui: &Ui) ->
             written = writer.line(&picture.path, probabilities, ui);
         }
         line.inc(1);
-        // whoever closed standard output may still want the drawings
+        // the drawings are made although standard output was closed
         let is_over = written.as_ref().is_err_and(|error| !is_closed(error) || !drawings.are_wanted());
         if is_over { std::mem::replace(&mut written, Ok(())) } else { Ok(()) }
     })?;
@@ -134,7 +134,7 @@ pub fn run(predictor: &Predictor, arguments: &TopArgs, asked: Asked, ui: &Ui) ->
     Ok(())
 }
 
-/// Every picture that was asked for, in the order of the command line.
+/// Returns every picture that was asked for, in the order of the command line.
 pub fn pictures(paths: &[PathBuf]) -> Result<Vec<NamedFile>, Error> {
     let mut pictures = Vec::new();
     for path in paths {
@@ -153,7 +153,7 @@ pub fn pictures(paths: &[PathBuf]) -> Result<Vec<NamedFile>, Error> {
     Ok(pictures)
 }
 
-/// How programs begin a text in UTF-8.
+/// The mark with which some programs begin a text in UTF-8.
 const MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// A path a line; empty lines are nothing.

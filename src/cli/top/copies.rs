@@ -1,4 +1,4 @@
-//! Annotated copies of pictures: where each goes, and how it is written.
+//! Annotated copies of pictures: names their files and writes them.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
@@ -75,7 +75,7 @@ fn parts(path: &Path) -> Vec<OsString> {
     path.components().filter_map(normal).collect()
 }
 
-/// How many folders all paths begin with.
+/// Counts the folders that all paths begin with.
 fn shared(paths: &[(&Path, Vec<OsString>)]) -> usize {
     let Some((_, first)) = paths.first() else { return 0 };
     let agree = |parts: &[OsString]| {

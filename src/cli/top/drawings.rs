@@ -1,5 +1,5 @@
-//! What `--plot` and `--annotate` draw: each picture is read once more, right after it was predicted and on the same
-//! thread.
+//! The drawings of `--plot` and `--annotate`: each picture is read once more, right after it was predicted and on the
+//! same thread.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ use crate::pictures::{DecodeMemory, Failure, Predictor};
 use crate::plot::{self, FigureFormat, PlotError};
 use crate::stages::scan::NamedFile;
 
-/// Where drawings go; shared by the threads that predict.
+/// The files of the drawings, which the threads that predict share.
 pub struct Drawings<'a> {
     predictor: &'a Predictor,
     memory: &'a DecodeMemory,
@@ -33,7 +33,7 @@ pub struct Sheets {
 /// The picture as a sheet shows it, or why there is none any more. An error: the copy cannot be written.
 pub type Seen = Result<Result<Option<RgbImage>, Failure>, PlotError>;
 
-/// Refuses what cannot be drawn before the first picture is classified.
+/// Returns an error for drawings that cannot be made, before the first picture is classified.
 pub fn open<'a>(
     predictor: &'a Predictor,
     memory: &'a DecodeMemory,
@@ -52,7 +52,7 @@ pub fn open<'a>(
     Ok((Drawings { predictor, memory, pictures: count, copies, sheets }, Sheets { plot, annotated, top }))
 }
 
-/// Copies go to a folder: what is one, or has no extension of a picture or a document.
+/// Whether `path` is a folder for copies: it exists as one, or has no extension of a picture or a document.
 fn is_folder(path: &Path) -> bool {
     const FILES: [&str; 9] = ["png", "svg", "jpg", "jpeg", "webp", "gif", "bmp", "tif", "pdf"];
     let extension = path.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase());

@@ -14,7 +14,7 @@ use crate::progress::Ui;
 use crate::stages::scan::NamedFile;
 use crate::terminal::{printable, printable_json, printable_lines};
 
-/// Most characters that a column of the plain table is widened to; what is longer pushes the rest of its line.
+/// The most characters that a column of the plain table is widened to; a longer text pushes the rest of its line.
 const PATH_WIDTH: usize = 100;
 const LABEL_WIDTH: usize = 20;
 
@@ -40,7 +40,7 @@ struct Line<'a> {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
-    /// Only what went wrong.
+    /// Only errors.
     Errors,
     Plain,
     Json,
@@ -78,7 +78,7 @@ impl<'a> Writer<'a> {
         Self { form, classes: predictor.classes(), wnids, top: arguments.top.into(), widths: [paths, labels] }
     }
 
-    /// What stands before the first line.
+    /// The header before the first line.
     pub fn header(&self) -> Result<(), Error> {
         match self.form {
             Form::Csv if self.wnids.is_empty() => put("path,rank,label,probability"),
@@ -87,7 +87,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// What was found of one picture.
+    /// The predictions for one picture.
     pub fn line(&mut self, path: &str, result: Result<&[f32], &Failure>, ui: &Ui) -> Result<(), Error> {
         let probabilities = match result {
             Ok(probabilities) => probabilities,

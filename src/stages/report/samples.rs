@@ -1,4 +1,5 @@
-//! Which pictures are shown, those of the test split with their prediction, and their bytes inside the page.
+//! Chooses the pictures that the page shows, those of the test split with their predictions, and puts their bytes into
+//! the page.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -32,18 +33,18 @@ pub struct Group {
     pub pictures: Vec<Sample>,
 }
 
-/// A picture, with what is said of it.
+/// A picture with its captions.
 #[derive(Clone, Debug, Serialize)]
 pub struct Sample {
     pub path: String,
     /// The picture as a `data:` address.
     pub source: String,
-    /// Its class, where there is one.
+    /// The class of the picture, where it has one.
     pub label: Option<String>,
     pub said: Option<Said>,
 }
 
-/// What the classifier says.
+/// The prediction of the classifier.
 #[derive(Clone, Debug, Serialize)]
 pub struct Said {
     pub predicted: String,
@@ -183,7 +184,7 @@ pub struct Thumbnails<'a> {
 }
 
 impl<'a> Thumbnails<'a> {
-    /// Of the run's pictures.
+    /// The number of the run's pictures.
     pub fn new(plan: &'a Plan, listing: &'a Listing) -> Self {
         let memory = DecodeMemory::new(plan.pipeline.decode_memory());
         Self { listing, root: &plan.pipeline.input.root, recipe: &plan.backbone.recipe, memory }

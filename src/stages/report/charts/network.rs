@@ -1,5 +1,5 @@
-//! The network from the picture down to the classes. Each block is a bar, whose width is that of its map and whose
-//! height is the number of its channels, both on a logarithmic scale.
+//! The network from the picture down to the classes. Each block is a bar: its width is that of the map, its height the
+//! number of channels, both on a logarithmic scale.
 
 use std::fmt::Write;
 
