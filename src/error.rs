@@ -1,4 +1,4 @@
-//! Every error of a run, and the exit code that it ends with.
+//! Every error of a run, and its exit code.
 
 use std::error::Error as StdError;
 use std::iter::successors;
@@ -67,7 +67,7 @@ pub enum Error {
     Stream(#[from] StreamError),
     #[error("{0}")]
     UnknownModel(String),
-    /// A command was given what it cannot work on.
+    /// A command was given an argument that it cannot use.
     #[error("{0}")]
     Usage(String),
     #[error(transparent)]
@@ -84,7 +84,7 @@ pub enum Error {
     Json(#[from] serde_json::Error),
 }
 
-/// What the weights or the store have to say is their own, whoever asked them.
+/// Errors of the weights and of their store stay what they are, whichever part of the program asked.
 impl From<NetworkPlanError> for Error {
     fn from(error: NetworkPlanError) -> Self {
         match error {
@@ -127,7 +127,7 @@ impl From<PlotError> for Error {
 }
 
 impl Error {
-    /// 2 for what the user wrote, 130 for an interrupted run, else 1.
+    /// Returns 2 for a mistake in the command line or the YAML, 130 for an interrupted run, else 1.
     pub fn exit_code(&self) -> u8 {
         match self {
             Error::Config(_) | Error::UnknownModel(_) | Error::Usage(_) | Error::Output(_) => 2,
@@ -146,7 +146,7 @@ impl Error {
         }
     }
 
-    /// The file that is not as it was written, when that is the error.
+    /// Returns the file that is damaged, when that is the error.
     pub fn damaged(&self) -> Option<&Path> {
         let error = match self {
             Error::Io(error)
@@ -162,8 +162,7 @@ impl Error {
         if let IoError::Damaged { path } = error { Some(path) } else { None }
     }
 
-    /// True when somebody stopped the run: an error that comes of an [`Interrupted`] has it as a source, however deep
-    /// it lies.
+    /// True when the user stopped the run: the error then has an [`Interrupted`] among its sources.
     pub fn is_interrupted(&self) -> bool {
         let is_stopped = |error: &(dyn StdError + 'static)| error.is::<Interrupted>();
         matches!(self, Error::WeightStore(WeightStoreError::Interrupted(_)))

@@ -32,11 +32,11 @@ use crate::stages::train::{self, TrainError, Trained};
 use crate::store::{Claims, Lock, OutputFile, Owner, Record, StoreError, Writes};
 pub use keys::Keys;
 
-/// What a run has, and what it had to do.
+/// The results of a run, and the work that it had to do.
 #[derive(Debug)]
 pub struct Outcome {
     pub listing: Listing,
-    /// The manifest of what was listed was written anew.
+    /// Whether the manifest of the listing was written anew.
     pub listed: bool,
     pub extracted: Option<Extracted>,
     pub selected: Option<Selected>,
@@ -91,7 +91,7 @@ fn attempt(plan: &Plan, options: &Options, lock: &Lock, ui: &Ui) -> Result<Outco
     let reused = run.claims.reused;
     let extracted = run.stage(StageId::Extract, |keys| {
         let (done, files) = extract::run(plan, &mut listing, options, ui)?;
-        // of what was read, which is known only now
+        // the fingerprint covers the contents of the pictures, which are known only now
         *keys = Keys::of(plan, &listing)?;
         Ok::<_, Error>((Extracted { reused, ..done }, files))
     })?;
@@ -157,8 +157,8 @@ fn attempt(plan: &Plan, options: &Options, lock: &Lock, ui: &Ui) -> Result<Outco
     Ok(outcome)
 }
 
-/// Whatever is known to fail as soon as the pictures are listed fails here, before hours of extraction; the stages
-/// after `until` are not asked for.
+/// Returns the errors that are known as soon as the pictures are listed, before hours of extraction. Stages after
+/// `until` are not checked.
 fn check(plan: &Plan, listing: &Listing, until: Option<StageId>, ui: &Ui) -> Result<(), Error> {
     let config = &plan.pipeline;
     let asked = |stage| until.is_none_or(|until| stage <= until);
@@ -208,14 +208,14 @@ impl Run<'_> {
         self.keys.stages().filter(|stage| self.options.until.is_none_or(|until| *stage <= until))
     }
 
-    /// True when the stage is to be computed even if it is there: what can be read now may change everything that is
-    /// computed from it.
+    /// True when the stage is to be computed even if it is committed: pictures that can be read now may change all
+    /// results.
     fn is_forced(&self, stage: StageId) -> bool {
         self.options.force.is_some_and(|force| stage == force || stage.follows(force)) || self.options.retry_failed
     }
 
-    /// An error when a file of `stage` is not the one that it committed, but for tables of features, which are checked
-    /// when they are read, and what no stage reads.
+    /// Returns an error when a file of `stage` is not the one that it committed. Tables of features are checked when
+    /// they are read, and files that no stage reads are not checked.
     fn check(&mut self, stage: StageId) -> Result<(), IoError> {
         let dir = &self.plan.dir;
         let unread = [dir.features(), dir.npy(), dir.index()];
@@ -241,7 +241,7 @@ impl Run<'_> {
         let mut writes: Writes = self.asked().map(|stage| (stage, plan.writes(stage, shards))).collect();
         owner.check(&writes, &due, &|path| extract::is_table(&plan.dir, path))?;
         self.lock.writable()?;
-        // what an extraction of before wrote is not found again by its contents, as tables are
+        // other files of an earlier extraction are not found again by their contents, as tables are
         let before = Record::read(&plan.dir, StageId::Extract).filter(|_| due.contains(&StageId::Extract));
         for output in before.into_iter().flat_map(|record| record.files) {
             writes.entry(StageId::Extract).or_default().push(output.file);
@@ -260,7 +260,7 @@ impl Run<'_> {
         Ok(owner.claim(&self.claims).map_err(StoreError::from)?)
     }
 
-    /// Opens what the stage has committed, or computes and commits it. None when the stage is not asked for.
+    /// Opens the committed result of the stage, or computes and commits it. None when the stage is not asked for.
     fn stage<T, E>(
         &mut self,
         stage: StageId,
@@ -293,7 +293,7 @@ impl Run<'_> {
         self.ui.check()?;
         StageId::ALL.into_iter().filter(|&above| stage.follows(above)).try_for_each(|above| self.check(above))?;
         self.lock.writable()?;
-        // what it wrote under other settings may not be written again
+        // files that it wrote under other settings may not be written again
         forget::stage(self.plan, stage)?;
         memory::restart();
         let start = Instant::now();
@@ -361,8 +361,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Writes `run.json` where it does not tell what the records tell: after a stage was computed, and after a run that
-    /// was killed just before.
+    /// Writes `run.json` where it differs from the records: after a stage was computed, and after a run that was killed
+    /// just before.
     fn tell(&self) -> Result<(), Error> {
         let document = run_json::document(self.plan, &self.keys);
         if run_json::fits(&self.plan.dir, &document) {

@@ -1,4 +1,4 @@
-//! From a checked configuration to what will be computed: model, weights, recipe, layer, width, columns, folders,
+//! Derives from a checked configuration what is computed: model, weights, recipe, layer, width, columns, folders,
 //! stages.
 
 mod network_card;
@@ -22,7 +22,7 @@ pub use network_card::NetworkCard;
 
 /// Bytes of features that a shard may hold in memory.
 const SHARD_BYTES: usize = 128 << 20;
-/// Multiply-accumulates that a shard may cost: what a killed run loses at most.
+/// The most multiply-accumulates of a shard, which are the most work that a killed run loses.
 const SHARD_MACS: u64 = 1_500_000_000_000;
 /// Rows of a shard, whatever the two limits above say.
 const SHARD_ROWS: [usize; 2] = [256, 2048];
@@ -38,7 +38,7 @@ pub struct Plan {
     pub stages: Vec<StageId>,
 }
 
-/// The configuration asks for what cannot be.
+/// The configuration cannot be planned.
 #[derive(Debug, Error)]
 pub enum PlanError {
     #[error(transparent)]
@@ -110,7 +110,7 @@ impl Plan {
         }
     }
 
-    /// What the features depend on beside the pictures: the settings that their fingerprint covers.
+    /// Returns the settings that the features depend on, which their fingerprint covers.
     pub fn extract_settings(&self) -> Value {
         let mut settings = json!({
             "model": self.backbone.model.name,
@@ -183,7 +183,7 @@ impl Plan {
     }
 }
 
-/// The network that `extract` asks for; what cannot be is told at its key.
+/// Plans the network that `extract` asks for; an error stands at the key that causes it.
 fn backbone(pipeline: &Pipeline, fetch: &mut Fetch<'_>) -> Result<NetworkPlan, PlanError> {
     let at = |key: &str, message: String| PlanError::Config(Box::new(pipeline.error_at(key, message)));
     let extract = &pipeline.extract;

@@ -1,4 +1,4 @@
-//! Which stages there are, and what a run is told about them; every part of the program may know this.
+//! The names and the order of the stages, and the options of a run, which every part of the program may use.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,13 +12,13 @@ pub enum StageId {
     Reduce,
     Train,
     Evaluate,
-    /// Of the features alone; after the classifier, for which nobody should wait longer.
+    /// It reads the features alone, and runs after the classifier, so that this is ready earlier.
     Compare,
     Report,
 }
 
 impl StageId {
-    /// All of them, in order.
+    /// All stages, in order.
     pub const ALL: [StageId; 8] = [
         StageId::Scan,
         StageId::Extract,
@@ -44,7 +44,8 @@ impl StageId {
         }
     }
 
-    /// The stages whose results this one reads. Each entry is a choice: the first of its stages that the pipeline runs.
+    /// Returns the stages whose results this one reads. Each entry is a choice: the first of its stages that the
+    /// pipeline runs.
     pub fn inputs(self) -> &'static [&'static [StageId]] {
         match self {
             StageId::Scan => &[],
@@ -75,7 +76,7 @@ impl StageId {
 pub struct Options {
     /// The last stage to run.
     pub until: Option<StageId>,
-    /// Compute this stage and what follows even if it is there.
+    /// Compute this stage and those after it even if they are committed.
     pub force: Option<StageId>,
     /// Try pictures again that could not be read.
     pub retry_failed: bool,

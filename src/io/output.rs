@@ -81,8 +81,8 @@ pub struct Rules<'a> {
     pub inputs: &'a Inputs,
     /// Whether the user wants the file replaced whatever it is.
     pub overwrite: bool,
-    /// Whether a picture that featurize did not draw is kept wherever it lies, and not only beside the pictures that
-    /// are read.
+    /// Whether a picture that featurize did not draw is kept in every folder, and not only in those of the pictures
+    /// that are read.
     pub keeps_pictures: bool,
 }
 

@@ -69,7 +69,7 @@ impl Reader {
         self.footer.schema().fields()
     }
 
-    /// The numbers of the columns whose names are `wanted`.
+    /// Returns the numbers of the columns that are called `wanted`.
     pub(super) fn columns(&self, wanted: impl Fn(&str) -> bool) -> Vec<usize> {
         let fields = self.fields().iter().enumerate();
         fields.filter(|(_, field)| wanted(field.name())).map(|(i, _)| i).collect()

@@ -67,7 +67,7 @@ pub struct Tensors {
 pub fn write(path: &Path, tensors: &[Tensor]) -> Result<Digest, IoError> {
     let wrong = |reason: String| IoError::WriteTable { path: path.to_path_buf(), reason };
     let mut tensors: Vec<&Tensor> = tensors.iter().collect();
-    // f64 before f32, so that every tensor lies aligned
+    // f64 come before f32, so that every tensor is aligned
     tensors.sort_by(|a, b| b.values.dtype().cmp(&a.values.dtype()).then(a.name.cmp(&b.name)));
     let mut end = 0;
     let place = |tensor: &&Tensor| {

@@ -14,7 +14,7 @@ use crate::image::{self, DecodeErrorKind, DecodeOptions, Recipe, RgbImage};
 use crate::memory::{self, Budget, Share};
 use crate::progress;
 
-/// So many bytes tell what a file is, and of nearly all how large its picture is.
+/// The bytes that tell the format of a file, and of nearly all files the size of the picture.
 const HEAD: u64 = 1 << 20;
 
 /// The bytes of a picture, and the right to decode them: their share of the memory for pictures, until it is dropped.
@@ -109,7 +109,7 @@ impl DecodeMemory {
     }
 }
 
-/// Hands the bytes of a picture over in pieces, for whoever need not hold it.
+/// Calls `take` with the bytes of a picture in pieces, so that they need not be held.
 pub fn in_pieces(opened: Opened, take: impl FnMut(&[u8])) -> Result<(), Failure> {
     let length = opened.length;
     match opened.bytes {
@@ -119,7 +119,7 @@ pub fn in_pieces(opened: Opened, take: impl FnMut(&[u8])) -> Result<(), Failure>
     }
 }
 
-/// All `length` bytes; a large file that does not begin like a picture is not read to its end.
+/// Reads all `length` bytes; a large file that does not begin like a picture is not read to its end.
 fn pieces(mut file: impl Read, length: u64, mut take: impl FnMut(&[u8])) -> Result<(), Failure> {
     let mut piece = beginning(&mut file, length)?;
     let mut read = 0;

@@ -1,4 +1,4 @@
-//! Where the bytes of pictures come from.
+//! Sources of pictures, from which their bytes are read.
 
 pub mod archive;
 
@@ -65,7 +65,7 @@ impl From<io::Error> for Failure {
     }
 }
 
-/// A list of pictures, each with a number from 0 on, whose bytes can be had.
+/// A list of pictures, numbered from 0 on, whose bytes can be read.
 ///
 /// A [`Stream`](super::Stream) opens pictures from many threads at once, each picture once, and nearly in the order in
 /// which they are wanted: a thread is never further ahead of the consumer than the stream's window. A source that is to
@@ -109,12 +109,12 @@ pub struct Entry<'a> {
 /// A picture that is open.
 #[derive(Debug)]
 pub struct Opened<'a> {
-    /// How many bytes there should be; the reader may have others, which is noticed.
+    /// The expected number of bytes; the reader notices another one.
     pub length: u64,
     pub bytes: Bytes<'a>,
 }
 
-/// How the bytes are had.
+/// The way in which the bytes are read.
 #[derive(Debug)]
 pub enum Bytes<'a> {
     /// A file by itself, which decoders may look at out of order.
@@ -151,7 +151,7 @@ pub fn open_file(path: &Path, seen: Option<u64>, most: u64) -> Result<Opened<'st
         ErrorKind::NotFound => absent(path, seen),
         _ => error.into(),
     })?;
-    // asked of what is open: the name may lead somewhere else by now
+    // asked of the open file: the name may lead to another file by now
     let metadata = file.metadata()?;
     if !metadata.is_file() {
         return Err(Failure::new("not_a_file", "a folder, a FIFO, a socket or a device"));
@@ -164,7 +164,7 @@ pub fn open_file(path: &Path, seen: Option<u64>, most: u64) -> Result<Opened<'st
     Ok(Opened { length, bytes: Bytes::File(file) })
 }
 
-/// A file that is not there: what was listed is gone, what was only named may never have been.
+/// The failure of a file that does not exist: a listed file is gone, a named one may never have existed.
 fn absent(path: &Path, seen: Option<u64>) -> Failure {
     match seen {
         Some(_) => Failure::new("vanished", "it is not there any more"),

@@ -10,8 +10,8 @@
 //! are given to threads in order, and never further ahead of the consumer than a window, so that memory does not grow
 //! with the number of pictures, whatever the order in which results are wanted.
 //!
-//! The consumer is the thread that calls. It is told of the first error at once and of a wish to stop within `NOTICE`;
-//! then each thread ends after the picture that it holds.
+//! The consumer is the thread that calls. It gets the first error at once, and the user's wish to stop within `NOTICE`;
+//! then each thread ends after its current picture.
 
 mod feed;
 mod road;
@@ -35,17 +35,17 @@ use crate::threads;
 use feed::{Ending, Feed, Message};
 use road::{Clock, Road};
 
-/// How soon it is noticed that somebody wants to stop, where no picture becomes ready.
+/// The time within which the user's wish to stop is noticed while no picture becomes ready.
 const NOTICE: Duration = Duration::from_millis(100);
 /// Pictures that a thread may be ahead of the one that is handed over, where results are wanted in order.
 const AHEAD: usize = 16;
 
-/// Who runs the network.
+/// The threads that run the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
-    /// Every thread, a micro-batch at a time: the CPU.
+    /// Every thread runs it, a micro-batch at a time: on the CPU.
     Workers,
-    /// One thread, batches of so many pictures on the device: a GPU.
+    /// One thread runs batches of so many pictures on the device: a GPU.
     Batches(usize),
 }
 
@@ -68,7 +68,7 @@ impl Way {
         Needs { fixed: own.fixed + (pictures * extractor.input_len() * size_of::<f32>()) as u64, ..own }
     }
 
-    /// As many of `wanted` threads as there is memory for.
+    /// Returns the number of threads, at most `wanted`, for which there is memory.
     fn fitting(self, extractor: &Extractor, wanted: usize) -> Result<usize, NoRoom> {
         let Some(limit) = memory::limit() else { return Ok(wanted) };
         let needs = self.needs(extractor);
@@ -79,12 +79,12 @@ impl Way {
     }
 }
 
-/// In which order the consumer gets results.
+/// The order in which the consumer gets results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// In that of the pictures.
+    /// The order of the pictures.
     Asked,
-    /// As they come.
+    /// The order in which they become ready.
     Any,
 }
 
@@ -121,7 +121,7 @@ pub struct Made<T> {
 /// A picture at the end of its way.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Done<S, T> {
-    /// Its number in the source.
+    /// The number of the picture in the source.
     pub number: usize,
     /// The result of looking at its bytes; none where they could not be read.
     pub seen: Option<S>,
@@ -176,9 +176,9 @@ impl Stream<'_> {
         self.drive(crew, &all, take)
     }
 
-    /// Sends every picture through the network. `see` looks at its bytes, on the thread that has read them; `finish`
-    /// makes of its features what is wanted, on the thread that computed them where that is a worker; `take` gets the
-    /// results until it fails.
+    /// Sends every picture through the network. `see` gets its bytes, on the thread that has read them; `finish` turns
+    /// its features into the result, on the thread that computed them where that is a worker; `take` gets the results
+    /// until it fails.
     pub fn features<S: Send, T: Send, E: From<StreamError>>(
         &self,
         through: Through,
@@ -216,7 +216,7 @@ impl Stream<'_> {
         (clock.read(), result)
     }
 
-    /// Starts the threads, which run `work`, and hands what they send to `take`.
+    /// Starts the threads, which run `work`, and calls `take` with their results.
     fn drive<T: Send, E: From<StreamError>>(
         &self,
         crew: Crew<T>,

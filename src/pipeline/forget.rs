@@ -1,5 +1,5 @@
-//! Letting go of what a stage has committed: it is computed anew, a file of it is damaged, or the configuration has it
-//! no longer.
+//! Removes the committed files of a stage: it is computed anew, one of its files is damaged, or the configuration no
+//! longer has it.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -31,13 +31,13 @@ pub fn damaged(plan: &Plan, stage: StageId, path: &Path, ui: &Ui) -> Result<(), 
     self::stage(plan, stage)
 }
 
-/// Removes what a stage has committed: its files are nobody's until they are committed again. An extraction keeps its
-/// tables, which may still be good, and what it will write in any case.
+/// Removes the record and the files of a stage. An extraction keeps its tables, which may still be good, and the files
+/// that it will write in any case.
 pub fn stage(plan: &Plan, stage: StageId) -> Result<(), Error> {
     let dir = &plan.dir;
     if let Some(mut record) = Record::read(dir, stage) {
-        // what another stage has written since, as `compare` writes a table that was the report's, is not this one's
-        // any more
+        // a file that another stage has written since does not belong to this one any more: `compare` writes a table
+        // that was the report's
         let others = StageId::ALL.into_iter().filter(|&other| other != stage);
         let others: Vec<Record> = others.filter_map(|other| Record::read(dir, other)).collect();
         record.files.retain(|file| !others.iter().flat_map(|other| &other.files).any(|o| o.file == file.file));

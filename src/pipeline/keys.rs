@@ -19,13 +19,14 @@ pub struct Keys {
 struct Key {
     stage: StageId,
     fingerprint: String,
-    /// What the fingerprints of later stages cover in its place.
+    /// The hash that the fingerprints of later stages cover in its place.
     read: String,
     settings: Value,
 }
 
 impl Keys {
-    /// Fingerprints for the pictures of `listing`; each stage's covers its settings and what it reads.
+    /// Computes the fingerprints for the pictures of `listing`; each covers the settings of its stage and the results
+    /// that the stage reads.
     pub fn of(plan: &Plan, listing: &Listing) -> Result<Self, Error> {
         let config = &plan.pipeline;
         let scanned = listing.fingerprint();
@@ -54,8 +55,8 @@ impl Keys {
             let read = fingerprint(stage.name(), &settings, &inputs)?;
             let mut key = read.clone();
             if stage == StageId::Extract {
-                // the manifest has a column more, the numbers stand in one file more; no number of a later stage comes
-                // of it
+                // the manifest gets one more column, the features one more file; no number of a later stage depends on
+                // it
                 for (name, _) in
                     [("hash", config.input.hash), ("npy", config.output.npy)].iter().filter(|asked| asked.1)
                 {
@@ -84,8 +85,8 @@ impl Keys {
         Record::read(&plan.dir, stage).filter(|record| record.fingerprint == key && record.damaged(&plan.dir).is_none())
     }
 
-    /// Why a stage has to run; `above` is the first stage before it that has to. None when what it has committed is
-    /// good.
+    /// Returns the reason why a stage has to run; `above` is the first stage before it that has to. None when its
+    /// committed result is good.
     pub fn why(&self, plan: &Plan, stage: StageId, above: Option<StageId>) -> Option<String> {
         let above = above.filter(|&above| stage.follows(above));
         if self.committed(plan, stage).is_some() && above.is_none() {

@@ -1,5 +1,4 @@
-//! `run.json`: the plan and what the records tell of it, and of nothing else, so that it can be written again at any
-//! time.
+//! `run.json`: made of the plan and the records and of nothing else, so that it can be written again at any time.
 
 use serde_json::{Value, json};
 
@@ -8,8 +7,8 @@ use crate::plan::Plan;
 use crate::stage::StageId;
 use crate::store::{Record, RunDir};
 
-/// What depends on the records: the rest is the plan's, some of which, as the number of threads, may change without
-/// anything being computed.
+/// The entries that depend on the records. The rest comes from the plan, of which some parts, such as the number of
+/// threads, may change without anything being computed.
 const RECORDED: [&str; 7] = ["fingerprints", "seconds", "extract", "select", "reduce", "evaluate", "quality"];
 
 /// The document for the stages that are committed under the plan of now.
@@ -48,7 +47,7 @@ pub fn document(plan: &Plan, keys: &Keys) -> Value {
     })
 }
 
-/// True when `run.json` is there and tells of every stage in `document` what its record tells.
+/// True when `run.json` exists and agrees with the records about every stage in `document`.
 pub fn fits(dir: &RunDir, document: &Value) -> bool {
     let written = std::fs::read(dir.run_json()).ok().and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
     let Some(written) = written else { return false };

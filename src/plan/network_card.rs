@@ -17,7 +17,7 @@ pub struct NetworkCard {
     /// Version of the program.
     pub featurize: String,
     pub model: String,
-    /// Where the run found the weights.
+    /// The place where the run found the weights.
     pub weights: String,
     /// The hash of the weights, or `random-<seed>`.
     pub weights_sha256: String,
@@ -26,7 +26,7 @@ pub struct NetworkCard {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weights_key: Option<String>,
     pub source: Source,
-    /// Names of the layers, with commas between them.
+    /// The names of the layers, separated by commas.
     pub layer: String,
     pub features: Features,
     pub shape: Vec<usize>,

@@ -1,4 +1,4 @@
-//! The run store: the records of the stages, the paths of their files, and the rules who may write them.
+//! The run store: the records of the stages, the paths of their files, and the rules for writing them.
 //!
 //! A stage writes its files first and its record last. A record is valid while the plan asks for its fingerprint and
 //! its files exist, so a run that was killed at any moment continues from the records. `owner.rs` decides which files

@@ -1,5 +1,5 @@
-//! `classifier/` read back: the card says what the tensors mean, the weights are found and checked, and every part must
-//! fit the next.
+//! Reads `classifier/` back: the card says what the tensors mean, the weights are found and checked, and every part
+//! must fit the next.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -24,7 +24,7 @@ use crate::weights::store::{Found, Store, Wanted};
 /// [`NetworkCard`]. Both are read on their own, since serde's `flatten` would read an f32 as an f64.
 #[derive(Debug, Deserialize)]
 struct StagesCard {
-    /// How the features were stored that the rest was fitted on.
+    /// The number format of the features that the classifier was fitted on.
     #[serde(default)]
     dtype: Dtype,
     select: Option<String>,
@@ -74,7 +74,7 @@ pub fn of_features(
     open_network(&card, weights, device, &unknown)
 }
 
-/// Opens what the run in `dir` has saved.
+/// Opens the classifier that the run in `dir` has saved.
 pub fn open(dir: &RunDir, weights: Option<&Path>, device: &Device) -> Result<Predictor, PredictorError> {
     let (network, card) = card(dir)?;
     committed(dir, &card)?;
@@ -180,7 +180,7 @@ fn origin(card: &NetworkCard, model: &'static ModelSpec, given: Option<&Path>) -
 }
 
 impl Fitted {
-    /// Whether each part takes what the one before gives, from `width` features on.
+    /// Checks that each part takes the columns that the one before gives, from `width` features on.
     fn check(&self, width: usize) -> Result<(), String> {
         let mut columns = width;
         if let Some(kept) = &self.kept {

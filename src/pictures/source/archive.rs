@@ -94,12 +94,12 @@ pub struct Archive {
     reading: Reading,
 }
 
-/// How the members of an archive are read.
+/// The way in which the members of an archive are read.
 #[derive(Debug)]
 enum Reading {
-    /// Each where it lies.
+    /// Each is read at its place.
     Random,
-    /// In their stored order.
+    /// They are read in their stored order.
     Ordered(Window),
 }
 
@@ -109,7 +109,7 @@ impl Archive {
         Self { path: path.to_path_buf(), bytes, modified, stamp, reading }
     }
 
-    /// Where it lies.
+    /// The path of the archive.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -209,7 +209,7 @@ pub struct Met {
     /// Its path below the archive: clean, with `/`, unique; bytes that are not UTF-8 are written `\xNN`. Empty for the
     /// archive itself.
     pub path: String,
-    /// Its bytes, or why it has none that could be a picture's.
+    /// Its bytes, or the reason why they cannot be those of a picture.
     pub content: Result<Member, Reason>,
     /// The class that the archive tells, by a column or by members beside it.
     pub label: Option<Arc<str>>,
@@ -258,7 +258,7 @@ impl From<Interrupted> for ListError {
 /// Asked now and then while an archive is listed, with the number of members so far: an error ends the listing.
 pub type Tick<'a> = &'a mut dyn FnMut(usize) -> Result<(), Interrupted>;
 
-/// Everything in an archive, in its stored order. Members that only tell a class are left out.
+/// Lists everything in an archive in its stored order. Members that only tell a class are left out.
 pub fn list(path: &Path, form: Form, columns: &Columns, tick: Tick) -> Result<Vec<Met>, ListError> {
     let file = open(path)?;
     let metadata = file.metadata()?;

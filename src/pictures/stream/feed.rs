@@ -74,7 +74,7 @@ impl<T> Feed<T> {
         None
     }
 
-    // the other end is there as long as the feed
+    // the other end exists as long as the feed
 
     pub(super) fn send(&self, place: usize, value: T) {
         self.results.send(Ok((place, value))).ok();
@@ -84,7 +84,7 @@ impl<T> Feed<T> {
         self.results.send(Err(error.into())).ok();
     }
 
-    /// Another result is with the consumer.
+    /// The consumer has taken one more result.
     pub(super) fn hand_over(&self) {
         self.lock().handed += 1;
         self.moved.notify_one();

@@ -1,9 +1,9 @@
 //! Pictures in a column of an Arrow IPC stream or file, as the `datasets` library saves them (`save_to_disk`: streams
 //! named `.arrow`).
 //!
-//! Such a file is read by its messages: of every batch only where its buffers lie, the offsets of the pictures, classes
-//! and names. A picture is then a part of the file, read at random like a member of a tar. The format is the Arrow
-//! columnar format 1.5, "Serialization and Interprocess Communication".
+//! Such a file is read by its messages. Of every batch only the places of the buffers and the offsets of pictures,
+//! classes and names are read. A picture is then a part of the file, read at random like a member of a tar. The format
+//! is the Arrow columnar format 1.5, "Serialization and Interprocess Communication".
 
 use std::fs::{File, Metadata};
 use std::io::{BufReader, Read, Seek, SeekFrom};
@@ -21,7 +21,7 @@ use super::parquet::EMPTY;
 use super::{Archive, At, ListError, Member, Met, Reading, Reason, Tick};
 use crate::stages::scan::Kind;
 
-/// How the file form begins; the stream form has no such beginning.
+/// The beginning of the file form; the stream form has none.
 const MAGIC: &[u8] = b"ARROW1\0\0";
 /// Before the length of a message.
 const CONTINUES: u32 = 0xffff_ffff;
@@ -87,12 +87,12 @@ pub(super) fn list(
         }
         messages.position = message.body + message.bytes;
     };
-    // what comes before the fault is taken
+    // the pictures before the fault are listed
     let fault = fault.map(|text| Reason::new(Kind::Damaged, format!("from row {number} on it cannot be read: {text}")));
     Ok(listed.finish(fault))
 }
 
-/// A message: its description, and where its body lies.
+/// A message: its description, and the place of its body.
 struct Message {
     head: Vec<u8>,
     body: u64,
@@ -221,7 +221,7 @@ impl Messages {
         Ok(make_array(builder.align_buffers(true).build().map_err(|error| error.to_string())?))
     }
 
-    /// Where the pictures of a column lie; only their offsets are read.
+    /// Returns the places of the pictures of a column; only their offsets are read.
     fn pictures(&mut self, field: &Field, rows: usize, spans: &[Span]) -> Fallible<Vec<Option<Span>>> {
         let (above, kind, spans) = match field.data_type() {
             DataType::Struct(fields) => {
@@ -267,13 +267,13 @@ impl Messages {
     }
 }
 
-/// Which buffers of a batch belong to a column.
+/// Returns the buffers of a batch that belong to a column.
 fn buffers(schema: &Schema, column: usize) -> Fallible<std::ops::Range<usize>> {
     let before = schema.fields.iter().take(column).map(|field| count(field.data_type())).sum::<Fallible<usize>>()?;
     Ok(before..before + count(schema.field(column).data_type())?)
 }
 
-/// How many buffers a column of this type has.
+/// Counts the buffers of a column of this type.
 fn count(kind: &DataType) -> Fallible<usize> {
     Ok(match kind {
         DataType::Null => 0,

@@ -1,6 +1,6 @@
-//! Which columns of a table hold pictures, classes and names: those that the YAML names, else those that Hugging Face's
-//! `datasets` notes in the schema (`{"info": {"features": {"label": {"names": […], "_type": "ClassLabel"}}}}`), else
-//! those that can only be meant.
+//! Finds the columns of a table that hold pictures, classes and names: those that the YAML names, else those that
+//! Hugging Face's `datasets` notes in the schema (`{"info": {"features": {"label": {"names": […], "_type":
+//! "ClassLabel"}}}}`), else those that can only be meant.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::stages::scan::{Kind, shared};
 
 /// The field of a struct that has the bytes of a picture.
 pub(super) const BYTES: &str = "bytes";
-/// Names that a column of pictures has where there are several of bytes.
+/// The names of columns of pictures, where a table has several columns of bytes.
 const USUAL: [&str; 4] = ["image", "img", "picture", "photo"];
 
 /// The columns of one table, by their numbers.
@@ -196,7 +196,7 @@ impl Rows {
         Ok(())
     }
 
-    /// All of them, and what is to be said of the table itself.
+    /// Returns all rows, and the fault of the table where it has one.
     pub(super) fn finish(mut self, of_table: Option<Reason>) -> Vec<Met> {
         if self.replaced > 0 {
             let text = format!("{} rows of it have the name of an earlier one, which counts", self.replaced);

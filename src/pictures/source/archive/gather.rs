@@ -11,7 +11,7 @@ use crate::stages::scan::{Kind, folder_left_out, left_out};
 #[derive(Debug)]
 pub(super) struct Gathered {
     met: Vec<Met>,
-    /// By path.
+    /// The members by path.
     places: HashMap<String, usize>,
     /// Folders that are not looked into.
     folders: HashSet<String>,
@@ -85,7 +85,7 @@ impl Gathered {
         self.met.push(Met { path, content: Err(reason), label: None });
     }
 
-    /// All of them, and what is to be said of the archive itself.
+    /// Returns all members, and the fault of the archive where it has one.
     pub(super) fn finish(mut self, of_archive: Option<Reason>) -> Vec<Met> {
         self.met.retain(|met| !met.path.is_empty());
         std::mem::take(&mut self.classes).tell(&mut self.met);

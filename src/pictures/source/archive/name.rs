@@ -1,4 +1,4 @@
-//! Names of members as keys. Nothing is written under such a name; yet a key must be clean and must be one file's
+//! Names of members as keys. No file is written under such a name, but a key must be clean and belong to one file
 //! alone.
 
 use crate::stages::scan::escape;

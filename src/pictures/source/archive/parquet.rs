@@ -1,5 +1,5 @@
 //! Pictures in a column of a Parquet file: bytes, or Hugging Face's `struct<bytes, path>`. Only the columns that are
-//! needed are read, a few rows at a time, row group after row group; a page is what is held of a file.
+//! needed are read, a few rows at a time, row group after row group; only a page of a file is held.
 
 use std::fs::{File, Metadata};
 use std::path::Path;
@@ -64,7 +64,7 @@ pub(super) fn list(
         let batch = match guarded(|| reader.next().transpose().map_err(|error| damaged(error.to_string()))) {
             Ok(Some(batch)) => batch,
             Ok(None) => return Ok(listed.finish(None)),
-            // what comes before the fault is taken
+            // the pictures before the fault are listed
             Err(failure) => {
                 let text = format!("from row {number} on it cannot be read: {}", failure.reason);
                 return Ok(listed.finish(Some(Reason::new(Kind::Damaged, text))));

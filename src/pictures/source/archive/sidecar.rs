@@ -16,7 +16,7 @@ pub(crate) const LONGEST: u64 = 1 << 16;
 /// The longest class, in bytes.
 const CLASS: usize = 4096;
 
-/// Path up to the first dot of the base name, and what is behind that dot.
+/// Splits a path at the first dot of its base name.
 pub(crate) fn split(path: &str) -> Option<(&str, &str)> {
     let base = path.rfind('/').map_or(0, |slash| slash + 1);
     let dot = base + path[base..].find('.').filter(|&dot| dot > 0)?;
@@ -56,9 +56,9 @@ fn class(path: &str, contents: &[u8]) -> Option<String> {
 /// Classes of the samples of an archive.
 #[derive(Debug, Default)]
 pub(crate) struct Classes {
-    /// By the path up to the first dot; the rank of the member that told it.
+    /// The class by the path up to the first dot, and the rank of the member that told it.
     samples: HashMap<String, (usize, Arc<str>)>,
-    /// One copy of each.
+    /// The one copy of each class.
     known: BTreeSet<Arc<str>>,
 }
 

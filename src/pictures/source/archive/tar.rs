@@ -96,7 +96,7 @@ pub(super) fn list(path: &Path, mut file: File, metadata: &Metadata, tick: Tick)
     Ok(gathered.finish(end))
 }
 
-/// Where a header is read.
+/// The place at which the next header is read.
 struct Tape {
     input: Input,
     position: u64,
@@ -139,7 +139,7 @@ impl Tape {
     }
 }
 
-/// What PAX headers and GNU's long names say of the next member.
+/// The facts that PAX headers and GNU's long names tell of the next member.
 #[derive(Default)]
 struct Extended {
     name: Option<Vec<u8>>,
@@ -147,8 +147,8 @@ struct Extended {
     is_sparse: bool,
 }
 
-/// Goes from header to header; `at` makes a location of an offset and a size. Gives what is wrong with the archive as a
-/// whole: what comes before a fault is taken.
+/// Goes from header to header; `at` makes a location of an offset and a size. Returns the fault of the archive, where
+/// it has one: the members before it are listed.
 fn walk(
     tape: &mut Tape,
     gathered: &mut Gathered,
@@ -186,7 +186,7 @@ fn walk(
             return match (headers, zeros) {
                 (0, _) => Err(not_tar()),
                 (_, 0) => cut("there should be a header, and it is none"),
-                // whatever lies behind the end
+                // bytes behind the end are ignored
                 _ => Ok(None),
             };
         };
@@ -347,7 +347,7 @@ fn number(field: &[u8]) -> Option<u64> {
     }
 }
 
-/// A part of what the stream unpacks to.
+/// A part of the unpacked stream.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Span {
     pub(super) offset: u64,

@@ -1,5 +1,6 @@
 //! Pictures that can only be read in their stored order (compressed streams, pages of Parquet), for threads that ask
-//! for them nearly in that order: whoever asks first reads on, and keeps for the others what lies before.
+//! for them nearly in that order: the thread that asks for a picture reads on, and keeps the pictures before it for the
+//! others.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -12,7 +13,7 @@ use crate::pictures::source::Failure;
 
 /// Bytes that a window keeps for others.
 const KEPT: u64 = 128 << 20;
-/// A picture that lies so far behind the last one read was left out by whoever asks for the others.
+/// A picture so far behind the last one that was read is not going to be asked for.
 const BEHIND: u64 = 1 << 11;
 /// Windows that are open at a time. Two are where one archive ends and the next begins; tables of few rows make it
 /// more.
@@ -24,7 +25,7 @@ pub(super) trait Sequence: Send {
     fn next(&mut self) -> Result<Vec<u8>, Failure>;
 }
 
-/// Where sequences come from.
+/// Opens the sequences.
 pub(super) trait Ordered: Send + Sync + fmt::Debug {
     /// The number of a picture that the sequence for `number` begins with: itself, or one before it.
     fn start(&self, number: u64) -> u64;
@@ -52,7 +53,7 @@ struct State {
     /// Pictures that were passed and nobody has asked for yet.
     kept: BTreeMap<u64, Vec<u8>>,
     bytes: u64,
-    /// From this number on nothing can be read.
+    /// The number from which on nothing can be read.
     broken: Option<(u64, Failure)>,
 }
 
@@ -62,7 +63,7 @@ impl fmt::Debug for Window {
     }
 }
 
-/// The archives whose windows are open, the last one behind.
+/// The archives with open windows, the last used one at the end.
 static RECENT: Mutex<VecDeque<Weak<Archive>>> = Mutex::new(VecDeque::new());
 
 impl Window {
@@ -105,7 +106,7 @@ impl Window {
         (state.advance(number), opened)
     }
 
-    /// Forgets everything; whoever asks again opens it anew.
+    /// Forgets everything; the next request opens the archive anew.
     fn close(&self) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         *state = State { broken: state.broken.take(), ..State::default() };
@@ -126,7 +127,7 @@ impl State {
             let bytes = match guarded(|| sequence.next()) {
                 Ok(bytes) => bytes,
                 Err(failure) => {
-                    // what lies behind a fault of the stream is lost, and is not to be looked for again and again
+                    // pictures behind a fault of the stream are lost, and must not be searched for again and again
                     self.broken = Some((self.next, failure.clone()));
                     self.sequence = None;
                     return Err(failure);

@@ -1,5 +1,5 @@
-//! Zip archives: the crate `zip` reads the directory, with the extensions for large archives; a member is then read
-//! where it lies, stored or deflated, and its checksum is looked at.
+//! Zip archives: the crate `zip` reads the directory, with the extensions for large archives; a member is then read at
+//! its place, stored or deflated, and its checksum is compared.
 
 use std::fmt;
 use std::fs::{File, Metadata};
@@ -24,10 +24,10 @@ const SIGNATURE: &[u8] = b"PK\x03\x04";
 /// Deflate makes at most so many bytes of one.
 const RATIO: u64 = 1032;
 
-/// Where a member lies, and how it is packed.
+/// The place of a member, and its compression.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
-    /// Where its local header begins.
+    /// The offset of its local header.
     pub(crate) header: u64,
     packed: u64,
     crc: u32,
