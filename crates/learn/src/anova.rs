@@ -34,7 +34,7 @@ pub struct Anova {
 /// The hyperparameters of the analysis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AnovaParams {
-    /// How many classes there are.
+    /// The number of classes.
     pub classes: usize,
 }
 
@@ -57,7 +57,7 @@ impl<'a> FitWith<'a, &'a FeatureMatrix, Vec<Option<usize>>, SelectError> for Ano
     }
 }
 
-/// An error where classes of so many rows leave no spread to measure by.
+/// Returns an error where classes of so many rows leave no spread to measure by.
 pub fn check_rows(counts: impl Iterator<Item = u64>) -> Result<(), SelectError> {
     let (mut rows, mut classes) = (0, 0);
     for count in counts.filter(|&count| count > 0) {

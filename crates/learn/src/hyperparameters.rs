@@ -35,7 +35,7 @@ impl Range {
     /// A share of something that may not be the whole.
     pub(crate) const SHARE: Self = Self::Below(0.0, 1.0);
 
-    /// An error about the hyperparameter `key` unless its value is in the range.
+    /// Returns an error about the hyperparameter `key` unless its value is in the range.
     pub(crate) fn check(self, key: &str, value: impl Number) -> Result<(), ParamError> {
         let number = value.number();
         let inside = match self {
@@ -181,7 +181,7 @@ macro_rules! hyperparameters {
             /// Fields that have a second name in the YAML, with that name.
             pub const ALIASES: &'static [(&'static str, &'static str)] = &[$($((stringify!($field), $alias),)?)*];
 
-            /// An error about the first field that is not in its range.
+            /// Returns an error about the first field that is not in its range.
             fn check_ranges(&self) -> Result<(), $crate::hyperparameters::ParamError> {
                 $($($range.check(stringify!($field), self.$field)?;)?)*
                 Ok(())

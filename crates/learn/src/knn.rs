@@ -59,7 +59,7 @@ pub enum Weighting {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Knn {
     pub params: KnnParams,
-    /// How many classes there are.
+    /// The number of classes.
     pub classes: usize,
     /// (n, d), shared with the table that it was fitted on.
     pub x: Arc<FeatureMatrix>,
@@ -94,12 +94,12 @@ pub enum KnnError {
 }
 
 impl KnnParams {
-    /// An error about a hyperparameter that is out of its range.
+    /// Returns an error about a hyperparameter that is out of its range.
     pub fn check(&self) -> Result<(), ParamError> {
         self.check_ranges()
     }
 
-    /// An error unless so many rows have so many neighbours.
+    /// Returns an error where so many rows have too few neighbours.
     pub fn check_rows(&self, rows: usize) -> Result<(), KnnError> {
         if self.k > rows { Err(KnnError::Few { k: self.k, rows }) } else { Ok(()) }
     }

@@ -29,21 +29,21 @@ pub struct Limits {
     pub ftol: f64,
 }
 
-/// How it ended.
+/// The reason why it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// By `gtol` or `ftol`.
+    /// It fulfilled `gtol` or `ftol`.
     Converged,
-    /// By `max_iter`.
+    /// It reached `max_iter`.
     MaxIter,
-    /// By `max_fun`.
+    /// It reached `max_fun`.
     MaxFun,
     /// No point along the gradient is better: the numbers have no more digits. scipy's "abnormal termination", no
     /// success there, either.
     Stuck,
 }
 
-/// Where it ended.
+/// The point where it ended.
 #[derive(Clone, Debug)]
 pub struct Minimum {
     pub x: Vec<f64>,

@@ -1,4 +1,4 @@
-//! How good the predictions are: scikit-learn's scores, by its names and with its rules for empty cases.
+//! Scores of predictions: scikit-learn's, by its names and with its rules for empty cases.
 //!
 //! A class that is never predicted has precision 0, one that has no pictures has recall 0 (`zero_division=0`); both
 //! count in the macro average, while the balanced accuracy leaves out classes without pictures. Probabilities are
@@ -58,9 +58,9 @@ pub struct Metrics {
 /// Scores of one class.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ClassScores {
-    /// Of the pictures predicted to be of this class, the share that is.
+    /// The share of the pictures predicted to be of this class that are of it.
     pub precision: f64,
-    /// Of the pictures of this class, the share predicted to be.
+    /// The share of the pictures of this class that are predicted to be of it.
     pub recall: f64,
     /// Harmonic mean of precision and recall.
     pub f1_score: f64,
@@ -84,7 +84,7 @@ pub struct Average {
 /// Accuracy when any of the k most probable classes may be the true one.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TopK {
-    /// How many classes may be named.
+    /// The number of classes that may be named.
     pub k: usize,
     /// Share of pictures whose class is among them.
     pub accuracy: f64,

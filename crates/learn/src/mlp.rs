@@ -73,7 +73,7 @@ pub struct Mlp {
     pub validation_scores: Vec<f64>,
     /// Epochs run.
     pub n_iter: usize,
-    /// How training ended.
+    /// The reason why training ended.
     pub end: End,
 }
 

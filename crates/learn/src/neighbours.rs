@@ -29,7 +29,7 @@ pub struct Near {
 /// The rows near a query, without the query itself.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Neighbours {
-    /// By falling similarity, then by row.
+    /// The neighbours by falling similarity, then by row.
     pub nearest: Vec<Near>,
     /// The nearest row of another group than its own.
     pub across: Option<Near>,
@@ -50,7 +50,7 @@ impl Directions {
         Self { rows }
     }
 
-    /// How many rows there are.
+    /// The number of rows.
     pub fn len(&self) -> usize {
         self.rows.rows()
     }

@@ -137,7 +137,7 @@ pub enum PcaError {
     /// A stored PCA contradicts itself.
     #[error("the stored {field} has {found} values where {expected} are expected, or values that are not finite")]
     Stored {
-        /// Which numbers.
+        /// The name of the numbers.
         field: &'static str,
         /// Their count.
         found: usize,
@@ -160,7 +160,7 @@ pub enum PcaError {
 /// The largest matrix whose eigenvectors are computed: 2 GB of `f64`, some four times that while solving.
 const MAX_SIDE: usize = 16_384;
 
-/// Which solution suits a table.
+/// The solution that suits a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Route {
     /// Rows ≥ features: stream the rows through a [`CovarianceAccumulator`], d² × 8 bytes.

@@ -51,9 +51,9 @@ pub fn isolation(neighbours: &Neighbours, k: usize) -> f64 {
     near.iter().map(|near| 1.0 - f64::from(near.similarity)).sum::<f64>() / near.len() as f64
 }
 
-/// How many robust standard deviations (from the median absolute deviation) each value lies above the median of all, on
-/// a logarithmic scale: distances are skewed to the right, their logarithms hardly. Zeros where the values do not
-/// spread, or are too few.
+/// Returns the number of robust standard deviations (from the median absolute deviation) by which each value is above
+/// the median of all, on a logarithmic scale: distances are skewed to the right, their logarithms hardly. Zeros where
+/// the values do not spread, or are too few.
 ///
 /// Source: Iglewicz and Hoaglin, "How to Detect and Handle Outliers", 1993, where more than 3.5 counts as an outlier.
 pub fn robust_scores(values: &[f64]) -> Vec<f64> {

@@ -29,7 +29,7 @@ pub struct FeatureMatrix {
     data: Vec<f32>,
 }
 
-/// A table whose rows are read a few at a time: in memory, or on disk.
+/// A table in memory or on disk, whose rows are read a few at a time.
 pub trait Rows: fmt::Debug {
     /// Number of pictures.
     fn rows(&self) -> usize;

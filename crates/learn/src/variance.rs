@@ -8,7 +8,7 @@ use thiserror::Error;
 use crate::dataset::{DatasetBase, FitWith};
 use crate::table::FeatureMatrix;
 
-/// How many offending columns an error names.
+/// The number of offending columns that an error names.
 const NAMED_COLUMNS: usize = 5;
 
 /// Collects count, mean, variance, minimum and maximum of every column while rows stream by.

@@ -1,4 +1,4 @@
-//! How much memory the process has held at most, in all and since a moment; how much it may have ([`limit`]); and
+//! The most memory that the process has held, in all and since a moment; the memory that it may have ([`limit`]); and
 //! memory that threads share ([`Budget`]).
 
 mod budget;
@@ -11,7 +11,7 @@ pub use machine::{Limit, NoRoom, limit};
 
 /// The share of the memory that pictures have by default while they are decoded.
 const DECODING: u64 = 4;
-/// Where the system does not tell how much memory there is.
+/// The memory where the system does not tell it.
 const UNTOLD: u64 = 1 << 30;
 
 /// The most before the last [`restart`], in MB.

@@ -1,4 +1,4 @@
-//! Names that a misspelt word may stand for.
+//! Finds the names that a misspelt word may stand for.
 
 /// The candidate that `word` was probably meant to be, if one is near.
 ///
@@ -9,7 +9,7 @@ pub fn suggest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Opt
     near(word, candidates).into_iter().next()
 }
 
-/// Every candidate that `word` may stand for and that is about as near as the nearest, the nearest first.
+/// Returns every candidate that `word` may stand for and that is about as near as the nearest, the nearest first.
 pub fn near<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Vec<String> {
     let plain = |s: &str| s.to_lowercase().replace('-', "_");
     let word = plain(word);

@@ -1,5 +1,4 @@
-//! How many threads there may be, and starting them where the system may refuse: it does when a limit of processes or
-//! of memory is reached.
+//! Counts and starts threads. The system may refuse to start them when a limit of processes or of memory is reached.
 
 use std::io;
 use std::sync::OnceLock;

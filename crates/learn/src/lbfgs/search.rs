@@ -201,7 +201,7 @@ fn cubic(here: At, from: At) -> f64 {
     here.length + r * (from.length - here.length)
 }
 
-/// Where the slope would be 0 if it changed evenly.
+/// Returns the place where the slope would be 0 if it changed evenly.
 fn secant(best: At, here: At) -> f64 {
     here.length + (here.slope / (here.slope - best.slope)) * (best.length - here.length)
 }

@@ -10,9 +10,9 @@ const BINS: usize = 10;
 /// The predictions whose confidence is above `low` and not above `high`; the first bin has those of 0, too.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Bin {
-    /// Where the bin begins.
+    /// The lower end of the bin.
     pub low: f64,
-    /// Where it ends.
+    /// The upper end of the bin.
     pub high: f64,
     /// Pictures in it.
     pub count: usize,

@@ -32,7 +32,7 @@ fn random(seed: u64, stream: Stream) -> ChaCha8Rng {
     random
 }
 
-/// Shuffles by Fisher and Yates. Written out, so that no version of a library changes what a seed means.
+/// Shuffles by Fisher and Yates. It is written out, so that no version of a library changes the meaning of a seed.
 pub(super) struct Shuffler(ChaCha8Rng);
 
 impl Shuffler {
@@ -89,7 +89,7 @@ pub(crate) struct Samples<'a> {
     pub y: &'a [usize],
     /// The rows trained on.
     pub rows: &'a [usize],
-    /// How many classes there are.
+    /// The number of classes.
     pub classes: usize,
     /// Weight of a row of each class.
     pub weights: Option<&'a [f64]>,
@@ -102,7 +102,7 @@ impl<'a> Samples<'a> {
         Self { x, y, rows, classes: classes.len(), weights }
     }
 
-    /// An error where they cannot be trained on.
+    /// Returns an error where they cannot be trained on.
     pub(crate) fn check(&self) -> Result<(), MlpError> {
         let Self { x, y, rows: named, classes, .. } = *self;
         let (rows, features) = (named.len(), x.cols());
@@ -275,7 +275,7 @@ impl Patience<'_> {
     }
 }
 
-/// One pass over `rows`, and the mean loss of a row.
+/// Makes one pass over `rows` and returns the mean loss of a row.
 fn epoch(
     network: &Network,
     optimizer: &mut Optimizer,

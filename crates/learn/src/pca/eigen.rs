@@ -76,7 +76,7 @@ pub(super) struct Spectrum {
 }
 
 impl Spectrum {
-    /// How many components the parameters come to for this table.
+    /// Returns the number of components that the parameters ask for of this table.
     pub(super) fn k(&self, params: &PcaParams) -> Result<usize, PcaError> {
         let most = self.variances.len();
         match params.components {

@@ -1,4 +1,5 @@
-//! How many directions of a spectrum are signal: Minka's approximation of the evidence for every number of components.
+//! Estimates the number of directions of a spectrum that are signal, by Minka's approximation of the evidence for every
+//! number of components.
 //!
 //! Source: T. P. Minka, "Automatic Choice of Dimensionality for PCA", NIPS 2000, equations 76 to 78, the estimate of
 //! `sklearn.decomposition.PCA(n_components="mle")`. Its double sum is updated from rank to rank, so that all ranks

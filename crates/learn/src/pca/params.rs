@@ -44,7 +44,7 @@ hyperparameters! {
 pub enum Components {
     /// This number, at least 1.
     Count(usize),
-    /// As many as explain this share of the variance, in (0, 1).
+    /// The number of components that explain this share of the variance, in (0, 1).
     Fraction(f64),
     /// The most probable number, by Minka's estimate; needs as many rows as columns.
     Mle,
@@ -63,7 +63,7 @@ inline_schema!(Components: any_of(&[
 ]));
 
 impl PcaParams {
-    /// An error where the components are out of their range.
+    /// Returns an error where the components are out of their range.
     pub fn check(&self) -> Result<(), ParamError> {
         match self.components {
             Components::Count(count) => COMPONENTS.check("components", count),
@@ -74,7 +74,7 @@ impl PcaParams {
         }
     }
 
-    /// Whether a table of this shape can have what is asked, as far as its shape tells.
+    /// Returns an error where a table of this shape cannot have the components.
     pub fn suits(&self, rows: u64, features: usize) -> Result<(), PcaError> {
         match self.components {
             Components::Mle if rows < features as u64 => Err(PcaError::MleRows { rows, features }),
@@ -85,12 +85,12 @@ impl PcaParams {
 }
 
 impl SvdParams {
-    /// An error where the number of components is out of its range.
+    /// Returns an error where the number of components is out of its range.
     pub fn check(&self) -> Result<(), ParamError> {
         self.check_ranges()
     }
 
-    /// How many components a table of this shape gets.
+    /// Returns the number of components that a table of this shape gets.
     pub(super) fn k(&self, rows: usize, features: usize) -> usize {
         self.components.min(rows).min(features)
     }

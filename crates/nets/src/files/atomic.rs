@@ -1,5 +1,5 @@
-//! A file is there whole or not at all: written under a temporary name in its own folder, synced, renamed, the folder
-//! synced. Its hash is taken on the way, so that whoever reads it later can tell whether it is still what was written.
+//! A file is written whole or not at all: under a temporary name in its own folder, synced, renamed, and the folder
+//! synced. Its hash is taken on the way, so that a later reader can tell whether it is still what was written.
 
 use std::ffi::OsStr;
 use std::fs::{File, Metadata};
@@ -11,7 +11,7 @@ use tempfile::NamedTempFile;
 
 use super::{Digest, FileError};
 
-/// How temporary names begin; whatever bears one after a crash may be deleted.
+/// The beginning of temporary names; a file that bears one after a crash may be deleted.
 pub const TEMPORARY: &str = ".writing-";
 /// Letters and digits after that.
 const RANDOM: usize = 6;

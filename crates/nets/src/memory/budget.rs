@@ -1,11 +1,11 @@
-//! Memory that threads share: who wants some of it waits until it is there, in the order of asking.
+//! Memory that threads share: a thread that wants some of it waits until it is free, in the order of asking.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// How soon a thread that waits notices that it should stop.
+/// The time within which a waiting thread notices that it should stop.
 const NOTICE: Duration = Duration::from_millis(50);
 
 /// A number of bytes that are handed out and come back. A thread that holds a share of them must not ask for another
@@ -21,7 +21,7 @@ pub struct Budget {
 struct State {
     used: u64,
     holders: usize,
-    /// Tickets of those who wait, in their order.
+    /// The tickets of the waiting threads, in their order.
     waiting: VecDeque<u64>,
     tickets: u64,
 }

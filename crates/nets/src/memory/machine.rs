@@ -1,5 +1,5 @@
-//! How much memory this process may have: the machine's, or the limit of a control group (cgroup, version 1 or 2) that
-//! it is in, where that is less.
+//! The memory that this process may have: the machine's, or the limit of its control group (cgroup, version 1 or 2),
+//! where that is less.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ pub struct Limit {
 }
 
 impl fmt::Display for Limit {
-    /// As the end of "there are …".
+    /// The limit as the end of "there are …".
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let bytes = bytes(self.bytes);
         match &self.group {
@@ -58,7 +58,7 @@ fn of_machine(root: &Path) -> Option<u64> {
     Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
 }
 
-/// A hierarchy of groups: where it is mounted, which group lies there, and the file that has a group's limit.
+/// A hierarchy of groups: the place where it is mounted, its top group, and the file that has a group's limit.
 struct Hierarchy<'a> {
     mounted: &'a str,
     top: &'a str,

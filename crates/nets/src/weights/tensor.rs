@@ -1,5 +1,5 @@
 //! A tensor of a weight file: its shape is known when the file is opened, its values are read when they are asked for,
-//! so that a file of half a gigabyte never stands in memory beside what is made of it.
+//! so that a file of half a gigabyte is never held in memory beside what is made of it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -23,12 +23,12 @@ enum Data {
 }
 
 impl Tensor {
-    /// A tensor whose values are at hand.
+    /// Makes a tensor of values in memory.
     pub fn ready(shape: Vec<usize>, values: Vec<f32>) -> Self {
         Self { shape, data: Data::Ready(Arc::new(values)) }
     }
 
-    /// A tensor whose values `read` gives, row-major, as many as `shape` says.
+    /// Makes a tensor whose values `read` returns, row-major, as many as `shape` says.
     pub fn later(shape: Vec<usize>, read: impl Fn() -> Result<Vec<f32>, WeightError> + Send + Sync + 'static) -> Self {
         Self { shape, data: Data::Later(Arc::new(read)) }
     }
@@ -46,7 +46,7 @@ impl Tensor {
         }
     }
 
-    /// The tensor of `shape` whose values `change` makes of this one's, when they are asked for.
+    /// Makes a tensor of `shape` whose values `change` computes from those of this one, when they are asked for.
     pub fn map(&self, shape: Vec<usize>, change: impl Fn(Vec<f32>) -> Vec<f32> + Send + Sync + 'static) -> Self {
         let source = self.clone();
         Self::later(shape, move || Ok(change(source.values()?)))

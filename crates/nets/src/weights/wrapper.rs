@@ -1,7 +1,7 @@
-//! Where in a file a network lies. A checkpoint keeps the state dict among other things, and whoever wraps a network
-//! into another one puts words before the names of its tensors: `state_dict.module.encoder_q.conv1.weight` is
-//! `conv1.weight` of the network. The words are whatever stands before the names that the network needs; nothing is
-//! known of wrappers but which of several networks the field takes:
+//! Finds the network in a file. A checkpoint keeps the state dict among other things, and a network inside another one
+//! has words before the names of its tensors: `state_dict.module.encoder_q.conv1.weight` is `conv1.weight` of the
+//! network. The words are whatever stands before the names that the network needs; nothing is known of wrappers but
+//! which of several networks the field takes:
 //!
 //! * the averaged weights (EMA, SWA) before those of the last step: timm's `load_state_dict(use_ema=True)`;
 //! * the teacher of self-distillation: DINO's `eval_linear.py` (`--checkpoint_key teacher`); the online network of
@@ -22,7 +22,7 @@ const SHOWN: usize = 4;
 /// Keys of checkpoints, the one to be taken first: the first four are timm's.
 const KEYS: [&str; 9] =
     ["state_dict_ema", "model_ema", "state_dict", "model", "model_state_dict", "module", "net", "network", "params"];
-/// Words that PyTorch's wrappers put before the names of what they hold, which may be a part of a network.
+/// Words that PyTorch's wrappers put before the names of the module that they hold, which may be a part of a network.
 const WRAPPERS: [&str; 4] = ["module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"];
 /// Words of the network that the field takes, and of the one that only serves its training.
 const TAKEN: [&str; 7] = ["ema", "swa", "average", "averaged", "avg", "teacher", "online"];
@@ -33,7 +33,7 @@ const LEFT: [&str; 5] = ["momentum", "k", "key", "target", "student"];
 pub struct CheckpointKey {
     /// The words before the names, without the last dot; empty where there are none.
     pub key: String,
-    /// Other keys of the file under which the network lies, too.
+    /// Other keys of the file that hold the network, too.
     pub others: Vec<String>,
 }
 
@@ -55,8 +55,8 @@ impl CheckpointKey {
     }
 }
 
-/// How much of the network is at a place: names, those among them whose tensors have the right shape, and how little of
-/// a deeper one.
+/// The parts of the network at a place: the number of its names, of its tensors with the right shape, and of those of a
+/// deeper network.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Fit {
     pub names: usize,
@@ -278,7 +278,7 @@ fn listed<'a>(words: impl Iterator<Item = &'a str>) -> String {
     words.map(quoted).collect::<Vec<_>>().join(", ")
 }
 
-/// Where the network is in a file, or what the file has instead.
+/// The place of the network in a file, or the names that the file has instead.
 fn places_told(tensors: &BTreeMap<String, Tensor>, needed: &[Parameter], places: &[Place]) -> String {
     let whole: Vec<&Place> = places.iter().filter(|place| place.fit.names == needed.len()).collect();
     match whole.is_empty() {

@@ -1,4 +1,4 @@
-//! Where a value lies: channels last in a buffer, with zeros around it, alone or as some of the channels of a
+//! The place of a value: channels last in a buffer, with zeros around it, alone or as some of the channels of a
 //! concatenation.
 
 use std::ops::Range;
@@ -58,7 +58,7 @@ impl Map {
         if self.batched { p * self.picture() } else { 0 }
     }
 
-    /// Where position (y, x) begins, counted from `pad` above and left of the map.
+    /// Returns the offset of position (y, x), counted from `pad` above and left of the map.
     pub(crate) fn at(&self, y: usize, x: usize, pad: Pad) -> usize {
         let (y, x) = (y + self.halo.top - pad.top, x + self.halo.left - pad.left);
         y * self.row() + x * self.pixel + self.channel
@@ -76,7 +76,7 @@ impl Map {
         })
     }
 
-    /// Where each position begins, picture after picture.
+    /// Returns the offset of each position, picture after picture.
     pub(crate) fn positions(&self, pad: Pad, stride: [usize; 2], [h, w]: [usize; 2], pictures: usize) -> Vec<u32> {
         let all = (0..pictures).flat_map(|p| (0..h).flat_map(move |y| (0..w).map(move |x| (p, y, x))));
         all.map(|(p, y, x)| (self.base(p) + self.at(y * stride[0], x * stride[1], pad)) as u32).collect()

@@ -37,7 +37,7 @@ pub(crate) struct RowRange {
 }
 
 impl RowRange {
-    /// All rows.
+    /// Every row.
     pub(crate) fn whole(step: usize, h: usize) -> Self {
         Self { step, rows: 0..h, inputs: [0; 2], output: 0 }
     }

@@ -1,4 +1,4 @@
-//! From a program to kernels with packed weights.
+//! Turns a program into kernels with packed weights.
 
 use super::PlannedStep;
 use crate::exec::ExecError;
