@@ -2,16 +2,16 @@
 //!
 //! The user writes it as [`raw::Input`](super::raw::Input), whose doc comments are the reference of its keys.
 
-use std::fmt;
 use std::path::PathBuf;
 
 use regex::{Regex, RegexBuilder};
 use serde::Serialize;
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error, MapAccess};
 
 use super::columns::PictureColumns;
 use crate::learn::hyperparameters::at_least_1;
+use crate::learn::read_forms;
 
 /// The checked section `input`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -132,26 +132,13 @@ impl<'de> Deserialize<'de> for LimitPerClass {
             test: Option<usize>,
         }
 
-        struct OneOrEach;
-
-        impl<'de> Visitor<'de> for OneOrEach {
-            type Value = LimitPerClass;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a whole number of at least 1, or `{train: …, test: …}`")
-            }
-
-            fn visit_u64<E: Error>(self, v: u64) -> Result<LimitPerClass, E> {
-                at_least_1(v, &self).map(|v| LimitPerClass { train: Some(v), test: Some(v) })
-            }
-
+        read_forms!(deserializer, "a whole number of at least 1, or `{train: …, test: …}`" => LimitPerClass {
+            visit_u64(v: u64, Unsigned) => at_least_1(v).map(|v| LimitPerClass { train: Some(v), test: Some(v) });
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<LimitPerClass, A::Error> {
                 let Each { train, test } = Each::deserialize(MapAccessDeserializer::new(map))?;
                 Ok(LimitPerClass { train, test })
             }
-        }
-
-        deserializer.deserialize_any(OneOrEach)
+        })
     }
 }
 
@@ -163,15 +150,7 @@ impl<'de> Deserialize<'de> for Label {
             pattern: String,
         }
 
-        struct WordOrPattern;
-
-        impl<'de> Visitor<'de> for WordOrPattern {
-            type Value = Label;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("`folder`, `parent`, `none` or `{pattern: …}`")
-            }
-
+        read_forms!(deserializer, "`folder`, `parent`, `none` or `{pattern: …}`" => Label {;
             fn visit_str<E: Error>(self, v: &str) -> Result<Label, E> {
                 match v {
                     "folder" => Ok(Label::Folder),
@@ -187,8 +166,6 @@ impl<'de> Deserialize<'de> for Label {
                 let Keys { pattern } = Keys::deserialize(MapAccessDeserializer::new(map))?;
                 Ok(Label::Pattern(pattern))
             }
-        }
-
-        deserializer.deserialize_any(WordOrPattern)
+        })
     }
 }

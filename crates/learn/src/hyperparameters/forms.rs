@@ -1,13 +1,13 @@
 //! Values of the YAML that may be written in more than one way: a number or a word, one number or a list, a word or
 //! keys.
 //!
-//! Visitors by hand: serde's untagged enums would lose the position and the text of an error.
+//! [`read_forms`](crate::read_forms) makes a visitor: serde's untagged enums would lose the position and the text of an
+//! error.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Unexpected, Visitor};
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess};
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
@@ -38,6 +38,34 @@ macro_rules! inline_schema {
 }
 
 pub(crate) use inline_schema;
+
+/// Reads a value that may be written in more than one way. Each arm has a method of serde's `Visitor`, its argument,
+/// the name of that in serde's `Unexpected`, and the value, none where it is not `expected`. Other methods stand behind
+/// a semicolon.
+#[macro_export]
+macro_rules! read_forms {
+    ($deserializer:expr, $expected:expr => $type:ty {
+        $($visit:ident($v:ident: $from:ty, $unexpected:ident) => $value:expr),* $(; $($other:tt)*)?
+    }) => {{
+        struct Forms;
+
+        impl<'de> serde::de::Visitor<'de> for Forms {
+            type Value = $type;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(&$expected)
+            }
+
+            $(fn $visit<E: serde::de::Error>(self, $v: $from) -> Result<$type, E> {
+                $value.ok_or_else(|| E::invalid_value(serde::de::Unexpected::$unexpected($v), &self))
+            })*
+
+            $($($other)*)?
+        }
+
+        $deserializer.deserialize_any(Forms)
+    }};
+}
 
 /// Weights of the classes.
 #[derive(Clone, Debug, PartialEq)]
@@ -98,33 +126,16 @@ impl Serialize for ClassWeight {
 
 impl<'de> Deserialize<'de> for ClassWeight {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct BalancedOrClasses;
-
-        impl<'de> Visitor<'de> for BalancedOrClasses {
-            type Value = ClassWeight;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("`balanced`, or weights of classes, `{Banana: 2.0}`")
-            }
-
-            fn visit_str<E: Error>(self, v: &str) -> Result<ClassWeight, E> {
-                if v == "balanced" {
-                    Ok(ClassWeight::Balanced)
-                } else {
-                    Err(E::invalid_value(Unexpected::Str(v), &self))
-                }
-            }
-
+        read_forms!(deserializer, "`balanced`, or weights of classes, `{Banana: 2.0}`" => ClassWeight {
+            visit_str(v: &str, Str) => (v == "balanced").then_some(ClassWeight::Balanced);
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<ClassWeight, A::Error> {
                 BTreeMap::deserialize(MapAccessDeserializer::new(map)).map(ClassWeight::Classes)
             }
-        }
-
-        deserializer.deserialize_any(BalancedOrClasses)
+        })
     }
 }
 
-/// Where a table lies.
+/// The place of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InMemory {
     /// In memory, if it is small enough.
@@ -159,82 +170,32 @@ impl Serialize for InMemory {
 
 impl<'de> Deserialize<'de> for InMemory {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct AutoOrWhether;
-
-        impl Visitor<'_> for AutoOrWhether {
-            type Value = InMemory;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("`auto`, `true` or `false`")
-            }
-
-            fn visit_bool<E: Error>(self, v: bool) -> Result<InMemory, E> {
-                Ok(InMemory::Always(v))
-            }
-
-            fn visit_str<E: Error>(self, v: &str) -> Result<InMemory, E> {
-                if v == "auto" { Ok(InMemory::Auto) } else { Err(E::invalid_value(Unexpected::Str(v), &self)) }
-            }
-        }
-
-        deserializer.deserialize_any(AutoOrWhether)
+        read_forms!(deserializer, "`auto`, `true` or `false`" => InMemory {
+            visit_bool(v: bool, Bool) => Some(InMemory::Always(v)),
+            visit_str(v: &str, Str) => (v == "auto").then_some(InMemory::Auto)
+        })
     }
 }
 
-/// `auto` (`None`) or a whole number of at least 1.
+/// Reads `auto` (`None`) or a whole number of at least 1.
 pub fn auto_or_whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {
-    struct AutoOrWhole;
-
-    impl Visitor<'_> for AutoOrWhole {
-        type Value = Option<usize>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a whole number of at least 1, or `auto`")
-        }
-
-        fn visit_u64<E: Error>(self, v: u64) -> Result<Self::Value, E> {
-            at_least_1(v, &self).map(Some)
-        }
-
-        fn visit_str<E: Error>(self, v: &str) -> Result<Self::Value, E> {
-            if v == "auto" { Ok(None) } else { Err(E::invalid_value(Unexpected::Str(v), &self)) }
-        }
-    }
-
-    deserializer.deserialize_any(AutoOrWhole)
+    read_forms!(deserializer, "a whole number of at least 1, or `auto`" => Option<usize> {
+        visit_u64(v: u64, Unsigned) => at_least_1(v).map(Some),
+        visit_str(v: &str, Str) => (v == "auto").then_some(None)
+    })
 }
 
-/// A list of whole numbers, or one.
+/// Reads a list of whole numbers, or one.
 pub(crate) fn whole_or_list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<usize>, D::Error> {
-    struct WholeOrList;
-
-    impl<'de> Visitor<'de> for WholeOrList {
-        type Value = Vec<usize>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a list of whole numbers of at least 1")
+    read_forms!(deserializer, "a list of whole numbers of at least 1" => Vec<usize> {
+        visit_u64(v: u64, Unsigned) => at_least_1(v).map(|v| vec![v]);
+        fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Vec<usize>, A::Error> {
+            std::iter::from_fn(|| items.next_element().transpose()).collect()
         }
-
-        fn visit_u64<E: Error>(self, v: u64) -> Result<Self::Value, E> {
-            at_least_1(v, &self).map(|v| vec![v])
-        }
-
-        fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
-            let mut list = Vec::new();
-            while let Some(item) = items.next_element()? {
-                list.push(item);
-            }
-            Ok(list)
-        }
-    }
-
-    deserializer.deserialize_any(WholeOrList)
+    })
 }
 
 /// `v`, unless it is 0 or larger than a `usize`.
-pub fn at_least_1<E: Error>(v: u64, expected: &dyn serde::de::Expected) -> Result<usize, E> {
-    match usize::try_from(v) {
-        Ok(v) if v > 0 => Ok(v),
-        _ => Err(E::invalid_value(Unexpected::Unsigned(v), expected)),
-    }
+pub fn at_least_1(v: u64) -> Option<usize> {
+    usize::try_from(v).ok().filter(|&v| v > 0)
 }

@@ -1,14 +1,13 @@
 //! The hyperparameters of the decompositions, with scikit-learn's names.
 
-use std::fmt;
-
 use schemars::JsonSchema;
-use serde::de::{Error, Unexpected, Visitor};
+use serde::de::{Error, Unexpected};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::json;
 
 use super::PcaError;
 use crate::hyperparameters::{ParamError, Range, any_of, at_least_1, hyperparameters, inline_schema};
+use crate::read_forms;
 
 /// The number of components that may be asked for.
 const COMPONENTS: Range = Range::Whole(1, 1_000_000);
@@ -98,60 +97,30 @@ impl SvdParams {
 
 impl<'de> Deserialize<'de> for Components {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct CountOrFraction;
-
-        impl Visitor<'_> for CountOrFraction {
-            type Value = Components;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(
-                    "how many components (a whole number of at least 1), how much of the variance (between 0 and 1), \
-                     or `mle`",
-                )
-            }
-
-            fn visit_u64<E: Error>(self, v: u64) -> Result<Components, E> {
-                at_least_1(v, &self).map(Components::Count)
-            }
-
-            fn visit_str<E: Error>(self, v: &str) -> Result<Components, E> {
-                if v == "mle" { Ok(Components::Mle) } else { Err(E::invalid_value(Unexpected::Str(v), &self)) }
-            }
-
+        const EXPECTED: &str = "how many components (a whole number of at least 1), how much of the variance (between \
+                                0 and 1), or `mle`";
+        read_forms!(deserializer, EXPECTED => Components {
+            visit_u64(v: u64, Unsigned) => at_least_1(v).map(Components::Count),
+            visit_str(v: &str, Str) => (v == "mle").then_some(Components::Mle);
             fn visit_f64<E: Error>(self, v: f64) -> Result<Components, E> {
                 if v > 0.0 && v < 1.0 {
-                    Ok(Components::Fraction(v))
-                } else if v == 1.0 {
-                    let message = "1.0 can be read in two ways; write `1` for one component, `0.999` for nearly all of \
-                                   the variance, or leave `reduce` out to keep every column";
-                    Err(E::custom(message))
-                } else {
-                    Err(E::invalid_value(Unexpected::Float(v), &self))
+                    return Ok(Components::Fraction(v));
                 }
+                if v != 1.0 {
+                    return Err(E::invalid_value(Unexpected::Float(v), &self));
+                }
+                Err(E::custom(
+                    "1.0 can be read in two ways; write `1` for one component, `0.999` for nearly all of the variance, \
+                     or leave `reduce` out to keep every column",
+                ))
             }
-        }
-
-        deserializer.deserialize_any(CountOrFraction)
+        })
     }
 }
 
-/// How many singular vectors: shares and `mle` are for principal components.
+/// Reads the number of singular vectors: shares and `mle` are for principal components.
 fn svd_components<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
-    struct Count;
-
-    impl Visitor<'_> for Count {
-        type Value = usize;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str(
-                "how many components (a whole number of at least 1; a share of the variance and `mle` are for `pca`)",
-            )
-        }
-
-        fn visit_u64<E: Error>(self, v: u64) -> Result<usize, E> {
-            at_least_1(v, &self)
-        }
-    }
-
-    deserializer.deserialize_any(Count)
+    const EXPECTED: &str =
+        "how many components (a whole number of at least 1; a share of the variance and `mle` are for `pca`)";
+    read_forms!(deserializer, EXPECTED => usize { visit_u64(v: u64, Unsigned) => at_least_1(v) })
 }
