@@ -56,30 +56,14 @@ const MAX_VISITS: usize = 1 << 31;
 /// Decodes a JPEG. For a recipe the picture is decoded at a reduced size where [`DecodeOptions::fast_decode`] allows
 /// it.
 pub(super) fn decode(bytes: &[u8], options: &DecodeOptions, recipe: Option<&Recipe>) -> Result<Decoded, DecodeError> {
-    let pad = options.truncated == Truncated::Pad;
-    let mut segments = SegmentReader::new(bytes);
+    let pad = Some(options.truncated == Truncated::Pad);
     let mut decoder = Decoder::default();
-    loop {
-        let segment = match segments.next() {
-            // The file ends early, and the picture is complete or may be filled up.
-            Err(end) if end.kind == DecodeErrorKind::Truncated && decoder.may_end(pad) => break,
-            segment => segment?,
-        };
-        match segment.marker {
-            markers::EOI => break,
-            markers::SOS => {
-                segments.read_entropy_data(&mut decoder.data);
-                decoder.decode_scan(segment.body, pad)?;
-            }
-            code if markers::is_frame(code) => {
-                decoder.read_frame(code, segment.body, options.max_pixels)?;
-                if let Some(recipe) = recipe.filter(|_| options.fast_decode) {
-                    decoder.choose_scale(recipe, options.exif);
-                }
-            }
-            code => decoder.read_segment(code, segment.body)?,
+    decoder.read(bytes, pad, options.max_pixels, |decoder| {
+        if let Some(recipe) = recipe.filter(|_| options.fast_decode) {
+            decoder.choose_scale(recipe, options.exif);
         }
-    }
+        Ok(())
+    })?;
     let orientation = decoder.orientation(options.exif);
     let (width, height) = decoder.frame.as_ref().map_or((0, 0), |frame| (frame.width, frame.height));
     let image = orientation::apply(decoder.finish()?, orientation);
@@ -108,47 +92,24 @@ pub(super) fn decode_strip(
     if !bytes.starts_with(&[0xff, markers::SOI]) {
         return Err(corrupt("a strip that does not begin like a JPEG"));
     }
-    let mut segments = SegmentReader::new(bytes);
-    loop {
-        let segment = segments.next()?;
-        match segment.marker {
-            markers::EOI => return decoder.finish(),
-            markers::SOS => {
-                segments.read_entropy_data(&mut decoder.data);
-                decoder.decode_scan(segment.body, false)?;
-            }
-            code if markers::is_frame(code) => {
-                decoder.read_frame(code, segment.body, max_pixels)?;
-                let components = decoder.frame.as_ref().map_or(0, |frame| frame.components.len());
-                if components != colours.count() {
-                    return Err(corrupt(format!("{components} components where there should be {}", colours.count())));
-                }
-            }
-            code => decoder.read_segment(code, segment.body)?,
+    decoder.read(bytes, None, max_pixels, |decoder| {
+        match decoder.frame.as_ref().map_or(0, |frame| frame.components.len()) {
+            components if components == colours.count() => Ok(()),
+            components => Err(corrupt(format!("{components} components where there should be {}", colours.count()))),
         }
-    }
+    })?;
+    decoder.finish()
 }
 
 /// Decodes a JPEG at 1 / `divisor` of its size.
 #[cfg(test)]
 pub(super) fn decode_scaled(bytes: &[u8], divisor: usize) -> Result<RgbImage, DecodeError> {
-    let mut segments = SegmentReader::new(bytes);
     let mut decoder = Decoder::default();
-    loop {
-        let segment = segments.next()?;
-        match segment.marker {
-            markers::EOI => return decoder.finish(),
-            markers::SOS => {
-                segments.read_entropy_data(&mut decoder.data);
-                decoder.decode_scan(segment.body, false)?;
-            }
-            code if markers::is_frame(code) => {
-                decoder.read_frame(code, segment.body, u64::MAX)?;
-                decoder.frame.iter_mut().for_each(|frame| frame.set_scale(8 / divisor));
-            }
-            code => decoder.read_segment(code, segment.body)?,
-        }
-    }
+    decoder.read(bytes, None, u64::MAX, |decoder| {
+        decoder.frame.iter_mut().for_each(|frame| frame.set_scale(8 / divisor));
+        Ok(())
+    })?;
+    decoder.finish()
 }
 
 /// Returns width and height from the frame header.
@@ -218,6 +179,39 @@ struct Output {
 }
 
 impl Decoder {
+    /// Reads all segments and decodes all scans; `framed` is called after each frame header. A file may end early as
+    /// [`may_end`](Self::may_end) says for `pad`, or not at all where there is none.
+    fn read(
+        &mut self,
+        bytes: &[u8],
+        pad: Option<bool>,
+        max_pixels: u64,
+        framed: impl Fn(&mut Self) -> Result<(), DecodeError>,
+    ) -> Result<(), DecodeError> {
+        let mut segments = SegmentReader::new(bytes);
+        loop {
+            let segment = match segments.next() {
+                // the file ends early, and the picture is complete or may be filled up
+                Err(end) if end.kind == DecodeErrorKind::Truncated && pad.is_some_and(|pad| self.may_end(pad)) => {
+                    return Ok(());
+                }
+                segment => segment?,
+            };
+            match segment.marker {
+                markers::EOI => return Ok(()),
+                markers::SOS => {
+                    segments.read_entropy_data(&mut self.data);
+                    self.decode_scan(segment.body, pad == Some(true))?;
+                }
+                code if markers::is_frame(code) => {
+                    self.read_frame(code, segment.body, max_pixels)?;
+                    framed(self)?;
+                }
+                code => self.read_segment(code, segment.body)?,
+            }
+        }
+    }
+
     /// Reads a segment that is neither a frame nor a scan header.
     fn read_segment(&mut self, code: u8, body: &[u8]) -> Result<(), DecodeError> {
         match code {
