@@ -54,6 +54,22 @@ pub struct Recipe {
     pub std: [f32; 3],
 }
 
+impl Recipe {
+    /// torchvision's `ImageClassification(crop_size=224)`: short side to 256, bilinear with antialiasing, centre crop,
+    /// less ImageNet's mean and divided by its standard deviation.
+    pub const TORCHVISION: Self = Self {
+        size: [224; 2],
+        fit: Fit::Crop,
+        filter: Filter::Bilinear,
+        antialias: true,
+        crop_pct: 0.875,
+        channels: ChannelOrder::Rgb,
+        divisor: 255.0,
+        mean: [0.485, 0.456, 0.406],
+        std: [0.229, 0.224, 0.225],
+    };
+}
+
 /// The default of `antialias` for records of featurize up to version 0.2, which do not have the key.
 fn antialias() -> bool {
     true

@@ -200,17 +200,7 @@ mod tests {
 
     #[test]
     fn a_recipe_is_told_step_by_step() {
-        let lite = Recipe {
-            size: [224, 224],
-            fit: Fit::Crop,
-            filter: Filter::Bicubic,
-            antialias: true,
-            crop_pct: 0.875,
-            channels: ChannelOrder::Rgb,
-            divisor: 255.0,
-            mean: [0.5; 3],
-            std: [0.5; 3],
-        };
+        let lite = Recipe { filter: Filter::Bicubic, mean: [0.5; 3], std: [0.5; 3], ..Recipe::TORCHVISION };
         let text = "short side resized to 256 px (bicubic), centre 224 × 224 px cut out, RGB, divided by 255, less \
                     0.5, divided by 0.5";
         assert_eq!(recipe(&lite), text);

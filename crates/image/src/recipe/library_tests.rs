@@ -32,21 +32,6 @@ fn differing(cases: &[Prepared], recipe: impl Fn(&Prepared) -> Recipe) -> Vec<St
     wrong
 }
 
-/// The recipe of torchvision's networks.
-pub(crate) fn imagenet() -> Recipe {
-    Recipe {
-        size: [224, 224],
-        fit: Fit::Crop,
-        filter: Filter::Bilinear,
-        antialias: true,
-        crop_pct: 0.875,
-        channels: ChannelOrder::Rgb,
-        divisor: 255.0,
-        mean: [0.485, 0.456, 0.406],
-        std: [0.229, 0.224, 0.225],
-    }
-}
-
 #[test]
 fn squash_and_border_are_timms_to_the_bit() {
     let cases: Vec<Prepared> = rows_of("image_presets.json", "fits");
@@ -56,7 +41,7 @@ fn squash_and_border_are_timms_to_the_bit() {
         fit: case.fit.expect("a fit"),
         filter: Filter::Bicubic,
         crop_pct: case.crop_pct.expect("a share"),
-        ..imagenet()
+        ..Recipe::TORCHVISION
     });
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
@@ -73,7 +58,7 @@ fn without_antialiasing_it_is_tensorflows_resize_to_the_bit() {
         divisor: 1.0,
         mean: [0.0; 3],
         std: [1.0; 3],
-        ..imagenet()
+        ..Recipe::TORCHVISION
     };
     let wrong = differing(&cases, |case| plain(case.size.expect("a size")));
     assert!(wrong.is_empty(), "{wrong:#?}");
@@ -112,15 +97,15 @@ fn torchvisions_tensors_are_a_level_away_at_most() {
 
 #[test]
 fn numbers_are_written_as_people_write_them_and_keep_their_bits() {
-    let text = serde_json::to_value(imagenet()).expect("JSON").to_string();
+    let text = serde_json::to_value(Recipe::TORCHVISION).expect("JSON").to_string();
     assert!(text.contains("[0.485,0.456,0.406]") && text.contains(r#""divisor":255.0"#), "{text}");
-    assert_eq!(serde_json::from_str::<Recipe>(&text).expect("a recipe"), imagenet());
+    assert_eq!(serde_json::from_str::<Recipe>(&text).expect("a recipe"), Recipe::TORCHVISION);
     let mut bits = 1u32;
     for _ in 0..2000 {
         bits = bits.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         let value = f32::from_bits(bits);
         if value.is_finite() {
-            let recipe = Recipe { divisor: value, ..imagenet() };
+            let recipe = Recipe { divisor: value, ..Recipe::TORCHVISION };
             let text = serde_json::to_value(&recipe).expect("JSON").to_string();
             assert_eq!(serde_json::from_str::<Recipe>(&text).expect("a recipe").divisor.to_bits(), value.to_bits());
         }
@@ -129,5 +114,5 @@ fn numbers_are_written_as_people_write_them_and_keep_their_bits() {
     let old = r#"{"size":[224,224],"fit":"crop","resize":"bilinear","crop_pct":0.875,"channels":"rgb","divisor":255.0,
         "mean":[0.48500001430511475,0.4560000002384186,0.4059999883174896],
         "std":[0.2290000021457672,0.2240000069141388,0.22499999403953552]}"#;
-    assert_eq!(serde_json::from_str::<Recipe>(old).expect("a recipe"), imagenet());
+    assert_eq!(serde_json::from_str::<Recipe>(old).expect("a recipe"), Recipe::TORCHVISION);
 }

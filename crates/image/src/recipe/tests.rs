@@ -3,25 +3,17 @@
 use super::*;
 use crate::WHITE;
 
-fn torchvision() -> Recipe {
-    Recipe {
-        size: [224, 224],
-        fit: Fit::Crop,
-        filter: Filter::Bilinear,
-        antialias: true,
-        crop_pct: 0.875,
-        channels: ChannelOrder::Rgb,
-        divisor: 255.0,
-        mean: [0.485, 0.456, 0.406],
-        std: [0.229, 0.224, 0.225],
-    }
-}
-
 #[test]
 fn layouts_hold_the_same_values_and_channels_keep_their_own_mean() {
     let image = RgbImage::from_fn(2, 1, |x, _| [10 + x as u8, 20 + x as u8, 30 + x as u8]);
-    let rgb =
-        Recipe { size: [1, 2], crop_pct: 1.0, divisor: 1.0, mean: [1., 2., 3.], std: [1., 2., 4.], ..torchvision() };
+    let rgb = Recipe {
+        size: [1, 2],
+        crop_pct: 1.0,
+        divisor: 1.0,
+        mean: [1., 2., 3.],
+        std: [1., 2., 4.],
+        ..Recipe::TORCHVISION
+    };
     let bgr = Recipe { channels: ChannelOrder::Bgr, ..rgb.clone() };
     let mut out = [0.0; 6];
     rgb.apply(&image, Layout::Hwc, &mut out);
@@ -42,7 +34,7 @@ fn a_grey_input_is_pillows_luminance_in_one_channel() {
         divisor: 1.0,
         mean: [0.0, 1.0, 5.0],
         std: [1.0, 2.0, 3.0],
-        ..torchvision()
+        ..Recipe::TORCHVISION
     };
     let mut out = [0.0; 2];
     recipe.apply(&image, Layout::Hwc, &mut out);
@@ -54,8 +46,8 @@ fn a_grey_input_is_pillows_luminance_in_one_channel() {
 #[test]
 fn a_strip_of_a_picture_is_cropped_and_padded_without_its_full_size() {
     let strip = RgbImage::from_fn(1, 5000, |_, y| [y as u8; 3]);
-    assert_eq!(torchvision().prepare(&strip).data.len(), torchvision().input_len());
-    let padded = Recipe { fit: Fit::Pad, ..torchvision() }.prepare(&strip);
+    assert_eq!(Recipe::TORCHVISION.prepare(&strip).data.len(), Recipe::TORCHVISION.input_len());
+    let padded = Recipe { fit: Fit::Pad, ..Recipe::TORCHVISION }.prepare(&strip);
     let dark = padded.row(100).chunks_exact(3).filter(|p| *p != WHITE).count();
     assert_eq!(dark, 1, "one column, all the rest is border");
 }
@@ -74,9 +66,9 @@ fn nonsense_is_refused_with_its_key() {
         ("mean", |r| r.mean[2] = f32::INFINITY),
         ("std", |r| r.std[1] = 0.0),
     ];
-    assert_eq!(torchvision().check(), Ok(()));
+    assert_eq!(Recipe::TORCHVISION.check(), Ok(()));
     for (key, change) in cases {
-        let mut recipe = torchvision();
+        let mut recipe = Recipe::TORCHVISION;
         change(&mut recipe);
         assert_eq!(recipe.check().map_err(|e| e.key), Err(key), "{recipe:?}");
     }
@@ -88,7 +80,7 @@ fn parse(yaml: &str) -> Result<RecipeOverrides, String> {
 
 #[test]
 fn overrides_replace_what_they_name() {
-    let plain = torchvision();
+    let plain = Recipe::TORCHVISION;
     assert_eq!(plain.with(&RecipeOverrides::default()), plain);
     let changed = plain.with(&parse("{size: 299, resize: bicubic, fit: stretch, std: [1, 1, 0.5]}").expect("valid"));
     let expected = Recipe { size: [299; 2], filter: Filter::Bicubic, fit: Fit::Stretch, std: [1., 1., 0.5], ..plain };
@@ -115,9 +107,9 @@ fn a_wrong_override_is_pointed_at() {
 
 #[test]
 fn a_recipe_survives_json_to_the_bit() {
-    let text = serde_json::to_string(&torchvision()).expect("JSON");
+    let text = serde_json::to_string(&Recipe::TORCHVISION).expect("JSON");
     assert!(text.contains(r#""resize":"bilinear""#), "{text}");
-    assert_eq!(serde_json::from_str::<Recipe>(&text).expect("a recipe"), torchvision());
+    assert_eq!(serde_json::from_str::<Recipe>(&text).expect("a recipe"), Recipe::TORCHVISION);
     let overrides = parse("{size: 299, mean: [0.5, 0.5, 0.5]}").expect("valid");
     let text = serde_json::to_string(&overrides).expect("JSON");
     assert_eq!(text, r#"{"size":[299,299],"mean":[0.5,0.5,0.5]}"#);

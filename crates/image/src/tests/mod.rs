@@ -183,7 +183,7 @@ fn orientations_are_applied_and_cut_files_filled_up_as_in_pillow() {
 
 /// A recipe that resizes every picture to this size.
 fn stretched(width: usize, height: usize) -> Recipe {
-    Recipe { size: [height, width], fit: Fit::Stretch, crop_pct: 1.0, ..crate::recipe::imagenet() }
+    Recipe { size: [height, width], fit: Fit::Stretch, crop_pct: 1.0, ..Recipe::TORCHVISION }
 }
 
 #[test]

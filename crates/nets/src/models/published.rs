@@ -20,22 +20,7 @@ use super::spec::{FileSpec, Hash, Source, WeightsSpec};
 use crate::image::Filter::{self, Bicubic, Bilinear};
 use crate::image::{ChannelOrder, Fit, Recipe};
 
-/// Mean and standard deviation of ImageNet's pixels divided by 255: torchvision, timm, Keras' `torch` mode.
-const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
-const STD: [f32; 3] = [0.229, 0.224, 0.225];
-
-/// torchvision's `ImageClassification(crop_size=224)`: short side to 256, bilinear with antialiasing, centre crop.
-const TORCHVISION: Recipe = Recipe {
-    size: [224; 2],
-    fit: Fit::Crop,
-    filter: Bilinear,
-    antialias: true,
-    crop_pct: 0.875,
-    channels: ChannelOrder::Rgb,
-    divisor: 255.0,
-    mean: MEAN,
-    std: STD,
-};
+const TORCHVISION: Recipe = Recipe::TORCHVISION;
 
 /// The same for Inception v3: short side to 342.
 const TORCHVISION_299: Recipe = Recipe { size: [299; 2], crop_pct: 299.0 / 342.0, ..TORCHVISION };
@@ -69,7 +54,7 @@ const KERAS_TF: Recipe = Recipe { channels: ChannelOrder::Rgb, divisor: 127.5, m
 const KERAS_TF_299: Recipe = Recipe { size: [299; 2], ..KERAS_TF };
 
 /// The same in `torch` mode.
-const KERAS_TORCH: Recipe = Recipe { channels: ChannelOrder::Rgb, divisor: 255.0, mean: MEAN, std: STD, ..KERAS_CAFFE };
+const KERAS_TORCH: Recipe = Recipe { fit: Fit::Stretch, filter: Filter::Nearest, crop_pct: 1.0, ..TORCHVISION };
 
 /// The rows of models: `torchvision(name, hash, recipe, top-1)`, `timm(tag, training, recipe)` with the top-1 and the
 /// licence where they are known and not Apache-2.0, `keras(folder, model, hash, hash without top, recipe, top-1,

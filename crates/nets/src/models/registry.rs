@@ -6,21 +6,11 @@ use super::{
     alexnet, convnext, densenet, efficientnet, googlenet, inception, mnasnet, mobilenet, mobilenet_v1, mobilenet_v3,
     published, regnet, resnet, resnet_v2, shufflenet, squeezenet, vgg, xception,
 };
-use crate::image::{ChannelOrder, Filter, Fit, Recipe};
+use crate::image::{Filter, Recipe};
 use crate::suggest::near;
 
 /// timm's `tf_efficientnet_lite0`: short side to 256 (224 / 0.875), bicubic, centre crop, [-1, 1].
-const LITE0_RECIPE: Recipe = Recipe {
-    size: [224, 224],
-    fit: Fit::Crop,
-    filter: Filter::Bicubic,
-    antialias: true,
-    crop_pct: 0.875,
-    channels: ChannelOrder::Rgb,
-    divisor: 255.0,
-    mean: [0.5; 3],
-    std: [0.5; 3],
-};
+const LITE0_RECIPE: Recipe = Recipe { filter: Filter::Bicubic, mean: [0.5; 3], std: [0.5; 3], ..Recipe::TORCHVISION };
 
 /// The weights inside the binary.
 const BUNDLED: &[WeightsSpec] = &[WeightsSpec {
