@@ -235,6 +235,4 @@ fn grey(image: &RgbImage) -> RgbImage {
 #[cfg(test)]
 mod library_tests;
 #[cfg(test)]
-pub(crate) use library_tests::imagenet;
-#[cfg(test)]
 mod tests;

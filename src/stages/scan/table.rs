@@ -99,11 +99,11 @@ pub fn header(table: &Path) -> Result<Vec<String>, TableError> {
 
 /// Opens a table and reads the names of its columns.
 fn opened(table: &Path) -> Result<(Text<'_>, Vec<String>), TableError> {
-    let place = table.display().to_string();
+    let place = table.display();
     let unreadable = |error: std::io::Error| TableError::Wrong(format!("cannot read the table {place}: {error}"));
     let mut text = Text::open(table).map_err(unreadable)?;
     let start = text.position();
-    let names = text.header().map_err(|reason| at_line(&place, &text, &start, &reason))?;
+    let names = text.header().map_err(|reason| at_line(table, &text, &start, &reason))?;
     Ok((text, names))
 }
 
@@ -111,57 +111,57 @@ fn opened(table: &Path) -> Result<(Text<'_>, Vec<String>), TableError> {
 /// picture of that name. Where no path of the table leads to a file, the files are looked for below the table's own
 /// folder, and names without folder in all folders of the root.
 pub fn from_csv(root: &Path, table: &Path, columns: &Columns) -> Result<Found, TableError> {
-    let place = table.display().to_string();
+    let mut rows = Rows::new(root, table);
+    let text = each_line(table, columns, |start, field, words| rows.take(start, field, words))?;
+    rows.finish().map_err(|(start, reason)| at_line(table, &text, &start, &reason))
+}
+
+/// Calls `take` with every line of a table: its place, its path, its label and its split. Returns the table for errors
+/// that are known later.
+fn each_line<'a>(
+    table: &'a Path,
+    columns: &Columns,
+    mut take: impl FnMut(csv::Position, &[u8], Result<Words, String>) -> Result<(), String>,
+) -> Result<Text<'a>, TableError> {
     let (mut text, names) = opened(table)?;
     let head = Head::of(&names, columns, table)?;
-    let mut rows = Rows::new(root, table);
     let mut record = csv::ByteRecord::new();
     loop {
         let start = text.position();
-        let wrong = |text: &Text, reason: String| at_line(&place, text, &start, &reason);
-        if !text.read(&mut record).map_err(|reason| wrong(&text, reason))? {
-            break;
-        }
-        let field = record.get(head.path).unwrap_or_default();
-        rows.take(start.clone(), field, words(&head, &record)).map_err(|reason| wrong(&text, reason))?;
+        let taken = match text.read(&mut record) {
+            Ok(true) => take(start.clone(), record.get(head.path).unwrap_or_default(), words(&head, &record)),
+            Ok(false) => return Ok(text),
+            Err(reason) => Err(reason),
+        };
+        taken.map_err(|reason| at_line(table, &text, &start, &reason))?;
     }
-    rows.finish().map_err(|(start, reason)| at_line(&place, &text, &start, &reason))
 }
 
 /// Keeps the members of archives that a table names, by their keys, or by their paths inside an archive where only one
 /// archive has such a path.
 pub fn among(found: Found, table: &Path, columns: &Columns) -> Result<Found, TableError> {
-    let place = table.display().to_string();
-    let (mut text, names) = opened(table)?;
-    let head = Head::of(&names, columns, table)?;
     let mut places: HashMap<&str, Vec<usize>> = HashMap::new();
     for (i, candidate) in found.candidates.iter().enumerate() {
         places.entry(&candidate.path).or_default().push(i);
         places.entry(&candidate.path[candidate.inside..]).or_default().push(i);
     }
     let (mut labels, mut named, mut missing) = (BTreeSet::new(), BTreeMap::new(), Vec::new());
-    let mut record = csv::ByteRecord::new();
-    loop {
-        let start = text.position();
-        let wrong = |text: &Text, reason: String| at_line(&place, text, &start, &reason);
-        if !text.read(&mut record).map_err(|reason| wrong(&text, reason))? {
-            break;
-        }
-        let field = record.get(head.path).unwrap_or_default().trim_ascii();
-        let (label, split) = words(&head, &record).map_err(|reason| wrong(&text, reason))?;
-        let field = std::str::from_utf8(field).map_err(|_| wrong(&text, "the path is not UTF-8".into()))?;
+    each_line(table, columns, |_, field, words| {
+        let (label, split) = words?;
+        let field = std::str::from_utf8(field.trim_ascii()).map_err(|_| "the path is not UTF-8")?;
         let path = field.strip_prefix("./").unwrap_or(field);
         match places.get(path).map_or(&[][..], Vec::as_slice) {
             [] => missing.push(path.to_string()),
             [one] => {
                 let words = (label.map(|label| shared(&mut labels, label)), split);
                 if named.insert(*one, words).is_some() {
-                    return Err(wrong(&text, format!("{path} is named a second time")));
+                    return Err(format!("{path} is named a second time"));
                 }
             }
-            [..] => return Err(wrong(&text, format!("{path} is in several archives; write `archive/{path}`"))),
+            [..] => return Err(format!("{path} is in several archives; write `archive/{path}`")),
         }
-    }
+        Ok(())
+    })?;
     let mut found = found;
     let mut number = 0;
     // pictures that no line names take no part, as in a folder
@@ -174,8 +174,8 @@ pub fn among(found: Found, table: &Path, columns: &Columns) -> Result<Found, Tab
     Ok(found)
 }
 
-fn at_line(place: &str, text: &Text, start: &csv::Position, reason: &str) -> TableError {
-    TableError::Wrong(format!("{place}, line {}: {reason}", text.line_at(start)))
+fn at_line(table: &Path, text: &Text, start: &csv::Position, reason: &str) -> TableError {
+    TableError::Wrong(format!("{}, line {}: {reason}", table.display(), text.line_at(start)))
 }
 
 /// The values of a line beside the path.

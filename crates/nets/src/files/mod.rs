@@ -1,6 +1,8 @@
-//! Files that are there whole or not at all ([`atomic`]), and files that open at once or not at all ([`regular`]).
+//! Files that are written whole or not at all ([`atomic`]), files that open at once or not at all ([`regular`]), and
+//! directories that are read within a budget ([`limited`]).
 
 pub mod atomic;
+pub mod limited;
 pub mod regular;
 
 use std::path::{Path, PathBuf};

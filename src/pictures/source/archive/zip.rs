@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use ::zip::result::ZipError;
 use ::zip::{CompressionMethod, ZipArchive};
+use featurize_nets::files::limited::Limited;
 use flate2::Crc;
 use flate2::read::DeflateDecoder;
 
@@ -184,28 +185,6 @@ impl Read for Unpacked {
             }
         }
         Ok(n)
-    }
-}
-
-/// A reader that gives no more than `budget` bytes in all: a directory cannot make its reader hold more.
-struct Limited<R> {
-    inner: R,
-    budget: u64,
-}
-
-impl<R: Read> Read for Limited<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.inner.read(buffer)?;
-        let text = "its zip directory is too large for the file";
-        let left = self.budget.checked_sub(count as u64);
-        self.budget = left.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, text))?;
-        Ok(count)
-    }
-}
-
-impl<R: Seek> Seek for Limited<R> {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        self.inner.seek(to)
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, BufReader, Read};
 
 use ::zip::result::ZipError;
 use ::zip::{CompressionMethod, ZipArchive};
@@ -12,6 +12,7 @@ use ::zip::{CompressionMethod, ZipArchive};
 use super::pickle::Unpickler;
 use super::storage::{Packing, Storage};
 use super::{Content, Fault, instructions, limit};
+use crate::files::limited::Limited;
 
 /// Where the pickle is, under the prefix.
 const PICKLE: &str = "data.pkl";
@@ -113,27 +114,5 @@ fn unsound(error: ZipError) -> Fault {
     match error {
         ZipError::Io(error) if error.kind() != io::ErrorKind::UnexpectedEof => Fault::from(error),
         error => format!("its zip directory cannot be read ({error}); is the file whole?").into(),
-    }
-}
-
-/// A reader that gives no more than `budget` bytes in all: who reads a directory cannot be made to hold more.
-struct Limited<R> {
-    inner: R,
-    budget: u64,
-}
-
-impl<R: Read> Read for Limited<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.inner.read(buffer)?;
-        let left = self.budget.checked_sub(count as u64);
-        self.budget = left
-            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "its zip directory is too large for the file"))?;
-        Ok(count)
-    }
-}
-
-impl<R: Seek> Seek for Limited<R> {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        self.inner.seek(to)
     }
 }
