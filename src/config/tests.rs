@@ -4,6 +4,7 @@ use std::path::Path;
 
 use proptest::prelude::*;
 
+use super::canonical_tests::canonical;
 use super::*;
 use crate::image::{DecodeOptions, Exif, Truncated};
 
@@ -311,30 +312,18 @@ fn paths_count_from_the_file_or_from_the_current_folder() {
 #[test]
 fn sections_have_one_canonical_json() {
     let pipeline = with("reduce: {pca: {components: 0.5}}\nruntime: {device: cuda:1}");
-    let json = |value: &dyn erased::Json| value.json();
     assert_eq!(
-        json(&pipeline.reduce),
+        canonical(&pipeline.reduce),
         r#"{"scale":"none","pca":{"components":{"fraction":0.5},"whiten":false},"svd":null}"#
     );
-    assert_eq!(json(&pipeline.runtime), r#"{"device":"cuda:1","batch_size":32,"threads":null}"#);
+    assert_eq!(canonical(&pipeline.runtime), r#"{"device":"cuda:1","batch_size":32,"threads":null}"#);
     assert_eq!(
-        json(&pipeline.extract),
+        canonical(&pipeline.extract),
         r#"{"model":"efficientnet_lite0","weights":"default","seed":0,"features":"avg","layer":null,"layers":null,"source":null,"channels":"3","precision":"f32","recipe":null,"shard_rows":null}"#
     );
-    assert!(json(&pipeline).starts_with(
+    assert!(canonical(&pipeline).starts_with(
         r#"{"file":"pipelines/fruits.yaml","name":"fruits","input":{"root":"data/fruits","split":"none""#
     ));
-}
-
-mod erased {
-    pub trait Json {
-        fn json(&self) -> String;
-    }
-    impl<T: serde::Serialize> Json for T {
-        fn json(&self) -> String {
-            serde_json::to_string(self).unwrap()
-        }
-    }
 }
 
 #[test]

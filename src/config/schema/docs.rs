@@ -15,14 +15,21 @@ fn the_reference_of_the_yaml_is_that_of_the_structs() {
     crate::docs::keep("pipelines.md", &[text.join("\n\n")]);
 }
 
+/// The schema of `key`; of a choice between a section and nothing, that of the section.
+pub(super) fn inner<'a>(root: &'a Value, key: &'a Value) -> &'a Value {
+    let any = key["anyOf"].as_array().and_then(|any| any.iter().find(|one| one["$ref"].is_string()));
+    resolved(root, any.unwrap_or(key))
+}
+
+/// The schema of the section at a dotted path.
+pub(super) fn at<'a>(root: &'a Value, path: &str) -> &'a Value {
+    let keys = path.split('.').filter(|key| !key.is_empty());
+    keys.fold(root, |section, key| inner(root, &section["properties"][key]))
+}
+
 /// The heading of a section, its description, and an item for each of its keys.
 fn section(root: &Value, path: &str, names: &[&str]) -> String {
-    let mut section = root;
-    for key in path.split('.').filter(|key| !key.is_empty()) {
-        let key = &section["properties"][key];
-        let any = key["anyOf"].as_array().and_then(|any| any.iter().find(|one| one["$ref"].is_string()));
-        section = resolved(root, any.unwrap_or(key));
-    }
+    let section = at(root, path);
     let about = section["description"].as_str().unwrap_or_default();
     let about = sentence(about.strip_prefix(&format!("`{path}`: ")).unwrap_or(about));
     let heading = if path.is_empty() { "The top level".to_string() } else { format!("`{path}`") };

@@ -6,6 +6,7 @@ use jsonschema::Validator;
 use serde_json::{Value, json};
 
 use super::super::{keys, parse};
+use super::docs::{at, inner};
 use super::schema;
 
 const SHIPPED: &str = "pipelines/featurize.schema.json";
@@ -30,33 +31,15 @@ fn validator() -> Validator {
     jsonschema::draft202012::new(&schema()).expect("a schema")
 }
 
-/// The schema of the section at a dotted path.
-fn section(root: &Value, path: &str) -> Value {
-    let mut at = root.clone();
-    for key in path.split('.').filter(|key| !key.is_empty()) {
-        at = resolved(root, &at["properties"][key]);
-    }
-    at
-}
-
-/// Follows a reference; of a choice between a section and nothing, that to the section.
-fn resolved(root: &Value, value: &Value) -> Value {
-    let target = value["anyOf"].as_array().and_then(|any| any.iter().find(|one| one["$ref"].is_string()));
-    match target.unwrap_or(value)["$ref"].as_str() {
-        Some(name) => root.pointer(name.trim_start_matches('#')).expect("defined").clone(),
-        None => value.clone(),
-    }
-}
-
 /// Every key that is not a section: its dotted path and its schema.
 fn leaves(root: &Value) -> Vec<(String, Value)> {
     let mut leaves = Vec::new();
     for (path, names) in keys::sections() {
-        let section = section(root, path);
+        let section = at(root, path);
         for name in names {
             let dotted = if path.is_empty() { (*name).to_string() } else { format!("{path}.{name}") };
             let key = section["properties"][name].clone();
-            if resolved(root, &key)["type"] != "object" {
+            if inner(root, &key)["type"] != "object" {
                 leaves.push((dotted, key));
             }
         }
@@ -68,7 +51,7 @@ fn leaves(root: &Value) -> Vec<(String, Value)> {
 fn the_schema_has_the_keys_that_are_read_and_describes_each() {
     let root = schema();
     for (path, names) in keys::sections() {
-        let section = section(&root, path);
+        let section = at(&root, path);
         let known = section["properties"].as_object().unwrap_or_else(|| panic!("`{path}` is no section of the schema"));
         let mut names: Vec<&str> = names.to_vec();
         names.sort_unstable();
