@@ -14,7 +14,7 @@ use crate::image::{RgbImage, thumbnail};
 use crate::learn::metrics::{self, Average, ClassScores, Metrics, RocAuc, TopK, calibration};
 use crate::network_plan::NetworkPlan;
 use crate::stages::StageId;
-use crate::stages::compare::{Compared, GROUPS, Group, MEMBERS, Outlier, Picture, SHOWN, Summary, Suspect};
+use crate::stages::compare::{Compared, GROUPS, Group, Outlier, Picture, SHOWN, Summary, Suspect};
 use crate::stages::extract::{Extracted, Timing};
 use crate::stages::reduce::Reduced;
 use crate::stages::select::Selected;
@@ -198,7 +198,7 @@ fn quality(data: &ReportData) -> Option<Compared> {
     }
     let member = |i: usize, similarity: f32| (pictures[i].clone(), similarity);
     let test = pictures.iter().position(|picture| picture.test);
-    let members: Vec<_> = (8..17).map(|i| member(i, 0.95)).take(MEMBERS).collect();
+    let members: Vec<_> = (8..14).map(|i| member(i, 0.95)).collect();
     let mut groups = vec![Group { size: 9, tests: 0, labels: Vec::new(), members }];
     groups.extend(test.map(|test| {
         let members = vec![member(test, 1.0), member(pictures.len() - 1, 1.0)];
