@@ -14,7 +14,7 @@ and `smooth(width, height)`, for the codecs that lose something:
 
 Written:
 
-    image_resize.json    `Image.resize` of patterns: source size, filter, size, box, sha256 of the RGB bytes, the first of them
+    image_resize.json    `Image.resize` of patterns: source size, filter, size, sha256 of the RGB bytes, the first of them
     image_recipe.json    timm's evaluation transform and Keras' `preprocess_input` on patterns: sha256 of the bytes before
                          normalising and of the F32 (little endian) after it
     image_files.json     for each picture file: what it is, its size, sha256 of Pillow's pixels
@@ -66,22 +66,18 @@ def resample(name):
 
 
 def resizes():
-    """Up, down, one side only, to one pixel, with and without a box."""
-    plain = [
+    """Up, down, one side only, to one pixel."""
+    sizes = [
         ((61, 47), (32, 24)), ((61, 47), (122, 94)), ((61, 47), (100, 20)), ((61, 47), (61, 20)), ((61, 47), (20, 47)),
         ((61, 47), (61, 47)), ((61, 47), (1, 1)), ((61, 47), (7, 131)), ((100, 100), (224, 224)), ((37, 120), (79, 256)),
         ((500, 375), (341, 256)), ((1, 1), (5, 3)), ((2, 3), (64, 64)), ((3, 200), (9, 7)), ((640, 5), (33, 40)),
         ((40, 60), (30, 40)), ((40, 60), (30, 39)), ((73, 52), (43, 12)), ((63, 74), (64, 73)),  # on both sides of an order
     ]
-    boxed = [
-        ((61, 47), (32, 24), (3.25, 5.5, 50.75, 40.0)), ((61, 47), (61, 47), (0.5, 0.5, 60.5, 46.5)),
-        ((100, 100), (130, 90), (10.1, 20.2, 99.9, 70.7)), ((61, 47), (30, 47), (0, 0, 30, 47)),
-    ]  # fmt: skip
     cases = []
-    for source, size, box in [(*c, None) for c in plain] + boxed:
+    for source, size in sizes:
         for name in FILTERS:
-            data = pattern(*source).resize(size, resample(name), box=box).tobytes()
-            case = {"source": source, "filter": name, "size": size, "box": box}
+            data = pattern(*source).resize(size, resample(name)).tobytes()
+            case = {"source": source, "filter": name, "size": size}
             cases.append(case | {"sha256": sha256(data), "first": list(data[:12])})
     return cases
 

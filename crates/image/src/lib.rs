@@ -73,7 +73,7 @@ pub use footprint::footprint;
 pub use options::{DecodeOptions, Exif, Truncated};
 pub use recipe::{ChannelOrder, Fit, Layout, Preset, Recipe, RecipeError, RecipeOverrides};
 use resize::bilinear;
-pub use resize::{Filter, resize, resize_box, resize_crop};
+pub use resize::{Filter, resize, resize_crop};
 pub use thumbnail::{ThumbnailError, data_uri, jpeg, png, thumbnail};
 
 /// The colour behind transparent pixels and around padded pictures.

@@ -89,51 +89,32 @@ pub fn resize_crop(src: &RgbImage, full: [usize; 2], filter: Filter, offset: [us
     let axis = |from: usize, i: usize| {
         let window = offset[i]..offset[i] + size[i];
         assert!(window.end <= full[i], "the window is outside the resized picture");
-        Axis { from, begin: 0.0, end: from as f32, to: full[i], window }
+        Axis { from, to: full[i], window }
     };
     resample(src, &axis(src.width, 1), &axis(src.height, 0), filter)
 }
 
-/// Does `Image.resize((width, height), filter, box=bounds)`: resizes only the rectangle `bounds` (left, top, right,
-/// bottom) of the source, in pixels and fractions of them (`f32`, as Pillow takes them).
-///
-/// Panics when the rectangle is empty or reaches outside the source.
-pub fn resize_box(src: &RgbImage, bounds: [f32; 4], width: usize, height: usize, filter: Filter) -> RgbImage {
-    let [left, top, right, bottom] = bounds;
-    let inside = 0.0 <= left && left < right && right <= src.width as f32;
-    assert!(
-        inside && 0.0 <= top && top < bottom && bottom <= src.height as f32,
-        "{bounds:?} is not inside the picture"
-    );
-    let across = Axis { from: src.width, begin: left, end: right, to: width, window: 0..width };
-    let down = Axis { from: src.height, begin: top, end: bottom, to: height, window: 0..height };
-    resample(src, &across, &down, filter)
-}
-
-/// One direction of a resize: the interval `begin..end` of `from` pixels becomes `to` pixels, of which those in
-/// `window` are computed.
+/// One direction of a resize: `from` pixels become `to` pixels, of which those in `window` are computed.
 struct Axis {
     from: usize,
-    begin: f32,
-    end: f32,
     to: usize,
     window: Range<usize>,
 }
 
 impl Axis {
     fn is_identity(&self) -> bool {
-        self.to == self.from && self.begin == 0.0 && self.end == self.to as f32
+        self.to == self.from
     }
 
-    /// Source pixels per pixel of the result.
+    /// Source pixels per pixel of the result; Pillow holds the side of the source as `f32`.
     fn scale(&self) -> f64 {
-        f64::from(self.end - self.begin) / self.to as f64
+        f64::from(self.from as f32) / self.to as f64
     }
 
     /// Returns the source pixel under each centre in the window, and none where rounding leads out of the picture.
     fn nearest(&self) -> Vec<Option<usize>> {
         let scale = self.scale();
-        let mut at = f64::from(self.begin) + scale * 0.5;
+        let mut at = scale * 0.5;
         let mut picked = Vec::with_capacity(self.window.len());
         // Pillow adds up the steps and their rounding errors; a multiplication would pick other pixels in large
         // pictures.
@@ -156,7 +137,7 @@ impl Axis {
         let support = filter.radius() * widen;
         let narrow = 1.0 / widen;
         let taps = |i: usize| {
-            let centre = f64::from(self.begin) + (i as f64 + 0.5) * scale;
+            let centre = (i as f64 + 0.5) * scale;
             let first = ((centre - support + 0.5) as i64).max(0);
             let last = ((centre + support + 0.5) as i64).min(self.from as i64);
             let weights: Vec<f64> = (first..last).map(|x| filter.weight((x as f64 - centre + 0.5) * narrow)).collect();
