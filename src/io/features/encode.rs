@@ -43,6 +43,9 @@ const BLOCK_VALUES: usize = 1 << 21;
 /// Bytes of f32 in a page of lists.
 const PAGE: usize = 1 << 20;
 /// Bytes that polars holds for each column of a file until its footer is written, as measured with names of 22 letters.
+/// The columns themselves are gone by then. About half are the headers of pages, in vectors with room for four, which
+/// the index of pages at the end is made of; the rest is the column's entry in the footer, which polars copies before
+/// it writes it, and its schema. No setting of polars drops them; a table of the layout `array` has one column.
 const COLUMN: usize = 4_500;
 /// Bytes that every table takes: buffers of the file and of zstd, and the code itself.
 const FIXED: usize = 10 << 20;

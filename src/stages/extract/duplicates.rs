@@ -60,7 +60,7 @@ impl<'de> Deserialize<'de> for Sha256 {
 /// Pictures that are copies of others.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Duplicates {
-    /// Pictures whose contents another one before them, by path, has already.
+    /// Pictures with the contents of another picture that comes before them in the order of paths.
     pub copies: usize,
     /// Contents that several pictures have.
     pub groups: usize,
