@@ -164,17 +164,6 @@ fn quiet_is_quiet_and_plain_lines_are_plain() {
 }
 
 #[test]
-fn models_are_listed_and_shown() {
-    let list = call(&["models", "list"]).ok().stdout;
-    assert!(list.contains("efficientnet_lite0") && list.contains("4.65 M") && list.contains("Apache-2.0"), "{list}");
-    let show = call(&["models", "show", "efficientnet_lite0"]).ok().stdout;
-    assert!(show.contains("blocks.6.0.conv_pwl") && show.contains("7×7×1280"), "{show}");
-    let wrong = call(&["models", "show", "efficientnet_lite"]);
-    assert_eq!(wrong.code, Some(2));
-    assert!(wrong.stderr.contains("did you mean"), "{}", wrong.stderr);
-}
-
-#[test]
 fn a_device_that_is_not_there_is_an_error() {
     if cfg!(any(feature = "cuda", feature = "metal")) {
         return;

@@ -4,11 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::support::{Run, Workspace, featurize, project};
-
-fn call(folder: &Path, arguments: &[&str]) -> Run {
-    Run::of(featurize().current_dir(folder).args(arguments).output().expect("started"))
-}
+use crate::support::{Workspace, call, project};
 
 /// Shipped pictures of two classes, under the names that `place` gives for (class, split, number).
 fn lay(workspace: &Workspace, place: impl Fn(&str, &str, usize) -> Option<String>) {

@@ -178,7 +178,12 @@ fn models_are_listed_and_shown() {
     assert_eq!(names.len(), models::MODELS.len());
     let resnet = names.iter().find(|model| model["name"] == "resnet50").expect("resnet50");
     assert_eq!((resnet["features"].as_u64(), resnet["weights"].as_array().map(Vec::len)), (Some(2048), Some(3)));
-    assert!(call(&["models", "list"], dir).ok().stdout.contains("vgg16"));
+    let table = call(&["models", "list"], dir).ok().stdout;
+    for text in ["vgg16", "efficientnet_lite0", "4.65 M", "Apache-2.0"] {
+        assert!(table.contains(text), "{text}: {table}");
+    }
+    let lite = call(&["models", "show", "efficientnet_lite0"], dir).ok().stdout;
+    assert!(lite.contains("blocks.6.0.conv_pwl") && lite.contains("7×7×1280"), "{lite}");
     let shown = call(&["models", "show", "resnet50", "--source", "keras"], dir).ok();
     assert!(shown.stdout.contains("conv4_block6_out") && shown.stdout.contains("25583592 trained parameters"));
     let drawn = call(&["models", "show", "resnet50", "--source", "torchvision", "--dot"], dir).ok();

@@ -1,15 +1,10 @@
 //! Files that the user names, and standard output: links, pipes, inputs, full disks, closed pipes.
 
-use std::path::Path;
 use std::process::Stdio;
 
 use serde_json::Value;
 
-use crate::support::{Run, Workspace, featurize, project};
-
-fn call(folder: &Path, arguments: &[&str]) -> Run {
-    Run::of(featurize().current_dir(folder).args(arguments).output().expect("started"))
-}
+use crate::support::{Run, Workspace, call, featurize, project};
 
 /// The picture of the test split that sorts first.
 fn a_picture(workspace: &Workspace) -> String {

@@ -19,6 +19,11 @@ pub fn featurize() -> Command {
     command
 }
 
+/// Runs the program in `folder`.
+pub fn call(folder: &Path, arguments: &[&str]) -> Run {
+    Run::of(featurize().current_dir(folder).args(arguments).output().expect("started"))
+}
+
 /// A folder with a pipeline in it, thrown away at the end.
 pub struct Workspace {
     dir: TempDir,
