@@ -18,6 +18,7 @@ mod kernel;
 use self::kernel::{Panel, TileRows, tile};
 use super::activation::Function;
 use super::aligned::{Aligned, LINE};
+use super::elements::Element;
 use super::parallel::{self, GemmRange};
 use super::residual::Residual;
 use super::simd::{Isa, Simd, SimdKernel};
@@ -124,30 +125,62 @@ impl DirectConv {
         activation: Option<Activation>,
         output: &mut [f32],
     ) {
-        let window = self.columns.span(self.kernel_rows, offsets.row_stride, self.depth);
-        let lens = SliceLens { input: input.len(), residual: residual.len(), output: output.len() };
-        offsets.check(threads, self.filters, window, lens);
-        let output = output.as_mut_ptr();
-        let (residual_starts, residual) = offsets.residual.source(residual, offsets.output_starts, output);
-        let args = RunArgs {
-            conv: self,
-            offsets,
-            input: input.as_ptr(),
-            residual_starts,
-            residual,
-            output,
-            clamp: clamp_bounds(activation),
-            function: Function::of(self.isa, activation),
+        let sizes = RunSizes {
+            filters: self.filters,
+            window: self.columns.span(self.kernel_rows, offsets.row_stride, self.depth),
+            tile: [self.isa.tile_rows(), 2 * self.isa.lanes()],
         };
-        let tile = [self.isa.tile_rows(), 2 * self.isa.lanes()];
-        parallel::run_parts(threads, &args, |args, i| {
-            let range = GemmRange::of(i, threads, [args.offsets.output_starts.len(), self.filters], tile);
-            // SAFETY: `check` asserted that every window, output and residual lies within its slice; the output is
-            // borrowed mutably; the ranges of the threads are disjoint, and where there are several, the outputs of
-            // different positions do not overlap, as asserted.
-            unsafe { self.isa.run(ComputeRange { args, range }) }
+        let maps = (&[input, residual], output);
+        run_ranges((self, self.isa), sizes, threads, offsets, maps, activation, |range| {
+            // SAFETY: `run_ranges` fulfils what `ComputeRange` demands.
+            unsafe { self.isa.run(range) }
         });
     }
+}
+
+/// The sizes by which the run of a convolution is checked and divided among threads.
+pub(crate) struct RunSizes {
+    pub filters: usize,
+    /// Values of the input from the first one of a window to its last.
+    pub window: usize,
+    /// Positions and filters of a tile.
+    pub tile: [usize; 2],
+}
+
+/// Calls `compute` by each of `threads` threads, with a range of its own of the product of all windows and filters.
+/// `conv` is the convolution and its instructions, `maps` are the input and the residual, and the output.
+///
+/// Panics when a window, an output or a residual lies outside its slice, or when outputs overlap that several threads
+/// would write.
+pub(crate) fn run_ranges<C: Sync, E: Element>(
+    conv: (&C, E::Isa),
+    sizes: RunSizes,
+    threads: usize,
+    offsets: &GemmOffsets,
+    maps: (&[&[E]; 2], &mut [E]),
+    activation: Option<Activation>,
+    compute: impl Fn(ComputeRange<C, E>) + Sync,
+) {
+    let ((conv, isa), (&[input, residual], output)) = (conv, maps);
+    let lens = SliceLens { input: input.len(), residual: residual.len(), output: output.len() };
+    offsets.check(threads, sizes.filters, sizes.window, lens);
+    // the output is borrowed mutably until all threads are done
+    let output = output.as_mut_ptr();
+    let (residual_starts, residual) = offsets.residual.source(residual, offsets.output_starts, output);
+    let args = RunArgs {
+        conv,
+        offsets,
+        input: input.as_ptr(),
+        residual_starts,
+        residual,
+        output,
+        clamp: clamp_bounds(activation),
+        function: Function::of(isa, activation),
+    };
+    parallel::run_parts(threads, &args, |args, i| {
+        let product = [args.offsets.output_starts.len(), sizes.filters];
+        compute(ComputeRange { args, range: GemmRange::of(i, threads, product, sizes.tile) });
+    });
 }
 
 /// Writes weights `(filters, window)` as `(panels, window, filters of a panel)`, a line of a filter after the other, so
@@ -181,34 +214,34 @@ impl GemmOffsets<'_> {
     }
 }
 
-/// The arguments of a run, which its threads share. [`GemmOffsets::check`] has accepted the offsets for the slices
-/// behind the pointers.
-struct RunArgs<'a> {
-    conv: &'a DirectConv,
-    offsets: &'a GemmOffsets<'a>,
-    input: *const f32,
+/// The arguments of a run of the convolution `C` over values of type `E`, which its threads share.
+/// [`GemmOffsets::check`] has accepted the offsets for the slices behind the pointers.
+pub(crate) struct RunArgs<'a, C, E: Element> {
+    pub conv: &'a C,
+    pub offsets: &'a GemmOffsets<'a>,
+    pub input: *const E,
     /// Where the residual of each position begins, in `residual`, which may be the output.
-    residual_starts: Option<&'a [u32]>,
-    residual: *const f32,
-    output: *mut f32,
-    clamp: [f32; 2],
-    function: Option<Function<Isa>>,
+    pub residual_starts: Option<&'a [u32]>,
+    pub residual: *const E,
+    pub output: *mut E,
+    pub clamp: [f32; 2],
+    pub function: Option<Function<E::Isa>>,
 }
 
 // SAFETY: the threads only read through `input`. Each thread writes the outputs of its own range alone, and a residual
 // in place is read by the thread that overwrites it.
-unsafe impl Sync for RunArgs<'_> {}
+unsafe impl<C: Sync, E: Element> Sync for RunArgs<'_, C, E> {}
 
 /// Computes a range of the product.
 ///
 /// The offsets must have been accepted by [`GemmOffsets::check`], and no other thread may access the outputs of the
 /// range.
-struct ComputeRange<'a> {
-    args: &'a RunArgs<'a>,
-    range: GemmRange,
+pub(crate) struct ComputeRange<'a, C, E: Element> {
+    pub args: &'a RunArgs<'a, C, E>,
+    pub range: GemmRange,
 }
 
-impl SimdKernel for ComputeRange<'_> {
+impl SimdKernel for ComputeRange<'_, DirectConv, f32> {
     type Output = ();
 
     #[inline(always)]
@@ -236,7 +269,7 @@ pub(crate) fn block_positions(starts: &[u32], tile_rows: usize, size: usize) -> 
 /// # Safety
 /// The CPU has the instruction set of `S`; the arguments are as [`ComputeRange`] demands.
 #[inline(always)]
-unsafe fn compute_range<S: Simd>(args: &RunArgs, GemmRange { positions, filters }: GemmRange) {
+unsafe fn compute_range<S: Simd>(args: &RunArgs<DirectConv, f32>, GemmRange { positions, filters }: GemmRange) {
     let RunArgs { conv, offsets, input, residual_starts, residual, output, clamp, function } = *args;
     let mut begin = positions.start;
     while begin < positions.end {

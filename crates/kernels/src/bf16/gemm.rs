@@ -6,11 +6,10 @@
 
 use super::simd::{Bf16Kernel, Bf16Simd, SumVector};
 use super::{Bf16Isa, bf16, rounded};
-use crate::activation::Function;
-use crate::matmul::{Columns, GemmOffsets, SliceLens, block_positions};
-use crate::parallel::{self, GemmRange};
+use crate::Activation;
+use crate::matmul::{self, Columns, ComputeRange, GemmOffsets, RunSizes, block_positions, run_ranges};
+use crate::parallel::GemmRange;
 use crate::simd::Simd;
-use crate::{Activation, clamp_bounds};
 
 /// A direct convolution over bf16 with its weights packed for the vectors of a [`Bf16Isa`].
 #[derive(Clone, Debug)]
@@ -73,60 +72,22 @@ impl Bf16DirectConv {
         activation: Option<Activation>,
         output: &mut [bf16],
     ) {
-        let window = self.columns.span(self.kernel_rows, offsets.row_stride, self.depth);
-        let lens = SliceLens { input: input.len(), residual: residual.len(), output: output.len() };
-        offsets.check(threads, self.filters, window, lens);
-        let output = output.as_mut_ptr();
-        let (residual_starts, residual) = offsets.residual.source(residual, offsets.output_starts, output);
-        let args = RunArgs {
-            conv: self,
-            offsets,
-            input: input.as_ptr(),
-            residual_starts,
-            residual,
-            output,
-            clamp: clamp_bounds(activation),
-            function: Function::of(self.isa, activation),
+        let sizes = RunSizes {
+            filters: self.filters,
+            window: self.columns.span(self.kernel_rows, offsets.row_stride, self.depth),
+            tile: [self.isa.isa().tile_rows(), 2 * self.isa.isa().lanes()],
         };
-        let tile = [self.isa.isa().tile_rows(), 2 * self.isa.isa().lanes()];
-        parallel::run_parts(threads, &args, |args, i| {
-            let range = GemmRange::of(i, threads, [args.offsets.output_starts.len(), self.filters], tile);
-            // SAFETY: `check` asserted that every window, output and residual lies within its slice; the output is
-            // borrowed mutably; the ranges of the threads are disjoint, and where there are several, the outputs of
-            // different positions do not overlap, as asserted.
-            unsafe { self.isa.run(ComputeRange { args, range }) }
+        let maps = (&[input, residual], output);
+        run_ranges((self, self.isa), sizes, threads, offsets, maps, activation, |range| {
+            // SAFETY: `run_ranges` fulfils what `ComputeRange` demands.
+            unsafe { self.isa.run(range) }
         });
     }
 }
 
-/// The arguments of a run, which its threads share. [`GemmOffsets::check`] has accepted the offsets for the slices
-/// behind the pointers.
-struct RunArgs<'a> {
-    conv: &'a Bf16DirectConv,
-    offsets: &'a GemmOffsets<'a>,
-    input: *const bf16,
-    /// Where the residual of each position begins, in `residual`, which may be the output.
-    residual_starts: Option<&'a [u32]>,
-    residual: *const bf16,
-    output: *mut bf16,
-    clamp: [f32; 2],
-    function: Option<Function<Bf16Isa>>,
-}
+type RunArgs<'a> = matmul::RunArgs<'a, Bf16DirectConv, bf16>;
 
-// SAFETY: the threads only read through `input`. Each thread writes the outputs of its own range alone, and a residual
-// in place is read by the thread that overwrites it.
-unsafe impl Sync for RunArgs<'_> {}
-
-/// Computes a range of the product.
-///
-/// The offsets must have been accepted by [`GemmOffsets::check`], and no other thread may access the outputs of the
-/// range.
-struct ComputeRange<'a> {
-    args: &'a RunArgs<'a>,
-    range: GemmRange,
-}
-
-impl Bf16Kernel for ComputeRange<'_> {
+impl Bf16Kernel for ComputeRange<'_, Bf16DirectConv, bf16> {
     #[inline(always)]
     unsafe fn run<B: Bf16Simd>(self) {
         // SAFETY: the caller of `Bf16Kernel::run` checked the instruction set, and the arguments are as `ComputeRange`

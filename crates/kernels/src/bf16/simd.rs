@@ -31,8 +31,22 @@ pub(crate) trait Bf16Simd: Copy {
     ///
     /// # Safety
     /// The CPU has the instruction set of `Self`; `to` points to `n` writable values; there are at least `n` lanes.
-    unsafe fn narrow(to: *mut bf16, n: usize, v: SumVector<Self>);
+    #[inline(always)]
+    unsafe fn narrow(to: *mut bf16, n: usize, v: SumVector<Self>) {
+        let mut values = [0.0f32; MOST_LANES];
+        // SAFETY: the array holds a vector of any instruction set; this function's contract allows `n` values to be
+        // written, and `i` is below `n`.
+        unsafe {
+            Self::Simd::store(values.as_mut_ptr(), v);
+            for (i, &value) in values[..n].iter().enumerate() {
+                to.add(i).write(rounded(value));
+            }
+        }
+    }
 }
+
+/// The lanes of the longest vectors.
+const MOST_LANES: usize = 16;
 
 /// The vector of f32 that holds the sums.
 pub(crate) type SumVector<B> = <<B as Bf16Simd>::Simd as Simd>::Vector;
@@ -52,18 +66,6 @@ pub(crate) struct Widened<S>(std::marker::PhantomData<S>);
 /// The lower and the upper value of a pair as f32.
 fn split(pair: u32) -> [f32; 2] {
     [f32::from_bits(pair << 16), f32::from_bits(pair & 0xffff_0000)]
-}
-
-/// Rounds `values` and writes them to `to`.
-///
-/// # Safety
-/// `to` points to as many writable values.
-#[inline(always)]
-unsafe fn write_rounded(to: *mut bf16, values: &[f32]) {
-    for (i, &value) in values.iter().enumerate() {
-        // SAFETY: `i` is below the number of values, which this function's contract lets write.
-        unsafe { to.add(i).write(rounded(value)) };
-    }
 }
 
 impl Bf16Simd for Widened<Portable> {
@@ -97,17 +99,11 @@ impl Bf16Simd for Widened<Portable> {
         }
         out
     }
-
-    #[inline(always)]
-    unsafe fn narrow(to: *mut bf16, n: usize, v: [f32; 8]) {
-        // SAFETY: the trait demands `n` writable values.
-        unsafe { write_rounded(to, &v[..n]) };
-    }
 }
 
 #[cfg(target_arch = "aarch64")]
 mod neon {
-    use super::{Bf16Simd, Widened, bf16, write_rounded};
+    use super::{Bf16Simd, Widened, bf16};
     use crate::simd::{Neon, by_intrinsics};
     use std::arch::aarch64::*;
 
@@ -138,16 +134,6 @@ mod neon {
                 vreinterpretq_f32_u32(vshll_n_u16::<16>(vld1_u16(from.cast())))
             }
         }
-
-        #[inline(always)]
-        unsafe fn narrow(to: *mut bf16, n: usize, v: float32x4_t) {
-            let mut values = [0.0f32; 4];
-            // SAFETY: NEON is part of aarch64; the array holds a vector, and the trait demands `n` writable values.
-            unsafe {
-                vst1q_f32(values.as_mut_ptr(), v);
-                write_rounded(to, &values[..n]);
-            }
-        }
     }
 
     /// The lower values, then the upper ones.
@@ -169,7 +155,7 @@ pub(crate) use x86::Avx512Bf16;
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::{Bf16Simd, Widened, bf16, write_rounded};
+    use super::{Bf16Simd, Widened, bf16};
     use crate::simd::{Avx2, Avx512, by_intrinsics};
     use std::arch::x86_64::*;
     use std::mem::transmute;
@@ -244,16 +230,6 @@ mod x86 {
             }
             widen(from: *const bf16, n: usize) -> __m512 { widen_512(from, n) }
         }
-
-        #[inline(always)]
-        unsafe fn narrow(to: *mut bf16, n: usize, v: __m512) {
-            let mut values = [0.0f32; 16];
-            // SAFETY: the trait demands AVX-512F and `n` writable values; the array holds a vector.
-            unsafe {
-                _mm512_storeu_ps(values.as_mut_ptr(), v);
-                write_rounded(to, &values[..n]);
-            }
-        }
     }
 
     /// The lower values, then the upper ones.
@@ -288,16 +264,6 @@ mod x86 {
                 let half =
                     if n == 8 { _mm_loadu_si128(from.cast()) } else { _mm256_castsi256_si128(load_first(from, n)) };
                 _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(half)))
-            }
-        }
-
-        #[inline(always)]
-        unsafe fn narrow(to: *mut bf16, n: usize, v: __m256) {
-            let mut values = [0.0f32; 8];
-            // SAFETY: the trait demands AVX2 and `n` writable values; the array holds a vector.
-            unsafe {
-                _mm256_storeu_ps(values.as_mut_ptr(), v);
-                write_rounded(to, &values[..n]);
             }
         }
     }
