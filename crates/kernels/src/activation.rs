@@ -1,5 +1,5 @@
-//! Activations that do more than clamp a value, such as SiLU and GELU: a kernel applies them in place to the values of
-//! a tile that it has written, while these are in the first-level cache.
+//! Activations that do more than clamp a value, such as SiLU and GELU: the epilogue of a kernel applies them to a tile
+//! of sums before it writes them, the depthwise convolution to the few positions that it has just written.
 //!
 //! A value gives the same bits at every place of a map and on every instruction set with a fused multiply-add. eˣ has a
 //! relative error of at most 10⁻⁷. Its argument is clamped to −87.3 … 88.3, so that the sigmoid of −100 is 10⁻³⁸ and not
@@ -43,6 +43,18 @@ impl<I> Function<I> {
     pub(crate) unsafe fn apply<E: Element<Isa = I>>(self, to: *mut E, starts: &[u32], n: usize) {
         // SAFETY: the caller answers for the values.
         unsafe { E::run(self.isa, Each { activation: self.activation, to, starts, n }) }
+    }
+}
+
+impl Function<Isa> {
+    /// Applies it to vectors that lie one behind the other.
+    ///
+    /// # Safety
+    /// `V` is a vector of f32, and these can be read and written.
+    #[inline(always)]
+    pub(crate) unsafe fn apply_to_vectors<V>(self, vectors: &mut [V]) {
+        // SAFETY: the vectors are f32 without gaps, borrowed mutably.
+        unsafe { self.apply(vectors.as_mut_ptr().cast::<f32>(), &[0], size_of_val(vectors) / size_of::<f32>()) }
     }
 }
 

@@ -153,7 +153,7 @@ pub(crate) struct RunSizes {
 /// Panics when a window, an output or a residual lies outside its slice, or when outputs overlap that several threads
 /// would write.
 pub(crate) fn run_ranges<C: Sync, E: Element>(
-    conv: (&C, E::Isa),
+    conv: (&C, Isa),
     sizes: RunSizes,
     threads: usize,
     offsets: &GemmOffsets,
@@ -185,7 +185,7 @@ pub(crate) fn run_ranges<C: Sync, E: Element>(
 
 /// Writes weights `(filters, window)` as `(panels, window, filters of a panel)`, a line of a filter after the other, so
 /// that what is read and what is written stay in the first-level cache.
-pub(crate) fn pack_panels(weight: &[f32], window: usize, panel: usize, to: &mut [f32]) {
+fn pack_panels(weight: &[f32], window: usize, panel: usize, to: &mut [f32]) {
     for (filters, to) in weight.chunks(panel * window).zip(to.chunks_mut(panel * window)) {
         for first in (0..window).step_by(LINE) {
             for (f, filter) in filters.chunks_exact(window).enumerate() {
@@ -225,7 +225,7 @@ pub(crate) struct RunArgs<'a, C, E: Element> {
     pub residual: *const E,
     pub output: *mut E,
     pub clamp: [f32; 2],
-    pub function: Option<Function<E::Isa>>,
+    pub function: Option<Function<Isa>>,
 }
 
 // SAFETY: the threads only read through `input`. Each thread writes the outputs of its own range alone, and a residual
@@ -285,6 +285,7 @@ unsafe fn compute_range<S: Simd>(args: &RunArgs<DirectConv, f32>, GemmRange { po
                 bias: conv.bias[first..].as_ptr(),
                 filters: (2 * S::LANES).min(conv.filters - first),
                 clamp,
+                function,
             };
             let mut at = begin;
             while at < end {
@@ -300,12 +301,7 @@ unsafe fn compute_range<S: Simd>(args: &RunArgs<DirectConv, f32>, GemmRange { po
                 // SAFETY: the CPU has the instruction set, by this function's contract; the slices above cut the
                 // weights of a whole panel and the offsets of `n` positions of the range, whose windows and outputs are
                 // there and nobody else's.
-                unsafe {
-                    tile::<S>(&panel, &rows, n);
-                    if let Some(function) = function {
-                        function.apply(rows.output, rows.output_starts, panel.filters);
-                    }
-                }
+                unsafe { tile::<S>(&panel, &rows, n) };
                 at += n;
             }
         }

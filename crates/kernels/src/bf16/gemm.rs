@@ -78,7 +78,7 @@ impl Bf16DirectConv {
             tile: [self.isa.isa().tile_rows(), 2 * self.isa.isa().lanes()],
         };
         let maps = (&[input, residual], output);
-        run_ranges((self, self.isa), sizes, threads, offsets, maps, activation, |range| {
+        run_ranges((self, self.isa.isa()), sizes, threads, offsets, maps, activation, |range| {
             // SAFETY: `run_ranges` fulfils what `ComputeRange` demands.
             unsafe { self.isa.run(range) }
         });
@@ -112,13 +112,7 @@ unsafe fn compute_range<B: Bf16Simd>(args: &RunArgs, GemmRange { positions, filt
                 let n = B::Simd::TILE_ROWS.min(end - at);
                 // SAFETY: the CPU has the instruction set, by this function's contract; `n` positions from `at` on
                 // belong to the range, and `first` is the first filter of one of its panels.
-                unsafe {
-                    tile::<B>(args, first, at, n);
-                    if let Some(function) = args.function {
-                        let filters = (2 * B::Simd::LANES).min(args.conv.filters - first);
-                        function.apply(args.output.add(first), &args.offsets.output_starts[at..at + n], filters);
-                    }
-                }
+                unsafe { tile::<B>(args, first, at, n) };
                 at += n;
             }
         }
@@ -212,7 +206,7 @@ unsafe fn micro_kernel<B: Bf16Simd, const M: usize, const N: usize>(args: &RunAr
     }
 }
 
-/// The epilogue: adds the residual to the sums, clamps them, rounds them and writes them.
+/// The epilogue: adds the residual to the sums, applies the activation, rounds them and writes them.
 ///
 /// # Safety
 /// The same as for [`micro_kernel`].
@@ -234,19 +228,24 @@ unsafe fn epilogue<B: Bf16Simd, const M: usize, const N: usize>(
                 done[i][j] = sums[i][j];
             }
         }
+        let lanes = |j: usize| B::Simd::LANES.min(args.conv.filters - first - j * B::Simd::LANES);
+        if let Some(starts) = args.residual_starts {
+            for i in 0..M {
+                for j in 0..N {
+                    let start = *starts.get_unchecked(at + i) as usize + first + j * B::Simd::LANES;
+                    done[i][j] = B::Simd::add(done[i][j], B::widen(args.residual.add(start), lanes(j)));
+                }
+            }
+        }
+        if let Some(function) = args.function {
+            function.apply_to_vectors(done.as_flattened_mut());
+        }
         let (low, high) = (B::Simd::splat(args.clamp[0]), B::Simd::splat(args.clamp[1]));
         for i in 0..M {
             for j in 0..N {
-                let filter = first + j * B::Simd::LANES;
-                let lanes = B::Simd::LANES.min(args.conv.filters - filter);
-                let mut sum = done[i][j];
-                if let Some(starts) = args.residual_starts {
-                    let from = args.residual.add(*starts.get_unchecked(at + i) as usize + filter);
-                    sum = B::Simd::add(sum, B::widen(from, lanes));
-                }
-                let to = args.output.add(*offsets.output_starts.get_unchecked(at + i) as usize + filter);
+                let start = *offsets.output_starts.get_unchecked(at + i) as usize + first + j * B::Simd::LANES;
                 // the sum is the second argument, so that NaN stays NaN
-                B::narrow(to, lanes, B::Simd::min(high, B::Simd::max(low, sum)));
+                B::narrow(args.output.add(start), lanes(j), B::Simd::min(high, B::Simd::max(low, done[i][j])));
             }
         }
     }

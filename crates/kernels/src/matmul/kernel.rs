@@ -1,7 +1,8 @@
 //! The micro-kernel of the direct convolution, and its epilogue.
 
 use super::Columns;
-use crate::simd::{PREFETCH_EVERY, Simd, prefetch_output};
+use crate::activation::Function;
+use crate::simd::{Isa, PREFETCH_EVERY, Simd, prefetch_output};
 
 /// The weights of a tile: a panel from its first filter on, two vectors of weights for each value of a window.
 pub(super) struct Panel {
@@ -14,6 +15,7 @@ pub(super) struct Panel {
     /// The filters of the panel, at most two vectors of them.
     pub filters: usize,
     pub clamp: [f32; 2],
+    pub function: Option<Function<Isa>>,
 }
 
 /// The positions of a tile. Output and residual point to the first filter of the panel.
@@ -156,7 +158,7 @@ unsafe fn multiply_add<S: Simd, const M: usize, const N: usize, const H: usize>(
     }
 }
 
-/// The epilogue: adds the residual to the sums of the filters from `first` on, clamps them, and writes them.
+/// The epilogue: adds the residual to the sums of the filters from `first` on, applies the activation, and writes them.
 ///
 /// # Safety
 /// The same as for [`micro_kernel`]; `first` and `N` vectors behind it lie within two vectors.
@@ -177,21 +179,26 @@ unsafe fn epilogue<S: Simd, const M: usize, const N: usize>(
                 done[i][j] = sums[i][j];
             }
         }
+        let lanes = |j: usize| S::LANES.min(panel.filters - first - j * S::LANES);
+        if let Some(starts) = rows.residual_starts {
+            for i in 0..M {
+                for j in 0..N {
+                    let from = rows.residual.add(*starts.get_unchecked(i) as usize + first + j * S::LANES);
+                    done[i][j] = S::add(done[i][j], S::load_partial(from, lanes(j)));
+                }
+            }
+        }
+        if let Some(function) = panel.function
+            && N > 0
+        {
+            function.apply_to_vectors(done.as_flattened_mut());
+        }
         let (low, high) = (S::splat(panel.clamp[0]), S::splat(panel.clamp[1]));
         for i in 0..M {
             for j in 0..N {
-                let (sum, filter) = (done[i][j], first + j * S::LANES);
-                let lanes = S::LANES.min(panel.filters - filter);
-                let sum = match rows.residual_starts {
-                    Some(starts) => {
-                        let from = rows.residual.add(*starts.get_unchecked(i) as usize + filter);
-                        S::add(sum, S::load_partial(from, lanes))
-                    }
-                    None => sum,
-                };
-                let to = rows.output.add(*rows.output_starts.get_unchecked(i) as usize + filter);
+                let to = rows.output.add(*rows.output_starts.get_unchecked(i) as usize + first + j * S::LANES);
                 // the sum is the second argument, so that NaN stays NaN
-                S::store_partial(to, lanes, S::min(high, S::max(low, sum)));
+                S::store_partial(to, lanes(j), S::min(high, S::max(low, done[i][j])));
             }
         }
     }

@@ -106,22 +106,10 @@ unsafe fn transform_outputs<S: Simd, const PAIRS: usize>(
             }
         }
     }
-    if let Some(function) = args.function {
-        let layout = &args.layout.output;
-        let mut starts = [0; MOST_OUTPUTS * MOST_OUTPUTS];
-        let [rows, columns] = tile.outputs;
-        for (i, start) in starts.iter_mut().enumerate() {
-            *start = (i / columns * layout.row_stride + i % columns * layout.pixel_stride) as u32;
-        }
-        // SAFETY: the outputs of the tile can be written, by this function's contract.
-        unsafe {
-            function.apply(args.output.add(layout.tile_start(tile)), &starts[..rows * columns], args.conv.filters)
-        };
-    }
 }
 
 /// The epilogue: transforms the rows of a tile for the vector of filters that begins at `f`, adds bias and residual,
-/// clamps the outputs and writes them; `FULL` when all lanes are filters.
+/// applies the activation and writes the outputs; `FULL` when all lanes are filters.
 ///
 /// # Safety
 /// The same as for [`transform_outputs`], with `half` transformed by columns.
@@ -144,18 +132,29 @@ unsafe fn epilogue<S: Simd, const PAIRS: usize, const FULL: bool>(
         let bias = S::load(args.conv.bias.as_ptr().add(f));
         let (low, high) = (S::splat(args.clamp[0]), S::splat(args.clamp[1]));
         for y in 0..tile.outputs[0] {
-            let row = transform::transform_sum_row::<S, PAIRS>(half, y, tile.pairs[1]);
+            let mut row = transform::transform_sum_row::<S, PAIRS>(half, y, tile.pairs[1]);
             for x in 0..MOST_OUTPUTS {
                 if x >= tile.outputs[1] {
                     break;
                 }
-                let mut v = S::add(row[x], bias);
+                row[x] = S::add(row[x], bias);
                 if let Some((residual, layout)) = residual {
                     let from = residual.add(y * layout.row_stride + x * layout.pixel_stride);
-                    v = S::add(v, if FULL { S::load(from) } else { S::load_partial(from, lanes) });
+                    row[x] = S::add(row[x], if FULL { S::load(from) } else { S::load_partial(from, lanes) });
+                }
+            }
+            if let Some(function) = args.function {
+                // a copy: the row itself must never need an address
+                let mut copy = row;
+                function.apply_to_vectors(&mut copy);
+                row = copy;
+            }
+            for x in 0..MOST_OUTPUTS {
+                if x >= tile.outputs[1] {
+                    break;
                 }
                 // the sum is the second argument, so that NaN stays NaN
-                let v = S::min(high, S::max(low, v));
+                let v = S::min(high, S::max(low, row[x]));
                 let to = to.add(y * layout.row_stride + x * layout.pixel_stride);
                 if FULL {
                     S::store(to, v);

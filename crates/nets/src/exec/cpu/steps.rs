@@ -1,18 +1,18 @@
 //! The computation of a step, and the steps that only move values.
 
+mod product;
+
 use std::ops::Range;
+
+pub(crate) use self::product::{Parts, Product, ProductPlaces};
 
 use super::map::Map;
 use super::row_schedule::RowRange;
 use crate::models::graph::{Activation, FlattenOrder, Pad};
 use featurize_kernels::activation;
 use featurize_kernels::aligned::Aligned;
-#[cfg(target_arch = "x86_64")]
-use featurize_kernels::amx;
-use featurize_kernels::bf16;
 use featurize_kernels::dense::Dense;
 use featurize_kernels::depthwise;
-use featurize_kernels::matmul;
 use featurize_kernels::pointwise::Pointwise;
 use featurize_kernels::pool::{Mean, Pool, PoolMap};
 use featurize_kernels::residual::Residual;
@@ -73,88 +73,6 @@ pub(crate) enum Op {
     AdaptiveAvgPool,
     ZeroPad(Pad),
     Flatten(FlattenOrder),
-}
-
-/// A convolution, or one for each part of the channels where these are in groups.
-#[derive(Debug)]
-pub(crate) struct Parts<T> {
-    pub parts: Vec<T>,
-    /// Channels of the input, and filters, from one part to the next.
-    pub apart: [usize; 2],
-}
-
-impl<T> Parts<T> {
-    /// Gives `run` each part, and the channels of input and output before it.
-    pub(super) fn each(&self, mut run: impl FnMut(&T, [usize; 2])) {
-        self.parts.iter().enumerate().for_each(|(i, part)| run(part, self.apart.map(|apart| i * apart)));
-    }
-
-    /// The most that a part takes of something.
-    pub(super) fn most(&self, of: impl Fn(&T) -> usize) -> usize {
-        self.parts.iter().map(of).max().unwrap_or(0)
-    }
-}
-
-/// The algorithms of a convolution as a matrix product.
-#[derive(Debug)]
-pub(crate) enum Product {
-    Direct(matmul::DirectConv),
-    /// By tiles of integers.
-    #[cfg(target_arch = "x86_64")]
-    Digits(amx::AmxConv<amx::Int8Slices>),
-    /// Over maps of bf16.
-    Bf16(bf16::Bf16Conv),
-}
-
-impl Product {
-    /// The algorithm, in a word.
-    fn word(&self) -> &'static str {
-        match self {
-            Product::Direct(_) => "direct",
-            #[cfg(target_arch = "x86_64")]
-            Product::Digits(_) => "digits",
-            Product::Bf16(_) => "direct bf16",
-        }
-    }
-
-    /// Floats that its sums and transforms take on so many threads.
-    pub(super) fn scratch_len(&self, threads: usize) -> usize {
-        match self {
-            Product::Direct(_) => 0,
-            #[cfg(target_arch = "x86_64")]
-            Product::Digits(packed) => packed.scratch_len(threads),
-            Product::Bf16(packed) => packed.scratch_len(threads),
-        }
-    }
-}
-
-/// Where the windows of a product begin and where its outputs lie, for every position of all pictures that go through
-/// it together.
-#[derive(Debug)]
-pub(crate) struct ProductPlaces {
-    pub starts: Vec<u32>,
-    pub outs: Vec<u32>,
-    pub adds: Residual<Vec<u32>>,
-    /// Elements from one row of the input to the next.
-    pub row: usize,
-}
-
-impl ProductPlaces {
-    /// Those of the first so many positions.
-    pub(super) fn first(&self, positions: usize) -> matmul::GemmOffsets<'_> {
-        let adds = self.adds.as_ref().map(|adds| &adds[..positions]);
-        matmul::GemmOffsets {
-            window_starts: &self.starts[..positions],
-            row_stride: self.row,
-            output_starts: &self.outs[..positions],
-            residual: adds,
-        }
-    }
-
-    /// Whether a term is read from a map of its own.
-    pub(super) fn reads_term(&self) -> bool {
-        matches!(self.adds, Residual::At(_))
-    }
 }
 
 /// The circumstances of one computation: instructions, threads, room for sums and transforms, the rows of the output `to`.
@@ -220,20 +138,22 @@ impl Op {
         match self {
             Op::Product { packed, places, activation } => {
                 let added = if places.reads_term() { input(1, first).1 } else { &[] };
-                let places = places.first(pictures.len() * rows * to.w);
                 let output = &mut output[out(first)..];
-                packed.each(|packed, [channel, filter]| {
-                    let (values, added) = (&values[channel..], added.get(filter..).unwrap_or(&[]));
-                    let output = &mut output[filter..];
-                    match packed {
-                        Product::Direct(packed) => packed.run(threads, &places, values, added, *activation, output),
-                        #[cfg(target_arch = "x86_64")]
-                        Product::Digits(packed) => {
-                            packed.run(threads, &places, [rows, to.w], values, added, *activation, output, tiles);
+                let all = pictures.len() * rows * to.w;
+                places.pieces(all, packed.parts.len(), threads).for_each(|places| {
+                    packed.each(|packed, [channel, filter]| {
+                        let (values, added) = (&values[channel..], added.get(filter..).unwrap_or(&[]));
+                        let output = &mut output[filter..];
+                        match packed {
+                            Product::Direct(packed) => packed.run(threads, &places, values, added, *activation, output),
+                            #[cfg(target_arch = "x86_64")]
+                            Product::Digits(packed) => {
+                                packed.run(threads, &places, [rows, to.w], values, added, *activation, output, tiles);
+                            }
+                            // its maps are bf16
+                            Product::Bf16(_) => {}
                         }
-                        // its maps are bf16
-                        Product::Bf16(_) => {}
-                    }
+                    });
                 });
             }
             Op::Winograd { packed, places, activation } => {

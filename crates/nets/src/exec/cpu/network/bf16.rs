@@ -80,11 +80,13 @@ impl Network {
             Op::Product { packed, places, activation } => {
                 let added = if places.reads_term() { input(1, first).1 } else { &[] };
                 let (values, output) = (input(0, first).1, &mut output[out(first)..]);
-                let places = places.first(pictures.len() * to.h * to.w);
-                packed.each(|packed, [channel, filter]| {
-                    let Product::Bf16(packed) = packed else { return };
-                    let (values, added) = (&values[channel..], added.get(filter..).unwrap_or(&[]));
-                    packed.run(threads, &places, values, added, *activation, &mut output[filter..], &mut scratch.tiles);
+                places.pieces(pictures.len() * to.h * to.w, packed.parts.len(), threads).for_each(|places| {
+                    packed.each(|packed, [channel, filter]| {
+                        let Product::Bf16(packed) = packed else { return };
+                        let (values, added) = (&values[channel..], added.get(filter..).unwrap_or(&[]));
+                        let (output, tiles) = (&mut output[filter..], &mut scratch.tiles);
+                        packed.run(threads, &places, values, added, *activation, output, tiles);
+                    });
                 });
             }
             Op::Pool(pool) => {
