@@ -188,7 +188,7 @@ impl Isa {
                 Isa::Avx2 => run_avx2(kernel),
                 #[cfg(target_arch = "aarch64")]
                 Isa::Neon => kernel.run::<Neon>(),
-                Isa::Portable => run_portable(kernel),
+                Isa::Portable => kernel.run::<Portable>(),
             }
         }
     }
@@ -231,17 +231,6 @@ impl Isa {
             Isa::Portable => Portable::TILE_ROWS,
         }
     }
-}
-
-/// A function of its own, as those of the other instruction sets are: inlined into its caller, together with the code of
-/// that, a kernel keeps its sums in memory.
-///
-/// # Safety
-/// The arguments of the kernel are as its type demands.
-#[inline(never)]
-unsafe fn run_portable<K: SimdKernel>(kernel: K) -> K::Output {
-    // SAFETY: `Portable` needs no instruction set; the caller answers for the arguments.
-    unsafe { kernel.run::<Portable>() }
 }
 
 /// # Safety
