@@ -85,7 +85,7 @@ impl WeightsLine {
 fn list(as_json: bool) -> Result<(), Error> {
     if !as_json {
         print(&format!(
-            "{:<18} {:>10} {:>8} {:>9} {:>8}  weights: top-1 (licence)",
+            "{:<22} {:>10} {:>8} {:>9} {:>8}  weights: top-1 (licence)",
             "model", "parameters", "MACs", "input", "features"
         ))?;
     }
@@ -102,18 +102,23 @@ fn list(as_json: bool) -> Result<(), Error> {
             print(&serde_json::to_string(&line)?)?;
             continue;
         }
-        let weights = |row: &WeightsSpec| match row.top1 {
-            Some(top1) => format!("{} {top1:.1} % ({})", row.name, row.licence),
-            None => format!("{} ({})", row.name, row.licence),
+        let weights = |row: &'static WeightsSpec| {
+            let word = if row.files.is_empty() { row.name } else { row.source.word() };
+            match row.top1 {
+                Some(top1) => format!("{word} {top1:.1} % ({})", row.licence),
+                None => format!("{word} ({})", row.licence),
+            }
         };
+        let others = model.weights.len() - model.defaults().count();
+        let others = if others > 0 { format!(", {others} more in `weights list`") } else { String::new() };
         print(&format!(
-            "{:<18} {:>8.2} M {:>6.2} G {:>9} {:>8}  {}",
+            "{:<22} {:>8.2} M {:>6.2} G {:>9} {:>8}  {}{others}",
             model.name,
             trained(&graph) as f64 / 1e6,
             macs as f64 / 1e9,
             graph.layers().first().map_or(String::new(), dims),
             width,
-            model.weights.iter().map(weights).collect::<Vec<_>>().join(", ")
+            model.defaults().map(weights).collect::<Vec<_>>().join(", ")
         ))?;
     }
     Ok(())
@@ -182,6 +187,8 @@ fn kind(layer: &Layer) -> String {
             format!("{name} {h}×{w}{stride}")
         }
         Op::ZeroPad(_) => "zero pad".into(),
+        Op::Crop => "crop".into(),
+        Op::Scale(factor) => format!("scale {factor}"),
         Op::BatchNorm { .. } => "batch norm".into(),
         Op::Rescale { .. } => "rescale".into(),
         Op::Concat => "concat".into(),

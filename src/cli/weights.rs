@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::{StoreArgs, find_model, print, source, ui};
+use super::{StoreArgs, find_model, print, ui};
 use crate::error::Error;
 use crate::models::graph::GraphError;
 use crate::models::spec::Hash;
-use crate::models::{BuildOptions, MODELS, ModelSpec, Source, WeightsSpec};
+use crate::models::{BuildOptions, MODELS, ModelSpec, WeightsSpec};
 use crate::network_plan;
 use crate::progress::{Style, bytes, shown_in};
 use crate::terminal::printable_path;
@@ -72,10 +72,10 @@ pub struct FetchArgs {
 /// A choice among the weights of a model.
 #[derive(Debug, Args)]
 pub struct RowArgs {
-    /// The library that publishes the weights: `keras`, `torchvision` or `timm`. Default: the first that `models list`
-    /// names.
-    #[arg(long, value_name = "SOURCE", value_parser = source)]
-    source: Option<Source>,
+    /// The library that publishes the weights: `keras`, `torchvision` or `timm`, or `timm:a2_in1k` for those that it
+    /// calls so. Default: the first that `weights list` names.
+    #[arg(long, value_name = "SOURCE")]
+    source: Option<String>,
     /// Accept a file without the classifier on top.
     #[arg(long)]
     no_top: bool,
@@ -90,9 +90,10 @@ pub struct ImportArgs {
     /// The model that the file is for. Default: recognised from the name or the hash of the file.
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
-    /// The library that publishes the file: `keras`, `torchvision` or `timm`.
-    #[arg(long, value_name = "SOURCE", requires = "model", value_parser = source)]
-    source: Option<Source>,
+    /// The library that publishes the file: `keras`, `torchvision` or `timm`, or `timm:a2_in1k` for weights that it
+    /// calls so.
+    #[arg(long, value_name = "SOURCE", requires = "model")]
+    source: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -132,8 +133,8 @@ fn list(arguments: &ListArgs) -> Result<(), Error> {
     let models: Vec<&'static ModelSpec> = only.map_or_else(|| MODELS.iter().collect(), |model| vec![model]);
     if !arguments.json {
         print(&format!(
-            "{:<20} {:<12} {:>6} {:>10}  file, licence, where it lies",
-            "model", "source", "top-1", "size"
+            "{:<22} {:<28} {:>6} {:>10}  file, licence, where it lies",
+            "model", "weights", "top-1", "size"
         ))?;
     }
     for (model, weights) in models.into_iter().flat_map(|model| model.weights.iter().map(move |row| (model, row))) {
@@ -162,8 +163,8 @@ fn show(json: bool, model: &ModelSpec, weights: &WeightsSpec, listed: Option<&Li
             Hash::Md5(digits) => Some(format!("md5:{digits}")),
             Hash::Unknown => None,
         });
-        let line = json!({"model": model.name, "source": weights.name, "licence": weights.licence, "top1": weights.top1,
-            "classes": weights.classes, "about": weights.about, "bundled": listed.is_none(),
+        let line = json!({"model": model.name, "source": weights.source, "name": weights.name, "licence": weights.licence,
+            "top1": weights.top1, "classes": weights.classes, "bundled": listed.is_none(),
             "file": listed.map(|listed| listed.file.name), "top": listed.map(|listed| listed.file.top),
             "url": listed.map(|listed| listed.file.url), "hash": hash,
             "path": lies.map(|(_, path, _)| path), "bytes": lies.map(|(.., length)| length),
@@ -181,7 +182,7 @@ fn show(json: bool, model: &ModelSpec, weights: &WeightsSpec, listed: Option<&Li
     let size = lies.map_or_else(|| format!("~{}", bytes(about)), |(.., length)| bytes(*length));
     let words = [file, weights.licence, &place].into_iter().filter(|word| !word.is_empty());
     let words = words.collect::<Vec<_>>().join(", ");
-    print(&format!("{:<20} {:<12} {top1:>6} {size:>10}  {words}", model.name, weights.name))
+    print(&format!("{:<22} {:<28} {top1:>6} {size:>10}  {words}", model.name, weights.name))
 }
 
 /// The approximate size of a file of weights: four bytes for each number of the network, two inside the program.
@@ -228,8 +229,8 @@ fn row_of(
 ) -> Result<(&'static ModelSpec, &'static WeightsSpec), Error> {
     let Some(name) = &arguments.model else { return Ok(guess(models, &arguments.file)?) };
     let model = find_model(name)?;
-    match arguments.source {
-        Some(source) => Ok((model, network_plan::row(model, &Origin::Random(0), Some(source))?)),
+    match &arguments.source {
+        Some(source) => Ok((model, network_plan::published(model, source)?)),
         None => Ok(guess(std::slice::from_ref(model), &arguments.file)?),
     }
 }
@@ -277,6 +278,9 @@ fn wanted(what: &str, row_args: &RowArgs) -> Result<Wanted, Error> {
         return Ok(wanted);
     }
     let model = find_model(what)?;
-    let weights = network_plan::row(model, &Origin::Random(0), row_args.source)?;
+    let weights = match &row_args.source {
+        Some(source) => network_plan::published(model, source)?,
+        None => network_plan::row(model, &Origin::Random(0), None)?,
+    };
     Ok(Wanted::Known { model, weights, top: !row_args.no_top })
 }

@@ -16,7 +16,8 @@ pub struct Extract {
     #[schemars(schema_with = "schema::model")]
     pub model: String,
     /// The weights of the network. `bundled` are those inside the program. `keras`, `torchvision` and `timm` are
-    /// published by these libraries and downloaded once. `random` are drawn from `seed`, for trials. A relative path of
+    /// published by these libraries and downloaded once; `torchvision:IMAGENET1K_V2` or `timm:a2_in1k` are those that a
+    /// library calls so. `random` are drawn from `seed`, for trials. A relative path of
     /// a file counts from the folder of the YAML file. `default` are the bundled weights where there are any, else the
     /// first source that `featurize models list` names for the network.
     pub weights: Weights,

@@ -24,7 +24,7 @@ has as value number i, in memory order (all modulo 2^64):
     weight of two or more dimensions                      (2 u - 1) * (gain * sqrt(6 / fan_in))
                                                           fan_in: the product of all dimensions but the first
     bias of such a layer, bias and weight of a layer norm,
-    and the factors of a layer scale                      0.2 u - 0.1, the weight 0.5 + u
+    and the factors of a layer scale (`gamma`)            0.2 u - 0.1, the weight 0.5 + u
     batch norm (a layer that has a running_mean)          weight, running_var 0.5 + u; bias, running_mean 0.4 u - 0.2
 
 all in float64, as the brackets say, and rounded once to F32. The gain is 1, or what GAINS says: with He's weights and
@@ -65,7 +65,8 @@ evaluation, and with the `transform_input` of GoogLeNet and Inception v3.
 
     pip install torch torchvision timm keras tensorflow-cpu numpy safetensors
     python zoo.py                                         # writes beside itself
-    python zoo.py resnet50.keras vgg16.timm               # prints the distances of these alone, writes nothing
+    python zoo.py resnet50.keras vgg16.timm               # makes these alone anew
+    KERAS_BACKEND=torch python zoo.py convnext_base.keras # without minutes of XLA for convolutions in groups
 """
 
 # ruff: noqa: E402, I001
@@ -75,7 +76,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-os.environ["KERAS_BACKEND"] = "tensorflow"
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 # torch before TensorFlow: both carry an LLVM, and in the other order the process is aborted
@@ -84,6 +85,7 @@ import torchvision
 import timm
 import keras
 import numpy as np
+from safetensors import safe_open
 from safetensors.numpy import save
 
 OUTPUT = Path(__file__).resolve().with_suffix(".safetensors")
@@ -125,6 +127,8 @@ REGNETS = [
     *(f"y_{size}" for size in ("400mf", "800mf", "1_6gf", "3_2gf", "8gf", "16gf", "32gf")),
     *(f"x_{size}" for size in ("400mf", "800mf", "1_6gf", "3_2gf", "8gf", "16gf", "32gf")),
 ]
+
+DENSENETS = (121, 161, 169, 201)
 
 PAIRS = [
     Pair("alexnet", "torchvision", "alexnet", "features.8", "features"),
@@ -209,11 +213,77 @@ PAIRS += [
     ),
 ]
 
+# EfficientNetV2, and what keras.applications and timm have beside the networks above
+PAIRS += [
+    *(
+        Pair(f"efficientnetv2_b{i}", source, builder.format(i), tap, "", side, True, source == "keras")
+        for source, builder, tap in (
+            ("keras", "EfficientNetV2B{}", "block3b_add"),
+            ("timm", "tf_efficientnetv2_b{}", "blocks.2.1"),
+        )
+        for i, side in enumerate((224, 97, 96, 96))
+    ),
+    *(
+        Pair(f"efficientnet_v2_{s}", source, builder.format(s.upper(), s), tap, last, 64, True, source == "keras")
+        for source, builder, tap, last in (
+            ("keras", "EfficientNetV2{0}", "block3b_add", ""),
+            ("torchvision", "efficientnet_v2_{1}", "features.3.1", "features"),
+            ("timm", "tf_efficientnetv2_{1}", "blocks.2.1", ""),
+        )
+        for s in "sml"
+    ),
+    Pair("efficientnet_v2_xl", "timm", "tf_efficientnetv2_xl", "blocks.2.1", "", 64, True),
+    *(
+        Pair(f"efficientnet_lite{i}", "timm", f"tf_efficientnet_lite{i}", "blocks.2.1", "", side, True)
+        for i, side in ((1, 97), (2, 96), (3, 96), (4, 96))
+    ),
+    *(
+        Pair(
+            f"convnext_{size}",
+            "keras",
+            f"ConvNeXt{size.title() if size != 'xlarge' else 'XLarge'}",
+            f"convnext_{size}_stage_1_block_1_layer_scale",
+            "",
+            64 if size == "xlarge" else 96,
+            True,
+            True,
+        )
+        for size in ("tiny", "small", "base", "large", "xlarge")
+    ),
+    Pair("convnext_xlarge", "timm", "convnext_xlarge", "stages.1.blocks.1", "", 64, True),
+    Pair("inception_resnet_v2", "keras", "InceptionResNetV2", "block35_3_ac", "", 139, True),
+    Pair("inception_resnet_v2", "timm", "inception_resnet_v2", "repeat.2", "", 139, True),
+    Pair("nasnet_mobile", "keras", "NASNetMobile", "normal_concat_1", "", 224, True),
+    Pair("nasnet_large", "keras", "NASNetLarge", "normal_concat_1", "", 97, True),
+    Pair("mobilenet_v2", "timm", "mobilenetv2_100", "blocks.2.1", "", 224, True),
+    Pair("mnasnet1_0", "timm", "mnasnet_100", "blocks.2.1", "", 224, True),
+    Pair("tf_mobilenet_v3_small", "timm", "tf_mobilenetv3_small_100", "blocks.2.2", few=True),
+    Pair("tf_mobilenet_v3_large", "timm", "tf_mobilenetv3_large_100", "blocks.2.2", few=True),
+    Pair("mobilenet", "timm", "mobilenetv1_100", "blocks.2.1", few=True),
+    *(Pair(f"resnet{d}", "timm", f"resnet{d}", "layer2.1", "", 96, True) for d in (101, 152)),
+    Pair("resnext101_64x4d", "timm", "resnext101_64x4d", "layer2.1", "", 96, True),
+    *(Pair(f"densenet{d}", "timm", f"densenet{d}", "features.transition1.pool", "", 96, True) for d in DENSENETS),
+    *(
+        Pair(model, "timm", model, VGG_TAPS[model], "", 224, True)
+        for model in ("vgg11", "vgg13", "vgg11_bn", "vgg13_bn", "vgg19_bn")
+    ),
+    *(
+        Pair(f"regnet_{d}", "timm", f"regnet{d[0]}_{number}", "s2", "", 64, True)
+        for d, number in zip(REGNETS, 2 * ("004", "008", "016", "032", "080", "160", "320"))
+    ),
+]
+
 # exact in binary, so that no language rounds them otherwise
 GAINS = {
     "resnet": 0.625,
     "mobilenet": 0.875,
     "xception": 0.75,
+    "efficientnet_v2_s": 0.78125,
+    "efficientnet_v2_m": 0.75,
+    "efficientnet_v2": 0.6875,
+    "efficientnetv2_b3": 0.78125,
+    "efficientnetv2_b2": 0.8125,
+    "efficientnetv2": 0.84375,
     "efficientnet": 0.8125,
     "tf_efficientnet": 0.8125,
     "resnext": 0.625,
@@ -222,6 +292,9 @@ GAINS = {
     "mnasnet": 0.75,
     "convnext": 0.25,
     "shufflenet": 0.75,
+    "inception_resnet": 0.75,
+    "nasnet": 0.75,
+    "tf_mobilenet": 0.875,
 }
 
 
@@ -315,7 +388,7 @@ def torch_outputs(pair, model, batch):
         if pair.source == "timm":
             kept["map"] = model.forward_features(values)
             logits = model.forward_head(kept["map"].clone())
-            if pair.model.startswith(("mobilenet_v3", "convnext")):
+            if pair.model.startswith(("mobilenet_v3", "tf_mobilenet_v3", "convnext")):
                 kept["map"] = model.forward_head(kept["map"], pre_logits=True)
         else:
             logits = model(values)
@@ -340,6 +413,10 @@ def canonical(layer):
     elif kind == "BatchNormalization":
         words = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
         rows = [(f".{word}", keras, (0,)) for keras, word in words.items() if keras in named]
+    elif kind == "LayerNormalization":
+        rows = [(".weight", "gamma", (0,)), (".bias", "beta", (0,))]
+    elif kind == "LayerScale":
+        rows, named = [(".gamma", "gamma", (0,))], {"gamma": layer.gamma}
     else:
         axes = {"Conv2D": conv, "DepthwiseConv2D": depthwise, "Dense": dense}[kind] if named else None
         rows = [(".weight", "kernel", axes), (".bias", "bias", (0,))]
@@ -347,6 +424,12 @@ def canonical(layer):
     if len(rows) != len(named):
         raise SystemExit(f"{layer.name}: a {kind} with {sorted(named)}")
     return [(layer.name + name, named[keras], axes, kind == "BatchNormalization") for name, keras, axes in rows]
+
+
+def leaves(model):
+    """The layers of a model and of the models in it."""
+    for layer in model.layers:
+        yield from leaves(layer) if hasattr(layer, "layers") else [layer]
 
 
 def keras_model(pair, dtype, fill=True, **options):
@@ -359,12 +442,12 @@ def keras_model(pair, dtype, fill=True, **options):
         options["input_shape"] = (pair.size, pair.size, 3)
     model = getattr(keras.applications, pair.builder)(weights=None, **options)
     for layer in model.layers:
-        if type(layer).__name__ == "Normalization":
+        if type(layer).__name__ == "Normalization" and layer.input_mean is None:
             # the published files hold the deviations in the place of the variances, and another layer mends that
             layer.adapt_mean.assign(IMAGENET[0])
             layer.adapt_variance.assign(np.square(IMAGENET[1]))
             layer.finalize_state()
-    for layer in model.layers if fill else []:
+    for layer in leaves(model) if fill else []:
         for name, variable, axes, norm in canonical(layer):
             shape = tuple(variable.shape[axis] for axis in axes)
             values = formula_tensor(name, shape, norm, gain_of(pair))
@@ -374,12 +457,15 @@ def keras_model(pair, dtype, fill=True, **options):
 
 def keras_outputs(pair, dtype, batch):
     """For (n, size, size, 3): `map` and `tap` (n, h, w, c) and `logits` (n, 1000)."""
-    bare = keras_model(pair, dtype, False, include_top=False, input_shape=(pair.size, pair.size, 3))
+    # ConvNeXt has a norm behind the mean
+    pooling = "avg" if pair.model.startswith("convnext") else None
+    bare = keras_model(pair, dtype, False, include_top=False, pooling=pooling, input_shape=(pair.size, pair.size, 3))
     last = len(bare.layers) - 1  # a layer without a name of its own has another one in the other model
     model = keras_model(pair, dtype, include_top=True, classifier_activation=None)
     taps = keras.Model(model.input, [model.layers[last].output, model.get_layer(pair.tap).output, model.output])
     names = ("map", "tap", "logits")
-    outputs = dict(zip(names, (np.asarray(v) for v in taps(batch.astype(dtype), training=False))))
+    values = taps(keras.ops.convert_to_tensor(batch.astype(dtype)), training=False)
+    outputs = dict(zip(names, map(keras.ops.convert_to_numpy, values)))
     if any(str(values.dtype) != dtype for values in outputs.values()):
         raise SystemExit(f"{pair.key}: asked for {dtype}, got {[v.dtype for v in outputs.values()]}")
     return outputs
@@ -445,6 +531,10 @@ def formula_samples():
 def main():
     asked = sys.argv[1:]
     golden, metadata = formula_samples(), {"made_by": Path(__file__).name}
+    if asked:
+        with safe_open(OUTPUT, "numpy") as file:
+            golden = {name: file.get_tensor(name) for name in file.keys()}
+            metadata = file.metadata()
     for pair in PAIRS:
         if asked and pair.key not in asked:
             continue
@@ -455,8 +545,13 @@ def main():
         if pair.levels:
             metadata[f"{pair.key}.input"] = "levels"
         gc.collect()
-    if asked:
-        return
+        if asked:
+            write(golden, metadata)
+    write(golden, metadata)
+
+
+def write(golden, metadata):
+    """Writes the file."""
     arrays = {name: np.ascontiguousarray(values.astype(np.float32)) for name, values in golden.items()}
     OUTPUT.write_bytes(save(arrays, metadata=metadata))
     print(f"{OUTPUT.name}: {len(arrays)} tensors, {OUTPUT.stat().st_size} bytes")

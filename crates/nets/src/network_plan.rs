@@ -60,7 +60,7 @@ pub enum NetworkPlanError {
     #[error("{0}")]
     NoLayer(String),
     #[error("there are no {what} weights of {model}; there are those of {known}")]
-    NoSource { model: &'static str, what: &'static str, known: String },
+    NoSource { model: &'static str, what: String, known: String },
     #[error("the binary carries no weights for {model}; take those of {known}, a file, or random ones")]
     NotInside { model: &'static str, known: String },
     #[error(transparent)]
@@ -87,41 +87,53 @@ pub fn origin(
             let Found { path, sha256, .. } = fetch(&wanted)?;
             return Ok(Origin::file(path, Some(sha256)));
         }
-        Weights::Default => model.weights.first(),
-        Weights::Bundled => Some(
-            model.weights("bundled").ok_or(NetworkPlanError::NotInside { model: model.name, known: sources(model) })?,
-        ),
-        Weights::Published(source) => model.weights.iter().find(|row| row.source == *source),
+        Weights::Default => model.weights.first().ok_or_else(|| no_source(model, "default"))?,
+        Weights::Bundled => {
+            model.weights("bundled").ok_or(NetworkPlanError::NotInside { model: model.name, known: sources(model) })?
+        }
+        Weights::Published(source) => published(model, source.word())?,
+        Weights::Named(name) => published(model, name)?,
     };
-    let word = if let Weights::Published(source) = weights { source.word() } else { "default" };
-    let row = row.ok_or_else(|| no_source(model, word))?;
     if row.files.is_empty() {
         return Ok(Origin::Bundled(row));
     }
     let Found { path, sha256, .. } = fetch(&Wanted::Known { model, weights: row, top })?;
-    Ok(Origin::file(path, Some(sha256)))
+    Ok(Origin::published(path, sha256, row))
 }
 
-fn no_source(model: &'static ModelSpec, what: &'static str) -> NetworkPlanError {
-    NetworkPlanError::NoSource { model: model.name, what, known: sources(model) }
+/// The weights of `model` that are called `name`: those of a library by its own name of them, `timm:a2_in1k`, or its
+/// default.
+pub fn published(model: &'static ModelSpec, name: &str) -> Result<&'static WeightsSpec, NetworkPlanError> {
+    model.weights(name).ok_or_else(|| match name.split_once(':') {
+        Some((library, _)) if model.weights(library).is_some() => {
+            let names = model.weights.iter().map(|row| row.name).filter(|row| row.starts_with(library));
+            let known = names.collect::<Vec<_>>().join(", ");
+            NetworkPlanError::NoSource { model: model.name, what: format!("`{name}`"), known }
+        }
+        _ => no_source(model, name),
+    })
+}
+
+fn no_source(model: &'static ModelSpec, what: &str) -> NetworkPlanError {
+    NetworkPlanError::NoSource { model: model.name, what: what.to_string(), known: sources(model) }
 }
 
 fn sources(model: &ModelSpec) -> String {
-    model.weights.iter().map(|row| row.source.word()).collect::<Vec<_>>().join(", ")
+    model.defaults().map(|row| row.source.word()).collect::<Vec<_>>().join(", ")
 }
 
-/// The row of the registry whose numerics and recipe go with `weights`: that of `source` where it is given, else the
-/// one that the file fits, else the model's default.
+/// The row of the registry whose numerics and recipe go with `weights`: the one that they are, else that of `source`
+/// where it is given, else the one that the file fits, else the model's default.
 pub fn row(
     model: &'static ModelSpec,
     weights: &Origin,
     source: Option<Source>,
 ) -> Result<&'static WeightsSpec, NetworkPlanError> {
-    if let Origin::Bundled(row) = weights {
+    if let Some(row) = weights.row().filter(|row| source.is_none_or(|source| source == row.source)) {
         return Ok(row);
     }
     if let Some(source) = source {
-        return model.weights.iter().find(|row| row.source == source).ok_or_else(|| no_source(model, source.word()));
+        return published(model, source.word());
     }
     let default = || model.weights.first().ok_or_else(|| no_source(model, "any"));
     match weights {

@@ -205,14 +205,17 @@ impl<'a> Lowering<'a> {
             }
             Op::LayerScale(word) => {
                 let scale: Vec<f64> = self.tensor(id, word)?.into_iter().map(f64::from).collect();
-                let shift = vec![0.0; scale.len()];
-                if self.fold(id, &scale, &shift) {
-                    return Ok(());
+                match self.scaled(id, &scale) {
+                    Some(kernel) => kernel,
+                    None => return Ok(()),
                 }
-                scaling(&scale, &shift)
             }
+            Op::Scale(factor) => match self.scaled(id, &vec![factor; channels(layer.shape)]) {
+                Some(kernel) => kernel,
+                None => return Ok(()),
+            },
             Op::Rescale { scale, shift } => {
-                let channels = if let Shape::Map { c, .. } = layer.shape { c } else { 0 };
+                let channels = channels(layer.shape);
                 scaling(&scale[..channels], &shift[..channels])
             }
             Op::Activation(activation) => {
@@ -244,6 +247,13 @@ impl<'a> Lowering<'a> {
             Op::AdaptiveAvgPool(_) => Kernel::AdaptiveAvgPool,
             Op::Flatten(order) => Kernel::Flatten(order),
             Op::ZeroPad(pad) => Kernel::ZeroPad(pad),
+            Op::Crop => {
+                // of the four positions under the window the last one alone counts
+                let channels = channels(layer.shape);
+                let window = Window { kernel: [2, 2], stride: [1, 1], pad: self.zeros_before(id) };
+                let (weight, bias) = ([0.0, 0.0, 0.0, 1.0].repeat(channels), vec![0.0; channels]);
+                Kernel::Depthwise { window, weight, bias, activation: None }
+            }
             Op::Dense { .. } => {
                 let (weight, bias) = (self.tensor(id, "weight")?, self.tensor(id, "bias")?);
                 Kernel::Dense { weight, bias, activation: None }
@@ -325,7 +335,13 @@ impl<'a> Lowering<'a> {
         self.steps.iter().rposition(|step| step.output == value)
     }
 
-    /// Joins a batch norm, or a layer scale, to the convolution before it.
+    /// Factors a channel, unless the convolution before takes them.
+    fn scaled(&mut self, id: LayerId, scale: &[f64]) -> Option<Kernel> {
+        let shift = vec![0.0; scale.len()];
+        (!self.fold(id, scale, &shift)).then(|| scaling(scale, &shift))
+    }
+
+    /// Joins a batch norm, or factors a channel, to the convolution before it.
     fn fold(&mut self, id: LayerId, scale: &[f64], shift: &[f64]) -> bool {
         let name = self.graph.layer(id).name.clone();
         let Some(at) = self.producer(id) else { return false };
@@ -361,6 +377,13 @@ impl<'a> Lowering<'a> {
         let output = step.output;
         self.value[id.0] = Some(output);
         true
+    }
+}
+
+fn channels(shape: Shape) -> usize {
+    match shape {
+        Shape::Map { c, .. } => c,
+        Shape::Vector(n) => n,
     }
 }
 

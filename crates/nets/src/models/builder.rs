@@ -81,12 +81,11 @@ impl Builder {
     }
 
     /// A learned factor a channel: the tensor `owner.word`.
-    pub(crate) fn layer_scale(&mut self, owner: &str, word: &'static str, x: LayerId) -> LayerId {
-        let name = format!("{owner}.{word}");
-        if self.map(&name, x).is_none() {
+    pub(crate) fn layer_scale(&mut self, name: &str, owner: &str, word: &'static str, x: LayerId) -> LayerId {
+        if self.map(name, x).is_none() {
             return x;
         }
-        let x = self.push(&name, Op::LayerScale(word), &[x], self.shape(x));
+        let x = self.push(name, Op::LayerScale(word), &[x], self.shape(x));
         self.graph.layers[x.0].owner = owner.to_string();
         x
     }
@@ -104,6 +103,14 @@ impl Builder {
         self.push(name, Op::ZeroPad(pad), &[x], Shape::Map { c, h: h + top + bottom, w: w + left + right })
     }
 
+    /// Keras' `correct_pad` for a square window of stride 2: above a map of even height one row of zeros less than
+    /// below, and so beside it.
+    pub(crate) fn correct_pad(&mut self, name: &str, x: LayerId, kernel: usize) -> LayerId {
+        let Some((_, h, w)) = self.map(name, x) else { return x };
+        let half = kernel / 2;
+        self.zero_pad(name, x, [half - (1 - h % 2), half, half - (1 - w % 2), half])
+    }
+
     /// x · scale + shift on each of three channels, or by the first of the three on the only one, constants of the
     /// network: torchvision's `transform_input`.
     pub(crate) fn rescale(&mut self, name: &str, x: LayerId, scale: [f64; 3], shift: [f64; 3]) -> LayerId {
@@ -112,6 +119,22 @@ impl Builder {
             Some(_) => {
                 let reason = "one channel or three are rescaled".to_string();
                 self.fail(GraphError::Invalid { layer: name.into(), reason }, x)
+            }
+            None => x,
+        }
+    }
+
+    /// x times a constant of the network itself.
+    pub(crate) fn scale(&mut self, name: &str, x: LayerId, factor: f64) -> LayerId {
+        self.push(name, Op::Scale(factor), &[x], self.shape(x))
+    }
+
+    /// A map without its first row and its first column: Keras' `Cropping2D(((1, 0), (1, 0)))`.
+    pub(crate) fn crop(&mut self, name: &str, x: LayerId) -> LayerId {
+        match self.map(name, x) {
+            Some((c, h @ 2.., w @ 2..)) => self.push(name, Op::Crop, &[x], Shape::Map { c, h: h - 1, w: w - 1 }),
+            Some((_, height, width)) => {
+                self.fail(GraphError::TooSmall { layer: name.into(), kernel: [2, 2], height, width }, x)
             }
             None => x,
         }

@@ -1,11 +1,14 @@
-//! ConvNeXt (Liu et al. 2022, arXiv:2201.03545) after torchvision/models/convnext.py and timm/models/convnext.py, which
-//! differ in names alone.
+//! ConvNeXt (Liu et al. 2022, arXiv:2201.03545) after torchvision/models/convnext.py, timm/models/convnext.py and
+//! keras/src/applications/convnext.py. They differ in names, and Keras' network takes pixels from 0 to 255 and
+//! normalises them.
 //!
-//! Features are what both give without the classes: the mean over the last map, normalised. The map itself is
-//! `features`, in timm `stages`.
+//! Features are what all three give without the classes: the mean over the last map, normalised. The map itself is
+//! `features`, in timm `stages`, in Keras the last `add`.
 
 use super::builder::{Builder, Conv};
+use super::efficientnet::imagenet;
 use super::graph::{Activation, Graph, GraphError, LayerId};
+use super::inception::numbered;
 use super::spec::{BuildOptions, Source};
 
 /// Layer-norm epsilon.
@@ -15,86 +18,137 @@ const EXPANSION: usize = 4;
 
 /// ConvNeXt-Tiny: 28.6 M parameters, 4.5 G multiply-accumulates at 224 × 224; 768 features.
 pub(super) fn tiny(options: &BuildOptions) -> Result<Graph, GraphError> {
-    convnext(options, [3, 3, 9, 3], [96, 192, 384, 768])
+    convnext(options, "convnext_tiny", [3, 3, 9, 3], 96)
 }
 
 /// ConvNeXt-Small: 50.2 M parameters, 8.7 G multiply-accumulates.
 pub(super) fn small(options: &BuildOptions) -> Result<Graph, GraphError> {
-    convnext(options, [3, 3, 27, 3], [96, 192, 384, 768])
+    convnext(options, "convnext_small", [3, 3, 27, 3], 96)
 }
 
 /// ConvNeXt-Base: 88.6 M parameters, 15.4 G multiply-accumulates; 1024 features.
 pub(super) fn base(options: &BuildOptions) -> Result<Graph, GraphError> {
-    convnext(options, [3, 3, 27, 3], [128, 256, 512, 1024])
+    convnext(options, "convnext_base", [3, 3, 27, 3], 128)
 }
 
 /// ConvNeXt-Large: 197.8 M parameters, 34.4 G multiply-accumulates; 1536 features.
 pub(super) fn large(options: &BuildOptions) -> Result<Graph, GraphError> {
-    convnext(options, [3, 3, 27, 3], [192, 384, 768, 1536])
+    convnext(options, "convnext_large", [3, 3, 27, 3], 192)
 }
 
-/// The names of a block's layers, behind the block's own.
-struct Names {
-    depthwise: &'static str,
-    norm: &'static str,
-    /// The dense layers and the activation between them.
-    dense: [&'static str; 3],
-    scale: &'static str,
-}
-
-const TORCHVISION: Names =
-    Names { depthwise: "block.0", norm: "block.2", dense: ["block.3", "block.4", "block.5"], scale: "layer_scale" };
-const TIMM: Names =
-    Names { depthwise: "conv_dw", norm: "norm", dense: ["mlp.fc1", "mlp.act", "mlp.fc2"], scale: "gamma" };
-
-fn convnext(options: &BuildOptions, depths: [usize; 4], widths: [usize; 4]) -> Result<Graph, GraphError> {
-    let (torchvision, names) = match options.source {
-        Source::Torchvision => (true, &TORCHVISION),
-        Source::Timm => (false, &TIMM),
-        Source::Keras => return Err(options.refuse("ConvNeXt")),
-    };
-    let [h, w] = options.size;
-    let (mut g, x) = Builder::new(options.channels, h, w); // (224, 224, 3)
-    let stem = if torchvision { "features.0" } else { "stem" };
-    let x = g.conv(&format!("{stem}.0"), x, Conv::new(widths[0]).kernel(4).stride(4).bias());
-    let mut x = g.layer_norm(&format!("{stem}.1"), x, EPS); // (56, 56, 96)
-    g.alias(stem, x);
-    for (s, (depth, width)) in depths.into_iter().zip(widths).enumerate() {
-        let (before, stage) = match torchvision {
-            true => (format!("features.{}", 2 * s), format!("features.{}", 2 * s + 1)),
-            false => (format!("stages.{s}.downsample"), format!("stages.{s}.blocks")),
-        };
-        if s > 0 {
-            x = g.layer_norm(&format!("{before}.0"), x, EPS);
-            x = g.conv(&format!("{before}.1"), x, Conv::new(width).kernel(2).stride(2).bias());
-            g.alias(&before, x);
-        }
-        for i in 0..depth {
-            x = block(&mut g, &format!("{stage}.{i}"), x, width, names);
-        }
-        g.alias(if torchvision { &stage } else { &stage[.."stages.0".len()] }, x);
+/// ConvNeXt-XLarge: 350.2 M parameters, 60.9 G multiply-accumulates; 2048 features. torchvision has none.
+pub(super) fn xlarge(options: &BuildOptions) -> Result<Graph, GraphError> {
+    match options.source {
+        Source::Torchvision => Err(options.refuse("ConvNeXt-XLarge")),
+        _ => convnext(options, "convnext_xlarge", [3, 3, 27, 3], 256),
     }
-    g.alias(if torchvision { "features" } else { "stages" }, x); // (7, 7, 768)
-    let [pool, norm, classifier] = match torchvision {
-        true => ["avgpool", "classifier.0", "classifier.2"],
-        false => ["head.global_pool", "head.norm", "head.fc"],
+}
+
+/// The names of a block's layers, behind the block's own: depthwise convolution, norm, dense layers with the activation
+/// between them, layer scale.
+const TORCHVISION: [&str; 6] = [".block.0", ".block.2", ".block.3", ".block.4", ".block.5", ".layer_scale"];
+const TIMM: [&str; 6] = [".conv_dw", ".norm", ".mlp.fc1", ".mlp.act", ".mlp.fc2", ".gamma"];
+const KERAS: [&str; 6] =
+    ["_depthwise_conv", "_layernorm", "_pointwise_conv_1", "_gelu", "_pointwise_conv_2", "_layer_scale"];
+
+/// `first`: the channels of the first stage, which double from stage to stage. Keras' names begin with `model`.
+fn convnext(options: &BuildOptions, model: &str, depths: [usize; 4], first: usize) -> Result<Graph, GraphError> {
+    let source = options.source;
+    let [h, w] = options.size;
+    let (mut g, mut x) = Builder::new(options.channels, h, w); // (224, 224, 3)
+    if source == Source::Keras && options.channels == 3 {
+        let [scale, shift] = imagenet(options);
+        x = g.rescale(&format!("{model}_prestem_normalization"), x, scale, shift);
+    }
+    let mut sums = 0;
+    for (s, depth) in depths.into_iter().enumerate() {
+        let width = first << s;
+        x = downsample(&mut g, source, model, s, x, width);
+        for i in 0..depth {
+            let (names, block, sum) = match source {
+                Source::Torchvision => (&TORCHVISION, format!("features.{}.{i}", 2 * s + 1), None),
+                Source::Timm => (&TIMM, format!("stages.{s}.blocks.{i}"), None),
+                Source::Keras => (&KERAS, format!("{model}_stage_{s}_block_{i}"), Some(numbered("add", sums))),
+            };
+            x = convnext_block(&mut g, &block, sum.as_deref(), x, width, names);
+            sums += 1;
+        }
+        match source {
+            Source::Torchvision => g.alias(&format!("features.{}", 2 * s + 1), x),
+            Source::Timm => g.alias(&format!("stages.{s}"), x),
+            Source::Keras => {}
+        }
+    }
+    let [pool, norm, classifier] = match source {
+        Source::Torchvision => ["avgpool", "classifier.0", "classifier.2"].map(str::to_string),
+        Source::Timm => ["head.global_pool", "head.norm", "head.fc"].map(str::to_string),
+        Source::Keras => ["gap", "layernorm", "dense"].map(|part| format!("{model}_head_{part}")),
     };
-    let x = g.global_avg_pool(pool, x);
+    match source {
+        Source::Torchvision => g.alias("features", x), // (7, 7, 768)
+        Source::Timm => g.alias("stages", x),
+        Source::Keras => {}
+    }
+    let x = g.global_avg_pool(&pool, x);
     g.alias("avg_pool", x);
-    let features = g.layer_norm(norm, x, EPS); // (768,)
-    let logits = g.dense(classifier, features, options.classes);
+    let features = g.layer_norm(&norm, x, EPS); // (768,)
+    let logits = match source {
+        Source::Keras => g.dense_softmax(&classifier, features, options.classes),
+        _ => g.dense(&classifier, features, options.classes),
+    };
     g.finish(features, logits)
 }
 
-/// Depthwise 7 × 7, layer norm, two dense layers at each position with GELU between, and the input added.
-fn block(g: &mut Builder, name: &str, input: LayerId, width: usize, names: &Names) -> LayerId {
-    let at = |part: &str| format!("{name}.{part}");
-    let [first, activation, second] = names.dense;
-    let x = g.conv(&at(names.depthwise), input, Conv::depthwise().kernel(7).pad(3).bias());
-    let x = g.layer_norm(&at(names.norm), x, EPS);
+/// What stands before stage `s`: the stem, or a norm and a convolution that halve the map.
+fn downsample(g: &mut Builder, source: Source, model: &str, s: usize, x: LayerId, width: usize) -> LayerId {
+    let stem = s == 0;
+    let [module, norm, conv] = match source {
+        Source::Torchvision => sequence(&format!("features.{}", 2 * s), stem),
+        Source::Timm if stem => sequence("stem", stem),
+        Source::Timm => sequence(&format!("stages.{s}.downsample"), stem),
+        Source::Keras if stem => ["stem", "stem_layernorm", "stem_conv"].map(|part| format!("{model}_{part}")),
+        Source::Keras => ["block", "layernorm", "conv"].map(|part| format!("{model}_downsampling_{part}_{}", s - 1)),
+    };
+    let window = if stem { 4 } else { 2 };
+    let conv = |g: &mut Builder, x| g.conv(&conv, x, Conv::new(width).kernel(window).stride(window).bias());
+    let x = if stem {
+        let x = conv(g, x);
+        g.layer_norm(&norm, x, EPS) // (56, 56, 96)
+    } else {
+        let x = g.layer_norm(&norm, x, EPS);
+        conv(g, x)
+    };
+    g.alias(&module, x);
+    x
+}
+
+/// A module of two, and its norm and its convolution, which comes first in the stem.
+fn sequence(module: &str, stem: bool) -> [String; 3] {
+    [module.to_string(), format!("{module}.{}", usize::from(stem)), format!("{module}.{}", usize::from(!stem))]
+}
+
+/// Depthwise 7 × 7, layer norm, two dense layers at each position with GELU between, and the input added: under the
+/// block's own name, or as `sum`.
+fn convnext_block(
+    g: &mut Builder,
+    name: &str,
+    sum: Option<&str>,
+    input: LayerId,
+    width: usize,
+    names: &[&'static str; 6],
+) -> LayerId {
+    let at = |part: &str| format!("{name}{part}");
+    let [depthwise, norm, first, activation, second, scale] = *names;
+    let x = g.conv(&at(depthwise), input, Conv::new(width).groups(width).kernel(7).pad(3).bias());
+    let x = g.layer_norm(&at(norm), x, EPS);
     let x = g.dense_map(&at(first), x, EXPANSION * width);
     let x = g.activation(&at(activation), x, Activation::Gelu);
     let x = g.dense_map(&at(second), x, width);
-    let x = g.layer_scale(name, names.scale, x);
-    g.add(name, x, input)
+    let (scaled, gamma) = (at(scale), scale.trim_start_matches('.'));
+    let x = match sum {
+        // a layer of its own
+        Some(_) => g.layer_scale(&scaled, &scaled, "gamma", x),
+        None => g.layer_scale(&scaled, name, gamma, x),
+    };
+    g.add(sum.unwrap_or(name), x, input)
 }

@@ -1,6 +1,7 @@
 //! DenseNet-BC (Huang et al. 2016, arXiv:1608.06993), growth 32, of 161 layers 48. Keras after
 //! keras/applications/densenet.py, whose weights are torchvision's of old; torchvision after
-//! torchvision/models/densenet.py. They differ in names and in the epsilon.
+//! torchvision/models/densenet.py, timm after timm/models/densenet.py, which have the same tensors. They differ in
+//! names and in the epsilon.
 
 use super::builder::{Conv, Pool};
 use super::graph::{Graph, GraphError, LayerId, Shape};
@@ -12,9 +13,9 @@ const BOTTLENECK: usize = 4;
 
 /// DenseNet-121: 8.0 M parameters, 2.8 G multiply-accumulates at 224 × 224; feature map `relu` of 1024 channels.
 ///
-/// Keras' names are known in torchvision's network too, save `predictions` and the two layers of zeros. What each layer
-/// has piled up (`conv4_block24_concat`) and the last `relu` have no module there; `features` is the map before that
-/// ReLU.
+/// Keras' names are known in the other networks too, save `predictions` and the two layers of zeros, and in timm's
+/// those of norms that a ReLU follows. What each layer has piled up (`conv4_block24_concat`) has no module there, nor
+/// has the last `relu` in torchvision; `features` is the map before that ReLU, in timm behind it.
 pub(super) fn densenet121(options: &BuildOptions) -> Result<Graph, GraphError> {
     densenet(options, [6, 12, 24, 16], 32)
 }
@@ -35,8 +36,8 @@ pub(super) fn densenet201(options: &BuildOptions) -> Result<Graph, GraphError> {
 /// has none.
 pub(super) fn densenet161(options: &BuildOptions) -> Result<Graph, GraphError> {
     match options.source {
-        Source::Torchvision => densenet(options, [6, 12, 36, 24], 48),
-        _ => Err(options.refuse("DenseNet-161")),
+        Source::Keras => Err(options.refuse("DenseNet-161")),
+        _ => densenet(options, [6, 12, 36, 24], 48),
     }
 }
 
@@ -44,8 +45,7 @@ pub(super) fn densenet161(options: &BuildOptions) -> Result<Graph, GraphError> {
 fn densenet(options: &BuildOptions, blocks: [usize; 4], growth: usize) -> Result<Graph, GraphError> {
     let eps = match options.source {
         Source::Keras => 1.001e-5,
-        Source::Torchvision => 1e-5,
-        Source::Timm => return Err(options.refuse("DenseNet")),
+        Source::Torchvision | Source::Timm => 1e-5,
     };
     let (twin, x) = Twin::new(options, eps); // (224, 224, 3)
     let mut net = Net { twin, growth };
@@ -59,9 +59,15 @@ fn densenet(options: &BuildOptions, blocks: [usize; 4], growth: usize) -> Result
             x = net.transition(block, x);
         }
     }
-    let x = net.twin.norm("bn", "features.norm5", x);
-    net.twin.module("features", x);
-    let features = net.twin.g.relu("relu", x); // (7, 7, 1024) for 121
+    let features = if options.source == Source::Timm {
+        let x = net.twin.norm_relu(["bn", "relu"], ["features.norm5", ""], x);
+        net.twin.module("features", x);
+        x
+    } else {
+        let x = net.twin.norm("bn", "features.norm5", x);
+        net.twin.module("features", x);
+        net.twin.g.relu("relu", x)
+    }; // (7, 7, 1024) for 121
     net.top(features, options.classes)
 }
 
@@ -83,8 +89,7 @@ impl Net {
             (conv, pool) = (conv.pad(3), pool.pad(1));
         }
         x = self.twin.conv("conv1_conv", "features.conv0", x, conv);
-        x = self.twin.norm("conv1_bn", "features.norm0", x);
-        x = self.twin.relu("conv1_relu", "features.relu0", x);
+        x = self.twin.norm_relu(["conv1_bn", "conv1_relu"], ["features.norm0", "features.relu0"], x);
         if self.twin.keras {
             x = self.twin.g.zero_pad("zero_padding2d_1", x, [1; 4]);
         }
@@ -97,11 +102,9 @@ impl Net {
         let keras = format!("conv{}_block{layer}", block + 1);
         let torch = format!("features.denseblock{block}.denselayer{layer}");
         let (k, t) = (|part: &str| format!("{keras}_{part}"), |part: &str| format!("{torch}.{part}"));
-        let x = self.twin.norm(&k("0_bn"), &t("norm1"), input);
-        let x = self.twin.relu(&k("0_relu"), &t("relu1"), x);
+        let x = self.twin.norm_relu([&k("0_bn"), &k("0_relu")], [&t("norm1"), &t("relu1")], input);
         let x = self.twin.conv(&k("1_conv"), &t("conv1"), x, Conv::new(BOTTLENECK * self.growth));
-        let x = self.twin.norm(&k("1_bn"), &t("norm2"), x);
-        let x = self.twin.relu(&k("1_relu"), &t("relu2"), x);
+        let x = self.twin.norm_relu([&k("1_bn"), &k("1_relu")], [&t("norm2"), &t("relu2")], x);
         let x = self.twin.conv(&k("2_conv"), &t("conv2"), x, Conv::new(self.growth).kernel(3).pad(1));
         self.twin.module(&torch, x);
         self.twin.g.concat(&k("concat"), &[input, x])
@@ -112,8 +115,7 @@ impl Net {
         let Shape::Map { c, .. } = self.twin.g.shape(x) else { return x };
         let (keras, torch) = (format!("pool{}", block + 1), format!("features.transition{block}"));
         let (k, t) = (|part: &str| format!("{keras}_{part}"), |part: &str| format!("{torch}.{part}"));
-        let x = self.twin.norm(&k("bn"), &t("norm"), x);
-        let x = self.twin.relu(&k("relu"), &t("relu"), x);
+        let x = self.twin.norm_relu([&k("bn"), &k("relu")], [&t("norm"), &t("relu")], x);
         let x = self.twin.conv(&k("conv"), &t("conv"), x, Conv::new(c / 2));
         let x = self.twin.named(&k("pool"), &t("pool"), |g, name| g.pool(name, x, Pool::avg(2)));
         self.twin.module(&torch, x);

@@ -9,35 +9,21 @@
 //! (github.com/tensorflow/tpu, `efficientnet/lite`). Layer names, block strings and constants are those of timm's
 //! `tf_efficientnet_lite0` (`_gen_efficientnet_lite`).
 
-use super::builder::{Builder, Conv};
-use super::graph::{Activation, Graph, GraphError, LayerId};
-use super::inverted::{Block, Inverted, Names, Part, Squeeze, divisible_by_eight, timm, torchvision};
+use super::builder::Conv;
+use super::graph::{Activation, Graph, GraphError};
+use super::inverted::{Inverted, Names, Part, Squeeze, Stage, divisible_by_eight, stage, timm, torchvision};
 use super::spec::{BuildOptions, Source};
 
 /// Batch-norm epsilon of the TensorFlow originals, and PyTorch's default.
-const EPS: f64 = 1e-3;
-const TORCH_EPS: f64 = 1e-5;
-/// Channels after the stem and before the classifier: Lite models do not scale either.
-const STEM: usize = 32;
-const HEAD: usize = 1280;
-/// Mean and standard deviation of ImageNet's pixels, which Keras' network has inside.
+pub(super) const EPS: f64 = 1e-3;
+pub(super) const TORCH_EPS: f64 = 1e-5;
+/// Channels after the stem and before the classifier.
+const ENDS: [usize; 2] = [32, 1280];
+/// Mean and standard deviation of ImageNet's pixels.
 const MEAN: [f64; 3] = [0.485, 0.456, 0.406];
 const STD: [f64; 3] = [0.229, 0.224, 0.225];
 
-/// One stage of equal blocks: repeats, kernel, stride of the first, expansion, output channels.
-struct Stage {
-    repeats: usize,
-    kernel: usize,
-    stride: usize,
-    expand: usize,
-    out: usize,
-}
-
-const fn stage(repeats: usize, kernel: usize, stride: usize, expand: usize, out: usize) -> Stage {
-    Stage { repeats, kernel, stride, expand, out }
-}
-
-/// B0 and Lite0: width and depth multiplier 1.0 / 1.0.
+/// B0 and Lite0.
 const STAGES: [Stage; 7] = [
     stage(1, 3, 1, 1, 16),
     stage(2, 3, 2, 6, 24),
@@ -48,9 +34,25 @@ const STAGES: [Stage; 7] = [
     stage(1, 3, 1, 6, 320),
 ];
 
-/// Multipliers of width and depth: B0 to B7.
-const SCALES: [[f64; 2]; 8] =
+/// Multipliers of width and depth: B0 to B7. Lite0 to Lite4 have those of B0 to B4.
+pub(super) const SCALES: [[f64; 2]; 8] =
     [[1.0, 1.0], [1.0, 1.1], [1.1, 1.2], [1.2, 1.4], [1.4, 1.8], [1.6, 2.2], [1.8, 2.6], [2.0, 3.1]];
+
+/// All that tells a network of inverted residuals from another.
+pub(super) struct Variant<'a> {
+    pub stages: &'a [Stage],
+    /// Channels after the stem and before the classifier.
+    pub ends: [usize; 2],
+    pub activation: Activation,
+    /// Batch-norm epsilon.
+    pub eps: f64,
+    /// TensorFlow's `SAME` padding in timm.
+    pub same: bool,
+    /// Factors and summands by which Keras' network normalises pixels.
+    pub rescale: [[f64; 3]; 2],
+    /// Keras pads by layers of their own.
+    pub pads: bool,
+}
 
 /// EfficientNet-B`K`: B0 has 5.3 M parameters and 0.4 G multiply-accumulates at 224 × 224, B7 66 M and 37 G at 600 ×
 /// 600; the last feature map has 1280 to 2560 channels.
@@ -72,44 +74,74 @@ pub(super) fn tf_b<const K: usize>(options: &BuildOptions) -> Result<Graph, Grap
     }
 }
 
-fn efficientnet(options: &BuildOptions, [width, depth]: [f64; 2], eps: f64, same: bool) -> Result<Graph, GraphError> {
-    let (source, act) = (options.source, Activation::Silu);
-    let (mut net, mut x) = Inverted::new(options, eps, same, [act, Activation::Sigmoid]);
-    let wide = |channels: usize| divisible_by_eight(channels as f64 * width);
-    if source == Source::Keras {
-        // grey pictures get the means of the three
-        let each =
-            |values: [f64; 3]| if options.channels == 3 { values } else { [values.iter().sum::<f64>() / 3.0; 3] };
-        let (scale, shift) = (STD.map(|std| 1.0 / (255.0 * std)), std::array::from_fn(|i| -MEAN[i] / STD[i]));
-        x = net.g.rescale("rescaling", x, each(scale), each(shift));
-        x = net.correct_pad("stem_conv_pad", x, 3);
+/// EfficientNet-Lite`K`: Lite0 has 4.65 M parameters and 0.4 G multiply-accumulates at 224 × 224, Lite4 13 M and 4.0 G
+/// at 380 × 380; feature map `bn2` of 1280 channels. Ends and first and last stage do not scale.
+pub(super) fn lite<const K: usize>(options: &BuildOptions) -> Result<Graph, GraphError> {
+    if options.source != Source::Timm {
+        return Err(options.refuse("EfficientNet-Lite"));
     }
-    let stem = Conv::new(wide(STEM)).kernel(3).stride(2);
-    let stem = if source == Source::Keras { stem } else { net.padded(stem, 3) };
-    x = net.part(&stem_names(source), x, stem, Some(act)); // B0: (112, 112, 32)
-    let mut channels = wide(STEM);
-    for (s, stage) in STAGES.iter().enumerate() {
-        let (out, repeats) = (wide(stage.out), (stage.repeats as f64 * depth).ceil() as usize);
-        for i in 0..repeats {
-            let block = Block {
-                kernel: stage.kernel,
-                stride: if i == 0 { stage.stride } else { 1 },
-                inner: channels * stage.expand,
-                expands: stage.expand > 1,
-                out,
-                squeezed: Some(channels / 4),
-                activation: act,
-            };
-            let names = match source {
-                Source::Keras => keras_names(&format!("block{}{}_", s + 1, char::from(b'a' + i as u8))),
-                Source::Torchvision => torchvision(&format!("features.{}.{i}", s + 1), &block),
-                Source::Timm => timm(&format!("blocks.{s}.{i}"), &block),
-            };
-            x = net.block(&names, x, &block);
-            channels = out;
+    let mut stages = scaled(&STAGES, SCALES[K], divisible_by_eight);
+    let last = stages.len() - 1;
+    (stages[0].repeats, stages[last].repeats) = (1, 1);
+    let (activation, rescale) = (Activation::Relu6, imagenet(options));
+    network(options, &Variant { stages: &stages, ends: ENDS, activation, eps: EPS, same: true, rescale, pads: false })
+}
+
+fn efficientnet(options: &BuildOptions, scale: [f64; 2], eps: f64, same: bool) -> Result<Graph, GraphError> {
+    let stages = STAGES.map(|stage| Stage { squeezes: true, ..stage });
+    let stages = scaled(&stages, scale, divisible_by_eight);
+    let ends = ENDS.map(|channels| divisible_by_eight(channels as f64 * scale[0]));
+    let (activation, rescale) = (Activation::Silu, imagenet(options));
+    network(options, &Variant { stages: &stages, ends, activation, eps, same, rescale, pads: true })
+}
+
+/// `stages` with so many times the channels, `rounded`, and the repeats.
+pub(super) fn scaled(stages: &[Stage], [width, depth]: [f64; 2], rounded: fn(f64) -> usize) -> Vec<Stage> {
+    let scale = |stage: &Stage| Stage {
+        out: rounded(stage.out as f64 * width),
+        repeats: (stage.repeats as f64 * depth).ceil() as usize,
+        ..*stage
+    };
+    stages.iter().map(scale).collect()
+}
+
+/// Pixels from 0 to 255 to ImageNet's mean and deviation; grey pictures get the means of the three.
+pub(super) fn imagenet(options: &BuildOptions) -> [[f64; 3]; 2] {
+    let each = |values: [f64; 3]| if options.channels == 3 { values } else { [values.iter().sum::<f64>() / 3.0; 3] };
+    [each(STD.map(|std| 1.0 / (255.0 * std))), each(std::array::from_fn(|i| -MEAN[i] / STD[i]))]
+}
+
+/// The network under the names of its library. Its feature map is Keras' `top_activation`, torchvision's `features` and
+/// timm's `bn2`.
+pub(super) fn network(options: &BuildOptions, variant: &Variant) -> Result<Graph, GraphError> {
+    let Variant { stages, ends: [stem, head], activation, eps, same, rescale, pads } = *variant;
+    let source = options.source;
+    let (mut net, mut x) = Inverted::new(options, eps, same, [activation, Activation::Sigmoid]);
+    let first = Conv::new(stem).kernel(3).stride(2);
+    let mut first_padded = net.padded(first, 3);
+    if source == Source::Keras {
+        x = net.g.rescale("rescaling", x, rescale[0], rescale[1]);
+        if pads {
+            x = net.g.correct_pad("stem_conv_pad", x, 3);
+            first_padded = first;
         }
     }
-    let features = net.part(&head_names(source), x, Conv::new(wide(HEAD)), Some(act)); // B0: (7, 7, 1280)
+    let last = format!("features.{}", stages.len() + 1);
+    let [stem_names, head_names] = match source {
+        Source::Keras => ["stem", "top"].map(|at| {
+            let [conv, norm, activation] = ["conv", "bn", "activation"].map(|part| format!("{at}_{part}"));
+            Part::new(&conv, &norm, &activation)
+        }),
+        Source::Torchvision => ["features.0", &last].map(|module| Part::sequence(module, 0).module(module)),
+        Source::Timm => [["conv_stem", "bn1"], ["conv_head", "bn2"]].map(|[conv, norm]| Part::new(conv, norm, "")),
+    };
+    x = net.part(&stem_names, x, first_padded, Some(activation)); // B0: (112, 112, 32)
+    x = net.stages(x, stages, activation, |[s, i, _], block| match source {
+        Source::Keras => keras_names(&format!("block{}{}_", s + 1, char::from(b'a' + i as u8)), pads),
+        Source::Torchvision => torchvision(&format!("features.{}.{i}", s + 1), block),
+        Source::Timm => timm(&format!("blocks.{s}.{i}"), block),
+    });
+    let features = net.part(&head_names, x, Conv::new(head), Some(activation)); // B0: (7, 7, 1280)
     let [pool, classifier] = match source {
         Source::Keras => ["avg_pool", "predictions"],
         Source::Torchvision => ["avgpool", "classifier.1"],
@@ -123,90 +155,24 @@ fn efficientnet(options: &BuildOptions, [width, depth]: [f64; 2], eps: f64, same
     net.g.finish(features, logits)
 }
 
-fn part(conv: &str, norm: &str, activation: &str, module: Option<&str>) -> Part {
-    let [conv, norm, activation] = [conv, norm, activation].map(str::to_string);
-    Part { conv, norm, activation, module: module.map(str::to_string) }
-}
-
-fn stem_names(source: Source) -> Part {
-    match source {
-        Source::Keras => part("stem_conv", "stem_bn", "stem_activation", None),
-        Source::Torchvision => part("features.0.0", "features.0.1", "features.0.2", Some("features.0")),
-        Source::Timm => part("conv_stem", "bn1", "", None),
-    }
-}
-
-fn head_names(source: Source) -> Part {
-    match source {
-        Source::Keras => part("top_conv", "top_bn", "top_activation", None),
-        Source::Torchvision => part("features.8.0", "features.8.1", "features.8.2", Some("features.8")),
-        Source::Timm => part("conv_head", "bn2", "", None),
-    }
-}
-
-fn keras_names(block: &str) -> Names {
+/// Keras' names of a block. Where the first generation pads by layers of their own, the second calls its depthwise
+/// convolutions otherwise.
+fn keras_names(block: &str, pads: bool) -> Names {
     let at = |name: &str| format!("{block}{name}");
-    let part = |conv: &str, norm: &str, activation: &str| part(&at(conv), &at(norm), &at(activation), None);
+    let part = |conv: &str, norm: &str, activation: &str| Part::new(&at(conv), &at(norm), &at(activation));
     Names {
         expand: part("expand_conv", "expand_bn", "expand_activation"),
-        pad: at("dwconv_pad"),
-        depthwise: part("dwconv", "bn", "activation"),
+        pad: if pads { at("dwconv_pad") } else { String::new() },
+        depthwise: part(if pads { "dwconv" } else { "dwconv2" }, "bn", "activation"),
         squeeze: Squeeze {
             pool: at("se_squeeze"),
             reduce: at("se_reduce"),
-            activation: None,
             expand: at("se_expand"),
-            gate: None,
             product: at("se_excite"),
+            ..Squeeze::default()
         },
-        project: part("project_conv", "project_bn", ""),
+        project: part("project_conv", "project_bn", "project_activation"),
         sum: at("add"),
-        module: None,
+        ..Names::default()
     }
-}
-
-/// EfficientNet-Lite0: 4.65 M parameters, 0.4 G multiply-accumulates at 224 × 224; feature map `bn2` of 1280 channels.
-pub(super) fn lite0(options: &BuildOptions) -> Result<Graph, GraphError> {
-    let [h, w] = options.size;
-    let (mut g, x) = Builder::new(options.channels, h, w); // (224, 224, 3)
-    let x = g.conv("conv_stem", x, Conv::new(STEM).kernel(3).stride(2).same());
-    let mut x = g.batch_norm_act("bn1", x, EPS, Activation::Relu6); // (112, 112, 32)
-    let mut channels = STEM;
-    for (s, stage) in STAGES.iter().enumerate() {
-        for i in 0..stage.repeats {
-            let stride = if i == 0 { stage.stride } else { 1 };
-            x = block(&mut g, &format!("blocks.{s}.{i}"), x, stage, stride, channels);
-            channels = stage.out;
-        }
-    }
-    let x = g.conv("conv_head", x, Conv::new(HEAD)); // (7, 7, 320) → (7, 7, 1280)
-    let features = g.batch_norm_act("bn2", x, EPS, Activation::Relu6);
-    let x = g.global_avg_pool("global_pool", features); // (1280,)
-    let logits = g.dense("classifier", x, options.classes);
-    g.finish(features, logits)
-}
-
-/// Inverted residual: expand 1×1 → depthwise → project 1×1 (linear), and the input added where the shapes agree.
-/// Without expansion it is timm's depthwise-separable block, whose projection is called `conv_pw`.
-fn block(g: &mut Builder, name: &str, input: LayerId, stage: &Stage, stride: usize, channels: usize) -> LayerId {
-    let at = |part: &str| format!("{name}.{part}");
-    let depthwise = Conv::depthwise().kernel(stage.kernel).stride(stride).same();
-    let out = if stage.expand == 1 {
-        let x = g.conv(&at("conv_dw"), input, depthwise);
-        let x = g.batch_norm_act(&at("bn1"), x, EPS, Activation::Relu6);
-        let x = g.conv(&at("conv_pw"), x, Conv::new(stage.out));
-        g.batch_norm(&at("bn2"), x, EPS)
-    } else {
-        let x = g.conv(&at("conv_pw"), input, Conv::new(channels * stage.expand));
-        let x = g.batch_norm_act(&at("bn1"), x, EPS, Activation::Relu6);
-        let x = g.conv(&at("conv_dw"), x, depthwise);
-        let x = g.batch_norm_act(&at("bn2"), x, EPS, Activation::Relu6);
-        let x = g.conv(&at("conv_pwl"), x, Conv::new(stage.out));
-        g.batch_norm(&at("bn3"), x, EPS)
-    };
-    if stride == 1 && channels == stage.out && stage.expand != 1 {
-        return g.add(name, out, input);
-    }
-    g.alias(name, out);
-    out
 }

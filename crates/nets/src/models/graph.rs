@@ -61,6 +61,8 @@ pub enum Op {
     Input,
     /// Zeros around a map: Keras' `ZeroPadding2D`.
     ZeroPad(Pad),
+    /// A map without its first row and its first column: Keras' `Cropping2D(((1, 0), (1, 0)))`.
+    Crop,
     /// Weights `(out, in / groups, kh, kw)`: each group of filters sees its share of the channels alone.
     Conv {
         out: usize,
@@ -87,6 +89,8 @@ pub enum Op {
         scale: [f64; 3],
         shift: [f64; 3],
     },
+    /// x times a constant of the network itself.
+    Scale(f64),
     Activation(Activation),
     /// exp(x) / Σ exp(x) over the channels.
     Softmax,

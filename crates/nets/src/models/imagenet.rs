@@ -46,8 +46,8 @@ mod tests {
     }
 
     #[test]
-    fn every_registered_classifier_is_of_these_classes() {
-        for weights in MODELS.iter().flat_map(|model| model.weights) {
+    fn every_librarys_default_classifier_is_of_these_classes() {
+        for weights in MODELS.iter().flat_map(|model| model.defaults()) {
             assert_eq!(weights.classes, classes().len(), "{}", weights.name);
         }
     }

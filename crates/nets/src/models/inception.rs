@@ -10,7 +10,7 @@ use super::graph::{Activation, Graph, GraphError, LayerId};
 use super::spec::{BuildOptions, Source};
 
 /// Batch-norm epsilon of all three libraries.
-const EPS: f64 = 1e-3;
+pub(super) const EPS: f64 = 1e-3;
 
 /// Inception v3: 23.8 M parameters, 5.7 G multiply-accumulates at 299 × 299; feature map `mixed10` (`Mixed_7c`) of 2048
 /// channels. No side may be shorter than 75.
@@ -22,7 +22,7 @@ const EPS: f64 = 1e-3;
 pub(super) fn inception_v3(options: &BuildOptions) -> Result<Graph, GraphError> {
     let [h, w] = options.size;
     let (g, mut x) = Builder::new(options.channels, h, w); // (299, 299, 3)
-    let mut net = Net { g, source: options.source, convs: 0, max_pools: 0, avg_pools: 0, mixed: 0 };
+    let mut net = Net::new(g, options.source);
     if options.source != Source::Keras {
         net.g.drop_tensors("AuxLogits.");
     }
@@ -53,9 +53,9 @@ pub(super) fn inception_v3(options: &BuildOptions) -> Result<Graph, GraphError> 
 
 /// The network while it is built, with what Keras has counted so far: it numbers the layers that have no name of their
 /// own by their kind.
-struct Net {
-    g: Builder,
-    source: Source,
+pub(super) struct Net {
+    pub g: Builder,
+    pub source: Source,
     convs: usize,
     max_pools: usize,
     avg_pools: usize,
@@ -68,8 +68,12 @@ pub(super) fn numbered(kind: &str, count: usize) -> String {
 }
 
 impl Net {
+    pub(super) fn new(g: Builder, source: Source) -> Self {
+        Self { g, source, convs: 0, max_pools: 0, avg_pools: 0, mixed: 0 }
+    }
+
     /// Convolution, batch norm and ReLU: torch's module `name`, Keras' next three layers.
-    fn conv(&mut self, name: &str, x: LayerId, conv: Conv) -> LayerId {
+    pub(super) fn conv(&mut self, name: &str, x: LayerId, conv: Conv) -> LayerId {
         let n = self.convs;
         self.convs += 1;
         let g = &mut self.g;
@@ -94,7 +98,7 @@ impl Net {
     }
 
     /// 3 × 3, stride 2.
-    fn max_pool(&mut self, name: &str, x: LayerId) -> LayerId {
+    pub(super) fn max_pool(&mut self, name: &str, x: LayerId) -> LayerId {
         let pool = Pool::max(3).stride(2);
         let keras = numbered("max_pooling2d", self.max_pools);
         self.max_pools += 1;
@@ -132,7 +136,7 @@ impl Net {
     }
 
     /// Convolutions one after the other: (part of the name, convolution).
-    fn chain(&mut self, name: &str, x: LayerId, convs: &[(&str, Conv)]) -> LayerId {
+    pub(super) fn chain(&mut self, name: &str, x: LayerId, convs: &[(&str, Conv)]) -> LayerId {
         convs.iter().fold(x, |x, (part, conv)| self.conv(&format!("{name}.{part}"), x, *conv))
     }
 
@@ -236,12 +240,12 @@ impl Net {
 }
 
 /// 1 × `k`; the map keeps its size.
-fn row(out: usize, k: usize) -> Conv {
+pub(super) fn row(out: usize, k: usize) -> Conv {
     Conv::new(out).kernel2(1, k).pad2(0, k / 2)
 }
 
 /// `k` × 1; the map keeps its size.
-fn column(out: usize, k: usize) -> Conv {
+pub(super) fn column(out: usize, k: usize) -> Conv {
     Conv::new(out).kernel2(k, 1).pad2(k / 2, 0)
 }
 

@@ -1,9 +1,27 @@
-//! Inverted residuals with squeeze-and-excitation, the block of EfficientNet and MobileNetV3, under the names of each
-//! library.
+//! Inverted residuals, the block of MobileNet v2 and v3, MNASNet and EfficientNet, under the names of each library.
 
 use super::builder::{Builder, Conv};
 use super::graph::{Activation, LayerId, Shape};
 use super::spec::{BuildOptions, Source};
+
+/// Equal blocks of one resolution; the first of them has the stride.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stage {
+    pub repeats: usize,
+    pub kernel: usize,
+    pub stride: usize,
+    /// So many times the channels of its input has a block inside.
+    pub expand: usize,
+    pub out: usize,
+    /// With squeeze-and-excitation, to a quarter of the block's input channels.
+    pub squeezes: bool,
+    pub fused: bool,
+}
+
+/// Blocks with neither squeeze-and-excitation nor fused convolutions.
+pub(super) const fn stage(repeats: usize, kernel: usize, stride: usize, expand: usize, out: usize) -> Stage {
+    Stage { repeats, kernel, stride, expand, out, squeezes: false, fused: false }
+}
 
 /// The sizes of a block: expand 1 × 1 → depthwise → squeeze-and-excitation → project 1 × 1 (linear), and the input
 /// added where the shapes agree.
@@ -19,20 +37,43 @@ pub(super) struct Block {
     /// Channels between the two layers of squeeze-and-excitation.
     pub squeezed: Option<usize>,
     pub activation: Activation,
+    /// One full convolution in the place of the expansion and the depthwise one, and of the projection, too, where the
+    /// block does not expand.
+    pub fused: bool,
 }
 
 /// The names of a convolution, its batch norm and their activation, and of the module that PyTorch's libraries make of
 /// them. timm holds batch norm and activation as one module, called `norm`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Part {
     pub conv: String,
     pub norm: String,
     pub activation: String,
     pub module: Option<String>,
+    /// The first three in another library, by which they are found, too.
+    pub also: Option<[String; 3]>,
+}
+
+impl Part {
+    pub(super) fn new(conv: &str, norm: &str, activation: &str) -> Self {
+        let [conv, norm, activation] = [conv, norm, activation].map(str::to_string);
+        Self { conv, norm, activation, ..Self::default() }
+    }
+
+    /// A module of PyTorch's libraries whose children are numbered from `first` on.
+    pub(super) fn sequence(module: &str, first: usize) -> Self {
+        let [conv, norm, activation] = [0, 1, 2].map(|i| format!("{module}.{}", first + i));
+        Self { conv, norm, activation, ..Self::default() }
+    }
+
+    /// The same with a name for all of it.
+    pub(super) fn module(self, module: &str) -> Self {
+        Self { module: Some(module.to_string()), ..self }
+    }
 }
 
 /// The names of squeeze-and-excitation; Keras' activations may be parts of convolutions, see [`Builder::conv_act`].
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Squeeze {
     pub pool: String,
     pub reduce: String,
@@ -44,16 +85,19 @@ pub(super) struct Squeeze {
 }
 
 /// The names of a block.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Names {
+    /// In a fused block the full convolution.
     pub expand: Part,
-    /// Keras' `ZeroPadding2D` before a depthwise convolution of stride 2.
+    /// Keras' `ZeroPadding2D` before a depthwise convolution of stride 2; without it the convolution pads by itself.
     pub pad: String,
     pub depthwise: Part,
     pub squeeze: Squeeze,
-    /// Its activation is not there.
+    /// Its activation is there in a fused block that does not expand.
     pub project: Part,
     pub sum: String,
+    /// The sum's name in another library.
+    pub also: Option<String>,
     /// The block as a module.
     pub module: Option<String>,
 }
@@ -87,30 +131,88 @@ impl Inverted {
     /// Convolution, batch norm and, where there is one, the activation.
     pub(super) fn part(&mut self, names: &Part, x: LayerId, conv: Conv, activation: Option<Activation>) -> LayerId {
         let (g, eps) = (&mut self.g, self.eps);
-        let x = g.conv(&names.conv, x, conv);
-        let x = match activation {
-            Some(activation) if self.source == Source::Timm => g.batch_norm_act(&names.norm, x, eps, activation),
-            Some(activation) => {
-                let x = g.batch_norm(&names.norm, x, eps);
-                g.activation(&names.activation, x, activation)
+        let conv = g.conv(&names.conv, x, conv);
+        let (norm, x) = match activation {
+            Some(activation) if self.source == Source::Timm => {
+                let x = g.batch_norm_act(&names.norm, conv, eps, activation);
+                (x, x)
             }
-            None => g.batch_norm(&names.norm, x, eps),
+            Some(activation) => {
+                let norm = g.batch_norm(&names.norm, conv, eps);
+                (norm, g.activation(&names.activation, norm, activation))
+            }
+            None => {
+                let norm = g.batch_norm(&names.norm, conv, eps);
+                (norm, norm)
+            }
         };
+        if let Some(also) = &names.also {
+            let layers = [conv, norm, x];
+            let kept = if activation.is_some() { 3 } else { 2 };
+            also.iter().zip(layers).take(kept).for_each(|(name, layer)| g.alias(name, layer));
+        }
         if let Some(module) = &names.module {
             g.alias(module, x);
         }
         x
     }
 
+    /// The blocks of all `stages`. `names` is told for each its stage, its number in it, its number among all, and its
+    /// sizes.
+    pub(super) fn stages(
+        &mut self,
+        mut x: LayerId,
+        stages: &[Stage],
+        activation: Activation,
+        names: impl Fn([usize; 3], &Block) -> Names,
+    ) -> LayerId {
+        let mut k = 0;
+        for (s, stage) in stages.iter().enumerate() {
+            let Stage { kernel, expand, out, fused, .. } = *stage;
+            for i in 0..stage.repeats {
+                let Shape::Map { c, .. } = self.g.shape(x) else { return x };
+                let stride = if i == 0 { stage.stride } else { 1 };
+                let (expands, squeezed) = (expand > 1, stage.squeezes.then_some(c / 4));
+                let block = Block { kernel, stride, inner: c * expand, expands, out, squeezed, activation, fused };
+                x = self.block(&names([s, i, k], &block), x, &block);
+                k += 1;
+            }
+        }
+        x
+    }
+
     pub(super) fn block(&mut self, names: &Names, input: LayerId, block: &Block) -> LayerId {
-        let Block { kernel, stride, inner, expands, out, squeezed, activation } = *block;
-        let mut x = input;
+        let mut x = if block.fused { self.fused(names, input, block) } else { self.separable(names, input, block) };
+        if block.stride == 1 && self.g.shape(x) == self.g.shape(input) {
+            x = self.g.add(&names.sum, x, input);
+            if let Some(also) = &names.also {
+                self.g.alias(also, x);
+            }
+        } else if let Some(module) = &names.module {
+            self.g.alias(module, x);
+        }
+        x
+    }
+
+    fn fused(&mut self, names: &Names, x: LayerId, block: &Block) -> LayerId {
+        let full = |filters: usize| Conv::new(filters).kernel(block.kernel).stride(block.stride);
+        if !block.expands {
+            let conv = self.padded(full(block.out), block.kernel);
+            return self.part(&names.project, x, conv, Some(block.activation));
+        }
+        let conv = self.padded(full(block.inner), block.kernel);
+        let x = self.part(&names.expand, x, conv, Some(block.activation));
+        self.part(&names.project, x, Conv::new(block.out), None)
+    }
+
+    fn separable(&mut self, names: &Names, mut x: LayerId, block: &Block) -> LayerId {
+        let Block { kernel, stride, inner, expands, out, squeezed, activation, .. } = *block;
         if expands {
             x = self.part(&names.expand, x, Conv::new(inner), Some(activation));
         }
         let depthwise = Conv::depthwise().kernel(kernel).stride(stride);
-        let depthwise = if self.source == Source::Keras && stride == 2 {
-            x = self.correct_pad(&names.pad, x, kernel);
+        let depthwise = if !names.pad.is_empty() && stride == 2 {
+            x = self.g.correct_pad(&names.pad, x, kernel);
             depthwise
         } else {
             self.padded(depthwise, kernel)
@@ -119,14 +221,7 @@ impl Inverted {
         if let Some(squeezed) = squeezed {
             x = self.squeeze(&names.squeeze, x, squeezed);
         }
-        x = self.part(&names.project, x, Conv::new(out), None);
-        if stride == 1 && self.g.shape(x) == self.g.shape(input) {
-            return self.g.add(&names.sum, x, input);
-        }
-        if let Some(module) = &names.module {
-            self.g.alias(module, x);
-        }
-        x
+        self.part(&names.project, x, Conv::new(out), None)
     }
 
     fn squeeze(&mut self, names: &Squeeze, x: LayerId, squeezed: usize) -> LayerId {
@@ -146,36 +241,22 @@ impl Inverted {
         let x = self.g.conv(conv, x, Conv::new(out).bias());
         self.g.activation(own, x, activation)
     }
-
-    /// Keras' `correct_pad` for a window of stride 2: above a map of even height one row of zeros less than below, and
-    /// so beside it.
-    pub(super) fn correct_pad(&mut self, name: &str, x: LayerId, kernel: usize) -> LayerId {
-        let Shape::Map { h, w, .. } = self.g.shape(x) else { return x };
-        let half = kernel / 2;
-        self.g.zero_pad(name, x, [half - (1 - h % 2), half, half - (1 - w % 2), half])
-    }
 }
 
-/// The names of torchvision's block: a list of modules, with and without the first and the third.
+/// The names of torchvision's block: a list of modules, with and without each but the last.
 pub(super) fn torchvision(module: &str, block: &Block) -> Names {
     let mut next = 0;
-    let mut at = || {
-        next += 1;
-        format!("{module}.block.{}", next - 1)
+    let mut at = |there: bool| {
+        next += usize::from(there);
+        format!("{module}.block.{}", next - usize::from(there))
     };
-    let part = |at: String| Part {
-        conv: format!("{at}.0"),
-        norm: format!("{at}.1"),
-        activation: format!("{at}.2"),
-        module: Some(at),
-    };
-    let expand = if block.expands { at() } else { String::new() };
-    let depthwise = at();
-    let squeeze = if block.squeezed.is_some() { at() } else { String::new() };
+    let part = |at: String| Part::sequence(&at, 0).module(&at);
+    let expand = part(at(block.expands));
+    let depthwise = part(at(!block.fused));
+    let squeeze = at(block.squeezed.is_some());
     Names {
-        expand: part(expand),
-        pad: String::new(),
-        depthwise: part(depthwise),
+        expand,
+        depthwise,
         squeeze: Squeeze {
             pool: format!("{squeeze}.avgpool"),
             reduce: format!("{squeeze}.fc1"),
@@ -184,28 +265,27 @@ pub(super) fn torchvision(module: &str, block: &Block) -> Names {
             gate: Some(format!("{squeeze}.scale_activation")),
             product: squeeze,
         },
-        project: part(at()),
+        project: part(at(true)),
         sum: module.to_string(),
         module: Some(module.to_string()),
+        ..Names::default()
     }
 }
 
-/// The names of timm's `InvertedResidual`, and of its `DepthwiseSeparableConv`, which does not expand.
+/// The names of timm's `InvertedResidual`, of its `DepthwiseSeparableConv`, which does not expand, of its
+/// `EdgeResidual`, which is fused, and of its `ConvBnAct`, which is both.
 pub(super) fn timm(module: &str, block: &Block) -> Names {
-    let part = |conv: &str, norm: &str| Part {
-        conv: format!("{module}.{conv}"),
-        norm: format!("{module}.{norm}"),
-        activation: String::new(),
-        module: None,
-    };
-    let (depthwise, project) = match block.expands {
-        true => (part("conv_dw", "bn2"), part("conv_pwl", "bn3")),
-        false => (part("conv_dw", "bn1"), part("conv_pw", "bn2")),
-    };
+    let part = |conv: &str, norm: &str| Part::new(&format!("{module}.{conv}"), &format!("{module}.{norm}"), "");
+    let [expand, depthwise, project] = match (block.fused, block.expands) {
+        (false, true) => [["conv_pw", "bn1"], ["conv_dw", "bn2"], ["conv_pwl", "bn3"]],
+        (false, false) => [["", ""], ["conv_dw", "bn1"], ["conv_pw", "bn2"]],
+        (true, true) => [["conv_exp", "bn1"], ["", ""], ["conv_pwl", "bn2"]],
+        (true, false) => [["", ""], ["", ""], ["conv", "bn1"]],
+    }
+    .map(|[conv, norm]| part(conv, norm));
     let at = |name: &str| format!("{module}.se.{name}");
     Names {
-        expand: part("conv_pw", "bn1"),
-        pad: String::new(),
+        expand,
         depthwise,
         squeeze: Squeeze {
             pool: at("pool"),
@@ -218,12 +298,18 @@ pub(super) fn timm(module: &str, block: &Block) -> Names {
         project,
         sum: module.to_string(),
         module: Some(module.to_string()),
+        ..Names::default()
     }
 }
 
 /// The nearest multiple of eight, at least eight, not smaller by more than a tenth: `_make_divisible` and `_depth` of
 /// the libraries.
 pub(super) fn divisible_by_eight(channels: f64) -> usize {
-    let near = ((channels + 4.0) as usize / 8 * 8).max(8);
+    let near = nearest_multiple_of_eight(channels);
     if (near as f64) < 0.9 * channels { near + 8 } else { near }
+}
+
+/// The nearest multiple of eight, at least eight.
+pub(super) fn nearest_multiple_of_eight(channels: f64) -> usize {
+    ((channels + 4.0) as usize / 8 * 8).max(8)
 }

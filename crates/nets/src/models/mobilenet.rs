@@ -1,109 +1,99 @@
 //! MobileNet v2 (Sandler et al. 2018, arXiv:1801.04381), width 1.0. Keras after keras/applications/mobilenet_v2.py,
-//! torchvision after torchvision/models/mobilenetv2.py: they differ in names, in padding (TensorFlow's and symmetric)
-//! and in the epsilon.
+//! torchvision after torchvision/models/mobilenetv2.py, timm after `mobilenetv2_100` in timm/models/efficientnet.py:
+//! they differ in names, in padding (TensorFlow's and symmetric) and in the epsilon.
 
 use super::builder::Conv;
-use super::graph::{Activation, Graph, GraphError, LayerId, Shape};
+use super::efficientnet::{EPS, TORCH_EPS, Variant, network};
+use super::graph::{Activation, Graph, GraphError};
+use super::inverted::{Block, Inverted, Names, Part, Stage, stage};
 use super::spec::{BuildOptions, Source};
-use super::twin::Twin;
 
 /// Channels after the stem and before the classifier.
-const STEM: usize = 32;
-const HEAD: usize = 1280;
-/// Inverted residuals, table 2 of the paper: (expansion, output channels, repeats, stride of the first).
-const STAGES: [(usize, usize, usize, usize); 7] =
-    [(1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)];
+const ENDS: [usize; 2] = [32, 1280];
+/// Table 2 of the paper.
+const STAGES: [Stage; 7] = [
+    stage(1, 3, 1, 1, 16),
+    stage(2, 3, 2, 6, 24),
+    stage(3, 3, 2, 6, 32),
+    stage(4, 3, 2, 6, 64),
+    stage(3, 3, 1, 6, 96),
+    stage(3, 3, 2, 6, 160),
+    stage(1, 3, 1, 6, 320),
+];
 
-/// MobileNet v2: 3.5 M parameters, 0.3 G multiply-accumulates at 224 × 224; feature map `out_relu` (`features.18`) of
-/// 1280 channels.
+/// MobileNet v2: 3.5 M parameters, 0.3 G multiply-accumulates at 224 × 224; feature map `out_relu` (`features.18`,
+/// timm's `bn2`) of 1280 channels.
 ///
 /// Keras' names are known in torchvision's network too, save `predictions` and the `block_1_pad` that it does not have.
 pub(super) fn mobilenet_v2(options: &BuildOptions) -> Result<Graph, GraphError> {
-    let eps = match options.source {
-        Source::Keras => 1e-3,
-        Source::Torchvision => 1e-5,
-        Source::Timm => return Err(options.refuse("MobileNetV2")),
+    let (activation, keras) = (Activation::Relu6, options.source == Source::Keras);
+    if options.source == Source::Timm {
+        let (stages, eps, rescale) = (&STAGES, TORCH_EPS, [[1.0; 3], [0.0; 3]]);
+        return network(options, &Variant { stages, ends: ENDS, activation, eps, same: false, rescale, pads: false });
+    }
+    let eps = if keras { EPS } else { TORCH_EPS };
+    let (mut net, x) = Inverted::new(options, eps, false, [activation; 2]); // (224, 224, 3)
+    let part = |own: Part, torch: &str| if keras { own } else { torchvision(own, torch, 0).module(torch) };
+    let stem = net.padded(Conv::new(ENDS[0]).kernel(3).stride(2), 3);
+    let names = part(Part::new("Conv1", "bn_Conv1", "Conv1_relu"), "features.0");
+    let x = net.part(&names, x, stem, Some(activation)); // (112, 112, 32)
+    let x = net.stages(x, &STAGES, activation, |[_, _, k], block| {
+        let names = keras_names(k);
+        if keras { names } else { torchvision_names(names, k, block) }
+    });
+    let names = part(Part::new("Conv_1", "Conv_1_bn", "out_relu"), "features.18");
+    let features = net.part(&names, x, Conv::new(ENDS[1]), Some(activation)); // (7, 7, 1280)
+    // the pool has no name of its own in either library
+    let x = net.g.global_avg_pool("global_average_pooling2d", features); // (1280,)
+    net.g.alias("avg_pool", x);
+    let logits = if keras {
+        net.g.dense_softmax("predictions", x, options.classes)
+    } else {
+        let logits = net.g.dense("classifier.1", x, options.classes);
+        net.g.alias("features", features);
+        net.g.alias("classifier", logits);
+        logits
     };
-    let (twin, x) = Twin::new(options, eps); // (224, 224, 3)
-    let mut net = Net { twin };
-    let stem = Conv::new(STEM).kernel(3).stride(2);
-    let stem = if net.twin.keras { stem.same() } else { stem.pad(1) };
-    let mut x = net.conv(["Conv1", "bn_Conv1", "Conv1_relu"], "features.0", x, stem); // (112, 112, 32)
-    let mut k = 0;
-    for (expand, out, repeats, stride) in STAGES {
-        for i in 0..repeats {
-            x = net.block(k, x, expand, out, if i == 0 { stride } else { 1 });
-            k += 1;
-        }
-    }
-    let features = net.conv(["Conv_1", "Conv_1_bn", "out_relu"], "features.18", x, Conv::new(HEAD)); // (7, 7, 1280)
-    net.top(features, options.classes)
+    net.g.finish(features, logits)
 }
 
-/// The network while it is built.
-struct Net {
-    twin: Twin,
+/// The names of block `k`.
+fn keras_names(k: usize) -> Names {
+    let at = |part: &str| if k == 0 { format!("expanded_conv_{part}") } else { format!("block_{k}_{part}") };
+    let part = |name: &str| Part::new(&at(name), &at(&format!("{name}_BN")), &at(&format!("{name}_relu")));
+    Names {
+        expand: part("expand"),
+        pad: at("pad"),
+        depthwise: part("depthwise"),
+        project: part("project"),
+        sum: at("add"),
+        ..Names::default()
+    }
 }
 
-impl Net {
-    /// Convolution, batch norm and ReLU6: three layers of Keras, or torchvision's module `torch` with three parts.
-    fn conv(&mut self, keras: [&str; 3], torch: &str, x: LayerId, conv: Conv) -> LayerId {
-        let x = self.twin.conv(keras[0], &format!("{torch}.0"), x, conv);
-        let x = self.twin.norm(keras[1], &format!("{torch}.1"), x);
-        let x = self.twin.named(keras[2], &format!("{torch}.2"), |g, name| g.activation(name, x, Activation::Relu6));
-        self.twin.module(torch, x);
-        x
+/// The same in torchvision, where Keras' names are known, too.
+fn torchvision_names(keras: Names, k: usize, block: &Block) -> Names {
+    let torch = format!("features.{}", k + 1);
+    let first = usize::from(block.expands);
+    let child = |keras: Part, i: usize| {
+        let module = format!("{torch}.conv.{i}");
+        torchvision(keras, &module, 0).module(&module)
+    };
+    Names {
+        expand: child(keras.expand, 0),
+        pad: String::new(),
+        depthwise: child(keras.depthwise, first),
+        project: torchvision(keras.project, &format!("{torch}.conv"), first + 1).module(&format!("{torch}.conv")),
+        sum: torch.clone(),
+        also: Some(keras.sum),
+        module: Some(torch),
+        ..Names::default()
     }
+}
 
-    /// Inverted residual `k`: expand 1 × 1 → depthwise 3 × 3 → project 1 × 1 (linear), and the input added where the
-    /// shapes agree.
-    fn block(&mut self, k: usize, input: LayerId, expand: usize, out: usize, stride: usize) -> LayerId {
-        let torch = format!("features.{}", k + 1);
-        let keras = |part: &str| if k == 0 { format!("expanded_conv_{part}") } else { format!("block_{k}_{part}") };
-        let three = |part: &str| [keras(part), keras(&format!("{part}_BN")), keras(&format!("{part}_relu"))];
-        let (mut x, mut module) = (input, 0);
-        if expand > 1 {
-            let Shape::Map { c, .. } = self.twin.g.shape(input) else { return input };
-            let names = three("expand");
-            x = self.conv(names.each_ref().map(String::as_str), &format!("{torch}.conv.0"), x, Conv::new(c * expand));
-            module = 1;
-        }
-        let depthwise = Conv::depthwise().kernel(3).stride(stride);
-        let depthwise = if self.twin.keras && stride == 2 {
-            x = self.pad(&keras("pad"), x);
-            depthwise
-        } else {
-            depthwise.pad(1)
-        };
-        let names = three("depthwise");
-        x = self.conv(names.each_ref().map(String::as_str), &format!("{torch}.conv.{module}"), x, depthwise);
-        let [project, norm] = [1, 2].map(|i| format!("{torch}.conv.{}", module + i));
-        x = self.twin.conv(&keras("project"), &project, x, Conv::new(out));
-        x = self.twin.norm(&keras("project_BN"), &norm, x);
-        self.twin.module(&format!("{torch}.conv"), x);
-        if self.twin.g.shape(x) == self.twin.g.shape(input) {
-            return self.twin.named(&keras("add"), &torch, |g, name| g.add(name, input, x));
-        }
-        self.twin.module(&torch, x);
-        x
-    }
-
-    /// Keras' `correct_pad` for a 3 × 3 window of stride 2: nothing above a map of even height, nor left of one of even
-    /// width.
-    fn pad(&mut self, name: &str, x: LayerId) -> LayerId {
-        let Shape::Map { h, w, .. } = self.twin.g.shape(x) else { return x };
-        self.twin.g.zero_pad(name, x, [h % 2, 1, w % 2, 1])
-    }
-
-    /// The mean of the map and the classifier; the pool has no name of its own in either library.
-    fn top(mut self, features: LayerId, classes: usize) -> Result<Graph, GraphError> {
-        let x = self.twin.g.global_avg_pool("global_average_pooling2d", features); // (1280,)
-        self.twin.g.alias("avg_pool", x);
-        let logits = self.twin.classifier("classifier.1", x, classes);
-        self.twin.module("features", features);
-        self.twin.module("classifier", logits);
-        self.twin.g.finish(features, logits)
-    }
+/// The children of torchvision's `module` from `first` on, known by Keras' names, too.
+fn torchvision(keras: Part, module: &str, first: usize) -> Part {
+    Part { also: Some([keras.conv, keras.norm, keras.activation]), ..Part::sequence(module, first) }
 }
 
 #[cfg(test)]

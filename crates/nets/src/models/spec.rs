@@ -68,19 +68,17 @@ pub struct ModelSpec {
     pub title: &'static str,
     /// Builds the network with its classifier on top; called for the sources of `weights` alone.
     pub build: fn(&BuildOptions) -> Result<Graph, GraphError>,
-    /// Known weights, the default first; one row at most for each source that is not in the binary.
+    /// Known weights, the default first; those of a library follow one another, its own default first.
     pub weights: &'static [WeightsSpec],
 }
 
 /// A set of trained weights.
 #[derive(Debug)]
 pub struct WeightsSpec {
-    /// The word in the YAML: `bundled`, or the source's.
+    /// The word in the YAML: `bundled`, `keras`, or the library and its own name of them: `timm:a1_in1k`.
     pub name: &'static str,
     /// The library whose network they belong to.
     pub source: Source,
-    /// The data that they were trained on, and by whom; for people.
-    pub about: &'static str,
     /// The files that hold them, the one with the classifier on top first; none where they are inside the binary.
     pub files: &'static [FileSpec],
     /// SHA-256 in hexadecimal of the file inside the binary.
@@ -98,7 +96,7 @@ pub struct WeightsSpec {
 /// A published file of weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileSpec {
-    /// Where it is published.
+    /// Where it is published; with a slash at its end the page of a package that the file is in.
     pub url: &'static str,
     /// Its name in the source's own cache.
     pub name: &'static str,
@@ -106,6 +104,13 @@ pub struct FileSpec {
     pub hash: Hash,
     /// False for a file without the classifier on top.
     pub top: bool,
+}
+
+impl FileSpec {
+    /// Whether no other file is called so: on the hub all of them are `model.safetensors`.
+    pub fn is_told_by_its_name(&self) -> bool {
+        !self.url.contains("/resolve/")
+    }
 }
 
 /// A file's hash as far as it is published, in hexadecimal.
@@ -120,8 +125,14 @@ pub enum Hash {
 }
 
 impl ModelSpec {
-    /// The weights called `name`.
+    /// The weights called `name`; by the name of a library alone its default.
     pub fn weights(&self, name: &str) -> Option<&'static WeightsSpec> {
-        self.weights.iter().find(|weights| weights.name == name)
+        self.weights.iter().find(|weights| weights.name == name || weights.source.word() == name)
+    }
+
+    /// The default of each library.
+    pub fn defaults(&self) -> impl Iterator<Item = &'static WeightsSpec> {
+        let first = |row: &&WeightsSpec| self.weights(row.source.word()).is_some_and(|first| first.name == row.name);
+        self.weights.iter().filter(first)
     }
 }

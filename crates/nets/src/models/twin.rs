@@ -1,7 +1,7 @@
 //! A network that Keras and a library of PyTorch both have, layer for layer, each under names of its own.
 
 use super::builder::{Builder, Conv};
-use super::graph::LayerId;
+use super::graph::{Activation, LayerId};
 use super::spec::{BuildOptions, Source};
 
 /// Builds the network of one of the two; Keras' names are known in the other's, too.
@@ -9,6 +9,7 @@ use super::spec::{BuildOptions, Source};
 pub(super) struct Twin {
     pub g: Builder,
     /// The library whose network it is.
+    pub source: Source,
     pub keras: bool,
     /// Batch-norm epsilon.
     pub eps: f64,
@@ -19,7 +20,8 @@ impl Twin {
     pub(super) fn new(options: &BuildOptions, eps: f64) -> (Self, LayerId) {
         let [h, w] = options.size;
         let (g, x) = Builder::new(options.channels, h, w);
-        (Self { g, keras: options.source == Source::Keras, eps }, x)
+        let source = options.source;
+        (Self { g, source, keras: source == Source::Keras, eps }, x)
     }
 
     /// A layer under its name in the library that is built after.
@@ -47,6 +49,17 @@ impl Twin {
 
     pub(super) fn relu(&mut self, keras: &str, torch: &str, x: LayerId) -> LayerId {
         self.named(keras, torch, |g, name| g.relu(name, x))
+    }
+
+    /// Batch norm and ReLU, in timm one module, which is called after the first.
+    pub(super) fn norm_relu(&mut self, keras: [&str; 2], torch: [&str; 2], x: LayerId) -> LayerId {
+        if self.source == Source::Timm {
+            let x = self.g.batch_norm_act(torch[0], x, self.eps, Activation::Relu);
+            self.g.alias(keras[1], x);
+            return x;
+        }
+        let x = self.norm(keras[0], torch[0], x);
+        self.relu(keras[1], torch[1], x)
     }
 
     /// The name of a module of several layers that Keras does not have, for the last of them.

@@ -20,8 +20,10 @@ pub enum Weights {
     Bundled,
     /// Drawn from `extract.seed`.
     Random,
-    /// Those that a library publishes.
+    /// Those that a library publishes, its default.
     Published(Source),
+    /// Those of a library that it calls so: `timm:a2_in1k`.
+    Named(String),
     /// `hf:owner/repo/file` or a URL.
     Remote(String),
     /// A file, resolved.
@@ -29,7 +31,8 @@ pub enum Weights {
 }
 
 /// The forms of `extract.weights`.
-const WEIGHTS: &str = "`bundled`, `keras`, `torchvision`, `timm`, `random`, a file, `hf:owner/repo/file` or a URL";
+const WEIGHTS: &str = "`bundled`, `keras`, `torchvision`, `timm`, `timm:a1_in1k` and the like, `random`, a file, `hf:owner/repo/file` \
+                       or a URL";
 
 impl std::str::FromStr for Weights {
     type Err = &'static str;
@@ -48,10 +51,15 @@ impl std::str::FromStr for Weights {
                 Err("a URL of http or https")
             }
             far if far.starts_with("hf:") || far.contains("://") => Ok(Self::Remote(text.to_string())),
-            word => match Source::ALL.into_iter().find(|source| source.word() == word) {
-                Some(source) => Ok(Self::Published(source)),
-                None => Ok(Self::Path(PathBuf::from(text))),
-            },
+            word => {
+                let (library, name) =
+                    word.split_once(':').map_or((word, None), |(library, name)| (library, Some(name)));
+                match (Source::ALL.into_iter().find(|source| source.word() == library), name) {
+                    (Some(source), None) => Ok(Self::Published(source)),
+                    (Some(_), Some(_)) => Ok(Self::Named(text.to_string())),
+                    (None, _) => Ok(Self::Path(PathBuf::from(text))),
+                }
+            }
         }
     }
 }
@@ -75,6 +83,7 @@ impl JsonSchema for Weights {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({"anyOf": [
             {"enum": ["default", "bundled", "random", "keras", "torchvision", "timm"]},
+            {"title": "`timm:a1_in1k` and the like", "type": "string", "pattern": "^(torchvision|timm):"},
             {"title": "a file", "type": ["string", "number", "boolean"], "minLength": 1},
             {"title": "`hf:owner/repo/file`", "type": "string", "pattern": "^hf:"},
             {"title": "a URL", "type": "string", "pattern": "^https?://"}

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::store::digest::{digest, hex};
 use super::wrapper::{self, CheckpointKey};
-use super::{Tensor, WeightError, WeightSet, keras, kinds, pth, shards, tensors};
+use super::{Tensor, WeightError, WeightSet, efficientnet_pytorch, keras, kinds, pth, shards, tensors};
 use crate::models::graph::{Graph, LayerId};
 use crate::models::{BuildOptions, ModelSpec, Source, WeightsSpec};
 
@@ -59,13 +59,16 @@ impl WeightFile {
                 Err(WeightError::Mismatch { place, list })
             }
             Content::Named(tensors) => {
+                let renamed = efficientnet_pytorch::renamed(tensors, graph);
+                let tensors = renamed.as_ref().unwrap_or(tensors);
                 let (tensors, taken) = wrapper::unwrap(tensors, graph, taps, key, &place)?;
                 Ok((tensors.into(), taken))
             }
         }
     }
 
-    /// Whose network the file holds: the row of `model` whose names and shapes fit best, the first of equals.
+    /// Whose network the file holds: of the rows of `model` that of the library whose names and shapes fit best, the
+    /// first of equals; among its rows the one that has published a file of this name, else its default.
     pub fn recognise(&self, model: &'static ModelSpec, key: Option<&str>) -> Option<&'static WeightsSpec> {
         let faults = |spec: &&'static WeightsSpec| {
             let (classes, source) = (spec.classes, spec.source);
@@ -76,7 +79,13 @@ impl WeightFile {
             });
             fits.unwrap_or((usize::MAX, usize::MAX))
         };
-        model.weights.iter().min_by_key(faults)
+        let default = model.defaults().min_by_key(faults)?;
+        let name = self.path.file_name()?.to_str();
+        let is_named = |row: &&WeightsSpec| {
+            row.source == default.source
+                && row.files.iter().any(|file| file.is_told_by_its_name() && name == Some(file.name))
+        };
+        model.weights.iter().find(is_named).or(Some(default))
     }
 }
 

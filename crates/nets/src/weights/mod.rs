@@ -4,6 +4,7 @@
 //! file belongs to.
 
 mod choice;
+mod efficientnet_pytorch;
 mod file;
 mod keras;
 mod kinds;
@@ -51,6 +52,8 @@ pub enum Origin {
 #[derive(Debug)]
 pub struct LazyFile {
     path: PathBuf,
+    /// The published weights that it is.
+    row: Option<&'static WeightsSpec>,
     /// The place in it that is asked for.
     key: Option<String>,
     sha256: OnceLock<String>,
@@ -212,7 +215,22 @@ impl Origin {
         if let Some(sha256) = sha256.filter(|_| !index) {
             known.get_or_init(|| sha256);
         }
-        Self::File(Arc::new(LazyFile { path, key: None, sha256: known, opened: Arc::default() }))
+        Self::File(Arc::new(LazyFile { path, row: None, key: None, sha256: known, opened: Arc::default() }))
+    }
+
+    /// A file that is known to be the published one of `row`.
+    pub fn published(path: impl Into<PathBuf>, sha256: String, row: &'static WeightsSpec) -> Self {
+        let (path, sha256) = (path.into(), OnceLock::from(sha256));
+        Self::File(Arc::new(LazyFile { path, row: Some(row), key: None, sha256, opened: Arc::default() }))
+    }
+
+    /// The published weights that they are.
+    pub fn row(&self) -> Option<&'static WeightsSpec> {
+        match self {
+            Self::Bundled(row) => Some(row),
+            Self::File(file) => file.row,
+            Self::Random(_) => None,
+        }
     }
 
     /// The same weights, taken from the place `key` of their file; of others there is one alone.
@@ -220,7 +238,7 @@ impl Origin {
         match (self, key) {
             (Origin::File(file), Some(key)) => {
                 let (path, sha256, opened) = (file.path.clone(), file.sha256.clone(), Arc::clone(&file.opened));
-                let file = LazyFile { path, key: Some(key.to_string()), sha256, opened };
+                let file = LazyFile { path, row: file.row, key: Some(key.to_string()), sha256, opened };
                 Ok(Origin::File(Arc::new(file)))
             }
             (origin, Some(key)) => {
@@ -255,7 +273,7 @@ impl Origin {
         let set = match self {
             Origin::Bundled(spec) => {
                 let bytes = BUNDLED.ok_or(WeightError::NotBundled)?;
-                tensors::read_bytes(bytes, spec.about)?.into()
+                tensors::read_bytes(bytes, spec.name)?.into()
             }
             Origin::File(file) => {
                 let (set, taken) = file.of_network(graph, source, taps)?;

@@ -209,7 +209,7 @@ proptest! {
         let y = g.activation("dw_act", y, act);
         let y = g.layer_norm("layer_norm", y, 1e-6);
         let y = g.dense_map("dense_map", y, outputs);
-        let y = g.layer_scale("scale", "gamma", y);
+        let y = g.layer_scale("scale.gamma", "scale", "gamma", y);
         let s = g.adaptive_avg_pool("squeeze", y, 1);
         let s = g.conv("reduce", s, Conv::new(3).bias());
         let s = g.activation("reduce_act", s, act);

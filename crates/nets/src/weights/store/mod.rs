@@ -124,7 +124,8 @@ impl Store {
             return Ok(found);
         }
         let items = wanted.items();
-        let Some(item) = items.first().filter(|_| !self.offline) else { return Err(self.not_here(wanted)) };
+        let here = |item: &&Item| !self.offline && !item.is_in_a_package();
+        let Some(item) = items.first().filter(here) else { return Err(self.not_here(wanted)) };
         let (path, url) = (self.dir.join(&item.place), self.url(item));
         let lock = self.lock(&path, watch)?;
         // another process may have brought it meanwhile; what is wrong with an old file has been told
@@ -153,6 +154,10 @@ impl Store {
         }
         let places = items.iter().flat_map(|item| self.places(item));
         let looked = places.map(|(place, path)| format!("\n  {place}: {}", path.display())).collect();
+        if let Some(item) = items.first().filter(|item| item.is_in_a_package()) {
+            let hint = format!("It is in the package {}. {}", item.url, self.hint(wanted));
+            return StoreError::NotHere { what: wanted.to_string(), looked, hint };
+        }
         let fetch = match wanted {
             Wanted::Known { model, weights, top } => {
                 let no_top = if *top { "" } else { " --no-top" };

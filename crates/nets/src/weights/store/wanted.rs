@@ -63,6 +63,13 @@ pub(super) struct Item {
     pub top: bool,
 }
 
+impl Item {
+    /// Whether its address is the page of a package that the file is in.
+    pub(super) fn is_in_a_package(&self) -> bool {
+        self.url.ends_with('/')
+    }
+}
+
 impl fmt::Display for Wanted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -190,11 +197,17 @@ impl HubFile {
     }
 }
 
-fn known(model: &ModelSpec, weights: &WeightsSpec, file: &'static FileSpec) -> Item {
-    let place = [model.name, weights.source.word(), &safe_name(file.name)].iter().collect();
+fn known(model: &'static ModelSpec, weights: &WeightsSpec, file: &'static FileSpec) -> Item {
+    let source = weights.source.word();
+    let mut place: PathBuf = [model.name, source].iter().collect();
+    // the default of a library has the library's folder, where older versions have put it
+    let is_default = model.weights(source).is_none_or(|default| default.name == weights.name);
+    if let Some((_, name)) = weights.name.split_once(':').filter(|_| !is_default && !file.is_told_by_its_name()) {
+        place.push(safe_name(name));
+    }
+    place.push(safe_name(file.name));
     let hub = HubFile::of_url(file.url);
-    // every file of the hub may be called `model.safetensors`: only the hub's own cache tells them apart
-    let cached = hub.is_none().then_some((weights.source, file.name));
+    let cached = file.is_told_by_its_name().then_some((weights.source, file.name));
     Item { url: file.url.to_string(), hub, place, cached, expected: file.hash.into(), top: file.top }
 }
 

@@ -114,7 +114,6 @@ fn model(source: Source, files: &[FileSpec]) -> &'static ModelSpec {
     let row = WeightsSpec {
         name: source.word(),
         source,
-        about: "tests",
         files: files.to_vec().leak(),
         sha256: None,
         recipe: known.recipe.clone(),
