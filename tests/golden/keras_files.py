@@ -1,9 +1,10 @@
 """Small weight files as Keras writes them, for crates/nets/src/weights/keras, in tests/golden/keras_files.zip.
 
-    KERAS_BACKEND=numpy python tests/golden/keras_files.py
+    KERAS_BACKEND=tensorflow python tests/golden/keras_files.py
 
-Written by Keras 3.15.1, h5py 3.16.0, numpy 2.4.6. Two functional models: `named` with chosen layer names and every kind of layer,
-`branches` with the names that Keras makes up, counted on from 1 and from 94, whose layers come in another order by depth than they are made.
+Written by Keras 3.15.1, h5py 3.14.0, numpy 2.4.6. Three functional models: `named` with chosen layer names and every kind of layer,
+`branches` with the names that Keras makes up, counted on from 1 and from 94, whose layers come in another order by depth than they are made,
+and `convnext` with the layers of that family, some of them in a Sequential.
 The k-th variable of a model, layers in the order in which they are made, holds ((7 i + 13 k) mod 256 - 128) / 64 at place i: exact in every
 float type, bfloat16 too. The files other than Keras' own are made of those by h5py: what older versions wrote, and other HDF5 layouts.
 """
@@ -17,6 +18,7 @@ import keras
 import ml_dtypes
 import numpy as np
 from keras import layers
+from keras.src.applications.convnext import LayerScale
 from keras.src.legacy.saving import legacy_h5_format
 
 
@@ -81,6 +83,32 @@ def branches(first, top=True):
         dense = layers.Dense(3)
         made.append(dense)
         x = dense(x)
+    model = keras.Model(image, x)
+    fill(made)
+    return model
+
+
+def convnext(top=True):
+    keras.backend.clear_session()
+    conv = layers.Conv2D(4, 2, strides=2, name="net_stem_conv")
+    norm = layers.LayerNormalization(epsilon=1e-6, name="net_stem_layernorm")
+    made = [conv, norm]
+
+    def use(layer, x):
+        made.append(layer)
+        return layer(x)
+
+    image = keras.Input((6, 6, 3))
+    shortcut = keras.Sequential([conv, norm], name="net_stem")(image)
+    x = use(layers.Conv2D(4, 3, padding="same", groups=4, name="net_depthwise_conv"), shortcut)
+    x = use(layers.LayerNormalization(epsilon=1e-6, name="net_layernorm"), x)
+    x = use(layers.Dense(8, name="net_pointwise_conv_1"), x)
+    x = use(layers.Dense(4, name="net_pointwise_conv_2"), layers.Activation("gelu")(x))
+    x = shortcut + use(LayerScale(1e-6, 4, name="net_layer_scale"), x)
+    x = layers.GlobalAveragePooling2D()(x)
+    x = use(layers.LayerNormalization(epsilon=1e-6, name="net_head_layernorm" if top else None), x)
+    if top:
+        x = use(layers.Dense(3, name="net_head_dense"), x)
     model = keras.Model(image, x)
     fill(made)
     return model
@@ -171,6 +199,16 @@ def main(folder):
     with h5py.File(at("branches_94.weights.h5"), "r") as old, h5py.File(at("branches_nameless.weights.h5"), "w") as new:
         for name, item in datasets(old):
             new.create_dataset(name, data=item[()])
+
+    model = convnext()
+    legacy_h5_format.save_model_to_hdf5(model, at("convnext.h5"), include_optimizer=False)
+    model.save_weights(at("convnext.weights.h5"))
+    model.save(at("convnext.keras"))
+    with h5py.File(at("convnext_notop.h5"), "w") as file:
+        legacy_h5_format.save_weights_to_hdf5_group(file, convnext(top=False))
+    convnext(top=False).save_weights(at("convnext_notop.weights.h5"))
+    # as Keras 2 wrote it: a colon behind each variable, no path before it
+    copy(at("convnext_notop.h5"), at("convnext_old.h5"), rename=lambda name: "/".join(name.split("/")[-2:]) + ":0")
 
     # bfloat16 as Keras stores it: two opaque bytes and a mark; a counter of a random layer beside it
     with h5py.File(at("branches_94.weights.h5"), "r") as old, h5py.File(at("branches_bf16.weights.h5"), "w") as new:

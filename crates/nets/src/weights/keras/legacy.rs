@@ -13,10 +13,6 @@ use hdf5_reader::group::Group;
 use super::variable::Variable;
 use super::{FileLayer, Format, MOST_VARIABLES, too_many};
 
-/// More variables than one layer of any network here has: behind such a name stands a whole model, kept as one layer of
-/// another.
-const MOST_OF_A_LAYER: usize = 4;
-
 /// The group that holds the layers, when the file is of this kind.
 pub(super) fn root(root: Group) -> Result<Option<Group>, Error> {
     if names(&root.attributes()?, "layer_names")?.is_some() {
@@ -44,10 +40,11 @@ pub(super) fn layers(root: &Group) -> Result<Vec<FileLayer>, Error> {
             continue;
         }
         variables.retain(|variable| !variable.shape.is_empty());
-        match variables.len() {
-            0..=MOST_OF_A_LAYER => layers.push(FileLayer::new(Format::Legacy, name.clone(), Some(name), variables)),
-            _ => layers.extend(inner_layers(&name, variables)),
+        let mut inner = inner_layers(&name, variables);
+        if let [only] = &mut inner[..] {
+            only.name = Some(name);
         }
+        layers.extend(inner);
     }
     Ok(layers)
 }
@@ -68,8 +65,8 @@ fn variables(group: &Group, budget: &mut usize) -> Result<Vec<Variable>, Error> 
         .collect()
 }
 
-/// The layers of a model that another model holds as one layer: its variables are called `<layer>/<variable>`, and all
-/// that are trained come before all that are not.
+/// The layers behind a name: several where it is that of a whole model, kept as one layer of another. Variables are
+/// called `<layer>/<variable>`, and all that are trained come before all that are not.
 fn inner_layers(model: &str, variables: Vec<Variable>) -> Vec<FileLayer> {
     let mut layers: Vec<FileLayer> = Vec::new();
     let mut places = BTreeMap::new();

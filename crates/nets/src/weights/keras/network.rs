@@ -17,12 +17,22 @@ pub(super) enum Class {
     DepthwiseConv2d,
     SeparableConv2d,
     BatchNormalization,
+    LayerNormalization,
+    /// ConvNeXt's own.
+    LayerScale,
     Dense,
 }
 
 impl Class {
-    pub(super) const ALL: [Self; 5] =
-        [Self::Conv2d, Self::DepthwiseConv2d, Self::SeparableConv2d, Self::BatchNormalization, Self::Dense];
+    pub(super) const ALL: [Self; 7] = [
+        Self::Conv2d,
+        Self::DepthwiseConv2d,
+        Self::SeparableConv2d,
+        Self::BatchNormalization,
+        Self::LayerNormalization,
+        Self::LayerScale,
+        Self::Dense,
+    ];
 
     /// The class' name as Keras writes it in configurations.
     pub(super) fn name(self) -> &'static str {
@@ -31,6 +41,8 @@ impl Class {
             Self::DepthwiseConv2d => "DepthwiseConv2D",
             Self::SeparableConv2d => "SeparableConv2D",
             Self::BatchNormalization => "BatchNormalization",
+            Self::LayerNormalization => "LayerNormalization",
+            Self::LayerScale => "LayerScale",
             Self::Dense => "Dense",
         }
     }
@@ -42,6 +54,8 @@ impl Class {
             Self::DepthwiseConv2d => "depthwise_conv2d",
             Self::SeparableConv2d => "separable_conv2d",
             Self::BatchNormalization => "batch_normalization",
+            Self::LayerNormalization => "layer_normalization",
+            Self::LayerScale => "layer_scale",
             Self::Dense => "dense",
         }
     }
@@ -152,19 +166,27 @@ fn weighted(graph: &Graph, node: &Node) -> Option<Weighted> {
     let convolutions = node.parts.iter().filter(|layer| matches!(layer.op, Op::Conv { .. })).count();
     let class = node.parts.iter().find_map(|layer| match layer.op {
         Op::Conv { .. } if convolutions > 1 => Some(Class::SeparableConv2d),
-        Op::Conv { groups, out, .. } if groups > 1 && groups == out => Some(Class::DepthwiseConv2d),
+        Op::Conv { .. } if is_depthwise(layer.op) => Some(Class::DepthwiseConv2d),
         Op::Conv { .. } => Some(Class::Conv2d),
         Op::BatchNorm { .. } => Some(Class::BatchNormalization),
-        Op::Dense { .. } => Some(Class::Dense),
+        Op::LayerNorm { .. } => Some(Class::LayerNormalization),
+        Op::LayerScale(_) => Some(Class::LayerScale),
+        Op::Dense { .. } | Op::DenseMap { .. } => Some(Class::Dense),
         _ => None,
     })?;
     Some(Weighted { name: node.name.to_string(), class, slots })
 }
 
+/// Whether Keras has the layer as a `DepthwiseConv2D`. Those of `keras.applications` have no bias: with one, ConvNeXt's,
+/// it is a `Conv2D` in groups.
+fn is_depthwise(op: Op) -> bool {
+    matches!(op, Op::Conv { groups, out, bias: false, .. } if groups > 1 && groups == out)
+}
+
 fn slots(graph: &Graph, layer: &Layer) -> Vec<Slot> {
     let kernel: &'static [usize] = match layer.op {
         // (kh, kw, channels, 1)
-        Op::Conv { groups, out, .. } if groups > 1 && groups == out => &[2, 3, 0, 1],
+        Op::Conv { .. } if is_depthwise(layer.op) => &[2, 3, 0, 1],
         // (kh, kw, in / groups, out)
         Op::Conv { .. } => &[3, 2, 0, 1],
         // (in, out)

@@ -73,6 +73,24 @@ pub(super) fn branches() -> Graph {
     g.finish(features, logits).expect("a sound network")
 }
 
+/// `convnext` of the script.
+fn convnext() -> Graph {
+    let (mut g, image) = Builder::new(3, 6, 6);
+    let x = g.conv("net_stem_conv", image, Conv::new(4).kernel(2).stride(2).bias());
+    let shortcut = g.layer_norm("net_stem_layernorm", x, 1e-6);
+    let x = g.conv("net_depthwise_conv", shortcut, Conv::new(4).groups(4).kernel(3).pad(1).bias());
+    let x = g.layer_norm("net_layernorm", x, 1e-6);
+    let x = g.dense_map("net_pointwise_conv_1", x, 8);
+    let x = g.activation("activation", x, Activation::Gelu);
+    let x = g.dense_map("net_pointwise_conv_2", x, 4);
+    let x = g.layer_scale("net_layer_scale", "net_layer_scale", "gamma", x);
+    let x = g.add("add", x, shortcut);
+    let x = g.global_avg_pool("pool", x);
+    let features = g.layer_norm("net_head_layernorm", x, 1e-6);
+    let logits = g.dense("net_head_dense", features, 3);
+    g.finish(features, logits).expect("a sound network")
+}
+
 fn plain(name: &str) -> String {
     name.to_string()
 }
@@ -89,13 +107,14 @@ fn expected(op: Op, shape: &[usize], k: usize) -> Vec<f32> {
             let mut values = Vec::new();
             for (o_at, i_at) in (0..o).flat_map(|o_at| (0..i).map(move |i_at| (o_at, i_at))) {
                 for position in 0..kh * kw {
+                    // of a filter a channel both are the same
                     let channel = if groups > 1 { o_at * i + i_at } else { i_at * o + o_at };
                     values.push(value(k, position * o * i + channel));
                 }
             }
             values
         }
-        (Op::Dense { .. }, &[o, i]) => {
+        (Op::Dense { .. } | Op::DenseMap { .. }, &[o, i]) => {
             (0..o).flat_map(|o_at| (0..i).map(move |i_at| value(k, i_at * o + o_at))).collect()
         }
         (_, shape) => (0..shape.iter().product()).map(|at| value(k, at)).collect(),
@@ -129,6 +148,17 @@ fn every_format_type_and_layout_gives_the_same_tensors() {
     let layouts = ["named_latest.h5", "named_split.h5", "named_f16.h5", "named_f64be.h5", "named_old.h5"];
     for name in formats.into_iter().chain(layouts) {
         assert_exact(name, &named(plain), &[]);
+    }
+}
+
+#[test]
+fn layer_norms_and_layers_in_a_sequential_are_found() {
+    for name in ["convnext.h5", "convnext.weights.h5", "convnext.keras"] {
+        assert_exact(name, &convnext(), &[]);
+    }
+    // the norm behind the mean has a name of its own with the classifier on top alone
+    for name in ["convnext_notop.h5", "convnext_notop.weights.h5", "convnext_old.h5"] {
+        assert_exact(name, &convnext(), &["net_head_dense"]);
     }
 }
 
