@@ -179,7 +179,8 @@ def torchvision_rows(model):
         (crop,), (resize,) = transforms.crop_size, transforms.resize_size
         norm = (tuple(transforms.mean), tuple(transforms.std))
         assert math.floor(crop / (crop / resize)) == resize, weights
-        recipe = recipe_of(norm, crop, f"{crop}.0 / {resize}.0", transforms.interpolation.value)
+        fraction = "1.0" if crop == resize else f"{crop}.0 / {resize}.0"
+        recipe = recipe_of(norm, crop, fraction, transforms.interpolation.value)
         stem, digits = weights.url.rsplit("/", 1)[1].removesuffix(".pth").rsplit("-", 1)
         assert weights.url == f"https://download.pytorch.org/models/{stem}-{digits}.pth"
         yield f'torchvision!("{weights.name}", "{stem}", "{digits}", {recipe}, {top1})'

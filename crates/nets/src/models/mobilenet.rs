@@ -99,7 +99,7 @@ fn torchvision(keras: Part, module: &str, first: usize) -> Part {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::models::graph::{Op, Pad};
+    use crate::models::graph::{Op, Pad, Shape};
 
     #[test]
     fn keras_pads_by_the_parity_of_the_map() {

@@ -371,13 +371,7 @@ pub(in crate::models) const EFFICIENTNET_B2: &[WeightsSpec] = &[
         80.1,
         "Apache-2.0"
     ),
-    torchvision!(
-        "IMAGENET1K_V1",
-        "efficientnet_b2_rwightman",
-        "c35c1473",
-        imagenet(288, 288.0 / 288.0, Bicubic),
-        80.608
-    ),
+    torchvision!("IMAGENET1K_V1", "efficientnet_b2_rwightman", "c35c1473", imagenet(288, 1.0, Bicubic), 80.608),
     timm!("efficientnet_b2", "ra_in1k", imagenet(256, 0.875, Bicubic), Some(79.324), "Apache-2.0"),
 ];
 
@@ -428,13 +422,7 @@ pub(in crate::models) const EFFICIENTNET_B5: &[WeightsSpec] = &[
         83.6,
         "Apache-2.0"
     ),
-    torchvision!(
-        "IMAGENET1K_V1",
-        "efficientnet_b5_lukemelas",
-        "1a07897c",
-        imagenet(456, 456.0 / 456.0, Bicubic),
-        83.444
-    ),
+    torchvision!("IMAGENET1K_V1", "efficientnet_b5_lukemelas", "1a07897c", imagenet(456, 1.0, Bicubic), 83.444),
     timm!("efficientnet_b5", "sw_in12k_ft_in1k", squash(imagenet(448, 1.0, Bicubic)), Some(85.894), "Apache-2.0"),
     timm!("efficientnet_b5", "sw_in12k", imagenet(416, 0.95, Bicubic), None, "Apache-2.0").of(11821),
 ];
@@ -448,13 +436,7 @@ pub(in crate::models) const EFFICIENTNET_B6: &[WeightsSpec] = &[
         84.0,
         "Apache-2.0"
     ),
-    torchvision!(
-        "IMAGENET1K_V1",
-        "efficientnet_b6_lukemelas",
-        "24a108a5",
-        imagenet(528, 528.0 / 528.0, Bicubic),
-        84.008
-    ),
+    torchvision!("IMAGENET1K_V1", "efficientnet_b6_lukemelas", "24a108a5", imagenet(528, 1.0, Bicubic), 84.008),
 ];
 
 pub(in crate::models) const EFFICIENTNET_B7: &[WeightsSpec] = &[
@@ -466,13 +448,7 @@ pub(in crate::models) const EFFICIENTNET_B7: &[WeightsSpec] = &[
         84.3,
         "Apache-2.0"
     ),
-    torchvision!(
-        "IMAGENET1K_V1",
-        "efficientnet_b7_lukemelas",
-        "c5b4e57e",
-        imagenet(600, 600.0 / 600.0, Bicubic),
-        84.122
-    ),
+    torchvision!("IMAGENET1K_V1", "efficientnet_b7_lukemelas", "c5b4e57e", imagenet(600, 1.0, Bicubic), 84.122),
 ];
 
 pub(in crate::models) const TF_EFFICIENTNET_B0: &[WeightsSpec] = &[
@@ -590,7 +566,7 @@ pub(in crate::models) const EFFICIENTNET_V2_S: &[WeightsSpec] = &[
         83.9,
         "Apache-2.0"
     ),
-    torchvision!("IMAGENET1K_V1", "efficientnet_v2_s", "dd5fe13b", imagenet(384, 384.0 / 384.0, Bilinear), 84.228),
+    torchvision!("IMAGENET1K_V1", "efficientnet_v2_s", "dd5fe13b", imagenet(384, 1.0, Bilinear), 84.228),
     timm!("tf_efficientnetv2_s", "in21k_ft_in1k", half(300, 1.0, Bicubic), Some(83.348), "Apache-2.0"),
     timm!("tf_efficientnetv2_s", "in1k", half(300, 1.0, Bicubic), Some(83.162), "Apache-2.0"),
     timm!("tf_efficientnetv2_s", "in21k", half(300, 1.0, Bicubic), None, "Apache-2.0").of(21843),
@@ -605,7 +581,7 @@ pub(in crate::models) const EFFICIENTNET_V2_M: &[WeightsSpec] = &[
         85.3,
         "Apache-2.0"
     ),
-    torchvision!("IMAGENET1K_V1", "efficientnet_v2_m", "dc08266a", imagenet(480, 480.0 / 480.0, Bilinear), 85.112),
+    torchvision!("IMAGENET1K_V1", "efficientnet_v2_m", "dc08266a", imagenet(480, 1.0, Bilinear), 85.112),
     timm!("tf_efficientnetv2_m", "in21k_ft_in1k", squash(half(384, 1.0, Bicubic)), Some(84.768), "Apache-2.0"),
     timm!("tf_efficientnetv2_m", "in1k", squash(half(384, 1.0, Bicubic)), Some(84.554), "Apache-2.0"),
     timm!("tf_efficientnetv2_m", "in21k", squash(half(384, 1.0, Bicubic)), None, "Apache-2.0").of(21843),
@@ -620,7 +596,7 @@ pub(in crate::models) const EFFICIENTNET_V2_L: &[WeightsSpec] = &[
         85.7,
         "Apache-2.0"
     ),
-    torchvision!("IMAGENET1K_V1", "efficientnet_v2_l", "59c71312", half(480, 480.0 / 480.0, Bicubic), 85.808),
+    torchvision!("IMAGENET1K_V1", "efficientnet_v2_l", "59c71312", half(480, 1.0, Bicubic), 85.808),
     timm!("tf_efficientnetv2_l", "in21k_ft_in1k", squash(half(384, 1.0, Bicubic)), Some(85.846), "Apache-2.0"),
     timm!("tf_efficientnetv2_l", "in1k", squash(half(384, 1.0, Bicubic)), Some(85.202), "Apache-2.0"),
     timm!("tf_efficientnetv2_l", "in21k", squash(half(384, 1.0, Bicubic)), None, "Apache-2.0").of(21843),
