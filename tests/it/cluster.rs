@@ -85,6 +85,10 @@ fn a_run_computes_what_no_part_has_computed() {
     workspace.run("whole", &[]).ok();
     workspace.run("out", &["--until", "scan"]).ok();
     done(&mut extract(&workspace, "out", &["--shard", "1/2"])).ok();
+    // listed anew, the shards are known by the contents of their pictures
+    workspace.run("out", &["--until", "scan"]).ok();
+    let again = done(&mut extract(&workspace, "out", &["--shard", "1/2"])).ok();
+    assert_eq!(again.event("summary")["computed"]["pictures"], 0);
     let rest = workspace.run("out", &[]).ok();
     assert!((1..18).contains(&rest.extracted()), "{}", rest.stderr);
     assert!(workspace.results("out") == workspace.results("whole"));

@@ -6,6 +6,7 @@
 //! it did not write. Two workers that compute one shard write the same bytes. The first worker notes its version,
 //! device and kernels, and others that would compute other bits are refused.
 
+use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
 use std::ops::Range;
@@ -14,6 +15,7 @@ use serde::Serialize;
 
 use super::fill::{Filling, Task};
 use super::shard::{Maker, Shard};
+use super::tables::Commit;
 use super::work::{self, Place, Timing};
 use super::{ExtractError, shard, tables};
 use crate::exec::Device;
@@ -64,6 +66,8 @@ pub struct Computed {
 pub struct Worker {
     plan: Plan,
     stored: Stored,
+    /// The commits as they were when the worker began.
+    commits: BTreeMap<String, Commit>,
     /// Once it was needed.
     network: Option<Network>,
 }
@@ -98,7 +102,8 @@ impl Worker {
             let text = format!("{shown} was listed with other settings of `input` or `extract`");
             return Err(ExtractError::Refused(format!("{text}: {again}")));
         }
-        Ok(Self { plan, stored, network: None })
+        let commits = tables::commits(&plan.dir);
+        Ok(Self { plan, stored, commits, network: None })
     }
 
     /// The plan of the run.
@@ -130,10 +135,9 @@ impl Worker {
 
     /// The shards among `wanted` whose tables are not there, each with the number of its pictures.
     pub fn missing(&self, wanted: Range<usize>) -> Result<Vec<(usize, usize)>, ExtractError> {
-        let placed = tables::placed(&self.plan.dir);
         let mut missing = Vec::new();
         self.for_each(wanted, |_, shards| {
-            let those = shards.iter().filter(|shard| !tables::is_there(&self.plan.dir, shard, &placed));
+            let those = shards.iter().filter(|shard| !tables::is_there(&self.plan.dir, shard, &self.commits));
             missing.extend(those.map(|shard| (shard.number, shard.rows.len())));
             Ok(())
         })?;

@@ -97,23 +97,21 @@ pub fn name(shards: &mut [Shard], all: &BTreeMap<String, Existing>) {
     }
 }
 
-/// Whether the table of a shard is there, for a worker, which knows the shard as it was listed: `placed` are the tables
-/// that have their numbers.
-pub fn is_there(dir: &RunDir, shard: &Shard, placed: &BTreeMap<String, Commit>) -> bool {
+/// Whether the table of a shard is there, for a worker: `known` are the commits by the ids of their shards.
+pub fn is_there(dir: &RunDir, shard: &Shard, known: &BTreeMap<String, Commit>) -> bool {
     let own = sealed::read::<Commit>(&dir.commit(&shard.id)).ok();
-    own.iter().chain(placed.get(&shard.id)).any(|Commit { id, file, bytes, .. }| {
+    own.iter().chain(known.get(&shard.id)).any(|Commit { id, file, bytes, .. }| {
         let is_whole = |path: PathBuf| std::fs::metadata(path).is_ok_and(|found| found.len() == *bytes);
         (is_whole(dir.moving(id)) || is_whole(dir.root().join(file))) && dir.outcomes(id).is_file()
     })
 }
 
-/// The tables that have their numbers, by their ids and by those that they were listed with.
-pub fn placed(dir: &RunDir) -> BTreeMap<String, Commit> {
+/// Every commit, by the id of its shard and by the one that the shard was listed with.
+pub fn commits(dir: &RunDir) -> BTreeMap<String, Commit> {
     let placed = sealed::read::<Placed>(&dir.tables()).unwrap_or_default().tables;
-    placed
-        .into_iter()
-        .flat_map(|commit| [(commit.listed.clone(), commit.clone()), (commit.id.clone(), commit)])
-        .collect()
+    let records = own(dir, &dir.shards(), "commit").into_iter().filter_map(|path| sealed::read::<Commit>(&path).ok());
+    let all = placed.into_iter().chain(records);
+    all.flat_map(|commit| [(commit.listed.clone(), commit.clone()), (commit.id.clone(), commit)]).collect()
 }
 
 /// The files of a folder that the run may have written, with this ending, sorted.
