@@ -16,6 +16,8 @@ mod manifest;
 mod notes;
 mod part;
 mod room;
+#[cfg(test)]
+mod scale_tests;
 mod shard;
 mod tables;
 mod work;

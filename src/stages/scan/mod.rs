@@ -13,6 +13,7 @@ mod list;
 mod listing;
 mod names;
 mod stored;
+mod storing;
 mod table;
 mod text;
 
@@ -28,8 +29,8 @@ pub(crate) use list::{folder_left_out, left_out};
 pub use listing::Listing;
 pub use names::{escape, relative, unescape};
 use serde::{Deserialize, Serialize};
-pub(crate) use stored::Storing;
 pub use stored::{Stored, input};
+pub(crate) use storing::Storing;
 pub use table::{TableError, from_csv, header};
 use thiserror::Error;
 
