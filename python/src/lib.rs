@@ -7,6 +7,7 @@
 // an error ends a call from Python, where its size is nothing
 #![allow(clippy::result_large_err)]
 
+mod cluster;
 mod errors;
 mod extractor;
 mod pictures;
@@ -31,6 +32,8 @@ fn _featurize(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("PictureError", py.get_type::<errors::PictureError>())?;
     module.add_class::<extractor::Extractor>()?;
     module.add_class::<predictor::Predictor>()?;
+    module.add_class::<cluster::Worker>()?;
+    module.add_class::<cluster::Progress>()?;
     module.add_function(wrap_pyfunction!(extractor::pictures, module)?)?;
     module.add_function(wrap_pyfunction!(run::run, module)?)?;
     module.add_function(wrap_pyfunction!(main, module)?)?;

@@ -1,0 +1,96 @@
+//! Parts of a run for the actors of Ray, and the progress that their driver shows.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use featurize::progress::{StageLine, Style, Ui};
+use featurize::stages::StageId;
+use featurize::stages::extract::Worker as Core;
+use pyo3::prelude::*;
+
+use crate::errors::exception;
+use crate::extractor::{StoreOptions, plan};
+use crate::work::interruptible;
+
+/// Computes shards of a run that is listed.
+#[pyclass(module = "featurize._featurize")]
+#[derive(Debug)]
+pub(crate) struct Worker {
+    core: Core,
+}
+
+#[pymethods]
+impl Worker {
+    #[new]
+    #[pyo3(signature = (text, file, sets, out, weights_dir = None, offline = false))]
+    fn new(
+        py: Python<'_>,
+        text: &str,
+        file: PathBuf,
+        sets: Vec<String>,
+        out: Option<PathBuf>,
+        weights_dir: Option<PathBuf>,
+        offline: bool,
+    ) -> PyResult<Self> {
+        let store = StoreOptions { folder: weights_dir, offline };
+        let stop = Arc::default();
+        let ui = Ui::new(Style::Quiet, Arc::clone(&stop));
+        let opened = interruptible(py, &stop, || {
+            let plan = plan(text, &file, &sets, out.as_deref(), &store, &ui)?;
+            Ok::<_, featurize::Error>(Core::open(plan)?)
+        })?;
+        Ok(Self { core: opened.map_err(|error| exception(py, &error))? })
+    }
+
+    /// The number of each shard that is not there, and how many pictures it has.
+    fn missing(&self, py: Python<'_>) -> PyResult<Vec<(usize, usize)>> {
+        let found = py.detach(|| self.core.missing(0..self.core.shards()));
+        found.map_err(|error| exception(py, &error.into()))
+    }
+
+    /// Loads the network; an exception where this machine would compute other bits than the others.
+    fn load(&mut self, py: Python<'_>) -> PyResult<()> {
+        let stop = Arc::default();
+        let ui = Ui::new(Style::Quiet, Arc::clone(&stop));
+        let loaded = interruptible(py, &stop, || self.core.load(&ui))?;
+        loaded.map_err(|error| exception(py, &error.into()))
+    }
+
+    /// Computes a shard unless it is there; returns how many pictures were computed, and how many of them failed.
+    fn compute(&mut self, py: Python<'_>, shard: usize) -> PyResult<(usize, usize)> {
+        let stop = Arc::default();
+        let ui = Ui::new(Style::Quiet, Arc::clone(&stop));
+        let done = interruptible(py, &stop, || self.core.compute(shard..shard + 1, &ui))?;
+        done.map(|done| (done.pictures, done.failed)).map_err(|error| exception(py, &error.into()))
+    }
+}
+
+/// The line that `featurize run` shows while it extracts.
+#[pyclass(module = "featurize._featurize")]
+#[derive(Debug)]
+pub(crate) struct Progress {
+    line: Option<StageLine>,
+    ui: Ui,
+}
+
+#[pymethods]
+impl Progress {
+    #[new]
+    fn new(pictures: u64, quiet: bool) -> Self {
+        let ui = Ui::new(if quiet { Style::Quiet } else { Style::Auto }, Arc::default());
+        Self { line: Some(ui.stage(StageId::Extract, Some(pictures), "images")), ui }
+    }
+
+    /// So many pictures more are done.
+    fn advance(&self, pictures: u64) {
+        self.line.iter().for_each(|line| line.inc(pictures));
+    }
+
+    fn warn(&self, text: &str) {
+        self.ui.warn(text);
+    }
+
+    fn finish(&mut self, text: &str) {
+        self.line.take().into_iter().for_each(|line| line.finish(text));
+    }
+}
