@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use crate::support::{Run, featurize};
 
 #[allow(dead_code, reason = "the store's own tests use all of it")]
-#[path = "../../crates/nets/src/weights/store/tests/server.rs"]
+#[path = "../../crates/remote/src/tests/server.rs"]
 mod server;
 
 /// A user with an empty home.

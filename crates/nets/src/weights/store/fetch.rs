@@ -11,19 +11,15 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
+use featurize_remote::http::{Failure as Remote, Patience, header};
 use serde::{Deserialize, Serialize};
-use ureq::http::header;
 
 use super::digest::{Digests, Expected, Mismatch, Record, read_record};
-use super::http::{Answer, Client, Failure, Patience, Rest, lasting};
+use super::http::{Answer, Client, Failure, Rest, lasting};
 use super::wanted::{Item, PART, PART_RECORD};
 use super::{Interrupted, Progress, StoreError, Watch, beside};
 use crate::files::atomic;
 
-/// Repetitions without a byte more.
-const REPETITIONS: u32 = 4;
-/// Longest pause that a server may ask for.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// Between two looks at the user's wish to stop.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -107,10 +103,12 @@ impl<'a> Download<'a> {
             let (reason, wait) = match self.attempt() {
                 Ok(promised) => return Ok(promised),
                 Err(Failure::Own(error)) => return Err(error),
-                Err(Failure::Passing { reason, wait }) => (reason, wait),
-                Err(Failure::Unreachable { reason }) if self.answered => (reason, None),
-                Err(Failure::Unreachable { reason }) => return Err(self.error(reason, None, hint)),
-                Err(Failure::Lasting { reason, hint: more }) => return Err(self.error(reason, more, hint)),
+                Err(Failure::Remote(Remote::Passing { reason, wait })) => (reason, wait),
+                Err(Failure::Remote(Remote::Unreachable { reason })) if self.answered => (reason, None),
+                Err(Failure::Remote(Remote::Unreachable { reason })) => return Err(self.error(reason, None, hint)),
+                Err(Failure::Remote(Remote::Lasting { reason, hint: more })) => {
+                    return Err(self.error(reason, more, hint));
+                }
             };
             // a server that begins anew every time must not keep us for ever
             if self.here() > furthest {
@@ -118,15 +116,15 @@ impl<'a> Download<'a> {
             }
             repetitions += 1;
             let silent = self.alive.elapsed();
-            if repetitions > REPETITIONS || silent > self.patience.silence {
-                let after = match repetitions > REPETITIONS {
-                    true => format!("{REPETITIONS} repetitions"),
+            let most = self.patience.repetitions;
+            if repetitions > most || silent > self.patience.silence {
+                let after = match repetitions > most {
+                    true => format!("{most} repetitions"),
                     false => format!("{} s without a sign of life", silent.as_secs()),
                 };
                 return Err(self.error(format!("{reason}; given up after {after}"), None, hint));
             }
-            let pause = self.patience.pause * 2_u32.pow(repetitions - 1);
-            let pause = wait.map_or(pause, |wait| wait.min(LONGEST_PAUSE));
+            let pause = self.patience.pause(repetitions, wait);
             self.note(&format!("{}: {reason}; trying again in {:.1} s", self.url, pause.as_secs_f64()))?;
             pause_for(pause, self.watch)?;
         }
@@ -140,7 +138,7 @@ impl<'a> Download<'a> {
         let resumed = rest.is_some();
         let (client, item, url) = (self.client.clone(), self.item.clone(), self.url.to_string());
         let answer = self.answer(move || client.get(&item, &url, rest.as_ref()))?;
-        self.answered |= matches!(answer, Ok(_) | Err(Failure::Passing { .. }));
+        self.answered |= matches!(answer, Ok(_) | Err(Failure::Remote(Remote::Passing { .. })));
         if answer.is_ok() {
             self.alive = Instant::now();
         }
@@ -349,23 +347,22 @@ fn range(answer: &Answer) -> Option<(u64, Option<u64>)> {
 /// Why a status other than success ends or delays the download.
 fn refusal(answer: &Answer) -> Failure {
     let status = answer.status;
+    if let Some(later) = Remote::of_status(status, &answer.headers) {
+        return later.into();
+    }
     let reason = format!("the server answers {status}");
     match status.as_u16() {
-        408 | 425 | 429 | 500.. => {
-            let wait = answer.header(header::RETRY_AFTER).and_then(|text| text.parse().ok());
-            Failure::Passing { reason, wait: wait.map(Duration::from_secs) }
-        }
         401 | 403 => {
             let hint = "If the file is for members only, HF_TOKEN must hold a token that may read it; the Hugging Face \
                         hub answers so where there is no such repository, too.";
-            Failure::Lasting { reason, hint: Some(hint) }
+            Remote::Lasting { reason, hint: Some(hint) }.into()
         }
         _ => lasting(reason),
     }
 }
 
 fn passing(reason: String) -> Failure {
-    Failure::Passing { reason, wait: None }
+    Remote::passing(reason).into()
 }
 
 /// An error once the user wants to stop.

@@ -34,6 +34,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use featurize_remote::http::Patience;
 use sha2::{Digest, Sha256};
 
 pub use digest::Mismatch;
@@ -45,7 +46,7 @@ pub use wanted::{HubFile, Wanted};
 
 use digest::{Record, hex, read_record};
 use fetch::{Download, go_on, pause_for};
-use http::{Client, Patience};
+use http::Client;
 use wanted::{Item, LOCK, RECORD};
 
 /// Folder of the records of files in other programs' caches.

@@ -2,16 +2,17 @@
 
 mod download;
 mod lookup;
+#[path = "../../../../../remote/src/tests/server.rs"]
 mod server;
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use featurize_remote::http::Patience;
 use tempfile::TempDir;
 
 use super::digest::hex;
-use super::http::Patience;
 use super::{Env, Found, Progress, Store, StoreError, Wanted};
 use crate::models::spec::{FileSpec, Hash};
 use crate::models::{MODELS, ModelSpec, Source, WeightsSpec};
@@ -41,6 +42,7 @@ impl Home {
             read: Duration::from_secs(5),
             silence: Duration::from_secs(30),
             pause: Duration::from_millis(1),
+            repetitions: 4,
         };
         Self { dir, store }
     }

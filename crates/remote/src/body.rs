@@ -1,0 +1,161 @@
+//! The body of an answer: its beginning is there, and the rest is read on, from another answer to the same request
+//! where the connection breaks.
+
+use std::fmt;
+use std::io::{self, Cursor, ErrorKind, Read};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::client::{Client, Problem, Rules};
+use crate::http::{self, HeaderMap, Request, header};
+
+/// So many bytes of a body are read before it is handed over: most bodies are shorter.
+pub(crate) const BEGINNING: u64 = 1 << 20;
+/// A body may be as slow as so many bytes a second.
+const SLOWEST: u64 = 16 << 10;
+
+/// The body of an answer.
+pub struct Body {
+    start: Cursor<Vec<u8>>,
+    rest: Option<Rest>,
+}
+
+/// The bytes behind the beginning.
+struct Rest {
+    reader: Timed,
+    /// Bytes of the body that were handed over.
+    at: u64,
+    length: u64,
+    version: Version,
+    client: Client,
+    request: Arc<Request<Vec<u8>>>,
+    rules: Rules,
+    /// Answers that broke.
+    broken: u32,
+}
+
+/// The words by which a server tells versions apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Version([Option<String>; 2]);
+
+impl Version {
+    fn of(headers: &HeaderMap) -> Self {
+        Self([header::ETAG, header::LAST_MODIFIED].map(|name| http::text(headers, name).map(str::to_string)))
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let rest = self.rest.as_ref().map(|rest| rest.length);
+        f.debug_struct("Body").field("start", &self.start.get_ref().len()).field("length", &rest).finish()
+    }
+}
+
+impl Body {
+    /// All of it.
+    pub(crate) fn held(bytes: Vec<u8>) -> Self {
+        Self { start: Cursor::new(bytes), rest: None }
+    }
+
+    /// The beginning and a reader of the rest.
+    pub(crate) fn new(
+        client: &Client,
+        request: &Arc<Request<Vec<u8>>>,
+        rules: &Rules,
+        (start, reader): (Vec<u8>, Timed),
+        (headers, length): (&HeaderMap, u64),
+    ) -> Self {
+        let (client, request, rules) = (client.clone(), request.clone(), rules.clone());
+        let (at, version) = (start.len() as u64, Version::of(headers));
+        let rest = Rest { reader, at, length, version, client, request, rules, broken: 0 };
+        Self { start: Cursor::new(start), rest: Some(rest) }
+    }
+
+    /// The bytes, where all of them are there.
+    pub fn into_held(self) -> Result<Vec<u8>, Self> {
+        if self.rest.is_none() { Ok(self.start.into_inner()) } else { Err(self) }
+    }
+}
+
+impl Read for Body {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.start.read(buffer)?;
+        match &mut self.rest {
+            Some(rest) if n == 0 && !buffer.is_empty() => rest.read(buffer),
+            _ => Ok(n),
+        }
+    }
+}
+
+impl Rest {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let left = usize::try_from(self.length - self.at).unwrap_or(usize::MAX).min(buffer.len());
+            if left == 0 {
+                return Ok(0);
+            }
+            let reason = match self.reader.read(&mut buffer[..left]) {
+                Ok(0) => "the connection ended".to_string(),
+                Ok(n) => {
+                    self.at += n as u64;
+                    return Ok(n);
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => format!("the connection broke ({error})"),
+            };
+            self.broken += 1;
+            if self.broken > self.client.repetitions() {
+                let reason = format!("{reason} after {} of {} bytes", self.at, self.length);
+                return Err(io::Error::other(Problem::Unreachable { reason }));
+            }
+            self.begin_again()?;
+        }
+    }
+
+    /// Asks anew, and reads up to where the last answer broke.
+    fn begin_again(&mut self) -> io::Result<()> {
+        let answer = self.client.ask(&self.request, &self.rules).map_err(io::Error::other)?;
+        let is_same = answer.status.is_success()
+            && (answer.length, Version::of(&answer.headers)) == (Some(self.length), self.version.clone());
+        let Body { start, rest: Some(Rest { reader, .. }) } = answer.body else {
+            return Err(io::Error::other(Problem::Unreachable { reason: CHANGED.into() }));
+        };
+        if !is_same {
+            return Err(io::Error::other(Problem::Unreachable { reason: CHANGED.into() }));
+        }
+        self.reader = reader;
+        // what was handed over begins with at least as much as the new answer does
+        let passed = start.into_inner().len() as u64;
+        let skipped = io::copy(&mut self.reader.by_ref().take(self.at - passed), &mut io::sink());
+        // where it breaks again, the next read will tell
+        if skipped.unwrap_or(0) < self.at - passed {
+            self.reader.end = Instant::now();
+        }
+        Ok(())
+    }
+}
+
+const CHANGED: &str = "it changed while it was read; run again";
+
+/// A reader that gives up on a server that sends a byte now and then.
+pub(crate) struct Timed {
+    reader: Box<dyn Read + Send>,
+    end: Instant,
+}
+
+impl Timed {
+    /// For a body of so many bytes.
+    pub(crate) fn new(reader: impl Read + Send + 'static, length: u64, patience: Duration) -> Self {
+        let time = patience + Duration::from_secs(length / SLOWEST);
+        Self { reader: Box::new(reader), end: Instant::now() + time }
+    }
+}
+
+impl Read for Timed {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if Instant::now() >= self.end {
+            return Err(io::Error::new(ErrorKind::TimedOut, "it takes too long"));
+        }
+        self.reader.read(buffer)
+    }
+}

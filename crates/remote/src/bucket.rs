@@ -1,0 +1,38 @@
+//! Buckets of S3, Google Cloud Storage and Azure. Without the feature `cloud` there are none.
+
+#[cfg(not(feature = "cloud"))]
+mod absent;
+#[cfg(feature = "cloud")]
+mod store;
+
+#[cfg(not(feature = "cloud"))]
+pub use absent::Bucket;
+#[cfg(feature = "cloud")]
+pub use store::Bucket;
+
+use crate::client::Problem;
+
+/// An object that was listed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Object {
+    pub key: String,
+    pub bytes: u64,
+    /// Nanoseconds since 1970.
+    pub modified: u64,
+    /// The store's word for this version of it.
+    pub etag: Option<String>,
+}
+
+/// Why a bucket cannot be listed, or an object not be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BucketError {
+    #[error("there is no such object")]
+    Missing,
+    #[error("{0}")]
+    Forbidden(String),
+    #[error(transparent)]
+    Problem(#[from] Problem),
+    /// A setting that is missing or wrong, or an answer that nobody understands.
+    #[error("{0}")]
+    Other(String),
+}
