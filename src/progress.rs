@@ -89,6 +89,11 @@ impl Ui {
         self.stop.load(Ordering::Relaxed)
     }
 
+    /// Raised when the run was asked to end.
+    pub fn stop(&self) -> Arc<AtomicBool> {
+        self.stop.clone()
+    }
+
     /// Returns an error if the run was asked to end.
     pub fn check(&self) -> Result<(), Interrupted> {
         if self.stopped() { Err(Interrupted) } else { Ok(()) }

@@ -2,8 +2,10 @@
 
 use std::ops::Deref;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
-use featurize::pictures::source::{Bytes, Entry, open_file, too_large};
+use featurize::pictures::source::{Bytes, Entry, open_place, requests, too_large};
 use featurize::pictures::{Failure, Opened, Source};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
@@ -16,7 +18,7 @@ pub(crate) enum Input {
     Bytes(PyBackedBytes),
     /// RGB pixels, row by row, with width and height.
     Pixels(PyBackedBytes, u32, u32),
-    /// The name of a file.
+    /// The name of a file, or a URL.
     Path(PathBuf),
 }
 
@@ -31,8 +33,12 @@ impl Source for Inputs<'_> {
     }
 
     fn open(&self, number: usize, most: u64) -> Result<Opened<'_>, Failure> {
+        self.open_until(number, most, &Arc::default())
+    }
+
+    fn open_until(&self, number: usize, most: u64, stop: &Arc<AtomicBool>) -> Result<Opened<'_>, Failure> {
         let bytes = match &self.0[number] {
-            Input::Path(path) => return open_file(path, None, most),
+            Input::Path(path) => return open_place(path, most, stop),
             Input::Bytes(bytes) => bytes.deref().into(),
             // the simplest of all formats, so that pixels take the way of files
             Input::Pixels(pixels, width, height) => {
@@ -43,6 +49,12 @@ impl Source for Inputs<'_> {
         let length = bytes.len() as u64;
         too_large(length, most)?;
         Ok(Opened { length, bytes: Bytes::Held(bytes) })
+    }
+
+    fn requests(&self) -> usize {
+        requests(
+            self.0.iter().filter_map(|input| if let Input::Path(path) = input { Some(path.as_path()) } else { None }),
+        )
     }
 }
 

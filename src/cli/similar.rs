@@ -1,8 +1,10 @@
 //! `featurize similar`: the pictures of a run that are nearest to others.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
+use featurize_remote::Address;
 use serde_json::json;
 
 use super::sheet::{Panel, RowSheets, title};
@@ -17,7 +19,8 @@ use crate::io::features::{FeatureFile, Key};
 use crate::io::output::{Inputs, Rules};
 use crate::learn::neighbours::{Directions, Near};
 use crate::pictures::predictor::{self, of_features};
-use crate::pictures::source::{open_file, open_named};
+use crate::pictures::source::remote::is_url;
+use crate::pictures::source::{open_named, open_place};
 use crate::pictures::stream::Through;
 use crate::pictures::{DecodeMemory, Done, Failure, Made, Named, Opened, PredictorError, Way};
 use crate::stage::StageId;
@@ -32,7 +35,7 @@ pub struct SimilarArgs {
     /// The run's folder, with its feature tables.
     #[arg(value_name = "RUN_DIR")]
     run: PathBuf,
-    /// Pictures, folders (searched to the bottom), or `-`: a list of either on standard input, one a line.
+    /// Pictures, folders (searched to the bottom), archives, URLs, tables of pictures (`.csv`), or `-`: a list of these on standard input, one a line.
     #[arg(value_name = "PATH", required = true)]
     paths: Vec<PathBuf>,
     /// How many pictures of the run for each, the nearest first.
@@ -103,13 +106,22 @@ impl Gallery {
             return Err(PredictorError::no_run(dir.root(), "features/part-00000.parquet").into());
         };
         let root = show::summary(dir.root()).ok();
-        let root = root.and_then(|run| std::fs::canonicalize(run.run["config"]["input"]["root"].as_str()?).ok());
+        let root = root.and_then(|run| Some(PathBuf::from(run.run["config"]["input"]["root"].as_str()?)));
+        let root = root.and_then(|root| match Address::of(&root) {
+            Some(_) => Some(root),
+            None => std::fs::canonicalize(root).ok(),
+        });
         Ok(Self { keys, index: Directions::of(rows), extractor, memory: arguments.workers.memory(), root })
     }
 
-    /// The file of a row, where it is still there.
-    fn file(&self, row: usize) -> Option<PathBuf> {
-        Some(self.root.as_ref()?.join(unescape(&self.keys[row].path))).filter(|path| path.is_file())
+    /// The place of a row's picture, where it is still there.
+    fn place(&self, row: usize) -> Option<PathBuf> {
+        let key = &self.keys[row].path;
+        if is_url(key) {
+            return Some(key.into());
+        }
+        let place = self.root.as_ref()?.join(unescape(key));
+        (Address::of(&place).is_some() || place.is_file()).then_some(place)
     }
 
     /// Everything that the command reads.
@@ -222,15 +234,18 @@ fn row(sheets: &RowSheets, gallery: &Gallery, picture: &NamedFile, found: &Resul
         let image = predictor::picture(open, &gallery.extractor, &gallery.memory);
         Ok(sheets.fitted(&*image.map_err(|failure| failure.to_string())?))
     };
-    let itself = found.as_ref().map_err(ToString::to_string).and_then(|_| read(&|most| open_named(picture, most)));
+    let itself = found
+        .as_ref()
+        .map_err(ToString::to_string)
+        .and_then(|_| read(&|most| open_named(picture, most, &Arc::default())));
     let (name, label) = (title(&picture.path), Some("Query".to_string()));
     let mut row = vec![Panel { title: name, picture: itself, label, bars: Vec::new(), marked: true }];
     for near in found.iter().flatten() {
         let (key, cosine) = (&gallery.keys[near.row], near.similarity);
-        let place = gallery.file(near.row).ok_or_else(|| "the picture is no longer there".to_string());
+        let place = gallery.place(near.row).ok_or_else(|| "the picture is no longer there".to_string());
         let label = key.label.clone().unwrap_or_else(|| "cosine".to_string());
         let bars = vec![(label, cosine.clamp(0.0, 1.0))];
-        let picture = place.and_then(|place| read(&|most| open_file(&place, None, most)));
+        let picture = place.and_then(|place| read(&|most| open_place(&place, most, &Arc::default())));
         row.push(Panel { title: title(&key.path), picture, label: None, bars, marked: false });
     }
     row

@@ -16,6 +16,7 @@ use super::{ConfigError, Features, VERSION, Weights, ranges, raw};
 use crate::image::{RecipeError, RecipeOverrides};
 use crate::learn::hyperparameters::ParamError;
 use crate::learn::pca::SvdParams;
+use crate::stages::scan::is_table;
 
 mod train;
 
@@ -124,12 +125,21 @@ fn name(written: Option<String>, source: &Source) -> Checked<String> {
 }
 
 fn input(raw: raw::Input, source: &Source) -> Checked<Input> {
-    let root = path("input.root", &raw.root, source)?;
+    let mut root = path("input.root", &raw.root, source)?;
     let named = raw.parquet.iter().flat_map(|one| [("image", &one.image), ("label", &one.label), ("path", &one.path)]);
     if let Some((name, _)) = { named }.find(|(_, column)| column.as_deref() == Some("")) {
         return expected(source, &format!("input.parquet.{name}"), "the name of a column", "");
     }
-    let split = split(raw.split, source)?;
+    let mut split = split(raw.split, source)?;
+    if is_table(&root)
+        && let Split::None | Split::Fraction { .. } = split
+    {
+        // a table of pictures is the short form of its folder and `split: {csv: …}`
+        let (fraction, seed) =
+            if let Split::Fraction { fraction, seed } = split { (Some(fraction), seed) } else { (None, 0) };
+        let folder = root.parent().filter(|folder| *folder != "").unwrap_or(Path::new(".")).to_path_buf();
+        split = Split::Csv { path: std::mem::replace(&mut root, folder), columns: Columns::default(), fraction, seed };
+    }
     if let Label::Pattern(pattern) = &raw.label {
         let key = if source.has("input.label.pattern") { "input.label.pattern" } else { "input.label" };
         check_pattern(key, pattern, source)?;
@@ -342,6 +352,7 @@ fn runtime(mut runtime: Runtime, extract: &Extract, source: &Source) -> Checked<
     if let Some(threads) = runtime.threads {
         whole(source, "runtime.threads", threads, 1..=ranges::THREADS)?;
     }
+    whole(source, "runtime.requests", runtime.requests, 1..=ranges::THREADS)?;
     if let Some(rows) = extract.batch_size {
         if source.has("runtime.batch_size") && rows != runtime.batch_size {
             let message = format!(

@@ -66,8 +66,9 @@ pub struct Pipeline {
 #[serde(deny_unknown_fields)]
 pub struct Input {
     /// The pictures: a folder, searched to the bottom; an archive (`.tar`, `.tar.gz`, `.tar.zst`, `.zip`); a Parquet or
-    /// Arrow file with pictures in a column; or a glob of these, `photos/*.tar`. A relative path counts from the folder
-    /// of the YAML file.
+    /// Arrow file with pictures in a column; a glob of these, `photos/*.tar`; a folder of a bucket, `s3://bucket/photos`
+    /// (`gs://`, `az://`); or a table of paths or URLs, `photos.csv`. A relative path counts from the folder of the YAML
+    /// file.
     #[schemars(title = "a folder, a file or a glob")]
     pub root: PathBuf,
     /// The columns of Parquet and Arrow files. With this section, a folder as `root` is searched for such files.
@@ -127,8 +128,8 @@ pub struct Split {
     /// has no column for the split, `fraction` divides its pictures.
     #[schemars(title = "a file")]
     pub csv: Option<PathBuf>,
-    /// The column of `csv` that holds the paths of the pictures below the root. A name without ending stands for the
-    /// only picture of that name. Default: `path`.
+    /// The column of `csv` that holds the paths of the pictures below the root, or their URLs. A name without ending
+    /// stands for the only picture of that name. Default: `path`, else `url`.
     #[schemars(with = "Option<schema::Text>")]
     pub path: Option<String>,
     /// The column of `csv` that holds the classes. Default: `label`, where the table has it.

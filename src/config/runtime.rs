@@ -27,6 +27,11 @@ pub struct Runtime {
     #[serde(deserialize_with = "values::auto_or_whole")]
     #[schemars(schema_with = "schema::threads", extend("default" = "auto"))]
     pub threads: Option<usize>,
+    /// Requests that are under way at once where pictures come from a bucket or by URLs. What comes before it is needed
+    /// takes up to 128 MB.
+    #[serde(skip_serializing_if = "is_usual")]
+    #[schemars(range(min = 1, max = ranges::THREADS), extend("default" = REQUESTS))]
+    pub requests: usize,
     /// The memory that all pictures together may take while they are decoded. `auto` is a quarter of the machine's
     /// memory, or of the limit of the process's control group. A picture that takes more is decoded alone.
     #[serde(deserialize_with = "values::auto_or_size")]
@@ -35,9 +40,23 @@ pub struct Runtime {
     pub decode_memory: Option<Size>,
 }
 
+/// `requests` where nobody says otherwise.
+const REQUESTS: usize = 64;
+
+fn is_usual(requests: &usize) -> bool {
+    *requests == REQUESTS
+}
+
 impl Default for Runtime {
     fn default() -> Self {
-        Self { device: Device::Auto, batch_size: 32, kernels: Kernels::Auto, threads: None, decode_memory: None }
+        Self {
+            device: Device::Auto,
+            batch_size: 32,
+            kernels: Kernels::Auto,
+            threads: None,
+            requests: REQUESTS,
+            decode_memory: None,
+        }
     }
 }
 

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use featurize_remote::Address;
+
 use super::keys::STAGES;
 use super::tree::{Node, Value};
 
@@ -93,8 +95,12 @@ impl Source {
     }
 
     /// Resolves a path that is the value of `key`. It counts from the folder of the YAML file, or from the current
-    /// folder where `--set` gave it. `..` is folded where that cannot change the meaning.
+    /// folder where `--set` gave it. `..` is folded where that cannot change the meaning. An address (`s3://bucket`)
+    /// stays as it is.
     pub(super) fn resolve(&self, key: &str, path: &Path) -> PathBuf {
+        if Address::of(path).is_some() {
+            return path.to_owned();
+        }
         let base = match self.place(key) {
             Some(Place::Set(_)) => None,
             _ => self.file.parent(),

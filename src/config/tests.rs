@@ -48,7 +48,7 @@ fn the_least_pipeline_has_the_documented_defaults() {
     assert_eq!((pipeline.select, pipeline.reduce, pipeline.train, pipeline.report), (None, None, None, None));
     assert_eq!(pipeline.output.dir_for(&pipeline.name), Path::new("runs/fruits"));
     let (device, kernels) = (Device::Auto, Kernels::Auto);
-    let runtime = Runtime { device, batch_size: 32, kernels, threads: None, decode_memory: None };
+    let runtime = Runtime { device, batch_size: 32, kernels, threads: None, requests: 64, decode_memory: None };
     assert_eq!(pipeline.runtime, runtime);
 }
 

@@ -13,6 +13,7 @@
 mod saved;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use thiserror::Error;
 
@@ -211,7 +212,7 @@ impl Predictor {
 
     /// The whole of a picture, to look at.
     pub fn picture(&self, named: &NamedFile, memory: &DecodeMemory) -> Result<Shown, Failure> {
-        picture(|most| open_named(named, most), &self.extractor, memory)
+        picture(|most| open_named(named, most, &Arc::default()), &self.extractor, memory)
     }
 
     /// Probability of every class for the features of one picture.

@@ -1,13 +1,19 @@
 //! Sources of pictures, from which their bytes are read.
 
 pub mod archive;
+pub mod remote;
 
 use std::borrow::Cow;
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
+use featurize_remote::{Address, Problem};
+
+use crate::config::{Pipeline, Runtime};
 use crate::image::{DecodeError, DecodeErrorKind, DecodeOptions};
 use crate::stages::scan::{NamedFile, Picture};
 
@@ -36,6 +42,11 @@ impl Failure {
     pub(crate) fn changed() -> Self {
         Self::new("changed", "its size changed while the run was at work; run again")
     }
+
+    /// Whether it is not this picture that failed, but the service that pictures come from.
+    pub fn is_down(&self) -> bool {
+        self.kind == remote::DOWN
+    }
 }
 
 impl fmt::Display for Failure {
@@ -52,6 +63,9 @@ impl From<DecodeError> for Failure {
 
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
+        if let Some(problem) = error.get_ref().and_then(|error| error.downcast_ref::<Problem>()) {
+            return problem.clone().into();
+        }
         if matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::InvalidData) {
             // of an archive; a file by itself has no such errors
             return Self::new(archive::DAMAGED, format!("its archive is damaged: {error}"));
@@ -78,12 +92,12 @@ impl From<io::Error> for Failure {
 ///   so that they are asked for nearly in that order. One reader behind a lock reads on to the number that is asked
 ///   for, keeps the bytes that it passes for the threads that will ask for them, and gives [`Bytes::Held`]. What it
 ///   keeps is bounded by the stream's window.
-/// * **An object of a bucket, a URL**: a thread waits for its answer in `open`. A source that wants more requests under
-///   way than there are threads starts them itself for the numbers behind the one that is asked for, and keeps the
-///   answers as above.
+/// * **An object of a bucket, a URL**: a thread waits for its answer in `open`, and the stream opens as many ahead as
+///   [`requests`](Source::requests) says.
 /// * **Bytes of another program** are there already: see [`Held`].
 ///
-/// No error ends the stream: a picture that cannot be opened is a [`Failure`] with a kind, one row in the manifest.
+/// No error ends the stream: a picture that cannot be opened is a [`Failure`] with a kind, one row in the manifest. Only
+/// where the service itself is down ([`Failure::is_down`]) the pictures that are left can wait for a better time.
 /// Whatever a source reads is bounded by `most`, whatever the lengths that a file claims, and no wait is without end.
 pub trait Source: Sync + fmt::Debug {
     /// The facts of a picture that are known before it is opened.
@@ -92,6 +106,16 @@ pub trait Source: Sync + fmt::Debug {
     /// Opens a picture, which may have `most` bytes; a longer one fails as [`too_large`] before its bytes are read or
     /// held. A picture that has another size than when it was listed fails, too.
     fn open(&self, number: usize, most: u64) -> Result<Opened<'_>, Failure>;
+
+    /// The same; waits end early, with a failure that nobody is to see, once `stop` is raised.
+    fn open_until(&self, number: usize, most: u64, _stop: &Arc<AtomicBool>) -> Result<Opened<'_>, Failure> {
+        self.open(number, most)
+    }
+
+    /// How many pictures are best opened at once; 0 where a thread may as well open its own.
+    fn requests(&self) -> usize {
+        0
+    }
 }
 
 /// The facts of a picture that are known before it is opened.
@@ -145,6 +169,19 @@ pub fn too_large(length: u64, most: u64) -> Result<(), Failure> {
     Err(Failure::new(DecodeErrorKind::TooLarge.as_str(), reason))
 }
 
+/// Opens a file by itself or what lies behind an address; `stop` ends the wait for a server.
+pub fn open_place(place: &Path, most: u64, stop: &Arc<AtomicBool>) -> Result<Opened<'static>, Failure> {
+    match Address::of(place) {
+        Some(address) => remote::open(address, 0, most, stop),
+        None => open_file(place, None, most),
+    }
+}
+
+/// How many pictures that lie there are best opened at once, where nobody says otherwise.
+pub fn requests<'a>(mut places: impl Iterator<Item = &'a Path>) -> usize {
+    if places.any(|place| Address::of(place).is_some()) { Runtime::default().requests } else { 0 }
+}
+
 /// Opens a file by itself, if it may be a picture; `seen` is the length that it had when it was listed.
 pub fn open_file(path: &Path, seen: Option<u64>, most: u64) -> Result<Opened<'static>, Failure> {
     let file = open(path).map_err(|error| match error.kind() {
@@ -185,33 +222,57 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).open(path)
 }
 
-/// The pictures of a listing: files below a folder, those that a table names, members of archives.
+/// The pictures of a listing: files below a folder, those that a table names, members of archives, objects of a bucket.
 #[derive(Clone, Copy, Debug)]
 pub struct Listed<'a> {
-    pub root: &'a Path,
-    pub pictures: &'a [Picture],
+    root: &'a Path,
+    pictures: &'a [Picture],
+    requests: usize,
+}
+
+impl<'a> Listed<'a> {
+    /// The pictures of a pipeline.
+    pub fn new(pipeline: &'a Pipeline, pictures: &'a [Picture]) -> Self {
+        let root = pipeline.input.root.as_path();
+        let is_remote = Address::of(root).is_some() || pictures.iter().any(|picture| remote::is_url(&picture.path));
+        Self { root, pictures, requests: if is_remote { pipeline.runtime.requests } else { 0 } }
+    }
 }
 
 impl Source for Listed<'_> {
     fn entry(&self, number: usize) -> Entry<'_> {
-        let Picture { path, bytes, stamp, .. } = &self.pictures[number];
-        Entry { key: path, size: Some(*bytes), version: *stamp }
+        let picture = &self.pictures[number];
+        Entry { key: &picture.path, size: picture.known_bytes(), version: picture.stamp }
     }
 
     fn open(&self, number: usize, most: u64) -> Result<Opened<'_>, Failure> {
+        self.open_until(number, most, &Arc::default())
+    }
+
+    fn open_until(&self, number: usize, most: u64, stop: &Arc<AtomicBool>) -> Result<Opened<'_>, Failure> {
         let picture = &self.pictures[number];
-        match &picture.member {
-            Some(member) => member.open(most),
-            None => open_file(&picture.location(self.root), Some(picture.bytes), most),
+        if let Some(member) = &picture.member {
+            return member.open(most);
         }
+        let location = picture.location(self.root);
+        match Address::of(&location) {
+            // a server may have more versions of a picture than the one that it told of
+            Some(address @ Address::Url(_)) => remote::open(address, 0, most, stop),
+            Some(address) => remote::open(address, picture.stamp, most, stop),
+            None => open_file(&location, Some(picture.bytes), most),
+        }
+    }
+
+    fn requests(&self) -> usize {
+        self.requests
     }
 }
 
 /// Opens a file that a command was given, or a picture in an archive.
-pub fn open_named(picture: &NamedFile, most: u64) -> Result<Opened<'static>, Failure> {
+pub fn open_named(picture: &NamedFile, most: u64, stop: &Arc<AtomicBool>) -> Result<Opened<'static>, Failure> {
     match &picture.member {
         Some(member) => member.open(most),
-        None => open_file(picture.location.as_ref().map_err(Failure::unreadable)?, None, most),
+        None => open_place(picture.location.as_ref().map_err(Failure::unreadable)?, most, stop),
     }
 }
 
@@ -225,7 +286,15 @@ impl Source for Named<'_> {
     }
 
     fn open(&self, number: usize, most: u64) -> Result<Opened<'_>, Failure> {
-        open_named(&self.0[number], most)
+        self.open_until(number, most, &Arc::default())
+    }
+
+    fn open_until(&self, number: usize, most: u64, stop: &Arc<AtomicBool>) -> Result<Opened<'_>, Failure> {
+        open_named(&self.0[number], most, stop)
+    }
+
+    fn requests(&self) -> usize {
+        requests(self.0.iter().filter_map(|file| file.location.as_deref().ok()))
     }
 }
 

@@ -13,6 +13,7 @@
 //! The consumer is the thread that calls. It gets the first error at once, and the user's wish to stop within `NOTICE`;
 //! then each thread ends after its current picture.
 
+mod ahead;
 mod feed;
 mod road;
 #[cfg(test)]
@@ -25,13 +26,14 @@ use crossbeam_channel::{Receiver, unbounded};
 use thiserror::Error;
 
 use super::reader::DecodeMemory;
-use super::source::{Failure, Source};
+use super::source::{Failure, Source, most_bytes};
 use crate::config::Runtime;
 use crate::exec::{Device, ExecError};
 use crate::extractor::{Extractor, Needs};
 use crate::memory::{self, NoRoom};
 use crate::progress::{Interrupted, Ui};
 use crate::threads;
+use ahead::Ahead;
 use feed::{Ending, Feed, Message};
 use road::{Clock, Road};
 
@@ -95,6 +97,9 @@ pub enum StreamError {
     Interrupted(#[from] Interrupted),
     #[error(transparent)]
     Exec(#[from] ExecError),
+    /// The service that pictures come from.
+    #[error("{0}\nwhat was computed is kept: the same command goes on when the service is back")]
+    Down(String),
     /// The network cannot compute this picture.
     #[error("{key}: {error}")]
     Picture { key: String, error: Box<ExecError> },
@@ -167,7 +172,7 @@ impl Stream<'_> {
         take: impl FnMut(usize, T) -> Result<(), E>,
     ) -> Result<(), E> {
         let threads = self.threads.clamp(1, self.wanted.len().max(1));
-        let crew = Crew { threads, window: threads * AHEAD, device: None };
+        let crew = Crew { threads, window: threads * AHEAD, device: None, ahead: None };
         let all = |feed: &Feed<T>| {
             while let Some(place) = feed.next(true) {
                 feed.send(place, work(self.wanted[place]));
@@ -197,18 +202,20 @@ impl Stream<'_> {
         // few pictures had better keep all threads busy
         let together = through.extractor.micro_batch().min(count.div_ceil(threads)).max(1);
         let clock = &Clock::default();
-        let road = &Road { stream: self, through, see, clock };
+        let ahead = Ahead::of(self, most_bytes(through.extractor.decoding()));
+        let ahead = ahead.as_ref();
+        let road = &Road { stream: self, through, ahead, see, clock };
         let result = match through.way {
             Way::Workers => {
-                let ahead = if self.order == Order::Asked { AHEAD.max(2 * together) } else { 2 * together };
-                let crew = Crew { threads, window: threads * (together + ahead), device: None };
+                let further = if self.order == Order::Asked { AHEAD.max(2 * together) } else { 2 * together };
+                let crew = Crew { threads, window: threads * (together + further), device: None, ahead };
                 let all = |feed: &Feed<Done<S, T>>| road.work(feed, together, sharing, &finish);
                 self.drive(crew, &all, |_, done| take(done))
             }
             Way::Batches(size) => {
                 let (sender, inputs) = unbounded();
                 let device = |feed: &Feed<Done<S, Vec<f32>>>| road.batches(feed, &inputs, size);
-                let crew = Crew { threads, window: 3 * size + threads, device: Some(&device) };
+                let crew = Crew { threads, window: 3 * size + threads, device: Some(&device), ahead };
                 let all = |feed: &Feed<Done<S, Vec<f32>>>| road.inputs(feed, &sender);
                 self.drive(crew, &all, |_, done: Done<S, Vec<f32>>| take(done.then(&finish)))
             }
@@ -226,7 +233,7 @@ impl Stream<'_> {
         if self.wanted.is_empty() {
             return Ok(());
         }
-        let Crew { threads, window, device } = crew;
+        let Crew { threads, window, device, ahead } = crew;
         let (sender, results) = unbounded();
         let feed = &Feed::new(self.wanted.len(), window, sender);
         std::thread::scope(|scope| {
@@ -234,6 +241,10 @@ impl Stream<'_> {
             let refused = |error| StreamError::from(ExecError::from(error));
             if let Some(device) = device {
                 threads::start(scope, 1, |_| move || feed.run(device)).map_err(refused)?;
+            }
+            if let Some(ahead) = ahead {
+                let ask = |feed: &Feed<T>| ahead.ask(&feed.over);
+                threads::start(scope, ahead.threads(), |_| move || feed.run(&ask)).map_err(refused)?;
             }
             let workers = threads::start(scope, threads, |_| move || feed.run(work)).map_err(refused)?;
             if workers.len() < threads {
@@ -281,12 +292,14 @@ pub fn on_each_thread<T: Send>(threads: usize, work: impl Fn() -> T + Sync) -> R
 }
 
 /// The threads of a stream.
-struct Crew<'a, T> {
+struct Crew<'a, 'b, T> {
     threads: usize,
     /// Most pictures that are taken and not handed over.
     window: usize,
     /// The work of a thread of its own.
     device: Option<&'a Work<'a, T>>,
+    /// Pictures that threads of their own open ahead.
+    ahead: Option<&'a Ahead<'b>>,
 }
 
 /// The work of a thread, which takes pictures from a feed.

@@ -20,6 +20,7 @@ mod outputs;
 mod pipelines;
 mod precision;
 mod predict;
+mod remote;
 mod report;
 mod resources;
 mod restart;

@@ -7,6 +7,7 @@ use std::path::{Component, Path, PathBuf};
 use crate::error::Error;
 use crate::image::{RgbImage, jpeg, png};
 use crate::io::output::{FileKind, Output, Rules};
+use crate::pictures::source::remote::is_url;
 use crate::plot::{PlotError, labelled, signed};
 use crate::stages::scan::NamedFile;
 
@@ -69,8 +70,10 @@ fn is_inside(path: &Path, folder: &Path) -> bool {
     std::fs::canonicalize(path).is_ok_and(|path| path.starts_with(folder))
 }
 
-/// Folders and name of a path, `.` and `..` left out.
+/// Folders and name of a path, `.` and `..` left out; of a URL without its query.
 fn parts(path: &Path) -> Vec<OsString> {
+    let url = path.to_str().filter(|text| is_url(text)).and_then(|url| url.split(['?', '#']).next());
+    let path = url.map_or(path, Path::new);
     let normal = |part: Component| if let Component::Normal(part) = part { Some(part.to_os_string()) } else { None };
     path.components().filter_map(normal).collect()
 }

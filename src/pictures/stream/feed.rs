@@ -3,7 +3,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crossbeam_channel::Sender;
 
@@ -21,7 +21,7 @@ pub(super) struct Feed<T> {
     at: Mutex<At>,
     moved: Condvar,
     /// Raised when nobody wants more.
-    pub(super) over: AtomicBool,
+    pub(super) over: Arc<AtomicBool>,
     results: Sender<Message<T>>,
 }
 
@@ -44,7 +44,7 @@ impl<T> Drop for Ending<'_, T> {
 impl<T> Feed<T> {
     pub(super) fn new(count: usize, window: usize, results: Sender<Message<T>>) -> Self {
         let at = Mutex::new(At { taken: 0, handed: 0 });
-        Self { count, window, at, moved: Condvar::new(), over: AtomicBool::new(false), results }
+        Self { count, window, at, moved: Condvar::new(), over: Arc::default(), results }
     }
 
     /// Does the work of a thread; when it dies, the consumer is told at once.

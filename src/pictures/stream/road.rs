@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 
+use super::ahead::Ahead;
 use super::feed::Feed;
 use super::{Done, Made, Stream, StreamError, Through, Times};
 use crate::exec::{ExecError, Session};
@@ -36,14 +37,15 @@ impl Clock {
 pub(super) type Ready<S> = (usize, Done<S, ()>);
 
 /// The way of a picture through a network.
-pub(super) struct Road<'a, See> {
+pub(super) struct Road<'a, 'b, See> {
     pub(super) stream: &'a Stream<'a>,
     pub(super) through: Through<'a>,
+    pub(super) ahead: Option<&'a Ahead<'b>>,
     pub(super) see: See,
     pub(super) clock: &'a Clock,
 }
 
-impl<S, See: Fn(&[u8]) -> S + Sync> Road<'_, See> {
+impl<S, See: Fn(&[u8]) -> S + Sync> Road<'_, '_, See> {
     /// A thread of the CPU: pictures go through everything, a few at a time.
     pub(super) fn work<T>(
         &self,
@@ -112,7 +114,7 @@ impl<S, See: Fn(&[u8]) -> S + Sync> Road<'_, See> {
 
     /// Reads, decodes and prepares one picture into `input`. The bytes that are seen are those that are decoded.
     fn prepare<T>(&self, feed: &Feed<T>, place: usize, input: &mut [f32]) -> Done<S, ()> {
-        let Self { stream, through: Through { extractor, memory, .. }, see, clock } = self;
+        let Self { stream, through: Through { extractor, memory, .. }, ahead, see, clock } = self;
         let number = stream.wanted[place];
         let (recipe, decoding) = (extractor.recipe(), extractor.decoding());
         let mut seen = None;
@@ -120,7 +122,10 @@ impl<S, See: Fn(&[u8]) -> S + Sync> Road<'_, See> {
             let bytes = clock.time(
                 |times| &mut times.read,
                 || {
-                    let opened = stream.source.open(number, most_bytes(decoding))?;
+                    let opened = match ahead {
+                        Some(ahead) => ahead.take(place, &feed.over)?,
+                        None => stream.source.open(number, most_bytes(decoding))?,
+                    };
                     let bytes = memory.read(opened, recipe, decoding, &feed.over)?;
                     seen = Some(see(&bytes));
                     Ok::<_, Failure>(bytes)
@@ -130,7 +135,12 @@ impl<S, See: Fn(&[u8]) -> S + Sync> Road<'_, See> {
             clock.time(|times| &mut times.prepare, || extractor.prepare(&decoded.image, input));
             Ok(Made { width: decoded.width as u64, height: decoded.height as u64, value: () })
         };
-        let result = run();
+        let result: Result<_, Failure> = run();
+        if let Err(failure) = &result
+            && failure.is_down()
+        {
+            feed.fail(StreamError::Down(failure.reason.clone()));
+        }
         Done { number, seen, result }
     }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::pictures::Named;
-use crate::pictures::source::{Entry, Opened};
+use crate::pictures::source::{Bytes, Entry, Opened};
 use crate::progress::Style;
 use crate::stages::scan::NamedFile;
 use std::sync::Arc;
@@ -175,6 +175,64 @@ mod of_a_network {
             let mut any = rows(way, 2, Order::Any);
             any.sort_by_key(|done| done.number);
             assert!(any == workers, "{way:?}");
+        }
+    }
+
+    /// The files of a list, as if each came from a server.
+    #[derive(Debug)]
+    struct Slow<'a> {
+        files: Named<'a>,
+        opening: AtomicUsize,
+        most: AtomicUsize,
+        down: Option<usize>,
+    }
+
+    impl Source for Slow<'_> {
+        fn entry(&self, number: usize) -> Entry<'_> {
+            self.files.entry(number)
+        }
+
+        fn open(&self, number: usize, most: u64) -> Result<Opened<'_>, Failure> {
+            self.most.fetch_max(self.opening.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            // those that are asked for early may come late
+            std::thread::sleep(Duration::from_millis((number * 37 % 11) as u64));
+            self.opening.fetch_sub(1, Ordering::SeqCst);
+            if self.down == Some(number) {
+                return Err(Failure::new(crate::pictures::source::remote::DOWN, "gone"));
+            }
+            let opened = self.files.open(number, most)?;
+            let Opened { length, bytes: Bytes::File(file) } = opened else { return Ok(opened) };
+            Ok(Opened { length, bytes: Bytes::Reader(Box::new(file)) })
+        }
+
+        fn requests(&self) -> usize {
+            7
+        }
+    }
+
+    #[test]
+    fn pictures_that_are_opened_ahead_give_the_same_rows() {
+        let (extractor, pictures, ui) = (&extractor(), pictures(), Ui::silent());
+        let wanted: Vec<usize> = (0..pictures.len()).collect();
+        let memory = &DecodeMemory::new(1 << 20);
+        let rows = |source: &dyn Source, way, threads| {
+            let stream = Stream { source, wanted: &wanted, threads, order: Order::Asked, ui: &ui };
+            let through = Through { extractor, way, memory, strict: false };
+            let mut rows = Vec::new();
+            let take = |done: Done<usize, Vec<f32>>| {
+                rows.push(done);
+                Ok::<_, StreamError>(())
+            };
+            stream.features(through, <[u8]>::len, |_, features| Ok(features), take).1.map(|()| rows)
+        };
+        let slow = |down| Slow { files: Named(&pictures), opening: 0.into(), most: 0.into(), down };
+        let at_once = rows(&Named(&pictures), Way::Workers, 1).expect("nobody stops it");
+        for (way, threads) in [(Way::Workers, 1), (Way::Workers, 3), (Way::Batches(4), 2)] {
+            let source = slow(None);
+            assert!(rows(&source, way, threads).expect("nobody stops it") == at_once, "{way:?}, {threads} threads");
+            assert_eq!(source.most.into_inner(), 7);
+            let ended = rows(&slow(Some(100)), way, threads);
+            assert!(matches!(ended, Err(StreamError::Down(reason)) if reason == "gone"));
         }
     }
 

@@ -176,7 +176,7 @@ fn list(groups: &[Vec<Member>]) -> String {
 /// Hashes the pictures that were extracted before hashes were asked for: they are read again, and neither decoded nor
 /// sent through the network.
 pub fn complete(plan: &Plan, listing: &Listing, shards: &[Shard], threads: usize, ui: &Ui) -> Result<(), ExtractError> {
-    let source = &Listed { root: &plan.pipeline.input.root, pictures: &listing.pictures };
+    let source = &Listed::new(&plan.pipeline, &listing.pictures);
     let most = most_bytes(&plan.backbone.decoding);
     for shard in shards {
         ui.check()?;
@@ -200,6 +200,7 @@ pub fn complete(plan: &Plan, listing: &Listing, shards: &[Shard], threads: usize
                 [Contents::Unknown, Contents::hashed(&blake3.finalize())].contains(&listing.pictures[number].contents);
             is_known.then(|| Sha256(sha256.finalize().into()))
         };
+        let threads = threads.max(source.requests());
         let stream = Stream { source, wanted: &unknown, threads, order: Order::Any, ui };
         stream.each(hash, |number, sha256| {
             kept.outcomes[number - shard.rows.start].set_sha256(sha256);

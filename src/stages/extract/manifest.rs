@@ -126,7 +126,7 @@ impl<'a> Row<'a> {
 
     fn bytes(self) -> Option<u64> {
         match self {
-            Row::Picture(picture, ..) => Some(picture.bytes),
+            Row::Picture(picture, ..) => picture.known_bytes(),
             Row::Aside(aside) => aside.bytes,
         }
     }

@@ -138,18 +138,22 @@ fn read(plan: &Plan) -> (Vec<PathBuf>, Vec<Place>) {
 
 /// Reads the pictures `wanted` with all threads and returns their contents in order.
 fn hash(plan: &Plan, listing: &Listing, wanted: &[usize], line: &StageLine) -> Result<Vec<Contents>, ExtractError> {
-    let source = &Listed { root: &plan.pipeline.input.root, pictures: &listing.pictures };
+    let source = &Listed::new(&plan.pipeline, &listing.pictures);
     let most = most_bytes(&plan.backbone.decoding);
     let one = |number: usize| {
         let mut hasher = blake3::Hasher::new();
         let opened = source.open(number, most);
-        let read = opened.and_then(|opened| in_pieces(opened, |piece| _ = hasher.update(piece)));
-        read.map_or(Contents::Unread, |()| Contents::hashed(&hasher.finalize()))
+        match opened.and_then(|opened| in_pieces(opened, |piece| _ = hasher.update(piece))) {
+            Ok(()) => Ok(Contents::hashed(&hasher.finalize())),
+            Err(failure) if failure.is_down() => Err(StreamError::Down(failure.reason)),
+            Err(_) => Ok(Contents::Unread),
+        }
     };
     let mut all = Vec::with_capacity(wanted.len());
-    let stream = Stream { source, wanted, threads: plan.pipeline.threads(), order: Order::Asked, ui: line.ui() };
+    let threads = plan.pipeline.threads().max(source.requests());
+    let stream = Stream { source, wanted, threads, order: Order::Asked, ui: line.ui() };
     stream.each(one, |_, contents| {
-        all.push(contents);
+        all.push(contents?);
         line.inc(1);
         Ok::<_, StreamError>(())
     })?;

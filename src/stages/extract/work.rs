@@ -86,7 +86,7 @@ pub fn run(
     let place = Place { threads: threads.min(jobs.len()).max(1), ..place };
     let threads = room::threads(plan, extractor, place, filling.longest(), line.ui()).map_err(ExecError::from)?;
     let settings = &plan.pipeline.input;
-    let source = &Listed { root: &settings.root, pictures: &listing.pictures };
+    let source = &Listed::new(&plan.pipeline, &listing.pictures);
     let stream = Stream { source, wanted: &jobs, threads, order: Order::Any, ui: line.ui() };
     let memory = &DecodeMemory::new(plan.pipeline.decode_memory());
     let through = Through { extractor, way, memory, strict: true };

@@ -2,12 +2,12 @@
 //! the page.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use serde::Serialize;
 
 use super::data::Prediction;
 use super::formatting;
+use crate::config::Pipeline;
 use crate::image::{DecodeOptions, Recipe, data_uri, thumbnail};
 use crate::pictures::source::most_bytes;
 use crate::pictures::{DecodeMemory, Listed, Source};
@@ -178,7 +178,7 @@ fn spread<'a>(of: impl Fn(usize) -> (&'a str, &'a str), among: &[usize], count: 
 #[derive(Debug)]
 pub struct Thumbnails<'a> {
     listing: &'a Listing,
-    root: &'a Path,
+    pipeline: &'a Pipeline,
     recipe: &'a Recipe,
     memory: DecodeMemory,
 }
@@ -187,14 +187,14 @@ impl<'a> Thumbnails<'a> {
     /// The number of the run's pictures.
     pub fn new(plan: &'a Plan, listing: &'a Listing) -> Self {
         let memory = DecodeMemory::new(plan.pipeline.decode_memory());
-        Self { listing, root: &plan.pipeline.input.root, recipe: &plan.backbone.recipe, memory }
+        Self { listing, pipeline: &plan.pipeline, recipe: &plan.backbone.recipe, memory }
     }
 
     /// The picture at `path`, its longer side `longest` pixels at most; none when it is not there or cannot be read any
     /// more.
     pub fn of(&self, path: &str, decoding: &DecodeOptions, longest: usize) -> Option<Vec<u8>> {
         let picture = self.listing.find(path)?;
-        let source = Listed { root: self.root, pictures: std::slice::from_ref(&*picture) };
+        let source = Listed::new(self.pipeline, std::slice::from_ref(&*picture));
         let opened = source.open(0, most_bytes(decoding)).ok()?;
         thumbnail(&*self.memory.show(opened, self.recipe, decoding).ok()?, longest).ok()
     }

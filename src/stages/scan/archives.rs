@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use featurize_remote::Address;
 use globset::GlobBuilder;
 use walkdir::WalkDir;
 
@@ -18,6 +19,8 @@ use crate::progress::{Interrupted, StageLine, Ui};
 pub enum Root {
     /// Files in a folder.
     Folder,
+    /// Objects in a bucket.
+    Bucket,
     /// Archives or tables.
     Archives(Vec<File>),
 }
@@ -60,6 +63,18 @@ const ENDINGS: &str = "`.tar`, `.tar.gz`, `.tar.zst`, `.zip`, `.parquet` or `.ar
 pub fn root(input: &Input, run_dir: Option<&Path>, found: &mut Found) -> Result<Root, ArchiveError> {
     let wrong = |text: String| Err(ArchiveError::Wrong("input.root", text));
     let shown = input.root.display();
+    if let Some(address) = Address::of(&input.root) {
+        return match address {
+            Address::Object { key, .. } if Form::of(Path::new(key)).is_some() || key.contains(['*', '?', '[']) => {
+                wrong(format!("{shown}: archives and tables are not read inside of a bucket; copy them to a disk"))
+            }
+            Address::Object { .. } if input.parquet.is_some() => {
+                wrong(format!("{shown}: `input.parquet` reads tables, which are not read inside of a bucket"))
+            }
+            Address::Object { .. } => Ok(Root::Bucket),
+            Address::Url(_) => wrong(format!("{shown} is a URL; write a table of URLs, `split: {{csv: FILE}}`")),
+        };
+    }
     if input.root.is_dir() {
         if input.parquet.is_none() {
             return Ok(Root::Folder);

@@ -6,13 +6,18 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use featurize_remote::Address;
 use walkdir::{DirEntry, WalkDir};
 
 use super::archives;
 use super::contents::{modified, stamp};
 use super::names::{escape, relative};
+use super::remote::{self, RemoteError};
+use super::table::from_csv;
 use super::{Aside, Kind, Split};
+use crate::config::Columns;
 use crate::pictures::source::archive::{Form, Member};
+use crate::pictures::source::remote::is_url;
 use crate::progress::{Interrupted, StageLine, Ui};
 use crate::stages::StageId;
 use crate::store::{self, RunDir};
@@ -156,34 +161,67 @@ impl NamedFile {
 
 /// Lists everything below a folder by the rules of `scan`.
 pub fn met(folder: &Path) -> Result<Found, Interrupted> {
-    let line = Ui::silent().stage(StageId::Scan, None, "files");
-    walk(folder, false, None, &line)
+    walk(folder, false, None, &silent())
 }
 
-/// Lists the pictures that `path` stands for: a folder for those below it by the rules of `scan`, sorted; an archive or
-/// a table for those in it; anything else for itself.
+fn silent() -> StageLine {
+    Ui::silent().stage(StageId::Scan, None, "files")
+}
+
+/// Lists the pictures that `path` stands for: a folder, of a bucket too, for those below it by the rules of `scan`,
+/// sorted; an archive or a table for those in it; anything else for itself.
 pub fn named(path: &Path) -> Result<Vec<NamedFile>, Interrupted> {
     let shown = escape(path.as_os_str().as_encoded_bytes()).into_owned();
     if let Some(form) = Form::of(path).filter(|_| path.is_file()) {
         return archives::named(path, form, &shown);
     }
-    if !path.is_dir() {
-        return Ok(vec![NamedFile::new(shown, Ok(path.to_path_buf()))]);
+    let itself = || vec![NamedFile::new(shown.clone(), Ok(path.to_path_buf()))];
+    let found = match Address::of(path) {
+        Some(Address::Object { key, .. }) if !has_ending(key.as_ref()) => remote::bucket(path, &silent()),
+        Some(_) => return Ok(itself()),
+        None if path.is_dir() => met(path).map_err(RemoteError::from),
+        None if is_table(path) && path.is_file() => {
+            let folder = path.parent().unwrap_or(Path::new(""));
+            return Ok(match from_csv(folder, path, &Columns::default()) {
+                Ok(found) => below(folder, found),
+                Err(error) => vec![NamedFile::new(shown, Err(error.to_string()))],
+            });
+        }
+        None => return Ok(itself()),
+    };
+    match found {
+        Ok(found) => Ok(below(path, found)),
+        Err(RemoteError::Interrupted(interrupted)) => Err(interrupted),
+        Err(RemoteError::Down(reason) | RemoteError::Wrong(reason)) => Ok(vec![NamedFile::new(shown, Err(reason))]),
     }
-    let found = met(path)?;
-    let below = |relative: &str| match relative {
+}
+
+/// Whether a name is that of a table of pictures.
+pub(crate) fn is_table(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("csv") || ending.eq_ignore_ascii_case("tsv"))
+}
+
+/// The files that were found below a folder, sorted; a URL lies where it says.
+fn below(folder: &Path, found: Found) -> Vec<NamedFile> {
+    let shown = escape(folder.as_os_str().as_encoded_bytes()).into_owned();
+    let name = |path: &str| match path {
+        url if is_url(url) => url.to_string(),
+        path if shown.is_empty() => path.to_string(),
         "" => shown.clone(),
-        relative => format!("{}/{relative}", shown.trim_end_matches('/')),
+        path => format!("{}/{path}", shown.trim_end_matches('/')),
     };
     let pictures = found.candidates.iter().map(|one| {
-        let location = path.join(one.raw.as_deref().unwrap_or(Path::new(&one.path)));
-        NamedFile::new(below(&one.path), Ok(location))
+        let location = match is_url(&one.path) {
+            true => PathBuf::from(&one.path),
+            false => folder.join(one.raw.as_deref().unwrap_or(Path::new(&one.path))),
+        };
+        NamedFile::new(name(&one.path), Ok(location))
     });
     let failed = found.aside.iter().filter(|aside| aside.kind.is_failed());
-    let failed = failed.map(|aside| NamedFile::new(below(&aside.path), Err(aside.reason.clone())));
+    let failed = failed.map(|aside| NamedFile::new(name(&aside.path), Err(aside.reason.clone())));
     let mut all: Vec<NamedFile> = pictures.chain(failed).collect();
     all.sort_by(|a, b| a.path.cmp(&b.path));
-    Ok(all)
+    all
 }
 
 /// Returns the rule by which a name is not that of a picture.

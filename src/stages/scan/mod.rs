@@ -12,6 +12,7 @@ mod labels;
 mod list;
 mod listing;
 mod names;
+mod remote;
 mod stored;
 mod storing;
 mod table;
@@ -25,9 +26,10 @@ use archives::{ArchiveError, Root};
 pub use contents::{Contents, first_eight, modified, stamp};
 pub use kind::Kind;
 pub use list::{Found, NamedFile, met, named, shared};
-pub(crate) use list::{folder_left_out, left_out};
+pub(crate) use list::{folder_left_out, is_table, left_out};
 pub use listing::Listing;
 pub use names::{escape, relative, unescape};
+use remote::RemoteError;
 use serde::{Deserialize, Serialize};
 pub use stored::{Stored, input};
 pub(crate) use storing::Storing;
@@ -36,6 +38,7 @@ use thiserror::Error;
 
 use crate::config::{self, ConfigError, Input, Pipeline};
 use crate::pictures::source::archive::Member;
+use crate::pictures::source::remote::is_url;
 use crate::plan::Plan;
 use crate::progress::{Interrupted, Ui, plural};
 use crate::stages::StageId;
@@ -80,9 +83,17 @@ pub struct Picture {
 }
 
 impl Picture {
-    /// Where a file by itself lies.
+    /// Where a file by itself lies; a URL is its own place.
     pub fn location(&self, root: &Path) -> PathBuf {
-        root.join(self.raw.as_deref().unwrap_or(Path::new(&self.path)))
+        match is_url(&self.path) {
+            true => PathBuf::from(&self.path),
+            false => root.join(self.raw.as_deref().unwrap_or(Path::new(&self.path))),
+        }
+    }
+
+    /// Bytes of it, where its server has told them.
+    pub fn known_bytes(&self) -> Option<u64> {
+        (self.bytes > 0 || !is_url(&self.path)).then_some(self.bytes)
     }
 
     /// Adds the version of the file to a hash: its contents, or its time while these are unknown.
@@ -120,6 +131,9 @@ pub enum ScanError {
     Interrupted(#[from] Interrupted),
     #[error(transparent)]
     Json(#[from] serde_json::Error),
+    /// The service that pictures come from.
+    #[error("{0}\nthe same command goes on when the service is back")]
+    Down(String),
 }
 
 /// Lists the pictures of the plan, or takes the listing of the store where it need not be made again; `anew` asks for
@@ -142,17 +156,26 @@ pub fn run(plan: &Plan, anew: bool, ui: &Ui) -> Result<Listing, ScanError> {
     if let Root::Archives(files) = &root {
         archives::walk(files, input, &line, &mut found).map_err(of_archives)?;
     }
+    let of_remote = |error| match error {
+        RemoteError::Interrupted(interrupted) => ScanError::Interrupted(interrupted),
+        RemoteError::Down(reason) => ScanError::Down(reason),
+        RemoteError::Wrong(message) => at("input.root", message),
+    };
+    if root == Root::Bucket {
+        found = remote::bucket(&input.root, &line).map_err(of_remote)?;
+    }
     let of_table = |error: TableError| at(error.key(), error.to_string());
     let mut found = match (&input.split, root) {
         (config::Split::Csv { path, columns, .. }, Root::Folder) => {
             from_csv(&input.root, path, columns).map_err(of_table)?
         }
-        (config::Split::Csv { path, columns, .. }, Root::Archives(_)) => {
+        (config::Split::Csv { path, columns, .. }, Root::Archives(_) | Root::Bucket) => {
             table::among(found, path, columns).map_err(of_table)?
         }
         (_, Root::Folder) => list::walk(&input.root, input.follow_links, Some(plan.dir.root()), &line)?,
-        (_, Root::Archives(_)) => found,
+        (_, Root::Archives(_) | Root::Bucket) => found,
     };
+    remote::look(&mut found, plan.pipeline.runtime.requests, &line).map_err(of_remote)?;
     labels::assign(input, &mut found).map_err(|wrong| at(wrong.key, wrong.message))?;
     let listing = labels::choose(input, found).map_err(|wrong| at(wrong.key, wrong.message))?;
     let listing = Listing { key, ..listing };

@@ -85,7 +85,7 @@ pub fn input(plan: &Plan) -> Result<String, serde_json::Error> {
 /// The hash of everything that decides what is listed, but for the files of a folder.
 pub(super) fn key(plan: &Plan, root: &Root, found: &Found) -> Result<String, serde_json::Error> {
     let mut files: Vec<&Path> = match root {
-        Root::Folder => Vec::new(),
+        Root::Folder | Root::Bucket => Vec::new(),
         Root::Archives(files) => files.iter().map(|file| file.path()).collect(),
     };
     if let config::Split::Csv { path, .. } = &plan.pipeline.input.split {

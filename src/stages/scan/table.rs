@@ -8,11 +8,13 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use super::elsewhere::Elsewhere;
-use super::list::{Found, add, shared};
+use super::list::{Candidate, Found, add, shared};
 use super::names::{below, escape, relative, unescape};
+use super::remote::candidate;
 use super::text::Text;
 use super::{Kind, Split};
 use crate::config::{Columns, suggest};
+use crate::pictures::source::remote::{Facts, is_url};
 
 /// The longest path or label, in bytes.
 const FIELD: usize = 4096;
@@ -69,9 +71,9 @@ impl Head {
             Some(wanted) => column(wanted).map(Some).ok_or_else(|| absent(key, wanted)),
             None => Ok(column(default)),
         };
-        let path = named("input.split.path", &columns.path, "path")?.ok_or_else(|| {
+        let path = named("input.split.path", &columns.path, "path")?.or_else(|| column("url")).ok_or_else(|| {
             let message = format!(
-                "the table {} has no column `path`; its header is `{header}`; name the columns, `{{csv: …, path: id, \
+                "the table {} has no column `path` or `url`; its header is `{header}`; name the columns, `{{csv: …, path: id, \
                  label: breed}}`, or rename them",
                 table.display()
             );
@@ -143,7 +145,9 @@ pub fn among(found: Found, table: &Path, columns: &Columns) -> Result<Found, Tab
     let mut places: HashMap<&str, Vec<usize>> = HashMap::new();
     for (i, candidate) in found.candidates.iter().enumerate() {
         places.entry(&candidate.path).or_default().push(i);
-        places.entry(&candidate.path[candidate.inside..]).or_default().push(i);
+        if candidate.inside > 0 {
+            places.entry(&candidate.path[candidate.inside..]).or_default().push(i);
+        }
     }
     let (mut labels, mut named, mut missing) = (BTreeSet::new(), BTreeMap::new(), Vec::new());
     each_line(table, columns, |_, field, words| {
@@ -202,6 +206,12 @@ impl<'a> Rows<'a> {
     }
 
     fn take(&mut self, start: csv::Position, field: &[u8], words: Result<Words, String>) -> Result<(), String> {
+        if let Some(url) = std::str::from_utf8(field.trim_ascii()).ok().filter(|text| is_url(text)) {
+            let (label, split) = words?;
+            let label = label.map(|label| shared(&mut self.labels, label));
+            self.found.candidates.push(Candidate { label, split, ..candidate(url, Facts::default()) });
+            return self.once(url.to_string());
+        }
         let inside = self.place_of(field)?;
         let (label, split) = words?;
         let label = label.map(|label| shared(&mut self.labels, label));

@@ -1,0 +1,277 @@
+#!/usr/bin/env python3
+"""Pictures in buckets: the tables of the folder, by servers of S3 (moto) and Azure (azurite) on the loopback.
+
+    pip install 'moto[server]' boto3;  npm install --prefix /tmp/azurite azurite
+    python tests/python/buckets.py target/release/featurize --azurite /tmp/azurite/node_modules/.bin/azurite-blob
+
+Needs a program that was built with `--features cloud`. It kills a run (`kill -9`) and a server, starts them again, and
+compares all tables with those of an undisturbed run. `--rate N` measures pictures a second of N pictures from the
+folder, from S3 and by URLs of a plain server, and the memory of the process.
+"""
+
+import argparse
+import functools
+import hashlib
+import http.server
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parents[2]
+FRUITS = PROJECT / "data/fruits"
+CLASSES = ["Banana", "Lemon", "Strawberry"]
+YAML = """version: 1
+name: buckets
+input:
+  root: {root}
+  split: {{train: 'Training/**', test: 'Test/**'}}
+extract: {{shard_rows: 8}}
+select: {{}}
+reduce: {{pca: {{components: 6}}}}
+train: {{mlp: {{hidden: [16], max_iter: 60, seed: 1}}}}
+"""
+AZURE = {
+    "AZURE_STORAGE_ACCOUNT_NAME": "devstoreaccount1",
+    # the key that azurite has for everybody
+    "AZURE_STORAGE_ACCOUNT_KEY": "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KB"
+    "HBeksoGMGw==",
+}
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def wait_for(port):
+    for _ in range(300):
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        except OSError:
+            time.sleep(0.1)
+    sys.exit(f"nothing listens on port {port}")
+
+
+class Program:
+    """The program under test in a folder of its own."""
+
+    def __init__(self, path, folder):
+        self.path, self.folder = path, Path(folder)
+
+    def start(self, root, out, environment=(), more=()):
+        yaml = self.folder / f"{out}.yaml"
+        yaml.write_text(YAML.format(root=json.dumps(str(root))))
+        command = [self.path, "run", yaml, "--out", self.folder / out, "--log", "json", *more]
+        return subprocess.Popen(command, env={**os.environ, **dict(environment)}, stderr=subprocess.PIPE, text=True)
+
+    def run(self, root, out, environment=(), more=(), code=0):
+        process = self.start(root, out, environment, more)
+        text = process.communicate()[1]
+        if process.returncode != code:
+            sys.exit(f"{out}: exit {process.returncode}\n{text}")
+        return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+
+    def results(self, out):
+        names = ["features", "classifier", "reduced.parquet", "predictions.parquet", "metrics.json"]
+        files = [path for name in names for path in [self.folder / out / name, *(self.folder / out / name).glob("*")]]
+        return {str(path.relative_to(self.folder / out)): path.read_bytes() for path in files if path.is_file()}
+
+
+def files(count):
+    """The first pictures of each class, by their paths."""
+    found = {}
+    for split, many in [("Training", count), ("Test", 4)]:
+        for label in CLASSES:
+            for path in sorted((FRUITS / split / label).iterdir())[:many]:
+                found[f"{split}/{label}/{path.name}"] = path.read_bytes()
+    return found
+
+
+def write(folder, pictures):
+    for name, data in pictures.items():
+        path = Path(folder) / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+
+class Moto:
+    """S3, in a process of its own."""
+
+    def __init__(self, pictures):
+        self.port, self.pictures = free_port(), pictures
+        self.environment = {
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self.port}",
+            "AWS_ACCESS_KEY_ID": "x",
+            "AWS_SECRET_ACCESS_KEY": "x",
+            "AWS_REGION": "us-east-1",
+        }
+        self.start()
+
+    def start(self):
+        import boto3
+
+        command = [Path(sys.executable).with_name("moto_server"), "-H", "127.0.0.1", "-p", str(self.port)]
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_for(self.port)
+        client = boto3.client("s3", endpoint_url=self.environment["AWS_ENDPOINT_URL"], region_name="us-east-1",
+                              aws_access_key_id="x", aws_secret_access_key="x")
+        client.create_bucket(Bucket="bucket")
+        client.put_object(Bucket="bucket", Key="photos/", Body=b"")
+        client.put_object(Bucket="bucket", Key="photos/Training/", Body=b"")
+        for name, data in self.pictures.items():
+            client.put_object(Bucket="bucket", Key=f"photos/{name}", Body=data)
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait()
+
+
+def check(condition, text):
+    if not condition:
+        sys.exit(f"FAILED: {text}")
+    print(f"ok: {text}")
+
+
+def computed(events):
+    """How many pictures went through the network."""
+    return sum(event["seconds"]["pictures"] for event in events if event.get("event") == "extract_timing")
+
+
+def s3(program, pictures, wanted):
+    server = Moto(pictures)
+    try:
+        program.run("s3://bucket/photos", "s3", server.environment)
+        check(program.results("s3") == wanted, "S3 gives the tables of the folder")
+        check(not computed(program.run("s3://bucket/photos", "s3", server.environment)), "a second start computes nothing")
+        # killed in the middle
+        process = program.start("s3://bucket/photos", "killed", server.environment, ["--set", "runtime.threads=1"])
+        while len(list((program.folder / "killed/features").glob("part-*"))) < 2:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        rest = computed(program.run("s3://bucket/photos", "killed", server.environment))
+        check(0 < rest < len(pictures), f"after kill -9 {rest} of {len(pictures)} pictures are computed")
+        check(program.results("killed") == wanted, "and the tables are those of an undisturbed run")
+        # the service is gone in the middle
+        slowly = ["--set", "runtime.threads=1", "--set", "runtime.requests=1"]
+        process = program.start("s3://bucket/photos", "down", server.environment, slowly)
+        while len(list((program.folder / "down/features").glob("part-*"))) < 2:
+            time.sleep(0.01)
+        server.stop()
+        text = process.communicate()[1]
+        check(process.returncode == 1 and "cannot be reached" in text, "a service that is down is an error")
+        server.start()
+        program.run("s3://bucket/photos", "down", server.environment)
+        check(program.results("down") == wanted, "which a new start goes on from")
+        program.run("s3://nowhere/photos", "nowhere", server.environment, code=2)
+    finally:
+        server.stop()
+
+
+def azure(program, pictures, wanted, azurite):
+    import base64
+    import hmac
+    from email.utils import formatdate
+
+    port = free_port()
+    with tempfile.TemporaryDirectory() as data:
+        command = [azurite, "--silent", "--disableTelemetry", "--skipApiVersionCheck", "--location", data]
+        command += ["--blobHost", "127.0.0.1", "--blobPort", str(port)]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        try:
+            wait_for(port)
+
+            def put(path, body, query=""):
+                account = AZURE["AZURE_STORAGE_ACCOUNT_NAME"]
+                headers = {"x-ms-date": formatdate(usegmt=True), "x-ms-version": "2021-08-06"}
+                if not query:
+                    headers["x-ms-blob-type"] = "BlockBlob"
+                named = "".join(f"{name}:{value}\n" for name, value in sorted(headers.items()))
+                kind, length = "application/octet-stream", str(len(body)) if body else ""
+                words = "".join(f"\n{word.replace('=', ':')}" for word in query.split("&") if word)
+                text = f"PUT\n\n\n{length}\n\n{kind}\n\n\n\n\n\n\n{named}/{account}/{account}{path}{words}"
+                key = base64.b64decode(AZURE["AZURE_STORAGE_ACCOUNT_KEY"])
+                signature = base64.b64encode(hmac.new(key, text.encode(), hashlib.sha256).digest()).decode()
+                headers |= {"Authorization": f"SharedKey {account}:{signature}", "Content-Type": kind}
+                url = f"http://127.0.0.1:{port}/{account}{path}" + (f"?{query}" if query else "")
+                urllib.request.urlopen(urllib.request.Request(url, body, headers, method="PUT")).close()
+
+            put("/photos", b"", "restype=container")
+            for name, data in pictures.items():
+                put(f"/photos/below/{name}", data)
+            endpoint = f"http://127.0.0.1:{port}/{AZURE['AZURE_STORAGE_ACCOUNT_NAME']}"
+            environment = {**AZURE, "AZURE_STORAGE_ENDPOINT": endpoint, "AZURE_ALLOW_HTTP": "true"}
+            program.run("az://photos/below", "azure", environment)
+            check(program.results("azure") == wanted, "Azure gives the tables of the folder")
+        finally:
+            process.kill()
+            process.wait()
+
+
+def rates(program, pictures, count):
+    """Pictures a second and most memory, from a folder, from S3 and by URLs."""
+    names = list(pictures)
+    many = {f"Training/{CLASSES[i % 3]}/{i:06}.png": pictures[names[i % len(names)]] for i in range(count)}
+    write(program.folder / "many", many)
+    server = Moto(many)
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log_message(self, *_):
+            pass
+
+    handler = functools.partial(Quiet, directory=program.folder / "many")
+    plain = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=plain.serve_forever, daemon=True).start()
+    table = program.folder / "urls.csv"
+    line = f"http://127.0.0.1:{plain.server_port}/{{}},{{}}\n"
+    table.write_text("url,label\n" + "".join(line.format(name, name.split("/")[1]) for name in many))
+    more = ["--until", "extract", "--set", "input.split={fraction: 0.2}", "--set", "extract.shard_rows=1024"]
+    best = {}
+    try:
+        for turn in range(3):
+            for name, root in [("folder", program.folder / "many"), ("s3", "s3://bucket/photos"), ("urls", table)]:
+                events = program.run(root, f"{name}-{turn}", server.environment, more)
+                timing = next(event["seconds"] for event in events if event.get("event") == "extract_timing")
+                rate = timing["pictures"] / (timing["wall"] - timing["load"])
+                best[name] = max(best.get(name, 0), rate)
+                memory = json.loads((program.folder / f"{name}-{turn}/run.json").read_text())["peak_memory_mb"]
+                print(f"{name} {turn}: {rate:.0f} pictures/s, {memory:.0f} MB")
+    finally:
+        server.stop()
+        plain.shutdown()
+    for name in ["s3", "urls"]:
+        print(f"{name}: {best[name] / best['folder']:.2f} of the folder's rate")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("program", type=Path)
+    parser.add_argument("--azurite", help="the program azurite-blob")
+    parser.add_argument("--rate", type=int, default=0, metavar="N", help="also measure the rate of N pictures")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        program, pictures = Program(arguments.program.resolve(), folder), files(12)
+        write(Path(folder) / "pictures", pictures)
+        program.run(Path(folder) / "pictures", "folder")
+        wanted = program.results("folder")
+        s3(program, pictures, wanted)
+        if arguments.azurite:
+            azure(program, pictures, wanted, arguments.azurite)
+        if arguments.rate:
+            rates(program, pictures, arguments.rate)
+
+
+if __name__ == "__main__":
+    main()
