@@ -279,7 +279,8 @@ mod tests {
             channels in 1usize..70, positions in 1usize..5, kind in 0usize..4, act in 0usize..3, seed in any::<u32>(),
         ) {
             let n = channels * positions;
-            let (x, before, a, b) = (noise(n, seed), noise(n, seed ^ 1), noise(channels, seed ^ 2), noise(channels, seed ^ 3));
+            let (x, before) = (noise(n, seed), noise(n, seed ^ 1));
+            let (a, b) = (noise(channels, seed ^ 2), noise(channels, seed ^ 3));
             let activation = [None, Some(Activation::Relu), Some(Activation::Silu)][act];
             let layer = [
                 Pointwise::Add(activation),

@@ -63,8 +63,8 @@ fn half_vectors<S: Simd>(filters: usize) -> usize {
 ///
 /// # Safety
 /// The CPU has the instruction set of `S`; `rows` has the offsets of `M` positions; their windows of
-/// `panel.kernel_rows` × `panel.columns.count` × `panel.depth` values can be read, and `panel.filters` values at their outputs be written, at
-/// their residuals be read; the panel has its weights and its bias.
+/// `panel.kernel_rows` × `panel.columns.count` × `panel.depth` values can be read, and `panel.filters` values at their
+/// outputs be written, at their residuals be read; the panel has its weights and its bias.
 #[inline(always)]
 #[allow(clippy::needless_range_loop)]
 unsafe fn micro_kernel<S: Simd, const M: usize, const N: usize, const H: usize>(panel: &Panel, rows: &TileRows) {

@@ -75,7 +75,8 @@ pub(crate) enum Op {
     Flatten(FlattenOrder),
 }
 
-/// The circumstances of one computation: instructions, threads, room for sums and transforms, the rows of the output `to`.
+/// The circumstances of one computation: instructions, threads, room for sums and transforms, the rows of the output
+/// `to`.
 #[derive(Debug)]
 pub(super) struct Work<'a> {
     pub isa: Isa,
