@@ -25,6 +25,9 @@ mod report;
 mod resources;
 mod restart;
 mod resume;
+#[allow(dead_code, reason = "the tests of the client use all of it")]
+#[path = "../../crates/remote/src/tests/server.rs"]
+mod server;
 mod sources;
 mod support;
 mod tables;

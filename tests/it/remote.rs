@@ -8,13 +8,9 @@ use std::time::{Duration, Instant};
 
 use featurize::io::columns::Columns;
 use featurize::io::features::FeatureFile;
-use server::{Reply, Request, Server};
 
+use crate::server::{Reply, Request, Server};
 use crate::support::{Run, Workspace, featurize};
-
-#[allow(dead_code, reason = "the tests of the client use all of it")]
-#[path = "../../crates/remote/src/tests/server.rs"]
-mod server;
 
 const YAML: &str =
     "version: 1\nname: remote\ninput: {root: table.csv, max_bad_fraction: 0.9}\nextract: {shard_rows: 4}\n";

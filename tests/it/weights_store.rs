@@ -7,15 +7,11 @@ use std::time::{Duration, Instant};
 
 use featurize::models::MODELS;
 use serde_json::Value;
-use server::{Reply, Server};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
+use crate::server::{Reply, Server};
 use crate::support::{Run, featurize};
-
-#[allow(dead_code, reason = "the store's own tests use all of it")]
-#[path = "../../crates/remote/src/tests/server.rs"]
-mod server;
 
 /// A user with an empty home.
 struct User {

@@ -17,7 +17,7 @@ const SLOWEST: u64 = 16 << 10;
 /// The body of an answer.
 pub struct Body {
     start: Cursor<Vec<u8>>,
-    rest: Option<Rest>,
+    rest: Option<Box<Rest>>,
 }
 
 /// The bytes behind the beginning.
@@ -68,7 +68,7 @@ impl Body {
         let (client, request, rules) = (client.clone(), request.clone(), rules.clone());
         let (at, version) = (start.len() as u64, Version::of(headers));
         let rest = Rest { reader, at, length, version, client, request, rules, broken: 0 };
-        Self { start: Cursor::new(start), rest: Some(rest) }
+        Self { start: Cursor::new(start), rest: Some(Box::new(rest)) }
     }
 
     /// The bytes, where all of them are there.
@@ -117,13 +117,13 @@ impl Rest {
         let answer = self.client.ask(&self.request, &self.rules).map_err(io::Error::other)?;
         let is_same = answer.status.is_success()
             && (answer.length, Version::of(&answer.headers)) == (Some(self.length), self.version.clone());
-        let Body { start, rest: Some(Rest { reader, .. }) } = answer.body else {
+        let Body { start, rest: Some(rest) } = answer.body else {
             return Err(io::Error::other(Problem::Unreachable { reason: CHANGED.into() }));
         };
         if !is_same {
             return Err(io::Error::other(Problem::Unreachable { reason: CHANGED.into() }));
         }
-        self.reader = reader;
+        self.reader = rest.reader;
         // what was handed over begins with at least as much as the new answer does
         let passed = start.into_inner().len() as u64;
         let skipped = io::copy(&mut self.reader.by_ref().take(self.at - passed), &mut io::sink());
