@@ -265,6 +265,9 @@ impl Maker {
 /// Keeps the listing in the store, for workers and for the next start, with what is known of the contents of its
 /// pictures after `shards` were extracted. One that is too large to be held is in the store only from now on.
 pub fn keep_listing(plan: &Plan, listing: &mut Listing, shards: &[Shard]) -> Result<(), ExtractError> {
+    if listing.stored.is_some() && shards.is_empty() {
+        return Ok(());
+    }
     let most = shard::most_rows(plan, listing.len());
     let cut = |pictures: &[Picture]| shard::ranges(pictures, most);
     let parts = listing.parts();
