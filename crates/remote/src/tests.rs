@@ -45,7 +45,7 @@ fn get(client: &Client, url: &str) -> Result<Vec<u8>, Problem> {
 }
 
 fn noise(length: usize) -> Vec<u8> {
-    (0..length).map(|i| (i * i >> 7) as u8).collect()
+    (0..length).map(|i| ((i * i) >> 7) as u8).collect()
 }
 
 fn reason(problem: Problem) -> String {
