@@ -73,8 +73,8 @@ impl Head {
         };
         let path = named("input.split.path", &columns.path, "path")?.or_else(|| column("url")).ok_or_else(|| {
             let message = format!(
-                "the table {} has no column `path` or `url`; its header is `{header}`; name the columns, `{{csv: …, path: id, \
-                 label: breed}}`, or rename them",
+                "the table {} has no column `path` or `url`; its header is `{header}`; name the columns, `{{csv: …, \
+                 path: id, label: breed}}`, or rename them",
                 table.display()
             );
             TableError::NoColumn { key: "input.split.csv", message }
