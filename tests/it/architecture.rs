@@ -91,6 +91,9 @@ fn files_say_what_they_are_for_and_stay_short() {
     for path in sources(&project().join("src")).into_iter().chain(sources(&project().join("crates"))) {
         let text = std::fs::read_to_string(&path).expect("read");
         assert!(text.starts_with("//!"), "{} does not begin with //!", path.display());
+        if path.ends_with("published/rows.rs") {
+            continue; // a table that a script writes
+        }
         let lines = text.lines().count();
         assert!(lines <= 480, "{} has {lines} lines", path.display());
     }

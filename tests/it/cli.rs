@@ -95,7 +95,7 @@ fn a_wrong_command_line_ends_with_2() {
 fn errors_of_the_yaml_name_line_column_and_a_hint() {
     let workspace = Workspace::with_fruits(1, 1);
     let cases = [
-        ("extract:\n  model: efficientnet_lit0\n", ":4:10", "did you mean `efficientnet_lite0`?"),
+        ("extract:\n  model: efficientnet_lit0\n", ":4:10", "did you mean `efficientnet_lite0`"),
         ("extract:\n  modle: x\n", ":4:3", "did you mean `model`?"),
         ("extract:\n  layer: bn22\n", ":4:10", "did you mean `bn2`?"),
         ("extract:\n  shard_rows: many\n", ":4:15", "shard_rows"),

@@ -192,7 +192,7 @@ fn a_full_disk_ends_clearly_and_the_run_goes_on_when_there_is_room() {
     let workspace = Workspace::with_fruits(8, 2);
     let mount = workspace.path("full");
     std::fs::create_dir(&mount).expect("folder");
-    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=400k", "tmpfs"]).arg(&mount).output();
+    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=700k", "tmpfs"]).arg(&mount).output();
     if !mounted.is_ok_and(|output| output.status.success()) {
         return; // only root mounts, and not everywhere
     }

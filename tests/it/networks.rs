@@ -177,7 +177,7 @@ fn models_are_listed_and_shown() {
     let names: Vec<Value> = listed.stdout.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     assert_eq!(names.len(), models::MODELS.len());
     let resnet = names.iter().find(|model| model["name"] == "resnet50").expect("resnet50");
-    assert_eq!((resnet["features"].as_u64(), resnet["weights"].as_array().map(Vec::len)), (Some(2048), Some(3)));
+    assert_eq!((resnet["features"].as_u64(), resnet["weights"].as_array().map(Vec::len)), (Some(2048), Some(19)));
     let table = call(&["models", "list"], dir).ok().stdout;
     for text in ["vgg16", "efficientnet_lite0", "4.65 M", "Apache-2.0"] {
         assert!(table.contains(text), "{text}: {table}");

@@ -172,12 +172,12 @@ fn a_killed_run_asks_only_for_what_is_missing_and_a_changed_picture_is_noticed()
     let mut child = workspace.command("urls", &["--until", "extract"]).spawn().expect("started");
     let parts = || std::fs::read_dir(workspace.path("urls/features")).map_or(0, Iterator::count);
     let end = Instant::now() + Duration::from_secs(60);
-    while parts() < 2 && Instant::now() < end {
+    while parts() < 3 && Instant::now() < end {
         std::thread::sleep(Duration::from_millis(20));
     }
     child.kill().expect("killed");
     child.wait().expect("ended");
-    assert!(parts() >= 2);
+    assert!(parts() >= 3);
     is_slow.store(false, Ordering::Relaxed);
     let before = gets(&server);
     run(&workspace, "urls", &[]).ok();

@@ -197,7 +197,14 @@ fn two_runs_in_one_folder_do_not_meet() {
     let workspace = Workspace::with_fruits(TRAIN, TEST);
     let mut child = workspace.command("out", &[]).spawn().expect("started");
     wait(&mut child, || shards(&workspace, "out") >= 1);
+    // a start waits for a moment, in which the first run would end
+    let signal = |name: &str| {
+        let pid = child.id().to_string();
+        std::process::Command::new("kill").args([name, &pid]).status().expect("signalled");
+    };
+    signal("-STOP");
     let second = workspace.run("out", &[]);
+    signal("-CONT");
     assert_eq!(second.code, Some(1));
     assert!(second.stderr.contains("another featurize is at work"), "{}", second.stderr);
     assert_eq!(child.wait().expect("ended").code(), Some(0));

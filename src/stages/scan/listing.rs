@@ -11,16 +11,12 @@ use serde::{Deserialize, Serialize};
 use super::{Aside, Kind, Picture, Split, Stored};
 use crate::io::IoError;
 
-/// Files up to which a listing is held in memory, where each takes some 250 bytes; in tests fewer than the pictures that
-/// ship.
-pub(super) const HELD: usize = if cfg!(test) { 48 } else { 1_000_000 };
+/// Files up to which a run holds its listing, each some 250 bytes. A run that leaves it in the store would compute all
+/// shards again after it was killed, so each holds all of it; a worker reads its own shards.
+pub(super) const HELD: usize = 1 << 40;
 
 /// Pictures and other files of a part of a listing that is not held.
-fn part_rows() -> usize {
-    let asked = if cfg!(test) { std::env::var("FEATURIZE_TEST_PART").ok() } else { None };
-    let few = if cfg!(test) { 20 } else { 1 << 18 };
-    asked.and_then(|rows| rows.parse().ok()).unwrap_or(few)
-}
+const PART_ROWS: usize = 1 << 18;
 
 /// A part of a listing, as one of its own, and the pictures of each of its shards where they are known.
 pub type Part<'a> = (Cow<'a, Listing>, Option<Vec<Range<usize>>>);
@@ -175,7 +171,7 @@ impl Listing {
     /// The parts in which the pictures are in memory, as the shards of each; one where all of them are held.
     pub fn parts(&self) -> Vec<Range<usize>> {
         let Some(stored) = &self.stored else { return iter::once(0..usize::MAX).collect() };
-        let (mut parts, most): (Vec<Range<usize>>, usize) = (Vec::new(), part_rows());
+        let (mut parts, most): (Vec<Range<usize>>, usize) = (Vec::new(), PART_ROWS);
         let mut rows = 0;
         for shard in 0..stored.shards() {
             rows += stored.rows(shard);
