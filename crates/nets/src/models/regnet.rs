@@ -1,6 +1,7 @@
 //! RegNet (Radosavovic et al. 2020, arXiv:2003.13678), with squeeze-and-excitation (y) and without (x), after
-//! torchvision/models/regnet.py and timm/models/regnet.py (`regnety_004`, …), which differ in names alone. The widths and depths are those that `BlockParams.from_init_params` computes of the
-//! paper's four numbers.
+//! torchvision/models/regnet.py and timm/models/regnet.py (`regnety_004`, …). The widths and depths are those that
+//! `BlockParams.from_init_params` computes of the paper's four numbers. They differ in names and in the widths of three
+//! networks: both round a width to whole groups, and torchvision rounds up where that takes more than a tenth of it.
 
 use super::builder::{Builder, Conv};
 use super::graph::{Activation, Graph, GraphError, LayerId, Shape};
@@ -55,7 +56,8 @@ fn regnet(options: &BuildOptions, stages: &Stages, y: bool) -> Result<Graph, Gra
     let (g, x) = Builder::new(options.channels, h, w); // (224, 224, 3)
     let mut net = Net { g, timm };
     let mut x = net.layer("stem", x, Conv::new(STEM).kernel(3).stride(2).pad(1), true);
-    for (stage, (depth, width)) in (1..).zip(stages.depths.into_iter().zip(stages.widths)) {
+    let widths = if timm { stages.timm_widths() } else { stages.widths };
+    for (stage, (depth, width)) in (1..).zip(stages.depths.into_iter().zip(widths)) {
         let module = if timm { format!("s{stage}") } else { format!("trunk_output.block{stage}") };
         for i in 0..depth {
             let stride = if i == 0 { 2 } else { 1 };
@@ -79,6 +81,18 @@ fn regnet(options: &BuildOptions, stages: &Stages, y: bool) -> Result<Graph, Gra
 struct Net {
     g: Builder,
     timm: bool,
+}
+
+impl Stages {
+    /// The widths of timm: `adjust_widths_groups_comp` with a `min_ratio` of 0.
+    fn timm_widths(&self) -> [usize; 4] {
+        match (self.widths, self.group) {
+            ([32, 64, 160, 400], 16) => [32, 64, 160, 384],
+            ([64, 144, 320, 784], 16) => [64, 128, 320, 768],
+            ([224, 448, 896, 2016], 56) => [168, 448, 896, 2016],
+            (widths, _) => widths,
+        }
+    }
 }
 
 impl Net {
