@@ -29,7 +29,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-os.environ["KERAS_BACKEND"] = "torch"  # builds networks in a tenth of the time
+os.environ.setdefault("KERAS_BACKEND", "torch")  # builds networks in a tenth of the time
 
 import keras  # noqa: E402, I001
 import torchvision

@@ -16,9 +16,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-os.environ.setdefault("KERAS_BACKEND", "torch")
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "golden"))
+
+import published  # before Keras, which takes the folder out of the path
 
 import h5py
 import keras
@@ -29,8 +31,6 @@ import torchvision
 from keras.src.legacy.saving import legacy_h5_format
 from PIL import Image
 from safetensors.torch import save_file
-
-import published
 
 # what is new or has layers of its own; every other file is read by the same code
 KERAS = (
@@ -65,6 +65,11 @@ def keras_case(model, at, picture):
     build = getattr(keras.applications, published.KERAS[model][0])
     network = build(weights=None)
     for layer in network.layers:
+        if type(layer).__name__ == "Normalization" and layer.input_mean is None:
+            # the published files hold the mean and the deviation of ImageNet's pixels, which the program has inside
+            layer.adapt_mean.assign((0.485, 0.456, 0.406))
+            layer.adapt_variance.assign(np.square((0.229, 0.224, 0.225)))
+            layer.finalize_state()
         if type(layer).__name__ == "BatchNormalization":
             layer.set_weights([value + RNG.uniform(-0.1, 0.1, value.shape).astype("f4") for value in layer.get_weights()])
     kind = ("weights.h5", "keras", "h5")[KERAS.index(model) % 3]
@@ -81,6 +86,9 @@ def keras_case(model, at, picture):
     module = sys.modules[build.__module__]
     bare = build(weights=None, include_top=False, pooling="avg", input_shape=(side, side, 3))
     bare.set_weights(network.get_weights()[: len(bare.get_weights())])
+    for layer in bare.layers:
+        if type(layer).__name__ == "Normalization":
+            layer.finalize_state()
     return path, keras.ops.convert_to_numpy(bare(module.preprocess_input(values[None])))[0]
 
 
