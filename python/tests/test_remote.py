@@ -48,6 +48,12 @@ def test_a_bucket_gives_the_run_of_the_folder(pipeline, tmp_path, monkeypatch):
                 for path in sorted((FRUITS / split / label).iterdir())[:6]:
                     client.upload_file(str(path), "bucket", f"fruits/{path.relative_to(FRUITS)}")
         folder = fz.run(pipeline, out=tmp_path / "folder", progress=False)
+        try:
+            fz.embed([f"s3://bucket/fruits/{path.relative_to(FRUITS)}"])
+        except fz.FeaturizeError as error:
+            if "cloud" in str(error):
+                pytest.skip("this package was built without the feature cloud")
+            raise
         remote = {**pipeline, "input": {**pipeline["input"], "root": "s3://bucket/fruits"}}
         bucket = fz.run(remote, out=tmp_path / "bucket", progress=False)
         assert bucket.features().equals(folder.features())
