@@ -98,7 +98,7 @@ pub struct Group {
     pub tests: usize,
     /// The classes that they are said to be of, sorted.
     pub labels: Vec<String>,
-    /// [`MEMBERS`] of them at most, with the similarity to the most similar other one.
+    /// `MEMBERS` of them at most, with the similarity to the most similar other one.
     pub members: Vec<(Picture, f32)>,
 }
 

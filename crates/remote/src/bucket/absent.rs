@@ -4,8 +4,8 @@ use super::{BucketError, Object};
 use crate::body::Body;
 use crate::client::{Client, Rules};
 
-const ABSENT: &str = "this featurize was built without buckets (s3://, gs://, az://): the released binary and the \
-                      Python package have them, and `cargo build --release --features cloud` builds them";
+const ABSENT: &str = "this featurize was built without buckets (s3://, gs://, az://): \
+                      `cargo build --release --features cloud` builds it with them";
 
 /// There is none.
 #[derive(Clone, Copy, Debug)]
