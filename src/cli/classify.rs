@@ -2,8 +2,9 @@
 
 use clap::Args;
 
+use super::ranges::RangesArgs;
 use super::top::{self, TopArgs};
-use super::{FetchArgs, find_model, precision, source, ui};
+use super::{FetchArgs, find_model, source, ui};
 use crate::config::{Precision, Weights};
 use crate::error::Error;
 use crate::io::output::Inputs;
@@ -30,9 +31,11 @@ pub struct ClassifyArgs {
     /// file.
     #[arg(long, value_name = "SOURCE", value_parser = source)]
     source: Option<Source>,
-    /// `f32` or `bf16`: see `extract.precision` of the YAML.
-    #[arg(long, value_parser = precision, default_value = "f32")]
+    /// `f32`, `bf16` or `int8`: see `extract.precision` of the YAML.
+    #[arg(long, default_value = "f32")]
     precision: Precision,
+    #[command(flatten)]
+    ranges: RangesArgs,
     #[command(flatten)]
     fetching: FetchArgs,
 }
@@ -49,7 +52,10 @@ pub fn run(arguments: &ClassifyArgs) -> Result<(), Error> {
     let weights = network_plan::origin(model, &weights, (0, true), &mut fetching.store.fetch(fetching.offline, &ui))?;
     let weights = weights.with_key(arguments.weights_key.as_deref())?;
     let device = arguments.pictures.workers.open_device()?;
-    let predictor = Predictor::of_network(model, weights, arguments.source, arguments.precision, &device)?;
+    let network = Predictor::network(model, weights, arguments.source)?.precision(arguments.precision);
+    let pictures = arguments.pictures.pictures()?;
+    arguments.ranges.settle(&network, &pictures, &arguments.pictures.workers, &ui)?;
+    let predictor = Predictor::of_network(&network, &device)?;
     if let Some(told) = predictor.taken().told().filter(|_| !predictor.taken().others.is_empty()) {
         ui.note(&format!("weights {told}"));
     }
@@ -60,5 +66,6 @@ pub fn run(arguments: &ClassifyArgs) -> Result<(), Error> {
     if let Some(Weights::Path(path)) = &arguments.weights {
         read.files.push(path.clone());
     }
-    top::run(&predictor, &arguments.pictures, top::Asked { name: "classify", wnids: &wnids, parquet: None, read }, &ui)
+    let asked = top::Asked { name: "classify", wnids: &wnids, parquet: None, read };
+    top::run(&predictor, &arguments.pictures, &pictures, asked, &ui)
 }

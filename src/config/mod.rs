@@ -31,6 +31,7 @@ use std::path::Path;
 pub use self::image::Image;
 pub use columns::PictureColumns;
 pub use error::ConfigError;
+pub use extract::Calibration;
 pub use extract::{Channels, Extract};
 pub use featurize_nets::exec::{DeviceChoice as Device, Features, Kernels, Precision, UnknownDevice};
 pub use featurize_nets::suggest::{near, suggest};

@@ -20,7 +20,7 @@ use thiserror::Error;
 use super::source::{Failure, Opened, most_bytes, open_named};
 use super::stream::{Done, Made, Stream, StreamError, Through, Way};
 use super::{DecodeMemory, Shown};
-use crate::config::{self, Precision};
+use crate::config;
 use crate::exec::{Device, ExecError};
 use crate::extractor::Extractor;
 use crate::image::DecodeOptions;
@@ -170,18 +170,21 @@ impl Predictor {
         saved::open(dir, weights, device)
     }
 
-    /// A network with the classifier that it was trained with: its classes are [`imagenet::classes`], or numbers where
-    /// they are others. `source` is whose numerics and recipe go with the weights; none: the one that fits them.
-    pub fn of_network(
+    /// A network with the classifier that it was trained with. `source` is whose numerics and recipe go with the
+    /// weights; none: the one that fits them.
+    pub fn network(
         model: &'static ModelSpec,
         weights: Origin,
         source: Option<Source>,
-        precision: Precision,
-        device: &Device,
-    ) -> Result<Self, PredictorError> {
+    ) -> Result<NetworkPlan, PredictorError> {
         let row = network_plan::row(model, &weights, source)?;
-        let backbone = NetworkPlan::classifier(model, row, weights, row.recipe.clone())?.precision(precision);
-        let extractor = Extractor::open(&backbone, device)?;
+        Ok(NetworkPlan::classifier(model, row, weights, row.recipe.clone())?)
+    }
+
+    /// The predictor of a [`network`](Self::network): its classes are [`imagenet::classes`], or numbers where they are
+    /// others.
+    pub fn of_network(network: &NetworkPlan, device: &Device) -> Result<Self, PredictorError> {
+        let extractor = Extractor::open(network, device)?;
         let known: Vec<String> = imagenet::classes().iter().map(|class| class.label.to_string()).collect();
         // the names of other classes are not in a file of weights
         let own = || (0..extractor.width()).map(|i| format!("class {i}")).collect();

@@ -52,6 +52,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod calibrate;
 pub mod exec;
 pub mod extractor;
 pub mod files;
@@ -62,6 +63,7 @@ pub mod suggest;
 pub mod threads;
 pub mod weights;
 
+pub use calibrate::Calibrator;
 pub use extractor::{Extractor, Needs};
 pub use network_plan::NetworkPlan;
 

@@ -1,15 +1,18 @@
 //! The network of a run, decided upon: which model, built after which library, with which weights, how pictures are
 //! prepared for it, and which of its layers become features. Everything that can be known before the weights are read.
 
+use std::sync::{Arc, OnceLock};
+
 use thiserror::Error;
 
 use crate::exec;
-use crate::exec::{Features, Kernels, Precision};
+use crate::exec::{Features, Kernels, Precision, Ranges};
 use crate::image::{DecodeOptions, Recipe, RecipeError};
+use crate::models::graph::{Layer, Op};
 use crate::models::{self, BuildOptions, Graph, GraphError, LayerId, ModelSpec, Shape, Source, WeightsSpec};
 use crate::suggest::suggest;
 use crate::weights::store::{Found, StoreError, Wanted};
-use crate::weights::{CheckpointKey, Origin, WeightError, Weights};
+use crate::weights::{self, CheckpointKey, Origin, WeightError, Weights};
 
 /// A network, its weights, and what is taken from it.
 #[derive(Debug)]
@@ -28,6 +31,8 @@ pub struct NetworkPlan {
     pub precision: Precision,
     /// The CPU's kernels that compute them.
     pub kernels: Kernels,
+    /// What a calibration has found, which int8 wants: it may be found after the plan is made.
+    pub ranges: OnceLock<Arc<Ranges>>,
     /// The features that are made of each layer's map.
     pub features: Features,
     /// The layers that become features, in the order of the columns.
@@ -190,8 +195,20 @@ impl NetworkPlan {
             taken = found;
             weights = weights.with_key(Some(&taken.key))?;
         }
-        let (decoding, precision, kernels) = (DecodeOptions::default(), Precision::default(), Kernels::default());
-        Ok(Self { model, source, weights, taken, decoding, recipe, graph, precision, kernels, features, taps })
+        Ok(Self {
+            model,
+            source,
+            weights,
+            taken,
+            decoding: DecodeOptions::default(),
+            recipe,
+            graph,
+            precision: Precision::default(),
+            kernels: Kernels::default(),
+            ranges: OnceLock::new(),
+            features,
+            taps,
+        })
     }
 
     /// The same, pictures decoded otherwise than by default.
@@ -210,6 +227,18 @@ impl NetworkPlan {
     #[must_use]
     pub fn kernels(self, kernels: Kernels) -> Self {
         Self { kernels, ..self }
+    }
+
+    /// Notes the ranges that int8 takes; the first ones stay.
+    pub fn keep_ranges(&self, ranges: Ranges) {
+        self.ranges.get_or_init(|| Arc::new(ranges));
+    }
+
+    /// The ranges that ship with the weights, for the last feature map and for the classifier.
+    pub fn shipped_ranges(&self) -> Option<Ranges> {
+        let layers = self.layer_ids();
+        let known = layers == [self.graph.features()] || layers == [self.graph.logits()];
+        (known && matches!(self.weights, Origin::Bundled(_))).then(weights::bundled_ranges).flatten()
     }
 
     /// `model` with its own classifier on top: features are the class scores before softmax.
@@ -260,10 +289,17 @@ impl NetworkPlan {
     pub fn weights_bytes(&self) -> u64 {
         let needed = self.graph.needed_for(&self.layer_ids());
         let layers = self.graph.layers().iter().zip(needed).filter(|(_, needed)| *needed);
-        let parameters = layers.flat_map(|(layer, _)| self.graph.parameters_of(layer));
-        let values: usize = parameters.map(|parameter| parameter.shape.iter().product::<usize>()).sum();
-        let each = if self.precision == Precision::Bf16 { 2 } else { 4 };
-        (values * each) as u64
+        let bytes = |layer: &Layer| {
+            let parameters = self.graph.parameters_of(layer).into_iter();
+            let values: usize = parameters.map(|parameter| parameter.shape.iter().product::<usize>()).sum();
+            values
+                * match self.precision {
+                    Precision::Int8 if matches!(layer.op, Op::Conv { .. }) => 1,
+                    Precision::Bf16 => 2,
+                    Precision::F32 | Precision::Int8 => 4,
+                }
+        };
+        layers.map(|(layer, _)| bytes(layer)).sum::<usize>() as u64
     }
 
     /// Multiply-accumulates for one picture.

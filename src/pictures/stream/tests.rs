@@ -116,7 +116,6 @@ fn a_thread_that_dies_and_a_wish_to_stop_are_told_at_once() {
 #[cfg(feature = "bundled")]
 mod of_a_network {
     use super::*;
-    use crate::config::Precision;
     use crate::models::find;
     use crate::pictures::Predictor;
     use crate::weights::Origin;
@@ -243,7 +242,8 @@ mod of_a_network {
         let model = find("efficientnet_lite0").expect("registered");
         let open = || {
             let weights = Origin::Bundled(&model.weights[0]);
-            Predictor::of_network(model, weights, None, Precision::F32, &Device::cpu()).expect("opened")
+            Predictor::of_network(&Predictor::network(model, weights, None).expect("planned"), &Device::cpu())
+                .expect("opened")
         };
         let rows = |predictor: &Predictor| {
             let stream = Stream { source: &source, wanted: &wanted, threads: 2, order: Order::Asked, ui: &ui };
