@@ -132,7 +132,11 @@ impl Error {
         match self {
             Error::Config(_) | Error::UnknownModel(_) | Error::Usage(_) | Error::Output(_) => 2,
             Error::WeightStore(WeightStoreError::Spec { .. }) => 2,
-            Error::NetworkPlan(NetworkPlanError::NoSource { .. } | NetworkPlanError::NotInside { .. }) => 2,
+            Error::NetworkPlan(
+                NetworkPlanError::NoSource { .. }
+                | NetworkPlanError::NotInside { .. }
+                | NetworkPlanError::NoRecipe { .. },
+            ) => 2,
             Error::Plot(
                 PlotError::Extension { .. }
                 | PlotError::TooManyPictures { .. }

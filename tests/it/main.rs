@@ -16,6 +16,7 @@ mod inputs;
 mod integrity;
 mod models;
 mod networks;
+mod onnx;
 mod outputs;
 mod pipelines;
 mod precision;
