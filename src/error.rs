@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use crate::config::ConfigError;
 use crate::exec::ExecError;
+use crate::export::ExportError;
 use crate::io::IoError;
 use crate::io::output::OutputError;
 use crate::models::GraphError;
@@ -63,6 +64,8 @@ pub enum Error {
     Interrupted(#[from] Interrupted),
     #[error(transparent)]
     Predictor(#[from] PredictorError),
+    #[error(transparent)]
+    Export(#[from] ExportError),
     #[error(transparent)]
     Stream(#[from] StreamError),
     #[error("{0}")]
@@ -132,14 +135,19 @@ impl Error {
         match self {
             Error::Config(_) | Error::UnknownModel(_) | Error::Usage(_) | Error::Output(_) => 2,
             Error::WeightStore(WeightStoreError::Spec { .. }) => 2,
-            Error::NetworkPlan(NetworkPlanError::NoSource { .. } | NetworkPlanError::NotInside { .. }) => 2,
+            Error::NetworkPlan(
+                NetworkPlanError::NoSource { .. }
+                | NetworkPlanError::NotInside { .. }
+                | NetworkPlanError::NoRecipe { .. },
+            ) => 2,
             Error::Plot(
                 PlotError::Extension { .. }
                 | PlotError::TooManyPictures { .. }
                 | PlotError::TooManyBars { .. }
                 | PlotError::TooManyNear { .. },
             ) => 2,
-            Error::Predictor(PredictorError::NoRun { .. }) => 2,
+            Error::Predictor(PredictorError::NoRun { .. })
+            | Error::Export(ExportError::Predictor(PredictorError::NoRun { .. })) => 2,
             Error::Plan(PlanError::Config(_)) | Error::Scan(ScanError::Config(_)) => 2,
             error if error.is_interrupted() => 130,
             _ => 1,

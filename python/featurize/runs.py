@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Mapping
 
-from . import _featurize, _pictures
+from . import _featurize, _fitted, _pictures
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -70,6 +70,13 @@ class Run:
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"
+
+    def to_sklearn(self) -> Any:
+        """What the run has fitted as a `Pipeline` of scikit-learn: its rows are features of the run's tables, or of `embed` with the same network.
+
+        `predict_proba` gives the probabilities of `predictions.parquet` to 1e-5.
+        """
+        return _fitted.pipeline(self.path)
 
     @property
     def info(self) -> dict[str, Any]:

@@ -44,6 +44,30 @@ def test_predictions_for_new_pictures_are_those_of_the_run(run, pipeline):
     assert run.predict([]).num_rows == 0
 
 
+def columns(table) -> np.ndarray:
+    return np.stack([table.column(name).to_numpy() for name in table.column_names[3:]], axis=1)
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {},
+        {"select.top_k": 300, "reduce.scale": "standard", "reduce.pca.whiten": True},
+        {"reduce.pca": None, "reduce.svd": {"components": 5}, "reduce.scale": "l2"},
+        {"train": {"logistic": {}}},
+        {"train": {"knn": {"k": 3, "weights": "distance"}}},
+    ],
+)
+def test_scikit_learn_gives_the_probabilities_of_the_run(run, pipeline, tmp_path, keys):
+    other = fz.run(pipeline, out=tmp_path / "other", set=keys, progress=False)
+    model = other.to_sklearn()
+    stored = other.predictions()
+    probabilities = model.predict_proba(columns(other.features()))
+    expected = np.stack([stored.column(f"p_{name}").to_numpy() for name in other.classes], axis=1)
+    assert np.abs(probabilities - expected).max() <= 1e-5
+    assert model.predict(columns(other.features())).tolist() == stored.column("predicted").to_pylist()
+
+
 def test_a_run_again_computes_nothing_and_changed_keys_are_followed(run, pipeline):
     before = (run.path / "features" / "part-00000.parquet").stat().st_mtime_ns
     again = fz.run(pipeline, out=run.path, set={"reduce.pca.components": 3}, progress=False)

@@ -1,15 +1,21 @@
 //! `featurize classify`: a network with the ImageNet classifier that it was trained with.
 
+use std::path::{Path, PathBuf};
+
 use clap::Args;
 
 use super::top::{self, TopArgs};
 use super::{FetchArgs, find_model, precision, source, ui};
-use crate::config::{Precision, Weights};
+use crate::config::{self, Precision, Weights};
 use crate::error::Error;
+use crate::image::RecipeOverrides;
+use crate::io::IoError;
 use crate::io::output::Inputs;
 use crate::models::{Source, imagenet};
-use crate::network_plan;
+use crate::network_plan::{self, Fetch, NetworkPlan};
+use crate::onnx;
 use crate::pictures::Predictor;
+use crate::plan::preset_of;
 
 /// Which network, and which pictures.
 #[derive(Debug, Args)]
@@ -17,10 +23,12 @@ pub struct ClassifyArgs {
     #[command(flatten)]
     pictures: TopArgs,
     /// The network: see `featurize models list`.
-    #[arg(long, value_name = "NAME", default_value = "efficientnet_lite0")]
-    model: String,
+    ///
+    /// Default: efficientnet_lite0.
+    #[arg(long, value_name = "NAME")]
+    model: Option<String>,
     /// `keras`, `torchvision` or `timm` (what these publish), a file with the network's weights and its classifier on top (safetensors, PyTorch or
-    /// Keras), `hf:owner/repo/file` or a URL. Default: the model's own.
+    /// Keras), an ONNX file (which brings its network: `--model` is left out), `hf:owner/repo/file` or a URL. Default: the model's own.
     #[arg(long, value_name = "WEIGHTS", value_parser = weights)]
     weights: Option<Weights>,
     /// Where in the file the network lies, when it is there more than once: see `extract.weights_key` of the YAML.
@@ -32,8 +40,60 @@ pub struct ClassifyArgs {
     /// `f32` or `bf16`: see `extract.precision` of the YAML.
     #[arg(long, value_parser = precision, default_value = "f32")]
     precision: Precision,
+    /// A text file with the names of the network's classes, one a line. Default: those of ImageNet where there are 1000, else their numbers.
+    #[arg(long, value_name = "FILE")]
+    classes: Option<PathBuf>,
+    /// A key of `extract.recipe` of the YAML: `--set extract.recipe.preset=torchvision`. Default: the recipe of the weights; an ONNX file has none.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    sets: Vec<String>,
     #[command(flatten)]
     fetching: FetchArgs,
+}
+
+impl ClassifyArgs {
+    /// The recipe's keys among the flags.
+    fn recipe(&self) -> Result<RecipeOverrides, Error> {
+        const TAKEN: &str = "extract.recipe.";
+        if let Some(set) = self.sets.iter().find(|set| !set.starts_with(TAKEN)) {
+            let key = set.split('=').next().unwrap_or_default();
+            return Err(Error::Usage(format!(
+                "`--set {key}` means nothing to `classify`: it takes the keys of {TAKEN}"
+            )));
+        }
+        let text = "version: 1\nname: classify\ninput: {root: .}\n";
+        let pipeline = config::parse(text, Path::new("classify"), &self.sets).map_err(Box::new)?;
+        Ok(pipeline.extract.recipe.unwrap_or_default())
+    }
+
+    /// The network, its features being its class scores.
+    fn network(&self, fetch: &mut Fetch<'_>) -> Result<NetworkPlan, Error> {
+        let (weights, overrides) = (self.weights.clone().unwrap_or_default(), self.recipe()?);
+        if let Some(weights) = network_plan::onnx_origin(&weights, fetch)? {
+            if self.model.is_some() || self.source.is_some() || self.weights_key.is_some() {
+                let text = "an ONNX file brings its own network: leave `--model`, `--source` and `--weights-key` out";
+                return Err(Error::Usage(text.to_string()));
+            }
+            let recipe = network_plan::onnx_recipe(&weights, &overrides)?;
+            return Ok(NetworkPlan::onnx_classifier(weights, recipe)?);
+        }
+        let model = find_model(self.model.as_deref().unwrap_or("efficientnet_lite0"))?;
+        let weights = network_plan::origin(model, &weights, (0, true), fetch)?;
+        let weights = weights.with_key(self.weights_key.as_deref())?;
+        let row = network_plan::row(model, &weights, self.source)?;
+        let recipe = overrides.preset.map_or(Ok(row.recipe.clone()), |preset| preset_of(model, preset));
+        let recipe = recipe.map_err(Error::Usage)?.with(&overrides);
+        Ok(NetworkPlan::classifier(model, row, weights, recipe)?)
+    }
+
+    /// The names of the classes, where they are in a file of names or noted in the network's.
+    fn names(&self, network: &NetworkPlan) -> Result<Option<Vec<String>>, Error> {
+        let noted = network.weights.onnx().ok().and_then(|file| file.metadata().get(onnx::CLASSES));
+        let Some(path) = &self.classes else {
+            return Ok(noted.and_then(|text| serde_json::from_str(text).ok()));
+        };
+        let text = std::fs::read_to_string(path).map_err(IoError::read(path))?;
+        Ok(Some(text.trim_start_matches('\u{feff}').lines().map(|line| line.trim().to_string()).collect()))
+    }
 }
 
 fn weights(text: &str) -> Result<Weights, String> {
@@ -42,20 +102,20 @@ fn weights(text: &str) -> Result<Weights, String> {
 
 /// Opens the network and classifies.
 pub fn run(arguments: &ClassifyArgs) -> Result<(), Error> {
-    let model = find_model(&arguments.model)?;
-    let weights = arguments.weights.clone().unwrap_or_default();
     let (ui, fetching) = (ui(arguments.pictures.style()), &arguments.fetching);
-    let weights = network_plan::origin(model, &weights, (0, true), &mut fetching.store.fetch(fetching.offline, &ui))?;
-    let weights = weights.with_key(arguments.weights_key.as_deref())?;
+    let network = arguments.network(&mut fetching.store.fetch(fetching.offline, &ui))?;
     let device = arguments.pictures.workers.open_device()?;
-    let predictor = Predictor::of_network(model, weights, arguments.source, arguments.precision, &device)?;
+    let names = arguments.names(&network)?;
+    let has_names = names.is_some();
+    let predictor = Predictor::of_network(&network.precision(arguments.precision), names, &device)?;
     if let Some(told) = predictor.taken().told().filter(|_| !predictor.taken().others.is_empty()) {
         ui.note(&format!("weights {told}"));
     }
     let imagenet = imagenet::classes();
-    let known = predictor.classes().len() == imagenet.len();
+    let known = !has_names && predictor.classes().len() == imagenet.len();
     let wnids: Vec<&str> = imagenet.iter().filter(|_| known).map(|class| class.wnid).collect();
     let mut read = Inputs::default();
+    read.files.extend(arguments.classes.clone());
     if let Some(Weights::Path(path)) = &arguments.weights {
         read.files.push(path.clone());
     }

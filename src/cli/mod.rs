@@ -7,6 +7,7 @@ mod completions;
 #[cfg(test)]
 mod docs;
 mod embed;
+mod export;
 mod init;
 mod models;
 mod plan;
@@ -93,6 +94,14 @@ enum Command {
                             runs/fruits - --top 1 --csv > labels.csv\n  featurize predict runs/fruits more/pictures --annotate labelled\n  featurize predict runs/fruits more/pictures --parquet predictions.parquet"
     )]
     Predict(predict::PredictArgs),
+    /// Write what a run has learnt as an ONNX file for other programs, or as a model card.
+    ///
+    /// The ONNX file holds everything from the prepared picture, or from its pixels, to the probability of every class, with the class names, the
+    /// recipe and the provenance in its metadata. Resizing is left to the caller. The file is read back and compared before it is written.
+    #[command(
+        after_help = "Examples:\n  featurize export runs/fruits --onnx fruits.onnx --from-pixels\n  featurize export runs/fruits --card fruits.md"
+    )]
+    Export(export::ExportArgs),
     /// Classify pictures with a network's own ImageNet classifier; needs no run.
     ///
     /// A picture that cannot be read is named on standard error, with --json in a line of the output. The others are
@@ -312,6 +321,7 @@ fn run(command: Command) -> Result<(), Error> {
         Command::Models { command } => models::run(&command),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Embed(arguments) => embed::run(&arguments),
+        Command::Export(arguments) => export::run(&arguments),
         Command::Similar(arguments) => similar::run(&arguments),
         Command::Init(arguments) => init::run(&arguments),
         Command::Show(arguments) => show::run(&arguments),

@@ -19,7 +19,7 @@ use thiserror::Error;
 use super::source::{Failure, Opened, most_bytes, open_named};
 use super::stream::{Done, Made, Stream, StreamError, Through, Way};
 use super::{DecodeMemory, Shown};
-use crate::config::{self, Precision};
+use crate::config;
 use crate::exec::{Device, ExecError};
 use crate::extractor::Extractor;
 use crate::image::DecodeOptions;
@@ -27,8 +27,8 @@ use crate::io::IoError;
 use crate::learn::classifier::Classifier;
 use crate::learn::dataset::Transformer;
 use crate::learn::reduction::Reduction;
-use crate::models::{ModelSpec, Source, imagenet};
-use crate::network_plan::{self, NetworkPlan, NetworkPlanError};
+use crate::models::imagenet;
+use crate::network_plan::{NetworkPlan, NetworkPlanError};
 use crate::stage::StageId;
 use crate::stages::reduce::ReduceError;
 use crate::stages::scan::NamedFile;
@@ -36,7 +36,8 @@ use crate::stages::train::TrainError;
 use crate::store::{Record, RunDir};
 use crate::table::{Dtype, FeatureMatrix};
 use crate::weights::store::StoreError;
-use crate::weights::{CheckpointKey, Origin, WeightError};
+use crate::weights::{CheckpointKey, WeightError};
+pub(crate) use saved::Saved;
 pub use saved::of_features;
 
 /// The predictor cannot be opened, or not every picture went through it.
@@ -88,6 +89,8 @@ pub enum PredictorError {
         "no picture in {0}: give picture files, folders with pictures, or `-` and a list of paths on standard input"
     )]
     NoPictures(String),
+    #[error("{named} classes are named, the network has {classes}; give a name for each, one a line")]
+    Classes { named: usize, classes: usize },
     #[error("{failed} of {of} pictures could not be read")]
     Failed { failed: usize, of: usize },
 }
@@ -126,13 +129,13 @@ enum Head {
 
 /// What a run has fitted.
 #[derive(Debug)]
-struct Fitted {
+pub(crate) struct Fitted {
     /// The features are rounded as those were that it was fitted on.
     dtype: Dtype,
     /// The columns that `select` kept, ascending.
-    kept: Option<Vec<usize>>,
-    reduction: Option<Reduction>,
-    classifier: Classifier,
+    pub kept: Option<Vec<usize>>,
+    pub reduction: Option<Reduction>,
+    pub classifier: Classifier,
 }
 
 /// The device for new pictures of a run: the one that is asked for, else one of the kind that the run noted.
@@ -169,22 +172,25 @@ impl Predictor {
         saved::open(dir, weights, device)
     }
 
-    /// A network with the classifier that it was trained with: its classes are [`imagenet::classes`], or numbers where
-    /// they are others. `source` is whose numerics and recipe go with the weights; none: the one that fits them.
+    /// A network with the classifier that it was trained with, whose features are its class scores. Its classes are
+    /// `names`, else [`imagenet::classes`], or numbers where they are others.
     pub fn of_network(
-        model: &'static ModelSpec,
-        weights: Origin,
-        source: Option<Source>,
-        precision: Precision,
+        backbone: &NetworkPlan,
+        names: Option<Vec<String>>,
         device: &Device,
     ) -> Result<Self, PredictorError> {
-        let row = network_plan::row(model, &weights, source)?;
-        let backbone = NetworkPlan::classifier(model, row, weights, row.recipe.clone())?.precision(precision);
-        let extractor = Extractor::open(&backbone, device)?;
+        let extractor = Extractor::open(backbone, device)?;
         let known: Vec<String> = imagenet::classes().iter().map(|class| class.label.to_string()).collect();
         // the names of other classes are not in a file of weights
         let own = || (0..extractor.width()).map(|i| format!("class {i}")).collect();
-        let classes = if known.len() == extractor.width() { known } else { own() };
+        let classes = match names {
+            Some(names) if names.len() != extractor.width() => {
+                return Err(PredictorError::Classes { named: names.len(), classes: extractor.width() });
+            }
+            Some(names) => names,
+            None if known.len() == extractor.width() => known,
+            None => own(),
+        };
         Ok(Self { extractor, way: Way::on(device), head: Head::Softmax, classes, metadata: Vec::new() })
     }
 

@@ -58,6 +58,7 @@ pub mod files;
 pub mod memory;
 pub mod models;
 pub mod network_plan;
+pub mod onnx;
 pub mod suggest;
 pub mod threads;
 pub mod weights;

@@ -18,6 +18,8 @@ pub enum FileKind {
     Yaml,
     /// A manual page for `man`.
     Manual,
+    Onnx,
+    Markdown,
 }
 
 /// The first bytes of kinds of files that a table or a drawing must not replace. `image::sniff` recognises pictures.
@@ -51,6 +53,8 @@ impl FileKind {
             Self::Svg => "SVG drawing",
             Self::Yaml => "YAML file",
             Self::Manual => "manual page",
+            Self::Onnx => "ONNX file",
+            Self::Markdown => "Markdown page",
         }
     }
 
@@ -64,12 +68,14 @@ impl FileKind {
             Self::Svg => &["svg"],
             Self::Yaml => &["yaml", "yml"],
             Self::Manual => &["1"],
+            Self::Onnx => &["onnx"],
+            Self::Markdown => &["md", "markdown"],
         }
     }
 
     /// Whether a terminal cannot show the file.
     pub(super) fn is_binary(self) -> bool {
-        matches!(self, Self::Parquet | Self::Png | Self::Jpeg)
+        matches!(self, Self::Parquet | Self::Png | Self::Jpeg | Self::Onnx)
     }
 
     /// Whether another command may read the file as a picture.
@@ -89,7 +95,9 @@ impl FileKind {
             Self::Jpeg => head.starts_with(b"\xff\xd8\xff"),
             Self::Svg => has(head, b"<svg"),
             Self::Manual => has(head, b".TH "),
-            Self::Csv | Self::Yaml => false,
+            // a message of protobuf whose first field is the version of the format
+            Self::Onnx => named && head.starts_with(b"\x08"),
+            Self::Csv | Self::Yaml | Self::Markdown => false,
         };
         if own || head.is_empty() {
             return None;
@@ -98,7 +106,7 @@ impl FileKind {
             return Some((*name).to_string());
         }
         // The beginning of a text may look like that of a picture (`BM`, `P3`).
-        if matches!(self, Self::Csv | Self::Yaml) && named && text && !has(head, b"<svg") {
+        if matches!(self, Self::Csv | Self::Yaml | Self::Markdown) && named && text && !has(head, b"<svg") {
             return None;
         }
         picture_or_weights(head)

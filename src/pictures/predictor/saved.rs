@@ -11,7 +11,7 @@ use super::{Fitted, Head, Predictor, PredictorError, Way};
 use crate::exec::{Device, Kernels};
 use crate::extractor::Extractor;
 use crate::io::IoError;
-use crate::models::{self, ModelSpec, WeightsSpec};
+use crate::models::{self, ModelSpec, Source, WeightsSpec};
 use crate::network_plan::{self, NetworkPlan};
 use crate::plan::NetworkCard;
 use crate::stages::{StageId, reduce, select, train};
@@ -31,22 +31,25 @@ struct StagesCard {
     reduce: Option<String>,
 }
 
-/// Opens the network of a card with its weights, wherever they lie now.
-fn open_network(
+/// The network of a card with its weights, wherever they lie now.
+fn network(
     card: &NetworkCard,
     weights: Option<&Path>,
-    device: &Device,
     unknown: &dyn Fn(String) -> PredictorError,
-) -> Result<Extractor, PredictorError> {
-    let model = models::find(&card.model).ok_or_else(|| unknown(format!("the model `{}`", card.model)))?;
-    let origin = origin(card, model, weights)?;
-    let origin = match origin {
-        Origin::File(_) => origin.with_key(card.weights_key.as_deref())?,
-        origin => origin,
-    };
-    let row = network_plan::row(model, &origin, Some(card.source))?;
+) -> Result<NetworkPlan, PredictorError> {
     let layers: Vec<String> = card.layer.split(',').map(String::from).collect();
-    let backbone = NetworkPlan::new(model, row, origin, card.recipe.clone(), &layers, card.features)?;
+    let backbone = match card.source {
+        Some(source) => {
+            let model = models::find(&card.model).ok_or_else(|| unknown(format!("the model `{}`", card.model)))?;
+            let origin = match origin(card, Some((model, source)), weights)? {
+                origin @ Origin::File(_) => origin.with_key(card.weights_key.as_deref())?,
+                origin => origin,
+            };
+            let row = network_plan::row(model, &origin, Some(source))?;
+            NetworkPlan::new(model, row, origin, card.recipe.clone(), &layers, card.features)?
+        }
+        None => NetworkPlan::of_onnx(origin(card, None, weights)?, card.recipe.clone(), &layers, card.features)?,
+    };
     if card.weights_key.is_none() && !backbone.taken.others.is_empty() {
         return Err(unknown("weights of which the file holds several".to_string()));
     }
@@ -54,7 +57,7 @@ fn open_network(
     if backbone.shape().dims() != card.shape {
         return Err(unknown(format!("{:?} features of layer `{}`", card.shape, card.layer)));
     }
-    Ok(Extractor::open(&backbone, device)?)
+    Ok(backbone)
 }
 
 /// Opens the network that made the features of a table, which its metadata describes, so that new pictures get features
@@ -71,28 +74,56 @@ pub fn of_features(
     })?;
     let unknown =
         |what: String| PredictorError::Unknown { dir: table.to_path_buf(), version: card.featurize.clone(), what };
-    open_network(&card, weights, device, &unknown)
+    Ok(Extractor::open(&network(&card, weights, &unknown)?, device)?)
+}
+
+/// What a run has saved: everything but the network itself.
+#[derive(Debug)]
+pub(crate) struct Saved {
+    dir: RunDir,
+    pub(crate) card: NetworkCard,
+    pub(crate) fitted: Fitted,
+    pub(crate) classes: Vec<String>,
+}
+
+impl Saved {
+    /// Reads the folder `classifier/` of the run in `dir`.
+    pub(crate) fn read(dir: &RunDir) -> Result<Self, PredictorError> {
+        let (network, card) = card(dir)?;
+        committed(dir, &card)?;
+        train::checked(dir)?;
+        let kept = card.select.is_some().then(|| select::kept(dir)).transpose()?;
+        let reduction = card.reduce.as_deref().map(|file| reduce::open(dir, file)).transpose()?;
+        let (classifier, classes) = train::open(dir)?;
+        let fitted = Fitted { dtype: card.dtype, kept, reduction, classifier };
+        let saved = Self { dir: dir.clone(), card: network, fitted, classes };
+        saved.fitted.check(saved.width()).map_err(|reason| unfinished(dir, reason))?;
+        Ok(saved)
+    }
+
+    /// Number of features of a picture.
+    pub(crate) fn width(&self) -> usize {
+        self.card.shape.iter().product()
+    }
+
+    /// The network; `weights` is a file to read its weights from.
+    pub(crate) fn network(&self, weights: Option<&Path>) -> Result<NetworkPlan, PredictorError> {
+        let unknown = |what: String| {
+            let (dir, version) = (self.dir.root().to_path_buf(), self.card.featurize.clone());
+            PredictorError::Unknown { dir, version, what }
+        };
+        network(&self.card, weights, &unknown)
+    }
 }
 
 /// Opens what the run in `dir` has saved.
 pub fn open(dir: &RunDir, weights: Option<&Path>, device: &Device) -> Result<Predictor, PredictorError> {
-    let (network, card) = card(dir)?;
-    committed(dir, &card)?;
-    train::checked(dir)?;
-    let unknown = |what: String| {
-        let (dir, version) = (dir.root().to_path_buf(), network.featurize.clone());
-        PredictorError::Unknown { dir, version, what }
-    };
-    let extractor = open_network(&network, weights, device, &unknown)?;
-    let kept = card.select.is_some().then(|| select::kept(dir)).transpose()?;
-    let reduction = card.reduce.as_deref().map(|file| reduce::open(dir, file)).transpose()?;
-    let (classifier, classes) = train::open(dir)?;
-    let fitted = Fitted { dtype: card.dtype, kept, reduction, classifier };
-    fitted.check(extractor.width()).map_err(|reason| unfinished(dir, reason))?;
-    let way = Way::on(device);
+    let saved = Saved::read(dir)?;
+    let extractor = Extractor::open(&saved.network(weights)?, device)?;
+    let Saved { card, fitted, classes, .. } = saved;
     // predictions are made with the fastest kernels, whatever the run was told to use
-    let metadata = NetworkCard { kernels: Kernels::Auto, ..network }.metadata();
-    Ok(Predictor { extractor, way, head: Head::Fitted(Box::new(fitted)), classes, metadata })
+    let metadata = NetworkCard { kernels: Kernels::Auto, ..card }.metadata();
+    Ok(Predictor { extractor, way: Way::on(device), head: Head::Fitted(Box::new(fitted)), classes, metadata })
 }
 
 fn unfinished(dir: &RunDir, reason: String) -> PredictorError {
@@ -140,7 +171,11 @@ fn committed(dir: &RunDir, card: &StagesCard) -> Result<(), PredictorError> {
 }
 
 /// The weights that the run used: drawn anew, from this program, or from a file with the same bytes.
-fn origin(card: &NetworkCard, model: &'static ModelSpec, given: Option<&Path>) -> Result<Origin, PredictorError> {
+fn origin(
+    card: &NetworkCard,
+    known: Option<(&'static ModelSpec, Source)>,
+    given: Option<&Path>,
+) -> Result<Origin, PredictorError> {
     let expected = &card.weights_sha256;
     let of_file = |path: &Path| {
         let origin = Origin::file(path, None);
@@ -157,7 +192,7 @@ fn origin(card: &NetworkCard, model: &'static ModelSpec, given: Option<&Path>) -
         return Ok(Origin::Random(seed));
     }
     let inside = |row: &&WeightsSpec| row.files.is_empty() && row.sha256 == Some(expected);
-    if let Some(row) = model.weights.iter().find(inside) {
+    if let Some(row) = known.and_then(|(model, _)| model.weights.iter().find(inside)) {
         return Ok(Origin::Bundled(row));
     }
     let path = PathBuf::from(&card.weights);
@@ -166,9 +201,12 @@ fn origin(card: &NetworkCard, model: &'static ModelSpec, given: Option<&Path>) -
     }
     // on another machine they may lie elsewhere
     let store = Store::open(None, true)?;
-    for row in model.weights.iter().filter(|row| row.source == card.source) {
+    let rows = known.into_iter().flat_map(|(model, source)| {
+        model.weights.iter().filter(move |row| row.source == source).map(move |row| (model, row))
+    });
+    for (model, weights) in rows {
         for top in [false, true] {
-            let wanted = Wanted::Known { model, weights: row, top };
+            let wanted = Wanted::Known { model, weights, top };
             let found = store.find(&wanted, &mut |_| ControlFlow::Continue(()))?;
             if let Some(Found { path, sha256, .. }) = found.filter(|found| found.sha256 == *expected) {
                 return Ok(Origin::file(path, Some(sha256)));

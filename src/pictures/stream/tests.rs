@@ -116,14 +116,13 @@ fn a_thread_that_dies_and_a_wish_to_stop_are_told_at_once() {
 #[cfg(feature = "bundled")]
 mod of_a_network {
     use super::*;
-    use crate::config::Precision;
     use crate::models::find;
+    use crate::network_plan::NetworkPlan;
     use crate::pictures::Predictor;
     use crate::weights::Origin;
     use std::path::Path;
 
     fn extractor() -> Extractor {
-        use crate::network_plan::NetworkPlan;
         let model = find("efficientnet_lite0").expect("registered");
         let (row, mut recipe) = (&model.weights[0], model.weights[0].recipe.clone());
         recipe.size = [64, 64];
@@ -185,7 +184,9 @@ mod of_a_network {
         let model = find("efficientnet_lite0").expect("registered");
         let open = || {
             let weights = Origin::Bundled(&model.weights[0]);
-            Predictor::of_network(model, weights, None, Precision::F32, &Device::cpu()).expect("opened")
+            let row = &model.weights[0];
+            let network = NetworkPlan::classifier(model, row, weights, row.recipe.clone()).expect("planned");
+            Predictor::of_network(&network, None, &Device::cpu()).expect("opened")
         };
         let rows = |predictor: &Predictor| {
             let stream = Stream { source: &source, wanted: &wanted, threads: 2, order: Order::Asked, ui: &ui };

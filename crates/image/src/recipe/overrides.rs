@@ -36,21 +36,23 @@ impl Recipe {
 }
 
 impl RecipeOverrides {
+    /// The recipe of a network of which nothing is known.
+    pub const PLAIN: Recipe = Recipe {
+        size: [224; 2],
+        fit: Fit::Crop,
+        filter: Filter::Bilinear,
+        antialias: true,
+        crop_pct: 1.0,
+        channels: ChannelOrder::Rgb,
+        divisor: 255.0,
+        mean: [0.0; 3],
+        std: [1.0; 3],
+    };
+
     /// Checks that every value is within its range. Whether the values go together is checked with the recipe that they
     /// override.
     pub fn check(&self) -> Result<(), RecipeError> {
-        const PLAIN: Recipe = Recipe {
-            size: [224; 2],
-            fit: Fit::Crop,
-            filter: Filter::Bilinear,
-            antialias: true,
-            crop_pct: 1.0,
-            channels: ChannelOrder::Rgb,
-            divisor: 255.0,
-            mean: [0.0; 3],
-            std: [1.0; 3],
-        };
-        PLAIN.with(self).check()
+        Self::PLAIN.with(self).check()
     }
 }
 

@@ -68,6 +68,17 @@ pub enum Kernel {
 }
 
 impl Kernel {
+    /// The activation that is joined to this kernel.
+    pub fn joined(&self) -> Option<Activation> {
+        match self {
+            Kernel::Conv { activation, .. }
+            | Kernel::Depthwise { activation, .. }
+            | Kernel::Scale { activation, .. }
+            | Kernel::Dense { activation, .. } => *activation,
+            _ => None,
+        }
+    }
+
     /// The activation that may be joined to this kernel, where it can take one.
     fn activation(&mut self) -> Option<&mut Option<Activation>> {
         match self {
@@ -164,7 +175,9 @@ impl<'a> Lowering<'a> {
     fn check(&self) -> Result<(), ExecError> {
         for step in &self.steps {
             let values: [&[f32]; 2] = match &step.kernel {
-                Kernel::Conv { weight, bias, .. } | Kernel::Depthwise { weight, bias, .. } => [weight, bias],
+                Kernel::Conv { weight, bias, .. }
+                | Kernel::Depthwise { weight, bias, .. }
+                | Kernel::Dense { weight, bias, .. } => [weight, bias],
                 Kernel::Scale { scale, shift, .. } => [scale, shift],
                 _ => continue,
             };
@@ -325,13 +338,15 @@ impl<'a> Lowering<'a> {
         self.steps.iter().rposition(|step| step.output == value)
     }
 
-    /// Joins a batch norm, or a layer scale, to the convolution before it.
+    /// Joins a batch norm, or a layer scale, to the weights of the layer before it.
     fn fold(&mut self, id: LayerId, scale: &[f64], shift: &[f64]) -> bool {
         let name = self.graph.layer(id).name.clone();
         let Some(at) = self.producer(id) else { return false };
         let step = &mut self.steps[at];
         let (Kernel::Conv { weight, bias, activation: None, .. }
-        | Kernel::Depthwise { weight, bias, activation: None, .. }) = &mut step.kernel
+        | Kernel::Depthwise { weight, bias, activation: None, .. }
+        | Kernel::Dense { weight, bias, activation: None }
+        | Kernel::LayerNorm { weight, bias, .. }) = &mut step.kernel
         else {
             return false;
         };

@@ -17,7 +17,7 @@ mod mnasnet;
 mod mobilenet;
 mod mobilenet_v1;
 mod mobilenet_v3;
-mod published;
+pub(crate) mod published;
 mod registry;
 mod regnet;
 mod resnet;

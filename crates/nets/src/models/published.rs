@@ -17,7 +17,7 @@
 //!   github.com/tensorflow/models: Apache).
 
 use super::spec::{FileSpec, Hash, Source, WeightsSpec};
-use crate::image::{ChannelOrder, Filter, Fit, Recipe};
+use crate::image::{ChannelOrder, Filter, Fit, Preset, Recipe};
 
 /// Mean and standard deviation of ImageNet's pixels divided by 255: torchvision, timm, Keras' `torch` mode.
 const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
@@ -70,6 +70,15 @@ const KERAS_TF_299: Recipe = Recipe { size: [299; 2], ..KERAS_TF };
 
 /// The same in `torch` mode.
 const KERAS_TORCH: Recipe = Recipe { channels: ChannelOrder::Rgb, divisor: 255.0, mean: MEAN, std: STD, ..KERAS_CAFFE };
+
+/// The recipe that most networks of a library have; Keras has three, and none is that of most.
+pub(crate) fn usual(preset: Preset) -> Option<Recipe> {
+    match preset {
+        Preset::Torchvision => Some(TORCHVISION),
+        Preset::Timm => Some(Recipe { filter: Filter::Bicubic, ..TORCHVISION }),
+        Preset::Keras => None,
+    }
+}
 
 /// torch hub writes the beginning of the SHA-256 into the file's name.
 macro_rules! torchvision {

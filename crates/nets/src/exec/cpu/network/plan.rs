@@ -46,13 +46,7 @@ pub(crate) fn fuse(program: Program, engine: Engine) -> Vec<Fused> {
             before.step.output = step.output;
             continue;
         }
-        let activation = match &step.kernel {
-            Kernel::Conv { activation, .. }
-            | Kernel::Depthwise { activation, .. }
-            | Kernel::Scale { activation, .. }
-            | Kernel::Dense { activation, .. } => *activation,
-            _ => None,
-        };
+        let activation = step.kernel.joined();
         let winograd = engine.winograd(&step);
         // a step that is computed over f32 widens its inputs as a whole
         let by_rows = engine.unit().is_none()
