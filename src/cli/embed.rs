@@ -29,7 +29,8 @@ const TAKEN: [&str; 4] = ["extract.", "image.", "output.layout", "output.dtype"]
 /// Which pictures, and which features of them.
 #[derive(Debug, Args)]
 pub struct EmbedArgs {
-    /// Pictures, folders (searched to the bottom), archives, URLs, tables of pictures (`.csv`), or `-`: a list of these on standard input, one a line.
+    /// Pictures, folders (searched to the bottom), archives, URLs, tables of pictures (`.csv`), or `-`: a list of these
+    /// on standard input, one a line.
     #[arg(value_name = "PATH", required = true)]
     paths: Vec<PathBuf>,
     /// The table to write, Parquet or CSV by its ending: a row for each picture that could be read, `path` and the

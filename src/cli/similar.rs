@@ -35,7 +35,8 @@ pub struct SimilarArgs {
     /// The run's folder, with its feature tables.
     #[arg(value_name = "RUN_DIR")]
     run: PathBuf,
-    /// Pictures, folders (searched to the bottom), archives, URLs, tables of pictures (`.csv`), or `-`: a list of these on standard input, one a line.
+    /// Pictures, folders (searched to the bottom), archives, URLs, tables of pictures (`.csv`), or `-`: a list of these
+    /// on standard input, one a line.
     #[arg(value_name = "PATH", required = true)]
     paths: Vec<PathBuf>,
     /// How many pictures of the run for each, the nearest first.

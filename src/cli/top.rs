@@ -27,7 +27,8 @@ use text::Writer;
 /// Which pictures, and what is told of them.
 #[derive(Debug, Args)]
 pub struct TopArgs {
-    /// Pictures, folders (searched to the bottom), archives, URLs, tables of pictures (`.csv`), or `-`: a list of these on standard input, one a line.
+    /// Pictures, folders (searched to the bottom), archives, URLs, tables of pictures (`.csv`), or `-`: a list of these
+    /// on standard input, one a line.
     #[arg(value_name = "PATH", required = true)]
     paths: Vec<PathBuf>,
     /// How many classes to give for each picture, the most probable first.

@@ -2,8 +2,9 @@
 //! trained with.
 //!
 //! ```text
-//! file ──> Extractor (decode ▸ recipe ▸ forward ▸ pool) ──> kept columns ──> scale, PCA ──> MLP      a run's folder: `predict`
-//!                                                     └──> softmax                            a network's own: `classify`
+//! file ──> Extractor (decode ▸ recipe ▸ forward ▸ pool) ──> kept columns ──> scale, PCA ──> MLP      a run's folder:
+//! `predict`                                                     └──> softmax                            a network's
+//! own: `classify`
 //! ```
 //!
 //! Every step is the one that the stages take, and none of them looks at a picture's neighbours: a run's own pictures

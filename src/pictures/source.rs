@@ -96,8 +96,8 @@ impl From<io::Error> for Failure {
 ///   [`requests`](Source::requests) says.
 /// * **Bytes of another program** are there already: see [`Held`].
 ///
-/// No error ends the stream: a picture that cannot be opened is a [`Failure`] with a kind, one row in the manifest. Only
-/// where the service itself is down ([`Failure::is_down`]) the pictures that are left can wait for a better time.
+/// No error ends the stream: a picture that cannot be opened is a [`Failure`] with a kind, one row in the manifest.
+/// Only where the service itself is down ([`Failure::is_down`]) the pictures that are left can wait for a better time.
 /// Whatever a source reads is bounded by `most`, whatever the lengths that a file claims, and no wait is without end.
 pub trait Source: Sync + fmt::Debug {
     /// The facts of a picture that are known before it is opened.

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! Way::Workers     thread: read ▸ decode ▸ prepare ▸ network ▸ finish ──────────────────────────────> consumer: take
-//! Way::Batches     thread: read ▸ decode ▸ prepare ──> device's thread: network, a batch at a time ──> consumer: finish, take
+//! Way::Batches     thread: read ▸ decode ▸ prepare ──> device's thread: network, a batch at a time ──> consumer:
+//! finish, take
 //! ```
 //!
 //! On the CPU every thread takes a micro-batch through everything by itself: there is no barrier between layers, and no

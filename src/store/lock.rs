@@ -91,7 +91,8 @@ fn wait(file: &File, dir: &RunDir) -> Result<bool, StoreError> {
     }
 }
 
-/// Writes this process into the lock file. A holder whose lock this process cannot see is left alone until it is silent.
+/// Writes this process into the lock file. A holder whose lock this process cannot see is left alone until it is
+/// silent.
 fn lease(file: &File, is_locked: bool, dir: &RunDir) -> Result<Heart, StoreError> {
     let path = dir.lock();
     let failed = |error| StoreError::from(IoError::write(&path)(error));

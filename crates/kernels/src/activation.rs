@@ -3,8 +3,8 @@
 //!
 //! A value gives the same bits at every place of a map and on every instruction set with a fused multiply-add. eˣ has a
 //! relative error of at most 10⁻⁷. Its argument is clamped to −87.3 … 88.3, so that the sigmoid of −100 is 10⁻³⁸ and
-//! not 10⁻⁴⁴. Coefficients were fitted by least squares in f64, whose weights were raised again and again where the error
-//! was largest (Lawson's method), and rounded to f32.
+//! not 10⁻⁴⁴. Coefficients were fitted by least squares in f64, whose weights were raised again and again where the
+//! error was largest (Lawson's method), and rounded to f32.
 
 use super::bf16::{Bf16Isa, bf16};
 use super::elements::{Element, ElementsKernel, MapElements};

@@ -152,8 +152,8 @@ pub fn run(
     Ok((done, files))
 }
 
-/// Writes tables anew whose labels have changed, and computes the shards that are missing, but for the rows of them that
-/// an earlier run has kept.
+/// Writes tables anew whose labels have changed, and computes the shards that are missing, but for the rows of them
+/// that an earlier run has kept.
 fn compute(
     plan: &Plan,
     listing: &mut Listing,

@@ -40,8 +40,8 @@ pub struct Part {
 }
 
 impl Part {
-    /// The numbers of its shards, of so many in all. Neighbours stay together: they may lie in one archive, which is read
-    /// from its beginning.
+    /// The numbers of its shards, of so many in all. Neighbours stay together: they may lie in one archive, which is
+    /// read from its beginning.
     pub fn shards(self, all: usize) -> Range<usize> {
         let border = |number: usize| (number as u128 * all as u128 / self.of.max(1) as u128) as usize;
         border(self.number - 1)..border(self.number)

@@ -26,8 +26,8 @@ pub(crate) struct Storing<'a> {
 }
 
 impl Storing<'_> {
-    /// Writes the listing, unless it is there; `notes` notes what is known of the contents of a part by now. True when it
-    /// was written.
+    /// Writes the listing, unless it is there; `notes` notes what is known of the contents of a part by now. True when
+    /// it was written.
     pub fn store(
         &self,
         listing: &Listing,

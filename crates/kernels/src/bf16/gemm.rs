@@ -21,8 +21,8 @@ pub struct Bf16DirectConv {
     columns: Columns,
     /// Values in a row of the kernel, its width × channels, or in one of its columns where these lie apart.
     depth: usize,
-    /// (panels, kernel rows, columns that lie apart, pairs of values, filters of a panel), two bf16 each: a panel is two
-    /// vectors of filters; behind the last filter it is zero, and so is the second value of an incomplete pair.
+    /// (panels, kernel rows, columns that lie apart, pairs of values, filters of a panel), two bf16 each: a panel is
+    /// two vectors of filters; behind the last filter it is zero, and so is the second value of an incomplete pair.
     weights: Vec<u32>,
     /// (filters), zero behind the last one to the end of its panel.
     bias: Vec<f32>,

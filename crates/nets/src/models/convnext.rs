@@ -99,7 +99,7 @@ fn convnext(options: &BuildOptions, model: &str, depths: [usize; 4], first: usiz
     g.finish(features, logits)
 }
 
-/// What stands before stage `s`: the stem, or a norm and a convolution that halve the map.
+/// Builds the layers before stage `s`: the stem, or a norm and a convolution that halve the map.
 fn downsample(g: &mut Builder, source: Source, model: &str, s: usize, x: LayerId, width: usize) -> LayerId {
     let stem = s == 0;
     let [module, norm, conv] = match source {

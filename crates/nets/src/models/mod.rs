@@ -1,5 +1,5 @@
-//! The networks, as data: [`graph`] is the language, one file a family speaks it through `builder`, `registry` lists
-//! what there is.
+//! The networks as data: [`graph`] holds the layers of a network, each family has a file that builds its graphs with
+//! `builder`, and `registry` lists all networks.
 
 mod alexnet;
 pub(crate) mod builder;

@@ -1,6 +1,6 @@
-//! Names of the package `efficientnet_pytorch` (github.com/lukemelas/EfficientNet-PyTorch) and of those made after it,
-//! whose files hold Google's EfficientNets and EfficientNet-Lites: `_blocks.7._expand_conv.weight` is timm's
-//! `blocks.3.2.conv_pw.weight`.
+//! The names of tensors in the files of the package `efficientnet_pytorch` (github.com/lukemelas/EfficientNet-PyTorch)
+//! and of packages with the same names. These files hold Google's EfficientNets and EfficientNet-Lites. This module
+//! translates the names to timm's: `_blocks.7._expand_conv.weight` is `blocks.3.2.conv_pw.weight`.
 
 use std::collections::BTreeMap;
 

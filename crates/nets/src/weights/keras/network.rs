@@ -177,8 +177,8 @@ fn weighted(graph: &Graph, node: &Node) -> Option<Weighted> {
     Some(Weighted { name: node.name.to_string(), class, slots })
 }
 
-/// Whether Keras has the layer as a `DepthwiseConv2D`. Those of `keras.applications` have no bias: with one, ConvNeXt's,
-/// it is a `Conv2D` in groups.
+/// Whether Keras has the layer as a `DepthwiseConv2D`. Those of `keras.applications` have no bias: with one,
+/// ConvNeXt's, it is a `Conv2D` in groups.
 fn is_depthwise(op: Op) -> bool {
     matches!(op, Op::Conv { groups, out, bias: false, .. } if groups > 1 && groups == out)
 }

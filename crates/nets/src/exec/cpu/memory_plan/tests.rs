@@ -27,8 +27,8 @@ struct Placed {
     taps: Vec<usize>,
 }
 
-/// What stands in for a value in a buffer: picture, value and channel; none where a zero is. What a concatenation holds
-/// is its terms'.
+/// The tests fill a buffer with cells instead of numbers. A cell names the picture, the value and the channel that lie
+/// there; a zero is none. A concatenation has the cells of its terms.
 type Cell = Option<[usize; 3]>;
 
 impl Placed {
