@@ -1,8 +1,9 @@
 """A pipeline on the nodes of a Ray cluster: `python -m featurize.ray pipeline.yaml`.
 
-The driver lists the pictures. Actors, one a node with its CPUs but one or one a GPU, compute whole shards of features and write them into the run's
-folder themselves; only the counts of pictures travel. The driver then goes on as `featurize run` does. A shard of a node that died is computed on
-another one, and a driver that is started again computes only what is missing. The tables are those of one machine, byte for byte.
+The driver lists the pictures. Actors, one a node with its CPUs but one or one a GPU, compute whole shards of features and
+write them into the run's folder themselves; only the counts of pictures travel. The driver then goes on as `featurize run`
+does. A shard of a node that died is computed on another one, and a driver that is started again computes only what is
+missing. The tables are those of one machine, byte for byte.
 
 All nodes see the pictures and the run's folder under the same paths, and have this version of featurize installed.
 """
@@ -153,13 +154,17 @@ def extract(arguments: dict[str, Any], num_actors: int | None, gpus: bool, quiet
 
 
 def main(words: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m featurize.ray", description="Run a pipeline on the nodes of a Ray cluster.")
+    description = "Run a pipeline on the nodes of a Ray cluster."
+    parser = argparse.ArgumentParser(prog="python -m featurize.ray", description=description)
     parser.add_argument("file", help="the YAML file")
-    parser.add_argument("--address", default="auto", help="the address of the cluster (default: the one that runs on this machine)")
-    parser.add_argument("--num-actors", type=int, metavar="N", help="the most actors (default: one a node, or one a GPU)")
+    address = "the address of the cluster (default: the one that runs on this machine)"
+    parser.add_argument("--address", default="auto", help=address)
+    actors = "the most actors (default: one a node, or one a GPU)"
+    parser.add_argument("--num-actors", type=int, metavar="N", help=actors)
     parser.add_argument("--gpus", action="store_true", help="one actor a GPU instead of one a node")
     parser.add_argument("--out", metavar="DIR", help="the run's folder, instead of the one that the file names")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a key, as `featurize run` does")
+    override = "override a key, as `featurize run` does"
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=override)
     parser.add_argument("--weights-dir", metavar="DIR", help="the folder for weights, on every node")
     parser.add_argument("--offline", action="store_true", help="download nothing")
     parser.add_argument("-q", "--quiet", action="store_true", help="print only warnings and errors")
@@ -173,7 +178,8 @@ def main(words: list[str] | None = None) -> int:
         out = os.path.abspath(
             _featurize.run(text, file, options.set, out, "scan", None, False, False, not options.quiet, weights, options.offline)
         )
-        arguments = {"text": text, "file": file, "sets": options.set, "out": out, "weights_dir": weights, "offline": options.offline}
+        arguments = {"text": text, "file": file, "sets": options.set, "out": out}
+        arguments |= {"weights_dir": weights, "offline": options.offline}
         extract(arguments, options.num_actors, options.gpus, options.quiet)
         ray.shutdown()
     except ConnectionError:
