@@ -131,8 +131,13 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Error::Config(_) | Error::UnknownModel(_) | Error::Usage(_) | Error::Output(_) => 2,
-            Error::WeightStore(WeightStoreError::Spec { .. }) => 2,
-            Error::NetworkPlan(NetworkPlanError::NoSource { .. } | NetworkPlanError::NotInside { .. }) => 2,
+            Error::WeightStore(WeightStoreError::Spec { .. } | WeightStoreError::Name { .. }) => 2,
+            Error::WeightStore(WeightStoreError::NoName { .. }) => 2,
+            Error::NetworkPlan(
+                NetworkPlanError::NoSource { .. }
+                | NetworkPlanError::NotInside { .. }
+                | NetworkPlanError::OtherModel { .. },
+            ) => 2,
             Error::Plot(
                 PlotError::Extension { .. }
                 | PlotError::TooManyPictures { .. }

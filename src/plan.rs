@@ -13,7 +13,7 @@ use crate::image::{ChannelOrder, Exif, Preset, Recipe};
 use crate::io::features;
 pub(crate) use crate::models::unknown as unknown_model;
 use crate::models::{self, ModelSpec, Source};
-use crate::network_plan::{self, Fetch, NetworkPlan, NetworkPlanError, Tap};
+use crate::network_plan::{self, Asked, Chosen, Fetch, NetworkPlan, NetworkPlanError, Tap};
 use crate::stage::StageId;
 use crate::store::{CHARTS, RunDir, fingerprint};
 use crate::weights::WeightError;
@@ -51,8 +51,10 @@ pub enum PlanError {
 
 impl Plan {
     /// Decides everything that needs no picture; `out` overrides the run's folder, published weights come by `fetch`.
-    pub fn new(pipeline: Pipeline, out: Option<&Path>, fetch: &mut Fetch<'_>) -> Result<Self, PlanError> {
+    pub fn new(mut pipeline: Pipeline, out: Option<&Path>, fetch: &mut Fetch<'_>) -> Result<Self, PlanError> {
         let backbone = backbone(&pipeline, fetch)?;
+        // own weights bring their model
+        pipeline.extract.model = backbone.model.name.to_string();
         let weights_id = backbone.weights.fingerprint()?;
         let dir = out.map(PathBuf::from).or_else(|| pipeline.output.dir.clone());
         let dir = RunDir::new(dir.unwrap_or_else(|| Path::new("runs").join(&pipeline.name)));
@@ -198,7 +200,7 @@ fn backbone(pipeline: &Pipeline, fetch: &mut Fetch<'_>) -> Result<NetworkPlan, P
         return Err(at("extract.weights", message));
     }
     let key_of = |error: &NetworkPlanError| match error {
-        NetworkPlanError::NoModel(_) => "extract.model",
+        NetworkPlanError::NoModel(_) | NetworkPlanError::OtherModel { .. } => "extract.model",
         NetworkPlanError::NoSource { .. } if extract.source.is_some() => "extract.source",
         NetworkPlanError::NoSource { .. } | NetworkPlanError::NotInside { .. } => "extract.weights",
         NetworkPlanError::NoLayer(_) if extract.layers.is_some() => "extract.layers",
@@ -208,17 +210,25 @@ fn backbone(pipeline: &Pipeline, fetch: &mut Fetch<'_>) -> Result<NetworkPlan, P
     };
     let wrong = |error: NetworkPlanError| match error {
         NetworkPlanError::Weights(error) => PlanError::Weights(error),
-        NetworkPlanError::Store(error) if !matches!(error, StoreError::Spec { .. }) => PlanError::Store(error),
+        NetworkPlanError::Store(error) if !matches!(error, StoreError::Spec { .. } | StoreError::NoName { .. }) => {
+            PlanError::Store(error)
+        }
         error => at(key_of(&error), error.to_string()),
     };
     // a layer that is asked for by name may stand above the last feature map
-    let asked = (extract.seed, !extract.layers().is_empty());
-    let weights = network_plan::origin(model, &extract.weights, asked, fetch).map_err(wrong)?;
-    let weights = weights.with_key(extract.weights_key.as_deref())?;
-    let row = network_plan::row(model, &weights, extract.source).map_err(wrong)?;
+    let asked = Asked {
+        model,
+        is_named: pipeline.source.has("extract.model"),
+        weights: &extract.weights,
+        key: extract.weights_key.as_deref(),
+        source: extract.source,
+        seed: extract.seed,
+        top: !extract.layers().is_empty(),
+    };
+    let Chosen { model, row, weights, recipe, .. } = network_plan::choose(&asked, fetch).map_err(wrong)?;
     let overrides = extract.recipe.clone().unwrap_or_default();
     let mut recipe = match overrides.preset {
-        None => row.recipe.clone(),
+        None => recipe,
         Some(preset) => preset_of(model, preset).map_err(|message| at("extract.recipe.preset", message))?,
     }
     .with(&overrides);

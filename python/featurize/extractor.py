@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 Errors = Literal["raise", "null"]
 
-_DEFAULT = "efficientnet_lite0"
 # the shortest pipeline; the parameters are its keys
 _PIPELINE = "version: 1\nname: embed\ninput: {root: .}\n"
 
@@ -25,9 +24,11 @@ class Extractor:
     Parameters
     ----------
     model
-        A network of `featurize models list`; the default is inside the package, with its ImageNet weights.
+        A network of `featurize models list`. Default: that of `weights` with a name of your own, else `efficientnet_lite0`, which is inside
+        the package with its ImageNet weights.
     weights
-        `"keras"`, `"torchvision"`, `"timm"`, a file, `"hf:owner/repo/file"`, a URL, or `"random"`. Default: the first of `featurize models list`.
+        `"keras"`, `"torchvision"`, `"timm"`, a file, `"hf:owner/repo/file"`, a URL, `"random"`, or a name that
+        `featurize weights import --name` gave. Default: the first of `featurize models list`.
     source
         Whose network it is, where the weights are a file that does not say so: `"keras"`, `"torchvision"` or `"timm"`.
     layer
@@ -57,7 +58,7 @@ class Extractor:
 
     def __init__(
         self,
-        model: str = _DEFAULT,
+        model: str | None = None,
         *,
         weights: str | os.PathLike[str] | None = None,
         source: str | None = None,

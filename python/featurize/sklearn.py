@@ -26,7 +26,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):
 
     def __init__(
         self,
-        model: str = "efficientnet_lite0",
+        model: str | None = None,
         *,
         weights: str | os.PathLike[str] | None = None,
         source: str | None = None,

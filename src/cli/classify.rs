@@ -4,11 +4,11 @@ use clap::Args;
 
 use super::top::{self, TopArgs};
 use super::{FetchArgs, find_model, precision, source, ui};
-use crate::config::{Precision, Weights};
+use crate::config::{DEFAULT_MODEL, Precision, Weights};
 use crate::error::Error;
 use crate::io::output::Inputs;
 use crate::models::{Source, imagenet};
-use crate::network_plan;
+use crate::network_plan::{self, Asked};
 use crate::pictures::Predictor;
 
 /// Which network, and which pictures.
@@ -16,11 +16,13 @@ use crate::pictures::Predictor;
 pub struct ClassifyArgs {
     #[command(flatten)]
     pictures: TopArgs,
-    /// The network: see `featurize models list`.
-    #[arg(long, value_name = "NAME", default_value = "efficientnet_lite0")]
-    model: String,
+    /// The network: see `featurize models list`. Default: that of `--weights` with a name of your own, else
+    /// `efficientnet_lite0`.
+    #[arg(long, value_name = "NAME")]
+    model: Option<String>,
     /// `keras`, `torchvision` or `timm` (what these publish), a file with the network's weights and its classifier on
-    /// top (safetensors, PyTorch or Keras), `hf:owner/repo/file` or a URL. Default: the model's own.
+    /// top (safetensors, PyTorch or Keras), `hf:owner/repo/file`, a URL, or a name that `weights import` gave. Default:
+    /// the model's own.
     #[arg(long, value_name = "WEIGHTS", value_parser = weights)]
     weights: Option<Weights>,
     /// Where in the file the network lies, when it is there more than once: see `extract.weights_key` of the YAML.
@@ -43,18 +45,24 @@ fn weights(text: &str) -> Result<Weights, String> {
 
 /// Opens the network and classifies.
 pub fn run(arguments: &ClassifyArgs) -> Result<(), Error> {
-    let model = find_model(&arguments.model)?;
-    let weights = arguments.weights.clone().unwrap_or_default();
+    let asked = Asked {
+        model: find_model(arguments.model.as_deref().unwrap_or(DEFAULT_MODEL))?,
+        is_named: arguments.model.is_some(),
+        weights: &arguments.weights.clone().unwrap_or_default(),
+        key: arguments.weights_key.as_deref(),
+        source: arguments.source,
+        seed: 0,
+        top: true,
+    };
     let (ui, fetching) = (ui(arguments.pictures.style()), &arguments.fetching);
-    let weights = network_plan::origin(model, &weights, (0, true), &mut fetching.store.fetch(fetching.offline, &ui))?;
-    let weights = weights.with_key(arguments.weights_key.as_deref())?;
+    let chosen = network_plan::choose(&asked, &mut fetching.store.fetch(fetching.offline, &ui))?;
     let device = arguments.pictures.workers.open_device()?;
-    let predictor = Predictor::of_network(model, weights, arguments.source, arguments.precision, &device)?;
+    let predictor = Predictor::of_network(&chosen, arguments.precision, &device)?;
     if let Some(told) = predictor.taken().told().filter(|_| !predictor.taken().others.is_empty()) {
         ui.note(&format!("weights {told}"));
     }
     let imagenet = imagenet::classes();
-    let known = predictor.classes().len() == imagenet.len();
+    let known = chosen.classes.is_none() && predictor.classes().len() == imagenet.len();
     let wnids: Vec<&str> = imagenet.iter().filter(|_| known).map(|class| class.wnid).collect();
     let mut read = Inputs::default();
     if let Some(Weights::Path(path)) = &arguments.weights {

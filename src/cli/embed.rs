@@ -40,7 +40,8 @@ pub struct EmbedArgs {
     /// Replace the file even if it is read here or is of another kind.
     #[arg(long)]
     overwrite: bool,
-    /// The network: see `featurize models list`.
+    /// The network: see `featurize models list`. Default: that of `--weights` with a name of your own, else
+    /// `efficientnet_lite0`.
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
     /// As `extract.weights` of the YAML: `keras`, `torchvision`, `timm`, a file, `hf:owner/repo/file`, a URL.

@@ -1,7 +1,8 @@
 //! `featurize models`: the list of networks, and their layers.
 
-use clap::Subcommand;
+use std::collections::BTreeMap;
 
+use clap::Subcommand;
 use serde::Serialize;
 
 use super::{find_model, print, source};
@@ -11,6 +12,7 @@ use crate::models::graph::{GraphError, Layer, Op, Pooling};
 use crate::models::{BuildOptions, Graph, LayerId, MODELS, ModelSpec, Source, WeightsSpec};
 use crate::network_plan;
 use crate::weights::Origin;
+use crate::weights::store::{OwnWeights, Store};
 
 #[derive(Debug, Subcommand)]
 pub enum ModelsCommand {
@@ -54,31 +56,36 @@ fn build(model: &ModelSpec, row: &WeightsSpec) -> Result<Graph, GraphError> {
 
 /// A line of `models list --json`. It is serialised directly, since a detour over `Value` would print an f32 as an f64.
 #[derive(Serialize)]
-struct ModelLine {
+struct ModelLine<'a> {
     name: &'static str,
     title: &'static str,
     parameters: usize,
     macs: u64,
     input: [usize; 2],
     features: usize,
-    weights: Vec<WeightsLine>,
+    weights: Vec<WeightsLine<'a>>,
 }
 
 #[derive(Serialize)]
-struct WeightsLine {
-    name: &'static str,
+struct WeightsLine<'a> {
+    name: &'a str,
     source: Source,
     top1: Option<f64>,
-    licence: &'static str,
+    licence: &'a str,
     urls: Vec<&'static str>,
-    recipe: &'static Recipe,
+    recipe: &'a Recipe,
 }
 
-impl WeightsLine {
+impl<'a> WeightsLine<'a> {
     fn of(row: &'static WeightsSpec) -> Self {
         let urls = row.files.iter().map(|file| file.url).collect();
         let WeightsSpec { name, source, top1, licence, recipe, .. } = row;
         Self { name, source: *source, top1: *top1, licence, urls, recipe }
+    }
+
+    /// Weights of the user's.
+    fn own(name: &'a str, own: &'a OwnWeights) -> Self {
+        Self { name, source: own.source, top1: None, licence: "your own", urls: Vec::new(), recipe: &own.recipe }
     }
 }
 
@@ -89,25 +96,28 @@ fn list(as_json: bool) -> Result<(), Error> {
             "model", "parameters", "MACs", "input", "features"
         ))?;
     }
+    let own = Store::open(None, true).map_or_else(|_| BTreeMap::new(), |store| store.registered());
     for model in MODELS {
         let Some(row) = model.weights.first() else { continue };
         let graph = build(model, row)?;
         let macs: u64 = graph.layers().iter().map(|layer| graph.macs_of(layer)).sum();
+        let own = own.iter().filter(|(_, own)| own.model == model.name).map(|(name, own)| WeightsLine::own(name, own));
         let width = graph.layer(graph.features()).shape.dims().last().copied().unwrap_or(0);
         if as_json {
             let (input, parameters) = (row.recipe.size, trained(&graph));
-            let weights = model.weights.iter().map(WeightsLine::of).collect();
+            let weights = model.weights.iter().map(WeightsLine::of).chain(own).collect();
             let line =
                 ModelLine { name: model.name, title: model.title, parameters, macs, input, features: width, weights };
             print(&serde_json::to_string(&line)?)?;
             continue;
         }
-        let weights = |row: &'static WeightsSpec| {
-            let word = if row.files.is_empty() { row.name } else { row.source.word() };
-            match row.top1 {
-                Some(top1) => format!("{word} {top1:.1} % ({})", row.licence),
-                None => format!("{word} ({})", row.licence),
-            }
+        let default = |row: &'static WeightsSpec| {
+            let name = if row.files.is_empty() { row.name } else { row.source.word() };
+            WeightsLine { name, ..WeightsLine::of(row) }
+        };
+        let text = |row: WeightsLine<'_>| match row.top1 {
+            Some(top1) => format!("{} {top1:.1} % ({})", row.name, row.licence),
+            None => format!("{} ({})", row.name, row.licence),
         };
         let others = model.weights.len() - model.defaults().count();
         let others = if others > 0 { format!(", {others} more in `weights list`") } else { String::new() };
@@ -118,7 +128,7 @@ fn list(as_json: bool) -> Result<(), Error> {
             macs as f64 / 1e9,
             graph.layers().first().map_or(String::new(), dims),
             width,
-            model.defaults().map(weights).collect::<Vec<_>>().join(", ")
+            model.defaults().map(default).chain(own).map(text).collect::<Vec<_>>().join(", ")
         ))?;
     }
     Ok(())

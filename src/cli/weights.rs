@@ -1,5 +1,7 @@
 //! `featurize weights`: lists, downloads, imports and verifies trained weights.
 
+mod own;
+
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
@@ -15,7 +17,7 @@ use crate::network_plan;
 use crate::progress::{Style, bytes, shown_in};
 use crate::terminal::printable_path;
 use crate::weights::Origin;
-use crate::weights::store::{Checked, Listed, State, Wanted, guess};
+use crate::weights::store::{Checked, Listed, State, Store, Wanted, guess};
 
 #[derive(Debug, Subcommand)]
 pub enum WeightsCommand {
@@ -27,11 +29,16 @@ pub enum WeightsCommand {
     #[command(after_help = "Examples:\n  featurize weights fetch vgg16 --source keras\n  featurize weights fetch \
                             hf:timm/resnet50.a1_in1k/model.safetensors")]
     Fetch(FetchArgs),
-    /// Copy a file to the folder for weights, after checking that it is the published one.
+    /// Copy a file to the folder for weights, after checking that it is the published one; or, with --name, weights of
+    /// your own, which every pipeline and command then knows by this name.
     #[command(
-        after_help = "Example:\n  featurize weights import Downloads/vgg16_weights_tf_dim_ordering_tf_kernels.h5"
+        after_help = "Examples:\n  featurize weights import Downloads/vgg16_weights_tf_dim_ordering_tf_kernels.h5\n  featurize weights \
+                            import best.pth --name pets --model resnet50 --source timm --recipe '{size: 256}' --classes names.txt"
     )]
     Import(ImportArgs),
+    /// Delete weights of your own from the folder for weights, and their name. The file that was imported stays.
+    #[command(after_help = "Example:\n  featurize weights remove pets")]
+    Remove(RemoveArgs),
     /// Read all files in the folder for weights and compare their hashes; the exit code is 1 when one differs.
     Verify(VerifyArgs),
     /// Print the path of weights. Downloads nothing; the exit code is 1 when they are not on this machine.
@@ -55,8 +62,8 @@ pub struct ListArgs {
 pub struct FetchArgs {
     #[command(flatten)]
     store: StoreArgs,
-    /// A model (see `featurize models list`), `hf:owner/repo/file[@revision]`, or a URL, also with `#sha256=…` at its
-    /// end.
+    /// A model (see `featurize models list`), `hf:owner/repo/file[@revision]`, a URL, also with `#sha256=…` at its
+    /// end, or a name of your own.
     #[arg(value_name = "WHAT")]
     what: String,
     #[command(flatten)]
@@ -90,10 +97,20 @@ pub struct ImportArgs {
     /// The model that the file is for. Default: recognised from the name or the hash of the file.
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
-    /// The library that publishes the file: `keras`, `torchvision` or `timm`, or `timm:a2_in1k` for weights that it
-    /// calls so.
+    /// The library that publishes the file, or after which your own network is built: `keras`, `torchvision` or `timm`,
+    /// or `timm:a2_in1k` for weights that it calls so.
     #[arg(long, value_name = "SOURCE", requires = "model")]
     source: Option<String>,
+    #[command(flatten)]
+    own: own::OwnArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct RemoveArgs {
+    #[command(flatten)]
+    store: StoreArgs,
+    /// The name.
+    name: String,
 }
 
 #[derive(Debug, Args)]
@@ -109,7 +126,7 @@ pub struct VerifyArgs {
 pub struct PathArgs {
     #[command(flatten)]
     store: StoreArgs,
-    /// A model, `hf:owner/repo/file[@revision]`, or a URL.
+    /// A model, `hf:owner/repo/file[@revision]`, a URL, or a name of your own.
     #[arg(value_name = "WHAT")]
     what: String,
     #[command(flatten)]
@@ -122,6 +139,7 @@ pub fn run(command: &WeightsCommand) -> Result<(), Error> {
         WeightsCommand::List(arguments) => list(arguments),
         WeightsCommand::Fetch(arguments) => fetch(arguments),
         WeightsCommand::Import(arguments) => import(arguments),
+        WeightsCommand::Remove(RemoveArgs { store, name }) => Ok(store.open(true)?.unregister(name)?),
         WeightsCommand::Verify(arguments) => verify(arguments),
         WeightsCommand::Path(arguments) => path(arguments),
     }
@@ -143,6 +161,9 @@ fn list(arguments: &ListArgs) -> Result<(), Error> {
             show(arguments.json, model, weights, None)?;
         }
         files.iter().try_for_each(|file| show(arguments.json, model, weights, Some(file)))?;
+    }
+    for (name, own) in store.registered().into_iter().filter(|(_, own)| only.is_none_or(|one| one.name == own.model)) {
+        own::show(&store, arguments.json, &name, &own)?;
     }
     if !arguments.json {
         print(&format!(
@@ -199,7 +220,7 @@ fn about_bytes(model: &ModelSpec, weights: &WeightsSpec, top: bool) -> Result<u6
 fn fetch(arguments: &FetchArgs) -> Result<(), Error> {
     let store = arguments.store.open(arguments.offline)?;
     let ui = ui(if arguments.quiet { Style::Quiet } else { Style::Auto });
-    let wanted = wanted(&arguments.what, &arguments.row)?;
+    let wanted = wanted(&store, &arguments.what, &arguments.row)?;
     if let Wanted::Known { weights, .. } = &wanted
         && weights.files.is_empty()
     {
@@ -216,8 +237,13 @@ fn fetch(arguments: &FetchArgs) -> Result<(), Error> {
 
 fn import(arguments: &ImportArgs) -> Result<(), Error> {
     let store = arguments.store.open(false)?;
-    let (model, weights) = row_of(MODELS, arguments)?;
-    let found = store.import(&arguments.file, &Wanted::Known { model, weights, top: false })?;
+    let found = match &arguments.own.name {
+        Some(name) => own::import(&store, name, arguments)?,
+        None => {
+            let (model, weights) = row_of(MODELS, arguments)?;
+            store.import(&arguments.file, &Wanted::Known { model, weights, top: false })?
+        }
+    };
     print(&found.path.display().to_string())?;
     Ok(())
 }
@@ -262,7 +288,7 @@ fn verify(arguments: &VerifyArgs) -> Result<(), Error> {
 
 fn path(arguments: &PathArgs) -> Result<(), Error> {
     let store = arguments.store.open(false)?;
-    let wanted = wanted(&arguments.what, &arguments.row)?;
+    let wanted = wanted(&store, &arguments.what, &arguments.row)?;
     let ui = ui(Style::Auto);
     let found = store.find(&wanted, &mut shown_in(&ui))?.ok_or_else(|| store.not_here(&wanted))?;
     print(&found.path.display().to_string())?;
@@ -270,8 +296,9 @@ fn path(arguments: &PathArgs) -> Result<(), Error> {
 }
 
 /// The weights that the arguments of the command line name.
-fn wanted(what: &str, row_args: &RowArgs) -> Result<Wanted, Error> {
-    if let Some(wanted) = Wanted::parse(what)? {
+fn wanted(store: &Store, what: &str, row_args: &RowArgs) -> Result<Wanted, Error> {
+    let own = || store.registered().contains_key(what).then(|| Wanted::Own(what.to_string()));
+    if let Some(wanted) = Wanted::parse(what)?.or_else(own) {
         if row_args.source.is_some() || row_args.no_top {
             return Err(Error::UnknownModel(format!("--source and --no-top go with a model; `{what}` is a file")));
         }

@@ -8,17 +8,21 @@ use super::{Features, Precision, Weights, ranges, schema};
 use crate::image::RecipeOverrides;
 use crate::models::Source;
 
+/// The network where none is named.
+pub const DEFAULT_MODEL: &str = "efficientnet_lite0";
+
 /// `extract`: runs a pretrained network over the pictures and keeps the values of a layer as features.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Extract {
-    /// The network; `featurize models list` names all of them.
+    /// The network; `featurize models list` names all of them. Weights with a name of your own bring theirs.
     #[schemars(schema_with = "schema::model")]
     pub model: String,
     /// The weights of the network. `bundled` are those inside the program. `keras`, `torchvision` and `timm` are
     /// published by these libraries and downloaded once; `torchvision:IMAGENET1K_V2` or `timm:a2_in1k` are those that a
     /// library calls so. `random` are drawn from `seed`, for trials. A relative path of
-    /// a file counts from the folder of the YAML file. `default` are the bundled weights where there are any, else the
+    /// a file counts from the folder of the YAML file. Any other word is a name that `featurize weights import FILE
+    /// --name` gave, with its network, recipe and classes. `default` are the bundled weights where there are any, else the
     /// first source that `featurize models list` names for the network.
     pub weights: Weights,
     /// The place of the network in the file of weights when it is there more than once: `state_dict`, `student`,
@@ -63,7 +67,7 @@ pub struct Extract {
 impl Default for Extract {
     fn default() -> Self {
         Self {
-            model: "efficientnet_lite0".to_owned(),
+            model: DEFAULT_MODEL.to_owned(),
             weights: Weights::Default,
             weights_key: None,
             seed: 0,

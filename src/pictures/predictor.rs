@@ -29,8 +29,9 @@ use crate::io::IoError;
 use crate::learn::classifier::Classifier;
 use crate::learn::dataset::Transformer;
 use crate::learn::reduction::Reduction;
-use crate::models::{ModelSpec, Source, imagenet};
-use crate::network_plan::{self, NetworkPlan, NetworkPlanError};
+use crate::learn::temperature::Temperature;
+use crate::models::imagenet;
+use crate::network_plan::{Chosen, NetworkPlan, NetworkPlanError};
 use crate::stage::StageId;
 use crate::stages::reduce::ReduceError;
 use crate::stages::scan::NamedFile;
@@ -38,7 +39,7 @@ use crate::stages::train::TrainError;
 use crate::store::{Record, RunDir};
 use crate::table::{Dtype, FeatureMatrix};
 use crate::weights::store::StoreError;
-use crate::weights::{CheckpointKey, Origin, WeightError};
+use crate::weights::{CheckpointKey, WeightError};
 pub use saved::of_features;
 
 /// The predictor cannot be opened, or not every picture went through it.
@@ -171,22 +172,18 @@ impl Predictor {
         saved::open(dir, weights, device)
     }
 
-    /// A network with the classifier that it was trained with: its classes are [`imagenet::classes`], or numbers where
-    /// they are others. `source` is whose numerics and recipe go with the weights; none: the one that fits them.
-    pub fn of_network(
-        model: &'static ModelSpec,
-        weights: Origin,
-        source: Option<Source>,
-        precision: Precision,
-        device: &Device,
-    ) -> Result<Self, PredictorError> {
-        let row = network_plan::row(model, &weights, source)?;
-        let backbone = NetworkPlan::classifier(model, row, weights, row.recipe.clone())?.precision(precision);
+    /// A network with the classifier that it was trained with: its classes are those of the user, else
+    /// [`imagenet::classes`], or numbers where they are others.
+    pub fn of_network(chosen: &Chosen, precision: Precision, device: &Device) -> Result<Self, PredictorError> {
+        let backbone = NetworkPlan::classifier(chosen)?.precision(precision);
         let extractor = Extractor::open(&backbone, device)?;
-        let known: Vec<String> = imagenet::classes().iter().map(|class| class.label.to_string()).collect();
-        // the names of other classes are not in a file of weights
-        let own = || (0..extractor.width()).map(|i| format!("class {i}")).collect();
-        let classes = if known.len() == extractor.width() { known } else { own() };
+        let known = imagenet::classes();
+        let classes = match &chosen.classes {
+            Some(own) => own.clone(),
+            None if known.len() == extractor.width() => known.iter().map(|class| class.label.to_string()).collect(),
+            // the names of other classes are not in a file of weights
+            None => (0..extractor.width()).map(|i| format!("class {i}")).collect(),
+        };
         Ok(Self { extractor, way: Way::on(device), head: Head::Softmax, classes, metadata: Vec::new() })
     }
 

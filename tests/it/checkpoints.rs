@@ -11,7 +11,7 @@ use safetensors::tensor::{Dtype, TensorView};
 
 use crate::support::{Run, Workspace, featurize};
 
-const MODEL: &str = "mobilenet_v2";
+pub const MODEL: &str = "mobilenet_v2";
 
 fn graph() -> Graph {
     let spec = models::find(MODEL).expect("registered");
@@ -20,10 +20,10 @@ fn graph() -> Graph {
 }
 
 /// Name, shape and bytes of a tensor.
-type Stored = (String, Vec<usize>, Vec<u8>);
+pub type Stored = (String, Vec<usize>, Vec<u8>);
 
 /// The seeded weights of the network under `prefix`, some values changed.
-fn network(seed: u64, prefix: &str, change: impl Fn(&str, &mut [f32])) -> Vec<Stored> {
+pub fn network(seed: u64, prefix: &str, change: impl Fn(&str, &mut [f32])) -> Vec<Stored> {
     let graph = graph();
     let set = Origin::Random(seed).load(&graph, Source::Torchvision, &[]).expect("random");
     let stored = |parameter: models::graph::Parameter| {
@@ -35,9 +35,9 @@ fn network(seed: u64, prefix: &str, change: impl Fn(&str, &mut [f32])) -> Vec<St
     graph.parameters().into_iter().map(stored).collect()
 }
 
-fn same(_: &str, _: &mut [f32]) {}
+pub fn same(_: &str, _: &mut [f32]) {}
 
-fn write(path: &Path, tensors: &[Stored]) {
+pub fn write(path: &Path, tensors: &[Stored]) {
     let views = tensors.iter().map(|(name, shape, bytes)| {
         (name.as_str(), TensorView::new(Dtype::F32, shape.clone(), bytes).expect("as many bytes"))
     });

@@ -18,6 +18,7 @@ mod models;
 mod networks;
 mod outputs;
 mod pipelines;
+mod own_weights;
 mod precision;
 mod predict;
 mod remote;

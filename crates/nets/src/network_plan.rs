@@ -8,7 +8,7 @@ use crate::exec::{Features, Kernels, Precision};
 use crate::image::{DecodeOptions, Recipe, RecipeError};
 use crate::models::{self, BuildOptions, Graph, GraphError, LayerId, ModelSpec, Shape, Source, WeightsSpec};
 use crate::suggest::suggest;
-use crate::weights::store::{Found, StoreError, Wanted};
+use crate::weights::store::{Found, OwnWeights, StoreError, Wanted};
 use crate::weights::{CheckpointKey, Origin, WeightError, Weights};
 
 /// A network, its weights, and what is taken from it.
@@ -63,6 +63,8 @@ pub enum NetworkPlanError {
     NoSource { model: &'static str, what: String, known: String },
     #[error("the binary carries no weights for {model}; take those of {known}, a file, or random ones")]
     NotInside { model: &'static str, known: String },
+    #[error("the weights `{name}` are of {of}; take `model: {of}`, or leave `model` out")]
+    OtherModel { name: String, of: String },
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -70,23 +72,71 @@ pub enum NetworkPlanError {
 /// Finds or fetches a file of weights.
 pub type Fetch<'a> = dyn FnMut(&Wanted) -> Result<Found, StoreError> + 'a;
 
-/// Where the weights that are asked for lie; those that are published come by `fetch`. `top`: with the classifier on
-/// top. `seed` is that of random ones.
-pub fn origin(
-    model: &'static ModelSpec,
-    weights: &Weights,
-    (seed, top): (u64, bool),
-    fetch: &mut Fetch<'_>,
-) -> Result<Origin, NetworkPlanError> {
+/// The network and the weights that are asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// The model. Own weights bring theirs: where `is_named` is false, theirs is taken.
+    pub model: &'static ModelSpec,
+    pub is_named: bool,
+    pub weights: &'a Weights,
+    /// The place in a file of weights.
+    pub key: Option<&'a str>,
+    /// The library whose numerics and recipe go with a file.
+    pub source: Option<Source>,
+    /// The seed of random weights.
+    pub seed: u64,
+    /// Whether the classifier on top is needed.
+    pub top: bool,
+}
+
+/// The network and the weights that were found.
+#[derive(Clone, Debug)]
+pub struct Chosen {
+    pub model: &'static ModelSpec,
+    /// The row of the registry whose numerics go with the weights.
+    pub row: &'static WeightsSpec,
+    pub weights: Origin,
+    /// How pictures are prepared for these weights.
+    pub recipe: Recipe,
+    /// The names of the classifier's outputs, where the user gave them to own weights.
+    pub classes: Option<Vec<String>>,
+}
+
+/// Finds the weights that are asked for; those that are published come by `fetch`.
+pub fn choose(asked: &Asked<'_>, fetch: &mut Fetch<'_>) -> Result<Chosen, NetworkPlanError> {
+    let weights = origin(asked, fetch)?;
+    let (Weights::Own(name), Some(path)) = (asked.weights, weights.path()) else {
+        let (model, weights) = (asked.model, weights.with_key(asked.key)?);
+        let row = row(model, &weights, asked.source)?;
+        return Ok(Chosen { model, row, weights, recipe: row.recipe.clone(), classes: None });
+    };
+    let own = OwnWeights::beside(path)?;
+    if weights.fingerprint()? != own.sha256 {
+        let reason = format!("it is not the file that was imported, whose sha256 is {}; import that again", own.sha256);
+        return Err(WeightError::Format { place: path.display().to_string(), reason }.into());
+    }
+    let model = models::find(&own.model).ok_or_else(|| NetworkPlanError::NoModel(models::unknown(&own.model)))?;
+    if asked.is_named && asked.model.name != model.name {
+        return Err(NetworkPlanError::OtherModel { name: name.clone(), of: own.model });
+    }
+    let weights = weights.with_key(asked.key.or(own.weights_key.as_deref()))?;
+    let row = row(model, &weights, asked.source.or(Some(own.source)))?;
+    Ok(Chosen { model, row, weights, recipe: own.recipe, classes: own.classes })
+}
+
+/// Where the weights lie that are asked for.
+fn origin(asked: &Asked<'_>, fetch: &mut Fetch<'_>) -> Result<Origin, NetworkPlanError> {
+    let of_file = |Found { path, sha256, .. }| Origin::file(path, Some(sha256));
+    let Asked { model, weights, seed, top, .. } = *asked;
     let row = match weights {
         Weights::Random => return Ok(Origin::Random(seed)),
         Weights::Path(path) => return Ok(Origin::file(path, None)),
         Weights::Remote(text) => {
             let reason = "expected hf:owner/repo/file or a URL";
             let wanted = Wanted::parse(text)?.ok_or_else(|| StoreError::Spec { text: text.clone(), reason })?;
-            let Found { path, sha256, .. } = fetch(&wanted)?;
-            return Ok(Origin::file(path, Some(sha256)));
+            return Ok(of_file(fetch(&wanted)?));
         }
+        Weights::Own(name) => return Ok(of_file(fetch(&Wanted::Own(name.clone()))?)),
         Weights::Default => model.weights.first().ok_or_else(|| no_source(model, "default"))?,
         Weights::Bundled => {
             model.weights("bundled").ok_or(NetworkPlanError::NotInside { model: model.name, known: sources(model) })?
@@ -147,9 +197,9 @@ impl NetworkPlan {
     /// last feature map. Published weights come by `fetch`.
     pub fn of_model(name: &str, weights: &Weights, fetch: &mut Fetch<'_>) -> Result<Self, NetworkPlanError> {
         let model = models::find(name).ok_or_else(|| NetworkPlanError::NoModel(models::unknown(name)))?;
-        let weights = origin(model, weights, (0, false), fetch)?;
-        let row = row(model, &weights, None)?;
-        Self::new(model, row, weights, row.recipe.clone(), &[], Features::Avg)
+        let asked = Asked { model, is_named: true, weights, key: None, source: None, seed: 0, top: false };
+        let Chosen { model, row, weights, recipe, .. } = choose(&asked, fetch)?;
+        Self::new(model, row, weights, recipe, &[], Features::Avg)
     }
 
     /// `model` with `weights` as `row` has them, pictures prepared by `recipe`; features are `features` of `layers`, or
@@ -212,13 +262,9 @@ impl NetworkPlan {
         Self { kernels, ..self }
     }
 
-    /// `model` with its own classifier on top: features are the class scores before softmax.
-    pub fn classifier(
-        model: &'static ModelSpec,
-        row: &WeightsSpec,
-        weights: Origin,
-        recipe: Recipe,
-    ) -> Result<Self, NetworkPlanError> {
+    /// The network with its own classifier on top: features are the class scores before softmax.
+    pub fn classifier(chosen: &Chosen) -> Result<Self, NetworkPlanError> {
+        let Chosen { model, row, weights, recipe, .. } = chosen.clone();
         let mut plan = Self::new(model, row, weights, recipe, &[], Features::Flatten)?;
         let layer = plan.graph.logits();
         let (name, shape) = (plan.graph.layer(layer).name.clone(), plan.graph.layer(layer).shape);

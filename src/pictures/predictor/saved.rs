@@ -175,6 +175,12 @@ fn origin(card: &NetworkCard, model: &'static ModelSpec, given: Option<&Path>) -
             }
         }
     }
+    for (name, _) in store.registered().into_iter().filter(|(_, own)| own.sha256 == *expected) {
+        let found = store.find(&Wanted::Own(name), &mut |_| ControlFlow::Continue(()))?;
+        if let Some(found) = found.filter(|found| found.sha256 == *expected) {
+            return Ok(Origin::file(found.path, Some(found.sha256)));
+        }
+    }
     let (weights, version, sha256) = (card.weights.clone(), card.featurize.clone(), expected.clone());
     Err(PredictorError::MissingWeights { weights, version, sha256 })
 }

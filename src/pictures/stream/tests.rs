@@ -118,6 +118,7 @@ mod of_a_network {
     use super::*;
     use crate::config::Precision;
     use crate::models::find;
+    use crate::network_plan::Chosen;
     use crate::pictures::Predictor;
     use crate::weights::Origin;
     use std::path::Path;
@@ -135,7 +136,7 @@ mod of_a_network {
     /// Ten of the shipped pictures, and others that cannot be read between them.
     fn pictures() -> Vec<NamedFile> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/fruits/Test/Banana");
-        let mut sound = crate::stages::scan::named(&folder).expect("shipped");
+        let mut sound = crate::stages::scan::named(&folder, &mut Default::default()).expect("shipped");
         sound.truncate(10);
         let gone = |i: usize| NamedFile::new(format!("gone {i}"), Err(format!("reason {i}")));
         let many = |n: usize| (0..n).map(gone).collect::<Vec<_>>();
@@ -242,8 +243,10 @@ mod of_a_network {
         let (source, memory, wanted) = (Named(&pictures), DecodeMemory::new(1 << 20), [3, 0, 4, 5]);
         let model = find("efficientnet_lite0").expect("registered");
         let open = || {
-            let weights = Origin::Bundled(&model.weights[0]);
-            Predictor::of_network(model, weights, None, Precision::F32, &Device::cpu()).expect("opened")
+            let row = &model.weights[0];
+            let (weights, recipe, classes) = (Origin::Bundled(row), row.recipe.clone(), None);
+            let chosen = Chosen { model, row, weights, recipe, classes };
+            Predictor::of_network(&chosen, Precision::F32, &Device::cpu()).expect("opened")
         };
         let rows = |predictor: &Predictor| {
             let stream = Stream { source: &source, wanted: &wanted, threads: 2, order: Order::Asked, ui: &ui };

@@ -7,6 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
 use serde::de::{Deserialize, Deserializer, Error, Unexpected};
 
+use super::store::is_name;
 use crate::models::Source;
 
 /// Where the weights of the network come from.
@@ -26,13 +27,15 @@ pub enum Weights {
     Named(String),
     /// `hf:owner/repo/file` or a URL.
     Remote(String),
+    /// Weights that the user registered under this name.
+    Own(String),
     /// A file, resolved.
     Path(PathBuf),
 }
 
 /// The forms of `extract.weights`.
-const WEIGHTS: &str = "`bundled`, `keras`, `torchvision`, `timm`, `timm:a1_in1k` and the like, `random`, a file, `hf:owner/repo/file` \
-                       or a URL";
+const WEIGHTS: &str = "`bundled`, `keras`, `torchvision`, `timm`, `timm:a1_in1k` and the like, `random`, a file, \
+                       `hf:owner/repo/file`, a URL, or a name of your own";
 
 impl std::str::FromStr for Weights {
     type Err = &'static str;
@@ -57,6 +60,7 @@ impl std::str::FromStr for Weights {
                 match (Source::ALL.into_iter().find(|source| source.word() == library), name) {
                     (Some(source), None) => Ok(Self::Published(source)),
                     (Some(_), Some(_)) => Ok(Self::Named(text.to_string())),
+                    (None, _) if is_name(text) => Ok(Self::Own(text.to_string())),
                     (None, _) => Ok(Self::Path(PathBuf::from(text))),
                 }
             }
@@ -84,7 +88,7 @@ impl JsonSchema for Weights {
         json_schema!({"anyOf": [
             {"enum": ["default", "bundled", "random", "keras", "torchvision", "timm"]},
             {"title": "`timm:a1_in1k` and the like", "type": "string", "pattern": "^(torchvision|timm):"},
-            {"title": "a file", "type": ["string", "number", "boolean"], "minLength": 1},
+            {"title": "a file or a name of your own", "type": ["string", "number", "boolean"], "minLength": 1},
             {"title": "`hf:owner/repo/file`", "type": "string", "pattern": "^hf:"},
             {"title": "a URL", "type": "string", "pattern": "^https?://"}
         ]})

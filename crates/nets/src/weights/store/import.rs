@@ -1,7 +1,7 @@
 //! Files that the user brings: into the store when they are what is published.
 
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
@@ -21,7 +21,11 @@ impl Store {
         }
         let digests = digest(file, true, &mut || Ok(())).map_err(StoreError::read(file))?;
         let item = chosen(file, &items, &digests)?;
-        let path = self.dir.join(&item.place);
+        self.copy(file, digests, self.dir.join(&item.place))
+    }
+
+    /// Copies `file`, which has these `digests`, to `path` in the store.
+    pub(super) fn copy(&self, file: &Path, digests: Digests, path: PathBuf) -> Result<Found, StoreError> {
         let mut source = Hashing { file: regular::open(file).map_err(StoreError::read(file))?, sha256: Sha256::new() };
         let mut copy = atomic::Draft::create(&path)?;
         std::io::copy(&mut source, &mut copy).map_err(FileError::write(&path))?;

@@ -5,12 +5,13 @@
 //! <folder>/<model>/<source>/<published name>       weights of the registry
 //! <folder>/hf/<owner>/<repo>/<revision>/<file>     files of the Hugging Face hub
 //! <folder>/url/<16 digits>/<name>                  files from anywhere; the digits are of the address' SHA-256
+//! <folder>/own/<name>/weights                      files that the user gave a name
 //! <folder>/seen/<16 digits>.json                   records of files that lie in other programs' caches
 //! ```
 //!
 //! Beside `<file>` lie `<file>.record.json` (where it came from, its SHA-256) and, while it is fetched, `<file>.part`,
-//! `<file>.part.json` and `<file>.lock`. A file is read through when it is new or was written to; `verify` reads all of
-//! them through.
+//! `<file>.part.json` and `<file>.lock`; beside a file that the user named `<file>.network.json`, its network. A file is
+//! read through when it is new or was written to; `verify` reads all of them through.
 //!
 //! Files in the caches of Hugging Face, torch hub and Keras are used where they lie, when their hash is the published
 //! one; of Keras' `mobilenet_v2` none is published, and its name has to do. What is here is not looked for on the
@@ -21,6 +22,7 @@ mod error;
 mod fetch;
 mod http;
 mod import;
+mod own;
 mod places;
 #[cfg(test)]
 mod tests;
@@ -40,11 +42,12 @@ use sha2::{Digest, Sha256};
 pub use digest::Mismatch;
 pub use error::{Interrupted, StoreError};
 pub use import::guess;
+pub use own::{OwnWeights, check_name, is_name};
 pub use places::{Env, Place, Token};
 pub use verify::{Checked, Listed, State};
 pub use wanted::{HubFile, Wanted};
 
-use digest::{Record, hex, read_record};
+use digest::{Expected, Record, hex, read_record};
 use fetch::{Download, go_on, pause_for};
 use http::Client;
 use wanted::{Item, LOCK, RECORD};
@@ -125,7 +128,7 @@ impl Store {
             return Ok(found);
         }
         let items = wanted.items();
-        let here = |item: &&Item| !self.offline && !item.is_in_a_package();
+        let here = |item: &&Item| !self.offline && !item.is_in_a_package() && !matches!(wanted, Wanted::Own(_));
         let Some(item) = items.first().filter(here) else { return Err(self.not_here(wanted)) };
         let (path, url) = (self.dir.join(&item.place), self.url(item));
         let lock = self.lock(&path, watch)?;
@@ -152,6 +155,9 @@ impl Store {
         let items = wanted.items();
         if items.is_empty() {
             return StoreError::Inside(wanted.to_string());
+        }
+        if let Wanted::Own(name) = wanted {
+            return self.unknown_name(name);
         }
         let places = items.iter().flat_map(|item| self.places(item));
         let looked = places.map(|(place, path)| format!("\n  {place}: {}", path.display())).collect();

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use super::digest::{Expected, Record, read_record};
-use super::wanted::{Item, LOCK, PART, PART_RECORD, RECORD};
+use super::wanted::{ENDINGS, Item, RECORD};
 use super::{Place, SEEN, Store, StoreError, Wanted, beside};
 use crate::files::atomic;
 use crate::models::spec::FileSpec;
@@ -111,7 +111,7 @@ impl Store {
         paths.sort();
         for path in paths {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            let own = [RECORD, PART, PART_RECORD, LOCK].iter().any(|ending| name.ends_with(ending));
+            let own = ENDINGS.iter().any(|ending| name.ends_with(ending));
             if path.is_dir() {
                 if path != self.dir.join(SEEN) {
                     self.collect(&path, files, met)?;

@@ -1,13 +1,13 @@
-//! The weights that are asked for: a row of the registry, a file on the Hugging Face hub, or a URL; and the files that
-//! would do.
+//! The weights that are asked for: a row of the registry, a file on the Hugging Face hub, a URL, or a name that the user
+//! gave; and the files that would do.
 
 use std::fmt;
 use std::path::PathBuf;
 
 use sha2::{Digest, Sha256};
 
-use super::StoreError;
 use super::digest::{Expected, hex};
+use super::{StoreError, own};
 use crate::models::spec::FileSpec;
 use crate::models::{ModelSpec, Source, WeightsSpec};
 
@@ -19,6 +19,12 @@ pub(super) const RECORD: &str = ".record.json";
 pub(super) const PART: &str = ".part";
 pub(super) const PART_RECORD: &str = ".part.json";
 pub(super) const LOCK: &str = ".lock";
+pub(super) const NETWORK: &str = ".network.json";
+pub(super) const ENDINGS: [&str; 5] = [RECORD, PART, PART_RECORD, LOCK, NETWORK];
+
+/// The folder of weights with a name of the user's, and the name of the file in the folder of one.
+pub(super) const OWN: &str = "own";
+pub(super) const WEIGHTS: &str = "weights";
 
 /// The weights that are asked for.
 #[derive(Clone, Debug)]
@@ -30,6 +36,8 @@ pub enum Wanted {
     Hub(HubFile),
     /// Any address, perhaps with the SHA-256 that its file must have.
     Url { url: String, sha256: Option<String> },
+    /// Weights that the user registered under this name.
+    Own(String),
 }
 
 /// A file on the Hugging Face hub.
@@ -76,6 +84,7 @@ impl fmt::Display for Wanted {
             Self::Known { model, weights, .. } => write!(f, "the weights `{}` of {}", weights.name, model.name),
             Self::Hub(hub) => write!(f, "{hub}"),
             Self::Url { url, .. } => f.write_str(url),
+            Self::Own(name) => write!(f, "the weights `{name}`"),
         }
     }
 }
@@ -142,6 +151,7 @@ impl Wanted {
                 expected: Expected { sha256: sha256.clone(), md5: None },
                 top: true,
             }],
+            Self::Own(name) => vec![own::item(name)],
         }
     }
 }
@@ -232,7 +242,7 @@ fn safe_name(name: &str) -> String {
     if name.starts_with('.') {
         name.replace_range(..1, "_");
     }
-    if [RECORD, PART, PART_RECORD, LOCK].iter().any(|ending| name.ends_with(ending)) {
+    if ENDINGS.iter().any(|ending| name.ends_with(ending)) {
         name.push('_');
     }
     name
