@@ -13,12 +13,14 @@ if TYPE_CHECKING:
 
 
 def listed(pictures: Any) -> list[Any]:
-    """`pictures` as a list: one picture is a list of one."""
+    """`pictures` as a list: one picture is a list of one, a folder or an archive is all its pictures."""
+    if isinstance(pictures, (str, os.PathLike)) and _featurize.holds_pictures(os.fspath(pictures)):
+        return _featurize.pictures(os.fspath(pictures))
     if isinstance(pictures, (str, os.PathLike, bytes, bytearray, memoryview)) or _is_pillow(pictures):
         return [pictures]
     if _is_array(pictures) and pictures.dtype.kind in "uif" and pictures.ndim in (2, 3):
         return [pictures]
-    return list(pictures)
+    return list(pictures) if hasattr(pictures, "__iter__") else [pictures]
 
 
 def prepared(picture: Any) -> Any:

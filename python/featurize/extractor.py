@@ -214,13 +214,11 @@ class Extractor:
 def embed(pictures: Any, *, as_arrow: bool = False, errors: Errors | None = None, **parameters: Any) -> Any:
     """Features of `pictures`: numpy float32 (n, *shape), or with `as_arrow=True` a `pyarrow.Table`.
 
-    `pictures` is a list of paths, bytes of picture files, PIL images or uint8 arrays; or one of these; or a folder, all of whose pictures
-    are taken, sorted. The other parameters are those of `Extractor`; the extractors of the last calls stay open.
+    `pictures` is a list of paths, bytes of picture files, PIL images or uint8 arrays; or one of these; or a folder or an archive, all of whose
+    pictures are taken, sorted. The path of a picture in an archive is `photos.tar/cats/1.jpg`. The other parameters are those of `Extractor`; the extractors of the last calls stay open.
 
     Errors are raised by default; a table has rows of nulls instead, unless `errors="raise"`.
     """
-    if isinstance(pictures, (str, os.PathLike)) and os.path.isdir(pictures):
-        pictures = list_pictures(pictures)
     extractor = _opened(_frozen(parameters))
     if as_arrow:
         return extractor.table(pictures, errors=errors or "null")
@@ -228,7 +226,7 @@ def embed(pictures: Any, *, as_arrow: bool = False, errors: Errors | None = None
 
 
 def list_pictures(folder: str | os.PathLike[str]) -> list[str]:
-    """The paths of all pictures below `folder`, sorted, by the rules of the program's scan."""
+    """The paths of all pictures below `folder` or in an archive or table of pictures, sorted, by the rules of the program's scan."""
     return _featurize.pictures(os.fspath(folder))
 
 

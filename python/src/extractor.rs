@@ -7,10 +7,12 @@ use std::sync::Arc;
 use featurize::config;
 use featurize::exec::Device;
 use featurize::extractor::Extractor as Core;
+use featurize::pictures::source::archive::Form;
 use featurize::pictures::stream::Through;
 use featurize::pictures::{DecodeMemory, Done, Made, Order, Stream, StreamError, Way};
 use featurize::plan::Plan;
 use featurize::progress::{Style, Ui, shown_in};
+use featurize::stages::scan::Members;
 use featurize::weights::store::Store;
 use pyo3::prelude::*;
 
@@ -120,10 +122,11 @@ impl Extractor {
         let stop = Arc::default();
         let ui = Ui::new(Style::Quiet, Arc::clone(&stop));
         let wanted: Vec<usize> = (0..pictures.len()).collect();
-        let (source, threads) = (Inputs(&pictures), self.plan.pipeline.threads());
-        let stream = Stream { source: &source, wanted: &wanted, threads, order: Order::Any, ui: &ui };
+        let threads = self.plan.pipeline.threads();
         let through = Through { extractor: &self.core, way: self.way, memory: &self.memory, strict: false };
         let gathered = interruptible(py, &stop, || {
+            let source = Inputs::new(&pictures)?;
+            let stream = Stream { source: &source, wanted: &wanted, threads, order: Order::Any, ui: &ui };
             let mut gathered = Gathered::new(pictures.len(), self.plan.width());
             let take = |Done { number, result, .. }: Done<(), Vec<f32>>| {
                 let size = result.as_ref().ok().map(|Made { width, height, .. }| (*width, *height));
@@ -137,10 +140,16 @@ impl Extractor {
     }
 }
 
-/// The paths of all pictures below `folder`, sorted.
+/// Whether `path` is a folder, an archive or a table of pictures, and no picture itself.
+#[pyfunction]
+pub(crate) fn holds_pictures(path: PathBuf) -> bool {
+    path.is_dir() || Form::of(&path).is_some() && path.is_file()
+}
+
+/// The paths of all pictures below `folder`, sorted, or in an archive.
 #[pyfunction]
 pub(crate) fn pictures(py: Python<'_>, folder: PathBuf) -> PyResult<Vec<OsString>> {
-    let found = py.detach(|| featurize::stages::scan::named(&folder));
+    let found = py.detach(|| featurize::stages::scan::named(&folder, &mut Members::default()));
     let found = found.map_err(|error| exception(py, &error.into()))?;
     Ok(found.into_iter().filter_map(|picture| picture.location.ok()).map(PathBuf::into_os_string).collect())
 }

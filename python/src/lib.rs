@@ -35,6 +35,7 @@ fn _featurize(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<cluster::Worker>()?;
     module.add_class::<cluster::Progress>()?;
     module.add_function(wrap_pyfunction!(extractor::pictures, module)?)?;
+    module.add_function(wrap_pyfunction!(extractor::holds_pictures, module)?)?;
     module.add_function(wrap_pyfunction!(run::run, module)?)?;
     module.add_function(wrap_pyfunction!(main, module)?)?;
     Ok(())

@@ -1,12 +1,15 @@
 //! Pictures as Python has them (paths, bytes of files, pixels), and what becomes of them.
 
+use std::collections::HashMap;
 use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use featurize::pictures::source::{Bytes, Entry, open_place, requests, too_large};
+use featurize::pictures::source::{Bytes, Entry, open_named, open_place, requests, too_large};
 use featurize::pictures::{Failure, Opened, Source};
+use featurize::progress::Interrupted;
+use featurize::stages::scan::{Members, NamedFile};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyByteArray;
@@ -24,7 +27,26 @@ pub(crate) enum Input {
 
 /// The pictures of one call.
 #[derive(Debug)]
-pub(crate) struct Inputs<'a>(pub(crate) &'a [Input]);
+pub(crate) struct Inputs<'a> {
+    pictures: &'a [Input],
+    /// Those that lie in archives, by their numbers.
+    members: HashMap<usize, NamedFile>,
+}
+
+impl<'a> Inputs<'a> {
+    /// Lists the archives that the paths of pictures lead into.
+    pub(crate) fn new(pictures: &'a [Input]) -> Result<Self, Interrupted> {
+        let (mut archives, mut members) = (Members::default(), HashMap::new());
+        for (number, picture) in pictures.iter().enumerate() {
+            if let Input::Path(path) = picture
+                && let Some(member) = archives.one(path)?
+            {
+                members.insert(number, member);
+            }
+        }
+        Ok(Self { pictures, members })
+    }
+}
 
 impl Source for Inputs<'_> {
     fn entry(&self, _: usize) -> Entry<'_> {
@@ -37,7 +59,10 @@ impl Source for Inputs<'_> {
     }
 
     fn open_until(&self, number: usize, most: u64, stop: &Arc<AtomicBool>) -> Result<Opened<'_>, Failure> {
-        let bytes = match &self.0[number] {
+        if let Some(member) = self.members.get(&number) {
+            return open_named(member, most, stop);
+        }
+        let bytes = match &self.pictures[number] {
             Input::Path(path) => return open_place(path, most, stop),
             Input::Bytes(bytes) => bytes.deref().into(),
             // the simplest of all formats, so that pixels take the way of files
@@ -53,7 +78,9 @@ impl Source for Inputs<'_> {
 
     fn requests(&self) -> usize {
         requests(
-            self.0.iter().filter_map(|input| if let Input::Path(path) = input { Some(path.as_path()) } else { None }),
+            self.pictures
+                .iter()
+                .filter_map(|input| if let Input::Path(path) = input { Some(path.as_path()) } else { None }),
         )
     }
 }

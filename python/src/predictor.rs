@@ -48,9 +48,9 @@ impl Predictor {
         let stop = Arc::default();
         let ui = Ui::new(Style::Quiet, Arc::clone(&stop));
         let wanted: Vec<usize> = (0..pictures.len()).collect();
-        let source = Inputs(&pictures);
-        let stream = Stream { source: &source, wanted: &wanted, threads: self.threads, order: Order::Any, ui: &ui };
         let gathered = interruptible(py, &stop, || {
+            let source = Inputs::new(&pictures)?;
+            let stream = Stream { source: &source, wanted: &wanted, threads: self.threads, order: Order::Any, ui: &ui };
             let mut gathered = Gathered::new(pictures.len(), self.core.classes().len());
             self.core.predict(
                 &stream,

@@ -22,7 +22,7 @@ use crate::pictures::source::most_bytes;
 use crate::pictures::stream::{Through, on_each_thread};
 use crate::pictures::{Failure, Named, PredictorError, Source, StreamError, Way};
 use crate::progress::{Ui, plural};
-use crate::stages::scan::named;
+use crate::stages::scan::{Members, named};
 use crate::weights::Origin;
 use featurize_kernels::peak::{self, noise};
 
@@ -153,7 +153,8 @@ fn alone(extractor: &Extractor, threads: usize, seconds: f64) -> Result<f64, Err
 
 /// Pictures a second that are decoded, that are prepared, too, and that go the whole way.
 fn files(extractor: &Extractor, way: Way, path: &Path, workers: &WorkerArgs) -> Result<[f64; 3], Error> {
-    let pictures: Vec<_> = named(path)?.into_iter().filter(|picture| picture.location.is_ok()).collect();
+    let pictures: Vec<_> =
+        named(path, &mut Members::default())?.into_iter().filter(|picture| picture.location.is_ok()).collect();
     if pictures.is_empty() {
         return Err(PredictorError::NoPictures(path.display().to_string()).into());
     }

@@ -29,8 +29,8 @@ const TAKEN: [&str; 4] = ["extract.", "image.", "output.layout", "output.dtype"]
 /// Which pictures, and which features of them.
 #[derive(Debug, Args)]
 pub struct EmbedArgs {
-    /// Pictures, folders (searched to the bottom), archives, URLs, tables of pictures (`.csv`), or `-`: a list of these
-    /// on standard input, one a line.
+    /// Pictures, folders (searched to the bottom), archives (`photos.tar`, `photos.tar/cats/1.jpg`), URLs, tables of
+    /// pictures (`.csv`), or `-`: a list of these on standard input, one a line.
     #[arg(value_name = "PATH", required = true)]
     paths: Vec<PathBuf>,
     /// The table to write, Parquet or CSV by its ending: a row for each picture that could be read, `path` and the
@@ -44,7 +44,8 @@ pub struct EmbedArgs {
     /// `efficientnet_lite0`.
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
-    /// As `extract.weights` of the YAML: `keras`, `torchvision`, `timm`, a file, `hf:owner/repo/file`, a URL.
+    /// As `extract.weights` of the YAML: `keras`, `torchvision`, `timm`, a file, `hf:owner/repo/file`, a URL, a name of
+    /// your own.
     #[arg(long, value_name = "WEIGHTS")]
     weights: Option<String>,
     /// Whose network it is: `keras`, `torchvision` or `timm`.

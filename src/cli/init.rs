@@ -15,7 +15,7 @@ use crate::config;
 use crate::error::Error;
 use crate::io::output::{FileKind, Inputs, Output, Rules};
 use crate::progress::Ui;
-use crate::stages::scan::named;
+use crate::stages::scan::{Members, named};
 use crate::terminal::{printable, printable_path};
 use folder::Found;
 
@@ -47,7 +47,7 @@ pub fn run(arguments: &InitArgs) -> Result<(), Error> {
     let found = Found::look(dir)?;
     let name = name(dir);
     let out = arguments.out.clone().unwrap_or_else(|| PathBuf::from(format!("{name}.yaml")));
-    let pictures = named(dir)?.into_iter().filter_map(|picture| picture.location.ok());
+    let pictures = named(dir, &mut Members::default())?.into_iter().filter_map(|picture| picture.location.ok());
     let inputs = Inputs::of_pictures(pictures);
     let rules = Rules::new(&inputs, arguments.overwrite);
     let output = Output::new(&out, FileKind::Yaml, rules)?;

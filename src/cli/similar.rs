@@ -1,15 +1,18 @@
 //! `featurize similar`: the pictures of a run that are nearest to others.
 
-use std::path::PathBuf;
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
 use featurize_remote::Address;
-use serde_json::json;
+use serde::Deserialize;
+use serde_json::{Value, json};
 
 use super::sheet::{Panel, RowSheets, title};
 use super::workers::WorkerArgs;
 use super::{is_closed, print, show, top, ui};
+use crate::config::PictureColumns;
 use crate::error::Error;
 use crate::exec::Device;
 use crate::extractor::Extractor;
@@ -19,12 +22,12 @@ use crate::io::features::{FeatureFile, Key};
 use crate::io::output::{Inputs, Rules};
 use crate::learn::neighbours::{Directions, Near};
 use crate::pictures::predictor::{self, of_features};
+use crate::pictures::source::open_named;
 use crate::pictures::source::remote::is_url;
-use crate::pictures::source::{open_named, open_place};
 use crate::pictures::stream::Through;
 use crate::pictures::{DecodeMemory, Done, Failure, Made, Named, Opened, PredictorError, Way};
 use crate::stage::StageId;
-use crate::stages::scan::{NamedFile, Split, relative, unescape};
+use crate::stages::scan::{Members, NamedFile, Split, base, escape, relative, unescape};
 use crate::store::{Record, RunDir};
 use crate::table::FeatureMatrix;
 use crate::terminal::printable;
@@ -35,8 +38,8 @@ pub struct SimilarArgs {
     /// The run's folder, with its feature tables.
     #[arg(value_name = "RUN_DIR")]
     run: PathBuf,
-    /// Pictures, folders (searched to the bottom), archives, URLs, tables of pictures (`.csv`), or `-`: a list of these
-    /// on standard input, one a line.
+    /// Pictures, folders (searched to the bottom), archives (`photos.tar`, `photos.tar/cats/1.jpg`), URLs, tables of
+    /// pictures (`.csv`), or `-`: a list of these on standard input, one a line.
     #[arg(value_name = "PATH", required = true)]
     paths: Vec<PathBuf>,
     /// How many pictures of the run for each, the nearest first.
@@ -76,8 +79,10 @@ struct Gallery {
     index: Directions,
     extractor: Extractor,
     memory: DecodeMemory,
-    /// The paths of the pictures, with links resolved.
-    root: Option<PathBuf>,
+    /// The folder that the keys count from, links resolved.
+    base: Option<PathBuf>,
+    /// The archives of the run, where it has any.
+    members: RefCell<Members>,
 }
 
 impl Gallery {
@@ -106,28 +111,49 @@ impl Gallery {
         let (Some(rows), Some(extractor)) = (rows, extractor) else {
             return Err(PredictorError::no_run(dir.root(), "features/part-00000.parquet").into());
         };
-        let root = show::summary(dir.root()).ok();
-        let root = root.and_then(|run| Some(PathBuf::from(run.run["config"]["input"]["root"].as_str()?)));
-        let root = root.and_then(|root| match Address::of(&root) {
-            Some(_) => Some(root),
-            None => std::fs::canonicalize(root).ok(),
+        let input = show::summary(dir.root()).map_or(Value::Null, |mut run| run.run["config"]["input"].take());
+        let base = input["root"].as_str().and_then(|root| match Address::of(Path::new(root)) {
+            Some(_) => Some(PathBuf::from(root)),
+            // the folder of `photos.tar` has no name
+            None => std::fs::canonicalize(Path::new(".").join(base(Path::new(root)))).ok(),
         });
-        Ok(Self { keys, index: Directions::of(rows), extractor, memory: arguments.workers.memory(), root })
+        let columns = PictureColumns::deserialize(&input["parquet"]).unwrap_or_default();
+        let (index, memory) = (Directions::of(rows), arguments.workers.memory());
+        Ok(Self { keys, index, extractor, memory, base, members: RefCell::new(Members::with_columns(columns)) })
     }
 
-    /// The place of a row's picture, where it is still there.
-    fn place(&self, row: usize) -> Option<PathBuf> {
+    /// The picture of a row, where it is still there.
+    fn picture(&self, row: usize) -> Option<NamedFile> {
         let key = &self.keys[row].path;
         if is_url(key) {
-            return Some(key.into());
+            return Some(NamedFile::new(key.clone(), Ok(key.into())));
         }
-        let place = self.root.as_ref()?.join(unescape(key));
-        (Address::of(&place).is_some() || place.is_file()).then_some(place)
+        let path = self.base.as_ref()?.join(unescape(key));
+        if Address::of(&path).is_some() || path.is_file() {
+            return Some(NamedFile::new(key.clone(), Ok(path)));
+        }
+        self.members.borrow_mut().one(&path).ok().flatten().filter(|picture| picture.member.is_some())
+    }
+
+    /// The key that a picture has in the run, if it is one of the run's.
+    fn key(&self, picture: &NamedFile) -> Option<String> {
+        if is_url(&picture.path) {
+            return Some(picture.path.clone());
+        }
+        let base = self.base.as_ref()?;
+        let below = |path: &Path| {
+            let path = std::fs::canonicalize(path).ok().filter(|path| path.starts_with(base))?;
+            Some(relative(&path, base).0)
+        };
+        let Some(member) = &picture.member else { return below(picture.location.as_ref().ok()?) };
+        let archive = member.archive.path();
+        let inside = picture.path.strip_prefix(&*escape(archive.as_os_str().as_encoded_bytes()))?;
+        Some(below(archive)? + inside)
     }
 
     /// Everything that the command reads.
     fn inputs(&self, pictures: &[NamedFile], arguments: &SimilarArgs) -> Inputs {
-        let own = self.root.iter().flat_map(|root| self.keys.iter().map(|key| root.join(unescape(&key.path))));
+        let own = self.base.iter().flat_map(|base| self.keys.iter().map(|key| base.join(unescape(&key.path))));
         let asked = pictures.iter().filter_map(|picture| picture.location.clone().ok());
         let mut inputs = Inputs::of_pictures(asked.chain(own));
         inputs.files.extend(arguments.weights.clone());
@@ -137,12 +163,10 @@ impl Gallery {
 
     /// The `k` nearest to a picture's features; not the picture itself.
     fn nearest(&self, picture: &NamedFile, features: &[f32], arguments: &SimilarArgs) -> Vec<Near> {
-        let itself = picture.location.as_ref().ok().and_then(|path| std::fs::canonicalize(path).ok());
-        let own = itself.as_ref().zip(self.root.as_ref());
-        let own = own.filter(|(path, root)| path.starts_with(root)).map(|(path, root)| relative(path, root).0);
+        let (own, keys) = (self.key(picture), &self.keys);
         let split = arguments.split.map(Split::word);
         let keep = |i: usize| {
-            let key = &self.keys[i];
+            let key = &keys[i];
             split.is_none_or(|split| key.split.as_deref() == Some(split)) && own.as_ref() != Some(&key.path)
         };
         self.index.nearest(features, arguments.k.into(), arguments.workers.threads(), keep)
@@ -243,10 +267,10 @@ fn row(sheets: &RowSheets, gallery: &Gallery, picture: &NamedFile, found: &Resul
     let mut row = vec![Panel { title: name, picture: itself, label, bars: Vec::new(), marked: true }];
     for near in found.iter().flatten() {
         let (key, cosine) = (&gallery.keys[near.row], near.similarity);
-        let place = gallery.place(near.row).ok_or_else(|| "the picture is no longer there".to_string());
+        let place = gallery.picture(near.row).ok_or_else(|| "the picture is no longer there".to_string());
         let label = key.label.clone().unwrap_or_else(|| "cosine".to_string());
         let bars = vec![(label, cosine.clamp(0.0, 1.0))];
-        let picture = place.and_then(|place| read(&|most| open_place(&place, most, &Arc::default())));
+        let picture = place.and_then(|place| read(&|most| open_named(&place, most, &Arc::default())));
         row.push(Panel { title: title(&key.path), picture, label: None, bars, marked: false });
     }
     row

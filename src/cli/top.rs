@@ -20,15 +20,15 @@ use crate::io::output::{FileKind, Inputs, Output, Rules, check_stdout};
 use crate::pictures::{Named, Predictor, PredictorError};
 use crate::progress::{Style, Ui};
 use crate::stages::evaluate;
-use crate::stages::scan::{NamedFile, named};
+use crate::stages::scan::{Members, NamedFile, named};
 use crate::table::FeatureMatrix;
 use text::Writer;
 
 /// Which pictures, and what is told of them.
 #[derive(Debug, Args)]
 pub struct TopArgs {
-    /// Pictures, folders (searched to the bottom), archives, URLs, tables of pictures (`.csv`), or `-`: a list of these
-    /// on standard input, one a line.
+    /// Pictures, folders (searched to the bottom), archives (`photos.tar`, `photos.tar/cats/1.jpg`), URLs, tables of
+    /// pictures (`.csv`), or `-`: a list of these on standard input, one a line.
     #[arg(value_name = "PATH", required = true)]
     paths: Vec<PathBuf>,
     /// How many classes to give for each picture, the most probable first.
@@ -137,14 +137,14 @@ pub fn run(predictor: &Predictor, arguments: &TopArgs, asked: Asked, ui: &Ui) ->
 
 /// Returns every picture that was asked for, in the order of the command line.
 pub fn pictures(paths: &[PathBuf]) -> Result<Vec<NamedFile>, Error> {
-    let mut pictures = Vec::new();
+    let (mut pictures, mut members) = (Vec::new(), Members::default());
     for path in paths {
         if path.as_os_str() == "-" {
             for path in listed(std::io::stdin().lock())? {
-                pictures.extend(named(&path)?);
+                pictures.extend(named(&path, &mut members)?);
             }
         } else {
-            pictures.extend(named(path)?);
+            pictures.extend(named(path, &mut members)?);
         }
     }
     if pictures.is_empty() {

@@ -156,8 +156,8 @@ pub fn device(dir: &RunDir, asked: Option<config::Device>) -> Result<Device, Pre
 
 /// The whole of a picture, to look at, as the recipe of `extractor` would find it; `open` opens it, if it has at most
 /// so many bytes.
-pub fn picture(
-    open: impl FnOnce(u64) -> Result<Opened<'static>, Failure>,
+pub fn picture<'a>(
+    open: impl FnOnce(u64) -> Result<Opened<'a>, Failure>,
     extractor: &Extractor,
     memory: &DecodeMemory,
 ) -> Result<Shown, Failure> {
@@ -210,7 +210,16 @@ impl Predictor {
 
     /// The whole of a picture, to look at.
     pub fn picture(&self, named: &NamedFile, memory: &DecodeMemory) -> Result<Shown, Failure> {
-        picture(|most| open_named(named, most, &Arc::default()), &self.extractor, memory)
+        self.shown(|most| open_named(named, most, &Arc::default()), memory)
+    }
+
+    /// The same of a picture that `open` opens.
+    pub fn shown<'a>(
+        &self,
+        open: impl FnOnce(u64) -> Result<Opened<'a>, Failure>,
+        memory: &DecodeMemory,
+    ) -> Result<Shown, Failure> {
+        picture(open, &self.extractor, memory)
     }
 
     /// Probability of every class for the features of one picture.

@@ -202,16 +202,66 @@ fn commands_take_archives_too() {
     streamed.sort();
     assert!(streamed == folder);
     assert_eq!(embedded("hub/data/test-00000-of-00001.parquet").len(), 4);
+    // a folder in an archive
+    let below: Vec<_> =
+        folder.iter().filter_map(|(key, bits)| Some((key.strip_prefix("Test/")?.to_string(), bits.clone()))).collect();
+    assert!(embedded("plain.zip/Test") == below && below.len() == 4);
+}
+
+#[test]
+fn similar_pictures_come_from_archives_and_the_query_is_not_among_them() {
+    let workspace = workspace();
+    for (root, inside) in [
+        ("ustar.tar", "ustar.tar/Training/Kiwi/0.jpg"),
+        ("gnu.tar.gz", "gnu.tar.gz/Training/Kiwi/0.jpg"),
+        ("plain.zip", "plain.zip/Training/Kiwi/0.jpg"),
+        ("hub/data/*.parquet", "hub/data/test-00000-of-00001.parquet/000001"),
+        ("sample*.tar*", "samples.tar.gz/part/0001.jpg"),
+        ("folder", "folder/Training/Kiwi/0.jpg"),
+    ] {
+        std::fs::remove_dir_all(workspace.path("out")).ok();
+        let set = format!("input.root={}", workspace.path("sources").join(root).display());
+        run(&workspace, "out", &[&set]).ok();
+        let mut call = featurize();
+        let query = workspace.path("sources").join(inside);
+        call.arg("similar").arg(workspace.path("out")).arg(&query).args([
+            "-k",
+            "3",
+            "--json",
+            "--overwrite",
+            "--sheet",
+        ]);
+        let run = Run::of(call.arg(workspace.path("s.svg")).output().expect("started")).ok();
+        let found: serde_json::Value = serde_json::from_str(&run.stdout).expect("JSON");
+        let found = found["similar"].as_array().expect("a list");
+        assert_eq!(found.len(), 3, "{root}");
+        for one in found {
+            let key = one["path"].as_str().expect("a path");
+            assert!(!query.ends_with(key), "{root}: {key} is the query");
+        }
+        let sheet = String::from_utf8(workspace.read("s.svg")).expect("text");
+        assert!(sheet.matches("<image").count() == 4 && !sheet.contains("no longer"), "{root}");
+    }
+    let missing = Run::of(
+        featurize()
+            .args(["embed", "-o", "-"])
+            .arg(workspace.path("sources/ustar.tar/x.jpg"))
+            .output()
+            .expect("started"),
+    );
+    assert!(missing.code == Some(1) && missing.stderr.contains("has no picture of this name"), "{missing:?}");
 }
 
 #[test]
 fn killed_at_any_moment_it_ends_with_the_same_bytes() {
     let workspace = workspace();
-    for archive in ["ustar.tar", "gnu.tar.zst", "plain.zip", "plain.parquet", "file.arrow"] {
+    for archive in
+        ["ustar.tar", "gnu.tar.gz", "gnu.tar.zst", "plain.zip", "plain.parquet", "file.arrow", "sample*.tar*"]
+    {
         let root = format!("input.root={}", workspace.path("sources").join(archive).display());
         let more =
             ["--until", "extract", "--set", &root, "--set", "extract.shard_rows=2", "--set", "runtime.threads=2"];
-        let [whole, killed] = ["whole", "killed"].map(|name| format!("{name}-{archive}"));
+        let [whole, killed] = ["whole", "killed"].map(|name| format!("{name}-{}", archive.replace('*', "s")));
         workspace.run(&whole, &more).ok();
         for count in 1..=3 {
             let mut child = workspace.command(&killed, &more).spawn().expect("started");

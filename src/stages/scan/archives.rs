@@ -90,21 +90,32 @@ pub fn root(input: &Input, run_dir: Option<&Path>, found: &mut Found) -> Result<
         let Some(form) = Form::of(&input.root) else {
             return wrong(format!("{shown} is no folder, and its name does not end in {ENDINGS}"));
         };
-        let folder = input.root.parent().unwrap_or(Path::new(""));
-        let key = relative(&input.root, folder).0;
+        let key = relative(&input.root, &base(&input.root)).0;
         return Ok(Root::Archives(vec![File { key, path: input.root.clone(), form }]));
     }
-    let literal = |part: &std::ffi::OsStr| !part.to_string_lossy().contains(['*', '?', '[', '{']);
-    let base: PathBuf = input.root.iter().take_while(|part| literal(part)).collect();
-    if base == input.root {
+    let folder = base(&input.root);
+    if folder == input.root {
         return wrong(format!("there is no folder {shown}"));
     }
-    let rest: PathBuf = input.root.iter().skip_while(|part| literal(part)).collect();
-    let files = below(&base, Some(&rest), input, run_dir, found)?;
+    let rest: PathBuf = input.root.iter().skip(folder.iter().count()).collect();
+    let files = below(&folder, Some(&rest), input, run_dir, found)?;
     if files.is_empty() {
         return wrong(format!("no file whose name ends in {ENDINGS} matches {shown}"));
     }
     Ok(Root::Archives(files))
+}
+
+/// Returns the folder that the keys of the pictures of a root count from: the root itself, the folder of an archive, or
+/// the part of a pattern that is none.
+pub fn base(root: &Path) -> PathBuf {
+    if root.is_dir() {
+        return root.to_path_buf();
+    }
+    if root.exists() {
+        return root.parent().unwrap_or(Path::new("")).to_path_buf();
+    }
+    let literal = |part: &std::ffi::OsStr| !part.to_string_lossy().contains(['*', '?', '[', '{']);
+    root.iter().take_while(|part| literal(part)).collect()
 }
 
 /// Finds the archives and tables below a folder that match the pattern, where there is one, sorted as their pictures
@@ -227,11 +238,10 @@ fn take(file: &File, met: Vec<Met>, split: Result<Option<Split>, &'static str>, 
     }
 }
 
-/// Lists the pictures in an archive or a table that a command was given, with the default columns; `shown` is its name
-/// for the user.
-pub fn named(path: &Path, form: Form, shown: &str) -> Result<Vec<NamedFile>, Interrupted> {
+/// Lists the pictures in an archive or a table that a command was given; `shown` is its name for the user.
+pub fn named(path: &Path, form: Form, shown: &str, columns: &PictureColumns) -> Result<Vec<NamedFile>, Interrupted> {
     let ui = Ui::silent();
-    let met = match archive::list(path, form, &PictureColumns::default(), &mut |_| ui.check()) {
+    let met = match archive::list(path, form, columns, &mut |_| ui.check()) {
         Ok(met) => met,
         Err(ListError::Interrupted(interrupted)) => return Err(interrupted),
         Err(ListError::Archive(Reason { text, .. }) | ListError::Column(_, text)) => {

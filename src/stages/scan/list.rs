@@ -9,14 +9,14 @@ use std::sync::Arc;
 use featurize_remote::Address;
 use walkdir::{DirEntry, WalkDir};
 
-use super::archives;
 use super::contents::{modified, stamp};
+use super::members::Members;
 use super::names::{escape, relative};
 use super::remote::{self, RemoteError};
 use super::table::from_csv;
 use super::{Aside, Kind, Split};
 use crate::config::Columns;
-use crate::pictures::source::archive::{Form, Member};
+use crate::pictures::source::archive::Member;
 use crate::pictures::source::remote::is_url;
 use crate::progress::{Interrupted, StageLine, Ui};
 use crate::stages::StageId;
@@ -169,12 +169,9 @@ fn silent() -> StageLine {
 }
 
 /// Lists the pictures that `path` stands for: a folder, of a bucket too, for those below it by the rules of `scan`,
-/// sorted; an archive or a table for those in it; anything else for itself.
-pub fn named(path: &Path) -> Result<Vec<NamedFile>, Interrupted> {
+/// sorted; an archive, a table or a folder in one for those in it; anything else for itself.
+pub fn named(path: &Path, members: &mut Members) -> Result<Vec<NamedFile>, Interrupted> {
     let shown = escape(path.as_os_str().as_encoded_bytes()).into_owned();
-    if let Some(form) = Form::of(path).filter(|_| path.is_file()) {
-        return archives::named(path, form, &shown);
-    }
     let itself = || vec![NamedFile::new(shown.clone(), Ok(path.to_path_buf()))];
     let found = match Address::of(path) {
         Some(Address::Object { key, .. }) if !has_ending(key.as_ref()) => remote::bucket(path, &silent()),
@@ -187,7 +184,7 @@ pub fn named(path: &Path) -> Result<Vec<NamedFile>, Interrupted> {
                 Err(error) => vec![NamedFile::new(shown, Err(error.to_string()))],
             });
         }
-        None => return Ok(itself()),
+        None => return Ok(members.at(path)?.unwrap_or_else(itself)),
     };
     match found {
         Ok(found) => Ok(below(path, found)),
@@ -336,12 +333,12 @@ mod tests {
         #[cfg(unix)]
         std::os::unix::fs::symlink("nowhere", at("m.jpg")).expect("link");
         let root = format!("{}/", dir.path().display());
-        let found = named(Path::new(&root)).expect("not interrupted");
+        let found = named(Path::new(&root), &mut Members::default()).expect("not interrupted");
         let names: Vec<&str> = found.iter().filter_map(|one| one.path.strip_prefix(&root)).collect();
         let expected = ["a.jpg", "b/a.png", "m.jpg", "z.jpg"];
         assert_eq!(names, if cfg!(unix) { &expected[..] } else { &["a.jpg", "b/a.png", "z.jpg"] });
         assert!(found.iter().all(|one| one.location.is_err() == one.path.ends_with("m.jpg")), "{found:?}");
         let notes = NamedFile::new("b/notes.txt".into(), Ok("b/notes.txt".into()));
-        assert_eq!(named(Path::new("b/notes.txt")).expect("not interrupted"), [notes]);
+        assert_eq!(named(Path::new("b/notes.txt"), &mut Members::default()).expect("not interrupted"), [notes]);
     }
 }
