@@ -37,6 +37,20 @@ pub struct Train {
     /// group, are kept in one fold. Default: each picture on its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub group_by: Option<String>,
+    /// How probabilities are calibrated. It does not change which class is the most probable. Default: `temperature`
+    /// where each class has as many train pictures as there are folds (`cv`, else 5).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub calibrate: Option<Calibrate>,
+}
+
+/// The calibration of probabilities.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Calibrate {
+    /// One number makes the classifier as sure as it is right on train pictures that it has not seen.
+    Temperature,
+    /// Probabilities are as the classifier gives them.
+    None,
 }
 
 /// One of the classifiers that are compared.

@@ -136,6 +136,7 @@ struct Fitted {
     kept: Option<Vec<usize>>,
     reduction: Option<Reduction>,
     classifier: Classifier,
+    temperature: Option<Temperature>,
 }
 
 /// The device for new pictures of a run: the one that is asked for, else one of the kind that the run noted.
@@ -262,7 +263,8 @@ impl Fitted {
         if let Some(reduction) = &self.reduction {
             row = reduction.transform(&row).map_err(|error| failed(&error))?;
         }
-        let probabilities = self.classifier.predict_proba(&row).map_err(|error| failed(&error))?;
+        let mut probabilities = self.classifier.predict_proba(&row).map_err(|error| failed(&error))?;
+        self.temperature.iter().for_each(|temperature| temperature.apply(&mut probabilities));
         Ok(probabilities.as_slice().to_vec())
     }
 }

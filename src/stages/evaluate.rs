@@ -7,13 +7,13 @@ use crate::io::features::Key;
 use crate::io::table::Table;
 use crate::io::{IoError, sealed};
 use crate::learn::classifier::ClassifierError;
-use crate::learn::metrics::{self, Metrics, MetricsError};
+use crate::learn::metrics::{self, Metrics, MetricsError, Reliability};
 use crate::learn::mlp::argmax;
 use crate::plan::Plan;
 use crate::progress::{Interrupted, Ui, plural};
 use crate::stages::rows::{Source, is_train};
 use crate::stages::scan::Split;
-use crate::stages::train::{Scored, Trained};
+use crate::stages::train::{Calibration, Scored, Trained};
 use crate::stages::{StageId, train};
 use crate::store::OutputFile;
 use crate::table::FeatureMatrix;
@@ -68,6 +68,39 @@ pub struct Document {
     pub ended_by: Option<String>,
     pub loss_curve: Vec<f64>,
     pub validation_scores: Vec<f64>,
+    /// None where probabilities are as the classifier gives them.
+    pub calibration: Option<Calibrated>,
+}
+
+/// The calibration of the probabilities, and its effect.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Calibrated {
+    #[serde(flatten)]
+    pub fitted: Calibration,
+    /// The scores of the test split with the probabilities as the classifier gives them; those of today are in `test`.
+    pub test_before: Option<Reliability>,
+}
+
+/// Probabilities of the test split before their calibration.
+struct Uncalibrated {
+    probabilities: FeatureMatrix,
+    truth: Vec<usize>,
+}
+
+impl Uncalibrated {
+    /// Takes the labelled test rows among `keys`.
+    fn take(&mut self, keys: &[Key], probabilities: &FeatureMatrix, classes: &[String]) {
+        for (key, row) in keys.iter().zip(probabilities.iter_rows()).filter(|(key, _)| !is_train(key)) {
+            if let Some(class) = classes.iter().position(|class| key.label.as_ref() == Some(class)) {
+                self.probabilities.push_row(row);
+                self.truth.push(class);
+            }
+        }
+    }
+
+    fn scores(&self) -> Option<Reliability> {
+        (!self.truth.is_empty()).then(|| Reliability::of(&self.truth, &self.probabilities))
+    }
 }
 
 /// The accuracy of a classifier in the cross-validation.
@@ -106,7 +139,8 @@ pub fn run(
     ui: &Ui,
 ) -> Result<(Evaluated, Vec<OutputFile>), EvaluateError> {
     let line = ui.stage(StageId::Evaluate, None, "rows");
-    let (classifier, known) = train::open(&plan.dir)?;
+    let train::Saved { classifier, classes: known, temperature } = train::open(&plan.dir)?;
+    let mut before = Uncalibrated { probabilities: FeatureMatrix::with_cols(classes.len()), truth: Vec::new() };
     let (mut keys, mut probabilities): (Vec<Key>, _) = (Vec::new(), FeatureMatrix::with_cols(classes.len()));
     // a row of the train table is its own nearest neighbour, and a train score that counts it would say nothing
     let (mut left_out, mut train_rows) = (FeatureMatrix::with_cols(classes.len()), 0..);
@@ -118,7 +152,12 @@ pub fn run(
             let part = (some.len() < rows.rows()).then(|| rows.select_rows(&places));
             let mut own = vec![None; some.len()];
             own.iter_mut().zip(some).filter(|(_, key)| is_train(key)).for_each(|(own, _)| *own = train_rows.next());
-            let (all, without) = classifier.leave_out(part.as_ref().unwrap_or(rows), |i| own[i])?;
+            let (mut all, mut without) = classifier.leave_out(part.as_ref().unwrap_or(rows), |i| own[i])?;
+            if let Some(temperature) = temperature {
+                before.take(some, &widen(&all, &known, classes), classes);
+                temperature.apply(&mut all);
+                without.iter_mut().for_each(|without| temperature.apply(without));
+            }
             keys.extend_from_slice(some);
             probabilities.append(&widen(&all, &known, classes));
             without.iter().for_each(|without| left_out.append(&widen(without, &known, classes)));
@@ -137,7 +176,7 @@ pub fn run(
     };
     warn_of_absent(test.as_ref(), classes, ui);
     let path = plan.dir.metrics();
-    let document = Document::new(classes, trained, test, train);
+    let document = Document::new(classes, trained, (test, train), before.scores());
     // its keys are sorted as a `Value`
     let digest = sealed::write(&path, &serde_json::to_value(&document)?)?;
     let (test, train) = (document.test, document.train);
@@ -207,7 +246,12 @@ fn score(
 }
 
 impl Document {
-    fn new(classes: &[String], trained: &Trained, test: Option<Metrics>, train: Option<Metrics>) -> Self {
+    fn new(
+        classes: &[String],
+        trained: &Trained,
+        (test, train): (Option<Metrics>, Option<Metrics>),
+        test_before: Option<Reliability>,
+    ) -> Self {
         let validated = |one: &Scored| Validated {
             classifier: one.name.clone(),
             mean: one.mean,
@@ -225,6 +269,7 @@ impl Document {
             ended_by: trained.ended_by.clone(),
             loss_curve: trained.loss_curve.clone(),
             validation_scores: trained.validation_scores.clone(),
+            calibration: trained.calibration.map(|fitted| Calibrated { fitted, test_before }),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `train`: the classifier, fitted on the train split, and the card that says what its numbers mean. Of several the
 //! best by cross-validation is kept.
 
+mod calibrate;
 mod early;
 mod fit;
 mod room;
@@ -32,11 +33,13 @@ use crate::stages::select::SelectError;
 use crate::store::OutputFile;
 
 use crate::terminal::printable;
+pub use calibrate::Calibration;
+use calibrate::{Folds, HeldOut};
 pub use early::check as check_rows;
 use fit::TrainTable;
 pub use fit::check_class_weights;
 pub use room::check as check_memory;
-pub use saved::{KINDS, checked, open};
+pub use saved::{KINDS, Saved, checked, open};
 use table::Table;
 pub use warm::{check as check_start, fingerprinted};
 
@@ -64,6 +67,9 @@ pub struct Trained {
     pub validation_scores: Vec<f64>,
     /// Every classifier that was cross-validated, in the order of the YAML.
     pub candidates: Vec<Scored>,
+    /// None where probabilities are as the classifier gives them.
+    #[serde(default)]
+    pub calibration: Option<Calibration>,
 }
 
 impl Trained {
@@ -151,9 +157,24 @@ pub fn run(
     let shape = room::Shape { rows: size.0, cols: size.1, classes: known.len() };
     let keyed = settings.keyed();
     keyed.iter().try_for_each(|(key, one)| room::fits(&plan.pipeline.written(key), *one, shape))?;
-    let candidates = validated(plan, settings, source, Targets { keys: &keys, y: &y, classes: &known }, ui)?;
+    let folds = calibrate::folds(settings, &keys, &y, &known)?;
+    let (mut candidates, mut held_out) = (Vec::new(), Vec::new());
+    if let Some(folds) = &folds {
+        match validated(plan, settings, source, (&y, &known), folds, ui) {
+            // nobody has asked for the folds
+            Err(TrainError::Fold(text)) if !folds.compare && settings.calibrate.is_none() => {
+                ui.note(&format!("probabilities are not calibrated: {text}"));
+            }
+            scored => (candidates, held_out) = scored?.into_iter().unzip(),
+        }
+    }
     let best =
         (1..candidates.len()).fold(0, |best, i| if candidates[i].mean > candidates[best].mean { i } else { best });
+    let calibration = folds.as_ref().filter(|folds| folds.calibrate);
+    let calibration = calibration.and_then(|folds| held_out.into_iter().nth(best)?.calibrated(folds));
+    if !folds.is_some_and(|folds| folds.compare) {
+        candidates.clear();
+    }
     let chosen = all[best];
     let key = plan.pipeline.written(&settings.keyed()[best].0);
     let line = ui.stage(StageId::Train, chosen.max_iter().map(|most| most as u64), "epochs");
@@ -163,7 +184,8 @@ pub fn run(
         line.message(format!("loss {:.4}", epoch.loss));
     })?;
     let inputs = classifier.inputs();
-    let files = saved::save(plan, chosen.name(), &classifier, &known)?;
+    let temperature = calibration.map(|calibration| calibration.temperature);
+    let files = saved::save(plan, chosen.name(), &classifier, &known, temperature)?;
     let (epochs, end, loss_curve, validation_scores) = match classifier {
         Classifier::Layers(mlp) => (mlp.n_iter, mlp.end, mlp.loss_curve, mlp.validation_scores),
         Classifier::Neighbours(_) => (0, End::Converged, Vec::new(), Vec::new()),
@@ -181,6 +203,7 @@ pub fn run(
         loss_curve,
         validation_scores,
         candidates,
+        calibration,
     };
     let steps = plural(trained.epochs, trained.step());
     let last = trained.loss_curve.last().map(|loss| format!(", {steps}, loss {loss:.4}"));
@@ -192,34 +215,25 @@ pub fn run(
     Ok((trained, files))
 }
 
-/// The keys and the classes of the train rows.
-#[derive(Clone, Copy)]
-struct Targets<'a> {
-    keys: &'a [Key],
-    /// The number of each row's class.
-    y: &'a [usize],
-    classes: &'a [String],
-}
-
-/// Cross-validates the classifiers where the YAML asks for it, and returns their scores.
+/// Fits and scores every classifier on the folds.
 fn validated(
     plan: &Plan,
     settings: &config::Train,
     source: Source,
-    Targets { keys, y, classes }: Targets,
+    (y, classes): (&[usize], &[String]),
+    folds: &Folds,
     ui: &Ui,
-) -> Result<Vec<Scored>, TrainError> {
-    let Some(folds) = settings.folds() else { return Ok(Vec::new()) };
-    let fold = folds_of(settings, keys, y, classes, folds)?;
+) -> Result<Vec<(Scored, HeldOut)>, TrainError> {
+    let count = folds.count;
     let scarce: Vec<&str> =
-        folds::scarce(y, classes.len(), folds).into_iter().map(|class| classes[class].as_str()).collect();
+        folds::scarce(y, classes.len(), count).into_iter().map(|class| classes[class].as_str()).collect();
     if !scarce.is_empty() {
-        ui.warn(&format!("there are fewer train pictures of {} than the {folds} folds", printable(&scarce.join(", "))));
+        ui.warn(&format!("there are fewer train pictures of {} than the {count} folds", printable(&scarce.join(", "))));
     }
     let (select, reduce) = (plan.pipeline.select.as_ref(), plan.pipeline.reduce.as_ref());
     let (shards, width, folder) = (source.shards, plan.width(), plan.dir.root());
     let columns = validate::Columns { shards, width, select, reduce, folder };
-    validate::validate(&settings.classifiers(), columns, (y, classes), (&fold, folds), ui)
+    validate::validate(&settings.classifiers(), columns, (y, classes), folds, ui)
 }
 
 /// Fits the classifier at `key` on all train rows, whose classes are `y`.

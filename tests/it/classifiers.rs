@@ -84,6 +84,47 @@ fn the_best_of_several_is_kept_and_every_score_told() {
 }
 
 #[test]
+fn calibrated_probabilities_are_told_saved_and_predicted_and_the_classes_stay() {
+    let workspace = Workspace::with_fruits(6, 4);
+    // pictures with wrong labels are mistakes out of fold
+    for name in ["0_0_100.jpg", "0_1_100.jpg"] {
+        let picture = workspace.read(&format!("pictures/Test/Strawberry/{name}"));
+        workspace.write(&format!("pictures/Training/Lemon/wrong_{name}"), &picture);
+    }
+    let few = "reduce={pca: {components: 2}}";
+    for train in ["mlp: {hidden: [4], max_iter: 40, seed: 3}", "logistic: {c: 10}", "knn: {k: 4}"] {
+        let run = |out: &str, calibrate: &str| {
+            let train = format!("train={{{train}{calibrate}}}");
+            let sets = ["--set", few, "--set", "extract.layer=blocks.1.0", "--set", &train];
+            let sets = [&sets[..], &["--set", "extract.recipe.size=64"]].concat();
+            workspace.run(out, &sets).ok();
+            json(&workspace, &format!("{out}/metrics.json"))
+        };
+        let (plain, fitted) = (run("plain", ", calibrate: none"), run("out", ""));
+        assert!(plain["calibration"].is_null());
+        let calibration = &fitted["calibration"];
+        let number = |value: &Value| value.as_f64().expect("a number");
+        assert!(number(&calibration["temperature"]) > 0.0 && calibration["folds"] == 5, "{calibration}");
+        assert!(number(&calibration["after"]["log_loss"]) < number(&calibration["before"]["log_loss"]), "{train}");
+        for score in ["log_loss", "calibration_error"] {
+            assert_eq!(calibration["test_before"][score], plain["test"][score], "{train}: {score}");
+            assert_ne!(fitted["test"][score], plain["test"][score], "{train}: {score}");
+        }
+        assert_eq!(fitted["test"]["accuracy"], plain["test"]["accuracy"]);
+        assert_eq!(fitted["test"]["confusion_matrix"], plain["test"]["confusion_matrix"]);
+        assert_eq!(fitted["cross_validation"].as_array().map(Vec::len), Some(0), "nothing was compared");
+        let card = json(&workspace, "out/classifier/classifier.json");
+        assert_eq!(card["temperature"], calibration["temperature"]);
+        predict_agrees(&workspace, "out");
+        let report = String::from_utf8(workspace.read("out/report.html")).expect("text");
+        assert!(report.contains("calibrated by a temperature of"), "{train}");
+    }
+    let cv = workspace.run("out", &["--set", "train={logistic: {}, cv: 3, calibrate: temperature}"]).ok();
+    assert!(cv.computed().contains(&"train".to_string()));
+    assert_eq!(json(&workspace, "out/metrics.json")["cross_validation"][0]["folds"].as_array().map(Vec::len), Some(3));
+}
+
+#[test]
 fn folds_that_cannot_be_made_are_errors_that_say_why() {
     let workspace = Workspace::with_fruits(4, 2);
     for (train, expected) in [
@@ -113,6 +154,11 @@ fn what_the_listing_tells_fails_before_the_extraction() {
         (1, &["train={knn: {k: 10}, cv: 4}"], "10 neighbours are asked for, and there are 9 train pictures"),
         (1, &["train={knn: {k: 1}, cv: 5}"], "5 folds are asked for, and the largest class has 4 train pictures"),
         (1, &["train={mlp: {early_stopping: true}}"], "early_stopping needs a validation split of 3 or more"),
+        (
+            1,
+            &["train={knn: {k: 1}, calibrate: temperature}"],
+            "needs 5 train pictures of each class, and `Banana` has fewer",
+        ),
         (1, &["select=null", "reduce={pca: {components: mle}}"], "needs at least as many pictures as features"),
         (
             1,

@@ -20,6 +20,11 @@ pub(crate) fn classifiers() -> Value {
     serde_json::from_str(include_str!("../../../tests/golden/classifiers.json")).expect("the golden file is JSON")
 }
 
+/// All cases of `tests/golden/temperature.py`.
+pub(crate) fn temperature() -> Value {
+    serde_json::from_str(include_str!("../../../tests/golden/temperature.json")).expect("the golden file is JSON")
+}
+
 /// All cases of `tests/golden/mlp.py`.
 pub(crate) fn mlp() -> Value {
     serde_json::from_str(include_str!("../../../tests/golden/mlp.json")).expect("the golden file is JSON")

@@ -17,6 +17,7 @@
 //! | [`reduction`] | `make_pipeline` of a scaler and a decomposition |
 //! | [`mlp`], [`logistic`] (on [`lbfgs`]), [`knn`] | `MLPClassifier`, `LogisticRegression`, `KNeighborsClassifier` |
 //! | [`classifier`] | any of the three, fitted |
+//! | [`temperature`] | `CalibratedClassifierCV(method="temperature")` |
 //! | [`folds`], [`metrics`] | `StratifiedKFold`, `StratifiedGroupKFold`, `sklearn.metrics` |
 //! | [`neighbours`], [`quality`] | copies, labels in doubt and outliers, which scikit-learn does not have |
 //!
@@ -60,6 +61,7 @@ pub mod reduction;
 pub mod scale;
 mod search;
 pub mod table;
+pub mod temperature;
 pub mod variance;
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ pub use calibration::Bin;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::mlp::argmax;
 use crate::table::FeatureMatrix;
 
 /// 97.5 % quantile of the standard normal distribution: a two-sided 95 % interval.
@@ -88,6 +89,27 @@ pub struct TopK {
     pub k: usize,
     /// Share of pictures whose class is among them.
     pub accuracy: f64,
+}
+
+/// Whether a classifier is as sure as it is right.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Reliability {
+    /// As in [`Metrics`].
+    pub log_loss: f64,
+    /// As in [`Metrics`].
+    pub calibration_error: f64,
+}
+
+impl Reliability {
+    /// Of probabilities (n, classes) of rows with these true classes (n).
+    pub fn of(truth: &[usize], probabilities: &FeatureMatrix) -> Self {
+        let sure = truth.iter().zip(probabilities.iter_rows()).map(|(&class, row)| {
+            let predicted = argmax(row);
+            (row[predicted], predicted == class)
+        });
+        let calibration_error = calibration::expected_error(&calibration::bins(sure));
+        Self { log_loss: log_loss(truth, probabilities), calibration_error }
+    }
 }
 
 /// Predictions cannot be scored.

@@ -86,8 +86,8 @@ pub fn open(dir: &RunDir, weights: Option<&Path>, device: &Device) -> Result<Pre
     let extractor = open_network(&network, weights, device, &unknown)?;
     let kept = card.select.is_some().then(|| select::kept(dir)).transpose()?;
     let reduction = card.reduce.as_deref().map(|file| reduce::open(dir, file)).transpose()?;
-    let (classifier, classes) = train::open(dir)?;
-    let fitted = Fitted { dtype: card.dtype, kept, reduction, classifier };
+    let train::Saved { classifier, classes, temperature } = train::open(dir)?;
+    let fitted = Fitted { dtype: card.dtype, kept, reduction, classifier, temperature };
     fitted.check(extractor.width()).map_err(|reason| unfinished(dir, reason))?;
     let way = Way::on(device);
     // predictions are made with the fastest kernels, whatever the run was told to use

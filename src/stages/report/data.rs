@@ -16,7 +16,7 @@ use crate::learn::metrics::Metrics;
 use crate::pipeline::Outcome;
 use crate::plan::Plan;
 use crate::stages::StageId;
-use crate::stages::evaluate::Document;
+use crate::stages::evaluate::{Calibrated, Document};
 use crate::stages::extract::Extracted;
 use crate::stages::reduce::{self, Kind, Reduced};
 use crate::stages::scan::Split;
@@ -44,6 +44,8 @@ pub struct ReportData {
     pub trained: Option<Trained>,
     /// Scores of the test split.
     pub test: Option<Metrics>,
+    /// The calibration of the probabilities.
+    pub calibrated: Option<Calibrated>,
     pub train_accuracy: Option<f64>,
     /// The predictions for the test pictures.
     pub predictions: Vec<Prediction>,
@@ -117,7 +119,8 @@ impl ReportData {
             ..ReportData::default()
         };
         if outcome.evaluated.is_some() {
-            data.test = sealed::read::<Document>(&plan.dir.metrics())?.test;
+            let document: Document = sealed::read(&plan.dir.metrics())?;
+            (data.test, data.calibrated) = (document.test, document.calibration);
             data.predictions = predictions(&plan.dir.predictions())?;
         }
         if data.reduced.is_some() {

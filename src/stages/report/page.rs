@@ -161,7 +161,7 @@ impl Page {
             tiles: tiles(data),
             samples,
             scores: scores::section(data),
-            calibration: data.test.as_ref().and_then(calibration::section),
+            calibration: data.test.as_ref().and_then(|test| calibration::section(test, data.calibrated.as_ref())),
             quality,
             files,
             counts: counts(data),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{TrainError, fit, folds_of, known, numbers};
+use super::{TrainError, calibrate, fit, known, numbers};
 use crate::config;
 use crate::io::features::Key;
 use crate::progress::Ui;
@@ -19,15 +19,9 @@ pub fn check(settings: &config::Train, listing: &Listing, ui: &Ui) -> Result<(),
     let known = known(&keys, &listing.classes)?;
     check_test(listing, &known, ui)?;
     let y = numbers(&keys, &known);
-    let mut parts = vec![(0..y.len()).collect::<Vec<usize>>()];
-    if let Some(folds) = settings.folds() {
-        let fold = folds_of(settings, &keys, &y, &known, folds)?;
-        parts.extend((0..folds).map(|held| (0..y.len()).filter(|&row| fold[row] != held).collect()));
-    }
-    for rows in &parts {
-        settings.classifiers().into_iter().try_for_each(|one| fit::check_rows(one, &y, rows, known.len()))?;
-    }
-    Ok(())
+    let rows: Vec<usize> = (0..y.len()).collect();
+    settings.classifiers().into_iter().try_for_each(|one| fit::check_rows(one, &y, &rows, known.len()))?;
+    calibrate::folds(settings, &keys, &y, &known).map(drop)
 }
 
 /// Returns an error where no test picture is of a class that is learnt, since nothing could be measured; warns where

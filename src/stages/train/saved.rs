@@ -13,6 +13,7 @@ use crate::learn::classifier::{Classifier, ClassifierError};
 use crate::learn::dataset::{DatasetBase, Fit, Labels, Shared};
 use crate::learn::knn::{Knn, KnnParams};
 use crate::learn::mlp::{Activation, Dense, End, Mlp};
+use crate::learn::temperature::Temperature;
 use crate::plan::{NetworkCard, Plan};
 use crate::stages::StageId;
 use crate::store::{OutputFile, Record, RunDir};
@@ -27,6 +28,7 @@ pub fn save(
     kind: &'static str,
     classifier: &Classifier,
     classes: &[String],
+    temperature: Option<Temperature>,
 ) -> Result<Vec<OutputFile>, IoError> {
     let path = plan.dir.classifier_file(kind);
     let digest = match classifier {
@@ -35,7 +37,11 @@ pub fn save(
     };
     let tensors = OutputFile::hashed(&plan.dir, &path, digest)?;
     let path = plan.dir.card();
-    let digest = card(plan, kind, classifier, classes, &files(plan, &tensors)?)?;
+    let mut card = card(plan, kind, classifier, classes, &files(plan, &tensors)?);
+    if let Some(temperature) = temperature {
+        card["temperature"] = json!(temperature);
+    }
+    let digest = sealed::write(&path, &card)?;
     Ok(vec![tensors, OutputFile::hashed(&plan.dir, &path, digest)?])
 }
 
@@ -84,7 +90,7 @@ fn card(
     classifier: &Classifier,
     classes: &[String],
     files: &BTreeMap<String, Digest>,
-) -> Result<Digest, IoError> {
+) -> Value {
     let mut card = origin(plan);
     let fitted = json!({
         "classes": classes,
@@ -101,7 +107,7 @@ fn card(
         Classifier::Layers(mlp) => card["activation"] = json!(mlp.activation),
         Classifier::Neighbours(knn) => card["knn"] = json!(knn.params),
     }
-    sealed::write(&plan.dir.card(), &card)
+    card
 }
 
 /// Reads the card of a classifier, once it and the files that it names have been checked.
@@ -115,14 +121,24 @@ pub fn checked(dir: &RunDir) -> Result<Value, IoError> {
     Ok(card)
 }
 
-/// Reads the fitted classifier of a run, and its classes.
-pub fn open(dir: &RunDir) -> Result<(Classifier, Vec<String>), TrainError> {
+/// What a run has learnt.
+#[derive(Debug)]
+pub struct Saved {
+    pub classifier: Classifier,
+    pub classes: Vec<String>,
+    /// The calibration of its probabilities.
+    pub temperature: Option<Temperature>,
+}
+
+/// The fitted classifier of a run.
+pub fn open(dir: &RunDir) -> Result<Saved, TrainError> {
     #[derive(Deserialize)]
     struct Card {
         classes: Vec<String>,
         kind: Option<String>,
         activation: Option<Activation>,
         knn: Option<KnnParams>,
+        temperature: Option<Temperature>,
     }
     let path = dir.card();
     let wrong = |reason: String| IoError::Table { path: path.clone(), reason };
@@ -131,6 +147,9 @@ pub fn open(dir: &RunDir) -> Result<(Classifier, Vec<String>), TrainError> {
     let kind = card.kind.as_deref().unwrap_or(KINDS[0]);
     if !KINDS.contains(&kind) {
         return Err(wrong(format!("a classifier of kind `{kind}` is not known to this version")).into());
+    }
+    if card.temperature.is_some_and(|temperature| !temperature.is_sound()) {
+        return Err(wrong("`temperature` is no positive number".into()).into());
     }
     let mut file = Tensors::read(&dir.classifier_file(kind))?;
     let classifier = if let Some(params) = card.knn {
@@ -155,5 +174,5 @@ pub fn open(dir: &RunDir) -> Result<(Classifier, Vec<String>), TrainError> {
         mlp.check().map_err(ClassifierError::from)?;
         Classifier::Layers(mlp)
     };
-    Ok((classifier, card.classes))
+    Ok(Saved { classifier, classes: card.classes, temperature: card.temperature })
 }

@@ -6,11 +6,13 @@ use std::borrow::Cow;
 use std::path::Path;
 use std::time::Instant;
 
+use super::calibrate::{Folds, HeldOut};
 use super::fit::{self, TrainTable};
 use super::table::{Filling, Table};
 use super::{Scored, TrainError};
 use crate::config::{Classifier, Reduce, Select};
-use crate::learn::dataset::{Predict, Transformer};
+use crate::learn::dataset::Transformer;
+use crate::learn::mlp::argmax;
 use crate::learn::reduction::Reduction;
 use crate::progress::{Ui, bytes};
 use crate::stages::fitting::Fitting;
@@ -29,17 +31,19 @@ pub struct Columns<'a> {
     pub folder: &'a Path,
 }
 
-/// Measures every classifier on every fold, fitted on the others. `y` is the class of each train row, `fold` its fold
-/// among `folds`.
+/// Measures every classifier on every fold, fitted on the others, and keeps its probabilities for rows of the fold. `y`
+/// is the class of each train row.
 pub fn validate(
     classifiers: &[Classifier],
     columns: Columns,
     (y, classes): (&[usize], &[String]),
-    (fold, folds): (&[usize], usize),
+    folds: &Folds,
     ui: &Ui,
-) -> Result<Vec<Scored>, TrainError> {
-    let (mut scores, mut seconds) = (vec![Vec::with_capacity(folds); classifiers.len()], vec![0.0; classifiers.len()]);
-    for held in 0..folds {
+) -> Result<Vec<(Scored, HeldOut)>, TrainError> {
+    let fold = &folds.of;
+    let (mut scores, mut seconds) = (vec![Vec::new(); classifiers.len()], vec![0.0; classifiers.len()]);
+    let mut held_out = vec![HeldOut::new(y.len() * folds.fitted / folds.count, classes.len()); classifiers.len()];
+    for held in 0..folds.fitted {
         let (test, train): (Vec<usize>, Vec<usize>) = (0..y.len()).partition(|&row| fold[row] == held);
         let of = |rows: &[usize]| rows.iter().map(|&row| y[row]).collect::<Vec<usize>>();
         let (y_test, y_train) = (of(&test), of(&train));
@@ -50,8 +54,10 @@ pub fn validate(
             let fitted = fit::fit(*classifier, data, None, ui, &|_| ())?;
             let (mut right, mut truth) = (0, y_test.iter());
             x_test.for_each(|rows| {
-                let predicted = fitted.predict(rows)?;
-                right += predicted.iter().zip(&mut truth).filter(|(predicted, class)| predicted == class).count();
+                for (row, &class) in fitted.predict_proba(rows)?.iter_rows().zip(&mut truth) {
+                    right += usize::from(argmax(row) == class);
+                    held_out[i].push(row, class);
+                }
                 Ok(ui.check()?)
             })?;
             scores[i].push(right as f64 / y_test.len().max(1) as f64);
@@ -59,7 +65,7 @@ pub fn validate(
             ui.check()?;
         }
     }
-    let scored = classifiers.iter().zip(scores).zip(seconds).map(|((classifier, folds), seconds)| {
+    let scored = classifiers.iter().zip(scores).zip(seconds).map(|((classifier, folds), seconds): (_, f64)| {
         let mean = folds.iter().sum::<f64>() / folds.len() as f64;
         let sd = (folds.iter().map(|score| (score - mean).powi(2)).sum::<f64>() / folds.len() as f64).sqrt();
         let name = classifier.describe();
@@ -67,7 +73,7 @@ pub fn validate(
         ui.note(&format!("{name}: {percent:.2} % ± {more:.2} in {} folds, {seconds:.1} s", folds.len()));
         Scored { name, mean, sd, folds, seconds }
     });
-    Ok(scored.collect())
+    Ok(scored.zip(held_out).collect())
 }
 
 impl Columns<'_> {
@@ -187,7 +193,9 @@ mod tests {
             let columns = Columns { shards: &shards, width: x.cols(), select, reduce, folder: dir.root() };
             let data = (&y[..], &classes[..]);
             let scores = |train: &config::Train| {
-                validate(&train.classifiers(), columns, data, (&fold, folds), &Ui::silent()).expect("scores")
+                let of = Folds { of: fold.clone(), count: folds, fitted: folds, compare: true, calibrate: false };
+                let scored = validate(&train.classifiers(), columns, data, &of, &Ui::silent()).expect("scores");
+                scored.into_iter().map(|(scored, _)| scored).collect::<Vec<_>>()
             };
             let scored = scores(train);
             // the same folds from disk

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::{TrainError, open, saved};
+use super::{Saved, TrainError, open, saved};
 use crate::config::{self, ConfigError};
 use crate::io::IoError;
 use crate::io::columns::Columns;
@@ -115,7 +115,7 @@ pub fn start(
     if let Some(differs) = other_features(plan, &card).or(other_columns(plan, &dir, &card, kept)?) {
         return wrong(format!("it was made with {differs}"));
     }
-    let (Classifier::Layers(mlp), theirs) = open(&dir)? else {
+    let Saved { classifier: Classifier::Layers(mlp), classes: theirs, .. } = open(&dir)? else {
         return wrong("its classifier has no layers".to_string());
     };
     if theirs != classes {

@@ -1,0 +1,125 @@
+//! The folds of the train split, and the calibration that is fitted on them: what a classifier says about rows that it
+//! has not seen tells how far it may be believed.
+
+use serde::{Deserialize, Serialize};
+
+use super::{TrainError, fit, folds_of};
+use crate::config::{self, Calibrate};
+use crate::io::features::Key;
+use crate::learn::folds;
+use crate::learn::metrics::Reliability;
+use crate::learn::temperature::Temperature;
+use crate::table::FeatureMatrix;
+use crate::terminal::printable;
+
+/// Folds where `train.cv` asks for none.
+const FOLDS: usize = 5;
+/// Rows that are enough for one number. Of a larger train split some folds are left out, unless `train.cv` wants them.
+const ROWS: usize = 4000;
+
+/// The folds of the train split.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Folds {
+    /// The fold of every row.
+    pub of: Vec<usize>,
+    pub count: usize,
+    /// The classifiers are fitted without each of the first so many.
+    pub fitted: usize,
+    /// Whether the classifiers are compared by them.
+    pub compare: bool,
+    /// Whether the temperature is fitted on them.
+    pub calibrate: bool,
+}
+
+/// The folds that the settings ask for; none where nothing is compared and nothing is calibrated. Where the calibration
+/// is not asked for and cannot be made, there is none.
+pub fn folds(
+    settings: &config::Train,
+    keys: &[Key],
+    y: &[usize],
+    classes: &[String],
+) -> Result<Option<Folds>, TrainError> {
+    let asked = settings.folds();
+    let count = asked.unwrap_or(FOLDS);
+    let scarce = folds::scarce(y, classes.len(), count);
+    let calibrate = match (settings.calibrate, scarce.first()) {
+        (Some(Calibrate::Temperature), Some(&class)) => {
+            return Err(TrainError::Classes(format!(
+                "`train.calibrate: temperature` needs {count} train pictures of each class, and `{}` has fewer: write \
+                 fewer folds in `train.cv`, or leave the key out",
+                printable(&classes[class])
+            )));
+        }
+        (Some(Calibrate::None), _) | (None, Some(_)) => false,
+        (Some(Calibrate::Temperature) | None, None) => true,
+    };
+    if asked.is_none() && !calibrate {
+        return Ok(None);
+    }
+    let made = folds_of(settings, keys, y, classes, count).and_then(|of| {
+        let fitted = if asked.is_some() { count } else { (ROWS * count).div_ceil(y.len().max(1)).clamp(1, count) };
+        let folds = Folds { of, count, fitted, compare: asked.is_some(), calibrate };
+        folds.check(settings, y, classes.len()).map(|()| folds)
+    });
+    match made {
+        Err(_) if asked.is_none() && settings.calibrate.is_none() => Ok(None),
+        made => made.map(Some),
+    }
+}
+
+impl Folds {
+    /// An error where the rows beside a fold are too few for a classifier.
+    fn check(&self, settings: &config::Train, y: &[usize], classes: usize) -> Result<(), TrainError> {
+        (0..self.fitted).try_for_each(|held| {
+            let rows: Vec<usize> = (0..y.len()).filter(|&row| self.of[row] != held).collect();
+            settings.classifiers().into_iter().try_for_each(|one| fit::check_rows(one, y, &rows, classes))
+        })
+    }
+}
+
+/// Probabilities for rows that the classifier was not fitted on, and their classes.
+#[derive(Clone, Debug)]
+pub struct HeldOut {
+    probabilities: FeatureMatrix,
+    truth: Vec<usize>,
+    /// Every so-manieth row is kept.
+    step: usize,
+    met: usize,
+}
+
+impl HeldOut {
+    /// Room for some of `rows` rows.
+    pub fn new(rows: usize, classes: usize) -> Self {
+        let (step, probabilities) = (rows.div_ceil(2 * ROWS).max(1), FeatureMatrix::with_cols(classes));
+        Self { probabilities, truth: Vec::new(), step, met: 0 }
+    }
+
+    pub fn push(&mut self, row: &[f32], class: usize) {
+        if self.met.is_multiple_of(self.step) {
+            self.probabilities.push_row(row);
+            self.truth.push(class);
+        }
+        self.met += 1;
+    }
+
+    /// The calibration, where one makes the predictions better.
+    pub fn calibrated(mut self, folds: &Folds) -> Option<Calibration> {
+        let temperature = Temperature::fit(&self.probabilities, &self.truth)?;
+        let before = Reliability::of(&self.truth, &self.probabilities);
+        temperature.apply(&mut self.probabilities);
+        let after = Reliability::of(&self.truth, &self.probabilities);
+        Some(Calibration { temperature, rows: self.truth.len(), folds: folds.fitted, before, after })
+    }
+}
+
+/// The calibration of a classifier.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Calibration {
+    pub temperature: Temperature,
+    /// Held-out train rows that it was fitted on, and the folds that they were in.
+    pub rows: usize,
+    pub folds: usize,
+    /// Scores of these rows.
+    pub before: Reliability,
+    pub after: Reliability,
+}
