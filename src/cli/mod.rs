@@ -7,6 +7,7 @@ mod completions;
 #[cfg(test)]
 mod docs;
 mod embed;
+mod evaluate;
 mod extract;
 mod init;
 mod models;
@@ -118,6 +119,16 @@ enum Command {
         after_help = "Examples:\n  featurize classify photo.jpg\n  featurize classify --top 5 --json my/pictures"
     )]
     Classify(classify::ClassifyArgs),
+    /// Measure the classifier of a run on new labelled pictures: accuracy with its interval, scores of each class,
+    /// mistakes, calibration.
+    ///
+    /// A picture that cannot be read is named on standard error. The others are scored all the same, and the exit code
+    /// is 1.
+    #[command(
+        after_help = "Examples:\n  featurize evaluate runs/fruits photos/by-class\n  featurize evaluate runs/fruits photos --labels labels.csv \
+                            --report scores.html"
+    )]
+    Evaluate(evaluate::EvaluateArgs),
     /// Look at a folder of pictures and write a pipeline for it.
     ///
     /// Finds folders of classes, folders of splits (Training/Test, train/val/test), a CSV table that names the
@@ -330,6 +341,7 @@ fn run(command: Command) -> Result<(), Error> {
         Command::Plan { pipeline, store } => plan::run(&pipeline, &store),
         Command::Predict(arguments) => predict::run(&arguments),
         Command::Classify(arguments) => classify::run(&arguments),
+        Command::Evaluate(arguments) => evaluate::run(&arguments),
         Command::Models { command } => models::run(&command),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Embed(arguments) => embed::run(&arguments),

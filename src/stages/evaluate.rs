@@ -208,7 +208,7 @@ fn warn_of_absent(test: Option<&Metrics>, classes: &[String], ui: &Ui) {
 }
 
 /// Columns for all classes: those that were not in the train split have probability 0.
-fn widen(probabilities: &FeatureMatrix, known: &[String], classes: &[String]) -> FeatureMatrix {
+pub fn widen(probabilities: &FeatureMatrix, known: &[String], classes: &[String]) -> FeatureMatrix {
     let place: Vec<Option<usize>> = known.iter().map(|class| classes.iter().position(|other| other == class)).collect();
     let mut wide = FeatureMatrix::with_cols(classes.len());
     for row in probabilities.iter_rows() {
@@ -224,7 +224,7 @@ fn widen(probabilities: &FeatureMatrix, known: &[String], classes: &[String]) ->
 }
 
 /// Scores of one split; none when it has no rows.
-fn score(
+pub fn score(
     keys: &[Key],
     probabilities: &FeatureMatrix,
     predicted: &[usize],

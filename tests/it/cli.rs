@@ -10,6 +10,7 @@ fn call(arguments: &[&str]) -> Run {
 fn every_command_has_help_with_an_example() {
     let commands = [
         "embed",
+        "evaluate",
         "similar",
         "init",
         "show",

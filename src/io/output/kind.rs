@@ -16,6 +16,7 @@ pub enum FileKind {
     Jpeg,
     Svg,
     Yaml,
+    Html,
     /// A manual page for `man`.
     Manual,
 }
@@ -50,6 +51,7 @@ impl FileKind {
             Self::Jpeg => "JPEG picture",
             Self::Svg => "SVG drawing",
             Self::Yaml => "YAML file",
+            Self::Html => "page (HTML)",
             Self::Manual => "manual page",
         }
     }
@@ -63,6 +65,7 @@ impl FileKind {
             Self::Jpeg => &["jpg", "jpeg", "jpe", "jfif", "pjp", "pjpeg"],
             Self::Svg => &["svg"],
             Self::Yaml => &["yaml", "yml"],
+            Self::Html => &["html", "htm"],
             Self::Manual => &["1"],
         }
     }
@@ -89,7 +92,7 @@ impl FileKind {
             Self::Jpeg => head.starts_with(b"\xff\xd8\xff"),
             Self::Svg => has(head, b"<svg"),
             Self::Manual => has(head, b".TH "),
-            Self::Csv | Self::Yaml => false,
+            Self::Csv | Self::Yaml | Self::Html => false,
         };
         if own || head.is_empty() {
             return None;
@@ -98,7 +101,7 @@ impl FileKind {
             return Some((*name).to_string());
         }
         // The beginning of a text may look like that of a picture (`BM`, `P3`).
-        if matches!(self, Self::Csv | Self::Yaml) && named && text && !has(head, b"<svg") {
+        if matches!(self, Self::Csv | Self::Yaml | Self::Html) && named && text && !has(head, b"<svg") {
             return None;
         }
         picture_or_weights(head)

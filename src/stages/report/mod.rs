@@ -29,6 +29,7 @@ use thiserror::Error;
 use crate::config;
 use crate::image::{DecodeOptions, Truncated};
 use crate::io::{IoError, atomic};
+use crate::learn::metrics::Metrics;
 use crate::pipeline::Outcome;
 use crate::plan::Plan;
 use crate::plot::VectorError;
@@ -38,6 +39,7 @@ use crate::stages::compare::Summary;
 use crate::store::OutputFile;
 use crate::terminal::printable;
 
+pub use data::Prediction;
 use data::ReportData;
 use page::Page;
 
@@ -119,6 +121,32 @@ pub fn run(
     let bytes = file.bytes;
     files.push(file);
     Ok((Reported { bytes, quality: summary }, files))
+}
+
+/// A page about the predictions for labelled pictures; `picture` gives the JPEG of a path with a longer side of so many
+/// pixels.
+pub fn scored(
+    title: String,
+    scored: Scored,
+    picture: &dyn Fn(&str, usize) -> Option<Vec<u8>>,
+) -> Result<String, ReportError> {
+    /// Pictures on the page.
+    const SHOWN: usize = 48;
+    let Scored { classes, test, predictions } = scored;
+    let counts = test.per_class.iter().map(|class| [0, class.support as usize]).collect();
+    let shown = |path: &str| Ok::<_, ReportError>(picture(path, samples::LONGEST));
+    let samples = samples::predicted(&predictions, SHOWN, shown)?;
+    let sizes = [0, predictions.len()];
+    let data = ReportData { title, classes, counts, sizes, test: Some(test), predictions, ..ReportData::default() };
+    Ok(render(&Page::new(&data, samples, None, None))?)
+}
+
+/// Labelled pictures with their predictions and scores.
+#[derive(Clone, Debug)]
+pub struct Scored {
+    pub classes: Vec<String>,
+    pub test: Metrics,
+    pub predictions: Vec<Prediction>,
 }
 
 /// The page as HTML.

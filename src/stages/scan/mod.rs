@@ -142,19 +142,31 @@ pub enum ScanError {
 /// Lists the pictures of the plan, or takes the listing of the store where it need not be made again; `anew` asks for
 /// that in any case.
 pub fn run(plan: &Plan, anew: bool, ui: &Ui) -> Result<Listing, ScanError> {
+    listed(&plan.pipeline, plan.dir.root(), Some((plan, anew)), ui)
+}
+
+/// Lists the pictures of a pipeline without a run; the folder `run_dir` is not looked into.
+pub fn list(pipeline: &Pipeline, run_dir: &Path, ui: &Ui) -> Result<Listing, ScanError> {
+    listed(pipeline, run_dir, None, ui)
+}
+
+fn listed(pipeline: &Pipeline, run_dir: &Path, stored: Option<(&Plan, bool)>, ui: &Ui) -> Result<Listing, ScanError> {
     let line = ui.stage(StageId::Scan, None, "files");
-    let input = &plan.pipeline.input;
-    let at = |key: &str, message: String| ScanError::Config(Box::new(plan.pipeline.error_at(key, message)));
+    let input = &pipeline.input;
+    let at = |key: &str, message: String| ScanError::Config(Box::new(pipeline.error_at(key, message)));
     let of_archives = |error| match error {
         ArchiveError::Interrupted(interrupted) => ScanError::Interrupted(interrupted),
         ArchiveError::Wrong(key, message) => at(key, message),
     };
     let mut found = Found::default();
-    let root = archives::root(input, Some(plan.dir.root()), &mut found).map_err(of_archives)?;
-    let key = stored::key(plan, &root, &found)?;
-    if let Some(listing) = Some(anew).filter(|anew| !anew).and_then(|_| stored::current(plan, &key, &root)) {
-        line.finish(&format!("{} (as listed before; `--rescan` lists again)", describe(&listing)));
-        return Ok(listing);
+    let root = archives::root(input, Some(run_dir), &mut found).map_err(of_archives)?;
+    let mut key = String::new();
+    if let Some((plan, anew)) = stored {
+        key = stored::key(plan, &root, &found)?;
+        if let Some(listing) = Some(anew).filter(|anew| !anew).and_then(|_| stored::current(plan, &key, &root)) {
+            line.finish(&format!("{} (as listed before; `--rescan` lists again)", describe(&listing)));
+            return Ok(listing);
+        }
     }
     if let Root::Archives(files) = &root {
         archives::walk(files, input, &line, &mut found).map_err(of_archives)?;
@@ -175,10 +187,10 @@ pub fn run(plan: &Plan, anew: bool, ui: &Ui) -> Result<Listing, ScanError> {
         (config::Split::Csv { path, columns, .. }, Root::Archives(_) | Root::Bucket) => {
             table::among(found, path, columns).map_err(of_table)?
         }
-        (_, Root::Folder) => list::walk(&input.root, input.follow_links, Some(plan.dir.root()), &line)?,
+        (_, Root::Folder) => list::walk(&input.root, input.follow_links, Some(run_dir), &line)?,
         (_, Root::Archives(_) | Root::Bucket) => found,
     };
-    remote::look(&mut found, plan.pipeline.runtime.requests, &line).map_err(of_remote)?;
+    remote::look(&mut found, pipeline.runtime.requests, &line).map_err(of_remote)?;
     labels::assign(input, &mut found).map_err(|wrong| at(wrong.key, wrong.message))?;
     let listing = labels::choose(input, found).map_err(|wrong| at(wrong.key, wrong.message))?;
     let listing = Listing { key, ..listing };

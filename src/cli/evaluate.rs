@@ -1,0 +1,225 @@
+//! `featurize evaluate`: the classifier of a run, measured on new labelled pictures.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde_json::json;
+
+use super::workers::WorkerArgs;
+use super::{print, top, ui};
+use crate::config::{self, Pipeline};
+use crate::error::Error;
+use crate::image::thumbnail;
+use crate::io::IoError;
+use crate::io::features::Key;
+use crate::io::output::{FileKind, Inputs, Output, Rules};
+use crate::learn::metrics::Metrics;
+use crate::learn::mlp::argmax;
+use crate::pictures::predictor::{self, Predictor};
+use crate::pictures::{Listed, PredictorError, Source};
+use crate::progress::{Ui, plural};
+use crate::stages::evaluate::{score, table, widen};
+use crate::stages::report::formatting::percent;
+use crate::stages::report::{self, Prediction, Scored};
+use crate::stages::scan::{self, Listing, Split};
+use crate::store::RunDir;
+use crate::table::FeatureMatrix;
+use crate::terminal::printable;
+
+/// Which run, and which pictures.
+#[derive(Debug, Args)]
+pub struct EvaluateArgs {
+    /// The run's folder, as `featurize run` wrote it; it may have been moved.
+    #[arg(value_name = "RUN_DIR")]
+    run: PathBuf,
+    /// The pictures: a folder with a folder for each class, an archive, or a table of pictures.
+    #[arg(value_name = "PATH")]
+    pictures: PathBuf,
+    /// A table (CSV) with the columns `path` and `label`, instead of the folders.
+    #[arg(long, value_name = "TABLE")]
+    labels: Option<PathBuf>,
+    /// One JSON object, with the scores as in metrics.json.
+    #[arg(long)]
+    json: bool,
+    /// Also write a Parquet file with the columns of the run's predictions.parquet.
+    #[arg(long, value_name = "FILE")]
+    parquet: Option<PathBuf>,
+    /// Also write a page (HTML) with the scores, the confusion matrix, the calibration, and the mistakes.
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    /// Replace the files that are named even if they are read here or are of another kind.
+    #[arg(long)]
+    overwrite: bool,
+    #[command(flatten)]
+    workers: WorkerArgs,
+    /// The network's weights, where they are not in the program and no longer where the run found them.
+    #[arg(long, value_name = "FILE")]
+    weights: Option<PathBuf>,
+    /// No progress: only results, warnings and errors.
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+/// The pictures as a pipeline lists them.
+fn pipeline(arguments: &EvaluateArgs) -> Result<Pipeline, Error> {
+    let text = "version: 1\nname: evaluate\ninput: {root: .}\n";
+    let mut sets = vec![format!("input.root={}", json!(arguments.pictures))];
+    sets.extend(arguments.labels.iter().map(|table| format!("input.split={}", json!({"csv": table}))));
+    Ok(config::parse(text, Path::new("evaluate"), &sets).map_err(Box::new)?)
+}
+
+/// Predicts, scores and prints.
+pub fn run(arguments: &EvaluateArgs) -> Result<(), Error> {
+    let (pipeline, ui, dir) = (pipeline(arguments)?, ui(top::style(arguments.quiet)), RunDir::new(&arguments.run));
+    let device = predictor::device(&dir, arguments.workers.device())?;
+    let predictor = Predictor::of_run(&dir, arguments.weights.as_deref(), &device)?;
+    let mut listing = scan::list(&pipeline, dir.root(), &ui)?;
+    listing.pictures.retain(|picture| picture.label.is_some());
+    if listing.pictures.is_empty() {
+        let text = "no picture has a label: give a folder with a folder for each class, or a table with `--labels`";
+        return Err(Error::Usage(text.into()));
+    }
+    let source = Listed { root: &pipeline.input.root, pictures: &listing.pictures };
+    let mut inputs = Inputs::of_pictures(listing.pictures.iter().map(|one| one.location(source.root)));
+    inputs.files.extend(arguments.weights.iter().chain(&arguments.labels).cloned());
+    inputs.folders.push(arguments.run.clone());
+    let rules = Rules::new(&inputs, arguments.overwrite);
+    let output = |path: &Option<PathBuf>, kind| path.as_ref().map(|path| Output::new(path, kind, rules)).transpose();
+    let (parquet, page) = (output(&arguments.parquet, FileKind::Parquet)?, output(&arguments.report, FileKind::Html)?);
+    let classes = classes(&predictor, &listing, &ui);
+    let Predicted { keys, probabilities, failed } = predict(&predictor, source, &classes, arguments, &ui)?;
+    let predicted: Vec<usize> = probabilities.iter_rows().map(argmax).collect();
+    let scores = score(&keys, &probabilities, &predicted, &classes, Split::Test)?;
+    let scores = scores.ok_or(PredictorError::Failed { failed, of: failed })?;
+    if let Some(parquet) = &parquet {
+        table(&keys, &probabilities, &classes).write_to(parquet, predictor.metadata())?;
+    }
+    if let Some(page) = &page {
+        let predictions = predictions(&keys, &probabilities, &predicted, &classes);
+        let scored = Scored { classes: classes.clone(), test: scores.clone(), predictions };
+        let title = format!("{} on {}", arguments.run.display(), arguments.pictures.display());
+        let memory = arguments.workers.memory();
+        let picture = |path: &str, longest: usize| {
+            let at = listing.pictures.iter().position(|picture| picture.path == path)?;
+            let whole = predictor.shown(|most| source.open(at, most), &memory).ok()?;
+            thumbnail(&*whole, longest).ok()
+        };
+        let html = report::scored(title, scored, &picture)?;
+        page.write::<Error>(|to| Ok(to.write_all(html.as_bytes()).map_err(IoError::write(page.path()))?))?;
+    }
+    let of = keys.len() + failed;
+    if arguments.json {
+        let result =
+            json!({"run": arguments.run, "pictures": of, "failed": failed, "classes": classes, "scores": scores});
+        print(&result.to_string())?;
+    } else {
+        print(&text(&arguments.pictures, &classes, &scores))?;
+    }
+    if failed > 0 { Err(PredictorError::Failed { failed, of }.into()) } else { Ok(()) }
+}
+
+/// The classes of the run, and those of the pictures that it does not know.
+fn classes(predictor: &Predictor, listing: &Listing, ui: &Ui) -> Vec<String> {
+    let mut classes = predictor.classes().to_vec();
+    let strange: Vec<String> = listing.classes.iter().filter(|class| !classes.contains(class)).cloned().collect();
+    if !strange.is_empty() {
+        let names = printable(&strange.join(", ")).into_owned();
+        ui.warn(&format!("the run does not know the classes {names}; every prediction for their pictures is wrong"));
+    }
+    classes.extend(strange);
+    classes
+}
+
+/// The pictures that could be read.
+struct Predicted {
+    keys: Vec<Key>,
+    probabilities: FeatureMatrix,
+    /// The number of the others.
+    failed: usize,
+}
+
+fn predict(
+    predictor: &Predictor,
+    source: Listed<'_>,
+    classes: &[String],
+    arguments: &EvaluateArgs,
+    ui: &Ui,
+) -> Result<Predicted, Error> {
+    let count = source.pictures.len();
+    let line = ui.work("evaluate", Some(count as u64), "images");
+    let wanted: Vec<usize> = (0..count).collect();
+    let (mut keys, mut rows, mut failed) = (Vec::new(), FeatureMatrix::with_cols(predictor.classes().len()), 0);
+    let stream = arguments.workers.stream(&source, &wanted, ui);
+    predictor.predict(
+        &stream,
+        &arguments.workers.memory(),
+        |_, _| (),
+        |number, result| -> Result<(), Error> {
+            let picture = &source.pictures[number];
+            match result {
+                Ok((probabilities, ())) => {
+                    let (path, label) = (picture.path.clone(), picture.label.as_deref().map(str::to_string));
+                    keys.push(Key { path, label, split: Some(Split::Test.word().to_string()) });
+                    rows.push_row(&probabilities);
+                }
+                Err(failure) => {
+                    failed += 1;
+                    ui.tell(&format!("{}: {failure}", printable(&picture.path)));
+                }
+            }
+            line.inc(1);
+            Ok(())
+        },
+    )?;
+    ui.check()?;
+    Ok(Predicted { keys, probabilities: widen(&rows, predictor.classes(), classes), failed })
+}
+
+fn predictions(
+    keys: &[Key],
+    probabilities: &FeatureMatrix,
+    predicted: &[usize],
+    classes: &[String],
+) -> Vec<Prediction> {
+    let rows = keys.iter().zip(probabilities.iter_rows()).zip(predicted);
+    let one = |((key, row), &class): ((&Key, &[f32]), &usize)| Prediction {
+        path: key.path.clone(),
+        label: key.label.clone().unwrap_or_default(),
+        predicted: classes[class].clone(),
+        confidence: f64::from(row[class]),
+    };
+    rows.map(one).collect()
+}
+
+/// The scores as lines of text.
+fn text(pictures: &Path, classes: &[String], scores: &Metrics) -> String {
+    let [low, high] = scores.accuracy_interval_95.map(percent);
+    let mut lines = vec![
+        format!("{} of {}", plural(scores.support, "picture"), printable(&pictures.display().to_string())),
+        format!("  accuracy           {} ({low} to {high} at 95 %)", percent(scores.accuracy)),
+        format!("  balanced accuracy  {}", percent(scores.balanced_accuracy)),
+        format!("  log loss           {:.4}", scores.log_loss),
+        format!("  calibration error  {}", percent(scores.calibration_error)),
+        String::new(),
+    ];
+    let widest = classes.iter().map(|class| printable(class).chars().count()).max().unwrap_or(0).max(5);
+    lines.push(format!("  {:<widest$}  {:>8}  {:>9}  {:>8}  {:>8}", "class", "pictures", "precision", "recall", "F1"));
+    for (class, one) in classes.iter().zip(&scores.per_class) {
+        let [precision, recall, f1] = [one.precision, one.recall, one.f1_score].map(percent);
+        let class = printable(class);
+        lines.push(format!("  {class:<widest$}  {:>8}  {precision:>9}  {recall:>8}  {f1:>8}", one.support));
+    }
+    let mut mistakes: Vec<(u64, &str, &str)> = Vec::new();
+    for (truth, row) in classes.iter().zip(&scores.confusion_matrix) {
+        let wrong = classes.iter().zip(row).filter(|(predicted, count)| *predicted != truth && **count > 0);
+        mistakes.extend(wrong.map(|(predicted, count)| (*count, truth.as_str(), predicted.as_str())));
+    }
+    mistakes.sort_by_key(|&(count, ..)| std::cmp::Reverse(count));
+    if !mistakes.is_empty() {
+        lines.push(String::new());
+    }
+    for (count, truth, predicted) in mistakes {
+        lines.push(format!("  {count} of {} predicted as {}", printable(truth), printable(predicted)));
+    }
+    lines.join("\n")
+}

@@ -1,0 +1,68 @@
+//! `evaluate`: the classifier of a run on new labelled pictures.
+
+use serde_json::Value;
+
+use crate::support::{Run, Workspace, featurize};
+
+fn call(workspace: &Workspace, arguments: &[&str]) -> Run {
+    let run = [&["evaluate", "out", "--quiet"], arguments].concat();
+    Run::of(featurize().current_dir(workspace.path("")).args(run).output().expect("started"))
+}
+
+fn scored(run: Run) -> Value {
+    serde_json::from_str(&run.ok().stdout).expect("one JSON object")
+}
+
+/// A run over fruits that makes mistakes.
+fn workspace() -> Workspace {
+    let workspace = Workspace::with_fruits(6, 4);
+    let sets = ["train={logistic: {}}", "reduce={pca: {components: 2}}", "extract.layer=blocks.1.0"];
+    let sets = [&sets[..], &["extract.recipe.size=64"]].concat();
+    workspace.run("out", &sets.iter().flat_map(|set| ["--set", set]).collect::<Vec<_>>()).ok();
+    workspace
+}
+
+#[test]
+fn the_test_split_has_the_scores_that_the_run_gave_it() {
+    let workspace = workspace();
+    let metrics: Value = serde_json::from_slice(&workspace.read("out/metrics.json")).expect("JSON");
+    let more = ["pictures/Test", "--json", "--parquet", "p.parquet", "--report", "scores.html"];
+    let found = scored(call(&workspace, &more));
+    assert_eq!(found["scores"], metrics["test"]);
+    assert_eq!((&found["classes"], &found["pictures"], &found["failed"]), (&metrics["classes"], &12.into(), &0.into()));
+    let report = String::from_utf8(workspace.read("scores.html")).expect("text");
+    assert!(report.contains("Confusion") && report.contains("data:image/jpeg"), "{}", report.len());
+    assert!(workspace.read("p.parquet").starts_with(b"PAR1"));
+    let text = call(&workspace, &["pictures/Test"]).ok().stdout;
+    let support = &metrics["test"]["support"];
+    assert!(text.starts_with(&format!("{support} pictures of pictures/Test\n  accuracy ")), "{text}");
+    let wrong: u64 =
+        text.lines().filter_map(|line| line.trim().split_once(" of ")?.0.parse::<u64>().ok()).skip(1).sum();
+    let right = metrics["test"]["accuracy"].as_f64().expect("a number") * 12.0;
+    assert_eq!(12 - wrong, right.round() as u64, "{text}");
+}
+
+#[test]
+fn labels_may_come_from_a_table_and_what_is_not_known_is_wrong() {
+    let workspace = workspace();
+    let table = "path,label\nTest/Lemon/0_0_100.jpg,Lemon\nTest/Lemon/0_1_100.jpg,Pear\n";
+    workspace.write("labels.csv", table.as_bytes());
+    let run = call(&workspace, &["pictures", "--labels", "labels.csv", "--json"]);
+    assert!(run.stderr.contains("does not know the classes Pear"), "{}", run.stderr);
+    let found = scored(run);
+    assert_eq!(found["classes"], serde_json::json!(["Banana", "Lemon", "Strawberry", "Pear"]));
+    assert_eq!((&found["scores"]["support"], &found["scores"]["per_class"][3]["recall"]), (&2.into(), &0.0.into()));
+    workspace.write("pictures/Test/Lemon/broken.jpg", b"no picture");
+    let failed = call(&workspace, &["pictures/Test"]);
+    assert!(failed.code == Some(1) && failed.stderr.contains("Lemon/broken.jpg: not_an_image"), "{failed:?}");
+    assert!(failed.stdout.starts_with("12 pictures"), "the others are scored: {}", failed.stdout);
+    for (arguments, text) in [
+        (&["nowhere"][..], "there is no folder"),
+        (&["pictures/Test/Lemon"], "no picture has a label"),
+        (&["pictures", "--labels", "none.csv"], "none.csv"),
+        (&["pictures/Test", "--report", "pictures/Test/Lemon/0_0_100.jpg"], "0_0_100.jpg"),
+    ] {
+        let run = call(&workspace, arguments);
+        assert!(run.code == Some(2) && run.stderr.contains(text), "{arguments:?}: {run:?}");
+    }
+}
