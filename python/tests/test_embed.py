@@ -5,8 +5,10 @@ import pickle
 import signal
 import subprocess
 import sys
+import tarfile
 import threading
 import time
+import zipfile
 
 import numpy as np
 import pyarrow as pa
@@ -77,6 +79,26 @@ def test_a_folder_is_all_its_pictures():
     assert table.column("path").to_pylist() == listed
 
 
+def test_an_archive_is_all_its_pictures_and_its_members_are_paths(extractor, paths, tmp_path):
+    plain, packed = tmp_path / "a.tar", tmp_path / "b.tar.gz"
+    for name, mode in [(plain, "w"), (packed, "w:gz")]:
+        with tarfile.open(name, mode) as archive:
+            for path in paths:
+                archive.add(path, f"bananas/{os.path.basename(path)}")
+    with zipfile.ZipFile(tmp_path / "c.zip", "w") as archive:
+        for path in paths:
+            archive.write(path, os.path.basename(path))
+    pq.write_table(pa.table({"image": [open(path, "rb").read() for path in paths]}), tmp_path / "d.parquet")
+    expected = extractor.embed(paths)
+    for archive in ["a.tar", "b.tar.gz", "c.zip", "d.parquet"]:
+        assert bits(extractor.embed(tmp_path / archive)) == bits(expected), archive
+        assert bits(extractor.embed(fz.pictures(tmp_path / archive)[::-1])) == bits(expected[::-1]), archive
+    inside = f"{plain}/bananas/{os.path.basename(paths[3])}"
+    mixed = extractor.table([inside, paths[0], f"{plain}/nothing.jpg"])
+    assert mixed.column("status").to_pylist() == ["ok", "ok", "failed"]
+    assert np.array_equal(np.float32(mixed.column("features").to_pylist()[0]), expected[3])
+
+
 def test_a_picture_that_cannot_be_read_raises_or_is_a_row_of_nulls(extractor, paths):
     mixed = [paths[0], "nowhere.jpg", b"no picture", paths[1]]
     with pytest.raises(fz.PictureError, match="nowhere.jpg: missing: ") as raised:
@@ -97,8 +119,9 @@ def test_a_picture_that_cannot_be_read_raises_or_is_a_row_of_nulls(extractor, pa
 
 
 def test_what_is_no_picture_is_told(extractor):
-    with pytest.raises(TypeError, match="not int"):
-        extractor.embed([3])
+    for wrong in ([3], 3):
+        with pytest.raises(TypeError, match="not int"):
+            extractor.embed(wrong)
     with pytest.raises(ValueError, match="uint8"):
         extractor.embed([np.zeros((4, 4, 3), np.float32)])
     with pytest.raises(ValueError, match="shape"):
