@@ -65,7 +65,8 @@ fn batch_dims(shape: Shape, n: usize) -> Vec<usize> {
 
 /// Moves the weights out of a step into tensors.
 fn upload(step: &mut Step, device: &candle_core::Device) -> Result<Option<(Tensor, Tensor)>, ExecError> {
-    if let Kernel::LayerNorm { weight, bias, .. } = &mut step.kernel {
+    if let Kernel::LayerNorm { weight, bias, .. } | Kernel::Scale { scale: weight, shift: bias, .. } = &mut step.kernel
+    {
         let dims = [bias.len()];
         return Ok(Some((tensor(weight, &dims, device)?, tensor(bias, &dims, device)?)));
     }
@@ -87,9 +88,6 @@ fn upload(step: &mut Step, device: &candle_core::Device) -> Result<Option<(Tenso
         Kernel::Depthwise { window, weight, bias, .. } => {
             let dims = [channels, window.kernel[0], window.kernel[1]];
             Ok(Some((tensor(weight, &dims, device)?, tensor(bias, &[channels], device)?)))
-        }
-        Kernel::Scale { scale, shift, .. } => {
-            Ok(Some((tensor(scale, &[channels], device)?, tensor(shift, &[channels], device)?)))
         }
         _ => Ok(None),
     }
@@ -114,15 +112,14 @@ fn compute(step: &Step, tensors: Option<&(Tensor, Tensor)>, inputs: &[Tensor]) -
         }
         Kernel::Scale { activation, .. } => {
             let (scale, shift) = weights()?;
-            finish(x.broadcast_mul(&scale.reshape((1, scale.elem_count(), 1, 1))?)?, shift, *activation)
+            finish(x.broadcast_mul(&by_channel(scale, x)?)?, shift, *activation)
         }
         Kernel::LayerNorm { eps, .. } => {
             let (weight, bias) = weights()?;
-            let dims: Vec<usize> = x.dims().iter().enumerate().map(|(i, &n)| if i == 1 { n } else { 1 }).collect();
             let apart = x.broadcast_sub(&x.mean_keepdim(1)?)?;
             let deviation = (apart.sqr()?.mean_keepdim(1)? + f64::from(*eps))?.sqrt()?;
-            let scaled = apart.broadcast_div(&deviation)?.broadcast_mul(&weight.reshape(dims.as_slice())?)?;
-            Ok(scaled.broadcast_add(&bias.reshape(dims.as_slice())?)?)
+            let scaled = apart.broadcast_div(&deviation)?.broadcast_mul(&by_channel(weight, x)?)?;
+            Ok(scaled.broadcast_add(&by_channel(bias, x)?)?)
         }
         Kernel::Activation(activation) => activate(x, *activation),
         Kernel::Softmax => Ok(candle_nn::ops::softmax(x, D::Minus1)?),
@@ -237,9 +234,15 @@ fn convolve(x: &Tensor, weight: &Tensor, window: Window, groups: usize) -> Resul
     Ok(x.conv2d(weight, 0, window.stride[0], 1, groups)?)
 }
 
+/// One value for each channel, in the dimensions of `x`.
+fn by_channel(values: &Tensor, x: &Tensor) -> Result<Tensor, candle_core::Error> {
+    let dims: Vec<usize> = (0..x.rank()).map(|dim| if dim == 1 { values.elem_count() } else { 1 }).collect();
+    values.reshape(dims)
+}
+
 /// Adds the bias of each channel and applies the activation.
 fn finish(x: Tensor, bias: &Tensor, activation: Option<Activation>) -> Result<Tensor, ExecError> {
-    let x = x.broadcast_add(&bias.reshape((1, bias.elem_count(), 1, 1))?)?;
+    let x = x.broadcast_add(&by_channel(bias, &x)?)?;
     activation.map_or(Ok(x.clone()), |activation| activate(&x, activation))
 }
 

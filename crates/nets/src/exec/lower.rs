@@ -164,7 +164,9 @@ impl<'a> Lowering<'a> {
     fn check(&self) -> Result<(), ExecError> {
         for step in &self.steps {
             let values: [&[f32]; 2] = match &step.kernel {
-                Kernel::Conv { weight, bias, .. } | Kernel::Depthwise { weight, bias, .. } => [weight, bias],
+                Kernel::Conv { weight, bias, .. }
+                | Kernel::Depthwise { weight, bias, .. }
+                | Kernel::Dense { weight, bias, .. } => [weight, bias],
                 Kernel::Scale { scale, shift, .. } => [scale, shift],
                 _ => continue,
             };
@@ -341,13 +343,15 @@ impl<'a> Lowering<'a> {
         (!self.fold(id, scale, &shift)).then(|| scaling(scale, &shift))
     }
 
-    /// Joins a batch norm, or factors a channel, to the convolution before it.
+    /// Joins a batch norm, or factors a channel, to the weights of the layer before it.
     fn fold(&mut self, id: LayerId, scale: &[f64], shift: &[f64]) -> bool {
         let name = self.graph.layer(id).name.clone();
         let Some(at) = self.producer(id) else { return false };
         let step = &mut self.steps[at];
         let (Kernel::Conv { weight, bias, activation: None, .. }
-        | Kernel::Depthwise { weight, bias, activation: None, .. }) = &mut step.kernel
+        | Kernel::Depthwise { weight, bias, activation: None, .. }
+        | Kernel::Dense { weight, bias, activation: None }
+        | Kernel::LayerNorm { weight, bias, .. }) = &mut step.kernel
         else {
             return false;
         };

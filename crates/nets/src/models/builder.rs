@@ -59,10 +59,8 @@ impl Builder {
         self.push(name, Op::Conv { out, window, groups, bias: conv.bias }, &[x], Shape::Map { c: out, h, w })
     }
 
+    /// Batch norm of a map by channel, or of a vector by value.
     pub(crate) fn batch_norm(&mut self, name: &str, x: LayerId, eps: f64) -> LayerId {
-        if self.map(name, x).is_none() {
-            return x;
-        }
         self.push(name, Op::BatchNorm { eps, scale: true }, &[x], self.shape(x))
     }
 
@@ -301,7 +299,8 @@ impl Builder {
         x
     }
 
-    fn push(&mut self, name: &str, op: Op, inputs: &[LayerId], shape: Shape) -> LayerId {
+    /// A layer of any kind, whose shape the caller knows.
+    pub(crate) fn push(&mut self, name: &str, op: Op, inputs: &[LayerId], shape: Shape) -> LayerId {
         let id = LayerId(self.graph.layers.len());
         if self.graph.names.insert(name.to_string(), id).is_some() {
             self.error.get_or_insert(GraphError::DuplicateName(name.to_string()));

@@ -246,7 +246,7 @@ impl Graph {
                 }
                 all
             }
-            (Op::BatchNorm { scale, .. }, Shape::Map { c, .. }) => {
+            (Op::BatchNorm { scale, .. }, Shape::Map { c, .. } | Shape::Vector(c)) => {
                 let words = ["weight", "bias", "running_mean", "running_var"];
                 words[usize::from(!scale)..].iter().map(|word| parameter(word, vec![c])).collect()
             }
