@@ -16,6 +16,7 @@
 //! 2. [`weights`]: the readers of every library's files. They give tensors by name, and read the values when they are
 //!    asked for. [`weights::store`] finds files on this machine or downloads them, and tells sound files from damaged
 //!    ones.
+//!    [`onnx`] reads networks that bring their own graph.
 //! 3. [`network_plan`]: everything that can be decided before a weight is read. [`NetworkPlan`] names the model, the
 //!    weights, the recipe, and the layers that become features.
 //! 4. [`exec`]: the graph is lowered once, batch norm and activations joined to the layers before them, and then run.
@@ -58,6 +59,7 @@ pub mod files;
 pub mod memory;
 pub mod models;
 pub mod network_plan;
+pub mod onnx;
 pub mod suggest;
 pub mod threads;
 pub mod weights;

@@ -10,6 +10,7 @@ use super::wrapper::{self, CheckpointKey};
 use super::{Tensor, WeightError, WeightSet, efficientnet_pytorch, keras, kinds, pth, shards, tensors};
 use crate::models::graph::{Graph, LayerId};
 use crate::models::{BuildOptions, ModelSpec, Source, WeightsSpec};
+use crate::onnx::{self, OnnxFile};
 
 /// An open weight file.
 #[derive(Debug)]
@@ -24,12 +25,15 @@ enum Content {
     Named(BTreeMap<String, Tensor>),
     /// Keras: layers that are matched to a network.
     Keras(keras::File),
+    /// A network with a graph of its own.
+    Onnx(OnnxFile),
 }
 
 impl WeightFile {
     /// Opens a file and reads its list of tensors.
     pub fn open(path: &Path) -> Result<Self, WeightError> {
         let content = match path {
+            path if onnx::is_onnx(path) => Content::Onnx(OnnxFile::open(path)?),
             path if keras::is_keras(path) => Content::Keras(keras::index(path)?),
             path => Content::Named(match shards::read(path, &kinds::head(path)?)? {
                 Some(tensors) => tensors,
@@ -58,6 +62,10 @@ impl WeightFile {
                 let list = format!("\n  it is a file of Keras, not of {source}");
                 Err(WeightError::Mismatch { place, list })
             }
+            Content::Onnx(_) => {
+                let list = "\n  it is an ONNX network, which brings its own graph; leave the model out".to_string();
+                Err(WeightError::Mismatch { place, list })
+            }
             Content::Named(tensors) => {
                 let renamed = efficientnet_pytorch::renamed(tensors, graph);
                 let tensors = renamed.as_ref().unwrap_or(tensors);
@@ -65,6 +73,11 @@ impl WeightFile {
                 Ok((tensors.into(), taken))
             }
         }
+    }
+
+    /// The network, where the file brings its own graph.
+    pub fn onnx(&self) -> Option<&OnnxFile> {
+        if let Content::Onnx(file) = &self.content { Some(file) } else { None }
     }
 
     /// Whose network the file holds: of the rows of `model` that of the library whose names and shapes fit best, the
@@ -111,14 +124,18 @@ fn of_today(name: String) -> String {
     old.iter().fold(name, |name, old| name.replace(&format!(".{old}"), &format!(".{}", old.replacen('.', "", 1))))
 }
 
-/// SHA-256 of a file, in hexadecimal; of an index of shards that of its own hash and theirs.
+/// SHA-256 of a file, in hexadecimal; where its weights lie in other files, that of its own hash and theirs.
 pub fn sha256(path: &Path) -> Result<String, WeightError> {
     let of = |path: &Path| {
         let digests = digest(path, false, &mut || Ok(()));
         digests.map(|digests| digests.sha256).map_err(|error| WeightError::Read { path: path.to_path_buf(), error })
     };
     let own = of(path)?;
-    let Some(files) = shards::files(path, &kinds::head(path)?)? else { return Ok(own) };
+    let files = match onnx::is_onnx(path) {
+        true => Some(OnnxFile::open(path)?.beside().to_vec()).filter(|files| !files.is_empty()),
+        false => shards::files(path, &kinds::head(path)?)?,
+    };
+    let Some(files) = files else { return Ok(own) };
     let mut all = Sha256::new();
     all.update(own);
     for file in files {

@@ -79,7 +79,7 @@ pub(super) fn foreign(path: &Path, head: &[u8]) -> Option<String> {
         let way = "load the network in Keras and `model.save_weights('x.weights.h5')`";
         return Some(format!("it is a file of TensorFlow, which is not read; {way}"));
     }
-    name.ends_with(".onnx").then(|| "it is an ONNX network, which is not read".to_string())
+    None
 }
 
 /// Names the format of a zip that is neither PyTorch's nor Keras'.

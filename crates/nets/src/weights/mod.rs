@@ -14,7 +14,7 @@ mod random;
 mod shards;
 pub mod store;
 mod tensor;
-mod tensors;
+pub(crate) mod tensors;
 mod wrapper;
 
 use std::collections::BTreeMap;
@@ -30,6 +30,7 @@ pub use wrapper::CheckpointKey;
 
 use crate::models::graph::{Graph, LayerId, Parameter};
 use crate::models::{ModelSpec, Source, WeightsSpec};
+use crate::onnx::{self, OnnxFile};
 
 /// The weights inside the binary: EfficientNet-Lite0, half precision, timm's names (see `data/weights/NOTICE`).
 #[cfg(feature = "bundled")]
@@ -207,11 +208,20 @@ impl Origin {
         if let Self::File(file) = self { Some(&file.path) } else { None }
     }
 
+    /// The ONNX file that it is.
+    pub fn onnx(&self) -> Result<&OnnxFile, WeightError> {
+        let other = || {
+            let reason = "it is no ONNX file".to_string();
+            WeightError::Format { place: self.describe(), reason }
+        };
+        if let Self::File(file) = self { file.open()?.onnx().ok_or_else(other) } else { Err(other()) }
+    }
+
     /// The file `path`, and its SHA-256 where that is known already.
     pub fn file(path: impl Into<PathBuf>, sha256: Option<String>) -> Self {
         let (path, known) = (path.into(), OnceLock::new());
-        // that of an index says nothing of its shards
-        let index = path.extension().is_some_and(|extension| extension == "json");
+        // that of a file says nothing of those beside it that hold its weights
+        let index = onnx::is_onnx(&path) || path.extension().is_some_and(|extension| extension == "json");
         if let Some(sha256) = sha256.filter(|_| !index) {
             known.get_or_init(|| sha256);
         }

@@ -27,7 +27,7 @@ const MAX_HEADER: u64 = 100_000_000;
 
 /// The types of floating-point elements that are read, little endian.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Element {
+pub(crate) enum Element {
     F16,
     BF16,
     F32,
@@ -36,7 +36,7 @@ pub(super) enum Element {
 
 impl Element {
     /// Bytes of an element.
-    pub(super) fn size(self) -> usize {
+    pub(crate) fn size(self) -> usize {
         match self {
             Element::F16 | Element::BF16 => 2,
             Element::F32 => 4,
@@ -46,7 +46,7 @@ impl Element {
 
     /// Reads `count` elements and widens (or, for f64, rounds) them to f32, a chunk at a time. The caller has made sure
     /// that they are there.
-    pub(super) fn read(self, reader: &mut dyn Read, count: usize) -> io::Result<Vec<f32>> {
+    pub(crate) fn read(self, reader: &mut dyn Read, count: usize) -> io::Result<Vec<f32>> {
         let mut values = Vec::with_capacity(count);
         let mut chunk = vec![0; CHUNK.min(count.saturating_mul(self.size()))];
         while values.len() < count {
@@ -75,7 +75,7 @@ fn pieces<const N: usize>(bytes: &[u8]) -> impl Iterator<Item = &[u8; N]> {
 
 /// A weight file, shared by the tensors that read from it.
 #[derive(Debug)]
-pub(super) struct SharedFile {
+pub(crate) struct SharedFile {
     path: PathBuf,
     /// Bytes of the file when it was opened.
     length: u64,
@@ -83,7 +83,7 @@ pub(super) struct SharedFile {
 }
 
 impl SharedFile {
-    pub(super) fn open(path: &Path) -> Result<Self, WeightError> {
+    pub(crate) fn open(path: &Path) -> Result<Self, WeightError> {
         let file = regular::open(path).map_err(|error| WeightError::Read { path: path.to_path_buf(), error })?;
         Self::new(path, file)
     }
@@ -96,12 +96,12 @@ impl SharedFile {
         }
     }
 
-    pub(super) fn length(&self) -> u64 {
+    pub(crate) fn length(&self) -> u64 {
         self.length
     }
 
     /// Lets `read` read from byte `offset` on.
-    pub(super) fn at<T>(&self, offset: u64, read: impl FnOnce(&mut ReadAt) -> io::Result<T>) -> Result<T, WeightError> {
+    pub(crate) fn at<T>(&self, offset: u64, read: impl FnOnce(&mut ReadAt) -> io::Result<T>) -> Result<T, WeightError> {
         let mut reader = ReadAt { file: &self.file, offset };
         read(&mut reader).map_err(|error| WeightError::Read { path: self.path.clone(), error })
     }
@@ -109,7 +109,7 @@ impl SharedFile {
 
 /// Reads a file from a place of its own, so that several threads can read one file.
 #[derive(Debug)]
-pub(super) struct ReadAt<'a> {
+pub(crate) struct ReadAt<'a> {
     file: &'a File,
     offset: u64,
 }

@@ -1,0 +1,81 @@
+//! ONNX files: networks that bring their own graph.
+//!
+//! ```text
+//! file ──> OnnxFile (file, proto, node) ──> Import (import, network) ──> Graph and WeightSet
+//!          nodes in one list,               operators, layers, channels, arithmetic:
+//!          constants by name                a node becomes a layer or a view; array, shape: or is computed at load
+//! ```
+//!
+//! The importer goes through the nodes that the asked layers need. Nodes over constants, with which exporters write the
+//! arithmetic of sizes, are computed at once (`array`, `shape`). Reshapes and transposes move no number and become no
+//! layer (`view`). Chains of elementwise nodes become the activation whose numbers they give (`curve`). Every other node
+//! is a layer of the [`Graph`] under its own name. What has no counterpart is an error that lists all such nodes.
+
+mod arithmetic;
+mod array;
+mod channels;
+mod curve;
+mod file;
+#[cfg(test)]
+mod fuzz;
+mod import;
+mod layers;
+mod network;
+mod node;
+mod operators;
+mod proto;
+mod shape;
+#[cfg(test)]
+mod tests;
+mod view;
+mod window;
+
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+pub use file::OnnxFile;
+pub use import::{Asked, Picture};
+
+use crate::models::{Graph, GraphError};
+use crate::weights::{WeightError, WeightSet};
+
+/// The note in the metadata of a file that names the value whose numbers are the features.
+const FEATURES: &str = "featurize.features";
+
+/// The note that holds the recipe of the pictures, as JSON.
+pub const RECIPE: &str = "featurize.recipe";
+
+/// A network of an ONNX file.
+#[derive(Debug)]
+pub struct Import {
+    /// As far as the asked layers need it. Its last feature map is the value that feeds the classifier; where there is
+    /// no such value, or layers are asked for, it stands for the first of them.
+    pub graph: Graph,
+    pub weights: WeightSet,
+}
+
+/// An ONNX file is no network that can be run here.
+#[derive(Debug, Error)]
+pub enum OnnxError {
+    #[error(transparent)]
+    Weights(#[from] WeightError),
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    #[error("{path} holds what has no counterpart here:{list}")]
+    Unsupported { path: PathBuf, list: String },
+    #[error("{path}: {reason}")]
+    Input { path: PathBuf, reason: String },
+    #[error("{0}")]
+    NoLayer(String),
+    #[error(
+        "{path} does not end in a dense layer whose input could be the features; name a layer, `extract.layer` of the YAML: its output is \
+         `{output}`"
+    )]
+    NoDefault { path: PathBuf, output: String },
+}
+
+/// Whether the file at `path` is called like an ONNX file.
+pub fn is_onnx(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx"))
+}

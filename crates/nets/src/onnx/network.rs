@@ -1,0 +1,387 @@
+//! From the nodes of a file to a graph: what each value is, when a layer is made of it, and how layers are called.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use super::OnnxError;
+use super::array::{Array, fold};
+use super::curve::Curve;
+use super::file::OnnxFile;
+use super::import::Asked;
+use super::node::Node;
+use super::view::{Axis, CHANNELS_FIRST, CHANNELS_LAST, View, whole};
+use crate::models::builder::Builder;
+use crate::models::graph::{FlattenOrder, LayerId, Shape};
+use crate::weights::Tensor;
+
+/// Problems that a message shows.
+const SHOWN: usize = 12;
+
+/// What a value of the file is here.
+#[derive(Clone, Debug)]
+pub(super) enum Value {
+    Constant(Array),
+    Layer(Seen),
+    /// A step on the way of a layer norm that is written as single nodes.
+    Moment(Moment),
+}
+
+/// A layer under the dimensions of a value, and what is still to be done to its numbers.
+#[derive(Clone, Debug)]
+pub(super) struct Seen {
+    pub id: LayerId,
+    pub view: View,
+    pub pending: Pending,
+}
+
+/// Arithmetic that becomes a layer when something reads the numbers.
+#[derive(Clone, Debug)]
+pub(super) enum Pending {
+    Nothing,
+    Curve(Curve),
+    /// x · scale + shift, by channel.
+    Affine(Affine),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Affine {
+    pub scale: Vec<f64>,
+    pub shift: Vec<f64>,
+}
+
+/// See [`Value::Moment`]: mean and variance are those of the channels of a position.
+#[derive(Clone, Debug)]
+pub(super) struct Moment {
+    pub id: LayerId,
+    pub view: View,
+    pub kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Kind {
+    Mean,
+    /// x − mean.
+    Centred,
+    /// Its squares.
+    Squares,
+    /// Their mean, and what was added to it.
+    Variance(f64),
+    /// Its root.
+    Deviation(f64),
+    /// One over the root.
+    Inverse(f64),
+}
+
+/// A graph in the making.
+#[derive(Debug)]
+pub(super) struct Importer<'a> {
+    pub(super) file: &'a OnnxFile,
+    pub(super) graph: Builder,
+    pub(super) tensors: BTreeMap<String, Tensor>,
+    values: HashMap<&'a str, Value>,
+    makers: HashMap<&'a str, &'a Node>,
+    names: HashSet<String>,
+    pub(super) problems: Vec<String>,
+}
+
+impl<'a> Importer<'a> {
+    pub(super) fn new(file: &'a OnnxFile, asked: Asked) -> Result<(Self, LayerId), OnnxError> {
+        let picture = file.picture()?;
+        let wrong = |reason: String| OnnxError::Input { path: file.path.clone(), reason };
+        if picture.channels != asked.channels {
+            let (found, wanted) = (picture.channels, asked.channels);
+            return Err(wrong(format!("it takes pictures of {found} channels, not of {wanted}")));
+        }
+        for (fixed, asked) in picture.size.into_iter().zip(asked.size) {
+            if let Some(fixed) = fixed.filter(|&fixed| fixed != asked) {
+                return Err(wrong(format!(
+                    "it takes pictures of {fixed} pixels, the recipe gives {asked}: set `extract.recipe.size`"
+                )));
+            }
+        }
+        let [h, w] = asked.size;
+        let (graph, input) = Builder::new(asked.channels, h, w);
+        let makers = file.nodes.iter().flat_map(|node| node.outputs.iter().map(move |output| (output.as_str(), node)));
+        let mut importer = Self {
+            file,
+            graph,
+            tensors: BTreeMap::new(),
+            values: HashMap::new(),
+            makers: makers.collect(),
+            names: HashSet::from(["input".to_string()]),
+            problems: Vec::new(),
+        };
+        let axes = if picture.last { CHANNELS_LAST } else { CHANNELS_FIRST };
+        let view = View::of(importer.graph.shape(input), &axes);
+        let seen = Value::Layer(Seen { id: input, view, pending: Pending::Nothing });
+        importer.values.insert("input", seen.clone());
+        importer.values.extend(file.inputs.iter().map(|input| (input.name.as_str(), seen.clone())));
+        Ok((importer, input))
+    }
+
+    /// Gives values to the outputs of a node. A problem is noted; nodes that need what it would have given are passed
+    /// over.
+    pub(super) fn step(&mut self, node: &'a Node) {
+        if node.inputs.iter().any(|name| !name.is_empty() && !self.is_known(name)) {
+            let missing = node.inputs.iter().find(|name| !name.is_empty() && !self.makers.contains_key(name.as_str()));
+            if let Some(name) = missing.filter(|name| !self.is_known(name)) {
+                self.problems.push(format!("`{}` of node `{}`: nothing gives its input `{name}`", node.op, node.name));
+            }
+            return;
+        }
+        let done = match self.folded(node) {
+            Some(arrays) => arrays.map(|arrays| arrays.into_iter().map(Value::Constant).collect()),
+            None => self.operator(node),
+        };
+        match done {
+            Ok(values) => self.values.extend(node.outputs.iter().map(String::as_str).zip(values)),
+            Err(reason) => {
+                let domain = if node.is_standard() { "ai.onnx" } else { &node.domain };
+                let name = [&node.name].into_iter().chain(&node.outputs).find(|name| !name.is_empty());
+                let name = name.map(String::as_str).unwrap_or_default();
+                self.problems.push(format!("`{}` of node `{name}` (domain {domain}): {reason}", node.op));
+            }
+        }
+    }
+
+    fn is_known(&self, name: &str) -> bool {
+        self.values.contains_key(name) || self.file.constants.contains_key(name)
+    }
+
+    /// The outputs of a node over constants, or over sizes of layers.
+    fn folded(&self, node: &Node) -> Option<Result<Vec<Array>, String>> {
+        if !node.is_standard() {
+            return None;
+        }
+        let first = node.input(0).and_then(|name| self.values.get(name));
+        if let Some(Value::Layer(seen)) = first
+            && ["Shape", "Size"].contains(&node.op.as_str())
+        {
+            let sizes = Array { dims: seen.view.dims(), data: super::array::Data::Ints(Vec::new()) };
+            return fold(node, &[Some(&sizes)]);
+        }
+        if node.op == "Constant" {
+            return Some(constant(node).map(|array| vec![array]));
+        }
+        let inputs: Vec<Option<&Array>> = (0..node.inputs.len()).map(|i| self.constant(node, i)).collect();
+        let all = (0..inputs.len()).all(|i| inputs[i].is_some() || node.input(i).is_none());
+        if all && inputs.iter().any(Option::is_some) { fold(node, &inputs) } else { None }
+    }
+
+    /// The constant that is that input of a node.
+    pub(super) fn constant(&self, node: &Node, i: usize) -> Option<&Array> {
+        let name = node.input(i)?;
+        match self.values.get(name) {
+            Some(Value::Constant(array)) => Some(array),
+            Some(_) => None,
+            None => self.file.constants.get(name),
+        }
+    }
+
+    /// An input of a node.
+    pub(super) fn value(&self, node: &Node, i: usize) -> Result<Value, String> {
+        let name = node.input(i).ok_or_else(|| format!("input {i} is missing"))?;
+        let constant = || self.file.constants.get(name).cloned().map(Value::Constant);
+        self.values.get(name).cloned().or_else(constant).ok_or_else(|| format!("input {i} is missing"))
+    }
+
+    /// An input that is a layer, whatever is still to be done to its numbers.
+    pub(super) fn seen(&self, node: &Node, i: usize) -> Result<Seen, String> {
+        match self.value(node, i)? {
+            Value::Layer(seen) => Ok(seen),
+            Value::Constant(_) => Err(format!("input {i} is a constant, not a value that depends on the picture")),
+            Value::Moment(_) => Err("mean and variance of channels are known in a layer norm alone".to_string()),
+        }
+    }
+
+    /// An input whose numbers a layer gives.
+    pub(super) fn layer(&mut self, node: &'a Node, i: usize) -> Result<Seen, String> {
+        self.seen(node, i)?;
+        self.done(node.input(i).unwrap_or_default())
+    }
+
+    /// The value `name`, its arithmetic done.
+    fn done(&mut self, name: &'a str) -> Result<Seen, String> {
+        let Some(Value::Layer(seen)) = self.values.get(name).cloned() else {
+            return Err("it is a constant, or a step of a layer norm, and no layer".to_string());
+        };
+        let id = match &seen.pending {
+            Pending::Nothing => return Ok(seen),
+            Pending::Affine(affine) => self.affine(name, seen.id, affine),
+            Pending::Curve(curve) => {
+                let found =
+                    curve.recognise().ok_or("the chain of nodes that ends here is no activation that is known")?;
+                let uniform = |value: f64| vec![value; self.channels(seen.id)];
+                let affine = Affine { scale: uniform(found.scale), shift: uniform(found.shift) };
+                let id = match found.activation {
+                    Some(activation) => {
+                        let name = self.name(name);
+                        self.graph.activation(&name, seen.id, activation)
+                    }
+                    None => seen.id,
+                };
+                self.affine(name, id, &affine)
+            }
+        };
+        let seen = Seen { id, pending: Pending::Nothing, ..seen };
+        self.values.insert(name, Value::Layer(seen.clone()));
+        Ok(seen)
+    }
+
+    /// The channels of a layer's map, or the values of its vector.
+    pub(super) fn channels(&self, id: LayerId) -> usize {
+        whole(self.graph.shape(id), Axis::C).first().map_or(1, |part| part.size)
+    }
+
+    /// A layer x · scale + shift, unless that changes nothing.
+    fn affine(&mut self, value: &str, id: LayerId, affine: &Affine) -> LayerId {
+        if affine.scale.iter().all(|&scale| scale == 1.0) && affine.shift.iter().all(|&shift| shift == 0.0) {
+            return id;
+        }
+        let name = self.name(value);
+        let n = affine.scale.len();
+        let narrow = |values: &[f64]| values.iter().map(|&value| value as f32).collect();
+        self.tensor(&name, "weight", Tensor::ready(vec![n], narrow(&affine.scale)));
+        self.tensor(&name, "bias", Tensor::ready(vec![n], narrow(&affine.shift)));
+        self.tensor(&name, "running_mean", Tensor::ready(vec![n], vec![0.0; n]));
+        self.tensor(&name, "running_var", Tensor::ready(vec![n], vec![1.0; n]));
+        self.graph.batch_norm(&name, id, 0.0)
+    }
+
+    /// Notes a tensor of the layer called `layer`.
+    pub(super) fn tensor(&mut self, layer: &str, word: &str, tensor: Tensor) {
+        self.tensors.insert(format!("{layer}.{word}"), tensor);
+    }
+
+    /// The name of a layer that gives `value`: that of the node, else that of the value, else one made of it.
+    pub(super) fn name(&mut self, value: &str) -> String {
+        let node = self.makers.get(value).map(|node| node.name.clone()).filter(|name| !name.is_empty());
+        let others = (1..).map(|i| format!("{value}/{i}"));
+        let all = node.into_iter().chain([value.to_string()]).chain(others);
+        let free = all.into_iter().find(|name| !self.names.contains(name)).unwrap_or_default();
+        self.names.insert(free.clone());
+        free
+    }
+
+    /// An input as a map in the order (N, C, H, W).
+    pub(super) fn map(&mut self, node: &'a Node, i: usize) -> Result<LayerId, String> {
+        self.seen(node, i)?;
+        self.as_map(node.input(i).unwrap_or_default())
+    }
+
+    fn as_map(&mut self, name: &'a str) -> Result<LayerId, String> {
+        let seen = self.done(name)?;
+        let shape = self.graph.shape(seen.id);
+        if seen.view == View::plain(shape) && matches!(shape, Shape::Map { .. }) {
+            return Ok(seen.id);
+        }
+        let rows = seen.view.shuffled(shape);
+        let rows = rows.ok_or_else(|| format!("a map was expected, not {:?}", seen.view.dims()))?;
+        let layer = self.name(name);
+        let id = self.graph.shuffle(&layer, seen.id, rows);
+        let view = View::plain(self.graph.shape(id));
+        self.values.insert(name, Value::Layer(Seen { id, view, pending: Pending::Nothing }));
+        Ok(id)
+    }
+
+    /// An input as a vector a picture.
+    pub(super) fn vector(&mut self, node: &'a Node, i: usize) -> Result<LayerId, String> {
+        self.seen(node, i)?;
+        self.as_vector(node.input(i).unwrap_or_default())
+    }
+
+    fn as_vector(&mut self, name: &'a str) -> Result<LayerId, String> {
+        let seen = self.done(name)?;
+        let shape = self.graph.shape(seen.id);
+        let dims = seen.view.dims();
+        let wide = dims.iter().filter(|&&size| size > 1).count();
+        if wide > 1 {
+            return Err(format!("a vector was expected, not {dims:?}"));
+        }
+        if let Shape::Vector(_) = shape {
+            return Ok(seen.id);
+        }
+        let flat = [1, shape.len()];
+        let order = |axes: &[Axis]| View::of(shape, axes).reshape(&flat);
+        let own = seen.view.reshape(&flat);
+        let order = match own {
+            own if own == order(&CHANNELS_FIRST) => FlattenOrder::ChannelsFirst,
+            own if own == order(&CHANNELS_LAST) => FlattenOrder::ChannelsLast,
+            _ => return Err(format!("{dims:?} are the values of a map in an order that is not known")),
+        };
+        let layer = self.name(name);
+        let id = self.graph.flatten(&layer, seen.id, order);
+        let at = dims.iter().position(|&size| size > 1).unwrap_or(dims.len() - 1);
+        let view = seen.view.replaced(at, whole(self.graph.shape(id), Axis::C));
+        self.values.insert(name, Value::Layer(Seen { id, view, pending: Pending::Nothing }));
+        Ok(id)
+    }
+
+    /// The layer that gives the value `name`: a map whatever the order of its axes, else a vector.
+    pub(super) fn tap(&mut self, name: &'a str) -> Result<LayerId, String> {
+        if !self.is_known(name) {
+            return Err("what it needs is not there".to_string());
+        }
+        let seen = self.done(name)?;
+        if seen.view.is_permutation(self.graph.shape(seen.id)) {
+            return Ok(if seen.view.rank() == 2 { self.as_vector(name)? } else { seen.id });
+        }
+        self.as_vector(name).or_else(|_| self.as_map(name))
+    }
+
+    /// Gives names of nodes and values to their layers, those that are asked for first.
+    pub(super) fn alias(&mut self, asked: &[String], ids: &[LayerId]) {
+        let mut all: Vec<(String, LayerId)> = asked.iter().cloned().zip(ids.iter().copied()).collect();
+        for node in &self.file.nodes {
+            for (i, output) in node.outputs.iter().enumerate() {
+                let Some(Value::Layer(Seen { id, view, pending: Pending::Nothing })) = self.values.get(output.as_str())
+                else {
+                    continue;
+                };
+                if view.is_permutation(self.graph.shape(*id)) {
+                    let name = (i == 0 && !node.name.is_empty()).then(|| node.name.clone());
+                    all.extend(name.into_iter().chain([output.clone()]).map(|name| (name, *id)));
+                }
+            }
+        }
+        for (name, id) in all {
+            if self.names.insert(name.clone()) {
+                self.graph.alias(&name, id);
+            }
+        }
+    }
+
+    pub(super) fn check(&self) -> Result<(), OnnxError> {
+        if self.problems.is_empty() {
+            return Ok(());
+        }
+        // of many nodes with the same fault the first ones tell enough
+        let distinct: BTreeSet<&String> = self.problems.iter().collect();
+        let mut list: String = distinct.iter().take(SHOWN).map(|problem| format!("\n  {problem}")).collect();
+        if distinct.len() > SHOWN {
+            list.push_str(&format!("\n  … and {} more", distinct.len() - SHOWN));
+        }
+        Err(OnnxError::Unsupported { path: self.file.path.clone(), list })
+    }
+}
+
+/// The value of a node `Constant`.
+fn constant(node: &Node) -> Result<Array, String> {
+    if let Some(array) = &node.value {
+        return Ok(array.clone());
+    }
+    let floats = |values: Vec<f32>, dims: Vec<usize>| Array {
+        data: super::array::Data::Floats(Tensor::ready(dims.clone(), values)),
+        dims,
+    };
+    if let Some(values) = node.ints("value_ints") {
+        Ok(Array::ints(values.to_vec()))
+    } else if let Some(value) = node.float("value_float") {
+        Ok(floats(vec![value as f32], Vec::new()))
+    } else if let Some(values) = node.floats("value_floats") {
+        Ok(floats(values.to_vec(), vec![values.len()]))
+    } else if node.has("value_int") {
+        Ok(Array { dims: Vec::new(), ..Array::ints(vec![node.int("value_int", 0)]) })
+    } else {
+        Err("its value is of a kind that is not read".to_string())
+    }
+}
