@@ -136,7 +136,8 @@ impl Error {
             Error::NetworkPlan(
                 NetworkPlanError::NoSource { .. }
                 | NetworkPlanError::NotInside { .. }
-                | NetworkPlanError::OtherModel { .. },
+                | NetworkPlanError::OtherModel { .. }
+                | NetworkPlanError::NoRecipe { .. },
             ) => 2,
             Error::Plot(
                 PlotError::Extension { .. }

@@ -66,4 +66,4 @@ pub mod terminal;
 pub use error::Error;
 pub use featurize_image as image;
 pub use featurize_learn::{self as learn, table};
-pub use featurize_nets::{exec, extractor, memory, models, network_plan, threads, weights};
+pub use featurize_nets::{exec, extractor, memory, models, network_plan, onnx, threads, weights};

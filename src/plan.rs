@@ -53,8 +53,10 @@ impl Plan {
     /// Decides everything that needs no picture; `out` overrides the run's folder, published weights come by `fetch`.
     pub fn new(mut pipeline: Pipeline, out: Option<&Path>, fetch: &mut Fetch<'_>) -> Result<Self, PlanError> {
         let backbone = backbone(&pipeline, fetch)?;
-        // own weights bring their model
-        pipeline.extract.model = backbone.model.name.to_string();
+        if backbone.source.is_some() {
+            // own weights bring their model
+            pipeline.extract.model.clone_from(&backbone.name);
+        }
         let weights_id = backbone.weights.fingerprint()?;
         let dir = out.map(PathBuf::from).or_else(|| pipeline.output.dir.clone());
         let dir = RunDir::new(dir.unwrap_or_else(|| Path::new("runs").join(&pipeline.name)));
@@ -91,9 +93,10 @@ impl Plan {
     /// The name of each feature column: `<model>_<features>_<index>`, with the layer's name where it is not the model's
     /// own.
     pub fn columns(&self) -> Vec<String> {
-        let (model, kind) = (self.backbone.model.name, self.features_word());
+        let (model, kind) = (&self.backbone.name, self.features_word());
         let named = !self.pipeline.extract.layers().is_empty();
         let column = |tap: &Tap| {
+            let model = word(model);
             let stem = if named { format!("{model}_{}_{kind}", word(&tap.name)) } else { format!("{model}_{kind}") };
             let width = tap.shape.len();
             let digits = width.saturating_sub(1).to_string().len().max(4);
@@ -115,7 +118,7 @@ impl Plan {
     /// Returns the settings that the features depend on, which their fingerprint covers.
     pub fn extract_settings(&self) -> Value {
         let mut settings = json!({
-            "model": self.backbone.model.name,
+            "model": self.backbone.name,
             "source": self.backbone.source,
             "weights": self.weights_id,
             "layer": self.backbone.layers(),
@@ -189,7 +192,6 @@ impl Plan {
 fn backbone(pipeline: &Pipeline, fetch: &mut Fetch<'_>) -> Result<NetworkPlan, PlanError> {
     let at = |key: &str, message: String| PlanError::Config(Box::new(pipeline.error_at(key, message)));
     let extract = &pipeline.extract;
-    let model = models::find(&extract.model).ok_or_else(|| at("extract.model", unknown_model(&extract.model)))?;
     if let config::Weights::Path(path) = &extract.weights
         && !path.is_file()
     {
@@ -206,7 +208,8 @@ fn backbone(pipeline: &Pipeline, fetch: &mut Fetch<'_>) -> Result<NetworkPlan, P
         NetworkPlanError::NoLayer(_) if extract.layers.is_some() => "extract.layers",
         NetworkPlanError::NoLayer(_) => "extract.layer",
         NetworkPlanError::Graph(_) | NetworkPlanError::Recipe(_) => "extract.recipe",
-        NetworkPlanError::Weights(_) | NetworkPlanError::Store(_) => "extract.weights",
+        NetworkPlanError::NoRecipe { .. } => "extract.recipe",
+        NetworkPlanError::Weights(_) | NetworkPlanError::Store(_) | NetworkPlanError::Onnx(_) => "extract.weights",
     };
     let wrong = |error: NetworkPlanError| match error {
         NetworkPlanError::Weights(error) => PlanError::Weights(error),
@@ -215,27 +218,43 @@ fn backbone(pipeline: &Pipeline, fetch: &mut Fetch<'_>) -> Result<NetworkPlan, P
         }
         error => at(key_of(&error), error.to_string()),
     };
-    // a layer that is asked for by name may stand above the last feature map
-    let asked = Asked {
-        model,
-        is_named: pipeline.source.has("extract.model"),
-        weights: &extract.weights,
-        key: extract.weights_key.as_deref(),
-        source: extract.source,
-        seed: extract.seed,
-        top: !extract.layers().is_empty(),
-    };
-    let Chosen { model, row, weights, recipe, .. } = network_plan::choose(&asked, fetch).map_err(wrong)?;
     let overrides = extract.recipe.clone().unwrap_or_default();
-    let mut recipe = match overrides.preset {
-        None => recipe,
-        Some(preset) => preset_of(model, preset).map_err(|message| at("extract.recipe.preset", message))?,
-    }
-    .with(&overrides);
-    if extract.channels == Channels::One {
-        recipe.channels = ChannelOrder::Grey;
-    }
-    let backbone = NetworkPlan::new(model, row, weights, recipe, &extract.layers(), extract.features).map_err(wrong)?;
+    let backbone = match network_plan::onnx_origin(&extract.weights, fetch).map_err(wrong)? {
+        Some(weights) => {
+            // the file brings what these keys choose
+            let keys = ["extract.model", "extract.source", "extract.weights_key", "extract.channels"];
+            if let Some(key) = keys.into_iter().find(|key| pipeline.source.has(key)) {
+                let message =
+                    format!("`{key}` means nothing to an ONNX file, which brings its own network; leave it out");
+                return Err(at(key, message));
+            }
+            let recipe = network_plan::onnx_recipe(&weights, &overrides).map_err(wrong)?;
+            NetworkPlan::of_onnx(weights, recipe, &extract.layers(), extract.features).map_err(wrong)?
+        }
+        None => {
+            let asked = Asked {
+                model: models::find(&extract.model)
+                    .ok_or_else(|| at("extract.model", unknown_model(&extract.model)))?,
+                is_named: pipeline.source.has("extract.model"),
+                weights: &extract.weights,
+                key: extract.weights_key.as_deref(),
+                source: extract.source,
+                seed: extract.seed,
+                // a layer that is asked for by name may stand above the last feature map
+                top: !extract.layers().is_empty(),
+            };
+            let Chosen { model, row, weights, recipe, .. } = network_plan::choose(&asked, fetch).map_err(wrong)?;
+            let mut recipe = match overrides.preset {
+                None => recipe,
+                Some(preset) => preset_of(model, preset).map_err(|message| at("extract.recipe.preset", message))?,
+            }
+            .with(&overrides);
+            if extract.channels == Channels::One {
+                recipe.channels = ChannelOrder::Grey;
+            }
+            NetworkPlan::new(model, row, weights, recipe, &extract.layers(), extract.features).map_err(wrong)?
+        }
+    };
     // the libraries leave pictures as they are stored
     let exif = if overrides.preset.is_some() { Exif::Ignore } else { Exif::Apply };
     let runtime = &pipeline.runtime;

@@ -84,7 +84,7 @@ impl Extractor {
 
     #[getter]
     fn model(&self) -> &str {
-        self.plan.backbone.model.name
+        &self.plan.backbone.name
     }
 
     #[getter]

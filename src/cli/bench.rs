@@ -192,7 +192,7 @@ fn files(extractor: &Extractor, way: Way, path: &Path, workers: &WorkerArgs) -> 
 /// The time of each step for one picture, on one thread.
 fn profile(backbone: &NetworkPlan, seconds: f64) -> Result<Vec<StepTime>, Error> {
     let layers = backbone.layer_ids();
-    let weights = backbone.weights.load(&backbone.graph, backbone.source, &layers).map_err(ExecError::from)?;
+    let weights = backbone.load().map_err(ExecError::from)?;
     let program = lower(&backbone.graph, &weights, &layers)?;
     let network = Network::new(program, Engine::detect(backbone.precision))?;
     let mut scratch = network.scratch(1);

@@ -1,15 +1,20 @@
 //! `featurize classify`: a network with the ImageNet classifier that it was trained with.
 
+use std::path::{Path, PathBuf};
+
 use clap::Args;
 
 use super::top::{self, TopArgs};
 use super::{FetchArgs, find_model, precision, source, ui};
-use crate::config::{DEFAULT_MODEL, Precision, Weights};
+use crate::config::{self, DEFAULT_MODEL, Precision, Weights};
 use crate::error::Error;
+use crate::image::RecipeOverrides;
+use crate::io::IoError;
 use crate::io::output::Inputs;
 use crate::models::{Source, imagenet};
-use crate::network_plan::{self, Asked};
+use crate::network_plan::{self, Asked, Chosen, Fetch, NetworkPlan};
 use crate::pictures::Predictor;
+use crate::plan::preset_of;
 
 /// Which network, and which pictures.
 #[derive(Debug, Args)]
@@ -21,8 +26,8 @@ pub struct ClassifyArgs {
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
     /// `keras`, `torchvision` or `timm` (what these publish), a file with the network's weights and its classifier on
-    /// top (safetensors, PyTorch or Keras), `hf:owner/repo/file`, a URL, or a name that `weights import` gave. Default:
-    /// the model's own.
+    /// top (safetensors, PyTorch or Keras), an ONNX file (which brings its network: `--model` is left out),
+    /// `hf:owner/repo/file`, a URL, or a name that `weights import` gave. Default: the model's own.
     #[arg(long, value_name = "WEIGHTS", value_parser = weights)]
     weights: Option<Weights>,
     /// Where in the file the network lies, when it is there more than once: see `extract.weights_key` of the YAML.
@@ -35,8 +40,63 @@ pub struct ClassifyArgs {
     /// `f32` or `bf16`: see `extract.precision` of the YAML.
     #[arg(long, value_parser = precision, default_value = "f32")]
     precision: Precision,
+    /// A text file with the names of the network's classes, one a line. Default: those of ImageNet where there are 1000, else their numbers.
+    #[arg(long, value_name = "FILE")]
+    classes: Option<PathBuf>,
+    /// A key of `extract.recipe` of the YAML: `--set extract.recipe.preset=torchvision`. Default: the recipe of the weights; an ONNX file has none.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    sets: Vec<String>,
     #[command(flatten)]
     fetching: FetchArgs,
+}
+
+impl ClassifyArgs {
+    /// The recipe's keys among the flags.
+    fn recipe(&self) -> Result<RecipeOverrides, Error> {
+        const TAKEN: &str = "extract.recipe.";
+        if let Some(set) = self.sets.iter().find(|set| !set.starts_with(TAKEN)) {
+            let key = set.split('=').next().unwrap_or_default();
+            return Err(Error::Usage(format!(
+                "`--set {key}` means nothing to `classify`: it takes the keys of {TAKEN}"
+            )));
+        }
+        let text = "version: 1\nname: classify\ninput: {root: .}\n";
+        let pipeline = config::parse(text, Path::new("classify"), &self.sets).map_err(Box::new)?;
+        Ok(pipeline.extract.recipe.unwrap_or_default())
+    }
+
+    /// The network, its features being its class scores, and the names that own weights have for them.
+    fn network(&self, fetch: &mut Fetch<'_>) -> Result<(NetworkPlan, Option<Vec<String>>), Error> {
+        let (weights, overrides) = (self.weights.clone().unwrap_or_default(), self.recipe()?);
+        if let Some(weights) = network_plan::onnx_origin(&weights, fetch)? {
+            if self.model.is_some() || self.source.is_some() || self.weights_key.is_some() {
+                let text = "an ONNX file brings its own network: leave `--model`, `--source` and `--weights-key` out";
+                return Err(Error::Usage(text.to_string()));
+            }
+            let recipe = network_plan::onnx_recipe(&weights, &overrides)?;
+            return Ok((NetworkPlan::onnx_classifier(weights, recipe)?, None));
+        }
+        let asked = Asked {
+            model: find_model(self.model.as_deref().unwrap_or(DEFAULT_MODEL))?,
+            is_named: self.model.is_some(),
+            weights: &weights,
+            key: self.weights_key.as_deref(),
+            source: self.source,
+            seed: 0,
+            top: true,
+        };
+        let Chosen { model, row, weights, recipe, classes } = network_plan::choose(&asked, fetch)?;
+        let recipe = overrides.preset.map_or(Ok(recipe), |preset| preset_of(model, preset));
+        let recipe = recipe.map_err(Error::Usage)?.with(&overrides);
+        Ok((NetworkPlan::classifier(model, row, weights, recipe)?, classes))
+    }
+
+    /// The names of the classes.
+    fn names(&self) -> Result<Option<Vec<String>>, Error> {
+        let Some(path) = &self.classes else { return Ok(None) };
+        let text = std::fs::read_to_string(path).map_err(IoError::read(path))?;
+        Ok(Some(text.trim_start_matches('\u{feff}').lines().map(|line| line.trim().to_string()).collect()))
+    }
 }
 
 fn weights(text: &str) -> Result<Weights, String> {
@@ -45,26 +105,20 @@ fn weights(text: &str) -> Result<Weights, String> {
 
 /// Opens the network and classifies.
 pub fn run(arguments: &ClassifyArgs) -> Result<(), Error> {
-    let asked = Asked {
-        model: find_model(arguments.model.as_deref().unwrap_or(DEFAULT_MODEL))?,
-        is_named: arguments.model.is_some(),
-        weights: &arguments.weights.clone().unwrap_or_default(),
-        key: arguments.weights_key.as_deref(),
-        source: arguments.source,
-        seed: 0,
-        top: true,
-    };
     let (ui, fetching) = (ui(arguments.pictures.style()), &arguments.fetching);
-    let chosen = network_plan::choose(&asked, &mut fetching.store.fetch(fetching.offline, &ui))?;
+    let (network, own) = arguments.network(&mut fetching.store.fetch(fetching.offline, &ui))?;
     let device = arguments.pictures.workers.open_device()?;
-    let predictor = Predictor::of_network(&chosen, arguments.precision, &device)?;
+    let names = arguments.names()?.or(own);
+    let has_names = names.is_some();
+    let predictor = Predictor::of_network(&network.precision(arguments.precision), names, &device)?;
     if let Some(told) = predictor.taken().told().filter(|_| !predictor.taken().others.is_empty()) {
         ui.note(&format!("weights {told}"));
     }
     let imagenet = imagenet::classes();
-    let known = chosen.classes.is_none() && predictor.classes().len() == imagenet.len();
+    let known = !has_names && predictor.classes().len() == imagenet.len();
     let wnids: Vec<&str> = imagenet.iter().filter(|_| known).map(|class| class.wnid).collect();
     let mut read = Inputs::default();
+    read.files.extend(arguments.classes.clone());
     if let Some(Weights::Path(path)) = &arguments.weights {
         read.files.push(path.clone());
     }

@@ -53,12 +53,7 @@ fn describe(plan: &Plan, listing: &Listing, device: &Device) -> String {
     };
     let mut lines = vec![
         format!("{} → {}", printable_path(&plan.pipeline.file), printable_path(plan.dir.root())),
-        format!(
-            "  model     {}, weights {}, after {}",
-            backbone.model.title,
-            backbone.weights.describe(),
-            backbone.source
-        ),
+        format!("  model     {}, weights {}, after {}", backbone.title, backbone.weights.describe(), backbone.after()),
         weights_key(&backbone.taken),
         format!("  features  layer {}, {} → ({})", backbone.layers(), plan.features_word(), shape.join(", ")),
         format!("  precision {}", precision(backbone.precision)),

@@ -121,7 +121,7 @@ fn summary(plan: &Plan, outcome: &Outcome, seconds: f64) -> String {
                 let (copies, groups) = (plural(found.copies, "copy"), plural(found.groups, "picture"));
                 line("duplicates", format!("{copies} of {groups}, {both}"));
             }
-            let layer = format!("{}, layer {}", plan.backbone.model.title, plan.backbone.layers());
+            let layer = format!("{}, layer {}", plan.backbone.title, plan.backbone.layers());
             line("features", format!("{} per image ({layer})", done.width));
             if done.timing.pictures > 0 && outcome.computed.contains(&StageId::Extract) {
                 let rate = done.timing.rate();

@@ -15,15 +15,17 @@ pub const DEFAULT_MODEL: &str = "efficientnet_lite0";
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Extract {
-    /// The network; `featurize models list` names all of them. Weights with a name of your own bring theirs.
+    /// The network; `featurize models list` names all of them. Weights with a name of your own bring theirs; an ONNX
+    /// file, too: the key is then left out.
     #[schemars(schema_with = "schema::model")]
     pub model: String,
     /// The weights of the network. `bundled` are those inside the program. `keras`, `torchvision` and `timm` are
     /// published by these libraries and downloaded once; `torchvision:IMAGENET1K_V2` or `timm:a2_in1k` are those that a
-    /// library calls so. `random` are drawn from `seed`, for trials. A relative path of
-    /// a file counts from the folder of the YAML file. Any other word is a name that `featurize weights import FILE
-    /// --name` gave, with its network, recipe and classes. `default` are the bundled weights where there are any, else the
-    /// first source that `featurize models list` names for the network.
+    /// library calls so. `random` are drawn from `seed`, for trials. A relative path of a file counts from the folder of
+    /// the YAML file; an ONNX file (`.onnx`) is a network of its own, for which `recipe` says how pictures are prepared.
+    /// Any other word is a name that `featurize weights import FILE --name` gave, with its network, recipe and classes.
+    /// `default` are the bundled weights where there are any, else the first source that `featurize models list` names
+    /// for the network.
     pub weights: Weights,
     /// The place of the network in the file of weights when it is there more than once: `state_dict`, `student`,
     /// `module.encoder_k`. Default: the only place, else averaged weights (EMA), the teacher, or the encoder that is
@@ -35,8 +37,9 @@ pub struct Extract {
     pub seed: u64,
     /// How the map of the layer becomes features.
     pub features: Features,
-    /// The layer; `featurize models show NAME` lists all. `input` is the prepared picture itself, for checks. Default:
-    /// the last feature map, which Keras calls `include_top=False`.
+    /// The layer; `featurize models show NAME` lists all. Of an ONNX file a node or a value. `input` is the prepared
+    /// picture itself, for checks. Default: the last feature map, which Keras calls `include_top=False`; of an ONNX file
+    /// the value that feeds its last dense layer.
     #[schemars(with = "Option<schema::Text>")]
     pub layer: Option<String>,
     /// Several layers instead of `layer`. Their features follow one another in a row.
@@ -52,7 +55,8 @@ pub struct Extract {
     /// slower on others. It changes features by a few tenths of a percent to a few percent, see docs/benchmarks.md.
     pub precision: Precision,
     /// Keys that override the preprocessing recipe of the weights. `featurize plan` shows the result. Default: the
-    /// recipe that the weights were trained with.
+    /// recipe that the weights were trained with. An ONNX file has none: `preset` (`torchvision` or `timm`) or `mean` and
+    /// `std` are needed.
     pub recipe: Option<RecipeOverrides>,
     /// The most pictures in one Parquet file. Default: chosen by the number of columns and the cost of a picture.
     #[schemars(range(min = 1, max = ranges::SHARD_ROWS))]

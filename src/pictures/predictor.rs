@@ -21,7 +21,7 @@ use thiserror::Error;
 use super::source::{Failure, Opened, most_bytes, open_named};
 use super::stream::{Done, Made, Stream, StreamError, Through, Way};
 use super::{DecodeMemory, Shown};
-use crate::config::{self, Precision};
+use crate::config;
 use crate::exec::{Device, ExecError};
 use crate::extractor::Extractor;
 use crate::image::DecodeOptions;
@@ -31,7 +31,7 @@ use crate::learn::dataset::Transformer;
 use crate::learn::reduction::Reduction;
 use crate::learn::temperature::Temperature;
 use crate::models::imagenet;
-use crate::network_plan::{Chosen, NetworkPlan, NetworkPlanError};
+use crate::network_plan::{NetworkPlan, NetworkPlanError};
 use crate::stage::StageId;
 use crate::stages::reduce::ReduceError;
 use crate::stages::scan::NamedFile;
@@ -91,6 +91,8 @@ pub enum PredictorError {
         "no picture in {0}: give picture files, folders with pictures, or `-` and a list of paths on standard input"
     )]
     NoPictures(String),
+    #[error("{named} classes are named, the network has {classes}; give a name for each, one a line")]
+    Classes { named: usize, classes: usize },
     #[error("{failed} of {of} pictures could not be read")]
     Failed { failed: usize, of: usize },
 }
@@ -173,17 +175,24 @@ impl Predictor {
         saved::open(dir, weights, device)
     }
 
-    /// A network with the classifier that it was trained with: its classes are those of the user, else
-    /// [`imagenet::classes`], or numbers where they are others.
-    pub fn of_network(chosen: &Chosen, precision: Precision, device: &Device) -> Result<Self, PredictorError> {
-        let backbone = NetworkPlan::classifier(chosen)?.precision(precision);
-        let extractor = Extractor::open(&backbone, device)?;
-        let known = imagenet::classes();
-        let classes = match &chosen.classes {
-            Some(own) => own.clone(),
-            None if known.len() == extractor.width() => known.iter().map(|class| class.label.to_string()).collect(),
-            // the names of other classes are not in a file of weights
-            None => (0..extractor.width()).map(|i| format!("class {i}")).collect(),
+    /// A network with the classifier that it was trained with, whose features are its class scores. Its classes are
+    /// `names`, else [`imagenet::classes`], or numbers where they are others.
+    pub fn of_network(
+        backbone: &NetworkPlan,
+        names: Option<Vec<String>>,
+        device: &Device,
+    ) -> Result<Self, PredictorError> {
+        let extractor = Extractor::open(backbone, device)?;
+        let known: Vec<String> = imagenet::classes().iter().map(|class| class.label.to_string()).collect();
+        // the names of other classes are not in a file of weights
+        let own = || (0..extractor.width()).map(|i| format!("class {i}")).collect();
+        let classes = match names {
+            Some(names) if names.len() != extractor.width() => {
+                return Err(PredictorError::Classes { named: names.len(), classes: extractor.width() });
+            }
+            Some(names) => names,
+            None if known.len() == extractor.width() => known,
+            None => own(),
         };
         Ok(Self { extractor, way: Way::on(device), head: Head::Softmax, classes, metadata: Vec::new() })
     }

@@ -25,7 +25,9 @@ pub struct NetworkCard {
     /// without a choice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weights_key: Option<String>,
-    pub source: Source,
+    /// The library that the network is built after; none: an ONNX file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
     /// The names of the layers, separated by commas.
     pub layer: String,
     pub features: Features,
@@ -47,7 +49,7 @@ impl NetworkCard {
         let backbone = &plan.backbone;
         Self {
             featurize: env!("CARGO_PKG_VERSION").to_string(),
-            model: backbone.model.name.to_string(),
+            model: backbone.name.clone(),
             weights: backbone.weights.describe(),
             weights_sha256: plan.weights_id.clone(),
             weights_key: backbone.weights_key().map(String::from),
@@ -69,7 +71,6 @@ impl NetworkCard {
         let mut pairs = vec![
             ("version", env!("CARGO_PKG_VERSION").to_string()),
             ("model", self.model.clone()),
-            ("source", self.source.to_string()),
             ("weights", self.weights.clone()),
             ("weights_sha256", self.weights_sha256.clone()),
             ("layer", self.layer.clone()),
@@ -81,6 +82,7 @@ impl NetworkCard {
         ];
         let kernels = (!self.kernels.is_auto()).then(|| ("kernels", self.kernels.word().to_string()));
         pairs.extend(kernels);
+        pairs.extend(self.source.map(|source| ("source", source.to_string())));
         pairs.extend(self.weights_key.clone().map(|key| ("weights_key", key)));
         pairs.into_iter().map(|(key, value)| (format!("featurize.{key}"), value)).collect()
     }
@@ -92,14 +94,14 @@ impl NetworkCard {
     pub fn from_metadata(metadata: &BTreeMap<String, String>) -> Result<Self, serde_json::Error> {
         let text = |key: &str| metadata.get(&format!("featurize.{key}")).cloned().unwrap_or_default();
         let (image, precision) = (metadata.get("featurize.image"), metadata.get("featurize.precision"));
-        let kernels = metadata.get("featurize.kernels");
+        let (kernels, source) = (metadata.get("featurize.kernels"), metadata.get("featurize.source"));
         Ok(Self {
             featurize: text("version"),
             model: text("model"),
             weights: text("weights"),
             weights_sha256: text("weights_sha256"),
             weights_key: metadata.get("featurize.weights_key").cloned(),
-            source: serde_json::from_value(json!(text("source")))?,
+            source: source.map(|word| serde_json::from_value(json!(word))).transpose()?,
             layer: text("layer"),
             features: serde_json::from_value(json!(text("features")))?,
             shape: text("shape").split(',').filter_map(|side| side.parse().ok()).collect(),

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::{Record, RunDir};
 use crate::io::{IoError, sealed};
+use crate::onnx::is_onnx;
 use crate::stage::StageId;
 
 /// A finished run.
@@ -59,8 +60,13 @@ impl Summary {
         self.run["name"].as_str().map_or_else(folder, str::to_string)
     }
 
+    /// The word of the network, or the name of its ONNX file.
     pub fn model(&self) -> &str {
-        self.run["config"]["extract"]["model"].as_str().unwrap_or("?")
+        let weights = Path::new(self.run["weights"].as_str().unwrap_or_default());
+        match weights.file_stem().and_then(|stem| stem.to_str()).filter(|_| is_onnx(weights)) {
+            Some(stem) => stem,
+            None => self.run["config"]["extract"]["model"].as_str().unwrap_or("?"),
+        }
     }
 
     /// Returns the number of pictures with features and the number of pictures that failed.

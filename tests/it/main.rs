@@ -17,6 +17,7 @@ mod inputs;
 mod integrity;
 mod models;
 mod networks;
+mod onnx;
 mod outputs;
 mod own_weights;
 mod pipelines;

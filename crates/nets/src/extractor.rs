@@ -52,7 +52,7 @@ impl Extractor {
     pub fn open(plan: &NetworkPlan, device: &Device) -> Result<Self, ExecError> {
         check_weights(plan)?;
         let layers = plan.layer_ids();
-        let weights = plan.weights.load(&plan.graph, plan.source, &layers)?;
+        let weights = plan.load()?;
         let program = exec::lower::lower(&plan.graph, &weights, &layers)?;
         drop(weights);
         Ok(Self {
@@ -174,7 +174,7 @@ fn check_weights(plan: &NetworkPlan) -> Result<(), NoRoom> {
     let needed = plan.weights_bytes();
     match memory::limit() {
         Some(limit) if needed > limit.bytes => Err(NoRoom {
-            subject: format!("`extract.model`: the weights of {}", plan.model.name),
+            subject: format!("`extract.model`: the weights of {}", plan.name),
             needed,
             limit: limit.clone(),
             advice: "take a smaller network".to_string(),

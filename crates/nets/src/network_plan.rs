@@ -1,22 +1,28 @@
 //! The network of a run, decided upon: which model, built after which library, with which weights, how pictures are
 //! prepared for it, and which of its layers become features. Everything that can be known before the weights are read.
 
+use std::path::Path;
+
 use thiserror::Error;
 
 use crate::exec;
 use crate::exec::{Features, Kernels, Precision};
-use crate::image::{DecodeOptions, Recipe, RecipeError};
+use crate::image::{ChannelOrder, DecodeOptions, Filter, Preset, Recipe, RecipeError, RecipeOverrides};
 use crate::models::{self, BuildOptions, Graph, GraphError, LayerId, ModelSpec, Shape, Source, WeightsSpec};
+use crate::onnx::{self, Import, OnnxError};
 use crate::suggest::suggest;
 use crate::weights::store::{Found, OwnWeights, StoreError, Wanted};
-use crate::weights::{CheckpointKey, Origin, WeightError, Weights};
+use crate::weights::{CheckpointKey, Origin, WeightError, WeightSet, Weights};
 
 /// A network, its weights, and what is taken from it.
 #[derive(Debug)]
 pub struct NetworkPlan {
-    pub model: &'static ModelSpec,
-    /// The library that it is built after.
-    pub source: Source,
+    /// The model's word in the YAML, or the stem of an ONNX file.
+    pub name: String,
+    /// The model's name for people.
+    pub title: String,
+    /// The library that it is built after; none: an ONNX file.
+    pub source: Option<Source>,
     pub weights: Origin,
     /// Where in their file the weights lie.
     pub taken: CheckpointKey,
@@ -32,6 +38,8 @@ pub struct NetworkPlan {
     pub features: Features,
     /// The layers that become features, in the order of the columns.
     pub taps: Vec<Tap>,
+    /// The tensors of an ONNX file, read with its graph.
+    imported: Option<WeightSet>,
 }
 
 /// A layer that becomes features.
@@ -59,6 +67,13 @@ pub enum NetworkPlanError {
     NoModel(String),
     #[error("{0}")]
     NoLayer(String),
+    #[error(transparent)]
+    Onnx(OnnxError),
+    #[error(
+        "{place}: an ONNX file does not say how pictures are prepared for its network; say it in `extract.recipe`, by `preset: torchvision` or \
+         `preset: timm`, or by `mean` and `std`, and `divisor`, `channels`, `fit`, `resize` where they are not 255, rgb, crop, bilinear"
+    )]
+    NoRecipe { place: String },
     #[error("there are no {what} weights of {model}; there are those of {known}")]
     NoSource { model: &'static str, what: String, known: String },
     #[error("the binary carries no weights for {model}; take those of {known}, a file, or random ones")]
@@ -71,6 +86,25 @@ pub enum NetworkPlanError {
 
 /// Finds or fetches a file of weights.
 pub type Fetch<'a> = dyn FnMut(&Wanted) -> Result<Found, StoreError> + 'a;
+
+/// The ONNX file that `weights` are, which needs no model; none where they are others. One on the hub or at an address
+/// comes by `fetch`.
+pub fn onnx_origin(weights: &Weights, fetch: &mut Fetch<'_>) -> Result<Option<Origin>, NetworkPlanError> {
+    match weights {
+        Weights::Path(path) if onnx::is_onnx(path) => Ok(Some(Origin::file(path, None))),
+        Weights::Remote(text) if onnx::is_onnx(Path::new(text.split(['?', '#', '@']).next().unwrap_or_default())) => {
+            remote(text, fetch).map(Some)
+        }
+        _ => Ok(None),
+    }
+}
+
+fn remote(text: &str, fetch: &mut Fetch<'_>) -> Result<Origin, NetworkPlanError> {
+    let reason = "expected hf:owner/repo/file or a URL";
+    let wanted = Wanted::parse(text)?.ok_or_else(|| StoreError::Spec { text: text.to_string(), reason })?;
+    let Found { path, sha256, .. } = fetch(&wanted)?;
+    Ok(Origin::file(path, Some(sha256)))
+}
 
 /// The network and the weights that are asked for.
 #[derive(Clone, Copy, Debug)]
@@ -126,17 +160,15 @@ pub fn choose(asked: &Asked<'_>, fetch: &mut Fetch<'_>) -> Result<Chosen, Networ
 
 /// Where the weights lie that are asked for.
 fn origin(asked: &Asked<'_>, fetch: &mut Fetch<'_>) -> Result<Origin, NetworkPlanError> {
-    let of_file = |Found { path, sha256, .. }| Origin::file(path, Some(sha256));
     let Asked { model, weights, seed, top, .. } = *asked;
     let row = match weights {
         Weights::Random => return Ok(Origin::Random(seed)),
         Weights::Path(path) => return Ok(Origin::file(path, None)),
-        Weights::Remote(text) => {
-            let reason = "expected hf:owner/repo/file or a URL";
-            let wanted = Wanted::parse(text)?.ok_or_else(|| StoreError::Spec { text: text.clone(), reason })?;
-            return Ok(of_file(fetch(&wanted)?));
+        Weights::Remote(text) => return remote(text, fetch),
+        Weights::Own(name) => {
+            let Found { path, sha256, .. } = fetch(&Wanted::Own(name.clone()))?;
+            return Ok(Origin::file(path, Some(sha256)));
         }
-        Weights::Own(name) => return Ok(of_file(fetch(&Wanted::Own(name.clone()))?)),
         Weights::Default => model.weights.first().ok_or_else(|| no_source(model, "default"))?,
         Weights::Bundled => {
             model.weights("bundled").ok_or(NetworkPlanError::NotInside { model: model.name, known: sources(model) })?
@@ -216,19 +248,7 @@ impl NetworkPlan {
         let (source, channels) = (row.source, recipe.depth());
         let options = BuildOptions { channels, size: recipe.size, classes: row.classes, source };
         let mut graph = (model.build)(&options)?;
-        let tap = |layer: LayerId, name: &str| {
-            let map = graph.layer(layer).shape;
-            Tap { layer, name: name.to_string(), map, shape: exec::feature_shape(features, map) }
-        };
-        let mut taps = Vec::new();
-        for name in layers {
-            let layer =
-                graph.find(name).ok_or_else(|| NetworkPlanError::NoLayer(unknown_layer(name, model, &graph)))?;
-            taps.push(tap(layer, name));
-        }
-        if taps.is_empty() {
-            taps.push(tap(graph.features(), graph.title(graph.features())));
-        }
+        let taps = taps(&graph, layers, features, |name| unknown_layer(name, model, &graph))?;
         let (mut weights, mut taken) = (weights, CheckpointKey::default());
         if let Origin::File(file) = &weights {
             let layers: Vec<LayerId> = taps.iter().map(|tap| tap.layer).collect();
@@ -241,7 +261,83 @@ impl NetworkPlan {
             weights = weights.with_key(Some(&taken.key))?;
         }
         let (decoding, precision, kernels) = (DecodeOptions::default(), Precision::default(), Kernels::default());
-        Ok(Self { model, source, weights, taken, decoding, recipe, graph, precision, kernels, features, taps })
+        let (name, title, source) = (model.name.to_string(), model.title.to_string(), Some(source));
+        let imported = None;
+        Ok(Self {
+            name,
+            title,
+            source,
+            weights,
+            taken,
+            decoding,
+            recipe,
+            graph,
+            precision,
+            kernels,
+            features,
+            taps,
+            imported,
+        })
+    }
+
+    /// The network of the ONNX file `weights`, pictures prepared by `recipe`; features are `features` of `layers`, or of
+    /// the value that feeds the classifier where none is named.
+    pub fn of_onnx(
+        weights: Origin,
+        recipe: Recipe,
+        layers: &[String],
+        features: Features,
+    ) -> Result<Self, NetworkPlanError> {
+        Self::import(weights, recipe, (layers, false), features)
+    }
+
+    /// The network of the ONNX file `weights`: features are its class scores before softmax.
+    pub fn onnx_classifier(weights: Origin, recipe: Recipe) -> Result<Self, NetworkPlanError> {
+        Self::import(weights, recipe, (&[], true), Features::Flatten)
+    }
+
+    fn import(
+        weights: Origin,
+        recipe: Recipe,
+        (layers, logits): (&[String], bool),
+        features: Features,
+    ) -> Result<Self, NetworkPlanError> {
+        recipe.check()?;
+        let asked = onnx::Asked { channels: recipe.depth(), size: recipe.size, layers, logits };
+        let Import { graph, weights: set } = weights.onnx()?.import(asked)?;
+        let taps = taps(&graph, layers, features, |name| format!("{} has no layer `{name}`", weights.describe()))?;
+        let stem = weights.path().and_then(|path| path.file_stem()).unwrap_or_default();
+        let name = stem.to_string_lossy().into_owned();
+        let (decoding, precision, kernels) = (DecodeOptions::default(), Precision::default(), Kernels::default());
+        let (title, source, taken, imported) = (name.clone(), None, CheckpointKey::default(), Some(set));
+        Ok(Self {
+            name,
+            title,
+            source,
+            weights,
+            taken,
+            decoding,
+            recipe,
+            graph,
+            precision,
+            kernels,
+            features,
+            taps,
+            imported,
+        })
+    }
+
+    /// Opens the tensors that its layers need.
+    pub fn load(&self) -> Result<WeightSet, WeightError> {
+        match (&self.imported, self.source) {
+            (None, Some(source)) => self.weights.load(&self.graph, source, &self.layer_ids()),
+            (imported, _) => Ok(imported.clone().unwrap_or_default()),
+        }
+    }
+
+    /// The library that it is built after, in words.
+    pub fn after(&self) -> String {
+        self.source.map_or_else(|| "an ONNX file".to_string(), |source| source.to_string())
     }
 
     /// The same, pictures decoded otherwise than by default.
@@ -263,8 +359,12 @@ impl NetworkPlan {
     }
 
     /// The network with its own classifier on top: features are the class scores before softmax.
-    pub fn classifier(chosen: &Chosen) -> Result<Self, NetworkPlanError> {
-        let Chosen { model, row, weights, recipe, .. } = chosen.clone();
+    pub fn classifier(
+        model: &'static ModelSpec,
+        row: &'static WeightsSpec,
+        weights: Origin,
+        recipe: Recipe,
+    ) -> Result<Self, NetworkPlanError> {
         let mut plan = Self::new(model, row, weights, recipe, &[], Features::Flatten)?;
         let layer = plan.graph.logits();
         let (name, shape) = (plan.graph.layer(layer).name.clone(), plan.graph.layer(layer).shape);
@@ -317,6 +417,67 @@ impl NetworkPlan {
         let needed = self.graph.needed_for(&self.layer_ids());
         let layers = self.graph.layers().iter().zip(needed).filter(|(_, needed)| *needed);
         layers.map(|(layer, _)| self.graph.macs_of(layer)).sum()
+    }
+}
+
+/// The recipe that most networks of a library have; Keras has three, and none is that of most.
+fn usual(preset: Preset) -> Option<Recipe> {
+    match preset {
+        Preset::Torchvision => Some(Recipe::TORCHVISION),
+        Preset::Timm => Some(Recipe { filter: Filter::Bicubic, ..Recipe::TORCHVISION }),
+        Preset::Keras => None,
+    }
+}
+
+/// The recipe for the ONNX file `weights`: that of a preset or of the file's own notes, else one without a mean; the
+/// keys of `overrides` go before, and the file's own size before all sizes that are not asked for.
+pub fn onnx_recipe(weights: &Origin, overrides: &RecipeOverrides) -> Result<Recipe, NetworkPlanError> {
+    let file = weights.onnx()?;
+    let picture = file.picture()?;
+    let noted = file.metadata().get(onnx::RECIPE).and_then(|text| serde_json::from_str(text).ok());
+    let given = overrides.mean.is_some() && overrides.std.is_some();
+    let bare = || Recipe { crop_pct: 1.0, mean: [0.0; 3], std: [1.0; 3], ..Recipe::TORCHVISION };
+    let recipe: Option<Recipe> = match overrides.preset {
+        Some(preset) => usual(preset).or_else(|| given.then(bare)),
+        None => noted.or_else(|| given.then(bare)),
+    };
+    let mut recipe = recipe.ok_or_else(|| NetworkPlanError::NoRecipe { place: weights.describe() })?;
+    if let [Some(h), Some(w)] = picture.size {
+        recipe.size = [h, w];
+    }
+    if picture.channels == 1 {
+        recipe.channels = ChannelOrder::Grey;
+    }
+    Ok(recipe.with(overrides))
+}
+
+/// The layers that become features: those of these names, else the last feature map.
+fn taps(
+    graph: &Graph,
+    layers: &[String],
+    features: Features,
+    unknown: impl Fn(&str) -> String,
+) -> Result<Vec<Tap>, NetworkPlanError> {
+    let tap = |layer: LayerId, name: &str| {
+        let map = graph.layer(layer).shape;
+        Tap { layer, name: name.to_string(), map, shape: exec::feature_shape(features, map) }
+    };
+    if layers.is_empty() {
+        return Ok(vec![tap(graph.features(), graph.title(graph.features()))]);
+    }
+    let find = |name: &String| graph.find(name).ok_or_else(|| NetworkPlanError::NoLayer(unknown(name)));
+    layers.iter().map(|name| Ok(tap(find(name)?, name))).collect()
+}
+
+/// What the weights and the graph have to say is their own.
+impl From<OnnxError> for NetworkPlanError {
+    fn from(error: OnnxError) -> Self {
+        match error {
+            OnnxError::Weights(error) => Self::Weights(error),
+            OnnxError::Graph(error) => Self::Graph(error),
+            OnnxError::NoLayer(text) => Self::NoLayer(text),
+            error => Self::Onnx(error),
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use super::{Fitted, Head, Predictor, PredictorError, Way};
 use crate::exec::{Device, Kernels};
 use crate::extractor::Extractor;
 use crate::io::IoError;
-use crate::models::{self, ModelSpec, WeightsSpec};
+use crate::models::{self, ModelSpec, Source, WeightsSpec};
 use crate::network_plan::{self, NetworkPlan};
 use crate::plan::NetworkCard;
 use crate::stages::{StageId, reduce, select, train};
@@ -38,15 +38,19 @@ fn open_network(
     device: &Device,
     unknown: &dyn Fn(String) -> PredictorError,
 ) -> Result<Extractor, PredictorError> {
-    let model = models::find(&card.model).ok_or_else(|| unknown(format!("the model `{}`", card.model)))?;
-    let origin = origin(card, model, weights)?;
-    let origin = match origin {
-        Origin::File(_) => origin.with_key(card.weights_key.as_deref())?,
-        origin => origin,
-    };
-    let row = network_plan::row(model, &origin, Some(card.source))?;
     let layers: Vec<String> = card.layer.split(',').map(String::from).collect();
-    let backbone = NetworkPlan::new(model, row, origin, card.recipe.clone(), &layers, card.features)?;
+    let backbone = match card.source {
+        Some(source) => {
+            let model = models::find(&card.model).ok_or_else(|| unknown(format!("the model `{}`", card.model)))?;
+            let origin = match origin(card, Some((model, source)), weights)? {
+                origin @ Origin::File(_) => origin.with_key(card.weights_key.as_deref())?,
+                origin => origin,
+            };
+            let row = network_plan::row(model, &origin, Some(source))?;
+            NetworkPlan::new(model, row, origin, card.recipe.clone(), &layers, card.features)?
+        }
+        None => NetworkPlan::of_onnx(origin(card, None, weights)?, card.recipe.clone(), &layers, card.features)?,
+    };
     if card.weights_key.is_none() && !backbone.taken.others.is_empty() {
         return Err(unknown("weights of which the file holds several".to_string()));
     }
@@ -140,7 +144,11 @@ fn committed(dir: &RunDir, card: &StagesCard) -> Result<(), PredictorError> {
 }
 
 /// The weights that the run used: drawn anew, from this program, or from a file with the same bytes.
-fn origin(card: &NetworkCard, model: &'static ModelSpec, given: Option<&Path>) -> Result<Origin, PredictorError> {
+fn origin(
+    card: &NetworkCard,
+    known: Option<(&'static ModelSpec, Source)>,
+    given: Option<&Path>,
+) -> Result<Origin, PredictorError> {
     let expected = &card.weights_sha256;
     let of_file = |path: &Path| {
         let origin = Origin::file(path, None);
@@ -157,7 +165,7 @@ fn origin(card: &NetworkCard, model: &'static ModelSpec, given: Option<&Path>) -
         return Ok(Origin::Random(seed));
     }
     let inside = |row: &&WeightsSpec| row.files.is_empty() && row.sha256 == Some(expected);
-    if let Some(row) = model.weights.iter().find(inside) {
+    if let Some(row) = known.and_then(|(model, _)| model.weights.iter().find(inside)) {
         return Ok(Origin::Bundled(row));
     }
     let path = PathBuf::from(&card.weights);
@@ -166,9 +174,12 @@ fn origin(card: &NetworkCard, model: &'static ModelSpec, given: Option<&Path>) -
     }
     // on another machine they may lie elsewhere
     let store = Store::open(None, true)?;
-    for row in model.weights.iter().filter(|row| row.source == card.source) {
+    let rows = known.into_iter().flat_map(|(model, source)| {
+        model.weights.iter().filter(move |row| row.source == source).map(move |row| (model, row))
+    });
+    for (model, weights) in rows {
         for top in [false, true] {
-            let wanted = Wanted::Known { model, weights: row, top };
+            let wanted = Wanted::Known { model, weights, top };
             let found = store.find(&wanted, &mut |_| ControlFlow::Continue(()))?;
             if let Some(Found { path, sha256, .. }) = found.filter(|found| found.sha256 == *expected) {
                 return Ok(Origin::file(path, Some(sha256)));

@@ -116,15 +116,13 @@ fn a_thread_that_dies_and_a_wish_to_stop_are_told_at_once() {
 #[cfg(feature = "bundled")]
 mod of_a_network {
     use super::*;
-    use crate::config::Precision;
     use crate::models::find;
-    use crate::network_plan::Chosen;
+    use crate::network_plan::NetworkPlan;
     use crate::pictures::Predictor;
     use crate::weights::Origin;
     use std::path::Path;
 
     fn extractor() -> Extractor {
-        use crate::network_plan::NetworkPlan;
         let model = find("efficientnet_lite0").expect("registered");
         let (row, mut recipe) = (&model.weights[0], model.weights[0].recipe.clone());
         recipe.size = [64, 64];
@@ -243,10 +241,10 @@ mod of_a_network {
         let (source, memory, wanted) = (Named(&pictures), DecodeMemory::new(1 << 20), [3, 0, 4, 5]);
         let model = find("efficientnet_lite0").expect("registered");
         let open = || {
+            let weights = Origin::Bundled(&model.weights[0]);
             let row = &model.weights[0];
-            let (weights, recipe, classes) = (Origin::Bundled(row), row.recipe.clone(), None);
-            let chosen = Chosen { model, row, weights, recipe, classes };
-            Predictor::of_network(&chosen, Precision::F32, &Device::cpu()).expect("opened")
+            let network = NetworkPlan::classifier(model, row, weights, row.recipe.clone()).expect("planned");
+            Predictor::of_network(&network, None, &Device::cpu()).expect("opened")
         };
         let rows = |predictor: &Predictor| {
             let stream = Stream { source: &source, wanted: &wanted, threads: 2, order: Order::Asked, ui: &ui };

@@ -228,7 +228,7 @@ fn ran(plan: &Plan, outcome: &Outcome) -> Vec<(&'static str, String)> {
     let layer = |tap: &crate::network_plan::Tap| format!("{}, {}", tap.name, formatting::size(&tap.map.dims()));
     let layers = backbone.taps.iter().map(layer).collect::<Vec<_>>().join("; ");
     let mut rows = vec![
-        ("Model", format!("{} ({}), after {}", backbone.model.title, backbone.model.name, backbone.source)),
+        ("Model", format!("{} ({}), after {}", backbone.title, backbone.name, backbone.after())),
         ("Weights", weights(&backbone.weights.describe(), &plan.weights_id)),
         ("Pixels", formatting::decoding(&backbone.decoding)),
         ("Preprocessing", formatting::recipe(&backbone.recipe)),
