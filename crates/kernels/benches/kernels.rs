@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use featurize_kernels::amx;
 use featurize_kernels::bf16::{Bf16Conv, Bf16Isa, bf16};
 use featurize_kernels::depthwise::{DepthwiseConv, DepthwiseLayout};
+use featurize_kernels::int8::{Int8Conv, Int8Depthwise, Int8Isa, Int8Output, Requant};
 use featurize_kernels::matmul::{DirectConv, GemmOffsets};
 use featurize_kernels::peak::{self, noise};
 use featurize_kernels::simd::Isa;
@@ -125,6 +126,14 @@ fn convolution(layer: &Layer, isa: Isa, tell: Tell) {
         let run = &mut || conv.run(1, &offsets, &narrow, &[], None, &mut half, &mut scratch);
         tell(name, isa.name(), macs, run);
     }
+    // a window may be read to the next multiple of four bytes
+    let mut levels: Vec<u8> = input.iter().map(|&v| (128.0 + 127.0 * v) as u8).collect();
+    levels.resize(levels.len() + 4, 0);
+    let mut bytes = vec![0; output.len()];
+    for isa in Int8Isa::available().into_iter().filter(|isa| isa.is_native()) {
+        let conv = Int8Conv::new(isa, &small(&weight), requant(filters), kernel, kernel * channels);
+        tell(name, "int8", macs, &mut || conv.run(1, &offsets, &levels, &[], Int8Output::Bytes(&mut bytes)));
+    }
     if let Some(tile) = winograd {
         let conv = WinogradConv::new(isa, tile, &weight, &bias, channels);
         let map = |side: usize, c: usize| BatchLayout {
@@ -161,6 +170,22 @@ fn depthwise_convolution(layer: &Layer, isa: Isa, tell: Tell) {
     };
     let macs = size * size * channels * kernel * kernel;
     tell(name, "depthwise", macs, &mut || conv.run(1, &layout, &input, None, &mut output));
+    let levels: Vec<u8> = input.iter().map(|&v| (128.0 + 127.0 * v) as u8).collect();
+    let (weight, mut bytes) = (small(&noise(channels * kernel * kernel, 1)), vec![0; output.len()]);
+    for isa in Int8Isa::available().into_iter().filter(|isa| isa.is_native()) {
+        let conv = Int8Depthwise::new(isa, &weight, requant(channels), [kernel; 2], stride);
+        tell(name, "int8", macs, &mut || conv.run(1, &layout, &levels, Int8Output::Bytes(&mut bytes)));
+    }
+}
+
+/// Weights as signed bytes.
+fn small(weight: &[f32]) -> Vec<i8> {
+    weight.iter().map(|w| (127.0 * w) as i8).collect()
+}
+
+/// An epilogue of some scale.
+fn requant(filters: usize) -> Requant {
+    Requant { scale: vec![1e-3; filters], bias: vec![128.0; filters], residual: Vec::new() }
 }
 
 /// The seconds of the fastest run.

@@ -39,7 +39,13 @@ impl Aligned {
     }
 
     /// The same memory as four times as many bytes.
-    pub(crate) fn as_bytes_mut(&mut self) -> &mut [u8] {
+    pub fn as_bytes(&self) -> &[u8] {
+        // SAFETY: `len` f32 are 4 · `len` bytes, and every pattern of bits is a byte.
+        unsafe { std::slice::from_raw_parts(self.as_ptr().cast(), 4 * self.len) }
+    }
+
+    /// The same memory as four times as many bytes.
+    pub fn as_bytes_mut(&mut self) -> &mut [u8] {
         // SAFETY: `len` f32 are 4 · `len` bytes, every pattern of bits is an f32, and `self` is borrowed mutably for as
         // long as the slice lives.
         unsafe { std::slice::from_raw_parts_mut(self.as_mut_ptr().cast(), 4 * self.len) }

@@ -7,6 +7,8 @@
 
 mod kernel;
 
+use std::ops::Range;
+
 use self::kernel::convolve_rows;
 use super::activation::Function;
 use super::bf16::{Bf16Isa, bf16};
@@ -92,20 +94,7 @@ impl DepthwiseConv {
         activation: Option<Activation>,
         output: &mut [E],
     ) {
-        let [height, width] = layout.output_size;
-        if height == 0 || width == 0 {
-            return;
-        }
-        let last_row = ((height - 1) * layout.stride[0] + self.kernel[0] - 1) * layout.input_row_stride;
-        let row_end = ((width - 1) * layout.stride[1] + self.kernel[1]) * self.channels;
-        assert!(layout.input_start + last_row + row_end <= input.len(), "a window lies outside the input");
-        let last_row = layout.output_start + (height - 1) * layout.output_row_stride;
-        let row_end = (width - 1) * layout.output_pixel_stride + self.channels;
-        assert!(last_row + row_end <= output.len(), "a position lies outside the output");
-        let threads = threads.min(height);
-        if threads > 1 {
-            assert!(row_end <= layout.output_row_stride, "several threads would write one output");
-        }
+        let threads = layout.check(threads, self.kernel, self.channels, [input.len(), output.len()]);
         let args = RunArgs {
             conv: self,
             input: input.as_ptr(),
@@ -114,15 +103,46 @@ impl DepthwiseConv {
             output: output.as_mut_ptr(),
         };
         parallel::run_parts(threads, &args, |args, i| {
-            let rows = parallel::split(height, i, threads);
-            let input_start = layout.input_start + rows.start * layout.stride[0] * layout.input_row_stride;
-            let output_start = layout.output_start + rows.start * layout.output_row_stride;
-            let output_size = [rows.len(), width];
-            let layout = DepthwiseLayout { input_start, output_start, output_size, ..*layout };
+            let layout = layout.rows(parallel::split(layout.output_size[0], i, threads));
             // SAFETY: these rows lie within the slices, as asserted; the output is borrowed mutably, and each thread
             // has other rows of it.
             unsafe { E::run(isa, ConvolveRows { args, layout }) };
         });
+    }
+}
+
+impl DepthwiseLayout {
+    /// As many of `threads` as there are rows. Panics when a window of `kernel` or an output of `channels` lies outside
+    /// the slices of input and output, or when output rows overlap that several threads would write.
+    pub(crate) fn check(
+        &self,
+        threads: usize,
+        kernel: [usize; 2],
+        channels: usize,
+        [input_len, output_len]: [usize; 2],
+    ) -> usize {
+        let [height, width] = self.output_size;
+        if height == 0 || width == 0 {
+            return 1;
+        }
+        let last_row = ((height - 1) * self.stride[0] + kernel[0] - 1) * self.input_row_stride;
+        let row_end = ((width - 1) * self.stride[1] + kernel[1]) * channels;
+        assert!(self.input_start + last_row + row_end <= input_len, "a window lies outside the input");
+        let last_row = self.output_start + (height - 1) * self.output_row_stride;
+        let row_end = (width - 1) * self.output_pixel_stride + channels;
+        assert!(last_row + row_end <= output_len, "a position lies outside the output");
+        let threads = threads.min(height);
+        if threads > 1 {
+            assert!(row_end <= self.output_row_stride, "several threads would write one output");
+        }
+        threads
+    }
+
+    /// Some of its rows.
+    pub(crate) fn rows(&self, rows: Range<usize>) -> Self {
+        let input_start = self.input_start + rows.start * self.stride[0] * self.input_row_stride;
+        let output_start = self.output_start + rows.start * self.output_row_stride;
+        Self { input_start, output_start, output_size: [rows.len(), self.output_size[1]], ..*self }
     }
 }
 

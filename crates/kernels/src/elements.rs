@@ -1,4 +1,4 @@
-//! Maps of f32 or of bf16 for kernels that compute in f32: an element is widened when it is loaded and rounded when it
+//! Maps of f32, of bf16 or of bytes for kernels that compute in f32: an element is widened when it is loaded and rounded when it
 //! is stored.
 
 use std::marker::PhantomData;
@@ -7,6 +7,8 @@ use half::bf16;
 
 use super::bf16::Bf16Isa;
 use super::bf16::simd::{Bf16Kernel, Bf16Simd};
+use super::int8::Int8Isa;
+use super::int8::simd::{Int8Kernel, Int8Simd};
 use super::simd::{Isa, Simd, SimdKernel};
 
 /// A number format of maps.
@@ -64,6 +66,24 @@ impl Element for bf16 {
 
     #[inline]
     unsafe fn run<K: ElementsKernel<bf16>>(isa: Bf16Isa, kernel: K) {
+        // SAFETY: the caller answers for the arguments.
+        unsafe { isa.run(OverVectors(kernel)) }
+    }
+}
+
+impl<K: ElementsKernel<u8>> Int8Kernel for OverVectors<K> {
+    #[inline(always)]
+    unsafe fn run<B: Int8Simd>(self) {
+        // SAFETY: the caller of `Int8Kernel::run` checked the instruction set and answers for the arguments.
+        unsafe { self.0.run::<ByteElements<B>>() }
+    }
+}
+
+impl Element for u8 {
+    type Isa = Int8Isa;
+
+    #[inline]
+    unsafe fn run<K: ElementsKernel<u8>>(isa: Int8Isa, kernel: K) {
         // SAFETY: the caller answers for the arguments.
         unsafe { isa.run(OverVectors(kernel)) }
     }
@@ -138,6 +158,33 @@ impl<B: Bf16Simd> MapElements for B {
     #[inline(always)]
     unsafe fn store_partial(to: *mut bf16, n: usize, v: <B::Simd as Simd>::Vector) {
         // SAFETY: the contract of `MapElements::store_partial` is that of `Bf16Simd::narrow`.
+        unsafe { B::narrow(to, n, v) }
+    }
+}
+
+/// Maps of bytes, by the instructions of `B`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ByteElements<B>(PhantomData<B>);
+
+impl<B: Int8Simd> MapElements for ByteElements<B> {
+    type Simd = B::Simd;
+    type Element = u8;
+
+    #[inline(always)]
+    unsafe fn load(from: *const u8) -> <B::Simd as Simd>::Vector {
+        // SAFETY: `MapElements::load` demands `LANES` readable elements.
+        unsafe { B::widen(from, B::Simd::LANES) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_partial(from: *const u8, n: usize) -> <B::Simd as Simd>::Vector {
+        // SAFETY: the contract of `MapElements::load_partial` is that of `Int8Simd::widen`.
+        unsafe { B::widen(from, n) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_partial(to: *mut u8, n: usize, v: <B::Simd as Simd>::Vector) {
+        // SAFETY: the contract of `MapElements::store_partial` is that of `Int8Simd::narrow`.
         unsafe { B::narrow(to, n, v) }
     }
 }

@@ -16,8 +16,9 @@
 //! 4. [`depthwise`], [`dense`], [`pool`], [`pointwise`]: the layers that are no convolution over all channels.
 //! 5. [`bf16`]: products of bf16 by AVX-512 or widened to f32; [`amx`]: Intel's matrix unit, for bf16 and, by int8
 //!    slices, for f32.
-//! 6. [`activation`]: functions of single values that do more than clamp them, such as SiLU.
-//! 7. [`peak`]: how fast a core multiplies and adds, the yardstick of `benches/kernels.rs`.
+//! 6. [`int8`]: quantised convolutions, bytes by bytes.
+//! 7. [`activation`]: functions of single values that do more than clamp them, such as SiLU.
+//! 8. [`peak`]: how fast a core multiplies and adds, the yardstick of `benches/kernels.rs`.
 //!
 //! | kernel                       | layers                               | algorithm |
 //! |------------------------------|--------------------------------------|-----------|
@@ -26,6 +27,8 @@
 //! | [`amx::AmxConv`]             | the same of bf16 or f32              | AMX tiles; f32 as int8 slices |
 //! | [`winograd::WinogradConv`]   | 3 × 3 convolutions with stride 1     | F(4 × 4, 3 × 3), F(6 × 6, 3 × 3) |
 //! | [`depthwise::DepthwiseConv`] | depthwise convolutions               | direct, a vector of channels at a time |
+//! | [`int8::Int8Conv`]          | convolutions of bytes                | `VPDPBUSD`, `SDOT`, or widened to 16 bits |
+//! | [`int8::Int8Depthwise`]     | depthwise convolutions of bytes      | the same, four positions of a row at a time |
 //! | [`dense::Dense`]             | dense layers of f32                  | dot products over unpacked weights |
 //! | [`pool::Pool`]               | max and mean pools                   | a vector of channels at a time |
 //! | [`pointwise::Pointwise`]     | sums, scales, gates, layer norm      | position by position |
@@ -69,6 +72,7 @@ pub mod depthwise;
 mod elements;
 #[cfg(guard)]
 mod guard;
+pub mod int8;
 mod layer;
 pub mod matmul;
 mod parallel;

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use super::bf16::{Bf16Isa, bf16};
 use super::elements::{Element, ElementsKernel, MapElements};
+use super::int8::Int8Isa;
 use super::simd::{Isa, Simd};
 use crate::{Pooling, Window};
 
@@ -170,6 +171,14 @@ impl Pool {
         let maps = PoolRows { pool: self, from, input: input.as_ptr(), to, output: output.as_mut_ptr() };
         // SAFETY: `check` asserted that the rows lie within their slices; the output is borrowed mutably.
         unsafe { bf16::run(isa, maps) }
+    }
+
+    /// The same over bytes, in the vectors of `isa`: a mean is rounded.
+    pub fn run_int8(&self, isa: Int8Isa, from: &PoolMap, input: &[u8], to: &PoolMap, output: &mut [u8]) {
+        self.check(from, input.len(), to, output.len());
+        let maps = PoolRows { pool: self, from, input: input.as_ptr(), to, output: output.as_mut_ptr() };
+        // SAFETY: `check` asserted that the rows lie within their slices; the output is borrowed mutably.
+        unsafe { u8::run(isa, maps) }
     }
 
     /// Panics when a row that is read or written is not in memory or lies outside its slice.

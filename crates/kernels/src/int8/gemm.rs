@@ -1,0 +1,254 @@
+//! The direct convolution of [`matmul`](crate::matmul) over bytes: the same blocks, panels and tiles, but the
+//! micro-kernel multiplies four values of a window at a time.
+//!
+//! A row of a window whose values are no multiple of four is read to the next one: the weights there are zero.
+
+use super::simd::{Int8Kernel, Int8Simd};
+use super::{Int8Isa, Int8Output, Requant, Target};
+use crate::aligned::Aligned;
+use crate::matmul::{GemmOffsets, SliceLens, block_positions};
+use crate::parallel::{self, GemmRange};
+use crate::residual::Residual;
+use crate::simd::Simd;
+
+/// A direct convolution over bytes with its weights packed for an [`Int8Isa`].
+#[derive(Clone, Debug)]
+pub struct Int8Conv {
+    isa: Int8Isa,
+    filters: usize,
+    /// Rows of the kernel.
+    kernel_rows: usize,
+    /// Groups of four values in a row of the kernel.
+    groups: usize,
+    /// (panels, kernel rows, groups, filters of a panel), four signed bytes each: a panel is two vectors of filters;
+    /// behind the last filter it is zero, and so are the last values of an incomplete group.
+    weights: Aligned,
+    /// (filters): the value that each sum begins with.
+    starts: Vec<i32>,
+    requant: Requant,
+}
+
+impl Int8Conv {
+    /// Packs weights `(filters, kernel_rows, depth)`, row-major.
+    ///
+    /// Panics when the number of weights is another one.
+    pub fn new(isa: Int8Isa, weight: &[i8], requant: Requant, kernel_rows: usize, depth: usize) -> Self {
+        let (filters, window) = (requant.scale.len(), kernel_rows * depth);
+        let is_whole = window > 0 && weight.len() == filters * window;
+        assert!(is_whole, "weights are (filters, kernel rows, depth)");
+        let (panel, groups) = (2 * isa.isa().lanes(), depth.div_ceil(4));
+        let padded = filters.next_multiple_of(panel);
+        let mut weights = Aligned::zeros(padded * kernel_rows * groups);
+        let bytes = weights.as_bytes_mut();
+        for (f, filter) in weight.chunks_exact(window).enumerate() {
+            let target = &mut bytes[f / panel * panel * kernel_rows * groups * 4..];
+            for (i, group) in filter.chunks_exact(depth).flat_map(|row| row.chunks(4)).enumerate() {
+                let at = 4 * (i * panel + f % panel);
+                target[at..].iter_mut().zip(group).for_each(|(to, w)| *to = w.cast_unsigned());
+            }
+        }
+        let starts = isa.starts(weight.chunks_exact(window), padded);
+        Self { isa, filters, kernel_rows, groups, weights, starts, requant: requant.padded(padded) }
+    }
+
+    /// Computes for every position p and filter f
+    ///
+    /// ```text
+    /// sum = Σ weight[f, y, i] · input[window_starts[p] + y · row_stride + i]
+    /// output[output_starts[p] + f] = sum · scale[f] + bias[f] + residual scale[f] · residual[residual_starts[p] + f]
+    /// ```
+    ///
+    /// by `threads` threads of the pool that it is called on. For [`Residual::InPlace`] it adds to the output, which
+    /// are bytes, and does not read `residual`.
+    ///
+    /// Panics when a window, each of its rows to a multiple of four bytes, an output or a residual lies outside its
+    /// slice, or when outputs overlap that several threads would write.
+    pub fn run(&self, threads: usize, offsets: &GemmOffsets, input: &[u8], residual: &[u8], output: Int8Output) {
+        let window = (self.kernel_rows - 1) * offsets.row_stride + 4 * self.groups;
+        let lens = SliceLens { input: input.len(), residual: residual.len(), output: output.len() };
+        offsets.check(threads, self.filters, window, lens);
+        let output = output.target();
+        let bytes = if let Target::Bytes(to) = output { to } else { std::ptr::null_mut() };
+        let is_there = !bytes.is_null() || offsets.residual != Residual::InPlace;
+        assert!(is_there, "a residual of bytes cannot lie in an output of f32");
+        let (residual_starts, residual) = offsets.residual.source(residual, offsets.output_starts, bytes);
+        let args = RunArgs { conv: self, offsets, input: input.as_ptr(), residual_starts, residual, output };
+        let tile = [self.isa.shape().0, 2 * self.isa.isa().lanes()];
+        parallel::run_parts(threads, &args, |args, i| {
+            let range = GemmRange::of(i, threads, [args.offsets.output_starts.len(), self.filters], tile);
+            // SAFETY: `check` asserted that every window, output and residual lies within its slice; the output is
+            // borrowed mutably; the ranges of the threads are disjoint, and where there are several, the outputs of
+            // different positions do not overlap, as asserted.
+            unsafe { self.isa.run(ComputeRange { args, range }) }
+        });
+    }
+}
+
+/// The arguments of a run, which its threads share. [`GemmOffsets::check`] has accepted the offsets for the slices
+/// behind the pointers.
+struct RunArgs<'a> {
+    conv: &'a Int8Conv,
+    offsets: &'a GemmOffsets<'a>,
+    input: *const u8,
+    /// Where the residual of each position begins, in `residual`, which may be the output.
+    residual_starts: Option<&'a [u32]>,
+    residual: *const u8,
+    output: Target,
+}
+
+// SAFETY: the threads only read through `input`. Each thread writes the outputs of its own range alone, and a residual
+// in place is read by the thread that overwrites it.
+unsafe impl Sync for RunArgs<'_> {}
+
+/// Computes a range of the product.
+///
+/// The offsets must have been accepted by [`GemmOffsets::check`], and no other thread may access the outputs of the
+/// range.
+struct ComputeRange<'a> {
+    args: &'a RunArgs<'a>,
+    range: GemmRange,
+}
+
+impl Int8Kernel for ComputeRange<'_> {
+    #[inline(always)]
+    unsafe fn run<B: Int8Simd>(self) {
+        // SAFETY: the caller of `Int8Kernel::run` checked the instruction set, and the arguments are as `ComputeRange`
+        // demands.
+        unsafe { compute_range::<B>(self.args, self.range) }
+    }
+}
+
+/// Computes block after block of positions; in a block, panel after panel of filters; in a panel, tile after tile.
+///
+/// # Safety
+/// The CPU has the instruction set of `B`; the arguments are as [`ComputeRange`] demands.
+#[inline(always)]
+unsafe fn compute_range<B: Int8Simd>(args: &RunArgs, GemmRange { positions, filters }: GemmRange) {
+    let mut begin = positions.start;
+    while begin < positions.end {
+        let starts = &args.offsets.window_starts[begin..positions.end];
+        let end = begin + block_positions(starts, B::TILE_ROWS, size_of::<u8>());
+        for first in filters.clone().step_by(2 * B::Simd::LANES) {
+            let mut at = begin;
+            while at < end {
+                let n = B::TILE_ROWS.min(end - at);
+                // SAFETY: the CPU has the instruction set, by this function's contract; `n` positions from `at` on
+                // belong to the range, and `first` is the first filter of one of its panels.
+                unsafe { tile::<B>(args, first, at, n) };
+                at += n;
+            }
+        }
+        begin = end;
+    }
+}
+
+/// Calls the micro-kernel for `n` positions and one or two vectors of filters.
+///
+/// # Safety
+/// The same as for [`micro_kernel`] with `M` = `n`.
+#[inline(always)]
+unsafe fn tile<B: Int8Simd>(args: &RunArgs, first: usize, at: usize, n: usize) {
+    let has_two = args.conv.filters - first > B::Simd::LANES;
+    macro_rules! by_rows {
+        ($($n:literal)*) => {
+            match (n, has_two) {
+                $(($n, true) => micro_kernel::<B, $n, 2>(args, first, at),
+                  ($n, false) => micro_kernel::<B, $n, 1>(args, first, at),)*
+                _ => {}
+            }
+        };
+    }
+    // SAFETY: the contract of this function is that of the micro-kernel for `n` rows, and the literal is `n`.
+    unsafe { by_rows!(1 2 3 4 5 6 7 8 9 10 11 12 13 14) }
+}
+
+/// The micro-kernel: `M` positions from `at` on × `N` vectors of filters from `first` on, with all sums in registers.
+/// It has plain loops and no closures, as in [`matmul`](crate::matmul).
+///
+/// # Safety
+/// The CPU has the instruction set of `B`; the arguments are as [`ComputeRange`] demands for `M` positions from `at` on
+/// and the filters from `first`, which begins a panel, up to the last one or to `N` vectors of them.
+#[inline(always)]
+#[allow(clippy::needless_range_loop)]
+unsafe fn micro_kernel<B: Int8Simd, const M: usize, const N: usize>(args: &RunArgs, first: usize, at: usize) {
+    let conv = args.conv;
+    let (offsets, groups, lanes) = (args.offsets, conv.groups, B::Simd::LANES);
+    // SAFETY: by this function's contract: the loops read `kernel_rows` × `groups` × four values of `M` windows, and
+    // two vectors of weights for each group, which are zero behind the last filter; `wrapping_add` moves a pointer
+    // beyond its window only after the last row.
+    unsafe {
+        let mut sums = [[B::load_sums(conv.starts.as_ptr().add(first)); N]; M];
+        for j in 1..N {
+            for i in 0..M {
+                sums[i][j] = B::load_sums(conv.starts.as_ptr().add(first + j * lanes));
+            }
+        }
+        let mut weights = conv.weights.as_ptr().cast::<i8>().add(4 * first * conv.kernel_rows * groups);
+        let mut inputs = [args.input; M];
+        for i in 0..M {
+            inputs[i] = args.input.add(*offsets.window_starts.get_unchecked(at + i) as usize);
+        }
+        for _ in 0..conv.kernel_rows {
+            for k in 0..groups {
+                let mut w = [B::load(weights); N];
+                for j in 1..N {
+                    w[j] = B::load(weights.add(4 * j * lanes));
+                }
+                for i in 0..M {
+                    let x = B::splat(inputs[i].add(4 * k));
+                    for j in 0..N {
+                        sums[i][j] = B::dot(sums[i][j], x, w[j]);
+                    }
+                }
+                weights = weights.add(8 * lanes);
+            }
+            for i in 0..M {
+                inputs[i] = inputs[i].wrapping_add(offsets.row_stride);
+            }
+        }
+        epilogue::<B, M, N>(args, first, at, &sums);
+    }
+}
+
+/// The epilogue: scales the sums, adds bias and residual, and writes them.
+///
+/// # Safety
+/// The same as for [`micro_kernel`].
+#[inline(always)]
+#[allow(clippy::needless_range_loop)]
+unsafe fn epilogue<B: Int8Simd, const M: usize, const N: usize>(
+    args: &RunArgs,
+    first: usize,
+    at: usize,
+    sums: &[[B::Sums; N]; M],
+) {
+    let (offsets, requant) = (args.offsets, &args.conv.requant);
+    // SAFETY: by this function's contract: `lanes` filters are there behind each output and residual, and a panel of
+    // them in each part of the epilogue.
+    unsafe {
+        // a copy: the sums themselves must never need an address
+        let mut done = [[B::Simd::splat(0.0); N]; M];
+        for i in 0..M {
+            for j in 0..N {
+                done[i][j] = B::to_f32(sums[i][j]);
+            }
+        }
+        for j in 0..N {
+            let filter = first + j * B::Simd::LANES;
+            let lanes = B::Simd::LANES.min(args.conv.filters - filter);
+            let scale = B::Simd::load(requant.scale.as_ptr().add(filter));
+            let bias = B::Simd::load(requant.bias.as_ptr().add(filter));
+            let factor = B::Simd::load(requant.residual.as_ptr().add(filter));
+            for i in 0..M {
+                // no fused multiply-add, so that all instruction sets round alike
+                let mut sum = B::Simd::add(B::Simd::mul(done[i][j], scale), bias);
+                if let Some(starts) = args.residual_starts {
+                    let from = args.residual.add(*starts.get_unchecked(at + i) as usize + filter);
+                    sum = B::Simd::add(sum, B::Simd::mul(B::widen(from, lanes), factor));
+                }
+                let start = *offsets.output_starts.get_unchecked(at + i) as usize + filter;
+                args.output.store::<B>(start, lanes, sum);
+            }
+        }
+    }
+}
