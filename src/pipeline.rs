@@ -78,6 +78,9 @@ fn attempt(plan: &Plan, options: &Options, lock: &Lock, ui: &Ui) -> Result<Outco
     extract::resolve(plan, &mut listing, ui)?.remember();
     let scanned = start.elapsed().as_secs_f64();
     check(plan, &listing, options.until, ui)?;
+    if options.until.is_none_or(|until| until >= StageId::Extract) {
+        extract::settle_ranges(plan, &listing, options, ui)?;
+    }
     let keys = Keys::of(plan, &listing)?;
     let (computed, seconds, memory, checked) = (Vec::new(), Vec::new(), Vec::new(), BTreeSet::new());
     let claims = Claims::default();

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use thiserror::Error;
 
-use crate::config::{self, Channels, ConfigError, Device, Features, Layout, Pipeline};
+use crate::config::{self, Channels, ConfigError, Device, Features, Layout, Pipeline, Precision};
 use crate::image::{ChannelOrder, Exif, Preset, Recipe};
 use crate::io::features;
 pub(crate) use crate::models::unknown as unknown_model;
@@ -86,7 +86,7 @@ impl Plan {
 
     /// Hash of the settings by which features are computed and tables are cut.
     pub fn table_settings(&self) -> Result<String, serde_json::Error> {
-        let settings = (self.extract_settings(), self.pipeline.output.layout, self.shard_rows());
+        let settings = (self.network_settings(), self.pipeline.output.layout, self.shard_rows());
         fingerprint("tables", &settings, &[])
     }
 
@@ -117,6 +117,15 @@ impl Plan {
 
     /// Returns the settings that the features depend on, which their fingerprint covers.
     pub fn extract_settings(&self) -> Value {
+        let mut settings = self.network_settings();
+        if let Some(ranges) = self.backbone.ranges.get() {
+            settings["ranges"] = json!(blake3::hash(&ranges.to_bytes()).to_hex().to_string());
+        }
+        settings
+    }
+
+    /// The same without what a calibration has found.
+    fn network_settings(&self) -> Value {
         let mut settings = json!({
             "model": self.backbone.name,
             "source": self.backbone.source,
@@ -159,7 +168,10 @@ impl Plan {
             StageId::Report => vec![dir.report()],
         };
         match stage {
-            StageId::Extract if config.output.npy => paths.extend([dir.npy(), dir.index()]),
+            StageId::Extract => {
+                paths.extend([dir.npy(), dir.index()].into_iter().filter(|_| config.output.npy));
+                paths.extend((config.extract.precision == Precision::Int8).then(|| dir.ranges()));
+            }
             StageId::Reduce => paths.extend(config.reduce.iter().map(|reduce| dir.reduction(reduce.word()))),
             StageId::Train => {
                 let all = config.train.iter().flat_map(|train| train.classifiers());

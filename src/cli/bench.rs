@@ -8,13 +8,14 @@ use std::time::Instant;
 use clap::Args;
 use serde_json::json;
 
+use super::ranges::RangesArgs;
 use super::workers::WorkerArgs;
-use super::{find_model, precision, print, source};
+use super::{find_model, print, source};
 use crate::config::{Features, Precision};
 use crate::error::Error;
-use crate::exec::ExecError;
 use crate::exec::cpu::{Engine, MICRO_BATCH, Network, StepTime};
 use crate::exec::lower::lower;
+use crate::exec::{Calibration, ExecError};
 use crate::extractor::Extractor;
 use crate::models;
 use crate::network_plan::{self, NetworkPlan};
@@ -25,6 +26,7 @@ use crate::progress::{Ui, plural};
 use crate::stages::scan::{Members, named};
 use crate::weights::Origin;
 use featurize_kernels::peak::{self, noise};
+use featurize_nets::Calibrator;
 
 /// What to run, and how long.
 #[derive(Debug, Args)]
@@ -46,9 +48,11 @@ pub struct BenchArgs {
     /// The time of every layer, on one thread, a micro-batch at a time.
     #[arg(long)]
     layers: bool,
-    /// `f32` or `bf16`.
-    #[arg(long, value_parser = precision, default_value = "f32")]
+    /// `f32`, `bf16` or `int8`, which is calibrated on the pictures, or on noise.
+    #[arg(long, default_value = "f32")]
     precision: Precision,
+    #[command(flatten)]
+    ranges: RangesArgs,
     /// One JSON object.
     #[arg(long)]
     json: bool,
@@ -69,6 +73,7 @@ pub fn run(arguments: &BenchArgs) -> Result<(), Error> {
     }
     let peak = |engine: Engine| on_each_thread(threads, || peak::flops(engine.isa(), arguments.seconds.min(0.5)));
     let peak = engine.map(peak).transpose()?.map(|peaks| peaks.iter().sum::<f64>());
+    calibrate(&backbone, arguments)?;
     let extractor = Extractor::open(&backbone, &device)?;
     let way = Way::on(&device);
     // a device has threads of its own
@@ -109,6 +114,21 @@ pub fn run(arguments: &BenchArgs) -> Result<(), Error> {
     }
     if let Some(peak) = peak.filter(|_| !steps.is_empty()) {
         table(&steps, peak / threads as f64)?;
+    }
+    Ok(())
+}
+
+/// Finds the ranges of `int8`: of the pictures, or of noise where there are none, since speed does not depend on them.
+fn calibrate(backbone: &NetworkPlan, arguments: &BenchArgs) -> Result<(), Error> {
+    if let Some(path) = &arguments.images {
+        return arguments.ranges.settle(backbone, &named(path)?, &arguments.workers, &Ui::silent());
+    }
+    if backbone.precision == Precision::Int8 {
+        let calibrator = Calibrator::open(backbone)?;
+        let mut calibration = Calibration::default();
+        let input = noise(backbone.recipe.input_len(), 1);
+        calibration.add(calibrator.observe_input(&mut calibrator.scratch(), &input));
+        backbone.keep_ranges(calibration.finish());
     }
     Ok(())
 }
@@ -194,7 +214,10 @@ fn profile(backbone: &NetworkPlan, seconds: f64) -> Result<Vec<StepTime>, Error>
     let layers = backbone.layer_ids();
     let weights = backbone.load().map_err(ExecError::from)?;
     let program = lower(&backbone.graph, &weights, &layers)?;
-    let network = Network::new(program, Engine::detect(backbone.precision))?;
+    let network = match (Engine::detect(backbone.precision), backbone.ranges.get()) {
+        (Engine::Int8(unit), Some(ranges)) => Network::quantised(program, unit, ranges)?,
+        (engine, _) => Network::new(program, engine)?,
+    };
     let mut scratch = network.scratch(1);
     let input = noise(MICRO_BATCH * backbone.recipe.input_len(), 1);
     let start = Instant::now();

@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::ranges::RangesArgs;
 use super::top::{self, TopArgs};
-use super::{FetchArgs, find_model, precision, source, ui};
+use super::{FetchArgs, find_model, source, ui};
 use crate::config::{self, DEFAULT_MODEL, Precision, Weights};
 use crate::error::Error;
 use crate::image::RecipeOverrides;
@@ -37,8 +38,8 @@ pub struct ClassifyArgs {
     /// file.
     #[arg(long, value_name = "SOURCE", value_parser = source)]
     source: Option<Source>,
-    /// `f32` or `bf16`: see `extract.precision` of the YAML.
-    #[arg(long, value_parser = precision, default_value = "f32")]
+    /// `f32`, `bf16` or `int8`: see `extract.precision` of the YAML.
+    #[arg(long, default_value = "f32")]
     precision: Precision,
     /// A text file with the names of the network's classes, one a line. Default: those of ImageNet where there are 1000, else their numbers.
     #[arg(long, value_name = "FILE")]
@@ -46,6 +47,8 @@ pub struct ClassifyArgs {
     /// A key of `extract.recipe` of the YAML: `--set extract.recipe.preset=torchvision`. Default: the recipe of the weights; an ONNX file has none.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     sets: Vec<String>,
+    #[command(flatten)]
+    ranges: RangesArgs,
     #[command(flatten)]
     fetching: FetchArgs,
 }
@@ -110,7 +113,10 @@ pub fn run(arguments: &ClassifyArgs) -> Result<(), Error> {
     let device = arguments.pictures.workers.open_device()?;
     let names = arguments.names()?.or(own);
     let has_names = names.is_some();
-    let predictor = Predictor::of_network(&network.precision(arguments.precision), names, &device)?;
+    let network = network.precision(arguments.precision);
+    let pictures = arguments.pictures.pictures()?;
+    arguments.ranges.settle(&network, &pictures, &arguments.pictures.workers, &ui)?;
+    let predictor = Predictor::of_network(&network, names, &device)?;
     if let Some(told) = predictor.taken().told().filter(|_| !predictor.taken().others.is_empty()) {
         ui.note(&format!("weights {told}"));
     }
@@ -122,5 +128,6 @@ pub fn run(arguments: &ClassifyArgs) -> Result<(), Error> {
     if let Some(Weights::Path(path)) = &arguments.weights {
         read.files.push(path.clone());
     }
-    top::run(&predictor, &arguments.pictures, top::Asked { name: "classify", wnids: &wnids, parquet: None, read }, &ui)
+    let asked = top::Asked { name: "classify", wnids: &wnids, parquet: None, read };
+    top::run(&predictor, &arguments.pictures, &pictures, asked, &ui)
 }

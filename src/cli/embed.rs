@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::ranges::RangesArgs;
 use super::workers::WorkerArgs;
 use super::{FetchArgs, top, ui};
 use crate::config;
@@ -19,6 +20,8 @@ use crate::pictures::stream::Through;
 use crate::pictures::{Done, Made, Named, PredictorError, Way};
 use crate::plan::Plan;
 use crate::progress::Ui;
+use crate::stage::Options;
+use crate::stages::extract;
 use crate::stages::scan::NamedFile;
 use crate::table::FeatureMatrix;
 use crate::terminal::printable;
@@ -57,6 +60,11 @@ pub struct EmbedArgs {
     /// `avg`, `max`, `flatten` or `map`.
     #[arg(long, value_name = "KIND")]
     features: Option<String>,
+    /// `f32`, `bf16` or `int8`: see `extract.precision` of the YAML.
+    #[arg(long, value_name = "PRECISION")]
+    precision: Option<String>,
+    #[command(flatten)]
+    ranges: RangesArgs,
     /// `wide` (a column for each feature) or `array` (one column of lists).
     #[arg(long, value_name = "LAYOUT")]
     layout: Option<String>,
@@ -82,6 +90,7 @@ impl EmbedArgs {
             ("extract.source", &self.source),
             ("extract.layer", &self.layer),
             ("extract.features", &self.features),
+            ("extract.precision", &self.precision),
             ("output.layout", &self.layout),
         ];
         let quoted =
@@ -143,6 +152,8 @@ pub fn run(arguments: &EmbedArgs) -> Result<(), Error> {
     let kind = if form == Form::Csv { FileKind::Csv } else { FileKind::Parquet };
     let output = Output::new(&arguments.out, kind, Rules::new(&inputs, arguments.overwrite))?;
     let device = arguments.workers.open_device()?;
+    extract::find_ranges(&plan, &Options::default())?;
+    arguments.ranges.settle(&plan.backbone, &pictures, &arguments.workers, &ui)?;
     let (extractor, way) = (&Extractor::open(&plan.backbone, &device)?, Way::of(&device, plan.pipeline.batch_size()));
     let memory = &arguments.workers.memory();
     let through = Through { extractor, way, memory, strict: false };

@@ -13,6 +13,7 @@ mod init;
 mod models;
 mod plan;
 mod predict;
+mod ranges;
 mod run;
 mod runs;
 mod schema;
@@ -34,7 +35,7 @@ use std::time::Instant;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde_json::json;
 
-use crate::config::{self, Precision};
+use crate::config;
 use crate::error::Error;
 use crate::exec::ExecError;
 use crate::image;
@@ -285,12 +286,6 @@ fn find_model(name: &str) -> Result<&'static ModelSpec, Error> {
 fn source(name: &str) -> Result<Source, String> {
     let words = || Source::ALL.map(Source::word).join(", ");
     Source::ALL.into_iter().find(|source| source.word() == name).ok_or_else(|| format!("the sources are {}", words()))
-}
-
-/// Parses a number format.
-fn precision(word: &str) -> Result<Precision, String> {
-    let all = [Precision::F32, Precision::Bf16];
-    all.into_iter().find(|precision| precision.word() == word).ok_or_else(|| "expected `f32` or `bf16`".to_string())
 }
 
 /// Parses the name of a stage.

@@ -7,6 +7,7 @@ use crate::exec::{self, Device};
 use crate::pipeline::Keys;
 use crate::plan::Plan;
 use crate::progress::{Ui, plural};
+use crate::stage::Options;
 use crate::stages::report::formatting;
 use crate::stages::scan::{Listing, Split};
 use crate::stages::{StageId, extract, scan};
@@ -21,6 +22,7 @@ pub fn run(arguments: &PipelineArgs, store: &StoreArgs) -> Result<(), Error> {
     Owner::of(&plan.dir).check_name(&plan.pipeline.name)?;
     let mut listing = scan::run(&plan, false, &ui)?;
     extract::resolve(&plan, &mut listing, &ui)?;
+    extract::find_ranges(&plan, &Options::default())?;
     let keys = Keys::of(&plan, &listing)?;
     let device = Device::open(plan.pipeline.runtime.device())?;
     print(&describe(&plan, &listing, &device))?;
@@ -110,7 +112,6 @@ fn state(
 
 /// The precision, with a note on its speed on this CPU.
 fn precision(precision: Precision) -> String {
-    let note =
-        if exec::is_emulated(precision) { " (this CPU has neither AMX nor AVX512-BF16: slower than f32)" } else { "" };
+    let note = exec::lacking(precision).map_or(String::new(), |reason| format!(" ({reason})"));
     format!("{}{note}", precision.word())
 }

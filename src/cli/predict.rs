@@ -37,5 +37,6 @@ pub fn run(arguments: &PredictArgs) -> Result<(), Error> {
     read.files.extend(arguments.weights.clone());
     read.folders.push(arguments.run.clone());
     let asked = top::Asked { name: "predict", wnids: &[], parquet: arguments.parquet.as_deref(), read };
-    top::run(&predictor, &arguments.pictures, asked, &ui(arguments.pictures.style()))
+    let pictures = arguments.pictures.pictures()?;
+    top::run(&predictor, &arguments.pictures, &pictures, asked, &ui(arguments.pictures.style()))
 }

@@ -95,7 +95,7 @@ impl Gallery {
             }
             let file = FeatureFile::open(&path)?;
             if extractor.is_none() {
-                extractor = Some(of_features(&path, &file.metadata(), arguments.weights.as_deref(), device)?);
+                extractor = Some(of_features(dir, &path, &file.metadata(), arguments.weights.as_deref(), device)?);
             }
             let (more, features) = file.read()?;
             keys.extend(more);

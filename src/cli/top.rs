@@ -59,6 +59,11 @@ pub struct TopArgs {
 }
 
 impl TopArgs {
+    /// The pictures, in the order of the command line.
+    pub fn pictures(&self) -> Result<Vec<NamedFile>, Error> {
+        pictures(&self.paths)
+    }
+
     /// The style in which progress is shown.
     pub fn style(&self) -> Style {
         style(self.quiet)
@@ -83,23 +88,28 @@ pub struct Asked<'a> {
     pub read: Inputs,
 }
 
-/// Sends every picture through `predictor` and writes its top classes, or a table. Pictures that cannot be read are
+/// Sends `pictures` through `predictor` and writes its top classes, or a table. Pictures that cannot be read are
 /// told and do not stop the others, but the command fails at its end.
-pub fn run(predictor: &Predictor, arguments: &TopArgs, asked: Asked, ui: &Ui) -> Result<(), Error> {
-    let pictures = pictures(&arguments.paths)?;
+pub fn run(
+    predictor: &Predictor,
+    arguments: &TopArgs,
+    pictures: &[NamedFile],
+    asked: Asked,
+    ui: &Ui,
+) -> Result<(), Error> {
     let Asked { name, wnids, parquet, mut read } = asked;
     read.pictures = pictures.iter().filter_map(|picture| picture.location.clone().ok()).collect();
     let rules = Rules::new(&read, arguments.overwrite);
     let out = parquet.map(|path| Output::new(path, FileKind::Parquet, rules)).transpose()?;
     let memory = &arguments.workers.memory();
-    let (drawings, mut sheets) = drawings::open(predictor, memory, arguments, &pictures, rules)?;
+    let (drawings, mut sheets) = drawings::open(predictor, memory, arguments, pictures, rules)?;
     check_stdout(out.iter().chain(sheets.outputs()))?;
     let silent = out.is_some() || sheets.outputs().any(Output::is_stdout);
-    let mut writer = Writer::new(predictor, arguments, wnids, &pictures, silent);
+    let mut writer = Writer::new(predictor, arguments, wnids, pictures, silent);
     let mut rows = out.as_ref().map(|_| (Vec::new(), FeatureMatrix::with_cols(predictor.classes().len())));
     let line = ui.work(name, Some(pictures.len() as u64), "images");
     let (mut failed, mut written) = (0, writer.header());
-    let (source, wanted) = (Named(&pictures), (0..pictures.len()).collect::<Vec<_>>());
+    let (source, wanted) = (Named(pictures), (0..pictures.len()).collect::<Vec<_>>());
     let stream = arguments.workers.stream(&source, &wanted, ui);
     let see = |number: usize, probabilities: &[f32]| drawings.see(&pictures[number], probabilities);
     predictor.predict(&stream, memory, see, |number, result| -> Result<(), Error> {

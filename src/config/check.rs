@@ -6,7 +6,7 @@ use std::path::Path;
 
 use globset::Glob;
 
-use super::extract::Extract;
+use super::extract::{Calibration, Extract};
 use super::input::{Columns, Input, Label, LimitPerClass, Split};
 use super::output::Output;
 use super::pipeline::{Pipeline, Reduce, Scale, Score, Select};
@@ -270,6 +270,9 @@ fn check_classes(classes: &[String], source: &Source) -> Checked {
 fn extract(mut extract: Extract, source: &Source) -> Checked<Extract> {
     if let Weights::Path(file) = &extract.weights {
         extract.weights = Weights::Path(source.resolve("extract.weights", file));
+    }
+    if let Some(Calibration::File(file)) = &extract.calibration {
+        extract.calibration = Some(Calibration::File(source.resolve("extract.calibration", file)));
     }
     if extract.weights_key.as_deref() == Some("") {
         return expected(source, "extract.weights_key", "a name", "");

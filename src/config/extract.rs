@@ -1,7 +1,10 @@
 //! `extract`: the network, its weights, and the layer whose values become features.
 
+use std::fmt;
+use std::path::PathBuf;
+
 use schemars::JsonSchema;
-use serde::de::{Deserializer, Error, Unexpected};
+use serde::de::{Deserializer, Error, Unexpected, Visitor};
 use serde::{Deserialize, Serialize};
 
 use super::{Features, Precision, Weights, ranges, schema};
@@ -53,7 +56,15 @@ pub struct Extract {
     pub channels: Channels,
     /// Number format of maps and weights, on a CPU. `bf16` is faster than `f32` on a CPU with AMX or AVX512-BF16 and
     /// slower on others. It changes features by a few tenths of a percent to a few percent, see docs/benchmarks.md.
+    /// `int8` is faster still on a CPU with AVX512-VNNI, AVX-VNNI or NEON's dot products; it does not use AMX. It
+    /// changes features by up to several percent.
     pub precision: Precision,
+    /// The pictures by which `int8` finds the ranges of the network's values: their number, of which those are taken
+    /// whose paths have the smallest hashes, whatever their split; or a file of ranges, which `--ranges` of `embed`,
+    /// `classify` and `bench` writes. A run keeps its ranges until `--force extract`. Default: the ranges that ship
+    /// with the bundled weights, else 64 pictures.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<Calibration>,
     /// Keys that override the preprocessing recipe of the weights. `featurize plan` shows the result. Default: the
     /// recipe that the weights were trained with. An ONNX file has none: `preset` (`torchvision` or `timm`) or `mean` and
     /// `std` are needed.
@@ -81,6 +92,7 @@ impl Default for Extract {
             source: None,
             channels: Channels::Three,
             precision: Precision::F32,
+            calibration: None,
             recipe: None,
             shard_rows: None,
             batch_size: None,
@@ -114,5 +126,44 @@ impl<'de> Deserialize<'de> for Channels {
             3 => Ok(Self::Three),
             other => Err(D::Error::invalid_value(Unexpected::Unsigned(other), &"3, or 1 for grey pictures")),
         }
+    }
+}
+
+/// The ranges of `int8`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Calibration {
+    /// From so many pictures.
+    Pictures(usize),
+    /// In a file, resolved.
+    File(PathBuf),
+}
+
+impl<'de> Deserialize<'de> for Calibration {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct NumberOrFile;
+
+        impl Visitor<'_> for NumberOrFile {
+            type Value = Calibration;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number of pictures, or a file of ranges")
+            }
+
+            fn visit_u64<E: Error>(self, number: u64) -> Result<Calibration, E> {
+                let number = usize::try_from(number).ok().filter(|number| (1..=ranges::MANY).contains(number));
+                number.map(Calibration::Pictures).ok_or_else(|| E::custom("expected a number of pictures from 1 on"))
+            }
+
+            fn visit_str<E: Error>(self, path: &str) -> Result<Calibration, E> {
+                if path.is_empty() {
+                    Err(E::invalid_value(Unexpected::Str(path), &self))
+                } else {
+                    Ok(Calibration::File(path.into()))
+                }
+            }
+        }
+
+        deserializer.deserialize_any(NumberOrFile)
     }
 }

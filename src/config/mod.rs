@@ -31,7 +31,7 @@ use std::path::Path;
 pub use self::image::Image;
 pub use columns::PictureColumns;
 pub use error::ConfigError;
-pub use extract::{Channels, DEFAULT_MODEL, Extract};
+pub use extract::{Calibration, Channels, DEFAULT_MODEL, Extract};
 pub use featurize_nets::exec::{DeviceChoice as Device, Features, Kernels, Precision, UnknownDevice};
 pub use featurize_nets::suggest::{near, suggest};
 pub use featurize_nets::weights::Weights;

@@ -9,7 +9,7 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
 
-use super::extract::Channels;
+use super::extract::{Calibration, Channels};
 use super::input::{Label, LimitPerClass};
 use super::train::{Candidate, Train};
 use super::{VERSION, ranges, raw};
@@ -194,6 +194,10 @@ schemas! {
         }}
     ]}
     Channels: {"enum": [1, 3]}
+    Calibration: {"anyOf": [
+        {"type": "integer", "minimum": 1, "maximum": (ranges::MANY)},
+        {"title": "a file of ranges", "type": "string", "minLength": 1}
+    ]}
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ pub mod features;
 pub mod npy;
 pub mod output;
 pub mod preview;
+pub mod ranges;
 mod reader;
 pub mod row_file;
 pub mod sealed;
@@ -45,6 +46,8 @@ pub enum IoError {
          weights of the model, or leave the picture out"
     )]
     NotFinite { path: PathBuf, picture: String, column: String },
+    #[error("{path} is no file of ranges for `int8`: {reason}")]
+    Ranges { path: PathBuf, reason: String },
     #[error("{path} is no Parquet file that can be read: {reason}")]
     NoTable { path: PathBuf, reason: String },
 }

@@ -11,8 +11,10 @@
 //! * [`source`]: where the bytes of pictures come from, and why a picture may have none.
 //! * [`reader`]: reads the bytes, within limits and within the memory that all pictures share.
 //! * [`stream`]: the only driver of threads and devices.
+//! * [`calibrate`]: the ranges of a network's values over some pictures, for `int8`.
 //! * [`predictor`]: an extractor and the classifier on top of it.
 
+pub mod calibrate;
 pub mod predictor;
 pub mod reader;
 pub mod source;

@@ -28,7 +28,7 @@ const DIGITS: usize = 5;
 const MANY_DIGITS: usize = 7;
 const FEW_PARTS: usize = 100_000;
 /// The names of everything that a run can fit.
-const FITTED: [&str; 6] = ["scale", "pca", "svd", "mlp", "logistic", "knn"];
+const FITTED: [&str; 7] = ["ranges", "scale", "pca", "svd", "mlp", "logistic", "knn"];
 
 /// The folder of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,6 +108,11 @@ impl RunDir {
     /// The fitted classifier of the kind `mlp`, `logistic` or `knn`.
     pub fn classifier_file(&self, kind: &str) -> PathBuf {
         self.classifier().join(format!("{kind}.safetensors"))
+    }
+
+    /// The ranges of the network's values, by which `int8` chose its scales.
+    pub fn ranges(&self) -> PathBuf {
+        self.classifier().join("ranges.safetensors")
     }
 
     /// The card that says what the tensors mean: classes, model, weights, recipe.
@@ -271,7 +276,15 @@ mod tests {
         let dir = RunDir::new("runs/a");
         let mut paths = vec![dir.manifest(), dir.shard(0, 1), dir.shard(123_456, 200_000), dir.npy(), dir.index()];
         paths.extend([dir.reduced(), dir.listing(), dir.tables(), dir.workers(), dir.commit(&"0f".repeat(16))]);
-        paths.extend([dir.predictions(), dir.columns(), dir.card(), dir.metrics(), dir.quality(), dir.report()]);
+        paths.extend([
+            dir.ranges(),
+            dir.predictions(),
+            dir.columns(),
+            dir.card(),
+            dir.metrics(),
+            dir.quality(),
+            dir.report(),
+        ]);
         paths.extend([
             dir.run_json(),
             dir.lock(),

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::support::{Run, Workspace, featurize, project};
 
-fn call(command: &str, arguments: &[&str], dir: &Path) -> Run {
+pub fn call(command: &str, arguments: &[&str], dir: &Path) -> Run {
     Run::of(featurize().current_dir(dir).arg(command).args(arguments).output().expect("started"))
 }
 

@@ -1,6 +1,8 @@
 //! A network that is ready to run, as a function from pictures to features; and the memory that it takes, which is
 //! asked for before it is taken.
 
+use std::sync::Arc;
+
 use crate::exec::{self, Device, ExecError, Features, Network, Session};
 use crate::image::{self, DecodeError, DecodeOptions, Decoded, Recipe, RgbImage};
 use crate::memory::{self, Limit, NoRoom};
@@ -58,7 +60,7 @@ impl Extractor {
         Ok(Self {
             decoding: plan.decoding.clone(),
             recipe: plan.recipe.clone(),
-            network: Network::with(program, device, plan.precision, plan.kernels)?,
+            network: Network::with(program, device, plan.precision, plan.kernels, plan.ranges.get().map(Arc::as_ref))?,
             features: plan.features,
             taps: plan.taps.clone(),
             width: plan.width(),

@@ -53,6 +53,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod calibrate;
 pub mod exec;
 pub mod extractor;
 pub mod files;
@@ -64,6 +65,7 @@ pub mod suggest;
 pub mod threads;
 pub mod weights;
 
+pub use calibrate::Calibrator;
 pub use extractor::{Extractor, Needs};
 pub use network_plan::NetworkPlan;
 

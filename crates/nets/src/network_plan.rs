@@ -2,17 +2,19 @@
 //! prepared for it, and which of its layers become features. Everything that can be known before the weights are read.
 
 use std::path::Path;
+use std::sync::{Arc, OnceLock};
 
 use thiserror::Error;
 
 use crate::exec;
-use crate::exec::{Features, Kernels, Precision};
+use crate::exec::{Features, Kernels, Precision, Ranges};
 use crate::image::{ChannelOrder, DecodeOptions, Filter, Preset, Recipe, RecipeError, RecipeOverrides};
+use crate::models::graph::{Layer, Op};
 use crate::models::{self, BuildOptions, Graph, GraphError, LayerId, ModelSpec, Shape, Source, WeightsSpec};
 use crate::onnx::{self, Import, OnnxError};
 use crate::suggest::suggest;
 use crate::weights::store::{Found, OwnWeights, StoreError, Wanted};
-use crate::weights::{CheckpointKey, Origin, WeightError, WeightSet, Weights};
+use crate::weights::{self, CheckpointKey, Origin, WeightError, WeightSet, Weights};
 
 /// A network, its weights, and what is taken from it.
 #[derive(Debug)]
@@ -34,6 +36,8 @@ pub struct NetworkPlan {
     pub precision: Precision,
     /// The CPU's kernels that compute them.
     pub kernels: Kernels,
+    /// What a calibration has found, which int8 wants: it may be found after the plan is made.
+    pub ranges: OnceLock<Arc<Ranges>>,
     /// The features that are made of each layer's map.
     pub features: Features,
     /// The layers that become features, in the order of the columns.
@@ -274,6 +278,7 @@ impl NetworkPlan {
             graph,
             precision,
             kernels,
+            ranges: OnceLock::new(),
             features,
             taps,
             imported,
@@ -321,6 +326,7 @@ impl NetworkPlan {
             graph,
             precision,
             kernels,
+            ranges: OnceLock::new(),
             features,
             taps,
             imported,
@@ -356,6 +362,18 @@ impl NetworkPlan {
     #[must_use]
     pub fn kernels(self, kernels: Kernels) -> Self {
         Self { kernels, ..self }
+    }
+
+    /// Notes the ranges that int8 takes; the first ones stay.
+    pub fn keep_ranges(&self, ranges: Ranges) {
+        self.ranges.get_or_init(|| Arc::new(ranges));
+    }
+
+    /// The ranges that ship with the weights, for the last feature map and for the classifier.
+    pub fn shipped_ranges(&self) -> Option<Ranges> {
+        let layers = self.layer_ids();
+        let known = layers == [self.graph.features()] || layers == [self.graph.logits()];
+        (known && matches!(self.weights, Origin::Bundled(_))).then(weights::bundled_ranges).flatten()
     }
 
     /// The network with its own classifier on top: features are the class scores before softmax.
@@ -406,10 +424,17 @@ impl NetworkPlan {
     pub fn weights_bytes(&self) -> u64 {
         let needed = self.graph.needed_for(&self.layer_ids());
         let layers = self.graph.layers().iter().zip(needed).filter(|(_, needed)| *needed);
-        let parameters = layers.flat_map(|(layer, _)| self.graph.parameters_of(layer));
-        let values: usize = parameters.map(|parameter| parameter.shape.iter().product::<usize>()).sum();
-        let each = if self.precision == Precision::Bf16 { 2 } else { 4 };
-        (values * each) as u64
+        let bytes = |layer: &Layer| {
+            let parameters = self.graph.parameters_of(layer).into_iter();
+            let values: usize = parameters.map(|parameter| parameter.shape.iter().product::<usize>()).sum();
+            values
+                * match self.precision {
+                    Precision::Int8 if matches!(layer.op, Op::Conv { .. }) => 1,
+                    Precision::Bf16 => 2,
+                    Precision::F32 | Precision::Int8 => 4,
+                }
+        };
+        layers.map(|(layer, _)| bytes(layer)).sum::<usize>() as u64
     }
 
     /// Multiply-accumulates for one picture.

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::{Fitted, Head, Predictor, PredictorError, Way};
-use crate::exec::{Device, Kernels};
+use crate::exec::{Device, Kernels, Precision};
 use crate::extractor::Extractor;
-use crate::io::IoError;
+use crate::io::{self, IoError};
 use crate::models::{self, ModelSpec, Source, WeightsSpec};
 use crate::network_plan::{self, NetworkPlan};
 use crate::plan::NetworkCard;
@@ -35,6 +35,7 @@ struct StagesCard {
 fn open_network(
     card: &NetworkCard,
     weights: Option<&Path>,
+    ranges: &Path,
     device: &Device,
     unknown: &dyn Fn(String) -> PredictorError,
 ) -> Result<Extractor, PredictorError> {
@@ -58,12 +59,16 @@ fn open_network(
     if backbone.shape().dims() != card.shape {
         return Err(unknown(format!("{:?} features of layer `{}`", card.shape, card.layer)));
     }
+    if card.precision == Precision::Int8 {
+        backbone.keep_ranges(io::ranges::read(ranges)?);
+    }
     Ok(Extractor::open(&backbone, device)?)
 }
 
-/// Opens the network that made the features of a table, which its metadata describes, so that new pictures get features
-/// that can be compared with them.
+/// Opens the network that made the features of a table of the run in `dir`, which the table's metadata describes, so that
+/// new pictures get features that can be compared with them.
 pub fn of_features(
+    dir: &RunDir,
     table: &Path,
     metadata: &BTreeMap<String, String>,
     weights: Option<&Path>,
@@ -75,7 +80,7 @@ pub fn of_features(
     })?;
     let unknown =
         |what: String| PredictorError::Unknown { dir: table.to_path_buf(), version: card.featurize.clone(), what };
-    open_network(&card, weights, device, &unknown)
+    open_network(&card, weights, &dir.ranges(), device, &unknown)
 }
 
 /// Opens the classifier that the run in `dir` has saved.
@@ -87,7 +92,7 @@ pub fn open(dir: &RunDir, weights: Option<&Path>, device: &Device) -> Result<Pre
         let (dir, version) = (dir.root().to_path_buf(), network.featurize.clone());
         PredictorError::Unknown { dir, version, what }
     };
-    let extractor = open_network(&network, weights, device, &unknown)?;
+    let extractor = open_network(&network, weights, &dir.ranges(), device, &unknown)?;
     let kept = card.select.is_some().then(|| select::kept(dir)).transpose()?;
     let reduction = card.reduce.as_deref().map(|file| reduce::open(dir, file)).transpose()?;
     let train::Saved { classifier, classes, temperature } = train::open(dir)?;

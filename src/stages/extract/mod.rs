@@ -7,6 +7,7 @@
 //! memory holds two shards at most, whatever the number of pictures. `notes` tells whether a picture is still the one
 //! that was extracted.
 
+mod calibration;
 mod commit;
 mod duplicates;
 mod export;
@@ -26,6 +27,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub use calibration::{find as find_ranges, settle as settle_ranges};
 pub use duplicates::{Duplicates, Member, Sha256};
 pub use notes::resolve;
 pub use part::{Computed, Part, Worker};
@@ -39,6 +41,7 @@ use work::Place;
 
 use crate::exec::{self, Device, ExecError};
 use crate::io::IoError;
+use crate::pictures::calibrate::CalibrationError;
 use crate::pictures::{StreamError, Way};
 use crate::plan::Plan;
 use crate::progress::{Interrupted, StageLine, Ui, bytes, plural};
@@ -100,6 +103,8 @@ pub enum ExtractError {
     TooManyBad { failed: usize, of: usize, limit: f64, list: String, manifest: PathBuf },
     #[error(transparent)]
     Stream(#[from] StreamError),
+    #[error(transparent)]
+    Calibration(#[from] CalibrationError),
     /// A worker cannot compute a part of the run.
     #[error("{0}")]
     Refused(String),
@@ -121,6 +126,7 @@ pub fn run(
     if options.force.is_some_and(|force| force <= StageId::Extract) {
         fill::forget(dir)?;
     }
+    let ranges = calibration::keep(plan)?;
     let device = Device::open(plan.pipeline.runtime.device())?;
     let threads = plan.pipeline.threads();
     if plan.is_wide() && plan.width() > MANY_CHUNKS {
@@ -146,6 +152,7 @@ pub fn run(
     keep_listing(plan, listing, &shards)?;
     tables::sweep(dir, &shards)?;
     commit::check_bad(plan, listing, &shards, &done)?;
+    files.extend(ranges);
     files.extend(export::run(plan, listing, (&done, &files), ui)?);
     line.finish(&describe(&done));
     done.duplicates.iter().for_each(|duplicates| duplicates.tell(ui));
@@ -188,8 +195,8 @@ fn compute(
             plural(left, "image")
         ));
     }
-    if left > 0 && exec::is_emulated(plan.backbone.precision) {
-        ui.warn("`extract.precision: bf16`: this CPU has neither AMX nor AVX512-BF16, so that it is slower than f32");
+    if let Some(reason) = exec::lacking(plan.backbone.precision).filter(|_| left > 0) {
+        ui.warn(&format!("`extract.precision: {}`: {reason}", plan.backbone.precision.word()));
     }
     let mut timing = Timing::default();
     for part in listing.parts() {

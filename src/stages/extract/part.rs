@@ -18,13 +18,13 @@ use super::shard::{Maker, Shard};
 use super::tables::Commit;
 use super::work::{self, Place, Timing};
 use super::{ExtractError, shard, tables};
-use crate::exec::Device;
+use crate::exec::{Device, Precision};
 use crate::extractor::Extractor;
 use crate::io::{IoError, atomic};
 use crate::pictures::Way;
 use crate::plan::Plan;
 use crate::progress::{Ui, plural};
-use crate::stage::StageId;
+use crate::stage::{Options, StageId};
 use crate::stages::scan::{self, Listing, Stored};
 use crate::store::{Owner, RunDir, StoreError};
 
@@ -101,6 +101,13 @@ impl Worker {
         if head.input != scan::input(&plan)? || head.settings != plan.table_settings()? {
             let text = format!("{shown} was listed with other settings of `input` or `extract`");
             return Err(ExtractError::Refused(format!("{text}: {again}")));
+        }
+        super::find_ranges(&plan, &Options::default())?;
+        if plan.backbone.precision == Precision::Int8 && plan.backbone.ranges.get().is_none() {
+            let text = "`extract.precision: int8` wants ranges that all machines share: name a file of them in \
+                        `extract.calibration`, such as `featurize embed PICTURES -o x.csv --precision int8 --ranges FILE` \
+                        writes";
+            return Err(ExtractError::Refused(text.to_string()));
         }
         let commits = tables::commits(&plan.dir);
         Ok(Self { plan, stored, commits, network: None })

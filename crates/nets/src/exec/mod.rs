@@ -8,13 +8,15 @@ mod features;
 mod kernels;
 pub mod lower;
 mod precision;
+mod ranges;
 
 use thiserror::Error;
 
 pub use device::{Device, DeviceChoice, UnknownDevice};
 pub use features::{Features, feature_shape, pool};
 pub use kernels::Kernels;
-pub use precision::{Precision, is_emulated};
+pub use precision::{Precision, lacking};
+pub use ranges::{Calibration, ChannelRanges, Observed, Ranges};
 
 use crate::image::Layout;
 use crate::memory::NoRoom;
@@ -37,10 +39,14 @@ pub enum ExecError {
     #[error("`runtime.kernels: {kernels}` was asked for, but {reason}")]
     Kernels { kernels: &'static str, reason: String },
     #[error(
-        "`extract.precision: bf16` is computed on the CPU only, but the device is `{0}`: set `runtime.device: cpu`, or \
-         `f32` as the precision"
+        "`extract.precision: {precision}` is computed on the CPU only, but the device is `{device}`: set \
+         `runtime.device: cpu`, or `f32` as the precision"
     )]
-    Precision(String),
+    Precision { precision: &'static str, device: String },
+    #[error("`int8` wants ranges of the network's values, and there are none: calibrate it, or give a file of ranges")]
+    NoRanges,
+    #[error("the ranges have no layer `{layer}` of this network: they belong to another one, or to other layers of it")]
+    NoRange { layer: String },
     #[error("layer `{layer}`: {reason}")]
     Layer { layer: String, reason: String },
     /// `picture` counts those that went through the network together, from 0.
@@ -69,26 +75,34 @@ pub struct Session {
 }
 
 impl Network {
-    /// The network of `program`, its maps and weights of that precision, on the CPU by those kernels.
+    /// The network of `program`, its maps and weights of that precision, on the CPU by those kernels; for int8 the scales
+    /// come from `ranges`.
     pub fn with(
         program: lower::Program,
         device: &Device,
         precision: Precision,
         kernels: Kernels,
+        ranges: Option<&Ranges>,
     ) -> Result<Self, ExecError> {
         kernels.check(precision, (!device.is_cpu()).then(|| device.name()))?;
         if device.is_cpu() && kernels != Kernels::Reference {
-            return Ok(Network::Cpu(cpu::Network::new(program, cpu::Engine::choose(kernels, precision)?)?));
+            return Ok(Network::Cpu(match cpu::Engine::choose(kernels, precision)? {
+                cpu::Engine::Int8(unit) => cpu::Network::quantised(program, unit, ranges.ok_or(ExecError::NoRanges)?)?,
+                engine => cpu::Network::new(program, engine)?,
+            }));
         }
         match precision {
             Precision::F32 => Ok(Network::Candle(candle::Network::new(program, device)?)),
-            Precision::Bf16 => Err(ExecError::Precision(device.name().to_string())),
+            precision => {
+                let (precision, device) = (precision.word(), device.name().to_string());
+                Err(ExecError::Precision { precision, device })
+            }
         }
     }
 
     /// Packs or uploads the weights of `program`, all f32.
     pub fn new(program: lower::Program, device: &Device) -> Result<Self, ExecError> {
-        Self::with(program, device, Precision::F32, Kernels::Auto)
+        Self::with(program, device, Precision::F32, Kernels::Auto, None)
     }
 
     /// The order of a picture's values at the input.

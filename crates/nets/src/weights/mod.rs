@@ -28,6 +28,7 @@ pub use file::{WeightFile, sha256};
 pub use tensor::Tensor;
 pub use wrapper::CheckpointKey;
 
+use crate::exec::Ranges;
 use crate::models::graph::{Graph, LayerId, Parameter};
 use crate::models::{ModelSpec, Source, WeightsSpec};
 use crate::onnx::{self, OnnxFile};
@@ -37,6 +38,18 @@ use crate::onnx::{self, OnnxFile};
 const BUNDLED: Option<&[u8]> = Some(include_bytes!("../../../../data/weights/efficientnet_lite0.f16.safetensors"));
 #[cfg(not(feature = "bundled"))]
 const BUNDLED: Option<&[u8]> = None;
+
+/// The ranges of the network whose weights are inside the binary, for int8 (see `data/weights/NOTICE`).
+#[cfg(feature = "bundled")]
+const BUNDLED_RANGES: Option<&[u8]> =
+    Some(include_bytes!("../../../../data/weights/efficientnet_lite0.ranges.safetensors"));
+#[cfg(not(feature = "bundled"))]
+const BUNDLED_RANGES: Option<&[u8]> = None;
+
+/// The ranges that ship with the weights inside the binary.
+pub(crate) fn bundled_ranges() -> Option<Ranges> {
+    BUNDLED_RANGES.and_then(|bytes| Ranges::from_bytes(bytes).ok())
+}
 
 /// Where weights come from, once decided.
 #[derive(Clone, Debug)]

@@ -6,6 +6,7 @@ use crate::models::Shape;
 #[cfg(target_arch = "x86_64")]
 use featurize_kernels::amx;
 use featurize_kernels::bf16::Bf16Isa;
+use featurize_kernels::int8::Int8Isa;
 use featurize_kernels::simd::Isa;
 use featurize_kernels::winograd::TileSize;
 
@@ -27,12 +28,15 @@ pub enum Engine {
     Vectors(Isa),
     /// bf16.
     Bf16(Bf16Isa),
+    /// Bytes, and f32 where these lose too much.
+    Int8(Int8Isa),
 }
 
 impl Engine {
     /// All that this CPU has for maps of a precision, the best first.
     pub fn available(precision: Precision) -> Vec<Self> {
         match precision {
+            Precision::Int8 => Int8Isa::available().into_iter().map(Engine::Int8).collect(),
             Precision::Bf16 => Bf16Isa::available().into_iter().map(Engine::Bf16).collect(),
             Precision::F32 => {
                 let mut all = Vec::new();
@@ -88,12 +92,18 @@ impl Engine {
             Engine::Digits => Isa::Avx512,
             Engine::Vectors(isa) => isa,
             Engine::Bf16(unit) => unit.isa(),
+            Engine::Int8(unit) => unit.isa(),
         }
     }
 
     /// The unit that multiplies bf16, where maps are bf16.
     pub fn unit(self) -> Option<Bf16Isa> {
         if let Engine::Bf16(unit) = self { Some(unit) } else { None }
+    }
+
+    /// Bytes of an element of a map.
+    pub(crate) fn element(self) -> usize {
+        if self.unit().is_some() { 2 } else { size_of::<f32>() }
     }
 
     /// Whether matrix products are computed by AMX.
@@ -112,6 +122,7 @@ impl Engine {
             Engine::Digits | Engine::Bf16(Bf16Isa::Amx) => "AMX and AVX-512",
             #[cfg(target_arch = "x86_64")]
             Engine::Bf16(Bf16Isa::Avx512Bf16) => "AVX512-BF16",
+            Engine::Int8(unit) => unit.name(),
             _ => self.isa().name(),
         }
     }
@@ -124,6 +135,7 @@ impl Engine {
         let Shape::Map { c: filters, h, w } = step.out_shape else { return None };
         let fits = window.kernel == [3, 3] && window.stride == [1, 1];
         let fits = match self {
+            Engine::Int8(_) => false,
             // the values of a group are multiplied where they lie
             Engine::Bf16(_) if *groups > 1 => false,
             // tiles are faster without it, but for strips of channels that are no whole lines

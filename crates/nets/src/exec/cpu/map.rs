@@ -19,6 +19,8 @@ pub(crate) struct Map {
     pub channel: usize,
     /// Zeros around it.
     pub halo: Pad,
+    /// Bytes of an element.
+    pub bytes: usize,
     /// Whether the buffer holds a map for each picture of a micro-batch, or one that every picture uses in its turn.
     pub batched: bool,
 }
@@ -29,13 +31,13 @@ impl Map {
         Self { h, ..*self }
     }
 
-    /// Alone in a buffer, nothing around it.
+    /// Alone in a buffer, nothing around it, its elements f32.
     pub(crate) fn of(shape: Shape) -> Self {
         let (c, h, w) = match shape {
             Shape::Map { c, h, w } => (c, h, w),
             Shape::Vector(n) => (n, 1, 1),
         };
-        Self { buffer: 0, h, w, c, pixel: c, channel: 0, halo: Pad::default(), batched: false }
+        Self { buffer: 0, h, w, c, pixel: c, channel: 0, halo: Pad::default(), bytes: size_of::<f32>(), batched: false }
     }
 
     /// True when the channels of neighbouring positions follow one another.
@@ -84,15 +86,27 @@ impl Map {
 
     /// Zeros around the map, which another value may have used.
     pub(crate) fn clear_halo<T: Copy + Default>(&self, buffer: &mut [T]) {
+        self.around(|range| buffer[range].fill(T::default()));
+    }
+
+    /// The values of `position`, all channels of the buffer, at each position around the map.
+    pub(crate) fn fill_halo<T: Copy>(&self, buffer: &mut [T], position: &[T]) {
+        self.around(|range| {
+            buffer[range].chunks_exact_mut(position.len()).for_each(|to| to.copy_from_slice(position));
+        });
+    }
+
+    /// The runs of positions around the map.
+    fn around(&self, mut visit: impl FnMut(Range<usize>)) {
         if self.halo.is_zero() {
             return;
         }
         let mut at = 0;
         for y in 0..self.h {
             let start = self.at(y, 0, Pad::default()) - self.channel;
-            buffer[at..start].fill(T::default());
+            visit(at..start);
             at = start + self.w * self.pixel;
         }
-        buffer[at..self.picture()].fill(T::default());
+        visit(at..self.picture());
     }
 }

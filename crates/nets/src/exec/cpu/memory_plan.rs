@@ -10,6 +10,7 @@
 #[cfg(test)]
 mod tests;
 
+use super::int8::Int8Layer;
 use super::map::Map;
 use super::row_schedule::{self, RowSchedule};
 use crate::exec::lower::{Kernel, Step};
@@ -31,6 +32,8 @@ pub(crate) struct Fused {
     pub by_rows: bool,
     /// The Winograd tile, where it is computed so.
     pub winograd: Option<TileSize>,
+    /// The integer weights, where it reads bytes.
+    pub int8: Option<Int8Layer>,
 }
 
 impl Fused {
@@ -45,6 +48,8 @@ impl Fused {
 pub(crate) struct MemoryPlan {
     /// For each value.
     pub maps: Vec<Map>,
+    /// For each value the one in whose map it lies.
+    pub roots: Vec<usize>,
     /// Floats in each buffer.
     pub buffers: Vec<usize>,
     /// The first step that runs over the whole micro-batch.
@@ -94,7 +99,7 @@ pub(crate) fn plan(
     for value in 0..maps.len() {
         (maps[value].buffer, maps[value].batched) = (maps[roots[value]].buffer, maps[roots[value]].batched);
     }
-    MemoryPlan { maps, buffers, cut, clears, schedules }
+    MemoryPlan { maps, roots, buffers, cut, clears, schedules }
 }
 
 fn small(map: &Map) -> bool {
@@ -117,7 +122,7 @@ fn in_place(steps: &[Fused], maps: &[Map], whole: &[bool]) -> Vec<Option<(usize,
         let mut channel = 0;
         for &term in &step.inputs {
             let once = step.inputs.iter().filter(|&&other| other == term).count() == 1;
-            if once && parents[term].is_none() && !whole[term] {
+            if once && parents[term].is_none() && !whole[term] && maps[term].bytes == maps[step.output].bytes {
                 parents[term] = Some((step.output, channel));
             }
             channel += maps[term].c;
@@ -158,8 +163,8 @@ fn onto(steps: &[Fused], taps: &[usize], maps: &[Map], by_rows: bool, parents: &
     }
 }
 
-fn size(map: &Map) -> [usize; 3] {
-    [map.h, map.w, map.c]
+fn size(map: &Map) -> [usize; 4] {
+    [map.h, map.w, map.c, map.bytes]
 }
 
 /// For each value the last step that reads or writes it; a tap is read after the end.
@@ -247,9 +252,12 @@ fn assign(
         let end = schedule.map_or(used, |schedule| schedule.steps.end - 1);
         last[roots[value]] = last[roots[value]].max(end);
     }
-    let need = |map: &Map, value: usize| match schedules.iter().find_map(|schedule| schedule.held(value)) {
-        Some(rows) => rows * map.row(),
-        None => map.picture() * if map.batched { micro_batch } else { 1 },
+    let need = |map: &Map, value: usize| {
+        let elements = match schedules.iter().find_map(|schedule| schedule.held(value)) {
+            Some(rows) => rows * map.row(),
+            None => map.picture() * if map.batched { micro_batch } else { 1 },
+        };
+        (elements * map.bytes).div_ceil(size_of::<f32>())
     };
     let mut buffers: Vec<usize> = vec![need(&maps[0], 0)];
     let mut placed = vec![false; maps.len()];

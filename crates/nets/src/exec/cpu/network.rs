@@ -4,6 +4,7 @@
 //! it want, so that no convolution knows of borders. Where it lies is decided once, in `memory_plan`.
 
 mod bf16;
+mod int8;
 mod plan;
 
 use std::time::Instant;
@@ -11,16 +12,22 @@ use std::time::Instant;
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 use super::engine::Engine;
+use super::int8::Quant;
 use super::map::Map;
 use super::memory_plan::{self, Fused, MemoryPlan};
+use super::observe;
 use super::row_schedule::{Action, RowRange, RowSchedule};
 use super::steps::{Op, Work};
 use crate::exec::ExecError;
 use crate::exec::lower::Program;
+use crate::exec::ranges::Ranges;
 use crate::models::graph::Pad;
 use featurize_kernels::aligned::Aligned;
+use featurize_kernels::int8::Int8Isa;
 use featurize_kernels::winograd;
 
+#[cfg(test)]
+pub(super) use self::int8::quantise as quantise_int8;
 pub(super) use self::plan::fuse;
 
 /// Pictures that go through the late layers together.
@@ -49,6 +56,10 @@ struct PlannedStep {
     clears: bool,
     /// Rows of the first input from one row of the output to the next; none where the step sees to its rows itself.
     down: Option<usize>,
+    /// The term of a sum, or the map that is multiplied, which lies at the output before.
+    under: Option<usize>,
+    /// The bytes of a position around the output, where it is bytes.
+    halo: Option<Vec<u8>>,
 }
 
 /// A network ready to run; shared by all threads, each with a [`Scratch`] of its own.
@@ -58,13 +69,15 @@ pub struct Network {
     steps: Vec<PlannedStep>,
     maps: Vec<Map>,
     taps: Vec<usize>,
-    /// Values in each buffer.
+    /// Floats of each buffer.
     buffers: Vec<usize>,
     /// The first step that runs over the whole micro-batch.
     cut: usize,
     /// Steps before it that go over a picture together.
     schedules: Vec<RowSchedule>,
-    /// Floats of two inputs and an output that are computed in f32 where values are bf16.
+    /// For each value its scales, where it is bytes.
+    quants: Vec<Option<Quant>>,
+    /// Floats of two inputs and an output that are computed in f32 where values are bf16 or bytes.
     wide: [usize; 3],
 }
 
@@ -75,23 +88,45 @@ pub struct Scratch {
     buffers: Vec<Aligned>,
     /// For the transforms of [`winograd`].
     tiles: Aligned,
-    /// Two inputs and an output in f32 where values are bf16.
+    /// Two inputs and an output in f32 where values are bf16 or bytes.
     wide: [Aligned; 3],
 }
 
 impl Network {
-    /// Packs the weights of `program` for `engine`, which this CPU must have, and plans the buffers.
+    /// Packs the weights of `program` for `engine`, which this CPU must have, and plans the buffers. Bytes want
+    /// [`quantised`](Self::quantised).
     pub fn new(program: Program, engine: Engine) -> Result<Self, ExecError> {
         Self::planned(program, engine, true)
+    }
+
+    /// The network over bytes, whose scales come from `ranges`.
+    pub fn quantised(program: Program, unit: Int8Isa, ranges: &Ranges) -> Result<Self, ExecError> {
+        let (taps, input) = (program.taps.clone(), Map::of(program.input_shape));
+        let names = observe::names(&program);
+        let mut fused = fuse(program, Engine::Int8(unit));
+        let mut maps = maps_of(&fused, input);
+        let quants = int8::quantise(&mut fused, &mut maps, &names, ranges)?;
+        Self::placed(fused, maps, &taps, (Engine::Int8(unit), quants), false)
     }
 
     /// The same; with `by_rows` early steps go over a picture together.
     pub(super) fn planned(program: Program, engine: Engine, by_rows: bool) -> Result<Self, ExecError> {
         let (taps, input) = (program.taps.clone(), Map::of(program.input_shape));
         let fused = fuse(program, engine);
-        let maps = maps_of(&fused, input);
-        let plan = memory_plan::plan(&fused, &taps, maps, MICRO_BATCH, by_rows);
-        let MemoryPlan { maps, buffers, cut, clears, schedules } = plan;
+        let mut maps = maps_of(&fused, input);
+        maps.iter_mut().for_each(|map| map.bytes = engine.element());
+        Self::placed(fused, maps, &taps, (engine, Vec::new()), by_rows)
+    }
+
+    pub(super) fn placed(
+        fused: Vec<Fused>,
+        maps: Vec<Map>,
+        taps: &[usize],
+        (engine, quants): (Engine, Vec<Option<Quant>>),
+        by_rows: bool,
+    ) -> Result<Self, ExecError> {
+        let plan = memory_plan::plan(&fused, taps, maps, MICRO_BATCH, by_rows);
+        let MemoryPlan { maps, roots, buffers, cut, clears, schedules } = plan;
         // packing the weights is most of the time that a network takes to open
         let steps = fused.into_iter().zip(clears).enumerate().collect::<Vec<_>>().into_par_iter();
         let steps = steps.map(|(i, (fused, clears))| {
@@ -100,29 +135,31 @@ impl Network {
             let rows = schedule.map(|schedule| schedule.most(i));
             plan::plan(fused, &maps, engine, (pictures, rows), clears)
         });
-        let steps = steps.collect::<Result<Vec<_>, _>>()?;
-        let wide = engine.unit().map_or([0; 3], |_| bf16::wide(&steps, &maps, cut));
-        Ok(Self { engine, steps, maps, taps, buffers, cut, schedules, wide })
+        let mut steps = steps.collect::<Result<Vec<_>, _>>()?;
+        let wide = match engine {
+            Engine::Bf16(_) => bf16::wide(&steps, &maps, cut),
+            Engine::Int8(_) => {
+                int8::halos(&mut steps, &maps, &roots, &quants);
+                int8::wide(&steps, &maps, &quants, cut)
+            }
+            _ => [0; 3],
+        };
+        Ok(Self { engine, steps, maps, taps: taps.to_vec(), buffers, cut, schedules, quants, wide })
     }
 
     /// Buffers for one picture or micro-batch at a time, whose layers are shared by `threads`: above one, it must be
     /// used on a pool of so many.
     pub fn scratch(&self, threads: usize) -> Scratch {
-        let buffers = self.buffer_lens().map(Aligned::zeros).collect();
+        // a window of bytes may be read to the next multiple of four
+        let buffers = self.buffers.iter().map(|len| Aligned::zeros(len + 1)).collect();
         let tiles = Aligned::zeros(self.tiles_len(threads));
         Scratch { threads, buffers, tiles, wide: self.wide.map(Aligned::zeros) }
     }
 
     /// Bytes of a [`scratch`](Self::scratch) for one thread.
     pub fn scratch_bytes(&self) -> u64 {
-        let floats = self.buffer_lens().sum::<usize>() + self.tiles_len(1) + self.wide.iter().sum::<usize>();
+        let floats = self.buffers.iter().sum::<usize>() + self.tiles_len(1) + self.wide.iter().sum::<usize>();
         (floats * size_of::<f32>()) as u64
-    }
-
-    /// Floats of each buffer; of bf16 there are two in the place of one.
-    fn buffer_lens(&self) -> impl Iterator<Item = usize> {
-        let per_float = if self.engine.unit().is_some() { 2 } else { 1 };
-        self.buffers.iter().map(move |len| len.div_ceil(per_float))
     }
 
     fn tiles_len(&self, threads: usize) -> usize {
@@ -166,9 +203,10 @@ impl Network {
         let input = self.maps[0];
         for (p, picture) in pictures.chunks_exact(pictures.len() / n).enumerate() {
             let buffer = &mut scratch.buffers[input.buffer];
-            match self.engine.unit() {
-                Some(unit) => bf16::put(unit, &input, &mut buffer.as_bf16_mut()[input.base(p)..], picture),
-                None => put(&input, &mut buffer[input.base(p)..], picture),
+            match self.engine {
+                Engine::Bf16(unit) => bf16::put(unit, &input, &mut buffer.as_bf16_mut()[input.base(p)..], picture),
+                Engine::Int8(unit) => self.put_int8(unit, buffer, p, picture),
+                _ => put(&input, &mut buffer[input.base(p)..], picture),
             }
             let mut i = 0;
             while i < self.cut {
@@ -186,6 +224,10 @@ impl Network {
             let map = &self.maps[*tap];
             for p in 0..n {
                 let (buffer, base) = (&scratch.buffers[map.buffer], map.base(p));
+                if let Some(Some(quant)) = self.quants.get(*tap) {
+                    map.runs(map.is_dense()).for_each(|run| quant.extend(values, &buffer.as_bytes()[base..][run]));
+                    continue;
+                }
                 map.runs(map.is_dense()).for_each(|run| match self.engine.unit() {
                     Some(_) => values.extend(buffer.as_bf16()[base..][run].iter().map(|v| v.to_f32())),
                     None => values.extend_from_slice(&buffer[base..][run]),
@@ -214,13 +256,31 @@ impl Network {
         best
     }
 
+    /// Runs a picture `(h, w, c)`, step by step, and shows each value with its map once it is there, the picture first,
+    /// before the next step reads it. The network computes f32, and no steps go over a picture together.
+    pub(super) fn observe(&self, scratch: &mut Scratch, picture: &[f32], see: &mut dyn FnMut(usize, &Map, &mut [f32])) {
+        let map = self.maps[0];
+        put(&map, &mut scratch.buffers[map.buffer], picture);
+        see(0, &map, &mut scratch.buffers[map.buffer]);
+        for (i, step) in self.steps.iter().enumerate() {
+            self.whole(i, scratch, 0, 1, &mut |_, _| {});
+            let map = &self.maps[step.output];
+            see(step.output, map, &mut scratch.buffers[map.buffer]);
+        }
+    }
+
     /// Runs a step for `n` pictures from `first` on.
     fn whole(&self, i: usize, scratch: &mut Scratch, first: usize, n: usize, tell: &mut dyn FnMut(usize, f64)) {
         let start = Instant::now();
         if self.steps[i].clears {
             let to = &self.maps[self.steps[i].output];
             let buffer = &mut scratch.buffers[to.buffer];
-            (first..first + n).for_each(|p| self.clear(buffer, to, p));
+            match &self.steps[i].halo {
+                Some(position) => {
+                    (first..first + n).for_each(|p| to.fill_halo(&mut buffer.as_bytes_mut()[to.base(p)..], position));
+                }
+                None => (first..first + n).for_each(|p| self.clear(buffer, to, p)),
+            }
         }
         self.step(&RowRange::whole(i, self.maps[self.steps[i].output].h), scratch, first, n);
         tell(i, start.elapsed().as_secs_f64());
@@ -285,9 +345,10 @@ impl Network {
         let to = &self.maps[step.output];
         // never the buffer of an input, see `memory_plan`: a term onto which a sum is added is no input
         let mut output = std::mem::take(&mut scratch.buffers[to.buffer]);
-        match self.engine.unit() {
-            Some(unit) => self.step_bf16(unit, range, scratch, first..first + n, output.as_bf16_mut()),
-            None => {
+        match self.engine {
+            Engine::Bf16(unit) => self.step_bf16(unit, range, scratch, first..first + n, output.as_bf16_mut()),
+            Engine::Int8(unit) => self.step_int8(unit, range, scratch, first..first + n, &mut output),
+            _ => {
                 let buffers = &scratch.buffers;
                 let input = |i: usize, p: usize| {
                     let map = &self.maps[step.inputs[i]];

@@ -13,6 +13,7 @@ use featurize_kernels::activation;
 use featurize_kernels::aligned::Aligned;
 use featurize_kernels::dense::Dense;
 use featurize_kernels::depthwise;
+use featurize_kernels::int8::{Int8Conv, Int8Depthwise};
 use featurize_kernels::pointwise::Pointwise;
 use featurize_kernels::pool::{Mean, Pool, PoolMap};
 use featurize_kernels::residual::Residual;
@@ -32,6 +33,20 @@ pub(crate) enum Op {
     Winograd {
         packed: Parts<winograd::WinogradConv>,
         places: winograd::WinogradLayout,
+        activation: Option<Activation>,
+    },
+    /// A convolution over bytes, its outputs bytes or f32.
+    Int8 {
+        packed: Int8Conv,
+        places: ProductPlaces,
+        to_bytes: bool,
+        activation: Option<Activation>,
+    },
+    /// A depthwise convolution over bytes, its outputs bytes or f32.
+    Int8Depthwise {
+        packed: Int8Depthwise,
+        places: depthwise::DepthwiseLayout,
+        to_bytes: bool,
         activation: Option<Activation>,
     },
     Depthwise {
@@ -91,6 +106,8 @@ impl Op {
     pub(crate) fn word(&self) -> &'static str {
         match self {
             Op::Product { packed, .. } => packed.parts.first().map_or("direct", Product::word),
+            Op::Int8 { .. } => "direct int8",
+            Op::Int8Depthwise { .. } => "depth. int8",
             Op::Winograd { .. } => "winograd",
             Op::Depthwise { .. } => "depthwise",
             Op::Dense { .. } => "dense",
@@ -214,17 +231,8 @@ fn one<'a>(
             let sum: f32 = out.iter().sum();
             out.iter_mut().for_each(|v| *v /= sum);
         }),
-        Op::Slice(first) => {
-            let from = Map { channel: from.channel + first, c: to.c, ..*from };
-            each_run(to, output, &from, values, <[f32]>::copy_from_slice);
-        }
-        Op::Shuffle(groups) => {
-            let columns = from.c / groups;
-            for (to, from) in to.runs(false).zip(from.runs(false)) {
-                let (to, from) = (&mut output[to], &values[from]);
-                to.iter_mut().enumerate().for_each(|(i, v)| *v = from[i % groups * columns + i / groups]);
-            }
-        }
+        Op::Slice(first) => slice(*first, (from, values), to, output),
+        Op::Shuffle(groups) => shuffle(*groups, (from, values), to, output),
         Op::Concat(channels) => concat(channels, input, to, output),
         Op::Pool(pool) => {
             pool.run(&grid(from, range.inputs[0]..from.h), values, &grid(to, range.rows.clone()), output);
@@ -250,8 +258,8 @@ fn one<'a>(
                 planes.zip(&values[run]).for_each(|(o, &v)| *o = v);
             }
         }
-        // computed for all pictures together
-        Op::Product { .. } | Op::Winograd { .. } | Op::Dense { .. } => {}
+        // computed for all pictures together, or over bytes
+        Op::Product { .. } | Op::Winograd { .. } | Op::Dense { .. } | Op::Int8 { .. } | Op::Int8Depthwise { .. } => {}
     }
 }
 
@@ -298,6 +306,21 @@ pub(super) fn concat<'a, T: Copy + 'a>(
         let (term, values) = input(i);
         let slot = Map { channel: to.channel + channel, c: term.c, ..*to };
         each_run(&slot, output, term, values, <[T]>::copy_from_slice);
+    }
+}
+
+/// Copies channels from `first` on.
+pub(super) fn slice<T: Copy>(first: usize, (from, values): (&Map, &[T]), to: &Map, output: &mut [T]) {
+    let from = Map { channel: from.channel + first, c: to.c, ..*from };
+    each_run(to, output, &from, values, <[T]>::copy_from_slice);
+}
+
+/// Copies the channels of `groups` in turn.
+pub(super) fn shuffle<T: Copy>(groups: usize, (from, values): (&Map, &[T]), to: &Map, output: &mut [T]) {
+    let columns = from.c / groups;
+    for (to, from) in to.runs(false).zip(from.runs(false)) {
+        let (to, from) = (&mut output[to], &values[from]);
+        to.iter_mut().enumerate().for_each(|(i, v)| *v = from[i % groups * columns + i / groups]);
     }
 }
 

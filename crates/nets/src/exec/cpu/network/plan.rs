@@ -3,6 +3,7 @@
 use super::PlannedStep;
 use crate::exec::ExecError;
 use crate::exec::cpu::engine::{self, Engine};
+use crate::exec::cpu::int8::Int8Layer;
 use crate::exec::cpu::map::Map;
 use crate::exec::cpu::memory_plan::Fused;
 use crate::exec::cpu::steps::{Op, Parts, Product, ProductPlaces};
@@ -13,6 +14,7 @@ use featurize_kernels::amx;
 use featurize_kernels::bf16;
 use featurize_kernels::dense::Dense;
 use featurize_kernels::depthwise;
+use featurize_kernels::int8::{Int8Conv, Int8Depthwise};
 use featurize_kernels::matmul::{self, Columns};
 use featurize_kernels::pool::Pool;
 use featurize_kernels::residual::Residual;
@@ -56,7 +58,7 @@ pub(crate) fn fuse(program: Program, engine: Engine) -> Vec<Fused> {
         // a step that is computed over f32 widens its inputs as a whole
         let by_rows = engine.unit().is_none()
             || !(winograd.is_some() || matches!(step.kernel, Kernel::Activation(_) | Kernel::Dense { .. }));
-        out.push(Fused { step, added: None, activation, by_rows, winograd });
+        out.push(Fused { step, added: None, activation, by_rows, winograd, int8: None });
     }
     out
 }
@@ -71,7 +73,7 @@ pub(crate) fn plan(
     clears: bool,
 ) -> Result<PlannedStep, ExecError> {
     let mut inputs = fused.inputs();
-    let Fused { step, added, activation, winograd, .. } = fused;
+    let Fused { step, added, activation, winograd, int8, .. } = fused;
     let isa = engine.isa();
     let term = |value: usize| match step.kernel {
         Kernel::Add => true,
@@ -80,7 +82,8 @@ pub(crate) fn plan(
     };
     let under = inputs.iter().position(|&value| term(value) && maps[value] == maps[step.output]);
     // a term onto which the sum is added is no input of its own
-    let onto = under.map(|i| inputs.remove(i)).is_some();
+    let under = under.map(|i| inputs.remove(i));
+    let onto = under.is_some();
     let added = if onto { Residual::InPlace } else { Residual::at(added) };
     let (from, to) = (maps[inputs[0]], maps[step.output]);
     if (from.picture() * pictures).max(to.picture() * pictures) > u32::MAX as usize {
@@ -125,6 +128,12 @@ pub(crate) fn plan(
                 adds: added.map(|value| maps[value].positions(none, [1, 1], size, pictures)),
                 row: from.row(),
             };
+            if let (Engine::Int8(unit), Some(Int8Layer { weight, requant, to_bytes })) = (engine, int8) {
+                let packed = Int8Conv::new(unit, &weight, requant, kernel[0], kernel[1] * from.c);
+                let (layer, output) = (step.layer, step.output);
+                let op = Op::Int8 { packed, places, to_bytes, activation };
+                return Ok(PlannedStep { layer, macs, op, inputs, output, clears, down, under, halo: None });
+            }
             let packed = in_parts(groups, from.c, &weight, &bias, |weight, bias, channels| {
                 let weight = &channels_last(weight, bias.len(), channels, kernel);
                 if channels == from.c {
@@ -155,9 +164,8 @@ pub(crate) fn plan(
             activation,
         },
         Kernel::Dense { weight, bias, .. } => Op::Dense { dense: Dense::new(isa, weight, bias), activation },
-        Kernel::Depthwise { window, weight, bias, .. } => Op::Depthwise {
-            packed: depthwise::DepthwiseConv::new(isa, &weight, &bias, window.kernel),
-            places: depthwise::DepthwiseLayout {
+        Kernel::Depthwise { window, weight, bias, .. } => {
+            let places = depthwise::DepthwiseLayout {
                 input_start: from.at(0, 0, window.pad),
                 input_row_stride: from.row(),
                 stride: window.stride,
@@ -165,9 +173,18 @@ pub(crate) fn plan(
                 output_row_stride: to.row(),
                 output_pixel_stride: to.pixel,
                 output_size: [to.h, to.w],
-            },
-            activation,
-        },
+            };
+            match (engine, int8) {
+                (Engine::Int8(unit), Some(Int8Layer { weight, requant, to_bytes })) => {
+                    let packed = Int8Depthwise::new(unit, &weight, requant, window.kernel, window.stride[1]);
+                    Op::Int8Depthwise { packed, places, to_bytes, activation }
+                }
+                _ => {
+                    let packed = depthwise::DepthwiseConv::new(isa, &weight, &bias, window.kernel);
+                    Op::Depthwise { packed, places, activation }
+                }
+            }
+        }
         Kernel::Scale { scale, shift, .. } => Op::Scale { scale, shift, activation },
         Kernel::LayerNorm { eps, weight, bias } => Op::LayerNorm { eps, weight, bias },
         Kernel::Activation(activation) => Op::Activation(activation),
@@ -182,7 +199,7 @@ pub(crate) fn plan(
         Kernel::AdaptiveAvgPool | Kernel::GlobalAvgPool => Op::AdaptiveAvgPool,
         Kernel::Flatten(order) => Op::Flatten(order),
     };
-    Ok(PlannedStep { layer: step.layer, macs, op, inputs, output: step.output, clears, down })
+    Ok(PlannedStep { layer: step.layer, macs, op, inputs, output: step.output, clears, down, under, halo: None })
 }
 
 /// Packs a convolution in `groups` part by part. `pack` is given weights, biases and the number of channels of a part.

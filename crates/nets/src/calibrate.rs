@@ -1,0 +1,58 @@
+//! Calibration: pictures go through a network in f32, and what its values hold is noted.
+
+use crate::exec::cpu::{Observer, Scratch};
+use crate::exec::{self, ExecError, Observed};
+use crate::image::{self, DecodeError, DecodeOptions, Decoded, Layout, Recipe, RgbImage};
+use crate::network_plan::NetworkPlan;
+
+/// The network of a plan in f32, which lets every layer be looked at; shared by all threads.
+#[derive(Debug)]
+pub struct Calibrator {
+    decoding: DecodeOptions,
+    recipe: Recipe,
+    observer: Observer,
+}
+
+impl Calibrator {
+    /// Reads the weights of `plan`.
+    pub fn open(plan: &NetworkPlan) -> Result<Self, ExecError> {
+        let layers = plan.layer_ids();
+        let weights = plan.weights.load(&plan.graph, plan.source, &layers)?;
+        let program = exec::lower::lower(&plan.graph, &weights, &layers)?;
+        drop(weights);
+        let (decoding, recipe) = (plan.decoding.clone(), plan.recipe.clone());
+        Ok(Self { decoding, recipe, observer: Observer::new(program)? })
+    }
+
+    /// How files become the pixels that the recipe takes.
+    pub fn decoding(&self) -> &DecodeOptions {
+        &self.decoding
+    }
+
+    /// How pictures are prepared for the network.
+    pub fn recipe(&self) -> &Recipe {
+        &self.recipe
+    }
+
+    /// Buffers for one thread.
+    pub fn scratch(&self) -> Scratch {
+        self.observer.scratch()
+    }
+
+    /// The picture in `bytes`, whatever its format.
+    pub fn decode(&self, bytes: &[u8]) -> Result<Decoded, DecodeError> {
+        image::decode_for(&self.recipe, bytes, &self.decoding)
+    }
+
+    /// What a picture shows of each layer.
+    pub fn observe(&self, scratch: &mut Scratch, picture: &RgbImage) -> Observed {
+        let mut input = vec![0.0; self.recipe.input_len()];
+        self.recipe.apply(picture, Layout::Hwc, &mut input);
+        self.observe_input(scratch, &input)
+    }
+
+    /// What a prepared picture shows of each layer.
+    pub fn observe_input(&self, scratch: &mut Scratch, input: &[f32]) -> Observed {
+        self.observer.observe(scratch, input)
+    }
+}

@@ -1,0 +1,107 @@
+//! Which values are bytes, and the scale and the zero point of each of their channels.
+
+use super::{Quant, is_integer};
+use crate::exec::ExecError;
+use crate::exec::cpu::map::Map;
+use crate::exec::cpu::memory_plan::Fused;
+use crate::exec::lower::Kernel;
+use crate::exec::ranges::Ranges;
+
+/// For each value its scales, none where it is f32. `names` has the layer that computes each value.
+pub(crate) fn scales(
+    steps: &[Fused],
+    maps: &[Map],
+    names: &[Option<String>],
+    ranges: &Ranges,
+) -> Result<Vec<Option<Quant>>, ExecError> {
+    let bytes = bytes(steps, maps);
+    let sources = sources(steps, maps);
+    let mut own: Vec<Option<Quant>> = vec![None; maps.len()];
+    for value in (0..maps.len()).filter(|&value| bytes[value]) {
+        for &(source, _) in &sources[value] {
+            if own[source].is_some() {
+                continue;
+            }
+            let name = names.get(source).and_then(Option::as_ref);
+            let missing = || ExecError::NoRange { layer: name.cloned().unwrap_or_default() };
+            let found = name.and_then(|name| ranges.layer(name)).filter(|found| found.low.len() == maps[source].c);
+            let found = found.ok_or_else(missing)?;
+            let of = if source == 0 { of_picture } else { of_range };
+            own[source] = Some(of(&found.low, &found.high));
+        }
+    }
+    let quant = |value: usize| {
+        let channel =
+            |&(source, c): &(usize, usize)| own[source].as_ref().map(|quant| (quant.scale[c], quant.offset[c]));
+        let (scale, offset) = sources[value].iter().filter_map(channel).unzip();
+        Quant::new(scale, offset)
+    };
+    Ok((0..maps.len()).map(|value| bytes[value].then(|| quant(value))).collect())
+}
+
+/// For each value whether it is bytes: a step that multiplies bytes reads it, or its bytes are copied to such a value,
+/// or from one into a concatenation.
+fn bytes(steps: &[Fused], maps: &[Map]) -> Vec<bool> {
+    let mut bytes = vec![false; maps.len()];
+    let integer = steps.iter().filter(|fused| is_integer(fused, maps));
+    integer.flat_map(Fused::inputs).for_each(|value| bytes[value] = true);
+    loop {
+        let before = bytes.clone();
+        for Fused { step, .. } in steps {
+            let (inputs, output) = (&step.inputs, step.output);
+            match step.kernel {
+                Kernel::Concat => {
+                    let any = bytes[output] || inputs.iter().any(|&term| bytes[term]);
+                    inputs.iter().chain([&output]).for_each(|&value| bytes[value] = any);
+                }
+                Kernel::Pool { .. } | Kernel::Slice(_) | Kernel::Shuffle(_) => bytes[inputs[0]] |= bytes[output],
+                _ => {}
+            }
+        }
+        if bytes == before {
+            return bytes;
+        }
+    }
+}
+
+/// For each channel of each value the value and the channel whose bytes it has, copied.
+fn sources(steps: &[Fused], maps: &[Map]) -> Vec<Vec<(usize, usize)>> {
+    let mut all: Vec<Vec<(usize, usize)>> =
+        maps.iter().enumerate().map(|(value, map)| (0..map.c).map(|c| (value, c)).collect()).collect();
+    for Fused { step, .. } in steps {
+        let (input, output) = (step.inputs[0], step.output);
+        let c = maps[output].c;
+        match step.kernel {
+            Kernel::Concat => all[output] = step.inputs.iter().flat_map(|&term| all[term].clone()).collect(),
+            Kernel::Pool { .. } => all[output] = all[input].clone(),
+            Kernel::Slice(first) => all[output] = all[input][first..first + c].to_vec(),
+            Kernel::Shuffle(groups) => {
+                let columns = c / groups;
+                all[output] = (0..c).map(|i| all[input][i % groups * columns + i / groups]).collect();
+            }
+            _ => {}
+        }
+    }
+    all
+}
+
+/// One scale for all channels: a channel whose range is small here has a larger one in other pictures. The range of
+/// each channel lies in the middle of its bytes, but for one that is never negative, whose bytes begin with zero; so
+/// nothing need clamp it below, and the largest byte is not above the bound of an activation.
+pub(super) fn of_range(low: &[f32], high: &[f32]) -> Quant {
+    let ends: Vec<[f64; 2]> =
+        low.iter().zip(high).map(|(&low, &high)| [f64::from(low).min(0.0), f64::from(high).max(0.0)]).collect();
+    let range = ends.iter().map(|[low, high]| high - low).fold(0.0, f64::max);
+    let scale = range.max(f64::from(f32::MIN_POSITIVE) * 1e6) / 255.0;
+    let positive = ends.iter().all(|[low, _]| *low == 0.0);
+    let offset = |[low, high]: &[f64; 2]| if positive { 0.0 } else { 127.5 - (low + high) / 2.0 / scale };
+    Quant::new(vec![scale as f32; ends.len()], ends.iter().map(|ends| offset(ends) as f32).collect())
+}
+
+/// The levels of the pixels, as each channel has them: from the darkest to the brightest that calibration has seen.
+pub(super) fn of_picture(low: &[f32], high: &[f32]) -> Quant {
+    let scale: Vec<f32> =
+        low.iter().zip(high).map(|(low, high)| (high - low).max(f32::MIN_POSITIVE * 1e6) / 255.0).collect();
+    let offset = low.iter().zip(&scale).map(|(low, scale)| -low / scale).collect();
+    Quant::new(scale, offset)
+}

@@ -1,0 +1,245 @@
+//! Steps over bytes: convolutions, pools and copies of channels read and write them; every other step reads f32, which
+//! its inputs are widened to where they are bytes, and rounds its output where that is bytes.
+
+use std::ops::Range;
+
+use super::{Network, PlannedStep, Scratch, put};
+use crate::exec::ExecError;
+use crate::exec::cpu::int8::{self, Quant};
+use crate::exec::cpu::map::Map;
+use crate::exec::cpu::memory_plan::Fused;
+use crate::exec::cpu::network::MICRO_BATCH;
+use crate::exec::cpu::row_schedule::RowRange;
+use crate::exec::cpu::steps::{Op, Work, concat, grid, shuffle, slice};
+use crate::exec::ranges::Ranges;
+use crate::models::graph::{Activation, Pooling};
+use featurize_kernels::activation;
+use featurize_kernels::aligned::Aligned;
+use featurize_kernels::int8::{Int8Isa, Int8Output};
+
+/// Chooses which values are bytes and rounds the weights of the steps that read them.
+pub(crate) fn quantise(
+    steps: &mut [Fused],
+    maps: &mut [Map],
+    names: &[Option<String>],
+    ranges: &Ranges,
+) -> Result<Vec<Option<Quant>>, ExecError> {
+    let quants = int8::scales(steps, maps, names, ranges)?;
+    for fused in steps.iter_mut() {
+        let name = names.get(fused.step.inputs[0]).and_then(Option::as_ref);
+        fused.int8 = int8::quantise(fused, maps, &quants, name.and_then(|name| ranges.layer(name)));
+    }
+    for (map, _) in maps.iter_mut().zip(&quants).filter(|(_, quant)| quant.is_some()) {
+        map.bytes = 1;
+    }
+    Ok(quants)
+}
+
+/// Writes down the bytes around the outputs. A term of a concatenation lies among the channels of that; a sum may lie
+/// where a term with other scales lay, and then has zeros of its own around it.
+pub(crate) fn halos(steps: &mut [PlannedStep], maps: &[Map], roots: &[usize], quants: &[Option<Quant>]) {
+    for step in steps {
+        let (value, root) = (step.output, roots[step.output]);
+        let home = if maps[value].c == maps[root].c { value } else { root };
+        let Some(quant) = &quants[home] else { continue };
+        step.clears |= home == value && quants[root].as_ref() != Some(quant);
+        let mut position = quant.zeros();
+        position.resize(maps[value].pixel, 0);
+        step.halo = Some(position);
+    }
+}
+
+/// Floats of two inputs and an output of the steps that are computed in f32.
+pub(crate) fn wide(steps: &[PlannedStep], maps: &[Map], quants: &[Option<Quant>], cut: usize) -> [usize; 3] {
+    let mut most = [0; 3];
+    for (i, step) in steps.iter().enumerate() {
+        let pictures = if i >= cut && is_integer(&step.op) { MICRO_BATCH } else { 1 };
+        let values = step.inputs.iter().take(2).enumerate().chain([(2, &step.output)]);
+        for (slot, &value) in values.filter(|(_, value)| quants[**value].is_some()) {
+            if slot == 2 || !is_integer(&step.op) {
+                most[slot] = most[slot].max(pictures * maps[value].picture());
+            }
+        }
+    }
+    most
+}
+
+fn is_integer(op: &Op) -> bool {
+    matches!(op, Op::Int8 { .. } | Op::Int8Depthwise { .. })
+}
+
+/// Writes the map of a picture to the same places of `to`, zeros around it.
+fn load(quant: &Quant, map: &Map, from: &[u8], to: &mut [f32]) {
+    map.clear_halo(to);
+    map.runs(map.is_dense()).for_each(|run| quant.widen(&from[run.clone()], &mut to[run]));
+}
+
+/// Rounds the map of a picture to the same places of `to`.
+fn store(unit: Int8Isa, quant: &Quant, map: &Map, from: &[f32], to: &mut [u8]) {
+    map.runs(map.is_dense()).for_each(|run| quant.narrow(unit, &from[run.clone()], &mut to[run]));
+}
+
+impl Network {
+    /// Writes a picture to its map.
+    pub(super) fn put_int8(&self, unit: Int8Isa, buffer: &mut Aligned, p: usize, picture: &[f32]) {
+        let map = &self.maps[0];
+        let Some(quant) = &self.quants[0] else { return put(map, &mut buffer[map.base(p)..], picture) };
+        let bytes = &mut buffer.as_bytes_mut()[map.base(p)..];
+        map.fill_halo(bytes, &quant.zeros());
+        let lines = map.runs(true).zip(picture.chunks_exact(map.w * map.c));
+        lines.for_each(|(run, line)| quant.narrow(unit, line, &mut bytes[run]));
+    }
+
+    /// Computes a step for `n` pictures from `first` on.
+    pub(super) fn step_int8(
+        &self,
+        unit: Int8Isa,
+        range: &RowRange,
+        scratch: &mut Scratch,
+        pictures: Range<usize>,
+        output: &mut Aligned,
+    ) {
+        let (first, n) = (pictures.start, pictures.len());
+        let step = &self.steps[range.step];
+        let to = &self.maps[step.output];
+        let (buffers, threads) = (&scratch.buffers, scratch.threads);
+        let bytes = |i: usize, p: usize| {
+            let map = &self.maps[step.inputs[i]];
+            // a term of a concatenation may lie in the output already; nothing reads it then
+            (map, buffers[map.buffer].as_bytes().get(map.base(p)..).unwrap_or(&[]))
+        };
+        let quant = self.quants[step.output].as_ref();
+        match &step.op {
+            Op::Int8 { packed, places, to_bytes, activation } => {
+                let added = if places.reads_term() { bytes(1, first).1 } else { &[] };
+                // a single part goes over all positions at once
+                for places in places.pieces(n * to.h * to.w, 1, threads) {
+                    let target = match (to_bytes, quant) {
+                        (true, _) => Int8Output::Bytes(&mut output.as_bytes_mut()[to.base(first)..]),
+                        (_, Some(_)) => Int8Output::Floats(&mut scratch.wide[2], *activation),
+                        (_, None) => Int8Output::Floats(&mut output[to.base(first)..], *activation),
+                    };
+                    packed.run(threads, &places, bytes(0, first).1, added, target);
+                }
+            }
+            Op::Int8Depthwise { packed, places, to_bytes, activation } => {
+                for p in first..first + n {
+                    let target = match (to_bytes, quant) {
+                        (true, _) => Int8Output::Bytes(&mut output.as_bytes_mut()[to.base(p)..]),
+                        (_, Some(_)) => {
+                            Int8Output::Floats(&mut scratch.wide[2][(p - first) * to.picture()..], *activation)
+                        }
+                        (_, None) => Int8Output::Floats(&mut output[to.base(p)..], *activation),
+                    };
+                    packed.run(threads, places, bytes(0, p).1, target);
+                }
+            }
+            Op::Pool(pool) if quant.is_some_and(|quant| pool_reads(pool.pooling, pool.zeros, quant)) => {
+                for p in first..first + n {
+                    let (from, values) = bytes(0, p);
+                    let output = &mut output.as_bytes_mut()[to.base(p)..];
+                    pool.run_int8(unit, &grid(from, 0..from.h), values, &grid(to, 0..to.h), output);
+                }
+                return;
+            }
+            Op::Concat(channels) if quant.is_some() => {
+                for p in first..first + n {
+                    concat(channels, |i| bytes(i, p), to, &mut output.as_bytes_mut()[to.base(p)..]);
+                }
+                return;
+            }
+            Op::Slice(skip) if quant.is_some() => {
+                for p in first..first + n {
+                    slice(*skip, bytes(0, p), to, &mut output.as_bytes_mut()[to.base(p)..]);
+                }
+                return;
+            }
+            Op::Shuffle(groups) if quant.is_some() => {
+                for p in first..first + n {
+                    shuffle(*groups, bytes(0, p), to, &mut output.as_bytes_mut()[to.base(p)..]);
+                }
+                return;
+            }
+            _ => return pictures.for_each(|p| self.step_wide(unit, range, scratch, p, output)),
+        }
+        // sums of f32 are one picture after the other, in the output or beside it
+        for p in first..first + n {
+            let (base, beside) = (to.base(p), (p - first) * to.picture());
+            let wide = &mut scratch.wide[2];
+            self.finish(unit, range, quant.filter(|_| !writes_bytes(&step.op)), [base, beside], wide, output);
+        }
+    }
+
+    /// Computes a step in f32 for picture `p`.
+    fn step_wide(&self, unit: Int8Isa, range: &RowRange, scratch: &mut Scratch, p: usize, output: &mut Aligned) {
+        let step = &self.steps[range.step];
+        let to = &self.maps[step.output];
+        let quant = self.quants[step.output].as_ref();
+        let [wide, more, out] = &mut scratch.wide;
+        for (i, wide) in [&mut *wide, &mut *more].into_iter().enumerate().take(step.inputs.len()) {
+            let map = &self.maps[step.inputs[i]];
+            if let Some(quant) = &self.quants[step.inputs[i]] {
+                load(quant, map, &scratch.buffers[map.buffer].as_bytes()[map.base(p)..], wide);
+            }
+        }
+        let (wides, buffers): ([&Aligned; 2], _) = ([wide, more], &scratch.buffers);
+        let input = |i: usize, _: usize| {
+            let map = &self.maps[step.inputs[i]];
+            match self.quants[step.inputs[i]] {
+                Some(_) => (map, &wides[i][..]),
+                // a term of a concatenation may lie in the output already; nothing reads it then
+                None => (map, buffers[map.buffer].get(map.base(p)..).unwrap_or(&[])),
+            }
+        };
+        let work = Work { isa: unit.isa(), threads: scratch.threads, tiles: &mut scratch.tiles, range, to };
+        match quant {
+            Some(_) => {
+                if let Some(under) = step.under.and_then(|value| self.quants[value].as_ref()) {
+                    load(under, to, &output.as_bytes()[to.base(p)..], out);
+                }
+                step.op.compute(work, 0..1, input, |_| 0, out);
+            }
+            None => step.op.compute(work, 0..1, input, |_| to.base(p), output),
+        }
+        self.finish(unit, range, quant, [to.base(p), 0], out, output);
+    }
+
+    /// Runs the activation that no kernel applies over the values of a step: those of `output`, from the first place
+    /// on, or, where the output is bytes, those beside it, from the second place on, which are rounded then.
+    fn finish(
+        &self,
+        unit: Int8Isa,
+        range: &RowRange,
+        quant: Option<&Quant>,
+        [base, beside]: [usize; 2],
+        wide: &mut Aligned,
+        output: &mut Aligned,
+    ) {
+        let step = &self.steps[range.step];
+        let to = &self.maps[step.output];
+        if let Some(activation) = beyond(&step.op) {
+            let values = if quant.is_some() { &mut wide[beside..] } else { &mut output[base..] };
+            to.runs(to.is_dense()).for_each(|run| activation::run(unit.isa(), activation, &mut values[run]));
+        }
+        if let Some(quant) = quant {
+            store(unit, quant, to, &wide[beside..], &mut output.as_bytes_mut()[base..]);
+        }
+    }
+}
+
+/// The activation of an integer step that does more than clamp, which its kernel does not apply.
+fn beyond(op: &Op) -> Option<Activation> {
+    let (Op::Int8 { activation, .. } | Op::Int8Depthwise { activation, .. }) = op else { return None };
+    activation.filter(|activation| activation.limits().is_none())
+}
+
+fn writes_bytes(op: &Op) -> bool {
+    matches!(op, Op::Int8 { to_bytes: true, .. } | Op::Int8Depthwise { to_bytes: true, .. })
+}
+
+/// Whether a pool may take bytes as they are: the largest is that of the values; a mean with zeros of the padding is
+/// that of the values only where zero is the byte zero.
+fn pool_reads(pooling: Pooling, zeros: bool, quant: &Quant) -> bool {
+    let from_zero = quant.offset.iter().all(|offset| *offset == 0.0);
+    from_zero || (pooling == Pooling::Max && !zeros) || pooling == Pooling::Avg
+}

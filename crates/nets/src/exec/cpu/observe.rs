@@ -1,0 +1,55 @@
+//! A network in f32 that lets somebody look at every value, for calibration.
+
+use super::engine::Engine;
+use super::network::{Network, Scratch};
+use crate::exec::lower::Program;
+use crate::exec::ranges::{Observed, Seen};
+use crate::exec::{ExecError, Precision};
+
+/// The name of the picture among the layers.
+pub(crate) const PICTURE: &str = "input";
+
+/// A network whose values are looked at.
+#[derive(Debug)]
+pub struct Observer {
+    network: Network,
+    names: Vec<Option<String>>,
+}
+
+/// For each value of a program the layer that computes it.
+pub(crate) fn names(program: &Program) -> Vec<Option<String>> {
+    let mut names = vec![None; program.last_use.len()];
+    names[0] = Some(PICTURE.to_string());
+    program.steps.iter().for_each(|step| names[step.output] = Some(step.layer.clone()));
+    names
+}
+
+impl Observer {
+    /// Packs the weights of `program`.
+    pub fn new(program: Program) -> Result<Self, ExecError> {
+        let names = names(&program);
+        Ok(Self { network: Network::planned(program, Engine::detect(Precision::F32), false)?, names })
+    }
+
+    /// Buffers for one picture at a time.
+    pub fn scratch(&self) -> Scratch {
+        self.network.scratch(1)
+    }
+
+    /// Bytes of a [`scratch`](Self::scratch).
+    pub fn scratch_bytes(&self) -> u64 {
+        self.network.scratch_bytes()
+    }
+
+    /// Runs a picture `(h, w, c)` and gives what each layer holds.
+    pub fn observe(&self, scratch: &mut Scratch, picture: &[f32]) -> Observed {
+        let mut layers = Vec::new();
+        self.network.observe(scratch, picture, &mut |value, map, values| {
+            if let Some(Some(name)) = self.names.get(value) {
+                let runs = map.runs(map.is_dense()).map(|run| &values[run]);
+                layers.push((name.clone(), Seen::of(map.c, runs)));
+            }
+        });
+        Observed { layers }
+    }
+}

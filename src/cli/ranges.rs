@@ -1,0 +1,62 @@
+//! The flag of the commands that calibrate `int8` on the pictures that they get.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::workers::WorkerArgs;
+use crate::error::Error;
+use crate::exec::Precision;
+use crate::io;
+use crate::network_plan::NetworkPlan;
+use crate::pictures::Named;
+use crate::pictures::calibrate::{self, CalibrationError, Sample};
+use crate::progress::Ui;
+use crate::stages::scan::NamedFile;
+
+/// Where the ranges of `int8` are kept.
+#[derive(Debug, Args)]
+pub struct RangesArgs {
+    /// The file of ranges for `int8`: read where it is there, else written after the calibration on these pictures (64 of them at most).
+    #[arg(long, value_name = "FILE")]
+    ranges: Option<PathBuf>,
+}
+
+impl RangesArgs {
+    /// Finds the ranges of `network`, if its precision wants them: those of the file, those that ship with its weights, or
+    /// new ones from `pictures`.
+    pub fn settle(
+        &self,
+        network: &NetworkPlan,
+        pictures: &[NamedFile],
+        workers: &WorkerArgs,
+        ui: &Ui,
+    ) -> Result<(), Error> {
+        if network.precision != Precision::Int8 || network.ranges.get().is_some() {
+            return Ok(());
+        }
+        let there = self.ranges.as_ref().filter(|path| path.exists());
+        let ranges = match (there, network.shipped_ranges()) {
+            (Some(path), _) => io::ranges::read(path)?,
+            (None, Some(shipped)) if self.ranges.is_none() => shipped,
+            (None, _) => {
+                let numbers: Vec<usize> = (0..pictures.len()).collect();
+                let (source, count, threads) = (&Named(pictures), calibrate::PICTURES, workers.threads());
+                let sample = Sample { source, numbers: &numbers, count, threads, memory: &workers.memory(), ui };
+                let ranges = sample.ranges(network)?;
+                if let Some(path) = &self.ranges {
+                    io::ranges::write(path, &ranges)?;
+                }
+                ranges
+            }
+        };
+        network.keep_ranges(ranges);
+        Ok(())
+    }
+}
+
+impl From<CalibrationError> for Error {
+    fn from(error: CalibrationError) -> Self {
+        crate::stages::extract::ExtractError::from(error).into()
+    }
+}
