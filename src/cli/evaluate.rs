@@ -21,7 +21,7 @@ use crate::progress::{Ui, plural};
 use crate::stages::evaluate::{score, table, widen};
 use crate::stages::report::formatting::percent;
 use crate::stages::report::{self, Prediction, Scored};
-use crate::stages::scan::{self, Listing, Split};
+use crate::stages::scan::{self, Listing, Picture, Split};
 use crate::store::RunDir;
 use crate::table::FeatureMatrix;
 use crate::terminal::printable;
@@ -79,15 +79,15 @@ pub fn run(arguments: &EvaluateArgs) -> Result<(), Error> {
         let text = "no picture has a label: give a folder with a folder for each class, or a table with `--labels`";
         return Err(Error::Usage(text.into()));
     }
-    let source = Listed { root: &pipeline.input.root, pictures: &listing.pictures };
-    let mut inputs = Inputs::of_pictures(listing.pictures.iter().map(|one| one.location(source.root)));
+    let source = Listed::new(&pipeline, &listing.pictures);
+    let mut inputs = Inputs::of_pictures(listing.pictures.iter().map(|one| one.location(&pipeline.input.root)));
     inputs.files.extend(arguments.weights.iter().chain(&arguments.labels).cloned());
     inputs.folders.push(arguments.run.clone());
     let rules = Rules::new(&inputs, arguments.overwrite);
     let output = |path: &Option<PathBuf>, kind| path.as_ref().map(|path| Output::new(path, kind, rules)).transpose();
     let (parquet, page) = (output(&arguments.parquet, FileKind::Parquet)?, output(&arguments.report, FileKind::Html)?);
     let classes = classes(&predictor, &listing, &ui);
-    let Predicted { keys, probabilities, failed } = predict(&predictor, source, &classes, arguments, &ui)?;
+    let Predicted { keys, probabilities, failed } = predict(&predictor, source, &listing.pictures, &classes, arguments, &ui)?;
     let predicted: Vec<usize> = probabilities.iter_rows().map(argmax).collect();
     let scores = score(&keys, &probabilities, &predicted, &classes, Split::Test)?;
     let scores = scores.ok_or(PredictorError::Failed { failed, of: failed })?;
@@ -141,11 +141,12 @@ struct Predicted {
 fn predict(
     predictor: &Predictor,
     source: Listed<'_>,
+    pictures: &[Picture],
     classes: &[String],
     arguments: &EvaluateArgs,
     ui: &Ui,
 ) -> Result<Predicted, Error> {
-    let count = source.pictures.len();
+    let count = pictures.len();
     let line = ui.work("evaluate", Some(count as u64), "images");
     let wanted: Vec<usize> = (0..count).collect();
     let (mut keys, mut rows, mut failed) = (Vec::new(), FeatureMatrix::with_cols(predictor.classes().len()), 0);
@@ -155,7 +156,7 @@ fn predict(
         &arguments.workers.memory(),
         |_, _| (),
         |number, result| -> Result<(), Error> {
-            let picture = &source.pictures[number];
+            let picture = &pictures[number];
             match result {
                 Ok((probabilities, ())) => {
                     let (path, label) = (picture.path.clone(), picture.label.as_deref().map(str::to_string));
