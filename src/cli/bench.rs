@@ -121,7 +121,12 @@ pub fn run(arguments: &BenchArgs) -> Result<(), Error> {
 /// Finds the ranges of `int8`: of the pictures, or of noise where there are none, since speed does not depend on them.
 fn calibrate(backbone: &NetworkPlan, arguments: &BenchArgs) -> Result<(), Error> {
     if let Some(path) = &arguments.images {
-        return arguments.ranges.settle(backbone, &named(path)?, &arguments.workers, &Ui::silent());
+        return arguments.ranges.settle(
+            backbone,
+            &named(path, &mut Members::default())?,
+            &arguments.workers,
+            &Ui::silent(),
+        );
     }
     if backbone.precision == Precision::Int8 {
         let calibrator = Calibrator::open(backbone)?;

@@ -6,11 +6,10 @@ use clap::Args;
 
 use super::ranges::RangesArgs;
 use super::top::{self, TopArgs};
-use super::{FetchArgs, find_model, source, ui};
+use super::{FetchArgs, class_names, find_model, source, ui};
 use crate::config::{self, DEFAULT_MODEL, Precision, Weights};
 use crate::error::Error;
 use crate::image::RecipeOverrides;
-use crate::io::IoError;
 use crate::io::output::Inputs;
 use crate::models::{Source, imagenet};
 use crate::network_plan::{self, Asked, Chosen, Fetch, NetworkPlan};
@@ -93,13 +92,6 @@ impl ClassifyArgs {
         let recipe = recipe.map_err(Error::Usage)?.with(&overrides);
         Ok((NetworkPlan::classifier(model, row, weights, recipe)?, classes))
     }
-
-    /// The names of the classes.
-    fn names(&self) -> Result<Option<Vec<String>>, Error> {
-        let Some(path) = &self.classes else { return Ok(None) };
-        let text = std::fs::read_to_string(path).map_err(IoError::read(path))?;
-        Ok(Some(text.trim_start_matches('\u{feff}').lines().map(|line| line.trim().to_string()).collect()))
-    }
 }
 
 fn weights(text: &str) -> Result<Weights, String> {
@@ -111,7 +103,8 @@ pub fn run(arguments: &ClassifyArgs) -> Result<(), Error> {
     let (ui, fetching) = (ui(arguments.pictures.style()), &arguments.fetching);
     let (network, own) = arguments.network(&mut fetching.store.fetch(fetching.offline, &ui))?;
     let device = arguments.pictures.workers.open_device()?;
-    let names = arguments.names()?.or(own);
+    let named = arguments.classes.as_deref().map(class_names).transpose()?;
+    let names = named.or(own);
     let has_names = names.is_some();
     let network = network.precision(arguments.precision);
     let pictures = arguments.pictures.pictures()?;

@@ -87,7 +87,8 @@ pub fn run(arguments: &EvaluateArgs) -> Result<(), Error> {
     let output = |path: &Option<PathBuf>, kind| path.as_ref().map(|path| Output::new(path, kind, rules)).transpose();
     let (parquet, page) = (output(&arguments.parquet, FileKind::Parquet)?, output(&arguments.report, FileKind::Html)?);
     let classes = classes(&predictor, &listing, &ui);
-    let Predicted { keys, probabilities, failed } = predict(&predictor, source, &listing.pictures, &classes, arguments, &ui)?;
+    let Predicted { keys, probabilities, failed } =
+        predict(&predictor, source, &listing.pictures, &classes, arguments, &ui)?;
     let predicted: Vec<usize> = probabilities.iter_rows().map(argmax).collect();
     let scores = score(&keys, &probabilities, &predicted, &classes, Split::Test)?;
     let scores = scores.ok_or(PredictorError::Failed { failed, of: failed })?;
@@ -102,7 +103,7 @@ pub fn run(arguments: &EvaluateArgs) -> Result<(), Error> {
         let picture = |path: &str, longest: usize| {
             let at = listing.pictures.iter().position(|picture| picture.path == path)?;
             let whole = predictor.shown(|most| source.open(at, most), &memory).ok()?;
-            thumbnail(&*whole, longest).ok()
+            thumbnail(&whole, longest).ok()
         };
         let html = report::scored(title, scored, &picture)?;
         page.write::<Error>(|to| Ok(to.write_all(html.as_bytes()).map_err(IoError::write(page.path()))?))?;

@@ -282,6 +282,19 @@ fn find_model(name: &str) -> Result<&'static ModelSpec, Error> {
     find(name).ok_or_else(|| Error::UnknownModel(unknown_model(name)))
 }
 
+/// The names of a classifier's classes in a text file, one a line.
+fn class_names(file: &Path) -> Result<Vec<String>, Error> {
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| Error::Usage(format!("cannot read the classes {}: {error}", file.display())))?;
+    let text = text.trim_start_matches('\u{feff}').trim_end();
+    let names: Vec<String> = text.lines().map(|line| line.trim().to_string()).collect();
+    if let Some(empty) = names.iter().position(String::is_empty) {
+        let text = format!("line {} of {} is empty: expected the name of a class", empty + 1, file.display());
+        return Err(Error::Usage(text));
+    }
+    Ok(names)
+}
+
 /// Parses the name of a library.
 fn source(name: &str) -> Result<Source, String> {
     let words = || Source::ALL.map(Source::word).join(", ");

@@ -17,7 +17,7 @@ impl Calibrator {
     /// Reads the weights of `plan`.
     pub fn open(plan: &NetworkPlan) -> Result<Self, ExecError> {
         let layers = plan.layer_ids();
-        let weights = plan.weights.load(&plan.graph, plan.source, &layers)?;
+        let weights = plan.load()?;
         let program = exec::lower::lower(&plan.graph, &weights, &layers)?;
         drop(weights);
         let (decoding, recipe) = (plan.decoding.clone(), plan.recipe.clone());

@@ -7,11 +7,12 @@ use clap::Args;
 use serde_json::json;
 
 use super::ImportArgs;
-use crate::cli::print;
+use crate::cli::{class_names, print};
 use crate::config;
 use crate::error::Error;
 use crate::exec::Device;
 use crate::extractor::Extractor;
+use crate::models::Source;
 use crate::network_plan::NetworkPlan;
 use crate::plan::Plan;
 use crate::progress::bytes;
@@ -39,12 +40,13 @@ pub struct OwnArgs {
 pub fn import(store: &Store, name: &str, arguments: &ImportArgs) -> Result<Found, Error> {
     check_name(name)?;
     let network = network(store, arguments)?;
-    let classes = arguments.own.classes.as_deref().map(|file| classes(file, &network)).transpose()?;
+    let source = network.source.ok_or_else(|| Error::Usage("an ONNX file gets no name: give its path".to_string()))?;
+    let classes = arguments.own.classes.as_deref().map(|file| classes(file, &network, source)).transpose()?;
     // every tensor is read once, so that what is registered works
     Extractor::open(&network, &Device::cpu())?;
     let own = OwnWeights {
-        model: network.model.name.to_string(),
-        source: network.source,
+        model: network.name.clone(),
+        source,
         weights_key: network.weights_key().map(String::from),
         recipe: network.recipe.clone(),
         classes,
@@ -69,17 +71,10 @@ fn network(store: &Store, arguments: &ImportArgs) -> Result<NetworkPlan, Error> 
 }
 
 /// The names of the classes in `file`, as many as the classifier of the network has outputs.
-fn classes(file: &Path, network: &NetworkPlan) -> Result<Vec<String>, Error> {
-    let text = std::fs::read_to_string(file)
-        .map_err(|error| Error::Usage(format!("cannot read the classes {}: {error}", file.display())))?;
-    let text = text.trim_start_matches('\u{feff}').trim_end();
-    let names: Vec<String> = text.lines().map(|line| line.trim().to_string()).collect();
-    if let Some(empty) = names.iter().position(String::is_empty) {
-        let text = format!("line {} of {} is empty: expected the name of a class", empty + 1, file.display());
-        return Err(Error::Usage(text));
-    }
+fn classes(file: &Path, network: &NetworkPlan, source: Source) -> Result<Vec<String>, Error> {
+    let names = class_names(file)?;
     let logits = network.graph.logits();
-    network.weights.load(&network.graph, network.source, &[logits])?;
+    network.weights.load(&network.graph, source, &[logits])?;
     let outputs = network.graph.layer(logits).shape.len();
     if outputs != names.len() {
         let (n, file) = (names.len(), file.display());

@@ -68,7 +68,7 @@ fn first(listing: &Listing, count: usize) -> Result<Vec<Picture>, IoError> {
     let mut all: Vec<([u8; 32], Picture)> = Vec::new();
     listing.for_each(|part| -> Result<(), IoError> {
         all.extend(part.pictures.iter().map(|picture| (calibrate::hash(&picture.path), picture.clone())));
-        all.sort_by(|(a, _), (b, _)| a.cmp(b));
+        all.sort_by_key(|(hash, _)| *hash);
         all.truncate(count);
         Ok(())
     })?;
@@ -90,7 +90,7 @@ pub fn keep(plan: &Plan) -> Result<Option<OutputFile>, ExtractError> {
 fn made_for(plan: &Plan) -> String {
     let backbone = &plan.backbone;
     let settings = json!({
-        "model": backbone.model.name,
+        "model": backbone.name,
         "source": backbone.source,
         "weights": plan.weights_id,
         "layer": backbone.layers(),

@@ -136,7 +136,7 @@ fn reshape(dims: &[usize], target: &[i64], zeros: bool) -> Result<Vec<usize>, St
     let mut new = target.iter().enumerate().map(size).collect::<Result<Vec<_>, _>>()?;
     let (all, known) = (count(dims)?, count(&new)?);
     if let Some(at) = target.iter().position(|&size| size == -1) {
-        new[at] = if known == 0 { return Err(wrong()) } else { all / known };
+        new[at] = all.checked_div(known).ok_or_else(wrong)?;
     }
     if count(&new)? != all { Err(wrong()) } else { Ok(new) }
 }
