@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
 """Makes `inter-subset.ttf`, the font that `featurize classify --plot` writes with.
 
-Source: the PyPI package `fontpkg-inter` 4.1.post1, which carries Inter 4.001 (OFL-1.1) as Google Fonts publishes it. See NOTICE.
+Source: the PyPI package `fontpkg-inter` 4.1.post1, which carries Inter 4.001 (OFL-1.1) as Google Fonts publishes it.
+See NOTICE.
 
 What is changed:
 
 * the axes are fixed: optical size 14, weight 400; hints and OpenType features are left out;
 * only the characters of `CHARACTERS` are kept;
 * the digits are those of the feature `tnum`, all of one width, so that percentages under each other align;
-* the kerning of printable ASCII is copied from the table GPOS to the older `kern`, the one that a rasteriser without a shaper reads.
+* the kerning of printable ASCII is copied from the table GPOS to the older `kern`, the one that a rasteriser without a
+  shaper reads.
 
 The bytes are a function of the input and of fonttools alone: no time stamp is written.
 
@@ -53,7 +55,9 @@ ASCII = range(0x21, 0x7F)
 
 
 def kerning(font: TTFont) -> dict[tuple[str, str], int]:
-    """The horizontal kerning between the glyphs of printable ASCII, in font units: in each lookup the first match counts."""
+    """The horizontal kerning between the glyphs of printable ASCII, in font units: in each lookup the first match
+    counts.
+    """
     glyphs = [font.getBestCmap()[character] for character in ASCII]
     table = font["GPOS"].table
     lookups = {
@@ -131,7 +135,9 @@ def main() -> None:
     font.save(OUTPUT, reorderTables=True)
     data = OUTPUT.read_bytes()
     (HERE / "SHA256SUMS").write_text(f"{hashlib.sha256(data).hexdigest()}  {OUTPUT.name}\n")
-    print(f"{OUTPUT.name}: {len(font.getBestCmap())} characters, {len(table.kernTable)} kerned pairs, {len(data)} bytes")
+    print(
+        f"{OUTPUT.name}: {len(font.getBestCmap())} characters, {len(table.kernTable)} kerned pairs, {len(data)} bytes"
+    )
 
 
 if __name__ == "__main__":

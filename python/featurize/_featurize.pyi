@@ -20,7 +20,9 @@ class PictureError(FeaturizeError):
 _Input = str | os.PathLike[str] | bytes | bytearray | tuple[bytes, int, int]
 
 class Rows:
-    """Results of pictures, in the order asked for. `values` holds `len(kinds) * width` floats; a failed picture has zeros there."""
+    """Results of pictures, in the order asked for. `values` holds `len(kinds) * width` floats; a failed picture has
+    zeros there.
+    """
 
     values: bytearray
     width: int

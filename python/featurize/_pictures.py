@@ -1,4 +1,5 @@
-"""Pictures as callers have them, made into what the extension module takes; and its results, made into numpy and Arrow."""
+"""Pictures as callers have them, made into what the extension module takes; and its results, made into numpy and Arrow.
+"""
 
 from __future__ import annotations
 
@@ -114,7 +115,9 @@ def _pixels(array: np.ndarray) -> tuple[bytes, int, int]:
     if array.ndim == 2:
         array = array[:, :, None]
     if array.ndim != 3 or array.shape[2] not in (1, 3):
-        raise ValueError(f"pixels have the shape (height, width, 3), (height, width, 1) or (height, width), not {array.shape}")
+        raise ValueError(
+            f"pixels have the shape (height, width, 3), (height, width, 1) or (height, width), not {array.shape}"
+        )
     height, width, channels = array.shape
     if channels == 1:
         array = np.repeat(array, 3, axis=2)

@@ -24,8 +24,8 @@ class Extractor:
     Parameters
     ----------
     model
-        A network of `featurize models list`. Default: that of `weights` with a name of your own, else `efficientnet_lite0`, which is inside
-        the package with its ImageNet weights.
+        A network of `featurize models list`. Default: that of `weights` with a name of your own, else
+        `efficientnet_lite0`, which is inside the package with its ImageNet weights.
     weights
         `"keras"`, `"torchvision"`, `"timm"`, a file, `"hf:owner/repo/file"`, a URL, `"random"`, or a name that
         `featurize weights import --name` gave. Default: the first of `featurize models list`.
@@ -146,16 +146,19 @@ class Extractor:
 
     @property
     def metadata(self) -> dict[str, str]:
-        """How the features come about: model, weights and their hash, layer, recipe, version; as the program's tables have it."""
+        """How the features come about: model, weights and their hash, layer, recipe, version; as the program's tables
+        have it.
+        """
         return dict(self._inner.metadata)
 
     def embed(self, pictures: Any, *, errors: Errors = "raise") -> np.ndarray:
         """Features of `pictures`, float32 (n, *shape), in the order of `pictures`.
 
-        A picture is a path, the bytes of a picture file, a PIL image, or an array of uint8 (height, width, 3). PIL images and arrays are
-        taken as they are; files are decoded and turned upright by the program.
+        A picture is a path, the bytes of a picture file, a PIL image, or an array of uint8 (height, width, 3). PIL
+        images and arrays are taken as they are; files are decoded and turned upright by the program.
 
-        With `errors="raise"` the first picture that cannot be read raises `PictureError`; with `errors="null"` its row is NaN.
+        With `errors="raise"` the first picture that cannot be read raises `PictureError`; with `errors="null"` its row
+        is NaN.
         """
         pictures = _pictures.listed(pictures)
         rows = self._compute(pictures, errors)
@@ -178,8 +181,8 @@ class Extractor:
     def __call__(self, batch: Any) -> Any:
         """The rows of `batch` with the columns width, height, status, kind, error and features added.
 
-        `batch` is a `pyarrow.RecordBatch` or `Table`, or a dictionary of columns as Ray hands it over, with a column `bytes` (picture files)
-        or `path`. The result is of the same kind. No picture stops the others.
+        `batch` is a `pyarrow.RecordBatch` or `Table`, or a dictionary of columns as Ray hands it over, with a column
+        `bytes` (picture files) or `path`. The result is of the same kind. No picture stops the others.
         """
         if isinstance(batch, Mapping):
             return self._dictionary(batch)
@@ -214,8 +217,9 @@ class Extractor:
 def embed(pictures: Any, *, as_arrow: bool = False, errors: Errors | None = None, **parameters: Any) -> Any:
     """Features of `pictures`: numpy float32 (n, *shape), or with `as_arrow=True` a `pyarrow.Table`.
 
-    `pictures` is a list of paths, bytes of picture files, PIL images or uint8 arrays; or one of these; or a folder or an archive, all of whose
-    pictures are taken, sorted. The path of a picture in an archive is `photos.tar/cats/1.jpg`. The other parameters are those of `Extractor`; the extractors of the last calls stay open.
+    `pictures` is a list of paths, bytes of picture files, PIL images or uint8 arrays; or one of these; or a folder or
+    an archive, all of whose pictures are taken, sorted. The path of a picture in an archive is `photos.tar/cats/1.jpg`.
+    The other parameters are those of `Extractor`; the extractors of the last calls stay open.
 
     Errors are raised by default; a table has rows of nulls instead, unless `errors="raise"`.
     """
@@ -226,7 +230,9 @@ def embed(pictures: Any, *, as_arrow: bool = False, errors: Errors | None = None
 
 
 def list_pictures(folder: str | os.PathLike[str]) -> list[str]:
-    """The paths of all pictures below `folder` or in an archive or table of pictures, sorted, by the rules of the program's scan."""
+    """The paths of all pictures below `folder` or in an archive or table of pictures, sorted, by the rules of the
+    program's scan.
+    """
     return _featurize.pictures(os.fspath(folder))
 
 

@@ -1,9 +1,9 @@
 """A pipeline on the nodes of a Ray cluster: `python -m featurize.ray pipeline.yaml`.
 
-The driver lists the pictures. Actors, one a node with its CPUs but one or one a GPU, compute whole shards of features and
-write them into the run's folder themselves; only the counts of pictures travel. The driver then goes on as `featurize run`
-does. A shard of a node that died is computed on another one, and a driver that is started again computes only what is
-missing. The tables are those of one machine, byte for byte.
+The driver lists the pictures. Actors, one a node with its CPUs but one or one a GPU, compute whole shards of features
+and write them into the run's folder themselves; only the counts of pictures travel. The driver then goes on as
+`featurize run` does. A shard of a node that died is computed on another one, and a driver that is started again
+computes only what is missing. The tables are those of one machine, byte for byte.
 
 All nodes see the pictures and the run's folder under the same paths, and have this version of featurize installed.
 """
@@ -176,7 +176,9 @@ def main(words: list[str] | None = None) -> int:
         out = options.out and os.path.abspath(options.out)
         # nodes have other current folders
         out = os.path.abspath(
-            _featurize.run(text, file, options.set, out, "scan", None, False, False, not options.quiet, weights, options.offline)
+            _featurize.run(
+                text, file, options.set, out, "scan", None, False, False, not options.quiet, weights, options.offline
+            )
         )
         arguments = {"text": text, "file": file, "sets": options.set, "out": out}
         arguments |= {"weights_dir": weights, "offline": options.offline}
@@ -191,7 +193,11 @@ def main(words: list[str] | None = None) -> int:
         print("interrupted; every shard that is finished is kept: the same command goes on from there", file=sys.stderr)
         return 130
     rest = ["featurize", "run", file, "--out", out, *(f"--set={one}" for one in options.set)]
-    rest += ["--quiet"] * options.quiet + ["--offline"] * options.offline + ([f"--weights-dir={weights}"] if weights else [])
+    rest += (
+        ["--quiet"] * options.quiet
+        + ["--offline"] * options.offline
+        + ([f"--weights-dir={weights}"] if weights else [])
+    )
     return _featurize.main(rest)
 
 

@@ -30,7 +30,8 @@ def run(
 ) -> Run:
     """Run a pipeline, a YAML file or a dictionary with its keys, as `featurize run` does, and return its folder.
 
-    What an earlier run has computed is not computed again. Ctrl-C (KeyboardInterrupt) keeps what is finished; the next call goes on from there.
+    What an earlier run has computed is not computed again. Ctrl-C (KeyboardInterrupt) keeps what is finished; the next
+    call goes on from there.
 
     Parameters
     ----------
@@ -60,7 +61,9 @@ def run(
     sets = [f"{key}={json.dumps(value, default=os.fspath)}" for key, value in (set or {}).items()]
     out = None if out is None else os.fspath(out)
     weights_dir = None if weights_dir is None else os.fspath(weights_dir)
-    return Run(_featurize.run(text, file, sets, out, until, force, retry_failed, rescan, progress, weights_dir, offline))
+    return Run(
+        _featurize.run(text, file, sets, out, until, force, retry_failed, rescan, progress, weights_dir, offline)
+    )
 
 
 class Run:
@@ -81,7 +84,9 @@ class Run:
 
     @property
     def metrics(self) -> dict[str, Any] | None:
-        """`metrics.json`: `["test"]["accuracy"]`, precision and recall by class, confusion matrix, loss; None without `evaluate`."""
+        """`metrics.json`: `["test"]["accuracy"]`, precision and recall by class, confusion matrix, loss; None without
+        `evaluate`.
+        """
         path = self.path / "metrics.json"
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
@@ -122,7 +127,9 @@ class Run:
 
         path = self.path / name
         if not path.is_file():
-            raise _featurize.FeaturizeError(f"{self.path} has no {name}: the pipeline has no stage that writes it, or has not come so far")
+            raise _featurize.FeaturizeError(
+                f"{self.path} has no {name}: the pipeline has no stage that writes it, or has not come so far"
+            )
         return pq.read_table(path)
 
     @property
@@ -135,10 +142,11 @@ class Run:
         return _featurize.Predictor(str(self.path))
 
     def predict(self, pictures: Any, *, errors: str = "raise") -> pa.Table:
-        """Predictions for `pictures` (paths, bytes, PIL images, arrays): path, predicted, confidence, p_<class> …; the program's own numbers.
+        """Predictions for `pictures` (paths, bytes, PIL images, arrays): path, predicted, confidence, p_<class> …; the
+        program's own numbers.
 
-        With `errors="raise"` the first picture that cannot be read raises `PictureError`; with `errors="null"` its row has nulls and the
-        columns `kind` and `error` tell why.
+        With `errors="raise"` the first picture that cannot be read raises `PictureError`; with `errors="null"` its row
+        has nulls and the columns `kind` and `error` tell why.
         """
         import numpy as np
         import pyarrow as pa
@@ -157,7 +165,9 @@ class Run:
             "predicted": pa.array(named, pa.string(), mask=failed),
             "confidence": pa.array(values[np.arange(len(values)), best], pa.float32(), mask=failed),
         }
-        columns |= {f"p_{name}": pa.array(values[:, i], pa.float32(), mask=failed) for i, name in enumerate(self.classes)}
+        columns |= {
+            f"p_{name}": pa.array(values[:, i], pa.float32(), mask=failed) for i, name in enumerate(self.classes)
+        }
         if errors == "null":
             columns |= {"kind": pa.array(rows.kinds, pa.string()), "error": pa.array(rows.reasons, pa.string())}
         return pa.table(columns)

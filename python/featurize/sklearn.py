@@ -17,11 +17,11 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):
 
         make_pipeline(FeatureExtractor("resnet50", weights="torchvision"), StandardScaler(), LogisticRegression())
 
-    The parameters are those of `Extractor`. A map is flattened, since scikit-learn takes rows. `errors="null"` gives a row of NaN for a
-    picture that cannot be read.
+    The parameters are those of `Extractor`. A map is flattened, since scikit-learn takes rows. `errors="null"` gives a
+    row of NaN for a picture that cannot be read.
 
-    Nothing is learnt: `fit` opens the network, and so does `transform` where nobody called `fit`. A copy that travels to another process
-    opens the network there again.
+    Nothing is learnt: `fit` opens the network, and so does `transform` where nobody called `fit`. A copy that travels
+    to another process opens the network there again.
     """
 
     def __init__(

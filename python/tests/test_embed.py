@@ -53,7 +53,15 @@ def test_every_form_of_a_picture_gives_the_same_bits(extractor, paths, tmp_path)
     plain = tmp_path / "plain.png"
     image.save(plain)
     array = np.asarray(image)
-    forms = [str(plain), plain, plain.read_bytes(), bytearray(plain.read_bytes()), image, array, array[:, ::-1][:, ::-1]]
+    forms = [
+        str(plain),
+        plain,
+        plain.read_bytes(),
+        bytearray(plain.read_bytes()),
+        image,
+        array,
+        array[:, ::-1][:, ::-1],
+    ]
     rows = extractor.embed(forms)
     assert all(bits(row) == bits(rows[0]) for row in rows)
     assert bits(extractor.embed(plain)) == bits(rows[:1])
@@ -206,5 +214,7 @@ def test_ctrl_c_ends_the_work(paths):
 
 
 def test_the_import_brings_no_large_package():
-    script = "import sys, featurize; print([name for name in ('numpy', 'pyarrow', 'sklearn', 'PIL') if name in sys.modules])"
+    script = (
+        "import sys, featurize; print([name for name in ('numpy', 'pyarrow', 'sklearn', 'PIL') if name in sys.modules])"
+    )
     assert subprocess.check_output([sys.executable, "-c", script], text=True).strip() == "[]"

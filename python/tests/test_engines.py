@@ -41,7 +41,9 @@ def test_ray(expected, monkeypatch):
             return self.extractor(batch)
 
     # a CPU more than the actor takes: with none left the reading would wait for ever
-    ray.init(num_cpus=2, include_dashboard=False, _node_ip_address="127.0.0.1", logging_level="error", log_to_driver=False)
+    ray.init(
+        num_cpus=2, include_dashboard=False, _node_ip_address="127.0.0.1", logging_level="error", log_to_driver=False
+    )
     try:
         photos = ray.data.read_binary_files(str(FOLDER), include_paths=True)
         rows = photos.map_batches(Features, batch_size=8, batch_format="pyarrow", num_cpus=1, concurrency=1).take_all()

@@ -52,7 +52,12 @@ def cluster():
     os.environ.update(RAY_USAGE_STATS_ENABLED="0", DO_NOT_TRACK="1")
     # a death is noticed within two seconds instead of fifteen; Ray takes 127.0.0.1 for the address of the network
     settings = {"health_check_period_ms": 500, "health_check_failure_threshold": 3, "health_check_initial_delay_ms": 0}
-    first = {"num_cpus": 2, "_system_config": settings, "node_ip_address": "127.0.0.2", "object_store_memory": 100 << 20}
+    first = {
+        "num_cpus": 2,
+        "_system_config": settings,
+        "node_ip_address": "127.0.0.2",
+        "object_store_memory": 100 << 20,
+    }
     cluster = Cluster(initialize_head=True, head_node_args=first)
     cluster.node = cluster.add_node(num_cpus=2, node_ip_address="127.0.0.2", object_store_memory=100 << 20)
     cluster.wait_for_nodes()
@@ -63,7 +68,9 @@ def cluster():
 def results(out: Path) -> dict[str, bytes]:
     """Every table, fitted model and metric of a run, by name."""
     files = [path for path in out.rglob("*") if path.is_file() and ".store" not in path.parts]
-    return {str(path.relative_to(out)): path.read_bytes() for path in files if path.name not in ("run.json", "report.html")}
+    return {
+        str(path.relative_to(out)): path.read_bytes() for path in files if path.name not in ("run.json", "report.html")
+    }
 
 
 class Watch(threading.Thread):

@@ -68,7 +68,10 @@ def test_what_is_wrong_is_told_with_its_place(pipeline, tmp_path):
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 def test_ctrl_c_keeps_what_is_finished(pipeline, tmp_path):
-    slow = {**pipeline, "input": {k: v for k, v in pipeline["input"].items() if k not in ("limit_per_class", "classes")}}
+    slow = {
+        **pipeline,
+        "input": {k: v for k, v in pipeline["input"].items() if k not in ("limit_per_class", "classes")},
+    }
     slow["extract"] = {"recipe": {"size": 320}, "shard_rows": 16}
     timer = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT))
     timer.start()

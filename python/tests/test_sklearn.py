@@ -14,7 +14,9 @@ from conftest import FRUITS
 
 
 def data() -> tuple[list[str], list[str]]:
-    rows = [(str(path), name) for name in ("Banana", "Strawberry") for path in sorted((FRUITS / "Test" / name).iterdir())]
+    rows = [
+        (str(path), name) for name in ("Banana", "Strawberry") for path in sorted((FRUITS / "Test" / name).iterdir())
+    ]
     return [path for path, _ in rows], [name for _, name in rows]
 
 
@@ -64,7 +66,8 @@ def test_the_checks_of_scikit_learn_that_feed_no_data(name):
 
 
 def test_scikit_learn_knows_that_its_tables_of_numbers_are_no_pictures():
-    # check_estimator feeds tables of numbers in every other check; the tags say that `X` is a sequence of names, so it runs none of them
+    # check_estimator feeds tables of numbers in every other check; the tags say that `X` is a sequence of names, so it
+    # runs none of them
     with pytest.warns(SkipTestWarning, match="requires input"):
         results = estimator_checks.check_estimator(fz.FeatureExtractor(recipe={"size": 64}), on_fail=None)
     assert results and all(result["status"] == "passed" for result in results)

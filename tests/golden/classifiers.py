@@ -1,4 +1,5 @@
-"""Makes classifiers.json: what scikit-learn and scipy say about classifiers, their scores and their folds, for the tests of crates/learn/src/.
+"""Makes classifiers.json: what scikit-learn and scipy say about classifiers, their scores and their folds, for the
+tests of crates/learn/src/.
 
     python tests/golden/classifiers.py        # needs scikit-learn 1.7 or later, scipy 1.15 or later; writes beside itself
 
@@ -125,7 +126,8 @@ def mlp_lbfgs_case(name, formula, **params):
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            # scikit-learn's own tolerance ends where the loss still has a thousandth to fall: rounding decides by how much
+            # scikit-learn's own tolerance ends where the loss still has a thousandth to fall: rounding decides by how
+            # much
             model = MLPClassifier(random_state=3, solver="lbfgs", **params).fit(x.astype(np.float64), y)
     finally:
         MLPClassifier._init_coef, scipy.optimize.minimize = init, plain

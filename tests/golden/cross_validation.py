@@ -1,9 +1,11 @@
-"""Makes cross_validation.json: scikit-learn's accuracy on every fold of whole pipelines, for the test of src/stages/train/validate.rs.
+"""Makes cross_validation.json: scikit-learn's accuracy on every fold of whole pipelines, for the test of
+src/stages/train/validate.rs.
 
     python tests/golden/cross_validation.py        # needs scikit-learn 1.7 or later; writes beside itself
 
-Everything is fitted without the fold: columns, scale, components, classifier. `leaky` is the mean with columns, scale and components fitted once, on
-all rows: where it differs, a test can tell one from the other. Tables come from the formulas of sklearn.py.
+Everything is fitted without the fold: columns, scale, components, classifier. `leaky` is the mean with columns, scale
+and components fitted once, on all rows: where it differs, a test can tell one from the other. Tables come from the
+formulas of sklearn.py.
 """
 
 import importlib.util
@@ -72,7 +74,9 @@ def main():
         once = make_pipeline(*steps).fit_transform(x.astype(np.float64), y) if steps else x
         leaky = [cross_val_score(one, once, y, cv=split).mean() for one in classifiers]
         print(yaml, [s.mean() for s in scores], leaky)
-        cases.append({"labelled": formula, "folds": folds, "yaml": yaml, "scores": [s.tolist() for s in scores], "leaky": leaky})
+        cases.append(
+            {"labelled": formula, "folds": folds, "yaml": yaml, "scores": [s.tolist() for s in scores], "leaky": leaky}
+        )
     out = {"made_with": {"sklearn": sklearn.__version__}, "cases": cases}
     (HERE / "cross_validation.json").write_text(json.dumps(out, indent=1) + "\n")
 

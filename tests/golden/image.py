@@ -207,7 +207,8 @@ def read_standard():
 
 
 def coded(rng, number, before):
-    """A block of random coefficients as a string of bits, and its DC coefficient; `before` is that of the block before."""
+    """A block of random coefficients as a string of bits, and its DC coefficient; `before` is that of the block before.
+    """
     dc = rng.randint(-60, 60)
     inside = rng.choice([(), range(1, 10), range(1, 64)])
     places = sorted(rng.sample(inside, rng.randint(1, 6))) if inside else []
@@ -230,7 +231,9 @@ def coded(rng, number, before):
 
 
 def random_jpeg(rng, width, height, factors, scans, interval=0, wide=False, before=b"", ids=(1, 2, 3, 4)):
-    """A baseline JPEG of any sampling `factors`, its components in `scans`, with the standard Huffman tables, which are left out."""
+    """A baseline JPEG of any sampling `factors`, its components in `scans`, with the standard Huffman tables, which are
+    left out.
+    """
 
     def segment(marker, body):
         return bytes([0xFF, marker]) + (len(body) + 2).to_bytes(2, "big") + body

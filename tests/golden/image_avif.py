@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Makes `image_avif.json` and `image_avif.bin`: AVIF of every kind, and what Pillow (libavif, dav1d) makes of them.
 
-For each: what it is, the places of the file and of a PNG with Pillow's pixels in the `.bin`. Pictures lie on white, and are the right way
-up (`ImageOps.exif_transpose`). The tiled ones are put together here, of files that libavif wrote.
+For each: what it is, the places of the file and of a PNG with Pillow's pixels in the `.bin`. Pictures lie on white, and
+are the right way up (`ImageOps.exif_transpose`). The tiled ones are put together here, of files that libavif wrote.
 
     pip install pillow numpy imagecodecs       # Pillow 11.3 or newer, imagecodecs for 10 and 12 bits
     python image_avif.py                       # writes beside itself

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Makes `image_decoding.json` and `image_decoding.bin`: files that say which way up they are, and files that end early.
 
-For each: what it is, its place in the `.bin`, the settings of the section `image:`, the size and the sha256 of the pixels that Pillow gives
-with these settings: `ImageOps.exif_transpose` for `exif: apply`, `ImageFile.LOAD_TRUNCATED_IMAGES` for `truncated: pad`. What is transparent
-lies on white.
+For each: what it is, its place in the `.bin`, the settings of the section `image:`, the size and the sha256 of the
+pixels that Pillow gives with these settings: `ImageOps.exif_transpose` for `exif: apply`,
+`ImageFile.LOAD_TRUNCATED_IMAGES` for `truncated: pad`. What is transparent lies on white.
 
     pip install pillow numpy
     python image_decoding.py            # writes beside itself

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Makes `image_odd.json` and `image_odd.bin`: odd files of every kind (`tests/python/odd`), and the pixels that Pillow gives.
+"""Makes `image_odd.json` and `image_odd.bin`: odd files of every kind (`tests/python/odd`), and the pixels that Pillow
+gives.
 
-For each: its name, its place in the `.bin`, the size and the sha256 of the pixels: the right way up (`ImageOps.exif_transpose`), on white, of
-16 bits the upper eight. Of the thousands of `tests/python/odd_files.py`, which compares them all, these are a few hundred small ones, of those
-that featurize and Pillow read alike.
+For each: its name, its place in the `.bin`, the size and the sha256 of the pixels: the right way up
+(`ImageOps.exif_transpose`), on white, of 16 bits the upper eight. Of the thousands of `tests/python/odd_files.py`,
+which compares them all, these are a few hundred small ones, of those that featurize and Pillow read alike.
 
     pip install pillow numpy
     JPEGTRAN=jpegtran python image_odd.py                 # of libjpeg-turbo, for arithmetic codes; writes beside itself

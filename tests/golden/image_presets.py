@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""Makes `image_presets.json`: the input tensors that Keras, torchvision, timm and TensorFlow prepare of pictures that a formula draws.
+"""Makes `image_presets.json`: the input tensors that Keras, torchvision, timm and TensorFlow prepare of pictures that a
+formula draws.
 
 The pictures are `pattern(width, height)` of `image.py`, saved as PNG and read by each library's own loader.
 
     presets     model and library, sha256 of the F32 values (little endian) in (height, width, channel), and the first of them:
-                `keras.utils.load_img` + `preprocess_input`, `Weights.IMAGENET1K_V1.transforms()`, `timm.data.create_transform`
+                `keras.utils.load_img` + `preprocess_input`, `Weights.IMAGENET1K_V1.transforms()`,
+                `timm.data.create_transform`
     fits        timm's crop modes `squash` and `border`
     fractions   `tf.image.resize` (bilinear, no antialiasing), which `keras.utils.image_dataset_from_directory` calls
     tensors     torchvision's `resize` of a tensor of bytes with antialiasing: the bytes
@@ -96,7 +98,9 @@ def fits():
                 transform = transforms_imagenet_eval(
                     sides, crop_pct=pct, crop_mode=mode, interpolation="bicubic", mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)
                 )  # fmt: skip
-                yield row(hwc(transform(pattern(*source))), source=list(source), size=list(sides), crop_pct=pct, fit=mode)
+                yield row(
+                    hwc(transform(pattern(*source))), source=list(source), size=list(sides), crop_pct=pct, fit=mode
+                )
 
 
 def fractions():

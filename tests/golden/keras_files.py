@@ -2,11 +2,12 @@
 
     KERAS_BACKEND=tensorflow python tests/golden/keras_files.py
 
-Written by Keras 3.15.1, h5py 3.14.0, numpy 2.4.6. Three functional models: `named` with chosen layer names and every kind of layer,
-`branches` with the names that Keras makes up, counted on from 1 and from 94, whose layers come in another order by depth than they are made,
-and `convnext` with the layers of that family, some of them in a Sequential.
-The k-th variable of a model, layers in the order in which they are made, holds ((7 i + 13 k) mod 256 - 128) / 64 at place i: exact in every
-float type, bfloat16 too. The files other than Keras' own are made of those by h5py: what older versions wrote, and other HDF5 layouts.
+Written by Keras 3.15.1, h5py 3.14.0, numpy 2.4.6. Three functional models: `named` with chosen layer names and every
+kind of layer, `branches` with the names that Keras makes up, counted on from 1 and from 94, whose layers come in
+another order by depth than they are made, and `convnext` with the layers of that family, some of them in a Sequential.
+The k-th variable of a model, layers in the order in which they are made, holds ((7 i + 13 k) mod 256 - 128) / 64 at
+place i: exact in every float type, bfloat16 too. The files other than Keras' own are made of those by h5py: what older
+versions wrote, and other HDF5 layouts.
 """
 
 import os
@@ -125,7 +126,9 @@ def datasets(file):
 
 
 def copy(source, target, rename=lambda name: name, layer_names={}, order=list, dtype=None, split=None, variable=False, **options):
-    """Writes the older file `source` anew: other names, another order, another type, attributes in parts, chunked and packed."""
+    """Writes the older file `source` anew: other names, another order, another type, attributes in parts, chunked and
+    packed.
+    """
 
     def names(items):
         return np.array(items, dtype=h5py.string_dtype() if variable else None)
@@ -228,7 +231,8 @@ def main(folder):
     with h5py.File(at("nested.h5"), "w") as file:
         legacy_h5_format.save_weights_to_hdf5_group(file, outer)
 
-    # the network with a head: within a model behind layers that prepare its input, in a row with them, and grown together with it
+    # the network with a head: within a model behind layers that prepare its input, in a row with them, and grown
+    # together with it
     for kind in ["functional", "sequential", "flat"]:
         base = branches(0, top=False)
         if kind == "sequential":

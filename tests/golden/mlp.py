@@ -1,4 +1,5 @@
-"""Makes mlp.json: what scikit-learn and torch say about weighted, smoothed and thinned perceptrons, for the tests of crates/learn/src/mlp/.
+"""Makes mlp.json: what scikit-learn and torch say about weighted, smoothed and thinned perceptrons, for the tests of
+crates/learn/src/mlp/.
 
     python tests/golden/mlp.py        # needs scikit-learn 1.7 or later and torch; writes beside itself
 
@@ -41,8 +42,8 @@ def weighted_case(name, formula, class_weight, **params):
 
 
 def batch_case(formula, hidden, activation, alpha, class_weight, label_smoothing, dropout):
-    """Loss and gradients of one batch in f64, by torch's autograd: the mean of the rows' losses by their weights, and the L2 penalty of
-    scikit-learn. Factors of dropout are drawn by formula: 0, or 1 / (1 - dropout)."""
+    """Loss and gradients of one batch in f64, by torch's autograd: the mean of the rows' losses by their weights, and
+    the L2 penalty of scikit-learn. Factors of dropout are drawn by formula: 0, or 1 / (1 - dropout)."""
     x, y = labelled(**formula)
     classes = formula["classes"]
     widths = [formula["cols"], *hidden, 1 if classes == 2 else classes]

@@ -11,8 +11,9 @@ kept: the reader of this file writes it from a formula. For each network, in `ne
     values                             for `features`, `inner` and `logits` (before a softmax): the first 256 values in
                                        the file's own order, and the mean of all squares
 
-The gain of the weights is the first that leaves values of some size at the end, or what GAINS says: where gates multiply
-larger values, they multiply their rounding, and ONNX Runtime itself is 4e-5 away from ONNX's reference in float64.
+The gain of the weights is the first that leaves values of some size at the end, or what GAINS says: where gates
+multiply larger values, they multiply their rounding, and ONNX Runtime itself is 4e-5 away from ONNX's reference in
+float64.
 
 Value number i of tensor number t is, all modulo 2^64,
 

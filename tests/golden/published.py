@@ -6,8 +6,8 @@ networks of featurize, as the installed libraries know them; and `constructors.j
     torchvision   `*_Weights`: file and the first digits of its SHA-256, `transforms()`, `acc@1` of `meta`. The licence is
                   the package's; weights that have one of their own (SWAG, not for commerce) are left out.
     timm          `get_arch_pretrained_cfgs`: repository of the hub, `license`, `input_size`, `crop_pct`, `crop_mode`,
-                  `interpolation`, `mean`, `std`, `num_classes`. Left out are those under licences that are not free, and
-                  those without a classifier of classes (CLIP's, DINO's). Top-1 is that of `results-imagenet.csv` in
+                  `interpolation`, `mean`, `std`, `num_classes`. Left out are those under licences that are not free,
+                  and those without a classifier of classes (CLIP's, DINO's). Top-1 is that of `results-imagenet.csv` in
                   timm's repository where it was measured with this recipe.
     Keras         what `weights="imagenet"` asks `get_file` for: name, address, hash; `preprocess_input` by what it makes
                   of a pixel; the side by the constructor's default. Top-1 and licences are in KERAS below.
@@ -164,7 +164,8 @@ NORMS = {IMAGENET: "imagenet", ((0.5,) * 3, (0.5,) * 3): "half", ((0.0,) * 3, (1
 
 
 def recipe_of(norm, side, share, filter):
-    """The recipe as Rust writes it; `share` is what the centre crop keeps, a fraction where the library has two sides."""
+    """The recipe as Rust writes it; `share` is what the centre crop keeps, a fraction where the library has two sides.
+    """
     return f"{NORMS[norm]}({side}, {share}, {filter.capitalize()})"
 
 

@@ -1,8 +1,10 @@
-"""Makes select_reduce.json: what scikit-learn says about the choice and the reduction of columns, for the tests of crates/learn/src/.
+"""Makes select_reduce.json: what scikit-learn says about the choice and the reduction of columns, for the tests of
+crates/learn/src/.
 
     python tests/golden/select_reduce.py        # needs numpy, scipy and scikit-learn 1.7 or later; writes beside itself
 
-Tables come from the formulas of sklearn.py, which have their twins in crates/learn/src/golden.rs; scikit-learn sees them as float64.
+Tables come from the formulas of sklearn.py, which have their twins in crates/learn/src/golden.rs; scikit-learn sees
+them as float64.
 """
 
 import importlib.util
@@ -31,13 +33,24 @@ def f_classif_case(formula):
     x, y = formulas.labelled(**formula)
     x = x.astype(np.float64)
     f, p = f_classif(x, y)
-    kept = [{"k": k, "columns": SelectKBest(f_classif, k=k).fit(x, y).get_support(indices=True).tolist()} for k in [1, 3, 6]]
+    kept = [
+        {"k": k, "columns": SelectKBest(f_classif, k=k).fit(x, y).get_support(indices=True).tolist()} for k in [1, 3, 6]
+    ]
     return {"labelled": formula, "f": numbers(f), "p": numbers(p), "kept": kept}
 
 
 def fdtrc_cases():
-    cases = [(1, 1, 0.3), (1, 8, 161.0), (3, 156, 2.5), (3, 156, 900.0), (199, 99_800, 1.02), (9, 1990, 60.0), (1, 99_998, 3.8),
-             (2, 3, 1e-9), (999, 1, 2.0)]
+    cases = [
+        (1, 1, 0.3),
+        (1, 8, 161.0),
+        (3, 156, 2.5),
+        (3, 156, 900.0),
+        (199, 99_800, 1.02),
+        (9, 1990, 60.0),
+        (1, 99_998, 3.8),
+        (2, 3, 1e-9),
+        (999, 1, 2.0),
+    ]
     return [{"m": m, "n": n, "f": f, "p": float(scipy.special.fdtrc(m, n, f))} for m, n, f in cases]
 
 

@@ -2,9 +2,9 @@
 
     python tests/golden/sklearn.py        # needs numpy and scikit-learn 1.7 or later; writes beside itself
 
-Tables are not stored where a formula does: `draws` and `table` have their twins in crates/learn/src/golden.rs. They hold small
-integers divided by a power of two, so both languages see the same float32 to the bit. scikit-learn computes PCA and
-variance on float64 copies of them, and trains its MLP on the float32 as a user's notebook would.
+Tables are not stored where a formula does: `draws` and `table` have their twins in crates/learn/src/golden.rs. They
+hold small integers divided by a power of two, so both languages see the same float32 to the bit. scikit-learn computes
+PCA and variance on float64 copies of them, and trains its MLP on the float32 as a user's notebook would.
 """
 
 import json

@@ -1,8 +1,10 @@
-"""Makes temperature.json: temperatures of scikit-learn, and log loss and calibration error before and after, for crates/learn/src/temperature.rs.
+"""Makes temperature.json: temperatures of scikit-learn, and log loss and calibration error before and after, for
+crates/learn/src/temperature.rs.
 
     python tests/golden/temperature.py        # needs scikit-learn 1.8 or later; writes beside itself
 
-Every case has probabilities in float32 of rows that were held out, by `cross_val_predict`, and what `CalibratedClassifierCV` makes of them.
+Every case has probabilities in float32 of rows that were held out, by `cross_val_predict`, and what
+`CalibratedClassifierCV` makes of them.
 """
 
 import importlib.util
@@ -33,7 +35,9 @@ def calibration_error(truth, p):
     """Mean distance of confidence and accuracy in ten bins of confidence, weighted by their rows."""
     confidence, right = p.max(axis=1), p.argmax(axis=1) == truth
     bins = np.searchsorted(np.arange(1, 10) * 0.1, confidence, side="left")
-    return float(sum(abs(confidence[bins == b].mean() - right[bins == b].mean()) * (bins == b).mean() for b in np.unique(bins)))
+    return float(
+        sum(abs(confidence[bins == b].mean() - right[bins == b].mean()) * (bins == b).mean() for b in np.unique(bins))
+    )
 
 
 def scores(truth, p):
@@ -50,14 +54,23 @@ def case(name, model, seed, rows, cols, classes, noise):
         held_out = cross_val_predict(model, x, y, cv=folds, method="predict_proba").astype(np.float32)
         whole = CalibratedClassifierCV(model, method="temperature", cv=folds, ensemble=False).fit(x, y)
     official = 1 / whole.calibrated_classifiers_[0].calibrators[0].beta_
-    scaling = _TemperatureScaling().fit(held_out.astype(np.float64) / held_out.sum(axis=1, keepdims=True, dtype=np.float64), y)
+    scaling = _TemperatureScaling().fit(
+        held_out.astype(np.float64) / held_out.sum(axis=1, keepdims=True, dtype=np.float64), y
+    )
     # the classifier's own way goes by its logits where it has some; the binary ones are (-x, x), twice as far apart
     if classes > 2 or not hasattr(model, "decision_function"):
         assert abs(official * scaling.beta_ - 1) < 1e-5, (name, official, 1 / scaling.beta_)
     calibrated = scaling.predict(held_out.astype(np.float64) / held_out.sum(axis=1, keepdims=True, dtype=np.float64))
-    return {"name": name, "classes": classes, "truth": y.tolist(), "held_out": [float(v) for v in held_out.ravel()],
-            "temperature": float(1 / scaling.beta_), "calibrated": [float(v) for v in calibrated.ravel()],
-            "before": scores(y, held_out), "after": scores(y, calibrated)}
+    return {
+        "name": name,
+        "classes": classes,
+        "truth": y.tolist(),
+        "held_out": [float(v) for v in held_out.ravel()],
+        "temperature": float(1 / scaling.beta_),
+        "calibrated": [float(v) for v in calibrated.ravel()],
+        "before": scores(y, held_out),
+        "after": scores(y, calibrated),
+    }
 
 
 cases = [

@@ -123,8 +123,13 @@ class Moto:
         command = [Path(sys.executable).with_name("moto_server"), "-H", "127.0.0.1", "-p", str(self.port)]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         wait_for(self.port)
-        client = boto3.client("s3", endpoint_url=self.environment["AWS_ENDPOINT_URL"], region_name="us-east-1",
-                              aws_access_key_id="x", aws_secret_access_key="x")
+        client = boto3.client(
+            "s3",
+            endpoint_url=self.environment["AWS_ENDPOINT_URL"],
+            region_name="us-east-1",
+            aws_access_key_id="x",
+            aws_secret_access_key="x",
+        )
         client.create_bucket(Bucket="bucket")
         client.put_object(Bucket="bucket", Key="photos/", Body=b"")
         client.put_object(Bucket="bucket", Key="photos/Training/", Body=b"")
@@ -152,7 +157,9 @@ def s3(program, pictures, wanted):
     try:
         program.run("s3://bucket/photos", "s3", server.environment)
         check(program.results("s3") == wanted, "S3 gives the tables of the folder")
-        check(not computed(program.run("s3://bucket/photos", "s3", server.environment)), "a second start computes nothing")
+        check(
+            not computed(program.run("s3://bucket/photos", "s3", server.environment)), "a second start computes nothing"
+        )
         # killed in the middle
         process = program.start("s3://bucket/photos", "killed", server.environment, ["--set", "runtime.threads=1"])
         while len(list((program.folder / "killed/features").glob("part-*"))) < 2:

@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
-"""From the file to the network's input: featurize against Keras, torchvision and timm, on photographs and on generated pictures.
+"""From the file to the network's input: featurize against Keras, torchvision and timm, on photographs and on generated
+pictures.
 
-Each picture goes through `featurize run` with `layer: input`, and through the library's own loader: `load_img` and `preprocess_input`,
-`Weights.IMAGENET1K_V1.transforms()`, `timm.data.create_transform`. Said are the share of values that are the same, the share that are at most
-one level of 255 away, and the farthest; fewer than 99.9 % within a level end with 1.
+Each picture goes through `featurize run` with `layer: input`, and through the library's own loader: `load_img` and
+`preprocess_input`, `Weights.IMAGENET1K_V1.transforms()`, `timm.data.create_transform`. Said are the share of values
+that are the same, the share that are at most one level of 255 away, and the farthest; fewer than 99.9 % within a level
+end with 1.
 
     pip install pillow numpy pyarrow keras torch torchvision timm
     python input_parity.py FEATURIZE [FOLDER]
@@ -44,7 +46,9 @@ def generated(folder):
     rng = np.random.default_rng(5)
     for number, (width, height) in enumerate([(640, 427), (427, 640), (224, 224), (100, 900), (1200, 1200), (33, 47)]):
         y, x = np.mgrid[0:height, 0:width]
-        data = np.stack([x * 255 // width, y * 255 // height, (x ^ y) % 256], 2) + rng.integers(0, 20, (height, width, 3))
+        data = np.stack([x * 255 // width, y * 255 // height, (x ^ y) % 256], 2) + rng.integers(
+            0, 20, (height, width, 3)
+        )
         image = Image.fromarray(data.clip(0, 255).astype(np.uint8))
         image.save(folder / f"{number}.jpg", quality=90, subsampling=number % 3)
         image.save(folder / f"{number}.png")
@@ -68,9 +72,20 @@ def theirs(library, side, name):
 
 
 def ours(binary, folder, out, model, library):
-    yaml = {"version": 1, "name": "input", "input": {"root": str(folder), "label": "none"}, "output": {"dir": str(out), "layout": "array"}}
+    yaml = {
+        "version": 1,
+        "name": "input",
+        "input": {"root": str(folder), "label": "none"},
+        "output": {"dir": str(out), "layout": "array"},
+    }
     weights = "bundled" if model == "efficientnet_lite0" else "random"
-    yaml["extract"] = {"model": model, "weights": weights, "layer": "input", "features": "flatten", "recipe": {"preset": library}}
+    yaml["extract"] = {
+        "model": model,
+        "weights": weights,
+        "layer": "input",
+        "features": "flatten",
+        "recipe": {"preset": library},
+    }
     out.mkdir(parents=True)
     (out / "input.yaml").write_text(json.dumps(yaml))
     done = subprocess.run([binary, "run", "-q", str(out / "input.yaml")], capture_output=True, text=True)

@@ -1,7 +1,9 @@
-"""Networks of keras.applications as people save them: with their own classes, without a top, within functional and sequential models, grown together
-with a head; in `.weights.h5`, `.keras` and `.h5`. All must load, and the features be those of Keras for the same input, to 1e-5.
+"""Networks of keras.applications as people save them: with their own classes, without a top, within functional and
+sequential models, grown together with a head; in `.weights.h5`, `.keras` and `.h5`. All must load, and the features be
+those of Keras for the same input, to 1e-5.
 
-    python tests/python/keras_wrappers.py [network ...]              # FEATURIZE names the binary, TMPDIR needs 2 GB for VGG
+    python tests/python/keras_wrappers.py [network ...]              # FEATURIZE names the binary, TMPDIR needs 2 GB for
+    VGG
 
 Keras 3.15.1, TensorFlow 2.21.0.
 """

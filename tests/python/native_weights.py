@@ -42,7 +42,14 @@ KERAS = (
     "efficientnet_b0",
     "nasnet_mobile",
 )
-TORCHVISION = ("efficientnet_v2_s", "convnext_tiny", "regnet_y_400mf", "mnasnet1_0", "mobilenet_v2", "mobilenet_v3_large")
+TORCHVISION = (
+    "efficientnet_v2_s",
+    "convnext_tiny",
+    "regnet_y_400mf",
+    "mnasnet1_0",
+    "mobilenet_v2",
+    "mobilenet_v3_large",
+)
 TIMM = (
     "efficientnetv2_b0",
     "efficientnet_v2_s",
@@ -71,7 +78,9 @@ def keras_case(model, at, picture):
             layer.adapt_variance.assign(np.square((0.229, 0.224, 0.225)))
             layer.finalize_state()
         if type(layer).__name__ == "BatchNormalization":
-            layer.set_weights([value + RNG.uniform(-0.1, 0.1, value.shape).astype("f4") for value in layer.get_weights()])
+            layer.set_weights(
+                [value + RNG.uniform(-0.1, 0.1, value.shape).astype("f4") for value in layer.get_weights()]
+            )
     kind = ("weights.h5", "keras", "h5")[KERAS.index(model) % 3]
     path = at / f"{model}.{kind}"
     if kind == "h5":

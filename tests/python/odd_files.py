@@ -1,15 +1,17 @@
 #!/usr/bin/env python3
 """Some thousands of odd picture files: each must give Pillow's picture (two levels at most), or a reason.
 
-Made with Pillow and OpenCV: every mode and bit depth, interlace, sides of one pixel, odd sides, restart intervals, CMYK, the compressions of TIFF,
-palettes with transparency, WebP with and without loss, icons, PNM. Made byte by byte (`odd/`): orientation told in every way, GIF frames beyond
-their canvas, bitmaps of every header and mask, TIFF of every layout, PNG without an end. A folder of files goes through `featurize run` with `layer: input` and a
-recipe that changes nothing, so that the tables hold the pixels; transparent ones lie on white, 16 bits lose their lower byte.
+Made with Pillow and OpenCV: every mode and bit depth, interlace, sides of one pixel, odd sides, restart intervals,
+CMYK, the compressions of TIFF, palettes with transparency, WebP with and without loss, icons, PNM. Made byte by byte
+(`odd/`): orientation told in every way, GIF frames beyond their canvas, bitmaps of every header and mask, TIFF of every
+layout, PNG without an end. A folder of files goes through `featurize run` with `layer: input` and a recipe that changes
+nothing, so that the tables hold the pixels; transparent ones lie on white, 16 bits lose their lower byte.
 
     pip install pillow numpy opencv-python-headless pyarrow
     python odd_files.py FEATURIZE [FOLDER]
 
-FEATURIZE is the binary. Ends with 1 and the list if a file's picture is another one, or if one that Pillow reads fails without a known reason.
+FEATURIZE is the binary. Ends with 1 and the list if a file's picture is another one, or if one that Pillow reads fails
+without a known reason.
 """
 
 import io
@@ -115,7 +117,9 @@ def made(folder):
 
 
 def of_pillow(data):
-    """The pixels by our rules, or why Pillow has none. Of bytes: a file that has a name it maps, and forgets to turn a TIFF."""
+    """The pixels by our rules, or why Pillow has none. Of bytes: a file that has a name it maps, and forgets to turn a
+    TIFF.
+    """
     try:
         image = Image.open(io.BytesIO(data))
         image.load()
@@ -136,7 +140,9 @@ def of_pillow(data):
 
 
 def of_featurize(binary, folder, out):
-    """The pixels of each file, or the reason why there are none: a run for each size of picture, since a recipe has one."""
+    """The pixels of each file, or the reason why there are none: a run for each size of picture, since a recipe has
+    one.
+    """
     import pyarrow.parquet as pq
 
     pixels = {}

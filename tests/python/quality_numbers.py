@@ -1,15 +1,18 @@
 #!/usr/bin/env python3
-"""The numbers that docs/outputs.md gives of `report.quality`: how similar copies and different pictures are, and how many wrong labels are found.
+"""The numbers that docs/outputs.md gives of `report.quality`: how similar copies and different pictures are, and how
+many wrong labels are found.
 
     pip install pillow pyarrow numpy
     python quality_numbers.py FEATURIZE LABELLED [MORE]
 
-FEATURIZE is the binary; LABELLED a folder of photographs, train/<class>/ and test/<class>/ with two classes; MORE a folder of other photographs.
+FEATURIZE is the binary; LABELLED a folder of photographs, train/<class>/ and test/<class>/ with two classes; MORE a
+folder of other photographs.
 
-* Of 80 photographs of LABELLED and 60 of MORE, five changed copies each go through `extract`. Printed is the share of the copies whose cosine with
-  their original (features less the mean of the originals, as `compare` centres them) is 0.9 and more, and the largest cosine between two originals.
-* In copies of LABELLED, nine labels of the train pictures are exchanged and a picture of noise is put in, with three seeds. Printed is
-  how many of the nine `quality.parquet` suspects, and what else it suspects.
+* Of 80 photographs of LABELLED and 60 of MORE, five changed copies each go through `extract`. Printed is the share of
+  the copies whose cosine with their original (features less the mean of the originals, as `compare` centres them) is
+  0.9 and more, and the largest cosine between two originals.
+* In copies of LABELLED, nine labels of the train pictures are exchanged and a picture of noise is put in, with three
+  seeds. Printed is how many of the nine `quality.parquet` suspects, and what else it suspects.
 """
 
 import json
@@ -102,7 +105,9 @@ def labels(binary, labelled, seed, work):
     suspected = {row["path"] for row in rows if row["suspected_label"] is not None}
     others = suspected - changed
     noise = [row["path"] for row in rows if row["outlier"]]
-    print(f"seed {seed}: {len(suspected & changed)} of {CHANGED} among {len(train)}, and {len(others)} others {sorted(others)}; outliers {noise}")
+    print(
+        f"seed {seed}: {len(suspected & changed)} of {CHANGED} among {len(train)}, and {len(others)} others {sorted(others)}; outliers {noise}"
+    )
 
 
 def main():

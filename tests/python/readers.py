@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Opens every table of a run with pyarrow, pandas, polars, DuckDB and, where it is installed, Spark, and compares what they read value by value.
+"""Opens every table of a run with pyarrow, pandas, polars, DuckDB and, where it is installed, Spark, and compares what
+they read value by value.
 
     pip install numpy pyarrow pandas polars duckdb safetensors        # pyspark, with a Java runtime
     python tests/python/readers.py                        # target/release/featurize on pipelines/fruits.yaml
@@ -423,7 +424,9 @@ def main():
             expect(np.array_equal(read(), expected), "other values than numpy's float16 of them")
 
         folder16 = halves.folder / "features"
-        check("f16: numpy maps features.npy", lambda: half(lambda: np.load(halves.folder / "features.npy", mmap_mode="r")))
+        check(
+            "f16: numpy maps features.npy", lambda: half(lambda: np.load(halves.folder / "features.npy", mmap_mode="r"))
+        )
         check("f16: pyarrow", lambda: half(lambda: np.stack(pq.read_table(folder16)["features"].to_numpy())))
         check("f16: polars", lambda: half(lambda: pl.read_parquet(folder16 / "*.parquet")["features"].to_numpy()))
         glob = f"SELECT features FROM '{folder16}/*.parquet'"

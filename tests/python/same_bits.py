@@ -3,11 +3,12 @@
 
     python tests/python/same_bits.py OLD NEW [--networks all|none|NAME,NAME]
 
-OLD and NEW are two programs (a build of before a change and one of after it). Both run, on this machine, the pipelines that ship and one
-pipeline for each network of `featurize models` (random weights, two pictures a class, as `avg` and as `map`). For every file of a run that
-both programs write, the script compares
+OLD and NEW are two programs (a build of before a change and one of after it). Both run, on this machine, the pipelines
+that ship and one pipeline for each network of `featurize models` (random weights, two pictures a class, as `avg` and as
+`map`). For every file of a run that both programs write, the script compares
 
-* Parquet: the schema with its metadata, and the bits of every value (pyarrow reads both; the version of featurize in the metadata is left out);
+* Parquet: the schema with its metadata, and the bits of every value (pyarrow reads both; the version of featurize in
+  the metadata is left out);
 * JSON, HTML and text: everything but timings, dates and the version;
 * every other file (weights of the classifier, CSV, arrays): the bytes.
 
@@ -81,7 +82,8 @@ def same_table(old, new):
         return "other metadata: " + ", ".join(k for k in keys if metadata_a.get(k) != metadata_b.get(k))
     for name in a.column_names:
         x, y = a.column(name).combine_chunks(), b.column(name).combine_chunks()
-        # `equals` calls NaN unequal to itself and 0.0 equal to -0.0, so buffers are compared where it says no or values are floats
+        # `equals` calls NaN unequal to itself and 0.0 equal to -0.0, so buffers are compared where it says no or values
+        # are floats
         if x.to_pylist() != y.to_pylist() and [m.to_pybytes() if m else None for m in x.buffers()] != [
             m.to_pybytes() if m else None for m in y.buffers()
         ]:
@@ -132,7 +134,12 @@ def main():
     elif options.networks != "none":
         networks = options.networks.split(",")
     jobs = [(name, [str(ROOT / "pipelines" / f"{name}.yaml")]) for name in SHIPPED]
-    random = ["extract.weights=random", "input.limit_per_class=2", "input.classes=[Banana,Strawberry]", "train.mlp.max_iter=20"]
+    random = [
+        "extract.weights=random",
+        "input.limit_per_class=2",
+        "input.classes=[Banana,Strawberry]",
+        "train.mlp.max_iter=20",
+    ]
     for network in networks:
         for features in ("avg", "map"):
             settings = [f"extract.model={network}", f"extract.features={features}", "reduce.pca.components=2", *random]

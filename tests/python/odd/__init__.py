@@ -9,6 +9,7 @@ from PIL import Image
 
 W, H = 33, 21
 
+
 def levels(width=W, height=H, channels=3, seed=0):
     """Smooth, with edges and noise: every byte matters."""
     y, x, c = np.mgrid[0:height, 0:width, 0:channels]
@@ -28,7 +29,9 @@ def saved(image, **how):
 
 def chunk(kind, body, crc=None):
     """A chunk of a PNG."""
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body) if crc is None else crc)
+    return (
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body) if crc is None else crc)
+    )
 
 
 def cases():

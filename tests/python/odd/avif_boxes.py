@@ -38,12 +38,16 @@ def frame_of(avif):
 def tiles_of(image, columns, rows, side, **how):
     whole = Image.new(image.mode, (columns * side, rows * side), "gray")
     whole.paste(image)
-    parts = [whole.crop((x * side, y * side, (x + 1) * side, (y + 1) * side)) for y in range(rows) for x in range(columns)]
+    parts = [
+        whole.crop((x * side, y * side, (x + 1) * side, (y + 1) * side)) for y in range(rows) for x in range(columns)
+    ]
     return [frame_of(saved(part, format="AVIF", speed=6, **how)) for part in parts]
 
 
 def grid(image, columns, rows, side, opacity, **how):
-    """`image` (RGBA) in tiles of `side`; its opacity is left out, one item, a grid of its own, or an item for each tile (or for some)."""
+    """`image` (RGBA) in tiles of `side`; its opacity is left out, one item, a grid of its own, or an item for each tile
+    (or for some).
+    """
     width, height = image.size
     colours = tiles_of(image.convert("RGB"), columns, rows, side, **how)
     grey = {"quality": 100, "subsampling": "4:0:0"}
@@ -84,7 +88,9 @@ def grid(image, columns, rows, side, opacity, **how):
             pairs = list(zip(ids, parts))[: len(ids) - (opacity == "some_tiles")]
             references += [(b"auxl", own, [tile]) for own, tile in pairs]
     entries = [full(b"infe", 2, struct.pack(">HH4sx", n + 1, 0, kind)) for n, (kind, _, _) in enumerate(items)]
-    ipma = struct.pack(">I", len(items)) + b"".join(struct.pack(">HB", n + 1, len(ids)) + bytes(ids) for n, (_, _, ids) in enumerate(items))
+    ipma = struct.pack(">I", len(items)) + b"".join(
+        struct.pack(">HB", n + 1, len(ids)) + bytes(ids) for n, (_, _, ids) in enumerate(items)
+    )
     iref = b"".join(box(kind, struct.pack(f">HH{len(to)}H", source, len(to), *to)) for kind, source, to in references)
 
     def meta(start):

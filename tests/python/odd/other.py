@@ -1,5 +1,5 @@
-"""WebP with and without loss, opacity and a header; AVIF of tiles with opacity; JPEG with odd markers and components, and of arithmetic codes where
-there is a jpegtran (JPEGTRAN names it)."""
+"""WebP with and without loss, opacity and a header; AVIF of tiles with opacity; JPEG with odd markers and components,
+and of arithmetic codes where there is a jpegtran (JPEGTRAN names it)."""
 
 import os
 import shutil
