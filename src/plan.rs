@@ -172,10 +172,10 @@ impl Plan {
                 paths.extend([dir.npy(), dir.index()].into_iter().filter(|_| config.output.npy));
                 paths.extend((config.extract.precision == Precision::Int8).then(|| dir.ranges()));
             }
-            StageId::Reduce => paths.extend(config.reduce.iter().map(|reduce| dir.reduction(reduce.word()))),
+            StageId::Reduce => paths.extend(config.reduce.iter().map(|reduce| dir.fitted(reduce.word()))),
             StageId::Train => {
                 let all = config.train.iter().flat_map(|train| train.classifiers());
-                paths.extend(all.map(|one| dir.classifier_file(one.name())));
+                paths.extend(all.map(|one| dir.fitted(one.name())));
             }
             StageId::Report if config.report.as_ref().is_some_and(|report| report.figures) => {
                 let both = |name| ["svg", "png"].map(|ending| dir.figures().join(format!("{name}.{ending}")));

@@ -36,6 +36,66 @@ pub struct RunDir {
     root: PathBuf,
 }
 
+/// Files and folders of a run, each with the folder that it lies in.
+macro_rules! places {
+    ($($(#[$doc:meta])* $name:ident = $folder:ident / $file:literal;)*) => {
+        impl RunDir {$(
+            $(#[$doc])*
+            pub fn $name(&self) -> PathBuf {
+                self.$folder().join($file)
+            }
+        )*}
+    };
+}
+
+places! {
+    /// The manifest, a row for every file that was met: path, label, split, bytes, width, height, status, error.
+    manifest = root / "manifest.parquet";
+    /// The folder of the feature tables.
+    features = root / "features";
+    /// The array of all features for numpy.
+    npy = root / "features.npy";
+    /// The table with path, label and split of the rows of the array.
+    index = root / "index.parquet";
+    /// The table with path, label, split and the columns of the reduction.
+    reduced = root / "reduced.parquet";
+    /// The table with path, label, split, predicted class, confidence and the probability of each class.
+    predictions = root / "predictions.parquet";
+    /// The folder of everything that was fitted, which `predict` needs.
+    classifier = root / "classifier";
+    /// The table of all columns: mean, variance and score over the train split, whether the column was kept, and why
+    /// not.
+    columns = classifier / "columns.parquet";
+    /// The ranges of the network's values, by which `int8` chose its scales.
+    ranges = classifier / "ranges.safetensors";
+    /// The card that says what the tensors mean: classes, model, weights, recipe.
+    card = classifier / "classifier.json";
+    /// The metrics: accuracy, scores of each class, confusion matrix, loss curve.
+    metrics = root / "metrics.json";
+    /// The table of copies, labels in doubt and outliers, which `compare` finds by the neighbours of each picture.
+    quality = root / "quality.parquet";
+    /// The folder of the report's charts as files.
+    figures = root / "figures";
+    /// The report.
+    report = root / "report.html";
+    /// The description of the run: versions, configuration, fingerprints, device, timings.
+    run_json = root / "run.json";
+    /// The folder of the files that resuming needs; users need not look into it.
+    store = root / ".store";
+    /// The lock file.
+    lock = store / "lock";
+    /// The folder of the outcomes of each shard.
+    shards = store / "shards";
+    /// The pictures that the run was listed with, in the order of the shards.
+    listing = store / "listing.parquet";
+    /// The description of the feature tables that have their numbers.
+    tables = store / "tables.json";
+    /// The description of the processes that compute shards for this run on other machines.
+    workers = store / "workers.json";
+    /// The file that says which pipeline the folder belongs to and which files its run may write.
+    owner = store / "owner.json";
+}
+
 impl RunDir {
     /// Names the run folder `root` without creating it.
     pub fn new(root: impl Into<PathBuf>) -> Self {
@@ -45,16 +105,6 @@ impl RunDir {
     /// The path of the run folder.
     pub fn root(&self) -> &Path {
         &self.root
-    }
-
-    /// The manifest, a row for every file that was met: path, label, split, bytes, width, height, status, error.
-    pub fn manifest(&self) -> PathBuf {
-        self.root.join("manifest.parquet")
-    }
-
-    /// The folder of the feature tables.
-    pub fn features(&self) -> PathBuf {
-        self.root.join("features")
     }
 
     /// The feature table of shard `i` among `of` shards. All of them have as many digits, so that names sort as numbers
@@ -69,115 +119,14 @@ impl RunDir {
         self.own_files(&self.features())
     }
 
-    /// The array of all features for numpy.
-    pub fn npy(&self) -> PathBuf {
-        self.root.join("features.npy")
-    }
-
-    /// The table with path, label and split of the rows of the array.
-    pub fn index(&self) -> PathBuf {
-        self.root.join("index.parquet")
-    }
-
-    /// The table with path, label, split and the columns of the reduction.
-    pub fn reduced(&self) -> PathBuf {
-        self.root.join("reduced.parquet")
-    }
-
-    /// The table with path, label, split, predicted class, confidence and the probability of each class.
-    pub fn predictions(&self) -> PathBuf {
-        self.root.join("predictions.parquet")
-    }
-
-    /// The folder of everything that was fitted, which `predict` needs.
-    pub fn classifier(&self) -> PathBuf {
-        self.root.join("classifier")
-    }
-
-    /// The table of all columns: mean, variance and score over the train split, whether the column was kept, and why
-    /// not.
-    pub fn columns(&self) -> PathBuf {
-        self.classifier().join("columns.parquet")
-    }
-
-    /// The fitted reduction: `pca`, `svd` or `scale`.
-    pub fn reduction(&self, kind: &str) -> PathBuf {
+    /// The fitted reduction (`pca`, `svd` or `scale`) or classifier (`mlp`, `logistic` or `knn`).
+    pub fn fitted(&self, kind: &str) -> PathBuf {
         self.classifier().join(format!("{kind}.safetensors"))
-    }
-
-    /// The fitted classifier of the kind `mlp`, `logistic` or `knn`.
-    pub fn classifier_file(&self, kind: &str) -> PathBuf {
-        self.classifier().join(format!("{kind}.safetensors"))
-    }
-
-    /// The ranges of the network's values, by which `int8` chose its scales.
-    pub fn ranges(&self) -> PathBuf {
-        self.classifier().join("ranges.safetensors")
-    }
-
-    /// The card that says what the tensors mean: classes, model, weights, recipe.
-    pub fn card(&self) -> PathBuf {
-        self.classifier().join("classifier.json")
-    }
-
-    /// The metrics: accuracy, scores of each class, confusion matrix, loss curve.
-    pub fn metrics(&self) -> PathBuf {
-        self.root.join("metrics.json")
-    }
-
-    /// The table of copies, labels in doubt and outliers, which `compare` finds by the neighbours of each picture.
-    pub fn quality(&self) -> PathBuf {
-        self.root.join("quality.parquet")
-    }
-
-    /// The folder of the report's charts as files.
-    pub fn figures(&self) -> PathBuf {
-        self.root.join("figures")
-    }
-
-    /// The report.
-    pub fn report(&self) -> PathBuf {
-        self.root.join("report.html")
-    }
-
-    /// The description of the run: versions, configuration, fingerprints, device, timings.
-    pub fn run_json(&self) -> PathBuf {
-        self.root.join("run.json")
-    }
-
-    /// The folder of the files that resuming needs; users need not look into it.
-    pub fn store(&self) -> PathBuf {
-        self.root.join(".store")
-    }
-
-    /// The lock file.
-    pub fn lock(&self) -> PathBuf {
-        self.store().join("lock")
     }
 
     /// The record of a stage.
     pub fn record(&self, stage: StageId) -> PathBuf {
         self.store().join(format!("{}.json", stage.name()))
-    }
-
-    /// The folder of the outcomes of each shard.
-    pub fn shards(&self) -> PathBuf {
-        self.store().join("shards")
-    }
-
-    /// The pictures that the run was listed with, in the order of the shards.
-    pub fn listing(&self) -> PathBuf {
-        self.store().join("listing.parquet")
-    }
-
-    /// The description of the feature tables that have their numbers.
-    pub fn tables(&self) -> PathBuf {
-        self.store().join("tables.json")
-    }
-
-    /// The description of the processes that compute shards for this run on other machines.
-    pub fn workers(&self) -> PathBuf {
-        self.store().join("workers.json")
     }
 
     /// The commit record of a shard whose table has no number yet.
@@ -188,11 +137,6 @@ impl RunDir {
     /// The outcome of each picture of a shard.
     pub fn outcomes(&self, id: &str) -> PathBuf {
         self.shards().join(format!("{id}.json"))
-    }
-
-    /// The file that says which pipeline the folder belongs to and which files its run may write.
-    pub fn owner(&self) -> PathBuf {
-        self.store().join("owner.json")
     }
 
     /// The temporary name of a feature table that gets another number.
@@ -292,8 +236,8 @@ mod tests {
             dir.outcomes(&"0f".repeat(16)),
             dir.moving(&"a".repeat(32)),
         ]);
-        paths.extend(["scale", "pca", "svd"].map(|kind| dir.reduction(kind)));
-        paths.extend(crate::stages::train::KINDS.map(|kind| dir.classifier_file(kind)));
+        paths.extend(["scale", "pca", "svd"].map(|kind| dir.fitted(kind)));
+        paths.extend(crate::stages::train::KINDS.map(|kind| dir.fitted(kind)));
         paths.extend(StageId::ALL.map(|stage| dir.record(stage)));
         paths.extend(CHARTS.map(|name| dir.figures().join(format!("{name}.png"))));
         for path in &paths {

@@ -12,7 +12,7 @@ use crate::store::{OutputFile, RunDir};
 
 /// The file of a reduction of that kind.
 fn path(dir: &RunDir, kind: Kind) -> PathBuf {
-    dir.reduction(kind.word())
+    dir.fitted(kind.word())
 }
 
 /// Writes `reduction`.

@@ -30,7 +30,7 @@ pub fn save(
     classes: &[String],
     temperature: Option<Temperature>,
 ) -> Result<Vec<OutputFile>, IoError> {
-    let path = plan.dir.classifier_file(kind);
+    let path = plan.dir.fitted(kind);
     let digest = match classifier {
         Classifier::Layers(mlp) => layers(mlp, &path)?,
         Classifier::Neighbours(knn) => table(knn, &path)?,
@@ -151,7 +151,7 @@ pub fn open(dir: &RunDir) -> Result<Saved, TrainError> {
     if card.temperature.is_some_and(|temperature| !temperature.is_sound()) {
         return Err(wrong("`temperature` is no positive number".into()).into());
     }
-    let mut file = Tensors::read(&dir.classifier_file(kind))?;
+    let mut file = Tensors::read(&dir.fitted(kind))?;
     let classifier = if let Some(params) = card.knn {
         let &[rows, cols] = file.shape("x").unwrap_or_default() else {
             return Err(wrong("the table of knn.safetensors has no two dimensions".into()).into());

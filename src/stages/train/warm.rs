@@ -33,7 +33,7 @@ pub fn fingerprinted(pipeline: &config::Pipeline) -> Result<Value, Box<ConfigErr
     for (key, run) in asked(pipeline) {
         let dir = RunDir::new(run);
         let mut hash = blake3::Hasher::new();
-        for path in [dir.card(), dir.classifier_file(saved::KINDS[0])] {
+        for path in [dir.card(), dir.fitted(saved::KINDS[0])] {
             let bytes = std::fs::read(&path).map_err(|error| {
                 let key = pipeline.written(&key);
                 Box::new(pipeline.error_at(&key, format!("`{key}`: cannot read {}: {error}", path.display())))
@@ -181,7 +181,7 @@ fn other_columns(
         return Ok(Some(format!("the reduction {theirs}, this run with {ours}")));
     }
     let Some(word) = reduce.map(config::Reduce::word).filter(|word| *word != "scale") else { return Ok(None) };
-    let components = |dir: &RunDir| Tensors::read(&dir.reduction(word))?.f32s("components");
+    let components = |dir: &RunDir| Tensors::read(&dir.fitted(word))?.f32s("components");
     let other = components(dir)? != components(&plan.dir)?;
     Ok(other.then(|| {
         format!(
