@@ -1,21 +1,14 @@
 //! The calibration of the classifier: whether its confidence is as high as its accuracy.
 
-use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::charts::calibration;
 use super::formatting::{percent, plural};
 use crate::learn::metrics::Metrics;
 use crate::stages::evaluate::Calibrated;
 
-/// The section about calibration.
-#[derive(Clone, Debug, Serialize)]
-pub struct Section {
-    pub summary: String,
-    pub chart: String,
-}
-
 /// The diagram and its summary; none without a prediction.
-pub fn section(test: &Metrics, calibrated: Option<&Calibrated>) -> Option<Section> {
+pub fn section(test: &Metrics, calibrated: Option<&Calibrated>) -> Option<Value> {
     let chart = calibration::draw(&test.calibration, "Share of right predictions by confidence")?;
     let sums = test.calibration.iter().filter_map(|bin| Some((bin.count as f64, bin.count as f64 * bin.confidence?)));
     let (count, sum) = sums.fold((0.0, 0.0), |(count, sum), (n, confidence)| (count + n, sum + confidence));
@@ -27,13 +20,11 @@ pub fn section(test: &Metrics, calibrated: Option<&Calibrated>) -> Option<Sectio
     };
     let (mean, right, error) = (percent(mean), percent(right), percent(test.calibration_error));
     let effect = calibrated.map_or_else(String::new, |calibrated| effect(test, calibrated));
-    Some(Section {
-        summary: format!(
-            "The classifier is sure by {mean} on average and right for {right}: {verdict}. Expected calibration error: \
-             {error}.{effect}"
-        ),
-        chart: chart.inline(),
-    })
+    let summary = format!(
+        "The classifier is sure by {mean} on average and right for {right}: {verdict}. Expected calibration error: \
+         {error}.{effect}"
+    );
+    Some(json!({"summary": summary, "chart": chart.inline()}))
 }
 
 /// A sentence about the temperature and its effect.

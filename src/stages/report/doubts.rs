@@ -1,50 +1,14 @@
 //! Data quality on the page: labels in doubt, copies, outliers, each with its pictures.
 
-use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::formatting::{count, form, percent, plural};
-use super::scores::Number;
+use super::scores::named_number;
 use crate::image::data_uri;
 use crate::stages::compare::{Compared, GROUPS, Group, NEAR, Outlier, Picture, SAME, SHOWN, Summary, Suspect};
 
 /// Longer side of a picture in this section, in pixels. It is small, since there are many.
 pub const LONGEST: usize = 112;
-
-/// The section.
-#[derive(Clone, Debug, Serialize)]
-pub struct Section {
-    pub summary: String,
-    /// A warning about copies that make the scores too good.
-    pub warning: Option<String>,
-    pub numbers: Vec<Number>,
-    pub suspects: Vec<Card>,
-    pub groups: Vec<Copies>,
-    pub outliers: Vec<Card>,
-    /// The number of suspects, groups and outliers that are not shown.
-    pub more: [Option<String>; 3],
-}
-
-/// A picture with its captions.
-#[derive(Clone, Debug, Serialize)]
-pub struct Card {
-    pub path: String,
-    /// The picture as a `data:` address; none when it cannot be read any more.
-    pub source: Option<String>,
-    pub head: String,
-    pub note: String,
-    /// The nearest picture of the suggested class.
-    pub witness: Option<Box<Card>>,
-}
-
-/// Pictures that are copies of one another.
-#[derive(Clone, Debug, Serialize)]
-pub struct Copies {
-    pub title: String,
-    /// True across train and test, or under several labels.
-    pub bad: bool,
-    pub cards: Vec<Card>,
-    pub more: Option<String>,
-}
 
 /// Makes the section of the result of the comparison. `picture` gives the JPEG of a path, or none when it cannot be
 /// read any more. Labels are mentioned when `labelled` is true.
@@ -52,23 +16,18 @@ pub fn section<E>(
     found: &Compared,
     labelled: bool,
     mut picture: impl FnMut(&str) -> Result<Option<Vec<u8>>, E>,
-) -> Result<Section, E> {
+) -> Result<Value, E> {
     let mut card = |of: &Picture, head: String, note: String| {
         let source = picture(&of.path)?.map(|jpeg| data_uri(&jpeg));
-        Ok(Card { path: of.path.clone(), source, head, note, witness: None })
+        Ok(json!({"path": of.path, "source": source, "head": head, "note": note}))
     };
-    let mut suspects = Vec::new();
+    let (mut suspects, mut groups, mut outliers) = (Vec::new(), Vec::new(), Vec::new());
     for Suspect { picture, suggested, votes, of, witness } in &found.suspects {
-        let head = format!("{}, or {suggested}?", label(picture));
-        let mut one = card(
-            picture,
-            head,
-            format!("{votes} of {} {} {suggested}", plural(*of, "neighbour"), form(*votes, "is", "are")),
-        )?;
-        one.witness = Some(Box::new(card(witness, label(witness), "the nearest of them".into())?));
+        let note = format!("{votes} of {} {} {suggested}", plural(*of, "neighbour"), form(*votes, "is", "are"));
+        let mut one = card(picture, format!("{}, or {suggested}?", label(picture)), note)?;
+        one["witness"] = card(witness, label(witness), "the nearest of them".into())?;
         suspects.push(one);
     }
-    let mut groups = Vec::new();
     for group in &found.groups {
         let mut cards = Vec::new();
         for (picture, similarity) in &group.members {
@@ -76,10 +35,11 @@ pub fn section<E>(
             cards.push(card(picture, label(picture), format!("{split}, {}", told(*similarity)))?);
         }
         let more = group.size.saturating_sub(group.members.len());
+        let more = (more > 0).then(|| format!("and {} more", count(more)));
+        // in bold where it reaches over both splits or over several labels
         let (title, bad) = title(group);
-        groups.push(Copies { title, bad, cards, more: (more > 0).then(|| format!("and {} more", count(more))) });
+        groups.push(json!({"title": title, "bad": bad, "cards": cards, "more": more}));
     }
-    let mut outliers = Vec::new();
     for Outlier { picture, score, similarity } in &found.outliers {
         let note = format!("{score:.1} deviations; nearest: {similarity:.2}");
         outliers.push(card(picture, label(picture), note)?);
@@ -88,15 +48,8 @@ pub fn section<E>(
     let all = [(summary.suspects, SHOWN), (summary.groups, GROUPS), (summary.outliers, SHOWN)];
     let more =
         all.map(|(all, shown)| (all > shown).then(|| format!("and {} more in quality.parquet", count(all - shown))));
-    Ok(Section {
-        summary: described(summary),
-        warning: leak(summary),
-        numbers: numbers(summary, labelled),
-        suspects,
-        groups,
-        outliers,
-        more,
-    })
+    Ok(json!({"summary": described(summary), "warning": leak(summary), "numbers": numbers(summary, labelled),
+        "suspects": suspects, "groups": groups, "outliers": outliers, "more": more}))
 }
 
 fn label(picture: &Picture) -> String {
@@ -160,10 +113,8 @@ pub fn leak(found: &Summary) -> Option<String> {
     ))
 }
 
-fn numbers(found: &Summary, labelled: bool) -> Vec<Number> {
-    let one = |name: &str, value: usize, note: &str, means: bool| {
-        means.then(|| Number { name: name.into(), value: count(value), note: note.into() })
-    };
+fn numbers(found: &Summary, labelled: bool) -> Vec<Value> {
+    let one = |name, value, note, means: bool| means.then(|| named_number(name, count(value), note));
     let all = [
         one("Labels in doubt", found.suspects, "most neighbours are of one other class", labelled),
         one("Copies", found.copies, "the same as another picture before them", true),

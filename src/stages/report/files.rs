@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::data::{ReportData, Trouble};
 use super::formatting::{count, plural};
@@ -16,35 +16,6 @@ pub const LONGEST: usize = 96;
 /// The kind of files whose readable part is shown.
 const TRUNCATED: &str = "truncated";
 
-/// The section.
-#[derive(Clone, Debug, Serialize)]
-pub struct Section {
-    pub summary: String,
-    pub reasons: Vec<Reason>,
-    pub rows: Vec<Row>,
-    /// The number of files that are not listed.
-    pub more: Option<String>,
-}
-
-/// A kind of reason, with the number of its files.
-#[derive(Clone, Debug, Serialize)]
-pub struct Reason {
-    pub status: &'static str,
-    pub kind: String,
-    pub meaning: String,
-    pub count: String,
-}
-
-/// A file without features.
-#[derive(Clone, Debug, Serialize)]
-pub struct Row {
-    pub status: &'static str,
-    pub path: String,
-    pub reason: String,
-    /// The readable part of the picture as a `data:` address.
-    pub source: Option<String>,
-}
-
 fn status(failed: bool) -> &'static str {
     if failed { "failed" } else { "skipped" }
 }
@@ -54,7 +25,7 @@ fn status(failed: bool) -> &'static str {
 pub fn section<E>(
     data: &ReportData,
     mut picture: impl FnMut(&str) -> Result<Option<Vec<u8>>, E>,
-) -> Result<Option<Section>, E> {
+) -> Result<Option<Value>, E> {
     if data.troubles.is_empty() {
         return Ok(None);
     }
@@ -63,24 +34,20 @@ pub fn section<E>(
     let failed = rows.iter().filter(|trouble| trouble.failed).count();
     let rest = rows.len().saturating_sub(LISTED);
     let mut row = |trouble: &&Trouble| {
-        let shown = if trouble.kind == TRUNCATED { picture(&trouble.path)? } else { None };
-        Ok(Row {
-            status: status(trouble.failed),
-            path: trouble.path.clone(),
-            reason: trouble.reason.clone(),
-            source: shown.map(|jpeg| data_uri(&jpeg)),
-        })
+        let Trouble { path, failed, kind, reason } = trouble;
+        // the readable part of the picture
+        let shown = if kind == TRUNCATED { picture(path)? } else { None };
+        let source = shown.map(|jpeg| data_uri(&jpeg));
+        Ok(json!({"status": status(*failed), "path": path, "reason": reason, "source": source}))
     };
-    Ok(Some(Section {
-        summary: summary(failed, rows.len() - failed),
-        reasons: reasons(&data.troubles),
-        rows: rows.iter().take(LISTED).map(&mut row).collect::<Result<_, E>>()?,
-        more: (rest > 0).then(|| count(rest)),
-    }))
+    let listed: Vec<Value> = rows.iter().take(LISTED).map(&mut row).collect::<Result<_, E>>()?;
+    let more = (rest > 0).then(|| count(rest));
+    let (summary, reasons) = (summary(failed, rows.len() - failed), reasons(&data.troubles));
+    Ok(Some(json!({"summary": summary, "reasons": reasons, "rows": listed, "more": more})))
 }
 
 /// The kinds of failed files, then those of skipped files, the most frequent first.
-fn reasons(troubles: &[Trouble]) -> Vec<Reason> {
+fn reasons(troubles: &[Trouble]) -> Vec<Value> {
     let mut kinds: BTreeMap<(bool, &str), (usize, &str)> = BTreeMap::new();
     for trouble in troubles {
         let (n, _) = kinds.entry((!trouble.failed, &trouble.kind)).or_insert((0, &trouble.reason));
@@ -88,11 +55,9 @@ fn reasons(troubles: &[Trouble]) -> Vec<Reason> {
     }
     let mut kinds: Vec<_> = kinds.into_iter().collect();
     kinds.sort_by_key(|&((skipped, _), (n, _))| (skipped, Reverse(n)));
-    let reason = |((skipped, kind), (n, example)): ((bool, &str), (usize, &str))| Reason {
-        status: status(!skipped),
-        kind: kind.to_string(),
-        meaning: meaning(kind).map_or_else(|| format!("such as: {example}"), String::from),
-        count: count(n),
+    let reason = |((skipped, kind), (n, example)): ((bool, &str), (usize, &str))| {
+        let meaning = meaning(kind).map_or_else(|| format!("such as: {example}"), String::from);
+        json!({"status": status(!skipped), "kind": kind, "meaning": meaning, "count": count(n)})
     };
     kinds.into_iter().map(reason).collect()
 }
@@ -167,20 +132,20 @@ mod tests {
         });
         let section = section.expect("no error").expect("a section");
         assert_eq!(asked, ["b.jpg", "d.jpg"]);
-        let told: Vec<_> =
-            section.reasons.iter().map(|one| (one.status, one.kind.as_str(), one.count.as_str())).collect();
-        assert_eq!(
-            told,
-            [
-                ("failed", "truncated", "2"),
-                ("failed", "corrupt", "1"),
-                ("failed", "new", "1"),
-                ("skipped", "extension", "1")
-            ]
-        );
-        assert_eq!(section.reasons[2].meaning, "such as: new: why");
-        let shown: Vec<_> = section.rows.iter().map(|row| (row.path.as_str(), row.source.is_some())).collect();
-        assert_eq!(shown, [("b.jpg", true), ("c.jpg", false), ("d.jpg", false), ("e", false), ("a.txt", false)]);
+        let reasons = section["reasons"].as_array().expect("reasons");
+        let told: Vec<_> = reasons.iter().map(|one| json!([one["status"], one["kind"], one["count"]])).collect();
+        let expected = [
+            json!(["failed", "truncated", "2"]),
+            json!(["failed", "corrupt", "1"]),
+            json!(["failed", "new", "1"]),
+            json!(["skipped", "extension", "1"]),
+        ];
+        assert_eq!(told, expected);
+        assert_eq!(reasons[2]["meaning"], "such as: new: why");
+        let rows = section["rows"].as_array().expect("rows");
+        let shown: Vec<_> = rows.iter().map(|row| (row["path"].as_str(), !row["source"].is_null())).collect();
+        let expected = [("b.jpg", true), ("c.jpg", false), ("d.jpg", false), ("e", false), ("a.txt", false)];
+        assert_eq!(shown, expected.map(|(path, shown)| (Some(path), shown)));
     }
 
     #[test]

@@ -41,7 +41,7 @@ use crate::terminal::printable;
 
 pub use data::Prediction;
 use data::ReportData;
-use page::Page;
+use page::page;
 
 /// The template of the page. Its name makes the engine escape every value.
 const TEMPLATE: (&str, &str) = ("report.html", include_str!("report.html"));
@@ -113,7 +113,7 @@ pub fn run(
     if settings.figures {
         files.extend(figures::write(plan, &data, ui)?);
     }
-    let html = render(&Page::new(&data, samples, doubts, left_out))?;
+    let html = render(page(&data, samples, doubts, left_out))?;
     let path = plan.dir.report();
     let digest = atomic::write_bytes(&path, html.as_bytes())?;
     let file = OutputFile::hashed(&plan.dir, &path, digest)?;
@@ -138,7 +138,7 @@ pub fn scored(
     let samples = samples::predicted(&predictions, SHOWN, shown)?;
     let sizes = [0, predictions.len()];
     let data = ReportData { title, classes, counts, sizes, test: Some(test), predictions, ..ReportData::default() };
-    Ok(render(&Page::new(&data, samples, None, None))?)
+    Ok(render(page(&data, samples, None, None))?)
 }
 
 /// Labelled pictures with their predictions and scores.
@@ -150,7 +150,7 @@ pub struct Scored {
 }
 
 /// The page as HTML.
-fn render(page: &Page) -> Result<String, minijinja::Error> {
+fn render(page: serde_json::Value) -> Result<String, minijinja::Error> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);

@@ -1,197 +1,47 @@
 //! The page as the template gets it: each section with its text, numbers and charts, or none where the run has no data
 //! for it.
 //!
-//! A new section is a field here, its title in [`Page::links`], and a block of the same id in `report.html`.
+//! A new section is a key and a link in [`page`], and a block of the same id in `report.html`.
 
-use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::charts::{Chart, colours, network, scatter, spectrum};
 use super::data::ReportData;
 use super::formatting::{count, form, number, percent, plural};
 use super::provenance::Provenance;
-use super::{calibration, doubts, figures, files, samples, scores, timing};
+use super::{calibration, figures, scores, timing};
 
 /// The most classes that are listed openly; a longer list is folded.
 const OPEN: usize = 40;
 
-/// The contents of the page.
-#[derive(Clone, Debug, Serialize)]
-pub struct Page {
-    pub title: String,
-    pub version: &'static str,
-    pub colours: Colours,
-    pub lead: String,
-    /// Notes on parts that the run does not have, with the reason.
-    pub notes: Vec<String>,
-    pub links: Vec<Link>,
-    pub tiles: Vec<Tile>,
-    pub samples: samples::Section,
-    pub scores: Option<scores::Section>,
-    pub calibration: Option<calibration::Section>,
-    pub quality: Option<doubts::Section>,
-    pub files: Option<files::Section>,
-    pub counts: Counts,
-    pub training: Option<Training>,
-    pub components: Option<Components>,
-    pub columns: Option<Columns>,
-    pub timing: Option<timing::Section>,
-    pub ran: Ran,
-}
-
-/// The colours of the light page and of the dark one, as variables of the style sheet.
-#[derive(Clone, Debug, Serialize)]
-pub struct Colours {
-    pub light: String,
-    pub dark: String,
-}
-
-/// A link to a section.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct Link {
-    pub id: &'static str,
-    pub title: &'static str,
-}
-
-/// A key figure.
-#[derive(Clone, Debug, Serialize)]
-pub struct Tile {
-    pub label: &'static str,
-    pub value: String,
-    pub note: String,
-    /// True for the most important figure, which is drawn larger.
-    pub main: bool,
-}
-
-/// A value with its name, in a list of them.
-#[derive(Clone, Debug, Serialize)]
-pub struct NamedValue {
-    pub name: &'static str,
-    pub value: String,
-}
-
-/// The settings of the run and the command that computes it again: folded on a screen, open on paper.
-#[derive(Clone, Debug, Serialize)]
-pub struct Ran {
-    pub values: Vec<NamedValue>,
-    /// The drawing of the network and of the steps that follow it.
-    pub network: Option<String>,
-    /// `2026-11-24 12:53`, UTC.
-    pub date: String,
-    pub file: String,
-    pub yaml: String,
-    pub command: String,
-}
-
-/// Pictures by class and split.
-#[derive(Clone, Debug, Serialize)]
-pub struct Counts {
-    pub title: &'static str,
-    pub summary: String,
-    pub rows: Vec<CountRow>,
-    pub folded: bool,
-}
-
-/// Pictures of a class.
-#[derive(Clone, Debug, Serialize)]
-pub struct CountRow {
-    pub name: String,
-    pub train: String,
-    pub test: String,
-    /// Widths of the bars, 0 to 100.
-    pub bars: [String; 2],
-}
-
-/// The course of the training.
-#[derive(Clone, Debug, Serialize)]
-pub struct Training {
-    pub values: Vec<NamedValue>,
-    pub loss: Option<String>,
-    pub validation: Option<String>,
-}
-
-/// The components.
-#[derive(Clone, Debug, Serialize)]
-pub struct Components {
-    pub summary: String,
-    pub scatter: Option<String>,
-    pub thinned: Option<String>,
-    pub legend: Vec<Entry>,
-    pub folded: bool,
-    pub has_test: bool,
-    pub spectrum: Option<String>,
-}
-
-/// A class with its mark.
-#[derive(Clone, Debug, Serialize)]
-pub struct Entry {
-    pub icon: String,
-    pub name: String,
-}
-
-/// The result of the selection of columns.
-#[derive(Clone, Debug, Serialize)]
-pub struct Columns {
-    pub summary: String,
-    /// Widths of the bars of kept and dropped, 0 to 100.
-    pub bars: [String; 2],
-    pub kept: String,
-    pub dropped: String,
-    /// The histogram of the columns' scores, and a note on it.
-    pub chart: Option<String>,
-    pub note: String,
-}
-
-impl Page {
-    /// Makes the page of the report data. `samples` are the pictures to show, `quality` is the section of the
-    /// comparison of pictures, `files` that of the files without features.
-    pub fn new(
-        data: &ReportData,
-        samples: samples::Section,
-        quality: Option<doubts::Section>,
-        files: Option<files::Section>,
-    ) -> Self {
-        let [light, dark] = colours::variables();
-        let mut page = Page {
-            title: data.title.clone(),
-            version: env!("CARGO_PKG_VERSION"),
-            colours: Colours { light, dark },
-            lead: lead(data),
-            notes: notes(data, &samples),
-            links: Vec::new(),
-            tiles: tiles(data),
-            samples,
-            scores: scores::section(data),
-            calibration: data.test.as_ref().and_then(|test| calibration::section(test, data.calibrated.as_ref())),
-            quality,
-            files,
-            counts: counts(data),
-            training: training(data),
-            components: components(data),
-            columns: columns(data),
-            timing: timing::section(data),
-            ran: ran(data),
-        };
-        page.notes.extend(page.quality.as_ref().and_then(|quality| quality.warning.clone()));
-        page.links = page.links();
-        page
-    }
-
-    /// The sections that are there, in the order of the page.
-    fn links(&self) -> Vec<Link> {
-        let all = [
-            ("samples", self.samples.title, !self.samples.groups.is_empty()),
-            ("scores", "Scores", self.scores.is_some()),
-            ("quality", "Data quality", self.quality.is_some()),
-            ("files", "Left out", self.files.is_some()),
-            ("counts", self.counts.title, true),
-            ("training", "Training", self.training.is_some()),
-            ("components", "Components", self.components.is_some()),
-            ("columns", "Columns", self.columns.is_some()),
-            ("timing", "Time and memory", self.timing.is_some()),
-            ("ran", "What ran", true),
-        ];
-        all.into_iter().filter(|(.., there)| *there).map(|(id, title, _)| Link { id, title }).collect()
-    }
+/// The page of the report data. `samples` are the pictures to show, `quality` is the section of the comparison of
+/// pictures, `files` that of the files without features.
+pub fn page(data: &ReportData, samples: Value, quality: Option<Value>, files: Option<Value>) -> Value {
+    let [light, dark] = colours::variables();
+    let (scores, timing, training, counts) =
+        (scores::section(data), timing::section(data), training(data), counts(data));
+    let (components, columns) = (components(data), columns(data));
+    let warning = quality.as_ref().and_then(|quality| quality["warning"].as_str());
+    let shown = samples["groups"].as_array().is_some_and(|groups| !groups.is_empty());
+    let notes: Vec<String> = notes(data, shown).into_iter().chain(warning.map(String::from)).collect();
+    let links = [
+        ("samples", samples["title"].as_str().unwrap_or_default(), shown),
+        ("scores", "Scores", scores.is_some()),
+        ("quality", "Data quality", quality.is_some()),
+        ("files", "Left out", files.is_some()),
+        ("counts", counts["title"].as_str().unwrap_or_default(), true),
+        ("training", "Training", training.is_some()),
+        ("components", "Components", components.is_some()),
+        ("columns", "Columns", columns.is_some()),
+        ("timing", "Time and memory", timing.is_some()),
+        ("ran", "What ran", true),
+    ];
+    let links: Vec<_> = links.into_iter().filter(|(.., there)| *there).map(|(id, title, _)| (id, title)).collect();
+    let calibration = data.test.as_ref().and_then(|test| calibration::section(test, data.calibrated.as_ref()));
+    json!({"title": data.title, "version": env!("CARGO_PKG_VERSION"), "colours": {"light": light, "dark": dark},
+        "lead": lead(data), "notes": notes, "links": links, "tiles": tiles(data), "samples": samples, "scores": scores,
+        "calibration": calibration, "quality": quality, "files": files, "counts": counts, "training": training,
+        "components": components, "columns": columns, "timing": timing, "ran": ran(data)})
 }
 
 fn inline(chart: Option<Chart>) -> Option<String> {
@@ -221,7 +71,7 @@ fn lead(data: &ReportData) -> String {
     }
 }
 
-fn notes(data: &ReportData, samples: &samples::Section) -> Vec<String> {
+fn notes(data: &ReportData, shown: bool) -> Vec<String> {
     let mut notes = Vec::new();
     if data.trained.is_none() {
         notes.push(match data.classes.is_empty() {
@@ -230,7 +80,7 @@ fn notes(data: &ReportData, samples: &samples::Section) -> Vec<String> {
         });
     } else if data.test.is_none() {
         notes.push("No test split, so the classifier is not scored on pictures that it has not seen.".into());
-    } else if samples.groups.is_empty() && data.samples > 0 && !data.predictions.is_empty() {
+    } else if !shown && data.samples > 0 && !data.predictions.is_empty() {
         notes.push("No test picture could be read again, so none is shown.".into());
     }
     if data.reduced.as_ref().is_some_and(|reduced| reduced.components == 1) {
@@ -239,44 +89,39 @@ fn notes(data: &ReportData, samples: &samples::Section) -> Vec<String> {
     notes
 }
 
-fn tiles(data: &ReportData) -> Vec<Tile> {
-    let tile = |label, value: String, note: String| Tile { label, value, note, main: false };
+fn tiles(data: &ReportData) -> Vec<Value> {
+    let tile = |label: &str, value: String, note: String, main: bool| json!({"label": label, "value": value, "note": note, "main": main});
     let mut tiles = Vec::new();
     if let Some(test) = &data.test {
         let [low, high] = test.accuracy_interval_95.map(percent);
         let note = format!("95\u{202f}% interval {low} to {high}");
-        tiles.push(Tile { main: true, ..tile("Test accuracy", percent(test.accuracy), note) });
-        tiles.push(tile("Test images", count(test.support), plural(data.classes.len(), "class")));
+        tiles.push(tile("Test accuracy", percent(test.accuracy), note, true));
+        tiles.push(tile("Test images", count(test.support), plural(data.classes.len(), "class"), false));
     }
     if let Some(extracted) = &data.extracted {
         let note = format!("{} skipped, {} failed", count(extracted.skipped), count(extracted.failed));
-        tiles.push(tile("Images", count(extracted.ok), note));
-        tiles.push(tile("Features", count(extracted.width), "of each image".into()));
+        tiles.push(tile("Images", count(extracted.ok), note, false));
+        tiles.push(tile("Features", count(extracted.width), "of each image".into(), false));
     }
     if let Some(selected) = &data.selected {
-        tiles.push(tile("Columns kept", count(selected.kept), format!("of {}", count(selected.of))));
+        tiles.push(tile("Columns kept", count(selected.kept), format!("of {}", count(selected.of)), false));
     }
     if let Some(reduced) = &data.reduced {
         let hold = form(reduced.components, "holds", "hold");
         let note = format!("{hold} {} of the variance", percent(reduced.explained));
-        tiles.push(tile("Components", count(reduced.components), note));
+        tiles.push(tile("Components", count(reduced.components), note, false));
     }
     tiles
 }
 
-fn ran(data: &ReportData) -> Ran {
-    let Provenance { date, file, yaml, command } = data.provenance.clone();
-    Ran {
-        values: data.ran.iter().map(|(name, value)| NamedValue { name, value: value.clone() }).collect(),
-        network: inline(network::draw(&data.blocks, &data.steps, "The network and what follows it")),
-        date,
-        file,
-        yaml,
-        command,
-    }
+fn ran(data: &ReportData) -> Value {
+    let Provenance { date, file, yaml, command } = &data.provenance;
+    // the drawing of the network and of the steps that follow it
+    let network = inline(network::draw(&data.blocks, &data.steps, "The network and what follows it"));
+    json!({"values": data.ran, "network": network, "date": date, "file": file, "yaml": yaml, "command": command})
 }
 
-fn counts(data: &ReportData) -> Counts {
+fn counts(data: &ReportData) -> Value {
     let all = [("all images".to_string(), data.sizes)];
     let rows: Vec<(String, [usize; 2])> = match data.classes.is_empty() {
         true => all.to_vec(),
@@ -286,23 +131,16 @@ fn counts(data: &ReportData) -> Counts {
     let width = |n: usize| format!("{:.2}", 100.0 * n as f64 / most as f64);
     let [train, test] = data.sizes;
     let found = form(train + test, "was", "were");
-    Counts {
-        title: if data.classes.is_empty() { "Images" } else { "Images by class" },
-        summary: format!("{} and {} {found} found.", plural(train, "train image"), plural(test, "test image")),
-        folded: rows.len() > OPEN,
-        rows: rows
-            .into_iter()
-            .map(|(name, [train, test])| CountRow {
-                name,
-                train: count(train),
-                test: count(test),
-                bars: [train, test].map(width),
-            })
-            .collect(),
-    }
+    let summary = format!("{} and {} {found} found.", plural(train, "train image"), plural(test, "test image"));
+    let row = |(name, [train, test]): &(String, [usize; 2])| {
+        let bars = [width(*train), width(*test)];
+        json!({"name": name, "train": count(*train), "test": count(*test), "bars": bars})
+    };
+    json!({"title": if data.classes.is_empty() { "Images" } else { "Images by class" }, "summary": summary,
+        "folded": rows.len() > OPEN, "rows": rows.iter().map(row).collect::<Vec<_>>()})
 }
 
-fn training(data: &ReportData) -> Option<Training> {
+fn training(data: &ReportData) -> Option<Value> {
     let trained = data.trained.as_ref()?;
     let end = match (trained.ended_by.as_deref(), trained.validation_scores.is_empty()) {
         (Some("line_search"), _) => "no step lowered the loss further, before convergence",
@@ -327,11 +165,10 @@ fn training(data: &ReportData) -> Option<Training> {
     let best = trained.validation_scores.iter().copied().reduce(f64::max);
     values.extend(best.map(|best| ("Best validation accuracy", percent(best))));
     let [loss, validation] = figures::curves(trained).map(inline);
-    let values = values.into_iter().map(|(name, value)| NamedValue { name, value }).collect();
-    Some(Training { values, loss, validation })
+    Some(json!({"values": values, "loss": loss, "validation": validation}))
 }
 
-fn components(data: &ReportData) -> Option<Components> {
+fn components(data: &ReportData) -> Option<Value> {
     let reduced = data.reduced.as_ref()?;
     let ratio: [f64; 2] = [0, 1].map(|i| reduced.ratio.get(i).copied().unwrap_or(0.0));
     let needed = spectrum::needed(reduced, &[0.5, 0.8, 0.9, 0.95, 0.99]);
@@ -344,22 +181,18 @@ fn components(data: &ReportData) -> Option<Components> {
     let hold = form(reduced.components, "holds", "hold");
     let needed = if needed.is_empty() { String::new() } else { format!(" The first {}.", needed.join(", ")) };
     let scatter = scatter::draw(&data.points, &data.classes, ratio, "Images on the first two components");
-    let entries = data.classes.iter().enumerate();
-    let legend = entries.map(|(i, name)| Entry { icon: scatter::Mark::of(i).icon(), name: name.clone() });
-    let drawn = scatter.is_some();
-    Some(Components {
-        summary: format!("{k} of {columns} {hold} {explained} of the variance of the train images.{needed}"),
-        thinned: (data.points.len() > scatter::MOST)
-            .then(|| format!("{} of {} images are drawn.", count(scatter::MOST), count(data.points.len()))),
-        legend: if drawn { legend.collect() } else { Vec::new() },
-        folded: data.classes.len() > OPEN,
-        has_test: data.points.iter().any(|point| point.test),
-        scatter: inline(scatter),
-        spectrum: inline(spectrum::draw(reduced, "Share of the variance by component, and its sum")),
-    })
+    let entries = data.classes.iter().enumerate().filter(|_| scatter.is_some());
+    let legend: Vec<_> = entries.map(|(i, name)| (scatter::Mark::of(i).icon(), name)).collect();
+    let thinned = (data.points.len() > scatter::MOST)
+        .then(|| format!("{} of {} images are drawn.", count(scatter::MOST), count(data.points.len())));
+    let spectrum = spectrum::draw(reduced, "Share of the variance by component, and its sum");
+    let summary = format!("{k} of {columns} {hold} {explained} of the variance of the train images.{needed}");
+    Some(json!({"summary": summary, "scatter": inline(scatter), "thinned": thinned, "legend": legend,
+        "folded": data.classes.len() > OPEN, "has_test": data.points.iter().any(|point| point.test),
+        "spectrum": inline(spectrum)}))
 }
 
-fn columns(data: &ReportData) -> Option<Columns> {
+fn columns(data: &ReportData) -> Option<Value> {
     let selected = data.selected.as_ref()?;
     let dropped = selected.of.saturating_sub(selected.kept);
     let width = |n: usize| format!("{:.2}", 100.0 * n as f64 / selected.of.max(1) as f64);
@@ -379,20 +212,16 @@ fn columns(data: &ReportData) -> Option<Columns> {
         }
         _ => format!("{} {rule}", form(dropped, "it is", "they are")),
     };
-    Some(Columns {
-        summary: match dropped {
-            0 => format!(
-                "Of {of} none was dropped: over the train images every variance is above {}.",
-                number(selected.threshold)
-            ),
-            _ => format!("{n} of {of} {} dropped: {rule}.", form(dropped, "was", "were")),
-        },
-        bars: [selected.kept, dropped].map(width),
-        kept: count(selected.kept),
-        dropped: n,
-        chart: inline(figures::histogram(data)),
-        note: spread(data),
-    })
+    let summary = match dropped {
+        0 => {
+            let threshold = number(selected.threshold);
+            format!("Of {of} none was dropped: over the train images every variance is above {threshold}.")
+        }
+        _ => format!("{n} of {of} {} dropped: {rule}.", form(dropped, "was", "were")),
+    };
+    let bars = [width(selected.kept), width(dropped)];
+    Some(json!({"summary": summary, "bars": bars, "kept": count(selected.kept),
+        "dropped": n, "chart": inline(figures::histogram(data)), "note": spread(data)}))
 }
 
 /// The range of the scores of the kept columns, and the number of columns that have no place in the histogram.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::data::Prediction;
 use super::formatting;
@@ -16,44 +16,6 @@ use crate::stages::scan::Listing;
 
 /// Longer side of a picture in the page, in pixels.
 pub const LONGEST: usize = 160;
-
-/// The pictures of the page; a section without any is left out.
-#[derive(Clone, Debug, Serialize)]
-pub struct Section {
-    pub title: &'static str,
-    pub about: &'static str,
-    pub groups: Vec<Group>,
-}
-
-/// Pictures that are shown for the same reason.
-#[derive(Clone, Debug, Serialize)]
-pub struct Group {
-    pub title: &'static str,
-    pub note: String,
-    pub pictures: Vec<Sample>,
-}
-
-/// A picture with its captions.
-#[derive(Clone, Debug, Serialize)]
-pub struct Sample {
-    pub path: String,
-    /// The picture as a `data:` address.
-    pub source: String,
-    /// The class of the picture, where it has one.
-    pub label: Option<String>,
-    pub said: Option<Said>,
-}
-
-/// The prediction of the classifier.
-#[derive(Clone, Debug, Serialize)]
-pub struct Said {
-    pub predicted: String,
-    /// `0.98`, rounded as scikit-learn and pandas print it: 0.9996 is `1.00`.
-    pub confidence: String,
-    /// Width of the bar, 0 to 100.
-    pub bar: String,
-    pub right: bool,
-}
 
 /// Indices of predictions by the reason to show them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -69,7 +31,7 @@ pub fn predicted<E>(
     predictions: &[Prediction],
     count: usize,
     mut picture: impl FnMut(&str) -> Result<Option<Vec<u8>>, E>,
-) -> Result<Section, E> {
+) -> Result<Value, E> {
     let choice = choose(predictions, count);
     let wrong = predictions.iter().filter(|one| !one.is_right()).count();
     let notes = [
@@ -92,11 +54,11 @@ pub fn predicted<E>(
             }
         }
         if !pictures.is_empty() {
-            groups.push(Group { title, note, pictures });
+            groups.push(json!({"title": title, "note": note, "pictures": pictures}));
         }
     }
     let about = "Pictures that the classifier had not seen, with the class that it names and how sure it is.";
-    Ok(Section { title: "Test pictures", about, groups })
+    Ok(json!({"title": "Test pictures", "about": about, "groups": groups}))
 }
 
 /// `count` of all pictures, where no prediction can be shown.
@@ -104,7 +66,7 @@ pub fn gallery<E>(
     pictures: &[(&str, Option<&str>)],
     count: usize,
     mut picture: impl FnMut(&str) -> Result<Option<Vec<u8>>, E>,
-) -> Result<Section, E> {
+) -> Result<Value, E> {
     let all: Vec<usize> = (0..pictures.len()).collect();
     let of = |i: usize| (pictures[i].1.unwrap_or_default(), pictures[i].0);
     let labelled = pictures.iter().any(|(_, label)| label.is_some());
@@ -112,25 +74,26 @@ pub fn gallery<E>(
     let mut shown = Vec::new();
     for (path, label) in spread(of, &all, count).into_iter().map(|i| pictures[i]) {
         if let Some(jpeg) = picture(path)? {
-            let (path, label) = (path.to_string(), label.map(String::from));
-            shown.push(Sample { path, source: data_uri(&jpeg), label, said: None });
+            shown.push(json!({"path": path, "source": data_uri(&jpeg), "label": label, "said": null}));
         }
     }
     let note =
         format!("{} of {}, {note}", formatting::count(shown.len()), formatting::plural(pictures.len(), "picture"));
-    let groups = if shown.is_empty() { vec![] } else { vec![Group { title: "Some of them", note, pictures: shown }] };
-    Ok(Section { title: "Pictures", about: "As they are read, before they are resized and cut.", groups })
+    let groups: &[Value] = match shown.is_empty() {
+        true => &[],
+        false => &[json!({"title": "Some of them", "note": note, "pictures": shown})],
+    };
+    let about = "As they are read, before they are resized and cut.";
+    Ok(json!({"title": "Pictures", "about": about, "groups": groups}))
 }
 
-fn sample(prediction: &Prediction, jpeg: &[u8]) -> Sample {
-    let said = Said {
-        predicted: prediction.predicted.clone(),
-        confidence: format!("{:.2}", prediction.confidence),
-        bar: format!("{:.0}", 100.0 * prediction.confidence),
-        right: prediction.is_right(),
-    };
-    let label = Some(prediction.label.clone());
-    Sample { path: prediction.path.clone(), source: data_uri(jpeg), label, said: Some(said) }
+/// A picture with its captions, its bytes as a `data:` address. The confidence is rounded as scikit-learn and pandas
+/// print it (0.9996 is `1.00`), and the width of the bar is 0 to 100.
+fn sample(prediction: &Prediction, jpeg: &[u8]) -> Value {
+    let Prediction { path, label, predicted, confidence } = prediction;
+    let (two, bar) = (format!("{confidence:.2}"), format!("{:.0}", 100.0 * confidence));
+    let said = json!({"predicted": predicted, "confidence": two, "bar": bar, "right": prediction.is_right()});
+    json!({"path": path, "source": data_uri(jpeg), "label": label, "said": said})
 }
 
 impl Prediction {
@@ -254,7 +217,7 @@ mod tests {
         // as scikit-learn and pandas print it: to the nearest of two decimals, and not to the next below
         let told = [0.9996, 0.9949, 0.996, 0.5, 0.126, 0.004].map(|confidence| {
             let one = Prediction { path: "a.jpg".into(), label: "a".into(), predicted: "a".into(), confidence };
-            sample(&one, &[]).said.map(|said| said.confidence).unwrap_or_default()
+            sample(&one, &[])["said"]["confidence"].as_str().map(String::from).unwrap_or_default()
         });
         assert_eq!(told, ["1.00", "0.99", "1.00", "0.50", "0.13", "0.00"]);
     }
@@ -267,10 +230,11 @@ mod tests {
             asked += 1;
             Ok((path != "003.jpg").then(|| vec![1, 2, 3]))
         });
-        let groups = section.expect("no error").groups;
-        let shown: usize = groups.iter().map(|group| group.pictures.len()).sum();
+        let section = section.expect("no error");
+        let groups = section["groups"].as_array().expect("groups");
+        let shown: usize = groups.iter().map(|group| group["pictures"].as_array().map_or(0, Vec::len)).sum();
         assert_eq!((asked, shown), (8, 7));
-        assert_eq!(groups[0].pictures[0].source, "data:image/jpeg;base64,AQID");
+        assert_eq!(groups[0]["pictures"][0]["source"], "data:image/jpeg;base64,AQID");
     }
 
     #[test]
@@ -279,9 +243,10 @@ mod tests {
         let label = |i: usize| Some(["a", "b", "c"][if i < 38 { 0 } else { i - 37 }]);
         let pictures: Vec<_> = names.iter().enumerate().map(|(i, name)| (name.as_str(), label(i))).collect();
         let section = gallery::<()>(&pictures, 4, |_| Ok(Some(vec![0]))).expect("no error");
-        let shown: Vec<_> = section.groups[0].pictures.iter().map(|one| one.label.as_deref()).collect();
-        assert_eq!(shown, [Some("a"), Some("b"), Some("c"), Some("a")]);
-        assert_eq!(section.groups[0].note, "4 of 40 pictures, drawn from the classes in turn");
-        assert!(gallery::<()>(&pictures, 4, |_| Ok(None)).expect("no error").groups.is_empty());
+        let group = &section["groups"][0];
+        let shown: Vec<_> = group["pictures"].as_array().into_iter().flatten().map(|one| &one["label"]).collect();
+        assert_eq!(shown, ["a", "b", "c", "a"]);
+        assert_eq!(group["note"], "4 of 40 pictures, drawn from the classes in turn");
+        assert_eq!(gallery::<()>(&pictures, 4, |_| Ok(None)).expect("no error")["groups"], json!([]));
     }
 }

@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 
 use super::charts::network::Step;
 use super::data::{Point, Prediction, ReportData, Trouble};
+use super::page::page as page_of;
 use super::provenance::Provenance;
-use super::{Page, render};
+use super::render;
 use super::{blocks, doubts, figures, files, samples};
 use crate::config::Features;
 use crate::image::{RgbImage, thumbnail};
@@ -253,7 +254,7 @@ fn page(data: &ReportData, name: &str) -> String {
     let labelled = !data.classes.is_empty();
     let doubts = quality(data).map(|found| doubts::section(&found, labelled, picture).expect("no error"));
     let files = files::section(data, picture).expect("no error");
-    let html = render(&Page::new(data, samples, doubts, files)).expect("rendered");
+    let html = render(page_of(data, samples, doubts, files)).expect("rendered");
     if let Some(folder) = std::env::var_os("FEATURIZE_REPORTS") {
         std::fs::write(std::path::Path::new(&folder).join(format!("{name}.html")), &html).expect("written");
     }

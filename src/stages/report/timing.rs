@@ -1,99 +1,48 @@
 //! The time of the stages and of the steps of the extraction, and the change that would make it faster.
 
-use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::data::ReportData;
 use super::formatting::{count, percent, plural};
 use crate::progress::duration;
 use crate::stages::extract::{Extracted, Timing};
 
-/// The section.
-#[derive(Clone, Debug, Serialize)]
-pub struct Section {
-    pub total: String,
-    pub stages: Vec<Part>,
-    /// True when the memory of a stage is known.
-    pub memory: bool,
-    pub extraction: Option<Extraction>,
-    /// The reason why the section tells nothing about the extraction.
-    pub note: Option<&'static str>,
-}
-
-/// A stage or a step with its part of the whole.
-#[derive(Clone, Debug, Serialize)]
-pub struct Part {
-    pub name: &'static str,
-    pub time: String,
-    pub share: String,
-    /// Width of the bar, 0 to 100.
-    pub bar: String,
-    /// The most memory, and the width of its bar.
-    pub memory: Option<[String; 2]>,
-}
-
-/// The steps of the extraction.
-#[derive(Clone, Debug, Serialize)]
-pub struct Extraction {
-    pub summary: String,
-    pub steps: Vec<Part>,
-    pub verdict: String,
-}
-
 /// The section of a run; none when no stage has a time.
-pub fn section(data: &ReportData) -> Option<Section> {
+pub fn section(data: &ReportData) -> Option<Value> {
     let total: f64 = data.seconds.iter().map(|(_, seconds)| seconds).sum();
     if data.seconds.is_empty() {
         return None;
     }
-    let stages: Vec<(&'static str, f64)> =
-        data.seconds.iter().map(|(stage, seconds)| (stage.name(), *seconds)).collect();
+    let stages: Vec<_> = data.seconds.iter().map(|(stage, seconds)| (stage.name(), *seconds)).collect();
     let most = data.memory.iter().map(|(_, peak)| *peak).max().unwrap_or(0).max(1) as f64;
-    let mut stages = parts(&stages);
-    for (part, (stage, _)) in stages.iter_mut().zip(&data.seconds) {
-        let peak = data.memory.iter().find(|(other, _)| other == stage).map(|(_, peak)| *peak);
-        part.memory =
-            peak.map(|peak| [format!("{} MB", count(peak as usize)), format!("{:.2}", 100.0 * peak as f64 / most)]);
-    }
+    // the most memory, and the width of its bar
+    let memory = |name: &str| {
+        let (_, peak) = data.memory.iter().find(|(stage, _)| stage.name() == name)?;
+        Some([format!("{} MB", count(*peak as usize)), format!("{:.2}", 100.0 * *peak as f64 / most)])
+    };
     let extraction = data.extracted.as_ref().and_then(extraction);
+    // the reason why the section tells nothing about the extraction
     let reused = data.extracted.is_some() && extraction.is_none();
-    Some(Section {
-        total: duration(total),
-        memory: !data.memory.is_empty(),
-        stages,
-        note: reused.then_some("Every feature was there already: no picture had to be read."),
-        extraction,
-    })
+    let note = reused.then_some("Every feature was there already: no picture had to be read.");
+    Some(json!({"total": duration(total), "stages": parts(&stages, memory), "memory": !data.memory.is_empty(),
+        "extraction": extraction, "note": note}))
 }
 
-fn parts(all: &[(&'static str, f64)]) -> Vec<Part> {
+/// Stages or steps with their parts of the whole; the width of a bar is 0 to 100.
+fn parts(all: &[(&'static str, f64)], memory: impl Fn(&str) -> Option<[String; 2]>) -> Vec<Value> {
     let total: f64 = all.iter().map(|(_, seconds)| seconds).sum();
     let part = |&(name, seconds): &(&'static str, f64)| {
         let share = if total > 0.0 { seconds / total } else { 0.0 };
-        Part {
-            name,
-            time: duration(seconds),
-            share: percent(share),
-            bar: format!("{:.2}", 100.0 * share),
-            memory: None,
-        }
+        let bar = format!("{:.2}", 100.0 * share);
+        json!({"name": name, "time": duration(seconds), "share": percent(share), "bar": bar, "memory": memory(name)})
     };
     all.iter().map(part).collect()
 }
 
-/// The steps in their order.
-fn steps(timing: &Timing) -> [(&'static str, f64); 5] {
-    [
-        ("read", timing.read),
-        ("decode", timing.decode),
-        ("prepare", timing.prepare),
-        ("forward", timing.forward),
-        ("write", timing.write),
-    ]
-}
-
-fn extraction(extracted: &Extracted) -> Option<Extraction> {
+fn extraction(extracted: &Extracted) -> Option<Value> {
     let timing = &extracted.timing;
-    let steps = steps(timing);
+    let Timing { read, decode, prepare, forward, write, .. } = *timing;
+    let steps = [("read", read), ("decode", decode), ("prepare", prepare), ("forward", forward), ("write", write)];
     let work: f64 = steps.iter().map(|(_, seconds)| seconds).sum();
     if timing.pictures == 0 || timing.wall <= 0.0 || work <= 0.0 {
         return None;
@@ -102,11 +51,9 @@ fn extraction(extracted: &Extracted) -> Option<Extraction> {
     let rate = if rate < 100.0 { format!("{rate:.1}") } else { count(rate.round() as usize) };
     let (images, threads) = (plural(timing.pictures, "image"), plural(extracted.threads, "thread"));
     let wall = duration(timing.wall);
-    Some(Extraction {
-        summary: format!("{images} in {wall}: {rate} images/s on {} with {threads}.", extracted.device),
-        verdict: verdict(extracted, &steps, work),
-        steps: parts(&steps),
-    })
+    let summary = format!("{images} in {wall}: {rate} images/s on {} with {threads}.", extracted.device);
+    let verdict = verdict(extracted, &steps, work);
+    Some(json!({"summary": summary, "verdict": verdict, "steps": parts(&steps, |_| None)}))
 }
 
 /// One sentence about the bottleneck of the extraction and its remedy.
@@ -178,7 +125,9 @@ mod tests {
             wall: 6.0,
             pictures: 10,
         };
-        let told = |device: &str, timing| extraction(&extracted(device, timing)).map(|e| e.verdict).unwrap_or_default();
+        let told = |device: &str, timing| -> String {
+            extraction(&extracted(device, timing)).map_or_else(String::new, |e| e["verdict"].as_str().unwrap().into())
+        };
         assert!(told("cpu", timing).starts_with("The network takes 80.0"));
         assert!(told("cpu", Timing { read: 90.0, ..timing }).starts_with("Reading"));
         assert!(told("cuda:0", Timing { forward: 5.9, ..timing }).contains("busy"));
@@ -194,6 +143,6 @@ mod tests {
         let data = ReportData { extracted: Some(extracted("cpu", Timing::default())), ..ReportData::default() };
         assert!(section(&data).is_none());
         let data = ReportData { seconds: vec![(crate::stages::StageId::Extract, 2.0)], ..data };
-        assert!(section(&data).is_some_and(|section| section.note.is_some() && section.extraction.is_none()));
+        assert!(section(&data).is_some_and(|section| section["note"].is_string() && section["extraction"].is_null()));
     }
 }
