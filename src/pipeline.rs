@@ -102,40 +102,26 @@ fn attempt(plan: &Plan, options: &Options, lock: &Lock, ui: &Ui) -> Result<Outco
     let (count, train_rows) = extracted.as_ref().map_or((0, 0), |done| (done.shards, done.train_rows));
     let tables = Record::read(&plan.dir, StageId::Extract).map_or_else(Vec::new, |record| record.files);
     let shards = &Shards::of(&plan.dir, count, &tables);
-    let selected = match &config.select {
-        Some(settings) => {
-            run.stage(StageId::Select, |_| select::run(plan, settings, (shards, train_rows), &listing.classes, ui))?
-        }
-        None => None,
-    };
+    let classes = &listing.classes;
+    let selected = run.optional(StageId::Select, config.select.as_ref(), |settings| {
+        select::run(plan, settings, (shards, train_rows), classes, ui)
+    })?;
     if selected.is_some() {
         run.check(StageId::Select)?;
     }
     let kept = selected.as_ref().map(|_| select::kept(&plan.dir)).transpose()?;
     let kept = kept.as_deref();
-    let reduced = match &config.reduce {
-        Some(settings) => {
-            let input = reduce::Input { shards, train_rows, kept, classes: &listing.classes };
-            run.stage(StageId::Reduce, |_| reduce::run(plan, settings, input, ui))?
-        }
-        None => None,
-    };
+    let input = reduce::Input { shards, train_rows, kept, classes };
+    let reduced = run.optional(StageId::Reduce, config.reduce.as_ref(), |one| reduce::run(plan, one, input, ui))?;
     let table = reduced.as_ref().map(|_| plan.dir.reduced());
     let source = Source { shards, kept, reduced: table.as_deref() };
-    let trained = match &config.train {
-        Some(settings) => run.stage(StageId::Train, |_| train::run(plan, settings, source, &listing.classes, ui))?,
-        None => None,
-    };
-    let evaluated = match &trained {
-        Some(trained) => {
-            run.stage(StageId::Evaluate, |_| evaluate::run(plan, source, &listing.classes, trained, ui))?
-        }
-        None => None,
-    };
-    let compared = match &extracted {
-        Some(extracted) => run.stage(StageId::Compare, |_| compare::run(plan, &listing, extracted, shards, ui))?,
-        None => None,
-    };
+    let trained =
+        run.optional(StageId::Train, config.train.as_ref(), |one| train::run(plan, one, source, classes, ui))?;
+    let evaluated =
+        run.optional(StageId::Evaluate, trained.as_ref(), |one| evaluate::run(plan, source, classes, one, ui))?;
+    let compared = run.optional(StageId::Compare, extracted.as_ref(), |extracted| {
+        compare::run(plan, &listing, extracted, shards, ui)
+    })?;
     let (computed, seconds, memory) = (run.computed.clone(), run.seconds.clone(), run.memory.clone());
     let mut outcome = Outcome {
         listing,
@@ -151,9 +137,8 @@ fn attempt(plan: &Plan, options: &Options, lock: &Lock, ui: &Ui) -> Result<Outco
         seconds,
         memory,
     };
-    if let Some(settings) = &config.report {
-        outcome.reported = run.stage(StageId::Report, |_| report::run(plan, settings, &outcome, ui))?;
-    }
+    let settings = config.report.as_ref();
+    outcome.reported = run.optional(StageId::Report, settings, |one| report::run(plan, one, &outcome, ui))?;
     (outcome.computed, outcome.seconds) = (run.computed.clone(), run.seconds.clone());
     outcome.memory.clone_from(&run.memory);
     run.tell()?;
@@ -261,6 +246,19 @@ impl Run<'_> {
         };
         self.claims = Claims { name: plan.pipeline.name.clone(), writes, extraction, reused };
         Ok(owner.claim(&self.claims).map_err(StoreError::from)?)
+    }
+
+    /// Runs a stage where there is the `input` that it cannot do without.
+    fn optional<I, T: Serialize + DeserializeOwned, E>(
+        &mut self,
+        stage: StageId,
+        input: Option<&I>,
+        work: impl FnOnce(&I) -> Result<(T, Vec<OutputFile>), E>,
+    ) -> Result<Option<T>, Error>
+    where
+        Error: From<E>,
+    {
+        input.map_or(Ok(None), |input| self.stage(stage, |_| work(input)))
     }
 
     /// Opens the committed result of the stage, or computes and commits it. None when the stage is not asked for.

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use StageId::{Compare, Evaluate, Extract, Reduce, Report, Scan, Select, Train};
+
 /// The stages, in the order in which they run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -19,44 +21,25 @@ pub enum StageId {
 
 impl StageId {
     /// All stages, in order.
-    pub const ALL: [StageId; 8] = [
-        StageId::Scan,
-        StageId::Extract,
-        StageId::Select,
-        StageId::Reduce,
-        StageId::Train,
-        StageId::Evaluate,
-        StageId::Compare,
-        StageId::Report,
-    ];
+    pub const ALL: [StageId; 8] = [Scan, Extract, Select, Reduce, Train, Evaluate, Compare, Report];
+    const NAMES: [&str; 8] = ["scan", "extract", "select", "reduce", "train", "evaluate", "compare", "report"];
 
     /// The word used in the YAML, on the command line and in file names.
     pub fn name(self) -> &'static str {
-        match self {
-            StageId::Scan => "scan",
-            StageId::Extract => "extract",
-            StageId::Select => "select",
-            StageId::Reduce => "reduce",
-            StageId::Train => "train",
-            StageId::Evaluate => "evaluate",
-            StageId::Compare => "compare",
-            StageId::Report => "report",
-        }
+        Self::NAMES[self as usize]
     }
 
     /// Returns the stages whose results this one reads. Each entry is a choice: the first of its stages that the
     /// pipeline runs.
     pub fn inputs(self) -> &'static [&'static [StageId]] {
         match self {
-            StageId::Scan => &[],
-            StageId::Extract => &[&[StageId::Scan]],
-            StageId::Select | StageId::Compare => &[&[StageId::Extract]],
-            StageId::Reduce => &[&[StageId::Select, StageId::Extract]],
-            StageId::Train => &[&[StageId::Reduce, StageId::Select, StageId::Extract]],
-            StageId::Evaluate => &[&[StageId::Train]],
-            StageId::Report => {
-                &[&[StageId::Evaluate, StageId::Reduce, StageId::Select, StageId::Extract], &[StageId::Compare]]
-            }
+            Scan => &[],
+            Extract => &[&[Scan]],
+            Select | Compare => &[&[Extract]],
+            Reduce => &[&[Select, Extract]],
+            Train => &[&[Reduce, Select, Extract]],
+            Evaluate => &[&[Train]],
+            Report => &[&[Evaluate, Reduce, Select, Extract], &[Compare]],
         }
     }
 
