@@ -91,9 +91,12 @@ pub fn run(arguments: &BenchArgs) -> Result<(), Error> {
             .collect();
         let [decode, prepare, whole] = files.map_or([None; 3], |rates| rates.map(Some));
         let (isa, amx) = (engine.map(|engine| format!("{:?}", engine.isa())), engine.map(Engine::has_tiles));
-        print(&json!({"model": model.name, "source": row.source, "device": device.name(), "isa": isa, "amx": amx, "threads": threads, "precision": backbone.precision,
-            "peak_gflops": peak.map(|peak| peak / 1e9), "forward_images_per_s": forward, "gflops": gflops, "share_of_peak": peak.map(|peak| gflops * 1e9 / peak),
-            "alone_ms": alone_ms, "decode_images_per_s": decode, "prepare_images_per_s": prepare, "images_per_s": whole, "layers": layers}).to_string())?;
+        let (peak_gflops, share) = (peak.map(|peak| peak / 1e9), peak.map(|peak| gflops * 1e9 / peak));
+        let result = json!({"model": model.name, "source": row.source, "device": device.name(), "isa": isa, "amx": amx,
+            "threads": threads, "precision": backbone.precision, "peak_gflops": peak_gflops,
+            "forward_images_per_s": forward, "gflops": gflops, "share_of_peak": share, "alone_ms": alone_ms,
+            "decode_images_per_s": decode, "prepare_images_per_s": prepare, "images_per_s": whole, "layers": layers});
+        print(&result.to_string())?;
         return Ok(());
     }
     let (precision, of_threads) = (backbone.precision.word(), plural(threads, "thread"));

@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::ranges::RangesArgs;
 use super::workers::WorkerArgs;
-use super::{FetchArgs, top, ui};
+use super::{FetchArgs, default_pipeline, none_failed, style, top, ui};
 use crate::config;
 use crate::error::Error;
 use crate::extractor::Extractor;
@@ -17,7 +17,7 @@ use crate::io::table::Table;
 use crate::io::writer::Writer;
 use crate::io::{IoError, csv_text};
 use crate::pictures::stream::Through;
-use crate::pictures::{Done, Made, Named, PredictorError, Way};
+use crate::pictures::{Done, Made, Named, Way};
 use crate::plan::Plan;
 use crate::progress::Ui;
 use crate::stage::Options;
@@ -126,7 +126,6 @@ impl Form {
 /// Computes and writes.
 pub fn run(arguments: &EmbedArgs) -> Result<(), Error> {
     // the settings are read as those of a run: errors have the same words, and the numbers are the same
-    let text = "version: 1\nname: embed\ninput: {root: .}\n";
     let sets = arguments.sets();
     let foreign = |set: &&String| !TAKEN.iter().any(|key| set.starts_with(key));
     if let Some(set) = sets.iter().find(foreign) {
@@ -135,12 +134,12 @@ pub fn run(arguments: &EmbedArgs) -> Result<(), Error> {
         return Err(Error::Usage(text));
     }
     let form = Form::of(&arguments.out)?;
-    let pipeline = config::parse(text, Path::new("embed"), &sets).map_err(Box::new)?;
+    let pipeline = default_pipeline("embed", &sets)?;
     if form == Form::Csv && pipeline.output.layout == config::Layout::Array {
         let text = "CSV has no column of lists: leave `--layout array` out, or name a Parquet file";
         return Err(Error::Usage(text.into()));
     }
-    let (ui, fetching) = (ui(top::style(arguments.quiet)), &arguments.fetching);
+    let (ui, fetching) = (ui(style(arguments.quiet)), &arguments.fetching);
     let plan = Plan::new(pipeline, None, &mut fetching.store.fetch(fetching.offline, &ui))?;
     let taken = &plan.backbone.taken;
     if let Some(told) = taken.told().filter(|_| !taken.others.is_empty()) {
@@ -166,10 +165,7 @@ pub fn run(arguments: &EmbedArgs) -> Result<(), Error> {
         }?;
         Ok(())
     })?;
-    if failed > 0 {
-        return Err(PredictorError::Failed { failed, of: pictures.len() }.into());
-    }
-    Ok(())
+    none_failed(failed, pictures.len())
 }
 
 /// The features that are computed.

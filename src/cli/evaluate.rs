@@ -6,8 +6,8 @@ use clap::Args;
 use serde_json::json;
 
 use super::workers::WorkerArgs;
-use super::{print, top, ui};
-use crate::config::{self, Pipeline};
+use super::{default_pipeline, none_failed, print, style, ui};
+use crate::config::Pipeline;
 use crate::error::Error;
 use crate::image::thumbnail;
 use crate::io::IoError;
@@ -62,16 +62,15 @@ pub struct EvaluateArgs {
 
 /// The pictures as a pipeline lists them.
 fn pipeline(arguments: &EvaluateArgs) -> Result<Pipeline, Error> {
-    let text = "version: 1\nname: evaluate\ninput: {root: .}\n";
     let mut sets = vec![format!("input.root={}", json!(arguments.pictures))];
     sets.extend(arguments.labels.iter().map(|table| format!("input.split={}", json!({"csv": table}))));
-    Ok(config::parse(text, Path::new("evaluate"), &sets).map_err(Box::new)?)
+    default_pipeline("evaluate", &sets)
 }
 
 /// Predicts, scores and prints.
 pub fn run(arguments: &EvaluateArgs) -> Result<(), Error> {
-    let (pipeline, ui, dir) = (pipeline(arguments)?, ui(top::style(arguments.quiet)), RunDir::new(&arguments.run));
-    let device = predictor::device(&dir, arguments.workers.device())?;
+    let (pipeline, ui, dir) = (pipeline(arguments)?, ui(style(arguments.quiet)), RunDir::new(&arguments.run));
+    let device = predictor::device(&dir, arguments.workers.device)?;
     let predictor = Predictor::of_run(&dir, arguments.weights.as_deref(), &device)?;
     let mut listing = scan::list(&pipeline, dir.root(), &ui)?;
     listing.pictures.retain(|picture| picture.label.is_some());
@@ -116,7 +115,7 @@ pub fn run(arguments: &EvaluateArgs) -> Result<(), Error> {
     } else {
         print(&text(&arguments.pictures, &classes, &scores))?;
     }
-    if failed > 0 { Err(PredictorError::Failed { failed, of }.into()) } else { Ok(()) }
+    none_failed(failed, of)
 }
 
 /// The classes of the run, and those of the pictures that it does not know.

@@ -6,7 +6,7 @@ use std::time::Instant;
 use clap::Args;
 use serde_json::json;
 
-use super::{FetchArgs, Log, PipelineArgs, print, ui};
+use super::{FetchArgs, LogArgs, PipelineArgs, print};
 use crate::error::Error;
 use crate::progress::{Style, duration, plural};
 use crate::stages::extract::{Computed, Part, Worker};
@@ -22,15 +22,8 @@ pub struct ExtractArgs {
     /// indexed job of Kubernetes (JOB_COMPLETION_INDEX) tells.
     #[arg(long, value_name = "N", conflicts_with = "shard", value_parser = clap::value_parser!(u32).range(1..))]
     shards: Option<u32>,
-    /// Print only warnings and errors, without progress and summary.
-    #[arg(short, long)]
-    quiet: bool,
-    /// Also print decisions and their reasons: device, threads, kernels, tables.
-    #[arg(short, long, conflicts_with = "quiet")]
-    verbose: bool,
-    /// The form of the log.
-    #[arg(long, value_enum, default_value = "text")]
-    log: Log,
+    #[command(flatten)]
+    log: LogArgs,
     #[command(flatten)]
     fetching: FetchArgs,
 }
@@ -71,18 +64,13 @@ pub fn run(arguments: &PipelineArgs, options: &ExtractArgs) -> Result<(), Error>
         (Some(part), _) => part,
         (None, shards) => scheduled(shards.unwrap_or(1) as usize, |name| env::var(name).ok())?,
     };
-    let style = match (options.log, options.quiet) {
-        (Log::Json, _) => Style::Json,
-        (_, true) => Style::Quiet,
-        _ => Style::Auto,
-    };
-    let ui = ui(style).with_details(options.verbose);
+    let ui = options.log.ui();
     let plan = arguments.plan(&options.fetching.store, options.fetching.offline, &ui)?;
     let mut worker = Worker::open(plan)?;
     let done = worker.compute(part.shards(worker.shards()), &ui)?;
     let plan = worker.plan();
     let seconds = start.elapsed().as_secs_f64();
-    match style {
+    match options.log.style() {
         Style::Quiet => {}
         Style::Json => ui.event(json!({"event": "summary", "dir": plan.dir.root(), "part": part.number,
             "of": part.of, "computed": done, "seconds": seconds})),

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::print;
+use super::{check_folder, print};
 use crate::config;
 use crate::error::Error;
 use crate::io::output::{FileKind, Inputs, Output, Rules};
@@ -40,10 +40,7 @@ pub struct InitArgs {
 /// Looks at the folder, writes the pipeline, and prints what it found.
 pub fn run(arguments: &InitArgs) -> Result<(), Error> {
     let dir = &arguments.dir;
-    if !dir.is_dir() {
-        let text = format!("there is no folder {}; give the one that holds the pictures", dir.display());
-        return Err(Error::Usage(text));
-    }
+    check_folder(dir, "the pictures")?;
     let found = Found::look(dir)?;
     let name = name(dir);
     let out = arguments.out.clone().unwrap_or_else(|| PathBuf::from(format!("{name}.yaml")));

@@ -1,5 +1,6 @@
 //! The command line, with a file for each command. Only this folder prints results and decides the exit code.
 
+mod arguments;
 mod bench;
 mod classify;
 mod clean;
@@ -16,7 +17,6 @@ mod predict;
 mod ranges;
 mod run;
 mod runs;
-mod schema;
 mod sheet;
 mod show;
 mod similar;
@@ -32,22 +32,23 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 use serde_json::json;
 
+use self::arguments::{
+    FetchArgs, LogArgs, PipelineArgs, StoreArgs, check_folder, class_names, default_pipeline, find_model, source,
+    stage, style,
+};
 use crate::config;
 use crate::error::Error;
 use crate::exec::ExecError;
 use crate::image;
 use crate::io::IoError;
 use crate::io::output::STDOUT;
-use crate::models::{ModelSpec, Source, find};
-use crate::plan::{Plan, unknown_model};
-use crate::progress::{Style, Ui, shown_in};
-use crate::stages::StageId;
+use crate::pictures::PredictorError;
+use crate::progress::{Style, Ui};
 use crate::terminal::{Colours, printable_json, printable_lines};
 use crate::threads;
-use crate::weights::store::{Found, Store, StoreError, Wanted};
 use featurize_nets::files::FileError;
 
 /// Turn folders of images into feature tables and classifiers.
@@ -79,9 +80,8 @@ enum Command {
     /// any time and as often as one likes: what is there is not computed again, and one that was killed is started
     /// again. `featurize run FILE` finds the tables, computes what is missing, and goes on. All machines see the
     /// pictures and the run's folder under the same paths, and compute with the same version and the same kernels.
-    #[command(
-        after_help = "Examples:\n  featurize extract pipelines/fruits.yaml --shard 3/64\n  featurize extract pipelines/fruits.yaml --shards 64"
-    )]
+    #[command(after_help = "Examples:\n  featurize extract pipelines/fruits.yaml --shard 3/64\n  featurize extract \
+                      pipelines/fruits.yaml --shards 64")]
     Extract {
         #[command(flatten)]
         pipeline: PipelineArgs,
@@ -126,8 +126,8 @@ enum Command {
     /// A picture that cannot be read is named on standard error. The others are scored all the same, and the exit code
     /// is 1.
     #[command(
-        after_help = "Examples:\n  featurize evaluate runs/fruits photos/by-class\n  featurize evaluate runs/fruits photos --labels labels.csv \
-                            --report scores.html"
+        after_help = "Examples:\n  featurize evaluate runs/fruits photos/by-class\n  featurize evaluate runs/fruits \
+                      photos --labels labels.csv --report scores.html"
     )]
     Evaluate(evaluate::EvaluateArgs),
     /// Look at a folder of pictures and write a pipeline for it.
@@ -187,11 +187,9 @@ enum Command {
     #[command(after_help = "Example:\n  featurize schema > featurize.schema.json")]
     Schema,
     /// Print the completions of the command line for a shell.
-    #[command(
-        after_help = "Examples:\n  featurize completions bash > ~/.local/share/bash-completion/completions/featurize\n  \
-                      featurize completions zsh > ~/.zfunc/_featurize\n  featurize completions fish > \
-                      ~/.config/fish/completions/featurize.fish"
-    )]
+    #[command(after_help = "Examples:\n  featurize completions bash > \
+                      ~/.local/share/bash-completion/completions/featurize\n  featurize completions zsh > \
+                      ~/.zfunc/_featurize\n  featurize completions fish > ~/.config/fish/completions/featurize.fish")]
     Completions {
         /// The shell.
         #[arg(value_enum)]
@@ -215,98 +213,9 @@ enum Command {
     },
 }
 
-/// The pipeline and its overrides.
-#[derive(Clone, Debug, Args)]
-struct PipelineArgs {
-    /// The YAML file.
-    file: PathBuf,
-    /// The folder of the run, instead of the one that the file names.
-    #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
-    /// Override a key with a value in YAML: `--set extract.batch_size=8`. A relative path counts from the current
-    /// folder.
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    sets: Vec<String>,
-}
-
-impl PipelineArgs {
-    /// The plan of the file. Published weights that are not on this machine are downloaded unless `offline`, and `ui`
-    /// shows it.
-    fn plan(&self, store: &StoreArgs, offline: bool, ui: &Ui) -> Result<Plan, Error> {
-        let pipeline = config::load(&self.file, &self.sets).map_err(Box::new)?;
-        Ok(Plan::new(pipeline, self.out.as_deref(), &mut store.fetch(offline, ui))?)
-    }
-}
-
-/// The place of the store of weights.
-#[derive(Debug, Args)]
-struct StoreArgs {
-    /// The folder for weights. Default: FEATURIZE_WEIGHTS, else a folder in the cache folder of the platform.
-    #[arg(long, value_name = "DIR")]
-    weights_dir: Option<PathBuf>,
-}
-
-impl StoreArgs {
-    fn open(&self, offline: bool) -> Result<Store, StoreError> {
-        Store::open(self.weights_dir.as_deref(), offline)
-    }
-
-    /// Finds published weights, or downloads them unless `offline`. `ui` shows the download.
-    fn fetch(&self, offline: bool, ui: &Ui) -> impl FnMut(&Wanted) -> Result<Found, StoreError> {
-        let ui = ui.clone();
-        move |wanted| self.open(offline)?.get(wanted, &mut shown_in(&ui))
-    }
-}
-
-/// The place of published weights, and whether they may be downloaded.
-#[derive(Debug, Args)]
-struct FetchArgs {
-    #[command(flatten)]
-    store: StoreArgs,
-    /// Download nothing. The command fails when weights are not on this machine.
-    #[arg(long)]
-    offline: bool,
-}
-
-/// The form of the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Log {
-    /// Progress bars on a terminal, lines of text elsewhere.
-    Text,
-    /// A JSON object on each line, on standard error.
-    Json,
-}
-
-/// The model called `name`, or an error with the name that was probably meant.
-fn find_model(name: &str) -> Result<&'static ModelSpec, Error> {
-    find(name).ok_or_else(|| Error::UnknownModel(unknown_model(name)))
-}
-
-/// The names of a classifier's classes in a text file, one a line.
-fn class_names(file: &Path) -> Result<Vec<String>, Error> {
-    let text = std::fs::read_to_string(file)
-        .map_err(|error| Error::Usage(format!("cannot read the classes {}: {error}", file.display())))?;
-    let text = text.trim_start_matches('\u{feff}').trim_end();
-    let names: Vec<String> = text.lines().map(|line| line.trim().to_string()).collect();
-    if let Some(empty) = names.iter().position(String::is_empty) {
-        let text = format!("line {} of {} is empty: expected the name of a class", empty + 1, file.display());
-        return Err(Error::Usage(text));
-    }
-    Ok(names)
-}
-
-/// Parses the name of a library.
-fn source(name: &str) -> Result<Source, String> {
-    let words = || Source::ALL.map(Source::word).join(", ");
-    Source::ALL.into_iter().find(|source| source.word() == name).ok_or_else(|| format!("the sources are {}", words()))
-}
-
-/// Parses the name of a stage.
-fn stage(name: &str) -> Result<StageId, String> {
-    StageId::from_name(name).ok_or_else(|| {
-        let names: Vec<&str> = StageId::ALL.iter().map(|stage| stage.name()).collect();
-        format!("the stages are {}", names.join(", "))
-    })
+/// An error where `failed` of the pictures could not be read.
+fn none_failed(failed: usize, of: usize) -> Result<(), Error> {
+    if failed > 0 { Err(PredictorError::Failed { failed, of }.into()) } else { Ok(()) }
 }
 
 /// Runs the program with the words of the process's command line.
@@ -361,7 +270,7 @@ fn run(command: Command) -> Result<(), Error> {
         Command::Clean(arguments) => clean::run(&arguments),
         Command::Completions { shell } => completions::completions(shell),
         Command::Man { folder, overwrite } => completions::man(folder.as_deref(), overwrite),
-        Command::Schema => schema::run(),
+        Command::Schema => print(&serde_json::to_string_pretty(&config::schema())?),
         Command::Weights { command } => weights::run(&command),
     }
 }

@@ -31,7 +31,7 @@ pub struct PredictArgs {
 /// Opens the run's predictor and predicts.
 pub fn run(arguments: &PredictArgs) -> Result<(), Error> {
     let dir = RunDir::new(&arguments.run);
-    let device = predictor::device(&dir, arguments.pictures.workers.device())?;
+    let device = predictor::device(&dir, arguments.pictures.workers.device)?;
     let predictor = Predictor::of_run(&dir, arguments.weights.as_deref(), &device)?;
     let mut read = Inputs::default();
     read.files.extend(arguments.weights.clone());

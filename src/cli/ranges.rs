@@ -17,14 +17,15 @@ use crate::stages::scan::NamedFile;
 /// Where the ranges of `int8` are kept.
 #[derive(Debug, Args)]
 pub struct RangesArgs {
-    /// The file of ranges for `int8`: read where it is there, else written after the calibration on these pictures (64 of them at most).
+    /// The file of ranges for `int8`: read where it is there, else written after the calibration on these pictures (64
+    /// of them at most).
     #[arg(long, value_name = "FILE")]
     ranges: Option<PathBuf>,
 }
 
 impl RangesArgs {
-    /// Finds the ranges of `network`, if its precision wants them: those of the file, those that ship with its weights, or
-    /// new ones from `pictures`.
+    /// Finds the ranges of `network`, if its precision wants them: those of the file, those that ship with its weights,
+    /// or new ones from `pictures`.
     pub fn settle(
         &self,
         network: &NetworkPlan,

@@ -6,7 +6,7 @@ use std::time::Instant;
 use clap::Args;
 use serde_json::json;
 
-use super::{FetchArgs, Log, PipelineArgs, print, stage, ui};
+use super::{FetchArgs, LogArgs, PipelineArgs, print, stage};
 use crate::error::Error;
 use crate::pipeline::{self, Options, Outcome, peak_memory_mb};
 use crate::plan::Plan;
@@ -34,15 +34,8 @@ pub struct RunArgs {
     /// Also write the features in this form. `npy` is features.npy with index.parquet, the same as `output.npy: true`.
     #[arg(long, value_enum, value_name = "FORM")]
     export: Option<Export>,
-    /// Print only warnings and errors, without progress and summary.
-    #[arg(short, long)]
-    quiet: bool,
-    /// Also print decisions and their reasons: device, threads, kernels, tables, and which stages are reused.
-    #[arg(short, long, conflicts_with = "quiet")]
-    verbose: bool,
-    /// The form of the log.
-    #[arg(long, value_enum, default_value = "text")]
-    log: Log,
+    #[command(flatten)]
+    log: LogArgs,
     #[command(flatten)]
     fetching: FetchArgs,
 }
@@ -58,12 +51,7 @@ pub fn run(arguments: &PipelineArgs, options: &RunArgs) -> Result<(), Error> {
     let mut arguments = arguments.clone();
     arguments.sets.extend(options.export.map(|Export::Npy| "output.npy=true".to_string()));
     let start = Instant::now();
-    let style = match (options.log, options.quiet) {
-        (Log::Json, _) => Style::Json,
-        (_, true) => Style::Quiet,
-        _ => Style::Auto,
-    };
-    let ui = ui(style).with_details(options.verbose);
+    let ui = options.log.ui();
     let plan = arguments.plan(&options.fetching.store, options.fetching.offline, &ui)?;
     let RunArgs { until, force, retry_failed, rescan, .. } = *options;
     let run = Options { until, force, retry_failed, rescan };
@@ -81,7 +69,7 @@ pub fn run(arguments: &PipelineArgs, options: &RunArgs) -> Result<(), Error> {
     }
     let outcome = outcome?;
     let seconds = start.elapsed().as_secs_f64();
-    match style {
+    match options.log.style() {
         Style::Quiet => {}
         Style::Json => ui.event(json!({"event": "summary", "dir": plan.dir.root(), "computed": outcome.computed,
             "extract": outcome.extracted, "select": outcome.selected, "reduce": outcome.reduced,

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
-use super::{print, show};
+use super::{check_folder, print, show};
 use crate::error::Error;
 use crate::progress::{bytes, duration};
 use crate::stages::report::formatting::date;
@@ -44,10 +44,7 @@ pub struct DiffArgs {
 /// Lists the runs, the newest first.
 pub fn list(arguments: &RunsArgs) -> Result<(), Error> {
     let dir = &arguments.dir;
-    if !dir.is_dir() {
-        let text = format!("there is no folder {}; give the one that holds the runs", dir.display());
-        return Err(Error::Usage(text));
-    }
+    check_folder(dir, "the runs")?;
     let mut runs = Vec::new();
     let mut entries = walkdir::WalkDir::new(dir).max_depth(DEPTH).sort_by_file_name().into_iter();
     while let Some(entry) = entries.next() {
@@ -114,8 +111,8 @@ pub fn diff(arguments: &DiffArgs) -> Result<(), Error> {
         let of = |run: &Summary| {
             let seconds: serde_json::Map<_, _> =
                 run.seconds().into_iter().map(|(stage, s)| (stage.name().to_string(), json!(s))).collect();
-            json!({"dir": run.dir.root(), "accuracy": run.accuracy().map(|(share, _)| share), "images": run.pictures().0,
-                "seconds": seconds})
+            let accuracy = run.accuracy().map(|(share, _)| share);
+            json!({"dir": run.dir.root(), "accuracy": accuracy, "images": run.pictures().0, "seconds": seconds})
         };
         let settings: Vec<_> =
             settings.iter().map(|(key, a, b)| json!({"key": key, "before": a, "after": b})).collect();

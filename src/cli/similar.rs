@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::sheet::{Panel, RowSheets, title};
 use super::workers::WorkerArgs;
-use super::{is_closed, print, show, top, ui};
+use super::{is_closed, none_failed, print, show, style, top, ui};
 use crate::config::PictureColumns;
 use crate::error::Error;
 use crate::exec::Device;
@@ -177,7 +177,7 @@ impl Gallery {
 pub fn run(arguments: &SimilarArgs) -> Result<(), Error> {
     let pictures = top::pictures(&arguments.paths)?;
     let dir = RunDir::new(&arguments.run);
-    let device = predictor::device(&dir, arguments.workers.device())?;
+    let device = predictor::device(&dir, arguments.workers.device)?;
     let gallery = Gallery::open(&dir, arguments, &device)?;
     let inputs = gallery.inputs(&pictures, arguments);
     let rules = Rules::new(&inputs, arguments.overwrite);
@@ -185,7 +185,7 @@ pub fn run(arguments: &SimilarArgs) -> Result<(), Error> {
     let mut sheets = arguments.sheet.as_ref().map(new).transpose()?;
     let mut silent = sheets.as_ref().is_some_and(RowSheets::is_stdout);
     // until here nothing is lost by an end at once
-    let ui = ui(top::style(arguments.quiet));
+    let ui = ui(style(arguments.quiet));
     let line = ui.work("similar", Some(pictures.len() as u64), "images");
     let mut failed = 0;
     let take = |Done { number, result, .. }: Done<(), Vec<f32>>| -> Result<(), Error> {
@@ -219,10 +219,7 @@ pub fn run(arguments: &SimilarArgs) -> Result<(), Error> {
     if let Some(sheets) = sheets {
         sheets.finish()?;
     }
-    if failed > 0 {
-        return Err(PredictorError::Failed { failed, of: pictures.len() }.into());
-    }
-    Ok(())
+    none_failed(failed, pictures.len())
 }
 
 /// Prints the pictures that are similar to one picture.

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::is_closed;
 use super::workers::WorkerArgs;
+use super::{is_closed, none_failed, style};
 use crate::error::Error;
 use crate::io::IoError;
 use crate::io::features::Key;
@@ -68,11 +68,6 @@ impl TopArgs {
     pub fn style(&self) -> Style {
         style(self.quiet)
     }
-}
-
-/// The style in which progress is shown where the user may have asked for quiet.
-pub fn style(quiet: bool) -> Style {
-    if quiet { Style::Quiet } else { Style::Auto }
 }
 
 /// The part that differs between the commands.
@@ -139,10 +134,7 @@ pub fn run(
     if let (Some(out), Some((keys, matrix))) = (out, rows) {
         evaluate::table(&keys, &matrix, predictor.classes()).write_to(&out, predictor.metadata())?;
     }
-    if failed > 0 {
-        return Err(PredictorError::Failed { failed, of: pictures.len() }.into());
-    }
-    Ok(())
+    none_failed(failed, pictures.len())
 }
 
 /// Returns every picture that was asked for, in the order of the command line.

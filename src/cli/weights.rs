@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::{StoreArgs, find_model, print, ui};
+use super::{StoreArgs, find_model, print, style, ui};
 use crate::error::Error;
 use crate::models::graph::GraphError;
 use crate::models::spec::Hash;
@@ -32,8 +32,9 @@ pub enum WeightsCommand {
     /// Copy a file to the folder for weights, after checking that it is the published one; or, with --name, weights of
     /// your own, which every pipeline and command then knows by this name.
     #[command(
-        after_help = "Examples:\n  featurize weights import Downloads/vgg16_weights_tf_dim_ordering_tf_kernels.h5\n  featurize weights \
-                            import best.pth --name pets --model resnet50 --source timm --recipe '{size: 256}' --classes names.txt"
+        after_help = "Examples:\n  featurize weights import Downloads/vgg16_weights_tf_dim_ordering_tf_kernels.h5\n  \
+                      featurize weights import best.pth --name pets --model resnet50 --source timm --recipe \
+                      '{size: 256}' --classes names.txt"
     )]
     Import(ImportArgs),
     /// Delete weights of your own from the folder for weights, and their name. The file that was imported stays.
@@ -43,7 +44,7 @@ pub enum WeightsCommand {
     Verify(VerifyArgs),
     /// Print the path of weights. Downloads nothing; the exit code is 1 when they are not on this machine.
     #[command(after_help = "Example:\n  featurize weights path vgg16 --source keras")]
-    Path(PathArgs),
+    Path(FileArgs),
 }
 
 #[derive(Debug, Args)]
@@ -61,13 +62,7 @@ pub struct ListArgs {
 #[derive(Debug, Args)]
 pub struct FetchArgs {
     #[command(flatten)]
-    store: StoreArgs,
-    /// A model (see `featurize models list`), `hf:owner/repo/file[@revision]`, a URL, also with `#sha256=…` at its
-    /// end, or a name of your own.
-    #[arg(value_name = "WHAT")]
-    what: String,
-    #[command(flatten)]
-    row: RowArgs,
+    file: FileArgs,
     /// Download nothing. The command fails when the weights are not on this machine.
     #[arg(long)]
     offline: bool,
@@ -76,9 +71,15 @@ pub struct FetchArgs {
     quiet: bool,
 }
 
-/// A choice among the weights of a model.
+/// A file of weights.
 #[derive(Debug, Args)]
-pub struct RowArgs {
+pub struct FileArgs {
+    #[command(flatten)]
+    store: StoreArgs,
+    /// A model (see `featurize models list`), `hf:owner/repo/file[@revision]`, a URL, also with `#sha256=…` at its
+    /// end, or a name of your own.
+    #[arg(value_name = "WHAT")]
+    what: String,
     /// The library that publishes the weights: `keras`, `torchvision` or `timm`, or `timm:a2_in1k` for those that it
     /// calls so. Default: the first that `weights list` names.
     #[arg(long, value_name = "SOURCE")]
@@ -120,17 +121,6 @@ pub struct VerifyArgs {
     /// Verify only the files of this model.
     #[arg(value_name = "MODEL")]
     model: Option<String>,
-}
-
-#[derive(Debug, Args)]
-pub struct PathArgs {
-    #[command(flatten)]
-    store: StoreArgs,
-    /// A model, `hf:owner/repo/file[@revision]`, a URL, or a name of your own.
-    #[arg(value_name = "WHAT")]
-    what: String,
-    #[command(flatten)]
-    row: RowArgs,
 }
 
 /// Runs a command about weights.
@@ -184,13 +174,12 @@ fn show(json: bool, model: &ModelSpec, weights: &WeightsSpec, listed: Option<&Li
             Hash::Md5(digits) => Some(format!("md5:{digits}")),
             Hash::Unknown => None,
         });
-        let line = json!({"model": model.name, "source": weights.source, "name": weights.name, "licence": weights.licence,
-            "top1": weights.top1, "classes": weights.classes, "bundled": listed.is_none(),
-            "file": listed.map(|listed| listed.file.name), "top": listed.map(|listed| listed.file.top),
-            "url": listed.map(|listed| listed.file.url), "hash": hash,
-            "path": lies.map(|(_, path, _)| path), "bytes": lies.map(|(.., length)| length),
-            "about_bytes": about,
-            "place": lies.map(|(place, ..)| place.to_string())});
+        let (file, place) = (listed.map(|listed| &listed.file), lies.map(|(place, ..)| place.to_string()));
+        let line = json!({"model": model.name, "source": weights.source, "name": weights.name,
+            "licence": weights.licence, "top1": weights.top1, "classes": weights.classes, "bundled": file.is_none(),
+            "file": file.map(|file| file.name), "top": file.map(|file| file.top), "url": file.map(|file| file.url),
+            "hash": hash, "path": lies.map(|(_, path, _)| path), "bytes": lies.map(|(.., length)| length),
+            "about_bytes": about, "place": place});
         return print(&line.to_string());
     }
     let file = listed.map_or("", |listed| listed.file.name);
@@ -218,9 +207,8 @@ fn about_bytes(model: &ModelSpec, weights: &WeightsSpec, top: bool) -> Result<u6
 }
 
 fn fetch(arguments: &FetchArgs) -> Result<(), Error> {
-    let store = arguments.store.open(arguments.offline)?;
-    let ui = ui(if arguments.quiet { Style::Quiet } else { Style::Auto });
-    let wanted = wanted(&store, &arguments.what, &arguments.row)?;
+    let (store, ui) = (arguments.file.store.open(arguments.offline)?, ui(style(arguments.quiet)));
+    let wanted = arguments.file.wanted(&store)?;
     if let Wanted::Known { weights, .. } = &wanted
         && weights.files.is_empty()
     {
@@ -231,8 +219,7 @@ fn fetch(arguments: &FetchArgs) -> Result<(), Error> {
     let found = store.get(&wanted, &mut show)?;
     // the progress bar is removed before the path is printed
     drop(show);
-    print(&found.path.display().to_string())?;
-    Ok(())
+    print(&found.path.display().to_string())
 }
 
 fn import(arguments: &ImportArgs) -> Result<(), Error> {
@@ -244,8 +231,7 @@ fn import(arguments: &ImportArgs) -> Result<(), Error> {
             store.import(&arguments.file, &Wanted::Known { model, weights, top: false })?
         }
     };
-    print(&found.path.display().to_string())?;
-    Ok(())
+    print(&found.path.display().to_string())
 }
 
 /// The entry of the registry that a file is imported for.
@@ -286,28 +272,30 @@ fn verify(arguments: &VerifyArgs) -> Result<(), Error> {
     }
 }
 
-fn path(arguments: &PathArgs) -> Result<(), Error> {
+fn path(arguments: &FileArgs) -> Result<(), Error> {
     let store = arguments.store.open(false)?;
-    let wanted = wanted(&store, &arguments.what, &arguments.row)?;
+    let wanted = arguments.wanted(&store)?;
     let ui = ui(Style::Auto);
     let found = store.find(&wanted, &mut shown_in(&ui))?.ok_or_else(|| store.not_here(&wanted))?;
-    print(&found.path.display().to_string())?;
-    Ok(())
+    print(&found.path.display().to_string())
 }
 
-/// The weights that the arguments of the command line name.
-fn wanted(store: &Store, what: &str, row_args: &RowArgs) -> Result<Wanted, Error> {
-    let own = || store.registered().contains_key(what).then(|| Wanted::Own(what.to_string()));
-    if let Some(wanted) = Wanted::parse(what)?.or_else(own) {
-        if row_args.source.is_some() || row_args.no_top {
-            return Err(Error::UnknownModel(format!("--source and --no-top go with a model; `{what}` is a file")));
+impl FileArgs {
+    /// The weights that the arguments of the command line name.
+    fn wanted(&self, store: &Store) -> Result<Wanted, Error> {
+        let what = self.what.as_str();
+        let own = || store.registered().contains_key(what).then(|| Wanted::Own(what.to_string()));
+        if let Some(wanted) = Wanted::parse(what)?.or_else(own) {
+            if self.source.is_some() || self.no_top {
+                return Err(Error::UnknownModel(format!("--source and --no-top go with a model; `{what}` is a file")));
+            }
+            return Ok(wanted);
         }
-        return Ok(wanted);
+        let model = find_model(what)?;
+        let weights = match &self.source {
+            Some(source) => network_plan::published(model, source)?,
+            None => network_plan::row(model, &Origin::Random(0), None)?,
+        };
+        Ok(Wanted::Known { model, weights, top: !self.no_top })
     }
-    let model = find_model(what)?;
-    let weights = match &row_args.source {
-        Some(source) => network_plan::published(model, source)?,
-        None => network_plan::row(model, &Origin::Random(0), None)?,
-    };
-    Ok(Wanted::Known { model, weights, top: !row_args.no_top })
 }

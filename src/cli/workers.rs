@@ -17,7 +17,7 @@ pub struct WorkerArgs {
     /// Where the network runs: `auto` (a GPU where this build and machine have one, else the CPU), `cpu`, `cuda`,
     /// `cuda:N` or `metal`. Default: the kind of device that the run was computed on; where there is no run, `auto`.
     #[arg(long, value_name = "DEVICE")]
-    device: Option<config::Device>,
+    pub device: Option<config::Device>,
     /// Threads, each with a picture at a time, 1 to 1024; all cores by default.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=threads::MOST as i64))]
     threads: Option<u16>,
@@ -31,11 +31,6 @@ impl WorkerArgs {
     /// So many threads, or one a core.
     pub fn threads(&self) -> usize {
         self.threads.map_or_else(threads::available, usize::from)
-    }
-
-    /// The device that was asked for.
-    pub fn device(&self) -> Option<config::Device> {
-        self.device
     }
 
     /// The device of a command without a run.

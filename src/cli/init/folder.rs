@@ -148,8 +148,7 @@ fn by_class(root: &Path, paths: &[Parts]) -> Found {
     if inside.len() * 2 <= paths.len() {
         return flat(root, paths);
     }
-    let mut classes = BTreeMap::new();
-    inside.iter().for_each(|path| *classes.entry(path[0].to_string()).or_insert(0) += 1);
+    let mut classes = words::tally(inside.iter().map(|path| path[0]));
     let mut remarks = Vec::new();
     // a test folder without classes is not a class itself
     let is_flat = |folder: &str| inside.iter().all(|path| path[0] != folder || path.len() == 2);

@@ -85,16 +85,11 @@ impl<'a> Split<'a> {
 
     /// The number of pictures of each class.
     fn classes(&self, label: &LabelRule) -> BTreeMap<String, usize> {
-        let mut classes = BTreeMap::new();
         match label {
-            LabelRule::Pattern(pattern) => return words::classes(pattern, &self.names()),
-            LabelRule::Folder => {
-                let inside = self.paths.iter().filter(|path| path.len() > 1);
-                inside.for_each(|path| *classes.entry(path[0].to_string()).or_insert(0) += 1);
-            }
-            LabelRule::Column | LabelRule::None => {}
+            LabelRule::Pattern(pattern) => words::classes(pattern, &self.names()),
+            LabelRule::Folder => words::tally(self.paths.iter().filter(|path| path.len() > 1).map(|path| path[0])),
+            LabelRule::Column | LabelRule::None => BTreeMap::new(),
         }
-        classes
     }
 
     fn names(&self) -> Vec<&'a str> {
@@ -205,8 +200,7 @@ fn below_classes(root: &Path, paths: &[Parts], folders: &BTreeSet<&str>) -> Opti
     if taken.len() * 2 < paths.len() {
         return None;
     }
-    let mut classes = BTreeMap::new();
-    taken.iter().for_each(|path| *classes.entry(path[0].to_string()).or_insert(0) += 1);
+    let classes = words::tally(taken.iter().map(|path| path[0]));
     let mut remarks = Vec::new();
     for (role, folder) in tests.iter().skip(1) {
         let n = paths.iter().filter(|path| of(path, folder)).count();

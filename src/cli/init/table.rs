@@ -1,6 +1,6 @@
 //! Finds a table that names the pictures of a folder.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::folder::{Found, LabelRule, Parts, SplitRule};
@@ -81,8 +81,7 @@ fn of_columns(
     if rows.is_empty() || columns.path.is_some() && rows.len() * 2 < lines {
         return Ok(None);
     }
-    let mut classes = BTreeMap::new();
-    rows.iter().flat_map(|row| &row.label).for_each(|class| *classes.entry(class.to_string()).or_insert(0) += 1);
+    let mut classes = words::tally(rows.iter().flat_map(|row| row.label.as_deref()));
     let mut remarks = Vec::new();
     let mut columns = columns.clone();
     if classes.len() * 2 > rows.len() && columns.label.is_some() {

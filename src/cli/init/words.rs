@@ -111,13 +111,18 @@ pub fn pattern(names: &[&str]) -> Option<(&'static str, BTreeMap<String, usize>)
     })
 }
 
+/// Counts how often each class occurs.
+pub fn tally<T: Into<String>>(classes: impl Iterator<Item = T>) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    classes.for_each(|class| *counts.entry(class.into()).or_insert(0) += 1);
+    counts
+}
+
 /// The classes that `pattern` finds in names.
 pub fn classes(pattern: &str, names: &[&str]) -> BTreeMap<String, usize> {
-    let mut classes = BTreeMap::new();
-    let Ok(regex) = Regex::new(pattern) else { return classes };
+    let Ok(regex) = Regex::new(pattern) else { return BTreeMap::new() };
     let class = |name: &&str| Some(regex.captures(name)?.get(1)?.as_str().to_string());
-    names.iter().filter_map(class).for_each(|class| *classes.entry(class).or_insert(0) += 1);
-    classes
+    tally(names.iter().filter_map(class))
 }
 
 #[cfg(test)]

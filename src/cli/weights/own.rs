@@ -7,8 +7,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::ImportArgs;
-use crate::cli::{class_names, print};
-use crate::config;
+use crate::cli::{class_names, default_pipeline, print};
 use crate::error::Error;
 use crate::exec::Device;
 use crate::extractor::Extractor;
@@ -64,10 +63,8 @@ fn network(store: &Store, arguments: &ImportArgs) -> Result<NetworkPlan, Error> 
     sets.extend(source.iter().map(|source| format!("extract.source={}", json!(source))));
     sets.extend(own.weights_key.iter().map(|key| format!("extract.weights_key={}", json!(key))));
     sets.extend(own.recipe.iter().map(|recipe| format!("extract.recipe={recipe}")));
-    let text = "version: 1\nname: import\ninput: {root: .}\n";
-    let pipeline = config::parse(text, Path::new("import"), &sets).map_err(Box::new)?;
     let mut fetch = |wanted: &Wanted| store.get(wanted, &mut |_| ControlFlow::Continue(()));
-    Ok(Plan::new(pipeline, None, &mut fetch)?.backbone)
+    Ok(Plan::new(default_pipeline("import", &sets)?, None, &mut fetch)?.backbone)
 }
 
 /// The names of the classes in `file`, as many as the classifier of the network has outputs.
