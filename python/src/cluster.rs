@@ -33,35 +33,28 @@ impl Worker {
         offline: bool,
     ) -> PyResult<Self> {
         let store = StoreOptions { folder: weights_dir, offline };
-        let stop = Arc::default();
-        let ui = Ui::new(Style::Quiet, Arc::clone(&stop));
-        let opened = interruptible(py, &stop, || {
-            let plan = plan(text, &file, &sets, out.as_deref(), &store, &ui)?;
+        let core = interruptible(py, Style::Quiet, |ui| {
+            let plan = plan(text, &file, &sets, out.as_deref(), &store, ui)?;
             Ok::<_, featurize::Error>(Core::open(plan)?)
         })?;
-        Ok(Self { core: opened.map_err(|error| exception(py, &error))? })
+        Ok(Self { core })
     }
 
     /// The number of each shard that is not there, and how many pictures it has.
     fn missing(&self, py: Python<'_>) -> PyResult<Vec<(usize, usize)>> {
         let found = py.detach(|| self.core.missing(0..self.core.shards()));
-        found.map_err(|error| exception(py, &error.into()))
+        found.map_err(|error| exception(py, error))
     }
 
     /// Loads the network; an exception where this machine would compute other bits than the others.
     fn load(&mut self, py: Python<'_>) -> PyResult<()> {
-        let stop = Arc::default();
-        let ui = Ui::new(Style::Quiet, Arc::clone(&stop));
-        let loaded = interruptible(py, &stop, || self.core.load(&ui))?;
-        loaded.map_err(|error| exception(py, &error.into()))
+        interruptible(py, Style::Quiet, |ui| self.core.load(ui))
     }
 
     /// Computes a shard unless it is there; returns how many pictures were computed, and how many of them failed.
     fn compute(&mut self, py: Python<'_>, shard: usize) -> PyResult<(usize, usize)> {
-        let stop = Arc::default();
-        let ui = Ui::new(Style::Quiet, Arc::clone(&stop));
-        let done = interruptible(py, &stop, || self.core.compute(shard..shard + 1, &ui))?;
-        done.map(|done| (done.pictures, done.failed)).map_err(|error| exception(py, &error.into()))
+        let done = interruptible(py, Style::Quiet, |ui| self.core.compute(shard..shard + 1, ui))?;
+        Ok((done.pictures, done.failed))
     }
 }
 

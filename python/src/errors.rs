@@ -23,7 +23,8 @@ create_exception!(
 );
 
 /// The exception for `error`.
-pub(crate) fn exception(py: Python<'_>, error: &featurize::Error) -> PyErr {
+pub(crate) fn exception(py: Python<'_>, error: impl Into<featurize::Error>) -> PyErr {
+    let error = &error.into();
     if error.is_interrupted() {
         return PyKeyboardInterrupt::new_err(());
     }

@@ -2,14 +2,13 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use featurize::config;
 use featurize::exec::Device;
 use featurize::extractor::Extractor as Core;
 use featurize::pictures::source::archive::Form;
 use featurize::pictures::stream::Through;
-use featurize::pictures::{DecodeMemory, Done, Made, Order, Stream, StreamError, Way};
+use featurize::pictures::{DecodeMemory, Done, Made, StreamError, Way};
 use featurize::plan::Plan;
 use featurize::progress::{Style, Ui, shown_in};
 use featurize::stages::scan::Members;
@@ -17,7 +16,7 @@ use featurize::weights::store::Store;
 use pyo3::prelude::*;
 
 use crate::errors::exception;
-use crate::pictures::{Gathered, Input, Inputs, Rows};
+use crate::pictures::{Gathered, Input, Rows};
 use crate::work::interruptible;
 
 /// A network and what is taken from it; see the package's `Extractor`.
@@ -76,10 +75,7 @@ impl Extractor {
         offline: bool,
     ) -> PyResult<Self> {
         let store = StoreOptions { folder: weights_dir, offline };
-        let stop = Arc::default();
-        let ui = Ui::new(Style::Quiet, Arc::clone(&stop));
-        let opened = interruptible(py, &stop, || Self::open(text, &file, &sets, &store, &ui))?;
-        opened.map_err(|error| exception(py, &error))
+        interruptible(py, Style::Quiet, |ui| Self::open(text, &file, &sets, &store, ui))
     }
 
     #[getter]
@@ -119,24 +115,15 @@ impl Extractor {
 
     /// Features of `pictures`, in their order.
     fn compute(&self, py: Python<'_>, pictures: Vec<Input>) -> PyResult<Rows> {
-        let stop = Arc::default();
-        let ui = Ui::new(Style::Quiet, Arc::clone(&stop));
-        let wanted: Vec<usize> = (0..pictures.len()).collect();
-        let threads = self.plan.pipeline.threads();
         let through = Through { extractor: &self.core, way: self.way, memory: &self.memory, strict: false };
-        let gathered = interruptible(py, &stop, || {
-            let source = Inputs::new(&pictures)?;
-            let stream = Stream { source: &source, wanted: &wanted, threads, order: Order::Any, ui: &ui };
-            let mut gathered = Gathered::new(pictures.len(), self.plan.width());
+        Gathered::of(py, &pictures, self.plan.width(), self.plan.pipeline.threads(), |stream, gathered| {
             let take = |Done { number, result, .. }: Done<(), Vec<f32>>| {
                 let size = result.as_ref().ok().map(|Made { width, height, .. }| (*width, *height));
-                gathered.put(number, size, result.as_ref().map(|made| made.value.as_slice()).map_err(Clone::clone));
+                gathered.put(number, size, result.map(|made| made.value));
                 Ok::<_, StreamError>(())
             };
-            stream.features(through, |_| (), |_, features| Ok(features), take).1?;
-            Ok::<_, StreamError>(gathered)
-        })?;
-        gathered.map_err(|error| exception(py, &error.into()))?.into_rows(py)
+            stream.features(through, |_| (), |_, features| Ok(features), take).1
+        })
     }
 }
 
@@ -150,6 +137,6 @@ pub(crate) fn holds_pictures(path: PathBuf) -> bool {
 #[pyfunction]
 pub(crate) fn pictures(py: Python<'_>, folder: PathBuf) -> PyResult<Vec<OsString>> {
     let found = py.detach(|| featurize::stages::scan::named(&folder, &mut Members::default()));
-    let found = found.map_err(|error| exception(py, &error.into()))?;
+    let found = found.map_err(|error| exception(py, error))?;
     Ok(found.into_iter().filter_map(|picture| picture.location.ok()).map(PathBuf::into_os_string).collect())
 }

@@ -7,12 +7,14 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use featurize::pictures::source::{Bytes, Entry, open_named, open_place, requests, too_large};
-use featurize::pictures::{Failure, Opened, Source};
-use featurize::progress::Interrupted;
+use featurize::pictures::{Failure, Opened, Order, Source, Stream, StreamError};
+use featurize::progress::{Interrupted, Style};
 use featurize::stages::scan::{Members, NamedFile};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyByteArray;
+
+use crate::work::interruptible;
 
 /// A picture that Python hands over. The order of the variants is the order in which a value is tried.
 #[derive(Debug, FromPyObject)]
@@ -54,10 +56,6 @@ impl Source for Inputs<'_> {
         Entry { key: "", size: None, version: 0 }
     }
 
-    fn open(&self, number: usize, most: u64) -> Result<Opened<'_>, Failure> {
-        self.open_until(number, most, &Arc::default())
-    }
-
     fn open_until(&self, number: usize, most: u64, stop: &Arc<AtomicBool>) -> Result<Opened<'_>, Failure> {
         if let Some(member) = self.members.get(&number) {
             return open_named(member, most, stop);
@@ -77,11 +75,8 @@ impl Source for Inputs<'_> {
     }
 
     fn requests(&self) -> usize {
-        requests(
-            self.pictures
-                .iter()
-                .filter_map(|input| if let Input::Path(path) = input { Some(path.as_path()) } else { None }),
-        )
+        let path = |input| if let &Input::Path(ref path) = input { Some(path.as_path()) } else { None };
+        requests(self.pictures.iter().filter_map(path))
     }
 }
 
@@ -112,16 +107,30 @@ pub(crate) struct Gathered {
 }
 
 impl Gathered {
-    /// Room for `n` pictures with `width` values each.
-    pub(crate) fn new(n: usize, width: usize) -> Self {
-        Self { width, values: vec![0.0; n * width], kinds: vec![None; n], reasons: vec![None; n], sizes: vec![None; n] }
+    /// Streams `pictures` through `work`, which puts the result of each, `width` values; Ctrl-C ends it.
+    pub(crate) fn of(
+        py: Python<'_>,
+        pictures: &[Input],
+        width: usize,
+        threads: usize,
+        work: impl FnOnce(&Stream, &mut Self) -> Result<(), StreamError> + Send,
+    ) -> PyResult<Rows> {
+        let n = pictures.len();
+        let gathered = interruptible(py, Style::Quiet, |ui| {
+            let (source, wanted) = (Inputs::new(pictures)?, (0..n).collect::<Vec<_>>());
+            let (values, kinds, reasons, sizes) = (vec![0.0; n * width], vec![None; n], vec![None; n], vec![None; n]);
+            let mut gathered = Self { width, values, kinds, reasons, sizes };
+            let stream = Stream { source: &source, wanted: &wanted, threads, order: Order::Any, ui };
+            work(&stream, &mut gathered).map(|()| gathered)
+        })?;
+        gathered.into_rows(py)
     }
 
     /// Takes the result of picture `number`.
-    pub(crate) fn put(&mut self, number: usize, size: Option<(u64, u64)>, result: Result<&[f32], Failure>) {
+    pub(crate) fn put(&mut self, number: usize, size: Option<(u64, u64)>, result: Result<Vec<f32>, Failure>) {
         match result {
             Ok(values) => {
-                self.values[number * self.width..][..self.width].copy_from_slice(values);
+                self.values[number * self.width..][..self.width].copy_from_slice(&values);
                 self.sizes[number] = size;
             }
             Err(Failure { kind, reason }) => (self.kinds[number], self.reasons[number]) = (Some(kind), Some(reason)),
@@ -129,7 +138,7 @@ impl Gathered {
     }
 
     /// Hands everything to Python; the values are copied once.
-    pub(crate) fn into_rows(self, py: Python<'_>) -> PyResult<Rows> {
+    fn into_rows(self, py: Python<'_>) -> PyResult<Rows> {
         let Self { width, values, kinds, reasons, sizes } = self;
         let bytes = PyByteArray::new_with(py, values.len() * size_of::<f32>(), |bytes| {
             for (four, value) in bytes.chunks_exact_mut(4).zip(&values) {

@@ -1,14 +1,13 @@
 //! `run`: a whole pipeline.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use featurize::pipeline::{self, Options};
-use featurize::progress::{Style, Ui};
+use featurize::progress::Style;
 use featurize::stages::StageId;
 use pyo3::prelude::*;
 
-use crate::errors::{ConfigError, exception};
+use crate::errors::ConfigError;
 use crate::extractor::{StoreOptions, plan};
 use crate::work::interruptible;
 
@@ -32,14 +31,11 @@ pub(crate) fn run(
 ) -> PyResult<PathBuf> {
     let options = Options { until: stage(until)?, force: stage(force)?, retry_failed, rescan };
     let store = StoreOptions { folder: weights_dir, offline };
-    let stop = Arc::default();
-    let ui = Ui::new(if progress { Style::Auto } else { Style::Quiet }, Arc::clone(&stop));
-    let done = interruptible(py, &stop, || {
-        let plan = plan(text, &file, &sets, out.as_deref(), &store, &ui)?;
-        pipeline::run(&plan, &options, &ui)?;
+    interruptible(py, if progress { Style::Auto } else { Style::Quiet }, |ui| {
+        let plan = plan(text, &file, &sets, out.as_deref(), &store, ui)?;
+        pipeline::run(&plan, &options, ui)?;
         Ok::<_, featurize::Error>(plan.dir.root().to_path_buf())
-    })?;
-    done.map_err(|error| exception(py, &error))
+    })
 }
 
 fn stage(name: Option<&str>) -> PyResult<Option<StageId>> {
