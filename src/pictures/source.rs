@@ -105,12 +105,12 @@ pub trait Source: Sync + fmt::Debug {
 
     /// Opens a picture, which may have `most` bytes; a longer one fails as [`too_large`] before its bytes are read or
     /// held. A picture that has another size than when it was listed fails, too.
-    fn open(&self, number: usize, most: u64) -> Result<Opened<'_>, Failure>;
+    fn open(&self, number: usize, most: u64) -> Result<Opened<'_>, Failure> {
+        self.open_until(number, most, &Arc::default())
+    }
 
     /// The same; waits end early, with a failure that nobody is to see, once `stop` is raised.
-    fn open_until(&self, number: usize, most: u64, _stop: &Arc<AtomicBool>) -> Result<Opened<'_>, Failure> {
-        self.open(number, most)
-    }
+    fn open_until(&self, number: usize, most: u64, stop: &Arc<AtomicBool>) -> Result<Opened<'_>, Failure>;
 
     /// How many pictures are best opened at once; 0 where a thread may as well open its own.
     fn requests(&self) -> usize {
@@ -245,10 +245,6 @@ impl Source for Listed<'_> {
         Entry { key: &picture.path, size: picture.known_bytes(), version: picture.stamp }
     }
 
-    fn open(&self, number: usize, most: u64) -> Result<Opened<'_>, Failure> {
-        self.open_until(number, most, &Arc::default())
-    }
-
     fn open_until(&self, number: usize, most: u64, stop: &Arc<AtomicBool>) -> Result<Opened<'_>, Failure> {
         let picture = &self.pictures[number];
         if let Some(member) = &picture.member {
@@ -285,10 +281,6 @@ impl Source for Named<'_> {
         Entry { key: &self.0[number].path, size: None, version: 0 }
     }
 
-    fn open(&self, number: usize, most: u64) -> Result<Opened<'_>, Failure> {
-        self.open_until(number, most, &Arc::default())
-    }
-
     fn open_until(&self, number: usize, most: u64, stop: &Arc<AtomicBool>) -> Result<Opened<'_>, Failure> {
         open_named(&self.0[number], most, stop)
     }
@@ -308,7 +300,7 @@ impl Source for Held<'_> {
         Entry { key, size: Some(bytes.len() as u64), version: 0 }
     }
 
-    fn open(&self, number: usize, most: u64) -> Result<Opened<'_>, Failure> {
+    fn open_until(&self, number: usize, most: u64, _: &Arc<AtomicBool>) -> Result<Opened<'_>, Failure> {
         let (_, bytes) = self.0[number];
         let length = bytes.len() as u64;
         too_large(length, most)?;

@@ -18,7 +18,7 @@ impl Source for Nothing {
         Entry { key: "nothing", size: None, version: 0 }
     }
 
-    fn open(&self, number: usize, _: u64) -> Result<Opened<'_>, Failure> {
+    fn open_until(&self, number: usize, _: u64, _: &Arc<AtomicBool>) -> Result<Opened<'_>, Failure> {
         Err(Failure::unreadable(format_args!("reason {number}")))
     }
 }
@@ -191,7 +191,7 @@ mod of_a_network {
             self.files.entry(number)
         }
 
-        fn open(&self, number: usize, most: u64) -> Result<Opened<'_>, Failure> {
+        fn open_until(&self, number: usize, most: u64, _: &Arc<AtomicBool>) -> Result<Opened<'_>, Failure> {
             self.most.fetch_max(self.opening.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
             // those that are asked for early may come late
             std::thread::sleep(Duration::from_millis((number * 37 % 11) as u64));
