@@ -27,12 +27,12 @@ mod zip;
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read, Seek, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use super::{Bytes, Failure, Opened, open, too_large};
 use crate::progress::Interrupted;
-use crate::stages::scan::{Kind, first_eight, modified, stamp};
+use crate::stages::scan::{Kind, first_eight, modified};
 use columns::Columns;
 pub use stored::{Facts, Place};
 use window::Window;
@@ -86,11 +86,7 @@ impl Form {
 /// A file that holds pictures, shared by the locations of its members.
 #[derive(Debug)]
 pub struct Archive {
-    path: PathBuf,
-    /// Size, last change and stamp when it was listed.
-    bytes: u64,
-    modified: u64,
-    stamp: u64,
+    facts: Facts,
     reading: Reading,
 }
 
@@ -105,18 +101,17 @@ enum Reading {
 
 impl Archive {
     fn new(path: &Path, metadata: &Metadata, reading: Reading) -> Self {
-        let (bytes, modified, stamp) = (metadata.len(), modified(metadata), stamp(metadata));
-        Self { path: path.to_path_buf(), bytes, modified, stamp, reading }
+        Self { facts: Facts::new(path, metadata, &reading), reading }
     }
 
     /// The path of the archive.
     pub fn path(&self) -> &Path {
-        &self.path
+        &self.facts.path
     }
 
     /// Time of its last change, nanoseconds since 1970.
     pub fn modified(&self) -> u64 {
-        self.modified
+        self.facts.modified
     }
 
     /// Whether its members keep their stored order, since they cannot be read at random. A shard of the run does not
@@ -127,12 +122,12 @@ impl Archive {
 
     /// Opens the file, if it is still the one that was listed.
     fn open(&self) -> Result<File, Failure> {
-        let file = open(&self.path).map_err(|error| match error.kind() {
+        let file = open(self.path()).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => Failure::new("vanished", "its archive is not there any more"),
             _ => error.into(),
         })?;
         let metadata = file.metadata()?;
-        if metadata.len() != self.bytes || modified(&metadata) != self.modified {
+        if metadata.len() != self.facts.bytes || modified(&metadata) != self.modified() {
             return Err(Failure::new("changed", "its archive changed while the run was at work; run again"));
         }
         Ok(file)
@@ -171,7 +166,7 @@ impl Member {
     /// Hash of everything by which a change is noticed; 0 where the archive was changed just now. See
     /// `scan::contents::stamp`.
     pub fn stamp(&self) -> u64 {
-        if self.archive.stamp == 0 {
+        if self.archive.facts.stamp == 0 {
             return 0;
         }
         let at = match self.at {
@@ -180,7 +175,7 @@ impl Member {
             At::Number(number) => number,
         };
         let mut hasher = blake3::Hasher::new();
-        [self.archive.stamp, at, self.bytes].iter().for_each(|fact| {
+        [self.archive.facts.stamp, at, self.bytes].iter().for_each(|fact| {
             hasher.update(&fact.to_le_bytes());
         });
         first_eight(&hasher.finalize()).max(1)

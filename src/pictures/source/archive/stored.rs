@@ -1,7 +1,8 @@
 //! Archives and their members as a stored listing keeps them, so that no archive is read through a second time.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::fs::Metadata;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
@@ -9,15 +10,16 @@ use serde::{Deserialize, Serialize};
 use super::tar::Span;
 use super::window::{Ordered, Window};
 use super::{Archive, At, Member, Reading, parquet, tar, zip};
+use crate::stages::scan::{modified, stamp};
 
 /// An archive as it was when it was listed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
-    path: PathBuf,
-    bytes: u64,
-    modified: u64,
-    stamp: u64,
-    order: Order,
+    pub(super) path: PathBuf,
+    pub(super) bytes: u64,
+    pub(super) modified: u64,
+    pub(super) stamp: u64,
+    pub(super) order: Order,
 }
 
 /// How its members are read.
@@ -39,12 +41,7 @@ pub type Place = [u64; 3];
 impl Archive {
     /// The archive for a stored listing.
     pub fn facts(&self) -> Facts {
-        let Self { path, bytes, modified, stamp, reading } = self;
-        let order = match reading {
-            Reading::Random => Order::Random,
-            Reading::Ordered(window) => window.source().order(),
-        };
-        Facts { path: path.clone(), bytes: *bytes, modified: *modified, stamp: *stamp, order }
+        self.facts.clone()
     }
 }
 
@@ -61,10 +58,18 @@ impl Member {
 }
 
 impl Facts {
+    pub(super) fn new(path: &Path, metadata: &Metadata, reading: &Reading) -> Self {
+        let order = match reading {
+            Reading::Random => Order::Random,
+            Reading::Ordered(window) => window.source().order(),
+        };
+        let (path, bytes) = (path.to_path_buf(), metadata.len());
+        Self { path, bytes, modified: modified(metadata), stamp: stamp(metadata), order }
+    }
+
     /// The members with these sizes and places, in their order.
     pub fn members(&self, places: &[(u64, Place)]) -> Vec<Member> {
-        let Self { path, bytes, modified, stamp, order } = self;
-        let ordered: Option<Box<dyn Ordered>> = match *order {
+        let ordered: Option<Box<dyn Ordered>> = match self.order {
             Order::Random => None,
             Order::Rows(table) => Some(Box::new(table)),
             Order::Stream(compression) => {
@@ -74,10 +79,9 @@ impl Facts {
             }
         };
         let reading = ordered.map_or(Reading::Random, |source| Reading::Ordered(Window::new(source)));
-        let (bytes, modified, stamp) = (*bytes, *modified, *stamp);
-        let archive = Arc::new(Archive { path: path.clone(), bytes, modified, stamp, reading });
-        let is_zip = super::Form::of(path) == Some(super::Form::Zip);
-        let at = |place: Place| match order {
+        let archive = Arc::new(Archive { facts: self.clone(), reading });
+        let is_zip = super::Form::of(&self.path) == Some(super::Form::Zip);
+        let at = |place: Place| match self.order {
             Order::Random if is_zip => At::Zip(zip::Place::from_numbers(place)),
             Order::Random => At::Offset(place[0]),
             Order::Stream(_) | Order::Rows(_) => At::Number(place[0]),

@@ -2,6 +2,7 @@
 //! `tests/golden/sources.py` made the files.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use proptest::prelude::*;
 use sha2::Digest;

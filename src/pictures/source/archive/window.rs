@@ -176,7 +176,7 @@ pub(super) fn guarded<T>(read: impl FnOnce() -> Result<T, Failure>) -> Result<T,
 
 #[cfg(test)]
 mod tests {
-    use super::super::Reading;
+    use super::super::{Facts, Reading};
     use super::*;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -218,7 +218,8 @@ mod tests {
         let opened = Arc::new(AtomicUsize::new(0));
         let window = Window::new(Box::new(Numbers { opened: opened.clone(), broken }));
         let reading = Reading::Ordered(window);
-        (Arc::new(Archive { path: "x".into(), bytes: 0, modified: 0, stamp: 1, reading }), opened)
+        let facts = Facts { path: "x".into(), bytes: 0, modified: 0, stamp: 1, order: Order::Random };
+        (Arc::new(Archive { facts, reading }), opened)
     }
 
     fn read(archive: &Arc<Archive>, number: u64) -> Result<u64, Failure> {

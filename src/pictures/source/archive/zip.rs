@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::fs::{File, Metadata};
-use std::io::{self, BufReader, Read, Seek, SeekFrom, Take};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -127,38 +127,22 @@ pub(super) fn open(mut file: File, place: Place, bytes: u64) -> Result<Unpacked,
     let skipped: i64 = [26, 28].map(|at| i64::from(u16::from_le_bytes([header[at], header[at + 1]]))).iter().sum();
     file.seek(SeekFrom::Current(skipped))?;
     let packed = file.take(place.packed);
-    let inner = match place.is_deflated {
-        true => Packing::Deflated(DeflateDecoder::new(packed)),
-        false => Packing::Stored(packed),
-    };
+    let inner: Box<dyn Read + Send> =
+        if place.is_deflated { Box::new(DeflateDecoder::new(packed)) } else { Box::new(packed) };
     Ok(Unpacked { inner, left: bytes, sum: Crc::new(), wanted: place.crc })
 }
 
 /// A member, unpacked while it is read: as many bytes as its directory says, with its checksum, or an error.
 pub(crate) struct Unpacked {
-    inner: Packing,
+    inner: Box<dyn Read + Send>,
     left: u64,
     sum: Crc,
     wanted: u32,
 }
 
-enum Packing {
-    Stored(Take<File>),
-    Deflated(DeflateDecoder<Take<File>>),
-}
-
 impl fmt::Debug for Unpacked {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.debug_struct("Unpacked").field("left", &self.left).finish_non_exhaustive()
-    }
-}
-
-impl Read for Packing {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Stored(stored) => stored.read(buffer),
-            Self::Deflated(deflated) => deflated.read(buffer),
-        }
     }
 }
 
