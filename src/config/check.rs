@@ -26,7 +26,7 @@ type Checked<T = ()> = Result<T, ConfigError>;
 pub fn pipeline(mut raw: raw::Pipeline, source: Source) -> Checked<Pipeline> {
     if raw.version != VERSION {
         let message = format!("this featurize reads version {VERSION}, found version {}", raw.version);
-        return Err(ConfigError::at_key(&source, "version", message));
+        return wrong(&source, "version", message);
     }
     let name = name(raw.name, &source)?;
     let input = input(raw.input, &source)?;
@@ -43,7 +43,7 @@ pub fn pipeline(mut raw: raw::Pipeline, source: Source) -> Checked<Pipeline> {
         if input.label == Label::None && !matches!(input.split, Split::Csv { .. }) {
             let message =
                 "`train` needs classes, and `input.label` is `none`; write `label: folder` or leave `train` out";
-            return Err(ConfigError::at_key(&source, "input.label", message));
+            return wrong(&source, "input.label", message);
         }
     }
     if let Some(report) = &raw.report {
@@ -68,9 +68,14 @@ pub fn pipeline(mut raw: raw::Pipeline, source: Source) -> Checked<Pipeline> {
     })
 }
 
+/// An error with this message at the value of `key`.
+fn wrong<T>(source: &Source, key: &str, message: impl Into<String>) -> Checked<T> {
+    Err(ConfigError::at_key(source, key, message))
+}
+
 /// An error "`key`: expected …, found `…`" at the value of `key`.
 fn expected<T>(source: &Source, key: &str, wanted: &str, found: impl Display) -> Checked<T> {
-    Err(ConfigError::at_key(source, key, format!("`{key}`: expected {wanted}, found `{found}`")))
+    wrong(source, key, format!("`{key}`: expected {wanted}, found `{found}`"))
 }
 
 /// Checks that `value`, which `key` has, is in `range`.
@@ -88,7 +93,7 @@ fn check_params(checked: Result<(), ParamError>, section: &str, aliases: &[(&str
         Ok(()) => return Ok(()),
         Err(ParamError::Combination { key, reason, change }) => {
             let message = format!("`{section}.{key}` {reason}");
-            return Err(ConfigError::at_key(source, &format!("{section}.{change}"), message));
+            return wrong(source, &format!("{section}.{change}"), message);
         }
         Err(ParamError::Range { key, expected, found }) => (key, expected, found),
     };
@@ -119,7 +124,7 @@ fn name(written: Option<String>, source: &Source) -> Checked<String> {
     let wanted = "a name usable for a folder (no / \\ : * ? \" < > |, no space or dot at either end)";
     if from_file {
         let message = format!("the file's name `{name}` is not {wanted}; write `name: NAME` in the pipeline");
-        return Err(ConfigError::at_key(source, "name", message));
+        return wrong(source, "name", message);
     }
     expected(source, "name", wanted, name)
 }
@@ -148,7 +153,7 @@ fn input(raw: raw::Input, source: &Source) -> Checked<Input> {
         check_classes(classes, source)?;
         if raw.label == Label::None && !matches!(split, Split::Csv { .. }) {
             let message = "`input.classes` chooses classes, and `input.label` is `none`; leave one of them out";
-            return Err(ConfigError::at_key(source, "input.classes", message));
+            return wrong(source, "input.classes", message);
         }
     }
     if let Some(LimitPerClass { train, test }) = raw.limit_per_class {
@@ -181,7 +186,7 @@ fn split(raw: Option<raw::Split>, source: &Source) -> Checked<Split> {
     };
     let wrong = |key: &str, message: &str| {
         let ways = "write `{train: GLOB, test: GLOB}`, `{fraction: 0.25}` or `{csv: FILE}`, or leave `split` out";
-        Err(ConfigError::at_key(source, key, format!("{message}; {ways}")))
+        wrong(source, key, format!("{message}; {ways}"))
     };
     if let Some(fraction) = raw.fraction
         && !(fraction > 0.0 && fraction < 1.0)
@@ -228,32 +233,22 @@ fn check_pattern(key: &str, pattern: &str, source: &Source) -> Checked {
     if pattern.is_empty() {
         return expected(source, key, "a regular expression such as `(cat|dog)\\.\\d+`", pattern);
     }
-    match Label::regex(pattern) {
-        Ok(_) => Ok(()),
-        Err(reason) => {
-            let message = format!("`{key}`: `{pattern}` is no regular expression: {reason}");
-            Err(ConfigError::at_key(source, key, message))
-        }
-    }
+    let wrong = |reason| wrong(source, key, format!("`{key}`: `{pattern}` is no regular expression: {reason}"));
+    Label::regex(pattern).map_or_else(wrong, |_| Ok(()))
 }
 
 fn check_glob(key: &str, glob: &str, source: &Source) -> Checked {
     if glob.is_empty() {
         return expected(source, key, "a glob such as `Training/**`", glob);
     }
-    match Glob::new(glob) {
-        Ok(_) => Ok(()),
-        Err(error) => {
-            let message = format!("`{key}`: `{glob}` is no glob: {}", error.kind());
-            Err(ConfigError::at_key(source, key, message))
-        }
-    }
+    let wrong = |error: globset::Error| wrong(source, key, format!("`{key}`: `{glob}` is no glob: {}", error.kind()));
+    Glob::new(glob).map_or_else(wrong, |_| Ok(()))
 }
 
 fn check_classes(classes: &[String], source: &Source) -> Checked {
     if classes.is_empty() {
         let message = "`input.classes`: expected at least one class, found an empty list; leave it out for all classes";
-        return Err(ConfigError::at_key(source, "input.classes", message));
+        return wrong(source, "input.classes", message);
     }
     for (i, class) in classes.iter().enumerate() {
         let key = format!("input.classes[{i}]");
@@ -261,7 +256,7 @@ fn check_classes(classes: &[String], source: &Source) -> Checked {
             return expected(source, &key, "the name of a class", class);
         }
         if classes[..i].contains(class) {
-            return Err(ConfigError::at_key(source, &key, format!("`input.classes` has `{class}` twice")));
+            return wrong(source, &key, format!("`input.classes` has `{class}` twice"));
         }
     }
     Ok(())
@@ -296,12 +291,12 @@ fn extract(mut extract: Extract, source: &Source) -> Checked<Extract> {
     }
     match &extract.layers {
         Some(_) if extract.layer.is_some() => {
-            Err(ConfigError::at_key(source, "extract.layers", "`extract.layers` and `extract.layer` name layers both"))
+            wrong(source, "extract.layers", "`extract.layers` and `extract.layer` name layers both")
         }
         Some(layers) if layers.is_empty() => expected(source, "extract.layers", "at least one layer", "none"),
         Some(_) if extract.features == Features::Map => {
             let message = "`features: map` keeps the shape of one layer; take `flatten` for several";
-            Err(ConfigError::at_key(source, "extract.features", message))
+            wrong(source, "extract.features", message)
         }
         _ => Ok(extract),
     }
@@ -317,11 +312,11 @@ fn check_select(select: &Select, input: &Input, source: &Source) -> Checked {
     }
     if select.top_k.is_none() && select.score != Score::Variance {
         let message = "`select.score` ranks the columns for `top_k`, which is not there; write `top_k: 100`";
-        return Err(ConfigError::at_key(source, "select.score", message));
+        return wrong(source, "select.score", message);
     }
     if select.score == Score::FClassif && input.label == Label::None && !matches!(input.split, Split::Csv { .. }) {
         let message = "`f_classif` compares classes, and `input.label` is `none`; take `score: variance`";
-        return Err(ConfigError::at_key(source, "select.score", message));
+        return wrong(source, "select.score", message);
     }
     Ok(())
 }
@@ -340,7 +335,7 @@ fn check_reduce(reduce: &Reduce, source: &Source) -> Checked {
         }
         _ => return Ok(()),
     };
-    Err(ConfigError::at_key(source, key, message))
+    wrong(source, key, message)
 }
 
 fn output(mut output: Output, source: &Source) -> Checked<Output> {
@@ -363,7 +358,7 @@ fn runtime(mut runtime: Runtime, extract: &Extract, source: &Source) -> Checked<
                  leave one out",
                 runtime.batch_size
             );
-            return Err(ConfigError::at_key(source, "extract.batch_size", message));
+            return wrong(source, "extract.batch_size", message);
         }
         runtime.batch_size = rows;
     }
@@ -372,7 +367,7 @@ fn runtime(mut runtime: Runtime, extract: &Extract, source: &Source) -> Checked<
 
 fn path(key: &str, written: &Path, source: &Source) -> Checked<std::path::PathBuf> {
     if written.as_os_str().is_empty() {
-        return Err(ConfigError::at_key(source, key, format!("`{key}`: expected a path, found an empty text")));
+        return wrong(source, key, format!("`{key}`: expected a path, found an empty text"));
     }
     Ok(source.resolve(key, written))
 }

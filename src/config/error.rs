@@ -14,20 +14,10 @@ use super::source::{Place, Source, Span};
 pub enum ConfigError {
     /// The file cannot be opened or read.
     #[error("{}: cannot read the pipeline: {source}", file.display())]
-    Read {
-        /// The YAML file, as it was given.
-        file: PathBuf,
-        /// The system's reason.
-        source: io::Error,
-    },
+    Read { file: PathBuf, source: io::Error },
     /// The file is no UTF-8 text.
     #[error("{}:{line}: not UTF-8 text; save the pipeline as UTF-8", file.display())]
-    NotUtf8 {
-        /// The YAML file, as it was given.
-        file: PathBuf,
-        /// Where the first byte stands that is no UTF-8, from 1.
-        line: usize,
-    },
+    NotUtf8 { file: PathBuf, line: usize },
     /// A key or a value is wrong or missing.
     #[error("{place}: {message}{excerpt}")]
     Invalid {

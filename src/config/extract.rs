@@ -1,14 +1,14 @@
 //! `extract`: the network, its weights, and the layer whose values become features.
 
-use std::fmt;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
-use serde::de::{Deserializer, Error, Unexpected, Visitor};
+use serde::de::{Deserializer, Error, Unexpected};
 use serde::{Deserialize, Serialize};
 
 use super::{Features, Precision, Weights, ranges, schema};
 use crate::image::RecipeOverrides;
+use crate::learn::read_forms;
 use crate::models::Source;
 
 /// The network where none is named.
@@ -24,11 +24,11 @@ pub struct Extract {
     pub model: String,
     /// The weights of the network. `bundled` are those inside the program. `keras`, `torchvision` and `timm` are
     /// published by these libraries and downloaded once; `torchvision:IMAGENET1K_V2` or `timm:a2_in1k` are those that a
-    /// library calls so. `random` are drawn from `seed`, for trials. A relative path of a file counts from the folder of
-    /// the YAML file; an ONNX file (`.onnx`) is a network of its own, for which `recipe` says how pictures are prepared.
-    /// Any other word is a name that `featurize weights import FILE --name` gave, with its network, recipe and classes.
-    /// `default` are the bundled weights where there are any, else the first source that `featurize models list` names
-    /// for the network.
+    /// library calls so. `random` are drawn from `seed`, for trials. A relative path of a file counts from the folder
+    /// of the YAML file; an ONNX file (`.onnx`) is a network of its own, for which `recipe` says how pictures are
+    /// prepared. Any other word is a name that `featurize weights import FILE --name` gave, with its network, recipe
+    /// and classes. `default` are the bundled weights where there are any, else the first source that
+    /// `featurize models list` names for the network.
     pub weights: Weights,
     /// The place of the network in the file of weights when it is there more than once: `state_dict`, `student`,
     /// `module.encoder_k`. Default: the only place, else averaged weights (EMA), the teacher, or the encoder that is
@@ -41,8 +41,8 @@ pub struct Extract {
     /// How the map of the layer becomes features.
     pub features: Features,
     /// The layer; `featurize models show NAME` lists all. Of an ONNX file a node or a value. `input` is the prepared
-    /// picture itself, for checks. Default: the last feature map, which Keras calls `include_top=False`; of an ONNX file
-    /// the value that feeds its last dense layer.
+    /// picture itself, for checks. Default: the last feature map, which Keras calls `include_top=False`; of an ONNX
+    /// file the value that feeds its last dense layer.
     #[schemars(with = "Option<schema::Text>")]
     pub layer: Option<String>,
     /// Several layers instead of `layer`. Their features follow one another in a row.
@@ -66,8 +66,8 @@ pub struct Extract {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub calibration: Option<Calibration>,
     /// Keys that override the preprocessing recipe of the weights. `featurize plan` shows the result. Default: the
-    /// recipe that the weights were trained with. An ONNX file has none: `preset` (`torchvision` or `timm`) or `mean` and
-    /// `std` are needed.
+    /// recipe that the weights were trained with. An ONNX file has none: `preset` (`torchvision` or `timm`) or `mean`
+    /// and `std` are needed.
     pub recipe: Option<RecipeOverrides>,
     /// The most pictures in one Parquet file. Default: chosen by the number of columns and the cost of a picture.
     #[schemars(range(min = 1, max = ranges::SHARD_ROWS))]
@@ -141,29 +141,12 @@ pub enum Calibration {
 
 impl<'de> Deserialize<'de> for Calibration {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct NumberOrFile;
-
-        impl Visitor<'_> for NumberOrFile {
-            type Value = Calibration;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a number of pictures, or a file of ranges")
-            }
-
+        read_forms!(deserializer, "a number of pictures, or a file of ranges" => Calibration {
+            visit_str(path: &str, Str) => (!path.is_empty()).then(|| Calibration::File(path.into()));
             fn visit_u64<E: Error>(self, number: u64) -> Result<Calibration, E> {
                 let number = usize::try_from(number).ok().filter(|number| (1..=ranges::MANY).contains(number));
                 number.map(Calibration::Pictures).ok_or_else(|| E::custom("expected a number of pictures from 1 on"))
             }
-
-            fn visit_str<E: Error>(self, path: &str) -> Result<Calibration, E> {
-                if path.is_empty() {
-                    Err(E::invalid_value(Unexpected::Str(path), &self))
-                } else {
-                    Ok(Calibration::File(path.into()))
-                }
-            }
-        }
-
-        deserializer.deserialize_any(NumberOrFile)
+        })
     }
 }

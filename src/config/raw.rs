@@ -66,9 +66,9 @@ pub struct Pipeline {
 #[serde(deny_unknown_fields)]
 pub struct Input {
     /// The pictures: a folder, searched to the bottom; an archive (`.tar`, `.tar.gz`, `.tar.zst`, `.zip`); a Parquet or
-    /// Arrow file with pictures in a column; a glob of these, `photos/*.tar`; a folder of a bucket, `s3://bucket/photos`
-    /// (`gs://`, `az://`); or a table of paths or URLs, `photos.csv`. A relative path counts from the folder of the YAML
-    /// file.
+    /// Arrow file with pictures in a column; a glob of these, `photos/*.tar`; a folder of a bucket,
+    /// `s3://bucket/photos` (`gs://`, `az://`); or a table of paths or URLs, `photos.csv`. A relative path counts from
+    /// the folder of the YAML file.
     #[schemars(title = "a folder, a file or a glob")]
     pub root: PathBuf,
     /// The columns of Parquet and Arrow files. With this section, a folder as `root` is searched for such files.
