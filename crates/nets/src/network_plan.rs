@@ -74,8 +74,9 @@ pub enum NetworkPlanError {
     #[error(transparent)]
     Onnx(OnnxError),
     #[error(
-        "{place}: an ONNX file does not say how pictures are prepared for its network; say it in `extract.recipe`, by `preset: torchvision` or \
-         `preset: timm`, or by `mean` and `std`, and `divisor`, `channels`, `fit`, `resize` where they are not 255, rgb, crop, bilinear"
+        "{place}: an ONNX file does not say how pictures are prepared for its network; say it in `extract.recipe`, by \
+         `preset: torchvision` or `preset: timm`, or by `mean` and `std`, and `divisor`, `channels`, `fit`, `resize` \
+         where they are not 255, rgb, crop, bilinear"
     )]
     NoRecipe { place: String },
     #[error("there are no {what} weights of {model}; there are those of {known}")]
@@ -264,29 +265,38 @@ impl NetworkPlan {
             taken = found;
             weights = weights.with_key(Some(&taken.key))?;
         }
-        let (decoding, precision, kernels) = (DecodeOptions::default(), Precision::default(), Kernels::default());
-        let (name, title, source) = (model.name.to_string(), model.title.to_string(), Some(source));
-        let imported = None;
-        Ok(Self {
+        let plain = Self::plain(model.name.to_string(), weights, recipe, graph, (features, taps));
+        Ok(Self { title: model.title.to_string(), source: Some(source), taken, ..plain })
+    }
+
+    /// A network with the default settings, of no library and of all of its file.
+    fn plain(
+        name: String,
+        weights: Origin,
+        recipe: Recipe,
+        graph: Graph,
+        (features, taps): (Features, Vec<Tap>),
+    ) -> Self {
+        Self {
+            title: name.clone(),
             name,
-            title,
-            source,
+            source: None,
             weights,
-            taken,
-            decoding,
+            taken: CheckpointKey::default(),
+            decoding: DecodeOptions::default(),
             recipe,
             graph,
-            precision,
-            kernels,
+            precision: Precision::default(),
+            kernels: Kernels::default(),
             ranges: OnceLock::new(),
             features,
             taps,
-            imported,
-        })
+            imported: None,
+        }
     }
 
-    /// The network of the ONNX file `weights`, pictures prepared by `recipe`; features are `features` of `layers`, or of
-    /// the value that feeds the classifier where none is named.
+    /// The network of the ONNX file `weights`, pictures prepared by `recipe`; features are `features` of `layers`, or
+    /// of the value that feeds the classifier where none is named.
     pub fn of_onnx(
         weights: Origin,
         recipe: Recipe,
@@ -312,25 +322,8 @@ impl NetworkPlan {
         let Import { graph, weights: set } = weights.onnx()?.import(asked)?;
         let taps = taps(&graph, layers, features, |name| format!("{} has no layer `{name}`", weights.describe()))?;
         let stem = weights.path().and_then(|path| path.file_stem()).unwrap_or_default();
-        let name = stem.to_string_lossy().into_owned();
-        let (decoding, precision, kernels) = (DecodeOptions::default(), Precision::default(), Kernels::default());
-        let (title, source, taken, imported) = (name.clone(), None, CheckpointKey::default(), Some(set));
-        Ok(Self {
-            name,
-            title,
-            source,
-            weights,
-            taken,
-            decoding,
-            recipe,
-            graph,
-            precision,
-            kernels,
-            ranges: OnceLock::new(),
-            features,
-            taps,
-            imported,
-        })
+        let plain = Self::plain(stem.to_string_lossy().into_owned(), weights, recipe, graph, (features, taps));
+        Ok(Self { imported: Some(set), ..plain })
     }
 
     /// Opens the tensors that its layers need.
