@@ -24,6 +24,7 @@ use std::sync::Arc;
 use self::names::numbered;
 use self::network::{Network, Slot, Weighted};
 use self::storage::Opened;
+pub(super) use self::storage::is_keras;
 use self::variable::Variable;
 use super::mismatch::Expected;
 use super::wrapper::Fit;
@@ -33,11 +34,6 @@ use crate::models::graph::{Graph, LayerId, Parameter};
 /// Variables that a file may list: twenty times those of the largest network here. A small file can name one of them
 /// over and over.
 const MOST_VARIABLES: usize = 20_000;
-
-/// Whether the file at `path` is HDF5, or a zip that holds `model.weights.h5`.
-pub(super) fn is_keras(path: &Path) -> bool {
-    storage::is_keras(path)
-}
 
 /// Opens a weight file of Keras and lists its layers. Fails where it cannot be read, is damaged, or holds no layer with
 /// weights.

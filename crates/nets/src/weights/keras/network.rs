@@ -36,27 +36,23 @@ impl Class {
 
     /// The class' name as Keras writes it in configurations.
     pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Conv2d => "Conv2D",
-            Self::DepthwiseConv2d => "DepthwiseConv2D",
-            Self::SeparableConv2d => "SeparableConv2D",
-            Self::BatchNormalization => "BatchNormalization",
-            Self::LayerNormalization => "LayerNormalization",
-            Self::LayerScale => "LayerScale",
-            Self::Dense => "Dense",
-        }
+        self.names().0
     }
 
     /// The class' name as it begins automatic layer names and the groups of `.weights.h5` files.
     pub(super) fn prefix(self) -> &'static str {
+        self.names().1
+    }
+
+    fn names(self) -> (&'static str, &'static str) {
         match self {
-            Self::Conv2d => "conv2d",
-            Self::DepthwiseConv2d => "depthwise_conv2d",
-            Self::SeparableConv2d => "separable_conv2d",
-            Self::BatchNormalization => "batch_normalization",
-            Self::LayerNormalization => "layer_normalization",
-            Self::LayerScale => "layer_scale",
-            Self::Dense => "dense",
+            Self::Conv2d => ("Conv2D", "conv2d"),
+            Self::DepthwiseConv2d => ("DepthwiseConv2D", "depthwise_conv2d"),
+            Self::SeparableConv2d => ("SeparableConv2D", "separable_conv2d"),
+            Self::BatchNormalization => ("BatchNormalization", "batch_normalization"),
+            Self::LayerNormalization => ("LayerNormalization", "layer_normalization"),
+            Self::LayerScale => ("LayerScale", "layer_scale"),
+            Self::Dense => ("Dense", "dense"),
         }
     }
 }

@@ -32,7 +32,7 @@ pub(super) struct Opened {
 }
 
 /// Whether a file is HDF5, or a zip with Keras' weights in it.
-pub(super) fn is_keras(path: &Path) -> bool {
+pub(in crate::weights) fn is_keras(path: &Path) -> bool {
     let Ok(mut file) = regular::open(path) else { return false };
     is_hdf5(&mut file).unwrap_or(false) || ZipArchive::new(file).is_ok_and(|zip| zip.index_for_name(WEIGHTS).is_some())
 }

@@ -8,6 +8,7 @@ use hdf5_reader::error::Error;
 use hdf5_reader::{Dataset, Datatype, H5Type, SliceInfo, SliceInfoElem};
 
 use crate::weights::WeightError;
+use crate::weights::tensors::Element;
 
 /// Bytes read at a time, save where one row of the first axis is more.
 const SLAB: usize = 16 << 20;
@@ -17,23 +18,14 @@ const LARGEST: usize = 2 << 30;
 /// Deflate makes at most 1032 bytes of one.
 const MOST_UNPACKED: u64 = 1032;
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Kind {
-    F16,
-    Bf16,
-    F32,
-    F64,
-    /// The reason, in words, why a variable cannot be a weight.
-    Other(String),
-}
-
 /// A variable and where it is.
 pub(super) struct Variable {
     /// Its name in its layer: `conv1_conv/kernel:0`, `0`.
     pub(super) name: String,
     pub(super) shape: Vec<usize>,
     dataset: Dataset,
-    kind: Kind,
+    /// The type of its values, or in words why it cannot be a weight.
+    kind: Result<Element, String>,
 }
 
 impl Variable {
@@ -54,7 +46,7 @@ impl Variable {
 
     /// Whether it may hold weights at all: counters and the seeds of random layers do not.
     pub(super) fn is_weight(&self) -> bool {
-        !self.shape.is_empty() && !matches!(self.kind, Kind::Other(_))
+        !self.shape.is_empty() && self.kind.is_ok()
     }
 
     /// Its values in f32, row-major after its axes were put in the order `axes`.
@@ -64,11 +56,11 @@ impl Variable {
         let failed = |error: Error| read(error.to_string());
         let into = Scatter::new(&self.shape, axes).ok_or_else(|| read(format!("{:?} is too large", self.shape)))?;
         match &self.kind {
-            Kind::F32 => self.scatter(&into, |value: f32| value).map_err(failed),
-            Kind::F64 => self.scatter(&into, |value: f64| value as f32).map_err(failed),
-            Kind::F16 => self.scatter(&into, |Bits(bits)| half::f16::from_bits(bits).to_f32()).map_err(failed),
-            Kind::Bf16 => self.scatter(&into, |Bits(bits)| half::bf16::from_bits(bits).to_f32()).map_err(failed),
-            Kind::Other(dtype) => Err(WeightError::Dtype { name: self.name.clone(), dtype: dtype.clone() }),
+            Ok(Element::F32) => self.scatter(&into, |value: f32| value).map_err(failed),
+            Ok(Element::F64) => self.scatter(&into, |value: f64| value as f32).map_err(failed),
+            Ok(Element::F16) => self.scatter(&into, |Bits(bits)| half::f16::from_bits(bits).to_f32()).map_err(failed),
+            Ok(Element::BF16) => self.scatter(&into, |Bits(bits)| half::bf16::from_bits(bits).to_f32()).map_err(failed),
+            Err(dtype) => Err(WeightError::Dtype { name: self.name.clone(), dtype: dtype.clone() }),
         }
     }
 
@@ -192,22 +184,22 @@ impl H5Type for Bits {
     }
 }
 
-fn kind(dataset: &Dataset) -> Result<Kind, Error> {
+fn kind(dataset: &Dataset) -> Result<Result<Element, String>, Error> {
     // Keras marks bfloat16 so: h5py has no such type and stores two opaque bytes
     let marked = || dataset.attribute("dtype").and_then(|dtype| dtype.read_string()).is_ok_and(|it| it == "bfloat16");
     Ok(match dataset.dtype() {
-        Datatype::FloatingPoint { size: 4, .. } => Kind::F32,
-        Datatype::FloatingPoint { size: 8, .. } => Kind::F64,
+        Datatype::FloatingPoint { size: 4, .. } => Ok(Element::F32),
+        Datatype::FloatingPoint { size: 8, .. } => Ok(Element::F64),
         // the size of the exponent stands in byte 13 of the type's message
         Datatype::FloatingPoint { size: 2, .. } => match dataset.raw_datatype()?.get(13) {
-            Some(5) => Kind::F16,
-            Some(8) => Kind::Bf16,
-            _ => Kind::Other("a 16-bit float of no known kind".into()),
+            Some(5) => Ok(Element::F16),
+            Some(8) => Ok(Element::BF16),
+            _ => Err("a 16-bit float of no known kind".into()),
         },
-        Datatype::Opaque { size: 2, .. } | Datatype::FixedPoint { size: 2, .. } if marked() => Kind::Bf16,
-        Datatype::FixedPoint { size, signed: true, .. } => Kind::Other(format!("i{}", u32::from(*size) * 8)),
-        Datatype::FixedPoint { size, .. } => Kind::Other(format!("u{}", u32::from(*size) * 8)),
-        other => Kind::Other(format!("{other:?}").chars().take(40).collect()),
+        Datatype::Opaque { size: 2, .. } | Datatype::FixedPoint { size: 2, .. } if marked() => Ok(Element::BF16),
+        Datatype::FixedPoint { size, signed: true, .. } => Err(format!("i{}", u32::from(*size) * 8)),
+        Datatype::FixedPoint { size, .. } => Err(format!("u{}", u32::from(*size) * 8)),
+        other => Err(format!("{other:?}").chars().take(40).collect()),
     })
 }
 

@@ -10,8 +10,8 @@
 //! ```
 //!
 //! Beside `<file>` lie `<file>.record.json` (where it came from, its SHA-256) and, while it is fetched, `<file>.part`,
-//! `<file>.part.json` and `<file>.lock`; beside a file that the user named `<file>.network.json`, its network. A file is
-//! read through when it is new or was written to; `verify` reads all of them through.
+//! `<file>.part.json` and `<file>.lock`; beside a file that the user named `<file>.network.json`, its network. A file
+//! is read through when it is new or was written to; `verify` reads all of them through.
 //!
 //! Files in the caches of Hugging Face, torch hub and Keras are used where they lie, when their hash is the published
 //! one; of Keras' `mobilenet_v2` none is published, and its name has to do. What is here is not looked for on the

@@ -33,20 +33,11 @@ pub struct Checked {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
     /// As it was published, or as it came when it was fetched.
-    Sound {
-        /// SHA-256 in hexadecimal.
-        sha256: String,
-    },
+    Sound { sha256: String },
     /// Nothing is known that it could be compared with.
-    Unknown {
-        /// SHA-256 in hexadecimal.
-        sha256: String,
-    },
+    Unknown { sha256: String },
     /// Not what it should be, or not to be read.
-    Damaged {
-        /// In words.
-        reason: String,
-    },
+    Damaged { reason: String },
 }
 
 impl Store {

@@ -1,5 +1,5 @@
-//! The weights that are asked for: a row of the registry, a file on the Hugging Face hub, a URL, or a name that the user
-//! gave; and the files that would do.
+//! The weights that are asked for: a row of the registry, a file on the Hugging Face hub, a URL, or a name that the
+//! user gave; and the files that would do.
 
 use std::fmt;
 use std::path::PathBuf;
