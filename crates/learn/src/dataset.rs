@@ -10,33 +10,9 @@ pub use linfa::traits::{Fit, FitWith, Predict, Transformer};
 
 use crate::table::{FeatureMatrix, Rows};
 
-impl Records for FeatureMatrix {
-    type Elem = f32;
-
-    fn nsamples(&self) -> usize {
-        self.rows()
-    }
-
-    fn nfeatures(&self) -> usize {
-        self.cols()
-    }
-}
-
 /// A table that a model keeps when it is fitted: it is shared, not copied.
 #[derive(Clone, Debug)]
 pub struct Shared(pub Arc<FeatureMatrix>);
-
-impl Records for Shared {
-    type Elem = f32;
-
-    fn nsamples(&self) -> usize {
-        self.0.rows()
-    }
-
-    fn nfeatures(&self) -> usize {
-        self.0.cols()
-    }
-}
 
 /// Some rows of a table, in memory or on disk: they are read batch by batch, so the table is not copied.
 #[derive(Clone, Copy, Debug)]
@@ -45,18 +21,6 @@ pub struct Selected<'a> {
     pub table: &'a dyn Rows,
     /// The numbers of the rows.
     pub rows: &'a [usize],
-}
-
-impl Records for Selected<'_> {
-    type Elem = f32;
-
-    fn nsamples(&self) -> usize {
-        self.rows.len()
-    }
-
-    fn nfeatures(&self) -> usize {
-        self.table.cols()
-    }
 }
 
 /// The targets of a classifier.
@@ -70,3 +34,28 @@ pub struct Labels<'a> {
 
 /// Rows with their classes: a classifier is fitted on them.
 pub type Labelled<'a> = DatasetBase<Selected<'a>, Labels<'a>>;
+
+/// Tells linfa how many rows and columns a table has.
+macro_rules! records {
+    ($($table:ty: |$it:ident| ($rows:expr, $cols:expr);)*) => {$(
+        impl Records for $table {
+            type Elem = f32;
+
+            fn nsamples(&self) -> usize {
+                let $it = self;
+                $rows
+            }
+
+            fn nfeatures(&self) -> usize {
+                let $it = self;
+                $cols
+            }
+        }
+    )*};
+}
+
+records! {
+    FeatureMatrix: |it| (it.rows(), it.cols());
+    Shared: |it| (it.0.rows(), it.0.cols());
+    Selected<'_>: |it| (it.rows.len(), it.table.cols());
+}

@@ -128,20 +128,12 @@ impl Fit<Shared, Labels<'_>, KnnError> for KnnParams {
 impl Knn {
     /// Share of every class among the neighbours of every row of `x`: (n, classes).
     pub fn predict_proba(&self, x: &FeatureMatrix) -> Result<FeatureMatrix, KnnError> {
-        self.shares(x, |_| None).map(|[shares, _]| shares)
+        self.leave_out(x, |_| None).map(|[shares, _]| shares)
     }
 
     /// The shares for rows of which some are in the table, and the shares that their neighbours give without them: row
     /// i of `x` is row `own(i)` of the table, where that is one. One search answers both.
     pub fn leave_out(
-        &self,
-        x: &FeatureMatrix,
-        own: impl Fn(usize) -> Option<usize> + Sync,
-    ) -> Result<[FeatureMatrix; 2], KnnError> {
-        self.shares(x, own)
-    }
-
-    fn shares(
         &self,
         x: &FeatureMatrix,
         own: impl Fn(usize) -> Option<usize> + Sync,

@@ -123,34 +123,13 @@ pub enum MetricsError {
         "{truth} true classes, {predicted} predictions and {rows} × {cols} probabilities do not belong to one set of \
          pictures of {classes} classes"
     )]
-    Shape {
-        /// Length of the truth.
-        truth: usize,
-        /// Length of the predictions.
-        predicted: usize,
-        /// Rows of the probabilities.
-        rows: usize,
-        /// Columns of the probabilities.
-        cols: usize,
-        /// Classes asked for.
-        classes: usize,
-    },
+    Shape { truth: usize, predicted: usize, rows: usize, cols: usize, classes: usize },
     /// A class number is too large.
     #[error("picture {row} has class {class}, but there are {classes} classes")]
-    Class {
-        /// The picture.
-        row: usize,
-        /// Its class.
-        class: usize,
-        /// Number of classes.
-        classes: usize,
-    },
+    Class { row: usize, class: usize, classes: usize },
     /// A probability is NaN.
     #[error("picture {row} has a probability that is not a number")]
-    NotANumber {
-        /// The picture.
-        row: usize,
-    },
+    NotANumber { row: usize },
 }
 
 /// Scores predictions against the truth.

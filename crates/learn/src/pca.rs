@@ -71,87 +71,40 @@ pub enum PcaError {
         "`components: mle` needs at least as many pictures as features, and there are {rows} pictures of {features} \
          features: give a number or a share such as 0.95, or keep fewer columns (`select.top_k`)"
     )]
-    MleRows {
-        /// Rows of the table.
-        rows: u64,
-        /// Columns of the table.
-        features: usize,
-    },
+    MleRows { rows: u64, features: usize },
     /// More than a count of components is asked of a table that has no exact solution here.
     #[error(
         "a share of the variance and `mle` need the variances of all directions, and {rows} pictures of {features} \
          features are too many for that: give `components` as a number, or keep fewer columns (`select.top_k`)"
     )]
-    NeedsCount {
-        /// Rows of the table.
-        rows: u64,
-        /// Columns of the table.
-        features: usize,
-    },
+    NeedsCount { rows: u64, features: usize },
     /// Fewer than two rows, or no columns.
     #[error(
         "{rows} pictures of {features} features have no variance to analyse: at least 2 pictures and 1 feature are \
          needed"
     )]
-    TooSmall {
-        /// Rows of the table.
-        rows: u64,
-        /// Columns of the table.
-        features: usize,
-    },
+    TooSmall { rows: u64, features: usize },
     /// All rows are the same, so no share of their variance can be kept.
     #[error("all {rows} pictures have the same features, so no fraction of their variance can be kept")]
-    Constant {
-        /// Rows of the table.
-        rows: u64,
-    },
+    Constant { rows: u64 },
     /// A value is NaN or infinite.
     #[error("feature {column} has values that are NaN or infinite: check the weights and the precision of the model")]
-    NotFinite {
-        /// The first such column.
-        column: usize,
-    },
+    NotFinite { column: usize },
     /// Neither route fits into memory.
     #[error(
         "{rows} pictures of {features} features need a {side} × {side} matrix, more than {limit} × {limit}: keep \
          fewer features (features: avg, select.variance_threshold) or fit on fewer pictures"
     )]
-    TooLarge {
-        /// Rows of the table; 0 when they are not known yet.
-        rows: u64,
-        /// Columns of the table.
-        features: usize,
-        /// Side of the matrix.
-        side: usize,
-        /// Largest side that is tried.
-        limit: usize,
-    },
+    TooLarge { rows: u64, features: usize, side: usize, limit: usize },
     /// A block does not hold rows of the right width.
     #[error("{found} values do not make rows of {features} features")]
-    Width {
-        /// Columns, or values of the block.
-        found: usize,
-        /// Columns expected.
-        features: usize,
-    },
+    Width { found: usize, features: usize },
     /// A stored PCA contradicts itself.
     #[error("the stored {field} has {found} values where {expected} are expected, or values that are not finite")]
-    Stored {
-        /// The name of the numbers.
-        field: &'static str,
-        /// Their count.
-        found: usize,
-        /// The count that it should have.
-        expected: usize,
-    },
+    Stored { field: &'static str, found: usize, expected: usize },
     /// The eigenvalue iteration did not end, or memory ran out.
     #[error("the eigenvalues of a {side} × {side} matrix could not be computed ({reason})")]
-    Solver {
-        /// Side of the matrix.
-        side: usize,
-        /// The cause.
-        reason: &'static str,
-    },
+    Solver { side: usize, reason: &'static str },
     /// Raised by linfa's traits.
     #[error(transparent)]
     Linfa(#[from] linfa::Error),

@@ -39,26 +39,13 @@ pub enum ScaleError {
     NoRows,
     /// A column has no mean.
     #[error("column {column} has values that are NaN or infinite: check the weights and the precision of the model")]
-    NotFinite {
-        /// The first such column.
-        column: usize,
-    },
+    NotFinite { column: usize },
     /// Rows are not as wide as those that were fitted on.
     #[error("the scale of {expected} columns does not fit rows of {found}")]
-    Width {
-        /// Columns that came.
-        found: usize,
-        /// Columns that were fitted on.
-        expected: usize,
-    },
+    Width { found: usize, expected: usize },
     /// A stored scale contradicts itself.
     #[error("the stored scale has {means} means and {scales} deviations, or numbers that cannot be divided by")]
-    Stored {
-        /// Count of means.
-        means: usize,
-        /// Count of deviations.
-        scales: usize,
-    },
+    Stored { means: usize, scales: usize },
 }
 
 impl StandardScaler {

@@ -1,5 +1,5 @@
-//! Temperature scaling: one number that makes a classifier as sure as it is right (Guo et al., "On calibration of modern
-//! neural networks", 2017). It is fitted on predictions for rows that the classifier was not fitted on, as
+//! Temperature scaling: one number that makes a classifier as sure as it is right (Guo et al., "On calibration of
+//! modern neural networks", 2017). It is fitted on predictions for rows that the classifier was not fitted on, as
 //! `CalibratedClassifierCV(method="temperature", ensemble=False)` of scikit-learn does it.
 
 use serde::{Deserialize, Serialize};

@@ -49,48 +49,24 @@ pub enum SelectError {
     NoRows,
     /// The threshold cannot be compared with a variance.
     #[error("variance threshold {threshold} is not a number of 0 or more")]
-    BadThreshold {
-        /// The threshold that was asked for.
-        threshold: f64,
-    },
+    BadThreshold { threshold: f64 },
     /// Some columns hold NaN or infinite values.
     #[error(
         "{count} of {total} features have values that are NaN or infinite, the first at column {columns:?}: check the \
          weights and the precision of the model"
     )]
-    NotFinite {
-        /// The first few such columns.
-        columns: Vec<usize>,
-        /// How many there are.
-        count: usize,
-        /// How many columns the table has.
-        total: usize,
-    },
+    NotFinite { columns: Vec<usize>, count: usize, total: usize },
     /// The classes cannot be compared.
     #[error(
         "score f_classif: {rows} pictures of {classes} {} are in the train split; it compares two classes or more, \
          one of them with two pictures or more: give more pictures, or take `score: variance`",
         if *.classes == 1 { "class" } else { "classes" }
     )]
-    NoClasses {
-        /// Labelled rows of the train split.
-        rows: u64,
-        /// Classes that have such rows.
-        classes: usize,
-    },
+    NoClasses { rows: u64, classes: usize },
     /// Every column is at or below the threshold.
     #[error("no feature meets the variance threshold {threshold:.5} ({rows} rows, largest variance {largest:.5e} of \
      {columns} features): lower the threshold{}", if *.rows == 1 { " or give more than one picture" } else { "" })]
-    NoneLeft {
-        /// The threshold that was asked for.
-        threshold: f64,
-        /// The largest variance of the table.
-        largest: f64,
-        /// How many columns the table has.
-        columns: usize,
-        /// How many rows it has.
-        rows: u64,
-    },
+    NoneLeft { threshold: f64, largest: f64, columns: usize, rows: u64 },
     /// Raised by linfa's traits.
     #[error(transparent)]
     Linfa(#[from] linfa::Error),

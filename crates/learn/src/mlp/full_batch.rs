@@ -98,7 +98,7 @@ impl FullBatch<'_> {
             let (left, right) = (&values[layer], &packed[at..bias]);
             product(&mut sums, (n, pair[1]), row_major(left, n, pair[0]), row_major(right, pair[0], pair[1]));
             if layer + 1 < layers {
-                sums.iter_mut().for_each(|value| *value = self.activation.of_f64(*value));
+                sums.iter_mut().for_each(|value| *value = self.activation.of(*value));
             }
             values.push(sums);
             places.push((at, bias));
@@ -164,15 +164,6 @@ fn product(out: &mut [f64], (rows, cols): (usize, usize), left: MatRef<'_, f64>,
 }
 
 impl Activation {
-    fn of_f64(self, x: f64) -> f64 {
-        match self {
-            Self::Identity => x,
-            Self::Logistic => 1.0 / (1.0 + (-x).exp()),
-            Self::Tanh => x.tanh(),
-            Self::Relu => x.max(0.0),
-        }
-    }
-
     /// The derivative, computed from the value of the activation.
     fn slope_f64(self, value: f64) -> f64 {
         match self {

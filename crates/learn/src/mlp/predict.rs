@@ -91,12 +91,12 @@ impl super::Dense {
 }
 
 impl Activation {
-    fn of(self, x: f32) -> f32 {
+    pub(super) fn of<F: linfa::Float>(self, x: F) -> F {
         match self {
             Self::Identity => x,
-            Self::Logistic => 1.0 / (1.0 + (-x).exp()),
+            Self::Logistic => F::one() / (F::one() + (-x).exp()),
             Self::Tanh => x.tanh(),
-            Self::Relu => x.max(0.0),
+            Self::Relu => x.max(F::zero()),
         }
     }
 }

@@ -5,7 +5,6 @@ use faer::linalg::matmul::triangular::{self, BlockStructure};
 use faer::{Accum, Mat, MatRef};
 
 use super::eigen::{Eigen, Spectrum, parallelism};
-use super::svd::Found;
 use super::{MAX_SIDE, Pca, PcaError, PcaParams, SvdParams, TruncatedSvd};
 
 /// Rows that are multiplied at a time. Fixed, so that the bits of the result do not depend on how rows arrive.
@@ -164,15 +163,16 @@ impl CovarianceAccumulator {
             0.0 => 0.0,
             _ => (0..features).map(|i| vectors[(i, j)] * spread[(i, j)]).sum::<f64>().max(0.0),
         };
-        let found = Found {
+        let found = TruncatedSvd {
             features,
             rows,
             components: (0..k).flat_map(|j| eigen.vector(j).map(|value| value as f32)).collect(),
             singular_values: eigen.values[..k].iter().map(|value| (value * rows as f64).sqrt()).collect(),
             explained_variance: (0..k).map(along).collect(),
             total_variance: (0..features).map(|i| covariance[(i, i)]).sum(),
+            explained_variance_ratio: Vec::new(),
         };
-        Ok(found.into_svd())
+        Ok(found.settled())
     }
 }
 

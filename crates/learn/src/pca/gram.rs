@@ -15,7 +15,6 @@ use faer::linalg::triangular_solve::solve_lower_triangular_in_place;
 use faer::{Accum, Mat, MatRef};
 
 use super::eigen::{Eigen, Spectrum, parallelism};
-use super::svd::Found;
 use super::{MAX_SIDE, Pca, PcaError, PcaParams, SvdParams, TruncatedSvd};
 use crate::table::FeatureMatrix;
 
@@ -51,15 +50,16 @@ pub(super) fn fit_svd(table: &FeatureMatrix, params: &SvdParams) -> Result<Trunc
         let mean = eigen.vector(i).sum::<f64>() / n;
         eigen.values[i] * eigen.vector(i).map(|u| (u - mean).powi(2)).sum::<f64>() / n
     };
-    let found = Found {
+    let found = TruncatedSvd {
         features,
         rows: rows as u64,
         components: table.components(&eigen, k)?,
         singular_values: eigen.values[..k].iter().map(|value| value.sqrt()).collect(),
         explained_variance: (0..k).map(along).collect(),
         total_variance,
+        explained_variance_ratio: Vec::new(),
     };
-    Ok(found.into_svd())
+    Ok(found.settled())
 }
 
 /// A table, and a number for each column that is subtracted from its values.

@@ -27,35 +27,16 @@ pub struct TruncatedSvd {
     pub rows: u64,
 }
 
-/// The result of a route, before signs and shares are computed, which all routes do alike.
-pub(super) struct Found {
-    pub features: usize,
-    pub rows: u64,
-    /// (k, d), row-major, of either sign
-    pub components: Vec<f32>,
-    pub singular_values: Vec<f64>,
-    pub explained_variance: Vec<f64>,
-    pub total_variance: f64,
-}
-
-impl Found {
-    pub(super) fn into_svd(mut self) -> TruncatedSvd {
+impl TruncatedSvd {
+    /// Settles the signs of the components and their shares of the variance, the rest being known.
+    pub(super) fn settled(mut self) -> Self {
         self.components.chunks_exact_mut(self.features).for_each(make_largest_positive);
         let total = self.total_variance;
         let share = |variance: &f64| if total > 0.0 { variance / total } else { 0.0 };
-        TruncatedSvd {
-            features: self.features,
-            components: self.components,
-            explained_variance_ratio: self.explained_variance.iter().map(share).collect(),
-            explained_variance: self.explained_variance,
-            singular_values: self.singular_values,
-            total_variance: total,
-            rows: self.rows,
-        }
+        self.explained_variance_ratio = self.explained_variance.iter().map(share).collect();
+        self
     }
-}
 
-impl TruncatedSvd {
     /// Number of components, k.
     pub fn k(&self) -> usize {
         self.singular_values.len()
