@@ -15,7 +15,7 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::DataType;
 use parquet::file::metadata::RowGroupMetaData;
 
-pub use encode::{Format, Layout, write, write_noted, writer_bytes};
+pub use encode::{Format, Layout, write_noted, writer_bytes};
 
 use super::IoError;
 use super::reader::{Part, Reader};

@@ -234,24 +234,26 @@ pub struct Source<'a> {
 }
 
 impl Source<'_> {
+    /// Reads the table that the classifier learns from: that of the reduction, or the kept columns of the features.
+    fn with<T>(&self, read: impl FnOnce(&Shards, Option<&[usize]>) -> T) -> T {
+        match self.reduced {
+            Some(table) => read(&Shards::new([table.to_path_buf()], 0), None),
+            None => read(self.shards, self.kept),
+        }
+    }
+
     /// Calls `take` with every row, shard by shard.
     pub fn for_each<E: From<IoError> + From<Interrupted>>(
         &self,
         ui: &Ui,
         take: impl FnMut(&[Key], &FeatureMatrix) -> Result<(), E>,
     ) -> Result<(), E> {
-        match self.reduced {
-            Some(table) => Shards::new([table.to_path_buf()], 0).for_each(None, ui, take),
-            None => self.shards.for_each(self.kept, ui, take),
-        }
+        self.with(|shards, kept| shards.for_each(kept, ui, take))
     }
 
     /// Reads the keys of the train split's rows.
     pub fn train_keys(&self) -> Result<Vec<Key>, IoError> {
-        match self.reduced {
-            Some(table) => Shards::new([table.to_path_buf()], 0).keys(is_train),
-            None => self.shards.keys(is_train),
-        }
+        self.with(|shards, _| shards.keys(is_train))
     }
 
     /// Counts the columns of a row, where the tables have `width`.
@@ -280,10 +282,7 @@ impl Source<'_> {
 
     /// The rows of the train split.
     pub fn train_rows<E: From<IoError> + From<Interrupted>>(&self, ui: &Ui) -> Result<Rows, E> {
-        match self.reduced {
-            Some(table) => Shards::new([table.to_path_buf()], 0).rows(None, is_train, ui),
-            None => self.shards.rows(self.kept, is_train, ui),
-        }
+        self.with(|shards, kept| shards.rows(kept, is_train, ui))
     }
 }
 
@@ -328,7 +327,7 @@ mod tests {
             };
             let rows: Vec<&[f32]> = matrix.iter_rows().collect();
             let format = features::Format { layout, dtype: Dtype::F32 };
-            features::write(&dir.shard(i, 2), keys, format, &rows, &[]).expect("written");
+            features::write_noted(&dir.shard(i, 2), keys, format, &rows, &[], |_, _| Ok(())).expect("written");
         }
         (folder, dir)
     }

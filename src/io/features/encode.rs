@@ -228,18 +228,8 @@ fn transpose(rows: &[&[f32]], columns: Range<usize>) -> Vec<Vec<f32>> {
     tile
 }
 
-/// Writes the key columns and the features of `rows`, one row each, to `path`, whole or not at all.
-pub fn write(
-    path: &Path,
-    keys: Table,
-    format: Format,
-    rows: &[&[f32]],
-    metadata: &[(String, String)],
-) -> Result<Digest, IoError> {
-    write_noted(path, keys, format, rows, metadata, |_, _| Ok(()))
-}
-
-/// Does the same; `note` is called with the hash and the size of the table before the file takes its name.
+/// Writes the key columns and the features of `rows`, one row each, to `path`, whole or not at all. `note` is called
+/// with the hash and the size of the table before the file takes its name.
 pub fn write_noted(
     path: &Path,
     keys: Table,

@@ -113,7 +113,7 @@ fn rows_that_do_not_fit_are_refused() {
     let path = dir.path().join("t.parquet");
     let short = vec![0.0; WIDTH - 1];
     let format = Format { layout: Layout::Array(WIDTH), dtype: Dtype::F32 };
-    let result = write(&path, base(&keys()[..1]), format, &[&short], &[]);
+    let result = write_noted(&path, base(&keys()[..1]), format, &[&short], &[], |_, _| Ok(()));
     assert!(result.is_err() && !path.exists());
 }
 
@@ -147,7 +147,8 @@ fn a_table_in_a_process_of_its_own() {
         line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
     };
     let before = peak();
-    write(&dir.path().join("t.parquet"), keys, Format { layout, dtype: Dtype::F32 }, &rows, &[]).expect("written");
+    let (path, format) = (dir.path().join("t.parquet"), Format { layout, dtype: Dtype::F32 });
+    write_noted(&path, keys, format, &rows, &[], |_, _| Ok(())).expect("written");
     if let Some((before, after)) = before.zip(peak()) {
         println!("memory {} {planned}", 1024 * (after - before));
     }

@@ -145,7 +145,8 @@ mod tests {
             let keys = keys.text("split", rows.iter().map(|row| Some(row.2)));
             let values: Vec<&[f32]> = rows.iter().map(|row| row.0).collect();
             let format = Format { layout: Layout::Array(x.cols()), dtype: Dtype::F32 };
-            features::write(&dir.shard(shard, shards), keys, format, &values, &[]).expect("written");
+            features::write_noted(&dir.shard(shard, shards), keys, format, &values, &[], |_, _| Ok(()))
+                .expect("written");
         }
         (folder, dir, shards)
     }
