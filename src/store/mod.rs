@@ -32,11 +32,7 @@ pub const FORMAT: u32 = 1;
 #[derive(Debug, Error)]
 pub enum StoreError {
     #[error("another featurize is at work in {dir}{holder}; wait for it, or choose another folder with `--out`")]
-    Locked {
-        dir: PathBuf,
-        /// The process that holds the folder, where it is known.
-        holder: String,
-    },
+    Locked { dir: PathBuf, holder: String },
     #[error(
         "{dir} holds the run of another pipeline: it is called `{there}`, this one `{name}`; choose another folder \
          with `--out`, or delete that run with `featurize clean {dir} --all --yes`"

@@ -65,8 +65,8 @@ fn open_network(
     Ok(Extractor::open(&backbone, device)?)
 }
 
-/// Opens the network that made the features of a table of the run in `dir`, which the table's metadata describes, so that
-/// new pictures get features that can be compared with them.
+/// Opens the network that made the features of a table of the run in `dir`, which the table's metadata describes, so
+/// that new pictures get features that can be compared with them.
 pub fn of_features(
     dir: &RunDir,
     table: &Path,
