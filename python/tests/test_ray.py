@@ -1,14 +1,18 @@
 """A run on the nodes of a Ray cluster of which one dies, and then the driver: the tables of one machine."""
 
 import collections
+import contextlib
+import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,21 +49,26 @@ def pipeline(tmp_path_factory) -> Path:
     return folder / "pipeline.yaml"
 
 
+def node() -> dict[str, Any]:
+    """What a node of the cluster has; Ray takes 127.0.0.1 for the address of the network."""
+    # a raylet waits 15 s for its agents to tell the ports that they have chosen (ray#65983), and then dies
+    names = ["metrics_agent_port", "metrics_export_port", "dashboard_agent_listen_port", "runtime_env_agent_port"]
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.create_server(("127.0.0.2", 0))) for _ in names]
+        ports = {name: one.getsockname()[1] for name, one in zip(names, sockets)}
+    return {"num_cpus": 2, "node_ip_address": "127.0.0.2", "object_store_memory": 100 << 20, **ports}
+
+
 @pytest.fixture(scope="module")
 def cluster():
     from ray.cluster_utils import Cluster
 
     os.environ.update(RAY_USAGE_STATS_ENABLED="0", DO_NOT_TRACK="1")
-    # a death is noticed within two seconds instead of fifteen; Ray takes 127.0.0.1 for the address of the network
-    settings = {"health_check_period_ms": 500, "health_check_failure_threshold": 3, "health_check_initial_delay_ms": 0}
-    first = {
-        "num_cpus": 2,
-        "_system_config": settings,
-        "node_ip_address": "127.0.0.2",
-        "object_store_memory": 100 << 20,
-    }
+    # a death is noticed within two seconds instead of fifteen
+    settings = {"health_check_period_ms": 500, "health_check_failure_threshold": 3}
+    first = {**node(), "_system_config": settings, "include_dashboard": False}
     cluster = Cluster(initialize_head=True, head_node_args=first)
-    cluster.node = cluster.add_node(num_cpus=2, node_ip_address="127.0.0.2", object_store_memory=100 << 20)
+    cluster.node = cluster.add_node(**node())
     cluster.wait_for_nodes()
     yield cluster
     cluster.shutdown()
@@ -74,20 +83,28 @@ def results(out: Path) -> dict[str, bytes]:
 
 
 class Watch(threading.Thread):
-    """Counts how often each shard is committed: each time its record is another file."""
+    """Counts how often each shard is committed: each time its record is another file.
+
+    A shard that a killed driver has left half done may be listed under another name by the next one; its table tells
+    which it is.
+    """
 
     def __init__(self, out: Path) -> None:
         super().__init__(daemon=True)
         self.folder, self.seen, self.ended = out / ".store" / "shards", collections.defaultdict(set), threading.Event()
 
     def run(self) -> None:
+        known = set()
         while not self.ended.wait(0.005):
             for record in self.folder.glob("*.commit"):
                 try:
                     status = record.stat()
+                    file = record.name, status.st_ino, status.st_mtime_ns
+                    if file not in known:
+                        self.seen[json.loads(record.read_bytes())["id"]].add(file)
+                        known.add(file)
                 except FileNotFoundError:
                     continue
-                self.seen[record.name].add((status.st_ino, status.st_mtime_ns))
 
     def wait(self, shards: int, driver: subprocess.Popen) -> None:
         end = time.monotonic() + 300
