@@ -27,6 +27,9 @@ const SHARD_MACS: u64 = 1_500_000_000_000;
 /// Rows of a shard, whatever the two limits above say.
 const SHARD_ROWS: [usize; 2] = [256, 2048];
 
+/// Files up to which a run holds its listing, each some 250 bytes.
+const HELD: usize = 1 << 20;
+
 /// Everything that the stages need to know.
 #[derive(Debug)]
 pub struct Plan {
@@ -36,6 +39,8 @@ pub struct Plan {
     /// SHA-256 of the weights, or the seed that they are drawn from.
     pub weights_id: String,
     pub stages: Vec<StageId>,
+    /// Files of a larger listing stay in the store; fewer in tests.
+    pub held: usize,
 }
 
 /// The configuration cannot be planned.
@@ -61,7 +66,7 @@ impl Plan {
         let dir = out.map(PathBuf::from).or_else(|| pipeline.output.dir.clone());
         let dir = RunDir::new(dir.unwrap_or_else(|| Path::new("runs").join(&pipeline.name)));
         let stages = stages(&pipeline);
-        Ok(Self { pipeline, dir, backbone, weights_id, stages })
+        Ok(Self { pipeline, dir, backbone, weights_id, stages, held: HELD })
     }
 
     /// Number of features of one picture.

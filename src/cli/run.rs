@@ -28,7 +28,7 @@ pub struct RunArgs {
     #[arg(long)]
     retry_failed: bool,
     /// List the pictures again. Without it a start takes the listing that it finds in the run where nothing can have
-    /// changed: archives and tables, by their dates.
+    /// changed (archives and tables, by their dates) and where listing takes long (more than a million files).
     #[arg(long)]
     rescan: bool,
     /// Also write the features in this form. `npy` is features.npy with index.parquet, the same as `output.npy: true`.

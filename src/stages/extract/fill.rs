@@ -51,7 +51,7 @@ pub struct Task<'a> {
     pub maker: &'a Maker,
     /// Pictures that an earlier run could not read are not tried again.
     pub failed: bool,
-    /// Other processes may be computing other tables of the run, and keep their rows.
+    /// There are other tables to be computed, by other processes or later, whose rows are kept.
     pub is_shared: bool,
 }
 
@@ -240,10 +240,14 @@ fn kept(
         let Some((rows, end)) = journal::read(path, &settings) else { continue };
         for Row { note, outcome, features } in rows {
             let Some(&picture) = by_path.get(&note.path) else { continue };
-            // a picture that could not be read then may be readable now
-            let known = listing.pictures[picture].contents == note.contents && note.contents != Contents::Unread;
+            let found = &listing.pictures[picture];
+            let is_same = match found.contents {
+                Contents::Unknown => found.stamp == note.stamp && note.stamp != 0,
+                known => known == note.contents,
+            };
             let row = if outcome.is_failed() { 0 } else { plan.width() };
-            if known && features.len() == row {
+            // a picture that could not be read then may be readable now
+            if is_same && note.contents != Contents::Unread && features.len() == row {
                 let features = (!outcome.is_failed()).then_some(features);
                 each(Settled { picture, outcome, contents: note.contents, features }, (path, end));
             }
@@ -286,6 +290,7 @@ mod tests {
         for folder in plan.dir.folders() {
             std::fs::create_dir_all(folder).expect("folder");
         }
+        listing.pictures.iter_mut().for_each(|picture| picture.stamp = 7);
         let contents = |i: usize| Contents::of(&[i as u8]);
         let settled = |picture: usize| {
             let features = (picture != 2).then(|| vec![picture as f32; plan.width()]);
@@ -310,7 +315,9 @@ mod tests {
             let task = Task { failed, ..task(&plan, listing, &missing, maker) };
             Filling::new(task).expect("read").jobs()
         };
-        // contents that are unknown fit no row
+        // where contents are unknown, the stamp of the file decides
+        assert_eq!(jobs(&listing, true), [3, 4, 6, 7, 8, 9]);
+        listing.pictures.iter_mut().for_each(|picture| picture.stamp = 8);
         assert_eq!(jobs(&listing, true).len(), 10);
         let mut filling = Filling::new(task(&plan, &listing, &missing, maker)).expect("no row is left");
         [0, 1, 2, 3, 5].map(settled).into_iter().for_each(|one| filling.put(one, None));

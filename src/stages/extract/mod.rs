@@ -17,6 +17,8 @@ mod manifest;
 mod notes;
 mod part;
 mod room;
+#[cfg(test)]
+mod scale_tests;
 mod shard;
 mod tables;
 mod work;
@@ -205,10 +207,12 @@ fn compute(
         if own.iter().all(|shard| shard.file != ShardFile::Missing) {
             continue;
         }
+        // the parts of one that is not held keep their rows apart
+        let is_shared = listing.stored.is_some();
         let mut loaded = listing.stored.as_ref().map(|stored| stored.read(part.start..end)).transpose()?;
         let part = loaded.as_mut().map_or(&mut *listing, |(part, _)| part);
         let missing: &Vec<&Shard> = &own.iter().filter(|shard| shard.file == ShardFile::Missing).collect();
-        let task = Task { plan, listing: part, missing, maker, failed, is_shared: false };
+        let task = Task { plan, listing: part, missing, maker, failed, is_shared };
         let mut filling = Filling::new(task)?;
         timing += work::run(plan, part, &mut filling, place, &line)?;
         for (picture, contents) in filling.into_contents() {
@@ -286,9 +290,9 @@ pub fn keep_listing(plan: &Plan, listing: &mut Listing, shards: &[Shard]) -> Res
         part::forget_workers(&plan.dir)?;
     }
     // copies are looked for among all pictures
-    if listing.is_large()
+    if listing.len() + listing.len_aside() > plan.held
         && !plan.pipeline.input.hash
-        && let Some(stored) = Stored::open(&plan.dir)?
+        && let Some(stored) = Stored::open(plan)?
     {
         *listing = stored.into_listing();
     }

@@ -28,9 +28,6 @@ use crate::stage::{Options, StageId};
 use crate::stages::scan::{self, Listing, Stored};
 use crate::store::{Owner, RunDir, StoreError};
 
-/// Pictures whose entries of the listing are in memory at a time.
-const TOGETHER: usize = 1 << 17;
-
 /// One of several equal parts of the shards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Part {
@@ -91,7 +88,7 @@ impl Worker {
         }
         let shown = plan.dir.root().display();
         let again = format!("run `featurize run {} --until scan`", plan.pipeline.file.display());
-        let stored = Stored::open(&plan.dir)?
+        let stored = Stored::open(&plan)?
             .ok_or_else(|| ExtractError::Refused(format!("{shown} has no listing of the pictures: {again} first")))?;
         let (head, version) = (stored.head(), env!("CARGO_PKG_VERSION"));
         if head.version != version {
@@ -191,19 +188,12 @@ impl Worker {
         wanted: Range<usize>,
         mut take: impl FnMut(&Listing, &[Shard]) -> Result<(), ExtractError>,
     ) -> Result<(), ExtractError> {
-        let mut start = wanted.start;
-        while start < wanted.end {
-            let (mut end, mut pictures) = (start, 0);
-            while end < wanted.end && (end == start || pictures + self.stored.rows(end) <= TOGETHER) {
-                (end, pictures) = (end + 1, pictures + self.stored.rows(end));
-            }
-            let (listing, ranges) = self.stored.read(start..end)?;
+        self.stored.parts(wanted).into_iter().try_for_each(|part| {
+            let (listing, ranges) = self.stored.read(part.clone())?;
             let mut shards = shard::of_ranges(&self.plan, &listing, ranges)?;
-            shards.iter_mut().for_each(|shard| shard.number += start);
-            take(&listing, &shards)?;
-            start = end;
-        }
-        Ok(())
+            shards.iter_mut().for_each(|shard| shard.number += part.start);
+            take(&listing, &shards)
+        })
     }
 }
 

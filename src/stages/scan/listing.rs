@@ -11,13 +11,6 @@ use serde::{Deserialize, Serialize};
 use super::{Aside, Kind, Picture, Split, Stored};
 use crate::io::IoError;
 
-/// Files up to which a run holds its listing, each some 250 bytes. A run that leaves it in the store would compute all
-/// shards again after it was killed, so each holds all of it; a worker reads its own shards.
-pub(super) const HELD: usize = 1 << 40;
-
-/// Pictures and other files of a part of a listing that is not held.
-const PART_ROWS: usize = 1 << 18;
-
 /// A part of a listing, as one of its own, and the pictures of each of its shards where they are known.
 pub type Part<'a> = (Cow<'a, Listing>, Option<Vec<Range<usize>>>);
 
@@ -153,11 +146,6 @@ impl Listing {
         self.stored.as_ref().map_or(self.pictures.len(), |stored| stored.head().summary.splits.iter().sum())
     }
 
-    /// Whether it is too much to be held in memory.
-    pub fn is_large(&self) -> bool {
-        self.len() + self.len_aside() > HELD
-    }
-
     /// Whether there is no picture.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -170,20 +158,10 @@ impl Listing {
 
     /// The parts in which the pictures are in memory, as the shards of each; one where all of them are held.
     pub fn parts(&self) -> Vec<Range<usize>> {
-        let Some(stored) = &self.stored else { return iter::once(0..usize::MAX).collect() };
-        let (mut parts, most): (Vec<Range<usize>>, usize) = (Vec::new(), PART_ROWS);
-        let mut rows = 0;
-        for shard in 0..stored.shards() {
-            rows += stored.rows(shard);
-            match parts.last_mut().filter(|_| rows <= most) {
-                Some(part) => part.end = shard + 1,
-                None => {
-                    parts.push(shard..shard + 1);
-                    rows = stored.rows(shard);
-                }
-            }
+        match &self.stored {
+            Some(stored) => stored.parts(0..stored.shards()),
+            None => iter::once(0..usize::MAX).collect(),
         }
-        parts
     }
 
     /// A part, as a listing of its own, and the pictures of each of its shards where they are known.

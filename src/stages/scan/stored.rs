@@ -16,14 +16,14 @@ use serde::{Deserialize, Serialize};
 
 use super::archives::Root;
 use super::list::Found;
-use super::listing::{HELD, Summary};
+use super::listing::Summary;
 use super::{Aside, Contents, Kind, Listing, Picture, Split, modified, stamp, unescape};
 use crate::config;
 use crate::io::IoError;
 use crate::io::columns::{Columns, TableFile};
 use crate::pictures::source::archive::{Facts, Place};
 use crate::plan::Plan;
-use crate::store::{RunDir, fingerprint};
+use crate::store::fingerprint;
 
 /// Key of the metadata with the [`Head`].
 pub(super) const HEAD: &str = "featurize.listing";
@@ -67,6 +67,8 @@ pub struct Head {
 pub struct Stored {
     file: TableFile,
     pub(super) head: Head,
+    /// Files up to which they are in memory at a time.
+    together: usize,
 }
 
 impl PartialEq for Stored {
@@ -105,8 +107,8 @@ pub(super) fn key(plan: &Plan, root: &Root, found: &Found) -> Result<String, ser
 
 /// The listing in the store, where it is still that of `key` and need not be made again.
 pub(super) fn current(plan: &Plan, key: &str, root: &Root) -> Option<Listing> {
-    let stored = Stored::open(&plan.dir).ok().flatten().filter(|stored| stored.is_of_this_version())?;
-    let is_large = stored.head.summary.files() > HELD;
+    let stored = Stored::open(plan).ok().flatten().filter(|stored| stored.is_of_this_version())?;
+    let is_large = stored.head.summary.files() > plan.held;
     if stored.head.key != key || !(is_large || matches!(root, Root::Archives(_))) {
         return None;
     }
@@ -120,8 +122,8 @@ pub(super) fn current(plan: &Plan, key: &str, root: &Root) -> Option<Listing> {
 
 impl Stored {
     /// Opens the listing of a run and reads its head; none where it has none.
-    pub fn open(dir: &RunDir) -> Result<Option<Self>, IoError> {
-        let path = dir.listing();
+    pub fn open(plan: &Plan) -> Result<Option<Self>, IoError> {
+        let path = plan.dir.listing();
         if !path.is_file() {
             return Ok(None);
         }
@@ -129,7 +131,7 @@ impl Stored {
         let head = file.metadata().remove(HEAD).and_then(|text| serde_json::from_str(&text).ok());
         let reason = || "it has no head".to_string();
         let head = head.ok_or_else(|| IoError::Table { path, reason: reason() })?;
-        Ok(Some(Self { file, head }))
+        Ok(Some(Self { file, head, together: plan.held / 4 }))
     }
 
     /// What is known before the rows are read.
@@ -175,9 +177,20 @@ impl Stored {
         Some(from)
     }
 
-    /// Number of pictures and other files in the row group of a shard.
-    pub fn rows(&self, shard: usize) -> usize {
-        self.file.rows(shard)
+    /// Cuts these shards into parts that are in memory at a time.
+    pub fn parts(&self, shards: Range<usize>) -> Vec<Range<usize>> {
+        let (mut parts, mut rows): (Vec<Range<usize>>, usize) = (Vec::new(), 0);
+        for shard in shards {
+            rows += self.file.rows(shard);
+            match parts.last_mut().filter(|_| rows <= self.together) {
+                Some(part) => part.end = shard + 1,
+                None => {
+                    parts.push(shard..shard + 1);
+                    rows = self.file.rows(shard);
+                }
+            }
+        }
+        parts
     }
 
     /// Reads the pictures of these shards and the other files beside them; gives the pictures of each shard, too.

@@ -1,9 +1,12 @@
 //! Writes a listing into the store, part by part: a row group for each shard.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::iter::Peekable;
 use std::ops::Range;
 use std::path::Path;
+use std::slice::Iter;
 use std::sync::Arc;
 
 use super::listing::{Summary, finish, hash_aside, hash_pictures};
@@ -33,89 +36,118 @@ impl Storing<'_> {
         listing: &Listing,
         notes: &mut dyn FnMut(&mut Listing) -> Result<(), IoError>,
     ) -> Result<bool, IoError> {
-        let path = self.plan.dir.listing();
         let archives = archives(listing)?;
-        let mut head = Head {
-            version: env!("CARGO_PKG_VERSION").to_string(),
-            key: listing.key.clone(),
-            input: input(self.plan).map_err(IoError::json(&path))?,
-            settings: self.settings.clone(),
-            classes: listing.classes.clone(),
-            archives: archives.iter().map(|archive| archive.facts()).collect(),
-            ..Head::default()
-        };
+        let mut head = self.head(listing)?;
+        head.archives = archives.iter().map(|archive| archive.facts()).collect();
         if listing.stored.is_none() {
             (head.summary, head.fingerprint, head.paths) =
                 (listing.summary().into_owned(), listing.fingerprint(), listing.paths());
-            if Stored::open(&self.plan.dir).ok().flatten().is_some_and(|stored| stored.head == head) {
+            if Stored::open(self.plan).ok().flatten().is_some_and(|stored| stored.head == head) {
                 return Ok(false);
             }
         }
         let numbers: Numbers = archives.iter().zip(0..).map(|(archive, number)| (archive.path(), number)).collect();
+        let parts = listing.parts();
+        let mut parts = parts.iter().map(|part| {
+            let mut part = listing.part(part)?.0;
+            if listing.stored.is_some() {
+                notes(part.to_mut())?;
+            }
+            Ok::<_, IoError>(part)
+        });
+        self.write(head, &numbers, &mut parts, listing).map(|()| true)
+    }
+
+    /// What is known of a listing before its rows are.
+    fn head(&self, listing: &Listing) -> Result<Head, IoError> {
+        Ok(Head {
+            version: env!("CARGO_PKG_VERSION").to_string(),
+            key: listing.key.clone(),
+            input: input(self.plan).map_err(IoError::json(&self.plan.dir.listing()))?,
+            settings: self.settings.clone(),
+            classes: listing.classes.clone(),
+            ..Head::default()
+        })
+    }
+
+    /// Writes the pictures and other files of `parts`; `whole` has the other files of all parts.
+    fn write<'l>(
+        &self,
+        mut head: Head,
+        numbers: &Numbers,
+        parts: &mut dyn Iterator<Item = Result<Cow<'l, Listing>, IoError>>,
+        whole: &Listing,
+    ) -> Result<(), IoError> {
+        let path = self.plan.dir.listing();
         let (mut all, mut paths) = (blake3::Hasher::new(), blake3::Hasher::new());
         head.summary = Summary::default();
         let fill = |file: &mut atomic::Sink| {
-            let empty = table(&[], &head.classes, &numbers);
-            let mut writer = Writer::new(file, &path, &empty, None, &[])?;
-            let parts = listing.parts();
-            let mut left = Listing { classes: listing.classes.clone(), ..Listing::default() };
-            for (i, part) in parts.iter().enumerate() {
-                let mut part = listing.part(part)?.0;
-                if listing.stored.is_some() {
-                    notes(part.to_mut())?;
-                }
+            let mut writer = Writer::new(file, &path, &table(&[], &head.classes, numbers), None, &[])?;
+            let mut left = Listing { classes: head.classes.clone(), ..Listing::default() };
+            for part in parts {
+                let part = part?;
                 hash_pictures(&part, &mut all, &mut paths);
                 head.summary.add(&part);
-                let is_last = i + 1 == parts.len();
-                left = self.append(&mut writer, &numbers, left, &part, is_last)?;
+                left = self.append(&mut writer, numbers, left, &part)?;
             }
-            listing.for_each(|part| {
+            let mut aside = left.aside.iter().peekable();
+            let mut last = group(&left.pictures, &mut aside);
+            last.extend(aside.map(Row::Aside));
+            writer.append(table(&last, &head.classes, numbers), &[])?;
+            whole.for_each(|part| {
                 hash_aside(part, &mut all);
                 Ok::<_, IoError>(())
             })?;
-            head.fingerprint = finish(all.clone(), &head.classes);
+            head.fingerprint = finish(all, &head.classes);
             head.paths = paths.finalize().to_hex().to_string();
             writer.note(HEAD, serde_json::to_string(&head).map_err(IoError::json(&path))?);
             writer.finish()
         };
-        atomic::write(&path, fill).map(|_: Digest| true)
+        atomic::write(&path, fill).map(|_: Digest| ())
     }
 
-    /// Appends the shards of a part; gives the pictures of the last one, which may go on in the next part.
+    /// Appends the shards of a part but the last, which may go on in the next part, and gives the rest.
     fn append<W: Write>(
         &self,
         writer: &mut Writer<W>,
         numbers: &Numbers,
         left: Listing,
         part: &Listing,
-        is_last: bool,
     ) -> Result<Listing, IoError> {
-        let joined = Listing {
-            pictures: left.pictures.iter().chain(&part.pictures).cloned().collect(),
-            aside: left.aside.iter().chain(&part.aside).cloned().collect(),
-            ..Listing::default()
+        let joined;
+        let all = match left.pictures.is_empty() && left.aside.is_empty() {
+            // one that is held is not copied
+            true => part,
+            false => {
+                joined = Listing {
+                    pictures: left.pictures.iter().chain(&part.pictures).cloned().collect(),
+                    aside: left.aside.iter().chain(&part.aside).cloned().collect(),
+                    ..Listing::default()
+                };
+                &joined
+            }
         };
-        // one that is held is not copied
-        let all = if left.pictures.is_empty() && left.aside.is_empty() { part } else { &joined };
         let mut shards = (self.cut)(&all.pictures);
-        let open = if is_last { None } else { shards.pop() };
+        let open = shards.pop().unwrap_or_default();
         let mut aside = all.aside.iter().peekable();
-        for (i, rows) in shards.iter().enumerate() {
-            let mut group: Vec<Row> = Vec::with_capacity(rows.len());
-            for picture in &all.pictures[rows.clone()] {
-                while let Some(before) = aside.next_if(|aside| aside.path < picture.path) {
-                    group.push(Row::Aside(before));
-                }
-                group.push(Row::Picture(picture));
-            }
-            if is_last && i + 1 == shards.len() {
-                group.extend(aside.by_ref().map(Row::Aside));
-            }
-            writer.append(table(&group, &left.classes, numbers), &[])?;
+        for rows in shards {
+            let rows = group(&all.pictures[rows], &mut aside);
+            writer.append(table(&rows, &left.classes, numbers), &[])?;
         }
-        let pictures = open.map_or_else(Vec::new, |rows| all.pictures[rows].to_vec());
-        Ok(Listing { pictures, aside: aside.cloned().collect(), ..left })
+        Ok(Listing { pictures: all.pictures[open].to_vec(), aside: aside.cloned().collect(), ..left })
     }
+}
+
+/// The rows of a shard: its pictures, and the other files before and between them.
+fn group<'a>(pictures: &'a [Picture], aside: &mut Peekable<Iter<'a, Aside>>) -> Vec<Row<'a>> {
+    let mut rows = Vec::with_capacity(pictures.len());
+    for picture in pictures {
+        while let Some(before) = aside.next_if(|aside| aside.path < picture.path) {
+            rows.push(Row::Aside(before));
+        }
+        rows.push(Row::Picture(picture));
+    }
+    rows
 }
 
 /// The numbers of archives by their paths.
@@ -199,4 +231,31 @@ fn table(rows: &[Row], classes: &[String], archives: &Numbers) -> Table {
         .counts("at_0", at(0))
         .counts("at_1", at(1))
         .counts("at_2", at(2))
+}
+
+#[cfg(test)]
+impl Storing<'_> {
+    /// Writes a listing of so many pictures that are not there, a part at a time.
+    pub(crate) fn make(&self, count: usize) -> Result<(), IoError> {
+        use super::{Contents, archives::Root, list::Found, stored::key};
+        const PART: usize = 100_000;
+        let key = key(self.plan, &Root::Folder, &Found::default());
+        let whole = Listing { key: key.map_err(IoError::json(&self.plan.dir.listing()))?, ..Listing::default() };
+        let picture = |i: usize| Picture {
+            path: format!("photographs/{:05}/{i:012}.jpg", i / 1000),
+            raw: None,
+            member: None,
+            label: None,
+            split: Split::Train,
+            bytes: 100_000 + i as u64 % 400_000,
+            modified: 1_700_000_000_000_000_000 + i as u64,
+            stamp: i as u64 + 1,
+            contents: Contents::Unknown,
+        };
+        let mut parts = (0..count).step_by(PART).map(|first| {
+            let pictures = (first..count.min(first + PART)).map(picture).collect();
+            Ok(Cow::Owned(Listing { pictures, ..Listing::default() }))
+        });
+        self.write(self.head(&whole)?, &Numbers::new(), &mut parts, &whole)
+    }
 }
