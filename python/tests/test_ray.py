@@ -155,6 +155,6 @@ def test_a_node_with_other_kernels_takes_no_part(pipeline, cluster, tmp_path):
     (out / ".store" / "workers.json").write_text('{"version": "0.0.1", "device": "cpu", "kernels": "abacus"}')
     # the listing stays as it is, and with it what is noted of the machines at work
     driver = start(pipeline, out, cluster.address)
-    said = driver.communicate(timeout=60)[1]
+    said = driver.communicate(timeout=100)[1]
     assert driver.returncode == 1
     assert "takes no part" in said and "abacus" in said, said
