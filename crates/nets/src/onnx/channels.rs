@@ -1,12 +1,16 @@
 //! The operators that name, join and cut axes: most of them are views, the others layers over channels.
 
-use super::array::Array;
+use super::array::{Array, Data};
 use super::network::{Importer, Pending, Seen, Value};
 use super::node::Node;
 use super::proto::dtype;
 use super::shape;
 use super::view::{Axis, CHANNELS_FIRST, View, whole};
 use crate::models::graph::{LayerId, Shape};
+use crate::weights::Tensor;
+
+/// The largest matrix that chooses values of a vector.
+const CHOICE: usize = 1 << 26;
 
 impl<'a> Importer<'a> {
     pub(super) fn cast(&mut self, node: &'a Node) -> Result<Seen, String> {
@@ -129,11 +133,14 @@ impl<'a> Importer<'a> {
             let view = whole_axis.view.reshape(&dims).ok_or("it cuts axes of a map")?;
             return Ok(Seen { view, ..whole_axis });
         }
-        let seen = self.by_channel(node, 0, axis)?;
-        let n = self.channels(seen.id) as i64;
+        let (seen, n) = (self.by_channel(node, 0, axis), dims[axis] as i64);
         let places: Vec<i64> = places.iter().map(|&i| if i < 0 { i.saturating_add(n) } else { i }).collect();
         let first = places.first().copied().unwrap_or(-1);
         let follows = (0..).zip(&places).all(|(i, &place)| place == first.saturating_add(i));
+        if (rank, axis, indices.dims.len()) == (2, 1, 1) && (seen.is_err() || !follows) {
+            return self.chosen(node, &places);
+        }
+        let seen = seen?;
         if !follows || indices.dims.len() > 1 || first < 0 || first >= n {
             return Err("it takes channels in another order".to_string());
         }
@@ -144,6 +151,23 @@ impl<'a> Importer<'a> {
         // one index leaves the dimension out
         let view = if indices.dims.is_empty() { view.reduced(&[axis], false) } else { view };
         Ok(Seen { id, view, ..seen })
+    }
+
+    /// Some values of a vector in any order: a dense layer whose weights are 0 and 1.
+    fn chosen(&mut self, node: &'a Node, places: &[i64]) -> Result<Seen, String> {
+        let x = self.vector(node, 0)?;
+        let (n, out) = (self.graph.shape(x).len(), places.len());
+        if n.saturating_mul(out) > CHOICE {
+            return Err(format!("it takes {out} of {n} values, more than is computed here"));
+        }
+        let mut weights = vec![0.0; n * out];
+        for (row, &place) in weights.chunks_exact_mut(n.max(1)).zip(places) {
+            let place = usize::try_from(place).ok().filter(|&place| place < n);
+            row[place.ok_or("an index is beyond the dimension")?] = 1.0;
+        }
+        let weights = Array { dims: vec![out, n], data: Data::Floats(Tensor::ready(vec![out, n], weights)) };
+        let id = self.dense(node, x, &weights, Tensor::ready(vec![out], vec![0.0; out]))?;
+        Ok(self.plain(id))
     }
 
     pub(super) fn pad(&mut self, node: &'a Node) -> Result<Seen, String> {

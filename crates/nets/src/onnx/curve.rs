@@ -29,10 +29,12 @@ const KNOWN: [Activation; 7] = [
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Curve(Vec<f64>);
 
-/// What a curve is: `scale` · f(x) + `shift`, f being an activation, or x itself where there is none.
+/// What a curve is: `scale` · f(`inner` · x) + `shift`, f being an activation, or x itself where there is none.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Recognised {
     pub activation: Option<Activation>,
+    /// 1, but for the hyperbolic tangent, which is 2 · σ(2 x) − 1.
+    pub inner: f64,
     pub scale: f64,
     pub shift: f64,
 }
@@ -55,34 +57,36 @@ impl Curve {
 
     /// The activation that it is, if it is one of ours, scaled and shifted perhaps.
     pub(super) fn recognise(&self) -> Option<Recognised> {
-        let all = std::iter::once(None).chain(KNOWN.map(Some));
+        let known = KNOWN.map(|activation| (Some(activation), 1.0));
+        let all = [(None, 1.0)].into_iter().chain(known).chain([(Some(Activation::Sigmoid), 2.0)]);
         // as it is rather than scaled: ReLU6 of a scaled value is none
         all.clone().find_map(|f| self.fits(f, 1.0, 0.0)).or_else(|| all.clone().find_map(|f| self.scaled(f)))
     }
 
-    fn scaled(&self, activation: Option<Activation>) -> Option<Recognised> {
-        let curve = values(activation);
+    fn scaled(&self, of: (Option<Activation>, f64)) -> Option<Recognised> {
+        let curve = values(of);
         // two points with values that differ
         let low = curve.iter().position(|&v| v != curve[0]).unwrap_or(1);
         let high = curve.iter().position(|&v| v == curve.iter().copied().fold(f64::MIN, f64::max))?;
         let (low, high) = if low == high { (0, high) } else { (low, high) };
         let scale = (self.0[high] - self.0[low]) / (curve[high] - curve[low]);
         let scale = if scale.is_finite() { scale } else { return None };
-        self.fits(activation, scale, self.0[low] - scale * curve[low])
+        self.fits(of, scale, self.0[low] - scale * curve[low])
     }
 
-    fn fits(&self, activation: Option<Activation>, scale: f64, shift: f64) -> Option<Recognised> {
+    fn fits(&self, of: (Option<Activation>, f64), scale: f64, shift: f64) -> Option<Recognised> {
         let near = |(&found, value): (&f64, f64)| {
             let expected = scale * value + shift;
             (found - expected).abs() <= TOLERANCE * expected.abs().max(1.0)
         };
-        let fits = self.0.iter().zip(values(activation)).all(near);
-        fits.then_some(Recognised { activation, scale, shift })
+        let (activation, inner) = of;
+        let fits = self.0.iter().zip(values(of)).all(near);
+        fits.then_some(Recognised { activation, inner, scale, shift })
     }
 }
 
-fn values(activation: Option<Activation>) -> Vec<f64> {
-    POINTS.iter().map(|&x| activation.map_or(x, |activation| value(activation, x))).collect()
+fn values((activation, inner): (Option<Activation>, f64)) -> Vec<f64> {
+    POINTS.iter().map(|&x| activation.map_or(x, |activation| value(activation, inner * x))).collect()
 }
 
 /// The definitions.
@@ -141,14 +145,16 @@ mod tests {
     #[test]
     fn every_activation_is_itself_and_others_are_none() {
         for activation in KNOWN {
-            let curve = Curve(values(Some(activation)));
+            let curve = Curve(values((Some(activation), 1.0)));
             assert_eq!(recognised(&curve), Some((Some(activation), 1.0, 0.0)));
         }
         let x = Curve::identity();
-        for other in [x.then(|v| v.max(0.01 * v)), x.then(f64::tanh), x.then(|v| v.clamp(-1.0, 1.0)), x.then(|v| v * v)]
-        {
+        for other in [x.then(|v| v.max(0.01 * v)), x.then(|v| v.clamp(-1.0, 1.0)), x.then(|v| v * v)] {
             assert_eq!(other.recognise(), None);
         }
+        let tanh = x.then(f64::tanh).recognise().expect("a sigmoid of twice the value");
+        assert_eq!((tanh.activation, tanh.inner), (Some(Activation::Sigmoid), 2.0));
+        assert!((tanh.scale - 2.0).abs() < 1e-9 && (tanh.shift + 1.0).abs() < 1e-9, "{tanh:?}");
         assert_eq!(x.then(gelu_tanh).recognise(), None);
         assert_eq!(x.then(|_| f64::NAN).recognise(), None);
     }

@@ -214,8 +214,9 @@ impl<'a> Importer<'a> {
                 let affine = Affine { scale: uniform(found.scale), shift: uniform(found.shift) };
                 let id = match found.activation {
                     Some(activation) => {
-                        let name = self.name(name);
-                        self.graph.activation(&name, seen.id, activation)
+                        let inner = Affine { scale: uniform(found.inner), shift: uniform(0.0) };
+                        let (x, name) = (self.affine(name, seen.id, &inner), self.name(name));
+                        self.graph.activation(&name, x, activation)
                     }
                     None => seen.id,
                 };
