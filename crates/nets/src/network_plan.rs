@@ -322,8 +322,10 @@ impl NetworkPlan {
         let Import { graph, weights: set } = weights.onnx()?.import(asked)?;
         let taps = taps(&graph, layers, features, |name| format!("{} has no layer `{name}`", weights.describe()))?;
         let stem = weights.path().and_then(|path| path.file_stem()).unwrap_or_default();
+        let noted = weights.onnx()?.metadata().get(onnx::notes::IMAGE);
+        let decoding = noted.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
         let plain = Self::plain(stem.to_string_lossy().into_owned(), weights, recipe, graph, (features, taps));
-        Ok(Self { imported: Some(set), ..plain })
+        Ok(Self { decoding, imported: Some(set), ..plain })
     }
 
     /// Opens the tensors that its layers need.
@@ -452,12 +454,11 @@ fn usual(preset: Preset) -> Option<Recipe> {
 pub fn onnx_recipe(weights: &Origin, overrides: &RecipeOverrides) -> Result<Recipe, NetworkPlanError> {
     let file = weights.onnx()?;
     let picture = file.picture()?;
-    let noted = file.metadata().get(onnx::RECIPE).and_then(|text| serde_json::from_str(text).ok());
     let given = overrides.mean.is_some() && overrides.std.is_some();
     let bare = || Recipe { crop_pct: 1.0, mean: [0.0; 3], std: [1.0; 3], ..Recipe::TORCHVISION };
     let recipe: Option<Recipe> = match overrides.preset {
         Some(preset) => usual(preset).or_else(|| given.then(bare)),
-        None => noted.or_else(|| given.then(bare)),
+        None => file.recipe().or_else(|| given.then(bare)),
     };
     let mut recipe = recipe.ok_or_else(|| NetworkPlanError::NoRecipe { place: weights.describe() })?;
     if let [Some(h), Some(w)] = picture.size {

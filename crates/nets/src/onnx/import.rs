@@ -5,7 +5,8 @@ use std::collections::{HashMap, HashSet};
 use super::file::OnnxFile;
 use super::network::Importer;
 use super::node::Node;
-use super::{Import, OnnxError};
+use super::{INPUT, Import, OnnxError, notes};
+use crate::image::Recipe;
 use crate::suggest::suggest;
 
 /// What is asked of a file.
@@ -86,6 +87,10 @@ impl OnnxFile {
             let way = "export it for one, or for any number (`dynamic_axes`, `dynamic_shapes`)";
             return Err(wrong(format!("it takes {several} pictures at a time; {way}")));
         }
+        if self.prepares() {
+            let channels = self.recipe().map_or(3, |recipe| recipe.depth());
+            return Ok(Picture { channels, size: [a, b], last: false });
+        }
         let depth = |size: Option<usize>| size.filter(|size| [1, 3].contains(size));
         match (depth(a), depth(c)) {
             (Some(channels), _) => Ok(Picture { channels, size: [b, c], last: false }),
@@ -94,10 +99,20 @@ impl OnnxFile {
         }
     }
 
+    /// The recipe of its pictures, where that is noted in it.
+    pub fn recipe(&self) -> Option<Recipe> {
+        serde_json::from_str(self.metadata().get(notes::RECIPE)?).ok()
+    }
+
+    /// Whether pixels come in, which become the prepared picture by the noted recipe: the network begins behind that.
+    pub(super) fn prepares(&self) -> bool {
+        self.metadata().contains_key(notes::FEATURES) && self.nodes.iter().any(|node| node.gives(INPUT))
+    }
+
     /// The value called `name`, or the first one of the node called so.
     fn value_of<'a>(&'a self, name: &'a str) -> Result<&'a str, OnnxError> {
         let outputs = || self.nodes.iter().flat_map(|node| &node.outputs).map(String::as_str);
-        let inputs = || self.inputs.iter().map(|input| input.name.as_str()).chain(["input"]);
+        let inputs = || self.inputs.iter().map(|input| input.name.as_str()).chain([INPUT]);
         if let Some(found) = outputs().chain(inputs()).find(|output| *output == name) {
             return Ok(found);
         }
@@ -114,10 +129,11 @@ impl OnnxFile {
 
     /// The nodes on the way to these values, inputs before uses.
     fn needed(&self, values: &[&str]) -> Vec<&Node> {
-        let mut wanted: HashSet<&str> = values.iter().copied().collect();
+        let (mut wanted, prepares): (HashSet<&str>, bool) = (values.iter().copied().collect(), self.prepares());
         let mut needed = Vec::new();
         for node in self.nodes.iter().rev() {
-            if node.outputs.iter().any(|output| wanted.contains(output.as_str())) {
+            let is_wanted = node.outputs.iter().any(|output| wanted.contains(output.as_str()));
+            if is_wanted && !(prepares && node.gives(INPUT)) {
                 wanted.extend(node.inputs.iter().map(String::as_str));
                 needed.push(node);
             }
@@ -140,8 +156,11 @@ impl OnnxFile {
             node.input(i).is_some_and(of_constants)
         };
         let mut at = self.outputs.first().map(String::as_str).unwrap_or_default();
-        let mut logits = at;
-        let noted = self.metadata().get(super::FEATURES).map(String::as_str).filter(|name| makers.contains_key(name));
+        let noted = |note: &str| self.metadata().get(note).map(String::as_str).filter(|name| makers.contains_key(name));
+        if let Some(logits) = noted(notes::SCORES) {
+            return Ends { logits, features: noted(notes::FEATURES) };
+        }
+        let (mut logits, noted) = (at, noted(notes::FEATURES));
         // as many steps as there are nodes: a damaged file may go in a circle
         for _ in 0..self.nodes.len() {
             let Some(node) = makers.get(at) else { break };

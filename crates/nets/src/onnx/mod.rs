@@ -6,6 +6,8 @@
 //!          constants by name                a node becomes a layer or a view; array, shape: or is computed at load
 //! ```
 //!
+//! [`Writer`] makes files (`write`).
+//!
 //! The importer goes through the nodes that the asked layers need. Nodes over constants, with which exporters write the
 //! arithmetic of sizes, are computed at once (`array`, `shape`). Reshapes and transposes move no number and become no
 //! layer (`view`). Chains of elementwise nodes become the activation whose numbers they give (`curve`). Every other node
@@ -29,6 +31,7 @@ mod shape;
 mod tests;
 mod view;
 mod window;
+mod write;
 
 use std::path::{Path, PathBuf};
 
@@ -36,15 +39,29 @@ use thiserror::Error;
 
 pub use file::OnnxFile;
 pub use import::{Asked, Picture};
+pub use write::{Attribute, Element, WriteError, Writer};
 
 use crate::models::{Graph, GraphError};
 use crate::weights::{WeightError, WeightSet};
 
-/// The note in the metadata of a file that names the value whose numbers are the features.
-const FEATURES: &str = "featurize.features";
+/// The prepared picture: the input of a file, or a value of one that prepares its pictures itself.
+pub const INPUT: &str = "input";
 
-/// The note that holds the recipe of the pictures, as JSON.
-pub const RECIPE: &str = "featurize.recipe";
+/// Notes in the metadata of the files that `featurize export` writes.
+pub mod notes {
+    /// The name of the value whose numbers are the features.
+    pub const FEATURES: &str = "featurize.value.features";
+    /// The name of the value whose softmax is the probabilities, before their calibration.
+    pub const SCORES: &str = "featurize.value.scores";
+    /// The temperature of the calibration.
+    pub const TEMPERATURE: &str = "featurize.temperature";
+    /// The names of the classes, as a list in JSON.
+    pub const CLASSES: &str = "featurize.classes";
+    /// The recipe of the pictures, as JSON.
+    pub const RECIPE: &str = "featurize.recipe";
+    /// How files become pixels, as JSON.
+    pub const IMAGE: &str = "featurize.image";
+}
 
 /// A network of an ONNX file.
 #[derive(Debug)]

@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use super::OnnxError;
 use super::array::{Array, fold};
 use super::curve::Curve;
 use super::file::OnnxFile;
 use super::import::Asked;
 use super::node::Node;
 use super::view::{Axis, CHANNELS_FIRST, CHANNELS_LAST, View, whole};
+use super::{INPUT, OnnxError};
 use crate::models::builder::Builder;
 use crate::models::graph::{FlattenOrder, LayerId, Shape};
 use crate::weights::Tensor;
@@ -107,14 +107,16 @@ impl<'a> Importer<'a> {
             tensors: BTreeMap::new(),
             values: HashMap::new(),
             makers: makers.collect(),
-            names: HashSet::from(["input".to_string()]),
+            names: HashSet::from([INPUT.to_string()]),
             problems: Vec::new(),
         };
         let axes = if picture.last { CHANNELS_LAST } else { CHANNELS_FIRST };
         let view = View::of(importer.graph.shape(input), &axes);
         let seen = Value::Layer(Seen { id: input, view, pending: Pending::Nothing });
-        importer.values.insert("input", seen.clone());
-        importer.values.extend(file.inputs.iter().map(|input| (input.name.as_str(), seen.clone())));
+        importer.values.insert(INPUT, seen.clone());
+        if !file.prepares() {
+            importer.values.extend(file.inputs.iter().map(|input| (input.name.as_str(), seen.clone())));
+        }
         Ok((importer, input))
     }
 

@@ -58,6 +58,11 @@ impl Node {
         self.inputs.get(i).map(String::as_str).filter(|name| !name.is_empty())
     }
 
+    /// Whether that value is one of its outputs.
+    pub(super) fn gives(&self, value: &str) -> bool {
+        self.outputs.iter().any(|output| output == value)
+    }
+
     /// Whether it is an operator of ONNX itself.
     pub(super) fn is_standard(&self) -> bool {
         ["", "ai.onnx"].contains(&self.domain.as_str())

@@ -1,0 +1,278 @@
+//! The steps of a network as nodes. Maps are (n, c, h, w).
+
+use super::{Attribute, WriteError, Writer};
+use crate::exec::Features;
+use crate::exec::lower::{Kernel, Program, Step};
+use crate::models::Shape;
+use crate::models::graph::{Activation, FlattenOrder, Pad, Pooling, Window};
+
+/// Channels to the end, and back.
+const TO_LAST: [(&str, Attribute); 1] = [("perm", Attribute::Ints(&[0, 2, 3, 1]))];
+const TO_FIRST: [(&str, Attribute); 1] = [("perm", Attribute::Ints(&[0, 3, 1, 2]))];
+/// Along the channels.
+const CHANNELS: [(&str, Attribute); 1] = [("axis", Attribute::Int(1))];
+
+/// A pool on a map of that size, with windows at so many places.
+#[derive(Clone, Copy)]
+struct Pool {
+    pooling: Pooling,
+    window: Window,
+    /// The padding is zeros that count.
+    zeros: bool,
+    size: [usize; 2],
+    out: [usize; 2],
+}
+
+impl Writer {
+    /// Writes the steps of a network on the value `input` and returns the value of each tap, maps as (n, c, h, w).
+    ///
+    /// # Errors
+    /// A step does not have the inputs or shapes that its kind has.
+    pub fn network(&mut self, program: &Program, input: &str) -> Result<Vec<String>, WriteError> {
+        let mut values = vec![String::new(); program.last_use.len()];
+        values[0] = input.to_string();
+        for step in &program.steps {
+            let inputs: Vec<&str> = step.inputs.iter().map(|&value| values[value].as_str()).collect();
+            let before = self.graph.node.len();
+            let mut value = self.step(step, &inputs)?;
+            if let Some(activation) = joined(&step.kernel) {
+                value = self.activation(&value, activation);
+            }
+            // the last of its nodes has the layer's name
+            if let Some(node) = self.graph.node[before..].last_mut() {
+                node.name = step.layer.clone();
+            }
+            values[step.output] = value;
+        }
+        Ok(program.taps.iter().map(|&value| values[value].clone()).collect())
+    }
+
+    /// Writes the features of `taps`, the values of layers with their shapes, one after the other in a row for each
+    /// picture: the value `output` (n, width).
+    pub fn features(&mut self, kind: Features, taps: &[(String, Shape)], output: &str) {
+        let one = |(tap, shape): &(String, Shape)| match (kind, shape) {
+            (_, Shape::Vector(_)) => tap.to_string(),
+            (Features::Avg, _) => self.op("GlobalAveragePool", &[tap], &[]),
+            (Features::Max, _) => self.op("GlobalMaxPool", &[tap], &[]),
+            (Features::Flatten | Features::Map, _) => self.flat(tap, FlattenOrder::ChannelsLast),
+        };
+        let mut parts: Vec<String> = taps.iter().map(one).collect();
+        // maps of one position can be put beside each other as they are
+        let pooled = matches!(kind, Features::Avg | Features::Max);
+        if !pooled || taps.iter().any(|(_, shape)| matches!(shape, Shape::Vector(_))) {
+            parts = parts.iter().map(|part| self.op("Flatten", &[part], &[])).collect();
+        }
+        let whole = match parts.as_slice() {
+            [one] => one.clone(),
+            several => {
+                let several: Vec<&str> = several.iter().map(String::as_str).collect();
+                self.op("Concat", &several, &CHANNELS)
+            }
+        };
+        self.named("Flatten", &[&whole], &[], output);
+    }
+
+    /// Writes the nodes of a step without the activation that is joined to it.
+    fn step(&mut self, step: &Step, inputs: &[&str]) -> Result<String, WriteError> {
+        let wrong = |reason| WriteError::Layer { layer: step.layer.clone(), reason };
+        let x = *inputs.first().ok_or_else(|| wrong("it has no input"))?;
+        let sizes = |shape: Shape| match shape {
+            Shape::Map { h, w, .. } => Ok([h, w]),
+            Shape::Vector(_) => Err(wrong("a map was expected")),
+        };
+        let (from, to) = (step.in_shape, step.out_shape);
+        Ok(match &step.kernel {
+            Kernel::Conv { groups, window, weight, bias, .. } => self.conv(x, *groups, window, [weight, bias]),
+            Kernel::Depthwise { window, weight, bias, .. } => self.conv(x, bias.len(), window, [weight, bias]),
+            Kernel::Scale { scale, shift, .. } => {
+                let [scale, shift] = [scale, shift].map(|values| self.by_channel(from, values));
+                let product = self.op("Mul", &[x, &scale], &[]);
+                self.op("Add", &[&product, &shift], &[])
+            }
+            Kernel::LayerNorm { eps, weight, bias } => self.layer_norm(x, from, *eps, [weight, bias]),
+            Kernel::Activation(activation) => self.activation(x, *activation),
+            Kernel::Softmax => self.op("Softmax", &[x], &CHANNELS),
+            Kernel::ZeroPad(pad) => self.pad(x, *pad),
+            Kernel::Add => self.op("Add", inputs, &[]),
+            Kernel::Multiply => {
+                let gate = inputs.get(1).ok_or_else(|| wrong("it has one input"))?;
+                let dims = self.ints(&[0, -1, 1, 1]);
+                let gate = self.op("Reshape", &[gate, &dims], &[]);
+                self.op("Mul", &[x, &gate], &[])
+            }
+            Kernel::Concat => self.op("Concat", inputs, &CHANNELS),
+            Kernel::Slice(first) => {
+                let n = if let Shape::Map { c, .. } = to { c } else { to.len() };
+                let [first, end] = [*first, first + n].map(|place| self.ints(&[place as i64]));
+                let axis = self.ints(&[1]);
+                self.op("Slice", &[x, &first, &end, &axis], &[])
+            }
+            Kernel::Shuffle(groups) => {
+                let ([h, w], c) = (sizes(to)?.map(|side| side as i64), channels(to) as i64);
+                let rows = *groups as i64;
+                let table = self.ints(&[0, rows, c / rows.max(1), h, w]);
+                let table = self.op("Reshape", &[x, &table], &[]);
+                let turned = self.op("Transpose", &[&table], &[("perm", Attribute::Ints(&[0, 2, 1, 3, 4]))]);
+                let whole = self.ints(&[0, c, h, w]);
+                self.op("Reshape", &[&turned, &whole], &[])
+            }
+            &Kernel::Pool { pooling, window, zeros } => {
+                let (size, out) = (sizes(from)?, sizes(to)?);
+                self.pool(x, Pool { pooling, window, zeros, size, out })
+            }
+            Kernel::GlobalAvgPool => {
+                let mean = self.op("GlobalAveragePool", &[x], &[]);
+                self.op("Flatten", &[&mean], &[])
+            }
+            Kernel::AdaptiveAvgPool => self.cells(x, sizes(from)?, sizes(to)?),
+            Kernel::Flatten(order) => self.flat(x, *order),
+            Kernel::Dense { weight, bias, .. } => {
+                let weight = self.floats(&[bias.len(), weight.len() / bias.len().max(1)], weight);
+                let bias = self.floats(&[bias.len()], bias);
+                self.op("Gemm", &[x, &weight, &bias], &[("transB", Attribute::Int(1))])
+            }
+        })
+    }
+
+    /// A constant with a value for each channel of `shape`.
+    fn by_channel(&mut self, shape: Shape, values: &[f32]) -> String {
+        let ones = if let Shape::Map { .. } = shape { &[1, 1][..] } else { &[] };
+        self.floats(&[&[1, values.len()][..], ones].concat(), values)
+    }
+
+    fn conv(&mut self, x: &str, groups: usize, window: &Window, [weight, bias]: [&[f32]; 2]) -> String {
+        let ([kh, kw], out) = (window.kernel, bias.len());
+        let weight = self.floats(&[out, weight.len() / (out * kh * kw).max(1), kh, kw], weight);
+        let bias = self.floats(&[out], bias);
+        self.windowed("Conv", &[x, &weight, &bias], window, &[("group", Attribute::Int(groups as i64))])
+    }
+
+    fn windowed(&mut self, op: &str, inputs: &[&str], window: &Window, more: &[(&str, Attribute)]) -> String {
+        let Window { kernel, stride, pad: Pad { top, bottom, left, right } } = *window;
+        let (kernel, stride) = (kernel.map(|side| side as i64), stride.map(|side| side as i64));
+        let pads = [top, left, bottom, right].map(|pad| pad as i64);
+        let own = [
+            ("kernel_shape", Attribute::Ints(&kernel)),
+            ("strides", Attribute::Ints(&stride)),
+            ("pads", Attribute::Ints(&pads)),
+        ];
+        self.op(op, inputs, &[&own[..], more].concat())
+    }
+
+    /// Layer norm over the channels, which stand last for it.
+    fn layer_norm(&mut self, x: &str, shape: Shape, eps: f32, tensors: [&[f32]; 2]) -> String {
+        let [weight, bias] = tensors.map(|values| self.floats(&[values.len()], values));
+        let attributes = [("axis", Attribute::Int(-1)), ("epsilon", Attribute::Float(eps))];
+        if let Shape::Vector(_) = shape {
+            return self.op("LayerNormalization", &[x, &weight, &bias], &attributes);
+        }
+        let last = self.op("Transpose", &[x], &TO_LAST);
+        let norm = self.op("LayerNormalization", &[&last, &weight, &bias], &attributes);
+        self.op("Transpose", &[&norm], &TO_FIRST)
+    }
+
+    fn activation(&mut self, x: &str, activation: Activation) -> String {
+        match activation {
+            Activation::Relu => self.op("Relu", &[x], &[]),
+            Activation::Relu6 => {
+                let limits = [0.0, 6.0].map(|limit| self.float(limit));
+                self.op("Clip", &[x, &limits[0], &limits[1]], &[])
+            }
+            Activation::Sigmoid => self.op("Sigmoid", &[x], &[]),
+            Activation::Silu => {
+                let gate = self.op("Sigmoid", &[x], &[]);
+                self.op("Mul", &[x, &gate], &[])
+            }
+            Activation::HardSigmoid => {
+                let attributes = [("alpha", Attribute::Float(1.0 / 6.0)), ("beta", Attribute::Float(0.5))];
+                self.op("HardSigmoid", &[x], &attributes)
+            }
+            Activation::HardSwish => self.op("HardSwish", &[x], &[]),
+            Activation::Gelu => {
+                let [root, one, half] = [std::f32::consts::FRAC_1_SQRT_2, 1.0, 0.5].map(|factor| self.float(factor));
+                let scaled = self.op("Mul", &[x, &root], &[]);
+                let erf = self.op("Erf", &[&scaled], &[]);
+                let more = self.op("Add", &[&erf, &one], &[]);
+                let product = self.op("Mul", &[x, &more], &[]);
+                self.op("Mul", &[&product, &half], &[])
+            }
+        }
+    }
+
+    fn pad(&mut self, x: &str, Pad { top, bottom, left, right }: Pad) -> String {
+        let pads = self.ints(&[0, 0, top, left, 0, 0, bottom, right].map(|pad| pad as i64));
+        self.op("Pad", &[x, &pads], &[])
+    }
+
+    /// Where the last windows hang over the map, the padding behind it is as large as they need; it never wins and
+    /// never counts.
+    fn pool(&mut self, x: &str, Pool { pooling, mut window, zeros, mut size, out }: Pool) -> String {
+        let mut x = x.to_string();
+        if (zeros || pooling == Pooling::AvgWithPad) && !window.pad.is_zero() {
+            let pad = std::mem::take(&mut window.pad);
+            x = self.pad(&x, pad);
+            size = [size[0] + pad.top + pad.bottom, size[1] + pad.left + pad.right];
+        }
+        let behind = |i: usize, before: usize| {
+            ((out[i] - 1) * window.stride[i] + window.kernel[i]).saturating_sub(size[i] + before)
+        };
+        (window.pad.bottom, window.pad.right) = (behind(0, window.pad.top), behind(1, window.pad.left));
+        let op = if pooling == Pooling::Max { "MaxPool" } else { "AveragePool" };
+        self.windowed(op, &[&x], &window, &[])
+    }
+
+    /// Means of cells: cell i of n covers positions ⌊i·size/n⌋ to ⌈(i+1)·size/n⌉.
+    fn cells(&mut self, x: &str, size: [usize; 2], out: [usize; 2]) -> String {
+        if out == [1, 1] {
+            return self.op("GlobalAveragePool", &[x], &[]);
+        }
+        if size[0].is_multiple_of(out[0]) && size[1].is_multiple_of(out[1]) {
+            let side = [size[0] / out[0], size[1] / out[1]];
+            let window = Window { kernel: side, stride: side, pad: Pad::default() };
+            return self.windowed("AveragePool", &[x], &window, &[]);
+        }
+        // cells that overlap: a matrix of shares for the rows, and one for the columns
+        let [rows, columns] = [0, 1].map(|i| shares(size[i], out[i]));
+        let rows = self.floats(&[out[0], size[0]], &rows);
+        let columns = self.floats(&[out[1], size[1]], &columns);
+        let columns = self.op("Transpose", &[&columns], &[]);
+        let narrow = self.op("MatMul", &[x, &columns], &[]);
+        self.op("MatMul", &[&rows, &narrow], &[])
+    }
+
+    fn flat(&mut self, x: &str, order: FlattenOrder) -> String {
+        match order {
+            FlattenOrder::ChannelsFirst => self.op("Flatten", &[x], &[]),
+            FlattenOrder::ChannelsLast => {
+                let last = self.op("Transpose", &[x], &TO_LAST);
+                self.op("Flatten", &[&last], &[])
+            }
+        }
+    }
+}
+
+/// The activation that is joined to a kernel.
+fn joined(kernel: &Kernel) -> Option<Activation> {
+    match kernel {
+        Kernel::Conv { activation, .. }
+        | Kernel::Depthwise { activation, .. }
+        | Kernel::Scale { activation, .. }
+        | Kernel::Dense { activation, .. } => *activation,
+        _ => None,
+    }
+}
+
+fn channels(shape: Shape) -> usize {
+    match shape {
+        Shape::Map { c, .. } => c,
+        Shape::Vector(n) => n,
+    }
+}
+
+/// The share of each of `size` positions in each of `n` cells: (n, size).
+fn shares(size: usize, n: usize) -> Vec<f32> {
+    let cell = move |at: usize| at * size / n..((at + 1) * size).div_ceil(n);
+    let share =
+        move |at: usize, place: usize| if cell(at).contains(&place) { 1.0 / cell(at).len() as f32 } else { 0.0 };
+    (0..n).flat_map(|at| (0..size).map(move |place| share(at, place))).collect()
+}
