@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use crate::config::ConfigError;
 use crate::exec::ExecError;
+use crate::export::ExportError;
 use crate::io::IoError;
 use crate::io::output::OutputError;
 use crate::models::GraphError;
@@ -64,6 +65,8 @@ pub enum Error {
     #[error(transparent)]
     Predictor(#[from] PredictorError),
     #[error(transparent)]
+    Export(ExportError),
+    #[error(transparent)]
     Stream(#[from] StreamError),
     #[error("{0}")]
     UnknownModel(String),
@@ -93,6 +96,19 @@ impl From<NetworkPlanError> for Error {
             NetworkPlanError::Graph(error) => Error::Graph(error),
             NetworkPlanError::NoModel(text) => Error::UnknownModel(text),
             error => Error::NetworkPlan(error),
+        }
+    }
+}
+
+impl From<ExportError> for Error {
+    fn from(error: ExportError) -> Self {
+        match error {
+            ExportError::Predictor(error) => Error::Predictor(error),
+            ExportError::Network(error) => error.into(),
+            ExportError::Weights(error) => Error::Weights(error),
+            ExportError::Exec(error) => Error::Exec(error),
+            ExportError::Io(error) => Error::Io(error),
+            error => Error::Export(error),
         }
     }
 }

@@ -52,6 +52,7 @@ pub mod config;
 #[cfg(test)]
 mod docs;
 pub mod error;
+pub mod export;
 pub mod io;
 pub mod pictures;
 pub mod pipeline;

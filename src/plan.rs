@@ -273,7 +273,7 @@ fn backbone(pipeline: &Pipeline, fetch: &mut Fetch<'_>) -> Result<NetworkPlan, P
         }
     };
     // the libraries leave pictures as they are stored
-    let exif = if overrides.preset.is_some() { Exif::Ignore } else { Exif::Apply };
+    let exif = if overrides.preset.is_some() { Exif::Ignore } else { backbone.decoding.exif };
     let runtime = &pipeline.runtime;
     let gpu = matches!(runtime.device, Device::Cuda(_) | Device::Metal).then(|| runtime.device.to_string());
     let checked = runtime.kernels.check(extract.precision, gpu.as_deref());

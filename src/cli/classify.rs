@@ -13,6 +13,7 @@ use crate::image::RecipeOverrides;
 use crate::io::output::Inputs;
 use crate::models::{Source, imagenet};
 use crate::network_plan::{self, Asked, Chosen, Fetch, NetworkPlan};
+use crate::onnx;
 use crate::pictures::Predictor;
 use crate::plan::preset_of;
 
@@ -40,7 +41,8 @@ pub struct ClassifyArgs {
     /// `f32`, `bf16` or `int8`: see `extract.precision` of the YAML.
     #[arg(long, default_value = "f32")]
     precision: Precision,
-    /// A text file with the names of the network's classes, one a line. Default: those of ImageNet where there are 1000, else their numbers.
+    /// A text file with the names of the network's classes, one a line. Default: those that `featurize export` noted in
+    /// an ONNX file, else those of ImageNet where there are 1000, else their numbers.
     #[arg(long, value_name = "FILE")]
     classes: Option<PathBuf>,
     /// A key of `extract.recipe` of the YAML: `--set extract.recipe.preset=torchvision`. Default: the recipe of the weights; an ONNX file has none.
@@ -67,7 +69,7 @@ impl ClassifyArgs {
         Ok(pipeline.extract.recipe.unwrap_or_default())
     }
 
-    /// The network, its features being its class scores, and the names that own weights have for them.
+    /// The network, its features being its class scores, and the names that own weights or an ONNX file have for them.
     fn network(&self, fetch: &mut Fetch<'_>) -> Result<(NetworkPlan, Option<Vec<String>>), Error> {
         let (weights, overrides) = (self.weights.clone().unwrap_or_default(), self.recipe()?);
         if let Some(weights) = network_plan::onnx_origin(&weights, fetch)? {
@@ -76,7 +78,9 @@ impl ClassifyArgs {
                 return Err(Error::Usage(text.to_string()));
             }
             let recipe = network_plan::onnx_recipe(&weights, &overrides)?;
-            return Ok((NetworkPlan::onnx_classifier(weights, recipe)?, None));
+            let noted = weights.onnx()?.metadata().get(onnx::notes::CLASSES);
+            let classes = noted.and_then(|text| serde_json::from_str(text).ok());
+            return Ok((NetworkPlan::onnx_classifier(weights, recipe)?, classes));
         }
         let asked = Asked {
             model: find_model(self.model.as_deref().unwrap_or(DEFAULT_MODEL))?,

@@ -9,6 +9,7 @@ mod completions;
 mod docs;
 mod embed;
 mod evaluate;
+mod export;
 mod extract;
 mod init;
 mod models;
@@ -130,6 +131,16 @@ enum Command {
                       photos --labels labels.csv --report scores.html"
     )]
     Evaluate(evaluate::EvaluateArgs),
+    /// Write what a run has learnt as an ONNX file for other programs, or as a model card.
+    ///
+    /// The ONNX file holds everything from the prepared picture, or from its pixels, to the probability of every class,
+    /// in f32, with the names of the classes, the recipe and the provenance in its metadata. Resizing and cutting are
+    /// left to its user. The file is read back and compared with the run before it is written.
+    #[command(
+        after_help = "Examples:\n  featurize export runs/fruits --onnx fruits.onnx --from-pixels\n  featurize export \
+                      runs/fruits --card fruits.md"
+    )]
+    Export(export::ExportArgs),
     /// Look at a folder of pictures and write a pipeline for it.
     ///
     /// Finds folders of classes, folders of splits (Training/Test, train/val/test), a CSV table that names the
@@ -259,6 +270,7 @@ fn run(command: Command) -> Result<(), Error> {
         Command::Predict(arguments) => predict::run(&arguments),
         Command::Classify(arguments) => classify::run(&arguments),
         Command::Evaluate(arguments) => evaluate::run(&arguments),
+        Command::Export(arguments) => export::run(&arguments),
         Command::Models { command } => models::run(&command),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Embed(arguments) => embed::run(&arguments),

@@ -24,7 +24,7 @@ use super::{DecodeMemory, Shown};
 use crate::config;
 use crate::exec::{Device, ExecError};
 use crate::extractor::Extractor;
-use crate::image::DecodeOptions;
+use crate::image::{DecodeOptions, RgbImage};
 use crate::io::IoError;
 use crate::learn::classifier::Classifier;
 use crate::learn::dataset::Transformer;
@@ -32,6 +32,7 @@ use crate::learn::reduction::Reduction;
 use crate::learn::temperature::Temperature;
 use crate::models::imagenet;
 use crate::network_plan::{NetworkPlan, NetworkPlanError};
+use crate::onnx;
 use crate::stage::StageId;
 use crate::stages::reduce::ReduceError;
 use crate::stages::scan::NamedFile;
@@ -40,6 +41,7 @@ use crate::store::{Record, RunDir};
 use crate::table::{Dtype, FeatureMatrix};
 use crate::weights::store::StoreError;
 use crate::weights::{CheckpointKey, WeightError};
+pub(crate) use saved::Saved;
 pub use saved::of_features;
 
 /// The predictor cannot be opened, or not every picture went through it.
@@ -93,6 +95,8 @@ pub enum PredictorError {
     NoPictures(String),
     #[error("{named} classes are named, the network has {classes}; give a name for each, one a line")]
     Classes { named: usize, classes: usize },
+    #[error("{0}")]
+    Classifier(String),
     #[error("{failed} of {of} pictures could not be read")]
     Failed { failed: usize, of: usize },
 }
@@ -124,21 +128,22 @@ pub struct Predictor {
 /// What makes probabilities of features.
 #[derive(Debug)]
 enum Head {
-    /// The features are the logits of the network's own classifier.
-    Softmax,
+    /// The features are the logits of the network's own classifier. A run's classifier that was exported has a
+    /// temperature.
+    Softmax(Option<Temperature>),
     Fitted(Box<Fitted>),
 }
 
 /// What a run has fitted.
 #[derive(Debug)]
-struct Fitted {
+pub(crate) struct Fitted {
     /// The features are rounded as those were that it was fitted on.
-    dtype: Dtype,
+    pub dtype: Dtype,
     /// The columns that `select` kept, ascending.
-    kept: Option<Vec<usize>>,
-    reduction: Option<Reduction>,
-    classifier: Classifier,
-    temperature: Option<Temperature>,
+    pub kept: Option<Vec<usize>>,
+    pub reduction: Option<Reduction>,
+    pub classifier: Classifier,
+    pub temperature: Option<Temperature>,
 }
 
 /// The device for new pictures of a run: the one that is asked for, else one of the kind that the run noted.
@@ -176,7 +181,8 @@ impl Predictor {
     }
 
     /// A network with the classifier that it was trained with, whose features are its class scores. Its classes are
-    /// `names`, else [`imagenet::classes`], or numbers where they are others.
+    /// `names`, else [`imagenet::classes`], or numbers where they are others. The temperature that `featurize export`
+    /// has noted in an ONNX file is applied.
     pub fn of_network(
         backbone: &NetworkPlan,
         names: Option<Vec<String>>,
@@ -194,7 +200,10 @@ impl Predictor {
             None if known.len() == extractor.width() => known,
             None => own(),
         };
-        Ok(Self { extractor, way: Way::on(device), head: Head::Softmax, classes, metadata: Vec::new() })
+        let notes = backbone.weights.onnx().ok().map(onnx::OnnxFile::metadata);
+        let temperature = notes.and_then(|notes| serde_json::from_str(notes.get(onnx::notes::TEMPERATURE)?).ok());
+        let head = Head::Softmax(temperature.filter(|temperature: &Temperature| temperature.is_sound()));
+        Ok(Self { extractor, way: Way::on(device), head, classes, metadata: Vec::new() })
     }
 
     /// The same, run another way than suits its device.
@@ -232,10 +241,27 @@ impl Predictor {
         picture(open, &self.extractor, memory)
     }
 
+    /// The features of one picture.
+    pub fn features(&self, picture: &RgbImage) -> Result<Vec<f32>, ExecError> {
+        self.extractor.features(picture)
+    }
+
+    /// The probability of every class for one picture.
+    pub fn of_picture(&self, picture: &RgbImage) -> Result<Vec<f32>, PredictorError> {
+        let probabilities = self.probabilities(self.features(picture)?);
+        probabilities.map_err(|failure| PredictorError::Classifier(failure.reason))
+    }
+
     /// Probability of every class for the features of one picture.
     pub fn probabilities(&self, features: Vec<f32>) -> Result<Vec<f32>, Failure> {
         match &self.head {
-            Head::Softmax => Ok(softmax(&features)),
+            Head::Softmax(None) => Ok(softmax(&features)),
+            Head::Softmax(Some(temperature)) => {
+                let mut row = FeatureMatrix::with_cols(features.len());
+                row.push_row(&softmax(&features));
+                temperature.apply(&mut row);
+                Ok(row.as_slice().to_vec())
+            }
             Head::Fitted(fitted) => fitted.probabilities(features),
         }
     }
@@ -261,7 +287,8 @@ impl Predictor {
 }
 
 impl Fitted {
-    fn probabilities(&self, features: Vec<f32>) -> Result<Vec<f32>, Failure> {
+    /// Probability of every class for the features of one picture.
+    pub(crate) fn probabilities(&self, features: Vec<f32>) -> Result<Vec<f32>, Failure> {
         let failed = |error: &dyn std::fmt::Display| Failure { kind: "classifier", reason: error.to_string() };
         let mut row = FeatureMatrix::with_cols(features.len());
         row.push_row(&features);

@@ -10,6 +10,7 @@ mod commands;
 mod drawn;
 mod duplicates;
 mod evaluate;
+mod export;
 mod foreign_files;
 mod hostile_files;
 mod init;

@@ -195,8 +195,8 @@ impl Recipe {
         }
     }
 
-    /// Returns mean and standard deviation of the channel `c`.
-    fn channel(&self, c: usize) -> (f32, f32) {
+    /// Returns mean and standard deviation of the channel `c` of the network's input.
+    pub fn channel(&self, c: usize) -> (f32, f32) {
         match self.channels {
             ChannelOrder::Grey => (self.mean.iter().sum::<f32>() / 3.0, self.std.iter().sum::<f32>() / 3.0),
             _ => (self.mean[c], self.std[c]),

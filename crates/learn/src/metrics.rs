@@ -233,8 +233,9 @@ fn average(per_class: &[ClassScores], weight: impl Fn(&ClassScores) -> f64) -> A
     Average { precision: mean(|c| c.precision), recall: mean(|c| c.recall), f1_score: mean(|c| c.f1_score) }
 }
 
-/// Wilson, "Probable inference, the law of succession, and statistical inference", 1927.
-fn wilson(share: f64, count: usize) -> [f64; 2] {
+/// The 95 % interval of a share of `count` pictures: Wilson, "Probable inference, the law of succession, and
+/// statistical inference", 1927.
+pub fn wilson(share: f64, count: usize) -> [f64; 2] {
     let n = count as f64;
     let z2 = Z_95 * Z_95;
     let centre = (share + z2 / (2.0 * n)) / (1.0 + z2 / n);

@@ -139,9 +139,13 @@ impl Pca {
         self.explained_variance.len()
     }
 
+    /// The factor of each component where they are whitened; 0 of one without variance.
+    pub fn whitening(&self) -> Option<Vec<f64>> {
+        self.whiten.then(|| self.explained_variance.iter().map(project::whitening).collect())
+    }
+
     fn project(&self, rows: &[f32], out: &mut [f32]) {
-        let scale: Option<Vec<f64>> =
-            self.whiten.then(|| self.explained_variance.iter().map(project::whitening).collect());
+        let scale = self.whitening();
         let (features, components, mean) = (self.features, self.components.as_slice(), Some(self.mean.as_slice()));
         project::project(&project::Axes { features, components, mean }, scale.as_deref(), rows, out);
     }

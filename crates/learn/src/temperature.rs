@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 use crate::mlp::argmax;
 use crate::table::FeatureMatrix;
 
-/// What is added to a probability before its logarithm is taken, and the range of the logarithm of 1 / T: those of
-/// scikit-learn.
-const EPSILON: f64 = 1e-12;
+/// The number that is added to a probability before its logarithm is taken: that of scikit-learn.
+pub const EPSILON: f64 = 1e-12;
+/// The range of the logarithm of 1 / T: that of scikit-learn.
 const RANGE: f64 = 10.0;
 /// Steps of the search; Newton's method takes about ten.
 const STEPS: usize = 200;

@@ -121,6 +121,16 @@ impl Extractor {
         self.recipe.apply(picture, self.network.layout(), input);
     }
 
+    /// The features of one picture.
+    ///
+    /// # Errors
+    /// The device fails, or a feature is no finite number.
+    pub fn features(&self, picture: &RgbImage) -> Result<Vec<f32>, ExecError> {
+        let mut input = vec![0.0; self.input_len()];
+        self.prepare(picture, &mut input);
+        Ok(self.forward(&mut self.session(), &input, 1)?.remove(0))
+    }
+
     /// Features of `n` prepared pictures, each of [`width`](Self::width) values: layer after layer, maps as (h, w, c).
     /// On the CPU a picture's bits do not depend on its neighbours. All are finite: [`ExecError::NotFinite`] tells the
     /// first picture that has others.

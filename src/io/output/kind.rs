@@ -17,6 +17,8 @@ pub enum FileKind {
     Svg,
     Yaml,
     Html,
+    Onnx,
+    Markdown,
     /// A manual page for `man`.
     Manual,
 }
@@ -52,6 +54,8 @@ impl FileKind {
             Self::Svg => "SVG drawing",
             Self::Yaml => "YAML file",
             Self::Html => "page (HTML)",
+            Self::Onnx => "ONNX file",
+            Self::Markdown => "Markdown page",
             Self::Manual => "manual page",
         }
     }
@@ -66,13 +70,15 @@ impl FileKind {
             Self::Svg => &["svg"],
             Self::Yaml => &["yaml", "yml"],
             Self::Html => &["html", "htm"],
+            Self::Onnx => &["onnx"],
+            Self::Markdown => &["md", "markdown"],
             Self::Manual => &["1"],
         }
     }
 
     /// Whether a terminal cannot show the file.
     pub(super) fn is_binary(self) -> bool {
-        matches!(self, Self::Parquet | Self::Png | Self::Jpeg)
+        matches!(self, Self::Parquet | Self::Png | Self::Jpeg | Self::Onnx)
     }
 
     /// Whether another command may read the file as a picture.
@@ -92,7 +98,9 @@ impl FileKind {
             Self::Jpeg => head.starts_with(b"\xff\xd8\xff"),
             Self::Svg => has(head, b"<svg"),
             Self::Manual => has(head, b".TH "),
-            Self::Csv | Self::Yaml | Self::Html => false,
+            // a message of protobuf whose first field is the version of the format
+            Self::Onnx => named && head.starts_with(b"\x08"),
+            Self::Csv | Self::Yaml | Self::Html | Self::Markdown => false,
         };
         if own || head.is_empty() {
             return None;
@@ -101,7 +109,8 @@ impl FileKind {
             return Some((*name).to_string());
         }
         // The beginning of a text may look like that of a picture (`BM`, `P3`).
-        if matches!(self, Self::Csv | Self::Yaml | Self::Html) && named && text && !has(head, b"<svg") {
+        if matches!(self, Self::Csv | Self::Yaml | Self::Html | Self::Markdown) && named && text && !has(head, b"<svg")
+        {
             return None;
         }
         picture_or_weights(head)

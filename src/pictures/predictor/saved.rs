@@ -31,14 +31,12 @@ struct StagesCard {
     reduce: Option<String>,
 }
 
-/// Opens the network of a card with its weights, wherever they lie now.
-fn open_network(
+/// Plans the network of a card with its weights, wherever they lie now.
+fn network(
     card: &NetworkCard,
     weights: Option<&Path>,
-    ranges: &Path,
-    device: &Device,
     unknown: &dyn Fn(String) -> PredictorError,
-) -> Result<Extractor, PredictorError> {
+) -> Result<NetworkPlan, PredictorError> {
     let layers: Vec<String> = card.layer.split(',').map(String::from).collect();
     let backbone = match card.source {
         Some(source) => {
@@ -59,10 +57,15 @@ fn open_network(
     if backbone.shape().dims() != card.shape {
         return Err(unknown(format!("{:?} features of layer `{}`", card.shape, card.layer)));
     }
-    if card.precision == Precision::Int8 {
-        backbone.keep_ranges(io::ranges::read(ranges)?);
+    Ok(backbone)
+}
+
+/// Opens a network of the run in `dir`.
+fn open_network(network: &NetworkPlan, dir: &RunDir, device: &Device) -> Result<Extractor, PredictorError> {
+    if network.precision == Precision::Int8 {
+        network.keep_ranges(io::ranges::read(&dir.ranges())?);
     }
-    Ok(Extractor::open(&backbone, device)?)
+    Ok(Extractor::open(network, device)?)
 }
 
 /// Opens the network that made the features of a table of the run in `dir`, which the table's metadata describes, so
@@ -80,28 +83,67 @@ pub fn of_features(
     })?;
     let unknown =
         |what: String| PredictorError::Unknown { dir: table.to_path_buf(), version: card.featurize.clone(), what };
-    open_network(&card, weights, &dir.ranges(), device, &unknown)
+    open_network(&network(&card, weights, &unknown)?, dir, device)
+}
+
+/// What a run has saved of its classifier.
+#[derive(Debug)]
+pub(crate) struct Saved {
+    dir: RunDir,
+    pub card: NetworkCard,
+    pub fitted: Fitted,
+    pub classes: Vec<String>,
+}
+
+impl Saved {
+    /// Reads the folder `classifier/` of the run in `dir`.
+    pub(crate) fn read(dir: &RunDir) -> Result<Self, PredictorError> {
+        let (network, card) = card(dir)?;
+        committed(dir, &card)?;
+        train::checked(dir)?;
+        let kept = card.select.is_some().then(|| select::kept(dir)).transpose()?;
+        let reduction = card.reduce.as_deref().map(|file| reduce::open(dir, file)).transpose()?;
+        let train::Saved { classifier, classes, temperature } = train::open(dir)?;
+        let fitted = Fitted { dtype: card.dtype, kept, reduction, classifier, temperature };
+        let saved = Self { dir: dir.clone(), card: network, fitted, classes };
+        saved.fitted.check(saved.width()).map_err(|reason| unfinished(dir, reason))?;
+        Ok(saved)
+    }
+
+    /// Number of features of a picture.
+    pub(crate) fn width(&self) -> usize {
+        self.card.shape.iter().product()
+    }
+
+    /// The network; `weights` is a file to read its weights from.
+    pub(crate) fn network(&self, weights: Option<&Path>) -> Result<NetworkPlan, PredictorError> {
+        let unknown = |what: String| {
+            let (dir, version) = (self.dir.root().to_path_buf(), self.card.featurize.clone());
+            PredictorError::Unknown { dir, version, what }
+        };
+        network(&self.card, weights, &unknown)
+    }
+
+    /// Probability of every class for the features of one picture.
+    pub(crate) fn probabilities(&self, features: Vec<f32>) -> Result<Vec<f32>, PredictorError> {
+        self.fitted.probabilities(features).map_err(|failure| PredictorError::Classifier(failure.reason))
+    }
+
+    /// The classifier behind `network`, on `device`.
+    pub(crate) fn predictor(self, network: &NetworkPlan, device: &Device) -> Result<Predictor, PredictorError> {
+        let extractor = open_network(network, &self.dir, device)?;
+        // predictions are made with the fastest kernels, whatever the run was told to use
+        let metadata = NetworkCard { kernels: Kernels::Auto, ..self.card }.metadata();
+        let head = Head::Fitted(Box::new(self.fitted));
+        Ok(Predictor { extractor, way: Way::on(device), head, classes: self.classes, metadata })
+    }
 }
 
 /// Opens the classifier that the run in `dir` has saved.
 pub fn open(dir: &RunDir, weights: Option<&Path>, device: &Device) -> Result<Predictor, PredictorError> {
-    let (network, card) = card(dir)?;
-    committed(dir, &card)?;
-    train::checked(dir)?;
-    let unknown = |what: String| {
-        let (dir, version) = (dir.root().to_path_buf(), network.featurize.clone());
-        PredictorError::Unknown { dir, version, what }
-    };
-    let extractor = open_network(&network, weights, &dir.ranges(), device, &unknown)?;
-    let kept = card.select.is_some().then(|| select::kept(dir)).transpose()?;
-    let reduction = card.reduce.as_deref().map(|file| reduce::open(dir, file)).transpose()?;
-    let train::Saved { classifier, classes, temperature } = train::open(dir)?;
-    let fitted = Fitted { dtype: card.dtype, kept, reduction, classifier, temperature };
-    fitted.check(extractor.width()).map_err(|reason| unfinished(dir, reason))?;
-    let way = Way::on(device);
-    // predictions are made with the fastest kernels, whatever the run was told to use
-    let metadata = NetworkCard { kernels: Kernels::Auto, ..network }.metadata();
-    Ok(Predictor { extractor, way, head: Head::Fitted(Box::new(fitted)), classes, metadata })
+    let saved = Saved::read(dir)?;
+    let network = saved.network(weights)?;
+    saved.predictor(&network, device)
 }
 
 fn unfinished(dir: &RunDir, reason: String) -> PredictorError {
