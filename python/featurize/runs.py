@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Mapping
 
-from . import _featurize, _pictures
+from . import _featurize, _fitted, _onnx, _pictures
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -95,6 +95,48 @@ class Run:
         """The path of `report.html`; None without the stage `report`."""
         path = self.path / "report.html"
         return path if path.is_file() else None
+
+    @property
+    def card(self) -> str:
+        """The model card in Markdown: data, splits, scores with their intervals, limits, licence of the weights."""
+        return _featurize.model_card(str(self.path))
+
+    def to_sklearn(self) -> Any:
+        """Return what the run has fitted as a `Pipeline` of scikit-learn.
+
+        Its rows are features, of the run's tables or of `embed` with the run's network: (n, columns). `predict_proba` gives the
+        probabilities of `predictions.parquet` to 1e-5.
+        """
+        return _fitted.pipeline(self.path)
+
+    def to_onnx(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        input: str = "input",
+        weights: str | os.PathLike[str] | None = None,
+    ) -> Path:
+        """Write network and classifier to one ONNX file, as `featurize export` does, and return its path.
+
+        Where onnxruntime is installed, it runs the file first, and the probabilities are compared with those of the run.
+
+        Parameters
+        ----------
+        input
+            What the file takes: `input`, the picture as the recipe prepares it, (n, channels, height, width), float32; `pixels`,
+            bytes of red, green and blue, (n, height, width, 3), cut to the size of the recipe; or `features`, rows of the run's
+            tables, (n, columns), float32. It gives `probabilities`, (n, classes), float32.
+        weights
+            The file of the network's weights, where it is no longer where the run found it.
+
+        Raises
+        ------
+        FeaturizeError
+            The run has no classifier, or the file gives other probabilities than the run.
+        """
+        path = Path(path)
+        _onnx.write(self.path, path, input, None if weights is None else os.fspath(weights))
+        return path
 
     def manifest(self) -> pa.Table:
         """Every file met: path, label, split, size, status, kind, error."""

@@ -9,6 +9,7 @@
 
 mod cluster;
 mod errors;
+mod export;
 mod extractor;
 mod pictures;
 mod predictor;
@@ -34,9 +35,12 @@ fn _featurize(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<predictor::Predictor>()?;
     module.add_class::<cluster::Worker>()?;
     module.add_class::<cluster::Progress>()?;
+    module.add_class::<export::Exported>()?;
     module.add_function(wrap_pyfunction!(extractor::pictures, module)?)?;
     module.add_function(wrap_pyfunction!(extractor::holds_pictures, module)?)?;
     module.add_function(wrap_pyfunction!(run::run, module)?)?;
+    module.add_function(wrap_pyfunction!(export::export_onnx, module)?)?;
+    module.add_function(wrap_pyfunction!(export::model_card, module)?)?;
     module.add_function(wrap_pyfunction!(main, module)?)?;
     Ok(())
 }

@@ -44,6 +44,70 @@ def test_predictions_for_new_pictures_are_those_of_the_run(run, pipeline):
     assert run.predict([]).num_rows == 0
 
 
+CLASSIFIERS = [
+    {},
+    {"select": {"top_k": 300}, "reduce.scale": "standard", "reduce.pca.whiten": True},
+    {"select": {}, "reduce": {"scale": "l2", "svd": {"components": 5}}},
+    {"train": {"logistic": {}}, "input.classes": ["Strawberry", "Banana", "Lemon"]},
+    {"train": {"logistic": {}, "calibrate": "temperature"}},
+    {"train": {"mlp": {"hidden": [8, 4], "activation": "tanh", "seed": 7}, "calibrate": "temperature"}, "input.classes": None},
+    {"train": {"knn": {"k": 3, "weights": "distance"}, "calibrate": "none"}},
+    {"train": {"knn": {"k": 5, "metric": "euclidean"}, "calibrate": "temperature"}},
+]
+
+
+@pytest.mark.parametrize("keys", CLASSIFIERS)
+def test_scikit_learn_gives_the_probabilities_of_the_run(pipeline, tmp_path, keys):
+    run = fz.run(pipeline, out=tmp_path / "run", set=keys, progress=False)
+    features, stored = run.features(), run.predictions()
+    rows = np.stack([column.to_numpy() for column in features.columns[3:]], axis=1)
+    expected = np.stack([stored.column(f"p_{name}").to_numpy() for name in run.classes], axis=1)
+    model = run.to_sklearn()
+    assert list(model.classes_) == run.classes
+    assert np.abs(model.predict_proba(rows) - expected).max() <= 1e-5
+    assert model.predict(rows).tolist() == stored.column("predicted").to_pylist()
+
+
+@pytest.mark.parametrize("keys", CLASSIFIERS)
+def test_onnx_runtime_gives_the_probabilities_of_the_run(pipeline, tmp_path, keys):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    keys = {"input.limit_per_class": None, "extract.recipe": {"size": 64, "fit": "stretch"}, **keys}
+    run = fz.run(pipeline, out=tmp_path / "run", set=keys, progress=False)
+    # in the network's size, so that no resize stands between
+    noise = np.random.default_rng(5).integers(0, 40, (200, 64, 64, 3))
+    columns, rows = np.meshgrid(np.arange(64), np.arange(64))
+    stripes = np.stack([columns * (k % 4) + rows * (k % 3) + k for k in range(200)])
+    pixels = ((stripes[..., None] * [1, 2, 3] + noise) % 256).astype(np.uint8)
+    predicted = run.predict(list(pixels))
+    expected = np.stack([predicted.column(f"p_{name}").to_numpy() for name in run.classes], axis=1)
+    for form in ("input", "pixels"):
+        path = run.to_onnx(tmp_path / f"{form}.onnx", input=form)
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        notes = session.get_modelmeta().custom_metadata_map
+        assert json.loads(notes["featurize.classes"]) == run.classes and notes["featurize.precision"] == "f32"
+        recipe = json.loads(notes["featurize.recipe"])
+        mean, std = (np.array(recipe[key], np.float32) for key in ("mean", "std"))
+        prepared = ((pixels / np.float32(recipe["divisor"]) - mean) / std).astype(np.float32).transpose(0, 3, 1, 2)
+        [found] = session.run(None, {form: pixels if form == "pixels" else np.ascontiguousarray(prepared)})
+        assert np.abs(found - expected).max() <= 1e-4
+        assert (found.argmax(1) == expected.argmax(1)).all()
+    session = onnxruntime.InferenceSession(run.to_onnx(tmp_path / "head.onnx", input="features"))
+    features, stored = run.features(), run.predictions()
+    rows = np.stack([column.to_numpy() for column in features.columns[3:]], axis=1)
+    [found] = session.run(None, {"features": rows})
+    expected = np.stack([stored.column(f"p_{name}").to_numpy() for name in run.classes], axis=1)
+    assert np.abs(found - expected).max() <= 1e-4
+
+
+def test_a_file_that_gives_other_probabilities_is_not_written(run, tmp_path, monkeypatch):
+    pytest.importorskip("onnxruntime")
+    monkeypatch.setattr(fz.runs._onnx, "LIMIT", -1.0)
+    with pytest.raises(fz.FeaturizeError, match="away from those of the run"):
+        run.to_onnx(tmp_path / "wrong.onnx", input="features")
+    assert not (tmp_path / "wrong.onnx").exists()
+    assert run.card.startswith("# bananas\n") and "Apache-2.0" in run.card
+
+
 def test_a_run_again_computes_nothing_and_changed_keys_are_followed(run, pipeline):
     before = (run.path / "features" / "part-00000.parquet").stat().st_mtime_ns
     again = fz.run(pipeline, out=run.path, set={"reduce.pca.components": 3}, progress=False)
