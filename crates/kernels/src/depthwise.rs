@@ -15,6 +15,7 @@ use super::bf16::{Bf16Isa, bf16};
 use super::elements::{Element, ElementsKernel, MapElements};
 use super::parallel;
 use super::simd::Isa;
+use crate::layer::reach;
 use crate::{Activation, clamp_bounds};
 
 /// A depthwise convolution with its packed weights.
@@ -22,6 +23,8 @@ use crate::{Activation, clamp_bounds};
 pub struct DepthwiseConv {
     isa: Isa,
     kernel: [usize; 2],
+    /// Rows and columns of the input from one value of the kernel to the next.
+    dilation: [usize; 2],
     channels: usize,
     /// (kernel rows, kernel columns, channels)
     weights: Vec<f32>,
@@ -51,7 +54,12 @@ impl DepthwiseConv {
     pub fn new(isa: Isa, weight: &[f32], bias: &[f32], kernel: [usize; 2]) -> Self {
         let (channels, taps) = (bias.len(), kernel[0] * kernel[1]);
         let weights = (0..taps).flat_map(|tap| (0..channels).map(move |c| weight[c * taps + tap])).collect();
-        Self { isa, kernel, channels, weights, bias: bias.to_vec() }
+        Self { isa, kernel, dilation: [1, 1], channels, weights, bias: bias.to_vec() }
+    }
+
+    /// The same with so many rows and columns of the input from one value of the kernel to the next.
+    pub fn dilated(self, dilation: [usize; 2]) -> Self {
+        Self { dilation, ..self }
     }
 
     /// Computes `output = activation(bias + Σ weight · input)` at every position, by `threads` threads of the pool that
@@ -94,7 +102,8 @@ impl DepthwiseConv {
         activation: Option<Activation>,
         output: &mut [E],
     ) {
-        let threads = layout.check(threads, self.kernel, self.channels, [input.len(), output.len()]);
+        let reach = reach(self.kernel, self.dilation);
+        let threads = layout.check(threads, reach, self.channels, [input.len(), output.len()]);
         let args = RunArgs {
             conv: self,
             input: input.as_ptr(),
@@ -112,12 +121,13 @@ impl DepthwiseConv {
 }
 
 impl DepthwiseLayout {
-    /// As many of `threads` as there are rows. Panics when a window of `kernel` or an output of `channels` lies outside
-    /// the slices of input and output, or when output rows overlap that several threads would write.
+    /// As many of `threads` as there are rows. Panics when a window that reaches over the rows and columns of `reach`
+    /// or an output of `channels` lies outside the slices of input and output, or when output rows overlap that several
+    /// threads would write.
     pub(crate) fn check(
         &self,
         threads: usize,
-        kernel: [usize; 2],
+        reach: [usize; 2],
         channels: usize,
         [input_len, output_len]: [usize; 2],
     ) -> usize {
@@ -125,8 +135,8 @@ impl DepthwiseLayout {
         if height == 0 || width == 0 {
             return 1;
         }
-        let last_row = ((height - 1) * self.stride[0] + kernel[0] - 1) * self.input_row_stride;
-        let row_end = ((width - 1) * self.stride[1] + kernel[1]) * channels;
+        let last_row = ((height - 1) * self.stride[0] + reach[0] - 1) * self.input_row_stride;
+        let row_end = ((width - 1) * self.stride[1] + reach[1]) * channels;
         assert!(self.input_start + last_row + row_end <= input_len, "a window lies outside the input");
         let last_row = self.output_start + (height - 1) * self.output_row_stride;
         let row_end = (width - 1) * self.output_pixel_stride + channels;

@@ -22,6 +22,29 @@ pub struct Window {
     pub kernel: [usize; 2],
     pub stride: [usize; 2],
     pub pad: Pad,
+    /// Rows and columns of the map from one value of the kernel to the next. Pools have 1 alone.
+    pub dilation: [usize; 2],
+}
+
+impl Window {
+    /// A window whose values lie side by side in the map.
+    pub fn new(kernel: [usize; 2], stride: [usize; 2], pad: Pad) -> Self {
+        Self { kernel, stride, pad, dilation: [1, 1] }
+    }
+
+    /// True where the values of the kernel lie apart in the map.
+    pub fn is_dilated(self) -> bool {
+        self.dilation != [1, 1]
+    }
+
+    /// Rows and columns of the map from the first to the last value of the kernel.
+    pub fn reach(self) -> [usize; 2] {
+        reach(self.kernel, self.dilation)
+    }
+}
+
+pub(crate) fn reach(kernel: [usize; 2], dilation: [usize; 2]) -> [usize; 2] {
+    [0, 1].map(|i| (kernel[i] - 1) * dilation[i] + 1)
 }
 
 /// How a pooling layer reduces the values of a window.
@@ -51,9 +74,10 @@ pub enum Activation {
     HardSigmoid,
     /// x · min(max(x + 3, 0), 6) / 6
     HardSwish,
-    /// x · Φ(x), Φ being the distribution function of the normal distribution: `gelu` with the error function, not with
-    /// tanh.
+    /// x · Φ(x), Φ being the distribution function of the normal distribution: `gelu` with the error function.
     Gelu,
+    /// x · (1 + tanh(√(2/π) · (x + 0.044715 · x³))) / 2: `gelu` with `approximate="tanh"`, up to 5 · 10⁻⁴ away from it.
+    GeluTanh,
 }
 
 impl Activation {

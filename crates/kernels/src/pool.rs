@@ -195,7 +195,7 @@ impl Pool {
 
     /// The window of output `i` along dimension `side` (0: rows, 1: columns) of a map of `size`.
     fn side(&self, side: usize, i: usize, size: usize) -> WindowSide {
-        let Window { kernel, stride, pad } = self.window;
+        let Window { kernel, stride, pad, .. } = self.window;
         let (before, after) = if side == 0 { (pad.top, pad.bottom) } else { (pad.left, pad.right) };
         // counted from the first padded position
         let (start, end) = (i * stride[side], i * stride[side] + kernel[side]);

@@ -8,6 +8,7 @@ use super::activation::tests::definition;
 use super::bf16::{Bf16Conv, Bf16Isa, bf16};
 use super::dense::Dense;
 use super::depthwise::{DepthwiseConv, DepthwiseLayout};
+use super::layer::reach;
 use super::matmul::{Columns, DirectConv, GemmOffsets};
 use super::peak::noise as values;
 use super::pool::{Pool, PoolMap};
@@ -148,16 +149,18 @@ proptest! {
     #[test]
     fn depthwise_convolutions_are_their_definition(
         kernel in prop::array::uniform2(1usize..8), stride in prop::array::uniform2(1usize..4),
-        output in prop::array::uniform2(1usize..12),
+        output in prop::array::uniform2(1usize..12), dilation in prop::array::uniform2(1usize..4),
         usual in any::<bool>(), channels in 1usize..40, gap in 0usize..4, threads in 2usize..5, kind in 0usize..4,
         seed in any::<u32>(),
     ) {
         // half of the cases have the sizes of networks, for which there are special kernels
         let special = ([3 + kernel[0] % 3 * 2; 2], [1 + stride[0] % 2; 2]);
         let (kernel, stride) = if usual { special } else { (kernel, stride) };
+        let dilation = if usual { [1, 1] } else { dilation };
         let [oh, ow] = output;
-        let row = ((ow - 1) * stride[1] + kernel[1]) * channels + gap;
-        let input = values(gap + ((oh - 1) * stride[0] + kernel[0] - 1) * row + row - gap, seed);
+        let reach = reach(kernel, dilation);
+        let row = ((ow - 1) * stride[1] + reach[1]) * channels + gap;
+        let input = values(gap + ((oh - 1) * stride[0] + reach[0] - 1) * row + row - gap, seed);
         let (taps, pixel) = (kernel[0] * kernel[1], channels + gap);
         let (weight, bias) = (values(channels * taps, seed ^ 1), values(channels, seed ^ 2));
         let out_row = ow * pixel + gap;
@@ -172,7 +175,7 @@ proptest! {
         };
         let (halves, wide) = halved(&input);
         for isa in Bf16Isa::available() {
-            let conv = DepthwiseConv::new(isa.isa(), &weight, &bias, kernel);
+            let conv = DepthwiseConv::new(isa.isa(), &weight, &bias, kernel).dilated(dilation);
             let mut expected = vec![UNTOUCHED; gap + (oh - 1) * out_row + (ow - 1) * pixel + channels];
             let mut found = halved(&expected).0;
             // a clamped value is rounded once; a function is applied to what was rounded
@@ -182,7 +185,7 @@ proptest! {
         }
         for isa in Isa::available() {
             let mut found = vec![UNTOUCHED; gap + (oh - 1) * out_row + (ow - 1) * pixel + channels];
-            let conv = DepthwiseConv::new(isa, &weight, &bias, kernel);
+            let conv = DepthwiseConv::new(isa, &weight, &bias, kernel).dilated(dilation);
             let mut shared = found.clone();
             conv.run(1, &layout, &input, activation(kind), &mut found);
             conv.run(threads, &layout, &input, activation(kind), &mut shared);
@@ -192,7 +195,8 @@ proptest! {
                 for c in 0..channels {
                     let mut sum = Sum::default().plus(f64::from(bias[c]));
                     for (i, j) in (0..kernel[0]).flat_map(|i| (0..kernel[1]).map(move |j| (i, j))) {
-                        let v = input[gap + (y * stride[0] + i) * row + (x * stride[1] + j) * channels + c];
+                        let (y, x) = (y * stride[0] + i * dilation[0], x * stride[1] + j * dilation[1]);
+                        let v = input[gap + y * row + x * channels + c];
                         sum = sum.plus(f64::from(v) * f64::from(weight[c * taps + i * kernel[1] + j]));
                     }
                     prop_assert!(sum.is(found[at + c], activation(kind)), "{isa:?}: ({y}, {x}), channel {c}");
@@ -250,7 +254,7 @@ proptest! {
         let pooling = [Pooling::Max, Pooling::Max, Pooling::Avg, Pooling::AvgWithPad][kind];
         let (halves, wide) = halved(&input);
         for isa in Bf16Isa::available() {
-            let window = Window { kernel, stride, pad };
+            let window = Window::new(kernel, stride, pad);
             let pool = Pool { isa: isa.isa(), pooling, window, zeros: kind == 1, channels };
             let mut expected = vec![UNTOUCHED; output[0] * output[1] * channels];
             let mut found = halved(&expected).0;
@@ -259,7 +263,7 @@ proptest! {
             prop_assert!(same(&halved(&expected).0, &found), "{isa:?}");
         }
         for isa in Isa::available() {
-            let pool = Pool { isa, pooling, window: Window { kernel, stride, pad }, zeros: kind == 1, channels };
+            let pool = Pool { isa, pooling, window: Window::new(kernel, stride, pad), zeros: kind == 1, channels };
             let mut found = vec![UNTOUCHED; output[0] * output[1] * channels];
             pool.run(&dense(size), &input, &dense(output), &mut found);
             for (i, &found) in found.iter().enumerate() {

@@ -18,6 +18,7 @@ pub(super) unsafe fn convolve_rows<E: MapElements>(args: &RunArgs<E::Element>, l
     // SAFETY: the contract of this function is that of `blocks`, and each kernel supports the window of its arm.
     unsafe {
         match (args.conv.kernel, layout.stride) {
+            _ if args.conv.dilation != [1, 1] => blocks::<E, 1>(args, layout, AnyWindow),
             // sums and weights of two rows fit into 32 registers, not into 16
             ([3, 3], [1, 1]) if E::Simd::LANES == 16 => blocks::<E, 2>(args, layout, Window3::<1>),
             ([3, 3], [1, 1]) => blocks::<E, 1>(args, layout, Window3::<1>),
@@ -231,7 +232,7 @@ impl<const K: usize, const STRIDE: usize> WindowKernel for WindowRows<K, STRIDE>
     }
 }
 
-/// Windows of any size and stride.
+/// Windows of any size, stride and dilation.
 #[derive(Clone, Copy)]
 struct AnyWindow;
 
@@ -243,7 +244,7 @@ impl WindowKernel for AnyWindow {
         lanes: usize,
     ) {
         let Block { conv, layout, .. } = *block;
-        let (channels, [down, across]) = (conv.channels, layout.stride);
+        let (channels, [down, across], [apart_rows, apart]) = (conv.channels, layout.stride, conv.dilation);
         // SAFETY: the trait demands `lanes` channels at each position of the windows, which the loops do not leave;
         // there are as many weights and biases; `wrapping_add` moves `weight` beyond them only after the last one.
         unsafe {
@@ -253,7 +254,8 @@ impl WindowKernel for AnyWindow {
                 for kx in 0..conv.kernel[1] {
                     let tap = load::<E::Simd, FULL>(weight, lanes);
                     for r in 0..R {
-                        let line = block.input.add((r * down + ky) * layout.input_row_stride + kx * channels);
+                        let row = (r * down + ky * apart_rows) * layout.input_row_stride;
+                        let line = block.input.add(row + kx * apart * channels);
                         for i in 0..C {
                             let v = load_elements::<E, FULL>(line.add(i * across * channels), lanes);
                             sums[r][i] = E::Simd::mul_add(v, tap, sums[r][i]);

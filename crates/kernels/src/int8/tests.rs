@@ -150,7 +150,7 @@ proptest! {
         let input = bytes(size[0] * size[1] * channels, seed);
         let wide: Vec<f32> = input.iter().map(|&v| f32::from(v)).collect();
         for isa in Int8Isa::available() {
-            let window = Window { kernel: [kernel; 2], stride: [stride; 2], pad };
+            let window = Window::new([kernel; 2], [stride; 2], pad);
             let pool = Pool { isa: isa.isa(), pooling, window, zeros: false, channels };
             let mut expected = vec![0.0; output[0] * output[1] * channels];
             let mut found = vec![77; expected.len()];

@@ -77,8 +77,8 @@ fn upload(step: &mut Step, device: &candle_core::Device) -> Result<Option<(Tenso
     };
     match &mut step.kernel {
         Kernel::Conv { groups, window, weight, bias, .. } => {
-            if window.stride[0] != window.stride[1] {
-                let reason = "candle has no convolution with different strides".to_string();
+            if window.stride[0] != window.stride[1] || window.dilation[0] != window.dilation[1] {
+                let reason = "candle has no convolution with different strides or dilations".to_string();
                 return Err(ExecError::Layer { layer: step.layer.clone(), reason });
             }
             let dims = [bias.len(), channels / *groups, window.kernel[0], window.kernel[1]];
@@ -225,13 +225,12 @@ fn adaptive(x: &Tensor, out: Shape) -> Result<Tensor, ExecError> {
 
 /// (n, in, h, w) → (n, out, oh, ow)
 fn convolve(x: &Tensor, weight: &Tensor, window: Window, groups: usize) -> Result<Tensor, ExecError> {
-    let pad = window.pad;
+    let Window { pad, stride: [stride, _], dilation: [dilation, _], .. } = window;
     let even = pad.top == pad.bottom && pad.left == pad.right && pad.top == pad.left;
     if even {
-        return Ok(x.conv2d(weight, pad.top, window.stride[0], 1, groups)?);
+        return Ok(x.conv2d(weight, pad.top, stride, dilation, groups)?);
     }
-    let x = zero_pad(x, pad)?;
-    Ok(x.conv2d(weight, 0, window.stride[0], 1, groups)?)
+    Ok(zero_pad(x, pad)?.conv2d(weight, 0, stride, dilation, groups)?)
 }
 
 /// One value for each channel, in the dimensions of `x`.
@@ -255,6 +254,7 @@ fn activate(x: &Tensor, activation: Activation) -> Result<Tensor, ExecError> {
         Activation::HardSigmoid => Ok(((x + 3.0)?.clamp(0f32, 6f32)? / 6.0)?),
         Activation::HardSwish => Ok((x * ((x + 3.0)?.clamp(0f32, 6f32)? / 6.0)?)?),
         Activation::Gelu => Ok(x.gelu_erf()?),
+        Activation::GeluTanh => Ok(x.gelu()?),
     }
 }
 
@@ -265,12 +265,12 @@ fn depthwise(x: &Tensor, weight: &Tensor, window: Window, out: Shape) -> Result<
     let Shape::Map { h: oh, w: ow, .. } = out else {
         return Err(ExecError::Layer { layer: "depthwise".into(), reason: "its output is not a map".into() });
     };
-    let (pad, [sh, sw]) = (window.pad, window.stride);
+    let Window { pad, stride: [sh, sw], dilation: [down, across], .. } = window;
     // room for whole groups at the end
     let x = x.pad_with_zeros(2, pad.top, pad.bottom + sh - 1)?.pad_with_zeros(3, pad.left, pad.right + sw - 1)?;
     let mut sum: Option<Tensor> = None;
     for (ky, kx) in (0..window.kernel[0]).flat_map(|y| (0..window.kernel[1]).map(move |x| (y, x))) {
-        let shifted = x.narrow(2, ky, oh * sh)?.narrow(3, kx, ow * sw)?;
+        let shifted = x.narrow(2, ky * down, oh * sh)?.narrow(3, kx * across, ow * sw)?;
         let shifted = match (sh, sw) {
             (1, 1) => shifted,
             _ => {

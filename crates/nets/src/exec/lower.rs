@@ -252,7 +252,7 @@ impl<'a> Lowering<'a> {
             Op::Crop => {
                 // of the four positions under the window the last one alone counts
                 let channels = channels(layer.shape);
-                let window = Window { kernel: [2, 2], stride: [1, 1], pad: self.zeros_before(id) };
+                let window = Window::new([2, 2], [1, 1], self.zeros_before(id));
                 let (weight, bias) = ([0.0, 0.0, 0.0, 1.0].repeat(channels), vec![0.0; channels]);
                 Kernel::Depthwise { window, weight, bias, activation: None }
             }
@@ -262,7 +262,7 @@ impl<'a> Lowering<'a> {
             }
             Op::DenseMap { .. } => {
                 let (weight, bias) = (self.tensor(id, "weight")?, self.tensor(id, "bias")?);
-                let window = Window { kernel: [1, 1], stride: [1, 1], pad: Pad::default() };
+                let window = Window::new([1, 1], [1, 1], Pad::default());
                 Kernel::Conv { groups: 1, window, weight, bias, activation: None }
             }
             Op::Add => Kernel::Add,

@@ -176,7 +176,7 @@ fn place(size: [usize; 2], kernel: [usize; 2], stride: [usize; 2], padding: Padd
         return None;
     }
     let out = [(tall - kernel[0]) / stride[0] + 1, (wide - kernel[1]) / stride[1] + 1];
-    Some(Placed { window: Window { kernel, stride, pad }, out })
+    Some(Placed { window: Window::new(kernel, stride, pad), out })
 }
 
 /// TensorFlow's `SAME`: in all max((ceil(n / s) − 1) · s + k − n, 0) zeros, the odd one at the end.

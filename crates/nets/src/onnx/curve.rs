@@ -15,7 +15,7 @@ const POINTS: [f64; 45] = [
 /// Constants of files are rounded to f32. The two forms of GELU differ by 5e-4.
 const TOLERANCE: f64 = 1e-6;
 
-const KNOWN: [Activation; 7] = [
+const KNOWN: [Activation; 8] = [
     Activation::Relu,
     Activation::Relu6,
     Activation::Sigmoid,
@@ -23,6 +23,7 @@ const KNOWN: [Activation; 7] = [
     Activation::HardSigmoid,
     Activation::HardSwish,
     Activation::Gelu,
+    Activation::GeluTanh,
 ];
 
 /// A function of single values.
@@ -100,6 +101,7 @@ fn value(activation: Activation, x: f64) -> f64 {
         Activation::HardSigmoid => hard_sigmoid,
         Activation::HardSwish => x * hard_sigmoid,
         Activation::Gelu => gelu(x),
+        Activation::GeluTanh => gelu_tanh(x),
     }
 }
 
@@ -131,6 +133,11 @@ mod tests {
         let erf = x.then(|v| libm::erf(v * narrow(std::f64::consts::FRAC_1_SQRT_2)) + 1.0);
         let gelu = x.with(&erf, |a, b| a * b).then(|v| v * 0.5);
         assert_eq!(recognised(&gelu), Some((Some(Activation::Gelu), 1.0, 0.0)));
+        // timm's `gelu_tanh` before opset 20
+        let tanh = x.with(&x.then(|v| v.powi(3) * narrow(0.044_715)), |a, b| a + b);
+        let tanh = tanh.then(|v| (v * narrow((2.0 / std::f64::consts::PI).sqrt())).tanh() + 1.0);
+        let gelu = x.then(|v| v * 0.5).with(&tanh, |a, b| a * b);
+        assert_eq!(recognised(&gelu), Some((Some(Activation::GeluTanh), 1.0, 0.0)));
         // torch before opset 14: x · clip(x + 3, 0, 6) / 6
         let six = x.with(&x.then(|v| (v + 3.0).clamp(0.0, 6.0)), |a, b| a * b);
         assert_eq!(recognised(&six.then(|v| v * narrow(1.0 / 6.0))), Some((Some(Activation::HardSwish), 1.0, 0.0)));
@@ -155,7 +162,6 @@ mod tests {
         let tanh = x.then(f64::tanh).recognise().expect("a sigmoid of twice the value");
         assert_eq!((tanh.activation, tanh.inner), (Some(Activation::Sigmoid), 2.0));
         assert!((tanh.scale - 2.0).abs() < 1e-9 && (tanh.shift + 1.0).abs() < 1e-9, "{tanh:?}");
-        assert_eq!(x.then(gelu_tanh).recognise(), None);
         assert_eq!(x.then(|_| f64::NAN).recognise(), None);
     }
 }

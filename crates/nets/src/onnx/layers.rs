@@ -5,7 +5,7 @@ use super::network::{Importer, Pending, Seen};
 use super::node::Node;
 use super::view::{Axis, View, whole};
 use super::{shape, window};
-use crate::models::graph::{LayerId, Op, Pooling, Shape, Window};
+use crate::models::graph::{LayerId, Op, Pad, Pooling, Shape, Window};
 use crate::weights::Tensor;
 
 impl<'a> Importer<'a> {
@@ -167,6 +167,9 @@ impl<'a> Importer<'a> {
         let x = self.map(node, 0)?;
         let Shape::Map { c, h, w } = self.graph.shape(x) else { return Err("a map was expected".to_string()) };
         let placed = window::place(node, window::kernel(node)?, [h, w])?;
+        if placed.window.is_dilated() {
+            return Err("its window is dilated, which is computed for convolutions alone".to_string());
+        }
         let pooling = match (node.op.as_str(), node.int("count_include_pad", 0)) {
             ("MaxPool", _) if node.outputs.len() > 1 => return Err("the places of its maxima are read".to_string()),
             ("MaxPool", _) => Pooling::Max,
@@ -190,7 +193,7 @@ impl<'a> Importer<'a> {
         let name = self.name(&node.outputs[0]);
         match (pooling, self.graph.shape(x)) {
             (Pooling::Max, Shape::Map { c, h, w }) => {
-                let window = Window { kernel: [h, w], stride: [1, 1], pad: Default::default() };
+                let window = Window::new([h, w], [1, 1], Pad::default());
                 self.graph.push(&name, Op::Pool { pooling, window }, &[x], Shape::Map { c, h: 1, w: 1 })
             }
             _ => self.graph.adaptive_avg_pool(&name, x, 1),

@@ -3,7 +3,7 @@
 use super::node::Node;
 use crate::models::graph::{Pad, Window};
 
-/// The largest kernel, stride or padding along an axis.
+/// The largest kernel, stride, padding or dilation along an axis.
 const MOST: i64 = 1 << 12;
 
 /// A window on a map, and the height and width of what comes out.
@@ -20,19 +20,19 @@ pub(super) fn kernel(node: &Node) -> Result<[usize; 2], String> {
 
 /// The window of `node` with that kernel on a map of that height and width.
 pub(super) fn place(node: &Node, kernel: [usize; 2], size: [usize; 2]) -> Result<Placed, String> {
-    if pair(node, "dilations")?.is_some_and(|dilations| dilations != [1, 1]) {
-        return Err("its window is dilated, which is not computed here".to_string());
-    }
     if kernel.contains(&0) || kernel.iter().any(|&side| side as i64 > MOST) {
         return Err(format!("its kernel is {kernel:?}"));
     }
     let stride = pair(node, "strides")?.unwrap_or([1, 1]);
-    if stride.contains(&0) {
-        return Err("a stride is 0".to_string());
+    let dilation = pair(node, "dilations")?.unwrap_or([1, 1]);
+    if stride.contains(&0) || dilation.contains(&0) {
+        return Err("a stride or a dilation is 0".to_string());
     }
+    let mut window = Window { dilation, ..Window::new(kernel, stride, Pad::default()) };
+    let reach = window.reach();
     // TensorFlow's rule: the odd zero stands behind, or before for `SAME_LOWER`
     let same = |i: usize, lower: bool| {
-        let total = ((size[i].div_ceil(stride[i]) - 1) * stride[i] + kernel[i]).saturating_sub(size[i]);
+        let total = ((size[i].div_ceil(stride[i]) - 1) * stride[i] + reach[i]).saturating_sub(size[i]);
         let (less, more) = (total / 2, total - total / 2);
         if lower { [more, less] } else { [less, more] }
     };
@@ -48,16 +48,16 @@ pub(super) fn place(node: &Node, kernel: [usize; 2], size: [usize; 2]) -> Result
     };
     let ceil = node.int("ceil_mode", 0) == 1;
     let out = |i: usize, before: usize, after: usize| {
-        let free = (size[i] + before + after).checked_sub(kernel[i])?;
+        let free = (size[i] + before + after).checked_sub(reach[i])?;
         let out = free / stride[i] + 1;
         // a window more where something is left over, unless it would begin in the padding behind the map
         let more = ceil && free % stride[i] > 0 && out * stride[i] < size[i] + before;
         Some(out + usize::from(more))
     };
     let sizes = out(0, top, bottom).zip(out(1, left, right));
-    let too_small = || format!("its window of {kernel:?} does not fit a map of {size:?}; is the picture too small?");
+    let too_small = || format!("its window of {reach:?} does not fit a map of {size:?}; is the picture too small?");
     let (h, w) = sizes.ok_or_else(too_small)?;
-    let window = Window { kernel, stride, pad: Pad { top, bottom, left, right } };
+    window.pad = Pad { top, bottom, left, right };
     Ok(Placed { window, out: [h, w] })
 }
 

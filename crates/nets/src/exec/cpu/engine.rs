@@ -133,7 +133,7 @@ impl Engine {
             return None;
         };
         let Shape::Map { c: filters, h, w } = step.out_shape else { return None };
-        let fits = window.kernel == [3, 3] && window.stride == [1, 1];
+        let fits = window.kernel == [3, 3] && window.stride == [1, 1] && !window.is_dilated();
         let fits = match self {
             Engine::Int8(_) => false,
             // the values of a group are multiplied where they lie

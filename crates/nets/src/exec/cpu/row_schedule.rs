@@ -108,7 +108,7 @@ impl Reach {
         match &fused.step.kernel {
             Kernel::Conv { window, .. } | Kernel::Depthwise { window, .. } | Kernel::Pool { window, .. } => {
                 Some(Self {
-                    kernel: window.kernel[0],
+                    kernel: window.reach()[0],
                     stride: window.stride[0],
                     top: window.pad.top,
                     tile: fused.winograd.map_or(1, |tile| tile.outputs()),

@@ -2,18 +2,21 @@
 
 use proptest::prelude::*;
 
+use self::dilated::dilated;
 use super::Engine;
 use super::network::{MICRO_BATCH, Network};
 use crate::exec::Precision;
 use crate::exec::lower::lower;
 use crate::exec::{Device, candle};
 use crate::models::builder::{Builder, Conv, Pool};
-use crate::models::graph::{Activation, FlattenOrder, Graph};
+use crate::models::graph::{Activation, FlattenOrder, Graph, Pad, Window};
 use crate::models::{BuildOptions, LayerId, Source, find};
 use crate::weights::{Origin, WeightSet};
 use featurize_kernels::bf16::Bf16Isa;
 use featurize_kernels::peak::noise as values;
 use featurize_kernels::simd::Isa;
+
+mod dilated;
 
 /// ‖ours − reference‖ / ‖reference‖. Where the terms of a few sums, values of order one, nearly cancel (five outputs of
 /// 0.01), both executors' rounding stands against nothing: a mean size of 0.1 is the least that is divided by.
@@ -165,7 +168,7 @@ proptest! {
         let c = g.multiply("excite", c, gate);
         let c = g.conv("point", c, Conv::new(filters));
         let d = g.conv("dw2", c, Conv::depthwise().kernel(5).same());
-        let d = g.conv("point2", d, Conv::new(filters));
+        let d = dilated(&mut g, "point2", d, [filters, 1], Window::new([3, 3], [1, 1], Pad::default()), 1 + strides[0]);
         let d = g.add("first_sum", d, c);
         let d = g.activation("first_relu", d, Activation::Relu6);
         let of = Pool::max(3).stride(strides[2]).pad(pads[2].min(1));
@@ -193,10 +196,12 @@ proptest! {
     #[test]
     fn gates_groups_and_activations_of_every_shape_give_what_candle_gives(
         size in prop::array::uniform2(4usize..50), groups in 1usize..40, per in prop::array::uniform2(1usize..9), kernel in 1usize..4,
-        stride in 1usize..3, act in 0usize..5, gate in any::<bool>(), shuffled in 1usize..4, seed in any::<u64>(),
+        stride in 1usize..3, act in 0usize..6, gate in any::<bool>(), shuffled in 1usize..4, seed in any::<u64>(),
     ) {
         let [h, w] = size;
-        let act = [Activation::Silu, Activation::HardSwish, Activation::Gelu, Activation::Sigmoid, Activation::HardSigmoid][act];
+        let act = [
+            Activation::Silu, Activation::HardSwish, Activation::Gelu, Activation::Sigmoid, Activation::HardSigmoid, Activation::GeluTanh,
+        ][act];
         let gate = if gate { Activation::Sigmoid } else { Activation::HardSigmoid };
         let (inputs, outputs) = (groups * per[0], groups * per[1] * shuffled);
         let (mut g, x) = Builder::new(3, h, w);

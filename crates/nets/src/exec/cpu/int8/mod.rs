@@ -90,6 +90,7 @@ pub(crate) fn is_integer(fused: &Fused, maps: &[Map]) -> bool {
     let (from, to) = (&maps[fused.step.inputs[0]], &maps[fused.step.output]);
     let many = from.h * from.w > 1 && to.h * to.w > 1;
     match &fused.step.kernel {
+        Kernel::Conv { window, .. } | Kernel::Depthwise { window, .. } if window.is_dilated() => false,
         Kernel::Conv { groups: 1, .. } => many,
         Kernel::Depthwise { window, .. } => many && window.kernel[1] <= Int8Depthwise::WIDEST,
         _ => false,

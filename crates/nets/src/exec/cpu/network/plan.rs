@@ -120,13 +120,13 @@ pub(crate) fn plan(
             }
         }
         Kernel::Conv { groups, window, weight, bias, .. } => {
-            let Window { kernel, stride, pad } = window;
+            let Window { kernel, stride, pad, dilation } = window;
             let size = [rows.unwrap_or(to.h), to.w];
             let places = ProductPlaces {
                 starts: from.positions(pad, stride, size, pictures),
                 outs: to.positions(none, [1, 1], size, pictures),
                 adds: added.map(|value| maps[value].positions(none, [1, 1], size, pictures)),
-                row: from.row(),
+                row: from.row() * dilation[0],
             };
             if let (Engine::Int8(unit), Some(Int8Layer { weight, requant, to_bytes })) = (engine, int8) {
                 let packed = Int8Conv::new(unit, &weight, requant, kernel[0], kernel[1] * from.c);
@@ -136,10 +136,10 @@ pub(crate) fn plan(
             }
             let packed = in_parts(groups, from.c, &weight, &bias, |weight, bias, channels| {
                 let weight = &channels_last(weight, bias.len(), channels, kernel);
-                if channels == from.c {
+                if channels == from.c && !window.is_dilated() {
                     return product(engine, weight, bias, channels, window);
                 }
-                let columns = Columns { count: kernel[1], stride: from.pixel };
+                let columns = Columns { count: kernel[1], stride: from.pixel * dilation[1] };
                 group(engine, weight, bias, kernel[0], columns, channels)
             });
             Op::Product { packed, places, activation }
@@ -181,6 +181,7 @@ pub(crate) fn plan(
                 }
                 _ => {
                     let packed = depthwise::DepthwiseConv::new(isa, &weight, &bias, window.kernel);
+                    let packed = packed.dilated(window.dilation);
                     Op::Depthwise { packed, places, activation }
                 }
             }
@@ -244,7 +245,8 @@ fn product(engine: Engine, weight: &[f32], bias: &[f32], channels: usize, window
     }
 }
 
-/// Packs a convolution over some of the channels of its input, by vectors: AMX wants the values of a window in a row.
+/// Packs a convolution over some of the channels of its input, or a dilated one, by vectors: AMX wants the values of a
+/// window in a row.
 fn group(engine: Engine, weight: &[f32], bias: &[f32], rows: usize, columns: Columns, depth: usize) -> Product {
     match engine {
         Engine::Bf16(unit) => Product::Bf16(bf16::Bf16Conv::of_group(unit, weight, bias, rows, columns, depth)),
