@@ -144,11 +144,13 @@ impl Writer {
         let ([kh, kw], out) = (window.kernel, bias.len());
         let weight = self.floats(&[out, weight.len() / (out * kh * kw).max(1), kh, kw], weight);
         let bias = self.floats(&[out], bias);
-        self.windowed("Conv", &[x, &weight, &bias], window, &[("group", Attribute::Int(groups as i64))])
+        let dilations = window.dilation.map(|step| step as i64);
+        let more = [("group", Attribute::Int(groups as i64)), ("dilations", Attribute::Ints(&dilations))];
+        self.windowed("Conv", &[x, &weight, &bias], window, &more)
     }
 
     fn windowed(&mut self, op: &str, inputs: &[&str], window: &Window, more: &[(&str, Attribute)]) -> String {
-        let Window { kernel, stride, pad: Pad { top, bottom, left, right } } = *window;
+        let Window { kernel, stride, pad: Pad { top, bottom, left, right }, .. } = *window;
         let (kernel, stride) = (kernel.map(|side| side as i64), stride.map(|side| side as i64));
         let pads = [top, left, bottom, right].map(|pad| pad as i64);
         let own = [
@@ -193,6 +195,19 @@ impl Writer {
                 let scaled = self.op("Mul", &[x, &root], &[]);
                 let erf = self.op("Erf", &[&scaled], &[]);
                 let more = self.op("Add", &[&erf, &one], &[]);
+                let product = self.op("Mul", &[x, &more], &[]);
+                self.op("Mul", &[&product, &half], &[])
+            }
+            Activation::GeluTanh => {
+                let root = (2.0 / std::f64::consts::PI).sqrt();
+                let factors = [root as f32, (root * 0.044_715) as f32, 1.0, 0.5];
+                let [linear, cubic, one, half] = factors.map(|factor| self.float(factor));
+                let square = self.op("Mul", &[x, x], &[]);
+                let factor = self.op("Mul", &[&square, &cubic], &[]);
+                let factor = self.op("Add", &[&factor, &linear], &[]);
+                let inner = self.op("Mul", &[x, &factor], &[]);
+                let tanh = self.op("Tanh", &[&inner], &[]);
+                let more = self.op("Add", &[&tanh, &one], &[]);
                 let product = self.op("Mul", &[x, &more], &[]);
                 self.op("Mul", &[&product, &half], &[])
             }
