@@ -9,6 +9,7 @@ weights. Keras writes `.weights.h5`, `.keras` and the older `.h5` in turn, torch
     python native_weights.py target/release/featurize PICTURE [MODEL.SOURCE ...]
 """
 
+# ruff: noqa: E402, I001
 import csv
 import os
 import subprocess
@@ -20,14 +21,14 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "golden"))
 
+# torch before TensorFlow: both carry an LLVM, and in the other order the process is aborted
+import torch
+import torchvision
+import timm
 import published  # before Keras, which takes the folder out of the path
-
 import h5py
 import keras
 import numpy as np
-import timm
-import torch
-import torchvision
 from keras.src.legacy.saving import legacy_h5_format
 from PIL import Image
 from safetensors.torch import save_file
@@ -63,6 +64,9 @@ TIMM = (
     "mnasnet1_0",
     "tf_mobilenet_v3_small",
 )
+# With Keras' first weights and norms that do not normalise, values grow a thousandfold from the stem to the last block
+# of this network, and its gates multiply their rounding: TensorFlow's own F32 is then as far from its float64 as ours.
+GAINS = {"efficientnet_v2_s": 0.75}
 RNG = np.random.default_rng(7)
 
 
@@ -78,9 +82,8 @@ def keras_case(model, at, picture):
             layer.adapt_variance.assign(np.square((0.229, 0.224, 0.225)))
             layer.finalize_state()
         if type(layer).__name__ == "BatchNormalization":
-            layer.set_weights(
-                [value + RNG.uniform(-0.1, 0.1, value.shape).astype("f4") for value in layer.get_weights()]
-            )
+            weights = [value + RNG.uniform(-0.1, 0.1, value.shape).astype("f4") for value in layer.get_weights()]
+            layer.set_weights([weights[0] * GAINS.get(model, 1.0), *weights[1:]])
     kind = ("weights.h5", "keras", "h5")[KERAS.index(model) % 3]
     path = at / f"{model}.{kind}"
     if kind == "h5":
