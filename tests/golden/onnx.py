@@ -27,7 +27,7 @@ and the picture is that of `zoo.py`, in [-1, 1].
 
     pip install torch torchvision timm onnx onnxruntime onnxscript keras tensorflow-cpu tf2onnx
     python onnx.py                                        # writes beside itself
-    python onnx.py torchscript.resnet18                   # of this one alone, to the current folder
+    python onnx.py torchscript.resnet18                   # makes this one alone anew
 """
 
 # ruff: noqa: E402
@@ -52,9 +52,6 @@ import keras
 import numpy as np
 import onnx
 import onnxruntime
-import tensorflow as tf
-import tf2onnx
-from onnx import numpy_helper
 
 OUTPUT = Path(__file__).resolve().with_suffix(".zip")
 SMALL = 64  # values of a tensor that stays in its file
@@ -76,6 +73,23 @@ class SmallVgg(torch.nn.Module):
         x = self.max(torch.nn.functional.relu6(self.a(x)))
         x = self.pool(self.b(x) * torch.nn.functional.hardtanh(self.b(x) + 3, 0, 6) / 6)
         return torch.softmax(self.fc2(self.fc1(x.flatten(1)).relu()), 1)
+
+
+class SmallAtrous(torch.nn.Module):
+    """Windows whose values lie apart: over all channels, over one, over those of a group. GELU by tanh between."""
+
+    def __init__(self):
+        super().__init__()
+        self.a = torch.nn.Conv2d(3, 16, 3, stride=2, padding=1)
+        self.b = torch.nn.Conv2d(16, 24, 3, padding=2, dilation=2)
+        self.c = torch.nn.Conv2d(24, 24, 3, stride=2, padding=4, dilation=4, groups=24)
+        self.d = torch.nn.Conv2d(24, 32, (3, 5), padding=(3, 6), dilation=3, groups=4)
+        self.fc = torch.nn.Linear(32, 10)
+
+    def forward(self, x):
+        for conv in (self.a, self.b, self.c, self.d):
+            x = torch.nn.functional.gelu(conv(x), approximate="tanh")
+        return self.fc(x.mean((2, 3)))
 
 
 def small_keras():
@@ -114,10 +128,12 @@ NETWORKS = {
     "torchscript.regnet_y_400mf": (vision("regnet_y_400mf", num_classes=100), 17, 64),
     "torchscript.convnext_tiny": (vision("convnext_tiny", num_classes=100), 13, 64),
     "torchscript.small_vgg": (SmallVgg, 13, 64),
+    "torchscript.small_atrous": (SmallAtrous, 17, 64),
     "timm.convnext_atto": (of_timm("convnext_atto", num_classes=100), 14, 64),
     "timm.tf_efficientnet_b0": (of_timm("tf_efficientnet_b0", num_classes=100), 16, 64),
     "timm.mobilenetv3_small_050": (of_timm("mobilenetv3_small_050", num_classes=100), 17, 64),
     "timm.legacy_xception": (of_timm("legacy_xception", num_classes=100), 11, 96),
+    "dynamo.small_atrous": (SmallAtrous, 20, 64),
     "dynamo.resnet18": (vision("resnet18", num_classes=100), 18, 64),
     "dynamo.mobilenet_v2": (vision("mobilenet_v2", num_classes=100), 18, 64),
     "dynamo.shufflenet_v2_x0_5": (vision("shufflenet_v2_x0_5", num_classes=100), 20, 64),
@@ -142,6 +158,9 @@ def export(name, path):
     build, opset, side = NETWORKS[name]
     exporter = name.split(".")[0]
     if exporter == "tf2onnx":
+        import tensorflow as tf
+        import tf2onnx
+
         keras.utils.set_random_seed(0)
         model = build()
         call = tf.function(lambda x: model(x, training=False))
@@ -282,20 +301,22 @@ def by_runtime(path, side):
 
 def main():
     names = sys.argv[1:] or list(NETWORKS)
-    output = OUTPUT if len(sys.argv) == 1 else Path(OUTPUT.name)
-    notes, archive = [], io.BytesIO()
-    with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as zip:
-
-        def put(name, data):
-            zip.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), data, zipfile.ZIP_DEFLATED, 9)
-
+    kept, notes, archive = {}, {}, io.BytesIO()
+    if len(sys.argv) > 1:
+        with zipfile.ZipFile(OUTPUT) as zip:
+            notes = {note["file"]: note for note in json.loads(zip.read("networks.json"))}
+            kept = {file: zip.read(file) for file in notes}
+    with tempfile.TemporaryDirectory() as folder:
         for name in names:
             stored, note = golden(name, Path(folder))
-            put(note["file"], stored)
-            notes.append(note)
-        put("networks.json", json.dumps(notes))
-    output.write_bytes(archive.getvalue())
-    print(f"{output}: {output.stat().st_size} bytes")
+            kept[note["file"]], notes[note["file"]] = stored, note
+    files = [f"{name}.onnx" for name in NETWORKS]
+    kept["networks.json"] = json.dumps([notes[file] for file in files])
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as zip:
+        for file in (*files, "networks.json"):
+            zip.writestr(zipfile.ZipInfo(file, (1980, 1, 1, 0, 0, 0)), kept[file], zipfile.ZIP_DEFLATED, 9)
+    OUTPUT.write_bytes(archive.getvalue())
+    print(f"{OUTPUT}: {OUTPUT.stat().st_size} bytes")
 
 
 if __name__ == "__main__":
