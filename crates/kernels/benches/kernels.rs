@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use featurize_kernels::amx;
 use featurize_kernels::bf16::{Bf16Conv, Bf16Isa, bf16};
 use featurize_kernels::depthwise::{DepthwiseConv, DepthwiseLayout};
-use featurize_kernels::int8::{Int8Conv, Int8Depthwise, Int8Isa, Int8Output, Requant};
+use featurize_kernels::int8::{Int8Conv, Int8Depthwise, Int8Input, Int8Isa, Int8Output, Requant};
 use featurize_kernels::matmul::{DirectConv, GemmOffsets};
 use featurize_kernels::peak::{self, noise};
 use featurize_kernels::simd::Isa;
@@ -132,7 +132,8 @@ fn convolution(layer: &Layer, isa: Isa, tell: Tell) {
     let mut bytes = vec![0; output.len()];
     for isa in Int8Isa::available().into_iter().filter(|isa| isa.is_native()) {
         let conv = Int8Conv::new(isa, &small(&weight), requant(filters), kernel, kernel * channels);
-        tell(name, "int8", macs, &mut || conv.run(1, &offsets, &levels, &[], Int8Output::Bytes(&mut bytes)));
+        let none = Int8Input::Bytes(&[]);
+        tell(name, "int8", macs, &mut || conv.run(1, &offsets, &levels, none, Int8Output::Bytes(&mut bytes)));
     }
     if let Some(tile) = winograd {
         let conv = WinogradConv::new(isa, tile, &weight, &bias, channels);

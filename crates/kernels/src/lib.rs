@@ -27,8 +27,8 @@
 //! | [`amx::AmxConv`]             | the same of bf16 or f32              | AMX tiles; f32 as int8 slices |
 //! | [`winograd::WinogradConv`]   | 3 × 3 convolutions with stride 1     | F(4 × 4, 3 × 3), F(6 × 6, 3 × 3) |
 //! | [`depthwise::DepthwiseConv`] | depthwise convolutions               | direct, a vector of channels at a time |
-//! | [`int8::Int8Conv`]          | convolutions of bytes                | `VPDPBUSD`, `SDOT`, or widened to 16 bits |
-//! | [`int8::Int8Depthwise`]     | depthwise convolutions of bytes      | the same, four positions of a row at a time |
+//! | [`int8::Int8Conv`]           | convolutions of bytes                | `VPDPBUSD`, `SDOT`, or widened to 16 bits |
+//! | [`int8::Int8Depthwise`]      | depthwise convolutions of bytes      | the same, four positions of a row at a time |
 //! | [`dense::Dense`]             | dense layers of f32                  | dot products over unpacked weights |
 //! | [`pool::Pool`]               | max and mean pools                   | a vector of channels at a time |
 //! | [`pointwise::Pointwise`]     | sums, scales, gates, layer norm      | position by position |

@@ -4,7 +4,7 @@
 //! A row of a window whose values are no multiple of four is read to the next one: the weights there are zero.
 
 use super::simd::{Int8Kernel, Int8Simd};
-use super::{Int8Isa, Int8Output, Requant, Target};
+use super::{Int8Input, Int8Isa, Int8Output, Requant, Source, Target};
 use crate::aligned::Aligned;
 use crate::matmul::{GemmOffsets, SliceLens, block_positions};
 use crate::parallel::{self, GemmRange};
@@ -58,21 +58,23 @@ impl Int8Conv {
     /// output[output_starts[p] + f] = sum · scale[f] + bias[f] + residual scale[f] · residual[residual_starts[p] + f]
     /// ```
     ///
-    /// by `threads` threads of the pool that it is called on. For [`Residual::InPlace`] it adds to the output, which
-    /// are bytes, and does not read `residual`.
+    /// by `threads` threads of the pool that it is called on. For [`Residual::InPlace`] it adds to the output and does
+    /// not read `residual`.
     ///
     /// Panics when a window, each of its rows to a multiple of four bytes, an output or a residual lies outside its
     /// slice, or when outputs overlap that several threads would write.
-    pub fn run(&self, threads: usize, offsets: &GemmOffsets, input: &[u8], residual: &[u8], output: Int8Output) {
+    pub fn run(&self, threads: usize, offsets: &GemmOffsets, input: &[u8], residual: Int8Input, output: Int8Output) {
         let window = (self.kernel_rows - 1) * offsets.row_stride + 4 * self.groups;
         let lens = SliceLens { input: input.len(), residual: residual.len(), output: output.len() };
         offsets.check(threads, self.filters, window, lens);
         let output = output.target();
-        let bytes = if let Target::Bytes(to) = output { to } else { std::ptr::null_mut() };
-        let is_there = !bytes.is_null() || offsets.residual != Residual::InPlace;
-        assert!(is_there, "a residual of bytes cannot lie in an output of f32");
-        let (residual_starts, residual) = offsets.residual.source(residual, offsets.output_starts, bytes);
-        let args = RunArgs { conv: self, offsets, input: input.as_ptr(), residual_starts, residual, output };
+        let residual = match offsets.residual {
+            Residual::None => None,
+            Residual::At(starts) => Some((starts, residual.source())),
+            // the pointer through which the kernel also writes
+            Residual::InPlace => Some((offsets.output_starts, output.source())),
+        };
+        let args = RunArgs { conv: self, offsets, input: input.as_ptr(), residual, output };
         let tile = [self.isa.shape().0, 2 * self.isa.isa().lanes()];
         parallel::run_parts(threads, &args, |args, i| {
             let range = GemmRange::of(i, threads, [args.offsets.output_starts.len(), self.filters], tile);
@@ -90,9 +92,8 @@ struct RunArgs<'a> {
     conv: &'a Int8Conv,
     offsets: &'a GemmOffsets<'a>,
     input: *const u8,
-    /// Where the residual of each position begins, in `residual`, which may be the output.
-    residual_starts: Option<&'a [u32]>,
-    residual: *const u8,
+    /// Where the residual of each position begins, in memory that may be the output.
+    residual: Option<(&'a [u32], Source)>,
     output: Target,
 }
 
@@ -242,9 +243,9 @@ unsafe fn epilogue<B: Int8Simd, const M: usize, const N: usize>(
             for i in 0..M {
                 // no fused multiply-add, so that all instruction sets round alike
                 let mut sum = B::Simd::add(B::Simd::mul(done[i][j], scale), bias);
-                if let Some(starts) = args.residual_starts {
-                    let from = args.residual.add(*starts.get_unchecked(at + i) as usize + filter);
-                    sum = B::Simd::add(sum, B::Simd::mul(B::widen(from, lanes), factor));
+                if let Some((starts, residual)) = args.residual {
+                    let residual = residual.load::<B>(*starts.get_unchecked(at + i) as usize + filter, lanes);
+                    sum = B::Simd::add(sum, B::Simd::mul(residual, factor));
                 }
                 let start = *offsets.output_starts.get_unchecked(at + i) as usize + filter;
                 args.output.store::<B>(start, lanes, sum);

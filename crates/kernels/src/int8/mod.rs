@@ -183,39 +183,40 @@ impl Int8Isa {
         }
     }
 
-    /// Quantises values: value i times `factor[i]` plus `zero[i]`, both beginning anew behind their end, rounded to the
-    /// nearest byte, ties to even.
+    /// Moves values to another scale: value i times `factor[i]` plus `zero[i]`, both beginning anew behind their end, as
+    /// the output takes it.
     ///
     /// Panics when the slices are not as long as each other, or the factors are no multiple of sixteen.
-    pub fn quantise(self, from: &[f32], factor: &[f32], zero: &[f32], to: &mut [u8]) {
+    pub fn rescale(self, from: Int8Input, factor: &[f32], zero: &[f32], to: Int8Output) {
         assert!(from.len() == to.len() && factor.len() == zero.len(), "slices of the same length");
         assert!(!factor.is_empty() && factor.len().is_multiple_of(16), "factors for whole vectors");
-        // SAFETY: the slices are as long as `Quantise` demands, as asserted.
-        unsafe { self.run(Quantise { from, factor, zero, to }) }
+        // SAFETY: the slices are as long as `Rescale` demands, as asserted; the output is borrowed mutably.
+        unsafe { self.run(Rescale { len: from.len(), from: from.source(), factor, zero, to: to.target() }) }
     }
 }
 
-/// Quantises `from` into `to`, which is as long; `factor` and `zero` are as long as each other, a multiple of sixteen.
-struct Quantise<'a> {
-    from: &'a [f32],
+/// Moves `len` values of `from` to another scale and writes as many to `to`; `factor` and `zero` are as long as each
+/// other, a multiple of sixteen.
+struct Rescale<'a> {
+    len: usize,
+    from: Source,
     factor: &'a [f32],
     zero: &'a [f32],
-    to: &'a mut [u8],
+    to: Target,
 }
 
-impl Int8Kernel for Quantise<'_> {
+impl Int8Kernel for Rescale<'_> {
     #[inline(always)]
     unsafe fn run<B: Int8Simd>(self) {
         let mut at = 0;
-        for i in (0..self.from.len()).step_by(B::Simd::LANES) {
-            let n = B::Simd::LANES.min(self.from.len() - i);
+        for i in (0..self.len).step_by(B::Simd::LANES) {
+            let n = B::Simd::LANES.min(self.len - i);
             // SAFETY: the caller of `Int8Kernel::run` checked the instruction set; `n` values are left behind `i`, and
             // a vector begins at `at`, a multiple of its lanes, which divide sixteen.
             unsafe {
-                let v = B::Simd::load_partial(self.from.as_ptr().add(i), n);
-                let v = B::Simd::mul(v, B::Simd::load(self.factor.as_ptr().add(at)));
+                let v = B::Simd::mul(self.from.load::<B>(i, n), B::Simd::load(self.factor.as_ptr().add(at)));
                 let v = B::Simd::add(v, B::Simd::load(self.zero.as_ptr().add(at)));
-                B::narrow(self.to.as_mut_ptr().add(i), n, v);
+                self.to.store::<B>(i, n, v);
             }
             at = if at + B::Simd::LANES == self.factor.len() { 0 } else { at + B::Simd::LANES };
         }
@@ -227,6 +228,53 @@ impl Int8Kernel for Quantise<'_> {
 fn to_byte(value: f32) -> u8 {
     // NaN becomes zero
     value.round_ties_even() as u8
+}
+
+/// Values that are read as f32: the residual of a layer over bytes, or a map that moves to another scale.
+#[derive(Clone, Copy, Debug)]
+pub enum Int8Input<'a> {
+    Bytes(&'a [u8]),
+    Floats(&'a [f32]),
+}
+
+impl Int8Input<'_> {
+    fn len(&self) -> usize {
+        match self {
+            Int8Input::Bytes(values) => values.len(),
+            Int8Input::Floats(values) => values.len(),
+        }
+    }
+
+    fn source(self) -> Source {
+        match self {
+            Int8Input::Bytes(values) => Source::Bytes(values.as_ptr()),
+            Int8Input::Floats(values) => Source::Floats(values.as_ptr()),
+        }
+    }
+}
+
+/// The pointer to values that are read as f32.
+#[derive(Clone, Copy)]
+enum Source {
+    Bytes(*const u8),
+    Floats(*const f32),
+}
+
+impl Source {
+    /// Loads `n` values from element `at` on; the other lanes are zero.
+    ///
+    /// # Safety
+    /// The CPU has the instruction set of `B`; `n` elements from `at` on are readable; there are at least `n` lanes.
+    #[inline(always)]
+    unsafe fn load<B: Int8Simd>(self, at: usize, n: usize) -> simd::Vector<B> {
+        // SAFETY: by this function's contract.
+        unsafe {
+            match self {
+                Source::Bytes(from) => B::widen(from.add(at), n),
+                Source::Floats(from) => B::Simd::load_partial(from.add(at), n),
+            }
+        }
+    }
 }
 
 /// The outputs of a layer over bytes.
@@ -262,6 +310,14 @@ enum Target {
 }
 
 impl Target {
+    /// The same memory to read from.
+    fn source(self) -> Source {
+        match self {
+            Target::Bytes(to) => Source::Bytes(to.cast_const()),
+            Target::Floats(to, _) => Source::Floats(to.cast_const()),
+        }
+    }
+
     /// Writes the first `n` of a vector of outputs from element `at` on.
     ///
     /// # Safety
@@ -287,7 +343,7 @@ pub struct Requant {
     /// Multiplies the integer sum.
     pub scale: Vec<f32>,
     pub bias: Vec<f32>,
-    /// Multiplies the byte of the residual; empty where there is none.
+    /// Multiplies the residual; empty where there is none.
     pub residual: Vec<f32>,
 }
 

@@ -3,7 +3,7 @@
 
 use proptest::prelude::*;
 
-use super::{Int8Conv, Int8Depthwise, Int8Isa, Int8Output, Requant, to_byte};
+use super::{Int8Conv, Int8Depthwise, Int8Input, Int8Isa, Int8Output, Requant, to_byte};
 use crate::depthwise::DepthwiseLayout;
 use crate::matmul::GemmOffsets;
 use crate::peak::noise;
@@ -44,6 +44,7 @@ proptest! {
             requant.residual.clear();
         }
         let residual = bytes(positions * filters, seed ^ 3);
+        let wide: Vec<f32> = residual.iter().map(|&v| f32::from(v)).collect();
         let starts: Vec<u32> = (0..positions).map(|p| (p * (1 + gap)) as u32).collect();
         let outs: Vec<u32> = (0..positions).rev().map(|p| (p * pitch) as u32).collect();
         let adds: Vec<u32> = (0..positions).map(|p| (p * filters) as u32).collect();
@@ -64,16 +65,26 @@ proptest! {
             let conv = Int8Conv::new(isa, &weight, requant.clone(), rows, depth);
             for threads in [1, threads] {
                 let (mut found, mut floats) = (vec![77; len], vec![77.5; len]);
-                conv.run(threads, &offsets, &input, &residual, Int8Output::Bytes(&mut found));
-                conv.run(threads, &offsets, &input, &residual, Int8Output::Floats(&mut floats, activation));
-                let mut in_place = vec![77; len];
+                let narrow = Int8Input::Bytes(&residual);
+                conv.run(threads, &offsets, &input, narrow, Int8Output::Bytes(&mut found));
+                conv.run(threads, &offsets, &input, narrow, Int8Output::Floats(&mut floats, activation));
                 if add {
-                    let terms = outs.iter().zip(residual.chunks_exact(filters));
-                    terms.for_each(|(&out, term)| in_place[out as usize..][..filters].copy_from_slice(term));
                     let offsets = GemmOffsets { residual: Residual::InPlace, ..offsets };
-                    conv.run(threads, &offsets, &input, &[], Int8Output::Bytes(&mut in_place));
+                    let places = || outs.iter().map(|&out| out as usize..out as usize + filters);
+                    let (mut in_place, mut wide_in_place) = (vec![77; len], vec![77.5; len]);
+                    for (place, from) in places().zip((0..).step_by(filters)) {
+                        in_place[place.clone()].copy_from_slice(&residual[from..from + filters]);
+                        wide_in_place[place].copy_from_slice(&wide[from..from + filters]);
+                    }
+                    conv.run(threads, &offsets, &input, Int8Input::Bytes(&[]), Int8Output::Bytes(&mut in_place));
                     prop_assert_eq!(&in_place, &found, "{:?}: residual in place, {} threads", isa, threads);
+                    let to = Int8Output::Floats(&mut wide_in_place, activation);
+                    conv.run(threads, &offsets, &input, Int8Input::Bytes(&[]), to);
+                    prop_assert_eq!(&wide_in_place, &floats, "{:?}: f32 in place, {} threads", isa, threads);
                 }
+                let mut of_wide = vec![77; len];
+                conv.run(threads, &offsets, &input, Int8Input::Floats(&wide), Int8Output::Bytes(&mut of_wide));
+                prop_assert_eq!(&of_wide, &found, "{:?}: residual of f32, {} threads", isa, threads);
                 for (p, &out) in outs.iter().enumerate() {
                     let out = out as usize;
                     for f in 0..filters {
@@ -171,7 +182,7 @@ fn the_largest_products_are_exact() {
             let offsets =
                 GemmOffsets { window_starts: &[0], row_stride: 0, output_starts: &[0], residual: Residual::None };
             let mut found = [0.0; 33];
-            conv.run(1, &offsets, &[x; 64], &[], Int8Output::Floats(&mut found, None));
+            conv.run(1, &offsets, &[x; 64], Int8Input::Bytes(&[]), Int8Output::Floats(&mut found, None));
             assert_eq!(found, [f32::from(x) * f32::from(w) * 64.0; 33], "{isa:?}");
         }
     }
@@ -184,16 +195,22 @@ fn bytes_are_the_nearest_and_ties_are_even() {
 }
 
 #[test]
-fn values_are_quantised_alike_on_every_isa() {
+fn values_move_to_another_scale_alike_on_every_isa() {
     for (n, period) in [(1, 16), (48, 48), (5, 32), (100, 16), (100, 48)] {
         let (from, factor, zero) = (noise(n, 1), noise(period, 2), noise(period, 3));
         let [factor, zero] = [factor, zero].map(|v| v.iter().map(|v| 200.0 * v).collect::<Vec<f32>>());
-        let expected: Vec<u8> =
-            from.iter().enumerate().map(|(i, v)| to_byte(v * factor[i % period] + zero[i % period])).collect();
-        for isa in Int8Isa::available() {
-            let mut found = vec![9; n];
-            isa.quantise(&from, &factor, &zero, &mut found);
-            assert_eq!(found, expected, "{isa:?}");
+        let levels = bytes(n, 4);
+        let widened: Vec<f32> = levels.iter().map(|&v| f32::from(v)).collect();
+        for (from, values) in [(Int8Input::Floats(&from), &from), (Int8Input::Bytes(&levels), &widened)] {
+            let moved = values.iter().enumerate().map(|(i, v)| v * factor[i % period] + zero[i % period]);
+            let expected: Vec<f32> = moved.collect();
+            let rounded: Vec<u8> = expected.iter().map(|&v| to_byte(v)).collect();
+            for isa in Int8Isa::available() {
+                let (mut found, mut floats) = (vec![9; n], vec![9.0; n]);
+                isa.rescale(from, &factor, &zero, Int8Output::Bytes(&mut found));
+                isa.rescale(from, &factor, &zero, Int8Output::Floats(&mut floats, None));
+                assert_eq!((found, &floats), (rounded.clone(), &expected), "{isa:?}");
+            }
         }
     }
 }

@@ -27,7 +27,7 @@ use featurize_kernels::int8::Int8Isa;
 use featurize_kernels::winograd;
 
 #[cfg(test)]
-pub(super) use self::int8::quantise as quantise_int8;
+pub(super) use self::int8::{pool_reads, quantise as quantise_int8};
 pub(super) use self::plan::fuse;
 
 /// Pictures that go through the late layers together.
@@ -224,8 +224,9 @@ impl Network {
             let map = &self.maps[*tap];
             for p in 0..n {
                 let (buffer, base) = (&scratch.buffers[map.buffer], map.base(p));
-                if let Some(Some(quant)) = self.quants.get(*tap) {
-                    map.runs(map.is_dense()).for_each(|run| quant.extend(values, &buffer.as_bytes()[base..][run]));
+                if let (Engine::Int8(unit), Some(Some(quant))) = (self.engine, self.quants.get(*tap)) {
+                    let bytes = &buffer.as_bytes()[base..];
+                    map.runs(map.is_dense()).for_each(|run| quant.extend(unit, values, &bytes[run]));
                     continue;
                 }
                 map.runs(map.is_dense()).for_each(|run| match self.engine.unit() {

@@ -335,7 +335,7 @@ pub(crate) fn grid(map: &Map, rows: Range<usize>) -> PoolMap {
 }
 
 /// Runs `work` on each run of the output and the same run of an input.
-fn each_run<T>(to: &Map, output: &mut [T], from: &Map, values: &[T], work: impl Fn(&mut [T], &[T])) {
+pub(super) fn each_run<T, U>(to: &Map, output: &mut [T], from: &Map, values: &[U], work: impl Fn(&mut [T], &[U])) {
     let whole = to.is_dense() && from.is_dense();
     for (to, from) in to.runs(whole).zip(from.runs(whole)) {
         work(&mut output[to], &values[from]);

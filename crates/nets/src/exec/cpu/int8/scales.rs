@@ -39,12 +39,16 @@ pub(crate) fn scales(
     Ok((0..maps.len()).map(|value| bytes[value].then(|| quant(value))).collect())
 }
 
-/// For each value whether it is bytes: a step that multiplies bytes reads it, or its bytes are copied to such a value,
-/// or from one into a concatenation.
+/// For each value whether it is bytes: a step that multiplies bytes reads it, or adds it although it is no sum itself,
+/// or its bytes are copied to such a value, or from one into a concatenation.
 fn bytes(steps: &[Fused], maps: &[Map]) -> Vec<bool> {
     let mut bytes = vec![false; maps.len()];
-    let integer = steps.iter().filter(|fused| is_integer(fused, maps));
-    integer.flat_map(Fused::inputs).for_each(|value| bytes[value] = true);
+    let sums = steps.iter().filter(|fused| fused.added.is_some() || matches!(fused.step.kernel, Kernel::Add));
+    let sums: Vec<usize> = sums.map(|fused| fused.step.output).collect();
+    for fused in steps.iter().filter(|fused| is_integer(fused, maps)) {
+        bytes[fused.step.inputs[0]] = true;
+        fused.added.iter().filter(|value| !sums.contains(value)).for_each(|&value| bytes[value] = true);
+    }
     loop {
         let before = bytes.clone();
         for Fused { step, .. } in steps {
@@ -85,17 +89,27 @@ fn sources(steps: &[Fused], maps: &[Map]) -> Vec<Vec<(usize, usize)>> {
     all
 }
 
-/// One scale for all channels: a channel whose range is small here has a larger one in other pictures. The range of
-/// each channel lies in the middle of its bytes, but for one that is never negative, whose bytes begin with zero; so
-/// nothing need clamp it below, and the largest byte is not above the bound of an activation.
+/// How far the bytes of a channel reach beyond its range where channels have scales of their own, and the least part of
+/// the widest range that they reach over: a channel whose range is small here may have a larger one in other pictures.
+const MARGIN: f64 = 1.5;
+const LEAST: f64 = 0.25;
+
+/// A value that is never negative has one scale for all channels, since some of these are active in few pictures; its
+/// bytes begin with zero, so that nothing need clamp it below, and the largest byte is not above the bound of an
+/// activation. Of any other value each channel has a scale of its own, and its range lies in the middle of its bytes.
 pub(super) fn of_range(low: &[f32], high: &[f32]) -> Quant {
     let ends: Vec<[f64; 2]> =
         low.iter().zip(high).map(|(&low, &high)| [f64::from(low).min(0.0), f64::from(high).max(0.0)]).collect();
     let range = ends.iter().map(|[low, high]| high - low).fold(0.0, f64::max);
-    let scale = range.max(f64::from(f32::MIN_POSITIVE) * 1e6) / 255.0;
     let positive = ends.iter().all(|[low, _]| *low == 0.0);
-    let offset = |[low, high]: &[f64; 2]| if positive { 0.0 } else { 127.5 - (low + high) / 2.0 / scale };
-    Quant::new(vec![scale as f32; ends.len()], ends.iter().map(|ends| offset(ends) as f32).collect())
+    let channel = |[low, high]: &[f64; 2]| {
+        let own = if positive { range } else { (MARGIN * (high - low)).clamp(LEAST * range, range) };
+        let scale = own.max(f64::from(f32::MIN_POSITIVE) * 1e6) / 255.0;
+        let offset = if positive { 0.0 } else { 127.5 - (low + high) / 2.0 / scale };
+        (scale as f32, offset as f32)
+    };
+    let (scale, offset) = ends.iter().map(channel).unzip();
+    Quant::new(scale, offset)
 }
 
 /// The levels of the pixels, as each channel has them: from the darkest to the brightest that calibration has seen.

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::{Int8Layer, Quant};
 use crate::exec::cpu::map::Map;
 use crate::exec::cpu::memory_plan::Fused;
-use crate::exec::cpu::network::{Network, fuse, maps_of, quantise_int8};
+use crate::exec::cpu::network::{Network, fuse, maps_of, pool_reads, quantise_int8};
 use crate::exec::cpu::observe::names;
 use crate::exec::cpu::{Engine, Observer};
 use crate::exec::lower::{Kernel, Program, lower};
@@ -79,6 +79,14 @@ fn simulated(program: &Program, ranges: &Ranges, picture: &[f32]) -> Vec<Vec<f32
     let mut maps = maps_of(&fused, input);
     let quants = quantise_int8(&mut fused, &mut maps, &names, ranges).expect("ranges of these layers");
     assert!(fused.iter().any(|fused| fused.int8.is_some()), "nothing is computed over bytes");
+    let pools: Vec<usize> = fused
+        .iter()
+        .filter(|fused| match (&fused.step.kernel, &quants[fused.step.output]) {
+            (Kernel::Pool { pooling, zeros, .. }, Some(quant)) => pool_reads(*pooling, *zeros, quant),
+            _ => false,
+        })
+        .map(|fused| fused.step.output)
+        .collect();
     fused.iter_mut().for_each(|fused| widen(fused, &quants));
     maps.iter_mut().for_each(|map| map.bytes = 4);
     let network = Network::placed(fused, maps, &taps, (Engine::Vectors(Isa::Portable), Vec::new()), false);
@@ -95,7 +103,12 @@ fn simulated(program: &Program, ranges: &Ranges, picture: &[f32]) -> Vec<Vec<f32
             let position = &mut values[run];
             if let Some(quant) = &quants[value] {
                 for (v, (scale, offset)) in position.iter_mut().zip(quant.scale.iter().zip(&quant.offset)) {
-                    *v = ((*v * (1.0 / scale) + offset).round_ties_even().clamp(0.0, 255.0) - offset) * scale;
+                    let mut level = *v * (1.0 / scale) + offset;
+                    if pools.contains(&value) {
+                        // the mean of at most 3 × 3 bytes, often in the middle between two, is exact
+                        level = (level * 36.0).round() / 36.0;
+                    }
+                    *v = (level.round_ties_even().clamp(0.0, 255.0) - offset) * scale;
                 }
             }
             let taps = taps.iter().zip(&mut found).filter(|(tap, _)| **tap == value);
@@ -105,7 +118,10 @@ fn simulated(program: &Program, ranges: &Ranges, picture: &[f32]) -> Vec<Vec<f32
     found
 }
 
-/// How far values may be from the simulation: a sum of f32 near the middle between two bytes may be rounded to either.
+/// How far values may be from the simulation, and those behind layers of f32 from other instruction sets: a sum near the
+/// middle between two bytes may be rounded to either. A step is at most a twentieth of the root of the mean square: one
+/// such value of a small map is the second term. Of many values one in 2000 is so near, at 255 levels and sums that are
+/// rounded by a millionth: the first term.
 fn bound(values: &[f32]) -> f64 {
     1e-3 + 0.05 / (values.len() as f64).sqrt()
 }
@@ -125,7 +141,7 @@ fn computed(program: &Program, ranges: &Ranges, picture: &[f32], exact: &[bool])
         }
         let first = first.get_or_insert_with(|| found.clone());
         for ((a, b), exact) in first.iter().zip(&found).zip(exact) {
-            assert!(if *exact { a == b } else { error(b, a) < 1e-5 }, "{unit:?} gives other values");
+            assert!(if *exact { a == b } else { error(b, a) < bound(a) }, "{unit:?} gives other values");
         }
     }
     first.expect("one is always there")
@@ -138,7 +154,7 @@ proptest! {
     fn a_block_of_every_shape_gives_what_the_simulation_gives(
         size in prop::array::uniform2(2usize..18), channels in 1usize..40, filters in 1usize..70, kernel in 1usize..6,
         wide in 1usize..6, stride in 1usize..3, pad in 0usize..3, same in any::<bool>(), kind in 0usize..4,
-        seed in any::<u64>(),
+        smooth in any::<bool>(), seed in any::<u64>(),
     ) {
         let activation = [Activation::Relu, Activation::Relu6, Activation::Silu][kind.min(2)];
         let [h, w] = size;
@@ -152,7 +168,7 @@ proptest! {
         let p = g.conv("point", z, Conv::new(filters));
         let p = g.batch_norm("point_norm", p, 1e-3);
         let s = g.add("sum", p, z);
-        let s = g.activation("sum_act", s, Activation::Relu);
+        let s = g.activation("sum_act", s, if smooth { Activation::Silu } else { Activation::Relu });
         let q = g.conv("last", s, Conv::new(filters + 2).kernel(3).pad(1));
         let m = g.global_avg_pool("pool", q);
         let d = g.dense("fc", m, filters + 3);
@@ -167,6 +183,7 @@ proptest! {
         prop_assume!(fused.iter().any(|fused| super::is_integer(fused, &maps)));
         let multiplies = |f: &Fused| matches!(f.step.kernel, Kernel::Conv { .. } | Kernel::Depthwise { .. });
         let exact = kind < 2
+            && !smooth
             && fused.iter().filter(|fused| multiplies(fused)).all(|fused| super::is_integer(fused, &maps))
             && !fused.iter().any(|fused| matches!(fused.step.kernel, Kernel::Add));
         let found = computed(&program, &ranges, &picture, &[exact, false]);
@@ -174,7 +191,9 @@ proptest! {
         let exactly = Network::new(program, Engine::Vectors(Isa::Portable)).expect("planned");
         let exactly = exactly.forward(&mut exactly.scratch(1), &picture, 1);
         for ((found, expected), exactly) in found.iter().zip(&expected).zip(&exactly) {
-            prop_assert!(error(found, expected) < bound(found), "{:e} from the simulation", error(found, expected));
+            // SiLU adds a map that is rounded from f32: four values near a middle have twice the norm of one
+            let bound = if smooth { 2.0 * bound(found) } else { bound(found) };
+            prop_assert!(error(found, expected) < bound, "{:e} from the simulation", error(found, expected));
             prop_assert!(error(found, exactly) < 0.5, "{:e} from f32", error(found, exactly));
         }
     }
@@ -213,9 +232,7 @@ proptest! {
         let found = computed(&program, &ranges, &picture, &[false, false, true]);
         let expected = simulated(&program, &ranges, &picture);
         for (found, expected) in found.iter().zip(&expected) {
-            // the mean of an even number of bytes often lies in the middle between two
-            let bound = 3.0 * bound(found);
-            prop_assert!(error(found, expected) < bound, "{:e} from the simulation", error(found, expected));
+            prop_assert!(error(found, expected) < bound(found), "{:e} from the simulation", error(found, expected));
         }
     }
 }
@@ -246,8 +263,8 @@ fn pixels_are_exact_and_the_middle_of_a_range_is_the_middle_of_its_bytes() {
     quant.narrow(Int8Isa::Portable, &levels, &mut bytes);
     assert!(bytes.iter().enumerate().all(|(i, &byte)| i == usize::from(byte)));
     let quant = super::scales::of_range(&[-1.0, 0.0, -0.5], &[1.0, 1.5, 0.0]);
-    assert_eq!(quant.scale, [2.0 / 255.0; 3]);
-    assert!(quant.offset.iter().zip([127.5, 31.875, 159.375]).all(|(a, b)| (a - b).abs() < 1e-3), "{quant:?}");
+    assert_eq!(quant.scale, [2.0 / 255.0, 2.0 / 255.0, 0.75 / 255.0]);
+    assert!(quant.offset.iter().zip([127.5, 31.875, 212.5]).all(|(a, b)| (a - b).abs() < 1e-3), "{quant:?}");
     let quant = super::scales::of_range(&[0.0, 0.5], &[6.0, 1.0]);
     assert_eq!((quant.scale, quant.offset), (vec![6.0 / 255.0; 2], vec![0.0; 2]));
 }

@@ -65,7 +65,6 @@ pub(crate) fn quantise(
     let (input, seen) = (quants[fused.step.inputs[0]].as_ref()?, seen?);
     let clamps = fused.activation.is_none_or(|activation| activation.limits().is_some());
     let output = quants[fused.step.output].as_ref().filter(|_| clamps);
-    let residual = fused.added.and_then(|value| quants[value].as_ref());
     let channels = input.scale.len();
     let (filters, bias): (Vec<Filter>, _) = match &fused.step.kernel {
         Kernel::Conv { weight, bias, .. } => {
@@ -94,10 +93,11 @@ pub(crate) fn quantise(
         // in steps of the output
         let (unit, zero) = output.map_or((1.0, 0.0), |to| (f64::from(to.scale[f]), f64::from(to.offset[f])));
         let mut offset = bias / unit + zero;
-        if let Some(term) = residual {
-            let factor = f64::from(term.scale[f]) / unit;
-            offset -= factor * f64::from(term.offset[f]);
-            requant.residual.push(factor as f32);
+        if let Some(value) = fused.added {
+            let (scale, zero) =
+                quants[value].as_ref().map_or((1.0, 0.0), |term| (f64::from(term.scale[f]), f64::from(term.offset[f])));
+            offset -= scale / unit * zero;
+            requant.residual.push((scale / unit) as f32);
         }
         requant.scale.push((filter.step / unit) as f32);
         requant.bias.push(offset as f32);

@@ -5,17 +5,18 @@ use std::ops::Range;
 
 use super::{Network, PlannedStep, Scratch, put};
 use crate::exec::ExecError;
-use crate::exec::cpu::int8::{self, Quant};
+use crate::exec::cpu::int8::{self, Quant, Rescale};
 use crate::exec::cpu::map::Map;
 use crate::exec::cpu::memory_plan::Fused;
 use crate::exec::cpu::network::MICRO_BATCH;
 use crate::exec::cpu::row_schedule::RowRange;
-use crate::exec::cpu::steps::{Op, Work, concat, grid, shuffle, slice};
+use crate::exec::cpu::steps::{Op, Work, concat, each_run, grid, shuffle, slice};
 use crate::exec::ranges::Ranges;
 use crate::models::graph::{Activation, Pooling};
 use featurize_kernels::activation;
 use featurize_kernels::aligned::Aligned;
-use featurize_kernels::int8::{Int8Isa, Int8Output};
+use featurize_kernels::int8::{Int8Input, Int8Isa, Int8Output};
+use featurize_kernels::residual::Residual;
 
 /// Chooses which values are bytes and rounds the weights of the steps that read them.
 pub(crate) fn quantise(
@@ -69,9 +70,9 @@ fn is_integer(op: &Op) -> bool {
 }
 
 /// Writes the map of a picture to the same places of `to`, zeros around it.
-fn load(quant: &Quant, map: &Map, from: &[u8], to: &mut [f32]) {
+fn load(unit: Int8Isa, quant: &Quant, map: &Map, from: &[u8], to: &mut [f32]) {
     map.clear_halo(to);
-    map.runs(map.is_dense()).for_each(|run| quant.widen(&from[run.clone()], &mut to[run]));
+    map.runs(map.is_dense()).for_each(|run| quant.widen(unit, &from[run.clone()], &mut to[run]));
 }
 
 /// Rounds the map of a picture to the same places of `to`.
@@ -111,13 +112,28 @@ impl Network {
         let quant = self.quants[step.output].as_ref();
         match &step.op {
             Op::Int8 { packed, places, to_bytes, activation } => {
-                let added = if places.reads_term() { bytes(1, first).1 } else { &[] };
+                let added = match step.inputs.get(1) {
+                    Some(&value) if self.quants[value].is_none() => {
+                        let map = &self.maps[value];
+                        Int8Input::Floats(&buffers[map.buffer][map.base(first)..])
+                    }
+                    Some(_) => Int8Input::Bytes(bytes(1, first).1),
+                    None => Int8Input::Bytes(&[]),
+                };
                 // a single part goes over all positions at once
-                for places in places.pieces(n * to.h * to.w, 1, threads) {
-                    let target = match (to_bytes, quant) {
-                        (true, _) => Int8Output::Bytes(&mut output.as_bytes_mut()[to.base(first)..]),
-                        (_, Some(_)) => Int8Output::Floats(&mut scratch.wide[2], *activation),
-                        (_, None) => Int8Output::Floats(&mut output[to.base(first)..], *activation),
+                for mut places in places.pieces(n * to.h * to.w, 1, threads) {
+                    let (target, added) = match (to_bytes, quant) {
+                        (true, _) => (Int8Output::Bytes(&mut output.as_bytes_mut()[to.base(first)..]), added),
+                        (_, None) => (Int8Output::Floats(&mut output[to.base(first)..], *activation), added),
+                        (_, Some(_)) => {
+                            // a residual at the output is not at the values beside it
+                            let mut added = added;
+                            if places.residual == Residual::InPlace {
+                                places.residual = Residual::At(places.output_starts);
+                                added = Int8Input::Bytes(&output.as_bytes()[to.base(first)..]);
+                            }
+                            (Int8Output::Floats(&mut scratch.wide[2], *activation), added)
+                        }
                     };
                     packed.run(threads, &places, bytes(0, first).1, added, target);
                 }
@@ -160,6 +176,9 @@ impl Network {
                 }
                 return;
             }
+            Op::Activation(activation) if activation.limits().is_some() && quant.is_some() => {
+                return pictures.for_each(|p| self.clamp(unit, range.step, scratch, p, output));
+            }
             _ => return pictures.for_each(|p| self.step_wide(unit, range, scratch, p, output)),
         }
         // sums of f32 are one picture after the other, in the output or beside it
@@ -167,6 +186,22 @@ impl Network {
             let (base, beside) = (to.base(p), (p - first) * to.picture());
             let wide = &mut scratch.wide[2];
             self.finish(unit, range, quant.filter(|_| !writes_bytes(&step.op)), [base, beside], wide, output);
+        }
+    }
+
+    /// Computes an activation that clamps, for picture `p`, by the scales of its output: its bytes end where it clamps.
+    fn clamp(&self, unit: Int8Isa, step: usize, scratch: &Scratch, p: usize, output: &mut Aligned) {
+        let PlannedStep { inputs, output: value, .. } = &self.steps[step];
+        let (from, to, Some(quant)) = (&self.maps[inputs[0]], &self.maps[*value], &self.quants[*value]) else { return };
+        let (input, output) = (&scratch.buffers[from.buffer], &mut output.as_bytes_mut()[to.base(p)..]);
+        match &self.quants[inputs[0]] {
+            Some(before) => {
+                let rescale = Rescale::between(before, quant);
+                each_run(to, output, from, &input.as_bytes()[from.base(p)..], |to, from| {
+                    rescale.run(unit, Int8Input::Bytes(from), Int8Output::Bytes(to));
+                });
+            }
+            None => each_run(to, output, from, &input[from.base(p)..], |to, from| quant.narrow(unit, from, to)),
         }
     }
 
@@ -179,7 +214,7 @@ impl Network {
         for (i, wide) in [&mut *wide, &mut *more].into_iter().enumerate().take(step.inputs.len()) {
             let map = &self.maps[step.inputs[i]];
             if let Some(quant) = &self.quants[step.inputs[i]] {
-                load(quant, map, &scratch.buffers[map.buffer].as_bytes()[map.base(p)..], wide);
+                load(unit, quant, map, &scratch.buffers[map.buffer].as_bytes()[map.base(p)..], wide);
             }
         }
         let (wides, buffers): ([&Aligned; 2], _) = ([wide, more], &scratch.buffers);
@@ -195,7 +230,7 @@ impl Network {
         match quant {
             Some(_) => {
                 if let Some(under) = step.under.and_then(|value| self.quants[value].as_ref()) {
-                    load(under, to, &output.as_bytes()[to.base(p)..], out);
+                    load(unit, under, to, &output.as_bytes()[to.base(p)..], out);
                 }
                 step.op.compute(work, 0..1, input, |_| 0, out);
             }
@@ -239,7 +274,7 @@ fn writes_bytes(op: &Op) -> bool {
 
 /// Whether a pool may take bytes as they are: the largest is that of the values; a mean with zeros of the padding is
 /// that of the values only where zero is the byte zero.
-fn pool_reads(pooling: Pooling, zeros: bool, quant: &Quant) -> bool {
+pub(crate) fn pool_reads(pooling: Pooling, zeros: bool, quant: &Quant) -> bool {
     let from_zero = quant.offset.iter().all(|offset| *offset == 0.0);
     from_zero || (pooling == Pooling::Max && !zeros) || pooling == Pooling::Avg
 }
