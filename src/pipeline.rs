@@ -78,9 +78,7 @@ fn attempt(plan: &Plan, options: &Options, lock: &Lock, ui: &Ui) -> Result<Outco
     extract::resolve(plan, &mut listing, ui)?.remember();
     let scanned = start.elapsed().as_secs_f64();
     check(plan, &listing, options.until, ui)?;
-    if options.until.is_none_or(|until| until >= StageId::Extract) {
-        extract::settle_ranges(plan, &listing, options, ui)?;
-    }
+    extract::settle_ranges(plan, &listing, options, ui)?;
     let keys = Keys::of(plan, &listing)?;
     let (computed, seconds, memory, checked) = (Vec::new(), Vec::new(), Vec::new(), BTreeSet::new());
     let claims = Claims::default();
@@ -320,6 +318,7 @@ impl Run<'_> {
         // a run that cannot be written to lists every time
         if self.lock.writable().is_ok() {
             extract::keep_listing(self.plan, listing, &[])?;
+            extract::note_ranges(self.plan)?;
         }
         if known(StageId::Scan) && (known(StageId::Extract) || dir.manifest().exists()) {
             return Ok(());

@@ -130,7 +130,7 @@ impl Plan {
     }
 
     /// The same without what a calibration has found.
-    fn network_settings(&self) -> Value {
+    pub fn network_settings(&self) -> Value {
         let mut settings = json!({
             "model": self.backbone.name,
             "source": self.backbone.source,

@@ -11,6 +11,8 @@ use featurize::pictures::stream::Through;
 use featurize::pictures::{DecodeMemory, Done, Made, StreamError, Way};
 use featurize::plan::Plan;
 use featurize::progress::{Style, Ui, shown_in};
+use featurize::stage::Options;
+use featurize::stages::extract;
 use featurize::stages::scan::Members;
 use featurize::weights::store::Store;
 use pyo3::prelude::*;
@@ -55,6 +57,7 @@ impl Extractor {
     fn open(text: &str, file: &Path, sets: &[String], store: &StoreOptions, ui: &Ui) -> Result<Self, featurize::Error> {
         let plan = plan(text, file, sets, None, store, ui)?;
         let device = Device::open(plan.pipeline.runtime.device)?;
+        extract::find_ranges(&plan, &Options::default())?;
         let core = Core::open(&plan.backbone, &device)?;
         let way = Way::of(&device, plan.pipeline.batch_size());
         let memory = DecodeMemory::new(plan.pipeline.decode_memory());

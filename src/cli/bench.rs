@@ -15,7 +15,7 @@ use crate::config::{Features, Precision};
 use crate::error::Error;
 use crate::exec::cpu::{Engine, MICRO_BATCH, Network, StepTime};
 use crate::exec::lower::lower;
-use crate::exec::{Calibration, ExecError};
+use crate::exec::{Calibration, Device, ExecError};
 use crate::extractor::Extractor;
 use crate::models;
 use crate::network_plan::{self, NetworkPlan};
@@ -73,7 +73,7 @@ pub fn run(arguments: &BenchArgs) -> Result<(), Error> {
     }
     let peak = |engine: Engine| on_each_thread(threads, || peak::flops(engine.isa(), arguments.seconds.min(0.5)));
     let peak = engine.map(peak).transpose()?.map(|peaks| peaks.iter().sum::<f64>());
-    calibrate(&backbone, arguments)?;
+    calibrate((&backbone, &device), arguments)?;
     let extractor = Extractor::open(&backbone, &device)?;
     let way = Way::on(&device);
     // a device has threads of its own
@@ -122,17 +122,14 @@ pub fn run(arguments: &BenchArgs) -> Result<(), Error> {
 }
 
 /// Finds the ranges of `int8`: of the pictures, or of noise where there are none, since speed does not depend on them.
-fn calibrate(backbone: &NetworkPlan, arguments: &BenchArgs) -> Result<(), Error> {
-    if let Some(path) = &arguments.images {
-        return arguments.ranges.settle(
-            backbone,
-            &named(path, &mut Members::default())?,
-            &arguments.workers,
-            &Ui::silent(),
-        );
+fn calibrate((backbone, device): (&NetworkPlan, &Device), arguments: &BenchArgs) -> Result<(), Error> {
+    let pictures = arguments.images.as_ref().map(|path| named(path, &mut Members::default())).transpose()?;
+    if pictures.is_some() || arguments.ranges.is_named() {
+        let pictures = pictures.unwrap_or_default();
+        return arguments.ranges.settle((backbone, device), &pictures, &arguments.workers, &Ui::silent());
     }
     if backbone.precision == Precision::Int8 {
-        let calibrator = Calibrator::open(backbone)?;
+        let calibrator = Calibrator::open(backbone, device)?;
         let mut calibration = Calibration::default();
         let input = noise(backbone.recipe.input_len(), 1);
         calibration.add(calibrator.observe_input(&mut calibrator.scratch(), &input));

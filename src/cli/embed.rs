@@ -152,7 +152,7 @@ pub fn run(arguments: &EmbedArgs) -> Result<(), Error> {
     let output = Output::new(&arguments.out, kind, Rules::new(&inputs, arguments.overwrite))?;
     let device = arguments.workers.open_device()?;
     extract::find_ranges(&plan, &Options::default())?;
-    arguments.ranges.settle(&plan.backbone, &pictures, &arguments.workers, &ui)?;
+    arguments.ranges.settle((&plan.backbone, &device), &pictures, &arguments.workers, &ui)?;
     let (extractor, way) = (&Extractor::open(&plan.backbone, &device)?, Way::of(&device, plan.pipeline.batch_size()));
     let memory = &arguments.workers.memory();
     let through = Through { extractor, way, memory, strict: false };

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::workers::WorkerArgs;
 use crate::error::Error;
-use crate::exec::Precision;
+use crate::exec::{Device, Precision};
 use crate::io;
 use crate::network_plan::NetworkPlan;
 use crate::pictures::Named;
@@ -24,11 +24,16 @@ pub struct RangesArgs {
 }
 
 impl RangesArgs {
+    /// Whether a file is named.
+    pub fn is_named(&self) -> bool {
+        self.ranges.is_some()
+    }
+
     /// Finds the ranges of `network`, if its precision wants them: those of the file, those that ship with its weights,
     /// or new ones from `pictures`.
     pub fn settle(
         &self,
-        network: &NetworkPlan,
+        (network, device): (&NetworkPlan, &Device),
         pictures: &[NamedFile],
         workers: &WorkerArgs,
         ui: &Ui,
@@ -43,7 +48,8 @@ impl RangesArgs {
             (None, _) => {
                 let numbers: Vec<usize> = (0..pictures.len()).collect();
                 let (source, count, threads) = (&Named(pictures), calibrate::PICTURES, workers.threads());
-                let sample = Sample { source, numbers: &numbers, count, threads, memory: &workers.memory(), ui };
+                let memory = &workers.memory();
+                let sample = Sample { source, numbers: &numbers, count, device, threads, memory, ui };
                 let ranges = sample.ranges(network)?;
                 if let Some(path) = &self.ranges {
                     io::ranges::write(path, &ranges)?;

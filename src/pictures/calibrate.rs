@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use super::source::most_bytes;
 use super::{DecodeMemory, Order, Source, Stream, StreamError};
-use crate::exec::{Calibration, ExecError, Observed, Ranges};
+use crate::exec::{Calibration, Device, ExecError, Observed, Ranges};
 use crate::network_plan::NetworkPlan;
 use crate::progress::Ui;
 use featurize_nets::Calibrator;
@@ -39,6 +39,8 @@ pub struct Sample<'a> {
     pub numbers: &'a [usize],
     /// As many of them are taken.
     pub count: usize,
+    /// The device that the network is for.
+    pub device: &'a Device,
     pub threads: usize,
     pub memory: &'a DecodeMemory,
     pub ui: &'a Ui,
@@ -50,7 +52,7 @@ impl Sample<'_> {
     pub fn ranges(&self, plan: &NetworkPlan) -> Result<Ranges, CalibrationError> {
         let mut numbers = self.numbers.to_vec();
         numbers.sort_by_cached_key(|&number| (hash(self.source.entry(number).key), number));
-        let calibrator = &Calibrator::open(plan)?;
+        let calibrator = &Calibrator::open(plan, self.device)?;
         let line = self.ui.work("calibrate", Some(self.count.min(numbers.len()) as u64), "images");
         let (scratches, never) = (Mutex::new(Vec::new()), AtomicBool::new(false));
         let spare = || scratches.lock().unwrap_or_else(PoisonError::into_inner);

@@ -20,7 +20,8 @@ const TOP: [&str; 9] = [
     "run.json",
 ];
 /// The files in the store beside the records of the stages.
-pub const STORE: [&str; 5] = ["lock", "owner.json", "listing.parquet", "tables.json", "workers.json"];
+pub const STORE: [&str; 6] =
+    ["lock", "owner.json", "listing.parquet", "ranges.safetensors", "tables.json", "workers.json"];
 /// The folders in a run folder that users see.
 const FOLDERS: [&str; 3] = ["classifier", "features", "figures"];
 /// The digits in the names of feature tables, and those where there are more tables than these can number.
@@ -94,6 +95,8 @@ places! {
     workers = store / "workers.json";
     /// The file that says which pipeline the folder belongs to and which files its run may write.
     owner = store / "owner.json";
+    /// The ranges of `int8` as soon as they are found, for workers and for the next start.
+    found_ranges = store / "ranges.safetensors";
 }
 
 impl RunDir {
@@ -222,6 +225,7 @@ mod tests {
         paths.extend([dir.reduced(), dir.listing(), dir.tables(), dir.workers(), dir.commit(&"0f".repeat(16))]);
         paths.extend([
             dir.ranges(),
+            dir.found_ranges(),
             dir.predictions(),
             dir.columns(),
             dir.card(),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::support::{Run, Workspace, featurize};
 
 /// `featurize extract pipeline.yaml --out out --log json …`, not started.
-fn extract(workspace: &Workspace, out: &str, more: &[&str]) -> Command {
+pub fn extract(workspace: &Workspace, out: &str, more: &[&str]) -> Command {
     let mut command = featurize();
     command.arg("extract").arg(workspace.path("pipeline.yaml")).arg("--out").arg(workspace.path(out));
     command.args(["--log", "json"]).args(more).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -17,7 +17,7 @@ fn extract(workspace: &Workspace, out: &str, more: &[&str]) -> Command {
     command
 }
 
-fn done(command: &mut Command) -> Run {
+pub fn done(command: &mut Command) -> Run {
     Run::of(command.output().expect("started"))
 }
 

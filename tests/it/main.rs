@@ -15,6 +15,7 @@ mod foreign_files;
 mod hostile_files;
 mod init;
 mod inputs;
+mod int8;
 mod integrity;
 mod models;
 mod networks;

@@ -101,7 +101,7 @@ fn check(folder: &Path, note: &Value) {
 }
 
 /// Writes the networks whose notes are `wanted` into `folder`, one after the other, and calls `work` for each.
-fn each(folder: &Path, wanted: impl Fn(&Value) -> bool, mut work: impl FnMut(&Value)) {
+pub fn each(folder: &Path, wanted: impl Fn(&Value) -> bool, mut work: impl FnMut(&Value)) {
     let archive = std::fs::File::open(project().join("tests/golden/onnx.zip")).expect("golden file");
     let mut archive = zip::ZipArchive::new(archive).expect("a zip");
     let mut notes = String::new();

@@ -7,25 +7,25 @@ use crate::checkpoints::{MODEL, network, same, write};
 use crate::support::{Run, Workspace, featurize};
 
 /// Weights of five classes in `best.safetensors`, and their names in `names.txt`.
-fn workspace() -> Workspace {
+pub fn workspace() -> Workspace {
     let workspace = Workspace::with_fruits(2, 1);
     write(&workspace.path("best.safetensors"), &network(5, "module.", same));
     workspace.write("names.txt", "\u{feff}ant\nbee\r\ngrey cat\ndog\nelk\n".as_bytes());
     workspace
 }
 
-fn call(workspace: &Workspace, arguments: &[&str]) -> Run {
+pub fn call(workspace: &Workspace, arguments: &[&str]) -> Run {
     let mut call = featurize();
     call.current_dir(workspace.path("")).env("FEATURIZE_WEIGHTS", workspace.path("store")).env_remove("HF_HUB_OFFLINE");
     Run::of(call.args(arguments).output().expect("started"))
 }
 
-fn import(workspace: &Workspace, name: &str, more: &[&str]) -> Run {
+pub fn import(workspace: &Workspace, name: &str, more: &[&str]) -> Run {
     let import = ["weights", "import", "best.safetensors", "--name", name, "--model", MODEL, "--source", "torchvision"];
     call(workspace, &[&import, more].concat())
 }
 
-const WELL: [&str; 4] = ["--recipe", "{size: 64, fit: stretch}", "--classes", "names.txt"];
+pub const WELL: [&str; 4] = ["--recipe", "{size: 64, fit: stretch}", "--classes", "names.txt"];
 
 fn lines(run: Run) -> Vec<Value> {
     run.ok().stdout.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()

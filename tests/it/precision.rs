@@ -1,13 +1,13 @@
 //! `extract.precision: bf16`, as a user meets it.
 
-use crate::support::{Workspace, project};
+use crate::support::Workspace;
 use featurize::io::columns::Columns;
 use serde_json::Value;
 
 const BF16: [&str; 2] = ["--set", "extract.precision=bf16"];
 
 /// The features of the first shard, column by column.
-fn features(workspace: &Workspace, out: &str) -> Vec<f64> {
+pub fn features(workspace: &Workspace, out: &str) -> Vec<f64> {
     let names: Vec<String> = (0..1280).map(|i| format!("efficientnet_lite0_avg_{i:04}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let table = Columns::read(&workspace.path(out).join("features/part-00000.parquet"), &names).expect("read");
@@ -71,88 +71,4 @@ fn kernels_that_the_cpu_lacks_are_an_error_before_the_first_picture() {
     let run = workspace.run("out", &["--set", &format!("runtime.kernels={lacking}")]);
     assert!(run.code == Some(2) && run.stderr.contains("`portable`"), "{}", run.stderr);
     assert!(!workspace.path("out/manifest.parquet").exists());
-}
-
-const INT8: [&str; 4] = ["--set", "extract.precision=int8", "--set", "extract.calibration=12"];
-const RANGES: &str = "classifier/ranges.safetensors";
-
-/// ‖a − b‖ / ‖b‖.
-fn distance(a: &[f64], b: &[f64]) -> f64 {
-    let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
-    norm(&mut a.iter().zip(b).map(|(a, b)| a - b)) / norm(&mut b.iter().copied())
-}
-
-#[test]
-fn int8_is_near_f32_and_the_same_on_every_kernel_and_thread() {
-    let workspace = Workspace::with_fruits(4, 2);
-    workspace.run("f32", &[]).ok();
-    workspace.run("one", &[&INT8[..], &["--set", "runtime.threads=1"]].concat()).ok();
-    let reference = features(&workspace, "f32");
-    let ours = features(&workspace, "one");
-    let error = distance(&ours, &reference);
-    assert!(error > 1e-3 && error < 0.12, "{error:e}");
-    let card: Value = serde_json::from_slice(&workspace.read("one/classifier/classifier.json")).expect("JSON");
-    assert_eq!(card["precision"], "int8");
-    for more in [["--set", "runtime.threads=2"], ["--set", "runtime.kernels=portable"]] {
-        workspace.run("other", &[&INT8[..], &more].concat()).ok();
-        assert_eq!(features(&workspace, "other"), ours, "{more:?}");
-        assert_eq!(workspace.read(&format!("other/{RANGES}")), workspace.read(&format!("one/{RANGES}")));
-    }
-    let refused = workspace.run("no", &[&INT8[..], &["--set", "runtime.kernels=reference"]].concat());
-    assert!(refused.code == Some(2) && refused.stderr.contains("f32"), "{}", refused.stderr);
-    crate::predict::agrees(&workspace, &workspace.path("one"), &crate::predict::ALL);
-}
-
-#[test]
-fn a_run_keeps_its_ranges_until_the_extraction_is_forced() {
-    let workspace = Workspace::with_fruits(4, 2);
-    let run = |more: &[&str]| workspace.run("out", &[&INT8[..3], &["extract.calibration=100"], more].concat()).ok();
-    run(&[]);
-    let (ranges, before) = (workspace.read(&format!("out/{RANGES}")), features(&workspace, "out"));
-    assert!(run(&[]).computed().is_empty(), "nothing is new");
-    let shipped = project().join("data/fruits/Training/Lemon");
-    let mut files: Vec<_> =
-        std::fs::read_dir(shipped).expect("shipped").map(|entry| entry.expect("entry").path()).collect();
-    files.sort();
-    workspace.write("pictures/Training/Banana/more.png", &std::fs::read(&files[9]).expect("read"));
-    assert_eq!(run(&[]).computed()[0], "extract");
-    assert_eq!(workspace.read(&format!("out/{RANGES}")), ranges, "the ranges follow the pictures");
-    assert_eq!(run(&["--force", "extract"]).computed()[0], "extract");
-    let forced = workspace.read(&format!("out/{RANGES}"));
-    assert_ne!(forced, ranges, "the ranges are those of before");
-    std::fs::remove_file(workspace.path("pictures/Training/Banana/more.png")).expect("removed");
-    run(&["--force", "extract"]);
-    assert_eq!(workspace.read(&format!("out/{RANGES}")), ranges);
-    assert_eq!(features(&workspace, "out"), before);
-    // a file that is gone or damaged is made again
-    std::fs::write(workspace.path(&format!("out/{RANGES}")), b"no ranges").expect("written");
-    run(&[]);
-    assert_eq!(workspace.read(&format!("out/{RANGES}")), ranges);
-    assert_eq!(features(&workspace, "out"), before);
-    // other ranges are other features
-    workspace.run("out", &[&INT8[..3], &["extract.calibration=1"]].concat()).ok();
-    assert_ne!(features(&workspace, "out"), before);
-}
-
-#[test]
-fn ranges_are_written_once_and_read_wherever_they_are_named() {
-    let workspace = Workspace::with_fruits(4, 2);
-    let embed = |out: &str, more: &[&str]| {
-        let arguments = [&["pictures", "-o", out, "--precision", "int8"], more].concat();
-        crate::predict::call("embed", &arguments, &workspace.path(""))
-    };
-    embed("a.csv", &["--ranges", "r.safetensors"]).ok();
-    let ranges = workspace.read("r.safetensors");
-    embed("b.csv", &["--ranges", "r.safetensors"]).ok();
-    assert_eq!(workspace.read("r.safetensors"), ranges);
-    assert!(workspace.read("a.csv") == workspace.read("b.csv"), "the same ranges, other features");
-    let file = workspace.path("r.safetensors");
-    let set = format!("extract.calibration={}", file.display());
-    workspace.run("out", &["--set", "extract.precision=int8", "--set", &set]).ok();
-    assert_eq!(workspace.read(&format!("out/{RANGES}")), ranges);
-    std::fs::write(&file, b"x").expect("written");
-    let error = workspace.run("other", &["--set", "extract.precision=int8", "--set", &set]);
-    assert!(error.code == Some(1) && error.stderr.contains("r.safetensors is no file of ranges"), "{}", error.stderr);
-    let classify = ["pictures/Test/Lemon", "--precision", "int8", "--top", "1"];
-    crate::predict::call("classify", &classify, &workspace.path("")).ok();
 }

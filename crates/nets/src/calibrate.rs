@@ -1,7 +1,7 @@
 //! Calibration: pictures go through a network in f32, and what its values hold is noted.
 
 use crate::exec::cpu::{Observer, Scratch};
-use crate::exec::{self, ExecError, Observed};
+use crate::exec::{self, Device, ExecError, Observed};
 use crate::image::{self, DecodeError, DecodeOptions, Decoded, Layout, Recipe, RgbImage};
 use crate::network_plan::NetworkPlan;
 
@@ -14,14 +14,15 @@ pub struct Calibrator {
 }
 
 impl Calibrator {
-    /// Reads the weights of `plan`.
-    pub fn open(plan: &NetworkPlan) -> Result<Self, ExecError> {
+    /// Reads the weights of `plan`, which is to be computed on `device`.
+    pub fn open(plan: &NetworkPlan, device: &Device) -> Result<Self, ExecError> {
+        exec::check(device, plan.precision, plan.kernels)?;
         let layers = plan.layer_ids();
         let weights = plan.load()?;
         let program = exec::lower::lower(&plan.graph, &weights, &layers)?;
         drop(weights);
         let (decoding, recipe) = (plan.decoding.clone(), plan.recipe.clone());
-        Ok(Self { decoding, recipe, observer: Observer::new(program)? })
+        Ok(Self { decoding, recipe, observer: Observer::new(program, plan.kernels)? })
     }
 
     /// How files become the pixels that the recipe takes.

@@ -2,19 +2,19 @@
 //! some pictures of the listing. Those of a run stay as they are when its pictures change, so that features which are
 //! there stay, too.
 
-use serde_json::json;
+use std::path::Path;
 
 use super::ExtractError;
 use crate::config::Calibration;
-use crate::exec::Precision;
-use crate::io::{self, IoError};
+use crate::exec::{Device, Precision};
+use crate::io::{self, Digest, IoError};
 use crate::pictures::calibrate::{self, Sample};
 use crate::pictures::{DecodeMemory, Listed};
 use crate::plan::Plan;
 use crate::progress::Ui;
 use crate::stage::{Options, StageId};
 use crate::stages::scan::{Listing, Picture};
-use crate::store::OutputFile;
+use crate::store::{OutputFile, fingerprint};
 
 /// So many times the pictures of a calibration are at hand, since some may be damaged.
 const SPARE: usize = 4;
@@ -30,7 +30,10 @@ pub fn find(plan: &Plan, options: &Options) -> Result<(), ExtractError> {
     let found = match &plan.pipeline.extract.calibration {
         Some(Calibration::File(path)) => Some(io::ranges::read(path)?),
         // a file that cannot be read is made again
-        _ if !forced => io::ranges::read(&plan.dir.ranges()).ok().filter(|ranges| ranges.made_for() == made_for(plan)),
+        _ if !forced => {
+            let made_for = made_for(plan)?;
+            io::ranges::read(&plan.dir.found_ranges()).ok().filter(|ranges| ranges.made_for() == made_for)
+        }
         _ => None,
     };
     if let Some(ranges) = found.or_else(shipped) {
@@ -45,6 +48,7 @@ pub fn settle(plan: &Plan, listing: &Listing, options: &Options, ui: &Ui) -> Res
     if plan.backbone.precision != Precision::Int8 || plan.backbone.ranges.get().is_some() {
         return Ok(());
     }
+    let device = &Device::open(plan.pipeline.runtime.device())?;
     let count = match plan.pipeline.extract.calibration {
         Some(Calibration::Pictures(count)) => count,
         _ => calibrate::PICTURES,
@@ -55,11 +59,12 @@ pub fn settle(plan: &Plan, listing: &Listing, options: &Options, ui: &Ui) -> Res
         source: &Listed::new(&plan.pipeline, &pictures),
         numbers: &numbers,
         count,
+        device,
         threads: plan.pipeline.threads(),
         memory: &DecodeMemory::new(plan.pipeline.decode_memory()),
         ui,
     };
-    plan.backbone.keep_ranges(sample.ranges(&plan.backbone)?.made(made_for(plan)));
+    plan.backbone.keep_ranges(sample.ranges(&plan.backbone)?.made(made_for(plan)?));
     Ok(())
 }
 
@@ -75,28 +80,28 @@ fn first(listing: &Listing, count: usize) -> Result<Vec<Picture>, IoError> {
     Ok(all.into_iter().map(|(_, picture)| picture).collect())
 }
 
-/// Writes the ranges beside the classifier, for predictions.
-pub fn keep(plan: &Plan) -> Result<Option<OutputFile>, ExtractError> {
-    let Some(ranges) = plan.backbone.ranges.get() else { return Ok(None) };
-    let path = plan.dir.ranges();
-    let digest = match io::digest(&path) {
-        Ok(there) if std::fs::read(&path).is_ok_and(|bytes| bytes == ranges.to_bytes()) => there,
-        _ => io::ranges::write(&path, ranges)?,
-    };
-    Ok(Some(OutputFile::hashed(&plan.dir, &path, digest)?))
+/// Writes the ranges into the store, for workers and for the next start.
+pub fn note(plan: &Plan) -> Result<(), ExtractError> {
+    write(plan, &plan.dir.found_ranges()).map(|_| ())
 }
 
-/// The settings that ranges depend on beside the pictures.
-fn made_for(plan: &Plan) -> String {
-    let backbone = &plan.backbone;
-    let settings = json!({
-        "model": backbone.name,
-        "source": backbone.source,
-        "weights": plan.weights_id,
-        "layer": backbone.layers(),
-        "recipe": backbone.recipe,
-        "image": backbone.decoding,
-        "calibration": plan.pipeline.extract.calibration,
-    });
-    blake3::hash(settings.to_string().as_bytes()).to_hex().to_string()
+/// Writes the ranges beside the classifier, for predictions.
+pub fn keep(plan: &Plan) -> Result<Option<OutputFile>, ExtractError> {
+    let path = plan.dir.ranges();
+    let digest = write(plan, &path)?;
+    Ok(digest.map(|digest| OutputFile::hashed(&plan.dir, &path, digest)).transpose()?)
+}
+
+/// Writes the ranges, unless the file has them.
+fn write(plan: &Plan, path: &Path) -> Result<Option<Digest>, ExtractError> {
+    let Some(ranges) = plan.backbone.ranges.get() else { return Ok(None) };
+    Ok(Some(match io::digest(path) {
+        Ok(there) if std::fs::read(path).is_ok_and(|bytes| bytes == ranges.to_bytes()) => there,
+        _ => io::ranges::write(path, ranges)?,
+    }))
+}
+
+/// The hash of the settings that ranges depend on beside the pictures.
+fn made_for(plan: &Plan) -> Result<String, serde_json::Error> {
+    fingerprint("ranges", &(plan.network_settings(), &plan.pipeline.extract.calibration), &[])
 }

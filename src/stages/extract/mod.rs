@@ -29,7 +29,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-pub use calibration::{find as find_ranges, settle as settle_ranges};
+pub use calibration::{find as find_ranges, note as note_ranges, settle as settle_ranges};
 pub use duplicates::{Duplicates, Member, Sha256};
 pub use notes::resolve;
 pub use part::{Computed, Part, Worker};

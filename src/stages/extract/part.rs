@@ -101,10 +101,8 @@ impl Worker {
         }
         super::find_ranges(&plan, &Options::default())?;
         if plan.backbone.precision == Precision::Int8 && plan.backbone.ranges.get().is_none() {
-            let text = "`extract.precision: int8` wants ranges that all machines share: name a file of them in \
-                        `extract.calibration`, such as `featurize embed PICTURES -o x.csv --precision int8 --ranges FILE` \
-                        writes";
-            return Err(ExtractError::Refused(text.to_string()));
+            let text = format!("{shown} has no ranges for `extract.precision: int8`: {again}");
+            return Err(ExtractError::Refused(text));
         }
         let commits = tables::commits(&plan.dir);
         Ok(Self { plan, stored, commits, network: None })

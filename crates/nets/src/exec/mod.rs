@@ -43,7 +43,10 @@ pub enum ExecError {
          `runtime.device: cpu`, or `f32` as the precision"
     )]
     Precision { precision: &'static str, device: String },
-    #[error("`int8` wants ranges of the network's values, and there are none: calibrate it, or give a file of ranges")]
+    #[error(
+        "`extract.precision: int8` wants the ranges of the network's values: name a file of them in \
+         `extract.calibration`; `featurize embed PICTURES -o x.csv --precision int8 --ranges FILE` writes one"
+    )]
     NoRanges,
     #[error("the ranges have no layer `{layer}` of this network: they belong to another one, or to other layers of it")]
     NoRange { layer: String },
@@ -84,20 +87,14 @@ impl Network {
         kernels: Kernels,
         ranges: Option<&Ranges>,
     ) -> Result<Self, ExecError> {
-        kernels.check(precision, (!device.is_cpu()).then(|| device.name()))?;
+        check(device, precision, kernels)?;
         if device.is_cpu() && kernels != Kernels::Reference {
             return Ok(Network::Cpu(match cpu::Engine::choose(kernels, precision)? {
                 cpu::Engine::Int8(unit) => cpu::Network::quantised(program, unit, ranges.ok_or(ExecError::NoRanges)?)?,
                 engine => cpu::Network::new(program, engine)?,
             }));
         }
-        match precision {
-            Precision::F32 => Ok(Network::Candle(candle::Network::new(program, device)?)),
-            precision => {
-                let (precision, device) = (precision.word(), device.name().to_string());
-                Err(ExecError::Precision { precision, device })
-            }
-        }
+        Ok(Network::Candle(candle::Network::new(program, device)?))
     }
 
     /// Packs or uploads the weights of `program`, all f32.
@@ -157,6 +154,15 @@ impl Network {
             Network::Candle(_) => 1,
         }
     }
+}
+
+/// An error where the device, or these kernels of it, cannot compute in that precision.
+pub fn check(device: &Device, precision: Precision, kernels: Kernels) -> Result<(), ExecError> {
+    kernels.check(precision, (!device.is_cpu()).then(|| device.name()))?;
+    if device.is_cpu() || precision == Precision::F32 {
+        return Ok(());
+    }
+    Err(ExecError::Precision { precision: precision.word(), device: device.name().to_string() })
 }
 
 /// The first value that is NaN or infinite, and its place.

@@ -4,7 +4,7 @@ use super::engine::Engine;
 use super::network::{Network, Scratch};
 use crate::exec::lower::Program;
 use crate::exec::ranges::{Observed, Seen};
-use crate::exec::{ExecError, Precision};
+use crate::exec::{ExecError, Kernels, Precision};
 
 /// The name of the picture among the layers.
 pub(crate) const PICTURE: &str = "input";
@@ -25,10 +25,10 @@ pub(crate) fn names(program: &Program) -> Vec<Option<String>> {
 }
 
 impl Observer {
-    /// Packs the weights of `program`.
-    pub fn new(program: Program) -> Result<Self, ExecError> {
-        let names = names(&program);
-        Ok(Self { network: Network::planned(program, Engine::detect(Precision::F32), false)?, names })
+    /// Packs the weights of `program` for these kernels.
+    pub fn new(program: Program, kernels: Kernels) -> Result<Self, ExecError> {
+        let (names, engine) = (names(&program), Engine::choose(kernels, Precision::F32)?);
+        Ok(Self { network: Network::planned(program, engine, false)?, names })
     }
 
     /// Buffers for one picture at a time.

@@ -4,6 +4,7 @@
 use proptest::prelude::*;
 
 use super::{Int8Layer, Quant};
+use crate::exec::Kernels;
 use crate::exec::cpu::map::Map;
 use crate::exec::cpu::memory_plan::Fused;
 use crate::exec::cpu::network::{Network, fuse, maps_of, pool_reads, quantise_int8};
@@ -34,7 +35,7 @@ fn lowered(graph: &Graph, taps: &[LayerId], seed: u64) -> Program {
 
 /// The ranges over some pictures of noise, one of which is `picture`.
 fn calibrated(program: &Program, picture: &[f32]) -> Ranges {
-    let observer = Observer::new(program.clone()).expect("planned");
+    let observer = Observer::new(program.clone(), Kernels::Auto).expect("planned");
     let mut calibration = Calibration::default();
     for picture in [picture.to_vec(), noise(picture.len(), 3), noise(picture.len(), 4)] {
         calibration.add(observer.observe(&mut observer.scratch(), &picture));

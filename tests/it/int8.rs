@@ -1,0 +1,190 @@
+//! `extract.precision: int8`, as a user meets it.
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::cluster::{done, extract};
+use crate::precision::features;
+use crate::support::{Workspace, call, project};
+
+const INT8: [&str; 4] = ["--set", "extract.precision=int8", "--set", "extract.calibration=12"];
+const RANGES: &str = "classifier/ranges.safetensors";
+
+/// ‖a − b‖ / ‖b‖.
+fn distance(a: &[f64], b: &[f64]) -> f64 {
+    let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
+    norm(&mut a.iter().zip(b).map(|(a, b)| a - b)) / norm(&mut b.iter().copied())
+}
+
+#[test]
+fn int8_is_near_f32_and_the_same_on_every_kernel_and_thread() {
+    let workspace = Workspace::with_fruits(4, 2);
+    workspace.run("f32", &[]).ok();
+    workspace.run("one", &[&INT8[..], &["--set", "runtime.threads=1"]].concat()).ok();
+    let reference = features(&workspace, "f32");
+    let ours = features(&workspace, "one");
+    let error = distance(&ours, &reference);
+    assert!(error > 1e-3 && error < 0.12, "{error:e}");
+    let card: Value = serde_json::from_slice(&workspace.read("one/classifier/classifier.json")).expect("JSON");
+    assert_eq!(card["precision"], "int8");
+    // other kernels would calibrate to other last digits
+    let file = format!("extract.calibration={}", workspace.path("one").join(RANGES).display());
+    let portable = ["--set", "runtime.kernels=portable", "--set", &file];
+    for more in [&["--set", "runtime.threads=2"], &portable[..]] {
+        workspace.run("other", &[&INT8[..], more].concat()).ok();
+        assert_eq!(features(&workspace, "other"), ours, "{more:?}");
+        assert_eq!(workspace.read(&format!("other/{RANGES}")), workspace.read(&format!("one/{RANGES}")));
+    }
+    let refused = workspace.run("no", &[&INT8[..], &["--set", "runtime.kernels=reference"]].concat());
+    assert!(refused.code == Some(2) && refused.stderr.contains("f32"), "{}", refused.stderr);
+    crate::predict::agrees(&workspace, &workspace.path("one"), &crate::predict::ALL);
+}
+
+#[test]
+fn a_run_keeps_its_ranges_until_the_extraction_is_forced() {
+    let workspace = Workspace::with_fruits(4, 2);
+    let run = |more: &[&str]| workspace.run("out", &[&INT8[..3], &["extract.calibration=100"], more].concat()).ok();
+    run(&[]);
+    let (ranges, before) = (workspace.read(&format!("out/{RANGES}")), features(&workspace, "out"));
+    assert!(run(&[]).computed().is_empty(), "nothing is new");
+    let shipped = project().join("data/fruits/Training/Lemon");
+    let mut files: Vec<_> =
+        std::fs::read_dir(shipped).expect("shipped").map(|entry| entry.expect("entry").path()).collect();
+    files.sort();
+    workspace.write("pictures/Training/Banana/more.png", &std::fs::read(&files[9]).expect("read"));
+    assert_eq!(run(&[]).computed()[0], "extract");
+    assert_eq!(workspace.read(&format!("out/{RANGES}")), ranges, "the ranges follow the pictures");
+    assert_eq!(run(&["--force", "extract"]).computed()[0], "extract");
+    let forced = workspace.read(&format!("out/{RANGES}"));
+    assert_ne!(forced, ranges, "the ranges are those of before");
+    std::fs::remove_file(workspace.path("pictures/Training/Banana/more.png")).expect("removed");
+    run(&["--force", "extract"]);
+    assert_eq!(workspace.read(&format!("out/{RANGES}")), ranges);
+    assert_eq!(features(&workspace, "out"), before);
+    // a file that is gone or damaged is made again
+    std::fs::write(workspace.path(&format!("out/{RANGES}")), b"no ranges").expect("written");
+    run(&[]);
+    assert_eq!(workspace.read(&format!("out/{RANGES}")), ranges);
+    assert_eq!(features(&workspace, "out"), before);
+    // other ranges are other features
+    workspace.run("out", &[&INT8[..3], &["extract.calibration=1"]].concat()).ok();
+    assert_ne!(features(&workspace, "out"), before);
+}
+
+#[test]
+fn ranges_are_written_once_and_read_wherever_they_are_named() {
+    let workspace = Workspace::with_fruits(4, 2);
+    let here = |arguments: &[&str]| call(&workspace.path(""), arguments);
+    let embed =
+        |out: &str, more: &[&str]| here(&[&["embed", "pictures", "-o", out, "--precision", "int8"], more].concat());
+    embed("a.csv", &["--ranges", "r.safetensors"]).ok();
+    let ranges = workspace.read("r.safetensors");
+    embed("b.csv", &["--ranges", "r.safetensors"]).ok();
+    assert_eq!(workspace.read("r.safetensors"), ranges);
+    assert!(workspace.read("a.csv") == workspace.read("b.csv"), "the same ranges, other features");
+    let file = workspace.path("r.safetensors");
+    let set = format!("extract.calibration={}", file.display());
+    workspace.run("out", &["--set", "extract.precision=int8", "--set", &set]).ok();
+    assert_eq!(workspace.read(&format!("out/{RANGES}")), ranges);
+    std::fs::write(&file, b"x").expect("written");
+    let error = workspace.run("other", &["--set", "extract.precision=int8", "--set", &set]);
+    assert!(error.code == Some(1) && error.stderr.contains("r.safetensors is no file of ranges"), "{}", error.stderr);
+    // classify and bench take such a file, too, and their own ranges where none is named
+    let classify = ["classify", "pictures/Test/Lemon", "--precision", "int8", "--top", "1"];
+    let bench = ["bench", "efficientnet_lite0", "--precision", "int8", "--seconds", "0.05", "--json"];
+    for command in [&classify[..], &bench] {
+        here(command).ok();
+        let error = here(&[command, &["--ranges", "r.safetensors"]].concat());
+        assert!(error.code == Some(1) && error.stderr.contains("is no file of ranges"), "{}", error.stderr);
+    }
+    here(&[&classify[..], &["--ranges", "c.safetensors"]].concat()).ok();
+    here(&[&bench[..], &["--ranges", "c.safetensors"]].concat()).ok();
+    let none = here(&[&bench[..], &["--ranges", "none.safetensors"]].concat());
+    assert!(none.code == Some(1) && none.stderr.contains("calibrated on pictures"), "{}", none.stderr);
+}
+
+#[test]
+fn parts_of_a_run_share_its_ranges() {
+    let workspace = Workspace::with_fruits(4, 2);
+    workspace.run("whole", &INT8).ok();
+    workspace.run("out", &[&["--until", "scan"], &INT8[..]].concat()).ok();
+    assert!(!workspace.path("out").join(RANGES).exists(), "these are of the extraction");
+    for part in ["2/2", "1/2"] {
+        let computed = done(&mut extract(&workspace, "out", &[&["--shard", part], &INT8[..]].concat())).ok();
+        assert!(computed.event("summary")["computed"]["pictures"].as_u64().is_some_and(|pictures| pictures > 0));
+    }
+    let rest = workspace.run("out", &INT8).ok();
+    assert!(!rest.stderr.contains("extract_timing"), "nothing was left to compute: {}", rest.stderr);
+    let (found, expected) = (workspace.results("out"), workspace.results("whole"));
+    assert!(expected.contains_key(RANGES) && found == expected);
+    std::fs::remove_file(workspace.path("out/.store/ranges.safetensors")).expect("removed");
+    let refused = done(&mut extract(&workspace, "out", &[&["--shard", "1/2"], &INT8[..]].concat()));
+    assert!(refused.code == Some(1) && refused.stderr.contains("--until scan"), "{}", refused.stderr);
+}
+
+#[test]
+fn killed_while_it_calibrates_a_run_ends_with_the_same_bytes() {
+    let workspace = Workspace::with_fruits(8, 2);
+    workspace.run("whole", &INT8).ok();
+    let noted = workspace.path("killed/.store/ranges.safetensors");
+    let mut early = 0;
+    for pause in [100, 200, 400, 800, 60_000] {
+        let mut child = workspace.command("killed", &INT8).stderr(Stdio::null()).spawn().expect("started");
+        let start = Instant::now();
+        while !noted.exists() && start.elapsed() < Duration::from_millis(pause) {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        early += usize::from(!noted.exists());
+        child.kill().expect("killed");
+        child.wait().expect("ended");
+        if noted.exists() {
+            break;
+        }
+    }
+    assert!(early > 0 && noted.exists(), "{early} were killed before there were ranges");
+    let ranges = std::fs::read(&noted).expect("read");
+    workspace.run("killed", &INT8).ok();
+    assert!(ranges == workspace.read(&format!("killed/{RANGES}")), "they were found anew");
+    assert!(workspace.results("killed") == workspace.results("whole"));
+}
+
+#[test]
+fn networks_of_onnx_files_and_weights_with_a_name_are_calibrated_on_the_pictures() {
+    let workspace = crate::own_weights::workspace();
+    crate::own_weights::import(&workspace, "pets", &crate::own_weights::WELL).ok();
+    let name = "torchscript.small_vgg.onnx";
+    crate::onnx::each(&workspace.path(""), |note| note["file"] == name, |_| ());
+    let recipe = ["--set", "extract.recipe.preset=torchvision"];
+    for (weights, more) in [("pets", &[][..]), (name, &recipe[..])] {
+        let embed = |out: &str, precision: &str| {
+            let table = ["embed", "pictures", "-o", out, "--weights", weights, "--precision", precision];
+            crate::own_weights::call(&workspace, &[&table[..], more].concat()).ok();
+            let text = String::from_utf8(workspace.read(out)).expect("text");
+            let rows =
+                text.lines().skip(1).flat_map(|line| line.split(',').skip(1).map(|v| v.parse().expect("a number")));
+            rows.collect::<Vec<f64>>()
+        };
+        let error = distance(&embed("i.csv", "int8"), &embed("f.csv", "f32"));
+        assert!(error > 1e-4 && error < 0.2, "{weights}: {error:e}");
+        // a run keeps what it has found for `predict`
+        let sets =
+            ["--set", &format!("extract.weights={weights}"), "--set", "select=null", "--set", "extract.precision=int8"];
+        let run = |command: &[&str]| crate::own_weights::call(&workspace, command).ok();
+        let out = format!("out-{weights}");
+        run(&[&["run", "pipeline.yaml", "--out", &out], &sets[..], more].concat());
+        run(&["predict", &out, "pictures/Test/Lemon", "--top", "1"]);
+        assert!(workspace.path(&out).join(RANGES).exists());
+    }
+}
+
+#[test]
+fn a_device_or_kernels_that_cannot_compute_it_are_told_before_the_calibration() {
+    let workspace = Workspace::with_fruits(2, 1);
+    for (set, code, said) in [("runtime.kernels=reference", 2, "f32"), ("runtime.device=cuda:7", 1, "cuda:7")] {
+        let refused = workspace.run("no", &[&INT8[..], &["--set", set]].concat());
+        assert!(refused.code == Some(code) && refused.stderr.contains(said), "{}", refused.stderr);
+        assert!(!refused.stderr.contains("calibrate"), "{}", refused.stderr);
+    }
+}
