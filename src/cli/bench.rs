@@ -126,7 +126,7 @@ fn calibrate((backbone, device): (&NetworkPlan, &Device), arguments: &BenchArgs)
     let pictures = arguments.images.as_ref().map(|path| named(path, &mut Members::default())).transpose()?;
     if pictures.is_some() || arguments.ranges.is_named() {
         let pictures = pictures.unwrap_or_default();
-        return arguments.ranges.settle((backbone, device), &pictures, &arguments.workers, &Ui::silent());
+        return arguments.ranges.settle((backbone, device), None, &pictures, &arguments.workers, &Ui::silent());
     }
     if backbone.precision == Precision::Int8 {
         let calibrator = Calibrator::open(backbone, device)?;

@@ -112,7 +112,7 @@ pub fn run(arguments: &ClassifyArgs) -> Result<(), Error> {
     let has_names = names.is_some();
     let network = network.precision(arguments.precision);
     let pictures = arguments.pictures.pictures()?;
-    arguments.ranges.settle((&network, &device), &pictures, &arguments.pictures.workers, &ui)?;
+    arguments.ranges.settle((&network, &device), None, &pictures, &arguments.pictures.workers, &ui)?;
     let predictor = Predictor::of_network(&network, names, &device)?;
     if let Some(told) = predictor.taken().told().filter(|_| !predictor.taken().others.is_empty()) {
         ui.note(&format!("weights {told}"));

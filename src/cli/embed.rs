@@ -151,8 +151,14 @@ pub fn run(arguments: &EmbedArgs) -> Result<(), Error> {
     let kind = if form == Form::Csv { FileKind::Csv } else { FileKind::Parquet };
     let output = Output::new(&arguments.out, kind, Rules::new(&inputs, arguments.overwrite))?;
     let device = arguments.workers.open_device()?;
-    extract::find_ranges(&plan, &Options::default())?;
-    arguments.ranges.settle((&plan.backbone, &device), &pictures, &arguments.workers, &ui)?;
+    if !arguments.ranges.is_named() {
+        extract::find_ranges(&plan, &Options::default())?;
+    }
+    let count = match plan.pipeline.extract.calibration {
+        Some(config::Calibration::Pictures(count)) => Some(count),
+        _ => None,
+    };
+    arguments.ranges.settle((&plan.backbone, &device), count, &pictures, &arguments.workers, &ui)?;
     let (extractor, way) = (&Extractor::open(&plan.backbone, &device)?, Way::of(&device, plan.pipeline.batch_size()));
     let memory = &arguments.workers.memory();
     let through = Through { extractor, way, memory, strict: false };

@@ -29,11 +29,12 @@ impl RangesArgs {
         self.ranges.is_some()
     }
 
-    /// Finds the ranges of `network`, if its precision wants them: those of the file, those that ship with its weights,
-    /// or new ones from `pictures`.
+    /// Finds the ranges of `network`, if its precision wants them: those of the file, those that ship with its weights
+    /// unless a `count` is asked for, or new ones from so many of `pictures`.
     pub fn settle(
         &self,
         (network, device): (&NetworkPlan, &Device),
+        count: Option<usize>,
         pictures: &[NamedFile],
         workers: &WorkerArgs,
         ui: &Ui,
@@ -44,10 +45,11 @@ impl RangesArgs {
         let there = self.ranges.as_ref().filter(|path| path.exists());
         let ranges = match (there, network.shipped_ranges()) {
             (Some(path), _) => io::ranges::read(path)?,
-            (None, Some(shipped)) if self.ranges.is_none() => shipped,
+            (None, Some(shipped)) if self.ranges.is_none() && count.is_none() => shipped,
             (None, _) => {
                 let numbers: Vec<usize> = (0..pictures.len()).collect();
-                let (source, count, threads) = (&Named(pictures), calibrate::PICTURES, workers.threads());
+                let (source, count, threads) =
+                    (&Named(pictures), count.unwrap_or(calibrate::PICTURES), workers.threads());
                 let memory = &workers.memory();
                 let sample = Sample { source, numbers: &numbers, count, device, threads, memory, ui };
                 let ranges = sample.ranges(network)?;

@@ -84,6 +84,11 @@ fn ranges_are_written_once_and_read_wherever_they_are_named() {
     embed("b.csv", &["--ranges", "r.safetensors"]).ok();
     assert_eq!(workspace.read("r.safetensors"), ranges);
     assert!(workspace.read("a.csv") == workspace.read("b.csv"), "the same ranges, other features");
+    // another number of pictures gives other ranges, and those that ship are others, too
+    for more in [&["--set", "extract.calibration=2"][..], &[]] {
+        embed("c.csv", more).ok();
+        assert!(workspace.read("c.csv") != workspace.read("a.csv"), "{more:?}");
+    }
     let file = workspace.path("r.safetensors");
     let set = format!("extract.calibration={}", file.display());
     workspace.run("out", &["--set", "extract.precision=int8", "--set", &set]).ok();
@@ -93,7 +98,7 @@ fn ranges_are_written_once_and_read_wherever_they_are_named() {
     assert!(error.code == Some(1) && error.stderr.contains("r.safetensors is no file of ranges"), "{}", error.stderr);
     // classify and bench take such a file, too, and their own ranges where none is named
     let classify = ["classify", "pictures/Test/Lemon", "--precision", "int8", "--top", "1"];
-    let bench = ["bench", "efficientnet_lite0", "--precision", "int8", "--seconds", "0.05", "--json"];
+    let bench = ["bench", "--precision", "int8", "--seconds", "0.05", "--json"];
     for command in [&classify[..], &bench] {
         here(command).ok();
         let error = here(&[command, &["--ranges", "r.safetensors"]].concat());
