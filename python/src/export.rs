@@ -35,7 +35,7 @@ pub(crate) fn export_onnx(py: Python<'_>, run: PathBuf, input: &str, weights: Op
     let known = all.into_iter().find(|one| one.name() == input);
     let input = known.ok_or_else(|| PyValueError::new_err(format!("there is no input `{input}`")))?;
     let made = py.detach(|| export::onnx(&RunDir::new(run), weights.as_deref(), input));
-    let made = made.map_err(|error| exception(py, &error.into()))?;
+    let made = made.map_err(|error| exception(py, error))?;
     let bytes = |values: &[f32]| -> Vec<u8> { values.iter().flat_map(|value| value.to_le_bytes()).collect() };
     let sample = match made.sample.input {
         Values::F32(values) => bytes(&values),
@@ -58,5 +58,5 @@ pub(crate) fn model_card(py: Python<'_>, run: PathBuf) -> PyResult<String> {
         let summary = summary.ok_or_else(|| PredictorError::no_run(&run, "run.json"))?;
         Ok::<_, featurize::Error>(export::card(&summary)?)
     });
-    made.map_err(|error| exception(py, &error))
+    made.map_err(|error| exception(py, error))
 }

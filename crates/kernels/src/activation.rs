@@ -164,7 +164,7 @@ unsafe fn gelu<S: Simd>(x: S::Vector) -> S::Vector {
 /// The CPU has the instruction set of `S`.
 #[inline(always)]
 unsafe fn gelu_tanh<S: Simd>(x: S::Vector) -> S::Vector {
-    const LINEAR: f32 = 1.595_769_1;
+    const LINEAR: f32 = 1.595_769;
     const CUBIC: f32 = 0.071_354_814;
     // SAFETY: the caller answers for the instruction set.
     unsafe {

@@ -243,7 +243,7 @@ impl Writer {
         }
         if size[0].is_multiple_of(out[0]) && size[1].is_multiple_of(out[1]) {
             let side = [size[0] / out[0], size[1] / out[1]];
-            let window = Window { kernel: side, stride: side, pad: Pad::default() };
+            let window = Window::new(side, side, Pad::default());
             return self.windowed("AveragePool", &[x], &window, &[]);
         }
         // cells that overlap: a matrix of shares for the rows, and one for the columns
