@@ -75,8 +75,10 @@ impl Source for Inputs<'_> {
     }
 
     fn requests(&self) -> usize {
-        let path = |input| if let &Input::Path(ref path) = input { Some(path.as_path()) } else { None };
-        requests(self.pictures.iter().filter_map(path))
+        requests(self.pictures.iter().filter_map(|input| match input {
+            Input::Path(path) => Some(path.as_path()),
+            _ => None,
+        }))
     }
 }
 
