@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use thiserror::Error;
 
 use crate::config::{self, Channels, ConfigError, Device, Features, Layout, Pipeline, Precision};
-use crate::image::{ChannelOrder, Exif, Preset, Recipe};
+use crate::image::{ChannelOrder, Exif, Preset, Recipe, RecipeOverrides};
 use crate::io::features;
 pub(crate) use crate::models::unknown as unknown_model;
 use crate::models::{self, ModelSpec, Source};
@@ -260,7 +260,8 @@ fn backbone(pipeline: &Pipeline, fetch: &mut Fetch<'_>) -> Result<NetworkPlan, P
                 // a layer that is asked for by name may stand above the last feature map
                 top: !extract.layers().is_empty(),
             };
-            let Chosen { model, row, weights, recipe, .. } = network_plan::choose(&asked, fetch).map_err(wrong)?;
+            let Chosen { model, row, weights, recipe, exif, .. } =
+                network_plan::choose(&asked, fetch).map_err(wrong)?;
             let mut recipe = match overrides.preset {
                 None => recipe,
                 Some(preset) => preset_of(model, preset).map_err(|message| at("extract.recipe.preset", message))?,
@@ -269,16 +270,21 @@ fn backbone(pipeline: &Pipeline, fetch: &mut Fetch<'_>) -> Result<NetworkPlan, P
             if extract.channels == Channels::One {
                 recipe.channels = ChannelOrder::Grey;
             }
-            NetworkPlan::new(model, row, weights, recipe, &extract.layers(), extract.features).map_err(wrong)?
+            let layers = extract.layers();
+            NetworkPlan::new(model, row, weights, recipe, &layers, extract.features).map_err(wrong)?.exif(exif)
         }
     };
-    // the libraries leave pictures as they are stored
-    let exif = if overrides.preset.is_some() { Exif::Ignore } else { backbone.decoding.exif };
+    let exif = exif_of(&overrides, backbone.decoding.exif);
     let runtime = &pipeline.runtime;
     let gpu = matches!(runtime.device, Device::Cuda(_) | Device::Metal).then(|| runtime.device.to_string());
     let checked = runtime.kernels.check(extract.precision, gpu.as_deref());
     checked.map_err(|error| at("runtime.kernels", error.to_string()))?;
     Ok(backbone.decoding(pipeline.image.decoding(exif)).precision(extract.precision).kernels(runtime.kernels))
+}
+
+/// Whether pictures are turned upright: the libraries whose preset is asked for leave them as they are stored.
+pub(crate) fn exif_of(overrides: &RecipeOverrides, of_weights: Exif) -> Exif {
+    if overrides.preset.is_some() { Exif::Ignore } else { of_weights }
 }
 
 /// The recipe that a library has for its weights of a network.

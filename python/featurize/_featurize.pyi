@@ -71,7 +71,10 @@ class Progress:
     def finish(self, text: str) -> None: ...
 
 class Exported:
-    """An ONNX file with values of `shape` for its input (bytes for `pixels`, else float32), and their probabilities by the program."""
+    """An ONNX file, values of `shape` for its input, and the probabilities that the program gives for them.
+
+    The values are bytes for `pixels`, else float32.
+    """
 
     file: bytes
     input: str

@@ -32,5 +32,6 @@ def check(exported: Any) -> None:
     expected = np.frombuffer(exported.probabilities, np.float32).reshape(found.shape)
     apart = float(np.abs(found - expected).max())
     if not apart <= LIMIT:
-        text = f"ONNX Runtime {onnxruntime.__version__} gives probabilities that are {apart:.1e} away from those of the run"
+        runtime = f"ONNX Runtime {onnxruntime.__version__}"
+        text = f"{runtime} gives probabilities that are {apart:.1e} away from those of the run"
         raise _featurize.FeaturizeError(f"{text}: nothing was written; please report it")

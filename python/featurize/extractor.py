@@ -36,8 +36,8 @@ class Extractor:
     features
         `"avg"` and `"max"` pool a map, `"flatten"` gives all of it as one row, `"map"` as (height, width, channels).
     precision
-        `"f32"`, `"bf16"` or `"int8"`. Networks other than the bundled one want a file of ranges for `"int8"`, which `featurize embed --ranges`
-        writes: `settings={"extract.calibration": "r.safetensors"}`.
+        `"f32"`, `"bf16"` or `"int8"`. Networks other than the bundled one want a file of ranges for `"int8"`, which
+        `featurize embed --ranges` writes: `settings={"extract.calibration": "r.safetensors"}`.
     device
         `"auto"`, `"cpu"`, `"cuda"` or `"metal"`.
     threads

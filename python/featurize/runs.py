@@ -104,8 +104,8 @@ class Run:
     def to_sklearn(self) -> Any:
         """Return what the run has fitted as a `Pipeline` of scikit-learn.
 
-        Its rows are features, of the run's tables or of `embed` with the run's network: (n, columns). `predict_proba` gives the
-        probabilities of `predictions.parquet` to 1e-5.
+        Its rows are features, of the run's tables or of `embed` with the run's network: (n, columns). `predict_proba`
+        gives the probabilities of `predictions.parquet` to 1e-5.
         """
         return _fitted.pipeline(self.path)
 
@@ -118,14 +118,16 @@ class Run:
     ) -> Path:
         """Write network and classifier to one ONNX file, as `featurize export` does, and return its path.
 
-        Where onnxruntime is installed, it runs the file first, and the probabilities are compared with those of the run.
+        Where onnxruntime is installed, it runs the file first, and the probabilities are compared with those of the
+        run.
 
         Parameters
         ----------
         input
-            What the file takes: `input`, the picture as the recipe prepares it, (n, channels, height, width), float32; `pixels`,
-            bytes of red, green and blue, (n, height, width, 3), cut to the size of the recipe; or `features`, rows of the run's
-            tables, (n, columns), float32. It gives `probabilities`, (n, classes), float32.
+            The input of the file: `input`, the picture as the recipe prepares it, (n, channels, height, width),
+            float32; `pixels`, bytes of red, green and blue, (n, height, width, 3), cut to the size of the recipe; or
+            `features`, rows of the run's tables, (n, columns), float32. Its output is `probabilities`, (n, classes),
+            float32.
         weights
             The file of the network's weights, where it is no longer where the run found it.
 

@@ -92,7 +92,8 @@ def test_spark(expected, monkeypatch):
     spark = builder.config("spark.sql.shuffle.partitions", "1").getOrCreate()
     try:
         photos = spark.read.format("binaryFile").load(str(FOLDER)).select("path", col("content").alias("bytes"))
-        schema = "path string, bytes binary, width int, height int, status string, kind string, error string, features array<float>"
+        schema = "path string, bytes binary, width int, height int, "
+        schema += "status string, kind string, error string, features array<float>"
         rows = photos.mapInArrow(features, schema).select("path", "status", "features").collect()
     finally:
         spark.stop()

@@ -50,7 +50,10 @@ CLASSIFIERS = [
     {"select": {}, "reduce": {"scale": "l2", "svd": {"components": 5}}},
     {"train": {"logistic": {}}, "input.classes": ["Strawberry", "Banana", "Lemon"]},
     {"train": {"logistic": {}, "calibrate": "temperature"}},
-    {"train": {"mlp": {"hidden": [8, 4], "activation": "tanh", "seed": 7}, "calibrate": "temperature"}, "input.classes": None},
+    {
+        "train": {"mlp": {"hidden": [8, 4], "activation": "tanh", "seed": 7}, "calibrate": "temperature"},
+        "input.classes": None,
+    },
     {"train": {"knn": {"k": 3, "weights": "distance"}, "calibrate": "none"}},
     {"train": {"knn": {"k": 5, "metric": "euclidean"}, "calibrate": "temperature"}},
 ]

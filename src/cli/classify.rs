@@ -15,7 +15,7 @@ use crate::models::{Source, imagenet};
 use crate::network_plan::{self, Asked, Chosen, Fetch, NetworkPlan};
 use crate::onnx;
 use crate::pictures::Predictor;
-use crate::plan::preset_of;
+use crate::plan::{exif_of, preset_of};
 
 /// Which network, and which pictures.
 #[derive(Debug, Args)]
@@ -45,7 +45,8 @@ pub struct ClassifyArgs {
     /// an ONNX file, else those of ImageNet where there are 1000, else their numbers.
     #[arg(long, value_name = "FILE")]
     classes: Option<PathBuf>,
-    /// A key of `extract.recipe` of the YAML: `--set extract.recipe.preset=torchvision`. Default: the recipe of the weights; an ONNX file has none.
+    /// A key of `extract.recipe` of the YAML: `--set extract.recipe.preset=torchvision`. Default: the recipe of the
+    /// weights; an ONNX file has one only if `featurize export` wrote it.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     sets: Vec<String>,
     #[command(flatten)]
@@ -78,9 +79,10 @@ impl ClassifyArgs {
                 return Err(Error::Usage(text.to_string()));
             }
             let recipe = network_plan::onnx_recipe(&weights, &overrides)?;
-            let noted = weights.onnx()?.metadata().get(onnx::notes::CLASSES);
-            let classes = noted.and_then(|text| serde_json::from_str(text).ok());
-            return Ok((NetworkPlan::onnx_classifier(weights, recipe)?, classes));
+            let classes = weights.onnx()?.note(onnx::notes::CLASSES)?;
+            let network = NetworkPlan::onnx_classifier(weights, recipe)?;
+            let exif = exif_of(&overrides, network.decoding.exif);
+            return Ok((network.exif(exif), classes));
         }
         let asked = Asked {
             model: find_model(self.model.as_deref().unwrap_or(DEFAULT_MODEL))?,
@@ -91,10 +93,11 @@ impl ClassifyArgs {
             seed: 0,
             top: true,
         };
-        let Chosen { model, row, weights, recipe, classes } = network_plan::choose(&asked, fetch)?;
+        let Chosen { model, row, weights, recipe, exif, classes } = network_plan::choose(&asked, fetch)?;
         let recipe = overrides.preset.map_or(Ok(recipe), |preset| preset_of(model, preset));
         let recipe = recipe.map_err(Error::Usage)?.with(&overrides);
-        Ok((NetworkPlan::classifier(model, row, weights, recipe)?, classes))
+        let exif = exif_of(&overrides, exif);
+        Ok((NetworkPlan::classifier(model, row, weights, recipe)?.exif(exif), classes))
     }
 }
 

@@ -15,13 +15,11 @@ use crate::io::features::Format;
 use crate::io::output::{FileKind, Inputs, Output, Rules, is_stream};
 use crate::io::table::Table;
 use crate::io::writer::Writer;
-use crate::io::{IoError, csv_text};
+use crate::io::{self, IoError, csv_text};
 use crate::pictures::stream::Through;
 use crate::pictures::{Done, Made, Named, Way};
 use crate::plan::Plan;
 use crate::progress::Ui;
-use crate::stage::Options;
-use crate::stages::extract;
 use crate::stages::scan::NamedFile;
 use crate::table::FeatureMatrix;
 use crate::terminal::printable;
@@ -151,12 +149,17 @@ pub fn run(arguments: &EmbedArgs) -> Result<(), Error> {
     let kind = if form == Form::Csv { FileKind::Csv } else { FileKind::Parquet };
     let output = Output::new(&arguments.out, kind, Rules::new(&inputs, arguments.overwrite))?;
     let device = arguments.workers.open_device()?;
-    if !arguments.ranges.is_named() {
-        extract::find_ranges(&plan, &Options::default())?;
-    }
-    let count = match plan.pipeline.extract.calibration {
-        Some(config::Calibration::Pictures(count)) => Some(count),
-        _ => None,
+    let count = match &plan.pipeline.extract.calibration {
+        Some(config::Calibration::Pictures(count)) => Some(*count),
+        Some(config::Calibration::File(_)) if arguments.ranges.is_named() => {
+            let text = "`--ranges` and `extract.calibration` name a file each: leave one out";
+            return Err(Error::Usage(text.to_string()));
+        }
+        Some(config::Calibration::File(file)) => {
+            plan.backbone.keep_ranges(io::ranges::read(file)?);
+            None
+        }
+        None => None,
     };
     arguments.ranges.settle((&plan.backbone, &device), count, &pictures, &arguments.workers, &ui)?;
     let (extractor, way) = (&Extractor::open(&plan.backbone, &device)?, Way::of(&device, plan.pipeline.batch_size()));

@@ -21,7 +21,7 @@ use crate::progress::{Ui, plural};
 use crate::stages::evaluate::{score, table, widen};
 use crate::stages::report::formatting::percent;
 use crate::stages::report::{self, Prediction, Scored};
-use crate::stages::scan::{self, Listing, Picture, Split};
+use crate::stages::scan::{self, Aside, Listing, Picture, Split};
 use crate::store::RunDir;
 use crate::table::FeatureMatrix;
 use crate::terminal::printable;
@@ -88,6 +88,11 @@ pub fn run(arguments: &EvaluateArgs) -> Result<(), Error> {
     let classes = classes(&predictor, &listing, &ui);
     let Predicted { keys, probabilities, failed } =
         predict(&predictor, source, &listing.pictures, &classes, arguments, &ui)?;
+    // a file that the table names and that is not there is a failure, too
+    let unread = listing.aside.iter().filter(|aside| aside.kind.is_failed());
+    let tell =
+        |aside: &&Aside| ui.tell(&format!("{}: {}: {}", printable(&aside.path), aside.kind.word(), aside.reason));
+    let failed = failed + unread.inspect(tell).count();
     let predicted: Vec<usize> = probabilities.iter_rows().map(argmax).collect();
     let scores = score(&keys, &probabilities, &predicted, &classes, Split::Test)?;
     let scores = scores.ok_or(PredictorError::Failed { failed, of: failed })?;

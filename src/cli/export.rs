@@ -13,7 +13,7 @@ use crate::progress::bytes;
 use crate::store::RunDir;
 use crate::terminal::{printable, printable_path};
 
-/// Which run, and which files.
+/// The arguments name the run and the files to write.
 #[derive(Debug, Args)]
 pub struct ExportArgs {
     /// The run's folder, as `featurize run` wrote it; it may have been moved.

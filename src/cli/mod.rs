@@ -135,7 +135,7 @@ enum Command {
     ///
     /// The ONNX file holds everything from the prepared picture, or from its pixels, to the probability of every class,
     /// in f32, with the names of the classes, the recipe and the provenance in its metadata. Resizing and cutting are
-    /// left to its user. The file is read back and compared with the run before it is written.
+    /// left to its user. Where the file can be read back, it is compared with the run first.
     #[command(
         after_help = "Examples:\n  featurize export runs/fruits --onnx fruits.onnx --from-pixels\n  featurize export \
                       runs/fruits --card fruits.md"

@@ -39,6 +39,10 @@ impl RangesArgs {
         workers: &WorkerArgs,
         ui: &Ui,
     ) -> Result<(), Error> {
+        if network.precision != Precision::Int8 && self.is_named() {
+            let text = "`--ranges` are those of `--precision int8`: give both, or neither";
+            return Err(Error::Usage(text.to_string()));
+        }
         if network.precision != Precision::Int8 || network.ranges.get().is_some() {
             return Ok(());
         }

@@ -66,8 +66,8 @@ pub struct Extract {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub calibration: Option<Calibration>,
     /// Keys that override the preprocessing recipe of the weights. `featurize plan` shows the result. Default: the
-    /// recipe that the weights were trained with. An ONNX file has none: `preset` (`torchvision` or `timm`) or `mean`
-    /// and `std` are needed.
+    /// recipe that the weights were trained with. An ONNX file has one only if `featurize export` wrote it; for others,
+    /// `preset` (`torchvision` or `timm`) or `mean` and `std` are needed.
     pub recipe: Option<RecipeOverrides>,
     /// The most pictures in one Parquet file. Default: chosen by the number of columns and the cost of a picture.
     #[schemars(range(min = 1, max = ranges::SHARD_ROWS))]

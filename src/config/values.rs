@@ -17,8 +17,8 @@ pub fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) 
 
 /// Reads `train`: keys and values, or a list of classifiers to compare.
 pub fn train<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Train>, D::Error> {
-    const EXPECTED: &str = "keys and values (`mlp`, `logistic`, `knn`, `candidates`, `cv`, `group_by` or `calibrate`), or \
-                            a list of classifiers";
+    const EXPECTED: &str = "keys and values (`mlp`, `logistic`, `knn`, `candidates`, `cv`, `group_by` or `calibrate`), \
+                            or a list of classifiers";
     read_forms!(deserializer, EXPECTED => Option<Train> {;
         fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
             Ok(Some(Train::default()))

@@ -200,9 +200,16 @@ impl Predictor {
             None if known.len() == extractor.width() => known,
             None => own(),
         };
-        let notes = backbone.weights.onnx().ok().map(onnx::OnnxFile::metadata);
-        let temperature = notes.and_then(|notes| serde_json::from_str(notes.get(onnx::notes::TEMPERATURE)?).ok());
-        let head = Head::Softmax(temperature.filter(|temperature: &Temperature| temperature.is_sound()));
+        let temperature: Option<Temperature> = match backbone.weights.onnx() {
+            Ok(file) => file.note(onnx::notes::TEMPERATURE)?,
+            Err(_) => None,
+        };
+        if let Some(unsound) = temperature.filter(|temperature| !temperature.is_sound()) {
+            let (place, key) = (backbone.weights.describe(), onnx::notes::TEMPERATURE);
+            let reason = format!("its note `{key}` is {}; a positive number was expected", unsound.value());
+            return Err(WeightError::Format { place, reason }.into());
+        }
+        let head = Head::Softmax(temperature);
         Ok(Self { extractor, way: Way::on(device), head, classes, metadata: Vec::new() })
     }
 

@@ -124,7 +124,9 @@ NETWORKS = {
     "torchscript.mobilenet_v3_small": (vision("mobilenet_v3_small", num_classes=100), 13, 64),
     "torchscript.shufflenet_v2_x0_5": (vision("shufflenet_v2_x0_5", num_classes=100), 14, 64),
     "torchscript.squeezenet1_1": (vision("squeezenet1_1", num_classes=100), 15, 64),
-    "torchscript.googlenet": (vision("googlenet", init_weights=False, aux_logits=False, transform_input=True, num_classes=100), 16, 64),
+    "torchscript.googlenet": (
+        vision("googlenet", init_weights=False, aux_logits=False, transform_input=True, num_classes=100), 16, 64,
+    ),
     "torchscript.regnet_y_400mf": (vision("regnet_y_400mf", num_classes=100), 17, 64),
     "torchscript.convnext_tiny": (vision("convnext_tiny", num_classes=100), 13, 64),
     "torchscript.small_vgg": (SmallVgg, 13, 64),
@@ -171,11 +173,17 @@ def export(name, path):
     model, x = build().eval(), torch.zeros(1, 3, side, side)
     if exporter == "dynamo":
         dim = torch.export.Dim("n", min=1, max=64)
-        torch.onnx.export(model, (torch.zeros(2, 3, side, side),), str(path), dynamo=True, opset_version=opset, dynamic_shapes=({0: dim},), external_data=False, verbose=False)
+        torch.onnx.export(
+            model, (torch.zeros(2, 3, side, side),), str(path), dynamo=True, opset_version=opset,
+            dynamic_shapes=({0: dim},), external_data=False, verbose=False,
+        )
     elif exporter == "timm":
         # as `onnx_export.py --dynamic-size` of timm does it
         axes = {"input0": {0: "batch", 2: "height", 3: "width"}, "output0": {0: "batch"}}
-        torch.onnx.export(model, x, str(path), dynamo=False, opset_version=opset, input_names=["input0"], output_names=["output0"], dynamic_axes=axes)
+        torch.onnx.export(
+            model, x, str(path), dynamo=False, opset_version=opset, input_names=["input0"],
+            output_names=["output0"], dynamic_axes=axes,
+        )
     else:
         torch.onnx.export(model, x, str(path), dynamo=False, opset_version=opset)
 
@@ -275,7 +283,8 @@ def golden(name, folder):
         data = b"".join(formula(t, *tensor).tobytes() for t, tensor in enumerate(tensors))
         (folder / "weights.bin").write_bytes(data)
         stored, (features, inner, logits) = model.SerializeToString(), ends(model)
-        wanted = {word: value for word, value in zip(("features", "inner", "logits"), (features, inner, logits)) if value}
+        words = ("features", "inner", "logits")
+        wanted = {word: value for word, value in zip(words, (features, inner, logits)) if value}
         model.graph.ClearField("output")
         model.graph.output.extend(onnx.ValueInfoProto(name=value) for value in dict.fromkeys(wanted.values()))
         path.write_bytes(model.SerializeToString())

@@ -1,16 +1,18 @@
 #!/usr/bin/env python3
 """Makes `pth_*`: what `torch.save` writes, and the values that PyTorch has for it.
 
-pth_types.pth             a state dict with every kind of tensor: float types, integers, one without dimensions, an empty one, transposed,
-                          expanded, sliced and channels-last ones, two of one storage, a parameter, special values,
-                          types without a storage class of their own
+pth_types.pth             a state dict with every kind of tensor: float types, integers, one without dimensions, an
+                          empty one, transposed, expanded, sliced and channels-last ones, two of one storage, a
+                          parameter, special values, types without a storage class of their own
 pth_types_legacy.pth      the same in the format of PyTorch before 1.6
 pth_types_deflated.pth    the same in a zip that somebody packed anew, with pickle protocol 4
-pth_checkpoint.pth        a training checkpoint: epoch, best accuracy (a tensor), options, optimizer, and a state dict of `DataParallel`
+pth_checkpoint.pth        a training checkpoint: epoch, best accuracy (a tensor), options, optimizer, and a state dict
+                          of `DataParallel`
 pth_checkpoint_legacy.pth the same in the format of PyTorch before 1.6
 pth_module.pth            a whole module, which cannot be read without running its code
 pth_script.pt             TorchScript
-pth.json                  name, shape and the values in f32, as bits, of the state dict in pth_types and pth_checkpoint; null for other types
+pth.json                  name, shape and the values in f32, as bits, of the state dict in pth_types and
+                          pth_checkpoint; null for other types
 
 pip install torch numpy
 python pth.py                                         # writes beside itself and prints the versions

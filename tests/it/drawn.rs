@@ -116,13 +116,11 @@ fn a_sheet_has_every_picture_with_its_label() {
     assert!(sheet.width == plot.width && sheet.height < plot.height, "no bars: {} {}", sheet.height, plot.height);
 }
 
-/// A sheet shows what the network saw: with `exif: ignore` a picture stays as it is stored.
-#[test]
-fn pictures_are_drawn_as_the_run_reads_them() {
-    let workspace = Workspace::with_fruits(5, 1);
+/// Writes a picture as `plain.jpg`, and with an orientation that turns it to the right as `turned.jpg`.
+pub fn turned_and_plain(workspace: &Workspace) {
     let lemon = walk(&workspace.path("pictures/Test/Lemon")).remove(0);
     let bytes = workspace.read(&format!("pictures/Test/Lemon/{lemon}"));
-    // an Exif block with orientation 6 (turn right) after the start of the JPEG
+    // an Exif block with orientation 6 after the start of the JPEG
     let tiff = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0";
     let mut exif = vec![0xff, 0xe1];
     exif.extend(u16::try_from(tiff.len() + 8).expect("short").to_be_bytes());
@@ -130,6 +128,13 @@ fn pictures_are_drawn_as_the_run_reads_them() {
     exif.extend(tiff);
     workspace.write("turned.jpg", &[&bytes[..2], &exif, &bytes[2..]].concat());
     workspace.write("plain.jpg", &bytes);
+}
+
+/// A sheet shows what the network saw: with `exif: ignore` a picture stays as it is stored.
+#[test]
+fn pictures_are_drawn_as_the_run_reads_them() {
+    let workspace = Workspace::with_fruits(5, 1);
+    turned_and_plain(&workspace);
     let at = workspace.path("");
     for (exif, same) in [("ignore", true), ("apply", false)] {
         workspace.run(exif, &["--set", &format!("image.exif={exif}")]).ok();

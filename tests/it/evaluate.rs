@@ -52,6 +52,11 @@ fn labels_may_come_from_a_table_and_what_is_not_known_is_wrong() {
     let found = scored(run);
     assert_eq!(found["classes"], serde_json::json!(["Banana", "Lemon", "Strawberry", "Pear"]));
     assert_eq!((&found["scores"]["support"], &found["scores"]["per_class"][3]["recall"]), (&2.into(), &0.0.into()));
+    workspace.write("labels.csv", format!("{table}Test/Lemon/gone.jpg,Lemon\n").as_bytes());
+    let failed = call(&workspace, &["pictures", "--labels", "labels.csv", "--json"]);
+    assert!(failed.code == Some(1) && failed.stderr.contains("gone.jpg: missing"), "{failed:?}");
+    let found: Value = serde_json::from_str(&failed.stdout).expect("one JSON object");
+    assert_eq!((&found["pictures"], &found["failed"]), (&3.into(), &1.into()));
     workspace.write("pictures/Test/Lemon/broken.jpg", b"no picture");
     let failed = call(&workspace, &["pictures/Test"]);
     assert!(failed.code == Some(1) && failed.stderr.contains("Lemon/broken.jpg: not_an_image"), "{failed:?}");

@@ -68,9 +68,11 @@ fn a_run_keeps_its_ranges_until_the_extraction_is_forced() {
     run(&[]);
     assert_eq!(workspace.read(&format!("out/{RANGES}")), ranges);
     assert_eq!(features(&workspace, "out"), before);
-    // other ranges are other features
-    workspace.run("out", &[&INT8[..3], &["extract.calibration=1"]].concat()).ok();
+    // other ranges are other features, on which the classifier was not fitted
+    workspace.run("out", &[&INT8[..3], &["extract.calibration=1", "--until", "extract"]].concat()).ok();
     assert_ne!(features(&workspace, "out"), before);
+    let predict = call(&workspace.path(""), &["predict", "out", "pictures/Test"]);
+    assert!(predict.code == Some(1) && predict.stderr.contains("ranges.safetensors"), "{predict:?}");
 }
 
 #[test]
@@ -97,6 +99,10 @@ fn ranges_are_written_once_and_read_wherever_they_are_named() {
     let error = workspace.run("other", &["--set", "extract.precision=int8", "--set", &set]);
     assert!(error.code == Some(1) && error.stderr.contains("r.safetensors is no file of ranges"), "{}", error.stderr);
     // classify and bench take such a file, too, and their own ranges where none is named
+    let twice = embed("c.csv", &["--ranges", "r.safetensors", "--set", &set]);
+    assert!(twice.code == Some(2) && twice.stderr.contains("name a file each"), "{}", twice.stderr);
+    let f32 = here(&["embed", "pictures", "-o", "c.csv", "--ranges", "r.safetensors"]);
+    assert!(f32.code == Some(2) && f32.stderr.contains("`--precision int8`"), "{}", f32.stderr);
     let classify = ["classify", "pictures/Test/Lemon", "--precision", "int8", "--top", "1"];
     let bench = ["bench", "--precision", "int8", "--seconds", "0.05", "--json"];
     for command in [&classify[..], &bench] {

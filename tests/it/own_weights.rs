@@ -4,6 +4,7 @@ use featurize::io::features::FeatureFile;
 use serde_json::Value;
 
 use crate::checkpoints::{MODEL, network, same, write};
+use crate::drawn::turned_and_plain;
 use crate::support::{Run, Workspace, featurize};
 
 /// Weights of five classes in `best.safetensors`, and their names in `names.txt`.
@@ -68,6 +69,29 @@ fn a_name_stands_for_the_file_with_its_network_recipe_and_classes() {
     assert_eq!((&own["name"], &own["recipe"]["size"]), (&"pets".into(), &serde_json::json!([64, 64])));
     let other = call(&workspace, &["classify", "pictures", "--weights", "pets", "--model", "resnet18"]);
     assert!(other.code == Some(2) && other.stderr.contains("are of mobilenet_v2"), "{other:?}");
+}
+
+/// The libraries whose preset is asked for leave pictures as they are stored, and a name keeps that.
+#[test]
+fn a_preset_leaves_pictures_as_they_are_stored_whoever_asks_for_it() {
+    let workspace = workspace();
+    turned_and_plain(&workspace);
+    import(&workspace, "stored", &["--recipe", "{preset: torchvision}"]).ok();
+    import(&workspace, "upright", &[]).ok();
+    let preset = "extract.recipe.preset=torchvision";
+    for (weights, same) in [
+        (&["--weights", "stored"][..], true),
+        (&["--weights", "upright"], false),
+        (&["--weights", "upright", "--set", preset], true),
+    ] {
+        let classify = ["classify", "turned.jpg", "plain.jpg", "--json", "--top", "5"];
+        let rows = lines(call(&workspace, &[&classify, weights].concat()));
+        assert_eq!(rows[0]["top"] == rows[1]["top"], same, "classify {weights:?}");
+        call(&workspace, &[&["embed", "turned.jpg", "plain.jpg", "-o", "two.parquet"], weights].concat()).ok();
+        let table = FeatureFile::open(&workspace.path("two.parquet")).and_then(|file| file.read_features(None));
+        let table = table.expect("a table");
+        assert_eq!(table.row(0) == table.row(1), same, "embed {weights:?}");
+    }
 }
 
 #[test]

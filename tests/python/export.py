@@ -6,10 +6,10 @@
     python tests/python/export.py resnet18 vgg16      # these networks
 
 Each network, as each library has it, gets random weights and the smallest picture size that it takes, and logistic
-regression classifies 18 of the pictures that ship. The exported file is checked by `onnx.checker`. For the program's own
-prepared pictures ONNX Runtime must give the features of the run (‖a − b‖ ≤ 1e-5 ‖b‖) and its probabilities (1e-4 and the
-same class). `python/tests/test_runs.py` compares the classifiers one by one on 200 pictures. Exit code 1 when a number
-differs.
+regression classifies 18 of the pictures that ship. The exported file is checked by `onnx.checker`. For the program's
+own prepared pictures ONNX Runtime must give the features of the run (‖a − b‖ ≤ 1e-5 ‖b‖) and its probabilities (1e-4
+and the same class). `python/tests/test_runs.py` compares the classifiers one by one on 200 pictures. Exit code 1 when a
+number differs.
 """
 
 import argparse

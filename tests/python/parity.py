@@ -3,12 +3,16 @@
 weight file.
 
     pip install torch torchvision timm keras tensorflow-cpu h5py numpy pillow pyarrow safetensors
-    python tests/python/parity.py                         # target/release/featurize, everything; an hour on two cores
+    python tests/python/parity.py                         # target/release/featurize, everything; hours on two cores
     python tests/python/parity.py --only resnet50.keras vgg16.timm --formats keras pth
     python tests/python/parity.py --binary target/debug/featurize --device cuda
+    python tests/python/parity.py --formats pth safetensors weights.h5 --first --pictures 1 --results parity.jsonl
 
-Each network of `tests/golden/zoo.py` gets its weights from the formula that stands there. They are written in the
-library's own formats, one after the other:
+The last one makes the table of docs/models.md, small networks first: what stands in `parity.jsonl` already is not
+computed again, and the table is printed at the end.
+
+Each network of `tests/golden/zoo.py` gets its weights from the formula that stands there, and pictures of the size that
+its published weights want. The weights are written in the library's own formats, one after the other:
 
     torchvision, timm   pth           torch.save, a zip
                         pth-legacy    as before torch 1.6
@@ -22,17 +26,17 @@ library's own formats, one after the other:
 
 `featurize run` reads pictures of exactly the network's size, prepared by a recipe that gives the reference's tensor bit
 for bit, so that nothing but the network is compared. From each file it extracts an inner layer (averaged over the
-positions) and the logits; from the first and from those without a top also what it extracts by default, the mean of the
-last feature map, of Keras' files without being told the source. The reference is the library in float64. Printed is the
-largest relative error |ours - reference| / |reference| of a picture, beside it the library's own in F32. Exit code 1
-when one is over 1e-5 or a file could not be read. Files go to a temporary folder and are removed as soon as they have
-been read; the largest is 600 MB.
+positions) and the logits, and what it extracts by default, of Keras' files without being told the source. The reference
+is the library in float64. Printed is the largest relative error |ours - reference| / |reference| of a picture. Exit
+code 1 when one is over 1e-5 or a file could not be read. Files go to a temporary folder and are removed as soon as they
+have been read; the largest is 1.4 GB.
 """
 
 # ruff: noqa: E402, I001
 import argparse
 import gc
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -43,6 +47,7 @@ sys.path.insert(0, str(ROOT / "tests" / "golden"))
 import zoo  # first: it imports torch and TensorFlow in the order that works
 
 import h5py
+import keras
 import numpy as np
 import pyarrow.dataset as ds
 import torch
@@ -51,6 +56,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 LIMIT = 1e-5
+NUMBERS = ("features", "logits", "tap")
 KEYS = ["path", "label", "split"]
 FORMATS = {
     "torchvision": ["pth", "pth-legacy", "pth-old", "safetensors"],
@@ -68,39 +74,42 @@ def pictures(size):
     return np.stack([first, first[::-1], slopes]).astype(np.uint8)
 
 
-def logits_layer(pair):
-    """The layer that gives the logits."""
+def logits_layer(pair, model):
+    """The layer that gives the logits; `model` is PyTorch's network."""
     if pair.source == "keras":
-        return "predictions/BiasAdd"
-    if pair.model.startswith("vgg"):
-        return "head.fc" if pair.source == "timm" else "classifier.6"
-    named = {"alexnet": "classifier.6", "mobilenet_v2": "classifier.1"}
-    return named.get(pair.model, "classifier" if pair.model.startswith("densenet") else "fc")
+        last = f"{pair.model}_head_dense" if pair.model.startswith("convnext") else "predictions"
+        named = {"mobilenet": "reshape_2", "mobilenet_v3_small": "flatten", "mobilenet_v3_large": "flatten"}
+        return named.get(pair.model, f"{last}/BiasAdd")
+    if pair.source == "timm":
+        return model.default_cfg["classifier"]
+    if pair.model.startswith("squeezenet"):
+        return "classifier"
+    return [name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)][-1]
 
 
 # references
 
 
-def reference(pair, batch):
-    """(single, double): for each precision the arrays `tap`, `logits` and `avg`, one row a picture."""
-    positions = (1, 2) if pair.source == "keras" else (2, 3)
-    both = []
-    for result in zoo.outputs(pair, batch):
-        wide = {name: values.astype(np.float64) for name, values in result.items()}
-        both.append({
-            "tap": wide["tap"].mean(positions),
-            "logits": wide["logits"],
-            "avg": wide["map"].mean(positions),
-        })
-    return both
+def averaged(values, pair):
+    """The mean over the positions of maps; vectors as they are."""
+    wide = values.astype(np.float64)
+    return wide.mean((1, 2) if pair.source == "keras" else (2, 3)) if wide.ndim == 4 else wide
+
+
+def reference(pair, model, batch):
+    """The arrays `tap`, `logits` and `avg` in float64, one row a picture; `model` is PyTorch's network."""
+    if pair.source == "keras":
+        result = zoo.keras_outputs(pair, "float64", batch)
+    else:
+        result = zoo.torch_outputs(pair, model.double(), batch)
+    return {name: averaged(result[part], pair) for name, part in (("tap", "tap"), ("logits", "logits"), ("avg", "map"))}
 
 
 # files
 
 
-def torch_writers(pair):
-    """A function for each format that writes the file at a path."""
-    state = zoo.torch_model(pair).state_dict()
+def torch_writers(pair, state):
+    """A function for each format that writes the file of these tensors at a path."""
     writers = {
         "pth": lambda path: torch.save(state, path),
         "pth-legacy": lambda path: torch.save(state, path, _use_new_zipfile_serialization=False),
@@ -126,7 +135,7 @@ def keras_writers(pair):
     def model(top):
         if top not in models:
             models.clear()  # one at a time, and the names of each are counted from a fresh session
-            more = {} if top else {"input_shape": (pair.size, pair.size, 3)}
+            more = {} if top else {"input_shape": (pair.size, pair.size, 3), "pooling": "avg"}
             models[top] = zoo.keras_model(pair, "float32", include_top=top, **more)
         return models[top]
 
@@ -173,9 +182,9 @@ class Binary:
             "resize": "nearest",
             "crop_pct": 1.0,
             "channels": "rgb",
-            "divisor": 255,
-            "mean": [0.5] * 3,
-            "std": [0.5] * 3,
+            "divisor": 1 if pair.levels else 255,
+            "mean": [0] * 3 if pair.levels else [0.5] * 3,
+            "std": [1] * 3 if pair.levels else [0.5] * 3,
         }
         extract = {"model": pair.model, "weights": str(weights), "features": "avg", "recipe": recipe}
         if layers:
@@ -208,47 +217,83 @@ def error(ours, theirs):
     return float((np.linalg.norm(ours - theirs, axis=1) / np.linalg.norm(theirs, axis=1)).max())
 
 
-def compare(binary, pair, weights, kind, double):
-    """The errors of what is read from one file, by name."""
-    errors, top = {}, kind != "h5-notop"
-    if top:
-        ours = binary.features(pair, weights, [pair.tap, logits_layer(pair)], pair.source)
+def compare(binary, pair, weights, logits, double):
+    """The errors of what is read from one file, by name; `logits` is the layer, of a file that has it."""
+    errors = {}
+    told = None if pair.source == "keras" else pair.source
+    errors["features"] = error(binary.features(pair, weights, None, told), double["avg"])
+    if logits:
+        ours = binary.features(pair, weights, [pair.tap, logits], pair.source)
         width = double["tap"].shape[1]
         errors["tap"] = error(ours[:, :width], double["tap"])
         errors["logits"] = error(ours[:, width:], double["logits"])
-    if kind in ("pth", "h5", "h5-notop"):
-        told = None if pair.source == "keras" else pair.source
-        errors["avg"] = error(binary.features(pair, weights, None, told), double["avg"])
     return errors
 
 
-def check(binary, pair, formats):
-    """Prints a line for each format of a pair; how many were wrong."""
-    levels, wrong = pictures(pair.size), 0
+def check(binary, pair, formats, arguments):
+    """Prints a line for each format of a pair; gives the errors of each, None for a file that could not be read."""
+    levels, found = pictures(pair.size)[: arguments.pictures], {}
     folder = binary.work / "pictures" / "all"
-    folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
     for k, picture in enumerate(levels):
         Image.fromarray(picture).save(folder / f"{k}.png", compress_level=1)
-    single, double = reference(pair, zoo.values_of(levels))
-    own = {name: error(single[name], double[name]) for name in double}
+    if pair.source == "keras":
+        model, writers = None, keras_writers(pair)
+    else:
+        model = zoo.torch_model(pair)
+        writers = torch_writers(pair, {name: tensor.clone() for name, tensor in model.state_dict().items()})
+    logits = logits_layer(pair, model)
+    double = reference(pair, model, levels.astype(np.float32) if pair.levels else zoo.values_of(levels))
+    del model
     gc.collect()
-    writers = keras_writers(pair) if pair.source == "keras" else torch_writers(pair)
-    for kind, write in writers.items():
-        if kind not in formats:
-            continue
+    for kind, write in [(kind, writers[kind]) for kind in formats if kind in writers]:
         weights = binary.work / FILE_NAMES[kind]
+        if pair.source == "keras":
+            keras.config.set_floatx("float32")
+            keras.config.set_dtype_policy("float32")
         write(weights)
         try:
-            errors = compare(binary, pair, weights, kind, double)
-            text = "  ".join(f"{name} {value:.1e} ({own[name]:.1e})" for name, value in errors.items())
-            bad = not all(value <= LIMIT for value in errors.values())
+            found[kind] = compare(binary, pair, weights, None if kind == "h5-notop" else logits, double)
+            text = "  ".join(f"{name} {value:.1e}" for name, value in found[kind].items())
         except (RuntimeError, OSError) as failure:
-            text, bad = str(failure), True
+            found[kind], text = None, str(failure)
         finally:
             weights.unlink(missing_ok=True)
-        wrong += bad
-        print(f"{'FAILED' if bad else 'ok    '} {pair.key:<25} {kind:<12} {text}", flush=True)
-    return wrong
+        print(f"{'ok    ' if is_good(found[kind]) else 'FAILED'} {pair.key:<25} {kind:<12} {text}", flush=True)
+        if arguments.first:
+            break
+    return found
+
+
+def is_good(errors):
+    """Whether a file could be read and gave the reference's numbers."""
+    return errors is not None and all(value <= LIMIT for value in errors.values())
+
+
+def published(path):
+    """For each network and library the side of the pictures that its default weights want, and the network's cost."""
+    lines = subprocess.run([path, "models", "list", "--json"], capture_output=True, text=True, check=True).stdout
+    sides = {}
+    for model in map(json.loads, lines.splitlines()):
+        for row in model["weights"]:
+            cost = model["macs"] * (row["recipe"]["size"][0] / model["input"][0]) ** 2
+            sides.setdefault(f"{model['name']}.{row['source']}", (row["recipe"]["size"][0], cost))
+    return sides
+
+
+def table(results):
+    """The errors of all networks as Markdown."""
+    print("| network | Keras | torchvision | timm |\n|---|---|---|---|")
+    for model in dict.fromkeys(pair.model for pair in zoo.PAIRS):
+        cells = []
+        for source in ("keras", "torchvision", "timm"):
+            row = results.get(f"{model}.{source}")
+            worst = {} if row is None else next(iter(row["errors"].values())) or {}
+            numbers = ", ".join(f"{worst[name]:.0e}".replace("e-0", "e-") for name in NUMBERS if name in worst)
+            cells.append(f"{row['side']}: {numbers}" if worst else "")
+        if any(cells):
+            print(f"| `{model}` | {' | '.join(cells)} |")
 
 
 def main():
@@ -256,20 +301,37 @@ def main():
     parser.add_argument("--binary", type=Path, default=ROOT / "target" / "release" / "featurize")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--only", nargs="*", metavar="MODEL.SOURCE", help="these networks; default: all")
-    parser.add_argument("--formats", nargs="*", help="these formats; default: all")
+    parser.add_argument("--formats", nargs="*", help="these formats, in this order; default: all")
+    parser.add_argument("--first", action="store_true", help="of these the first that the library has, alone")
+    parser.add_argument("--pictures", type=int, default=3, help="so many of the three pictures")
+    parser.add_argument("--results", type=Path, metavar="FILE", help="a line of JSON a network, each computed once")
     arguments = parser.parse_args()
+    sides = published(arguments.binary.resolve())
     known = {pair.key: pair for pair in zoo.PAIRS}
     unknown = set(arguments.only or ()) - known.keys()
     if unknown:
         sys.exit(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
-    print("largest |ours - float64| / |float64| of a picture (in brackets: the library's own F32)")
-    wrong = 0
+    known = {key: pair._replace(size=sides[key][0], few=True) for key, pair in known.items()}
+    results = {}
+    if arguments.results and arguments.results.exists():
+        lines = arguments.results.read_text().splitlines()
+        results = {row["key"]: row for row in map(json.loads, lines) if all(map(is_good, row["errors"].values()))}
+    print("largest |ours - float64| / |float64| of a picture")
     with tempfile.TemporaryDirectory() as folder:
         binary = Binary(arguments.binary.resolve(), arguments.device, Path(folder))
-        for key in arguments.only or known:
+        for key in sorted(arguments.only or known, key=lambda key: sides[key][1]):
             pair = known[key]
-            wrong += check(binary, pair, arguments.formats or FORMATS[pair.source])
+            if key in results:
+                continue
+            errors = check(binary, pair, arguments.formats or FORMATS[pair.source], arguments)
+            results[key] = {"key": key, "side": pair.size, "errors": errors}
+            if arguments.results:
+                with arguments.results.open("a") as file:
+                    file.write(json.dumps(results[key]) + "\n")
             gc.collect()
+    if arguments.results:
+        table(results)
+    wrong = sum(not is_good(errors) for row in results.values() for errors in row["errors"].values())
     print(f"{wrong} wrong")
     sys.exit(wrong > 0)
 

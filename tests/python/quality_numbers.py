@@ -106,7 +106,8 @@ def labels(binary, labelled, seed, work):
     others = suspected - changed
     noise = [row["path"] for row in rows if row["outlier"]]
     print(
-        f"seed {seed}: {len(suspected & changed)} of {CHANGED} among {len(train)}, and {len(others)} others {sorted(others)}; outliers {noise}"
+        f"seed {seed}: {len(suspected & changed)} of {CHANGED} among {len(train)}, "
+        f"and {len(others)} others {sorted(others)}; outliers {noise}"
     )
 
 

@@ -40,10 +40,11 @@ impl DecodeOptions {
 }
 
 /// The handling of an orientation in a picture's EXIF block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Exif {
     /// The picture is turned upright (Pillow's `ImageOps.exif_transpose`).
+    #[default]
     Apply,
     /// The picture stays as it is stored (Keras, torchvision, timm).
     Ignore,

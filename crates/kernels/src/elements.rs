@@ -1,5 +1,5 @@
-//! Maps of f32, of bf16 or of bytes for kernels that compute in f32: an element is widened when it is loaded and rounded
-//! when it is stored.
+//! Maps of f32, of bf16 or of bytes for kernels that compute in f32: an element is widened when it is loaded and
+//! rounded when it is stored.
 
 use std::marker::PhantomData;
 

@@ -28,7 +28,7 @@
 //! | [`winograd::WinogradConv`]   | 3 × 3 convolutions with stride 1     | F(4 × 4, 3 × 3), F(6 × 6, 3 × 3) |
 //! | [`depthwise::DepthwiseConv`] | depthwise convolutions               | direct, a vector of channels at a time |
 //! | [`int8::Int8Conv`]           | convolutions of bytes                | `VPDPBUSD`, `SDOT`, or widened to 16 bits |
-//! | [`int8::Int8Depthwise`]      | depthwise convolutions of bytes      | the same, four positions of a row at a time |
+//! | [`int8::Int8Depthwise`]      | depthwise convolutions of bytes      | the same, four positions at a time |
 //! | [`dense::Dense`]             | dense layers of f32                  | dot products over unpacked weights |
 //! | [`pool::Pool`]               | max and mean pools                   | a vector of channels at a time |
 //! | [`pointwise::Pointwise`]     | sums, scales, gates, layer norm      | position by position |
@@ -37,7 +37,7 @@
 //!
 //! | word            | meaning |
 //! |-----------------|---------|
-//! | map             | the values of a layer for one picture: rows of positions (pixels), at each of them the channels |
+//! | map             | the values of a layer for one picture: rows of positions (pixels), at each the channels |
 //! | window          | the values that one output position of a convolution or pool reads |
 //! | m, n, k         | the sides of a matrix product: output positions, filters, values of a window |
 //! | implicit GEMM   | a convolution as a matrix product that reads windows where they lie, without im2col |

@@ -45,14 +45,14 @@ impl Calibrator {
         image::decode_for(&self.recipe, bytes, &self.decoding)
     }
 
-    /// What a picture shows of each layer.
+    /// Prepares a picture by the recipe and notes the values of each layer.
     pub fn observe(&self, scratch: &mut Scratch, picture: &RgbImage) -> Observed {
         let mut input = vec![0.0; self.recipe.input_len()];
         self.recipe.apply(picture, Layout::Hwc, &mut input);
         self.observe_input(scratch, &input)
     }
 
-    /// What a prepared picture shows of each layer.
+    /// Notes the values of each layer for a prepared picture.
     pub fn observe_input(&self, scratch: &mut Scratch, input: &[f32]) -> Observed {
         self.observer.observe(scratch, input)
     }

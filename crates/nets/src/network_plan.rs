@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use crate::exec;
 use crate::exec::{Features, Kernels, Precision, Ranges};
-use crate::image::{DecodeOptions, Recipe, RecipeError};
+use crate::image::{DecodeOptions, Exif, Recipe, RecipeError};
 use crate::models::graph::{Layer, Op};
 use crate::models::{self, BuildOptions, Graph, GraphError, LayerId, ModelSpec, Shape, Source, WeightsSpec};
 use crate::onnx::{self, Import, OnnxError};
@@ -39,7 +39,7 @@ pub struct NetworkPlan {
     pub precision: Precision,
     /// The CPU's kernels that compute them.
     pub kernels: Kernels,
-    /// What a calibration has found, which int8 wants: it may be found after the plan is made.
+    /// The ranges from a calibration, which int8 needs: they may be set after the plan is made.
     pub ranges: OnceLock<Arc<Ranges>>,
     /// The features that are made of each layer's map.
     pub features: Features,
@@ -185,8 +185,7 @@ impl NetworkPlan {
         let Import { graph, weights: set } = weights.onnx()?.import(asked)?;
         let taps = taps(&graph, layers, features, |name| format!("{} has no layer `{name}`", weights.describe()))?;
         let stem = weights.path().and_then(|path| path.file_stem()).unwrap_or_default();
-        let noted = weights.onnx()?.metadata().get(onnx::notes::IMAGE);
-        let decoding = noted.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+        let decoding = weights.onnx()?.note(onnx::notes::IMAGE)?.unwrap_or_default();
         let plain = Self::plain(stem.to_string_lossy().into_owned(), weights, recipe, graph, (features, taps));
         Ok(Self { decoding, imported: Some(set), ..plain })
     }
@@ -208,6 +207,12 @@ impl NetworkPlan {
     #[must_use]
     pub fn decoding(self, decoding: DecodeOptions) -> Self {
         Self { decoding, ..self }
+    }
+
+    /// The same, pictures turned upright or not.
+    #[must_use]
+    pub fn exif(self, exif: Exif) -> Self {
+        Self { decoding: DecodeOptions { exif, ..self.decoding }, ..self }
     }
 
     /// The same, computed with other numbers than f32.
@@ -321,7 +326,7 @@ fn taps(
     layers.iter().map(|name| Ok(tap(find(name)?, name))).collect()
 }
 
-/// What the weights and the graph have to say is their own.
+/// Errors of the weights and of the graph keep their own variants.
 impl From<OnnxError> for NetworkPlanError {
     fn from(error: OnnxError) -> Self {
         match error {

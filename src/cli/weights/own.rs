@@ -48,6 +48,7 @@ pub fn import(store: &Store, name: &str, arguments: &ImportArgs) -> Result<Found
         source,
         weights_key: network.weights_key().map(String::from),
         recipe: network.recipe.clone(),
+        exif: network.decoding.exif,
         classes,
         sha256: network.weights.fingerprint()?,
     };

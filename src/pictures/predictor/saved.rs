@@ -86,7 +86,7 @@ pub fn of_features(
     open_network(&network(&card, weights, &unknown)?, dir, device)
 }
 
-/// What a run has saved of its classifier.
+/// The classifier that a run has saved, with its classes and the card of its network.
 #[derive(Debug)]
 pub(crate) struct Saved {
     dir: RunDir,

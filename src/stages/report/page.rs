@@ -89,8 +89,11 @@ fn notes(data: &ReportData, shown: bool) -> Vec<String> {
     notes
 }
 
+fn tile(label: &str, value: String, note: String, main: bool) -> Value {
+    json!({"label": label, "value": value, "note": note, "main": main})
+}
+
 fn tiles(data: &ReportData) -> Vec<Value> {
-    let tile = |label: &str, value: String, note: String, main: bool| json!({"label": label, "value": value, "note": note, "main": main});
     let mut tiles = Vec::new();
     if let Some(test) = &data.test {
         let [low, high] = test.accuracy_interval_95.map(percent);

@@ -58,7 +58,7 @@ impl Storing<'_> {
         self.write(head, &numbers, &mut parts, listing).map(|()| true)
     }
 
-    /// What is known of a listing before its rows are.
+    /// Makes the head of the stored listing, but for its summary and hashes.
     fn head(&self, listing: &Listing) -> Result<Head, IoError> {
         Ok(Head {
             version: env!("CARGO_PKG_VERSION").to_string(),

@@ -47,7 +47,8 @@ pub fn save(
 
 /// Returns name and hash of each file beside the card, which may be copied to a place without records.
 fn files(plan: &Plan, tensors: &OutputFile) -> Result<BTreeMap<String, Digest>, IoError> {
-    let before = [StageId::Select, StageId::Reduce].into_iter().filter_map(|stage| Record::read(&plan.dir, stage));
+    let before = [StageId::Extract, StageId::Select, StageId::Reduce];
+    let before = before.into_iter().filter_map(|stage| Record::read(&plan.dir, stage));
     let before: Vec<OutputFile> = before.flat_map(|record| record.files).collect();
     let mut all = BTreeMap::new();
     for output in before.iter().chain([tensors]) {

@@ -183,8 +183,8 @@ impl Int8Isa {
         }
     }
 
-    /// Moves values to another scale: value i times `factor[i]` plus `zero[i]`, both beginning anew behind their end, as
-    /// the output takes it.
+    /// Moves values to another scale: value i times `factor[i]` plus `zero[i]`, both beginning anew behind their end,
+    /// as the output takes it.
     ///
     /// Panics when the slices are not as long as each other, or the factors are no multiple of sixteen.
     pub fn rescale(self, from: Int8Input, factor: &[f32], zero: &[f32], to: Int8Output) {

@@ -171,11 +171,8 @@ impl<'a> Lowering<'a> {
                 _ => continue,
             };
             if values.into_iter().any(|values| not_finite(values).is_some()) {
-                let (layer, reason) = (
-                    step.layer.clone(),
-                    "its weights are too large for numbers of 32 bits, once batch norm is part of them",
-                );
-                return Err(ExecError::Layer { layer, reason: reason.to_string() });
+                let reason = "its weights are too large for numbers of 32 bits, once batch norm is part of them";
+                return Err(ExecError::Layer { layer: step.layer.clone(), reason: reason.to_string() });
             }
         }
         Ok(())

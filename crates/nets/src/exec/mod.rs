@@ -78,8 +78,8 @@ pub struct Session {
 }
 
 impl Network {
-    /// The network of `program`, its maps and weights of that precision, on the CPU by those kernels; for int8 the scales
-    /// come from `ranges`.
+    /// The network of `program`, its maps and weights of that precision, on the CPU by those kernels; for int8 the
+    /// scales come from `ranges`.
     pub fn with(
         program: lower::Program,
         device: &Device,

@@ -47,7 +47,8 @@ pub fn lacking(precision: Precision) -> Option<&'static str> {
             Some("this CPU has neither AMX nor AVX512-BF16, so that it is slower than f32")
         }
         Precision::Int8 if !Int8Isa::detect().is_native() => Some(
-            "this CPU has no instruction for it (VNNI, or dot products of NEON), so that it is not much faster than f32",
+            "this CPU has no instruction for it (VNNI, or dot products of NEON), so that it is not much faster than \
+             f32",
         ),
         _ => None,
     }

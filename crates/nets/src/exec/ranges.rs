@@ -1,4 +1,4 @@
-//! What calibration has seen of each value of a network: the ranges from which the scales of bytes are chosen.
+//! Calibration keeps the ranges of a network's values here; the scales of bytes are chosen from them.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -94,7 +94,7 @@ impl Ranges {
     }
 }
 
-/// What one picture shows of each layer.
+/// The statistics of each layer's values for one picture.
 #[derive(Clone, Debug, Default)]
 pub struct Observed {
     pub(super) layers: Vec<(String, Seen)>,

@@ -1,10 +1,10 @@
-//! Which weights a network gets: those that a library publishes, a file, those under a name of the user's own, an ONNX
-//! file, random ones; and the row of the registry and the recipe that go with them.
+//! This module chooses the weights of a network: those that a library publishes, a file, those under a name of the
+//! user's own, an ONNX file or random ones; and the row of the registry and the recipe that go with them.
 
 use std::path::Path;
 
 use super::NetworkPlanError;
-use crate::image::{ChannelOrder, Filter, Preset, Recipe, RecipeOverrides};
+use crate::image::{ChannelOrder, Exif, Filter, Preset, Recipe, RecipeOverrides};
 use crate::models::{self, ModelSpec, Source, WeightsSpec};
 use crate::onnx;
 use crate::weights::store::{Found, OwnWeights, StoreError, Wanted};
@@ -58,6 +58,8 @@ pub struct Chosen {
     pub weights: Origin,
     /// How pictures are prepared for these weights.
     pub recipe: Recipe,
+    /// Whether pictures are turned upright.
+    pub exif: Exif,
     /// The names of the classifier's outputs, where the user gave them to own weights.
     pub classes: Option<Vec<String>>,
 }
@@ -68,7 +70,7 @@ pub fn choose(asked: &Asked<'_>, fetch: &mut Fetch<'_>) -> Result<Chosen, Networ
     let (Weights::Own(name), Some(path)) = (asked.weights, weights.path()) else {
         let (model, weights) = (asked.model, weights.with_key(asked.key)?);
         let row = row(model, &weights, asked.source)?;
-        return Ok(Chosen { model, row, weights, recipe: row.recipe.clone(), classes: None });
+        return Ok(Chosen { model, row, weights, recipe: row.recipe.clone(), exif: Exif::default(), classes: None });
     };
     let own = OwnWeights::beside(path)?;
     if weights.fingerprint()? != own.sha256 {
@@ -81,7 +83,7 @@ pub fn choose(asked: &Asked<'_>, fetch: &mut Fetch<'_>) -> Result<Chosen, Networ
     }
     let weights = weights.with_key(asked.key.or(own.weights_key.as_deref()))?;
     let row = row(model, &weights, asked.source.or(Some(own.source)))?;
-    Ok(Chosen { model, row, weights, recipe: own.recipe, classes: own.classes })
+    Ok(Chosen { model, row, weights, recipe: own.recipe, exif: own.exif, classes: own.classes })
 }
 
 /// Where the weights lie that are asked for.
@@ -168,7 +170,7 @@ pub fn onnx_recipe(weights: &Origin, overrides: &RecipeOverrides) -> Result<Reci
     let bare = || Recipe { crop_pct: 1.0, mean: [0.0; 3], std: [1.0; 3], ..Recipe::TORCHVISION };
     let recipe: Option<Recipe> = match overrides.preset {
         Some(preset) => usual(preset).or_else(|| given.then(bare)),
-        None => file.recipe().or_else(|| given.then(bare)),
+        None => file.recipe()?.or_else(|| given.then(bare)),
     };
     let mut recipe = recipe.ok_or_else(|| NetworkPlanError::NoRecipe { place: weights.describe() })?;
     if let [Some(h), Some(w)] = picture.size {

@@ -8,6 +8,8 @@ use crate::weights::Tensor;
 
 /// Most elements of an array whose values are computed with at load; weights are not.
 pub(super) const MOST: usize = 1 << 20;
+/// Most nodes, one after the other, that change a tensor of weights.
+const CHANGES: usize = 64;
 
 /// A constant.
 #[derive(Clone, Debug)]
@@ -75,7 +77,7 @@ impl Array {
             return Err(format!("{:?} does not become {dims:?}", self.dims));
         }
         let data = match &self.data {
-            Data::Floats(tensor) => Data::Floats(tensor.map(dims.clone(), |values| values)),
+            Data::Floats(tensor) => Data::Floats(changeable(tensor)?.map(dims.clone(), |values| values)),
             other => other.clone(),
         };
         Ok(Self { dims, data })
@@ -87,7 +89,8 @@ impl Array {
         let data = match &self.data {
             Data::Ints(values) if len <= MOST => Data::Ints((0..len).map(|i| values[at(i)]).collect()),
             Data::Floats(tensor) if len <= MOST.max(self.len()) => {
-                Data::Floats(tensor.map(dims.clone(), move |values| (0..len).map(|i| values[at(i)]).collect()))
+                let change = move |values: Vec<f32>| (0..len).map(|i| values[at(i)]).collect();
+                Data::Floats(changeable(tensor)?.map(dims.clone(), change))
             }
             Data::Unread(kind) => Data::Unread(kind.clone()),
             _ => return Err(format!("a constant of {dims:?} is too large to be computed")),
@@ -117,6 +120,11 @@ impl Array {
         let sizes = dims.clone();
         self.picked(dims, move |i| shape::place(i, &sizes, &strides))
     }
+}
+
+/// A tensor that one more change may be made to: each waits inside the one before it.
+fn changeable(tensor: &Tensor) -> Result<&Tensor, String> {
+    if tensor.changes() < CHANGES { Ok(tensor) } else { Err(format!("more than {CHANGES} nodes change one constant")) }
 }
 
 /// The outputs of a node all of whose inputs are constants; none where it is no operator that is computed at load.
@@ -255,7 +263,7 @@ fn range(inputs: &[Option<&Array>]) -> Result<Array, String> {
         .map(|x| x.to_ints().map(|values| values.first().copied().unwrap_or(0)))
         .collect::<Result<_, _>>()?;
     let [start, limit, step] = ends[..] else { return Err("a range has a start, a limit and a step".to_string()) };
-    let steps = if step == 0 { None } else { limit.checked_sub(start).map(|span| span / step) };
+    let steps = limit.checked_sub(start).and_then(|span| span.checked_div(step));
     if steps.is_none_or(|steps| steps >= MOST as i64) {
         return Err("a range is too large".to_string());
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use prost::Message;
 use prost::bytes::Bytes;
+use serde::de::DeserializeOwned;
 
 use super::array::{Array, Data, MOST};
 use super::node::{Node, inline};
@@ -20,6 +21,8 @@ use crate::weights::{Tensor, WeightError};
 const LARGEST: u64 = (1 << 31) - 1;
 /// Bytes of a tensor that is read at once.
 const SMALL: usize = 1 << 12;
+/// Most values that are read at once of all tensors together.
+const AT_ONCE: usize = 1 << 24;
 /// The opsets whose operators are known.
 const OPSETS: std::ops::RangeInclusive<i64> = 7..=26;
 
@@ -70,7 +73,7 @@ impl OnnxFile {
             return Err(format!("it has opset {opset}; {first} to {last} are read, export it with another"));
         }
         let folder = path.parent().unwrap_or(Path::new("")).to_path_buf();
-        let mut reader = Reader { whole: bytes, file, folder, beside: BTreeMap::new() };
+        let mut reader = Reader { whole: bytes, file, folder, beside: BTreeMap::new(), left: AT_ONCE };
         let mut constants = BTreeMap::new();
         for tensor in &graph.initializer {
             constants.insert(tensor.name.clone(), reader.array(tensor)?);
@@ -93,6 +96,21 @@ impl OnnxFile {
     pub fn metadata(&self) -> &BTreeMap<String, String> {
         &self.metadata
     }
+
+    /// The note called `key` in its metadata, which is JSON; none where the file has no such note.
+    ///
+    /// # Errors
+    ///
+    /// [`WeightError::Format`] where the note is damaged.
+    pub fn note<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, WeightError> {
+        let read = |text: &String| {
+            serde_json::from_str(text).map_err(|error| {
+                let reason = format!("its note `{key}` is damaged: {error}; export it anew, or take the note out");
+                WeightError::Format { place: self.path.display().to_string(), reason }
+            })
+        };
+        self.metadata.get(key).map(read).transpose()
+    }
 }
 
 impl Input {
@@ -113,6 +131,8 @@ struct Reader {
     file: Arc<SharedFile>,
     folder: PathBuf,
     beside: BTreeMap<PathBuf, Arc<SharedFile>>,
+    /// Values that may still be read at once.
+    left: usize,
 }
 
 /// How elements are stored.
@@ -140,7 +160,8 @@ impl Reader {
         };
         let size = match stored {
             Stored::Float(element) => element.size(),
-            Stored::Int(size) => size,
+            Stored::Int(size) if count <= MOST && self.spend(count) => size,
+            Stored::Int(_) => return Ok(Array { dims, data: Data::Unread("integer, and as many,".to_string()) }),
         };
         let expected = count * size;
         let place = if tensor.data_location == 1 {
@@ -158,13 +179,12 @@ impl Reader {
         let data = match (stored, place) {
             (Stored::Float(element), Some((file, offset))) => {
                 let read = move || file.at(offset, |file| element.read(file, count));
-                if expected <= SMALL {
+                if expected <= SMALL && self.spend(count) {
                     Data::Floats(Tensor::ready(dims.clone(), read().map_err(|error| error.to_string())?))
                 } else {
                     Data::Floats(Tensor::later(dims.clone(), read))
                 }
             }
-            (Stored::Int(_), _) if count > MOST => Data::Unread("integer, and as many,".to_string()),
             (Stored::Int(size), Some((file, offset))) => {
                 let read = |file: &mut ReadAt<'_>| {
                     let mut bytes = vec![0; expected];
@@ -177,6 +197,13 @@ impl Reader {
             (stored, None) => typed(tensor, stored, &dims, count).map_err(wrong)?,
         };
         Ok(Array { dims, data })
+    }
+
+    /// Whether so many values more may be read at once.
+    fn spend(&mut self, count: usize) -> bool {
+        let left = self.left.checked_sub(count);
+        self.left = left.unwrap_or(self.left);
+        left.is_some()
     }
 
     /// The file of a tensor and the place in it.

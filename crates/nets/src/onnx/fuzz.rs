@@ -47,7 +47,7 @@ fn odd(rng: &mut ChaCha8Rng) -> i64 {
 
 /// Makes one random change of a node, a constant or the list of nodes.
 fn change(model: &mut ModelProto, rng: &mut ChaCha8Rng) {
-    const OPS: [&str; 16] = [
+    const OPS: [&str; 17] = [
         "Reshape",
         "Transpose",
         "Concat",
@@ -64,6 +64,7 @@ fn change(model: &mut ModelProto, rng: &mut ChaCha8Rng) {
         "Softmax",
         "Expand",
         "AveragePool",
+        "Range",
     ];
     let Some(graph) = &mut model.graph else { return };
     let nodes = graph.node.len();

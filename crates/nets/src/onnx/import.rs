@@ -8,6 +8,7 @@ use super::node::Node;
 use super::{INPUT, Import, OnnxError, notes};
 use crate::image::Recipe;
 use crate::suggest::suggest;
+use crate::weights::WeightError;
 
 /// What is asked of a file.
 #[derive(Clone, Copy, Debug)]
@@ -88,7 +89,7 @@ impl OnnxFile {
             return Err(wrong(format!("it takes {several} pictures at a time; {way}")));
         }
         if self.prepares() {
-            let channels = self.recipe().map_or(3, |recipe| recipe.depth());
+            let channels = self.recipe()?.map_or(3, |recipe| recipe.depth());
             return Ok(Picture { channels, size: [a, b], last: false });
         }
         let depth = |size: Option<usize>| size.filter(|size| [1, 3].contains(size));
@@ -100,8 +101,8 @@ impl OnnxFile {
     }
 
     /// The recipe of its pictures, where that is noted in it.
-    pub fn recipe(&self) -> Option<Recipe> {
-        serde_json::from_str(self.metadata().get(notes::RECIPE)?).ok()
+    pub fn recipe(&self) -> Result<Option<Recipe>, WeightError> {
+        self.note(notes::RECIPE)
     }
 
     /// Whether pixels come in, which become the prepared picture by the noted recipe: the network begins behind that.

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use super::array::{Array, fold};
+use super::array::Array;
+use super::constants::Budget;
 use super::curve::Curve;
 use super::file::OnnxFile;
 use super::import::Asked;
@@ -48,6 +49,13 @@ pub(super) struct Affine {
     pub shift: Vec<f64>,
 }
 
+impl Affine {
+    /// Whether it changes nothing.
+    fn is_nothing(&self) -> bool {
+        self.scale.iter().all(|&scale| scale == 1.0) && self.shift.iter().all(|&shift| shift == 0.0)
+    }
+}
+
 /// See [`Value::Moment`]: mean and variance are those of the channels of a position.
 #[derive(Clone, Debug)]
 pub(super) struct Moment {
@@ -77,9 +85,13 @@ pub(super) struct Importer<'a> {
     pub(super) file: &'a OnnxFile,
     pub(super) graph: Builder,
     pub(super) tensors: BTreeMap<String, Tensor>,
-    values: HashMap<&'a str, Value>,
+    pub(super) values: HashMap<&'a str, Value>,
     makers: HashMap<&'a str, &'a Node>,
+    /// Names of nodes.
+    titles: HashSet<&'a str>,
+    /// Names of layers.
     names: HashSet<String>,
+    pub(super) budget: Budget,
     pub(super) problems: Vec<String>,
 }
 
@@ -107,7 +119,9 @@ impl<'a> Importer<'a> {
             tensors: BTreeMap::new(),
             values: HashMap::new(),
             makers: makers.collect(),
+            titles: file.nodes.iter().map(|node| node.name.as_str()).collect(),
             names: HashSet::from([INPUT.to_string()]),
+            budget: Budget::default(),
             problems: Vec::new(),
         };
         let axes = if picture.last { CHANNELS_LAST } else { CHANNELS_FIRST };
@@ -131,7 +145,7 @@ impl<'a> Importer<'a> {
             return;
         }
         let done = match self.folded(node) {
-            Some(arrays) => arrays.map(|arrays| arrays.into_iter().map(Value::Constant).collect()),
+            Some(arrays) => arrays.and_then(|arrays| self.budget.keep(arrays)),
             None => self.operator(node),
         };
         match done {
@@ -147,26 +161,6 @@ impl<'a> Importer<'a> {
 
     fn is_known(&self, name: &str) -> bool {
         self.values.contains_key(name) || self.file.constants.contains_key(name)
-    }
-
-    /// The outputs of a node over constants, or over sizes of layers.
-    fn folded(&self, node: &Node) -> Option<Result<Vec<Array>, String>> {
-        if !node.is_standard() {
-            return None;
-        }
-        let first = node.input(0).and_then(|name| self.values.get(name));
-        if let Some(Value::Layer(seen)) = first
-            && ["Shape", "Size"].contains(&node.op.as_str())
-        {
-            let sizes = Array { dims: seen.view.dims(), data: super::array::Data::Ints(Vec::new()) };
-            return fold(node, &[Some(&sizes)]);
-        }
-        if node.op == "Constant" {
-            return Some(constant(node).map(|array| vec![array]));
-        }
-        let inputs: Vec<Option<&Array>> = (0..node.inputs.len()).map(|i| self.constant(node, i)).collect();
-        let all = (0..inputs.len()).all(|i| inputs[i].is_some() || node.input(i).is_none());
-        if all && inputs.iter().any(Option::is_some) { fold(node, &inputs) } else { None }
     }
 
     /// The constant that is that input of a node.
@@ -208,7 +202,7 @@ impl<'a> Importer<'a> {
         };
         let id = match &seen.pending {
             Pending::Nothing => return Ok(seen),
-            Pending::Affine(affine) => self.affine(name, seen.id, affine),
+            Pending::Affine(affine) => self.last(name, seen.id, affine),
             Pending::Curve(curve) => {
                 let found =
                     curve.recognise().ok_or("the chain of nodes that ends here is no activation that is known")?;
@@ -217,12 +211,18 @@ impl<'a> Importer<'a> {
                 let id = match found.activation {
                     Some(activation) => {
                         let inner = Affine { scale: uniform(found.inner), shift: uniform(0.0) };
-                        let (x, name) = (self.affine(name, seen.id, &inner), self.name(name));
-                        self.graph.activation(&name, x, activation)
+                        let x = if inner.is_nothing() {
+                            seen.id
+                        } else {
+                            let layer = self.inside(name);
+                            self.affine(&layer, seen.id, &inner)
+                        };
+                        let layer = if affine.is_nothing() { self.name(name) } else { self.inside(name) };
+                        self.graph.activation(&layer, x, activation)
                     }
                     None => seen.id,
                 };
-                self.affine(name, id, &affine)
+                self.last(name, id, &affine)
             }
         };
         let seen = Seen { id, pending: Pending::Nothing, ..seen };
@@ -235,19 +235,24 @@ impl<'a> Importer<'a> {
         whole(self.graph.shape(id), Axis::C).first().map_or(1, |part| part.size)
     }
 
-    /// A layer x · scale + shift, unless that changes nothing.
-    fn affine(&mut self, value: &str, id: LayerId, affine: &Affine) -> LayerId {
-        if affine.scale.iter().all(|&scale| scale == 1.0) && affine.shift.iter().all(|&shift| shift == 0.0) {
+    /// x · scale + shift as the last layer of `value`, which has its name; `id` itself where that changes nothing.
+    fn last(&mut self, value: &str, id: LayerId, affine: &Affine) -> LayerId {
+        if affine.is_nothing() {
             return id;
         }
         let name = self.name(value);
+        self.affine(&name, id, affine)
+    }
+
+    /// A layer x · scale + shift.
+    fn affine(&mut self, name: &str, id: LayerId, affine: &Affine) -> LayerId {
         let n = affine.scale.len();
         let narrow = |values: &[f64]| values.iter().map(|&value| value as f32).collect();
-        self.tensor(&name, "weight", Tensor::ready(vec![n], narrow(&affine.scale)));
-        self.tensor(&name, "bias", Tensor::ready(vec![n], narrow(&affine.shift)));
-        self.tensor(&name, "running_mean", Tensor::ready(vec![n], vec![0.0; n]));
-        self.tensor(&name, "running_var", Tensor::ready(vec![n], vec![1.0; n]));
-        self.graph.batch_norm(&name, id, 0.0)
+        self.tensor(name, "weight", Tensor::ready(vec![n], narrow(&affine.scale)));
+        self.tensor(name, "bias", Tensor::ready(vec![n], narrow(&affine.shift)));
+        self.tensor(name, "running_mean", Tensor::ready(vec![n], vec![0.0; n]));
+        self.tensor(name, "running_var", Tensor::ready(vec![n], vec![1.0; n]));
+        self.graph.batch_norm(name, id, 0.0)
     }
 
     /// Notes a tensor of the layer called `layer`.
@@ -258,9 +263,23 @@ impl<'a> Importer<'a> {
     /// The name of a layer that gives `value`: that of the node, else that of the value, else one made of it.
     pub(super) fn name(&mut self, value: &str) -> String {
         let node = self.makers.get(value).map(|node| node.name.clone()).filter(|name| !name.is_empty());
-        let others = (1..).map(|i| format!("{value}/{i}"));
-        let all = node.into_iter().chain([value.to_string()]).chain(others);
-        let free = all.into_iter().find(|name| !self.names.contains(name)).unwrap_or_default();
+        // a value of another node goes before a node of the same name
+        let maker = |name: &str| self.makers.get(name).map(|node| &node.name);
+        let node = node.filter(|name| maker(name).is_none_or(|maker| maker == name));
+        let free = node.into_iter().chain([value.to_string()]).find(|name| !self.names.contains(name));
+        let Some(free) = free else { return self.inside(value) };
+        self.names.insert(free.clone());
+        free
+    }
+
+    /// The name of a layer on the way to `value`: one that no node and no value of the file has.
+    fn inside(&mut self, value: &str) -> String {
+        let is_free = |name: &String| {
+            !self.names.contains(name)
+                && !self.makers.contains_key(name.as_str())
+                && !self.titles.contains(name.as_str())
+        };
+        let free = (1..).map(|i| format!("{value}/{i}")).find(is_free).unwrap_or_default();
         self.names.insert(free.clone());
         free
     }
@@ -364,27 +383,5 @@ impl<'a> Importer<'a> {
             list.push_str(&format!("\n  … and {} more", distinct.len() - SHOWN));
         }
         Err(OnnxError::Unsupported { path: self.file.path.clone(), list })
-    }
-}
-
-/// The value of a node `Constant`.
-fn constant(node: &Node) -> Result<Array, String> {
-    if let Some(array) = &node.value {
-        return Ok(array.clone());
-    }
-    let floats = |values: Vec<f32>, dims: Vec<usize>| Array {
-        data: super::array::Data::Floats(Tensor::ready(dims.clone(), values)),
-        dims,
-    };
-    if let Some(values) = node.ints("value_ints") {
-        Ok(Array::ints(values.to_vec()))
-    } else if let Some(value) = node.float("value_float") {
-        Ok(floats(vec![value as f32], Vec::new()))
-    } else if let Some(values) = node.floats("value_floats") {
-        Ok(floats(values.to_vec(), vec![values.len()]))
-    } else if node.has("value_int") {
-        Ok(Array { dims: Vec::new(), ..Array::ints(vec![node.int("value_int", 0)]) })
-    } else {
-        Err("its value is of a kind that is not read".to_string())
     }
 }

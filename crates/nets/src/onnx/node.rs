@@ -2,11 +2,15 @@
 
 use std::collections::HashMap;
 
+use prost::Message;
+
 use super::array::Array;
 use super::proto::{AttributeProto, FunctionProto, NodeProto, TensorProto};
 
-/// Most nodes of a network, the nodes of functions counted at each call.
+/// Most nodes of a network, the nodes of functions counted at each call, and most calls.
 const MOST: usize = 1 << 17;
+/// Most bytes of the nodes of functions, counted at each call.
+const COPIED: usize = 1 << 28;
 /// How deep functions may call functions.
 const DEPTH: usize = 32;
 
@@ -73,64 +77,82 @@ impl Node {
 pub(super) fn inline(
     nodes: Vec<NodeProto>,
     functions: &[FunctionProto],
-    read: &mut dyn FnMut(&TensorProto) -> Result<Array, String>,
+    read: &mut Read<'_>,
 ) -> Result<Vec<Node>, String> {
-    let by_name: Functions =
-        functions.iter().map(|f| ((f.domain.as_str(), f.name.as_str(), f.overload.as_str()), f)).collect();
-    let mut out = Vec::with_capacity(nodes.len());
+    let functions = functions.iter().map(|f| ((f.domain.as_str(), f.name.as_str(), f.overload.as_str()), f)).collect();
+    let mut inliner = Inliner { functions, read, calls: 0, copied: 0, out: Vec::with_capacity(nodes.len()) };
     for node in nodes {
-        call(node, &by_name, DEPTH, read, &mut out)?;
+        inliner.call(node, DEPTH)?;
     }
-    Ok(out)
+    Ok(inliner.out)
 }
 
-type Functions<'a> = HashMap<(&'a str, &'a str, &'a str), &'a FunctionProto>;
+/// Reads a tensor.
+type Read<'r> = dyn FnMut(&TensorProto) -> Result<Array, String> + 'r;
 
-fn call(
-    node: NodeProto,
-    functions: &Functions,
-    depth: usize,
-    read: &mut dyn FnMut(&TensorProto) -> Result<Array, String>,
-    out: &mut Vec<Node>,
-) -> Result<(), String> {
-    let key = (node.domain.as_str(), node.op_type.as_str(), node.overload.as_str());
-    let Some(function) = functions.get(&key) else {
-        if out.len() >= MOST {
-            return Err(format!("it has more than {MOST} nodes"));
+struct Inliner<'a, 'r> {
+    functions: HashMap<(&'a str, &'a str, &'a str), &'a FunctionProto>,
+    read: &'a mut Read<'r>,
+    /// Calls of functions so far.
+    calls: usize,
+    /// Bytes of the nodes of functions so far, at each call.
+    copied: usize,
+    out: Vec<Node>,
+}
+
+impl Inliner<'_, '_> {
+    /// Appends a node, or the nodes of the function that it calls.
+    fn call(&mut self, node: NodeProto, depth: usize) -> Result<(), String> {
+        let key = (node.domain.as_str(), node.op_type.as_str(), node.overload.as_str());
+        let Some(&function) = self.functions.get(&key) else {
+            if self.out.len() >= MOST {
+                return Err(format!("it has more than {MOST} nodes"));
+            }
+            let NodeProto { name, op_type: op, domain, input, output, mut attribute, .. } = node;
+            let tensor = attribute.iter_mut().find_map(|attribute| attribute.t.take());
+            let value = tensor.map(|tensor| (self.read)(&tensor)).transpose()?;
+            self.out.push(Node { name, op, domain, inputs: input, outputs: output, attributes: attribute, value });
+            return Ok(());
+        };
+        let Some(depth) = depth.checked_sub(1) else {
+            return Err(format!("its functions call one another more than {DEPTH} deep"));
+        };
+        self.calls += 1;
+        if self.calls > MOST {
+            return Err(format!("it calls functions more than {MOST} times"));
         }
-        let NodeProto { name, op_type: op, domain, input, output, mut attribute, .. } = node;
-        let tensor = attribute.iter_mut().find_map(|attribute| attribute.t.take());
-        let value = tensor.map(|tensor| read(&tensor)).transpose()?;
-        out.push(Node { name, op, domain, inputs: input, outputs: output, attributes: attribute, value });
-        return Ok(());
-    };
-    let Some(depth) = depth.checked_sub(1) else {
-        return Err(format!("its functions call one another more than {DEPTH} deep"));
-    };
-    let title = [&node.name, node.output.first().unwrap_or(&node.op_type)].into_iter().find(|name| !name.is_empty());
-    let title = title.cloned().unwrap_or_default();
-    let pairs = |formal: &[String], actual: &[String]| -> Vec<(String, String)> {
-        let rest = std::iter::repeat(String::new());
-        formal.iter().cloned().zip(actual.iter().cloned().chain(rest)).collect()
-    };
-    let outside: HashMap<String, String> =
-        [pairs(&function.input, &node.input), pairs(&function.output, &node.output)].concat().into_iter().collect();
-    // an output that the caller leaves out still has a name inside
-    let rename = |name: &String| match outside.get(name) {
-        Some(actual) if !actual.is_empty() || function.input.contains(name) => actual.clone(),
-        _ if name.is_empty() => String::new(),
-        _ => format!("{title}/{name}"),
-    };
-    for inner in &function.node {
-        let mut inner = inner.clone();
-        inner.input = inner.input.iter().map(rename).collect();
-        inner.output = inner.output.iter().map(rename).collect();
-        inner.name = format!("{title}/{}", if inner.name.is_empty() { &inner.op_type } else { &inner.name });
-        inner.attribute =
-            inner.attribute.into_iter().filter_map(|attribute| given(attribute, &node, function)).collect();
-        call(inner, functions, depth, read, out)?;
+        let title =
+            [&node.name, node.output.first().unwrap_or(&node.op_type)].into_iter().find(|name| !name.is_empty());
+        let title = title.cloned().unwrap_or_default();
+        let pairs = |formal: &[String], actual: &[String]| -> Vec<(String, String)> {
+            let rest = std::iter::repeat(String::new());
+            formal.iter().cloned().zip(actual.iter().cloned().chain(rest)).collect()
+        };
+        let outside: HashMap<String, String> =
+            [pairs(&function.input, &node.input), pairs(&function.output, &node.output)].concat().into_iter().collect();
+        // an output that the caller leaves out still has a name inside
+        let rename = |name: &String| match outside.get(name) {
+            Some(actual) if !actual.is_empty() || function.input.contains(name) => actual.clone(),
+            _ if name.is_empty() => String::new(),
+            _ => format!("{title}/{name}"),
+        };
+        for inner in &function.node {
+            let mut inner = inner.clone();
+            inner.input = inner.input.iter().map(rename).collect();
+            inner.output = inner.output.iter().map(rename).collect();
+            inner.name = format!("{title}/{}", if inner.name.is_empty() { &inner.op_type } else { &inner.name });
+            inner.attribute =
+                inner.attribute.into_iter().filter_map(|attribute| given(attribute, &node, function)).collect();
+            let tensors = inner.attribute.iter().filter_map(|attribute| attribute.t.as_ref());
+            // the raw bytes of tensors are shared
+            self.copied += inner.encoded_len() - tensors.map(|tensor| tensor.raw_data.len()).sum::<usize>();
+            if self.copied > COPIED {
+                return Err(format!("the nodes of its functions, at each call, take more than {COPIED} bytes"));
+            }
+            self.call(inner, depth)?;
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// An attribute of a node inside a function, which may be one of the call or have a default.

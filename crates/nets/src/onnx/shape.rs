@@ -194,6 +194,9 @@ pub(super) fn cuts(node: &Node, dims: &[usize], inputs: &[Option<&Array>]) -> Re
         if step == 0 {
             return Err("a step is 0".to_string());
         }
+        if size == 0 {
+            return Ok(Cut { axis, start: 0, step, len: 0 });
+        }
         let from_end = |at: i64| if at < 0 { at.saturating_add(size) } else { at };
         let (low, high) = if step > 0 { (0, size) } else { (-1, size - 1) };
         let (start, end) = (from_end(starts[i]).clamp(low.max(0), high), from_end(ends[i]).clamp(low, high));

@@ -1,5 +1,7 @@
 //! Small files made by hand: what is refused and how that is told, and forms that the golden networks do not have.
 
+mod bounds;
+
 use std::path::Path;
 
 use prost::Message;
@@ -77,13 +79,17 @@ fn refused(model: &ModelProto, layers: &[&str]) -> String {
 
 /// The values of layer `y` for a picture of 0, 1, 2, …, in the order (h, w, c).
 fn run(model: &ModelProto) -> (Vec<f32>, Vec<Op>) {
-    let Import { graph, weights } = import(model, &["y"]).unwrap_or_else(|error| panic!("{error}"));
-    let tap = graph.find("y").expect("asked for");
-    let program = lower(&graph, &weights, &[tap]).expect("lowered");
+    let import = import(model, &["y"]).unwrap_or_else(|error| panic!("{error}"));
+    (values(&import, "y"), import.graph.layers().iter().map(|layer| layer.op).collect())
+}
+
+/// The same values of any layer.
+fn values(Import { graph, weights }: &Import, layer: &str) -> Vec<f32> {
+    let tap = graph.find(layer).unwrap_or_else(|| panic!("there is no layer `{layer}`"));
+    let program = lower(graph, weights, &[tap]).expect("lowered");
     let picture: Vec<f32> = (0..72u8).map(f32::from).collect();
     let network = candle::Network::new(program, &Device::cpu()).expect("uploaded");
-    let values = network.forward(&picture, 1).expect("computed").remove(0);
-    (values, graph.layers().iter().map(|layer| layer.op).collect())
+    network.forward(&picture, 1).expect("computed").remove(0)
 }
 
 #[test]
@@ -129,6 +135,55 @@ fn layers_have_the_names_of_nodes_and_of_values() {
     assert_eq!(graph.title(graph.features()), "n_d");
     let error = refused(&model, &["n_bb"]);
     assert!(error.contains("has no node or value `n_bb`; did you mean `n_b`?"), "{error}");
+}
+
+#[test]
+fn the_last_layer_of_a_value_has_its_names() {
+    let half = || vec![floats("half", &[], &[0.5])];
+    let scaled = vec![node("Relu", &["x"], &["b"]), node("Mul", &["b", "half"], &["y"])];
+    let tanh = vec![node("Tanh", &["x"], &["y"])];
+    // pixels of the first channel are 0, 1, 2, … along a row
+    for (nodes, expected) in [(scaled, [0.0, 0.5, 1.0]), (tanh, [0.0, 1f32.tanh(), 2f32.tanh()])] {
+        let model = model(nodes, half());
+        for name in ["y", "n_y"] {
+            let values = values(&import(&model, &[name]).expect("imported"), name);
+            for (i, expected) in expected.into_iter().enumerate() {
+                assert!((values[3 * i] - expected).abs() < 1e-5, "{name}: {} for {expected}", values[3 * i]);
+            }
+        }
+    }
+    // the default has a name by which it is found again
+    let dense = |activation: Vec<NodeProto>| {
+        let mut nodes = vec![
+            node("GlobalAveragePool", &["x"], &["p"]),
+            node("Flatten", &["p"], &["f"]),
+            node("Gemm", &["f", "m"], &["a"]),
+        ];
+        nodes.extend(activation);
+        nodes.push(node("Gemm", &["t", "n"], &["y"]));
+        let matrix = |name: &str, rows: i64| floats(name, &[rows, 2], &vec![0.01; 2 * rows as usize]);
+        model(nodes, [half(), vec![matrix("m", 3), matrix("n", 2)]].concat())
+    };
+    let scaled = vec![node("Sigmoid", &["a"], &["s"]), node("Mul", &["s", "half"], &["t"])];
+    // the mean pixels of the channels are 11.5, 35.5 and 59.5
+    let a = 1.065f32;
+    for (model, expected) in
+        [(dense(vec![node("Tanh", &["a"], &["t"])]), a.tanh()), (dense(scaled), 0.5 / (1.0 + (-a).exp()))]
+    {
+        let default = import(&model, &[]).expect("imported");
+        let title = default.graph.title(default.graph.features());
+        assert_eq!(title, "n_t");
+        for (found, name) in [(&default, "n_t"), (&import(&model, &["t"]).expect("imported"), "t")] {
+            let values = values(found, name);
+            assert!(values.iter().all(|value| (value - expected).abs() < 1e-5), "{values:?} for {expected}");
+        }
+        assert!(import(&model, &[title]).is_ok());
+    }
+    // a layer on the way takes no name of another value
+    let nodes = vec![node("Tanh", &["x"], &["y"]), node("Relu", &["x"], &["y/1"])];
+    let import = import(&model(nodes, Vec::new()), &["y", "y/1"]).expect("imported");
+    let relu = import.graph.find("y/1").expect("asked for");
+    assert_eq!(import.graph.layer(relu).op, Op::Activation(Activation::Relu));
 }
 
 #[test]

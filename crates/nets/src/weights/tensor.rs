@@ -14,6 +14,8 @@ type Read = dyn Fn() -> Result<Vec<f32>, WeightError> + Send + Sync;
 pub struct Tensor {
     shape: Vec<usize>,
     data: Data,
+    /// Changes, one inside the other, between the values that are read and these.
+    changes: usize,
 }
 
 #[derive(Clone)]
@@ -25,12 +27,12 @@ enum Data {
 impl Tensor {
     /// Makes a tensor of values in memory.
     pub fn ready(shape: Vec<usize>, values: Vec<f32>) -> Self {
-        Self { shape, data: Data::Ready(Arc::new(values)) }
+        Self { shape, data: Data::Ready(Arc::new(values)), changes: 0 }
     }
 
     /// Makes a tensor whose values `read` returns, row-major, as many as `shape` says.
     pub fn later(shape: Vec<usize>, read: impl Fn() -> Result<Vec<f32>, WeightError> + Send + Sync + 'static) -> Self {
-        Self { shape, data: Data::Later(Arc::new(read)) }
+        Self { shape, data: Data::Later(Arc::new(read)), changes: 0 }
     }
 
     /// Its sizes; empty for a single value.
@@ -48,8 +50,13 @@ impl Tensor {
 
     /// Makes a tensor of `shape` whose values `change` computes from those of this one, when they are asked for.
     pub fn map(&self, shape: Vec<usize>, change: impl Fn(Vec<f32>) -> Vec<f32> + Send + Sync + 'static) -> Self {
-        let source = self.clone();
-        Self::later(shape, move || Ok(change(source.values()?)))
+        let (source, changes) = (self.clone(), self.changes + 1);
+        Self { changes, ..Self::later(shape, move || Ok(change(source.values()?))) }
+    }
+
+    /// How many times it was made of another by [`Tensor::map`]: its values are computed as deep in the stack.
+    pub(crate) fn changes(&self) -> usize {
+        self.changes
     }
 }
 

@@ -18,7 +18,7 @@ pub(super) struct Request {
     pub path: String,
     /// Names in lower case.
     pub headers: BTreeMap<String, String>,
-    /// How many requests came before.
+    /// The number of requests for this path that came before.
     pub number: usize,
 }
 
@@ -195,7 +195,8 @@ fn serve(mut stream: TcpStream, seen: &Mutex<Vec<Request>>, answer: &Answer) -> 
         }
         let request = {
             let mut seen = locked(seen);
-            let request = Request { method, path, headers, number: seen.len() };
+            let number = seen.iter().filter(|before| before.path == path).count();
+            let request = Request { method, path, headers, number };
             seen.push(request.clone());
             request
         };

@@ -2,8 +2,8 @@
 //! joined to the convolution before them, every buffer planned once.
 //!
 //! [`Engine`] says with which kernels a network is computed, `network` runs it, `memory_plan` decides where every value
-//! lies, `int8` which values are bytes, and `row_schedule` lets early layers go over a picture together. The kernels themselves are the crate
-//! `featurize-kernels`.
+//! lies, `int8` which values are bytes, and `row_schedule` lets early layers go over a picture together. The kernels
+//! themselves are the crate `featurize-kernels`.
 
 mod engine;
 mod int8;

@@ -200,7 +200,8 @@ proptest! {
     ) {
         let [h, w] = size;
         let act = [
-            Activation::Silu, Activation::HardSwish, Activation::Gelu, Activation::Sigmoid, Activation::HardSigmoid, Activation::GeluTanh,
+            Activation::Silu, Activation::HardSwish, Activation::Gelu, Activation::Sigmoid, Activation::HardSigmoid,
+            Activation::GeluTanh,
         ][act];
         let gate = if gate { Activation::Sigmoid } else { Activation::HardSigmoid };
         let (inputs, outputs) = (groups * per[0], groups * per[1] * shuffled);

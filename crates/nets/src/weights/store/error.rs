@@ -21,12 +21,13 @@ pub enum StoreError {
     #[error("weights cannot be called `{name}`: {reason}")]
     Name { name: String, reason: &'static str },
     #[error(
-        "there are other weights called `{0}` already; take another name, or remove them: `featurize weights remove {0}`"
+        "there are other weights called `{0}` already; take another name, or remove them: `featurize weights remove \
+         {0}`"
     )]
     Taken(String),
     #[error(
-        "no weights are called `{name}`; `featurize weights import FILE --name {name}` gives a file this name, and a file \
-         without an ending is written with its folder, `./{name}`; names here: {known}"
+        "no weights are called `{name}`; `featurize weights import FILE --name {name}` gives a file this name, and a \
+         file without an ending is written with its folder, `./{name}`; names here: {known}"
     )]
     NoName { name: String, known: String },
     #[error("there is no place for weights: set FEATURIZE_WEIGHTS or give --weights-dir a folder")]

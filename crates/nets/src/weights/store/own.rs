@@ -10,7 +10,7 @@ use super::digest::{digest, read_record};
 use super::wanted::{Item, NETWORK, OWN, WEIGHTS};
 use super::{Expected, Found, Store, StoreError, beside};
 use crate::files::atomic;
-use crate::image::Recipe;
+use crate::image::{Exif, Recipe};
 use crate::models::{self, Source};
 
 /// The network that weights of the user's own belong to.
@@ -25,6 +25,9 @@ pub struct OwnWeights {
     pub weights_key: Option<String>,
     /// How pictures were prepared when the weights were trained.
     pub recipe: Recipe,
+    /// Whether pictures are turned upright.
+    #[serde(default)]
+    pub exif: Exif,
     /// The names of the classifier's outputs, where they were given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub classes: Option<Vec<String>>,
@@ -33,7 +36,7 @@ pub struct OwnWeights {
 }
 
 impl OwnWeights {
-    /// What was registered with the file at `path`.
+    /// Reads the network that was registered with the file at `path`.
     pub fn beside(path: &Path) -> Result<Self, StoreError> {
         let path = beside(path, NETWORK);
         let bytes = std::fs::read(&path).map_err(StoreError::read(&path))?;

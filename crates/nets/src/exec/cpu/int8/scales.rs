@@ -1,4 +1,4 @@
-//! Which values are bytes, and the scale and the zero point of each of their channels.
+//! This module decides which values are bytes, and chooses the scale and the zero point of each of their channels.
 
 use super::{Quant, is_integer};
 use crate::exec::ExecError;

@@ -73,7 +73,7 @@ fn widen(fused: &mut Fused, quants: &[Option<Quant>]) {
     }
 }
 
-/// What the taps hold, computed in f32.
+/// Simulates the layers of bytes in f32 and returns the values of the taps.
 fn simulated(program: &Program, ranges: &Ranges, picture: &[f32]) -> Vec<Vec<f32>> {
     let (taps, input, names) = (program.taps.clone(), Map::of(program.input_shape), names(program));
     let mut fused = fuse(program.clone(), Engine::Int8(Int8Isa::Portable));
@@ -119,16 +119,16 @@ fn simulated(program: &Program, ranges: &Ranges, picture: &[f32]) -> Vec<Vec<f32
     found
 }
 
-/// How far values may be from the simulation, and those behind layers of f32 from other instruction sets: a sum near the
-/// middle between two bytes may be rounded to either. A step is at most a twentieth of the root of the mean square: one
-/// such value of a small map is the second term. Of many values one in 2000 is so near, at 255 levels and sums that are
-/// rounded by a millionth: the first term.
+/// Gives the distance that values may have from the simulation, and values behind layers of f32 from those of other
+/// instruction sets: a sum near the middle between two bytes may be rounded to either. A step is at most a twentieth of
+/// the root of the mean square: one such value of a small map is the second term. Of many values one in 2000 is so
+/// near, at 255 levels and sums that are rounded by a millionth: the first term.
 fn bound(values: &[f32]) -> f64 {
     1e-3 + 0.05 / (values.len() as f64).sqrt()
 }
 
-/// What the taps hold, over bytes: the same bits on every instruction set, in any company, whatever the threads;
-/// `exact` taps are those of integer layers, others may differ by the rounding of f32.
+/// Computes the values of the taps over bytes. They must be the same bits on every instruction set, in any company,
+/// whatever the threads; `exact` taps are those of integer layers, others may differ by the rounding of f32.
 fn computed(program: &Program, ranges: &Ranges, picture: &[f32], exact: &[bool]) -> Vec<Vec<f32>> {
     let mut first: Option<Vec<Vec<f32>>> = None;
     for unit in Int8Isa::available() {

@@ -19,7 +19,7 @@ const KEPT: [f32; 7] = [1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7];
 /// instruction for it, which the least CPU lacks.
 const ROUNDING: f32 = 12_582_912.0;
 
-/// What multiplies the weights of a filter: the bytes of channel `i % channels` for weight i.
+/// The inputs of a filter, by channel: weight i multiplies the bytes of channel `i % channels`.
 struct Inputs {
     scale: Vec<f32>,
     /// The byte of zero, which need not be an integer.

@@ -33,7 +33,8 @@ proptest! {
     #[test]
     fn dilated_convolutions_of_every_shape_give_what_candle_gives(
         size in prop::array::uniform2(1usize..40), groups in 1usize..5, per in prop::array::uniform2(1usize..20),
-        kernel in prop::array::uniform2(1usize..6), stride in 1usize..3, by in prop::array::uniform3(1usize..5), seed in any::<u64>(),
+        kernel in prop::array::uniform2(1usize..6), stride in 1usize..3, by in prop::array::uniform3(1usize..5),
+        seed in any::<u64>(),
     ) {
         let ([h, w], [inputs, outputs]) = (size, per.map(|n| n * groups));
         let (mut g, x) = Builder::new(inputs, h, w);
@@ -51,7 +52,8 @@ proptest! {
         let weights = Origin::Random(seed).load(&graph, Source::Timm, &[]).expect("random");
         let tap = |name: &str| graph.find(name).expect("a layer");
         let fused = compare(&graph, &weights, &[y], [h, w, inputs]);
-        let apart = compare(&graph, &weights, &["all", "act", "same", "relu", "grouped", "dw"].map(tap), [h, w, inputs]);
+        let taps = ["all", "act", "same", "relu", "grouped", "dw"].map(tap);
+        let apart = compare(&graph, &weights, &taps, [h, w, inputs]);
         prop_assert!(fused < 1e-5 && apart < 1e-5, "{fused:e} {apart:e}");
         let near = compare_bf16(&graph, &[y], [h, w, inputs]);
         prop_assert!(near < 5e-2, "{near:e}");

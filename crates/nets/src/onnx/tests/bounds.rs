@@ -1,0 +1,113 @@
+//! Small files that would take much memory, time or stack, and damaged notes.
+
+use super::*;
+use crate::onnx::notes;
+
+/// The picture under the sizes that `nodes` compute as `s`.
+fn reshaped(mut nodes: Vec<NodeProto>, constants: Vec<TensorProto>) -> ModelProto {
+    nodes.extend([node("Reshape", &["x", "s"], &["r"]), node("Relu", &["r"], &["y"])]);
+    model(nodes, constants)
+}
+
+#[test]
+fn a_slice_of_nothing_is_nothing() {
+    for step in [1, -1] {
+        let nodes = vec![
+            node("Slice", &["none", "start", "end", "axis", "step"], &["e"]),
+            node("Shape", &["x"], &["all"]),
+            node("Concat", &["e", "all"], &["s"]).with(int("axis", 0)),
+        ];
+        let ends = [longs("start", &[-1]), longs("end", &[i64::MIN]), longs("axis", &[0]), longs("step", &[step])];
+        let (values, _) = run(&reshaped(nodes, [&ends[..], &[longs("none", &[])]].concat()));
+        assert_eq!(values.len(), 72);
+    }
+}
+
+#[test]
+fn a_range_that_overflows_is_refused() {
+    for [start, limit, step] in [[0, i64::MIN, -1], [-2, i64::MAX, 1], [0, 8, 0], [0, 1 << 40, 1]] {
+        let ends = vec![longs("start", &[start]), longs("limit", &[limit]), longs("step", &[step])];
+        let error = refused(&reshaped(vec![node("Range", &["start", "limit", "step"], &["s"])], ends), &["y"]);
+        assert!(error.contains("a range is too large"), "{error}");
+    }
+}
+
+#[test]
+fn functions_are_called_so_often_and_no_more() {
+    let call = |i: usize| NodeProto { domain: "mine".into(), ..node(&format!("F{i}"), &["in"], &["out"]) };
+    let function = |i: usize| FunctionProto {
+        name: format!("F{i}"),
+        domain: "mine".into(),
+        input: text(&["in"]),
+        output: text(&["out"]),
+        node: if i < 31 { vec![call(i + 1), call(i + 1)] } else { Vec::new() },
+        ..Default::default()
+    };
+    let mut file = model(vec![call(0)], Vec::new());
+    file.functions = (0..32).map(function).collect();
+    let folder = tempfile::tempdir().expect("a folder");
+    let error = opened(&file, folder.path()).expect_err("2^31 calls");
+    assert!(error.contains("it calls functions more than 131072 times"), "{error}");
+    // a long list of integers, copied at each of 64 calls
+    let long = node("Constant", &[], &["c"]).with(ints("value_ints", &vec![i64::MAX; 1 << 19]));
+    file.functions[6].node = vec![long];
+    let error = opened(&file, folder.path()).expect_err("300 MB");
+    assert!(error.contains("take more than 268435456 bytes"), "{error}");
+}
+
+#[test]
+fn integers_that_are_read_and_computed_are_bounded() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("w.bin"), vec![0; 1 << 20]).expect("written");
+    let entry = |key: &str, value: &str| StringStringEntryProto { key: key.into(), value: value.into() };
+    let tensor = |i: usize| TensorProto {
+        name: if i < 16 { format!("w{i}") } else { "s".to_string() },
+        dims: vec![1 << 20],
+        data_type: dtype::INT8,
+        data_location: 1,
+        external_data: vec![entry("location", "w.bin")],
+        ..Default::default()
+    };
+    let file = opened(&reshaped(Vec::new(), (0..17).map(tensor).collect()), folder.path()).expect("read in part");
+    let asked = Asked { channels: 3, size: [4, 6], layers: &text(&["y"]), logits: false };
+    let error = file.import(asked).map(|import| import.graph).expect_err("too many").to_string();
+    assert!(error.contains("elements of type integer, and as many, are not read"), "{error}");
+
+    let mut value = node("ConstantOfShape", &["n"], &["c0"]);
+    value.attribute = vec![AttributeProto { name: "value".into(), t: Some(longs("", &[1])), ..Default::default() }];
+    let name = |i: usize| if i < 16 { format!("c{i}") } else { "s".to_string() };
+    let steps = (1..17).map(|i| node("Neg", &[&name(i - 1)], &[&name(i)]));
+    let error = refused(&reshaped([value].into_iter().chain(steps).collect(), vec![longs("n", &[1 << 20])]), &["y"]);
+    assert!(error.contains("too many values are computed of constants"), "{error}");
+}
+
+#[test]
+fn so_many_nodes_change_a_weight_and_no_more() {
+    let turned = |times: usize| {
+        let turn = |i: usize| node("Transpose", &[&format!("m{i}")], &[&format!("m{}", i + 1)]);
+        let mut nodes: Vec<NodeProto> = (0..times).map(turn).collect();
+        let last = format!("m{times}");
+        nodes.extend([
+            node("GlobalAveragePool", &["x"], &["p"]),
+            node("Flatten", &["p"], &["f"]),
+            node("MatMul", &["f", &last], &["y"]),
+        ]);
+        model(nodes, vec![floats("m0", &[3, 3], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0])])
+    };
+    assert_eq!(run(&turned(2)).0, run(&turned(60)).0);
+    let error = refused(&turned(100_000), &["y"]);
+    assert!(error.contains("more than 64 nodes change one constant"), "{error}");
+}
+
+#[test]
+fn a_damaged_note_is_told_with_its_file() {
+    let mut model = model(vec![node("Relu", &["x"], &["y"])], Vec::new());
+    let note = |key: &str, value: &str| StringStringEntryProto { key: key.into(), value: value.into() };
+    model.metadata_props = vec![note(notes::CLASSES, "[\"a\", \"b\"]"), note(notes::RECIPE, "{\"size\": ")];
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = opened(&model, folder.path()).expect("read");
+    assert_eq!(file.note(notes::CLASSES).expect("sound"), Some(text(&["a", "b"])));
+    assert_eq!(file.note::<f64>(notes::TEMPERATURE).expect("none"), None);
+    let error = file.recipe().expect_err("damaged").to_string();
+    assert!(error.contains("net.onnx") && error.contains("its note `featurize.recipe` is damaged"), "{error}");
+}
