@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Mapping
 
-from . import _featurize, _fitted, _onnx, _pictures
+from . import _featurize, _pictures
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -107,6 +107,8 @@ class Run:
         Its rows are features, of the run's tables or of `embed` with the run's network: (n, columns). `predict_proba`
         gives the probabilities of `predictions.parquet` to 1e-5.
         """
+        from . import _fitted
+
         return _fitted.pipeline(self.path)
 
     def to_onnx(
@@ -136,6 +138,8 @@ class Run:
         FeaturizeError
             The run has no classifier, or the file gives other probabilities than the run.
         """
+        from . import _onnx
+
         path = Path(path)
         _onnx.write(self.path, path, input, None if weights is None else os.fspath(weights))
         return path

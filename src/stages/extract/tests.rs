@@ -1,3 +1,5 @@
+//! Runs that were killed, or made by an earlier version, go on with the tables that are there.
+
 use super::*;
 use crate::config;
 use crate::io::features::FeatureFile;

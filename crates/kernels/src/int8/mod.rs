@@ -10,8 +10,8 @@
 //! | [`Int8Isa::Avx512Vnni`]    | `VPDPBUSD` over 512 bits |
 //! | [`Int8Isa::AvxVnni`]       | `VPDPBUSD` over 256 bits |
 //! | [`Int8Isa::Avx2`]          | `VPMADDWD` over widened values; `VPMADDUBSW` would saturate |
-//! | [`Int8Isa::NeonDot`]       | `SDOT`, inputs moved by 128 |
-//! | [`Int8Isa::Neon`]          | `SMULL` and pairwise sums, inputs moved by 128 |
+//! | `Int8Isa::NeonDot`         | `SDOT`, inputs moved by 128 |
+//! | `Int8Isa::Neon`            | `SMULL` and pairwise sums, inputs moved by 128 |
 //! | [`Int8Isa::Portable`]      | plain Rust |
 
 mod depthwise;
