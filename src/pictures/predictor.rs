@@ -121,11 +121,11 @@ pub struct Predictor {
     way: Way,
     head: Head,
     classes: Vec<String>,
-    /// What tables of its results tell of their making; none for a network's own classifier.
+    /// The metadata of tables of its results; none for a network's own classifier.
     metadata: Vec<(String, String)>,
 }
 
-/// What makes probabilities of features.
+/// The part that makes probabilities of features.
 #[derive(Debug)]
 enum Head {
     /// The features are the logits of the network's own classifier. A run's classifier that was exported has a
@@ -134,7 +134,7 @@ enum Head {
     Fitted(Box<Fitted>),
 }
 
-/// What a run has fitted.
+/// The fitted parts of a run.
 #[derive(Debug)]
 pub(crate) struct Fitted {
     /// The features are rounded as those were that it was fitted on.

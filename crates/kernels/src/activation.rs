@@ -217,17 +217,6 @@ unsafe fn exp<S: Simd>(x: S::Vector) -> S::Vector {
 pub(crate) mod tests {
     use super::*;
 
-    const ALL: [Activation; 8] = [
-        Activation::Relu,
-        Activation::Relu6,
-        Activation::Sigmoid,
-        Activation::Silu,
-        Activation::HardSigmoid,
-        Activation::HardSwish,
-        Activation::Gelu,
-        Activation::GeluTanh,
-    ];
-
     /// The definition; the values beside `GELU` are those of Python's `math.erf`.
     pub(crate) fn definition(activation: Activation, x: f64) -> f64 {
         match activation {
@@ -257,7 +246,7 @@ pub(crate) mod tests {
     fn activations_are_their_definition_and_the_same_wherever_multiply_adds_are_fused() {
         let values: Vec<f32> =
             (0..if cfg!(miri) { 97 } else { 20_001 }).map(|i| (i as f32 - 10_000.0) / 2000.0).collect();
-        for activation in ALL {
+        for activation in Activation::ALL {
             let mut first = None;
             for isa in Isa::available() {
                 let mut found = values.clone();
@@ -286,7 +275,7 @@ pub(crate) mod tests {
 
     #[test]
     fn large_values_stay_finite_and_what_is_no_number_stays_none() {
-        for (isa, activation) in Isa::available().into_iter().flat_map(|isa| ALL.map(|a| (isa, a))) {
+        for (isa, activation) in Isa::available().into_iter().flat_map(|isa| Activation::ALL.map(|a| (isa, a))) {
             let mut values = [f32::NAN, 1e30, -1e30, 100.0, -100.0, 0.0];
             run(isa, activation, &mut values);
             assert!(
@@ -300,7 +289,7 @@ pub(crate) mod tests {
     #[test]
     fn values_of_bf16_are_rounded_once() {
         let halves: Vec<bf16> = (-40..41).map(|i| bf16::from_f32(i as f32 / 5.0)).collect();
-        for (unit, activation) in Bf16Isa::available().into_iter().flat_map(|unit| ALL.map(|a| (unit, a))) {
+        for (unit, activation) in Bf16Isa::available().into_iter().flat_map(|unit| Activation::ALL.map(|a| (unit, a))) {
             let (mut found, mut wide) = (halves.clone(), halves.iter().map(|v| v.to_f32()).collect::<Vec<_>>());
             run_bf16(unit, activation, &mut found);
             run(unit.isa(), activation, &mut wide);

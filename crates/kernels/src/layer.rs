@@ -81,6 +81,18 @@ pub enum Activation {
 }
 
 impl Activation {
+    /// Every activation.
+    pub const ALL: [Self; 8] = [
+        Self::Relu,
+        Self::Relu6,
+        Self::Sigmoid,
+        Self::Silu,
+        Self::HardSigmoid,
+        Self::HardSwish,
+        Self::Gelu,
+        Self::GeluTanh,
+    ];
+
     /// The lower and the upper bound to which the activation clamps a value; none for an activation that does more than
     /// that. Such a one is applied by [`activation`](crate::activation) to the values that a kernel has written.
     pub fn limits(self) -> Option<[f32; 2]> {

@@ -85,7 +85,7 @@ struct Inner {
     answered: AtomicBool,
 }
 
-/// What is known of a host.
+/// The state of a host.
 #[derive(Debug, Default)]
 struct Host {
     /// A request that it has answered.

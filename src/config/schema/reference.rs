@@ -6,7 +6,7 @@ use serde_json::Value;
 
 /// A key of a section, in words.
 pub struct Entry {
-    /// What the key does: the doc comment of its field.
+    /// The doc comment of the key's field.
     pub text: String,
     /// The values that it takes: `a whole number from 1 to 64 or "auto"`.
     pub values: String,
@@ -36,7 +36,7 @@ impl Entry {
         Some(Self { values: or(&alternatives(root, key)), text, meanings, default })
     }
 
-    /// All of it in one paragraph, for editors.
+    /// Returns the whole description in one paragraph, for editors.
     pub fn paragraph(&self) -> String {
         let Self { text, values, meanings, default } = self;
         let mut all = text.clone();

@@ -81,7 +81,7 @@ pub fn run(plan: &Plan, listing: &Listing, shards: &[Shard]) -> Result<(Extracte
     Ok((done, files))
 }
 
-/// What is kept of a shard, which has been written.
+/// The commit record of a shard, which has been written.
 fn kept(dir: &RunDir, shard: &Shard) -> Result<Kept, IoError> {
     let read = shard::kept(dir, &shard.id).filter(|read| read.outcomes.len() == shard.rows.len());
     let reason = "it does not fit its shard".to_string();

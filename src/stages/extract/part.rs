@@ -45,7 +45,7 @@ impl Part {
     }
 }
 
-/// What a worker did.
+/// The numbers of a worker's part.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Computed {
     /// Shards that it was asked for.

@@ -75,7 +75,7 @@ pub struct Maker {
     pub kernels: Option<String>,
 }
 
-/// What the store keeps of a shard.
+/// The facts of a shard that the store keeps.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Kept {
     /// None of versions before it was noted.
@@ -253,7 +253,7 @@ fn form_of(base: &str, pictures: &[Picture]) -> String {
     hasher.finalize().to_hex()[..32].to_string()
 }
 
-/// What is kept of a shard, if it was written and is whole.
+/// Reads the facts of a shard, if it was written and is whole.
 pub fn kept(dir: &RunDir, id: &str) -> Option<Kept> {
     let path = dir.outcomes(id);
     let unnoted = || Some(Kept { outcomes: sealed::read(&path).ok()?, ..Kept::default() });
@@ -261,7 +261,7 @@ pub fn kept(dir: &RunDir, id: &str) -> Option<Kept> {
     Some(kept).filter(|kept| kept.notes.is_empty() || kept.notes.len() == kept.outcomes.len())
 }
 
-/// What became of each picture of a shard, if it was written.
+/// Reads the outcome of each picture of a shard, if it was written.
 pub fn outcomes(dir: &RunDir, id: &str) -> Option<Vec<Outcome>> {
     Some(kept(dir, id)?.outcomes)
 }

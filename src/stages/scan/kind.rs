@@ -20,7 +20,7 @@ pub enum Kind {
     NotAFile,
     /// A name that begins with a dot.
     Hidden,
-    /// What macOS writes beside a file on other file systems: `._name`.
+    /// A file that macOS writes beside another on other file systems: `._name`.
     ResourceFork,
     /// `Thumbs.db`, `desktop.ini`, and folders such as `@eaDir` and `$RECYCLE.BIN`.
     FileManager,

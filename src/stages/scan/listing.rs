@@ -29,7 +29,7 @@ pub struct Listing {
     pub stored: Option<Arc<Stored>>,
 }
 
-/// What is known of a listing as a whole.
+/// The facts of a listing as a whole.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {
     /// Pictures of each split, and of each class in each split.
@@ -112,7 +112,7 @@ impl Listing {
         paths
     }
 
-    /// What is known of the listing as a whole.
+    /// Returns the facts of the listing as a whole.
     pub(super) fn summary(&self) -> Cow<'_, Summary> {
         match &self.stored {
             Some(stored) => Cow::Borrowed(&stored.head().summary),

@@ -45,7 +45,7 @@ const COLUMNS: [&str; 15] = [
     "at_2",
 ];
 
-/// What is known of a listing before its rows are read.
+/// The facts of a listing that are there before its rows are read.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Head {
     /// The version of featurize that wrote it.
@@ -134,7 +134,7 @@ impl Stored {
         Ok(Some(Self { file, head, together: plan.held / 4 }))
     }
 
-    /// What is known before the rows are read.
+    /// Returns the facts that are there before the rows are read.
     pub fn head(&self) -> &Head {
         &self.head
     }

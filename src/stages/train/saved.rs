@@ -122,7 +122,7 @@ pub fn checked(dir: &RunDir) -> Result<Value, IoError> {
     Ok(card)
 }
 
-/// What a run has learnt.
+/// A classifier that a run has fitted, with its classes.
 #[derive(Debug)]
 pub struct Saved {
     pub classifier: Classifier,

@@ -15,22 +15,11 @@ const POINTS: [f64; 45] = [
 /// Constants of files are rounded to f32. The two forms of GELU differ by 5e-4.
 const TOLERANCE: f64 = 1e-6;
 
-const KNOWN: [Activation; 8] = [
-    Activation::Relu,
-    Activation::Relu6,
-    Activation::Sigmoid,
-    Activation::Silu,
-    Activation::HardSigmoid,
-    Activation::HardSwish,
-    Activation::Gelu,
-    Activation::GeluTanh,
-];
-
 /// A function of single values.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Curve(Vec<f64>);
 
-/// What a curve is: `scale` · f(`inner` · x) + `shift`, f being an activation, or x itself where there is none.
+/// A curve in known terms: `scale` · f(`inner` · x) + `shift`, f being an activation, or x itself without one.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Recognised {
     pub activation: Option<Activation>,
@@ -58,7 +47,7 @@ impl Curve {
 
     /// The activation that it is, if it is one of ours, scaled and shifted perhaps.
     pub(super) fn recognise(&self) -> Option<Recognised> {
-        let known = KNOWN.map(|activation| (Some(activation), 1.0));
+        let known = Activation::ALL.map(|activation| (Some(activation), 1.0));
         let all = [(None, 1.0)].into_iter().chain(known).chain([(Some(Activation::Sigmoid), 2.0)]);
         // as it is rather than scaled: ReLU6 of a scaled value is none
         all.clone().find_map(|f| self.fits(f, 1.0, 0.0)).or_else(|| all.clone().find_map(|f| self.scaled(f)))
@@ -151,7 +140,7 @@ mod tests {
 
     #[test]
     fn every_activation_is_itself_and_others_are_none() {
-        for activation in KNOWN {
+        for activation in Activation::ALL {
             let curve = Curve(values((Some(activation), 1.0)));
             assert_eq!(recognised(&curve), Some((Some(activation), 1.0, 0.0)));
         }

@@ -92,7 +92,7 @@ impl OnnxFile {
         &self.beside
     }
 
-    /// What whoever wrote the file has noted in it.
+    /// The notes in the metadata of the file, by key.
     pub fn metadata(&self) -> &BTreeMap<String, String> {
         &self.metadata
     }

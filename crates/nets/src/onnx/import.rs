@@ -1,4 +1,4 @@
-//! What is asked of a file, and the way through it: the nodes that the asked values need, one after the other.
+//! The import of a file: the nodes that the asked layers need are gone through one after the other.
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,7 +10,7 @@ use crate::image::Recipe;
 use crate::suggest::suggest;
 use crate::weights::WeightError;
 
-/// What is asked of a file.
+/// The layers that are asked of a file, and the input of its network.
 #[derive(Clone, Copy, Debug)]
 pub struct Asked<'a> {
     /// Channels of the picture.

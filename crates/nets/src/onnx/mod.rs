@@ -87,8 +87,8 @@ pub enum OnnxError {
     #[error("{0}")]
     NoLayer(String),
     #[error(
-        "{path} does not end in a dense layer whose input could be the features; name a layer, `extract.layer` of the YAML: its output is \
-         `{output}`"
+        "{path} does not end in a dense layer whose input could be the features; name a layer, `extract.layer` of the \
+         YAML: its output is `{output}`"
     )]
     NoDefault { path: PathBuf, output: String },
 }

@@ -17,7 +17,7 @@ use crate::weights::Tensor;
 /// Problems that a message shows.
 const SHOWN: usize = 12;
 
-/// What a value of the file is here.
+/// The counterpart of a value of the file.
 #[derive(Clone, Debug)]
 pub(super) enum Value {
     Constant(Array),

@@ -71,7 +71,7 @@ pub(super) fn broadcast_strides(from: &[usize], to: &[usize]) -> Result<Vec<usiz
     Ok((0..to.len()).map(stride).collect())
 }
 
-/// What `Shape` gives.
+/// The result of the operator `Shape`.
 pub(super) fn of(node: &Node, dims: &[usize]) -> Result<Array, String> {
     let rank = dims.len() as i64;
     let end = |i: i64| (if i < 0 { i.saturating_add(rank) } else { i }).clamp(0, rank) as usize;

@@ -66,7 +66,7 @@ fn opened(model: &ModelProto, folder: &Path) -> Result<OnnxFile, String> {
     OnnxFile::open(&path).map_err(|error| error.to_string())
 }
 
-/// What `layers` of a picture of 4 × 6 are.
+/// The import of `layers` for a picture of 4 × 6.
 fn import(model: &ModelProto, layers: &[&str]) -> Result<Import, OnnxError> {
     let folder = tempfile::tempdir().expect("a folder");
     let file = opened(model, folder.path()).unwrap_or_else(|error| panic!("{error}"));

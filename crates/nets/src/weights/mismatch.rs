@@ -20,8 +20,8 @@ struct Faults {
 
 impl WeightSet {
     /// Strict: every tensor that `taps` need is here in its shape, and among them is nothing that the network has not.
-    /// What lies above the taps, or above the last feature map where there is no tap, may be missing, and be anything:
-    /// features do not need it.
+    /// Layers above the taps, or above the last feature map where there is no tap, may be missing or have any shape:
+    /// features do not need them.
     pub fn check(&self, graph: &Graph, taps: &[LayerId], place: &str) -> Result<(), WeightError> {
         let Faults { missing, misshapen, unexpected, .. } = self.faults(graph, taps);
         let list: String = [("missing", missing), ("misshapen", misshapen), ("unexpected", unexpected)]

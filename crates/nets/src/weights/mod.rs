@@ -95,7 +95,7 @@ impl LazyFile {
         self.open()?.of_network(graph, source, taps, self.key.as_deref())
     }
 
-    /// Whose network it holds, see [`WeightFile::recognise`].
+    /// The library whose network the file holds, see [`WeightFile::recognise`].
     pub fn recognise(&self, model: &'static ModelSpec) -> Result<Option<&'static WeightsSpec>, WeightError> {
         Ok(self.open()?.recognise(model, self.key.as_deref()))
     }

@@ -129,7 +129,7 @@ impl Bucket {
     }
 }
 
-/// What the service itself says, in one line: the last error of the chain.
+/// The service's own words, in one line: the last error of the chain.
 fn said(error: &Error) -> String {
     let last = successors(Some(error as &(dyn StdError + 'static)), |&error| error.source()).last();
     let text = last.map(ToString::to_string).unwrap_or_default();

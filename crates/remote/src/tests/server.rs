@@ -11,7 +11,7 @@ use std::time::Duration;
 /// The version of every file.
 pub(super) const ETAG: &str = "\"version-1\"";
 
-/// What a client asked.
+/// A request of a client.
 #[derive(Clone, Debug)]
 pub(super) struct Request {
     pub method: String,
@@ -28,7 +28,7 @@ impl Request {
     }
 }
 
-/// What is answered.
+/// An answer of the server.
 #[derive(Clone, Debug)]
 pub(super) struct Reply {
     pub status: u16,

@@ -17,7 +17,7 @@ pub(super) fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/sources").join(name)
 }
 
-/// What is in an archive by the default columns; an error as its text.
+/// Lists an archive by the default columns; an error is its text.
 pub(super) fn listed(path: &Path) -> Result<Vec<Met>, String> {
     listed_by(path, &Columns::default())
 }

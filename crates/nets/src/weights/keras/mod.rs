@@ -93,8 +93,8 @@ impl FileLayer {
         Self { format, path, name, variables }
     }
 
-    /// What the layer is in one order with: all layers of an older file, those of its class in a newer one, where its
-    /// group is called after it.
+    /// Names the layers that are counted with this one: all layers of an older file (none), those of its class in a newer
+    /// one, whose group is called after the class.
     fn lane(&self) -> Option<&str> {
         match self.format {
             Format::Legacy => None,

@@ -100,7 +100,7 @@ fn value(k: usize, at: usize) -> f32 {
     ((7 * at + 13 * k) % 256) as f32 / 64.0 - 2.0
 }
 
-/// What the tensors of a layer's kind hold: the place in Keras' array of each place in the tensor, one axis at a time.
+/// The expected tensor of a layer's kind: the place in Keras' array of each place, one axis at a time.
 fn expected(op: Op, shape: &[usize], k: usize) -> Vec<f32> {
     match (op, shape) {
         (Op::Conv { groups, .. }, &[o, i, kh, kw]) => {

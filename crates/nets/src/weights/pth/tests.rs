@@ -15,7 +15,7 @@ fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden").join(name)
 }
 
-/// What PyTorch has for `state`: shape and bits by name.
+/// PyTorch's tensors of `state`: shape and bits by name.
 fn expected(state: &str) -> BTreeMap<String, (Vec<usize>, Option<Vec<u32>>)> {
     let text = std::fs::read_to_string(golden("pth.json")).expect("golden file");
     let json: Json = serde_json::from_str(&text).expect("json");

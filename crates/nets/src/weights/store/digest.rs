@@ -48,7 +48,7 @@ pub struct Mismatch {
     pub kind: &'static str,
     /// The published one, in hexadecimal.
     pub expected: String,
-    /// That of the file.
+    /// The digest of the file.
     pub found: String,
 }
 

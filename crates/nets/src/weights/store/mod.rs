@@ -76,7 +76,7 @@ pub struct Found {
     pub path: PathBuf,
     /// SHA-256 of what it holds, in hexadecimal.
     pub sha256: String,
-    /// Who put it there.
+    /// The program that put it there.
     pub place: Place,
 }
 

@@ -39,7 +39,7 @@ impl fmt::Debug for Token {
     }
 }
 
-/// Who put a file where it lies.
+/// The program that put a file where it lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     /// The store's own folder.

@@ -16,7 +16,7 @@ use crate::models::{ModelSpec, WeightsSpec};
 pub struct Listed {
     /// The published file.
     pub file: &'static FileSpec,
-    /// Who has it, where, and its length in bytes; not read through.
+    /// The cache that has it, its path, and its length in bytes; the file is not read through.
     pub lies: Option<(Place, PathBuf, u64)>,
 }
 

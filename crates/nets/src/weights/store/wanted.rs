@@ -63,7 +63,7 @@ pub(super) struct Item {
     pub hub: Option<HubFile>,
     /// Its place below the store's folder.
     pub place: PathBuf,
-    /// Whose cache may have it, under which name.
+    /// The cache that may have it, and its name there.
     pub cached: Option<(Source, &'static str)>,
     /// Its hash, as far as it is known.
     pub expected: Expected,

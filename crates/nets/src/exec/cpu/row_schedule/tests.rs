@@ -9,7 +9,7 @@ use crate::models::{BuildOptions, Source, find};
 use crate::weights::Origin;
 use featurize_kernels::simd::Isa;
 
-/// What lies in a row of a buffer.
+/// The content of a row of a buffer.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Row {
     Unknown,

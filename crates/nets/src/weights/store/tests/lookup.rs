@@ -1,4 +1,4 @@
-//! What is found without a network, and what is believed of it.
+//! Files that are found without a network, and the checks that they pass first.
 
 use std::ffi::OsString;
 
