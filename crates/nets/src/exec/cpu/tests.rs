@@ -88,7 +88,8 @@ proptest! {
         let s = g.activation("sum_act", s, Activation::Relu);
         let m = g.global_avg_pool("pool", s);
         let d = g.dense("fc", m, filters + 3);
-        let soft = g.softmax("soft", d);
+        let unit = g.normalize("unit", d);
+        let soft = g.softmax("soft", unit);
         let Ok(graph) = g.finish(s, soft) else { return Ok(()) };
         let weights = Origin::Random(seed).load(&graph, Source::Timm, &[]).expect("random");
         let tap = |name: &str| graph.find(name).expect("a layer");

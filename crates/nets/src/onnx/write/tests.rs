@@ -42,6 +42,7 @@ fn network() -> (Graph, Vec<LayerId>) {
     let flat = g.flatten("flat", cells, FlattenOrder::ChannelsFirst);
     let narrow = g.dense("narrow", flat, 6);
     let narrow = g.activation("sigmoid", narrow, Activation::Sigmoid);
+    let narrow = g.normalize("unit", narrow);
     let scores = g.dense("scores", narrow, 4);
     (g.finish(x, scores).expect("a network"), vec![norm, x, scores])
 }
