@@ -41,7 +41,8 @@ fn an_exported_run_gives_its_features_and_its_probabilities_again() {
     let folder = workspace.path("");
     let tanh = "train={mlp: {hidden: [8, 6], activation: tanh, max_iter: 60, seed: 1}}";
     run(&workspace, "mlp", &["reduce.scale=standard", "reduce.pca.whiten=true", tanh]);
-    run(&workspace, "logistic", &["select.top_k=200", "reduce={scale: l2, svd: {components: 5}}", "train={logistic: {}}"]);
+    let svd = "reduce={scale: l2, svd: {components: 5}}";
+    run(&workspace, "logistic", &["select.top_k=200", svd, "train={logistic: {}}"]);
     run(&workspace, "plain", &["select=null", "reduce=null", "train={logistic: {}}"]);
     for (out, more) in [("mlp", &[][..]), ("logistic", &["--from-pixels"]), ("plain", &["--from-pixels"])] {
         let file = format!("{out}.onnx");

@@ -192,10 +192,6 @@ impl Builder {
         self.push(name, Op::Softmax, &[x], self.shape(x))
     }
 
-    pub(crate) fn normalize(&mut self, name: &str, x: LayerId) -> LayerId {
-        self.push(name, Op::Normalize, &[x], self.shape(x))
-    }
-
     pub(crate) fn add(&mut self, name: &str, a: LayerId, b: LayerId) -> LayerId {
         if self.shape(a) != self.shape(b) {
             let reason = format!("{:?} cannot be added to {:?}", self.shape(a), self.shape(b));
