@@ -56,6 +56,7 @@ IN_TIMM = {
     "mobilenet_v3_large": "mobilenetv3_large_100",
 }
 SIZES = {"inception_v3": 299, "xception": 299}
+INSTRUCTIONS = ["avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx_vnni", "amx_tile", "asimd", "asimddp"]
 ENDINGS = {".jpg", ".jpeg", ".png"}
 LIMIT = 1e-4
 
@@ -229,6 +230,9 @@ def main():
     options.folder, options.featurize = options.folder.resolve(), options.featurize.resolve()
     files = [file for file in options.folder.rglob("*") if file.suffix.lower() in ENDINGS]
     files.sort(key=lambda file: file.relative_to(options.folder).as_posix())
+    known = Path("/proc/cpuinfo").read_text().split()
+    cpu = openvino.Core().get_property("CPU", "FULL_DEVICE_NAME")
+    print(f"{cpu}: {', '.join(name for name in INSTRUCTIONS if name in known)}")
     versions = f"OpenVINO {openvino.__version__}, ONNX Runtime {onnxruntime.__version__}"
     print(f"{len(files)} pictures, {options.threads} threads, {versions}, Python {platform.python_version()}")
     models = (options.models or MODELS[options.precision]).split(",")
