@@ -210,6 +210,7 @@ fn kind(layer: &Layer) -> String {
         Op::Flatten(_) => "flatten".into(),
         Op::Activation(activation) => format!("{activation:?}").to_lowercase(),
         Op::Softmax => "softmax".into(),
+        Op::Normalize => "normalize".into(),
         Op::Add => "add".into(),
         Op::Multiply => "multiply".into(),
         Op::Slice(first) => format!("channels from {first}"),

@@ -60,7 +60,7 @@ pub(super) fn check(
             let apart = sample.probabilities.iter().zip(&back.probabilities).map(|(a, b)| f64::from((a - b).abs()));
             ("probabilities", apart.fold(0.0, f64::max))
         }
-        // rows of length 1 and nearest neighbours are not read, but the network before them
+        // nearest neighbours are not read, but the network before them
         Err(_) => match NetworkPlan::of_onnx(file(), network.recipe.clone(), &[], Features::Avg) {
             Ok(read) => {
                 let back = Extractor::open(&read, &Device::cpu())?;

@@ -16,8 +16,6 @@ pub(super) const PROBABILITIES: &str = "probabilities";
 const SCORES: &str = "scores";
 /// Most values of the train table of nearest neighbours: 256 MB in the file, and read for every picture.
 const TABLE: usize = 64 << 20;
-/// Below this length a row counts as zeros, as for [`Scaler::L2`].
-const NO_LENGTH: f32 = 10.0 * f64::EPSILON as f32;
 /// A row of the table at this distance, or nearer, decides alone.
 const NO_DISTANCE: f32 = 1e-12;
 /// Along the columns.
@@ -101,11 +99,7 @@ fn reduce(writer: &mut Writer, reduction: &Reduction, x: &str) -> String {
 
 /// Rows of length 1; a row of zeros stays as it is.
 fn unit(writer: &mut Writer, x: &str) -> String {
-    let length = writer.op("ReduceL2", &[x], &[("axes", Attribute::Ints(&[1]))]);
-    let [least, one] = [NO_LENGTH, 1.0].map(|value| writer.float(value));
-    let is_zero = writer.op("Less", &[&length, &least], &[]);
-    let length = writer.op("Where", &[&is_zero, &one, &length], &[]);
-    writer.op("Div", &[x, &length], &[])
+    writer.op("LpNormalization", &[x], &COLUMNS)
 }
 
 /// Writes the layers, of which the last gives the scores of the classes.

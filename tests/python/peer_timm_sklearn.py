@@ -3,7 +3,7 @@
 
     pip install torch torchvision timm scikit-learn pillow pyarrow numpy safetensors
     python tests/python/peer_timm_sklearn.py data/fruits
-    python tests/python/peer_timm_sklearn.py FOLDER --train "train/**" --test "test/**"
+    python tests/python/peer_timm_sklearn.py FOLDER --train "train/**" --test "test/**" --precision int8
 
 timm's tf_efficientnet_lite0 gets the weights that featurize carries (data/weights/), reads the pictures with Pillow and
 prepares them with its own transform. Printed are
@@ -70,14 +70,14 @@ class Peer:
 class Run:
     """Runs of featurize on one folder, into one run folder: only the first extracts the features."""
 
-    def __init__(self, binary, folder, globs, work):
+    def __init__(self, binary, folder, globs, precision, work):
         self.binary, self.out, self.pipeline = binary, work / "run", work / "peer.yaml"
         work.mkdir()
         pipeline = {
             "version": 1,
             "name": "peer",
             "input": {"root": str(folder.resolve()), "split": dict(zip(("train", "test"), globs))},
-            "extract": {"model": "efficientnet_lite0", "weights": "bundled", "features": "avg"},
+            "extract": {"model": "efficientnet_lite0", "weights": "bundled", "precision": precision},
             "select": {"variance_threshold": 0.0},
             "reduce": {"pca": {"components": COMPONENTS}},
             "train": {"mlp": {"hidden": list(HIDDEN)}},
@@ -167,6 +167,7 @@ def main():
     parser.add_argument("--train", metavar="GLOB", help="default: Training/** or train/**, whichever is there")
     parser.add_argument("--test", metavar="GLOB", help="default: Test/** or test/**")
     parser.add_argument("--binary", type=Path, default=ROOT / "target" / "release" / "featurize")
+    parser.add_argument("--precision", default="f32", help="of featurize; timm computes in f32")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1, help="of PyTorch")
     args = parser.parse_args()
@@ -175,7 +176,7 @@ def main():
 
     with tempfile.TemporaryDirectory() as work:
         work = Path(work)
-        run = Run(binary, args.folder, globs, work / "files")
+        run = Run(binary, args.folder, globs, args.precision, work / "files")
         ours = [run.accuracy(seed) for seed in seeds]
         paths, labels, splits, features = run.table()
         counts = [int(np.sum(splits == split)) for split in ("train", "test")]
@@ -185,7 +186,7 @@ def main():
         print_distances("features, files as they are", distances(features, peer), paths)
 
         copy_as_png(args.folder, paths, work / "copies")
-        copies = Run(binary, work / "copies", globs, work / "png")
+        copies = Run(binary, work / "copies", globs, args.precision, work / "png")
         copies.execute("--until", "extract")
         stems, _, _, lossless = copies.table()
         place = {str(Path(path).with_suffix(".png")): i for i, path in enumerate(paths)}

@@ -123,6 +123,10 @@ fn compute(step: &Step, tensors: Option<&(Tensor, Tensor)>, inputs: &[Tensor]) -
         }
         Kernel::Activation(activation) => activate(x, *activation),
         Kernel::Softmax => Ok(candle_nn::ops::softmax(x, D::Minus1)?),
+        Kernel::Normalize => {
+            let length = x.sqr()?.sum_keepdim(D::Minus1)?.sqrt()?.maximum(f32::MIN_POSITIVE)?;
+            Ok(x.broadcast_div(&length)?)
+        }
         Kernel::ZeroPad(pad) => zero_pad(x, *pad),
         Kernel::Add => Ok((x + inputs.get(1).ok_or_else(|| wrong("it has one input"))?)?),
         Kernel::Multiply => {

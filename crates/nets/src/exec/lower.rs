@@ -42,6 +42,8 @@ pub enum Kernel {
     },
     Activation(Activation),
     Softmax,
+    /// x / √(Σ x²).
+    Normalize,
     ZeroPad(Pad),
     Add,
     /// A map times one value for each of its channels.
@@ -224,6 +226,7 @@ impl<'a> Lowering<'a> {
                 Kernel::Activation(activation)
             }
             Op::Softmax => Kernel::Softmax,
+            Op::Normalize => Kernel::Normalize,
             Op::Conv { window, out, groups, bias } => {
                 let weight = self.tensor(id, "weight")?;
                 let bias = if bias { self.tensor(id, "bias")? } else { vec![0.0; out] };

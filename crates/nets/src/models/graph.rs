@@ -94,6 +94,8 @@ pub enum Op {
     Activation(Activation),
     /// exp(x) / Σ exp(x) over the channels.
     Softmax,
+    /// x / √(Σ x²) over the values of a vector; one of zeros stays as it is.
+    Normalize,
     Add,
     /// The first input, a map, times the second, which has one value for each of its channels.
     Multiply,

@@ -218,17 +218,18 @@ impl<'a> Importer<'a> {
         Ok(Seen { id, view: seen.view.reduced(&dims, keep), pending: Pending::Nothing })
     }
 
-    pub(super) fn softmax(&mut self, node: &'a Node) -> Result<Seen, String> {
+    /// A function of all values of a vector; `axis` is the dimension where the node names none.
+    pub(super) fn over_vector(&mut self, node: &'a Node, axis: i64, op: Op) -> Result<Seen, String> {
         let seen = self.seen(node, 0)?;
         let dims = seen.view.dims();
-        let axis = shape::axis(node.int("axis", if self.file.opset < 13 { 1 } else { -1 }), dims.len())?;
+        let axis = shape::axis(node.int("axis", axis), dims.len())?;
         if dims[axis] != dims.iter().product::<usize>() {
             return Err(format!("it goes over dimension {axis} of {dims:?}; a vector was expected"));
         }
         let x = self.vector(node, 0)?;
         let seen = self.seen(node, 0)?;
         let name = self.name(&node.outputs[0]);
-        Ok(Seen { id: self.graph.softmax(&name, x), ..seen })
+        Ok(Seen { id: self.graph.push(&name, op, &[x], self.graph.shape(x)), ..seen })
     }
 }
 

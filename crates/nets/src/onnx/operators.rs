@@ -3,7 +3,7 @@
 use super::curve::{Curve, gelu, gelu_tanh, sigmoid};
 use super::network::{Importer, Kind, Moment, Pending, Seen, Value};
 use super::node::Node;
-use crate::models::graph::Pooling;
+use crate::models::graph::{Op, Pooling};
 
 impl<'a> Importer<'a> {
     /// The values that a node gives.
@@ -35,7 +35,11 @@ impl<'a> Importer<'a> {
             "Slice" => self.slice(node),
             "Gather" => self.gather(node),
             "Pad" => self.pad(node),
-            "Softmax" => self.softmax(node),
+            "Softmax" => {
+                let last = if self.file.opset < 13 { 1 } else { -1 };
+                self.over_vector(node, last, Op::Softmax)
+            }
+            "LpNormalization" if node.int("p", 2) == 2 => self.over_vector(node, -1, Op::Normalize),
             "Add" | "Sub" | "Mul" | "Div" | "Pow" | "Min" | "Max" => return self.binary(node).map(|value| vec![value]),
             "Sqrt" | "Reciprocal" if let Ok(Value::Moment(moment)) = self.value(node, 0) => {
                 return self.root(node, moment).map(|value| vec![value]);

@@ -70,6 +70,7 @@ pub(crate) enum Op {
     },
     Activation(Activation),
     Softmax,
+    Normalize,
     /// Onto what lies at the output there is one input, else two.
     Add {
         onto: bool,
@@ -114,6 +115,7 @@ impl Op {
             Op::Scale { .. } => "scale",
             Op::LayerNorm { .. } => "layer norm",
             Op::Activation(_) | Op::Softmax => "activation",
+            Op::Normalize => "normalize",
             Op::Add { .. } => "add",
             Op::Multiply { .. } => "multiply",
             Op::Slice(_) => "slice",
@@ -230,6 +232,10 @@ fn one<'a>(
             out.iter_mut().zip(x).for_each(|(o, &v)| *o = (v - max).exp());
             let sum: f32 = out.iter().sum();
             out.iter_mut().for_each(|v| *v /= sum);
+        }),
+        Op::Normalize => each_run(to, output, from, values, |out, x| {
+            let length = x.iter().map(|v| v * v).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
+            out.iter_mut().zip(x).for_each(|(o, &v)| *o = v / length);
         }),
         Op::Slice(first) => slice(*first, (from, values), to, output),
         Op::Shuffle(groups) => shuffle(*groups, (from, values), to, output),

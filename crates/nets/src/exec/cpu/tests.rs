@@ -9,7 +9,7 @@ use crate::exec::Precision;
 use crate::exec::lower::lower;
 use crate::exec::{Device, candle};
 use crate::models::builder::{Builder, Conv, Pool};
-use crate::models::graph::{Activation, FlattenOrder, Graph, Pad, Window};
+use crate::models::graph::{Activation, FlattenOrder, Graph, Op, Pad, Window};
 use crate::models::{BuildOptions, LayerId, Source, find};
 use crate::weights::{Origin, WeightSet};
 use featurize_kernels::bf16::Bf16Isa;
@@ -88,7 +88,8 @@ proptest! {
         let s = g.activation("sum_act", s, Activation::Relu);
         let m = g.global_avg_pool("pool", s);
         let d = g.dense("fc", m, filters + 3);
-        let soft = g.softmax("soft", d);
+        let unit = g.push("unit", Op::Normalize, &[d], g.shape(d));
+        let soft = g.softmax("soft", unit);
         let Ok(graph) = g.finish(s, soft) else { return Ok(()) };
         let weights = Origin::Random(seed).load(&graph, Source::Timm, &[]).expect("random");
         let tap = |name: &str| graph.find(name).expect("a layer");

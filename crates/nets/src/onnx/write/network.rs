@@ -92,6 +92,7 @@ impl Writer {
             Kernel::LayerNorm { eps, weight, bias } => self.layer_norm(x, from, *eps, [weight, bias]),
             Kernel::Activation(activation) => self.activation(x, *activation),
             Kernel::Softmax => self.op("Softmax", &[x], &CHANNELS),
+            Kernel::Normalize => self.op("LpNormalization", &[x], &CHANNELS),
             Kernel::ZeroPad(pad) => self.pad(x, *pad),
             Kernel::Add => self.op("Add", inputs, &[]),
             Kernel::Multiply => {

@@ -6,7 +6,7 @@ use super::{Element, Writer};
 use crate::exec::lower::lower;
 use crate::exec::{Device, Features, candle};
 use crate::models::builder::{Builder, Conv, Pool};
-use crate::models::graph::{Activation, FlattenOrder, Graph, LayerId, Parameter, Shape};
+use crate::models::graph::{Activation, FlattenOrder, Graph, LayerId, Op, Parameter, Shape};
 use crate::onnx::{Asked, INPUT, OnnxFile, notes};
 use crate::weights::{Tensor, WeightSet};
 
@@ -42,6 +42,7 @@ fn network() -> (Graph, Vec<LayerId>) {
     let flat = g.flatten("flat", cells, FlattenOrder::ChannelsFirst);
     let narrow = g.dense("narrow", flat, 6);
     let narrow = g.activation("sigmoid", narrow, Activation::Sigmoid);
+    let narrow = g.push("unit", Op::Normalize, &[narrow], g.shape(narrow));
     let scores = g.dense("scores", narrow, 4);
     (g.finish(x, scores).expect("a network"), vec![norm, x, scores])
 }

@@ -190,6 +190,7 @@ pub(crate) fn plan(
         Kernel::LayerNorm { eps, weight, bias } => Op::LayerNorm { eps, weight, bias },
         Kernel::Activation(activation) => Op::Activation(activation),
         Kernel::Softmax => Op::Softmax,
+        Kernel::Normalize => Op::Normalize,
         Kernel::ZeroPad(pad) => Op::ZeroPad(pad),
         Kernel::Add => Op::Add { onto, activation },
         Kernel::Multiply => Op::Multiply { onto },
