@@ -112,7 +112,9 @@ impl Plan {
 
     /// The word of `extract.features`.
     pub fn features_word(&self) -> &'static str {
-        match self.pipeline.extract.features {
+        match self.backbone.features {
+            Features::Pooled => "pooled",
+            Features::Cls => "cls",
             Features::Avg => "avg",
             Features::Max => "max",
             Features::Flatten => "flatten",
@@ -136,7 +138,7 @@ impl Plan {
             "source": self.backbone.source,
             "weights": self.weights_id,
             "layer": self.backbone.layers(),
-            "features": self.pipeline.extract.features,
+            "features": self.backbone.features,
             "precision": self.pipeline.extract.precision,
             "dtype": self.pipeline.output.dtype,
             "recipe": self.backbone.recipe,
@@ -222,6 +224,8 @@ fn backbone(pipeline: &Pipeline, fetch: &mut Fetch<'_>) -> Result<NetworkPlan, P
         NetworkPlanError::NoModel(_) | NetworkPlanError::OtherModel { .. } => "extract.model",
         NetworkPlanError::NoSource { .. } if extract.source.is_some() => "extract.source",
         NetworkPlanError::NoSource { .. } | NetworkPlanError::NotInside { .. } => "extract.weights",
+        NetworkPlanError::NoClasses { .. } => "extract.weights",
+        NetworkPlanError::NoClassToken { .. } => "extract.features",
         NetworkPlanError::NoLayer(_) if extract.layers.is_some() => "extract.layers",
         NetworkPlanError::NoLayer(_) => "extract.layer",
         NetworkPlanError::Graph(_) | NetworkPlanError::Recipe(_) => "extract.recipe",

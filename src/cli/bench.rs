@@ -34,7 +34,7 @@ pub struct BenchArgs {
     /// The network: see `featurize models list`. Its weights are random: speed does not depend on them.
     #[arg(long, value_name = "NAME", default_value = "efficientnet_lite0")]
     model: String,
-    /// After which library it is built: `keras`, `torchvision` or `timm`.
+    /// After which library it is built: `keras`, `torchvision`, `timm`, `openai` or `facebook`.
     #[arg(long, value_name = "SOURCE", value_parser = source)]
     source: Option<models::Source>,
     /// Pictures, or a folder of them, to measure decoding and the whole way from the file to the features, too.
@@ -63,7 +63,7 @@ pub fn run(arguments: &BenchArgs) -> Result<(), Error> {
     let model = find_model(&arguments.model)?;
     let weights = Origin::Random(0);
     let row = network_plan::row(model, &weights, arguments.source)?;
-    let backbone = NetworkPlan::new(model, row, weights, row.recipe.clone(), &[], Features::Avg)?;
+    let backbone = NetworkPlan::new(model, row, weights, row.recipe.clone(), &[], Features::default())?;
     let backbone = backbone.precision(arguments.precision);
     let threads = arguments.workers.threads();
     let device = arguments.workers.open_device()?;

@@ -45,17 +45,17 @@ pub struct EmbedArgs {
     /// `efficientnet_lite0`.
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
-    /// As `extract.weights` of the YAML: `keras`, `torchvision`, `timm`, a file, `hf:owner/repo/file`, a URL, a name of
+    /// As `extract.weights` of the YAML: `keras`, `torchvision`, `timm`, `openai`, `facebook`, a file, `hf:owner/repo/file`, a URL, a name of
     /// your own.
     #[arg(long, value_name = "WEIGHTS")]
     weights: Option<String>,
-    /// Whose network it is: `keras`, `torchvision` or `timm`.
+    /// Whose network it is: `keras`, `torchvision`, `timm`, `openai` or `facebook`.
     #[arg(long, value_name = "SOURCE")]
     source: Option<String>,
     /// The layer: see `featurize models show NAME`.
     #[arg(long, value_name = "NAME")]
     layer: Option<String>,
-    /// `avg`, `max`, `flatten` or `map`.
+    /// `pooled`, `cls`, `avg`, `max`, `flatten` or `map`.
     #[arg(long, value_name = "KIND")]
     features: Option<String>,
     /// `f32`, `bf16` or `int8`: see `extract.precision` of the YAML.

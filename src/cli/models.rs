@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{find_model, print, source};
 use crate::error::Error;
 use crate::image::Recipe;
-use crate::models::graph::{GraphError, Layer, Op, Pooling};
+use crate::models::graph::{Attention, GraphError, Layer, Op, Pooling};
 use crate::models::{BuildOptions, Graph, LayerId, MODELS, ModelSpec, Source, WeightsSpec};
 use crate::network_plan;
 use crate::weights::Origin;
@@ -26,7 +26,8 @@ pub enum ModelsCommand {
     Show {
         /// The name of the model.
         name: String,
-        /// The library whose network and layer names are shown: `keras`, `torchvision` or `timm`. Default: the first
+        /// The library whose network and layer names are shown: `keras`, `torchvision`, `timm`, `openai` or
+        /// `facebook`. Default: the first
         /// that `models list` names.
         #[arg(long, value_name = "SOURCE", value_parser = source)]
         source: Option<Source>,
@@ -219,5 +220,15 @@ fn kind(layer: &Layer) -> String {
         Op::Dense { .. } | Op::DenseMap { .. } => "dense".into(),
         Op::LayerNorm { .. } => "layer norm".into(),
         Op::LayerScale(_) => "layer scale".into(),
+        Op::Tokens(_) => "tokens".into(),
+        Op::Attention(Attention { heads, window: None, .. }) => format!("attention, {heads} heads"),
+        Op::Attention(Attention { heads, window: Some(window), .. }) => {
+            let [h, w] = window.size;
+            let shifted = if window.shift == [0, 0] { "" } else { ", shifted" };
+            format!("attention {h}×{w}, {heads} heads{shifted}")
+        }
+        Op::AttentionPool { heads } => format!("attention pool, {heads} heads"),
+        Op::Select(first) => format!("tokens from {first}"),
+        Op::Merge => "merge 2×2".into(),
     }
 }

@@ -23,7 +23,7 @@ pub struct Extract {
     #[schemars(schema_with = "schema::model")]
     pub model: String,
     /// The weights of the network. `bundled` are those inside the program. `keras`, `torchvision` and `timm` are
-    /// published by these libraries and downloaded once; `torchvision:IMAGENET1K_V2` or `timm:a2_in1k` are those that a
+    /// published by these libraries, `openai` and `facebook` by the authors of CLIP and DINOv2, and downloaded once; `torchvision:IMAGENET1K_V2` or `timm:a2_in1k` are those that a
     /// library calls so. `random` are drawn from `seed`, for trials. A relative path of a file counts from the folder
     /// of the YAML file; an ONNX file (`.onnx`) is a network of its own, for which `recipe` says how pictures are
     /// prepared. Any other word is a name that `featurize weights import FILE --name` gave, with its network, recipe
@@ -38,7 +38,7 @@ pub struct Extract {
     pub weights_key: Option<String>,
     /// Seed of random weights.
     pub seed: u64,
-    /// How the map of the layer becomes features.
+    /// How the map of the layer, or its tokens, become features.
     pub features: Features,
     /// The layer; `featurize models show NAME` lists all. Of an ONNX file a node or a value. `input` is the prepared
     /// picture itself, for checks. Default: the last feature map, which Keras calls `include_top=False`; of an ONNX
@@ -86,7 +86,7 @@ impl Default for Extract {
             weights: Weights::Default,
             weights_key: None,
             seed: 0,
-            features: Features::Avg,
+            features: Features::Pooled,
             layer: None,
             layers: None,
             source: None,

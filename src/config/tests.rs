@@ -282,7 +282,7 @@ fn sets_override_add_and_remove() {
     assert_eq!(pipeline.report, None);
     // the last one counts; removing what is not there is nothing; a value may hold `=`
     let pipeline = parsed(text, &["name=a", "name=b=c", "select.variance_threshold=null", "extract.features=~"]);
-    assert_eq!((pipeline.name.as_str(), pipeline.select, pipeline.extract.features), ("b=c", None, Features::Avg));
+    assert_eq!((pipeline.name.as_str(), pipeline.select, pipeline.extract.features), ("b=c", None, Features::Pooled));
     // into a section that is there without keys
     let pipeline = parsed("version: 1\ninput: {root: d}\nreport:\n", &["report.samples=3"]);
     assert_eq!(pipeline.report.unwrap().samples, 3);

@@ -55,7 +55,7 @@ impl NetworkCard {
             weights_key: backbone.weights_key().map(String::from),
             source: backbone.source,
             layer: backbone.layers(),
-            features: plan.pipeline.extract.features,
+            features: backbone.features,
             shape: backbone.shape().dims().to_vec(),
             recipe: backbone.recipe.clone(),
             image: backbone.decoding.clone(),

@@ -7,7 +7,9 @@ networks of featurize, as the installed libraries know them; and `constructors.j
                   the package's; weights that have one of their own (SWAG, not for commerce) are left out.
     timm          `get_arch_pretrained_cfgs`: repository of the hub, `license`, `input_size`, `crop_pct`, `crop_mode`,
                   `interpolation`, `mean`, `std`, `num_classes`. Left out are those under licences that are not free,
-                  and those without a classifier of classes (CLIP's, DINO's). Top-1 is that of `results-imagenet.csv` in
+                  those whose notes say that another network has their activation, and of convolutional networks those
+                  without a classifier of classes. Fewer than 1000 classes are none: DINO's, and CLIP's projection.
+                  Top-1 is that of `results-imagenet.csv` in
                   timm's repository where it was measured with this recipe.
     Keras         what `weights="imagenet"` asks `get_file` for: name, address, hash; `preprocess_input` by what it makes
                   of a pixel; the side by the constructor's default. Top-1 and licences are in KERAS below.
@@ -135,6 +137,41 @@ TIMM = {
     "convnext_large": ("convnext_large", "fb_in1k"),
     "convnext_xlarge": ("convnext_xlarge", "fb_in22k_ft_in1k"),
     **{
+        f"vit_{size}_patch{patch}_{side}": (f"vit_{size}_patch{patch}_{side}", "augreg_in21k_ft_in1k")
+        for size, patch in (("tiny", 16), ("small", 16), ("base", 16), ("large", 16), ("small", 32), ("base", 32))
+        for side in (224, 384)
+    },
+    "vit_large_patch32_224": ("vit_large_patch32_224", "orig_in21k"),
+    "vit_large_patch32_384": ("vit_large_patch32_384", "orig_in21k_ft_in1k"),
+    "vit_small_patch8_224": ("vit_small_patch8_224", "dino"),
+    "vit_base_patch8_224": ("vit_base_patch8_224", "augreg_in21k_ft_in1k"),
+    **{f"deit_{size}_patch16_224": (f"deit_{size}_patch16_224", "fb_in1k") for size in ("tiny", "small", "base")},
+    "deit_base_patch16_384": ("deit_base_patch16_384", "fb_in1k"),
+    **{
+        f"vit_{size}_patch14_{registers}dinov2": (f"vit_{size}_patch14_{registers}dinov2", "lvd142m")
+        for size in ("small", "base", "large")
+        for registers in ("", "reg4_")
+    },
+    **{
+        f"vit_{size}_clip_{quick}224": (f"vit_{size}_clip_{quick}224", first)
+        for size in ("base_patch32", "base_patch16", "large_patch14")
+        for quick, first in (("quickgelu_", "openai"), ("", "laion2b"))
+    },
+    **{f"vit_base_patch16_siglip_{side}": (f"vit_base_patch16_siglip_{side}", "webli") for side in (224, 256, 384, 512)},
+    **{
+        f"swin_{size}_patch4_window7_224": (f"swin_{size}_patch4_window7_224", "ms_in22k_ft_in1k")
+        for size in ("tiny", "small", "base")
+    },
+    "swin_base_patch4_window12_384": ("swin_base_patch4_window12_384", "ms_in22k_ft_in1k"),
+    **{
+        f"swinv2_{size}_window{window}_256": (f"swinv2_{size}_window{window}_256", "ms_in1k")
+        for size in ("tiny", "small", "base")
+        for window in (8, 16)
+    },
+    "swinv2_base_window12_192": ("swinv2_base_window12_192", "ms_in22k"),
+    "swinv2_base_window12to16_192to256": ("swinv2_base_window12to16_192to256", "ms_in22k_ft_in1k"),
+    "swinv2_base_window12to24_192to384": ("swinv2_base_window12to24_192to384", "ms_in22k_ft_in1k"),
+    **{
         f"regnet_{kind}_{flops}": (f"regnet{kind}_{number:03}", "pycls_in1k")
         for kind in "yx"
         for flops, number in REGNETS.items()
@@ -157,7 +194,31 @@ PYPI = {
     ),
 }
 
+# the files of CLIP's authors: clip/clip.py of github.com/openai/CLIP has the hashes, and `_transform` the recipe
+OPENAI = {
+    "vit_base_patch32_clip_quickgelu_224": (
+        "ViT-B-32",
+        "40d365715913c9da98579312b702a82c18be219cc2a73407c4526f58eba950af",
+    ),
+    "vit_base_patch16_clip_quickgelu_224": (
+        "ViT-B-16",
+        "5806e77cd80f8b59890b7e101eabd078d9fb84e6937f9e85e4ecb61988df416f",
+    ),
+    "vit_large_patch14_clip_quickgelu_224": (
+        "ViT-L-14",
+        "b8cca3fd41ae0c99ba7e8951adf17d267cdb84cd88be6f7c2e0eca1737a03836",
+    ),
+}
+
+# the files of DINOv2's authors: hubconf.py of github.com/facebookresearch/dinov2, recipe of its evaluation
+FACEBOOK = {
+    f"vit_{size}_patch14_{registers}dinov2": f"dinov2_vit{size[0]}14"
+    for size in ("small", "base", "large")
+    for registers in ("", "reg4_")
+}
+
 FREE = {"apache-2.0": APACHE, "bsd-3-clause": BSD, "mit": MIT}
+TRANSFORMER = re.compile("(vit|deit|swin)")
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 CLIP = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
 NORMS = {IMAGENET: "imagenet", ((0.5,) * 3, (0.5,) * 3): "half", ((0.0,) * 3, (1.0,) * 3): "unit", CLIP: "clip"}
@@ -191,7 +252,12 @@ def timm_rows(arch, first, results):
     """The weights of an architecture of timm, those of the tag `first` first."""
     cfgs = {name.split(".", 1)[1]: cfg for name, cfg in get_arch_pretrained_cfgs(arch).items() if "." in name}
     for tag, cfg in sorted(cfgs.items(), key=lambda item: item[0] != first):
-        if cfg.license not in FREE or cfg.num_classes < 1000 or not (cfg.hf_hub_id or cfg.url):
+        if cfg.license not in FREE or not (cfg.hf_hub_id or cfg.url):
+            continue
+        bare = cfg.num_classes < 1000
+        if bare and not TRANSFORMER.match(arch):
+            continue
+        if any("QuickGELU" in note for note in cfg.notes or ()) and "quickgelu" not in arch:
             continue
         _, height, width = cfg.input_size
         assert height == width and cfg.crop_mode in ("center", "squash"), (arch, tag)
@@ -205,11 +271,12 @@ def timm_rows(arch, first, results):
             and abs(float(row["crop_pct"]) - cfg.crop_pct) < 1e-3
         ]
         top1 = f"Some({float(top1[0])})" if top1 and cfg.num_classes == 1000 else "None"
-        of = "" if cfg.num_classes == 1000 else f".of({cfg.num_classes})"
+        of = "" if cfg.num_classes == 1000 else f".of({0 if bare else cfg.num_classes})"
         licence = FREE[cfg.license]
         if cfg.hf_hub_id:
-            assert cfg.hf_hub_id == f"timm/{arch}.{tag}" and not cfg.hf_hub_filename, (arch, tag)
-            yield f'timm!("{arch}", "{tag}", {recipe}, {top1}, "{licence}"){of}'
+            hub = arch.replace("_clip_quickgelu_", "_clip_")
+            assert cfg.hf_hub_id == f"timm/{hub}.{tag}" and not cfg.hf_hub_filename, (arch, tag)
+            yield f'timm!("{hub}", "{tag}", {recipe}, {top1}, "{licence}"){of}'
         else:
             folder, name = cfg.url.rsplit("/", 1)
             stem, digits = name.removesuffix(".pth").rsplit("-", 1)
@@ -295,6 +362,12 @@ def main():
         if model in PYPI:
             package, name, digits, recipe = PYPI[model]
             rows.append(f'pypi!("{package}", "{name}", "{digits}", {recipe})')
+        if model in OPENAI:
+            stem, digits = OPENAI[model]
+            rows.append(f'openai!("{stem}", "{digits}")')
+        if model in FACEBOOK:
+            registers = "_reg4" if "reg4" in model else ""
+            rows.append(f'facebook!("{FACEBOOK[model]}", "{FACEBOOK[model]}{registers}")')
         text += f"\npub(in crate::models) const {model.upper()}: &[WeightsSpec] = &[{', '.join(rows)}];\n"
         print(model, len(rows), flush=True)
     command = ["rustfmt", "--edition", "2024", "--config", "max_width=120,use_small_heuristics=Max"]

@@ -21,7 +21,9 @@ has as value number i, in memory order (all modulo 2^64):
     x = (x ^ x >> 27) * 0x94D049BB133111EB
     u = ((x ^ x >> 31) >> 40) / 2^24                      in [0, 1)
 
-    weight of two or more dimensions                      (2 u - 1) * (gain * sqrt(6 / fan_in))
+    class and register tokens, position embeddings and    2 u - 1
+    the query of an attention pool: (1, n, c)
+    other weight of two or more dimensions                (2 u - 1) * (gain * sqrt(6 / fan_in))
                                                           fan_in: the product of all dimensions but the first
     bias of such a layer, bias and weight of a layer norm,
     and the factors of a layer scale (`gamma`)            0.2 u - 0.1, the weight 0.5 + u
@@ -44,10 +46,11 @@ they are (the metadata `MODEL.SOURCE.input` is then `levels`), and the mean and 
 those of ImageNet. Tensors (F32), for each pair of MODEL and SOURCE:
 
     MODEL.SOURCE.avg         (channels,)   the last feature map, mean over the positions (include_top=False in Keras;
-                                           in torch the map that is pooled or flattened for the classifier)
+                                           in torch the map that is pooled or flattened for the classifier); of
+                                           transformers the vector before the classifier, of CLIP behind its projection
     MODEL.SOURCE.logits      (1000,)       before the softmax
     MODEL.SOURCE.tap.first   (128,)        an inner layer: the first values in the library's own order, (h, w, c) of
-                                           Keras, (c, h, w) of torch
+                                           Keras and of Swin, (c, h, w) of torch, (n, c) of tokens
     MODEL.SOURCE.tap.mean    (channels,)   and the mean of each channel
 
 of networks behind MORE in PAIRS the first 256 values of `avg`, `logits` and `tap.mean` alone, and of the larger ones of
@@ -72,6 +75,7 @@ evaluation, and with the `transform_input` of GoogLeNet and Inception v3.
 # ruff: noqa: E402, I001
 import gc
 import os
+import re
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -274,6 +278,74 @@ PAIRS += [
 ]
 
 # exact in binary, so that no language rounds them otherwise
+# transformers: a network of each width, with each patch, norm, token and pool
+PAIRS += [
+    Pair("vit_b_16", "torchvision", "vit_b_16", "encoder.layers.encoder_layer_5", size=64, few=True),
+    Pair("vit_b_32", "torchvision", "vit_b_32", "encoder.layers.encoder_layer_5", size=224, few=True),
+    *(
+        Pair(f"vit_l_{patch}", "torchvision", f"vit_l_{patch}", "encoder.layers.encoder_layer_5", size=64, few=True)
+        for patch in (16, 32)
+    ),
+    *(
+        Pair(f"vit_{kind}_224", "timm", f"vit_{kind}_224", "blocks.5", size=size, few=True)
+        for kind, size in (
+            ("tiny_patch16", 224),
+            ("small_patch8", 40),
+            ("small_patch16", 64),
+            ("small_patch32", 96),
+            ("base_patch8", 40),
+            ("base_patch16", 64),
+            ("base_patch32", 96),
+            ("large_patch16", 48),
+            ("large_patch32", 64),
+            ("base_patch32_clip_quickgelu", 96),
+            ("base_patch16_clip_quickgelu", 64),
+            ("large_patch14_clip_quickgelu", 56),
+            ("base_patch32_clip", 96),
+            ("base_patch16_clip", 64),
+            ("large_patch14_clip", 56),
+            ("base_patch16_siglip", 64),
+        )
+    ),
+    *(
+        Pair(f"vit_{kind}_dinov2", "timm", f"vit_{kind}_dinov2", "blocks.5", size=size, few=True)
+        for kind, size in (
+            ("small_patch14", 224),
+            ("base_patch14", 56),
+            ("large_patch14", 56),
+            ("small_patch14_reg4", 70),
+            ("base_patch14_reg4", 56),
+            ("large_patch14_reg4", 56),
+        )
+    ),
+    *(
+        Pair(f"vit_{size}_patch14_reg4_dinov2", "facebook", f"vit_{size}_patch14_reg4_dinov2", "blocks.5", "", 56, True)
+        for size in ("small", "base", "large")
+    ),
+    *(Pair(f"swin_{size}", "torchvision", f"swin_{size}", "features.3.1", few=True) for size in "tsb"),
+    *(Pair(f"swin_v2_{size}", "torchvision", f"swin_v2_{size}", "features.3.1", size=256, few=True) for size in "tsb"),
+    *(
+        Pair(f"swin_{size}_patch4_window7_224", "timm", f"swin_{size}_patch4_window7_224", "layers.1.blocks.1", few=True)
+        for size in ("tiny", "small", "base")
+    ),
+    *(
+        Pair(model, "timm", model, "layers.1.blocks.1", size=size, few=True)
+        for model, size in (
+            ("swin_base_patch4_window12_384", 96),
+            ("swinv2_tiny_window8_256", 256),
+            ("swinv2_small_window8_256", 128),
+            ("swinv2_base_window8_256", 128),
+            ("swinv2_tiny_window16_256", 256),
+            ("swinv2_small_window16_256", 128),
+            ("swinv2_base_window16_256", 128),
+            ("swinv2_base_window12_192", 96),
+            ("swinv2_base_window12to16_192to256", 128),
+            ("swinv2_base_window12to24_192to384", 96),
+        )
+    ),
+]
+TRANSFORMER = re.compile("(vit|swin)")
+
 GAINS = {
     "resnet": 0.625,
     "mobilenet": 0.875,
@@ -323,8 +395,10 @@ def uniform(name, start, count):
 
 def formula_tensor(name, shape, norm, gain):
     """The F32 tensor of a name and shape, PyTorch's layout; `norm`: of a batch norm."""
-    kind = name.rsplit(".", 1)[1]
-    if len(shape) >= 2:
+    kind = name.rsplit(".", 1)[-1]
+    if len(shape) == 3 and shape[0] == 1:
+        rule = lambda u: 2.0 * u - 1.0
+    elif len(shape) >= 2:
         bound = gain * np.sqrt(6.0 / np.prod(shape[1:]))
         rule = lambda u: (2.0 * u - 1.0) * bound
     elif kind in ("weight", "running_var"):
@@ -358,23 +432,43 @@ def values_of(levels):
 
 def torch_model(pair):
     """The network of torchvision or timm in evaluation mode, with the formula's weights, in F32."""
-    if pair.source == "timm":
-        model = timm.create_model(pair.builder, pretrained=False)
+    sized = {"img_size": pair.size} if TRANSFORMER.match(pair.model) else {}
+    if pair.source in ("timm", "facebook"):
+        model = timm.create_model(pair.builder, pretrained=False, **sized)
+    elif pair.model.startswith("vit"):
+        model = getattr(torchvision.models, pair.builder)(weights=None, image_size=pair.size)
     else:
         aux = {"aux_logits": True, "transform_input": True, "init_weights": False}
         more = aux if pair.model in ("googlenet", "inception_v3") else {}
         model = getattr(torchvision.models, pair.builder)(weights=None, **more)
     state = model.state_dict()
+    if pair.source == "facebook":
+        return with_facebooks(model, state, pair).eval()
     for name, tensor in state.items():
-        if not name.endswith("num_batches_tracked"):
+        # of torchvision's Swin some tensors are constants
+        if not name.endswith(("num_batches_tracked", "relative_position_index", "relative_coords_table")):
             norm = f"{name.rsplit('.', 1)[0]}.running_mean" in state
             tensor.copy_(torch.from_numpy(formula_tensor(name, tuple(tensor.shape), norm, gain_of(pair))))
     return model.eval()
 
 
+def with_facebooks(model, state, pair):
+    """timm's DINOv2 with registers from a file as its authors publish it, by timm's own conversion."""
+    other = {"reg_token": "register_tokens"}
+    shapes = {other.get(name, name): tuple(tensor.shape) for name, tensor in state.items()}
+    _, n, c = shapes["pos_embed"]
+    shapes["pos_embed"] = (1, n + 1, c)
+    file = {name: torch.from_numpy(formula_tensor(name, shape, False, gain_of(pair))) for name, shape in shapes.items()}
+    file["mask_token"] = torch.zeros(1, c)
+    model.load_state_dict(timm.models.vision_transformer.checkpoint_filter_fn(file, model))
+    return model
+
+
 def torch_outputs(pair, model, batch):
     """For (n, size, size, 3): `map` and `tap` (n, c, h, w) and `logits` (n, 1000), in the precision of the model."""
     kept = {}
+    if TRANSFORMER.match(pair.model):
+        return transformer_outputs(pair, model, batch)
 
     def keep(name):
         # a copy: the next module may be a ReLU in place
@@ -396,6 +490,29 @@ def torch_outputs(pair, model, batch):
         hook.remove()
     if pair.model.startswith("densenet"):
         kept["map"] = kept["map"].relu()  # a function in torchvision, not a module
+    return {"map": kept["map"].numpy(), "tap": kept["tap"].numpy(), "logits": logits.numpy()}
+
+
+def transformer_outputs(pair, model, batch):
+    """The same; `map` is the vector of features (n, c), `tap` (n, tokens, c), of Swin (n, h, w, c)."""
+    kept = {}
+    hook = model.get_submodule(pair.tap).register_forward_hook(
+        lambda _module, _inputs, output: kept.update(tap=output.clone())
+    )
+    before = None
+    if pair.source == "torchvision":
+        head = model.head if pair.model.startswith("swin") else model.heads
+        before = head.register_forward_hook(lambda _module, inputs, _output: kept.update(map=inputs[0].clone()))
+    values = torch.from_numpy(batch.transpose(0, 3, 1, 2).copy()).to(next(model.parameters()).dtype)
+    with torch.inference_mode():
+        logits = model(values)
+        if before is None:
+            # fewer than 1000 classes are none: CLIP's are its features
+            bare = model.num_classes < 1000
+            kept["map"] = logits if bare else model.forward_head(model.forward_features(values), pre_logits=True)
+    hook.remove()
+    if before is not None:
+        before.remove()
     return {"map": kept["map"].numpy(), "tap": kept["tap"].numpy(), "logits": logits.numpy()}
 
 
@@ -484,8 +601,9 @@ def outputs(pair, batch):
 
 def stored(pair, result):
     """What is stored of the outputs for the first picture."""
-    positions = (0, 1) if pair.source == "keras" else (1, 2)
     tap, last = result["tap"][0], result["map"][0]
+    positions = (0, 1) if pair.source == "keras" or pair.model.startswith("swin") else (1, 2)
+    positions = 0 if tap.ndim == 2 else positions
     values = {
         "avg": last.mean(positions) if last.ndim == 3 else last,
         "logits": result["logits"][0],

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 #[cfg(target_arch = "x86_64")]
 use featurize_kernels::amx;
+use featurize_kernels::attention::{Attention, AttentionPlaces, AttentionShape};
 use featurize_kernels::bf16::{Bf16Conv, Bf16Isa, bf16};
 use featurize_kernels::depthwise::{DepthwiseConv, DepthwiseLayout};
 use featurize_kernels::int8::{Int8Conv, Int8Depthwise, Int8Input, Int8Isa, Int8Output, Requant};
@@ -43,7 +44,7 @@ const fn layer(
     Layer { name, size, channels, filters, kernel, stride }
 }
 
-const CONVOLUTIONS: [Layer; 9] = [
+const CONVOLUTIONS: [Layer; 10] = [
     layer("resnet50 conv1", 112, 3, 64, 7, 2),
     layer("resnet50 layer1 1x1", 56, 256, 64, 1, 1),
     layer("resnet50 layer1 3x3", 56, 64, 64, 3, 1),
@@ -53,6 +54,7 @@ const CONVOLUTIONS: [Layer; 9] = [
     layer("resnet50 layer4 1x1", 7, 512, 2048, 1, 1),
     layer("vgg16 conv3", 56, 256, 256, 3, 1),
     layer("xception block5 1x1", 19, 728, 728, 1, 1),
+    layer("vit_small fc1", 14, 384, 1536, 1, 1),
 ];
 
 const DEPTHWISE: [Layer; 3] = [
@@ -60,6 +62,18 @@ const DEPTHWISE: [Layer; 3] = [
     layer("efficientnet_lite0 blocks.1 depthwise", 56, 96, 96, 3, 2),
     layer("efficientnet_lite0 blocks.5 depthwise", 7, 1152, 1152, 5, 1),
 ];
+
+/// Attention of a picture: the windows, and in each the tokens, which have heads of some size.
+const ATTENTION: [(&str, usize, AttentionShape); 4] = [
+    ("vit_small attention", 1, attention_shape(197, 6, 64)),
+    ("dinov2 attention at 518", 1, attention_shape(1370, 6, 64)),
+    ("swin_t stage 1 attention", 64, attention_shape(49, 3, 32)),
+    ("swin_t stage 3 attention", 4, attention_shape(49, 12, 32)),
+];
+
+const fn attention_shape(tokens: usize, heads: usize, size: usize) -> AttentionShape {
+    AttentionShape { heads, size, queries: tokens, keys: tokens, cosine: false }
+}
 
 fn main() {
     let wanted = std::env::args().skip(1).find(|argument| !argument.starts_with('-')).unwrap_or_default();
@@ -80,6 +94,9 @@ fn main() {
     }
     for layer in &DEPTHWISE {
         depthwise_convolution(layer, isa, &tell);
+    }
+    for (name, windows, shape) in ATTENTION {
+        attention(name, windows, shape, isa, &tell);
     }
     let (inputs, outputs, pictures) = (25_088, 4096, 4);
     let dense = Dense::new(isa, noise(inputs * outputs, 1), vec![0.0; outputs]);
@@ -177,6 +194,26 @@ fn depthwise_convolution(layer: &Layer, isa: Isa, tell: Tell) {
         let conv = Int8Depthwise::new(isa, &weight, requant(channels), [kernel; 2], stride);
         tell(name, "int8", macs, &mut || conv.run(1, &layout, &levels, Int8Output::Bytes(&mut bytes)));
     }
+}
+
+/// Measures attention, with a bias where there are windows.
+fn attention(name: &str, windows: usize, shape: AttentionShape, isa: Isa, tell: Tell) {
+    let AttentionShape { heads, size, queries: tokens, .. } = shape;
+    let (all, c) = (windows * tokens, heads * size);
+    let starts = |each: usize, first: usize| (0..all).map(|i| (i * each + first) as u32).collect::<Vec<_>>();
+    let places = AttentionPlaces {
+        queries: starts(3 * c, 0),
+        keys: starts(3 * c, c),
+        value_offset: c,
+        outputs: starts(c, 0),
+        kinds: vec![0; windows],
+    };
+    let bias = if windows > 1 { noise(heads * tokens * tokens, 1) } else { Vec::new() };
+    let attention = Attention::new(isa, shape, vec![1.0 / (size as f32).sqrt(); heads], bias, places);
+    let (input, mut output) = (noise(all * 3 * c, 2), vec![0.0; all * c]);
+    let mut scratch = vec![0.0; attention.scratch_len(1)];
+    let mut run = || attention.run(1, windows, [&input, &input], &mut output, &mut scratch);
+    tell(name, "attention", 2 * all * tokens * c, &mut run);
 }
 
 /// Weights as signed bytes.

@@ -81,6 +81,10 @@ impl<E> ElementsKernel<E> for Each<'_, E> {
                 Activation::HardSwish => self.map::<M>(|x| M::Simd::mul(x, hard_sigmoid::<M::Simd>(x))),
                 Activation::Gelu => self.map::<M>(|x| gelu::<M::Simd>(x)),
                 Activation::GeluTanh => self.map::<M>(|x| gelu_tanh::<M::Simd>(x)),
+                Activation::QuickGelu => self.map::<M>(|x| {
+                    let steeper = M::Simd::mul(x, M::Simd::splat(1.702));
+                    M::Simd::div(x, one_and_exp::<M::Simd>(steeper))
+                }),
             }
         }
     }
@@ -195,7 +199,7 @@ unsafe fn polynomial<S: Simd, const N: usize>(x: S::Vector, coefficients: [f32; 
 /// # Safety
 /// The CPU has the instruction set of `S`.
 #[inline(always)]
-unsafe fn exp<S: Simd>(x: S::Vector) -> S::Vector {
+pub(crate) unsafe fn exp<S: Simd>(x: S::Vector) -> S::Vector {
     /// A sum with it has no bits below 1: it is rounded to an integer.
     const ROUND: f32 = 12_582_912.0;
     /// ln 2 in two parts, the first so short that its products with n are exact.
@@ -236,6 +240,7 @@ pub(crate) mod tests {
                 }
                 0.5 * x * (1.0 + sum * 2.0 / std::f64::consts::PI.sqrt())
             }
+            Activation::QuickGelu => x / (1.0 + (-1.702 * x).exp()),
             Activation::GeluTanh => {
                 0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x.powi(3))).tanh())
             }

@@ -20,7 +20,8 @@ pub struct Aligned {
 impl Aligned {
     /// `len` zeros.
     pub fn zeros(len: usize) -> Self {
-        let values = vec![0.0f32; len + LINE];
+        let mut values = vec![0.0f32; len + LINE];
+        prefer_huge_pages(&mut values);
         let start = values.as_ptr().align_offset(LINE * size_of::<f32>()).min(LINE);
         Self { values, start, len }
     }
@@ -49,6 +50,23 @@ impl Aligned {
         // SAFETY: `len` f32 are 4 · `len` bytes, every pattern of bits is an f32, and `self` is borrowed mutably for as
         // long as the slice lives.
         unsafe { std::slice::from_raw_parts_mut(self.as_mut_ptr().cast(), 4 * self.len) }
+    }
+}
+
+/// Asks the system for huge pages behind a long vector that has not been written yet. Writing it the first time then
+/// takes one page fault instead of 512, which is half of the time in which the weights of a network are packed, and
+/// addresses are found faster later. Where the system has no such pages, nothing happens.
+#[cfg_attr(any(miri, not(target_os = "linux")), allow(unused_variables))]
+pub fn prefer_huge_pages(values: &mut Vec<f32>) {
+    /// Bytes of a huge page on x86-64, and on aarch64 with pages of 4 KiB.
+    const HUGE: usize = 2 << 20;
+    let (at, bytes) = (values.as_mut_ptr(), values.capacity() * size_of::<f32>());
+    let first = at.addr().next_multiple_of(HUGE) - at.addr();
+    let whole = bytes.saturating_sub(first) / HUGE * HUGE;
+    #[cfg(all(target_os = "linux", not(miri)))]
+    if whole > 0 {
+        // SAFETY: the pages lie within the memory of the vector; the hint changes none of their contents.
+        unsafe { libc::madvise(at.wrapping_byte_add(first).cast(), whole, libc::MADV_HUGEPAGE) };
     }
 }
 

@@ -78,11 +78,13 @@ pub enum Activation {
     Gelu,
     /// x · (1 + tanh(√(2/π) · (x + 0.044715 · x³))) / 2: `gelu` with `approximate="tanh"`, up to 5 · 10⁻⁴ away from it.
     GeluTanh,
+    /// x / (1 + e^(−1.702 · x)): the GELU of OpenAI's CLIP.
+    QuickGelu,
 }
 
 impl Activation {
     /// Every activation.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Relu,
         Self::Relu6,
         Self::Sigmoid,
@@ -91,6 +93,7 @@ impl Activation {
         Self::HardSwish,
         Self::Gelu,
         Self::GeluTanh,
+        Self::QuickGelu,
     ];
 
     /// The lower and the upper bound to which the activation clamps a value; none for an activation that does more than

@@ -14,11 +14,12 @@
 //!    its fused addition; `parallel` divides it among threads.
 //! 3. [`winograd`]: 3 × 3 convolutions with fewer multiplications.
 //! 4. [`depthwise`], [`dense`], [`pool`], [`pointwise`]: the layers that are no convolution over all channels.
-//! 5. [`bf16`]: products of bf16 by AVX-512 or widened to f32; [`amx`]: Intel's matrix unit, for bf16 and, by int8
+//! 5. [`attention`]: tokens that look at other tokens.
+//! 6. [`bf16`]: products of bf16 by AVX-512 or widened to f32; [`amx`]: Intel's matrix unit, for bf16 and, by int8
 //!    slices, for f32.
-//! 6. [`int8`]: quantised convolutions, bytes by bytes.
-//! 7. [`activation`]: functions of single values that do more than clamp them, such as SiLU.
-//! 8. [`peak`]: how fast a core multiplies and adds, the yardstick of `benches/kernels.rs`.
+//! 7. [`int8`]: quantised convolutions, bytes by bytes.
+//! 8. [`activation`]: functions of single values that do more than clamp them, such as SiLU.
+//! 9. [`peak`]: how fast a core multiplies and adds, the yardstick of `benches/kernels.rs`.
 //!
 //! | kernel                       | layers                               | algorithm |
 //! |------------------------------|--------------------------------------|-----------|
@@ -30,6 +31,7 @@
 //! | [`int8::Int8Conv`]           | convolutions of bytes                | `VPDPBUSD`, `SDOT`, or widened to 16 bits |
 //! | [`int8::Int8Depthwise`]      | depthwise convolutions of bytes      | the same, four positions at a time |
 //! | [`dense::Dense`]             | dense layers of f32                  | dot products over unpacked weights |
+//! | [`attention::Attention`]     | multi-head attention over windows     | two products a head, a row of scores at a time |
 //! | [`pool::Pool`]               | max and mean pools                   | a vector of channels at a time |
 //! | [`pointwise::Pointwise`]     | sums, scales, gates, layer norm      | position by position |
 //!
@@ -66,6 +68,7 @@ pub mod activation;
 pub mod aligned;
 #[cfg(target_arch = "x86_64")]
 pub mod amx;
+pub mod attention;
 pub mod bf16;
 pub mod dense;
 pub mod depthwise;

@@ -15,11 +15,14 @@
 
 mod kernel;
 
-use self::kernel::{Panel, TileRows, tile};
+use std::ops::Range;
+
+use self::kernel::tile;
+pub(crate) use self::kernel::{Panel, TileRows};
 use super::activation::Function;
 use super::aligned::{Aligned, LINE};
 use super::elements::Element;
-use super::parallel::{self, GemmRange};
+use super::parallel::{self, GemmRange, split};
 use super::residual::Residual;
 use super::simd::{Isa, Simd, SimdKernel};
 use crate::{Activation, clamp_bounds};
@@ -133,7 +136,7 @@ impl DirectConv {
         let maps = (&[input, residual], output);
         run_ranges((self, self.isa), sizes, threads, offsets, maps, activation, |range| {
             // SAFETY: `run_ranges` fulfils what `ComputeRange` demands.
-            unsafe { self.isa.run(range) }
+            unsafe { compute_range(range) }
         });
     }
 }
@@ -241,22 +244,12 @@ pub(crate) struct ComputeRange<'a, C, E: Element> {
     pub range: GemmRange,
 }
 
-impl SimdKernel for ComputeRange<'_, DirectConv, f32> {
-    type Output = ();
-
-    #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
-        // SAFETY: the caller of `SimdKernel::run` checked the instruction set, and the arguments are as `ComputeRange`
-        // demands.
-        unsafe { compute_range::<S>(self.args, self.range) }
-    }
-}
+/// Tiles of a block, at least, so that each weight that is loaded is used a few times.
+pub(crate) const ENOUGH_TILES: usize = 4;
 
 /// The number of positions in the block that begins with the window `starts[0]`: whole tiles of `tile_rows` positions,
-/// as many as see inputs that stay in the second-level cache, but at least four tiles, so that each weight that is
-/// loaded is used a few times. An element has `size` bytes.
+/// as many as see inputs that stay in the second-level cache, but at least [`ENOUGH_TILES`]. An element has `size` bytes.
 pub(crate) fn block_positions(starts: &[u32], tile_rows: usize, size: usize) -> usize {
-    const ENOUGH_TILES: usize = 4;
     let reach = ((512 << 10) / size) as u32;
     let is_near = |tile: &usize| starts[tile_rows * tile].abs_diff(starts[0]) <= reach;
     let tiles = 1..starts.len().div_ceil(tile_rows);
@@ -264,48 +257,87 @@ pub(crate) fn block_positions(starts: &[u32], tile_rows: usize, size: usize) -> 
     starts.len().min(tiles * tile_rows)
 }
 
-/// Computes block after block of positions; in a block, panel after panel of filters; in a panel, tile after tile.
+/// Computes block after block of positions.
 ///
 /// # Safety
-/// The CPU has the instruction set of `S`; the arguments are as [`ComputeRange`] demands.
-#[inline(always)]
-unsafe fn compute_range<S: Simd>(args: &RunArgs<DirectConv, f32>, GemmRange { positions, filters }: GemmRange) {
+/// The range is as [`ComputeRange`] demands.
+unsafe fn compute_range(ComputeRange { args, range: GemmRange { positions, filters } }: ComputeRange<DirectConv, f32>) {
     let RunArgs { conv, offsets, input, residual_starts, residual, output, clamp, function } = *args;
     let mut begin = positions.start;
     while begin < positions.end {
         let starts = &offsets.window_starts[begin..positions.end];
-        let end = begin + block_positions(starts, S::TILE_ROWS, size_of::<f32>());
-        for first in filters.clone().step_by(2 * S::LANES) {
+        let block = begin..begin + block_positions(starts, conv.isa.tile_rows(), size_of::<f32>());
+        let panels = Panel {
+            kernel_rows: conv.kernel_rows,
+            columns: conv.columns,
+            depth: conv.depth,
+            row_stride: offsets.row_stride,
+            weights: conv.weights.as_ptr(),
+            bias: conv.bias.as_ptr(),
+            filters: conv.filters,
+            clamp,
+            function,
+        };
+        let rows = TileRows {
+            input,
+            window_starts: &offsets.window_starts[block.clone()],
+            output,
+            output_starts: &offsets.output_starts[block.clone()],
+            residual,
+            residual_starts: residual_starts.map(|starts| &starts[block.clone()]),
+        };
+        // SAFETY: the offsets of the block lie within the range, whose windows and outputs are there and nobody else's;
+        // the weights are packed for the instruction set.
+        unsafe { conv.isa.run(BlockProduct { panels, rows, filters: filters.clone() }) }
+        begin = block.end;
+    }
+}
+
+/// The product of a block of positions, whose inputs stay in the second-level cache, with some `filters`, which begin
+/// with a panel.
+///
+/// `panels` has the weights of every panel of `panels.filters` filters, packed for the instruction set, and their bias;
+/// `rows` has the offsets of all positions of the block: their windows can be read, and all filters at their outputs be
+/// written and at their residuals be read, and nobody else accesses the outputs of `filters`.
+pub(crate) struct BlockProduct<'a> {
+    pub panels: Panel,
+    pub rows: TileRows<'a>,
+    pub filters: Range<usize>,
+}
+
+impl SimdKernel for BlockProduct<'_> {
+    type Output = ();
+
+    /// Computes panel after panel of filters; in a panel, tile after tile.
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let Self { panels, rows, filters } = self;
+        // tiles as equal as possible: one of a single position takes as long as one of four
+        let positions = rows.window_starts.len();
+        let tiles = positions.div_ceil(S::TILE_ROWS);
+        let window = panels.kernel_rows * panels.columns.count * panels.depth;
+        for first in filters.step_by(2 * S::LANES) {
             let panel = Panel {
-                kernel_rows: conv.kernel_rows,
-                columns: conv.columns,
-                depth: conv.depth,
-                row_stride: offsets.row_stride,
-                weights: conv.weights[first * conv.kernel_rows * conv.columns.count * conv.depth..].as_ptr(),
-                bias: conv.bias[first..].as_ptr(),
-                filters: (2 * S::LANES).min(conv.filters - first),
-                clamp,
-                function,
+                weights: panels.weights.wrapping_add(first * window),
+                bias: panels.bias.wrapping_add(first),
+                filters: (2 * S::LANES).min(panels.filters - first),
+                ..panels
             };
-            let mut at = begin;
-            while at < end {
-                let n = S::TILE_ROWS.min(end - at);
+            for i in 0..tiles {
+                let at = split(positions, i, tiles);
                 let rows = TileRows {
-                    input,
-                    window_starts: &offsets.window_starts[at..at + n],
-                    output: output.wrapping_add(first),
-                    output_starts: &offsets.output_starts[at..at + n],
-                    residual: residual.wrapping_add(first),
-                    residual_starts: residual_starts.map(|starts| &starts[at..at + n]),
+                    input: rows.input,
+                    window_starts: &rows.window_starts[at.clone()],
+                    output: rows.output.wrapping_add(first),
+                    output_starts: &rows.output_starts[at.clone()],
+                    residual: rows.residual.wrapping_add(first),
+                    residual_starts: rows.residual_starts.map(|starts| &starts[at.clone()]),
                 };
-                // SAFETY: the CPU has the instruction set, by this function's contract; the slices above cut the
-                // weights of a whole panel and the offsets of `n` positions of the range, whose windows and outputs are
-                // there and nobody else's.
-                unsafe { tile::<S>(&panel, &rows, n) };
-                at += n;
+                // SAFETY: the caller of `SimdKernel::run` checked the instruction set; the slices above cut the offsets
+                // of a tile, and the rest is as `BlockProduct` demands.
+                unsafe { tile::<S>(&panel, &rows, at.len()) };
             }
         }
-        begin = end;
     }
 }
 

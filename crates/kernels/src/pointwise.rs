@@ -3,6 +3,7 @@
 use super::activation::Function;
 use super::bf16::{Bf16Isa, bf16};
 use super::elements::{Element, ElementsKernel, MapElements};
+use super::parallel::{self, split};
 use super::simd::{Isa, Simd};
 use crate::{Activation, clamp_bounds};
 
@@ -30,63 +31,89 @@ impl<E> Pointwise<'_, E> {
         }
     }
 
-    /// Computes positions that lie one behind the other.
+    /// Computes positions that lie one behind the other, by as many of `threads` threads of the pool that it is called
+    /// on as have enough values to be worth it.
     ///
     /// # Safety
     /// `len` values can be read at `x` and at `y`, and nobody else accesses those at `y`.
-    unsafe fn run_at(&self, isa: E::Isa, x: *const E, y: *mut E, len: usize)
+    unsafe fn run_at(&self, isa: E::Isa, threads: usize, x: *const E, y: *mut E, len: usize)
     where
         E: Element,
     {
-        let (channels, activation) = match *self {
-            Pointwise::Add(activation) => (len, activation),
-            Pointwise::Scale { activation, .. } => (self.channels(), activation),
-            _ => (self.channels(), None),
-        };
+        let channels = self.channels();
         assert!(len == 0 || (channels > 0 && len.is_multiple_of(channels)), "the values are not whole positions");
         let positions = len.checked_div(channels).unwrap_or(0);
-        let clamp = clamp_bounds(activation);
-        // SAFETY: `len` values are whole positions, as asserted; the caller answers for the memory.
-        unsafe {
-            E::run(isa, Positions { layer: self, x, y, positions, channels, clamp });
-            if let Some(function) = Function::of(isa, activation) {
-                function.apply(y, &[0], len);
+        let threads = threads.min(len / ENOUGH).max(1);
+        parallel::run_parts(threads, &RunArgs { layer: self, isa, x, y }, |args, i| {
+            let positions = split(positions, i, threads);
+            let (first, mut positions, mut channels) = (positions.start * channels, positions.len(), channels);
+            let activation = match *args.layer {
+                Pointwise::Add(activation) => {
+                    (positions, channels) = (1, positions);
+                    activation
+                }
+                Pointwise::Scale { activation, .. } => activation,
+                _ => None,
+            };
+            let (layer, clamp) = (args.layer, clamp_bounds(activation));
+            // SAFETY: `len` values are whole positions, as asserted, and each thread has some of its own; the caller
+            // answers for the memory.
+            unsafe {
+                let (x, y) = (args.x.add(first), args.y.add(first));
+                E::run(args.isa, Positions { layer, x, y, positions, channels, clamp });
+                if let Some(function) = Function::of(args.isa, activation) {
+                    function.apply(y, &[0], positions * channels);
+                }
             }
-        }
+        });
     }
 }
 
+/// Values that a thread computes in more time than it takes to wake it.
+const ENOUGH: usize = 1 << 14;
+
+/// The arguments of a run, which its threads share.
+struct RunArgs<'a, E: Element> {
+    layer: &'a Pointwise<'a, E>,
+    isa: E::Isa,
+    x: *const E,
+    y: *mut E,
+}
+
+// SAFETY: each thread reads and writes positions of its own alone.
+unsafe impl<E: Element> Sync for RunArgs<'_, E> {}
+
 impl Pointwise<'_, f32> {
-    /// Computes positions that lie one behind the other.
+    /// Computes positions that lie one behind the other, by at most `threads` threads of the pool that it is called on.
     ///
     /// Panics when these are not whole positions, or not as many in `x` as in `y`.
-    pub fn run(&self, isa: Isa, x: &[f32], y: &mut [f32]) {
+    pub fn run(&self, isa: Isa, threads: usize, x: &[f32], y: &mut [f32]) {
         assert!(x.len() == y.len(), "as many inputs as outputs");
         // SAFETY: both slices have `y.len()` values, and `y` is borrowed mutably.
-        unsafe { self.run_at(isa, x.as_ptr(), y.as_mut_ptr(), y.len()) }
+        unsafe { self.run_at(isa, threads, x.as_ptr(), y.as_mut_ptr(), y.len()) }
     }
 
     /// The same where the output lies at the input.
-    pub fn run_in_place(&self, isa: Isa, y: &mut [f32]) {
+    pub fn run_in_place(&self, isa: Isa, threads: usize, y: &mut [f32]) {
         let (at, len) = (y.as_mut_ptr(), y.len());
         // SAFETY: the slice has `len` values and is borrowed mutably.
-        unsafe { self.run_at(isa, at, at, len) }
+        unsafe { self.run_at(isa, threads, at, at, len) }
     }
 }
 
 impl Pointwise<'_, bf16> {
     /// As [`Pointwise::run`] in the vectors of `isa`: values are widened, computed with in f32, and rounded.
-    pub fn run_bf16(&self, isa: Bf16Isa, x: &[bf16], y: &mut [bf16]) {
+    pub fn run_bf16(&self, isa: Bf16Isa, threads: usize, x: &[bf16], y: &mut [bf16]) {
         assert!(x.len() == y.len(), "as many inputs as outputs");
         // SAFETY: both slices have `y.len()` values, and `y` is borrowed mutably.
-        unsafe { self.run_at(isa, x.as_ptr(), y.as_mut_ptr(), y.len()) }
+        unsafe { self.run_at(isa, threads, x.as_ptr(), y.as_mut_ptr(), y.len()) }
     }
 
     /// The same where the output lies at the input.
-    pub fn run_bf16_in_place(&self, isa: Bf16Isa, y: &mut [bf16]) {
+    pub fn run_bf16_in_place(&self, isa: Bf16Isa, threads: usize, y: &mut [bf16]) {
         let (at, len) = (y.as_mut_ptr(), y.len());
         // SAFETY: the slice has `len` values and is borrowed mutably.
-        unsafe { self.run_at(isa, at, at, len) }
+        unsafe { self.run_at(isa, threads, at, at, len) }
     }
 }
 
@@ -290,7 +317,7 @@ mod tests {
             ][kind];
             for isa in Isa::available() {
                 let mut found = before.clone();
-                layer.run(isa, &x, &mut found);
+                layer.run(isa, 1, &x, &mut found);
                 for p in 0..positions {
                     let at = p * channels..(p + 1) * channels;
                     let expected = definition(&layer, &x[at.clone()], &before[at.clone()]);
@@ -298,12 +325,12 @@ mod tests {
                         prop_assert!((f64::from(*found) - expected).abs() < 2e-5, "{isa:?}: {found}, not {expected}");
                     }
                     let mut alone = before[at.clone()].to_vec();
-                    layer.run(isa, &x[at.clone()], &mut alone);
+                    layer.run(isa, 1, &x[at.clone()], &mut alone);
                     prop_assert_eq!(&alone, &found[at], "{:?}", isa);
                 }
                 if kind > 0 {
                     let mut in_place = x.clone();
-                    layer.run_in_place(isa, &mut in_place);
+                    layer.run_in_place(isa, 1, &mut in_place);
                     prop_assert_eq!(&in_place, &found, "{:?}", isa);
                 }
             }
@@ -324,11 +351,32 @@ mod tests {
                     }
                 };
                 let (mut found, mut expected) = (hy.clone(), wy.clone());
-                half.run_bf16(unit, &hx, &mut found);
-                wide.run(unit.isa(), &wx, &mut expected);
+                half.run_bf16(unit, 1, &hx, &mut found);
+                wide.run(unit.isa(), 1, &wx, &mut expected);
                 let bits = |values: &[bf16]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
                 prop_assert_eq!(bits(&found), bits(&halves(&expected)), "{:?}", unit);
             }
+        }
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "too slow")]
+    fn threads_give_the_same_bits() {
+        let (channels, n) = (70, 70 * 1001);
+        let (x, before) = (noise(n, 1), noise(n, 2));
+        let (a, b) = (noise(channels, 3), noise(channels, 4));
+        let activation = Some(Activation::Gelu);
+        for layer in [
+            Pointwise::Add(activation),
+            Pointwise::Scale { scale: &a, shift: &b, activation },
+            Pointwise::LayerNorm { eps: 1e-6, weight: &a, bias: &b },
+        ] {
+            let [one, three] = [1, 3].map(|threads| {
+                let mut found = before.clone();
+                layer.run(Isa::detect(), threads, &x, &mut found);
+                found
+            });
+            assert_eq!(one, three, "{layer:?}");
         }
     }
 }

@@ -100,6 +100,19 @@ pub(crate) trait Simd: Copy {
     ) -> usize {
         0
     }
+    /// Transposes a square of `LANES` × `LANES` values: its rows lie `from_stride` apart at `from`, its columns become
+    /// rows `to_stride` apart at `to`.
+    ///
+    /// # Safety
+    /// The CPU has the instruction set; `LANES` values can be read at each row of `from` and written at each row of
+    /// `to`.
+    #[inline(always)]
+    unsafe fn transpose(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+        for (i, j) in (0..Self::LANES).flat_map(|i| (0..Self::LANES).map(move |j| (i, j))) {
+            // SAFETY: by this function's contract.
+            unsafe { to.add(j * to_stride + i).write(from.add(i * from_stride + j).read()) };
+        }
+    }
     /// Prefetches the cache line of `at` into the first-level cache. It is a hint: any address is allowed.
     #[inline(always)]
     fn prefetch_l1(_at: *const f32) {}

@@ -86,6 +86,10 @@ pub enum NetworkPlanError {
     NoSource { model: &'static str, what: String, known: String },
     #[error("the binary carries no weights for {model}; take those of {known}, a file, or random ones")]
     NotInside { model: &'static str, known: String },
+    #[error("layer `{layer}` of {of} has no class token (`cls`); take `avg` or `pooled`")]
+    NoClassToken { of: String, layer: String },
+    #[error("the weights `{weights}` of {model} have no classes; take other weights, or the features of `embed`")]
+    NoClasses { model: &'static str, weights: &'static str },
     #[error("the weights `{name}` are of {of}; take `model: {of}`, or leave `model` out")]
     OtherModel { name: String, of: String },
     #[error(transparent)]
@@ -93,13 +97,13 @@ pub enum NetworkPlanError {
 }
 
 impl NetworkPlan {
-    /// The model called `name` with those weights and their recipe; features are the means over the positions of the
-    /// last feature map. Published weights come by `fetch`.
+    /// The model called `name` with those weights and their recipe; features are those of its library. Published
+    /// weights come by `fetch`.
     pub fn of_model(name: &str, weights: &Weights, fetch: &mut Fetch<'_>) -> Result<Self, NetworkPlanError> {
         let model = models::find(name).ok_or_else(|| NetworkPlanError::NoModel(models::unknown(name)))?;
         let asked = Asked { model, is_named: true, weights, key: None, source: None, seed: 0, top: false };
         let Chosen { model, row, weights, recipe, .. } = choose(&asked, fetch)?;
-        Self::new(model, row, weights, recipe, &[], Features::Avg)
+        Self::new(model, row, weights, recipe, &[], Features::default())
     }
 
     /// `model` with `weights` as `row` has them, pictures prepared by `recipe`; features are `features` of `layers`, or
@@ -116,14 +120,16 @@ impl NetworkPlan {
         let (source, channels) = (row.source, recipe.depth());
         let options = BuildOptions { channels, size: recipe.size, classes: row.classes, source };
         let mut graph = (model.build)(&options)?;
-        let taps = taps(&graph, layers, features, |name| unknown_layer(name, model, &graph))?;
+        let asked = Taps { of: model.name, layers, unknown: &|name, graph| unknown_layer(name, model, graph) };
+        let (features, mut taps) = asked.find(&mut graph, features)?;
         let (mut weights, mut taken) = (weights, CheckpointKey::default());
         if let Origin::File(file) = &weights {
             let layers: Vec<LayerId> = taps.iter().map(|tap| tap.layer).collect();
             let (set, found) = file.of_network(&graph, source, &layers)?;
-            if let Some(classes) = set.classes(&graph).filter(|&classes| classes != row.classes) {
-                // layers keep their places, whatever the classes
+            let own = graph.layer(graph.logits()).shape.len();
+            if let Some(classes) = set.classes(&graph).filter(|&classes| classes != own) {
                 graph = (model.build)(&BuildOptions { classes, ..options })?;
+                taps = asked.find(&mut graph, features)?.1;
             }
             taken = found;
             weights = weights.with_key(Some(&taken.key))?;
@@ -182,8 +188,10 @@ impl NetworkPlan {
     ) -> Result<Self, NetworkPlanError> {
         recipe.check()?;
         let asked = onnx::Asked { channels: recipe.depth(), size: recipe.size, layers, logits };
-        let Import { graph, weights: set } = weights.onnx()?.import(asked)?;
-        let taps = taps(&graph, layers, features, |name| format!("{} has no layer `{name}`", weights.describe()))?;
+        let Import { mut graph, weights: set } = weights.onnx()?.import(asked)?;
+        let of = weights.describe();
+        let unknown = |name: &str, _: &Graph| format!("{of} has no layer `{name}`");
+        let (features, taps) = Taps { of: &of, layers, unknown: &unknown }.find(&mut graph, features)?;
         let stem = weights.path().and_then(|path| path.file_stem()).unwrap_or_default();
         let decoding = weights.onnx()?.note(onnx::notes::IMAGE)?.unwrap_or_default();
         let plain = Self::plain(stem.to_string_lossy().into_owned(), weights, recipe, graph, (features, taps));
@@ -248,6 +256,9 @@ impl NetworkPlan {
     ) -> Result<Self, NetworkPlanError> {
         let mut plan = Self::new(model, row, weights, recipe, &[], Features::Flatten)?;
         let layer = plan.graph.logits();
+        if layer == plan.graph.features() {
+            return Err(NetworkPlanError::NoClasses { model: model.name, weights: row.name });
+        }
         let (name, shape) = (plan.graph.layer(layer).name.clone(), plan.graph.layer(layer).shape);
         plan.taps = vec![Tap { layer, name, map: shape, shape }];
         Ok(plan)
@@ -308,22 +319,50 @@ impl NetworkPlan {
     }
 }
 
-/// The layers that become features: those of these names, else the last feature map.
-fn taps(
-    graph: &Graph,
-    layers: &[String],
-    features: Features,
-    unknown: impl Fn(&str) -> String,
-) -> Result<Vec<Tap>, NetworkPlanError> {
-    let tap = |layer: LayerId, name: &str| {
-        let map = graph.layer(layer).shape;
-        Tap { layer, name: name.to_string(), map, shape: exec::feature_shape(features, map) }
-    };
-    if layers.is_empty() {
-        return Ok(vec![tap(graph.features(), graph.title(graph.features()))]);
+/// The layers that are to become features: those of these names, else the last feature map or the tokens.
+struct Taps<'a> {
+    /// The network in words.
+    of: &'a str,
+    layers: &'a [String],
+    /// The message that there is no layer of a name.
+    unknown: &'a dyn Fn(&str, &Graph) -> String,
+}
+
+impl Taps<'_> {
+    /// Finds them, and the kind of features that they become: without tokens `pooled` is `avg`.
+    fn find(&self, graph: &mut Graph, features: Features) -> Result<(Features, Vec<Tap>), NetworkPlanError> {
+        let features = match features {
+            Features::Pooled if graph.pooled().is_none() => Features::Avg,
+            features => features,
+        };
+        let own = match features {
+            Features::Pooled => graph.features(),
+            _ => graph.pooled().unwrap_or(graph.features()),
+        };
+        if self.layers.is_empty() {
+            let name = graph.title(own).to_string();
+            return Ok((features, vec![self.tap(graph, own, &name, features)?]));
+        }
+        let mut taps = Vec::with_capacity(self.layers.len());
+        for name in self.layers {
+            let layer = graph.find(name).ok_or_else(|| NetworkPlanError::NoLayer((self.unknown)(name, graph)))?;
+            taps.push(self.tap(graph, layer, name, features)?);
+        }
+        Ok((features, taps))
     }
-    let find = |name: &String| graph.find(name).ok_or_else(|| NetworkPlanError::NoLayer(unknown(name)));
-    layers.iter().map(|name| Ok(tap(find(name)?, name))).collect()
+
+    fn tap(&self, graph: &mut Graph, layer: LayerId, name: &str, features: Features) -> Result<Tap, NetworkPlanError> {
+        let layer = match features {
+            Features::Cls => graph.class_token(layer).ok_or_else(|| {
+                let (of, layer) = (self.of.to_string(), name.to_string());
+                NetworkPlanError::NoClassToken { of, layer }
+            })?,
+            Features::Pooled => graph.class_token(layer).unwrap_or_else(|| graph.positions(layer)),
+            _ => graph.positions(layer),
+        };
+        let map = graph.layer(layer).shape;
+        Ok(Tap { layer, name: name.to_string(), map, shape: exec::feature_shape(features, map) })
+    }
 }
 
 /// Errors of the weights and of the graph keep their own variants.
@@ -345,5 +384,52 @@ fn unknown_layer(name: &str, model: &ModelSpec, graph: &Graph) -> String {
             let hint = format!("`featurize models show {}` lists them", model.name);
             format!("{} has no layer `{name}`; {hint}", model.name)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_become_features_as_is_asked() {
+        let plan = |model: &str, layer: Option<&str>, features| {
+            let model = models::find(model).expect("registered");
+            let layers: Vec<String> = layer.iter().map(ToString::to_string).collect();
+            let (row, weights) = (&model.weights[0], Origin::Random(0));
+            NetworkPlan::new(model, row, weights, row.recipe.clone(), &layers, features)
+        };
+        let (vit, siglip) = ("vit_tiny_patch16_224", "vit_base_patch16_siglip_224");
+        for (model, layer, features, found, dims) in [
+            (vit, None, Features::Pooled, Features::Pooled, vec![192]),
+            (vit, None, Features::Cls, Features::Cls, vec![192]),
+            (vit, None, Features::Avg, Features::Avg, vec![192]),
+            (vit, None, Features::Map, Features::Map, vec![14, 14, 192]),
+            (vit, None, Features::Flatten, Features::Flatten, vec![14 * 14 * 192]),
+            (vit, Some("blocks.5"), Features::Pooled, Features::Pooled, vec![192]),
+            (vit, Some("blocks.5"), Features::Map, Features::Map, vec![14, 14, 192]),
+            (siglip, None, Features::Pooled, Features::Pooled, vec![768]),
+            (siglip, None, Features::Max, Features::Max, vec![768]),
+            (siglip, Some("blocks.5"), Features::Pooled, Features::Pooled, vec![768]),
+            ("vit_base_patch32_clip_quickgelu_224", None, Features::Pooled, Features::Pooled, vec![512]),
+            ("vit_base_patch32_clip_quickgelu_224", None, Features::Cls, Features::Cls, vec![768]),
+            ("swin_t", None, Features::Map, Features::Map, vec![7, 7, 768]),
+            ("resnet18", None, Features::Pooled, Features::Avg, vec![512]),
+        ] {
+            let plan = plan(model, layer, features).unwrap_or_else(|error| panic!("{model} {features:?}: {error}"));
+            assert_eq!((plan.features, plan.shape().dims()), (found, dims), "{model} {layer:?} {features:?}");
+        }
+        for model in [siglip, "resnet18", "swin_t"] {
+            let error = plan(model, None, Features::Cls).expect_err("no class token").to_string();
+            assert!(error.contains("has no class token"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_network_without_classes_is_no_classifier() {
+        let model = models::find("vit_small_patch14_dinov2").expect("registered");
+        let row = &model.weights[0];
+        let error = NetworkPlan::classifier(model, row, Origin::Random(0), row.recipe.clone()).expect_err("no classes");
+        assert!(error.to_string().contains("have no classes"), "{error}");
     }
 }

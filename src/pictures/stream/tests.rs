@@ -127,7 +127,8 @@ mod of_a_network {
         let (row, mut recipe) = (&model.weights[0], model.weights[0].recipe.clone());
         recipe.size = [64, 64];
         let weights = Origin::Bundled(row);
-        let backbone = NetworkPlan::new(model, row, weights, recipe, &[], crate::config::Features::Avg).expect("built");
+        let backbone =
+            NetworkPlan::new(model, row, weights, recipe, &[], crate::config::Features::default()).expect("built");
         Extractor::open(&backbone, &Device::cpu()).expect("opened")
     }
 

@@ -119,10 +119,11 @@ fn runs<'a>(graph: &'a Graph, layers: &[LayerId], depth: usize) -> Vec<Run<'a>> 
     runs
 }
 
-/// The longer side of a layer's output; 1 for a vector.
+/// The longer side of a layer's output, of tokens that of their square; 1 for a vector.
 fn side(graph: &Graph, id: LayerId) -> usize {
     match graph.layer(id).shape {
         Shape::Map { h, w, .. } => h.max(w),
+        Shape::Tokens { n, .. } => n.isqrt(),
         Shape::Vector(_) => 1,
     }
 }
@@ -164,8 +165,9 @@ mod tests {
     fn every_network_of_every_library_is_a_handful_of_blocks() {
         for model in MODELS {
             for row in model.weights {
-                let backbone = NetworkPlan::new(model, row, Origin::Random(0), row.recipe.clone(), &[], Features::Avg)
-                    .expect("built");
+                let backbone =
+                    NetworkPlan::new(model, row, Origin::Random(0), row.recipe.clone(), &[], Features::default())
+                        .expect("built");
                 let blocks = of(&backbone);
                 let name = format!("{} after {}", model.name, row.source);
                 assert!((4..=MOST + 1).contains(&blocks.len()), "{name}: {blocks:#?}");

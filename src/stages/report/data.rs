@@ -213,7 +213,9 @@ fn steps(plan: &Plan, outcome: &Outcome) -> Vec<Step> {
 }
 
 fn feature_kind(plan: &Plan) -> &'static str {
-    match plan.pipeline.extract.features {
+    match plan.backbone.features {
+        config::Features::Pooled => "the library's own",
+        config::Features::Cls => "class token",
         config::Features::Avg => "mean over the positions",
         config::Features::Max => "maximum over the positions",
         config::Features::Flatten => "the whole map in one row",

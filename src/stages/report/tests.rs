@@ -33,7 +33,7 @@ fn noise(seed: usize) -> f64 {
 fn backbone(model: &str) -> NetworkPlan {
     let model = crate::models::find(model).expect("registered");
     let row = &model.weights[0];
-    NetworkPlan::new(model, row, Origin::Random(0), row.recipe.clone(), &[], Features::Avg).expect("built")
+    NetworkPlan::new(model, row, Origin::Random(0), row.recipe.clone(), &[], Features::default()).expect("built")
 }
 
 /// Metrics of a confusion matrix; the parts that the page only prints need not be true.

@@ -5,7 +5,8 @@ use crate::activation::Function;
 use crate::simd::{Isa, PREFETCH_EVERY, Simd, prefetch_output};
 
 /// The weights of a tile: a panel from its first filter on, two vectors of weights for each value of a window.
-pub(super) struct Panel {
+#[derive(Clone, Copy)]
+pub(crate) struct Panel {
     pub kernel_rows: usize,
     pub columns: Columns,
     pub depth: usize,
@@ -19,7 +20,7 @@ pub(super) struct Panel {
 }
 
 /// The positions of a tile. Output and residual point to the first filter of the panel.
-pub(super) struct TileRows<'a> {
+pub(crate) struct TileRows<'a> {
     pub input: *const f32,
     pub window_starts: &'a [u32],
     pub output: *mut f32,

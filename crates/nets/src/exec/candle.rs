@@ -4,6 +4,8 @@
 //! A whole batch goes through cuDNN or its like at once. A depthwise convolution is a sum of shifted products: candle's
 //! grouped path makes one convolution of every channel.
 
+mod attention;
+
 use candle_core::{D, Tensor};
 
 use super::lower::{Kernel, Program, Step};
@@ -59,6 +61,7 @@ impl Network {
 fn batch_dims(shape: Shape, n: usize) -> Vec<usize> {
     match shape {
         Shape::Map { c, h, w } => vec![n, c, h, w],
+        Shape::Tokens { n: tokens, c } => vec![n, tokens, c],
         Shape::Vector(len) => vec![n, len],
     }
 }
@@ -70,12 +73,22 @@ fn upload(step: &mut Step, device: &candle_core::Device) -> Result<Option<(Tenso
         let dims = [bias.len()];
         return Ok(Some((tensor(weight, &dims, device)?, tensor(bias, &dims, device)?)));
     }
-    let Shape::Map { c: channels, .. } = step.in_shape else {
-        let Kernel::Dense { weight, bias, .. } = &mut step.kernel else { return Ok(None) };
-        let (out, len) = (bias.len(), step.in_shape.len());
-        return Ok(Some((tensor(weight, &[out, len], device)?, tensor(bias, &[out], device)?)));
-    };
+    let channels = step.in_shape.channels();
     match &mut step.kernel {
+        Kernel::Dense { weight, bias, .. } => {
+            let out = bias.len();
+            Ok(Some((tensor(weight, &[out, channels], device)?, tensor(bias, &[out], device)?)))
+        }
+        Kernel::Tokens { first, positions } => {
+            let dims = |values: &[f32]| [values.len() / channels, channels];
+            let (tokens, places) = (dims(first), dims(positions));
+            Ok(Some((tensor(first, &tokens, device)?, tensor(positions, &places, device)?)))
+        }
+        Kernel::Attention(kernel) => Ok(Some(attention::upload(kernel, step.in_shape, device)?)),
+        Kernel::AttentionPool { query, .. } => {
+            let query = tensor(query, &[channels / 2], device)?;
+            Ok(Some((query.clone(), query)))
+        }
         Kernel::Conv { groups, window, weight, bias, .. } => {
             if window.stride[0] != window.stride[1] || window.dilation[0] != window.dilation[1] {
                 let reason = "candle has no convolution with different strides or dilations".to_string();
@@ -104,7 +117,11 @@ fn compute(step: &Step, tensors: Option<&(Tensor, Tensor)>, inputs: &[Tensor]) -
     match &step.kernel {
         Kernel::Conv { groups, window, activation, .. } => {
             let (weight, bias) = weights()?;
-            finish(convolve(x, weight, *window, *groups)?, bias, *activation)
+            let x = match x.rank() {
+                3 => x.broadcast_matmul(&weight.flatten_from(1)?.t()?)?,
+                _ => convolve(x, weight, *window, *groups)?,
+            };
+            finish(x, bias, *activation)
         }
         Kernel::Depthwise { window, activation, .. } => {
             let (weight, bias) = weights()?;
@@ -116,8 +133,9 @@ fn compute(step: &Step, tensors: Option<&(Tensor, Tensor)>, inputs: &[Tensor]) -
         }
         Kernel::LayerNorm { eps, .. } => {
             let (weight, bias) = weights()?;
-            let apart = x.broadcast_sub(&x.mean_keepdim(1)?)?;
-            let deviation = (apart.sqr()?.mean_keepdim(1)? + f64::from(*eps))?.sqrt()?;
+            let dim = channel_dim(x);
+            let apart = x.broadcast_sub(&x.mean_keepdim(dim)?)?;
+            let deviation = (apart.sqr()?.mean_keepdim(dim)? + f64::from(*eps))?.sqrt()?;
             let scaled = apart.broadcast_div(&deviation)?.broadcast_mul(&by_channel(weight, x)?)?;
             Ok(scaled.broadcast_add(&by_channel(bias, x)?)?)
         }
@@ -137,7 +155,7 @@ fn compute(step: &Step, tensors: Option<&(Tensor, Tensor)>, inputs: &[Tensor]) -
         Kernel::Concat => Ok(Tensor::cat(inputs, 1)?),
         Kernel::Slice(first) => match step.out_shape {
             Shape::Map { c, .. } => Ok(x.narrow(1, *first, c)?.contiguous()?),
-            Shape::Vector(_) => Err(wrong("its output is not a map")),
+            _ => Err(wrong("its output is not a map")),
         },
         Kernel::Shuffle(groups) => {
             let (n, c, h, w) = x.dims4()?;
@@ -154,7 +172,17 @@ fn compute(step: &Step, tensors: Option<&(Tensor, Tensor)>, inputs: &[Tensor]) -
             let x = x.matmul(&weight.t()?)?.broadcast_add(bias)?;
             activation.map_or(Ok(x.clone()), |activation| activate(&x, activation))
         }
+        Kernel::Tokens { .. } => attention::tokens(x, weights()?),
+        Kernel::Attention(kernel) => attention::attention(x, kernel, weights()?),
+        Kernel::AttentionPool { heads, .. } => attention::pool(x, &weights()?.0, *heads),
+        Kernel::Select(first) => attention::select(x, *first, step.out_shape),
+        Kernel::Merge => attention::merge(x),
     }
+}
+
+/// The dimension of the channels: of tokens they stand last.
+fn channel_dim(x: &Tensor) -> usize {
+    if x.rank() == 3 { 2 } else { 1 }
 }
 
 fn zero_pad(x: &Tensor, pad: Pad) -> Result<Tensor, ExecError> {
@@ -239,7 +267,8 @@ fn convolve(x: &Tensor, weight: &Tensor, window: Window, groups: usize) -> Resul
 
 /// One value for each channel, in the dimensions of `x`.
 fn by_channel(values: &Tensor, x: &Tensor) -> Result<Tensor, candle_core::Error> {
-    let dims: Vec<usize> = (0..x.rank()).map(|dim| if dim == 1 { values.elem_count() } else { 1 }).collect();
+    let channels = |dim| if dim == channel_dim(x) { values.elem_count() } else { 1 };
+    let dims: Vec<usize> = (0..x.rank()).map(channels).collect();
     values.reshape(dims)
 }
 
@@ -259,6 +288,7 @@ fn activate(x: &Tensor, activation: Activation) -> Result<Tensor, ExecError> {
         Activation::HardSwish => Ok((x * ((x + 3.0)?.clamp(0f32, 6f32)? / 6.0)?)?),
         Activation::Gelu => Ok(x.gelu_erf()?),
         Activation::GeluTanh => Ok(x.gelu()?),
+        Activation::QuickGelu => Ok((x * candle_nn::ops::sigmoid(&(x * 1.702)?)?)?),
     }
 }
 

@@ -9,8 +9,13 @@ use crate::models::Shape;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Features {
-    /// The mean over the positions, one number for each channel.
+    /// The features that the library of the network makes: of a map the mean over the positions, of tokens the class
+    /// token (ViT, DINOv2), its projection (CLIP), or what an attention pool gives (SigLIP).
     #[default]
+    Pooled,
+    /// The class token.
+    Cls,
+    /// The mean over the positions, one number for each channel. Class and register tokens are no positions.
     Avg,
     /// The maximum over the positions, one number for each channel.
     Max,
@@ -23,7 +28,9 @@ pub enum Features {
 /// Shape of the features that `kind` makes of a layer's output: as Keras' `pooling=` and `flatten()`.
 pub fn feature_shape(kind: Features, shape: Shape) -> Shape {
     match (kind, shape) {
-        (Features::Avg | Features::Max, Shape::Map { c, .. }) => Shape::Vector(c),
+        (Features::Pooled | Features::Avg | Features::Max, Shape::Map { c, .. } | Shape::Tokens { c, .. }) => {
+            Shape::Vector(c)
+        }
         (Features::Flatten, shape) => Shape::Vector(shape.len()),
         (_, shape) => shape,
     }
@@ -33,14 +40,14 @@ pub fn feature_shape(kind: Features, shape: Shape) -> Shape {
 /// summed in f64.
 pub fn pool(kind: Features, shape: Shape, values: &[f32], out: &mut [f32]) {
     match (kind, shape) {
-        (Features::Avg, Shape::Map { c, h, w }) => {
+        (Features::Pooled | Features::Avg, Shape::Map { c, .. } | Shape::Tokens { c, .. }) => {
             let mut sums = vec![0.0f64; c];
             for position in values.chunks_exact(c) {
                 sums.iter_mut().zip(position).for_each(|(sum, &v)| *sum += f64::from(v));
             }
-            out.iter_mut().zip(sums).for_each(|(o, sum)| *o = (sum / (h * w) as f64) as f32);
+            out.iter_mut().zip(sums).for_each(|(o, sum)| *o = (sum / (values.len() / c) as f64) as f32);
         }
-        (Features::Max, Shape::Map { c, .. }) => {
+        (Features::Max, Shape::Map { c, .. } | Shape::Tokens { c, .. }) => {
             out.fill(f32::NEG_INFINITY);
             for position in values.chunks_exact(c) {
                 out.iter_mut().zip(position).for_each(|(o, &v)| *o = o.max(v));

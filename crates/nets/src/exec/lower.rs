@@ -2,13 +2,17 @@
 //! norm folded into the convolution before it (in f64) and the activation joined to it, unless somebody taps the value
 //! between them.
 
+mod attention;
+
 use std::collections::BTreeMap;
 
-use rayon::iter::{IntoParallelIterator, ParallelIterator};
+use rayon::prelude::*;
 
 use super::{ExecError, not_finite};
 use crate::models::graph::{Activation, FlattenOrder, Graph, LayerId, Op, Pad, Parameter, Pooling, Shape, Window};
 use crate::weights::{WeightError, WeightSet};
+
+pub use attention::AttentionKernel;
 
 /// The operation of a step. Weights are owned, in PyTorch's layout.
 #[derive(Clone, Debug)]
@@ -67,6 +71,25 @@ pub enum Kernel {
         bias: Vec<f32>,
         activation: Option<Activation>,
     },
+    /// A map becomes tokens: the `first` ones, then its positions row by row, to which `positions` are added.
+    Tokens {
+        /// `(tokens, channels)`
+        first: Vec<f32>,
+        /// `(h · w, channels)`
+        positions: Vec<f32>,
+    },
+    Attention(AttentionKernel),
+    /// For each head the mean of the values of all tokens, weighted by the softmax of their keys times the query. The
+    /// channels of a token are keys, then values.
+    AttentionPool {
+        heads: usize,
+        /// All heads, one after the other; the factor of the scores is in it.
+        query: Vec<f32>,
+    },
+    /// Tokens from this one on, as many as the output has positions.
+    Select(usize),
+    /// The channels of positions (0, 0), (1, 0), (0, 1) and (1, 1) of each square one after the other.
+    Merge,
 }
 
 impl Kernel {
@@ -164,20 +187,19 @@ impl<'a> Lowering<'a> {
 
     /// Batch norm folded into a convolution may make its weights larger than f32 can hold.
     fn check(&self) -> Result<(), ExecError> {
-        for step in &self.steps {
+        let is_too_large = |step: &&Step| {
             let values: [&[f32]; 2] = match &step.kernel {
                 Kernel::Conv { weight, bias, .. }
                 | Kernel::Depthwise { weight, bias, .. }
                 | Kernel::Dense { weight, bias, .. } => [weight, bias],
                 Kernel::Scale { scale, shift, .. } => [scale, shift],
-                _ => continue,
+                _ => return false,
             };
-            if values.into_iter().any(|values| not_finite(values).is_some()) {
-                let reason = "its weights are too large for numbers of 32 bits, once batch norm is part of them";
-                return Err(ExecError::Layer { layer: step.layer.clone(), reason: reason.to_string() });
-            }
-        }
-        Ok(())
+            values.into_iter().any(|values| not_finite(values).is_some())
+        };
+        let Some(step) = self.steps.par_iter().find_first(is_too_large) else { return Ok(()) };
+        let reason = "its weights are too large for numbers of 32 bits, once batch norm is part of them";
+        Err(ExecError::Layer { layer: step.layer.clone(), reason: reason.to_string() })
     }
 
     fn finish(self, taps: &[LayerId]) -> Program {
@@ -211,12 +233,12 @@ impl<'a> Lowering<'a> {
                     None => return Ok(()),
                 }
             }
-            Op::Scale(factor) => match self.scaled(id, &vec![factor; channels(layer.shape)]) {
+            Op::Scale(factor) => match self.scaled(id, &vec![factor; layer.shape.channels()]) {
                 Some(kernel) => kernel,
                 None => return Ok(()),
             },
             Op::Rescale { scale, shift } => {
-                let channels = channels(layer.shape);
+                let channels = layer.shape.channels();
                 scaling(&scale[..channels], &shift[..channels])
             }
             Op::Activation(activation) => {
@@ -228,8 +250,7 @@ impl<'a> Lowering<'a> {
             Op::Softmax => Kernel::Softmax,
             Op::Normalize => Kernel::Normalize,
             Op::Conv { window, out, groups, bias } => {
-                let weight = self.tensor(id, "weight")?;
-                let bias = if bias { self.tensor(id, "bias")? } else { vec![0.0; out] };
+                let (weight, bias) = (self.tensor(id, "weight")?, self.bias(id, bias, out)?);
                 let window = Window { pad: added(window.pad, self.zeros_before(id)), ..window };
                 match self.graph.input_shape(layer) {
                     Shape::Map { c, .. } if groups > 1 && groups == c && groups == out => {
@@ -251,17 +272,17 @@ impl<'a> Lowering<'a> {
             Op::ZeroPad(pad) => Kernel::ZeroPad(pad),
             Op::Crop => {
                 // of the four positions under the window the last one alone counts
-                let channels = channels(layer.shape);
+                let channels = layer.shape.channels();
                 let window = Window::new([2, 2], [1, 1], self.zeros_before(id));
                 let (weight, bias) = ([0.0, 0.0, 0.0, 1.0].repeat(channels), vec![0.0; channels]);
                 Kernel::Depthwise { window, weight, bias, activation: None }
             }
-            Op::Dense { .. } => {
-                let (weight, bias) = (self.tensor(id, "weight")?, self.tensor(id, "bias")?);
+            Op::Dense { out, bias } => {
+                let (weight, bias) = (self.tensor(id, "weight")?, self.bias(id, bias, out)?);
                 Kernel::Dense { weight, bias, activation: None }
             }
-            Op::DenseMap { .. } => {
-                let (weight, bias) = (self.tensor(id, "weight")?, self.tensor(id, "bias")?);
+            Op::DenseMap { out, bias } => {
+                let (weight, bias) = (self.tensor(id, "weight")?, self.bias(id, bias, out)?);
                 let window = Window::new([1, 1], [1, 1], Pad::default());
                 Kernel::Conv { groups: 1, window, weight, bias, activation: None }
             }
@@ -271,6 +292,11 @@ impl<'a> Lowering<'a> {
             Op::Slice(first) => Kernel::Slice(first),
             Op::Shuffle(groups) => Kernel::Shuffle(groups),
             Op::GlobalAvgPool => Kernel::GlobalAvgPool,
+            Op::Tokens(tensors) => self.tokens(id, tensors)?,
+            Op::Attention(attention) => Kernel::Attention(self.attention(id, attention)?),
+            Op::AttentionPool { heads } => self.attention_pool(id, heads)?,
+            Op::Select(first) => Kernel::Select(first),
+            Op::Merge => Kernel::Merge,
         };
         let inputs: Vec<usize> = layer.inputs.iter().filter_map(|input| self.value[input.0]).collect();
         // zeros that were joined to a window are not there any more
@@ -306,9 +332,13 @@ impl<'a> Lowering<'a> {
 
     /// The values of a parameter, once.
     fn tensor(&mut self, id: LayerId, word: &str) -> Result<Vec<f32>, WeightError> {
-        let layer = self.graph.layer(id);
-        let name = format!("{}.{word}", layer.owner);
+        let name = self.graph.layer(id).tensor(word);
         self.tensors.remove(&name).unwrap_or(Err(WeightError::Missing(name)))
+    }
+
+    /// The bias of a layer, zeros where it has none.
+    fn bias(&mut self, id: LayerId, has: bool, out: usize) -> Result<Vec<f32>, WeightError> {
+        if has { self.tensor(id, "bias") } else { Ok(vec![0.0; out]) }
     }
 
     /// Batch norm as x · scale + shift, in f64.
@@ -316,7 +346,7 @@ impl<'a> Lowering<'a> {
         let beta = self.tensor(id, "bias")?;
         let gamma = if scaled { self.tensor(id, "weight")? } else { vec![1.0; beta.len()] };
         let (mean, variance) = (self.tensor(id, "running_mean")?, self.tensor(id, "running_var")?);
-        let name = || format!("{}.running_var", self.graph.layer(id).owner);
+        let name = || self.graph.layer(id).tensor("running_var");
         if let Some((at, &value)) = variance.iter().enumerate().find(|(_, v)| f64::from(**v) + eps <= 0.0) {
             return Err(WeightError::Variance { name: name(), at, value });
         }
@@ -356,9 +386,9 @@ impl<'a> Lowering<'a> {
             return false;
         };
         let per_filter = weight.len() / scale.len();
-        for (filter, s) in weight.chunks_exact_mut(per_filter).zip(scale) {
+        weight.par_chunks_exact_mut(per_filter).zip(scale).for_each(|(filter, s)| {
             filter.iter_mut().for_each(|w| *w = (f64::from(*w) * s) as f32);
-        }
+        });
         for ((b, s), t) in bias.iter_mut().zip(scale).zip(shift) {
             *b = (f64::from(*b) * s + t) as f32;
         }
@@ -381,13 +411,6 @@ impl<'a> Lowering<'a> {
         let output = step.output;
         self.value[id.0] = Some(output);
         true
-    }
-}
-
-fn channels(shape: Shape) -> usize {
-    match shape {
-        Shape::Map { c, .. } => c,
-        Shape::Vector(n) => n,
     }
 }
 

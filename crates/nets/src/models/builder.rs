@@ -4,7 +4,10 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::graph::{Activation, FlattenOrder, Graph, GraphError, Layer, LayerId, Op, Pad, Shape};
+use super::graph::{
+    Activation, Attention, AttentionWindow, FlattenOrder, Graph, GraphError, Layer, LayerId, Op, Pad, Shape,
+    TokenTensors,
+};
 use super::window::Placed;
 pub(crate) use super::window::{Conv, Pool};
 
@@ -20,7 +23,7 @@ impl Builder {
     /// A network of pictures with `c` channels, `h` × `w`; its input layer is called `input`.
     pub(crate) fn new(c: usize, h: usize, w: usize) -> (Self, LayerId) {
         let (layers, names, dropped) = (Vec::new(), BTreeMap::new(), Vec::new());
-        let graph = Graph { layers, names, features: LayerId(0), logits: LayerId(0), dropped };
+        let graph = Graph { layers, names, features: LayerId(0), logits: LayerId(0), pooled: None, dropped };
         let mut builder = Self { graph, error: None };
         let input = builder.push("input", Op::Input, &[], Shape::Map { c, h, w });
         (builder, input)
@@ -34,6 +37,11 @@ impl Builder {
             Some(error) => Err(error),
             None => Ok(self.graph),
         }
+    }
+
+    /// The features are made of these tokens, or of this map, which `features: map` gives.
+    pub(crate) fn pools(&mut self, id: LayerId) {
+        self.graph.pooled = Some(id);
     }
 
     /// Files hold tensors whose names begin so, for training alone: an auxiliary head.
@@ -80,18 +88,70 @@ impl Builder {
 
     /// A learned factor a channel: the tensor `owner.word`.
     pub(crate) fn layer_scale(&mut self, name: &str, owner: &str, word: &'static str, x: LayerId) -> LayerId {
-        if self.map(name, x).is_none() {
-            return x;
-        }
         let x = self.push(name, Op::LayerScale(word), &[x], self.shape(x));
         self.graph.layers[x.0].owner = owner.to_string();
         x
     }
 
-    /// A dense layer at each position of a map.
+    /// A dense layer at each position of a map, or at each token.
     pub(crate) fn dense_map(&mut self, name: &str, x: LayerId, out: usize) -> LayerId {
-        let Some((_, h, w)) = self.map(name, x) else { return x };
-        self.push(name, Op::DenseMap { out }, &[x], Shape::Map { c: out, h, w })
+        self.push(name, Op::DenseMap { out, bias: true }, &[x], self.shape(x).with_channels(out))
+    }
+
+    /// The same without a bias.
+    pub(crate) fn dense_map_unbiased(&mut self, name: &str, x: LayerId, out: usize) -> LayerId {
+        self.push(name, Op::DenseMap { out, bias: false }, &[x], self.shape(x).with_channels(out))
+    }
+
+    /// A map becomes tokens, whose tensors have names without an owner.
+    pub(crate) fn tokens(&mut self, name: &str, x: LayerId, tensors: TokenTensors) -> LayerId {
+        let Some((c, h, w)) = self.map(name, x) else { return x };
+        let x = self.push(name, Op::Tokens(tensors), &[x], Shape::Tokens { n: tensors.prefix() + h * w, c });
+        self.graph.layers[x.0].owner.clear();
+        x
+    }
+
+    /// Attention over `x`, whose channels are queries, keys and values.
+    pub(crate) fn attention(&mut self, name: &str, owner: &str, x: LayerId, attention: Attention) -> LayerId {
+        let shape = self.shape(x);
+        let c = shape.channels() / 3;
+        let reason = match (attention.window, shape) {
+            _ if !c.is_multiple_of(attention.heads) => {
+                Some(format!("{c} channels are not divided into {} heads", attention.heads))
+            }
+            (Some(AttentionWindow { size, .. }), Shape::Map { h, w, .. }) if h % size[0] + w % size[1] > 0 => {
+                Some(format!("a map of {h}×{w} is not divided into windows of {}×{}", size[0], size[1]))
+            }
+            _ => None,
+        };
+        if let Some(reason) = reason {
+            return self.fail(GraphError::Invalid { layer: name.into(), reason }, x);
+        }
+        let x = self.push(name, Op::Attention(attention), &[x], shape.with_channels(c));
+        self.graph.layers[x.0].owner = owner.to_string();
+        x
+    }
+
+    /// One learned query attends to tokens, whose channels are keys and values: timm's `AttentionPoolLatent`.
+    pub(crate) fn attention_pool(&mut self, name: &str, owner: &str, x: LayerId, heads: usize) -> LayerId {
+        let x = self.push(name, Op::AttentionPool { heads }, &[x], Shape::Vector(self.shape(x).channels() / 2));
+        self.graph.layers[x.0].owner = owner.to_string();
+        x
+    }
+
+    /// A token as a vector.
+    pub(crate) fn token(&mut self, name: &str, x: LayerId, at: usize) -> LayerId {
+        self.push(name, Op::Select(at), &[x], Shape::Vector(self.shape(x).channels()))
+    }
+
+    /// Four neighbours become one position with their channels: Swin's patch merging.
+    pub(crate) fn merge(&mut self, name: &str, x: LayerId) -> LayerId {
+        let Some((c, h, w)) = self.map(name, x) else { return x };
+        if h % 2 + w % 2 > 0 {
+            let reason = format!("a map of {h}×{w} is not divided into squares of 2×2");
+            return self.fail(GraphError::Invalid { layer: name.into(), reason }, x);
+        }
+        self.push(name, Op::Merge, &[x], Shape::Map { c: 4 * c, h: h / 2, w: w / 2 })
     }
 
     /// Zeros around a map, `[top, bottom, left, right]`: Keras' `ZeroPadding2D`.
@@ -236,11 +296,16 @@ impl Builder {
     }
 
     pub(crate) fn dense(&mut self, name: &str, x: LayerId, out: usize) -> LayerId {
-        if let Shape::Map { .. } = self.shape(x) {
+        self.dense_with(name, x, out, true)
+    }
+
+    /// The same, with or without a bias.
+    pub(crate) fn dense_with(&mut self, name: &str, x: LayerId, out: usize, bias: bool) -> LayerId {
+        let Shape::Vector(_) = self.shape(x) else {
             let reason = "a dense layer takes a vector".to_string();
             return self.fail(GraphError::Invalid { layer: name.into(), reason }, x);
-        }
-        self.push(name, Op::Dense { out }, &[x], Shape::Vector(out))
+        };
+        self.push(name, Op::Dense { out, bias }, &[x], Shape::Vector(out))
     }
 
     /// A second name for a layer: a block is called after its last layer's output.
@@ -318,8 +383,8 @@ impl Builder {
     fn map(&mut self, name: &str, x: LayerId) -> Option<(usize, usize, usize)> {
         match self.shape(x) {
             Shape::Map { c, h, w } => Some((c, h, w)),
-            Shape::Vector(_) => {
-                let reason = "takes a feature map, not a vector".to_string();
+            Shape::Vector(_) | Shape::Tokens { .. } => {
+                let reason = "takes a feature map, not a vector or tokens".to_string();
                 self.error.get_or_insert(GraphError::Invalid { layer: name.into(), reason });
                 None
             }

@@ -67,27 +67,27 @@ fn convnext(options: &BuildOptions, model: &str, depths: [usize; 4], first: usiz
         for i in 0..depth {
             let (names, block, sum) = match source {
                 Source::Torchvision => (&TORCHVISION, format!("features.{}.{i}", 2 * s + 1), None),
-                Source::Timm => (&TIMM, format!("stages.{s}.blocks.{i}"), None),
                 Source::Keras => (&KERAS, format!("{model}_stage_{s}_block_{i}"), Some(numbered("add", sums))),
+                _ => (&TIMM, format!("stages.{s}.blocks.{i}"), None),
             };
             x = convnext_block(&mut g, &block, sum.as_deref(), x, width, names);
             sums += 1;
         }
         match source {
             Source::Torchvision => g.alias(&format!("features.{}", 2 * s + 1), x),
-            Source::Timm => g.alias(&format!("stages.{s}"), x),
             Source::Keras => {}
+            _ => g.alias(&format!("stages.{s}"), x),
         }
     }
     let [pool, norm, classifier] = match source {
         Source::Torchvision => ["avgpool", "classifier.0", "classifier.2"].map(str::to_string),
-        Source::Timm => ["head.global_pool", "head.norm", "head.fc"].map(str::to_string),
         Source::Keras => ["gap", "layernorm", "dense"].map(|part| format!("{model}_head_{part}")),
+        _ => ["head.global_pool", "head.norm", "head.fc"].map(str::to_string),
     };
     match source {
         Source::Torchvision => g.alias("features", x), // (7, 7, 768)
-        Source::Timm => g.alias("stages", x),
         Source::Keras => {}
+        _ => g.alias("stages", x),
     }
     let x = g.global_avg_pool(&pool, x);
     g.alias("avg_pool", x);
@@ -105,9 +105,9 @@ fn downsample(g: &mut Builder, source: Source, model: &str, s: usize, x: LayerId
     let [module, norm, conv] = match source {
         Source::Torchvision => sequence(&format!("features.{}", 2 * s), stem),
         Source::Timm if stem => sequence("stem", stem),
-        Source::Timm => sequence(&format!("stages.{s}.downsample"), stem),
         Source::Keras if stem => ["stem", "stem_layernorm", "stem_conv"].map(|part| format!("{model}_{part}")),
         Source::Keras => ["block", "layernorm", "conv"].map(|part| format!("{model}_downsampling_{part}_{}", s - 1)),
+        _ => sequence(&format!("stages.{s}.downsample"), stem),
     };
     let window = if stem { 4 } else { 2 };
     let conv = |g: &mut Builder, x| g.conv(&conv, x, Conv::new(width).kernel(window).stride(window).bias());

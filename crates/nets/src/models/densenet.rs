@@ -45,7 +45,7 @@ pub(super) fn densenet161(options: &BuildOptions) -> Result<Graph, GraphError> {
 fn densenet(options: &BuildOptions, blocks: [usize; 4], growth: usize) -> Result<Graph, GraphError> {
     let eps = match options.source {
         Source::Keras => 1.001e-5,
-        Source::Torchvision | Source::Timm => 1e-5,
+        _ => 1e-5,
     };
     let (twin, x) = Twin::new(options, eps); // (224, 224, 3)
     let mut net = Net { twin, growth };

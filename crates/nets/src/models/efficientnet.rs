@@ -61,7 +61,7 @@ pub(super) fn b<const K: usize>(options: &BuildOptions) -> Result<Graph, GraphEr
         Source::Keras => EPS,
         // the weights of B5 and more are TensorFlow's
         Source::Torchvision if K >= 5 => EPS,
-        Source::Torchvision | Source::Timm => TORCH_EPS,
+        _ => TORCH_EPS,
     };
     efficientnet(options, SCALES[K], eps, false)
 }
@@ -133,19 +133,19 @@ pub(super) fn network(options: &BuildOptions, variant: &Variant) -> Result<Graph
             Part::new(&conv, &norm, &activation)
         }),
         Source::Torchvision => ["features.0", &last].map(|module| Part::sequence(module, 0).module(module)),
-        Source::Timm => [["conv_stem", "bn1"], ["conv_head", "bn2"]].map(|[conv, norm]| Part::new(conv, norm, "")),
+        _ => [["conv_stem", "bn1"], ["conv_head", "bn2"]].map(|[conv, norm]| Part::new(conv, norm, "")),
     };
     x = net.part(&stem_names, x, first_padded, Some(activation)); // B0: (112, 112, 32)
     x = net.stages(x, stages, activation, |[s, i, _], block| match source {
         Source::Keras => keras_names(&format!("block{}{}_", s + 1, char::from(b'a' + i as u8)), pads),
         Source::Torchvision => torchvision(&format!("features.{}.{i}", s + 1), block),
-        Source::Timm => timm(&format!("blocks.{s}.{i}"), block),
+        _ => timm(&format!("blocks.{s}.{i}"), block),
     });
     let features = net.part(&head_names, x, Conv::new(head), Some(activation)); // B0: (7, 7, 1280)
     let [pool, classifier] = match source {
         Source::Keras => ["avg_pool", "predictions"],
         Source::Torchvision => ["avgpool", "classifier.1"],
-        Source::Timm => ["global_pool", "classifier"],
+        _ => ["global_pool", "classifier"],
     };
     let x = net.g.global_avg_pool(pool, features);
     let logits = match source {

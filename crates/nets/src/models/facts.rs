@@ -17,6 +17,7 @@ fn layer(g: &Graph, name: &str) -> Option<LayerId> {
 fn shape(g: &Graph, id: LayerId) -> Vec<usize> {
     match g.layer(id).shape {
         Shape::Map { c, h, w } => vec![c, h, w],
+        Shape::Tokens { n, c } => vec![n, c],
         Shape::Vector(n) => vec![n],
     }
 }

@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 pub use featurize_kernels::{Activation, Pad, Pooling, Window};
 use thiserror::Error;
 
+pub use super::tokens::{Attention, AttentionWindow, PositionResize, RelativeBias, TokenTensors};
+
 /// Index of a layer in its graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LayerId(pub usize);
@@ -18,15 +20,35 @@ pub struct LayerId(pub usize);
 pub enum Shape {
     /// A feature map of `c` channels, `h` × `w` positions.
     Map { c: usize, h: usize, w: usize },
+    /// `n` tokens of `c` channels each.
+    Tokens { n: usize, c: usize },
     /// A vector of `n` values.
     Vector(usize),
 }
 
 impl Shape {
+    /// Channels of a position; all values of a vector.
+    pub fn channels(self) -> usize {
+        match self {
+            Shape::Map { c, .. } | Shape::Tokens { c, .. } | Shape::Vector(c) => c,
+        }
+    }
+
+    /// The same positions with so many channels.
+    #[must_use]
+    pub fn with_channels(self, c: usize) -> Self {
+        match self {
+            Shape::Map { h, w, .. } => Shape::Map { c, h, w },
+            Shape::Tokens { n, .. } => Shape::Tokens { n, c },
+            Shape::Vector(_) => Shape::Vector(c),
+        }
+    }
+
     /// Number of values.
     pub fn len(self) -> usize {
         match self {
             Shape::Map { c, h, w } => c * h * w,
+            Shape::Tokens { n, c } => n * c,
             Shape::Vector(n) => n,
         }
     }
@@ -36,10 +58,11 @@ impl Shape {
         self.len() == 0
     }
 
-    /// As Keras writes it: `[h, w, c]`, or `[n]`.
+    /// As Keras writes it: `[h, w, c]`, `[n, c]` or `[n]`.
     pub fn dims(self) -> Vec<usize> {
         match self {
             Shape::Map { c, h, w } => vec![h, w, c],
+            Shape::Tokens { n, c } => vec![n, c],
             Shape::Vector(n) => vec![n],
         }
     }
@@ -115,14 +138,30 @@ pub enum Op {
     GlobalAvgPool,
     /// A map becomes a vector.
     Flatten(FlattenOrder),
-    /// Weights `(out, in)` and a bias.
+    /// Weights `(out, in)`.
     Dense {
         out: usize,
+        bias: bool,
     },
-    /// The same at each position of a map: a convolution of 1 × 1 that its library holds as a dense layer.
+    /// The same at each position of a map, or at each token: a convolution of 1 × 1 that its library holds as a dense
+    /// layer.
     DenseMap {
         out: usize,
+        bias: bool,
     },
+    /// A map becomes tokens.
+    Tokens(TokenTensors),
+    /// Scores between the positions of its input, whose channels are queries, keys and values of all heads.
+    Attention(Attention),
+    /// One learned query attends to all tokens, whose channels are keys and values of so many heads: a vector.
+    AttentionPool {
+        heads: usize,
+    },
+    /// As many tokens as the layer's shape has positions, the first of them this one.
+    Select(usize),
+    /// Four neighbours of a map become one position; their channels follow one another, column by column: Swin's patch
+    /// merging.
+    Merge,
 }
 
 /// A named step of the network.
@@ -132,11 +171,23 @@ pub struct Layer {
     /// the parts before the last are called after it with a slash: `block1_conv1/BiasAdd`, then `block1_conv1`.
     pub name: String,
     /// The part before the dot in the names of its tensors: the layer's name, save where a framework counts two layers
-    /// as one.
+    /// as one. Empty: their names have no dot.
     pub owner: String,
     pub op: Op,
     pub inputs: Vec<LayerId>,
     pub shape: Shape,
+}
+
+impl Layer {
+    /// The name of the tensor that is `word` to the layer.
+    pub fn tensor(&self, word: &str) -> String {
+        match self.owner.as_str() {
+            "" => word.to_string(),
+            // PyTorch's `MultiheadAttention` holds three projections as tensors of its own
+            owner if owner.ends_with(".in_proj") => format!("{owner}_{word}"),
+            owner => format!("{owner}.{word}"),
+        }
+    }
 }
 
 /// A tensor that a weight file must hold for a graph.
@@ -171,6 +222,7 @@ pub struct Graph {
     pub(super) names: BTreeMap<String, LayerId>,
     pub(super) features: LayerId,
     pub(super) logits: LayerId,
+    pub(super) pooled: Option<LayerId>,
     pub(super) dropped: Vec<String>,
 }
 
@@ -185,9 +237,51 @@ impl Graph {
         &self.layers[id.0]
     }
 
-    /// The last feature map: what Keras gives for `include_top=False`.
+    /// The last feature map: what Keras gives for `include_top=False`. Of transformers the vector that their library
+    /// makes of the tokens.
     pub fn features(&self) -> LayerId {
         self.features
+    }
+
+    /// The tokens or the map of which that vector is made.
+    pub fn pooled(&self) -> Option<LayerId> {
+        self.pooled
+    }
+
+    /// The tensors of the network's tokens, and the map that they are made of.
+    fn tokens(&self) -> Option<(TokenTensors, Shape)> {
+        self.layers.iter().find_map(|layer| match layer.op {
+            Op::Tokens(tensors) => Some((tensors, self.input_shape(layer))),
+            _ => None,
+        })
+    }
+
+    /// The class token in the output of a layer, as a layer of its own; none: there is no such token.
+    pub fn class_token(&mut self, id: LayerId) -> Option<LayerId> {
+        let (tensors, _) = self.tokens()?;
+        let Shape::Tokens { c, .. } = self.layer(id).shape else { return None };
+        tensors.class.map(|_| self.select(id, "class token", 0, Shape::Vector(c)))
+    }
+
+    /// The map of the positions in the output of a layer, without class and register tokens; a map is that already.
+    pub fn positions(&mut self, id: LayerId) -> LayerId {
+        match (self.tokens(), self.layer(id).shape) {
+            (Some((tensors, grid)), Shape::Tokens { c, n }) if n == tensors.prefix() + grid.len() / grid.channels() => {
+                self.select(id, "positions", tensors.prefix(), grid.with_channels(c))
+            }
+            _ => id,
+        }
+    }
+
+    fn select(&mut self, id: LayerId, word: &str, first: usize, shape: Shape) -> LayerId {
+        let name = format!("{}, {word}", self.layer(id).name);
+        if let Some(id) = self.find(&name) {
+            return id;
+        }
+        let new = LayerId(self.layers.len());
+        self.names.insert(name.clone(), new);
+        self.layers.push(Layer { owner: name.clone(), name, op: Op::Select(first), inputs: vec![id], shape });
+        new
     }
 
     /// The class scores before softmax.
@@ -238,7 +332,7 @@ impl Graph {
 
     /// The tensors that a layer needs.
     pub fn parameters_of(&self, layer: &Layer) -> Vec<Parameter> {
-        let parameter = |word: &str, shape: Vec<usize>| Parameter { name: format!("{}.{word}", layer.owner), shape };
+        let parameter = |word: &str, shape: Vec<usize>| Parameter { name: layer.tensor(word), shape };
         match (layer.op, self.input_shape(layer)) {
             (Op::Conv { out, window, groups, bias }, Shape::Map { c, .. }) => {
                 let [kh, kw] = window.kernel;
@@ -248,18 +342,38 @@ impl Graph {
                 }
                 all
             }
-            (Op::BatchNorm { scale, .. }, Shape::Map { c, .. } | Shape::Vector(c)) => {
+            (Op::BatchNorm { scale, .. }, shape) => {
+                let c = shape.channels();
                 let words = ["weight", "bias", "running_mean", "running_var"];
                 words[usize::from(!scale)..].iter().map(|word| parameter(word, vec![c])).collect()
             }
-            (Op::LayerNorm { .. }, Shape::Map { c, .. } | Shape::Vector(c)) => {
+            (Op::LayerNorm { .. }, shape) => {
+                let c = shape.channels();
                 vec![parameter("weight", vec![c]), parameter("bias", vec![c])]
             }
-            (Op::LayerScale(word), Shape::Map { c, .. }) => {
+            (Op::LayerScale(word), shape) => {
+                let c = shape.channels();
                 vec![parameter(word, if word == "layer_scale" { vec![c, 1, 1] } else { vec![c] })]
             }
-            (Op::Dense { out }, Shape::Vector(n)) | (Op::DenseMap { out }, Shape::Map { c: n, .. }) => {
-                vec![parameter("weight", vec![out, n]), parameter("bias", vec![out])]
+            (Op::Dense { out, bias } | Op::DenseMap { out, bias }, shape) => {
+                let weight = parameter("weight", vec![out, shape.channels()]);
+                std::iter::once(weight).chain(bias.then(|| parameter("bias", vec![out]))).collect()
+            }
+            (Op::Tokens(tokens), Shape::Map { c, h, w }) => {
+                let class = tokens.class.map(|name| parameter(name, vec![1, 1, c]));
+                let registers = tokens.registers.map(|(name, n)| parameter(name, vec![1, n, c]));
+                let n = h * w + usize::from(tokens.class_position);
+                class.into_iter().chain(registers).chain([parameter(tokens.positions, vec![1, n, c])]).collect()
+            }
+            (Op::Attention(attention), _) => {
+                let all = attention.parameters(layer.shape.channels());
+                all.into_iter().map(|(word, shape)| parameter(word, shape)).collect()
+            }
+            (Op::AttentionPool { .. }, shape) => {
+                let c = shape.channels() / 2;
+                [("latent", vec![1, 1, c]), ("q.weight", vec![c, c]), ("q.bias", vec![c])]
+                    .map(|(word, shape)| parameter(word, shape))
+                    .to_vec()
             }
             _ => Vec::new(),
         }
@@ -276,7 +390,9 @@ impl Graph {
             (Op::Conv { window, groups, .. }, Shape::Map { c, .. }, out) => {
                 (out.len() * (c / groups) * window.kernel[0] * window.kernel[1]) as u64
             }
-            (Op::Dense { out } | Op::DenseMap { out }, shape, _) => (out * shape.len()) as u64,
+            (Op::Dense { out, .. } | Op::DenseMap { out, .. }, shape, _) => (out * shape.len()) as u64,
+            (Op::Attention(attention), shape, out) => (2 * attention.keys(shape) * out.len()) as u64,
+            (Op::AttentionPool { .. }, shape, _) => shape.len() as u64,
             _ => 0,
         }
     }

@@ -88,7 +88,7 @@ impl Net {
                 let x = g.batch_norm(&format!("{name}.bn"), x, EPS);
                 g.relu(name, x)
             }
-            Source::Timm => {
+            _ => {
                 let x = g.conv(&format!("{name}.conv"), x, conv);
                 let x = g.batch_norm_act(&format!("{name}.bn"), x, EPS, Activation::Relu);
                 g.alias(name, x);
@@ -226,7 +226,7 @@ impl Net {
         let name = match self.source {
             Source::Keras => "avg_pool",
             Source::Torchvision => "avgpool",
-            Source::Timm => "global_pool",
+            _ => "global_pool",
         };
         let x = self.g.global_avg_pool(name, features); // (2048,)
         let logits = if self.source == Source::Keras {

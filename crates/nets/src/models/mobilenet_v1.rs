@@ -31,7 +31,7 @@ pub(super) fn mobilenet(options: &BuildOptions) -> Result<Graph, GraphError> {
     match options.source {
         Source::Keras => {}
         Source::Timm => return timm(options),
-        Source::Torchvision => return Err(options.refuse("MobileNet")),
+        _ => return Err(options.refuse("MobileNet")),
     }
     let [h, w] = options.size;
     let (mut g, x) = Builder::new(options.channels, h, w); // (224, 224, 3)

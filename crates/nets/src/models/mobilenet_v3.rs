@@ -101,7 +101,7 @@ fn mobilenet_v3(
     let names = match source {
         Source::Keras => Part::new("conv", "conv_bn", "conv_bn/act"),
         Source::Torchvision => Part::sequence("features.0", 0).module("features.0"),
-        Source::Timm => Part::new("conv_stem", "bn1", ""),
+        _ => Part::new("conv_stem", "bn1", ""),
     };
     x = net.part(&names, x, stem, Some(HardSwish)); // (112, 112, 16)
     let mut k = 0;
@@ -121,7 +121,7 @@ fn mobilenet_v3(
                 Source::Keras if k == 0 => keras_names("expanded_conv"),
                 Source::Keras => keras_names(&format!("expanded_conv_{k}")),
                 Source::Torchvision => torchvision(&format!("features.{}", k + 1), &block),
-                Source::Timm => timm(&format!("blocks.{s}.{i}"), &block),
+                _ => timm(&format!("blocks.{s}.{i}"), &block),
             };
             x = net.block(&names, x, &block);
             k += 1;
@@ -132,9 +132,7 @@ fn mobilenet_v3(
     let names = match source {
         Source::Keras => Part::new("conv_1", "conv_1_bn", "conv_1_bn/act"),
         Source::Torchvision => Part::sequence(&torch, 0).module(&torch),
-        Source::Timm => {
-            Part::new(&format!("{timm_module}.conv"), &format!("{timm_module}.bn1"), "").module(&timm_module)
-        }
+        _ => Part::new(&format!("{timm_module}.conv"), &format!("{timm_module}.bn1"), "").module(&timm_module),
     };
     let map = net.part(&names, x, Conv::new(last), Some(HardSwish)); // (7, 7, 960)
     head(net, options, map, hidden)
@@ -163,7 +161,7 @@ fn head(mut net: Inverted, options: &BuildOptions, map: LayerId, hidden: usize) 
             g.alias("classifier", logits);
             (features, logits)
         }
-        Source::Timm => {
+        _ => {
             let x = g.adaptive_avg_pool("global_pool", map, 1);
             let x = g.conv("conv_head", x, Conv::new(hidden).bias());
             let x = g.activation("act2", x, HardSwish);

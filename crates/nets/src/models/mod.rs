@@ -28,8 +28,11 @@ mod resnet_v2;
 mod shufflenet;
 pub mod spec;
 mod squeezenet;
+mod swin;
+mod tokens;
 mod twin;
 mod vgg;
+mod vit;
 mod window;
 mod xception;
 

@@ -195,4 +195,46 @@ macro_rules! pypi {
     };
 }
 
-use {hub_file, keras, keras_cached, pypi, timm, torchvision};
+/// The file of CLIP's authors, TorchScript with both towers.
+macro_rules! openai {
+    ($stem:literal, $digits:literal) => {
+        WeightsSpec {
+            name: "openai",
+            source: Source::Openai,
+            files: &[FileSpec {
+                url: concat!("https://openaipublic.azureedge.net/clip/models/", $digits, "/", $stem, ".pt"),
+                name: concat!($stem, ".pt"),
+                hash: Hash::Sha256($digits),
+                top: true,
+            }],
+            sha256: None,
+            recipe: clip(224, 1.0, Bicubic),
+            classes: 0,
+            top1: None,
+            licence: "MIT",
+        }
+    };
+}
+
+/// The file of DINOv2's authors.
+macro_rules! facebook {
+    ($folder:literal, $stem:literal) => {
+        WeightsSpec {
+            name: "facebook",
+            source: Source::Facebook,
+            files: &[FileSpec {
+                url: concat!("https://dl.fbaipublicfiles.com/dinov2/", $folder, "/", $stem, "_pretrain.pth"),
+                name: concat!($stem, "_pretrain.pth"),
+                hash: Hash::Unknown,
+                top: true,
+            }],
+            sha256: None,
+            recipe: imagenet(224, 0.875, Bicubic),
+            classes: 0,
+            top1: None,
+            licence: "Apache-2.0",
+        }
+    };
+}
+
+use {facebook, hub_file, keras, keras_cached, openai, pypi, timm, torchvision};

@@ -4,8 +4,8 @@ use super::graph::{Graph, GraphError};
 use super::spec::{BuildOptions, ModelSpec, WeightsSpec};
 use super::{
     alexnet, convnext, densenet, efficientnet, efficientnet_v2, googlenet, inception, inception_resnet, mnasnet,
-    mobilenet, mobilenet_v1, mobilenet_v3, nasnet, published, regnet, resnet, resnet_v2, shufflenet, squeezenet, vgg,
-    xception,
+    mobilenet, mobilenet_v1, mobilenet_v3, nasnet, published, regnet, resnet, resnet_v2, shufflenet, squeezenet, swin,
+    vgg, vit, xception,
 };
 use crate::suggest::near;
 
@@ -117,6 +117,165 @@ pub const MODELS: &[ModelSpec] = &[
     model("regnet_x_8gf", "RegNetX-8GF", regnet::x_8gf, published::REGNET_X_8GF),
     model("regnet_x_16gf", "RegNetX-16GF", regnet::x_16gf, published::REGNET_X_16GF),
     model("regnet_x_32gf", "RegNetX-32GF", regnet::x_32gf, published::REGNET_X_32GF),
+    model("vit_b_16", "ViT-B/16, torchvision's", vit::base::<16>, published::VIT_B_16),
+    model("vit_b_32", "ViT-B/32, torchvision's", vit::base::<32>, published::VIT_B_32),
+    model("vit_l_16", "ViT-L/16, torchvision's", vit::large::<16>, published::VIT_L_16),
+    model("vit_l_32", "ViT-L/32, torchvision's", vit::large::<32>, published::VIT_L_32),
+    model("vit_tiny_patch16_224", "ViT-Ti/16", vit::tiny::<16>, published::VIT_TINY_PATCH16_224),
+    model("vit_tiny_patch16_384", "ViT-Ti/16 at 384", vit::tiny::<16>, published::VIT_TINY_PATCH16_384),
+    model("vit_small_patch16_224", "ViT-S/16", vit::small::<16>, published::VIT_SMALL_PATCH16_224),
+    model("vit_small_patch16_384", "ViT-S/16 at 384", vit::small::<16>, published::VIT_SMALL_PATCH16_384),
+    model("vit_base_patch16_224", "ViT-B/16", vit::base::<16>, published::VIT_BASE_PATCH16_224),
+    model("vit_base_patch16_384", "ViT-B/16 at 384", vit::base::<16>, published::VIT_BASE_PATCH16_384),
+    model("vit_large_patch16_224", "ViT-L/16", vit::large::<16>, published::VIT_LARGE_PATCH16_224),
+    model("vit_large_patch16_384", "ViT-L/16 at 384", vit::large::<16>, published::VIT_LARGE_PATCH16_384),
+    model("vit_small_patch32_224", "ViT-S/32", vit::small::<32>, published::VIT_SMALL_PATCH32_224),
+    model("vit_small_patch32_384", "ViT-S/32 at 384", vit::small::<32>, published::VIT_SMALL_PATCH32_384),
+    model("vit_base_patch32_224", "ViT-B/32", vit::base::<32>, published::VIT_BASE_PATCH32_224),
+    model("vit_base_patch32_384", "ViT-B/32 at 384", vit::base::<32>, published::VIT_BASE_PATCH32_384),
+    model("vit_large_patch32_224", "ViT-L/32", vit::large::<32>, published::VIT_LARGE_PATCH32_224),
+    model("vit_large_patch32_384", "ViT-L/32 at 384", vit::large::<32>, published::VIT_LARGE_PATCH32_384),
+    model("vit_small_patch8_224", "ViT-S/8", vit::small::<8>, published::VIT_SMALL_PATCH8_224),
+    model("vit_base_patch8_224", "ViT-B/8", vit::base::<8>, published::VIT_BASE_PATCH8_224),
+    model("deit_tiny_patch16_224", "DeiT-Ti/16", vit::tiny::<16>, published::DEIT_TINY_PATCH16_224),
+    model("deit_small_patch16_224", "DeiT-S/16", vit::small::<16>, published::DEIT_SMALL_PATCH16_224),
+    model("deit_base_patch16_224", "DeiT-B/16", vit::base::<16>, published::DEIT_BASE_PATCH16_224),
+    model("deit_base_patch16_384", "DeiT-B/16 at 384", vit::base::<16>, published::DEIT_BASE_PATCH16_384),
+    model("vit_small_patch14_dinov2", "DINOv2 ViT-S/14", vit::dinov2_small::<0>, published::VIT_SMALL_PATCH14_DINOV2),
+    model("vit_base_patch14_dinov2", "DINOv2 ViT-B/14", vit::dinov2_base::<0>, published::VIT_BASE_PATCH14_DINOV2),
+    model("vit_large_patch14_dinov2", "DINOv2 ViT-L/14", vit::dinov2_large::<0>, published::VIT_LARGE_PATCH14_DINOV2),
+    model(
+        "vit_small_patch14_reg4_dinov2",
+        "DINOv2 ViT-S/14 with registers",
+        vit::dinov2_small::<4>,
+        published::VIT_SMALL_PATCH14_REG4_DINOV2,
+    ),
+    model(
+        "vit_base_patch14_reg4_dinov2",
+        "DINOv2 ViT-B/14 with registers",
+        vit::dinov2_base::<4>,
+        published::VIT_BASE_PATCH14_REG4_DINOV2,
+    ),
+    model(
+        "vit_large_patch14_reg4_dinov2",
+        "DINOv2 ViT-L/14 with registers",
+        vit::dinov2_large::<4>,
+        published::VIT_LARGE_PATCH14_REG4_DINOV2,
+    ),
+    model(
+        "vit_base_patch32_clip_quickgelu_224",
+        "CLIP ViT-B/32, OpenAI's GELU",
+        vit::clip_base::<32, true>,
+        published::VIT_BASE_PATCH32_CLIP_QUICKGELU_224,
+    ),
+    model(
+        "vit_base_patch16_clip_quickgelu_224",
+        "CLIP ViT-B/16, OpenAI's GELU",
+        vit::clip_base::<16, true>,
+        published::VIT_BASE_PATCH16_CLIP_QUICKGELU_224,
+    ),
+    model(
+        "vit_large_patch14_clip_quickgelu_224",
+        "CLIP ViT-L/14, OpenAI's GELU",
+        vit::clip_large::<14, true>,
+        published::VIT_LARGE_PATCH14_CLIP_QUICKGELU_224,
+    ),
+    model(
+        "vit_base_patch32_clip_224",
+        "CLIP ViT-B/32",
+        vit::clip_base::<32, false>,
+        published::VIT_BASE_PATCH32_CLIP_224,
+    ),
+    model(
+        "vit_base_patch16_clip_224",
+        "CLIP ViT-B/16",
+        vit::clip_base::<16, false>,
+        published::VIT_BASE_PATCH16_CLIP_224,
+    ),
+    model(
+        "vit_large_patch14_clip_224",
+        "CLIP ViT-L/14",
+        vit::clip_large::<14, false>,
+        published::VIT_LARGE_PATCH14_CLIP_224,
+    ),
+    model(
+        "vit_base_patch16_siglip_224",
+        "SigLIP ViT-B/16",
+        vit::siglip_base::<16>,
+        published::VIT_BASE_PATCH16_SIGLIP_224,
+    ),
+    model(
+        "vit_base_patch16_siglip_256",
+        "SigLIP ViT-B/16 at 256",
+        vit::siglip_base::<16>,
+        published::VIT_BASE_PATCH16_SIGLIP_256,
+    ),
+    model(
+        "vit_base_patch16_siglip_384",
+        "SigLIP ViT-B/16 at 384",
+        vit::siglip_base::<16>,
+        published::VIT_BASE_PATCH16_SIGLIP_384,
+    ),
+    model(
+        "vit_base_patch16_siglip_512",
+        "SigLIP ViT-B/16 at 512",
+        vit::siglip_base::<16>,
+        published::VIT_BASE_PATCH16_SIGLIP_512,
+    ),
+    model("swin_t", "Swin-T, torchvision's", swin::tiny::<7>, published::SWIN_T),
+    model("swin_s", "Swin-S, torchvision's", swin::small::<7>, published::SWIN_S),
+    model("swin_b", "Swin-B, torchvision's", swin::base::<7>, published::SWIN_B),
+    model("swin_tiny_patch4_window7_224", "Swin-T", swin::tiny::<7>, published::SWIN_TINY_PATCH4_WINDOW7_224),
+    model("swin_small_patch4_window7_224", "Swin-S", swin::small::<7>, published::SWIN_SMALL_PATCH4_WINDOW7_224),
+    model("swin_base_patch4_window7_224", "Swin-B", swin::base::<7>, published::SWIN_BASE_PATCH4_WINDOW7_224),
+    model("swin_base_patch4_window12_384", "Swin-B at 384", swin::base::<12>, published::SWIN_BASE_PATCH4_WINDOW12_384),
+    model("swin_v2_t", "SwinV2-T, torchvision's", swin::v2_tiny::<8>, published::SWIN_V2_T),
+    model("swin_v2_s", "SwinV2-S, torchvision's", swin::v2_small::<8>, published::SWIN_V2_S),
+    model("swin_v2_b", "SwinV2-B, torchvision's", swin::v2_base::<8>, published::SWIN_V2_B),
+    model("swinv2_tiny_window8_256", "SwinV2-T, windows of 8", swin::v2_tiny::<8>, published::SWINV2_TINY_WINDOW8_256),
+    model(
+        "swinv2_small_window8_256",
+        "SwinV2-S, windows of 8",
+        swin::v2_small::<8>,
+        published::SWINV2_SMALL_WINDOW8_256,
+    ),
+    model("swinv2_base_window8_256", "SwinV2-B, windows of 8", swin::v2_base::<8>, published::SWINV2_BASE_WINDOW8_256),
+    model(
+        "swinv2_tiny_window16_256",
+        "SwinV2-T, windows of 16",
+        swin::v2_tiny::<16>,
+        published::SWINV2_TINY_WINDOW16_256,
+    ),
+    model(
+        "swinv2_small_window16_256",
+        "SwinV2-S, windows of 16",
+        swin::v2_small::<16>,
+        published::SWINV2_SMALL_WINDOW16_256,
+    ),
+    model(
+        "swinv2_base_window16_256",
+        "SwinV2-B, windows of 16",
+        swin::v2_base::<16>,
+        published::SWINV2_BASE_WINDOW16_256,
+    ),
+    model(
+        "swinv2_base_window12_192",
+        "SwinV2-B at 192, windows of 12",
+        swin::v2_base::<12>,
+        published::SWINV2_BASE_WINDOW12_192,
+    ),
+    model(
+        "swinv2_base_window12to16_192to256",
+        "SwinV2-B, windows of 16 after 12",
+        swin::v2_base_from_12::<16>,
+        published::SWINV2_BASE_WINDOW12TO16_192TO256,
+    ),
+    model(
+        "swinv2_base_window12to24_192to384",
+        "SwinV2-B at 384, windows of 24 after 12",
+        swin::v2_base_from_12::<24>,
+        published::SWINV2_BASE_WINDOW12TO24_192TO384,
+    ),
 ];
 
 const fn model(
@@ -180,10 +339,13 @@ mod tests {
                     source: weights.source,
                 };
                 let graph = (model.build)(&options).unwrap_or_else(|error| panic!("{}: {error}", model.name));
-                assert_eq!(graph.layer(graph.logits()).shape, Shape::Vector(weights.classes), "{}", model.name);
+                let logits = graph.layer(graph.logits()).shape;
+                let has_head = weights.classes > 0;
+                assert!(logits == Shape::Vector(weights.classes) || !has_head, "{}", model.name);
+                assert_eq!(graph.features() == graph.logits(), !has_head, "{}", model.name);
                 // without their classes these networks end in a vector
                 let hidden = ["mobilenet_v3", "tf_mobilenet_v3", "convnext"];
-                let hidden = hidden.iter().any(|family| model.name.starts_with(family));
+                let hidden = hidden.iter().any(|family| model.name.starts_with(family)) || graph.pooled().is_some();
                 let is_map = matches!(graph.layer(graph.features()).shape, Shape::Map { .. });
                 assert!(is_map || hidden, "{}", model.name);
                 assert!(weights.sha256.is_none_or(|hash| hash.len() == 64));

@@ -89,7 +89,7 @@ pub(super) fn wide_resnet101_2(options: &BuildOptions) -> Result<Graph, GraphErr
 fn bottlenecks(options: &BuildOptions, stages: [usize; 4]) -> Result<Graph, GraphError> {
     match options.source {
         Source::Keras => keras(options, stages),
-        Source::Torchvision | Source::Timm => torch(options, stages, BOTTLENECK),
+        _ => torch(options, stages, BOTTLENECK),
     }
 }
 
@@ -163,7 +163,7 @@ fn torch(options: &BuildOptions, stages: [usize; 4], kind: Kind) -> Result<Graph
     let names = match options.source {
         Source::Torchvision => &TORCHVISION,
         Source::Timm => &TIMM,
-        Source::Keras => return Err(options.refuse("ResNet-18, ResNet-34, ResNeXt or Wide ResNet")),
+        _ => return Err(options.refuse("ResNet-18, ResNet-34, ResNeXt or Wide ResNet")),
     };
     let [h, w] = options.size;
     let (mut g, x) = Builder::new(options.channels, h, w); // (224, 224, 3)

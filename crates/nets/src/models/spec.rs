@@ -17,11 +17,15 @@ pub enum Source {
     Keras,
     Torchvision,
     Timm,
+    /// The files of CLIP's authors.
+    Openai,
+    /// The files of DINOv2's authors.
+    Facebook,
 }
 
 impl Source {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Keras, Self::Torchvision, Self::Timm];
+    pub const ALL: [Self; 5] = [Self::Keras, Self::Torchvision, Self::Timm, Self::Openai, Self::Facebook];
 
     /// The word in the YAML.
     pub const fn word(self) -> &'static str {
@@ -29,6 +33,8 @@ impl Source {
             Self::Keras => "keras",
             Self::Torchvision => "torchvision",
             Self::Timm => "timm",
+            Self::Openai => "openai",
+            Self::Facebook => "facebook",
         }
     }
 }

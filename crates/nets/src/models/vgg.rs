@@ -101,7 +101,7 @@ fn torch(options: &BuildOptions, title: &'static str, depths: [usize; 5], norm: 
     let logits = match options.source {
         Source::Torchvision => torchvision_top(&mut g, features, options.classes),
         Source::Timm => timm_top(&mut g, features, options.classes),
-        Source::Keras => return Err(options.refuse(title)),
+        _ => return Err(options.refuse(title)),
     };
     g.finish(features, logits)
 }

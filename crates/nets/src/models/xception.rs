@@ -18,7 +18,7 @@ pub(super) fn xception(options: &BuildOptions) -> Result<Graph, GraphError> {
     let eps = match options.source {
         Source::Keras => 1e-3,
         Source::Timm => 1e-5,
-        Source::Torchvision => return Err(options.refuse("Xception")),
+        _ => return Err(options.refuse("Xception")),
     };
     let (twin, x) = Twin::new(options, eps); // (299, 299, 3)
     let mut net = Net { twin, shortcuts: 0, sums: 0 };

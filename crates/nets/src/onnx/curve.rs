@@ -91,6 +91,7 @@ fn value(activation: Activation, x: f64) -> f64 {
         Activation::HardSwish => x * hard_sigmoid,
         Activation::Gelu => gelu(x),
         Activation::GeluTanh => gelu_tanh(x),
+        Activation::QuickGelu => x * sigmoid(1.702 * x),
     }
 }
 

@@ -36,10 +36,10 @@ pub(super) const CHANNELS_LAST: [Axis; 3] = [Axis::H, Axis::W, Axis::C];
 /// All of an axis of a layer of that shape; nothing where it has one step.
 pub(super) fn whole(shape: Shape, axis: Axis) -> Vec<Part> {
     let size = match (shape, axis) {
-        (Shape::Map { c, .. }, Axis::C) | (Shape::Vector(c), Axis::C) => c,
+        (shape, Axis::C) => shape.channels(),
         (Shape::Map { h, .. }, Axis::H) => h,
-        (Shape::Map { w, .. }, Axis::W) => w,
-        (Shape::Vector(_), _) => 1,
+        (Shape::Map { w, .. } | Shape::Tokens { n: w, .. }, Axis::W) => w,
+        (Shape::Vector(_) | Shape::Tokens { .. }, _) => 1,
     };
     if size == 1 { Vec::new() } else { vec![Part { axis, size, stride: 1 }] }
 }
@@ -54,6 +54,7 @@ impl View {
     pub(super) fn plain(shape: Shape) -> Self {
         match shape {
             Shape::Map { .. } => Self::of(shape, &CHANNELS_FIRST),
+            Shape::Tokens { .. } => Self::of(shape, &[Axis::W, Axis::C]),
             Shape::Vector(_) => Self::of(shape, &[Axis::C]),
         }
     }

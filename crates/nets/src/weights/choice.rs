@@ -34,8 +34,8 @@ pub enum Weights {
 }
 
 /// The forms of `extract.weights`.
-const WEIGHTS: &str = "`bundled`, `keras`, `torchvision`, `timm`, `timm:a1_in1k` and the like, `random`, a file, \
-                       `hf:owner/repo/file`, a URL, or a name of your own";
+const WEIGHTS: &str = "`bundled`, `keras`, `torchvision`, `timm`, `openai`, `facebook`, `timm:a1_in1k` and the like, \
+                       `random`, a file, `hf:owner/repo/file`, a URL, or a name of your own";
 
 impl std::str::FromStr for Weights {
     type Err = &'static str;
@@ -86,8 +86,8 @@ impl JsonSchema for Weights {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({"anyOf": [
-            {"enum": ["default", "bundled", "random", "keras", "torchvision", "timm"]},
-            {"title": "`timm:a1_in1k` and the like", "type": "string", "pattern": "^(torchvision|timm):"},
+            {"enum": ["default", "bundled", "random", "keras", "torchvision", "timm", "openai", "facebook"]},
+            {"title": "`timm:a1_in1k` and the like", "type": "string", "pattern": "^(torchvision|timm|openai|facebook):"},
             {"title": "a file or a name of your own", "type": ["string", "number", "boolean"], "minLength": 1},
             {"title": "`hf:owner/repo/file`", "type": "string", "pattern": "^hf:"},
             {"title": "a URL", "type": "string", "pattern": "^https?://"}

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::store::digest::{digest, hex};
 use super::wrapper::{self, CheckpointKey};
-use super::{Tensor, WeightError, WeightSet, efficientnet_pytorch, keras, kinds, pth, shards, tensors};
+use super::{Tensor, WeightError, WeightSet, efficientnet_pytorch, keras, kinds, pth, shards, tensors, towers};
 use crate::models::graph::{Graph, LayerId};
 use crate::models::{BuildOptions, ModelSpec, Source, WeightsSpec};
 use crate::onnx::{self, OnnxFile};
@@ -67,7 +67,7 @@ impl WeightFile {
                 Err(WeightError::Mismatch { place, list })
             }
             Content::Named(tensors) => {
-                let renamed = efficientnet_pytorch::renamed(tensors, graph);
+                let renamed = efficientnet_pytorch::renamed(tensors, graph).or_else(|| towers::renamed(tensors, graph));
                 let tensors = renamed.as_ref().unwrap_or(tensors);
                 let (tensors, taken) = wrapper::unwrap(tensors, graph, taps, key, &place)?;
                 Ok((tensors.into(), taken))
@@ -115,8 +115,11 @@ pub(super) fn named(path: &Path) -> Result<BTreeMap<String, Tensor>, WeightError
 }
 
 /// torchvision's DenseNet files have names of before dots were forbidden in them: `denselayer1.norm.1.weight`, today
-/// `denselayer1.norm1.weight`.
+/// `denselayer1.norm1.weight`; those of its ViT have `mlp.linear_1`, today `mlp.0`.
 fn of_today(name: String) -> String {
+    if name.contains(".encoder_layer_") {
+        return name.replace(".mlp.linear_1.", ".mlp.0.").replace(".mlp.linear_2.", ".mlp.3.");
+    }
     if !name.contains(".denselayer") {
         return name;
     }

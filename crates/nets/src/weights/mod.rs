@@ -9,12 +9,14 @@ mod file;
 mod keras;
 mod kinds;
 mod mismatch;
+mod positions;
 mod pth;
 mod random;
 mod shards;
 pub mod store;
 mod tensor;
 pub(crate) mod tensors;
+mod towers;
 mod wrapper;
 
 use std::collections::BTreeMap;
@@ -28,7 +30,7 @@ pub use file::{WeightFile, sha256};
 pub use tensor::Tensor;
 pub use wrapper::CheckpointKey;
 
-use crate::exec::Ranges;
+use crate::exec::{Ranges, not_finite};
 use crate::models::graph::{Graph, LayerId, Parameter};
 use crate::models::{ModelSpec, Source, WeightsSpec};
 use crate::onnx::{self, OnnxFile};
@@ -202,9 +204,9 @@ impl WeightSet {
 
 /// The values of a tensor, when all are numbers.
 fn finite(name: &str, values: Vec<f32>) -> Result<Vec<f32>, WeightError> {
-    let mut wrong = values.iter().enumerate().filter(|(_, value)| !value.is_finite());
-    let Some((first, &value)) = wrong.next() else { return Ok(values) };
-    Err(WeightError::NotFinite { name: name.to_string(), count: 1 + wrong.count(), of: values.len(), first, value })
+    let Some((first, value)) = not_finite(&values) else { return Ok(values) };
+    let count = values.iter().filter(|value| !value.is_finite()).count();
+    Err(WeightError::NotFinite { name: name.to_string(), count, of: values.len(), first, value })
 }
 
 /// The tensors that `taps` need, or the last feature map where there is no tap.
@@ -303,7 +305,7 @@ impl Origin {
                 if !taken.key.is_empty() {
                     place = format!("{place}, under `{}`,", taken.key);
                 }
-                set.for_channels(graph)
+                set.for_channels(graph).for_positions(graph)
             }
             Origin::Random(seed) => random::he(graph, *seed),
         };

@@ -15,7 +15,7 @@ pub(super) fn he(graph: &Graph, seed: u64) -> WeightSet {
     for Parameter { name, shape } in graph.parameters() {
         let len: usize = shape.iter().product();
         let tensor = match name.rsplit('.').next() {
-            Some("weight") if shape.len() > 1 => {
+            Some("weight" | "in_proj_weight") if shape.len() > 1 => {
                 let fan_in: usize = shape[1..].iter().product();
                 let (std, seed) = ((2.0 / fan_in as f64).sqrt(), seed_of(&name, seed));
                 Tensor::later(shape, move || {

@@ -11,6 +11,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use featurize_kernels::aligned::prefer_huge_pages;
 use half::{bf16, f16};
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
@@ -48,6 +49,7 @@ impl Element {
     /// that they are there.
     pub(crate) fn read(self, reader: &mut dyn Read, count: usize) -> io::Result<Vec<f32>> {
         let mut values = Vec::with_capacity(count);
+        prefer_huge_pages(&mut values);
         let mut chunk = vec![0; CHUNK.min(count.saturating_mul(self.size()))];
         while values.len() < count {
             let bytes = (count - values.len()).saturating_mul(self.size()).min(CHUNK);

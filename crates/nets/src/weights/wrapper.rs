@@ -167,9 +167,11 @@ impl<'a> Spellings<'a> {
     /// The name of a tensor in a spelling, where it has one: `nn.Sequential(*network.children())` numbers the modules,
     /// and of `network.features` the name of the module is gone.
     fn spell(&self, spelling: usize, name: &str) -> Option<String> {
+        if spelling == 0 {
+            return Some(name.to_string());
+        }
         let (module, rest) = name.split_once('.')?;
         match spelling {
-            0 => Some(name.to_string()),
             1 => self.modules.iter().position(|known| known == module).map(|number| format!("{number}.{rest}")),
             _ => (self.only.as_deref() == Some(module)).then(|| rest.to_string()),
         }

@@ -103,6 +103,7 @@ fn of_step(step: &Step) -> Row {
 fn sides(shape: Shape) -> [f64; 2] {
     match shape {
         Shape::Map { c, h, w } => [h.max(w) as f64, c as f64],
+        Shape::Tokens { n, c } => [(n as f64).sqrt(), c as f64],
         Shape::Vector(n) => [1.0, n as f64],
     }
 }

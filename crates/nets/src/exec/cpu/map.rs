@@ -6,7 +6,7 @@ use std::ops::Range;
 use crate::models::Shape;
 use crate::models::graph::Pad;
 
-/// A map in a buffer; a vector is a map of one position.
+/// A map in a buffer; a vector is a map of one position, tokens are a map of one row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Map {
     pub buffer: usize,
@@ -35,6 +35,7 @@ impl Map {
     pub(crate) fn of(shape: Shape) -> Self {
         let (c, h, w) = match shape {
             Shape::Map { c, h, w } => (c, h, w),
+            Shape::Tokens { n, c } => (c, 1, n),
             Shape::Vector(n) => (n, 1, 1),
         };
         Self { buffer: 0, h, w, c, pixel: c, channel: 0, halo: Pad::default(), bytes: size_of::<f32>(), batched: false }

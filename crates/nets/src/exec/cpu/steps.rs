@@ -1,16 +1,20 @@
 //! The computation of a step, and the steps that only move values.
 
 mod product;
+mod tokens;
 
 use std::ops::Range;
 
 pub(crate) use self::product::{Parts, Product, ProductPlaces};
+use self::tokens::put_tokens;
+pub(crate) use self::tokens::{attend, gather, pool_tokens};
 
 use super::map::Map;
 use super::row_schedule::RowRange;
 use crate::models::graph::{Activation, FlattenOrder, Pad};
 use featurize_kernels::activation;
 use featurize_kernels::aligned::Aligned;
+use featurize_kernels::attention::Attention;
 use featurize_kernels::dense::Dense;
 use featurize_kernels::depthwise;
 use featurize_kernels::int8::{Int8Conv, Int8Depthwise};
@@ -89,6 +93,19 @@ pub(crate) enum Op {
     AdaptiveAvgPool,
     ZeroPad(Pad),
     Flatten(FlattenOrder),
+    /// The first tokens, and what is added to the positions of the map behind them.
+    Tokens {
+        first: Vec<f32>,
+        positions: Vec<f32>,
+    },
+    /// The queries come from the input, too, unless they are given here.
+    Attention {
+        packed: Box<Attention>,
+        queries: Option<Vec<f32>>,
+    },
+    /// Tokens from this one on.
+    Select(usize),
+    Merge,
 }
 
 /// The circumstances of one computation: instructions, threads, room for sums and transforms, the rows of the output
@@ -124,6 +141,10 @@ impl Op {
             Op::Pool(_) | Op::AdaptiveAvgPool => "pool",
             Op::ZeroPad(_) => "zero pad",
             Op::Flatten(_) => "flatten",
+            Op::Tokens { .. } => "tokens",
+            Op::Attention { .. } => "attention",
+            Op::Select(_) => "select",
+            Op::Merge => "merge",
         }
     }
 
@@ -189,6 +210,11 @@ impl Op {
                 let strides = [from.picture(), to.picture()];
                 dense.run(threads, pictures.len(), strides, values, *activation, &mut output[out(first)..]);
             }
+            Op::Attention { packed, queries } => {
+                let windows = pictures.len() * packed.windows();
+                let queries = queries.as_deref().unwrap_or(values);
+                packed.run(threads, windows, [queries, values], &mut output[out(first)..], tiles);
+            }
             op => {
                 for p in pictures {
                     one(isa, threads, op, range, |i| input(i, p), to, &mut output[out(p)..]);
@@ -219,8 +245,8 @@ fn one<'a>(
         }
         Op::Scale { .. } | Op::LayerNorm { .. } | Op::Add { .. } | Op::Multiply { .. } => {
             pointwise(op, input, to, output, |layer, x, y| match x {
-                Some(x) => layer.run(isa, x, y),
-                None => layer.run_in_place(isa, y),
+                Some(x) => layer.run(isa, threads, x, y),
+                None => layer.run_in_place(isa, threads, y),
             });
         }
         Op::Activation(activation) => each_run(to, output, from, values, |out, x| {
@@ -264,8 +290,15 @@ fn one<'a>(
                 planes.zip(&values[run]).for_each(|(o, &v)| *o = v);
             }
         }
+        Op::Tokens { first, positions } => put_tokens([first, positions], (from, values), to, output),
+        Op::Select(_) | Op::Merge => gather(op, (from, values), to, output),
         // computed for all pictures together, or over bytes
-        Op::Product { .. } | Op::Winograd { .. } | Op::Dense { .. } | Op::Int8 { .. } | Op::Int8Depthwise { .. } => {}
+        Op::Product { .. }
+        | Op::Winograd { .. }
+        | Op::Dense { .. }
+        | Op::Attention { .. }
+        | Op::Int8 { .. }
+        | Op::Int8Depthwise { .. } => {}
     }
 }
 
@@ -343,6 +376,9 @@ pub(crate) fn grid(map: &Map, rows: Range<usize>) -> PoolMap {
 /// Runs `work` on each run of the output and the same run of an input.
 pub(super) fn each_run<T, U>(to: &Map, output: &mut [T], from: &Map, values: &[U], work: impl Fn(&mut [T], &[U])) {
     let whole = to.is_dense() && from.is_dense();
+    if whole && to.halo.is_zero() && from.halo.is_zero() {
+        return work(&mut output[..to.picture()], &values[..from.picture()]);
+    }
     for (to, from) in to.runs(whole).zip(from.runs(whole)) {
         work(&mut output[to], &values[from]);
     }

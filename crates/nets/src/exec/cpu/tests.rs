@@ -17,6 +17,7 @@ use featurize_kernels::peak::noise as values;
 use featurize_kernels::simd::Isa;
 
 mod dilated;
+mod tokens;
 
 /// ‖ours − reference‖ / ‖reference‖. Where the terms of a few sums, values of order one, nearly cancel (five outputs of
 /// 0.01), both executors' rounding stands against nothing: a mean size of 0.1 is the least that is divided by.

@@ -953,3 +953,278 @@ pub(in crate::models) const REGNET_X_32GF: &[WeightsSpec] = &[
     timm!("regnetx_320", "pycls_in1k", imagenet(224, 0.875, Bicubic), Some(80.258), "MIT"),
     timm!("regnetx_320", "tv2_in1k", imagenet(224, 0.965, Bicubic), Some(82.824), "BSD-3-Clause"),
 ];
+
+pub(in crate::models) const VIT_B_16: &[WeightsSpec] =
+    &[torchvision!("IMAGENET1K_V1", "vit_b_16", "c867db91", imagenet(224, 224.0 / 256.0, Bilinear), 81.072)];
+
+pub(in crate::models) const VIT_B_32: &[WeightsSpec] =
+    &[torchvision!("IMAGENET1K_V1", "vit_b_32", "d86f8d99", imagenet(224, 224.0 / 256.0, Bilinear), 75.912)];
+
+pub(in crate::models) const VIT_L_16: &[WeightsSpec] =
+    &[torchvision!("IMAGENET1K_V1", "vit_l_16", "852ce7e3", imagenet(224, 224.0 / 242.0, Bilinear), 79.662)];
+
+pub(in crate::models) const VIT_L_32: &[WeightsSpec] =
+    &[torchvision!("IMAGENET1K_V1", "vit_l_32", "c7638314", imagenet(224, 224.0 / 256.0, Bilinear), 76.972)];
+
+pub(in crate::models) const VIT_TINY_PATCH16_224: &[WeightsSpec] = &[
+    timm!("vit_tiny_patch16_224", "augreg_in21k_ft_in1k", half(224, 0.9, Bicubic), Some(75.452), "Apache-2.0"),
+    timm!("vit_tiny_patch16_224", "augreg_in21k", half(224, 0.9, Bicubic), None, "Apache-2.0").of(21843),
+];
+
+pub(in crate::models) const VIT_TINY_PATCH16_384: &[WeightsSpec] =
+    &[timm!("vit_tiny_patch16_384", "augreg_in21k_ft_in1k", half(384, 1.0, Bicubic), Some(78.438), "Apache-2.0")];
+
+pub(in crate::models) const VIT_SMALL_PATCH16_224: &[WeightsSpec] = &[
+    timm!("vit_small_patch16_224", "augreg_in21k_ft_in1k", half(224, 0.9, Bicubic), Some(81.402), "Apache-2.0"),
+    timm!("vit_small_patch16_224", "augreg_in1k", half(224, 0.9, Bicubic), Some(78.842), "Apache-2.0"),
+    timm!("vit_small_patch16_224", "augreg_in21k", half(224, 0.9, Bicubic), None, "Apache-2.0").of(21843),
+    timm!("vit_small_patch16_224", "dino", imagenet(224, 0.9, Bicubic), None, "Apache-2.0").of(0),
+];
+
+pub(in crate::models) const VIT_SMALL_PATCH16_384: &[WeightsSpec] = &[
+    timm!("vit_small_patch16_384", "augreg_in21k_ft_in1k", half(384, 1.0, Bicubic), Some(83.814), "Apache-2.0"),
+    timm!("vit_small_patch16_384", "augreg_in1k", half(384, 1.0, Bicubic), Some(81.13), "Apache-2.0"),
+];
+
+pub(in crate::models) const VIT_BASE_PATCH16_224: &[WeightsSpec] = &[
+    timm!("vit_base_patch16_224", "augreg_in21k_ft_in1k", half(224, 0.9, Bicubic), Some(84.534), "Apache-2.0"),
+    timm!("vit_base_patch16_224", "augreg2_in21k_ft_in1k", half(224, 0.9, Bicubic), Some(85.108), "Apache-2.0"),
+    timm!("vit_base_patch16_224", "orig_in21k_ft_in1k", half(224, 0.9, Bicubic), Some(81.782), "Apache-2.0"),
+    timm!("vit_base_patch16_224", "augreg_in1k", half(224, 0.9, Bicubic), Some(79.154), "Apache-2.0"),
+    timm!("vit_base_patch16_224", "orig_in21k", half(224, 0.9, Bicubic), None, "Apache-2.0").of(0),
+    timm!("vit_base_patch16_224", "augreg_in21k", half(224, 0.9, Bicubic), None, "Apache-2.0").of(21843),
+    timm!("vit_base_patch16_224", "sam_in1k", half(224, 0.9, Bicubic), Some(80.246), "Apache-2.0"),
+    timm!("vit_base_patch16_224", "dino", imagenet(224, 0.9, Bicubic), None, "Apache-2.0").of(0),
+];
+
+pub(in crate::models) const VIT_BASE_PATCH16_384: &[WeightsSpec] = &[
+    timm!("vit_base_patch16_384", "augreg_in21k_ft_in1k", half(384, 1.0, Bicubic), Some(86.01), "Apache-2.0"),
+    timm!("vit_base_patch16_384", "orig_in21k_ft_in1k", half(384, 1.0, Bicubic), Some(84.212), "Apache-2.0"),
+    timm!("vit_base_patch16_384", "augreg_in1k", half(384, 1.0, Bicubic), Some(81.102), "Apache-2.0"),
+];
+
+pub(in crate::models) const VIT_LARGE_PATCH16_224: &[WeightsSpec] = &[
+    timm!("vit_large_patch16_224", "augreg_in21k_ft_in1k", half(224, 0.9, Bicubic), Some(85.856), "Apache-2.0"),
+    timm!("vit_large_patch16_224", "orig_in21k", half(224, 0.9, Bicubic), None, "Apache-2.0").of(0),
+    timm!("vit_large_patch16_224", "augreg_in21k", half(224, 0.9, Bicubic), None, "Apache-2.0").of(21843),
+];
+
+pub(in crate::models) const VIT_LARGE_PATCH16_384: &[WeightsSpec] =
+    &[timm!("vit_large_patch16_384", "augreg_in21k_ft_in1k", half(384, 1.0, Bicubic), Some(87.096), "Apache-2.0")];
+
+pub(in crate::models) const VIT_SMALL_PATCH32_224: &[WeightsSpec] = &[
+    timm!("vit_small_patch32_224", "augreg_in21k_ft_in1k", half(224, 0.9, Bicubic), Some(76.01), "Apache-2.0"),
+    timm!("vit_small_patch32_224", "augreg_in21k", half(224, 0.9, Bicubic), None, "Apache-2.0").of(21843),
+];
+
+pub(in crate::models) const VIT_SMALL_PATCH32_384: &[WeightsSpec] =
+    &[timm!("vit_small_patch32_384", "augreg_in21k_ft_in1k", half(384, 1.0, Bicubic), Some(80.476), "Apache-2.0")];
+
+pub(in crate::models) const VIT_BASE_PATCH32_224: &[WeightsSpec] = &[
+    timm!("vit_base_patch32_224", "augreg_in21k_ft_in1k", half(224, 0.9, Bicubic), Some(80.732), "Apache-2.0"),
+    timm!("vit_base_patch32_224", "augreg_in1k", half(224, 0.9, Bicubic), Some(74.908), "Apache-2.0"),
+    timm!("vit_base_patch32_224", "orig_in21k", half(224, 0.9, Bicubic), None, "Apache-2.0").of(0),
+    timm!("vit_base_patch32_224", "augreg_in21k", half(224, 0.9, Bicubic), None, "Apache-2.0").of(21843),
+    timm!("vit_base_patch32_224", "sam_in1k", half(224, 0.9, Bicubic), Some(73.704), "Apache-2.0"),
+];
+
+pub(in crate::models) const VIT_BASE_PATCH32_384: &[WeightsSpec] = &[
+    timm!("vit_base_patch32_384", "augreg_in21k_ft_in1k", half(384, 1.0, Bicubic), Some(83.358), "Apache-2.0"),
+    timm!("vit_base_patch32_384", "augreg_in1k", half(384, 1.0, Bicubic), Some(78.75), "Apache-2.0"),
+];
+
+pub(in crate::models) const VIT_LARGE_PATCH32_224: &[WeightsSpec] =
+    &[timm!("vit_large_patch32_224", "orig_in21k", half(224, 0.9, Bicubic), None, "Apache-2.0").of(0)];
+
+pub(in crate::models) const VIT_LARGE_PATCH32_384: &[WeightsSpec] =
+    &[timm!("vit_large_patch32_384", "orig_in21k_ft_in1k", half(384, 1.0, Bicubic), Some(81.508), "Apache-2.0")];
+
+pub(in crate::models) const VIT_SMALL_PATCH8_224: &[WeightsSpec] =
+    &[timm!("vit_small_patch8_224", "dino", imagenet(224, 0.9, Bicubic), None, "Apache-2.0").of(0)];
+
+pub(in crate::models) const VIT_BASE_PATCH8_224: &[WeightsSpec] = &[
+    timm!("vit_base_patch8_224", "augreg_in21k_ft_in1k", half(224, 0.9, Bicubic), Some(85.838), "Apache-2.0"),
+    timm!("vit_base_patch8_224", "augreg2_in21k_ft_in1k", half(224, 0.9, Bicubic), Some(86.252), "Apache-2.0"),
+    timm!("vit_base_patch8_224", "augreg_in21k", half(224, 0.9, Bicubic), None, "Apache-2.0").of(21843),
+    timm!("vit_base_patch8_224", "dino", imagenet(224, 0.9, Bicubic), None, "Apache-2.0").of(0),
+];
+
+pub(in crate::models) const DEIT_TINY_PATCH16_224: &[WeightsSpec] =
+    &[timm!("deit_tiny_patch16_224", "fb_in1k", imagenet(224, 0.9, Bicubic), Some(72.19), "Apache-2.0")];
+
+pub(in crate::models) const DEIT_SMALL_PATCH16_224: &[WeightsSpec] =
+    &[timm!("deit_small_patch16_224", "fb_in1k", imagenet(224, 0.9, Bicubic), Some(79.856), "Apache-2.0")];
+
+pub(in crate::models) const DEIT_BASE_PATCH16_224: &[WeightsSpec] =
+    &[timm!("deit_base_patch16_224", "fb_in1k", imagenet(224, 0.9, Bicubic), Some(81.98), "Apache-2.0")];
+
+pub(in crate::models) const DEIT_BASE_PATCH16_384: &[WeightsSpec] =
+    &[timm!("deit_base_patch16_384", "fb_in1k", imagenet(384, 1.0, Bicubic), Some(83.108), "Apache-2.0")];
+
+pub(in crate::models) const VIT_SMALL_PATCH14_DINOV2: &[WeightsSpec] = &[
+    timm!("vit_small_patch14_dinov2", "lvd142m", imagenet(518, 1.0, Bicubic), None, "Apache-2.0").of(0),
+    facebook!("dinov2_vits14", "dinov2_vits14"),
+];
+
+pub(in crate::models) const VIT_BASE_PATCH14_DINOV2: &[WeightsSpec] = &[
+    timm!("vit_base_patch14_dinov2", "lvd142m", imagenet(518, 1.0, Bicubic), None, "Apache-2.0").of(0),
+    facebook!("dinov2_vitb14", "dinov2_vitb14"),
+];
+
+pub(in crate::models) const VIT_LARGE_PATCH14_DINOV2: &[WeightsSpec] = &[
+    timm!("vit_large_patch14_dinov2", "lvd142m", imagenet(518, 1.0, Bicubic), None, "Apache-2.0").of(0),
+    facebook!("dinov2_vitl14", "dinov2_vitl14"),
+];
+
+pub(in crate::models) const VIT_SMALL_PATCH14_REG4_DINOV2: &[WeightsSpec] = &[
+    timm!("vit_small_patch14_reg4_dinov2", "lvd142m", imagenet(518, 1.0, Bicubic), None, "Apache-2.0").of(0),
+    facebook!("dinov2_vits14", "dinov2_vits14_reg4"),
+];
+
+pub(in crate::models) const VIT_BASE_PATCH14_REG4_DINOV2: &[WeightsSpec] = &[
+    timm!("vit_base_patch14_reg4_dinov2", "lvd142m", imagenet(518, 1.0, Bicubic), None, "Apache-2.0").of(0),
+    facebook!("dinov2_vitb14", "dinov2_vitb14_reg4"),
+];
+
+pub(in crate::models) const VIT_LARGE_PATCH14_REG4_DINOV2: &[WeightsSpec] = &[
+    timm!("vit_large_patch14_reg4_dinov2", "lvd142m", imagenet(518, 1.0, Bicubic), None, "Apache-2.0").of(0),
+    facebook!("dinov2_vitl14", "dinov2_vitl14_reg4"),
+];
+
+pub(in crate::models) const VIT_BASE_PATCH32_CLIP_QUICKGELU_224: &[WeightsSpec] = &[
+    timm!("vit_base_patch32_clip_224", "openai", clip(224, 0.9, Bicubic), None, "Apache-2.0").of(0),
+    timm!("vit_base_patch32_clip_224", "laion400m_e32", clip(224, 0.9, Bicubic), None, "MIT").of(0),
+    openai!("ViT-B-32", "40d365715913c9da98579312b702a82c18be219cc2a73407c4526f58eba950af"),
+];
+
+pub(in crate::models) const VIT_BASE_PATCH16_CLIP_QUICKGELU_224: &[WeightsSpec] = &[
+    timm!("vit_base_patch16_clip_224", "openai", clip(224, 0.9, Bicubic), None, "Apache-2.0").of(0),
+    openai!("ViT-B-16", "5806e77cd80f8b59890b7e101eabd078d9fb84e6937f9e85e4ecb61988df416f"),
+];
+
+pub(in crate::models) const VIT_LARGE_PATCH14_CLIP_QUICKGELU_224: &[WeightsSpec] = &[
+    timm!("vit_large_patch14_clip_224", "openai", clip(224, 1.0, Bicubic), None, "Apache-2.0").of(0),
+    openai!("ViT-L-14", "b8cca3fd41ae0c99ba7e8951adf17d267cdb84cd88be6f7c2e0eca1737a03836"),
+];
+
+pub(in crate::models) const VIT_BASE_PATCH32_CLIP_224: &[WeightsSpec] = &[
+    timm!("vit_base_patch32_clip_224", "laion2b", clip(224, 0.9, Bicubic), None, "Apache-2.0").of(0),
+    timm!("vit_base_patch32_clip_224", "laion2b_ft_in12k_in1k", clip(224, 0.9, Bicubic), Some(83.304), "Apache-2.0"),
+    timm!("vit_base_patch32_clip_224", "laion2b_ft_in1k", clip(224, 0.9, Bicubic), Some(82.614), "Apache-2.0"),
+    timm!("vit_base_patch32_clip_224", "openai_ft_in1k", clip(224, 0.9, Bicubic), Some(81.944), "Apache-2.0"),
+    timm!("vit_base_patch32_clip_224", "datacompxl", clip(224, 1.0, Bicubic), None, "Apache-2.0").of(0),
+];
+
+pub(in crate::models) const VIT_BASE_PATCH16_CLIP_224: &[WeightsSpec] = &[
+    timm!("vit_base_patch16_clip_224", "laion2b", clip(224, 1.0, Bicubic), None, "Apache-2.0").of(0),
+    timm!("vit_base_patch16_clip_224", "laion2b_ft_in12k_in1k", clip(224, 0.95, Bicubic), Some(86.204), "Apache-2.0"),
+    timm!("vit_base_patch16_clip_224", "openai_ft_in12k_in1k", clip(224, 0.95, Bicubic), Some(85.954), "Apache-2.0"),
+    timm!("vit_base_patch16_clip_224", "laion2b_ft_in1k", clip(224, 1.0, Bicubic), Some(85.488), "Apache-2.0"),
+    timm!("vit_base_patch16_clip_224", "openai_ft_in1k", clip(224, 0.9, Bicubic), Some(85.282), "Apache-2.0"),
+    timm!("vit_base_patch16_clip_224", "laion2b_ft_in12k", clip(224, 0.9, Bicubic), None, "Apache-2.0").of(11821),
+    timm!("vit_base_patch16_clip_224", "openai_ft_in12k", clip(224, 0.9, Bicubic), None, "Apache-2.0").of(11821),
+    timm!("vit_base_patch16_clip_224", "laion400m_e32", clip(224, 1.0, Bicubic), None, "MIT").of(0),
+    timm!("vit_base_patch16_clip_224", "datacompxl", clip(224, 1.0, Bicubic), None, "Apache-2.0").of(0),
+];
+
+pub(in crate::models) const VIT_LARGE_PATCH14_CLIP_224: &[WeightsSpec] = &[
+    timm!("vit_large_patch14_clip_224", "laion2b", half(224, 1.0, Bicubic), None, "Apache-2.0").of(0),
+    timm!("vit_large_patch14_clip_224", "laion2b_ft_in12k_in1k", half(224, 1.0, Bicubic), Some(87.9), "Apache-2.0"),
+    timm!("vit_large_patch14_clip_224", "openai_ft_in12k_in1k", clip(224, 1.0, Bicubic), Some(88.162), "Apache-2.0"),
+    timm!("vit_large_patch14_clip_224", "laion2b_ft_in1k", half(224, 1.0, Bicubic), Some(87.288), "Apache-2.0"),
+    timm!("vit_large_patch14_clip_224", "openai_ft_in1k", clip(224, 1.0, Bicubic), Some(87.858), "Apache-2.0"),
+    timm!("vit_large_patch14_clip_224", "laion2b_ft_in12k", half(224, 1.0, Bicubic), None, "Apache-2.0").of(11821),
+    timm!("vit_large_patch14_clip_224", "openai_ft_in12k", clip(224, 1.0, Bicubic), None, "Apache-2.0").of(11821),
+    timm!("vit_large_patch14_clip_224", "laion400m_e32", clip(224, 1.0, Bicubic), None, "MIT").of(0),
+    timm!("vit_large_patch14_clip_224", "datacompxl", clip(224, 1.0, Bicubic), None, "Apache-2.0").of(0),
+];
+
+pub(in crate::models) const VIT_BASE_PATCH16_SIGLIP_224: &[WeightsSpec] = &[
+    timm!("vit_base_patch16_siglip_224", "webli", half(224, 0.9, Bicubic), None, "Apache-2.0").of(0),
+    timm!("vit_base_patch16_siglip_224", "v2_webli", half(224, 0.9, Bicubic), None, "Apache-2.0").of(0),
+];
+
+pub(in crate::models) const VIT_BASE_PATCH16_SIGLIP_256: &[WeightsSpec] = &[
+    timm!("vit_base_patch16_siglip_256", "webli", half(256, 0.9, Bicubic), None, "Apache-2.0").of(0),
+    timm!("vit_base_patch16_siglip_256", "v2_webli", half(256, 0.9, Bicubic), None, "Apache-2.0").of(0),
+    timm!("vit_base_patch16_siglip_256", "webli_i18n", half(256, 0.9, Bicubic), None, "Apache-2.0").of(0),
+];
+
+pub(in crate::models) const VIT_BASE_PATCH16_SIGLIP_384: &[WeightsSpec] = &[
+    timm!("vit_base_patch16_siglip_384", "webli", half(384, 0.9, Bicubic), None, "Apache-2.0").of(0),
+    timm!("vit_base_patch16_siglip_384", "v2_webli", half(384, 0.9, Bicubic), None, "Apache-2.0").of(0),
+];
+
+pub(in crate::models) const VIT_BASE_PATCH16_SIGLIP_512: &[WeightsSpec] = &[
+    timm!("vit_base_patch16_siglip_512", "webli", half(512, 0.9, Bicubic), None, "Apache-2.0").of(0),
+    timm!("vit_base_patch16_siglip_512", "v2_webli", half(512, 0.9, Bicubic), None, "Apache-2.0").of(0),
+];
+
+pub(in crate::models) const SWIN_T: &[WeightsSpec] =
+    &[torchvision!("IMAGENET1K_V1", "swin_t", "704ceda3", imagenet(224, 224.0 / 232.0, Bicubic), 81.474)];
+
+pub(in crate::models) const SWIN_S: &[WeightsSpec] =
+    &[torchvision!("IMAGENET1K_V1", "swin_s", "5e29d889", imagenet(224, 224.0 / 246.0, Bicubic), 83.196)];
+
+pub(in crate::models) const SWIN_B: &[WeightsSpec] =
+    &[torchvision!("IMAGENET1K_V1", "swin_b", "68c6b09e", imagenet(224, 224.0 / 238.0, Bicubic), 83.582)];
+
+pub(in crate::models) const SWIN_TINY_PATCH4_WINDOW7_224: &[WeightsSpec] = &[
+    timm!("swin_tiny_patch4_window7_224", "ms_in22k_ft_in1k", imagenet(224, 0.9, Bicubic), Some(80.966), "MIT"),
+    timm!("swin_tiny_patch4_window7_224", "ms_in1k", imagenet(224, 0.9, Bicubic), Some(81.388), "MIT"),
+    timm!("swin_tiny_patch4_window7_224", "ms_in22k", imagenet(224, 0.9, Bicubic), None, "MIT").of(21841),
+];
+
+pub(in crate::models) const SWIN_SMALL_PATCH4_WINDOW7_224: &[WeightsSpec] = &[
+    timm!("swin_small_patch4_window7_224", "ms_in22k_ft_in1k", imagenet(224, 0.9, Bicubic), Some(83.33), "MIT"),
+    timm!("swin_small_patch4_window7_224", "ms_in1k", imagenet(224, 0.9, Bicubic), Some(83.228), "MIT"),
+    timm!("swin_small_patch4_window7_224", "ms_in22k", imagenet(224, 0.9, Bicubic), None, "MIT").of(21841),
+];
+
+pub(in crate::models) const SWIN_BASE_PATCH4_WINDOW7_224: &[WeightsSpec] = &[
+    timm!("swin_base_patch4_window7_224", "ms_in22k_ft_in1k", imagenet(224, 0.9, Bicubic), Some(85.276), "MIT"),
+    timm!("swin_base_patch4_window7_224", "ms_in1k", imagenet(224, 0.9, Bicubic), Some(83.604), "MIT"),
+    timm!("swin_base_patch4_window7_224", "ms_in22k", imagenet(224, 0.9, Bicubic), None, "MIT").of(21841),
+];
+
+pub(in crate::models) const SWIN_BASE_PATCH4_WINDOW12_384: &[WeightsSpec] = &[
+    timm!("swin_base_patch4_window12_384", "ms_in22k_ft_in1k", imagenet(384, 1.0, Bicubic), Some(86.442), "MIT"),
+    timm!("swin_base_patch4_window12_384", "ms_in1k", imagenet(384, 1.0, Bicubic), Some(84.478), "MIT"),
+    timm!("swin_base_patch4_window12_384", "ms_in22k", imagenet(384, 1.0, Bicubic), None, "MIT").of(21841),
+];
+
+pub(in crate::models) const SWIN_V2_T: &[WeightsSpec] =
+    &[torchvision!("IMAGENET1K_V1", "swin_v2_t", "b137f0e2", imagenet(256, 256.0 / 260.0, Bicubic), 82.072)];
+
+pub(in crate::models) const SWIN_V2_S: &[WeightsSpec] =
+    &[torchvision!("IMAGENET1K_V1", "swin_v2_s", "637d8ceb", imagenet(256, 256.0 / 260.0, Bicubic), 83.712)];
+
+pub(in crate::models) const SWIN_V2_B: &[WeightsSpec] =
+    &[torchvision!("IMAGENET1K_V1", "swin_v2_b", "781e5279", imagenet(256, 256.0 / 272.0, Bicubic), 84.112)];
+
+pub(in crate::models) const SWINV2_TINY_WINDOW8_256: &[WeightsSpec] =
+    &[timm!("swinv2_tiny_window8_256", "ms_in1k", imagenet(256, 0.9, Bicubic), Some(81.824), "MIT")];
+
+pub(in crate::models) const SWINV2_SMALL_WINDOW8_256: &[WeightsSpec] =
+    &[timm!("swinv2_small_window8_256", "ms_in1k", imagenet(256, 0.9, Bicubic), Some(83.844), "MIT")];
+
+pub(in crate::models) const SWINV2_BASE_WINDOW8_256: &[WeightsSpec] =
+    &[timm!("swinv2_base_window8_256", "ms_in1k", imagenet(256, 0.9, Bicubic), Some(84.246), "MIT")];
+
+pub(in crate::models) const SWINV2_TINY_WINDOW16_256: &[WeightsSpec] =
+    &[timm!("swinv2_tiny_window16_256", "ms_in1k", imagenet(256, 0.9, Bicubic), Some(82.828), "MIT")];
+
+pub(in crate::models) const SWINV2_SMALL_WINDOW16_256: &[WeightsSpec] =
+    &[timm!("swinv2_small_window16_256", "ms_in1k", imagenet(256, 0.9, Bicubic), Some(84.216), "MIT")];
+
+pub(in crate::models) const SWINV2_BASE_WINDOW16_256: &[WeightsSpec] =
+    &[timm!("swinv2_base_window16_256", "ms_in1k", imagenet(256, 0.9, Bicubic), Some(84.608), "MIT")];
+
+pub(in crate::models) const SWINV2_BASE_WINDOW12_192: &[WeightsSpec] =
+    &[timm!("swinv2_base_window12_192", "ms_in22k", imagenet(192, 0.9, Bicubic), None, "MIT").of(21841)];
+
+pub(in crate::models) const SWINV2_BASE_WINDOW12TO16_192TO256: &[WeightsSpec] =
+    &[timm!("swinv2_base_window12to16_192to256", "ms_in22k_ft_in1k", imagenet(256, 0.9, Bicubic), Some(86.27), "MIT")];
+
+pub(in crate::models) const SWINV2_BASE_WINDOW12TO24_192TO384: &[WeightsSpec] =
+    &[timm!("swinv2_base_window12to24_192to384", "ms_in22k_ft_in1k", imagenet(384, 1.0, Bicubic), Some(87.142), "MIT")];

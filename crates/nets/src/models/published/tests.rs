@@ -19,7 +19,7 @@ fn every_row_tells_what_it_must() {
         let library = row.name.split(':').next();
         assert_eq!((library, row.sha256), (Some(row.source.word()), None), "{model}");
         assert!(row.recipe.check().is_ok() && !row.licence.is_empty(), "{model}");
-        assert!(row.top1.is_none_or(|top1| (55.0..88.0).contains(&top1)), "{model}: {:?}", row.top1);
+        assert!(row.top1.is_none_or(|top1| (55.0..89.0).contains(&top1)), "{model}: {:?}", row.top1);
         assert_eq!(row.recipe.fit == Fit::Stretch, row.source == Source::Keras, "{model}");
         let tops: &[bool] = if row.source == Source::Keras { &[true, false] } else { &[true] };
         assert!(row.files.iter().map(|file| file.top).eq(tops.iter().copied()), "{model}: with the top first");
@@ -69,7 +69,9 @@ fn hashes_are_hexadecimal_and_those_of_torch_hub_stand_in_the_name() {
                 assert!(hexadecimal(digits) && digits.len() == 32 && digests.insert(digits), "{}", file.name);
             }
             Hash::Unknown => assert!(
-                file.url.starts_with("https://huggingface.co/") || file.name.starts_with("mobilenet_"),
+                file.url.starts_with("https://huggingface.co/")
+                    || file.url.starts_with("https://dl.fbaipublicfiles.com/")
+                    || file.name.starts_with("mobilenet_"),
                 "{}",
                 file.name
             ),
@@ -95,6 +97,9 @@ fn the_short_side_is_resized_as_each_library_says() {
         ("efficientnet_b1", "torchvision:IMAGENET1K_V2", 255.0),
         ("efficientnet_b3", "torchvision", 320.0),
         ("convnext_tiny", "torchvision", 236.0),
+        ("vit_b_16", "torchvision", 256.0),
+        ("swin_v2_t", "torchvision", 260.0),
+        ("vit_small_patch14_dinov2", "facebook", 256.0),
     ] {
         assert_eq!(resized(model, name), side, "{model} {name}");
     }

@@ -52,13 +52,13 @@ impl Writer {
     pub fn features(&mut self, kind: Features, taps: &[(String, Shape)], output: &str) {
         let one = |(tap, shape): &(String, Shape)| match (kind, shape) {
             (_, Shape::Vector(_)) => tap.to_string(),
-            (Features::Avg, _) => self.op("GlobalAveragePool", &[tap], &[]),
+            (Features::Pooled | Features::Cls | Features::Avg, _) => self.op("GlobalAveragePool", &[tap], &[]),
             (Features::Max, _) => self.op("GlobalMaxPool", &[tap], &[]),
             (Features::Flatten | Features::Map, _) => self.flat(tap, FlattenOrder::ChannelsLast),
         };
         let mut parts: Vec<String> = taps.iter().map(one).collect();
         // maps of one position can be put beside each other as they are
-        let pooled = matches!(kind, Features::Avg | Features::Max);
+        let pooled = matches!(kind, Features::Pooled | Features::Avg | Features::Max);
         if !pooled || taps.iter().any(|(_, shape)| matches!(shape, Shape::Vector(_))) {
             parts = parts.iter().map(|part| self.op("Flatten", &[part], &[])).collect();
         }
@@ -78,7 +78,7 @@ impl Writer {
         let x = *inputs.first().ok_or_else(|| wrong("it has no input"))?;
         let sizes = |shape: Shape| match shape {
             Shape::Map { h, w, .. } => Ok([h, w]),
-            Shape::Vector(_) => Err(wrong("a map was expected")),
+            Shape::Vector(_) | Shape::Tokens { .. } => Err(wrong("a map was expected")),
         };
         let (from, to) = (step.in_shape, step.out_shape);
         Ok(match &step.kernel {
@@ -109,7 +109,7 @@ impl Writer {
                 self.op("Slice", &[x, &first, &end, &axis], &[])
             }
             Kernel::Shuffle(groups) => {
-                let ([h, w], c) = (sizes(to)?.map(|side| side as i64), channels(to) as i64);
+                let ([h, w], c) = (sizes(to)?.map(|side| side as i64), to.channels() as i64);
                 let rows = *groups as i64;
                 let table = self.ints(&[0, rows, c / rows.max(1), h, w]);
                 let table = self.op("Reshape", &[x, &table], &[]);
@@ -132,6 +132,11 @@ impl Writer {
                 let bias = self.floats(&[bias.len()], bias);
                 self.op("Gemm", &[x, &weight, &bias], &[("transB", Attribute::Int(1))])
             }
+            Kernel::Tokens { .. }
+            | Kernel::Attention(_)
+            | Kernel::AttentionPool { .. }
+            | Kernel::Select(_)
+            | Kernel::Merge => return Err(wrong("layers of transformers are not written to ONNX")),
         })
     }
 
@@ -166,7 +171,7 @@ impl Writer {
     fn layer_norm(&mut self, x: &str, shape: Shape, eps: f32, tensors: [&[f32]; 2]) -> String {
         let [weight, bias] = tensors.map(|values| self.floats(&[values.len()], values));
         let attributes = [("axis", Attribute::Int(-1)), ("epsilon", Attribute::Float(eps))];
-        if let Shape::Vector(_) = shape {
+        if let Shape::Vector(_) | Shape::Tokens { .. } = shape {
             return self.op("LayerNormalization", &[x, &weight, &bias], &attributes);
         }
         let last = self.op("Transpose", &[x], &TO_LAST);
@@ -198,6 +203,12 @@ impl Writer {
                 let more = self.op("Add", &[&erf, &one], &[]);
                 let product = self.op("Mul", &[x, &more], &[]);
                 self.op("Mul", &[&product, &half], &[])
+            }
+            Activation::QuickGelu => {
+                let steep = self.float(1.702);
+                let scaled = self.op("Mul", &[x, &steep], &[]);
+                let gate = self.op("Sigmoid", &[&scaled], &[]);
+                self.op("Mul", &[x, &gate], &[])
             }
             Activation::GeluTanh => {
                 let root = (2.0 / std::f64::consts::PI).sqrt();
@@ -275,13 +286,6 @@ fn joined(kernel: &Kernel) -> Option<Activation> {
         | Kernel::Scale { activation, .. }
         | Kernel::Dense { activation, .. } => *activation,
         _ => None,
-    }
-}
-
-fn channels(shape: Shape) -> usize {
-    match shape {
-        Shape::Map { c, .. } => c,
-        Shape::Vector(n) => n,
     }
 }
 

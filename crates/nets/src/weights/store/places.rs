@@ -112,7 +112,7 @@ impl Env {
         }
         let cache = item.cached.and_then(|(source, name)| match source {
             Source::Keras => Some((Place::Keras, self.keras.as_ref()?.join(name))),
-            Source::Torchvision | Source::Timm => Some((Place::TorchHub, self.torch.as_ref()?.join(name))),
+            _ => Some((Place::TorchHub, self.torch.as_ref()?.join(name))),
         });
         paths.extend(cache);
         paths

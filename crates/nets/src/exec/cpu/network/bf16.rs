@@ -7,7 +7,7 @@ use super::{Network, PlannedStep, Scratch};
 use crate::exec::cpu::map::Map;
 use crate::exec::cpu::network::MICRO_BATCH;
 use crate::exec::cpu::row_schedule::RowRange;
-use crate::exec::cpu::steps::{Op, Product, Work, cells, concat, grid, pointwise};
+use crate::exec::cpu::steps::{Op, Product, Work, cells, concat, gather, grid, pointwise};
 use featurize_kernels::aligned::Aligned;
 use featurize_kernels::bf16::{Bf16Isa, bf16};
 use featurize_kernels::depthwise;
@@ -32,6 +32,7 @@ pub(crate) fn wide(steps: &[PlannedStep], maps: &[Map], cut: usize) -> [usize; 3
 fn is_wide(op: &Op) -> bool {
     match op {
         Op::Product { .. } | Op::Concat(_) | Op::Pool(_) | Op::Depthwise { .. } | Op::AdaptiveAvgPool => false,
+        Op::Attention { queries: None, .. } | Op::Select(_) | Op::Merge => false,
         op => !op.is_pointwise(),
     }
 }
@@ -113,11 +114,21 @@ impl Network {
                     cells(from, to, |mean, at| mean.run_bf16(unit, values, &mut output[at]));
                 }
             }
+            Op::Attention { packed, queries: None } => {
+                let (windows, values) = (pictures.len() * packed.windows(), input(0, first).1);
+                let output = &mut output[out(first)..];
+                packed.run_bf16(unit, threads, windows, [values; 2], output, &mut scratch.tiles);
+            }
+            Op::Select(_) | Op::Merge => {
+                for p in pictures {
+                    gather(&step.op, input(0, p), to, &mut output[out(p)..]);
+                }
+            }
             op if op.is_pointwise() => {
                 for p in pictures {
                     let run = |layer: &Pointwise<bf16>, x: Option<&[bf16]>, y: &mut [bf16]| match x {
-                        Some(x) => layer.run_bf16(unit, x, y),
-                        None => layer.run_bf16_in_place(unit, y),
+                        Some(x) => layer.run_bf16(unit, threads, x, y),
+                        None => layer.run_bf16_in_place(unit, threads, y),
                     };
                     pointwise(op, |i| input(i, p), to, &mut output[out(p)..], run);
                 }

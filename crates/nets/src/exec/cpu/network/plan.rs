@@ -1,14 +1,17 @@
 //! Turns a program into kernels with packed weights.
 
+use std::borrow::Cow;
+
 use super::PlannedStep;
 use crate::exec::ExecError;
 use crate::exec::cpu::engine::{self, Engine};
 use crate::exec::cpu::int8::Int8Layer;
 use crate::exec::cpu::map::Map;
 use crate::exec::cpu::memory_plan::Fused;
-use crate::exec::cpu::steps::{Op, Parts, Product, ProductPlaces};
-use crate::exec::lower::{Kernel, Program, Step};
+use crate::exec::cpu::steps::{Op, Parts, Product, ProductPlaces, attend, pool_tokens};
+use crate::exec::lower::{AttentionKernel, Kernel, Program, Step};
 use crate::models::graph::{Pad, Window};
+use featurize_kernels::aligned::prefer_huge_pages;
 #[cfg(target_arch = "x86_64")]
 use featurize_kernels::amx;
 use featurize_kernels::bf16;
@@ -135,7 +138,7 @@ pub(crate) fn plan(
                 return Ok(PlannedStep { layer, macs, op, inputs, output, clears, down, under, halo: None });
             }
             let packed = in_parts(groups, from.c, &weight, &bias, |weight, bias, channels| {
-                let weight = &channels_last(weight, bias.len(), channels, kernel);
+                let weight = &channels_last(weight, channels, kernel);
                 if channels == from.c && !window.is_dilated() {
                     return product(engine, weight, bias, channels, window);
                 }
@@ -200,6 +203,11 @@ pub(crate) fn plan(
         Kernel::Pool { pooling, window, zeros } => Op::Pool(Pool { isa, pooling, window, zeros, channels: to.c }),
         Kernel::AdaptiveAvgPool | Kernel::GlobalAvgPool => Op::AdaptiveAvgPool,
         Kernel::Flatten(order) => Op::Flatten(order),
+        Kernel::Tokens { first, positions } => Op::Tokens { first, positions },
+        Kernel::Attention(attention) => attend(isa, attention, pictures, [&from, &to]),
+        Kernel::AttentionPool { heads, query } => pool_tokens(isa, heads, query, pictures, [&from, &to]),
+        Kernel::Select(first) => Op::Select(first),
+        Kernel::Merge => Op::Merge,
     };
     Ok(PlannedStep { layer: step.layer, macs, op, inputs, output: step.output, clears, down, under, halo: None })
 }
@@ -269,13 +277,19 @@ fn slots(terms: &[usize], maps: &[Map], output: usize) -> Vec<Option<usize>> {
 }
 
 /// Weights `(filters, c, kh, kw)` → `(filters, kh, kw, c)`.
-fn channels_last(weight: &[f32], filters: usize, c: usize, [kh, kw]: [usize; 2]) -> Vec<f32> {
+fn channels_last(weight: &[f32], c: usize, [kh, kw]: [usize; 2]) -> Cow<'_, [f32]> {
     let taps = kh * kw;
-    let mut out = Vec::with_capacity(weight.len());
-    for filter in weight.chunks_exact(c * taps).take(filters) {
-        out.extend((0..taps).flat_map(|tap| (0..c).map(move |i| filter[i * taps + tap])));
+    if taps == 1 {
+        return Cow::Borrowed(weight);
     }
-    out
+    let mut out = vec![0.0; weight.len()];
+    prefer_huge_pages(&mut out);
+    for (to, from) in out.chunks_exact_mut(c * taps).zip(weight.chunks_exact(c * taps)) {
+        for (channel, values) in from.chunks_exact(taps).enumerate() {
+            values.iter().enumerate().for_each(|(tap, &value)| to[tap * c + channel] = value);
+        }
+    }
+    Cow::Owned(out)
 }
 
 fn macs(step: &Step) -> u64 {
@@ -283,6 +297,9 @@ fn macs(step: &Step) -> u64 {
         Kernel::Conv { weight, bias, .. }
         | Kernel::Depthwise { weight, bias, .. }
         | Kernel::Dense { weight, bias, .. } => weight.len() / bias.len().max(1),
+        // a key and a value for each query
+        Kernel::Attention(AttentionKernel { window: Some(window), .. }) => 2 * window.size[0] * window.size[1],
+        Kernel::Attention(_) | Kernel::AttentionPool { .. } => 2 * step.in_shape.len() / step.in_shape.channels(),
         _ => 0,
     };
     (each * step.out_shape.len()) as u64

@@ -1,0 +1,122 @@
+//! Attention over planned maps, and the steps that make tokens of a map and a map of tokens.
+
+use super::Op;
+use crate::exec::cpu::map::Map;
+use crate::exec::lower::AttentionKernel;
+use crate::models::graph::{AttentionWindow, Pad};
+use featurize_kernels::attention::{Attention, AttentionPlaces, AttentionShape};
+use featurize_kernels::simd::Isa;
+
+/// Added to the score of two positions of a window that the shift brought together from opposite sides of the map.
+const APART: f32 = -100.0;
+
+/// Attention over the positions of `from`, of all pictures that go through it together. The channels of a position are
+/// queries, keys and values.
+pub(crate) fn attend(isa: Isa, kernel: AttentionKernel, pictures: usize, [from, to]: [&Map; 2]) -> Op {
+    let AttentionKernel { heads, scale, cosine, bias, window } = kernel;
+    let window = window.unwrap_or(AttentionWindow { size: [from.h, from.w], shift: [0; 2] });
+    let AttentionWindow { size: [wh, ww], .. } = window;
+    let keys = wh * ww;
+    let order: Vec<[usize; 2]> = windows(window, from).flatten().collect();
+    let starts = |map: &Map, channel: usize| {
+        let all = (0..pictures).flat_map(|p| order.iter().map(move |&[y, x]| (p, y, x)));
+        all.map(|(p, y, x)| (map.base(p) + map.at(y, x, Pad::default()) + channel) as u32).collect()
+    };
+    let places = AttentionPlaces {
+        queries: starts(from, 0),
+        keys: starts(from, to.c),
+        value_offset: to.c,
+        outputs: starts(to, 0),
+        kinds: kinds(window, from),
+    };
+    let bias = biases(window, heads, bias);
+    let shape = AttentionShape { heads, size: to.c / heads, queries: keys, keys, cosine };
+    Op::Attention { packed: Box::new(Attention::new(isa, shape, scale, bias, places)), queries: None }
+}
+
+/// Attention of one query a head, the same for each picture, over the tokens of `from`, whose channels are keys and
+/// values.
+pub(crate) fn pool_tokens(isa: Isa, heads: usize, query: Vec<f32>, pictures: usize, [from, to]: [&Map; 2]) -> Op {
+    let places = AttentionPlaces {
+        queries: vec![0; pictures],
+        keys: from.positions(Pad::default(), [1, 1], [from.h, from.w], pictures),
+        value_offset: to.c,
+        outputs: to.positions(Pad::default(), [1, 1], [1, 1], pictures),
+        kinds: vec![0],
+    };
+    let shape = AttentionShape { heads, size: to.c / heads, queries: 1, keys: from.h * from.w, cosine: false };
+    let packed = Box::new(Attention::new(isa, shape, vec![1.0; heads], Vec::new(), places));
+    Op::Attention { packed, queries: Some(query) }
+}
+
+/// The positions (row, column) of each window, in the map from which the shifted windows are cut.
+fn windows(window: AttentionWindow, map: &Map) -> impl Iterator<Item = Vec<[usize; 2]>> + use<> {
+    let (AttentionWindow { size: [wh, ww], shift }, [h, w]) = (window, [map.h, map.w]);
+    let corners = (0..h / wh).flat_map(move |y| (0..w / ww).map(move |x| [y * wh, x * ww]));
+    corners.map(move |[top, left]| {
+        let places = (0..wh).flat_map(|y| (0..ww).map(move |x| [top + y, left + x]));
+        places.map(|[y, x]| [(y + shift[0]) % h, (x + shift[1]) % w]).collect()
+    })
+}
+
+/// For each window of a picture its bias, see [`biases`]: those at the lower and at the right edge of the shifted map
+/// have one of their own.
+fn kinds(window: AttentionWindow, map: &Map) -> Vec<usize> {
+    let count = [map.h / window.size[0], map.w / window.size[1]];
+    let edge = |at: usize, i: usize| usize::from(window.shift[i] > 0 && at + 1 == count[i]);
+    (0..count[0]).flat_map(|y| (0..count[1]).map(move |x| 2 * edge(y, 0) + edge(x, 1))).collect()
+}
+
+/// The biases `(kinds, heads, queries, keys)`: that of all windows, and where windows are shifted those of the windows
+/// at the right edge, at the lower edge, and at both, in which parts from opposite sides of the map do not see each
+/// other.
+fn biases(window: AttentionWindow, heads: usize, bias: Vec<f32>) -> Vec<f32> {
+    let AttentionWindow { size: [wh, ww], shift } = window;
+    if shift == [0, 0] {
+        return bias;
+    }
+    let keys = wh * ww;
+    let each = if bias.is_empty() { vec![0.0; heads * keys * keys] } else { bias };
+    let part = |kind: usize, at: usize| {
+        let [below, beyond] = [at / ww >= wh - shift[0], at % ww >= ww - shift[1]];
+        [kind & 2 > 0 && below, kind & 1 > 0 && beyond]
+    };
+    let masked = |kind: usize| {
+        let at = move |i: usize| (part(kind, i / keys % keys), part(kind, i % keys));
+        let mask = move |i: usize| if at(i).0 == at(i).1 { 0.0 } else { APART };
+        each.iter().enumerate().map(move |(i, bias)| bias + mask(i))
+    };
+    (0..4).flat_map(masked).collect()
+}
+
+/// Writes the first tokens, and behind them the positions of a map, to which something is added.
+pub(super) fn put_tokens(
+    [first, positions]: [&[f32]; 2],
+    (from, values): (&Map, &[f32]),
+    to: &Map,
+    output: &mut [f32],
+) {
+    let mut runs = to.runs(false);
+    first.chunks_exact(to.c).zip(&mut runs).for_each(|(token, run)| output[run].copy_from_slice(token));
+    for ((run, position), added) in runs.zip(from.runs(false)).zip(positions.chunks_exact(to.c)) {
+        let sums = values[position].iter().zip(added).map(|(value, added)| value + added);
+        output[run].iter_mut().zip(sums).for_each(|(to, sum)| *to = sum);
+    }
+}
+
+/// Copies tokens from one on, or merges the channels of squares of positions.
+pub(crate) fn gather<T: Copy>(op: &Op, (from, values): (&Map, &[T]), to: &Map, output: &mut [T]) {
+    if let Op::Select(first) = op {
+        for (to, from) in to.runs(false).zip(from.runs(false).skip(*first)) {
+            output[to].copy_from_slice(&values[from]);
+        }
+        return;
+    }
+    for (y, x) in (0..to.h).flat_map(|y| (0..to.w).map(move |x| (y, x))) {
+        for (i, [down, across]) in [[0, 0], [1, 0], [0, 1], [1, 1]].into_iter().enumerate() {
+            let start = to.at(y, x, Pad::default()) + i * from.c;
+            let square = from.at(2 * y + down, 2 * x + across, Pad::default());
+            output[start..start + from.c].copy_from_slice(&values[square..square + from.c]);
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! The names of tensors in the files of OpenAI's CLIP, of OpenCLIP and of Hugging Face's `transformers` (CLIP,
+//! DINOv2 and ViT), translated to timm's, or for DINOv2 to those of its authors, which differ in the registers alone.
+//! `visual.transformer.resblocks.0.ln_1.weight` is `blocks.0.norm1.weight`.
+
+use std::collections::BTreeMap;
+
+use super::Tensor;
+use crate::models::graph::{Graph, Parameter};
+
+/// The words of a name that are replaced, in this order. `conv1` and `class_embedding` are OpenAI's.
+const WORDS: [(&str, &str); 37] = [
+    ("vision_model.embeddings.", ""),
+    ("vision_model.", ""),
+    ("embeddings.patch_embeddings.projection", "patch_embed.proj"),
+    ("embeddings.", ""),
+    ("conv1.", "patch_embed.proj."),
+    ("patch_embedding.", "patch_embed.proj."),
+    ("class_embedding", "cls_token"),
+    ("positional_embedding", "pos_embed"),
+    ("position_embedding.weight", "pos_embed"),
+    ("position_embeddings", "pos_embed"),
+    ("transformer.resblocks.", "blocks."),
+    ("encoder.layers.", "blocks."),
+    ("encoder.layer.", "blocks."),
+    ("ln_pre", "norm_pre"),
+    ("pre_layrnorm", "norm_pre"),
+    ("post_layernorm", "norm"),
+    ("ln_post", "norm"),
+    ("visual_projection.", "head."),
+    ("ln_", "norm"),
+    ("layer_norm", "norm"),
+    ("layernorm_before", "norm1"),
+    ("layernorm_after", "norm2"),
+    ("layernorm.", "norm."),
+    ("self_attn.", "attn."),
+    ("attention.attention.", "attn."),
+    ("attention.output.dense.", "attn.proj."),
+    ("intermediate.dense.", "mlp.fc1."),
+    ("output.dense.", "mlp.fc2."),
+    ("in_proj_", "qkv."),
+    ("out_proj", "proj"),
+    ("query.", "q_proj."),
+    ("key.", "k_proj."),
+    ("value.", "v_proj."),
+    ("mlp.c_fc", "mlp.fc1"),
+    ("mlp.c_proj", "mlp.fc2"),
+    ("layer_scale1.lambda1", "ls1.gamma"),
+    ("layer_scale2.lambda1", "ls2.gamma"),
+];
+
+/// A tensor by which such a file is known, behind what stands before all of its names.
+const MARKS: [&str; 3] = ["class_embedding", "embeddings.patch_embeddings.projection.weight", "embeddings.cls_token"];
+
+/// The tensors by the names of `graph`, when theirs are such and it has timm's.
+pub(super) fn renamed(tensors: &BTreeMap<String, Tensor>, graph: &Graph) -> Option<BTreeMap<String, Tensor>> {
+    graph.find("patch_embed.proj")?;
+    let (mark, known) =
+        MARKS.iter().find_map(|mark| Some((tensors.keys().find(|name| name.ends_with(mark))?, mark)))?;
+    let prefix = before(mark, known);
+    let expected: BTreeMap<String, Parameter> =
+        graph.parameters().into_iter().map(|parameter| (parameter.name.clone(), parameter)).collect();
+    let mut all: BTreeMap<String, Tensor> = BTreeMap::new();
+    for (name, tensor) in tensors {
+        let Some(own) = name.strip_prefix(prefix) else { continue };
+        let own = of_timm(own);
+        let tensor = match (own.as_str(), tensor.shape()) {
+            // (width, features): it is multiplied from the right
+            ("proj", &[width, features]) => {
+                all.insert("head.weight".into(), transposed(tensor, width, features));
+                continue;
+            }
+            ("cls_token", &[c]) => tensor.map(vec![1, 1, c], |values| values),
+            ("pos_embed", &[n, c]) => tensor.map(vec![1, n, c], |values| values),
+            _ => tensor.clone(),
+        };
+        all.insert(own, tensor);
+    }
+    joined(&mut all);
+    // timm's projection has a bias, which is zero
+    if let (Some(bias), Some(weight)) = (expected.get("head.bias"), all.get("head.weight"))
+        && weight.shape()[0] == bias.shape[0]
+    {
+        all.entry("head.bias".into()).or_insert_with(|| Tensor::ready(bias.shape.clone(), vec![0.0; bias.shape[0]]));
+    }
+    Some(all)
+}
+
+/// What stands before the names: beside a tower of OpenAI, whose names begin with `visual.`, is one for texts with the
+/// same names.
+fn before<'a>(name: &'a str, mark: &str) -> &'a str {
+    let rest = &name[..name.len() - mark.len()];
+    rest.strip_suffix("vision_model.embeddings.").unwrap_or(rest)
+}
+
+fn of_timm(name: &str) -> String {
+    WORDS.iter().fold(name.to_string(), |name, (from, to)| name.replace(from, to))
+}
+
+fn transposed(tensor: &Tensor, rows: usize, columns: usize) -> Tensor {
+    tensor.map(vec![columns, rows], move |values| {
+        (0..columns)
+            .flat_map(|column| (0..rows).map(move |row| (row, column)))
+            .map(|(r, c)| values[r * columns + c])
+            .collect()
+    })
+}
+
+/// Joins queries, keys and values.
+fn joined(all: &mut BTreeMap<String, Tensor>) {
+    let first = |name: &String| name.contains(".attn.q_proj.");
+    for name in all.keys().filter(|name| first(name)).cloned().collect::<Vec<_>>() {
+        let parts = ["q_proj", "k_proj", "v_proj"].map(|part| all.remove(&name.replace("q_proj", part)));
+        let [Some(q), Some(k), Some(v)] = parts else { continue };
+        let mut shape = q.shape().to_vec();
+        shape[0] += k.shape()[0] + v.shape()[0];
+        let read = move || Ok([q.values()?, k.values()?, v.values()?].concat());
+        all.insert(name.replace("q_proj", "qkv"), Tensor::later(shape, read));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::models::{BuildOptions, Source, find};
+
+    fn graph(model: &str, source: Source) -> Graph {
+        let model = find(model).expect("registered");
+        (model.build)(&BuildOptions { channels: 3, size: [224; 2], classes: 0, source }).expect("built")
+    }
+
+    /// Names of a file: those outside the blocks, those of a block behind the words before its number. `weight` and
+    /// `bias` stand for both.
+    fn file(outside: &[(&str, &[usize])], block: &str, within: &[(&str, &[usize])]) -> BTreeMap<String, Tensor> {
+        let of_block = |i: usize| within.iter().map(move |&(name, shape)| (format!("{block}{i}.{name}"), shape));
+        let all = outside.iter().map(|&(name, shape)| (name.to_string(), shape)).chain((0..12).flat_map(of_block));
+        let both = all.flat_map(|(name, shape)| match name.strip_suffix(".*") {
+            Some(layer) => {
+                vec![(format!("{layer}.weight"), shape.to_vec()), (format!("{layer}.bias"), shape[..1].to_vec())]
+            }
+            None => vec![(name, shape.to_vec())],
+        });
+        both.map(|(name, shape)| (name, Tensor::ready(shape, vec![]))).collect()
+    }
+
+    #[test]
+    fn every_tensor_gets_the_name_and_the_shape_of_the_network() {
+        let clip = "vit_base_patch32_clip_quickgelu_224";
+        let openai = file(
+            &[
+                ("visual.class_embedding", &[768]),
+                ("visual.positional_embedding", &[50, 768]),
+                ("visual.proj", &[768, 512]),
+                ("visual.conv1.weight", &[768, 3, 32, 32]),
+                ("visual.ln_pre.*", &[768]),
+                ("visual.ln_post.*", &[768]),
+                ("positional_embedding", &[77, 512]),
+                ("transformer.resblocks.0.ln_1.weight", &[512]),
+            ],
+            "visual.transformer.resblocks.",
+            &[
+                ("ln_1.*", &[768]),
+                ("ln_2.*", &[768]),
+                ("attn.in_proj_weight", &[2304, 768]),
+                ("attn.in_proj_bias", &[2304]),
+                ("attn.out_proj.*", &[768, 768]),
+                ("mlp.c_fc.*", &[3072, 768]),
+                ("mlp.c_proj.*", &[768, 3072]),
+            ],
+        );
+        let transformers = file(
+            &[
+                ("vision_model.embeddings.class_embedding", &[768]),
+                ("vision_model.embeddings.position_embedding.weight", &[50, 768]),
+                ("vision_model.embeddings.patch_embedding.weight", &[768, 3, 32, 32]),
+                ("vision_model.pre_layrnorm.*", &[768]),
+                ("vision_model.post_layernorm.*", &[768]),
+                ("visual_projection.weight", &[512, 768]),
+                ("text_model.encoder.layers.0.layer_norm1.weight", &[512]),
+            ],
+            "vision_model.encoder.layers.",
+            &[
+                ("layer_norm1.*", &[768]),
+                ("layer_norm2.*", &[768]),
+                ("self_attn.q_proj.*", &[768, 768]),
+                ("self_attn.k_proj.*", &[768, 768]),
+                ("self_attn.v_proj.*", &[768, 768]),
+                ("self_attn.out_proj.*", &[768, 768]),
+                ("mlp.fc1.*", &[3072, 768]),
+                ("mlp.fc2.*", &[768, 3072]),
+            ],
+        );
+        let dinov2 = file(
+            &[
+                ("embeddings.cls_token", &[1, 1, 384]),
+                ("embeddings.mask_token", &[1, 384]),
+                ("embeddings.register_tokens", &[1, 4, 384]),
+                ("embeddings.position_embeddings", &[1, 257, 384]),
+                ("embeddings.patch_embeddings.projection.*", &[384, 3, 14, 14]),
+                ("layernorm.*", &[384]),
+            ],
+            "encoder.layer.",
+            &[
+                ("norm1.*", &[384]),
+                ("norm2.*", &[384]),
+                ("attention.attention.query.*", &[384, 384]),
+                ("attention.attention.key.*", &[384, 384]),
+                ("attention.attention.value.*", &[384, 384]),
+                ("attention.output.dense.*", &[384, 384]),
+                ("layer_scale1.lambda1", &[384]),
+                ("layer_scale2.lambda1", &[384]),
+                ("mlp.fc1.*", &[1536, 384]),
+                ("mlp.fc2.*", &[384, 1536]),
+            ],
+        );
+        for (model, source, file) in [
+            (clip, Source::Openai, openai),
+            (clip, Source::Timm, transformers),
+            ("vit_small_patch14_reg4_dinov2", Source::Facebook, dinov2),
+        ] {
+            let graph = graph(model, source);
+            let renamed = renamed(&file, &graph).expect("such names");
+            for parameter in graph.parameters() {
+                let found = renamed.get(&parameter.name).map(|tensor| tensor.shape().to_vec());
+                assert_eq!(found, Some(parameter.shape), "{model}: {}", parameter.name);
+            }
+        }
+        assert!(renamed(&BTreeMap::new(), &graph(clip, Source::Timm)).is_none());
+    }
+}
