@@ -26,7 +26,7 @@ use crate::stages::extract::{self, Extracted};
 use crate::stages::reduce::{self, Reduced};
 use crate::stages::report::{self, Reported};
 use crate::stages::rows::{Shards, Source};
-use crate::stages::scan::{self, Listing, Split};
+use crate::stages::scan::{self, Keep, Listing, Split};
 use crate::stages::select::{self, Selected};
 use crate::stages::train::{self, TrainError, Trained};
 use crate::store::{Claims, Lock, OutputFile, Owner, Record, StoreError, Writes};
@@ -74,7 +74,11 @@ pub fn run(plan: &Plan, options: &Options, ui: &Ui) -> Result<Outcome, Error> {
 fn attempt(plan: &Plan, options: &Options, lock: &Lock, ui: &Ui) -> Result<Outcome, Error> {
     let start = Instant::now();
     // a run that ends with the listing is asked to list
-    let mut listing = scan::run(plan, options.rescan || options.until == Some(StageId::Scan), ui)?;
+    let anew = options.rescan || options.until == Some(StageId::Scan);
+    let keep: Keep<Error> = &mut |large| Ok(extract::draft(plan, large, ui)?);
+    // copies are looked for among all pictures
+    let is_kept = lock.writable().is_ok() && !plan.pipeline.input.hash;
+    let mut listing = scan::run(plan, anew, is_kept.then_some(keep), ui)?;
     extract::resolve(plan, &mut listing, ui)?.remember();
     let scanned = start.elapsed().as_secs_f64();
     check(plan, &listing, options.until, ui)?;

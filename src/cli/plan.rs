@@ -20,7 +20,7 @@ pub fn run(arguments: &PipelineArgs, store: &StoreArgs) -> Result<(), Error> {
     let ui = Ui::silent();
     let plan = arguments.plan(store, true, &ui)?;
     Owner::of(&plan.dir).check_name(&plan.pipeline.name)?;
-    let mut listing = scan::run(&plan, false, &ui)?;
+    let mut listing = scan::run::<Error>(&plan, false, None, &ui)?;
     extract::resolve(&plan, &mut listing, &ui)?;
     extract::find_ranges(&plan, &Options::default())?;
     let keys = Keys::of(&plan, &listing)?;

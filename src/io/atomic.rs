@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-pub use featurize_nets::files::atomic::{Draft as Sink, is_temporary};
+pub use featurize_nets::files::atomic::{Draft as Sink, Synced, is_temporary};
 
 use super::{Digest, IoError};
 use featurize_nets::files::atomic;

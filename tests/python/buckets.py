@@ -12,6 +12,7 @@ folder, from S3 and by URLs of a plain server, and the memory of the process.
 import argparse
 import functools
 import hashlib
+import http.client
 import http.server
 import json
 import os
@@ -81,6 +82,10 @@ class Program:
             sys.exit(f"{out}: exit {process.returncode}\n{text}")
         return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
 
+    def shards(self, out):
+        """The feature tables by name."""
+        return {path.name: path.read_bytes() for path in (self.folder / out / "features").iterdir()}
+
     def results(self, out):
         names = ["features", "classifier", "reduced.parquet", "predictions.parquet", "metrics.json"]
         files = [path for name in names for path in [self.folder / out / name, *(self.folder / out / name).glob("*")]]
@@ -118,27 +123,78 @@ class Moto:
         self.start()
 
     def start(self):
-        import boto3
-
         command = [Path(sys.executable).with_name("moto_server"), "-H", "127.0.0.1", "-p", str(self.port)]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         wait_for(self.port)
-        client = boto3.client(
+        self.client().create_bucket(Bucket="bucket")
+        for name, data in {"": b"", "Training/": b"", **self.pictures}.items():
+            self.put(name, data)
+
+    def put(self, name, data):
+        self.client().put_object(Bucket="bucket", Key=f"photos/{name}", Body=data)
+
+    @functools.cache
+    def client(self):
+        import boto3
+
+        return boto3.client(
             "s3",
             endpoint_url=self.environment["AWS_ENDPOINT_URL"],
             region_name="us-east-1",
             aws_access_key_id="x",
             aws_secret_access_key="x",
         )
-        client.create_bucket(Bucket="bucket")
-        client.put_object(Bucket="bucket", Key="photos/", Body=b"")
-        client.put_object(Bucket="bucket", Key="photos/Training/", Body=b"")
-        for name, data in self.pictures.items():
-            client.put_object(Bucket="bucket", Key=f"photos/{name}", Body=data)
 
     def stop(self):
         self.process.kill()
         self.process.wait()
+
+
+class Proxy(http.server.ThreadingHTTPServer):
+    """Stands before a server, counts the requests that are under way, and refuses some objects."""
+
+    refused = {"forbidden.jpg": 403, "gone.jpg": 404}
+    daemon_threads = True
+    request_queue_size = 256
+
+    def __init__(self, port):
+        self.lock, self.now, self.most = threading.Lock(), 0, 0
+        proxy = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self):
+                with proxy.lock:
+                    proxy.now += 1
+                    proxy.most = max(proxy.most, proxy.now)
+                time.sleep(0.1)
+                self.answer()
+                with proxy.lock:
+                    proxy.now -= 1
+
+            def answer(self):
+                code = next((code for name, code in proxy.refused.items() if self.path.endswith(name)), None)
+                if code:
+                    body, headers = b"<Error><Message>no</Message></Error>", {}
+                else:
+                    connection = http.client.HTTPConnection("127.0.0.1", port)
+                    connection.request("GET", self.path, headers=dict(self.headers))
+                    answer = connection.getresponse()
+                    code, body, headers = answer.status, answer.read(), answer.headers
+                self.send_response(code)
+                for name in ["ETag", "Last-Modified", "Content-Type"]:
+                    if name in headers:
+                        self.send_header(name, headers[name])
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_):
+                pass
+
+        super().__init__(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
 
 
 def check(condition, text):
@@ -181,8 +237,46 @@ def s3(program, pictures, wanted):
         program.run("s3://bucket/photos", "down", server.environment)
         check(program.results("down") == wanted, "which a new start goes on from")
         program.run("s3://nowhere/photos", "nowhere", server.environment, code=2)
+        changes(program, pictures, server)
+        refusals(program, pictures, server)
     finally:
         server.stop()
+
+
+def changes(program, pictures, server):
+    """An object that is written again costs nothing where it has the same contents, and its shard where it has others."""
+    names = sorted(pictures)
+    before = program.shards("s3")
+    server.put(names[5], pictures[names[5]])
+    check(not computed(program.run("s3://bucket/photos", "s3", server.environment)), "the same contents cost nothing")
+    server.put(names[5], pictures[names[0]])
+    rest = computed(program.run("s3://bucket/photos", "s3", server.environment))
+    after = program.shards("s3")
+    others = [name for name in before if after.get(name) != before[name]]
+    check(len(others) == 1 and 1 <= rest <= 8, f"an object with another etag: {rest} pictures of {len(others)} table")
+    server.put(names[5], pictures[names[5]])
+
+
+def refusals(program, pictures, server):
+    """Objects that cannot be had are rows with their kinds, and requests are under way as many as asked for."""
+    import pyarrow.parquet
+
+    some = next(iter(pictures.values()))
+    for name in Proxy.refused:
+        server.put(f"Training/Lemon/{name}", some)
+    proxy = Proxy(server.port)
+    environment = {**server.environment, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{proxy.server_port}"}
+    for requests in [4, 64]:
+        proxy.most = 0
+        out = f"refused-{requests}"
+        sets = [f"runtime.requests={requests}", "input.max_bad_fraction=0.5", "extract.shard_rows=1024"]
+        more = ["--until", "extract", *[word for one in sets for word in ["--set", one]]]
+        program.run("s3://bucket/photos", out, environment, more)
+        rows = pyarrow.parquet.read_table(program.folder / out / "manifest.parquet").to_pylist()
+        kinds = {Path(row["path"]).name: row["kind"] for row in rows if row["status"] == "failed"}
+        check(kinds == {"forbidden.jpg": "forbidden", "gone.jpg": "missing"}, f"refused objects are rows: {kinds}")
+        check(proxy.most == min(requests, len(pictures) + 2), f"{proxy.most} requests are under way")
+    proxy.shutdown()
 
 
 def azure(program, pictures, wanted, azurite):
@@ -247,7 +341,7 @@ def rates(program, pictures, count):
     more = ["--until", "extract", "--set", "input.split={fraction: 0.2}", "--set", "extract.shard_rows=1024"]
     best = {}
     try:
-        for turn in range(3):
+        for turn in range(6):
             for name, root in [("folder", program.folder / "many"), ("s3", "s3://bucket/photos"), ("urls", table)]:
                 events = program.run(root, f"{name}-{turn}", server.environment, more)
                 timing = next(event["seconds"] for event in events if event.get("event") == "extract_timing")

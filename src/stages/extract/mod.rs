@@ -33,6 +33,7 @@ use thiserror::Error;
 
 pub use calibration::{find as find_ranges, note as note_ranges, settle as settle_ranges};
 pub use duplicates::{Duplicates, Member, Sha256};
+use notes::Notes;
 pub use notes::resolve;
 pub use part::{Computed, Part, Worker};
 pub use shard::{Outcome, count};
@@ -50,7 +51,7 @@ use crate::pictures::{StreamError, Way};
 use crate::plan::Plan;
 use crate::progress::{Interrupted, StageLine, Ui, bytes, plural};
 use crate::stage::{Options, StageId};
-use crate::stages::scan::{Listing, Picture, Stored, Storing};
+use crate::stages::scan::{Large, Listing, Picture, Stored, Storing};
 use crate::store::{OutputFile, RunDir};
 
 /// The number of columns above which the footer of a table, which has one row group, is slow to read.
@@ -273,10 +274,32 @@ impl Maker {
     }
 }
 
+/// Writes a listing that is too large to be held, with what is known of the contents of its pictures.
+pub(crate) fn draft(plan: &Plan, large: Large, ui: &Ui) -> Result<Listing, ExtractError> {
+    let most = shard::most_rows(plan, large.count);
+    let cut = |pictures: &[Picture]| shard::ranges(pictures, most);
+    let mut notes = Notes::read(plan);
+    let storing = Storing { plan, settings: plan.table_settings()?, cut: &cut };
+    let parts = large.parts.map(|part| {
+        let mut part = part?;
+        notes.resolve(plan, &mut part, ui)?;
+        Ok::<_, ExtractError>(part)
+    });
+    let listing = storing.draft(&large.whole, parts)?;
+    notes.remember();
+    Ok(listing)
+}
+
 /// Keeps the listing in the store, for workers and for the next start, with what is known of the contents of its
 /// pictures after `shards` were extracted. One that is too large to be held is in the store only from now on.
 pub fn keep_listing(plan: &Plan, listing: &mut Listing, shards: &[Shard]) -> Result<(), ExtractError> {
-    if listing.stored.is_some() && shards.is_empty() {
+    if let Some(stored) = listing.stored.as_ref().filter(|_| shards.is_empty()) {
+        if let Some(is_another) = stored.keep(plan)? {
+            if is_another {
+                part::forget_workers(&plan.dir)?;
+            }
+            *listing = Stored::open(plan)?.map_or_else(Listing::default, Stored::into_listing);
+        }
         return Ok(());
     }
     let most = shard::most_rows(plan, listing.len());

@@ -59,81 +59,99 @@ impl<'de> Deserialize<'de> for Note {
     }
 }
 
-/// Notes whose stamps are no longer those of the files, although the contents are.
+/// All notes of the store.
 #[derive(Debug, Default)]
-pub struct Touched {
-    /// The new stamp of each path, by the file that the notes are in.
-    stamps: BTreeMap<PathBuf, BTreeMap<u64, u64>>,
+pub struct Notes {
+    /// Sorted by path, each with the number of the file that it stands in.
+    notes: Vec<(Note, u32)>,
+    files: Vec<PathBuf>,
+    /// The stamps of files that have them no longer, although the contents are the same: by the file that the notes are
+    /// in, and by path.
+    touched: BTreeMap<PathBuf, BTreeMap<u64, u64>>,
 }
 
-/// A note and the number of the file that it stands in; a note of a journal has no number.
-type Place = (Note, Option<usize>);
-
-/// Fills in the contents of all pictures that the store knows. Files that may have changed since are read, all threads
-/// at once.
-pub fn resolve(plan: &Plan, listing: &mut Listing, ui: &Ui) -> Result<Touched, ExtractError> {
+/// Fills in the contents of all pictures that the store knows.
+pub fn resolve(plan: &Plan, listing: &mut Listing, ui: &Ui) -> Result<Notes, ExtractError> {
     let is_unknown = |picture: &Picture| picture.contents == Contents::Unknown;
-    if !listing.pictures.iter().any(is_unknown) {
-        return Ok(Touched::default());
-    }
-    let (files, notes) = read(plan);
-    if notes.is_empty() {
-        return Ok(Touched::default());
-    }
-    let of = |path: u64| {
-        let first = notes.partition_point(|(note, _)| note.path < path);
-        notes[first..].iter().take_while(move |(note, _)| note.path == path)
-    };
-    let mut doubtful = Vec::new();
-    for (i, picture) in listing.pictures.iter_mut().enumerate().filter(|(_, picture)| is_unknown(picture)) {
-        let mut known = of(path(picture)).map(|(note, _)| note).peekable();
-        if known.peek().is_none() {
-            continue;
-        }
-        match known.find(|note| note.stamp == picture.stamp && picture.stamp != 0) {
-            Some(note) => picture.contents = note.contents,
-            None => doubtful.push(i),
-        }
-    }
-    if doubtful.is_empty() {
-        return Ok(Touched::default());
-    }
-    let line = ui.stage(StageId::Scan, Some(doubtful.len() as u64), "files");
-    let hashes = hash(plan, listing, &doubtful, &line)?;
-    let (mut touched, mut changed) = (Touched::default(), 0);
-    for (&i, contents) in doubtful.iter().zip(hashes) {
-        let picture = &mut listing.pictures[i];
-        picture.contents = contents;
-        let mut same = of(path(picture)).filter(|(note, _)| note.contents == contents).peekable();
-        changed += usize::from(same.peek().is_none());
-        for file in same.filter_map(|(_, file)| *file) {
-            touched.stamps.entry(files[file].clone()).or_default().insert(path(picture), picture.stamp);
-        }
-    }
-    line.finish(&format!("{} read again in case of changes: {changed} changed", plural(doubtful.len(), "file")));
-    Ok(touched)
+    let mut notes = if listing.pictures.iter().any(is_unknown) { Notes::read(plan) } else { Notes::default() };
+    notes.resolve(plan, listing, ui)?;
+    Ok(notes)
 }
 
-/// Reads every note of the store, sorted by path, and the files that they are in.
-fn read(plan: &Plan) -> (Vec<PathBuf>, Vec<Place>) {
-    #[derive(Deserialize)]
-    struct Notes {
-        notes: Vec<Note>,
+impl Notes {
+    /// Reads every note of the store.
+    pub fn read(plan: &Plan) -> Self {
+        #[derive(Deserialize)]
+        struct Noted {
+            notes: Vec<Note>,
+        }
+        let files = plan.dir.own_files(&plan.dir.shards());
+        let mut notes = Vec::new();
+        for (path, file) in files.iter().zip(0..) {
+            let noted = match path.extension().and_then(|extension| extension.to_str()) {
+                Some("json") => sealed::read::<Noted>(path).map_or_else(|_| Vec::new(), |read| read.notes),
+                Some(journal::EXTENSION) => journal::notes(path),
+                _ => Vec::new(),
+            };
+            notes.extend(noted.into_iter().map(|note| (note, file)));
+        }
+        notes.sort_unstable_by_key(|(note, file)| (note.path, *file));
+        Self { notes, files, touched: BTreeMap::new() }
     }
-    let files = plan.dir.own_files(&plan.dir.shards());
-    let mut notes = Vec::new();
-    for (i, path) in files.iter().enumerate() {
-        match path.extension().and_then(|extension| extension.to_str()) {
-            Some("json") => {
-                let read = sealed::read::<Notes>(path);
-                notes.extend(read.into_iter().flat_map(|read| read.notes).map(|note| (note, Some(i))));
+
+    fn of(&self, path: u64) -> impl Iterator<Item = &(Note, u32)> {
+        let first = self.notes.partition_point(|(note, _)| note.path < path);
+        self.notes[first..].iter().take_while(move |(note, _)| note.path == path)
+    }
+
+    /// Fills in the contents of the pictures of a part. Files that may have changed since are read, all threads at once.
+    pub fn resolve(&mut self, plan: &Plan, part: &mut Listing, ui: &Ui) -> Result<(), ExtractError> {
+        ui.check()?;
+        let mut doubtful = Vec::new();
+        let pictures = part.pictures.iter_mut().enumerate();
+        for (i, picture) in pictures.filter(|(_, picture)| picture.contents == Contents::Unknown) {
+            let mut known = self.of(path(picture)).map(|(note, _)| note).peekable();
+            if known.peek().is_none() {
+                continue;
             }
-            Some(journal::EXTENSION) => notes.extend(journal::notes(path).into_iter().map(|note| (note, None))),
-            _ => {}
+            match known.find(|note| note.stamp == picture.stamp && picture.stamp != 0) {
+                Some(note) => picture.contents = note.contents,
+                None => doubtful.push(i),
+            }
+        }
+        if doubtful.is_empty() {
+            return Ok(());
+        }
+        let line = ui.stage(StageId::Scan, Some(doubtful.len() as u64), "files");
+        let hashes = hash(plan, part, &doubtful, &line)?;
+        let mut changed = 0;
+        for (&i, contents) in doubtful.iter().zip(hashes) {
+            let picture = &mut part.pictures[i];
+            picture.contents = contents;
+            let same: Vec<u32> =
+                self.of(path(picture)).filter(|(note, _)| note.contents == contents).map(|one| one.1).collect();
+            changed += usize::from(same.is_empty());
+            for file in same {
+                let stamps = self.touched.entry(self.files[file as usize].clone()).or_default();
+                stamps.insert(path(picture), picture.stamp);
+            }
+        }
+        line.finish(&format!("{} read again in case of changes: {changed} changed", plural(doubtful.len(), "file")));
+        Ok(())
+    }
+
+    /// Notes the new stamps, so that the files need not be read again. On a disk that cannot be written to they are
+    /// read another time.
+    pub fn remember(&self) {
+        for (path, stamps) in &self.touched {
+            // a journal is none, and is read another time
+            let Ok(mut kept) = sealed::read::<Kept>(path) else { continue };
+            for note in &mut kept.notes {
+                note.stamp = stamps.get(&note.path).copied().unwrap_or(note.stamp);
+            }
+            sealed::write_compact(path, &kept).ok();
         }
     }
-    notes.sort_by_key(|(note, _)| note.path);
-    (files, notes)
 }
 
 /// Reads the pictures `wanted` with all threads and returns their contents in order.
@@ -158,20 +176,6 @@ fn hash(plan: &Plan, listing: &Listing, wanted: &[usize], line: &StageLine) -> R
         Ok::<_, StreamError>(())
     })?;
     Ok(all)
-}
-
-impl Touched {
-    /// Notes the new stamps, so that the files need not be read again. On a disk that cannot be written to they are
-    /// read another time.
-    pub fn remember(&self) {
-        for (path, stamps) in &self.stamps {
-            let Ok(mut kept) = sealed::read::<Kept>(path) else { continue };
-            for note in &mut kept.notes {
-                note.stamp = stamps.get(&note.path).copied().unwrap_or(note.stamp);
-            }
-            sealed::write_compact(path, &kept).ok();
-        }
-    }
 }
 
 #[cfg(test)]

@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 
 use super::shard::{self, Filled, Maker, Outcome, Shard};
 use crate::config;
+use crate::io::IoError;
 use crate::io::columns::Columns;
 use crate::io::features::FeatureFile;
 use crate::pipeline::{self, peak_memory_mb};
 use crate::plan::Plan;
 use crate::progress::Ui;
 use crate::stage::{Options, StageId};
-use crate::stages::scan::{Contents, Stored, Storing};
-use crate::store::{Claims, Owner};
+use crate::stages::scan::{Contents, Listing, Split};
 
 const YAML: &str = "version: 1\ninput: {root: data/fruits, split: {train: 'Training/**', test: 'Test/**'}, \
                     classes: [Banana, Lemon, Strawberry], limit_per_class: 11}\n\
@@ -108,6 +108,97 @@ fn the_process_that_is_killed() {
     }
 }
 
+/// All of a listing in memory.
+fn whole(listing: &Listing) -> Listing {
+    let mut whole = Listing { classes: listing.classes.clone(), ..Listing::default() };
+    let take = |part: &Listing| {
+        whole.pictures.extend_from_slice(&part.pictures);
+        whole.aside.extend_from_slice(&part.aside);
+        Ok::<_, IoError>(())
+    };
+    listing.for_each(take).expect("read");
+    whole
+}
+
+#[test]
+fn a_folder_of_too_many_files_is_listed_as_one_that_is_held() {
+    let out = tempfile::tempdir().expect("folder");
+    let options = Options { until: Some(StageId::Scan), ..Options::default() };
+    for (i, (input, is_sound)) in [
+        ("split: {train: 'Training/**', test: 'Test/**'}, classes: [Lemon, Banana], limit_per_class: 11", true),
+        ("split: {fraction: 0.3, seed: 5}, limit_per_class: {test: 2}", true),
+        ("label: {pattern: '/([A-Z])[a-z]+/'}", true),
+        ("label: none", true),
+        ("label: {pattern: 'no(where)'}", false),
+        ("classes: [Nothing]", false),
+        ("split: {train: 'Nothing/**', test: 'Nowhere/**'}", false),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let yaml = format!("version: 1\ninput: {{root: data/fruits, {input}}}\n");
+        let [held, stored] = ["held", "stored"].map(|name| plan(&yaml, &out.path().join(format!("{name}-{i}"))));
+        let stored = Plan { held: 48, ..stored };
+        let [one, other] = [&held, &stored].map(|plan| pipeline::run(plan, &options, &Ui::silent()));
+        match (one, other, is_sound) {
+            (Ok(one), Ok(other), true) => {
+                let (one, other) = (one.listing, other.listing);
+                assert!(one.stored.is_none() && other.stored.is_some() && other.parts().len() > 1, "{input}");
+                assert!(whole(&one) == whole(&other) && manifest(&held) == manifest(&stored), "{input}");
+                assert_eq!((one.fingerprint(), one.paths()), (other.fingerprint(), other.paths()), "{input}");
+            }
+            (Err(one), Err(other), false) => {
+                assert_eq!(one.to_string(), other.to_string());
+                assert!(!stored.dir.root().exists(), "{input}");
+            }
+            (one, other, _) => panic!("{input}: {:?} {:?}", one.err(), other.err()),
+        }
+    }
+}
+
+#[test]
+fn a_large_folder_that_is_listed_again_costs_its_changes_only() {
+    let out = tempfile::tempdir().expect("folder");
+    let fruits = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/fruits/Training");
+    let at = |name: &str| out.path().join("pictures").join(name);
+    let mut names = Vec::new();
+    for class in ["Banana", "Lemon", "Strawberry"] {
+        std::fs::create_dir_all(at(class)).expect("folder");
+        for entry in std::fs::read_dir(fruits.join(class)).expect("shipped").take(24) {
+            let name = format!("{class}/{}", entry.expect("shipped").file_name().display());
+            std::fs::copy(fruits.join(&name), at(&name)).expect("copied");
+            names.push(name);
+        }
+    }
+    let yaml = format!(
+        "version: 1\ninput: {{root: {}}}\nextract: {{shard_rows: 8, recipe: {{size: 64}}}}\nruntime: {{threads: 1}}\n",
+        at("").display()
+    );
+    let stored = small(&yaml, &out.path().join("stored"));
+    let scan = |rescan| {
+        let options = Options { until: Some(StageId::Extract), rescan, ..Options::default() };
+        let outcome = pipeline::run(&stored, &options, &Ui::silent()).expect("extracted");
+        assert!(outcome.listing.stored.is_some());
+        let computed = if outcome.computed.is_empty() { 0 } else { outcome.extracted.expect("done").timing.pictures };
+        (computed, outcome.listing.fingerprint())
+    };
+    assert_eq!(scan(false).0, 72);
+    assert_eq!(scan(true).0, 0, "nothing has changed");
+    // copied over itself, changed, new, gone
+    let bytes = |name: &str| std::fs::read(at(name)).expect("read");
+    std::fs::write(at(&names[1]), bytes(&names[1])).expect("written");
+    std::fs::write(at(&names[30]), bytes(&names[2])).expect("written");
+    std::fs::write(at("Lemon/new.jpg"), bytes(&names[3])).expect("written");
+    std::fs::remove_file(at(&names[60])).expect("removed");
+    assert_eq!(scan(false).0, 0, "it is not listed");
+    let (computed, fingerprint) = scan(true);
+    assert!((2..=32).contains(&computed), "{computed}");
+    let held = plan(&yaml, &out.path().join("held"));
+    assert_eq!(extract(&held).listing.fingerprint(), fingerprint);
+    assert!(tables(&stored) == tables(&held) && manifest(&stored) == manifest(&held));
+    assert_eq!(scan(true).0, 0);
+}
+
 #[test]
 fn a_hundred_million_pictures_have_fewer_than_twenty_thousand_shards() {
     let out = tempfile::tempdir().expect("folder");
@@ -120,51 +211,66 @@ fn a_hundred_million_pictures_have_fewer_than_twenty_thousand_shards() {
     }
 }
 
-/// The driver's memory and time with 10 million pictures that are not there, whose features workers have computed:
-/// `cargo test --release --lib ten_million -- --ignored --nocapture`. It takes 5 GB of disk.
+/// The driver's memory and time with 10 million files, whose features workers have computed:
+/// `cargo test --release --lib ten_million -- --ignored --nocapture`. It takes 5 GB of disk, and a quarter of an hour
+/// with the making and removing of the files; `FEATURIZE_TEST_FILES` makes fewer.
 #[test]
 #[ignore = "takes minutes and gigabytes"]
 fn ten_million_pictures_take_less_than_a_gigabyte_of_the_driver() {
-    const COUNT: usize = 10_000_000;
+    let count = std::env::var("FEATURIZE_TEST_FILES").map_or(10_000_000, |text| text.parse().expect("a number"));
     let out = tempfile::tempdir().expect("folder");
-    std::fs::create_dir(out.path().join("pictures")).expect("folder");
-    let root = out.path().join("pictures").display().to_string();
+    let root = out.path().join("pictures");
+    make(&root, count);
     // 32 features
-    let yaml = format!("version: 1\ninput: {{root: {root}}}\nextract: {{layer: bn1.act}}\noutput: {{layout: array}}\n");
+    let input = format!("input: {{root: {}, split: {{fraction: 0.1}}}}", root.display());
+    let yaml = format!("version: 1\n{input}\nextract: {{layer: bn1.act}}\noutput: {{layout: array}}\n");
     let plan = plan(&yaml, &out.path().join("run"));
-    let claims = Claims { name: plan.pipeline.name.clone(), ..Claims::default() };
-    Owner::of(&plan.dir).claim(&claims).expect("written");
-    let most = shard::most_rows(&plan, COUNT);
-    let cut = |pictures: &[_]| shard::ranges(pictures, most);
-    let told = |what: &str, start: Instant| {
-        println!("{what}: {:.1} s, {:?} MB at most", start.elapsed().as_secs_f64(), peak_memory_mb());
+    let run = |what: &str, until: StageId, rescan: bool| {
+        let start = Instant::now();
+        let options = Options { until: Some(until), rescan, ..Options::default() };
+        let outcome = pipeline::run(&plan, &options, &Ui::silent()).expect("a sound run");
+        let seconds = start.elapsed().as_secs_f64();
+        println!("{what}: {seconds:.1} s, {:?} MB at most", peak_memory_mb());
+        (outcome, seconds)
     };
-    let start = Instant::now();
-    let settings = plan.table_settings().expect("settings");
-    Storing { plan: &plan, settings, cut: &cut }.make(COUNT).expect("written");
-    told("a listing is made", start);
-    let start = Instant::now();
-    let listing = Stored::open(&plan).expect("opened").expect("there").into_listing();
+    let listing = run("the first scan", StageId::Scan, false).0.listing;
+    assert_eq!((listing.len(), listing.len_of(Split::Test)), (count, count / 10));
     for part in listing.parts() {
         let (part, ranges) = listing.part(&part).expect("read");
         let shards = shard::of_ranges(&plan, &part, ranges.expect("of the store")).expect("shards");
         shards.iter().for_each(|shard| write(&plan, &part, shard));
     }
-    told("workers have written its tables", start);
     drop(listing);
-    let start = Instant::now();
-    let done = extract(&plan).extracted.expect("extracted");
-    told(&format!("the driver takes the tables of {} shards", done.shards), start);
-    assert_eq!((done.ok, done.timing.pictures), (COUNT, 0));
-    let start = Instant::now();
-    assert!(extract(&plan).computed.is_empty());
-    told("a start of the finished run", start);
-    assert!(start.elapsed() < Duration::from_secs(10));
+    let done = run("the driver takes the tables", StageId::Extract, false).0.extracted.expect("extracted");
+    assert_eq!((done.ok, done.timing.pictures), (count, 0));
+    println!("{} shards", done.shards);
+    let (outcome, seconds) = run("a start of the finished run", StageId::Extract, false);
+    assert!(outcome.computed.is_empty() && seconds < 10.0);
+    let (outcome, _) = run("a start with --rescan", StageId::Extract, true);
+    assert!(outcome.computed.is_empty());
     assert!(peak_memory_mb().is_none_or(|peak| peak < 1000));
 }
 
+/// Makes so many files, a thousand in each folder, from a few that have many names.
+fn make(root: &Path, count: usize) {
+    // ext4 gives a file 65,000 names
+    const NAMES: usize = 50_000;
+    let path = |i: usize| root.join(format!("{:05}/{i:012}.jpg", i / 1000));
+    for i in 0..count {
+        if i % 1000 == 0 {
+            std::fs::create_dir_all(path(i).with_file_name("")).expect("folder");
+        }
+        match i % NAMES {
+            0 => std::fs::write(path(i), b"x").expect("written"),
+            number => std::fs::hard_link(path(i - number), path(i)).expect("linked"),
+        }
+    }
+    // a file of which the time is of just now has no stamp
+    std::thread::sleep(Duration::from_secs(3));
+}
+
 /// Writes the table of a shard as a worker would.
-fn write(plan: &Plan, part: &super::Listing, shard: &Shard) {
+fn write(plan: &Plan, part: &Listing, shard: &Shard) {
     let pictures = &part.pictures[shard.rows.clone()];
     let maker = Maker { version: "test".into(), device: "cpu".into(), kernels: None };
     let contents: Vec<Contents> = pictures.iter().map(|one| Contents::of(one.path.as_bytes())).collect();

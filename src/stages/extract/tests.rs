@@ -17,7 +17,7 @@ pub(super) fn bananas(extract: &str) -> (tempfile::TempDir, Plan, Listing) {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("test.yaml");
     let pipeline = config::parse(&yaml, &file, &[]).expect("a sound pipeline");
     let plan = Plan::new(pipeline, Some(out.path()), &mut |_| panic!("the weights are inside")).expect("a plan");
-    let listing = scan::run(&plan, false, &Ui::silent()).expect("bananas");
+    let listing = scan::run::<scan::ScanError>(&plan, false, None, &Ui::silent()).expect("bananas");
     (out, plan, listing)
 }
 

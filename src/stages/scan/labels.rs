@@ -1,14 +1,14 @@
-//! Gives each picture its class and its split, and chooses the pictures that take part.
+//! Gives each picture its class and its split.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::BTreeSet;
 
 use globset::{Glob, GlobBuilder, GlobMatcher};
 use regex::Regex;
 
+use super::choice::Draw;
 use super::list::{Candidate, Found, shared};
-use super::{Aside, Contents, Kind, Listing, Picture, Split, printable};
-use crate::config::{self, Input, Label, suggest};
+use super::{Aside, Kind, Split, printable};
+use crate::config::{self, Input, Label};
 
 /// A setting that does not fit what was found.
 #[derive(Debug)]
@@ -18,36 +18,105 @@ pub struct Wrong {
 }
 
 impl Wrong {
-    fn new(key: &'static str, message: impl Into<String>) -> Self {
+    pub(super) fn new(key: &'static str, message: impl Into<String>) -> Self {
         Self { key, message: message.into() }
     }
 }
 
-/// Gives every candidate its class and split; a candidate that fits no split goes aside.
-pub fn assign(input: &Input, found: &mut Found) -> Result<(), Wrong> {
-    match &input.split {
-        config::Split::None => by_folder(input, &[], found),
-        config::Split::Folders { train, test } => {
-            let patterns = [Pattern::new("input.split.train", train)?, Pattern::new("input.split.test", test)?];
-            by_folder(input, &patterns, found)
-        }
-        config::Split::Fraction { fraction, seed } => {
-            by_folder(input, &[], found)?;
-            draw(*fraction, *seed, &mut found.candidates);
-            Ok(())
-        }
-        config::Split::Csv { fraction, seed, .. } => {
-            if let Label::Pattern(_) = &input.label {
-                by_pattern(input, found)?;
+/// The rules by which candidates get their classes and splits.
+pub struct Rules<'a> {
+    pub(super) input: &'a Input,
+    patterns: Vec<Pattern>,
+    /// None where a table tells the classes.
+    rule: Option<Rule>,
+}
+
+impl<'a> Rules<'a> {
+    pub fn of(input: &'a Input) -> Result<Self, Wrong> {
+        let patterns = match &input.split {
+            config::Split::Folders { train, test } => {
+                vec![Pattern::new("input.split.train", train)?, Pattern::new("input.split.test", test)?]
             }
-            if let Some(fraction) = fraction {
-                if found.candidates.iter().any(|candidate| candidate.split.is_some()) {
-                    let message = "the table has a column `split` already: leave one of the two out";
-                    return Err(Wrong::new("input.split.fraction", message));
+            _ => Vec::new(),
+        };
+        let is_told = matches!(input.split, config::Split::Csv { .. }) && !matches!(input.label, Label::Pattern(_));
+        let rule = if is_told { None } else { Some(Rule::of(&input.label)?) };
+        Ok(Self { input, patterns, rule })
+    }
+
+    /// Gives every candidate its class, and its split where patterns tell it; one that fits no split goes aside.
+    pub fn assign(&self, found: &mut Found) -> Result<(), Wrong> {
+        let Some(rule) = &self.rule else { return Ok(()) };
+        let is_table = matches!(self.input.split, config::Split::Csv { .. });
+        if is_table && found.candidates.iter().any(|candidate| candidate.label.is_some()) {
+            let message = "the table has a column with labels already: leave one of the two out";
+            return Err(Wrong::new("input.label", message));
+        }
+        let (mut labels, mut wrong) = (BTreeSet::new(), None);
+        let Found { candidates, aside } = found;
+        // in place: a list of a million is not copied
+        candidates.retain_mut(|candidate| {
+            let depth = match self.split_of(candidate) {
+                Ok(Some((split, depth))) => {
+                    candidate.split = split.or(candidate.split);
+                    depth
                 }
-                draw(*fraction, *seed, &mut found.candidates);
+                Ok(None) => {
+                    let (path, bytes) = (std::mem::take(&mut candidate.path), Some(candidate.bytes));
+                    let reason = "matches neither `input.split.train` nor `input.split.test`".to_string();
+                    aside.push(Aside { path, bytes, kind: Kind::Split, reason });
+                    return false;
+                }
+                Err(both) => {
+                    wrong.get_or_insert(both);
+                    return true;
+                }
+            };
+            // an archive that names classes needs no folders
+            if candidate.label.is_none() || !matches!(rule, Rule::Folder) {
+                let inside = if matches!(rule, Rule::Pattern(_)) { 0 } else { candidate.inside };
+                candidate.label =
+                    rule.label_of(&candidate.path[inside..], depth).map(|label| shared(&mut labels, label));
             }
-            Ok(())
+            true
+        });
+        wrong.map_or(Ok(()), Err)
+    }
+
+    /// The split that the patterns tell, and the number of folders that belong to it; none where neither fits.
+    fn split_of(&self, candidate: &Candidate) -> Result<Option<(Option<Split>, usize)>, Wrong> {
+        let inside = &candidate.path[candidate.inside..];
+        // the folders of the archive itself do not belong to the path that tells the class
+        let above = candidate.path[..candidate.inside].matches('/').count();
+        let depth_of = |pattern: &Pattern| match pattern.matcher.is_match(inside) {
+            true => Some(pattern.depth),
+            false if above == 0 => None,
+            false => pattern.matcher.is_match(&candidate.path).then(|| pattern.depth.saturating_sub(above)),
+        };
+        let splits = [Split::Train, Split::Test];
+        let mut hits = self.patterns.iter().zip(splits).filter_map(|(one, split)| Some((Some(split), depth_of(one)?)));
+        match (hits.next(), hits.next()) {
+            (None, _) if self.patterns.is_empty() => Ok(Some((None, 0))),
+            (hit, None) => Ok(hit),
+            (Some(_), Some(_)) | (None, Some(_)) => {
+                let message = format!("{} matches both `train` and `test`", printable(&candidate.path));
+                Err(Wrong::new("input.split", message))
+            }
+        }
+    }
+
+    /// The pattern that classes are found by, where there is one.
+    pub(super) fn pattern(&self) -> Option<&Regex> {
+        if let Some(Rule::Pattern(regex)) = &self.rule { Some(regex) } else { None }
+    }
+
+    /// The draw that puts pictures into test.
+    pub(super) fn draw(&self) -> Option<Draw> {
+        match self.input.split {
+            config::Split::Fraction { fraction, seed } | config::Split::Csv { fraction: Some(fraction), seed, .. } => {
+                Some(Draw { fraction, seed })
+            }
+            _ => None,
         }
     }
 }
@@ -74,65 +143,6 @@ impl Pattern {
 fn is_literal(part: &str) -> bool {
     let whole = part.matches('{').count() == part.matches('}').count();
     whole && !part.contains(['*', '?', '['])
-}
-
-/// The classes of pictures that a table names, by their paths.
-fn by_pattern(input: &Input, found: &mut Found) -> Result<(), Wrong> {
-    if found.candidates.iter().any(|candidate| candidate.label.is_some()) {
-        let message = "the table has a column with labels already: leave one of the two out";
-        return Err(Wrong::new("input.label", message));
-    }
-    let rule = Rule::of(&input.label)?;
-    let mut labels = BTreeSet::new();
-    for candidate in &mut found.candidates {
-        candidate.label = rule.label_of(&candidate.path, 0).map(|label| shared(&mut labels, label));
-    }
-    rule.check(&found.candidates)
-}
-
-fn by_folder(input: &Input, patterns: &[Pattern], found: &mut Found) -> Result<(), Wrong> {
-    let rule = Rule::of(&input.label)?;
-    let mut labels = BTreeSet::new();
-    let mut wrong = None;
-    let Found { candidates, aside } = found;
-    // in place: a list of a million is not copied
-    candidates.retain_mut(|candidate| {
-        let inside = &candidate.path[candidate.inside..];
-        // the folders of the archive itself do not belong to the path that tells the class
-        let above = candidate.path[..candidate.inside].matches('/').count();
-        let depth_of = |pattern: &Pattern| match pattern.matcher.is_match(inside) {
-            true => Some(pattern.depth),
-            false if above == 0 => None,
-            false => pattern.matcher.is_match(&candidate.path).then(|| pattern.depth.saturating_sub(above)),
-        };
-        let mut hits = (0..patterns.len()).filter_map(|i| Some((i, depth_of(&patterns[i])?)));
-        let depth = match (hits.next(), hits.next()) {
-            (None, _) if patterns.is_empty() => 0,
-            (None, _) => {
-                let (path, bytes) = (std::mem::take(&mut candidate.path), Some(candidate.bytes));
-                let reason = "matches neither `input.split.train` nor `input.split.test`".to_string();
-                aside.push(Aside { path, bytes, kind: Kind::Split, reason });
-                return false;
-            }
-            (Some((one, depth)), None) => {
-                candidate.split = Some(if one == 0 { Split::Train } else { Split::Test });
-                depth
-            }
-            (Some(_), Some(_)) => {
-                let message = format!("{} matches both `train` and `test`", printable(&candidate.path));
-                wrong.get_or_insert_with(|| Wrong::new("input.split", message));
-                return true;
-            }
-        };
-        // an archive that names classes needs no folders
-        if candidate.label.is_none() || !matches!(rule, Rule::Folder) {
-            let path = if matches!(rule, Rule::Pattern(_)) { &candidate.path } else { inside };
-            candidate.label = rule.label_of(path, depth).map(|label| shared(&mut labels, label));
-        }
-        true
-    });
-    wrong.map_or(Ok(()), Err)?;
-    rule.check(candidates)
 }
 
 /// The way in which the class is read from a path.
@@ -169,123 +179,11 @@ impl Rule {
             }
         }
     }
-
-    /// Returns an error if the pattern matches no path: it is not the one that was meant.
-    fn check(&self, candidates: &[Candidate]) -> Result<(), Wrong> {
-        match (self, candidates.first()) {
-            (Self::Pattern(regex), Some(first)) if candidates.iter().all(|candidate| candidate.label.is_none()) => {
-                let text = format!("`{regex}` finds a class in no path; the first path is {}", printable(&first.path));
-                Err(Wrong::new("input.label", text))
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
-/// The hash that a candidate draws, and the candidate.
-type Lot = ([u8; 32], usize);
-
-/// Puts `fraction` of each class into test: those with the smallest hash of seed and path, so that a new picture moves
-/// at most one other.
-fn draw(fraction: f64, seed: u64, candidates: &mut [Candidate]) {
-    let mut groups: BTreeMap<Option<Arc<str>>, Vec<Lot>> = BTreeMap::new();
-    for (i, candidate) in candidates.iter().enumerate() {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(&seed.to_le_bytes()).update(candidate.path.as_bytes());
-        groups.entry(candidate.label.clone()).or_default().push((*hasher.finalize().as_bytes(), i));
-    }
-    for mut group in groups.into_values() {
-        group.sort_unstable();
-        let most = group.len().saturating_sub(1);
-        let test = ((group.len() as f64 * fraction).round() as usize).clamp(1.min(most), most);
-        for (rank, (_, i)) in group.into_iter().enumerate() {
-            let split = if rank < test { Split::Test } else { Split::Train };
-            candidates[i].split = Some(split);
-        }
-    }
-}
-
-/// Applies `classes` and `limit_per_class`, and makes the listing.
-pub fn choose(input: &Input, found: Found) -> Result<Listing, Wrong> {
-    let Found { candidates, mut aside } = found;
-    let labels: BTreeSet<String> = {
-        let found: BTreeSet<&str> = candidates.iter().filter_map(|candidate| candidate.label.as_deref()).collect();
-        found.into_iter().map(str::to_string).collect()
-    };
-    let classes = match &input.classes {
-        None => labels.iter().cloned().collect(),
-        Some(wanted) => {
-            if let Some(absent) = wanted.iter().find(|class| !labels.contains(*class)) {
-                return Err(Wrong::new("input.classes", absent_class(absent, &labels)));
-            }
-            wanted.clone()
-        }
-    };
-    let known: BTreeSet<&str> = classes.iter().map(String::as_str).collect();
-    let mut taken: BTreeMap<(Option<Arc<str>>, Split), usize> = BTreeMap::new();
-    // a chain of adaptors over its own elements: the list of a million is not made a second time
-    let pictures = candidates.into_iter().filter_map(|candidate| {
-        let Candidate { path, raw, member, bytes, modified, stamp, label, split, .. } = candidate;
-        let split = split.unwrap_or(Split::Train);
-        let limit = input.limit_per_class.and_then(|limit| match split {
-            Split::Train => limit.train,
-            Split::Test => limit.test,
-        });
-        let count = taken.entry((label.clone(), split)).or_default();
-        let rule = match &label {
-            None if !classes.is_empty() => Some((Kind::NoClass, without_class(&input.label))),
-            Some(label) if !known.contains(&**label) => Some((Kind::Class, "its class is not in `input.classes`")),
-            _ if limit.is_some_and(|limit| *count >= limit) => Some((Kind::Limit, "over `input.limit_per_class`")),
-            _ => None,
-        };
-        if let Some((kind, rule)) = rule {
-            aside.push(Aside { path, bytes: Some(bytes), kind, reason: rule.into() });
-            return None;
-        }
-        *count += 1;
-        Some(Picture { path, raw, member, label, split, bytes, modified, stamp, contents: Contents::Unknown })
-    });
-    let pictures = pictures.collect();
-    aside.sort_unstable_by(|a, b| a.path.cmp(&b.path));
-    Ok(Listing { pictures, aside, classes, ..Listing::default() })
-}
-
-fn without_class(label: &Label) -> &'static str {
-    match label {
-        Label::Pattern(_) => "`input.label` finds no class in its path",
-        _ => "lies in no class folder",
-    }
-}
-
-fn absent_class(absent: &str, labels: &BTreeSet<String>) -> String {
-    let mut message = format!("there is no picture of class `{absent}`");
-    if let Some(close) = suggest(absent, labels.iter().map(String::as_str)) {
-        message += &format!("; did you mean `{close}`?");
-    } else if !labels.is_empty() {
-        let some: Vec<&str> = labels.iter().take(12).map(String::as_str).collect();
-        message += &format!("; found: {}{}", printable(&some.join(", ")), if labels.len() > 12 { ", …" } else { "" });
-    }
-    message
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn candidates(paths: &[&str]) -> Vec<Candidate> {
-        let one = |path: &&str| Candidate {
-            path: path.to_string(),
-            raw: None,
-            member: None,
-            inside: 0,
-            bytes: 1,
-            modified: 0,
-            label: Rule::Folder.label_of(path, 0).map(Into::into),
-            stamp: 1,
-            split: None,
-        };
-        paths.iter().map(one).collect()
-    }
 
     #[test]
     fn the_class_is_the_first_folder_below_the_split() {
@@ -316,26 +214,5 @@ mod tests {
         assert_eq!(class("train/(x)?", "train/a.jpg"), None, "a group that takes no part");
         assert_eq!(class("train/(x*)", "train/a.jpg"), None, "an empty class is none");
         assert!(Rule::of(&Label::Pattern(r"\w{9000}".into())).is_err_and(|wrong| wrong.message.contains("bytes")));
-    }
-
-    #[test]
-    fn a_draw_is_stratified_and_hardly_moved_by_a_new_picture() {
-        let names: Vec<String> = (0..60).map(|i| format!("{}/{i}.jpg", ["a", "b", "c"][i % 3])).collect();
-        let mut names: Vec<&str> = names.iter().map(String::as_str).collect();
-        let tests = |names: &[&str], seed: u64| -> BTreeSet<String> {
-            let mut all = candidates(names);
-            draw(0.25, seed, &mut all);
-            all.into_iter().filter(|c| c.split == Some(Split::Test)).map(|c| c.path).collect()
-        };
-        let before = tests(&names, 7);
-        for class in ["a/", "b/", "c/"] {
-            assert_eq!(before.iter().filter(|path| path.starts_with(class)).count(), 5);
-        }
-        assert_ne!(before, tests(&names, 8));
-        names.push("a/new.jpg");
-        let after = tests(&names, 7);
-        assert!(before.symmetric_difference(&after).count() <= 2);
-        let two = tests(&["a/1.jpg", "a/2.jpg", "b/1.jpg"], 0);
-        assert_eq!(two.len(), 1, "one of two, none of one: {two:?}");
     }
 }

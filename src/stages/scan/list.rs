@@ -18,8 +18,7 @@ use super::{Aside, Kind, Split};
 use crate::config::Columns;
 use crate::pictures::source::archive::Member;
 use crate::pictures::source::remote::is_url;
-use crate::progress::{Interrupted, StageLine, Ui};
-use crate::stages::StageId;
+use crate::progress::{Interrupted, Ui};
 use crate::store::{self, RunDir};
 
 /// The extensions of files that are taken for pictures until their content is read. A name without extension is taken,
@@ -76,6 +75,17 @@ pub struct Found {
 }
 
 impl Found {
+    /// How many files there are.
+    pub(super) fn len(&self) -> usize {
+        self.candidates.len() + self.aside.len()
+    }
+
+    /// Puts all of them into the order of their paths.
+    pub(super) fn sort(&mut self) {
+        self.candidates.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+        self.aside.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+    }
+
     pub(super) fn leave(&mut self, path: String, kind: Kind, reason: impl Into<String>) {
         self.aside.push(Aside { path, bytes: None, kind, reason: reason.into() });
     }
@@ -83,7 +93,13 @@ impl Found {
 
 /// Lists everything below `root` but the run's own folder. A run in `root` itself leaves out the names that it may
 /// write. The listing names them whether they exist or not, so that the first run and the next one list the same.
-pub fn walk(root: &Path, follow_links: bool, run_dir: Option<&Path>, line: &StageLine) -> Result<Found, Interrupted> {
+/// `tick` gets what was found so far after each file, and may take it.
+pub fn walk<E>(
+    root: &Path,
+    follow_links: bool,
+    run_dir: Option<&Path>,
+    mut tick: impl FnMut(&mut Found) -> Result<(), E>,
+) -> Result<Found, E> {
     let mut found = Found::default();
     let own = run_dir.and_then(|dir| std::fs::canonicalize(dir).ok());
     let is_own = |entry: &DirEntry| {
@@ -116,17 +132,13 @@ pub fn walk(root: &Path, follow_links: bool, run_dir: Option<&Path>, line: &Stag
         if runs_here && store::is_own(&path) {
             continue;
         }
-        if let Some((kind, rule)) = left_out(&name) {
-            found.leave(path, kind, rule);
-            continue;
+        match left_out(&name) {
+            Some((kind, rule)) => found.leave(path, kind, rule),
+            None => add(&mut found, entry.path(), path, raw),
         }
-        add(&mut found, entry.path(), path, raw);
-        if found.candidates.len().is_multiple_of(1000) {
-            line.message(format!("{} files", found.candidates.len()));
-            line.ui().check()?;
-        }
+        tick(&mut found)?;
     }
-    found.candidates.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+    found.sort();
     Ok(found)
 }
 
@@ -161,11 +173,7 @@ impl NamedFile {
 
 /// Lists everything below a folder by the rules of `scan`.
 pub fn met(folder: &Path) -> Result<Found, Interrupted> {
-    walk(folder, false, None, &silent())
-}
-
-fn silent() -> StageLine {
-    Ui::silent().stage(StageId::Scan, None, "files")
+    walk(folder, false, None, |_| Ok(()))
 }
 
 /// Lists the pictures that `path` stands for: a folder, of a bucket too, for those below it by the rules of `scan`,
@@ -174,7 +182,9 @@ pub fn named(path: &Path, members: &mut Members) -> Result<Vec<NamedFile>, Inter
     let shown = escape(path.as_os_str().as_encoded_bytes()).into_owned();
     let itself = || vec![NamedFile::new(shown.clone(), Ok(path.to_path_buf()))];
     let found = match Address::of(path) {
-        Some(Address::Object { key, .. }) if !has_ending(key.as_ref()) => remote::bucket(path, &silent()),
+        Some(Address::Object { key, .. }) if !has_ending(key.as_ref()) => {
+            remote::bucket(path, &Ui::silent().stop(), |_| Ok(()))
+        }
         Some(_) => return Ok(itself()),
         None if path.is_dir() => met(path).map_err(RemoteError::from),
         None if is_table(path) && path.is_file() => {
@@ -189,7 +199,7 @@ pub fn named(path: &Path, members: &mut Members) -> Result<Vec<NamedFile>, Inter
     match found {
         Ok(found) => Ok(below(path, found)),
         Err(RemoteError::Interrupted(interrupted)) => Err(interrupted),
-        Err(RemoteError::Down(reason) | RemoteError::Wrong(reason)) => Ok(vec![NamedFile::new(shown, Err(reason))]),
+        Err(error) => Ok(vec![NamedFile::new(shown, Err(error.to_string()))]),
     }
 }
 

@@ -61,43 +61,45 @@ impl Summary {
     }
 }
 
-/// Adds the pictures of a part to the hash of everything that later stages depend on, and to that of their paths.
-pub(super) fn hash_pictures(part: &Listing, all: &mut blake3::Hasher, paths: &mut blake3::Hasher) {
-    for picture in &part.pictures {
-        let label = picture.label.as_deref().unwrap_or("");
-        for text in [picture.path.as_str(), label, picture.split.word()] {
-            all.update(&(text.len() as u64).to_le_bytes());
-            all.update(text.as_bytes());
+/// The hashes of a listing, which is added part by part.
+#[derive(Debug, Default)]
+pub(super) struct Hashes {
+    pictures: blake3::Hasher,
+    paths: blake3::Hasher,
+    aside: blake3::Hasher,
+}
+
+impl Hashes {
+    pub(super) fn add(&mut self, part: &Listing) {
+        for picture in &part.pictures {
+            let label = picture.label.as_deref().unwrap_or("");
+            for text in [picture.path.as_str(), label, picture.split.word()] {
+                self.pictures.update(&(text.len() as u64).to_le_bytes()).update(text.as_bytes());
+            }
+            picture.hash_version(&mut self.pictures);
+            self.paths.update(&(picture.path.len() as u64).to_le_bytes()).update(picture.path.as_bytes());
         }
-        picture.hash_version(all);
-        paths.update(&(picture.path.len() as u64).to_le_bytes()).update(picture.path.as_bytes());
+        for aside in &part.aside {
+            self.aside.update(aside.path.as_bytes()).update(aside.reason.as_bytes());
+        }
     }
-}
 
-/// Adds the other files of a part to the hash, which has all pictures.
-pub(super) fn hash_aside(part: &Listing, all: &mut blake3::Hasher) {
-    for aside in &part.aside {
-        all.update(aside.path.as_bytes());
-        all.update(aside.reason.as_bytes());
+    /// The hash of everything that later stages depend on, and that of the paths of all pictures.
+    pub(super) fn finish(mut self, classes: &[String]) -> [String; 2] {
+        self.pictures.update(self.aside.finalize().as_bytes());
+        for class in classes {
+            self.pictures.update(class.as_bytes()).update(&[0]);
+        }
+        [self.pictures.finalize().to_hex()[..32].to_string(), self.paths.finalize().to_hex().to_string()]
     }
-}
-
-/// The hash as text, once all parts were added.
-pub(super) fn finish(mut all: blake3::Hasher, classes: &[String]) -> String {
-    classes.iter().for_each(|class| {
-        all.update(class.as_bytes());
-        all.update(&[0]);
-    });
-    all.finalize().to_hex()[..32].to_string()
 }
 
 impl Listing {
     /// The hashes of a listing that is held: of everything that later stages depend on, and of the paths.
     fn hashes(&self) -> [String; 2] {
-        let (mut all, mut paths) = (blake3::Hasher::new(), blake3::Hasher::new());
-        hash_pictures(self, &mut all, &mut paths);
-        hash_aside(self, &mut all);
-        [finish(all, &self.classes), paths.finalize().to_hex().to_string()]
+        let mut hashes = Hashes::default();
+        hashes.add(self);
+        hashes.finish(&self.classes)
     }
 
     /// Hash of everything that later stages depend on.

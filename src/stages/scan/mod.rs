@@ -5,8 +5,10 @@
 //! read at random keep their order in it.
 
 mod archives;
+mod choice;
 mod contents;
 mod elsewhere;
+mod gather;
 mod kind;
 mod labels;
 mod list;
@@ -26,7 +28,9 @@ use std::sync::Arc;
 pub use archives::base;
 use archives::{ArchiveError, Root};
 pub use contents::{Contents, first_eight, modified, stamp};
+use gather::{Files, Gather, Gathered};
 pub use kind::Kind;
+use labels::{Rules, Wrong};
 pub use list::{Found, NamedFile, met, named, shared};
 pub(crate) use list::{folder_left_out, is_table, left_out};
 pub use listing::Listing;
@@ -40,10 +44,11 @@ pub use table::{TableError, from_csv, header};
 use thiserror::Error;
 
 use crate::config::{self, ConfigError, Input, Pipeline};
+use crate::io::IoError;
 use crate::pictures::source::archive::Member;
 use crate::pictures::source::remote::is_url;
 use crate::plan::Plan;
-use crate::progress::{Interrupted, Ui, plural};
+use crate::progress::{Interrupted, StageLine, Ui, plural};
 use crate::stages::StageId;
 pub use crate::terminal::printable;
 
@@ -134,79 +139,143 @@ pub enum ScanError {
     Interrupted(#[from] Interrupted),
     #[error(transparent)]
     Json(#[from] serde_json::Error),
+    #[error(transparent)]
+    Io(#[from] IoError),
     /// The service that pictures come from.
     #[error("{0}\nthe same command goes on when the service is back")]
     Down(String),
 }
 
+/// A listing that is too large for the memory: it is made part by part.
+pub(crate) struct Large<'a> {
+    /// All of it but the pictures and other files.
+    pub whole: Listing,
+    /// How many pictures there are.
+    pub count: usize,
+    pub parts: &'a mut dyn Iterator<Item = Result<Listing, IoError>>,
+}
+
+/// Keeps a listing that is too large for the memory.
+pub(crate) type Keep<'a, E> = &'a mut dyn FnMut(Large) -> Result<Listing, E>;
+
 /// Lists the pictures of the plan, or takes the listing of the store where it need not be made again; `anew` asks for
-/// that in any case.
-pub fn run(plan: &Plan, anew: bool, ui: &Ui) -> Result<Listing, ScanError> {
-    listed(&plan.pipeline, plan.dir.root(), Some((plan, anew)), ui)
+/// that in any case. A listing that is too large for the memory goes through `keep`, where there is one.
+pub(crate) fn run<E: From<ScanError>>(plan: &Plan, anew: bool, keep: Option<Keep<E>>, ui: &Ui) -> Result<Listing, E> {
+    listed(&plan.pipeline, plan.dir.root(), Some((plan, anew)), keep, ui)
 }
 
 /// Lists the pictures of a pipeline without a run; the folder `run_dir` is not looked into.
 pub fn list(pipeline: &Pipeline, run_dir: &Path, ui: &Ui) -> Result<Listing, ScanError> {
-    listed(pipeline, run_dir, None, ui)
+    listed(pipeline, run_dir, None, None, ui)
 }
 
-fn listed(pipeline: &Pipeline, run_dir: &Path, stored: Option<(&Plan, bool)>, ui: &Ui) -> Result<Listing, ScanError> {
+fn listed<E: From<ScanError>>(
+    pipeline: &Pipeline,
+    run_dir: &Path,
+    stored: Option<(&Plan, bool)>,
+    keep: Option<Keep<E>>,
+    ui: &Ui,
+) -> Result<Listing, E> {
     let line = ui.stage(StageId::Scan, None, "files");
-    let input = &pipeline.input;
-    let at = |key: &str, message: String| ScanError::Config(Box::new(pipeline.error_at(key, message)));
-    let of_archives = |error| match error {
-        ArchiveError::Interrupted(interrupted) => ScanError::Interrupted(interrupted),
-        ArchiveError::Wrong(key, message) => at(key, message),
-    };
     let mut found = Found::default();
-    let root = archives::root(input, Some(run_dir), &mut found).map_err(of_archives)?;
-    let mut key = String::new();
+    let root =
+        archives::root(&pipeline.input, Some(run_dir), &mut found).map_err(|error| of_archives(pipeline, error))?;
+    let (mut key, mut most, mut folder) = (String::new(), usize::MAX, PathBuf::new());
     if let Some((plan, anew)) = stored {
-        key = stored::key(plan, &root, &found)?;
+        key = stored::key(plan, &root, &found).map_err(ScanError::from)?;
         if let Some(listing) = Some(anew).filter(|anew| !anew).and_then(|_| stored::current(plan, &key, &root)) {
             line.finish(&format!("{} (as listed before; `--rescan` lists again)", describe(&listing)));
             return Ok(listing);
         }
+        if keep.is_some() {
+            (most, folder) = (plan.held, plan.dir.store());
+        }
     }
-    if let Root::Archives(files) = &root {
-        archives::walk(files, input, &line, &mut found).map_err(of_archives)?;
+    let wrong = |Wrong { key, message }| at(pipeline, key, message);
+    let mut gather = Gather::new(Rules::of(&pipeline.input).map_err(wrong)?, most, &folder);
+    let found = find(pipeline, (root, found), &mut gather, run_dir, &line)?;
+    let Gathered { choice, files } = gather.finish(found).map_err(ScanError::from)?;
+    let mut choice = choice.map_err(wrong)?;
+    let listing = match files {
+        Files::Held(found) => Listing { key, ..choice.take(found) },
+        Files::Parts(parts) => {
+            let whole = Listing { key, classes: choice.classes.clone(), ..Listing::default() };
+            let count = choice.count();
+            let large = Large { whole, count, parts: &mut parts.map(|part| Ok(choice.take(part?))) };
+            keep.map_or_else(|| Ok(Listing::default()), |keep| keep(large))?
+        }
+    };
+    check(pipeline, &listing, ui)?;
+    line.finish(&describe(&listing));
+    Ok(listing)
+}
+
+/// The error of a key, with its place in the YAML file.
+fn at(pipeline: &Pipeline, key: &str, message: String) -> ScanError {
+    ScanError::Config(Box::new(pipeline.error_at(key, message)))
+}
+
+fn of_archives(pipeline: &Pipeline, error: ArchiveError) -> ScanError {
+    match error {
+        ArchiveError::Interrupted(interrupted) => ScanError::Interrupted(interrupted),
+        ArchiveError::Wrong(key, message) => at(pipeline, key, message),
     }
+}
+
+/// Finds all files, and beside those of a folder or a bucket the ones that were `found` with the root.
+fn find(
+    pipeline: &Pipeline,
+    (root, mut found): (Root, Found),
+    gather: &mut Gather,
+    run_dir: &Path,
+    line: &StageLine,
+) -> Result<Found, ScanError> {
+    let input = &pipeline.input;
     let of_remote = |error| match error {
         RemoteError::Interrupted(interrupted) => ScanError::Interrupted(interrupted),
         RemoteError::Down(reason) => ScanError::Down(reason),
-        RemoteError::Wrong(message) => at("input.root", message),
+        RemoteError::Wrong(message) => at(pipeline, "input.root", message),
+        RemoteError::Io(error) => ScanError::Io(error),
     };
-    if root == Root::Bucket {
-        found = remote::bucket(&input.root, &line).map_err(of_remote)?;
-    }
-    let of_table = |error: TableError| at(error.key(), error.to_string());
-    let mut found = match (&input.split, root) {
-        (config::Split::Csv { path, columns, .. }, Root::Folder) => {
-            from_csv(&input.root, path, columns).map_err(of_table)?
+    let of_table = |error: TableError| at(pipeline, error.key(), error.to_string());
+    let table = if let config::Split::Csv { path, columns, .. } = &input.split { Some((path, columns)) } else { None };
+    match (root, table) {
+        (Root::Folder, None) => {
+            return list::walk(&input.root, input.follow_links, Some(run_dir), |found| gather.tick(found, line));
         }
-        (config::Split::Csv { path, columns, .. }, Root::Archives(_) | Root::Bucket) => {
-            table::among(found, path, columns).map_err(of_table)?
+        (Root::Folder, Some((path, columns))) => found = from_csv(&input.root, path, columns).map_err(of_table)?,
+        (Root::Bucket, None) => {
+            let tick = |found: &mut Found| gather.tick(found, line);
+            return remote::bucket(&input.root, &line.ui().stop(), tick).map_err(of_remote);
         }
-        (_, Root::Folder) => list::walk(&input.root, input.follow_links, Some(run_dir), &line)?,
-        (_, Root::Archives(_) | Root::Bucket) => found,
-    };
-    remote::look(&mut found, pipeline.runtime.requests, &line).map_err(of_remote)?;
-    labels::assign(input, &mut found).map_err(|wrong| at(wrong.key, wrong.message))?;
-    let listing = labels::choose(input, found).map_err(|wrong| at(wrong.key, wrong.message))?;
-    let listing = Listing { key, ..listing };
-    if listing.pictures.is_empty() {
-        return Err(at("input.root", nothing(input, &listing)));
-    }
-    if let Some(warning) = locked(&listing) {
-        if listing.classes.len() == 1 && input.classes.is_none() {
-            let text = format!("{warning}; only the class `{}` is left", printable(&listing.classes[0]));
-            let way = format!("{text}: make it readable, or write `classes` to go on with that one");
-            return Err(at("input.root", way));
+        (Root::Bucket, Some((path, columns))) => {
+            found = remote::bucket(&input.root, &line.ui().stop(), |_| Ok(())).map_err(of_remote)?;
+            found = table::among(found, path, columns).map_err(of_table)?;
         }
-        ui.warn(&format!("{warning}; its pictures take no part"));
+        (Root::Archives(files), table) => {
+            archives::walk(&files, input, line, &mut found).map_err(|error| of_archives(pipeline, error))?;
+            if let Some((path, columns)) = table {
+                found = table::among(found, path, columns).map_err(of_table)?;
+            }
+        }
     }
-    line.finish(&describe(&listing));
-    Ok(listing)
+    remote::look(&mut found, pipeline.runtime.requests, line).map_err(of_remote)?;
+    Ok(found)
+}
+
+/// Returns an error if there is no picture, and warns of folders that cannot be read.
+fn check(pipeline: &Pipeline, listing: &Listing, ui: &Ui) -> Result<(), ScanError> {
+    if listing.is_empty() {
+        return Err(at(pipeline, "input.root", nothing(&pipeline.input, listing)?));
+    }
+    let Some(warning) = locked(listing)? else { return Ok(()) };
+    if listing.classes.len() == 1 && pipeline.input.classes.is_none() {
+        let text = format!("{warning}; only the class `{}` is left", printable(&listing.classes[0]));
+        let way = format!("{text}: make it readable, or write `classes` to go on with that one");
+        return Err(at(pipeline, "input.root", way));
+    }
+    ui.warn(&format!("{warning}; its pictures take no part"));
+    Ok(())
 }
 
 /// Returns an error if there is no train picture, since everything that is fitted is fitted on them.
@@ -219,10 +288,20 @@ pub fn check_train(pipeline: &Pipeline, listing: &Listing) -> Result<(), ScanErr
     Err(ScanError::Config(Box::new(pipeline.error_at("input.split", text))))
 }
 
-fn nothing(input: &Input, listing: &Listing) -> String {
+fn nothing(input: &Input, listing: &Listing) -> Result<String, IoError> {
     let mut text = format!("no picture is left of {}", input.root.display());
-    let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
-    listing.aside.iter().for_each(|aside| *reasons.entry(&aside.reason).or_default() += 1);
+    // how many files each reason left out, and the first of them that is missing
+    let mut reasons: BTreeMap<String, (usize, Option<String>)> = BTreeMap::new();
+    listing.for_each(|part| {
+        for aside in &part.aside {
+            let (count, first) = reasons.entry(aside.reason.clone()).or_default();
+            *count += 1;
+            if first.is_none() && aside.kind == Kind::Missing {
+                *first = Some(aside.path.clone());
+            }
+        }
+        Ok::<_, IoError>(())
+    })?;
     if reasons.is_empty() {
         text += &match &input.split {
             config::Split::Csv { path, .. } => format!(": the table {} has no line below its header", path.display()),
@@ -230,25 +309,28 @@ fn nothing(input: &Input, listing: &Listing) -> String {
             _ => ": nothing is in it".to_string(),
         };
     }
-    for (reason, count) in reasons {
+    for (reason, (count, first)) in reasons {
         text += &format!("\n  {count} × {reason}");
-        let first = listing.aside.iter().find(|aside| aside.kind == Kind::Missing && aside.reason == reason);
         if let Some(first) = first {
-            text += &format!("; the first is {}", printable(&input.root.join(&first.path).display().to_string()));
+            text += &format!("; the first is {}", printable(&input.root.join(first).display().to_string()));
         }
     }
-    text
+    Ok(text)
 }
 
 /// Names the first folder that cannot be read, and counts the others.
-fn locked(listing: &Listing) -> Option<String> {
-    let mut folders = listing.aside.iter().filter(|aside| aside.kind == Kind::Unreadable && aside.path.ends_with('/'));
-    let first = folders.next()?;
-    let more = match folders.count() {
-        0 => String::new(),
-        n => format!(" (and {n} more)"),
-    };
-    Some(format!("{}{more}: {}", printable(&first.path), first.reason))
+fn locked(listing: &Listing) -> Result<Option<String>, IoError> {
+    let mut folders: Vec<[String; 2]> = Vec::new();
+    if listing.kinds(true).contains_key(Kind::Unreadable.word()) {
+        listing.for_each(|part| {
+            let unreadable = part.aside.iter().filter(|one| one.kind == Kind::Unreadable && one.path.ends_with('/'));
+            folders.extend(unreadable.map(|one| [printable(&one.path).to_string(), one.reason.clone()]));
+            Ok::<_, IoError>(())
+        })?;
+    }
+    let Some([path, reason]) = folders.first() else { return Ok(None) };
+    let more = if folders.len() > 1 { format!(" (and {} more)", folders.len() - 1) } else { String::new() };
+    Ok(Some(format!("{path}{more}: {reason}")))
 }
 
 fn describe(listing: &Listing) -> String {

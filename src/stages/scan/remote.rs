@@ -3,31 +3,33 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use featurize_remote::Problem;
 use featurize_remote::bucket::BucketError;
+use thiserror::Error;
 
 use super::first_eight;
 use super::list::{Candidate, Found, folder_left_out, left_out};
+use crate::io::IoError;
 use crate::pictures::source::Held;
 use crate::pictures::source::remote::{self, Facts, is_url};
 use crate::pictures::{Order, Stream, StreamError};
 use crate::progress::{Interrupted, StageLine};
 
 /// Why pictures elsewhere cannot be listed.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub enum RemoteError {
-    Interrupted(Interrupted),
+    #[error("interrupted")]
+    Interrupted(#[from] Interrupted),
     /// The service is down.
+    #[error("{0}")]
     Down(String),
     /// The bucket is not to be listed as it stands.
+    #[error("{0}")]
     Wrong(String),
-}
-
-impl From<Interrupted> for RemoteError {
-    fn from(interrupted: Interrupted) -> Self {
-        Self::Interrupted(interrupted)
-    }
+    #[error(transparent)]
+    Io(#[from] IoError),
 }
 
 impl From<BucketError> for RemoteError {
@@ -42,14 +44,17 @@ impl From<BucketError> for RemoteError {
     }
 }
 
-/// Everything below a folder of a bucket, by the rules of folders.
-pub fn bucket(root: &Path, line: &StageLine) -> Result<Found, RemoteError> {
+/// Everything below a folder of a bucket, by the rules of folders. `tick` gets what was found so far after each file, and
+/// may take it.
+pub fn bucket(
+    root: &Path,
+    stop: &Arc<AtomicBool>,
+    mut tick: impl FnMut(&mut Found) -> Result<(), RemoteError>,
+) -> Result<Found, RemoteError> {
     let (mut found, mut folders) = (Found::default(), BTreeSet::new());
-    remote::list(root, &line.ui().stop(), |key, facts| -> Result<(), RemoteError> {
-        if found.candidates.len().is_multiple_of(1000) {
-            line.message(format!("{} files", found.candidates.len()));
-            line.ui().check()?;
-        }
+    // programs mark a folder by an object of its name without contents, which is known by the object behind it
+    let mut mark: Option<Candidate> = None;
+    remote::list(root, stop, |key, facts| -> Result<(), RemoteError> {
         let above = key.match_indices('/').map(|(end, _)| &key[..end]);
         let rule = |folder: &str| folder_left_out(folder.rsplit('/').next().unwrap_or_default());
         if let Some((folder, (kind, text))) = above.filter_map(|folder| Some((folder, rule(folder)?))).next() {
@@ -59,19 +64,15 @@ pub fn bucket(root: &Path, line: &StageLine) -> Result<Found, RemoteError> {
         } else if let Some((kind, text)) = left_out(key.rsplit('/').next().unwrap_or_default()) {
             found.leave(key.to_string(), kind, text);
         } else {
-            found.candidates.push(candidate(key, facts));
+            let is_inside = |mark: &Candidate| key.strip_prefix(&mark.path).is_some_and(|rest| rest.starts_with('/'));
+            found.candidates.extend(mark.take().filter(|mark| !is_inside(mark)));
+            let one = candidate(key, facts);
+            if one.bytes > 0 { found.candidates.push(one) } else { mark = Some(one) }
         }
-        Ok(())
+        tick(&mut found)
     })?;
-    found.candidates.sort_unstable_by(|a, b| a.path.cmp(&b.path));
-    // programs mark a folder by an object of its name without contents
-    let is_folder = |pair: &[Candidate]| {
-        pair[0].bytes == 0 && pair[1].path.strip_prefix(&pair[0].path).is_some_and(|rest| rest.starts_with('/'))
-    };
-    let mut marks: Vec<bool> = found.candidates.windows(2).map(is_folder).collect();
-    marks.push(false);
-    let mut marks = marks.into_iter();
-    found.candidates.retain(|_| marks.next() != Some(true));
+    found.candidates.extend(mark);
+    found.sort();
     Ok(found)
 }
 

@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
@@ -20,6 +20,7 @@ use super::listing::Summary;
 use super::{Aside, Contents, Kind, Listing, Picture, Split, modified, stamp, unescape};
 use crate::config;
 use crate::io::IoError;
+use crate::io::atomic::Synced;
 use crate::io::columns::{Columns, TableFile};
 use crate::pictures::source::archive::{Facts, Place};
 use crate::plan::Plan;
@@ -69,6 +70,8 @@ pub struct Stored {
     pub(super) head: Head,
     /// Files up to which they are in memory at a time.
     together: usize,
+    /// The file, where it has not taken its place in the store.
+    draft: Mutex<Option<Synced>>,
 }
 
 impl PartialEq for Stored {
@@ -124,14 +127,30 @@ impl Stored {
     /// Opens the listing of a run and reads its head; none where it has none.
     pub fn open(plan: &Plan) -> Result<Option<Self>, IoError> {
         let path = plan.dir.listing();
-        if !path.is_file() {
-            return Ok(None);
-        }
-        let file = TableFile::open(&path)?;
+        if path.is_file() { Self::at(plan, &path).map(Some) } else { Ok(None) }
+    }
+
+    fn at(plan: &Plan, path: &Path) -> Result<Self, IoError> {
+        let file = TableFile::open(path)?;
         let head = file.metadata().remove(HEAD).and_then(|text| serde_json::from_str(&text).ok());
         let reason = || "it has no head".to_string();
-        let head = head.ok_or_else(|| IoError::Table { path, reason: reason() })?;
-        Ok(Some(Self { file, head, together: plan.held / 4 }))
+        let head = head.ok_or_else(|| IoError::Table { path: path.to_path_buf(), reason: reason() })?;
+        Ok(Self { file, head, together: plan.held / 4, draft: Mutex::default() })
+    }
+
+    /// Opens a listing that is not yet in its place.
+    pub(super) fn draft(plan: &Plan, draft: Synced) -> Result<Self, IoError> {
+        let stored = Self::at(plan, draft.draft())?;
+        Ok(Self { draft: Mutex::new(Some(draft)), ..stored })
+    }
+
+    /// Brings a draft to its place. None where it is there already, else whether another listing was there.
+    pub fn keep(&self, plan: &Plan) -> Result<Option<bool>, IoError> {
+        let draft = self.draft.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(draft) = draft else { return Ok(None) };
+        let there = Self::open(plan).ok().flatten();
+        draft.rename()?;
+        Ok(Some(there.is_none_or(|there| there.head != self.head)))
     }
 
     /// Returns the facts that are there before the rows are read.

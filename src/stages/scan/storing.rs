@@ -7,15 +7,15 @@ use std::iter::Peekable;
 use std::ops::Range;
 use std::path::Path;
 use std::slice::Iter;
-use std::sync::Arc;
 
-use super::listing::{Summary, finish, hash_aside, hash_pictures};
+use super::listing::{Hashes, Summary};
 use super::stored::{HEAD, Head, Stored, input};
 use super::{Aside, Listing, Picture, Split};
+use crate::io::IoError;
+use crate::io::atomic::{Sink, Synced};
 use crate::io::table::Table;
 use crate::io::writer::Writer;
-use crate::io::{Digest, IoError, atomic};
-use crate::pictures::source::archive::{Archive, Member};
+use crate::pictures::source::archive::{Archive, Facts, Member};
 use crate::plan::Plan;
 
 /// How a listing is written into the store.
@@ -30,35 +30,50 @@ pub(crate) struct Storing<'a> {
 
 impl Storing<'_> {
     /// Writes the listing, unless it is there; `notes` notes what is known of the contents of a part by now. True when
-    /// it was written.
+    /// another one was there.
     pub fn store(
         &self,
         listing: &Listing,
         notes: &mut dyn FnMut(&mut Listing) -> Result<(), IoError>,
     ) -> Result<bool, IoError> {
-        let archives = archives(listing)?;
         let mut head = self.head(listing)?;
-        head.archives = archives.iter().map(|archive| archive.facts()).collect();
-        if listing.stored.is_none() {
-            (head.summary, head.fingerprint, head.paths) =
-                (listing.summary().into_owned(), listing.fingerprint(), listing.paths());
-            if Stored::open(self.plan).ok().flatten().is_some_and(|stored| stored.head == head) {
-                return Ok(false);
+        let there = Stored::open(self.plan).ok().flatten().map(|stored| stored.head);
+        match &listing.stored {
+            Some(stored) => head.archives.clone_from(&stored.head.archives),
+            None => {
+                head.archives = archives(listing);
+                head.summary = listing.summary().into_owned();
+                (head.fingerprint, head.paths) = (listing.fingerprint(), listing.paths());
+                if there.as_ref() == Some(&head) {
+                    return Ok(false);
+                }
             }
         }
-        let numbers: Numbers = archives.iter().zip(0..).map(|(archive, number)| (archive.path(), number)).collect();
         let parts = listing.parts();
-        let mut parts = parts.iter().map(|part| {
+        let parts = parts.iter().map(|part| {
             let mut part = listing.part(part)?.0;
             if listing.stored.is_some() {
                 notes(part.to_mut())?;
             }
             Ok::<_, IoError>(part)
         });
-        self.write(head, &numbers, &mut parts, listing).map(|()| true)
+        let (synced, head) = self.write(head, parts)?;
+        synced.rename()?;
+        Ok(there != Some(head))
     }
 
-    /// Makes the head of the stored listing, but for its summary and hashes.
+    /// Writes a listing that is made part by part, and opens it. It takes the place of the one in the store when it is
+    /// [kept](Stored::keep).
+    pub fn draft<E: From<IoError>>(
+        &self,
+        whole: &Listing,
+        parts: impl Iterator<Item = Result<Listing, E>>,
+    ) -> Result<Listing, E> {
+        let (synced, _) = self.write(self.head(whole)?, parts.map(|part| part.map(Cow::Owned)))?;
+        Ok(Stored::draft(self.plan, synced)?.into_listing())
+    }
+
+    /// Makes the head of the stored listing, but for what its pictures tell.
     fn head(&self, listing: &Listing) -> Result<Head, IoError> {
         Ok(Head {
             version: env!("CARGO_PKG_VERSION").to_string(),
@@ -70,40 +85,34 @@ impl Storing<'_> {
         })
     }
 
-    /// Writes the pictures and other files of `parts`; `whole` has the other files of all parts.
-    fn write<'l>(
+    /// Writes the parts of a listing. Gives the head with the facts that they tell.
+    fn write<'l, E: From<IoError>>(
         &self,
         mut head: Head,
-        numbers: &Numbers,
-        parts: &mut dyn Iterator<Item = Result<Cow<'l, Listing>, IoError>>,
-        whole: &Listing,
-    ) -> Result<(), IoError> {
+        parts: impl Iterator<Item = Result<Cow<'l, Listing>, E>>,
+    ) -> Result<(Synced, Head), E> {
         let path = self.plan.dir.listing();
-        let (mut all, mut paths) = (blake3::Hasher::new(), blake3::Hasher::new());
+        let archives = head.archives.clone();
+        let numbers: Numbers = archives.iter().map(Facts::path).zip(0..).collect();
+        let mut file = Sink::create(&path).map_err(IoError::from)?;
+        let mut writer = Writer::new(&mut file, &path, &table(&[], &head.classes, &numbers), None, &[])?;
+        let mut hashes = Hashes::default();
         head.summary = Summary::default();
-        let fill = |file: &mut atomic::Sink| {
-            let mut writer = Writer::new(file, &path, &table(&[], &head.classes, numbers), None, &[])?;
-            let mut left = Listing { classes: head.classes.clone(), ..Listing::default() };
-            for part in parts {
-                let part = part?;
-                hash_pictures(&part, &mut all, &mut paths);
-                head.summary.add(&part);
-                left = self.append(&mut writer, numbers, left, &part)?;
-            }
-            let mut aside = left.aside.iter().peekable();
-            let mut last = group(&left.pictures, &mut aside);
-            last.extend(aside.map(Row::Aside));
-            writer.append(table(&last, &head.classes, numbers), &[])?;
-            whole.for_each(|part| {
-                hash_aside(part, &mut all);
-                Ok::<_, IoError>(())
-            })?;
-            head.fingerprint = finish(all, &head.classes);
-            head.paths = paths.finalize().to_hex().to_string();
-            writer.note(HEAD, serde_json::to_string(&head).map_err(IoError::json(&path))?);
-            writer.finish()
-        };
-        atomic::write(&path, fill).map(|_: Digest| ())
+        let mut left = Listing { classes: head.classes.clone(), ..Listing::default() };
+        for part in parts {
+            let part = part?;
+            hashes.add(&part);
+            head.summary.add(&part);
+            left = self.append(&mut writer, &numbers, left, &part)?;
+        }
+        let mut aside = left.aside.iter().peekable();
+        let mut last = group(&left.pictures, &mut aside);
+        last.extend(aside.map(Row::Aside));
+        writer.append(table(&last, &head.classes, &numbers), &[])?;
+        [head.fingerprint, head.paths] = hashes.finish(&head.classes);
+        writer.note(HEAD, serde_json::to_string(&head).map_err(IoError::json(&path))?);
+        writer.finish()?;
+        Ok((file.sync().map_err(IoError::from)?, head))
     }
 
     /// Appends the shards of a part but the last, which may go on in the next part, and gives the rest.
@@ -153,20 +162,16 @@ fn group<'a>(pictures: &'a [Picture], aside: &mut Peekable<Iter<'a, Aside>>) -> 
 /// The numbers of archives by their paths.
 type Numbers<'a> = BTreeMap<&'a Path, u64>;
 
-/// Every archive that pictures lie in, once.
-fn archives(listing: &Listing) -> Result<Vec<Arc<Archive>>, IoError> {
-    let mut all: Vec<Arc<Archive>> = Vec::new();
-    listing.for_each(|part| {
-        let members = part.pictures.iter().filter_map(|picture| picture.member.as_ref());
-        // members of one archive stand together
-        for archive in members.map(|member| &member.archive) {
-            if all.last().is_none_or(|last| last.path() != archive.path()) {
-                all.push(archive.clone());
-            }
+/// Every archive that pictures of a listing that is held lie in, once.
+fn archives(listing: &Listing) -> Vec<Facts> {
+    let mut all: Vec<&Archive> = Vec::new();
+    // members of one archive stand together
+    for archive in listing.pictures.iter().filter_map(|picture| Some(&picture.member.as_ref()?.archive)) {
+        if all.last().is_none_or(|last| last.path() != archive.path()) {
+            all.push(archive);
         }
-        Ok::<_, IoError>(())
-    })?;
-    Ok(all)
+    }
+    all.into_iter().map(Archive::facts).collect()
 }
 
 /// A row of the listing.
@@ -231,31 +236,4 @@ fn table(rows: &[Row], classes: &[String], archives: &Numbers) -> Table {
         .counts("at_0", at(0))
         .counts("at_1", at(1))
         .counts("at_2", at(2))
-}
-
-#[cfg(test)]
-impl Storing<'_> {
-    /// Writes a listing of so many pictures that are not there, a part at a time.
-    pub(crate) fn make(&self, count: usize) -> Result<(), IoError> {
-        use super::{Contents, archives::Root, list::Found, stored::key};
-        const PART: usize = 100_000;
-        let key = key(self.plan, &Root::Folder, &Found::default());
-        let whole = Listing { key: key.map_err(IoError::json(&self.plan.dir.listing()))?, ..Listing::default() };
-        let picture = |i: usize| Picture {
-            path: format!("photographs/{:05}/{i:012}.jpg", i / 1000),
-            raw: None,
-            member: None,
-            label: None,
-            split: Split::Train,
-            bytes: 100_000 + i as u64 % 400_000,
-            modified: 1_700_000_000_000_000_000 + i as u64,
-            stamp: i as u64 + 1,
-            contents: Contents::Unknown,
-        };
-        let mut parts = (0..count).step_by(PART).map(|first| {
-            let pictures = (first..count.min(first + PART)).map(picture).collect();
-            Ok(Cow::Owned(Listing { pictures, ..Listing::default() }))
-        });
-        self.write(self.head(&whole)?, &Numbers::new(), &mut parts, &whole)
-    }
 }

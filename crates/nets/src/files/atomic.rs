@@ -115,6 +115,11 @@ impl Synced {
         self.bytes
     }
 
+    /// Where it lies until it has its name.
+    pub fn draft(&self) -> &Path {
+        self.file.path()
+    }
+
     /// Gives the file its name.
     pub fn rename(self) -> Result<Digest, FileError> {
         let Self { path, replaces, file, digest, .. } = self;

@@ -67,6 +67,11 @@ impl Facts {
         Self { path, bytes, modified: modified(metadata), stamp: stamp(metadata), order }
     }
 
+    /// Where it lies.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The members with these sizes and places, in their order.
     pub fn members(&self, places: &[(u64, Place)]) -> Vec<Member> {
         let ordered: Option<Box<dyn Ordered>> = match self.order {
