@@ -169,7 +169,7 @@ impl Plan {
             StageId::Extract => (0..shards).map(|i| dir.shard(i, shards)).chain([dir.manifest()]).collect(),
             StageId::Select => vec![dir.columns()],
             StageId::Reduce => vec![dir.reduced()],
-            StageId::Train => vec![dir.card()],
+            StageId::Train => vec![dir.card(), dir.novelty()],
             StageId::Evaluate => vec![dir.predictions(), dir.metrics()],
             StageId::Compare => vec![dir.quality()],
             StageId::Report => vec![dir.report()],

@@ -189,9 +189,21 @@ class Run:
     def _predictor(self) -> _featurize.Predictor:
         return _featurize.Predictor(str(self.path))
 
-    def predict(self, pictures: Any, *, errors: str = "raise") -> pa.Table:
-        """Predictions for `pictures` (paths, bytes, PIL images, arrays): path, predicted, confidence, p_<class> …; the
-        program's own numbers.
+    def predict(
+        self,
+        pictures: Any,
+        *,
+        errors: str = "raise",
+        reject_rate: float | None = None,
+        min_confidence: float | None = None,
+    ) -> pa.Table:
+        """Predictions for `pictures` (paths, bytes, PIL images, arrays): path, predicted, confidence, p_<class> …,
+        known, distance; the program's own numbers.
+
+        `distance` tells how far a picture is from the train pictures: 1 for a typical one of them. `known` is false
+        where it is farther than all but a share of `reject_rate` (default: 0.01) of the train pictures are from one
+        another, and where `confidence` is below `min_confidence`. A run of before version 0.4 has neither column,
+        unless `min_confidence` is given.
 
         With `errors="raise"` the first picture that cannot be read raises `PictureError`; with `errors="null"` its row
         has nulls and the columns `kind` and `error` tell why.
@@ -201,21 +213,34 @@ class Run:
 
         if errors not in ("raise", "null"):
             raise ValueError(f"errors is 'raise' or 'null', not {errors!r}")
+        if reject_rate is not None and not 0 < reject_rate < 1:
+            raise ValueError(f"reject_rate is a number above 0 and below 1, not {reject_rate!r}")
+        if min_confidence is not None and not 0 < min_confidence <= 1:
+            raise ValueError(f"min_confidence is a number above 0, at most 1, not {min_confidence!r}")
+        limit = self._predictor.limit(reject_rate)
         pictures = _pictures.listed(pictures)
         rows = self._predictor.compute([_pictures.prepared(picture) for picture in pictures])
         if errors == "raise":
             _pictures.check(rows, pictures)
         values, failed = _pictures.matrix(rows), np.array([kind is not None for kind in rows.kinds], dtype=bool)
+        values, distance = (values, None) if limit is None else (values[:, :-1], values[:, -1])
         best = np.where(failed, 0, np.nan_to_num(values).argmax(axis=1)) if len(values) else np.zeros(0, dtype=int)
         named = np.array(self.classes, dtype=object)[best]
+        confidence = values[np.arange(len(values)), best]
         columns = {
             "path": pa.array([_pictures.name_of(picture) for picture in pictures], pa.string()),
             "predicted": pa.array(named, pa.string(), mask=failed),
-            "confidence": pa.array(values[np.arange(len(values)), best], pa.float32(), mask=failed),
+            "confidence": pa.array(confidence, pa.float32(), mask=failed),
         }
         columns |= {
             f"p_{name}": pa.array(values[:, i], pa.float32(), mask=failed) for i, name in enumerate(self.classes)
         }
+        if limit is not None or min_confidence is not None:
+            known = np.ones(len(values), dtype=bool) if limit is None else distance <= np.float32(limit)
+            known &= confidence >= np.float32(min_confidence or 0)
+            columns["known"] = pa.array(known, pa.bool_(), mask=failed)
+        if limit is not None:
+            columns["distance"] = pa.array(distance, pa.float32(), mask=failed)
         if errors == "null":
             columns |= {"kind": pa.array(rows.kinds, pa.string()), "error": pa.array(rows.reasons, pa.string())}
         return pa.table(columns)

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use featurize::pictures::predictor::device;
+use featurize::pictures::predictor::{Predicted, device};
 use featurize::pictures::{DecodeMemory, Failure, Predictor as Core};
 use featurize::store::RunDir;
 use featurize::{memory, threads};
@@ -40,11 +40,25 @@ impl Predictor {
         self.core.classes()
     }
 
-    /// The probability of every class for each of `pictures`, in their order.
+    /// The largest distance of a picture of a known class, where a share `reject_rate` of them may be farther away; None
+    /// where the run has no distances.
+    #[pyo3(signature = (reject_rate = None))]
+    fn limit(&self, py: Python<'_>, reject_rate: Option<f64>) -> PyResult<Option<f32>> {
+        let rule = self.core.acceptance(reject_rate, None).map_err(|error| exception(py, error))?;
+        Ok(rule.distance)
+    }
+
+    /// The probability of every class for each of `pictures`, in their order; after them the distance of the picture,
+    /// where the run has distances.
     fn compute(&self, py: Python<'_>, pictures: Vec<Input>) -> PyResult<Rows> {
-        Gathered::of(py, &pictures, self.core.classes().len(), self.threads, |stream, gathered| {
-            let take = |number, result: Result<(Vec<f32>, ()), Failure>| {
-                gathered.put(number, None, result.map(|(probabilities, ())| probabilities));
+        let width = self.core.classes().len() + usize::from(self.limit(py, None)?.is_some());
+        Gathered::of(py, &pictures, width, self.threads, |stream, gathered| {
+            let values = |Predicted { mut probabilities, distance }| {
+                probabilities.extend(distance);
+                probabilities
+            };
+            let take = |number, result: Result<(Predicted, ()), Failure>| {
+                gathered.put(number, None, result.map(|(predicted, ())| values(predicted)));
                 Ok(())
             };
             self.core.predict(stream, &self.memory, |_, _| (), take)

@@ -34,7 +34,7 @@ def test_predictions_for_new_pictures_are_those_of_the_run(run, pipeline):
     paths = [os.path.join(pipeline["input"]["root"], path) for path in stored.column("path").to_pylist()]
     table = run.predict([open(path, "rb").read() for path in paths])
     assert run.classes == ["Banana", "Strawberry"]
-    for name in ["predicted", "confidence", "p_Banana", "p_Strawberry"]:
+    for name in ["predicted", "confidence", "p_Banana", "p_Strawberry", "known", "distance"]:
         assert table.column(name).to_pylist() == stored.column(name).to_pylist(), name
     assert run.predict(paths[0]).column("path").to_pylist() == paths[:1]
     with pytest.raises(fz.PictureError):
@@ -42,6 +42,13 @@ def test_predictions_for_new_pictures_are_those_of_the_run(run, pipeline):
     nulls = run.predict(["nowhere.jpg", paths[0]], errors="null")
     assert nulls.column("predicted").null_count == 1 and nulls.column("kind").to_pylist() == ["missing", None]
     assert run.predict([]).num_rows == 0
+    rate = run.predict(paths, reject_rate=0.5).column("known").to_pylist()
+    assert 0 < sum(rate) < sum(stored.column("known").to_pylist())
+    assert not any(run.predict(paths, min_confidence=1.0).column("known").to_pylist())
+    with pytest.raises(fz.FeaturizeError, match="no picture would be refused"):
+        run.predict(paths, reject_rate=1e-4)
+    with pytest.raises(ValueError, match="min_confidence"):
+        run.predict(paths, min_confidence=2)
 
 
 CLASSIFIERS = [

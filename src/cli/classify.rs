@@ -15,6 +15,7 @@ use crate::models::{Source, imagenet};
 use crate::network_plan::{self, Asked, Chosen, Fetch, NetworkPlan};
 use crate::onnx;
 use crate::pictures::Predictor;
+use crate::pictures::predictor::Acceptance;
 use crate::plan::{exif_of, preset_of};
 
 /// Which network, and which pictures.
@@ -128,6 +129,13 @@ pub fn run(arguments: &ClassifyArgs) -> Result<(), Error> {
     if let Some(Weights::Path(path)) = &arguments.weights {
         read.files.push(path.clone());
     }
-    let asked = top::Asked { name: "classify", wnids: &wnids, parquet: None, read };
+    let asked = top::Asked {
+        name: "classify",
+        wnids: &wnids,
+        parquet: None,
+        acceptance: Acceptance::default(),
+        explain: None,
+        read,
+    };
     top::run(&predictor, &arguments.pictures, &pictures, asked, &ui)
 }

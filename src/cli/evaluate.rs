@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
+use super::acceptance::AcceptanceArgs;
+use super::predictions::Predictions;
 use super::workers::WorkerArgs;
 use super::{default_pipeline, none_failed, print, style, ui};
 use crate::config::Pipeline;
@@ -15,15 +17,14 @@ use crate::io::features::Key;
 use crate::io::output::{FileKind, Inputs, Output, Rules};
 use crate::learn::metrics::Metrics;
 use crate::learn::mlp::argmax;
-use crate::pictures::predictor::{self, Predictor};
+use crate::pictures::predictor::{self, Method, Predictor};
 use crate::pictures::{Listed, PredictorError, Source};
-use crate::progress::{Ui, plural};
-use crate::stages::evaluate::{score, table, widen};
+use crate::progress::{Style, Ui, plural};
+use crate::stages::evaluate::{self, widen};
 use crate::stages::report::formatting::percent;
 use crate::stages::report::{self, Prediction, Scored};
 use crate::stages::scan::{self, Aside, Listing, Picture, Split};
 use crate::store::RunDir;
-use crate::table::FeatureMatrix;
 use crate::terminal::printable;
 
 /// Which run, and which pictures.
@@ -52,6 +53,8 @@ pub struct EvaluateArgs {
     overwrite: bool,
     #[command(flatten)]
     workers: WorkerArgs,
+    #[command(flatten)]
+    acceptance: AcceptanceArgs,
     /// The network's weights, where they are not in the program and no longer where the run found them.
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
@@ -60,18 +63,53 @@ pub struct EvaluateArgs {
     quiet: bool,
 }
 
+/// The pictures to score, and where the scores go.
+#[derive(Clone, Copy, Debug)]
+pub struct Scoring<'a> {
+    pub run: &'a Path,
+    pub pictures: &'a Path,
+    /// The table of the labels; none: the names of the folders.
+    pub labels: Option<&'a Path>,
+    pub json: bool,
+    pub parquet: Option<&'a Path>,
+    pub report: Option<&'a Path>,
+    pub overwrite: bool,
+    pub workers: &'a WorkerArgs,
+    pub acceptance: AcceptanceArgs,
+    pub weights: Option<&'a Path>,
+    pub style: Style,
+}
+
+/// Predicts, scores and prints.
+pub fn run(arguments: &EvaluateArgs) -> Result<(), Error> {
+    score(&Scoring {
+        run: &arguments.run,
+        pictures: &arguments.pictures,
+        labels: arguments.labels.as_deref(),
+        json: arguments.json,
+        parquet: arguments.parquet.as_deref(),
+        report: arguments.report.as_deref(),
+        overwrite: arguments.overwrite,
+        workers: &arguments.workers,
+        acceptance: arguments.acceptance,
+        weights: arguments.weights.as_deref(),
+        style: style(arguments.quiet),
+    })
+}
+
 /// The pictures as a pipeline lists them.
-fn pipeline(arguments: &EvaluateArgs) -> Result<Pipeline, Error> {
+fn pipeline(arguments: &Scoring) -> Result<Pipeline, Error> {
     let mut sets = vec![format!("input.root={}", json!(arguments.pictures))];
     sets.extend(arguments.labels.iter().map(|table| format!("input.split={}", json!({"csv": table}))));
     default_pipeline("evaluate", &sets)
 }
 
-/// Predicts, scores and prints.
-pub fn run(arguments: &EvaluateArgs) -> Result<(), Error> {
-    let (pipeline, ui, dir) = (pipeline(arguments)?, ui(style(arguments.quiet)), RunDir::new(&arguments.run));
+/// Predicts, scores and prints, for every command that scores.
+pub fn score(arguments: &Scoring) -> Result<(), Error> {
+    let (pipeline, ui, dir) = (pipeline(arguments)?, ui(arguments.style), RunDir::new(arguments.run));
     let device = predictor::device(&dir, arguments.workers.device)?;
-    let predictor = Predictor::of_run(&dir, arguments.weights.as_deref(), &device)?;
+    let predictor = Predictor::of_run(&dir, arguments.weights, &device)?;
+    let acceptance = arguments.acceptance.rule(&predictor)?;
     let mut listing = scan::list(&pipeline, dir.root(), &ui)?;
     listing.pictures.retain(|picture| picture.label.is_some());
     if listing.pictures.is_empty() {
@@ -80,36 +118,37 @@ pub fn run(arguments: &EvaluateArgs) -> Result<(), Error> {
     }
     let source = Listed::new(&pipeline, &listing.pictures);
     let mut inputs = Inputs::of_pictures(listing.pictures.iter().map(|one| one.location(&pipeline.input.root)));
-    inputs.files.extend(arguments.weights.iter().chain(&arguments.labels).cloned());
-    inputs.folders.push(arguments.run.clone());
+    inputs.files.extend(arguments.weights.into_iter().chain(arguments.labels).map(Path::to_path_buf));
+    inputs.folders.push(arguments.run.to_path_buf());
     let rules = Rules::new(&inputs, arguments.overwrite);
-    let output = |path: &Option<PathBuf>, kind| path.as_ref().map(|path| Output::new(path, kind, rules)).transpose();
-    let (parquet, page) = (output(&arguments.parquet, FileKind::Parquet)?, output(&arguments.report, FileKind::Html)?);
+    let output = |path: Option<&Path>, kind| path.map(|path| Output::new(path, kind, rules)).transpose();
+    let (parquet, page) = (output(arguments.parquet, FileKind::Parquet)?, output(arguments.report, FileKind::Html)?);
     let classes = classes(&predictor, &listing, &ui);
-    let Predicted { keys, probabilities, failed } =
-        predict(&predictor, source, &listing.pictures, &classes, arguments, &ui)?;
+    let rows = Predictions::new(&predictor, acceptance);
+    let (mut rows, failed) = predict(&predictor, source, &listing.pictures, rows, arguments.workers, &ui)?;
+    rows.probabilities = widen(&rows.probabilities, predictor.classes(), &classes);
     // a file that the table names and that is not there is a failure, too
     let unread = listing.aside.iter().filter(|aside| aside.kind.is_failed());
     let tell =
         |aside: &&Aside| ui.tell(&format!("{}: {}: {}", printable(&aside.path), aside.kind.word(), aside.reason));
     let failed = failed + unread.inspect(tell).count();
+    let Predictions { keys, probabilities, distances, .. } = &rows;
     let predicted: Vec<usize> = probabilities.iter_rows().map(argmax).collect();
-    let scores = score(&keys, &probabilities, &predicted, &classes, Split::Test)?;
+    let scores = evaluate::score(keys, probabilities, &predicted, &classes, Split::Test)?;
     let scores = scores.ok_or(PredictorError::Failed { failed, of: failed })?;
-    if let Some(parquet) = &parquet {
-        table(&keys, &probabilities, &classes).write_to(parquet, predictor.metadata())?;
-    }
     if let Some(page) = &page {
-        let predictions = predictions(&keys, &probabilities, &predicted, &classes);
+        let predictions = predictions(&rows, &predicted, &classes);
         let scored = Scored { classes: classes.clone(), test: scores.clone(), predictions };
         let title = format!("{} on {}", arguments.run.display(), arguments.pictures.display());
         let memory = arguments.workers.memory();
-        let picture = |path: &str, longest: usize| {
+        let whole = |path: &str| {
             let at = listing.pictures.iter().position(|picture| picture.path == path)?;
-            let whole = predictor.shown(|most| source.open(at, most), &memory).ok()?;
-            thumbnail(&whole, longest).ok()
+            predictor.shown(|most| source.open(at, most), &memory).ok()
         };
-        let html = report::scored(title, scored, &picture)?;
+        let picture = |path: &str, longest: usize| thumbnail(&*whole(path)?, longest).ok();
+        let looks = predictor.method() == Some(Method::Activation);
+        let heat = |one: &Prediction| if looks { report::heat(&predictor, &*whole(&one.path)?, one) } else { None };
+        let html = report::scored(title, scored, &picture, &heat)?;
         page.write::<Error>(|to| Ok(to.write_all(html.as_bytes()).map_err(IoError::write(page.path()))?))?;
     }
     let of = keys.len() + failed;
@@ -118,7 +157,11 @@ pub fn run(arguments: &EvaluateArgs) -> Result<(), Error> {
             json!({"run": arguments.run, "pictures": of, "failed": failed, "classes": classes, "scores": scores});
         print(&result.to_string())?;
     } else {
-        print(&text(&arguments.pictures, &classes, &scores))?;
+        let unknown = distances.known.iter().filter(|known| !**known).count();
+        print(&text(arguments.pictures, &classes, &scores, (!distances.known.is_empty()).then_some(unknown)))?;
+    }
+    if let Some(parquet) = &parquet {
+        rows.table(&classes).write_to(parquet, predictor.metadata())?;
     }
     none_failed(failed, of)
 }
@@ -135,38 +178,30 @@ fn classes(predictor: &Predictor, listing: &Listing, ui: &Ui) -> Vec<String> {
     classes
 }
 
-/// The pictures that could be read.
-struct Predicted {
-    keys: Vec<Key>,
-    probabilities: FeatureMatrix,
-    /// The number of the others.
-    failed: usize,
-}
-
+/// Adds the pictures that can be read to `rows`, and counts the others.
 fn predict(
     predictor: &Predictor,
     source: Listed<'_>,
     pictures: &[Picture],
-    classes: &[String],
-    arguments: &EvaluateArgs,
+    mut rows: Predictions,
+    workers: &WorkerArgs,
     ui: &Ui,
-) -> Result<Predicted, Error> {
+) -> Result<(Predictions, usize), Error> {
     let count = pictures.len();
     let line = ui.work("evaluate", Some(count as u64), "images");
     let wanted: Vec<usize> = (0..count).collect();
-    let (mut keys, mut rows, mut failed) = (Vec::new(), FeatureMatrix::with_cols(predictor.classes().len()), 0);
-    let stream = arguments.workers.stream(&source, &wanted, ui);
+    let mut failed = 0;
+    let stream = workers.stream(&source, &wanted, ui);
     predictor.predict(
         &stream,
-        &arguments.workers.memory(),
+        &workers.memory(),
         |_, _| (),
         |number, result| -> Result<(), Error> {
             let picture = &pictures[number];
             match result {
-                Ok((probabilities, ())) => {
+                Ok((predicted, ())) => {
                     let (path, label) = (picture.path.clone(), picture.label.as_deref().map(str::to_string));
-                    keys.push(Key { path, label, split: Some(Split::Test.word().to_string()) });
-                    rows.push_row(&probabilities);
+                    rows.push(Key { path, label, split: Some(Split::Test.word().to_string()) }, &predicted);
                 }
                 Err(failure) => {
                     failed += 1;
@@ -178,27 +213,24 @@ fn predict(
         },
     )?;
     ui.check()?;
-    Ok(Predicted { keys, probabilities: widen(&rows, predictor.classes(), classes), failed })
+    Ok((rows, failed))
 }
 
-fn predictions(
-    keys: &[Key],
-    probabilities: &FeatureMatrix,
-    predicted: &[usize],
-    classes: &[String],
-) -> Vec<Prediction> {
-    let rows = keys.iter().zip(probabilities.iter_rows()).zip(predicted);
-    let one = |((key, row), &class): ((&Key, &[f32]), &usize)| Prediction {
+fn predictions(rows: &Predictions, predicted: &[usize], classes: &[String]) -> Vec<Prediction> {
+    let known = &rows.distances.known;
+    let rows = rows.keys.iter().zip(rows.probabilities.iter_rows()).zip(predicted).enumerate();
+    let one = |(i, ((key, row), &class)): (usize, ((&Key, &[f32]), &usize))| Prediction {
         path: key.path.clone(),
         label: key.label.clone().unwrap_or_default(),
         predicted: classes[class].clone(),
         confidence: f64::from(row[class]),
+        known: known.get(i).copied(),
     };
     rows.map(one).collect()
 }
 
 /// The scores as lines of text.
-fn text(pictures: &Path, classes: &[String], scores: &Metrics) -> String {
+fn text(pictures: &Path, classes: &[String], scores: &Metrics, unknown: Option<usize>) -> String {
     let [low, high] = scores.accuracy_interval_95.map(percent);
     let mut lines = vec![
         format!("{} of {}", plural(scores.support, "picture"), printable(&pictures.display().to_string())),
@@ -206,8 +238,9 @@ fn text(pictures: &Path, classes: &[String], scores: &Metrics) -> String {
         format!("  balanced accuracy  {}", percent(scores.balanced_accuracy)),
         format!("  log loss           {:.4}", scores.log_loss),
         format!("  calibration error  {}", percent(scores.calibration_error)),
-        String::new(),
     ];
+    lines.extend(unknown.map(|unknown| format!("  unknown            {}", plural(unknown, "picture"))));
+    lines.push(String::new());
     let widest = classes.iter().map(|class| printable(class).chars().count()).max().unwrap_or(0).max(5);
     lines.push(format!("  {:<widest$}  {:>8}  {:>9}  {:>8}  {:>8}", "class", "pictures", "precision", "recall", "F1"));
     for (class, one) in classes.iter().zip(&scores.per_class) {

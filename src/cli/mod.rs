@@ -1,5 +1,6 @@
 //! The command line, with a file for each command. Only this folder prints results and decides the exit code.
 
+mod acceptance;
 mod arguments;
 mod bench;
 mod classify;
@@ -15,6 +16,7 @@ mod init;
 mod models;
 mod plan;
 mod predict;
+mod predictions;
 mod ranges;
 mod run;
 mod runs;
@@ -110,7 +112,8 @@ enum Command {
         after_help = "Examples:\n  featurize predict runs/fruits photo.jpg more/pictures\n  find . -name '*.jpg' | \
                       featurize predict runs/fruits - --top 1 --csv > labels.csv\n  featurize predict runs/fruits \
                       more/pictures --annotate labelled\n  featurize predict runs/fruits more/pictures --parquet \
-                      predictions.parquet"
+                      predictions.parquet\n  featurize predict runs/fruits more/pictures --reject-rate 0.05\n  \
+                      featurize predict runs/fruits photos/by-class --labels folder"
     )]
     Predict(predict::PredictArgs),
     /// Classify pictures with a network's own ImageNet classifier; needs no run.

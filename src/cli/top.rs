@@ -11,17 +11,17 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::predictions::Predictions;
 use super::workers::WorkerArgs;
 use super::{is_closed, none_failed, style};
 use crate::error::Error;
 use crate::io::IoError;
 use crate::io::features::Key;
 use crate::io::output::{FileKind, Inputs, Output, Rules, check_stdout};
+use crate::pictures::predictor::Acceptance;
 use crate::pictures::{Named, Predictor, PredictorError};
 use crate::progress::{Style, Ui};
-use crate::stages::evaluate;
 use crate::stages::scan::{Members, NamedFile, named};
-use crate::table::FeatureMatrix;
 use text::Writer;
 
 /// Which pictures, and what is told of them.
@@ -36,7 +36,7 @@ pub struct TopArgs {
     top: u16,
     /// One JSON object a picture and line; a picture that cannot be read has `error` instead of `top`.
     #[arg(long, conflicts_with = "csv")]
-    json: bool,
+    pub json: bool,
     /// A table with a row for each picture and class.
     #[arg(long)]
     csv: bool,
@@ -50,7 +50,7 @@ pub struct TopArgs {
     annotate: Option<PathBuf>,
     /// Replace the files that are named even if they are read here or are of another kind.
     #[arg(long)]
-    overwrite: bool,
+    pub overwrite: bool,
     #[command(flatten)]
     pub workers: WorkerArgs,
     /// No progress: only results, warnings and errors.
@@ -59,6 +59,11 @@ pub struct TopArgs {
 }
 
 impl TopArgs {
+    /// The paths of the command line.
+    pub fn paths(&self) -> &[PathBuf] {
+        &self.paths
+    }
+
     /// The pictures, in the order of the command line.
     pub fn pictures(&self) -> Result<Vec<NamedFile>, Error> {
         pictures(&self.paths)
@@ -79,6 +84,10 @@ pub struct Asked<'a> {
     pub wnids: &'a [&'a str],
     /// The table to write instead of printing.
     pub parquet: Option<&'a Path>,
+    /// The rule by which pictures count as of a known class.
+    pub acceptance: Acceptance,
+    /// The folder for heat maps.
+    pub explain: Option<&'a Path>,
     /// The files that are read beside the pictures.
     pub read: Inputs,
 }
@@ -92,16 +101,16 @@ pub fn run(
     asked: Asked,
     ui: &Ui,
 ) -> Result<(), Error> {
-    let Asked { name, wnids, parquet, mut read } = asked;
+    let Asked { name, wnids, parquet, acceptance, explain, mut read } = asked;
     read.pictures = pictures.iter().filter_map(|picture| picture.location.clone().ok()).collect();
     let rules = Rules::new(&read, arguments.overwrite);
     let out = parquet.map(|path| Output::new(path, FileKind::Parquet, rules)).transpose()?;
     let memory = &arguments.workers.memory();
-    let (drawings, mut sheets) = drawings::open(predictor, memory, arguments, pictures, rules)?;
+    let (drawings, mut sheets) = drawings::open((predictor, memory), (arguments, explain), pictures, rules)?;
     check_stdout(out.iter().chain(sheets.outputs()))?;
     let silent = out.is_some() || sheets.outputs().any(Output::is_stdout);
-    let mut writer = Writer::new(predictor, arguments, wnids, pictures, silent);
-    let mut rows = out.as_ref().map(|_| (Vec::new(), FeatureMatrix::with_cols(predictor.classes().len())));
+    let mut writer = Writer::new(predictor, arguments, (wnids, acceptance), pictures, silent);
+    let mut rows = out.as_ref().map(|_| Predictions::new(predictor, acceptance));
     let line = ui.work(name, Some(pictures.len() as u64), "images");
     let (mut failed, mut written) = (0, writer.header());
     let (source, wanted) = (Named(pictures), (0..pictures.len()).collect::<Vec<_>>());
@@ -110,18 +119,17 @@ pub fn run(
     predictor.predict(&stream, memory, see, |number, result| -> Result<(), Error> {
         let picture = &pictures[number];
         let result = match result {
-            Ok((probabilities, seen)) => seen?.map(|image| (probabilities, image)),
+            Ok((predicted, seen)) => seen?.map(|image| (predicted, image)),
             Err(failure) => Err(failure),
         };
         failed += usize::from(result.is_err());
-        let probabilities = result.as_ref().map(|(probabilities, _)| probabilities.as_slice());
-        if let (Some((keys, matrix)), Ok(probabilities)) = (&mut rows, probabilities) {
-            keys.push(Key { path: picture.path.clone(), label: None, split: None });
-            matrix.push_row(probabilities);
+        let predicted = result.as_ref().map(|(predicted, _)| predicted);
+        if let (Some(rows), Ok(predicted)) = (&mut rows, predicted) {
+            rows.push(Key { path: picture.path.clone(), label: None, split: None }, predicted);
         }
         sheets.add(picture, result.as_ref(), predictor.classes());
         if written.is_ok() {
-            written = writer.line(&picture.path, probabilities, ui);
+            written = writer.line(&picture.path, predicted, ui);
         }
         line.inc(1);
         // the drawings are made although standard output was closed
@@ -131,8 +139,8 @@ pub fn run(
     ui.check()?;
     drop(line);
     sheets.write()?;
-    if let (Some(out), Some((keys, matrix))) = (out, rows) {
-        evaluate::table(&keys, &matrix, predictor.classes()).write_to(&out, predictor.metadata())?;
+    if let (Some(out), Some(rows)) = (out, rows) {
+        rows.table(predictor.classes()).write_to(&out, predictor.metadata())?;
     }
     none_failed(failed, pictures.len())
 }

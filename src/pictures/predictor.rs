@@ -11,6 +11,8 @@
 //! get the probabilities of its `predictions.parquet`, bit for bit on the same kind of machine. Nothing is read but the
 //! folder `classifier/` and the weights, so a run may be moved.
 
+mod explain;
+mod fitted;
 mod saved;
 
 use std::path::{Path, PathBuf};
@@ -26,9 +28,6 @@ use crate::exec::{Device, ExecError};
 use crate::extractor::Extractor;
 use crate::image::{DecodeOptions, RgbImage};
 use crate::io::IoError;
-use crate::learn::classifier::Classifier;
-use crate::learn::dataset::Transformer;
-use crate::learn::reduction::Reduction;
 use crate::learn::temperature::Temperature;
 use crate::models::imagenet;
 use crate::network_plan::{NetworkPlan, NetworkPlanError};
@@ -38,9 +37,12 @@ use crate::stages::reduce::ReduceError;
 use crate::stages::scan::NamedFile;
 use crate::stages::train::TrainError;
 use crate::store::{Record, RunDir};
-use crate::table::{Dtype, FeatureMatrix};
+use crate::table::FeatureMatrix;
 use crate::weights::store::StoreError;
 use crate::weights::{CheckpointKey, WeightError};
+pub use explain::{Method, PARTS};
+pub(crate) use fitted::Fitted;
+pub use fitted::{Acceptance, Predicted};
 pub(crate) use saved::Saved;
 pub use saved::of_features;
 
@@ -97,6 +99,16 @@ pub enum PredictorError {
     Classes { named: usize, classes: usize },
     #[error("{0}")]
     Classifier(String),
+    #[error(
+        "`--reject-rate` needs the distances of the train pictures, and this classifier was saved without them: train \
+         it anew with `featurize run FILE --force train`, or use `--min-confidence`"
+    )]
+    NoDistances,
+    #[error(
+        "no picture would be refused at `--reject-rate {rate}`: the distances of {rows} train pictures tell rates from \
+         {least:.4} on"
+    )]
+    Rate { rate: f64, rows: usize, least: f64 },
     #[error("{failed} of {of} pictures could not be read")]
     Failed { failed: usize, of: usize },
 }
@@ -132,18 +144,6 @@ enum Head {
     /// temperature.
     Softmax(Option<Temperature>),
     Fitted(Box<Fitted>),
-}
-
-/// The fitted parts of a run.
-#[derive(Debug)]
-pub(crate) struct Fitted {
-    /// The features are rounded as those were that it was fitted on.
-    pub dtype: Dtype,
-    /// The columns that `select` kept, ascending.
-    pub kept: Option<Vec<usize>>,
-    pub reduction: Option<Reduction>,
-    pub classifier: Classifier,
-    pub temperature: Option<Temperature>,
 }
 
 /// The device for new pictures of a run: the one that is asked for, else one of the kind that the run noted.
@@ -255,21 +255,29 @@ impl Predictor {
 
     /// The probability of every class for one picture.
     pub fn of_picture(&self, picture: &RgbImage) -> Result<Vec<f32>, PredictorError> {
-        let probabilities = self.probabilities(self.features(picture)?);
-        probabilities.map_err(|failure| PredictorError::Classifier(failure.reason))
+        let predicted = self.of_features(self.features(picture)?);
+        predicted.map(|one| one.probabilities).map_err(|failure| PredictorError::Classifier(failure.reason))
     }
 
-    /// Probability of every class for the features of one picture.
-    pub fn probabilities(&self, features: Vec<f32>) -> Result<Vec<f32>, Failure> {
+    /// The prediction for the features of one picture.
+    pub fn of_features(&self, features: Vec<f32>) -> Result<Predicted, Failure> {
+        let temperature = match &self.head {
+            Head::Fitted(fitted) => return fitted.predict(features),
+            Head::Softmax(temperature) => temperature,
+        };
+        let mut row = FeatureMatrix::with_cols(features.len());
+        row.push_row(&softmax(&features));
+        temperature.iter().for_each(|temperature| temperature.apply(&mut row));
+        Ok(Predicted { probabilities: row.as_slice().to_vec(), distance: None })
+    }
+
+    /// The rule by which pictures count as known: a share `rate` of pictures of the classes may be refused, and the
+    /// predicted class has at least the probability `confidence`. By default the rate is 0.01, where the run has
+    /// distances.
+    pub fn acceptance(&self, rate: Option<f64>, confidence: Option<f32>) -> Result<Acceptance, PredictorError> {
         match &self.head {
-            Head::Softmax(None) => Ok(softmax(&features)),
-            Head::Softmax(Some(temperature)) => {
-                let mut row = FeatureMatrix::with_cols(features.len());
-                row.push_row(&softmax(&features));
-                temperature.apply(&mut row);
-                Ok(row.as_slice().to_vec())
-            }
-            Head::Fitted(fitted) => fitted.probabilities(features),
+            Head::Fitted(fitted) => fitted.acceptance(rate, confidence),
+            Head::Softmax(_) => Ok(Acceptance { distance: None, confidence }),
         }
     }
 
@@ -280,35 +288,16 @@ impl Predictor {
         stream: &Stream,
         memory: &DecodeMemory,
         see: impl Fn(usize, &[f32]) -> T + Sync,
-        mut take: impl FnMut(usize, Result<(Vec<f32>, T), Failure>) -> Result<(), E>,
+        mut take: impl FnMut(usize, Result<(Predicted, T), Failure>) -> Result<(), E>,
     ) -> Result<(), E> {
         let finish = |number, features| {
-            let probabilities = self.probabilities(features)?;
-            let seen = see(number, &probabilities);
-            Ok((probabilities, seen))
+            let predicted = self.of_features(features)?;
+            let seen = see(number, &predicted.probabilities);
+            Ok((predicted, seen))
         };
         let through = Through { extractor: &self.extractor, way: self.way, memory, strict: false };
         let take = |Done { number, result, .. }: Done<(), _>| take(number, result.map(|Made { value, .. }| value));
         stream.features(through, |_| (), finish, take).1
-    }
-}
-
-impl Fitted {
-    /// Probability of every class for the features of one picture.
-    pub(crate) fn probabilities(&self, features: Vec<f32>) -> Result<Vec<f32>, Failure> {
-        let failed = |error: &dyn std::fmt::Display| Failure { kind: "classifier", reason: error.to_string() };
-        let mut row = FeatureMatrix::with_cols(features.len());
-        row.push_row(&features);
-        row.round_to(self.dtype);
-        if let Some(kept) = self.kept.as_ref().filter(|kept| kept.len() < features.len()) {
-            row = row.select_cols(kept);
-        }
-        if let Some(reduction) = &self.reduction {
-            row = reduction.transform(&row).map_err(|error| failed(&error))?;
-        }
-        let mut probabilities = self.classifier.predict_proba(&row).map_err(|error| failed(&error))?;
-        self.temperature.iter().for_each(|temperature| temperature.apply(&mut probabilities));
-        Ok(probabilities.as_slice().to_vec())
     }
 }
 

@@ -8,6 +8,7 @@
 mod bars;
 pub mod canvas;
 pub mod font;
+mod heat;
 mod label;
 mod raster;
 mod rows;
@@ -19,6 +20,7 @@ mod vector;
 
 use std::path::{Path, PathBuf};
 
+pub use heat::Heat;
 pub use label::{labelled, prediction};
 pub use rows::Rows;
 pub use signature::signed;

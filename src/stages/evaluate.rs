@@ -1,5 +1,9 @@
 //! `evaluate`: predicts the class of every picture and scores the predictions on the test split.
 
+mod distance;
+
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -18,6 +22,7 @@ use crate::stages::{StageId, train};
 use crate::store::OutputFile;
 use crate::table::FeatureMatrix;
 use crate::terminal::printable;
+pub use distance::{Distances, Explained, Neighbour};
 
 /// Rows that are predicted at a time: between them the user may stop the work.
 const TOGETHER: usize = 1024;
@@ -36,6 +41,9 @@ pub struct Evaluated {
     /// Area under the ROC curve on the test split, the mean of the classes, each against the rest; none where it is
     /// undefined.
     pub roc_auc: Option<f64>,
+    /// The most confident wrong predictions for test pictures, each with the train pictures nearest to it.
+    #[serde(default)]
+    pub explained: Vec<Explained>,
 }
 
 impl Evaluated {
@@ -139,7 +147,7 @@ pub fn run(
     ui: &Ui,
 ) -> Result<(Evaluated, Vec<OutputFile>), EvaluateError> {
     let line = ui.stage(StageId::Evaluate, None, "rows");
-    let train::Saved { classifier, classes: known, temperature } = train::open(&plan.dir)?;
+    let train::Saved { classifier, classes: known, temperature, sample } = train::open(&plan.dir)?;
     let mut before = Uncalibrated { probabilities: FeatureMatrix::with_cols(classes.len()), truth: Vec::new() };
     let (mut keys, mut probabilities): (Vec<Key>, _) = (Vec::new(), FeatureMatrix::with_cols(classes.len()));
     // a row of the train table is its own nearest neighbour, and a train score that counts it would say nothing
@@ -166,8 +174,10 @@ pub fn run(
     })?;
     let most_probable = |table: &FeatureMatrix| table.iter_rows().map(argmax).collect::<Vec<usize>>();
     let predicted = most_probable(&probabilities);
+    let wrong = mistakes(&keys, &probabilities, &predicted, classes);
+    let (distances, explained) = distance::measure(sample, source, &keys, &wrong, ui)?;
     let path = plan.dir.predictions();
-    let digest = table(&keys, &probabilities, classes).write(&path, &plan.metadata())?;
+    let digest = table(&keys, &probabilities, classes, distances).write(&path, &plan.metadata())?;
     let mut files = vec![OutputFile::hashed(&plan.dir, &path, digest)?];
     let test = score(&keys, &probabilities, &predicted, classes, Split::Test)?;
     let train = match left_out.rows() {
@@ -188,9 +198,22 @@ pub fn run(
         balanced_accuracy: test.as_ref().map(|test| test.balanced_accuracy),
         top_k: test.iter().flat_map(|test| &test.top_k_accuracy).map(|top| (top.k, top.accuracy)).collect(),
         roc_auc: test.as_ref().and_then(|test| test.roc_auc).map(|auc| auc.macro_avg),
+        explained,
     };
     line.finish(&evaluated.describe());
     Ok((evaluated, files))
+}
+
+/// The test rows whose predicted class is wrong, with the probability of that class.
+fn mistakes(
+    keys: &[Key],
+    probabilities: &FeatureMatrix,
+    predicted: &[usize],
+    classes: &[String],
+) -> BTreeMap<usize, f32> {
+    let is_wrong = |row: &usize| keys[*row].label.as_ref().is_some_and(|label| *label != classes[predicted[*row]]);
+    let rows = (0..keys.len()).filter(|&row| !is_train(&keys[row]));
+    rows.filter(is_wrong).map(|row| (row, probabilities.row(row)[predicted[row]])).collect()
 }
 
 /// Classes without test pictures count as 0 in the macro averages: the user should know.
@@ -274,16 +297,20 @@ impl Document {
     }
 }
 
-/// `predictions.parquet`: key columns, the most probable class, and the probability of each of `classes` for every row.
-pub fn table(keys: &[Key], probabilities: &FeatureMatrix, classes: &[String]) -> Table {
+/// `predictions.parquet`: key columns, the most probable class, the probability of each of `classes` for every row, and
+/// the distances, where there are any.
+pub fn table(keys: &[Key], probabilities: &FeatureMatrix, classes: &[String], distances: Distances) -> Table {
     let columns: Vec<String> = classes.iter().map(|class| format!("p_{class}")).collect();
     let predicted: Vec<usize> = probabilities.iter_rows().map(argmax).collect();
     let confidence = predicted.iter().zip(probabilities.iter_rows()).map(|(&class, row)| row[class]).collect();
-    Table::new(keys.len())
+    let table = Table::new(keys.len())
         .keys(keys, classes, &Split::WORDS)
         .category("predicted", classes, predicted.iter().map(|&class| Some(classes[class].as_str())))
         .floats("confidence", confidence)
-        .wide(&columns, probabilities)
+        .wide(&columns, probabilities);
+    let Distances { distance, known } = distances;
+    let table = if known.is_empty() { table } else { table.flags("known", known) };
+    if distance.is_empty() { table } else { table.floats("distance", distance) }
 }
 
 #[cfg(test)]
@@ -299,6 +326,7 @@ mod tests {
             balanced_accuracy: None,
             top_k: Vec::new(),
             roc_auc: None,
+            explained: Vec::new(),
         };
         assert_eq!(evaluated(1).describe(), "accuracy 50.00 % on 1 test image");
         assert_eq!(evaluated(2).describe(), "accuracy 50.00 % on 2 test images");

@@ -4,6 +4,7 @@
 mod calibrate;
 mod early;
 mod fit;
+mod novelty;
 mod room;
 mod saved;
 mod table;
@@ -38,6 +39,7 @@ use calibrate::{Folds, HeldOut};
 pub use early::check as check_rows;
 use fit::TrainTable;
 pub use fit::check_class_weights;
+pub use novelty::Sample;
 pub use room::check as check_memory;
 pub use saved::{KINDS, Saved, checked, open};
 use table::Table;
@@ -185,7 +187,8 @@ pub fn run(
     })?;
     let inputs = classifier.inputs();
     let temperature = calibration.map(|calibration| calibration.temperature);
-    let files = saved::save(plan, chosen.name(), &classifier, &known, temperature)?;
+    let sample = novelty::fit(plan, settings, source, &keys, (&y, known.len()), ui)?;
+    let files = saved::save(plan, chosen.name(), &classifier, &known, temperature, sample.as_ref())?;
     let (epochs, end, loss_curve, validation_scores) = match classifier {
         Classifier::Layers(mlp) => (mlp.n_iter, mlp.end, mlp.loss_curve, mlp.validation_scores),
         Classifier::Neighbours(_) => (0, End::Converged, Vec::new(), Vec::new()),

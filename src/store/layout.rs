@@ -5,8 +5,17 @@ use std::path::{Path, PathBuf};
 use crate::stage::StageId;
 
 /// The names of the report's charts, under which their files lie in `figures/`.
-pub const CHARTS: [&str; 8] =
-    ["network", "confusion_matrix", "calibration", "loss", "validation", "components", "variance_explained", "columns"];
+pub const CHARTS: [&str; 9] = [
+    "network",
+    "confusion_matrix",
+    "calibration",
+    "coverage",
+    "loss",
+    "validation",
+    "components",
+    "variance_explained",
+    "columns",
+];
 /// The files at the top of a run folder.
 const TOP: [&str; 9] = [
     "features.npy",
@@ -29,7 +38,7 @@ const DIGITS: usize = 5;
 const MANY_DIGITS: usize = 7;
 const FEW_PARTS: usize = 100_000;
 /// The names of everything that a run can fit.
-const FITTED: [&str; 7] = ["ranges", "scale", "pca", "svd", "mlp", "logistic", "knn"];
+const FITTED: [&str; 8] = ["ranges", "scale", "pca", "svd", "mlp", "logistic", "knn", "novelty"];
 
 /// The folder of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +78,8 @@ places! {
     columns = classifier / "columns.parquet";
     /// The ranges of the network's values, by which `int8` chose its scales.
     ranges = classifier / "ranges.safetensors";
+    /// The train rows that tell how far a picture is from what was learnt.
+    novelty = classifier / "novelty.safetensors";
     /// The card that says what the tensors mean: classes, model, weights, recipe.
     card = classifier / "classifier.json";
     /// The metrics: accuracy, scores of each class, confusion matrix, loss curve.
@@ -226,6 +237,7 @@ mod tests {
         paths.extend([
             dir.ranges(),
             dir.found_ranges(),
+            dir.novelty(),
             dir.predictions(),
             dir.columns(),
             dir.card(),

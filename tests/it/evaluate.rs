@@ -43,6 +43,27 @@ fn the_test_split_has_the_scores_that_the_run_gave_it() {
 }
 
 #[test]
+fn predict_with_labels_is_the_same() {
+    let workspace = workspace();
+    workspace.write("labels.csv", b"path,label\nTest/Lemon/0_0_100.jpg,Lemon\n");
+    for (pictures, labels, more) in
+        [("pictures/Test", "folder", &[][..]), ("pictures", "labels.csv", &["--labels", "labels.csv"][..])]
+    {
+        let evaluated = call(&workspace, &[&[pictures][..], more].concat()).ok();
+        let run = ["predict", "out", pictures, "--labels", labels, "--quiet"];
+        let predicted = Run::of(featurize().current_dir(workspace.path("")).args(run).output().expect("started")).ok();
+        assert_eq!(predicted.stdout, evaluated.stdout);
+        assert!(evaluated.stdout.contains("\n  unknown "), "{}", evaluated.stdout);
+    }
+    let told = ["evaluate", "out", "pictures/Test", "--json"];
+    let told = Run::of(featurize().current_dir(workspace.path("")).args(told).output().expect("started")).ok();
+    assert!(told.stderr.contains("12 images, 3 classes") && !told.stderr.contains("0 test"), "{}", told.stderr);
+    let two = ["predict", "out", "pictures/Test", "pictures/Training", "--labels", "folder"];
+    let two = Run::of(featurize().current_dir(workspace.path("")).args(two).output().expect("started"));
+    assert!(two.code == Some(2) && two.stderr.contains("name one PATH"), "{two:?}");
+}
+
+#[test]
 fn labels_may_come_from_a_table_and_what_is_not_known_is_wrong() {
     let workspace = workspace();
     let table = "path,label\nTest/Lemon/0_0_100.jpg,Lemon\nTest/Lemon/0_1_100.jpg,Pear\n";

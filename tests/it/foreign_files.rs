@@ -186,7 +186,8 @@ fn a_run_of_a_version_without_claims_goes_on() {
     assert!(workspace.run("out", &[]).ok().computed().is_empty());
     // killed while it learnt: the table is there, its record is not, and nothing of what follows
     remove(&[".store/reduce.json", ".store/train.json", ".store/evaluate.json", ".store/report.json"]);
-    remove(&["classifier/mlp.safetensors", "classifier/classifier.json", "predictions.parquet", "metrics.json"]);
+    remove(&["classifier/mlp.safetensors", "classifier/classifier.json", "classifier/novelty.safetensors"]);
+    remove(&["predictions.parquet", "metrics.json"]);
     remove(&["report.html", "run.json"]);
     assert_eq!(workspace.run("out", &[]).ok().computed(), ["reduce", "train", "evaluate", "report"]);
     assert!(workspace.results("out") == whole);

@@ -99,6 +99,7 @@ fn a_flipped_bit_is_found_where_the_file_is_read_and_the_file_is_made_anew() {
         ("classifier/columns.parquet", "reduce"),
         ("reduced.parquet", "train"),
         ("classifier/mlp.safetensors", "evaluate"),
+        ("classifier/novelty.safetensors", "evaluate"),
         ("classifier/classifier.json", "evaluate"),
         ("predictions.parquet", "report"),
         ("metrics.json", "report"),
@@ -131,9 +132,10 @@ fn a_classifier_that_was_copied_away_knows_its_files() {
         command.arg("predict").arg(workspace.path("copy")).arg(&picture).arg("--csv");
         Run::of(command.output().expect("started"))
     };
-    for file in ["classifier.json", "columns.parquet", "pca.safetensors", "mlp.safetensors"] {
+    let files = ["classifier.json", "columns.parquet", "pca.safetensors", "mlp.safetensors", "novelty.safetensors"];
+    for file in files {
         for share in [0.0, 0.3, 0.7, 1.0] {
-            for name in ["classifier.json", "columns.parquet", "pca.safetensors", "mlp.safetensors"] {
+            for name in files {
                 let name = format!("classifier/{name}");
                 workspace.write(&format!("copy/{name}"), &workspace.read(&format!("out/{name}")));
             }

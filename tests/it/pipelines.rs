@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::novelty::area_with_a_class_left_out;
 use crate::support::{Run, Workspace, featurize, project};
 
 #[test]
@@ -46,6 +47,7 @@ fn fruits_from_pictures_to_report() {
         "classifier/columns.parquet",
         "classifier/pca.safetensors",
         "classifier/mlp.safetensors",
+        "classifier/novelty.safetensors",
         "classifier/classifier.json",
         "metrics.json",
         "report.html",
@@ -59,6 +61,9 @@ fn fruits_from_pictures_to_report() {
     let metrics: Value = serde_json::from_slice(&workspace.read("fruits/metrics.json")).expect("JSON");
     let accuracy = metrics["test"]["accuracy"].as_f64().expect("a number");
     assert!(accuracy >= 0.95, "accuracy {accuracy} on the shipped fruits");
+    // 0.9763 by the plain mean distance to five neighbours
+    let area = area_with_a_class_left_out(&out);
+    assert!(area >= 0.998, "{area} with a class left out");
     let run: Value = serde_json::from_slice(&workspace.read("fruits/run.json")).expect("JSON");
     assert_eq!(run["weights_sha256"].as_str().map(str::len), Some(64));
     assert_eq!(run["extract"]["width"], 1280);

@@ -163,7 +163,7 @@ fn paths_come_from_standard_input_and_tables_are_csv() {
     child.stdin.take().expect("piped").write_all(b"new/a, b.jpg\n\nnew/c.jpg").expect("written");
     let run = Run::of(child.wait_with_output().expect("ended")).ok();
     let lines: Vec<&str> = run.stdout.lines().collect();
-    assert_eq!(lines[0], "path,rank,label,probability");
+    assert_eq!(lines[0], "path,rank,label,probability,known,distance");
     assert_eq!(lines.len(), 7, "{}", run.stdout);
     assert!(lines[1].starts_with("new/c.jpg,1,Lemon,0.") && lines[2].starts_with("new/c.jpg,2,"), "{}", run.stdout);
     assert!(lines[3].starts_with("\"new/a, b.jpg\",1,Lemon,"), "{}", run.stdout);

@@ -94,7 +94,8 @@ def compare(binary, folder, name, source):
     pictures = rows(folder / "input" / "features").reshape(-1, side, side, channels).transpose(0, 3, 1, 2)
     found = session.run(["features", "probabilities"], {"input": np.ascontiguousarray(pictures)})
     features = rows(out / "features")
-    probabilities = rows(out / "predictions.parquet", ("path", "label", "split", "predicted", "confidence"))
+    others = ("path", "label", "split", "predicted", "confidence", "known", "distance")
+    probabilities = rows(out / "predictions.parquet", others)
     far = max(np.linalg.norm(a - b) / max(np.linalg.norm(b), 1e-30) for a, b in zip(found[0], features))
     apart = np.abs(found[1] - probabilities).max()
     clear = np.diff(np.sort(probabilities, axis=1))[:, -1] > 2 * PROBABILITIES

@@ -287,7 +287,8 @@ def check_files(check, name, run, layout, classes):
         reduced, predictions = list(run.tables["reduced"]), list(run.tables["predictions"])
         expect(reduced == KEYS + [f"pc_{i:03}" for i in range(len(reduced) - len(KEYS))], f"reduced: {reduced[:8]}…")
         first = [*KEYS, "predicted", "confidence"]
-        expect(predictions == first + [f"p_{name}" for name in classes], f"predictions: {predictions[:8]}…")
+        named = [f"p_{name}" for name in classes]
+        expect(predictions == [*first, *named, "known", "distance"], f"predictions: {predictions[:8]}…")
         return f"{width} features"
 
     check(f"{name}: column names", names)

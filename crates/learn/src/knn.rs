@@ -16,7 +16,8 @@ use crate::dataset::{DatasetBase, Fit, Labels, Shared};
 use crate::hyperparameters::{ParamError, Range, hyperparameters};
 use crate::search::for_each_tile;
 use crate::table::FeatureMatrix;
-use search::{Neighbour, Search};
+pub use search::Neighbour;
+use search::Search;
 
 /// Queries of a block at most: one thread asks for them together.
 const QUERIES: usize = 128;
@@ -138,27 +139,32 @@ impl Knn {
         x: &FeatureMatrix,
         own: impl Fn(usize) -> Option<usize> + Sync,
     ) -> Result<[FeatureMatrix; 2], KnnError> {
-        let (k, cols) = (self.params.k, self.x.cols());
+        let k = self.params.k;
+        let found = self.neighbours(x, |i| k + usize::from(own(i).is_some()))?;
+        let [mut out, mut without] = [(); 2].map(|()| FeatureMatrix::zeros(x.rows(), self.classes));
+        let places = out.as_mut_slice().chunks_mut(self.classes).zip(without.as_mut_slice().chunks_mut(self.classes));
+        for (i, ((out, without), mut near)) in places.zip(found).enumerate() {
+            self.vote(&near[..k.min(near.len())], out);
+            near.retain(|near| Some(near.row) != own(i));
+            self.vote(&near[..k.min(near.len())], without);
+        }
+        Ok([out, without])
+    }
+
+    /// The `k(i)` rows of the table nearest to row i of `x`, nearest first.
+    pub fn neighbours(
+        &self,
+        x: &FeatureMatrix,
+        k: impl Fn(usize) -> usize + Sync,
+    ) -> Result<Vec<Vec<Neighbour>>, KnnError> {
+        let cols = self.x.cols();
         if x.cols() != cols {
             return Err(KnnError::Shape(format!("{} features where {cols} are expected", x.cols())));
         }
         finite(x)?;
         let together = x.rows().div_ceil(rayon::current_num_threads()).clamp(1, QUERIES);
-        let [mut out, mut without] = [(); 2].map(|()| FeatureMatrix::zeros(x.rows(), self.classes));
-        let size = together * self.classes;
-        let places = out.as_mut_slice().par_chunks_mut(size).zip(without.as_mut_slice().par_chunks_mut(size));
-        let blocks = places.zip(x.as_slice().par_chunks(together * cols)).enumerate();
-        blocks.for_each(|(block, ((out, without), queries))| {
-            let own = |i: usize| own(block * together + i);
-            let places = out.chunks_mut(self.classes).zip(without.chunks_mut(self.classes));
-            let found = self.search(queries, |i| k + usize::from(own(i).is_some()));
-            for (i, ((out, without), mut near)) in places.zip(found).enumerate() {
-                self.vote(&near[..k.min(near.len())], out);
-                near.retain(|near| Some(near.row) != own(i));
-                self.vote(&near[..k.min(near.len())], without);
-            }
-        });
-        Ok([out, without])
+        let blocks = x.as_slice().par_chunks(together * cols).enumerate();
+        Ok(blocks.flat_map_iter(|(block, queries)| self.search(queries, |i| k(block * together + i))).collect())
     }
 
     /// The `k(i)` rows nearest to each of some queries (n, d), nearest first.

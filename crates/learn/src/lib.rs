@@ -18,7 +18,9 @@
 //! | [`mlp`], [`logistic`] (on [`lbfgs`]), [`knn`] | `MLPClassifier`, `LogisticRegression`, `KNeighborsClassifier` |
 //! | [`classifier`] | any of the three, fitted |
 //! | [`temperature`] | `CalibratedClassifierCV(method="temperature")` |
+//! | [`slope`] | the gradient of a class's score by the features, which scikit-learn does not have |
 //! | [`folds`], [`metrics`] | `StratifiedKFold`, `StratifiedGroupKFold`, `sklearn.metrics` |
+//! | [`novelty`] (on [`knn`]) | `LocalOutlierFactor(novelty=True)` asks the same, and answers otherwise |
 //! | [`neighbours`], [`quality`] | copies, labels in doubt and outliers, which scikit-learn does not have |
 //!
 //! Every model is one of linfa's: parameters implement [`Fit`](dataset::Fit), or [`FitWith`](dataset::FitWith) where
@@ -55,11 +57,13 @@ pub mod logistic;
 pub mod metrics;
 pub mod mlp;
 pub mod neighbours;
+pub mod novelty;
 pub mod pca;
 pub mod quality;
 pub mod reduction;
 pub mod scale;
 mod search;
+pub mod slope;
 pub mod table;
 pub mod temperature;
 pub mod variance;

@@ -67,7 +67,7 @@ pub fn robust_scores(values: &[f64]) -> Vec<f64> {
     logs.into_iter().map(score).collect()
 }
 
-fn median(mut values: Vec<f64>) -> Option<f64> {
+pub(crate) fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_unstable_by(f64::total_cmp);
     let half = values.len() / 2;
     match values.len() {

@@ -152,6 +152,21 @@ impl Extractor {
         Ok(all)
     }
 
+    /// How maps become features, and the layers that they are taken from.
+    pub fn taps(&self) -> (Features, &[Tap]) {
+        (self.features, &self.taps)
+    }
+
+    /// The order of a picture's values at the input.
+    pub fn layout(&self) -> image::Layout {
+        self.network.layout()
+    }
+
+    /// The output of each layer for one prepared picture, before it becomes features; a map as (h, w, c).
+    pub fn maps(&self, session: &mut Session, input: &[f32]) -> Result<Vec<Vec<f32>>, ExecError> {
+        self.network.forward(session, input, 1)
+    }
+
     /// The memory of the network, and of each thread for its maps and inputs; pictures that are decoded have a budget
     /// of their own.
     pub fn needs(&self) -> Needs {

@@ -34,7 +34,7 @@ impl Copies {
             && let Some(inside) = locations.clone().find(|path| is_inside(path, real))
         {
             return Err(Error::Usage(format!(
-                "the annotated copies cannot go to {}, where {} lies; name another folder",
+                "the drawn copies cannot go to {}, where {} lies; name another folder",
                 folder.display(),
                 inside.display()
             )));

@@ -1,5 +1,5 @@
-//! The drawings of `--plot` and `--annotate`: each picture is read once more, right after it was predicted and on the
-//! same thread.
+//! The drawings of `--plot`, `--annotate` and `--explain`: each picture is read once more, right after it was predicted
+//! and on the same thread.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use crate::cli::sheet::{Panel, Sheet, title};
 use crate::error::Error;
 use crate::image::RgbImage;
 use crate::io::output::{Output, Rules, is_stdout};
-use crate::pictures::predictor::top;
+use crate::pictures::predictor::{Predicted, top};
 use crate::pictures::{DecodeMemory, Failure, Predictor};
 use crate::plot::{self, FigureFormat, PlotError};
 use crate::stages::scan::NamedFile;
@@ -20,6 +20,7 @@ pub struct Drawings<'a> {
     memory: &'a DecodeMemory,
     pictures: usize,
     copies: Option<Copies>,
+    heats: Option<Copies>,
     sheets: bool,
 }
 
@@ -35,9 +36,8 @@ pub type Seen = Result<Result<Option<RgbImage>, Failure>, PlotError>;
 
 /// Returns an error for drawings that cannot be made, before the first picture is classified.
 pub fn open<'a>(
-    predictor: &'a Predictor,
-    memory: &'a DecodeMemory,
-    arguments: &TopArgs,
+    (predictor, memory): (&'a Predictor, &'a DecodeMemory),
+    (arguments, explain): (&TopArgs, Option<&Path>),
     pictures: &[NamedFile],
     rules: Rules,
 ) -> Result<(Drawings<'a>, Sheets), Error> {
@@ -46,10 +46,15 @@ pub fn open<'a>(
     let folder = arguments.annotate.as_deref().filter(|path| is_folder(path));
     let sheet = arguments.annotate.as_deref().filter(|_| folder.is_none());
     let annotated = sheet.map(|path| Sheet::new(path, count, 0, rules)).transpose()?;
-    let copies =
-        folder.map(|folder| Copies::new(folder, pictures, Rules { keeps_pictures: true, ..rules })).transpose()?;
+    if folder.is_some() && folder == explain {
+        return Err(Error::Usage(
+            "`--annotate` and `--explain` write the same names: give each a folder of its own".into(),
+        ));
+    }
+    let copies = |folder| Copies::new(folder, pictures, Rules { keeps_pictures: true, ..rules });
+    let (copies, heats) = (folder.map(copies).transpose()?, explain.map(copies).transpose()?);
     let sheets = plot.is_some() || annotated.is_some();
-    Ok((Drawings { predictor, memory, pictures: count, copies, sheets }, Sheets { plot, annotated, top }))
+    Ok((Drawings { predictor, memory, pictures: count, copies, heats, sheets }, Sheets { plot, annotated, top }))
 }
 
 /// Whether `path` is a folder for copies: it exists as one, or has no extension of a picture or a document.
@@ -66,7 +71,7 @@ fn is_folder(path: &Path) -> bool {
 impl Drawings<'_> {
     /// True where anything is drawn.
     pub fn are_wanted(&self) -> bool {
-        self.copies.is_some() || self.sheets
+        self.copies.is_some() || self.heats.is_some() || self.sheets
     }
 
     /// Looks at a picture with the probabilities that it got.
@@ -81,6 +86,15 @@ impl Drawings<'_> {
         };
         if let Some(copies) = &self.copies {
             copies.write(path, &image, &label(probabilities, self.predictor.classes()))?;
+        }
+        if let (Some(heats), Some((class, _))) = (&self.heats, top(probabilities, 1).first()) {
+            match self.predictor.explain(&image, *class) {
+                Ok(Some((seen, heat))) => {
+                    heats.write(path, &heat.over(&seen), &label(probabilities, self.predictor.classes()))?;
+                }
+                Ok(None) => {}
+                Err(failure) => return Ok(Err(failure)),
+            }
         }
         Ok(Ok(self.sheets.then(|| plot::fitted(&image, self.pictures))))
     }
@@ -99,7 +113,7 @@ impl Sheets {
     pub fn add(
         &mut self,
         picture: &NamedFile,
-        result: Result<&(Vec<f32>, Option<RgbImage>), &Failure>,
+        result: Result<&(Predicted, Option<RgbImage>), &Failure>,
         classes: &[String],
     ) {
         let gone = || "the picture is no longer there".to_string();
@@ -107,7 +121,7 @@ impl Sheets {
             Ok((_, image)) => image.clone().ok_or_else(gone),
             Err(failure) => Err(failure.to_string()),
         };
-        let probabilities = result.ok().map(|(probabilities, _)| probabilities.as_slice());
+        let probabilities = result.ok().map(|(predicted, _)| predicted.probabilities.as_slice());
         let title = title(&picture.path);
         if let Some(sheet) = &mut self.plot {
             let name = |(class, p): (usize, f32)| (classes.get(class).cloned().unwrap_or_default(), p);

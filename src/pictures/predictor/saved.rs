@@ -103,8 +103,9 @@ impl Saved {
         train::checked(dir)?;
         let kept = card.select.is_some().then(|| select::kept(dir)).transpose()?;
         let reduction = card.reduce.as_deref().map(|file| reduce::open(dir, file)).transpose()?;
-        let train::Saved { classifier, classes, temperature } = train::open(dir)?;
-        let fitted = Fitted { dtype: card.dtype, kept, reduction, classifier, temperature };
+        let train::Saved { classifier, classes, temperature, sample } = train::open(dir)?;
+        let novelty = sample.map(|sample| sample.novelty);
+        let fitted = Fitted { dtype: card.dtype, kept, reduction, classifier, temperature, novelty };
         let saved = Self { dir: dir.clone(), card: network, fitted, classes };
         saved.fitted.check(saved.width()).map_err(|reason| unfinished(dir, reason))?;
         Ok(saved)
@@ -241,28 +242,4 @@ fn origin(
     }
     let (weights, version, sha256) = (card.weights.clone(), card.featurize.clone(), expected.clone());
     Err(PredictorError::MissingWeights { weights, version, sha256 })
-}
-
-impl Fitted {
-    /// Checks that each part takes the columns that the one before gives, from `width` features on.
-    fn check(&self, width: usize) -> Result<(), String> {
-        let mut columns = width;
-        if let Some(kept) = &self.kept {
-            if kept.last().is_some_and(|&last| last >= width) {
-                return Err(format!("columns.parquet is not of {width} columns"));
-            }
-            columns = kept.len();
-        }
-        if let Some(reduction) = &self.reduction {
-            if reduction.columns != columns {
-                return Err(format!("what `reduce` saved takes {} columns, {columns} are kept", reduction.columns));
-            }
-            columns = reduction.outputs();
-        }
-        let inputs = self.classifier.inputs();
-        if inputs != columns {
-            return Err(format!("the classifier takes {inputs} columns, {columns} come in"));
-        }
-        Ok(())
-    }
 }

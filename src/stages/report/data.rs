@@ -1,5 +1,6 @@
 //! The data of a report, read from the run folder and from the outcome, before any text or chart is made of them.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::blocks::{self, Block};
@@ -49,6 +50,8 @@ pub struct ReportData {
     pub train_accuracy: Option<f64>,
     /// The predictions for the test pictures.
     pub predictions: Vec<Prediction>,
+    /// Whether each test picture without a copy in train was classified correctly; none where no picture has a copy.
+    pub without_copies: Option<Vec<bool>>,
     /// Every row on the first two components.
     pub points: Vec<Point>,
     /// Files without features.
@@ -70,6 +73,8 @@ pub struct Prediction {
     pub label: String,
     pub predicted: String,
     pub confidence: f64,
+    /// Whether it counts as of a known class; none where distances are not known.
+    pub known: Option<bool>,
 }
 
 /// A row on the first two components.
@@ -122,6 +127,9 @@ impl ReportData {
             let document: Document = sealed::read(&plan.dir.metrics())?;
             (data.test, data.calibrated) = (document.test, document.calibration);
             data.predictions = predictions(&plan.dir.predictions())?;
+            if outcome.compared.as_ref().is_some_and(|found| found.summary.leaks > 0) {
+                data.without_copies = Some(without_copies(&plan.dir.quality(), &data.predictions)?);
+            }
         }
         if data.reduced.is_some() {
             data.points = points(&plan.dir.reduced(), &data.classes)?;
@@ -145,15 +153,26 @@ impl ReportData {
 }
 
 fn predictions(path: &Path) -> Result<Vec<Prediction>, IoError> {
-    let table = Columns::read(path, &["path", "label", "split", "predicted", "confidence"])?;
+    let table = Columns::read(path, &["path", "label", "split", "predicted", "confidence", "known"])?;
     let [paths, labels, splits, predicted] = ["path", "label", "split", "predicted"].map(|name| table.texts(name));
     let (paths, labels, splits, predicted) = (paths?, labels?, splits?, predicted?);
+    // an earlier version had no distances
+    let known = table.flags("known").ok();
     let rows = paths.into_iter().zip(labels).zip(splits).zip(predicted.into_iter().zip(table.reals("confidence")?));
-    let test = rows.filter(|(((_, _), split), _)| split.as_deref() == Some(Split::Test.word()));
-    let read = test.filter_map(|(((path, label), _), (predicted, confidence))| {
-        Some(Prediction { path: path?, label: label?, predicted: predicted?, confidence })
+    let test = rows.enumerate().filter(|(_, (((_, _), split), _))| split.as_deref() == Some(Split::Test.word()));
+    let read = test.filter_map(|(i, (((path, label), _), (predicted, confidence)))| {
+        let known = known.as_ref().and_then(|known| known.get(i).copied());
+        Some(Prediction { path: path?, label: label?, predicted: predicted?, confidence, known })
     });
     Ok(read.collect())
+}
+
+/// Whether each prediction is right for a picture that was compared with others and has no copy in train.
+fn without_copies(path: &Path, predictions: &[Prediction]) -> Result<Vec<bool>, IoError> {
+    let table = Columns::read(path, &["path", "duplicate_in_train"])?;
+    let rows = table.texts("path")?.into_iter().zip(table.texts("duplicate_in_train")?);
+    let new: BTreeSet<String> = rows.filter(|(_, copy)| copy.is_none()).filter_map(|(path, _)| path).collect();
+    Ok(predictions.iter().filter(|one| new.contains(&one.path)).map(Prediction::is_right).collect())
 }
 
 /// The rows of `reduced.parquet` on the first two components; empty when there is one component only.

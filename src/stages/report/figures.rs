@@ -3,7 +3,7 @@
 
 use super::charts::{Chart, WIDTH, calibration, colours, escape, histogram, lines, matrix, network, scatter, spectrum};
 use super::data::ReportData;
-use super::{CHART_STYLE, ReportError};
+use super::{CHART_STYLE, ReportError, coverage};
 use crate::io::atomic;
 use crate::plan::Plan;
 use crate::plot::{self, font};
@@ -57,6 +57,7 @@ pub fn charts(data: &ReportData) -> Vec<(&'static str, Chart)> {
         network::draw(&data.blocks, &data.steps, "The network and what follows it"),
         scored.and_then(|test| matrix::draw(&test.confusion_matrix, classes, "Confusion matrix")),
         scored.and_then(|test| calibration::draw(&test.calibration, "Right predictions by confidence")),
+        scored.and_then(|_| coverage::chart(&data.predictions)),
         loss,
         validation,
         scatter::draw(&data.points, classes, shares, "Images on the first two components")

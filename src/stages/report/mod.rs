@@ -6,6 +6,7 @@
 mod blocks;
 mod calibration;
 mod charts;
+mod coverage;
 mod data;
 mod doubts;
 mod figures;
@@ -27,9 +28,10 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::config;
-use crate::image::{DecodeOptions, Truncated};
+use crate::image::{DecodeOptions, RgbImage, Truncated, thumbnail};
 use crate::io::{IoError, atomic};
 use crate::learn::metrics::Metrics;
+use crate::pictures::predictor::{self, Method, Predictor};
 use crate::pipeline::Outcome;
 use crate::plan::Plan;
 use crate::plot::VectorError;
@@ -42,6 +44,7 @@ use crate::terminal::printable;
 pub use data::Prediction;
 use data::ReportData;
 use page::page;
+use samples::Beside;
 
 /// The template of the page. Its name makes the engine escape every value.
 const TEMPLATE: (&str, &str) = ("report.html", include_str!("report.html"));
@@ -99,7 +102,10 @@ pub fn run(
         let all = pictures.map(|one| (one.path.as_str(), one.label.as_deref()));
         samples::gallery(&all.collect::<Vec<_>>(), data.samples, shown)?
     } else {
-        samples::predicted(&data.predictions, data.samples, shown)?
+        let explained = outcome.evaluated.as_ref().map_or(&[][..], |evaluated| &evaluated.explained);
+        let looking = data.predictions.iter().any(|one| !one.is_right()).then(|| looking(plan)).flatten();
+        let heat = |one: &Prediction| heat(looking.as_ref()?, &*thumbnails.whole(&one.path, decoding)?, one);
+        samples::predicted(&data.predictions, data.samples, Beside { explained, heat: &heat }, shown)?
     };
     let compared = outcome.compared.as_ref().filter(|compared| compared.summary.asked > 0);
     let doubts = compared
@@ -123,19 +129,35 @@ pub fn run(
     Ok((Reported { bytes, quality: summary }, files))
 }
 
+/// The predictor of the run, where it tells at the cost of a prediction where it looked. A report does without heat maps
+/// where its weights or its device are gone.
+fn looking(plan: &Plan) -> Option<Predictor> {
+    let device = predictor::device(&plan.dir, None).ok()?;
+    let predictor = Predictor::of_run(&plan.dir, None, &device).ok()?;
+    (predictor.method() == Some(Method::Activation)).then_some(predictor)
+}
+
+/// The JPEG of a heat map of the class that was predicted for `picture`.
+pub fn heat(predictor: &Predictor, picture: &RgbImage, prediction: &Prediction) -> Option<Vec<u8>> {
+    let class = predictor.classes().iter().position(|class| *class == prediction.predicted)?;
+    let (seen, heat) = predictor.explain(picture, class).ok()??;
+    thumbnail(&heat.over(&seen), samples::LONGEST).ok()
+}
+
 /// A page about the predictions for labelled pictures; `picture` gives the JPEG of a path with a longer side of so many
-/// pixels.
+/// pixels, and `heat` that of a heat map.
 pub fn scored(
     title: String,
     scored: Scored,
     picture: &dyn Fn(&str, usize) -> Option<Vec<u8>>,
+    heat: &dyn Fn(&Prediction) -> Option<Vec<u8>>,
 ) -> Result<String, ReportError> {
     /// Pictures on the page.
     const SHOWN: usize = 48;
     let Scored { classes, test, predictions } = scored;
     let counts = test.per_class.iter().map(|class| [0, class.support as usize]).collect();
     let shown = |path: &str| Ok::<_, ReportError>(picture(path, samples::LONGEST));
-    let samples = samples::predicted(&predictions, SHOWN, shown)?;
+    let samples = samples::predicted(&predictions, SHOWN, Beside { explained: &[], heat }, shown)?;
     let sizes = [0, predictions.len()];
     let data = ReportData { title, classes, counts, sizes, test: Some(test), predictions, ..ReportData::default() };
     Ok(render(page(&data, samples, None, None))?)

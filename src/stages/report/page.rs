@@ -9,7 +9,7 @@ use super::charts::{Chart, colours, network, scatter, spectrum};
 use super::data::ReportData;
 use super::formatting::{count, form, number, percent, plural};
 use super::provenance::Provenance;
-use super::{calibration, figures, scores, timing};
+use super::{calibration, coverage, figures, scores, timing};
 
 /// The most classes that are listed openly; a longer list is folded.
 const OPEN: usize = 40;
@@ -38,10 +38,11 @@ pub fn page(data: &ReportData, samples: Value, quality: Option<Value>, files: Op
     ];
     let links: Vec<_> = links.into_iter().filter(|(.., there)| *there).map(|(id, title, _)| (id, title)).collect();
     let calibration = data.test.as_ref().and_then(|test| calibration::section(test, data.calibrated.as_ref()));
+    let coverage = data.test.as_ref().and_then(|_| coverage::section(&data.predictions));
     json!({"title": data.title, "version": env!("CARGO_PKG_VERSION"), "colours": {"light": light, "dark": dark},
         "lead": lead(data), "notes": notes, "links": links, "tiles": tiles(data), "samples": samples, "scores": scores,
-        "calibration": calibration, "quality": quality, "files": files, "counts": counts, "training": training,
-        "components": components, "columns": columns, "timing": timing, "ran": ran(data)})
+        "calibration": calibration, "coverage": coverage, "quality": quality, "files": files, "counts": counts,
+        "training": training, "components": components, "columns": columns, "timing": timing, "ran": ran(data)})
 }
 
 fn inline(chart: Option<Chart>) -> Option<String> {

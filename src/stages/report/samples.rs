@@ -10,8 +10,9 @@ use super::formatting;
 use crate::config::Pipeline;
 use crate::image::{DecodeOptions, Recipe, data_uri, thumbnail};
 use crate::pictures::source::most_bytes;
-use crate::pictures::{DecodeMemory, Listed, Source};
+use crate::pictures::{DecodeMemory, Listed, Shown, Source};
 use crate::plan::Plan;
+use crate::stages::evaluate::Explained;
 use crate::stages::scan::Listing;
 
 /// Longer side of a picture in the page, in pixels.
@@ -25,11 +26,41 @@ struct Choice {
     right: Vec<usize>,
 }
 
+/// The pictures beside a mistake that explain it.
+#[derive(Clone, Copy)]
+pub struct Beside<'a> {
+    /// The nearest train pictures of mistakes.
+    pub explained: &'a [Explained],
+    /// The JPEG of a heat map: where the classifier looked.
+    pub heat: &'a dyn Fn(&Prediction) -> Option<Vec<u8>>,
+}
+
+impl Beside<'_> {
+    /// Adds them to a mistake.
+    fn add<E>(
+        &self,
+        prediction: &Prediction,
+        sample: &mut Value,
+        picture: &mut impl FnMut(&str) -> Result<Option<Vec<u8>>, E>,
+    ) -> Result<(), E> {
+        let explained = self.explained.iter().find(|one| one.path == prediction.path);
+        let mut nearest = Vec::new();
+        for near in explained.iter().flat_map(|one| &one.nearest) {
+            let source = picture(&near.path)?.map(|jpeg| data_uri(&jpeg));
+            nearest.push(json!({"path": near.path, "label": near.label, "source": source}));
+        }
+        sample["nearest"] = json!(nearest);
+        sample["heat"] = json!((self.heat)(prediction).map(|jpeg| data_uri(&jpeg)));
+        Ok(())
+    }
+}
+
 /// `count` test pictures in all, as far as there are so many; `picture` gives the JPEG of a path, none when it cannot
 /// be read any more.
 pub fn predicted<E>(
     predictions: &[Prediction],
     count: usize,
+    beside: Beside,
     mut picture: impl FnMut(&str) -> Result<Option<Vec<u8>>, E>,
 ) -> Result<Value, E> {
     let choice = choose(predictions, count);
@@ -50,14 +81,21 @@ pub fn predicted<E>(
         let mut pictures = Vec::new();
         for prediction in members.into_iter().filter_map(|i| predictions.get(i)) {
             if let Some(bytes) = picture(&prediction.path)? {
-                pictures.push(sample(prediction, &bytes));
+                let mut sample = sample(prediction, &bytes);
+                if !prediction.is_right() {
+                    beside.add(prediction, &mut sample, &mut picture)?;
+                }
+                pictures.push(sample);
             }
         }
         if !pictures.is_empty() {
-            groups.push(json!({"title": title, "note": note, "pictures": pictures}));
+            let wide = pictures.iter().any(|one: &Value| !one["heat"].is_null());
+            groups.push(json!({"title": title, "note": note, "pictures": pictures, "wide": wide}));
         }
     }
-    let about = "Pictures that the classifier had not seen, with the class that it names and how sure it is.";
+    let about = "Pictures that the classifier had not seen, with the class that it names and how sure it is. Beside a \
+                 mistake: warm where the picture speaks for the class that was named, and the train pictures nearest \
+                 to it.";
     Ok(json!({"title": "Test pictures", "about": about, "groups": groups}))
 }
 
@@ -74,14 +112,17 @@ pub fn gallery<E>(
     let mut shown = Vec::new();
     for (path, label) in spread(of, &all, count).into_iter().map(|i| pictures[i]) {
         if let Some(jpeg) = picture(path)? {
-            shown.push(json!({"path": path, "source": data_uri(&jpeg), "label": label, "said": null}));
+            let source = data_uri(&jpeg);
+            shown.push(
+                json!({"path": path, "source": source, "label": label, "said": null, "heat": null, "nearest": []}),
+            );
         }
     }
     let note =
         format!("{} of {}, {note}", formatting::count(shown.len()), formatting::plural(pictures.len(), "picture"));
     let groups: &[Value] = match shown.is_empty() {
         true => &[],
-        false => &[json!({"title": "Some of them", "note": note, "pictures": shown})],
+        false => &[json!({"title": "Some of them", "note": note, "pictures": shown, "wide": false})],
     };
     let about = "As they are read, before they are resized and cut.";
     Ok(json!({"title": "Pictures", "about": about, "groups": groups}))
@@ -90,10 +131,10 @@ pub fn gallery<E>(
 /// A picture with its captions, its bytes as a `data:` address. The confidence is rounded as scikit-learn and pandas
 /// print it (0.9996 is `1.00`), and the width of the bar is 0 to 100.
 fn sample(prediction: &Prediction, jpeg: &[u8]) -> Value {
-    let Prediction { path, label, predicted, confidence } = prediction;
+    let Prediction { path, label, predicted, confidence, .. } = prediction;
     let (two, bar) = (format!("{confidence:.2}"), format!("{:.0}", 100.0 * confidence));
     let said = json!({"predicted": predicted, "confidence": two, "bar": bar, "right": prediction.is_right()});
-    json!({"path": path, "source": data_uri(jpeg), "label": label, "said": said})
+    json!({"path": path, "source": data_uri(jpeg), "label": label, "said": said, "heat": null, "nearest": []})
 }
 
 impl Prediction {
@@ -156,10 +197,15 @@ impl<'a> Thumbnails<'a> {
     /// The picture at `path`, its longer side `longest` pixels at most; none when it is not there or cannot be read any
     /// more.
     pub fn of(&self, path: &str, decoding: &DecodeOptions, longest: usize) -> Option<Vec<u8>> {
+        thumbnail(&*self.whole(path, decoding)?, longest).ok()
+    }
+
+    /// The same, not made smaller.
+    pub fn whole(&self, path: &str, decoding: &DecodeOptions) -> Option<Shown> {
         let picture = self.listing.find(path)?;
         let source = Listed::new(self.pipeline, std::slice::from_ref(&*picture));
         let opened = source.open(0, most_bytes(decoding)).ok()?;
-        thumbnail(&*self.memory.show(opened, self.recipe, decoding).ok()?, longest).ok()
+        self.memory.show(opened, self.recipe, decoding).ok()
     }
 }
 
@@ -174,6 +220,7 @@ mod tests {
             label: format!("c{}", i % 5),
             predicted: if i.is_multiple_of(wrong_every) { "other".into() } else { format!("c{}", i % 5) },
             confidence: 0.2 + 0.79 * ((i * 37 % 100) as f64 / 100.0),
+            known: None,
         };
         (0..n).map(one).collect()
     }
@@ -216,7 +263,8 @@ mod tests {
     fn a_confidence_is_rounded() {
         // as scikit-learn and pandas print it: to the nearest of two decimals, and not to the next below
         let told = [0.9996, 0.9949, 0.996, 0.5, 0.126, 0.004].map(|confidence| {
-            let one = Prediction { path: "a.jpg".into(), label: "a".into(), predicted: "a".into(), confidence };
+            let one =
+                Prediction { path: "a.jpg".into(), label: "a".into(), predicted: "a".into(), confidence, known: None };
             sample(&one, &[])["said"]["confidence"].as_str().map(String::from).unwrap_or_default()
         });
         assert_eq!(told, ["1.00", "0.99", "1.00", "0.50", "0.13", "0.00"]);
@@ -226,7 +274,8 @@ mod tests {
     fn an_unreadable_picture_is_left_out() {
         let all = predictions(8, 1000);
         let mut asked = 0;
-        let section = predicted::<()>(&all, 8, |path| {
+        let beside = Beside { explained: &[], heat: &|_| None };
+        let section = predicted::<()>(&all, 8, beside, |path| {
             asked += 1;
             Ok((path != "003.jpg").then(|| vec![1, 2, 3]))
         });

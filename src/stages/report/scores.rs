@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::charts::matrix;
 use super::data::ReportData;
 use super::formatting::{count, form, number, percent, plural};
-use crate::learn::metrics::Metrics;
+use crate::learn::metrics::{Metrics, wilson};
 
 /// The most classes for which the matrix is a table with numbers and every class has its row openly.
 const FEW: usize = 25;
@@ -36,7 +36,7 @@ pub fn section(data: &ReportData) -> Option<Value> {
     };
     let more_pairs = pairs.len() > listed;
     pairs.truncate(listed);
-    Some(json!({"summary": summary(scores), "numbers": numbers(scores, data.train_accuracy),
+    Some(json!({"summary": summary(scores), "numbers": numbers(scores, data),
         "table": few.then(|| table(scores, names)), "dense": names.len() > WIDE, "cut": cut(names),
         "chart": chart.map(|chart| chart.inline()), "names": if few { &names[..] } else { &[] }, "pairs": pairs,
         "more_pairs": more_pairs, "hardest": hardest, "classes": classes, "averages": averages(scores)}))
@@ -69,11 +69,16 @@ fn summary(scores: &Metrics) -> String {
     )
 }
 
-fn numbers(scores: &Metrics, train_accuracy: Option<f64>) -> Vec<Value> {
-    let mut all = vec![
-        named_number("Accuracy", percent(scores.accuracy), "images classified correctly"),
-        named_number("Balanced accuracy", percent(scores.balanced_accuracy), "every class counts the same"),
-    ];
+fn numbers(scores: &Metrics, data: &ReportData) -> Vec<Value> {
+    let mut all = vec![named_number("Accuracy", percent(scores.accuracy), "images classified correctly")];
+    all.extend(data.without_copies.as_ref().filter(|right| !right.is_empty()).map(|right| {
+        let share = right.iter().filter(|right| **right).count() as f64 / right.len() as f64;
+        let [low, high] = wilson(share, right.len()).map(percent);
+        let images = plural(right.len(), "test image");
+        let note = format!("{images} without a copy in train; 95\u{202f}% interval {low} to {high}");
+        named_number("Accuracy without copies", percent(share), &note)
+    }));
+    all.push(named_number("Balanced accuracy", percent(scores.balanced_accuracy), "every class counts the same"));
     all.extend(scores.top_k_accuracy.iter().map(|top| {
         let note = format!("the class is among the {} most probable", top.k);
         named_number(&format!("Top-{} accuracy", top.k), percent(top.accuracy), &note)
@@ -81,7 +86,7 @@ fn numbers(scores: &Metrics, train_accuracy: Option<f64>) -> Vec<Value> {
     let chance = "each class against the rest; 0.5 is chance";
     all.extend(scores.roc_auc.map(|auc| named_number("ROC AUC", format!("{:.3}", auc.macro_avg), chance)));
     all.push(named_number("Log loss", number(scores.log_loss), "0 would be certain and right every time"));
-    let train = train_accuracy.filter(|accuracy| accuracy.is_finite());
+    let train = data.train_accuracy.filter(|accuracy| accuracy.is_finite());
     let overfitted = "far above the test accuracy it would be overfitted";
     all.extend(train.map(|accuracy| named_number("Train accuracy", percent(accuracy), overfitted)));
     all

@@ -9,6 +9,7 @@ use super::data::{Point, Prediction, ReportData, Trouble};
 use super::page::page as page_of;
 use super::provenance::Provenance;
 use super::render;
+use super::samples::Beside;
 use super::{blocks, doubts, figures, files, samples};
 use crate::config::Features;
 use crate::image::{RgbImage, thumbnail};
@@ -16,6 +17,7 @@ use crate::learn::metrics::{self, Average, ClassScores, Metrics, RocAuc, TopK, c
 use crate::network_plan::NetworkPlan;
 use crate::stages::StageId;
 use crate::stages::compare::{Compared, GROUPS, Group, Outlier, Picture, SHOWN, Summary, Suspect};
+use crate::stages::evaluate::{Explained, Neighbour};
 use crate::stages::extract::{Extracted, Timing};
 use crate::stages::reduce::Reduced;
 use crate::stages::select::Selected;
@@ -111,7 +113,13 @@ fn run(classes: &[&str], each: usize, wrong: f64) -> ReportData {
                 let predicted = if noise(seed) < wrong { (class + 1 + seed % 3) % n } else { class };
                 confusion[class][predicted] += 1;
                 let [label, predicted] = [class, predicted].map(|c| classes[c].to_string());
-                predictions.push(Prediction { path, label, predicted, confidence: 0.4 + 0.6 * noise(seed + 5) });
+                predictions.push(Prediction {
+                    path,
+                    label,
+                    predicted,
+                    confidence: 0.4 + 0.6 * noise(seed + 5),
+                    known: Some(seed % 50 > 0),
+                });
             }
         }
     }
@@ -160,6 +168,7 @@ fn run(classes: &[&str], each: usize, wrong: f64) -> ReportData {
         }),
         test: (total > 0).then(|| scores(confusion, &predictions)),
         calibrated: None,
+        without_copies: (total > 0).then(|| predictions.iter().map(Prediction::is_right).skip(1).collect()),
         train_accuracy: Some(1.0),
         predictions,
         points,
@@ -248,7 +257,15 @@ fn page(data: &ReportData, name: &str) -> String {
     let pictures: Vec<_> = names.iter().enumerate().map(|(i, name)| (name.as_str(), label(i))).collect();
     let samples = match data.predictions.is_empty() {
         true => samples::gallery(&pictures, data.samples, picture),
-        false => samples::predicted(&data.predictions, data.samples, picture),
+        false => {
+            let nearest =
+                (0..3).map(|i| Neighbour { path: format!("Training/near/{i}.jpg"), label: Some("Kiwi".into()) });
+            let nearest: Vec<Neighbour> = nearest.collect();
+            let of = |one: &Prediction| Explained { path: one.path.clone(), nearest: nearest.clone() };
+            let explained: Vec<Explained> = data.predictions.iter().map(of).collect();
+            let heat = |one: &Prediction| picture(&one.path).ok().flatten();
+            samples::predicted(&data.predictions, data.samples, Beside { explained: &explained, heat: &heat }, picture)
+        }
     };
     let samples = samples.expect("no error");
     let labelled = !data.classes.is_empty();
@@ -286,7 +303,7 @@ fn a_whole_run_has_every_section() {
     assert!(
         html.contains("1 of 300 test images (0.3\u{202f}%) has a copy or a near copy among the train images (1 exact)")
     );
-    assert_eq!(html.matches("<svg class=\"chart\"").count(), 7);
+    assert_eq!(html.matches("<svg class=\"chart\"").count(), 8);
     assert!(
         html.contains("ROC AUC") && html.contains(">0.987<") && html.contains("66 columns of variance 0 are not drawn")
     );
@@ -359,7 +376,7 @@ fn a_classifier_without_curves_and_a_table_without_components_have_their_section
     assert_eq!(sections(&html), ["samples", "scores", "files", "counts", "training", "columns", "timing", "ran"]);
     assert!(html.contains("In numbers") && !html.contains("<h3>Loss</h3>") && !html.contains("Ended because"));
     let charts: Vec<&str> = figures::charts(&data).into_iter().map(|(name, _)| name).collect();
-    assert_eq!(charts, ["network", "confusion_matrix", "calibration", "columns"]);
+    assert_eq!(charts, ["network", "confusion_matrix", "calibration", "coverage", "columns"]);
     assert!(html.len() < 1_000_000, "{} bytes", html.len());
 }
 
@@ -419,12 +436,13 @@ fn every_chart_of_a_whole_run_is_a_figure() {
     let data = run(&FRUITS, 30, 0.1);
     let charts = figures::charts(&data);
     // the last component holds less than a tenth of a per cent
-    assert!(charts.iter().all(|(_, chart)| !chart.marks.contains("< ")) && charts[6].1.marks.contains("&lt; 0.1"));
+    assert!(charts.iter().all(|(_, chart)| !chart.marks.contains("< ")) && charts[7].1.marks.contains("&lt; 0.1"));
     let names: Vec<&str> = charts.into_iter().map(|(name, _)| name).collect();
     let all = [
         "network",
         "confusion_matrix",
         "calibration",
+        "coverage",
         "loss",
         "validation",
         "components",

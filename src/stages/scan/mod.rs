@@ -206,7 +206,11 @@ fn listed<E: From<ScanError>>(
         }
     };
     check(pipeline, &listing, ui)?;
-    line.finish(&describe(&listing));
+    // without a run all pictures are alike
+    line.finish(&match stored {
+        Some(_) => describe(&listing),
+        None => plural(listing.len(), "image") + &contents(&listing),
+    });
     Ok(listing)
 }
 
@@ -340,6 +344,11 @@ fn describe(listing: &Listing) -> String {
 /// Describes a listing: pictures by split, classes, other files.
 pub fn counts(listing: &Listing) -> String {
     let (train, test) = (listing.len_of(Split::Train), listing.len_of(Split::Test));
+    format!("{train} train, {test} test{}", contents(listing))
+}
+
+/// Describes the classes and the other files of a listing, to go on a sentence.
+fn contents(listing: &Listing) -> String {
     let classes = match listing.classes.len() {
         0 => "no labels".to_string(),
         1 => "1 class".to_string(),
@@ -352,5 +361,5 @@ pub fn counts(listing: &Listing) -> String {
             format!(", {} ({})", plural(n, "other file"), counted(kinds))
         }
     };
-    format!("{train} train, {test} test, {classes}{aside}")
+    format!(", {classes}{aside}")
 }

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::TrainError;
+use super::novelty::{self, Sample};
 use crate::io::tensors::{self, Tensor, Tensors, Values};
 use crate::io::{self, Digest, IoError, sealed};
 use crate::learn::classifier::{Classifier, ClassifierError};
@@ -29,29 +30,38 @@ pub fn save(
     classifier: &Classifier,
     classes: &[String],
     temperature: Option<Temperature>,
+    sample: Option<&Sample>,
 ) -> Result<Vec<OutputFile>, IoError> {
     let path = plan.dir.fitted(kind);
     let digest = match classifier {
         Classifier::Layers(mlp) => layers(mlp, &path)?,
         Classifier::Neighbours(knn) => table(knn, &path)?,
     };
-    let tensors = OutputFile::hashed(&plan.dir, &path, digest)?;
+    let mut outputs = vec![OutputFile::hashed(&plan.dir, &path, digest)?];
+    if let Some(sample) = sample {
+        let digest = novelty::save(&plan.dir, sample)?;
+        outputs.push(OutputFile::hashed(&plan.dir, &plan.dir.novelty(), digest)?);
+    }
     let path = plan.dir.card();
-    let mut card = card(plan, kind, classifier, classes, &files(plan, &tensors)?);
+    let mut card = card(plan, kind, classifier, classes, &files(plan, &outputs)?);
     if let Some(temperature) = temperature {
         card["temperature"] = json!(temperature);
     }
+    if sample.is_some() {
+        card["novelty"] = json!("novelty.safetensors");
+    }
     let digest = sealed::write(&path, &card)?;
-    Ok(vec![tensors, OutputFile::hashed(&plan.dir, &path, digest)?])
+    outputs.push(OutputFile::hashed(&plan.dir, &path, digest)?);
+    Ok(outputs)
 }
 
 /// Returns name and hash of each file beside the card, which may be copied to a place without records.
-fn files(plan: &Plan, tensors: &OutputFile) -> Result<BTreeMap<String, Digest>, IoError> {
+fn files(plan: &Plan, fitted: &[OutputFile]) -> Result<BTreeMap<String, Digest>, IoError> {
     let before = [StageId::Extract, StageId::Select, StageId::Reduce];
     let before = before.into_iter().filter_map(|stage| Record::read(&plan.dir, stage));
     let before: Vec<OutputFile> = before.flat_map(|record| record.files).collect();
     let mut all = BTreeMap::new();
-    for output in before.iter().chain([tensors]) {
+    for output in before.iter().chain(fitted) {
         let path = plan.dir.root().join(&output.file);
         let Ok(name) = path.strip_prefix(plan.dir.classifier()) else { continue };
         let digest = output.blake3.clone().map_or_else(|| io::digest(&path), Ok)?;
@@ -129,6 +139,8 @@ pub struct Saved {
     pub classes: Vec<String>,
     /// The calibration of its probabilities.
     pub temperature: Option<Temperature>,
+    /// The train rows that tell how far a picture is from them; versions before 0.4 wrote none.
+    pub sample: Option<Sample>,
 }
 
 /// The fitted classifier of a run.
@@ -140,6 +152,7 @@ pub fn open(dir: &RunDir) -> Result<Saved, TrainError> {
         activation: Option<Activation>,
         knn: Option<KnnParams>,
         temperature: Option<Temperature>,
+        novelty: Option<String>,
     }
     let path = dir.card();
     let wrong = |reason: String| IoError::Table { path: path.clone(), reason };
@@ -175,5 +188,6 @@ pub fn open(dir: &RunDir) -> Result<Saved, TrainError> {
         mlp.check().map_err(ClassifierError::from)?;
         Classifier::Layers(mlp)
     };
-    Ok(Saved { classifier, classes: card.classes, temperature: card.temperature })
+    let sample = card.novelty.is_some().then(|| novelty::open(dir)).transpose()?;
+    Ok(Saved { classifier, classes: card.classes, temperature: card.temperature, sample })
 }

@@ -3,9 +3,11 @@
 use super::{Knn, Metric, inverse, length};
 
 /// A row of the table near a query.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Neighbour {
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Neighbour {
+    /// By the metric of the classifier.
     pub distance: f64,
+    /// The number of the row.
     pub row: usize,
 }
 

@@ -4,6 +4,7 @@
 
 pub mod calibration;
 pub mod colours;
+pub mod coverage;
 pub mod histogram;
 pub mod lines;
 pub mod matrix;

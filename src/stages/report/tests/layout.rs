@@ -69,8 +69,13 @@ fn a_long_path_is_short_on_a_card_and_whole_where_it_is_pointed_at() {
 fn one_is_spoken_of_as_one() {
     let one = run(&["cat", "dog"], 1, 0.0);
     let (test, label) = (vec![vec![1, 0], vec![0, 0]], "cat".to_string());
-    let predictions =
-        vec![Prediction { path: "Test/cat/0.jpg".into(), predicted: label.clone(), label, confidence: 0.9996 }];
+    let predictions = vec![Prediction {
+        path: "Test/cat/0.jpg".into(),
+        predicted: label.clone(),
+        label,
+        confidence: 0.9996,
+        known: None,
+    }];
     let reduced = Reduced { components: 1, columns: 1214, ratio: vec![0.6], explained: 0.6, ..Reduced::default() };
     let data = ReportData {
         test: Some(scores(test, &predictions)),
