@@ -21,6 +21,7 @@ mod runs;
 mod sheet;
 mod show;
 mod similar;
+mod split;
 mod top;
 mod weights;
 mod workers;

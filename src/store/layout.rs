@@ -16,6 +16,7 @@ const TOP: [&str; 9] = [
     "predictions.parquet",
     "quality.parquet",
     "reduced.parquet",
+    "relabel.csv",
     "report.html",
     "run.json",
 ];

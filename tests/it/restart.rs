@@ -20,7 +20,8 @@ fn rank(name: &str) -> (usize, bool) {
         ("reduce", &["classifier/pca", "reduced"]),
         ("train", &["classifier"]),
         ("evaluate", &["predictions", "metrics"]),
-        ("compare", &["quality"]),
+        ("compare", &["quality", "relabel"]),
+        ("atlas", &["atlas"]),
         ("report", &["figures", "report"]),
     ];
     let is_record = |stage: &str| name == format!(".store/{stage}.json");

@@ -33,7 +33,7 @@ pub fn assign(input: &Input, found: &mut Found) -> Result<(), Wrong> {
         }
         config::Split::Fraction { fraction, seed } => {
             by_folder(input, &[], found)?;
-            draw(*fraction, *seed, &mut found.candidates);
+            draw_each(*fraction, *seed, &mut found.candidates);
             Ok(())
         }
         config::Split::Csv { fraction, seed, .. } => {
@@ -45,7 +45,7 @@ pub fn assign(input: &Input, found: &mut Found) -> Result<(), Wrong> {
                     let message = "the table has a column `split` already: leave one of the two out";
                     return Err(Wrong::new("input.split.fraction", message));
                 }
-                draw(*fraction, *seed, &mut found.candidates);
+                draw_each(*fraction, *seed, &mut found.candidates);
             }
             Ok(())
         }
@@ -182,27 +182,44 @@ impl Rule {
     }
 }
 
-/// The hash that a candidate draws, and the candidate.
-type Lot = ([u8; 32], usize);
+/// Pictures that stay on one side of a split.
+#[derive(Clone, Copy, Debug)]
+pub struct Lot<'a> {
+    /// The first of their paths.
+    pub path: &'a str,
+    pub label: Option<&'a str>,
+    /// How many they are.
+    pub pictures: usize,
+}
 
-/// Puts `fraction` of each class into test: those with the smallest hash of seed and path, so that a new picture moves
-/// at most one other.
-fn draw(fraction: f64, seed: u64, candidates: &mut [Candidate]) {
-    let mut groups: BTreeMap<Option<Arc<str>>, Vec<Lot>> = BTreeMap::new();
-    for (i, candidate) in candidates.iter().enumerate() {
+/// Puts `fraction` of each class into test: the lots with the smallest hash of seed and path, so that a new picture
+/// moves at most one other. A lot stays in train where more than half of its pictures would be too many.
+pub fn draw(fraction: f64, seed: u64, lots: &[Lot]) -> Vec<Split> {
+    let mut classes: BTreeMap<Option<&str>, Vec<([u8; 32], usize)>> = BTreeMap::new();
+    for (i, lot) in lots.iter().enumerate() {
         let mut hasher = blake3::Hasher::new();
-        hasher.update(&seed.to_le_bytes()).update(candidate.path.as_bytes());
-        groups.entry(candidate.label.clone()).or_default().push((*hasher.finalize().as_bytes(), i));
+        hasher.update(&seed.to_le_bytes()).update(lot.path.as_bytes());
+        classes.entry(lot.label).or_default().push((*hasher.finalize().as_bytes(), i));
     }
-    for mut group in groups.into_values() {
-        group.sort_unstable();
-        let most = group.len().saturating_sub(1);
-        let test = ((group.len() as f64 * fraction).round() as usize).clamp(1.min(most), most);
-        for (rank, (_, i)) in group.into_iter().enumerate() {
-            let split = if rank < test { Split::Test } else { Split::Train };
-            candidates[i].split = Some(split);
+    let mut splits = vec![Split::Train; lots.len()];
+    for mut class in classes.into_values() {
+        class.sort_unstable();
+        let pictures: usize = class.iter().map(|&(_, i)| lots[i].pictures).sum();
+        let (mut most, mut test) = (class.len().saturating_sub(1), 0);
+        let wanted = ((pictures as f64 * fraction).round() as usize).clamp(1.min(most), pictures);
+        for (_, i) in class {
+            if most > 0 && 2 * test + lots[i].pictures <= 2 * wanted {
+                (splits[i], most, test) = (Split::Test, most - 1, test + lots[i].pictures);
+            }
         }
     }
+    splits
+}
+
+fn draw_each(fraction: f64, seed: u64, candidates: &mut [Candidate]) {
+    let lots = candidates.iter().map(|one| Lot { path: &one.path, label: one.label.as_deref(), pictures: 1 });
+    let splits = draw(fraction, seed, &lots.collect::<Vec<_>>());
+    candidates.iter_mut().zip(splits).for_each(|(candidate, split)| candidate.split = Some(split));
 }
 
 /// Applies `classes` and `limit_per_class`, and makes the listing.
@@ -319,12 +336,31 @@ mod tests {
     }
 
     #[test]
+    fn what_hangs_together_is_drawn_together_and_a_class_of_one_lot_is_train() {
+        let names: Vec<String> = (0..40).map(|i| format!("{i:02}.jpg")).collect();
+        let lot = |i: usize, label, pictures| Lot { path: &names[i], label: Some(label), pictures };
+        let lots: Vec<Lot> = (0..30).map(|i| lot(i, "a", 1 + i % 4)).chain([lot(30, "b", 9)]).collect();
+        let (mut drawn, pictures) = (BTreeSet::new(), lots[..30].iter().map(|lot| lot.pictures).sum::<usize>());
+        for seed in 0..20 {
+            let splits = draw(0.25, seed, &lots);
+            let test = lots.iter().zip(&splits).filter(|(_, split)| **split == Split::Test);
+            let test: usize = test.map(|(lot, _)| lot.pictures).sum();
+            assert!(test.abs_diff(pictures / 4) <= 2, "{test} of {pictures}");
+            assert_eq!(splits[30], Split::Train);
+            drawn.insert(splits.iter().map(|split| split.word()).collect::<Vec<_>>());
+        }
+        assert!(drawn.len() > 15, "the seed decides");
+        let two = draw(0.25, 0, &[lot(0, "a", 30), lot(1, "a", 30)]);
+        assert_eq!(two.iter().filter(|split| **split == Split::Test).count(), 1, "the one of two, however large");
+    }
+
+    #[test]
     fn a_draw_is_stratified_and_hardly_moved_by_a_new_picture() {
         let names: Vec<String> = (0..60).map(|i| format!("{}/{i}.jpg", ["a", "b", "c"][i % 3])).collect();
         let mut names: Vec<&str> = names.iter().map(String::as_str).collect();
         let tests = |names: &[&str], seed: u64| -> BTreeSet<String> {
             let mut all = candidates(names);
-            draw(0.25, seed, &mut all);
+            draw_each(0.25, seed, &mut all);
             all.into_iter().filter(|c| c.split == Some(Split::Test)).map(|c| c.path).collect()
         };
         let before = tests(&names, 7);

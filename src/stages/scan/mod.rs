@@ -27,6 +27,7 @@ pub use archives::base;
 use archives::{ArchiveError, Root};
 pub use contents::{Contents, first_eight, modified, stamp};
 pub use kind::Kind;
+pub use labels::{Lot, draw};
 pub use list::{Found, NamedFile, met, named, shared};
 pub(crate) use list::{folder_left_out, is_table, left_out};
 pub use listing::Listing;
