@@ -8,7 +8,7 @@ use globset::Glob;
 
 use super::extract::{Calibration, Extract};
 use super::input::{Columns, Input, Label, LimitPerClass, Split};
-use super::output::Output;
+use super::output::{NO_CACHE, Output};
 use super::pipeline::{Pipeline, Reduce, Scale, Score, Select};
 use super::runtime::Runtime;
 use super::source::Source;
@@ -341,6 +341,9 @@ fn check_reduce(reduce: &Reduce, source: &Source) -> Checked {
 fn output(mut output: Output, source: &Source) -> Checked<Output> {
     if let Some(dir) = &output.dir {
         output.dir = Some(path("output.dir", dir, source)?);
+    }
+    if let Some(cache) = output.cache.as_ref().filter(|cache| **cache != Path::new(NO_CACHE)) {
+        output.cache = Some(path("output.cache", cache, source)?);
     }
     Ok(output)
 }

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::shard::Kept;
-use super::{ExtractError, journal};
+use super::{ExtractError, beside, journal};
 use crate::io::sealed;
 use crate::pictures::reader::in_pieces;
 use crate::pictures::source::most_bytes;
@@ -19,6 +19,7 @@ use crate::plan::Plan;
 use crate::progress::{StageLine, Ui, plural};
 use crate::stage::StageId;
 use crate::stages::scan::{Contents, Listing, Picture, first_eight};
+use crate::store::RunDir;
 
 /// A picture's file when it was extracted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,14 +77,18 @@ pub fn resolve(plan: &Plan, listing: &mut Listing, ui: &Ui) -> Result<Touched, E
     if !listing.pictures.iter().any(is_unknown) {
         return Ok(Touched::default());
     }
-    let (files, notes) = read(plan);
+    let (files, mut notes) = read(&plan.dir);
+    let is_new = |picture: &Picture| is_unknown(picture) && of(&notes, path(picture)).next().is_none();
+    if listing.pictures.iter().any(is_new) {
+        // a run with the same extraction may know them; its notes are its own, and are not brought up to date
+        let others = beside::others(plan)?;
+        notes.extend(others.iter().flat_map(|other| read(other).1).map(|(note, _)| (note, None)));
+        notes.sort_by_key(|(note, _)| note.path);
+    }
     if notes.is_empty() {
         return Ok(Touched::default());
     }
-    let of = |path: u64| {
-        let first = notes.partition_point(|(note, _)| note.path < path);
-        notes[first..].iter().take_while(move |(note, _)| note.path == path)
-    };
+    let of = |path: u64| of(&notes, path);
     let mut doubtful = Vec::new();
     for (i, picture) in listing.pictures.iter_mut().enumerate().filter(|(_, picture)| is_unknown(picture)) {
         let mut known = of(path(picture)).map(|(note, _)| note).peekable();
@@ -114,13 +119,19 @@ pub fn resolve(plan: &Plan, listing: &mut Listing, ui: &Ui) -> Result<Touched, E
     Ok(touched)
 }
 
-/// Reads every note of the store, sorted by path, and the files that they are in.
-fn read(plan: &Plan) -> (Vec<PathBuf>, Vec<Place>) {
+/// The notes of a path.
+fn of(notes: &[Place], path: u64) -> impl Iterator<Item = &Place> {
+    let first = notes.partition_point(|(note, _)| note.path < path);
+    notes[first..].iter().take_while(move |(note, _)| note.path == path)
+}
+
+/// Reads every note of a store, sorted by path, and the files that they are in.
+fn read(dir: &RunDir) -> (Vec<PathBuf>, Vec<Place>) {
     #[derive(Deserialize)]
     struct Notes {
         notes: Vec<Note>,
     }
-    let files = plan.dir.own_files(&plan.dir.shards());
+    let files = dir.own_files(&dir.shards());
     let mut notes = Vec::new();
     for (i, path) in files.iter().enumerate() {
         match path.extension().and_then(|extension| extension.to_str()) {

@@ -23,7 +23,7 @@ use crate::io::IoError;
 use crate::io::columns::{Columns, TableFile};
 use crate::pictures::source::archive::{Facts, Place};
 use crate::plan::Plan;
-use crate::store::fingerprint;
+use crate::store::{RunDir, fingerprint};
 
 /// Key of the metadata with the [`Head`].
 pub(super) const HEAD: &str = "featurize.listing";
@@ -123,7 +123,12 @@ pub(super) fn current(plan: &Plan, key: &str, root: &Root) -> Option<Listing> {
 impl Stored {
     /// Opens the listing of a run and reads its head; none where it has none.
     pub fn open(plan: &Plan) -> Result<Option<Self>, IoError> {
-        let path = plan.dir.listing();
+        Self::of(&plan.dir, plan.held)
+    }
+
+    /// The same of any run.
+    pub fn of(dir: &RunDir, held: usize) -> Result<Option<Self>, IoError> {
+        let path = dir.listing();
         if !path.is_file() {
             return Ok(None);
         }
@@ -131,7 +136,7 @@ impl Stored {
         let head = file.metadata().remove(HEAD).and_then(|text| serde_json::from_str(&text).ok());
         let reason = || "it has no head".to_string();
         let head = head.ok_or_else(|| IoError::Table { path, reason: reason() })?;
-        Ok(Some(Self { file, head, together: plan.held / 4 }))
+        Ok(Some(Self { file, head, together: held / 4 }))
     }
 
     /// Returns the facts that are there before the rows are read.
