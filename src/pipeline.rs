@@ -1,4 +1,4 @@
-//! The main path: eight stages in order. What is committed under the fingerprint of now is not computed again.
+//! The main path: nine stages in order. What is committed under the fingerprint of now is not computed again.
 
 mod forget;
 mod keys;
@@ -20,6 +20,7 @@ use crate::plan::Plan;
 use crate::progress::Ui;
 pub use crate::stage::Options;
 use crate::stage::StageId;
+use crate::stages::atlas::{self, Drawn};
 use crate::stages::compare::{self, Compared};
 use crate::stages::evaluate::{self, Evaluated};
 use crate::stages::extract::{self, Extracted};
@@ -44,6 +45,7 @@ pub struct Outcome {
     pub trained: Option<Trained>,
     pub evaluated: Option<Evaluated>,
     pub compared: Option<Compared>,
+    pub drawn: Option<Drawn>,
     pub reported: Option<Reported>,
     /// The stages that were computed now.
     pub computed: Vec<StageId>,
@@ -120,6 +122,8 @@ fn attempt(plan: &Plan, options: &Options, lock: &Lock, ui: &Ui) -> Result<Outco
     let compared = run.optional(StageId::Compare, extracted.as_ref(), |extracted| {
         compare::run(plan, &listing, extracted, shards, ui)
     })?;
+    let drawn =
+        run.optional(StageId::Atlas, config.output.atlas.then_some(&()), |()| atlas::run(plan, &listing, ui))?;
     let (computed, seconds, memory) = (run.computed.clone(), run.seconds.clone(), run.memory.clone());
     let mut outcome = Outcome {
         listing,
@@ -130,6 +134,7 @@ fn attempt(plan: &Plan, options: &Options, lock: &Lock, ui: &Ui) -> Result<Outco
         trained,
         evaluated,
         compared,
+        drawn,
         reported: None,
         computed,
         seconds,

@@ -170,7 +170,8 @@ impl Plan {
             StageId::Reduce => vec![dir.reduced()],
             StageId::Train => vec![dir.card()],
             StageId::Evaluate => vec![dir.predictions(), dir.metrics()],
-            StageId::Compare => vec![dir.quality()],
+            StageId::Compare => vec![dir.quality(), dir.relabel()],
+            StageId::Atlas => vec![dir.atlas()],
             StageId::Report => vec![dir.report()],
         };
         match stage {
@@ -333,6 +334,7 @@ fn stages(pipeline: &Pipeline) -> Vec<StageId> {
         StageId::Reduce => pipeline.reduce.is_some(),
         StageId::Train | StageId::Evaluate => pipeline.train.is_some(),
         StageId::Compare => pipeline.report.as_ref().is_some_and(|report| report.quality),
+        StageId::Atlas => pipeline.output.atlas,
         StageId::Report => pipeline.report.is_some(),
     };
     StageId::ALL.into_iter().filter(asked).collect()

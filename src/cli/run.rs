@@ -175,5 +175,7 @@ fn files(plan: &Plan, outcome: &Outcome) -> String {
     names.extend(outcome.evaluated.as_ref().map(|_| "predictions.parquet, metrics.json"));
     names.extend(outcome.trained.as_ref().map(|_| "classifier/"));
     names.extend(outcome.reported.and_then(|reported| reported.quality).map(|_| "quality.parquet"));
+    names.extend(outcome.drawn.map(|_| "atlas.parquet"));
+    names.extend(plan.dir.relabel().is_file().then_some("relabel.csv"));
     format!("{}: {}", printable_path(plan.dir.root()), names.join(", "))
 }

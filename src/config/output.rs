@@ -28,6 +28,10 @@ pub struct Output {
     /// Whether all features are also written to one file `features.npy` (rows × features, C order), with `path`,
     /// `label` and `split` of its rows in `index.parquet`.
     pub npy: bool,
+    /// Whether `atlas.parquet` is written, a table for Apple's Embedding Atlas: path, label, split and prediction of
+    /// every picture, its place on the first two components, its neighbours among the components, and a thumbnail.
+    /// Needs `reduce.pca` or `reduce.svd`.
+    pub atlas: bool,
 }
 
 /// The word for no cache.

@@ -8,9 +8,8 @@ use serde_json::{Value, json};
 use super::data::Prediction;
 use super::formatting;
 use crate::config::Pipeline;
-use crate::image::{DecodeOptions, Recipe, data_uri, thumbnail};
-use crate::pictures::source::most_bytes;
-use crate::pictures::{DecodeMemory, Listed, Source};
+use crate::image::{DecodeOptions, Recipe, data_uri};
+use crate::pictures::{DecodeMemory, Listed};
 use crate::plan::Plan;
 use crate::stages::scan::Listing;
 
@@ -158,8 +157,7 @@ impl<'a> Thumbnails<'a> {
     pub fn of(&self, path: &str, decoding: &DecodeOptions, longest: usize) -> Option<Vec<u8>> {
         let picture = self.listing.find(path)?;
         let source = Listed::new(self.pipeline, std::slice::from_ref(&*picture));
-        let opened = source.open(0, most_bytes(decoding)).ok()?;
-        thumbnail(&*self.memory.show(opened, self.recipe, decoding).ok()?, longest).ok()
+        self.memory.thumbnail((&source, 0), self.recipe, decoding, longest)
     }
 }
 
