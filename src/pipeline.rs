@@ -57,11 +57,17 @@ pub struct Outcome {
 
 /// Runs the plan. A file of the run that is damaged is made anew, once.
 pub fn run(plan: &Plan, options: &Options, ui: &Ui) -> Result<Outcome, Error> {
+    run_on(plan, None, options, ui)
+}
+
+/// The same with the pictures that a run with the same `input` has listed, as far as memory holds them.
+pub fn run_on(plan: &Plan, listed: Option<&Listing>, options: &Options, ui: &Ui) -> Result<Outcome, Error> {
+    let listed = listed.filter(|listing| listing.stored.is_none());
     let lock = Lock::take(&plan.dir)?;
     Owner::of(&plan.dir).check_name(&plan.pipeline.name)?;
     let mut given_up = BTreeSet::new();
     loop {
-        let error = match attempt(plan, options, &lock, ui) {
+        let error = match attempt(plan, listed, options, &lock, ui) {
             Err(error) => error,
             done => return done,
         };
@@ -73,10 +79,11 @@ pub fn run(plan: &Plan, options: &Options, ui: &Ui) -> Result<Outcome, Error> {
     }
 }
 
-fn attempt(plan: &Plan, options: &Options, lock: &Lock, ui: &Ui) -> Result<Outcome, Error> {
+fn attempt(plan: &Plan, listed: Option<&Listing>, options: &Options, lock: &Lock, ui: &Ui) -> Result<Outcome, Error> {
     let start = Instant::now();
     // a run that ends with the listing is asked to list
-    let mut listing = scan::run(plan, options.rescan || options.until == Some(StageId::Scan), ui)?;
+    let anew = options.rescan || options.until == Some(StageId::Scan);
+    let mut listing = listed.map_or_else(|| scan::run(plan, anew, ui), |listing| Ok(listing.clone()))?;
     extract::resolve(plan, &mut listing, ui)?.remember();
     let scanned = start.elapsed().as_secs_f64();
     check(plan, &listing, options.until, ui)?;

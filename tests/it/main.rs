@@ -19,6 +19,8 @@ mod init;
 mod inputs;
 mod int8;
 mod integrity;
+mod leaderboard;
+mod mend;
 mod models;
 mod networks;
 mod onnx;
