@@ -17,6 +17,7 @@ use crate::pictures::{PredictorError, StreamError};
 use crate::plan::PlanError;
 use crate::plot::PlotError;
 use crate::progress::Interrupted;
+use crate::stages::atlas::AtlasError;
 use crate::stages::compare::CompareError;
 use crate::stages::evaluate::EvaluateError;
 use crate::stages::extract::ExtractError;
@@ -58,6 +59,8 @@ pub enum Error {
     Evaluate(#[from] EvaluateError),
     #[error(transparent)]
     Compare(#[from] CompareError),
+    #[error(transparent)]
+    Atlas(#[from] AtlasError),
     #[error(transparent)]
     Report(#[from] ReportError),
     #[error("interrupted")]
@@ -178,6 +181,7 @@ impl Error {
             | Error::Train(TrainError::Io(error))
             | Error::Evaluate(EvaluateError::Io(error) | EvaluateError::Train(TrainError::Io(error)))
             | Error::Compare(CompareError::Io(error))
+            | Error::Atlas(AtlasError::Io(error))
             | Error::Report(ReportError::Io(error)) => error,
             _ => return None,
         };

@@ -1,4 +1,4 @@
-//! The main path: eight stages in order. What is committed under the fingerprint of now is not computed again.
+//! The main path: nine stages in order. What is committed under the fingerprint of now is not computed again.
 
 mod forget;
 mod keys;
@@ -20,6 +20,7 @@ use crate::plan::Plan;
 use crate::progress::Ui;
 pub use crate::stage::Options;
 use crate::stage::StageId;
+use crate::stages::atlas::{self, Drawn};
 use crate::stages::compare::{self, Compared};
 use crate::stages::evaluate::{self, Evaluated};
 use crate::stages::extract::{self, Extracted};
@@ -44,6 +45,7 @@ pub struct Outcome {
     pub trained: Option<Trained>,
     pub evaluated: Option<Evaluated>,
     pub compared: Option<Compared>,
+    pub drawn: Option<Drawn>,
     pub reported: Option<Reported>,
     /// The stages that were computed now.
     pub computed: Vec<StageId>,
@@ -55,11 +57,17 @@ pub struct Outcome {
 
 /// Runs the plan. A file of the run that is damaged is made anew, once.
 pub fn run(plan: &Plan, options: &Options, ui: &Ui) -> Result<Outcome, Error> {
+    run_on(plan, None, options, ui)
+}
+
+/// The same with the pictures that a run with the same `input` has listed, as far as memory holds them.
+pub fn run_on(plan: &Plan, listed: Option<&Listing>, options: &Options, ui: &Ui) -> Result<Outcome, Error> {
+    let listed = listed.filter(|listing| listing.stored.is_none());
     let lock = Lock::take(&plan.dir)?;
     Owner::of(&plan.dir).check_name(&plan.pipeline.name)?;
     let mut given_up = BTreeSet::new();
     loop {
-        let error = match attempt(plan, options, &lock, ui) {
+        let error = match attempt(plan, listed, options, &lock, ui) {
             Err(error) => error,
             done => return done,
         };
@@ -71,14 +79,17 @@ pub fn run(plan: &Plan, options: &Options, ui: &Ui) -> Result<Outcome, Error> {
     }
 }
 
-fn attempt(plan: &Plan, options: &Options, lock: &Lock, ui: &Ui) -> Result<Outcome, Error> {
+fn attempt(plan: &Plan, listed: Option<&Listing>, options: &Options, lock: &Lock, ui: &Ui) -> Result<Outcome, Error> {
     let start = Instant::now();
     // a run that ends with the listing is asked to list
     let anew = options.rescan || options.until == Some(StageId::Scan);
     let keep: Keep<Error> = &mut |large| Ok(extract::draft(plan, large, ui)?);
     // copies are looked for among all pictures
     let is_kept = lock.writable().is_ok() && !plan.pipeline.input.hash;
-    let mut listing = scan::run(plan, anew, is_kept.then_some(keep), ui)?;
+    let mut listing = match listed {
+        Some(listing) => listing.clone(),
+        None => scan::run(plan, anew, is_kept.then_some(keep), ui)?,
+    };
     extract::resolve(plan, &mut listing, ui)?.remember();
     let scanned = start.elapsed().as_secs_f64();
     check(plan, &listing, options.until, ui)?;
@@ -124,6 +135,8 @@ fn attempt(plan: &Plan, options: &Options, lock: &Lock, ui: &Ui) -> Result<Outco
     let compared = run.optional(StageId::Compare, extracted.as_ref(), |extracted| {
         compare::run(plan, &listing, extracted, shards, ui)
     })?;
+    let drawn =
+        run.optional(StageId::Atlas, config.output.atlas.then_some(&()), |()| atlas::run(plan, &listing, ui))?;
     let (computed, seconds, memory) = (run.computed.clone(), run.seconds.clone(), run.memory.clone());
     let mut outcome = Outcome {
         listing,
@@ -134,6 +147,7 @@ fn attempt(plan: &Plan, options: &Options, lock: &Lock, ui: &Ui) -> Result<Outco
         trained,
         evaluated,
         compared,
+        drawn,
         reported: None,
         computed,
         seconds,

@@ -15,7 +15,7 @@ pub(crate) use crate::models::unknown as unknown_model;
 use crate::models::{self, ModelSpec, Source};
 use crate::network_plan::{self, Asked, Chosen, Fetch, NetworkPlan, NetworkPlanError, Tap};
 use crate::stage::StageId;
-use crate::store::{CHARTS, RunDir, fingerprint};
+use crate::store::{CHARTS, RunDir, fingerprint, is_own};
 use crate::weights::WeightError;
 use crate::weights::store::StoreError;
 pub use network_card::NetworkCard;
@@ -66,6 +66,7 @@ impl Plan {
         let dir = out.map(PathBuf::from).or_else(|| pipeline.output.dir.clone());
         let dir = RunDir::new(dir.unwrap_or_else(|| Path::new("runs").join(&pipeline.name)));
         let stages = stages(&pipeline);
+        check_paths(&pipeline, &dir)?;
         Ok(Self { pipeline, dir, backbone, weights_id, stages, held: HELD })
     }
 
@@ -171,7 +172,8 @@ impl Plan {
             StageId::Reduce => vec![dir.reduced()],
             StageId::Train => vec![dir.card(), dir.novelty()],
             StageId::Evaluate => vec![dir.predictions(), dir.metrics()],
-            StageId::Compare => vec![dir.quality()],
+            StageId::Compare => vec![dir.quality(), dir.relabel()],
+            StageId::Atlas => vec![dir.atlas()],
             StageId::Report => vec![dir.report()],
         };
         match stage {
@@ -309,6 +311,26 @@ pub(crate) fn preset_of(model: &'static ModelSpec, preset: Preset) -> Result<Rec
     Ok(row.recipe.clone())
 }
 
+/// An error where there is no cache, or where the table of the pictures is a file that the run itself writes.
+fn check_paths(pipeline: &Pipeline, dir: &RunDir) -> Result<(), PlanError> {
+    let wrong = |key: &str, message: String| Err(PlanError::Config(Box::new(pipeline.error_at(key, message))));
+    let named = pipeline.output.cache.as_ref().filter(|cache| **cache != Path::new(config::NO_CACHE));
+    if let Some(cache) = named.filter(|cache| !cache.is_dir()) {
+        let message = format!("there is no folder {}; name a folder of runs, or `none`", cache.display());
+        return wrong("output.cache", message);
+    }
+    let config::Split::Csv { path, .. } = &pipeline.input.split else { return Ok(()) };
+    let inside = || {
+        let (path, root) = (path.canonicalize().ok()?, dir.root().canonicalize().ok()?);
+        Some(RunDir::new(root).name_of(&path))
+    };
+    if !inside().is_some_and(|name| is_own(&name)) {
+        return Ok(());
+    }
+    let message = format!("{} is written anew by this run: copy it elsewhere, and name the copy", path.display());
+    wrong("input.split.csv", message)
+}
+
 fn stages(pipeline: &Pipeline) -> Vec<StageId> {
     let asked = |stage: &StageId| match stage {
         StageId::Scan | StageId::Extract => true,
@@ -316,6 +338,7 @@ fn stages(pipeline: &Pipeline) -> Vec<StageId> {
         StageId::Reduce => pipeline.reduce.is_some(),
         StageId::Train | StageId::Evaluate => pipeline.train.is_some(),
         StageId::Compare => pipeline.report.as_ref().is_some_and(|report| report.quality),
+        StageId::Atlas => pipeline.output.atlas,
         StageId::Report => pipeline.report.is_some(),
     };
     StageId::ALL.into_iter().filter(asked).collect()

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use StageId::{Compare, Evaluate, Extract, Reduce, Report, Scan, Select, Train};
+use StageId::{Atlas, Compare, Evaluate, Extract, Reduce, Report, Scan, Select, Train};
 
 /// The stages, in the order in which they run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -16,13 +16,14 @@ pub enum StageId {
     Evaluate,
     /// It reads the features alone, and runs after the classifier, so that this is ready earlier.
     Compare,
+    Atlas,
     Report,
 }
 
 impl StageId {
     /// All stages, in order.
-    pub const ALL: [StageId; 8] = [Scan, Extract, Select, Reduce, Train, Evaluate, Compare, Report];
-    const NAMES: [&str; 8] = ["scan", "extract", "select", "reduce", "train", "evaluate", "compare", "report"];
+    pub const ALL: [StageId; 9] = [Scan, Extract, Select, Reduce, Train, Evaluate, Compare, Atlas, Report];
+    const NAMES: [&str; 9] = ["scan", "extract", "select", "reduce", "train", "evaluate", "compare", "atlas", "report"];
 
     /// The word used in the YAML, on the command line and in file names.
     pub fn name(self) -> &'static str {
@@ -39,6 +40,7 @@ impl StageId {
             Reduce => &[&[Select, Extract]],
             Train => &[&[Reduce, Select, Extract]],
             Evaluate => &[&[Train]],
+            Atlas => &[&[Evaluate, Reduce]],
             Report => &[&[Evaluate, Reduce, Select, Extract], &[Compare]],
         }
     }

@@ -14,6 +14,10 @@ use crate::stages::extract;
 use crate::store::{Lock, Owner, RunDir};
 use crate::terminal::{printable, printable_path};
 
+/// The tables beside those of the features.
+const TABLES: [&str; 6] =
+    ["manifest.parquet", "reduced.parquet", "predictions.parquet", "quality.parquet", "relabel.csv", "atlas.parquet"];
+
 #[derive(Debug, Args)]
 pub struct CleanArgs {
     /// The folder of the run.
@@ -22,7 +26,7 @@ pub struct CleanArgs {
     /// The feature tables. `predict` still works without them, and another `run` computes them again.
     #[arg(long)]
     features: bool,
-    /// The other tables: manifest, reduced, predictions, quality.
+    /// The other tables: manifest, reduced, predictions, quality, relabel, atlas.
     #[arg(long)]
     tables: bool,
     /// Everything that the run has written.
@@ -51,9 +55,7 @@ pub fn run(arguments: &CleanArgs) -> Result<(), Error> {
     }
     let chosen = |path: &Path| {
         let feature = path.starts_with("features") || path.starts_with(".store/shards");
-        let table = ["manifest.parquet", "reduced.parquet", "predictions.parquet", "quality.parquet"]
-            .iter()
-            .any(|name| path == Path::new(name));
+        let table = TABLES.iter().any(|name| path == Path::new(name));
         arguments.all || arguments.features && feature || arguments.tables && table
     };
     let files: Vec<&(PathBuf, u64)> = all.iter().filter(|(path, _)| !asked || chosen(path)).collect();

@@ -13,6 +13,7 @@ mod evaluate;
 mod export;
 mod extract;
 mod init;
+mod leaderboard;
 mod models;
 mod plan;
 mod predict;
@@ -23,6 +24,7 @@ mod runs;
 mod sheet;
 mod show;
 mod similar;
+mod split;
 mod top;
 mod weights;
 mod workers;
@@ -134,6 +136,33 @@ enum Command {
                       photos --labels labels.csv --report scores.html"
     )]
     Evaluate(evaluate::EvaluateArgs),
+    /// Run a pipeline with several networks, and compare them in one table: accuracy with its interval, log loss, speed.
+    ///
+    /// Each network gets a run of its own below `runs/NAME-leaderboard`, or below --out. The pictures are listed once,
+    /// and features that a run beside it has are taken. What is there is not computed again.
+    #[command(
+        after_help = "Example:\n  featurize leaderboard photos.yaml --models efficientnet_lite0,resnet50,vgg16=keras"
+    )]
+    Leaderboard {
+        #[command(flatten)]
+        pipeline: PipelineArgs,
+        #[command(flatten)]
+        options: leaderboard::LeaderboardArgs,
+    },
+    /// Divide the pictures of a pipeline into train and test, with near copies on one side, and write the table of it.
+    ///
+    /// Pictures that are nearly the same and lie on both sides of a split make every score too good. The table has the
+    /// columns `path`, `label`, `split` and `group`; `input.split: {csv: FILE}` reads it.
+    #[command(
+        after_help = "Example:\n  featurize split photos.yaml --keep-together --table split.csv\n  featurize run \
+                      photos.yaml --set input.split.csv=split.csv"
+    )]
+    Split {
+        #[command(flatten)]
+        pipeline: PipelineArgs,
+        #[command(flatten)]
+        options: split::SplitArgs,
+    },
     /// Write what a run has learnt as an ONNX file for other programs, or as a model card.
     ///
     /// The ONNX file holds everything from the prepared picture, or from its pixels, to the probability of every class,
@@ -269,6 +298,8 @@ fn run(command: Command) -> Result<(), Error> {
     match command {
         Command::Run { pipeline, options } => run::run(&pipeline, &options),
         Command::Extract { pipeline, options } => extract::run(&pipeline, &options),
+        Command::Leaderboard { pipeline, options } => leaderboard::run(&pipeline, &options),
+        Command::Split { pipeline, options } => split::run(&pipeline, &options),
         Command::Plan { pipeline, store } => plan::run(&pipeline, &store),
         Command::Predict(arguments) => predict::run(&arguments),
         Command::Classify(arguments) => classify::run(&arguments),

@@ -1,6 +1,8 @@
 //! `featurize run`: the pipeline, and the summary at its end.
 
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use clap::Args;
@@ -31,6 +33,9 @@ pub struct RunArgs {
     /// changed (archives and tables, by their dates) and where listing takes long (more than a million files).
     #[arg(long)]
     rescan: bool,
+    /// Open the report in the browser when the run is done. Without a display its path is told.
+    #[arg(long)]
+    open: bool,
     /// Also write the features in this form. `npy` is features.npy with index.parquet, the same as `output.npy: true`.
     #[arg(long, value_enum, value_name = "FORM")]
     export: Option<Export>,
@@ -53,6 +58,10 @@ pub fn run(arguments: &PipelineArgs, options: &RunArgs) -> Result<(), Error> {
     let start = Instant::now();
     let ui = options.log.ui();
     let plan = arguments.plan(&options.fetching.store, options.fetching.offline, &ui)?;
+    if options.open && (plan.pipeline.report.is_none() || options.until.is_some_and(|until| until < StageId::Report)) {
+        let text = "`--open` opens the report, and this run writes none: write `report: {}`, and leave `--until` out";
+        return Err(Error::Usage(text.into()));
+    }
     let RunArgs { until, force, retry_failed, rescan, .. } = *options;
     let run = Options { until, force, retry_failed, rescan };
     let outcome = pipeline::run(&plan, &run, &ui);
@@ -76,7 +85,24 @@ pub fn run(arguments: &PipelineArgs, options: &RunArgs) -> Result<(), Error> {
             "evaluate": outcome.evaluated, "peak_memory_mb": peak_memory_mb(), "seconds": seconds})),
         Style::Auto => print(&summary(&plan, &outcome, seconds))?,
     }
+    if options.open && !opened(&plan.dir.report()) {
+        ui.note(&format!("there is no browser to open {}", printable_path(&plan.dir.report())));
+    }
     Ok(())
+}
+
+/// Opens a page with the program that the platform has for it; false where there is none, or no display.
+fn opened(page: &Path) -> bool {
+    let program = match std::env::consts::OS {
+        "macos" => "open",
+        "windows" => "explorer",
+        _ if ["DISPLAY", "WAYLAND_DISPLAY"].iter().all(|name| std::env::var_os(name).is_none()) => return false,
+        _ => "xdg-open",
+    };
+    // it may run as long as the browser does
+    let mut command = Command::new(program);
+    command.arg(page).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.spawn().is_ok()
 }
 
 fn summary(plan: &Plan, outcome: &Outcome, seconds: f64) -> String {
@@ -149,5 +175,7 @@ fn files(plan: &Plan, outcome: &Outcome) -> String {
     names.extend(outcome.evaluated.as_ref().map(|_| "predictions.parquet, metrics.json"));
     names.extend(outcome.trained.as_ref().map(|_| "classifier/"));
     names.extend(outcome.reported.and_then(|reported| reported.quality).map(|_| "quality.parquet"));
+    names.extend(outcome.drawn.map(|_| "atlas.parquet"));
+    names.extend(plan.dir.relabel().is_file().then_some("relabel.csv"));
     format!("{}: {}", printable_path(plan.dir.root()), names.join(", "))
 }

@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::io::preview::{Preview, preview};
 use crate::pictures::PredictorError;
 use crate::progress::{bytes, duration, plural};
+use crate::stages::evaluate::Validated;
 use crate::stages::reduce::Reduced;
 use crate::store::{RunDir, Summary, flat};
 use crate::terminal::{printable, printable_path};
@@ -111,6 +112,9 @@ fn run_text(summary: &Summary) -> String {
     if let Some(kind) = summary.metrics["classifier"].as_str() {
         line("classifier", kind.to_string());
     }
+    for (i, text) in compared(summary).into_iter().enumerate() {
+        line(if i == 0 { "compared" } else { "" }, text);
+    }
     line("settings", chosen(summary).join(" "));
     let files = summary.files();
     let size: u64 = files.iter().map(|(_, bytes)| bytes).sum();
@@ -124,6 +128,19 @@ fn run_text(summary: &Summary) -> String {
         line("", format!("{:>10}  {}", bytes(*size), printable(file)));
     }
     lines.join("\n")
+}
+
+/// The classifiers that were compared in folds, a line each.
+fn compared(summary: &Summary) -> Vec<String> {
+    let all: Vec<Validated> = Deserialize::deserialize(&summary.metrics["cross_validation"]).unwrap_or_default();
+    let one = |one: &Validated| {
+        let loss = one.log_loss.zip(one.log_loss_error);
+        let loss = loss.map_or(String::new(), |(loss, error)| format!(", log loss {loss:.4} ± {error:.4}"));
+        let (percent, more) = (100.0 * one.mean, 100.0 * one.sd);
+        let kept = if one.kept { " (kept)" } else { "" };
+        format!("{percent:6.2} % ± {more:.2}{loss}  {}{kept}", printable(&one.classifier))
+    };
+    all.iter().map(one).collect()
 }
 
 /// The settings that are not the default, as `key=value`, without the folder and the name of the run.

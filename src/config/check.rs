@@ -8,14 +8,14 @@ use globset::Glob;
 
 use super::extract::{Calibration, Extract};
 use super::input::{Columns, Input, Label, LimitPerClass, Split};
-use super::output::Output;
+use super::output::{NO_CACHE, Output};
 use super::pipeline::{Pipeline, Reduce, Scale, Score, Select};
 use super::runtime::Runtime;
 use super::source::Source;
 use super::{ConfigError, Features, VERSION, Weights, ranges, raw};
 use crate::image::{RecipeError, RecipeOverrides};
 use crate::learn::hyperparameters::ParamError;
-use crate::learn::pca::SvdParams;
+use crate::learn::pca::{Components, PcaParams, SvdParams};
 use crate::stages::scan::is_table;
 
 mod train;
@@ -49,7 +49,7 @@ pub fn pipeline(mut raw: raw::Pipeline, source: Source) -> Checked<Pipeline> {
     if let Some(report) = &raw.report {
         whole(&source, "report.samples", report.samples, 0..=ranges::SAMPLES)?;
     }
-    let output = output(raw.output, &source)?;
+    let output = output(raw.output, raw.reduce.as_ref(), &source)?;
     let runtime = runtime(raw.runtime, &extract, &source)?;
     let file = source.file().to_owned();
     Ok(Pipeline {
@@ -338,9 +338,22 @@ fn check_reduce(reduce: &Reduce, source: &Source) -> Checked {
     wrong(source, key, message)
 }
 
-fn output(mut output: Output, source: &Source) -> Checked<Output> {
+fn output(mut output: Output, reduce: Option<&Reduce>, source: &Source) -> Checked<Output> {
+    let components = reduce.map_or(0, |reduce| match (&reduce.pca, reduce.svd) {
+        (Some(PcaParams { components: Components::Count(count), .. }), _) => *count,
+        (None, Some(svd)) => svd.components,
+        (pca, None) => 2 * usize::from(pca.is_some()),
+        (Some(_), Some(_)) => 2,
+    });
+    if output.atlas && components < 2 {
+        let message = "`output.atlas` draws the first two components; write `reduce: {pca: {}}`";
+        return wrong(source, "output.atlas", message);
+    }
     if let Some(dir) = &output.dir {
         output.dir = Some(path("output.dir", dir, source)?);
+    }
+    if let Some(cache) = output.cache.as_ref().filter(|cache| **cache != Path::new(NO_CACHE)) {
+        output.cache = Some(path("output.cache", cache, source)?);
     }
     Ok(output)
 }

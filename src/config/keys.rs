@@ -15,7 +15,7 @@ use super::pipeline::{Reduce, Report, Select};
 use super::raw;
 use super::runtime::Runtime;
 use super::suggest;
-use super::train::Train;
+use super::train::{Auto, Train};
 use crate::image::RecipeOverrides;
 use crate::learn::knn::KnnParams;
 use crate::learn::logistic::LogisticParams;
@@ -23,8 +23,18 @@ use crate::learn::mlp::MlpParams;
 use crate::learn::pca::{PcaParams, SvdParams};
 
 /// The sections that switch a stage on where they are written, even with nothing in them.
-pub const STAGES: [&str; 9] =
-    ["select", "reduce", "reduce.pca", "reduce.svd", "train", "train.mlp", "train.logistic", "train.knn", "report"];
+pub const STAGES: [&str; 10] = [
+    "select",
+    "reduce",
+    "reduce.pca",
+    "reduce.svd",
+    "train",
+    "train.auto",
+    "train.mlp",
+    "train.logistic",
+    "train.knn",
+    "report",
+];
 
 /// The dotted path of each section with its keys, in the order of the reference. The path of the top level is empty.
 pub fn sections() -> Vec<(&'static str, &'static [&'static str])> {
@@ -41,6 +51,7 @@ pub fn sections() -> Vec<(&'static str, &'static [&'static str])> {
         ("reduce.pca", keys::<PcaParams>()),
         ("reduce.svd", keys::<SvdParams>()),
         ("train", keys::<Train>()),
+        ("train.auto", keys::<Auto>()),
         ("train.mlp", keys::<MlpParams>()),
         ("train.logistic", keys::<LogisticParams>()),
         ("train.knn", keys::<KnnParams>()),

@@ -36,7 +36,7 @@ pub use featurize_nets::exec::{DeviceChoice as Device, Features, Kernels, Precis
 pub use featurize_nets::suggest::{near, suggest};
 pub use featurize_nets::weights::Weights;
 pub use input::{Columns, Input, Label, LimitPerClass, Split};
-pub use output::{Layout, Output};
+pub use output::{Layout, NO_CACHE, Output};
 pub use pipeline::{Pipeline, Reduce, Report, Scale, Score, Select};
 pub use runtime::Runtime;
 pub use schema::schema;

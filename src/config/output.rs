@@ -20,10 +20,22 @@ pub struct Output {
     /// Number format of the stored features. A feature above 65,504 is an error with `f16`. Later stages read the
     /// stored numbers.
     pub dtype: Dtype,
+    /// A folder of runs, or a run. Tables of features that one of them has computed by the same settings from the same
+    /// pictures are copied instead of computed again, and so are those of runs in the folder beside this one. `none`
+    /// takes none of them.
+    #[schemars(title = "a folder or `none`")]
+    pub cache: Option<PathBuf>,
     /// Whether all features are also written to one file `features.npy` (rows × features, C order), with `path`,
     /// `label` and `split` of its rows in `index.parquet`.
     pub npy: bool,
+    /// Whether `atlas.parquet` is written, a table for Apple's Embedding Atlas: path, label, split and prediction of
+    /// every picture, its place on the first two components, its neighbours among the components, and a thumbnail.
+    /// Needs `reduce.pca` or `reduce.svd`.
+    pub atlas: bool,
 }
+
+/// The word for no cache.
+pub const NO_CACHE: &str = "none";
 
 impl Output {
     /// The folder of the run: `dir`, or `runs/<name>` under the current folder.

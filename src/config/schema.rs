@@ -52,10 +52,10 @@ fn plain() -> Value {
     schema
 }
 
-/// `train`: keys and values, or a list of classifiers.
+/// `train`: keys and values, `auto`, or a list of classifiers.
 pub fn train(generator: &mut SchemaGenerator) -> Schema {
     let (keys, one) = (generator.subschema_for::<Train>(), generator.subschema_for::<Candidate>());
-    json_schema!({"anyOf": [keys, {"type": "array", "items": one}]})
+    json_schema!({"anyOf": [keys, {"const": "auto"}, {"type": "array", "items": one}]})
 }
 
 /// References to the definitions that are sections, which hold keys and values.

@@ -15,6 +15,14 @@ use crate::learn::mlp::MlpParams;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Train {
+    /// Compares logistic regression (`c` from 0.0001 to 10,000), the nearest neighbours and two perceptrons by their
+    /// log loss in the folds, and keeps the simplest within one standard error of the best: logistic regression before
+    /// neighbours before perceptrons, the smallest `c` first. `train: auto` is its short form.
+    #[serde(deserialize_with = "values::present", skip_serializing_if = "Option::is_none")]
+    pub auto: Option<Auto>,
+    /// The classifiers that `auto` compares, the simplest first.
+    #[serde(skip)]
+    pub grid: Vec<Candidate>,
     /// A multi-layer perceptron; `{}` takes the defaults.
     #[serde(deserialize_with = "values::present", skip_serializing_if = "Option::is_none")]
     pub mlp: Option<MlpParams>,
@@ -41,6 +49,41 @@ pub struct Train {
     /// where each class has as many train pictures as there are folds (`cv`, else 5).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub calibrate: Option<Calibrate>,
+}
+
+/// `train.auto`: the classifier is chosen by the program.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Auto {
+    /// The most classifiers that are fitted in the folds, one for each of the twelve candidates and each fold. With
+    /// fewer fits the grid is coarser.
+    #[schemars(range(min = 2, max = ranges::MANY))]
+    pub fits: usize,
+}
+
+impl Default for Auto {
+    fn default() -> Self {
+        Self { fits: 60 }
+    }
+}
+
+impl Auto {
+    /// Exponents of C, which is a power of ten.
+    const POWERS: std::ops::RangeInclusive<i32> = -4..=4;
+    /// The order in which candidates are left out where there is no room for all, from the last on: numbers of the grid.
+    const ORDER: [usize; 12] = [4, 9, 10, 2, 6, 3, 5, 11, 1, 7, 0, 8];
+
+    /// The candidates for which the fits suffice, the simplest first.
+    pub(super) fn grid(&self, folds: usize) -> Vec<Candidate> {
+        let logistic = |power: i32| LogisticParams { c: 10f64.powi(power), max_iter: 1000, ..Default::default() };
+        let logistic = Self::POWERS.map(|power| Candidate { logistic: Some(logistic(power)), ..Default::default() });
+        let knn = Candidate { knn: Some(KnnParams::default()), ..Default::default() };
+        let mlp = [1.0, 1e-4].map(|alpha| MlpParams { alpha, ..Default::default() });
+        let mlp = mlp.into_iter().map(|mlp| Candidate { mlp: Some(mlp), ..Default::default() });
+        let taken = &Self::ORDER[..(self.fits / folds.max(1)).min(Self::ORDER.len())];
+        let all = logistic.chain([knn]).chain(mlp).enumerate();
+        all.filter(|(i, _)| taken.contains(i)).map(|(_, one)| one).collect()
+    }
 }
 
 /// The calibration of probabilities.
@@ -80,7 +123,7 @@ impl Train {
     /// All classifiers that are asked for, in the order of the reference.
     pub fn classifiers(&self) -> Vec<Classifier<'_>> {
         let own = each(&self.mlp, &self.logistic, &self.knn);
-        own.into_iter().chain(self.candidates.iter().flat_map(Candidate::classifiers)).collect()
+        own.into_iter().chain(self.candidates.iter().chain(&self.grid).flat_map(Candidate::classifiers)).collect()
     }
 
     /// All classifiers, each with its key in the YAML: `train.mlp`, `train.candidates[0].knn`.
@@ -90,7 +133,9 @@ impl Train {
         let listed = self.candidates.iter().enumerate().flat_map(|(i, candidate)| {
             candidate.classifiers().into_iter().map(move |one| (format!("train.candidates[{i}].{}", one.name()), one))
         });
-        own.chain(listed).collect()
+        // the key under which the user would write such a classifier
+        let chosen = self.grid.iter().flat_map(Candidate::classifiers);
+        own.chain(listed).chain(chosen.map(|one| (format!("train.{}", one.name()), one))).collect()
     }
 
     /// Mutable access to every perceptron, with its key in the YAML.
@@ -102,7 +147,7 @@ impl Train {
 
     /// Folds of the cross-validation, where one is asked for.
     pub fn folds(&self) -> Option<usize> {
-        self.cv.or_else(|| (self.classifiers().len() > 1).then_some(5))
+        self.cv.or_else(|| (self.auto.is_some() || self.classifiers().len() > 1).then_some(5))
     }
 }
 

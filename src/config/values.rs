@@ -6,7 +6,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Unexpected};
 
 use super::size::Size;
-use super::train::Train;
+use super::train::{Auto, Train};
 pub use crate::learn::hyperparameters::auto_or_whole;
 use crate::learn::read_forms;
 
@@ -15,13 +15,18 @@ pub fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) 
     T::deserialize(deserializer).map(Some)
 }
 
-/// Reads `train`: keys and values, or a list of classifiers to compare.
+/// Reads `train`: keys and values, `auto`, or a list of classifiers to compare.
 pub fn train<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Train>, D::Error> {
-    const EXPECTED: &str = "keys and values (`mlp`, `logistic`, `knn`, `candidates`, `cv`, `group_by` or `calibrate`), \
-                            or a list of classifiers";
+    const EXPECTED: &str = "keys and values (`auto`, `mlp`, `logistic`, `knn`, `candidates`, `cv`, `group_by` or \
+                            `calibrate`), `auto`, or a list of classifiers";
     read_forms!(deserializer, EXPECTED => Option<Train> {;
         fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
             Ok(Some(Train::default()))
+        }
+
+        fn visit_str<E: Error>(self, v: &str) -> Result<Self::Value, E> {
+            let auto = Train { auto: Some(Auto::default()), ..Train::default() };
+            if v == "auto" { Ok(Some(auto)) } else { Err(E::invalid_value(Unexpected::Str(v), &self)) }
         }
 
         fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {

@@ -23,6 +23,23 @@ pub fn write_noted<E: From<IoError>>(
     finish(Sink::create(path).map_err(IoError::from)?, fill, note)
 }
 
+/// Copies `from` to `path` if the copy has the hash `expected`, which is false otherwise; `note` is called before the copy
+/// gets its name.
+pub fn copy<E: From<IoError>>(
+    from: &Path,
+    path: &Path,
+    expected: &str,
+    note: impl FnOnce(u64) -> Result<(), E>,
+) -> Result<bool, E> {
+    let synced = atomic::Synced::copy(from, path).map_err(IoError::from)?;
+    if synced.digest() != expected {
+        return Ok(false);
+    }
+    note(synced.bytes())?;
+    synced.rename().map_err(IoError::from)?;
+    Ok(true)
+}
+
 /// Replaces a file of the user's by `fill`; the new file has the permissions and the owner of the old one.
 pub(super) fn replace<E: From<IoError>>(path: &Path, fill: impl FnOnce(&mut Sink) -> Result<(), E>) -> Result<(), E> {
     finish(Sink::replace(path).map_err(IoError::from)?, fill, |_, _| Ok(())).map(|_| ())

@@ -5,6 +5,7 @@
 //! crate reads them: `reader` hands them over as record batches of arrow; features alone are read straight into the
 //! rows of a matrix.
 
+pub(crate) mod atlas;
 pub mod atomic;
 pub mod columns;
 pub mod csv_text;

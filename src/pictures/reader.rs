@@ -9,7 +9,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use super::source::{Bytes, Failure, Opened};
+use super::source::{Bytes, Failure, Opened, Source, most_bytes};
 use crate::image::{self, DecodeErrorKind, DecodeOptions, Recipe, RgbImage};
 use crate::memory::{self, Budget, Share};
 use crate::progress;
@@ -106,6 +106,21 @@ impl DecodeMemory {
     pub fn show(&self, opened: Opened, recipe: &Recipe, options: &DecodeOptions) -> Result<Shown, Failure> {
         let PictureBytes { bytes, _share } = self.read(opened, recipe, options, &AtomicBool::new(false))?;
         Ok(Shown { image: image::decode(&bytes, options)?, _share })
+    }
+}
+
+impl DecodeMemory {
+    /// A small JPEG of a picture of `source`, its longer side `longest` pixels at most; none where the picture is not
+    /// there or cannot be read.
+    pub fn thumbnail(
+        &self,
+        (source, number): (&impl Source, usize),
+        recipe: &Recipe,
+        options: &DecodeOptions,
+        longest: usize,
+    ) -> Option<Vec<u8>> {
+        let opened = source.open(number, most_bytes(options)).ok()?;
+        image::thumbnail(&*self.show(opened, recipe, options).ok()?, longest).ok()
     }
 }
 

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::error::Error;
 use crate::plan::Plan;
 use crate::stages::scan::Listing;
-use crate::stages::{StageId, compare, train};
+use crate::stages::{StageId, atlas, compare, train};
 use crate::store::{Record, fingerprint};
 
 /// The fingerprint of every stage, known before anything is computed.
@@ -47,6 +47,7 @@ impl Keys {
                         "version": env!("CARGO_PKG_VERSION")})
                 }
                 StageId::Compare => compare::settings(),
+                StageId::Atlas => atlas::settings(),
                 StageId::Scan | StageId::Evaluate => Value::Null,
             };
             let run = |stage: &StageId| keys.iter().find(|key| key.stage == *stage);

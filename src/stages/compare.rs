@@ -9,6 +9,8 @@
 //! `learn::neighbours` and `learn::quality` for the arithmetic.
 
 mod findings;
+mod relabel;
+mod together;
 
 use std::collections::BTreeMap;
 
@@ -28,6 +30,8 @@ use crate::stages::rows::Shards;
 use crate::stages::scan::{Listing, Split};
 use crate::store::OutputFile;
 use crate::table::{FeatureMatrix, ShapeError};
+pub use together::{Together, together};
+
 pub use findings::{Compared, GROUPS, Group, Outlier, Picture, SHOWN, Summary, Suspect};
 
 /// Similarity from which two pictures are the same to the network: 1 less rounding errors.
@@ -62,7 +66,7 @@ pub enum CompareError {
 
 /// The settings of the comparison; with the features they decide its result.
 pub fn settings() -> Value {
-    json!({"near": NEAR, "voters": VOTERS, "majority": MAJORITY, "outlier": OUTLIER})
+    json!({"near": NEAR, "voters": VOTERS, "majority": MAJORITY, "outlier": OUTLIER, "relabel": true})
 }
 
 /// The rows that are compared, with labels and splits.
@@ -103,13 +107,21 @@ pub fn run(
     }
     let line = ui.stage(StageId::Compare, None, "images");
     let rows = Rows::read(plan, &listing.classes, extracted, shards, ui)?;
-    let found = rows.directions.search(&rows.queries, KEPT, &rows.groups, |_| ui.check())?;
+    let found = rows.search(ui)?;
     let verdicts = rows.judge(&found);
     let path = plan.dir.quality();
     let digest = rows.write(&verdicts, &listing.classes, &path, &plan.metadata())?;
-    let compared = rows.tell(&found, &verdicts, &listing.classes, extracted.ok);
+    let mut files = vec![OutputFile::hashed(&plan.dir, &path, digest)?];
+    let suspects = rows.suspects(&found, &verdicts, &listing.classes);
+    if !listing.classes.is_empty() {
+        let doubts = rows.doubts(&suspects, &found, &verdicts, &listing.classes);
+        let path = plan.dir.relabel();
+        let digest = relabel::write(&path, listing, &doubts)?;
+        files.push(OutputFile::hashed(&plan.dir, &path, digest)?);
+    }
+    let compared = rows.tell(&found, &verdicts, suspects, extracted.ok);
     line.finish(&compared.summary.describe());
-    Ok((compared, vec![OutputFile::hashed(&plan.dir, &path, digest)?]))
+    Ok((compared, files))
 }
 
 /// Returns the first bytes of the hash of a path: they order the pictures independently of folders, and alike in every
@@ -153,6 +165,11 @@ impl Rows {
         }
         let matrix = FeatureMatrix::from_vec(keys.len(), width, data)?;
         Ok(Self { keys, labels, groups, directions: Directions::of(matrix), queries })
+    }
+
+    /// The neighbours of each query.
+    fn search(&self, ui: &Ui) -> Result<Vec<Neighbours>, Interrupted> {
+        self.directions.search(&self.queries, KEPT, &self.groups, |_| ui.check())
     }
 
     fn judge(&self, found: &[Neighbours]) -> Vec<Verdict> {

@@ -119,6 +119,16 @@ pub struct Validated {
     pub mean: f64,
     pub sd: f64,
     pub folds: Vec<f64>,
+    /// Mean log loss of the folds, its standard error, and the loss on every fold.
+    #[serde(default)]
+    pub log_loss: Option<f64>,
+    #[serde(default)]
+    pub log_loss_error: Option<f64>,
+    #[serde(default)]
+    pub log_losses: Vec<f64>,
+    /// Whether it is the classifier of the run.
+    #[serde(default)]
+    pub kept: bool,
 }
 
 /// The classifier cannot be measured.
@@ -280,6 +290,10 @@ impl Document {
             mean: one.mean,
             sd: one.sd,
             folds: one.folds.clone(),
+            log_loss: one.loss().map(|[mean, _]| mean),
+            log_loss_error: one.loss().map(|[_, error]| error),
+            log_losses: one.losses.clone(),
+            kept: one.name == trained.description,
         };
         Self {
             classes: classes.to_vec(),

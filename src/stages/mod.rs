@@ -1,6 +1,7 @@
 //! The stages: units of work that are committed, fingerprinted and resumed. A stage never calls another;
 //! [`crate::pipeline`] does.
 
+pub mod atlas;
 pub mod compare;
 pub mod evaluate;
 pub mod extract;

@@ -67,11 +67,22 @@ pub struct Trained {
     pub ended_by: Option<String>,
     pub loss_curve: Vec<f64>,
     pub validation_scores: Vec<f64>,
-    /// Every classifier that was cross-validated, in the order of the YAML.
+    /// Every classifier that was cross-validated, in the order of the YAML, or of their simplicity where `auto` chose.
     pub candidates: Vec<Scored>,
+    /// Whether the simplest within one standard error of the least log loss was kept, and not the most accurate.
+    #[serde(default)]
+    pub auto: bool,
     /// None where probabilities are as the classifier gives them.
     #[serde(default)]
     pub calibration: Option<Calibration>,
+}
+
+impl Scored {
+    /// The mean log loss of the folds and its standard error.
+    pub fn loss(&self) -> Option<[f64; 2]> {
+        let mean = self.losses.iter().sum::<f64>() / self.losses.len() as f64;
+        (!self.losses.is_empty()).then(|| [mean, folds::standard_error(&self.losses)])
+    }
 }
 
 impl Trained {
@@ -92,6 +103,9 @@ pub struct Scored {
     pub sd: f64,
     /// Accuracy on every fold.
     pub folds: Vec<f64>,
+    /// Log loss on every fold; empty in records of versions before it was kept.
+    #[serde(default)]
+    pub losses: Vec<f64>,
     /// Time of all folds, without what `select` and `reduce` took.
     pub seconds: f64,
 }
@@ -170,8 +184,8 @@ pub fn run(
             scored => (candidates, held_out) = scored?.into_iter().unzip(),
         }
     }
-    let best =
-        (1..candidates.len()).fold(0, |best, i| if candidates[i].mean > candidates[best].mean { i } else { best });
+    let auto = settings.auto.is_some();
+    let best = best(&candidates, auto);
     let calibration = folds.as_ref().filter(|folds| folds.calibrate);
     let calibration = calibration.and_then(|folds| held_out.into_iter().nth(best)?.calibrated(folds));
     if !folds.is_some_and(|folds| folds.compare) {
@@ -206,6 +220,7 @@ pub fn run(
         loss_curve,
         validation_scores,
         candidates,
+        auto,
         calibration,
     };
     let steps = plural(trained.epochs, trained.step());
@@ -216,6 +231,15 @@ pub fn run(
         ui.warn(&text);
     }
     Ok((trained, files))
+}
+
+/// The number of the classifier that is kept.
+fn best(candidates: &[Scored], auto: bool) -> usize {
+    if auto {
+        let losses: Vec<Vec<f64>> = candidates.iter().map(|one| one.losses.clone()).collect();
+        return folds::simplest(&losses).unwrap_or_default();
+    }
+    (1..candidates.len()).fold(0, |best, i| if candidates[i].mean > candidates[best].mean { i } else { best })
 }
 
 /// Fits and scores every classifier on the folds.

@@ -17,7 +17,8 @@ pub const CHARTS: [&str; 9] = [
     "columns",
 ];
 /// The files at the top of a run folder.
-const TOP: [&str; 9] = [
+const TOP: [&str; 11] = [
+    "atlas.parquet",
     "features.npy",
     "index.parquet",
     "manifest.parquet",
@@ -25,6 +26,7 @@ const TOP: [&str; 9] = [
     "predictions.parquet",
     "quality.parquet",
     "reduced.parquet",
+    "relabel.csv",
     "report.html",
     "run.json",
 ];
@@ -86,6 +88,10 @@ places! {
     metrics = root / "metrics.json";
     /// The table of copies, labels in doubt and outliers, which `compare` finds by the neighbours of each picture.
     quality = root / "quality.parquet";
+    /// The labels of all pictures, those in doubt first, as a table that `input.split` reads.
+    relabel = root / "relabel.csv";
+    /// The table for Embedding Atlas: components, neighbours and thumbnails.
+    atlas = root / "atlas.parquet";
     /// The folder of the report's charts as files.
     figures = root / "figures";
     /// The report.
@@ -243,6 +249,8 @@ mod tests {
             dir.card(),
             dir.metrics(),
             dir.quality(),
+            dir.relabel(),
+            dir.atlas(),
             dir.report(),
         ]);
         paths.extend([

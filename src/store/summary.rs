@@ -142,7 +142,7 @@ fn apply_records(dir: &RunDir, run: &mut Value) -> Vec<StageId> {
         match stage {
             StageId::Extract | StageId::Select | StageId::Reduce | StageId::Evaluate => run[name] = result,
             StageId::Report => run["quality"] = result["quality"].clone(),
-            StageId::Scan | StageId::Train | StageId::Compare => {}
+            StageId::Scan | StageId::Train | StageId::Compare | StageId::Atlas => {}
         }
         run["seconds"][name] = record.as_ref().map_or(Value::Null, |record| record.seconds.into());
         unfinished.extend(record.is_none().then_some(stage));

@@ -1,4 +1,4 @@
-"""Makes cross_validation.json: scikit-learn's accuracy on every fold of whole pipelines, for the test of
+"""Makes cross_validation.json: scikit-learn's accuracy and log loss on every fold of whole pipelines, for the test of
 src/stages/train/validate.rs.
 
     python tests/golden/cross_validation.py        # needs scikit-learn 1.7 or later; writes beside itself
@@ -22,6 +22,7 @@ import sklearn
 from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.feature_selection import SelectKBest, VarianceThreshold, f_classif
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
 from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
@@ -64,18 +65,34 @@ CASES = [
 ]
 
 
+def log_loss_f32(model, x, y):
+    """The log loss of probabilities in float32, which scikit-learn clips at the epsilon of float32."""
+    return log_loss(y, model.predict_proba(x).astype(np.float32), labels=model.classes_)
+
+
 def main():
     cases = []
     for formula, folds, yaml, steps, classifiers in CASES:
         x, y = formulas.labelled(**formula)
         x = np.asarray(x, np.float32)
         split = StratifiedKFold(folds)
-        scores = [cross_val_score(make_pipeline(*steps, one), x.astype(np.float64), y, cv=split) for one in classifiers]
+        wide = x.astype(np.float64)
+        scores = [cross_val_score(make_pipeline(*steps, one), wide, y, cv=split) for one in classifiers]
+        losses = [
+            cross_val_score(make_pipeline(*steps, one), wide, y, cv=split, scoring=log_loss_f32) for one in classifiers
+        ]
         once = make_pipeline(*steps).fit_transform(x.astype(np.float64), y) if steps else x
         leaky = [cross_val_score(one, once, y, cv=split).mean() for one in classifiers]
         print(yaml, [s.mean() for s in scores], leaky)
         cases.append(
-            {"labelled": formula, "folds": folds, "yaml": yaml, "scores": [s.tolist() for s in scores], "leaky": leaky}
+            {
+                "labelled": formula,
+                "folds": folds,
+                "yaml": yaml,
+                "scores": [s.tolist() for s in scores],
+                "log_losses": [s.tolist() for s in losses],
+                "leaky": leaky,
+            }
         )
     out = {"made_with": {"sklearn": sklearn.__version__}, "cases": cases}
     (HERE / "cross_validation.json").write_text(json.dumps(out, indent=1) + "\n")

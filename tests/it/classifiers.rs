@@ -5,7 +5,7 @@ use std::path::Path;
 use featurize::io::columns::Columns;
 use serde_json::Value;
 
-use crate::support::{Run, Workspace, featurize};
+use crate::support::{Run, Workspace, call, featurize};
 
 fn json(workspace: &Workspace, name: &str) -> Value {
     serde_json::from_slice(&workspace.read(name)).expect("JSON")
@@ -81,6 +81,73 @@ fn the_best_of_several_is_kept_and_every_score_told() {
     predict_agrees(&workspace, "out");
     let again = workspace.run("out", &["--set", set]).ok();
     assert_eq!(again.computed(), [""; 0], "nothing is computed twice");
+}
+
+#[test]
+fn auto_keeps_the_simplest_within_one_error_of_the_least_log_loss() {
+    let workspace = Workspace::with_fruits(6, 4);
+    let small = ["--set", "extract.layer=blocks.1.0", "--set", "extract.recipe.size=64", "--set", "reduce=null"];
+    let run = |train: &str| {
+        workspace.run("out", &[&small[..], &["--set", &format!("train={train}")]].concat()).ok();
+        json(&workspace, "out/metrics.json")
+    };
+    for (train, count) in [("auto", 12), ("{auto: {fits: 13}, cv: 3}", 4), ("{auto: {}, cv: 2, calibrate: none}", 12)] {
+        let metrics = run(train);
+        let scored = metrics["cross_validation"].as_array().expect("a list");
+        assert_eq!(scored.len(), count, "{train}");
+        let number = |one: &Value, key: &str| one[key].as_f64().expect("a number");
+        let (mut least, mut limit) = (f64::INFINITY, f64::INFINITY);
+        for one in scored {
+            let losses: Vec<f64> = serde_json::from_value(one["log_losses"].clone()).expect("numbers");
+            assert_eq!(one["folds"].as_array().map(Vec::len), Some(losses.len()));
+            let mean = losses.iter().sum::<f64>() / losses.len() as f64;
+            assert!((mean - number(one, "log_loss")).abs() < 1e-12);
+            if mean < least {
+                (least, limit) = (mean, mean + number(one, "log_loss_error"));
+            }
+        }
+        let first = scored.iter().position(|one| number(one, "log_loss") <= limit);
+        let kept: Vec<usize> = (0..count).filter(|&i| scored[i]["kept"] == true).collect();
+        assert_eq!(kept, [first.expect("one")], "{train}");
+        predict_agrees(&workspace, "out");
+        let shown = call(&workspace.path(""), &["show", "out"]).ok().stdout;
+        assert!(shown.contains("  compared ") && shown.matches("(kept)").count() == 1, "{shown}");
+        let report = String::from_utf8(workspace.read("out/report.html")).expect("text");
+        assert!(report.contains("one standard error of the least was kept"), "{train}");
+    }
+    assert!(
+        workspace
+            .run("out", &[&small[..], &["--set", "train={auto: {}, cv: 2, calibrate: none}"]].concat())
+            .ok()
+            .computed()
+            .is_empty()
+    );
+    for (train, code, expected) in [
+        ("{auto: {}, knn: {k: 1}}", 2, "`train.auto` chooses the classifier, and `train.knn` is one"),
+        ("{auto: {}, candidates: [{knn: {}}]}", 2, "and `train.candidates[0].knn` is one"),
+        ("{auto: {fits: 9}}", 2, "9 fits are too few to compare two classifiers in 5 folds; write 10 or more"),
+        ("{auto: {fit: 9}}", 2, "did you mean `fits`?"),
+        ("automatic", 2, "`auto`, or a list of classifiers"),
+        ("{auto: {}, cv: 7}", 1, "7 folds are asked for, and the largest class has 6 train pictures"),
+    ] {
+        let failed = workspace.run("wrong", &["--set", &format!("train={train}")]);
+        assert_eq!(failed.code, Some(code), "{train}: {}", failed.stderr);
+        assert!(failed.stderr.contains(expected), "{train}: {}", failed.stderr);
+        assert!(!workspace.path("wrong/features").exists());
+    }
+}
+
+#[test]
+fn a_class_with_one_picture_cannot_be_compared_on() {
+    let workspace = Workspace::with_fruits(6, 4);
+    for i in 1..6 {
+        let name = std::fs::read_dir(workspace.path("pictures/Training/Lemon")).expect("folder").next();
+        std::fs::remove_file(name.expect("a picture").expect("entry").path()).unwrap_or_else(|e| panic!("{i}: {e}"));
+    }
+    let failed = workspace.run("out", &["--set", "train=auto"]);
+    assert_eq!(failed.code, Some(1), "{}", failed.stderr);
+    assert!(failed.stderr.contains("`train: auto` needs two train pictures of each class"), "{}", failed.stderr);
+    assert!(!workspace.path("out/features").exists());
 }
 
 #[test]

@@ -103,6 +103,7 @@ fn a_file_at_a_name_that_is_needed_is_refused_before_anything_is_computed() {
         "predictions.parquet",
         "metrics.json",
         "quality.parquet",
+        "relabel.csv",
         "report.html",
         "figures/loss.png",
         "run.json",

@@ -1,7 +1,9 @@
 //! All integration tests in one binary: they run the program as a user does, on pictures that ship with the project.
 
 mod architecture;
+mod atlas;
 mod bad_files;
+mod beside;
 mod checkpoints;
 mod classifiers;
 mod cli;
@@ -18,6 +20,8 @@ mod init;
 mod inputs;
 mod int8;
 mod integrity;
+mod leaderboard;
+mod mend;
 mod models;
 mod networks;
 mod novelty;

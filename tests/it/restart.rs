@@ -8,19 +8,21 @@ use serde_json::Value;
 
 use crate::support::{Run, Workspace, featurize};
 
-const SETS: [&str; 6] = ["--set", "extract.recipe.size=64", "--set", "output.npy=true", "--set", "report.figures=true"];
+const SETS: [&str; 6] =
+    ["--set", "extract.recipe.size=64", "--set", "output={npy: true, atlas: true}", "--set", "report.figures=true"];
 
 /// The place of a file in the order of writing: its stage, then whether it is the record of the stage, which is written
 /// last.
 fn rank(name: &str) -> (usize, bool) {
-    const STAGES: [(&str, &[&str]); 8] = [
+    const STAGES: [(&str, &[&str]); 9] = [
         ("scan", &[".store/owner", ".store/listing"]),
         ("extract", &["manifest", "features", "index", ".store/shards", ".store/tables"]),
         ("select", &["classifier/columns"]),
         ("reduce", &["classifier/pca", "reduced"]),
         ("train", &["classifier"]),
         ("evaluate", &["predictions", "metrics"]),
-        ("compare", &["quality"]),
+        ("compare", &["quality", "relabel"]),
+        ("atlas", &["atlas"]),
         ("report", &["figures", "report"]),
     ];
     let is_record = |stage: &str| name == format!(".store/{stage}.json");

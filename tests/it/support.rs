@@ -81,7 +81,9 @@ impl Workspace {
             .arg("--out")
             .arg(self.path(out))
             .args(["--log", "json"])
-            .args(more);
+            .args(more)
+            // a run beside it would give its tables, and nothing would be computed
+            .args(["--set", "output.cache=none"]);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }

@@ -96,6 +96,24 @@ pub fn scarce(y: &[usize], classes: usize, folds: usize) -> Vec<usize> {
     (0..classes).filter(|class| (1..folds).contains(&y.iter().filter(|other| *other == class).count())).collect()
 }
 
+/// The first of several models whose mean loss is within one standard error of the least: models stand in the order of
+/// their simplicity, and `losses` has the loss of each on every fold (Hastie, Tibshirani and Friedman, "The Elements of
+/// Statistical Learning", 7.10). None without models.
+pub fn simplest(losses: &[Vec<f64>]) -> Option<usize> {
+    let best = losses.iter().min_by(|a, b| mean(a).total_cmp(&mean(b)))?;
+    let limit = mean(best) + standard_error(best);
+    losses.iter().position(|one| mean(one) <= limit)
+}
+
+/// Standard error of a mean: the deviation of a sample over the root of its size; 0 of a single value.
+pub fn standard_error(values: &[f64]) -> f64 {
+    deviation(values) / (values.len().max(2) as f64 - 1.0).sqrt()
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
 fn check(y: &[usize], classes: usize, folds: usize) -> Result<(), FoldError> {
     let largest = (0..classes).map(|class| y.iter().filter(|other| **other == class).count()).max().unwrap_or(0);
     if folds > largest { Err(FoldError::Few { folds, largest }) } else { Ok(()) }
@@ -103,7 +121,7 @@ fn check(y: &[usize], classes: usize, folds: usize) -> Result<(), FoldError> {
 
 /// Population standard deviation.
 fn deviation(values: &[f64]) -> f64 {
-    let mean = values.iter().sum::<f64>() / values.len() as f64;
+    let mean = mean(values);
     (values.iter().map(|v| (v - mean) * (v - mean)).sum::<f64>() / values.len() as f64).sqrt()
 }
 
@@ -122,6 +140,25 @@ mod tests {
             let groups = golden::indices(&case["groups"]);
             assert_eq!(grouped(&y, &groups, classes, folds).expect("folds"), golden::indices(&case["grouped"]));
         }
+    }
+
+    #[test]
+    fn the_simplest_model_within_one_error_of_the_best_is_taken() {
+        // the standard error of [0.1, 0.2, 0.3] is 0.1 / sqrt(3) = 0.0577
+        let best = vec![0.1, 0.2, 0.3];
+        assert!((standard_error(&best) - 0.057_735_026_918_962_58).abs() < 1e-15);
+        let flat = |loss: f64| vec![loss; 3];
+        for (losses, expected) in [
+            (vec![], None),
+            (vec![flat(0.5)], Some(0)),
+            (vec![flat(0.258), flat(0.257), best.clone(), flat(0.21)], Some(1)),
+            (vec![best.clone(), flat(0.19)], Some(1)),
+            (vec![flat(0.4), flat(0.3), flat(0.3)], Some(1)),
+            (vec![vec![f64::NAN; 3], flat(0.3)], Some(1)),
+        ] {
+            assert_eq!(simplest(&losses), expected, "{losses:?}");
+        }
+        assert_eq!(standard_error(&[0.5]), 0.0);
     }
 
     #[test]

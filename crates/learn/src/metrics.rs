@@ -244,8 +244,13 @@ pub fn wilson(share: f64, count: usize) -> [f64; 2] {
 }
 
 fn log_loss(truth: &[usize], probabilities: &FeatureMatrix) -> f64 {
-    let one = |(&class, row): (&usize, &[f32])| -f64::from(row[class].clamp(f32::EPSILON, 1.0 - f32::EPSILON)).ln();
-    truth.iter().zip(probabilities.iter_rows()).map(one).sum::<f64>() / truth.len() as f64
+    let losses = truth.iter().zip(probabilities.iter_rows()).map(|(&class, row)| loss(row[class]));
+    losses.sum::<f64>() / truth.len() as f64
+}
+
+/// The log loss of one row, whose true class has this probability.
+pub fn loss(probability: f32) -> f64 {
+    -f64::from(probability.clamp(f32::EPSILON, 1.0 - f32::EPSILON)).ln()
 }
 
 fn top_k_accuracy(truth: &[usize], probabilities: &FeatureMatrix, k: usize) -> f64 {

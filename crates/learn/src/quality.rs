@@ -87,6 +87,42 @@ pub fn components(n: usize, pairs: impl Iterator<Item = (usize, usize)>) -> Vec<
     (0..n).map(|row| root(&mut parent, row)).collect()
 }
 
+/// Two rows that are near each other.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pair {
+    pub rows: [usize; 2],
+    pub similarity: f32,
+}
+
+/// Pairs of rows each of which is among the neighbours of the other, from the similarity `least` on: the most similar
+/// first. `found` has the neighbours of `queries`, which are sorted.
+pub fn mutual(queries: &[usize], found: &[Neighbours], least: f32) -> Vec<Pair> {
+    let of = |row: usize| queries.binary_search(&row).ok().map(|at| &found[at].nearest);
+    let knows = |row: usize, other: usize| of(row).is_some_and(|near| near.iter().any(|near| near.row == other));
+    let near = queries.iter().zip(found).flat_map(|(&row, found)| {
+        found.nearest.iter().map(move |near| Pair { rows: [row, near.row], similarity: near.similarity })
+    });
+    let mut pairs: Vec<Pair> = near
+        .filter(|pair| pair.similarity >= least && pair.rows[0] < pair.rows[1] && knows(pair.rows[1], pair.rows[0]))
+        .collect();
+    pairs.sort_by(|a, b| b.similarity.total_cmp(&a.similarity).then(a.rows.cmp(&b.rows)));
+    pairs
+}
+
+/// Joins the groups of the rows of one pair after the other, where `fits` says that the pair may make a group of so many
+/// rows: for each of `n` rows the lowest of its group.
+pub fn groups(n: usize, pairs: &[Pair], fits: impl Fn(&Pair, usize) -> bool) -> Vec<usize> {
+    let (mut parent, mut size): (Vec<usize>, _) = ((0..n).collect(), vec![1usize; n]);
+    for pair in pairs {
+        let [a, b] = pair.rows.map(|row| root(&mut parent, row));
+        if a != b && fits(pair, size[a] + size[b]) {
+            parent[a.max(b)] = a.min(b);
+            size[a.min(b)] += size[a.max(b)];
+        }
+    }
+    (0..n).map(|row| root(&mut parent, row)).collect()
+}
+
 fn root(parent: &mut [usize], mut row: usize) -> usize {
     while parent[row] != row {
         parent[row] = parent[parent[row]];
@@ -147,6 +183,30 @@ mod tests {
         assert_eq!(components(7, [(4, 2), (6, 4), (1, 5)].into_iter()), [0, 1, 2, 3, 2, 1, 2]);
         let long = components(1000, (0..999).map(|i| (i + 1, i)));
         assert!(long.iter().all(|&row| row == 0));
+    }
+
+    #[test]
+    fn a_chain_of_neighbours_is_cut_where_it_grows_too_long() {
+        let near = |row, similarity| Near { row, similarity };
+        let of = |nearest| Neighbours { nearest, across: None };
+        // 0, 1, 2 and 3 turn before the camera; 4 is near 0, which has nearer ones; 5 was not asked
+        let found = [
+            of(vec![near(1, 0.99), near(2, 0.91)]),
+            of(vec![near(0, 0.99), near(2, 0.95)]),
+            of(vec![near(3, 0.97), near(1, 0.95)]),
+            of(vec![near(2, 0.97), near(5, 0.96)]),
+            of(vec![near(0, 0.9), near(3, 0.8)]),
+        ];
+        let rows = |pairs: &[Pair]| pairs.iter().map(|pair| pair.rows).collect::<Vec<_>>();
+        let pairs = mutual(&[0, 1, 2, 3, 4], &found, 0.9);
+        assert_eq!(rows(&pairs), [[0, 1], [2, 3], [1, 2]]);
+        assert_eq!(rows(&mutual(&[0, 1, 2, 3, 4], &found, 0.96)), [[0, 1], [2, 3]]);
+        let most = |most: usize| groups(6, &pairs, |_, size| size <= most);
+        assert_eq!(most(9), [0, 0, 0, 0, 4, 5]);
+        assert_eq!(most(3), [0, 0, 2, 2, 4, 5]);
+        assert_eq!(most(1), [0, 1, 2, 3, 4, 5]);
+        let copies = groups(6, &pairs, |pair, size| size <= 1 || pair.similarity >= 0.98);
+        assert_eq!(copies, [0, 0, 2, 3, 4, 5]);
     }
 
     #[test]

@@ -1,12 +1,15 @@
 //! Ranges and combinations of `train`.
 
 use super::super::source::Source;
-use super::super::train::{Classifier, Train};
+use super::super::train::{Auto, Candidate, Classifier, Train};
 use super::super::{ConfigError, ranges};
 use super::{Checked, check_params, expected, whole};
 
 /// Checks `train`, and resolves the paths in it, so that they count from the current folder.
 pub fn check(train: &mut Train, source: &Source) -> Checked {
+    if let Some(auto) = &train.auto {
+        train.grid = grid(auto, train, source)?;
+    }
     check_all(train, source)?;
     let folds = train.folds().is_some();
     for (key, mlp) in train.perceptrons() {
@@ -27,10 +30,32 @@ pub fn check(train: &mut Train, source: &Source) -> Checked {
     Ok(())
 }
 
+/// The candidates of `train: auto`, which stands alone.
+fn grid(auto: &Auto, train: &Train, source: &Source) -> Checked<Vec<Candidate>> {
+    if let Some((key, _)) = train.keyed().first() {
+        let key = source.written(key);
+        let message = format!("`train.auto` chooses the classifier, and `{key}` is one; leave one of them out");
+        return Err(ConfigError::at_key(source, &key, message));
+    }
+    whole(source, "train.auto.fits", auto.fits, 2..=ranges::MANY)?;
+    let folds = train.folds().unwrap_or_default();
+    let grid = auto.grid(folds);
+    if grid.len() < 2 {
+        let message = format!(
+            "`train.auto.fits`: {} fits are too few to compare two classifiers in {folds} folds; write {} or more, or \
+             fewer folds in `train.cv`",
+            auto.fits,
+            2 * folds
+        );
+        return Err(ConfigError::at_key(source, "train.auto.fits", message));
+    }
+    Ok(grid)
+}
+
 fn check_all(train: &Train, source: &Source) -> Checked {
     if train.classifiers().is_empty() {
-        let message =
-            "`train` names no classifier; write `train: {mlp: {}}`, `logistic` or `knn`, or leave `train` out";
+        let message = "`train` names no classifier; write `train: auto`, `train: {mlp: {}}`, `logistic` or `knn`, or leave \
+             `train` out";
         return Err(ConfigError::at_key(source, "train", message));
     }
     if let Some(folds) = train.cv {
@@ -47,7 +72,7 @@ fn check_all(train: &Train, source: &Source) -> Checked {
         }
     }
     let own = train.classifiers();
-    let listed: usize = train.candidates.iter().map(|candidate| candidate.classifiers().len()).sum();
+    let listed: usize = train.candidates.iter().chain(&train.grid).map(|candidate| candidate.classifiers().len()).sum();
     own[..own.len() - listed].iter().try_for_each(|classifier| check_classifier(*classifier, "train", source))?;
     for (i, candidate) in train.candidates.iter().enumerate() {
         let key = source.written(&format!("train.candidates[{i}]"));

@@ -118,7 +118,23 @@ impl Rows {
         Picture { path: key.path.clone(), label: key.label.clone(), test: self.groups[row] == 1 }
     }
 
-    pub(super) fn tell(&self, found: &[Neighbours], verdicts: &[Verdict], classes: &[String], of: usize) -> Compared {
+    /// The labels in doubt, the most certain first.
+    pub(super) fn suspects(&self, found: &[Neighbours], verdicts: &[Verdict], classes: &[String]) -> Vec<Suspect> {
+        let mut suspects: Vec<(f64, f32, Suspect)> =
+            verdicts.iter().zip(found).filter_map(|(one, found)| self.suspect(one, found, classes)).collect();
+        suspects.sort_by(|a, b| {
+            b.0.total_cmp(&a.0).then(b.1.total_cmp(&a.1)).then(a.2.picture.path.cmp(&b.2.picture.path))
+        });
+        suspects.into_iter().map(|(.., suspect)| suspect).collect()
+    }
+
+    pub(super) fn tell(
+        &self,
+        found: &[Neighbours],
+        verdicts: &[Verdict],
+        suspects: Vec<Suspect>,
+        of: usize,
+    ) -> Compared {
         let count = |holds: &dyn Fn(&Verdict) -> bool| verdicts.iter().filter(|one| holds(one)).count();
         let groups = self.groups_of(verdicts, found);
         let summary = Summary {
@@ -133,11 +149,6 @@ impl Rows {
             outliers: count(&|one| one.score > OUTLIER),
             groups: groups.len(),
         };
-        let mut suspects: Vec<(f64, f32, Suspect)> =
-            verdicts.iter().zip(found).filter_map(|(one, found)| self.suspect(one, found, classes)).collect();
-        suspects.sort_by(|a, b| {
-            b.0.total_cmp(&a.0).then(b.1.total_cmp(&a.1)).then(a.2.picture.path.cmp(&b.2.picture.path))
-        });
         let mut far: Vec<&Verdict> = verdicts.iter().filter(|one| one.score > OUTLIER).collect();
         far.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.row.cmp(&b.row)));
         far.truncate(SHOWN);
@@ -148,7 +159,7 @@ impl Rows {
         };
         Compared {
             summary,
-            suspects: suspects.into_iter().take(SHOWN).map(|(.., suspect)| suspect).collect(),
+            suspects: suspects.into_iter().take(SHOWN).collect(),
             groups: groups.iter().take(GROUPS).map(|(rows, best)| self.group(rows, best)).collect(),
             outliers: far.iter().map(outlier).collect(),
         }

@@ -7,6 +7,7 @@
 //! memory holds two shards at most, whatever the number of pictures. `notes` tells whether a picture is still the one
 //! that was extracted.
 
+mod beside;
 mod calibration;
 mod commit;
 mod duplicates;
@@ -124,15 +125,19 @@ pub fn run(
     ui: &Ui,
 ) -> Result<(Extracted, Vec<OutputFile>), ExtractError> {
     let dir = &plan.dir;
-    let all = tables::find(dir);
-    let mut shards = shard::cut(plan, listing)?;
+    let device = Device::open(plan.pipeline.runtime.device())?;
+    let (mut all, mut shards) = (tables::find(dir), shard::cut(plan, listing)?);
     tables::name(&mut shards, &all);
+    let maker = (&Maker::of(plan, &device), !options.retry_failed);
+    if options.force.is_none_or(|force| force > StageId::Extract) && beside::take(plan, &shards, &all, maker, ui)? > 0 {
+        all = tables::find(dir);
+        tables::name(&mut shards, &all);
+    }
     let files = kept(dir, all.clone(), options);
     if options.force.is_some_and(|force| force <= StageId::Extract) {
         fill::forget(dir)?;
     }
     let ranges = calibration::keep(plan)?;
-    let device = Device::open(plan.pipeline.runtime.device())?;
     let threads = plan.pipeline.threads();
     if plan.is_wide() && plan.width() > MANY_CHUNKS {
         let advice = "one column each makes them slow to open everywhere; `output.layout: array` is read at once";
@@ -278,7 +283,8 @@ impl Maker {
 pub(crate) fn draft(plan: &Plan, large: Large, ui: &Ui) -> Result<Listing, ExtractError> {
     let most = shard::most_rows(plan, large.count);
     let cut = |pictures: &[Picture]| shard::ranges(pictures, most);
-    let mut notes = Notes::read(plan);
+    let mut notes = Notes::read(&plan.dir);
+    notes.add_others(plan)?;
     let storing = Storing { plan, settings: plan.table_settings()?, cut: &cut };
     let parts = large.parts.map(|part| {
         let mut part = part?;

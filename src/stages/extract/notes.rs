@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::shard::Kept;
-use super::{ExtractError, journal};
+use super::{ExtractError, beside, journal};
 use crate::io::sealed;
 use crate::pictures::reader::in_pieces;
 use crate::pictures::source::most_bytes;
@@ -19,6 +19,7 @@ use crate::plan::Plan;
 use crate::progress::{StageLine, Ui, plural};
 use crate::stage::StageId;
 use crate::stages::scan::{Contents, Listing, Picture, first_eight};
+use crate::store::RunDir;
 
 /// A picture's file when it was extracted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,8 +63,8 @@ impl<'de> Deserialize<'de> for Note {
 /// All notes of the store.
 #[derive(Debug, Default)]
 pub struct Notes {
-    /// Sorted by path, each with the number of the file that it stands in.
-    notes: Vec<(Note, u32)>,
+    /// Sorted by path, each with the number of the file that it stands in; a note of another run has none.
+    notes: Vec<(Note, Option<u32>)>,
     files: Vec<PathBuf>,
     /// The stamps of files that have them no longer, although the contents are the same: by the file that the notes are
     /// in, and by path.
@@ -73,19 +74,23 @@ pub struct Notes {
 /// Fills in the contents of all pictures that the store knows.
 pub fn resolve(plan: &Plan, listing: &mut Listing, ui: &Ui) -> Result<Notes, ExtractError> {
     let is_unknown = |picture: &Picture| picture.contents == Contents::Unknown;
-    let mut notes = if listing.pictures.iter().any(is_unknown) { Notes::read(plan) } else { Notes::default() };
+    let mut notes = if listing.pictures.iter().any(is_unknown) { Notes::read(&plan.dir) } else { Notes::default() };
+    let is_new = |picture: &Picture| is_unknown(picture) && notes.of(path(picture)).next().is_none();
+    if listing.pictures.iter().any(is_new) {
+        notes.add_others(plan)?;
+    }
     notes.resolve(plan, listing, ui)?;
     Ok(notes)
 }
 
 impl Notes {
-    /// Reads every note of the store.
-    pub fn read(plan: &Plan) -> Self {
+    /// Reads every note of a store.
+    pub fn read(dir: &RunDir) -> Self {
         #[derive(Deserialize)]
         struct Noted {
             notes: Vec<Note>,
         }
-        let files = plan.dir.own_files(&plan.dir.shards());
+        let files = dir.own_files(&dir.shards());
         let mut notes = Vec::new();
         for (path, file) in files.iter().zip(0..) {
             let noted = match path.extension().and_then(|extension| extension.to_str()) {
@@ -93,13 +98,22 @@ impl Notes {
                 Some(journal::EXTENSION) => journal::notes(path),
                 _ => Vec::new(),
             };
-            notes.extend(noted.into_iter().map(|note| (note, file)));
+            notes.extend(noted.into_iter().map(|note| (note, Some(file))));
         }
         notes.sort_unstable_by_key(|(note, file)| (note.path, *file));
         Self { notes, files, touched: BTreeMap::new() }
     }
 
-    fn of(&self, path: u64) -> impl Iterator<Item = &(Note, u32)> {
+    /// Adds the notes of runs with the same extraction. They belong to those runs, and are not brought up to date.
+    pub fn add_others(&mut self, plan: &Plan) -> Result<(), ExtractError> {
+        for other in beside::others(plan)? {
+            self.notes.extend(Self::read(&other).notes.into_iter().map(|(note, _)| (note, None)));
+        }
+        self.notes.sort_by_key(|(note, _)| note.path);
+        Ok(())
+    }
+
+    fn of(&self, path: u64) -> impl Iterator<Item = &(Note, Option<u32>)> {
         let first = self.notes.partition_point(|(note, _)| note.path < path);
         self.notes[first..].iter().take_while(move |(note, _)| note.path == path)
     }
@@ -128,10 +142,10 @@ impl Notes {
         for (&i, contents) in doubtful.iter().zip(hashes) {
             let picture = &mut part.pictures[i];
             picture.contents = contents;
-            let same: Vec<u32> =
+            let same: Vec<Option<u32>> =
                 self.of(path(picture)).filter(|(note, _)| note.contents == contents).map(|one| one.1).collect();
             changed += usize::from(same.is_empty());
-            for file in same {
+            for file in same.into_iter().flatten() {
                 let stamps = self.touched.entry(self.files[file as usize].clone()).or_default();
                 stamps.insert(path(picture), picture.stamp);
             }

@@ -10,6 +10,7 @@ use super::data::ReportData;
 use super::formatting::{count, form, number, percent, plural};
 use super::provenance::Provenance;
 use super::{calibration, coverage, figures, scores, timing};
+use crate::stages::train::{Scored, Trained};
 
 /// The most classes that are listed openly; a longer list is folded.
 const OPEN: usize = 40;
@@ -162,14 +163,33 @@ fn training(data: &ReportData) -> Option<Value> {
     if !trained.loss_curve.is_empty() {
         values.extend([(steps, count(trained.epochs)), ("Ended because", end.to_string())]);
     }
-    let validated = trained.candidates.iter();
-    values
-        .extend(validated.map(|c| ("Cross-validated", format!("{}: {} ± {}", c.name, percent(c.mean), percent(c.sd)))));
     values.extend(trained.loss_curve.last().map(|&loss| ("Last loss", number(loss))));
     let best = trained.validation_scores.iter().copied().reduce(f64::max);
     values.extend(best.map(|best| ("Best validation accuracy", percent(best))));
     let [loss, validation] = figures::curves(trained).map(inline);
-    Some(json!({"values": values, "loss": loss, "validation": validation}))
+    Some(json!({"values": values, "compared": compared(trained), "loss": loss, "validation": validation}))
+}
+
+/// The classifiers that were compared in folds, the best first.
+fn compared(trained: &Trained) -> Option<Value> {
+    let mut all: Vec<&Scored> = trained.candidates.iter().collect();
+    match trained.auto {
+        true => all.sort_by(|a, b| a.loss().map_or(0.0, |a| a[0]).total_cmp(&b.loss().map_or(0.0, |b| b[0]))),
+        false => all.sort_by(|a, b| b.mean.total_cmp(&a.mean)),
+    }
+    let row = |one: &&Scored| {
+        let loss = one.loss().map(|[mean, error]| format!("{} ± {}", number(mean), number(error)));
+        let accuracy = format!("{} ± {}", percent(one.mean), percent(one.sd));
+        json!({"name": one.name, "accuracy": accuracy, "loss": loss, "seconds": format!("{:.1}", one.seconds),
+            "kept": one.name == trained.description})
+    };
+    let rule = match trained.auto {
+        true => "the simplest whose log loss is within one standard error of the least was kept",
+        false => "the most accurate was kept",
+    };
+    let folds = all.first()?.folds.len();
+    let note = format!("Means over {folds} folds of the train images; {rule}.");
+    Some(json!({"note": note, "rows": all.iter().map(row).collect::<Vec<_>>()}))
 }
 
 fn components(data: &ReportData) -> Option<Value> {

@@ -21,7 +21,7 @@ use crate::stages::evaluate::{Explained, Neighbour};
 use crate::stages::extract::{Extracted, Timing};
 use crate::stages::reduce::Reduced;
 use crate::stages::select::Selected;
-use crate::stages::train::Trained;
+use crate::stages::train::{Scored, Trained};
 use crate::table::FeatureMatrix;
 use crate::weights::Origin;
 
@@ -156,7 +156,8 @@ fn run(classes: &[&str], each: usize, wrong: f64) -> ReportData {
             classes: classes.iter().map(ToString::to_string).collect(),
             kind: "mlp".into(),
             description: "mlp [100, 10], adam".into(),
-            candidates: Vec::new(),
+            candidates: vec![scored("logistic (c 1)", 0.93, 0.31), scored("mlp [100, 10], adam", 0.95, 0.22)],
+            auto: false,
             calibration: None,
             rows: 2 * total,
             inputs: 64,
@@ -179,6 +180,10 @@ fn run(classes: &[&str], each: usize, wrong: f64) -> ReportData {
         steps: vec![Step { name: "features", detail: "mean over the positions".into(), width: 1280 }],
         samples: 24,
     }
+}
+
+fn scored(name: &str, mean: f64, loss: f64) -> Scored {
+    Scored { name: name.into(), mean, sd: 0.01, folds: vec![mean; 5], losses: vec![loss; 5], seconds: 1.25 }
 }
 
 fn troubles() -> Vec<Trouble> {

@@ -73,6 +73,39 @@ impl Draw {
     }
 }
 
+/// Pictures that stay on one side of a split.
+#[derive(Clone, Copy, Debug)]
+pub struct Lot<'a> {
+    /// The first of their paths.
+    pub path: &'a str,
+    pub label: Option<&'a str>,
+    /// How many they are.
+    pub pictures: usize,
+}
+
+/// Puts `fraction` of the pictures of each class into test, as the draw of single pictures does: the lots with the
+/// smallest hash. A lot stays in train where more than half of its pictures would be too many.
+pub fn draw(fraction: f64, seed: u64, lots: &[Lot]) -> Vec<Split> {
+    let draw = Draw { fraction, seed };
+    let mut classes: BTreeMap<Option<&str>, Vec<(u128, usize)>> = BTreeMap::new();
+    for (i, lot) in lots.iter().enumerate() {
+        classes.entry(lot.label).or_default().push((draw.lot(lot.path), i));
+    }
+    let mut splits = vec![Split::Train; lots.len()];
+    for mut class in classes.into_values() {
+        class.sort_unstable();
+        let pictures: usize = class.iter().map(|&(_, i)| lots[i].pictures).sum();
+        let (mut most, mut test) = (class.len().saturating_sub(1), 0);
+        let wanted = ((pictures as f64 * fraction).round() as usize).clamp(1.min(most), pictures);
+        for (_, i) in class {
+            if most > 0 && 2 * test + lots[i].pictures <= 2 * wanted {
+                (splits[i], most, test) = (Split::Test, most - 1, test + lots[i].pictures);
+            }
+        }
+    }
+    splits
+}
+
 /// The largest lot of each class that is in test.
 type Borders = BTreeMap<Option<Arc<str>>, Option<u128>>;
 
@@ -225,6 +258,25 @@ mod tests {
         let mut found = Found { candidates: paths.iter().map(one).collect(), aside: Vec::new() };
         rules.assign(&mut found).expect("assigned");
         found
+    }
+
+    #[test]
+    fn near_copies_are_drawn_together_and_a_class_of_one_lot_is_train() {
+        let names: Vec<String> = (0..40).map(|i| format!("{i:02}.jpg")).collect();
+        let lot = |i: usize, label, pictures| Lot { path: &names[i], label: Some(label), pictures };
+        let lots: Vec<Lot> = (0..30).map(|i| lot(i, "a", 1 + i % 4)).chain([lot(30, "b", 9)]).collect();
+        let (mut drawn, pictures) = (BTreeSet::new(), lots[..30].iter().map(|lot| lot.pictures).sum::<usize>());
+        for seed in 0..20 {
+            let splits = draw(0.25, seed, &lots);
+            let test = lots.iter().zip(&splits).filter(|(_, split)| **split == Split::Test);
+            let test: usize = test.map(|(lot, _)| lot.pictures).sum();
+            assert!(test.abs_diff(pictures / 4) <= 2, "{test} of {pictures}");
+            assert_eq!(splits[30], Split::Train);
+            drawn.insert(splits.iter().map(|split| split.word()).collect::<Vec<_>>());
+        }
+        assert!(drawn.len() > 15, "the seed decides");
+        let two = draw(0.25, 0, &[lot(0, "a", 30), lot(1, "a", 30)]);
+        assert_eq!(two.iter().filter(|split| **split == Split::Test).count(), 1, "the one of two, however large");
     }
 
     #[test]

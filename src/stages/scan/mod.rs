@@ -27,6 +27,7 @@ use std::sync::Arc;
 
 pub use archives::base;
 use archives::{ArchiveError, Root};
+pub use choice::{Lot, draw};
 pub use contents::{Contents, first_eight, modified, stamp};
 use gather::{Files, Gather, Gathered};
 pub use kind::Kind;

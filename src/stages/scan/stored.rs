@@ -24,7 +24,7 @@ use crate::io::atomic::Synced;
 use crate::io::columns::{Columns, TableFile};
 use crate::pictures::source::archive::{Facts, Place};
 use crate::plan::Plan;
-use crate::store::fingerprint;
+use crate::store::{RunDir, fingerprint};
 
 /// Key of the metadata with the [`Head`].
 pub(super) const HEAD: &str = "featurize.listing";
@@ -126,21 +126,26 @@ pub(super) fn current(plan: &Plan, key: &str, root: &Root) -> Option<Listing> {
 impl Stored {
     /// Opens the listing of a run and reads its head; none where it has none.
     pub fn open(plan: &Plan) -> Result<Option<Self>, IoError> {
-        let path = plan.dir.listing();
-        if path.is_file() { Self::at(plan, &path).map(Some) } else { Ok(None) }
+        Self::of(&plan.dir, plan.held)
     }
 
-    fn at(plan: &Plan, path: &Path) -> Result<Self, IoError> {
+    /// The same of any run.
+    pub fn of(dir: &RunDir, held: usize) -> Result<Option<Self>, IoError> {
+        let path = dir.listing();
+        if path.is_file() { Self::at(&path, held).map(Some) } else { Ok(None) }
+    }
+
+    fn at(path: &Path, held: usize) -> Result<Self, IoError> {
         let file = TableFile::open(path)?;
         let head = file.metadata().remove(HEAD).and_then(|text| serde_json::from_str(&text).ok());
         let reason = || "it has no head".to_string();
         let head = head.ok_or_else(|| IoError::Table { path: path.to_path_buf(), reason: reason() })?;
-        Ok(Self { file, head, together: plan.held / 4, draft: Mutex::default() })
+        Ok(Self { file, head, together: held / 4, draft: Mutex::default() })
     }
 
     /// Opens a listing that is not yet in its place.
     pub(super) fn draft(plan: &Plan, draft: Synced) -> Result<Self, IoError> {
-        let stored = Self::at(plan, draft.draft())?;
+        let stored = Self::at(draft.draft(), plan.held)?;
         Ok(Self { draft: Mutex::new(Some(draft)), ..stored })
     }
 

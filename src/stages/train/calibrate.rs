@@ -56,6 +56,14 @@ pub fn folds(
     if asked.is_none() && !calibrate {
         return Ok(None);
     }
+    let single = |class: &usize| y.iter().filter(|other| *other == class).count() == 1;
+    if let Some(class) = scarce.iter().copied().find(single).filter(|_| settings.auto.is_some()) {
+        return Err(TrainError::Classes(format!(
+            "`train: auto` needs two train pictures of each class, and `{}` has one: give it more, leave it out with \
+             `input.classes`, or name a classifier",
+            printable(&classes[class])
+        )));
+    }
     let made = folds_of(settings, keys, y, classes, count).and_then(|of| {
         let fitted = if asked.is_some() { count } else { (ROWS * count).div_ceil(y.len().max(1)).clamp(1, count) };
         let folds = Folds { of, count, fitted, compare: asked.is_some(), calibrate };

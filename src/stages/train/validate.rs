@@ -12,6 +12,7 @@ use super::table::{Filling, Table};
 use super::{Scored, TrainError};
 use crate::config::{Classifier, Reduce, Select};
 use crate::learn::dataset::Transformer;
+use crate::learn::metrics;
 use crate::learn::mlp::argmax;
 use crate::learn::reduction::Reduction;
 use crate::progress::{Ui, bytes};
@@ -42,6 +43,7 @@ pub fn validate(
 ) -> Result<Vec<(Scored, HeldOut)>, TrainError> {
     let fold = &folds.of;
     let (mut scores, mut seconds) = (vec![Vec::new(); classifiers.len()], vec![0.0; classifiers.len()]);
+    let mut losses = vec![Vec::new(); classifiers.len()];
     let mut held_out = vec![HeldOut::new(y.len() * folds.fitted / folds.count, classes.len()); classifiers.len()];
     for held in 0..folds.fitted {
         let (test, train): (Vec<usize>, Vec<usize>) = (0..y.len()).partition(|&row| fold[row] == held);
@@ -52,26 +54,29 @@ pub fn validate(
         for (i, classifier) in classifiers.iter().enumerate() {
             let start = Instant::now();
             let fitted = fit::fit(*classifier, data, None, ui, &|_| ())?;
-            let (mut right, mut truth) = (0, y_test.iter());
+            let (mut right, mut lost, mut truth) = (0, 0.0, y_test.iter());
             x_test.for_each(|rows| {
                 for (row, &class) in fitted.predict_proba(rows)?.iter_rows().zip(&mut truth) {
                     right += usize::from(argmax(row) == class);
+                    lost += metrics::loss(row[class]);
                     held_out[i].push(row, class);
                 }
                 Ok(ui.check()?)
             })?;
             scores[i].push(right as f64 / y_test.len().max(1) as f64);
+            losses[i].push(lost / y_test.len().max(1) as f64);
             seconds[i] += start.elapsed().as_secs_f64();
             ui.check()?;
         }
     }
-    let scored = classifiers.iter().zip(scores).zip(seconds).map(|((classifier, folds), seconds): (_, f64)| {
+    let scored = classifiers.iter().zip(scores.into_iter().zip(losses)).zip(seconds);
+    let scored = scored.map(|((classifier, (folds, losses)), seconds): (_, f64)| {
         let mean = folds.iter().sum::<f64>() / folds.len() as f64;
         let sd = (folds.iter().map(|score| (score - mean).powi(2)).sum::<f64>() / folds.len() as f64).sqrt();
         let name = classifier.describe();
         let (percent, more) = (100.0 * mean, 100.0 * sd);
         ui.note(&format!("{name}: {percent:.2} % ± {more:.2} in {} folds, {seconds:.1} s", folds.len()));
-        Scored { name, mean, sd, folds, seconds }
+        Scored { name, mean, sd, folds, losses, seconds }
     });
     Ok(scored.zip(held_out).collect())
 }
@@ -209,14 +214,19 @@ mod tests {
             let held = on_disk.classifiers().iter().any(|classifier| classifier.holds(1, 1));
             read_from_disk |= !held;
             scored.iter().zip(scores(&on_disk)).for_each(|(one, other)| assert_eq!(one.folds, other.folds));
-            let expected: Vec<Vec<f64>> = serde_json::from_value(case["scores"].clone()).expect("scores");
+            let read = |key: &str| serde_json::from_value::<Vec<Vec<f64>>>(case[key].clone()).expect("scores");
+            let (expected, losses) = (read("scores"), read("log_losses"));
             assert_eq!(scored.len(), expected.len());
-            for (scored, expected) in scored.iter().zip(expected) {
+            for ((scored, expected), losses) in scored.iter().zip(expected).zip(losses) {
                 let told = format!("{}: {:?}, scikit-learn has {expected:?}", scored.name, scored.folds);
                 assert_eq!(scored.folds.len(), expected.len(), "{told}");
                 let mean = expected.iter().sum::<f64>() / folds as f64;
                 let pairs = scored.folds.iter().zip(&expected).chain([(&scored.mean, &mean)]);
                 pairs.for_each(|(found, expected)| assert!((found - expected).abs() <= 1e-12 * expected, "{told}"));
+                let told = format!("{}: {:?}, scikit-learn has {losses:?}", scored.name, scored.losses);
+                assert_eq!(scored.losses.len(), losses.len(), "{told}");
+                let pairs = scored.losses.iter().zip(&losses);
+                pairs.for_each(|(found, expected)| assert!((found - expected).abs() <= 1e-5 * expected, "{told}"));
             }
         }
         assert!(read_from_disk, "every case has a `knn`, which holds the folds");

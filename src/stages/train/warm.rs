@@ -48,6 +48,9 @@ pub fn fingerprinted(pipeline: &config::Pipeline) -> Result<Value, Box<ConfigErr
         // their scores were others while `select` and `reduce` were fitted once for all folds
         value["fitted_without_fold"] = json!(true);
     }
+    if let Some(train) = pipeline.train.as_ref().filter(|train| train.auto.is_some()) {
+        value["grid"] = json!(train.grid);
+    }
     Ok(value)
 }
 

@@ -72,13 +72,8 @@ impl Write for Draft {
 impl Draft {
     /// Begins the file that will be `path`; creates its folder.
     pub fn create(path: &Path) -> Result<Self, FileError> {
-        let folder = folder(path);
-        std::fs::create_dir_all(folder).map_err(FileError::write(path))?;
-        let mut builder = tempfile::Builder::new();
-        #[cfg(unix)]
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666)); // the umask takes off what it must
-        let file = builder.prefix(TEMPORARY).rand_bytes(RANDOM).tempfile_in(folder).map_err(FileError::write(path))?;
-        let buffer = BufWriter::with_capacity(1 << 20, Hashed { file, hasher: blake3::Hasher::new() });
+        let buffer =
+            BufWriter::with_capacity(1 << 20, Hashed { file: temporary(path)?, hasher: blake3::Hasher::new() });
         Ok(Self { path: path.to_path_buf(), old: None, buffer })
     }
 
@@ -105,6 +100,20 @@ impl Draft {
 }
 
 impl Synced {
+    /// Copies the file `from`, which will be `path`. A file system that can share blocks between files shares them; the
+    /// hash is that of the copy.
+    pub fn copy(from: &Path, path: &Path) -> Result<Self, FileError> {
+        let (file, mut hasher) = (temporary(path)?, blake3::Hasher::new());
+        std::fs::copy(from, file.path()).map_err(FileError::write(path))?;
+        let copied = File::open(file.path()).and_then(|copy| {
+            hasher.update_reader(&copy)?;
+            copy.sync_all()
+        });
+        copied.map_err(FileError::write(path))?;
+        let digest = hasher.finalize().to_hex().to_string();
+        Ok(Self { path: path.to_path_buf(), replaces: false, file, digest, bytes: hasher.count() })
+    }
+
     /// The hash of what was written.
     pub fn digest(&self) -> &Digest {
         &self.digest
@@ -133,6 +142,16 @@ impl Synced {
         sync_folder(folder(&path));
         Ok(digest)
     }
+}
+
+/// A file in the folder of `path`, which is created.
+fn temporary(path: &Path) -> Result<NamedTempFile, FileError> {
+    let folder = folder(path);
+    std::fs::create_dir_all(folder).map_err(FileError::write(path))?;
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666)); // the umask takes off what it must
+    builder.prefix(TEMPORARY).rand_bytes(RANDOM).tempfile_in(folder).map_err(FileError::write(path))
 }
 
 fn folder(path: &Path) -> &Path {

@@ -1,0 +1,110 @@
+//! A run takes the tables of features that another run has computed by the same settings from the same pictures.
+
+use std::path::Path;
+
+use crate::support::{Run, Workspace, call};
+
+/// `featurize run` as users start it, without the word that keeps the runs of other tests apart.
+fn run(workspace: &Workspace, out: &str, sets: &[&str]) -> Run {
+    let out = workspace.path(out);
+    let sets = sets.iter().flat_map(|set| ["--set", set]);
+    let arguments = ["run", "pipeline.yaml", "--log", "json", "--out", out.to_str().expect("text")];
+    call(&workspace.path(""), &arguments.into_iter().chain(sets).collect::<Vec<_>>())
+}
+
+fn computed(run: &Run) -> u64 {
+    run.event("summary")["extract"]["timing"]["pictures"].as_u64().expect("a count")
+}
+
+#[test]
+fn the_tables_of_a_run_beside_it_are_copied_and_stay_without_it() {
+    let workspace = Workspace::with_fruits(6, 2);
+    workspace.run("runs/a", &[]).ok();
+    let taken = run(&workspace, "runs/b", &[]).ok();
+    assert_eq!(computed(&taken), 0, "{}", taken.stderr);
+    assert!(taken.stderr.contains("taken from"), "{}", taken.stderr);
+    assert!(workspace.results("runs/b") == workspace.results("runs/a"));
+    let rows = |count: &str| taken.event("summary")["extract"][count].as_u64();
+    assert_eq!((rows("ok"), rows("train_rows")), (Some(24), Some(18)));
+    // other labels are written into the copy; the other run keeps its own
+    let before = workspace.results("runs/a");
+    let other = run(&workspace, "runs/c", &["input.split={fraction: 0.5}", "input.label=parent"]).ok();
+    assert_eq!(computed(&other), 0);
+    assert!(workspace.results("runs/a") == before && workspace.results("runs/c") != before);
+    // without the other runs nothing is missing
+    for gone in ["runs/a", "runs/c"] {
+        std::fs::remove_dir_all(workspace.path(gone)).expect("removed");
+    }
+    assert!(run(&workspace, "runs/b", &[]).ok().computed().is_empty());
+    assert_eq!(computed(&run(&workspace, "runs/b", &["train={knn: {k: 1}}"]).ok()), 0);
+}
+
+#[test]
+fn only_the_same_extraction_of_the_same_pictures_is_taken() {
+    let workspace = Workspace::with_fruits(6, 2);
+    workspace.run("runs/a", &[]).ok();
+    for (out, sets) in [
+        ("runs/size", &["extract.recipe.size=64"][..]),
+        ("runs/cut", &["extract.shard_rows=5"]),
+        ("runs/none", &["output.cache=none"]),
+        ("elsewhere/b", &[]),
+    ] {
+        assert_eq!(computed(&run(&workspace, out, sets).ok()), 24, "{out}");
+    }
+    // of another picture its own table is computed
+    let banana = workspace.read("pictures/Training/Banana/0_0_100.jpg");
+    let lemon = workspace.read("pictures/Training/Lemon/0_0_100.jpg");
+    workspace.write("pictures/Training/Lemon/0_0_100.jpg", &banana);
+    let changed = run(&workspace, "runs/changed", &[]).ok();
+    assert!((1..=8).contains(&computed(&changed)), "{}", computed(&changed));
+    workspace.write("pictures/Training/Lemon/0_0_100.jpg", &lemon);
+    // a picture that was written anew with the same contents is no other picture
+    assert_eq!(computed(&run(&workspace, "runs/same", &[]).ok()), 0);
+}
+
+#[test]
+fn a_cache_is_named_and_its_damaged_tables_are_computed() {
+    let workspace = Workspace::with_fruits(6, 2);
+    workspace.run("cache/a", &[]).ok();
+    let expected = workspace.results("cache/a");
+    // the folder of runs, or the run itself
+    for (out, cache) in [("one/b", "cache"), ("two/b", "cache/a")] {
+        let cache = format!("output.cache={}", workspace.path(cache).display());
+        let taken = run(&workspace, out, &[&cache]).ok();
+        assert_eq!(computed(&taken), 0, "{out}: {}", taken.stderr);
+        assert!(workspace.results(out) == expected, "{out}");
+        // what was begun by copies is finished without the cache
+        assert!(run(&workspace, out, &[]).ok().computed().is_empty());
+    }
+    let table = "cache/a/features/part-00001.parquet";
+    let mut bytes = workspace.read(table);
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    workspace.write(table, &bytes);
+    let cache = format!("output.cache={}", workspace.path("cache").display());
+    let partly = run(&workspace, "three/b", &[&cache]).ok();
+    assert!((1..=8).contains(&computed(&partly)), "{}", partly.stderr);
+    assert!(workspace.results("three/b") == expected);
+    assert_eq!(workspace.read(table), bytes, "the cache is only read");
+    let failed = run(&workspace, "four/b", &["output.cache=nowhere"]);
+    assert_eq!(failed.code, Some(2), "{}", failed.stderr);
+    assert!(
+        failed.stderr.contains("there is no folder nowhere; name a folder of runs, or `none`"),
+        "{}",
+        failed.stderr
+    );
+    assert!(!Path::new(&workspace.path("four")).exists());
+}
+
+#[test]
+fn pictures_that_failed_are_taken_unless_they_are_to_be_tried_again() {
+    let workspace = Workspace::with_fruits(6, 2);
+    workspace.write("pictures/Training/Lemon/broken.jpg", b"\xff\xd8 no picture");
+    workspace.run("runs/a", &[]).ok();
+    let taken = run(&workspace, "runs/b", &[]).ok();
+    assert_eq!((computed(&taken), taken.event("summary")["extract"]["failed"].as_u64()), (0, Some(1)));
+    assert!(workspace.results("runs/b") == workspace.results("runs/a"));
+    let out = workspace.path("runs/c");
+    let arguments = ["run", "pipeline.yaml", "--log", "json", "--retry-failed", "--out", out.to_str().expect("text")];
+    assert!((1..=8).contains(&computed(&call(&workspace.path(""), &arguments).ok())));
+}
