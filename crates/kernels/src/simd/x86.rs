@@ -83,7 +83,7 @@ impl Simd for Avx2 {
         v
     }
 
-    /// A masked store takes AMD's CPUs twelve cycles, so whole vectors are stored without a mask.
+    /// Whole vectors are stored without a mask: a masked store took 6 ns on an AMD EPYC (Zen 3), another one 0.7 ns.
     #[inline(always)]
     unsafe fn store_partial(to: *mut f32, n: usize, v: __m256) {
         // SAFETY: the trait demands AVX2 and `n` writable f32.
