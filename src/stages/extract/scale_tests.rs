@@ -136,7 +136,7 @@ fn a_folder_of_too_many_files_is_listed_as_one_that_is_held() {
     .into_iter()
     .enumerate()
     {
-        let yaml = format!("version: 1\ninput: {{root: data/fruits, {input}}}\n");
+        let yaml = format!("version: 1\ninput: {{root: data/fruits, {input}}}\nextract: {{shard_rows: 8}}\n");
         let [held, stored] = ["held", "stored"].map(|name| plan(&yaml, &out.path().join(format!("{name}-{i}"))));
         let stored = Plan { held: 48, ..stored };
         let [one, other] = [&held, &stored].map(|plan| pipeline::run(plan, &options, &Ui::silent()));
