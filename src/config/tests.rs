@@ -79,7 +79,7 @@ runtime: {device: auto, batch_size: 32, threads: auto}
     assert_eq!(pipeline.input.split, Split::Folders { train: "Training/**".into(), test: "Test/**".into() });
     assert_eq!(pipeline.input.classes, Some(vec!["Banana".into(), "Strawberry".into()]));
     assert_eq!(pipeline.input.limit_per_class, Some(LimitPerClass { train: Some(10), test: Some(10) }));
-    assert_eq!(pipeline.extract, Extract { weights: Weights::Bundled, ..Extract::default() });
+    assert_eq!(pipeline.extract, Extract { weights: Weights::Bundled, features: Features::Avg, ..Extract::default() });
     assert_eq!(pipeline.select, Some(Select::default()));
     assert_eq!(pipeline.reduce, Some(Reduce { pca: Some(PcaParams::default()), ..Reduce::default() }));
     assert_eq!(
@@ -319,7 +319,7 @@ fn sections_have_one_canonical_json() {
     assert_eq!(canonical(&pipeline.runtime), r#"{"device":"cuda:1","batch_size":32,"threads":null}"#);
     assert_eq!(
         canonical(&pipeline.extract),
-        r#"{"model":"efficientnet_lite0","weights":"default","seed":0,"features":"avg","layer":null,"layers":null,"source":null,"channels":"3","precision":"f32","recipe":null,"shard_rows":null}"#
+        r#"{"model":"efficientnet_lite0","weights":"default","seed":0,"features":"pooled","layer":null,"layers":null,"source":null,"channels":"3","precision":"f32","recipe":null,"shard_rows":null}"#
     );
     assert!(canonical(&pipeline).starts_with(
         r#"{"file":"pipelines/fruits.yaml","name":"fruits","input":{"root":"data/fruits","split":"none""#

@@ -433,6 +433,8 @@ def values_of(levels):
 def torch_model(pair):
     """The network of torchvision or timm in evaluation mode, with the formula's weights, in F32."""
     sized = {"img_size": pair.size} if TRANSFORMER.match(pair.model) else {}
+    if "_clip_" in pair.model:
+        sized["num_classes"] = 768 if "large" in pair.model else 512  # those of a classifier otherwise
     if pair.source in ("timm", "facebook"):
         model = timm.create_model(pair.builder, pretrained=False, **sized)
     elif pair.model.startswith("vit"):

@@ -47,7 +47,10 @@ mod tests {
 
     #[test]
     fn every_librarys_default_classifier_is_of_these_classes() {
-        for weights in MODELS.iter().flat_map(|model| model.defaults()) {
+        // some networks have no classes, and one has those of ImageNet-22k alone
+        let others = [0, 21841];
+        let defaults = MODELS.iter().flat_map(|model| model.defaults());
+        for weights in defaults.filter(|weights| !others.contains(&weights.classes)) {
             assert_eq!(weights.classes, classes().len(), "{}", weights.name);
         }
     }

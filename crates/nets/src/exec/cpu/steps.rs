@@ -377,7 +377,8 @@ pub(crate) fn grid(map: &Map, rows: Range<usize>) -> PoolMap {
 pub(super) fn each_run<T, U>(to: &Map, output: &mut [T], from: &Map, values: &[U], work: impl Fn(&mut [T], &[U])) {
     let whole = to.is_dense() && from.is_dense();
     if whole && to.halo.is_zero() && from.halo.is_zero() {
-        return work(&mut output[..to.picture()], &values[..from.picture()]);
+        // of the input there may be more rows than are computed
+        return work(&mut output[..to.picture()], &values[..to.picture()]);
     }
     for (to, from) in to.runs(whole).zip(from.runs(whole)) {
         work(&mut output[to], &values[from]);
