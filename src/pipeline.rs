@@ -163,7 +163,7 @@ fn attempt(plan: &Plan, listed: Option<&Listing>, options: &Options, lock: &Lock
 
 /// Returns the errors that are known as soon as the pictures are listed, before hours of extraction. Stages after
 /// `until` are not checked.
-fn check(plan: &Plan, listing: &Listing, until: Option<StageId>, ui: &Ui) -> Result<(), Error> {
+pub fn check(plan: &Plan, listing: &Listing, until: Option<StageId>, ui: &Ui) -> Result<(), Error> {
     let config = &plan.pipeline;
     let asked = |stage| until.is_none_or(|until| stage <= until);
     let select = config.select.as_ref().filter(|_| asked(StageId::Select));
@@ -311,7 +311,7 @@ impl Run<'_> {
         StageId::ALL.into_iter().filter(|&above| stage.follows(above)).try_for_each(|above| self.check(above))?;
         self.lock.writable()?;
         // files that it wrote under other settings may not be written again
-        forget::stage(self.plan, stage)?;
+        forget::stage(self.plan, stage, self.ui)?;
         memory::restart();
         let start = Instant::now();
         let (result, files) = work(&mut self.keys)?;
@@ -373,7 +373,7 @@ impl Run<'_> {
         for stage in gone {
             if Record::read(&self.plan.dir, stage).is_some() {
                 self.lock.writable()?;
-                forget::stage(self.plan, stage)?;
+                forget::stage(self.plan, stage, self.ui)?;
             }
         }
         Ok(())

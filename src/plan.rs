@@ -15,7 +15,7 @@ pub(crate) use crate::models::unknown as unknown_model;
 use crate::models::{self, ModelSpec, Source};
 use crate::network_plan::{self, Asked, Chosen, Fetch, NetworkPlan, NetworkPlanError, Tap};
 use crate::stage::StageId;
-use crate::store::{CHARTS, RunDir, fingerprint, is_own};
+use crate::store::{CHARTS, Record, RunDir, fingerprint, is_own};
 use crate::weights::WeightError;
 use crate::weights::store::StoreError;
 pub use network_card::NetworkCard;
@@ -314,7 +314,9 @@ pub(crate) fn preset_of(model: &'static ModelSpec, preset: Preset) -> Result<Rec
 /// An error where there is no cache, or where the table of the pictures is a file that the run itself writes.
 fn check_paths(pipeline: &Pipeline, dir: &RunDir) -> Result<(), PlanError> {
     let wrong = |key: &str, message: String| Err(PlanError::Config(Box::new(pipeline.error_at(key, message))));
-    let named = pipeline.output.cache.as_ref().filter(|cache| **cache != Path::new(config::NO_CACHE));
+    // a run that has its features needs no cache
+    let needed = Record::read(dir, StageId::Extract).is_none();
+    let named = pipeline.output.cache.as_ref().filter(|cache| needed && **cache != Path::new(config::NO_CACHE));
     if let Some(cache) = named.filter(|cache| !cache.is_dir()) {
         let message = format!("there is no folder {}; name a folder of runs, or `none`", cache.display());
         return wrong("output.cache", message);

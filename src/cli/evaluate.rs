@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::image::thumbnail;
 use crate::io::IoError;
 use crate::io::features::Key;
-use crate::io::output::{FileKind, Inputs, Output, Rules};
+use crate::io::output::{FileKind, Inputs, Output, Rules, check_stdout};
 use crate::learn::metrics::Metrics;
 use crate::learn::mlp::argmax;
 use crate::pictures::predictor::{self, Method, Predictor};
@@ -123,6 +123,7 @@ pub fn score(arguments: &Scoring) -> Result<(), Error> {
     let rules = Rules::new(&inputs, arguments.overwrite);
     let output = |path: Option<&Path>, kind| path.map(|path| Output::new(path, kind, rules)).transpose();
     let (parquet, page) = (output(arguments.parquet, FileKind::Parquet)?, output(arguments.report, FileKind::Html)?);
+    check_stdout(parquet.iter().chain(&page))?;
     let classes = classes(&predictor, &listing, &ui);
     let rows = Predictions::new(&predictor, acceptance);
     let (mut rows, failed) = predict(&predictor, source, &listing.pictures, rows, arguments.workers, &ui)?;
@@ -152,13 +153,20 @@ pub fn score(arguments: &Scoring) -> Result<(), Error> {
         page.write::<Error>(|to| Ok(to.write_all(html.as_bytes()).map_err(IoError::write(page.path()))?))?;
     }
     let of = keys.len() + failed;
+    let unknown = distances.known.iter().filter(|known| !**known).count();
+    let unknown = (!distances.known.is_empty()).then_some(unknown);
     if arguments.json {
-        let result =
-            json!({"run": arguments.run, "pictures": of, "failed": failed, "classes": classes, "scores": scores});
+        let result = json!({
+            "run": arguments.run,
+            "pictures": of,
+            "failed": failed,
+            "unknown": unknown,
+            "classes": classes,
+            "scores": scores,
+        });
         print(&result.to_string())?;
-    } else {
-        let unknown = distances.known.iter().filter(|known| !**known).count();
-        print(&text(arguments.pictures, &classes, &scores, (!distances.known.is_empty()).then_some(unknown)))?;
+    } else if !parquet.iter().chain(&page).any(Output::is_stdout) {
+        print(&text(arguments.pictures, &classes, &scores, unknown))?;
     }
     if let Some(parquet) = &parquet {
         rows.table(&classes).write_to(parquet, predictor.metadata())?;

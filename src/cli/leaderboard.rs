@@ -65,6 +65,12 @@ pub fn run(arguments: &PipelineArgs, options: &LeaderboardArgs) -> Result<(), Er
                     "the pipeline has no test split to compare networks on: write `input.split: {fraction: 0.25}`";
                 return Err(Error::Usage(text.into()));
             }
+            if scanned.listing.classes.is_empty() {
+                let text = "the pictures have no labels, and the leaderboard compares classifiers: put each class into \
+                            a folder of its own, or write `input.label`";
+                return Err(Error::Usage(text.into()));
+            }
+            plans.iter().try_for_each(|(_, plan)| pipeline::check(plan, &scanned.listing, None, &ui))?;
             listing = Some(scanned.listing);
         }
         let outcome = pipeline::run_on(plan, listing.as_ref(), &Options::default(), &ui)?;

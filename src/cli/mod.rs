@@ -155,7 +155,7 @@ enum Command {
     /// columns `path`, `label`, `split` and `group`; `input.split: {csv: FILE}` reads it.
     #[command(
         after_help = "Example:\n  featurize split photos.yaml --keep-together --table split.csv\n  featurize run \
-                      photos.yaml --set input.split.csv=split.csv"
+                      photos.yaml --set 'input.split={csv: split.csv}'"
     )]
     Split {
         #[command(flatten)]

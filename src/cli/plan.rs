@@ -4,7 +4,7 @@ use super::{PipelineArgs, StoreArgs, print};
 use crate::config::Precision;
 use crate::error::Error;
 use crate::exec::{self, Device};
-use crate::pipeline::Keys;
+use crate::pipeline::{self, Keys};
 use crate::plan::Plan;
 use crate::progress::{Ui, plural};
 use crate::stage::Options;
@@ -38,6 +38,9 @@ pub fn run(arguments: &PipelineArgs, store: &StoreArgs) -> Result<(), Error> {
     }
     if listing.classes.is_empty() && plan.pipeline.train.is_some() {
         print("    train     left out: the pictures have no labels")?;
+    }
+    if let Err(error) = pipeline::check(&plan, &listing, None, &ui) {
+        print(&format!("  a run would stop with\n    {error}"))?;
     }
     Ok(())
 }

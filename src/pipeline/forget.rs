@@ -28,12 +28,26 @@ pub fn damaged(plan: &Plan, stage: StageId, path: &Path, ui: &Ui) -> Result<(), 
     if let Some(path) = plan.dir.own_file(&name) {
         std::fs::remove_file(&path).map_err(IoError::write(&path))?;
     }
-    self::stage(plan, stage)
+    self::stage(plan, stage, ui)
+}
+
+/// Gives `relabel.csv` another name where the user has changed it: mended labels are not thrown away.
+fn keep_mended(record: &Record, dir: &RunDir, ui: &Ui) -> Result<(), Error> {
+    let path = dir.relabel();
+    let Some(file) = record.file(dir, &path) else { return Ok(()) };
+    if !path.is_file() || file.check(dir).is_ok() {
+        return Ok(());
+    }
+    let named = |i: usize| path.with_file_name(format!("relabel.mended-{i}.csv"));
+    let Some(kept) = (1..).map(named).find(|kept| !kept.exists()) else { return Ok(()) };
+    std::fs::rename(&path, &kept).map_err(IoError::write(&kept))?;
+    ui.warn(&format!("relabel.csv was changed: it is {} now, and `compare` writes a new one", kept.display()));
+    Ok(())
 }
 
 /// Removes the record and the files of a stage. An extraction keeps its tables, which may still be good, and the files
 /// that it will write in any case.
-pub fn stage(plan: &Plan, stage: StageId) -> Result<(), Error> {
+pub fn stage(plan: &Plan, stage: StageId, ui: &Ui) -> Result<(), Error> {
     let dir = &plan.dir;
     if let Some(mut record) = Record::read(dir, stage) {
         // a file that another stage has written since does not belong to this one any more: `compare` writes a table
@@ -45,6 +59,7 @@ pub fn stage(plan: &Plan, stage: StageId) -> Result<(), Error> {
             let stays = plan.writes(stage, 0);
             record.files.retain(|file| !file.file.starts_with("features/") && !stays.contains(&file.file));
         }
+        keep_mended(&record, dir, ui)?;
         record.delete_files(dir);
     }
     match std::fs::remove_file(dir.record(stage)) {

@@ -62,6 +62,11 @@ pub enum CompareError {
     Shape(#[from] ShapeError),
     #[error("interrupted")]
     Interrupted(#[from] Interrupted),
+    #[error(
+        "`--keep-together` compares all pictures with each other: {of} are too many, it holds the features of {compared}; \
+         leave the flag out, or divide fewer pictures (`input.limit_per_class`)"
+    )]
+    TooMany { compared: usize, of: usize },
 }
 
 /// The settings of the comparison; with the features they decide its result.

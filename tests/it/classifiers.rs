@@ -238,6 +238,10 @@ fn what_the_listing_tells_fails_before_the_extraction() {
         assert_eq!(run.code, Some(code), "{sets:?}: {}", run.stderr);
         assert!(run.stderr.contains(expected), "{sets:?}: {}", run.stderr);
         assert!(!workspace.path("out/features").exists(), "{sets:?}: the extraction began");
+        let mut plan = featurize();
+        plan.arg("plan").arg(workspace.path("pipeline.yaml")).arg("--out").arg(workspace.path("planned"));
+        let plan = Run::of(plan.args(sets.iter().flat_map(|set| ["--set", set])).output().expect("started")).ok();
+        assert!(plan.stdout.contains(expected), "{sets:?}: {}", plan.stdout);
     }
     // who asks for features alone gets them; a class of the test split alone is told of
     workspace.run("out", &["--set", "input.classes=[Lemon]", "--until", "extract"]).ok();

@@ -116,7 +116,7 @@ fn things_that_are_no_files_are_rows_and_nothing_waits() {
     assert_eq!(row("zero.jpg"), ("skipped", "not_a_file"));
     assert_eq!(row("folder.jpg/inside.jpg"), ("ok", ""));
     assert_eq!(row("dangling.jpg"), ("failed", "dangling_link"));
-    assert_eq!(row("itself.jpg"), ("failed", "unreadable"));
+    assert_eq!(row("itself.jpg"), ("failed", "link_loop"));
     assert_eq!(row("up"), ("skipped", "folder_link"));
     assert_eq!(row("sparse.jpg"), ("failed", "too_large"));
     assert_eq!(row("zeros.jpg"), ("failed", "not_an_image"));

@@ -18,6 +18,8 @@ use crate::table::FeatureMatrix;
 
 /// Neighbours that a distance is the mean of.
 pub const NEIGHBOURS: usize = 5;
+/// Rows whose neighbours are held at a time.
+const ROWS: usize = 256;
 /// The share of new pictures of the classes that may be taken for unknown ones, where none is given.
 const RATE: f64 = 0.01;
 /// Rows from which a class has a usual distance of its own.
@@ -81,10 +83,16 @@ impl Novelty {
             return Ok(None);
         }
         let table = table(rows, &classes, count)?;
-        let mut near = table.neighbours(&table.x, |i| NEIGHBOURS + sizes[groups[i]])?;
-        for (i, near) in near.iter_mut().enumerate() {
-            near.retain(|near| groups[near.row] != groups[i]);
-            near.truncate(NEIGHBOURS);
+        let mut near = Vec::with_capacity(groups.len());
+        // a few rows at a time: each has as many neighbours as its group has rows before they are cut
+        for (start, some) in (0..).step_by(ROWS).zip(groups.chunks(ROWS)) {
+            let rows = table.x.select_rows(&(start..start + some.len()).collect::<Vec<_>>());
+            let found = table.neighbours(&rows, |i| NEIGHBOURS + sizes[some[i]])?;
+            near.extend(found.into_iter().zip(some).map(|(mut near, group)| {
+                near.retain(|near| groups[near.row] != *group);
+                near.truncate(NEIGHBOURS);
+                near
+            }));
         }
         let apart: Vec<f64> = near.iter().map(|near| average(near)).collect();
         let usual = median(apart.clone()).unwrap_or(0.0);

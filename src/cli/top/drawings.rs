@@ -46,7 +46,8 @@ pub fn open<'a>(
     let folder = arguments.annotate.as_deref().filter(|path| is_folder(path));
     let sheet = arguments.annotate.as_deref().filter(|_| folder.is_none());
     let annotated = sheet.map(|path| Sheet::new(path, count, 0, rules)).transpose()?;
-    if folder.is_some() && folder == explain {
+    let place = |path: &Path| std::fs::canonicalize(path).or_else(|_| std::path::absolute(path)).ok();
+    if folder.is_some() && folder.and_then(place) == explain.and_then(place) {
         return Err(Error::Usage(
             "`--annotate` and `--explain` write the same names: give each a folder of its own".into(),
         ));

@@ -1,5 +1,5 @@
 //! `relabel.csv`: the labels of all pictures, those in doubt first, in the form that `input.split: {csv: …}` reads. The
-//! user mends the column `label`, or takes the column `suggested` as that of the labels.
+//! user mends the column `label` in a copy, or takes the column `suggested` as that of the labels.
 
 use std::collections::HashSet;
 use std::io::Write;

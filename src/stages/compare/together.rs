@@ -41,7 +41,12 @@ pub fn together(
     (most, share): (usize, f64),
     ui: &Ui,
 ) -> Result<Together, CompareError> {
-    let rows = Rows::read(plan, &listing.classes, extracted, shards, ui)?;
+    let mut rows = Rows::read(plan, &listing.classes, extracted, shards, ui)?;
+    if rows.keys.len() < extracted.ok {
+        return Err(CompareError::TooMany { compared: rows.keys.len(), of: extracted.ok });
+    }
+    // a pair is mutual only where the neighbours of both are known
+    rows.queries = (0..rows.keys.len()).collect();
     let found = rows.search(ui)?;
     let mut members: BTreeMap<Option<usize>, usize> = BTreeMap::new();
     rows.labels.iter().for_each(|class| *members.entry(*class).or_default() += 1);

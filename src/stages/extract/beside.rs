@@ -12,7 +12,7 @@ use crate::config::NO_CACHE;
 use crate::io::{IoError, atomic};
 use crate::plan::Plan;
 use crate::progress::{Ui, plural};
-use crate::stages::scan::Stored;
+use crate::stages::scan::{Contents, Stored};
 use crate::store::RunDir;
 
 /// The runs beside this one and those of the cache, whose features are computed and cut by the same settings.
@@ -102,7 +102,11 @@ fn copy(
     let Some(kept) = shard::kept(other, id) else { return Ok(false) };
     let [digest] = &kept.tables[..] else { return Ok(false) };
     let is_same = kept.maker.as_ref() == Some(maker) && kept.outcomes.len() == shard.rows.len();
-    if !is_same || !failed && kept.outcomes.iter().any(Outcome::is_failed) {
+    // a file that could not be read then may be readable now
+    if !is_same || kept.notes.iter().any(|note| note.contents == Contents::Unread) || !failed && kept.outcomes.iter().any(Outcome::is_failed) {
+        return Ok(false);
+    }
+    if std::fs::File::open(&existing.path).is_err() {
         return Ok(false);
     }
     std::fs::create_dir_all(dir.shards()).map_err(IoError::write(&dir.shards()))?;

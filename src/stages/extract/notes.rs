@@ -107,7 +107,10 @@ impl Notes {
     /// Adds the notes of runs with the same extraction. They belong to those runs, and are not brought up to date.
     pub fn add_others(&mut self, plan: &Plan) -> Result<(), ExtractError> {
         for other in beside::others(plan)? {
-            self.notes.extend(Self::read(&other).notes.into_iter().map(|(note, _)| (note, None)));
+            let notes = Self::read(&other).notes.into_iter().map(|(note, _)| note);
+            // a file that could not be read then may be readable now
+            let notes = notes.filter(|note| note.contents != Contents::Unread);
+            self.notes.extend(notes.map(|note| (note, None)));
         }
         self.notes.sort_by_key(|(note, _)| note.path);
         Ok(())

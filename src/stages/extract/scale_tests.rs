@@ -18,7 +18,7 @@ use crate::stages::scan::{Contents, Listing, Split};
 
 const YAML: &str = "version: 1\ninput: {root: data/fruits, split: {train: 'Training/**', test: 'Test/**'}, \
                     classes: [Banana, Lemon, Strawberry], limit_per_class: 11}\n\
-                    extract: {shard_rows: 8, recipe: {size: 64}}\nruntime: {threads: 1}\n";
+                    extract: {shard_rows: 8, recipe: {size: 64}}\nruntime: {threads: 1}\noutput: {cache: none}\n";
 /// The run's folder of the process that is killed.
 const KILLED: &str = "FEATURIZE_TEST_KILLED";
 

@@ -82,7 +82,7 @@ fn meaning(kind: &str) -> Option<&'static str> {
         "panicked" => "the decoder gave up on it",
         "unreadable" => "the system does not let it be read",
         "dangling_link" => "a link to nothing",
-        "link_loop" => "a link to a folder above it",
+        "link_loop" => "a link to a folder above it, or to itself",
         "missing" => "named by the table and not there, or not on its server, or a row without a picture",
         "forbidden" => "its server gives it only to those who may read it",
         "unreachable" => "no server gave it, though servers answered; another time it may",

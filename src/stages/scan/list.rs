@@ -282,9 +282,20 @@ pub(super) fn add(found: &mut Found, location: &Path, path: String, raw: Option<
             Ok(_) => (Kind::DanglingLink, "a link to nothing".to_string()),
             Err(_) => (Kind::Missing, "there is no such file".to_string()),
         },
+        Err(error) if is_loop(&error) => (Kind::LinkLoop, "a link that leads back to itself".to_string()),
         Err(error) => (Kind::Unreadable, format!("cannot be read: {error}")),
     };
     found.leave(path, kind, reason);
+}
+
+#[cfg(unix)]
+fn is_loop(error: &std::io::Error) -> bool {
+    error.raw_os_error() == Some(libc::ELOOP)
+}
+
+#[cfg(not(unix))]
+fn is_loop(_: &std::io::Error) -> bool {
+    false
 }
 
 /// Describes an entry that the system does not let be read; the path of a folder ends with `/`.
@@ -297,6 +308,7 @@ fn unreadable(error: &walkdir::Error, root: &Path) -> (String, Kind, String) {
     match error.io_error() {
         // an entry that was listed and is not found is a link to nothing
         Some(io) if io.kind() == ErrorKind::NotFound => (path, Kind::DanglingLink, "a link to nothing".to_string()),
+        Some(io) if is_loop(io) => (path, Kind::LinkLoop, "a link that leads back to itself".to_string()),
         // an entry that is no link is a folder that cannot be listed
         Some(io) if whole.is_dir() || !whole.is_symlink() => {
             (path + "/", Kind::Unreadable, format!("the folder cannot be read: {io}"))

@@ -120,22 +120,16 @@ impl Storing<'_> {
         &self,
         writer: &mut Writer<W>,
         numbers: &Numbers,
-        left: Listing,
+        mut left: Listing,
         part: &Listing,
     ) -> Result<Listing, IoError> {
-        let joined;
-        let all = match left.pictures.is_empty() && left.aside.is_empty() {
-            // one that is held is not copied
-            true => part,
-            false => {
-                joined = Listing {
-                    pictures: left.pictures.iter().chain(&part.pictures).cloned().collect(),
-                    aside: left.aside.iter().chain(&part.aside).cloned().collect(),
-                    ..Listing::default()
-                };
-                &joined
-            }
-        };
+        // a listing that is held is not copied
+        let is_alone = left.pictures.is_empty() && left.aside.is_empty();
+        if !is_alone {
+            left.pictures.extend_from_slice(&part.pictures);
+            left.aside.extend_from_slice(&part.aside);
+        }
+        let all = if is_alone { part } else { &left };
         let mut shards = (self.cut)(&all.pictures);
         let open = shards.pop().unwrap_or_default();
         let mut aside = all.aside.iter().peekable();
@@ -143,7 +137,13 @@ impl Storing<'_> {
             let rows = group(&all.pictures[rows], &mut aside);
             writer.append(table(&rows, &left.classes, numbers), &[])?;
         }
-        Ok(Listing { pictures: all.pictures[open].to_vec(), aside: aside.cloned().collect(), ..left })
+        let written = all.aside.len() - aside.len();
+        if is_alone {
+            return Ok(Listing { pictures: part.pictures[open].to_vec(), aside: part.aside[written..].to_vec(), ..left });
+        }
+        left.pictures.drain(..open.start);
+        left.aside.drain(..written);
+        Ok(left)
     }
 }
 
