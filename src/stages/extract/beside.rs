@@ -103,7 +103,10 @@ fn copy(
     let [digest] = &kept.tables[..] else { return Ok(false) };
     let is_same = kept.maker.as_ref() == Some(maker) && kept.outcomes.len() == shard.rows.len();
     // a file that could not be read then may be readable now
-    if !is_same || kept.notes.iter().any(|note| note.contents == Contents::Unread) || !failed && kept.outcomes.iter().any(Outcome::is_failed) {
+    if !is_same
+        || kept.notes.iter().any(|note| note.contents == Contents::Unread)
+        || !failed && kept.outcomes.iter().any(Outcome::is_failed)
+    {
         return Ok(false);
     }
     if std::fs::File::open(&existing.path).is_err() {

@@ -139,7 +139,11 @@ impl Storing<'_> {
         }
         let written = all.aside.len() - aside.len();
         if is_alone {
-            return Ok(Listing { pictures: part.pictures[open].to_vec(), aside: part.aside[written..].to_vec(), ..left });
+            return Ok(Listing {
+                pictures: part.pictures[open].to_vec(),
+                aside: part.aside[written..].to_vec(),
+                ..left
+            });
         }
         left.pictures.drain(..open.start);
         left.aside.drain(..written);
