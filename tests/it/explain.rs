@@ -97,7 +97,8 @@ fn heat_maps_are_written_for_every_picture() {
     refused(run(&["--explain", "both", "--annotate", "both"]), "give each a folder of its own");
     refused(run(&["--explain", "pictures/Test"]), "name another folder");
     refused(run(&["--explain", "x", "--labels", "folder"]), "cannot be used with");
-    // of mistakes the report shows them, too
+    // of mistakes the report shows them, too: here of a banana among the lemons
+    workspace.write("pictures/Test/Lemon/wrong.jpg", &workspace.read("pictures/Test/Banana/0_0_100.jpg"));
     let sets = ["train={logistic: {}}", "reduce={pca: {components: 2}}", "extract.layer=blocks.1.0"];
     let sets = [&sets[..], &["extract.recipe.size=64", "report.samples=48"]].concat();
     workspace.run("bad", &sets.iter().flat_map(|set| ["--set", set]).collect::<Vec<_>>()).ok();
