@@ -38,7 +38,7 @@ fn the_table_to_mend_labels_comes_back_as_it_is_or_with_its_suggestions() {
     workspace.write("mended.csv", &workspace.read("out/relabel.csv"));
     let csv = format!("input.split={{csv: {}}}", workspace.path("mended.csv").display());
     let same = workspace.run("out", &["--set", &csv]).ok();
-    assert!(same.stderr.contains("nothing to do"), "{}", same.stderr);
+    assert_eq!(same.event("summary")["computed"].as_array().map(Vec::len), Some(0));
     assert_eq!(lines(&String::from_utf8(workspace.read("out/relabel.csv")).expect("text")).1, rows);
     let mended = format!("input.split={{csv: {}, label: suggested}}", workspace.path("mended.csv").display());
     workspace.run("out", &["--set", &mended]).ok();
@@ -120,7 +120,10 @@ fn a_split_keeps_near_copies_on_one_side_and_is_read_back() {
 fn the_page_is_opened_where_there_is_a_display_and_its_absence_is_no_error() {
     use std::os::unix::fs::PermissionsExt;
     let workspace = Workspace::with_fruits(4, 1);
-    workspace.write("bin/xdg-open", b"#!/bin/sh\necho \"$1\" > \"${0%/*}/opened.new\"\n/bin/mv \"${0%/*}/opened.new\" \"${0%/*}/opened\"\n");
+    workspace.write(
+        "bin/xdg-open",
+        b"#!/bin/sh\necho \"$1\" > \"${0%/*}/opened.new\"\n/bin/mv \"${0%/*}/opened.new\" \"${0%/*}/opened\"\n",
+    );
     let program = workspace.path("bin/xdg-open");
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("set");
     let start = |display: Option<&str>, more: &[&str]| {

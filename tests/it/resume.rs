@@ -138,7 +138,10 @@ fn other_settings_leave_no_file_of_those_before_and_every_file_of_the_user() {
         names.sort();
         names
     };
-    assert_eq!(names("out/classifier"), ["classifier.json", "columns.parquet", "knn.safetensors", "novelty.safetensors", "svd.safetensors"]);
+    assert_eq!(
+        names("out/classifier"),
+        ["classifier.json", "columns.parquet", "knn.safetensors", "novelty.safetensors", "svd.safetensors"]
+    );
     assert_eq!(names("out/figures"), ["mine.svg"]);
     assert!(!workspace.path("out/quality.parquet").exists());
     // from the start they are the same

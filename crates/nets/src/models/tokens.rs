@@ -43,7 +43,7 @@ pub struct Attention {
     pub heads: usize,
     /// None: every position attends to all positions.
     pub window: Option<AttentionWindow>,
-    /// What is learned about the distance of two positions.
+    /// The learned values for the distances of two positions.
     pub bias: RelativeBias,
 }
 

@@ -85,7 +85,7 @@ pub(super) fn renamed(tensors: &BTreeMap<String, Tensor>, graph: &Graph) -> Opti
     Some(all)
 }
 
-/// What stands before the names: beside a tower of OpenAI, whose names begin with `visual.`, is one for texts with the
+/// The prefixes of the names: beside a tower of OpenAI, whose names begin with `visual.`, is one for texts with the
 /// same names.
 fn before<'a>(name: &'a str, mark: &str) -> &'a str {
     let rest = &name[..name.len() - mark.len()];

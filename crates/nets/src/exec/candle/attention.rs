@@ -112,7 +112,7 @@ fn join(x: &Tensor, window: AttentionWindow, [h, w]: [usize; 2]) -> Result<Tenso
     Ok(roll(&roll(&map, 2, (h - down) % h)?, 3, (w - across) % w)?)
 }
 
-/// What stands before `first` along a dimension goes to its end.
+/// Moves the elements before `first` along a dimension to its end.
 fn roll(x: &Tensor, dim: usize, first: usize) -> Result<Tensor, candle_core::Error> {
     if first == 0 {
         return Ok(x.clone());
