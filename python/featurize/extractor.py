@@ -30,7 +30,7 @@ class Extractor:
         `"keras"`, `"torchvision"`, `"timm"`, a file, `"hf:owner/repo/file"`, a URL, `"random"`, or a name that
         `featurize weights import --name` gave. Default: the first of `featurize models list`.
     source
-        Whose network it is, where the weights are a file that does not say so: `"keras"`, `"torchvision"` or `"timm"`.
+        The library of the network, where the weights are a file that does not say so: `"keras"`, `"torchvision"` or `"timm"`.
     layer
         The layer, or a list of layers, by name. Default: the last one before the classifier.
     features

@@ -49,7 +49,7 @@ pub struct EmbedArgs {
     /// your own.
     #[arg(long, value_name = "WEIGHTS")]
     weights: Option<String>,
-    /// Whose network it is: `keras`, `torchvision`, `timm`, `openai` or `facebook`.
+    /// The library of the network: `keras`, `torchvision`, `timm`, `openai` or `facebook`.
     #[arg(long, value_name = "SOURCE")]
     source: Option<String>,
     /// The layer: see `featurize models show NAME`.

@@ -23,8 +23,8 @@ pub fn write_noted<E: From<IoError>>(
     finish(Sink::create(path).map_err(IoError::from)?, fill, note)
 }
 
-/// Copies `from` to `path` if the copy has the hash `expected`, which is false otherwise; `note` is called before the copy
-/// gets its name.
+/// Copies `from` to `path` if the copy has the hash `expected`, which is false otherwise; `note` is called before the
+/// copy gets its name.
 pub fn copy<E: From<IoError>>(
     from: &Path,
     path: &Path,

@@ -1,5 +1,5 @@
-//! `atlas`: one table for Apple's Embedding Atlas, in which every picture has its place on the first two components, its
-//! neighbours and its thumbnail.
+//! `atlas`: one table for Apple's Embedding Atlas, in which every picture has its place on the first two components,
+//! its neighbours and its thumbnail.
 
 use std::collections::HashMap;
 

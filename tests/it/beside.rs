@@ -73,7 +73,7 @@ fn a_cache_is_named_and_its_damaged_tables_are_computed() {
         let taken = run(&workspace, out, &[&cache]).ok();
         assert_eq!(computed(&taken), 0, "{out}: {}", taken.stderr);
         assert!(workspace.results(out) == expected, "{out}");
-        // what was begun by copies is finished without the cache
+        // a run that began with copies finishes without the cache
         assert!(run(&workspace, out, &[]).ok().computed().is_empty());
     }
     let table = "cache/a/features/part-00001.parquet";

@@ -62,7 +62,7 @@ fn the_shares_of_a_linear_chain_add_up_to_its_score() {
     let sets = [&sets[..], &["extract.recipe.size=96", "report=null"]].concat();
     workspace.run("out", &sets.iter().flat_map(|set| ["--set", set]).collect::<Vec<_>>()).ok();
     let predictor = opened(&workspace, "out");
-    // what a constant adds is the same for every picture
+    // a constant adds the same to every picture
     let of = |picture: &RgbImage| {
         let p = predictor.of_picture(picture).expect("probabilities");
         let sum = |class| -> f64 {

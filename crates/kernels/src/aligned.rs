@@ -54,8 +54,8 @@ impl Aligned {
 }
 
 /// Asks the system for huge pages behind a long vector that has not been written yet. Writing it the first time then
-/// takes one page fault instead of 512: 256 MiB took 0.06 s instead of 0.24 s on a virtual machine. Where the system has
-/// no such pages, nothing happens.
+/// takes one page fault instead of 512: 256 MiB took 0.06 s instead of 0.24 s on a virtual machine. Where the system
+/// has no such pages, nothing happens.
 #[cfg_attr(any(miri, not(target_os = "linux")), allow(unused_variables))]
 pub fn prefer_huge_pages(values: &mut Vec<f32>) {
     /// Bytes of a huge page on x86-64, and on aarch64 with pages of 4 KiB.

@@ -248,7 +248,8 @@ pub(crate) struct ComputeRange<'a, C, E: Element> {
 pub(crate) const ENOUGH_TILES: usize = 4;
 
 /// The number of positions in the block that begins with the window `starts[0]`: whole tiles of `tile_rows` positions,
-/// as many as see inputs that stay in the second-level cache, but at least [`ENOUGH_TILES`]. An element has `size` bytes.
+/// as many as see inputs that stay in the second-level cache, but at least [`ENOUGH_TILES`]. An element has `size`
+/// bytes.
 pub(crate) fn block_positions(starts: &[u32], tile_rows: usize, size: usize) -> usize {
     let reach = ((512 << 10) / size) as u32;
     let is_near = |tile: &usize| starts[tile_rows * tile].abs_diff(starts[0]) <= reach;

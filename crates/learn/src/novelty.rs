@@ -166,8 +166,8 @@ impl Novelty {
     }
 
     /// The largest distance of a known row where a share `rate` of new pictures of the classes may be taken for unknown
-    /// ones. A row farther away has a p-value of at most `rate` among the train rows (Vovk's conformal prediction). None
-    /// where there are too few of them for so small a rate.
+    /// ones. A row farther away has a p-value of at most `rate` among the train rows (Vovk's conformal prediction).
+    /// None where there are too few of them for so small a rate.
     pub fn limit(&self, rate: f64) -> Option<f32> {
         let beyond = (rate * (self.sorted.len() + 1) as f64 + 1e-9) as usize; // with the row itself
         let at = self.sorted.len().checked_sub(beyond.max(1))?;

@@ -109,8 +109,8 @@ pub fn mutual(queries: &[usize], found: &[Neighbours], least: f32) -> Vec<Pair> 
     pairs
 }
 
-/// Joins the groups of the rows of one pair after the other, where `fits` says that the pair may make a group of so many
-/// rows: for each of `n` rows the lowest of its group.
+/// Joins the groups of the rows of one pair after the other, where `fits` says that the pair may make a group of so
+/// many rows: for each of `n` rows the lowest of its group.
 pub fn groups(n: usize, pairs: &[Pair], fits: impl Fn(&Pair, usize) -> bool) -> Vec<usize> {
     let (mut parent, mut size): (Vec<usize>, _) = ((0..n).collect(), vec![1usize; n]);
     for pair in pairs {

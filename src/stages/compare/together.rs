@@ -30,9 +30,9 @@ impl Together {
     }
 }
 
-/// Groups the pictures that are mutual nearest neighbours at a similarity of [`NEAR`] and above, the most similar first.
-/// A group has `most` pictures at most and not more than `share` of a class, so that a fruit that turns before the
-/// camera becomes several groups; copies that are the same to the network stay together, however many there are.
+/// Groups the pictures that are mutual nearest neighbours at a similarity of [`NEAR`] and above, the most similar
+/// first. A group has `most` pictures at most and not more than `share` of a class, so that a fruit that turns before
+/// the camera becomes several groups; copies that are the same to the network stay together, however many there are.
 pub fn together(
     plan: &Plan,
     listing: &Listing,

@@ -1,5 +1,5 @@
-//! Tables of other runs with the same extraction: those beside this run, and those of `output.cache`. They are copied as
-//! a worker would have computed them, and nothing depends on the other run afterwards.
+//! Tables of other runs with the same extraction: those beside this run, and those of `output.cache`. They are copied
+//! as a worker would have computed them, and nothing depends on the other run afterwards.
 
 use std::collections::BTreeMap;
 use std::fs::Metadata;

@@ -121,7 +121,8 @@ impl Notes {
         self.notes[first..].iter().take_while(move |(note, _)| note.path == path)
     }
 
-    /// Fills in the contents of the pictures of a part. Files that may have changed since are read, all threads at once.
+    /// Fills in the contents of the pictures of a part. Files that may have changed since are read, all threads at
+    /// once.
     pub fn resolve(&mut self, plan: &Plan, part: &mut Listing, ui: &Ui) -> Result<(), ExtractError> {
         ui.check()?;
         let mut doubtful = Vec::new();

@@ -1,4 +1,4 @@
-//! What is gained by keeping only predictions that can be relied on: accuracy against coverage, and the pictures that
+//! Accuracy against coverage, which shows the gain of keeping only reliable predictions, and the pictures that
 //! are of no known class.
 
 use serde_json::{Value, json};

@@ -129,8 +129,8 @@ pub fn run(
     Ok((Reported { bytes, quality: summary }, files))
 }
 
-/// The predictor of the run, where it tells at the cost of a prediction where it looked. A report does without heat maps
-/// where its weights or its device are gone.
+/// The predictor of the run, where it tells at the cost of a prediction where it looked. A report does without heat
+/// maps where its weights or its device are gone.
 fn looking(plan: &Plan) -> Option<Predictor> {
     let device = predictor::device(&plan.dir, None).ok()?;
     let predictor = Predictor::of_run(&plan.dir, None, &device).ok()?;

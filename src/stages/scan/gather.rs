@@ -1,8 +1,8 @@
 //! Gathers the files below a root, which may be too many for the memory.
 //!
-//! Up to a number of files they are held. Of more, each run of so many goes to the disk, sorted, and the runs are merged
-//! once all files were met. A run is a file without a name, so the system removes it when the process ends, however that
-//! happens.
+//! Up to a number of files they are held. Of more, each run of so many goes to the disk, sorted, and the runs are
+//! merged once all files were met. A run is a file without a name, so the system removes it when the process ends,
+//! however that happens.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};

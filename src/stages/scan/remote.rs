@@ -44,8 +44,8 @@ impl From<BucketError> for RemoteError {
     }
 }
 
-/// Everything below a folder of a bucket, by the rules of folders. `tick` gets what was found so far after each file, and
-/// may take it.
+/// Everything below a folder of a bucket, by the rules of folders. `tick` gets what was found so far after each file,
+/// and may take it.
 pub fn bucket(
     root: &Path,
     stop: &Arc<AtomicBool>,

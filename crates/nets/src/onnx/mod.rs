@@ -9,9 +9,10 @@
 //! [`Writer`] makes files (`write`).
 //!
 //! The importer goes through the nodes that the asked layers need. Nodes over constants, with which exporters write the
-//! arithmetic of sizes, are computed at once (`constants`, `array`, `shape`). Reshapes and transposes move no number and
-//! become no layer (`view`). Chains of elementwise nodes become the activation whose numbers they give (`curve`). Every
-//! other node is a layer of the [`Graph`] under its own name. Nodes without a counterpart are an error that lists them.
+//! arithmetic of sizes, are computed at once (`constants`, `array`, `shape`). Reshapes and transposes move no number
+//! and become no layer (`view`). Chains of elementwise nodes become the activation whose numbers they give (`curve`).
+//! Every other node is a layer of the [`Graph`] under its own name. Nodes without a counterpart are an error that lists
+//! them.
 
 mod arithmetic;
 mod array;

@@ -80,8 +80,8 @@ impl WeightFile {
         if let Content::Onnx(file) = &self.content { Some(file) } else { None }
     }
 
-    /// Finds the row of `model` whose network the file holds: the library is the one whose names and shapes fit best, the
-    /// first of equals; its row is the one that has published a file of this name, else its default.
+    /// Finds the row of `model` whose network the file holds: the library is the one whose names and shapes fit best,
+    /// the first of equals; its row is the one that has published a file of this name, else its default.
     pub fn recognise(&self, model: &'static ModelSpec, key: Option<&str>) -> Option<&'static WeightsSpec> {
         let faults = |spec: &&'static WeightsSpec| {
             let (classes, source) = (spec.classes, spec.source);

@@ -89,8 +89,8 @@ mod tests {
     use crate::weights::Tensor;
 
     /// `F.interpolate(x, mode="bicubic", …)` of a grid of 5 × 5 whose value i is ((7 i + 3) mod 11) / 11, in float64 by
-    /// torch 2.15, with `antialias=True`, nothing, `align_corners=True`, and `scale_factor=((h + 0.1) / 5, …)`: the first
-    /// 12 values.
+    /// torch 2.15, with `antialias=True`, nothing, `align_corners=True`, and `scale_factor=((h + 0.1) / 5, …)`: the
+    /// first 12 values.
     #[test]
     fn grids_are_resized_as_by_pytorch() {
         use PositionResize::{Antialiased, Corners, Offset, Plain};

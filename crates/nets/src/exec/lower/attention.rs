@@ -122,8 +122,8 @@ struct DistanceNetwork {
 }
 
 impl DistanceNetwork {
-    /// The table of [`by_distance`]; a window of `counted` positions a side is a distance of 8, of which the logarithm is
-    /// taken.
+    /// The table of [`by_distance`]; a window of `counted` positions a side is a distance of 8, of which the logarithm
+    /// is taken.
     fn table(&self, heads: usize, [h, w]: [usize; 2], counted: [usize; 2]) -> Vec<f32> {
         let distance = |at: usize, size: usize, counted: usize| {
             let steps = at as f64 - (size - 1) as f64;

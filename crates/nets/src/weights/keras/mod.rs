@@ -93,8 +93,8 @@ impl FileLayer {
         Self { format, path, name, variables }
     }
 
-    /// Names the layers that are counted with this one: all layers of an older file (none), those of its class in a newer
-    /// one, whose group is called after the class.
+    /// Names the layers that are counted with this one: all layers of an older file (none), those of its class in a
+    /// newer one, whose group is called after the class.
     fn lane(&self) -> Option<&str> {
         match self.format {
             Format::Legacy => None,
