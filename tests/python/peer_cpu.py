@@ -45,8 +45,10 @@ ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = ROOT / "data" / "weights" / "efficientnet_lite0.f16.safetensors"
 MODELS = {
     "f32": "mobilenet_v3_large,efficientnet_b0,convnext_tiny,regnet_y_3_2gf,resnext50_32x4d,"
-    "resnet50,vgg16,inception_v3.timm,xception.timm,efficientnet_lite0.timm",
-    "bf16": "convnext_tiny,resnet50",
+    "resnet50,vgg16,inception_v3.timm,xception.timm,efficientnet_lite0.timm,"
+    "vit_small_patch16_224.timm,vit_base_patch16_224.timm,vit_small_patch14_dinov2.timm,swin_t",
+    "bf16": "convnext_tiny,resnet50,"
+    "vit_small_patch16_224.timm,vit_base_patch16_224.timm,vit_small_patch14_dinov2.timm,swin_t",
     "int8": "resnet50,vgg16,inception_v3.timm,xception.timm,efficientnet_lite0.timm",
 }
 # names that differ from ours
@@ -65,7 +67,8 @@ def torch_network(name, source, size):
     """The network without its classifier, and its weights."""
     torch.manual_seed(0)
     make = timm.create_model if source == "timm" else torchvision.models.get_model
-    network = make(IN_TIMM.get(name, name) if source == "timm" else name).eval()
+    resized = {"img_size": size} if "dinov2" in name else {}
+    network = make(IN_TIMM.get(name, name) if source == "timm" else name, **resized).eval()
     if name == "efficientnet_lite0":
         network.load_state_dict({key: tensor.float() for key, tensor in load_file(SHIPPED).items()}, strict=False)
     else:
@@ -165,7 +168,7 @@ class Bench:
             "version": 1,
             "name": "peer",
             "input": {"root": str(self.options.folder)},
-            "extract": extract | {"features": "avg", "precision": self.options.precision},
+            "extract": extract | {"features": "pooled", "precision": self.options.precision},
             "runtime": {"device": "cpu", "threads": self.options.threads},
         }
         with tempfile.TemporaryDirectory() as folder:

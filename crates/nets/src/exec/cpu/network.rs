@@ -27,7 +27,7 @@ use featurize_kernels::int8::Int8Isa;
 use featurize_kernels::winograd;
 
 #[cfg(test)]
-pub(super) use self::int8::{pool_reads, quantise as quantise_int8};
+pub(super) use self::int8::quantise as quantise_int8;
 pub(super) use self::plan::fuse;
 
 /// Pictures that go through the late layers together.
@@ -258,12 +258,22 @@ impl Network {
         best
     }
 
-    /// Runs a picture `(h, w, c)`, step by step, and shows each value with its map once it is there, the picture first,
-    /// before the next step reads it. The network computes f32, and no steps go over a picture together.
-    pub(super) fn observe(&self, scratch: &mut Scratch, picture: &[f32], see: &mut dyn FnMut(usize, &Map, &mut [f32])) {
+    /// Runs a picture `(h, w, c)`, step by step, and shows each value with its map and its buffer once it is there, the
+    /// picture first, before the next step reads it. The network computes f32 or bytes, and no steps go over a picture
+    /// together.
+    pub(super) fn observe(
+        &self,
+        scratch: &mut Scratch,
+        picture: &[f32],
+        see: &mut dyn FnMut(usize, &Map, &mut Aligned),
+    ) {
         let map = self.maps[0];
-        put(&map, &mut scratch.buffers[map.buffer], picture);
-        see(0, &map, &mut scratch.buffers[map.buffer]);
+        let buffer = &mut scratch.buffers[map.buffer];
+        match self.engine {
+            Engine::Int8(unit) => self.put_int8(unit, buffer, 0, picture),
+            _ => put(&map, buffer, picture),
+        }
+        see(0, &map, buffer);
         for (i, step) in self.steps.iter().enumerate() {
             self.whole(i, scratch, 0, 1, &mut |_, _| {});
             let map = &self.maps[step.output];

@@ -274,7 +274,7 @@ fn writes_bytes(op: &Op) -> bool {
 
 /// Whether a pool may take bytes as they are: the largest is that of the values; a mean with zeros of the padding is
 /// that of the values only where zero is the byte zero.
-pub(crate) fn pool_reads(pooling: Pooling, zeros: bool, quant: &Quant) -> bool {
+fn pool_reads(pooling: Pooling, zeros: bool, quant: &Quant) -> bool {
     let from_zero = quant.offset.iter().all(|offset| *offset == 0.0);
     from_zero || (pooling == Pooling::Max && !zeros) || pooling == Pooling::Avg
 }
