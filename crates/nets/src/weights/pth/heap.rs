@@ -86,6 +86,14 @@ impl Heap {
         }
     }
 
+    /// The tensors and modules in a module of TorchScript, by name: its classes are `__torch__.…`, and the state of an
+    /// object stands in the place of its arguments.
+    pub(super) fn module(&self, value: Value) -> Option<Value> {
+        let Node::Call { function, args } = *self.node(value)? else { return None };
+        let (class, _) = self.global(function)?;
+        (class.split('.').next() == Some("__torch__")).then_some(args)
+    }
+
     /// Module and name of a class or function.
     pub(super) fn global(&self, value: Value) -> Option<(&str, &str)> {
         match self.node(value)? {

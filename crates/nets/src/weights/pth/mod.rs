@@ -1,7 +1,8 @@
 //! PyTorch's weight files (`.pth`, `.pt`, `.bin`) → f32 tensors, read when they are asked for. What `torch.save` writes
 //! is a pickle that describes the tensors, and the bytes of their storages, in one of two formats:
 //!
-//! * since PyTorch 1.6 a zip: `<prefix>/data.pkl`, `<prefix>/data/<key>` for each storage (`zip.rs`);
+//! * since PyTorch 1.6 a zip: `<prefix>/data.pkl`, `<prefix>/data/<key>` for each storage (`zip.rs`); a TorchScript
+//!   program is such a zip with its code beside them;
 //! * before, one pickle after the other, then the storages (`legacy.rs`).
 //!
 //! The pickle is read as data (`pickle.rs`, `heap.rs`), the tensors are found in it (`state.rs`) and laid over the

@@ -165,7 +165,15 @@ impl<'a> Unpickler<'a> {
     fn call(&mut self, opcode: u8) -> Result<bool, Fault> {
         let value = match opcode {
             // the state of an object
-            b'b' => return self.pop().and_then(|_| self.top()).map(|_| true),
+            b'b' => {
+                let (state, object) = (self.pop()?, self.top()?);
+                if self.heap.module(object).is_some()
+                    && let Some(Node::Call { args, .. }) = self.top_node()?
+                {
+                    *args = state;
+                }
+                return Ok(true);
+            }
             b'Q' => {
                 let identifier = self.pop()?;
                 self.heap.add(Node::Persistent(identifier))

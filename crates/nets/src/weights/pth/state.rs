@@ -15,6 +15,8 @@ use crate::weights::{Tensor, WeightError};
 /// Dictionaries and lists within one another that are looked into: `checkpoint["model"]["state_dict"]["student"]` and
 /// one more.
 const DEPTH: usize = 4;
+/// Modules of a TorchScript program within one another: `visual.transformer.resblocks.0.attn.out_proj` are six.
+const MODULES: usize = 16;
 /// Tensors, dictionaries and lists that a file may hold, and values of any kind that are looked at on the way: a
 /// hundred times those of a network with its optimiser and a long history of its training. A small file can name one
 /// over and over.
@@ -111,11 +113,12 @@ fn natural(value: Value) -> Option<u64> {
     }
 }
 
-/// The tensors of all dictionaries and lists in what was saved, each under its way there: `state_dict.conv1.weight`.
+/// The tensors of all dictionaries, lists and modules of TorchScript in what was saved, each under its way there:
+/// `state_dict.conv1.weight`.
 pub(super) fn tensors(content: &Content, file: SharedFile) -> Result<BTreeMap<String, Tensor>, Fault> {
     let heap = &content.heap;
     let mut walk = Walk { heap, named: Vec::new(), tensors: MOST_TENSORS, values: MOST_VALUES };
-    walk.value(content.top, "", DEPTH)?;
+    walk.value(content.top, "", if heap.module(content.top).is_some() { MODULES } else { DEPTH })?;
     if walk.named.is_empty() {
         return Err(no_state_dict(heap, content.top));
     }
@@ -140,7 +143,7 @@ impl Walk<'_> {
     /// Looks into `value`, which stands under `path` (with a dot behind it, save at the top), `depth` levels down.
     fn value(&mut self, value: Value, path: &str, depth: usize) -> Result<(), Fault> {
         let heap = self.heap;
-        match heap.node(value) {
+        match heap.node(heap.module(value).unwrap_or(value)) {
             Some(Node::Dict(pairs)) => {
                 for &(key, value) in pairs {
                     // the numbers of an optimiser's parameters name no weights
@@ -164,10 +167,11 @@ impl Walk<'_> {
         self.values = self.values.checked_sub(1).ok_or(MANY)?;
         let Value::Node(_) = value else { return Ok(()) };
         self.tensors = self.tensors.checked_sub(1).ok_or(MANY)?;
+        let inner = self.heap.module(value).unwrap_or(value);
         if let Some(call) = rebuilt(self.heap, value) {
             self.named.push((format!("{path}{key}"), call));
         } else if let (Some(Node::Dict(_) | Node::List(_) | Node::Tuple(_)), Some(depth)) =
-            (self.heap.node(value), depth.checked_sub(1))
+            (self.heap.node(inner), depth.checked_sub(1))
         {
             self.value(value, &format!("{path}{key}."), depth)?;
         }

@@ -95,8 +95,25 @@ fn programs_are_refused_with_what_to_do() {
         "it holds a whole `torch.nn.modules.linear.Linear` object, not its weights: no code of a file is run; load it \
          in PyTorch and save `model.state_dict()` instead"
     );
-    assert!(is_pth(&golden("pth_script.pt")).expect("there"));
-    assert!(reason(&golden("pth_script.pt")).starts_with("it is a TorchScript program"));
+}
+
+#[test]
+fn the_tensors_of_torchscript_are_read_as_data() {
+    let set = read(&golden("pth_script.pt")).expect("read");
+    assert_eq!(set.keys().collect::<Vec<_>>(), ["bias", "weight"]);
+    // `torch.jit.load(file).state_dict()`
+    assert_eq!((set["weight"].shape(), bits(&set["weight"])), (&[2, 1][..], vec![0xbf6f_c276, 0xbf15_7004]));
+    assert_eq!((set["bias"].shape(), bits(&set["bias"])), (&[2][..], vec![0x3f5c_0e9e, 0x3ee4_76bc]));
+    // a module in a module ..., whose state names the outermost one, too
+    let module = |name: &str, state: &[u8]| [b"c__torch__.net\n", name.as_bytes(), b"\n)\x81", state, b"b"].concat();
+    let weight = dict(&[("weight", tensor("a", 1, b"", 0, &[1], &[1])), ("training", b"\x88".to_vec())]);
+    let inner = (0..8).fold(module("Linear", &weight), |inner, i| {
+        module("Block", &dict(&[(&format!("m{i}"), inner), ("root", b"h\x07".to_vec())]))
+    });
+    let object = [&b"c__torch__\nNet\n)\x81q\x07"[..], &dict(&[("visual", inner)]), b"b"].concat();
+    let set = read(on_disk(&legacy(&object, &[("a", &[2.5])])).path()).expect("read");
+    let name = "visual.m7.m6.m5.m4.m3.m2.m1.m0.weight";
+    assert_eq!(set[name].values().expect("a value"), [2.5]);
 }
 
 #[test]

@@ -32,9 +32,6 @@ pub(super) fn read(file: &mut File) -> Result<Content, Fault> {
     let length = file.metadata()?.len();
     let directory = Directory::read(file)?;
     let prefix = directory.prefix()?;
-    if directory.entries.contains_key(&format!("{prefix}constants.pkl")) {
-        return Err("it is a TorchScript program; in PyTorch, save the `state_dict()` of the model instead".into());
-    }
     if let Some(entry) = directory.entries.get(&format!("{prefix}byteorder")) {
         let mut order = Vec::new();
         entry.open(file)?.take(16).read_to_end(&mut order)?;
