@@ -88,8 +88,10 @@ pub enum NetworkPlanError {
     NotInside { model: &'static str, known: String },
     #[error("layer `{layer}` of {of} has no class token (`cls`); take `avg` or `pooled`")]
     NoClassToken { of: String, layer: String },
-    #[error("the weights `{weights}` of {model} have no classes; take other weights, or the features of `embed`")]
-    NoClasses { model: &'static str, weights: &'static str },
+    #[error(
+        "the weights `{weights}` of {model} have no classes; take other weights, or the features of `embed`{unused}"
+    )]
+    NoClasses { model: &'static str, weights: &'static str, unused: String },
     #[error("the weights `{name}` are of {of}; take `model: {of}`, or leave `model` out")]
     OtherModel { name: String, of: String },
     #[error(transparent)]
@@ -257,11 +259,24 @@ impl NetworkPlan {
         let mut plan = Self::new(model, row, weights, recipe, &[], Features::Flatten)?;
         let layer = plan.graph.logits();
         if layer == plan.graph.features() {
-            return Err(NetworkPlanError::NoClasses { model: model.name, weights: row.name });
+            let unused = plan.unused_classifier()?.unwrap_or_default();
+            return Err(NetworkPlanError::NoClasses { model: model.name, weights: row.name, unused });
         }
         let (name, shape) = (plan.graph.layer(layer).name.clone(), plan.graph.layer(layer).shape);
         plan.taps = vec![Tap { layer, name, map: shape, shape }];
         Ok(plan)
+    }
+
+    /// A classifier in the file of weights for which the network has no layer, as an error goes on: `transformers` puts
+    /// DINOv2's over the class token and the mean of the other tokens.
+    fn unused_classifier(&self) -> Result<Option<String>, WeightError> {
+        let Origin::File(file) = &self.weights else { return Ok(None) };
+        Ok(file.open()?.classifier().map(|(name, shape)| {
+            format!(
+                "; `{name}` {shape:?} of the file is over the class token and the mean of the other tokens, which the \
+                 network does not put together"
+            )
+        }))
     }
 
     /// Number of features of one picture.

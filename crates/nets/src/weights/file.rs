@@ -68,11 +68,16 @@ impl WeightFile {
             }
             Content::Named(tensors) => {
                 let renamed = efficientnet_pytorch::renamed(tensors, graph).or_else(|| towers::renamed(tensors, graph));
-                let tensors = renamed.as_ref().unwrap_or(tensors);
-                let (tensors, taken) = wrapper::unwrap(tensors, graph, taps, key, &place)?;
-                Ok((tensors.into(), taken))
+                let (found, taken) = wrapper::unwrap(renamed.as_ref().unwrap_or(tensors), graph, taps, key, &place)?;
+                Ok((WeightSet { resize: towers::resize(tensors), ..found.into() }, taken))
             }
         }
+    }
+
+    /// The classifier of `transformers` in the file: its name and shape.
+    pub fn classifier(&self) -> Option<(&str, &[usize])> {
+        let Content::Named(tensors) = &self.content else { return None };
+        towers::classifier(tensors).map(|(name, tensor)| (name, tensor.shape()))
     }
 
     /// The network, where the file brings its own graph.

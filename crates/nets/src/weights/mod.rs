@@ -31,7 +31,7 @@ pub use tensor::Tensor;
 pub use wrapper::CheckpointKey;
 
 use crate::exec::{Ranges, not_finite};
-use crate::models::graph::{Graph, LayerId, Parameter};
+use crate::models::graph::{Graph, LayerId, Parameter, PositionResize};
 use crate::models::{ModelSpec, Source, WeightsSpec};
 use crate::onnx::{self, OnnxFile};
 
@@ -150,11 +150,13 @@ pub enum WeightError {
 #[derive(Clone, Debug, Default)]
 pub struct WeightSet {
     tensors: BTreeMap<String, Tensor>,
+    /// How the library whose names the file has resizes the embeddings of positions, where that is not the graph's way.
+    resize: Option<PositionResize>,
 }
 
 impl From<BTreeMap<String, Tensor>> for WeightSet {
     fn from(tensors: BTreeMap<String, Tensor>) -> Self {
-        Self { tensors }
+        Self { tensors, resize: None }
     }
 }
 

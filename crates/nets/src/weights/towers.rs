@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::Tensor;
-use crate::models::graph::{Graph, Parameter};
+use crate::models::graph::{Graph, Parameter, PositionResize};
 
 /// The words of a name that are replaced, in this order. `conv1` and `class_embedding` are OpenAI's.
 const WORDS: [(&str, &str); 37] = [
@@ -51,18 +51,36 @@ const WORDS: [(&str, &str); 37] = [
 /// A tensor by which such a file is known, behind what stands before all of its names.
 const MARKS: [&str; 3] = ["class_embedding", "embeddings.patch_embeddings.projection.weight", "embeddings.cls_token"];
 
+/// How `transformers` resizes the embeddings of positions in a file of its own.
+pub(super) fn resize(tensors: &BTreeMap<String, Tensor>) -> Option<PositionResize> {
+    let has = |word: &str| tensors.keys().any(|name| name.ends_with(word));
+    if !has("embeddings.position_embeddings") && !has("embeddings.position_embedding.weight") {
+        return None;
+    }
+    Some(if has("embeddings.register_tokens") { PositionResize::Antialiased } else { PositionResize::Plain })
+}
+
+/// The classifier of `transformers`, which stands beside the tower: `classifier.weight` (classes, width), of DINOv2
+/// (classes, 2 · width).
+pub(super) fn classifier(tensors: &BTreeMap<String, Tensor>) -> Option<(&str, &Tensor)> {
+    let mut all = tensors.iter().filter(|(name, _)| name.ends_with("classifier.weight"));
+    all.next().map(|(name, tensor)| (name.as_str(), tensor))
+}
+
 /// The tensors by the names of `graph`, when theirs are such and it has timm's.
 pub(super) fn renamed(tensors: &BTreeMap<String, Tensor>, graph: &Graph) -> Option<BTreeMap<String, Tensor>> {
     graph.find("patch_embed.proj")?;
     let (mark, known) =
         MARKS.iter().find_map(|mark| Some((tensors.keys().find(|name| name.ends_with(mark))?, mark)))?;
     let prefix = before(mark, known);
+    // `vit.` stands before the tower alone
+    let around = prefix.strip_suffix('.').map_or("", |words| &words[..words.rfind('.').map_or(0, |dot| dot + 1)]);
     let expected: BTreeMap<String, Parameter> =
         graph.parameters().into_iter().map(|parameter| (parameter.name.clone(), parameter)).collect();
     let mut all: BTreeMap<String, Tensor> = BTreeMap::new();
     for (name, tensor) in tensors {
-        let Some(own) = name.strip_prefix(prefix) else { continue };
-        let own = of_timm(own);
+        let head = || name.strip_prefix(around)?.strip_prefix("classifier.").map(|word| format!("head.{word}"));
+        let Some(own) = name.strip_prefix(prefix).map(of_timm).or_else(head) else { continue };
         let tensor = match (own.as_str(), tensor.shape()) {
             // (width, features): it is multiplied from the right
             ("proj", &[width, features]) => {
@@ -75,7 +93,7 @@ pub(super) fn renamed(tensors: &BTreeMap<String, Tensor>, graph: &Graph) -> Opti
         };
         all.insert(own, tensor);
     }
-    joined(&mut all);
+    join(&mut all);
     // timm's projection has a bias, which is zero
     if let (Some(bias), Some(weight)) = (expected.get("head.bias"), all.get("head.weight"))
         && weight.shape()[0] == bias.shape[0]
@@ -106,7 +124,7 @@ fn transposed(tensor: &Tensor, rows: usize, columns: usize) -> Tensor {
 }
 
 /// Joins queries, keys and values.
-fn joined(all: &mut BTreeMap<String, Tensor>) {
+fn join(all: &mut BTreeMap<String, Tensor>) {
     let first = |name: &String| name.contains(".attn.q_proj.");
     for name in all.keys().filter(|name| first(name)).cloned().collect::<Vec<_>>() {
         let parts = ["q_proj", "k_proj", "v_proj"].map(|part| all.remove(&name.replace("q_proj", part)));
@@ -225,5 +243,36 @@ mod tests {
             }
         }
         assert!(renamed(&BTreeMap::new(), &graph(clip, Source::Timm)).is_none());
+    }
+
+    #[test]
+    fn the_classifier_of_transformers_is_the_head() {
+        let (model, within) = ("vit_base_patch16_224", [("layernorm_before.*", &[768][..])]);
+        let file = file(
+            &[
+                ("module.vit.embeddings.cls_token", &[1, 1, 768]),
+                ("module.vit.embeddings.position_embeddings", &[1, 197, 768]),
+                ("module.classifier.*", &[7, 768]),
+            ],
+            "module.vit.encoder.layer.",
+            &within,
+        );
+        let renamed = renamed(&file, &graph(model, Source::Timm)).expect("such names");
+        let shape = |name: &str| renamed.get(name).map(|tensor| tensor.shape().to_vec());
+        assert_eq!([shape("head.weight"), shape("head.bias")], [Some(vec![7, 768]), Some(vec![7])]);
+        assert_eq!(shape("blocks.11.norm1.weight"), Some(vec![768]));
+    }
+
+    #[test]
+    fn positions_are_resized_as_the_library_of_the_names_does() {
+        let named = |names: &[&str]| {
+            let tensors = names.iter().map(|name| (name.to_string(), Tensor::ready(vec![0], vec![])));
+            resize(&tensors.collect())
+        };
+        assert_eq!(named(&["dinov2.embeddings.position_embeddings"]), Some(PositionResize::Plain));
+        assert_eq!(named(&["vision_model.embeddings.position_embedding.weight"]), Some(PositionResize::Plain));
+        let registers = ["embeddings.position_embeddings", "embeddings.register_tokens"];
+        assert_eq!(named(&registers), Some(PositionResize::Antialiased));
+        assert_eq!(named(&["pos_embed", "visual.positional_embedding"]), None);
     }
 }
