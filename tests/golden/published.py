@@ -157,6 +157,7 @@ TIMM = {
         for size in ("base_patch32", "base_patch16", "large_patch14")
         for quick, first in (("quickgelu_", "openai"), ("", "laion2b"))
     },
+    "resnet50_clip": ("resnet50_clip", "openai"),
     **{f"vit_base_patch16_siglip_{side}": (f"vit_base_patch16_siglip_{side}", "webli") for side in (224, 256, 384, 512)},
     **{
         f"swin_{size}_patch4_window7_224": (f"swin_{size}_patch4_window7_224", "ms_in22k_ft_in1k")
@@ -208,6 +209,36 @@ OPENAI = {
         "ViT-L-14",
         "b8cca3fd41ae0c99ba7e8951adf17d267cdb84cd88be6f7c2e0eca1737a03836",
     ),
+    "resnet50_clip": (
+        "RN50",
+        "afeb0e10f9e5a86da6080e35cf09123aca3b358a0c3e3b6c78a7b63bc04b6762",
+    ),
+}
+
+# the towers for texts, by the name of the tower for pictures in timm's part of the hub: `_PRETRAINED` of OpenCLIP's
+# pretrained.py, those of OpenAI and Google in the form of `transformers`
+TEXT_TOWERS = {
+    **{
+        f"vit_{size}_patch{patch}_clip_224.{tag}": repository
+        for size, patch, letter, laion2b in (
+            ("base", 32, "B", "s34B-b79K"),
+            ("base", 16, "B", "s34B-b88K"),
+            ("large", 14, "L", "s32B-b82K"),
+        )
+        for tag, repository in (
+            ("openai", f"openai/clip-vit-{size}-patch{patch}"),
+            ("laion400m_e32", f"timm/vit_{size}_patch{patch}_clip_224.laion400m_e32"),
+            ("laion2b", f"laion/CLIP-ViT-{letter}-{patch}-laion2B-{laion2b}"),
+            ("datacompxl", f"laion/CLIP-ViT-{letter}-{patch}-DataComp.XL-s13B-b90K"),
+        )
+    },
+    **{f"resnet50_clip.{tag}": f"timm/resnet50_clip.{tag}" for tag in ("openai", "cc12m", "yfcc15m")},
+    **{
+        f"vit_base_patch16_siglip_{side}.{tag}": f"google/{family}-base-patch16-{side}"
+        for side in (224, 256, 384, 512)
+        for tag, family in (("webli", "siglip"), ("v2_webli", "siglip2"))
+    },
+    "vit_base_patch16_siglip_256.webli_i18n": "google/siglip-base-patch16-256-multilingual",
 }
 
 # the files of DINOv2's authors: hubconf.py of github.com/facebookresearch/dinov2, recipe of its evaluation
@@ -218,7 +249,7 @@ FACEBOOK = {
 }
 
 FREE = {"apache-2.0": APACHE, "bsd-3-clause": BSD, "mit": MIT}
-TRANSFORMER = re.compile("(vit|deit|swin)")
+TRANSFORMER = re.compile("(vit|deit|swin|resnet50_clip)")
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 CLIP = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
 NORMS = {IMAGENET: "imagenet", ((0.5,) * 3, (0.5,) * 3): "half", ((0.0,) * 3, (1.0,) * 3): "unit", CLIP: "clip"}
@@ -254,7 +285,8 @@ def timm_rows(arch, first, results):
     for tag, cfg in sorted(cfgs.items(), key=lambda item: item[0] != first):
         if cfg.license not in FREE or not (cfg.hf_hub_id or cfg.url):
             continue
-        bare = cfg.num_classes < 1000
+        # a projection is no classifier
+        bare = cfg.num_classes < 1000 or cfg.classifier == "head.proj"
         if bare and not TRANSFORMER.match(arch):
             continue
         if any("QuickGELU" in note for note in cfg.notes or ()) and "quickgelu" not in arch:
@@ -272,9 +304,11 @@ def timm_rows(arch, first, results):
         ]
         top1 = f"Some({float(top1[0])})" if top1 and cfg.num_classes == 1000 else "None"
         of = "" if cfg.num_classes == 1000 else f".of({0 if bare else cfg.num_classes})"
+        hub = arch.replace("_clip_quickgelu_", "_clip_")
+        if f"{hub}.{tag}" in TEXT_TOWERS:
+            of = f'.beside("{TEXT_TOWERS[f"{hub}.{tag}"]}")'
         licence = FREE[cfg.license]
         if cfg.hf_hub_id:
-            hub = arch.replace("_clip_quickgelu_", "_clip_")
             assert cfg.hf_hub_id == f"timm/{hub}.{tag}" and not cfg.hf_hub_filename, (arch, tag)
             yield f'timm!("{hub}", "{tag}", {recipe}, {top1}, "{licence}"){of}'
         else:
@@ -364,7 +398,8 @@ def main():
             rows.append(f'pypi!("{package}", "{name}", "{digits}", {recipe})')
         if model in OPENAI:
             stem, digits = OPENAI[model]
-            rows.append(f'openai!("{stem}", "{digits}")')
+            tower = TEXT_TOWERS[model.replace("_clip_quickgelu_", "_clip_") + ".openai"]
+            rows.append(f'openai!("{stem}", "{digits}").beside("{tower}")')
         if model in FACEBOOK:
             registers = "_reg4" if "reg4" in model else ""
             rows.append(f'facebook!("{FACEBOOK[model]}", "{FACEBOOK[model]}{registers}")')

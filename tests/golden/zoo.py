@@ -307,6 +307,7 @@ PAIRS += [
             ("base_patch16_siglip", 64),
         )
     ),
+    Pair("resnet50_clip", "timm", "resnet50_clip", "stages.1.1.conv3_1x1", size=96, few=True),
     *(
         Pair(f"vit_{kind}_dinov2", "timm", f"vit_{kind}_dinov2", "blocks.5", size=size, few=True)
         for kind, size in (
@@ -344,9 +345,10 @@ PAIRS += [
         )
     ),
 ]
-TRANSFORMER = re.compile("(vit|swin)")
+TRANSFORMER = re.compile("(vit|swin|resnet50_clip)")
 
 GAINS = {
+    "resnet50_clip": 0.75,
     "resnet": 0.625,
     "mobilenet": 0.875,
     "xception": 0.75,
@@ -433,8 +435,10 @@ def values_of(levels):
 def torch_model(pair):
     """The network of torchvision or timm in evaluation mode, with the formula's weights, in F32."""
     sized = {"img_size": pair.size} if TRANSFORMER.match(pair.model) else {}
-    if "_clip_" in pair.model:
-        sized["num_classes"] = 768 if "large" in pair.model else 512  # those of a classifier otherwise
+    if "_clip" in pair.model:
+        # those of a classifier otherwise
+        widths = {"vit_base": 512, "vit_large": 768, "resnet50": 1024}
+        sized["num_classes"] = next(width for start, width in widths.items() if pair.model.startswith(start))
     if pair.source in ("timm", "facebook"):
         model = timm.create_model(pair.builder, pretrained=False, **sized)
     elif pair.model.startswith("vit"):
@@ -450,8 +454,21 @@ def torch_model(pair):
         # of torchvision's Swin some tensors are constants
         if not name.endswith(("num_batches_tracked", "relative_position_index", "relative_coords_table")):
             norm = f"{name.rsplit('.', 1)[0]}.running_mean" in state
-            tensor.copy_(torch.from_numpy(formula_tensor(name, tuple(tensor.shape), norm, gain_of(pair))))
+            tensor.copy_(torch.from_numpy(joined_tensor(pair, name, tuple(tensor.shape), norm)))
     return model.eval()
+
+
+def joined_tensor(pair, name, shape, norm):
+    """The formula's tensor; of CLIP's ResNet queries, keys and values are thirds of one, and the embeddings of positions
+    have a dimension more.
+    """
+    kind = re.fullmatch(r"head\.(q|k|v|pos_embed)(\..+)?", name) if pair.model == "resnet50_clip" else None
+    if kind is None:
+        return formula_tensor(name, shape, norm, gain_of(pair))
+    if kind[1] == "pos_embed":
+        return formula_tensor(name, (1, *shape), norm, gain_of(pair))[0]
+    whole = formula_tensor(f"head.qkv{kind[2]}", (3 * shape[0], *shape[1:]), norm, gain_of(pair))
+    return np.split(whole, 3)["qkv".index(kind[1])]
 
 
 def with_facebooks(model, state, pair):
@@ -510,7 +527,7 @@ def transformer_outputs(pair, model, batch):
         logits = model(values)
         if before is None:
             # fewer than 1000 classes are none: CLIP's are its features
-            bare = model.num_classes < 1000
+            bare = model.num_classes < 1000 or "_clip" in pair.model
             kept["map"] = logits if bare else model.forward_head(model.forward_features(values), pre_logits=True)
     hook.remove()
     if before is not None:

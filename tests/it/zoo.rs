@@ -46,7 +46,7 @@ fn uniform(h: u64, i: usize) -> f64 {
 }
 
 /// The weights of the formula.
-fn weights(graph: &Graph, gain: f64) -> WeightSet {
+pub fn weights(graph: &Graph, gain: f64) -> WeightSet {
     let parameters = graph.parameters();
     let owner = |name: &str| name.rsplit_once('.').map(|(owner, _)| owner.to_string()).unwrap_or_default();
     let norms: BTreeSet<String> =

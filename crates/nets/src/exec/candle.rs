@@ -172,7 +172,7 @@ fn compute(step: &Step, tensors: Option<&(Tensor, Tensor)>, inputs: &[Tensor]) -
             let x = x.matmul(&weight.t()?)?.broadcast_add(bias)?;
             activation.map_or(Ok(x.clone()), |activation| activate(&x, activation))
         }
-        Kernel::Tokens { .. } => attention::tokens(x, weights()?),
+        Kernel::Tokens { .. } => attention::tokens(x, inputs.get(1), weights()?),
         Kernel::Attention(kernel) => attention::attention(x, kernel, weights()?),
         Kernel::AttentionPool { heads, .. } => attention::pool(x, &weights()?.0, *heads),
         Kernel::Select(first) => attention::select(x, *first, step.out_shape),

@@ -71,7 +71,8 @@ pub enum Kernel {
         bias: Vec<f32>,
         activation: Option<Activation>,
     },
-    /// A map becomes tokens: the `first` ones, then its positions row by row, to which `positions` are added.
+    /// A map becomes tokens: the `first` ones, then its positions row by row, to which `positions` are added. A second
+    /// input, a vector, is added to the only one of `first`.
     Tokens {
         /// `(tokens, channels)`
         first: Vec<f32>,

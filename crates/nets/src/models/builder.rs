@@ -105,8 +105,18 @@ impl Builder {
 
     /// A map becomes tokens, whose tensors have names without an owner.
     pub(crate) fn tokens(&mut self, name: &str, x: LayerId, tensors: TokenTensors) -> LayerId {
-        let Some((c, h, w)) = self.map(name, x) else { return x };
-        let x = self.push(name, Op::Tokens(tensors), &[x], Shape::Tokens { n: tensors.prefix() + h * w, c });
+        self.tokens_of(name, &[x], tensors)
+    }
+
+    /// The same after `first`, a vector, in the place of a class token and of registers.
+    pub(crate) fn tokens_after(&mut self, name: &str, first: LayerId, x: LayerId, tensors: TokenTensors) -> LayerId {
+        self.tokens_of(name, &[x, first], tensors)
+    }
+
+    fn tokens_of(&mut self, name: &str, inputs: &[LayerId], tensors: TokenTensors) -> LayerId {
+        let Some((c, h, w)) = self.map(name, inputs[0]) else { return inputs[0] };
+        let n = inputs.len() - 1 + tensors.prefix() + h * w;
+        let x = self.push(name, Op::Tokens(tensors), inputs, Shape::Tokens { n, c });
         self.graph.layers[x.0].owner.clear();
         x
     }

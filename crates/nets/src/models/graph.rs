@@ -149,7 +149,7 @@ pub enum Op {
         out: usize,
         bias: bool,
     },
-    /// A map becomes tokens.
+    /// A map becomes tokens. A second input, a vector, is a token before them.
     Tokens(TokenTensors),
     /// Scores between the positions of its input, whose channels are queries, keys and values of all heads.
     Attention(Attention),
@@ -248,10 +248,10 @@ impl Graph {
         self.pooled
     }
 
-    /// The tensors of the network's tokens, and the map that they are made of.
-    fn tokens(&self) -> Option<(TokenTensors, Shape)> {
+    /// The tensors of the network's tokens, and the shapes of the map that they are made of and of all tokens.
+    fn tokens(&self) -> Option<(TokenTensors, [Shape; 2])> {
         self.layers.iter().find_map(|layer| match layer.op {
-            Op::Tokens(tensors) => Some((tensors, self.input_shape(layer))),
+            Op::Tokens(tensors) => Some((tensors, [self.input_shape(layer), layer.shape])),
             _ => None,
         })
     }
@@ -265,9 +265,10 @@ impl Graph {
 
     /// The map of the positions in the output of a layer, without class and register tokens; a map is that already.
     pub fn positions(&mut self, id: LayerId) -> LayerId {
-        match (self.tokens(), self.layer(id).shape) {
-            (Some((tensors, grid)), Shape::Tokens { c, n }) if n == tensors.prefix() + grid.len() / grid.channels() => {
-                self.select(id, "positions", tensors.prefix(), grid.with_channels(c))
+        let Shape::Tokens { n, c } = self.layer(id).shape else { return id };
+        match self.tokens() {
+            Some((_, [grid, all])) if all.with_channels(c) == (Shape::Tokens { n, c }) => {
+                self.select(id, "positions", n - grid.len() / grid.channels(), grid.with_channels(c))
             }
             _ => id,
         }

@@ -3,6 +3,7 @@
 
 mod alexnet;
 pub(crate) mod builder;
+mod clip_resnet;
 mod convnext;
 mod densenet;
 mod efficientnet;

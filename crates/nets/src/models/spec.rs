@@ -97,6 +97,9 @@ pub struct WeightsSpec {
     pub top1: Option<f64>,
     /// SPDX identifier, or the source's own words.
     pub licence: &'static str,
+    /// The repository of Hugging Face's hub that has the tower for texts which was trained beside this one: the cosine
+    /// of a text's vector and of a picture's features tells how well they fit.
+    pub text_tower: Option<&'static str>,
 }
 
 /// A published file of weights.

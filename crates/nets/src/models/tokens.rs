@@ -11,7 +11,7 @@ pub struct TokenTensors {
     pub registers: Option<(&'static str, usize)>,
     /// `(1, n, c)`: the embedding of each position is added to it.
     pub positions: &'static str,
-    /// Whether the class token has an embedding, too, which comes before the others.
+    /// Whether the class token, or the one that a layer gives, has an embedding, too, which comes before the others.
     pub class_position: bool,
     /// How the source makes the embeddings of a grid of those of another.
     pub resize: PositionResize,

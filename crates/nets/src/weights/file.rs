@@ -7,7 +7,9 @@ use sha2::{Digest, Sha256};
 
 use super::store::digest::{digest, hex};
 use super::wrapper::{self, CheckpointKey};
-use super::{Tensor, WeightError, WeightSet, efficientnet_pytorch, keras, kinds, pth, shards, tensors, towers};
+use super::{
+    Tensor, WeightError, WeightSet, clip_resnet, efficientnet_pytorch, keras, kinds, pth, shards, tensors, towers,
+};
 use crate::models::graph::{Graph, LayerId};
 use crate::models::{BuildOptions, ModelSpec, Source, WeightsSpec};
 use crate::onnx::{self, OnnxFile};
@@ -67,7 +69,9 @@ impl WeightFile {
                 Err(WeightError::Mismatch { place, list })
             }
             Content::Named(tensors) => {
-                let renamed = efficientnet_pytorch::renamed(tensors, graph).or_else(|| towers::renamed(tensors, graph));
+                let renamed = efficientnet_pytorch::renamed(tensors, graph)
+                    .or_else(|| towers::renamed(tensors, graph))
+                    .or_else(|| clip_resnet::renamed(tensors, graph));
                 let (found, taken) = wrapper::unwrap(renamed.as_ref().unwrap_or(tensors), graph, taps, key, &place)?;
                 Ok((WeightSet { resize: towers::resize(tensors), ..found.into() }, taken))
             }

@@ -4,6 +4,7 @@
 //! file belongs to.
 
 mod choice;
+mod clip_resnet;
 mod efficientnet_pytorch;
 mod file;
 mod keras;

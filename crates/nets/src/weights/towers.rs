@@ -124,8 +124,8 @@ fn transposed(tensor: &Tensor, rows: usize, columns: usize) -> Tensor {
 }
 
 /// Joins queries, keys and values.
-fn join(all: &mut BTreeMap<String, Tensor>) {
-    let first = |name: &String| name.contains(".attn.q_proj.");
+pub(super) fn join(all: &mut BTreeMap<String, Tensor>) {
+    let first = |name: &String| name.contains(".q_proj.");
     for name in all.keys().filter(|name| first(name)).cloned().collect::<Vec<_>>() {
         let parts = ["q_proj", "k_proj", "v_proj"].map(|part| all.remove(&name.replace("q_proj", part)));
         let [Some(q), Some(k), Some(v)] = parts else { continue };

@@ -131,15 +131,24 @@ pub(super) fn pool(x: &Tensor, query: &Tensor, heads: usize) -> Result<Tensor, E
     Ok(candle_nn::ops::softmax(&scores, D::Minus1)?.matmul(&v)?.reshape((n, c / 2))?)
 }
 
-/// Tokens of a map: the `first` ones, then its positions with their embeddings.
-pub(super) fn tokens(x: &Tensor, (first, positions): &(Tensor, Tensor)) -> Result<Tensor, ExecError> {
+/// Tokens of a map: the `first` ones, to which `given` `(n, channels)` is added, then its positions with their
+/// embeddings.
+pub(super) fn tokens(
+    x: &Tensor,
+    given: Option<&Tensor>,
+    (first, positions): &(Tensor, Tensor),
+) -> Result<Tensor, ExecError> {
     let n = x.dim(0)?;
     let x = x.flatten_from(2)?.transpose(1, 2)?.broadcast_add(positions)?; // (n, positions, channels)
     let (tokens, c) = first.dims2()?;
     if tokens == 0 {
         return Ok(x.contiguous()?);
     }
-    Ok(Tensor::cat(&[&first.broadcast_as((n, tokens, c))?, &x], 1)?)
+    let mut first = first.broadcast_as((n, tokens, c))?;
+    if let Some(given) = given {
+        first = first.broadcast_add(&given.unsqueeze(1)?)?;
+    }
+    Ok(Tensor::cat(&[&first, &x], 1)?)
 }
 
 /// Tokens from `first` on, as many as `out` has positions.

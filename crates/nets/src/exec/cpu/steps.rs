@@ -93,10 +93,12 @@ pub(crate) enum Op {
     AdaptiveAvgPool,
     ZeroPad(Pad),
     Flatten(FlattenOrder),
-    /// The first tokens, and what is added to the positions of the map behind them.
+    /// The first tokens, and what is added to the positions of the map behind them. `given`: the second input is added
+    /// to the first token.
     Tokens {
         first: Vec<f32>,
         positions: Vec<f32>,
+        given: bool,
     },
     /// The queries come from the input, too, unless they are given here.
     Attention {
@@ -290,7 +292,10 @@ fn one<'a>(
                 planes.zip(&values[run]).for_each(|(o, &v)| *o = v);
             }
         }
-        Op::Tokens { first, positions } => put_tokens([first, positions], (from, values), to, output),
+        Op::Tokens { first, positions, given } => {
+            let given = given.then(|| input(1)).map(|(map, values)| &values[map.at(0, 0, Pad::default())..][..map.c]);
+            put_tokens([first, positions, given.unwrap_or(&[])], (from, values), to, output);
+        }
         Op::Select(_) | Op::Merge => gather(op, (from, values), to, output),
         // computed for all pictures together, or over bytes
         Op::Product { .. }

@@ -22,16 +22,17 @@ pub struct AttentionKernel {
 
 impl Lowering<'_> {
     pub(super) fn tokens(&mut self, id: LayerId, tensors: TokenTensors) -> Result<Kernel, ExecError> {
-        let channels = self.graph.layer(id).shape.channels();
+        let layer = self.graph.layer(id);
+        let channels = layer.shape.channels();
         let mut positions = self.tensor(id, tensors.positions)?;
-        let mut first = Vec::new();
-        if let Some(class) = tensors.class {
-            first = self.tensor(id, class)?;
-            if tensors.class_position {
-                let rest = positions.split_off(channels);
-                first.iter_mut().zip(positions).for_each(|(value, position)| *value += position);
-                positions = rest;
-            }
+        let mut first = match tensors.class {
+            Some(class) => self.tensor(id, class)?,
+            None => vec![0.0; (layer.inputs.len() - 1) * channels],
+        };
+        if tensors.class_position {
+            let rest = positions.split_off(channels);
+            first.iter_mut().zip(positions).for_each(|(value, position)| *value += position);
+            positions = rest;
         }
         if let Some((registers, _)) = tensors.registers {
             first.extend(self.tensor(id, registers)?);

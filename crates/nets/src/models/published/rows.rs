@@ -1092,72 +1092,104 @@ pub(in crate::models) const VIT_LARGE_PATCH14_REG4_DINOV2: &[WeightsSpec] = &[
 ];
 
 pub(in crate::models) const VIT_BASE_PATCH32_CLIP_QUICKGELU_224: &[WeightsSpec] = &[
-    timm!("vit_base_patch32_clip_224", "openai", clip(224, 0.9, Bicubic), None, "Apache-2.0").of(0),
-    timm!("vit_base_patch32_clip_224", "laion400m_e32", clip(224, 0.9, Bicubic), None, "MIT").of(0),
-    openai!("ViT-B-32", "40d365715913c9da98579312b702a82c18be219cc2a73407c4526f58eba950af"),
+    timm!("vit_base_patch32_clip_224", "openai", clip(224, 0.9, Bicubic), None, "Apache-2.0")
+        .beside("openai/clip-vit-base-patch32"),
+    timm!("vit_base_patch32_clip_224", "laion400m_e32", clip(224, 0.9, Bicubic), None, "MIT")
+        .beside("timm/vit_base_patch32_clip_224.laion400m_e32"),
+    openai!("ViT-B-32", "40d365715913c9da98579312b702a82c18be219cc2a73407c4526f58eba950af")
+        .beside("openai/clip-vit-base-patch32"),
 ];
 
 pub(in crate::models) const VIT_BASE_PATCH16_CLIP_QUICKGELU_224: &[WeightsSpec] = &[
-    timm!("vit_base_patch16_clip_224", "openai", clip(224, 0.9, Bicubic), None, "Apache-2.0").of(0),
-    openai!("ViT-B-16", "5806e77cd80f8b59890b7e101eabd078d9fb84e6937f9e85e4ecb61988df416f"),
+    timm!("vit_base_patch16_clip_224", "openai", clip(224, 0.9, Bicubic), None, "Apache-2.0")
+        .beside("openai/clip-vit-base-patch16"),
+    openai!("ViT-B-16", "5806e77cd80f8b59890b7e101eabd078d9fb84e6937f9e85e4ecb61988df416f")
+        .beside("openai/clip-vit-base-patch16"),
 ];
 
 pub(in crate::models) const VIT_LARGE_PATCH14_CLIP_QUICKGELU_224: &[WeightsSpec] = &[
-    timm!("vit_large_patch14_clip_224", "openai", clip(224, 1.0, Bicubic), None, "Apache-2.0").of(0),
-    openai!("ViT-L-14", "b8cca3fd41ae0c99ba7e8951adf17d267cdb84cd88be6f7c2e0eca1737a03836"),
+    timm!("vit_large_patch14_clip_224", "openai", clip(224, 1.0, Bicubic), None, "Apache-2.0")
+        .beside("openai/clip-vit-large-patch14"),
+    openai!("ViT-L-14", "b8cca3fd41ae0c99ba7e8951adf17d267cdb84cd88be6f7c2e0eca1737a03836")
+        .beside("openai/clip-vit-large-patch14"),
 ];
 
 pub(in crate::models) const VIT_BASE_PATCH32_CLIP_224: &[WeightsSpec] = &[
-    timm!("vit_base_patch32_clip_224", "laion2b", clip(224, 0.9, Bicubic), None, "Apache-2.0").of(0),
+    timm!("vit_base_patch32_clip_224", "laion2b", clip(224, 0.9, Bicubic), None, "Apache-2.0")
+        .beside("laion/CLIP-ViT-B-32-laion2B-s34B-b79K"),
     timm!("vit_base_patch32_clip_224", "laion2b_ft_in12k_in1k", clip(224, 0.9, Bicubic), Some(83.304), "Apache-2.0"),
     timm!("vit_base_patch32_clip_224", "laion2b_ft_in1k", clip(224, 0.9, Bicubic), Some(82.614), "Apache-2.0"),
     timm!("vit_base_patch32_clip_224", "openai_ft_in1k", clip(224, 0.9, Bicubic), Some(81.944), "Apache-2.0"),
-    timm!("vit_base_patch32_clip_224", "datacompxl", clip(224, 1.0, Bicubic), None, "Apache-2.0").of(0),
+    timm!("vit_base_patch32_clip_224", "datacompxl", clip(224, 1.0, Bicubic), None, "Apache-2.0")
+        .beside("laion/CLIP-ViT-B-32-DataComp.XL-s13B-b90K"),
 ];
 
 pub(in crate::models) const VIT_BASE_PATCH16_CLIP_224: &[WeightsSpec] = &[
-    timm!("vit_base_patch16_clip_224", "laion2b", clip(224, 1.0, Bicubic), None, "Apache-2.0").of(0),
+    timm!("vit_base_patch16_clip_224", "laion2b", clip(224, 1.0, Bicubic), None, "Apache-2.0")
+        .beside("laion/CLIP-ViT-B-16-laion2B-s34B-b88K"),
     timm!("vit_base_patch16_clip_224", "laion2b_ft_in12k_in1k", clip(224, 0.95, Bicubic), Some(86.204), "Apache-2.0"),
     timm!("vit_base_patch16_clip_224", "openai_ft_in12k_in1k", clip(224, 0.95, Bicubic), Some(85.954), "Apache-2.0"),
     timm!("vit_base_patch16_clip_224", "laion2b_ft_in1k", clip(224, 1.0, Bicubic), Some(85.488), "Apache-2.0"),
     timm!("vit_base_patch16_clip_224", "openai_ft_in1k", clip(224, 0.9, Bicubic), Some(85.282), "Apache-2.0"),
     timm!("vit_base_patch16_clip_224", "laion2b_ft_in12k", clip(224, 0.9, Bicubic), None, "Apache-2.0").of(11821),
     timm!("vit_base_patch16_clip_224", "openai_ft_in12k", clip(224, 0.9, Bicubic), None, "Apache-2.0").of(11821),
-    timm!("vit_base_patch16_clip_224", "laion400m_e32", clip(224, 1.0, Bicubic), None, "MIT").of(0),
-    timm!("vit_base_patch16_clip_224", "datacompxl", clip(224, 1.0, Bicubic), None, "Apache-2.0").of(0),
+    timm!("vit_base_patch16_clip_224", "laion400m_e32", clip(224, 1.0, Bicubic), None, "MIT")
+        .beside("timm/vit_base_patch16_clip_224.laion400m_e32"),
+    timm!("vit_base_patch16_clip_224", "datacompxl", clip(224, 1.0, Bicubic), None, "Apache-2.0")
+        .beside("laion/CLIP-ViT-B-16-DataComp.XL-s13B-b90K"),
 ];
 
 pub(in crate::models) const VIT_LARGE_PATCH14_CLIP_224: &[WeightsSpec] = &[
-    timm!("vit_large_patch14_clip_224", "laion2b", half(224, 1.0, Bicubic), None, "Apache-2.0").of(0),
+    timm!("vit_large_patch14_clip_224", "laion2b", half(224, 1.0, Bicubic), None, "Apache-2.0")
+        .beside("laion/CLIP-ViT-L-14-laion2B-s32B-b82K"),
     timm!("vit_large_patch14_clip_224", "laion2b_ft_in12k_in1k", half(224, 1.0, Bicubic), Some(87.9), "Apache-2.0"),
     timm!("vit_large_patch14_clip_224", "openai_ft_in12k_in1k", clip(224, 1.0, Bicubic), Some(88.162), "Apache-2.0"),
     timm!("vit_large_patch14_clip_224", "laion2b_ft_in1k", half(224, 1.0, Bicubic), Some(87.288), "Apache-2.0"),
     timm!("vit_large_patch14_clip_224", "openai_ft_in1k", clip(224, 1.0, Bicubic), Some(87.858), "Apache-2.0"),
     timm!("vit_large_patch14_clip_224", "laion2b_ft_in12k", half(224, 1.0, Bicubic), None, "Apache-2.0").of(11821),
     timm!("vit_large_patch14_clip_224", "openai_ft_in12k", clip(224, 1.0, Bicubic), None, "Apache-2.0").of(11821),
-    timm!("vit_large_patch14_clip_224", "laion400m_e32", clip(224, 1.0, Bicubic), None, "MIT").of(0),
-    timm!("vit_large_patch14_clip_224", "datacompxl", clip(224, 1.0, Bicubic), None, "Apache-2.0").of(0),
+    timm!("vit_large_patch14_clip_224", "laion400m_e32", clip(224, 1.0, Bicubic), None, "MIT")
+        .beside("timm/vit_large_patch14_clip_224.laion400m_e32"),
+    timm!("vit_large_patch14_clip_224", "datacompxl", clip(224, 1.0, Bicubic), None, "Apache-2.0")
+        .beside("laion/CLIP-ViT-L-14-DataComp.XL-s13B-b90K"),
+];
+
+pub(in crate::models) const RESNET50_CLIP: &[WeightsSpec] = &[
+    timm!("resnet50_clip", "openai", clip(224, 0.9, Bicubic), None, "MIT").beside("timm/resnet50_clip.openai"),
+    timm!("resnet50_clip", "cc12m", clip(224, 0.9, Bicubic), None, "MIT").beside("timm/resnet50_clip.cc12m"),
+    timm!("resnet50_clip", "yfcc15m", clip(224, 0.9, Bicubic), None, "MIT").beside("timm/resnet50_clip.yfcc15m"),
+    openai!("RN50", "afeb0e10f9e5a86da6080e35cf09123aca3b358a0c3e3b6c78a7b63bc04b6762")
+        .beside("timm/resnet50_clip.openai"),
 ];
 
 pub(in crate::models) const VIT_BASE_PATCH16_SIGLIP_224: &[WeightsSpec] = &[
-    timm!("vit_base_patch16_siglip_224", "webli", half(224, 0.9, Bicubic), None, "Apache-2.0").of(0),
-    timm!("vit_base_patch16_siglip_224", "v2_webli", half(224, 0.9, Bicubic), None, "Apache-2.0").of(0),
+    timm!("vit_base_patch16_siglip_224", "webli", half(224, 0.9, Bicubic), None, "Apache-2.0")
+        .beside("google/siglip-base-patch16-224"),
+    timm!("vit_base_patch16_siglip_224", "v2_webli", half(224, 0.9, Bicubic), None, "Apache-2.0")
+        .beside("google/siglip2-base-patch16-224"),
 ];
 
 pub(in crate::models) const VIT_BASE_PATCH16_SIGLIP_256: &[WeightsSpec] = &[
-    timm!("vit_base_patch16_siglip_256", "webli", half(256, 0.9, Bicubic), None, "Apache-2.0").of(0),
-    timm!("vit_base_patch16_siglip_256", "v2_webli", half(256, 0.9, Bicubic), None, "Apache-2.0").of(0),
-    timm!("vit_base_patch16_siglip_256", "webli_i18n", half(256, 0.9, Bicubic), None, "Apache-2.0").of(0),
+    timm!("vit_base_patch16_siglip_256", "webli", half(256, 0.9, Bicubic), None, "Apache-2.0")
+        .beside("google/siglip-base-patch16-256"),
+    timm!("vit_base_patch16_siglip_256", "v2_webli", half(256, 0.9, Bicubic), None, "Apache-2.0")
+        .beside("google/siglip2-base-patch16-256"),
+    timm!("vit_base_patch16_siglip_256", "webli_i18n", half(256, 0.9, Bicubic), None, "Apache-2.0")
+        .beside("google/siglip-base-patch16-256-multilingual"),
 ];
 
 pub(in crate::models) const VIT_BASE_PATCH16_SIGLIP_384: &[WeightsSpec] = &[
-    timm!("vit_base_patch16_siglip_384", "webli", half(384, 0.9, Bicubic), None, "Apache-2.0").of(0),
-    timm!("vit_base_patch16_siglip_384", "v2_webli", half(384, 0.9, Bicubic), None, "Apache-2.0").of(0),
+    timm!("vit_base_patch16_siglip_384", "webli", half(384, 0.9, Bicubic), None, "Apache-2.0")
+        .beside("google/siglip-base-patch16-384"),
+    timm!("vit_base_patch16_siglip_384", "v2_webli", half(384, 0.9, Bicubic), None, "Apache-2.0")
+        .beside("google/siglip2-base-patch16-384"),
 ];
 
 pub(in crate::models) const VIT_BASE_PATCH16_SIGLIP_512: &[WeightsSpec] = &[
-    timm!("vit_base_patch16_siglip_512", "webli", half(512, 0.9, Bicubic), None, "Apache-2.0").of(0),
-    timm!("vit_base_patch16_siglip_512", "v2_webli", half(512, 0.9, Bicubic), None, "Apache-2.0").of(0),
+    timm!("vit_base_patch16_siglip_512", "webli", half(512, 0.9, Bicubic), None, "Apache-2.0")
+        .beside("google/siglip-base-patch16-512"),
+    timm!("vit_base_patch16_siglip_512", "v2_webli", half(512, 0.9, Bicubic), None, "Apache-2.0")
+        .beside("google/siglip2-base-patch16-512"),
 ];
 
 pub(in crate::models) const SWIN_T: &[WeightsSpec] =

@@ -203,7 +203,7 @@ pub(crate) fn plan(
         Kernel::Pool { pooling, window, zeros } => Op::Pool(Pool { isa, pooling, window, zeros, channels: to.c }),
         Kernel::AdaptiveAvgPool | Kernel::GlobalAvgPool => Op::AdaptiveAvgPool,
         Kernel::Flatten(order) => Op::Flatten(order),
-        Kernel::Tokens { first, positions } => Op::Tokens { first, positions },
+        Kernel::Tokens { first, positions } => Op::Tokens { first, positions, given: inputs.len() > 1 },
         Kernel::Attention(attention) => attend(isa, attention, pictures, [&from, &to]),
         Kernel::AttentionPool { heads, query } => pool_tokens(isa, heads, query, pictures, [&from, &to]),
         Kernel::Select(first) => Op::Select(first),

@@ -89,15 +89,17 @@ fn biases(window: AttentionWindow, heads: usize, bias: Vec<f32>) -> Vec<f32> {
     (0..4).flat_map(masked).collect()
 }
 
-/// Writes the first tokens, and behind them the positions of a map, to which something is added.
+/// Writes the first tokens, and behind them the positions of a map, to which something is added; `given` is added to
+/// the first of all.
 pub(super) fn put_tokens(
-    [first, positions]: [&[f32]; 2],
+    [first, positions, given]: [&[f32]; 3],
     (from, values): (&Map, &[f32]),
     to: &Map,
     output: &mut [f32],
 ) {
     let mut runs = to.runs(false);
     first.chunks_exact(to.c).zip(&mut runs).for_each(|(token, run)| output[run].copy_from_slice(token));
+    output[to.at(0, 0, Pad::default())..].iter_mut().zip(given).for_each(|(to, value)| *to += value);
     for ((run, position), added) in runs.zip(from.runs(false)).zip(positions.chunks_exact(to.c)) {
         let sums = values[position].iter().zip(added).map(|(value, added)| value + added);
         output[run].iter_mut().zip(sums).for_each(|(to, sum)| *to = sum);

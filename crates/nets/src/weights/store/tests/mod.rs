@@ -122,6 +122,7 @@ fn model(source: Source, files: &[FileSpec]) -> &'static ModelSpec {
         classes: 1000,
         top1: None,
         licence: "MIT",
+        text_tower: None,
     };
     let model = ModelSpec { name: "net", title: "Net", build: MODELS[0].build, weights: vec![row].leak() };
     &vec![model].leak()[0]
