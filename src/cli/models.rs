@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::image::Recipe;
 use crate::models::graph::{Attention, GraphError, Layer, Op, Pooling};
 use crate::models::{BuildOptions, Graph, LayerId, MODELS, ModelSpec, Source, WeightsSpec};
-use crate::network_plan;
+use crate::network_plan::{self, TEXT_SIMILARITY};
 use crate::weights::Origin;
 use crate::weights::store::{OwnWeights, Store};
 
@@ -73,6 +73,7 @@ struct WeightsLine<'a> {
     source: Source,
     top1: Option<f64>,
     licence: &'a str,
+    text_tower: Option<&'a str>,
     urls: Vec<&'static str>,
     recipe: &'a Recipe,
 }
@@ -80,13 +81,14 @@ struct WeightsLine<'a> {
 impl<'a> WeightsLine<'a> {
     fn of(row: &'static WeightsSpec) -> Self {
         let urls = row.files.iter().map(|file| file.url).collect();
-        let WeightsSpec { name, source, top1, licence, recipe, .. } = row;
-        Self { name, source: *source, top1: *top1, licence, urls, recipe }
+        let WeightsSpec { name, source, top1, licence, text_tower, recipe, .. } = row;
+        Self { name, source: *source, top1: *top1, licence, text_tower: *text_tower, urls, recipe }
     }
 
     /// Weights of the user's.
     fn own(name: &'a str, own: &'a OwnWeights) -> Self {
-        Self { name, source: own.source, top1: None, licence: "your own", urls: Vec::new(), recipe: &own.recipe }
+        let (licence, text_tower, urls) = ("your own", None, Vec::new());
+        Self { name, source: own.source, top1: None, licence, text_tower, urls, recipe: &own.recipe }
     }
 }
 
@@ -154,7 +156,12 @@ fn show(model: &ModelSpec, row: &WeightsSpec, graph: &Graph) -> Result<(), Error
     }
     let macs: u64 = graph.layers().iter().map(|layer| graph.macs_of(layer)).sum();
     print(&format!("{} trained parameters, {macs} multiply-accumulates per image", trained(graph)))?;
-    print(&format!("features are taken from layer {}", graph.title(graph.features())))
+    print(&format!("features are taken from layer {}", graph.title(graph.features())))?;
+    for row in model.weights {
+        let Some(tower) = row.text_tower else { continue };
+        print(&format!("{} fits the text tower of {tower}: {TEXT_SIMILARITY}", row.name))?;
+    }
+    Ok(())
 }
 
 /// The network in the language of Graphviz, from the picture down.

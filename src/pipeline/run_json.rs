@@ -36,6 +36,7 @@ pub fn document(plan: &Plan, keys: &Keys) -> Value {
         "weights": plan.backbone.weights.describe(),
         "weights_sha256": plan.weights_id,
         "weights_key": plan.backbone.weights_key(),
+        "text_tower": plan.backbone.text_tower(),
         "fingerprints": by_stage(&|record| json!(record.fingerprint)),
         "seconds": by_stage(&|record| json!(record.seconds)),
         "peak_memory_mb": records.iter().filter_map(|(_, record)| record.peak_memory_mb).max(),

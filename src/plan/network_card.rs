@@ -10,6 +10,7 @@ use super::Plan;
 use crate::config::{Features, Kernels, Precision};
 use crate::image::{DecodeOptions, Recipe};
 use crate::models::Source;
+use crate::network_plan::{NetworkPlan, TEXT_SIMILARITY};
 
 /// The network, its weights, and the way from a file to features.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -25,6 +26,9 @@ pub struct NetworkCard {
     /// without a choice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weights_key: Option<String>,
+    /// The tower for texts that the features fit, see [`NetworkPlan::text_tower`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text_tower: Option<String>,
     /// The library that the network is built after; none: an ONNX file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<Source>,
@@ -46,13 +50,17 @@ pub struct NetworkCard {
 impl NetworkCard {
     /// The card of the network of `plan`.
     pub fn of(plan: &Plan) -> Self {
-        let backbone = &plan.backbone;
+        Self::of_network(&plan.backbone, plan.weights_id.clone())
+    }
+
+    fn of_network(backbone: &NetworkPlan, weights_sha256: String) -> Self {
         Self {
             featurize: env!("CARGO_PKG_VERSION").to_string(),
             model: backbone.name.clone(),
             weights: backbone.weights.describe(),
-            weights_sha256: plan.weights_id.clone(),
+            weights_sha256,
             weights_key: backbone.weights_key().map(String::from),
+            text_tower: backbone.text_tower().map(String::from),
             source: backbone.source,
             layer: backbone.layers(),
             features: backbone.features,
@@ -84,6 +92,11 @@ impl NetworkCard {
         pairs.extend(kernels);
         pairs.extend(self.source.map(|source| ("source", source.to_string())));
         pairs.extend(self.weights_key.clone().map(|key| ("weights_key", key)));
+        if let Some(tower) = &self.text_tower {
+            let width = self.shape.iter().product::<usize>().to_string();
+            let similarity = TEXT_SIMILARITY.to_string();
+            pairs.extend([("text_tower", tower.clone()), ("text_width", width), ("text_similarity", similarity)]);
+        }
         pairs.into_iter().map(|(key, value)| (format!("featurize.{key}"), value)).collect()
     }
 
@@ -101,6 +114,7 @@ impl NetworkCard {
             weights: text("weights"),
             weights_sha256: text("weights_sha256"),
             weights_key: metadata.get("featurize.weights_key").cloned(),
+            text_tower: metadata.get("featurize.text_tower").cloned(),
             source: source.map(|word| serde_json::from_value(json!(word))).transpose()?,
             layer: text("layer"),
             features: serde_json::from_value(json!(text("features")))?,
@@ -110,5 +124,34 @@ impl NetworkCard {
             precision: precision.map_or(Ok(Precision::F32), |word| serde_json::from_value(json!(word)))?,
             kernels: kernels.map_or(Ok(Kernels::Auto), |word| serde_json::from_value(json!(word)))?,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::models;
+    use crate::weights::Origin;
+
+    #[test]
+    fn tables_of_clip_name_the_tower_for_texts() {
+        let metadata = |name: &str, weights: &str| {
+            let model = models::find(name).expect("registered");
+            let row = model.weights(weights).expect(weights);
+            let (origin, recipe) = (Origin::Bundled(row), row.recipe.clone());
+            let plan = NetworkPlan::new(model, row, origin, recipe, &[], Features::Pooled).expect("built");
+            let card = NetworkCard::of_network(&plan, "0".repeat(64));
+            let metadata: BTreeMap<String, String> = card.metadata().into_iter().collect();
+            let read = NetworkCard::from_metadata(&metadata).expect("sound");
+            assert_eq!((read.text_tower, read.shape), (card.text_tower, card.shape));
+            let of = |key: &str| metadata.get(&format!("featurize.{key}")).cloned();
+            ["text_tower", "text_width", "text_similarity"].map(of)
+        };
+        let expected = ["openai/clip-vit-base-patch32", "512", "cosine of L2-normalised vectors"];
+        assert_eq!(
+            metadata("vit_base_patch32_clip_quickgelu_224", "timm:openai"),
+            expected.map(|w| Some(w.to_string()))
+        );
+        assert_eq!(metadata("vit_small_patch14_dinov2", "facebook"), [None, None, None]);
     }
 }

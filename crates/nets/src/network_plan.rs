@@ -49,6 +49,9 @@ pub struct NetworkPlan {
     imported: Option<WeightSet>,
 }
 
+/// The comparison of features with the vectors of a tower for texts.
+pub const TEXT_SIMILARITY: &str = "cosine of L2-normalised vectors";
+
 /// A layer that becomes features.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tap {
@@ -299,6 +302,13 @@ impl NetworkPlan {
         (!key.is_empty() || !others.is_empty()).then_some(key)
     }
 
+    /// The tower for texts that the features fit, a repository of Hugging Face's hub: published weights name it, and of
+    /// their network it is the features of its library that do.
+    pub fn text_tower(&self) -> Option<&'static str> {
+        let tower = self.weights.row()?.text_tower?;
+        (self.layer_ids() == [self.graph.features()]).then_some(tower)
+    }
+
     /// The names of the layers, with commas between.
     pub fn layers(&self) -> String {
         self.taps.iter().map(|tap| tap.name.as_str()).collect::<Vec<_>>().join(",")
@@ -438,6 +448,30 @@ mod tests {
             let error = plan(model, None, Features::Cls).expect_err("no class token").to_string();
             assert!(error.contains("has no class token"), "{error}");
         }
+    }
+
+    #[test]
+    fn published_weights_of_two_towers_name_the_one_for_texts() {
+        let tower = |model: &str, weights: &str, features, layer: Option<&str>| {
+            let model = models::find(model).expect("registered");
+            let (row, layers) = (model.weights(weights).expect(weights), layer.map(String::from));
+            let (origin, recipe) = (Origin::Bundled(row), row.recipe.clone());
+            let plan = NetworkPlan::new(model, row, origin, recipe, layers.as_slice(), features).expect("built");
+            plan.text_tower().map(|tower| (tower, plan.width()))
+        };
+        for (model, weights, expected) in [
+            ("vit_base_patch32_clip_quickgelu_224", "openai", Some(("openai/clip-vit-base-patch32", 512))),
+            ("vit_base_patch32_clip_224", "timm:laion2b", Some(("laion/CLIP-ViT-B-32-laion2B-s34B-b79K", 512))),
+            ("vit_base_patch32_clip_224", "timm:laion2b_ft_in1k", None),
+            ("resnet50_clip", "openai", Some(("timm/resnet50_clip.openai", 1024))),
+            ("vit_base_patch16_siglip_224", "timm:v2_webli", Some(("google/siglip2-base-patch16-224", 768))),
+            ("vit_small_patch14_dinov2", "facebook", None),
+        ] {
+            assert_eq!(tower(model, weights, Features::Pooled, None), expected, "{model} {weights}");
+        }
+        // the class token before the projection is in no space of texts
+        assert_eq!(tower("vit_base_patch32_clip_quickgelu_224", "openai", Features::Cls, None), None);
+        assert_eq!(tower("resnet50_clip", "openai", Features::Avg, Some("stages.1")), None);
     }
 
     #[test]
