@@ -42,5 +42,6 @@ mod server;
 mod sources;
 mod support;
 mod tables;
+mod transformers;
 mod weights_store;
 mod zoo;
