@@ -36,6 +36,7 @@ have been read; the largest is 1.4 GB.
 import argparse
 import gc
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -91,8 +92,11 @@ def logits_layer(pair, model):
 
 
 def averaged(values, pair):
-    """The mean over the positions of maps; vectors as they are."""
+    """The mean over the positions of maps, and over the patches of tokens, which follow a class token and registers;
+    vectors as they are."""
     wide = values.astype(np.float64)
+    if wide.ndim == 3:
+        return wide[:, -(math.isqrt(wide.shape[1]) ** 2) :].mean(1)
     return wide.mean((1, 2) if pair.source == "keras" else (2, 3)) if wide.ndim == 4 else wide
 
 
