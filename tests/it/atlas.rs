@@ -82,8 +82,8 @@ fn the_atlas_has_places_predictions_neighbours_and_thumbnails() {
     assert!(!workspace.path("out/atlas.parquet").exists(), "it is not asked for any more");
     for reduce in ["null", "{scale: standard}", "{pca: {components: 1}}", "{svd: {components: 1}}"] {
         let set = format!("reduce={reduce}");
-        let refused = workspace.run("refused", &["--set", "output.atlas=true", "--set", &set]);
-        assert_eq!(refused.code, Some(2), "{reduce}: {}", refused.stderr);
-        assert!(refused.stderr.contains("`output.atlas` draws the first two components"), "{}", refused.stderr);
+        workspace
+            .run("refused", &["--set", "output.atlas=true", "--set", &set])
+            .ended(2, &["`output.atlas` draws the first two components"]);
     }
 }

@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use crate::support::{Run, Workspace, call};
+use crate::support::{Run, Workspace};
 
 /// `featurize run` as users start it, without the word that keeps the runs of other tests apart.
 fn run(workspace: &Workspace, out: &str, sets: &[&str]) -> Run {
     let out = workspace.path(out);
     let sets = sets.iter().flat_map(|set| ["--set", set]);
     let arguments = ["run", "pipeline.yaml", "--log", "json", "--out", out.to_str().expect("text")];
-    call(&workspace.path(""), &arguments.into_iter().chain(sets).collect::<Vec<_>>())
+    workspace.call(&arguments.into_iter().chain(sets).collect::<Vec<_>>())
 }
 
 fn computed(run: &Run) -> u64 {
@@ -86,13 +86,8 @@ fn a_cache_is_named_and_its_damaged_tables_are_computed() {
     assert!((1..=8).contains(&computed(&partly)), "{}", partly.stderr);
     assert!(workspace.results("three/b") == expected);
     assert_eq!(workspace.read(table), bytes, "the cache is only read");
-    let failed = run(&workspace, "four/b", &["output.cache=nowhere"]);
-    assert_eq!(failed.code, Some(2), "{}", failed.stderr);
-    assert!(
-        failed.stderr.contains("there is no folder nowhere; name a folder of runs, or `none`"),
-        "{}",
-        failed.stderr
-    );
+    run(&workspace, "four/b", &["output.cache=nowhere"])
+        .ended(2, &["there is no folder nowhere; name a folder of runs, or `none`"]);
     assert!(!Path::new(&workspace.path("four")).exists());
 }
 
@@ -106,5 +101,5 @@ fn pictures_that_failed_are_taken_unless_they_are_to_be_tried_again() {
     assert!(workspace.results("runs/b") == workspace.results("runs/a"));
     let out = workspace.path("runs/c");
     let arguments = ["run", "pipeline.yaml", "--log", "json", "--retry-failed", "--out", out.to_str().expect("text")];
-    assert!((1..=8).contains(&computed(&call(&workspace.path(""), &arguments).ok())));
+    assert!((1..=8).contains(&computed(&workspace.call(&arguments).ok())));
 }

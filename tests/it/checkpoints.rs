@@ -98,11 +98,9 @@ fn of_several_networks_in_a_file_one_is_taken_told_and_may_be_chosen() {
     assert!(told.contains("taken from `teacher.backbone`") && told.contains("`student.backbone`"), "{told}");
     let (features, key) = embedded(&workspace, "both.safetensors", &["--set", "extract.weights_key=student"]);
     assert!(features == student && key.as_deref() == Some("student.backbone"));
-    let wrong = embed(&workspace, "both.safetensors", &["--set", "extract.weights_key=pupil"]);
-    assert!(wrong.code == Some(1) && wrong.stderr.contains("`pupil`"), "{}", wrong.stderr);
-    let classified =
-        call(&workspace, "classify", "both.safetensors", &["--weights-key", "student", "pictures", "--json"]);
-    assert!(classified.code == Some(0) && classified.stderr.contains("`student.backbone`"), "{}", classified.stderr);
+    embed(&workspace, "both.safetensors", &["--set", "extract.weights_key=pupil"]).ended(1, &["`pupil`"]);
+    call(&workspace, "classify", "both.safetensors", &["--weights-key", "student", "pictures", "--json"])
+        .ended(0, &["`student.backbone`"]);
 
     // a run says so, too, and what it has learnt goes on with the weights that it took
     let sets = |key: &str| {
@@ -122,13 +120,11 @@ fn of_several_networks_in_a_file_one_is_taken_told_and_may_be_chosen() {
     };
     assert!(run("").stderr.contains("taken from `teacher.backbone`"));
     assert!(run("").computed().is_empty());
-    let card: serde_json::Value =
-        serde_json::from_slice(&workspace.read("run/classifier/classifier.json")).expect("JSON");
+    let card = workspace.json("run/classifier/classifier.json");
     assert_eq!(card["weights_key"], "teacher.backbone");
     // other weights of the same file are other features
     assert!(run("student").computed().contains(&"extract".to_string()));
-    let predicted = featurize().current_dir(workspace.path("")).args(["predict", "run", "pictures"]).output();
-    Run::of(predicted.expect("started")).ok();
+    workspace.call(&["predict", "run", "pictures"]).ok();
 }
 
 #[test]
@@ -177,7 +173,7 @@ fn weights_that_are_no_numbers_are_named_by_every_command() {
         workspace.run("run", &sets),
     ];
     for run in runs {
-        assert!(run.code == Some(1) && run.stderr.contains(expected), "{}", run.stderr);
+        run.ended(1, &[expected]);
     }
     let negative = |name: &str, values: &mut [f32]| {
         if name == "features.1.conv.0.1.running_var" {
@@ -187,7 +183,7 @@ fn weights_that_are_no_numbers_are_named_by_every_command() {
     write(&workspace.path("negative.safetensors"), &network(5, "", negative));
     let run = embed(&workspace, "negative.safetensors", &[]);
     let expected = "tensor `features.1.conv.0.1.running_var` of the weights is a variance and holds -1 at place 3";
-    assert!(run.code == Some(1) && run.stderr.contains(expected), "{}", run.stderr);
+    run.ended(1, &[expected]);
 }
 
 #[test]
@@ -211,9 +207,7 @@ fn features_that_are_no_numbers_are_named_by_picture_and_layer() {
         "extract.layer=features.18.0",
         "extract.features=max",
     ];
-    let run = workspace.run("run", &sets.map(|set| ["--set", set]).concat());
-    assert_eq!(run.code, Some(1));
-    assert!(run.stderr.contains(".jpg: layer `features.18.0` gives "), "{}", run.stderr);
+    workspace.run("run", &sets.map(|set| ["--set", set]).concat()).ended(1, &[".jpg: layer `features.18.0` gives "]);
 }
 
 #[test]
@@ -227,8 +221,7 @@ fn files_that_hold_no_weights_are_called_what_they_are() {
     ];
     for (name, bytes, expected) in cases {
         workspace.write(name, bytes);
-        let run = embed(&workspace, name, &[]);
-        assert!(run.code == Some(1) && run.stderr.contains(expected), "{name}: {}", run.stderr);
+        embed(&workspace, name, &[]).ended(1, &[expected]);
     }
     if cfg!(unix) {
         let fifo = workspace.path("fifo.pth");

@@ -1,50 +1,13 @@
 //! The classifiers beside the perceptron, and the choice between several, as users run them.
 
-use std::path::Path;
-
-use featurize::io::columns::Columns;
 use serde_json::Value;
 
-use crate::support::{Run, Workspace, call, featurize};
-
-fn json(workspace: &Workspace, name: &str) -> Value {
-    serde_json::from_slice(&workspace.read(name)).expect("JSON")
-}
+use crate::predict::{ALL, agrees, predictions};
+use crate::support::{Run, Workspace, files, set};
 
 /// Probabilities of `predict` for the test pictures against those of the run's own table, bit for bit.
 fn predict_agrees(workspace: &Workspace, out: &str) {
-    let run = workspace.path(out);
-    let arguments = ["predict", run.to_str().expect("text"), "pictures/Test", "--json", "--top", "3"];
-    let said = featurize().current_dir(workspace.path("")).args(arguments).output().expect("started");
-    let said = Run::of(said).ok().stdout;
-    let table = predictions(&run);
-    let mut compared = 0;
-    for line in said.lines() {
-        let one: Value = serde_json::from_str(line).expect("JSON");
-        let path = one["path"].as_str().expect("a path").trim_start_matches("pictures/");
-        for guess in one["top"].as_array().expect("a list") {
-            let name = guess["label"].as_str().expect("a label");
-            let p = guess["probability"].as_f64().expect("a number") as f32;
-            let (_, _, own) = table.iter().find(|(of, class, _)| of == path && class == name).expect("a row");
-            assert_eq!(p.to_bits(), own.to_bits(), "{path} {name}");
-            compared += 1;
-        }
-    }
-    assert_eq!(compared, 3 * 3 * 4);
-}
-
-fn predictions(run: &Path) -> Vec<(String, String, f32)> {
-    let classes = ["Banana", "Lemon", "Strawberry"];
-    let names = classes.map(|class| format!("p_{class}"));
-    let columns: Vec<&str> = names.iter().map(String::as_str).chain(["path"]).collect();
-    let table = Columns::read(&run.join("predictions.parquet"), &columns).expect("read");
-    let paths: Vec<String> = table.texts("path").expect("paths").iter().map(|p| p.clone().expect("a path")).collect();
-    let mut all = Vec::new();
-    for (class, name) in classes.iter().zip(&names) {
-        let column = table.reals(name).expect("probabilities");
-        all.extend(paths.iter().zip(column).map(|(path, p)| (path.clone(), class.to_string(), p as f32)));
-    }
-    all
+    agrees(workspace, &workspace.path(out), &ALL);
 }
 
 #[test]
@@ -52,12 +15,12 @@ fn each_kind_is_trained_measured_saved_and_loaded_again() {
     let workspace = Workspace::with_fruits(6, 4);
     for (set, kind) in [("train={logistic: {}}", "logistic"), ("train={knn: {k: 3, weights: distance}}", "knn")] {
         workspace.run("out", &["--set", set]).ok();
-        let metrics = json(&workspace, "out/metrics.json");
+        let metrics = workspace.json("out/metrics.json");
         assert_eq!(metrics["classifier"], kind);
         // three classes, twelve test pictures: who guesses has ten of them right once in 1,800 times
         let right = (12.0 * metrics["test"]["accuracy"].as_f64().expect("scored")).round();
         assert!(right >= 10.0, "{kind}: {right} of 12");
-        assert_eq!(json(&workspace, "out/classifier/classifier.json")["kind"], kind);
+        assert_eq!(workspace.json("out/classifier/classifier.json")["kind"], kind);
         let files =
             ["mlp", "logistic", "knn"].map(|kind| workspace.path(&format!("out/classifier/{kind}.safetensors")));
         assert_eq!(files.iter().filter(|file| file.exists()).count(), 1, "only what belongs to it");
@@ -71,7 +34,7 @@ fn the_best_of_several_is_kept_and_every_score_told() {
     // one epoch of one neuron cannot win
     let set = "train={candidates: [{mlp: {hidden: [1], max_iter: 1}}, {logistic: {}}, {knn: {k: 1}}], cv: 3}";
     workspace.run("out", &["--set", set]).ok();
-    let metrics = json(&workspace, "out/metrics.json");
+    let metrics = workspace.json("out/metrics.json");
     let scored = metrics["cross_validation"].as_array().expect("a list");
     assert_eq!(scored.len(), 3);
     assert!(scored.iter().all(|one| one["folds"].as_array().is_some_and(|folds| folds.len() == 3)));
@@ -89,7 +52,7 @@ fn auto_keeps_the_simplest_within_one_error_of_the_least_log_loss() {
     let small = ["--set", "extract.layer=blocks.1.0", "--set", "extract.recipe.size=64", "--set", "reduce=null"];
     let run = |train: &str| {
         workspace.run("out", &[&small[..], &["--set", &format!("train={train}")]].concat()).ok();
-        json(&workspace, "out/metrics.json")
+        workspace.json("out/metrics.json")
     };
     for (train, count) in [("auto", 12), ("{auto: {fits: 13}, cv: 3}", 4), ("{auto: {}, cv: 2, calibrate: none}", 12)] {
         let metrics = run(train);
@@ -110,18 +73,13 @@ fn auto_keeps_the_simplest_within_one_error_of_the_least_log_loss() {
         let kept: Vec<usize> = (0..count).filter(|&i| scored[i]["kept"] == true).collect();
         assert_eq!(kept, [first.expect("one")], "{train}");
         predict_agrees(&workspace, "out");
-        let shown = call(&workspace.path(""), &["show", "out"]).ok().stdout;
+        let shown = workspace.call(&["show", "out"]).ok().stdout;
         assert!(shown.contains("  compared ") && shown.matches("(kept)").count() == 1, "{shown}");
-        let report = String::from_utf8(workspace.read("out/report.html")).expect("text");
+        let report = workspace.text("out/report.html");
         assert!(report.contains("one standard error of the least was kept"), "{train}");
     }
-    assert!(
-        workspace
-            .run("out", &[&small[..], &["--set", "train={auto: {}, cv: 2, calibrate: none}"]].concat())
-            .ok()
-            .computed()
-            .is_empty()
-    );
+    let again = workspace.run("out", &[&small[..], &["--set", "train={auto: {}, cv: 2, calibrate: none}"]].concat());
+    assert!(again.ok().computed().is_empty());
     for (train, code, expected) in [
         ("{auto: {}, knn: {k: 1}}", 2, "`train.auto` chooses the classifier, and `train.knn` is one"),
         ("{auto: {}, candidates: [{knn: {}}]}", 2, "and `train.candidates[0].knn` is one"),
@@ -130,9 +88,7 @@ fn auto_keeps_the_simplest_within_one_error_of_the_least_log_loss() {
         ("automatic", 2, "`auto`, or a list of classifiers"),
         ("{auto: {}, cv: 7}", 1, "7 folds are asked for, and the largest class has 6 train pictures"),
     ] {
-        let failed = workspace.run("wrong", &["--set", &format!("train={train}")]);
-        assert_eq!(failed.code, Some(code), "{train}: {}", failed.stderr);
-        assert!(failed.stderr.contains(expected), "{train}: {}", failed.stderr);
+        workspace.run("wrong", &["--set", &format!("train={train}")]).ended(code, &[expected]);
         assert!(!workspace.path("wrong/features").exists());
     }
 }
@@ -140,13 +96,9 @@ fn auto_keeps_the_simplest_within_one_error_of_the_least_log_loss() {
 #[test]
 fn a_class_with_one_picture_cannot_be_compared_on() {
     let workspace = Workspace::with_fruits(6, 4);
-    for i in 1..6 {
-        let name = std::fs::read_dir(workspace.path("pictures/Training/Lemon")).expect("folder").next();
-        std::fs::remove_file(name.expect("a picture").expect("entry").path()).unwrap_or_else(|e| panic!("{i}: {e}"));
-    }
-    let failed = workspace.run("out", &["--set", "train=auto"]);
-    assert_eq!(failed.code, Some(1), "{}", failed.stderr);
-    assert!(failed.stderr.contains("`train: auto` needs two train pictures of each class"), "{}", failed.stderr);
+    let folder = workspace.path("pictures/Training/Lemon");
+    files(&folder)[1..].iter().for_each(|name| std::fs::remove_file(folder.join(name)).expect("removed"));
+    workspace.run("out", &["--set", "train=auto"]).ended(1, &["`train: auto` needs two train pictures of each class"]);
     assert!(!workspace.path("out/features").exists());
 }
 
@@ -165,7 +117,7 @@ fn calibrated_probabilities_are_told_saved_and_predicted_and_the_classes_stay() 
             let sets = ["--set", few, "--set", "extract.layer=blocks.1.0", "--set", &train];
             let sets = [&sets[..], &["--set", "extract.recipe.size=64"]].concat();
             workspace.run(out, &sets).ok();
-            json(&workspace, &format!("{out}/metrics.json"))
+            workspace.json(&format!("{out}/metrics.json"))
         };
         let (plain, fitted) = (run("plain", ", calibrate: none"), run("out", ""));
         assert!(plain["calibration"].is_null());
@@ -180,15 +132,15 @@ fn calibrated_probabilities_are_told_saved_and_predicted_and_the_classes_stay() 
         assert_eq!(fitted["test"]["accuracy"], plain["test"]["accuracy"]);
         assert_eq!(fitted["test"]["confusion_matrix"], plain["test"]["confusion_matrix"]);
         assert_eq!(fitted["cross_validation"].as_array().map(Vec::len), Some(0), "nothing was compared");
-        let card = json(&workspace, "out/classifier/classifier.json");
+        let card = workspace.json("out/classifier/classifier.json");
         assert_eq!(card["temperature"], calibration["temperature"]);
         predict_agrees(&workspace, "out");
-        let report = String::from_utf8(workspace.read("out/report.html")).expect("text");
+        let report = workspace.text("out/report.html");
         assert!(report.contains("calibrated by a temperature of"), "{train}");
     }
     let cv = workspace.run("out", &["--set", "train={logistic: {}, cv: 3, calibrate: temperature}"]).ok();
     assert!(cv.computed().contains(&"train".to_string()));
-    assert_eq!(json(&workspace, "out/metrics.json")["cross_validation"][0]["folds"].as_array().map(Vec::len), Some(3));
+    assert_eq!(workspace.json("out/metrics.json")["cross_validation"][0]["folds"].as_array().map(Vec::len), Some(3));
 }
 
 #[test]
@@ -201,9 +153,7 @@ fn folds_that_cannot_be_made_are_errors_that_say_why() {
         (r"{knn: {k: 1}, cv: 2, group_by: 'Training/(\w+)'}", "without one of the 2 folds only `"),
         ("{knn: {k: 100}}", "100 neighbours are asked for, and there are 12 train pictures"),
     ] {
-        let run = workspace.run("out", &["--set", &format!("train={train}")]);
-        assert_eq!(run.code, Some(1), "{train}");
-        assert!(run.stderr.contains(expected), "{train}: {}", run.stderr);
+        workspace.run("out", &["--set", &format!("train={train}")]).ended(1, &[expected]);
     }
 }
 
@@ -234,13 +184,10 @@ fn what_the_listing_tells_fails_before_the_extraction() {
         ),
         (1, &[lemons, "input.label=parent", "input.limit_per_class={train: 1}", "train=null"], "at least 2 pictures"),
     ] {
-        let run = workspace.run("out", &sets.iter().flat_map(|set| ["--set", set]).collect::<Vec<_>>());
-        assert_eq!(run.code, Some(code), "{sets:?}: {}", run.stderr);
-        assert!(run.stderr.contains(expected), "{sets:?}: {}", run.stderr);
+        workspace.run("out", &set(sets)).ended(code, &[expected]);
         assert!(!workspace.path("out/features").exists(), "{sets:?}: the extraction began");
-        let mut plan = featurize();
-        plan.arg("plan").arg(workspace.path("pipeline.yaml")).arg("--out").arg(workspace.path("planned"));
-        let plan = Run::of(plan.args(sets.iter().flat_map(|set| ["--set", set])).output().expect("started")).ok();
+        let plan = [vec!["plan", "pipeline.yaml", "--out", "planned"], set(sets)].concat();
+        let plan = workspace.call(&plan).ok();
         assert!(plan.stdout.contains(expected), "{sets:?}: {}", plan.stdout);
     }
     // who asks for features alone gets them; a class of the test split alone is told of
@@ -255,12 +202,12 @@ fn the_nearest_neighbour_of_a_train_picture_is_another() {
     let workspace = Workspace::with_fruits(4, 2);
     workspace.run("out", &["--set", "train={knn: {k: 12, weights: uniform}}"]).ok();
     // of twelve pictures, four a class, eleven others vote: three of its own class, four of each other
-    let metrics = json(&workspace, "out/metrics.json");
+    let metrics = workspace.json("out/metrics.json");
     assert_eq!(metrics["train"]["accuracy"], 0.0);
     workspace.run("out", &["--set", "train={knn: {k: 1, weights: uniform}}"]).ok();
-    let table = predictions(&workspace.path("out"));
-    let own =
-        table.iter().filter(|(path, class, p)| path.contains("Training") && path.contains(class.as_str()) && *p == 1.0);
+    let table = predictions(&workspace.path("out"), &ALL);
+    let train = table.iter().filter(|(path, _)| path.contains("Training"));
+    let own = train.filter(|(path, p)| p.iter().any(|(class, p)| path.contains(class) && *p == 1f32.to_bits()));
     assert_eq!(own.count(), 12, "predictions.parquet says what `predict` says, with the picture itself in the table");
 }
 
@@ -275,18 +222,16 @@ fn weights_of_classes_that_are_not_there_are_errors_before_the_extraction() {
         ),
         ("[{knn: {k: 1}}, {logistic: {class_weight: {Bananna: 2}}}]", "train[1].logistic.class_weight"),
     ] {
-        let run = workspace.run("out", &["--set", &format!("train={train}")]);
-        assert_eq!(run.code, Some(2), "{}", run.stderr);
         let expected = format!(
             "`{key}`: there is no class `Bananna`; did you mean `Banana`? the classes are Banana, Lemon, Strawberry"
         );
-        assert!(run.stderr.contains(&expected), "{}", run.stderr);
+        workspace.run("out", &["--set", &format!("train={train}")]).ended(2, &[&expected]);
         assert!(!workspace.path("out/features").join("part-00000.parquet").exists());
     }
     // one class that outweighs the others by far: whatever it is shown
     let heavy = "train={mlp: {class_weight: {Lemon: 1000000000}, dropout: 0.2, label_smoothing: 0.1, max_iter: 30}}";
     workspace.run("out", &["--set", heavy]).ok();
-    let confusion = json(&workspace, "out/metrics.json")["test"]["confusion_matrix"].clone();
+    let confusion = workspace.json("out/metrics.json")["test"]["confusion_matrix"].clone();
     let rows = confusion.as_array().expect("a matrix");
     assert!(rows.iter().all(|row| row[1] == 2 && row[0] == 0 && row[2] == 0), "{confusion}");
 }
@@ -299,7 +244,7 @@ fn training_goes_on_from_an_earlier_run_where_its_columns_and_classes_are_the_sa
         workspace.run(out, &[&["--set", train.as_str()], more].concat())
     };
     let losses = |out: &str| -> Vec<f64> {
-        let curve = json(&workspace, &format!("{out}/metrics.json"))["loss_curve"].clone();
+        let curve = workspace.json(&format!("{out}/metrics.json"))["loss_curve"].clone();
         curve.as_array().expect("a list").iter().map(|loss| loss.as_f64().expect("a number")).collect()
     };
     let folder = |out: &str| workspace.path(out).to_str().expect("text").to_string();
@@ -363,12 +308,7 @@ fn training_goes_on_from_an_earlier_run_where_its_columns_and_classes_are_the_sa
 #[test]
 fn a_train_table_on_disk_gives_the_results_of_one_in_memory() {
     let workspace = Workspace::with_fruits(6, 2);
-    let folder = |name: &str| {
-        let entries = std::fs::read_dir(workspace.path(name)).expect("a run");
-        let mut names: Vec<_> = entries.map(|entry| entry.expect("entry").file_name()).collect();
-        names.sort();
-        names
-    };
+    let folder = |name: &str| files(&workspace.path(name));
     let stopped = "train={mlp: {hidden: [16], max_iter: 60, seed: 1, batch_size: 5, early_stopping: true, \
                    validation_fraction: 0.3}}";
     for (i, more) in [
@@ -393,7 +333,7 @@ fn a_train_table_on_disk_gives_the_results_of_one_in_memory() {
         assert!(workspace.results(&memory) == workspace.results(&disk), "{more:?}");
         assert_eq!(folder(&memory), folder(&disk), "the rows are gone");
         assert_eq!(run(&memory, "false").computed(), [""; 0], "where they lie changes nothing");
-        let metrics = json(&workspace, &format!("{disk}/metrics.json"));
+        let metrics = workspace.json(&format!("{disk}/metrics.json"));
         let losses = metrics["loss_curve"].as_array().expect("a list");
         let [first, last] = [losses.first(), losses.last()].map(|loss| loss.and_then(Value::as_f64).expect("a loss"));
         assert!(last < first, "{first} {last}");

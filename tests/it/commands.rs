@@ -1,22 +1,15 @@
 //! Commands around a run: init, show, runs, diff, clean, completions, man.
 
-use std::path::Path;
-
-use serde_json::Value;
-
-use crate::support::{Workspace, call, project};
+use crate::support::{Workspace, files, project};
 
 /// Shipped pictures of two classes, under the names that `place` gives for (class, split, number).
 fn lay(workspace: &Workspace, place: impl Fn(&str, &str, usize) -> Option<String>) {
     for (split, count) in [("Training", 6), ("Test", 2)] {
         for class in ["Banana", "Lemon"] {
             let from = project().join("data/fruits").join(split).join(class);
-            let mut files: Vec<_> =
-                std::fs::read_dir(&from).expect("shipped").map(|one| one.expect("entry").path()).collect();
-            files.sort();
-            for (i, file) in files[..count].iter().enumerate() {
+            for (i, file) in files(&from)[..count].iter().enumerate() {
                 if let Some(name) = place(class, split, i) {
-                    workspace.write(&format!("pictures/{name}"), &std::fs::read(file).expect("read"));
+                    workspace.write(&format!("pictures/{name}"), &std::fs::read(from.join(file)).expect("read"));
                 }
             }
         }
@@ -53,9 +46,9 @@ fn init_writes_a_pipeline_that_runs_for_every_shape_of_folder() {
     for (shape, said, place) in shapes {
         let workspace = Workspace::new();
         lay(&workspace, place);
-        let run = call(&workspace.path(""), &["init", "pictures"]).ok();
+        let run = workspace.call(&["init", "pictures"]).ok();
         assert!(run.stdout.contains(said), "{shape}: {}", run.stdout);
-        let run = call(&workspace.path(""), &["run", "pictures.yaml", "--log", "json"]).ok();
+        let run = workspace.call(&["run", "pictures.yaml", "--log", "json"]).ok();
         let pictures = if shape == "three splits" { 14 } else { 16 };
         assert_eq!(run.event("summary")["extract"]["ok"], pictures, "{shape}");
         assert_eq!(run.event("summary")["evaluate"].is_null(), shape == "flat", "{shape}");
@@ -75,8 +68,7 @@ fn init_finds_a_table_and_overwrites_nothing() {
     workspace.write("pictures/labels.csv", format!("\u{feff}{table}").as_bytes());
     workspace.write("pictures/a.csv", format!("{table}gone.jpg,Lemon,more\n").as_bytes());
     workspace.write("pictures/b.csv", b"name,price\nLemon,3\n");
-    let init =
-        |more: &[&str]| call(&workspace.path(""), &[&["init", "pictures", "-o", "below/my.yaml"][..], more].concat());
+    let init = |more: &[&str]| workspace.call(&[&["init", "pictures", "-o", "below/my.yaml"][..], more].concat());
     let run = init(&[]).ok();
     assert!(run.stdout.contains("12 pictures, 2 classes; named by"), "{}", run.stdout);
     assert!(run.stdout.contains("4 pictures take no part"), "{}", run.stdout);
@@ -86,7 +78,7 @@ fn init_finds_a_table_and_overwrites_nothing() {
         run.stdout
     );
     assert!(!run.stdout.contains("b.csv"), "{}", run.stdout);
-    let run = call(&workspace.path(""), &["run", "below/my.yaml", "--log", "json"]).ok();
+    let run = workspace.call(&["run", "below/my.yaml", "--log", "json"]).ok();
     assert_eq!(run.event("summary")["extract"]["ok"], 12);
     workspace.write("below/my.yaml", b"mine");
     let again = init(&[]);
@@ -94,11 +86,9 @@ fn init_finds_a_table_and_overwrites_nothing() {
     assert!(again.stderr.contains("--force"), "{}", again.stderr);
     init(&["--force"]).ok();
     assert_ne!(workspace.read("below/my.yaml"), b"mine");
-    assert_eq!(call(&workspace.path(""), &["init", "gone"]).code, Some(2));
+    workspace.call(&["init", "gone"]).ended(2, &[]);
     std::fs::create_dir(workspace.path("empty")).expect("created");
-    let empty = call(&workspace.path(""), &["init", "empty"]);
-    assert_eq!(empty.code, Some(2));
-    assert!(empty.stderr.contains("no picture below"), "{}", empty.stderr);
+    workspace.call(&["init", "empty"]).ended(2, &["no picture below"]);
 }
 
 #[test]
@@ -107,8 +97,7 @@ fn runs_are_shown_listed_and_compared() {
     workspace.run("runs/one", &[]).ok();
     workspace.run("runs/deep/two", &["--set", "reduce.pca.components=3"]).ok();
     workspace.write("runs/no run/run.json", b"{}");
-    let at = workspace.path("");
-    let shown = call(&at, &["show", "runs/one"]).ok().stdout;
+    let shown = workspace.call(&["show", "runs/one"]).ok().stdout;
     for part in [
         "three in runs/one",
         "18 ok, 0 failed",
@@ -121,24 +110,22 @@ fn runs_are_shown_listed_and_compared() {
         assert!(shown.contains(part), "{part} in {shown}");
     }
     assert!(!shown.contains("activation"), "defaults are not told: {shown}");
-    let json: Value = serde_json::from_str(&call(&at, &["show", "runs/one", "--json"]).ok().stdout).expect("JSON");
+    let json = workspace.call(&["show", "runs/one", "--json"]).ok().json();
     assert_eq!((json["name"].as_str(), json["run"]["extract"]["ok"].as_u64()), (Some("three"), Some(18)));
-    let table = call(&at, &["show", "runs/one/features/part-00000.parquet", "-n", "1"]).ok().stdout;
+    let table = workspace.call(&["show", "runs/one/features/part-00000.parquet", "-n", "1"]).ok().stdout;
     for part in ["1283 columns", "… 1275 more", "featurize.model", "efficientnet_lite0_avg_1279  Float32"] {
         assert!(table.contains(part), "{part} in {table}");
     }
-    let list = call(&at, &["runs", "--json"]).ok().stdout;
-    let runs: Vec<Value> = list.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let runs = workspace.call(&["runs", "--json"]).ok().json_lines();
     let folders: Vec<&str> = runs.iter().filter_map(|run| run["dir"].as_str()).collect();
     assert_eq!(folders, ["runs/deep/two", "runs/one"], "the newest first");
-    assert!(runs.iter().all(|run| run["images"] == 18 && run["accuracy"].is_f64()), "{list}");
-    assert!(call(&at, &["runs"]).ok().stdout.contains("runs/deep/two"));
-    let diff = call(&at, &["diff", "runs/one", "runs/deep/two"]).ok().stdout;
+    assert!(runs.iter().all(|run| run["images"] == 18 && run["accuracy"].is_f64()), "{runs:?}");
+    assert!(workspace.call(&["runs"]).ok().stdout.contains("runs/deep/two"));
+    let diff = workspace.call(&["diff", "runs/one", "runs/deep/two"]).ok().stdout;
     assert!(diff.contains("reduce.pca.components: 6 → 3\nresult"), "{diff}");
-    let same = call(&at, &["diff", "runs/one", "runs/one"]).ok().stdout;
+    let same = workspace.call(&["diff", "runs/one", "runs/one"]).ok().stdout;
     assert!(same.contains("  the same") && same.contains("(+0.00 points, on test)"), "{same}");
-    let diff = call(&at, &["diff", "runs/one", "runs/deep/two", "--json"]).ok().stdout;
-    let diff: Value = serde_json::from_str(&diff).expect("JSON");
+    let diff = workspace.call(&["diff", "runs/one", "runs/deep/two", "--json"]).ok().json();
     assert_eq!(diff["settings"][0]["after"], "3");
     for wrong in [
         &["show", "gone"][..],
@@ -147,8 +134,7 @@ fn runs_are_shown_listed_and_compared() {
         &["runs", "gone"],
         &["clean", "pictures"],
     ] {
-        let run = call(&at, wrong);
-        assert_eq!(run.code, Some(2), "{wrong:?}: {}", run.stderr);
+        workspace.call(wrong).ended(2, &[]);
     }
 }
 
@@ -156,60 +142,40 @@ fn runs_are_shown_listed_and_compared() {
 fn clean_tells_first_and_deletes_only_what_is_the_runs_own() {
     let workspace = Workspace::with_fruits(3, 1);
     workspace.run("out", &[]).ok();
-    let at = workspace.path("");
-    let told = call(&at, &["clean", "out", "--all"]).ok().stdout;
+    let told = workspace.call(&["clean", "out", "--all"]).ok().stdout;
     assert!(told.contains("would go; `--yes` deletes them"), "{told}");
     assert!(workspace.path("out/features/part-00000.parquet").is_file());
     workspace.write("out/features/mine.parquet", b"mine");
     workspace.write("elsewhere.txt", b"kept");
     // a record that was tampered with leads nowhere else
-    let record = String::from_utf8(workspace.read("out/.store/report.json")).expect("text");
+    let record = workspace.text("out/.store/report.json");
     workspace.write("out/.store/report.json", record.replace("report.html", "../elsewhere.txt").as_bytes());
-    call(&at, &["clean", "out", "--features", "--yes"]).ok();
+    workspace.call(&["clean", "out", "--features", "--yes"]).ok();
     assert!(!workspace.path("out/features/part-00000.parquet").exists());
-    let predicted = call(&at, &["predict", "out", "pictures/Test/Banana", "--top", "1"]).ok().stdout;
+    let predicted = workspace.call(&["predict", "out", "pictures/Test/Banana", "--top", "1"]).ok().stdout;
     assert!(predicted.contains(".jpg"), "the classifier is still there: {predicted}");
-    call(&at, &["clean", "out", "--all", "--yes"]).ok();
-    let left: Vec<_> = walk(&workspace.path("out"));
-    assert_eq!(left, ["features/mine.parquet"]);
+    workspace.call(&["clean", "out", "--all", "--yes"]).ok();
+    assert_eq!(files(&workspace.path("out")), ["features/mine.parquet"]);
     assert!(workspace.path("elsewhere.txt").is_file() && workspace.path("pictures/Test/Banana").is_dir());
     // a run makes the folders that it needs, and nothing of it is left
     workspace.run("part", &["--until", "extract"]).ok();
     assert!(!workspace.path("part/classifier").exists());
     std::fs::create_dir(workspace.path("part/classifier")).expect("as runs of before did");
-    let told = call(&at, &["clean", "part", "--all", "--yes"]).ok().stdout;
+    let told = workspace.call(&["clean", "part", "--all", "--yes"]).ok().stdout;
     assert!(!workspace.path("part").exists() && !told.contains("they stay"), "{told}");
-}
-
-fn walk(root: &Path) -> Vec<String> {
-    let mut files = Vec::new();
-    let mut folders = vec![root.to_path_buf()];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).expect("folder") {
-            let path = entry.expect("entry").path();
-            if path.is_dir() {
-                folders.push(path);
-            } else {
-                files.push(path.strip_prefix(root).expect("below").to_string_lossy().into_owned());
-            }
-        }
-    }
-    files.sort();
-    files
 }
 
 #[test]
 fn shells_and_man_are_told_of_every_command() {
     let workspace = Workspace::new();
-    let at = workspace.path("");
     for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
-        let text = call(&at, &["completions", shell]).ok().stdout;
+        let text = workspace.call(&["completions", shell]).ok().stdout;
         assert!(text.contains("predict") && text.contains("retry-failed"), "{shell}");
     }
-    assert!(call(&at, &["man"]).ok().stdout.contains(".TH featurize 1"));
-    call(&at, &["man", "man1"]).ok();
+    assert!(workspace.call(&["man"]).ok().stdout.contains(".TH featurize 1"));
+    workspace.call(&["man", "man1"]).ok();
     for (page, part) in [("featurize-run.1", "retry\\-failed"), ("featurize-weights-fetch.1", "vgg16")] {
-        let text = String::from_utf8(workspace.read(&format!("man1/{page}"))).expect("text");
+        let text = workspace.text(&format!("man1/{page}"));
         assert!(text.contains(part), "{page}: {text}");
     }
 }
@@ -219,15 +185,10 @@ fn embed_writes_the_numbers_of_a_run_and_the_good_pictures_of_bad_ones() {
     let workspace = Workspace::with_fruits(3, 1);
     workspace.run("out", &["--until", "extract", "--set", "extract.shard_rows=100"]).ok();
     workspace.write("pictures/broken.jpg", b"no picture");
-    let at = workspace.path("");
     for (layout, threads) in [("wide", "1"), ("array", "3")] {
         let arguments = ["embed", "pictures", "-o", "e.parquet", "--layout", layout, "--threads", threads];
-        let run = call(&at, &arguments);
-        assert_eq!(run.code, Some(1), "{}", run.stderr);
-        assert!(run.stderr.contains("pictures/broken.jpg: not_an_image"), "{}", run.stderr);
-        let shown = |file: &str| -> Value {
-            serde_json::from_str(&call(&at, &["show", file, "-n", "99", "--json"]).ok().stdout).expect("JSON")
-        };
+        workspace.call(&arguments).ended(1, &["pictures/broken.jpg: not_an_image"]);
+        let shown = |file: &str| workspace.call(&["show", file, "-n", "99", "--json"]).ok().json();
         let (ours, theirs) = (shown("e.parquet"), shown("out/features/part-00000.parquet"));
         assert_eq!(ours["rows"], 12);
         if layout == "wide" {
@@ -241,14 +202,12 @@ fn embed_writes_the_numbers_of_a_run_and_the_good_pictures_of_bad_ones() {
         }
         assert_eq!(ours["metadata"]["featurize.recipe"], theirs["metadata"]["featurize.recipe"]);
     }
-    let wrong = call(&at, &["embed", "pictures", "-o", "x.parquet", "--layer", "bn22"]);
-    assert_eq!(wrong.code, Some(2));
-    assert!(wrong.stderr.contains("did you mean `bn2`"), "{}", wrong.stderr);
-    let wrong = call(&at, &["embed", "pictures", "-o", "x.parquet", "--set", "runtime.device=cuda:0"]);
-    assert_eq!(wrong.code, Some(2));
-    assert!(wrong.stderr.contains("`--set runtime.device` means nothing to `embed`"), "{}", wrong.stderr);
-    call(&at, &["embed", "pictures/Test", "-o", "h.parquet", "--set", "output.dtype=f16"]).ok();
-    let halves = call(&at, &["show", "h.parquet"]).ok().stdout;
+    workspace.call(&["embed", "pictures", "-o", "x.parquet", "--layer", "bn22"]).ended(2, &["did you mean `bn2`"]);
+    workspace
+        .call(&["embed", "pictures", "-o", "x.parquet", "--set", "runtime.device=cuda:0"])
+        .ended(2, &["`--set runtime.device` means nothing to `embed`"]);
+    workspace.call(&["embed", "pictures/Test", "-o", "h.parquet", "--set", "output.dtype=f16"]).ok();
+    let halves = workspace.call(&["show", "h.parquet"]).ok().stdout;
     assert!(halves.contains("efficientnet_lite0_avg_1279  Float16"), "{halves}");
 }
 
@@ -265,7 +224,6 @@ fn no_name_steers_the_terminal() {
     workspace.write("pictures/Test/Lemon/\u{1b}]0;title\u{7}\nbad.jpg", b"no picture");
     workspace.run("runs/a\n\u{1b}[1mb", &[]).ok();
     let run = "runs/a\n\u{1b}[1mb";
-    let at = workspace.path("");
     let features = format!("{run}/features/part-00000.parquet");
     for arguments in [
         &["predict", run, "pictures/Test"][..],
@@ -281,7 +239,7 @@ fn no_name_steers_the_terminal() {
         &["run", "pipeline.yaml", "--out", run],
         &["run", "pipeline.yaml", "--out", run, "--force", "scan", "--log", "json"],
     ] {
-        let run = call(&at, arguments);
+        let run = workspace.call(arguments);
         let text = run.stdout + &run.stderr;
         assert!(!text.is_empty(), "{arguments:?}");
         assert!(!text.contains(|c: char| c.is_control() && c != '\n'), "{arguments:?}: {text:?}");
@@ -296,15 +254,9 @@ fn no_name_steers_the_terminal() {
 fn similar_finds_the_kind_and_not_the_picture_itself() {
     let workspace = Workspace::with_fruits(4, 2);
     workspace.run("out", &["--until", "extract"]).ok();
-    let at = workspace.path("");
-    let mut names: Vec<_> = std::fs::read_dir(workspace.path("pictures/Test/Lemon"))
-        .expect("folder")
-        .map(|one| one.expect("entry").path())
-        .collect();
-    names.sort();
-    let query = names[0].to_string_lossy().into_owned();
-    let run = call(&at, &["similar", "out", &query, "-k", "3", "--json", "--sheet", "s.png"]).ok();
-    let found: Value = serde_json::from_str(&run.stdout).expect("JSON");
+    let query = "pictures/Test/Lemon/0_0_100.jpg";
+    let run = workspace.call(&["similar", "out", query, "-k", "3", "--json", "--sheet", "s.png"]).ok();
+    let found = run.json();
     let found = found["similar"].as_array().expect("a list");
     assert_eq!(found.len(), 3);
     for one in found {
@@ -314,11 +266,11 @@ fn similar_finds_the_kind_and_not_the_picture_itself() {
     }
     assert!(workspace.read("s.png").starts_with(b"\x89PNG"));
     // a copy of a picture of the run is that picture
-    workspace.write("copy.jpg", &std::fs::read(&query).expect("read"));
-    let copy = call(&at, &["similar", "out", "copy.jpg", "-k", "1", "--split", "test"]).ok().stdout;
+    workspace.write("copy.jpg", &workspace.read(query));
+    let copy = workspace.call(&["similar", "out", "copy.jpg", "-k", "1", "--split", "test"]).ok().stdout;
     assert!(copy.contains("1.0000  Lemon  Test/Lemon/"), "{copy}");
-    let bad = call(&at, &["similar", "out", "copy.jpg", "pipeline.yaml", "-k", "1", "--split", "train"]);
+    let bad = workspace.call(&["similar", "out", "copy.jpg", "pipeline.yaml", "-k", "1", "--split", "train"]);
     assert_eq!(bad.code, Some(1));
     assert!(bad.stdout.contains("Training/") && bad.stderr.contains("not_an_image"), "{}{}", bad.stdout, bad.stderr);
-    assert_eq!(call(&at, &["similar", "pictures", "copy.jpg"]).code, Some(2));
+    workspace.call(&["similar", "pictures", "copy.jpg"]).ended(2, &[]);
 }

@@ -1,26 +1,21 @@
 //! What `predict` and `classify` leave behind beside lines of text: the table, annotated copies, contact sheets.
 
 use std::io::Write;
-use std::path::Path;
 use std::process::Stdio;
 
 use featurize::image::{DecodeOptions, RgbImage, decode};
 use featurize::io::columns::Columns;
 use serde_json::Value;
 
-use crate::support::{Run, Workspace, featurize};
-
-fn call(arguments: &[&str], dir: &Path) -> Run {
-    Run::of(featurize().current_dir(dir).args(arguments).output().expect("started"))
-}
+use crate::support::{Run, Workspace, featurize, files};
 
 fn image(workspace: &Workspace, name: &str) -> RgbImage {
     decode(&workspace.read(name), &DecodeOptions::default()).unwrap_or_else(|error| panic!("{name}: {}", error.detail))
 }
 
 /// Columns and metadata of a table.
-fn schema(file: &str, dir: &Path) -> Value {
-    let mut shown: Value = serde_json::from_str(&call(&["show", file, "--json"], dir).ok().stdout).expect("JSON");
+fn schema(workspace: &Workspace, file: &str) -> Value {
+    let mut shown = workspace.call(&["show", file, "--json"]).ok().json_lines().remove(0);
     serde_json::json!({"columns": shown["columns"].take(), "metadata": shown["metadata"].take()})
 }
 
@@ -29,11 +24,10 @@ fn the_table_is_the_runs_own_for_other_pictures() {
     let workspace = Workspace::with_fruits(5, 3);
     workspace.run("out", &[]).ok();
     workspace.write("pictures/Test/broken.jpg", b"no picture");
-    let at = workspace.path("");
-    let run = call(&["predict", "out", "pictures/Test", "--parquet", "to/new.parquet"], &at);
+    let run = workspace.call(&["predict", "out", "pictures/Test", "--parquet", "to/new.parquet"]);
     assert_eq!((run.code, run.stdout.as_str()), (Some(1), ""), "{run:?}");
     assert!(run.stderr.contains("pictures/Test/broken.jpg: not_an_image"), "{run:?}");
-    assert_eq!(schema("to/new.parquet", &at), schema("out/predictions.parquet", &at));
+    assert_eq!(schema(&workspace, "to/new.parquet"), schema(&workspace, "out/predictions.parquet"));
     let names = ["path", "label", "split", "predicted", "p_Banana", "p_Lemon", "p_Strawberry", "confidence"];
     let read = |file: &str| Columns::read(&workspace.path(file), &names).expect("read");
     let (new, old) = (read("to/new.parquet"), read("out/predictions.parquet"));
@@ -55,30 +49,25 @@ fn the_table_is_the_runs_own_for_other_pictures() {
     for name in ["label", "split"] {
         assert!(new.texts(name).expect(name).iter().all(Option::is_none), "nobody said it: {name}");
     }
-    let both = call(&["predict", "out", "pictures/Test", "--parquet", "x.parquet", "--json"], &at);
-    assert_eq!(both.code, Some(2), "{both:?}");
+    workspace.call(&["predict", "out", "pictures/Test", "--parquet", "x.parquet", "--json"]).ended(2, &[]);
 }
 
 #[test]
 fn copies_are_the_pictures_with_the_label_drawn_in() {
     let workspace = Workspace::with_fruits(5, 1);
     workspace.run("out", &[]).ok();
-    let at = workspace.path("");
-    let at = at.as_path();
-    let lemon = walk(&workspace.path("pictures/Test/Lemon")).remove(0);
-    workspace.write("new/a/it.jpg", &workspace.read(&format!("pictures/Test/Lemon/{lemon}")));
-    workspace.write("new/b/it.jpg", &workspace.read(&format!("pictures/Test/Lemon/{lemon}")));
-    workspace.write("new/b/picture", &workspace.read(&format!("pictures/Test/Lemon/{lemon}")));
+    let lemon = workspace.read("pictures/Test/Lemon/0_0_100.jpg");
+    ["a/it.jpg", "b/it.jpg", "b/picture"].iter().for_each(|name| workspace.write(&format!("new/{name}"), &lemon));
     workspace.write("new/b/bad.png", b"no picture");
     let list = ["new/a/it.jpg", "new/b/it.jpg", "new/b/picture", "new/b/bad.png"].join("\n");
     let mut command = featurize();
-    command.current_dir(at).args(["predict", "out", "-", "--annotate", "copies", "--top", "1"]);
+    command.current_dir(workspace.path("")).args(["predict", "out", "-", "--annotate", "copies", "--top", "1"]);
     let mut child =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("started");
     child.stdin.take().expect("piped").write_all(list.as_bytes()).expect("written");
     let run = Run::of(child.wait_with_output().expect("ended"));
     assert_eq!((run.code, run.stdout.lines().count()), (Some(1), 3), "{run:?}");
-    assert_eq!(walk(&workspace.path("copies")), ["a/it.jpg", "b/it.jpg", "b/picture.png"]);
+    assert_eq!(files(&workspace.path("copies")), ["a/it.jpg", "b/it.jpg", "b/picture.png"]);
     assert!(workspace.read("copies/a/it.jpg").starts_with(&[0xff, 0xd8]));
     let (copy, picture) = (image(&workspace, "copies/b/picture.png"), image(&workspace, "new/b/picture"));
     let factor = 256usize.div_ceil(picture.width.max(picture.height));
@@ -91,35 +80,30 @@ fn copies_are_the_pictures_with_the_label_drawn_in() {
     assert!(dark(&copy, copy.height - 1) == copy.width, "{} of {}", dark(&copy, copy.height - 1), copy.width);
     assert!((copy.height - 24..copy.height).map(|y| white(&copy, y)).sum::<usize>() > 100);
     // the same pictures again would be labelled twice
-    let again = call(&["predict", "out", "copies", "--annotate", "copies"], at);
-    assert_eq!(again.code, Some(2), "{again:?}");
-    assert!(again.stderr.contains("name another folder"), "{again:?}");
-    let wrong = call(&["predict", "out", "new", "--annotate", "sheet.jpg"], at);
-    assert!(wrong.code == Some(2) && wrong.stderr.contains(".png or .svg"), "{wrong:?}");
+    workspace.call(&["predict", "out", "copies", "--annotate", "copies"]).ended(2, &["name another folder"]);
+    workspace.call(&["predict", "out", "new", "--annotate", "sheet.jpg"]).ended(2, &[".png or .svg"]);
 }
 
 #[test]
 fn a_sheet_has_every_picture_with_its_label() {
     let workspace = Workspace::with_fruits(5, 1);
     workspace.run("out", &[]).ok();
-    let at = workspace.path("");
-    let run = call(&["predict", "out", "pictures/Test", "--annotate", "sheet.svg", "--json", "--top", "1"], &at).ok();
-    let svg = String::from_utf8(workspace.read("sheet.svg")).expect("text");
-    for line in run.stdout.lines() {
-        let line: Value = serde_json::from_str(line).expect("JSON");
+    let run =
+        workspace.call(&["predict", "out", "pictures/Test", "--annotate", "sheet.svg", "--json", "--top", "1"]).ok();
+    let svg = workspace.text("sheet.svg");
+    for line in run.json_lines() {
         let (label, p) = (line["top"][0]["label"].as_str().expect("a label"), line["top"][0]["probability"].as_f64());
         let p = p.expect("a number") as f32;
         assert!(svg.contains(&format!(">Predicted: {label} {p:.2}</text>")), "{line}: {svg}");
     }
-    call(&["classify", "pictures/Test", "--annotate", "sheet.png", "--plot", "plot.png"], &at).ok();
+    workspace.call(&["classify", "pictures/Test", "--annotate", "sheet.png", "--plot", "plot.png"]).ok();
     let (sheet, plot) = (image(&workspace, "sheet.png"), image(&workspace, "plot.png"));
     assert!(sheet.width == plot.width && sheet.height < plot.height, "no bars: {} {}", sheet.height, plot.height);
 }
 
 /// Writes a picture as `plain.jpg`, and with an orientation that turns it to the right as `turned.jpg`.
 pub fn turned_and_plain(workspace: &Workspace) {
-    let lemon = walk(&workspace.path("pictures/Test/Lemon")).remove(0);
-    let bytes = workspace.read(&format!("pictures/Test/Lemon/{lemon}"));
+    let bytes = workspace.read("pictures/Test/Lemon/0_0_100.jpg");
     // an Exif block with orientation 6 after the start of the JPEG
     let tiff = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0";
     let mut exif = vec![0xff, 0xe1];
@@ -135,20 +119,13 @@ pub fn turned_and_plain(workspace: &Workspace) {
 fn pictures_are_drawn_as_the_run_reads_them() {
     let workspace = Workspace::with_fruits(5, 1);
     turned_and_plain(&workspace);
-    let at = workspace.path("");
     for (exif, same) in [("ignore", true), ("apply", false)] {
         workspace.run(exif, &["--set", &format!("image.exif={exif}")]).ok();
         for name in ["turned", "plain"] {
-            call(&["predict", exif, &format!("{name}.jpg"), "--annotate", &format!("{exif}-{name}")], &at).ok();
+            workspace.call(&["predict", exif, &format!("{name}.jpg"), "--annotate", &format!("{exif}-{name}")]).ok();
         }
         let [turned, plain] = ["turned", "plain"].map(|name| image(&workspace, &format!("{exif}-{name}/{name}.jpg")));
         let upper = |image: &RgbImage| image.data[..image.data.len() / 2].to_vec();
         assert_eq!(upper(&turned) == upper(&plain), same, "{exif}");
     }
-}
-
-fn walk(root: &Path) -> Vec<String> {
-    let entries = walkdir::WalkDir::new(root).sort_by_file_name().into_iter().map(|entry| entry.expect("entry"));
-    let files = entries.filter(|entry| entry.file_type().is_file());
-    files.map(|entry| entry.path().strip_prefix(root).expect("below").to_string_lossy().into_owned()).collect()
 }

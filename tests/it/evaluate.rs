@@ -1,16 +1,9 @@
 //! `evaluate`: the classifier of a run on new labelled pictures.
 
-use serde_json::Value;
-
-use crate::support::{Run, Workspace, featurize};
+use crate::support::{Run, Workspace, set};
 
 fn call(workspace: &Workspace, arguments: &[&str]) -> Run {
-    let run = [&["evaluate", "out", "--quiet"], arguments].concat();
-    Run::of(featurize().current_dir(workspace.path("")).args(run).output().expect("started"))
-}
-
-fn scored(run: Run) -> Value {
-    serde_json::from_str(&run.ok().stdout).expect("one JSON object")
+    workspace.call(&[&["evaluate", "out", "--quiet"], arguments].concat())
 }
 
 /// A run over fruits that makes mistakes.
@@ -18,19 +11,19 @@ fn workspace() -> Workspace {
     let workspace = Workspace::with_fruits(6, 4);
     let sets = ["train={logistic: {}}", "reduce={pca: {components: 2}}", "extract.layer=blocks.1.0"];
     let sets = [&sets[..], &["extract.recipe.size=64"]].concat();
-    workspace.run("out", &sets.iter().flat_map(|set| ["--set", set]).collect::<Vec<_>>()).ok();
+    workspace.run("out", &set(&sets)).ok();
     workspace
 }
 
 #[test]
 fn the_test_split_has_the_scores_that_the_run_gave_it() {
     let workspace = workspace();
-    let metrics: Value = serde_json::from_slice(&workspace.read("out/metrics.json")).expect("JSON");
+    let metrics = workspace.json("out/metrics.json");
     let more = ["pictures/Test", "--json", "--parquet", "p.parquet", "--report", "scores.html"];
-    let found = scored(call(&workspace, &more));
+    let found = call(&workspace, &more).ok().json();
     assert_eq!(found["scores"], metrics["test"]);
     assert_eq!((&found["classes"], &found["pictures"], &found["failed"]), (&metrics["classes"], &12.into(), &0.into()));
-    let report = String::from_utf8(workspace.read("scores.html")).expect("text");
+    let report = workspace.text("scores.html");
     assert!(report.contains("Confusion") && report.contains("data:image/jpeg"), "{}", report.len());
     assert!(workspace.read("p.parquet").starts_with(b"PAR1"));
     let text = call(&workspace, &["pictures/Test"]).ok().stdout;
@@ -51,16 +44,15 @@ fn predict_with_labels_is_the_same() {
     {
         let evaluated = call(&workspace, &[&[pictures][..], more].concat()).ok();
         let run = ["predict", "out", pictures, "--labels", labels, "--quiet"];
-        let predicted = Run::of(featurize().current_dir(workspace.path("")).args(run).output().expect("started")).ok();
+        let predicted = workspace.call(&run).ok();
         assert_eq!(predicted.stdout, evaluated.stdout);
         assert!(evaluated.stdout.contains("\n  unknown "), "{}", evaluated.stdout);
     }
     let told = ["evaluate", "out", "pictures/Test", "--json"];
-    let told = Run::of(featurize().current_dir(workspace.path("")).args(told).output().expect("started")).ok();
+    let told = workspace.call(&told).ok();
     assert!(told.stderr.contains("12 images, 3 classes") && !told.stderr.contains("0 test"), "{}", told.stderr);
     let two = ["predict", "out", "pictures/Test", "pictures/Training", "--labels", "folder"];
-    let two = Run::of(featurize().current_dir(workspace.path("")).args(two).output().expect("started"));
-    assert!(two.code == Some(2) && two.stderr.contains("name one PATH"), "{two:?}");
+    workspace.call(&two).ended(2, &["name one PATH"]);
 }
 
 #[test]
@@ -70,17 +62,17 @@ fn labels_may_come_from_a_table_and_what_is_not_known_is_wrong() {
     workspace.write("labels.csv", table.as_bytes());
     let run = call(&workspace, &["pictures", "--labels", "labels.csv", "--json"]);
     assert!(run.stderr.contains("does not know the classes Pear"), "{}", run.stderr);
-    let found = scored(run);
+    let found = run.ok().json();
     assert_eq!(found["classes"], serde_json::json!(["Banana", "Lemon", "Strawberry", "Pear"]));
     assert_eq!((&found["scores"]["support"], &found["scores"]["per_class"][3]["recall"]), (&2.into(), &0.0.into()));
     workspace.write("labels.csv", format!("{table}Test/Lemon/gone.jpg,Lemon\n").as_bytes());
     let failed = call(&workspace, &["pictures", "--labels", "labels.csv", "--json"]);
-    assert!(failed.code == Some(1) && failed.stderr.contains("gone.jpg: missing"), "{failed:?}");
-    let found: Value = serde_json::from_str(&failed.stdout).expect("one JSON object");
+    failed.ended(1, &["gone.jpg: missing"]);
+    let found = failed.json();
     assert_eq!((&found["pictures"], &found["failed"]), (&3.into(), &1.into()));
     workspace.write("pictures/Test/Lemon/broken.jpg", b"no picture");
     let failed = call(&workspace, &["pictures/Test"]);
-    assert!(failed.code == Some(1) && failed.stderr.contains("Lemon/broken.jpg: not_an_image"), "{failed:?}");
+    failed.ended(1, &["Lemon/broken.jpg: not_an_image"]);
     assert!(failed.stdout.starts_with("12 pictures"), "the others are scored: {}", failed.stdout);
     for (arguments, text) in [
         (&["nowhere"][..], "there is no folder"),
@@ -88,7 +80,6 @@ fn labels_may_come_from_a_table_and_what_is_not_known_is_wrong() {
         (&["pictures", "--labels", "none.csv"], "none.csv"),
         (&["pictures/Test", "--report", "pictures/Test/Lemon/0_0_100.jpg"], "0_0_100.jpg"),
     ] {
-        let run = call(&workspace, arguments);
-        assert!(run.code == Some(2) && run.stderr.contains(text), "{arguments:?}: {run:?}");
+        call(&workspace, arguments).ended(2, &[text]);
     }
 }

@@ -7,7 +7,7 @@ use featurize::pictures::predictor::Method;
 use featurize::store::RunDir;
 
 use crate::predict::{ALL, call};
-use crate::support::{Run, Workspace, project};
+use crate::support::{Run, Workspace, files, project, set};
 
 /// A shipped lemon in one corner of an empty picture.
 fn in_corner(bottom: bool, right: bool) -> RgbImage {
@@ -40,7 +40,7 @@ fn the_corner_with_the_fruit_is_the_hottest() {
     for (out, train, features, method) in cases {
         let train = format!("train={train}");
         let sets = [&train[..], "report=null", "extract.recipe.size=160", features];
-        workspace.run(out, &sets.iter().flat_map(|set| ["--set", set]).collect::<Vec<_>>()).ok();
+        workspace.run(out, &set(&sets)).ok();
         let predictor = opened(&workspace, out);
         assert_eq!(predictor.method(), Some(method), "{out}");
         for (bottom, right) in [(false, false), (false, true), (true, false), (true, true)] {
@@ -60,7 +60,7 @@ fn the_shares_of_a_linear_chain_add_up_to_its_score() {
     let sets =
         ["train={logistic: {}, calibrate: none}", "reduce={scale: standard, pca: {components: 5, whiten: true}}"];
     let sets = [&sets[..], &["extract.recipe.size=96", "report=null"]].concat();
-    workspace.run("out", &sets.iter().flat_map(|set| ["--set", set]).collect::<Vec<_>>()).ok();
+    workspace.run("out", &set(&sets)).ok();
     let predictor = opened(&workspace, "out");
     // a constant adds the same to every picture
     let of = |picture: &RgbImage| {
@@ -83,17 +83,12 @@ fn heat_maps_are_written_for_every_picture() {
     let run = |more: &[&str]| call("predict", &[&["out", "pictures/Test"], more].concat(), &workspace.path(""));
     let plain = run(&[]).ok().stdout;
     assert_eq!(run(&["--explain", "heat", "--quiet"]).ok().stdout, plain);
-    let names = |folder: &str| {
-        let class = std::fs::read_dir(workspace.path(folder)).expect("a folder");
-        let mut names: Vec<_> = class.map(|entry| entry.expect("entry").file_name()).collect();
-        names.sort();
-        names
-    };
+    let names = |folder: &str| files(&workspace.path(folder));
     assert_eq!(names("heat/Lemon"), names("pictures/Test/Lemon"));
     let bytes = workspace.read("heat/Lemon/0_0_100.jpg");
     let drawn = decode(&bytes, &DecodeOptions::default()).expect("a picture");
     assert!(drawn.width >= 64 && drawn.height >= 64, "{} × {}", drawn.width, drawn.height);
-    let refused = |run: Run, text: &str| assert!(run.code == Some(2) && run.stderr.contains(text), "{run:?}");
+    let refused = |run: Run, text: &str| run.ended(2, &[text]);
     refused(run(&["--explain", "both", "--annotate", "both"]), "give each a folder of its own");
     refused(run(&["--explain", "pictures/Test"]), "name another folder");
     refused(run(&["--explain", "x", "--labels", "folder"]), "cannot be used with");
@@ -101,8 +96,8 @@ fn heat_maps_are_written_for_every_picture() {
     workspace.write("pictures/Test/Lemon/wrong.jpg", &workspace.read("pictures/Test/Banana/0_0_100.jpg"));
     let sets = ["train={logistic: {}}", "reduce={pca: {components: 2}}", "extract.layer=blocks.1.0"];
     let sets = [&sets[..], &["extract.recipe.size=64", "report.samples=48"]].concat();
-    workspace.run("bad", &sets.iter().flat_map(|set| ["--set", set]).collect::<Vec<_>>()).ok();
-    let page = String::from_utf8(workspace.read("bad/report.html")).expect("text");
+    workspace.run("bad", &set(&sets)).ok();
+    let page = workspace.text("bad/report.html");
     let wrong = page.matches("✗ truth:").count();
     assert!(wrong > 0 && page.matches("where the classifier looked").count() == wrong, "{wrong} mistakes");
     assert!(page.contains("Nearest in train:") && page.contains("Accuracy against coverage"));

@@ -5,22 +5,19 @@ use std::collections::BTreeMap;
 
 use featurize::io::columns::Columns;
 use featurize::onnx::{OnnxFile, notes};
-use serde_json::Value;
 
-use crate::support::{Workspace, call};
+use crate::support::{Workspace, set};
 
-/// Three kinds of fruit in a small size, and whatever is `set`.
-fn run(workspace: &Workspace, out: &str, set: &[&str]) {
-    let sets: Vec<&str> = set.iter().flat_map(|set| ["--set", set]).collect();
-    workspace.run(out, &[&["--set", "extract.recipe.size=64"], sets.as_slice()].concat()).ok();
+/// Three kinds of fruit in a small size, and whatever `sets` say.
+fn run(workspace: &Workspace, out: &str, sets: &[&str]) {
+    workspace.run(out, &set(&[&["extract.recipe.size=64"], sets].concat())).ok();
 }
 
 /// Probability by path and class.
 fn probabilities(workspace: &Workspace, arguments: &[&str]) -> BTreeMap<(String, String), f64> {
-    let said = call(&workspace.path(""), &[arguments, &["pictures/Test", "--json", "--top", "3"]].concat()).ok();
+    let said = workspace.call(&[arguments, &["pictures/Test", "--json", "--top", "3"]].concat()).ok();
     let mut all = BTreeMap::new();
-    for line in said.stdout.lines() {
-        let one: Value = serde_json::from_str(line).expect("JSON");
+    for one in said.json_lines() {
         for guess in one["top"].as_array().expect("a list") {
             let [path, class] = [&one["path"], &guess["label"]].map(|text| text.as_str().expect("text").to_string());
             all.insert((path, class), guess["probability"].as_f64().expect("a number"));
@@ -38,7 +35,6 @@ fn column(workspace: &Workspace, table: &str, name: &str) -> Vec<f64> {
 #[test]
 fn an_exported_run_gives_its_features_and_its_probabilities_again() {
     let workspace = Workspace::with_fruits(6, 4);
-    let folder = workspace.path("");
     let tanh = "train={mlp: {hidden: [8, 6], activation: tanh, max_iter: 60, seed: 1}}";
     run(&workspace, "mlp", &["reduce.scale=standard", "reduce.pca.whiten=true", tanh]);
     let svd = "reduce={scale: l2, svd: {components: 5}}";
@@ -46,7 +42,7 @@ fn an_exported_run_gives_its_features_and_its_probabilities_again() {
     run(&workspace, "plain", &["select=null", "reduce=null", "train={logistic: {}}"]);
     for (out, more) in [("mlp", &[][..]), ("logistic", &["--from-pixels"]), ("plain", &["--from-pixels"])] {
         let file = format!("{out}.onnx");
-        let said = call(&folder, &[&["export", out, "--onnx", &file], more].concat()).ok().stdout;
+        let said = workspace.call(&[&["export", out, "--onnx", &file], more].concat()).ok().stdout;
         let head = if more.is_empty() { "input (n, 3, 64, 64)" } else { "pixels (n, 64, 64, 3)" };
         assert!(said.contains(&format!("{file}: {head} → probabilities of 3 classes, f32, ")), "{said}");
         assert!(said.contains("read back: its probabilities are "), "{said}");
@@ -58,9 +54,9 @@ fn an_exported_run_gives_its_features_and_its_probabilities_again() {
             assert!((found - expected).abs() <= 1e-4, "{file}, {key:?}: {found}, not {expected}");
         }
         let embed = ["embed", "pictures/Test/Banana", "--overwrite"];
-        call(&folder, &[&embed[..], &["--weights", &file, "-o", "again.parquet"]].concat()).ok();
+        workspace.call(&[&embed[..], &["--weights", &file, "-o", "again.parquet"]].concat()).ok();
         let own = ["--set", "extract.recipe.size=64", "-o", "own.parquet"];
-        call(&folder, &[&embed[..], &own].concat()).ok();
+        workspace.call(&[&embed[..], &own].concat()).ok();
         for place in ["0000", "0007", "1279"] {
             let again = column(&workspace, "again.parquet", &format!("{out}_avg_{place}"));
             let own = column(&workspace, "own.parquet", &format!("efficientnet_lite0_avg_{place}"));
@@ -72,16 +68,14 @@ fn an_exported_run_gives_its_features_and_its_probabilities_again() {
 #[test]
 fn what_cannot_be_read_again_is_exported_all_the_same() {
     let workspace = Workspace::with_fruits(6, 4);
-    let folder = workspace.path("");
     run(&workspace, "out", &["select=null", "reduce=null", "train={knn: {k: 3, weights: distance}}"]);
-    let said = call(&folder, &["export", "out", "--onnx", "near.onnx"]).ok().stdout;
+    let said = workspace.call(&["export", "out", "--onnx", "near.onnx"]).ok().stdout;
     assert!(said.contains("read back: its features are "), "{said}");
-    let said = call(&folder, &["classify", "--weights", "near.onnx", "pictures/Test"]);
-    assert!(said.code == Some(1) && said.stderr.contains("`TopK` of node"), "{said:?}");
-    let said = call(&folder, &["export", "out", "--onnx", "head.onnx", "--head", "--card", "card.md"]).ok().stdout;
+    workspace.call(&["classify", "--weights", "near.onnx", "pictures/Test"]).ended(1, &["`TopK` of node"]);
+    let said = workspace.call(&["export", "out", "--onnx", "head.onnx", "--head", "--card", "card.md"]).ok().stdout;
     assert!(said.contains("head.onnx: features (n, 1280) → probabilities of 3 classes, f32, "), "{said}");
     assert!(workspace.read("head.onnx").len() < 200_000);
-    let card = String::from_utf8(workspace.read("card.md")).expect("text");
+    let card = workspace.text("card.md");
     for part in [
         "# three\n",
         "Licence of the weights: Apache-2.0",
@@ -95,7 +89,6 @@ fn what_cannot_be_read_again_is_exported_all_the_same() {
     }
     // neither a table nor a file of the run is replaced
     for (file, told) in [("out/predictions.parquet", "is read by this command"), ("card.md", "is no ONNX file")] {
-        let said = call(&folder, &["export", "out", "--onnx", file]);
-        assert!(said.code == Some(2) && said.stderr.contains(told), "{said:?}");
+        workspace.call(&["export", "out", "--onnx", file]).ended(2, &[told]);
     }
 }

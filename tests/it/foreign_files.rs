@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::support::{Run, Workspace, featurize};
+use crate::support::{Run, Workspace, rows};
 
 /// Small pictures, every file that a run can write.
 const ALL: [&str; 8] = [
@@ -19,27 +19,13 @@ const ALL: [&str; 8] = [
 
 /// Every file and link below a folder with its bytes; folders end with `/`.
 fn contents(root: &Path) -> BTreeMap<String, Vec<u8>> {
-    let mut files = BTreeMap::new();
-    let mut folders = vec![root.to_path_buf()];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(&folder).expect("folder") {
-            let path = entry.expect("entry").path();
-            let name = path.strip_prefix(root).expect("below").to_string_lossy().into_owned();
-            if path.is_dir() && !path.is_symlink() {
-                files.insert(name + "/", Vec::new());
-                folders.push(path);
-            } else {
-                files.insert(name, std::fs::read(&path).unwrap_or_default());
-            }
-        }
-    }
-    files
-}
-
-fn clean(workspace: &Workspace, out: &str) -> Run {
-    let mut command = featurize();
-    command.arg("clean").arg(workspace.path(out)).args(["--all", "--yes"]);
-    Run::of(command.output().expect("started")).ok()
+    let entries = walkdir::WalkDir::new(root).min_depth(1).into_iter().map(|entry| entry.expect("entry"));
+    let one = |entry: walkdir::DirEntry| {
+        let name = entry.path().strip_prefix(root).expect("below").to_string_lossy().into_owned();
+        let end = if entry.file_type().is_dir() { "/" } else { "" };
+        (name + end, std::fs::read(entry.path()).unwrap_or_default())
+    };
+    entries.map(one).collect()
 }
 
 #[test]
@@ -78,7 +64,7 @@ fn files_of_the_user_stay_in_a_run_folder() {
     kept("after other settings");
     workspace.run("out", &["--set", "reduce=null", "--force", "extract"]).ok();
     kept("after a forced run");
-    clean(&workspace, "out");
+    workspace.call(&["clean", "out", "--all", "--yes"]).ok();
     kept("after clean");
     let left: Vec<String> = contents(&workspace.path("out")).into_keys().filter(|name| !name.ends_with('/')).collect();
     let mut mine = mine.map(String::from);
@@ -113,14 +99,8 @@ fn a_file_at_a_name_that_is_needed_is_refused_before_anything_is_computed() {
     for name in names {
         workspace.write(&format!("out/{name}"), b"mine");
         let before = contents(&workspace.path("out"));
-        let run = workspace.run("out", &ALL);
-        assert_eq!(run.code, Some(1), "{name}: {}", run.stderr);
         let path = workspace.path("out").join(name);
-        assert!(
-            run.stderr.contains(&*path.to_string_lossy()) && run.stderr.contains("--out"),
-            "{name}: {}",
-            run.stderr
-        );
+        workspace.run("out", &ALL).ended(1, &[&path.to_string_lossy(), "--out"]);
         let mut after = contents(&workspace.path("out"));
         // the lock is left only where `.store` was there before
         after.remove(".store/lock");
@@ -133,9 +113,7 @@ fn a_file_at_a_name_that_is_needed_is_refused_before_anything_is_computed() {
     }
     workspace.run("out", &["--set", "extract.recipe.size=64"]).ok();
     assert_eq!(workspace.read("out/features.npy"), b"mine");
-    let run = workspace.run("out", &ALL);
-    assert_eq!(run.code, Some(1), "{}", run.stderr);
-    assert!(run.stderr.contains("features.npy") && run.stderr.contains("loss.png"), "{}", run.stderr);
+    workspace.run("out", &ALL).ended(1, &["features.npy", "loss.png"]);
     // a stage that was not begun has no file here
     workspace.run("until", &["--until", "extract"]).ok();
     workspace.write("until/reduced.parquet", b"mine");
@@ -154,19 +132,10 @@ fn the_run_of_another_pipeline_is_refused_and_an_edited_one_goes_on() {
         if !owner {
             std::fs::remove_file(workspace.path("out/.store/owner.json")).expect("removed");
         }
-        let run = workspace.run("out", &["--set", "name=other"]);
-        assert_eq!(run.code, Some(1), "{}", run.stderr);
-        for part in ["`three`", "`other`", "--out"] {
-            assert!(run.stderr.contains(part), "{}", run.stderr);
-        }
+        workspace.run("out", &["--set", "name=other"]).ended(1, &["`three`", "`other`", "--out"]);
     }
-    let mut plan = featurize();
-    plan.arg("plan")
-        .arg(workspace.path("pipeline.yaml"))
-        .args(["--set", "name=other", "--out"])
-        .arg(workspace.path("out"));
-    let plan = Run::of(plan.output().expect("started"));
-    assert!(plan.code == Some(1) && plan.stderr.contains("`three`"), "a run would end so: {}", plan.stderr);
+    // a run would end so
+    workspace.call(&["plan", "pipeline.yaml", "--set", "name=other", "--out", "out"]).ended(1, &["`three`"]);
     workspace.write("out/.store/owner.json", &before[".store/owner.json"]);
     assert!(before == contents(&workspace.path("out")));
     workspace.run("out", &["--set", "reduce.pca.components=3"]).ok();
@@ -218,9 +187,7 @@ fn nothing_is_written_or_deleted_through_a_link() {
         let link = workspace.path("out").join(name);
         std::fs::create_dir_all(link.parent().expect("a folder")).expect("folder");
         symlink(workspace.path("real").join(name), &link).expect("link");
-        let run = workspace.run("out", &ALL);
-        assert_eq!(run.code, Some(1), "{name}: {}", run.stderr);
-        assert!(run.stderr.contains(&*link.to_string_lossy()), "{name}: {}", run.stderr);
+        workspace.run("out", &ALL).ended(1, &[&*link.to_string_lossy()]);
         std::fs::remove_dir_all(workspace.path("out")).expect("removed");
     }
     // a run whose files were moved elsewhere is read there, and deleted here alone
@@ -231,9 +198,8 @@ fn nothing_is_written_or_deleted_through_a_link() {
         symlink(workspace.path(&format!("moved_{name}")), &path).expect("link");
     }
     assert!(workspace.run("out", &[]).ok().computed().is_empty());
-    let run = workspace.run("out", &["--force", "report"]);
-    assert_eq!(run.code, Some(1), "{}", run.stderr);
-    clean(&workspace, "out");
+    workspace.run("out", &["--force", "report"]).ended(1, &[]);
+    workspace.call(&["clean", "out", "--all", "--yes"]).ok();
     let left: Vec<String> = contents(&workspace.path("out")).into_keys().collect();
     assert_eq!(left, ["features", "report.html"]);
     assert!(workspace.path("moved_features/part-00000.parquet").is_file());
@@ -258,15 +224,8 @@ fn a_run_among_its_pictures_takes_none_of_its_charts_for_one() {
     let forced: Vec<&str> = sets.iter().chain(&["--force", "extract"]).copied().collect();
     assert_eq!(ok(&workspace.run("pictures", &forced).ok()), Some(13));
     assert!(manifest == workspace.read("pictures/manifest.parquet"), "whether the files are there or not");
-    let columns = ["path", "kind"];
-    let table = featurize::io::columns::Columns::read(&workspace.path("pictures/manifest.parquet"), &columns);
-    let table = table.expect("read");
-    let [paths, kinds] = columns.map(|name| table.texts(name).expect("text"));
-    let kind = |path: &str| {
-        let found = paths.iter().position(|one| one.as_deref() == Some(path));
-        kinds[found.unwrap_or_else(|| panic!("{path}"))].clone()
-    };
+    let rows = rows(&workspace.path("pictures/manifest.parquet"), ["path", "kind"]);
     for name in ["figures/", "features/", "manifest.parquet", "run.json"] {
-        assert_eq!(kind(name).as_deref(), Some("run_folder"), "{name}");
+        assert!(rows.contains(&[name, "run_folder"].map(String::from)), "{name}");
     }
 }

@@ -6,34 +6,25 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::Command;
 
-use featurize::io::columns::Columns;
+use crate::support::{Run, Workspace, featurize, rows};
 
-use crate::support::{Workspace, featurize};
-
-/// path → (status, kind, error)
-fn manifest(workspace: &Workspace, out: &str) -> Vec<[String; 4]> {
-    let names = ["path", "status", "kind", "error"];
-    let columns = Columns::read(&workspace.path(out).join("manifest.parquet"), &names).expect("read");
-    let [paths, statuses, kinds, errors] = names.map(|name| columns.texts(name).expect("text"));
-    let rows = paths.into_iter().zip(statuses).zip(kinds).zip(errors);
-    rows.map(|(((path, status), kind), error)| [path, status, kind, error].map(Option::unwrap_or_default)).collect()
+/// Path, status and kind of every file that was met.
+fn manifest(workspace: &Workspace, out: &str) -> Vec<[String; 3]> {
+    rows(&workspace.path(out).join("manifest.parquet"), ["path", "status", "kind"])
 }
 
-fn row<'a>(rows: &'a [[String; 4]], path: &str) -> (&'a str, &'a str) {
+fn row<'a>(rows: &'a [[String; 3]], path: &str) -> (&'a str, &'a str) {
     let found = rows.iter().find(|row| row[0] == path);
     let found = found.unwrap_or_else(|| panic!("{path:?} has no row in {rows:#?}"));
     (&found[1], &found[2])
 }
 
-fn lemon(workspace: &Workspace) -> Vec<u8> {
-    let folder = std::fs::read_dir(workspace.path("pictures/Training/Lemon")).expect("lemons");
-    std::fs::read(folder.map(|entry| entry.expect("entry").path()).min().expect("a lemon")).expect("read")
-}
+const LEMON: &str = "pictures/Training/Lemon/0_0_100.jpg";
 
 #[test]
 fn any_name_is_kept_and_written_the_same_everywhere() {
     let workspace = Workspace::with_fruits(4, 2);
-    let good = lemon(&workspace);
+    let good = workspace.read(LEMON);
     let folder = workspace.path("pictures/Training/Lemon");
     let long = format!("{}.jpg", "x".repeat(251));
     let names: [(&[u8], &str); 15] = [
@@ -58,37 +49,29 @@ fn any_name_is_kept_and_written_the_same_everywhere() {
     }
     let run = workspace.run("out", &["--set", "input.hash=true"]).ok();
     assert!(!run.stderr.contains('\u{1b}'), "a name reached the terminal as it is");
-    let rows = manifest(&workspace, "out");
+    let met = manifest(&workspace, "out");
     for (_, shown) in names {
-        assert_eq!(row(&rows, &format!("Training/Lemon/{shown}")), ("ok", ""));
+        assert_eq!(row(&met, &format!("Training/Lemon/{shown}")), ("ok", ""));
     }
-    let report = String::from_utf8(workspace.read("out/report.html")).expect("text");
+    let report = workspace.text("out/report.html");
     assert!(!report.contains("<script>"), "a name became a part of the page");
-    let predictions = workspace.path("out/predictions.parquet");
-    let predictions = Columns::read(&predictions, &["path"]).and_then(|table| table.texts("path")).expect("read");
-    assert!(predictions.contains(&Some("Training/Lemon/caf\\xe9.jpg".to_string())));
+    let predictions = rows(&workspace.path("out/predictions.parquet"), ["path"]);
+    assert!(predictions.contains(&["Training/Lemon/caf\\xe9.jpg".to_string()]));
     // predict: the same names, one line each on the terminal, in quotes where CSV wants them
     let predict = |form: &[&str]| {
         let mut command = featurize();
         command.arg("predict").arg(workspace.path("out")).arg(&folder).args(["--top", "1"]).args(form);
-        let output = command.output().expect("started");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).expect("text")
+        Run::of(command.output().expect("started")).ok()
     };
-    let json = predict(&["--json"]);
-    let paths: Vec<String> = json
-        .lines()
-        .map(|line| {
-            serde_json::from_str::<serde_json::Value>(line).expect("JSON")["path"].as_str().unwrap().to_string()
-        })
-        .collect();
-    let plain = predict(&[]);
+    let json = predict(&["--json"]).json_lines();
+    let paths: Vec<&str> = json.iter().filter_map(|line| line["path"].as_str()).collect();
+    let plain = predict(&[]).stdout;
     assert_eq!(plain.lines().count(), paths.len());
     assert!(!plain.contains('\u{1b}'));
-    let csv = predict(&["--csv"]);
+    let csv = predict(&["--csv"]).stdout;
     for (_, shown) in names {
         let path = format!("{}/{shown}", folder.display());
-        assert!(paths.contains(&path), "{path:?}");
+        assert!(paths.contains(&path.as_str()), "{path:?}");
         assert!(csv.contains(&path.replace('"', "\"\"")), "{path:?}");
     }
 }
@@ -100,7 +83,7 @@ fn things_that_are_no_files_are_rows_and_nothing_waits() {
     assert!(Command::new("mkfifo").arg(at("fifo.jpg")).status().expect("mkfifo").success());
     let _socket = std::os::unix::net::UnixListener::bind(at("socket.jpg")).expect("bound");
     std::fs::create_dir_all(at("folder.jpg")).expect("folder");
-    workspace.write("pictures/Training/Lemon/folder.jpg/inside.jpg", &lemon(&workspace));
+    workspace.write("pictures/Training/Lemon/folder.jpg/inside.jpg", &workspace.read(LEMON));
     let link = |to: &str, name: &str| std::os::unix::fs::symlink(to, at(name)).expect("link");
     link("/dev/zero", "zero.jpg");
     link("nowhere", "dangling.jpg");
@@ -152,8 +135,8 @@ fn a_folder_deeper_than_a_path_may_be_is_a_row() {
 fn what_may_not_be_read_is_a_row() {
     use std::os::unix::fs::PermissionsExt;
     let workspace = Workspace::with_fruits(4, 2);
-    workspace.write("pictures/Training/Lemon/closed.jpg", &lemon(&workspace));
-    workspace.write("pictures/Training/Lemon/closed/a.jpg", &lemon(&workspace));
+    workspace.write("pictures/Training/Lemon/closed.jpg", &workspace.read(LEMON));
+    workspace.write("pictures/Training/Lemon/closed/a.jpg", &workspace.read(LEMON));
     let close = |name: &str, mode: u32| {
         let path = workspace.path(&format!("pictures/Training/Lemon/{name}"));
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("closed");
@@ -203,9 +186,7 @@ fn a_full_disk_ends_clearly_and_the_run_goes_on_when_there_is_room() {
         }
     }
     let _mounted = Mounted(&mount);
-    let run = workspace.run("full/out", &["--until", "extract"]);
-    assert_eq!(run.code, Some(1), "{}", run.stderr);
-    assert!(run.stderr.contains("cannot write") && run.stderr.contains("No space left"), "{}", run.stderr);
+    workspace.run("full/out", &["--until", "extract"]).ended(1, &["cannot write", "No space left"]);
     Command::new("mount").args(["-o", "remount,size=20m"]).arg(&mount).status().expect("mount");
     let run = workspace.run("full/out", &["--until", "extract"]).ok();
     assert!(run.extracted() < 30, "shards that were written are kept: {}", run.stderr);
@@ -218,7 +199,7 @@ fn what_changes_between_scan_and_decode_is_a_row_and_nothing_waits() {
     use std::io::{BufRead, BufReader, Read};
     let workspace = Workspace::with_fruits(4, 2);
     let at = |name: &str| workspace.path(&format!("pictures/Training/Lemon/{name}"));
-    let good = lemon(&workspace);
+    let good = workspace.read(LEMON);
     for name in ["zz_fifo.jpg", "zz_gone.jpg", "zz_longer.jpg", "zz_shorter.jpg"] {
         std::fs::write(at(name), &good).expect("written");
     }

@@ -2,55 +2,43 @@
 
 use std::collections::BTreeSet;
 
-use featurize::io::columns::Columns;
-
-use crate::support::{Run, Workspace, featurize, project};
+use crate::support::{Workspace, project, rows};
 
 /// A folder of pictures, `count` at every path, of which `{i}` is the number.
 fn lay(workspace: &Workspace, folder: &str, paths: &[(&str, usize)]) {
-    let shipped = std::fs::read_dir(project().join("data/fruits/Training/Banana")).expect("shipped");
-    let picture = shipped.map(|one| one.expect("entry").path()).min().expect("a picture");
-    let picture = std::fs::read(picture).expect("read");
+    let picture = std::fs::read(project().join("data/fruits/Training/Banana/0_0_100.jpg")).expect("shipped");
     for (path, count) in paths {
         (0..*count)
             .for_each(|i| workspace.write(&format!("{folder}/{}", path.replace("{i}", &i.to_string())), &picture));
     }
 }
 
-fn call(workspace: &Workspace, arguments: &[&str]) -> Run {
-    Run::of(featurize().current_dir(workspace.path("")).args(arguments).output().expect("started"))
-}
-
-/// What `init` says and writes, and what a run takes by it: (class, split) of each picture by its path.
+/// What `init` says and writes, and class and split of each picture that a run takes by it.
 struct Made {
     said: String,
     yaml: String,
-    rows: Vec<(String, String, String)>,
+    rows: Vec<[String; 2]>,
 }
 
 impl Made {
     fn of(workspace: &Workspace, folder: &str) -> Self {
-        let said = call(workspace, &["init", folder, "-o", "p.yaml", "--force"]).ok().stdout;
+        let said = workspace.call(&["init", folder, "-o", "p.yaml", "--force"]).ok().stdout;
         // a folder holds the run of one pipeline
         std::fs::remove_dir_all(workspace.path("out")).ok();
-        call(workspace, &["run", "p.yaml", "--out", "out", "--until", "scan", "--force", "scan"]).ok();
-        let manifest = workspace.path("out/manifest.parquet");
-        let columns = Columns::read(&manifest, &["path", "label", "split", "status"]).expect("read");
-        let text = |name: &str| columns.texts(name).expect("text").into_iter().map(Option::unwrap_or_default);
-        let rows = text("path").zip(text("label")).zip(text("split")).zip(text("status"));
-        let rows =
-            rows.filter(|(_, status)| status == "listed").map(|(((path, label), split), _)| (path, label, split));
-        let yaml = String::from_utf8(workspace.read("p.yaml")).expect("text");
-        Self { said, yaml, rows: rows.collect() }
+        workspace.call(&["run", "p.yaml", "--out", "out", "--until", "scan", "--force", "scan"]).ok();
+        let rows = rows(&workspace.path("out/manifest.parquet"), ["label", "split", "status"]).into_iter();
+        let listed = rows.filter(|[.., status]| status == "listed");
+        let rows = listed.map(|[label, split, _]| [label, split]).collect();
+        Self { said, yaml: workspace.text("p.yaml"), rows }
     }
 
     fn classes(&self) -> Vec<&str> {
-        self.rows.iter().map(|(_, label, _)| label.as_str()).collect::<BTreeSet<_>>().into_iter().collect()
+        self.rows.iter().map(|[label, _]| label.as_str()).collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     /// How many pictures are in train and in test.
     fn counts(&self) -> [usize; 2] {
-        ["train", "test"].map(|split| self.rows.iter().filter(|row| row.2 == split).count())
+        ["train", "test"].map(|split| self.rows.iter().filter(|row| row[1] == split).count())
     }
 
     /// On the screen and in a comment of the pipeline.
@@ -108,7 +96,7 @@ fn a_third_split_and_pictures_without_class_are_told_of() {
     assert!(made.says("take no part: in neither split"), "{}", made.said);
     // the advice is true
     let more = "input.split.train='{train,valid}/**'";
-    let run = call(&workspace, &["run", "p.yaml", "--out", "more", "--until", "scan", "--set", more]).ok();
+    let run = workspace.call(&["run", "p.yaml", "--out", "more", "--until", "scan", "--set", more]).ok();
     assert!(run.stderr.contains("16 train, 4 test, 2 classes"), "{}", run.stderr);
     // a test folder without classes measures nothing: a lot of train does
     lay_all("flat", &[("train", 8)], &[("test/{i}.jpg", 4)]);
@@ -154,7 +142,7 @@ fn classes_are_found_in_names_of_files() {
     lay(&workspace, "heap", &[("cat.{i}.jpg", 12), ("dog.{i}.jpg", 12), ("mouse.jpg", 1)]);
     let made = Made::of(&workspace, "heap");
     assert!(made.classes() == ["cat", "dog"] && made.says("1 picture without a class in the name"), "{}", made.said);
-    let printed = call(&workspace, &["init", "heap", "-o", "-"]).ok().stdout;
+    let printed = workspace.call(&["init", "heap", "-o", "-"]).ok().stdout;
     assert!(printed.contains("#   featurize run FILE\n"), "{printed}");
     lay(&workspace, "camera", &[("IMG_{i}.jpg", 4), ("DSC_{i}.jpg", 4)]);
     let made = Made::of(&workspace, "camera");

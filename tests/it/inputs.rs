@@ -1,23 +1,20 @@
 //! Classes and splits: by folder, by lot, by table; some classes, a few pictures each, no labels at all.
 
-use featurize::io::columns::Columns;
-
-use crate::support::{Run, Workspace};
+use crate::support::{self, Run, Workspace, set};
 
 /// (path, label, split) of the pictures in the manifest that were read.
 fn rows(workspace: &Workspace, out: &str) -> Vec<(String, Option<String>, String)> {
-    let path = workspace.path(out).join("manifest.parquet");
-    let columns = Columns::read(&path, &["path", "label", "split", "status"]).expect("read");
-    let text = |name: &str| columns.texts(name).expect("text");
-    let all = text("path").into_iter().zip(text("label")).zip(text("split")).zip(text("status"));
-    let ok = all.filter(|(_, status)| matches!(status.as_deref(), Some("ok" | "listed")));
-    ok.map(|(((path, label), split), _)| (path.unwrap_or_default(), label, split.unwrap_or_default())).collect()
+    let all = manifest(workspace, out, ["path", "label", "split", "status"]).into_iter();
+    let read = all.filter(|[.., status]| matches!(status.as_str(), "ok" | "listed"));
+    read.map(|[path, label, split, _]| (path, Some(label).filter(|label| !label.is_empty()), split)).collect()
+}
+
+fn manifest<const N: usize>(workspace: &Workspace, out: &str, columns: [&str; N]) -> Vec<[String; N]> {
+    support::rows(&workspace.path(out).join("manifest.parquet"), columns)
 }
 
 fn scan(workspace: &Workspace, out: &str, sets: &[&str]) -> Run {
-    let mut more = vec!["--until", "scan"];
-    more.extend(sets.iter().flat_map(|set| ["--set", set]));
-    workspace.run(out, &more)
+    workspace.run(out, &[vec!["--until", "scan"], set(sets)].concat())
 }
 
 #[test]
@@ -53,11 +50,8 @@ fn by_lot_each_class_gives_its_share() {
 fn by_table() {
     let workspace = Workspace::with_fruits(2, 1);
     let files = |folder: &str| -> Vec<String> {
-        let entries = std::fs::read_dir(workspace.path(&format!("pictures/{folder}"))).expect("folder");
-        let mut names: Vec<String> =
-            entries.map(|entry| format!("{folder}/{}", entry.expect("entry").file_name().to_string_lossy())).collect();
-        names.sort();
-        names
+        let names = support::files(&workspace.path(&format!("pictures/{folder}"))).into_iter();
+        names.map(|name| format!("{folder}/{name}")).collect()
     };
     let (bananas, lemons) = (files("Training/Banana"), files("Training/Lemon"));
     let table = format!(
@@ -71,9 +65,7 @@ fn by_table() {
     assert_eq!(rows.len(), 3, "{rows:?}");
     assert!(rows.contains(&(bananas[1].clone(), Some("yellow".into()), "test".into())));
     workspace.write("labels.csv", b"path,label,split\na.jpg,x,train\nb.jpg,x,tset\n");
-    let run = scan(&workspace, "out", &[&split]);
-    assert_eq!(run.code, Some(2));
-    assert!(run.stderr.contains("line 3: the split is `tset`"), "{}", run.stderr);
+    scan(&workspace, "out", &[&split]).ended(2, &["line 3: the split is `tset`"]);
     workspace.write("labels.csv", b"file,label\na.jpg,x\n");
     let run = scan(&workspace, "out", &[&split]);
     assert!(run.stderr.contains("has no column `path`"), "{}", run.stderr);
@@ -83,11 +75,7 @@ fn by_table() {
 fn tables_as_programs_write_them() {
     let workspace = Workspace::with_fruits(2, 1);
     let folder = workspace.path("pictures/Training/Banana");
-    let mut names: Vec<String> = std::fs::read_dir(&folder)
-        .expect("folder")
-        .map(|entry| entry.expect("entry").file_name().to_string_lossy().into_owned())
-        .collect();
-    names.sort();
+    let names = support::files(&folder);
     let (a, b) = (format!("Training/Banana/{}", names[0]), format!("Training/Banana/{}", names[1]));
     let split = format!("input.split={{csv: {}}}", workspace.path("labels.csv").display());
     let absolute = folder.join(&names[1]).display().to_string();
@@ -121,28 +109,22 @@ fn tables_as_programs_write_them() {
     scan(&workspace, "plain", &[&split]).ok();
     assert!(rows(&workspace, "plain").iter().all(|(_, label, split)| label.is_none() && split == "train"));
     let bad = [
-        ("twice", format!("path,label\n{a},x\n./{a},x\n"), "line 3: "),
-        ("twice, absolute", format!("path,label\n{b},x\n{absolute},x\n"), "named a second time"),
-        ("a field too many", format!("path,label\n{a},x,y\n"), "labels.csv"),
-        ("outside", "path,label\n../a.jpg,x\n".to_string(), "outside"),
-        ("no path", format!("path,label\n{a},x\n,x\n"), "the path is empty"),
-        ("nothing", String::new(), "has no column `path`"),
-        ("other columns", format!("id,breed\n{a},x\n"), "its header is `id,breed`; name the columns"),
-        (
-            "too long",
-            format!("path,label\n{a},x\n{b},\"{}\n", "y".repeat(1 << 20)),
-            "line 3: it is longer than 1048576 bytes",
-        ),
-        ("a long label", format!("path,label\n{a},{}\n", "y".repeat(4097)), "line 2: the label has 4097 bytes"),
-        ("a header alone", "path,label\n".to_string(), "labels.csv has no line below its header"),
-        ("no text", "PK\u{3}\u{4}\0\0".to_string(), "save the table as CSV in UTF-8"),
-        ("a word for the split", format!("path,split\n{a},Train\n"), "the split is `Train`"),
+        (format!("path,label\n{a},x\n./{a},x\n"), "line 3: "),
+        (format!("path,label\n{b},x\n{absolute},x\n"), "named a second time"),
+        (format!("path,label\n{a},x,y\n"), "labels.csv"),
+        ("path,label\n../a.jpg,x\n".to_string(), "outside"),
+        (format!("path,label\n{a},x\n,x\n"), "the path is empty"),
+        (String::new(), "has no column `path`"),
+        (format!("id,breed\n{a},x\n"), "its header is `id,breed`; name the columns"),
+        (format!("path,label\n{a},x\n{b},\"{}\n", "y".repeat(1 << 20)), "line 3: it is longer than 1048576 bytes"),
+        (format!("path,label\n{a},{}\n", "y".repeat(4097)), "line 2: the label has 4097 bytes"),
+        ("path,label\n".to_string(), "labels.csv has no line below its header"),
+        ("PK\u{3}\u{4}\0\0".to_string(), "save the table as CSV in UTF-8"),
+        (format!("path,split\n{a},Train\n"), "the split is `Train`"),
     ];
-    for (what, table, text) in bad {
+    for (table, text) in bad {
         workspace.write("labels.csv", table.as_bytes());
-        let run = scan(&workspace, "bad", &[&split]);
-        assert_eq!(run.code, Some(2), "{what}: {}", run.stderr);
-        assert!(run.stderr.contains(text), "{what}: {}", run.stderr);
+        scan(&workspace, "bad", &[&split]).ended(2, &[text]);
     }
 }
 
@@ -152,10 +134,7 @@ fn columns_of_a_table_have_the_names_that_the_yaml_gives() {
     let mut table = "\u{feff}id;fold;breed;label\r\n".to_string();
     let mut wanted = Vec::new();
     for class in ["Banana", "Lemon"] {
-        let folder = workspace.path(&format!("pictures/Training/{class}"));
-        let names = std::fs::read_dir(folder).expect("folder").map(|one| one.expect("entry").file_name());
-        let mut names: Vec<String> = names.map(|name| name.to_string_lossy().into_owned()).collect();
-        names.sort();
+        let names = support::files(&workspace.path(&format!("pictures/Training/{class}")));
         for (i, name) in names.iter().enumerate() {
             let split = if i == 3 { "test" } else { "train" };
             // the same names lie in three folders
@@ -169,10 +148,8 @@ fn columns_of_a_table_have_the_names_that_the_yaml_gives() {
     let split = format!("input.split={{csv: '{csv}', path: ID, label: breed, split: fold}}");
     scan(&workspace, "out", &[&split]).ok();
     assert_eq!(rows(&workspace, "out"), wanted);
-    let run = scan(&workspace, "bad", &[&format!("input.split={{csv: '{csv}', path: id, label: bread}}")]);
-    assert_eq!(run.code, Some(2));
-    assert!(run.stderr.contains("has no column `bread`"), "{}", run.stderr);
-    assert!(run.stderr.contains("did you mean `breed`?"), "{}", run.stderr);
+    scan(&workspace, "bad", &[&format!("input.split={{csv: '{csv}', path: id, label: bread}}")])
+        .ended(2, &["has no column `bread`", "did you mean `breed`?"]);
     // paths that count from the table's folder, names in any folder
     workspace.write("ids.csv", format!("path,label\npictures/{},x\n", wanted[0].0).as_bytes());
     let split = format!("input.split={{csv: '{}'}}", workspace.path("ids.csv").display());
@@ -185,18 +162,16 @@ fn columns_of_a_table_have_the_names_that_the_yaml_gives() {
     // of one name in several folders none is meant
     let name = rows(&workspace, "out")[0].0.rsplit('/').next().expect("a name").to_string();
     workspace.write("ids.csv", format!("path,label\n{name},x\n").as_bytes());
-    let run = scan(&workspace, "bad", &[&split]);
-    assert_eq!(run.code, Some(2));
-    assert!(run.stderr.contains("line 2: `") && run.stderr.contains("` may be Training/Banana/"), "{}", run.stderr);
+    scan(&workspace, "bad", &[&split]).ended(2, &["line 2: `", "` may be Training/Banana/"]);
 }
 
 #[test]
 fn the_class_stands_in_the_path() {
     let workspace = Workspace::with_fruits(4, 0);
     for class in ["Banana", "Lemon"] {
-        let folder = workspace.path(&format!("pictures/Training/{class}"));
-        for (i, one) in std::fs::read_dir(folder).expect("folder").enumerate() {
-            let bytes = std::fs::read(one.expect("entry").path()).expect("read");
+        let folder = format!("pictures/Training/{class}");
+        for (i, name) in support::files(&workspace.path(&folder)).iter().enumerate() {
+            let bytes = workspace.read(&format!("{folder}/{name}"));
             workspace.write(&format!("flat/{}.{i}.jpg", class.to_lowercase()), &bytes);
         }
     }
@@ -210,23 +185,17 @@ fn the_class_stands_in_the_path() {
         assert!(rows.iter().all(|(path, class, _)| class.as_deref() == path.split('.').next()), "{rows:?}");
         assert_eq!(rows.iter().filter(|(.., split)| split == "test").count(), 2);
     }
-    let manifest = workspace.path("out/manifest.parquet");
-    let columns = Columns::read(&manifest, &["path", "kind", "error"]).expect("read");
-    let at = columns.texts("path").expect("text").iter().position(|path| path.as_deref() == Some("other.jpg"));
-    let at = at.expect("a row");
-    let text = |name: &str| columns.texts(name).expect("text")[at].clone().unwrap_or_default();
-    assert_eq!(text("kind"), "no_class");
-    assert!(text("error").contains("`input.label` finds no class"), "{}", text("error"));
-    let run = scan(&workspace, "bad", &[&root, "input.split=null", "input.label={pattern: 'kiwi'}"]);
-    assert_eq!(run.code, Some(2));
-    assert!(run.stderr.contains("`kiwi` finds a class in no path; the first path is banana.0.jpg"), "{}", run.stderr);
+    let all = manifest(&workspace, "out", ["path", "kind", "error"]);
+    let [_, kind, error] = all.iter().find(|[path, ..]| path == "other.jpg").expect("a row");
+    assert!(kind == "no_class" && error.contains("`input.label` finds no class"), "{kind}: {error}");
+    scan(&workspace, "bad", &[&root, "input.split=null", "input.label={pattern: 'kiwi'}"])
+        .ended(2, &["`kiwi` finds a class in no path; the first path is banana.0.jpg"]);
 }
 
 #[test]
 fn folders_of_file_managers_are_no_classes() {
     let workspace = Workspace::with_fruits(4, 0);
-    let picture = std::fs::read_dir(workspace.path("pictures/Training/Lemon")).expect("folder").next();
-    let picture = std::fs::read(picture.expect("a picture").expect("entry").path()).expect("read");
+    let picture = workspace.read("pictures/Training/Lemon/0_0_100.jpg");
     let litter =
         ["@eaDir", "#recycle", "@Recycle", "$RECYCLE.BIN", "lost+found", "System Volume Information", "__MACOSX"];
     for folder in litter {
@@ -238,16 +207,14 @@ fn folders_of_file_managers_are_no_classes() {
     scan(&workspace, "out", &[&root, "input.split=null"]).ok();
     let rows = rows(&workspace, "out");
     assert_eq!(rows.len(), 12, "{rows:?}");
-    let columns = Columns::read(&workspace.path("out/manifest.parquet"), &["path", "status", "kind"]).expect("read");
-    let text = |name: &str| columns.texts(name).expect("text").into_iter().map(Option::unwrap_or_default);
-    let all: Vec<((String, String), String)> = text("path").zip(text("status")).zip(text("kind")).collect();
+    let all = manifest(&workspace, "out", ["path", "status", "kind"]);
     for folder in litter {
         for path in [format!("{folder}/"), format!("Lemon/{folder}/")] {
-            let row = ((path, "skipped".to_string()), "file_manager".to_string());
+            let row = [&path, "skipped", "file_manager"].map(String::from);
             assert!(all.contains(&row), "{row:?} in {all:?}");
         }
     }
-    assert!(all.contains(&((".Trash-1000/".into(), "skipped".into()), "hidden".into())));
+    assert!(all.contains(&[".Trash-1000/", "skipped", "hidden"].map(String::from)));
 }
 
 #[cfg(unix)]
@@ -283,10 +250,7 @@ fn a_class_folder_that_cannot_be_read_is_told_and_not_forgotten() {
     assert!(run.stderr.contains("Lemon/: the folder cannot be read: Permission denied"), "{}", run.stderr);
     assert!(run.stderr.contains("\"level\":\"warning\""), "{}", run.stderr);
     mode("pictures/Training/Strawberry", 0);
-    let run = scan("one", &[]);
-    assert_eq!(run.code, Some(2), "{}", run.stderr);
-    assert!(run.stderr.contains("Lemon/ (and 1 more): the folder cannot be read"), "{}", run.stderr);
-    assert!(run.stderr.contains("only the class `Banana` is left"), "{}", run.stderr);
+    scan("one", &[]).ended(2, &["Lemon/ (and 1 more): the folder cannot be read", "only the class `Banana` is left"]);
     scan("one", &["input.classes=[Banana]"]).ok();
     ["pictures/Training/Lemon", "pictures/Training/Strawberry"].iter().for_each(|folder| mode(folder, 0o755));
 }
@@ -298,9 +262,8 @@ fn a_table_that_is_no_file_is_refused_at_once() {
     let fifo = workspace.path("labels.csv");
     assert!(std::process::Command::new("mkfifo").arg(&fifo).status().expect("mkfifo").success());
     for table in [fifo.as_path(), "/dev/zero".as_ref(), workspace.path("pictures").as_path()] {
-        let run = scan(&workspace, "out", &[&format!("input.split={{csv: {}}}", table.display())]);
-        assert_eq!(run.code, Some(2));
-        assert!(run.stderr.contains("it is no regular file"), "{}", run.stderr);
+        scan(&workspace, "out", &[&format!("input.split={{csv: {}}}", table.display())])
+            .ended(2, &["it is no regular file"]);
     }
 }
 
@@ -311,17 +274,14 @@ fn some_classes_and_a_few_pictures_of_each() {
     let rows = rows(&workspace, "out");
     assert_eq!(rows.len(), 6);
     assert!(rows.iter().all(|(_, label, _)| label.as_deref() != Some("Strawberry")));
-    let run = scan(&workspace, "out", &["input.classes=[Lemmon]"]);
-    assert_eq!(run.code, Some(2));
-    assert!(run.stderr.contains("did you mean `Lemon`?"), "{}", run.stderr);
+    scan(&workspace, "out", &["input.classes=[Lemmon]"]).ended(2, &["did you mean `Lemon`?"]);
 }
 
 #[test]
 fn without_labels_the_run_ends_after_reduce() {
     let workspace = Workspace::with_fruits(4, 0);
-    let flat: Vec<_> = std::fs::read_dir(workspace.path("pictures/Training/Banana")).expect("bananas").collect();
-    for (i, entry) in flat.into_iter().enumerate() {
-        workspace.write(&format!("flat/{i}.jpg"), &std::fs::read(entry.expect("entry").path()).expect("read"));
+    for name in support::files(&workspace.path("pictures/Training/Banana")) {
+        workspace.write(&format!("flat/{name}"), &workspace.read(&format!("pictures/Training/Banana/{name}")));
     }
     let root = format!("input.root={}", workspace.path("flat").display());
     let run = workspace.run("out", &["--set", &root, "--set", "input.split=null"]).ok();
@@ -336,11 +296,7 @@ fn an_empty_and_an_absent_folder_are_told_with_their_place() {
     let workspace = Workspace::with_fruits(1, 1);
     std::fs::create_dir(workspace.path("empty")).expect("folder");
     let root = format!("input.root={}", workspace.path("empty").display());
-    let run = scan(&workspace, "out", &[&root]);
-    assert_eq!(run.code, Some(2));
-    assert!(run.stderr.contains("the folder is empty"), "{}", run.stderr);
+    scan(&workspace, "out", &[&root]).ended(2, &["the folder is empty"]);
     workspace.write("pipeline.yaml", b"version: 1\ninput:\n  root: not here\n");
-    let run = scan(&workspace, "out", &[]);
-    assert_eq!(run.code, Some(2));
-    assert!(run.stderr.contains("pipeline.yaml:3:9") && run.stderr.contains("there is no folder"), "{}", run.stderr);
+    scan(&workspace, "out", &[]).ended(2, &["pipeline.yaml:3:9", "there is no folder"]);
 }

@@ -3,11 +3,9 @@
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
-
 use crate::cluster::{done, extract};
 use crate::precision::features;
-use crate::support::{Workspace, call, project};
+use crate::support::{Workspace, files, project};
 
 const INT8: [&str; 4] = ["--set", "extract.precision=int8", "--set", "extract.calibration=12"];
 const RANGES: &str = "classifier/ranges.safetensors";
@@ -27,7 +25,7 @@ fn int8_is_near_f32_and_the_same_on_every_kernel_and_thread() {
     let ours = features(&workspace, "one");
     let error = distance(&ours, &reference);
     assert!(error > 1e-3 && error < 0.12, "{error:e}");
-    let card: Value = serde_json::from_slice(&workspace.read("one/classifier/classifier.json")).expect("JSON");
+    let card = workspace.json("one/classifier/classifier.json");
     assert_eq!(card["precision"], "int8");
     // other kernels would calibrate to other last digits
     let file = format!("extract.calibration={}", workspace.path("one").join(RANGES).display());
@@ -37,8 +35,7 @@ fn int8_is_near_f32_and_the_same_on_every_kernel_and_thread() {
         assert_eq!(features(&workspace, "other"), ours, "{more:?}");
         assert_eq!(workspace.read(&format!("other/{RANGES}")), workspace.read(&format!("one/{RANGES}")));
     }
-    let refused = workspace.run("no", &[&INT8[..], &["--set", "runtime.kernels=reference"]].concat());
-    assert!(refused.code == Some(2) && refused.stderr.contains("f32"), "{}", refused.stderr);
+    workspace.run("no", &[&INT8[..], &["--set", "runtime.kernels=reference"]].concat()).ended(2, &["f32"]);
     crate::predict::agrees(&workspace, &workspace.path("one"), &crate::predict::ALL);
 }
 
@@ -50,10 +47,8 @@ fn a_run_keeps_its_ranges_until_the_extraction_is_forced() {
     let (ranges, before) = (workspace.read(&format!("out/{RANGES}")), features(&workspace, "out"));
     assert!(run(&[]).computed().is_empty(), "nothing is new");
     let shipped = project().join("data/fruits/Training/Lemon");
-    let mut files: Vec<_> =
-        std::fs::read_dir(shipped).expect("shipped").map(|entry| entry.expect("entry").path()).collect();
-    files.sort();
-    workspace.write("pictures/Training/Banana/more.png", &std::fs::read(&files[9]).expect("read"));
+    let tenth = std::fs::read(shipped.join(&files(&shipped)[9])).expect("read");
+    workspace.write("pictures/Training/Banana/more.png", &tenth);
     assert_eq!(run(&[]).computed()[0], "extract");
     assert_eq!(workspace.read(&format!("out/{RANGES}")), ranges, "the ranges follow the pictures");
     assert_eq!(run(&["--force", "extract"]).computed()[0], "extract");
@@ -71,16 +66,15 @@ fn a_run_keeps_its_ranges_until_the_extraction_is_forced() {
     // other ranges are other features, on which the classifier was not fitted
     workspace.run("out", &[&INT8[..3], &["extract.calibration=1", "--until", "extract"]].concat()).ok();
     assert_ne!(features(&workspace, "out"), before);
-    let predict = call(&workspace.path(""), &["predict", "out", "pictures/Test"]);
-    assert!(predict.code == Some(1) && predict.stderr.contains("ranges.safetensors"), "{predict:?}");
+    workspace.call(&["predict", "out", "pictures/Test"]).ended(1, &["ranges.safetensors"]);
 }
 
 #[test]
 fn ranges_are_written_once_and_read_wherever_they_are_named() {
     let workspace = Workspace::with_fruits(4, 2);
-    let here = |arguments: &[&str]| call(&workspace.path(""), arguments);
-    let embed =
-        |out: &str, more: &[&str]| here(&[&["embed", "pictures", "-o", out, "--precision", "int8"], more].concat());
+    let embed = |out: &str, more: &[&str]| {
+        workspace.call(&[&["embed", "pictures", "-o", out, "--precision", "int8"], more].concat())
+    };
     embed("a.csv", &["--ranges", "r.safetensors"]).ok();
     let ranges = workspace.read("r.safetensors");
     embed("b.csv", &["--ranges", "r.safetensors"]).ok();
@@ -96,24 +90,23 @@ fn ranges_are_written_once_and_read_wherever_they_are_named() {
     workspace.run("out", &["--set", "extract.precision=int8", "--set", &set]).ok();
     assert_eq!(workspace.read(&format!("out/{RANGES}")), ranges);
     std::fs::write(&file, b"x").expect("written");
-    let error = workspace.run("other", &["--set", "extract.precision=int8", "--set", &set]);
-    assert!(error.code == Some(1) && error.stderr.contains("r.safetensors is no file of ranges"), "{}", error.stderr);
+    workspace
+        .run("other", &["--set", "extract.precision=int8", "--set", &set])
+        .ended(1, &["r.safetensors is no file of ranges"]);
     // classify and bench take such a file, too, and their own ranges where none is named
-    let twice = embed("c.csv", &["--ranges", "r.safetensors", "--set", &set]);
-    assert!(twice.code == Some(2) && twice.stderr.contains("name a file each"), "{}", twice.stderr);
-    let f32 = here(&["embed", "pictures", "-o", "c.csv", "--ranges", "r.safetensors"]);
-    assert!(f32.code == Some(2) && f32.stderr.contains("`--precision int8`"), "{}", f32.stderr);
+    embed("c.csv", &["--ranges", "r.safetensors", "--set", &set]).ended(2, &["name a file each"]);
+    workspace
+        .call(&["embed", "pictures", "-o", "c.csv", "--ranges", "r.safetensors"])
+        .ended(2, &["`--precision int8`"]);
     let classify = ["classify", "pictures/Test/Lemon", "--precision", "int8", "--top", "1"];
     let bench = ["bench", "--precision", "int8", "--seconds", "0.05", "--json"];
     for command in [&classify[..], &bench] {
-        here(command).ok();
-        let error = here(&[command, &["--ranges", "r.safetensors"]].concat());
-        assert!(error.code == Some(1) && error.stderr.contains("is no file of ranges"), "{}", error.stderr);
+        workspace.call(command).ok();
+        workspace.call(&[command, &["--ranges", "r.safetensors"]].concat()).ended(1, &["is no file of ranges"]);
     }
-    here(&[&classify[..], &["--ranges", "c.safetensors"]].concat()).ok();
-    here(&[&bench[..], &["--ranges", "c.safetensors"]].concat()).ok();
-    let none = here(&[&bench[..], &["--ranges", "none.safetensors"]].concat());
-    assert!(none.code == Some(1) && none.stderr.contains("calibrated on pictures"), "{}", none.stderr);
+    workspace.call(&[&classify[..], &["--ranges", "c.safetensors"]].concat()).ok();
+    workspace.call(&[&bench[..], &["--ranges", "c.safetensors"]].concat()).ok();
+    workspace.call(&[&bench[..], &["--ranges", "none.safetensors"]].concat()).ended(1, &["calibrated on pictures"]);
 }
 
 #[test]
@@ -131,8 +124,7 @@ fn parts_of_a_run_share_its_ranges() {
     let (found, expected) = (workspace.results("out"), workspace.results("whole"));
     assert!(expected.contains_key(RANGES) && found == expected);
     std::fs::remove_file(workspace.path("out/.store/ranges.safetensors")).expect("removed");
-    let refused = done(&mut extract(&workspace, "out", &[&["--shard", "1/2"], &INT8[..]].concat()));
-    assert!(refused.code == Some(1) && refused.stderr.contains("--until scan"), "{}", refused.stderr);
+    done(&mut extract(&workspace, "out", &[&["--shard", "1/2"], &INT8[..]].concat())).ended(1, &["--until scan"]);
 }
 
 #[test]
@@ -172,7 +164,7 @@ fn networks_of_onnx_files_and_weights_with_a_name_are_calibrated_on_the_pictures
         let embed = |out: &str, precision: &str| {
             let table = ["embed", "pictures", "-o", out, "--weights", weights, "--precision", precision];
             crate::own_weights::call(&workspace, &[&table[..], more].concat()).ok();
-            let text = String::from_utf8(workspace.read(out)).expect("text");
+            let text = workspace.text(out);
             let rows =
                 text.lines().skip(1).flat_map(|line| line.split(',').skip(1).map(|v| v.parse().expect("a number")));
             rows.collect::<Vec<f64>>()
@@ -195,7 +187,7 @@ fn a_device_or_kernels_that_cannot_compute_it_are_told_before_the_calibration() 
     let workspace = Workspace::with_fruits(2, 1);
     for (set, code, said) in [("runtime.kernels=reference", 2, "f32"), ("runtime.device=cuda:7", 1, "cuda:7")] {
         let refused = workspace.run("no", &[&INT8[..], &["--set", set]].concat());
-        assert!(refused.code == Some(code) && refused.stderr.contains(said), "{}", refused.stderr);
+        refused.ended(code, &[said]);
         assert!(!refused.stderr.contains("calibrate"), "{}", refused.stderr);
     }
 }

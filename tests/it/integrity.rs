@@ -6,20 +6,12 @@ use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::support::{Run, Workspace, featurize};
+use crate::support::{self, Run, Workspace};
 
 /// The pictures of a workspace, sorted.
 fn pictures(workspace: &Workspace) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let mut folders = vec![workspace.path("pictures")];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).expect("a folder") {
-            let path = entry.expect("entry").path();
-            if path.is_dir() { folders.push(path) } else { found.push(path) }
-        }
-    }
-    found.sort();
-    found
+    let root = workspace.path("pictures");
+    support::files(&root).iter().map(|name| root.join(name)).collect()
 }
 
 /// Writes other bytes into a file and puts its time back.
@@ -71,9 +63,8 @@ fn touched_and_copied_pictures_cost_no_features_and_change_no_byte() {
     pictures(&workspace).iter().for_each(|path| touch(path, later));
     assert!(workspace.run("out", &[]).ok().computed().is_empty());
     // other inodes, other times, another folder
-    for path in pictures(&workspace) {
-        let name = path.strip_prefix(workspace.path("pictures")).expect("below").to_string_lossy().into_owned();
-        workspace.write(&format!("copied/{name}"), &std::fs::read(&path).expect("read"));
+    for name in support::files(&workspace.path("pictures")) {
+        workspace.write(&format!("copied/{name}"), &workspace.read(&format!("pictures/{name}")));
     }
     let root = format!("input.root={}", workspace.path("copied").display());
     let copied = workspace.run("out", &["--set", &root]).ok();
@@ -88,11 +79,7 @@ fn a_flipped_bit_is_found_where_the_file_is_read_and_the_file_is_made_anew() {
     let workspace = Workspace::with_fruits(4, 2);
     workspace.run("out", &[]).ok();
     let whole = workspace.results("out");
-    let records = std::fs::read_dir(workspace.path("out/.store/shards")).expect("a folder");
-    let mut shards: Vec<String> =
-        records.map(|entry| entry.expect("entry").file_name().to_string_lossy().into()).collect();
-    shards.sort();
-    let shard = format!(".store/shards/{}", shards[0]);
+    let shard = format!(".store/shards/{}", support::files(&workspace.path("out/.store/shards"))[0]);
     let cases = [
         ("features/part-00000.parquet", "select"),
         ("features/part-00001.parquet", "compare"),
@@ -127,11 +114,7 @@ fn a_classifier_that_was_copied_away_knows_its_files() {
     let workspace = Workspace::with_fruits(4, 2);
     workspace.run("out", &[]).ok();
     let picture = pictures(&workspace)[0].clone();
-    let predict = || {
-        let mut command = featurize();
-        command.arg("predict").arg(workspace.path("copy")).arg(&picture).arg("--csv");
-        Run::of(command.output().expect("started"))
-    };
+    let predict = || workspace.call(&["predict", "copy", picture.to_str().expect("text"), "--csv"]);
     let files = ["classifier.json", "columns.parquet", "pca.safetensors", "mlp.safetensors", "novelty.safetensors"];
     for file in files {
         for share in [0.0, 0.3, 0.7, 1.0] {
@@ -146,7 +129,7 @@ fn a_classifier_that_was_copied_away_knows_its_files() {
             if run.code == Some(0) {
                 assert_eq!((file, &run.stdout), ("classifier.json", &whole), "at {share}");
             } else {
-                assert!(run.code == Some(1) && run.stderr.contains(file), "{file} at {share}: {}", run.stderr);
+                run.ended(1, &[file]);
             }
         }
     }
@@ -173,9 +156,9 @@ const SLOW: [&str; 6] =
     ["--set", "extract={shard_rows: 1000, recipe: {size: 512}}", "--set", "runtime.threads=1", "--set", "report=null"];
 
 /// What the store keeps of tables, by name.
-fn files(workspace: &Workspace) -> BTreeMap<String, Vec<u8>> {
-    let files = std::fs::read_dir(workspace.path("out/.store/shards")).expect("a folder").flatten();
-    files.map(|file| (file.file_name().to_string_lossy().into(), std::fs::read(file.path()).expect("read"))).collect()
+fn kept(workspace: &Workspace) -> BTreeMap<String, Vec<u8>> {
+    let files = support::files(&workspace.path("out/.store/shards")).into_iter();
+    files.map(|name| (name.clone(), workspace.read(&format!("out/.store/shards/{name}")))).collect()
 }
 
 #[test]
@@ -185,22 +168,17 @@ fn killed_in_the_middle_of_a_table_it_computes_only_the_rest() {
     wait_for_rows(&workspace, &mut child);
     child.kill().expect("killed");
     child.wait().expect("ended");
-    let call = |arguments: &[&str]| {
-        Run::of(featurize().current_dir(workspace.path("")).args(arguments).output().expect("started"))
-    };
-    let kept = files(&workspace);
-    let planned = call(&[&["plan", "pipeline.yaml", "--out", "out"][..], &SLOW].concat()).ok().stdout;
-    let shown = call(&["show", "out"]);
-    assert!(shown.code == Some(2) && shown.stderr.contains("start `featurize run` again"), "{shown:?}");
-    assert!(kept == files(&workspace), "neither writes");
+    let before = kept(&workspace);
+    let planned = workspace.call(&[&["plan", "pipeline.yaml", "--out", "out"][..], &SLOW].concat()).ok().stdout;
+    workspace.call(&["show", "out"]).ended(2, &["start `featurize run` again"]);
+    assert!(before == kept(&workspace), "neither writes");
     let run = workspace.run("out", &SLOW).ok();
     let left = run.extracted();
     assert!((1..108).contains(&left), "{left} pictures again");
     assert!(run.stderr.contains("rows of others are there already"), "{}", run.stderr);
     let told = format!("1 of 1 shard to compute ({left} images, {} are there already)", 108 - left);
     assert!(planned.contains(&told.replace("(1 images", "(1 image")), "no `{told}` in {planned}");
-    let left = std::fs::read_dir(workspace.path("out/.store/shards")).expect("a folder");
-    assert!(left.flatten().all(|entry| entry.path().extension().is_some_and(|extension| extension == "json")));
+    assert!(kept(&workspace).keys().all(|name| name.ends_with(".json")));
     workspace.run("whole", &SLOW).ok();
     assert!(workspace.results("out") == workspace.results("whole"));
 }
@@ -213,8 +191,7 @@ fn ctrl_c_in_the_middle_of_a_table_keeps_its_rows() {
     wait_for_rows(&workspace, &mut child);
     std::thread::sleep(Duration::from_millis(300));
     std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("signalled");
-    let run = Run::of(child.wait_with_output().expect("ended"));
-    assert_eq!(run.code, Some(130), "{}", run.stderr);
+    Run::of(child.wait_with_output().expect("ended")).ended(130, &[]);
     let run = workspace.run("out", &SLOW).ok();
     assert!((1..108).contains(&run.extracted()), "{} pictures again", run.extracted());
     workspace.run("whole", &SLOW).ok();

@@ -2,11 +2,11 @@
 
 use serde_json::Value;
 
-use crate::support::{Run, Workspace, call};
+use crate::support::{Run, Workspace};
 
 fn leaderboard(workspace: &Workspace, more: &[&str]) -> Run {
     let small = ["--set", "extract.recipe.size=64", "--set", "train={knn: {k: 1}}", "--set", "report=null"];
-    call(&workspace.path(""), &[&["leaderboard", "pipeline.yaml"], &small[..], more].concat())
+    workspace.call(&[&["leaderboard", "pipeline.yaml"], &small[..], more].concat())
 }
 
 #[test]
@@ -14,14 +14,14 @@ fn networks_are_compared_on_the_same_pictures_and_their_runs_stay() {
     let workspace = Workspace::with_fruits(5, 3);
     let models = ["--models", "efficientnet_lite0,squeezenet1_1=random"];
     let first = leaderboard(&workspace, &[&models[..], &["--json"]].concat()).ok();
-    let table: Value = serde_json::from_str(&first.stdout).expect("JSON");
+    let table = first.json_lines().remove(0);
     let rows = table["models"].as_array().expect("a list");
     assert_eq!((table["test_pictures"].as_u64(), rows.len()), (Some(9), 2));
     let accuracy = |row: &Value| row["accuracy"].as_f64().expect("a number");
     assert!(accuracy(&rows[0]) >= accuracy(&rows[1]));
     for row in rows {
         let dir = row["dir"].as_str().expect("a folder");
-        let metrics: Value = serde_json::from_slice(&workspace.read(&format!("{dir}/metrics.json"))).expect("JSON");
+        let metrics = workspace.json(&format!("{dir}/metrics.json"));
         assert_eq!(metrics["test"]["accuracy"], row["accuracy"], "{dir}");
         assert_eq!(metrics["test"]["accuracy_interval_95"], row["interval_95"], "{dir}");
         assert_eq!(metrics["test"]["log_loss"], row["log_loss"], "{dir}");
@@ -44,9 +44,7 @@ fn a_leaderboard_that_cannot_be_made_is_told_before_anything_runs() {
         (&["--models", "efficientnet_lite0", "--set", "input.split=null"], "no test split to compare networks on"),
         (&[], "--models"),
     ] {
-        let failed = leaderboard(&workspace, more);
-        assert_eq!(failed.code, Some(2), "{more:?}: {}", failed.stderr);
-        assert!(failed.stderr.contains(expected), "{more:?}: {}", failed.stderr);
+        leaderboard(&workspace, more).ended(2, &[expected]);
         assert!(!workspace.path("runs/three-leaderboard/efficientnet_lite0/features").exists(), "{more:?}");
     }
 }

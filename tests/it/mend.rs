@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::support::{Workspace, call, featurize};
+use crate::support::Workspace;
 
 const SMALL: [&str; 6] =
     ["--set", "extract.layer=blocks.1.0", "--set", "extract.recipe.size=64", "--set", "input.split=null"];
@@ -22,7 +22,7 @@ fn the_table_to_mend_labels_comes_back_as_it_is_or_with_its_suggestions() {
     let copy = workspace.read("pictures/Training/Banana/0_0_100.jpg");
     workspace.write("pictures/Training/Lemon/wrong.jpg", &copy);
     workspace.run("out", &[]).ok();
-    let (head, rows) = lines(&String::from_utf8(workspace.read("out/relabel.csv")).expect("text"));
+    let (head, rows) = lines(&workspace.text("out/relabel.csv"));
     assert_eq!(head, "path,label,split,suggested,why");
     assert_eq!(rows.len(), 37);
     let doubted: BTreeMap<&str, &[String]> =
@@ -39,20 +39,18 @@ fn the_table_to_mend_labels_comes_back_as_it_is_or_with_its_suggestions() {
     let csv = format!("input.split={{csv: {}}}", workspace.path("mended.csv").display());
     let same = workspace.run("out", &["--set", &csv]).ok();
     assert_eq!(same.event("summary")["computed"].as_array().map(Vec::len), Some(0));
-    assert_eq!(lines(&String::from_utf8(workspace.read("out/relabel.csv")).expect("text")).1, rows);
+    assert_eq!(lines(&workspace.text("out/relabel.csv")).1, rows);
     let mended = format!("input.split={{csv: {}, label: suggested}}", workspace.path("mended.csv").display());
     workspace.run("out", &["--set", &mended]).ok();
-    let (_, rows) = lines(&String::from_utf8(workspace.read("out/relabel.csv")).expect("text"));
+    let (_, rows) = lines(&workspace.text("out/relabel.csv"));
     let row = rows.iter().find(|row| row[0] == "Training/Lemon/wrong.jpg").expect("there");
     assert_eq!((row[1].as_str(), row[4].as_str()), ("Banana", ""));
     // the run would write over its own input
     let own = format!("input.split={{csv: {}}}", workspace.path("out/relabel.csv").display());
-    let refused = workspace.run("out", &["--set", &own]);
-    assert_eq!(refused.code, Some(2), "{}", refused.stderr);
-    assert!(refused.stderr.contains("is written anew by this run: copy it elsewhere"), "{}", refused.stderr);
+    workspace.run("out", &["--set", &own]).ended(2, &["is written anew by this run: copy it elsewhere"]);
     // without a test split, and without classes
     workspace.run("plain", &SMALL).ok();
-    let text = String::from_utf8(workspace.read("plain/relabel.csv")).expect("text");
+    let text = workspace.text("plain/relabel.csv");
     assert!(text.starts_with("path,label,suggested,why\n"), "{text}");
     let none = ["--set", "input.label=none", "--set", "train=null"];
     workspace.run("plain", &[&SMALL[..], &none].concat()).ok();
@@ -67,7 +65,7 @@ fn a_split_keeps_near_copies_on_one_side_and_is_read_back() {
     let split = |more: &[&str]| {
         let out = workspace.path("out");
         let arguments = ["split", "pipeline.yaml", "--out", out.to_str().expect("text")];
-        call(&workspace.path(""), &[&arguments[..], more].concat())
+        workspace.call(&[&arguments[..], more].concat())
     };
     let alone = split(&["--seed", "3"]).ok();
     assert!(!workspace.path("out/features").exists(), "nothing is extracted for a plain draw");
@@ -82,7 +80,7 @@ fn a_split_keeps_near_copies_on_one_side_and_is_read_back() {
     assert_eq!(groups(&rows).len(), 53);
     let told = split(&["--keep-together", "--table", "split.csv", "--seed", "3"]).ok();
     assert!(told.stderr.contains("near copies in train: of"), "{}", told.stderr);
-    let text = String::from_utf8(workspace.read("split.csv")).expect("text");
+    let text = workspace.text("split.csv");
     let (_, rows) = lines(&text);
     let groups = groups(&rows);
     assert!(groups.len() < 53 && groups.len() > 3, "{}", groups.len());
@@ -109,9 +107,7 @@ fn a_split_keeps_near_copies_on_one_side_and_is_read_back() {
         (&["--most", "3"], 2, "--keep-together"),
         (&["--table", "pipeline.yaml"], 2, "is read by this command"),
     ] {
-        let wrong = split(arguments);
-        assert_eq!(wrong.code, Some(code), "{arguments:?}: {}", wrong.stderr);
-        assert!(wrong.stderr.contains(expected), "{arguments:?}: {}", wrong.stderr);
+        split(arguments).ended(code, &[expected]);
     }
 }
 
@@ -143,12 +139,8 @@ fn the_page_is_opened_where_there_is_a_display_and_its_absence_is_no_error() {
     });
     assert_eq!(opened.as_deref().map(str::trim), page.to_str());
     for more in [&["--set", "report=null"][..], &["--until", "train"]] {
-        let refused = start(Some(":7"), more);
-        assert_eq!(refused.code, Some(2), "{more:?}: {}", refused.stderr);
-        assert!(refused.stderr.contains("`--open` opens the report, and this run writes none"), "{}", refused.stderr);
+        start(Some(":7"), more).ended(2, &["`--open` opens the report, and this run writes none"]);
     }
     std::fs::remove_file(program).expect("removed");
     assert!(start(Some(":7"), &[]).ok().stderr.contains("there is no browser to open"));
-    let help = featurize().args(["run", "--help"]).output().expect("started");
-    assert!(String::from_utf8_lossy(&help.stdout).contains("--open"));
 }

@@ -6,52 +6,27 @@ use std::collections::BTreeMap;
 use featurize::config::Features;
 use featurize::exec::{self, Device, Network, candle};
 use featurize::image::{self, DecodeOptions, Layout, RgbImage};
-use featurize::models::{self, BuildOptions, Graph, Source};
+use featurize::models::{self, BuildOptions, Graph, Shape, Source};
 use featurize::weights::Origin;
-use safetensors::SafeTensors;
 
 use crate::support::project;
+use crate::zoo::{self, channels_first, error, pooled};
 
 /// ‖ours − reference‖ / ‖reference‖ that is allowed. The reference's own f32 run is 1e-6 away from its f64 run.
 const TOLERANCE: f64 = 1e-5;
+const GOLDEN: &str = "efficientnet_lite0.safetensors";
 
-fn golden() -> BTreeMap<String, Vec<f32>> {
-    let bytes = std::fs::read(project().join("tests/golden/efficientnet_lite0.safetensors")).expect("golden file");
-    let file = SafeTensors::deserialize(&bytes).expect("safetensors");
-    let floats = |data: &[u8]| data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
-    file.iter().map(|(name, view)| (name.to_string(), floats(view.data()))).collect()
-}
-
-fn error(ours: &[f32], reference: &[f32]) -> f64 {
-    assert_eq!(ours.len(), reference.len());
-    let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
-    let difference = norm(&mut ours.iter().zip(reference).map(|(&a, &b)| f64::from(a) - f64::from(b)));
-    difference / norm(&mut reference.iter().map(|&b| f64::from(b)))
-}
-
-/// The stored input, by its formula, channels first as timm has it.
+/// The stored input, channels first as timm has it.
 fn input() -> Vec<f32> {
-    let mut chw = vec![0.0; 3 * 224 * 224];
-    for (y, x, c) in (0..224usize).flat_map(|y| (0..224).flat_map(move |x| (0..3).map(move |c| (y, x, c)))) {
-        let i = ((y * 224 + x) * 3 + c) as u64;
-        let noise = (((i * 2_654_435_761) % (1 << 32)) >> 16) as usize;
-        let level = (x * (c + 2) + y * (3 - c) + noise % 64) % 256;
-        chw[(c * 224 + y) * 224 + x] = (level as f32 / 255.0 - 0.5) / 0.5;
-    }
-    chw
+    channels_first(&zoo::input(224, false), Shape::Map { c: 3, h: 224, w: 224 })
 }
 
-fn lite0() -> (Graph, featurize::weights::WeightSet) {
+fn program(taps: &[&str]) -> (Graph, exec::lower::Program) {
     let spec = models::find("efficientnet_lite0").expect("registered");
     let weights = spec.weights("bundled").expect("bundled");
     let graph = (spec.build)(&BuildOptions { channels: 3, size: [224, 224], classes: 1000, source: Source::Timm })
         .expect("built");
     let set = Origin::Bundled(weights).load(&graph, Source::Timm, &[graph.logits()]).expect("loaded");
-    (graph, set)
-}
-
-fn program(taps: &[&str]) -> (Graph, exec::lower::Program) {
-    let (graph, set) = lite0();
     let taps: Vec<_> = taps.iter().map(|tap| graph.find(tap).unwrap_or_else(|| panic!("{tap}"))).collect();
     let program = exec::lower::lower(&graph, &set, &taps).expect("lowered");
     (graph, program)
@@ -73,23 +48,13 @@ fn forward(network: &Network, chw: &[f32], n: usize) -> Vec<Vec<f32>> {
     network.forward(&mut network.session(), &pictures, n).expect("forward")
 }
 
-fn pooled(graph: &Graph, layer: &str, kind: Features, values: &[f32]) -> Vec<f32> {
-    let shape = graph.layer(graph.find(layer).expect("layer")).shape;
-    let mut out = vec![0.0; exec::feature_shape(kind, shape).len()];
-    exec::pool(kind, shape, values, &mut out);
-    out
-}
-
-/// The golden's order is timm's (c, h, w); ours is Keras' (h, w, c).
-fn channels_first(graph: &Graph, layer: &str, values: &[f32]) -> Vec<f32> {
-    let dims = graph.layer(graph.find(layer).expect("layer")).shape.dims();
-    let (positions, c) = (dims[0] * dims[1], dims[2]);
-    (0..c).flat_map(|k| (0..positions).map(move |p| values[p * c + k])).collect()
+fn shape(graph: &Graph, layer: &str) -> Shape {
+    graph.layer(graph.find(layer).expect("layer")).shape
 }
 
 #[test]
 fn efficientnet_lite0_gives_the_numbers_of_timm() {
-    let golden = golden();
+    let golden = zoo::golden(GOLDEN).tensors;
     let input = input();
     assert_eq!(&input[..64], &golden["input.first"][..], "the formula of the input");
     let layers = ["bn1", "blocks.2.1", "bn2", "classifier"];
@@ -101,18 +66,18 @@ fn efficientnet_lite0_gives_the_numbers_of_timm() {
 }
 
 fn check(graph: &Graph, taps: &[Vec<f32>], golden: &BTreeMap<String, Vec<f32>>) {
-    let stem = channels_first(graph, "bn1", &taps[0]);
-    let block = channels_first(graph, "blocks.2.1", &taps[1]);
+    let stem = channels_first(&taps[0], shape(graph, "bn1"));
+    let block = channels_first(&taps[1], shape(graph, "blocks.2.1"));
     let measured = [
         ("stem.first", error(&stem[..256], &golden["input.stem.first"])),
-        ("stem.mean", error(&pooled(graph, "bn1", Features::Avg, &taps[0]), &golden["input.stem.mean"])),
+        ("stem.mean", error(&pooled(&taps[0], shape(graph, "bn1"), Features::Avg), &golden["input.stem.mean"])),
         ("blocks.2.1.first", error(&block[..256], &golden["input.blocks.2.1.first"])),
         (
             "blocks.2.1.mean",
-            error(&pooled(graph, "blocks.2.1", Features::Avg, &taps[1]), &golden["input.blocks.2.1.mean"]),
+            error(&pooled(&taps[1], shape(graph, "blocks.2.1"), Features::Avg), &golden["input.blocks.2.1.mean"]),
         ),
-        ("avg", error(&pooled(graph, "bn2", Features::Avg, &taps[2]), &golden["input.avg"])),
-        ("max", error(&pooled(graph, "bn2", Features::Max, &taps[2]), &golden["input.max"])),
+        ("avg", error(&pooled(&taps[2], shape(graph, "bn2"), Features::Avg), &golden["input.avg"])),
+        ("max", error(&pooled(&taps[2], shape(graph, "bn2"), Features::Max), &golden["input.max"])),
         ("logits", error(&taps[3], &golden["input.logits"])),
     ];
     println!("{measured:?}");
@@ -146,7 +111,7 @@ fn a_batch_gives_what_its_pictures_give_alone() {
 
 #[test]
 fn from_a_file_to_features_as_timm_and_pillow_do_it() {
-    let golden = golden();
+    let golden = zoo::golden(GOLDEN).tensors;
     let recipe = models::find("efficientnet_lite0").expect("registered").weights[0].recipe.clone();
     let (graph, network) = network(&["bn2", "classifier"]);
     for name in ["wide", "small", "tall"] {
@@ -164,7 +129,7 @@ fn from_a_file_to_features_as_timm_and_pillow_do_it() {
         let row: Vec<f32> = (0..3).flat_map(|c| input[(c * 224 + 112) * 224..][..224].to_vec()).collect();
         assert!(same(&row, "pixels.row"), "{name}: the middle row");
         let taps = forward(&network, &input, 1);
-        let features = pooled(&graph, "bn2", Features::Avg, &taps[0]);
+        let features = pooled(&taps[0], shape(&graph, "bn2"), Features::Avg);
         let measured =
             (error(&features, &golden[&format!("{name}.avg")]), error(&taps[1], &golden[&format!("{name}.logits")]));
         println!("{name}: features {:e}, logits {:e}", measured.0, measured.1);

@@ -8,13 +8,8 @@ use featurize::io::features::FeatureFile;
 use featurize::models::{self, BuildOptions, Graph, Source};
 use featurize::weights::{Origin, WeightFile};
 use safetensors::tensor::{Dtype, TensorView};
-use serde_json::Value;
 
-use crate::support::{Run, Workspace, featurize};
-
-fn call(arguments: &[&str], dir: &Path) -> Run {
-    Run::of(featurize().current_dir(dir).args(arguments).output().expect("started"))
-}
+use crate::support::{Run, Workspace, call, project, set};
 
 fn graph(model: &str, source: Source, classes: usize) -> Graph {
     let spec = models::find(model).expect("registered");
@@ -40,10 +35,8 @@ fn weights(path: &Path, graph: &Graph, source: Source, rename: impl Fn(&str) -> 
 
 /// Runs up to `extract` with pictures of 64 × 64.
 fn extract(workspace: &Workspace, out: &str, sets: &[&str]) -> Run {
-    let mut arguments =
-        vec!["--until", "extract", "--set", "extract.recipe.size=64", "--set", "extract.shard_rows=100"];
-    sets.iter().for_each(|set| arguments.extend(["--set", set]));
-    workspace.run(out, &arguments)
+    let small = ["extract.recipe.size=64", "extract.shard_rows=100"];
+    workspace.run(out, &[vec!["--until", "extract"], set(&small), set(sets)].concat())
 }
 
 fn features(workspace: &Workspace, out: &str) -> FeatureFile {
@@ -83,14 +76,10 @@ fn a_file_of_another_network_is_refused_with_the_list() {
     });
     let set = format!("extract.weights={}", file.display());
     let run = extract(&workspace, "out", &["extract.model=mobilenet_v2", &set]);
-    assert_eq!(run.code, Some(1));
-    for part in ["missing `features.1.conv.0.0.weight` [32, 1, 3, 3]", "unexpected `features.18.0.kernel`"] {
-        assert!(run.stderr.contains(part), "{}", run.stderr);
-    }
+    run.ended(1, &["missing `features.1.conv.0.0.weight` [32, 1, 3, 3]", "unexpected `features.18.0.kernel`"]);
     std::fs::write(&file, b"\x80\x02garbage").expect("written");
-    let run = extract(&workspace, "out", &["extract.model=mobilenet_v2", &set]);
-    assert_eq!(run.code, Some(1));
-    assert!(run.stderr.contains("w.safetensors") && run.stderr.contains("not a sound weight file"), "{}", run.stderr);
+    extract(&workspace, "out", &["extract.model=mobilenet_v2", &set])
+        .ended(1, &["w.safetensors", "not a sound weight file"]);
 }
 
 #[test]
@@ -99,13 +88,9 @@ fn a_network_that_was_trained_on_has_as_many_classes_as_its_file() {
     let file = workspace.path("tuned.safetensors");
     weights(&file, &graph("resnet18", Source::Torchvision, 7), Source::Torchvision, |name| Some(name.to_string()));
     let file = file.display().to_string();
-    let said = call(
-        &["classify", "--model", "resnet18", "--weights", &file, "--json", "--top", "9", "pictures"],
-        &workspace.path(""),
-    )
-    .ok();
-    let first: Value = serde_json::from_str(said.stdout.lines().next().expect("a line")).expect("JSON");
-    let top = first["top"].as_array().expect("a list");
+    let classify = ["classify", "--model", "resnet18", "--weights", &file, "--json", "--top", "9", "pictures"];
+    let said = workspace.call(&classify).ok().json_lines();
+    let top = said[0]["top"].as_array().expect("a list");
     assert_eq!(top.len(), 7);
     assert!(top.iter().all(|guess| guess["label"].as_str().expect("a label").starts_with("class ")));
     let set = format!("extract.weights={file}");
@@ -124,9 +109,7 @@ fn several_layers_follow_one_another_and_keep_their_names() {
     let columns = Columns::read(&first(&workspace, "both"), &names).expect("both are there");
     assert_eq!(columns.reals(names[1]).map(|values| values.len()).expect("numbers"), 6);
     let wrong = [&base[..], &["extract.layers=[layer2.7]"]].concat();
-    let run = extract(&workspace, "wrong", &wrong);
-    assert_eq!(run.code, Some(2));
-    assert!(run.stderr.contains("resnet18 has no layer `layer2.7`"), "{}", run.stderr);
+    extract(&workspace, "wrong", &wrong).ended(2, &["resnet18 has no layer `layer2.7`"]);
 }
 
 #[test]
@@ -153,7 +136,7 @@ fn a_figure_is_drawn_of_what_is_classified() {
     let workspace = Workspace::with_fruits(1, 1);
     workspace.write("pictures/Test/broken.jpg", b"\xff\xd8\xff\xe0 no more");
     for file in ["top.png", "top.svg"] {
-        let run = call(&["classify", "--plot", file, "pictures/Test"], &workspace.path(""));
+        let run = workspace.call(&["classify", "--plot", file, "pictures/Test"]);
         assert_eq!(run.code, Some(1), "one picture is broken: {}", run.stderr);
         let bytes = workspace.read(file);
         if file.ends_with("svg") {
@@ -165,37 +148,34 @@ fn a_figure_is_drawn_of_what_is_classified() {
             assert!(width > 200 && height > 200);
         }
     }
-    let run = call(&["classify", "--plot", "top.pdf", "pictures/Test"], &workspace.path(""));
-    assert_eq!(run.code, Some(2));
-    assert!(run.stderr.contains(".png or .svg"), "{}", run.stderr);
+    workspace.call(&["classify", "--plot", "top.pdf", "pictures/Test"]).ended(2, &[".png or .svg"]);
 }
 
 #[test]
 fn models_are_listed_and_shown() {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let listed = call(&["models", "list", "--json"], dir).ok();
-    let names: Vec<Value> = listed.stdout.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let listed = call(project(), &["models", "list", "--json"]).ok();
+    let names = listed.json_lines();
     assert_eq!(names.len(), models::MODELS.len());
     let resnet = names.iter().find(|model| model["name"] == "resnet50").expect("resnet50");
     assert_eq!((resnet["features"].as_u64(), resnet["weights"].as_array().map(Vec::len)), (Some(2048), Some(19)));
-    let table = call(&["models", "list"], dir).ok().stdout;
+    let table = call(project(), &["models", "list"]).ok().stdout;
     for text in ["vgg16", "efficientnet_lite0", "4.65 M", "Apache-2.0"] {
         assert!(table.contains(text), "{text}: {table}");
     }
-    let lite = call(&["models", "show", "efficientnet_lite0"], dir).ok().stdout;
+    let lite = call(project(), &["models", "show", "efficientnet_lite0"]).ok().stdout;
     assert!(lite.contains("blocks.6.0.conv_pwl") && lite.contains("7×7×1280"), "{lite}");
-    let shown = call(&["models", "show", "resnet50", "--source", "keras"], dir).ok();
+    let shown = call(project(), &["models", "show", "resnet50", "--source", "keras"]).ok();
     assert!(shown.stdout.contains("conv4_block6_out") && shown.stdout.contains("25583592 trained parameters"));
-    let drawn = call(&["models", "show", "resnet50", "--source", "torchvision", "--dot"], dir).ok();
+    let drawn = call(project(), &["models", "show", "resnet50", "--source", "torchvision", "--dot"]).ok();
     assert!(drawn.stdout.starts_with("digraph resnet50 {") && drawn.stdout.contains("layer4.2.conv3"));
 }
 
 #[test]
 fn a_short_benchmark_tells_speed_and_layers() {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR"));
     let run =
-        call(&["bench", "--seconds", "0.1", "--layers", "--json", "--images", "data/fruits/Test/Banana"], dir).ok();
-    let told: Value = serde_json::from_str(&run.stdout).expect("JSON");
+        call(project(), &["bench", "--seconds", "0.1", "--layers", "--json", "--images", "data/fruits/Test/Banana"])
+            .ok();
+    let told = run.json();
     for key in [
         "peak_gflops",
         "forward_images_per_s",

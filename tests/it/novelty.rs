@@ -6,27 +6,13 @@ use featurize::io::columns::Columns;
 use featurize::io::features::FeatureFile;
 use featurize::learn::novelty::Novelty;
 use featurize::table::FeatureMatrix;
-use serde_json::Value;
 
 use crate::predict::call;
-use crate::support::{Run, Workspace};
+use crate::support::Workspace;
 
 /// The area under the ROC curve of unknown (1) against known (0) by distance.
 fn area(known: &[f32], unknown: &[f32]) -> f64 {
-    let above = |u: &f32| {
-        known
-            .iter()
-            .map(|k| {
-                if u > k {
-                    1.0
-                } else if u == k {
-                    0.5
-                } else {
-                    0.0
-                }
-            })
-            .sum::<f64>()
-    };
+    let above = |u: &f32| known.iter().map(|k| f64::midpoint(f64::from(u > k), f64::from(u >= k))).sum::<f64>();
     unknown.iter().map(above).sum::<f64>() / (known.len() * unknown.len()) as f64
 }
 
@@ -59,18 +45,13 @@ pub fn area_with_a_class_left_out(out: &Path) -> f64 {
     areas.iter().sum::<f64>() / areas.len() as f64
 }
 
-/// The lines of `--json`.
-fn json(run: &Run) -> Vec<Value> {
-    run.stdout.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
-}
-
 #[test]
 fn pictures_of_no_class_are_unknown_wherever_predictions_are_told() {
     let workspace = Workspace::with_fruits(20, 4);
     workspace.run("out", &["--set", "input.classes=[Banana, Lemon]"]).ok();
     let dir = workspace.path("");
     let predict = |more: &[&str]| call("predict", &[&["out", "pictures/Test"], more].concat(), &dir);
-    let lines = json(&predict(&["--json"]).ok());
+    let lines = predict(&["--json"]).ok().json_lines();
     assert_eq!(lines.len(), 12);
     let stored =
         Columns::read(&workspace.path("out/predictions.parquet"), &["path", "known", "distance"]).expect("read");
@@ -98,7 +79,7 @@ fn pictures_of_no_class_are_unknown_wherever_predictions_are_told() {
     let table = Columns::read(&workspace.path("new.parquet"), &["known", "distance"]).expect("read");
     let half = table.flags("known").expect("known").iter().filter(|known| **known).count();
     assert!((1..8).contains(&half) && table.reals("distance").expect("far").len() == 12, "{half} of 8 are known");
-    let sure = json(&predict(&["--json", "--min-confidence", "1"]).ok());
+    let sure = predict(&["--json", "--min-confidence", "1"]).ok().json_lines();
     assert!(sure.iter().all(|line| line["known"] == false), "{sure:?}");
 }
 
@@ -108,8 +89,8 @@ fn a_rule_that_nothing_meets_is_an_error_before_any_picture_is_read() {
     workspace.run("out", &["--set", "report=null"]).ok();
     let refused = |flags: &[&str], texts: &[&str]| {
         let run = call("predict", &[&["out", "pictures/Test"], flags].concat(), &workspace.path(""));
-        assert_eq!((run.code, run.stdout.as_str()), (Some(2), ""), "{run:?}");
-        texts.iter().for_each(|text| assert!(run.stderr.contains(text), "no `{text}` in {}", run.stderr));
+        assert_eq!(run.stdout, "");
+        run.ended(2, texts);
     };
     refused(
         &["--reject-rate", "0.01"],
@@ -119,15 +100,14 @@ fn a_rule_that_nothing_meets_is_an_error_before_any_picture_is_read() {
     refused(&["--min-confidence", "1.5"], &["no prediction reaches another"]);
     // a classifier of before
     let path = workspace.path("out/classifier/classifier.json");
-    let card = std::fs::read_to_string(&path).expect("a card");
-    let mut card: Value = serde_json::from_str(&card).expect("JSON");
+    let mut card = workspace.json("out/classifier/classifier.json");
     let fields = card.as_object_mut().expect("an object");
     ["novelty", "checksum", "blake3"].iter().for_each(|key| drop(fields.remove(*key)));
     fields["files"].as_object_mut().expect("files").remove("novelty.safetensors");
     std::fs::write(&path, card.to_string()).expect("written");
     std::fs::remove_dir_all(workspace.path("out/.store")).expect("removed");
     refused(&["--reject-rate", "0.1"], &["saved without them", "--force train"]);
-    let lines = json(&call("predict", &["out", "pictures/Test", "--json"], &workspace.path("")).ok());
+    let lines = call("predict", &["out", "pictures/Test", "--json"], &workspace.path("")).ok().json_lines();
     assert!(lines.iter().all(|line| line["known"].is_null() && line["distance"].is_null()), "{lines:?}");
     let sure = ["out", "pictures/Test", "--csv", "--top", "1", "--min-confidence", "0.2"];
     let sure = call("predict", &sure, &workspace.path("")).ok().stdout;

@@ -13,44 +13,20 @@ use featurize::onnx::{Asked, Import, OnnxFile};
 use featurize_kernels::simd::Isa;
 use serde_json::Value;
 
-use crate::support::{Run, Workspace, featurize, project};
+use crate::support::{Workspace, project};
+use crate::zoo::{self, channels_first};
 
 /// ‖ours − reference‖ / ‖reference‖ that is allowed.
 const TOLERANCE: f64 = 1e-5;
-
-/// Value `i` of tensor `t`, in [0, 1).
-fn uniform(t: u64, i: u64) -> f64 {
-    let x = (t << 32).wrapping_add(i).wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let x = (x ^ x >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    ((x ^ x >> 31) >> 40) as f64 / f64::from(1 << 24)
-}
 
 fn write_weights(note: &Value, path: &Path) {
     let mut bytes = Vec::new();
     for (t, tensor) in note["tensors"].as_array().expect("tensors").iter().enumerate() {
         let (n, low, high) = (&tensor[0], tensor[1].as_f64().expect("low"), tensor[2].as_f64().expect("high"));
-        let value = |i| (low + (high - low) * uniform(t as u64, i)) as f32;
-        bytes.extend((0..n.as_u64().expect("a number")).flat_map(|i| value(i).to_le_bytes()));
+        let value = |i| (low + (high - low) * zoo::uniform((t as u64) << 32, i)) as f32;
+        bytes.extend((0..n.as_u64().expect("a number") as usize).flat_map(|i| value(i).to_le_bytes()));
     }
     std::fs::write(path, bytes).expect("written");
-}
-
-/// The stored picture, by its formula, (h, w, c).
-fn picture(side: usize) -> Vec<f32> {
-    let places = (0..side).flat_map(|y| (0..side).flat_map(move |x| (0..3usize).map(move |c| (y, x, c))));
-    let value = |(y, x, c): (usize, usize, usize)| {
-        let i = ((y * side + x) * 3 + c) as u64;
-        let noise = (((i * 2_654_435_761) % (1 << 32)) >> 16) as usize;
-        let level = (x * (c + 2) + y * (3 - c) + noise % 64) % 256;
-        (level as f32 / 255.0 - 0.5) / 0.5
-    };
-    places.map(value).collect()
-}
-
-fn channels_first(values: &[f32], shape: Shape) -> Vec<f32> {
-    let Shape::Map { c, h, w } = shape else { return values.to_vec() };
-    (0..c).flat_map(|k| (0..h * w).map(move |p| values[p * c + k])).collect()
 }
 
 /// The distance of the first values, and of the mean of all squares.
@@ -84,7 +60,7 @@ fn check(folder: &Path, note: &Value) {
     let scores = opened.import(Asked { layers: &[], logits: true, ..asked }).expect("class scores").graph;
     assert_eq!(scores.find(note["logits"].as_str().expect("a name")), Some(scores.logits()), "{file}");
     let program = lower(&graph, &weights, &taps).unwrap_or_else(|error| panic!("{file}: {error}"));
-    let hwc = picture(side);
+    let hwc = zoo::input(side, false);
     let chw = channels_first(&hwc, Shape::Map { c: 3, h: side, w: side });
     let reference = candle::Network::new(program.clone(), &Device::cpu()).expect("uploaded");
     let network = cpu::Network::new(program, Engine::Vectors(Isa::detect())).expect("planned");
@@ -136,18 +112,12 @@ fn an_onnx_file_is_a_network_for_every_command() {
     let workspace = Workspace::with_fruits(4, 3);
     let name = "torchscript.small_vgg.onnx";
     each(&workspace.path(""), |note| note["file"] == name, |_| ());
-    let run = |arguments: &[&str]| {
-        Run::of(featurize().current_dir(workspace.path("")).args(arguments).output().expect("started"))
-    };
+    let run = |arguments: &[&str]| workspace.call(arguments);
     let embed = ["embed", "--weights", name, "pictures/Test/Lemon", "-o", "f.parquet"];
-    let said = run(&embed);
-    assert!(
-        said.code == Some(2) && said.stderr.contains("an ONNX file does not say how pictures are prepared"),
-        "{said:?}"
-    );
+    run(&embed).ended(2, &["an ONNX file does not say how pictures are prepared"]);
     let recipe = ["--set", "extract.recipe.preset=torchvision"];
-    let said = run(&[&embed[..], &recipe, &["--model", "resnet18"]].concat());
-    assert!(said.code == Some(2) && said.stderr.contains("`extract.model` means nothing to an ONNX file"), "{said:?}");
+    run(&[&embed[..], &recipe, &["--model", "resnet18"]].concat())
+        .ended(2, &["`extract.model` means nothing to an ONNX file"]);
     run(&[&embed[..], &recipe].concat()).ok();
     let columns =
         Columns::read(&workspace.path("f.parquet"), &["torchscript_small_vgg_avg_0023"]).expect("the last of 24");

@@ -6,13 +6,8 @@ use serde_json::Value;
 
 use crate::support::{Run, Workspace, call, featurize, project};
 
-/// The picture of the test split that sorts first.
-fn a_picture(workspace: &Workspace) -> String {
-    let folder = workspace.path("pictures/Test/Lemon");
-    let names = std::fs::read_dir(&folder).expect("folder").map(|one| one.expect("entry").file_name());
-    let name = names.min().expect("a picture").to_string_lossy().into_owned();
-    format!("pictures/Test/Lemon/{name}")
-}
+/// A picture of the test split.
+const PICTURE: &str = "pictures/Test/Lemon/0_0_100.jpg";
 
 /// Every command that writes a file whose name the user gives: the words before the name, the ending, the first bytes.
 const NAMED: [(&[&str], &str, &[u8]); 8] = [
@@ -32,9 +27,8 @@ fn links_stay_pipes_stay_and_pictures_stay() {
     use std::os::unix::fs::FileTypeExt;
     let workspace = Workspace::with_fruits(3, 1);
     workspace.run("out", &[]).ok();
-    let (at, picture) = (workspace.path(""), a_picture(&workspace));
     for (words, ending, begins) in NAMED {
-        let write = |name: &str, more: &[&str]| call(&at, &[words, &[name], more].concat());
+        let write = |name: &str, more: &[&str]| workspace.call(&[words, &[name], more].concat());
         let (target, link) = (format!("far/t.{ending}"), format!("link.{ending}"));
         workspace.write(&target, b"old");
         std::fs::remove_file(workspace.path(&link)).ok();
@@ -57,34 +51,28 @@ fn links_stay_pipes_stay_and_pictures_stay() {
         assert!(reader.join().expect("ended").starts_with(begins), "{words:?} {ending}");
 
         // a picture that is read, by its own name and by a link with the right ending
-        let before = workspace.read(&picture);
+        let before = workspace.read(PICTURE);
         let alias = format!("alias.{ending}");
         std::fs::remove_file(workspace.path(&alias)).ok();
-        std::os::unix::fs::symlink(workspace.path(&picture), workspace.path(&alias)).expect("link");
-        for name in [&picture, &alias] {
-            let refused = write(name, &[]);
-            assert_eq!(refused.code, Some(2), "{words:?} {name}: {}", refused.stderr);
-            assert_eq!(workspace.read(&picture), before, "{words:?} {name}");
+        std::os::unix::fs::symlink(workspace.path(PICTURE), workspace.path(&alias)).expect("link");
+        for name in [PICTURE, &alias] {
+            write(name, &[]).ended(2, &[]);
+            assert_eq!(workspace.read(PICTURE), before, "{words:?} {name}");
         }
-        let refused = write(&alias, &[]);
-        assert!(refused.stderr.contains(&alias) && refused.stderr.contains("--overwrite"), "{}", refused.stderr);
+        write(&alias, &[]).ended(2, &[&alias, "--overwrite"]);
     }
     let [embed, ..] = NAMED;
-    let meant = call(&at, &[embed.0, &["alias.parquet", "--overwrite"]].concat());
-    assert_eq!(meant.code, Some(0), "{}", meant.stderr);
-    assert!(workspace.read(&picture).starts_with(b"PAR1"));
+    workspace.call(&[embed.0, &["alias.parquet", "--overwrite"]].concat()).ok();
+    assert!(workspace.read(PICTURE).starts_with(b"PAR1"));
 }
 
 #[test]
 fn files_of_runs_and_of_another_kind_are_refused_and_those_of_the_same_kind_are_not() {
     let workspace = Workspace::with_fruits(3, 1);
     workspace.run("out", &[]).ok();
-    let at = workspace.path("");
     let refused = |arguments: &[&str], file: &str| {
         let before = workspace.read(file);
-        let run = call(&at, arguments);
-        assert_eq!(run.code, Some(2), "{arguments:?}: {}", run.stderr);
-        assert!(run.stderr.contains("--overwrite"), "{}", run.stderr);
+        workspace.call(arguments).ended(2, &["--overwrite"]);
         assert_eq!(workspace.read(file), before, "{arguments:?}");
     };
     let part = "out/features/part-00000.parquet";
@@ -99,37 +87,31 @@ fn files_of_runs_and_of_another_kind_are_refused_and_those_of_the_same_kind_are_
     refused(&["embed", "pictures/Test", "-o", "w.parquet"], "w.parquet");
     refused(&["init", "pictures", "-o", "w.parquet", "--force"], "w.parquet");
     for _ in 0..2 {
-        call(&at, &["embed", "pictures/Test", "-o", "e.parquet"]).ok();
-        call(&at, &["predict", "out", "pictures/Test", "--parquet", "p.parquet"]).ok();
+        workspace.call(&["embed", "pictures/Test", "-o", "e.parquet"]).ok();
+        workspace.call(&["predict", "out", "pictures/Test", "--parquet", "p.parquet"]).ok();
     }
 }
 
 #[test]
 fn copies_never_replace_pictures_that_were_not_drawn_here() {
     let workspace = Workspace::with_fruits(3, 1);
-    let at = workspace.path("");
-    let picture = a_picture(&workspace);
-    let name = picture.rsplit('/').next().expect("a name");
-    let bytes = workspace.read(&picture);
+    let bytes = workspace.read(PICTURE);
     // another picture of the same name, in a folder that is not read
-    workspace.write(&format!("mine/{name}"), &bytes);
+    workspace.write("mine/0_0_100.jpg", &bytes);
     let annotate =
-        |more: &[&str]| call(&at, &[&["classify", &picture, "--annotate", "mine", "--top", "1"], more].concat());
-    let run = annotate(&[]);
-    assert_eq!(run.code, Some(2), "{}", run.stderr);
-    assert!(run.stderr.contains("featurize did not draw") && run.stderr.contains("--overwrite"), "{}", run.stderr);
-    assert_eq!(workspace.read(&format!("mine/{name}")), bytes);
+        |more: &[&str]| workspace.call(&[&["classify", PICTURE, "--annotate", "mine", "--top", "1"], more].concat());
+    annotate(&[]).ended(2, &["featurize did not draw", "--overwrite"]);
+    assert_eq!(workspace.read("mine/0_0_100.jpg"), bytes);
     annotate(&["--overwrite"]).ok();
-    let drawn = workspace.read(&format!("mine/{name}"));
+    let drawn = workspace.read("mine/0_0_100.jpg");
     assert_ne!(drawn, bytes);
     // what was drawn is drawn again
     annotate(&[]).ok();
-    assert_eq!(workspace.read(&format!("mine/{name}")), drawn);
+    assert_eq!(workspace.read("mine/0_0_100.jpg"), drawn);
     // `--plot *.png`: the first picture is taken for the name of the figure
     workspace.write("shots/a.png", &std::fs::read(project().join("tests/golden/pictures/small.png")).expect("shipped"));
     workspace.write("shots/b.png", &workspace.read("shots/a.png"));
-    let run = call(&workspace.path("shots"), &["classify", "--plot", "a.png", "b.png"]);
-    assert_eq!(run.code, Some(2), "{}", run.stderr);
+    call(&workspace.path("shots"), &["classify", "--plot", "a.png", "b.png"]).ended(2, &[]);
     assert_eq!(workspace.read("shots/a.png"), workspace.read("shots/b.png"));
     call(&workspace.path("shots"), &["classify", "--plot", "top.png", "b.png"]).ok();
     call(&workspace.path("shots"), &["classify", "--plot", "top.png", "b.png"]).ok();
@@ -139,9 +121,8 @@ fn copies_never_replace_pictures_that_were_not_drawn_here() {
 fn a_dash_is_standard_output() {
     let workspace = Workspace::with_fruits(3, 1);
     workspace.run("out", &[]).ok();
-    let at = workspace.path("");
     for (words, ending, begins) in NAMED {
-        let output = featurize().current_dir(&at).args(words).arg("-").output().expect("started");
+        let output = featurize().current_dir(workspace.path("")).args(words).arg("-").output().expect("started");
         assert_eq!(output.status.code(), Some(0), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
         if ending == "csv" || ending == "svg" {
             continue; // the dash has no ending: these are Parquet and PNG
@@ -150,13 +131,12 @@ fn a_dash_is_standard_output() {
         if ending != "yaml" {
             let file = format!("same.{ending}");
             std::fs::remove_file(workspace.path(&file)).ok();
-            call(&at, &[words, &[&file]].concat()).ok();
+            workspace.call(&[words, &[&file]].concat()).ok();
             assert_eq!(workspace.read(&file), output.stdout, "{words:?}");
         }
     }
     assert!(!workspace.path("-").exists());
-    let twice = call(&at, &["classify", "pictures/Test", "--plot", "-", "--annotate", "-"]);
-    assert_eq!(twice.code, Some(2), "{}", twice.stderr);
+    workspace.call(&["classify", "pictures/Test", "--plot", "-", "--annotate", "-"]).ended(2, &[]);
 }
 
 /// Commands that print, and one that writes a table to standard output.
@@ -196,10 +176,8 @@ fn a_full_standard_output_is_an_error_of_every_command() {
         let full = std::fs::File::options().write(true).open("/dev/full").expect("opened");
         let mut command = featurize();
         command.current_dir(workspace.path("")).args(words).stdout(Stdio::from(full)).stderr(Stdio::piped());
-        let run = Run::of(command.spawn().expect("started").wait_with_output().expect("ended"));
-        assert_eq!(run.code, Some(1), "{words:?}: {}", run.stderr);
-        assert!(run.stderr.contains("No space left"), "{words:?}: {}", run.stderr);
-        assert!(run.stderr.contains("standard output"), "{words:?}: {}", run.stderr);
+        Run::of(command.spawn().expect("started").wait_with_output().expect("ended"))
+            .ended(1, &["No space left", "standard output"]);
     }
     // nobody can be told, and it is no panic
     let full = || Stdio::from(std::fs::File::options().write(true).open("/dev/full").expect("opened"));
@@ -219,7 +197,7 @@ fn a_closed_standard_output_is_no_error() {
         let mut child = command.spawn().expect("started");
         drop(child.stdout.take());
         let run = Run::of(child.wait_with_output().expect("ended"));
-        assert_eq!(run.code, Some(0), "{words:?}: {}", run.stderr);
+        run.ended(0, &[]);
         assert!(!run.stderr.contains("error") && !run.stderr.contains("panicked"), "{words:?}: {}", run.stderr);
     }
 }
@@ -227,13 +205,11 @@ fn a_closed_standard_output_is_no_error() {
 #[test]
 fn embed_writes_csv_by_its_ending_and_its_table_in_pieces() {
     let workspace = Workspace::with_fruits(3, 1);
-    let at = workspace.path("");
-    call(&at, &["embed", "pictures", "-o", "e.parquet", "--set", "extract.shard_rows=5", "-q"]).ok();
-    call(&at, &["embed", "pictures", "-o", "e.CSV", "--set", "extract.shard_rows=5"]).ok();
-    let shown = call(&at, &["show", "e.parquet", "-n", "99", "--json"]).ok().stdout;
-    let shown: Value = serde_json::from_str(&shown).expect("JSON");
+    workspace.call(&["embed", "pictures", "-o", "e.parquet", "--set", "extract.shard_rows=5", "-q"]).ok();
+    workspace.call(&["embed", "pictures", "-o", "e.CSV", "--set", "extract.shard_rows=5"]).ok();
+    let shown = workspace.call(&["show", "e.parquet", "-n", "99", "--json"]).ok().json();
     assert_eq!((shown["rows"].as_u64(), shown["row_groups"].as_u64()), (Some(12), Some(3)), "12 rows, 5 at a time");
-    let csv = String::from_utf8(workspace.read("e.CSV")).expect("text");
+    let csv = workspace.text("e.CSV");
     let mut lines = csv.lines();
     let header: Vec<&str> = lines.next().expect("a header").split(',').collect();
     assert_eq!((header.len(), header[0], header[1280]), (1281, "path", "efficientnet_lite0_avg_1279"));
@@ -246,19 +222,17 @@ fn embed_writes_csv_by_its_ending_and_its_table_in_pieces() {
             assert_eq!(ours.parse::<f32>().map(f32::to_bits), theirs.parse::<f32>().map(f32::to_bits), "{}", row[0]);
         }
     }
-    let wrong = call(&at, &["embed", "pictures", "-o", "e.npz"]);
-    assert_eq!(wrong.code, Some(2), "{}", wrong.stderr);
-    assert!([".npz", ".parquet", ".csv"].iter().all(|part| wrong.stderr.contains(part)), "{}", wrong.stderr);
-    let wrong = call(&at, &["embed", "pictures", "-o", "a.csv", "--layout", "array"]);
-    assert!(wrong.code == Some(2) && wrong.stderr.contains("CSV has no column of lists"), "{}", wrong.stderr);
+    workspace.call(&["embed", "pictures", "-o", "e.npz"]).ended(2, &[".npz", ".parquet", ".csv"]);
+    workspace
+        .call(&["embed", "pictures", "-o", "a.csv", "--layout", "array"])
+        .ended(2, &["CSV has no column of lists"]);
 }
 
 #[test]
 fn similar_draws_a_row_a_query_and_as_many_sheets_as_it_takes() {
     let workspace = Workspace::with_fruits(3, 2);
     workspace.run("out", &["--until", "extract"]).ok();
-    let at = workspace.path("");
-    call(&at, &["similar", "out", "pictures", "-k", "2", "--sheet", "s.png"]).ok();
+    workspace.call(&["similar", "out", "pictures", "-k", "2", "--sheet", "s.png"]).ok();
     // 15 queries, six rows a sheet
     let height = |name: &str| {
         let bytes = workspace.read(name);
@@ -268,16 +242,13 @@ fn similar_draws_a_row_a_query_and_as_many_sheets_as_it_takes() {
     let heights = ["s.png", "s-2.png", "s-3.png"].map(height);
     assert!(!workspace.path("s-4.png").exists());
     assert!(heights[0] == heights[1] && heights[2] < heights[0] && heights[0] < 5000, "{heights:?}");
-    let wrong = call(&at, &["similar", "out", "pictures", "-k", "2", "--sheet", "-"]);
-    assert!(wrong.code == Some(2) && wrong.stderr.contains("takes one"), "{}", wrong.stderr);
-    let wrong = call(&at, &["similar", "out", "pictures", "-k", "999", "--sheet", "t.png"]);
-    assert!(wrong.code == Some(2) && wrong.stderr.contains("120"), "{}", wrong.stderr);
+    workspace.call(&["similar", "out", "pictures", "-k", "2", "--sheet", "-"]).ended(2, &["takes one"]);
+    workspace.call(&["similar", "out", "pictures", "-k", "999", "--sheet", "t.png"]).ended(2, &["120"]);
 }
 
 #[test]
 fn errors_are_json_where_the_log_is() {
     let workspace = Workspace::with_fruits(2, 1);
-    let at = workspace.path("");
     workspace.write("wrong.yaml", b"version: 1\ninput: {root: pictures, rot: 1}\n");
     for (arguments, part, code) in [
         (&["run", "wrong.yaml", "--log", "json"][..], "rot", 2),
@@ -285,7 +256,7 @@ fn errors_are_json_where_the_log_is() {
         (&["run", "pipeline.yaml", "--log", "json", "--never"], "--never", 2),
         (&["run", "pipeline.yaml", "--log", "json", "--set", "input.root=nowhere"], "nowhere", 1),
     ] {
-        let run = call(&at, arguments);
+        let run = workspace.call(arguments);
         let lines: Vec<Value> =
             run.stderr.lines().map(|line| serde_json::from_str(line).expect("every line is JSON")).collect();
         let last = lines.last().expect("a line");
@@ -301,7 +272,7 @@ fn a_run_until_scan_says_what_it_listed() {
     let workspace = Workspace::with_fruits(3, 1);
     let until = |out: &str| {
         let arguments = ["run", "pipeline.yaml", "--out", out, "--until", "scan"];
-        call(&workspace.path(""), &arguments).ok().stdout
+        workspace.call(&arguments).ok().stdout
     };
     let fresh = until("fresh");
     assert!(fresh.starts_with("three: listed in ") && !fresh.contains("nothing to do"), "{fresh}");
@@ -315,7 +286,7 @@ fn the_summary_says_where_failed_pictures_are_named() {
     let workspace = Workspace::with_fruits(4, 1);
     let run = |more: &[&str]| {
         let arguments = [&["run", "pipeline.yaml", "--out", "out", "--set", "input.max_bad_fraction=0.5"][..], more];
-        call(&workspace.path(""), &arguments.concat()).ok().stdout
+        workspace.call(&arguments.concat()).ok().stdout
     };
     assert!(!run(&[]).contains("with their reasons"));
     workspace.write("pictures/Training/Lemon/broken.jpg", b"no picture");
@@ -333,7 +304,7 @@ fn the_summary_says_where_failed_pictures_are_named() {
 fn lines_of_stages_name_what_they_count() {
     let workspace = Workspace::with_fruits(4, 1);
     let line = |out: &str, stage: &str, more: &[&str]| {
-        let run = call(&workspace.path(""), &[&["run", "pipeline.yaml", "--out", out][..], more].concat()).ok();
+        let run = workspace.call(&[&["run", "pipeline.yaml", "--out", out][..], more].concat()).ok();
         let line = run.stderr.lines().find(|line| line.starts_with(stage)).map(str::to_string);
         line.unwrap_or_else(|| panic!("no {stage} in {}", run.stderr))
     };
@@ -351,7 +322,7 @@ fn show_has_the_keys_of_the_yaml() {
     let workspace = Workspace::with_fruits(4, 0);
     let split = "input.split={fraction: 0.3, seed: 5}";
     workspace.run("out", &["--until", "extract", "--set", split, "--set", "input.label=parent"]).ok();
-    let shown = call(&workspace.path(""), &["show", "out"]).ok().stdout;
+    let shown = workspace.call(&["show", "out"]).ok().stdout;
     assert!(shown.contains("input.split.fraction=0.3") && shown.contains("input.split.seed=5"), "{shown}");
     assert!(!shown.contains("fraction.fraction"), "{shown}");
 }
@@ -359,7 +330,6 @@ fn show_has_the_keys_of_the_yaml() {
 #[test]
 fn unknown_networks_are_answered_with_those_that_there_are() {
     let workspace = Workspace::with_fruits(2, 1);
-    let at = workspace.path("");
     for arguments in [
         &["classify", "pictures", "--model", "resnet5"][..],
         &["embed", "pictures", "-o", "e.parquet", "--model", "resnet5"],
@@ -369,11 +339,7 @@ fn unknown_networks_are_answered_with_those_that_there_are() {
         &["weights", "list", "--model", "resnet5"],
         &["bench", "--model", "resnet5"],
     ] {
-        let run = call(&at, arguments);
-        assert_eq!(run.code, Some(2), "{arguments:?}: {}", run.stderr);
-        assert!(run.stderr.contains("`featurize models list`"), "{arguments:?}: {}", run.stderr);
-        assert!(run.stderr.contains("did you mean `resnet50`"), "{arguments:?}: {}", run.stderr);
-        assert!(run.stderr.contains("`? `featurize"), "{arguments:?}: {}", run.stderr);
+        workspace.call(arguments).ended(2, &["`featurize models list`", "did you mean `resnet50`", "`? `featurize"]);
     }
 }
 

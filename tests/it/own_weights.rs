@@ -29,7 +29,7 @@ pub fn import(workspace: &Workspace, name: &str, more: &[&str]) -> Run {
 pub const WELL: [&str; 4] = ["--recipe", "{size: 64, fit: stretch}", "--classes", "names.txt"];
 
 fn lines(run: Run) -> Vec<Value> {
-    run.ok().stdout.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+    run.ok().json_lines()
 }
 
 #[test]
@@ -51,7 +51,8 @@ fn a_name_stands_for_the_file_with_its_network_recipe_and_classes() {
     };
     let wanted = embed(&[&file[..], &recipe].concat());
     assert!(embed(&["--weights", "pets"]) == wanted);
-    let rows = lines(call(&workspace, &["classify", "pictures", "--weights", "pets", "--json", "--top", "5"]));
+    let rows =
+        call(&workspace, &["classify", "pictures", "--weights", "pets", "--json", "--top", "5"]).ok().json_lines();
     let mut classes: Vec<_> =
         rows[0]["top"].as_array().expect("a list").iter().map(|one| one["label"].clone()).collect();
     classes.sort_by_key(Value::to_string);
@@ -59,16 +60,16 @@ fn a_name_stands_for_the_file_with_its_network_recipe_and_classes() {
     assert!(rows[0]["top"][0]["wnid"].is_null());
 
     // both lists show it, and another network than its own is refused
-    let listed = lines(call(&workspace, &["weights", "list", "--model", MODEL, "--json"]));
+    let listed = call(&workspace, &["weights", "list", "--model", MODEL, "--json"]).ok().json_lines();
     let own = listed.iter().find(|row| row["source"] == "pets").expect("listed");
     assert_eq!((&own["model"], &own["classes"]), (&MODEL.into(), &5.into()));
     assert!(call(&workspace, &["weights", "list"]).ok().stdout.contains(path.trim()));
-    let models = lines(call(&workspace, &["models", "list", "--json"]));
+    let models = call(&workspace, &["models", "list", "--json"]).ok().json_lines();
     let model = models.iter().find(|row| row["name"] == MODEL).expect("listed");
     let own = model["weights"].as_array().expect("a list").last().expect("the last").clone();
     assert_eq!((&own["name"], &own["recipe"]["size"]), (&"pets".into(), &serde_json::json!([64, 64])));
-    let other = call(&workspace, &["classify", "pictures", "--weights", "pets", "--model", "resnet18"]);
-    assert!(other.code == Some(2) && other.stderr.contains("are of mobilenet_v2"), "{other:?}");
+    call(&workspace, &["classify", "pictures", "--weights", "pets", "--model", "resnet18"])
+        .ended(2, &["are of mobilenet_v2"]);
 }
 
 /// The libraries whose preset is asked for leave pictures as they are stored, and a name keeps that.
@@ -104,7 +105,7 @@ fn a_run_is_fingerprinted_by_the_contents_and_finds_them_under_another_name() {
         call(&workspace, &[&["run", "pipeline.yaml"], &sets[..], &[&set]].concat())
     };
     run("pets").ok();
-    let info: Value = serde_json::from_slice(&workspace.read("out/run.json")).expect("JSON");
+    let info = workspace.json("out/run.json");
     assert_eq!(info["config"]["extract"]["model"], MODEL);
     let file = workspace.path("best.safetensors").display().to_string();
     let same = ["extract.model=mobilenet_v2", "extract.source=torchvision", "extract.recipe={size: 64, fit: stretch}"];
@@ -116,8 +117,7 @@ fn a_run_is_fingerprinted_by_the_contents_and_finds_them_under_another_name() {
     call(&workspace, &["weights", "remove", "pets"]).ok();
     let gone = run("pets");
     assert!(gone.code == Some(2) && gone.error().contains("no weights are called `pets`"), "{}", gone.error());
-    let lost = call(&workspace, &["predict", "out", "pictures/Test"]);
-    assert!(lost.code == Some(1) && lost.stderr.contains("--weights FILE"), "{lost:?}");
+    call(&workspace, &["predict", "out", "pictures/Test"]).ended(1, &["--weights FILE"]);
     import(&workspace, "zoo", &["--recipe", "{size: 64}"]).ok();
     call(&workspace, &["predict", "out", "pictures/Test"]).ok();
 }
@@ -134,8 +134,7 @@ fn what_cannot_have_a_name_is_refused_before_anything_is_copied() {
         ("../a", "letters, digits"),
         ("_a", "letters, digits"),
     ] {
-        let run = import(&workspace, name, &WELL);
-        assert!(run.code == Some(2) && run.stderr.contains(text), "{name}: {run:?}");
+        import(&workspace, name, &WELL).ended(2, &[text]);
     }
     workspace.write("four.txt", b"a\nb\nc\nd");
     workspace.write("gap.txt", b"a\n\nc\nd\ne");
@@ -155,9 +154,8 @@ fn what_cannot_have_a_name_is_refused_before_anything_is_copied() {
     assert!(!workspace.path("store").exists());
     import(&workspace, "pets", &WELL).ok();
     let taken = import(&workspace, "pets", &[]);
-    assert!(taken.code == Some(1) && taken.stderr.contains("weights remove pets"), "{taken:?}");
-    let unknown = call(&workspace, &["embed", "pictures", "-o", "e.parquet", "--weights", "cars"]);
-    assert!(unknown.code == Some(2) && unknown.stderr.contains("names here: `pets`"), "{unknown:?}");
+    taken.ended(1, &["weights remove pets"]);
+    call(&workspace, &["embed", "pictures", "-o", "e.parquet", "--weights", "cars"]).ended(2, &["names here: `pets`"]);
     // a file that was written to is not taken for what was imported
     let copy = workspace.path("store/own/pets/weights");
     let mut bytes = std::fs::read(&copy).expect("read");

@@ -1,9 +1,7 @@
 //! Every shipped pipeline is planned; fruits.yaml is run whole.
 
-use serde_json::Value;
-
 use crate::novelty::area_with_a_class_left_out;
-use crate::support::{Run, Workspace, featurize, project};
+use crate::support::{Run, Workspace, call, featurize, project};
 
 #[test]
 fn every_shipped_pipeline_can_be_planned() {
@@ -37,8 +35,7 @@ fn every_shipped_pipeline_can_be_planned() {
 fn fruits_from_pictures_to_report() {
     let workspace = Workspace::new();
     let out = workspace.path("fruits");
-    let run =
-        Run::of(featurize().args(["run", "pipelines/fruits.yaml", "--out"]).arg(&out).output().expect("started")).ok();
+    let run = call(project(), &["run", "pipelines/fruits.yaml", "--out", out.to_str().expect("text")]).ok();
     for file in [
         "manifest.parquet",
         "features/part-00000.parquet",
@@ -58,13 +55,13 @@ fn fruits_from_pictures_to_report() {
     for line in ["images", "features", "kept", "components", "result", "files", "report"] {
         assert!(run.stdout.contains(&format!("\n  {line}")), "{line} in:\n{}", run.stdout);
     }
-    let metrics: Value = serde_json::from_slice(&workspace.read("fruits/metrics.json")).expect("JSON");
+    let metrics = workspace.json("fruits/metrics.json");
     let accuracy = metrics["test"]["accuracy"].as_f64().expect("a number");
     assert!(accuracy >= 0.95, "accuracy {accuracy} on the shipped fruits");
     // 0.9763 by the plain mean distance to five neighbours
     let area = area_with_a_class_left_out(&out);
     assert!(area >= 0.998, "{area} with a class left out");
-    let run: Value = serde_json::from_slice(&workspace.read("fruits/run.json")).expect("JSON");
+    let run = workspace.json("fruits/run.json");
     assert_eq!(run["weights_sha256"].as_str().map(str::len), Some(64));
     assert_eq!(run["extract"]["width"], 1280);
 }
@@ -147,7 +144,7 @@ fn pipelines_without_their_pictures_are_planned_over_folders_like_theirs() {
         }
         let file = format!("pipelines/{name}.yaml");
         workspace.write(&file, &std::fs::read(project().join(&file)).expect("shipped"));
-        let run = Run::of(featurize().arg("plan").arg(workspace.path(&file)).output().expect("started")).ok();
+        let run = workspace.call(&["plan", &file]).ok();
         let images = format!("images    {}:", 8 * classes.len());
         for told in [images.as_str(), "extract ", "reduce ", "train ", "report "] {
             assert!(run.stdout.contains(told), "{name}: {told} in\n{}", run.stdout);

@@ -38,7 +38,7 @@ fn bf16_is_near_f32_whatever_the_threads_and_other_features_than_those_of_f32() 
 fn the_precision_goes_with_the_classifier() {
     let workspace = Workspace::with_fruits(4, 2);
     workspace.run("out", &BF16).ok();
-    let card: Value = serde_json::from_slice(&workspace.read("out/classifier/classifier.json")).expect("JSON");
+    let card = workspace.json("out/classifier/classifier.json");
     assert_eq!(card["precision"], "bf16");
     crate::predict::agrees(&workspace, &workspace.path("out"), &crate::predict::ALL);
 }
@@ -47,8 +47,7 @@ fn the_precision_goes_with_the_classifier() {
 fn other_kernels_give_the_same_features_but_for_last_bits_and_are_told() {
     let workspace = Workspace::with_fruits(4, 2);
     workspace.run("auto", &[]).ok();
-    let run =
-        |out: &str| -> Value { serde_json::from_slice(&workspace.read(&format!("{out}/run.json"))).expect("JSON") };
+    let run = |out: &str| -> Value { workspace.json(&format!("{out}/run.json")) };
     assert!(run("auto")["config"]["runtime"].get("kernels").is_none());
     let auto = features(&workspace, "auto");
     let largest = auto.iter().fold(0.0, |largest: f64, v| largest.max(v.abs()));
@@ -68,7 +67,6 @@ fn other_kernels_give_the_same_features_but_for_last_bits_and_are_told() {
 fn kernels_that_the_cpu_lacks_are_an_error_before_the_first_picture() {
     let workspace = Workspace::with_fruits(2, 1);
     let lacking = if cfg!(target_arch = "aarch64") { "avx2" } else { "neon" };
-    let run = workspace.run("out", &["--set", &format!("runtime.kernels={lacking}")]);
-    assert!(run.code == Some(2) && run.stderr.contains("`portable`"), "{}", run.stderr);
+    workspace.run("out", &["--set", &format!("runtime.kernels={lacking}")]).ended(2, &["`portable`"]);
     assert!(!workspace.path("out/manifest.parquet").exists());
 }

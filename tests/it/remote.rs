@@ -6,11 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use featurize::io::columns::Columns;
-use featurize::io::features::FeatureFile;
-
 use crate::server::{Reply, Request, Server};
-use crate::support::{Run, Workspace, featurize};
+use crate::sources::{self, run};
+use crate::support::{Run, Workspace, featurize, files, rows};
 
 const YAML: &str =
     "version: 1\nname: remote\ninput: {root: table.csv, max_bad_fraction: 0.9}\nextract: {shard_rows: 4}\n";
@@ -18,10 +16,8 @@ const YAML: &str =
 /// The shipped pictures by their paths, and a workspace with them in `pictures/`.
 fn fruits() -> (Workspace, BTreeMap<String, Vec<u8>>) {
     let workspace = Workspace::with_fruits(6, 2);
-    let root = workspace.path("pictures");
-    let files = walkdir::WalkDir::new(&root).into_iter().flatten().filter(|entry| entry.file_type().is_file());
-    let name = |entry: &walkdir::DirEntry| entry.path().strip_prefix(&root).expect("below").display().to_string();
-    let files = files.map(|entry| (name(&entry), std::fs::read(entry.path()).expect("read"))).collect();
+    let names = files(&workspace.path("pictures")).into_iter();
+    let files = names.map(|name| (name.clone(), workspace.read(&format!("pictures/{name}")))).collect();
     workspace.write("pipeline.yaml", YAML.as_bytes());
     (workspace, files)
 }
@@ -45,33 +41,17 @@ fn serve(request: &Request, files: &BTreeMap<String, Vec<u8>>) -> Reply {
     }
 }
 
-fn run(workspace: &Workspace, out: &str, sets: &[&str]) -> Run {
-    let mut more = vec!["--until", "extract"];
-    more.extend(sets.iter().flat_map(|set| ["--set", set]));
-    workspace.run(out, &more)
-}
-
 /// Bits of the features, by path below the server.
 fn features(workspace: &Workspace, out: &str) -> BTreeMap<String, Vec<u32>> {
-    let mut all = BTreeMap::new();
-    for entry in std::fs::read_dir(workspace.path(out).join("features")).expect("features") {
-        let (keys, matrix) =
-            FeatureFile::open(&entry.expect("entry").path()).and_then(|file| file.read()).expect("read");
-        for (key, row) in keys.iter().zip(matrix.iter_rows()) {
-            let path = key.path.splitn(4, '/').nth(3).filter(|_| key.path.contains("://")).unwrap_or(&key.path);
-            all.insert(path.to_string(), row.iter().map(|value| value.to_bits()).collect());
-        }
-    }
-    all
+    let below = |key: String| key.splitn(4, '/').nth(3).filter(|_| key.contains("://")).unwrap_or(&key).to_string();
+    sources::features(workspace, out).into_iter().map(|(key, bits)| (below(key), bits)).collect()
 }
 
 /// Kinds of the pictures without features, by the ends of their URLs.
 fn kinds(workspace: &Workspace, out: &str) -> BTreeMap<String, String> {
-    let path = workspace.path(out).join("manifest.parquet");
-    let columns = Columns::read(&path, &["path", "status", "kind"]).expect("read");
-    let text = |name: &str| columns.texts(name).expect("text").into_iter().map(Option::unwrap_or_default);
-    let all = text("path").zip(text("status")).zip(text("kind")).filter(|((_, status), _)| status == "failed");
-    all.map(|((path, _), kind)| (path.rsplit('/').next().unwrap_or_default().to_string(), kind)).collect()
+    let all = rows(&workspace.path(out).join("manifest.parquet"), ["path", "status", "kind"]).into_iter();
+    let failed = all.filter(|[_, status, _]| status == "failed");
+    failed.map(|[path, _, kind]| (path.rsplit('/').next().unwrap_or_default().to_string(), kind)).collect()
 }
 
 fn gets(server: &Server) -> usize {
@@ -81,17 +61,7 @@ fn gets(server: &Server) -> usize {
 #[test]
 fn urls_give_the_features_of_the_folder_and_each_failure_its_kind() {
     let (workspace, files) = fruits();
-    workspace
-        .run(
-            "folder",
-            &[
-                "--until",
-                "extract",
-                "--set",
-                "input.root=pictures".replace("pictures", &workspace.path("pictures").display().to_string()).as_str(),
-            ],
-        )
-        .ok();
+    run(&workspace, "folder", &[&format!("input.root={}", workspace.path("pictures").display())]).ok();
     let wanted = features(&workspace, "folder");
     let (sent, first) = (files.clone(), files.keys().next().expect("a file").clone());
     let picture = files[&first].clone();
@@ -111,25 +81,10 @@ fn urls_give_the_features_of_the_folder_and_each_failure_its_kind() {
         "/huge.jpg" => Reply::new(200, &picture).with("content-length", "99999999999"),
         _ => serve(request, &sent),
     });
-    let more = [
-        "moved.jpg",
-        "busy.jpg",
-        "chunked.jpg",
-        "gone.jpg",
-        "private.jpg",
-        "bad.jpg",
-        "error.jpg",
-        "login.jpg",
-        "round.jpg",
-        "cut.jpg",
-        "lies-long.jpg",
-        "lies-short.jpg",
-        "huge.jpg",
-        "missing.jpg",
-    ];
-    table(&workspace, &server, &files, &more);
-    let csv = String::from_utf8(workspace.read("table.csv")).expect("text")
-        + "http://127.0.0.1:9/closed.jpg,Lemon\nhttp:///no-host.jpg,Lemon\n";
+    let more = "moved busy chunked gone private bad error login round cut lies-long lies-short huge missing";
+    let more: Vec<String> = more.split(' ').map(|name| format!("{name}.jpg")).collect();
+    table(&workspace, &server, &files, &more.iter().map(String::as_str).collect::<Vec<_>>());
+    let csv = workspace.text("table.csv") + "http://127.0.0.1:9/closed.jpg,Lemon\nhttp:///no-host.jpg,Lemon\n";
     workspace.write("table.csv", csv.as_bytes());
     run(&workspace, "urls", &[]).ok();
     let mut found = features(&workspace, "urls");

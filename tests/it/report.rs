@@ -34,7 +34,7 @@ fn a_report_made_anew_differs_in_its_times_alone() {
     let workspace = Workspace::with_fruits(4, 2);
     let report = || {
         workspace.run("out", &[]).ok();
-        let html = String::from_utf8(workspace.read("out/report.html")).expect("text");
+        let html = workspace.text("out/report.html");
         std::fs::remove_dir_all(workspace.path("out")).expect("removed");
         html
     };
@@ -48,10 +48,10 @@ fn a_report_made_anew_differs_in_its_times_alone() {
 #[test]
 fn the_report_has_the_yaml_and_the_command_that_make_it_again() {
     let workspace = Workspace::with_fruits(4, 2);
-    let yaml = String::from_utf8(workspace.read("pipeline.yaml")).expect("text") + "# it's <mine> & \"yours\"\n";
+    let yaml = workspace.text("pipeline.yaml") + "# it's <mine> & \"yours\"\n";
     workspace.write("pipeline.yaml", yaml.as_bytes());
     workspace.run("out it's", &["--set", "reduce.pca={components: 4}"]).ok();
-    let html = String::from_utf8(workspace.read("out it's/report.html")).expect("text");
+    let html = workspace.text("out it's/report.html");
     assert_eq!(code(&html, "<pre tabindex"), yaml.trim_end());
     let command = code(&html, "<pre class=\"whole\"");
     let program = std::path::Path::new(env!("CARGO_BIN_EXE_featurize")).parent().expect("a folder").to_path_buf();

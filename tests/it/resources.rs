@@ -5,7 +5,7 @@ use std::process::Command;
 
 use featurize::image::{RgbImage, png};
 
-use crate::support::{Run, Workspace, featurize};
+use crate::support::{Run, Workspace, call, featurize, project};
 
 /// Pictures of one colour: small files, and 39 MB each, which the allocator gives back to the system at once.
 fn large_pictures(count: usize) -> Workspace {
@@ -58,9 +58,7 @@ fn every_command_that_decodes_has_the_flag() {
     ] {
         let run = run(arguments, path.as_deref());
         // one is broken
-        assert_eq!(run.code, Some(1), "{arguments:?}: {}", run.stderr);
-        assert!(run.stderr.contains("broken.png"), "{arguments:?}: {}", run.stderr);
-        assert!(run.stderr.contains("1 of 5 pictures could not be read"), "{arguments:?}: {}", run.stderr);
+        run.ended(1, &["broken.png", "1 of 5 pictures could not be read"]);
     }
 }
 
@@ -72,9 +70,7 @@ fn numbers_out_of_range_are_refused_at_once() {
         ("train.mlp.hidden=[1000000000, 10]", "expected a whole number from 1 to 65536, found `1000000000`"),
         ("extract.recipe.size=[5000, 5000]", "expected from 1 to 4096 pixels each way, found `[5000, 5000]`"),
     ] {
-        let run = workspace.run("out", &["--set", set]);
-        assert_eq!(run.code, Some(2), "{set}: {}", run.stderr);
-        assert!(run.stderr.contains(text), "{set}: {}", run.stderr);
+        workspace.run("out", &["--set", set]).ended(2, &[text]);
         assert!(!workspace.path("out").exists());
     }
     for arguments in [
@@ -83,8 +79,7 @@ fn numbers_out_of_range_are_refused_at_once() {
         &["bench", "--seconds", "inf"],
         &["bench", "--seconds", "0"],
     ] {
-        let run = Run::of(featurize().args(arguments).output().expect("started"));
-        assert_eq!(run.code, Some(2), "{arguments:?}: {}", run.stderr);
+        call(project(), arguments).ended(2, &[]);
     }
 }
 
@@ -95,10 +90,9 @@ fn more_memory_than_there_is_is_an_error_before_the_first_picture() {
     }
     let workspace = Workspace::with_fruits(2, 1);
     let layers = format!("train.mlp.hidden=[{}65536]", "65536, ".repeat(63));
-    let run = workspace.run("out", &["--set", &layers]);
-    assert_eq!(run.code, Some(1), "{}", run.stderr);
-    let text = "`train.mlp.hidden`: training the layers ";
-    assert!(run.stderr.contains(text) && run.stderr.contains("write fewer units"), "{}", run.stderr);
+    workspace
+        .run("out", &["--set", &layers])
+        .ended(1, &["`train.mlp.hidden`: training the layers ", "write fewer units"]);
     assert!(!workspace.path("out/features").exists(), "it extracted");
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::support::{Run, Workspace, featurize};
+use crate::support::{self, Workspace};
 
 const SETS: [&str; 6] =
     ["--set", "extract.recipe.size=64", "--set", "output={npy: true, atlas: true}", "--set", "report.figures=true"];
@@ -34,14 +34,7 @@ fn rank(name: &str) -> (usize, bool) {
 
 /// Every file of a run, the last written last.
 fn files(root: &Path) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    let mut folders = vec![root.to_path_buf()];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(&folder).expect("folder") {
-            let path = entry.expect("entry").path();
-            if path.is_dir() { folders.push(path) } else { files.push(path) }
-        }
-    }
+    let mut files: Vec<PathBuf> = support::files(root).into_iter().map(|name| root.join(name)).collect();
     files.retain(|path| !path.ends_with("lock"));
     // the system's clock ticks so slowly that several stages may bear one time: then the order of the stages counts
     files.sort_by_key(|path| {
@@ -138,11 +131,10 @@ fn a_run_that_ended_after_any_commit_ends_as_an_undisturbed_one() {
         }
         // then there is nothing to do
         if n % 8 == 1 {
-            let documents = ["run.json", ".store/owner.json"].map(|name| workspace.read(&format!("{out}/{name}")));
+            let read = || ["run.json", ".store/owner.json"].map(|name| workspace.read(&format!("{out}/{name}")));
+            let documents = read();
             assert!(workspace.run(&out, &SETS).ok().computed().is_empty());
-            assert!(
-                documents == ["run.json", ".store/owner.json"].map(|name| workspace.read(&format!("{out}/{name}")))
-            );
+            assert!(documents == read());
         }
         assert!(n > 1 || run.computed().is_empty(), "{n} files less: {:?}", run.computed());
         std::fs::remove_dir_all(workspace.path(&out)).expect("removed");
@@ -162,11 +154,7 @@ fn run_json_tells_what_the_records_tell_and_show_never_mixes_two_runs() {
     assert_eq!(of(&second)["reduce"]["components"], 3);
     let record = of(&workspace.read("out/.store/train.json"));
     assert_eq!(of(&second)["seconds"]["train"], record["seconds"]);
-    let show = || {
-        let mut command = featurize();
-        command.arg("show").arg(workspace.path("out")).arg("--json");
-        of(Run::of(command.output().expect("started")).ok().stdout.as_bytes())
-    };
+    let show = || workspace.call(&["show", "out", "--json"]).ok().json_lines().remove(0);
     assert!(show()["metrics"]["test"]["accuracy"].is_number());
     assert_eq!(show()["unfinished"], serde_json::json!([]));
     // killed at the last rename: the document is that of the run before, cut off, or not there
@@ -180,9 +168,7 @@ fn run_json_tells_what_the_records_tell_and_show_never_mixes_two_runs() {
             assert_eq!(shown["unfinished"], serde_json::json!(["reduce", "train", "evaluate", "report"]));
             assert_eq!((&shown["metrics"], &shown["run"]["reduce"]), (&Value::Null, &Value::Null));
             assert_eq!(shown["run"]["extract"]["ok"], 18);
-            let mut command = featurize();
-            command.arg("show").arg(workspace.path("out"));
-            let text = Run::of(command.output().expect("started")).ok().stdout;
+            let text = workspace.call(&["show", "out"]).ok().stdout;
             assert!(text.contains("while it computed reduce, train, evaluate, report anew"), "{text}");
         }
         assert!(workspace.run("out", &other).ok().computed().is_empty());
@@ -237,7 +223,5 @@ fn a_finished_run_that_cannot_be_written_to_has_nothing_to_do() {
     }
     let run = workspace.run("out", &[]).ok();
     assert!(run.computed().is_empty());
-    let run = workspace.run("out", &["--set", "reduce.pca.components=2"]);
-    assert_eq!(run.code, Some(1));
-    assert!(run.stderr.contains("lock"), "{}", run.stderr);
+    workspace.run("out", &["--set", "reduce.pca.components=2"]).ended(1, &["lock"]);
 }

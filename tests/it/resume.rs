@@ -3,7 +3,7 @@
 use std::process::Child;
 use std::time::{Duration, Instant};
 
-use crate::support::{Run, Workspace};
+use crate::support::{Run, Workspace, files, set};
 
 const TRAIN: usize = 12;
 const TEST: usize = 4;
@@ -67,11 +67,7 @@ fn killed_at_any_moment_it_ends_with_the_same_bytes() {
         child.wait().expect("ended");
     }
     workspace.run("killed", &[]).ok();
-    let killed = workspace.results("killed");
-    assert_eq!(killed.keys().collect::<Vec<_>>(), whole.keys().collect::<Vec<_>>());
-    for (name, bytes) in &whole {
-        assert!(killed[name] == *bytes, "{name} differs");
-    }
+    workspace.same_results("killed", "whole");
 }
 
 #[test]
@@ -80,10 +76,8 @@ fn a_finished_run_does_nothing_and_says_so() {
     workspace.run("out", &[]).ok();
     let kept = || ["run.json", ".store/scan.json"].map(|file| workspace.read(&format!("out/{file}")));
     let before = kept();
-    let mut command = crate::support::featurize();
-    command.arg("run").arg(workspace.path("pipeline.yaml")).arg("--out").arg(workspace.path("out"));
-    let text = Run::of(command.output().expect("started")).ok().stdout;
-    assert!(text.contains("nothing to do"), "{text}");
+    let text = || workspace.call(&["run", "pipeline.yaml", "--out", "out"]).ok().stdout;
+    assert!(text().contains("nothing to do"));
     assert!(before == kept(), "nothing is written anew");
     let start = Instant::now();
     let again = workspace.run("out", &[]).ok();
@@ -93,8 +87,7 @@ fn a_finished_run_does_nothing_and_says_so() {
     // without the record of the listing, which says nothing that the extraction does not, there is no more to do
     let manifest = workspace.read("out/manifest.parquet");
     std::fs::remove_file(workspace.path("out/.store/scan.json")).expect("removed");
-    let text = Run::of(command.output().expect("started")).ok().stdout;
-    assert!(text.contains("nothing to do"), "{text}");
+    assert!(text().contains("nothing to do"));
     assert!(manifest == workspace.read("out/manifest.parquet") && before[0] == workspace.read("out/run.json"));
 }
 
@@ -129,15 +122,9 @@ fn other_settings_leave_no_file_of_those_before_and_every_file_of_the_user() {
     assert!(workspace.path("out/quality.parquet").is_file());
     workspace.write("out/figures/mine.svg", b"mine");
     let sets = ["reduce={svd: {components: 4}}", "train={knn: {k: 1}}", "report={quality: false}"];
-    let sets: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).collect();
+    let sets = set(&sets);
     workspace.run("out", &sets).ok();
-    let names = |folder: &str| {
-        let entries = std::fs::read_dir(workspace.path(folder)).expect("folder");
-        let mut names: Vec<String> =
-            entries.map(|entry| entry.expect("entry").file_name().to_string_lossy().into_owned()).collect();
-        names.sort();
-        names
-    };
+    let names = |folder: &str| files(&workspace.path(folder));
     assert_eq!(
         names("out/classifier"),
         ["classifier.json", "columns.parquet", "knn.safetensors", "novelty.safetensors", "svd.safetensors"]
@@ -154,18 +141,13 @@ fn a_changed_and_a_new_picture_touch_only_their_shards() {
     let workspace = Workspace::with_fruits(TRAIN, TEST);
     let first = workspace.run("out", &[]).ok();
     assert_eq!(first.extracted(), ALL);
-    let lemons = std::fs::read_dir(workspace.path("pictures/Test/Lemon")).expect("lemons");
-    let lemon = lemons.map(|entry| entry.expect("entry").path()).next().expect("a lemon");
-    let bytes = std::fs::read(lemon).expect("read");
-    workspace.write("pictures/Training/Banana/zz_new.jpg", &bytes);
+    workspace.write("pictures/Training/Banana/zz_new.jpg", &workspace.read("pictures/Test/Lemon/0_0_100.jpg"));
     let run = workspace.run("out", &[]).ok();
     let again = run.extracted();
     assert!((1..=24).contains(&again), "{again} of {ALL} pictures again");
     // as if it had been computed at once
     workspace.run("fresh", &[]).ok();
-    let (out, fresh) = (workspace.results("out"), workspace.results("fresh"));
-    assert_eq!(out.keys().collect::<Vec<_>>(), fresh.keys().collect::<Vec<_>>());
-    assert!(out.iter().all(|(name, bytes)| fresh[name] == *bytes));
+    workspace.same_results("out", "fresh");
 }
 
 #[test]
@@ -187,9 +169,7 @@ fn ctrl_c_ends_with_130_and_a_line_that_says_how_to_go_on() {
     wait(&mut child, || shards(&workspace, "out") >= 1);
     let pid = child.id().to_string();
     std::process::Command::new("kill").args(["-INT", &pid]).status().expect("signalled");
-    let run = Run::of(child.wait_with_output().expect("ended"));
-    assert_eq!(run.code, Some(130), "{}", run.stderr);
-    assert!(run.stderr.contains("goes on from there"), "{}", run.stderr);
+    Run::of(child.wait_with_output().expect("ended")).ended(130, &["goes on from there"]);
     workspace.run("out", &[]).ok();
     workspace.run("whole", &[]).ok();
     assert!(workspace.results("out") == workspace.results("whole"));
@@ -208,7 +188,6 @@ fn two_runs_in_one_folder_do_not_meet() {
     signal("-STOP");
     let second = workspace.run("out", &[]);
     signal("-CONT");
-    assert_eq!(second.code, Some(1));
-    assert!(second.stderr.contains("another featurize is at work"), "{}", second.stderr);
+    second.ended(1, &["another featurize is at work"]);
     assert_eq!(child.wait().expect("ended").code(), Some(0));
 }

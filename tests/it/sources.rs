@@ -3,10 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use featurize::io::columns::Columns;
 use featurize::io::features::FeatureFile;
 
-use crate::support::{Run, Workspace, featurize, project};
+use crate::support::{self, Run, Workspace, featurize, project, set};
 
 /// Bits of the features, by path.
 type Features = BTreeMap<String, Vec<u32>>;
@@ -14,34 +13,23 @@ type Features = BTreeMap<String, Vec<u32>>;
 /// A workspace with the golden files in `sources/`, and a pipeline that ends with the extraction.
 fn workspace() -> Workspace {
     let workspace = Workspace::new();
-    copy(&workspace, "");
+    let golden = project().join("tests/golden/sources");
+    for name in support::files(&golden) {
+        workspace.write(&format!("sources/{name}"), &std::fs::read(golden.join(&name)).expect("read"));
+    }
     let yaml = "version: 1\nname: sources\ninput:\n  root: sources/folder\n  max_bad_fraction: 0.2\nextract: \
                 {shard_rows: 4}\n";
     workspace.write("pipeline.yaml", yaml.as_bytes());
     workspace
 }
 
-fn copy(workspace: &Workspace, below: &str) {
-    let from = project().join("tests/golden/sources").join(below);
-    for entry in std::fs::read_dir(&from).expect("golden files") {
-        let entry = entry.expect("entry");
-        let name = format!("{below}{}", entry.file_name().to_string_lossy());
-        match entry.path().is_dir() {
-            true => copy(workspace, &format!("{name}/")),
-            false => workspace.write(&format!("sources/{name}"), &std::fs::read(entry.path()).expect("read")),
-        }
-    }
-}
-
 const SPLIT: &str = "input.split={train: 'Training/**', test: 'Test/**'}";
 
-fn run(workspace: &Workspace, out: &str, sets: &[&str]) -> Run {
-    let mut more = vec!["--until", "extract"];
-    more.extend(sets.iter().flat_map(|set| ["--set", set]));
-    workspace.run(out, &more)
+pub fn run(workspace: &Workspace, out: &str, sets: &[&str]) -> Run {
+    workspace.run(out, &[vec!["--until", "extract"], set(sets)].concat())
 }
 
-fn features(workspace: &Workspace, out: &str) -> Features {
+pub fn features(workspace: &Workspace, out: &str) -> Features {
     let mut all = BTreeMap::new();
     for entry in std::fs::read_dir(workspace.path(out).join("features")).expect("features") {
         let (keys, matrix) =
@@ -55,20 +43,16 @@ fn features(workspace: &Workspace, out: &str) -> Features {
 
 /// Path, label and split of all pictures, in the order of the manifest.
 fn rows(workspace: &Workspace, out: &str) -> Vec<[String; 3]> {
-    let path = workspace.path(out).join("manifest.parquet");
-    let columns = Columns::read(&path, &["path", "label", "split", "status"]).expect("read");
-    let text = |name: &str| columns.texts(name).expect("text").into_iter().map(Option::unwrap_or_default);
-    let all = text("path").zip(text("label")).zip(text("split")).zip(text("status"));
-    all.filter(|(_, status)| status == "ok").map(|(((path, label), split), _)| [path, label, split]).collect()
+    let all = support::rows(&workspace.path(out).join("manifest.parquet"), ["path", "label", "split", "status"]);
+    let ok = all.into_iter().filter(|[.., status]| status == "ok");
+    ok.map(|[path, label, split, _]| [path, label, split]).collect()
 }
 
 /// Status and kind of the rest.
 fn rest(workspace: &Workspace, out: &str) -> Vec<[String; 3]> {
-    let columns =
-        Columns::read(&workspace.path(out).join("manifest.parquet"), &["path", "status", "kind"]).expect("read");
-    let text = |name: &str| columns.texts(name).expect("text").into_iter().map(Option::unwrap_or_default);
-    let all = text("path").zip(text("status")).zip(text("kind")).map(|((path, status), kind)| [path, status, kind]);
-    all.filter(|[_, status, _]| status != "ok").collect()
+    let mut all = support::rows(&workspace.path(out).join("manifest.parquet"), ["path", "status", "kind"]);
+    all.retain(|[_, status, _]| status != "ok");
+    all
 }
 
 #[test]
@@ -188,11 +172,11 @@ fn commands_take_archives_too() {
         std::fs::remove_file(&out).ok();
         Run::of(featurize().arg("embed").arg(&path).arg("-o").arg(&out).output().expect("started")).ok();
         let matrix = FeatureFile::open(&out).and_then(|file| file.read_features(None)).expect("read");
-        let keys = Columns::read(&out, &["path"]).and_then(|columns| columns.texts("path")).expect("read");
+        let keys = support::rows(&out, ["path"]);
         let path = format!("{}/", path.display());
         let key = |key: &str| key.strip_prefix(&path).expect("below").to_string();
         let bits = matrix.iter_rows().map(|row| row.iter().map(|value| value.to_bits()).collect());
-        keys.iter().map(|one| key(one.as_deref().unwrap_or_default())).zip(bits).collect::<Vec<(String, Vec<u32>)>>()
+        keys.iter().map(|[one]| key(one)).zip(bits).collect::<Vec<(String, Vec<u32>)>>()
     };
     let folder = embedded("folder");
     assert_eq!(folder.len(), 8);
@@ -232,24 +216,17 @@ fn similar_pictures_come_from_archives_and_the_query_is_not_among_them() {
             "--sheet",
         ]);
         let run = Run::of(call.arg(workspace.path("s.svg")).output().expect("started")).ok();
-        let found: serde_json::Value = serde_json::from_str(&run.stdout).expect("JSON");
+        let found = run.json_lines().remove(0);
         let found = found["similar"].as_array().expect("a list");
         assert_eq!(found.len(), 3, "{root}");
         for one in found {
             let key = one["path"].as_str().expect("a path");
             assert!(!query.ends_with(key), "{root}: {key} is the query");
         }
-        let sheet = String::from_utf8(workspace.read("s.svg")).expect("text");
+        let sheet = workspace.text("s.svg");
         assert!(sheet.matches("<image").count() == 4 && !sheet.contains("no longer"), "{root}");
     }
-    let missing = Run::of(
-        featurize()
-            .args(["embed", "-o", "-"])
-            .arg(workspace.path("sources/ustar.tar/x.jpg"))
-            .output()
-            .expect("started"),
-    );
-    assert!(missing.code == Some(1) && missing.stderr.contains("has no picture of this name"), "{missing:?}");
+    workspace.call(&["embed", "-o", "-", "sources/ustar.tar/x.jpg"]).ended(1, &["has no picture of this name"]);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use featurize::io::columns::Columns;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -24,6 +25,29 @@ pub fn call(folder: &Path, arguments: &[&str]) -> Run {
     Run::of(featurize().current_dir(folder).args(arguments).output().expect("started"))
 }
 
+/// The keys of the YAML, each after the flag that sets it.
+pub fn set<'a>(keys: &[&'a str]) -> Vec<&'a str> {
+    keys.iter().flat_map(|key| ["--set", key]).collect()
+}
+
+/// Every file below a folder, by its path from there, sorted.
+pub fn files(folder: &Path) -> Vec<String> {
+    let entries = walkdir::WalkDir::new(folder).into_iter().map(|entry| entry.expect("entry"));
+    let files = entries.filter(|entry| !entry.file_type().is_dir());
+    let name = |path: &Path| path.strip_prefix(folder).expect("below").to_string_lossy().into_owned();
+    let mut names: Vec<String> = files.map(|entry| name(entry.path())).collect();
+    names.sort();
+    names
+}
+
+/// Columns of text of a table, row by row; null is the empty text.
+pub fn rows<const N: usize>(table: &Path, columns: [&str; N]) -> Vec<[String; N]> {
+    let read = Columns::read(table, &columns).unwrap_or_else(|error| panic!("{}: {error}", table.display()));
+    let columns = columns.map(|name| read.texts(name).expect("text"));
+    let row = |i: usize| columns.each_ref().map(|column| column[i].clone().unwrap_or_default());
+    (0..columns[0].len()).map(row).collect()
+}
+
 /// A folder with a pipeline in it, thrown away at the end.
 pub struct Workspace {
     dir: TempDir,
@@ -42,12 +66,9 @@ impl Workspace {
         for (split, count) in [("Training", train), ("Test", test)] {
             for class in ["Banana", "Lemon", "Strawberry"] {
                 let from = project().join("data/fruits").join(split).join(class);
-                let mut files: Vec<PathBuf> =
-                    std::fs::read_dir(&from).expect("shipped").map(|entry| entry.expect("entry").path()).collect();
-                files.sort();
-                for file in &files[..count] {
-                    let name = file.file_name().expect("name").to_string_lossy().into_owned();
-                    workspace.write(&format!("pictures/{split}/{class}/{name}"), &std::fs::read(file).expect("read"));
+                for name in &files(&from)[..count] {
+                    let bytes = std::fs::read(from.join(name)).expect("read");
+                    workspace.write(&format!("pictures/{split}/{class}/{name}"), &bytes);
                 }
             }
         }
@@ -65,6 +86,21 @@ impl Workspace {
         let path = self.path(name);
         std::fs::create_dir_all(path.parent().expect("a folder")).expect("folders");
         std::fs::write(path, bytes).expect("written");
+    }
+
+    /// Runs the program in it.
+    pub fn call(&self, arguments: &[&str]) -> Run {
+        call(&self.path(""), arguments)
+    }
+
+    /// The text of a file.
+    pub fn text(&self, name: &str) -> String {
+        String::from_utf8(self.read(name)).expect("text")
+    }
+
+    /// A file of JSON.
+    pub fn json(&self, name: &str) -> Value {
+        serde_json::from_slice(&self.read(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 
     /// The bytes of a file.
@@ -109,6 +145,14 @@ impl Workspace {
         }
         files
     }
+
+    /// Panics with the name of the first table, model or metric of `out` that differs from that of `other`.
+    #[track_caller]
+    pub fn same_results(&self, out: &str, other: &str) {
+        let (found, expected) = (self.results(out), self.results(other));
+        assert_eq!(found.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>());
+        expected.iter().for_each(|(name, bytes)| assert!(found[name] == *bytes, "{name} differs"));
+    }
 }
 
 /// Three kinds of fruit, small shards, a small classifier.
@@ -143,9 +187,27 @@ impl Run {
     }
 
     /// Panics with everything that was said unless it ended well.
+    #[track_caller]
     pub fn ok(self) -> Self {
-        assert_eq!(self.code, Some(0), "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        self.ended(0, &[]);
         self
+    }
+
+    /// Panics with everything that was said unless it ended with `code` and standard error has each of `texts`.
+    #[track_caller]
+    pub fn ended(&self, code: i32, texts: &[&str]) {
+        assert_eq!(self.code, Some(code), "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        texts.iter().for_each(|text| assert!(self.stderr.contains(text), "no `{text}` in\n{}", self.stderr));
+    }
+
+    /// Standard output, one object of JSON.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error} in\n{}", self.stdout))
+    }
+
+    /// The lines of standard output, each an object of JSON.
+    pub fn json_lines(&self) -> Vec<Value> {
+        self.stdout.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
     }
 
     /// The JSON line with that event.

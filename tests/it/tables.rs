@@ -3,7 +3,7 @@
 use featurize::io::columns::Columns;
 use featurize::io::features::FeatureFile;
 
-use crate::support::Workspace;
+use crate::support::{Workspace, rows, set};
 
 fn open(workspace: &Workspace, out: &str) -> FeatureFile {
     FeatureFile::open(&workspace.path(out).join("features/part-00000.parquet")).expect("opened")
@@ -42,13 +42,10 @@ fn halves_and_an_array_for_numpy() {
     assert_eq!(array.len(), 128 + 9 * 1280 * 2);
     let first: Vec<u8> = rounded.row(0).iter().flat_map(|value| half::f16::from_f32(*value).to_le_bytes()).collect();
     assert_eq!(&array[128..128 + first.len()], first);
-    let index = Columns::read(&workspace.path("half/index.parquet"), &["path"]).expect("read");
-    assert_eq!(index.texts("path").expect("text")[0].as_deref(), Some(keys[0].path.as_str()));
+    assert_eq!(rows(&workspace.path("half/index.parquet"), ["path"])[0], [keys[0].path.clone()]);
     // predicted from the picture as from the table
-    let picture = workspace.path("pictures").join(&keys[0].path);
-    let predict =
-        crate::support::featurize().arg("predict").arg(workspace.path("half")).arg(picture).arg("--json").output();
-    let said: serde_json::Value = serde_json::from_slice(&predict.expect("started").stdout).expect("JSON");
+    let picture = format!("pictures/{}", keys[0].path);
+    let said = workspace.call(&["predict", "half", &picture, "--json"]).ok().json_lines().remove(0);
     let table = Columns::read(&workspace.path("half/predictions.parquet"), &["confidence"]).expect("read");
     let confidence = table.reals("confidence").expect("numbers")[0] as f32;
     assert_eq!(said["top"][0]["probability"].as_f64().map(|p| p as f32), Some(confidence));
@@ -123,8 +120,7 @@ fn the_layer_input_is_the_prepared_picture() {
     use featurize::image::{DecodeOptions, Layout, decode};
     let workspace = Workspace::with_fruits(1, 1);
     let sets = ["extract.layer=input", "extract.features=map", "output.layout=array"];
-    let more: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).chain(["--until", "extract"]).collect();
-    workspace.run("out", &more).ok();
+    workspace.run("out", &[set(&sets), vec!["--until", "extract"]].concat()).ok();
     let file = open(&workspace, "out");
     assert_eq!(file.metadata()["featurize.shape"], "224,224,3");
     let (keys, rows) = file.read().expect("read");

@@ -18,18 +18,19 @@ use crate::support::project;
 /// ‖ours − reference‖ / ‖reference‖ that is allowed.
 const TOLERANCE: f64 = 1e-5;
 
-struct Golden {
-    tensors: BTreeMap<String, Vec<f32>>,
+pub struct Golden {
+    pub tensors: BTreeMap<String, Vec<f32>>,
     notes: BTreeMap<String, String>,
 }
 
-fn golden() -> Golden {
-    let bytes = std::fs::read(project().join("tests/golden/zoo.safetensors")).expect("golden file");
+/// A file of `tests/golden`.
+pub fn golden(name: &str) -> Golden {
+    let bytes = std::fs::read(project().join("tests/golden").join(name)).expect("golden file");
     let file = SafeTensors::deserialize(&bytes).expect("safetensors");
     let floats = |data: &[u8]| data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
     let tensors = file.iter().map(|(name, view)| (name.to_string(), floats(view.data()))).collect();
     let (_, header) = SafeTensors::read_metadata(&bytes).expect("a header");
-    let notes = header.metadata().as_ref().expect("notes").clone();
+    let notes = header.metadata().clone().unwrap_or_default();
     Golden { tensors, notes: notes.into_iter().collect() }
 }
 
@@ -38,7 +39,7 @@ fn fnv(name: &str) -> u64 {
 }
 
 /// Value `i` of the tensor whose name has the hash `h`, in [0, 1).
-fn uniform(h: u64, i: usize) -> f64 {
+pub fn uniform(h: u64, i: usize) -> f64 {
     let x = h.wrapping_add(i as u64).wrapping_add(0x9e37_79b9_7f4a_7c15);
     let x = (x ^ x >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -75,7 +76,7 @@ pub fn weights(graph: &Graph, gain: f64) -> WeightSet {
 }
 
 /// The stored input, by its formula, (h, w, c).
-fn input(side: usize, as_levels: bool) -> Vec<f32> {
+pub fn input(side: usize, as_levels: bool) -> Vec<f32> {
     let places = (0..side).flat_map(|y| (0..side).flat_map(move |x| (0..3usize).map(move |c| (y, x, c))));
     let value = |(y, x, c): (usize, usize, usize)| {
         let i = ((y * side + x) * 3 + c) as u64;
@@ -86,21 +87,24 @@ fn input(side: usize, as_levels: bool) -> Vec<f32> {
     places.map(value).collect()
 }
 
-fn channels_first(values: &[f32], shape: Shape) -> Vec<f32> {
+/// The values (h, w, c) of a map as (c, h, w).
+pub fn channels_first(values: &[f32], shape: Shape) -> Vec<f32> {
     let Shape::Map { c, h, w } = shape else { return values.to_vec() };
     (0..c).flat_map(|k| (0..h * w).map(move |p| values[p * c + k])).collect()
 }
 
-fn error(ours: &[f32], reference: &[f32]) -> f64 {
+/// ‖ours − reference‖ / ‖reference‖
+pub fn error(ours: &[f32], reference: &[f32]) -> f64 {
     assert_eq!(ours.len(), reference.len());
     let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
     let difference = norm(&mut ours.iter().zip(reference).map(|(&a, &b)| f64::from(a) - f64::from(b)));
     difference / norm(&mut reference.iter().map(|&b| f64::from(b)))
 }
 
-fn pooled(values: &[f32], shape: Shape) -> Vec<f32> {
-    let mut out = vec![0.0; exec::feature_shape(Features::Avg, shape).len()];
-    exec::pool(Features::Avg, shape, values, &mut out);
+/// The features of a map.
+pub fn pooled(values: &[f32], shape: Shape, kind: Features) -> Vec<f32> {
+    let mut out = vec![0.0; exec::feature_shape(kind, shape).len()];
+    exec::pool(kind, shape, values, &mut out);
     out
 }
 
@@ -113,10 +117,10 @@ fn errors(golden: &Golden, key: &str, graph: &Graph, taps: &[Vec<f32>], ids: &[L
     // of some networks the first values alone are stored
     let near = |ours: &[f32], what: &str| error(&ours[..stored(what).len()], stored(what));
     [
-        near(&pooled(&taps[0], shapes[0]), "avg"),
+        near(&pooled(&taps[0], shapes[0], Features::Avg), "avg"),
         near(&taps[1], "logits"),
         near(&inner, "tap.first"),
-        near(&pooled(&taps[2], shapes[2]), "tap.mean"),
+        near(&pooled(&taps[2], shapes[2], Features::Avg), "tap.mean"),
     ]
 }
 
@@ -150,7 +154,7 @@ fn has_twin(golden: &Golden, model: &ModelSpec, row: &WeightsSpec) -> bool {
 
 /// Every library's network of the models that begin with `prefix`.
 fn check(prefix: &str) {
-    let golden = golden();
+    let golden = golden("zoo.safetensors");
     let mut seen = 0;
     for model in models::MODELS.iter().filter(|model| model.name.starts_with(prefix)) {
         for row in model.defaults().filter(|row| row.name != "bundled") {
