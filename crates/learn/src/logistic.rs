@@ -8,8 +8,8 @@ use std::ops::ControlFlow;
 
 use crate::dataset::{Fit, Labelled, Labels, Selected};
 use crate::hyperparameters::{ClassWeight, InMemory, ParamError, Range, hyperparameters};
-use crate::lbfgs::{Limits, minimize};
-use crate::mlp::{self, Activation, Dense, Epoch, FullBatch, Mlp, MlpError, Samples, Training};
+use crate::lbfgs::Limits;
+use crate::mlp::{self, Activation, FullBatch, Mlp, MlpError, Samples, Training};
 
 /// Evaluations of the loss at most: scipy's `maxfun`.
 const MAX_FUN: usize = 15_000;
@@ -61,8 +61,7 @@ impl Fit<Selected<'_>, Labels<'_>, MlpError> for LogisticParams {
 impl Fit<Selected<'_>, Labels<'_>, MlpError> for Training<'_, LogisticParams> {
     type Object = Mlp;
 
-    /// Fits on features (n, d). The loss has one minimum, so it starts at 0 whatever `start` is; an iteration counts as
-    /// an epoch.
+    /// Fits on features (n, d). The loss has one minimum, so it starts at 0 whatever `start` is.
     fn fit(&self, dataset: &Labelled<'_>) -> Result<Mlp, MlpError> {
         let params = self.params;
         params.check()?;
@@ -75,6 +74,7 @@ impl Fit<Selected<'_>, Labels<'_>, MlpError> for Training<'_, LogisticParams> {
             x,
             y,
             rows,
+            classes,
             weights,
             label_smoothing: 0.0,
             activation: Activation::Identity,
@@ -82,27 +82,9 @@ impl Fit<Selected<'_>, Labels<'_>, MlpError> for Training<'_, LogisticParams> {
             alpha: 1.0 / params.c,
             intercept: params.fit_intercept,
         };
-        let max_iter = params.max_iter;
-        let limits =
-            Limits { max_iter, max_fun: MAX_FUN, max_line_search: 50, gtol: params.tol, ftol: 64.0 * f64::EPSILON };
-        let mut loss_curve = Vec::new();
-        let mut on_iteration = |number: usize, loss: f64| {
-            loss_curve.push(loss);
-            let epoch = Epoch { number, max_iter, loss, validation_score: None };
-            (self.on_epoch)(&epoch).map_break(|()| MlpError::Interrupted)
-        };
-        let start = vec![0.0; (x.cols() + 1) * outputs];
-        let found = minimize(start, limits, &mut |at, gradient| batch.loss(at, gradient), &mut on_iteration)?;
-        let layers: Vec<Dense> = batch.unpack(&found.x);
-        Ok(Mlp {
-            layers,
-            activation: Activation::Identity,
-            classes,
-            loss_curve,
-            validation_scores: Vec::new(),
-            n_iter: found.iterations,
-            end: found.end,
-        })
+        let (max_iter, gtol) = (params.max_iter, params.tol);
+        let limits = Limits { max_iter, max_fun: MAX_FUN, max_line_search: 50, gtol, ftol: 64.0 * f64::EPSILON };
+        batch.train(vec![0.0; (x.cols() + 1) * outputs], limits, self.on_epoch)
     }
 }
 

@@ -75,7 +75,7 @@ impl Novelty {
         count: usize,
         groups: &[usize],
     ) -> Result<Option<Self>, KnnError> {
-        let mean = mean(&rows);
+        let mean: Vec<f32> = rows.column_means().into_iter().map(|mean| mean as f32).collect();
         centre(&mut rows, &mean);
         let mut sizes = vec![0; groups.iter().max().map_or(0, |last| last + 1)];
         groups.iter().for_each(|&group| sizes[group] += 1);
@@ -179,14 +179,6 @@ fn table(rows: FeatureMatrix, classes: &[usize], count: usize) -> Result<Knn, Kn
     let params = KnnParams { k: NEIGHBOURS, metric: Metric::Cosine, weights: Weighting::Uniform };
     let names = vec![String::new(); count];
     params.fit(&DatasetBase::new(Shared(Arc::new(rows)), Labels { y: classes, classes: &names }))
-}
-
-fn mean(rows: &FeatureMatrix) -> Vec<f32> {
-    let mut sums = vec![0f64; rows.cols()];
-    for row in rows.iter_rows() {
-        sums.iter_mut().zip(row).for_each(|(sum, &value)| *sum += f64::from(value));
-    }
-    sums.into_iter().map(|sum| (sum / rows.rows().max(1) as f64) as f32).collect()
 }
 
 fn centre(rows: &mut FeatureMatrix, mean: &[f32]) {

@@ -6,7 +6,7 @@
 //! distance to the nearest rows of the class, negative, and has no slope here.
 
 use crate::classifier::{Classifier, ClassifierError};
-use crate::mlp::{Activation, Dense, Mlp};
+use crate::mlp::{Dense, Mlp};
 use crate::reduction::{Projection, Reduction};
 use crate::scale::Scaler;
 use crate::table::FeatureMatrix;
@@ -40,7 +40,7 @@ impl Mlp {
         for (at, layer) in self.layers.iter().enumerate() {
             let mut out = layer.apply(&all[at]);
             if at + 1 < self.layers.len() {
-                out.iter_mut().for_each(|value| *value = activate(self.activation, *value));
+                out.iter_mut().for_each(|value| *value = self.activation.of(*value));
             }
             all.push(out);
         }
@@ -68,8 +68,7 @@ impl Mlp {
         for (at, layer) in self.layers.iter().enumerate().rev() {
             slope = layer.pull_back(&slope);
             if at > 0 {
-                let derivative = values[at].iter().map(|&value| derivative(self.activation, value));
-                slope.iter_mut().zip(derivative).for_each(|(slope, derivative)| *slope *= derivative);
+                slope.iter_mut().zip(&values[at]).for_each(|(slope, &v)| *slope *= self.activation.slope_f64(v));
             }
         }
         slope
@@ -88,25 +87,6 @@ impl Dense {
     fn pull_back(&self, slope: &[f64]) -> Vec<f64> {
         let of = |weights: &[f32]| weights.iter().zip(slope).map(|(&weight, slope)| f64::from(weight) * slope).sum();
         self.weights.chunks_exact(self.outputs.max(1)).map(of).collect()
-    }
-}
-
-fn activate(activation: Activation, x: f64) -> f64 {
-    match activation {
-        Activation::Identity => x,
-        Activation::Logistic => 1.0 / (1.0 + (-x).exp()),
-        Activation::Tanh => x.tanh(),
-        Activation::Relu => x.max(0.0),
-    }
-}
-
-/// The derivative where the activation gives `value`.
-fn derivative(activation: Activation, value: f64) -> f64 {
-    match activation {
-        Activation::Identity => 1.0,
-        Activation::Logistic => value * (1.0 - value),
-        Activation::Tanh => 1.0 - value * value,
-        Activation::Relu => f64::from(value > 0.0),
     }
 }
 
@@ -154,7 +134,7 @@ fn along(components: &[f32], columns: usize, weights: &[f64]) -> Vec<f64> {
 mod tests {
     use super::*;
     use crate::dataset::Transformer;
-    use crate::mlp::End;
+    use crate::mlp::{Activation, End};
     use crate::pca::{Pca, TruncatedSvd};
     use crate::scale::{Normalizer, StandardScaler};
 

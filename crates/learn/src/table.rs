@@ -134,6 +134,16 @@ impl FeatureMatrix {
         self.rows += other.rows;
     }
 
+    /// The mean of each column (d), summed in `f64` row by row; NaN where there is no row.
+    pub(crate) fn column_means(&self) -> Vec<f64> {
+        let mut means = vec![0.0; self.cols];
+        for row in self.iter_rows() {
+            means.iter_mut().zip(row).for_each(|(sum, &value)| *sum += f64::from(value));
+        }
+        means.iter_mut().for_each(|sum| *sum /= self.rows as f64);
+        means
+    }
+
     /// Only the columns named by `keep` (ascending or not), in that order.
     pub fn select_cols(&self, keep: &[usize]) -> FeatureMatrix {
         let mut data = Vec::with_capacity(self.rows * keep.len());
@@ -158,8 +168,8 @@ impl FeatureMatrix {
 
     /// Only the rows named by `keep`, in that order.
     pub fn select_rows(&self, keep: &[usize]) -> FeatureMatrix {
-        let mut out = Self { rows: 0, cols: self.cols, data: Vec::with_capacity(keep.len() * self.cols) };
-        keep.iter().for_each(|&i| out.push_row(self.row(i)));
+        let mut out = Self::with_capacity(keep.len(), self.cols);
+        out.append_rows(self, keep);
         out
     }
 }

@@ -139,10 +139,7 @@ impl LineSearch {
     /// The third case: lower, same direction, and less steep. The cubic may have no minimum beyond.
     fn flatter(&self, here: At) -> f64 {
         let best = self.best;
-        let theta = 3.0 * (best.value - here.value) / (here.length - best.length) + best.slope + here.slope;
-        let s = theta.abs().max(best.slope.abs()).max(here.slope.abs());
-        let under = (theta / s).powi(2) - (best.slope / s) * (here.slope / s);
-        let mut gamma = s * under.max(0.0).sqrt();
+        let (theta, mut gamma) = cubic_terms(best, here);
         if here.length > best.length {
             gamma = -gamma;
         }
@@ -169,11 +166,16 @@ impl LineSearch {
     }
 }
 
+/// θ and |γ| of the cubic through two points, by the names of `dcstep`. γ is 0 where the cubic has no minimum.
+fn cubic_terms(one: At, other: At) -> (f64, f64) {
+    let theta = 3.0 * (one.value - other.value) / (other.length - one.length) + one.slope + other.slope;
+    let s = theta.abs().max(one.slope.abs()).max(other.slope.abs());
+    (theta, s * ((theta / s).powi(2) - (one.slope / s) * (other.slope / s)).max(0.0).sqrt())
+}
+
 /// The first case: a higher value, so a minimum lies between.
 fn higher(best: At, here: At) -> f64 {
-    let theta = 3.0 * (best.value - here.value) / (here.length - best.length) + best.slope + here.slope;
-    let s = theta.abs().max(best.slope.abs()).max(here.slope.abs());
-    let mut gamma = s * ((theta / s).powi(2) - (best.slope / s) * (here.slope / s)).max(0.0).sqrt();
+    let (theta, mut gamma) = cubic_terms(best, here);
     if here.length < best.length {
         gamma = -gamma;
     }
@@ -191,9 +193,7 @@ fn higher(best: At, here: At) -> f64 {
 
 /// The minimum of the cubic through two points, seen from `here`.
 fn cubic(here: At, from: At) -> f64 {
-    let theta = 3.0 * (here.value - from.value) / (from.length - here.length) + from.slope + here.slope;
-    let s = theta.abs().max(from.slope.abs()).max(here.slope.abs());
-    let mut gamma = s * ((theta / s).powi(2) - (from.slope / s) * (here.slope / s)).max(0.0).sqrt();
+    let (theta, mut gamma) = cubic_terms(from, here);
     if here.length > from.length {
         gamma = -gamma;
     }

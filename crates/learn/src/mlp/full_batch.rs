@@ -1,11 +1,12 @@
-//! Loss and gradient of all rows at once in `f64`, for L-BFGS: of the perceptron, and of logistic regression, which is
-//! one without hidden layers. The `f32` table is converted to `f64` a block of rows at a time,
-//! never as a whole, whether it lies in memory or on disk.
+//! Training by L-BFGS, on the loss and the gradient of all rows at once in `f64`: of the perceptron, and of logistic
+//! regression, which is a perceptron without hidden layers. The `f32` table is converted to `f64` a block of rows at a
+//! time, never as a whole, whether it lies in memory or on disk.
 
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, get_global_parallelism};
 
-use super::{Activation, Dense, MlpError};
+use super::{Activation, Dense, Epoch, Mlp, MlpError, OnEpoch};
+use crate::lbfgs::{Limits, minimize};
 use crate::table::Rows;
 
 /// Rows that are converted to `f64` at a time.
@@ -18,6 +19,8 @@ pub(crate) struct FullBatch<'a> {
     pub y: &'a [usize],
     /// The rows trained on.
     pub rows: &'a [usize],
+    /// The number of classes.
+    pub classes: usize,
     /// Weight of a row of each class.
     pub weights: Option<&'a [f64]>,
     /// Share of a row's truth that is spread evenly over all classes.
@@ -38,7 +41,7 @@ impl FullBatch<'_> {
     }
 
     /// The layers of packed parameters: the inverse of [`FullBatch::pack`].
-    pub(crate) fn unpack(&self, packed: &[f64]) -> Vec<Dense> {
+    fn unpack(&self, packed: &[f64]) -> Vec<Dense> {
         let (mut layers, mut rest) = (Vec::new(), packed);
         for pair in self.widths.windows(2) {
             let (weights, after) = rest.split_at(pair[0] * pair[1]);
@@ -48,6 +51,29 @@ impl FullBatch<'_> {
             layers.push(Dense { inputs: pair[0], outputs: pair[1], weights: narrow(weights), bias: narrow(bias) });
         }
         layers
+    }
+
+    /// Minimises the loss from `start` on by L-BFGS; an iteration counts as an epoch.
+    pub(crate) fn train(&self, start: Vec<f64>, limits: Limits, on_epoch: OnEpoch) -> Result<Mlp, MlpError> {
+        let mut loss_curve = Vec::new();
+        let mut on_iteration = |number: usize, loss: f64| {
+            loss_curve.push(loss);
+            let epoch = Epoch { number, max_iter: limits.max_iter, loss, validation_score: None };
+            on_epoch(&epoch).map_break(|()| MlpError::Interrupted)
+        };
+        let found = minimize(start, limits, &mut |at, gradient| self.loss(at, gradient), &mut on_iteration)?;
+        if !found.value.is_finite() {
+            return Err(MlpError::Diverged { epoch: found.iterations });
+        }
+        Ok(Mlp {
+            layers: self.unpack(&found.x),
+            activation: self.activation,
+            classes: self.classes,
+            loss_curve,
+            validation_scores: Vec::new(),
+            n_iter: found.iterations,
+            end: found.end,
+        })
     }
 
     /// The loss at `packed`; its gradient goes into `gradient`.
@@ -165,7 +191,7 @@ fn product(out: &mut [f64], (rows, cols): (usize, usize), left: MatRef<'_, f64>,
 
 impl Activation {
     /// The derivative, computed from the value of the activation.
-    fn slope_f64(self, value: f64) -> f64 {
+    pub(crate) fn slope_f64(self, value: f64) -> f64 {
         match self {
             Self::Identity => 1.0,
             Self::Logistic => value * (1.0 - value),

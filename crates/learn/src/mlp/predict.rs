@@ -91,7 +91,8 @@ impl super::Dense {
 }
 
 impl Activation {
-    pub(super) fn of<F: linfa::Float>(self, x: F) -> F {
+    /// The activation at `x`.
+    pub(crate) fn of<F: linfa::Float>(self, x: F) -> F {
         match self {
             Self::Identity => x,
             Self::Logistic => F::one() / (F::one() + (-x).exp()),

@@ -9,7 +9,7 @@ use super::network::{Factors, Network};
 use super::optimizer::Optimizer;
 use super::{Activation, BatchSize, Dense, Epoch, Mlp, MlpError, MlpParams, OnEpoch, Order, Solver};
 use crate::dataset::{Labelled, Labels, Predict, Selected};
-use crate::lbfgs::{End, Limits, minimize};
+use crate::lbfgs::{End, Limits};
 use crate::table::{FeatureMatrix, Rows};
 
 /// Values of a table that are read together where the order does not matter.
@@ -172,7 +172,7 @@ pub(super) fn train(
     };
     check_start(params, &model, data)?;
     if params.solver == Solver::Lbfgs {
-        return lbfgs(params, data, model, on_epoch);
+        return lbfgs(params, data, &model.layers, on_epoch);
     }
     let held = held_out(params, data.y, data.rows, data.classes)?;
     let samples: Vec<usize> = data.rows.iter().copied().filter(|row| held.binary_search(row).is_err()).collect();
@@ -212,26 +212,13 @@ pub(super) fn train(
 
 /// scikit-learn's `solver="lbfgs"`: iterations are counted as epochs; batches, orders and early stopping do not
 /// apply.
-fn lbfgs(params: &MlpParams, data: Samples, mut model: Mlp, on_epoch: OnEpoch) -> Result<Mlp, MlpError> {
+fn lbfgs(params: &MlpParams, data: Samples, start: &[Dense], on_epoch: OnEpoch) -> Result<Mlp, MlpError> {
     let Samples { x, y, rows, classes, weights } = data;
+    let MlpParams { activation, alpha, label_smoothing, max_iter, max_fun, tol: gtol, .. } = *params;
     let widths = widths(params, x.cols(), classes);
-    let (activation, alpha) = (params.activation, params.alpha);
-    let label_smoothing = params.label_smoothing;
-    let batch = FullBatch { x, y, rows, weights, label_smoothing, activation, widths, alpha, intercept: true };
-    let (max_iter, max_fun) = (params.max_iter, params.max_fun);
-    let limits = Limits { max_iter, max_fun, max_line_search: 20, gtol: params.tol, ftol: SCIPY_FTOL };
-    let mut heard = |number: usize, loss: f64| {
-        model.loss_curve.push(loss);
-        on_epoch(&Epoch { number, max_iter, loss, validation_score: None }).map_break(|()| MlpError::Interrupted)
-    };
-    let start = FullBatch::pack(&model.layers);
-    let found = minimize(start, limits, &mut |at, gradient| batch.loss(at, gradient), &mut heard)?;
-    if !found.value.is_finite() {
-        return Err(MlpError::Diverged { epoch: found.iterations });
-    }
-    (model.n_iter, model.end) = (found.iterations, found.end);
-    model.layers = batch.unpack(&found.x);
-    Ok(model)
+    let batch = FullBatch { x, y, rows, classes, weights, label_smoothing, activation, widths, alpha, intercept: true };
+    let limits = Limits { max_iter, max_fun, max_line_search: 20, gtol, ftol: SCIPY_FTOL };
+    batch.train(FullBatch::pack(start), limits, on_epoch)
 }
 
 /// Draws the neurons that are left out.

@@ -1,10 +1,9 @@
 //! Rows ≥ features: the covariance matrix, collected while blocks of rows stream by, and its eigenvectors.
 
 use faer::linalg::matmul::matmul;
-use faer::linalg::matmul::triangular::{self, BlockStructure};
 use faer::{Accum, Mat, MatRef};
 
-use super::eigen::{Eigen, Spectrum, parallelism};
+use super::eigen::{Eigen, Spectrum, add_product, parallelism};
 use super::{MAX_SIDE, Pca, PcaError, PcaParams, SvdParams, TruncatedSvd};
 
 /// Rows that are multiplied at a time. Fixed, so that the bits of the result do not depend on how rows arrive.
@@ -88,17 +87,7 @@ impl CovarianceAccumulator {
         }
         self.sum.iter_mut().zip(&sums).for_each(|(total, sum)| *total += sum);
         let block = MatRef::from_row_major_slice(&self.waiting, count, features); // (rows, d)
-        triangular::matmul(
-            self.products.as_mut(),
-            BlockStructure::TriangularLower,
-            Accum::Add,
-            block.transpose(),
-            BlockStructure::Rectangular,
-            block,
-            BlockStructure::Rectangular,
-            1.0,
-            parallelism(),
-        );
+        add_product(&mut self.products, block.transpose(), block);
         self.rows += count as u64;
         self.waiting.clear();
         Ok(())

@@ -5,7 +5,8 @@ use std::num::NonZeroUsize;
 use faer::diag::Diag;
 use faer::dyn_stack::{MemBuffer, MemStack};
 use faer::linalg::evd::{self, ComputeEigenvectors};
-use faer::{Mat, Par};
+use faer::linalg::matmul::triangular::{self, BlockStructure};
+use faer::{Accum, Mat, MatRef, Par};
 
 use super::{Components, Pca, PcaError, PcaParams, mle};
 
@@ -16,6 +17,24 @@ const PARTS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(7);
 /// faer's parallelism for all of PCA.
 pub(super) fn parallelism() -> Par {
     Par::Rayon(PARTS)
+}
+
+/// Adds left × right, which is symmetric, to the lower triangle of `sum`.
+pub(super) fn add_product(sum: &mut Mat<f64>, left: MatRef<f64>, right: MatRef<f64>) {
+    use BlockStructure::{Rectangular, TriangularLower};
+    let par = parallelism();
+    triangular::matmul(sum.as_mut(), TriangularLower, Accum::Add, left, Rectangular, right, Rectangular, 1.0, par);
+}
+
+/// Subtracts from `row` its projections on the orthonormal `others`, row-major, twice: then it is orthogonal to them
+/// within the rounding error (Kahan, in Parlett, "The Symmetric Eigenvalue Problem", 6.9).
+pub(super) fn make_orthogonal(row: &mut [f64], others: &[f64]) {
+    for _ in 0..2 {
+        for other in others.chunks_exact(row.len()) {
+            let along: f64 = other.iter().zip(row.iter()).map(|(a, b)| a * b).sum();
+            row.iter_mut().zip(other).for_each(|(value, other)| *value -= along * other);
+        }
+    }
 }
 
 /// Eigenvalues of a centred covariance or Gram matrix, and their vectors.

@@ -10,11 +10,10 @@ use std::ops::Range;
 use faer::dyn_stack::{MemBuffer, MemStack};
 use faer::linalg::cholesky::llt::factor;
 use faer::linalg::matmul::matmul;
-use faer::linalg::matmul::triangular::{self, BlockStructure};
 use faer::linalg::triangular_solve::solve_lower_triangular_in_place;
 use faer::{Accum, Mat, MatRef};
 
-use super::eigen::{Eigen, Spectrum, parallelism};
+use super::eigen::{Eigen, Spectrum, add_product, make_orthogonal, parallelism};
 use super::{MAX_SIDE, Pca, PcaError, PcaParams, SvdParams, TruncatedSvd};
 use crate::table::FeatureMatrix;
 
@@ -77,11 +76,7 @@ impl<'a> Table<'a> {
         if rows > MAX_SIDE {
             return Err(PcaError::TooLarge { rows: rows as u64, features, side: rows, limit: MAX_SIDE });
         }
-        let mut mean = vec![0.0; features];
-        for row in data.chunks_exact(features) {
-            mean.iter_mut().zip(row).for_each(|(sum, &value)| *sum += f64::from(value));
-        }
-        mean.iter_mut().for_each(|sum| *sum /= rows as f64);
+        let mean = table.column_means();
         match mean.iter().position(|mean| !mean.is_finite()) {
             Some(column) => Err(PcaError::NotFinite { column }),
             None => Ok(Self { data, rows, features, mean }),
@@ -129,17 +124,7 @@ impl<'a> Table<'a> {
         for columns in self.column_blocks() {
             self.read(&columns, &mut block);
             let block = MatRef::from_row_major_slice(&block, self.rows, columns.len());
-            triangular::matmul(
-                gram.as_mut(),
-                BlockStructure::TriangularLower,
-                Accum::Add,
-                block,
-                BlockStructure::Rectangular,
-                block.transpose(),
-                BlockStructure::Rectangular,
-                1.0,
-                parallelism(),
-            );
+            add_product(&mut gram, block, block.transpose());
         }
         gram
     }
@@ -203,13 +188,7 @@ fn complete(directions: &mut Vec<f64>, features: usize, k: usize) {
         let farthest = (0..features).fold(0, |best, j| if distance[j] > distance[best] { j } else { best });
         let mut new = vec![0.0; features];
         new[farthest] = 1.0;
-        // twice is enough (Kahan, in Parlett, "The Symmetric Eigenvalue Problem", 6.9)
-        for _ in 0..2 {
-            for row in directions.chunks_exact(features) {
-                let along: f64 = row.iter().zip(&new).map(|(a, b)| a * b).sum();
-                new.iter_mut().zip(row).for_each(|(value, other)| *value -= along * other);
-            }
-        }
+        make_orthogonal(&mut new, directions);
         let length = new.iter().map(|value| value * value).sum::<f64>().sqrt();
         new.iter_mut().for_each(|value| *value /= length);
         shorten(&mut distance, &new);

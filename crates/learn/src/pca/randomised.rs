@@ -14,7 +14,7 @@ use faer::{Accum, Mat, MatMut, MatRef};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::eigen::{Eigen, Spectrum, parallelism};
+use super::eigen::{Eigen, Spectrum, make_orthogonal, parallelism};
 use super::{Components, Pca, PcaError, PcaParams};
 use crate::variance::ColumnStats;
 
@@ -166,7 +166,7 @@ impl Subspace {
     }
 }
 
-/// Gram and Schmidt's process over the rows, each made orthogonal twice. A row that depends on those before it is
+/// Gram and Schmidt's process over the rows. A row that depends on those before it is
 /// replaced by the first coordinate axis that does not.
 fn orthonormalise(rows: &mut [f64], width: usize) {
     let length = |row: &[f64]| row.iter().map(|value| value * value).sum::<f64>().sqrt();
@@ -176,12 +176,7 @@ fn orthonormalise(rows: &mut [f64], width: usize) {
         let row = &mut rest[..width];
         loop {
             let whole = length(row);
-            for _ in 0..2 {
-                for other in before.chunks_exact(width) {
-                    let along: f64 = other.iter().zip(row.iter()).map(|(a, b)| a * b).sum();
-                    row.iter_mut().zip(other).for_each(|(value, other)| *value -= along * other);
-                }
-            }
+            make_orthogonal(row, before);
             let left = length(row);
             if left > 1e-10 * whole && left > 0.0 {
                 row.iter_mut().for_each(|value| *value /= left);

@@ -89,6 +89,7 @@ fn all_rows_at_once_have_the_loss_and_the_gradients_of_torch() {
             x: &x,
             y: &y,
             rows: &(0..x.rows()).collect::<Vec<_>>(),
+            classes,
             weights: weights.as_deref(),
             label_smoothing: params.label_smoothing,
             activation: params.activation,
