@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
-use super::ui;
+use super::{ui, usage};
 use crate::config::{self, Pipeline};
 use crate::error::Error;
 use crate::models::{ModelSpec, Source, find};
@@ -113,7 +113,7 @@ pub(super) fn default_pipeline(command: &str, sets: &[String]) -> Result<Pipelin
 /// An error where there is no folder `dir`, which is to hold `content`.
 pub(super) fn check_folder(dir: &Path, content: &str) -> Result<(), Error> {
     let text = || format!("there is no folder {}; give the one that holds {content}", dir.display());
-    if dir.is_dir() { Ok(()) } else { Err(Error::Usage(text())) }
+    if dir.is_dir() { Ok(()) } else { usage(text()) }
 }
 
 /// The model called `name`, or an error with the name that was probably meant.
@@ -128,8 +128,7 @@ pub(super) fn class_names(file: &Path) -> Result<Vec<String>, Error> {
     let text = text.trim_start_matches('\u{feff}').trim_end();
     let names: Vec<String> = text.lines().map(|line| line.trim().to_string()).collect();
     if let Some(empty) = names.iter().position(String::is_empty) {
-        let text = format!("line {} of {} is empty: expected the name of a class", empty + 1, file.display());
-        return Err(Error::Usage(text));
+        return usage(format!("line {} of {} is empty: expected the name of a class", empty + 1, file.display()));
     }
     Ok(names)
 }

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::ranges::RangesArgs;
 use super::workers::WorkerArgs;
-use super::{find_model, print, source};
+use super::{find_model, print, source, usage};
 use crate::config::{Features, Precision};
 use crate::error::Error;
 use crate::exec::cpu::{Engine, MICRO_BATCH, Network, StepTime};
@@ -69,7 +69,7 @@ pub fn run(arguments: &BenchArgs) -> Result<(), Error> {
     let device = arguments.workers.open_device()?;
     let engine = device.is_cpu().then(|| Engine::detect(backbone.precision));
     if arguments.layers && engine.is_none() {
-        return Err(Error::Usage("`--layers` are those of the CPU's kernels: add `--device cpu`".to_string()));
+        return usage("`--layers` are those of the CPU's kernels: add `--device cpu`");
     }
     let peak = |engine: Engine| on_each_thread(threads, || peak::flops(engine.isa(), arguments.seconds.min(0.5)));
     let peak = engine.map(peak).transpose()?.map(|peaks| peaks.iter().sum::<f64>());

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::ranges::RangesArgs;
 use super::top::{self, TopArgs};
-use super::{FetchArgs, class_names, find_model, source, ui};
+use super::{FetchArgs, class_names, find_model, source, ui, usage};
 use crate::config::{self, DEFAULT_MODEL, Precision, Weights};
 use crate::error::Error;
 use crate::image::RecipeOverrides;
@@ -62,9 +62,7 @@ impl ClassifyArgs {
         const TAKEN: &str = "extract.recipe.";
         if let Some(set) = self.sets.iter().find(|set| !set.starts_with(TAKEN)) {
             let key = set.split('=').next().unwrap_or_default();
-            return Err(Error::Usage(format!(
-                "`--set {key}` means nothing to `classify`: it takes the keys of {TAKEN}"
-            )));
+            return usage(format!("`--set {key}` means nothing to `classify`: it takes the keys of {TAKEN}"));
         }
         let text = "version: 1\nname: classify\ninput: {root: .}\n";
         let pipeline = config::parse(text, Path::new("classify"), &self.sets).map_err(Box::new)?;
@@ -77,7 +75,7 @@ impl ClassifyArgs {
         if let Some(weights) = network_plan::onnx_origin(&weights, fetch)? {
             if self.model.is_some() || self.source.is_some() || self.weights_key.is_some() {
                 let text = "an ONNX file brings its own network: leave `--model`, `--source` and `--weights-key` out";
-                return Err(Error::Usage(text.to_string()));
+                return usage(text);
             }
             let recipe = network_plan::onnx_recipe(&weights, &overrides)?;
             let classes = weights.onnx()?.note(onnx::notes::CLASSES)?;

@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::ranges::RangesArgs;
 use super::workers::WorkerArgs;
-use super::{FetchArgs, default_pipeline, none_failed, style, top, ui};
+use super::{FetchArgs, default_pipeline, none_failed, style, top, ui, usage};
 use crate::config;
 use crate::error::Error;
 use crate::extractor::Extractor;
@@ -97,26 +97,16 @@ impl EmbedArgs {
     }
 }
 
-/// The form of the table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
-    Parquet,
-    Csv,
-}
-
-impl Form {
-    /// The form that the name's ending asks for; Parquet where there is none, as for pipes.
-    fn of(path: &Path) -> Result<Self, Error> {
-        let extension = path.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase());
-        match extension.as_deref() {
-            Some("csv") => Ok(Self::Csv),
-            None | Some("parquet" | "pq") => Ok(Self::Parquet),
-            _ if is_stream(path) => Ok(Self::Parquet),
-            Some(other) => {
-                let path = path.display();
-                let text = format!("cannot tell how to write {path}: `.{other}` is neither `.parquet` nor `.csv`");
-                Err(Error::Usage(text))
-            }
+/// The form that the name's ending asks for; Parquet where there is none, as for pipes.
+fn form(path: &Path) -> Result<FileKind, Error> {
+    let extension = path.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase());
+    match extension.as_deref() {
+        Some("csv") => Ok(FileKind::Csv),
+        None | Some("parquet" | "pq") => Ok(FileKind::Parquet),
+        _ if is_stream(path) => Ok(FileKind::Parquet),
+        Some(other) => {
+            let path = path.display();
+            usage(format!("cannot tell how to write {path}: `.{other}` is neither `.parquet` nor `.csv`"))
         }
     }
 }
@@ -128,14 +118,12 @@ pub fn run(arguments: &EmbedArgs) -> Result<(), Error> {
     let foreign = |set: &&String| !TAKEN.iter().any(|key| set.starts_with(key));
     if let Some(set) = sets.iter().find(foreign) {
         let key = set.split('=').next().unwrap_or_default();
-        let text = format!("`--set {key}` means nothing to `embed`: it takes the keys of {}", TAKEN.join(", "));
-        return Err(Error::Usage(text));
+        return usage(format!("`--set {key}` means nothing to `embed`: it takes the keys of {}", TAKEN.join(", ")));
     }
-    let form = Form::of(&arguments.out)?;
+    let form = form(&arguments.out)?;
     let pipeline = default_pipeline("embed", &sets)?;
-    if form == Form::Csv && pipeline.output.layout == config::Layout::Array {
-        let text = "CSV has no column of lists: leave `--layout array` out, or name a Parquet file";
-        return Err(Error::Usage(text.into()));
+    if form == FileKind::Csv && pipeline.output.layout == config::Layout::Array {
+        return usage("CSV has no column of lists: leave `--layout array` out, or name a Parquet file");
     }
     let (ui, fetching) = (ui(style(arguments.quiet)), &arguments.fetching);
     let plan = Plan::new(pipeline, None, &mut fetching.store.fetch(fetching.offline, &ui))?;
@@ -146,14 +134,12 @@ pub fn run(arguments: &EmbedArgs) -> Result<(), Error> {
     let pictures = top::pictures(&arguments.paths)?;
     let mut inputs = Inputs::of_pictures(pictures.iter().filter_map(|picture| picture.location.clone().ok()));
     inputs.files.extend(plan.backbone.weights.path().map(Path::to_path_buf));
-    let kind = if form == Form::Csv { FileKind::Csv } else { FileKind::Parquet };
-    let output = Output::new(&arguments.out, kind, Rules::new(&inputs, arguments.overwrite))?;
+    let output = Output::new(&arguments.out, form, Rules::new(&inputs, arguments.overwrite))?;
     let device = arguments.workers.open_device()?;
     let count = match &plan.pipeline.extract.calibration {
         Some(config::Calibration::Pictures(count)) => Some(*count),
         Some(config::Calibration::File(_)) if arguments.ranges.is_named() => {
-            let text = "`--ranges` and `extract.calibration` name a file each: leave one out";
-            return Err(Error::Usage(text.to_string()));
+            return usage("`--ranges` and `extract.calibration` name a file each: leave one out");
         }
         Some(config::Calibration::File(file)) => {
             plan.backbone.keep_ranges(io::ranges::read(file)?);
@@ -169,8 +155,8 @@ pub fn run(arguments: &EmbedArgs) -> Result<(), Error> {
     let mut failed = 0;
     output.write::<Error>(|to| {
         failed = match form {
-            Form::Parquet => job.parquet(to, output.path()),
-            Form::Csv => job.csv(to, output.path()),
+            FileKind::Csv => job.csv(to, output.path()),
+            _ => job.parquet(to, output.path()),
         }?;
         Ok(())
     })?;
@@ -258,13 +244,11 @@ mod tests {
 
     #[test]
     fn the_ending_says_the_form() {
-        for (name, form) in
-            [("a.parquet", Form::Parquet), ("b.PQ", Form::Parquet), ("c", Form::Parquet), ("-", Form::Parquet)]
-        {
-            assert_eq!(Form::of(Path::new(name)).ok(), Some(form), "{name}");
+        for name in ["a.parquet", "b.PQ", "c", "-"] {
+            assert_eq!(form(Path::new(name)).ok(), Some(FileKind::Parquet), "{name}");
         }
-        assert_eq!(Form::of(Path::new("x.y.CSV")).ok(), Some(Form::Csv));
-        let error = Form::of(Path::new("a.npy")).expect_err("unknown").to_string();
+        assert_eq!(form(Path::new("x.y.CSV")).ok(), Some(FileKind::Csv));
+        let error = form(Path::new("a.npy")).expect_err("unknown").to_string();
         assert!(error.contains(".npy") && error.contains(".parquet") && error.contains(".csv"), "{error}");
     }
 }

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::acceptance::AcceptanceArgs;
 use super::predictions::Predictions;
 use super::workers::WorkerArgs;
-use super::{default_pipeline, none_failed, print, style, ui};
+use super::{default_pipeline, none_failed, print, style, ui, usage};
 use crate::config::Pipeline;
 use crate::error::Error;
 use crate::image::thumbnail;
@@ -19,7 +19,7 @@ use crate::learn::metrics::Metrics;
 use crate::learn::mlp::argmax;
 use crate::pictures::predictor::{self, Method, Predictor};
 use crate::pictures::{Listed, PredictorError, Source};
-use crate::progress::{Style, Ui, plural};
+use crate::progress::{Ui, plural};
 use crate::stages::evaluate::{self, widen};
 use crate::stages::report::formatting::percent;
 use crate::stages::report::{self, Prediction, Scored};
@@ -32,101 +32,66 @@ use crate::terminal::printable;
 pub struct EvaluateArgs {
     /// The run's folder, as `featurize run` wrote it; it may have been moved.
     #[arg(value_name = "RUN_DIR")]
-    run: PathBuf,
+    pub run: PathBuf,
     /// The pictures: a folder with a folder for each class, an archive, or a table of pictures.
     #[arg(value_name = "PATH")]
-    pictures: PathBuf,
+    pub pictures: PathBuf,
     /// A table (CSV) with the columns `path` and `label`, instead of the folders.
     #[arg(long, value_name = "TABLE")]
-    labels: Option<PathBuf>,
+    pub labels: Option<PathBuf>,
     /// One JSON object, with the scores as in metrics.json.
     #[arg(long)]
-    json: bool,
+    pub json: bool,
     /// Also write a Parquet file with the columns of the run's predictions.parquet.
     #[arg(long, value_name = "FILE")]
-    parquet: Option<PathBuf>,
+    pub parquet: Option<PathBuf>,
     /// Also write a page (HTML) with the scores, the confusion matrix, the calibration, and the mistakes.
     #[arg(long, value_name = "FILE")]
-    report: Option<PathBuf>,
+    pub report: Option<PathBuf>,
     /// Replace the files that are named even if they are read here or are of another kind.
     #[arg(long)]
-    overwrite: bool,
+    pub overwrite: bool,
     #[command(flatten)]
-    workers: WorkerArgs,
+    pub workers: WorkerArgs,
     #[command(flatten)]
-    acceptance: AcceptanceArgs,
+    pub acceptance: AcceptanceArgs,
     /// The network's weights, where they are not in the program and no longer where the run found them.
     #[arg(long, value_name = "FILE")]
-    weights: Option<PathBuf>,
+    pub weights: Option<PathBuf>,
     /// No progress: only results, warnings and errors.
     #[arg(short, long)]
-    quiet: bool,
-}
-
-/// The pictures to score, and where the scores go.
-#[derive(Clone, Copy, Debug)]
-pub struct Scoring<'a> {
-    pub run: &'a Path,
-    pub pictures: &'a Path,
-    /// The table of the labels; none: the names of the folders.
-    pub labels: Option<&'a Path>,
-    pub json: bool,
-    pub parquet: Option<&'a Path>,
-    pub report: Option<&'a Path>,
-    pub overwrite: bool,
-    pub workers: &'a WorkerArgs,
-    pub acceptance: AcceptanceArgs,
-    pub weights: Option<&'a Path>,
-    pub style: Style,
-}
-
-/// Predicts, scores and prints.
-pub fn run(arguments: &EvaluateArgs) -> Result<(), Error> {
-    score(&Scoring {
-        run: &arguments.run,
-        pictures: &arguments.pictures,
-        labels: arguments.labels.as_deref(),
-        json: arguments.json,
-        parquet: arguments.parquet.as_deref(),
-        report: arguments.report.as_deref(),
-        overwrite: arguments.overwrite,
-        workers: &arguments.workers,
-        acceptance: arguments.acceptance,
-        weights: arguments.weights.as_deref(),
-        style: style(arguments.quiet),
-    })
+    pub quiet: bool,
 }
 
 /// The pictures as a pipeline lists them.
-fn pipeline(arguments: &Scoring) -> Result<Pipeline, Error> {
+fn pipeline(arguments: &EvaluateArgs) -> Result<Pipeline, Error> {
     let mut sets = vec![format!("input.root={}", json!(arguments.pictures))];
     sets.extend(arguments.labels.iter().map(|table| format!("input.split={}", json!({"csv": table}))));
     default_pipeline("evaluate", &sets)
 }
 
-/// Predicts, scores and prints, for every command that scores.
-pub fn score(arguments: &Scoring) -> Result<(), Error> {
-    let (pipeline, ui, dir) = (pipeline(arguments)?, ui(arguments.style), RunDir::new(arguments.run));
+/// Predicts, scores and prints.
+pub fn run(arguments: &EvaluateArgs) -> Result<(), Error> {
+    let (pipeline, ui, dir) = (pipeline(arguments)?, ui(style(arguments.quiet)), RunDir::new(&arguments.run));
     let device = predictor::device(&dir, arguments.workers.device)?;
-    let predictor = Predictor::of_run(&dir, arguments.weights, &device)?;
+    let predictor = Predictor::of_run(&dir, arguments.weights.as_deref(), &device)?;
     let acceptance = arguments.acceptance.rule(&predictor)?;
     let mut listing = scan::list(&pipeline, dir.root(), &ui)?;
     listing.pictures.retain(|picture| picture.label.is_some());
     if listing.pictures.is_empty() {
-        let text = "no picture has a label: give a folder with a folder for each class, or a table with `--labels`";
-        return Err(Error::Usage(text.into()));
+        return usage("no picture has a label: give a folder with a folder for each class, or a table with `--labels`");
     }
     let source = Listed::new(&pipeline, &listing.pictures);
     let mut inputs = Inputs::of_pictures(listing.pictures.iter().map(|one| one.location(&pipeline.input.root)));
-    inputs.files.extend(arguments.weights.into_iter().chain(arguments.labels).map(Path::to_path_buf));
-    inputs.folders.push(arguments.run.to_path_buf());
+    inputs.files.extend(arguments.weights.iter().chain(&arguments.labels).cloned());
+    inputs.folders.push(arguments.run.clone());
     let rules = Rules::new(&inputs, arguments.overwrite);
-    let output = |path: Option<&Path>, kind| path.map(|path| Output::new(path, kind, rules)).transpose();
-    let (parquet, page) = (output(arguments.parquet, FileKind::Parquet)?, output(arguments.report, FileKind::Html)?);
+    let output = |path: &Option<PathBuf>, kind| path.as_ref().map(|path| Output::new(path, kind, rules)).transpose();
+    let (parquet, page) = (output(&arguments.parquet, FileKind::Parquet)?, output(&arguments.report, FileKind::Html)?);
     check_stdout(parquet.iter().chain(&page))?;
     let classes = classes(&predictor, &listing, &ui);
     let rows = Predictions::new(&predictor, acceptance);
-    let (mut rows, failed) = predict(&predictor, source, &listing.pictures, rows, arguments.workers, &ui)?;
+    let (mut rows, failed) = predict(&predictor, source, &listing.pictures, rows, &arguments.workers, &ui)?;
     rows.probabilities = widen(&rows.probabilities, predictor.classes(), &classes);
     // a file that the table names and that is not there is a failure, too
     let unread = listing.aside.iter().filter(|aside| aside.kind.is_failed());
@@ -166,7 +131,7 @@ pub fn score(arguments: &Scoring) -> Result<(), Error> {
         });
         print(&result.to_string())?;
     } else if !parquet.iter().chain(&page).any(Output::is_stdout) {
-        print(&text(arguments.pictures, &classes, &scores, unknown))?;
+        print(&text(&arguments.pictures, &classes, &scores, unknown))?;
     }
     if let Some(parquet) = &parquet {
         rows.table(&classes).write_to(parquet, predictor.metadata())?;

@@ -6,7 +6,7 @@ use std::time::Instant;
 use clap::Args;
 use serde_json::json;
 
-use super::{FetchArgs, LogArgs, PipelineArgs, print};
+use super::{FetchArgs, LogArgs, PipelineArgs, print, usage};
 use crate::error::Error;
 use crate::progress::{Style, duration, plural};
 use crate::stages::extract::{Computed, Part, Worker};
@@ -52,7 +52,7 @@ fn scheduled(of: usize, value: impl Fn(&str) -> Option<String>) -> Result<Part, 
     })?;
     if index >= of {
         let text = format!("this is task {} of the array, and `--shards {of}` has no such part", index + 1);
-        return Err(Error::Usage(format!("{text}; start as many tasks as there are parts")));
+        return usage(format!("{text}; start as many tasks as there are parts"));
     }
     Ok(Part { number: index + 1, of })
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::{check_folder, print};
+use super::{check_folder, print, usage};
 use crate::config;
 use crate::error::Error;
 use crate::io::output::{FileKind, Inputs, Output, Rules};
@@ -49,8 +49,7 @@ pub fn run(arguments: &InitArgs) -> Result<(), Error> {
     let rules = Rules::new(&inputs, arguments.overwrite);
     let output = Output::new(&out, FileKind::Yaml, rules)?;
     if output.replaces() && !arguments.force && !arguments.overwrite {
-        let text = format!("{} is there already; `--force` overwrites it, `-o FILE` writes another", out.display());
-        return Err(Error::Usage(text));
+        return usage(format!("{} is there already; `--force` overwrites it, `-o FILE` writes another", out.display()));
     }
     let from = |path: &Path| seen_from(&out, path);
     let text = yaml::text(&found, &name, &from, &out);

@@ -6,7 +6,7 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::json;
 
-use super::{FetchArgs, LogArgs, PipelineArgs, print};
+use super::{FetchArgs, LogArgs, PipelineArgs, print, usage};
 use crate::error::Error;
 use crate::io::sealed;
 use crate::pipeline::{self, Options, Outcome};
@@ -63,12 +63,12 @@ pub fn run(arguments: &PipelineArgs, options: &LeaderboardArgs) -> Result<(), Er
             if pictures == 0 {
                 let text =
                     "the pipeline has no test split to compare networks on: write `input.split: {fraction: 0.25}`";
-                return Err(Error::Usage(text.into()));
+                return usage(text);
             }
             if scanned.listing.classes.is_empty() {
                 let text = "the pictures have no labels, and the leaderboard compares classifiers: put each class into \
                             a folder of its own, or write `input.label`";
-                return Err(Error::Usage(text.into()));
+                return usage(text);
             }
             plans.iter().try_for_each(|(_, plan)| pipeline::check(plan, &scanned.listing, None, &ui))?;
             listing = Some(scanned.listing);
@@ -91,7 +91,7 @@ fn plans(arguments: &PipelineArgs, options: &LeaderboardArgs, ui: &Ui) -> Result
     for name in &options.models {
         let name = name.trim();
         if plans.iter().any(|(other, _)| other == name) {
-            return Err(Error::Usage(format!("`--models` names `{name}` twice")));
+            return usage(format!("`--models` names `{name}` twice"));
         }
         let (model, weights) = name.split_once('=').map_or((name, "default"), |(model, weights)| (model, weights));
         let mut arguments = arguments.clone();
@@ -101,7 +101,7 @@ fn plans(arguments: &PipelineArgs, options: &LeaderboardArgs, ui: &Ui) -> Result
         if plan.pipeline.train.is_none() {
             let text = "the leaderboard compares the accuracy of classifiers, and the pipeline has none: write \
                         `train: auto`";
-            return Err(Error::Usage(text.into()));
+            return usage(text);
         }
         let base = match &arguments.out {
             Some(out) => out.clone(),

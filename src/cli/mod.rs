@@ -256,6 +256,11 @@ enum Command {
     },
 }
 
+/// The error of a command line that cannot be followed.
+fn usage<T>(text: impl Into<String>) -> Result<T, Error> {
+    Err(Error::Usage(text.into()))
+}
+
 /// An error where `failed` of the pictures could not be read.
 fn none_failed(failed: usize, of: usize) -> Result<(), Error> {
     if failed > 0 { Err(PredictorError::Failed { failed, of }.into()) } else { Ok(()) }

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::acceptance::AcceptanceArgs;
-use super::evaluate::{self, Scoring};
+use super::evaluate::{self, EvaluateArgs};
 use super::top::{self, TopArgs};
-use super::ui;
+use super::{ui, usage};
 use crate::error::Error;
 use crate::io::output::Inputs;
 use crate::pictures::predictor::{self, Method, PARTS, Predictor};
@@ -70,20 +70,19 @@ pub fn run(arguments: &PredictArgs) -> Result<(), Error> {
 fn score(arguments: &PredictArgs, labels: &Path) -> Result<(), Error> {
     let top = &arguments.pictures;
     let [pictures] = top.paths() else {
-        let text = "`--labels` scores one folder, archive or table of pictures: name one PATH";
-        return Err(Error::Usage(text.into()));
+        return usage("`--labels` scores one folder, archive or table of pictures: name one PATH");
     };
-    evaluate::score(&Scoring {
-        run: &arguments.run,
-        pictures,
-        labels: Some(labels).filter(|labels| *labels != Path::new(FOLDER)),
+    evaluate::run(&EvaluateArgs {
+        run: arguments.run.clone(),
+        pictures: pictures.clone(),
+        labels: Some(labels.to_path_buf()).filter(|labels| labels != Path::new(FOLDER)),
         json: top.json,
-        parquet: arguments.parquet.as_deref(),
+        parquet: arguments.parquet.clone(),
         report: None,
         overwrite: top.overwrite,
-        workers: &top.workers,
+        workers: top.workers,
         acceptance: arguments.acceptance,
-        weights: arguments.weights.as_deref(),
-        style: top.style(),
+        weights: arguments.weights.clone(),
+        quiet: top.quiet,
     })
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::usage;
 use super::workers::WorkerArgs;
 use crate::error::Error;
 use crate::exec::{Device, Precision};
@@ -40,8 +41,7 @@ impl RangesArgs {
         ui: &Ui,
     ) -> Result<(), Error> {
         if network.precision != Precision::Int8 && self.is_named() {
-            let text = "`--ranges` are those of `--precision int8`: give both, or neither";
-            return Err(Error::Usage(text.to_string()));
+            return usage("`--ranges` are those of `--precision int8`: give both, or neither");
         }
         if network.precision != Precision::Int8 || network.ranges.get().is_some() {
             return Ok(());

@@ -8,7 +8,7 @@ use std::time::Instant;
 use clap::Args;
 use serde_json::json;
 
-use super::{FetchArgs, LogArgs, PipelineArgs, print, stage};
+use super::{FetchArgs, LogArgs, PipelineArgs, print, stage, usage};
 use crate::error::Error;
 use crate::pipeline::{self, Options, Outcome, peak_memory_mb};
 use crate::plan::Plan;
@@ -60,7 +60,7 @@ pub fn run(arguments: &PipelineArgs, options: &RunArgs) -> Result<(), Error> {
     let plan = arguments.plan(&options.fetching.store, options.fetching.offline, &ui)?;
     if options.open && (plan.pipeline.report.is_none() || options.until.is_some_and(|until| until < StageId::Report)) {
         let text = "`--open` opens the report, and this run writes none: write `report: {}`, and leave `--until` out";
-        return Err(Error::Usage(text.into()));
+        return usage(text);
     }
     let RunArgs { until, force, retry_failed, rescan, .. } = *options;
     let run = Options { until, force, retry_failed, rescan };

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::usage;
 use crate::error::Error;
 use crate::image::RgbImage;
 use crate::io::output::{Output, OutputError, Rules, is_stream};
@@ -67,12 +68,11 @@ impl RowSheets {
         let (form, shape) = (FigureFormat::of(path)?, Rows::new(near)?);
         let sheets = pictures.div_ceil(shape.on_a_sheet());
         if sheets > 1 && is_stream(path) {
-            let text = format!(
+            return usage(format!(
                 "{pictures} pictures take {sheets} sheets, and {} takes one: give a file's name, or {} pictures at most",
                 path.display(),
                 shape.on_a_sheet()
-            );
-            return Err(Error::Usage(text));
+            ));
         }
         let output = |number| Output::new(&numbered(path, number), form.kind(), rules);
         let outputs: Vec<Output> = (1..=sheets).map(output).collect::<Result<_, OutputError>>()?;

@@ -6,7 +6,7 @@ use clap::Args;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::print;
+use super::{print, usage};
 use crate::config;
 use crate::error::Error;
 use crate::io::preview::{Preview, preview};
@@ -42,8 +42,7 @@ pub fn summary(dir: &Path) -> Result<Summary, Error> {
     match Summary::read(&run)? {
         Some(summary) => Ok(summary),
         None if run.store().is_dir() => {
-            let text = format!("the run in {} has not come to its end yet; start `featurize run` again", dir.display());
-            Err(Error::Usage(text))
+            usage(format!("the run in {} has not come to its end yet; start `featurize run` again", dir.display()))
         }
         None => Err(PredictorError::no_run(dir, "run.json").into()),
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{FetchArgs, LogArgs, PipelineArgs};
+use super::{FetchArgs, LogArgs, PipelineArgs, usage};
 use crate::config;
 use crate::error::Error;
 use crate::io::IoError;
@@ -54,7 +54,7 @@ pub struct SplitArgs {
 pub fn run(arguments: &PipelineArgs, options: &SplitArgs) -> Result<(), Error> {
     let SplitArgs { fraction, seed, .. } = *options;
     if !(fraction > 0.0 && fraction < 1.0) {
-        return Err(Error::Usage(format!("`--fraction {fraction}`: expected a number between 0 and 1, such as 0.25")));
+        return usage(format!("`--fraction {fraction}`: expected a number between 0 and 1, such as 0.25"));
     }
     let ui = options.log.ui();
     let plan = arguments.plan(&options.fetching.store, options.fetching.offline, &ui)?;

@@ -55,7 +55,7 @@ pub struct TopArgs {
     pub workers: WorkerArgs,
     /// No progress: only results, warnings and errors.
     #[arg(short, long)]
-    quiet: bool,
+    pub quiet: bool,
 }
 
 impl TopArgs {

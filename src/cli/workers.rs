@@ -12,7 +12,7 @@ use crate::progress::Ui;
 use crate::threads;
 
 /// Device, threads and memory.
-#[derive(Debug, Args)]
+#[derive(Clone, Copy, Debug, Args)]
 pub struct WorkerArgs {
     /// Where the network runs: `auto` (a GPU where this build and machine have one, else the CPU), `cpu`, `cuda`,
     /// `cuda:N` or `metal`. Default: the kind of device that the run was computed on; where there is no run, `auto`.

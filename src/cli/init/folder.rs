@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::{splits, table, words};
+use crate::cli::usage;
 use crate::error::Error;
 use crate::progress::plural;
 use crate::stages::scan::{Kind, met};
@@ -67,7 +68,7 @@ impl Found {
         if paths.is_empty() {
             let told = remarks.iter().map(|remark| format!("; {remark}")).collect::<String>();
             let text = format!("there is no picture below {}; give the folder that holds them{told}", dir.display());
-            return Err(Error::Usage(text));
+            return usage(text);
         }
         let mut root = dir.to_path_buf();
         if let Some(found) = table::look(&root, &paths, &mut remarks) {

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::path::{Component, Path, PathBuf};
 
+use crate::cli::usage;
 use crate::error::Error;
 use crate::image::{RgbImage, jpeg, png};
 use crate::io::output::{FileKind, Output, Rules};
@@ -33,11 +34,11 @@ impl Copies {
         if let Some(real) = &real
             && let Some(inside) = locations.clone().find(|path| is_inside(path, real))
         {
-            return Err(Error::Usage(format!(
+            return usage(format!(
                 "the drawn copies cannot go to {}, where {} lies; name another folder",
                 folder.display(),
                 inside.display()
-            )));
+            ));
         }
         let paths: Vec<(&Path, Vec<OsString>)> = locations.map(|path| (path, parts(path))).collect();
         let above = shared(&paths);

@@ -6,6 +6,7 @@ use std::path::Path;
 use super::TopArgs;
 use super::copies::Copies;
 use crate::cli::sheet::{Panel, Sheet, title};
+use crate::cli::usage;
 use crate::error::Error;
 use crate::image::RgbImage;
 use crate::io::output::{Output, Rules, is_stdout};
@@ -48,9 +49,7 @@ pub fn open<'a>(
     let annotated = sheet.map(|path| Sheet::new(path, count, 0, rules)).transpose()?;
     let place = |path: &Path| std::fs::canonicalize(path).or_else(|_| std::path::absolute(path)).ok();
     if folder.is_some() && folder.and_then(place) == explain.and_then(place) {
-        return Err(Error::Usage(
-            "`--annotate` and `--explain` write the same names: give each a folder of its own".into(),
-        ));
+        return usage("`--annotate` and `--explain` write the same names: give each a folder of its own");
     }
     let copies = |folder| Copies::new(folder, pictures, Rules { keeps_pictures: true, ..rules });
     let (copies, heats) = (folder.map(copies).transpose()?, explain.map(copies).transpose()?);

@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::ImportArgs;
-use crate::cli::{class_names, default_pipeline, print};
+use crate::cli::{class_names, default_pipeline, print, usage};
 use crate::error::Error;
 use crate::exec::Device;
 use crate::extractor::Extractor;
@@ -76,7 +76,7 @@ fn classes(file: &Path, network: &NetworkPlan, source: Source) -> Result<Vec<Str
     let outputs = network.graph.layer(logits).shape.len();
     if outputs != names.len() {
         let (n, file) = (names.len(), file.display());
-        return Err(Error::Usage(format!("{file} names {n} classes, the classifier in the weights has {outputs}")));
+        return usage(format!("{file} names {n} classes, the classifier in the weights has {outputs}"));
     }
     Ok(names)
 }
