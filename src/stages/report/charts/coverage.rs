@@ -1,10 +1,8 @@
 //! Accuracy against coverage: the share of right predictions where only the most confident are kept.
 
-use super::{Axis, Chart, Frame, coordinate, percent};
+use super::{Axis, Chart, Frame, percent};
 
 const HEIGHT: f64 = 280.0;
-/// The most points of the curve; more would not be visible.
-const MOST: usize = 800;
 
 /// A curve over `points`: the share of predictions that are kept, ascending, and the share of these that is right. None
 /// without a point.
@@ -13,17 +11,7 @@ pub fn draw(points: &[(f64, f64)], title: &str) -> Option<Chart> {
     let lowest = points.iter().map(|point| point.1).fold(f64::MAX, f64::min);
     let y = Axis::round(lowest.clamp(0.0, 0.99), 1.0, 4).percent();
     let frame = Frame::new(Axis::round(0.0, 1.0, 5).percent(), y, HEIGHT);
-    let stride = points.len().div_ceil(MOST).max(1);
-    let drawn = points.iter().copied().enumerate().filter(|(i, point)| i % stride == 0 || *point == last);
-    let drawn: Vec<(f64, f64)> = drawn.map(|(_, point)| point).collect();
-    let (x, y) = frame.place(last.0, last.1);
-    let [_, _, top, _] = frame.edges();
-    // above the point, or below it where there is no room
-    let text = if y - top > 16.0 { y - 10.0 } else { y + 18.0 };
-    let [cx, cy, text] = [x, y, text].map(coordinate);
-    let end = format!("<circle class=\"end\" cx=\"{cx}\" cy=\"{cy}\" r=\"3.5\"/>");
-    let label = format!("<text class=\"value e\" x=\"{cx}\" y=\"{text}\">{}</text>", percent(last.1));
-    let marks = frame.line(&drawn) + &end + &label;
+    let marks = frame.curve(points, &percent(last.1));
     Some(frame.draw(title, ["share of the test images that is kept", "share that is right"], &marks))
 }
 

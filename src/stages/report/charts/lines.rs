@@ -1,24 +1,16 @@
 //! One value over the epochs of a training.
 
-use std::fmt::Write;
-
-use super::{Axis, Chart, Frame, coordinate};
+use super::{Axis, Chart, Frame};
 use crate::stages::report::formatting;
 
 const HEIGHT: f64 = 280.0;
-/// The most points of a curve; more would not be visible.
-const MOST: usize = 800;
 
 /// A curve over the steps 1, 2, … of a training. `axes` are the names of a step and of a value; `percent` writes values
 /// in percent. None without a finite value.
 pub fn draw(values: &[f64], title: &str, axes: [&str; 2], percent: bool) -> Option<Chart> {
-    let stride = values.len().div_ceil(MOST).max(1);
     let all = values.iter().enumerate().map(|(i, &value)| ((i + 1) as f64, value));
     let points: Vec<(f64, f64)> = all.filter(|(_, value)| value.is_finite()).collect();
     let &last = points.last()?;
-    // the last point is always drawn
-    let drawn = points.iter().copied().enumerate().filter(|(i, point)| i % stride == 0 || *point == last);
-    let drawn: Vec<(f64, f64)> = drawn.map(|(_, point)| point).collect();
     let highest = points.iter().map(|point| point.1).fold(f64::MIN, f64::max);
     let lowest = points.iter().map(|point| point.1).fold(f64::MAX, f64::min);
     let y = if percent {
@@ -27,16 +19,8 @@ pub fn draw(values: &[f64], title: &str, axes: [&str; 2], percent: bool) -> Opti
         Axis::round(lowest.min(0.0), highest, 4)
     };
     let frame = Frame::new(Axis::whole(1.0, (values.len() as f64).max(2.0), 6), y, HEIGHT);
-    let mut marks = frame.line(&drawn);
-    let (x, y) = frame.place(last.0, last.1);
-    let [_, _, top, _] = frame.edges();
-    // above the point, or below it where there is no room
-    let text = if y - top > 16.0 { y - 10.0 } else { y + 18.0 };
     let label = if percent { super::percent(last.1) } else { formatting::number(last.1) };
-    let (cx, cy, text) = (coordinate(x), coordinate(y), coordinate(text));
-    write!(marks, "<circle class=\"end\" cx=\"{cx}\" cy=\"{cy}\" r=\"3.5\"/>").ok();
-    let anchor = if drawn.len() > 1 { "e" } else { "s" };
-    write!(marks, "<text class=\"value {anchor}\" x=\"{cx}\" y=\"{text}\">{label}</text>").ok();
+    let marks = frame.curve(&points, &label);
     Some(frame.draw(title, axes, &marks))
 }
 

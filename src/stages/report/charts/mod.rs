@@ -19,6 +19,8 @@ use crate::stages::report::formatting;
 
 /// Width of every chart in its own units: about a column of the page, so that text keeps its size.
 pub const WIDTH: f64 = 480.0;
+/// The most points of a curve; more would not be visible.
+const CURVE: usize = 800;
 /// Width of a digit of the charts' text.
 const DIGIT: f64 = 6.8;
 
@@ -191,6 +193,22 @@ impl Frame {
         });
         let steps: Vec<String> = steps.collect();
         format!("<path class=\"line\" d=\"M{}\"/>", steps.join("L"))
+    }
+
+    /// A curve through value pairs, with a circle and `label` at its end. Points too close to be seen apart are left out.
+    pub fn curve(&self, points: &[(f64, f64)], label: &str) -> String {
+        let Some(&last) = points.last() else { return String::new() };
+        let stride = points.len().div_ceil(CURVE).max(1);
+        // the last point is always drawn
+        let drawn = points.iter().copied().enumerate().filter(|(i, point)| i % stride == 0 || *point == last);
+        let line = self.line(&drawn.map(|(_, point)| point).collect::<Vec<_>>());
+        let (x, y) = self.place(last.0, last.1);
+        // above the point, or below it where there is no room
+        let text = if y - Self::TOP > 16.0 { y - 10.0 } else { y + 18.0 };
+        let anchor = if x > WIDTH / 2.0 { "e" } else { "s" };
+        let [x, y, text] = [x, y, text].map(coordinate);
+        let end = format!("<circle class=\"end\" cx=\"{x}\" cy=\"{y}\" r=\"3.5\"/>");
+        line + &end + &format!("<text class=\"value {anchor}\" x=\"{x}\" y=\"{text}\">{label}</text>")
     }
 
     /// The whole chart: axes named `x` and `y` under `marks`; `title` is the text for a screen reader.

@@ -7,6 +7,7 @@ use super::{Chart, WIDTH, coordinate, escape};
 use crate::models::Shape;
 use crate::stages::report::blocks::Block;
 use crate::stages::report::formatting::{count, percent, plural, size};
+use crate::stages::report::names::shortened;
 
 /// Height of a row.
 const ROW: f64 = 42.0;
@@ -78,7 +79,7 @@ fn of_block(block: &Block, all: &[Block]) -> Row {
     let parts: Vec<String> = parts.into_iter().flatten().collect();
     Row {
         kind: if block.tapped { "tap" } else { "map" },
-        name: short(&block.name),
+        name: shortened(&block.name, NAME).into_owned(),
         detail: match (block.is_input, parts.is_empty()) {
             (true, _) => "the prepared picture".into(),
             (false, true) => "without weights".into(),
@@ -106,16 +107,6 @@ fn sides(shape: Shape) -> [f64; 2] {
         Shape::Tokens { n, c } => [(n as f64).sqrt(), c as f64],
         Shape::Vector(n) => [1.0, n as f64],
     }
-}
-
-/// The name, without its middle where it is too long.
-fn short(name: &str) -> String {
-    let letters: Vec<char> = name.chars().collect();
-    if letters.len() <= NAME {
-        return name.into();
-    }
-    let (head, tail) = (NAME / 2, NAME - NAME / 2 - 1);
-    letters[..head].iter().chain(&['…']).chain(&letters[letters.len() - tail..]).collect()
 }
 
 #[cfg(test)]
@@ -149,12 +140,5 @@ mod tests {
         let pool = Block { layers: 0, sums: 0, work: 0.0, ..block("pool", 2048, 7, false) };
         let svg = draw(&[blocks[0].clone(), pool], &[], "t").expect("a drawing").inline();
         assert_eq!((svg.matches("the prepared picture").count(), svg.matches("without weights").count()), (1, 1));
-    }
-
-    #[test]
-    fn a_long_name_is_cut_in_its_middle() {
-        let long = short(&"x".repeat(80));
-        assert_eq!(long.chars().count(), NAME);
-        assert!(long.contains('…'));
     }
 }
