@@ -25,14 +25,14 @@ pub(super) const fn fix(value: f64) -> i32 {
 const F_0_298: i32 = fix(0.298631336);
 const F_0_390: i32 = fix(0.390180644);
 const F_0_541: i32 = fix(0.541196100);
-const F_0_765: i32 = fix(0.765366865);
-const F_0_899: i32 = fix(0.899976223);
+pub(super) const F_0_765: i32 = fix(0.765366865);
+pub(super) const F_0_899: i32 = fix(0.899976223);
 const F_1_175: i32 = fix(1.175875602);
 const F_1_501: i32 = fix(1.501321110);
-const F_1_847: i32 = fix(1.847759065);
+pub(super) const F_1_847: i32 = fix(1.847759065);
 const F_1_961: i32 = fix(1.961570560);
 const F_2_053: i32 = fix(2.053119869);
-const F_2_562: i32 = fix(2.562915447);
+pub(super) const F_2_562: i32 = fix(2.562915447);
 const F_3_072: i32 = fix(3.072711026);
 
 /// The number of blocks in a group.

@@ -2,22 +2,20 @@
 //! lowest frequencies, for pictures that are decoded at 1/2, 1/4 or 1/8 of their size. The passes and their fraction
 //! bits are those of `idct.rs`.
 
-use super::idct::{BETWEEN_BITS, BlockGroup, CONSTANT_BITS, LANES, Samples, fix, idct};
+use super::idct::{
+    BETWEEN_BITS, BlockGroup, CONSTANT_BITS, F_0_765, F_0_899, F_1_847, F_2_562, LANES, Samples, fix, idct,
+};
 
 // These are sums of products of cosines, as in libjpeg; negative ones are subtracted.
 const F_0_211: i32 = fix(0.211164243);
 const F_0_509: i32 = fix(0.509795579);
 const F_0_601: i32 = fix(0.601344887);
 const F_0_720: i32 = fix(0.720959822);
-const F_0_765: i32 = fix(0.765366865);
 const F_0_850: i32 = fix(0.850430095);
-const F_0_899: i32 = fix(0.899976223);
 const F_1_061: i32 = fix(1.061594337);
 const F_1_272: i32 = fix(1.272758580);
 const F_1_451: i32 = fix(1.451774981);
-const F_1_847: i32 = fix(1.847759065);
 const F_2_172: i32 = fix(2.172734803);
-const F_2_562: i32 = fix(2.562915447);
 const F_3_624: i32 = fix(3.624509785);
 
 /// A number for each block.
