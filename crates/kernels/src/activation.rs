@@ -3,8 +3,8 @@
 //!
 //! A value gives the same bits at every place of a map and on every instruction set with a fused multiply-add. eˣ has a
 //! relative error of at most 10⁻⁷. Its argument is clamped to −87.3 … 88.3, so that the sigmoid of −100 is 10⁻³⁸ and
-//! not 10⁻⁴⁴. Coefficients were fitted by least squares in f64, whose weights were raised again and again where the
-//! error was largest (Lawson's method), and rounded to f32.
+//! not 10⁻⁴⁴. The coefficients were fitted in f64 by iteratively reweighted least squares, which approaches the
+//! smallest maximal error (Lawson's method), and rounded to f32.
 
 use super::bf16::{Bf16Isa, bf16};
 use super::elements::{Element, ElementsKernel, MapElements};
@@ -23,7 +23,7 @@ pub fn run_bf16(isa: Bf16Isa, activation: Activation, values: &mut [bf16]) {
     unsafe { Function { isa, activation }.apply(values.as_mut_ptr(), &[0], values.len()) }
 }
 
-/// An activation that does more than clamp, and the instructions by which a kernel applies it to what it has written.
+/// An activation that does more than clamp, and the instruction set with which a kernel applies it to its output.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Function<I> {
     pub isa: I,
@@ -31,7 +31,7 @@ pub(crate) struct Function<I> {
 }
 
 impl<I> Function<I> {
-    /// None where the kernel clamps its sums and is done.
+    /// The function of `activation`; none where a clamp is all that it does.
     pub(crate) fn of(isa: I, activation: Option<Activation>) -> Option<Self> {
         activation.filter(|activation| activation.limits().is_none()).map(|activation| Self { isa, activation })
     }
@@ -59,7 +59,8 @@ impl Function<Isa> {
     }
 }
 
-/// The values of a run: `n` at each of `starts` can be read and written, and nobody else may access them.
+/// The values that the activation is applied to: the `n` values at each of `starts` can be read and written, and
+/// nobody else accesses them.
 struct Each<'a, E> {
     activation: Activation,
     to: *mut E,

@@ -10,8 +10,8 @@ pub const LINE: usize = 16;
 /// A slice of f32 on the heap that begins at a cache line; its length is fixed.
 #[derive(Debug, Default)]
 pub struct Aligned {
-    /// The slice, and values before and behind it that make it begin at a line. The system gives large ones as pages
-    /// that are zero already and take no time until they are written, which it does not do for aligned memory.
+    /// The slice, with padding before and behind it, so that it can begin at a line. `vec![0.0; n]` gets large buffers
+    /// as zero pages, which cost nothing until they are written; an aligned allocation would have to be zeroed.
     values: Vec<f32>,
     start: usize,
     len: usize,

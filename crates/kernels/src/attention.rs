@@ -43,11 +43,11 @@ pub struct AttentionPlaces {
     pub queries: Vec<u32>,
     /// (windows, keys), in the slice of keys and values.
     pub keys: Vec<u32>,
-    /// From a key to its value.
+    /// Elements from a key to its value.
     pub value_offset: usize,
     /// (windows, queries), in the output.
     pub outputs: Vec<u32>,
-    /// The bias of each window of a picture, among those that the attention has; pictures follow one another.
+    /// For each window, picture after picture, the index of its bias among the kinds of [`Attention`].
     pub kinds: Vec<usize>,
 }
 
@@ -60,7 +60,7 @@ pub struct Attention {
     /// (kinds, heads, queries, keys); empty where nothing is added to the scores.
     bias: Vec<f32>,
     places: AttentionPlaces,
-    /// For each picture the elements of the slices of queries, keys and outputs up to its end.
+    /// For each picture the lengths that the slices of queries, keys and outputs must have to hold it.
     spans: Vec<[usize; 3]>,
     isa: Isa,
     rows: Rows,
@@ -71,7 +71,7 @@ pub struct Attention {
 struct Rows {
     /// Queries of a block, at most.
     most: usize,
-    /// From the scores of a query to those of the next.
+    /// Elements from the scores of a query to those of the next.
     pitch: usize,
     /// Multiples of the size, of the pitch, and of the keys.
     values: Vec<u32>,

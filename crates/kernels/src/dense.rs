@@ -88,8 +88,8 @@ impl Dense {
         }
     }
 
-    /// The products of the `ROWS` rows of weights from `first` on with `n` pictures. The last row stands for those
-    /// behind it.
+    /// The products of `n` pictures with the `ROWS` rows of weights from `first` on. Behind the end of the weights the
+    /// last row is repeated.
     fn block(&self, first: usize, n: usize, stride: usize, input: &[f32]) -> BlockSums {
         let last = self.bias.len() - 1;
         let rows = std::array::from_fn(|i| self.weight[(first + i).min(last) * self.inputs..].as_ptr());

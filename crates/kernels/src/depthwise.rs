@@ -57,7 +57,8 @@ impl DepthwiseConv {
         Self { isa, kernel, dilation: [1, 1], channels, weights, bias: bias.to_vec() }
     }
 
-    /// The same with so many rows and columns of the input from one value of the kernel to the next.
+    /// The convolution with this dilation: the rows and the columns of the input from one tap of the kernel to the
+    /// next.
     pub fn dilated(self, dilation: [usize; 2]) -> Self {
         Self { dilation, ..self }
     }
@@ -148,7 +149,7 @@ impl DepthwiseLayout {
         threads
     }
 
-    /// Some of its rows.
+    /// The layout of some of the rows of the output.
     pub(crate) fn rows(&self, rows: Range<usize>) -> Self {
         let input_start = self.input_start + rows.start * self.stride[0] * self.input_row_stride;
         let output_start = self.output_start + rows.start * self.output_row_stride;

@@ -1,5 +1,5 @@
-//! An allocator for tests that puts a page without access behind each slice of f32 or bf16, so that a step beyond its
-//! end ends the program. It is for accesses that AddressSanitizer does not see: those of inline assembly and those
+//! An allocator for tests that puts a page without access behind each slice of f32 or bf16, so that an access beyond
+//! its end ends the program. It finds accesses that AddressSanitizer does not see: those of inline assembly and those
 //! under an emulator. `.ci/kernels-check` compiles it, with `--cfg guard`; nothing else does.
 
 use std::alloc::{GlobalAlloc, Layout, System};

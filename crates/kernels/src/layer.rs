@@ -96,8 +96,8 @@ impl Activation {
         Self::QuickGelu,
     ];
 
-    /// The lower and the upper bound to which the activation clamps a value; none for an activation that does more than
-    /// that. Such a one is applied by [`activation`](crate::activation) to the values that a kernel has written.
+    /// The lower and the upper bound to which the activation clamps a value; none for an activation that does more,
+    /// which [`activation`](crate::activation) applies to the values that a kernel has written.
     pub fn limits(self) -> Option<[f32; 2]> {
         match self {
             Activation::Relu => Some([0.0, f32::INFINITY]),

@@ -19,7 +19,7 @@
 //!    slices, for f32.
 //! 7. [`int8`]: quantised convolutions, bytes by bytes.
 //! 8. [`activation`]: functions of single values that do more than clamp them, such as SiLU.
-//! 9. [`peak`]: how fast a core multiplies and adds, the yardstick of `benches/kernels.rs`.
+//! 9. [`peak`]: the measured peak rate of a core, with which `benches/kernels.rs` compares the kernels.
 //!
 //! | kernel                       | layers                               | algorithm |
 //! |------------------------------|--------------------------------------|-----------|

@@ -5,8 +5,8 @@
 //! side, kernel width × channels of them, and the rows of the kernel are one row of the padded map apart: position p,
 //! kernel row y, value i is at `window_starts[p] + y · row_stride + i`. The product is Σ over (y, i) of a broadcast
 //! input times a vector of packed weights. A 1 × 1 convolution and a dense layer are products with a kernel of one row.
-//! (XNNPACK's indirect convolution reads its windows through such offsets.) Of a convolution in groups each group is a
-//! product, whose windows have the other groups' channels between their columns, see [`Columns`].
+//! (XNNPACK's indirect convolution reads its windows through such offsets.) In a grouped convolution each group is a
+//! product of its own; the channels of the other groups lie between the columns of its windows, see [`Columns`].
 //!
 //! The loops are those of BLIS and oneDNN: blocks of positions whose inputs stay in the second-level cache; in a block,
 //! panels of filters whose weights stay in the first-level cache; in a panel, tiles of `Simd::TILE_ROWS` positions ×
@@ -48,15 +48,15 @@ pub struct DirectConv {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Columns {
     pub count: usize,
-    /// From one column to the next, in elements.
+    /// Elements from one column to the next.
     pub stride: usize,
 }
 
 impl Columns {
-    /// All values of a row lie side by side.
+    /// The columns of a kernel whose values all lie side by side.
     pub const ADJACENT: Self = Self { count: 1, stride: 0 };
 
-    /// Values from the first to the last of a window.
+    /// Elements from the first to the last value of a window.
     pub(crate) fn span(self, kernel_rows: usize, row_stride: usize, depth: usize) -> usize {
         (kernel_rows - 1) * row_stride + (self.count - 1) * self.stride + depth
     }

@@ -1,5 +1,5 @@
-//! The most multiply-adds that a core can do, measured: the yardstick of the kernels. And noise, the values that they
-//! are measured with.
+//! The measured peak rate of a core's multiply-adds, with which the kernels are compared, and the pseudo-random values
+//! with which they are measured.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -52,7 +52,7 @@ impl SimdKernel for MultiplyAdds {
             let mut sums = [b; SUMS];
             for _ in 0..STEPS {
                 for i in 0..SUMS {
-                    // the sum is the addend, which the instruction of NEON overwrites: another operand would have to be
+                    // the sum is the addend: NEON's instruction overwrites it, and any other operand would have to be
                     // copied first
                     sums[i] = S::mul_add(a, b, sums[i]);
                 }

@@ -21,7 +21,7 @@ pub enum Pointwise<'a, E> {
 }
 
 impl<E> Pointwise<'_, E> {
-    /// The channels of a position; one where the layer is the same for all.
+    /// The channels of a position; 1 where the layer treats all channels alike.
     fn channels(&self) -> usize {
         match self {
             Pointwise::Add(_) => 1,
@@ -31,8 +31,8 @@ impl<E> Pointwise<'_, E> {
         }
     }
 
-    /// Computes positions that lie one behind the other, by as many of `threads` threads of the pool that it is called
-    /// on as have enough values to be worth it.
+    /// Computes positions that lie one behind the other, with up to `threads` threads of the current pool: no more than
+    /// have enough values each to be worth their start.
     ///
     /// # Safety
     /// `len` values can be read at `x` and at `y`, and nobody else accesses those at `y`.

@@ -1,7 +1,7 @@
 //! The residual of a convolution: a third map that the epilogue adds to the sums before the activation (oneDNN: the
 //! post-op `sum` or `binary`).
 
-/// Where the residual lies. `T` says it in the way in which a kernel is told where its output lies.
+/// The place of the residual. `T` describes a place as the kernel's arguments describe that of its output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Residual<T> {
     /// The convolution has no residual.

@@ -17,10 +17,10 @@ use super::simd::Isa;
 use crate::{Activation, Pad, Pooling, Window};
 
 const CASES: u32 = if cfg!(miri) { 6 } else { 200 };
-/// A value that no kernel computes.
+/// A value that no kernel gives here, to find places that were not written.
 const UNTOUCHED: f32 = 12345.0;
 
-/// A sum and the sum of the sizes of its terms, which bounds its rounding.
+/// A sum, and the sum of the absolute values of its terms, to which the rounding error is relative.
 #[derive(Clone, Copy, Default)]
 struct Sum([f64; 2]);
 

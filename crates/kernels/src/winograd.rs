@@ -111,7 +111,7 @@ impl WinogradConv {
         Self { isa, tile, filters, channels, weights, bias: padded_bias }
     }
 
-    /// Floats of a half-transformed tile, the scratch that each thread has for itself.
+    /// Floats of a tile after the first half of its transform: each thread has scratch for one.
     fn half_len(&self) -> usize {
         HALF_VECTORS * self.isa.lanes()
     }
@@ -237,7 +237,7 @@ struct PackWeights<'a> {
 impl SimdKernel for PackWeights<'_> {
     type Output = ();
 
-    /// It has no vectors of its own: the compiler makes them.
+    /// Plain loops, which the compiler vectorises.
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         let Self { tile, panel, weight, filters, channels, weights } = self;

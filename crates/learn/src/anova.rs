@@ -1,9 +1,9 @@
-//! One-way analysis of variance of every column: how far the classes lie apart, measured by the spread inside them.
+//! One-way analysis of variance of every column: the variance between the classes over the variance within them.
 //!
 //! The numbers are those of `sklearn.feature_selection.f_classif` on a table of `f64`: F = (between / (k − 1)) /
-//! (within / (n − k)) for k classes and n rows, and the probability of so large an F in a column that has nothing to do
-//! with the classes. Where scikit-learn subtracts sums of squares, which loses the digits of a small spread around a
-//! large mean, every class here has a running mean of its own (Welford, as in [`variance`](super::variance)).
+//! (within / (n − k)) for k classes and n rows, and the probability p of so large an F in a column that is independent
+//! of the classes. scikit-learn subtracts sums of squares, which loses the digits of a small spread around a large
+//! mean; here every class has a running mean of its own (Welford, as in [`variance`](super::variance)).
 
 use crate::dataset::{DatasetBase, FitWith};
 use crate::table::FeatureMatrix;
@@ -25,7 +25,7 @@ pub struct AnovaAccumulator {
 /// F and p of every column.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Anova {
-    /// Infinite where the classes are told apart without any spread inside them, NaN for a constant column.
+    /// Infinite where the classes differ and have no spread inside them, NaN for a constant column.
     pub f: Vec<f64>,
     /// The probability of an F at least as large by chance alone; NaN where F is.
     pub p: Vec<f64>,

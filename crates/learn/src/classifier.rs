@@ -42,8 +42,8 @@ impl Classifier {
         })
     }
 
-    /// Probabilities of every class, and, for a classifier that remembers its train rows, those that it gives without
-    /// the row itself: row i of `x` is the train row `own(i)`, where that is one.
+    /// Probabilities of every class (n, classes). A classifier that keeps its train rows also gives the probabilities
+    /// that it would have without the row itself: row i of `x` is the train row `own(i)`, or no train row (None).
     pub fn leave_out(
         &self,
         x: &FeatureMatrix,

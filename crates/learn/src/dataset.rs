@@ -10,7 +10,7 @@ pub use linfa::traits::{Fit, FitWith, Predict, Transformer};
 
 use crate::table::{FeatureMatrix, Rows};
 
-/// A table that a model keeps when it is fitted: it is shared, not copied.
+/// A table for models that keep their train rows: they share it and do not copy it.
 #[derive(Clone, Debug)]
 pub struct Shared(pub Arc<FeatureMatrix>);
 

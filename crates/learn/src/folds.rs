@@ -91,13 +91,13 @@ pub fn grouped(y: &[usize], groups: &[usize], classes: usize, folds: usize) -> R
     Ok(groups.iter().map(|&group| fold_of[group]).collect())
 }
 
-/// Classes with fewer rows than folds: in some folds they are missing.
+/// The classes that have fewer rows than there are folds, so that some folds have none of them.
 pub fn scarce(y: &[usize], classes: usize, folds: usize) -> Vec<usize> {
     (0..classes).filter(|class| (1..folds).contains(&y.iter().filter(|other| *other == class).count())).collect()
 }
 
-/// The first of several models whose mean loss is within one standard error of the least: models stand in the order of
-/// their simplicity, and `losses` has the loss of each on every fold (Hastie, Tibshirani and Friedman, "The Elements of
+/// The first of several models whose mean loss is within one standard error of the least. The models are in order, the
+/// simplest first, and `losses` has the loss of each on every fold (Hastie, Tibshirani and Friedman, "The Elements of
 /// Statistical Learning", 7.10). None without models.
 pub fn simplest(losses: &[Vec<f64>]) -> Option<usize> {
     let best = losses.iter().min_by(|a, b| mean(a).total_cmp(&mean(b)))?;

@@ -15,10 +15,10 @@ use thiserror::Error;
 pub use forms::{ClassWeight, InMemory, at_least_1, auto_or_whole};
 pub(crate) use forms::{any_of, inline_schema, whole_or_list};
 
-/// The largest count, where a larger one would mean the same: everything there is.
+/// The upper limit of counts that have no natural one: no data is as large.
 pub const MANY: usize = 1_000_000_000;
 
-/// The numbers that a hyperparameter may be. Infinite numbers and NaN are in no range.
+/// The numbers that a hyperparameter may take. Infinite numbers and NaN are in no range.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Range {
     AtLeast(f64),
@@ -32,7 +32,7 @@ pub(crate) enum Range {
 impl Range {
     /// 1 or more.
     pub(crate) const COUNT: Self = Self::Whole(1, MANY);
-    /// A share of something that may not be the whole.
+    /// A share, from 0 to less than 1.
     pub(crate) const SHARE: Self = Self::Below(0.0, 1.0);
 
     /// Returns an error about the hyperparameter `key` unless its value is in the range.
@@ -48,7 +48,7 @@ impl Range {
         if inside && number.is_finite() { Ok(()) } else { Err(ParamError::range(key, self, value)) }
     }
 
-    /// The keywords of JSON Schema that say the same.
+    /// The keywords of JSON Schema for this range.
     fn keywords(self) -> Vec<(&'static str, f64)> {
         match self {
             Self::AtLeast(least) => vec![("minimum", least)],

@@ -19,7 +19,7 @@ use crate::table::FeatureMatrix;
 pub use search::Neighbour;
 use search::Search;
 
-/// Queries of a block at most: one thread asks for them together.
+/// The most queries of a block. A thread multiplies a whole block with the table at a time.
 const QUERIES: usize = 128;
 
 hyperparameters! {
@@ -56,7 +56,7 @@ pub enum Weighting {
     Distance,
 }
 
-/// A train table that is asked for the rows nearest to others.
+/// A train table in which the rows nearest to others are found.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Knn {
     pub params: KnnParams,
@@ -83,7 +83,7 @@ pub enum KnnError {
     /// Fewer rows than neighbours.
     #[error("knn: {k} neighbours are asked for, and there are {rows} train pictures: lower `k`")]
     Few { k: usize, rows: usize },
-    /// Another width, or classes that are not there.
+    /// The rows are not as wide as the train rows, or the labels do not fit the table.
     #[error("knn: {0}")]
     Shape(String),
     /// A feature is NaN or infinite.
@@ -132,8 +132,9 @@ impl Knn {
         self.leave_out(x, |_| None).map(|[shares, _]| shares)
     }
 
-    /// The shares for rows of which some are in the table, and the shares that their neighbours give without them: row
-    /// i of `x` is row `own(i)` of the table, where that is one. One search answers both.
+    /// The shares of the classes among the neighbours of every row of `x` (n, classes), and the same where a row of the
+    /// table is not a neighbour of itself: row i of `x` is row `own(i)` of the table, or not in it (None). One search
+    /// gives both.
     pub fn leave_out(
         &self,
         x: &FeatureMatrix,
@@ -301,7 +302,7 @@ mod tests {
                 assert_eq!(left_out.row(row), expected, "{row}");
             }
         }
-        // two rows with as many neighbours asked for: the other one alone is left
+        // with two neighbours of two rows, only the other row is left
         let x = FeatureMatrix::from_vec(2, 1, vec![1.0, 2.0]).expect("2 × 1");
         let params = KnnParams { k: 2, metric: Metric::Euclidean, weights: Weighting::Uniform };
         let knn = knn(&params, x.clone(), &[0, 1], 2).expect("a classifier");

@@ -38,8 +38,8 @@ pub enum End {
     MaxIter,
     /// It reached `max_fun`.
     MaxFun,
-    /// No point along the gradient is better: the numbers have no more digits. scipy's "abnormal termination", no
-    /// success there, either.
+    /// No point along the gradient has a lower value: rounding errors hide the rest. scipy calls this an "abnormal
+    /// termination", which is no success there, either.
     Stuck,
 }
 
@@ -254,7 +254,7 @@ mod tests {
     fn a_function_that_cannot_be_lowered_is_an_end() {
         let limits = Limits { max_iter: 50, max_fun: 500, max_line_search: 20, gtol: 1e-8, ftol: 1e-12 };
         let mut flat = |_: &[f64], gradient: &mut [f64]| {
-            gradient.fill(1.0); // a lie: it is flat
+            gradient.fill(1.0); // the true gradient is 0
             Ok::<f64, ()>(3.0)
         };
         let found = minimize(vec![0.0; 3], limits, &mut flat, &mut |_, _| ControlFlow::Continue(())).expect("an end");

@@ -3,8 +3,7 @@
 //! Read in this order:
 //!
 //! 1. [`table`]: [`FeatureMatrix`](table::FeatureMatrix), the row-major table of `f32` that all models take and give,
-//!    and
-//!    [`Rows`](table::Rows), a table that may lie on disk. [`dataset`] makes them linfa's records.
+//!    and [`Rows`](table::Rows), a table that may lie on disk. [`dataset`] makes them linfa's records.
 //! 2. [`hyperparameters`]: the macro that declares a model's parameters, one line each. The YAML fills these structs;
 //!    defaults, ranges and JSON Schema come from the same lines.
 //! 3. The models, in the order of a run:

@@ -28,7 +28,7 @@ pub struct Metrics {
     pub support: usize,
     /// Share of pictures whose class was predicted.
     pub accuracy: f64,
-    /// Wilson score interval of the accuracy at 95 %: how far so few pictures can be trusted.
+    /// The 95 % confidence interval of the accuracy (Wilson score interval).
     pub accuracy_interval_95: [f64; 2],
     /// Mean recall over the classes that have pictures.
     pub balanced_accuracy: f64,
@@ -40,7 +40,7 @@ pub struct Metrics {
     /// Area under the ROC curve, each class against the rest; none where no class has pictures and others beside them.
     #[serde(default)]
     pub roc_auc: Option<RocAuc>,
-    /// Expected calibration error: how far confidence and accuracy are apart.
+    /// Expected calibration error: the mean absolute difference of confidence and accuracy, by bins of confidence.
     #[serde(default)]
     pub calibration_error: f64,
     /// Confidence and accuracy of the predictions by confidence, in ten bins.

@@ -84,17 +84,18 @@ impl Mlp {
     }
 }
 
-/// Puts the samples of an epoch (0-based) into their order; finds them in the order of the epoch before.
+/// Brings the samples of an epoch (0-based) into their order. It is given them in the order of the epoch before.
 pub(crate) type Order<'a> = &'a mut dyn FnMut(usize, &mut [usize]);
 
-/// Hears of every epoch and may stop the training.
+/// Called after every epoch; a break stops the training.
 pub type OnEpoch<'a> = &'a dyn Fn(&Epoch) -> ControlFlow<()>;
 
-/// A training with more than linfa's `fit` is given: layers to start from, and a listener.
+/// A training with two arguments that linfa's `fit` does not have: layers to start from, and a callback.
 #[derive(Clone, Copy)]
 pub struct Training<'a, P> {
     pub params: &'a P,
-    /// The layers of an earlier training, which goes on with new averages and the order of the seed; none: random ones.
+    /// The layers of an earlier training to go on from, with new running averages and the seed's order of the samples;
+    /// none for random layers.
     pub start: Option<&'a [Dense]>,
     /// Called after every epoch or iteration; when it breaks, the training ends with [`MlpError::Interrupted`].
     pub on_epoch: OnEpoch<'a>,

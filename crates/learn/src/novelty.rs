@@ -1,13 +1,13 @@
-//! How far a row is from everything that was learnt: a classifier names one of its classes for any picture, and this
-//! tells the pictures of no class.
+//! The distance of a row from the train rows. A classifier names one of its classes for any picture; the distance tells
+//! which pictures belong to none of them.
 //!
 //! The distance of a row is the mean cosine distance to its nearest train rows (Sun et al., "Out-of-distribution
 //! detection with deep nearest neighbors", 2022), divided by the distance that is usual for train rows of the classes
 //! of these neighbours, as the local outlier factor does it (Breunig et al., "LOF", 2000). Without the divisor a class
-//! of varied pictures hides what lies beside a class of uniform ones. It is 1 for a typical train row. The scale comes
-//! from a whole class, and not from the neighbours alone, because a class has rows enough for a median.
+//! of varied pictures would hide outliers beside a class of uniform ones. The distance of a typical train row is 1. The
+//! divisor comes from a whole class, and not from the neighbours alone, because a class has rows enough for a median.
 //!
-//! The distances of the train rows, each measured without the row itself and its group, say which distance is rare.
+//! The distances of the train rows, each measured without the row itself and its group, tell how rare a distance is.
 
 use std::sync::Arc;
 
@@ -124,7 +124,7 @@ impl Novelty {
         Self { mean, table, scale, own, sorted }
     }
 
-    /// Its numbers, to store them.
+    /// The numbers that it consists of, to store them.
     pub fn parts(&self) -> Parts {
         let (rows, classes) = (self.table.x.as_ref().clone(), self.table.y.clone());
         Parts { mean: self.mean.clone(), rows, classes, scale: self.scale.clone(), own: self.own.clone() }

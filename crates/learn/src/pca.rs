@@ -134,7 +134,8 @@ pub fn route(rows: usize, features: usize) -> Route {
 }
 
 impl Pca {
-    /// Number of components, k: what was asked, clamped to min(n, d), or what the fraction of variance came to.
+    /// Number of components, k: the number asked for, clamped to min(n, d), or as many as hold the share of the
+    /// variance.
     pub fn k(&self) -> usize {
         self.explained_variance.len()
     }

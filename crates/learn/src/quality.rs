@@ -20,13 +20,13 @@ pub struct Vote {
     pub votes: usize,
     /// Neighbours of the picture's own class.
     pub own: usize,
-    /// Neighbours asked.
+    /// Neighbours that voted.
     pub of: usize,
 }
 
-/// Asks the nearest labelled rows of `nearest` for the class of a picture whose own is `class`, with `members` pictures
-/// in all. As many are asked as the class could fill, `most` at most; copies of the picture itself (`same` and more)
-/// have no vote. None without enough votes.
+/// The vote of the nearest labelled rows on the class of a picture that is labelled `class`, a class of `members`
+/// pictures. As many rows vote as there are other pictures of that class, at most `most`; copies of the picture, with a
+/// similarity of at least `same`, have no vote. None without enough votes.
 pub fn vote(
     nearest: &[Near],
     labels: &[Option<usize>],

@@ -1,4 +1,4 @@
-//! Queries beside all rows of a table, by matrix products of tiles: the inner loop of [`knn`](crate::knn) and
+//! The products of queries with all rows of a table, tile by tile: the inner loop of [`knn`](crate::knn) and
 //! [`neighbours`](crate::neighbours).
 
 use faer::linalg::matmul::matmul;
@@ -12,7 +12,8 @@ const ROWS: usize = 512;
 /// Multiplies `queries` (n, d) with all rows of `table` (m, d). `take` gets the number of a query, the number of a
 /// tile's first row, and the products of the query with the rows of the tile; the tiles come in the order of the rows.
 ///
-/// One thread does it all, so the bits do not depend on the number of threads: callers share out blocks of queries.
+/// It runs on one thread, so the bits do not depend on the number of threads; callers give each thread a block of
+/// queries.
 pub(crate) fn for_each_tile(queries: &[f32], table: &FeatureMatrix, mut take: impl FnMut(usize, usize, &[f32])) {
     let (rows, cols) = (table.rows(), table.cols());
     if cols == 0 {

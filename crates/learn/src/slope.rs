@@ -1,9 +1,9 @@
-//! The score of a class, and how fast it rises with each feature: for a linear chain of scale, components and logistic
-//! regression one vector for all rows, for a perceptron the gradient at the row.
+//! The score of a class, and its gradient by the features. For scale, components and logistic regression, which are
+//! linear, the gradient is the same for all rows.
 //!
-//! The score of a class is its logit less the mean of all logits: a number that is the same for all classes changes no
-//! probability, so it says nothing about one of them. Nearest neighbours have no logits; their score is the mean
-//! distance to the nearest rows of the class, negative, and has no slope here.
+//! The score of a class is its logit minus the mean of all logits: adding the same number to all logits changes no
+//! probability, and so it does not change the score. Nearest neighbours have no logits; their score is minus the mean
+//! distance to the nearest rows of the class, and has no slope here.
 
 use crate::classifier::{Classifier, ClassifierError};
 use crate::mlp::{Dense, Mlp};

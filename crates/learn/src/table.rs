@@ -156,7 +156,7 @@ impl FeatureMatrix {
         keep.iter().for_each(|&i| self.push_row(other.row(i)));
     }
 
-    /// Drops all rows but those named by `keep`, which is ascending; nothing is copied elsewhere.
+    /// Drops all rows but those named by `keep`, which is ascending; works in place.
     pub fn retain_rows(&mut self, keep: &[usize]) {
         let cols = self.cols;
         for (to, &from) in keep.iter().enumerate() {

@@ -21,8 +21,8 @@ pub struct Temperature(f64);
 
 impl Temperature {
     /// The temperature with the least log loss for rows with these probabilities (n, classes) and true classes (n).
-    /// None where there is none: every row is right, so that to be ever surer is ever better, or the classifier knows
-    /// nothing.
+    /// None where no temperature is the best: every row is right, so the log loss falls with T towards 0, or the
+    /// probabilities say nothing about the classes, so it falls as T grows.
     pub fn fit(probabilities: &FeatureMatrix, truth: &[usize]) -> Option<Self> {
         let logits: Vec<Vec<f64>> = probabilities.iter_rows().map(logits).collect();
         // the log loss is convex in β = 1 / T: its slope is sought where it is 0, by Newton's method between two bounds
@@ -70,7 +70,7 @@ impl Temperature {
             let powers: Vec<f64> = logits(row).into_iter().map(|logit| (logit / self.0).exp()).collect();
             let sum: f64 = powers.iter().sum();
             row.iter_mut().zip(powers).for_each(|(p, power)| *p = (power / sum) as f32);
-            // two that were apart may be one after rounding
+            // rounding may make two different probabilities equal
             if argmax(row) != best {
                 row[best] = row[best].next_up();
             }

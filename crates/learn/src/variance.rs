@@ -95,7 +95,7 @@ impl VarianceAccumulator {
         if cols == 0 {
             return;
         }
-        assert_eq!(rows.len() % cols, 0, "a block of {} values is not made of rows of {cols}", rows.len());
+        assert_eq!(rows.len() % cols, 0, "a block of {} values does not hold whole rows of {cols}", rows.len());
         rows.chunks_exact(cols).for_each(|row| self.update_row(row));
     }
 

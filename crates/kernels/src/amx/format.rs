@@ -1,4 +1,4 @@
-//! The trait that says how maps become tiles and how sums of tiles become values again.
+//! The trait of the formats: how the values of a map are packed into tiles, and how sums of tiles become values.
 
 use std::arch::x86_64::*;
 
@@ -14,9 +14,9 @@ pub trait TileFormat: Copy + std::fmt::Debug + Send + Sync + 'static {
     type Value: Copy + Send + Sync;
     /// Values in a row of a tile.
     const VALUES_PER_ROW: usize;
-    /// Tile rows that as many values are packed into.
+    /// Tile rows that [`VALUES_PER_ROW`](Self::VALUES_PER_ROW) values are packed into.
     const SLICES: usize;
-    /// Sums of a position and a filter, which [`dequantize`](Self::dequantize) joins in the end.
+    /// Partial sums of a position and a filter, which [`dequantize`](Self::dequantize) combines.
     const ORDERS: usize;
     /// Whether a map is stored as tile rows already, so that tiles may be loaded from it.
     const IN_PLACE: bool;
@@ -52,8 +52,8 @@ pub trait TileFormat: Copy + std::fmt::Debug + Send + Sync + 'static {
     /// of each step.
     unsafe fn multiply(order: usize, inputs: [*const u8; 2], strides: [usize; 2], weights: *const u8, steps: usize);
 
-    /// Joins the sums of a position and 16 filters, where those of an order are `order_stride` floats behind those of
-    /// the order before, and returns them times the scales of the window and of the filters, plus the bias.
+    /// Combines the partial sums of a position and 16 filters, and returns them times the scales of the window and of
+    /// the filters, plus the bias. The sums of each order begin `order_stride` floats behind those of the order before.
     ///
     /// # Safety
     /// The CPU has the instructions of the trait; 16 sums of each order can be read, from aligned addresses.

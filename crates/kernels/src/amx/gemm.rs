@@ -1,11 +1,12 @@
 //! The direct convolution by tiles; [`matmul`](crate::matmul) has the definition.
 //!
-//! A tile is loaded as 16 rows of 64 bytes at any constant distance: the windows of a group of up to 16 positions. Maps
-//! of bf16 are read where they lie if the windows of neighbouring positions are equally far apart. Other windows are
-//! packed as tile rows first, once for all filters. Each is packed by itself, with zeros behind its end, since the
-//! values behind it in memory may be NaN. Or, where windows share most of their values, the part of the map that a
-//! group sees is packed as a strip, which is then read like the map; positions between two rows of a map are computed,
-//! too, and not written.
+//! A tile holds the windows of a group of up to 16 positions: a load takes 16 rows of 64 bytes that are a constant
+//! distance apart. Windows of bf16 are loaded from the map itself where neighbouring windows are a constant distance
+//! apart. All others are packed as tile rows first, once for all filters, in one of two ways. Where windows overlap
+//! little, each window is packed by itself, with zeros behind its end, since the values behind it in memory may be NaN.
+//! Where windows share most of their values, the part of the map that the windows of a group cover is packed once, as a
+//! strip, and the windows are loaded from the strip. A strip over several rows of a map also has windows across the end
+//! of a row; their sums are computed and not written.
 
 mod windows;
 
@@ -119,7 +120,7 @@ impl<T: TileFormat> AmxConv<T> {
         }
     }
 
-    /// Whether groups are packed as strips.
+    /// Whether the windows of a group are packed together, as a strip.
     pub(super) fn has_strips(&self) -> bool {
         !T::IN_PLACE
             && self.shape.kernel[1] > self.shape.stride
@@ -227,7 +228,7 @@ struct RunArgs<'a, T: TileFormat> {
     output: *mut T::Value,
     scratch: *mut f32,
     clamp: [f32; 2],
-    /// The activation where it does more than clamp.
+    /// The activation; none where a clamp is all that it does.
     function: Option<Activation>,
 }
 

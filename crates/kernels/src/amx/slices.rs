@@ -26,16 +26,17 @@ use crate::simd::Isa;
 pub struct Int8Slices;
 
 impl Int8Slices {
-    /// The sizes of windows (k) that this format is used for. With fewer values most of a tile row would be zeros
-    /// (measured). With more, the sums of an order, three products of up to 2¹⁴ for each value, would overflow int32.
+    /// The sizes of windows (k) that this format is used for. In smaller windows most of a tile row would be padding,
+    /// which is slower than the vector kernels (measured). In larger ones the sums of an order could overflow int32: it
+    /// has three products of up to 2¹⁴ for each value.
     pub const WINDOWS: std::ops::RangeInclusive<usize> = 40..=(i32::MAX / (3 << 14)) as usize;
 }
 
-/// A little less than the largest integer of three slices of -128 to 127 each, so that no rounding goes beyond it.
+/// A little less than the largest integer of three slices of -128 to 127 each, so that no value is rounded beyond it.
 const LARGEST: f32 = (127 * 65_536 + 127 * 256 + 124) as f32;
-/// A window whose values are all smaller counts as zero.
+/// Windows whose largest absolute value is below this are treated as zeros.
 const LEAST: f32 = 1e-30;
-/// Half of the range of each slice: an integer plus this has only bytes from zero on.
+/// 128 in each byte: added to an integer, it makes each slice a byte from 0 to 255.
 const HALF_RANGES: i32 = 0x80_8080;
 /// The sign of a slice in every byte.
 const SIGNS: i8 = -128;

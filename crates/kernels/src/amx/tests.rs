@@ -61,10 +61,11 @@ impl Defined for Int8Slices {
     }
 }
 
-/// The error that a sum by slices of `n` products may have, of values and weights of up to 1. Each product may be wrong
-/// by half a scale of both its factors, by a quarter more of the value, which becomes an integer in f32, and by the
-/// products of slices that are left out. These errors are independent, so that eight roots of `n` are not met in a
-/// lifetime. Then orders, scales and bias are joined, and the scales themselves are rounded: six roundings of the sum.
+/// The bound of the error of a sum by slices of `n` products of values and weights of up to 1. The error of a product
+/// is at most half a scale for each of its factors, a quarter more for the value, which becomes an integer in f32, and
+/// the products of slices that are left out. The errors of different products are independent: their sum has a standard
+/// deviation of at most √n such errors, and eight standard deviations never occur in practice. Six roundings of the sum
+/// follow: two scales, and the combination of the orders, the scales and the bias.
 fn allowed(n: usize, sum: f64) -> f64 {
     let scale = 1.0 / f64::from(127 * 65_536 + 127 * 256 + 124);
     let each = 1.25 * scale + f64::from(2 * 128 * 128 * 256 + 128 * 128) * scale * scale;
@@ -76,7 +77,7 @@ fn allowed(n: usize, sum: f64) -> f64 {
 #[derive(Clone, Debug)]
 struct Case {
     pictures: usize,
-    /// Of the output.
+    /// Height and width of the output.
     size: [usize; 2],
     channels: usize,
     filters: usize,

@@ -202,7 +202,7 @@ impl<E: Element> ElementsKernel<E> for PackKeys<'_, E> {
                         M::Simd::store(head.scratch.values.add(at), v);
                     }
                 }
-                // rows behind the last key hold some key of the panel before: nobody reads their scores
+                // rows behind the last key still hold keys of the panel before; their scores are not read
                 for (first, half) in (0..size).step_by(lanes).flat_map(|first| [(first, 0), (first, lanes)]) {
                     if half < starts.len() {
                         let from = head.scratch.key_rows.add(half * padded + first);
@@ -262,8 +262,8 @@ impl<E: Element> ElementsKernel<E> for WriteOutputs<'_, E> {
     }
 }
 
-/// Makes of each row of scores e to the power of its distance to the largest one, and writes 1 over the sum of a row to
-/// `inverses`.
+/// Replaces each score s of a row by e^(s − m), where m is the largest score of the row, and writes the reciprocal of
+/// their sum to `inverses`.
 ///
 /// Each of `rows` rows, `pitch` apart, has `keys` scores and room for whole lines.
 struct Softmax {

@@ -1,7 +1,7 @@
 //! The direct convolution of [`matmul`](crate::matmul) over bf16: the same blocks, panels and tiles, but the
 //! micro-kernel multiplies two values of a window at a time.
 //!
-//! A row of a window with an odd number of values ends with a single one, which is read alone: nothing outside the
+//! Where a row of a window has an odd number of values, the last one is read by itself, so that nothing outside the
 //! window is read.
 
 use super::simd::{Bf16Kernel, Bf16Simd, SumVector};

@@ -4,9 +4,9 @@ use super::{DepthwiseConv, DepthwiseLayout, RunArgs};
 use crate::elements::MapElements;
 use crate::simd::Simd;
 
-/// Output positions of a row that are computed together.
+/// Columns of the output that are computed together.
 const BLOCK_COLUMNS: usize = 4;
-/// The most rows of them.
+/// The most rows of the output that are computed together.
 const MOST_ROWS: usize = 2;
 
 /// Chooses the kernel for the window.
@@ -114,14 +114,14 @@ unsafe fn blocks<E: MapElements, const R: usize>(
 /// Computes all channels of a block, vector after vector.
 ///
 /// # Safety
-/// The CPU has the instruction set of `E`; the windows and the outputs of `R` × `C` positions from those of `block` on
-/// are there; the kernel supports the window.
+/// The CPU has the instruction set of `E`; the windows of the `R` × `C` positions from `block` on can be read and their
+/// outputs written; the kernel supports the window.
 #[inline(always)]
 unsafe fn channels<E: MapElements, const R: usize, const C: usize>(
     block: Block<E::Element>,
     kernel: impl WindowKernel,
 ) {
-    /// Names the type of the kernel, which the argument of `channels` has.
+    /// Calls the kernel; the unused argument lets the compiler infer its type.
     ///
     /// # Safety
     /// The same as for [`WindowKernel::compute`].

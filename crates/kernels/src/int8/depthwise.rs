@@ -1,7 +1,7 @@
-//! Depthwise convolution over bytes, channels last: the bytes of four neighbouring positions of a row become one group
-//! for each channel, which one instruction multiplies by four weights of a row of the kernel. A group serves every
-//! output whose window meets it, by weights that are moved to their places in it; so each input is loaded and
-//! interleaved once for several outputs of a row, and for all rows that are computed together.
+//! Depthwise convolution over bytes, channels last. For each channel the bytes of four neighbouring positions of a row
+//! are interleaved into a group, and one instruction multiplies a group by four weights of a row of the kernel. Every
+//! output whose window overlaps a group uses it, with weights shifted to the places of the window in the group. So each
+//! input is loaded and interleaved once for several outputs of a row, and for all rows that are computed together.
 
 use super::simd::{Int8Kernel, Int8Simd};
 use super::{Int8Isa, Int8Output, Requant, Target};
@@ -26,7 +26,7 @@ pub struct Int8Depthwise {
     requant: Requant,
 }
 
-/// Outputs of a row that are computed together, and the groups of four positions that their windows meet.
+/// Outputs of a row that are computed together, and the groups of four positions that their windows overlap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct ColumnBlock {
     columns: usize,
@@ -175,7 +175,7 @@ unsafe fn channels<B: Int8Simd, const R: usize, const C: usize, const G: usize>(
     let (conv, lanes) = (args.conv, B::Simd::LANES);
     let [height, width] = conv.kernel;
     let [down, across] = layout.stride;
-    // the last position that a window of these columns meets
+    // the last position that a window of these columns overlaps
     let last = (columns - 1) * across + width - 1;
     let vectors = height * C * G;
     // SAFETY: by this function's contract every position of the windows up to `last` has all channels, of which `n` are

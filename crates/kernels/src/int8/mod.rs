@@ -116,7 +116,7 @@ impl Int8Isa {
         }
     }
 
-    /// Rows of a tile of the matrix product, and what inputs are moved by.
+    /// The rows of a tile of the matrix product, and the number that is subtracted from each input.
     fn shape(self) -> (usize, i32) {
         fn of<B: Int8Simd>() -> (usize, i32) {
             (B::TILE_ROWS, B::MOVED_BY)
@@ -183,8 +183,8 @@ impl Int8Isa {
         }
     }
 
-    /// Moves values to another scale: value i times `factor[i]` plus `zero[i]`, both beginning anew behind their end,
-    /// as the output takes it.
+    /// Moves values to another scale, that of `to`: value i becomes `value · factor[j] + zero[j]`, where j is i modulo
+    /// the number of factors.
     ///
     /// Panics when the slices are not as long as each other, or the factors are no multiple of sixteen.
     pub fn rescale(self, from: Int8Input, factor: &[f32], zero: &[f32], to: Int8Output) {
@@ -310,7 +310,7 @@ enum Target {
 }
 
 impl Target {
-    /// The same memory to read from.
+    /// The same memory as a source: outputs that are also read.
     fn source(self) -> Source {
         match self {
             Target::Bytes(to) => Source::Bytes(to.cast_const()),

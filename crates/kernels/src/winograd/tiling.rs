@@ -84,11 +84,11 @@ pub(super) struct Tiling {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PlacedTile {
     pub picture: usize,
-    /// Its first row and column.
+    /// The first row and column of the tile.
     pub at: [usize; 2],
-    /// The pairs of points that it takes, down and across.
+    /// The pairs of points that the tile needs, down and across.
     pub pairs: [usize; 2],
-    /// Its rows and columns of outputs within the map.
+    /// The rows and columns of its outputs that lie within the map.
     pub outputs: [usize; 2],
 }
 

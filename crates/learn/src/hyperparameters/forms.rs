@@ -147,7 +147,7 @@ pub enum InMemory {
 inline_schema!(InMemory: any_of(&[json!({"const": "auto"}), json!({"type": "boolean"})]));
 
 impl InMemory {
-    /// Bytes from which on a table stays on disk by itself.
+    /// The size in bytes from which `auto` leaves a table on disk.
     const LIMIT: usize = 2 << 30;
 
     /// Whether a table of so many bytes is held.

@@ -23,7 +23,7 @@ pub(crate) struct FullBatch<'a> {
     pub classes: usize,
     /// Weight of a row of each class.
     pub weights: Option<&'a [f64]>,
-    /// Share of a row's truth that is spread evenly over all classes.
+    /// The share of the target probability that is spread evenly over all classes.
     pub label_smoothing: f64,
     pub activation: Activation,
     /// Inputs, hidden layers, outputs.

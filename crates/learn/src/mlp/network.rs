@@ -18,8 +18,8 @@ pub(super) struct Network {
     label_smoothing: f64,
 }
 
-/// Draws as many factors as a hidden layer has values, which are multiplied by them: 0 for a neuron that is left out,
-/// else 1 / (1 − dropout).
+/// Draws the dropout factors of that many activations of a hidden layer: 0 for a neuron that is left out, else
+/// 1 / (1 − dropout).
 pub(super) type Factors<'a> = &'a mut dyn FnMut(usize) -> Vec<f32>;
 
 /// Called with the number and the slope of each layer, from the last to the first. It may change the layer's
@@ -175,7 +175,7 @@ impl Network {
     }
 }
 
-/// The values of a batch in every layer, kept for the way back.
+/// The values of a batch in every layer, kept for the backward pass.
 struct Pass {
     /// The input of each layer.
     inputs: Vec<Tensor>,
@@ -186,9 +186,9 @@ struct Pass {
 }
 
 struct Hidden {
-    /// The activations, before any is left out.
+    /// The activations before the dropout.
     value: Tensor,
-    /// The factors of the dropout, which they are multiplied by.
+    /// The factors of the dropout.
     factors: Option<Tensor>,
 }
 

@@ -1,7 +1,7 @@
 //! The hyperparameters of the perceptron.
 //!
-//! Names, ranges and defaults are those of `sklearn.neural_network.MLPClassifier` (1.9), but for the default of
-//! `hidden`, (100, 10), and of `seed`, 0. `dropout` and `label_smoothing` are torch's and Keras'.
+//! Names, ranges and defaults are those of `sklearn.neural_network.MLPClassifier` (1.9), except for two defaults:
+//! `hidden` is (100, 10), and `seed` is 0. `dropout` and `label_smoothing` have the meaning of torch and Keras.
 
 use std::path::PathBuf;
 

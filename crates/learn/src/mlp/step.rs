@@ -1,6 +1,6 @@
 //! One step of a layer: gradient, penalty and update in one pass over its weights.
 //!
-//! A layer of 100,352 × 100 weights is 40 MB, and so are the gradient and each running average: memory
+//! A layer of 100,352 × 100 weights is 40 MB, and so are the gradient and each running average: the memory's bandwidth
 //! limits the speed of a step, so each number is read and written once. The gradient is computed block by block, small
 //! enough for the cache, and used at once. The blocks depend on the layer's shape alone, so the number of threads does
 //! not change the result.
@@ -14,17 +14,17 @@ use rayon::prelude::*;
 
 /// Weights in a block.
 const BLOCK: usize = 1 << 15;
-/// Numbers that are worked on side by side.
+/// Numbers that the loop updates together, so that the compiler vectorises it.
 const LANES: usize = 16;
 
 /// A rule that moves a parameter along its gradient; `first` and `second` are the running averages of the parameter.
 pub(super) trait Rule: Copy + Sync {
-    /// One step of one number. To be inlined always.
+    /// One step of one number. Implementations should be `#[inline(always)]`.
     fn apply(self, parameter: &mut f32, gradient: f32, first: &mut f32, second: &mut f32);
 }
 
-/// Two running averages of every number of a tensor, zeros at first. The operating system gives no memory to one that a
-/// rule never touches.
+/// Two running averages of every number of a tensor, zeros at first. An average that the rule never touches takes no
+/// memory: the operating system allocates pages when they are first written.
 #[derive(Debug)]
 pub(super) struct Memory {
     /// First moment, or velocity.
@@ -40,7 +40,7 @@ impl Memory {
     }
 }
 
-/// The input and the delta of one layer, of which the gradients of its parameters are made.
+/// The input and the delta of one layer, from which the gradients of its parameters follow.
 #[derive(Debug)]
 pub(super) struct Slope {
     /// The input of the layer: (n, inputs).

@@ -15,7 +15,7 @@ fn go_on(_: &Epoch) -> ControlFlow<()> {
     ControlFlow::Continue(())
 }
 
-/// Fits on the named rows, and tells `on_epoch`.
+/// Fits on the named rows, and calls `on_epoch`.
 fn fit_rows(
     params: &MlpParams,
     table: &dyn Rows,
@@ -135,8 +135,8 @@ fn lbfgs_ends_where_scikit_learn_does() {
         );
         let values = golden::vector(&case["values"]);
         golden::close(&mlp.loss_curve[..values.len()], &values, 1e-9);
-        // where it ends, hundreds of steps later, is rounding's choice: scikit-learn's own f32 and f64 end 271 and 214
-        // steps and 0.1 % apart
+        // rounding decides where it ends, hundreds of steps later: scikit-learn itself ends after 271 steps in f32 and
+        // after 214 in f64, with losses 0.1 % apart
         golden::close(&[loss], &[expected], 3e-3);
         let predicted = mlp.predict(&x).expect("predictions");
         let right = predicted.iter().zip(&y).filter(|(p, y)| p == y).count();
@@ -174,7 +174,7 @@ fn a_seed_is_a_classifier() {
     assert!(right >= 100, "{right} of 120 training rows");
 }
 
-/// A table whose rows can only be asked for, as one on disk.
+/// A table whose rows are copied when they are read, like a table on disk.
 #[derive(Debug)]
 struct Elsewhere(FeatureMatrix);
 

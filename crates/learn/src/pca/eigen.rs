@@ -10,8 +10,8 @@ use faer::{Accum, Mat, MatRef, Par};
 
 use super::{Components, Pca, PcaError, PcaParams, mle};
 
-/// Into how many parts faer cuts its work. Fixed, and not the number of threads, because the cut decides the order of
-/// sums: so the result is the same to the bit on any number of threads. Threads that are free take the parts.
+/// The number of parts that faer divides its work into. The division decides the order of sums, so the number is fixed:
+/// the result has the same bits on any number of threads. Free threads take the parts.
 const PARTS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(7);
 
 /// faer's parallelism for all of PCA.

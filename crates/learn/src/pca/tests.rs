@@ -1,4 +1,4 @@
-//! PCA against scikit-learn, against itself on other cuts of the same rows, and on tables without enough rank.
+//! PCA against scikit-learn, against itself where the rows come in other blocks, and on tables of low rank.
 
 use serde_json::Value;
 

@@ -54,13 +54,13 @@ struct StripGrid {
     rows: usize,
     /// Strips across.
     across: usize,
-    /// Rows of a tile from one row of the output to the next, where a strip has several.
+    /// Tile rows from one row of the output to the next, where a strip has several rows.
     tile_rows_apart: usize,
 }
 
 impl StripGrid {
-    /// `apart`: how many positions one row of the output is from the next, in distances between the windows of a row,
-    /// if that is a whole number.
+    /// `apart` is the distance from a window to the one below it, in units of the distance from a window to the one
+    /// beside it; none where that is no whole number.
     fn of(map: [usize; 2], apart: Option<usize>) -> Self {
         let [height, width] = map;
         let fits = apart.filter(|&apart| width <= TILE_ROWS && apart >= width);
@@ -98,9 +98,9 @@ impl<'a, T: TileFormat> InputWindows<'a, T> {
         Self { conv, offsets, input, strips }
     }
 
-    /// How far the windows of one row of the output are from those of the next, in distances between the windows of a
-    /// row: where that is the same for all rows, and a whole number of them and of rows of the input. Panics when the
-    /// windows of a row are not as far apart as the shape says.
+    /// The distance from a window to the one below it, in units of the distance from a window to the one beside it.
+    /// None where it differs between rows, or is no whole number of these units or of rows of the input. Panics when
+    /// the windows of a row are not one stride apart.
     fn rows_apart(conv: &AmxConv<T>, offsets: &GemmOffsets, [height, width]: [usize; 2]) -> Option<usize> {
         let (starts, step) = (offsets.window_starts, conv.shape.stride * conv.shape.channels);
         let in_row = |row: &[u32]| row.windows(2).all(|pair| pair[0] as usize + step == pair[1] as usize);

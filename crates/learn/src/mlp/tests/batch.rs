@@ -1,5 +1,5 @@
-//! Loss and gradients of one batch against torch's autograd, with weights, smoothed labels and neurons left out;
-//! dropout as it is drawn.
+//! Loss and gradients of one batch against torch's autograd, with class weights, label smoothing and dropout; the
+//! random numbers of the dropout.
 
 use candle_core::{Device, Tensor};
 
@@ -28,7 +28,7 @@ fn expected(case: &Value) -> Vec<f64> {
     layers.flat_map(|layer| [golden::vector(&layer["weights"]), golden::vector(&layer["bias"])].concat()).collect()
 }
 
-/// Moves nothing and tells the gradient.
+/// Changes no parameter, and stores the gradient as the first average.
 #[derive(Clone, Copy)]
 struct Told;
 
@@ -125,7 +125,7 @@ fn dropout_leaves_out_its_share_by_the_seed_and_none_when_asked() {
     let fit = |dropout: f64| fit(&MlpParams { dropout, ..quick() }, &x, &y).expect("a classifier");
     assert_eq!(fit(0.3), fit(0.3));
     assert_ne!(fit(0.3).layers, fit(0.0).layers);
-    // what is asked is the whole network: the same answer each time
+    // predictions use the whole network, without dropout: they are the same each time
     let probabilities = |mlp: &Mlp| mlp.predict_proba(&x).expect("probabilities");
     assert_eq!(probabilities(&fit(0.3)), probabilities(&fit(0.3)));
 }
