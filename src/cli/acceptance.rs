@@ -14,7 +14,7 @@ pub struct AcceptanceArgs {
     /// the least that the number of train pictures can tell.
     #[arg(long, value_name = "RATE", value_parser = rate)]
     reject_rate: Option<f64>,
-    /// Call a picture unknown, too, whose most probable class has less than this probability, above 0, at most 1.
+    /// Also call a picture unknown whose most probable class has less than this probability, above 0, at most 1.
     #[arg(long, value_name = "P", value_parser = probability)]
     min_confidence: Option<f32>,
 }

@@ -34,7 +34,7 @@ pub struct BenchArgs {
     /// The network: see `featurize models list`. Its weights are random: speed does not depend on them.
     #[arg(long, value_name = "NAME", default_value = "efficientnet_lite0")]
     model: String,
-    /// After which library it is built: `keras`, `torchvision`, `timm`, `openai` or `facebook`.
+    /// The library after which the network is built: `keras`, `torchvision`, `timm`, `openai` or `facebook`.
     #[arg(long, value_name = "SOURCE", value_parser = source)]
     source: Option<models::Source>,
     /// Pictures, or a folder of them, to measure decoding and the whole way from the file to the features, too.

@@ -32,11 +32,11 @@ pub struct ClassifyArgs {
     /// `hf:owner/repo/file`, a URL, or a name that `weights import` gave. Default: the model's own.
     #[arg(long, value_name = "WEIGHTS", value_parser = weights)]
     weights: Option<Weights>,
-    /// Where in the file the network lies, when it is there more than once: see `extract.weights_key` of the YAML.
+    /// The place of the network in the file, when it is there more than once: see `extract.weights_key` of the YAML.
     #[arg(long, value_name = "KEY")]
     weights_key: Option<String>,
-    /// Whose numerics and preprocessing go with a file: `keras`, `torchvision` or `timm`. Default: recognised from the
-    /// file.
+    /// The library whose numerics and preprocessing a file needs: `keras`, `torchvision` or `timm`. Default: recognised
+    /// from the file.
     #[arg(long, value_name = "SOURCE", value_parser = source)]
     source: Option<Source>,
     /// `f32`, `bf16` or `int8`: see `extract.precision` of the YAML.

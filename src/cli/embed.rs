@@ -45,8 +45,8 @@ pub struct EmbedArgs {
     /// `efficientnet_lite0`.
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
-    /// As `extract.weights` of the YAML: `keras`, `torchvision`, `timm`, `openai`, `facebook`, a file, `hf:owner/repo/file`, a URL, a name of
-    /// your own.
+    /// As `extract.weights` of the YAML: `keras`, `torchvision`, `timm`, `openai`, `facebook`, a file,
+    /// `hf:owner/repo/file`, a URL, a name of your own.
     #[arg(long, value_name = "WEIGHTS")]
     weights: Option<String>,
     /// The library of the network: `keras`, `torchvision`, `timm`, `openai` or `facebook`.

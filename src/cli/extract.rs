@@ -18,8 +18,8 @@ pub struct ExtractArgs {
     /// The part: `3/64` is the third of 64.
     #[arg(long, value_name = "I/N", value_parser = part, required_unless_present = "shards")]
     shard: Option<Part>,
-    /// The number of parts. Which one is this, the array of Slurm (SLURM_ARRAY_TASK_ID, SLURM_ARRAY_TASK_MIN) or the
-    /// indexed job of Kubernetes (JOB_COMPLETION_INDEX) tells.
+    /// The number of parts. This process takes the part of its task in an array of Slurm (SLURM_ARRAY_TASK_ID,
+    /// SLURM_ARRAY_TASK_MIN) or of its index in a job of Kubernetes (JOB_COMPLETION_INDEX).
     #[arg(long, value_name = "N", conflicts_with = "shard", value_parser = clap::value_parser!(u32).range(1..))]
     shards: Option<u32>,
     #[command(flatten)]

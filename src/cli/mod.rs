@@ -139,7 +139,7 @@ enum Command {
     /// Run a pipeline with several networks, and compare them in one table: accuracy with its interval, log loss, speed.
     ///
     /// Each network gets a run of its own below `runs/NAME-leaderboard`, or below --out. The pictures are listed once,
-    /// and features that a run beside it has are taken. What is there is not computed again.
+    /// and features that a run in the same folder has computed are taken. Stages that are done are not computed again.
     #[command(
         after_help = "Example:\n  featurize leaderboard photos.yaml --models efficientnet_lite0,resnet50,vgg16=keras"
     )]

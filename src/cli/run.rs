@@ -26,14 +26,14 @@ pub struct RunArgs {
     /// Compute this stage and those that follow even if they are done.
     #[arg(long, value_name = "STAGE", value_parser = stage)]
     force: Option<StageId>,
-    /// Read the pictures again that failed before.
+    /// Read once more the pictures that failed before.
     #[arg(long)]
     retry_failed: bool,
     /// List the pictures again. Without it a start takes the listing that it finds in the run where nothing can have
     /// changed (archives and tables, by their dates) and where listing takes long (more than a million files).
     #[arg(long)]
     rescan: bool,
-    /// Open the report in the browser when the run is done. Without a display its path is told.
+    /// Open the report in the browser when the run is done. Without a display its path is printed.
     #[arg(long)]
     open: bool,
     /// Also write the features in this form. `npy` is features.npy with index.parquet, the same as `output.npy: true`.

@@ -42,13 +42,13 @@ pub struct SimilarArgs {
     /// pictures (`.csv`), or `-`: a list of these on standard input, one a line.
     #[arg(value_name = "PATH", required = true)]
     paths: Vec<PathBuf>,
-    /// How many pictures of the run for each, the nearest first.
+    /// The number of pictures of the run that are found for each picture, the nearest first.
     #[arg(short, value_name = "K", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..))]
     k: u16,
     /// Only pictures of this split: `train` or `test`.
     #[arg(long, value_name = "SPLIT", value_parser = split)]
     split: Option<Split>,
-    /// One JSON object a picture and line.
+    /// Print a JSON object for each picture, on a line of its own.
     #[arg(long)]
     json: bool,
     /// Also draw every picture and, in its row, its nearest ones into this file, as PNG or SVG by its ending (`-`: PNG

@@ -34,7 +34,7 @@ pub struct TopArgs {
     /// How many classes to give for each picture, the most probable first.
     #[arg(long, value_name = "K", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
     top: u16,
-    /// One JSON object a picture and line; a picture that cannot be read has `error` instead of `top`.
+    /// Print a JSON object for each picture, on a line of its own; `error` instead of `top` if it cannot be read.
     #[arg(long, conflicts_with = "csv")]
     pub json: bool,
     /// A table with a row for each picture and class.

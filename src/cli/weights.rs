@@ -80,8 +80,8 @@ pub struct FileArgs {
     /// end, or a name of your own.
     #[arg(value_name = "WHAT")]
     what: String,
-    /// The library that publishes the weights: `keras`, `torchvision` or `timm`, or `timm:a2_in1k` for those that it
-    /// calls so. Default: the first that `weights list` names.
+    /// The library that publishes the weights: `keras`, `torchvision` or `timm`; or one of its files by the library's
+    /// name for it, `timm:a2_in1k`. Default: the first that `weights list` names.
     #[arg(long, value_name = "SOURCE")]
     source: Option<String>,
     /// Accept a file without the classifier on top.
@@ -98,8 +98,8 @@ pub struct ImportArgs {
     /// The model that the file is for. Default: recognised from the name or the hash of the file.
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
-    /// The library that publishes the file, or after which your own network is built: `keras`, `torchvision` or `timm`,
-    /// or `timm:a2_in1k` for weights that it calls so.
+    /// The library that publishes the file, or after which your own network is built: `keras`, `torchvision` or `timm`;
+    /// or the file by the library's name for it, `timm:a2_in1k`.
     #[arg(long, value_name = "SOURCE", requires = "model")]
     source: Option<String>,
     #[command(flatten)]

@@ -27,7 +27,7 @@ pub struct OwnArgs {
     /// `{preset: timm}`. Default: as for the published weights of the model.
     #[arg(long, value_name = "KEYS", requires = "name")]
     recipe: Option<String>,
-    /// Where in the file the network lies, when it is there more than once: see `extract.weights_key` of the YAML.
+    /// The place of the network in the file, when it is there more than once: see `extract.weights_key` of the YAML.
     #[arg(long, value_name = "KEY", requires = "name")]
     weights_key: Option<String>,
     /// A text file with the names of the classes, one a line, in the order of the classifier's outputs, for `classify`.
