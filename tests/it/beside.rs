@@ -63,6 +63,30 @@ fn only_the_same_extraction_of_the_same_pictures_is_taken() {
 }
 
 #[test]
+fn of_other_pictures_with_the_same_names_some_are_read_to_see_that() {
+    let workspace = Workspace::with_fruits(6, 2);
+    workspace.run("runs/a", &[]).ok();
+    let names: Vec<String> = walkdir::WalkDir::new(workspace.path("pictures"))
+        .into_iter()
+        .flatten()
+        .filter(|entry| entry.file_type().is_file())
+        .map(|entry| entry.path().strip_prefix(workspace.path("")).expect("below").display().to_string())
+        .collect();
+    let rewrite = |more: &[u8]| {
+        names.iter().for_each(|name| workspace.write(name, &[&workspace.read(name)[..], more].concat()));
+    };
+    rewrite(b"");
+    let same = run(&workspace, "runs/same", &[]).ok();
+    assert!(computed(&same) == 0 && same.stderr.matches("read again in case of changes: 0 changed").count() == 2);
+    // bytes behind its end make another file of a picture
+    rewrite(b"more");
+    let cache = format!("output.cache={}", workspace.path("runs/a").display());
+    let others = run(&workspace, "elsewhere/others", &[&cache]).ok();
+    assert!(others.stderr.contains("12 files read again in case of changes: 12 changed"), "{}", others.stderr);
+    assert_eq!((computed(&others), others.stderr.matches("read again").count()), (24, 1), "{}", others.stderr);
+}
+
+#[test]
 fn a_cache_is_named_and_its_damaged_tables_are_computed() {
     let workspace = Workspace::with_fruits(6, 2);
     workspace.run("cache/a", &[]).ok();

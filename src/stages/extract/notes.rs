@@ -21,6 +21,9 @@ use crate::stage::StageId;
 use crate::stages::scan::{Contents, Listing, Picture, first_eight};
 use crate::store::RunDir;
 
+/// Pictures that are read to learn whether those of another run with the same names have the same contents.
+const TRIED: usize = 16;
+
 /// A picture's file when it was extracted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Note {
@@ -122,7 +125,8 @@ impl Notes {
     }
 
     /// Fills in the contents of the pictures of a part. Files that may have changed since are read, all threads at
-    /// once.
+    /// once. Where notes of other runs alone know their names, some are read, and the others only where one of these
+    /// has the contents that were noted: other pictures of the same names would be read twice.
     pub fn resolve(&mut self, plan: &Plan, part: &mut Listing, ui: &Ui) -> Result<(), ExtractError> {
         ui.check()?;
         let mut doubtful = Vec::new();
@@ -137,11 +141,31 @@ impl Notes {
                 None => doubtful.push(i),
             }
         }
+        let is_own = |i: &usize| self.of(path(&part.pictures[*i])).any(|(_, file)| file.is_some());
+        let (own, others): (Vec<usize>, Vec<usize>) = doubtful.into_iter().partition(is_own);
+        self.read_again(plan, part, &own, ui)?;
+        let step = others.len().div_ceil(TRIED).max(1);
+        let (tried, rest): (Vec<usize>, Vec<usize>) = (0..others.len()).partition(|i| i.is_multiple_of(step));
+        let [tried, rest] = [tried, rest].map(|some| some.into_iter().map(|i| others[i]).collect::<Vec<usize>>());
+        if self.read_again(plan, part, &tried, ui)? < tried.len() {
+            self.read_again(plan, part, &rest, ui)?;
+        }
+        Ok(())
+    }
+
+    /// Reads the `doubtful` pictures of a part and fills in their contents. Gives how many have none that were noted.
+    fn read_again(
+        &mut self,
+        plan: &Plan,
+        part: &mut Listing,
+        doubtful: &[usize],
+        ui: &Ui,
+    ) -> Result<usize, ExtractError> {
         if doubtful.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
         let line = ui.stage(StageId::Scan, Some(doubtful.len() as u64), "files");
-        let hashes = hash(plan, part, &doubtful, &line)?;
+        let hashes = hash(plan, part, doubtful, &line)?;
         let mut changed = 0;
         for (&i, contents) in doubtful.iter().zip(hashes) {
             let picture = &mut part.pictures[i];
@@ -155,7 +179,7 @@ impl Notes {
             }
         }
         line.finish(&format!("{} read again in case of changes: {changed} changed", plural(doubtful.len(), "file")));
-        Ok(())
+        Ok(changed)
     }
 
     /// Notes the new stamps, so that the files need not be read again. On a disk that cannot be written to they are
