@@ -12,8 +12,8 @@ use crate::stages::scan::{Aside, Listing, Split, printable};
 use crate::store::{OutputFile, RunDir};
 
 /// The shards of a part of the listing.
-pub fn of_part<'a>(shards: &'a [Shard], part: &Range<usize>) -> &'a [Shard] {
-    &shards[part.start..part.end.min(shards.len())]
+pub fn of_part<'a>(listing: &Listing, shards: &'a [Shard], part: &Range<usize>) -> &'a [Shard] {
+    &shards[listing.shards_in(part, shards.len())]
 }
 
 /// Counts what became of the pictures and writes the manifest. Gives the files of the extraction, too.
@@ -40,7 +40,7 @@ pub fn run(plan: &Plan, listing: &Listing, shards: &[Shard]) -> Result<(Extracte
     // of a listing that is held
     let mut held = None;
     for part in listing.parts() {
-        let (pictures, own) = (listing.part(&part)?.0, of_part(shards, &part));
+        let (pictures, own) = (listing.part(&part)?.0, of_part(listing, shards, &part));
         let mut outcomes = Vec::with_capacity(pictures.len());
         for shard in own {
             let kept = kept(dir, shard)?;
@@ -71,7 +71,8 @@ pub fn run(plan: &Plan, listing: &Listing, shards: &[Shard]) -> Result<(Extracte
     let mut outcomes = |number: usize| match held.take() {
         Some(held) => Ok(held),
         None => {
-            let all: Result<Vec<Kept>, _> = of_part(shards, &parts[number]).iter().map(|one| kept(dir, one)).collect();
+            let own = of_part(listing, shards, &parts[number]).iter();
+            let all: Result<Vec<Kept>, _> = own.map(|one| kept(dir, one)).collect();
             Ok(all?.into_iter().flat_map(|kept| kept.outcomes).collect())
         }
     };
@@ -117,7 +118,7 @@ pub fn check_bad(plan: &Plan, listing: &Listing, shards: &[Shard], done: &Extrac
     let (mut pictures, mut aside) = (Vec::new(), Vec::new());
     for part in listing.parts() {
         let found = listing.part(&part)?.0;
-        for shard in of_part(shards, &part) {
+        for shard in of_part(listing, shards, &part) {
             let outcomes = shard::outcomes(&plan.dir, &shard.id).into_iter().flatten();
             for (picture, outcome) in found.pictures[shard.rows.clone()].iter().zip(outcomes) {
                 if let Outcome::Failed { kind, error, .. } = outcome {

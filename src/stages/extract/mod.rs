@@ -182,8 +182,8 @@ fn compute(
     let (maker, failed) = (&Maker::of(plan, place.device), !options.retry_failed);
     let (mut left, mut rows, mut missing) = (0, 0, 0);
     for part in listing.parts() {
-        let end = part.end.min(shards.len());
-        let own = &mut shards[part.start..end];
+        let numbers = listing.shards_in(&part, shards.len());
+        let own = &mut shards[numbers];
         if own.iter().all(|shard| shard.file == ShardFile::Done) {
             continue;
         }
@@ -210,14 +210,14 @@ fn compute(
     }
     let mut timing = Timing::default();
     for part in listing.parts() {
-        let end = part.end.min(shards.len());
-        let own = &mut shards[part.start..end];
+        let numbers = listing.shards_in(&part, shards.len());
+        let own = &mut shards[numbers];
         if own.iter().all(|shard| shard.file != ShardFile::Missing) {
             continue;
         }
         // the parts of one that is not held keep their rows apart
         let is_shared = listing.stored.is_some();
-        let mut loaded = listing.stored.as_ref().map(|stored| stored.read(part.start..end)).transpose()?;
+        let mut loaded = listing.stored.as_ref().map(|stored| stored.read(part)).transpose()?;
         let part = loaded.as_mut().map_or(&mut *listing, |(part, _)| part);
         let missing: &Vec<&Shard> = &own.iter().filter(|shard| shard.file == ShardFile::Missing).collect();
         let task = Task { plan, listing: part, missing, maker, failed, is_shared };
@@ -291,7 +291,7 @@ pub(crate) fn draft(plan: &Plan, large: Large, ui: &Ui) -> Result<Listing, Extra
         notes.resolve(plan, &mut part, ui)?;
         Ok::<_, ExtractError>(part)
     });
-    let listing = storing.draft(&large.whole, parts)?;
+    let listing = storing.draft(&large.whole, large.count, parts)?;
     notes.remember();
     Ok(listing)
 }
@@ -313,7 +313,7 @@ pub fn keep_listing(plan: &Plan, listing: &mut Listing, shards: &[Shard]) -> Res
     let parts = listing.parts();
     let mut next = parts.iter();
     let mut notes = |part: &mut Listing| {
-        let own = next.next().map(|part| commit::of_part(shards, part));
+        let own = next.next().map(|part| commit::of_part(listing, shards, part));
         commit::note(&plan.dir, own.unwrap_or_default(), part)
     };
     let storing = Storing { plan, settings: plan.table_settings()?, cut: &cut };
@@ -391,7 +391,7 @@ pub fn missing(plan: &Plan, listing: &Listing) -> Result<Missing, ExtractError> 
     shard::judge(&plan.dir, &mut shards, &all);
     let mut found = Missing { shards: 0, of: shards.len(), pictures: 0, kept: 0 };
     for part in listing.parts() {
-        let own = commit::of_part(&shards, &part).iter();
+        let own = commit::of_part(listing, &shards, &part).iter();
         let missing: Vec<&Shard> = own.filter(|shard| shard.file == ShardFile::Missing).collect();
         if missing.is_empty() {
             continue;

@@ -186,10 +186,11 @@ impl Worker {
         wanted: Range<usize>,
         mut take: impl FnMut(&Listing, &[Shard]) -> Result<(), ExtractError>,
     ) -> Result<(), ExtractError> {
-        self.stored.parts(wanted).into_iter().try_for_each(|part| {
-            let (listing, ranges) = self.stored.read(part.clone())?;
+        self.stored.parts(self.stored.groups_of(wanted)).into_iter().try_for_each(|part| {
+            let first = self.stored.shards_in(&part).start;
+            let (listing, ranges) = self.stored.read(part)?;
             let mut shards = shard::of_ranges(&self.plan, &listing, ranges)?;
-            shards.iter_mut().for_each(|shard| shard.number += part.start);
+            shards.iter_mut().for_each(|shard| shard.number += first);
             take(&listing, &shards)
         })
     }

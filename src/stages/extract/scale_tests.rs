@@ -200,6 +200,53 @@ fn a_large_folder_that_is_listed_again_costs_its_changes_only() {
 }
 
 #[test]
+fn other_files_before_and_behind_all_pictures_are_no_shards() {
+    let out = tempfile::tempdir().expect("folder");
+    let fruits = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/fruits/Training/Lemon");
+    let root = out.path().join("input");
+    for folder in ["annotations", "images", "labels"] {
+        std::fs::create_dir_all(root.join(folder)).expect("folder");
+    }
+    for (i, entry) in std::fs::read_dir(fruits).expect("shipped").take(24).enumerate() {
+        let picture = entry.expect("shipped").path();
+        std::fs::copy(picture, root.join(format!("images/{i:03}.jpg"))).expect("copied");
+    }
+    for i in 0..70 {
+        for name in [format!("annotations/{i:03}.xml"), format!("labels/{i:03}.txt")] {
+            std::fs::write(root.join(name), b"x").expect("written");
+        }
+    }
+    let yaml = format!(
+        "version: 1\ninput: {{root: {}, label: none}}\nextract: {{shard_rows: 8, recipe: {{size: 64}}}}\n\
+         runtime: {{threads: 1}}\noutput: {{cache: none}}\n",
+        root.display()
+    );
+    let (held, stored) = (plan(&yaml, &out.path().join("held")), small(&yaml, &out.path().join("stored")));
+    let one = extract(&held).listing;
+    let options = Options { until: Some(StageId::Scan), ..Options::default() };
+    let listed = pipeline::run(&stored, &options, &Ui::silent()).expect("listed").listing;
+    assert_eq!(whole(&listed).aside, one.aside);
+    // a part is at most what a shard and a part of the gathering have
+    let most = |listing: &Listing| {
+        let parts = listing.parts();
+        let files = parts.iter().map(|part| listing.part(part).expect("read").0).map(|one| one.len() + one.len_aside());
+        files.max().expect("parts")
+    };
+    assert!(most(&listed) <= 8 + 12, "{}", most(&listed));
+    let worker = super::Worker::open(small(&yaml, &out.path().join("stored"))).expect("opened");
+    let all = shard::cut(&stored, &listed).expect("cut");
+    let expected: Vec<(usize, usize)> = all.iter().map(|shard| (shard.number, shard.rows.len())).collect();
+    assert_eq!((worker.shards(), worker.missing(0..worker.shards()).expect("read")), (all.len(), expected.clone()));
+    assert_eq!(worker.missing(2..3).expect("read"), expected[2..3]);
+    assert_eq!(listed.find("images/020.jpg").map(|found| found.path.clone()), Some("images/020.jpg".to_string()));
+    let other = extract(&stored);
+    assert_eq!(other.extracted.map(|done| (done.ok, done.skipped)), Some((24, 140)));
+    assert!(most(&other.listing) <= 8 + 12 && other.listing.fingerprint() == extract(&held).listing.fingerprint());
+    assert!(tables(&stored) == tables(&held) && manifest(&stored) == manifest(&held));
+    assert!(extract(&stored).computed.is_empty());
+}
+
+#[test]
 fn a_hundred_million_pictures_have_fewer_than_twenty_thousand_shards() {
     let out = tempfile::tempdir().expect("folder");
     for model in ["efficientnet_lite0", "resnet50"] {

@@ -95,9 +95,10 @@ pub fn run(
     let picture = |path: &str, longest: usize| decoded(path, decoding, longest);
     let shown = |path: &str| picture(path, samples::LONGEST);
     let samples = if data.predictions.is_empty() {
-        // of a large listing the first part
+        // of a large listing the first part with pictures
         let parts = outcome.listing.parts();
-        let part = parts.first().map(|part| outcome.listing.part(part)).transpose()?;
+        let mut parts = parts.iter().map(|part| outcome.listing.part(part));
+        let part = parts.find(|part| part.as_ref().map_or(true, |(part, _)| !part.pictures.is_empty())).transpose()?;
         let pictures = part.iter().flat_map(|(part, _)| &part.pictures);
         let all = pictures.map(|one| (one.path.as_str(), one.label.as_deref()));
         samples::gallery(&all.collect::<Vec<_>>(), data.samples, shown)?

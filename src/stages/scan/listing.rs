@@ -158,12 +158,17 @@ impl Listing {
         self.stored.as_ref().map_or(self.aside.len(), |stored| stored.head().summary.aside.values().sum())
     }
 
-    /// The parts in which the pictures are in memory, as the shards of each; one where all of them are held.
+    /// The parts in which the pictures are in memory, as the row groups of each; one where all of them are held.
     pub fn parts(&self) -> Vec<Range<usize>> {
         match &self.stored {
-            Some(stored) => stored.parts(0..stored.shards()),
+            Some(stored) => stored.parts(0..stored.groups()),
             None => iter::once(0..usize::MAX).collect(),
         }
+    }
+
+    /// The numbers of the shards in a part; there are `count` in all.
+    pub fn shards_in(&self, part: &Range<usize>, count: usize) -> Range<usize> {
+        self.stored.as_ref().map_or(0..count, |stored| stored.shards_in(part))
     }
 
     /// A part, as a listing of its own, and the pictures of each of its shards where they are known.
@@ -182,12 +187,12 @@ impl Listing {
         let at = |part: &Listing| part.pictures.iter().position(|picture| picture.path == path);
         let Some(stored) = &self.stored else { return Some(Cow::Borrowed(&self.pictures[at(self)?])) };
         // archives may keep an order of their own, and their pictures may be anywhere
-        let shards = match stored.shard_of(path) {
-            Some(shard) => iter::once(shard..shard + 1).collect(),
+        let groups = match stored.group_of(path) {
+            Some(group) => iter::once(group..group + 1).collect(),
             None => self.parts(),
         };
-        shards.into_iter().find_map(|shards| {
-            let mut part = stored.read(shards).ok()?.0;
+        groups.into_iter().find_map(|groups| {
+            let mut part = stored.read(groups).ok()?.0;
             Some(Cow::Owned(part.pictures.swap_remove(at(&part)?)))
         })
     }

@@ -1,7 +1,8 @@
 //! The listing in the store: the pictures as a start has found them, a row group for each shard, so that a worker reads
 //! its own shards only and no start lists a large source a second time.
 //!
-//! Rows are in the order of the manifest: pictures, and between them the files that are none. `key` tells whether the
+//! Rows are in the order of the manifest: pictures, and between them the files that are none. Where very many of these
+//! lie before the first picture or behind the last one, they have row groups of their own, which are no shards. `key` tells whether the
 //! listing is still that of the pipeline: it covers `input` and, where archives or tables decide what there is, the
 //! stamps of these. No stamp tells that a folder has a new file, so a folder is listed again at every start, until it
 //! has so many files that this takes long.
@@ -61,6 +62,9 @@ pub struct Head {
     pub(super) classes: Vec<String>,
     pub(super) summary: Summary,
     pub(super) archives: Vec<Facts>,
+    /// The row groups without pictures, ascending.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) others: Vec<usize>,
 }
 
 /// A listing in the store.
@@ -116,7 +120,7 @@ pub(super) fn current(plan: &Plan, key: &str, root: &Root) -> Option<Listing> {
         return None;
     }
     if !is_large || plan.pipeline.input.hash {
-        return Some(stored.read(0..stored.shards()).ok()?.0);
+        return Some(stored.read(0..stored.groups()).ok()?.0);
     }
     // of other settings it is cut otherwise
     let settings = plan.table_settings().ok()?;
@@ -179,17 +183,34 @@ impl Stored {
         self.head.version == env!("CARGO_PKG_VERSION")
     }
 
-    /// How many shards the pictures are cut into.
-    pub fn shards(&self) -> usize {
+    /// How many row groups there are.
+    pub(super) fn groups(&self) -> usize {
         self.file.groups()
     }
 
-    /// The shard that the picture at `path` must be in, where all pictures are sorted by path.
-    pub(super) fn shard_of(&self, path: &str) -> Option<usize> {
+    /// How many shards the pictures are cut into.
+    pub fn shards(&self) -> usize {
+        self.groups() - self.head.others.len()
+    }
+
+    /// The row groups of these shards, and those of other files between them.
+    pub fn groups_of(&self, shards: Range<usize>) -> Range<usize> {
+        let group = |shard| self.head.others.iter().fold(shard, |group, &other| group + usize::from(other <= group));
+        if shards.is_empty() { 0..0 } else { group(shards.start)..group(shards.end - 1) + 1 }
+    }
+
+    /// The shards in these row groups.
+    pub fn shards_in(&self, groups: &Range<usize>) -> Range<usize> {
+        let shard = |group: usize| group - self.head.others.partition_point(|&other| other < group);
+        shard(groups.start)..shard(groups.end)
+    }
+
+    /// The row group that the picture at `path` must be in, where all pictures are sorted by path.
+    pub(super) fn group_of(&self, path: &str) -> Option<usize> {
         if !self.head.archives.is_empty() {
             return None;
         }
-        let (mut from, mut to) = (0, self.shards());
+        let (mut from, mut to) = (0, self.groups());
         while to - from > 1 {
             let middle = from.midpoint(to);
             let first = self.file.read(middle..middle + 1, &["path"]).ok()?.texts("path").ok()?;
@@ -201,26 +222,26 @@ impl Stored {
         Some(from)
     }
 
-    /// Cuts these shards into parts that are in memory at a time.
-    pub fn parts(&self, shards: Range<usize>) -> Vec<Range<usize>> {
+    /// Cuts these row groups into parts that are in memory at a time.
+    pub fn parts(&self, groups: Range<usize>) -> Vec<Range<usize>> {
         let (mut parts, mut rows): (Vec<Range<usize>>, usize) = (Vec::new(), 0);
-        for shard in shards {
-            rows += self.file.rows(shard);
+        for group in groups {
+            rows += self.file.rows(group);
             match parts.last_mut().filter(|_| rows <= self.together) {
-                Some(part) => part.end = shard + 1,
+                Some(part) => part.end = group + 1,
                 None => {
-                    parts.push(shard..shard + 1);
-                    rows = self.file.rows(shard);
+                    parts.push(group..group + 1);
+                    rows = self.file.rows(group);
                 }
             }
         }
         parts
     }
 
-    /// Reads the pictures of these shards and the other files beside them; gives the pictures of each shard, too.
-    pub fn read(&self, shards: Range<usize>) -> Result<(Listing, Vec<Range<usize>>), IoError> {
-        let columns = self.file.read(shards.clone(), &COLUMNS)?;
-        let mut rows_of = shards.map(|shard| self.file.rows(shard));
+    /// Reads the pictures of these row groups and the other files beside them; gives the pictures of each shard, too.
+    pub fn read(&self, groups: Range<usize>) -> Result<(Listing, Vec<Range<usize>>), IoError> {
+        let columns = self.file.read(groups.clone(), &COLUMNS)?;
+        let mut rows_of = groups.map(|group| self.file.rows(group));
         let (mut left, mut ranges, mut start) = (rows_of.next().unwrap_or(0), Vec::new(), 0);
         let head = &self.head;
         let classes: BTreeMap<&str, Arc<str>> =
@@ -256,7 +277,7 @@ impl Stored {
             }
             left -= 1;
             if left == 0 {
-                ranges.push(start..listing.pictures.len());
+                ranges.extend(Some(start..listing.pictures.len()).filter(|shard| !shard.is_empty()));
                 (start, left) = (listing.pictures.len(), rows_of.next().unwrap_or(0));
             }
         }

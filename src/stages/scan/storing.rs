@@ -1,4 +1,5 @@
-//! Writes a listing into the store, part by part: a row group for each shard.
+//! Writes a listing into the store, part by part: a row group for each shard, and others for files that are no
+//! pictures and lie before the first or behind the last one.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -57,19 +58,20 @@ impl Storing<'_> {
             }
             Ok::<_, IoError>(part)
         });
-        let (synced, head) = self.write(head, parts)?;
+        let (synced, head) = self.write(head, listing.len(), parts)?;
         synced.rename()?;
         Ok(there != Some(head))
     }
 
-    /// Writes a listing that is made part by part, and opens it. It takes the place of the one in the store when it is
-    /// [kept](Stored::keep).
+    /// Writes a listing of `count` pictures that is made part by part, and opens it. It takes the place of the one in
+    /// the store when it is [kept](Stored::keep).
     pub fn draft<E: From<IoError>>(
         &self,
         whole: &Listing,
+        count: usize,
         parts: impl Iterator<Item = Result<Listing, E>>,
     ) -> Result<Listing, E> {
-        let (synced, _) = self.write(self.head(whole)?, parts.map(|part| part.map(Cow::Owned)))?;
+        let (synced, _) = self.write(self.head(whole)?, count, parts.map(|part| part.map(Cow::Owned)))?;
         Ok(Stored::draft(self.plan, synced)?.into_listing())
     }
 
@@ -85,43 +87,45 @@ impl Storing<'_> {
         })
     }
 
-    /// Writes the parts of a listing. Gives the head with the facts that they tell.
+    /// Writes the parts of a listing of `count` pictures. Gives the head with the facts that they tell.
     fn write<'l, E: From<IoError>>(
         &self,
         mut head: Head,
+        count: usize,
         parts: impl Iterator<Item = Result<Cow<'l, Listing>, E>>,
     ) -> Result<(Synced, Head), E> {
         let path = self.plan.dir.listing();
         let archives = head.archives.clone();
         let numbers: Numbers = archives.iter().map(Facts::path).zip(0..).collect();
         let mut file = Sink::create(&path).map_err(IoError::from)?;
-        let mut writer = Writer::new(&mut file, &path, &table(&[], &head.classes, &numbers), None, &[])?;
+        let writer = Writer::new(&mut file, &path, &table(&[], &head.classes, &numbers), None, &[])?;
         let mut hashes = Hashes::default();
         head.summary = Summary::default();
         let mut left = Listing { classes: head.classes.clone(), ..Listing::default() };
+        let (mut to_come, mut groups) = (count, Groups { writer, numbers: &numbers, have_pictures: Vec::new() });
         for part in parts {
             let part = part?;
             hashes.add(&part);
             head.summary.add(&part);
-            left = self.append(&mut writer, &numbers, left, &part)?;
+            to_come = to_come.saturating_sub(part.pictures.len());
+            left = self.append(&mut groups, left, &part, to_come == 0)?;
         }
-        let mut aside = left.aside.iter().peekable();
-        let mut last = group(&left.pictures, &mut aside);
-        last.extend(aside.map(Row::Aside));
-        writer.append(table(&last, &head.classes, &numbers), &[])?;
+        let Groups { mut writer, have_pictures, .. } = groups;
+        head.others = (0..have_pictures.len()).filter(|&group| !have_pictures[group]).collect();
         [head.fingerprint, head.paths] = hashes.finish(&head.classes);
         writer.note(HEAD, serde_json::to_string(&head).map_err(IoError::json(&path))?);
         writer.finish()?;
         Ok((file.sync().map_err(IoError::from)?, head))
     }
 
-    /// Appends the shards of a part but the last, which may go on in the next part, and gives the rest.
+    /// Appends the shards of a part but the last, which may go on in the next part where this one has not the
+    /// `last_pictures`, and gives the rest.
     fn append<W: Write>(
         &self,
-        writer: &mut Writer<W>,
-        numbers: &Numbers,
+        groups: &mut Groups<W>,
         mut left: Listing,
         part: &Listing,
+        last_pictures: bool,
     ) -> Result<Listing, IoError> {
         // a listing that is held is not copied
         let is_alone = left.pictures.is_empty() && left.aside.is_empty();
@@ -130,12 +134,20 @@ impl Storing<'_> {
             left.aside.extend_from_slice(&part.aside);
         }
         let all = if is_alone { part } else { &left };
-        let mut shards = (self.cut)(&all.pictures);
-        let open = shards.pop().unwrap_or_default();
+        let (mut shards, end) = ((self.cut)(&all.pictures), all.pictures.len());
+        let open = if last_pictures { end..end } else { shards.pop().unwrap_or_default() };
         let mut aside = all.aside.iter().peekable();
         for rows in shards {
-            let rows = group(&all.pictures[rows], &mut aside);
-            writer.append(table(&rows, &left.classes, numbers), &[])?;
+            let is_last = last_pictures && rows.end == end;
+            let mut rows = group(&all.pictures[rows], &mut aside);
+            if is_last {
+                rows.extend(aside.by_ref().map(Row::Aside));
+            }
+            groups.append(&rows, &all.classes)?;
+        }
+        if last_pictures || end == 0 {
+            // no shard is open to which these files belong
+            groups.append(&aside.by_ref().map(Row::Aside).collect::<Vec<_>>(), &all.classes)?;
         }
         let written = all.aside.len() - aside.len();
         if is_alone {
@@ -148,6 +160,25 @@ impl Storing<'_> {
         left.pictures.drain(..open.start);
         left.aside.drain(..written);
         Ok(left)
+    }
+}
+
+/// The row groups that were written.
+struct Groups<'a, W: Write> {
+    writer: Writer<'a, W>,
+    numbers: &'a Numbers<'a>,
+    /// Whether there are pictures in each.
+    have_pictures: Vec<bool>,
+}
+
+impl<W: Write> Groups<'_, W> {
+    /// Appends a row group, unless it is empty.
+    fn append(&mut self, rows: &[Row], classes: &[String]) -> Result<(), IoError> {
+        if !rows.is_empty() {
+            self.have_pictures.push(rows.iter().any(|row| row.picture().is_some()));
+            self.writer.append(table(rows, classes, self.numbers), &[])?;
+        }
+        Ok(())
     }
 }
 
