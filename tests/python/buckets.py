@@ -4,11 +4,11 @@
     pip install 'moto[server]' boto3;  npm install --prefix /tmp/azurite azurite
     python tests/python/buckets.py target/release/featurize --azurite /tmp/azurite/node_modules/.bin/azurite-blob
 
-Needs a program that was built with `--features cloud`. It kills a run (`kill -9`) and a server, starts them again, and
-compares all tables with those of an undisturbed run. `--rate N` measures N pictures from the folder, from S3 and by
-URLs: pictures a second, seconds of processor of the program itself, and its memory. moto takes some 6 ms of processor
-for each object, more than the network of EfficientNet-Lite0 takes for a picture, so S3 is measured with a small server
-of this file beside it, which answers the same requests from memory.
+It kills a run (`kill -9`) and a server, starts them again, and compares all tables with those of an undisturbed run.
+`--rate N` measures N pictures from the folder, from S3 and by URLs: pictures a second, milliseconds of processor of the
+program itself for a picture, and its memory. moto takes some 6 ms of processor for each object, where the program takes
+10 for a picture of EfficientNet-Lite0, so S3 is also measured with a small server of this file, which answers the same
+requests from memory.
 """
 
 import argparse
