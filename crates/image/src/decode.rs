@@ -105,7 +105,7 @@ pub fn decode_for(recipe: &Recipe, bytes: &[u8], options: &DecodeOptions) -> Res
 
 fn decode_as(bytes: &[u8], options: &DecodeOptions, recipe: Option<&Recipe>) -> Result<Decoded, DecodeError> {
     let format = detect_format(bytes)?;
-    catch_panics(|| match format {
+    let decoded = catch_panics(|| match format {
         ImageFormat::Jpeg => jpeg::decode(bytes, options, recipe),
         #[cfg(feature = "avif")]
         ImageFormat::Avif => decode_avif(bytes, options),
@@ -131,7 +131,22 @@ fn decode_as(bytes: &[u8], options: &DecodeOptions, recipe: Option<&Recipe>) -> 
             let image = orientation::apply(image, orientation);
             Ok(Decoded { width: image.width, height: image.height, image })
         }
-    })
+    });
+    decoded.map_err(|error| told_as_cut(error, bytes, format))
+}
+
+/// Where a decoder says that the content contradicts itself, and the file is shorter than its own header says, the end
+/// of the file is the reason.
+fn told_as_cut(error: DecodeError, bytes: &[u8], format: ImageFormat) -> DecodeError {
+    let cut = match format {
+        ImageFormat::WebP => webp::ends_early(bytes),
+        ImageFormat::Ico => icon::ends_early(bytes),
+        _ => false,
+    };
+    if error.kind != DecodeErrorKind::Corrupt || !cut {
+        return error;
+    }
+    DecodeError::new(DecodeErrorKind::Truncated, format!("the file ends early ({error})"))
 }
 
 /// Returns width and height from the header, without decoding; none where the header cannot be read.

@@ -18,19 +18,37 @@ pub(crate) struct IconEntry<'a> {
     bits: u16,
 }
 
+/// The entries of the directory, 16 bytes each, and the number that the file says; fewer where it ends before.
+fn directory(bytes: &[u8]) -> Option<(&[[u8; 16]], usize)> {
+    let count = usize::from(u16::from_le_bytes(*bytes.get(4..)?.first_chunk()?));
+    let entries = bytes.get(6..)?.as_chunks::<16>().0;
+    Some((&entries[..count.min(entries.len())], count))
+}
+
+/// Length and position of the picture of an entry.
+fn extent(entry: &[u8; 16]) -> [usize; 2] {
+    [8, 12].map(|at| u32::from_le_bytes([entry[at], entry[at + 1], entry[at + 2], entry[at + 3]]) as usize)
+}
+
+/// Whether the directory, or a picture that it names, goes on beyond the end of the file.
+pub(crate) fn ends_early(bytes: &[u8]) -> bool {
+    directory(bytes).is_none_or(|(entries, count)| {
+        let beyond = |entry| extent(entry).into_iter().fold(0, usize::saturating_add) > bytes.len();
+        entries.len() < count || entries.iter().any(beyond)
+    })
+}
+
 /// Returns the largest picture and, of several of that size, the one with the fewest colours, as Pillow does.
 pub(crate) fn largest(bytes: &[u8]) -> Option<IconEntry<'_>> {
-    let count = usize::from(u16::from_le_bytes(*bytes.get(4..)?.first_chunk()?));
-    let entries = bytes.get(6..)?.as_chunks::<16>().0.iter().take(count);
+    let (entries, _) = directory(bytes)?;
     let side = |byte: u8| if byte == 0 { 256 } else { u32::from(byte) };
     let depth = |e: &[u8; 16]| match (u16::from_le_bytes([e[6], e[7]]), e[2]) {
         (0, 0 | 1) => 256,
         (0, colours) => 8 - (colours - 1).leading_zeros() as u16,
         (bits, _) => bits,
     };
-    let entry = entries.min_by_key(|e| (Reverse(side(e[0]) * side(e[1])), depth(e)))?;
-    let [length, start] =
-        [8, 12].map(|at| u32::from_le_bytes([entry[at], entry[at + 1], entry[at + 2], entry[at + 3]]) as usize);
+    let entry = entries.iter().min_by_key(|e| (Reverse(side(e[0]) * side(e[1])), depth(e)))?;
+    let [length, start] = extent(entry);
     Some(IconEntry { data: bytes.get(start..)?, length, bits: u16::from_le_bytes([entry[6], entry[7]]) })
 }
 

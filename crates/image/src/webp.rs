@@ -26,6 +26,12 @@ pub(crate) fn chunks(bytes: &[u8]) -> impl Iterator<Item = Chunk<'_>> {
     })
 }
 
+/// Whether the file is shorter than its header says.
+pub(crate) fn ends_early(bytes: &[u8]) -> bool {
+    let length = bytes.get(4..).and_then(|rest| rest.first_chunk()).map(|length| u32::from_le_bytes(*length));
+    length.is_none_or(|length| 8 + u64::from(length) > bytes.len() as u64)
+}
+
 /// Returns the flags of the VP8X chunk, which say what the file holds; 0 where there is no such chunk.
 pub(crate) fn flags(bytes: &[u8]) -> u8 {
     let head = chunks(bytes).next().filter(|chunk| chunk.kind == b"VP8X");

@@ -11,6 +11,14 @@ fn a_file_that_ends_early_is_truncated() {
             assert_eq!(kind(&bytes[..end]), Some(DecodeErrorKind::Truncated), "{name}, {part}/16");
         }
     }
+    // The header of these says how long the file is.
+    for (name, header) in [("lossy.webp", 12), ("lossless.webp", 12), ("rgb.ico", 6), ("rgb.qoi", 14), ("rgb.ppm", 13)]
+    {
+        let bytes = golden(&format!("image_{name}"));
+        for end in (header..bytes.len() - 16).step_by(7) {
+            assert_eq!(kind(&bytes[..end]), Some(DecodeErrorKind::Truncated), "{name}, {end} of {}", bytes.len());
+        }
+    }
     for name in ["420.jpg", "progressive.jpg", "restart.jpg"] {
         let jpeg = golden(&format!("image_{name}"));
         for missing in 3..=40 {
