@@ -135,12 +135,13 @@ fn decode_as(bytes: &[u8], options: &DecodeOptions, recipe: Option<&Recipe>) -> 
     decoded.map_err(|error| told_as_cut(error, bytes, format))
 }
 
-/// Where a decoder says that the content contradicts itself, and the file is shorter than its own header says, the end
-/// of the file is the reason.
+/// Where a decoder says that the content contradicts itself, and the file is shorter than its own header says or lacks
+/// its end marker, the end of the file is the reason.
 fn told_as_cut(error: DecodeError, bytes: &[u8], format: ImageFormat) -> DecodeError {
     let cut = match format {
         ImageFormat::WebP => webp::ends_early(bytes),
         ImageFormat::Ico => icon::ends_early(bytes),
+        ImageFormat::Qoi => !bytes.ends_with(&[0, 0, 0, 0, 0, 0, 0, 1]),
         _ => false,
     };
     if error.kind != DecodeErrorKind::Corrupt || !cut {
