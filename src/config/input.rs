@@ -81,7 +81,7 @@ pub struct Columns {
     /// The column of the classes.
     #[serde(rename = "label_column", skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
-    /// The column of the words `train` and `test`.
+    /// The column of the words for splits, `train` and `test` among them.
     #[serde(rename = "split_column", skip_serializing_if = "Option::is_none")]
     pub split: Option<String>,
 }

@@ -245,6 +245,8 @@ mod tests {
         {
             std::os::unix::fs::symlink("nowhere", dir.path().join("link.jpg")).expect("link");
             assert_eq!(kind(read(&dir.path().join("link.jpg"), None, &options)), "dangling_link");
+            std::os::unix::fs::symlink("loop.jpg", dir.path().join("loop.jpg")).expect("link");
+            assert_eq!(kind(read(&dir.path().join("loop.jpg"), None, &options)), "link_loop");
             assert_eq!(kind(read(dir.path(), None, &options)), "not_a_file");
             assert_eq!(kind(read(Path::new("/dev/zero"), None, &options)), "not_a_file");
         }

@@ -186,6 +186,7 @@ pub fn requests<'a>(mut places: impl Iterator<Item = &'a Path>) -> usize {
 pub fn open_file(path: &Path, seen: Option<u64>, most: u64) -> Result<Opened<'static>, Failure> {
     let file = open(path).map_err(|error| match error.kind() {
         ErrorKind::NotFound => absent(path, seen),
+        _ if is_loop(&error) => Failure::new("link_loop", LOOP),
         _ => error.into(),
     })?;
     // asked of the open file: the name may lead to another file by now
@@ -208,6 +209,20 @@ fn absent(path: &Path, seen: Option<u64>) -> Failure {
         None if path.is_symlink() => Failure::new("dangling_link", "a link to nothing"),
         None => Failure::new("missing", "there is no such file"),
     }
+}
+
+/// The reason of a link that cannot be followed to an end.
+pub(crate) const LOOP: &str = "a link that leads back to itself";
+
+/// Whether a link leads back to itself.
+#[cfg(unix)]
+pub(crate) fn is_loop(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::ELOOP)
+}
+
+#[cfg(not(unix))]
+pub(crate) fn is_loop(_: &io::Error) -> bool {
+    false
 }
 
 /// Opening a FIFO that nobody writes to would wait for ever.
@@ -268,7 +283,7 @@ impl Source for Listed<'_> {
 pub fn open_named(picture: &NamedFile, most: u64, stop: &Arc<AtomicBool>) -> Result<Opened<'static>, Failure> {
     match &picture.member {
         Some(member) => member.open(most),
-        None => open_place(picture.location.as_ref().map_err(Failure::unreadable)?, most, stop),
+        None => open_place(picture.location.as_ref().map_err(Failure::clone)?, most, stop),
     }
 }
 

@@ -115,6 +115,34 @@ fn things_that_are_no_files_are_rows_and_nothing_waits() {
 }
 
 #[test]
+fn commands_have_the_kinds_of_the_manifest() {
+    let workspace = Workspace::with_fruits(4, 2);
+    let link = workspace.path("pictures/Training/Lemon/loop.jpg");
+    std::os::unix::fs::symlink("loop.jpg", link).expect("a link");
+    std::os::unix::fs::symlink("nowhere", workspace.path("pictures/Training/Lemon/none.jpg")).expect("a link");
+    workspace.write("none.tar", b"");
+    workspace.run("out", &["--until", "extract", "--set", "input.max_bad_fraction=0.5"]).ok();
+    let rows = manifest(&workspace, "out");
+    let told = |path: &str| {
+        let run = featurize().current_dir(workspace.path("")).args(["classify", path, "--json"]).output();
+        let said = String::from_utf8(run.expect("started").stdout).expect("text");
+        let lines = said.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON"));
+        let kind = |error: &str| error.split(": ").next().map(String::from);
+        let all = lines.filter_map(|line| Some([line["path"].as_str()?.to_string(), kind(line["error"].as_str()?)?]));
+        all.collect::<Vec<_>>()
+    };
+    for (name, kind) in [("loop.jpg", "link_loop"), ("none.jpg", "dangling_link")] {
+        let path = format!("Training/Lemon/{name}");
+        assert_eq!(row(&rows, &path), ("failed", kind));
+        let alone = format!("pictures/{path}");
+        assert_eq!(told(&alone), [[alone.clone(), kind.to_string()]]);
+        assert!(told("pictures/Training").contains(&[alone, kind.to_string()]), "{name} in its folder");
+    }
+    assert_eq!(told("none.tar"), [["none.tar", "empty"]]);
+    assert_eq!(told("none.tar/a.jpg"), [["none.tar/a.jpg", "empty"]]);
+}
+
+#[test]
 fn a_folder_deeper_than_a_path_may_be_is_a_row() {
     let workspace = Workspace::with_fruits(4, 2);
     // two halves, each of which has a path; one is moved to the bottom of the other

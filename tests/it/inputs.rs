@@ -114,18 +114,44 @@ fn tables_as_programs_write_them() {
         (format!("path,label\n{a},x,y\n"), "labels.csv"),
         ("path,label\n../a.jpg,x\n".to_string(), "outside"),
         (format!("path,label\n{a},x\n,x\n"), "the path is empty"),
-        (String::new(), "has no column `path`"),
+        (String::new(), "line 1: the table is empty; its first line is to name its columns"),
         (format!("id,breed\n{a},x\n"), "its header is `id,breed`; name the columns"),
         (format!("path,label\n{a},x\n{b},\"{}\n", "y".repeat(1 << 20)), "line 3: it is longer than 1048576 bytes"),
         (format!("path,label\n{a},{}\n", "y".repeat(4097)), "line 2: the label has 4097 bytes"),
         ("path,label\n".to_string(), "labels.csv has no line below its header"),
         ("PK\u{3}\u{4}\0\0".to_string(), "save the table as CSV in UTF-8"),
-        (format!("path,split\n{a},Train\n"), "the split is `Train`"),
+        (format!("path,split\n{a},Trains\n"), "the split is `Trains`"),
     ];
     for (table, text) in bad {
         workspace.write("labels.csv", table.as_bytes());
         scan(&workspace, "bad", &[&split]).ended(2, &[text]);
     }
+}
+
+#[test]
+fn words_for_splits_are_those_of_folders() {
+    let workspace = Workspace::with_fruits(4, 0);
+    let folder = std::fs::read_dir(workspace.path("pictures/Training/Lemon")).expect("folder");
+    let mut names: Vec<String> =
+        folder.map(|one| one.expect("entry").file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    let split = format!("input.split={{csv: {}}}", workspace.path("labels.csv").display());
+    let of = |out: &str, words: [&str; 4]| {
+        let lines = names.iter().zip(words).map(|(name, word)| format!("Training/Lemon/{name},{word}\n"));
+        workspace.write("labels.csv", format!("path,split\n{}", lines.collect::<String>()).as_bytes());
+        scan(&workspace, out, &[&split]).ok();
+        let manifest = Columns::read(&workspace.path(out).join("manifest.parquet"), &["kind"]).expect("read");
+        let found = rows(&workspace, out).into_iter().map(|(_, _, split)| split).collect::<Vec<_>>();
+        (found, manifest.texts("kind").expect("text").into_iter().flatten().collect::<Vec<_>>())
+    };
+    let (found, aside) = of("one", ["Train", "TRAINING", "TEST", "Testing"]);
+    assert_eq!((found, aside.len()), (["train", "train", "test", "test"].map(String::from).to_vec(), 0));
+    // the validation is the test where there is no other
+    let (found, _) = of("two", ["train", "Train", "val", "Validation"]);
+    assert_eq!(found, ["train", "train", "test", "test"]);
+    let (found, aside) = of("three", ["train", "val", "train", "Test"]);
+    assert_eq!(found, ["train", "train", "test"]);
+    assert_eq!(aside, ["split"]);
 }
 
 #[test]

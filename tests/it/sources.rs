@@ -129,10 +129,12 @@ fn samples_have_the_classes_beside_them_and_a_glob_means_many() {
         ("samples.tar.gz/part/0000.jpg", "samples.tar/part/0000.jpg")
     );
     // a table may name them
-    workspace.write("t.csv", b"path,label\nsamples.tar/part/0000.jpg,a\nsamples.tar.gz/part/0001.jpg,b\n");
+    let lines = "samples.tar/part/0000.jpg,a,Train\nsamples.tar.gz/part/0001.jpg,b,val\n";
+    workspace.write("t.csv", format!("path,label,split\n{lines}").as_bytes());
     let table = format!("input.split={{csv: {}}}", workspace.path("t.csv").display());
     run(&workspace, "csv", &[&root, &table]).ok();
-    assert_eq!(self::rows(&workspace, "csv").iter().map(|row| row[1].as_str()).collect::<Vec<_>>(), ["b", "a"]);
+    let rows = self::rows(&workspace, "csv");
+    assert_eq!(rows.iter().map(|row| [&row[1][..], &row[2]]).collect::<Vec<_>>(), [["b", "test"], ["a", "train"]]);
     workspace.write("t.csv", b"path,label\npart/0000.jpg,a\n");
     assert!(run(&workspace, "csv", &[&root, &table]).error().contains("part/0000.jpg is in several archives"));
 }
@@ -164,6 +166,82 @@ fn a_changed_archive_recomputes_what_changed() {
     assert!((1..=4).contains(&again.extracted()), "{}", again.extracted());
 }
 
+/// The paths of every table of features.
+fn tables(workspace: &Workspace, out: &str) -> Vec<Vec<String>> {
+    let parts = std::fs::read_dir(workspace.path(out).join("features")).expect("features");
+    let keys = |part: std::io::Result<std::fs::DirEntry>| {
+        let (keys, _) = FeatureFile::open(&part.expect("entry").path()).and_then(|file| file.read()).expect("read");
+        keys.into_iter().map(|key| key.path).collect()
+    };
+    parts.map(keys).collect()
+}
+
+#[test]
+fn no_shard_crosses_a_stream_and_a_changed_one_recomputes_its_own() {
+    let workspace = workspace();
+    let packed = |archive: &[u8]| {
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        std::io::Write::write_all(&mut packed, archive).expect("packed");
+        packed.finish().expect("packed")
+    };
+    let [mut first, second] = ["ustar.tar", "samples.tar"].map(|name| workspace.read(&format!("sources/{name}")));
+    workspace.write("many/a.tar.gz", &packed(&first));
+    workspace.write("many/b.tar.gz", &packed(&second));
+    let root = format!("input.root={}", workspace.path("many/*.tar.gz").display());
+    let sets = [root.as_str(), "extract.shard_rows=3"];
+    run(&workspace, "out", &sets).ok();
+    let before = tables(&workspace, "out");
+    assert_eq!(before.iter().map(Vec::len).sum::<usize>(), 12, "{before:?}");
+    for table in &before {
+        let archive = |path: &String| path.starts_with("a.tar.gz/");
+        assert!(table.iter().all(|path| archive(path) == archive(&table[0])) && table.len() <= 3, "{table:?}");
+    }
+    let length = workspace.read("sources/folder/Training/Kiwi/1.jpg").len();
+    first[512 + length - 20] ^= 0x10;
+    workspace.write("many/a.tar.gz", &packed(&first));
+    let again = run(&workspace, "out", &sets).ok();
+    assert!((1..=3).contains(&again.extracted()), "{}", again.extracted());
+    run(&workspace, "anew", &[&sets[..], &["output.cache=none"]].concat()).ok();
+    assert!(workspace.results("out") == workspace.results("anew"));
+}
+
+#[test]
+fn a_changed_row_group_recomputes_its_own_shards() {
+    use arrow::array::{ArrayRef, BinaryArray, RecordBatch};
+    use parquet::arrow::ArrowWriter;
+    use parquet::file::properties::WriterProperties;
+    let workspace = workspace();
+    let mut pictures: Vec<Vec<u8>> = walkdir::WalkDir::new(workspace.path("sources/folder"))
+        .sort_by_file_name()
+        .into_iter()
+        .map(|entry| entry.expect("entry"))
+        .filter(|entry| entry.file_type().is_file())
+        .map(|entry| std::fs::read(entry.path()).expect("read"))
+        .collect();
+    let write = |pictures: &[Vec<u8>]| {
+        let column: ArrayRef = std::sync::Arc::new(pictures.iter().map(Some).collect::<BinaryArray>());
+        let batch = RecordBatch::try_from_iter([("image", column)]).expect("a table");
+        let properties = WriterProperties::builder().set_max_row_group_row_count(Some(2)).build();
+        let file = std::fs::File::create(workspace.path("grouped.parquet")).expect("created");
+        let mut writer = ArrowWriter::try_new(file, batch.schema(), Some(properties)).expect("begun");
+        writer.write(&batch).expect("written");
+        writer.close().expect("closed");
+    };
+    write(&pictures);
+    let root = format!("input.root={}", workspace.path("grouped.parquet").display());
+    let sets = [root.as_str(), "extract.shard_rows=2"];
+    assert_eq!(run(&workspace, "out", &sets).ok().extracted(), 8);
+    assert!(tables(&workspace, "out").len() >= 4);
+    let last = pictures.last_mut().expect("pictures");
+    let near_the_end = last.len() - 20;
+    last[near_the_end] ^= 0x10;
+    write(&pictures);
+    let again = run(&workspace, "out", &sets).ok();
+    assert!((1..=2).contains(&again.extracted()), "{}", again.extracted());
+    run(&workspace, "anew", &[&sets[..], &["output.cache=none"]].concat()).ok();
+    assert!(workspace.results("out") == workspace.results("anew"));
+}
+
 #[test]
 fn commands_take_archives_too() {
     let workspace = workspace();
@@ -190,6 +268,22 @@ fn commands_take_archives_too() {
     let below: Vec<_> =
         folder.iter().filter_map(|(key, bits)| Some((key.strip_prefix("Test/")?.to_string(), bits.clone()))).collect();
     assert!(embedded("plain.zip/Test") == below && below.len() == 4);
+    // `classify` and `predict` say of a member what they say of the file
+    let train = "train={logistic: {}, calibrate: none}";
+    workspace.run("fitted", &["--set", SPLIT, "--set", train, "--set", "report=null"]).ok();
+    let fitted = workspace.path("fitted");
+    for command in [&["classify"][..], &["predict", fitted.to_str().expect("text")]] {
+        let told = |root: &str| {
+            let path = workspace.path("sources").join(root).join("Test");
+            let run = Run::of(featurize().args(command).arg(&path).args(["--csv", "-q"]).output().expect("started"));
+            run.ok().stdout.replace(&path.display().to_string(), "")
+        };
+        let folder = told("folder");
+        assert!(folder.lines().count() > 4, "{folder}");
+        for archive in ["ustar.tar", "plain.zip"] {
+            assert_eq!(told(archive), folder, "{command:?} {archive}");
+        }
+    }
 }
 
 #[test]
@@ -261,6 +355,7 @@ fn roots_that_are_nothing_are_told() {
     let workspace = workspace();
     workspace.write("sources/notes.txt", b"text");
     workspace.write("sources/bad.tar", b"text");
+    workspace.write("sources/none.zip", b"");
     let told = |root: &str, more: &[&str]| {
         let root = format!("input.root={}", workspace.path("sources").join(root).display());
         let sets: Vec<&str> = [root.as_str()].into_iter().chain(more.iter().copied()).collect();
@@ -274,6 +369,7 @@ fn roots_that_are_nothing_are_told() {
         ("*.tgz", &[], "no file whose name ends in"),
         ("a[b/*.tar", &[], "is not a pattern"),
         ("bad.tar", &[], "it is no tar archive"),
+        ("none.zip", &[], "the file is empty"),
         ("folder", &["input.parquet={}"], "no file in"),
         ("ustar.tar", &["input.parquet={}"], "it names columns of Parquet and Arrow files"),
         ("plain.parquet", &["input.parquet={image: imag}"], "it has no column `imag`"),

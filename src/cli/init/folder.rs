@@ -7,7 +7,7 @@ use super::{splits, table, words};
 use crate::cli::usage;
 use crate::error::Error;
 use crate::progress::plural;
-use crate::stages::scan::{Kind, met};
+use crate::stages::scan::{Kind, Role, met, role};
 
 /// The pictures, splits and classes that were found below a folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -153,11 +153,10 @@ fn by_class(root: &Path, paths: &[Parts]) -> Found {
     let mut remarks = Vec::new();
     // a test folder without classes is not a class itself
     let is_flat = |folder: &str| inside.iter().all(|path| path[0] != folder || path.len() == 2);
-    let of_split = |folder: &&String| words::role(folder).is_some_and(|(_, beside)| beside.is_empty());
+    let of_split = |folder: &&String| role(folder).is_some_and(|(_, beside)| beside.is_empty());
     let split: Vec<String> = classes.keys().filter(of_split).cloned().collect();
-    let unlabelled =
-        |folder: &&String| is_flat(folder) && !matches!(words::role(folder), Some((words::Role::Train, _)));
-    let has_train = split.iter().any(|folder| matches!(words::role(folder), Some((words::Role::Train, _))));
+    let unlabelled = |folder: &&String| is_flat(folder) && !matches!(role(folder), Some((Role::Train, _)));
+    let has_train = split.iter().any(|folder| matches!(role(folder), Some((Role::Train, _))));
     let left: Vec<String> = match !has_train && classes.len() > split.len() + 1 {
         true => split.iter().filter(unlabelled).cloned().collect(),
         false => Vec::new(),

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::folder::{DEEPER, Found, LabelRule, Parts, SplitRule, from_names, only_folder};
-use super::words::{self, Role};
+use super::words;
+use crate::stages::scan::{Role, role};
 
 /// The splits that the names of folders show.
 pub fn look(root: &Path, paths: &[Parts]) -> Option<Found> {
@@ -35,7 +36,7 @@ struct Named<'a> {
 fn named<'a>(folders: &BTreeSet<&'a str>) -> Option<Named<'a>> {
     let mut sets: BTreeMap<String, Vec<(Role, &str)>> = BTreeMap::new();
     for folder in folders {
-        if let Some((role, beside)) = words::role(folder) {
+        if let Some((role, beside)) = role(folder) {
             sets.entry(beside).or_default().push((role, folder));
         }
     }
@@ -63,7 +64,7 @@ impl<'a> Split<'a> {
         let mut split = Self { folder: folder.to_string(), paths: below.map(|path| path[1..].to_vec()).collect() };
         while let Some(only) = only_folder(&split.paths) {
             let deeper = split.paths.iter().all(|path| path.len() > 2);
-            if !deeper && words::role(&only).is_none() {
+            if !deeper && role(&only).is_none() {
                 break;
             }
             split.folder = format!("{}/{only}", split.folder);

@@ -31,7 +31,7 @@ fn of_table(root: &Path, csv: &Path, there: &BTreeSet<String>, remarks: &mut Vec
     let mut refused = None;
     let found = paths.iter().find_map(|path| {
         let label = labels.iter().copied().find(|label| label != path).or_else(|| the_other(&header, path, &splits));
-        // a column of splits counts only where its words are `train` and `test`
+        // a column of splits counts only where all its words are those of splits
         let split = splits.iter().copied().map(Some).chain([None]);
         split.into_iter().find_map(|split| {
             let columns =

@@ -223,6 +223,12 @@ impl Reason {
     }
 }
 
+impl From<Reason> for Failure {
+    fn from(reason: Reason) -> Self {
+        Self::new(reason.kind.word(), reason.text)
+    }
+}
+
 /// An archive cannot be listed.
 #[derive(Debug)]
 pub enum ListError {
@@ -260,6 +266,9 @@ pub fn list(path: &Path, form: Form, columns: &Columns, tick: Tick) -> Result<Ve
     if !metadata.is_file() {
         let text = "a folder, a FIFO, a socket or a device";
         return Err(ListError::Archive(Reason::new(Kind::NotAFile, text)));
+    }
+    if metadata.len() == 0 {
+        return Err(ListError::Archive(Reason::new(Kind::Empty, "the file is empty")));
     }
     match form {
         Form::Tar => tar::list(path, file, &metadata, tick),

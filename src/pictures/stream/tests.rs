@@ -137,7 +137,7 @@ mod of_a_network {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/fruits/Test/Banana");
         let mut sound = crate::stages::scan::named(&folder, &mut Default::default()).expect("shipped");
         sound.truncate(10);
-        let gone = |i: usize| NamedFile::new(format!("gone {i}"), Err(format!("reason {i}")));
+        let gone = |i: usize| NamedFile::new(format!("gone {i}"), Err(Failure::unreadable(format!("reason {i}"))));
         let many = |n: usize| (0..n).map(gone).collect::<Vec<_>>();
         let rest = sound.split_off(5);
         [many(3), sound, many(150), rest, many(2)].concat()

@@ -9,9 +9,10 @@ use walkdir::WalkDir;
 
 use super::list::{Candidate, Found, NamedFile, folder_left_out, left_out};
 use super::names::relative;
-use super::{Aside, Kind, Split};
+use super::{Aside, Kind, Role, Split};
 use crate::config::{self, Input, PictureColumns};
-use crate::pictures::source::archive::{self, Form, ListError, Met, Reason};
+use crate::pictures::source::Failure;
+use crate::pictures::source::archive::{self, Form, ListError, Met};
 use crate::progress::{Interrupted, StageLine, Ui};
 
 /// The meaning of `input.root`.
@@ -244,8 +245,9 @@ pub fn named(path: &Path, form: Form, shown: &str, columns: &PictureColumns) -> 
     let met = match archive::list(path, form, columns, &mut |_| ui.check()) {
         Ok(met) => met,
         Err(ListError::Interrupted(interrupted)) => return Err(interrupted),
-        Err(ListError::Archive(Reason { text, .. }) | ListError::Column(_, text)) => {
-            return Ok(vec![NamedFile::new(shown.to_string(), Err(text))]);
+        Err(ListError::Archive(reason)) => return Ok(vec![NamedFile::new(shown.to_string(), Err(reason.into()))]),
+        Err(ListError::Column(_, text)) => {
+            return Ok(vec![NamedFile::new(shown.to_string(), Err(Failure::unreadable(text)))]);
         }
     };
     let is_ordered = met.iter().any(|met| met.content.as_ref().is_ok_and(|member| member.archive.is_ordered()));
@@ -255,7 +257,7 @@ pub fn named(path: &Path, form: Form, shown: &str, columns: &PictureColumns) -> 
             Ok(member) => {
                 Some(NamedFile { member: Some(Box::new(member)), ..NamedFile::new(name, Ok(path.join(inside))) })
             }
-            Err(reason) => reason.kind.is_failed().then(|| NamedFile::new(name, Err(reason.text))),
+            Err(reason) => reason.kind.is_failed().then(|| NamedFile::new(name, Err(reason.into()))),
         }
     };
     let mut all: Vec<NamedFile> = met.into_iter().filter_map(of).collect();
@@ -265,17 +267,17 @@ pub fn named(path: &Path, form: Form, shown: &str, columns: &PictureColumns) -> 
     Ok(all)
 }
 
-/// Splits that Hugging Face knows, with the words for them. After `SPLIT_KEYWORDS` of `datasets/data_files.py`
+/// Splits that Hugging Face knows, with its words for them, which differ a little from those of folders. After `SPLIT_KEYWORDS` of `datasets/data_files.py`
 /// (Apache-2.0).
-const SPLITS: [(&str, &[&str]); 3] = [
-    ("train", &["train", "training"]),
-    ("validation", &["validation", "valid", "dev", "val"]),
-    ("test", &["test", "testing", "eval", "evaluation"]),
+const SPLITS: [(Role, &[&str]); 3] = [
+    (Role::Train, &["train", "training"]),
+    (Role::Validation, &["validation", "valid", "dev", "val"]),
+    (Role::Test, &["test", "testing", "eval", "evaluation"]),
 ];
 
 /// The split that a folder or the name of a file tells: `data/train-00000-of-00003.parquet`,
 /// `test/data-00000-of-00001.arrow`.
-fn split_word(key: &str) -> Option<&'static str> {
+fn split_word(key: &str) -> Option<Role> {
     let (folders, name) = key.rsplit_once('/').unwrap_or(("", key));
     let word = |text: &str| {
         let mut parts = text.split(|c: char| "-._ /".contains(c) || c.is_ascii_digit());
@@ -287,19 +289,14 @@ fn split_word(key: &str) -> Option<&'static str> {
 /// Returns the split of each file, or the reason why a table takes no part. Tables have the splits that their names
 /// tell, where one is train and another is not.
 fn splits(files: &[File]) -> Vec<Result<Option<Split>, &'static str>> {
-    let words: Vec<Option<&str>> =
+    let roles: Vec<Option<Role>> =
         files.iter().map(|file| split_word(&file.key).filter(|_| file.form.is_table())).collect();
-    let has = |word| words.contains(&Some(word));
-    if !(has("train") && (has("test") || has("validation"))) {
+    let has = |role| roles.contains(&Some(role));
+    if !(has(Role::Train) && (has(Role::Test) || has(Role::Validation))) {
         return vec![Ok(None); files.len()];
     }
-    let split = |word: &Option<&str>| match word {
-        Some("test") => Ok(Some(Split::Test)),
-        Some("validation") if has("test") => Err("of the split `validation`, which takes no part beside `test`"),
-        Some("validation") => Ok(Some(Split::Test)),
-        _ => Ok(Some(Split::Train)),
-    };
-    words.iter().map(split).collect()
+    let split = |role: &Option<Role>| role.unwrap_or(Role::Train).split(has(Role::Test)).map(Some);
+    roles.iter().map(split).collect()
 }
 
 #[cfg(test)]
@@ -312,16 +309,16 @@ mod tests {
 
     #[test]
     fn names_of_tables_tell_splits_as_hugging_face_does() {
-        for (key, word) in [
-            ("train-00000-of-00003.parquet", Some("train")),
-            ("data/test-00000-of-00001-3cc2a56602cbbc75.parquet", Some("test")),
-            ("validation/0000.parquet", Some("validation")),
-            ("my_eval.parquet", Some("test")),
+        for (key, role) in [
+            ("train-00000-of-00003.parquet", Some(Role::Train)),
+            ("data/test-00000-of-00001-3cc2a56602cbbc75.parquet", Some(Role::Test)),
+            ("validation/0000.parquet", Some(Role::Validation)),
+            ("my_eval.parquet", Some(Role::Test)),
             ("contest.parquet", None),
             ("trainer/a.parquet", None),
-            ("test/train-0.parquet", Some("test")),
+            ("test/train-0.parquet", Some(Role::Test)),
         ] {
-            assert_eq!(split_word(key), word, "{key}");
+            assert_eq!(split_word(key), role, "{key}");
         }
         let of = |keys: &[&str]| splits(&keys.iter().map(|key| file(key)).collect::<Vec<_>>());
         assert_eq!(of(&["test-0.parquet"]), [Ok(None)]);

@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 pub enum Kind {
     /// The system does not let it be read.
     Unreadable,
+    /// An archive or a table without any bytes.
+    Empty,
     /// A link to nothing.
     DanglingLink,
     /// A link to a folder above it.
@@ -65,6 +67,7 @@ impl Kind {
     pub fn word(self) -> &'static str {
         match self {
             Kind::Unreadable => "unreadable",
+            Kind::Empty => "empty",
             Kind::DanglingLink => "dangling_link",
             Kind::LinkLoop => "link_loop",
             Kind::Missing => "missing",
@@ -103,7 +106,7 @@ impl Kind {
         use Kind::*;
         let in_archives =
             matches!(self, NotAnArchive | Damaged | Truncated | TooLarge | Encrypted | Compression | Sparse);
-        in_archives || matches!(self, Unreadable | DanglingLink | LinkLoop | Missing)
+        in_archives || matches!(self, Unreadable | Empty | DanglingLink | LinkLoop | Missing)
     }
 }
 

@@ -18,6 +18,7 @@ use super::{Aside, Kind, Split};
 use crate::config::Columns;
 use crate::pictures::source::archive::Member;
 use crate::pictures::source::remote::is_url;
+use crate::pictures::source::{Failure, LOOP, is_loop};
 use crate::progress::{Interrupted, Ui};
 use crate::store::{self, RunDir};
 
@@ -159,14 +160,14 @@ pub struct NamedFile {
     /// As the user would write it; bytes that are not UTF-8 are written `\xNN`.
     pub path: String,
     /// Where it lies, or why it cannot be read. A member of an archive lies below it, as if the archive were a folder.
-    pub location: Result<PathBuf, String>,
+    pub location: Result<PathBuf, Failure>,
     /// Where in an archive it lies; none for a file by itself.
     pub member: Option<Box<Member>>,
 }
 
 impl NamedFile {
     /// A file by itself, or why it cannot be read.
-    pub fn new(path: String, location: Result<PathBuf, String>) -> Self {
+    pub fn new(path: String, location: Result<PathBuf, Failure>) -> Self {
         Self { path, location, member: None }
     }
 }
@@ -191,7 +192,7 @@ pub fn named(path: &Path, members: &mut Members) -> Result<Vec<NamedFile>, Inter
             let folder = path.parent().unwrap_or(Path::new(""));
             return Ok(match from_csv(folder, path, &Columns::default()) {
                 Ok(found) => below(folder, found),
-                Err(error) => vec![NamedFile::new(shown, Err(error.to_string()))],
+                Err(error) => vec![NamedFile::new(shown, Err(Failure::unreadable(error)))],
             });
         }
         None => return Ok(members.at(path)?.unwrap_or_else(itself)),
@@ -199,7 +200,7 @@ pub fn named(path: &Path, members: &mut Members) -> Result<Vec<NamedFile>, Inter
     match found {
         Ok(found) => Ok(below(path, found)),
         Err(RemoteError::Interrupted(interrupted)) => Err(interrupted),
-        Err(error) => Ok(vec![NamedFile::new(shown, Err(error.to_string()))]),
+        Err(error) => Ok(vec![NamedFile::new(shown, Err(Failure::unreadable(error)))]),
     }
 }
 
@@ -225,7 +226,8 @@ fn below(folder: &Path, found: Found) -> Vec<NamedFile> {
         NamedFile::new(name(&one.path), Ok(location))
     });
     let failed = found.aside.iter().filter(|aside| aside.kind.is_failed());
-    let failed = failed.map(|aside| NamedFile::new(name(&aside.path), Err(aside.reason.clone())));
+    let why = |aside: &Aside| Failure::new(aside.kind.word(), aside.reason.clone());
+    let failed = failed.map(|aside| NamedFile::new(name(&aside.path), Err(why(aside))));
     let mut all: Vec<NamedFile> = pictures.chain(failed).collect();
     all.sort_by(|a, b| a.path.cmp(&b.path));
     all
@@ -282,20 +284,10 @@ pub(super) fn add(found: &mut Found, location: &Path, path: String, raw: Option<
             Ok(_) => (Kind::DanglingLink, "a link to nothing".to_string()),
             Err(_) => (Kind::Missing, "there is no such file".to_string()),
         },
-        Err(error) if is_loop(&error) => (Kind::LinkLoop, "a link that leads back to itself".to_string()),
+        Err(error) if is_loop(&error) => (Kind::LinkLoop, LOOP.to_string()),
         Err(error) => (Kind::Unreadable, format!("cannot be read: {error}")),
     };
     found.leave(path, kind, reason);
-}
-
-#[cfg(unix)]
-fn is_loop(error: &std::io::Error) -> bool {
-    error.raw_os_error() == Some(libc::ELOOP)
-}
-
-#[cfg(not(unix))]
-fn is_loop(_: &std::io::Error) -> bool {
-    false
 }
 
 /// Describes an entry that the system does not let be read; the path of a folder ends with `/`.
@@ -308,7 +300,7 @@ fn unreadable(error: &walkdir::Error, root: &Path) -> (String, Kind, String) {
     match error.io_error() {
         // an entry that was listed and is not found is a link to nothing
         Some(io) if io.kind() == ErrorKind::NotFound => (path, Kind::DanglingLink, "a link to nothing".to_string()),
-        Some(io) if is_loop(io) => (path, Kind::LinkLoop, "a link that leads back to itself".to_string()),
+        Some(io) if is_loop(io) => (path, Kind::LinkLoop, LOOP.to_string()),
         // an entry that is no link is a folder that cannot be listed
         Some(io) if whole.is_dir() || !whole.is_symlink() => {
             (path + "/", Kind::Unreadable, format!("the folder cannot be read: {io}"))
@@ -359,7 +351,9 @@ mod tests {
         let names: Vec<&str> = found.iter().filter_map(|one| one.path.strip_prefix(&root)).collect();
         let expected = ["a.jpg", "b/a.png", "m.jpg", "z.jpg"];
         assert_eq!(names, if cfg!(unix) { &expected[..] } else { &["a.jpg", "b/a.png", "z.jpg"] });
-        assert!(found.iter().all(|one| one.location.is_err() == one.path.ends_with("m.jpg")), "{found:?}");
+        let kind = |one: &NamedFile| one.location.as_ref().err().map(|failure| failure.kind);
+        let expected = |one: &NamedFile| one.path.ends_with("m.jpg").then_some("dangling_link");
+        assert!(found.iter().all(|one| kind(one) == expected(one)), "{found:?}");
         let notes = NamedFile::new("b/notes.txt".into(), Ok("b/notes.txt".into()));
         assert_eq!(named(Path::new("b/notes.txt"), &mut Members::default()).expect("not interrupted"), [notes]);
     }

@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use super::list::NamedFile;
-use super::{archives, escape};
+use super::{Kind, archives, escape};
 use crate::config::PictureColumns;
+use crate::pictures::source::Failure;
 use crate::pictures::source::archive::Form;
 use crate::progress::Interrupted;
 
@@ -78,7 +79,8 @@ impl Pictures {
         }
         // an archive that cannot be listed has its reason instead of pictures
         let reason = self.places.get(&self.shown).and_then(|&place| self.all[place].location.clone().err());
-        let reason = reason.unwrap_or_else(|| format!("{} has no picture of this name", self.shown));
+        let absent = || Failure::new(Kind::Missing.word(), format!("{} has no picture of this name", self.shown));
+        let reason = reason.unwrap_or_else(absent);
         NamedFile::new(name, Err(reason))
     }
 }

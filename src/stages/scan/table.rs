@@ -12,7 +12,7 @@ use super::list::{Candidate, Found, add, shared};
 use super::names::{below, escape, relative, unescape};
 use super::remote::candidate;
 use super::text::Text;
-use super::{Kind, Split};
+use super::{Aside, Kind, Role, Split};
 use crate::config::{Columns, suggest};
 use crate::pictures::source::remote::{Facts, is_url};
 
@@ -91,7 +91,7 @@ struct Row {
     /// Below the root.
     inside: PathBuf,
     label: Option<Arc<str>>,
-    split: Option<Split>,
+    split: Part,
 }
 
 /// The names of the table's columns.
@@ -127,16 +127,29 @@ fn each_line<'a>(
 ) -> Result<Text<'a>, TableError> {
     let (mut text, names) = opened(table)?;
     let head = Head::of(&names, columns, table)?;
+    let has_test = head.split.is_some_and(|column| names_a_test(table, column));
     let mut record = csv::ByteRecord::new();
     loop {
         let start = text.position();
         let taken = match text.read(&mut record) {
-            Ok(true) => take(start.clone(), record.get(head.path).unwrap_or_default(), words(&head, &record)),
+            Ok(true) => take(start.clone(), record.get(head.path).unwrap_or_default(), words(&head, &record, has_test)),
             Ok(false) => return Ok(text),
             Err(reason) => Err(reason),
         };
         taken.map_err(|reason| at_line(table, &text, &start, &reason))?;
     }
+}
+
+/// Whether a line has a word for the test in that column. Faults of the table are told when its lines are taken.
+fn names_a_test(table: &Path, column: usize) -> bool {
+    let Ok((mut text, _)) = opened(table) else { return false };
+    let mut record = csv::ByteRecord::new();
+    while let Ok(true) = text.read(&mut record) {
+        if record.get(column).and_then(|word| Role::of(std::str::from_utf8(word).ok()?)) == Some(Role::Test) {
+            return true;
+        }
+    }
+    false
 }
 
 /// Keeps the members of archives that a table names, by their keys, or by their paths inside an archive where only one
@@ -167,13 +180,18 @@ pub fn among(found: Found, table: &Path, columns: &Columns) -> Result<Found, Tab
         Ok(())
     })?;
     let mut found = found;
-    let mut number = 0;
+    let (mut number, mut left) = (0, Vec::new());
     // pictures that no line names take no part, as in a folder
     found.candidates.retain_mut(|candidate| {
         number += 1;
-        let words = named.remove(&(number - 1));
-        words.map(|words| (candidate.label, candidate.split) = words).is_some()
+        let Some((label, split)) = named.remove(&(number - 1)) else { return false };
+        match split {
+            Ok(split) => (candidate.label, candidate.split) = (label, split),
+            Err(reason) => left.push(left_out(candidate, reason)),
+        }
+        split.is_ok()
     });
+    found.aside.extend(left);
     missing.into_iter().for_each(|path| found.leave(path, Kind::Missing, "there is no such member"));
     Ok(found)
 }
@@ -182,8 +200,16 @@ fn at_line(table: &Path, text: &Text, start: &csv::Position, reason: &str) -> Ta
     TableError::Wrong(format!("{}, line {}: {reason}", table.display(), text.line_at(start)))
 }
 
+/// The split of a line, where the table tells one, or the reason why its picture takes no part.
+type Part = Result<Option<Split>, &'static str>;
+
 /// The values of a line beside the path.
-type Words<'a> = (Option<&'a str>, Option<Split>);
+type Words<'a> = (Option<&'a str>, Part);
+
+fn left_out(candidate: &Candidate, reason: &str) -> Aside {
+    let bytes = (!is_url(&candidate.path)).then_some(candidate.bytes);
+    Aside { path: candidate.path.clone(), bytes, kind: Kind::Split, reason: reason.to_string() }
+}
 
 /// The lines of a table while their files are looked for.
 struct Rows<'a> {
@@ -209,7 +235,8 @@ impl<'a> Rows<'a> {
         if let Some(url) = std::str::from_utf8(field.trim_ascii()).ok().filter(|text| is_url(text)) {
             let (label, split) = words?;
             let label = label.map(|label| shared(&mut self.labels, label));
-            self.found.candidates.push(Candidate { label, split, ..candidate(url, Facts::default()) });
+            self.found.candidates.push(candidate(url, Facts::default()));
+            self.tell(label, split);
             return self.once(url.to_string());
         }
         let inside = self.place_of(field)?;
@@ -239,10 +266,22 @@ impl<'a> Rows<'a> {
         {
             return Ok(Some(row));
         }
-        if let Some(candidate) = self.found.candidates.get_mut(before) {
-            (candidate.label, candidate.split) = (row.label, row.split);
+        if self.found.candidates.len() > before {
+            self.tell(row.label, row.split);
         }
         self.once(path).map(|()| None)
+    }
+
+    /// Gives the picture that was added last its words, or leaves it out.
+    fn tell(&mut self, label: Option<Arc<str>>, split: Part) {
+        let Some(mut candidate) = self.found.candidates.pop() else { return };
+        match split {
+            Ok(split) => {
+                (candidate.label, candidate.split) = (label, split);
+                self.found.candidates.push(candidate);
+            }
+            Err(reason) => self.found.aside.push(left_out(&candidate, reason)),
+        }
     }
 
     fn once(&mut self, path: String) -> Result<(), String> {
@@ -324,7 +363,7 @@ fn from_folder(root: &Path, path: &Path) -> Option<PathBuf> {
 }
 
 /// Reads the label and the split of a line.
-fn words<'a>(head: &Head, record: &'a csv::ByteRecord) -> Result<Words<'a>, String> {
+fn words<'a>(head: &Head, record: &'a csv::ByteRecord, has_test: bool) -> Result<Words<'a>, String> {
     let text = |column: Option<usize>, name: &str| -> Result<Option<&'a str>, String> {
         let field = column.and_then(|column| record.get(column)).map(|field| field.trim_ascii());
         let text = field.map(std::str::from_utf8).transpose();
@@ -336,11 +375,11 @@ fn words<'a>(head: &Head, record: &'a csv::ByteRecord) -> Result<Words<'a>, Stri
         }
     };
     let label = text(head.label, "label")?;
-    let split = match (head.split, text(head.split, "split")?) {
-        (None, _) => None,
-        (_, Some("train")) => Some(Split::Train),
-        (_, Some("test")) => Some(Split::Test),
-        (_, word) => return Err(format!("the split is `{}`; it is `train` or `test`", word.unwrap_or(""))),
+    let word = text(head.split, "split")?.unwrap_or_default();
+    let split = match (head.split, Role::of(word)) {
+        (None, _) => Ok(None),
+        (_, Some(role)) => role.split(has_test).map(Some),
+        (_, None) => return Err(format!("the split is `{word}`; it is `train`, `validation` or `test`")),
     };
     Ok((label, split))
 }
