@@ -1,6 +1,8 @@
 //! `train`: which classifiers are trained, and how they are compared. Their hyperparameters are the structs of
 //! `featurize-learn`, with the reference in their doc comments.
 
+use std::borrow::Cow;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -17,7 +19,9 @@ use crate::learn::mlp::MlpParams;
 pub struct Train {
     /// Compares logistic regression (`c` from 0.0001 to 10,000), the nearest neighbours and two perceptrons by their
     /// log loss in the folds, and keeps the simplest within one standard error of the best: logistic regression before
-    /// neighbours before perceptrons, the smallest `c` first. `train: auto` is its short form.
+    /// neighbours before perceptrons, the smallest `c` first. Candidates for which there are too few pictures or too
+    /// little memory are left out, and there are at most as many folds as the largest class has pictures, unless `cv`
+    /// is given. `train: auto` is its short form.
     #[serde(deserialize_with = "values::present", skip_serializing_if = "Option::is_none")]
     pub auto: Option<Auto>,
     /// The classifiers that `auto` compares, the simplest first.
@@ -136,6 +140,26 @@ impl Train {
         // the key under which the user would write such a classifier
         let chosen = self.grid.iter().flat_map(Candidate::classifiers);
         own.chain(listed).chain(chosen.map(|one| (format!("train.{}", one.name()), one))).collect()
+    }
+
+    /// The settings with those candidates of `auto` that `check` passes; its first error where it passes none. A
+    /// classifier that is named in the YAML has to pass.
+    pub fn passing<E>(&self, check: impl Fn(&str, Classifier) -> Result<(), E>) -> Result<Cow<'_, Self>, E> {
+        if self.auto.is_none() {
+            self.keyed().into_iter().try_for_each(|(key, one)| check(&key, one))?;
+            return Ok(Cow::Borrowed(self));
+        }
+        let (mut passed, mut refused) = (Vec::new(), None);
+        for (candidate, (key, one)) in self.grid.iter().zip(self.keyed()) {
+            match check(&key, one) {
+                Ok(()) => passed.push(candidate.clone()),
+                Err(error) => refused = refused.or(Some(error)),
+            }
+        }
+        match refused.filter(|_| passed.is_empty()) {
+            Some(error) => Err(error),
+            None => Ok(Cow::Owned(Self { grid: passed, ..self.clone() })),
+        }
     }
 
     /// Mutable access to every perceptron, with its key in the YAML.

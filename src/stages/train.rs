@@ -11,6 +11,7 @@ mod table;
 mod validate;
 mod warm;
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
@@ -166,14 +167,22 @@ pub fn run(
     let keys = source.train_keys()?;
     let known = known(&keys, classes)?;
     let y = numbers(&keys, &known);
-    let all = settings.classifiers();
+    let asked = settings.classifiers().len();
     let size = (y.len(), source.cols(plan.width())?);
+    let shape = room::Shape { rows: size.0, cols: size.1, classes: known.len() };
+    let settings = &*settings.passing(|key, one| room::fits(&plan.pipeline.written(key), one, shape))?;
     let dear = settings.keyed().into_iter().find_map(|(key, one)| dear(&plan.pipeline.written(&key), one, size));
     dear.iter().for_each(|text| ui.warn(text));
-    let shape = room::Shape { rows: size.0, cols: size.1, classes: known.len() };
-    let keyed = settings.keyed();
-    keyed.iter().try_for_each(|(key, one)| room::fits(&plan.pipeline.written(key), *one, shape))?;
     let folds = calibrate::folds(settings, &keys, &y, &known)?;
+    let settings = &*match &folds {
+        Some(folds) => folds.passing(settings, &y, known.len())?,
+        None => Cow::Borrowed(settings),
+    };
+    let all = settings.classifiers();
+    if all.len() < asked {
+        let (few, all) = (asked - all.len(), plural(asked, "candidate"));
+        ui.note(&format!("{few} of {all} of `train: auto` left out: too few train pictures, or too little memory"));
+    }
     let (mut candidates, mut held_out) = (Vec::new(), Vec::new());
     if let Some(folds) = &folds {
         match validated(plan, settings, source, (&y, &known), folds, ui) {

@@ -94,6 +94,31 @@ fn auto_keeps_the_simplest_within_one_error_of_the_least_log_loss() {
 }
 
 #[test]
+fn auto_leaves_out_candidates_for_which_there_are_too_few_pictures() {
+    let cut = ["--set", "extract.layer=blocks.1.0", "--set", "extract.recipe.size=64", "--set", "reduce=null"];
+    // (pictures of each of the three classes, the YAML, folds, whether every fold leaves five neighbours)
+    for (each, train, folds, near) in
+        [(2, "auto", 2, false), (3, "{auto: {}, cv: 2}", 2, false), (3, "auto", 3, true), (4, "auto", 4, true)]
+    {
+        let workspace = Workspace::with_fruits(each, 4);
+        let ran = workspace.run("out", &[&cut[..], &["--set", &format!("train={train}")]].concat()).ok();
+        assert_eq!(ran.stderr.contains("1 of 12 candidates of `train: auto` left out"), !near, "{}", ran.stderr);
+        let metrics = json(&workspace, "out/metrics.json");
+        let scored = metrics["cross_validation"].as_array().expect("a list");
+        let names: Vec<&str> = scored.iter().map(|one| one["classifier"].as_str().expect("a name")).collect();
+        assert_eq!(names.iter().filter(|name| name.starts_with("knn")).count(), usize::from(near), "{each}: {names:?}");
+        assert_eq!(names.len(), 11 + usize::from(near), "{each}: {names:?}");
+        assert!(scored.iter().all(|one| one["folds"].as_array().map(Vec::len) == Some(folds)), "{each}: {scored:?}");
+        assert_eq!(scored.iter().filter(|one| one["kept"] == true).count(), 1);
+        predict_agrees(&workspace, "out");
+    }
+    // neighbours that the user has named are refused before the extraction
+    let failed = Workspace::with_fruits(1, 4).run("out", &["--set", "train={knn: {}}"]);
+    assert_eq!(failed.code, Some(1), "{}", failed.stderr);
+    assert!(failed.stderr.contains("5 neighbours are asked for, and there are 3 train pictures"), "{}", failed.stderr);
+}
+
+#[test]
 fn a_class_with_one_picture_cannot_be_compared_on() {
     let workspace = Workspace::with_fruits(6, 4);
     let folder = workspace.path("pictures/Training/Lemon");

@@ -96,6 +96,11 @@ pub fn scarce(y: &[usize], classes: usize, folds: usize) -> Vec<usize> {
     (0..classes).filter(|class| (1..folds).contains(&y.iter().filter(|other| *other == class).count())).collect()
 }
 
+/// Rows of the largest class: the most folds that there can be.
+pub fn largest(y: &[usize], classes: usize) -> usize {
+    (0..classes).map(|class| y.iter().filter(|other| **other == class).count()).max().unwrap_or(0)
+}
+
 /// The first of several models whose mean loss is within one standard error of the least. The models are in order, the
 /// simplest first, and `losses` has the loss of each on every fold (Hastie, Tibshirani and Friedman, "The Elements of
 /// Statistical Learning", 7.10). None without models.
@@ -115,7 +120,7 @@ fn mean(values: &[f64]) -> f64 {
 }
 
 fn check(y: &[usize], classes: usize, folds: usize) -> Result<(), FoldError> {
-    let largest = (0..classes).map(|class| y.iter().filter(|other| **other == class).count()).max().unwrap_or(0);
+    let largest = largest(y, classes);
     if folds > largest { Err(FoldError::Few { folds, largest }) } else { Ok(()) }
 }
 

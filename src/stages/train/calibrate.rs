@@ -1,6 +1,8 @@
 //! The folds of the train split, and the calibration that is fitted on them: what a classifier says about rows that it
 //! has not seen tells how far it may be believed.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use super::{TrainError, fit, folds_of};
@@ -40,7 +42,11 @@ pub fn folds(
     classes: &[String],
 ) -> Result<Option<Folds>, TrainError> {
     let asked = settings.folds();
-    let count = asked.unwrap_or(FOLDS);
+    let count = match settings.auto {
+        // nobody has asked for so many
+        Some(_) if settings.cv.is_none() => FOLDS.min(folds::largest(y, classes.len())).max(2),
+        _ => asked.unwrap_or(FOLDS),
+    };
     let scarce = folds::scarce(y, classes.len(), count);
     let calibrate = match (settings.calibrate, scarce.first()) {
         (Some(Calibrate::Temperature), Some(&class)) => {
@@ -67,7 +73,7 @@ pub fn folds(
     let made = folds_of(settings, keys, y, classes, count).and_then(|of| {
         let fitted = if asked.is_some() { count } else { (ROWS * count).div_ceil(y.len().max(1)).clamp(1, count) };
         let folds = Folds { of, count, fitted, compare: asked.is_some(), calibrate };
-        folds.check(settings, y, classes.len()).map(|()| folds)
+        folds.passing(settings, y, classes.len()).map(|_| folds)
     });
     match made {
         Err(_) if asked.is_none() && settings.calibrate.is_none() => Ok(None),
@@ -76,12 +82,17 @@ pub fn folds(
 }
 
 impl Folds {
-    /// An error where the rows beside a fold are too few for a classifier.
-    fn check(&self, settings: &config::Train, y: &[usize], classes: usize) -> Result<(), TrainError> {
-        (0..self.fitted).try_for_each(|held| {
-            let rows: Vec<usize> = (0..y.len()).filter(|&row| self.of[row] != held).collect();
-            settings.classifiers().into_iter().try_for_each(|one| fit::check_rows(one, y, &rows, classes))
-        })
+    /// The settings with the classifiers for which there are enough rows beside every fold: see
+    /// [`config::Train::passing`].
+    pub fn passing<'a>(
+        &self,
+        settings: &'a config::Train,
+        y: &[usize],
+        classes: usize,
+    ) -> Result<Cow<'a, config::Train>, TrainError> {
+        let beside = |held| (0..y.len()).filter(|&row| self.of[row] != held).collect::<Vec<usize>>();
+        let rows: Vec<Vec<usize>> = (0..self.fitted).map(beside).collect();
+        settings.passing(|_, one| rows.iter().try_for_each(|rows| fit::check_rows(one, y, rows, classes)))
     }
 }
 

@@ -22,7 +22,7 @@ pub struct Shape {
 /// `rows` are those of the train split.
 pub fn check(plan: &Plan, settings: &Train, rows: usize, classes: usize) -> Result<(), NoRoom> {
     let shape = Shape { rows, cols: least_columns(plan, rows), classes };
-    settings.keyed().into_iter().try_for_each(|(key, one)| fits(&plan.pipeline.written(&key), one, shape))
+    settings.passing(|key, one| fits(&plan.pipeline.written(key), one, shape)).map(drop)
 }
 
 /// Returns an error at `key` where training that classifier needs more memory than there is.
