@@ -30,6 +30,7 @@ pub fn run(arguments: &PipelineArgs, store: &StoreArgs) -> Result<(), Error> {
     let mut above: Option<StageId> = None;
     for stage in keys.stages() {
         let state = state(&plan, &listing, &keys, stage, above)?;
+        // a changed listing is the changed input of the extraction
         if state.is_some() && stage != StageId::Scan {
             above = above.or(Some(stage));
         }
@@ -100,9 +101,6 @@ fn state(
     stage: StageId,
     above: Option<StageId>,
 ) -> Result<Option<String>, Error> {
-    if stage == StageId::Scan {
-        return Ok(None);
-    }
     let Some(reason) = keys.why(plan, stage, above) else { return Ok(None) };
     if stage != StageId::Extract {
         return Ok(Some(reason));

@@ -251,6 +251,23 @@ fn no_name_steers_the_terminal() {
 }
 
 #[test]
+fn plan_tells_what_is_done_and_what_is_not() {
+    let workspace = Workspace::with_fruits(4, 2);
+    let scanned = |text: &str| {
+        let said = call(&workspace.path(""), &["plan", "pipeline.yaml", "--out", "out"]).ok().stdout;
+        let line = said.lines().find_map(|line| line.trim_start().strip_prefix("scan ")).map(str::trim);
+        assert_eq!(line, Some(text), "{said}");
+        said
+    };
+    assert!(!scanned("to run: it never finished").contains("done"));
+    assert!(!workspace.path("out").exists(), "it writes nothing");
+    workspace.run("out", &[]).ok();
+    assert!(!scanned("done").contains("to run"));
+    workspace.write("pictures/Training/Lemon/more.jpg", &workspace.read("pictures/Test/Lemon/0_0_100.jpg"));
+    assert!(scanned("to run: its input changed").contains(" shard to compute ("));
+}
+
+#[test]
 fn similar_finds_the_kind_and_not_the_picture_itself() {
     let workspace = Workspace::with_fruits(4, 2);
     workspace.run("out", &["--until", "extract"]).ok();
