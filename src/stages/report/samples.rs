@@ -93,10 +93,29 @@ pub fn predicted<E>(
             groups.push(json!({"title": title, "note": note, "pictures": pictures, "wide": wide}));
         }
     }
-    let about = "Pictures that the classifier had not seen, with the class that it names and how sure it is. Beside a \
-                 mistake: warm where the picture speaks for the class that was named, and the train pictures nearest \
-                 to it.";
+    let about = [
+        "Pictures that the classifier had not seen, with the class that it names and how sure it is.",
+        beside_a_mistake(&groups),
+    ];
+    let about = about.join(" ");
+    let about = about.trim_end();
     Ok(json!({"title": "Test pictures", "about": about, "groups": groups}))
+}
+
+/// The sentence about heat maps and nearest pictures, as far as some picture has them; empty without any.
+fn beside_a_mistake(groups: &[Value]) -> &'static str {
+    let pictures = || groups.iter().flat_map(|group| group["pictures"].as_array().into_iter().flatten());
+    let heat = pictures().any(|one| !one["heat"].is_null());
+    let nearest = pictures().any(|one| one["nearest"].as_array().is_some_and(|all| !all.is_empty()));
+    match (heat, nearest) {
+        (true, true) => {
+            "Beside a mistake: warm where the picture speaks for the class that was named, and the train pictures \
+             nearest to it."
+        }
+        (true, false) => "Beside a mistake: warm where the picture speaks for the class that was named.",
+        (false, true) => "Beside a mistake: the train pictures nearest to it.",
+        (false, false) => "",
+    }
 }
 
 /// `count` of all pictures, where no prediction can be shown.
@@ -212,6 +231,7 @@ impl<'a> Thumbnails<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stages::evaluate::Neighbour;
     use std::collections::BTreeSet;
 
     fn predictions(n: usize, wrong_every: usize) -> Vec<Prediction> {
@@ -284,6 +304,25 @@ mod tests {
         let shown: usize = groups.iter().map(|group| group["pictures"].as_array().map_or(0, Vec::len)).sum();
         assert_eq!((asked, shown), (8, 7));
         assert_eq!(groups[0]["pictures"][0]["source"], "data:image/jpeg;base64,AQID");
+    }
+
+    #[test]
+    fn pictures_beside_a_mistake_are_told_of_where_there_are_any() {
+        let near = || Neighbour { path: "t.jpg".into(), label: Some("c1".into()) };
+        let explained = [Explained { path: "000.jpg".into(), nearest: vec![near()] }];
+        let heat = |one: &Prediction| (one.path == "000.jpg").then(|| vec![1]);
+        let about = |wrong_every, beside| {
+            let section = predicted::<()>(&predictions(8, wrong_every)[..], 8, beside, |_| Ok(Some(vec![1])));
+            section.expect("no error")["about"].as_str().expect("text").to_string()
+        };
+        let none = about(3, Beside { explained: &[], heat: &|_| None });
+        assert!(none.ends_with("how sure it is."), "{none}");
+        let both = about(3, Beside { explained: &explained, heat: &heat });
+        assert!(both.ends_with("for the class that was named, and the train pictures nearest to it."), "{both}");
+        let near = about(3, Beside { explained: &explained, heat: &|_| None });
+        assert!(near.ends_with("Beside a mistake: the train pictures nearest to it."), "{near}");
+        let heat = about(3, Beside { explained: &[], heat: &heat });
+        assert!(heat.ends_with("for the class that was named."), "{heat}");
     }
 
     #[test]
