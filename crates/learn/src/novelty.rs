@@ -160,9 +160,13 @@ impl Novelty {
         1.0 / (self.sorted.len() + 1) as f64
     }
 
-    /// The limit for a rate of 0.01, or for the least that there is.
+    /// The limit where no rate is given: the 0.99 quantile of the distances of the train rows, interpolated linearly.
+    /// With few rows [`limit`](Self::limit) would be the farthest of them, which may be an outlier.
     pub fn default_limit(&self) -> f32 {
-        self.limit(RATE.max(self.least_rate())).unwrap_or(f32::INFINITY)
+        let place = (1.0 - RATE) * self.sorted.len().saturating_sub(1) as f64;
+        let [below, above] = [place.floor(), place.ceil()].map(|at| self.sorted.get(at as usize));
+        let (Some(&below), Some(&above)) = (below, above) else { return f32::INFINITY };
+        below + (above - below) * place.fract() as f32
     }
 
     /// The largest distance of a known row where a share `rate` of new pictures of the classes may be taken for unknown
@@ -245,6 +249,18 @@ mod tests {
         let beyond = |rate| novelty.limit(rate).map(|limit| novelty.own().iter().filter(|&&own| own > limit).count());
         assert_eq!([0.009, 0.0099, 0.0101, 0.02, 0.5].map(beyond), [None, None, Some(0), Some(1), Some(49)]);
         assert!(novelty.limit(novelty.least_rate()).is_some());
+    }
+
+    #[test]
+    fn one_outlier_among_few_rows_is_no_limit() {
+        let parts = fitted(10).parts();
+        let default = |own: Vec<f32>| Novelty::of_parts(Parts { own, ..parts.clone() }).expect("sound").default_limit();
+        let mut own: Vec<f32> = (1..=20).map(|n| n as f32).collect();
+        // numpy.quantile(own, 0.99)
+        assert!((default(own.clone()) - 19.81).abs() < 1e-5);
+        own[7] = 120.0;
+        own[19] = 8.0;
+        assert!((default(own) - 100.81).abs() < 1e-4);
     }
 
     #[test]
