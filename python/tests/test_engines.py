@@ -42,7 +42,12 @@ def test_ray(expected, monkeypatch):
 
     # a CPU more than the actor takes: with none left the reading would wait for ever
     ray.init(
-        num_cpus=2, include_dashboard=False, _node_ip_address="127.0.0.1", logging_level="error", log_to_driver=False
+        address="local",  # and not a cluster that runs on this machine
+        num_cpus=2,
+        include_dashboard=False,
+        _node_ip_address="127.0.0.1",
+        logging_level="error",
+        log_to_driver=False,
     )
     try:
         photos = ray.data.read_binary_files(str(FOLDER), include_paths=True)

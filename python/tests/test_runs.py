@@ -9,6 +9,7 @@ import threading
 from itertools import compress
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 import featurize as fz
@@ -122,6 +123,22 @@ def test_a_file_that_gives_other_probabilities_is_not_written(run, tmp_path, mon
         run.to_onnx(tmp_path / "wrong.onnx", input="features")
     assert not (tmp_path / "wrong.onnx").exists()
     assert run.card.startswith("# bananas\n") and "Apache-2.0" in run.card
+
+
+def test_the_program_predicts_the_same_bits(run, pipeline, tmp_path):
+    paths = fz.pictures(os.path.join(pipeline["input"]["root"], "Test"))
+    words = [sys.executable, "-m", "featurize", "predict", str(run.path), *paths, "--quiet"]
+    subprocess.run([*words, "--parquet", str(tmp_path / "p.parquet")], check=True, capture_output=True)
+    stored, table = pq.read_table(tmp_path / "p.parquet"), run.predict(paths)
+    for name in ["path", "predicted", "confidence", "p_Banana", "p_Strawberry", "known", "distance"]:
+        assert stored.column(name).to_pylist() == table.column(name).to_pylist(), name
+
+
+def test_the_progress_is_shown_where_it_is_asked_for(pipeline, tmp_path, capfd):
+    fz.run(pipeline, out=tmp_path / "shown", progress=True)
+    assert "done" in capfd.readouterr().err
+    fz.run(pipeline, out=tmp_path / "silent", progress=False)
+    assert capfd.readouterr().err == ""
 
 
 def test_a_run_again_computes_nothing_and_changed_keys_are_followed(run, pipeline):

@@ -44,6 +44,7 @@ def test_it_can_be_cloned_and_asked_for_its_parameters():
 
 # the checks of scikit-learn that feed no data
 CHECKS = [
+    "check_do_not_raise_errors_in_init_or_set_params",
     "check_estimator_cloneable",
     "check_estimator_repr",
     "check_estimator_tags_renamed",
@@ -55,6 +56,65 @@ CHECKS = [
     "check_set_params",
     "check_valid_tag_types",
 ]
+
+
+# the checks that feed tables of numbers, or ask about them, where the input is pictures
+TABLES = [
+    "check_array_api_input",
+    "check_complex_data",
+    "check_dict_unchanged",
+    "check_dont_overwrite_parameters",
+    "check_dtype_object",
+    "check_estimator_sparse_array",
+    "check_estimator_sparse_matrix",
+    "check_estimator_sparse_tag",
+    "check_estimators_dtypes",
+    "check_estimators_empty_data_messages",
+    "check_estimators_fit_returns_self",
+    "check_estimators_nan_inf",
+    "check_estimators_overwrite_params",
+    "check_estimators_pickle",
+    "check_estimators_unfitted",
+    "check_f_contiguous_array_estimator",
+    "check_fit1d",
+    "check_fit2d_1feature",
+    "check_fit2d_1sample",
+    "check_fit2d_predict1d",
+    "check_fit_check_is_fitted",
+    "check_fit_idempotent",
+    "check_fit_score_takes_y",
+    "check_methods_sample_order_invariance",
+    "check_methods_subset_invariance",
+    "check_n_features_in",
+    "check_n_features_in_after_fitting",
+    "check_pipeline_consistency",
+    "check_positive_only_tag_during_fit",
+    "check_readonly_memmap_input",
+    "check_transformer_data_not_an_array",
+    "check_transformer_general",
+    "check_transformer_n_iter",
+    "check_transformer_preserve_dtypes",
+    "check_transformers_unfitted",
+    "check_transformers_unfitted_stateless",
+]
+
+
+class OfNumbers(fz.FeatureExtractor):
+    """The same, which says that its input is a table of numbers."""
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = True
+        return tags
+
+
+def test_every_check_of_scikit_learn_runs_or_is_listed():
+    generator = getattr(estimator_checks, "estimator_checks_generator", None)
+    if generator is None:
+        pytest.skip("this version of scikit-learn does not list its checks")
+    checks = {getattr(check, "func", check).__name__ for _, check in generator(OfNumbers())}
+    assert "check_transformer_general" in checks
+    assert checks <= {*CHECKS, *TABLES}, checks - {*CHECKS, *TABLES}
 
 
 @pytest.mark.parametrize("name", CHECKS)
