@@ -219,6 +219,8 @@ fn kind(layer: &Layer) -> String {
         Op::Activation(activation) => format!("{activation:?}").to_lowercase(),
         Op::Softmax => "softmax".into(),
         Op::Normalize => "normalize".into(),
+        Op::Responses { .. } => "responses".into(),
+        Op::Turn { .. } => "rotary embedding".into(),
         Op::Add => "add".into(),
         Op::Multiply => "multiply".into(),
         Op::Slice(first) => format!("channels from {first}"),

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes `onnx.zip`: networks as four exporters write them, and what ONNX Runtime gives for them.
+"""Makes `onnx.zip`: networks as five exporters write them, and what ONNX Runtime gives for them.
 
 The files hold nodes and small constants. Every larger tensor of weights is external data in `weights.bin`, which is not
 kept: the reader of this file writes it from a formula. For each network, in `networks.json`:
@@ -8,6 +8,7 @@ kept: the reader of this file writes it from a formula. For each network, in `ne
     tensors                            [values, low, high] for each tensor of `weights.bin`, in the order of the file
     features                           the value that feeds the last dense layer, or null
     inner                              a value in the middle of the network
+    last                               whether its channels stand last
     values                             for `features`, `inner` and `logits` (before a softmax): the first 256 values in
                                        the file's own order, and the mean of all squares
 
@@ -25,9 +26,9 @@ Value number i of tensor number t is, all modulo 2^64,
 
 and the picture is that of `zoo.py`, in [-1, 1].
 
-    pip install torch torchvision timm onnx onnxruntime onnxscript keras tensorflow-cpu tf2onnx
+    pip install torch torchvision timm transformers onnx onnxruntime onnxscript keras tensorflow-cpu tf2onnx
     python onnx.py                                        # writes beside itself
-    python onnx.py torchscript.resnet18                   # makes this one alone anew
+    python onnx.py torchscript.resnet18                   # makes this one alone anew; TensorFlow is needed for its own
 """
 
 # ruff: noqa: E402
@@ -48,7 +49,7 @@ warnings.filterwarnings("ignore")
 import torch
 import torchvision
 import timm
-import keras
+import transformers
 import numpy as np
 import onnx
 import onnxruntime
@@ -92,8 +93,21 @@ class SmallAtrous(torch.nn.Module):
         return self.fc(x.mean((2, 3)))
 
 
+class Tower(torch.nn.Module):
+    """A model of transformers as a function of pixels alone, and one of its outputs."""
+
+    def __init__(self, model, output):
+        super().__init__()
+        self.model, self.output = model, output
+
+    def forward(self, x):
+        return getattr(self.model(pixel_values=x), self.output)
+
+
 def small_keras():
     """A map flattened channels last behind a batch norm that no convolution takes, an odd padding."""
+    import keras
+
     x = inputs = keras.Input((64, 64, 3))
     x = keras.layers.Conv2D(12, 3, strides=2, padding="same", activation="relu")(x)
     x = keras.layers.MaxPooling2D(3, 2, padding="same")(x)
@@ -114,7 +128,54 @@ def of_timm(name, **options):
 
 
 def of_keras(name, side, **options):
-    return lambda: getattr(keras.applications, name)(weights=None, input_shape=(side, side, 3), classes=100, **options)
+    def build():
+        import keras
+
+        shape = (side, side, 3)
+        return getattr(keras.applications, name)(weights=None, input_shape=shape, classes=100, **options)
+
+    return build
+
+
+def vit():
+    return torchvision.models.VisionTransformer(64, 16, 2, 2, 72, 128, num_classes=100)
+
+
+def swin(second=False):
+    kinds = torchvision.models.swin_transformer
+    kind = {"block": kinds.SwinTransformerBlockV2, "downsample_layer": kinds.PatchMergingV2} if second else {}
+    sizes = ([4, 4], 32, [2, 2], [2, 4], [4, 4])
+    return lambda: kinds.SwinTransformer(*sizes, stochastic_depth_prob=0.0, num_classes=100, **kind)
+
+
+def timm_vit(**options):
+    """Two blocks, 72 channels, patches of 16."""
+    kind = timm.models.vision_transformer.VisionTransformer
+    sizes = {"img_size": 64, "patch_size": 16, "embed_dim": 72, "depth": 2, "num_heads": 2, "num_classes": 100}
+    return lambda: kind(**(sizes | options))
+
+
+def timm_dinov3(**options):
+    """Rotary embeddings, of whose halves the second is turned against the first."""
+    sizes = {"img_size": 64, "patch_size": 16, "embed_dim": 72, "depth": 2, "num_heads": 2, "num_classes": 100}
+    rotary = {"use_rot_pos_emb": True, "rope_type": "dinov3", "rope_rotate_half": True, "use_abs_pos_emb": False}
+    return lambda: timm.models.eva.Eva(**sizes, **rotary, num_reg_tokens=4, init_values=0.5, **options)
+
+
+def timm_swin(module, kind, **options):
+    sizes = {"img_size": 64, "embed_dim": 32, "depths": (2, 2), "num_heads": (2, 4), "window_size": 4}
+    return lambda: getattr(getattr(timm.models, module), kind)(num_classes=100, **(sizes | options))
+
+
+def of_transformers(name, output, **options):
+    """A model of two blocks, or of two stages of two, by the class of its configuration."""
+    sizes = {"image_size": 64, "patch_size": 16, "num_labels": 100}
+    if name.startswith("Swin"):
+        sizes |= {"patch_size": 4, "embed_dim": 32, "depths": [2, 2], "num_heads": [2, 4], "window_size": 4}
+    else:
+        sizes |= {"hidden_size": 72, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 128}
+    model = getattr(transformers, name)
+    return lambda: Tower(model(model.config_class(**(sizes | options))), output)
 
 
 # exporter.name: network, opset, side
@@ -142,6 +203,46 @@ NETWORKS = {
     "dynamo.densenet121": (vision("densenet121", num_classes=100), 21, 64),
     "dynamo.efficientnet_b0": (vision("efficientnet_b0", num_classes=100), 20, 64),
     "dynamo.convnext_atto": (of_timm("convnext_atto", num_classes=100), 21, 64),
+    "timm.convnextv2_atto": (of_timm("convnextv2_atto", num_classes=100), 17, 64),
+    "torchscript.vit": (vit, 17, 64),
+    "torchscript.vit_14": (vit, 14, 64),
+    "torchscript.swin": (swin(), 17, 64),
+    "torchscript.swin_v2": (swin(second=True), 17, 64),
+    "timm.vit": (timm_vit(), 17, 64),
+    "timm.vit_reg_scale": (timm_vit(reg_tokens=4, no_embed_class=True, init_values=0.5), 17, 64),
+    "timm.vit_map": (timm_vit(class_token=False, global_pool="map"), 17, 64),
+    "timm.vit_avg": (timm_vit(global_pool="avg"), 14, 64),
+    "timm.vit_clip": (timm_vit(pre_norm=True, act_layer="quick_gelu"), 17, 64),
+    "timm.swin": (timm_swin("swin_transformer", "SwinTransformer"), 17, 64),
+    "timm.swin_v2": (timm_swin("swin_transformer_v2", "SwinTransformerV2"), 17, 64),
+    "transformers.vit": (of_transformers("ViTForImageClassification", "logits"), 17, 64),
+    "transformers.dinov2": (
+        of_transformers("Dinov2Model", "last_hidden_state", image_size=70, patch_size=14, mlp_ratio=2), 17, 56,
+    ),
+    "transformers.clip": (
+        of_transformers("CLIPVisionModelWithProjection", "image_embeds", projection_dim=48), 17, 64,
+    ),
+    "transformers.siglip": (of_transformers("SiglipVisionModel", "pooler_output"), 17, 64),
+    "transformers.swin": (
+        of_transformers("SwinForImageClassification", "logits", mlp_ratio=2.0), 17, 64,
+    ),
+    "transformers.swin_v2": (
+        of_transformers("Swinv2ForImageClassification", "logits", mlp_ratio=2.0), 17, 64,
+    ),
+    "transformers.dinov3": (
+        of_transformers("DINOv3ViTModel", "last_hidden_state", num_register_tokens=4), 17, 64,
+    ),
+    "dynamo.vit": (vit, 18, 64),
+    "dynamo.timm_vit": (timm_vit(reg_tokens=2), 20, 64),
+    "dynamo.dinov2": (
+        of_transformers("Dinov2WithRegistersModel", "last_hidden_state", image_size=56, patch_size=14, mlp_ratio=2),
+        18, 56,
+    ),
+    "dynamo.timm_dinov3": (timm_dinov3(), 18, 64),
+    "dynamo.dinov3": (
+        of_transformers("DINOv3ViTModel", "last_hidden_state", num_register_tokens=4), 18, 64,
+    ),
+    "dynamo.swin": (swin(), 18, 64),
     "tf2onnx.small_vgg": (small_keras, 13, 64),
     "tf2onnx.MobileNet": (of_keras("MobileNet", 64), 12, 64),
     "tf2onnx.MobileNetV3Small": (of_keras("MobileNetV3Small", 64, include_preprocessing=False), 15, 64),
@@ -160,6 +261,7 @@ def export(name, path):
     build, opset, side = NETWORKS[name]
     exporter = name.split(".")[0]
     if exporter == "tf2onnx":
+        import keras
         import tensorflow as tf
         import tf2onnx
 
@@ -268,7 +370,11 @@ def ends(model):
         node = makers.get(node.input[0]) or makers[node.input[1]]
     features = node.input[0] if dense and node is dense[-1] else None
     convs = [node for node in graph.node if node.op_type == "Conv"]
-    return features, convs[len(convs) // 2].output[0], logits
+    constants = {tensor.name for tensor in graph.initializer}
+    if len(convs) == 1:
+        convs = [node for node in dense if node.op_type == "MatMul" and node.input[1] in constants]
+    inner = convs[len(convs) // 2]
+    return features, inner.output[0], logits, inner.op_type == "MatMul"
 
 
 def golden(name, folder):
@@ -282,7 +388,7 @@ def golden(name, folder):
         tensors = emptied(model, gain)
         data = b"".join(formula(t, *tensor).tobytes() for t, tensor in enumerate(tensors))
         (folder / "weights.bin").write_bytes(data)
-        stored, (features, inner, logits) = model.SerializeToString(), ends(model)
+        stored, (features, inner, logits, last) = model.SerializeToString(), ends(model)
         words = ("features", "inner", "logits")
         wanted = {word: value for word, value in zip(words, (features, inner, logits)) if value}
         model.graph.ClearField("output")
@@ -296,7 +402,9 @@ def golden(name, folder):
     print(f"{name:32} {len(stored):7} bytes, gain {gain}, features {features}, mean squares {squares}", flush=True)
     exporter, opset = name.split(".")[0], NETWORKS[name][1]
     note = {"file": path.name, "exporter": exporter, "opset": opset, "size": side, "tensors": tensors}
-    return stored, note | {"features": features, "inner": inner, "logits": logits, "values": values}
+    return stored, note | {
+        "features": features, "inner": inner, "last": last, "logits": logits, "values": values,
+    }
 
 
 def by_runtime(path, side):

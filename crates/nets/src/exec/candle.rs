@@ -84,6 +84,11 @@ fn upload(step: &mut Step, device: &candle_core::Device) -> Result<Option<(Tenso
             let (tokens, places) = (dims(first), dims(positions));
             Ok(Some((tensor(first, &tokens, device)?, tensor(positions, &places, device)?)))
         }
+        Kernel::Turn { heads, cos, sin } => {
+            let size = channels / 3 / *heads;
+            let dims = [cos.len() / size, 1, size];
+            Ok(Some((tensor(cos, &dims, device)?, tensor(sin, &dims, device)?)))
+        }
         Kernel::Attention(kernel) => Ok(Some(attention::upload(kernel, step.in_shape, device)?)),
         Kernel::AttentionPool { query, .. } => {
             let query = tensor(query, &[channels / 2], device)?;
@@ -145,6 +150,10 @@ fn compute(step: &Step, tensors: Option<&(Tensor, Tensor)>, inputs: &[Tensor]) -
             let length = x.sqr()?.sum_keepdim(D::Minus1)?.sqrt()?.maximum(f32::MIN_POSITIVE)?;
             Ok(x.broadcast_div(&length)?)
         }
+        Kernel::Responses(eps) => {
+            let lengths = x.sqr()?.sum((2, 3))?.sqrt()?; // (n, c)
+            Ok(lengths.broadcast_div(&(lengths.mean_keepdim(1)? + f64::from(*eps))?)?)
+        }
         Kernel::ZeroPad(pad) => zero_pad(x, *pad),
         Kernel::Add => Ok((x + inputs.get(1).ok_or_else(|| wrong("it has one input"))?)?),
         Kernel::Multiply => {
@@ -153,10 +162,7 @@ fn compute(step: &Step, tensors: Option<&(Tensor, Tensor)>, inputs: &[Tensor]) -
             Ok(x.broadcast_mul(&gate.reshape((n, c, 1, 1))?)?)
         }
         Kernel::Concat => Ok(Tensor::cat(inputs, 1)?),
-        Kernel::Slice(first) => match step.out_shape {
-            Shape::Map { c, .. } => Ok(x.narrow(1, *first, c)?.contiguous()?),
-            _ => Err(wrong("its output is not a map")),
-        },
+        Kernel::Slice(first) => Ok(x.narrow(channel_dim(x), *first, step.out_shape.channels())?.contiguous()?),
         Kernel::Shuffle(groups) => {
             let (n, c, h, w) = x.dims4()?;
             let table = x.reshape(vec![n, *groups, c / *groups, h, w])?;
@@ -174,6 +180,7 @@ fn compute(step: &Step, tensors: Option<&(Tensor, Tensor)>, inputs: &[Tensor]) -
         }
         Kernel::Tokens { .. } => attention::tokens(x, inputs.get(1), weights()?),
         Kernel::Attention(kernel) => attention::attention(x, kernel, weights()?),
+        Kernel::Turn { heads, .. } => attention::turn(x, *heads, weights()?),
         Kernel::AttentionPool { heads, .. } => attention::pool(x, &weights()?.0, *heads),
         Kernel::Select(first) => attention::select(x, *first, step.out_shape),
         Kernel::Merge => attention::merge(x),

@@ -48,6 +48,8 @@ pub enum Kernel {
     Softmax,
     /// x / √(Σ x²).
     Normalize,
+    /// For each channel √(Σ x²), divided by the mean of these and this number.
+    Responses(f32),
     ZeroPad(Pad),
     Add,
     /// A map times one value for each of its channels.
@@ -80,6 +82,13 @@ pub enum Kernel {
         positions: Vec<f32>,
     },
     Attention(AttentionKernel),
+    /// Queries and keys of so many heads turned: x · cos + (−second half, first half) · sin.
+    Turn {
+        heads: usize,
+        /// `(tokens, channels of a head)`
+        cos: Vec<f32>,
+        sin: Vec<f32>,
+    },
     /// For each head the mean of the values of all tokens, weighted by the softmax of their keys times the query. The
     /// channels of a token are keys, then values.
     AttentionPool {
@@ -250,6 +259,7 @@ impl<'a> Lowering<'a> {
             }
             Op::Softmax => Kernel::Softmax,
             Op::Normalize => Kernel::Normalize,
+            Op::Responses { eps } => Kernel::Responses(eps as f32),
             Op::Conv { window, out, groups, bias } => {
                 let (weight, bias) = (self.tensor(id, "weight")?, self.bias(id, bias, out)?);
                 let window = Window { pad: added(window.pad, self.zeros_before(id)), ..window };
@@ -295,6 +305,7 @@ impl<'a> Lowering<'a> {
             Op::GlobalAvgPool => Kernel::GlobalAvgPool,
             Op::Tokens(tensors) => self.tokens(id, tensors)?,
             Op::Attention(attention) => Kernel::Attention(self.attention(id, attention)?),
+            Op::Turn { heads } => Kernel::Turn { heads, cos: self.tensor(id, "cos")?, sin: self.tensor(id, "sin")? },
             Op::AttentionPool { heads } => self.attention_pool(id, heads)?,
             Op::Select(first) => Kernel::Select(first),
             Op::Merge => Kernel::Merge,

@@ -49,6 +49,11 @@ impl Builder {
         self.graph.dropped.push(prefix.to_string());
     }
 
+    /// A layer built so far.
+    pub(crate) fn layer(&self, id: LayerId) -> &Layer {
+        self.graph.layer(id)
+    }
+
     /// Shape of a layer built so far.
     pub(crate) fn shape(&self, id: LayerId) -> Shape {
         self.graph.layer(id).shape
@@ -280,14 +285,14 @@ impl Builder {
         self.push(name, Op::Multiply, &[x, gate], self.shape(x))
     }
 
-    /// `channels` channels of a map.
+    /// `channels` channels of a map, or of tokens.
     pub(crate) fn slice(&mut self, name: &str, x: LayerId, channels: Range<usize>) -> LayerId {
-        let Some((c, h, w)) = self.map(name, x) else { return x };
+        let (shape, c) = (self.shape(x), self.shape(x).channels());
         if channels.end > c || channels.is_empty() {
-            let reason = format!("a map of {c} channels has no channels {channels:?}");
+            let reason = format!("a layer of {c} channels has no channels {channels:?}");
             return self.fail(GraphError::Invalid { layer: name.into(), reason }, x);
         }
-        self.push(name, Op::Slice(channels.start), &[x], Shape::Map { c: channels.len(), h, w })
+        self.push(name, Op::Slice(channels.start), &[x], shape.with_channels(channels.len()))
     }
 
     /// Channels as a table of `groups` rows, read column by column.

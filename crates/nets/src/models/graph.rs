@@ -119,6 +119,11 @@ pub enum Op {
     Softmax,
     /// x / √(Σ x²) over the values of a vector; one of zeros stays as it is.
     Normalize,
+    /// For each channel of a map the length of its values over all positions, divided by the mean of these lengths and
+    /// `eps`: the responses of ConvNeXtV2's global response norm. A vector.
+    Responses {
+        eps: f64,
+    },
     Add,
     /// The first input, a map, times the second, which has one value for each of its channels.
     Multiply,
@@ -153,6 +158,12 @@ pub enum Op {
     Tokens(TokenTensors),
     /// Scores between the positions of its input, whose channels are queries, keys and values of all heads.
     Attention(Attention),
+    /// Tokens of queries, keys and values of so many heads, with queries and keys turned (rotary embeddings): x · cos +
+    /// (−second half of x, first half of x) · sin for each vector x, `(tokens, channels of a head)` constants of the
+    /// network itself.
+    Turn {
+        heads: usize,
+    },
     /// One learned query attends to all tokens, whose channels are keys and values of so many heads: a vector.
     AttentionPool {
         heads: usize,
@@ -248,9 +259,12 @@ impl Graph {
         self.pooled
     }
 
-    /// The tensors of the network's tokens, and the shapes of the map that they are made of and of all tokens.
-    fn tokens(&self) -> Option<(TokenTensors, [Shape; 2])> {
-        self.layers.iter().find_map(|layer| match layer.op {
+    /// The tensors of the tokens that a layer is computed of, and the shapes of the map that they are made of and of all
+    /// tokens.
+    fn tokens(&self, id: LayerId) -> Option<(TokenTensors, [Shape; 2])> {
+        let needed = self.needed_for(&[id]);
+        let layers = self.layers.iter().zip(needed).filter(|(_, needed)| *needed);
+        layers.rev().find_map(|(layer, _)| match layer.op {
             Op::Tokens(tensors) => Some((tensors, [self.input_shape(layer), layer.shape])),
             _ => None,
         })
@@ -258,7 +272,7 @@ impl Graph {
 
     /// The class token in the output of a layer, as a layer of its own; none: there is no such token.
     pub fn class_token(&mut self, id: LayerId) -> Option<LayerId> {
-        let (tensors, _) = self.tokens()?;
+        let (tensors, _) = self.tokens(id)?;
         let Shape::Tokens { c, .. } = self.layer(id).shape else { return None };
         tensors.class.map(|_| self.select(id, "class token", 0, Shape::Vector(c)))
     }
@@ -266,7 +280,7 @@ impl Graph {
     /// The map of the positions in the output of a layer, without class and register tokens; a map is that already.
     pub fn positions(&mut self, id: LayerId) -> LayerId {
         let Shape::Tokens { n, c } = self.layer(id).shape else { return id };
-        match self.tokens() {
+        match self.tokens(id) {
             Some((_, [grid, all])) if all.with_channels(c) == (Shape::Tokens { n, c }) => {
                 self.select(id, "positions", n - grid.len() / grid.channels(), grid.with_channels(c))
             }
@@ -367,8 +381,12 @@ impl Graph {
                 class.into_iter().chain(registers).chain([parameter(tokens.positions, vec![1, n, c])]).collect()
             }
             (Op::Attention(attention), _) => {
-                let all = attention.parameters(layer.shape.channels());
+                let all = attention.parameters(layer.shape);
                 all.into_iter().map(|(word, shape)| parameter(word, shape)).collect()
+            }
+            (Op::Turn { heads }, shape) => {
+                let dims = vec![shape.len() / shape.channels(), shape.channels() / 3 / heads];
+                ["cos", "sin"].map(|word| parameter(word, dims.clone())).to_vec()
             }
             (Op::AttentionPool { .. }, shape) => {
                 let c = shape.channels() / 2;

@@ -57,6 +57,27 @@ pub struct AttentionWindow {
     pub shift: [usize; 2],
 }
 
+impl AttentionWindow {
+    /// Whether two positions of a window do not see each other, `(windows, queries, keys)`, on a map of that height and
+    /// width.
+    pub(crate) fn apart(&self, size: [usize; 2]) -> Vec<bool> {
+        let Self { size: tile, shift } = *self;
+        let region = |at: usize, i: usize| match at {
+            _ if shift[i] == 0 => 0,
+            at if at < size[i] - tile[i] => 0,
+            at if at < size[i] - shift[i] => 1,
+            _ => 2,
+        };
+        let (count, keys) = ([size[0] / tile[0], size[1] / tile[1]], tile[0] * tile[1]);
+        let mut all = Vec::with_capacity(count[0] * count[1] * keys * keys);
+        for (top, left) in (0..count[0]).flat_map(|y| (0..count[1]).map(move |x| (y * tile[0], x * tile[1]))) {
+            let place = |key: usize| [region(top + key / tile[1], 0), region(left + key % tile[1], 1)];
+            all.extend((0..keys * keys).map(|i| place(i / keys) != place(i % keys)));
+        }
+        all
+    }
+}
+
 /// Scores that are learned for the distance between two positions of a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RelativeBias {
@@ -69,6 +90,9 @@ pub enum RelativeBias {
     ///
     /// Keys have no bias. `apart`: those of queries and values are tensors of the layer, and not of the one before.
     Network { window: [usize; 2], apart: bool },
+    /// One for each head and each pair of positions. `cosine`: queries and keys have length 1, and each head has a
+    /// factor of their product.
+    Given { cosine: bool },
 }
 
 impl Attention {
@@ -79,8 +103,8 @@ impl Attention {
     }
 
     /// The tensors behind the layer's owner.
-    pub(super) fn parameters(&self, channels: usize) -> Vec<(&'static str, Vec<usize>)> {
-        let heads = self.heads;
+    pub(super) fn parameters(&self, shape: Shape) -> Vec<(&'static str, Vec<usize>)> {
+        let (heads, channels, keys) = (self.heads, shape.channels(), self.keys(shape));
         match (self.bias, self.window) {
             (RelativeBias::Table, Some(AttentionWindow { size: [h, w], .. })) => {
                 vec![("relative_position_bias_table", vec![(2 * h - 1) * (2 * w - 1), heads])]
@@ -96,6 +120,10 @@ impl Attention {
                     all.extend([("q_bias", vec![channels]), ("v_bias", vec![channels])]);
                 }
                 all
+            }
+            (RelativeBias::Given { cosine }, _) => {
+                let bias = ("bias", vec![heads, keys, keys]);
+                std::iter::once(bias).chain(cosine.then(|| ("scale", vec![heads]))).collect()
             }
             _ => Vec::new(),
         }

@@ -6,15 +6,27 @@ use super::curve::Curve;
 use super::network::{Affine, Importer, Kind, Moment, Pending, Seen, Value};
 use super::node::Node;
 use super::shape;
+use super::turn::{Turn, Turned};
 use super::view::{Axis, View, whole};
-use crate::models::graph::Shape;
+use crate::models::graph::{Op, Shape};
 use crate::weights::Tensor;
 
 impl<'a> Importer<'a> {
     /// An operator of two values.
     pub(super) fn binary(&mut self, node: &'a Node) -> Result<Value, String> {
         match (self.value(node, 0)?, self.value(node, 1)?) {
+            (Value::Scores(scores), Value::Constant(constant)) => self.scored(node, *scores, &constant, 1),
+            (Value::Constant(constant), Value::Scores(scores)) => self.scored(node, *scores, &constant, 0),
+            (Value::Scores(_), _) | (_, Value::Scores(_)) => {
+                Err("something that depends on the picture is added to scores of attention".to_string())
+            }
             (Value::Moment(moment), other) => self.norm_step(node, moment, &other),
+            (Value::Layer(seen), Value::Moment(Moment { id, view, kind: Kind::Length })) => {
+                if node.op != "Div" || (seen.id, &seen.view) != (id, &view) || seen.pending != Pending::Nothing {
+                    return Err("it is no vector divided by its length".to_string());
+                }
+                Ok(Value::Layer(Seen { pending: Pending::Unit, ..seen }))
+            }
             (Value::Layer(_), Value::Moment(moment)) => self.centred(node, moment),
             (Value::Layer(_), Value::Constant(constant)) => self.with_constant(node, 0, &constant).map(Value::Layer),
             (Value::Constant(constant), Value::Layer(_)) => self.with_constant(node, 1, &constant).map(Value::Layer),
@@ -26,16 +38,36 @@ impl<'a> Importer<'a> {
     /// A layer, input `i`, and a constant, the other input.
     fn with_constant(&mut self, node: &'a Node, i: usize, constant: &Array) -> Result<Seen, String> {
         let function = number(&node.op).ok_or("the operator is not known")?;
+        if let Some(seen) = self.embedded(node, i, constant)? {
+            return Ok(seen);
+        }
+        if let Some(seen) = self.turn_scaled(node, i, constant)? {
+            return Ok(seen);
+        }
         let (values, seen) = (constant.numbers()?, self.seen(node, i)?);
         if constant.dims.len() > seen.view.rank() {
             return Err(format!("a constant of {:?} has more dimensions than {:?}", constant.dims, seen.view.dims()));
         }
         if let [value] = values[..] {
+            if let Pending::Turn(Turn::Turned(turned)) = &seen.pending {
+                let factor = match (node.op.as_str(), i) {
+                    ("Mul", _) => value,
+                    ("Div", 0) => 1.0 / value,
+                    _ => return Err("it is no step of a rotary embedding".to_string()),
+                };
+                let turned = Turned { factor: turned.factor * factor, ..turned.clone() };
+                return Ok(Seen { pending: Pending::Turn(Turn::Turned(turned)), ..seen });
+            }
             let (seen, curve) = self.curved(node, i)?;
             let curve = if i == 0 { curve.then(|x| function(x, value)) } else { curve.then(|x| function(value, x)) };
             return Ok(Seen { pending: Pending::Curve(curve), ..seen });
         }
-        let seen = if let Pending::Curve(_) = seen.pending { self.layer(node, i)? } else { seen };
+        let is_whole = seen.view.is_whole(self.graph.shape(seen.id));
+        let seen = if let (Pending::Nothing | Pending::Affine(_), true) = (&seen.pending, is_whole) {
+            seen
+        } else {
+            self.layer(node, i)?
+        };
         let n = self.channels(seen.id);
         let found = seen.view.by_channel(self.graph.shape(seen.id), &constant.dims, &values);
         let (dims, wide) = (seen.view.dims(), &constant.dims);
@@ -58,10 +90,14 @@ impl<'a> Importer<'a> {
     }
 
     fn of_layers(&mut self, node: &'a Node, x: Seen, y: &Seen) -> Result<Seen, String> {
+        if node.input(0) == node.input(1) && matches!(x.pending, Pending::Affine(_)) {
+            let x = self.done(node.input(0).unwrap_or_default())?;
+            return self.of_layers(node, x.clone(), &x);
+        }
         let curve = |seen: &Seen| match &seen.pending {
             Pending::Nothing => Some(Curve::identity()),
             Pending::Curve(curve) => Some(curve.clone()),
-            Pending::Affine(_) => None,
+            Pending::Affine(_) | Pending::Unit | Pending::Turn(_) => None,
         };
         // two functions of the same values are one
         if (x.id, &x.view) == (y.id, &y.view)
@@ -70,6 +106,7 @@ impl<'a> Importer<'a> {
             return Ok(Seen { pending: Pending::Curve(a.with(&b, function)), ..x });
         }
         match node.op.as_str() {
+            "Add" if let Some(turned) = self.turned(&x, y) => Ok(turned),
             "Add" => self.sum(node),
             "Mul" => self.gated(node),
             _ => Err("the operator is not known for two values that depend on the picture".to_string()),
@@ -117,10 +154,16 @@ impl<'a> Importer<'a> {
 
     /// A mean over the channels of each position; none where the node is no such mean.
     pub(super) fn mean(&mut self, node: &'a Node) -> Result<Option<Value>, String> {
+        if let Value::Layer(seen) = self.value(node, 0)?
+            && seen.view.merged(self.graph.shape(seen.id)).is_some()
+        {
+            self.layer(node, 0)?;
+        }
         let (value, keep) = (self.value(node, 0)?, node.int("keepdims", 1) == 1);
         let axes = shape::axes(node, self.constant(node, 1))?.unwrap_or_default();
         let (id, view, kind) = match &value {
             Value::Moment(moment) if moment.kind == Kind::Squares => (moment.id, &moment.view, Kind::Variance(0.0)),
+            Value::Moment(moment) if moment.kind == Kind::Lengths => (moment.id, &moment.view, Kind::MeanLength(0.0)),
             Value::Layer(seen) => (seen.id, &seen.view, Kind::Mean),
             _ => return Ok(None),
         };
@@ -132,6 +175,46 @@ impl<'a> Importer<'a> {
             Value::Moment(moment) => Ok(Some(Value::Moment(Moment { kind, ..moment }))),
             _ => self.layer(node, 0).map(|Seen { id, view, .. }| Some(Value::Moment(Moment { id, view, kind }))),
         }
+    }
+
+    /// The length of the vectors in the last dimension.
+    pub(super) fn length(&mut self, node: &'a Node) -> Result<Value, String> {
+        let (seen, keep) = (self.seen(node, 0)?, node.int("keepdims", 1) == 1);
+        let axes = shape::axes(node, self.constant(node, 1))?.unwrap_or_default();
+        let last = seen.view.rank().saturating_sub(1);
+        let dims = shape::named(&axes, seen.view.rank())?;
+        let shape = self.graph.shape(seen.id);
+        if matches!(shape, Shape::Map { .. }) && seen.view.covers(&dims, &[Axis::H, Axis::W], shape) {
+            let Seen { id, view, .. } = self.layer(node, 0)?;
+            return Ok(Value::Moment(Moment { id, view: view.reduced(&dims, keep), kind: Kind::Lengths }));
+        }
+        if !keep || dims != [last] {
+            return Err("lengths of vectors in the last dimension are known".to_string());
+        }
+        let Seen { id, view, .. } = self.done(node.input(0).unwrap_or_default())?;
+        Ok(Value::Moment(Moment { id, view, kind: Kind::Length }))
+    }
+
+    /// Lengths that are at least as long as a constant, so that nothing is divided by 0.
+    pub(super) fn at_least(&self, node: &'a Node, moment: Moment) -> Result<Value, String> {
+        let least = self.constant(node, 1).map(Array::numbers).transpose()?.unwrap_or_default();
+        let is_small = least.iter().all(|&least| (0.0..=1e-6).contains(&least)) && least.len() == 1;
+        if moment.kind != Kind::Length || !is_small || node.input(2).is_some() {
+            return Err("it is no step of a norm".to_string());
+        }
+        Ok(Value::Moment(moment))
+    }
+
+    /// Vectors divided by their lengths: those of attention are a step of it.
+    pub(super) fn normalize(&mut self, node: &'a Node) -> Result<Seen, String> {
+        let seen = self.seen(node, 0)?;
+        let last = seen.view.rank().saturating_sub(1);
+        let axis = shape::axis(node.int("axis", -1), seen.view.rank())?;
+        if seen.view.rank() < 3 || axis != last || seen.view.parts(last).iter().any(|part| part.axis != Axis::C) {
+            return self.over_vector(node, -1, Op::Normalize);
+        }
+        let seen = self.done(node.input(0).unwrap_or_default())?;
+        Ok(Seen { pending: Pending::Unit, ..seen })
     }
 
     /// x − mean of x.
@@ -157,6 +240,13 @@ impl<'a> Importer<'a> {
         let kind = match (node.op.as_str(), moment.kind, other, number) {
             ("Pow", Kind::Centred, _, Some(2.0)) | ("Mul", Kind::Centred, Some(Kind::Centred), _) => Kind::Squares,
             ("Add", Kind::Variance(eps), _, Some(more)) => Kind::Variance(eps + more),
+            ("Add", Kind::MeanLength(eps), _, Some(more)) => Kind::MeanLength(eps + more),
+            ("Div", Kind::Lengths, Some(Kind::MeanLength(eps)), _) => {
+                let name = self.name(&node.outputs[0]);
+                let n = self.channels(moment.id);
+                let id = self.graph.push(&name, Op::Responses { eps }, &[moment.id], Shape::Vector(n));
+                return Ok(Value::Layer(Seen { id, view: moment.view, pending: Pending::Nothing }));
+            }
             ("Pow", Kind::Variance(eps), _, Some(0.5)) => Kind::Deviation(eps),
             ("Pow", Kind::Variance(eps), _, Some(-0.5)) => Kind::Inverse(eps),
             ("Div", Kind::Centred, Some(Kind::Deviation(eps)), _)

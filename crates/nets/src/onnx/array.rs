@@ -1,6 +1,10 @@
 //! Constants of a file: weights, whose values are read when they are asked for, and small arrays, with which nodes
 //! compute shapes and factors at load.
 
+use std::cmp::Ordering;
+
+use super::computed::{product, resized, scattered, tiled};
+use super::curve::sigmoid;
 use super::node::Node;
 use super::proto::dtype;
 use super::shape;
@@ -8,6 +12,8 @@ use crate::weights::Tensor;
 
 /// Most elements of an array whose values are computed with at load; weights are not.
 pub(super) const MOST: usize = 1 << 20;
+/// Most values of weights that are put together.
+const JOINED: usize = 1 << 24;
 /// Most nodes, one after the other, that change a tensor of weights.
 const CHANGES: usize = 64;
 
@@ -33,7 +39,7 @@ impl Array {
         Self { dims: vec![values.len()], data: Data::Ints(values) }
     }
 
-    fn floats(dims: Vec<usize>, values: &[f64]) -> Self {
+    pub(super) fn floats(dims: Vec<usize>, values: &[f64]) -> Self {
         let values = values.iter().map(|&value| value as f32).collect();
         Self { data: Data::Floats(Tensor::ready(dims.clone(), values)), dims }
     }
@@ -115,7 +121,7 @@ impl Array {
     }
 
     /// The array that as many copies of size-1 dimensions give as `dims` says.
-    fn expanded(&self, dims: Vec<usize>) -> Result<Self, String> {
+    pub(super) fn expanded(&self, dims: Vec<usize>) -> Result<Self, String> {
         let strides = shape::broadcast_strides(&self.dims, &dims)?;
         let sizes = dims.clone();
         self.picked(dims, move |i| shape::place(i, &sizes, &strides))
@@ -123,7 +129,7 @@ impl Array {
 }
 
 /// A tensor that one more change may be made to: each waits inside the one before it.
-fn changeable(tensor: &Tensor) -> Result<&Tensor, String> {
+pub(super) fn changeable(tensor: &Tensor) -> Result<&Tensor, String> {
     if tensor.changes() < CHANGES { Ok(tensor) } else { Err(format!("more than {CHANGES} nodes change one constant")) }
 }
 
@@ -168,10 +174,19 @@ pub(super) fn fold(node: &Node, inputs: &[Option<&Array>]) -> Option<Result<Vec<
             let high = inputs.get(2).copied().flatten().map(|high| binary("Min", x, high)).transpose()?;
             Ok(high.unwrap_or_else(|| x.clone()))
         })),
-        "Neg" | "Sqrt" | "Reciprocal" | "Floor" | "Ceil" => one(input(0).and_then(|x| unary(&node.op, x))),
-        "Add" | "Sub" | "Mul" | "Div" | "Mod" | "Pow" | "Min" | "Max" | "Equal" | "Less" | "Greater" | "And" | "Or" => {
-            one(input(0).and_then(|a| binary(&node.op, a, input(1)?)))
+        "MatMul" => one(input(0).and_then(|a| product(a, input(1)?))),
+        "Tile" => one(input(0).and_then(|x| tiled(x, input(1)?))),
+        "Resize" => one(input(0).and_then(|x| resized(node, x, inputs))),
+        "Neg" | "Sqrt" | "Reciprocal" | "Floor" | "Ceil" | "Exp" | "Relu" | "Sigmoid" | "Cos" | "Sin" => {
+            one(input(0).and_then(|x| unary(&node.op, x)))
         }
+        "Not" => one(input(0).and_then(|x| {
+            let values = x.to_ints()?.iter().map(|&value| i64::from(value == 0)).collect();
+            Ok(Array { dims: x.dims.clone(), data: Data::Ints(values) })
+        })),
+        "ScatterND" if !node.has("reduction") => one(input(0).and_then(|x| scattered(x, input(1)?, input(2)?))),
+        "Add" | "Sub" | "Mul" | "Div" | "Mod" | "Pow" | "Min" | "Max" | "Equal" | "Less" | "LessOrEqual"
+        | "Greater" | "GreaterOrEqual" | "And" | "Or" => one(input(0).and_then(|a| binary(&node.op, a, input(1)?))),
         _ => None,
     }
 }
@@ -210,29 +225,35 @@ fn concat(node: &Node, inputs: &[Option<&Array>]) -> Result<Array, String> {
         }
         dims[axis] += array.dims[axis];
     }
-    if shape::count(&dims)? > MOST {
+    let count = shape::count(&dims)?;
+    let outer: usize = dims[..axis].iter().product();
+    if count > MOST && count <= JOINED {
+        let tensors: Vec<Tensor> =
+            all.iter().map(|array| array.tensor().and_then(changeable).cloned()).collect::<Result<_, _>>()?;
+        let joined = Tensor::joined(tensors, dims.clone(), move |all| interleaved::<f32, _>(&all, outer));
+        return Ok(Array { dims, data: Data::Floats(joined) });
+    }
+    if count > MOST {
         return Err(format!("a constant of {dims:?} is too large to be computed"));
     }
-    let outer: usize = dims[..axis].iter().product();
-    let joined = |values: &[Vec<f64>]| -> Vec<f64> {
-        let run = |values: &Vec<f64>, i: usize| {
-            let run = values.len() / outer.max(1);
-            values[i * run..(i + 1) * run].to_vec()
-        };
-        (0..outer).flat_map(|i| values.iter().flat_map(move |values| run(values, i))).collect()
-    };
     if let Data::Floats(_) = first.data {
         let values: Vec<Vec<f64>> = all.iter().map(|array| array.numbers()).collect::<Result<_, _>>()?;
-        return Ok(Array::floats(dims, &joined(&values)));
+        return Ok(Array::floats(dims, &interleaved::<f64, _>(&values, outer)));
     }
-    let mut values = Vec::with_capacity(shape::count(&dims)?);
+    let values: Vec<&[i64]> = all.iter().map(|array| array.to_ints()).collect::<Result<_, _>>()?;
+    Ok(Array { dims, data: Data::Ints(interleaved::<i64, _>(&values, outer)) })
+}
+
+/// The values of several arrays, a stretch of each in turn, so many times.
+fn interleaved<T: Copy, V: AsRef<[T]>>(all: &[V], outer: usize) -> Vec<T> {
+    let mut values = Vec::with_capacity(all.iter().map(|values| values.as_ref().len()).sum());
     for i in 0..outer {
-        for array in &all {
-            let run = array.len() / outer;
-            values.extend_from_slice(&array.to_ints()?[i * run..(i + 1) * run]);
+        for own in all.iter().map(V::as_ref) {
+            let run = own.len() / outer;
+            values.extend_from_slice(&own[i * run..(i + 1) * run]);
         }
     }
-    Ok(Array { dims, data: Data::Ints(values) })
+    values
 }
 
 fn gather(node: &Node, x: &Array, indices: &Array) -> Result<Array, String> {
@@ -257,6 +278,17 @@ fn sliced(node: &Node, x: &Array, inputs: &[Option<&Array>]) -> Result<Array, St
 }
 
 fn range(inputs: &[Option<&Array>]) -> Result<Array, String> {
+    if let &[Some(Array { data: Data::Floats(_), .. }), ..] = inputs {
+        let ends = inputs.iter().flatten().map(|x| Ok::<_, String>(x.numbers()?.first().copied().unwrap_or(0.0)));
+        let ends: Vec<f64> = ends.collect::<Result<_, _>>()?;
+        let [start, limit, step] = ends[..] else { return Err("a range has a start, a limit and a step".to_string()) };
+        let steps = ((limit - start) / step).ceil();
+        if !(0.0..MOST as f64).contains(&steps) {
+            return Err("a range is too large".to_string());
+        }
+        let values: Vec<f64> = (0..steps as usize).map(|i| start + i as f64 * step).collect();
+        return Ok(Array::floats(vec![values.len()], &values));
+    }
     let ends: Vec<i64> = inputs
         .iter()
         .flatten()
@@ -274,14 +306,24 @@ fn range(inputs: &[Option<&Array>]) -> Result<Array, String> {
 fn select(condition: &Array, a: &Array, b: &Array) -> Result<Array, String> {
     let dims = shape::broadcast(&condition.dims, &shape::broadcast(&a.dims, &b.dims)?)?;
     let (condition, a, b) = (condition.expanded(dims.clone())?, a.expanded(dims.clone())?, b.expanded(dims.clone())?);
-    let (condition, a, b) = (condition.to_ints()?, a.to_ints()?, b.to_ints()?);
-    let values = condition.iter().zip(a.iter().zip(b)).map(|(&c, (&a, &b))| if c != 0 { a } else { b });
-    Ok(Array { dims, data: Data::Ints(values.collect()) })
+    let condition = condition.to_ints()?;
+    if let (Data::Ints(a), Data::Ints(b)) = (&a.data, &b.data) {
+        let values = condition.iter().zip(a.iter().zip(b)).map(|(&c, (&a, &b))| if c != 0 { a } else { b });
+        return Ok(Array { dims, data: Data::Ints(values.collect()) });
+    }
+    let (a, b) = (a.numbers()?, b.numbers()?);
+    let values = condition.iter().zip(a.iter().zip(&b)).map(|(&c, (&a, &b))| if c != 0 { a } else { b });
+    Ok(Array::floats(dims, &values.collect::<Vec<f64>>()))
 }
 
 fn unary(op: &str, x: &Array) -> Result<Array, String> {
     if let Data::Ints(values) = &x.data {
-        let values = values.iter().map(|value| if op == "Neg" { value.wrapping_neg() } else { *value }).collect();
+        let function = |value: i64| match op {
+            "Neg" => value.wrapping_neg(),
+            "Relu" => value.max(0),
+            _ => value,
+        };
+        let values = values.iter().map(|&value| function(value)).collect();
         return Ok(Array { dims: x.dims.clone(), data: Data::Ints(values) });
     }
     let function = match op {
@@ -289,7 +331,12 @@ fn unary(op: &str, x: &Array) -> Result<Array, String> {
         "Sqrt" => f64::sqrt,
         "Reciprocal" => f64::recip,
         "Floor" => f64::floor,
-        _ => f64::ceil,
+        "Ceil" => f64::ceil,
+        "Exp" => f64::exp,
+        "Cos" => f64::cos,
+        "Sin" => f64::sin,
+        "Relu" => |v: f64| v.max(0.0),
+        _ => sigmoid,
     };
     Ok(Array::floats(x.dims.clone(), &x.numbers()?.into_iter().map(function).collect::<Vec<_>>()))
 }
@@ -303,6 +350,10 @@ fn binary(op: &str, a: &Array, b: &Array) -> Result<Array, String> {
         return Ok(Array { dims, data: Data::Ints(values) });
     }
     let (a, b) = (a.numbers()?, b.numbers()?);
+    if compared(op, None).is_some() {
+        let values = a.iter().zip(&b).map(|(a, b)| i64::from(compared(op, a.partial_cmp(b)) == Some(true)));
+        return Ok(Array { dims, data: Data::Ints(values.collect()) });
+    }
     let function = number(op).ok_or_else(|| format!("{op} of floating-point constants is not computed"))?;
     Ok(Array::floats(dims, &a.iter().zip(&b).map(|(&a, &b)| function(a, b)).collect::<Vec<_>>()))
 }
@@ -317,12 +368,22 @@ fn integer(op: &str, a: i64, b: i64) -> Option<i64> {
         "Pow" => a.checked_pow(u32::try_from(b).ok()?),
         "Min" => Some(a.min(b)),
         "Max" => Some(a.max(b)),
-        "Equal" => Some(i64::from(a == b)),
-        "Less" => Some(i64::from(a < b)),
-        "Greater" => Some(i64::from(a > b)),
         "And" => Some(i64::from(a != 0 && b != 0)),
-        _ => Some(i64::from(a != 0 || b != 0)),
+        "Or" => Some(i64::from(a != 0 || b != 0)),
+        _ => compared(op, a.partial_cmp(&b)).map(i64::from),
     }
+}
+
+/// The comparison of two numbers in that order; none where the operator is none.
+fn compared(op: &str, order: Option<Ordering>) -> Option<bool> {
+    Some(match op {
+        "Equal" => order == Some(Ordering::Equal),
+        "Less" => order == Some(Ordering::Less),
+        "LessOrEqual" => matches!(order, Some(Ordering::Less | Ordering::Equal)),
+        "Greater" => order == Some(Ordering::Greater),
+        "GreaterOrEqual" => matches!(order, Some(Ordering::Greater | Ordering::Equal)),
+        _ => return None,
+    })
 }
 
 /// The function of two numbers that an operator is.

@@ -1,7 +1,7 @@
 //! The operators that name, join and cut axes: most of them are views, the others layers over channels.
 
 use super::array::{Array, Data};
-use super::network::{Importer, Pending, Seen, Value};
+use super::network::{Importer, Kind, Pending, Seen, Value};
 use super::node::Node;
 use super::proto::dtype;
 use super::shape;
@@ -13,41 +13,49 @@ use crate::weights::Tensor;
 const CHOICE: usize = 1 << 26;
 
 impl<'a> Importer<'a> {
-    pub(super) fn cast(&mut self, node: &'a Node) -> Result<Seen, String> {
+    pub(super) fn cast(&mut self, node: &'a Node) -> Result<Value, String> {
         let floats = [dtype::FLOAT, dtype::FLOAT16, dtype::DOUBLE, dtype::BFLOAT16].map(i64::from);
         match node.int("to", 0) {
-            to if floats.contains(&to) => self.seen(node, 0),
+            to if floats.contains(&to) => self.value(node, 0),
             to => Err(format!("values of the network become numbers of type {to} of ONNX")),
         }
     }
 
-    pub(super) fn reshape(&mut self, node: &'a Node) -> Result<Seen, String> {
-        let seen = self.seen(node, 0)?;
-        let before = seen.view.dims();
-        let dims = shape::reshaped(node, &before, self.constant(node, 1))?;
+    pub(super) fn reshape(&mut self, node: &'a Node) -> Result<Value, String> {
         if node.input(1).is_some() && self.constant(node, 1).is_none() {
             return Err("its sizes depend on the picture".to_string());
         }
-        let view = seen.view.reshape(&dims).ok_or_else(|| format!("{before:?} as {dims:?} cuts axes of a map"))?;
-        Ok(Seen { view, ..seen })
+        let sizes = self.constant(node, 1).cloned();
+        self.viewed(node, |view| {
+            let before = view.dims();
+            let dims = shape::reshaped(node, &before, sizes.as_ref())?;
+            view.reshape(&dims).ok_or_else(|| format!("{before:?} as {dims:?} cuts axes of a map"))
+        })
     }
 
-    pub(super) fn transpose(&mut self, node: &'a Node) -> Result<Seen, String> {
-        let seen = self.seen(node, 0)?;
-        let order = shape::order(node, seen.view.rank())?;
-        let view = seen.view.transpose(&order).ok_or("its order does not fit")?;
-        Ok(Seen { view, ..seen })
+    pub(super) fn transpose(&mut self, node: &'a Node) -> Result<Value, String> {
+        self.viewed(node, |view| {
+            let order = shape::order(node, view.rank())?;
+            view.transpose(&order).ok_or_else(|| "its order does not fit".to_string())
+        })
     }
 
-    pub(super) fn expand(&mut self, node: &'a Node) -> Result<Seen, String> {
-        let seen = self.seen(node, 0)?;
+    pub(super) fn expand(&mut self, node: &'a Node) -> Result<Value, String> {
         let dims = shape::sizes(self.constant(node, 1).ok_or("its sizes depend on the picture")?.to_ints()?)?;
-        let before = seen.view.dims();
-        if shape::broadcast(&before, &dims)? == before {
-            Ok(seen)
-        } else {
-            Err(format!("{before:?} is copied to {dims:?}"))
+        if let Value::Moment(moment) = self.value(node, 0)?
+            && moment.kind == Kind::Length
+            && dims == moment.view.dims()
+        {
+            return Ok(Value::Moment(moment));
         }
+        self.viewed(node, |view| {
+            let before = view.dims();
+            if shape::broadcast(&before, &dims)? == before {
+                Ok(view.clone())
+            } else {
+                Err(format!("{before:?} is copied to {dims:?}"))
+            }
+        })
     }
 
     /// An input whose dimension `axis` is the channels of a map.
@@ -70,8 +78,15 @@ impl<'a> Importer<'a> {
     }
 
     pub(super) fn concat(&mut self, node: &'a Node) -> Result<Seen, String> {
-        let rank = self.seen(node, 0)?.view.rank();
+        let last = node.inputs.len().saturating_sub(1);
+        let rank = self.seen(node, last)?.view.rank();
         let axis = shape::axis(node.int("axis", 1), rank)?;
+        if let Some(tokens) = self.prefixed(node, axis)? {
+            return Ok(tokens);
+        }
+        if let Some(seen) = self.rejoined(node, axis) {
+            return Ok(seen);
+        }
         let parts = (0..node.inputs.len()).map(|i| self.by_channel(node, i, axis)).collect::<Result<Vec<_>, _>>()?;
         let first = &parts[0];
         let positions = |seen: &Seen| seen.view.replaced(axis, Vec::new());
@@ -88,11 +103,54 @@ impl<'a> Importer<'a> {
         })
     }
 
+    /// The pieces of one layer, put together so that no number is another: rows or columns behind one another that a
+    /// shift moved, or the channels of the four positions of squares.
+    fn rejoined(&self, node: &'a Node, axis: usize) -> Option<Seen> {
+        let parts = (0..node.inputs.len()).map(|i| self.seen(node, i).ok()).collect::<Option<Vec<_>>>()?;
+        let first = parts.first()?;
+        let shape = self.graph.shape(first.id);
+        if parts.iter().any(|part| part.view.rank() != first.view.rank()) || axis >= first.view.rank() {
+            return None;
+        }
+        if let Some(turned) = self.turned_pieces(&parts, axis) {
+            return Some(turned);
+        }
+        if parts.iter().any(|part| part.id != first.id || part.pending != first.pending) {
+            return None;
+        }
+        let view = match parts.as_slice() {
+            [a, b] => a.view.swapped(&b.view, axis, shape),
+            _ if axis + 1 == first.view.rank() => {
+                let views: Vec<&View> = parts.iter().map(|part| &part.view).collect();
+                View::squared(&views, shape).filter(|_| first.pending == Pending::Nothing)
+            }
+            _ => None,
+        };
+        view.map(|view| Seen { view, ..first.clone() })
+    }
+
+    /// Whether a dimension is the channels of a map: parts of it are layers.
+    fn is_of_map(&self, seen: &Seen, axis: usize) -> bool {
+        let shape = self.graph.shape(seen.id);
+        let channels = whole(shape, Axis::C);
+        let is_axis = seen.view.parts(axis) == channels || axis == 1 && seen.view.shuffled(shape).is_some();
+        matches!(shape, Shape::Map { .. }) && seen.view.is_whole(shape) && is_axis
+    }
+
     pub(super) fn split(&mut self, node: &'a Node) -> Result<Vec<Value>, String> {
         let rank = self.seen(node, 0)?.view.rank();
         let axis = shape::axis(node.int("axis", 0), rank)?;
+        let own = self.seen(node, 0)?;
+        let ranges = shape::split(node, own.view.dims()[axis], self.constant(node, 1))?;
+        if !self.is_of_map(&own, axis) {
+            let cut = |range: std::ops::Range<usize>| {
+                let view = own.view.cut(axis, range.start, 1, range.len());
+                view.map(|view| Value::Layer(Seen { view, ..own.clone() }))
+            };
+            let all = ranges.iter().cloned().map(cut).collect::<Option<Vec<_>>>();
+            return all.ok_or_else(|| format!("dimension {axis} of {:?} is not cut", own.view.dims()));
+        }
         let seen = self.by_channel(node, 0, axis)?;
-        let ranges = shape::split(node, self.channels(seen.id), self.constant(node, 1))?;
         let cut = |(range, output): (std::ops::Range<usize>, &'a String)| {
             let name = self.name(output);
             let id = self.graph.slice(&name, seen.id, range);
@@ -102,22 +160,27 @@ impl<'a> Importer<'a> {
         Ok(ranges.into_iter().zip(&node.outputs).map(cut).collect())
     }
 
-    pub(super) fn slice(&mut self, node: &'a Node) -> Result<Seen, String> {
+    pub(super) fn slice(&mut self, node: &'a Node) -> Result<Value, String> {
         let seen = self.seen(node, 0)?;
         let dims = seen.view.dims();
         let inputs: Vec<Option<Array>> = (0..node.inputs.len()).map(|i| self.constant(node, i).cloned()).collect();
         let cuts = shape::cuts(node, &dims, &inputs.iter().map(Option::as_ref).collect::<Vec<_>>())?;
         let real: Vec<_> = cuts.into_iter().filter(|cut| cut.range() != Some(0..dims[cut.axis])).collect();
         let cut = match real.as_slice() {
-            [] => return Ok(seen),
-            [cut] => cut,
-            _ => return Err("it cuts more than channels".to_string()),
+            [] => return Ok(Value::Layer(seen)),
+            [cut] if self.is_of_map(&seen, cut.axis) => cut,
+            cuts => {
+                let view = cuts.iter().try_fold(seen.view.clone(), |view, cut| cut.of(&view));
+                let view = view.ok_or_else(|| format!("{dims:?} are cut where they cannot be"))?;
+                return Ok(self.of_prefix(&seen, &view).unwrap_or(Value::Layer(Seen { view, ..seen })));
+            }
         };
         let range = cut.range().ok_or("it takes channels with steps between them")?;
         let seen = self.by_channel(node, 0, cut.axis)?;
         let name = self.name(&node.outputs[0]);
         let id = self.graph.slice(&name, seen.id, range);
-        Ok(Seen { id, view: seen.view.replaced(cut.axis, whole(self.graph.shape(id), Axis::C)), ..seen })
+        let view = seen.view.replaced(cut.axis, whole(self.graph.shape(id), Axis::C));
+        Ok(Value::Layer(Seen { id, view, ..seen }))
     }
 
     pub(super) fn gather(&mut self, node: &'a Node) -> Result<Seen, String> {
@@ -133,10 +196,24 @@ impl<'a> Importer<'a> {
             let view = whole_axis.view.reshape(&dims).ok_or("it cuts axes of a map")?;
             return Ok(Seen { view, ..whole_axis });
         }
-        let (seen, n) = (self.by_channel(node, 0, axis), dims[axis] as i64);
+        let n = dims[axis] as i64;
         let places: Vec<i64> = places.iter().map(|&i| if i < 0 { i.saturating_add(n) } else { i }).collect();
         let first = places.first().copied().unwrap_or(-1);
         let follows = (0..).zip(&places).all(|(i, &place)| place == first.saturating_add(i));
+        if !self.is_of_map(&whole_axis, axis) && (0..n).contains(&first) && indices.dims.len() < 2 {
+            let turned = (0..).zip(&places).all(|(i, &place)| place == (first + i) % n) && places.len() as i64 == n;
+            let shape = self.graph.shape(whole_axis.id);
+            let view = match (turned, follows) {
+                (true, _) => whole_axis.view.rolled(axis, first as usize, shape),
+                (false, true) => whole_axis.view.cut(axis, first as usize, 1, places.len()),
+                _ => None,
+            };
+            if let Some(view) = view {
+                let view = if indices.dims.is_empty() { view.squeezed(axis) } else { view };
+                return Ok(Seen { view, ..whole_axis });
+            }
+        }
+        let seen = self.by_channel(node, 0, axis);
         if (rank, axis, indices.dims.len()) == (2, 1, 1) && (seen.is_err() || !follows) {
             return self.chosen(node, &places);
         }
@@ -206,7 +283,7 @@ impl<'a> Importer<'a> {
             match axis {
                 Axis::H => around[..2].copy_from_slice(&both),
                 Axis::W => around[2..].copy_from_slice(&both),
-                Axis::C => return Err("it adds channels".to_string()),
+                Axis::C | Axis::K => return Err("it adds channels".to_string()),
             }
             places.push((dim, axis));
         }

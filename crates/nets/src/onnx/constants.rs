@@ -1,6 +1,9 @@
 //! Nodes over constants, which are computed when a file is imported, and how much they may compute.
 
+use std::cell::Cell;
+
 use super::array::{Array, Data, MOST, fold};
+use super::computed::multiplications;
 use super::network::{Importer, Value};
 use super::node::Node;
 use crate::weights::Tensor;
@@ -12,15 +15,23 @@ const TOO_MANY: &str = "too many values are computed of constants; export the ne
 pub(super) struct Budget {
     integers: usize,
     floats: usize,
+    products: Cell<usize>,
 }
 
 impl Default for Budget {
     fn default() -> Self {
-        Self { integers: 1 << 24, floats: 1 << 28 }
+        Self { integers: 1 << 24, floats: 1 << 28, products: Cell::new(1 << 30) }
     }
 }
 
 impl Budget {
+    /// Whether so many multiplications of matrices may still be computed.
+    fn spend(&self, multiplications: usize) -> bool {
+        let left = self.products.get().checked_sub(multiplications);
+        self.products.set(left.unwrap_or_default());
+        left.is_some()
+    }
+
     /// The values that a node gives: constants that were computed, as long as they are not too many.
     pub(super) fn keep(&mut self, arrays: Vec<Array>) -> Result<Vec<Value>, String> {
         for array in &arrays {
@@ -43,18 +54,28 @@ impl Importer<'_> {
             return None;
         }
         let first = node.input(0).and_then(|name| self.values.get(name));
-        if let Some(Value::Layer(seen)) = first
-            && ["Shape", "Size"].contains(&node.op.as_str())
-        {
-            let sizes = Array { dims: seen.view.dims(), data: Data::Ints(Vec::new()) };
-            return fold(node, &[Some(&sizes)]);
+        let dims = match first {
+            Some(Value::Layer(seen)) => Some(seen.view.dims()),
+            Some(Value::Scores(scores)) => Some(scores.view.dims()),
+            _ => None,
+        };
+        if let Some(dims) = dims.filter(|_| ["Shape", "Size"].contains(&node.op.as_str())) {
+            return fold(node, &[Some(&Array { dims, data: Data::Ints(Vec::new()) })]);
         }
         if node.op == "Constant" {
             return Some(constant(node).map(|array| vec![array]));
         }
         let inputs: Vec<Option<&Array>> = (0..node.inputs.len()).map(|i| self.constant(node, i)).collect();
         let all = (0..inputs.len()).all(|i| inputs[i].is_some() || node.input(i).is_none());
-        if all && inputs.iter().any(Option::is_some) { fold(node, &inputs) } else { None }
+        if !all || !inputs.iter().any(Option::is_some) {
+            return None;
+        }
+        if let ("MatMul", &[Some(a), Some(b)]) = (node.op.as_str(), inputs.as_slice())
+            && !self.budget.spend(multiplications(a, b).unwrap_or_default())
+        {
+            return Some(Err(TOO_MANY.to_string()));
+        }
+        fold(node, &inputs)
     }
 }
 

@@ -22,11 +22,15 @@ use crate::exec::lower::lower;
 /// The longest time for one file; it is far more than any of them takes on a busy machine.
 const LONGEST: Duration = Duration::from_secs(20);
 /// The golden networks that are small.
-const SEEDS: [&str; 4] = [
+const SEEDS: [&str; 8] = [
     "torchscript.small_vgg.onnx",
     "tf2onnx.small_vgg.onnx",
     "torchscript.squeezenet1_1.onnx",
     "dynamo.shufflenet_v2_x0_5.onnx",
+    "timm.vit_reg_scale.onnx",
+    "timm.vit_map.onnx",
+    "torchscript.swin.onnx",
+    "transformers.swin_v2.onnx",
 ];
 
 fn corpus() -> Vec<ModelProto> {
@@ -47,7 +51,7 @@ fn odd(rng: &mut ChaCha8Rng) -> i64 {
 
 /// Makes one random change of a node, a constant or the list of nodes.
 fn change(model: &mut ModelProto, rng: &mut ChaCha8Rng) {
-    const OPS: [&str; 17] = [
+    const OPS: [&str; 22] = [
         "Reshape",
         "Transpose",
         "Concat",
@@ -65,6 +69,11 @@ fn change(model: &mut ModelProto, rng: &mut ChaCha8Rng) {
         "Expand",
         "AveragePool",
         "Range",
+        "LayerNormalization",
+        "ReduceL2",
+        "Squeeze",
+        "Div",
+        "Tile",
     ];
     let Some(graph) = &mut model.graph else { return };
     let nodes = graph.node.len();

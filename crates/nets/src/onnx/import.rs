@@ -135,7 +135,7 @@ impl OnnxFile {
         for node in self.nodes.iter().rev() {
             let is_wanted = node.outputs.iter().any(|output| wanted.contains(output.as_str()));
             if is_wanted && !(prepares && node.gives(INPUT)) {
-                wanted.extend(node.inputs.iter().map(String::as_str));
+                wanted.extend(node.reads());
                 needed.push(node);
             }
         }

@@ -97,7 +97,7 @@ impl<'a> Importer<'a> {
         }
         let weight = self.weights(node, 1)?;
         let weight = if node.int("transB", 0) == 0 { transposed(&weight)? } else { weight };
-        let x = self.vector(node, 0)?;
+        let seen = self.seen(node, 0)?;
         let (alpha, beta) = (node.float("alpha").unwrap_or(1.0), node.float("beta").unwrap_or(1.0));
         let out = weight.dims.first().copied().unwrap_or(0);
         let bias = match node.input(2) {
@@ -117,24 +117,39 @@ impl<'a> Importer<'a> {
         };
         let (weight, bias) =
             (Array { data: Data::Floats(scaled(weight.tensor()?, alpha)), ..weight }, scaled(&bias, beta));
+        if seen.view.dims().first() != Some(&1) {
+            return self.at_positions(node, &weight, &bias)?.ok_or_else(|| "a vector was expected".to_string());
+        }
+        let x = self.vector(node, 0)?;
         self.dense(node, x, &weight, bias).map(|id| self.plain(id))
+    }
+
+    /// A dense layer at each position, where the last dimension of the first input is all channels.
+    fn at_positions(&mut self, node: &'a Node, weight: &Array, bias: &Tensor) -> Result<Option<Seen>, String> {
+        let seen = self.layer(node, 0)?;
+        let (shape, last) = (self.graph.shape(seen.id), seen.view.rank().saturating_sub(1));
+        let [out, len] = weight.dims[..] else { return Err("a matrix was expected".to_string()) };
+        let is_map = !matches!(shape, Shape::Vector(_)) && shape.len() > shape.channels();
+        if !is_map || seen.view.parts(last) != whole(shape, Axis::C) || self.channels(seen.id) != len || out == 0 {
+            return Ok(None);
+        }
+        let name = self.name(&node.outputs[0]);
+        let id = self.graph.dense_map(&name, seen.id, out);
+        self.tensor(&name, "weight", weight.tensor()?.clone());
+        self.tensor(&name, "bias", bias.clone());
+        let view = seen.view.replaced(last, whole(self.graph.shape(id), Axis::C));
+        Ok(Some(Seen { id, view, ..seen }))
     }
 
     pub(super) fn matmul(&mut self, node: &'a Node) -> Result<Seen, String> {
         let weight = transposed(&self.weights(node, 1)?)?;
         let [out, len] = weight.dims[..] else { return Err("a matrix was expected".to_string()) };
-        let seen = self.layer(node, 0)?;
-        let (shape, last) = (self.graph.shape(seen.id), seen.view.rank().saturating_sub(1));
         let bias = Tensor::ready(vec![out], vec![0.0; out]);
-        let positions = if let Shape::Map { h, w, .. } = shape { h * w } else { 1 };
-        if positions > 1 && seen.view.parts(last) == whole(shape, Axis::C) && self.channels(seen.id) == len {
-            let name = self.name(&node.outputs[0]);
-            let id = self.graph.dense_map(&name, seen.id, out);
-            self.tensor(&name, "weight", weight.tensor()?.clone());
-            self.tensor(&name, "bias", bias);
-            let view = seen.view.replaced(last, whole(self.graph.shape(id), Axis::C));
-            return Ok(Seen { id, view, ..seen });
+        if let Some(seen) = self.at_positions(node, &weight, &bias)? {
+            return Ok(seen);
         }
+        let seen = self.layer(node, 0)?;
+        let last = seen.view.rank().saturating_sub(1);
         if seen.view.dims().last() != Some(&len) {
             return Err(format!("{:?} is not multiplied by {len} × {out} weights", seen.view.dims()));
         }
@@ -183,9 +198,14 @@ impl<'a> Importer<'a> {
     }
 
     pub(super) fn global_pool(&mut self, node: &'a Node, pooling: Pooling) -> Result<Seen, String> {
-        let x = self.map(node, 0)?;
-        let id = self.over_positions(node, x, pooling);
-        Ok(self.plain(id))
+        let seen = self.layer(node, 0)?;
+        let dims: Vec<usize> = (2..seen.view.rank()).collect();
+        if seen.view == View::plain(self.graph.shape(seen.id)) || seen.view.rank() < 3 {
+            let x = self.map(node, 0)?;
+            let id = self.over_positions(node, x, pooling);
+            return Ok(self.plain(id));
+        }
+        self.reduced(node, (&dims, true), pooling)
     }
 
     /// The mean or the largest value over all positions of a map.
@@ -203,11 +223,22 @@ impl<'a> Importer<'a> {
     pub(super) fn reduce(&mut self, node: &'a Node, pooling: Pooling) -> Result<Seen, String> {
         let keep = node.int("keepdims", 1) == 1;
         let axes = shape::axes(node, self.constant(node, 1))?.filter(|axes| !axes.is_empty());
-        let seen = self.layer(node, 0)?;
-        let rank = seen.view.rank();
-        let dims = axes.map_or_else(|| Ok((0..rank).collect()), |axes| shape::named(&axes, rank))?;
+        let rank = self.seen(node, 0)?.view.rank();
+        let dims: Vec<usize> = axes.map_or_else(|| Ok((0..rank).collect()), |axes| shape::named(&axes, rank))?;
+        self.reduced(node, (&dims, keep), pooling)
+    }
+
+    /// The mean or the largest value over dimensions, which may be kept with size 1.
+    fn reduced(&mut self, node: &'a Node, (dims, keep): (&[usize], bool), pooling: Pooling) -> Result<Seen, String> {
+        self.seen(node, 0)?;
+        let own = self.done(node.input(0).unwrap_or_default())?;
+        let over_tokens = dims.iter().all(|&dim| own.view.parts(dim).iter().all(|part| part.axis == Axis::W));
+        let seen = match over_tokens.then(|| self.row_of_tokens(node, &own)).flatten() {
+            Some(id) => Seen { id, view: own.view.from_start(Axis::W), ..own },
+            None => self.layer(node, 0)?,
+        };
         let shape = self.graph.shape(seen.id);
-        if !seen.view.covers(&dims, &[Axis::H, Axis::W], shape) || !matches!(shape, Shape::Map { .. }) {
+        if !seen.view.covers(dims, &[Axis::H, Axis::W], shape) || !matches!(shape, Shape::Map { .. }) {
             return Err(format!(
                 "it goes over dimensions {dims:?} of {:?}; rows and columns were expected",
                 seen.view.dims()
@@ -215,7 +246,7 @@ impl<'a> Importer<'a> {
         }
         let id =
             if shape.len() == self.channels(seen.id) { seen.id } else { self.over_positions(node, seen.id, pooling) };
-        Ok(Seen { id, view: seen.view.reduced(&dims, keep), pending: Pending::Nothing })
+        Ok(Seen { id, view: seen.view.reduced(dims, keep), pending: Pending::Nothing })
     }
 
     /// A function of all values of a vector; `axis` is the dimension where the node names none.

@@ -9,14 +9,17 @@
 //! [`Writer`] makes files (`write`).
 //!
 //! The importer goes through the nodes that the asked layers need. Nodes over constants, with which exporters write the
-//! arithmetic of sizes, are computed at once (`constants`, `array`, `shape`). Reshapes and transposes move no number
-//! and become no layer (`view`). Chains of elementwise nodes become the activation whose numbers they give (`curve`).
-//! Every other node is a layer of the [`Graph`] under its own name. Nodes without a counterpart are an error that lists
-//! them.
+//! arithmetic of sizes, are computed at once (`constants`, `array`, `computed`, `shape`). Reshapes and transposes move
+//! no number and become no layer (`view`). Chains of elementwise nodes become the activation whose numbers they give
+//! (`curve`). Products with a softmax between them become attention (`attention`, `scores`), constants before and upon
+//! the positions of a map tokens (`tokens`). Every other node is a layer of the [`Graph`] under its own name. Nodes
+//! without a counterpart are an error that lists them.
 
 mod arithmetic;
 mod array;
+mod attention;
 mod channels;
+mod computed;
 mod constants;
 mod curve;
 mod file;
@@ -28,9 +31,12 @@ mod network;
 mod node;
 mod operators;
 mod proto;
+mod scores;
 mod shape;
 #[cfg(test)]
 mod tests;
+mod tokens;
+mod turn;
 mod view;
 mod window;
 mod write;

@@ -8,6 +8,9 @@ use super::curve::Curve;
 use super::file::OnnxFile;
 use super::import::Asked;
 use super::node::Node;
+use super::scores::Scores;
+use super::tokens::Made;
+use super::turn::Turn;
 use super::view::{Axis, CHANNELS_FIRST, CHANNELS_LAST, View, whole};
 use super::{INPUT, OnnxError};
 use crate::models::builder::Builder;
@@ -24,6 +27,8 @@ pub(super) enum Value {
     Layer(Seen),
     /// A step on the way of a layer norm that is written as single nodes.
     Moment(Moment),
+    /// A step on the way of attention.
+    Scores(Box<Scores>),
 }
 
 /// A layer under the dimensions of a value, and what is still to be done to its numbers.
@@ -35,12 +40,16 @@ pub(super) struct Seen {
 }
 
 /// Arithmetic that becomes a layer when something reads the numbers.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) enum Pending {
     Nothing,
     Curve(Curve),
     /// x · scale + shift, by channel.
     Affine(Affine),
+    /// Divided by the length of the vector in the last dimension.
+    Unit,
+    /// A step of a rotary embedding.
+    Turn(Turn),
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -56,7 +65,8 @@ impl Affine {
     }
 }
 
-/// See [`Value::Moment`]: mean and variance are those of the channels of a position.
+/// See [`Value::Moment`]: mean and variance are those of the channels of a position, and of the last dimension is the
+/// length; the lengths of channels are those of all positions.
 #[derive(Clone, Debug)]
 pub(super) struct Moment {
     pub id: LayerId,
@@ -77,6 +87,12 @@ pub(super) enum Kind {
     Deviation(f64),
     /// One over the root.
     Inverse(f64),
+    /// √(Σ x²).
+    Length,
+    /// √(Σ x²) of each channel.
+    Lengths,
+    /// The mean of these, and what was added to it.
+    MeanLength(f64),
 }
 
 /// A graph in the making.
@@ -91,6 +107,8 @@ pub(super) struct Importer<'a> {
     titles: HashSet<&'a str>,
     /// Names of layers.
     names: HashSet<String>,
+    /// The parts of layers of tokens.
+    pub(super) made: BTreeMap<LayerId, Made>,
     pub(super) budget: Budget,
     pub(super) problems: Vec<String>,
 }
@@ -121,6 +139,7 @@ impl<'a> Importer<'a> {
             makers: makers.collect(),
             titles: file.nodes.iter().map(|node| node.name.as_str()).collect(),
             names: HashSet::from([INPUT.to_string()]),
+            made: BTreeMap::new(),
             budget: Budget::default(),
             problems: Vec::new(),
         };
@@ -165,7 +184,11 @@ impl<'a> Importer<'a> {
 
     /// The constant that is that input of a node.
     pub(super) fn constant(&self, node: &Node, i: usize) -> Option<&Array> {
-        let name = node.input(i)?;
+        self.constant_called(node.input(i)?)
+    }
+
+    /// The constant of that name.
+    pub(super) fn constant_called(&self, name: &str) -> Option<&Array> {
         match self.values.get(name) {
             Some(Value::Constant(array)) => Some(array),
             Some(_) => None,
@@ -186,22 +209,25 @@ impl<'a> Importer<'a> {
             Value::Layer(seen) => Ok(seen),
             Value::Constant(_) => Err(format!("input {i} is a constant, not a value that depends on the picture")),
             Value::Moment(_) => Err("mean and variance of channels are known in a layer norm alone".to_string()),
+            Value::Scores(_) => Err("products of two values are known in attention alone".to_string()),
         }
     }
 
     /// An input whose numbers a layer gives.
     pub(super) fn layer(&mut self, node: &'a Node, i: usize) -> Result<Seen, String> {
         self.seen(node, i)?;
-        self.done(node.input(i).unwrap_or_default())
+        self.settled(node.input(i).unwrap_or_default())
     }
 
     /// The value `name`, its arithmetic done.
-    fn done(&mut self, name: &'a str) -> Result<Seen, String> {
+    pub(super) fn done(&mut self, name: &'a str) -> Result<Seen, String> {
         let Some(Value::Layer(seen)) = self.values.get(name).cloned() else {
-            return Err("it is a constant, or a step of a layer norm, and no layer".to_string());
+            return Err("it is a constant, or a step of a layer norm or of attention, and no layer".to_string());
         };
         let id = match &seen.pending {
             Pending::Nothing => return Ok(seen),
+            Pending::Turn(_) => return Err("rotary embeddings are known in attention alone".to_string()),
+            Pending::Unit => return Err("vectors of length 1 are known in attention alone".to_string()),
             Pending::Affine(affine) => self.last(name, seen.id, affine),
             Pending::Curve(curve) => {
                 let found =
@@ -273,7 +299,7 @@ impl<'a> Importer<'a> {
     }
 
     /// The name of a layer on the way to `value`: one that no node and no value of the file has.
-    fn inside(&mut self, value: &str) -> String {
+    pub(super) fn inside(&mut self, value: &str) -> String {
         let is_free = |name: &String| {
             !self.names.contains(name)
                 && !self.makers.contains_key(name.as_str())
@@ -291,7 +317,11 @@ impl<'a> Importer<'a> {
     }
 
     fn as_map(&mut self, name: &'a str) -> Result<LayerId, String> {
-        let seen = self.done(name)?;
+        let mut seen = self.settled(name)?;
+        if let Some(map) = self.grid(name, &seen) {
+            seen = map;
+            self.values.insert(name, Value::Layer(seen.clone()));
+        }
         let shape = self.graph.shape(seen.id);
         if seen.view == View::plain(shape) && matches!(shape, Shape::Map { .. }) {
             return Ok(seen.id);
@@ -312,7 +342,7 @@ impl<'a> Importer<'a> {
     }
 
     fn as_vector(&mut self, name: &'a str) -> Result<LayerId, String> {
-        let seen = self.done(name)?;
+        let seen = self.settled(name)?;
         let shape = self.graph.shape(seen.id);
         let dims = seen.view.dims();
         let wide = dims.iter().filter(|&&size| size > 1).count();
@@ -326,7 +356,7 @@ impl<'a> Importer<'a> {
         let order = |axes: &[Axis]| View::of(shape, axes).reshape(&flat);
         let own = seen.view.reshape(&flat);
         let order = match own {
-            own if own == order(&CHANNELS_FIRST) => FlattenOrder::ChannelsFirst,
+            own if own == order(&CHANNELS_FIRST) && matches!(shape, Shape::Map { .. }) => FlattenOrder::ChannelsFirst,
             own if own == order(&CHANNELS_LAST) => FlattenOrder::ChannelsLast,
             _ => return Err(format!("{dims:?} are the values of a map in an order that is not known")),
         };
@@ -343,9 +373,10 @@ impl<'a> Importer<'a> {
         if !self.is_known(name) {
             return Err("what it needs is not there".to_string());
         }
-        let seen = self.done(name)?;
+        let seen = self.settled(name)?;
         if seen.view.is_permutation(self.graph.shape(seen.id)) {
-            return Ok(if seen.view.rank() == 2 { self.as_vector(name)? } else { seen.id });
+            let is_vector = seen.view.rank() == 2 && seen.view.dims()[0] == 1;
+            return Ok(if is_vector { self.as_vector(name)? } else { seen.id });
         }
         self.as_vector(name).or_else(|_| self.as_map(name))
     }

@@ -25,6 +25,16 @@ pub(super) struct Node {
     attributes: Vec<AttributeProto>,
     /// The tensor among its attributes.
     pub value: Option<Array>,
+    /// The graphs among its attributes.
+    branches: Vec<Branch>,
+}
+
+/// A graph inside a node, which reads values of the graph around it.
+#[derive(Clone, Debug)]
+pub(super) struct Branch {
+    name: String,
+    pub nodes: Vec<Node>,
+    pub outputs: Vec<String>,
 }
 
 impl Node {
@@ -60,6 +70,18 @@ impl Node {
     /// The input of that number; an optional one may be left out.
     pub(super) fn input(&self, i: usize) -> Option<&str> {
         self.inputs.get(i).map(String::as_str).filter(|name| !name.is_empty())
+    }
+
+    /// The graph that is that attribute.
+    pub(super) fn branch(&self, name: &str) -> Option<&Branch> {
+        self.branches.iter().find(|branch| branch.name == name)
+    }
+
+    /// The values that it reads, and those that the graphs inside it read.
+    pub(super) fn reads(&self) -> Vec<&str> {
+        let inside = self.branches.iter().flat_map(|branch| branch.nodes.iter().flat_map(Node::reads));
+        let ends = self.branches.iter().flat_map(|branch| &branch.outputs).map(String::as_str);
+        self.inputs.iter().map(String::as_str).chain(inside).chain(ends).collect()
     }
 
     /// Whether that value is one of its outputs.
@@ -111,7 +133,18 @@ impl Inliner<'_, '_> {
             let NodeProto { name, op_type: op, domain, input, output, mut attribute, .. } = node;
             let tensor = attribute.iter_mut().find_map(|attribute| attribute.t.take());
             let value = tensor.map(|tensor| (self.read)(&tensor)).transpose()?;
-            self.out.push(Node { name, op, domain, inputs: input, outputs: output, attributes: attribute, value });
+            let mut branches = Vec::new();
+            for inner in &mut attribute {
+                // names inside a function's graph are not those outside
+                if let Some(graph) = inner.g.take().filter(|_| depth == DEPTH) {
+                    let before = self.out.len();
+                    let outputs = graph.output.into_iter().map(|output| output.name).collect();
+                    graph.node.into_iter().try_for_each(|node| self.call(node, depth))?;
+                    branches.push(Branch { name: inner.name.clone(), nodes: self.out.split_off(before), outputs });
+                }
+            }
+            let (inputs, outputs) = (input, output);
+            self.out.push(Node { name, op, domain, inputs, outputs, attributes: attribute, value, branches });
             return Ok(());
         };
         let Some(depth) = depth.checked_sub(1) else {

@@ -1,8 +1,10 @@
 //! The operators: which of them becomes a layer, a view of one, or a part of an activation.
 
+use super::array::{Array, Data};
 use super::curve::{Curve, gelu, gelu_tanh, sigmoid};
 use super::network::{Importer, Kind, Moment, Pending, Seen, Value};
 use super::node::Node;
+use super::shape;
 use crate::models::graph::{Op, Pooling};
 
 impl<'a> Importer<'a> {
@@ -14,10 +16,29 @@ impl<'a> Importer<'a> {
         let one = match node.op.as_str() {
             "Identity" | "Dropout" => return self.value(node, 0).map(|value| vec![value]),
             "Split" => return self.split(node),
-            "Cast" => self.cast(node),
-            "Reshape" | "Squeeze" | "Unsqueeze" | "Flatten" => self.reshape(node),
-            "Transpose" => self.transpose(node),
-            "Expand" => self.expand(node),
+            "Cast" => return self.cast(node).map(|value| vec![value]),
+            "Reshape" | "Squeeze" | "Unsqueeze" | "Flatten" => return self.reshape(node).map(|value| vec![value]),
+            "Transpose" => return self.transpose(node).map(|value| vec![value]),
+            "Expand" => return self.expand(node).map(|value| vec![value]),
+            "Slice" => return self.slice(node).map(|value| vec![value]),
+            "MatMul" if self.constant(node, 1).is_none() => return self.product(node).map(|value| vec![value]),
+            "ReduceL2" => return self.length(node).map(|value| vec![value]),
+            "Softmax" if let Ok(Value::Scores(scores)) = self.value(node, 0) => {
+                return self.weighted(node, *scores).map(|value| vec![value]);
+            }
+            // scores are finite, and so are their shares
+            "IsNaN"
+                if let Ok(Value::Scores(scores)) = self.value(node, 0)
+                    && scores.is_softmax =>
+            {
+                let never = Array { dims: Vec::new(), data: Data::Ints(vec![0]) };
+                return Ok(vec![Value::Constant(never)]);
+            }
+            "If" => return self.branch(node),
+            "Where" => return self.chosen_value(node).map(|value| vec![value]),
+            "Clip" | "Max" if let Ok(Value::Moment(moment)) = self.value(node, 0) => {
+                return self.at_least(node, moment).map(|value| vec![value]);
+            }
             "Conv" => self.conv(node),
             "BatchNormalization" => self.batch_norm(node),
             "LayerNormalization" => self.layer_norm(node),
@@ -32,14 +53,13 @@ impl<'a> Importer<'a> {
             },
             "ReduceMax" => self.reduce(node, Pooling::Max),
             "Concat" => self.concat(node),
-            "Slice" => self.slice(node),
             "Gather" => self.gather(node),
             "Pad" => self.pad(node),
             "Softmax" => {
                 let last = if self.file.opset < 13 { 1 } else { -1 };
                 self.over_vector(node, last, Op::Softmax)
             }
-            "LpNormalization" if node.int("p", 2) == 2 => self.over_vector(node, -1, Op::Normalize),
+            "LpNormalization" if node.int("p", 2) == 2 => self.normalize(node),
             "Add" | "Sub" | "Mul" | "Div" | "Pow" | "Min" | "Max" => return self.binary(node).map(|value| vec![value]),
             "Sqrt" | "Reciprocal" if let Ok(Value::Moment(moment)) = self.value(node, 0) => {
                 return self.root(node, moment).map(|value| vec![value]);
@@ -102,8 +122,48 @@ impl<'a> Importer<'a> {
                 let curve = curve.clone();
                 Ok((seen, curve))
             }
-            Pending::Affine(_) => Ok((self.layer(node, i)?, Curve::identity())),
+            Pending::Affine(_) | Pending::Unit | Pending::Turn(_) => {
+                Ok((self.done(node.input(i).unwrap_or_default())?, Curve::identity()))
+            }
         }
+    }
+
+    /// The values of one of two graphs, by a condition that does not depend on the picture.
+    fn branch(&mut self, node: &'a Node) -> Result<Vec<Value>, String> {
+        let condition = self.constant(node, 0).ok_or("its condition depends on the picture")?;
+        let is_true = condition.to_ints()?.first().is_some_and(|&value| value != 0);
+        let branch = node.branch(if is_true { "then_branch" } else { "else_branch" }).ok_or("its graph is missing")?;
+        branch.nodes.iter().for_each(|node| self.step(node));
+        let value = |name: &String| {
+            let constant = || self.constant_called(name).cloned().map(Value::Constant);
+            self.values.get(name.as_str()).cloned().or_else(constant)
+        };
+        branch.outputs.iter().map(|name| value(name).ok_or_else(|| format!("its graph gives no `{name}`"))).collect()
+    }
+
+    /// One of two values, by a condition that is the same everywhere.
+    fn chosen_value(&self, node: &'a Node) -> Result<Value, String> {
+        let condition = self.constant(node, 0).ok_or("its condition depends on the picture")?;
+        let all = condition.to_ints()?;
+        let first = all.first().map_or(0, |&value| i64::from(value != 0));
+        if all.iter().any(|&value| i64::from(value != 0) != first) {
+            return Err("its condition differs by place".to_string());
+        }
+        let (chosen, other) = if first == 1 { (1, 2) } else { (2, 1) };
+        let value = self.value(node, chosen)?;
+        let dims = match &value {
+            Value::Layer(seen) => seen.view.dims(),
+            Value::Scores(scores) => scores.view.dims(),
+            _ => return Err("something is chosen that is no layer".to_string()),
+        };
+        let sizes = match self.value(node, other)? {
+            Value::Layer(seen) => seen.view.dims(),
+            Value::Constant(array) => array.dims,
+            Value::Scores(scores) => scores.view.dims(),
+            Value::Moment(moment) => moment.view.dims(),
+        };
+        let whole = shape::broadcast(&shape::broadcast(&condition.dims, &sizes)?, &dims)?;
+        if whole == dims { Ok(value) } else { Err(format!("{dims:?} are copied to {whole:?}")) }
     }
 
     /// A root of a variance, or one over it.

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::array::Array;
 use super::node::Node;
+use super::view::View;
 
 /// Most elements of anything: a file may say what it likes.
 const MOST: usize = 1 << 31;
@@ -167,6 +168,12 @@ impl Cut {
     pub(super) fn places(&self) -> impl Iterator<Item = usize> {
         let (start, step) = (self.start as i64, self.step);
         (0..self.len as i64).map(move |i| (start + i * step) as usize)
+    }
+
+    /// The places of a view; none where they cannot be told from the others, or go backwards.
+    pub(super) fn of(&self, view: &View) -> Option<View> {
+        let step = usize::try_from(self.step).ok()?;
+        view.cut(self.axis, self.start, step, self.len)
     }
 
     /// The places, where they follow one another.

@@ -1,5 +1,6 @@
 //! Small files made by hand: what is refused and how that is told, and forms that the golden networks do not have.
 
+mod attention;
 mod bounds;
 
 use std::path::Path;

@@ -10,7 +10,7 @@ mod file;
 mod keras;
 mod kinds;
 mod mismatch;
-mod positions;
+pub(crate) mod positions;
 mod pth;
 mod random;
 mod shards;

@@ -51,27 +51,33 @@ fn weights(old: usize, new: usize, resize: PositionResize) -> Vec<Vec<(usize, f6
         PositionResize::Offset => old as f64 / (new as f64 + 0.1),
         PositionResize::Plain | PositionResize::Antialiased => old as f64 / new as f64,
     };
+    if resize != PositionResize::Antialiased {
+        return of_neighbours(old, new, ratio, resize == PositionResize::Corners);
+    }
     (0..new)
-        .map(|at| match resize {
-            PositionResize::Antialiased => {
-                let (centre, wide) = (ratio * (at as f64 + 0.5), ratio.max(1.0));
-                let first = (centre - 2.0 * wide + 0.5).max(0.0) as usize;
-                let end = ((centre + 2.0 * wide + 0.5) as usize).min(old);
-                let weight = |place: usize| cubic((place as f64 - centre + 0.5) / wide, -0.5);
-                let sum: f64 = (first..end).map(weight).sum();
-                (first..end).map(|place| (place, weight(place) / sum)).collect()
-            }
-            _ => {
-                let corners = resize == PositionResize::Corners;
-                let centre = if corners { ratio * at as f64 } else { ratio * (at as f64 + 0.5) - 0.5 };
-                let before = centre.floor();
-                // beyond the edge the last position goes on
-                let place = |step: f64| (before + step).clamp(0.0, (old - 1) as f64) as usize;
-                let weight = |step: f64| cubic(before + step - centre, -0.75);
-                [-1.0, 0.0, 1.0, 2.0].map(|step| (place(step), weight(step))).to_vec()
-            }
+        .map(|at| {
+            let (centre, wide) = (ratio * (at as f64 + 0.5), ratio.max(1.0));
+            let first = (centre - 2.0 * wide + 0.5).max(0.0) as usize;
+            let end = ((centre + 2.0 * wide + 0.5) as usize).min(old);
+            let weight = |place: usize| cubic((place as f64 - centre + 0.5) / wide, -0.5);
+            let sum: f64 = (first..end).map(weight).sum();
+            (first..end).map(|place| (place, weight(place) / sum)).collect()
         })
         .collect()
+}
+
+/// For each of `new` positions its four neighbours among the old ones, and their weights. From one to the next it is
+/// `ratio` old positions; the first is the first old one (`corners`), or half a step behind the edge.
+pub(crate) fn of_neighbours(old: usize, new: usize, ratio: f64, corners: bool) -> Vec<Vec<(usize, f64)>> {
+    let neighbours = |at: usize| {
+        let centre = if corners { ratio * at as f64 } else { ratio * (at as f64 + 0.5) - 0.5 };
+        let before = centre.floor();
+        // beyond the edge the last position goes on
+        let place = |step: f64| (before + step).clamp(0.0, (old - 1) as f64) as usize;
+        let weight = |step: f64| cubic(before + step - centre, -0.75);
+        [-1.0, 0.0, 1.0, 2.0].map(|step| (place(step), weight(step))).to_vec()
+    };
+    (0..new).map(neighbours).collect()
 }
 
 /// Keys' cubic convolution.

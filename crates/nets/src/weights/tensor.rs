@@ -54,6 +54,17 @@ impl Tensor {
         Self { changes, ..Self::later(shape, move || Ok(change(source.values()?))) }
     }
 
+    /// Makes a tensor of `shape` whose values `change` computes from those of several, when they are asked for.
+    pub(crate) fn joined(
+        tensors: Vec<Self>,
+        shape: Vec<usize>,
+        change: impl Fn(Vec<Vec<f32>>) -> Vec<f32> + Send + Sync + 'static,
+    ) -> Self {
+        let changes = tensors.iter().map(|tensor| tensor.changes).max().unwrap_or(0) + 1;
+        let values = move || tensors.iter().map(Self::values).collect::<Result<Vec<_>, _>>().map(&change);
+        Self { changes, ..Self::later(shape, values) }
+    }
+
     /// How many times it was made of another by [`Tensor::map`]: its values are computed as deep in the stack.
     pub(crate) fn changes(&self) -> usize {
         self.changes

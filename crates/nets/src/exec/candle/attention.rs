@@ -34,22 +34,10 @@ pub(super) fn upload(
 
 /// The mask `(windows, 1, queries, keys)` of windows that are shifted over a map of that size.
 fn mask(window: AttentionWindow, size: [usize; 2], device: &Device) -> Result<Tensor, candle_core::Error> {
-    let AttentionWindow { size: tile, shift } = window;
-    let region = |at: usize, i: usize| match at {
-        _ if shift[i] == 0 => 0,
-        at if at < size[i] - tile[i] => 0,
-        at if at < size[i] - shift[i] => 1,
-        _ => 2,
-    };
-    let (count, keys) = ([size[0] / tile[0], size[1] / tile[1]], tile[0] * tile[1]);
-    let mut values = Vec::with_capacity(count[0] * count[1] * keys * keys);
-    for (top, left) in (0..count[0]).flat_map(|y| (0..count[1]).map(move |x| (y * tile[0], x * tile[1]))) {
-        let place = |key: usize| [region(top + key / tile[1], 0), region(left + key % tile[1], 1)];
-        for query in 0..keys {
-            values.extend((0..keys).map(|key| if place(query) == place(key) { 0.0 } else { APART }));
-        }
-    }
-    Tensor::from_vec(values, (count[0] * count[1], 1, keys, keys), device)
+    let keys = window.size[0] * window.size[1];
+    let values: Vec<f32> = window.apart(size).into_iter().map(|apart| if apart { APART } else { 0.0 }).collect();
+    let windows = values.len() / (keys * keys);
+    Tensor::from_vec(values, (windows, 1, keys, keys), device)
 }
 
 /// Attention over `x`, whose channels are queries, keys and values.
@@ -118,6 +106,17 @@ fn roll(x: &Tensor, dim: usize, first: usize) -> Result<Tensor, candle_core::Err
         return Ok(x.clone());
     }
     Tensor::cat(&[x.narrow(dim, first, x.dim(dim)? - first)?, x.narrow(dim, 0, first)?], dim)
+}
+
+/// Queries and keys of tokens turned by angles, whose cosines and sines are `(tokens, 1, channels of a head)`.
+pub(super) fn turn(x: &Tensor, heads: usize, (cos, sin): &(Tensor, Tensor)) -> Result<Tensor, ExecError> {
+    let (n, t, c) = x.dims3()?;
+    let (size, turned) = (c / 3 / heads, 2 * c / 3);
+    let vectors = x.narrow(2, 0, turned)?.contiguous()?.reshape((n, t, 2 * heads, size))?;
+    let halves = [vectors.narrow(3, size / 2, size / 2)?.neg()?, vectors.narrow(3, 0, size / 2)?];
+    let across = Tensor::cat(&halves, 3)?.broadcast_mul(sin)?;
+    let turned = (vectors.broadcast_mul(cos)? + across)?.reshape((n, t, turned))?;
+    Ok(Tensor::cat(&[&turned, &x.narrow(2, 2 * c / 3, c / 3)?], 2)?.contiguous()?)
 }
 
 /// One `query` of all heads attends to tokens whose channels are keys and values.

@@ -6,8 +6,8 @@ mod tokens;
 use std::ops::Range;
 
 pub(crate) use self::product::{Parts, Product, ProductPlaces};
-use self::tokens::put_tokens;
 pub(crate) use self::tokens::{attend, gather, pool_tokens};
+use self::tokens::{put_tokens, turn};
 
 use super::map::Map;
 use super::row_schedule::RowRange;
@@ -75,6 +75,8 @@ pub(crate) enum Op {
     Activation(Activation),
     Softmax,
     Normalize,
+    /// For each channel √(Σ x²), divided by the mean of these and this number.
+    Responses(f32),
     /// Onto what lies at the output there is one input, else two.
     Add {
         onto: bool,
@@ -104,6 +106,11 @@ pub(crate) enum Op {
     Attention {
         packed: Box<Attention>,
         queries: Option<Vec<f32>>,
+    },
+    /// Queries and keys turned by the angles with these cosines and sines.
+    Turn {
+        heads: usize,
+        angles: [Vec<f32>; 2],
     },
     /// Tokens from this one on.
     Select(usize),
@@ -135,6 +142,7 @@ impl Op {
             Op::LayerNorm { .. } => "layer norm",
             Op::Activation(_) | Op::Softmax => "activation",
             Op::Normalize => "normalize",
+            Op::Responses(_) => "responses",
             Op::Add { .. } => "add",
             Op::Multiply { .. } => "multiply",
             Op::Slice(_) => "slice",
@@ -145,6 +153,7 @@ impl Op {
             Op::Flatten(_) => "flatten",
             Op::Tokens { .. } => "tokens",
             Op::Attention { .. } => "attention",
+            Op::Turn { .. } => "turn",
             Op::Select(_) => "select",
             Op::Merge => "merge",
         }
@@ -265,6 +274,15 @@ fn one<'a>(
             let length = x.iter().map(|v| v * v).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
             out.iter_mut().zip(x).for_each(|(o, &v)| *o = v / length);
         }),
+        Op::Responses(eps) => {
+            let mut squares = vec![0.0f64; from.c];
+            for run in from.runs(false) {
+                squares.iter_mut().zip(&values[run]).for_each(|(sum, &v)| *sum += f64::from(v) * f64::from(v));
+            }
+            let mean = squares.iter().map(|sum| sum.sqrt()).sum::<f64>() / from.c as f64 + f64::from(*eps);
+            let start = to.at(0, 0, Pad::default());
+            output[start..].iter_mut().zip(squares).for_each(|(o, sum)| *o = (sum.sqrt() / mean) as f32);
+        }
         Op::Slice(first) => slice(*first, (from, values), to, output),
         Op::Shuffle(groups) => shuffle(*groups, (from, values), to, output),
         Op::Concat(channels) => concat(channels, input, to, output),
@@ -296,6 +314,7 @@ fn one<'a>(
             let given = given.then(|| input(1)).map(|(map, values)| &values[map.at(0, 0, Pad::default())..][..map.c]);
             put_tokens([first, positions, given.unwrap_or(&[])], (from, values), to, output);
         }
+        Op::Turn { heads, angles } => turn(*heads, angles, (from, values), to, output),
         Op::Select(_) | Op::Merge => gather(op, (from, values), to, output),
         // computed for all pictures together, or over bytes
         Op::Product { .. }

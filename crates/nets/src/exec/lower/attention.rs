@@ -48,6 +48,12 @@ impl Lowering<'_> {
         let bias = match bias {
             RelativeBias::None => Vec::new(),
             RelativeBias::Table => by_distance(&self.tensor(id, "relative_position_bias_table")?, heads, size),
+            RelativeBias::Given { cosine } => {
+                if cosine {
+                    scale = self.tensor(id, "scale")?;
+                }
+                self.tensor(id, "bias")?
+            }
             RelativeBias::Network { window: counted, apart } => {
                 self.mend_biases(id, apart)?;
                 let largest = 100f64.ln();
@@ -59,7 +65,7 @@ impl Lowering<'_> {
                 by_distance(&network.table(heads, size, counted), heads, size)
             }
         };
-        let cosine = matches!(attention.bias, RelativeBias::Network { .. });
+        let cosine = matches!(attention.bias, RelativeBias::Network { .. } | RelativeBias::Given { cosine: true });
         Ok(AttentionKernel { heads, scale, cosine, bias, window })
     }
 

@@ -132,7 +132,9 @@ impl Writer {
                 let bias = self.floats(&[bias.len()], bias);
                 self.op("Gemm", &[x, &weight, &bias], &[("transB", Attribute::Int(1))])
             }
-            Kernel::Tokens { .. }
+            Kernel::Responses(_)
+            | Kernel::Turn { .. }
+            | Kernel::Tokens { .. }
             | Kernel::Attention(_)
             | Kernel::AttentionPool { .. }
             | Kernel::Select(_)

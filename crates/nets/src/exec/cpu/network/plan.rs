@@ -194,6 +194,7 @@ pub(crate) fn plan(
         Kernel::Activation(activation) => Op::Activation(activation),
         Kernel::Softmax => Op::Softmax,
         Kernel::Normalize => Op::Normalize,
+        Kernel::Responses(eps) => Op::Responses(eps),
         Kernel::ZeroPad(pad) => Op::ZeroPad(pad),
         Kernel::Add => Op::Add { onto, activation },
         Kernel::Multiply => Op::Multiply { onto },
@@ -206,6 +207,7 @@ pub(crate) fn plan(
         Kernel::Tokens { first, positions } => Op::Tokens { first, positions, given: inputs.len() > 1 },
         Kernel::Attention(attention) => attend(isa, attention, pictures, [&from, &to]),
         Kernel::AttentionPool { heads, query } => pool_tokens(isa, heads, query, pictures, [&from, &to]),
+        Kernel::Turn { heads, cos, sin } => Op::Turn { heads, angles: [cos, sin] },
         Kernel::Select(first) => Op::Select(first),
         Kernel::Merge => Op::Merge,
     };

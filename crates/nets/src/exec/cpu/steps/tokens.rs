@@ -106,6 +106,24 @@ pub(super) fn put_tokens(
     }
 }
 
+/// Turns queries and keys of so many heads: x · cos + (−second half, first half) · sin, angles differ by token.
+pub(super) fn turn(heads: usize, angles: &[Vec<f32>; 2], (from, values): (&Map, &[f32]), to: &Map, output: &mut [f32]) {
+    let size = to.c / 3 / heads;
+    let [cos, sin] = angles.each_ref().map(|values| values.chunks_exact(size));
+    for (((to, from), cos), sin) in to.runs(false).zip(from.runs(false)).zip(cos).zip(sin) {
+        let (to, from) = (&mut output[to], &values[from]);
+        to.copy_from_slice(from);
+        let vectors = to.chunks_exact_mut(size).zip(from.chunks_exact(size)).take(2 * heads);
+        for (to, from) in vectors {
+            let (first, second) = from.split_at(size / 2);
+            let across = second.iter().map(|v| -v).chain(first.iter().copied());
+            for (((to, v), across), (cos, sin)) in to.iter_mut().zip(from).zip(across).zip(cos.iter().zip(sin)) {
+                *to = v * cos + across * sin;
+            }
+        }
+    }
+}
+
 /// Copies tokens from one on, or merges the channels of squares of positions.
 pub(crate) fn gather<T: Copy>(op: &Op, (from, values): (&Map, &[T]), to: &Map, output: &mut [T]) {
     if let Op::Select(first) = op {

@@ -86,12 +86,16 @@ proptest! {
         let x = g.merge("merge", x);
         let x = g.layer_norm("norm", x, 1e-5);
         let x = g.dense_map_unbiased("reduce", x, 2 * c);
+        g.push("responses", Op::Responses { eps: 1e-6 }, &[x], Shape::Vector(2 * c));
         let m = g.global_avg_pool("pool", x);
         let graph = g.finish(x, m).expect("built");
         let weights = Origin::Random(seed).load(&graph, Source::Timm, &[]).expect("random");
         let tap = |name: &str| graph.find(name).expect("a layer");
         let fused = compare(&graph, &weights, &[x, m], [h, w, 3]);
-        let apart = ["table.attention", "table.sum", "shifted.qkv", "shifted.attention", "cosine.attention", "merge"];
+        let apart = [
+            "table.attention", "table.sum", "shifted.qkv", "shifted.attention", "cosine.attention", "merge",
+            "responses",
+        ];
         let apart = compare(&graph, &weights, &apart.map(tap), [h, w, 3]);
         prop_assert!(fused < 1e-5 && apart < 1e-5, "{fused:e} {apart:e}");
         let near = compare_bf16(&graph, &[x, m], [h, w, 3]);
