@@ -29,7 +29,9 @@ FRUITS = ROOT / "data" / "fruits"
 CLASSES = ["Banana", "Lemon", "Strawberry"]
 FEATURES, PROBABILITIES = 1e-5, 1e-4
 # the sizes that are tried until a network takes one
-SIDES = (64, 96, 128, 160, 224)
+SIDES = (64, 70, 96, 128, 160, 224, 256, 384)
+# what a network says of a size that it does not take
+REFUSED = ("does not fit", "are not divided into patches", "do not fill the maps")
 
 
 def call(binary, *arguments):
@@ -69,7 +71,7 @@ def run(binary, folder, name, source):
             call(binary, "run", yaml, "--out", folder / "run", "--quiet")
             return side
         except RuntimeError as error:
-            if "does not fit" not in str(error) or side == SIDES[-1]:
+            if not any(words in str(error) for words in REFUSED) or side == SIDES[-1]:
                 raise
     return None
 

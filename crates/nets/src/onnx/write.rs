@@ -6,6 +6,7 @@
 mod network;
 #[cfg(test)]
 mod tests;
+mod tokens;
 
 use prost::Message;
 

@@ -1,4 +1,6 @@
-//! The steps of a network as nodes. Maps are (n, c, h, w).
+//! The steps of a network as nodes. Maps are (n, c, h, w), tokens (n, tokens, c).
+
+use std::collections::BTreeMap;
 
 use super::{Attribute, WriteError, Writer};
 use crate::exec::Features;
@@ -9,6 +11,8 @@ use crate::models::graph::{Activation, FlattenOrder, Pad, Pooling, Window};
 /// Channels to the end, and back.
 const TO_LAST: [(&str, Attribute); 1] = [("perm", Attribute::Ints(&[0, 2, 3, 1]))];
 const TO_FIRST: [(&str, Attribute); 1] = [("perm", Attribute::Ints(&[0, 3, 1, 2]))];
+/// A value for each channel of tokens.
+const OVER_TOKENS: [(&str, Attribute); 2] = [("axes", Attribute::Ints(&[1])), ("keepdims", Attribute::Int(0))];
 /// Along the channels.
 const CHANNELS: [(&str, Attribute); 1] = [("axis", Attribute::Int(1))];
 
@@ -24,17 +28,26 @@ struct Pool {
 }
 
 impl Writer {
-    /// Writes the steps of a network on the value `input` and returns the value of each tap, maps as (n, c, h, w).
+    /// Writes the steps of a network on the value `input` and returns the value of each tap, maps as (n, c, h, w) and
+    /// tokens as (n, tokens, c).
     ///
     /// # Errors
     /// A step does not have the inputs or shapes that its kind has.
     pub fn network(&mut self, program: &Program, input: &str) -> Result<Vec<String>, WriteError> {
         let mut values = vec![String::new(); program.last_use.len()];
+        let mut turned: BTreeMap<usize, [&[f32]; 2]> = BTreeMap::new();
         values[0] = input.to_string();
         for step in &program.steps {
             let inputs: Vec<&str> = step.inputs.iter().map(|&value| values[value].as_str()).collect();
+            if let Kernel::Turn { cos, sin, .. } = &step.kernel {
+                // attention turns queries and keys
+                turned.insert(step.output, [cos, sin]);
+                values[step.output] = inputs[0].to_string();
+                continue;
+            }
+            let angles = step.inputs.first().and_then(|value| turned.get(value)).copied();
             let before = self.graph.node.len();
-            let mut value = self.step(step, &inputs)?;
+            let mut value = self.step(step, &inputs, angles)?;
             if let Some(activation) = joined(&step.kernel) {
                 value = self.activation(&value, activation);
             }
@@ -52,6 +65,9 @@ impl Writer {
     pub fn features(&mut self, kind: Features, taps: &[(String, Shape)], output: &str) {
         let one = |(tap, shape): &(String, Shape)| match (kind, shape) {
             (_, Shape::Vector(_)) => tap.to_string(),
+            (Features::Pooled | Features::Avg, Shape::Tokens { .. }) => self.op("ReduceMean", &[tap], &OVER_TOKENS),
+            (Features::Max, Shape::Tokens { .. }) => self.op("ReduceMax", &[tap], &OVER_TOKENS),
+            (_, Shape::Tokens { .. }) => self.op("Flatten", &[tap], &[]),
             (Features::Pooled | Features::Cls | Features::Avg, _) => self.op("GlobalAveragePool", &[tap], &[]),
             (Features::Max, _) => self.op("GlobalMaxPool", &[tap], &[]),
             (Features::Flatten | Features::Map, _) => self.flat(tap, FlattenOrder::ChannelsLast),
@@ -59,7 +75,7 @@ impl Writer {
         let mut parts: Vec<String> = taps.iter().map(one).collect();
         // maps of one position can be put beside each other as they are
         let pooled = matches!(kind, Features::Pooled | Features::Avg | Features::Max);
-        if !pooled || taps.iter().any(|(_, shape)| matches!(shape, Shape::Vector(_))) {
+        if !pooled || taps.iter().any(|(_, shape)| !matches!(shape, Shape::Map { .. })) {
             parts = parts.iter().map(|part| self.op("Flatten", &[part], &[])).collect();
         }
         let whole = match parts.as_slice() {
@@ -72,8 +88,9 @@ impl Writer {
         self.named("Flatten", &[&whole], &[], output);
     }
 
-    /// Writes the nodes of a step without the activation that is joined to it.
-    fn step(&mut self, step: &Step, inputs: &[&str]) -> Result<String, WriteError> {
+    /// Writes the nodes of a step without the activation that is joined to it; `angles` are the cosines and sines by
+    /// which its queries and keys are turned.
+    fn step(&mut self, step: &Step, inputs: &[&str], angles: Option<[&[f32]; 2]>) -> Result<String, WriteError> {
         let wrong = |reason| WriteError::Layer { layer: step.layer.clone(), reason };
         let x = *inputs.first().ok_or_else(|| wrong("it has no input"))?;
         let sizes = |shape: Shape| match shape {
@@ -82,6 +99,9 @@ impl Writer {
         };
         let (from, to) = (step.in_shape, step.out_shape);
         Ok(match &step.kernel {
+            Kernel::Conv { weight, bias, .. } if matches!(from, Shape::Tokens { .. }) => {
+                self.dense_tokens(x, weight, bias)
+            }
             Kernel::Conv { groups, window, weight, bias, .. } => self.conv(x, *groups, window, [weight, bias]),
             Kernel::Depthwise { window, weight, bias, .. } => self.conv(x, bias.len(), window, [weight, bias]),
             Kernel::Scale { scale, shift, .. } => {
@@ -93,6 +113,14 @@ impl Writer {
             Kernel::Activation(activation) => self.activation(x, *activation),
             Kernel::Softmax => self.op("Softmax", &[x], &CHANNELS),
             Kernel::Normalize => self.op("LpNormalization", &[x], &CHANNELS),
+            Kernel::Responses(eps) => {
+                let positions = [("axes", Attribute::Ints(&[2, 3])), ("keepdims", Attribute::Int(0))];
+                let lengths = self.op("ReduceL2", &[x], &positions);
+                let mean = self.op("ReduceMean", &[&lengths], &[("axes", Attribute::Ints(&[1]))]);
+                let eps = self.float(*eps);
+                let mean = self.op("Add", &[&mean, &eps], &[]);
+                self.op("Div", &[&lengths, &mean], &[])
+            }
             Kernel::ZeroPad(pad) => self.pad(x, *pad),
             Kernel::Add => self.op("Add", inputs, &[]),
             Kernel::Multiply => {
@@ -103,10 +131,8 @@ impl Writer {
             }
             Kernel::Concat => self.op("Concat", inputs, &CHANNELS),
             Kernel::Slice(first) => {
-                let n = if let Shape::Map { c, .. } = to { c } else { to.len() };
-                let [first, end] = [*first, first + n].map(|place| self.ints(&[place as i64]));
-                let axis = self.ints(&[1]);
-                self.op("Slice", &[x, &first, &end, &axis], &[])
+                let axis = if let Shape::Tokens { .. } = to { 2 } else { 1 };
+                self.cut(x, axis, *first..first + to.channels())
             }
             Kernel::Shuffle(groups) => {
                 let ([h, w], c) = (sizes(to)?.map(|side| side as i64), to.channels() as i64);
@@ -132,13 +158,12 @@ impl Writer {
                 let bias = self.floats(&[bias.len()], bias);
                 self.op("Gemm", &[x, &weight, &bias], &[("transB", Attribute::Int(1))])
             }
-            Kernel::Responses(_)
-            | Kernel::Turn { .. }
-            | Kernel::Tokens { .. }
-            | Kernel::Attention(_)
-            | Kernel::AttentionPool { .. }
-            | Kernel::Select(_)
-            | Kernel::Merge => return Err(wrong("layers of transformers are not written to ONNX")),
+            Kernel::Tokens { first, positions } => self.tokens(x, from, first, positions),
+            Kernel::Attention(kernel) => self.attention(x, from, kernel, angles),
+            Kernel::Turn { .. } => return Err(wrong("attention alone takes turned queries and keys")),
+            Kernel::AttentionPool { heads, query } => self.attention_pool(x, from, *heads, query),
+            Kernel::Select(first) => self.select(x, *first, to),
+            Kernel::Merge => self.merge(x, to),
         })
     }
 

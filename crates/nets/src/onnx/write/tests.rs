@@ -10,6 +10,8 @@ use crate::models::graph::{Activation, FlattenOrder, Graph, LayerId, Op, Paramet
 use crate::onnx::{Asked, INPUT, OnnxFile, notes};
 use crate::weights::{Tensor, WeightSet};
 
+mod tokens;
+
 const SIDES: [usize; 2] = [13, 11];
 
 /// Layers that become features, and the one that gives the scores.
@@ -58,12 +60,16 @@ fn weights(graph: &Graph) -> WeightSet {
     all.into()
 }
 
+fn picture(values: usize) -> Vec<f32> {
+    (0..values).map(|i| (i as f32 * 0.37).sin()).collect()
+}
+
 #[test]
 fn every_step_is_written_and_read() {
     let (graph, taps) = network();
     let program = lower(&graph, &weights(&graph), &taps).expect("lowered");
     let [h, w] = SIDES;
-    let picture: Vec<f32> = (0..3 * h * w).map(|i| (i as f32 * 0.37).sin()).collect();
+    let picture = picture(3 * h * w);
     let forward = |program| {
         candle::Network::new(program, &Device::cpu())
             .and_then(|network| network.forward(&picture, 1))
