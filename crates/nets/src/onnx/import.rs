@@ -46,6 +46,10 @@ impl OnnxFile {
     /// The network, as far as what is asked needs it.
     pub fn import(&self, asked: Asked) -> Result<Import, OnnxError> {
         let ends = self.ends();
+        let is_ours = self.metadata().contains_key(notes::FEATURES);
+        if asked.logits && is_ours && !self.metadata().contains_key(notes::SCORES) {
+            return Err(OnnxError::Neighbours { path: self.path.clone() });
+        }
         let mut wanted = asked.layers.iter().map(|name| self.value_of(name)).collect::<Result<Vec<_>, _>>()?;
         let logits = asked.logits.then_some(ends.logits);
         wanted.extend(logits);

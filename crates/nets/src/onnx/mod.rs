@@ -89,6 +89,11 @@ pub enum OnnxError {
     Graph(#[from] GraphError),
     #[error("{path} holds what has no counterpart here:{list}")]
     Unsupported { path: PathBuf, list: String },
+    #[error(
+        "{path} classifies by the nearest pictures of its run, which no network does; `featurize predict` with the \
+         run classifies, and `featurize embed` with this file gives its features"
+    )]
+    Neighbours { path: PathBuf },
     #[error("{path}: {reason}")]
     Input { path: PathBuf, reason: String },
     #[error("{0}")]
