@@ -71,7 +71,9 @@ fn what_cannot_be_read_again_is_exported_all_the_same() {
     run(&workspace, "out", &["select=null", "reduce=null", "train={knn: {k: 3, weights: distance}}"]);
     let said = workspace.call(&["export", "out", "--onnx", "near.onnx"]).ok().stdout;
     assert!(said.contains("read back: its features are "), "{said}");
-    workspace.call(&["classify", "--weights", "near.onnx", "pictures/Test"]).ended(1, &["by the nearest pictures of its run"]);
+    workspace
+        .call(&["classify", "--weights", "near.onnx", "pictures/Test"])
+        .ended(1, &["by the nearest pictures of its run"]);
     let said = workspace.call(&["export", "out", "--onnx", "head.onnx", "--head", "--card", "card.md"]).ok().stdout;
     assert!(said.contains("head.onnx: features (n, 1280) → probabilities of 3 classes, f32, "), "{said}");
     assert!(workspace.read("head.onnx").len() < 200_000);
