@@ -138,8 +138,9 @@ enum Command {
     Evaluate(evaluate::EvaluateArgs),
     /// Run a pipeline with several networks, and compare them in one table: accuracy with its interval, log loss, speed.
     ///
-    /// Each network gets a run of its own below `runs/NAME-leaderboard`, or below --out. The pictures are listed once,
-    /// and features that a run in the same folder has computed are taken. Stages that are done are not computed again.
+    /// Each network gets a run of its own below `runs/NAME-leaderboard`, or below --out. The pictures are listed once
+    /// (more than a million of them once for each network), and features that a run in the same folder has computed are
+    /// taken. Stages that are done are not computed again.
     #[command(
         after_help = "Example:\n  featurize leaderboard photos.yaml --models efficientnet_lite0,resnet50,vgg16=keras"
     )]
