@@ -103,7 +103,7 @@ fn auto_leaves_out_candidates_for_which_there_are_too_few_pictures() {
         let workspace = Workspace::with_fruits(each, 4);
         let ran = workspace.run("out", &[&cut[..], &["--set", &format!("train={train}")]].concat()).ok();
         assert_eq!(ran.stderr.contains("1 of 12 candidates of `train: auto` left out"), !near, "{}", ran.stderr);
-        let metrics = json(&workspace, "out/metrics.json");
+        let metrics = workspace.json("out/metrics.json");
         let scored = metrics["cross_validation"].as_array().expect("a list");
         let names: Vec<&str> = scored.iter().map(|one| one["classifier"].as_str().expect("a name")).collect();
         assert_eq!(names.iter().filter(|name| name.starts_with("knn")).count(), usize::from(near), "{each}: {names:?}");
@@ -114,8 +114,7 @@ fn auto_leaves_out_candidates_for_which_there_are_too_few_pictures() {
     }
     // neighbours that the user has named are refused before the extraction
     let failed = Workspace::with_fruits(1, 4).run("out", &["--set", "train={knn: {}}"]);
-    assert_eq!(failed.code, Some(1), "{}", failed.stderr);
-    assert!(failed.stderr.contains("5 neighbours are asked for, and there are 3 train pictures"), "{}", failed.stderr);
+    failed.ended(1, &["5 neighbours are asked for, and there are 3 train pictures"]);
 }
 
 #[test]

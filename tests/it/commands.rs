@@ -254,7 +254,7 @@ fn no_name_steers_the_terminal() {
 fn plan_tells_what_is_done_and_what_is_not() {
     let workspace = Workspace::with_fruits(4, 2);
     let scanned = |text: &str| {
-        let said = call(&workspace.path(""), &["plan", "pipeline.yaml", "--out", "out"]).ok().stdout;
+        let said = workspace.call(&["plan", "pipeline.yaml", "--out", "out"]).ok().stdout;
         let line = said.lines().find_map(|line| line.trim_start().strip_prefix("scan ")).map(str::trim);
         assert_eq!(line, Some(text), "{said}");
         said

@@ -179,7 +179,7 @@ impl<'a> Importer<'a> {
             .map(|(size, stride)| Part { axis: Axis::C, size, stride })
             .map(|part| if part.size > 1 { vec![part] } else { Vec::new() });
         let [head, vector] = parts;
-        let mut view = scores.view.from_start(Axis::C).replaced(rank - 1, vector);
+        let mut view = scores.view.begun_at(Axis::C).replaced(rank - 1, vector);
         for dim in 0..rank - 2 {
             if view.parts(dim).iter().any(|part| part.axis == Axis::C) {
                 let parts = view.parts(dim).iter().flat_map(|part| match part.axis {
@@ -191,7 +191,7 @@ impl<'a> Importer<'a> {
             }
         }
         if let Shape::Vector(_) = shape {
-            view = view.from_start(Axis::W);
+            view = view.begun_at(Axis::W);
         }
         Ok(Seen { id, view, pending: Pending::Nothing })
     }

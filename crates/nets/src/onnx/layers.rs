@@ -234,7 +234,7 @@ impl<'a> Importer<'a> {
         let own = self.done(node.input(0).unwrap_or_default())?;
         let over_tokens = dims.iter().all(|&dim| own.view.parts(dim).iter().all(|part| part.axis == Axis::W));
         let seen = match over_tokens.then(|| self.row_of_tokens(node, &own)).flatten() {
-            Some(id) => Seen { id, view: own.view.from_start(Axis::W), ..own },
+            Some(id) => Seen { id, view: own.view.begun_at(Axis::W), ..own },
             None => self.layer(node, 0)?,
         };
         let shape = self.graph.shape(seen.id);

@@ -46,7 +46,7 @@ impl<'a> Importer<'a> {
         }
         if let Some(made) = self.made.get(&seen.id) {
             let range = seen.view.stretch(Axis::W)?;
-            let plain = seen.view.from_start(Axis::W) == View::plain(shape.with_tokens(range.len()));
+            let plain = seen.view.begun_at(Axis::W) == View::plain(shape.with_tokens(range.len()));
             if !plain || range.end != made.len() || range.start > made.prefix() {
                 return None;
             }
@@ -142,7 +142,7 @@ impl<'a> Importer<'a> {
     pub(super) fn of_prefix(&self, seen: &Seen, view: &View) -> Option<Value> {
         let made = self.made.get(&seen.id).filter(|_| seen.pending == Pending::Nothing)?;
         let (shape, range, c) = (self.graph.shape(seen.id), view.stretch(Axis::W)?, made.channels());
-        let plain = view.from_start(Axis::W) == View::plain(shape.with_tokens(range.len()));
+        let plain = view.begun_at(Axis::W) == View::plain(shape.with_tokens(range.len()));
         if !plain || range.end > made.prefix() || changeable(&made.first).is_err() {
             return None;
         }
@@ -176,7 +176,7 @@ impl<'a> Importer<'a> {
         if channels.len() < shape.channels() {
             let layer = self.inside(name);
             let id = self.graph.slice(&layer, seen.id, channels);
-            seen = Seen { id, view: seen.view.from_start(Axis::C), ..seen };
+            seen = Seen { id, view: seen.view.begun_at(Axis::C), ..seen };
         }
         let shape = self.graph.shape(seen.id);
         if seen.view.is_whole(shape) {
@@ -189,7 +189,7 @@ impl<'a> Importer<'a> {
         let layer = self.inside(name);
         let shape = if tokens.len() == 1 { Shape::Vector(c) } else { shape.with_tokens(tokens.len()) };
         let id = self.graph.push(&layer, Op::Select(tokens.start), &[seen.id], shape);
-        Ok(Seen { id, view: seen.view.from_start(Axis::W), ..seen })
+        Ok(Seen { id, view: seen.view.begun_at(Axis::W), ..seen })
     }
 
     /// The map whose rows and columns a view makes of tokens.

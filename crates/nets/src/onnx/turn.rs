@@ -135,7 +135,7 @@ impl View {
         let (before, after) = (size(self)?, size(behind)?);
         let part = Part { axis, size: before + after, stride: 1 };
         let follows = behind.first(axis) == self.first(axis) + before;
-        let [view, other] = [self, behind].map(|view| view.from_start(axis).replaced(dim, vec![part]));
+        let [view, other] = [self, behind].map(|view| view.begun_at(axis).replaced(dim, vec![part]));
         let whole = self.replaced(dim, vec![part]);
         (follows && view == other).then_some(whole)
     }

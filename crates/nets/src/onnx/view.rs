@@ -116,7 +116,7 @@ impl View {
     }
 
     /// The same from the beginning of an axis on.
-    pub(super) fn from_start(&self, axis: Axis) -> Self {
+    pub(super) fn begun_at(&self, axis: Axis) -> Self {
         let mut view = self.clone();
         view.first[axis as usize] = 0;
         view
@@ -221,7 +221,7 @@ impl View {
             && [self.first(axis), behind.first(axis)] == [steps, 0]
             && is_part(self)
             && is_part(behind);
-        let [view, other] = [self, behind].map(|view| view.from_start(axis).replaced(dim, all.clone()));
+        let [view, other] = [self, behind].map(|view| view.begun_at(axis).replaced(dim, all.clone()));
         if all_there && view == other { view.rolled(dim, steps, shape) } else { None }
     }
 
@@ -229,7 +229,7 @@ impl View {
     /// where these are the four views.
     pub(super) fn squared(parts: &[&Self], shape: Shape) -> Option<Self> {
         let corners = [[0, 0], [1, 0], [0, 1], [1, 1]];
-        let plain = |view: &Self| view.from_start(Axis::H).from_start(Axis::W);
+        let plain = |view: &Self| view.begun_at(Axis::H).begun_at(Axis::W);
         let view = plain(parts.first()?);
         let all_there = parts.len() == 4
             && parts
@@ -290,7 +290,7 @@ impl View {
             [across, down] if down.stride == across.size => [across.size, down.size],
             _ => return None,
         };
-        let mut view = self.from_start(Axis::W);
+        let mut view = self.begun_at(Axis::W);
         for part in view.dims.iter_mut().flatten().filter(|part| part.axis == Axis::W && part.stride == w && h > 1) {
             *part = Part { axis: Axis::H, size: h, stride: 1 };
         }
