@@ -40,8 +40,8 @@ impl Predictor {
         self.core.classes()
     }
 
-    /// The largest distance of a picture of a known class, where a share `reject_rate` of them may be farther away;
-    /// None where the run has no distances.
+    /// The largest distance of a picture of a known class, where a share `reject_rate` of them may be farther away,
+    /// by default the 0.99 quantile of the distances of the train pictures; None where the run has no distances.
     #[pyo3(signature = (reject_rate = None))]
     fn limit(&self, py: Python<'_>, reject_rate: Option<f64>) -> PyResult<Option<f32>> {
         let rule = self.core.acceptance(reject_rate, None).map_err(|error| exception(py, error))?;

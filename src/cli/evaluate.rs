@@ -23,7 +23,7 @@ use crate::progress::{Ui, plural};
 use crate::stages::evaluate::{self, widen};
 use crate::stages::report::formatting::percent;
 use crate::stages::report::{self, Prediction, Scored};
-use crate::stages::scan::{self, Aside, Listing, Picture, Split};
+use crate::stages::scan::{self, Aside, Kind, Listing, Picture, Split};
 use crate::store::RunDir;
 use crate::terminal::printable;
 
@@ -77,6 +77,10 @@ pub fn run(arguments: &EvaluateArgs) -> Result<(), Error> {
     let predictor = Predictor::of_run(&dir, arguments.weights.as_deref(), &device)?;
     let acceptance = arguments.acceptance.rule(&predictor)?;
     let mut listing = scan::list(&pipeline, dir.root(), &ui)?;
+    let unused = listing.aside.iter().filter(|aside| aside.kind == Kind::Split).count();
+    if unused > 0 {
+        ui.warn(&format!("{} of a validation split beside a test split, not scored", plural(unused, "picture")));
+    }
     listing.pictures.retain(|picture| picture.label.is_some());
     if listing.pictures.is_empty() {
         return usage("no picture has a label: give a folder with a folder for each class, or a table with `--labels`");

@@ -135,7 +135,8 @@ pub struct Split {
     /// The column of `csv` that holds the classes. Default: `label`, where the table has it.
     #[schemars(with = "Option<schema::Text>")]
     pub label: Option<String>,
-    /// The column of `csv` that holds the words for splits, `train` and `test` among them. Default: `split`, where the table has it.
+    /// The column of `csv` that holds the words for splits, `train` and `test` among them. Default: `split`, where the
+    /// table has it.
     #[schemars(with = "Option<schema::Text>")]
     pub split: Option<String>,
 }

@@ -41,7 +41,7 @@ pub struct Train {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub candidates: Vec<Candidate>,
     /// Folds of a stratified cross-validation; `select`, `reduce` and the classifiers are fitted anew without each.
-    /// Default: 5 to compare several classifiers, none for one.
+    /// Default: 5 to compare several classifiers (`auto`: fewer where no class has so many pictures), none for one.
     #[schemars(range(min = 2, max = ranges::FOLDS))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cv: Option<usize>,
@@ -50,7 +50,7 @@ pub struct Train {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub group_by: Option<String>,
     /// How probabilities are calibrated. It does not change which class is the most probable. Default: `temperature`
-    /// where each class has as many train pictures as there are folds (`cv`, else 5).
+    /// where each class has as many train pictures as there are folds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub calibrate: Option<Calibrate>,
 }

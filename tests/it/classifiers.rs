@@ -97,9 +97,14 @@ fn auto_keeps_the_simplest_within_one_error_of_the_least_log_loss() {
 fn auto_leaves_out_candidates_for_which_there_are_too_few_pictures() {
     let cut = ["--set", "extract.layer=blocks.1.0", "--set", "extract.recipe.size=64", "--set", "reduce=null"];
     // (pictures of each of the three classes, the YAML, folds, whether every fold leaves five neighbours)
-    for (each, train, folds, near) in
-        [(2, "auto", 2, false), (3, "{auto: {}, cv: 2}", 2, false), (3, "auto", 3, true), (4, "auto", 4, true)]
-    {
+    for (each, train, folds, near) in [
+        (2, "auto", 2, false),
+        (3, "{auto: {}, cv: 2}", 2, false),
+        (3, "auto", 3, true),
+        (4, "auto", 4, true),
+        // the first digits of the names make two groups
+        (6, "{auto: {}, group_by: '/([0-9])_'}", 2, true),
+    ] {
         let workspace = Workspace::with_fruits(each, 4);
         let ran = workspace.run("out", &[&cut[..], &["--set", &format!("train={train}")]].concat()).ok();
         assert_eq!(ran.stderr.contains("1 of 12 candidates of `train: auto` left out"), !near, "{}", ran.stderr);

@@ -114,7 +114,7 @@ fn tables_as_programs_write_them() {
         (format!("path,label\n{a},x,y\n"), "labels.csv"),
         ("path,label\n../a.jpg,x\n".to_string(), "outside"),
         (format!("path,label\n{a},x\n,x\n"), "the path is empty"),
-        (String::new(), "line 1: the table is empty; its first line is to name its columns"),
+        (String::new(), "line 1: its first line is empty; it is to name the columns"),
         (format!("id,breed\n{a},x\n"), "its header is `id,breed`; name the columns"),
         (format!("path,label\n{a},x\n{b},\"{}\n", "y".repeat(1 << 20)), "line 3: it is longer than 1048576 bytes"),
         (format!("path,label\n{a},{}\n", "y".repeat(4097)), "line 2: the label has 4097 bytes"),
@@ -152,6 +152,11 @@ fn words_for_splits_are_those_of_folders() {
     let (found, aside) = of("three", ["train", "val", "train", "Test"]);
     assert_eq!(found, ["train", "train", "test"]);
     assert_eq!(aside, ["split"]);
+    // a command takes every picture that a table names, whatever its split
+    let table = String::from_utf8(workspace.read("labels.csv")).expect("text");
+    workspace.write("all.csv", table.replace("Training/", "pictures/Training/").as_bytes());
+    workspace.call(&["embed", "all.csv", "-o", "features.csv", "--quiet"]).ok();
+    assert_eq!(workspace.text("features.csv").lines().count(), 1 + names.len());
 }
 
 #[test]

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use super::folder::{Found, LabelRule, Parts, SplitRule};
 use super::words;
 use crate::config::Columns;
-use crate::stages::scan::{Split, TableError, from_csv, header};
+use crate::progress::plural;
+use crate::stages::scan::{Kind, Split, TableError, from_csv, header};
 
 /// The first table of the folder, by name, that can be the table of a run. It is read by the rules of a run; a table
 /// that names pictures and breaks the rules gets a remark.
@@ -77,12 +78,20 @@ fn of_columns(
 ) -> Result<Option<Found>, TableError> {
     let named = from_csv(root, csv, columns)?;
     let lines = named.candidates.len() + named.aside.len();
+    let unused = named.aside.iter().filter(|aside| aside.kind == Kind::Split).count();
     let rows: Vec<_> = named.candidates.into_iter().filter(|row| there.contains(&row.path)).collect();
     if rows.is_empty() || columns.path.is_some() && rows.len() * 2 < lines {
         return Ok(None);
     }
     let mut classes = words::tally(rows.iter().flat_map(|row| row.label.as_deref()));
     let mut remarks = Vec::new();
+    if unused > 0 {
+        remarks.push(format!(
+            "validation: {} of {}, not used, neither for training nor as the test",
+            plural(unused, "picture"),
+            csv.display()
+        ));
+    }
     let mut columns = columns.clone();
     if classes.len() * 2 > rows.len() && columns.label.is_some() {
         // a column with another value for nearly every picture holds captions or numbers, not classes

@@ -267,8 +267,8 @@ pub fn named(path: &Path, form: Form, shown: &str, columns: &PictureColumns) -> 
     Ok(all)
 }
 
-/// Splits that Hugging Face knows, with its words for them, which differ a little from those of folders. After `SPLIT_KEYWORDS` of `datasets/data_files.py`
-/// (Apache-2.0).
+/// Splits that Hugging Face knows, with its words for them, which differ a little from those of folders. After
+/// `SPLIT_KEYWORDS` of `datasets/data_files.py` (Apache-2.0).
 const SPLITS: [(Role, &[&str]); 3] = [
     (Role::Train, &["train", "training"]),
     (Role::Validation, &["validation", "valid", "dev", "val"]),

@@ -13,9 +13,8 @@ use super::contents::{modified, stamp};
 use super::members::Members;
 use super::names::{escape, relative};
 use super::remote::{self, RemoteError};
-use super::table::from_csv;
+use super::table::all_of_csv;
 use super::{Aside, Kind, Split};
-use crate::config::Columns;
 use crate::pictures::source::archive::Member;
 use crate::pictures::source::remote::is_url;
 use crate::pictures::source::{Failure, LOOP, is_loop};
@@ -190,7 +189,7 @@ pub fn named(path: &Path, members: &mut Members) -> Result<Vec<NamedFile>, Inter
         None if path.is_dir() => met(path).map_err(RemoteError::from),
         None if is_table(path) && path.is_file() => {
             let folder = path.parent().unwrap_or(Path::new(""));
-            return Ok(match from_csv(folder, path, &Columns::default()) {
+            return Ok(match all_of_csv(folder, path) {
                 Ok(found) => below(folder, found),
                 Err(error) => vec![NamedFile::new(shown, Err(Failure::unreadable(error)))],
             });

@@ -2,10 +2,10 @@
 //! its own shards only and no start lists a large source a second time.
 //!
 //! Rows are in the order of the manifest: pictures, and between them the files that are none. Where very many of these
-//! lie before the first picture or behind the last one, they have row groups of their own, which are no shards. `key` tells whether the
-//! listing is still that of the pipeline: it covers `input` and, where archives or tables decide what there is, the
-//! stamps of these. No stamp tells that a folder has a new file, so a folder is listed again at every start, until it
-//! has so many files that this takes long.
+//! lie before the first picture or behind the last one, they have row groups of their own, which are no shards. `key`
+//! tells whether the listing is still that of the pipeline: it covers `input` and, where archives or tables decide what
+//! there is, the stamps of these. No stamp tells that a folder has a new file, so a folder is listed again at every
+//! start, until it has so many files that this takes long.
 
 use std::collections::BTreeMap;
 use std::ops::Range;

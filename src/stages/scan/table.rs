@@ -113,8 +113,21 @@ fn opened(table: &Path) -> Result<(Text<'_>, Vec<String>), TableError> {
 /// picture of that name. Where no path of the table leads to a file, the files are looked for below the table's own
 /// folder, and names without folder in all folders of the root.
 pub fn from_csv(root: &Path, table: &Path, columns: &Columns) -> Result<Found, TableError> {
+    let (text, names) = opened(table)?;
+    let head = Head::of(&names, columns, table)?;
+    found_by(root, table, (text, head))
+}
+
+/// Finds all files that a table with a header names, whatever their splits.
+pub fn all_of_csv(root: &Path, table: &Path) -> Result<Found, TableError> {
+    let (text, names) = opened(table)?;
+    let head = Head { split: None, ..Head::of(&names, &Columns::default(), table)? };
+    found_by(root, table, (text, head))
+}
+
+fn found_by<'a>(root: &Path, table: &'a Path, read: (Text<'a>, Head)) -> Result<Found, TableError> {
     let mut rows = Rows::new(root, table);
-    let text = each_line(table, columns, |start, field, words| rows.take(start, field, words))?;
+    let text = each_line(table, read, |start, field, words| rows.take(start, field, words))?;
     rows.finish().map_err(|(start, reason)| at_line(table, &text, &start, &reason))
 }
 
@@ -122,11 +135,9 @@ pub fn from_csv(root: &Path, table: &Path, columns: &Columns) -> Result<Found, T
 /// that are known later.
 fn each_line<'a>(
     table: &'a Path,
-    columns: &Columns,
+    (mut text, head): (Text<'a>, Head),
     mut take: impl FnMut(csv::Position, &[u8], Result<Words, String>) -> Result<(), String>,
 ) -> Result<Text<'a>, TableError> {
-    let (mut text, names) = opened(table)?;
-    let head = Head::of(&names, columns, table)?;
     let has_test = head.split.is_some_and(|column| names_a_test(table, column));
     let mut record = csv::ByteRecord::new();
     loop {
@@ -163,7 +174,9 @@ pub fn among(found: Found, table: &Path, columns: &Columns) -> Result<Found, Tab
         }
     }
     let (mut labels, mut named, mut missing) = (BTreeSet::new(), BTreeMap::new(), Vec::new());
-    each_line(table, columns, |_, field, words| {
+    let (text, names) = opened(table)?;
+    let head = Head::of(&names, columns, table)?;
+    each_line(table, (text, head), |_, field, words| {
         let (label, split) = words?;
         let field = std::str::from_utf8(field.trim_ascii()).map_err(|_| "the path is not UTF-8")?;
         let path = field.strip_prefix("./").unwrap_or(field);
@@ -291,7 +304,9 @@ impl<'a> Rows<'a> {
 
     /// Looks for the files that were not where their lines say; an error names the line that begins there.
     fn finish(mut self) -> Result<Found, (csv::Position, String)> {
-        let none_there = self.found.candidates.is_empty();
+        // a picture of a split that takes no part is there, too
+        let there = |aside: &Aside| aside.kind == Kind::Split;
+        let none_there = self.found.candidates.is_empty() && !self.found.aside.iter().any(there);
         for mut row in std::mem::take(&mut self.missed) {
             let start = row.start.clone();
             let wrong = |reason| (start.clone(), reason);

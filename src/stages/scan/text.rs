@@ -34,7 +34,7 @@ impl<'a> Text<'a> {
     pub fn header(&mut self) -> Result<Vec<String>, String> {
         let header = self.reader.byte_headers().map_err(|error| reason(&error))?;
         if header.iter().all(|name| name.trim_ascii().is_empty()) {
-            return Err("the table is empty; its first line is to name its columns, as `path,label,split`".into());
+            return Err("its first line is empty; it is to name the columns, as `path,label,split`".into());
         }
         Ok(header.iter().map(|name| String::from_utf8_lossy(name).trim().to_string()).collect())
     }
@@ -251,7 +251,7 @@ mod tests {
         }
         assert!(records("x".repeat(2 << 20).as_bytes()).expect_err("a header").contains("longer than"));
         for empty in [&b""[..], b"\n\n", b"\xef\xbb\xbf", b"  \n", b",,\n"] {
-            assert!(records(empty).expect_err("no header").contains("the table is empty"), "{empty:?}");
+            assert!(records(empty).expect_err("no header").contains("its first line is empty"), "{empty:?}");
         }
         assert!(records(b"PK\x03\x04\0\0").expect_err("a spreadsheet").contains("no text"));
     }

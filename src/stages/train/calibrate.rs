@@ -2,10 +2,11 @@
 //! has not seen tells how far it may be believed.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::{TrainError, fit, folds_of};
+use super::{TrainError, fit, folds_of, groups};
 use crate::config::{self, Calibrate};
 use crate::io::features::Key;
 use crate::learn::folds;
@@ -44,7 +45,11 @@ pub fn folds(
     let asked = settings.folds();
     let count = match settings.auto {
         // nobody has asked for so many
-        Some(_) if settings.cv.is_none() => FOLDS.min(folds::largest(y, classes.len())).max(2),
+        Some(_) if settings.cv.is_none() => {
+            let groups = settings.group_by.as_deref().map(|pattern| groups(pattern, keys)).transpose()?;
+            let groups = groups.map_or(FOLDS, |groups| groups.into_iter().collect::<BTreeSet<_>>().len());
+            FOLDS.min(groups).min(folds::largest(y, classes.len())).max(2)
+        }
         _ => asked.unwrap_or(FOLDS),
     };
     let scarce = folds::scarce(y, classes.len(), count);
