@@ -264,7 +264,7 @@ fn plan_tells_what_is_done_and_what_is_not() {
     workspace.run("out", &[]).ok();
     assert!(!scanned("done").contains("to run"));
     workspace.write("pictures/Training/Lemon/more.jpg", &workspace.read("pictures/Test/Lemon/0_0_100.jpg"));
-    assert!(scanned("to run: its input changed").contains(" shard to compute ("));
+    assert!(scanned("to run: its input changed").contains(" to compute ("));
 }
 
 #[test]

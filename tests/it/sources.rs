@@ -191,7 +191,7 @@ fn no_shard_crosses_a_stream_and_a_changed_one_recomputes_its_own() {
     let sets = [root.as_str(), "extract.shard_rows=3"];
     run(&workspace, "out", &sets).ok();
     let before = tables(&workspace, "out");
-    assert_eq!(before.iter().map(Vec::len).sum::<usize>(), 12, "{before:?}");
+    assert_eq!(before.iter().map(Vec::len).sum::<usize>(), 16, "{before:?}");
     for table in &before {
         let archive = |path: &String| path.starts_with("a.tar.gz/");
         assert!(table.iter().all(|path| archive(path) == archive(&table[0])) && table.len() <= 3, "{table:?}");

@@ -65,6 +65,10 @@ impl WeightSet {
     }
 }
 
+/// Ends of the names of buffers that PyTorch's files hold and the networks here compute or do not need: the number of
+/// batches that trained a batch norm, and the tables and masks of windows (torchvision's Swin, timm's older files).
+const BUFFERS: [&str; 4] = ["num_batches_tracked", "relative_position_index", "relative_coords_table", "attn_mask"];
+
 /// The names of a network's tensors, and what they say of others.
 pub(super) struct Expected<'a> {
     known: BTreeSet<String>,
@@ -83,9 +87,8 @@ impl<'a> Expected<'a> {
 
     /// Whether a tensor is the network's, or one of those beside it that no features need.
     fn has(&self, name: &str) -> bool {
-        // PyTorch counts the batches that trained a batch norm; inference has no use for it, nor for auxiliary heads
         self.known.contains(name)
-            || name.ends_with("num_batches_tracked")
+            || BUFFERS.contains(&name.rsplit('.').next().unwrap_or(name))
             || self.dropped.iter().any(|prefix| name.starts_with(prefix))
     }
 

@@ -339,7 +339,9 @@ mod tests {
         // a tensor beside the network is no fault
         set.tensors.insert("head.1.weight".into(), Tensor::ready(vec![1], vec![0.0]));
         set.tensors.insert("classifier.1.weight".into(), Tensor::ready(vec![1], vec![0.0]));
-        set.tensors.insert("bn1.num_batches_tracked".into(), Tensor::ready(vec![], vec![7.0]));
+        for buffer in ["num_batches_tracked", "relative_position_index", "relative_coords_table", "attn_mask"] {
+            set.tensors.insert(format!("blocks.0.{buffer}"), Tensor::ready(vec![], vec![7.0]));
+        }
         set.tensors.insert("bn1.bias".into(), Tensor::ready(vec![2], vec![0.0; 2]));
         set.tensors.remove("classifier.bias");
         let text = set.check(&graph, &[], "w.safetensors").expect_err("wrong").to_string();
