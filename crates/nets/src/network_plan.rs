@@ -272,16 +272,11 @@ impl NetworkPlan {
         Ok(plan)
     }
 
-    /// A classifier in the file of weights for which the network has no layer, as an error goes on: `transformers` puts
-    /// DINOv2's over the class token and the mean of the other tokens.
+    /// A classifier in the file of weights for which the network has no layer, as an error goes on.
     fn unused_classifier(&self) -> Result<Option<String>, WeightError> {
         let Origin::File(file) = &self.weights else { return Ok(None) };
-        Ok(file.open()?.classifier().map(|(name, shape)| {
-            format!(
-                "; `{name}` {shape:?} of the file is over the class token and the mean of the other tokens, which the \
-                 network does not put together"
-            )
-        }))
+        let width = self.graph.layer(self.graph.features()).shape.channels();
+        Ok(file.open()?.classifier().map(|(name, shape)| unused(name, shape, width)))
     }
 
     /// Number of features of one picture.
@@ -402,6 +397,18 @@ impl From<OnnxError> for NetworkPlanError {
             error => Self::Onnx(error),
         }
     }
+}
+
+/// The end of an error about a classifier of a file, for which a network of that width has no layer: `transformers` puts
+/// DINOv2's over the class token and the mean of the other tokens.
+fn unused(name: &str, shape: &[usize], width: usize) -> String {
+    if shape.get(1) == Some(&(2 * width)) {
+        return format!(
+            "; `{name}` {shape:?} of the file is over the class token and the mean of the other tokens, which the \
+             network does not put together"
+        );
+    }
+    format!("; the network has no layer for `{name}` {shape:?} of the file")
 }
 
 fn unknown_layer(name: &str, model: &ModelSpec, graph: &Graph) -> String {

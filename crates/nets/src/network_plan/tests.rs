@@ -67,3 +67,10 @@ fn a_network_without_classes_is_no_classifier() {
     let error = NetworkPlan::classifier(model, row, Origin::Random(0), row.recipe.clone()).expect_err("no classes");
     assert!(error.to_string().contains("have no classes"), "{error}");
 }
+
+#[test]
+fn a_classifier_without_a_layer_is_told_with_its_reason() {
+    let reason = |width| unused("classifier.weight", &[10, 768], width);
+    assert!(reason(384).contains("over the class token and the mean of the other tokens"));
+    assert!(reason(768).contains("the network has no layer for `classifier.weight` [10, 768]"));
+}

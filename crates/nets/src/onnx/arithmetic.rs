@@ -7,7 +7,7 @@ use super::network::{Affine, Importer, Kind, Moment, Pending, Seen, Value};
 use super::node::Node;
 use super::shape;
 use super::turn::{Turn, Turned};
-use super::view::{Axis, View, whole};
+use super::view::{Axis, Part, View, whole};
 use crate::models::graph::{Op, Shape};
 use crate::weights::Tensor;
 
@@ -25,7 +25,7 @@ impl<'a> Importer<'a> {
                 if node.op != "Div" || (seen.id, &seen.view) != (id, &view) || seen.pending != Pending::Nothing {
                     return Err("it is no vector divided by its length".to_string());
                 }
-                Ok(Value::Layer(Seen { pending: Pending::Unit, ..seen }))
+                Ok(Value::Layer(unit(seen)))
             }
             (Value::Layer(_), Value::Moment(moment)) => self.centred(node, moment),
             (Value::Layer(_), Value::Constant(constant)) => self.with_constant(node, 0, &constant).map(Value::Layer),
@@ -49,14 +49,14 @@ impl<'a> Importer<'a> {
             return Err(format!("a constant of {:?} has more dimensions than {:?}", constant.dims, seen.view.dims()));
         }
         if let [value] = values[..] {
-            if let Pending::Turn(Turn::Turned(turned)) = &seen.pending {
+            if let Pending::Turn(Turn::Turned(turned), held) = &seen.pending {
                 let factor = match (node.op.as_str(), i) {
                     ("Mul", _) => value,
                     ("Div", 0) => 1.0 / value,
                     _ => return Err("it is no step of a rotary embedding".to_string()),
                 };
                 let turned = Turned { factor: turned.factor * factor, ..turned.clone() };
-                return Ok(Seen { pending: Pending::Turn(Turn::Turned(turned)), ..seen });
+                return Ok(Seen { pending: Pending::Turn(Turn::Turned(turned), held.clone()), ..seen });
             }
             let (seen, curve) = self.curved(node, i)?;
             let curve = if i == 0 { curve.then(|x| function(x, value)) } else { curve.then(|x| function(value, x)) };
@@ -97,7 +97,7 @@ impl<'a> Importer<'a> {
         let curve = |seen: &Seen| match &seen.pending {
             Pending::Nothing => Some(Curve::identity()),
             Pending::Curve(curve) => Some(curve.clone()),
-            Pending::Affine(_) | Pending::Unit | Pending::Turn(_) => None,
+            Pending::Affine(_) | Pending::Unit(_) | Pending::Turn(..) => None,
         };
         // two functions of the same values are one
         if (x.id, &x.view) == (y.id, &y.view)
@@ -181,14 +181,15 @@ impl<'a> Importer<'a> {
     pub(super) fn length(&mut self, node: &'a Node) -> Result<Value, String> {
         let (seen, keep) = (self.seen(node, 0)?, node.int("keepdims", 1) == 1);
         let axes = shape::axes(node, self.constant(node, 1))?.unwrap_or_default();
-        let last = seen.view.rank().saturating_sub(1);
+        let last = seen.view.rank().checked_sub(1).ok_or("it has no dimension")?;
         let dims = shape::named(&axes, seen.view.rank())?;
         let shape = self.graph.shape(seen.id);
         if matches!(shape, Shape::Map { .. }) && seen.view.covers(&dims, &[Axis::H, Axis::W], shape) {
             let Seen { id, view, .. } = self.layer(node, 0)?;
             return Ok(Value::Moment(Moment { id, view: view.reduced(&dims, keep), kind: Kind::Lengths }));
         }
-        if !keep || dims != [last] {
+        let is_vector = is_of_channels(seen.view.parts(last)) || seen.view.dims()[last] == seen.view.len();
+        if !keep || dims != [last] || !is_vector {
             return Err("lengths of vectors in the last dimension are known".to_string());
         }
         let Seen { id, view, .. } = self.done(node.input(0).unwrap_or_default())?;
@@ -210,11 +211,11 @@ impl<'a> Importer<'a> {
         let seen = self.seen(node, 0)?;
         let last = seen.view.rank().saturating_sub(1);
         let axis = shape::axis(node.int("axis", -1), seen.view.rank())?;
-        if seen.view.rank() < 3 || axis != last || seen.view.parts(last).iter().any(|part| part.axis != Axis::C) {
+        let is_one = seen.view.dims().get(last) == Some(&seen.view.len());
+        if is_one || axis != last || !is_of_channels(seen.view.parts(last)) {
             return self.over_vector(node, -1, Op::Normalize);
         }
-        let seen = self.done(node.input(0).unwrap_or_default())?;
-        Ok(Seen { pending: Pending::Unit, ..seen })
+        self.done(node.input(0).unwrap_or_default()).map(unit)
     }
 
     /// x − mean of x.
@@ -263,4 +264,15 @@ impl<'a> Importer<'a> {
         };
         Ok(Value::Moment(Moment { kind, ..moment }))
     }
+}
+
+/// Whether a dimension is channels alone.
+fn is_of_channels(parts: &[Part]) -> bool {
+    !parts.is_empty() && parts.iter().all(|part| part.axis == Axis::C)
+}
+
+/// The vectors in the last dimension, divided by their lengths.
+fn unit(seen: Seen) -> Seen {
+    let vector = seen.view.parts(seen.view.rank() - 1).to_vec();
+    Seen { pending: Pending::Unit(vector), ..seen }
 }

@@ -13,9 +13,10 @@ use crate::weights::Tensor;
 /// Most elements of an array whose values are computed with at load; weights are not.
 pub(super) const MOST: usize = 1 << 20;
 /// Most values of weights that are put together.
-const JOINED: usize = 1 << 24;
-/// Most nodes, one after the other, that change a tensor of weights.
-const CHANGES: usize = 64;
+pub(super) const JOINED: usize = 1 << 24;
+/// Most changes that are computed when a tensor of weights is read.
+pub(super) const CHANGES: usize = 64;
+pub(super) const TRAINS: &str = "it is in training mode; export the network for inference (`model.eval()`)";
 
 /// A constant.
 #[derive(Clone, Debug)]
@@ -133,11 +134,17 @@ pub(super) fn changeable(tensor: &Tensor) -> Result<&Tensor, String> {
     if tensor.changes() < CHANGES { Ok(tensor) } else { Err(format!("more than {CHANGES} nodes change one constant")) }
 }
 
+/// Whether a constant says that a network is trained.
+pub(super) fn trains(mode: &Array) -> bool {
+    mode.to_ints().map_or(true, |values| values.iter().any(|&value| value != 0))
+}
+
 /// The outputs of a node all of whose inputs are constants; none where it is no operator that is computed at load.
 pub(super) fn fold(node: &Node, inputs: &[Option<&Array>]) -> Option<Result<Vec<Array>, String>> {
     let input = |i: usize| inputs.get(i).copied().flatten().ok_or_else(|| format!("input {i} is missing"));
     let one = |array: Result<Array, String>| Some(array.map(|array| vec![array]));
     match node.op.as_str() {
+        "Dropout" if inputs.get(2).copied().flatten().is_some_and(trains) => Some(Err(TRAINS.to_string())),
         "Identity" | "Dropout" => one(input(0).cloned()),
         "Shape" => one(input(0).and_then(|x| shape::of(node, &x.dims))),
         "Size" => one(input(0).map(|x| Array { dims: Vec::new(), ..Array::ints(vec![x.len() as i64]) })),
@@ -184,7 +191,9 @@ pub(super) fn fold(node: &Node, inputs: &[Option<&Array>]) -> Option<Result<Vec<
             let values = x.to_ints()?.iter().map(|&value| i64::from(value == 0)).collect();
             Ok(Array { dims: x.dims.clone(), data: Data::Ints(values) })
         })),
-        "ScatterND" if !node.has("reduction") => one(input(0).and_then(|x| scattered(x, input(1)?, input(2)?))),
+        "ScatterND" if matches!(node.text("reduction"), "" | "none") => {
+            one(input(0).and_then(|x| scattered(x, input(1)?, input(2)?)))
+        }
         "Add" | "Sub" | "Mul" | "Div" | "Mod" | "Pow" | "Min" | "Max" | "Equal" | "Less" | "LessOrEqual"
         | "Greater" | "GreaterOrEqual" | "And" | "Or" => one(input(0).and_then(|a| binary(&node.op, a, input(1)?))),
         _ => None,

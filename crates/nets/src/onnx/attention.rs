@@ -2,14 +2,16 @@
 //!
 //! Exporters write it as a dozen nodes. Queries, keys and values are views of dense layers, one for all of them or one
 //! for each. The softmax of the product of queries and keys, times the values, is a layer of attention over the dense
-//! layer of all three, which is made of the others where the file has no such layer, or another factor of the scores.
+//! layer of all three. Where the file has no such layer, or scales its scores by another factor, one is made of the
+//! file's dense layers.
 
+use super::array::{CHANGES, changeable};
 use super::network::{Importer, Pending, Seen, Value};
 use super::node::Node;
 use super::scores::{Queries, Scores, Vectors};
 use super::turn::Turn;
 use super::view::{Axis, Part, View, whole};
-use crate::models::graph::{Attention, AttentionWindow, LayerId, Op, RelativeBias, Shape};
+use crate::models::graph::{Attention, AttentionWindow, Layer, LayerId, Op, RelativeBias, Shape};
 use crate::weights::Tensor;
 
 /// Most biases of a layer.
@@ -67,6 +69,10 @@ impl<'a> Importer<'a> {
                     && queries.view.parts(rank - 1) == keys.view.parts(rank - 2)
                     && queries.view.roll() == keys.view.roll()
                     && queries.unit == keys.unit
+                    && [&queries, &keys].into_iter().all(|vectors| {
+                        let whole = [rank - 1, rank - 2].map(|dim| queries.view.parts(dim).to_vec());
+                        whole.starts_with(&vectors.held)
+                    })
                     && queries.turned.is_some() == keys.turned.is_some();
                 if !same {
                     let (a, b) = (queries.view.dims(), keys.view.dims());
@@ -101,14 +107,15 @@ impl<'a> Importer<'a> {
     /// An input as queries, keys or values.
     fn vectors(&mut self, node: &'a Node, i: usize) -> Result<Vectors, String> {
         let seen = self.seen(node, i)?;
-        let plain = Vectors { id: seen.id, view: seen.view, factor: 1.0, unit: false, turned: None };
+        let held = seen.pending.held().to_vec();
+        let plain = Vectors { id: seen.id, view: seen.view, factor: 1.0, unit: false, turned: None, held };
         match &seen.pending {
             Pending::Nothing => Ok(plain),
-            Pending::Unit => Ok(Vectors { unit: true, ..plain }),
-            Pending::Turn(Turn::Turned(turned)) => {
+            Pending::Unit(_) => Ok(Vectors { unit: true, ..plain }),
+            Pending::Turn(Turn::Turned(turned), _) => {
                 Ok(Vectors { factor: turned.factor, turned: Some(turned.clone()), ..plain })
             }
-            Pending::Turn(_) => Err("a rotary embedding is not complete".to_string()),
+            Pending::Turn(..) => Err("a rotary embedding is not complete".to_string()),
             Pending::Curve(curve) => match curve.recognise() {
                 Some(found) if found.activation.is_none() && found.shift == 0.0 => {
                     Ok(Vectors { factor: found.scale, ..plain })
@@ -122,7 +129,7 @@ impl<'a> Importer<'a> {
     /// An input as vectors, its arithmetic done.
     fn vectors_of(&mut self, node: &'a Node, i: usize) -> Result<Vectors, String> {
         let seen = self.done(node.input(i).unwrap_or_default())?;
-        Ok(Vectors { id: seen.id, view: seen.view, factor: 1.0, unit: false, turned: None })
+        Ok(Vectors { id: seen.id, view: seen.view, factor: 1.0, unit: false, turned: None, held: Vec::new() })
     }
 
     /// Attention: scores behind their softmax, times the values.
@@ -312,37 +319,42 @@ impl<'a> Importer<'a> {
 
     /// The dense layer that a layer is.
     fn projection(&self, id: LayerId) -> Option<Projection> {
-        let layer = self.graph.layer(id);
-        let tensor = |word: &str| self.tensors.get(&layer.tensor(word)).cloned();
-        let input = *layer.inputs.first()?;
-        match layer.op {
-            Op::DenseMap { bias: true, .. } => {
-                Some(Projection { input, weight: tensor("weight")?, bias: tensor("bias")? })
+        let mut layer = self.graph.layer(id);
+        let tensor = |layer: &Layer, word: &str| self.tensors.get(&layer.tensor(word)).cloned();
+        // norms behind the dense layer, the last one first
+        let mut norms = Vec::new();
+        while let Op::BatchNorm { eps, scale: true } = layer.op {
+            if norms.len() == CHANGES {
+                return None;
             }
-            Op::BatchNorm { eps, scale: true } => {
-                let Projection { input, weight, bias } = self.projection(input)?;
-                let words = ["weight", "bias", "running_mean", "running_var"];
-                let norm: Vec<Tensor> = words.into_iter().map(tensor).collect::<Option<_>>()?;
-                let width = self.channels(input);
-                let with = |tensor: &Tensor, width: usize, is_bias: bool| {
-                    let change = move |mut all: Vec<Vec<f32>>| {
-                        let mut values = all.swap_remove(4);
-                        for (i, row) in values.chunks_exact_mut(width.max(1)).enumerate() {
-                            let [gamma, beta, mean, variance] = [0, 1, 2, 3].map(|word| f64::from(all[word][i]));
-                            let scale = gamma / (variance + eps).sqrt();
-                            let shift = if is_bias { beta - mean * scale } else { 0.0 };
-                            row.iter_mut().for_each(|v| *v = (f64::from(*v) * scale + shift) as f32);
-                        }
-                        values
-                    };
-                    let tensors = [norm.clone(), vec![tensor.clone()]].concat();
-                    Tensor::joined(tensors, tensor.shape().to_vec(), change)
-                };
-                Some(Projection { input, weight: with(&weight, width, false), bias: with(&bias, 1, true) })
-            }
-            _ => None,
+            let words = ["weight", "bias", "running_mean", "running_var"];
+            norms.push((words.into_iter().map(|word| tensor(layer, word)).collect::<Option<Vec<Tensor>>>()?, eps));
+            layer = self.graph.layer(*layer.inputs.first()?);
         }
+        let Op::DenseMap { bias: true, .. } = layer.op else { return None };
+        let input = *layer.inputs.first()?;
+        let (mut weight, mut bias) = (tensor(layer, "weight")?, tensor(layer, "bias")?);
+        for (norm, eps) in norms.iter().rev() {
+            weight = normed(norm, *eps, changeable(&weight).ok()?, (self.channels(input), false));
+            bias = normed(norm, *eps, changeable(&bias).ok()?, (1, true));
+        }
+        Some(Projection { input, weight, bias })
     }
+}
+
+/// Weights with rows of that `width`, or biases, behind which stands a norm with tensors of its own.
+fn normed(norm: &[Tensor], eps: f64, tensor: &Tensor, (width, is_bias): (usize, bool)) -> Tensor {
+    let change = move |mut all: Vec<Vec<f32>>| {
+        let mut values = all.swap_remove(4);
+        for (i, row) in values.chunks_exact_mut(width.max(1)).enumerate() {
+            let [gamma, beta, mean, variance] = [0, 1, 2, 3].map(|word| f64::from(all[word][i]));
+            let scale = gamma / (variance + eps).sqrt();
+            let shift = if is_bias { beta - mean * scale } else { 0.0 };
+            row.iter_mut().for_each(|v| *v = (f64::from(*v) * scale + shift) as f32);
+        }
+        values
+    };
+    Tensor::joined([norm, std::slice::from_ref(tensor)].concat(), tensor.shape().to_vec(), change)
 }
 
 /// Whether a dimension is the channels of a head.

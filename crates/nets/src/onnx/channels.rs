@@ -145,10 +145,10 @@ impl<'a> Importer<'a> {
         if !self.is_of_map(&own, axis) {
             let cut = |range: std::ops::Range<usize>| {
                 let view = own.view.cut(axis, range.start, 1, range.len());
-                view.map(|view| Value::Layer(Seen { view, ..own.clone() }))
+                let view = view.ok_or_else(|| format!("dimension {axis} of {:?} is not cut", own.view.dims()))?;
+                own.clone().under(view).map(Value::Layer)
             };
-            let all = ranges.iter().cloned().map(cut).collect::<Option<Vec<_>>>();
-            return all.ok_or_else(|| format!("dimension {axis} of {:?} is not cut", own.view.dims()));
+            return ranges.into_iter().map(cut).collect();
         }
         let seen = self.by_channel(node, 0, axis)?;
         let cut = |(range, output): (std::ops::Range<usize>, &'a String)| {
@@ -172,7 +172,10 @@ impl<'a> Importer<'a> {
             cuts => {
                 let view = cuts.iter().try_fold(seen.view.clone(), |view, cut| cut.of(&view));
                 let view = view.ok_or_else(|| format!("{dims:?} are cut where they cannot be"))?;
-                return Ok(self.of_prefix(&seen, &view).unwrap_or(Value::Layer(Seen { view, ..seen })));
+                return match self.of_prefix(&seen, &view) {
+                    Some(constant) => Ok(constant),
+                    None => seen.under(view).map(Value::Layer),
+                };
             }
         };
         let range = cut.range().ok_or("it takes channels with steps between them")?;
@@ -194,7 +197,7 @@ impl<'a> Importer<'a> {
         if places.len() == dims[axis] && (0..).zip(places).all(|(i, &place)| place == i) {
             let dims = [&dims[..axis], &indices.dims, &dims[axis + 1..]].concat();
             let view = whole_axis.view.reshape(&dims).ok_or("it cuts axes of a map")?;
-            return Ok(Seen { view, ..whole_axis });
+            return whole_axis.under(view);
         }
         let n = dims[axis] as i64;
         let places: Vec<i64> = places.iter().map(|&i| if i < 0 { i.saturating_add(n) } else { i }).collect();
@@ -210,7 +213,7 @@ impl<'a> Importer<'a> {
             };
             if let Some(view) = view {
                 let view = if indices.dims.is_empty() { view.squeezed(axis) } else { view };
-                return Ok(Seen { view, ..whole_axis });
+                return whole_axis.under(view);
             }
         }
         let seen = self.by_channel(node, 0, axis);

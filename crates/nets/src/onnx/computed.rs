@@ -1,6 +1,6 @@
 //! Constants that need more than a value for each value: products of matrices, copies, and grids of other sizes.
 
-use super::array::{Array, Data, changeable};
+use super::array::{Array, Data, JOINED, MOST, changeable};
 use super::node::Node;
 use super::shape;
 use crate::weights::Tensor;
@@ -24,9 +24,15 @@ pub(super) fn product(a: &Array, b: &Array) -> Result<Array, String> {
     let mut dims = a.dims.clone();
     dims.pop();
     dims.push(columns);
-    let (left, right) = (a.numbers()?, b.numbers()?);
-    let mut values = Vec::with_capacity(shape::count(&dims)?);
-    for row in left.chunks_exact(rows.max(1)) {
+    let (left, right, count) = (a.numbers()?, b.numbers()?, shape::count(&dims)?);
+    if count > MOST {
+        return Err(format!("a constant of {dims:?} is too large to be computed"));
+    }
+    if rows == 0 {
+        return Ok(Array::floats(dims, &vec![0.0; count]));
+    }
+    let mut values = Vec::with_capacity(count);
+    for row in left.chunks_exact(rows) {
         let mut sums = vec![0.0f64; columns];
         for (factor, row) in row.iter().zip(right.chunks_exact(columns.max(1))) {
             sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += factor * value);
@@ -101,6 +107,9 @@ pub(super) fn resized(node: &Node, x: &Array, inputs: &[Option<&Array>]) -> Resu
     let known = node.text("mode") == "cubic"
         && ["", "half_pixel", "pytorch_half_pixel"].contains(&coordinates)
         && (node.float("cubic_coeff_a").unwrap_or(-0.75) + 0.75).abs() < 1e-6
+        // there ONNX takes the first place, not the middle
+        && (coordinates != "pytorch_half_pixel" || ![tall, wide].contains(&1))
+        && ["", "stretch"].contains(&node.text("keep_aspect_ratio_policy"))
         && node.int("antialias", 0) == 0
         && node.int("exclude_outside", 0) == 0;
     if !known {
@@ -113,7 +122,9 @@ pub(super) fn resized(node: &Node, x: &Array, inputs: &[Option<&Array>]) -> Resu
     let rows = of_neighbours(h, tall, step(2, h, tall), false);
     let columns = of_neighbours(w, wide, step(3, w, wide), false);
     let dims = vec![1, c, tall, wide];
-    shape::count(&dims)?;
+    if shape::count(&dims)? > JOINED {
+        return Err(format!("a constant of {dims:?} is too large to be computed"));
+    }
     let change = move |values: Vec<f32>| {
         let mut out = Vec::with_capacity(c * tall * wide);
         for plane in values.chunks_exact(h * w) {

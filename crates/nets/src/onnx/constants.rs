@@ -38,7 +38,7 @@ impl Budget {
             let left = match &array.data {
                 Data::Ints(_) => &mut self.integers,
                 Data::Floats(tensor) if tensor.changes() == 0 && array.len() <= MOST => &mut self.floats,
-                // values that are computed when they are asked for
+                // values that lie in the file, or are computed when they are asked for
                 Data::Floats(_) | Data::Unread(_) => continue,
             };
             *left = left.checked_sub(array.len()).ok_or(TOO_MANY)?;

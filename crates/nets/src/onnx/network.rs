@@ -11,10 +11,10 @@ use super::node::Node;
 use super::scores::Scores;
 use super::tokens::Made;
 use super::turn::Turn;
-use super::view::{Axis, CHANNELS_FIRST, CHANNELS_LAST, View, whole};
+use super::view::{Axis, CHANNELS_FIRST, CHANNELS_LAST, Part, View, whole};
 use super::{INPUT, OnnxError};
 use crate::models::builder::Builder;
-use crate::models::graph::{FlattenOrder, LayerId, Shape};
+use crate::models::graph::{FlattenOrder, LayerId, Op, Shape};
 use crate::weights::Tensor;
 
 /// Problems that a message shows.
@@ -46,10 +46,35 @@ pub(super) enum Pending {
     Curve(Curve),
     /// x · scale + shift, by channel.
     Affine(Affine),
-    /// Divided by the length of the vector in the last dimension.
-    Unit,
-    /// A step of a rotary embedding.
-    Turn(Turn),
+    /// Divided by the length of the vector in the dimension of these parts.
+    Unit(Vec<Part>),
+    /// A step of a rotary embedding, and the parts of the dimension of the vectors, then of that of the positions.
+    Turn(Turn, Vec<Vec<Part>>),
+}
+
+impl Pending {
+    /// The parts of the dimensions that the arithmetic reads as a whole: of the vectors, then of the positions.
+    pub(super) fn held(&self) -> &[Vec<Part>] {
+        match self {
+            Self::Unit(vector) => std::slice::from_ref(vector),
+            Self::Turn(_, held) => held,
+            Self::Nothing | Self::Curve(_) | Self::Affine(_) => &[],
+        }
+    }
+}
+
+impl Seen {
+    /// The same layer under another view, where that keeps the dimensions that its arithmetic reads as a whole.
+    pub(super) fn under(self, view: View) -> Result<Self, String> {
+        let held = self.pending.held();
+        let stays = |parts: &Vec<Part>| (0..view.rank()).any(|dim| view.parts(dim) == parts);
+        let same = view.len() == self.view.len() && view.roll() == self.view.roll() && held.iter().all(stays);
+        if held.is_empty() || same {
+            Ok(Self { view, ..self })
+        } else {
+            Err("vectors of length 1, or of a rotary embedding, are cut or joined on the way to attention".to_string())
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -65,8 +90,8 @@ impl Affine {
     }
 }
 
-/// See [`Value::Moment`]: mean and variance are those of the channels of a position, and of the last dimension is the
-/// length; the lengths of channels are those of all positions.
+/// See [`Value::Moment`]: mean and variance are those of the channels of a position. `Length` is the length of the vector
+/// in the last dimension; `Lengths` has one for each channel, over all positions.
 #[derive(Clone, Debug)]
 pub(super) struct Moment {
     pub id: LayerId,
@@ -130,14 +155,15 @@ impl<'a> Importer<'a> {
         }
         let [h, w] = asked.size;
         let (graph, input) = Builder::new(asked.channels, h, w);
-        let makers = file.nodes.iter().flat_map(|node| node.outputs.iter().map(move |output| (output.as_str(), node)));
+        let nodes: Vec<&Node> = file.nodes.iter().flat_map(Node::with_inner).collect();
+        let makers = nodes.iter().flat_map(|node| node.outputs.iter().map(|output| (output.as_str(), *node)));
         let mut importer = Self {
             file,
             graph,
             tensors: BTreeMap::new(),
             values: HashMap::new(),
             makers: makers.collect(),
-            titles: file.nodes.iter().map(|node| node.name.as_str()).collect(),
+            titles: nodes.iter().map(|node| node.name.as_str()).collect(),
             names: HashSet::from([INPUT.to_string()]),
             made: BTreeMap::new(),
             budget: Budget::default(),
@@ -226,8 +252,11 @@ impl<'a> Importer<'a> {
         };
         let id = match &seen.pending {
             Pending::Nothing => return Ok(seen),
-            Pending::Turn(_) => return Err("rotary embeddings are known in attention alone".to_string()),
-            Pending::Unit => return Err("vectors of length 1 are known in attention alone".to_string()),
+            Pending::Turn(..) => return Err("rotary embeddings are known in attention alone".to_string()),
+            Pending::Unit(vector) if vector.iter().map(|part| part.size).product::<usize>() == seen.view.len() => {
+                return self.normalized(name, seen);
+            }
+            Pending::Unit(_) => return Err("vectors of length 1 are known in attention alone".to_string()),
             Pending::Affine(affine) => self.last(name, seen.id, affine),
             Pending::Curve(curve) => {
                 let found =
@@ -252,6 +281,22 @@ impl<'a> Importer<'a> {
             }
         };
         let seen = Seen { id, pending: Pending::Nothing, ..seen };
+        self.values.insert(name, Value::Layer(seen.clone()));
+        Ok(seen)
+    }
+
+    /// The value `name`, all of which is one vector, divided by the length of that.
+    fn normalized(&mut self, name: &'a str, seen: Seen) -> Result<Seen, String> {
+        let layer = self.name(name);
+        self.values.insert(name, Value::Layer(Seen { pending: Pending::Nothing, ..seen.clone() }));
+        let found = self.as_vector(name);
+        let view = match self.values.insert(name, Value::Layer(seen)) {
+            Some(Value::Layer(vector)) => vector.view,
+            _ => return Err("it is no vector".to_string()),
+        };
+        let x = found?;
+        let id = self.graph.push(&layer, Op::Normalize, &[x], self.graph.shape(x));
+        let seen = Seen { id, view, pending: Pending::Nothing };
         self.values.insert(name, Value::Layer(seen.clone()));
         Ok(seen)
     }

@@ -84,6 +84,12 @@ impl Node {
         self.inputs.iter().map(String::as_str).chain(inside).chain(ends).collect()
     }
 
+    /// The node, and the nodes of the graphs inside it.
+    pub(super) fn with_inner(&self) -> Vec<&Self> {
+        let inner = self.branches.iter().flat_map(|branch| branch.nodes.iter().flat_map(Self::with_inner));
+        std::iter::once(self).chain(inner).collect()
+    }
+
     /// Whether that value is one of its outputs.
     pub(super) fn gives(&self, value: &str) -> bool {
         self.outputs.iter().any(|output| output == value)

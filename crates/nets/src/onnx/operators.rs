@@ -1,6 +1,6 @@
 //! The operators: which of them becomes a layer, a view of one, or a part of an activation.
 
-use super::array::{Array, Data};
+use super::array::{Array, Data, TRAINS, trains};
 use super::curve::{Curve, gelu, gelu_tanh, sigmoid};
 use super::network::{Importer, Kind, Moment, Pending, Seen, Value};
 use super::node::Node;
@@ -14,6 +14,9 @@ impl<'a> Importer<'a> {
             return Err("the operator is not known".to_string());
         }
         let one = match node.op.as_str() {
+            "Dropout" if node.input(2).is_some() && self.constant(node, 2).is_none_or(trains) => {
+                return Err(TRAINS.to_string());
+            }
             "Identity" | "Dropout" => return self.value(node, 0).map(|value| vec![value]),
             "Split" => return self.split(node),
             "Cast" => return self.cast(node).map(|value| vec![value]),
@@ -26,7 +29,7 @@ impl<'a> Importer<'a> {
             "Softmax" if let Ok(Value::Scores(scores)) = self.value(node, 0) => {
                 return self.weighted(node, *scores).map(|value| vec![value]);
             }
-            // scores are finite, and so are their shares
+            // attention refuses a bias that gives other shares than numbers: see `Scores::bias`
             "IsNaN"
                 if let Ok(Value::Scores(scores)) = self.value(node, 0)
                     && scores.is_softmax =>
@@ -55,10 +58,7 @@ impl<'a> Importer<'a> {
             "Concat" => self.concat(node),
             "Gather" => self.gather(node),
             "Pad" => self.pad(node),
-            "Softmax" => {
-                let last = if self.file.opset < 13 { 1 } else { -1 };
-                self.over_vector(node, last, Op::Softmax)
-            }
+            "Softmax" => self.over_vector(node, self.softmax_axis(), Op::Softmax),
             "LpNormalization" if node.int("p", 2) == 2 => self.normalize(node),
             "Add" | "Sub" | "Mul" | "Div" | "Pow" | "Min" | "Max" => return self.binary(node).map(|value| vec![value]),
             "Sqrt" | "Reciprocal" if let Ok(Value::Moment(moment)) = self.value(node, 0) => {
@@ -67,6 +67,11 @@ impl<'a> Importer<'a> {
             _ => self.elementwise(node),
         };
         one.map(|seen| vec![Value::Layer(seen)])
+    }
+
+    /// The dimension of a softmax that names none.
+    pub(super) fn softmax_axis(&self) -> i64 {
+        if self.file.opset < 13 { 1 } else { -1 }
     }
 
     /// A function of single values.
@@ -122,7 +127,7 @@ impl<'a> Importer<'a> {
                 let curve = curve.clone();
                 Ok((seen, curve))
             }
-            Pending::Affine(_) | Pending::Unit | Pending::Turn(_) => {
+            Pending::Affine(_) | Pending::Unit(_) | Pending::Turn(..) => {
                 Ok((self.done(node.input(i).unwrap_or_default())?, Curve::identity()))
             }
         }

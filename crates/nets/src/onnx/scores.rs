@@ -24,6 +24,8 @@ pub(super) struct Vectors {
     pub unit: bool,
     /// A rotary embedding.
     pub turned: Option<Turned>,
+    /// The parts of the dimensions that one of the two reads as a whole, see [`Pending::held`].
+    pub held: Vec<Vec<Part>>,
 }
 
 /// The queries of a product.
@@ -72,7 +74,8 @@ impl Scores {
         }
         match (op, constant.len()) {
             ("Mul" | "Div", 1) if self.added.is_empty() => {
-                let value = constant.numbers()?[0];
+                let values = constant.numbers()?;
+                let &value = values.first().ok_or("a constant has no values")?;
                 self.factor *= if op == "Mul" { value } else { 1.0 / value };
             }
             ("Mul", _) if self.added.is_empty() && self.by_head.is_none() => {
@@ -102,6 +105,10 @@ impl Scores {
         let AttentionWindow { size: [wh, ww], shift } = window.unwrap_or(whole);
         if self.added.is_empty() && shift == [0, 0] {
             return Ok(None);
+        }
+        let not_known = || Err("its windows are masked in a way that is not known".to_string());
+        if self.added.is_empty() {
+            return not_known();
         }
         let counts = [size[0] / wh, size[1] / ww];
         let (heads, keys) = (self.heads(), wh * ww);
@@ -134,9 +141,14 @@ impl Scores {
                     }
                 };
                 if !all().zip(&base).all(is_masked) {
-                    return Err("its windows are masked in a way that is not known".to_string());
+                    return not_known();
                 }
             }
+        }
+        let is_odd = |value: &f32| value.is_nan() || *value == f32::INFINITY;
+        let is_hidden = |row: &[f32]| row.iter().all(|&value| value == f32::NEG_INFINITY);
+        if base.iter().any(is_odd) || base.chunks(keys.max(1)).any(is_hidden) {
+            return Err("what is added to its scores leaves positions without shares".to_string());
         }
         Ok(base.iter().any(|&value| value != 0.0).then_some(base))
     }
@@ -185,9 +197,12 @@ impl<'a> Importer<'a> {
     /// The softmax over the keys.
     pub(super) fn weighted(&self, node: &'a Node, scores: Scores) -> Result<Value, String> {
         let last = scores.view.rank().checked_sub(1).ok_or("it has no dimension")?;
-        let axis = shape::axis(node.int("axis", -1), last + 1)?;
-        let is_keys = scores.view.parts(last).iter().all(|part| part.axis == Axis::K);
-        if axis != last || !is_keys || scores.is_softmax {
+        let axis = shape::axis(node.int("axis", self.softmax_axis()), last + 1)?;
+        // before opset 13 it goes over all dimensions from there on
+        let is_last = axis == last || self.file.opset < 13 && (axis..last).all(|dim| scores.view.parts(dim).is_empty());
+        let is_key = |part: &Part| part.axis == Axis::K;
+        let is_keys = scores.view.parts(last).iter().all(is_key) && !scores.view.parts_of(0..last).iter().any(is_key);
+        if !is_last || !is_keys || scores.is_softmax {
             return Err("it goes over something else than the keys of attention".to_string());
         }
         Ok(Value::Scores(Box::new(Scores { is_softmax: true, ..scores })))
@@ -204,9 +219,30 @@ impl<'a> Importer<'a> {
                 let seen = self.done(node.input(0).unwrap_or_default())?;
                 Value::Layer(Seen { view: view(&seen.view)?, ..seen })
             }
-            Value::Layer(seen) => Value::Layer(Seen { view: view(&seen.view)?, ..seen }),
+            Value::Layer(seen) => {
+                let view = view(&seen.view)?;
+                Value::Layer(seen.under(view)?)
+            }
             Value::Scores(scores) => Value::Scores(Box::new(Scores { view: view(&scores.view)?, ..*scores })),
             _ => return Err("mean, variance and length are known in norms alone".to_string()),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::models::Shape;
+
+    #[test]
+    fn shifted_windows_without_a_mask_are_refused() {
+        let view = View::plain(Shape::Map { c: 4, h: 1 << 12, w: 1 << 12 });
+        let keys = Vectors { id: LayerId(0), view: view.clone(), factor: 1.0, unit: false, turned: None, held: vec![] };
+        let scores = Scores::new(Queries::Layer(keys.clone()), keys, view);
+        let size = [1 << 12, 1 << 12];
+        let window = |shift| Some(AttentionWindow { size: [8, 8], shift });
+        assert_eq!(scores.bias(window([0, 0]), size), Ok(None));
+        let error = scores.bias(window([4, 4]), size).expect_err("no mask");
+        assert!(error.contains("masked in a way that is not known"), "{error}");
     }
 }

@@ -215,6 +215,50 @@ fn a_layer_norm_of_single_nodes_is_one_layer() {
 }
 
 #[test]
+fn one_vector_of_any_rank_is_divided_by_its_length() {
+    let vector = |nodes: &[NodeProto], last: &str| {
+        let pool = [node("GlobalAveragePool", &["x"], &["p"]), node("Reshape", &["p", "row"], &["v"])];
+        let squeezed = node("Squeeze", &[last, "axis"], &["y"]);
+        model([&pool[..], nodes, &[squeezed]].concat(), vec![longs("row", &[1, 1, 3]), longs("axis", &[1])])
+    };
+    let normalized = [node("LpNormalization", &["v"], &["n"]).with(int("axis", -1))];
+    let divided = [node("ReduceL2", &["v"], &["l"]).with(ints("axes", &[-1])), node("Div", &["v", "l"], &["n"])];
+    // the mean pixels of the channels
+    let (means, length) = ([11.5f32, 35.5, 59.5], 4_932.75f32.sqrt());
+    for nodes in [&normalized[..], &divided[..]] {
+        let (values, ops) = run(&vector(nodes, "n"));
+        assert!(ops.contains(&Op::Normalize), "{ops:?}");
+        assert!(values.iter().zip(means).all(|(a, mean)| (a - mean / length).abs() < 1e-5), "{values:?}");
+    }
+}
+
+#[test]
+fn a_dropout_that_trains_is_refused() {
+    let dropout = |train: i64| {
+        let nodes = vec![node("Dropout", &["x", "ratio", "mode"], &["d"]), node("Relu", &["d"], &["y"])];
+        model(nodes, vec![floats("ratio", &[], &[0.5]), longs("mode", &[train])])
+    };
+    assert!(import(&dropout(0), &["y"]).is_ok());
+    assert!(refused(&dropout(1), &["y"]).contains("it is in training mode"));
+    let mut constant = dropout(1);
+    let graph = constant.graph.as_mut().expect("a graph");
+    (graph.node[0].input[0], graph.node[1]) = ("w".into(), node("Mul", &["x", "d"], &["y"]));
+    graph.initializer.push(floats("w", &[], &[2.0]));
+    assert!(refused(&constant, &["y"]).contains("it is in training mode"));
+}
+
+#[test]
+fn what_fails_inside_a_branch_is_told_once() {
+    let output = vec![ValueInfoProto { name: "q".into(), ..Default::default() }];
+    let nodes = vec![node("STFT", &["x"], &["p"]), node("Relu", &["p"], &["q"])];
+    let g = Some(GraphProto { node: nodes, output, ..Default::default() });
+    let graph = AttributeProto { name: "then_branch".into(), g, r#type: 5, ..Default::default() };
+    let chosen = node("If", &["condition"], &["y"]).with(graph);
+    let error = refused(&model(vec![chosen], vec![longs("condition", &[1])]), &["y"]);
+    assert!(error.contains("`STFT`") && !error.contains("nothing gives"), "{error}");
+}
+
+#[test]
 fn functions_of_the_file_are_inlined_with_their_attributes() {
     let by_reference =
         AttributeProto { name: "perm".into(), ref_attr_name: "order".into(), r#type: 7, ..Default::default() };

@@ -49,28 +49,30 @@ impl<'a> Importer<'a> {
             return Ok(None);
         }
         let name = node.input(1 - i).unwrap_or_default().to_string();
+        let held = [rank - 1, rank - 2].map(|dim| seen.view.parts(dim).to_vec()).to_vec();
         let turn = match &seen.pending {
-            Pending::Turn(Turn::Across) => Turn::AcrossScaled(name),
-            Pending::Turn(_) => return Err("it is no step of a rotary embedding".to_string()),
+            Pending::Turn(Turn::Across, across) if held.starts_with(across) => Turn::AcrossScaled(name),
+            Pending::Turn(..) => return Err("it is no step of a rotary embedding".to_string()),
             _ => {
                 seen = self.done(node.input(i).unwrap_or_default())?;
                 Turn::Straight(name)
             }
         };
-        Ok(Some(Seen { pending: Pending::Turn(turn), ..seen }))
+        Ok(Some(Seen { pending: Pending::Turn(turn, held), ..seen }))
     }
 
     /// The sum of both terms of a rotary embedding.
     pub(super) fn turned(&self, x: &Seen, y: &Seen) -> Option<Seen> {
         let turned = match (&x.pending, &y.pending) {
-            (Pending::Turn(Turn::Straight(cos)), Pending::Turn(Turn::AcrossScaled(sin)))
-            | (Pending::Turn(Turn::AcrossScaled(sin)), Pending::Turn(Turn::Straight(cos))) => {
+            (Pending::Turn(Turn::Straight(cos), _), Pending::Turn(Turn::AcrossScaled(sin), _))
+            | (Pending::Turn(Turn::AcrossScaled(sin), _), Pending::Turn(Turn::Straight(cos), _)) => {
                 Turned { cos: cos.clone(), sin: sin.clone(), factor: 1.0 }
             }
             _ => return None,
         };
-        let same = (x.id, &x.view) == (y.id, &y.view);
-        same.then(|| Seen { pending: Pending::Turn(Turn::Turned(turned)), ..x.clone() })
+        let held = x.pending.held();
+        let same = (x.id, &x.view) == (y.id, &y.view) && held == y.pending.held();
+        same.then(|| Seen { pending: Pending::Turn(Turn::Turned(turned), held.to_vec()), ..x.clone() })
     }
 
     /// Two pieces of one layer, of which one is turned: halves of vectors, the second of them negative, or tokens before
@@ -85,11 +87,15 @@ impl<'a> Importer<'a> {
             (Pending::Curve(curve), Pending::Nothing) if *curve == negative && axis + 1 == a.view.rank() => {
                 let view = b.view.appended(&a.view, axis, Axis::C)?;
                 let halves = a.view.dims()[axis] == b.view.dims()[axis];
-                halves.then(|| Seen { view, pending: Pending::Turn(Turn::Across), ..a.clone() })
+                let held = vec![view.parts(axis).to_vec()];
+                halves.then(|| Seen { view, pending: Pending::Turn(Turn::Across, held), ..a.clone() })
             }
-            (Pending::Nothing, Pending::Turn(Turn::Turned(_))) => {
+            (Pending::Nothing, Pending::Turn(Turn::Turned(turned), held)) => {
                 let view = a.view.appended(&b.view, axis, Axis::W)?;
-                Some(Seen { view, ..b.clone() })
+                let [vector, positions] = held.as_slice() else { return None };
+                let held = vec![vector.clone(), view.parts(axis).to_vec()];
+                let pending = Pending::Turn(Turn::Turned(turned.clone()), held);
+                (b.view.parts(axis) == positions).then(|| Seen { view, pending, ..b.clone() })
             }
             _ => None,
         }

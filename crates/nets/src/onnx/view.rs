@@ -1,8 +1,8 @@
 //! How the dimensions of an ONNX value stand for the axes of a layer.
 //!
-//! A layer gives a map of channels, rows and columns, or a vector. The values of a file are the same numbers under
-//! dimensions that reshapes, transposes and the like have changed: channels last in files of TensorFlow, channels cut
-//! into groups and read in another order by ShuffleNet, all axes in one before a dense layer, heads and windows of
+//! A layer gives a map of channels, rows and columns, tokens, or a vector. The values of a file are the same numbers
+//! under dimensions that reshapes, transposes and the like have changed: channels last in files of TensorFlow, channels
+//! cut into groups and read in another order by ShuffleNet, all axes in one before a dense layer, heads and windows of
 //! attention. None of this moves a number: a [`View`] follows it, and only where a layer has to read another order, or
 //! a part, is a layer made for it.
 

@@ -14,7 +14,7 @@ type Read = dyn Fn() -> Result<Vec<f32>, WeightError> + Send + Sync;
 pub struct Tensor {
     shape: Vec<usize>,
     data: Data,
-    /// Changes, one inside the other, between the values that are read and these.
+    /// Changes that are computed each time its values are asked for.
     changes: usize,
 }
 
@@ -50,7 +50,7 @@ impl Tensor {
 
     /// Makes a tensor of `shape` whose values `change` computes from those of this one, when they are asked for.
     pub fn map(&self, shape: Vec<usize>, change: impl Fn(Vec<f32>) -> Vec<f32> + Send + Sync + 'static) -> Self {
-        let (source, changes) = (self.clone(), self.changes + 1);
+        let (source, changes) = (self.clone(), self.changes.saturating_add(1));
         Self { changes, ..Self::later(shape, move || Ok(change(source.values()?))) }
     }
 
@@ -60,12 +60,13 @@ impl Tensor {
         shape: Vec<usize>,
         change: impl Fn(Vec<Vec<f32>>) -> Vec<f32> + Send + Sync + 'static,
     ) -> Self {
-        let changes = tensors.iter().map(|tensor| tensor.changes).max().unwrap_or(0) + 1;
+        let changes = tensors.iter().fold(1usize, |all, tensor| all.saturating_add(tensor.changes));
         let values = move || tensors.iter().map(Self::values).collect::<Result<Vec<_>, _>>().map(&change);
         Self { changes, ..Self::later(shape, values) }
     }
 
-    /// How many times it was made of another by [`Tensor::map`]: its values are computed as deep in the stack.
+    /// How many changes are computed each time its values are asked for, those of a tensor that is read twice counted
+    /// twice: no more of them wait for one another in the stack.
     pub(crate) fn changes(&self) -> usize {
         self.changes
     }

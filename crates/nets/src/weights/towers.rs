@@ -48,8 +48,10 @@ const WORDS: [(&str, &str); 37] = [
     ("layer_scale2.lambda1", "ls2.gamma"),
 ];
 
+/// The mark of CLIP.
+const CLIP: &str = "class_embedding";
 /// A tensor by which such a file is known, behind what stands before all of its names.
-const MARKS: [&str; 3] = ["class_embedding", "embeddings.patch_embeddings.projection.weight", "embeddings.cls_token"];
+const MARKS: [&str; 3] = [CLIP, "embeddings.patch_embeddings.projection.weight", "embeddings.cls_token"];
 
 /// How `transformers` resizes the embeddings of positions in a file of its own.
 pub(super) fn resize(tensors: &BTreeMap<String, Tensor>) -> Option<PositionResize> {
@@ -79,7 +81,9 @@ pub(super) fn renamed(tensors: &BTreeMap<String, Tensor>, graph: &Graph) -> Opti
         graph.parameters().into_iter().map(|parameter| (parameter.name.clone(), parameter)).collect();
     let mut all: BTreeMap<String, Tensor> = BTreeMap::new();
     for (name, tensor) in tensors {
-        let head = || name.strip_prefix(around)?.strip_prefix("classifier.").map(|word| format!("head.{word}"));
+        let classifier = || name.strip_prefix(around)?.strip_prefix("classifier.");
+        // that of CLIP is over the mean of the patches, which the network has not
+        let head = || classifier().filter(|_| *known != CLIP).map(|word| format!("head.{word}"));
         let Some(own) = name.strip_prefix(prefix).map(of_timm).or_else(head) else { continue };
         let tensor = match (own.as_str(), tensor.shape()) {
             // (width, features): it is multiplied from the right
@@ -261,6 +265,22 @@ mod tests {
         let shape = |name: &str| renamed.get(name).map(|tensor| tensor.shape().to_vec());
         assert_eq!([shape("head.weight"), shape("head.bias")], [Some(vec![7, 768]), Some(vec![7])]);
         assert_eq!(shape("blocks.11.norm1.weight"), Some(vec![768]));
+    }
+
+    #[test]
+    fn the_classifier_of_clip_is_no_head() {
+        let file = file(
+            &[
+                ("vision_model.embeddings.class_embedding", &[768]),
+                ("vision_model.post_layernorm.*", &[768]),
+                ("classifier.*", &[7, 768]),
+            ],
+            "vision_model.encoder.layers.",
+            &[("layer_norm1.*", &[768])],
+        );
+        let renamed = renamed(&file, &graph("vit_base_patch32_clip_224", Source::Timm)).expect("such names");
+        assert!(renamed.keys().all(|name| !name.starts_with("head.")), "{:?}", renamed.keys());
+        assert!(renamed.contains_key("norm.weight"));
     }
 
     #[test]

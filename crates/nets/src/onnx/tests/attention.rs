@@ -1,6 +1,7 @@
 //! Attention written by hand: forms that give numbers, and forms that are refused.
 
 use super::*;
+use crate::models::graph::RelativeBias;
 
 /// Positions of the picture, heads, channels of a head.
 const SIZES: [usize; 3] = [24, 2, 2];
@@ -64,6 +65,8 @@ fn constants() -> Vec<TensorProto> {
         longs("flat", &[0, 3, -1]),
         longs("heads", &[0, 24, 2, 2]),
         longs("whole", &[0, 24, 4]),
+        longs("some", &[0, 2, 24, 4, 6]),
+        longs("again", &[0, 2, 24, 24]),
         floats("factor", &[], &[0.3]),
         floats("root", &[1], &[0.5]),
         floats("bias", &[1, 2, 24, 24], &biases()),
@@ -110,8 +113,17 @@ fn separate_projections_with_any_factor_and_bias_are_attention() {
 fn what_is_no_attention_is_refused() {
     let product = || node("MatMul", &["q2", "kt"], &["s"]);
     let softmax = |axis: i64| node("Softmax", &["s"], &["soft"]).with(int("axis", axis));
-    let cases: [(&[NodeProto], &str); 6] = [
+    let cases: [(&[NodeProto], &str); 7] = [
         (&[product(), softmax(2)], "something else than the keys of attention"),
+        (
+            &[
+                node("MatMul", &["q2", "kt"], &["all"]),
+                node("Reshape", &["all", "some"], &["s"]),
+                node("Softmax", &["s"], &["some soft"]).with(int("axis", -1)),
+                node("Reshape", &["some soft", "again"], &["soft"]),
+            ],
+            "something else than the keys of attention",
+        ),
         (&[product(), node("Relu", &["s"], &["soft"])], "known in attention alone"),
         (&[product(), node("Identity", &["s"], &["soft"])], "is no mean of values"),
         (&[node("MatMul", &["q2", "k2"], &["s"]), softmax(-1)], "is no product of queries and keys"),
@@ -137,4 +149,175 @@ fn what_is_no_attention_is_refused() {
     value.input[0] = "other".into();
     let error = refused(&model([nodes, vec![product(), softmax(-1)], rest()].concat(), constants()), &["y"]);
     assert!(error.contains("made of different layers"), "{error}");
+}
+
+/// Nodes that take and give those values: vectors turned by `cos` and `sin`, halves of which lie along dimension `axis`.
+fn turned(x: &str, y: &str, axis: i64) -> Vec<NodeProto> {
+    let name = |word: &str| format!("{y}{word}");
+    let half = |from: &str, to: &str, out: &str| node("Slice", &[x, from, to, &axis.to_string()], &[&name(out)]);
+    vec![
+        half("zero", "one", "first"),
+        half("one", "two", "second"),
+        node("Neg", &[&name("second")], &[&name("negative")]),
+        node("Concat", &[&name("negative"), &name("first")], &[&name("across")]).with(int("axis", axis)),
+        node("Mul", &[x, "cos"], &[&name("straight")]),
+        node("Mul", &[&name("across"), "sin"], &[&name("scaled")]),
+        node("Add", &[&name("straight"), &name("scaled")], &[y]),
+    ]
+}
+
+/// The projections of tokens, with queries `q` and keys `kq` that `change` makes of `q2` and `k2`.
+fn with_heads(change: &dyn Fn(&str, &str) -> Vec<NodeProto>) -> ModelProto {
+    let mut nodes = projections();
+    nodes.pop();
+    nodes[1].output[0] = "t0".into();
+    nodes.insert(2, node("Add", &["t0", "positions"], &["t"]));
+    nodes.extend(change("q2", "q"));
+    nodes.extend(change("k2", "k"));
+    nodes.extend([
+        node("Transpose", &["k"], &["kt"]).with(ints("perm", &[0, 1, 3, 2])),
+        node("MatMul", &["q", "kt"], &["s"]),
+        node("Softmax", &["s"], &["soft"]).with(int("axis", -1)),
+    ]);
+    let angles = |seed: usize| weights(seed, 48).into_iter().map(|v| 1.0 + v).collect::<Vec<f32>>();
+    let more = vec![
+        floats("positions", &[1, 24, 3], &weights(9, 72)),
+        floats("cos", &[24, 2], &angles(6)),
+        floats("sin", &[24, 2], &angles(7)),
+        longs("zero", &[0]),
+        longs("one", &[1]),
+        longs("two", &[2]),
+        longs("four", &[4]),
+        longs("end", &[24]),
+        longs("2", &[2]),
+        longs("3", &[3]),
+    ];
+    model([nodes, rest()].concat(), [constants(), more].concat())
+}
+
+#[test]
+fn vectors_of_heads_are_normalized_and_turned_and_no_others() {
+    let ops = |model: &ModelProto| -> Vec<Op> {
+        let import = import(model, &["y"]).unwrap_or_else(|error| panic!("{error}"));
+        import.graph.layers().iter().map(|layer| layer.op).collect()
+    };
+    let is_cosine = |ops: &[Op]| {
+        let is_cosine =
+            |op: &Op| matches!(op, Op::Attention(kind) if kind.bias == RelativeBias::Given { cosine: true });
+        ops.iter().any(is_cosine)
+    };
+    let normalized = |x: &str, y: &str| vec![node("LpNormalization", &[x], &[y]).with(int("axis", -1))];
+    let divided = |x: &str, y: &str| {
+        let length = format!("{y}length");
+        let axes = ints("axes", &[-1]);
+        vec![node("ReduceL2", &[x], &[&length]).with(axes), node("Div", &[x, &length], &[y])]
+    };
+    assert!(is_cosine(&ops(&with_heads(&normalized))) && is_cosine(&ops(&with_heads(&divided))));
+    let found = ops(&with_heads(&|x, y| turned(x, y, 3)));
+    assert!(found.iter().any(|op| matches!(op, Op::Turn { heads: 2 })), "{found:?}");
+
+    let order = |x: &str, y: &str, order: [i64; 4]| node("Transpose", &[x], &[y]).with(ints("perm", &order));
+    // over the channels of all heads
+    let all = |x: &str, y: &str, change: &dyn Fn(&str, &str) -> Vec<NodeProto>| {
+        let (from, [to, apart]) = (x.replace('2', "0"), ["all", "apart"].map(|word| format!("{y}{word}")));
+        let mut nodes = change(&from, &to);
+        nodes.extend([node("Reshape", &[&to, "heads"], &[&apart]), order(&apart, y, [0, 2, 1, 3])]);
+        nodes
+    };
+    let halves = |x: &str, y: &str| {
+        let mut nodes = turned(x, y, 2);
+        nodes.truncate(4);
+        (nodes[1].input[2], nodes[3].output[0]) = ("four".into(), y.into());
+        for half in &mut nodes[..2] {
+            half.input.iter_mut().filter(|name| *name == "one").for_each(|name| *name = "two".into());
+        }
+        nodes
+    };
+    // over the positions
+    let lengths = |x: &str, y: &str| {
+        let [a, b] = ["a", "b"].map(|word| format!("{y}{word}"));
+        let mut nodes = vec![order(x, &a, [0, 1, 3, 2])];
+        nodes.extend(divided(&a, &b));
+        nodes.push(order(&b, y, [0, 1, 3, 2]));
+        nodes
+    };
+    // over the same channel of all heads
+    let across = |x: &str, y: &str| {
+        let [a, b] = ["a", "b"].map(|word| format!("{y}{word}"));
+        let mut nodes = vec![order(x, &a, [0, 3, 2, 1])];
+        nodes.extend(normalized(&a, &b));
+        nodes.push(order(&b, y, [0, 3, 2, 1]));
+        nodes
+    };
+    // tokens that are turned with the others, and then put back
+    let begun = |x: &str, y: &str| {
+        let [a, first, others] = ["a", "first token", "others"].map(|word| format!("{y}{word}"));
+        let mut nodes = turned(x, &a, 3);
+        nodes.extend([
+            node("Slice", &[x, "zero", "one", "2"], &[&first]),
+            node("Slice", &[&a, "one", "end", "2"], &[&others]),
+            node("Concat", &[&first, &others], &[y]).with(int("axis", 2)),
+        ]);
+        nodes
+    };
+    let cut = "are cut or joined on the way to attention";
+    for (change, told) in [
+        (&(|x: &str, y: &str| all(x, y, &normalized)) as &dyn Fn(&str, &str) -> Vec<NodeProto>, cut),
+        (&|x: &str, y: &str| all(x, y, &divided), cut),
+        (&|x: &str, y: &str| all(x, y, &halves), cut),
+        (&lengths, "lengths of vectors in the last dimension are known"),
+        (&across, "is no product of queries and keys"),
+        (&begun, cut),
+    ] {
+        let error = refused(&with_heads(change), &["y"]);
+        assert!(error.contains(told), "{error}");
+    }
+}
+
+#[test]
+fn a_softmax_without_an_axis_is_that_of_its_opset() {
+    let nodes = [node("MatMul", &["q2", "kt"], &["s"]), node("Softmax", &["s"], &["soft"])];
+    let mut model = model([projections(), nodes.to_vec(), rest()].concat(), constants());
+    assert!(import(&model, &["y"]).is_ok());
+    model.opset_import[0].version = 11;
+    let error = refused(&model, &["y"]);
+    assert!(error.contains("something else than the keys of attention"), "{error}");
+}
+
+#[test]
+fn a_bias_that_hides_all_positions_or_is_no_number_is_refused() {
+    for (odd, places) in [(f32::NAN, 1), (f32::INFINITY, 1), (f32::NEG_INFINITY, 24)] {
+        let mut values = biases();
+        values[24..24 + places].fill(odd);
+        let nodes = [
+            node("MatMul", &["q2", "kt"], &["s"]),
+            node("Add", &["s", "odd"], &["m"]),
+            node("Softmax", &["m"], &["soft"]),
+        ];
+        let constants = [constants(), vec![floats("odd", &[1, 2, 24, 24], &values)]].concat();
+        let error = refused(&model([projections(), nodes.to_vec(), rest()].concat(), constants), &["y"]);
+        assert!(error.contains("leaves positions without shares"), "{odd}: {error}");
+    }
+}
+
+#[test]
+fn so_many_norms_stand_behind_a_projection_and_no_more() {
+    let normed = |times: usize| {
+        let mut nodes = projections();
+        let at = nodes.iter().position(|node| node.output == ["k0"]).expect("keys") + 1;
+        nodes[at - 1].output[0] = "n0".into();
+        let norm = |i: usize| {
+            let (scaled, last) = (format!("n{i} scaled"), i + 1 == times);
+            let next = if last { "k0".to_string() } else { format!("n{}", i + 1) };
+            let scale = node("Mul", &[&format!("n{i}"), "scale"], &[&scaled]);
+            [scale, node("Reshape", &[&scaled, "whole"], &[&next])]
+        };
+        nodes.splice(at..at, (0..times).flat_map(norm));
+        nodes.extend([node("MatMul", &["q2", "kt"], &["s"]), node("Softmax", &["s"], &["soft"])]);
+        let scale = floats("scale", &[4], &[1.5, 0.5, 2.0, 0.75]);
+        model([nodes, rest()].concat(), [constants(), vec![scale]].concat())
+    };
+    assert_eq!(run(&normed(3)).0.len(), 96);
+    let error = refused(&normed(1000), &["y"]);
+    assert!(error.contains("are not those of a dense layer"), "{error}");
 }

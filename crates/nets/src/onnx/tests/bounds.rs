@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::onnx::notes;
+use crate::weights::Tensor;
 
 /// The picture under the sizes that `nodes` compute as `s`.
 fn reshaped(mut nodes: Vec<NodeProto>, constants: Vec<TensorProto>) -> ModelProto {
@@ -97,6 +98,58 @@ fn so_many_nodes_change_a_weight_and_no_more() {
     assert_eq!(run(&turned(2)).0, run(&turned(60)).0);
     let error = refused(&turned(100_000), &["y"]);
     assert!(error.contains("more than 64 nodes change one constant"), "{error}");
+}
+
+#[test]
+fn a_tensor_that_is_read_twice_counts_twice() {
+    let mut tensor = Tensor::ready(vec![1], vec![1.0]);
+    for _ in 0..80 {
+        tensor = Tensor::joined(vec![tensor.clone(), tensor], vec![1], |all| all.concat());
+    }
+    assert_eq!(tensor.changes(), usize::MAX);
+}
+
+#[test]
+fn products_of_constants_without_values_are_zeros_and_bounded() {
+    let product = |n: i64| {
+        let nodes = vec![node("MatMul", &["a", "b"], &["zero"]), node("Add", &["x", "zero"], &["y"])];
+        model(nodes, vec![floats("a", &[n, 0], &[]), floats("b", &[0, n], &[])])
+    };
+    assert_eq!(run(&product(1)).0[..3], [0.0, 24.0, 48.0]);
+    let error = refused(&product(1 << 15), &["y"]);
+    assert!(error.contains("is too large to be computed"), "{error}");
+}
+
+#[test]
+fn constants_are_resized_as_onnx_says_or_not_at_all() {
+    let words = |name: &str, word: &str| {
+        let s = Some(word.as_bytes().to_vec());
+        AttributeProto { name: name.into(), s, r#type: 3, ..Default::default() }
+    };
+    let resized = |coordinates: &str, policy: &str, [c, tall]: [i64; 2]| {
+        let nodes = vec![
+            node("Resize", &["grid", "", "", "sizes"], &["r"])
+                .with(words("mode", "cubic"))
+                .with(words("coordinate_transformation_mode", coordinates))
+                .with(words("keep_aspect_ratio_policy", policy)),
+            node("Reshape", &["r", "matrix"], &["m"]),
+            node("GlobalAveragePool", &["x"], &["p"]),
+            node("Flatten", &["p"], &["f"]),
+            node("MatMul", &["f", "m"], &["y"]),
+        ];
+        let sizes = longs("sizes", &[1, c, tall, if tall > 4 { tall } else { 1 }]);
+        let grid = floats("grid", &[1, c, 2, 2], &[0.25].repeat(4 * c as usize));
+        model(nodes, vec![grid, sizes, longs("matrix", &[-1, 1])])
+    };
+    assert!(import(&resized("half_pixel", "stretch", [1, 3]), &["y"]).is_ok());
+    for (coordinates, policy, sizes, told) in [
+        ("pytorch_half_pixel", "stretch", [1, 3], "a constant is resized by"),
+        ("half_pixel", "not_larger", [1, 3], "a constant is resized by"),
+        ("half_pixel", "stretch", [2, 1 << 12], "is too large to be computed"),
+    ] {
+        let error = refused(&resized(coordinates, policy, sizes), &["y"]);
+        assert!(error.contains(told), "{error}");
+    }
 }
 
 #[test]

@@ -35,17 +35,25 @@ impl Writer {
     /// A step does not have the inputs or shapes that its kind has.
     pub fn network(&mut self, program: &Program, input: &str) -> Result<Vec<String>, WriteError> {
         let mut values = vec![String::new(); program.last_use.len()];
-        let mut turned: BTreeMap<usize, [&[f32]; 2]> = BTreeMap::new();
+        let mut turned: BTreeMap<usize, (&str, [&[f32]; 2])> = BTreeMap::new();
+        let alone = |layer: &str| {
+            let (layer, reason) = (layer.to_string(), "attention alone takes turned queries and keys");
+            Err(WriteError::Layer { layer, reason })
+        };
         values[0] = input.to_string();
         for step in &program.steps {
             let inputs: Vec<&str> = step.inputs.iter().map(|&value| values[value].as_str()).collect();
+            let reads_turned = step.inputs.iter().any(|value| turned.contains_key(value));
+            if reads_turned && !matches!(step.kernel, Kernel::Attention(_)) {
+                return alone(&step.layer);
+            }
             if let Kernel::Turn { cos, sin, .. } = &step.kernel {
                 // attention turns queries and keys
-                turned.insert(step.output, [cos, sin]);
+                turned.insert(step.output, (&step.layer, [cos, sin]));
                 values[step.output] = inputs[0].to_string();
                 continue;
             }
-            let angles = step.inputs.first().and_then(|value| turned.get(value)).copied();
+            let angles = step.inputs.first().and_then(|value| turned.get(value)).map(|(_, angles)| *angles);
             let before = self.graph.node.len();
             let mut value = self.step(step, &inputs, angles)?;
             if let Some(activation) = joined(&step.kernel) {
@@ -56,6 +64,9 @@ impl Writer {
                 node.name = step.layer.clone();
             }
             values[step.output] = value;
+        }
+        if let Some((layer, _)) = program.taps.iter().find_map(|value| turned.get(value)) {
+            return alone(layer);
         }
         Ok(program.taps.iter().map(|&value| values[value].clone()).collect())
     }

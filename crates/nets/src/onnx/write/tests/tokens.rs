@@ -149,3 +149,32 @@ fn networks_of_windows_are_written_and_read() {
     compare(&swin(), &layers, 6);
     compare(&swin(), &["reduction", "scores"], 0);
 }
+
+#[test]
+fn turned_queries_and_keys_are_for_attention_alone() {
+    let graph = vit();
+    let weights = weights(&graph);
+    let written = |graph: &Graph, tap: LayerId| {
+        let program = lower(graph, &weights, &[tap]).expect("lowered");
+        let mut writer = Writer::default();
+        writer.input(INPUT, Element::F32, &[3, 8, 10]);
+        writer.network(&program, INPUT).map(drop).map_err(|error| error.to_string())
+    };
+    let turn = graph.find("turn").expect("turned");
+    let error = written(&graph, turn).expect_err("a tap");
+    assert!(error.contains("layer `turn`") && error.contains("attention alone"), "{error}");
+
+    let (mut g, x) = Builder::new(3, 8, 10);
+    let x = g.conv("patches", x, Conv::new(12).kernel(2).stride(2).bias());
+    let tokens = vit().layers().iter().find_map(|layer| match layer.op {
+        Op::Tokens(tensors) => Some(tensors),
+        _ => None,
+    });
+    let x = g.tokens("tokens", x, tokens.expect("tokens"));
+    let x = g.dense_map("qkv.1", x, 36);
+    let x = g.push("turn", Op::Turn { heads: 3 }, &[x], g.shape(x));
+    let x = g.activation("act", x, Activation::QuickGelu);
+    let graph = g.finish(x, x).expect("a network");
+    let error = written(&graph, x).expect_err("a reader");
+    assert!(error.contains("layer `act`") && error.contains("attention alone"), "{error}");
+}
