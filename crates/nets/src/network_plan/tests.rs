@@ -1,4 +1,4 @@
-//! What is taken from a network, and what published weights say of it.
+//! The layers that a pipeline takes from a network, and the facts of published weights.
 
 use super::*;
 

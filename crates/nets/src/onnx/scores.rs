@@ -46,7 +46,7 @@ pub(super) struct Scores {
     pub factor: f64,
     /// A factor of each head.
     by_head: Option<(Array, View)>,
-    /// What is added, under the view that the scores had then.
+    /// The values that are added, under the view that the scores had then.
     added: Vec<(Array, View)>,
     pub is_softmax: bool,
 }
@@ -98,8 +98,8 @@ impl Scores {
         Ok((0..heads).map(|at| values[at * head]).collect())
     }
 
-    /// What is added to the scores of every window, `(heads, queries, keys)`; none where nothing is. Where windows are
-    /// shifted over a map of that size, positions from its two ends must not see each other.
+    /// The bias that is added to the scores of every window, `(heads, queries, keys)`; none where nothing is added.
+    /// Where windows are shifted over a map of that size, positions from its two ends must not see each other.
     pub(super) fn bias(&self, window: Option<AttentionWindow>, size: [usize; 2]) -> Result<Option<Vec<f32>>, String> {
         let whole = AttentionWindow { size, shift: [0, 0] };
         let AttentionWindow { size: [wh, ww], shift } = window.unwrap_or(whole);

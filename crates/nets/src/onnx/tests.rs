@@ -103,7 +103,7 @@ fn unknown_operators_are_told_together_with_node_and_domain() {
     for part in ["`Resize` of node `n_a` (domain ai.onnx): the operator is not known", "`STFT` of node `n_c`"] {
         assert!(error.contains(part), "{error}");
     }
-    // what stands behind them is no fault of its own, and what nobody asked for is none at all
+    // nodes behind them are no faults of their own, and nodes that nobody asked for are none at all
     assert_eq!(error.lines().count(), 4, "{error}");
     let nodes = vec![node("Resize", &["x"], &["a"]), node("Relu", &["x"], &["b"]), node("Add", &["a", "b"], &["y"])];
     assert!(import(&model(nodes, Vec::new()), &["b"]).is_ok());

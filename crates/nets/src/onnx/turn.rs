@@ -18,9 +18,9 @@ pub(super) enum Turn {
     Straight(String),
     /// (−second half, first half).
     Across,
-    /// That times sin.
+    /// (−second half, first half) · sin.
     AcrossScaled(String),
-    /// Their sum. Tokens before those of the constants stay as they are.
+    /// The sum of `Straight` and `AcrossScaled`. Tokens before those of the constants stay as they are.
     Turned(Turned),
 }
 

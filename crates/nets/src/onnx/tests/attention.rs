@@ -51,7 +51,7 @@ fn projections() -> Vec<NodeProto> {
     nodes
 }
 
-/// What follows the softmax `soft`.
+/// The nodes behind the softmax `soft`.
 fn rest() -> Vec<NodeProto> {
     vec![
         node("MatMul", &["soft", "v2"], &["mixed"]),
