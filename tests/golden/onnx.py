@@ -242,7 +242,6 @@ NETWORKS = {
     "dynamo.dinov3": (
         of_transformers("DINOv3ViTModel", "last_hidden_state", num_register_tokens=4), 18, 64,
     ),
-    "dynamo.swin": (swin(), 18, 64),
     "tf2onnx.small_vgg": (small_keras, 13, 64),
     "tf2onnx.MobileNet": (of_keras("MobileNet", 64), 12, 64),
     "tf2onnx.MobileNetV3Small": (of_keras("MobileNetV3Small", 64, include_preprocessing=False), 15, 64),

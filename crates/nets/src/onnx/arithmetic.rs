@@ -25,6 +25,9 @@ impl<'a> Importer<'a> {
                 if node.op != "Div" || (seen.id, &seen.view) != (id, &view) || seen.pending != Pending::Nothing {
                     return Err("it is no vector divided by its length".to_string());
                 }
+                if seen.view.dims().last() == Some(&seen.view.len()) {
+                    return self.over_vector(node, -1, Op::Normalize).map(Value::Layer);
+                }
                 Ok(Value::Layer(unit(seen)))
             }
             (Value::Layer(_), Value::Moment(moment)) => self.centred(node, moment),

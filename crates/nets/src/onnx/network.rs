@@ -14,7 +14,7 @@ use super::turn::Turn;
 use super::view::{Axis, CHANNELS_FIRST, CHANNELS_LAST, Part, View, whole};
 use super::{INPUT, OnnxError};
 use crate::models::builder::Builder;
-use crate::models::graph::{FlattenOrder, LayerId, Op, Shape};
+use crate::models::graph::{FlattenOrder, LayerId, Shape};
 use crate::weights::Tensor;
 
 /// Problems that a message shows.
@@ -253,9 +253,6 @@ impl<'a> Importer<'a> {
         let id = match &seen.pending {
             Pending::Nothing => return Ok(seen),
             Pending::Turn(..) => return Err("rotary embeddings are known in attention alone".to_string()),
-            Pending::Unit(vector) if vector.iter().map(|part| part.size).product::<usize>() == seen.view.len() => {
-                return self.normalized(name, seen);
-            }
             Pending::Unit(_) => return Err("vectors of length 1 are known in attention alone".to_string()),
             Pending::Affine(affine) => self.last(name, seen.id, affine),
             Pending::Curve(curve) => {
@@ -281,22 +278,6 @@ impl<'a> Importer<'a> {
             }
         };
         let seen = Seen { id, pending: Pending::Nothing, ..seen };
-        self.values.insert(name, Value::Layer(seen.clone()));
-        Ok(seen)
-    }
-
-    /// The value `name`, all of which is one vector, divided by the length of that.
-    fn normalized(&mut self, name: &'a str, seen: Seen) -> Result<Seen, String> {
-        let layer = self.name(name);
-        self.values.insert(name, Value::Layer(Seen { pending: Pending::Nothing, ..seen.clone() }));
-        let found = self.as_vector(name);
-        let view = match self.values.insert(name, Value::Layer(seen)) {
-            Some(Value::Layer(vector)) => vector.view,
-            _ => return Err("it is no vector".to_string()),
-        };
-        let x = found?;
-        let id = self.graph.push(&layer, Op::Normalize, &[x], self.graph.shape(x));
-        let seen = Seen { id, view, pending: Pending::Nothing };
         self.values.insert(name, Value::Layer(seen.clone()));
         Ok(seen)
     }
