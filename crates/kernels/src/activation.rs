@@ -2,8 +2,8 @@
 //! of sums before it writes them, the depthwise convolution to the few positions that it has just written.
 //!
 //! A value gives the same bits at every place of a map and on every instruction set with a fused multiply-add. eˣ has a
-//! relative error of at most 10⁻⁷. Its argument is clamped to −87.3 … 88.3, so that the sigmoid of −100 is 10⁻³⁸ and
-//! not 10⁻⁴⁴. The coefficients were fitted in f64 by iteratively reweighted least squares, which approaches the
+//! relative error of at most 10⁻⁷. Its argument is clamped to −88 … 88.3, so that the sigmoid of −100 is 10⁻³⁸ and not
+//! 10⁻⁴⁴. The coefficients were fitted in f64 by iteratively reweighted least squares, which approaches the
 //! smallest maximal error (Lawson's method), and rounded to f32.
 
 use super::bf16::{Bf16Isa, bf16};
@@ -194,8 +194,9 @@ unsafe fn polynomial<S: Simd, const N: usize>(x: S::Vector, coefficients: [f32; 
     }
 }
 
-/// eˣ for x clamped to −87.3 … 88.3: 2ⁿ · eʳ with x = n ln 2 + r and |r| ≤ ln 2 / 2, and the polynomial of the least
-/// relative error for eʳ.
+/// eˣ for x clamped to −88 … 88.3: 2ⁿ · eʳ with x = n ln 2 + r and |r| ≤ ln 2 / 2, and the polynomial of the least
+/// relative error for eʳ. Below −87.7 n is −127 and 2ⁿ is 0: a weight of 10⁻³⁸ would make denormal numbers of its
+/// products, for which CPUs take many cycles.
 ///
 /// # Safety
 /// The CPU has the instruction set of `S`.
@@ -209,7 +210,7 @@ pub(crate) unsafe fn exp<S: Simd>(x: S::Vector) -> S::Vector {
     const EXP: [f32; 5] = [1.381_459_9e-3, 8.368_717e-3, 4.166_839e-2, 1.666_652_1e-1, 4.999_999_4e-1];
     // SAFETY: the caller answers for the instruction set.
     unsafe {
-        let x = clamp::<S>(-87.3, 88.3, x);
+        let x = clamp::<S>(-88.0, 88.3, x);
         let rounded = S::mul_add(x, S::splat(std::f32::consts::LOG2_E), S::splat(ROUND));
         let n = S::sub(rounded, S::splat(ROUND));
         let r = S::mul_add(n, S::splat(-LN2[1]), S::mul_add(n, S::splat(-LN2[0]), x));

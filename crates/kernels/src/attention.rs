@@ -8,7 +8,7 @@
 //! read and written where their tokens lie in the map, so that shifting and cutting it (Swin) moves no value.
 //!
 //! Sums and scores are f32 for maps of bf16, too. eˣ has a relative error of at most 10⁻⁷, see
-//! [`activation`](crate::activation); below −87.3 a weight is 0.
+//! [`activation`](crate::activation); below −87.7 it is 0.
 
 mod kernel;
 #[cfg(test)]

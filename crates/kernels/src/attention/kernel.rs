@@ -274,9 +274,6 @@ struct Softmax {
     keys: usize,
 }
 
-/// More than the least value of [`exp`].
-const NEGLIGIBLE: f32 = 1.3e-38;
-
 impl SimdKernel for Softmax {
     type Output = ();
 
@@ -298,9 +295,6 @@ impl SimdKernel for Softmax {
                 let mut sum = S::splat(0.0);
                 for j in (0..self.keys).step_by(S::LANES) {
                     let e = exp::<S>(S::sub(S::load(row.add(j)), most));
-                    // A masked key must weigh exactly 0: the products of the least weight with values are denormal
-                    // numbers, for which CPUs take many cycles.
-                    let e = S::max(S::splat(0.0), S::sub(e, S::splat(NEGLIGIBLE)));
                     sum = S::add(sum, e);
                     S::store(row.add(j), e);
                 }
